@@ -1,0 +1,183 @@
+//! Death in the middle of an exchange, and the successor that finds out which block its record holds.
+
+use crate::protocol::ring::Fate;
+use crate::race::race;
+use crate::world::{Poll, World};
+
+/// How a victim's one post ended, as the others see it at the end.
+fn fate_of(world: &World, content: u64) -> &'static str {
+    let log = world.log.lock().unwrap();
+    let seen = log.posted.values().chain(log.read.values()).any(|&other| other == content);
+    if seen { "happened" } else { "did not happen" }
+}
+
+#[test]
+fn a_poster_is_killed_and_a_lap_confirms() {
+    race("a poster is killed and a lap confirms")
+        .deaths(1)
+        .preemptions(Some(3), Some(5))
+        .allowed(&["happened", "did not happen"])
+        .run(|run| {
+            let world = World::new(run, 1, 2);
+            let mut cast = run.cast();
+            let (victim, watch, mut hand) = (world.clone(), run.clone(), world.adopt(0));
+            cast.actor(move || {
+                watch.mortal(0, || victim.post(&mut hand, 0));
+                let mut hand = victim.adopt(0);
+                victim.post(&mut hand, 1);
+            });
+            let (lapper, mut hand) = (world.clone(), world.adopt(1));
+            cast.actor(move || {
+                lapper.poll(0);
+                lapper.post(&mut hand, 10);
+            });
+            cast.play();
+            world.judge();
+            run.outcome(fate_of(&world, 0));
+        });
+}
+
+#[test]
+fn a_poster_is_killed_in_its_second_post() {
+    race("a poster is killed in its second post")
+        .deaths(1)
+        .preemptions(Some(2), Some(4))
+        .allowed(&["happened", "did not happen"])
+        .run(|run| {
+            let world = World::new(run, 1, 2);
+            let mut cast = run.cast();
+            let (victim, watch, mut hand) = (world.clone(), run.clone(), world.adopt(0));
+            cast.actor(move || {
+                watch.mortal(0, || {
+                    victim.post(&mut hand, 0);
+                    victim.post(&mut hand, 1);
+                });
+                let mut hand = victim.adopt(0);
+                victim.post(&mut hand, 2);
+            });
+            let (lapper, mut hand) = (world.clone(), world.adopt(1));
+            cast.actor(move || _ = lapper.post(&mut hand, 10));
+            cast.play();
+            world.judge();
+            run.outcome(fate_of(&world, 1));
+        });
+}
+
+#[test]
+fn a_poster_is_killed_and_a_reserve_laps() {
+    race("a poster is killed and a reserve laps")
+        .deaths(1)
+        .preemptions(Some(3), Some(5))
+        .allowed(&["committed", "too late"])
+        .run(|run| {
+            let world = World::new(run, 1, 2);
+            let mut cast = run.cast();
+            let (victim, watch, mut hand) = (world.clone(), run.clone(), world.adopt(0));
+            cast.actor(move || {
+                watch.mortal(0, || victim.post(&mut hand, 0));
+                let mut hand = victim.adopt(0);
+                victim.post(&mut hand, 1);
+            });
+            let (lapper, watch, mut hand) = (world.clone(), run.clone(), world.adopt(1));
+            cast.actor(move || {
+                let id = lapper.ring.reserve(&hand).unwrap();
+                watch.outcome(match lapper.commit(&mut hand, id, 10) {
+                    Fate::Decided => "committed",
+                    Fate::TooLate => "too late",
+                });
+            });
+            cast.play();
+            world.judge();
+        });
+}
+
+#[test]
+fn a_committer_is_killed_and_a_reader_voids() {
+    race("a committer is killed and a reader voids")
+        .deaths(1)
+        .preemptions(Some(3), Some(5))
+        .allowed(&["void", "too late to void", "nothing to void"])
+        .run(|run| {
+            let world = World::new(run, 1, 1);
+            let mut cast = run.cast();
+            let (victim, watch, mut hand) = (world.clone(), run.clone(), world.adopt(0));
+            cast.actor(move || {
+                watch.mortal(0, || {
+                    let id = victim.ring.reserve(&hand).unwrap();
+                    victim.commit(&mut hand, id, 0);
+                });
+                let mut hand = victim.adopt(0);
+                victim.post(&mut hand, 1);
+            });
+            let (reader, watch) = (world.clone(), run.clone());
+            cast.actor(move || {
+                watch.outcome(match reader.poll(0) {
+                    Poll::Reserved(_) => match reader.ring.void(0).unwrap() {
+                        Fate::Decided => {
+                            reader.log.lock().unwrap().void(0);
+                            "void"
+                        }
+                        Fate::TooLate => "too late to void",
+                    },
+                    _ => "nothing to void",
+                });
+            });
+            cast.play();
+            world.judge();
+        });
+}
+
+#[test]
+fn an_adopter_is_killed_too() {
+    race("an adopter is killed too")
+        .deaths(2)
+        .preemptions(Some(1), Some(2))
+        .allowed(&["happened", "did not happen"])
+        .run(|run| {
+            let world = World::new(run, 1, 2);
+            let mut cast = run.cast();
+            let (victim, watch, mut hand) = (world.clone(), run.clone(), world.adopt(0));
+            cast.actor(move || {
+                watch.mortal(0, || victim.post(&mut hand, 0));
+                watch.mortal(1, || {
+                    let mut hand = victim.adopt(0);
+                    victim.post(&mut hand, 1);
+                });
+                let mut hand = victim.adopt(0);
+                victim.post(&mut hand, 2);
+            });
+            let (lapper, mut hand) = (world.clone(), world.adopt(1));
+            cast.actor(move || _ = lapper.post(&mut hand, 10));
+            cast.play();
+            world.judge();
+            run.outcome(fate_of(&world, 1));
+        });
+}
+
+#[test]
+fn two_posters_are_killed_on_one_cell() {
+    race("two posters are killed on one cell")
+        .deaths(2)
+        .preemptions(Some(1), Some(2))
+        .allowed(&[
+            "0 happened, 10 happened",
+            "0 happened, 10 did not happen",
+            "0 did not happen, 10 happened",
+            "0 did not happen, 10 did not happen",
+        ])
+        .run(|run| {
+            let world = World::new(run, 1, 2);
+            let mut cast = run.cast();
+            for record in 0..2 {
+                let (victim, watch, mut hand) = (world.clone(), run.clone(), world.adopt(record));
+                cast.actor(move || {
+                    watch.mortal(record.into(), || victim.post(&mut hand, u64::from(record) * 10));
+                    let mut hand = victim.adopt(record);
+                    victim.post(&mut hand, u64::from(record) * 10 + 1);
+                });
+            }
+            cast.play();
+            world.judge();
+            run.outcome(format!("0 {}, 10 {}", fate_of(&world, 0), fate_of(&world, 10)));
+        });
+}

@@ -1,0 +1,16 @@
+//! The lock-free core under loom: every race as one test, named after the race.
+//!
+//! `protocol` is the crate's own source, compiled a second time; `sync` gives it loom's atomics.
+
+#[path = "../../../src/protocol/mod.rs"]
+#[allow(dead_code)]
+mod protocol;
+mod sync;
+
+mod life;
+mod race;
+mod world;
+
+mod adopt_races;
+mod post_races;
+mod reserve_races;

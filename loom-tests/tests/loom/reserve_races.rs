@@ -1,0 +1,302 @@
+//! Reserved ids: commit, void and the lap decide by one exchange each, so that every worker sees the same fate.
+
+use crate::protocol::ring::Fate;
+use crate::race::race;
+use crate::world::{Poll, World};
+
+/// What its reserver came to know about an id.
+fn fate(fate: Fate) -> &'static str {
+    match fate {
+        Fate::Decided => "committed",
+        Fate::TooLate => "too late",
+    }
+}
+
+#[test]
+fn a_reserve_and_a_post_want_the_same_id() {
+    race("a reserve and a post want the same id")
+        .preemptions(Some(4), None)
+        .allowed(&["post 0, reserve 1", "reserve 0, post 1"])
+        .run(|run| {
+            let world = World::new(run, 1, 2);
+            let mut cast = run.cast();
+            let (reserver, watch, hand) = (world.clone(), run.clone(), world.adopt(0));
+            cast.actor(move || {
+                let id = reserver.ring.reserve(&hand).unwrap();
+                watch.outcome(if id == 0 { "reserve 0, post 1" } else { "post 0, reserve 1" });
+            });
+            let (poster, mut hand) = (world.clone(), world.adopt(1));
+            cast.actor(move || _ = poster.post(&mut hand, 10));
+            cast.play();
+            world.judge();
+        });
+}
+
+#[test]
+fn a_commit_meets_a_void_by_a_reader() {
+    race("a commit meets a void by a reader")
+        .preemptions(None, None)
+        .allowed(&[
+            "committed, reader: 0",
+            "committed, reader: nothing",
+            "too late, reader: void",
+            "committed, reader: too late to void",
+        ])
+        .run(|run| {
+            let world = World::new(run, 1, 1);
+            let mut cast = run.cast();
+            let told = tell();
+            let (reserver, heard, mut hand) = (world.clone(), told.clone(), world.adopt(0));
+            cast.actor(move || {
+                let id = reserver.ring.reserve(&hand).unwrap();
+                let end = reserver.commit(&mut hand, id, 0);
+                heard.lock().unwrap().0 = fate(end);
+            });
+            let (reader, heard) = (world.clone(), told.clone());
+            cast.actor(move || {
+                // A reader whose patience is over.
+                let story = match reader.poll(0) {
+                    Poll::Empty => "nothing",
+                    Poll::Event(_) => "0",
+                    Poll::Reserved(_) => match reader.ring.void(0).unwrap() {
+                        Fate::Decided => {
+                            assert_eq!(reader.poll(0), Poll::Void, "who voided an id sees it void");
+                            "void"
+                        }
+                        Fate::TooLate => {
+                            assert_eq!(reader.poll(0), Poll::Event(0), "who did not void it sees what came first");
+                            "too late to void"
+                        }
+                    },
+                    other => panic!("{other:?}"),
+                };
+                heard.lock().unwrap().1 = story;
+            });
+            cast.play();
+            world.judge();
+            let (commit, reader) = *told.lock().unwrap();
+            run.outcome(format!("{commit}, reader: {reader}"));
+        });
+}
+
+#[test]
+fn two_readers_void_and_the_reserver_gives_up() {
+    race("two readers void and the reserver gives up").preemptions(Some(2), Some(3)).allowed(&["0", "1"]).run(|run| {
+        let world = World::new(run, 1, 1);
+        let mut cast = run.cast();
+        let decided = std::sync::Arc::new(std::sync::Mutex::new(0));
+        let (reserver, count, hand) = (world.clone(), decided.clone(), world.adopt(0));
+        cast.actor(move || {
+            reserver.ring.reserve(&hand).unwrap();
+            if reserver.ring.abandon(0).unwrap() == Some(Fate::Decided) {
+                *count.lock().unwrap() += 1;
+            }
+        });
+        for _ in 0..2 {
+            let (reader, count) = (world.clone(), decided.clone());
+            cast.actor(move || {
+                if let Poll::Reserved(_) = reader.poll(0)
+                    && reader.ring.void(0).unwrap() == Fate::Decided
+                {
+                    *count.lock().unwrap() += 10;
+                }
+            });
+        }
+        cast.play();
+        world.judge();
+        match *decided.lock().unwrap() {
+            1 => run.outcome("0"),
+            10 => run.outcome("1"),
+            other => panic!("decided {other} times"),
+        }
+    });
+}
+
+#[test]
+fn a_commit_meets_a_lap() {
+    race("a commit meets a lap").preemptions(Some(3), None).allowed(&["committed", "too late"]).run(|run| {
+        let world = World::new(run, 1, 2);
+        let mut cast = run.cast();
+        let (reserver, watch, mut hand) = (world.clone(), run.clone(), world.adopt(0));
+        cast.actor(move || {
+            let id = reserver.ring.reserve(&hand).unwrap();
+            watch.outcome(fate(reserver.commit(&mut hand, id, 0)));
+        });
+        let (poster, mut hand) = (world.clone(), world.adopt(1));
+        cast.actor(move || {
+            poster.post(&mut hand, 10);
+            poster.post(&mut hand, 11);
+        });
+        cast.play();
+        world.judge();
+    });
+}
+
+#[test]
+fn a_void_meets_a_lap() {
+    race("a void meets a lap")
+        .preemptions(Some(2), Some(3))
+        .allowed(&["nothing to void", "too late to void", "void"])
+        .run(|run| {
+            let world = World::new(run, 1, 2);
+            let mut cast = run.cast();
+            let (reserver, hand) = (world.clone(), world.adopt(0));
+            cast.actor(move || _ = reserver.ring.reserve(&hand).unwrap());
+            let (poster, mut hand) = (world.clone(), world.adopt(1));
+            cast.actor(move || {
+                poster.post(&mut hand, 10);
+                poster.post(&mut hand, 11);
+            });
+            let (reader, watch) = (world.clone(), run.clone());
+            cast.actor(move || {
+                watch.outcome(match reader.poll(0) {
+                    Poll::Reserved(_) => match reader.ring.void(0).unwrap() {
+                        Fate::Decided => {
+                            reader.log.lock().unwrap().void(0);
+                            "void"
+                        }
+                        Fate::TooLate => "too late to void",
+                    },
+                    _ => "nothing to void",
+                });
+            });
+            cast.play();
+            world.judge();
+        });
+}
+
+#[test]
+fn a_reader_asks_for_the_reserver() {
+    race("a reader asks for the reserver")
+        .preemptions(None, None)
+        .allowed(&["not reserved", "named", "decided meanwhile"])
+        .run(|run| {
+            let world = World::new(run, 2, 1);
+            let mut cast = run.cast();
+            let (reserver, mut hand) = (world.clone(), world.adopt(0));
+            cast.actor(move || {
+                for content in 0..2 {
+                    let id = reserver.ring.reserve(&hand).unwrap();
+                    let end = reserver.commit(&mut hand, id, content);
+                    assert_eq!(end, Fate::Decided, "nobody voids what a living reserver has reserved");
+                }
+            });
+            let (reader, watch) = (world.clone(), run.clone());
+            cast.actor(move || {
+                for id in 0..2 {
+                    let Poll::Reserved(_) = reader.poll(id) else {
+                        watch.outcome("not reserved");
+                        continue;
+                    };
+                    if reader.ring.reserved_by(0) == Some(id) {
+                        watch.outcome("named");
+                        continue;
+                    }
+                    // Nobody names it, so that nobody will commit it: if it is still reserved, it may be voided at once.
+                    assert_eq!(reader.ring.void(id).unwrap(), Fate::TooLate);
+                    watch.outcome("decided meanwhile");
+                }
+            });
+            cast.play();
+            world.judge();
+        });
+}
+
+#[test]
+fn a_forgotten_reservation_is_voided_by_the_next() {
+    race("a forgotten reservation is voided by the next")
+        .preemptions(None, None)
+        .allowed(&["0 forgotten by all", "0 void", "0 voided by the reader"])
+        .run(|run| {
+            let world = World::new(run, 2, 1);
+            let mut cast = run.cast();
+            let (reserver, mut hand) = (world.clone(), world.adopt(0));
+            cast.actor(move || {
+                assert_eq!(reserver.ring.reserve(&hand), Ok(0));
+                assert_eq!(reserver.ring.reserve(&hand), Ok(1));
+                assert_eq!(reserver.poll(0), Poll::Void, "the forgotten one is void before the next is taken");
+                assert_eq!(reserver.commit(&mut hand, 1, 1), Fate::Decided);
+            });
+            let (reader, watch) = (world.clone(), run.clone());
+            cast.actor(move || {
+                watch.outcome(match reader.poll(0) {
+                    Poll::Reserved(_) => match reader.ring.void(0).unwrap() {
+                        Fate::Decided => "0 voided by the reader",
+                        Fate::TooLate => "0 void",
+                    },
+                    Poll::Void => "0 void",
+                    Poll::Empty => "0 forgotten by all",
+                    other => panic!("{other:?}"),
+                });
+            });
+            cast.play();
+            world.judge();
+            assert_eq!(world.log.lock().unwrap().posted.get(&1), Some(&1));
+        });
+}
+
+/// The lock of record 0, as the kernel keeps it: held until its holder is dead.
+fn lock() -> std::sync::Arc<loom::sync::atomic::AtomicBool> {
+    std::sync::Arc::new(loom::sync::atomic::AtomicBool::new(true))
+}
+
+#[test]
+fn a_reserver_is_killed_and_readers_void() {
+    race("a reserver is killed and readers void")
+        .deaths(1)
+        .preemptions(Some(2), Some(3))
+        .allowed(&[
+            "alive, lived",
+            "void, dead",
+            "event, dead",
+            "event, lived",
+            "nothing, dead",
+            "nothing, lived",
+            "alive, dead",
+        ])
+        .run(|run| {
+            let world = World::new(run, 2, 2);
+            let mut cast = run.cast();
+            let told = tell();
+            let lock = lock();
+            let (victim, watch, heard, held, mut hand) =
+                (world.clone(), run.clone(), told.clone(), lock.clone(), world.adopt(0));
+            cast.actor(move || {
+                let end = watch.mortal(0, || {
+                    let id = victim.ring.reserve(&hand).unwrap();
+                    assert_eq!(victim.commit(&mut hand, id, 0), Fate::Decided, "voided while its reserver lived");
+                });
+                heard.lock().unwrap().0 = if end.is_some() { "lived" } else { "dead" };
+                held.store(false, crate::sync::Ordering::Release);
+                let mut hand = victim.adopt(0);
+                victim.post(&mut hand, 1);
+            });
+            let (reader, heard) = (world.clone(), told.clone());
+            cast.actor(move || {
+                heard.lock().unwrap().1 = match reader.poll(0) {
+                    Poll::Reserved(_) => {
+                        let named = reader.ring.reserved_by(0) == Some(0);
+                        if named && lock.load(crate::sync::Ordering::Acquire) {
+                            "alive"
+                        } else {
+                            match reader.ring.void(0).unwrap() {
+                                Fate::Decided => "void",
+                                Fate::TooLate => "event",
+                            }
+                        }
+                    }
+                    Poll::Empty => "nothing",
+                    Poll::Event(_) => "event",
+                    other => panic!("{other:?}"),
+                };
+            });
+            cast.play();
+            world.judge();
+            let (reserver, reader) = *told.lock().unwrap();
+            run.outcome(format!("{reader}, {reserver}"));
+        });
+}
+
+fn tell() -> std::sync::Arc<std::sync::Mutex<(&'static str, &'static str)>> {
+    std::sync::Arc::default()
+}

@@ -1,0 +1,137 @@
+//! What `src/sync.rs` is to the crate: the atomics that `protocol` is compiled over. Here they are loom's.
+//!
+//! loom keeps only the last access to each word for its search, so that a writer's own load hides a reader's earlier one
+//! and "reader later" is never tried. Therefore each word is made in one of two modes: plain, or with loads that are
+//! read-modify-writes, which loom never forgets. In the second mode stores are swaps, or loom would report orders of
+//! store and read-modify-write that the memory model forbids. Payload is always plain: between two looks of a seqlock
+//! nothing but a plain relaxed load can be torn in all the ways that the memory model allows.
+
+pub(crate) use loom::sync::atomic::{Ordering, fence};
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::life;
+
+/// How a word's loads and stores are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// As they are written.
+    Plain,
+    /// As read-modify-writes that change nothing, and swaps.
+    Rmw,
+}
+
+macro_rules! atomic {
+    ($name:ident, $int:ty) => {
+        /// A word of shared memory. One that the protocol never touches has no loom object.
+        #[derive(Debug)]
+        pub(crate) struct $name {
+            word: Option<loom::sync::atomic::$name>,
+            mode: Mode,
+        }
+
+        #[allow(dead_code)]
+        impl $name {
+            pub(crate) fn new(value: $int, mode: Mode) -> $name {
+                $name { word: Some(loom::sync::atomic::$name::new(value)), mode }
+            }
+
+            fn untouched() -> $name {
+                $name { word: None, mode: Mode::Plain }
+            }
+
+            fn word(&self) -> &loom::sync::atomic::$name {
+                self.word.as_ref().expect("the protocol touches a word that the model does not have")
+            }
+
+            pub(crate) fn load(&self, ordering: Ordering) -> $int {
+                match self.mode {
+                    Mode::Plain => self.word().load(ordering),
+                    Mode::Rmw => self.word().fetch_or(0, ordering),
+                }
+            }
+
+            pub(crate) fn store(&self, value: $int, ordering: Ordering) {
+                life::about_to_write();
+                match self.mode {
+                    Mode::Plain => self.word().store(value, ordering),
+                    Mode::Rmw => _ = self.word().swap(value, ordering),
+                }
+            }
+
+            pub(crate) fn swap(&self, value: $int, ordering: Ordering) -> $int {
+                life::about_to_write();
+                self.word().swap(value, ordering)
+            }
+
+            pub(crate) fn compare_exchange(
+                &self,
+                current: $int,
+                new: $int,
+                success: Ordering,
+                failure: Ordering,
+            ) -> Result<$int, $int> {
+                life::about_to_write();
+                self.word().compare_exchange(current, new, success, failure)
+            }
+
+            pub(crate) fn fetch_or(&self, bits: $int, ordering: Ordering) -> $int {
+                life::about_to_write();
+                self.word().fetch_or(bits, ordering)
+            }
+
+            pub(crate) fn fetch_and(&self, bits: $int, ordering: Ordering) -> $int {
+                life::about_to_write();
+                self.word().fetch_and(bits, ordering)
+            }
+
+            pub(crate) fn fetch_add(&self, value: $int, ordering: Ordering) -> $int {
+                life::about_to_write();
+                self.word().fetch_add(value, ordering)
+            }
+
+            /// The word when every actor has been joined: no step of the model.
+            pub(crate) fn at_rest(&self) -> $int {
+                // SAFETY: not a question of memory: loom panics if an access to the word does not happen before this.
+                unsafe { self.word().unsync_load() }
+            }
+        }
+    };
+}
+
+atomic!(AtomicU32, u32);
+atomic!(AtomicU64, u64);
+
+/// A run of words.
+#[derive(Clone)]
+pub(crate) struct Words {
+    all: Arc<[AtomicU64]>,
+    span: Range<usize>,
+}
+
+impl Words {
+    /// `len` words, all 0; `mode` says of each how it is accessed, `None` that the protocol never touches it.
+    pub(crate) fn new(len: usize, mode: impl Fn(usize) -> Option<Mode>) -> Words {
+        let word = |index| match mode(index) {
+            Some(mode) => AtomicU64::new(0, mode),
+            None => AtomicU64::untouched(),
+        };
+        Words { all: (0..len).map(word).collect(), span: 0..len }
+    }
+
+    pub(crate) fn as_slice(&self) -> &[AtomicU64] {
+        &self.all[self.span.clone()]
+    }
+
+    pub(crate) fn at(&self, index: usize) -> &AtomicU64 {
+        &self.as_slice()[index]
+    }
+
+    pub(crate) fn sub(&self, from: usize, len: usize) -> Words {
+        assert!(from + len <= self.span.len());
+        Words { all: Arc::clone(&self.all), span: self.span.start + from..self.span.start + from + len }
+    }
+}
+
+pub(crate) fn prefetch(_: &AtomicU64) {}

@@ -1,0 +1,225 @@
+//! A tiny segment, those who use it, and the oracle that knows the guarantees.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use crate::protocol::pool::{Block, HEAD_WORDS, Hand, Pool};
+use crate::protocol::record::{self, HAND_WORDS};
+use crate::protocol::ring::{Fate, Look, Ring};
+use crate::protocol::word::{CellWord, Phase};
+use crate::race::Run;
+use crate::sync::{Mode, Ordering, Words};
+
+/// Where the pool keeps the word that says what a payload is.
+const META: usize = HEAD_WORDS - 1;
+/// A payload is one word. With the block's meta word that makes two which must belong together.
+const STRIDE: usize = HEAD_WORDS + 1;
+
+/// A segment with a ring, and what happened to it.
+#[derive(Clone)]
+pub(crate) struct World {
+    pub(crate) ring: Ring,
+    records: Words,
+    count: u16,
+    cells: Words,
+    blocks: Words,
+    pub(crate) log: Arc<Mutex<Log>>,
+}
+
+/// What a content is on its way through a block: two words of which each follows from the other.
+fn pair(content: u64) -> (u64, u64) {
+    (content, content.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
+pub(crate) fn write(content: u64) -> impl FnOnce(Block<'_>) {
+    move |block| {
+        let (meta, payload) = pair(content);
+        block.meta().store(meta, Ordering::Relaxed);
+        block.payload()[0].store(payload, Ordering::Relaxed);
+    }
+}
+
+/// What everybody saw, to be judged at the end.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    /// What `post` or `commit` said is visible.
+    pub(crate) posted: BTreeMap<u64, u64>,
+    /// Ids that somebody saw void.
+    pub(crate) void: BTreeSet<u64>,
+    /// What readers read.
+    pub(crate) read: BTreeMap<u64, u64>,
+    /// Contents whose commit failed.
+    never: BTreeSet<u64>,
+}
+
+impl Log {
+    /// G1, G2, G5: one fate and one content for each id, whoever says so.
+    fn event(&mut self, id: u64, content: u64) {
+        assert!(!self.void.contains(&id), "id {id} is void for one and an event for another");
+        assert!(!self.never.contains(&content), "{content} is visible after an error said that it never will be");
+        for (&at, &other) in self.posted.iter().chain(&self.read) {
+            assert_eq!(at == id, other == content, "id {id} is {content}, id {at} is {other}");
+        }
+    }
+
+    pub(crate) fn posted(&mut self, id: u64, content: u64) {
+        self.event(id, content);
+        assert!(self.posted.insert(id, content).is_none(), "id {id} was given to two posts");
+    }
+
+    pub(crate) fn read(&mut self, id: u64, content: u64) {
+        self.event(id, content);
+        self.read.insert(id, content);
+    }
+
+    fn never(&mut self, content: u64) {
+        assert!(!self.read.values().any(|&read| read == content), "{content} was read, and its commit failed");
+        self.never.insert(content);
+    }
+
+    pub(crate) fn void(&mut self, id: u64) {
+        assert!(!self.posted.contains_key(&id), "id {id} was committed and is void");
+        assert!(!self.read.contains_key(&id), "id {id} was read and is void");
+        self.void.insert(id);
+    }
+}
+
+impl World {
+    /// A formatted segment with `capacity` cells and one hand for each of `records` records.
+    pub(crate) fn new(run: &Run, capacity: usize, records: u16) -> World {
+        let control = |_| Some(run.mode);
+        // Of a block only the stamp is contended; its other words are plain, see `sync`.
+        let block_word = |word: usize| Some(if word % STRIDE == 0 { run.mode } else { Mode::Plain });
+        let record_word = |word: usize| (word % record::WORDS <= record::RESERVED).then_some(run.mode);
+        let cells = Words::new(capacity, control);
+        let blocks = Words::new((capacity + usize::from(records)) * STRIDE, block_word);
+        let words = Words::new(usize::from(records) * record::WORDS, record_word);
+        let pool = Pool::new(cells.clone(), blocks.clone(), STRIDE);
+        let world = World {
+            ring: Ring::new(pool, Words::new(1, control), words.clone()),
+            records: words,
+            count: records,
+            cells,
+            blocks,
+            log: Arc::default(),
+        };
+        let hands: Vec<Words> = (0..records).map(|record| world.hand_words(record)).collect();
+        world.ring.pool().format(&hands);
+        world
+    }
+
+    fn hand_words(&self, record: u16) -> Words {
+        self.records.sub(usize::from(record) * record::WORDS + record::RING_HAND, HAND_WORDS)
+    }
+
+    /// Takes over `record`, whose holder is dead or never was.
+    pub(crate) fn adopt(&self, record: u16) -> Hand {
+        let hand = Hand::adopt(self.ring.pool(), self.hand_words(record), record).expect("a sound record");
+        self.ring.forget_reservation(record);
+        hand
+    }
+
+    pub(crate) fn post(&self, hand: &mut Hand, content: u64) -> u64 {
+        let id = self.ring.post(hand, write(content)).expect("a post");
+        self.log.lock().unwrap().posted(id, content);
+        id
+    }
+
+    /// Commits `content` as the reserved `id`.
+    pub(crate) fn commit(&self, hand: &mut Hand, id: u64, content: u64) -> Fate {
+        let fate = self.ring.commit(hand, id, write(content)).expect("a commit");
+        let mut log = self.log.lock().unwrap();
+        match fate {
+            Fate::Decided => log.posted(id, content),
+            Fate::TooLate => log.never(content),
+        }
+        fate
+    }
+
+    /// The reader's step at `next`: as the bus does it.
+    pub(crate) fn poll(&self, next: u64) -> Poll {
+        match self.ring.look(next).expect("a sound ring") {
+            Look::Empty => Poll::Empty,
+            Look::Lapped => Poll::Lapped,
+            Look::Void => {
+                self.log.lock().unwrap().void(next);
+                Poll::Void
+            }
+            Look::Reserved(seen) => Poll::Reserved(seen),
+            Look::Published(seen) => {
+                let block = self.ring.block(seen).expect("a sound cell");
+                let meta = block.meta().load(Ordering::Relaxed);
+                let payload = block.payload()[0].load(Ordering::Relaxed);
+                if !self.ring.unchanged(next, seen) {
+                    return Poll::Lapped;
+                }
+                // G3.
+                assert_eq!((meta, payload), pair(meta), "id {next} is torn");
+                self.log.lock().unwrap().read(next, meta);
+                Poll::Event(meta)
+            }
+        }
+    }
+
+    /// Polls from `next` on, at most `polls` times, until there is nothing more. Tells what it found: the events'
+    /// contents, `void`, `lapped`, `reserved`.
+    pub(crate) fn follow(&self, next: u64, polls: u64) -> Vec<String> {
+        let mut story = vec![];
+        for id in next..next + polls {
+            match self.poll(id) {
+                Poll::Event(content) => story.push(content.to_string()),
+                Poll::Void => story.push("void".to_owned()),
+                Poll::Empty => break,
+                Poll::Lapped => {
+                    story.push("lapped".to_owned());
+                    break;
+                }
+                Poll::Reserved(_) => {
+                    story.push("reserved".to_owned());
+                    break;
+                }
+            }
+        }
+        story
+    }
+
+    /// What holds when everybody has gone: each block is in one place, and what a cell names is what was said of its id.
+    /// Every record is lived in: one whose holder died was adopted.
+    pub(crate) fn judge(&self) {
+        let mut log = self.log.lock().unwrap();
+        let mut places = BTreeSet::new();
+        let capacity = self.cells.as_slice().len();
+        for (index, cell) in self.cells.as_slice().iter().enumerate() {
+            let cell = CellWord::from_bits(cell.at_rest());
+            assert!(places.insert(u64::from(cell.block())), "cell {index} names a block that another one names");
+            let Some(lap) = cell.version().checked_sub(1) else { continue };
+            let id = lap * capacity as u64 + index as u64;
+            match cell.phase() {
+                Some(Phase::Published) => {
+                    let block = self.blocks.sub(cell.block() as usize * STRIDE, STRIDE);
+                    let (meta, payload) = (block.at(META).at_rest(), block.at(HEAD_WORDS).at_rest());
+                    assert_eq!((meta, payload), pair(meta), "id {id} is torn at the end");
+                    log.event(id, meta);
+                }
+                Some(Phase::Void) => log.void(id),
+                Some(Phase::Reserved) => assert!(!log.posted.contains_key(&id) && !log.read.contains_key(&id)),
+                None => panic!("a phase that does not exist"),
+            }
+        }
+        for record in 0..self.count {
+            let own = self.hand_words(record).at(record::OWN).at_rest();
+            assert!(places.insert(own), "block {own} of record {record} is somewhere else too");
+        }
+        assert_eq!(places.len(), capacity + usize::from(self.count), "a block was lost");
+    }
+}
+
+/// What a reader found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Poll {
+    Empty,
+    Event(u64),
+    Void,
+    Reserved(CellWord),
+    Lapped,
+}

@@ -1,0 +1,167 @@
+//! A process's handle on a segment.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::layout::Options;
+use crate::poster::Poster;
+use crate::segment::{self, Segment};
+use crate::stats::Stats;
+use crate::worker::Worker;
+use crate::worker_options::WorkerOptions;
+
+/// A process's handle on a segment: from it workers join.
+///
+/// Make it before forking and join in each child, or open the segment by its name in each process. A `Bus` may be used
+/// in a forked child; what has joined may not. Dropping it leaves the segment as it is, unless
+/// [`Options::unlink_on_drop`] was set and this process created it.
+///
+/// Clones are the same handle.
+#[derive(Clone)]
+pub struct Bus {
+    segment: Arc<Segment>,
+}
+
+impl Bus {
+    /// Creates the segment `name` and opens it. Names have 1 to 200 of `A-Z a-z 0-9 . _ -`; a slash in front is added.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Exists`](crate::Error::Exists), and for bad names, options, rights and lack of space the error that says
+    /// so.
+    pub fn create(name: &str, options: &Options) -> Result<Bus> {
+        Segment::create(name, options).map(Bus::of)
+    }
+
+    /// Opens the segment `name`. Of the options, mode, owner and timeout count.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`](crate::Error::NotFound), and the error that says why what is there cannot be used.
+    pub fn open(name: &str, options: &Options) -> Result<Bus> {
+        Segment::open(name, options).map(Bus::of)
+    }
+
+    /// Opens the segment `name`, or creates it if there is none. Of any number of processes that do so at the same time
+    /// all end on the same segment.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Bus::create) and [`open`](Bus::open).
+    pub fn open_or_create(name: &str, options: &Options) -> Result<Bus> {
+        Segment::open_or_create(name, options).map(Bus::of)
+    }
+
+    /// Creates a segment without a name, for this process and those it forks. It is gone when the last of them is.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Bus::create).
+    pub fn anonymous(options: &Options) -> Result<Bus> {
+        Segment::anonymous(options).map(Bus::of)
+    }
+
+    fn of(segment: Segment) -> Bus {
+        Bus { segment: Arc::new(segment) }
+    }
+
+    /// Takes a seat with the default options.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoRecord`](crate::Error::NoRecord) if all are taken; [`Error::Corrupt`](crate::Error::Corrupt).
+    pub fn join(&self) -> Result<Worker> {
+        self.join_with(WorkerOptions::new())
+    }
+
+    /// Takes a seat. It reads from where [`WorkerOptions::start`] says, and its own
+    /// [`STARTED`](crate::STARTED) is the first of its events.
+    ///
+    /// # Errors
+    ///
+    /// As [`join`](Bus::join), and [`Error::Option`](crate::Error::Option) or
+    /// [`Error::NotYet`](crate::Error::NotYet).
+    pub fn join_with(&self, options: WorkerOptions) -> Result<Worker> {
+        Worker::join(&self.segment, options)
+    }
+
+    /// Takes a seat that only posts.
+    ///
+    /// # Errors
+    ///
+    /// As [`join`](Bus::join).
+    pub fn poster(&self) -> Result<Poster> {
+        Poster::join(&self.segment, &WorkerOptions::new())
+    }
+
+    /// What all workers have counted.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`](crate::Error::System) if the system does not tell which workers live.
+    pub fn stats(&self) -> Result<Stats> {
+        Stats::of(&self.segment)
+    }
+
+    /// The segment's name, with its slash.
+    pub fn name(&self) -> &str {
+        self.segment.name()
+    }
+
+    /// Whether this handle's making created the segment.
+    pub fn was_created(&self) -> bool {
+        self.segment.was_created()
+    }
+
+    /// Events that the ring holds.
+    pub fn capacity(&self) -> u64 {
+        self.segment.geometry().capacity
+    }
+
+    /// Bytes of the largest event, with its names and up to 63 bytes more.
+    pub fn largest_event(&self) -> usize {
+        self.segment.geometry().largest_message()
+    }
+
+    /// The next id to be posted.
+    pub fn next_id(&self) -> u64 {
+        self.segment.ring().newest()
+    }
+
+    /// Removes the segment's name. Workers that have it open go on; nobody can open it any more.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Replaced`](crate::Error::Replaced) or [`Error::NotFound`](crate::Error::NotFound) if the name does not
+    /// lead to this segment.
+    pub fn unlink(&self) -> Result<()> {
+        self.segment.unlink()
+    }
+}
+
+impl fmt::Debug for Bus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bus").field("name", &self.name()).field("capacity", &self.capacity()).finish_non_exhaustive()
+    }
+}
+
+/// Removes the segment `name`. Workers that have it open go on; nobody can open it any more.
+///
+/// # Errors
+///
+/// [`Error::NotFound`](crate::Error::NotFound); [`Error::Foreign`](crate::Error::Foreign) if it is not a segment of
+/// seqcast's.
+pub fn unlink(name: &str) -> Result<()> {
+    segment::unlink(name)
+}
+
+/// What all workers of the segment `name` have counted, without joining it: the segment is mapped for reading only.
+/// Of the options, mode and owner count.
+///
+/// # Errors
+///
+/// As [`Bus::open`].
+pub fn stat(name: &str, options: &Options) -> Result<Stats> {
+    Stats::of(&Segment::read_only(name, options)?)
+}

@@ -1,0 +1,94 @@
+//! The claiming half of a seat.
+
+use std::hash::Hasher;
+use std::sync::Arc;
+use std::time::Duration;
+
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+use crate::counters::RecordWords;
+use crate::error::{Error, Result};
+use crate::layout::record_word;
+use crate::message::UniqueKey;
+use crate::protocol::claims::{At, Bucket, Claims, Decision, Key, Token};
+use crate::protocol::pool::Hand;
+use crate::segment::Segment;
+use crate::sys;
+use crate::worker_options::Unique;
+
+/// What a unique value is unique among: keys of the one never meet keys of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Domain {
+    /// Unique events.
+    Events = 1,
+    /// Claims that stand alone.
+    Alone = 2,
+}
+
+/// SipHash-1-3 with 128 bits under the segment's random key (Aumasson and Bernstein).
+pub(crate) fn hash_key(hash_key: [u64; 2], domain: Domain, value: &[u8]) -> Result<[u64; 2]> {
+    if value.is_empty() {
+        return Err(Error::option("key", "\"\"", "a unique key must have at least one byte"));
+    }
+    let mut hasher = SipHasher13::new_with_keys(hash_key[0], hash_key[1]);
+    hasher.write_u8(domain as u8);
+    hasher.write(value);
+    let hash = hasher.finish128();
+    Ok([hash.h1, hash.h2])
+}
+
+/// A ttl in nanoseconds; longer than can be said is for ever.
+pub(crate) fn ttl_ns(ttl: Duration) -> Result<u64> {
+    match u64::try_from(ttl.as_nanos()).unwrap_or(u64::MAX) {
+        0 => Err(Error::option("ttl", "0", "a key must be held for longer than nothing")),
+        ns => Ok(ns),
+    }
+}
+
+/// What a unique event carries, for a key that says no ttl of its own held for `timeout`.
+pub(crate) fn hash_unique(segment_key: [u64; 2], unique: Unique<'_>, timeout: Duration) -> Result<UniqueKey> {
+    let key = hash_key(segment_key, Domain::Events, unique.key)?;
+    Ok(UniqueKey { key, ttl_ns: ttl_ns(unique.ttl.unwrap_or(timeout))? })
+}
+
+pub(crate) struct Claimer {
+    segment: Arc<Segment>,
+    claims: Claims,
+    hand: Hand,
+    scratch: Bucket,
+    record: RecordWords,
+}
+
+impl Claimer {
+    pub(crate) fn new(segment: Arc<Segment>, hand: Hand, record: RecordWords) -> Claimer {
+        Claimer { claims: segment.claims(), segment, hand, scratch: Bucket::default(), record }
+    }
+
+    /// Decides for all whether the caller runs the event `at`, or, without one, whether it gets the key.
+    pub(crate) fn claim(&mut self, key: [u64; 2], ttl_ns: u64, at: Option<At>) -> Result<Decision> {
+        let decision = self
+            .claims
+            .claim(&mut self.hand, &mut self.scratch, Key(key), ttl_ns, at, sys::boottime_ns)
+            .map_err(|fault| Error::of_fault(self.segment.name(), fault))?;
+        let counter = match decision {
+            Decision::Won(_) => record_word!(claiming.won),
+            Decision::Held { .. } | Decision::Decided => record_word!(claiming.lost),
+            Decision::Full => record_word!(claiming.full),
+            Decision::Late => record_word!(claiming.late),
+        };
+        self.record.add(counter, 1);
+        Ok(decision)
+    }
+
+    /// Ends a claim before its ttl. `false` if it had ended.
+    pub(crate) fn release(&mut self, key: [u64; 2], token: Token) -> Result<bool> {
+        let released = self
+            .claims
+            .release(&mut self.hand, &mut self.scratch, Key(key), token, sys::boottime_ns)
+            .map_err(|fault| Error::of_fault(self.segment.name(), fault))?;
+        if released {
+            self.record.add(record_word!(claiming.released), 1);
+        }
+        Ok(released)
+    }
+}

@@ -1,0 +1,34 @@
+//! A worker's counters: words of its record that only one half of the worker stores to.
+
+use crate::protocol::record::WORDS;
+use crate::sync::{Ordering, Words};
+
+/// The words of one record, for the half of the worker that may write some of them.
+#[derive(Clone)]
+pub(crate) struct RecordWords(Words);
+
+impl RecordWords {
+    pub(crate) fn of(records: &Words, record: u16) -> RecordWords {
+        RecordWords(records.sub(usize::from(record) * WORDS, WORDS))
+    }
+
+    pub(crate) fn words(&self) -> &Words {
+        &self.0
+    }
+
+    /// Relaxed throughout: a word has one writer, and readers take each for itself.
+    #[inline]
+    pub(crate) fn set(&self, word: usize, value: u64) {
+        self.0.at(word).store(value, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, word: usize) -> u64 {
+        self.0.at(word).load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn add(&self, word: usize, more: u64) {
+        self.set(word, self.get(word).wrapping_add(more));
+    }
+}

@@ -1,0 +1,414 @@
+//! The one error type.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use crate::protocol::Fault;
+
+/// A result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What went wrong, with the values, and what to do about it.
+///
+/// An error never means that something was half done: what was there before the call is there after it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The name cannot name a segment.
+    Name {
+        /// The name as given, shortened.
+        name: String,
+        /// What names must be like.
+        rule: &'static str,
+    },
+    /// An option's value is outside what is possible.
+    Option {
+        /// The option.
+        option: &'static str,
+        /// The value given.
+        value: String,
+        /// What values must be like.
+        rule: String,
+    },
+    /// A source or event name is empty or too long.
+    Topic {
+        /// `"source"` or `"event"`.
+        part: &'static str,
+        /// Its length in bytes.
+        len: usize,
+        /// The greatest length in bytes.
+        max: usize,
+    },
+    /// No segment has this name.
+    NotFound {
+        /// The segment's name.
+        name: String,
+    },
+    /// A segment of this name exists already.
+    Exists {
+        /// The segment's name.
+        name: String,
+    },
+    /// The name belongs to something that seqcast did not make.
+    Foreign {
+        /// The segment's name.
+        name: String,
+        /// What was found.
+        found: String,
+    },
+    /// The segment's creator died, or is still at work, before it was finished.
+    Unfinished {
+        /// The segment's name.
+        name: String,
+    },
+    /// Another process is creating the segment and does not come to an end.
+    Busy {
+        /// The segment's name.
+        name: String,
+        /// How long this call waited.
+        waited: Duration,
+    },
+    /// The segment has a layout that this version of the crate does not know.
+    Layout {
+        /// The segment's name.
+        name: String,
+        /// The layout version found.
+        found: u32,
+        /// The layout version of this crate.
+        expected: u32,
+    },
+    /// The segment was made by a build that lays out memory or archives values differently.
+    Fingerprint {
+        /// The segment's name.
+        name: String,
+        /// The fingerprint found.
+        found: u64,
+        /// The fingerprint of this build.
+        expected: u64,
+    },
+    /// The segment was made before the host was started, by processes that are gone.
+    OtherBoot {
+        /// The segment's name.
+        name: String,
+    },
+    /// The segment belongs to another user.
+    Owner {
+        /// The segment's name.
+        name: String,
+        /// The owner's user id.
+        found: u32,
+        /// The user ids accepted.
+        accepted: Vec<u32>,
+    },
+    /// The segment's mode lets in more users than the options do.
+    Mode {
+        /// The segment's name.
+        name: String,
+        /// The mode found.
+        found: u32,
+        /// The widest mode accepted.
+        accepted: u32,
+    },
+    /// The segment is smaller than its header says, or than a header.
+    Truncated {
+        /// The segment's name.
+        name: String,
+        /// Its size in bytes.
+        size: u64,
+        /// The size in bytes that it must have.
+        expected: u64,
+    },
+    /// The system does not let this process open the segment.
+    Denied {
+        /// The segment's name.
+        name: String,
+        /// This process's effective user id.
+        uid: u32,
+    },
+    /// There is not enough shared memory for the segment.
+    NoSpace {
+        /// The segment's name.
+        name: String,
+        /// The segment's size in bytes.
+        size: u64,
+        /// Free shared memory in bytes.
+        free: u64,
+    },
+    /// The name does not lead to this segment any more.
+    Replaced {
+        /// The segment's name.
+        name: String,
+    },
+    /// Every worker record is taken.
+    NoRecord {
+        /// The segment's name.
+        name: String,
+        /// How many there are.
+        records: u32,
+        /// Who holds them.
+        holders: Vec<Holder>,
+    },
+    /// The handle was made before this process was forked off.
+    Forked,
+    /// The payload does not fit.
+    PayloadTooLarge {
+        /// The payload's length in bytes, with its source and event.
+        len: usize,
+        /// The greatest such length in bytes.
+        max: usize,
+    },
+    /// The id to start at has not been posted yet.
+    NotYet {
+        /// The id asked for.
+        id: u64,
+        /// The next id to be posted.
+        next: u64,
+    },
+    /// The reserved id was given up before the commit came.
+    TooLate {
+        /// The id.
+        id: u64,
+    },
+    /// A payload is not what its type says.
+    Payload {
+        /// The event's source.
+        source: String,
+        /// The event's name.
+        event: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A value could not be archived.
+    Archive {
+        /// The Rust type.
+        type_name: &'static str,
+        /// The archiver's words.
+        reason: String,
+    },
+    /// The segment's words contradict each other.
+    Corrupt {
+        /// The segment's name.
+        name: String,
+        /// The contradiction.
+        what: &'static str,
+    },
+    /// A counter that must never repeat has come to its end.
+    Exhausted {
+        /// The segment's name.
+        name: String,
+        /// What is used up.
+        what: &'static str,
+    },
+    /// The worker has left the bus.
+    Left,
+    /// The process has configured its worker already.
+    AlreadyConfigured {
+        /// The segment's name.
+        name: String,
+    },
+    /// The process has not configured its worker yet.
+    NotConfigured,
+    /// A system call failed.
+    System {
+        /// The segment's name.
+        name: String,
+        /// The system call.
+        call: &'static str,
+        /// The system's error.
+        source: io::Error,
+    },
+}
+
+/// Who holds a worker record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Holder {
+    /// The record's number.
+    pub record: u32,
+    /// The process id that the holder gave, in its own pid namespace.
+    pub pid: u32,
+    /// The holder's label.
+    pub label: String,
+}
+
+impl Error {
+    /// A short stable name of the kind of error, for logs, metrics and foreign callers.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Error::Name { .. } => "name",
+            Error::Option { .. } => "option",
+            Error::Topic { .. } => "topic",
+            Error::NotFound { .. } => "not_found",
+            Error::Exists { .. } => "exists",
+            Error::Foreign { .. } => "foreign",
+            Error::Unfinished { .. } => "unfinished",
+            Error::Busy { .. } => "busy",
+            Error::Layout { .. } => "layout",
+            Error::Fingerprint { .. } => "fingerprint",
+            Error::OtherBoot { .. } => "other_boot",
+            Error::Owner { .. } => "owner",
+            Error::Mode { .. } => "mode",
+            Error::Truncated { .. } => "truncated",
+            Error::Denied { .. } => "denied",
+            Error::NoSpace { .. } => "no_space",
+            Error::Replaced { .. } => "replaced",
+            Error::NoRecord { .. } => "no_record",
+            Error::Forked => "forked",
+            Error::PayloadTooLarge { .. } => "payload_too_large",
+            Error::NotYet { .. } => "not_yet",
+            Error::TooLate { .. } => "too_late",
+            Error::Payload { .. } => "payload",
+            Error::Archive { .. } => "archive",
+            Error::Corrupt { .. } => "corrupt",
+            Error::Exhausted { .. } => "exhausted",
+            Error::Left => "left",
+            Error::AlreadyConfigured { .. } => "already_configured",
+            Error::NotConfigured => "not_configured",
+            Error::System { .. } => "system",
+        }
+    }
+
+    pub(crate) fn of_fault(name: &str, fault: Fault) -> Error {
+        match fault {
+            Fault::Corrupt(what) => Error::Corrupt { name: name.to_owned(), what },
+            Fault::Exhausted(what) => Error::Exhausted { name: name.to_owned(), what },
+        }
+    }
+
+    pub(crate) fn system(name: &str, call: &'static str, source: impl Into<io::Error>) -> Error {
+        Error::System { name: name.to_owned(), call, source: source.into() }
+    }
+
+    pub(crate) fn option(option: &'static str, value: impl fmt::Display, rule: impl Into<String>) -> Error {
+        Error::Option { option, value: value.to_string(), rule: rule.into() }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Name { name, rule } => write!(f, "{name:?} cannot name a segment: {rule}"),
+            Error::Option { option, value, rule } => write!(f, "option {option} = {value}: {rule}"),
+            Error::Topic { part, len, max } => {
+                write!(f, "the {part} is {len} bytes long: give it 1 to {max} bytes")
+            }
+            Error::NotFound { name } => {
+                write!(f, "no segment {name}: create it first, or use open_or_create")
+            }
+            Error::Exists { name } => {
+                write!(f, "segment {name} exists: open it, use open_or_create, or unlink it first")
+            }
+            Error::Foreign { name, found } => write!(
+                f,
+                "{name} is not a seqcast segment ({found}): choose another name, or remove what is there if nobody \
+                 needs it"
+            ),
+            Error::Unfinished { name } => write!(
+                f,
+                "segment {name} was never finished: its creator died or is still at work; open_or_create finishes it"
+            ),
+            Error::Busy { name, waited } => write!(
+                f,
+                "segment {name} has been in creation by another process for {waited:?}: try again, or end that process \
+                 if it is stopped"
+            ),
+            Error::Layout { name, found, expected } => write!(
+                f,
+                "segment {name} has layout version {found}, this seqcast has {expected}: give the new release a segment \
+                 name of its own, or unlink the old segment when its workers are gone"
+            ),
+            Error::Fingerprint { name, found, expected } => write!(
+                f,
+                "segment {name} was made by a differing build (fingerprint {found:#018x}, ours {expected:#018x}: other \
+                 target or rkyv format features): use another name, or build all workers alike"
+            ),
+            Error::OtherBoot { name } => {
+                write!(f, "segment {name} is from before the host was started: unlink it and create it anew")
+            }
+            Error::Owner { name, found, accepted } => write!(
+                f,
+                "segment {name} belongs to user {found}, accepted are {accepted:?}: create it with .owner(uid, gid) \
+                 of the workers' user, or accept that owner with the same option"
+            ),
+            Error::Mode { name, found, accepted } => write!(
+                f,
+                "segment {name} has mode {found:04o}, accepted is at most {accepted:04o}: open it with \
+                 .mode({found:#o}) if that is wanted, or chmod it"
+            ),
+            Error::Truncated { name, size, expected } => write!(
+                f,
+                "segment {name} has {size} bytes instead of {expected}: somebody cut it off; unlink it and create it \
+                 anew"
+            ),
+            Error::Denied { name, uid } => write!(
+                f,
+                "user {uid} may not open segment {name}: join before dropping privileges, or create it with \
+                 .owner(uid, gid) or a wider .mode()"
+            ),
+            Error::NoSpace { name, size, free } => write!(
+                f,
+                "segment {name} needs {size} bytes, shared memory has {free} free: lower capacity, block_size or \
+                 claims, or enlarge /dev/shm (docker: --shm-size)"
+            ),
+            Error::Replaced { name } => {
+                write!(f, "the name {name} no longer leads to this segment: it was unlinked or created anew")
+            }
+            Error::NoRecord { name, records, holders } => {
+                write!(f, "all {records} worker records of segment {name} are held (")?;
+                for (i, holder) in holders.iter().enumerate() {
+                    let comma = if i == 0 { "" } else { ", " };
+                    write!(f, "{comma}{}: pid {}", holder.record, holder.pid)?;
+                    if !holder.label.is_empty() {
+                        write!(f, " {:?}", holder.label)?;
+                    }
+                }
+                write!(f, "): create it with more .records()")
+            }
+            Error::Forked => {
+                write!(f, "this handle was made before the fork: join anew in the child, with bus.after_fork()")
+            }
+            Error::PayloadTooLarge { len, max } => write!(
+                f,
+                "the event has {len} bytes, the largest possible has {max} (a quarter of the ring): raise capacity or \
+                 block_size, or post where to find it"
+            ),
+            Error::NotYet { id, next } => {
+                write!(f, "cannot start at event id {id}: the next one to be posted is {next}")
+            }
+            Error::TooLate { id } => write!(
+                f,
+                "reserved event id {id} was given up before its commit: commit within the readers' wait_max, or post"
+            ),
+            Error::Payload { source, event, reason } => {
+                write!(f, "the payload of {source}/{event} is not what its type says: {reason}")
+            }
+            Error::Archive { type_name, reason } => {
+                write!(f, "a value of type {type_name} could not be archived: {reason}")
+            }
+            Error::Corrupt { name, what } => write!(
+                f,
+                "segment {name} is corrupt: {what}; stop its workers, unlink it, and find out who else writes to it"
+            ),
+            Error::Exhausted { name, what } => {
+                write!(f, "segment {name} has used up {what}: unlink it and create it anew")
+            }
+            Error::Left => write!(f, "this worker has left the bus: join again"),
+            Error::AlreadyConfigured { name } => write!(
+                f,
+                "this process is configured already, on segment {name}: use reconfigure, or a worker of its own"
+            ),
+            Error::NotConfigured => write!(f, "this process has no worker yet: call configure first"),
+            Error::System { name, call, source } => write!(f, "{call} failed for segment {name}: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::System { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! Handlers: who wants which event, and in which order they are called.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::BuildHasherDefault;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+
+use rustc_hash::FxHasher;
+
+use crate::error::Result;
+use crate::event::Event;
+use crate::message::{Head, check_topic};
+use crate::report::{HandlerError, Report, Trouble, catch_panic};
+use crate::sync_util::lock;
+
+type FxHashMap<K, V> = HashMap<K, V, BuildHasherDefault<FxHasher>>;
+
+/// Something that is called with events. Every `Fn(&Event)` that returns nothing or a `Result` is one.
+pub trait Handler: Send + Sync {
+    /// Handles an event. An error is reported; the handlers after this one run all the same.
+    ///
+    /// # Errors
+    ///
+    /// Whatever went wrong.
+    fn handle(&self, event: &Event<'_>) -> std::result::Result<(), HandlerError>;
+}
+
+impl<F, R> Handler for F
+where
+    F: Fn(&Event<'_>) -> R + Send + Sync,
+    R: Outcome,
+{
+    fn handle(&self, event: &Event<'_>) -> std::result::Result<(), HandlerError> {
+        self(event).into_result()
+    }
+}
+
+/// What a handler may return.
+pub trait Outcome {
+    /// As a result.
+    ///
+    /// # Errors
+    ///
+    /// The handler's.
+    fn into_result(self) -> std::result::Result<(), HandlerError>;
+}
+
+impl Outcome for () {
+    fn into_result(self) -> std::result::Result<(), HandlerError> {
+        Ok(())
+    }
+}
+
+impl<E: Into<HandlerError>> Outcome for std::result::Result<(), E> {
+    fn into_result(self) -> std::result::Result<(), HandlerError> {
+        self.map_err(Into::into)
+    }
+}
+
+/// Which events a handler gets.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Scope {
+    /// Every event.
+    All,
+    /// Every event of a source.
+    Source(String),
+    /// Some events of a source.
+    Events(String, Vec<String>),
+}
+
+impl Scope {
+    /// Every event of `source`.
+    pub fn source(source: impl Into<String>) -> Scope {
+        Scope::Source(source.into())
+    }
+
+    /// The `events` of `source`.
+    pub fn events<E: Into<String>>(source: impl Into<String>, events: impl IntoIterator<Item = E>) -> Scope {
+        Scope::Events(source.into(), events.into_iter().map(Into::into).collect())
+    }
+
+    fn check(&self) -> Result<()> {
+        match self {
+            Scope::All => Ok(()),
+            Scope::Source(source) => check_topic(source, "-"),
+            Scope::Events(source, events) if events.is_empty() => check_topic(source, ""),
+            Scope::Events(source, events) => events.iter().try_for_each(|event| check_topic(source, event)),
+        }
+    }
+}
+
+impl From<crate::Topic> for Scope {
+    fn from(topic: crate::Topic) -> Scope {
+        Scope::events(topic.source, [topic.event])
+    }
+}
+
+/// A handler's registration, to unregister it by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Registration(u64);
+
+enum Callback {
+    Strong(Arc<dyn Handler>),
+    Weak(Weak<dyn Handler>),
+}
+
+impl Callback {
+    /// Whether this is the very handler at `address`.
+    fn is_at(&self, address: *const ()) -> bool {
+        match self {
+            Callback::Strong(handler) => Arc::as_ptr(handler).cast::<()>() == address,
+            Callback::Weak(handler) => handler.as_ptr().cast::<()>() == address,
+        }
+    }
+}
+
+struct Entry {
+    registration: Registration,
+    scope: Scope,
+    callback: Callback,
+    /// False once unregistered, so that an event on its way does not reach it any more.
+    live: AtomicBool,
+}
+
+impl Entry {
+    fn is_gone(&self) -> bool {
+        !self.live.load(Ordering::Relaxed)
+            || matches!(&self.callback, Callback::Weak(handler) if handler.strong_count() == 0)
+    }
+}
+
+/// The handlers of one worker.
+pub(crate) struct Registry {
+    index: Mutex<Index>,
+    /// Raised with every change, so that routes know that they are old.
+    generation: AtomicU64,
+}
+
+#[derive(Default)]
+struct Index {
+    next: u64,
+    all: Vec<Arc<Entry>>,
+    sources: FxHashMap<Box<str>, OfSource>,
+}
+
+#[derive(Default)]
+struct OfSource {
+    all: Vec<Arc<Entry>>,
+    events: FxHashMap<Box<str>, Vec<Arc<Entry>>>,
+}
+
+impl Index {
+    /// The lists that an entry of `scope` stands in.
+    fn lists(&mut self, scope: &Scope) -> Vec<&mut Vec<Arc<Entry>>> {
+        match scope {
+            Scope::All => vec![&mut self.all],
+            Scope::Source(source) => vec![&mut self.sources.entry(source.as_str().into()).or_default().all],
+            Scope::Events(source, events) => {
+                let of_source = self.sources.entry(source.as_str().into()).or_default();
+                let mut names: Vec<&String> = events.iter().collect();
+                names.sort();
+                names.dedup();
+                for name in &names {
+                    of_source.events.entry(name.as_str().into()).or_default();
+                }
+                let wanted = |name: &str| names.binary_search_by(|have| have.as_str().cmp(name)).is_ok();
+                of_source.events.iter_mut().filter(|(name, _)| wanted(name)).map(|(_, list)| list).collect()
+            }
+        }
+    }
+
+    fn every_list(&mut self) -> impl Iterator<Item = &mut Vec<Arc<Entry>>> {
+        let of_sources = self.sources.values_mut();
+        let lists = of_sources.flat_map(|of| std::iter::once(&mut of.all).chain(of.events.values_mut()));
+        std::iter::once(&mut self.all).chain(lists)
+    }
+
+    /// Takes out the entries that `is_out` picks. They are to be dropped when the index is unlocked again: what a handler
+    /// owns may do anything when it is dropped.
+    #[must_use]
+    fn remove(&mut self, is_out: impl Fn(&Entry) -> bool) -> Vec<Arc<Entry>> {
+        let mut removed = Vec::new();
+        for list in self.every_list() {
+            removed.extend(list.extract_if(.., |entry| is_out(entry)));
+        }
+        for entry in &removed {
+            entry.live.store(false, Ordering::Relaxed);
+        }
+        self.sources.retain(|_, of| {
+            of.events.retain(|_, list| !list.is_empty());
+            !of.all.is_empty() || !of.events.is_empty()
+        });
+        removed
+    }
+}
+
+impl Registry {
+    pub(crate) fn new() -> Registry {
+        Registry { index: Mutex::default(), generation: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn register(&self, scope: Scope, handler: Arc<dyn Handler>) -> Result<Registration> {
+        self.insert(scope, Callback::Strong(handler))
+    }
+
+    pub(crate) fn register_weak(&self, scope: Scope, handler: Weak<dyn Handler>) -> Result<Registration> {
+        self.insert(scope, Callback::Weak(handler))
+    }
+
+    fn insert(&self, scope: Scope, callback: Callback) -> Result<Registration> {
+        scope.check()?;
+        let mut index = lock(&self.index);
+        let registration = Registration(index.next);
+        index.next += 1;
+        let entry = Arc::new(Entry { registration, scope: scope.clone(), callback, live: AtomicBool::new(true) });
+        for list in index.lists(&scope) {
+            // Owners that were dropped leave their entries behind; this is where they are cleared away.
+            list.retain(|entry| !entry.is_gone());
+            list.push(Arc::clone(&entry));
+        }
+        self.changed();
+        Ok(registration)
+    }
+
+    pub(crate) fn unregister(&self, registration: Registration) -> bool {
+        self.remove(|entry| entry.registration == registration)
+    }
+
+    pub(crate) fn unregister_same(&self, scope: &Scope, handler: *const ()) -> bool {
+        self.remove(|entry| entry.scope == *scope && entry.callback.is_at(handler))
+    }
+
+    fn remove(&self, is_out: impl Fn(&Entry) -> bool) -> bool {
+        let removed = lock(&self.index).remove(is_out);
+        self.changed();
+        !removed.is_empty()
+    }
+
+    fn changed(&self) {
+        // Release: with the new index, for routes that see the new generation.
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// The handlers of one event, in the order of calling: of everything, of the source, of the event; within each in
+    /// order of registration.
+    fn handlers_of(&self, source: &str, event: &str) -> Box<[Arc<Entry>]> {
+        let index = lock(&self.index);
+        let of_source = index.sources.get(source);
+        let lists = [Some(&index.all), of_source.map(|of| &of.all), of_source.and_then(|of| of.events.get(event))];
+        lists.into_iter().flatten().flatten().filter(|entry| !entry.is_gone()).cloned().collect()
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").field("generation", &self.generation).finish_non_exhaustive()
+    }
+}
+
+/// The handlers of one event, resolved.
+pub(crate) struct Route {
+    /// Source and event without a gap.
+    names: Box<str>,
+    source_len: usize,
+    handlers: Box<[Arc<Entry>]>,
+}
+
+impl Route {
+    pub(crate) fn source(&self) -> &str {
+        &self.names[..self.source_len]
+    }
+
+    pub(crate) fn event(&self) -> &str {
+        &self.names[self.source_len..]
+    }
+
+    fn is_of(&self, names: &[u8], source_len: usize) -> bool {
+        self.source_len == source_len && self.names.as_bytes() == names
+    }
+
+    /// Whether anybody handles the event.
+    #[inline]
+    pub(crate) fn is_wanted(&self) -> bool {
+        !self.handlers.is_empty()
+    }
+
+    /// Calls the handlers with `event`, whose names are the route's. Returns how many failed.
+    #[inline]
+    pub(crate) fn dispatch(&self, event: &Event<'_>, report: &dyn Fn(&Report<'_>)) -> u64 {
+        dispatch(&self.handlers, event, report)
+    }
+}
+
+#[inline]
+fn dispatch(handlers: &[Arc<Entry>], event: &Event<'_>, report: &dyn Fn(&Report<'_>)) -> u64 {
+    let mut failures = 0;
+    for entry in handlers {
+        // Relaxed: a handler that unregisters another does so on this thread; from others there is no "before".
+        if !entry.live.load(Ordering::Relaxed) {
+            continue;
+        }
+        let result = match &entry.callback {
+            Callback::Strong(handler) => catch_panic(|| handler.handle(event)),
+            Callback::Weak(handler) => match handler.upgrade() {
+                // The closure owns it, so that it is also dropped in there if we are its last owner by now.
+                Some(handler) => catch_panic(move || handler.handle(event)),
+                None => continue,
+            },
+        };
+        let trouble = match &result {
+            Ok(Ok(())) => continue,
+            Ok(Err(error)) => match error.error().downcast_ref::<crate::Error>() {
+                Some(mistyped @ crate::Error::Payload { .. }) => Trouble::Mistyped(mistyped),
+                _ => Trouble::Failed(error),
+            },
+            Err(panic) => Trouble::Panicked(panic),
+        };
+        failures += 1;
+        report(&Report { source: event.source(), event: event.event(), id: event.id(), trouble });
+    }
+    failures
+}
+
+/// Routes found so far, by the names' bytes as they stand in an event. Belongs to the thread that polls.
+pub(crate) struct Routes {
+    generation: u64,
+    /// Several where names differ only in where the source ends.
+    by_names: FxHashMap<Box<[u8]>, Vec<Arc<Route>>>,
+    last: Option<Arc<Route>>,
+}
+
+/// Most routes remembered; beyond it they are found anew. Bounds the memory that ever-new event names can take.
+const MOST_ROUTES: usize = 16_384;
+
+impl Routes {
+    pub(crate) fn new() -> Routes {
+        Routes { generation: 0, by_names: FxHashMap::default(), last: None }
+    }
+
+    /// The route of the event whose head is `head`, read from `bytes`. `None` if its names are not UTF-8.
+    #[inline]
+    pub(crate) fn find(&mut self, registry: &Registry, head: &Head, bytes: &[u8]) -> Option<&Arc<Route>> {
+        // Acquire: with the index that this generation stands for.
+        let generation = registry.generation.load(Ordering::Acquire);
+        if generation != self.generation {
+            self.generation = generation;
+            self.by_names.clear();
+            self.last = None;
+        }
+        let names = head.names(bytes);
+        let source_len = head.source(bytes).len();
+        if !self.last.as_ref().is_some_and(|last| last.is_of(names, source_len)) {
+            self.last = Some(self.look_up(registry, names, source_len)?);
+        }
+        self.last.as_ref()
+    }
+
+    fn look_up(&mut self, registry: &Registry, names: &[u8], source_len: usize) -> Option<Arc<Route>> {
+        let known = self.by_names.get(names).into_iter().flatten().find(|route| route.source_len == source_len);
+        if let Some(route) = known {
+            return Some(Arc::clone(route));
+        }
+        let names_text = str::from_utf8(names).ok()?;
+        let (source, event) = names_text.split_at_checked(source_len)?;
+        let handlers = registry.handlers_of(source, event);
+        let route = Arc::new(Route { names: names_text.into(), source_len, handlers });
+        if self.by_names.len() >= MOST_ROUTES {
+            self.by_names.clear();
+        }
+        self.by_names.entry(names.into()).or_default().push(Arc::clone(&route));
+        Some(route)
+    }
+}
+
+/// Calls the handlers of a local event. Returns how many failed.
+pub(crate) fn dispatch_local(registry: &Registry, event: &Event<'_>, report: &dyn Fn(&Report<'_>)) -> u64 {
+    dispatch(&registry.handlers_of(event.source(), event.event()), event, report)
+}
+
+/// Where a handler is, to tell whether another is the same.
+pub(crate) fn address_of<H: Handler + ?Sized>(handler: &Arc<H>) -> *const () {
+    Arc::as_ptr(handler).cast()
+}

@@ -1,0 +1,99 @@
+//! Mapping a segment into this process. Nothing else in the crate maps shared memory or knows `shared_memory`.
+
+use std::fmt;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::ptr::{NonNull, null_mut};
+use std::sync::atomic::AtomicU32;
+
+use rustix::mm::{MapFlags, ProtFlags};
+use shared_memory::{Shmem, ShmemConf, ShmemError};
+
+/// Shared memory, mapped as long as this lives.
+///
+/// It is page-aligned and never given out but as atomics. Whoever can write to the file can also truncate it, and then a
+/// touch behind its new end is SIGBUS: the file's owner and mode are all that protects from that.
+pub(crate) struct Mapping {
+    base: NonNull<u8>,
+    len: usize,
+    /// Unmaps when it is dropped; `None` where this does.
+    shmem: Option<Shmem>,
+}
+
+// SAFETY: the mapping belongs to the process, not to a thread; `Shmem` is a descriptor, an address and a name, which no
+// method here changes after construction.
+unsafe impl Send for Mapping {}
+// SAFETY: as above; the memory itself is touched through atomics only.
+unsafe impl Sync for Mapping {}
+
+impl fmt::Debug for Mapping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mapping").field("base", &self.base).field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        if self.shmem.is_some() {
+            return;
+        }
+        // SAFETY: `of_fd` mapped exactly this span, and whoever points into it keeps `self` alive.
+        let _ = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.len) };
+    }
+}
+
+impl Mapping {
+    /// Maps the whole of what `name` leads to now, for reading and writing. The caller must find out whether that is what
+    /// it meant, as the name may have been given to something else meanwhile.
+    pub(crate) fn named(name: &str) -> io::Result<Mapping> {
+        let mut shmem = ShmemConf::new().os_id(name).open().map_err(io_error)?;
+        // Dropped by an owner, it would unlink the name, in a forked child too.
+        shmem.set_owner(false);
+        let base = NonNull::new(shmem.as_ptr()).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(Mapping { base, len: shmem.len(), shmem: Some(shmem) })
+    }
+
+    /// Maps the first `len` bytes of a file without a name.
+    pub(crate) fn anonymous(file: BorrowedFd<'_>, len: usize) -> io::Result<Mapping> {
+        Mapping::of_fd(file, len, ProtFlags::READ | ProtFlags::WRITE)
+    }
+
+    /// Maps the first `len` bytes of a file for looking at. A store to them is SIGSEGV.
+    pub(crate) fn read_only(file: BorrowedFd<'_>, len: usize) -> io::Result<Mapping> {
+        Mapping::of_fd(file, len, ProtFlags::READ)
+    }
+
+    fn of_fd(file: BorrowedFd<'_>, len: usize, protection: ProtFlags) -> io::Result<Mapping> {
+        // SAFETY: a new mapping at an address of the kernel's choice touches no memory that exists.
+        let base = unsafe { rustix::mm::mmap(null_mut(), len, protection, MapFlags::SHARED, file, 0) }?;
+        let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(Mapping { base, len, shmem: None })
+    }
+
+    pub(crate) fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The 32-bit word `offset` bytes into the mapping, or `None` where there is none.
+    #[inline]
+    pub(crate) fn word32(&self, offset: usize) -> Option<&AtomicU32> {
+        let fits = offset.is_multiple_of(4) && offset.checked_add(4)? <= self.len;
+        // SAFETY: the word lies inside the mapping, which `self` keeps, and is aligned, since the mapping is page-aligned.
+        // Any bit pattern is a valid `AtomicU32`.
+        fits.then(|| unsafe { self.base.add(offset).cast().as_ref() })
+    }
+}
+
+/// The system's error behind an error of opening and mapping.
+fn io_error(error: ShmemError) -> io::Error {
+    match error {
+        ShmemError::MapOpenFailed(errno) | ShmemError::UnknownOsError(errno) => {
+            io::Error::from_raw_os_error(errno as i32)
+        }
+        other => io::Error::other(other.to_string()),
+    }
+}

@@ -1,0 +1,316 @@
+//! What a block's payload is: an event, or a fragment of one.
+//!
+//! ```text
+//! event      63 ...... 48 47 ......... 24 23 .. 16 15 .. 8 7 .. 0
+//!        w0  [ record:16 ][ pid: 24      ][event:8][source:8][flags]   lengths of the names in bytes
+//!        w1  [ type tag, 0 for bytes                               ]
+//!        w2  [ key 0 ] w3 [ key 1 ] w4 [ ttl in ns ] w5 [ 0 ]          only with the flag UNIQUE
+//!            source and event, filled up to 16 bytes
+//!            payload
+//!
+//! fragment   w0  [ record:16 ][ number of the fragment: 48 ]
+//!            w1  [ incarnation of the record: 32 ][ message: 32 ]
+//!            w2  [ length of the whole event in bytes ]
+//!            w3  [ id of the first fragment, if this is not it ]
+//!                the event's bytes from `number` times the chunk size on
+//!
+//! meta       [ 0: 24 ][ kind: 8 ][ length in bytes: 32 ]
+//! ```
+
+use std::ops::Range;
+
+use crate::error::{Error, Result};
+
+/// The longest name of a source or event, in bytes.
+pub(crate) const MOST_NAME: usize = 255;
+/// Bytes of a fragment before its chunk.
+pub(crate) const FRAGMENT_HEAD_BYTES: usize = 32;
+/// Bytes of an event before its names, without and with a unique key.
+const HEAD_BYTES: usize = 16;
+const UNIQUE_HEAD_BYTES: usize = 48;
+const UNIQUE: u8 = 1;
+/// Payloads begin at a multiple of this, so that archived values can be accessed in place.
+pub(crate) const PAYLOAD_ALIGN: usize = 16;
+/// The most that comes before a payload.
+pub(crate) const MOST_PREFIX: usize = UNIQUE_HEAD_BYTES + (2 * MOST_NAME).next_multiple_of(PAYLOAD_ALIGN);
+
+/// What kind of record a block holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Event = 1,
+    Fragment = 2,
+}
+
+/// The word of a block that says what its payload is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Meta {
+    pub(crate) kind: Kind,
+    pub(crate) len: usize,
+}
+
+impl Meta {
+    pub(crate) const fn bits(self) -> u64 {
+        (self.kind as u64) << 32 | self.len as u64
+    }
+
+    /// `None` for what no writer of this layout stores in blocks of `block_bytes`.
+    #[inline]
+    pub(crate) fn from_bits(bits: u64, block_bytes: usize) -> Option<Meta> {
+        let kind = match bits >> 32 {
+            1 => Kind::Event,
+            2 => Kind::Fragment,
+            _ => return None,
+        };
+        let len = (bits & u64::from(u32::MAX)) as usize;
+        (len <= block_bytes).then_some(Meta { kind, len })
+    }
+}
+
+/// A unique event's key and how long it is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct UniqueKey {
+    pub(crate) key: [u64; 2],
+    pub(crate) ttl_ns: u64,
+}
+
+/// An event's head, as read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) record: u16,
+    pub(crate) pid: u32,
+    pub(crate) type_tag: u64,
+    pub(crate) unique: Option<UniqueKey>,
+    source_len: u8,
+    event_len: u8,
+}
+
+impl Head {
+    /// Bytes to read for [`Head::parse`], given the first 8 of them.
+    #[inline]
+    pub(crate) fn prefix_len(first: u64) -> usize {
+        let [flags, source, event, ..] = first.to_le_bytes();
+        (fixed_len(flags) + usize::from(source) + usize::from(event)).next_multiple_of(PAYLOAD_ALIGN)
+    }
+
+    /// Reads a head from the first bytes of an event. `None` if it cannot be one.
+    #[inline]
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Head> {
+        let (words, _) = bytes.as_chunks::<8>();
+        let first = u64::from_ne_bytes(*words.first()?);
+        let [flags, source_len, event_len, ..] = first.to_le_bytes();
+        if flags & !UNIQUE != 0 || source_len == 0 || event_len == 0 || bytes.len() < Head::prefix_len(first) {
+            return None;
+        }
+        let word = |i: usize| u64::from_ne_bytes(words[i]);
+        let unique = (flags & UNIQUE != 0).then(|| UniqueKey { key: [word(2), word(3)], ttl_ns: word(4) });
+        Some(Head {
+            record: (first >> 48) as u16,
+            pid: (first >> 24) as u32 & PID_MASK,
+            type_tag: word(1),
+            unique,
+            source_len,
+            event_len,
+        })
+    }
+
+    fn names_at(&self) -> usize {
+        fixed_len(if self.unique.is_some() { UNIQUE } else { 0 })
+    }
+
+    fn source_range(&self) -> Range<usize> {
+        let start = self.names_at();
+        start..start + usize::from(self.source_len)
+    }
+
+    fn event_range(&self) -> Range<usize> {
+        let start = self.source_range().end;
+        start..start + usize::from(self.event_len)
+    }
+
+    /// Source and event without a gap, likewise.
+    #[inline]
+    pub(crate) fn names<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        &bytes[self.source_range().start..self.event_range().end]
+    }
+
+    /// Where the payload begins.
+    #[inline]
+    pub(crate) fn payload_at(&self) -> usize {
+        self.event_range().end.next_multiple_of(PAYLOAD_ALIGN)
+    }
+
+    /// The source's bytes, in the bytes that this head was read from.
+    #[inline]
+    pub(crate) fn source<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        &bytes[self.source_range()]
+    }
+
+    /// The event's name's bytes, likewise.
+    #[inline]
+    pub(crate) fn event<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        &bytes[self.event_range()]
+    }
+}
+
+const PID_MASK: u32 = (1 << 24) - 1;
+
+#[inline]
+const fn fixed_len(flags: u8) -> usize {
+    if flags & UNIQUE == 0 { HEAD_BYTES } else { UNIQUE_HEAD_BYTES }
+}
+
+/// Refuses names that an event cannot have.
+#[inline]
+pub(crate) fn check_topic(source: &str, event: &str) -> Result<()> {
+    for (part, name) in [("source", source), ("event", event)] {
+        if name.is_empty() || name.len() > MOST_NAME {
+            return Err(Error::Topic { part, len: name.len(), max: MOST_NAME });
+        }
+    }
+    Ok(())
+}
+
+/// All that comes before an event's payload, in the making.
+pub(crate) struct Prefix {
+    bytes: [u8; MOST_PREFIX],
+    len: usize,
+}
+
+impl Prefix {
+    /// The prefix of an event whose names were checked by [`check_topic`].
+    #[inline]
+    pub(crate) fn new(
+        record: u16,
+        pid: u32,
+        source: &str,
+        event: &str,
+        type_tag: u64,
+        unique: Option<UniqueKey>,
+    ) -> Prefix {
+        let flags = if unique.is_some() { UNIQUE } else { 0 };
+        let first = u64::from(record) << 48
+            | u64::from(pid & PID_MASK) << 24
+            | (event.len() as u64) << 16
+            | (source.len() as u64) << 8
+            | u64::from(flags);
+        let mut bytes = [0; MOST_PREFIX];
+        bytes[..8].copy_from_slice(&first.to_ne_bytes());
+        bytes[8..16].copy_from_slice(&type_tag.to_ne_bytes());
+        if let Some(UniqueKey { key: [key0, key1], ttl_ns }) = unique {
+            bytes[16..24].copy_from_slice(&key0.to_ne_bytes());
+            bytes[24..32].copy_from_slice(&key1.to_ne_bytes());
+            bytes[32..40].copy_from_slice(&ttl_ns.to_ne_bytes());
+        }
+        let source_at = fixed_len(flags);
+        let event_at = source_at + source.len();
+        let end = event_at + event.len();
+        bytes[source_at..event_at].copy_from_slice(source.as_bytes());
+        bytes[event_at..end].copy_from_slice(event.as_bytes());
+        Prefix { bytes, len: end.next_multiple_of(PAYLOAD_ALIGN) }
+    }
+
+    #[inline]
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+/// A fragment's head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FragmentHead {
+    pub(crate) record: u16,
+    pub(crate) number: u64,
+    pub(crate) incarnation: u32,
+    pub(crate) message: u32,
+    /// Length of the whole event in bytes.
+    pub(crate) total: u64,
+    /// Id of the message's first fragment; meaningless in the first.
+    pub(crate) first_id: u64,
+}
+
+impl FragmentHead {
+    pub(crate) fn to_bytes(self) -> [u8; FRAGMENT_HEAD_BYTES] {
+        let words = [
+            u64::from(self.record) << 48 | self.number,
+            u64::from(self.incarnation) << 32 | u64::from(self.message),
+            self.total,
+            self.first_id,
+        ];
+        let mut bytes = [0; FRAGMENT_HEAD_BYTES];
+        for (slot, word) in bytes.chunks_exact_mut(8).zip(words) {
+            slot.copy_from_slice(&word.to_ne_bytes());
+        }
+        bytes
+    }
+
+    /// `None` if there are too few bytes.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<FragmentHead> {
+        let words = bytes.as_chunks::<8>().0.first_chunk::<4>()?.map(u64::from_ne_bytes);
+        Some(FragmentHead {
+            record: (words[0] >> 48) as u16,
+            number: words[0] & ((1 << 48) - 1),
+            incarnation: (words[1] >> 32) as u32,
+            message: words[1] as u32,
+            total: words[2],
+            first_id: words[3],
+        })
+    }
+}
+
+/// Payload bytes that fragment number `number` of an event of `total` bytes has, in fragments of at most `chunk`.
+/// `None` if there is no such fragment.
+pub(crate) fn chunk_len(total: u64, number: u64, chunk: u64) -> Option<u64> {
+    let start = number.checked_mul(chunk)?;
+    let left = total.checked_sub(start)?;
+    (left > 0).then(|| left.min(chunk))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_is_read_as_written() {
+        let unique = UniqueKey { key: [3, 4], ttl_ns: 5 };
+        for unique in [None, Some(unique)] {
+            for (source, event) in [("s", "e"), ("health", "down"), (&"x".repeat(255), &"y".repeat(255))] {
+                let prefix = Prefix::new(65535, 4_194_303, source, event, 77, unique);
+                let bytes = prefix.as_bytes();
+                let first = u64::from_ne_bytes(bytes[..8].try_into().unwrap());
+                assert_eq!(Head::prefix_len(first), bytes.len());
+                let head = Head::parse(bytes).unwrap();
+                assert_eq!((head.record, head.pid, head.type_tag, head.unique), (65535, 4_194_303, 77, unique));
+                assert_eq!(head.source(bytes), source.as_bytes());
+                assert_eq!(head.names(bytes), [source, event].concat().as_bytes());
+                assert_eq!(head.payload_at(), bytes.len());
+                assert!(Head::parse(&bytes[..bytes.len() - 1]).is_none(), "a prefix cut short was accepted");
+            }
+        }
+    }
+
+    #[test]
+    fn fragments_cover_an_event_exactly() {
+        for total in 1..100_u64 {
+            for chunk in 1..20 {
+                let lens: Vec<u64> = (0..).map_while(|n| chunk_len(total, n, chunk)).collect();
+                assert_eq!(lens.iter().sum::<u64>(), total);
+                assert!(lens[..lens.len() - 1].iter().all(|&len| len == chunk));
+            }
+        }
+        assert_eq!(chunk_len(10, u64::MAX, u64::MAX), None);
+    }
+
+    #[test]
+    fn a_fragment_head_is_read_as_written() {
+        let head = FragmentHead {
+            record: u16::MAX,
+            number: (1 << 48) - 1,
+            incarnation: u32::MAX,
+            message: 7,
+            total: u64::MAX,
+            first_id: 9,
+        };
+        assert_eq!(FragmentHead::parse(&head.to_bytes()), Some(head));
+        assert_eq!(FragmentHead::parse(&[0; 31]), None);
+    }
+}

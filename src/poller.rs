@@ -1,0 +1,104 @@
+//! Polling in the background, for those who ask for it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use crate::error::{Error, Result};
+use crate::worker::{Polled, Worker};
+
+/// A thread that polls a worker: at once when something is posted, and every
+/// [`interval`](crate::WorkerOptions::interval) at the latest. Dropping it stops the thread and waits for its end.
+///
+/// The thread does not survive a fork; a child starts its own after joining.
+pub struct Poller {
+    worker: Worker,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Result<()>>>,
+}
+
+impl Worker {
+    /// Starts a thread that polls this worker. Nothing else in this crate starts threads.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Option`] if the worker's `interval` is zero, which means that it is polled by hand; [`Error::System`] if
+    /// no thread can be had.
+    pub fn start_poller(&self) -> Result<Poller> {
+        if self.options().interval.is_zero() {
+            return Err(Error::option("interval", "0", "it must be longer than nothing for a poller"));
+        }
+        let stop = Arc::new(AtomicBool::new(false));
+        let (worker, stopped) = (self.clone(), Arc::clone(&stop));
+        let thread = thread::Builder::new()
+            .name("seqcast-poller".to_owned())
+            .spawn(move || poll_until(&worker, &stopped))
+            .map_err(|error| Error::system(self.segment_name(), "thread", error))?;
+        Ok(Poller { worker: self.clone(), stop, thread: Some(thread) })
+    }
+}
+
+fn poll_until(worker: &Worker, stop: &AtomicBool) -> Result<()> {
+    let stopped = || stop.load(Ordering::Acquire);
+    while !stopped() {
+        worker.wait_until(worker.options().interval, stopped)?;
+        if stopped() {
+            break;
+        }
+        if worker.poll()? == Polled::Recursive {
+            // Another thread is at it; the news that woke us are its.
+            thread::yield_now();
+        }
+    }
+    Ok(())
+}
+
+impl Poller {
+    /// Stops the thread and waits for its end. A handler that is running is let finish.
+    ///
+    /// # Errors
+    ///
+    /// What ended the polling before.
+    pub fn stop(mut self) -> Result<()> {
+        self.end()
+    }
+
+    /// Whether the thread still polls. It ends by itself if the worker leaves or the segment is corrupt.
+    pub fn is_running(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
+    fn end(&mut self) -> Result<()> {
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        if self.worker.is_forked() {
+            // The thread is the parent's; here there is none to join.
+            std::mem::forget(thread);
+            return Err(Error::Forked);
+        }
+        self.stop.store(true, Ordering::Release);
+        self.worker.wake_own();
+        if thread.thread().id() == thread::current().id() {
+            // Dropped by a handler that this very thread runs: it ends after it.
+            return Ok(());
+        }
+        // Handlers' panics are caught, so that the thread does not end in one.
+        thread.join().unwrap_or(Ok(()))
+    }
+}
+
+impl Drop for Poller {
+    fn drop(&mut self) {
+        // What ended the polling was for `stop` to ask.
+        let _ = self.end();
+    }
+}
+
+impl fmt::Debug for Poller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Poller")
+            .field("worker", &self.worker)
+            .field("running", &self.is_running())
+            .finish_non_exhaustive()
+    }
+}

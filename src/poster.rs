@@ -1,0 +1,104 @@
+//! A seat that only posts.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rkyv::util::AlignedVec;
+
+use crate::claimer::hash_unique;
+use crate::error::{Error, Result};
+use crate::event::{Postable, archive, type_tag};
+use crate::layout::record_word;
+use crate::message::PAYLOAD_ALIGN;
+use crate::seat::Seat;
+use crate::segment::Segment;
+use crate::worker_options::{Unique, WorkerOptions};
+use crate::writer::Draft;
+
+/// A seat that only posts, for one thread: no lock is around its posts.
+pub struct Poster {
+    seat: Seat,
+    timeout: Duration,
+    buffer: AlignedVec<PAYLOAD_ALIGN>,
+}
+
+impl Poster {
+    pub(crate) fn join(segment: &Arc<Segment>, options: &WorkerOptions) -> Result<Poster> {
+        let seat = Seat::take(segment, &options.label)?;
+        Ok(Poster { seat, timeout: options.timeout, buffer: AlignedVec::new() })
+    }
+
+    /// Posts an event to all workers. Returns its id.
+    ///
+    /// # Errors
+    ///
+    /// As [`Worker::post`](crate::Worker::post).
+    #[inline]
+    pub fn post(&mut self, source: &str, event: &str, data: impl AsRef<[u8]>) -> Result<u64> {
+        self.post_draft(&Draft { source, event, type_tag: 0, unique: None, payload: data.as_ref() })
+    }
+
+    /// Posts an event that one worker runs at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`Worker::post_unique`](crate::Worker::post_unique).
+    pub fn post_unique<'a>(
+        &mut self,
+        source: &str,
+        event: &str,
+        data: impl AsRef<[u8]>,
+        unique: impl Into<Unique<'a>>,
+    ) -> Result<u64> {
+        let unique = hash_unique(self.seat.segment.hash_key(), unique.into(), self.timeout)?;
+        self.post_draft(&Draft { source, event, type_tag: 0, unique: Some(unique), payload: data.as_ref() })
+    }
+
+    /// Posts a value under its type's source and event.
+    ///
+    /// # Errors
+    ///
+    /// As [`Worker::post_typed`](crate::Worker::post_typed).
+    #[inline]
+    pub fn post_typed<T: Postable>(&mut self, value: &T) -> Result<u64> {
+        self.check()?;
+        self.buffer = archive(value, std::mem::take(&mut self.buffer))?;
+        let type_tag = const { type_tag::<T>() };
+        let draft = Draft { source: T::SOURCE, event: T::EVENT, type_tag, unique: None, payload: &self.buffer };
+        self.seat.writer.post(&draft)
+    }
+
+    /// The number of this poster's worker record.
+    pub fn record(&self) -> u32 {
+        u32::from(self.seat.record)
+    }
+
+    #[inline]
+    fn post_draft(&mut self, draft: &Draft<'_>) -> Result<u64> {
+        self.check()?;
+        self.seat.writer.post(draft)
+    }
+
+    #[inline]
+    fn check(&self) -> Result<()> {
+        if self.seat.guard.is_forked() { Err(Error::Forked) } else { Ok(()) }
+    }
+}
+
+impl Drop for Poster {
+    fn drop(&mut self) {
+        if self.check().is_ok() {
+            self.seat.words.set(record_word!(identity.pid), 0);
+        }
+    }
+}
+
+impl fmt::Debug for Poster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Poster")
+            .field("segment", &self.seat.segment.name())
+            .field("record", &self.seat.record)
+            .finish_non_exhaustive()
+    }
+}

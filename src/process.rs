@@ -1,0 +1,95 @@
+//! One worker for the whole process: configure once, then use it from anywhere.
+//!
+//! ```
+//! use seqcast::{Options, Scope, WorkerOptions, process};
+//!
+//! # let name = format!("doc-process-{}", std::process::id());
+//! # let unlink = Options::new().unlink_on_drop(true);
+//! # let bus = seqcast::Bus::create(&name, &unlink)?;
+//! process::configure(&name, &Options::new(), WorkerOptions::new().label("web"))?;
+//! process::worker()?.on(Scope::source("cache"), |event: &seqcast::Event<'_>| println!("{}", event.event()))?;
+//! process::worker()?.post("cache", "purge", b"")?;
+//! process::worker()?.poll()?;
+//! # process::leave()?;
+//! # Ok::<(), seqcast::Error>(())
+//! ```
+//!
+//! This is the only state of the crate that is global, and nothing else in it uses it.
+
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use crate::bus::Bus;
+use crate::error::{Error, Result};
+use crate::layout::Options;
+use crate::worker::Worker;
+use crate::worker_options::WorkerOptions;
+
+/// The process's worker. A pointer and not a lock: a lock that another thread holds at a fork stays held in the child.
+static WORKER: AtomicPtr<Worker> = AtomicPtr::new(ptr::null_mut());
+
+/// Opens or creates the segment `name` and joins it, once per process; a forked child does so anew.
+///
+/// # Errors
+///
+/// [`Error::AlreadyConfigured`]; otherwise as [`Bus::open_or_create`] and [`Bus::join_with`].
+pub fn configure(name: &str, options: &Options, worker: WorkerOptions) -> Result<&'static Worker> {
+    configure_on(&Bus::open_or_create(name, options)?, worker)
+}
+
+/// Like [`configure`], on a bus that is open already.
+///
+/// # Errors
+///
+/// As [`configure`].
+pub fn configure_on(bus: &Bus, worker: WorkerOptions) -> Result<&'static Worker> {
+    let before = WORKER.load(Ordering::Acquire);
+    if let Some(worker) = usable(before) {
+        return Err(Error::AlreadyConfigured { name: worker.segment_name().to_owned() });
+    }
+    let new = Box::into_raw(Box::new(bus.join_with(worker)?));
+    // Release: with the worker's memory. What was there before is our parent's, or has left; it is never freed, since
+    // somebody may still hold the reference.
+    match WORKER.compare_exchange(before, new, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => worker_at(new).ok_or(Error::NotConfigured),
+        Err(winner) => {
+            // SAFETY: it was made above by `Box::into_raw` and nobody else has seen it.
+            drop(unsafe { Box::from_raw(new) });
+            let name = usable(winner).map_or_else(|| bus.name().to_owned(), |worker| worker.segment_name().to_owned());
+            Err(Error::AlreadyConfigured { name })
+        }
+    }
+}
+
+/// Whether this process has configured its worker. A forked child has not.
+pub fn configured() -> bool {
+    worker().is_ok()
+}
+
+/// The process's worker.
+///
+/// # Errors
+///
+/// [`Error::NotConfigured`], also in a forked child and after [`leave`].
+pub fn worker() -> Result<&'static Worker> {
+    usable(WORKER.load(Ordering::Acquire)).ok_or(Error::NotConfigured)
+}
+
+/// Leaves the bus; the process may configure a worker anew. Its seat stays taken until the process ends, since
+/// references to the worker may be anywhere.
+///
+/// # Errors
+///
+/// [`Error::NotConfigured`]; otherwise as [`Worker::leave`].
+pub fn leave() -> Result<()> {
+    worker()?.clone().leave()
+}
+
+fn usable(pointer: *mut Worker) -> Option<&'static Worker> {
+    worker_at(pointer).filter(|worker| !worker.is_forked() && !worker.has_left())
+}
+
+fn worker_at(pointer: *mut Worker) -> Option<&'static Worker> {
+    // SAFETY: null, or made by `Box::into_raw` in `configure_on` and never freed once it was stored.
+    unsafe { pointer.as_ref() }
+}

@@ -1,0 +1,318 @@
+//! Unique keys. A bucket is one block, replaced as a whole by the exchange of [`super::pool`]: no tombstones, no key in
+//! two places, no entry half written.
+//!
+//! ```text
+//! bucket   [floor] then entries [key0][key1][deadline][first][last][token]
+//! ```
+//!
+//! Events are told apart by their *place*, which is their id plus one, so that 0 means "none". Every event of an entry's
+//! key whose place is in `first..=last` is decided. `floor` is the highest place of which the bucket has forgotten
+//! something. So a decision is in an entry, or at or below the floor, and running twice is excluded whatever the clock
+//! and the ring do.
+
+use super::bytes;
+use super::pool::{Exchange, Hand, Pool, Tries};
+use super::word::{CellWord, Stamp};
+use super::{Fault, TRIES};
+use crate::sync::{AtomicU64, Ordering, Words};
+
+/// Words of an entry.
+pub(crate) const ENTRY_WORDS: usize = 6;
+/// Words before a bucket's entries.
+pub(crate) const BUCKET_HEAD_WORDS: usize = 1;
+
+/// The hash of a unique value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Key(pub(crate) [u64; 2]);
+
+/// Who won a claim, and by which attempt: never the same twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Token(pub(crate) u64);
+
+impl Token {
+    pub(crate) fn record(self) -> u16 {
+        Stamp::from_bits(self.0).record()
+    }
+}
+
+/// The event that a claim is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct At {
+    /// Its id plus one.
+    pub(crate) place: u64,
+    /// The place from which on the claiming worker has read every event: its start, or the end of its last gap.
+    pub(crate) since: u64,
+}
+
+/// A decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// The caller has it until the ttl ends.
+    Won(Token),
+    /// The key is held until `deadline`. The caller's event is decided herewith: nobody runs it.
+    Held { by: Token, deadline: u64 },
+    /// Another worker has decided this event before.
+    Decided,
+    /// The bucket has forgotten too much to know; nobody may run the event on the strength of this answer.
+    Late,
+    /// Every entry of the bucket is held.
+    Full,
+}
+
+/// A held or remembered key, for those who look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) key: Key,
+    /// End of the ttl, in nanoseconds of the clock given to [`Claims::claim`].
+    pub(crate) deadline: u64,
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    pub(crate) token: Token,
+}
+
+/// The claims region.
+#[derive(Clone)]
+pub(crate) struct Claims {
+    pool: Pool,
+    tail: Words,
+    capacity: u64,
+}
+
+/// A private copy of a bucket.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Bucket {
+    floor: u64,
+    entries: Vec<Entry>,
+    words: Vec<u64>,
+}
+
+impl Bucket {
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    fn find(&self, key: Key) -> Option<usize> {
+        self.entries.iter().position(|entry| entry.key == key)
+    }
+
+    fn raise_floor(&mut self, place: u64) {
+        self.floor = self.floor.max(place);
+    }
+
+    /// Forgets entry `index`.
+    fn forget(&mut self, index: usize) {
+        let entry = self.entries.swap_remove(index);
+        self.raise_floor(entry.last);
+    }
+
+    /// Forgets what no reader can ask for any more: ended, and its events left the ring.
+    fn sweep(&mut self, now: u64, oldest: u64) {
+        while let Some(index) = self.entries.iter().position(|entry| entry.deadline <= now && entry.last < oldest) {
+            self.forget(index);
+        }
+    }
+
+    /// Makes room for an entry. `false` if every entry is held.
+    fn make_room(&mut self, limit: usize, now: u64) -> bool {
+        if self.entries.len() < limit {
+            return true;
+        }
+        let ended = self.entries.iter().enumerate().filter(|(_, entry)| entry.deadline <= now);
+        match ended.min_by_key(|(_, entry)| entry.last) {
+            Some((index, _)) => {
+                self.forget(index);
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+impl Claims {
+    /// Claims over `pool`, for the ring whose tail and capacity these are.
+    pub(crate) fn new(pool: Pool, tail: Words, capacity: u64) -> Claims {
+        debug_assert!(pool.cells().is_power_of_two());
+        Claims { pool, tail, capacity }
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    pub(crate) fn buckets(&self) -> usize {
+        self.pool.cells()
+    }
+
+    /// Entries that a bucket can hold.
+    pub(crate) fn entries_per_bucket(&self) -> usize {
+        (self.pool.payload_words() - BUCKET_HEAD_WORDS) / ENTRY_WORDS
+    }
+
+    fn bucket_of(&self, key: Key) -> usize {
+        key.0[0] as usize & (self.buckets() - 1)
+    }
+
+    /// Claims `key` for `ttl` nanoseconds, for the event `at` or, without one, for its own sake. `clock` gives
+    /// nanoseconds that never go back.
+    pub(crate) fn claim(
+        &self,
+        hand: &mut Hand,
+        scratch: &mut Bucket,
+        key: Key,
+        ttl: u64,
+        at: Option<At>,
+        clock: impl Fn() -> u64,
+    ) -> Result<Decision, Fault> {
+        let index = self.bucket_of(key);
+        let mut tries = Tries::new();
+        loop {
+            tries.another()?;
+            let seen = self.snapshot(index, scratch)?;
+            let bucket = &mut *scratch;
+            let found = bucket.find(key);
+            if let Some(at) = at {
+                let decided = found.map(|e| bucket.entries[e].first..=bucket.entries[e].last);
+                if decided.is_some_and(|places| places.contains(&at.place)) {
+                    return Ok(Decision::Decided);
+                }
+                if at.place <= bucket.floor {
+                    return Ok(Decision::Late);
+                }
+            }
+            // Both after the snapshot is known good: an entry that they end must not have been renewed since.
+            let now = clock();
+            let oldest = self.tail.at(0).load(Ordering::Acquire).saturating_sub(self.capacity) + 1;
+
+            if let (Some(at), Some(e)) = (at, found) {
+                let last = bucket.entries[e].last;
+                if at.place > last && at.since > last.saturating_add(1) {
+                    // We have not read what lies between; some of it may have been of this key and undecided.
+                    bucket.raise_floor(last);
+                    bucket.entries[e].first = at.since;
+                }
+            }
+            let decision = match found {
+                Some(e) if bucket.entries[e].deadline > now => {
+                    let entry = &mut bucket.entries[e];
+                    let held = Decision::Held { by: entry.token, deadline: entry.deadline };
+                    let Some(at) = at else { return Ok(held) };
+                    entry.first = entry.first.min(at.place);
+                    entry.last = entry.last.max(at.place);
+                    held
+                }
+                _ => {
+                    let before = found.map(|e| bucket.entries.swap_remove(e));
+                    bucket.sweep(now, oldest);
+                    if !bucket.make_room(self.entries_per_bucket(), now) {
+                        return Ok(Decision::Full);
+                    }
+                    let token = Token(Stamp::new(hand.next_attempt()?, hand.record()).bits());
+                    let (first, last) = match (at, before) {
+                        (None, _) => (0, 0),
+                        (Some(at), Some(before)) => (before.first.min(at.place), before.last.max(at.place)),
+                        (Some(at), None) => (at.since.max(bucket.floor.saturating_add(1)), at.place),
+                    };
+                    let deadline = now.saturating_add(ttl);
+                    bucket.entries.push(Entry { key, deadline, first, last, token });
+                    Decision::Won(token)
+                }
+            };
+            if self.replace(hand, index, seen, bucket)? == Exchange::Done {
+                return Ok(decision);
+            }
+        }
+    }
+
+    /// Ends the ttl of the claim that was won with `token`. `false` if it is not held any more. `clock` as for
+    /// [`Claims::claim`].
+    pub(crate) fn release(
+        &self,
+        hand: &mut Hand,
+        scratch: &mut Bucket,
+        key: Key,
+        token: Token,
+        clock: impl Fn() -> u64,
+    ) -> Result<bool, Fault> {
+        let index = self.bucket_of(key);
+        let mut tries = Tries::new();
+        loop {
+            tries.another()?;
+            let seen = self.snapshot(index, scratch)?;
+            let bucket = &mut *scratch;
+            let Some(e) = bucket.find(key) else { return Ok(false) };
+            let entry = &mut bucket.entries[e];
+            if entry.token != token || entry.deadline <= clock() {
+                return Ok(false);
+            }
+            if entry.last == 0 {
+                bucket.entries.swap_remove(e);
+            } else {
+                // What was decided stays decided.
+                entry.deadline = 0;
+            }
+            if self.replace(hand, index, seen, bucket)? == Exchange::Done {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Copies bucket `index` whole. Returns the word that its cell held.
+    pub(crate) fn snapshot(&self, index: usize, into: &mut Bucket) -> Result<CellWord, Fault> {
+        let Bucket { floor, entries, words } = into;
+        for _ in 0..TRIES {
+            // Acquire: as for a reader of the ring.
+            let seen = CellWord::from_bits(self.pool.cell(index).load(Ordering::Acquire));
+            entries.clear();
+            *floor = 0;
+            if seen.version() == 0 {
+                return Ok(seen);
+            }
+            let block = self.pool.block(seen.block())?;
+            let count = block.meta().load(Ordering::Relaxed);
+            if count <= self.entries_per_bucket() as u64 {
+                words.resize(BUCKET_HEAD_WORDS + count as usize * ENTRY_WORDS, 0);
+                bytes::load(block.payload(), words);
+            }
+            if !self.pool.unchanged(index, seen) {
+                continue;
+            }
+            if count > self.entries_per_bucket() as u64 {
+                return Err(Fault::Corrupt("a bucket of claims says it holds more entries than fit"));
+            }
+            *floor = words[0];
+            let (raw, _) = words[BUCKET_HEAD_WORDS..].as_chunks::<ENTRY_WORDS>();
+            entries.extend(raw.iter().map(|&[key0, key1, deadline, first, last, token]| Entry {
+                key: Key([key0, key1]),
+                deadline,
+                first,
+                last,
+                token: Token(token),
+            }));
+            return Ok(seen);
+        }
+        Err(Fault::Corrupt("a bucket of claims never stood still"))
+    }
+
+    fn replace(&self, hand: &mut Hand, index: usize, seen: CellWord, bucket: &Bucket) -> Result<Exchange, Fault> {
+        let version = seen.version() + 1;
+        if version > CellWord::LAST_VERSION {
+            return Err(Fault::Exhausted("the versions of a bucket of claims"));
+        }
+        let block = hand.begin(&self.pool)?;
+        write_bucket(block.payload(), block.meta(), bucket);
+        hand.exchange(&self.pool, index, seen, version)
+    }
+}
+
+/// Relaxed stores throughout: the exchange comes after.
+fn write_bucket(payload: &[AtomicU64], meta: &AtomicU64, bucket: &Bucket) {
+    meta.store(bucket.entries.len() as u64, Ordering::Relaxed);
+    payload[0].store(bucket.floor, Ordering::Relaxed);
+    for (slot, entry) in payload[BUCKET_HEAD_WORDS..].chunks_exact(ENTRY_WORDS).zip(&bucket.entries) {
+        let Key([key0, key1]) = entry.key;
+        let raw = [key0, key1, entry.deadline, entry.first, entry.last, entry.token.0];
+        for (word, value) in slot.iter().zip(raw) {
+            word.store(value, Ordering::Relaxed);
+        }
+    }
+}

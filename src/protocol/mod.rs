@@ -1,0 +1,35 @@
+//! The lock-free core: what processes do to each other's words.
+//!
+//! Nothing here knows of segments, locks, handlers or system calls; it sees words through [`crate::sync`] alone, and the
+//! package `loom-tests` compiles these files a second time over a model checker's words.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`word`] | the packed words: cell, stamp |
+//! | [`bytes`] | payload in and out of shared words |
+//! | [`pool`] | cells and blocks, publication by exchange, adoption of a dead worker's block |
+//! | [`ring`] | the total order: post, look, copy, reserve, commit, void |
+//! | [`claims`] | unique keys: one decision per event, for all |
+//! | [`wake`] | sleeping until something is published |
+//! | [`record`] | where a worker's own words are |
+
+pub(crate) mod bytes;
+pub(crate) mod claims;
+pub(crate) mod pool;
+pub(crate) mod record;
+pub(crate) mod ring;
+pub(crate) mod wake;
+pub(crate) mod word;
+
+/// Why a protocol step could not be taken. The bus turns it into the public error, with its name and values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Shared words contradict each other: somebody who does not follow the protocol wrote to the segment.
+    Corrupt(&'static str),
+    /// A counter that must never repeat has come to its end.
+    Exhausted(&'static str),
+}
+
+/// Tries after which a step that others always got ahead of is taken for a fault. Every failed try means that another
+/// process succeeded meanwhile, so that honest peers are never near it; it ends the loop when the words are hostile.
+pub(crate) const TRIES: u32 = 1 << 20;

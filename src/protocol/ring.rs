@@ -1,0 +1,283 @@
+//! The total order. Ids are dense; id `t` lives in cell `t % capacity` with version `t / capacity + 1`.
+//!
+//! ```text
+//!   (never used, or the event `capacity` ids ago)
+//!        |                    |
+//!        | post               | reserve
+//!        v                    v
+//!   [published] <-commit- [reserved] --void--> [void]
+//!        |                    |                   |
+//!        +---- post or reserve of the next lap ---+
+//! ```
+//!
+//! `post`, `reserve` and `commit` are made by the worker that sends; `void` by the reserver, or by any reader that has
+//! waited long enough or found the reserver dead. Each transition is one compare-exchange, so that all agree on it.
+
+use super::Fault;
+use super::pool::{Block, Exchange, Hand, Pool, Tries};
+use super::record::{RESERVED, WORDS};
+use super::word::{CellWord, Phase};
+use crate::sync::{AtomicU64, Ordering, Words};
+
+/// The ring and the words that belong to it.
+#[derive(Clone)]
+pub(crate) struct Ring {
+    pool: Pool,
+    tail: Words,
+    records: Words,
+    shift: u32,
+    mask: u64,
+}
+
+/// What a reader finds at an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Not taken yet.
+    Empty,
+    /// An event, to be copied and then looked at again.
+    Published(CellWord),
+    /// Taken, its payload still to come.
+    Reserved(CellWord),
+    /// Never became an event.
+    Void,
+    /// Overwritten by a later lap.
+    Lapped,
+}
+
+/// What came of a commit or void of a reserved id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// This call decided it.
+    Decided,
+    /// It was decided before, or lapped.
+    TooLate,
+}
+
+impl Ring {
+    /// A ring over `pool`, whose number of cells is a power of two, with the word that holds the global event id and the
+    /// worker records.
+    pub(crate) fn new(pool: Pool, tail: Words, records: Words) -> Ring {
+        let capacity = pool.cells() as u64;
+        debug_assert!(capacity.is_power_of_two());
+        Ring { pool, tail, records, shift: capacity.trailing_zeros(), mask: capacity - 1 }
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    #[inline]
+    pub(crate) fn capacity(&self) -> u64 {
+        self.mask + 1
+    }
+
+    #[inline]
+    pub(crate) fn cell_of(&self, id: u64) -> usize {
+        (id & self.mask) as usize
+    }
+
+    #[inline]
+    fn version_of(&self, id: u64) -> u64 {
+        (id >> self.shift).wrapping_add(1)
+    }
+
+    /// The first id that is not taken yet. Nothing posted before this call is at or after it.
+    pub(crate) fn newest(&self) -> u64 {
+        // Acquire: whoever moved the tail past an id had seen that id's cell, and so do we.
+        let tail = self.tail().load(Ordering::Acquire);
+        // The hint lags by at most one.
+        match self.look(tail) {
+            Ok(Look::Empty) | Err(_) => tail,
+            Ok(_) => tail.wrapping_add(1),
+        }
+    }
+
+    /// The oldest id that the ring still holds.
+    pub(crate) fn oldest(&self) -> u64 {
+        self.newest().saturating_sub(self.capacity())
+    }
+
+    /// Where a lapped reader goes on that wanted `next`: an eighth of the ring above the oldest, since at the oldest
+    /// itself it would be lapped again at once.
+    pub(crate) fn resume_after_lap(&self, next: u64) -> u64 {
+        let tail = self.tail().load(Ordering::Acquire);
+        let above_oldest = tail.saturating_sub(self.capacity()).saturating_add(self.capacity() / 8);
+        above_oldest.max(next.saturating_add(1))
+    }
+
+    #[inline]
+    fn tail(&self) -> &AtomicU64 {
+        self.tail.at(0)
+    }
+
+    /// Whether nothing has happened at `id` yet: the one load of an idle poll.
+    #[inline]
+    pub(crate) fn is_empty_at(&self, id: u64) -> bool {
+        // Relaxed: an answer that leads to reading is looked up again with `look`.
+        let seen = CellWord::from_bits(self.pool.cell(self.cell_of(id)).load(Ordering::Relaxed));
+        seen.version() < self.version_of(id)
+    }
+
+    /// What is at `id` now.
+    #[inline]
+    pub(crate) fn look(&self, id: u64) -> Result<Look, Fault> {
+        // Acquire: pairs with the release of the exchange that published, so that the block's words are there.
+        let seen = CellWord::from_bits(self.pool.cell(self.cell_of(id)).load(Ordering::Acquire));
+        let version = self.version_of(id);
+        if seen.version() < version {
+            return Ok(Look::Empty);
+        }
+        if seen.version() > version {
+            return Ok(Look::Lapped);
+        }
+        match seen.phase() {
+            Some(Phase::Published) => Ok(Look::Published(seen)),
+            Some(Phase::Reserved) => Ok(Look::Reserved(seen)),
+            Some(Phase::Void) => Ok(Look::Void),
+            None => Err(Fault::Corrupt("a cell is in a phase that does not exist")),
+        }
+    }
+
+    /// The block that `seen` names. What is read from it counts only if [`Ring::unchanged`] says so afterwards.
+    #[inline]
+    pub(crate) fn block(&self, seen: CellWord) -> Result<Block<'_>, Fault> {
+        self.pool.block(seen.block())
+    }
+
+    /// Whether `id`'s cell still holds `seen`.
+    #[inline]
+    pub(crate) fn unchanged(&self, id: u64, seen: CellWord) -> bool {
+        self.pool.unchanged(self.cell_of(id), seen)
+    }
+
+    /// Publishes what `write` puts into the private block, as one event. Returns its id.
+    #[inline]
+    pub(crate) fn post(&self, hand: &mut Hand, write: impl FnOnce(Block<'_>)) -> Result<u64, Fault> {
+        write(hand.begin(&self.pool)?);
+        let mut places = Places::new(self);
+        loop {
+            let (id, seen) = places.next()?;
+            let version = self.version_of(id);
+            if hand.exchange(&self.pool, self.cell_of(id), seen, version)? == Exchange::Done {
+                self.help_tail(id);
+                return Ok(id);
+            }
+        }
+    }
+
+    /// Takes an id whose payload is to come. A reservation that this record forgot is voided first.
+    pub(crate) fn reserve(&self, hand: &Hand) -> Result<u64, Fault> {
+        self.abandon(hand.record())?;
+        let reserved = self.reserved(hand.record());
+        let mut places = Places::new(self);
+        loop {
+            let (id, seen) = places.next()?;
+            // Before the cell says so: a reader that meets a reserved id looks for a record that names it. The release
+            // of the exchange makes it visible.
+            reserved.store(id + 1, Ordering::Release);
+            let to = CellWord::new(self.version_of(id), Phase::Reserved, seen.block());
+            if Hand::mark(&self.pool, self.cell_of(id), seen, to)? == Exchange::Done {
+                self.help_tail(id);
+                return Ok(id);
+            }
+        }
+    }
+
+    /// Makes the payload of the reserved `id` visible, unless it is too late.
+    pub(crate) fn commit(&self, hand: &mut Hand, id: u64, write: impl FnOnce(Block<'_>)) -> Result<Fate, Fault> {
+        write(hand.begin(&self.pool)?);
+        let fate = match self.look(id)? {
+            Look::Reserved(seen) => match hand.exchange(&self.pool, self.cell_of(id), seen, seen.version())? {
+                Exchange::Done => Fate::Decided,
+                Exchange::Moved => Fate::TooLate,
+            },
+            _ => Fate::TooLate,
+        };
+        self.forget_reservation(hand.record());
+        Ok(fate)
+    }
+
+    /// Gives up the reserved `id`.
+    pub(crate) fn void(&self, id: u64) -> Result<Fate, Fault> {
+        let Look::Reserved(seen) = self.look(id)? else { return Ok(Fate::TooLate) };
+        let to = CellWord::new(seen.version(), Phase::Void, seen.block());
+        Ok(match Hand::mark(&self.pool, self.cell_of(id), seen, to)? {
+            Exchange::Done => Fate::Decided,
+            Exchange::Moved => Fate::TooLate,
+        })
+    }
+
+    /// Voids what `record` has reserved, if anything. For its holder.
+    pub(crate) fn abandon(&self, record: u16) -> Result<Option<Fate>, Fault> {
+        let Some(id) = self.reserved_by(record) else { return Ok(None) };
+        let fate = self.void(id)?;
+        self.forget_reservation(record);
+        Ok(Some(fate))
+    }
+
+    /// Says that `record` has nothing reserved: after its reservation was decided, or for a dead holder, whereupon the
+    /// readers void what it had reserved.
+    pub(crate) fn forget_reservation(&self, record: u16) {
+        // Release: after the exchange that decided.
+        self.reserved(record).store(0, Ordering::Release);
+    }
+
+    /// The id that `record` says it has reserved.
+    pub(crate) fn reserved_by(&self, record: u16) -> Option<u64> {
+        // Acquire: pairs with `forget_reservation`, so that a reader that finds no name sees the decision.
+        self.reserved(record).load(Ordering::Acquire).checked_sub(1)
+    }
+
+    fn reserved(&self, record: u16) -> &AtomicU64 {
+        self.records.at(usize::from(record) * WORDS + RESERVED)
+    }
+
+    /// Moves the tail past `id`, which is taken, unless somebody has.
+    #[inline]
+    fn help_tail(&self, id: u64) {
+        // Release: whoever reads the new tail sees the cell of `id`, which we have read or written.
+        let _ = self.tail().compare_exchange(id, id.wrapping_add(1), Ordering::Release, Ordering::Relaxed);
+    }
+}
+
+/// The search for the next id to take.
+struct Places<'a> {
+    ring: &'a Ring,
+    overtaken: Option<u64>,
+    tries: Tries,
+}
+
+impl<'a> Places<'a> {
+    fn new(ring: &'a Ring) -> Places<'a> {
+        Places { ring, overtaken: None, tries: Tries::new() }
+    }
+
+    /// An id that looked free, and the word its cell held then.
+    #[inline]
+    fn next(&mut self) -> Result<(u64, CellWord), Fault> {
+        loop {
+            self.tries.another()?;
+            // Acquire: with it come the cells of all ids below, so that none of them looks older than it is.
+            let id = self.ring.tail().load(Ordering::Acquire);
+            let version = self.ring.version_of(id);
+            if version > CellWord::LAST_VERSION {
+                return Err(Fault::Exhausted("the event ids"));
+            }
+            // Acquire: what we write later comes after what this word's writer wrote.
+            let seen = CellWord::from_bits(self.ring.pool.cell(self.ring.cell_of(id)).load(Ordering::Acquire));
+            if seen.version() + 1 == version {
+                return Ok((id, seen));
+            }
+            if seen.version() == version {
+                self.ring.help_tail(id);
+            } else if seen.version() > version {
+                // The id was stale. It cannot be so twice: the cell's writer had seen a newer tail, and now so have we.
+                if self.overtaken.replace(id) == Some(id) {
+                    return Err(Fault::Corrupt("the event id lags behind its cell by more than one lap"));
+                }
+            } else {
+                return Err(Fault::Corrupt("the event id is ahead of its cell by more than one lap"));
+            }
+        }
+    }
+}

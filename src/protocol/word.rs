@@ -1,0 +1,167 @@
+//! The packed words, as types with named parts.
+
+use core::fmt;
+
+/// What an id is, as its cell says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// The block holds the event.
+    Published = 0,
+    /// The id is taken, its payload is still to come.
+    Reserved = 1,
+    /// The id never became an event.
+    Void = 2,
+}
+
+/// A word of the ring or of the claims: which block is public here, and since which lap.
+///
+/// ```text
+/// 63 ........... 22 21 20 19 ..... 0
+/// [ version: 42   ][phase][ block: 20 ]      version 0: never used
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CellWord(u64);
+
+impl CellWord {
+    const BLOCK_BITS: u32 = 20;
+    const PHASE_BITS: u32 = 2;
+    const VERSION_SHIFT: u32 = Self::BLOCK_BITS + Self::PHASE_BITS;
+    /// The last version that fits.
+    pub(crate) const LAST_VERSION: u64 = (1 << (64 - Self::VERSION_SHIFT)) - 1;
+    /// The number of blocks that a cell can tell apart.
+    pub(crate) const BLOCKS: u64 = 1 << Self::BLOCK_BITS;
+
+    pub(crate) const fn new(version: u64, phase: Phase, block: u32) -> CellWord {
+        debug_assert!(version <= Self::LAST_VERSION && (block as u64) < Self::BLOCKS);
+        CellWord(version << Self::VERSION_SHIFT | (phase as u64) << Self::BLOCK_BITS | block as u64)
+    }
+
+    #[inline]
+    pub(crate) const fn from_bits(bits: u64) -> CellWord {
+        CellWord(bits)
+    }
+
+    #[inline]
+    pub(crate) const fn bits(self) -> u64 {
+        self.0
+    }
+
+    #[inline]
+    pub(crate) const fn version(self) -> u64 {
+        self.0 >> Self::VERSION_SHIFT
+    }
+
+    #[inline]
+    pub(crate) const fn block(self) -> u32 {
+        (self.0 & (Self::BLOCKS - 1)) as u32
+    }
+
+    /// `None` for the one pattern that no writer stores.
+    #[inline]
+    pub(crate) const fn phase(self) -> Option<Phase> {
+        match self.0 >> Self::BLOCK_BITS & ((1 << Self::PHASE_BITS) - 1) {
+            0 => Some(Phase::Published),
+            1 => Some(Phase::Reserved),
+            2 => Some(Phase::Void),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Debug for CellWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CellWord")
+            .field("version", &self.version())
+            .field("phase", &self.phase())
+            .field("block", &self.block())
+            .finish()
+    }
+}
+
+/// A block's mark: whose publication attempt it was last written for, and whether a helper saw that attempt succeed.
+///
+/// ```text
+/// 63 ............ 17 16 .. 1  0
+/// [ attempt: 47  ][record:16][C]             attempts of a record never repeat
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp(u64);
+
+impl Stamp {
+    const ATTEMPT_SHIFT: u32 = 17;
+    /// The last attempt that fits.
+    pub(crate) const LAST_ATTEMPT: u64 = (1 << (64 - Self::ATTEMPT_SHIFT)) - 1;
+
+    pub(crate) const fn new(attempt: u64, record: u16) -> Stamp {
+        debug_assert!(attempt <= Self::LAST_ATTEMPT);
+        Stamp(attempt << Self::ATTEMPT_SHIFT | (record as u64) << 1)
+    }
+
+    #[inline]
+    pub(crate) const fn from_bits(bits: u64) -> Stamp {
+        Stamp(bits)
+    }
+
+    #[inline]
+    pub(crate) const fn bits(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) const fn attempt(self) -> u64 {
+        self.0 >> Self::ATTEMPT_SHIFT
+    }
+
+    pub(crate) const fn record(self) -> u16 {
+        (self.0 >> 1) as u16
+    }
+
+    #[inline]
+    pub(crate) const fn is_confirmed(self) -> bool {
+        self.0 & 1 == 1
+    }
+
+    #[inline]
+    pub(crate) const fn confirmed(self) -> Stamp {
+        Stamp(self.0 | 1)
+    }
+}
+
+impl fmt::Debug for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stamp")
+            .field("attempt", &self.attempt())
+            .field("record", &self.record())
+            .field("confirmed", &self.is_confirmed())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_word_keeps_its_parts_apart() {
+        for version in [0, 1, CellWord::LAST_VERSION] {
+            for block in [0, 1, (CellWord::BLOCKS - 1) as u32] {
+                for phase in [Phase::Published, Phase::Reserved, Phase::Void] {
+                    let word = CellWord::new(version, phase, block);
+                    assert_eq!((word.version(), word.phase(), word.block()), (version, Some(phase), block));
+                }
+            }
+        }
+        assert_eq!(CellWord::from_bits(3 << 20).phase(), None);
+    }
+
+    #[test]
+    fn a_stamp_keeps_its_parts_apart() {
+        for attempt in [0, 1, Stamp::LAST_ATTEMPT] {
+            for record in [0, 1, u16::MAX] {
+                let stamp = Stamp::new(attempt, record);
+                assert_eq!((stamp.attempt(), stamp.record(), stamp.is_confirmed()), (attempt, record, false));
+                let stamp = stamp.confirmed();
+                assert_eq!((stamp.attempt(), stamp.record(), stamp.is_confirmed()), (attempt, record, true));
+            }
+        }
+    }
+}

@@ -1,0 +1,491 @@
+//! The reading half of a seat: every event in order, gaps named where they are.
+
+mod fragments;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rkyv::util::AlignedVec;
+
+use self::fragments::{Assembled, Fragments};
+use crate::counters::RecordWords;
+use crate::error::{Error, Result};
+use crate::layout::{header_word, record_word};
+use crate::message::{Head, Kind, Meta, PAYLOAD_ALIGN, UniqueKey};
+use crate::protocol::Fault;
+use crate::protocol::bytes;
+use crate::protocol::claims::{At, Token};
+use crate::protocol::ring::{Fate, Look, Ring};
+use crate::protocol::wake;
+use crate::protocol::word::CellWord;
+use crate::segment::{RecordLock, Segment};
+use crate::sync::Ordering;
+use crate::sys::{self, SharedFutex};
+
+/// Most events that are copied out ahead of one whose payload is not there yet.
+const MOST_AHEAD: usize = 4096;
+/// Most bytes of them.
+const MOST_AHEAD_BYTES: usize = 256 << 10;
+
+/// What the layer above decides while events are copied out.
+pub(crate) trait Gate {
+    /// Whether somebody here handles the event; if not, its payload is not even copied.
+    fn wants(&mut self, head: &Head, prefix: &[u8]) -> bool;
+    /// Whether this worker is the one to run a unique event, and with which claim.
+    fn claim(&mut self, unique: &UniqueKey, at: At) -> Result<Option<Token>>;
+}
+
+/// One step of reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// The next event is [`Reader::current`].
+    Event,
+    /// Ids were overwritten before they were read.
+    Lagged { missed: u64 },
+    /// An id's record cannot be what a writer of this crate stores.
+    Unreadable { id: u64 },
+    /// The next id is reserved and its payload not visible yet. `own`: by this very worker.
+    Pending { id: u64, own: bool },
+    /// Nothing new.
+    Empty,
+}
+
+/// An event, copied out.
+pub(crate) struct Message {
+    pub(crate) id: u64,
+    pub(crate) head: Head,
+    /// The whole event from its head on; payloads are aligned in it.
+    pub(crate) bytes: AlignedVec<PAYLOAD_ALIGN>,
+    /// The claim by which a unique event is ours.
+    pub(crate) claim: Option<Token>,
+}
+
+impl Message {
+    fn nothing() -> Message {
+        Message { id: 0, head: Head::default(), bytes: AlignedVec::new(), claim: None }
+    }
+
+    pub(crate) fn payload(&self) -> &[u8] {
+        &self.bytes[self.head.payload_at()..]
+    }
+}
+
+/// What was found beyond a reserved id, in order.
+enum Ahead {
+    Message(Message),
+    Lagged { missed: u64 },
+    Unreadable { id: u64 },
+    Waiting { id: u64, first_met_ns: u64 },
+}
+
+/// What came of copying one id out.
+enum Copied {
+    /// Into `current`.
+    Event,
+    /// An id that is no event for us: not wanted, run by another worker, or a fragment that is not the last.
+    Nothing,
+    /// Overwritten while it was copied.
+    Lapped,
+    /// The last fragment of a message whose beginning was missed.
+    Headless,
+    Unreadable,
+}
+
+pub(crate) struct Reader {
+    segment: Arc<Segment>,
+    ring: Ring,
+    record: RecordWords,
+    record_number: u16,
+    lock: Arc<RecordLock>,
+    /// The next id to copy out.
+    next: u64,
+    /// The place from which on every event was read (see `protocol::claims`).
+    since: u64,
+    /// Not empty while ids are waited for: then it begins with one of them.
+    ahead: VecDeque<Ahead>,
+    ahead_bytes: usize,
+    fragments: Fragments,
+    current: Message,
+    block_bytes: usize,
+    wait_max_ns: u64,
+}
+
+impl Reader {
+    pub(crate) fn new(
+        segment: Arc<Segment>,
+        record: RecordWords,
+        record_number: u16,
+        lock: Arc<RecordLock>,
+        start: u64,
+    ) -> Reader {
+        let ring = segment.ring();
+        record.set(record_word!(reading.cursor), start);
+        Reader {
+            fragments: Fragments::new(segment.geometry(), start),
+            block_bytes: segment.geometry().block_bytes(),
+            segment,
+            ring,
+            record,
+            record_number,
+            lock,
+            next: start,
+            since: start + 1,
+            ahead: VecDeque::new(),
+            ahead_bytes: 0,
+            current: Message::nothing(),
+            wait_max_ns: 0,
+        }
+    }
+
+    /// The longest wait for a reserved id's payload.
+    pub(crate) fn set_wait_max(&mut self, wait_max: Duration) {
+        self.wait_max_ns = u64::try_from(wait_max.as_nanos()).unwrap_or(u64::MAX);
+    }
+
+    pub(crate) fn record(&self) -> &RecordWords {
+        &self.record
+    }
+
+    /// The id that reading goes on with.
+    #[inline]
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Whether something was copied out that is not delivered yet.
+    pub(crate) fn has_ahead(&self) -> bool {
+        !self.ahead.is_empty()
+    }
+
+    /// Lends out the event of the last [`Step::Event`], to be given back with [`Reader::put_back`] for its buffer.
+    pub(crate) fn take_current(&mut self) -> Message {
+        std::mem::replace(&mut self.current, Message::nothing())
+    }
+
+    pub(crate) fn put_back(&mut self, message: Message) {
+        self.current = message;
+    }
+
+    /// Takes one step. Never waits.
+    pub(crate) fn read(&mut self, gate: &mut impl Gate) -> Result<Step> {
+        let step = loop {
+            if let Some(step) = self.read_ahead(gate)? {
+                break step;
+            }
+            let id = self.next;
+            match self.look(id)? {
+                Look::Empty => return Ok(Step::Empty),
+                Look::Published(seen) => {
+                    self.next = id + 1;
+                    match self.copy(id, seen, self.since, gate)? {
+                        Copied::Event => break Step::Event,
+                        Copied::Nothing => {}
+                        Copied::Lapped => {
+                            self.next = id;
+                            break self.lapped();
+                        }
+                        Copied::Headless => break self.headless(id),
+                        Copied::Unreadable => break self.unreadable(id),
+                    }
+                }
+                Look::Reserved(_) => {
+                    self.next = id + 1;
+                    self.wait_for(id);
+                }
+                Look::Void => self.next = id + 1,
+                Look::Lapped => break self.lapped(),
+            }
+            self.store_cursor();
+        };
+        self.store_cursor();
+        Ok(step)
+    }
+
+    /// One step from what was copied out ahead, if there is any.
+    fn read_ahead(&mut self, gate: &mut impl Gate) -> Result<Option<Step>> {
+        while let Some(front) = self.ahead.front() {
+            if let &Ahead::Waiting { id, first_met_ns } = front {
+                match self.look(id)? {
+                    Look::Published(seen) => {
+                        let copied = self.copy(id, seen, self.since_before(id), gate)?;
+                        self.ahead.pop_front();
+                        match copied {
+                            Copied::Event => return Ok(Some(Step::Event)),
+                            Copied::Nothing => {}
+                            Copied::Lapped | Copied::Headless => return Ok(Some(self.missed_one(id))),
+                            Copied::Unreadable => return Ok(Some(self.unreadable(id))),
+                        }
+                    }
+                    Look::Void => {
+                        self.ahead.pop_front();
+                    }
+                    Look::Lapped => {
+                        self.ahead.pop_front();
+                        return Ok(Some(self.missed_one(id)));
+                    }
+                    Look::Reserved(_) => {
+                        if self.give_up(id, first_met_ns)? {
+                            // Decided, by us or by another: look again.
+                            continue;
+                        }
+                        self.copy_ahead(gate)?;
+                        let own = self.ring.reserved_by(self.record_number) == Some(id);
+                        return Ok(Some(Step::Pending { id, own }));
+                    }
+                    Look::Empty => return Err(self.corrupt("an id that was reserved is not taken any more")),
+                }
+                continue;
+            }
+            let Some(ahead) = self.ahead.pop_front() else { break };
+            return Ok(Some(match ahead {
+                Ahead::Message(message) => {
+                    self.ahead_bytes -= message.bytes.len();
+                    self.current = message;
+                    Step::Event
+                }
+                Ahead::Lagged { missed } => self.count_missed(missed),
+                Ahead::Unreadable { id } => self.unreadable(id),
+                Ahead::Waiting { .. } => continue,
+            }));
+        }
+        Ok(None)
+    }
+
+    /// Copies out what is readable behind an id that is waited for, so that its reserver's slowness costs nobody else's
+    /// events.
+    fn copy_ahead(&mut self, gate: &mut impl Gate) -> Result<()> {
+        while self.ahead.len() < MOST_AHEAD && self.ahead_bytes < MOST_AHEAD_BYTES {
+            let id = self.next;
+            match self.look(id)? {
+                Look::Empty => break,
+                Look::Published(seen) => {
+                    self.next = id + 1;
+                    match self.copy(id, seen, self.since_with_waiting(), gate)? {
+                        Copied::Event => {
+                            let message = self.take_current();
+                            self.ahead_bytes += message.bytes.len();
+                            self.ahead.push_back(Ahead::Message(message));
+                        }
+                        Copied::Nothing => {}
+                        Copied::Lapped => {
+                            self.next = id;
+                            let missed = self.skip_lap();
+                            self.ahead.push_back(Ahead::Lagged { missed });
+                        }
+                        Copied::Headless => {
+                            self.since = id + 2;
+                            self.ahead.push_back(Ahead::Lagged { missed: 1 });
+                        }
+                        Copied::Unreadable => {
+                            self.since = id + 2;
+                            self.ahead.push_back(Ahead::Unreadable { id });
+                        }
+                    }
+                }
+                Look::Reserved(_) => {
+                    self.next = id + 1;
+                    self.wait_for(id);
+                }
+                Look::Void => self.next = id + 1,
+                Look::Lapped => {
+                    let missed = self.skip_lap();
+                    self.ahead.push_back(Ahead::Lagged { missed });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn wait_for(&mut self, id: u64) {
+        self.record.add(record_word!(reading.waited), 1);
+        self.ahead.push_back(Ahead::Waiting { id, first_met_ns: sys::boottime_ns() });
+    }
+
+    /// Gives the reserved `id` up if its reserver is proven dead, or alive but too slow. `false` if it is to be waited for.
+    fn give_up(&mut self, id: u64, first_met_ns: u64) -> Result<bool> {
+        if self.ring.reserved_by(self.record_number) == Some(id) {
+            // Nobody but we can end that wait, so that waiting would never end it.
+            return Ok(false);
+        }
+        let over = sys::boottime_ns().saturating_sub(first_met_ns) >= self.wait_max_ns;
+        if !over && self.reserver_lives(id)? {
+            return Ok(false);
+        }
+        let fate = self.ring.void(id).map_err(|fault| self.fault(fault))?;
+        if fate == Fate::Decided {
+            self.record.add(record_word!(reading.voided), 1);
+            wake::notify(self.segment.wake_word(header_word!(wake_reserved)), &SharedFutex);
+        }
+        Ok(true)
+    }
+
+    /// Whether a live process says that it has reserved `id`.
+    fn reserver_lives(&self, id: u64) -> Result<bool> {
+        for record in 0..=self.segment.geometry().last_record() {
+            if self.ring.reserved_by(record) == Some(id) {
+                let held = self.lock.is_held_by_another(record);
+                if held.map_err(|error| Error::system(self.segment.name(), "fcntl(F_OFD_GETLK)", error))? {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Copies the event at `id` out, if it is one for us.
+    fn copy(&mut self, id: u64, seen: CellWord, since: u64, gate: &mut impl Gate) -> Result<Copied> {
+        let ring = &self.ring;
+        let block = ring.block(seen).map_err(|fault| self.fault(fault))?;
+        let meta = Meta::from_bits(block.meta().load(Ordering::Relaxed), self.block_bytes);
+        let Some(Meta { kind, len }) = meta else {
+            return Ok(if ring.unchanged(id, seen) { Copied::Unreadable } else { Copied::Lapped });
+        };
+        let payload = block.payload();
+        if kind == Kind::Fragment {
+            let buffer = self.fragments.buffer(len);
+            bytes::load_bytes(payload, buffer);
+            if !ring.unchanged(id, seen) {
+                return Ok(Copied::Lapped);
+            }
+            return self.assemble(id, len, since, gate);
+        }
+
+        let first = payload[0].load(Ordering::Relaxed);
+        let prefix_len = Head::prefix_len(first);
+        if prefix_len > len {
+            return Ok(if ring.unchanged(id, seen) { Copied::Unreadable } else { Copied::Lapped });
+        }
+        let bytes = &mut self.current.bytes;
+        bytes.resize(len.next_multiple_of(8), 0);
+        bytes::load_bytes(payload, &mut bytes[..prefix_len]);
+        if !ring.unchanged(id, seen) {
+            return Ok(Copied::Lapped);
+        }
+        let Some(head) = Head::parse(&bytes[..prefix_len]) else { return Ok(Copied::Unreadable) };
+        if !gate.wants(&head, &bytes[..prefix_len]) {
+            self.not_wanted(id, &head);
+            return Ok(Copied::Nothing);
+        }
+        bytes::load_bytes(&payload[prefix_len / 8..], &mut bytes[prefix_len..]);
+        if !ring.unchanged(id, seen) {
+            return Ok(Copied::Lapped);
+        }
+        bytes.resize(len, 0);
+        self.current.id = id;
+        self.current.head = head;
+        self.decide(id, since, gate)
+    }
+
+    /// Adds the fragment in the fragments' buffer to its message.
+    fn assemble(&mut self, id: u64, len: usize, since: u64, gate: &mut impl Gate) -> Result<Copied> {
+        match self.fragments.add(len, gate) {
+            Assembled::Whole { head, bytes } => {
+                self.current = Message { id, head, bytes, claim: None };
+                self.decide(id, since, gate)
+            }
+            Assembled::NotWanted { head } => {
+                self.not_wanted(id, &head);
+                Ok(Copied::Nothing)
+            }
+            Assembled::More | Assembled::BeforeOurTime => Ok(Copied::Nothing),
+            Assembled::Headless => Ok(Copied::Headless),
+            Assembled::Malformed => Ok(Copied::Unreadable),
+        }
+    }
+
+    fn not_wanted(&mut self, id: u64, head: &Head) {
+        self.record.add(record_word!(reading.skipped), 1);
+        if head.unique.is_some() {
+            // We leave its fate to those who handle it, so that our later claims must not speak for it.
+            self.since = id + 2;
+        }
+    }
+
+    /// Asks for a unique event in `current` whether it is ours.
+    #[inline]
+    fn decide(&mut self, id: u64, since: u64, gate: &mut impl Gate) -> Result<Copied> {
+        self.current.claim = None;
+        if let Some(unique) = &self.current.head.unique {
+            self.current.claim = gate.claim(unique, At { place: id + 1, since })?;
+            if self.current.claim.is_none() {
+                return Ok(Copied::Nothing);
+            }
+        }
+        Ok(Copied::Event)
+    }
+
+    /// Where our claims may begin to speak, for an id that was waited for: it is read before what follows it.
+    fn since_before(&self, id: u64) -> u64 {
+        self.since.min(id + 1)
+    }
+
+    /// The same for an id that was read while others before it are waited for: those are not read yet.
+    fn since_with_waiting(&self) -> u64 {
+        let last_waiting = self.ahead.iter().rev().find_map(|ahead| match ahead {
+            Ahead::Waiting { id, .. } => Some(*id),
+            _ => None,
+        });
+        last_waiting.map_or(self.since, |id| self.since.max(id + 2))
+    }
+
+    /// Leaves out what was overwritten. Returns how many ids that are.
+    fn skip_lap(&mut self) -> u64 {
+        let to = self.ring.resume_after_lap(self.next);
+        let missed = to - self.next;
+        self.next = to;
+        self.since = to + 1;
+        missed
+    }
+
+    fn lapped(&mut self) -> Step {
+        let missed = self.skip_lap();
+        self.count_missed(missed)
+    }
+
+    fn headless(&mut self, id: u64) -> Step {
+        self.since = id + 2;
+        self.count_missed(1)
+    }
+
+    fn missed_one(&mut self, id: u64) -> Step {
+        self.since = self.since.max(id + 2);
+        self.count_missed(1)
+    }
+
+    fn unreadable(&mut self, id: u64) -> Step {
+        self.since = self.since.max(id + 2);
+        self.record.add(record_word!(reading.corrupt), 1);
+        Step::Unreadable { id }
+    }
+
+    fn count_missed(&self, missed: u64) -> Step {
+        self.record.add(record_word!(reading.missed), missed);
+        self.record.add(record_word!(reading.lagged), 1);
+        Step::Lagged { missed }
+    }
+
+    /// Says to those who look how far we are: the first id that is not delivered.
+    #[inline]
+    fn store_cursor(&self) {
+        let cursor = match self.ahead.front() {
+            Some(&Ahead::Waiting { id, .. } | &Ahead::Unreadable { id }) => id,
+            Some(Ahead::Message(message)) => message.id,
+            Some(Ahead::Lagged { .. }) | None => self.next,
+        };
+        self.record.set(record_word!(reading.cursor), cursor);
+    }
+
+    #[inline]
+    fn look(&self, id: u64) -> Result<Look> {
+        self.ring.look(id).map_err(|fault| self.fault(fault))
+    }
+
+    fn fault(&self, fault: Fault) -> Error {
+        Error::of_fault(self.segment.name(), fault)
+    }
+
+    fn corrupt(&self, what: &'static str) -> Error {
+        self.fault(Fault::Corrupt(what))
+    }
+}

@@ -1,0 +1,145 @@
+//! Messages that came in several fragments, one in the making for each sender at most.
+
+use std::collections::BTreeMap;
+
+use rkyv::util::AlignedVec;
+
+use super::Gate;
+use crate::layout::Geometry;
+use crate::message::{FRAGMENT_HEAD_BYTES, FragmentHead, Head, PAYLOAD_ALIGN, chunk_len};
+
+pub(super) struct Fragments {
+    /// By record of the sender.
+    partial: BTreeMap<u16, Partial>,
+    /// The fragment just copied out.
+    buffer: AlignedVec<PAYLOAD_ALIGN>,
+    /// Payload bytes of a full fragment.
+    chunk: u64,
+    largest: u64,
+    records: u64,
+    /// The id that the reader started at.
+    start: u64,
+}
+
+struct Partial {
+    incarnation: u32,
+    message: u32,
+    total: u64,
+    /// Number of the fragment that must come next.
+    next: u64,
+    bytes: AlignedVec<PAYLOAD_ALIGN>,
+    /// `None` until the head is complete.
+    head: Option<Head>,
+    wanted: bool,
+}
+
+/// What came of a fragment.
+pub(super) enum Assembled {
+    /// There are more to come.
+    More,
+    /// It was the last of an event that is wanted.
+    Whole { head: Head, bytes: AlignedVec<PAYLOAD_ALIGN> },
+    /// It was the last of an event that is not.
+    NotWanted { head: Head },
+    /// It was the last of an event that has lost a part.
+    Headless,
+    /// It belongs to an event that began before the reader did.
+    BeforeOurTime,
+    /// No writer of this crate stores it.
+    Malformed,
+}
+
+impl Fragments {
+    pub(super) fn new(geometry: &Geometry, start: u64) -> Fragments {
+        Fragments {
+            partial: BTreeMap::new(),
+            buffer: AlignedVec::new(),
+            chunk: (geometry.block_bytes() - FRAGMENT_HEAD_BYTES) as u64,
+            largest: geometry.largest_message() as u64,
+            records: geometry.records,
+            start,
+        }
+    }
+
+    /// Where to copy a fragment of `len` bytes to, rounded up to whole words.
+    pub(super) fn buffer(&mut self, len: usize) -> &mut [u8] {
+        self.buffer.resize(len.next_multiple_of(8), 0);
+        &mut self.buffer
+    }
+
+    /// Adds the fragment of `len` bytes in the buffer.
+    pub(super) fn add(&mut self, len: usize, gate: &mut impl Gate) -> Assembled {
+        let Some(head) = FragmentHead::parse(&self.buffer[..len]) else { return Assembled::Malformed };
+        let chunk = &self.buffer[FRAGMENT_HEAD_BYTES..len];
+        let plausible = u64::from(head.record) < self.records
+            && head.total <= self.largest
+            && chunk_len(head.total, head.number, self.chunk) == Some(chunk.len() as u64);
+        if !plausible {
+            self.partial.remove(&head.record);
+            return Assembled::Malformed;
+        }
+        let is_last = chunk_len(head.total, head.number + 1, self.chunk).is_none();
+        if head.number == 0 {
+            self.partial.insert(head.record, Partial::begin(&head));
+        }
+        let Some(partial) = self.partial.get_mut(&head.record).filter(|partial| partial.continues_with(&head)) else {
+            self.partial.remove(&head.record);
+            return match is_last {
+                true if head.first_id < self.start => Assembled::BeforeOurTime,
+                true => Assembled::Headless,
+                false => Assembled::More,
+            };
+        };
+        if !partial.add(chunk, gate) {
+            self.partial.remove(&head.record);
+            return Assembled::Malformed;
+        }
+        if !is_last {
+            return Assembled::More;
+        }
+        match self.partial.remove(&head.record) {
+            Some(Partial { head: Some(head), wanted: true, bytes, .. }) => Assembled::Whole { head, bytes },
+            Some(Partial { head: Some(head), .. }) => Assembled::NotWanted { head },
+            _ => Assembled::Malformed,
+        }
+    }
+}
+
+impl Partial {
+    fn begin(head: &FragmentHead) -> Partial {
+        let FragmentHead { incarnation, message, total, .. } = *head;
+        Partial { incarnation, message, total, next: 0, bytes: AlignedVec::new(), head: None, wanted: true }
+    }
+
+    fn continues_with(&self, head: &FragmentHead) -> bool {
+        let FragmentHead { incarnation, message, total, number, .. } = *head;
+        (self.incarnation, self.message, self.total, self.next) == (incarnation, message, total, number)
+    }
+
+    /// `false` if the event's head cannot be one.
+    fn add(&mut self, chunk: &[u8], gate: &mut impl Gate) -> bool {
+        self.next += 1;
+        if !self.wanted {
+            return true;
+        }
+        self.bytes.extend_from_slice(chunk);
+        if self.head.is_none() {
+            let Some(first) = self.bytes.first_chunk::<8>() else { return false };
+            let prefix_len = Head::prefix_len(u64::from_ne_bytes(*first));
+            if prefix_len as u64 > self.total {
+                return false;
+            }
+            let Some(prefix) = self.bytes.get(..prefix_len) else { return true };
+            let Some(head) = Head::parse(prefix) else { return false };
+            self.wanted = gate.wants(&head, prefix);
+            self.head = Some(head);
+            if self.wanted {
+                // The length was checked against the largest there can be.
+                self.bytes.reserve(self.total as usize - self.bytes.len());
+            } else {
+                self.bytes = AlignedVec::new();
+            }
+        }
+        true
+    }
+}

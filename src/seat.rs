@@ -1,0 +1,114 @@
+//! Taking a seat on the bus: a free worker record, its lock, and what its last holder left.
+
+use std::sync::Arc;
+
+use crate::claimer::Claimer;
+use crate::counters::RecordWords;
+use crate::error::{Error, Holder, Result};
+use crate::layout::{LABEL_BYTES, record_word};
+use crate::protocol::Fault;
+use crate::protocol::pool::Hand;
+use crate::protocol::record::{CLAIM_HAND, HAND_WORDS, RING_HAND};
+use crate::segment::{RecordLock, Segment};
+use crate::sys::{self, ForkGuard};
+use crate::writer::Writer;
+
+/// A seat: the record of one worker, its halves not yet put together.
+pub(crate) struct Seat {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) guard: ForkGuard,
+    pub(crate) lock: Arc<RecordLock>,
+    pub(crate) record: u16,
+    pub(crate) words: RecordWords,
+    pub(crate) writer: Writer,
+    pub(crate) claimer: Claimer,
+    pub(crate) pid: u32,
+}
+
+/// Of a seat that only posts: it reads nothing.
+pub(crate) const NO_CURSOR: u64 = u64::MAX;
+
+impl Seat {
+    /// Takes the first record that nobody alive holds.
+    pub(crate) fn take(segment: &Arc<Segment>, label: &str) -> Result<Seat> {
+        let guard = ForkGuard::new(segment.name())?;
+        let Some((record, lock)) = segment.take_free_record()? else {
+            let records = segment.geometry().records as u32;
+            return Err(Error::NoRecord { name: segment.name().to_owned(), records, holders: holders(segment) });
+        };
+        let words = RecordWords::of(&segment.records(), record);
+        let fault = |fault: Fault| Error::of_fault(segment.name(), fault);
+        // The lock is the proof that the last holder is dead or has left.
+        let ring = segment.ring();
+        let hand = |from| words.words().sub(from, HAND_WORDS);
+        let ring_hand = Hand::adopt(ring.pool(), hand(RING_HAND), record).map_err(fault)?;
+        let claim_hand = Hand::adopt(segment.claims().pool(), hand(CLAIM_HAND), record).map_err(fault)?;
+        ring.forget_reservation(record);
+        let pid = sys::pid();
+        identify(&words, pid, label);
+        Ok(Seat {
+            writer: Writer::new(Arc::clone(segment), ring_hand, words.clone(), pid),
+            claimer: Claimer::new(Arc::clone(segment), claim_hand, words.clone()),
+            segment: Arc::clone(segment),
+            guard,
+            lock: Arc::new(lock),
+            record,
+            words,
+            pid,
+        })
+    }
+}
+
+/// Says who holds the record now, and begins its counts anew.
+fn identify(words: &RecordWords, pid: u32, label: &str) {
+    let died = words.get(record_word!(identity.pid)) != 0;
+    for word in (record_word!(posting.posted)..record_word!(reading))
+        .chain(record_word!(reading)..record_word!(claiming))
+        .chain(record_word!(claiming.won)..record_word!(identity))
+    {
+        words.set(word, 0);
+    }
+    words.set(record_word!(reading.cursor), NO_CURSOR);
+    words.add(record_word!(identity.incarnation), 1);
+    if died {
+        words.add(record_word!(identity.adopted), 1);
+    }
+    set_label(words, label);
+    words.set(record_word!(identity.start_time), sys::process_start_time(pid).unwrap_or(0));
+    words.set(record_word!(identity.joined_at), sys::wall_ns());
+    words.set(record_word!(identity.pid), u64::from(pid));
+}
+
+/// Stores as much of `label` as fits, in whole characters.
+pub(crate) fn set_label(words: &RecordWords, label: &str) {
+    let mut bytes = [0; LABEL_BYTES];
+    let end = (0..=LABEL_BYTES.min(label.len())).rev().find(|&end| label.is_char_boundary(end)).unwrap_or(0);
+    bytes[..end].copy_from_slice(&label.as_bytes()[..end]);
+    for (i, chunk) in bytes.as_chunks::<8>().0.iter().enumerate() {
+        words.set(record_word!(identity.label) + i, u64::from_ne_bytes(*chunk));
+    }
+}
+
+/// What a record's label says; anything that is not text is shown as such.
+pub(crate) fn label_of(words: &RecordWords) -> String {
+    let mut bytes = [0; LABEL_BYTES];
+    for (i, chunk) in bytes.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+        *chunk = words.get(record_word!(identity.label) + i).to_ne_bytes();
+    }
+    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(LABEL_BYTES);
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+fn holders(segment: &Segment) -> Vec<Holder> {
+    let records = segment.records();
+    (0..=segment.geometry().last_record())
+        .map(|record| {
+            let words = RecordWords::of(&records, record);
+            Holder {
+                record: u32::from(record),
+                pid: words.get(record_word!(identity.pid)) as u32,
+                label: label_of(&words),
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,216 @@
+//! What the workers have counted, read by anyone.
+
+use std::time::{Duration, SystemTime};
+
+use crate::counters::RecordWords;
+use crate::error::Result;
+use crate::layout::{header_word, record_word};
+use crate::protocol::claims::Bucket;
+use crate::seat::{NO_CURSOR, label_of};
+use crate::segment::Segment;
+use crate::sync::Ordering;
+use crate::sys;
+
+/// A snapshot of a segment: every figure true at some moment of its making.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Stats {
+    /// The segment's name.
+    pub name: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Events that the ring holds.
+    pub capacity: u64,
+    /// Bytes of a block's payload.
+    pub block_size: u64,
+    /// Worker records, taken or not.
+    pub records: u32,
+    /// Buckets of claims, and entries of each.
+    pub buckets: u64,
+    /// Entries of a bucket.
+    pub bucket_entries: u64,
+    /// Process id of the creator, in its own pid namespace.
+    pub creator_pid: u32,
+    /// When the segment was created.
+    pub created_at: SystemTime,
+    /// Keys that are held, of unique events and other claims.
+    pub claims_held: u64,
+    /// The next id to be posted.
+    pub next_id: u64,
+    /// The oldest id that the ring still holds.
+    pub oldest_id: u64,
+    /// Workers that live, and records of workers that died and were not taken since.
+    pub workers: Vec<WorkerStats>,
+}
+
+/// What one worker has counted since it joined.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct WorkerStats {
+    /// Its record's number.
+    pub record: u32,
+    /// Whether its process lives, running or stopped. The lock that it holds says so, not its pid.
+    pub alive: bool,
+    /// Its process id, in its own pid namespace.
+    pub pid: u32,
+    /// When its process was started, in clock ticks since boot.
+    pub start_time: u64,
+    /// Its label.
+    pub label: String,
+    /// When it joined.
+    pub joined_at: SystemTime,
+    /// How often its record was taken so far, this worker included.
+    pub incarnation: u64,
+    /// How often its record was taken over from a worker that had died.
+    pub adopted: u64,
+    /// The next id to be delivered to it. `None` if it only posts.
+    pub cursor: Option<u64>,
+    /// Ids that it is behind. 0 if it only posts.
+    pub lag: u64,
+    /// How long ago it last read something. `None` if it never has.
+    pub last_poll: Option<Duration>,
+    /// The id it has reserved.
+    pub reserved: Option<u64>,
+    /// Events posted.
+    pub posted: u64,
+    /// Fragments posted, for events that do not fit a block.
+    pub fragments: u64,
+    /// Ids reserved.
+    pub reservations: u64,
+    /// Reserved ids committed.
+    pub committed: u64,
+    /// Posts that had somebody to wake.
+    pub wakes: u64,
+    /// Events delivered to handlers.
+    pub delivered: u64,
+    /// Events that no handler wanted.
+    pub skipped: u64,
+    /// Ids missed by being lapped.
+    pub missed: u64,
+    /// Times of being lapped.
+    pub lagged: u64,
+    /// Reserved ids of others that it gave up for all.
+    pub voided: u64,
+    /// Reserved ids that it had to wait for.
+    pub waited: u64,
+    /// Times of being woken from sleep.
+    pub wakeups: u64,
+    /// Malformed records met.
+    pub corrupt: u64,
+    /// Handlers that failed.
+    pub failed: u64,
+    /// Claims won, of unique events and others.
+    pub claims_won: u64,
+    /// Claims that others had.
+    pub claims_lost: u64,
+    /// Claims for which there was no room.
+    pub claims_full: u64,
+    /// Unique events reached too late to know their fate.
+    pub claims_late: u64,
+    /// Claims released before their ttl was over.
+    pub claims_released: u64,
+}
+
+impl Stats {
+    pub(crate) fn of(segment: &Segment) -> Result<Stats> {
+        let geometry = segment.geometry();
+        let ring = segment.ring();
+        let next_id = ring.newest();
+        let header = segment.header();
+        let word = |index| header.at(index).load(Ordering::Relaxed);
+        let mut workers = Vec::new();
+        for record in 0..=segment.geometry().last_record() {
+            workers.extend(WorkerStats::of(segment, record, next_id)?);
+        }
+        Ok(Stats {
+            name: segment.name().to_owned(),
+            size: segment.size() as u64,
+            capacity: geometry.capacity,
+            block_size: geometry.block_bytes() as u64,
+            records: geometry.records as u32,
+            buckets: geometry.buckets,
+            bucket_entries: segment.claims().entries_per_bucket() as u64,
+            creator_pid: word(header_word!(creator_pid)) as u32,
+            created_at: at_wall_ns(word(header_word!(created_at))),
+            claims_held: Stats::claims_held(segment)?,
+            next_id,
+            oldest_id: ring.oldest(),
+            workers,
+        })
+    }
+
+    fn claims_held(segment: &Segment) -> Result<u64> {
+        let claims = segment.claims();
+        let mut bucket = Bucket::default();
+        let mut held = 0;
+        for index in 0..claims.buckets() {
+            let snapshot = claims.snapshot(index, &mut bucket);
+            snapshot.map_err(|fault| crate::Error::of_fault(segment.name(), fault))?;
+            let now = sys::boottime_ns();
+            held += bucket.entries().iter().filter(|entry| entry.deadline > now).count() as u64;
+        }
+        Ok(held)
+    }
+}
+
+impl WorkerStats {
+    /// `None` for a record that nobody holds and whose last holder left in order.
+    fn of(segment: &Segment, record: u16, next_id: u64) -> Result<Option<WorkerStats>> {
+        let words = RecordWords::of(&segment.records(), record);
+        let pid = words.get(record_word!(identity.pid)) as u32;
+        let alive = segment.is_record_held(record)?;
+        if !alive && pid == 0 {
+            return Ok(None);
+        }
+        let cursor = match words.get(record_word!(reading.cursor)) {
+            NO_CURSOR => None,
+            cursor => Some(cursor),
+        };
+        let last_poll = match words.get(record_word!(reading.last_poll)) {
+            0 => None,
+            then => Some(Duration::from_nanos(sys::boottime_ns().saturating_sub(then))),
+        };
+        macro_rules! count {
+            ($($path:ident).+) => {
+                words.get(record_word!($($path).+))
+            };
+        }
+        Ok(Some(WorkerStats {
+            record: u32::from(record),
+            alive,
+            pid,
+            start_time: count!(identity.start_time),
+            label: label_of(&words),
+            joined_at: at_wall_ns(count!(identity.joined_at)),
+            incarnation: count!(identity.incarnation),
+            adopted: count!(identity.adopted),
+            cursor,
+            lag: cursor.map_or(0, |cursor| next_id.saturating_sub(cursor)),
+            last_poll,
+            reserved: segment.ring().reserved_by(record),
+            posted: count!(posting.posted),
+            fragments: count!(posting.fragments),
+            reservations: count!(posting.reservations),
+            committed: count!(posting.committed),
+            wakes: count!(posting.wakes),
+            delivered: count!(reading.delivered),
+            skipped: count!(reading.skipped),
+            missed: count!(reading.missed),
+            lagged: count!(reading.lagged),
+            voided: count!(reading.voided),
+            waited: count!(reading.waited),
+            wakeups: count!(reading.wakeups),
+            corrupt: count!(reading.corrupt),
+            failed: count!(reading.failed),
+            claims_won: count!(claiming.won),
+            claims_lost: count!(claiming.lost),
+            claims_full: count!(claiming.full),
+            claims_late: count!(claiming.late),
+            claims_released: count!(claiming.released),
+        }))
+    }
+}
+
+fn at_wall_ns(ns: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_nanos(ns)
+}

@@ -1,0 +1,70 @@
+//! The one place that chooses the atomics: here the real ones, over mapped memory.
+//!
+//! Everything under `protocol` names atomics only through this module, so that the package `loom-tests` can compile the
+//! very same source against a model checker's atomics.
+
+pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+use core::ptr::NonNull;
+use std::sync::Arc;
+
+use crate::mapping::Mapping;
+
+/// A run of 64-bit words of a mapped segment, which it keeps mapped.
+#[derive(Clone)]
+pub(crate) struct Words {
+    base: NonNull<AtomicU64>,
+    len: usize,
+    mapping: Arc<Mapping>,
+}
+
+// SAFETY: a `Words` gives out only `&AtomicU64`, which any thread may use, and the mapping it points into is kept alive
+// by the `Arc`.
+unsafe impl Send for Words {}
+// SAFETY: as above.
+unsafe impl Sync for Words {}
+
+impl Words {
+    /// The `len` words that begin `offset` bytes into `mapping`, or `None` where the mapping does not hold them.
+    pub(crate) fn of(mapping: &Arc<Mapping>, offset: usize, len: usize) -> Option<Words> {
+        let bytes = len.checked_mul(8)?;
+        let fits = offset.is_multiple_of(8) && offset.checked_add(bytes)? <= mapping.len();
+        fits.then(|| Words {
+            // SAFETY: the span was just checked to lie inside the mapping.
+            base: unsafe { mapping.base().add(offset) }.cast(),
+            len,
+            mapping: Arc::clone(mapping),
+        })
+    }
+
+    #[inline]
+    pub(crate) fn as_slice(&self) -> &[AtomicU64] {
+        // SAFETY: `of` and `sub` keep the span inside the mapping, which lives as long as `self`. The mapping is
+        // page-aligned and offsets are multiples of 8. Any bit pattern is a valid `AtomicU64`, and this process touches
+        // these bytes in no other way than as atomics.
+        unsafe { core::slice::from_raw_parts(self.base.as_ptr(), self.len) }
+    }
+
+    #[inline]
+    pub(crate) fn at(&self, index: usize) -> &AtomicU64 {
+        &self.as_slice()[index]
+    }
+
+    /// The words `from..from + len` of these.
+    pub(crate) fn sub(&self, from: usize, len: usize) -> Words {
+        let inside = &self.as_slice()[from..from + len];
+        Words { base: NonNull::from(inside).cast(), len, mapping: Arc::clone(&self.mapping) }
+    }
+}
+
+/// Ask the processor to bring the line of `word` near, to be written soon.
+#[inline]
+pub(crate) fn prefetch(word: &AtomicU64) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch has no effect on memory or registers, whatever the address.
+    unsafe {
+        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_ET0 }>(core::ptr::from_ref(word).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = word;
+}

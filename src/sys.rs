@@ -1,0 +1,224 @@
+//! The system: clocks, the fork check, futexes, byte locks, who a process is.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::ptr::{NonNull, null_mut};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use rustix::mm::{Advice, MapFlags, ProtFlags};
+use rustix::thread::futex;
+use rustix::time::{ClockId, Timespec};
+
+use crate::error::{Error, Result};
+use crate::protocol::wake::Futex;
+
+/// Tells a process from those that were forked off it, for the price of one load: a page of its own that the kernel
+/// gives to a forked child as zeros (`MADV_WIPEONFORK`). `getpid` would be a system call, and pids repeat across pid
+/// namespaces.
+pub(crate) struct ForkGuard {
+    page: NonNull<AtomicU64>,
+    len: usize,
+}
+
+// SAFETY: the page belongs to the process and not to a thread, and is touched through an atomic only.
+unsafe impl Send for ForkGuard {}
+// SAFETY: as above.
+unsafe impl Sync for ForkGuard {}
+
+impl fmt::Debug for ForkGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ForkGuard").field("forked", &self.is_forked()).finish_non_exhaustive()
+    }
+}
+
+impl ForkGuard {
+    /// A guard for the calling process. `segment` is named in the error if the kernel cannot do it (before Linux 4.14).
+    pub(crate) fn new(segment: &str) -> Result<ForkGuard> {
+        let len = rustix::param::page_size();
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice touches no memory that exists.
+        let page = unsafe { rustix::mm::mmap_anonymous(null_mut(), len, protection, MapFlags::PRIVATE) }
+            .map_err(|errno| Error::system(segment, "mmap", errno))?;
+        let page =
+            NonNull::new(page.cast()).ok_or_else(|| Error::system(segment, "mmap", io::ErrorKind::InvalidData))?;
+        let guard = ForkGuard { page, len };
+        // SAFETY: the advice is for the page just mapped, which holds nothing yet.
+        unsafe { rustix::mm::madvise(page.as_ptr().cast(), len, Advice::LinuxWipeOnFork) }
+            .map_err(|errno| Error::system(segment, "madvise(MADV_WIPEONFORK)", errno))?;
+        guard.word().store(1, Ordering::Relaxed);
+        Ok(guard)
+    }
+
+    fn word(&self) -> &AtomicU64 {
+        // SAFETY: the page is mapped as long as `self` lives, and any bit pattern is a valid `AtomicU64`.
+        unsafe { self.page.as_ref() }
+    }
+
+    /// Whether the calling process was forked off the one that made the guard.
+    #[inline]
+    pub(crate) fn is_forked(&self) -> bool {
+        // Relaxed: the word changes only by fork, which is before everything that the child does.
+        self.word().load(Ordering::Relaxed) == 0
+    }
+}
+
+impl Drop for ForkGuard {
+    fn drop(&mut self) {
+        // SAFETY: `new` mapped exactly this page, and nobody else points to it.
+        let _ = unsafe { rustix::mm::munmap(self.page.as_ptr().cast(), self.len) };
+    }
+}
+
+/// Sleeping on words of a segment: a shared futex, since its sleepers and wakers are different processes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SharedFutex;
+
+impl Futex for SharedFutex {
+    fn wait(&self, word: &AtomicU32, expected: u32, timeout: Duration) {
+        // A timeout that cannot be said is as good as none.
+        let timeout = Timespec::try_from(timeout).ok();
+        // Woken, no longer `expected` (EAGAIN), interrupted and timed out are one to the caller: it looks again.
+        let _ = futex::wait(word, futex::Flags::empty(), expected, timeout.as_ref());
+    }
+
+    fn wake_all(&self, word: &AtomicU32) {
+        // The kernel reads the number as an int.
+        let _ = futex::wake(word, futex::Flags::empty(), i32::MAX as u32);
+    }
+}
+
+/// Nanoseconds since boot, suspended time included: one clock for all processes of the host, and never set back. Linux
+/// has no coarse variant of it; this one is read without a system call (vDSO).
+#[inline]
+pub(crate) fn boottime_ns() -> u64 {
+    let now = rustix::time::clock_gettime(ClockId::Boottime);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// Nanoseconds of the wall clock since 1970, for people to read; nothing depends on it.
+pub(crate) fn wall_ns() -> u64 {
+    SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos() as u64)
+}
+
+/// The calling process's id, in its own pid namespace.
+pub(crate) fn pid() -> u32 {
+    std::process::id()
+}
+
+/// When a process started, in clock ticks since boot. `None` if there is no such process, or no `/proc`.
+pub(crate) fn process_start_time(pid: u32) -> Option<u64> {
+    start_time_in(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// Field 22 of `/proc/PID/stat`. The second field is a file name in parentheses, which may itself hold blanks and
+/// parentheses, so that fields are counted from the last one.
+fn start_time_in(stat: &str) -> Option<u64> {
+    let (_, from_third) = stat.rsplit_once(')')?;
+    from_third.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
+}
+
+/// The host's boot id, or zeros where it cannot be read.
+pub(crate) fn boot_id() -> [u64; 2] {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .ok()
+        .and_then(|text| u128::from_str_radix(&text.trim().replace('-', ""), 16).ok())
+        .map_or([0; 2], |id| [(id >> 64) as u64, id as u64])
+}
+
+/// Takes the lock on one byte of a file for its open file description. `false` if another description has it.
+///
+/// The lock belongs to the description and goes when the last descriptor of it is closed, by whatever death.
+pub(crate) fn try_lock_byte(file: impl AsFd, at: u64) -> io::Result<bool> {
+    match lock_request(&file, libc::F_OFD_SETLK, libc::F_WRLCK, at) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Gives the lock on one byte back, for all who share the description.
+pub(crate) fn unlock_byte(file: impl AsFd, at: u64) -> io::Result<()> {
+    lock_request(&file, libc::F_OFD_SETLK, libc::F_UNLCK, at).map(drop)
+}
+
+/// Whether a description other than `file`'s has the lock on one byte. Works on a file open for reading only, too.
+pub(crate) fn is_byte_locked(file: impl AsFd, at: u64) -> io::Result<bool> {
+    let found = lock_request(&file, libc::F_OFD_GETLK, libc::F_WRLCK, at)?;
+    Ok(found != libc::F_UNLCK)
+}
+
+/// `fcntl` with an open-file-description lock of one byte. Returns the type of lock that the kernel left in the request.
+fn lock_request(file: &impl AsFd, command: libc::c_int, kind: libc::c_int, at: u64) -> io::Result<libc::c_int> {
+    // SAFETY: `flock` is plain numbers, for which zero is a value; `l_pid` must be zero.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = kind as libc::c_short;
+    lock.l_whence = libc::SEEK_SET as libc::c_short;
+    lock.l_start = at as libc::off_t;
+    lock.l_len = 1;
+    // SAFETY: the descriptor is open, and both commands read and write one `flock`, which outlives the call.
+    let done = unsafe { libc::fcntl(file.as_fd().as_raw_fd(), command, &raw mut lock) };
+    if done == -1 { Err(io::Error::last_os_error()) } else { Ok(libc::c_int::from(lock.l_type)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn start_time_survives_a_name_with_parentheses_and_blanks() {
+        let stat = "77 (a) b (c)) S 1 77 77 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4711 8 9";
+        assert_eq!(start_time_in(stat), Some(4711));
+        assert_eq!(start_time_in("77 (cut off"), None);
+        assert_eq!(start_time_in("77 (a) S 1"), None);
+    }
+
+    #[test]
+    fn own_start_time_is_read_and_a_dead_process_has_none() {
+        assert!(process_start_time(pid()).is_some());
+        assert_eq!(process_start_time(u32::MAX), None);
+    }
+
+    #[test]
+    fn boot_id_is_read() {
+        assert_ne!(boot_id(), [0; 2]);
+        assert_eq!(boot_id(), boot_id());
+    }
+
+    #[test]
+    fn boottime_never_goes_back_and_moves() {
+        let first = boottime_ns();
+        std::thread::sleep(Duration::from_millis(2));
+        let second = boottime_ns();
+        assert!(second - first >= 2_000_000, "{first} to {second}");
+    }
+
+    #[test]
+    fn futex_wait_returns_at_once_on_another_value_and_after_its_timeout() {
+        let word = AtomicU32::new(5);
+        let start = boottime_ns();
+        SharedFutex.wait(&word, 4, Duration::from_secs(60));
+        SharedFutex.wait(&word, 5, Duration::from_millis(5));
+        let took = boottime_ns() - start;
+        assert!((5_000_000..30_000_000_000).contains(&took), "{took} ns");
+    }
+
+    #[test]
+    fn g12_the_guard_knows_a_forked_child() {
+        let guard = ForkGuard::new("/test").unwrap();
+        assert!(!guard.is_forked());
+        // SAFETY: the child reads one word, which allocates nothing, and exits.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let in_a_child = guard.is_forked();
+            // SAFETY: plain exit, without the harness's exit handlers.
+            unsafe { libc::_exit(i32::from(in_a_child)) }
+        }
+        let mut status = 0;
+        // SAFETY: `status` is writable for the call.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 1);
+        assert!(!guard.is_forked());
+    }
+}

@@ -1,0 +1,696 @@
+//! A worker: one seat on the bus, with handlers.
+
+mod polling;
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use crossbeam_utils::CachePadded;
+use rkyv::util::AlignedVec;
+
+use self::polling::Reading;
+use crate::claimer::{Claimer, Domain, hash_key, hash_unique, ttl_ns};
+use crate::counters::RecordWords;
+use crate::error::{Error, Result};
+use crate::event::{
+    Event, Handleable, LocalData, LocalEvent, Postable, SOURCE, STARTED, STOPPING, Topic, archive, type_tag,
+};
+use crate::handlers::{Handler, Outcome, Registration, Registry, Scope, address_of};
+use crate::layout::{header_word, record_word};
+use crate::message::{PAYLOAD_ALIGN, UniqueKey, check_topic};
+use crate::poster::Poster;
+use crate::protocol::claims::{Decision, Token};
+use crate::protocol::ring::Ring;
+use crate::protocol::wake;
+use crate::reader::Reader;
+use crate::report::{Report, report_by_default};
+use crate::seat::{Seat, set_label};
+use crate::segment::Segment;
+use crate::sync_util::lock;
+use crate::sys::{self, ForkGuard, SharedFutex};
+use crate::worker_options::{Start, Unique, WorkerOptions};
+use crate::writer::{Draft, Writer};
+
+/// One seat on the bus: posts events, and hands those of all workers to its handlers, in the order of their ids.
+///
+/// Clones are the same worker. It may be used from several threads; one of them at a time can poll. It leaves the bus
+/// when the last clone is dropped.
+///
+/// ```
+/// # let name = format!("doc-worker-{}", std::process::id());
+/// let bus = seqcast::Bus::create(&name, &seqcast::Options::new().unlink_on_drop(true))?;
+/// let worker = bus.join()?;
+/// worker.on(seqcast::Scope::source("cache"), |event: &seqcast::Event<'_>| {
+///     println!("{}: {} bytes from {:?}", event.event(), event.bytes().len(), event.pid());
+/// })?;
+/// worker.post("cache", "stale", b"user:42")?;
+/// worker.poll()?;
+/// # Ok::<(), seqcast::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Worker {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    segment: Arc<Segment>,
+    guard: ForkGuard,
+    ring: Ring,
+    hot: CachePadded<Hot>,
+    writer: Mutex<Writer>,
+    claimer: Mutex<Claimer>,
+    reading: Mutex<Reading>,
+    local: Mutex<VecDeque<LocalEvent>>,
+    registry: Registry,
+    options: RwLock<Arc<WorkerOptions>>,
+    words: RecordWords,
+    record: u16,
+    pid: u32,
+    /// Threads of this process that sleep in `wait`.
+    sleepers: AtomicUsize,
+    left: AtomicBool,
+}
+
+/// What an idle poll looks at.
+struct Hot {
+    /// The id that reading goes on with.
+    next: AtomicU64,
+    /// The reserved id that is waited for, plus one; 0 for none.
+    pending: AtomicU64,
+    local: AtomicUsize,
+    polling: AtomicBool,
+}
+
+/// What a poll did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[must_use = "a recursive poll did nothing"]
+pub enum Polled {
+    /// Everything there was has been handed to the handlers.
+    Done {
+        /// Events that handlers of this worker were called with.
+        delivered: u64,
+        /// Ids that were overwritten before they were read.
+        missed: u64,
+    },
+    /// A handler of this worker is running, here or in another thread. Nothing was done.
+    Recursive,
+}
+
+/// The right to run a unique key until its ttl is over. It is not given back on drop: keep it to
+/// [`release`](Worker::release) it, or let the ttl end it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a claim that is won is to be acted upon"]
+pub struct Claim {
+    pub(crate) key: [u64; 2],
+    pub(crate) token: Token,
+}
+
+/// What came of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Claimed {
+    /// The caller has it, and nobody else until the ttl is over or it releases it.
+    Won(Claim),
+    /// Another has it.
+    Held {
+        /// The worker record of the holder.
+        record: u32,
+        /// How long it is still held.
+        left: Duration,
+    },
+    /// There is no room for another key; raise [`Options::claims`](crate::Options::claims).
+    Full,
+}
+
+impl Worker {
+    pub(crate) fn join(segment: &Arc<Segment>, options: WorkerOptions) -> Result<Worker> {
+        options.check()?;
+        let ring = segment.ring();
+        let newest = ring.newest();
+        if let Start::At(id) = options.start
+            && id > newest
+        {
+            return Err(Error::NotYet { id, next: newest });
+        }
+        let seat = Seat::take(segment, &options.label)?;
+        let start = match options.start {
+            Start::Now => ring.newest(),
+            Start::Oldest => ring.oldest(),
+            Start::At(id) => id,
+        };
+        let Seat { segment, guard, lock, record, words, writer, claimer, pid } = seat;
+        let mut reader = Reader::new(Arc::clone(&segment), words.clone(), record, lock, start);
+        reader.set_wait_max(options.wait_max);
+        let inner = Inner {
+            segment,
+            guard,
+            ring,
+            hot: CachePadded::new(Hot {
+                next: AtomicU64::new(start),
+                pending: AtomicU64::new(0),
+                local: AtomicUsize::new(0),
+                polling: AtomicBool::new(false),
+            }),
+            writer: Mutex::new(writer),
+            claimer: Mutex::new(claimer),
+            reading: Mutex::new(Reading::new(reader)),
+            local: Mutex::default(),
+            registry: Registry::new(),
+            options: RwLock::new(Arc::new(options)),
+            words,
+            record,
+            pid,
+            sleepers: AtomicUsize::new(0),
+            left: AtomicBool::new(false),
+        };
+        let worker = Worker { inner: Arc::new(inner) };
+        worker.inner.announce(STARTED)?;
+        Ok(worker)
+    }
+
+    // ---- posting ----
+
+    /// Posts an event to all workers, this one included. No handler runs in here. Returns the event's id.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Topic`], [`Error::PayloadTooLarge`], [`Error::Forked`], [`Error::Left`]; [`Error::Corrupt`] and
+    /// [`Error::Exhausted`] if the segment is. After an error nobody sees the event.
+    #[inline]
+    pub fn post(&self, source: &str, event: &str, data: impl AsRef<[u8]>) -> Result<u64> {
+        self.inner.post(&Draft { source, event, type_tag: 0, unique: None, payload: data.as_ref() })
+    }
+
+    /// [`post`](Worker::post) with a name from an [`event_list!`](crate::event_list).
+    ///
+    /// # Errors
+    ///
+    /// As [`post`](Worker::post).
+    pub fn post_topic(&self, topic: Topic, data: impl AsRef<[u8]>) -> Result<u64> {
+        self.post(topic.source, topic.event, data)
+    }
+
+    /// Posts an event that one worker runs at most: the first that reaches it, unless the key is still held for an
+    /// earlier event. See [`Unique`].
+    ///
+    /// # Errors
+    ///
+    /// As [`post`](Worker::post), and [`Error::Option`] for a ttl of nothing or an empty key.
+    pub fn post_unique<'a>(
+        &self,
+        source: &str,
+        event: &str,
+        data: impl AsRef<[u8]>,
+        unique: impl Into<Unique<'a>>,
+    ) -> Result<u64> {
+        let unique = self.inner.unique_key(unique.into())?;
+        self.inner.post(&Draft { source, event, type_tag: 0, unique: Some(unique), payload: data.as_ref() })
+    }
+
+    /// Posts a value under its type's source and event.
+    ///
+    /// # Errors
+    ///
+    /// As [`post`](Worker::post), and [`Error::Archive`] if the value cannot be archived.
+    #[inline]
+    pub fn post_typed<T: Postable>(&self, value: &T) -> Result<u64> {
+        self.inner.post_typed(value, None)
+    }
+
+    /// [`post_typed`](Worker::post_typed) as a unique event.
+    ///
+    /// # Errors
+    ///
+    /// As [`post_typed`](Worker::post_typed) and [`post_unique`](Worker::post_unique).
+    pub fn post_typed_unique<'a, T: Postable>(&self, value: &T, unique: impl Into<Unique<'a>>) -> Result<u64> {
+        let unique = self.inner.unique_key(unique.into())?;
+        self.inner.post_typed(value, Some(unique))
+    }
+
+    /// Posts an event to this worker only. It never enters the segment, and the handlers get `value` as it is, by
+    /// [`Event::local`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Topic`], [`Error::Forked`], [`Error::Left`].
+    pub fn post_local<T: Any + Send + Sync>(&self, source: &str, event: &str, value: T) -> Result<()> {
+        self.inner.post_local(source, event, LocalData::Value(Arc::new(value)))
+    }
+
+    /// Posts a value to this worker's typed handlers only.
+    ///
+    /// # Errors
+    ///
+    /// As [`post_local`](Worker::post_local), and [`Error::Archive`].
+    pub fn post_local_typed<T: Postable>(&self, value: &T) -> Result<()> {
+        let bytes = archive(value, AlignedVec::new())?;
+        self.inner.post_local(T::SOURCE, T::EVENT, LocalData::Archived { type_tag: const { type_tag::<T>() }, bytes })
+    }
+
+    /// Takes the next event id now, for an event whose payload comes later; until then, or until their `wait_max`, the
+    /// readers wait at it. A reservation that this worker has not committed is given up first: it can hold one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forked`], [`Error::Left`], [`Error::Corrupt`], [`Error::Exhausted`].
+    pub fn reserve(&self) -> Result<Reservation> {
+        self.inner.check()?;
+        let id = lock(&self.inner.writer).reserve()?;
+        Ok(Reservation { worker: self.clone(), id, open: true })
+    }
+
+    /// A handle of its own for a thread that posts much: it has its own worker record, so that no lock is around its
+    /// posts.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoRecord`], [`Error::Forked`], [`Error::Left`].
+    pub fn poster(&self) -> Result<Poster> {
+        self.inner.check()?;
+        Poster::join(&self.inner.segment, &self.options())
+    }
+
+    // ---- handlers ----
+
+    /// Calls `handler` with every event in `scope`. Returns a number to [`unregister`](Worker::unregister) it by.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Topic`] if the scope names what no event can have.
+    pub fn on<F, R>(&self, scope: impl Into<Scope>, handler: F) -> Result<Registration>
+    where
+        F: Fn(&Event<'_>) -> R + Send + Sync + 'static,
+        R: Outcome,
+    {
+        self.inner.registry.register(scope.into(), Arc::new(handler))
+    }
+
+    /// Calls `handler` with every value posted as a `T`: checked, and in place. What is posted under the same names but
+    /// is no `T` of this version is reported and left out.
+    ///
+    /// # Errors
+    ///
+    /// As [`on`](Worker::on).
+    pub fn on_typed<T, F, R>(&self, handler: F) -> Result<Registration>
+    where
+        T: Handleable,
+        F: Fn(&T::Archived, &Event<'_>) -> R + Send + Sync + 'static,
+        R: Outcome,
+    {
+        self.on(Scope::events(T::SOURCE, [T::EVENT]), move |event: &Event<'_>| {
+            handler(event.typed::<T>()?, event).into_result()
+        })
+    }
+
+    /// Like [`on`](Worker::on), with a handler that the caller keeps too, to
+    /// [`unregister_same`](Worker::unregister_same) it.
+    ///
+    /// # Errors
+    ///
+    /// As [`on`](Worker::on).
+    pub fn register<H: Handler + 'static>(&self, scope: impl Into<Scope>, handler: &Arc<H>) -> Result<Registration> {
+        let handler: Arc<dyn Handler> = Arc::clone(handler) as _;
+        self.inner.registry.register(scope.into(), handler)
+    }
+
+    /// Like [`register`](Worker::register), but the worker does not keep the handler alive: when its owners drop it, it
+    /// is gone.
+    ///
+    /// # Errors
+    ///
+    /// As [`on`](Worker::on).
+    pub fn register_weak<H: Handler + 'static>(
+        &self,
+        scope: impl Into<Scope>,
+        handler: &Arc<H>,
+    ) -> Result<Registration> {
+        let handler: Arc<dyn Handler> = Arc::clone(handler) as _;
+        self.inner.registry.register_weak(scope.into(), Arc::downgrade(&handler))
+    }
+
+    /// Undoes one registration. `false` if it was undone before.
+    pub fn unregister(&self, registration: Registration) -> bool {
+        self.inner.registry.unregister(registration)
+    }
+
+    /// Undoes every registration of this very handler for this very scope, strong or weak. `false` if there was none.
+    pub fn unregister_same<H: Handler + 'static>(&self, scope: impl Into<Scope>, handler: &Arc<H>) -> bool {
+        self.inner.registry.unregister_same(&scope.into(), address_of(handler))
+    }
+
+    // ---- claims ----
+
+    /// Claims `key` among all workers for `ttl`: a lock that ends by itself. Keys of claims have nothing to do with keys
+    /// of unique events.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let name = format!("doc-claim-{}", std::process::id());
+    /// # let bus = seqcast::Bus::create(&name, &seqcast::Options::new().unlink_on_drop(true))?;
+    /// # let worker = bus.join()?;
+    /// if let seqcast::Claimed::Won(_) = worker.claim("nightly-mail", Duration::from_secs(3600))? {
+    ///     // send it
+    /// }
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Option`] for a ttl of nothing or an empty key; [`Error::Forked`], [`Error::Left`], [`Error::Corrupt`],
+    /// [`Error::Exhausted`].
+    pub fn claim(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<Claimed> {
+        self.inner.check()?;
+        let ttl = ttl_ns(ttl)?;
+        let key = hash_key(self.inner.segment.hash_key(), Domain::Alone, key.as_ref())?;
+        Ok(match lock(&self.inner.claimer).claim(key, ttl, None)? {
+            Decision::Won(token) => Claimed::Won(Claim { key, token }),
+            Decision::Held { by, deadline } => Claimed::Held {
+                record: u32::from(by.record()),
+                left: Duration::from_nanos(deadline.saturating_sub(sys::boottime_ns())),
+            },
+            // Decided and Late are answers about events.
+            Decision::Full | Decision::Decided | Decision::Late => Claimed::Full,
+        })
+    }
+
+    /// Ends a claim before its ttl does. `false` if it had ended. A unique event's [claim](Event::claim) can be ended
+    /// too: the event itself stays decided, the next one with its key runs.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forked`], [`Error::Left`], [`Error::Corrupt`], [`Error::Exhausted`].
+    pub fn release(&self, claim: &Claim) -> Result<bool> {
+        self.inner.check()?;
+        lock(&self.inner.claimer).release(claim.key, claim.token)
+    }
+
+    // ---- reading ----
+
+    /// Hands everything there is to the handlers: local events first, then the segment's, until nothing is new; what
+    /// handlers post is delivered in the same poll, after what was there already. With nothing new it costs a few loads
+    /// of lines that stay in this processor's cache, and no system call.
+    ///
+    /// At an id that is reserved it waits until the payload is there, for `wait_max` at most, unless the id is this
+    /// worker's own: then it returns, and delivers what follows after the commit.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forked`], [`Error::Left`], [`Error::Corrupt`], [`Error::Exhausted`]. What was delivered before stays
+    /// delivered.
+    #[inline]
+    pub fn poll(&self) -> Result<Polled> {
+        self.poll_at_most(u64::MAX)
+    }
+
+    /// [`poll`](Worker::poll) that stops after `events` were delivered.
+    ///
+    /// # Errors
+    ///
+    /// As [`poll`](Worker::poll).
+    #[inline]
+    pub fn poll_at_most(&self, events: u64) -> Result<Polled> {
+        let inner = &*self.inner;
+        inner.check()?;
+        if inner.hot.polling.load(Ordering::Relaxed) {
+            return Ok(Polled::Recursive);
+        }
+        if !inner.has_news() {
+            return Ok(Polled::Done { delivered: 0, missed: 0 });
+        }
+        inner.poll(events)
+    }
+
+    /// Sleeps until there is something to poll, for `timeout` at most. Returns whether there is. Spins for some
+    /// microseconds first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forked`], [`Error::Left`].
+    pub fn wait(&self, timeout: Duration) -> Result<bool> {
+        self.inner.wait(timeout, || false)
+    }
+
+    pub(crate) fn wait_until(&self, timeout: Duration, stop: impl Fn() -> bool) -> Result<bool> {
+        self.inner.wait(timeout, stop)
+    }
+
+    /// Ends the sleep of this process's threads in [`wait`](Worker::wait).
+    pub(crate) fn wake_own(&self) {
+        self.inner.wake_own();
+    }
+
+    // ---- the worker itself ----
+
+    /// Leaves the bus: posts [`STOPPING`], after which every call on any clone gives [`Error::Left`]. The seat is free
+    /// when the last clone is dropped.
+    ///
+    /// # Errors
+    ///
+    /// As [`post`](Worker::post).
+    pub fn leave(self) -> Result<()> {
+        self.inner.check()?;
+        self.inner.leave()
+    }
+
+    /// Changes options while the worker runs. All but `start` take effect at once.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let name = format!("doc-reconfigure-{}", std::process::id());
+    /// # let bus = seqcast::Bus::create(&name, &seqcast::Options::new().unlink_on_drop(true))?;
+    /// # let worker = bus.join()?;
+    /// worker.reconfigure(|options| options.wait_max(Duration::from_secs(2)))?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Option`]; the options are then as before.
+    pub fn reconfigure(&self, change: impl FnOnce(WorkerOptions) -> WorkerOptions) -> Result<()> {
+        let before = self.options();
+        let after = change((*before).clone());
+        after.check()?;
+        if after.start != before.start {
+            let value = format!("{:?}", after.start);
+            return Err(Error::option("start", value, "a worker that has joined cannot start anew: join again"));
+        }
+        self.inner.check()?;
+        set_label(&self.inner.words, &after.label);
+        *self.inner.options.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(after);
+        self.wake_own();
+        Ok(())
+    }
+
+    /// The options in force.
+    pub fn options(&self) -> Arc<WorkerOptions> {
+        self.inner.options()
+    }
+
+    /// The number of this worker's record.
+    pub fn record(&self) -> u32 {
+        u32::from(self.inner.record)
+    }
+
+    /// The next id to be delivered.
+    pub fn cursor(&self) -> u64 {
+        self.inner.words.get(record_word!(reading.cursor))
+    }
+
+    /// The name of the segment.
+    pub fn segment_name(&self) -> &str {
+        self.inner.segment.name()
+    }
+
+    pub(crate) fn is_forked(&self) -> bool {
+        self.inner.guard.is_forked()
+    }
+
+    pub(crate) fn has_left(&self) -> bool {
+        self.inner.left.load(Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker")
+            .field("segment", &self.inner.segment.name())
+            .field("record", &self.inner.record)
+            .field("pid", &self.inner.pid)
+            .field("cursor", &self.cursor())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    #[inline]
+    fn check(&self) -> Result<()> {
+        // Before any lock: another thread may have held it at the fork.
+        if self.guard.is_forked() {
+            return Err(Error::Forked);
+        }
+        if self.left.load(Ordering::Relaxed) {
+            return Err(Error::Left);
+        }
+        Ok(())
+    }
+
+    fn options(&self) -> Arc<WorkerOptions> {
+        Arc::clone(&self.options.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn report(&self, report: &Report<'_>) {
+        match &self.options().reporter {
+            Some(reporter) => reporter(report),
+            None => report_by_default(report),
+        }
+    }
+
+    #[inline]
+    fn post(&self, draft: &Draft<'_>) -> Result<u64> {
+        self.check()?;
+        lock(&self.writer).post(draft)
+    }
+
+    #[inline]
+    fn post_typed<T: Postable>(&self, value: &T, unique: Option<UniqueKey>) -> Result<u64> {
+        self.check()?;
+        with_buffer(|buffer| {
+            *buffer = archive(value, std::mem::take(buffer))?;
+            let type_tag = const { type_tag::<T>() };
+            self.post(&Draft { source: T::SOURCE, event: T::EVENT, type_tag, unique, payload: buffer })
+        })
+    }
+
+    fn post_local(&self, source: &str, event: &str, data: LocalData) -> Result<()> {
+        check_topic(source, event)?;
+        self.check()?;
+        let mut local = lock(&self.local);
+        local.push_back(LocalEvent { source: source.into(), event: event.into(), data });
+        // Release: a sleeper that sees the number finds the event.
+        self.hot.local.store(local.len(), Ordering::Release);
+        drop(local);
+        self.wake_own();
+        Ok(())
+    }
+
+    fn unique_key(&self, unique: Unique<'_>) -> Result<UniqueKey> {
+        hash_unique(self.segment.hash_key(), unique, self.options().timeout)
+    }
+
+    fn announce(&self, event: &str) -> Result<()> {
+        let options = self.options();
+        if options.announce {
+            let payload = options.label.as_bytes();
+            self.post(&Draft { source: SOURCE, event, type_tag: 0, unique: None, payload })?;
+        }
+        Ok(())
+    }
+
+    fn leave(&self) -> Result<()> {
+        let announced = self.announce(STOPPING);
+        let abandoned = lock(&self.writer).abandon();
+        self.left.store(true, Ordering::Relaxed);
+        // Whoever takes the record next need not count us among the dead.
+        self.words.set(record_word!(identity.pid), 0);
+        self.wake_own();
+        announced.map(drop).and(abandoned)
+    }
+
+    fn wake_own(&self) {
+        // SeqCst: with the one in `wait`. Either we see the sleeper, or it sees what it is to be woken for.
+        std::sync::atomic::fence(Ordering::SeqCst);
+        if self.sleepers.load(Ordering::Relaxed) > 0 {
+            wake::notify(self.segment.wake_word(header_word!(wake)), &SharedFutex);
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // In a forked child all this belongs to the parent; only our copies of memory and descriptors go.
+        if self.check().is_ok() {
+            // Nobody is there to be told of an error.
+            let _ = self.leave();
+        }
+    }
+}
+
+/// Lends this thread's archiving buffer, or a new one if a value is archived while another is.
+fn with_buffer<R>(run: impl FnOnce(&mut AlignedVec<PAYLOAD_ALIGN>) -> R) -> R {
+    use std::cell::RefCell;
+    /// A buffer that has grown beyond this is not kept.
+    const MOST_KEPT: usize = 64 << 10;
+    thread_local! {
+        static BUFFER: RefCell<AlignedVec<PAYLOAD_ALIGN>> = RefCell::default();
+    }
+    BUFFER.with(|cell| {
+        let mut buffer = cell.try_borrow_mut().map(|mut kept| std::mem::take(&mut *kept)).unwrap_or_default();
+        let result = run(&mut buffer);
+        if buffer.capacity() <= MOST_KEPT
+            && let Ok(mut kept) = cell.try_borrow_mut()
+        {
+            *kept = buffer;
+        }
+        result
+    })
+}
+
+/// An event id taken for an event that is still to come. Dropped, it is given up.
+#[must_use = "a reservation that is dropped is given up"]
+pub struct Reservation {
+    worker: Worker,
+    id: u64,
+    open: bool,
+}
+
+impl Reservation {
+    /// The id.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Makes the event visible at the reserved id. After an error other than [`Error::TooLate`] the reservation stands
+    /// and can be committed again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLate`] if the readers have given the id up, and then nobody has seen the event;
+    /// [`Error::PayloadTooLarge`] if it does not fit one block; otherwise as [`Worker::post`].
+    pub fn commit(&mut self, source: &str, event: &str, data: impl AsRef<[u8]>) -> Result<u64> {
+        let inner = &self.worker.inner;
+        inner.check()?;
+        let draft = Draft { source, event, type_tag: 0, unique: None, payload: data.as_ref() };
+        let committed = match self.open && lock(&inner.writer).reserved() == Some(self.id) {
+            true => lock(&inner.writer).commit(self.id, &draft),
+            false => Err(Error::TooLate { id: self.id }),
+        };
+        if matches!(committed, Ok(()) | Err(Error::TooLate { .. })) {
+            self.open = false;
+        }
+        committed.map(|()| self.id)
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let inner = &self.worker.inner;
+        if self.open && inner.check().is_ok() {
+            let mut writer = lock(&inner.writer);
+            if writer.reserved() == Some(self.id) {
+                // If the segment is corrupt there is nobody to give it up for.
+                let _ = writer.abandon();
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Reservation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reservation").field("id", &self.id).field("open", &self.open).finish_non_exhaustive()
+    }
+}

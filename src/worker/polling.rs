@@ -1,0 +1,247 @@
+//! Polling: from the ring and the local queue to the handlers.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crossbeam_utils::Backoff;
+
+use super::{Claim, Inner, Polled};
+use crate::claimer::Claimer;
+use crate::error::Result;
+use crate::event::{Data, Event, Origin};
+use crate::handlers::{Registry, Route, Routes, dispatch_local};
+use crate::layout::{header_word, record_word};
+use crate::message::{Head, UniqueKey};
+use crate::protocol::claims::{At, Decision, Token};
+use crate::protocol::ring::Look;
+use crate::protocol::wake;
+use crate::reader::{Gate, Message, Reader, Step};
+use crate::report::{Report, Trouble};
+use crate::sync_util::lock;
+use crate::sys::{self, SharedFutex};
+
+/// What only the polling thread uses.
+pub(super) struct Reading {
+    reader: Reader,
+    routes: Routes,
+}
+
+impl Reading {
+    pub(super) fn new(reader: Reader) -> Reading {
+        Reading { reader, routes: Routes::new() }
+    }
+}
+
+/// Counts of one poll.
+#[derive(Default)]
+struct Tally {
+    delivered: u64,
+    missed: u64,
+    failed: u64,
+    /// Whether anything was read at all, be it for us or not.
+    read: bool,
+}
+
+/// Says "somebody polls" while it lives.
+struct PollingFlag<'a>(&'a Inner);
+
+impl Drop for PollingFlag<'_> {
+    fn drop(&mut self) {
+        // Release: the next poller sees what we stored in `hot`.
+        self.0.hot.polling.store(false, Ordering::Release);
+    }
+}
+
+impl Inner {
+    /// Whether a poll would find something.
+    #[inline]
+    pub(super) fn has_news(&self) -> bool {
+        // Acquire: with the local event that was counted.
+        if self.hot.local.load(Ordering::Acquire) > 0 {
+            return true;
+        }
+        // Relaxed: only polls store to these, and a poll that runs elsewhere is told apart by its flag.
+        match self.hot.pending.load(Ordering::Relaxed).checked_sub(1) {
+            None => !self.ring.is_empty_at(self.hot.next.load(Ordering::Relaxed)),
+            Some(pending) => !matches!(self.ring.look(pending), Ok(Look::Reserved(_))),
+        }
+    }
+
+    #[inline(never)]
+    pub(super) fn poll(&self, most: u64) -> Result<Polled> {
+        // Acquire: what the last poller left.
+        if self.hot.polling.swap(true, Ordering::Acquire) {
+            return Ok(Polled::Recursive);
+        }
+        let _flag = PollingFlag(self);
+        let mut reading = lock(&self.reading);
+        let options = self.options();
+        reading.reader.set_wait_max(options.wait_max);
+        let mut tally = Tally::default();
+        let result = self.deliver_all(&mut reading, &mut tally, most, options.wait_interval);
+        let Reading { reader, .. } = &*reading;
+        self.hot.next.store(reader.next(), Ordering::Relaxed);
+        let record = reader.record();
+        record.add(record_word!(reading.delivered), tally.delivered);
+        record.add(record_word!(reading.failed), tally.failed);
+        if tally.read {
+            record.set(record_word!(reading.last_poll), sys::boottime_ns());
+        }
+        result.map(|()| Polled::Done { delivered: tally.delivered, missed: tally.missed })
+    }
+
+    fn deliver_all(&self, reading: &mut Reading, tally: &mut Tally, most: u64, wait_interval: Duration) -> Result<()> {
+        loop {
+            let before = (tally.delivered, reading.reader.next());
+            self.deliver_local(tally, most);
+            // What is there already; what handlers post meanwhile comes in the next round, local events first.
+            let end = self.ring.newest();
+            self.deliver_posted(reading, tally, most, end, wait_interval)?;
+            if tally.delivered >= most || before == (tally.delivered, reading.reader.next()) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn deliver_local(&self, tally: &mut Tally, most: u64) {
+        while tally.delivered < most && self.hot.local.load(Ordering::Acquire) > 0 {
+            let mut local = lock(&self.local);
+            let Some(event) = local.pop_front() else { return };
+            self.hot.local.store(local.len(), Ordering::Release);
+            drop(local);
+            tally.delivered += 1;
+            tally.failed += dispatch_local(&self.registry, &event.as_event(), &|report| self.report(report));
+        }
+    }
+
+    /// Delivers what was posted before `end`, or until nothing is left.
+    fn deliver_posted(
+        &self,
+        reading: &mut Reading,
+        tally: &mut Tally,
+        most: u64,
+        end: u64,
+        wait_interval: Duration,
+    ) -> Result<()> {
+        let Reading { reader, routes } = reading;
+        let backoff = Backoff::new();
+        while tally.delivered < most && (reader.has_ahead() || reader.next() < end) {
+            let mut gate =
+                WorkerGate { inner: self, routes: &mut *routes, registry: &self.registry, claimer: &self.claimer };
+            let step = reader.read(&mut gate)?;
+            tally.read = true;
+            self.hot.pending.store(0, Ordering::Relaxed);
+            match step {
+                Step::Event => {
+                    let message = reader.take_current();
+                    self.deliver(&message, routes, tally);
+                    reader.put_back(message);
+                }
+                Step::Lagged { missed } => {
+                    tally.missed += missed;
+                    self.report(&Report { source: "", event: "", id: None, trouble: Trouble::Lagged { missed } });
+                }
+                Step::Unreadable { id } => {
+                    self.report(&Report { source: "", event: "", id: Some(id), trouble: Trouble::Unreadable });
+                }
+                Step::Pending { id, own: true } => {
+                    self.hot.pending.store(id + 1, Ordering::Relaxed);
+                    return Ok(());
+                }
+                Step::Pending { id, own: false } => {
+                    let settled = || !matches!(self.ring.look(id), Ok(Look::Reserved(_)));
+                    if backoff.is_completed() {
+                        let word = self.segment.wake_word(header_word!(wake_reserved));
+                        wake::nap(word, &SharedFutex, wait_interval, settled);
+                    } else {
+                        backoff.snooze();
+                    }
+                }
+                Step::Empty => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    fn deliver(&self, message: &Message, routes: &mut Routes, tally: &mut Tally) {
+        let head = &message.head;
+        let Some(route) = routes.find(&self.registry, head, &message.bytes) else { return };
+        let claim = match (message.claim, &head.unique) {
+            (Some(token), Some(unique)) => Some(Claim { key: unique.key, token }),
+            _ => None,
+        };
+        let origin =
+            Origin::Posted { id: message.id, pid: head.pid, record: head.record, own: head.pid == self.pid, claim };
+        let data = Data::Bytes { type_tag: head.type_tag, bytes: message.payload() };
+        let route: Arc<Route> = Arc::clone(route);
+        let event = Event { source: route.source(), event: route.event(), origin, data };
+        tally.delivered += 1;
+        tally.failed += route.dispatch(&event, &|report| self.report(report));
+    }
+
+    pub(super) fn wait(&self, timeout: Duration, stop: impl Fn() -> bool) -> Result<bool> {
+        self.check()?;
+        let ready = || self.has_news() || stop();
+        let backoff = Backoff::new();
+        while !backoff.is_completed() {
+            if ready() {
+                return Ok(self.has_news());
+            }
+            backoff.snooze();
+        }
+        let deadline = Instant::now().checked_add(timeout);
+        let record = &self.words;
+        self.sleepers.fetch_add(1, Ordering::Relaxed);
+        // SeqCst: with the one in `wake_own`.
+        std::sync::atomic::fence(Ordering::SeqCst);
+        let word = self.segment.wake_word(header_word!(wake));
+        let mut slept = false;
+        let news = loop {
+            if self.left.load(Ordering::Relaxed) || stop() {
+                break self.has_news();
+            }
+            let left = match deadline {
+                Some(deadline) => deadline.saturating_duration_since(Instant::now()),
+                None => timeout,
+            };
+            if left.is_zero() {
+                break self.has_news();
+            }
+            if wake::nap(word, &SharedFutex, left, || ready() || self.left.load(Ordering::Relaxed)) && self.has_news() {
+                break true;
+            }
+            slept = true;
+        };
+        self.sleepers.fetch_sub(1, Ordering::Relaxed);
+        if slept && news {
+            record.add(record_word!(reading.wakeups), 1);
+        }
+        Ok(news)
+    }
+}
+
+struct WorkerGate<'a> {
+    inner: &'a Inner,
+    registry: &'a Registry,
+    routes: &'a mut Routes,
+    claimer: &'a Mutex<Claimer>,
+}
+
+impl Gate for WorkerGate<'_> {
+    fn wants(&mut self, head: &Head, prefix: &[u8]) -> bool {
+        self.routes.find(self.registry, head, prefix).is_some_and(|route| route.is_wanted())
+    }
+
+    fn claim(&mut self, unique: &UniqueKey, at: At) -> Result<Option<Token>> {
+        let decision = lock(self.claimer).claim(unique.key, unique.ttl_ns, Some(at))?;
+        let trouble = match decision {
+            Decision::Won(token) => return Ok(Some(token)),
+            Decision::Held { .. } | Decision::Decided => return Ok(None),
+            Decision::Full => Trouble::ClaimsFull,
+            Decision::Late => Trouble::ClaimLate,
+        };
+        self.inner.report(&Report { source: "", event: "", id: Some(at.place - 1), trouble });
+        Ok(None)
+    }
+}

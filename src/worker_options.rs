@@ -1,0 +1,189 @@
+//! How a worker behaves.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::report::Report;
+
+/// Where a worker begins to read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Start {
+    /// At what is posted next: nothing is replayed.
+    #[default]
+    Now,
+    /// At the oldest event that the ring still holds.
+    Oldest,
+    /// At an event id.
+    At(u64),
+}
+
+type Reporter = Arc<dyn Fn(&Report<'_>) + Send + Sync>;
+
+/// How a worker behaves. All but [`start`](WorkerOptions::start) can be changed while it runs, with
+/// [`Worker::reconfigure`](crate::Worker::reconfigure).
+///
+/// The option `shm_retries` of lua-resty-worker-events has no counterpart: blocks are of one size, nothing fragments,
+/// and a post never has to evict and try again.
+#[derive(Clone)]
+pub struct WorkerOptions {
+    pub(crate) label: String,
+    pub(crate) start: Start,
+    pub(crate) interval: Duration,
+    pub(crate) wait_interval: Duration,
+    pub(crate) wait_max: Duration,
+    pub(crate) timeout: Duration,
+    pub(crate) announce: bool,
+    pub(crate) reporter: Option<Reporter>,
+}
+
+impl Default for WorkerOptions {
+    fn default() -> WorkerOptions {
+        WorkerOptions {
+            label: String::new(),
+            start: Start::Now,
+            interval: Duration::from_secs(1),
+            wait_interval: Duration::from_millis(10),
+            wait_max: Duration::from_millis(500),
+            timeout: Duration::from_secs(2),
+            announce: true,
+            reporter: None,
+        }
+    }
+}
+
+impl WorkerOptions {
+    /// The defaults.
+    pub fn new() -> WorkerOptions {
+        WorkerOptions::default()
+    }
+
+    /// A name for those who look at the segment; what is beyond 48 bytes is cut off. Default: none.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> WorkerOptions {
+        self.label = label.into();
+        self
+    }
+
+    /// Where to begin to read. Default: at what is posted next.
+    #[must_use]
+    pub fn start(mut self, start: Start) -> WorkerOptions {
+        self.start = start;
+        self
+    }
+
+    /// The longest time between two polls of a [`Poller`](crate::Poller); it polls at once when something is posted.
+    /// Zero means that there is to be none. Default 1 s.
+    #[must_use]
+    pub fn interval(mut self, interval: Duration) -> WorkerOptions {
+        self.interval = interval;
+        self
+    }
+
+    /// How long to sleep between two looks at a reserved id whose payload is not visible yet; a commit ends the sleep at
+    /// once. Default 10 ms.
+    #[must_use]
+    pub fn wait_interval(mut self, wait_interval: Duration) -> WorkerOptions {
+        self.wait_interval = wait_interval;
+        self
+    }
+
+    /// How long to wait for a reserved id's payload before the id is given up, for all workers. Default 500 ms.
+    #[must_use]
+    pub fn wait_max(mut self, wait_max: Duration) -> WorkerOptions {
+        self.wait_max = wait_max;
+        self
+    }
+
+    /// How long a unique key is held when the post does not say. Default 2 s.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> WorkerOptions {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Whether to post [`STARTED`](crate::STARTED) and [`STOPPING`](crate::STOPPING). Default: yes.
+    #[must_use]
+    pub fn announce(mut self, yes: bool) -> WorkerOptions {
+        self.announce = yes;
+        self
+    }
+
+    /// What to do with reports of failed handlers, unreadable events and the like. Called inside `poll`. Default: a line
+    /// on standard error, or a `tracing` event with that feature.
+    #[must_use]
+    pub fn on_report(mut self, reporter: impl Fn(&Report<'_>) + Send + Sync + 'static) -> WorkerOptions {
+        self.reporter = Some(Arc::new(reporter));
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.wait_interval.is_zero() {
+            return Err(Error::option("wait_interval", "0", "it must be longer than nothing"));
+        }
+        if self.wait_interval > self.wait_max {
+            let value = format!("{:?} with wait_max = {:?}", self.wait_interval, self.wait_max);
+            return Err(Error::option("wait_interval", value, "it must not be longer than wait_max"));
+        }
+        if self.timeout.is_zero() {
+            return Err(Error::option("timeout", "0", "a unique key's ttl must be longer than nothing"));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for WorkerOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkerOptions")
+            .field("label", &self.label)
+            .field("start", &self.start)
+            .field("interval", &self.interval)
+            .field("wait_interval", &self.wait_interval)
+            .field("wait_max", &self.wait_max)
+            .field("timeout", &self.timeout)
+            .field("announce", &self.announce)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A unique event's key and, if it is not to be the worker's [`timeout`](WorkerOptions::timeout), its ttl.
+///
+/// ```
+/// use std::time::Duration;
+/// let _ = seqcast::Unique::from("refresh:users");
+/// let _ = seqcast::Unique::key("nightly-mail").ttl(Duration::from_secs(3600));
+/// ```
+#[derive(Clone, Copy)]
+pub struct Unique<'a> {
+    pub(crate) key: &'a [u8],
+    pub(crate) ttl: Option<Duration>,
+}
+
+impl<'a> Unique<'a> {
+    /// Events with this key run once for its ttl.
+    pub fn key<K: AsRef<[u8]> + ?Sized>(key: &'a K) -> Unique<'a> {
+        Unique { key: key.as_ref(), ttl: None }
+    }
+
+    /// How long the key is held from when the first worker reaches the event; longer than nothing.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Unique<'a> {
+        self.ttl = Some(ttl);
+        self
+    }
+}
+
+impl<'a> From<&'a str> for Unique<'a> {
+    fn from(key: &'a str) -> Unique<'a> {
+        Unique::key(key)
+    }
+}
+
+impl fmt::Debug for Unique<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Keys are made of payloads now and then.
+        f.debug_struct("Unique").field("key_len", &self.key.len()).field("ttl", &self.ttl).finish()
+    }
+}

@@ -1,0 +1,191 @@
+//! The posting half of a seat.
+
+use crate::counters::RecordWords;
+use crate::error::{Error, Result};
+use crate::layout::{header_word, record_word};
+use crate::message::{FRAGMENT_HEAD_BYTES, FragmentHead, Kind, Meta, Prefix, UniqueKey, check_topic, chunk_len};
+use crate::protocol::bytes;
+use crate::protocol::pool::{Block, Hand};
+use crate::protocol::ring::{Fate, Ring};
+use crate::protocol::wake;
+use crate::segment::Segment;
+use crate::sync::Ordering;
+use crate::sys::SharedFutex;
+use std::sync::Arc;
+
+/// An event to be posted.
+#[derive(Clone, Copy)]
+pub(crate) struct Draft<'a> {
+    pub(crate) source: &'a str,
+    pub(crate) event: &'a str,
+    pub(crate) type_tag: u64,
+    pub(crate) unique: Option<UniqueKey>,
+    pub(crate) payload: &'a [u8],
+}
+
+pub(crate) struct Writer {
+    segment: Arc<Segment>,
+    ring: Ring,
+    hand: Hand,
+    record: RecordWords,
+    pid: u32,
+    incarnation: u32,
+    block_bytes: usize,
+    largest: usize,
+}
+
+impl Writer {
+    pub(crate) fn new(segment: Arc<Segment>, hand: Hand, record: RecordWords, pid: u32) -> Writer {
+        let incarnation = record.get(record_word!(identity.incarnation)) as u32;
+        Writer {
+            ring: segment.ring(),
+            block_bytes: segment.geometry().block_bytes(),
+            largest: segment.geometry().largest_message(),
+            segment,
+            hand,
+            record,
+            pid,
+            incarnation,
+        }
+    }
+
+    /// Posts an event. Returns the id at which it is visible.
+    #[inline]
+    pub(crate) fn post(&mut self, draft: &Draft<'_>) -> Result<u64> {
+        let prefix = self.prefix(draft)?;
+        let len = prefix.as_bytes().len() + draft.payload.len();
+        let id = if len <= self.block_bytes {
+            let write = |block: Block<'_>| write_event(block, &prefix, draft.payload);
+            match self.ring.post(&mut self.hand, write) {
+                Ok(id) => id,
+                Err(fault) => return Err(Error::of_fault(self.segment.name(), fault)),
+            }
+        } else {
+            self.post_fragments(&prefix, draft.payload)?
+        };
+        self.record.add(record_word!(posting.posted), 1);
+        self.notify(header_word!(wake));
+        Ok(id)
+    }
+
+    fn prefix(&self, draft: &Draft<'_>) -> Result<Prefix> {
+        let Draft { source, event, type_tag, unique, payload } = *draft;
+        check_topic(source, event)?;
+        let prefix = Prefix::new(self.hand.record(), self.pid, source, event, type_tag, unique);
+        let len = prefix.as_bytes().len().saturating_add(payload.len());
+        if len > self.largest {
+            return Err(Error::PayloadTooLarge { len, max: self.largest });
+        }
+        Ok(prefix)
+    }
+
+    /// Posts an event that does not fit a block as several ids; it is an event at the last of them. If one of them
+    /// cannot be posted, readers never see the last and drop the others.
+    #[cold]
+    fn post_fragments(&mut self, prefix: &Prefix, payload: &[u8]) -> Result<u64> {
+        let chunk = (self.block_bytes - FRAGMENT_HEAD_BYTES) as u64;
+        let whole = [prefix.as_bytes(), payload].concat();
+        let message = self.record.get(record_word!(posting.message)).wrapping_add(1);
+        self.record.set(record_word!(posting.message), message);
+        let mut head = FragmentHead {
+            record: self.hand.record(),
+            number: 0,
+            incarnation: self.incarnation,
+            message: message as u32,
+            total: whole.len() as u64,
+            first_id: 0,
+        };
+        let mut last_id = 0;
+        let mut rest = &whole[..];
+        while let Some(len) = chunk_len(head.total, head.number, chunk) {
+            let (now, later) = rest.split_at(len as usize);
+            let head_bytes = head.to_bytes();
+            let write = |block: Block<'_>| {
+                set_meta(block, Kind::Fragment, FRAGMENT_HEAD_BYTES + now.len());
+                let at = bytes::store(block.payload(), &head_bytes);
+                bytes::store(&block.payload()[at..], now);
+            };
+            last_id =
+                self.ring.post(&mut self.hand, write).map_err(|fault| Error::of_fault(self.segment.name(), fault))?;
+            if head.number == 0 {
+                head.first_id = last_id;
+            }
+            head.number += 1;
+            rest = later;
+        }
+        self.record.add(record_word!(posting.fragments), head.number);
+        Ok(last_id)
+    }
+
+    /// Takes an id now, for an event to be committed later.
+    pub(crate) fn reserve(&mut self) -> Result<u64> {
+        let id = self.ring.reserve(&self.hand).map_err(|fault| self.fault(fault))?;
+        self.record.add(record_word!(posting.reservations), 1);
+        // Readers that sleep must start the wait for its payload; that wait is not ours to time.
+        self.notify(header_word!(wake));
+        Ok(id)
+    }
+
+    /// Makes a reserved id the event `draft`.
+    pub(crate) fn commit(&mut self, id: u64, draft: &Draft<'_>) -> Result<()> {
+        let prefix = self.prefix(draft)?;
+        let len = prefix.as_bytes().len() + draft.payload.len();
+        if len > self.block_bytes {
+            return Err(Error::PayloadTooLarge { len, max: self.block_bytes });
+        }
+        let write = |block: Block<'_>| write_event(block, &prefix, draft.payload);
+        let fate = self.ring.commit(&mut self.hand, id, write).map_err(|fault| {
+            // The borrow of `ring` by the closure ends with the call.
+            Error::of_fault(self.segment.name(), fault)
+        })?;
+        match fate {
+            Fate::Decided => {
+                self.record.add(record_word!(posting.committed), 1);
+                self.record.add(record_word!(posting.posted), 1);
+                self.notify(header_word!(wake_reserved));
+                self.notify(header_word!(wake));
+                Ok(())
+            }
+            Fate::TooLate => Err(Error::TooLate { id }),
+        }
+    }
+
+    /// Gives up what is reserved, if anything.
+    pub(crate) fn abandon(&mut self) -> Result<()> {
+        let abandoned = self.ring.abandon(self.hand.record()).map_err(|fault| self.fault(fault))?;
+        if abandoned.is_some() {
+            self.notify(header_word!(wake_reserved));
+            self.notify(header_word!(wake));
+        }
+        Ok(())
+    }
+
+    /// The id that is reserved and not decided by us yet.
+    pub(crate) fn reserved(&self) -> Option<u64> {
+        self.ring.reserved_by(self.hand.record())
+    }
+
+    #[inline]
+    fn notify(&self, word: usize) {
+        if wake::notify(self.segment.wake_word(word), &SharedFutex) {
+            self.record.add(record_word!(posting.wakes), 1);
+        }
+    }
+
+    fn fault(&self, fault: crate::protocol::Fault) -> Error {
+        Error::of_fault(self.segment.name(), fault)
+    }
+}
+
+#[inline]
+fn set_meta(block: Block<'_>, kind: Kind, len: usize) {
+    block.meta().store(Meta { kind, len }.bits(), Ordering::Relaxed);
+}
+
+#[inline]
+fn write_event(block: Block<'_>, prefix: &Prefix, payload: &[u8]) {
+    let prefix = prefix.as_bytes();
+    set_meta(block, Kind::Event, prefix.len() + payload.len());
+    let at = bytes::store(block.payload(), prefix);
+    bytes::store(&block.payload()[at..], payload);
+}
