@@ -366,7 +366,7 @@ impl fmt::Display for Error {
                 write!(f, "): create it with more .records()")
             }
             Error::Forked => {
-                write!(f, "this handle was made before the fork: join anew in the child, with bus.after_fork()")
+                write!(f, "this handle was made before the fork: join anew in the child, with bus.join()")
             }
             Error::PayloadTooLarge { len, max } => write!(
                 f,

@@ -31,9 +31,6 @@ const UNIQUE_HEAD_BYTES: usize = 48;
 const UNIQUE: u8 = 1;
 /// Payloads begin at a multiple of this, so that archived values can be accessed in place.
 pub(crate) const PAYLOAD_ALIGN: usize = 16;
-/// The most that comes before a payload.
-pub(crate) const MOST_PREFIX: usize = UNIQUE_HEAD_BYTES + (2 * MOST_NAME).next_multiple_of(PAYLOAD_ALIGN);
-
 /// What kind of record a block holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -166,9 +163,14 @@ pub(crate) fn check_topic(source: &str, event: &str) -> Result<()> {
 
 /// All that comes before an event's payload, in the making.
 pub(crate) struct Prefix {
-    bytes: [u8; MOST_PREFIX],
+    /// Where it is if it fits, so that nothing is allocated for names of usual length.
+    short: [u8; SHORT_PREFIX],
+    /// Where it is otherwise.
+    long: Vec<u8>,
     len: usize,
 }
+
+const SHORT_PREFIX: usize = UNIQUE_HEAD_BYTES + 48;
 
 impl Prefix {
     /// The prefix of an event whose names were checked by [`check_topic`].
@@ -187,7 +189,15 @@ impl Prefix {
             | (event.len() as u64) << 16
             | (source.len() as u64) << 8
             | u64::from(flags);
-        let mut bytes = [0; MOST_PREFIX];
+        let source_at = fixed_len(flags);
+        let event_at = source_at + source.len();
+        let end = event_at + event.len();
+        let len = end.next_multiple_of(PAYLOAD_ALIGN);
+        let mut prefix = Prefix { short: [0; SHORT_PREFIX], long: Vec::new(), len };
+        if len > SHORT_PREFIX {
+            prefix.long.resize(len, 0);
+        }
+        let bytes = if len > SHORT_PREFIX { &mut prefix.long[..] } else { &mut prefix.short[..] };
         bytes[..8].copy_from_slice(&first.to_ne_bytes());
         bytes[8..16].copy_from_slice(&type_tag.to_ne_bytes());
         if let Some(UniqueKey { key: [key0, key1], ttl_ns }) = unique {
@@ -195,17 +205,14 @@ impl Prefix {
             bytes[24..32].copy_from_slice(&key1.to_ne_bytes());
             bytes[32..40].copy_from_slice(&ttl_ns.to_ne_bytes());
         }
-        let source_at = fixed_len(flags);
-        let event_at = source_at + source.len();
-        let end = event_at + event.len();
         bytes[source_at..event_at].copy_from_slice(source.as_bytes());
         bytes[event_at..end].copy_from_slice(event.as_bytes());
-        Prefix { bytes, len: end.next_multiple_of(PAYLOAD_ALIGN) }
+        prefix
     }
 
     #[inline]
     pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
+        if self.long.is_empty() { &self.short[..self.len] } else { &self.long }
     }
 }
 

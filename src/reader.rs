@@ -4,7 +4,6 @@ mod fragments;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rkyv::util::AlignedVec;
 
@@ -130,7 +129,7 @@ impl Reader {
             record_number,
             lock,
             next: start,
-            since: start + 1,
+            since: place_of(start),
             ahead: VecDeque::new(),
             ahead_bytes: 0,
             current: Message::nothing(),
@@ -138,9 +137,9 @@ impl Reader {
         }
     }
 
-    /// The longest wait for a reserved id's payload.
-    pub(crate) fn set_wait_max(&mut self, wait_max: Duration) {
-        self.wait_max_ns = u64::try_from(wait_max.as_nanos()).unwrap_or(u64::MAX);
+    /// The longest wait for a reserved id's payload, in nanoseconds.
+    pub(crate) fn set_wait_max(&mut self, ns: u64) {
+        self.wait_max_ns = ns;
     }
 
     pub(crate) fn record(&self) -> &RecordWords {
@@ -177,7 +176,7 @@ impl Reader {
             match self.look(id)? {
                 Look::Empty => return Ok(Step::Empty),
                 Look::Published(seen) => {
-                    self.next = id + 1;
+                    self.next = next_id(id);
                     match self.copy(id, seen, self.since, gate)? {
                         Copied::Event => break Step::Event,
                         Copied::Nothing => {}
@@ -185,15 +184,15 @@ impl Reader {
                             self.next = id;
                             break self.lapped();
                         }
-                        Copied::Headless => break self.headless(id),
+                        Copied::Headless => break self.missed_one(id),
                         Copied::Unreadable => break self.unreadable(id),
                     }
                 }
                 Look::Reserved(_) => {
-                    self.next = id + 1;
+                    self.next = next_id(id);
                     self.wait_for(id);
                 }
-                Look::Void => self.next = id + 1,
+                Look::Void => self.next = next_id(id),
                 Look::Lapped => break self.lapped(),
             }
             self.store_cursor();
@@ -260,7 +259,7 @@ impl Reader {
             match self.look(id)? {
                 Look::Empty => break,
                 Look::Published(seen) => {
-                    self.next = id + 1;
+                    self.next = next_id(id);
                     match self.copy(id, seen, self.since_with_waiting(), gate)? {
                         Copied::Event => {
                             let message = self.take_current();
@@ -274,20 +273,20 @@ impl Reader {
                             self.ahead.push_back(Ahead::Lagged { missed });
                         }
                         Copied::Headless => {
-                            self.since = id + 2;
+                            self.read_from_after(id);
                             self.ahead.push_back(Ahead::Lagged { missed: 1 });
                         }
                         Copied::Unreadable => {
-                            self.since = id + 2;
+                            self.read_from_after(id);
                             self.ahead.push_back(Ahead::Unreadable { id });
                         }
                     }
                 }
                 Look::Reserved(_) => {
-                    self.next = id + 1;
+                    self.next = next_id(id);
                     self.wait_for(id);
                 }
-                Look::Void => self.next = id + 1,
+                Look::Void => self.next = next_id(id),
                 Look::Lapped => {
                     let missed = self.skip_lap();
                     self.ahead.push_back(Ahead::Lagged { missed });
@@ -398,7 +397,7 @@ impl Reader {
         self.record.add(record_word!(reading.skipped), 1);
         if head.unique.is_some() {
             // We leave its fate to those who handle it, so that our later claims must not speak for it.
-            self.since = id + 2;
+            self.read_from_after(id);
         }
     }
 
@@ -407,7 +406,7 @@ impl Reader {
     fn decide(&mut self, id: u64, since: u64, gate: &mut impl Gate) -> Result<Copied> {
         self.current.claim = None;
         if let Some(unique) = &self.current.head.unique {
-            self.current.claim = gate.claim(unique, At { place: id + 1, since })?;
+            self.current.claim = gate.claim(unique, At { place: place_of(id), since })?;
             if self.current.claim.is_none() {
                 return Ok(Copied::Nothing);
             }
@@ -417,7 +416,7 @@ impl Reader {
 
     /// Where our claims may begin to speak, for an id that was waited for: it is read before what follows it.
     fn since_before(&self, id: u64) -> u64 {
-        self.since.min(id + 1)
+        self.since.min(place_of(id))
     }
 
     /// The same for an id that was read while others before it are waited for: those are not read yet.
@@ -426,7 +425,7 @@ impl Reader {
             Ahead::Waiting { id, .. } => Some(*id),
             _ => None,
         });
-        last_waiting.map_or(self.since, |id| self.since.max(id + 2))
+        last_waiting.map_or(self.since, |id| self.since.max(place_after(id)))
     }
 
     /// Leaves out what was overwritten. Returns how many ids that are.
@@ -434,7 +433,7 @@ impl Reader {
         let to = self.ring.resume_after_lap(self.next);
         let missed = to - self.next;
         self.next = to;
-        self.since = to + 1;
+        self.since = self.since.max(place_of(to));
         missed
     }
 
@@ -443,18 +442,18 @@ impl Reader {
         self.count_missed(missed)
     }
 
-    fn headless(&mut self, id: u64) -> Step {
-        self.since = id + 2;
-        self.count_missed(1)
+    /// Says that not every event up to `id` was read.
+    fn read_from_after(&mut self, id: u64) {
+        self.since = self.since.max(place_after(id));
     }
 
     fn missed_one(&mut self, id: u64) -> Step {
-        self.since = self.since.max(id + 2);
+        self.read_from_after(id);
         self.count_missed(1)
     }
 
     fn unreadable(&mut self, id: u64) -> Step {
-        self.since = self.since.max(id + 2);
+        self.read_from_after(id);
         self.record.add(record_word!(reading.corrupt), 1);
         Step::Unreadable { id }
     }
@@ -488,4 +487,19 @@ impl Reader {
     fn corrupt(&self, what: &'static str) -> Error {
         self.fault(Fault::Corrupt(what))
     }
+}
+
+/// An event's place, as claims count (see `protocol::claims`).
+const fn place_of(id: u64) -> u64 {
+    id.saturating_add(1)
+}
+
+/// The place of the event after `id`.
+const fn place_after(id: u64) -> u64 {
+    id.saturating_add(2)
+}
+
+/// The id after `id`. Honest ids never come near the end.
+const fn next_id(id: u64) -> u64 {
+    id.saturating_add(1)
 }

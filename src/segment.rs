@@ -915,6 +915,7 @@ fn native_words<const N: usize>(bytes: &[u8]) -> [u64; N] {
 mod tests {
     use std::collections::HashSet;
     use std::fs::{File, Permissions};
+    use std::io::Write;
     use std::ops::Deref;
     use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 
@@ -977,12 +978,11 @@ mod tests {
         small().creation_timeout(Duration::from_millis(20))
     }
 
-    /// Marks that somebody has come to this segment. Returns whether its words are those of its file.
+    /// Marks that somebody has come to this segment. Returns whether it is good, and mapped from the file it is open on.
     fn sign(segment: &Segment) -> bool {
         segment.tail().at(0).fetch_add(1, Ordering::Relaxed);
-        let mut bytes = [0; 8];
-        read_at(segment.name(), &segment.file, &mut bytes, header_word!(tail) as u64 * 8).unwrap();
-        u64::from_ne_bytes(bytes) == segment.tail().at(0).load(Ordering::Relaxed) && is_new_or_signed(segment)
+        let in_file = HeaderCopy::read(segment.name(), &segment.file).unwrap().pair(header_word!(nonce));
+        segment.memory.has_nonce(in_file) && is_new_or_signed(segment)
     }
 
     fn signatures(segment: &Segment) -> u64 {
@@ -1011,6 +1011,8 @@ mod tests {
             // makes its allocator usable in a forked child.
             match unsafe { libc::fork() } {
                 0 => {
+                    // Past the harness's capture, which ends with the child.
+                    std::panic::set_hook(Box::new(|panic| drop(writeln!(io::stderr(), "in a forked child: {panic}"))));
                     let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
                     // SAFETY: plain exit, without the harness's exit handlers.
                     unsafe { libc::_exit(done.map_or(101, |good| i32::from(!good))) }
@@ -1209,7 +1211,10 @@ mod tests {
         std::fs::create_dir(path(&name)).unwrap();
         refused();
         name.clear();
-        std::os::unix::fs::symlink("/dev/null", path(&name)).unwrap();
+        // A link, even to a good segment.
+        let elsewhere = Name::new("foreign-target");
+        drop(Segment::create(&elsewhere, &small()).unwrap());
+        std::os::unix::fs::symlink(path(&elsewhere), path(&name)).unwrap();
         refused();
         name.clear();
         // A pipe, which a careless open would wait on.
@@ -1589,17 +1594,7 @@ mod tests {
         let name = Name::new("busy");
         name.write(&[]);
         let gun = Segment::anonymous(&small()).unwrap();
-        let creator = Child::spawn(|| {
-            let options = small();
-            let call = Call::new(&name, &options, Intent::Create).unwrap();
-            let found = call.open_or_make().unwrap().unwrap();
-            let _lock = call.lock_creation(&found.file, call.check_access(&found.file).unwrap()).unwrap();
-            sign(&gun);
-            loop {
-                std::thread::sleep(Duration::from_secs(1));
-            }
-        });
-        eventually("the creator has the lock", || signatures(&gun) == 1);
+        let creator = lock_holder(&name, &gun, || true);
         creator.signal(libc::SIGSTOP);
         let start = Instant::now();
         for call in [Segment::create, Segment::open_or_create, Segment::open, Segment::read_only] {
@@ -1610,6 +1605,92 @@ mod tests {
         creator.signal(libc::SIGKILL);
         creator.await_zombie();
         assert!(Segment::create(&name, &impatient()).unwrap().was_created());
+    }
+
+    /// A child that holds the creation lock of the file that `name` leads to until `gun` is signed, then does `last`.
+    fn lock_holder(name: &str, gun: &Segment, last: impl FnOnce() -> bool) -> Child {
+        let ready = Segment::anonymous(&small()).unwrap();
+        let child = Child::spawn(|| {
+            let options = small();
+            let call = Call::new(name, &options, Intent::Create).unwrap();
+            let found = call.open_or_make().unwrap().unwrap();
+            let _lock = call.lock_creation(&found.file, call.check_access(&found.file).unwrap()).unwrap();
+            sign(&ready);
+            eventually("the gun is fired", || signatures(gun) > 0);
+            last()
+        });
+        eventually("the creation lock is held", || signatures(&ready) > 0);
+        child
+    }
+
+    #[test]
+    fn an_opener_that_waits_ends_on_what_took_the_name_meanwhile() {
+        let name = Name::new("waits");
+        name.write(&[]);
+        let gun = Segment::anonymous(&small()).unwrap();
+        let holder = lock_holder(&name, &gun, || {
+            name.clear();
+            Segment::create(&name, &small()).is_ok()
+        });
+        let opener = Child::spawn(|| {
+            sign(&gun);
+            sign(&Segment::open(&name, &small()).unwrap())
+        });
+        assert!(opener.ended_well() && holder.ended_well());
+    }
+
+    #[test]
+    fn an_opener_that_waits_sees_the_end_of_the_creation() {
+        let name = Name::new("sees");
+        for stops in 1..60 {
+            name.clear();
+            name.write(&[]);
+            let gun = Segment::anonymous(&small()).unwrap();
+            let holder = lock_holder(&name, &gun, || {
+                let file = OwnedFd::from(name.file());
+                let options = small();
+                let geometry = options.geometry().unwrap();
+                let regions = geometry.check().unwrap();
+                Draft { name: &name, options: &options, geometry, regions }.form(&file).unwrap().is_some()
+            });
+            let opener = Stepped::spawn(|| sign(&Segment::open(&name, &small()).unwrap())).advance(stops).unwrap();
+            sign(&gun);
+            assert!(holder.ended_well());
+            assert!(opener.ended_well(), "{stops} stops");
+        }
+    }
+
+    #[test]
+    fn g6_a_stopped_opener_holds_up_no_creator() {
+        let name = Name::new("stopped-opener");
+        let open = || matches!(Segment::open(&name, &small()), Ok(_) | Err(Error::Unfinished { .. }));
+        let create = |stops, stepped: Stepped| {
+            assert!(Segment::create(&name, &impatient()).is_ok(), "{stops} stops");
+            assert!(stepped.ended_well(), "{stops} stops");
+        };
+        let before = || {
+            name.clear();
+            name.write(&[]);
+        };
+        at_every_system_call(open, create, before);
+    }
+
+    #[test]
+    fn a_child_forked_off_during_creation_does_not_keep_the_lock() {
+        let name = Name::new("forked-creation");
+        name.write(&[]);
+        let options = small();
+        let call = Call::new(&name, &options, Intent::Create).unwrap();
+        let found = call.open_or_make().unwrap().unwrap();
+        let lock = call.lock_creation(&found.file, call.check_access(&found.file).unwrap()).unwrap();
+        let idler = Child::spawn(|| {
+            loop {
+                std::thread::sleep(Duration::from_secs(1));
+            }
+        });
+        drop(lock);
+        assert!(Segment::create(&name, &impatient()).is_ok());
+        drop(idler);
     }
 
     /// Makes the calling process, a forked child, see an empty file system of its own at `at`. `false` if that is not
@@ -1691,6 +1772,9 @@ mod tests {
                     && lock.is_held_by_another(0).unwrap()
                     && !lock.is_held_by_another(record).unwrap()
                     && segment.is_record_held(record).unwrap()
+                    // Asking does not take.
+                    && !lock.is_held_by_another(3).unwrap()
+                    && !segment.is_record_held(3).unwrap()
             });
             assert!(child.ended_well());
         };

@@ -168,7 +168,7 @@ impl WorkerStats {
         };
         let last_poll = match words.get(record_word!(reading.last_poll)) {
             0 => None,
-            then => Some(Duration::from_nanos(sys::boottime_ns().saturating_sub(then))),
+            then => Some(Duration::from_nanos(sys::coarse_ns().saturating_sub(then))),
         };
         macro_rules! count {
             ($($path:ident).+) => {

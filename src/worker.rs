@@ -67,6 +67,7 @@ struct Inner {
     local: Mutex<VecDeque<LocalEvent>>,
     registry: Registry,
     options: RwLock<Arc<WorkerOptions>>,
+    tuning: Tuning,
     words: RecordWords,
     record: u16,
     pid: u32,
@@ -79,10 +80,35 @@ struct Inner {
 struct Hot {
     /// The id that reading goes on with.
     next: AtomicU64,
-    /// The reserved id that is waited for, plus one; 0 for none.
+    /// Why the next event is not at `next`: [`NOT_PENDING`], [`COPIED_OUT`], or the own reserved id that it is behind.
     pending: AtomicU64,
     local: AtomicUsize,
     polling: AtomicBool,
+}
+
+/// Nothing was copied out ahead.
+const NOT_PENDING: u64 = u64::MAX;
+/// Something was, and can be delivered.
+const COPIED_OUT: u64 = u64::MAX - 1;
+
+/// Those options that polls look at, where a look costs nothing. In nanoseconds.
+struct Tuning {
+    wait_interval: AtomicU64,
+    wait_max: AtomicU64,
+}
+
+impl Tuning {
+    fn of(options: &WorkerOptions) -> Tuning {
+        let tuning = Tuning { wait_interval: AtomicU64::new(0), wait_max: AtomicU64::new(0) };
+        tuning.set(options);
+        tuning
+    }
+
+    fn set(&self, options: &WorkerOptions) {
+        let ns = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        self.wait_interval.store(ns(options.wait_interval), Ordering::Relaxed);
+        self.wait_max.store(ns(options.wait_max), Ordering::Relaxed);
+    }
 }
 
 /// What a poll did.
@@ -144,15 +170,14 @@ impl Worker {
             Start::At(id) => id,
         };
         let Seat { segment, guard, lock, record, words, writer, claimer, pid } = seat;
-        let mut reader = Reader::new(Arc::clone(&segment), words.clone(), record, lock, start);
-        reader.set_wait_max(options.wait_max);
+        let reader = Reader::new(Arc::clone(&segment), words.clone(), record, lock, start);
         let inner = Inner {
             segment,
             guard,
             ring,
             hot: CachePadded::new(Hot {
                 next: AtomicU64::new(start),
-                pending: AtomicU64::new(0),
+                pending: AtomicU64::new(NOT_PENDING),
                 local: AtomicUsize::new(0),
                 polling: AtomicBool::new(false),
             }),
@@ -161,6 +186,7 @@ impl Worker {
             reading: Mutex::new(Reading::new(reader)),
             local: Mutex::default(),
             registry: Registry::new(),
+            tuning: Tuning::of(&options),
             options: RwLock::new(Arc::new(options)),
             words,
             record,
@@ -481,6 +507,7 @@ impl Worker {
         }
         self.inner.check()?;
         set_label(&self.inner.words, &after.label);
+        self.inner.tuning.set(&after);
         *self.inner.options.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(after);
         self.wake_own();
         Ok(())

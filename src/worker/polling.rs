@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_utils::Backoff;
 
-use super::{Claim, Inner, Polled};
+use super::{COPIED_OUT, Claim, Inner, NOT_PENDING, Polled};
 use crate::claimer::Claimer;
 use crate::error::Result;
 use crate::event::{Data, Event, Origin};
@@ -41,6 +41,8 @@ struct Tally {
     failed: u64,
     /// Whether anything was read at all, be it for us or not.
     read: bool,
+    /// The own reserved id that reading stopped at.
+    own_reserved: Option<u64>,
 }
 
 /// Says "somebody polls" while it lives.
@@ -62,9 +64,10 @@ impl Inner {
             return true;
         }
         // Relaxed: only polls store to these, and a poll that runs elsewhere is told apart by its flag.
-        match self.hot.pending.load(Ordering::Relaxed).checked_sub(1) {
-            None => !self.ring.is_empty_at(self.hot.next.load(Ordering::Relaxed)),
-            Some(pending) => !matches!(self.ring.look(pending), Ok(Look::Reserved(_))),
+        match self.hot.pending.load(Ordering::Relaxed) {
+            NOT_PENDING => !self.ring.is_empty_at(self.hot.next.load(Ordering::Relaxed)),
+            COPIED_OUT => true,
+            reserved => !matches!(self.ring.look(reserved), Ok(Look::Reserved(_))),
         }
     }
 
@@ -76,28 +79,33 @@ impl Inner {
         }
         let _flag = PollingFlag(self);
         let mut reading = lock(&self.reading);
-        let options = self.options();
-        reading.reader.set_wait_max(options.wait_max);
+        reading.reader.set_wait_max(self.tuning.wait_max.load(Ordering::Relaxed));
         let mut tally = Tally::default();
-        let result = self.deliver_all(&mut reading, &mut tally, most, options.wait_interval);
+        let result = self.deliver_all(&mut reading, &mut tally, most);
         let Reading { reader, .. } = &*reading;
         self.hot.next.store(reader.next(), Ordering::Relaxed);
+        let pending = match tally.own_reserved {
+            Some(id) => id,
+            None if reader.has_ahead() => COPIED_OUT,
+            None => NOT_PENDING,
+        };
+        self.hot.pending.store(pending, Ordering::Relaxed);
         let record = reader.record();
         record.add(record_word!(reading.delivered), tally.delivered);
         record.add(record_word!(reading.failed), tally.failed);
         if tally.read {
-            record.set(record_word!(reading.last_poll), sys::boottime_ns());
+            record.set(record_word!(reading.last_poll), sys::coarse_ns());
         }
         result.map(|()| Polled::Done { delivered: tally.delivered, missed: tally.missed })
     }
 
-    fn deliver_all(&self, reading: &mut Reading, tally: &mut Tally, most: u64, wait_interval: Duration) -> Result<()> {
+    fn deliver_all(&self, reading: &mut Reading, tally: &mut Tally, most: u64) -> Result<()> {
         loop {
             let before = (tally.delivered, reading.reader.next());
             self.deliver_local(tally, most);
             // What is there already; what handlers post meanwhile comes in the next round, local events first.
             let end = self.ring.newest();
-            self.deliver_posted(reading, tally, most, end, wait_interval)?;
+            self.deliver_posted(reading, tally, most, end)?;
             if tally.delivered >= most || before == (tally.delivered, reading.reader.next()) {
                 return Ok(());
             }
@@ -116,14 +124,7 @@ impl Inner {
     }
 
     /// Delivers what was posted before `end`, or until nothing is left.
-    fn deliver_posted(
-        &self,
-        reading: &mut Reading,
-        tally: &mut Tally,
-        most: u64,
-        end: u64,
-        wait_interval: Duration,
-    ) -> Result<()> {
+    fn deliver_posted(&self, reading: &mut Reading, tally: &mut Tally, most: u64, end: u64) -> Result<()> {
         let Reading { reader, routes } = reading;
         let backoff = Backoff::new();
         while tally.delivered < most && (reader.has_ahead() || reader.next() < end) {
@@ -131,7 +132,7 @@ impl Inner {
                 WorkerGate { inner: self, routes: &mut *routes, registry: &self.registry, claimer: &self.claimer };
             let step = reader.read(&mut gate)?;
             tally.read = true;
-            self.hot.pending.store(0, Ordering::Relaxed);
+            tally.own_reserved = None;
             match step {
                 Step::Event => {
                     let message = reader.take_current();
@@ -146,14 +147,15 @@ impl Inner {
                     self.report(&Report { source: "", event: "", id: Some(id), trouble: Trouble::Unreadable });
                 }
                 Step::Pending { id, own: true } => {
-                    self.hot.pending.store(id + 1, Ordering::Relaxed);
+                    tally.own_reserved = Some(id);
                     return Ok(());
                 }
                 Step::Pending { id, own: false } => {
                     let settled = || !matches!(self.ring.look(id), Ok(Look::Reserved(_)));
                     if backoff.is_completed() {
                         let word = self.segment.wake_word(header_word!(wake_reserved));
-                        wake::nap(word, &SharedFutex, wait_interval, settled);
+                        let nap = Duration::from_nanos(self.tuning.wait_interval.load(Ordering::Relaxed));
+                        wake::nap(word, &SharedFutex, nap, settled);
                     } else {
                         backoff.snooze();
                     }

@@ -12,5 +12,7 @@ mod race;
 mod world;
 
 mod adopt_races;
+mod claim_races;
 mod post_races;
 mod reserve_races;
+mod wake_races;

@@ -1,0 +1,273 @@
+//! Unique keys: whoever reaches an event first decides it for all.
+
+use std::sync::{Arc, Mutex};
+
+use crate::protocol::claims::{At, BUCKET_HEAD_WORDS, Bucket, Claims, Decision, ENTRY_WORDS, Key, Token};
+use crate::protocol::pool::{HEAD_WORDS, Hand, Pool};
+use crate::protocol::record::{self, HAND_WORDS};
+use crate::protocol::word::CellWord;
+use crate::race::{Run, race};
+use crate::sync::{Mode, Words};
+
+const KEY: Key = Key([0, 7]);
+const OTHER: Key = Key([0, 8]);
+/// A ttl that never ends in a model whose clock stands near 0.
+const LONG: u64 = 1_000;
+
+/// A claims region with one bucket, and the tail of a ring of `capacity` cells that stands at `tail`.
+#[derive(Clone)]
+struct Region {
+    claims: Claims,
+    cells: Words,
+    records: Words,
+    count: u16,
+}
+
+impl Region {
+    fn new(run: &Run, entries: usize, records: u16, capacity: u64, tail: u64) -> Region {
+        let control = |_| Some(run.mode);
+        let stride = HEAD_WORDS + BUCKET_HEAD_WORDS + entries * ENTRY_WORDS;
+        let block_word = |word: usize| Some(if word % stride == 0 { run.mode } else { Mode::Plain });
+        let hand_word = |word: usize| {
+            (record::CLAIM_HAND..record::CLAIM_HAND + HAND_WORDS).contains(&(word % record::WORDS)).then_some(run.mode)
+        };
+        let cells = Words::new(1, control);
+        let tail_word = Words::new(1, control);
+        tail_word.at(0).store(tail, crate::sync::Ordering::Relaxed);
+        let pool = Pool::new(cells.clone(), Words::new((1 + usize::from(records)) * stride, block_word), stride);
+        let records_words = Words::new(usize::from(records) * record::WORDS, hand_word);
+        let region = Region { claims: Claims::new(pool, tail_word, capacity), cells, records: records_words, count: records };
+        let hands: Vec<Words> = (0..records).map(|record| region.hand_words(record)).collect();
+        region.claims.pool().format(&hands);
+        region
+    }
+
+    fn hand_words(&self, record: u16) -> Words {
+        self.records.sub(usize::from(record) * record::WORDS + record::CLAIM_HAND, HAND_WORDS)
+    }
+
+    fn adopt(&self, record: u16) -> Hand {
+        Hand::adopt(self.claims.pool(), self.hand_words(record), record).expect("a sound record")
+    }
+
+    fn claim(&self, hand: &mut Hand, key: Key, ttl: u64, at: Option<At>, now: u64) -> Decision {
+        self.claims.claim(hand, &mut Bucket::default(), key, ttl, at, || now).expect("a sound region")
+    }
+
+    fn release(&self, hand: &mut Hand, key: Key, token: Token, now: u64) -> bool {
+        self.claims.release(hand, &mut Bucket::default(), key, token, || now).expect("a sound region")
+    }
+
+    /// Each block is in one place.
+    fn judge(&self) {
+        let mut places = vec![CellWord::from_bits(self.cells.at(0).at_rest()).block().into()];
+        places.extend((0..self.count).map(|record| self.hand_words(record).at(record::OWN).at_rest()));
+        places.sort_unstable();
+        assert!(places.iter().copied().eq(0..=u64::from(self.count)), "blocks are in the places {places:?}");
+    }
+}
+
+/// The event with id `id`, for a worker that has read everything.
+fn at(id: u64) -> Option<At> {
+    Some(At { place: id + 1, since: 1 })
+}
+
+/// What the actors of an execution came to, in the order of their records.
+#[derive(Clone)]
+struct Answers(Arc<Mutex<Vec<Option<Decision>>>>);
+
+impl Answers {
+    fn new(actors: u16) -> Answers {
+        Answers(Arc::new(Mutex::new(vec![None; actors.into()])))
+    }
+
+    fn set(&self, record: u16, decision: Decision) {
+        self.0.lock().unwrap()[usize::from(record)] = Some(decision);
+    }
+
+    /// Says it in words. G9: at most one has won.
+    fn story(&self) -> String {
+        let answers = self.0.lock().unwrap();
+        let winners = answers.iter().flatten().filter(|answer| matches!(answer, Decision::Won(_))).count();
+        assert!(winners <= 1, "more than one has won: {answers:?}");
+        let words = answers.iter().map(|answer| match answer {
+            None => "dead",
+            Some(Decision::Won(_)) => "won",
+            Some(Decision::Held { .. }) => "held",
+            Some(Decision::Decided) => "decided",
+            Some(Decision::Late) => "late",
+            Some(Decision::Full) => "full",
+        });
+        words.collect::<Vec<_>>().join(", ")
+    }
+}
+
+#[test]
+fn two_claim_one_key() {
+    race("two claim one key").preemptions(Some(3), None).allowed(&["won, held", "held, won"]).run(|run| {
+        let region = Region::new(run, 2, 2, 4, 0);
+        let answers = Answers::new(2);
+        let mut cast = run.cast();
+        for record in 0..2 {
+            let (region, answers, mut hand) = (region.clone(), answers.clone(), region.adopt(record));
+            cast.actor(move || answers.set(record, region.claim(&mut hand, KEY, LONG, None, 1)));
+        }
+        cast.play();
+        region.judge();
+        run.outcome(answers.story());
+    });
+}
+
+#[test]
+fn two_reach_one_unique_event() {
+    race("two reach one unique event").preemptions(Some(3), None).allowed(&["won, decided", "decided, won"]).run(|run| {
+        let region = Region::new(run, 2, 2, 4, 1);
+        let answers = Answers::new(2);
+        let mut cast = run.cast();
+        for record in 0..2 {
+            let (region, answers, mut hand) = (region.clone(), answers.clone(), region.adopt(record));
+            cast.actor(move || answers.set(record, region.claim(&mut hand, KEY, 0, at(0), 1)));
+        }
+        cast.play();
+        region.judge();
+        run.outcome(answers.story());
+    });
+}
+
+#[test]
+fn two_claim_two_keys_of_one_bucket() {
+    race("two claim two keys of one bucket").preemptions(Some(3), None).allowed(&["won, won"]).run(|run| {
+        let region = Region::new(run, 2, 2, 4, 0);
+        let mut cast = run.cast();
+        let won = Arc::new(Mutex::new(0));
+        for (record, key) in [(0, KEY), (1, OTHER)] {
+            let (region, won, mut hand) = (region.clone(), won.clone(), region.adopt(record));
+            cast.actor(move || {
+                assert!(matches!(region.claim(&mut hand, key, LONG, None, 1), Decision::Won(_)));
+                *won.lock().unwrap() += 1;
+            });
+        }
+        cast.play();
+        region.judge();
+        let mut bucket = Bucket::default();
+        region.claims.snapshot(0, &mut bucket).unwrap();
+        assert_eq!(bucket.entries().len(), 2, "a claim was overwritten");
+        assert_eq!(*won.lock().unwrap(), 2);
+        run.outcome("won, won");
+    });
+}
+
+#[test]
+fn a_claim_meets_a_release() {
+    race("a claim meets a release").preemptions(Some(3), None).allowed(&["held", "won"]).run(|run| {
+        let region = Region::new(run, 2, 2, 4, 0);
+        let mut cast = run.cast();
+        let (holder, mut hand) = (region.clone(), region.adopt(0));
+        let Decision::Won(token) = holder.claim(&mut hand, KEY, LONG, None, 1) else { panic!("nobody else claims") };
+        cast.actor(move || {
+            assert!(holder.release(&mut hand, KEY, token, 2), "it was held");
+            assert!(!holder.release(&mut hand, KEY, token, 2), "it is released once");
+        });
+        let (other, watch, mut hand) = (region.clone(), run.clone(), region.adopt(1));
+        cast.actor(move || {
+            watch.outcome(match other.claim(&mut hand, KEY, LONG, None, 2) {
+                Decision::Won(_) => "won",
+                Decision::Held { by, .. } => {
+                    assert_eq!(by, token);
+                    "held"
+                }
+                other => panic!("{other:?}"),
+            });
+        });
+        cast.play();
+        region.judge();
+    });
+}
+
+#[test]
+fn a_late_release_meets_the_next_holder() {
+    race("a late release meets the next holder")
+        .preemptions(Some(3), None)
+        .allowed(&["released in time", "too late to release"])
+        .run(|run| {
+            let region = Region::new(run, 2, 2, 4, 0);
+            let mut cast = run.cast();
+            let (holder, watch, mut hand) = (region.clone(), run.clone(), region.adopt(0));
+            let Decision::Won(token) = holder.claim(&mut hand, KEY, 10, None, 0) else { panic!("nobody else claims") };
+            cast.actor(move || {
+                // Its clock still says 9, the other one's 10: clocks are read before the exchange.
+                let released = holder.release(&mut hand, KEY, token, 9);
+                watch.outcome(if released { "released in time" } else { "too late to release" });
+            });
+            let (other, mut hand) = (region.clone(), region.adopt(1));
+            let won = Arc::new(Mutex::new(None));
+            let told = won.clone();
+            cast.actor(move || {
+                let Decision::Won(token) = other.claim(&mut hand, KEY, LONG, None, 10) else { panic!("the ttl is over") };
+                *told.lock().unwrap() = Some(token);
+            });
+            cast.play();
+            region.judge();
+            let mut bucket = Bucket::default();
+            region.claims.snapshot(0, &mut bucket).unwrap();
+            let holds: Vec<_> = bucket.entries().iter().map(|entry| entry.token).collect();
+            assert_eq!(holds, [won.lock().unwrap().unwrap()], "the next holder's claim was released by the one before");
+        });
+}
+
+#[test]
+fn a_second_event_comes_while_the_first_is_decided() {
+    race("a second event comes while the first is decided")
+        .preemptions(Some(2), Some(4))
+        .allowed(&["won, held", "won, decided", "decided, held", "decided, won"])
+        .run(|run| {
+            let region = Region::new(run, 2, 2, 4, 2);
+            let answers = Answers::new(2);
+            let mut cast = run.cast();
+            for record in 0..2 {
+                let (region, answers, mut hand) = (region.clone(), answers.clone(), region.adopt(record));
+                cast.actor(move || {
+                    let first = region.claim(&mut hand, KEY, LONG, at(0), 1);
+                    if record == 0 {
+                        answers.set(0, first);
+                    }
+                    let second = region.claim(&mut hand, KEY, LONG, at(1), 1);
+                    if record == 1 {
+                        answers.set(1, second);
+                    }
+                    assert!(!matches!(second, Decision::Won(_)), "the key is held");
+                });
+            }
+            cast.play();
+            region.judge();
+            let story = answers.story();
+            run.outcome(story);
+        });
+}
+
+#[test]
+fn a_claimer_is_killed_and_another_decides() {
+    race("a claimer is killed and another decides")
+        .deaths(1)
+        .preemptions(Some(2), Some(3))
+        .allowed(&["dead, won", "dead, decided", "won, decided", "decided, won"])
+        .run(|run| {
+            let region = Region::new(run, 1, 2, 4, 1);
+            let answers = Answers::new(2);
+            let mut cast = run.cast();
+            let (victim, watch, told, mut hand) = (region.clone(), run.clone(), answers.clone(), region.adopt(0));
+            cast.actor(move || {
+                if let Some(answer) = watch.mortal(0, || victim.claim(&mut hand, KEY, LONG, at(0), 1)) {
+                    told.set(0, answer);
+                }
+                let mut hand = victim.adopt(0);
+                // Its own attempts go on where the dead one's ended.
+                assert!(matches!(victim.claim(&mut hand, KEY, LONG, at(0), 1), Decision::Decided | Decision::Won(_)));
+            });
+            let (other, told, mut hand) = (region.clone(), answers.clone(), region.adopt(1));
+            cast.actor(move || told.set(1, other.claim(&mut hand, KEY, LONG, at(0), 1)));
+            cast.play();
+            region.judge();
+            run.outcome(answers.story());
+        });
+}

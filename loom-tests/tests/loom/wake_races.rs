@@ -1,0 +1,190 @@
+//! Sleeping and waking: no wake-up is lost while nobody is killed, and a killed waker or sleeper costs only time.
+//!
+//! Here a sleep never ends by itself, though the bus bounds it: a lost wake-up is a deadlock, which loom reports.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use loom::sync::{Condvar, Mutex as Lock};
+
+use crate::protocol::wake::{self, Futex};
+use crate::race::{Run, race};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+
+/// The kernel's side: looking at the word and going to sleep is one step for those who wake.
+struct Kernel {
+    lock: Lock<u32>,
+    wakes: Condvar,
+}
+
+impl Futex for Kernel {
+    fn wait(&self, word: &AtomicU32, expected: u32, _: Duration) {
+        let mut calls = self.lock.lock().unwrap();
+        if word.load(Ordering::SeqCst) != expected {
+            return;
+        }
+        let before = *calls;
+        while *calls == before {
+            calls = self.wakes.wait(calls).unwrap();
+        }
+    }
+
+    fn wake_all(&self, _: &AtomicU32) {
+        *self.lock.lock().unwrap() += 1;
+        self.wakes.notify_all();
+    }
+}
+
+struct Room {
+    word: AtomicU32,
+    /// Stands for the ring: how much is published.
+    events: AtomicU64,
+    kernel: Kernel,
+}
+
+impl Room {
+    fn new(run: &Run) -> Arc<Room> {
+        Arc::new(Room {
+            word: AtomicU32::new(0, run.mode),
+            events: AtomicU64::new(0, run.mode),
+            kernel: Kernel { lock: Lock::new(0), wakes: Condvar::new() },
+        })
+    }
+
+    /// An exchange, and then the call. Says whether somebody was to be woken.
+    fn publish(&self) -> bool {
+        self.events.fetch_add(1, Ordering::Release);
+        wake::notify(&self.word, &self.kernel)
+    }
+
+    fn has(&self, events: u64) -> bool {
+        self.events.load(Ordering::Acquire) >= events
+    }
+
+    /// Waits until there are so many events. Says how often it slept.
+    fn wait_for(&self, events: u64) -> u32 {
+        let mut naps = 0;
+        while !self.has(events) && !wake::nap(&self.word, &self.kernel, wake::LONGEST_NAP, || self.has(events)) {
+            naps += 1;
+        }
+        naps
+    }
+}
+
+#[test]
+fn a_sleeper_announces_while_an_event_is_published() {
+    race("a sleeper announces while an event is published")
+        .preemptions(None, None)
+        .allowed(&["slept 0, no call", "slept 0, call", "slept 1, call"])
+        .run(|run| {
+            let room = Room::new(run);
+            let called = Arc::new(Mutex::new((false, 0)));
+            let mut cast = run.cast();
+            let (publisher, told) = (room.clone(), called.clone());
+            cast.actor(move || {
+                let call = publisher.publish();
+                told.lock().unwrap().0 = call;
+            });
+            let (sleeper, told) = (room.clone(), called.clone());
+            cast.actor(move || {
+                let naps = sleeper.wait_for(1);
+                told.lock().unwrap().1 = naps;
+            });
+            cast.play();
+            let (call, naps) = *called.lock().unwrap();
+            run.outcome(format!("slept {naps}, {}", if call { "call" } else { "no call" }));
+        });
+}
+
+#[test]
+fn a_sleeper_comes_back_while_it_is_being_woken() {
+    race("a sleeper comes back while it is being woken")
+        .preemptions(Some(3), Some(5))
+        .allowed(&["slept 0", "slept 1", "slept 2"])
+        .run(|run| {
+            let room = Room::new(run);
+            let mut cast = run.cast();
+            for _ in 0..2 {
+                let publisher = room.clone();
+                cast.actor(move || _ = publisher.publish());
+            }
+            let (sleeper, watch) = (room.clone(), run.clone());
+            cast.actor(move || {
+                let naps = sleeper.wait_for(1) + sleeper.wait_for(2);
+                watch.outcome(format!("slept {naps}"));
+            });
+            cast.play();
+        });
+}
+
+#[test]
+fn two_sleepers_wait_for_two_publishers() {
+    race("two sleepers wait for two publishers")
+        .preemptions(Some(2), Some(3))
+        .allowed(&["slept 0", "slept 1", "slept 2"])
+        .run(|run| {
+            let room = Room::new(run);
+            let mut cast = run.cast();
+            for _ in 0..2 {
+                let publisher = room.clone();
+                cast.actor(move || _ = publisher.publish());
+            }
+            for events in 1..3 {
+                let (sleeper, watch) = (room.clone(), run.clone());
+                cast.actor(move || watch.outcome(format!("slept {}", sleeper.wait_for(events))));
+            }
+            cast.play();
+        });
+}
+
+#[test]
+fn a_waker_is_killed_and_the_next_one_wakes() {
+    race("a waker is killed and the next one wakes")
+        .deaths(1)
+        .preemptions(Some(3), Some(5))
+        .allowed(&["slept 0", "slept 1", "slept 2"])
+        .run(|run| {
+            let room = Room::new(run);
+            let mut cast = run.cast();
+            let (victim, watch) = (room.clone(), run.clone());
+            cast.actor(move || {
+                watch.mortal(0, || victim.publish());
+                // Whoever comes next leaves nobody asleep, wherever the dead one stopped.
+                victim.publish();
+                victim.publish();
+            });
+            let (sleeper, watch) = (room.clone(), run.clone());
+            cast.actor(move || {
+                let naps = sleeper.wait_for(1) + sleeper.wait_for(2);
+                watch.outcome(format!("slept {naps}"));
+            });
+            cast.play();
+        });
+}
+
+#[test]
+fn a_sleeper_is_killed_and_costs_one_call() {
+    race("a sleeper is killed and costs one call")
+        .deaths(1)
+        .preemptions(None, None)
+        .allowed(&["calls 0", "calls 1"])
+        .run(|run| {
+            let room = Room::new(run);
+            let mut cast = run.cast();
+            let (victim, watch) = (room.clone(), run.clone());
+            cast.actor(move || {
+                // Killed in its sleep, it never leaves it; what it has said to the others is the same.
+                watch.mortal(0, || {
+                    let announced = victim.word.fetch_or(3, Ordering::AcqRel);
+                    victim.word.fetch_add(0, Ordering::Relaxed);
+                    announced
+                });
+            });
+            let (publisher, watch) = (room.clone(), run.clone());
+            cast.actor(move || {
+                let calls: u32 = (0..3).map(|_| u32::from(publisher.publish())).sum();
+                watch.outcome(format!("calls {calls}"));
+            });
+            cast.play();
+        });
+}
