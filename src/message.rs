@@ -161,59 +161,110 @@ pub(crate) fn check_topic(source: &str, event: &str) -> Result<()> {
     Ok(())
 }
 
-/// All that comes before an event's payload, in the making.
-pub(crate) struct Prefix {
-    /// Where it is if it fits, so that nothing is allocated for names of usual length.
-    short: [u8; SHORT_PREFIX],
-    /// Where it is otherwise.
-    long: Vec<u8>,
-    len: usize,
+/// All that comes before an event's payload, to be written.
+#[derive(Clone, Copy)]
+pub(crate) struct Prefix<'a> {
+    pub(crate) record: u16,
+    pub(crate) pid: u32,
+    /// Checked by [`check_topic`].
+    pub(crate) source: &'a str,
+    pub(crate) event: &'a str,
+    pub(crate) type_tag: u64,
+    pub(crate) unique: Option<UniqueKey>,
 }
 
-const SHORT_PREFIX: usize = UNIQUE_HEAD_BYTES + 48;
+impl Prefix<'_> {
+    fn flags(&self) -> u8 {
+        if self.unique.is_some() { UNIQUE } else { 0 }
+    }
 
-impl Prefix {
-    /// The prefix of an event whose names were checked by [`check_topic`].
+    /// Its length in bytes.
     #[inline]
-    pub(crate) fn new(
-        record: u16,
-        pid: u32,
-        source: &str,
-        event: &str,
-        type_tag: u64,
-        unique: Option<UniqueKey>,
-    ) -> Prefix {
-        let flags = if unique.is_some() { UNIQUE } else { 0 };
-        let first = u64::from(record) << 48
-            | u64::from(pid & PID_MASK) << 24
-            | (event.len() as u64) << 16
-            | (source.len() as u64) << 8
-            | u64::from(flags);
-        let source_at = fixed_len(flags);
-        let event_at = source_at + source.len();
-        let end = event_at + event.len();
-        let len = end.next_multiple_of(PAYLOAD_ALIGN);
-        let mut prefix = Prefix { short: [0; SHORT_PREFIX], long: Vec::new(), len };
-        if len > SHORT_PREFIX {
-            prefix.long.resize(len, 0);
+    pub(crate) fn len(&self) -> usize {
+        (fixed_len(self.flags()) + self.source.len() + self.event.len()).next_multiple_of(PAYLOAD_ALIGN)
+    }
+
+    /// Gives its words to `emit`, one after the other.
+    #[inline]
+    pub(crate) fn for_each_word(&self, mut emit: impl FnMut(u64)) {
+        emit(
+            u64::from(self.record) << 48
+                | u64::from(self.pid & PID_MASK) << 24
+                | (self.event.len() as u64) << 16
+                | (self.source.len() as u64) << 8
+                | u64::from(self.flags()),
+        );
+        emit(self.type_tag);
+        if let Some(UniqueKey { key: [key0, key1], ttl_ns }) = self.unique {
+            [key0, key1, ttl_ns, 0].map(&mut emit);
         }
-        let bytes = if len > SHORT_PREFIX { &mut prefix.long[..] } else { &mut prefix.short[..] };
-        bytes[..8].copy_from_slice(&first.to_ne_bytes());
-        bytes[8..16].copy_from_slice(&type_tag.to_ne_bytes());
-        if let Some(UniqueKey { key: [key0, key1], ttl_ns }) = unique {
-            bytes[16..24].copy_from_slice(&key0.to_ne_bytes());
-            bytes[24..32].copy_from_slice(&key1.to_ne_bytes());
-            bytes[32..40].copy_from_slice(&ttl_ns.to_ne_bytes());
+        let mut packer = Packer { emit, word: 0, filled: 0, emitted: 0 };
+        packer.push(self.source.as_bytes());
+        packer.push(self.event.as_bytes());
+        packer.finish();
+    }
+}
+
+/// Packs bytes into words.
+struct Packer<F> {
+    emit: F,
+    /// The word in the making: its first `filled` bytes, in the order of memory on a little-endian machine.
+    word: u64,
+    filled: u32,
+    emitted: u32,
+}
+
+impl<F: FnMut(u64)> Packer<F> {
+    #[inline]
+    fn push(&mut self, bytes: &[u8]) {
+        let (whole, rest) = bytes.as_chunks::<8>();
+        for chunk in whole {
+            self.push_up_to_8(u64::from_le_bytes(*chunk), 8);
         }
-        bytes[source_at..event_at].copy_from_slice(source.as_bytes());
-        bytes[event_at..end].copy_from_slice(event.as_bytes());
-        prefix
+        self.push_up_to_8(up_to_7_bytes(rest), rest.len() as u32);
+    }
+
+    /// Adds the lower `len` bytes of `bytes`, whose others are 0.
+    #[inline]
+    fn push_up_to_8(&mut self, bytes: u64, len: u32) {
+        self.word |= bytes << (8 * self.filled);
+        self.filled += len;
+        if self.filled >= 8 {
+            self.emit_word();
+            self.filled -= 8;
+            // What did not fit: the upper `filled` of the `len` bytes.
+            self.word = if self.filled == 0 { 0 } else { bytes >> (8 * (len - self.filled)) };
+        }
     }
 
     #[inline]
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        if self.long.is_empty() { &self.short[..self.len] } else { &self.long }
+    fn emit_word(&mut self) {
+        (self.emit)(u64::from_ne_bytes(self.word.to_le_bytes()));
+        self.emitted += 1;
+        self.word = 0;
     }
+
+    /// Fills up to a multiple of 16 bytes.
+    #[inline]
+    fn finish(mut self) {
+        if self.filled > 0 {
+            self.emit_word();
+        }
+        if !self.emitted.is_multiple_of(2) {
+            self.emit_word();
+        }
+    }
+}
+
+/// At most 7 bytes as a little-endian number, without a call of `memcpy` for a length that only the run time knows.
+#[inline]
+fn up_to_7_bytes(bytes: &[u8]) -> u64 {
+    let len = bytes.len();
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        // The two overlap where they say the same.
+        return u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << (8 * (len - 4));
+    }
+    bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte))
 }
 
 /// A fragment's head.
@@ -273,10 +324,15 @@ mod tests {
     #[test]
     fn a_prefix_is_read_as_written() {
         let unique = UniqueKey { key: [3, 4], ttl_ns: 5 };
+        let text = "abcdefghijklmnopqrstuvwxyz".repeat(10);
         for unique in [None, Some(unique)] {
-            for (source, event) in [("s", "e"), ("health", "down"), (&"x".repeat(255), &"y".repeat(255))] {
-                let prefix = Prefix::new(65535, 4_194_303, source, event, 77, unique);
-                let bytes = prefix.as_bytes();
+            for (source_len, event_len) in (1..40).flat_map(|a| (1..40).map(move |b| (a, b))).chain([(255, 255), (255, 1)]) {
+                let (source, event) = (&text[..source_len], &text[3..3 + event_len]);
+                let prefix = Prefix { record: 65535, pid: 4_194_303, source, event, type_tag: 77, unique };
+                let mut bytes = Vec::new();
+                prefix.for_each_word(|word| bytes.extend(word.to_ne_bytes()));
+                let bytes = &bytes[..];
+                assert_eq!(prefix.len(), bytes.len());
                 let first = u64::from_ne_bytes(bytes[..8].try_into().unwrap());
                 assert_eq!(Head::prefix_len(first), bytes.len());
                 let head = Head::parse(bytes).unwrap();

@@ -53,7 +53,7 @@ impl Writer {
     #[inline]
     pub(crate) fn post(&mut self, draft: &Draft<'_>) -> Result<u64> {
         let prefix = self.prefix(draft)?;
-        let len = prefix.as_bytes().len() + draft.payload.len();
+        let len = prefix.len() + draft.payload.len();
         let id = if len <= self.block_bytes {
             let write = |block: Block<'_>| write_event(block, &prefix, draft.payload);
             match self.ring.post(&mut self.hand, write) {
@@ -68,11 +68,12 @@ impl Writer {
         Ok(id)
     }
 
-    fn prefix(&self, draft: &Draft<'_>) -> Result<Prefix> {
+    #[inline]
+    fn prefix<'a>(&self, draft: &Draft<'a>) -> Result<Prefix<'a>> {
         let Draft { source, event, type_tag, unique, payload } = *draft;
         check_topic(source, event)?;
-        let prefix = Prefix::new(self.hand.record(), self.pid, source, event, type_tag, unique);
-        let len = prefix.as_bytes().len().saturating_add(payload.len());
+        let prefix = Prefix { record: self.hand.record(), pid: self.pid, source, event, type_tag, unique };
+        let len = prefix.len().saturating_add(payload.len());
         if len > self.largest {
             return Err(Error::PayloadTooLarge { len, max: self.largest });
         }
@@ -82,9 +83,11 @@ impl Writer {
     /// Posts an event that does not fit a block as several ids; it is an event at the last of them. If one of them
     /// cannot be posted, readers never see the last and drop the others.
     #[cold]
-    fn post_fragments(&mut self, prefix: &Prefix, payload: &[u8]) -> Result<u64> {
+    fn post_fragments(&mut self, prefix: &Prefix<'_>, payload: &[u8]) -> Result<u64> {
         let chunk = (self.block_bytes - FRAGMENT_HEAD_BYTES) as u64;
-        let whole = [prefix.as_bytes(), payload].concat();
+        let mut whole = Vec::with_capacity(prefix.len() + payload.len());
+        prefix.for_each_word(|word| whole.extend(word.to_ne_bytes()));
+        whole.extend_from_slice(payload);
         let message = self.record.get(record_word!(posting.message)).wrapping_add(1);
         self.record.set(record_word!(posting.message), message);
         let mut head = FragmentHead {
@@ -129,7 +132,7 @@ impl Writer {
     /// Makes a reserved id the event `draft`.
     pub(crate) fn commit(&mut self, id: u64, draft: &Draft<'_>) -> Result<()> {
         let prefix = self.prefix(draft)?;
-        let len = prefix.as_bytes().len() + draft.payload.len();
+        let len = prefix.len() + draft.payload.len();
         if len > self.block_bytes {
             return Err(Error::PayloadTooLarge { len, max: self.block_bytes });
         }
@@ -183,9 +186,14 @@ fn set_meta(block: Block<'_>, kind: Kind, len: usize) {
 }
 
 #[inline]
-fn write_event(block: Block<'_>, prefix: &Prefix, payload: &[u8]) {
-    let prefix = prefix.as_bytes();
+fn write_event(block: Block<'_>, prefix: &Prefix<'_>, payload: &[u8]) {
     set_meta(block, Kind::Event, prefix.len() + payload.len());
-    let at = bytes::store(block.payload(), prefix);
-    bytes::store(&block.payload()[at..], payload);
+    let (head, rest) = block.payload().split_at(prefix.len() / 8);
+    let mut words = head.iter();
+    prefix.for_each_word(|word| {
+        if let Some(slot) = words.next() {
+            slot.store(word, Ordering::Relaxed);
+        }
+    });
+    bytes::store(rest, payload);
 }

@@ -17,6 +17,10 @@ const STAMP: usize = 0;
 const CELL: usize = 1;
 const VERSION: usize = 2;
 const META: usize = 3;
+/// Words of a line of the processor's cache.
+const WORDS_PER_LINE: usize = 8;
+/// Lines of a block that small events use.
+const PREFETCHED_LINES: usize = 2;
 /// Words before a block's payload.
 pub(crate) const HEAD_WORDS: usize = 4;
 
@@ -108,13 +112,35 @@ impl Pool {
         self.cell(index).load(Ordering::Relaxed) == seen.bits()
     }
 
+    /// Replaces cell `index`, which holds `seen`, by `to`, of the same version and block.
+    pub(crate) fn mark(&self, index: usize, seen: CellWord, to: CellWord) -> Exchange {
+        // SeqCst: as in `Hand::exchange`, for the words that the marker stored before.
+        let marked = self.cell(index).compare_exchange(seen.bits(), to.bits(), Ordering::SeqCst, Ordering::Relaxed);
+        if marked.is_ok() { Exchange::Done } else { Exchange::Moved }
+    }
+
+    /// Asks for the lines that an exchange of cell `index` will touch.
+    #[inline]
+    pub(crate) fn prefetch(&self, index: usize) {
+        // Relaxed: nothing is read through it.
+        let seen = CellWord::from_bits(self.cell(index).load(Ordering::Relaxed));
+        if let Ok(Block(words)) = self.block(seen.block()) {
+            for line in words.chunks(WORDS_PER_LINE).take(PREFETCHED_LINES) {
+                prefetch(&line[0]);
+            }
+        }
+    }
+
     /// Says of the publication that `seen` names that it happened, before the cell forgets it: its author may have died
     /// in the middle, and whoever adopts the author's record must know. `false` if the cell has moved on.
-    fn confirm(&self, index: usize, seen: CellWord) -> Result<bool, Fault> {
+    ///
+    /// The caller's own publications need no confirmation: of them only the last attempt is ever in question, and the
+    /// caller, who has got on to the next, knows how it ended.
+    fn confirm(&self, me: u16, index: usize, seen: CellWord) -> Result<bool, Fault> {
         let stamp_word = &self.block(seen.block())?.0[STAMP];
         // Acquire: pairs with the release of A3, as the block was published by then.
         let stamp = Stamp::from_bits(stamp_word.load(Ordering::Acquire)); // H1
-        if stamp.is_confirmed() {
+        if stamp.is_confirmed() || stamp.record() == me {
             return Ok(true);
         }
         // Only while the cell names the block is this the stamp of the publication and not of a later attempt.
@@ -215,34 +241,29 @@ impl Hand {
         block[VERSION].store(version, Ordering::Release);
         block[STAMP].store(Stamp::new(self.attempt, self.record).bits(), Ordering::Release); // A3
         self.shared.at(PREV).store(u64::from(old), Ordering::Release); // A4
-        if !pool.confirm(index, seen)? {
+        if !pool.confirm(self.record, index, seen)? {
             return Ok(Exchange::Moved);
         }
         let published = CellWord::new(version, Phase::Published, self.own);
         // Release: the payload and A1 to A4 are visible to whoever reads the cell. Acquire: what we will write into the
-        // displaced block comes after everything its readers could have seen of it.
+        // displaced block comes after everything its readers could have seen of it. SeqCst: for `wake::notify`.
         let exchanged =
-            pool.cell(index).compare_exchange(seen.bits(), published.bits(), Ordering::AcqRel, Ordering::Relaxed); // P
+            pool.cell(index).compare_exchange(seen.bits(), published.bits(), Ordering::SeqCst, Ordering::Relaxed); // P
         if exchanged.is_err() {
             return Ok(Exchange::Moved);
         }
         self.own = old;
         self.shared.at(OWN).store(u64::from(old), Ordering::Release);
-        if let Ok(next) = pool.block(old) {
-            prefetch(&next.0[STAMP]);
-        }
         Ok(Exchange::Done)
     }
 
-    /// Replaces cell `index`, which holds `seen`, by `to` without moving a block.
-    pub(crate) fn mark(pool: &Pool, index: usize, seen: CellWord, to: CellWord) -> Result<Exchange, Fault> {
-        // A mark with a new version ends the publication before it, which must be confirmed first like by any exchange.
-        if to.version() != seen.version() && !pool.confirm(index, seen)? {
+    /// Replaces cell `index`, which holds `seen`, by `to`, of a new version but without moving a block.
+    pub(crate) fn mark(&self, pool: &Pool, index: usize, seen: CellWord, to: CellWord) -> Result<Exchange, Fault> {
+        // It ends the publication before it, which must be confirmed first like by any exchange.
+        if !pool.confirm(self.record, index, seen)? {
             return Ok(Exchange::Moved);
         }
-        // AcqRel: as in `exchange`, for the words that the marker stored before.
-        let marked = pool.cell(index).compare_exchange(seen.bits(), to.bits(), Ordering::AcqRel, Ordering::Relaxed);
-        Ok(if marked.is_ok() { Exchange::Done } else { Exchange::Moved })
+        Ok(pool.mark(index, seen, to))
     }
 }
 

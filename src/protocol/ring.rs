@@ -160,6 +160,8 @@ impl Ring {
             let version = self.version_of(id);
             if hand.exchange(&self.pool, self.cell_of(id), seen, version)? == Exchange::Done {
                 self.help_tail(id);
+                // The block displaced next was last touched one lap ago.
+                self.pool.prefetch(self.cell_of(id + 1));
                 return Ok(id);
             }
         }
@@ -176,7 +178,7 @@ impl Ring {
             // of the exchange makes it visible.
             reserved.store(id + 1, Ordering::Release);
             let to = CellWord::new(self.version_of(id), Phase::Reserved, seen.block());
-            if Hand::mark(&self.pool, self.cell_of(id), seen, to)? == Exchange::Done {
+            if hand.mark(&self.pool, self.cell_of(id), seen, to)? == Exchange::Done {
                 self.help_tail(id);
                 return Ok(id);
             }
@@ -201,7 +203,7 @@ impl Ring {
     pub(crate) fn void(&self, id: u64) -> Result<Fate, Fault> {
         let Look::Reserved(seen) = self.look(id)? else { return Ok(Fate::TooLate) };
         let to = CellWord::new(seen.version(), Phase::Void, seen.block());
-        Ok(match Hand::mark(&self.pool, self.cell_of(id), seen, to)? {
+        Ok(match self.pool.mark(self.cell_of(id), seen, to) {
             Exchange::Done => Fate::Decided,
             Exchange::Moved => Fate::TooLate,
         })

@@ -31,9 +31,9 @@ pub(crate) trait Futex {
 /// Wakes all who wait for what the caller has just published. `true` if there was somebody to wake.
 #[inline]
 pub(crate) fn notify(word: &AtomicU32, futex: &impl Futex) -> bool {
-    // SeqCst fence: with the one in `announce`. Either we see the sleeper's flag, or it sees what we published.
-    fence(Ordering::SeqCst);
-    let seen = word.load(Ordering::Relaxed);
+    // SeqCst: with the SeqCst exchange that published before, and with the fence in `announce`. In the one order of all
+    // three, either our look comes after the sleeper's flag, or its fence comes after what we published.
+    let seen = word.load(Ordering::SeqCst);
     if seen & WAIT == 0 {
         return false;
     }
