@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::audit::Audit;
 use crate::error::Result;
 use crate::layout::Options;
 use crate::poster::Poster;
@@ -92,7 +93,16 @@ impl Bus {
     ///
     /// As [`join`](Bus::join).
     pub fn poster(&self) -> Result<Poster> {
-        Poster::join(&self.segment, &WorkerOptions::new())
+        self.poster_with(&WorkerOptions::new())
+    }
+
+    /// [`poster`](Bus::poster) with a label, and with a timeout for unique keys that say no ttl of their own.
+    ///
+    /// # Errors
+    ///
+    /// As [`join`](Bus::join).
+    pub fn poster_with(&self, options: &WorkerOptions) -> Result<Poster> {
+        Poster::join(&self.segment, options)
     }
 
     /// What all workers have counted.
@@ -102,6 +112,17 @@ impl Bus {
     /// [`Error::System`](crate::Error::System) if the system does not tell which workers live.
     pub fn stats(&self) -> Result<Stats> {
         Stats::of(&self.segment)
+    }
+
+    /// Whether every block of the segment is named or held exactly once, as it must be whatever was killed when. Only
+    /// while no worker posts or claims: one that does is between two places.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`](crate::Error::Corrupt) if a word names a block that does not exist;
+    /// [`Error::System`](crate::Error::System).
+    pub fn audit(&self) -> Result<Audit> {
+        Audit::of(&self.segment)
     }
 
     /// The segment's name, with its slash.

@@ -14,6 +14,7 @@ use crate::protocol::claims::{At, Bucket, Claims, Decision, Key, Token};
 use crate::protocol::pool::Hand;
 use crate::segment::Segment;
 use crate::sys;
+use crate::worker::{Claim, Claimed};
 use crate::worker_options::Unique;
 
 /// What a unique value is unique among: keys of the one never meet keys of the other.
@@ -78,6 +79,21 @@ impl Claimer {
         };
         self.record.add(counter, 1);
         Ok(decision)
+    }
+
+    /// Claims a key for its own sake.
+    pub(crate) fn claim_alone(&mut self, key: &[u8], ttl: Duration) -> Result<Claimed> {
+        let ttl = ttl_ns(ttl)?;
+        let key = hash_key(self.segment.hash_key(), Domain::Alone, key)?;
+        Ok(match self.claim(key, ttl, None)? {
+            Decision::Won(token) => Claimed::Won(Claim { key, token }),
+            Decision::Held { by, deadline } => Claimed::Held {
+                record: u32::from(by.record()),
+                left: Duration::from_nanos(deadline.saturating_sub(sys::boottime_ns())),
+            },
+            // Decided and Late are answers about events.
+            Decision::Full | Decision::Decided | Decision::Late => Claimed::Full,
+        })
     }
 
     /// Ends a claim before its ttl. `false` if it had ended.

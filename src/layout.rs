@@ -322,8 +322,8 @@ pub(crate) const LEAST_CAPACITY: u64 = 8;
 /// Payload bytes of a block: at least a fragment's head and as much again.
 pub(crate) const LEAST_BLOCK: u64 = 64;
 pub(crate) const MOST_BLOCK: u64 = 1 << 20;
-/// Bytes of a bucket block: 17 lines, 21 entries.
-pub(crate) const BUCKET_STRIDE: u64 = 17 * LINE as u64;
+/// Bytes of a bucket block: 19 lines, 21 entries.
+pub(crate) const BUCKET_STRIDE: u64 = 19 * LINE as u64;
 
 /// Bytes from block to block for blocks that hold `payload` bytes: an odd number of lines, so that blocks spread over the
 /// sets of a cache.

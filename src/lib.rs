@@ -1,4 +1,70 @@
-//! An event bus in shared memory for the worker processes of one host.
+//! Events between the worker processes of one host, through shared memory, without a broker and without locks.
+//!
+//! Every worker sees every event, in one order. An event can be marked unique, so that one worker runs it. Whatever is
+//! killed or stopped at whatever instruction, the others go on, and nobody sees half an event.
+//!
+//! ```
+//! use seqcast::{Bus, Event, Options, Scope};
+//!
+//! # let name = format!("doc-lib-{}", std::process::id());
+//! # let options = Options::new().unlink_on_drop(true);
+//! # /*
+//! let bus = Bus::open_or_create("my-server", &Options::new())?; // in the master, before it forks
+//! # */
+//! # let bus = Bus::open_or_create(&name, &options)?;
+//! let worker = bus.join()?; // in each worker process
+//! worker.on(Scope::source("cache"), |event: &Event<'_>| {
+//!     println!("drop {} from the cache", String::from_utf8_lossy(event.bytes()));
+//! })?;
+//! worker.post("cache", "stale", "user:42")?; // reaches all workers, this one too
+//! worker.poll()?; // on every request, or worker.wait(..), or worker.start_poller()
+//! # Ok::<(), seqcast::Error>(())
+//! ```
+//!
+//! # Words
+//!
+//! | word | meaning |
+//! |---|---|
+//! | segment | the named shared-memory object: header, worker records, ring, claims |
+//! | [`Bus`] | a process's handle on a segment |
+//! | [`Worker`] | one seat on the bus: reads all events in order, posts events; one per process as a rule |
+//! | [`Poster`] | a seat that only posts, for a thread that posts much |
+//! | event id | position in the one order, from 0 |
+//! | source, event | what an event is about, and what happened |
+//! | unique | of an event: one worker runs it at most, and none while its key is held for an earlier one |
+//! | claim | the right to run a unique key until its ttl is over |
+//! | reserved | of an id: taken, its payload still to come |
+//! | lapped | of a worker: its next event has been overwritten by newer ones |
+//!
+//! # What is promised
+//!
+//! | | |
+//! |---|---|
+//! | G1 order | all workers deliver events in increasing id; one id has one content for everybody |
+//! | G2 all or none | an id is an event for every worker that is not lapped, or for none |
+//! | G3 never torn | no worker accepts bytes of two events mixed |
+//! | G4 no silent loss | a lapped worker is told, in order, how many ids it missed, exactly |
+//! | G5 a post is not lost | `post` returns the id at which the event is visible, or an error, and then nobody sees it |
+//! | G6 nobody waits for another process | but a reader that meets a *reserved* id, for `wait_max` at most |
+//! | G7 kill-safe | SIGKILL at any instruction of any process: the others go on, nothing leaks beyond the next join |
+//! | G8 stop-safe | SIGSTOP at any instruction, for any time: the process that wakes up harms nothing |
+//! | G9 unique | at most one worker ever runs a unique event, whatever the clock and the ring do |
+//! | G10 hostile bytes | any content of a segment gives an error or a refused payload: no undefined behaviour, no panic |
+//! | G11 idle is free | a poll with nothing new is a few loads that stay in the cache: no system call, store, lock or clock |
+//! | G12 fork-safe | a handle used in a forked child gives [`Error::Forked`]; a child's exit disturbs nobody |
+//!
+//! What is NOT promised: that a slow worker sees everything (the ring is overwritten; it is told what it missed), that
+//! events survive the last process and the segment, that they reach another host, or that a process with write access to
+//! the segment cannot spoil it for all.
+//!
+//! # Fork
+//!
+//! Open the [`Bus`] in the master; join in each child. What joined before the fork stays the parent's. A master that drops
+//! privileges in its children joins them before, or gives the segment to the workers' user with [`Options::owner`].
+//!
+//! # Features
+//!
+//! `tracing`: reports go to `tracing` and not to standard error. `cli`: the `seqcast` command for operators.
 
 #![deny(missing_docs, missing_debug_implementations, unsafe_op_in_unsafe_fn)]
 #![deny(clippy::undocumented_unsafe_blocks)]
@@ -6,12 +72,14 @@
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!("seqcast needs 64-bit Linux: open file description locks, futex, memfd and MADV_WIPEONFORK");
 
+mod audit;
 mod bus;
 mod claimer;
 mod counters;
 mod error;
 mod event;
 mod handlers;
+pub mod inspect;
 mod layout;
 mod mapping;
 mod message;
@@ -31,6 +99,7 @@ mod worker;
 mod worker_options;
 mod writer;
 
+pub use audit::{Audit, BlockAudit};
 pub use bus::{Bus, stat, unlink};
 pub use error::{Error, Holder, Result};
 pub use event::{Event, Handleable, Postable, SOURCE, STARTED, STOPPING, Serializer, Topic, TypedEvent};

@@ -40,7 +40,8 @@ impl Worker {
 }
 
 fn poll_until(worker: &Worker, stop: &AtomicBool) -> Result<()> {
-    let stopped = || stop.load(Ordering::Acquire);
+    // An interval that is taken away while the thread runs ends it, too: zero means that there is to be no poller.
+    let stopped = || stop.load(Ordering::Acquire) || worker.options().interval.is_zero();
     while !stopped() {
         worker.wait_until(worker.options().interval, stopped)?;
         if stopped() {
@@ -64,7 +65,8 @@ impl Poller {
         self.end()
     }
 
-    /// Whether the thread still polls. It ends by itself if the worker leaves or the segment is corrupt.
+    /// Whether the thread still polls. It ends by itself if the worker leaves, its `interval` is made zero, or the segment
+    /// is corrupt.
     pub fn is_running(&self) -> bool {
         self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }

@@ -13,6 +13,7 @@ use crate::layout::record_word;
 use crate::message::PAYLOAD_ALIGN;
 use crate::seat::Seat;
 use crate::segment::Segment;
+use crate::worker::{Claim, Claimed};
 use crate::worker_options::{Unique, WorkerOptions};
 use crate::writer::Draft;
 
@@ -67,6 +68,26 @@ impl Poster {
         let type_tag = const { type_tag::<T>() };
         let draft = Draft { source: T::SOURCE, event: T::EVENT, type_tag, unique: None, payload: &self.buffer };
         self.seat.writer.post(&draft)
+    }
+
+    /// Claims `key` among all workers for `ttl`, as [`Worker::claim`](crate::Worker::claim) does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Worker::claim`](crate::Worker::claim).
+    pub fn claim(&mut self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<Claimed> {
+        self.check()?;
+        self.seat.claimer.claim_alone(key.as_ref(), ttl)
+    }
+
+    /// Ends a claim before its ttl does. `false` if it had ended.
+    ///
+    /// # Errors
+    ///
+    /// As [`Worker::release`](crate::Worker::release).
+    pub fn release(&mut self, claim: &Claim) -> Result<bool> {
+        self.check()?;
+        self.seat.claimer.release(claim.key, claim.token)
     }
 
     /// The number of this poster's worker record.

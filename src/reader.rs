@@ -1,6 +1,6 @@
 //! The reading half of a seat: every event in order, gaps named where they are.
 
-mod fragments;
+pub(crate) mod fragments;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -40,8 +40,8 @@ pub(crate) trait Gate {
 pub(crate) enum Step {
     /// The next event is [`Reader::current`].
     Event,
-    /// Ids were overwritten before they were read.
-    Lagged { missed: u64 },
+    /// The `missed` ids from `first` on were overwritten before they were read.
+    Lagged { first: u64, missed: u64 },
     /// An id's record cannot be what a writer of this crate stores.
     Unreadable { id: u64 },
     /// The next id is reserved and its payload not visible yet. `own`: by this very worker.
@@ -73,7 +73,7 @@ impl Message {
 /// What was found beyond a reserved id, in order.
 enum Ahead {
     Message(Message),
-    Lagged { missed: u64 },
+    Lagged { first: u64, missed: u64 },
     Unreadable { id: u64 },
     Waiting { id: u64, first_met_ns: u64 },
 }
@@ -243,7 +243,7 @@ impl Reader {
                     self.current = message;
                     Step::Event
                 }
-                Ahead::Lagged { missed } => self.count_missed(missed),
+                Ahead::Lagged { first, missed } => self.count_missed(first, missed),
                 Ahead::Unreadable { id } => self.unreadable(id),
                 Ahead::Waiting { .. } => continue,
             }));
@@ -270,11 +270,11 @@ impl Reader {
                         Copied::Lapped => {
                             self.next = id;
                             let missed = self.skip_lap();
-                            self.ahead.push_back(Ahead::Lagged { missed });
+                            self.ahead.push_back(Ahead::Lagged { first: id, missed });
                         }
                         Copied::Headless => {
                             self.read_from_after(id);
-                            self.ahead.push_back(Ahead::Lagged { missed: 1 });
+                            self.ahead.push_back(Ahead::Lagged { first: id, missed: 1 });
                         }
                         Copied::Unreadable => {
                             self.read_from_after(id);
@@ -289,7 +289,7 @@ impl Reader {
                 Look::Void => self.next = next_id(id),
                 Look::Lapped => {
                     let missed = self.skip_lap();
-                    self.ahead.push_back(Ahead::Lagged { missed });
+                    self.ahead.push_back(Ahead::Lagged { first: id, missed });
                 }
             }
         }
@@ -438,8 +438,9 @@ impl Reader {
     }
 
     fn lapped(&mut self) -> Step {
+        let first = self.next;
         let missed = self.skip_lap();
-        self.count_missed(missed)
+        self.count_missed(first, missed)
     }
 
     /// Says that not every event up to `id` was read.
@@ -449,7 +450,7 @@ impl Reader {
 
     fn missed_one(&mut self, id: u64) -> Step {
         self.read_from_after(id);
-        self.count_missed(1)
+        self.count_missed(id, 1)
     }
 
     fn unreadable(&mut self, id: u64) -> Step {
@@ -458,19 +459,19 @@ impl Reader {
         Step::Unreadable { id }
     }
 
-    fn count_missed(&self, missed: u64) -> Step {
+    fn count_missed(&self, first: u64, missed: u64) -> Step {
         self.record.add(record_word!(reading.missed), missed);
         self.record.add(record_word!(reading.lagged), 1);
-        Step::Lagged { missed }
+        Step::Lagged { first, missed }
     }
 
     /// Says to those who look how far we are: the first id that is not delivered.
     #[inline]
     fn store_cursor(&self) {
         let cursor = match self.ahead.front() {
-            Some(&Ahead::Waiting { id, .. } | &Ahead::Unreadable { id }) => id,
+            Some(&Ahead::Waiting { id, .. } | &Ahead::Unreadable { id } | &Ahead::Lagged { first: id, .. }) => id,
             Some(Ahead::Message(message)) => message.id,
-            Some(Ahead::Lagged { .. }) | None => self.next,
+            None => self.next,
         };
         self.record.set(record_word!(reading.cursor), cursor);
     }

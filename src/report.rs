@@ -60,7 +60,7 @@ pub struct Report<'a> {
     pub source: &'a str,
     /// The event's name; empty if it is not known.
     pub event: &'a str,
-    /// The event's id; `None` for local events.
+    /// The event's id, or that of the first of several; `None` for local events.
     pub id: Option<u64>,
     /// What happened.
     pub trouble: Trouble<'a>,
@@ -80,7 +80,7 @@ pub enum Trouble<'a> {
     Unreadable,
     /// Events were overwritten before this worker read them.
     Lagged {
-        /// How many ids.
+        /// How many ids, from the report's on.
         missed: u64,
     },
     /// Nobody ran a unique event, because the claims have no room for its key.

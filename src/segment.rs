@@ -15,6 +15,9 @@
 //! NOT promised: a name that leads to the same segment for ever. Anybody with the right to may remove it, and who has it
 //! open then works on, on a segment that nobody else will find.
 
+mod file;
+mod unheld;
+
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
@@ -34,6 +37,10 @@ use crate::protocol::record;
 use crate::protocol::ring::Ring;
 use crate::sync::{AtomicU32, Ordering, Words, fence};
 use crate::sys::{self, ForkGuard};
+
+pub use self::file::FileFacts;
+pub(crate) use self::file::file_names;
+pub(crate) use self::unheld::unlink_unheld;
 
 const NAME_RULE: &str = "after a leading slash, which may be left out, it must be 1 to 200 of the characters A-Z a-z 0-9 . _ - \
                          and neither . nor ..";
@@ -189,6 +196,28 @@ impl Segment {
         Ok(None)
     }
 
+    /// Takes `record`, unless somebody holds it.
+    pub(crate) fn take_record(&self, record: u16) -> Result<Option<RecordLock>> {
+        let lock = RecordLock { file: self.own_description()? };
+        let taken = lock.try_take(record).map_err(|error| self.system("fcntl(F_OFD_SETLK)", error))?;
+        Ok(taken.then_some(lock))
+    }
+
+    /// Whether the name still leads to this segment.
+    pub(crate) fn is_current(&self) -> Result<bool> {
+        Ok(Inode::of_name(&self.name)? == Some(self.inode))
+    }
+
+    /// Device and number of the segment's file.
+    pub(crate) fn inode(&self) -> (u64, u64) {
+        (self.inode.device, self.inode.number)
+    }
+
+    /// Where everything is.
+    pub(crate) fn regions(&self) -> &Regions {
+        &self.memory.regions
+    }
+
     /// Whether anybody, this process included, holds `record`.
     pub(crate) fn is_record_held(&self, record: u16) -> Result<bool> {
         // The segment's own description never has a lock, so that all of them are others'.
@@ -262,6 +291,11 @@ impl RecordLock {
 
 fn record_byte(record: u16) -> u64 {
     RECORD_BYTES + u64::from(record)
+}
+
+/// The record, there be it or not, whose lock is on the byte.
+pub(crate) fn record_of_byte(byte: u64) -> Option<u64> {
+    byte.checked_sub(RECORD_BYTES).filter(|_| byte < CREATION_BYTE)
 }
 
 /// The mapped bytes and where everything is in them.
@@ -494,6 +528,11 @@ impl<'a> Call<'a> {
             Ok(file) => return Ok(Some(Found { file, made: false })),
             Err(Errno::NOENT) if self.may_create() => {}
             Err(Errno::NOENT) => return Err(Error::NotFound { name: self.name.clone() }),
+            // Somebody has a lease on it, to unlink what nobody has open (`unheld`).
+            Err(Errno::WOULDBLOCK) => {
+                self.nap()?;
+                return Ok(None);
+            }
             Err(errno) => return Err(open_error(&self.name, errno)),
         }
         match open_file(&self.name, access | OFlags::CREATE | OFlags::EXCL) {
@@ -921,6 +960,7 @@ mod tests {
 
     use super::*;
 
+    /// Another user than the one who runs the tests.
     const NOBODY: u32 = 65_534;
 
     /// A name of this test's own; what it leads to is removed before and after, also when the test fails.
@@ -1011,8 +1051,14 @@ mod tests {
             // makes its allocator usable in a forked child.
             match unsafe { libc::fork() } {
                 0 => {
+                    // A thread that panicked while we forked may have held a lock that we need now.
+                    // SAFETY: a system call without pointers.
+                    unsafe { libc::alarm(30) };
                     // Past the harness's capture, which ends with the child.
-                    std::panic::set_hook(Box::new(|panic| drop(writeln!(io::stderr(), "in a forked child: {panic}"))));
+                    std::panic::set_hook(Box::new(|panic| {
+                        let stderr = File::options().append(true).open("/dev/stderr");
+                        let _ = stderr.and_then(|mut stderr| writeln!(stderr, "in a forked child: {panic}"));
+                    }));
                     let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
                     // SAFETY: plain exit, without the harness's exit handlers.
                     unsafe { libc::_exit(done.map_or(101, |good| i32::from(!good))) }
@@ -1491,9 +1537,12 @@ mod tests {
             let done = name.exists() && State::of(&name, &OwnedFd::from(name.file())).unwrap() == State::Finished;
             name.clear();
             let new = Segment::create(&name, &impatient()).unwrap();
+            sign(&new);
             assert!(stepped.ended_well(), "{stops} stops");
-            assert!(done || signatures(&new) == 1, "{stops} stops: the creator went on alone");
-            assert!(is_new_or_signed(&new), "{stops} stops");
+            let signed = signatures(&new);
+            assert!(signed == 2 || done && signed == 1, "{stops} stops: signed {signed} times");
+            let key = new.header().at(header_word!(hash_key)).load(Ordering::Relaxed);
+            assert!(key == new.hash_key()[0] && is_new_or_signed(&new), "{stops} stops: formatted what is not its own");
         };
         at_every_system_call(create, replace, || name.clear());
     }

@@ -97,6 +97,14 @@ pub(crate) fn boottime_ns() -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
+/// Nanoseconds since boot, less suspended time, a few milliseconds behind: to say how long ago something was, where the
+/// fine clock would cost more than what it is said of.
+#[inline]
+pub(crate) fn coarse_ns() -> u64 {
+    let now = rustix::time::clock_gettime(ClockId::MonotonicCoarse);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
 /// Nanoseconds of the wall clock since 1970, for people to read; nothing depends on it.
 pub(crate) fn wall_ns() -> u64 {
     SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos() as u64)
@@ -148,6 +156,22 @@ pub(crate) fn is_byte_locked(file: impl AsFd, at: u64) -> io::Result<bool> {
     let found = lock_request(&file, libc::F_OFD_GETLK, libc::F_WRLCK, at)?;
     Ok(found != libc::F_UNLCK)
 }
+
+/// Whether the calling process has the only open file description of `file`, which then has a write lease until it is
+/// closed. `false` also where leases are not to be had: on some file systems, and on files of other users.
+///
+/// If somebody opens the file meanwhile, the kernel asks for the lease back by a signal: here by one that is ignored by
+/// default, and not by SIGIO, which ends a process.
+pub(crate) fn try_lease(file: impl AsFd) -> bool {
+    let fd = file.as_fd().as_raw_fd();
+    // SAFETY: the descriptor is open, and both commands take a number.
+    unsafe {
+        libc::fcntl(fd, F_SETSIG, libc::SIGURG) == 0 && libc::fcntl(fd, libc::F_SETLEASE, libc::F_WRLCK) == 0
+    }
+}
+
+/// The `libc` crate does not have it for Linux.
+const F_SETSIG: libc::c_int = 10;
 
 /// `fcntl` with an open-file-description lock of one byte. Returns the type of lock that the kernel left in the request.
 fn lock_request(file: &impl AsFd, command: libc::c_int, kind: libc::c_int, at: u64) -> io::Result<libc::c_int> {

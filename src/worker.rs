@@ -13,7 +13,7 @@ use crossbeam_utils::CachePadded;
 use rkyv::util::AlignedVec;
 
 use self::polling::Reading;
-use crate::claimer::{Claimer, Domain, hash_key, hash_unique, ttl_ns};
+use crate::claimer::{Claimer, hash_unique};
 use crate::counters::RecordWords;
 use crate::error::{Error, Result};
 use crate::event::{
@@ -23,7 +23,7 @@ use crate::handlers::{Handler, Outcome, Registration, Registry, Scope, address_o
 use crate::layout::{header_word, record_word};
 use crate::message::{PAYLOAD_ALIGN, UniqueKey, check_topic};
 use crate::poster::Poster;
-use crate::protocol::claims::{Decision, Token};
+use crate::protocol::claims::Token;
 use crate::protocol::ring::Ring;
 use crate::protocol::wake;
 use crate::reader::Reader;
@@ -31,7 +31,7 @@ use crate::report::{Report, report_by_default};
 use crate::seat::{Seat, set_label};
 use crate::segment::Segment;
 use crate::sync_util::lock;
-use crate::sys::{self, ForkGuard, SharedFutex};
+use crate::sys::{ForkGuard, SharedFutex};
 use crate::worker_options::{Start, Unique, WorkerOptions};
 use crate::writer::{Draft, Writer};
 
@@ -391,17 +391,7 @@ impl Worker {
     /// [`Error::Exhausted`].
     pub fn claim(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<Claimed> {
         self.inner.check()?;
-        let ttl = ttl_ns(ttl)?;
-        let key = hash_key(self.inner.segment.hash_key(), Domain::Alone, key.as_ref())?;
-        Ok(match lock(&self.inner.claimer).claim(key, ttl, None)? {
-            Decision::Won(token) => Claimed::Won(Claim { key, token }),
-            Decision::Held { by, deadline } => Claimed::Held {
-                record: u32::from(by.record()),
-                left: Duration::from_nanos(deadline.saturating_sub(sys::boottime_ns())),
-            },
-            // Decided and Late are answers about events.
-            Decision::Full | Decision::Decided | Decision::Late => Claimed::Full,
-        })
+        lock(&self.inner.claimer).claim_alone(key.as_ref(), ttl)
     }
 
     /// Ends a claim before its ttl does. `false` if it had ended. A unique event's [claim](Event::claim) can be ended

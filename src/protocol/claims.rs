@@ -2,7 +2,7 @@
 //! two places, no entry half written.
 //!
 //! ```text
-//! bucket   [floor] then entries [key0][key1][deadline][first][last][token]
+//! bucket   [floor] then entries [key0][key1][deadline][first][last][token][since]
 //! ```
 //!
 //! Events are told apart by their *place*, which is their id plus one, so that 0 means "none". Every event of an entry's
@@ -17,7 +17,7 @@ use super::{Fault, TRIES};
 use crate::sync::{AtomicU64, Ordering, Words};
 
 /// Words of an entry.
-pub(crate) const ENTRY_WORDS: usize = 6;
+pub(crate) const ENTRY_WORDS: usize = 7;
 /// Words before a bucket's entries.
 pub(crate) const BUCKET_HEAD_WORDS: usize = 1;
 
@@ -68,6 +68,8 @@ pub(crate) struct Entry {
     pub(crate) first: u64,
     pub(crate) last: u64,
     pub(crate) token: Token,
+    /// When it was won, by the same clock. For those who look; nothing is decided by it.
+    pub(crate) since: u64,
 }
 
 /// The claims region.
@@ -89,6 +91,11 @@ pub(crate) struct Bucket {
 impl Bucket {
     pub(crate) fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    /// The highest place of which the bucket has forgotten something.
+    pub(crate) fn floor(&self) -> u64 {
+        self.floor
     }
 
     fn find(&self, key: Key) -> Option<usize> {
@@ -148,7 +155,7 @@ impl Claims {
         (self.pool.payload_words() - BUCKET_HEAD_WORDS) / ENTRY_WORDS
     }
 
-    fn bucket_of(&self, key: Key) -> usize {
+    pub(crate) fn bucket_of(&self, key: Key) -> usize {
         key.0[0] as usize & (self.buckets() - 1)
     }
 
@@ -213,7 +220,7 @@ impl Claims {
                         (Some(at), None) => (at.since.max(bucket.floor.saturating_add(1)), at.place),
                     };
                     let deadline = now.saturating_add(ttl);
-                    bucket.entries.push(Entry { key, deadline, first, last, token });
+                    bucket.entries.push(Entry { key, deadline, first, last, token, since: now });
                     Decision::Won(token)
                 }
             };
@@ -281,12 +288,13 @@ impl Claims {
             }
             *floor = words[0];
             let (raw, _) = words[BUCKET_HEAD_WORDS..].as_chunks::<ENTRY_WORDS>();
-            entries.extend(raw.iter().map(|&[key0, key1, deadline, first, last, token]| Entry {
+            entries.extend(raw.iter().map(|&[key0, key1, deadline, first, last, token, since]| Entry {
                 key: Key([key0, key1]),
                 deadline,
                 first,
                 last,
                 token: Token(token),
+                since,
             }));
             return Ok(seen);
         }
@@ -310,7 +318,7 @@ fn write_bucket(payload: &[AtomicU64], meta: &AtomicU64, bucket: &Bucket) {
     payload[0].store(bucket.floor, Ordering::Relaxed);
     for (slot, entry) in payload[BUCKET_HEAD_WORDS..].chunks_exact(ENTRY_WORDS).zip(&bucket.entries) {
         let Key([key0, key1]) = entry.key;
-        let raw = [key0, key1, entry.deadline, entry.first, entry.last, entry.token.0];
+        let raw = [key0, key1, entry.deadline, entry.first, entry.last, entry.token.0, entry.since];
         for (word, value) in slot.iter().zip(raw) {
             word.store(value, Ordering::Relaxed);
         }

@@ -8,7 +8,7 @@ use super::Gate;
 use crate::layout::Geometry;
 use crate::message::{FRAGMENT_HEAD_BYTES, FragmentHead, Head, PAYLOAD_ALIGN, chunk_len};
 
-pub(super) struct Fragments {
+pub(crate) struct Fragments {
     /// By record of the sender.
     partial: BTreeMap<u16, Partial>,
     /// The fragment just copied out.
@@ -34,7 +34,7 @@ struct Partial {
 }
 
 /// What came of a fragment.
-pub(super) enum Assembled {
+pub(crate) enum Assembled {
     /// There are more to come.
     More,
     /// It was the last of an event that is wanted.
@@ -50,7 +50,7 @@ pub(super) enum Assembled {
 }
 
 impl Fragments {
-    pub(super) fn new(geometry: &Geometry, start: u64) -> Fragments {
+    pub(crate) fn new(geometry: &Geometry, start: u64) -> Fragments {
         Fragments {
             partial: BTreeMap::new(),
             buffer: AlignedVec::new(),
@@ -62,13 +62,18 @@ impl Fragments {
     }
 
     /// Where to copy a fragment of `len` bytes to, rounded up to whole words.
-    pub(super) fn buffer(&mut self, len: usize) -> &mut [u8] {
+    pub(crate) fn buffer(&mut self, len: usize) -> &mut [u8] {
         self.buffer.resize(len.next_multiple_of(8), 0);
         &mut self.buffer
     }
 
+    /// The `len` bytes in the buffer.
+    pub(crate) fn buffered(&self, len: usize) -> Option<&[u8]> {
+        self.buffer.get(..len)
+    }
+
     /// Adds the fragment of `len` bytes in the buffer.
-    pub(super) fn add(&mut self, len: usize, gate: &mut impl Gate) -> Assembled {
+    pub(crate) fn add(&mut self, len: usize, gate: &mut impl Gate) -> Assembled {
         let Some(head) = FragmentHead::parse(&self.buffer[..len]) else { return Assembled::Malformed };
         let chunk = &self.buffer[FRAGMENT_HEAD_BYTES..len];
         let plausible = u64::from(head.record) < self.records

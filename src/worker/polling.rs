@@ -139,9 +139,10 @@ impl Inner {
                     self.deliver(&message, routes, tally);
                     reader.put_back(message);
                 }
-                Step::Lagged { missed } => {
+                Step::Lagged { first, missed } => {
                     tally.missed += missed;
-                    self.report(&Report { source: "", event: "", id: None, trouble: Trouble::Lagged { missed } });
+                    let trouble = Trouble::Lagged { missed };
+                    self.report(&Report { source: "", event: "", id: Some(first), trouble });
                 }
                 Step::Unreadable { id } => {
                     self.report(&Report { source: "", event: "", id: Some(id), trouble: Trouble::Unreadable });

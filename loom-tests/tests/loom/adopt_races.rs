@@ -15,7 +15,7 @@ fn fate_of(world: &World, content: u64) -> &'static str {
 fn a_poster_is_killed_and_a_lap_confirms() {
     race("a poster is killed and a lap confirms")
         .deaths(1)
-        .preemptions(Some(3), Some(5))
+        .preemptions(Some(2), Some(4))
         .allowed(&["happened", "did not happen"])
         .run(|run| {
             let world = World::new(run, 1, 2);
@@ -41,7 +41,7 @@ fn a_poster_is_killed_and_a_lap_confirms() {
 fn a_poster_is_killed_in_its_second_post() {
     race("a poster is killed in its second post")
         .deaths(1)
-        .preemptions(Some(2), Some(4))
+        .preemptions(Some(1), Some(2))
         .allowed(&["happened", "did not happen"])
         .run(|run| {
             let world = World::new(run, 1, 2);
@@ -67,7 +67,7 @@ fn a_poster_is_killed_in_its_second_post() {
 fn a_poster_is_killed_and_a_reserve_laps() {
     race("a poster is killed and a reserve laps")
         .deaths(1)
-        .preemptions(Some(3), Some(5))
+        .preemptions(Some(2), Some(4))
         .allowed(&["committed", "too late"])
         .run(|run| {
             let world = World::new(run, 1, 2);
@@ -95,7 +95,7 @@ fn a_poster_is_killed_and_a_reserve_laps() {
 fn a_committer_is_killed_and_a_reader_voids() {
     race("a committer is killed and a reader voids")
         .deaths(1)
-        .preemptions(Some(3), Some(5))
+        .preemptions(Some(2), Some(4))
         .allowed(&["void", "too late to void", "nothing to void"])
         .run(|run| {
             let world = World::new(run, 1, 1);

@@ -18,8 +18,6 @@ pub(crate) struct Race {
     allowed: &'static [&'static str],
     bounds: [Option<usize>; 2],
     deaths: usize,
-    modes: &'static [Mode],
-    orders: &'static [Order],
 }
 
 /// In which order the actors are spawned, which is the order in which loom first lets them run.
@@ -58,8 +56,6 @@ pub(crate) fn race(name: &'static str) -> Race {
         allowed: &[],
         bounds: [Some(2), Some(3)],
         deaths: 0,
-        modes: &[Mode::Plain, Mode::Rmw],
-        orders: &[Order::AsWritten, Order::Reversed],
     }
 }
 
@@ -83,19 +79,14 @@ impl Race {
         Race { deaths, ..self }
     }
 
-    /// Only in this mode.
-    pub(crate) fn only(self, modes: &'static [Mode]) -> Race {
-        Race { modes, ..self }
-    }
-
     /// Runs `model` in every mode and order and with every choice of deaths.
     pub(crate) fn run(self, model: impl Fn(&Run) + Send + Sync + 'static) {
         let model = Arc::new(model);
         let shared = Arc::new(Shared::default());
         let bound = self.bounds[usize::from(deep())];
         let begin = Instant::now();
-        for &mode in self.modes {
-            for &order in self.orders {
+        for mode in [Mode::Plain, Mode::Rmw] {
+            for order in [Order::AsWritten, Order::Reversed] {
                 let run = Run { mode, order, deaths: vec![], shared: Arc::clone(&shared) };
                 self.with_deaths(run, bound, &model);
             }

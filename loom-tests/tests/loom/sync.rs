@@ -46,6 +46,7 @@ macro_rules! atomic {
             }
 
             pub(crate) fn load(&self, ordering: Ordering) -> $int {
+                sequential::before_load(ordering);
                 match self.mode {
                     Mode::Plain => self.word().load(ordering),
                     Mode::Rmw => self.word().fetch_or(0, ordering),
@@ -73,7 +74,11 @@ macro_rules! atomic {
                 failure: Ordering,
             ) -> Result<$int, $int> {
                 life::about_to_write();
-                self.word().compare_exchange(current, new, success, failure)
+                let result = self.word().compare_exchange(current, new, success, failure);
+                if result.is_ok() {
+                    sequential::after_exchange(success);
+                }
+                result
             }
 
             pub(crate) fn fetch_or(&self, bits: $int, ordering: Ordering) -> $int {
@@ -135,3 +140,28 @@ impl Words {
 }
 
 pub(crate) fn prefetch(_: &AtomicU64) {}
+
+/// Sequentially consistent accesses. loom takes them for acquire and release. What the protocol needs of them is that a
+/// SeqCst load after a SeqCst exchange of the same actor cannot be ordered before it, which a SeqCst fence between the two
+/// says as well, and loom has those. Either access made weaker loses the fence, as it should.
+mod sequential {
+    use std::cell::Cell;
+
+    use super::{Ordering, fence};
+
+    loom::thread_local! {
+        static EXCHANGED: Cell<bool> = Cell::new(false);
+    }
+
+    pub(super) fn after_exchange(ordering: Ordering) {
+        if ordering == Ordering::SeqCst {
+            EXCHANGED.with(|exchanged| exchanged.set(true));
+        }
+    }
+
+    pub(super) fn before_load(ordering: Ordering) {
+        if ordering == Ordering::SeqCst && EXCHANGED.with(|exchanged| exchanged.replace(false)) {
+            fence(Ordering::SeqCst);
+        }
+    }
+}

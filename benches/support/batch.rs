@@ -1,0 +1,257 @@
+//! The scenarios, one batch of each at a time.
+
+use std::time::Duration;
+
+use super::board::{Board, MOST_SAMPLES};
+use super::channel::{Channel, End, STOP, Side, Sink, number, payload_of};
+use super::clock::{ns_per_tick, spin_for, ticks, ticks_in};
+use super::cpu::core_of;
+use super::team::{self, Role};
+
+/// What a batch found, in nanoseconds or events.
+#[derive(Clone, Debug)]
+pub enum Batch {
+    /// Times of single events.
+    Times(Vec<f64>),
+    /// Events in a while.
+    Flow(Flow),
+}
+
+/// Events in a while.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    /// Posted by each writer, and for how many nanoseconds.
+    pub posted: Vec<(u64, f64)>,
+    /// Received and missed by each reader, and for how many nanoseconds.
+    pub received: Vec<(u64, u64, f64)>,
+}
+
+/// How long a batch lasts.
+#[derive(Clone, Copy, Debug)]
+pub struct Length {
+    pub rounds: usize,
+    pub time: Duration,
+}
+
+/// Round trips of one payload between two processes on two cores, each given as half of it: one way. A reader polls all
+/// the time.
+pub fn one_way<C: Channel>(board: &Board, channel: &C, size: usize, length: Length) -> Result<Batch, String> {
+    round_trips(board, channel, size, length, 0.5, [core_of(0), core_of(1)])
+}
+
+/// Round trips, whole.
+pub fn round_trip<C: Channel>(board: &Board, channel: &C, size: usize, length: Length) -> Result<Batch, String> {
+    round_trips(board, channel, size, length, 1.0, [core_of(0), core_of(1)])
+}
+
+fn round_trips<C: Channel>(
+    board: &Board,
+    channel: &C,
+    size: usize,
+    length: Length,
+    share: f64,
+    cores: [usize; 2],
+) -> Result<Batch, String> {
+    let near = || {
+        let sink = Sink::leaked();
+        let mut end = channel.open(Side::Near, sink);
+        let mut payload = payload_of(size);
+        board.meet(2);
+        let warm_up = length.rounds / 5 + 1;
+        let deadline = ticks() + ticks_in(length.time);
+        let most = MOST_SAMPLES.min(length.rounds) + warm_up;
+        let mut before = ticks();
+        let mut round = 0;
+        while round < most {
+            round += 1;
+            number(&mut payload, round as u64);
+            end.send(&payload);
+            while sink.last() != round as u64 {
+                end.poll();
+            }
+            let now = ticks();
+            if round > warm_up {
+                board.sample(round - warm_up - 1, now - before);
+            }
+            before = now;
+            if now > deadline && round > warm_up {
+                break;
+            }
+        }
+        board.set_samples(round - warm_up);
+        number(&mut payload, STOP);
+        end.send(&payload);
+        std::hint::black_box(sink.sum());
+    };
+    let far = || {
+        let sink = Sink::leaked();
+        let mut end = channel.open(Side::Far(0), sink);
+        let mut payload = payload_of(size);
+        board.meet(2);
+        let mut answered = 0;
+        loop {
+            end.poll();
+            let last = sink.last();
+            if last == STOP {
+                break;
+            }
+            if last != answered {
+                answered = last;
+                number(&mut payload, last);
+                end.send(&payload);
+            }
+        }
+        std::hint::black_box(sink.sum());
+    };
+    team::run(board, &[Role::new(cores[0], near), Role::new(cores[1], far)])?;
+    Ok(Batch::Times(board.samples().map(|ticks| ticks as f64 * ns_per_tick() * share).collect()))
+}
+
+/// Where a sleeper and its waker run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wake {
+    /// On one core: the wake-up is a context switch.
+    OneCore,
+    /// On two: the sleeper's core is idle, and has to be woken too.
+    TwoCores,
+}
+
+/// From before a post until the answer of a process that slept until then has arrived. The waker sleeps meanwhile if it
+/// has but one core, and else polls.
+pub fn wake<C: Channel>(board: &Board, channel: &C, place: Wake, rounds: usize) -> Result<Batch, String> {
+    let cores = match place {
+        Wake::OneCore => [core_of(0); 2],
+        Wake::TwoCores => [core_of(0), core_of(1)],
+    };
+    let near = || {
+        let sink = Sink::leaked();
+        let mut end = channel.open(Side::Near, sink);
+        let mut payload = payload_of(8);
+        board.meet(2);
+        let warm_up = rounds / 10 + 1;
+        for round in 0..rounds + warm_up {
+            // Long enough for the other to have gone to sleep.
+            match place {
+                Wake::OneCore => std::thread::sleep(Duration::from_micros(60)),
+                Wake::TwoCores => spin_for(Duration::from_micros(60)),
+            }
+            let before = ticks();
+            number(&mut payload, round as u64 + 1);
+            end.send(&payload);
+            while sink.last() != round as u64 + 1 {
+                if place == Wake::OneCore {
+                    end.wait();
+                }
+                end.poll();
+            }
+            if round >= warm_up {
+                board.sample(round - warm_up, ticks() - before);
+            }
+        }
+        board.set_samples(rounds);
+        number(&mut payload, STOP);
+        end.send(&payload);
+    };
+    let far = || {
+        let sink = Sink::leaked();
+        let mut end = channel.open(Side::Far(0), sink);
+        let mut payload = payload_of(8);
+        board.meet(2);
+        let mut answered = 0;
+        while answered != STOP {
+            end.wait();
+            end.poll();
+            let last = sink.last();
+            if last != answered {
+                answered = last;
+                number(&mut payload, last);
+                end.send(&payload);
+            }
+        }
+    };
+    team::run(board, &[Role::new(cores[0], near), Role::new(cores[1], far)])?;
+    Ok(Batch::Times(board.samples().map(|ticks| ticks as f64 * ns_per_tick()).collect()))
+}
+
+/// Writers flat out for `time`, and readers that take what they can, each on a core of its own as far as there are
+/// cores: writers first.
+pub fn flow<C: Channel>(
+    board: &Board,
+    channel: &C,
+    size: usize,
+    writers: usize,
+    readers: usize,
+    time: Duration,
+) -> Result<Batch, String> {
+    let all = (writers + readers) as u64;
+    let shared_cores = writers + readers > super::cpu::allowed().len();
+    let mut roles = Vec::new();
+    for writer in 0..writers {
+        let run = move || {
+            let sink = Sink::leaked();
+            let mut end = channel.open(Side::Near, sink);
+            let mut payload = payload_of(size);
+            board.meet(all);
+            let start = ticks();
+            let deadline = start + ticks_in(time);
+            let mut posted = 0;
+            let mut now = start;
+            while now < deadline {
+                for _ in 0..32 {
+                    posted += 1;
+                    number(&mut payload, posted);
+                    end.send(&payload);
+                }
+                now = ticks();
+            }
+            board.report(writer, 0, posted);
+            board.report(writer, 1, now - start);
+            // The readers stay until all writers are done.
+            board.all_done(writers as u64);
+            number(&mut payload, STOP);
+            end.send(&payload);
+        };
+        roles.push(Role::new(core_of(writer), run));
+    }
+    for reader in 0..readers {
+        let role = writers + reader;
+        let run = move || {
+            let sink = Sink::leaked();
+            let mut end = channel.open(Side::Far(reader), sink);
+            board.meet(all);
+            let start = ticks();
+            let mut before = 0;
+            let mut now = start;
+            while sink.last() != STOP {
+                end.poll();
+                if sink.count() != before {
+                    before = sink.count();
+                    now = ticks();
+                } else if shared_cores && readers > 1 {
+                    std::thread::yield_now();
+                }
+            }
+            // Without the one that said stop.
+            board.report(role, 0, sink.count() - sink.stops());
+            board.report(role, 1, end.missed());
+            board.report(role, 2, now - start);
+            std::hint::black_box(sink.sum());
+        };
+        // Readers take the cores that writers leave, all in turn.
+        let cores = super::cpu::allowed();
+        let core = match cores.len() {
+            0..=1 => core_of(0),
+            _ if cores.len() <= writers => core_of(role),
+            cores => core_of(writers + reader % (cores - writers)),
+        };
+        roles.push(Role::new(core, run));
+    }
+    team::run(board, &roles)?;
+    let ns = |ticks: u64| ticks as f64 * ns_per_tick();
+    Ok(Batch::Flow(Flow {
+        posted: (0..writers).map(|role| (board.figure(role, 0), ns(board.figure(role, 1)))).collect(),
+        received: (writers..writers + readers)
+            .map(|role| (board.figure(role, 0), board.figure(role, 1), ns(board.figure(role, 2))))
+            .collect(),
+    }))
+}

@@ -1,0 +1,94 @@
+//! seqcast as a channel: workers of one bus, through the calls that users make.
+
+use std::time::Duration;
+
+use seqcast::{Bus, Event, Options, Polled, Scope, Worker, WorkerOptions};
+
+use super::channel::{Channel, End, Side, Sink};
+
+/// The source of what the near side sends, and of what the far side does.
+const SOURCES: [&str; 2] = ["ping", "pong"];
+const EVENT: &str = "e";
+/// What precedes a payload in a block with these names.
+const PREFIX: u64 = 32;
+/// Bytes of the rings that are measured, about.
+const RING_BYTES: u64 = 4 << 20;
+
+/// A bus without a name, made before the processes are forked; each joins it.
+pub struct OnBus {
+    bus: Bus,
+}
+
+impl OnBus {
+    /// With the default options: payloads above 224 bytes travel as fragments.
+    pub fn by_default() -> OnBus {
+        OnBus::with(&Options::new())
+    }
+
+    /// With blocks that fit `size`, as somebody who sends such events would have them.
+    pub fn for_size(size: usize) -> OnBus {
+        OnBus::with(&OnBus::options_for_size(size))
+    }
+
+    pub fn options_for_size(size: usize) -> Options {
+        let block = size as u64 + PREFIX;
+        let options = Options::new();
+        if block <= 288 {
+            return options;
+        }
+        options.block_size(block).capacity((RING_BYTES / block).next_power_of_two().max(64))
+    }
+
+    pub fn with(options: &Options) -> OnBus {
+        OnBus { bus: Bus::anonymous(options).expect("a segment") }
+    }
+
+    pub fn bus(&self) -> &Bus {
+        &self.bus
+    }
+}
+
+pub struct OnBusEnd {
+    worker: Worker,
+    source: &'static str,
+    missed: u64,
+}
+
+impl Channel for OnBus {
+    type End = OnBusEnd;
+
+    fn open(&self, side: Side, sink: &'static Sink) -> OnBusEnd {
+        let worker = self.bus.join_with(quiet()).expect("a seat");
+        let near = side == Side::Near;
+        let (own, others) = (SOURCES[usize::from(!near)], SOURCES[usize::from(near)]);
+        worker.on(Scope::source(others), |event: &Event<'_>| sink.take(event.bytes())).expect("a handler");
+        OnBusEnd { worker, source: own, missed: 0 }
+    }
+}
+
+/// Options of workers that are measured: nothing on standard error when they are lapped.
+pub fn quiet() -> WorkerOptions {
+    WorkerOptions::new().announce(false).on_report(|_| {})
+}
+
+impl End for OnBusEnd {
+    #[inline]
+    fn send(&mut self, payload: &[u8]) {
+        self.worker.post(self.source, EVENT, payload).expect("posted");
+    }
+
+    #[inline]
+    fn poll(&mut self) {
+        if let Polled::Done { missed, .. } = self.worker.poll().expect("polled") {
+            self.missed += missed;
+        }
+    }
+
+    fn wait(&mut self) {
+        self.worker.wait(Duration::from_secs(1)).expect("waited");
+    }
+
+    fn missed(&self) -> u64 {
+        self.missed
+    }
+}

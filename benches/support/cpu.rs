@@ -1,0 +1,63 @@
+//! Cores and machine.
+
+use std::{fs, io, mem, ptr};
+
+/// The cores that this process may run on.
+pub fn allowed() -> Vec<usize> {
+    // SAFETY: `cpu_set_t` is plain bits, for which zero is a value, and is as long as we say.
+    let set = unsafe {
+        let mut set: libc::cpu_set_t = mem::zeroed();
+        libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set);
+        set
+    };
+    // SAFETY: the index stays below the number of bits.
+    (0..libc::CPU_SETSIZE as usize).filter(|&core| unsafe { libc::CPU_ISSET(core, &set) }).collect()
+}
+
+/// Keeps the calling process on `core`.
+pub fn pin(core: usize) -> io::Result<()> {
+    // SAFETY: as in `allowed`.
+    let done = unsafe {
+        let mut set: libc::cpu_set_t = mem::zeroed();
+        libc::CPU_SET(core, &mut set);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), ptr::from_ref(&set))
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Asks for a niceness; without the right to it nothing changes.
+pub fn nice(niceness: i32) {
+    // SAFETY: a system call on numbers.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, niceness) };
+}
+
+/// Core number `role` of those there are, round and round: on two cores the roles alternate.
+pub fn core_of(role: usize) -> usize {
+    let cores = allowed();
+    cores[role % cores.len()]
+}
+
+/// The machine in a line: processor, cores, kernel.
+pub fn machine() -> String {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let of = |key: &str| {
+        let line = info.lines().find(|line| line.split(':').next().is_some_and(|name| name.trim() == key));
+        line.and_then(|line| line.split(':').nth(1)).map_or("?", str::trim).to_owned()
+    };
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let virtual_machine = if info.contains("hypervisor") { ", virtual machine" } else { "" };
+    format!(
+        "{} (family {} model {}), {} cores{virtual_machine}, Linux {}",
+        of("model name"),
+        of("cpu family"),
+        of("model"),
+        allowed().len(),
+        kernel.trim()
+    )
+}
+
+/// The load of the last minute, to say how quiet the machine was.
+pub fn load() -> f64 {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split_ascii_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(f64::NAN)
+}

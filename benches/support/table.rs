@@ -1,0 +1,153 @@
+//! Arguments in, tables out.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+
+use serde_json::{Value, json};
+
+use super::cpu;
+use super::series::Lab;
+
+/// What a harness was asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Arguments {
+    quick: bool,
+    only: Vec<String>,
+    batches: Option<usize>,
+    json: Option<String>,
+}
+
+impl Arguments {
+    /// From the command line; ends the program on what it does not know.
+    pub fn parse() -> Arguments {
+        let mut arguments = Arguments::default();
+        let mut words = std::env::args().skip(1);
+        while let Some(word) = words.next() {
+            let mut value = || words.next().unwrap_or_else(|| fail(&format!("{word} needs a value")));
+            match word.as_str() {
+                "--quick" => arguments.quick = true,
+                "--only" => arguments.only.push(value()),
+                "--batches" => arguments.batches = value().parse().ok(),
+                "--json" => arguments.json = Some(value()),
+                "--nice" => cpu::nice(value().parse().unwrap_or_else(|_| fail("--nice needs a number"))),
+                // What cargo bench adds.
+                "--bench" => {}
+                _ => fail(&format!("{word}: unknown; --quick, --only, --batches, --json and --nice are known")),
+            }
+        }
+        // Before any fork.
+        super::clock::ns_per_tick();
+        arguments
+    }
+
+    /// Whether scenario `name` is to run.
+    pub fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| name.contains(only.as_str()))
+    }
+
+    /// How many batches of each: as asked, or these.
+    pub fn batches(&self, full: usize, quick: usize) -> usize {
+        self.batches.unwrap_or(if self.quick { quick } else { full })
+    }
+
+    pub fn is_quick(&self) -> bool {
+        self.quick
+    }
+}
+
+fn fail(why: &str) -> ! {
+    eprintln!("{why}");
+    std::process::exit(2)
+}
+
+/// Prints the figures, and adds them to the file that was asked for.
+pub fn finish(title: &str, lab: &Lab, arguments: &Arguments) {
+    let figures = lab.figures();
+    println!("## {title}\n\n{}; load {:.2}\n", cpu::machine(), cpu::load());
+    print!("{}", markdown(&figures));
+    if let Some(path) = &arguments.json {
+        let mut file = OpenOptions::new().create(true).append(true).open(path).expect("the file for the figures");
+        let about = json!({ "run": title, "machine": cpu::machine(), "load": cpu::load(), "quick": arguments.quick });
+        for line in std::iter::once(&about).chain(&figures) {
+            writeln!(file, "{line}").expect("written");
+        }
+    }
+}
+
+/// The figures as tables, one for each scenario.
+pub fn markdown(figures: &[Value]) -> String {
+    let mut out = String::new();
+    let mut scenarios: Vec<&str> = figures.iter().map(|figure| text(figure, "scenario")).collect();
+    scenarios.dedup();
+    let mut seen: Vec<&str> = Vec::new();
+    for scenario in scenarios {
+        if seen.contains(&scenario) {
+            continue;
+        }
+        seen.push(scenario);
+        let rows: Vec<&Value> = figures.iter().filter(|figure| text(figure, "scenario") == scenario).collect();
+        let flow = rows.iter().any(|row| row.get("ns_per_post").is_some());
+        out += &format!("### {scenario}\n\n");
+        out += if flow {
+            "| | bytes | writers, readers | cores | ns a post | posted M/s | received M/s | missed | raw ns |\n\
+             |---|---:|---|---|---:|---:|---:|---:|---:|\n"
+        } else {
+            "| | bytes | cores | min | p50 | p99 | p99.9 | max ns | raw ns | to raw |\n\
+             |---|---:|---|---:|---:|---:|---:|---:|---:|---:|\n"
+        };
+        for row in rows {
+            out += &line(row, flow);
+        }
+        out.push('\n');
+    }
+    out
+}
+
+fn line(row: &Value, flow: bool) -> String {
+    let (subject, size) = (text(row, "subject"), row["size"].as_u64().unwrap_or(0));
+    if let Some(why) = row.get("failed").and_then(Value::as_str) {
+        return format!("| {subject} | {size} | did not run: {} |\n", why.replace(['|', '\n'], " "));
+    }
+    let placement = text(row, "placement");
+    let number = |key: &str| row.get(key).and_then(Value::as_f64);
+    let ns = |key: &str| number(key).map_or(String::new(), ns_text);
+    if row.get("raw_line_ns").is_none() {
+        return format!("| {subject} | {size} | {placement}: {} batches |\n", row["batches"]);
+    }
+    if flow {
+        let mega = |key: &str| number(key).map_or(String::new(), |rate| format!("{:.2}", rate / 1e6));
+        let missed = number("missed_share").unwrap_or(0.0) * 100.0;
+        return format!(
+            "| {subject} | {size} | {}, {} | {placement} | {} | {} | {} | {missed:.1} % | {} |\n",
+            row["writers"],
+            row["readers"],
+            ns("ns_per_post"),
+            mega("posted_per_s"),
+            mega("received_per_s"),
+            ns("raw_limit_ns"),
+        );
+    }
+    format!(
+        "| {subject} | {size} | {placement} | {} | {} | {} | {} | {} | {} | {:.2} |\n",
+        ns("min_ns"),
+        ns("p50_ns"),
+        ns("p99_ns"),
+        ns("p99_9_ns"),
+        ns("max_ns"),
+        ns("raw_limit_ns"),
+        number("to_limit").unwrap_or(f64::NAN),
+    )
+}
+
+/// Nanoseconds with as many digits as mean something.
+pub fn ns_text(ns: f64) -> String {
+    match ns {
+        _ if ns < 100.0 => format!("{ns:.1}"),
+        _ if ns < 100_000.0 => format!("{ns:.0}"),
+        _ => format!("{:.0} k", ns / 1000.0),
+    }
+}
+
+pub fn text<'a>(figure: &'a Value, key: &str) -> &'a str {
+    figure.get(key).and_then(Value::as_str).unwrap_or("")
+}

@@ -1,0 +1,101 @@
+//! A request and its reply, both typed, the reply posted by the request's handler: what users write.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rkyv::{Archive, Serialize};
+use seqcast::{Bus, Event, Options, TypedEvent};
+
+use crate::support::batch::{Batch, Length};
+use crate::support::board::Board;
+use crate::support::bus::quiet;
+use crate::support::clock::{ns_per_tick, ticks, ticks_in};
+use crate::support::cpu::core_of;
+use crate::support::team::{self, Role};
+
+const LAST: u64 = u64::MAX;
+
+#[derive(Archive, Serialize)]
+struct Request {
+    number: u64,
+    ip: [u8; 16],
+    port: u16,
+    weights: [u32; 9],
+}
+
+#[derive(Archive, Serialize)]
+struct Reply {
+    number: u64,
+    sum: u64,
+}
+
+impl TypedEvent for Request {
+    const SOURCE: &'static str = "balancer";
+    const EVENT: &'static str = "ask";
+}
+
+impl TypedEvent for Reply {
+    const SOURCE: &'static str = "balancer";
+    const EVENT: &'static str = "answer";
+}
+
+/// Times from before the request was made to after the reply was handled, of two processes on two cores that poll.
+pub fn round_trips(board: &Board, length: Length) -> Result<Batch, String> {
+    let bus = Bus::anonymous(&Options::new()).map_err(|error| error.to_string())?;
+    let near = || {
+        let worker = bus.join_with(quiet()).expect("a seat");
+        let answered = Arc::new(AtomicU64::new(0));
+        let seen = Arc::clone(&answered);
+        let on_reply = move |reply: &ArchivedReply, _: &Event<'_>| {
+            std::hint::black_box(reply.sum.to_native());
+            seen.store(reply.number.to_native(), Ordering::Relaxed);
+        };
+        worker.on_typed::<Reply, _, _>(on_reply).expect("a handler");
+        board.meet(2);
+        let ask = |number: u64| {
+            let request = Request { number, ip: [7; 16], port: 443, weights: [number as u32; 9] };
+            worker.post_typed(&request).expect("posted");
+        };
+        let deadline = ticks() + ticks_in(length.time);
+        let warm_up = length.rounds / 5;
+        let mut before = ticks();
+        let mut taken = 0;
+        for round in 0..warm_up + length.rounds {
+            let number = round as u64 + 1;
+            ask(number);
+            while answered.load(Ordering::Relaxed) != number {
+                let _ = worker.poll().expect("polled");
+            }
+            let now = ticks();
+            if round >= warm_up {
+                board.sample(taken, now - before);
+                taken += 1;
+            }
+            before = now;
+            if now > deadline && taken > 0 {
+                break;
+            }
+        }
+        board.set_samples(taken);
+        ask(LAST);
+    };
+    let far = || {
+        let worker = bus.join_with(quiet()).expect("a seat");
+        let answered = Arc::new(AtomicU64::new(0));
+        let (seen, own) = (Arc::clone(&answered), worker.clone());
+        let on_request = move |request: &ArchivedRequest, _: &Event<'_>| -> seqcast::Result<()> {
+            let number = request.number.to_native();
+            let sum = request.weights.iter().map(|weight| u64::from(weight.to_native())).sum();
+            own.post_typed(&Reply { number, sum })?;
+            seen.store(number, Ordering::Relaxed);
+            Ok(())
+        };
+        worker.on_typed::<Request, _, _>(on_request).expect("a handler");
+        board.meet(2);
+        while answered.load(Ordering::Relaxed) != LAST {
+            let _ = worker.poll().expect("polled");
+        }
+    };
+    team::run(board, &[Role::new(core_of(0), near), Role::new(core_of(1), far)])?;
+    Ok(Batch::Times(board.samples().map(|ticks| ticks as f64 * ns_per_tick()).collect()))
+}

@@ -1,0 +1,125 @@
+//! What workers and the driver report to the master, through a pipe each: rkyv values with their length in front.
+
+use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
+
+use rkyv::rancor;
+use rkyv::util::AlignedVec;
+use rkyv::{Archive, Deserialize, Serialize};
+
+use crate::fold::Fold;
+
+/// What there is to report.
+#[derive(Archive, Serialize, Deserialize, Debug)]
+pub enum Report {
+    /// A worker is on the bus and reads from this id on.
+    Joined { first: u64 },
+    /// All that a worker has handled so far.
+    Checkpoint(Checkpoint),
+    /// A worker runs a unique event.
+    Ran { id: u64, key: String },
+    /// Nanoseconds from post to handler since the last such report: buckets of a histogram and their counts.
+    Latency(Vec<(u16, u32)>),
+    /// The driver was told that its request was posted as this event; with its key if it was a unique one.
+    Answered { id: u64, unique: Option<String> },
+    /// The driver got no answer to a request to post this unique key: its worker was killed. It may have been posted.
+    Unanswered { unique: String },
+    /// The driver is done.
+    Driven(Driven),
+}
+
+/// All that a worker has handled, unique events left out: those come to one worker only.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Id of the first event.
+    pub first: u64,
+    /// Id of the last.
+    pub last: u64,
+    /// Those two and all between.
+    pub fold: Fold,
+}
+
+/// What the driver has seen.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, Default)]
+pub struct Driven {
+    /// Requests answered.
+    pub requests: u64,
+    /// Requests without an answer, because their worker was killed.
+    pub unanswered: u64,
+    /// Answers that had to show what another worker had been told.
+    pub checks: u64,
+    /// Those that did not.
+    pub stale: u64,
+    /// Lines read from the live feed.
+    pub feed_lines: u64,
+}
+
+/// A report up to this length enters the pipe whole or not at all, also if its sender is killed (`PIPE_BUF`).
+const MOST_BYTES: usize = 4096;
+
+/// The writing end, in a child.
+#[derive(Debug)]
+pub struct Sender {
+    pipe: PipeWriter,
+}
+
+/// The reading end, in the master. It never blocks.
+#[derive(Debug)]
+pub struct Receiver {
+    pipe: PipeReader,
+    unread: Vec<u8>,
+    ended: bool,
+}
+
+/// A new pipe.
+pub fn channel() -> io::Result<(Sender, Receiver)> {
+    let (reader, writer) = io::pipe()?;
+    rustix::io::ioctl_fionbio(&reader, true)?;
+    Ok((Sender { pipe: writer }, Receiver { pipe: reader, unread: Vec::new(), ended: false }))
+}
+
+impl Sender {
+    /// Sends a report. Blocks if the master has much unread.
+    pub fn send(&mut self, report: &Report) -> crate::Result<()> {
+        let value = rkyv::to_bytes::<rancor::Error>(report)?;
+        let mut frame = Vec::with_capacity(4 + value.len());
+        frame.extend_from_slice(&(value.len() as u32).to_le_bytes());
+        frame.extend_from_slice(&value);
+        assert!(frame.len() <= MOST_BYTES, "a report of {} bytes would not enter the pipe in one piece", frame.len());
+        Ok(self.pipe.write_all(&frame)?)
+    }
+}
+
+impl Receiver {
+    /// All reports that are there.
+    pub fn drain(&mut self) -> crate::Result<Vec<Report>> {
+        let mut chunk = [0; 16 << 10];
+        while !self.ended {
+            match self.pipe.read(&mut chunk) {
+                Ok(0) => self.ended = true,
+                Ok(len) => self.unread.extend_from_slice(&chunk[..len]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let mut reports = Vec::new();
+        let mut rest = &self.unread[..];
+        while let Some((len, after)) = rest.split_first_chunk::<4>()
+            && let Some((value, after)) = after.split_at_checked(u32::from_le_bytes(*len) as usize)
+        {
+            // Archived values are read where they are aligned.
+            let mut aligned: AlignedVec = AlignedVec::with_capacity(value.len());
+            aligned.extend_from_slice(value);
+            reports.push(rkyv::from_bytes::<Report, rancor::Error>(&aligned)?);
+            rest = after;
+        }
+        let read = self.unread.len() - rest.len();
+        self.unread.drain(..read);
+        Ok(reports)
+    }
+
+    /// Whether the sender is gone and everything was read.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+}

@@ -1,0 +1,134 @@
+//! The life of a worker process.
+
+use std::io::ErrorKind;
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use seqcast::{Bus, WorkerOptions};
+use tokio::io::unix::AsyncFd;
+
+use crate::Result;
+use crate::args::Fault;
+use crate::ledger::Ledger;
+use crate::report::Sender;
+use crate::routes;
+use crate::site::Site;
+
+/// How often one of the workers renders the front page for all.
+pub const FRONT_PAGE_EVERY: Duration = Duration::from_secs(1);
+/// How often a worker tells the master what it has handled, if it is not much.
+const REPORT_EVERY: Duration = Duration::from_millis(50);
+/// How long a worker that stops lets its connections finish what they do.
+const GRACE: Duration = Duration::from_millis(500);
+/// How long a worker leaves a new connection to the others, for each connection that it has.
+const COURTESY: Duration = Duration::from_micros(500);
+
+/// What a worker is told at birth.
+pub struct Birth {
+    pub slot: usize,
+    pub listener: TcpListener,
+    pub reports: Sender,
+    pub unique_ttl: Duration,
+    pub fault: Option<Fault>,
+}
+
+/// Runs a worker, in the process that was forked for it, until the master posts the stop event.
+pub fn run(bus: &Bus, birth: Birth) -> Result<()> {
+    // The master made the bus; each child joins it after the fork. The worker is for all of this process, to be used
+    // from anywhere in it.
+    let options = WorkerOptions::new().label(format!("worker {}", birth.slot)).timeout(birth.unique_ttl);
+    let worker = seqcast::process::configure_on(bus, options)?;
+    let ledger = Arc::new(Ledger::new(birth.reports, birth.fault));
+    ledger.joined(worker.cursor())?;
+
+    // Nothing is delivered before the first poll, so that no handler comes too late.
+    let site = Site::new(birth.slot, worker, ledger);
+    site.subscribe()?;
+
+    // A thread that sleeps until somebody posts, and then calls the handlers. The alternative is to call `poll` from
+    // the event loop; requests do that too, see `routes::catch_up`.
+    let poller = worker.start_poller()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(serve(&site, birth.listener))?;
+    poller.stop()?;
+
+    site.ledger.send()?;
+    Ok(seqcast::process::leave()?)
+}
+
+async fn serve(site: &Arc<Site>, listener: TcpListener) -> Result<()> {
+    let connections = GracefulShutdown::new();
+    let listener = AsyncFd::new(listener)?;
+    let accepting = tokio::spawn(accept(Arc::clone(site), listener, connections.watcher()));
+    let reporting = tokio::spawn(report(Arc::clone(site)));
+    let rendering = tokio::spawn(render_front_page(Arc::clone(site)));
+
+    site.stopped().await;
+    for task in [accepting, reporting, rendering] {
+        task.abort();
+    }
+    // The live feed never ends by itself.
+    let _ = tokio::time::timeout(GRACE, connections.shutdown()).await;
+    Ok(())
+}
+
+/// Accepts connections on the socket that all workers share. The kernel wakes all of them; those that have connections
+/// already hold back for a moment, so that the least busy worker gets the new one.
+async fn accept(site: Arc<Site>, listener: AsyncFd<TcpListener>, connections: Watcher) {
+    let open = Arc::new(());
+    loop {
+        let Ok(mut ready) = listener.readable().await else { return };
+        let busy = Arc::strong_count(&open) as u32 - 1;
+        if busy > 0 {
+            tokio::time::sleep(COURTESY * busy.min(20)).await;
+        }
+        match ready.try_io(|listener| listener.get_ref().accept()) {
+            Ok(Ok((stream, _))) => {
+                let (site, connections, open) = (Arc::clone(&site), connections.clone(), Arc::clone(&open));
+                tokio::spawn(async move {
+                    let result = converse(site, stream, connections).await;
+                    drop(open);
+                    // A client that goes away in the middle is its own business.
+                    result.unwrap_or_default();
+                });
+            }
+            // Another worker was faster.
+            Err(_would_block) => {}
+            Ok(Err(error)) if error.kind() == ErrorKind::ConnectionAborted => {}
+            Ok(Err(error)) => {
+                eprintln!("worker {}: accept: {error}", site.slot);
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
+}
+
+async fn converse(site: Arc<Site>, stream: TcpStream, connections: Watcher) -> Result<()> {
+    stream.set_nonblocking(true)?;
+    stream.set_nodelay(true)?;
+    let stream = TokioIo::new(tokio::net::TcpStream::from_std(stream)?);
+    let service = service_fn(move |request| routes::answer(Arc::clone(&site), request));
+    Ok(connections.watch(http1::Builder::new().serve_connection(stream, service)).await?)
+}
+
+async fn report(site: Arc<Site>) {
+    loop {
+        tokio::time::sleep(REPORT_EVERY).await;
+        // The master is gone if this fails, and the kernel is about to end this process.
+        let _ = site.ledger.send();
+    }
+}
+
+async fn render_front_page(site: Arc<Site>) {
+    loop {
+        if let Err(error) = site.render_front_page() {
+            eprintln!("worker {}: front page: {error}", site.slot);
+        }
+        tokio::time::sleep(FRONT_PAGE_EVERY / 4).await;
+    }
+}

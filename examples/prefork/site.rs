@@ -1,0 +1,171 @@
+//! One worker's memory, and the handlers that keep it in step with the others'.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use seqcast::{Claimed, Event, HandlerError, Scope, Worker};
+use tokio::sync::watch;
+
+use crate::events::{Invalidate, Render, Rendered, cache, health, now_ns, server};
+use crate::ledger::Ledger;
+use crate::server::FRONT_PAGE_EVERY;
+
+/// The upstreams that all workers know; all are up at first.
+pub const UPSTREAMS: [&str; 3] = ["app-1", "app-2", "app-3"];
+
+/// Pages that a worker keeps at most.
+const MOST_PAGES: usize = 10_000;
+
+/// What one worker knows. Handlers change it, on the thread that polls; requests read it.
+#[derive(Debug)]
+pub struct Site {
+    pub slot: usize,
+    pub worker: &'static Worker,
+    pub ledger: Arc<Ledger>,
+    pages: Mutex<HashMap<String, Arc<str>>>,
+    upstreams: Mutex<BTreeMap<String, bool>>,
+    /// True once the master has said so.
+    stop: watch::Sender<bool>,
+}
+
+/// A page that a request asked for.
+pub enum Page {
+    Cached(Arc<str>),
+    Fresh(Arc<str>),
+    /// All upstreams are down.
+    Unavailable,
+}
+
+impl Site {
+    pub fn new(slot: usize, worker: &'static Worker, ledger: Arc<Ledger>) -> Arc<Site> {
+        let upstreams = UPSTREAMS.map(|name| (name.to_owned(), true)).into();
+        let (stop, _) = watch::channel(false);
+        Arc::new(Site { slot, worker, ledger, pages: Mutex::default(), upstreams: Mutex::new(upstreams), stop })
+    }
+
+    /// Registers the handlers. For one event those of everything are called first, then those of its source, then those
+    /// of its name.
+    pub fn subscribe(self: &Arc<Self>) -> seqcast::Result<()> {
+        let worker = self.worker;
+        worker.register(Scope::All, &self.ledger)?;
+
+        // Typed events: the handler gets the archived value, checked, and still where it was read to.
+        let site = Arc::clone(self);
+        worker.on_typed::<Invalidate, _, _>(move |stale, event| {
+            site.ledger.delivered(stale.posted_ns.into(), event);
+            lock(&site.pages).remove(stale.key.as_str());
+        })?;
+        let site = Arc::clone(self);
+        worker.on_typed::<Rendered, _, _>(move |rendered, event| {
+            site.ledger.delivered(rendered.posted_ns.into(), event);
+            keep(&mut lock(&site.pages), &rendered.key, rendered.page.as_str().into());
+        })?;
+
+        // A unique event: this runs in the one worker that reaches it first. What a handler posts goes to all, this
+        // worker included.
+        let site = Arc::clone(self);
+        worker.on_typed::<Render, _, _>(move |wanted, _| site.publish(&wanted.key))?;
+
+        // Bytes: one event of a source by its name, and a source with all its events.
+        let site = Arc::clone(self);
+        worker.on(cache::PURGE, move |_: &Event<'_>| lock(&site.pages).clear())?;
+        let site = Arc::clone(self);
+        worker.on(Scope::source(health::SOURCE), move |event: &Event<'_>| site.upstream_changed(event))?;
+
+        let site = Arc::clone(self);
+        worker.on(server::STOP, move |_: &Event<'_>| site.stop.send_modify(|stop| *stop = true))?;
+        Ok(())
+    }
+
+    // ---- what handlers do ----
+
+    fn upstream_changed(&self, event: &Event<'_>) -> Result<(), HandlerError> {
+        let name = str::from_utf8(event.bytes())?;
+        match lock(&self.upstreams).get_mut(name) {
+            Some(up) => *up = event.event() == health::UP.event,
+            // An error of a handler is reported with its source, event and id; the other handlers run all the same.
+            None => return Err(HandlerError::msg("no such upstream")),
+        }
+        Ok(())
+    }
+
+    /// Renders a page for all workers.
+    fn publish(&self, key: &str) -> Result<(), HandlerError> {
+        let Some(page) = self.render(key) else { return Err(HandlerError::msg("all upstreams are down")) };
+        self.worker.post_typed(&Rendered { key: key.to_owned(), page, posted_ns: now_ns() })?;
+        Ok(())
+    }
+
+    // ---- what requests do ----
+
+    /// The page `key`, from this worker's cache or rendered for it.
+    pub fn page(&self, key: &str) -> Page {
+        // The lock is held while the page is rendered: an event that makes it stale in between is handled after it is
+        // kept, and drops it. (Where rendering is slow, keep a count of invalidations instead, and keep the page only if
+        // the count has not moved.)
+        let mut pages = lock(&self.pages);
+        if let Some(page) = pages.get(key) {
+            return Page::Cached(Arc::clone(page));
+        }
+        let Some(page) = self.render(key) else { return Page::Unavailable };
+        let page: Arc<str> = page.into();
+        keep(&mut pages, key, Arc::clone(&page));
+        Page::Fresh(page)
+    }
+
+    fn render(&self, key: &str) -> Option<String> {
+        let upstreams = lock(&self.upstreams);
+        let up = upstreams.iter().find(|(_, up)| **up);
+        up.map(|(upstream, _)| format!("{key}, rendered by worker {} from {upstream} at {}\n", self.slot, now_ns()))
+    }
+
+    /// Whether there is such an upstream.
+    pub fn has_upstream(&self, name: &str) -> bool {
+        lock(&self.upstreams).contains_key(name)
+    }
+
+    /// The table of upstreams, as text.
+    pub fn upstreams(&self) -> String {
+        let mut text = String::new();
+        for (name, up) in &*lock(&self.upstreams) {
+            let _ = writeln!(text, "{name} {}", if *up { "up" } else { "down" });
+        }
+        text
+    }
+
+    /// What this worker has to say of itself.
+    pub fn status(&self) -> String {
+        let (handled, next) = (self.ledger.handled(), self.worker.cursor());
+        let (pid, pages) = (std::process::id(), lock(&self.pages).len());
+        format!("worker {}, pid {pid}: {handled} events handled, next id {next}, {pages} pages cached\n", self.slot)
+    }
+
+    // ---- what time does ----
+
+    /// Renders the front page, if this worker is the first to come to it in this period. All workers call this.
+    pub fn render_front_page(&self) -> crate::Result<()> {
+        // The claim is not given back: it ends when the next rendering is due.
+        if let Claimed::Won(_) = self.worker.claim("front page", FRONT_PAGE_EVERY)? {
+            self.publish("front").map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Comes back when the master has said that it is time to stop.
+    pub async fn stopped(&self) {
+        // The sender cannot be gone: it is in `self`.
+        let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
+    }
+}
+
+fn keep(pages: &mut HashMap<String, Arc<str>>, key: &str, page: Arc<str>) {
+    if pages.len() >= MOST_PAGES {
+        pages.clear();
+    }
+    pages.insert(key.to_owned(), page);
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

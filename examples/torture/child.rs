@@ -1,0 +1,590 @@
+//! What one process does until it is killed or told to stop.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use seqcast::{Bus, Claimed, Error, Event, Options, Polled, Poster, Report, Reservation, Scope, Start, Trouble, Unique};
+use seqcast::{Worker, WorkerOptions};
+
+use crate::content::{Kind, LAST_SEQ, SHARED_TTL_NS, SOURCE, Tag, Typed, label, read_announcement};
+use crate::log::{Entry, Odd, Op, Phase, Shared, Slot, boottime_ns};
+use crate::rng::Rng;
+use crate::round::{CLAIM_KEYS, LONG_TTL, Round, WAIT_INTERVAL, WAIT_MAX, claim_ttl_ns};
+
+/// Exit codes that the parent knows.
+pub const DONE: i32 = 0;
+pub const FAILED: i32 = 1;
+
+/// A child's life. Returns its exit code.
+pub fn run(round: &Round, bus: &Bus, shared: &'static Shared, slot: usize, life: u64) -> i32 {
+    let probe: &'static Probe = Box::leak(Box::new(Probe::new(shared.slot(slot), slot, round.clone())));
+    let mut child = Child { round, bus, shared, probe, rng: Rng::of(&[round.seed, slot as u64, life]) };
+    loop {
+        match child.session() {
+            Ok(Next::Rejoin) => {}
+            Ok(Next::Exit) => return DONE,
+            Err(error) => {
+                let (op, _) = probe.slot.current_op();
+                if matches!(error, Error::NoRecord { .. }) {
+                    probe.push(Entry::Reported { id: 0, what: Odd::NoRecord });
+                } else {
+                    probe.push(Entry::Fault { op });
+                }
+                eprintln!("torture: slot {slot}, {op:?}: {error}");
+                return FAILED;
+            }
+        }
+    }
+}
+
+/// What handlers and reporters need, too.
+struct Probe {
+    slot: &'static Slot,
+    number: usize,
+    round: Round,
+    /// Incarnations of this very process begin here.
+    first_incarnation: u64,
+    /// When the last step ended.
+    stepped: AtomicU64,
+    /// When a claim for what is delivered now can have been won at the earliest.
+    claims_since: AtomicU64,
+    /// `/proc/self/schedstat`'s time without a processor, and when it was read.
+    unserved: AtomicU64,
+    unserved_at: AtomicU64,
+}
+
+impl Probe {
+    fn new(slot: &'static Slot, number: usize, round: Round) -> Probe {
+        let first_incarnation = slot.last_incarnation() + 1;
+        let now = boottime_ns();
+        Probe {
+            slot,
+            number,
+            round,
+            first_incarnation,
+            stepped: AtomicU64::new(now),
+            claims_since: AtomicU64::new(now),
+            unserved: AtomicU64::new(unserved_ns()),
+            unserved_at: AtomicU64::new(now),
+        }
+    }
+
+    /// Adds an entry. The time that this takes is nobody's delay.
+    fn push(&self, entry: Entry) {
+        if self.slot.push(entry) {
+            self.stepped.store(boottime_ns(), Ordering::Relaxed);
+        }
+    }
+
+    fn begin(&self, op: Op) -> u64 {
+        let now = boottime_ns();
+        self.slot.begin(op, now);
+        self.stepped.store(now, Ordering::Relaxed);
+        if now - self.unserved_at.load(Ordering::Relaxed) > 20_000_000 {
+            self.unserved_at.store(now, Ordering::Relaxed);
+            self.unserved.store(unserved_ns(), Ordering::Relaxed);
+        }
+        now
+    }
+
+    /// Ends a step that by the promises is bounded.
+    fn step(&self) -> u64 {
+        let now = boottime_ns();
+        let since = self.stepped.swap(now, Ordering::Relaxed);
+        if now - since > self.round.bound_ns() {
+            let unserved = unserved_ns().saturating_sub(self.unserved.load(Ordering::Relaxed));
+            let (op, _) = self.slot.current_op();
+            self.push(Entry::Slow { op, since, until: now, unserved });
+        }
+        now
+    }
+
+    fn on_event(&self, event: &Event<'_>) {
+        let now = self.step();
+        let Some(id) = event.id() else { return };
+        let tag = if event.source() == seqcast::SOURCE {
+            read_announcement(event.event(), event.bytes())
+        } else if event.event() == Kind::Typed.event() {
+            event.typed::<Typed>().ok().and_then(|value| value.read())
+        } else {
+            self.round.lengths().read(event.bytes())
+        };
+        let Some(tag) = tag else {
+            return self.push(Entry::Reported { id, what: Odd::Torn });
+        };
+        let kind = tag.kind().unwrap_or(Kind::Oversized);
+        let named_right = event.source() == seqcast::SOURCE || event.event() == kind.event();
+        let ours = tag.slot() == self.number && tag.incarnation() >= self.first_incarnation;
+        if event.is_own() != ours || event.claim().is_some() != kind.is_unique() || !named_right {
+            self.push(Entry::Reported { id, what: Odd::Misattributed });
+        }
+        let since = if kind.is_unique() { self.claims_since.load(Ordering::Relaxed) } else { 0 };
+        self.push(Entry::Delivered { id, tag, since, until: now });
+    }
+
+    fn on_report(&self, report: &Report<'_>) {
+        self.step();
+        let id = report.id.unwrap_or(u64::MAX);
+        let what = match report.trouble {
+            Trouble::Lagged { missed } => return self.push(Entry::Lagged { first: id, missed }),
+            Trouble::ClaimsFull => Odd::ClaimsFull,
+            Trouble::ClaimLate => Odd::ClaimLate,
+            Trouble::Unreadable => Odd::Unreadable,
+            _ => Odd::HandlerTrouble,
+        };
+        if !matches!(what, Odd::ClaimsFull | Odd::ClaimLate) {
+            eprintln!("torture: slot {}: {report}", self.number);
+        }
+        self.push(Entry::Reported { id, what });
+    }
+}
+
+/// How long this process was ready to run and did not, since its start.
+fn unserved_ns() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
+    stat.split(' ').nth(1).and_then(|ns| ns.parse().ok()).unwrap_or(0)
+}
+
+enum Next {
+    Rejoin,
+    Exit,
+}
+
+struct Child<'a> {
+    round: &'a Round,
+    bus: &'a Bus,
+    shared: &'static Shared,
+    probe: &'static Probe,
+    rng: Rng,
+}
+
+/// A worker and what hangs on it.
+struct Session {
+    worker: Worker,
+    poster: Option<Poster>,
+    reservation: Option<(Reservation, Tag)>,
+    incarnation: u64,
+    seq: u32,
+    buffer: Vec<u8>,
+    /// Since when polls have ended before everything was delivered.
+    undrained_since: Option<u64>,
+}
+
+impl Child<'_> {
+    fn session(&mut self) -> Result<Next, Error> {
+        let mut session = self.join()?;
+        loop {
+            match self.shared.phase() {
+                Phase::Run => {}
+                Phase::Still | Phase::Drain => return self.finish(session),
+            }
+            if let Some(next) = self.act(&mut session)? {
+                self.leave(session)?;
+                return Ok(next);
+            }
+        }
+    }
+
+    fn join(&mut self) -> Result<Session, Error> {
+        self.probe.begin(Op::Join);
+        let incarnation = self.probe.slot.next_incarnation();
+        let newest = self.bus.next_id();
+        let start = match self.rng.below(4) {
+            0 => Start::Oldest,
+            1 => Start::At(newest.saturating_sub(self.rng.below(self.round.capacity * 2))),
+            _ => Start::Now,
+        };
+        let probe = self.probe;
+        let options = WorkerOptions::new()
+            .label(label(probe.number, incarnation))
+            .start(start)
+            .wait_max(WAIT_MAX)
+            .wait_interval(WAIT_INTERVAL)
+            .timeout(LONG_TTL)
+            .on_report(move |report| probe.on_report(report));
+        // By the handle that was inherited, or by the name.
+        let opened;
+        let bus = if self.rng.one_in(2) {
+            self.bus
+        } else {
+            opened = Bus::open(self.bus.name(), &Options::new())?;
+            &opened
+        };
+        let worker = bus.join_with(options)?;
+        self.probe.step();
+        self.probe.push(Entry::Joined { incarnation, start: worker.cursor() });
+        worker.on(Scope::All, move |event: &Event<'_>| probe.on_event(event))?;
+        let reservation = None;
+        let buffer = Vec::new();
+        Ok(Session { worker, poster: None, reservation, incarnation, seq: 0, buffer, undrained_since: None })
+    }
+
+    fn leave(&mut self, mut session: Session) -> Result<(), Error> {
+        self.probe.begin(Op::Leave);
+        if let Some((reservation, _)) = session.reservation.take() {
+            let id = reservation.id();
+            if self.rng.one_in(2) {
+                drop(reservation);
+            } else {
+                // Its worker leaves first.
+                session.worker.clone().leave()?;
+            }
+            self.probe.push(Entry::Void { id });
+        }
+        self.probe.push(Entry::Leaves { id: session.worker.cursor() });
+        if self.rng.one_in(2) {
+            drop(session);
+        } else if let Err(error) = session.worker.leave()
+            && !matches!(error, Error::Left)
+        {
+            return Err(error);
+        }
+        self.probe.step();
+        Ok(())
+    }
+
+    /// The orderly end of a round: everything that is there is read.
+    fn finish(&mut self, mut session: Session) -> Result<Next, Error> {
+        self.probe.begin(Op::Drain);
+        session.poster = None;
+        if let Some((reservation, _)) = session.reservation.take() {
+            let id = reservation.id();
+            drop(reservation);
+            self.probe.push(Entry::Void { id });
+        }
+        self.probe.slot.set_quiet(true);
+        while self.shared.phase() != Phase::Drain {
+            session.poll(self.probe, u64::MAX)?;
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        session.poll(self.probe, u64::MAX)?;
+        self.leave(session)?;
+        Ok(Next::Exit)
+    }
+
+    /// One thing, chosen at random.
+    fn act(&mut self, session: &mut Session) -> Result<Option<Next>, Error> {
+        let probe = self.probe;
+        match self.rng.below(1000) {
+            0..300 => {
+                probe.begin(Op::Post);
+                for _ in 0..=self.rng.below(12) {
+                    session.post(probe, Kind::Plain)?;
+                }
+            }
+            300..360 => {
+                probe.begin(Op::Post);
+                session.post_typed(probe, Kind::Typed)?;
+            }
+            360..430 => {
+                probe.begin(Op::Long);
+                session.post(probe, Kind::Fragmented)?;
+            }
+            430..435 => {
+                probe.begin(Op::Long);
+                session.post_oversized(probe)?;
+            }
+            435..490 => {
+                probe.begin(Op::Post);
+                session.post(probe, Kind::Fresh)?;
+            }
+            490..510 => {
+                probe.begin(Op::Post);
+                session.post_typed(probe, Kind::FreshTyped)?;
+            }
+            510..560 => {
+                probe.begin(Op::Post);
+                session.post(probe, Kind::Shared)?;
+            }
+            560..590 => self.use_poster(session)?,
+            590..660 => self.reserve_or_decide(session)?,
+            660..920 => {
+                let most = match self.rng.below(8) {
+                    0 => 1,
+                    1..4 => 8,
+                    _ => 256,
+                };
+                session.poll(probe, most)?;
+            }
+            920..970 => self.claim(session)?,
+            970..990 => {
+                probe.begin(Op::Wait);
+                let timeout = Duration::from_micros(self.rng.below(3000));
+                session.worker.wait(timeout)?;
+                probe.step();
+            }
+            990..992 => self.use_another_segment()?,
+            992..998 => return Ok(Some(Next::Rejoin)),
+            998 => return Ok(Some(Next::Exit)),
+            _ => std::thread::sleep(Duration::from_micros(self.rng.below(2000))),
+        }
+        Ok(None)
+    }
+
+    fn use_poster(&mut self, session: &mut Session) -> Result<(), Error> {
+        let probe = self.probe;
+        probe.begin(Op::Post);
+        if session.poster.is_none() {
+            session.poster = Some(session.worker.poster()?);
+        }
+        let Some(mut poster) = session.poster.take() else { return Ok(()) };
+        probe.step();
+        for _ in 0..4 {
+            let tag = session.next_tag(probe, Kind::Plain);
+            probe.round.lengths().write(tag, &mut session.buffer);
+            let id = poster.post(SOURCE, Kind::Plain.event(), &session.buffer)?;
+            probe.step();
+            probe.push(Entry::Posted { id, tag, before: id });
+        }
+        // Now and then its record is free for another to take.
+        if !self.rng.one_in(8) {
+            session.poster = Some(poster);
+        }
+        Ok(())
+    }
+
+    fn reserve_or_decide(&mut self, session: &mut Session) -> Result<(), Error> {
+        let probe = self.probe;
+        let Some((mut reservation, tag)) = session.reservation.take() else {
+            probe.begin(Op::Reserve);
+            let tag = session.next_tag(probe, Kind::Committed);
+            session.reservation = Some((session.worker.reserve()?, tag));
+            probe.step();
+            return Ok(());
+        };
+        let id = reservation.id();
+        match self.rng.below(8) {
+            0 => {
+                // Forgotten for a new one: that is given up first.
+                probe.begin(Op::Reserve);
+                let tag = session.next_tag(probe, Kind::Committed);
+                session.reservation = Some((session.worker.reserve()?, tag));
+                probe.step();
+                probe.push(Entry::Void { id });
+                let late = reservation.commit(SOURCE, "late", b"");
+                if !matches!(late, Err(Error::TooLate { .. })) {
+                    probe.push(Entry::Fault { op: Op::Commit });
+                }
+                Ok(())
+            }
+            1 => {
+                probe.begin(Op::Abandon);
+                drop(reservation);
+                probe.step();
+                probe.push(Entry::Void { id });
+                Ok(())
+            }
+            _ => {
+                probe.begin(Op::Commit);
+                probe.round.lengths().write(tag, &mut session.buffer);
+                let result = reservation.commit(SOURCE, Kind::Committed.event(), &session.buffer);
+                probe.step();
+                match result {
+                    Ok(id) => probe.push(Entry::Posted { id, tag, before: id }),
+                    Err(Error::TooLate { .. }) => probe.push(Entry::Void { id }),
+                    Err(error) => return Err(error),
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn claim(&mut self, session: &mut Session) -> Result<(), Error> {
+        let probe = self.probe;
+        let number = self.rng.below(CLAIM_KEYS + 1);
+        let since = probe.begin(Op::Claim);
+        if number == CLAIM_KEYS {
+            return self.claim_fresh(session);
+        }
+        let ttl_ns = claim_ttl_ns(number);
+        let claimed = session.worker.claim(number.to_le_bytes(), Duration::from_nanos(ttl_ns))?;
+        let until = probe.step();
+        match claimed {
+            Claimed::Won(claim) => {
+                probe.push(Entry::Won { key: number, since, until });
+                if self.rng.one_in(2) {
+                    self.release(session, &claim, number, since + ttl_ns)?;
+                }
+            }
+            Claimed::Held { record, left } => {
+                if left.as_nanos() as u64 > ttl_ns || u64::from(record) >= self.round.records {
+                    probe.push(Entry::Reported { id: number, what: Odd::FalseHolder });
+                }
+            }
+            // No room: counted by the worker itself.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn release(
+        &mut self,
+        session: &Session,
+        claim: &seqcast::Claim,
+        number: u64,
+        ends: u64,
+    ) -> Result<(), Error> {
+        let probe = self.probe;
+        if self.rng.one_in(4) {
+            std::thread::sleep(Duration::from_micros(self.rng.below(4000)));
+        }
+        let at = probe.begin(Op::Release);
+        probe.push(Entry::Releases { key: number, at });
+        let released = session.worker.release(claim)?;
+        let now = probe.step();
+        if !released && now < ends {
+            probe.push(Entry::Reported { id: number, what: Odd::LostClaim });
+        }
+        Ok(())
+    }
+
+    /// A key that nobody else has: nobody else can hold it, and it is held from then on.
+    fn claim_fresh(&mut self, session: &mut Session) -> Result<(), Error> {
+        let probe = self.probe;
+        let key = session.next_tag(probe, Kind::Oversized).0.to_le_bytes();
+        let since = boottime_ns();
+        match session.worker.claim(key, Duration::from_millis(50))? {
+            Claimed::Held { .. } => probe.push(Entry::Reported { id: 0, what: Odd::FalseHolder }),
+            Claimed::Won(claim) => {
+                let again = session.worker.claim(key, Duration::from_millis(50))?;
+                let held = matches!(again, Claimed::Held { record, .. } if record == session.worker.record());
+                if !held && boottime_ns() < since + 50_000_000 {
+                    probe.push(Entry::Reported { id: 0, what: Odd::LostClaim });
+                }
+                if self.rng.one_in(2) {
+                    session.worker.release(&claim)?;
+                }
+            }
+            _ => {}
+        }
+        probe.step();
+        Ok(())
+    }
+
+    /// Creates, joins, leaves and unlinks a segment that others do the same to.
+    fn use_another_segment(&mut self) -> Result<(), Error> {
+        self.probe.begin(Op::Segments);
+        let name = self.round.other_name(self.rng.below(2));
+        let options = Options::new().capacity(8).block_size(64).records(16).claims(4);
+        let options = options.creation_timeout(Duration::from_millis(50));
+        if self.rng.one_in(3) {
+            let gone = seqcast::unlink(&name);
+            self.probe.step();
+            return allow_gone(gone);
+        }
+        let bus = match self.rng.below(3) {
+            0 => Bus::create(&name, &options),
+            1 => Bus::open(&name, &options),
+            _ => Bus::open_or_create(&name, &options),
+        };
+        self.probe.step();
+        let bus = match bus {
+            Ok(bus) => bus,
+            Err(error) => return allow_gone(Err(error)),
+        };
+        let worker = match bus.join_with(WorkerOptions::new().on_report(|_| {})) {
+            Ok(worker) => worker,
+            // The name may be another's by now, which is no matter; 16 records may be taken at once.
+            Err(Error::NoRecord { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let first = worker.post(SOURCE, "other", b"1")?;
+        let second = worker.post(SOURCE, "other", b"2")?;
+        let _ = worker.poll_at_most(16)?;
+        if second <= first {
+            self.probe.push(Entry::Fault { op: Op::Segments });
+        }
+        drop(worker);
+        let result = if self.rng.one_in(2) { bus.unlink() } else { Ok(()) };
+        self.probe.step();
+        allow_gone(result)
+    }
+}
+
+/// What can come of a name that others create and unlink, and whose creator may be stopped or killed.
+fn allow_gone(result: Result<(), Error>) -> Result<(), Error> {
+    match result {
+        Err(
+            Error::NotFound { .. }
+            | Error::Replaced { .. }
+            | Error::Exists { .. }
+            | Error::Unfinished { .. }
+            | Error::Busy { .. },
+        ) => Ok(()),
+        other => other,
+    }
+}
+
+impl Session {
+    fn next_tag(&mut self, probe: &Probe, kind: Kind) -> Tag {
+        self.seq += 1;
+        assert!(self.seq < LAST_SEQ);
+        Tag::new(probe.number, self.incarnation, self.seq, kind)
+    }
+
+    fn post(&mut self, probe: &Probe, kind: Kind) -> Result<(), Error> {
+        let tag = self.next_tag(probe, kind);
+        probe.round.lengths().write(tag, &mut self.buffer);
+        let before = if kind == Kind::Fragmented { probe.round.next_id(&self.worker) } else { 0 };
+        let id = match kind {
+            Kind::Fresh => {
+                let key = tag.0.to_le_bytes();
+                let unique = Unique::key(&key).ttl(probe.round.fresh_ttl());
+                self.worker.post_unique(SOURCE, kind.event(), &self.buffer, unique)?
+            }
+            Kind::Shared => {
+                let key = tag.shared_key().to_le_bytes();
+                let unique = Unique::key(&key).ttl(Duration::from_nanos(SHARED_TTL_NS));
+                self.worker.post_unique(SOURCE, kind.event(), &self.buffer, unique)?
+            }
+            _ => self.worker.post(SOURCE, kind.event(), &self.buffer)?,
+        };
+        probe.step();
+        probe.push(Entry::Posted { id, tag, before });
+        Ok(())
+    }
+
+    fn post_typed(&mut self, probe: &Probe, kind: Kind) -> Result<(), Error> {
+        let tag = self.next_tag(probe, kind);
+        let value = Typed::new(tag);
+        let id = if kind.is_unique() {
+            let key = tag.0.to_le_bytes();
+            self.worker.post_typed_unique(&value, Unique::key(&key).ttl(probe.round.fresh_ttl()))?
+        } else {
+            self.worker.post_typed(&value)?
+        };
+        probe.step();
+        probe.push(Entry::Posted { id, tag, before: 0 });
+        Ok(())
+    }
+
+    /// After an error nobody sees the event.
+    fn post_oversized(&mut self, probe: &Probe) -> Result<(), Error> {
+        let tag = self.next_tag(probe, Kind::Oversized);
+        probe.round.lengths().write(tag, &mut self.buffer);
+        let refused = self.worker.post(SOURCE, Kind::Oversized.event(), &self.buffer);
+        probe.step();
+        match refused {
+            Err(Error::PayloadTooLarge { .. }) => Ok(()),
+            Ok(id) => {
+                probe.push(Entry::Posted { id, tag, before: 0 });
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn poll(&mut self, probe: &Probe, most: u64) -> Result<(), Error> {
+        let now = probe.begin(Op::Poll);
+        let since = *self.undrained_since.get_or_insert(now);
+        probe.claims_since.store(since, Ordering::Relaxed);
+        let polled = self.worker.poll_at_most(most)?;
+        probe.step();
+        probe.push(Entry::Cursor { id: self.worker.cursor() });
+        let drained = matches!(polled, Polled::Done { delivered, .. } if delivered < most);
+        if drained && self.reservation.is_none() {
+            self.undrained_since = None;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,257 @@
+//! What the children say to the oracle, through memory that outlives them.
+//!
+//! Each child has one log: a ring of entries that only it writes and only the parent reads. An entry counts once `head`
+//! is past it, so that a child killed at any instruction leaves a log that is good up to there.
+
+use std::fmt;
+use std::ptr::{NonNull, null_mut};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::content::Tag;
+
+const ENTRIES: usize = 1 << 15;
+
+/// One entry. Times are nanoseconds since boot.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// A worker joined and reads from `start`.
+    Joined { incarnation: u64, start: u64 },
+    /// A post or commit came back. `before`: the next id when a long one was begun.
+    Posted { id: u64, tag: Tag, before: u64 },
+    /// A handler got an event. For unique ones, the claim was won in `since..=until`.
+    Delivered { id: u64, tag: Tag, since: u64, until: u64 },
+    /// The ids `first..first + missed` were reported as missed.
+    Lagged { first: u64, missed: u64 },
+    /// The worker's cursor after a poll.
+    Cursor { id: u64 },
+    /// The worker leaves; its cursor was at `id`.
+    Leaves { id: u64 },
+    /// The reserver gave `id` up, or was told that it was too late.
+    Void { id: u64 },
+    /// Something was reported about `id`.
+    Reported { id: u64, what: Odd },
+    /// The claim on a shared key was won in `since..=until`.
+    Won { key: u64, since: u64, until: u64 },
+    /// Its release is about to be called.
+    Releases { key: u64, at: u64 },
+    /// A step took longer than the bound; the child was ready to run but had no processor for `unserved` of it at most.
+    Slow { op: Op, since: u64, until: u64, unserved: u64 },
+    /// An error that should not be; its text is on standard error.
+    Fault { op: Op },
+}
+
+macro_rules! numbered {
+    ($(#[$attr:meta])* $name:ident: $($variant:ident)+) => {
+        $(#[$attr])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($variant),+ }
+        impl $name {
+            const ALL: &[$name] = &[$($name::$variant),+];
+            pub fn from_number(number: u64) -> $name {
+                $name::ALL[number as usize % $name::ALL.len()]
+            }
+        }
+    };
+}
+
+numbered! {
+    /// What is reported about an event.
+    Odd: ClaimsFull ClaimLate Unreadable HandlerTrouble Torn Misattributed LostClaim FalseHolder NoRecord
+}
+numbered! {
+    /// What a child does.
+    Op: Idle Join Post Long Reserve Commit Abandon Poll Claim Release Wait Segments Leave Drain
+}
+
+impl Entry {
+    fn words(self) -> [u64; 4] {
+        let first = |kind: u64, more: u64| kind << 56 | more;
+        match self {
+            Entry::Joined { incarnation, start } => [first(1, 0), incarnation, start, 0],
+            Entry::Posted { id, tag, before } => [first(2, 0), id, tag.0, before],
+            Entry::Delivered { id, tag, since, until } => [first(3, since), id, tag.0, until],
+            Entry::Lagged { first: id, missed } => [first(4, 0), id, missed, 0],
+            Entry::Cursor { id } => [first(5, 0), id, 0, 0],
+            Entry::Leaves { id } => [first(6, 0), id, 0, 0],
+            Entry::Void { id } => [first(7, 0), id, 0, 0],
+            Entry::Reported { id, what } => [first(8, what as u64), id, 0, 0],
+            Entry::Won { key, since, until } => [first(9, 0), key, since, until],
+            Entry::Releases { key, at } => [first(10, 0), key, at, 0],
+            Entry::Slow { op, since, until, unserved } => [first(11, op as u64), since, until, unserved],
+            Entry::Fault { op } => [first(12, op as u64), 0, 0, 0],
+        }
+    }
+
+    fn from_words([first, a, b, c]: [u64; 4]) -> Entry {
+        let more = first & ((1 << 56) - 1);
+        match first >> 56 {
+            1 => Entry::Joined { incarnation: a, start: b },
+            2 => Entry::Posted { id: a, tag: Tag(b), before: c },
+            3 => Entry::Delivered { id: a, tag: Tag(b), since: more, until: c },
+            4 => Entry::Lagged { first: a, missed: b },
+            5 => Entry::Cursor { id: a },
+            6 => Entry::Leaves { id: a },
+            7 => Entry::Void { id: a },
+            8 => Entry::Reported { id: a, what: Odd::from_number(more) },
+            9 => Entry::Won { key: a, since: b, until: c },
+            10 => Entry::Releases { key: a, at: b },
+            11 => Entry::Slow { op: Op::from_number(more), since: a, until: b, unserved: c },
+            _ => Entry::Fault { op: Op::from_number(more) },
+        }
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Entry::Joined { incarnation, start } => write!(f, "joined as {incarnation}, reads from {start}"),
+            Entry::Posted { id, tag, before } => write!(f, "posted {id} = {tag:?} (begun at {before})"),
+            Entry::Delivered { id, tag, since, until } => write!(f, "delivered {id} = {tag:?} ({since}..{until})"),
+            Entry::Lagged { first, missed } => write!(f, "lagged {first}..{}", first + missed),
+            Entry::Cursor { id } => write!(f, "cursor {id}"),
+            Entry::Leaves { id } => write!(f, "leaves, cursor {id}"),
+            Entry::Void { id } => write!(f, "void {id}"),
+            Entry::Reported { id, what } => write!(f, "reported {id}: {what:?}"),
+            Entry::Won { key, since, until } => write!(f, "won key {key} in {since}..{until}"),
+            Entry::Releases { key, at } => write!(f, "releases key {key} at {at}"),
+            Entry::Slow { op, since, until, unserved } => {
+                write!(f, "slow {op:?} {since}..{until}, {unserved} without a processor")
+            }
+            Entry::Fault { op } => write!(f, "fault in {op:?}"),
+        }
+    }
+}
+
+/// One child's part of the shared memory.
+#[repr(C, align(128))]
+pub struct Slot {
+    head: AtomicU64,
+    /// Workers of this slot so far; the number of the next.
+    incarnations: AtomicU64,
+    /// What the child does now, and since when.
+    op: AtomicU64,
+    op_since: AtomicU64,
+    quiet: AtomicU64,
+    tail: Aligned,
+    entries: [[AtomicU64; 4]; ENTRIES],
+}
+
+#[repr(align(128))]
+struct Aligned(AtomicU64);
+
+impl Slot {
+    /// Adds an entry, after waiting for room if there is none. Returns whether it had to wait.
+    pub fn push(&self, entry: Entry) -> bool {
+        let head = self.head.load(Ordering::Relaxed);
+        let mut waited = false;
+        while head - self.tail.0.load(Ordering::Acquire) >= ENTRIES as u64 {
+            std::thread::sleep(std::time::Duration::from_micros(200));
+            waited = true;
+        }
+        for (word, value) in self.entries[head as usize % ENTRIES].iter().zip(entry.words()) {
+            word.store(value, Ordering::Relaxed);
+        }
+        // Release: with the entry.
+        self.head.store(head + 1, Ordering::Release);
+        waited
+    }
+
+    /// Takes the next entry.
+    pub fn pop(&self) -> Option<Entry> {
+        let tail = self.tail.0.load(Ordering::Relaxed);
+        // Acquire: with the entry.
+        if tail == self.head.load(Ordering::Acquire) {
+            return None;
+        }
+        let words = self.entries[tail as usize % ENTRIES].each_ref().map(|word| word.load(Ordering::Relaxed));
+        self.tail.0.store(tail + 1, Ordering::Release);
+        Some(Entry::from_words(words))
+    }
+
+    pub fn next_incarnation(&self) -> u64 {
+        self.incarnations.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub fn begin(&self, op: Op, now: u64) {
+        self.op_since.store(now, Ordering::Relaxed);
+        self.op.store(op as u64, Ordering::Relaxed);
+    }
+
+    pub fn current_op(&self) -> (Op, u64) {
+        (Op::from_number(self.op.load(Ordering::Relaxed)), self.op_since.load(Ordering::Relaxed))
+    }
+
+    pub fn set_quiet(&self, quiet: bool) {
+        self.quiet.store(u64::from(quiet), Ordering::Release);
+    }
+
+    pub fn is_quiet(&self) -> bool {
+        self.quiet.load(Ordering::Acquire) == 1
+    }
+}
+
+/// How far a round is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Everything goes on.
+    Run,
+    /// Nobody begins anything new.
+    Still,
+    /// Everybody reads what is there, and leaves.
+    Drain,
+}
+
+/// The memory that children and parent share: anonymous, mapped before the first fork.
+pub struct Shared {
+    slots: NonNull<Slot>,
+    count: usize,
+    phase: NonNull<AtomicU64>,
+}
+
+impl Shared {
+    pub fn new(count: usize) -> Shared {
+        let slots = map_shared(size_of::<Slot>() * count).cast();
+        let phase = map_shared(size_of::<AtomicU64>()).cast();
+        Shared { slots, count, phase }
+    }
+
+    pub fn slot(&self, slot: usize) -> &'static Slot {
+        assert!(slot < self.count);
+        // SAFETY: inside the mapping, which is never unmapped; zeros are a `Slot`, all of whose fields are atomics.
+        unsafe { self.slots.add(slot).as_ref() }
+    }
+
+    pub fn phase(&self) -> Phase {
+        match self.phase_word().load(Ordering::Acquire) {
+            0 => Phase::Run,
+            1 => Phase::Still,
+            _ => Phase::Drain,
+        }
+    }
+
+    pub fn set_phase(&self, phase: Phase) {
+        self.phase_word().store(phase as u64, Ordering::Release);
+    }
+
+    fn phase_word(&self) -> &AtomicU64 {
+        // SAFETY: as for `slot`.
+        unsafe { self.phase.as_ref() }
+    }
+}
+
+/// Zeroed memory that forked children share with their parent.
+pub fn map_shared(len: usize) -> NonNull<u8> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a new mapping at an address of the kernel's choice touches no memory that exists.
+    let at = unsafe { libc::mmap(null_mut(), len, protection, libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1, 0) };
+    assert!(at != libc::MAP_FAILED, "mmap of {len} bytes: {}", std::io::Error::last_os_error());
+    NonNull::new(at.cast()).expect("mmap gives no null")
+}
+
+/// The clock that seqcast's ttls run by.
+pub fn boottime_ns() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call fills `now`.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}

@@ -1,0 +1,85 @@
+//! What one round is like.
+
+use std::time::Duration;
+
+use seqcast::{Options, Worker};
+
+use crate::content::Lengths;
+use crate::rng::Rng;
+
+pub const WAIT_MAX: Duration = Duration::from_millis(10);
+pub const WAIT_INTERVAL: Duration = Duration::from_millis(1);
+pub const LONG_TTL: Duration = Duration::from_secs(2);
+/// Keys that stand-alone claims are made on.
+pub const CLAIM_KEYS: u64 = 8;
+/// What a step may take beyond the stated bounds: the host is shared, and its hypervisor's theft is seen by nobody here.
+const SLACK: Duration = Duration::from_millis(250);
+
+/// One segment's life.
+#[derive(Clone, Debug)]
+pub struct Round {
+    pub seed: u64,
+    pub number: u64,
+    pub name: String,
+    pub workers: usize,
+    pub capacity: u64,
+    pub records: u64,
+    block_size: u64,
+    claims: u64,
+    /// Known once the segment is there.
+    pub largest: usize,
+    pub block: usize,
+}
+
+impl Round {
+    pub fn new(seed: u64, number: u64, workers: usize, slots: u64) -> Round {
+        let mut rng = Rng::of(&[seed, number]);
+        Round {
+            seed: rng.next(),
+            number,
+            name: format!("/seqcast-torture-{}-{number}", std::process::id()),
+            workers,
+            // Every fourth round has room for messages of many fragments.
+            capacity: if number % 4 == 3 { slots * 8 } else { slots },
+            // A worker and a poster each, and not one more: a record that were lost would be missed.
+            records: 2 * workers as u64,
+            block_size: rng.pick(&[64, 288, 700]),
+            claims: rng.pick(&[4, 256, 8192]),
+            largest: 0,
+            block: 0,
+        }
+    }
+
+    pub fn options(&self) -> Options {
+        let options = Options::new().capacity(self.capacity).block_size(self.block_size).unlink_on_drop(true);
+        options.records(self.records).claims(self.claims)
+    }
+
+    /// The name of a segment that children create and unlink.
+    pub fn other_name(&self, number: u64) -> String {
+        format!("{}-other-{number}", self.name)
+    }
+
+    pub fn lengths(&self) -> Lengths {
+        Lengths { block: self.block, largest: self.largest }
+    }
+
+    /// How long a unique key that no other event has is held: it must not run twice whatever the ttl.
+    pub fn fresh_ttl(&self) -> Duration {
+        Duration::from_micros(if self.number % 2 == 0 { 50 } else { 5000 })
+    }
+
+    /// The longest that one step of a process may take, whatever is done to the others: each of them can hold one
+    /// reserved id, that is waited for by turns.
+    pub fn bound_ns(&self) -> u64 {
+        (WAIT_MAX * (self.workers as u32 + 1) + SLACK).as_nanos() as u64
+    }
+
+    pub fn next_id(&self, worker: &Worker) -> u64 {
+        worker.next_id()
+    }
+}
+
+pub fn claim_ttl_ns(key: u64) -> u64 {
+    (key + 1) * 2_000_000
+}

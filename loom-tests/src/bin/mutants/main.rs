@@ -1,0 +1,91 @@
+//! Plants one deliberate bug at a time into a copy of `src/protocol` and runs the tests that must find it.
+//!
+//! ```text
+//! cargo run -p loom-tests --release --bin mutants -- --ci           the subset for every change
+//! cargo run -p loom-tests --release --bin mutants -- --all          every mutant
+//! cargo run -p loom-tests --release --bin mutants -- NAME...        these
+//!     --search     run all tests against each, not only those that are expected to find it
+//!     --jobs N     so many at a time, 2 if not said
+//! ```
+//!
+//! A survivor, or a mutant whose text is no longer in the source, is exit code 1.
+
+mod list;
+mod plant;
+mod trial;
+
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use list::{MUTANTS, Mutant};
+use plant::Plant;
+use trial::Verdict;
+
+struct Order {
+    mutants: Vec<&'static Mutant>,
+    search: bool,
+    jobs: usize,
+}
+
+fn main() -> ExitCode {
+    let order = match order(std::env::args().skip(1)) {
+        Ok(order) => order,
+        Err(complaint) => {
+            eprintln!("mutants: {complaint}");
+            return ExitCode::from(2);
+        }
+    };
+    let begin = Instant::now();
+    let next = AtomicUsize::new(0);
+    let survivors = Mutex::new(vec![]);
+    std::thread::scope(|scope| {
+        for job in 0..order.jobs.min(order.mutants.len()) {
+            let (order, next, survivors) = (&order, &next, &survivors);
+            scope.spawn(move || {
+                let plant = Plant::new(job).expect("a copy of the sources");
+                while let Some(mutant) = order.mutants.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let begin = Instant::now();
+                    let verdict = trial::try_out(&plant, mutant, order.search);
+                    println!("{:<52} {:>4.0} s  {verdict}", mutant.name, begin.elapsed().as_secs_f64());
+                    if !matches!(verdict, Verdict::Killed(_)) {
+                        survivors.lock().unwrap().push(mutant.name);
+                    }
+                }
+            });
+        }
+    });
+    let survivors = survivors.into_inner().unwrap();
+    println!(
+        "mutants: tried={} killed={} survived={} seconds={:.0}",
+        order.mutants.len(),
+        order.mutants.len() - survivors.len(),
+        survivors.len(),
+        begin.elapsed().as_secs_f64()
+    );
+    if survivors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn order(mut words: impl Iterator<Item = String>) -> Result<Order, String> {
+    let mut order = Order { mutants: vec![], search: false, jobs: 2 };
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--all" => order.mutants.extend(MUTANTS),
+            "--ci" => order.mutants.extend(MUTANTS.iter().filter(|mutant| mutant.ci)),
+            "--search" => order.search = true,
+            "--jobs" => {
+                let number = words.next().and_then(|number| number.parse().ok()).filter(|&number| number > 0);
+                order.jobs = number.ok_or("--jobs wants a number of 1 or more")?;
+            }
+            name => {
+                let named = MUTANTS.iter().find(|mutant| mutant.name == name);
+                order.mutants.push(named.ok_or_else(|| format!("there is no mutant {name:?}"))?);
+            }
+        }
+    }
+    if order.mutants.is_empty() {
+        return Err("say --ci, --all or the names of mutants".to_owned());
+    }
+    Ok(order)
+}

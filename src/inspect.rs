@@ -1,0 +1,407 @@
+//! Looking into a segment without taking part in it.
+//!
+//! Everything here but the two repairs maps the segment for reading only and takes no worker record, so that it can
+//! change nothing, hold up nobody and be noticed by nobody. It reads the same layout by the same code as the workers do;
+//! the command `seqcast` (feature `cli`) is made of it.
+//!
+//! ```
+//! use seqcast::inspect::{Inspector, Seen};
+//! use seqcast::{Bus, Options, Start};
+//!
+//! # let name = format!("doc-inspect-{}", std::process::id());
+//! # let bus = Bus::create(&name, &Options::new().unlink_on_drop(true))?;
+//! # let worker = bus.join()?;
+//! worker.post("cache", "stale", "user:42")?;
+//! let inspector = Inspector::open(&name, &Options::new())?;
+//! assert_eq!(inspector.stats()?.workers.len(), 1);
+//! let mut tail = inspector.tail(Start::Oldest)?;
+//! while let Some(seen) = tail.next()? {
+//!     if let Seen::Event(event) = seen {
+//!         println!("{} {}/{}: {} bytes", event.id, event.source, event.event, event.len);
+//!     }
+//! }
+//! # Ok::<(), seqcast::Error>(())
+//! ```
+//!
+//! NOT promised: that what is seen is all there was. A looker has no claim on anybody's patience: the ring goes on over
+//! it, and it reports a gap.
+
+mod claims;
+mod processes;
+mod repair;
+mod tail;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+pub use self::claims::{ClaimEntry, ClaimKind, KeyHash, Winner};
+pub use self::processes::{LockHolder, Namespaces, Processes};
+pub use self::repair::{adopt_dead, unlink_unheld};
+pub use self::tail::{Seen, SeenEvent, SeenUnique, Tail, UniqueState};
+use crate::counters::RecordWords;
+use crate::error::{Error, Result};
+use crate::layout::{self, Field, HEADER_BYTES, Options, header_word, record_word};
+use crate::protocol::claims::{BUCKET_HEAD_WORDS, ENTRY_WORDS};
+use crate::protocol::{pool, record};
+pub use crate::segment::FileFacts;
+use crate::segment::{self, Segment};
+use crate::stats::Stats;
+use crate::sync::Ordering;
+use crate::sys;
+use crate::worker_options::Start;
+
+
+/// How long [`Inspector::open_any`] waits for a creator that is at work.
+const PATIENCE_WITH_CREATORS: Duration = Duration::from_millis(200);
+
+/// A segment, mapped for reading only.
+///
+/// Clones are the same mapping. It is safe on any content; but whoever may write to a segment may also cut it off, and
+/// then a look at it is SIGBUS, as with every mapped file.
+#[derive(Clone)]
+pub struct Inspector {
+    segment: Arc<Segment>,
+}
+
+impl Inspector {
+    /// Opens the segment `name`. Of the options, mode, owner and timeout count.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bus::open`](crate::Bus::open).
+    pub fn open(name: &str, options: &Options) -> Result<Inspector> {
+        Segment::read_only(name, options).map(|segment| Inspector { segment: Arc::new(segment) })
+    }
+
+    /// Opens the segment `name`, whoever owns it and whatever its mode: those protect the ones who take part.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bus::open`](crate::Bus::open), except for owner and mode.
+    pub fn open_any(name: &str) -> Result<Inspector> {
+        let (name, FileFacts { uid, gid, .. }) = FileFacts::of(name)?;
+        let anyone = Options::new().mode(0o7777).owner(uid, gid).creation_timeout(PATIENCE_WITH_CREATORS);
+        Inspector::open(&name, &anyone)
+    }
+
+    /// The segment's name, with its slash.
+    pub fn name(&self) -> &str {
+        self.segment.name()
+    }
+
+    /// Who made the segment, when and how.
+    pub fn header(&self) -> Header {
+        let words = self.segment.header();
+        // Relaxed: written once, before the magic that was read when the segment was opened.
+        let word = |index: usize| words.at(index).load(Ordering::Relaxed);
+        let boot = [word(header_word!(boot_id)), word(header_word!(boot_id) + 1)];
+        Header {
+            layout_version: layout::LAYOUT_VERSION,
+            fingerprint: word(header_word!(fingerprint)),
+            boot_id: (boot != [0; 2]).then(|| u128::from(boot[0]) << 64 | u128::from(boot[1])),
+            creator_pid: word(header_word!(creator_pid)) as u32,
+            created_at: SystemTime::UNIX_EPOCH + Duration::from_nanos(word(header_word!(created_at))),
+        }
+    }
+
+    /// The sizes that decide the layout.
+    pub fn geometry(&self) -> Geometry {
+        let geometry = self.segment.geometry();
+        Geometry {
+            size: self.segment.size() as u64,
+            capacity: geometry.capacity,
+            block_stride: geometry.block_stride,
+            block_size: geometry.block_bytes() as u64,
+            largest_event: geometry.largest_message() as u64,
+            records: geometry.records as u32,
+            buckets: geometry.buckets,
+            bucket_stride: geometry.bucket_stride,
+            bucket_entries: self.segment.claims().entries_per_bucket() as u64,
+        }
+    }
+
+    /// What is where, in order.
+    pub fn regions(&self) -> Vec<Region> {
+        let layout::Geometry { capacity, block_stride, records, buckets, bucket_stride } = *self.segment.geometry();
+        let at = self.segment.regions();
+        let region = |name, offset: usize, count, stride| Region { name, offset: offset as u64, count, stride };
+        vec![
+            region("header", 0, 1, HEADER_BYTES as u64),
+            region("records", at.records, records, record::WORDS as u64 * 8),
+            region("ring", at.cells, capacity, 8),
+            region("blocks", at.blocks, capacity + records, block_stride),
+            region("claims", at.claim_cells, buckets, 8),
+            region("buckets", at.bucket_blocks, buckets + records, bucket_stride),
+        ]
+    }
+
+    /// What the workers have counted.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] if the system does not tell which workers live; [`Error::Corrupt`].
+    pub fn stats(&self) -> Result<Stats> {
+        Stats::of(&self.segment)
+    }
+
+    /// Troubles that were met and survived, over all records: by each record's present or last holder since it joined,
+    /// except for `reclaimed`, which is since the segment was created.
+    pub fn faults(&self) -> Faults {
+        let records = self.segment.records();
+        let mut faults = Faults::default();
+        for record in 0..=self.segment.geometry().last_record() {
+            let words = RecordWords::of(&records, record);
+            for (sum, word) in [
+                (&mut faults.voided, record_word!(reading.voided)),
+                (&mut faults.missed, record_word!(reading.missed)),
+                (&mut faults.lagged, record_word!(reading.lagged)),
+                (&mut faults.corrupt, record_word!(reading.corrupt)),
+                (&mut faults.failed, record_word!(reading.failed)),
+                (&mut faults.claims_full, record_word!(claiming.full)),
+                (&mut faults.claims_late, record_word!(claiming.late)),
+                (&mut faults.reclaimed, record_word!(identity.adopted)),
+            ] {
+                // Hostile counts may be anything.
+                *sum = sum.wrapping_add(words.get(word));
+            }
+        }
+        faults
+    }
+
+    /// The next id to be posted.
+    pub fn next_id(&self) -> u64 {
+        self.segment.ring().newest()
+    }
+
+    /// The oldest id that the ring still holds.
+    pub fn oldest_id(&self) -> u64 {
+        self.segment.ring().oldest()
+    }
+
+    /// Whether the name still leads to this segment.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`].
+    pub fn is_current(&self) -> Result<bool> {
+        self.segment.is_current()
+    }
+
+    /// Whether a process that runs or is stopped holds `record`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`].
+    pub fn is_record_held(&self, record: u32) -> Result<bool> {
+        match u16::try_from(record) {
+            Ok(record) if record <= self.segment.geometry().last_record() => self.segment.is_record_held(record),
+            _ => Ok(false),
+        }
+    }
+
+    /// Every key that is held, and every key of which the segment remembers the decision; see [`ClaimEntry`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`].
+    pub fn claims(&self) -> Result<Vec<ClaimEntry>> {
+        claims::all(&self.segment)
+    }
+
+    /// The claim that holds the key, if one does: of unique events or of claims that stand alone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`]; [`Error::Option`] for an empty key.
+    pub fn claim_on(&self, kind: ClaimKind, key: &[u8]) -> Result<Option<ClaimEntry>> {
+        claims::on(&self.segment, kind, key)
+    }
+
+    /// Which processes, as far as the system lets this one see, have the segment open, and the records that they hold.
+    pub fn processes(&self) -> Processes {
+        Processes::of(&self.segment)
+    }
+
+    /// A reader of all events from `start` on. It takes no record: workers neither wait for it nor know of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotYet`] for an id that was not posted yet.
+    pub fn tail(&self, start: Start) -> Result<Tail> {
+        Tail::new(&self.segment, start)
+    }
+}
+
+impl fmt::Debug for Inspector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inspector").field("name", &self.name()).finish_non_exhaustive()
+    }
+}
+
+/// Who made a segment, when and how.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Header {
+    /// The version of its layout.
+    pub layout_version: u32,
+    /// A hash of everything that decides how its makers read and write it.
+    pub fingerprint: u64,
+    /// The boot of the host in which it was made, if that was known.
+    pub boot_id: Option<u128>,
+    /// Process id of the creator, in its own pid namespace.
+    pub creator_pid: u32,
+    /// When it was created.
+    pub created_at: SystemTime,
+}
+
+/// The sizes that decide a segment's layout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Geometry {
+    /// Bytes of the segment.
+    pub size: u64,
+    /// Events that the ring holds.
+    pub capacity: u64,
+    /// Bytes from block to block.
+    pub block_stride: u64,
+    /// Bytes that a block holds.
+    pub block_size: u64,
+    /// Bytes of the largest event, in several fragments.
+    pub largest_event: u64,
+    /// Worker records.
+    pub records: u32,
+    /// Buckets of claims.
+    pub buckets: u64,
+    /// Bytes from bucket block to bucket block.
+    pub bucket_stride: u64,
+    /// Keys that a bucket holds.
+    pub bucket_entries: u64,
+}
+
+/// A part of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Region {
+    /// `"header"`, `"records"`, `"ring"`, `"blocks"`, `"claims"` or `"buckets"`.
+    pub name: &'static str,
+    /// Where it begins, in bytes.
+    pub offset: u64,
+    /// How many things of a kind it holds.
+    pub count: u64,
+    /// Bytes from one of them to the next.
+    pub stride: u64,
+}
+
+impl Region {
+    /// Its length in bytes.
+    pub fn len(&self) -> u64 {
+        self.count * self.stride
+    }
+
+    /// Whether there is nothing in it. There never is.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}
+
+/// Troubles that were met and survived.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Faults {
+    /// Reserved ids that readers gave up for all.
+    pub voided: u64,
+    /// Ids that readers missed by being lapped.
+    pub missed: u64,
+    /// Times that readers were lapped.
+    pub lagged: u64,
+    /// Malformed records met.
+    pub corrupt: u64,
+    /// Handlers that failed.
+    pub failed: u64,
+    /// Claims for which there was no room.
+    pub claims_full: u64,
+    /// Unique events reached too late to know their fate.
+    pub claims_late: u64,
+    /// Worker records taken over from the dead.
+    pub reclaimed: u64,
+}
+
+/// The words of `protocol::pool` and `protocol::claims`; as many as they have, or this does not compile.
+const BLOCK_HEAD: [&str; pool::HEAD_WORDS] = ["stamp", "cell", "version", "meta"];
+const BUCKET_HEAD: [&str; BUCKET_HEAD_WORDS] = ["floor"];
+const ENTRY: [&str; ENTRY_WORDS] = ["key0", "key1", "deadline", "first", "last", "token", "since"];
+
+/// The layout table with all that repeats: the fields of the header, of a record, and of what blocks and buckets hold.
+/// Offsets are from the beginning of the header, the record, the block, the bucket's payload or the entry.
+pub fn fields() -> Vec<Field> {
+    let mut rows = layout::fields();
+    let mut words = |region, names: &[&'static str], writer| {
+        rows.extend(
+            names.iter().enumerate().map(|(i, &name)| Field { region, name, offset: i * 8, len: 8, writer }),
+        );
+    };
+    words("block", &BLOCK_HEAD, "poster");
+    words("bucket", &BUCKET_HEAD, "claimer");
+    words("entry", &ENTRY, "claimer");
+    rows
+}
+
+/// A segment of this host.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Listed {
+    /// Its name, with its slash.
+    pub name: String,
+    /// Its file.
+    pub file: FileFacts,
+    /// The segment, or why it cannot be looked into.
+    pub opened: Result<Inspector>,
+}
+
+/// The segments of this host, by name, those included that this build cannot read or nobody uses. What belongs to others,
+/// may not be read, or is an empty file, is left out: nothing says that it is ours.
+///
+/// # Errors
+///
+/// [`Error::System`] if shared memory cannot be listed.
+pub fn list() -> Result<Vec<Listed>> {
+    let names = segment::file_names().map_err(|error| Error::system("/dev/shm", "readdir", error))?;
+    let mut listed = Vec::new();
+    for name in names {
+        let Ok((name, file)) = FileFacts::of(&name) else { continue };
+        let opened = Inspector::open_any(&name);
+        let ours = match &opened {
+            Ok(_) => true,
+            Err(Error::Unfinished { .. }) => file.size > 0,
+            Err(error) => matches!(
+                error,
+                Error::Busy { .. }
+                    | Error::Layout { .. }
+                    | Error::Fingerprint { .. }
+                    | Error::OtherBoot { .. }
+                    | Error::Truncated { .. }
+                    | Error::Corrupt { .. }
+            ),
+        };
+        if ours {
+            listed.push(Listed { name, file, opened });
+        }
+    }
+    Ok(listed)
+}
+
+/// The file of the segment `name`, be it readable or not.
+///
+/// # Errors
+///
+/// [`Error::Name`], [`Error::NotFound`], [`Error::Foreign`] if it is no regular file.
+pub fn file_facts(name: &str) -> Result<(String, FileFacts)> {
+    FileFacts::of(name)
+}
+
+/// When a process started, in clock ticks since boot, as [`WorkerStats::start_time`](crate::WorkerStats::start_time)
+/// says it: to tell a process from a later one with its id. `None` if there is no such process here.
+pub fn process_start_time(pid: u32) -> Option<u64> {
+    sys::process_start_time(pid)
+}

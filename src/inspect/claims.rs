@@ -1,0 +1,166 @@
+//! Unique keys as a looker sees them.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use crate::claimer::{Domain, hash_key};
+use crate::counters::RecordWords;
+use crate::error::{Error, Result};
+use crate::layout::record_word;
+use crate::protocol::claims::{Bucket, Entry, Key};
+use crate::seat::label_of;
+use crate::segment::Segment;
+use crate::sys;
+
+/// The hash of a unique key under the segment's random key. Shown as 32 hexadecimal digits; the key itself is nowhere
+/// in the segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyHash(pub(super) [u64; 2]);
+
+impl fmt::Display for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}{:016x}", self.0[0], self.0[1])
+    }
+}
+
+/// What a key is unique among.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClaimKind {
+    /// Unique events.
+    Event,
+    /// Claims that stand alone, as by [`Worker::claim`](crate::Worker::claim).
+    Alone,
+}
+
+/// What has become of the one who won a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Winner {
+    /// A process that runs or is stopped holds the record that won.
+    Alive,
+    /// The record's holder has died, and nobody has taken the record since.
+    Dead,
+    /// The record's holder has left, or another has the record since.
+    Gone,
+}
+
+/// A key that is held, or of which the segment remembers what was decided.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ClaimEntry {
+    /// The key's hash.
+    pub key: KeyHash,
+    /// What it is unique among.
+    pub kind: ClaimKind,
+    /// The worker record that won it.
+    pub record: u32,
+    /// What has become of the winner.
+    pub winner: Winner,
+    /// Process id of the record's last holder, in its own pid namespace; `None` if the winner is gone.
+    pub pid: Option<u32>,
+    /// Its label; empty if the winner is gone.
+    pub label: String,
+    /// How long ago the key was won.
+    pub since: Duration,
+    /// How long it is still held. `None` if its ttl is over or it was released, and only the decision is remembered.
+    pub left: Option<Duration>,
+    /// The first and the last event id of the key for which is decided who runs it. `None` for claims that stand alone.
+    pub decided: Option<(u64, u64)>,
+}
+
+impl ClaimEntry {
+    fn of(segment: &Segment, entry: &Entry) -> Result<ClaimEntry> {
+        let now = sys::boottime_ns();
+        let record = entry.token.record();
+        let since = Duration::from_nanos(now.saturating_sub(entry.since));
+        let winner = winner_of(segment, record, since)?;
+        let known = winner != Winner::Gone;
+        let words = known.then(|| RecordWords::of(&segment.records(), record));
+        // Places are ids plus one; those before the first place of all are decided, too, and nobody's.
+        let decided = (entry.last > 0).then(|| (entry.first.saturating_sub(1), entry.last - 1));
+        Ok(ClaimEntry {
+            key: KeyHash(entry.key.0),
+            kind: if decided.is_some() { ClaimKind::Event } else { ClaimKind::Alone },
+            record: u32::from(record),
+            winner,
+            pid: words.as_ref().map(|words| words.get(record_word!(identity.pid)) as u32),
+            label: words.as_ref().map(label_of).unwrap_or_default(),
+            since,
+            left: entry.deadline.checked_sub(now).filter(|&left| left > 0).map(Duration::from_nanos),
+            decided,
+        })
+    }
+}
+
+/// What has become of the holder that `record` had `since` so long.
+fn winner_of(segment: &Segment, record: u16, since: Duration) -> Result<Winner> {
+    if record > segment.geometry().last_record() {
+        return Err(Error::Corrupt { name: segment.name().to_owned(), what: "a claim names a record that does not exist" });
+    }
+    let words = RecordWords::of(&segment.records(), record);
+    let joined_at = SystemTime::UNIX_EPOCH + Duration::from_nanos(words.get(record_word!(identity.joined_at)));
+    let won_at = SystemTime::now().checked_sub(since).unwrap_or(SystemTime::UNIX_EPOCH);
+    // Who joined after the key was won did not win it. By two clocks, so that a wall clock that was set meanwhile can make
+    // this wrong by as much; nothing but what is shown depends on it.
+    let is_another = joined_at.duration_since(won_at).is_ok_and(|by| by > CLOCK_SLACK);
+    Ok(match (segment.is_record_held(record)?, words.get(record_word!(identity.pid)) != 0) {
+        _ if is_another => Winner::Gone,
+        (true, _) => Winner::Alive,
+        (false, true) => Winner::Dead,
+        (false, false) => Winner::Gone,
+    })
+}
+
+/// How far the two clocks may be read apart.
+const CLOCK_SLACK: Duration = Duration::from_millis(1);
+
+pub(super) fn all(segment: &Segment) -> Result<Vec<ClaimEntry>> {
+    let claims = segment.claims();
+    let mut bucket = Bucket::default();
+    let mut all = Vec::new();
+    for index in 0..claims.buckets() {
+        claims.snapshot(index, &mut bucket).map_err(|fault| Error::of_fault(segment.name(), fault))?;
+        for entry in bucket.entries() {
+            all.push(ClaimEntry::of(segment, entry)?);
+        }
+    }
+    Ok(all)
+}
+
+pub(super) fn on(segment: &Segment, kind: ClaimKind, key: &[u8]) -> Result<Option<ClaimEntry>> {
+    let domain = match kind {
+        ClaimKind::Event => Domain::Events,
+        ClaimKind::Alone => Domain::Alone,
+    };
+    let key = Key(hash_key(segment.hash_key(), domain, key)?);
+    let bucket = bucket_of(segment, key)?;
+    match bucket.entries().iter().find(|entry| entry.key == key) {
+        Some(entry) => ClaimEntry::of(segment, entry).map(|entry| Some(entry).filter(|entry| entry.left.is_some())),
+        None => Ok(None),
+    }
+}
+
+/// What is known of who runs the unique event at `place`.
+pub(super) enum Decided {
+    Not,
+    By(Box<ClaimEntry>),
+    Forgotten,
+}
+
+pub(super) fn decided(segment: &Segment, key: [u64; 2], place: u64) -> Result<Decided> {
+    let bucket = bucket_of(segment, Key(key))?;
+    let entry = bucket.entries().iter().find(|entry| entry.key == Key(key));
+    match entry.filter(|entry| (entry.first..=entry.last).contains(&place)) {
+        Some(entry) => ClaimEntry::of(segment, entry).map(|entry| Decided::By(Box::new(entry))),
+        None if place <= bucket.floor() => Ok(Decided::Forgotten),
+        None => Ok(Decided::Not),
+    }
+}
+
+fn bucket_of(segment: &Segment, key: Key) -> Result<Bucket> {
+    let claims = segment.claims();
+    let mut bucket = Bucket::default();
+    claims.snapshot(claims.bucket_of(key), &mut bucket).map_err(|fault| Error::of_fault(segment.name(), fault))?;
+    Ok(bucket)
+}

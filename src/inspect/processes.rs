@@ -1,0 +1,161 @@
+//! Which processes have a segment open, by what `/proc` says of their descriptors.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use crate::segment::{Segment, record_of_byte};
+
+/// The processes that have a segment open.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Processes {
+    /// Those that could be looked at and have the segment open, by process id.
+    pub holders: Vec<LockHolder>,
+    /// Those that have another file of the segment's name open: one that was unlinked, or of another `/dev/shm`.
+    pub strays: Vec<LockHolder>,
+    /// How many processes could not be looked at, for lack of rights.
+    pub hidden: u64,
+}
+
+/// A process that has a segment open.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LockHolder {
+    /// Its process id, in the looker's pid namespace.
+    pub pid: u32,
+    /// Its process id in its own pid namespace.
+    pub own_pid: u32,
+    /// The records that it holds. A forked child holds its parent's with it.
+    pub records: Vec<u32>,
+    /// Its namespaces.
+    pub namespaces: Namespaces,
+}
+
+/// The namespaces that decide whether processes see the same segment and the same process ids, by the number that
+/// `/proc/PID/ns` gives. `None` if that may not be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Namespaces {
+    /// Process ids.
+    pub pid: Option<u64>,
+    /// System V IPC; says which container runtime share of `/dev/shm` is meant.
+    pub ipc: Option<u64>,
+    /// Mounts: which `/dev/shm` there is.
+    pub mnt: Option<u64>,
+}
+
+impl Namespaces {
+    /// Those of the calling process.
+    pub fn own() -> Namespaces {
+        Namespaces::of(Path::new("/proc/self"))
+    }
+
+    fn of(process: &Path) -> Namespaces {
+        // The number of the file that the link leads to, as `stat` sees it.
+        let number = |name: &str| fs::metadata(process.join("ns").join(name)).ok().map(|found| found.ino());
+        Namespaces { pid: number("pid"), ipc: number("ipc"), mnt: number("mnt") }
+    }
+}
+
+impl Processes {
+    pub(super) fn of(segment: &Segment) -> Processes {
+        let mut found = Processes::default();
+        let Ok(entries) = fs::read_dir("/proc") else { return found };
+        let mut pids: Vec<u32> = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+        pids.sort_unstable();
+        for pid in pids.into_iter().filter(|&pid| pid != std::process::id()) {
+            found.look_at(segment, pid);
+        }
+        found
+    }
+
+    /// A process that ends meanwhile is none.
+    fn look_at(&mut self, segment: &Segment, pid: u32) {
+        let process = Path::new("/proc").join(pid.to_string());
+        let descriptors = match fs::read_dir(process.join("fd")) {
+            Ok(descriptors) => descriptors,
+            Err(error) => {
+                self.hidden += u64::from(error.kind() == std::io::ErrorKind::PermissionDenied);
+                return;
+            }
+        };
+        let (mut has_it, mut has_another, mut records) = (false, false, Vec::new());
+        for descriptor in descriptors.flatten() {
+            // By name first: to ask every descriptor for its file could hang on a dead server's.
+            let Ok(target) = fs::read_link(descriptor.path()) else { continue };
+            let target = target.to_string_lossy();
+            if !target.trim_end_matches(" (deleted)").ends_with(segment.name()) {
+                continue;
+            }
+            let Ok(file) = fs::metadata(descriptor.path()) else { continue };
+            if (file.dev(), file.ino()) != segment.inode() {
+                // A file of this name that is no shared memory is none of ours.
+                has_another |= target.starts_with("/dev/shm/");
+                continue;
+            }
+            has_it = true;
+            let info = process.join("fdinfo").join(descriptor.file_name());
+            records.extend(records_in(&fs::read_to_string(info).unwrap_or_default(), segment.geometry().records));
+        }
+        if !has_it && !has_another {
+            return;
+        }
+        records.sort_unstable();
+        records.dedup();
+        let own_pid = own_pid_in(&fs::read_to_string(process.join("status")).unwrap_or_default()).unwrap_or(pid);
+        let holder = LockHolder { pid, own_pid, records, namespaces: Namespaces::of(&process) };
+        if has_it { self.holders.push(holder) } else { self.strays.push(holder) }
+    }
+}
+
+/// The records whose locks a descriptor has, by its `fdinfo`:
+/// `lock: 1: OFDLCK ADVISORY  WRITE -1 00:1a:77 2305843009213693952 2305843009213693952`.
+fn records_in(fdinfo: &str, records: u64) -> Vec<u32> {
+    let mut found = Vec::new();
+    for line in fdinfo.lines().filter_map(|line| line.strip_prefix("lock:")) {
+        let mut words = line.split_ascii_whitespace();
+        if words.nth(1) != Some("OFDLCK") {
+            continue;
+        }
+        let (Some(end), Some(start)) = (words.next_back(), words.next_back()) else { continue };
+        let (Ok(start), Ok(end)) = (start.parse(), end.parse()) else { continue };
+        if let (Some(first), Some(last)) = (record_of_byte(start), record_of_byte(end)) {
+            // The kernel merges the locks of neighbouring bytes.
+            found.extend((first..=last).take_while(|&record| record < records).map(|record| record as u32));
+        }
+    }
+    found
+}
+
+/// The innermost number of the line `NSpid:` of `/proc/PID/status`.
+fn own_pid_in(status: &str) -> Option<u32> {
+    status.lines().find_map(|line| line.strip_prefix("NSpid:"))?.split_ascii_whitespace().next_back()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BASE: u64 = 1 << 61;
+
+    #[test]
+    fn records_are_read_from_locks() {
+        let line = |kind: &str, from: u64, to: &str| format!("pos:\t0\nlock:\t1: {kind} ADVISORY  WRITE -1 00:1a:77 {from} {to}\n");
+        assert_eq!(records_in(&line("OFDLCK", BASE + 3, &(BASE + 3).to_string()), 8), [3]);
+        assert_eq!(records_in(&line("OFDLCK", BASE, &(BASE + 2).to_string()), 8), [0, 1, 2]);
+        assert_eq!(records_in(&line("OFDLCK", BASE + 6, &(BASE + 99).to_string()), 8), [6, 7], "beyond the last record");
+        for (kind, from, to) in [("POSIX", BASE, "2305843009213693952"), ("OFDLCK", 0, "0"), ("OFDLCK", 0, "EOF")] {
+            assert!(records_in(&line(kind, from, to), 8).is_empty(), "{kind} {from} {to}");
+        }
+        // The creation lock.
+        assert!(records_in(&line("OFDLCK", 1 << 62, &(1_u64 << 62).to_string()), 65_536).is_empty());
+        assert!(records_in("lock:\t1: OFDLCK", 8).is_empty());
+    }
+
+    #[test]
+    fn the_innermost_pid_is_the_process_own() {
+        assert_eq!(own_pid_in("Name:\ta\nNSpid:\t4711\t12\t3\nNSsid:\t1\n"), Some(3));
+        assert_eq!(own_pid_in("Name:\ta\n"), None);
+    }
+}

@@ -1,0 +1,80 @@
+//! The two repairs that are proven safe, for operators. The bus needs neither: the next to join takes the dead one's
+//! record over, and an idle segment harms nobody.
+
+use std::sync::Arc;
+
+use crate::counters::RecordWords;
+use crate::error::{Error, Result};
+use crate::layout::{Options, record_word};
+use crate::protocol::Fault;
+use crate::protocol::pool::Hand;
+use crate::protocol::record::{CLAIM_HAND, HAND_WORDS, RING_HAND};
+use crate::segment::{self, Segment};
+
+/// Frees every worker record whose holder has died, as the next worker to join would, and returns their numbers. The
+/// record's lock, which the kernel takes from the dead and from nobody else, is held meanwhile.
+///
+/// If all records but such are taken it leaves them to whoever joins, lest that one finds none.
+///
+/// # Errors
+///
+/// As [`Bus::open`](crate::Bus::open); [`Error::Corrupt`].
+pub fn adopt_dead(name: &str, options: &Options) -> Result<Vec<u32>> {
+    let segment = Arc::new(Segment::open(name, options)?);
+    let mut free = 0_usize;
+    let mut dead = Vec::new();
+    for record in 0..=segment.geometry().last_record() {
+        if segment.is_record_held(record)? {
+            continue;
+        }
+        free += 1;
+        if has_holder(&segment, record) {
+            dead.push(record);
+        }
+    }
+    let mut freed = Vec::new();
+    for record in dead {
+        if free > 1 && adopt(&segment, record)? {
+            freed.push(u32::from(record));
+        }
+    }
+    Ok(freed)
+}
+
+fn has_holder(segment: &Segment, record: u16) -> bool {
+    RecordWords::of(&segment.records(), record).get(record_word!(identity.pid)) != 0
+}
+
+/// `false` if somebody else was faster.
+fn adopt(segment: &Segment, record: u16) -> Result<bool> {
+    // The lock is the proof that the last holder is dead or has left, and ends with this call.
+    let Some(_lock) = segment.take_record(record)? else { return Ok(false) };
+    if !has_holder(segment, record) {
+        return Ok(false);
+    }
+    let words = RecordWords::of(&segment.records(), record);
+    let fault = |fault: Fault| Error::of_fault(segment.name(), fault);
+    let ring = segment.ring();
+    let hand = |from| words.words().sub(from, HAND_WORDS);
+    Hand::adopt(ring.pool(), hand(RING_HAND), record).map_err(fault)?;
+    Hand::adopt(segment.claims().pool(), hand(CLAIM_HAND), record).map_err(fault)?;
+    // Readers void what it had reserved.
+    ring.forget_reservation(record);
+    words.add(record_word!(identity.incarnation), 1);
+    words.add(record_word!(identity.adopted), 1);
+    words.set(record_word!(identity.pid), 0);
+    Ok(true)
+}
+
+/// Removes the segment `name`, finished or not and of whatever layout, if it is proven that no process has it open.
+/// `false` if one has, or if the system does not tell: only the owner and root get the proof.
+///
+/// The proof is a write lease of the kernel (`F_SETLEASE`): it is given only on a file that nobody else has open or
+/// mapped, in whatever namespace, and while it lasts nobody can open the file; who tries is told to try again.
+///
+/// # Errors
+///
+/// [`Error::NotFound`]; [`Error::Foreign`] if it is not a segment of seqcast's; [`Error::Denied`].
+pub fn unlink_unheld(name: &str) -> Result<bool> {
+    segment::unlink_unheld(name)
+}

@@ -1,0 +1,380 @@
+//! Reading all events without a seat.
+//!
+//! The same looks and copies as a worker's reader makes, without its cursor, its counters, its claims and its right to
+//! give up a reserved id: what is not there yet is waited for or passed over.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::claims::{self, ClaimEntry, Decided, KeyHash};
+use crate::error::{Error, Result};
+use crate::message::{FragmentHead, Head, Kind, Meta, UniqueKey};
+use crate::protocol::bytes;
+use crate::protocol::claims::{At, Token};
+use crate::protocol::ring::{Look, Ring};
+use crate::protocol::word::CellWord;
+use crate::protocol::Fault;
+use crate::reader::Gate;
+use crate::reader::fragments::{Assembled, Fragments};
+use crate::segment::Segment;
+use crate::sync::Ordering;
+use crate::worker_options::Start;
+
+/// How long a reserved id is waited for, if the caller does not say: as long as workers do by default.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Something a [`Tail`] came upon, in the order of ids.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Seen {
+    /// An event.
+    Event(SeenEvent),
+    /// Ids that were overwritten before they were read.
+    Gap {
+        /// The first of them.
+        from: u64,
+        /// How many.
+        missed: u64,
+    },
+    /// An id that was reserved and never became an event.
+    Void {
+        /// The id.
+        id: u64,
+    },
+    /// An id that is reserved, and whose payload did not come while this tail was willing to wait. It may still become an
+    /// event for the workers.
+    PassedOver {
+        /// The id.
+        id: u64,
+        /// The worker record that reserved it, if one still says so.
+        record: Option<u32>,
+    },
+    /// The last fragment of an event whose beginning was missed, or was before this tail's.
+    Headless {
+        /// The id.
+        id: u64,
+    },
+    /// An id whose record is not one that this crate writes.
+    Unreadable {
+        /// The id.
+        id: u64,
+    },
+}
+
+/// An event, seen by a [`Tail`].
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct SeenEvent {
+    /// Its id; that of its last fragment if it came in several.
+    pub id: u64,
+    /// Its source.
+    pub source: String,
+    /// Its name.
+    pub event: String,
+    /// The worker record that posted it.
+    pub record: u32,
+    /// The process id of the poster, in its own pid namespace.
+    pub pid: u32,
+    /// Length of its payload in bytes.
+    pub len: u64,
+    /// Whether it came in fragments.
+    pub fragmented: bool,
+    /// Whether it was posted as a value of a type.
+    pub typed: bool,
+    /// Its unique key, if it has one.
+    pub unique: Option<SeenUnique>,
+    /// Its payload, if [`Tail::payloads`] asked for it.
+    pub payload: Option<Vec<u8>>,
+}
+
+impl std::fmt::Debug for SeenEvent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Without the payload.
+        f.debug_struct("SeenEvent")
+            .field("id", &self.id)
+            .field("source", &self.source)
+            .field("event", &self.event)
+            .field("record", &self.record)
+            .field("pid", &self.pid)
+            .field("len", &self.len)
+            .field("unique", &self.unique)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The unique key of an event.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SeenUnique {
+    /// Its hash.
+    pub key: KeyHash,
+    /// For how long it is held once it is won.
+    pub ttl: Duration,
+    /// What was decided when the event was seen.
+    pub state: UniqueState,
+}
+
+/// What is decided about a unique event.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum UniqueState {
+    /// No worker has reached it.
+    Open,
+    /// It was run, or ignored because its key was held: the segment does not keep which.
+    Decided(Box<ClaimEntry>),
+    /// So long ago that its key is forgotten.
+    Forgotten,
+}
+
+/// A reader of all events that takes no record; made by [`Inspector::tail`](super::Inspector::tail).
+pub struct Tail {
+    segment: Arc<Segment>,
+    ring: Ring,
+    next: u64,
+    fragments: Fragments,
+    gate: Names,
+    patience: Duration,
+    /// Since when the reserved id `next` is waited for.
+    waiting_since: Option<Instant>,
+    block_bytes: usize,
+    buffer: Vec<u8>,
+}
+
+/// Names of events that are still in fragments; the payloads are kept only if asked for.
+#[derive(Default)]
+struct Names {
+    payloads: bool,
+    /// By the record of the sender.
+    names: BTreeMap<u16, (String, String)>,
+    sender: u16,
+}
+
+impl Gate for Names {
+    fn wants(&mut self, head: &Head, prefix: &[u8]) -> bool {
+        self.names.insert(self.sender, names_of(head, prefix));
+        self.payloads
+    }
+
+    fn claim(&mut self, _: &UniqueKey, _: At) -> Result<Option<Token>> {
+        // Nobody asks: only workers claim.
+        Ok(None)
+    }
+}
+
+fn names_of(head: &Head, prefix: &[u8]) -> (String, String) {
+    let (source, event) = head.names(prefix).split_at(head.source(prefix).len());
+    (String::from_utf8_lossy(source).into_owned(), String::from_utf8_lossy(event).into_owned())
+}
+
+/// What came of one id.
+enum Copied {
+    Seen(Seen),
+    Nothing,
+    Lapped,
+}
+
+impl Tail {
+    pub(super) fn new(segment: &Arc<Segment>, start: Start) -> Result<Tail> {
+        let ring = segment.ring();
+        let newest = ring.newest();
+        let next = match start {
+            Start::Now => newest,
+            Start::Oldest => ring.oldest(),
+            Start::At(id) if id > newest => return Err(Error::NotYet { id, next: newest }),
+            Start::At(id) => id,
+        };
+        Ok(Tail {
+            fragments: Fragments::new(segment.geometry(), next),
+            block_bytes: segment.geometry().block_bytes(),
+            segment: Arc::clone(segment),
+            ring,
+            next,
+            gate: Names::default(),
+            patience: PATIENCE,
+            waiting_since: None,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// Whether payloads are copied out, too. Default: no.
+    #[must_use]
+    pub fn payloads(mut self, yes: bool) -> Tail {
+        self.gate.payloads = yes;
+        self
+    }
+
+    /// How long to wait at a reserved id before it is passed over. Default 500 ms.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Tail {
+        self.patience = patience;
+        self
+    }
+
+    /// The id that is looked at next.
+    pub fn next_id(&self) -> u64 {
+        self.next
+    }
+
+    /// The reserved id that is waited for.
+    pub fn waiting_for(&self) -> Option<u64> {
+        self.waiting_since.is_some().then_some(self.next)
+    }
+
+    /// What comes next, or `None` if there is nothing new or the next id is reserved. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`].
+    #[expect(clippy::should_implement_trait, reason = "an iterator ends with its first `None`, and this goes on after it")]
+    pub fn next(&mut self) -> Result<Option<Seen>> {
+        loop {
+            let id = self.next;
+            match self.ring.look(id).map_err(|fault| self.fault(fault))? {
+                Look::Empty => return Ok(None),
+                Look::Published(cell) => {
+                    let copied = self.copy(id, cell)?;
+                    if matches!(copied, Copied::Lapped) {
+                        return Ok(Some(self.lapped()));
+                    }
+                    self.go_on(id + 1);
+                    if let Copied::Seen(seen) = copied {
+                        return Ok(Some(seen));
+                    }
+                }
+                Look::Reserved(_) => {
+                    if self.waiting_since.get_or_insert_with(Instant::now).elapsed() < self.patience {
+                        return Ok(None);
+                    }
+                    self.go_on(id + 1);
+                    return Ok(Some(Seen::PassedOver { id, record: self.reserver_of(id) }));
+                }
+                Look::Void => {
+                    self.go_on(id + 1);
+                    return Ok(Some(Seen::Void { id }));
+                }
+                Look::Lapped => return Ok(Some(self.lapped())),
+            }
+        }
+    }
+
+    fn go_on(&mut self, next: u64) {
+        self.next = next;
+        self.waiting_since = None;
+    }
+
+    fn lapped(&mut self) -> Seen {
+        let from = self.next;
+        self.go_on(self.ring.resume_after_lap(from));
+        Seen::Gap { from, missed: self.next - from }
+    }
+
+    fn reserver_of(&self, id: u64) -> Option<u32> {
+        (0..=self.segment.geometry().last_record())
+            .find(|&record| self.ring.reserved_by(record) == Some(id))
+            .map(u32::from)
+    }
+
+    fn copy(&mut self, id: u64, cell: CellWord) -> Result<Copied> {
+        let Tail { ring, fragments, gate, buffer, .. } = self;
+        let corrupt = |fault| Error::of_fault(self.segment.name(), fault);
+        let block = ring.block(cell).map_err(corrupt)?;
+        let settled = |copied| if ring.unchanged(id, cell) { copied } else { Copied::Lapped };
+        let unreadable = || Copied::Seen(Seen::Unreadable { id });
+        let Some(Meta { kind, len }) = Meta::from_bits(block.meta().load(Ordering::Relaxed), self.block_bytes) else {
+            return Ok(settled(unreadable()));
+        };
+        if kind == Kind::Fragment {
+            bytes::load_bytes(block.payload(), fragments.buffer(len));
+            if !ring.unchanged(id, cell) {
+                return Ok(Copied::Lapped);
+            }
+            return self.assemble(id, len);
+        }
+        let prefix_len = Head::prefix_len(block.payload()[0].load(Ordering::Relaxed));
+        if prefix_len > len {
+            return Ok(settled(unreadable()));
+        }
+        // A payload that nobody asked for is not even copied.
+        let wanted = if gate.payloads { len } else { prefix_len };
+        buffer.resize(wanted.next_multiple_of(8), 0);
+        bytes::load_bytes(block.payload(), buffer);
+        if !ring.unchanged(id, cell) {
+            return Ok(Copied::Lapped);
+        }
+        let Some(head) = Head::parse(&buffer[..prefix_len]).filter(|head| head.payload_at() <= prefix_len) else {
+            return Ok(unreadable());
+        };
+        let names = names_of(&head, buffer);
+        let payload = gate.payloads.then(|| buffer[head.payload_at()..len].to_vec());
+        self.seen(id, &head, names, (len - head.payload_at()) as u64, false, payload)
+    }
+
+    /// Adds the fragment in the fragments' buffer to its event.
+    fn assemble(&mut self, id: u64, len: usize) -> Result<Copied> {
+        let Some(FragmentHead { record, total, .. }) = self.fragments.buffered(len).and_then(FragmentHead::parse) else {
+            return Ok(Copied::Seen(Seen::Unreadable { id }));
+        };
+        self.gate.sender = record;
+        let (head, payload) = match self.fragments.add(len, &mut self.gate) {
+            Assembled::More => return Ok(Copied::Nothing),
+            Assembled::Headless | Assembled::BeforeOurTime => return Ok(Copied::Seen(Seen::Headless { id })),
+            Assembled::Malformed => return Ok(Copied::Seen(Seen::Unreadable { id })),
+            Assembled::NotWanted { head } => (head, None),
+            Assembled::Whole { head, bytes } => {
+                let payload = bytes.get(head.payload_at()..).unwrap_or_default().to_vec();
+                (head, Some(payload))
+            }
+        };
+        let names = self.gate.names.remove(&record).unwrap_or_default();
+        let Some(payload_len) = total.checked_sub(head.payload_at() as u64) else {
+            return Ok(Copied::Seen(Seen::Unreadable { id }));
+        };
+        self.seen(id, &head, names, payload_len, true, payload)
+    }
+
+    fn seen(
+        &self,
+        id: u64,
+        head: &Head,
+        (source, event): (String, String),
+        len: u64,
+        fragmented: bool,
+        payload: Option<Vec<u8>>,
+    ) -> Result<Copied> {
+        let unique = match head.unique {
+            None => None,
+            Some(UniqueKey { key, ttl_ns }) => Some(SeenUnique {
+                key: KeyHash(key),
+                ttl: Duration::from_nanos(ttl_ns),
+                state: match claims::decided(&self.segment, key, id.saturating_add(1))? {
+                    Decided::Not => UniqueState::Open,
+                    Decided::By(entry) => UniqueState::Decided(entry),
+                    Decided::Forgotten => UniqueState::Forgotten,
+                },
+            }),
+        };
+        Ok(Copied::Seen(Seen::Event(SeenEvent {
+            id,
+            source,
+            event,
+            record: u32::from(head.record),
+            pid: head.pid,
+            len,
+            fragmented,
+            typed: head.type_tag != 0,
+            unique,
+            payload,
+        })))
+    }
+
+    fn fault(&self, fault: Fault) -> Error {
+        Error::of_fault(self.segment.name(), fault)
+    }
+}
+
+impl std::fmt::Debug for Tail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tail").field("name", &self.segment.name()).field("next", &self.next).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,59 @@
+//! What the file system says about segments.
+
+use std::io;
+
+use rustix::fs::{self, AtFlags, CWD};
+use rustix::io::Errno;
+
+use super::{SHM_DIR, check_type, checked_name, path};
+use crate::error::{Error, Result};
+
+/// A segment's file, as its directory knows it. Nothing of its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FileFacts {
+    /// Its size in bytes.
+    pub size: u64,
+    /// The owner's user id.
+    pub uid: u32,
+    /// The owner's group id.
+    pub gid: u32,
+    /// Its permission bits.
+    pub mode: u32,
+    /// The device it is on.
+    pub device: u64,
+    /// Its number there.
+    pub inode: u64,
+}
+
+impl FileFacts {
+    /// The file of the segment `name`, which is returned with its slash.
+    pub(crate) fn of(name: &str) -> Result<(String, FileFacts)> {
+        let name = checked_name(name)?;
+        let stat = match fs::statat(CWD, path(&name), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => return Err(Error::NotFound { name }),
+            Err(errno) => return Err(Error::system(&name, "stat", errno)),
+        };
+        check_type(&name, stat.st_mode)?;
+        let facts = FileFacts {
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            mode: stat.st_mode & 0o7777,
+            device: stat.st_dev,
+            inode: stat.st_ino,
+        };
+        Ok((name, facts))
+    }
+}
+
+/// The names, with their slash and sorted, of all files that could be segments by their name.
+pub(crate) fn file_names() -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(SHM_DIR)? {
+        names.extend(entry?.file_name().to_str().and_then(|name| checked_name(name).ok()));
+    }
+    names.sort_unstable();
+    Ok(names)
+}

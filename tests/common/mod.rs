@@ -1,0 +1,377 @@
+//! What the integration tests share: processes of their own, names that vanish, and handlers that take notes.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::fmt::Debug;
+use std::io::{self, Read, Write};
+use std::ops::Deref;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use std::{env, fs, panic, process, ptr, slice, thread};
+
+use seqcast::{Bus, Event, Options, Polled, Report, Scope, Stats, Worker, WorkerOptions, WorkerStats};
+
+/// Says to a test binary which of its tests it was started for.
+const ALONE: &str = "SEQCAST_TEST_ALONE";
+/// Says to a test binary which role it plays for the test that started it.
+const ROLE: &str = "SEQCAST_TEST_ROLE";
+/// A test that takes longer than this hangs. No test's outcome depends on it otherwise.
+const HANGS: Duration = Duration::from_secs(120);
+
+/// Declares tests each of which runs in a process of its own: single-threaded, so that it can fork as it likes; killed
+/// when it hangs, with all that it forked; and swept of the segments it left behind.
+#[macro_export]
+macro_rules! alone {
+    ($($(#[$attr:meta])* fn $name:ident() $body:block)+) => {
+        $($(#[$attr])* #[test] fn $name() {
+            $crate::common::alone(concat!(module_path!(), "::", stringify!($name)), || $body);
+        })+
+    };
+}
+
+/// Runs `body` in a new process of this test binary, or here if this is that process.
+pub fn alone(path: &str, body: impl FnOnce()) {
+    // The harness names tests without the crate.
+    let (_, test) = path.split_once("::").unwrap();
+    if env::var_os(ALONE).is_some_and(|wanted| wanted == test) {
+        return body();
+    }
+    let (mut output, writer) = io::pipe().unwrap();
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args([test, "--exact", "--nocapture", "--test-threads=1"]).env(ALONE, test).env("RUST_BACKTRACE", "1");
+    let mut child = command.stdout(writer.try_clone().unwrap()).stderr(writer).spawn().unwrap();
+    // The command has the pipe's ends for writing; with them open there would be no end of output.
+    drop(command);
+    let reader = thread::spawn(move || {
+        let mut bytes = Vec::new();
+        output.read_to_end(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
+    });
+    let started = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if started.elapsed() > HANGS {
+            child.kill().unwrap();
+            break child.wait().unwrap();
+        }
+        thread::sleep(Duration::from_millis(1));
+    };
+    let left = sweep(child.id());
+    let output = reader.join().unwrap();
+    let seconds = started.elapsed().as_secs();
+    assert!(status.success(), "{test}: {status} after {seconds} s\n{output}");
+    assert!(output.contains("1 passed"), "{test} did not run:\n{output}");
+    assert!(left.is_empty(), "{test} left {left:?} behind");
+}
+
+/// Removes what process `pid` left in /dev/shm.
+fn sweep(pid: u32) -> Vec<PathBuf> {
+    let prefix = format!("seqcast-t-{pid}-");
+    let entries = fs::read_dir("/dev/shm").unwrap().map(|entry| entry.unwrap().path());
+    let left: Vec<PathBuf> =
+        entries.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with(&prefix)).collect();
+    left.iter().for_each(|path| drop(fs::remove_file(path)));
+    left
+}
+
+/// The name of a segment, of this process alone. What it leads to is removed when it is dropped, in the process that made
+/// it.
+pub struct Name {
+    name: String,
+    pid: u32,
+}
+
+impl Name {
+    pub fn new() -> Name {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let pid = process::id();
+        Name { name: format!("seqcast-t-{pid}-{}", NEXT.fetch_add(1, Ordering::Relaxed)), pid }
+    }
+
+    /// Where the system keeps it.
+    pub fn path(&self) -> PathBuf {
+        PathBuf::from("/dev/shm").join(&self.name)
+    }
+}
+
+impl Deref for Name {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        if process::id() == self.pid {
+            let _ = fs::remove_file(self.path());
+        }
+    }
+}
+
+/// A forked child. It is killed when this is dropped, and when its parent dies.
+pub struct Child(libc::pid_t);
+
+impl Child {
+    /// Forks a child that runs `body`; one that panics has not [ended well](Child::ended_well).
+    pub fn fork(body: impl FnOnce()) -> Child {
+        // SAFETY: `alone` makes this process single-threaded when it is called, and glibc makes its allocator usable in a
+        // child of several threads, too. The child never returns to the harness.
+        match unsafe { libc::fork() } {
+            0 => {
+                // SAFETY: plain numbers; the signal is for this process.
+                unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+                let done = panic::catch_unwind(panic::AssertUnwindSafe(body));
+                let _ = io::stderr().flush();
+                // SAFETY: ends the process without the harness's exit handlers.
+                unsafe { libc::_exit(if done.is_ok() { 0 } else { 101 }) }
+            }
+            pid => {
+                assert!(pid > 0, "fork: {}", io::Error::last_os_error());
+                Child(pid)
+            }
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.0 as u32
+    }
+
+    pub fn signal(&self, signal: libc::c_int) {
+        // SAFETY: our own child, not buried yet.
+        assert_eq!(unsafe { libc::kill(self.0, signal) }, 0);
+    }
+
+    fn wait(&self, options: libc::c_int) -> ExitStatus {
+        let mut status = 0;
+        loop {
+            // SAFETY: `status` is writable for the call.
+            let pid = unsafe { libc::waitpid(self.0, &raw mut status, options) };
+            if pid == self.0 {
+                return ExitStatus::from_raw(status);
+            }
+            assert_eq!(io::Error::last_os_error().kind(), io::ErrorKind::Interrupted);
+        }
+    }
+
+    /// Waits until the child has stopped, by whatever signal.
+    pub fn await_stop(&self) {
+        let status = self.wait(libc::WUNTRACED);
+        assert!(status.stopped_signal().is_some(), "the child ended instead: {status}");
+    }
+
+    /// Stops the child, wherever it is.
+    pub fn stop(&self) {
+        self.signal(libc::SIGSTOP);
+        self.await_stop();
+    }
+
+    pub fn go_on(&self) {
+        self.signal(libc::SIGCONT);
+    }
+
+    /// Waits for the child's end, and tells whether it did what it should.
+    #[must_use]
+    pub fn ended_well(self) -> bool {
+        let status = self.wait(0);
+        std::mem::forget(self);
+        status.success()
+    }
+
+    /// Kills the child; afterwards it is gone.
+    pub fn kill(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.signal(libc::SIGKILL);
+        self.wait(0);
+    }
+}
+
+/// Runs `body` in a forked child and waits for it to end well.
+pub fn in_child(body: impl FnOnce()) {
+    assert!(Child::fork(body).ended_well(), "the forked child failed; its panic is above");
+}
+
+/// Stops the calling process until somebody sends SIGCONT.
+pub fn stop_here() {
+    // SAFETY: a signal to this process only.
+    unsafe { libc::raise(libc::SIGSTOP) };
+}
+
+/// Starts this test binary anew, by exec, in `role`: it runs the test of that name, which asks for [`role`].
+pub fn exec(role: &str, segment: &str) -> process::Child {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args([role, "--exact", "--nocapture", "--test-threads=1"]).env(ROLE, segment).env_remove(ALONE);
+    command.spawn().unwrap()
+}
+
+/// The segment that this process was started for by [`exec`], if it was.
+pub fn role() -> Option<String> {
+    env::var(ROLE).ok()
+}
+
+/// Words that forked children share with their parent. They live as long as the process.
+pub fn shared_words(len: usize) -> &'static [AtomicU64] {
+    let bytes = len * size_of::<AtomicU64>();
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a new mapping at an address of the kernel's choice touches no memory that exists.
+    let at = unsafe { libc::mmap(ptr::null_mut(), bytes, protection, libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1, 0) };
+    assert_ne!(at, libc::MAP_FAILED);
+    // SAFETY: page-aligned zeros of that length, never unmapped, and touched as atomics only.
+    unsafe { slice::from_raw_parts(at.cast(), len) }
+}
+
+/// Waits until it is so.
+pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < HANGS / 2, "never: {what}");
+        thread::sleep(Duration::from_micros(200));
+    }
+}
+
+/// Threads of this process.
+pub fn threads() -> usize {
+    fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+/// A small segment that is quickly made.
+pub fn small() -> Options {
+    Options::new().capacity(64).claims(64).records(16)
+}
+
+/// A bus on a segment of its own, with `options`.
+pub fn bus(options: &Options) -> (Name, Bus) {
+    let name = Name::new();
+    let bus = Bus::create(&name, options).unwrap();
+    (name, bus)
+}
+
+/// Options of a worker that posts nothing of its own, so that ids are what the test posts.
+pub fn quiet() -> WorkerOptions {
+    WorkerOptions::new().announce(false)
+}
+
+/// An hour, for waits that must not be.
+pub const HOUR: Duration = Duration::from_secs(3600);
+
+/// An event as a handler saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub id: Option<u64>,
+    pub pid: Option<u32>,
+    pub source: String,
+    pub event: String,
+    pub bytes: Vec<u8>,
+}
+
+/// What handlers have seen, in order.
+#[derive(Clone, Default)]
+pub struct Log(Arc<Mutex<Vec<Seen>>>);
+
+impl Log {
+    /// A log of everything in `scope` that `worker` delivers.
+    pub fn of(worker: &Worker, scope: impl Into<Scope>) -> Log {
+        let log = Log::default();
+        worker.on(scope, log.noting()).unwrap();
+        log
+    }
+
+    /// A handler that notes events here.
+    pub fn noting(&self) -> impl Fn(&Event<'_>) + Send + Sync + 'static {
+        let log = self.clone();
+        move |event| log.note(event)
+    }
+
+    pub fn note(&self, event: &Event<'_>) {
+        self.0.lock().unwrap().push(Seen {
+            id: event.id(),
+            pid: event.pid(),
+            source: event.source().to_owned(),
+            event: event.event().to_owned(),
+            bytes: event.bytes().to_owned(),
+        });
+    }
+
+    pub fn seen(&self) -> Vec<Seen> {
+        self.0.lock().unwrap().clone()
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+
+    pub fn ids(&self) -> Vec<u64> {
+        self.0.lock().unwrap().iter().filter_map(|seen| seen.id).collect()
+    }
+
+    pub fn events(&self) -> Vec<String> {
+        self.0.lock().unwrap().iter().map(|seen| seen.event.clone()).collect()
+    }
+
+    /// The payloads as text.
+    pub fn texts(&self) -> Vec<String> {
+        self.0.lock().unwrap().iter().map(|seen| String::from_utf8(seen.bytes.clone()).unwrap()).collect()
+    }
+
+    /// Takes out what there is.
+    pub fn drain(&self) -> Vec<Seen> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+/// The reports of a worker, as text and as `Debug`.
+#[derive(Clone, Default)]
+pub struct Reports(Arc<Mutex<Vec<(String, String)>>>);
+
+impl Reports {
+    /// `options` with reports kept here.
+    pub fn of(&self, options: WorkerOptions) -> WorkerOptions {
+        let reports = self.clone();
+        options.on_report(move |report: &Report<'_>| {
+            reports.0.lock().unwrap().push((report.to_string(), format!("{report:?}")));
+        })
+    }
+
+    pub fn texts(&self) -> Vec<String> {
+        self.0.lock().unwrap().iter().map(|(text, _)| text.clone()).collect()
+    }
+
+    pub fn debugs(&self) -> Vec<String> {
+        self.0.lock().unwrap().iter().map(|(_, debug)| debug.clone()).collect()
+    }
+}
+
+/// A poll that must come to its end.
+pub fn poll(worker: &Worker) -> (u64, u64) {
+    match worker.poll().unwrap() {
+        Polled::Done { delivered, missed } => (delivered, missed),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What `worker` has counted so far.
+pub fn counts(bus: &Bus, worker: &Worker) -> WorkerStats {
+    of_record(&bus.stats().unwrap(), worker.record())
+}
+
+/// What the worker of `record` has counted.
+pub fn of_record(stats: &Stats, record: u32) -> WorkerStats {
+    stats.workers.iter().find(|worker| worker.record == record).cloned().unwrap()
+}
+
+/// The error, which there must be.
+pub fn error<T: Debug>(result: seqcast::Result<T>) -> seqcast::Error {
+    result.expect_err("an error")
+}

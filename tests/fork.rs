@@ -1,0 +1,402 @@
+//! G12: handles in forked children.
+
+#[macro_use]
+mod common;
+
+use std::fs;
+use std::time::Duration;
+
+use common::{
+    Child, HOUR, Log, Name, bus, counts, error, eventually, in_child, poll, quiet, shared_words, small, stop_here, threads,
+};
+use seqcast::{Bus, Claimed, Error, Event, SOURCE, STARTED, STOPPING, Scope, WorkerOptions};
+use std::sync::atomic::Ordering::Relaxed;
+
+alone! {
+    fn g12_every_call_on_an_inherited_handle_says_forked_and_does_nothing() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        let log = Log::of(&worker, Scope::All);
+        let mut poster = bus.poster().unwrap();
+        let Claimed::Won(claim) = worker.claim("key", HOUR).unwrap() else { panic!("not won") };
+        worker.post("s", "before", b"").unwrap();
+        let mut reservation = worker.reserve().unwrap();
+        in_child(|| {
+            let results = [
+                worker.post("s", "e", b"").map(drop),
+                worker.post_local("s", "e", ()),
+                worker.post_unique("s", "e", b"", "key").map(drop),
+                worker.poll().map(drop),
+                worker.poll_at_most(1).map(drop),
+                worker.wait(HOUR).map(drop),
+                worker.reserve().map(drop),
+                worker.poster().map(drop),
+                worker.claim("other", HOUR).map(drop),
+                worker.claim("key", HOUR).map(drop),
+                worker.release(&claim).map(drop),
+                worker.reconfigure(|options| options.label("child")),
+                worker.start_poller().map(drop),
+                poster.post("s", "e", b"").map(drop),
+                poster.post_unique("s", "e", b"", "key").map(drop),
+                reservation.commit("s", "e", b"").map(drop),
+                worker.clone().leave(),
+            ];
+            for (i, result) in results.into_iter().enumerate() {
+                // A poller's thread is the one to meet the error.
+                if i != 12 {
+                    assert!(matches!(result, Err(Error::Forked)), "call {i}: {result:?}");
+                }
+            }
+            assert_eq!(log.len(), 0, "the child ran a handler");
+        });
+        assert_eq!(bus.next_id(), 2, "the child posted");
+        assert_eq!(counts(&bus, &worker).label, "");
+        assert_eq!(reservation.commit("s", "reserved", b"").unwrap(), 1, "the child gave the parent's reservation up");
+        worker.post("s", "after", b"").unwrap();
+        poster.post("s", "of the poster", b"").unwrap();
+        assert_eq!(poll(&worker), (4, 0));
+        assert_eq!(log.events(), ["before", "reserved", "after", "of the poster"]);
+        assert!(worker.release(&claim).unwrap(), "the child released the parent's claim");
+    }
+
+    fn g12_the_error_says_to_join_in_the_child() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        in_child(|| {
+            let text = error(worker.post("s", "e", b"")).to_string();
+            assert!(text.contains("fork") && text.contains("join"), "{text}");
+            assert!(!text.contains("after_fork"), "there is no such call: {text}");
+        });
+    }
+
+    fn g12_a_child_joins_by_the_inherited_bus() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        let log = Log::of(&worker, Scope::All);
+        let child = Child::fork(|| {
+            let own = bus.join_with(quiet()).unwrap();
+            assert_ne!(own.record(), worker.record());
+            let heard = Log::of(&own, Scope::All);
+            own.post("s", "child", b"").unwrap();
+            stop_here();
+            assert_eq!(poll(&own), (2, 0));
+            assert_eq!(heard.events(), ["child", "parent"]);
+        });
+        child.await_stop();
+        worker.post("s", "parent", b"").unwrap();
+        let pid = child.pid();
+        child.go_on();
+        assert!(child.ended_well());
+        assert_eq!(poll(&worker), (2, 0));
+        assert_eq!(log.seen().iter().map(|seen| seen.pid.unwrap()).collect::<Vec<_>>(), [pid, std::process::id()]);
+    }
+
+    fn g12_a_child_that_drops_everything_and_exits_disturbs_nobody() {
+        let (name, bus) = bus(&small().unlink_on_drop(true));
+        let watcher = bus.join_with(quiet()).unwrap();
+        let log = Log::of(&watcher, Scope::All);
+        let worker = bus.join_with(WorkerOptions::new().label("parent")).unwrap();
+        let poster = bus.poster().unwrap();
+        let reservation = worker.reserve().unwrap();
+        let held = bus.clone();
+        let child = Child::fork(|| {
+            // Moved in here, so that it is this process that drops them.
+            drop((reservation, poster, worker, watcher, held, bus));
+            stop_here();
+        });
+        child.await_stop();
+        // The parent forgot them at the fork, as far as Rust is concerned: look at the segment from outside.
+        assert!(name.path().exists(), "the child unlinked the name");
+        let other = Bus::open(&name, &small()).unwrap();
+        let stats = other.stats().unwrap();
+        assert_eq!(stats.next_id, 2, "the child posted");
+        assert!(stats.workers.iter().all(|worker| worker.alive && worker.pid == std::process::id()), "{stats:?}");
+        assert_eq!(stats.workers.len(), 3);
+        assert_eq!(stats.workers[1].reserved, Some(1));
+        child.go_on();
+        assert!(child.ended_well());
+        assert!(name.path().exists(), "the child's exit unlinked the name");
+        assert_eq!(other.stats().unwrap().workers.len(), 3);
+        assert_eq!(log.len(), 0);
+    }
+
+    fn g12_a_childs_end_by_exit_runs_no_destructor_of_the_parents_either() {
+        let (name, bus) = bus(&small().unlink_on_drop(true));
+        let worker = bus.join_with(WorkerOptions::new()).unwrap();
+        let child = Child::fork(|| {
+            let _inherited = (&bus, &worker);
+            // With the handlers of `atexit`, unlike what `Child` does.
+            std::process::exit(0);
+        });
+        assert!(child.ended_well());
+        assert!(name.path().exists());
+        worker.post("s", "e", b"").unwrap();
+        assert_eq!(bus.next_id(), 2, "started and ours");
+    }
+
+    fn g12_only_the_creator_unlinks_on_drop() {
+        let options = small().unlink_on_drop(true);
+        let (name, bus) = bus(&options);
+        in_child(|| {
+            let opened = Bus::open(&name, &options).unwrap();
+            opened.join_with(quiet()).unwrap().post("s", "e", b"").unwrap();
+            drop(opened);
+            assert!(name.path().exists(), "an opener unlinked it");
+            let found = Bus::open_or_create(&name, &options).unwrap();
+            assert!(!found.was_created());
+            drop(found);
+            assert!(name.path().exists(), "one that found it unlinked it");
+        });
+        let clone = bus.clone();
+        drop(bus);
+        assert!(name.path().exists(), "one clone of two unlinked it");
+        let worker = clone.join_with(quiet()).unwrap();
+        drop(clone);
+        drop(worker);
+        assert!(!name.path().exists(), "the creator left it");
+    }
+
+    fn g12_a_segment_made_in_a_child_is_the_childs_to_unlink() {
+        let name = Name::new();
+        in_child(|| {
+            let bus = Bus::create(&name, &small().unlink_on_drop(true)).unwrap();
+            in_child(|| drop(bus.clone()));
+            assert!(name.path().exists());
+            drop(bus);
+            assert!(!name.path().exists());
+        });
+    }
+
+    fn g12_without_unlink_on_drop_nobody_unlinks() {
+        let (name, bus) = bus(&small());
+        drop(bus);
+        assert!(name.path().exists());
+        assert_eq!(Bus::open(&name, &small()).unwrap().next_id(), 0);
+    }
+
+    fn g12_a_grandchild_is_a_forked_child_of_both() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        let log = Log::of(&worker, Scope::All);
+        in_child(|| {
+            let own = bus.join_with(quiet()).unwrap();
+            in_child(|| {
+                assert!(matches!(error(worker.post("s", "e", b"")), Error::Forked));
+                assert!(matches!(error(own.post("s", "e", b"")), Error::Forked));
+                bus.join_with(quiet()).unwrap().post("s", "grandchild", b"").unwrap();
+            });
+            own.post("s", "child", b"").unwrap();
+        });
+        worker.post("s", "parent", b"").unwrap();
+        poll(&worker);
+        assert_eq!(log.events(), ["grandchild", "child", "parent"]);
+    }
+
+    fn g12_a_fork_inside_a_handler() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        let log = Log::of(&worker, Scope::All);
+        let (inside, joining) = (worker.clone(), bus.clone());
+        worker.on(Scope::events("s", ["fork"]), move |_: &Event<'_>| {
+            in_child(|| {
+                assert!(matches!(error(inside.poll()), Error::Forked), "not even recursive");
+                joining.join_with(quiet()).unwrap().post("s", "child", b"").unwrap();
+            });
+        }).unwrap();
+        worker.post("s", "fork", b"").unwrap();
+        assert_eq!(poll(&worker), (2, 0));
+        assert_eq!(log.events(), ["fork", "child"]);
+    }
+
+    fn g12_a_fork_while_another_thread_posts_and_polls() {
+        let (_name, bus) = bus(&small().capacity(8192));
+        let worker = bus.join_with(quiet()).unwrap();
+        let log = Log::of(&worker, Scope::source("s"));
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let posted = std::thread::scope(|scope| {
+            let busy = scope.spawn(|| {
+                let mut posted = 0;
+                while !stop.load(Relaxed) {
+                    worker.post("s", "e", b"").unwrap();
+                    poll(&worker);
+                    posted += 1;
+                }
+                posted
+            });
+            for _ in 0..50 {
+                // The locks of the worker may be held at this moment, for ever as the child sees it.
+                in_child(|| {
+                    assert!(matches!(worker.post("s", "e", b""), Err(Error::Forked)));
+                    assert!(matches!(worker.poll(), Err(Error::Forked)));
+                    bus.join_with(quiet()).unwrap().post("other", "e", b"").unwrap();
+                });
+            }
+            stop.store(true, Relaxed);
+            busy.join().unwrap()
+        });
+        assert_eq!(log.len(), posted);
+        assert_eq!(bus.next_id(), posted as u64 + 50);
+    }
+
+    fn g12_a_poller_in_a_child_says_forked_and_the_parents_goes_on() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet().interval(HOUR)).unwrap();
+        let log = Log::of(&worker, Scope::All);
+        let poller = worker.start_poller().unwrap();
+        let dropped = worker.start_poller().unwrap();
+        let child = Child::fork(|| {
+            assert_eq!(threads(), 1);
+            drop(dropped);
+            assert!(matches!(poller.stop(), Err(Error::Forked)));
+            let own = bus.join_with(quiet().interval(HOUR)).unwrap();
+            let heard = Log::of(&own, Scope::All);
+            let poller = own.start_poller().unwrap();
+            own.post("s", "child", b"").unwrap();
+            eventually("the child's poller delivers", || heard.len() == 1);
+            poller.stop().unwrap();
+        });
+        assert!(child.ended_well());
+        eventually("the parent's poller delivers", || log.len() == 1);
+    }
+
+    fn g12_a_poller_started_on_an_inherited_worker_ends_with_forked() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        in_child(|| {
+            // Refused at once, or by the thread as soon as it looks.
+            let forked = match worker.start_poller() {
+                Ok(poller) => {
+                    eventually("it has ended", || !poller.is_running());
+                    poller.stop()
+                }
+                Err(error) => Err(error),
+            };
+            assert!(matches!(forked, Err(Error::Forked)), "{forked:?}");
+        });
+    }
+
+    fn g12_a_childs_crash_takes_its_own_seat_only() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        let log = Log::of(&worker, Scope::source("s"));
+        let child = Child::fork(|| {
+            let own = bus.join_with(quiet()).unwrap();
+            own.post("s", "child", b"").unwrap();
+            stop_here();
+        });
+        child.await_stop();
+        assert_eq!(bus.stats().unwrap().workers.len(), 2);
+        child.kill();
+        let stats = bus.stats().unwrap();
+        assert_eq!(stats.workers.iter().map(|worker| worker.alive).collect::<Vec<_>>(), [true, false]);
+        let successor = bus.join_with(quiet()).unwrap();
+        assert_eq!(counts(&bus, &successor).adopted, 1, "the dead worker's seat was not taken over");
+        successor.post("s", "successor", b"").unwrap();
+        poll(&worker);
+        assert_eq!(log.events(), ["child", "successor"]);
+    }
+
+    fn g12_a_child_that_never_joined_keeps_its_dead_parents_seat_only_until_it_ends() {
+        let (_name, bus) = bus(&small().records(2));
+        let worker = bus.join_with(quiet()).unwrap();
+        let gate = shared_words(1);
+        let parent = Child::fork(|| {
+            let _own = bus.join_with(quiet()).unwrap();
+            let orphan = Child::fork(|| {
+                // Otherwise it would die with its parent.
+                // SAFETY: plain numbers; the signal is for this process.
+                unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, 0) };
+                gate[0].store(1, Relaxed);
+                eventually("it may end", || gate[0].load(Relaxed) == 2);
+            });
+            eventually("the orphan runs", || gate[0].load(Relaxed) == 1);
+            std::mem::forget(orphan);
+            stop_here();
+        });
+        parent.await_stop();
+        parent.kill();
+        assert!(matches!(bus.join_with(quiet()), Err(Error::NoRecord { .. })), "a cost that is documented");
+        worker.post("s", "e", b"").unwrap();
+        gate[0].store(2, Relaxed);
+        eventually("the seat is free", || bus.join_with(quiet()).is_ok());
+    }
+
+    fn g12_an_anonymous_bus_is_shared_by_fork() {
+        let bus = Bus::anonymous(&small()).unwrap();
+        let worker = bus.join_with(quiet()).unwrap();
+        let log = Log::of(&worker, Scope::All);
+        let before = fs::read_dir("/dev/shm").unwrap().filter(|entry| {
+            entry.as_ref().unwrap().file_name().to_string_lossy().contains(&std::process::id().to_string())
+        }).count();
+        assert_eq!(before, 0, "it has a name");
+        in_child(|| {
+            assert!(matches!(error(worker.post("s", "e", b"")), Error::Forked));
+            bus.join_with(quiet()).unwrap().post("s", "child", b"").unwrap();
+        });
+        assert_eq!(poll(&worker), (1, 0));
+        assert_eq!(log.events(), ["child"]);
+        assert!(matches!(error(bus.unlink()), Error::NotFound { .. }));
+    }
+
+    fn g12_the_unlinked_name_does_not_hinder_children() {
+        let (name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        let log = Log::of(&worker, Scope::All);
+        bus.unlink().unwrap();
+        assert!(!name.path().exists());
+        in_child(|| {
+            bus.join_with(quiet()).unwrap().post("s", "child", b"").unwrap();
+            assert!(matches!(error(Bus::open(&name, &small())), Error::NotFound { .. }));
+        });
+        assert_eq!(poll(&worker), (1, 0));
+        assert_eq!(log.events(), ["child"]);
+    }
+
+    fn g12_a_prefork_server_of_many_children_keeps_one_order() {
+        const CHILDREN: usize = 4;
+        const EACH: usize = 200;
+        let (_name, bus) = bus(&small().capacity(4096));
+        let digests = shared_words(CHILDREN);
+        let ready = shared_words(1);
+        let children: Vec<Child> = (0..CHILDREN).map(|child| {
+            let (bus, digests, ready) = (&bus, digests, ready);
+            Child::fork(move || {
+                let worker = bus.join_with(quiet()).unwrap();
+                let log = Log::of(&worker, Scope::All);
+                ready[0].fetch_add(1, Relaxed);
+                eventually("all have joined", || ready[0].load(Relaxed) == CHILDREN as u64);
+                for i in 0..EACH {
+                    worker.post("s", "e", format!("{child} {i}")).unwrap();
+                    let _ = worker.poll().unwrap();
+                }
+                while log.len() < CHILDREN * EACH {
+                    worker.wait(Duration::from_millis(100)).unwrap();
+                    assert_eq!(poll(&worker).1, 0);
+                }
+                // FNV-1a over ids and contents in order of delivery.
+                let mut digest: u64 = 0xcbf2_9ce4_8422_2325;
+                for seen in log.seen() {
+                    for byte in seen.id.unwrap().to_le_bytes().into_iter().chain(seen.bytes) {
+                        digest = (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+                    }
+                }
+                digests[child].store(digest, Relaxed);
+            })
+        }).collect();
+        for child in children {
+            assert!(child.ended_well());
+        }
+        let digests: Vec<u64> = digests.iter().map(|digest| digest.load(Relaxed)).collect();
+        assert!(digests.iter().all(|digest| *digest == digests[0] && *digest != 0), "{digests:?}");
+    }
+
+    fn a_worker_that_ends_in_order_announces_it_and_its_parent_hears_it() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        let log = Log::of(&worker, Scope::source(SOURCE));
+        in_child(|| drop(bus.join_with(WorkerOptions::new().label("child")).unwrap()));
+        poll(&worker);
+        assert_eq!(log.events(), [STARTED, STOPPING]);
+        assert_eq!(log.texts(), ["child", "child"]);
+    }
+}

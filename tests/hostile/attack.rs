@@ -1,0 +1,375 @@
+//! Attacks: stores of arbitrary values to well-chosen words, between and during the calls of an honest process; and what
+//! must hold in that process whatever they are (G10).
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use seqcast::{Bus, Claim, Error, Event, Reservation, Scope, Start, Unique, Worker};
+
+use super::draw::{Draw, Input, Random};
+use super::events::{Chain, Plain, Rich, handle_typed};
+use super::map::{HEAD_WORDS, META, Map, block_of, cell_word, version_of};
+use super::scene::{Scene, Tap, fresh_image, options, used_image, worker_options};
+
+/// Most calls of one attack.
+const MOST_STEPS: usize = 200;
+
+/// Runs the attack that `bytes` describe. `meanwhile`: also stores while the calls run, from another thread.
+///
+/// # Panics
+///
+/// If something does not hold that must hold whatever the segment's bytes are.
+pub fn run(bytes: &[u8], meanwhile: bool) {
+    let mut input = Input::new(bytes);
+    let image = if input.one_in(4) { fresh_image() } else { used_image() };
+    let scene = Scene::of_bytes(image);
+    for _ in 0..input.below(8) {
+        // Of the header, too, which counts only before the segment is opened.
+        strike(&mut input, &scene.tap, &scene.map, true);
+    }
+    let opened = scene.open();
+    look_from_outside(&scene);
+    scene.unname();
+    let bus = match opened {
+        Ok(bus) => bus,
+        Err(error) => return assert_plain(&error),
+    };
+    let _vandal = meanwhile.then(|| Vandal::start(&scene, input.u64()));
+    let mut cast = Cast::new(bus);
+    for _ in 0..MOST_STEPS {
+        if input.is_over() {
+            break;
+        }
+        cast.step(&mut input, &scene);
+    }
+    cast.curtain();
+}
+
+fn look_from_outside(scene: &Scene) {
+    for result in [seqcast::stat(&scene.name, &options()).map(drop), Bus::open_or_create(&scene.name, &options()).map(drop)] {
+        if let Err(error) = result {
+            assert_plain(&error);
+        }
+    }
+}
+
+/// An error of a hostile segment is one of those that say so, and can be shown.
+fn assert_plain(error: &Error) {
+    let known = [
+        "corrupt", "exhausted", "truncated", "foreign", "layout", "fingerprint", "other_boot", "unfinished", "replaced",
+    ];
+    assert!(known.contains(&error.code()), "{error}: {error:?}");
+}
+
+/// What an honest caller may get for an honest call on a segment that was opened.
+fn plain<T>(result: seqcast::Result<T>, also: &[&str]) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
+        Err(error) => {
+            let known = ["corrupt", "exhausted"];
+            assert!(known.contains(&error.code()) || also.contains(&error.code()), "{error}: {error:?}");
+            Some(error.to_string()).map(drop).and(None)
+        }
+    }
+}
+
+/// Stores one arbitrary value to one word. `anywhere`: also to words that are not looked at after opening.
+pub fn strike(draw: &mut impl Draw, tap: &Tap, map: &Map, anywhere: bool) {
+    let kinds = if anywhere { 16 } else { 13 };
+    match draw.below(kinds) {
+        // Events and what tells where they are.
+        0 | 1 => {
+            let cell = draw.below(map.capacity);
+            let word = map.cell(cell);
+            let value = arbitrary_cell(draw, tap.get(word), map.capacity + map.records, tap);
+            tap.set(word, value);
+        }
+        2 => {
+            let word = Map::header("tail");
+            let value = arbitrary(draw, tap.get(word), tap);
+            tap.set(word, value);
+        }
+        3 => {
+            let block = map.block(draw.below(map.capacity + map.records));
+            let word = block.start + draw.below(HEAD_WORDS as u64) as usize;
+            let value = arbitrary(draw, tap.get(word), tap);
+            tap.set(word, value);
+        }
+        4 => {
+            let block = map.block(draw.below(map.capacity + map.records));
+            let len = draw.below(2 * 8 * map.block_words);
+            tap.set(block.start + META, (1 + draw.below(3)) << 32 | len);
+        }
+        5 | 6 => {
+            let block = map.block(draw.below(map.capacity + map.records));
+            let word = block.start + HEAD_WORDS + draw.below(block.len() as u64 - HEAD_WORDS as u64) as usize;
+            let value = arbitrary(draw, tap.get(word), tap);
+            tap.set(word, value);
+        }
+        7 => whole_payload(draw, tap, map),
+        // Records.
+        8 => {
+            let record = draw.below(map.records);
+            let word = match draw.below(4) {
+                0 => map.ring_hand(record) + draw.below(3) as usize,
+                1 => map.claim_hand(record) + draw.below(3) as usize,
+                2 => map.record(record, "reserved"),
+                _ => map.record(record, "hand") + draw.below(64) as usize,
+            };
+            let value = arbitrary(draw, tap.get(word), tap);
+            tap.set(word, value);
+        }
+        9 => {
+            // An id that is reserved by a record that says so.
+            let tail = tap.get(Map::header("tail"));
+            let id = tail.wrapping_sub(draw.below(4));
+            let word = map.cell(id);
+            let version = (id / map.capacity).wrapping_add(1);
+            tap.set(map.record(draw.below(map.records), "reserved"), id.wrapping_add(1));
+            tap.set(word, cell_word(version, 1 + draw.below(3), block_of(tap.get(word))));
+        }
+        // Claims.
+        10 => {
+            let word = map.claim_cell(draw.below(map.buckets));
+            let value = arbitrary_cell(draw, tap.get(word), map.buckets + map.records, tap);
+            tap.set(word, value);
+        }
+        11 => {
+            let bucket = map.bucket(draw.below(map.buckets + map.records));
+            let word = bucket.start + draw.below(HEAD_WORDS as u64 + 14) as usize;
+            let value = arbitrary(draw, tap.get(word), tap);
+            tap.set(word, value);
+        }
+        12 => {
+            let word = Map::header(["wake", "wake_reserved"][draw.below(2) as usize]);
+            let value = arbitrary(draw, tap.get(word), tap);
+            tap.set(word, value);
+        }
+        13 | 14 => {
+            // The file's size stays: a segment that says it is larger is met by the target for opening.
+            let word = draw.below(16) as usize;
+            let value = arbitrary(draw, tap.get(word), tap);
+            tap.set(word, value);
+        }
+        _ => {
+            let word = draw.below(tap.len() as u64) as usize;
+            let value = arbitrary(draw, tap.get(word), tap);
+            tap.set(word, value);
+        }
+    }
+}
+
+/// Stores a whole record of arbitrary bytes behind a head that may be right.
+fn whole_payload(draw: &mut impl Draw, tap: &Tap, map: &Map) {
+    let block = map.block(draw.below(map.capacity + map.records));
+    let room = block.len() - HEAD_WORDS;
+    let len = draw.below(8 * room as u64 + 1);
+    tap.set(block.start + META, (1 + draw.below(2)) << 32 | len);
+    for word in 0..(len as usize).div_ceil(8) {
+        let value = match word {
+            0 => draw.u64() & 0xffff_ffff_ff07_0701 | 0x1_0100,
+            _ => draw.u64(),
+        };
+        tap.set(block.start + HEAD_WORDS + word, value);
+    }
+}
+
+/// A word that is near `old`, or one of those that programs get wrong, or any.
+fn arbitrary(draw: &mut impl Draw, old: u64, tap: &Tap) -> u64 {
+    match draw.below(10) {
+        0 => old ^ 1 << draw.below(64),
+        1 => old.wrapping_add(1),
+        2 => old.wrapping_sub(1),
+        3 => u64::from(draw.byte()),
+        4 => u64::MAX - u64::from(draw.byte() & 15),
+        5 => (1 << draw.below(64)) - draw.below(2),
+        6 => old.wrapping_add(u64::from(draw.u16())),
+        7 => tap.get(draw.below(tap.len() as u64) as usize),
+        8 => old ^ u64::from(draw.byte()) << (8 * draw.below(8)),
+        _ => draw.u64(),
+    }
+}
+
+fn arbitrary_cell(draw: &mut impl Draw, old: u64, blocks: u64, tap: &Tap) -> u64 {
+    let version = match draw.below(6) {
+        0 => version_of(old),
+        1 => version_of(old) + 1,
+        2 => version_of(old).wrapping_sub(1),
+        3 => draw.below(4),
+        4 => (1 << 42) - 1 - draw.below(3),
+        _ => return arbitrary(draw, old, tap),
+    };
+    let block = if draw.one_in(8) { blocks + draw.below(2) } else { draw.below(blocks) };
+    cell_word(version, draw.below(4), block)
+}
+
+/// A thread that goes on striking.
+struct Vandal {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Vandal {
+    fn start(scene: &Scene, seed: u64) -> Vandal {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (tap, map, stopped) = (Arc::clone(&scene.tap), scene.map, Arc::clone(&stop));
+        let thread = thread::spawn(move || {
+            let mut random = Random(seed);
+            while !stopped.load(Ordering::Relaxed) {
+                strike(&mut random, &tap, &map, false);
+            }
+        });
+        Vandal { stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Vandal {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let ended = thread.join();
+            assert!(ended.is_ok() || thread::panicking(), "the vandal stumbled");
+        }
+    }
+}
+
+/// The honest workers of the attacked process.
+struct Cast {
+    bus: Bus,
+    workers: Vec<Worker>,
+    reservations: Vec<Reservation>,
+    /// The claim that a handler got with its last unique event.
+    last_claim: Option<Claim>,
+}
+
+thread_local! {
+    static CLAIM: Cell<Option<Claim>> = const { Cell::new(None) };
+}
+
+impl Cast {
+    fn new(bus: Bus) -> Cast {
+        let mut cast = Cast { bus, workers: Vec::new(), reservations: Vec::new(), last_claim: None };
+        cast.join(Start::Oldest);
+        cast
+    }
+
+    fn join(&mut self, start: Start) {
+        let joined = self.bus.join_with(worker_options().start(start).label("cast"));
+        let Some(worker) = plain(joined, &["no_record", "not_yet"]) else { return };
+        let largest = self.bus.largest_event();
+        let last = AtomicU64::new(0);
+        let all = move |event: &Event<'_>| {
+            let place = event.id().expect("nothing here posts local events") + 1;
+            let before = last.swap(place, Ordering::Relaxed);
+            assert!(before < place, "G1: id {} after {}", place - 1, before - 1);
+            for name in [event.source(), event.event()] {
+                assert!((1..=255).contains(&name.len()));
+            }
+            assert!(event.bytes().len() <= largest);
+            super::events::touch(event.bytes());
+            if let Some(claim) = event.claim() {
+                CLAIM.set(Some(claim));
+            }
+        };
+        plain(worker.on(Scope::All, all), &[]);
+        plain(handle_typed(&worker), &[]);
+        self.workers.push(worker);
+    }
+
+    fn step(&mut self, draw: &mut impl Draw, scene: &Scene) {
+        let kind = draw.below(20);
+        if kind < 8 {
+            return strike(draw, &scene.tap, &scene.map, false);
+        }
+        if kind == 8 || self.workers.is_empty() {
+            let start = match draw.below(4) {
+                0 => Start::Now,
+                1 | 2 => Start::Oldest,
+                _ => Start::At(draw.u64()),
+            };
+            return self.join(start);
+        }
+        let which = draw.below(self.workers.len() as u64) as usize;
+        let worker = &self.workers[which];
+        match kind {
+            9 => {
+                let worker = self.workers.swap_remove(which);
+                if draw.one_in(2) {
+                    plain(worker.leave(), &[]);
+                }
+            }
+            10 => {
+                let payload = draw.bytes(120);
+                plain(worker.post("s", "event", payload), &[]);
+            }
+            11 => {
+                let len = draw.below(600) as usize;
+                plain(worker.post("s", "large", vec![draw.byte(); len]), &["payload_too_large"]);
+            }
+            12 => {
+                let posted = match draw.below(3) {
+                    0 => worker.post_typed(&Plain { number: draw.u64(), bytes: [draw.byte(); 12] }),
+                    1 => worker.post_typed(&Rich::example()),
+                    _ => worker.post_typed(&Chain::of_len(1 + draw.below(20) as u32)),
+                };
+                plain(posted, &["payload_too_large"]);
+            }
+            13 => {
+                let key = [draw.byte() % 4];
+                let unique = Unique::key(&key).ttl(Duration::from_nanos(1 + draw.u64() % (1 << 40)));
+                plain(worker.post_unique("s", "unique", draw.bytes(8), unique), &[]);
+            }
+            14 => {
+                let claimed = worker.claim([draw.byte() % 32], Duration::from_nanos(1 + u64::from(draw.u16())));
+                match plain(claimed, &[]) {
+                    Some(seqcast::Claimed::Won(claim)) => self.last_claim = Some(claim),
+                    other => super::events::touch(&format!("{other:?}")),
+                }
+            }
+            15 => {
+                let claim = if draw.one_in(2) { self.last_claim } else { CLAIM.take() };
+                if let Some(claim) = claim {
+                    plain(worker.release(&claim), &[]);
+                }
+            }
+            16 => {
+                if let Some(reservation) = plain(worker.reserve(), &[]) {
+                    self.reservations.push(reservation);
+                }
+            }
+            17 => {
+                if let Some(mut reservation) = self.reservations.pop()
+                    && draw.one_in(2)
+                {
+                    plain(reservation.commit("s", "late", draw.bytes(40)), &["too_late", "left"]);
+                }
+            }
+            18 => {
+                plain(worker.poll_at_most(1 + draw.below(4)), &[]);
+            }
+            _ => {
+                plain(worker.poll(), &[]);
+                plain(worker.wait(Duration::ZERO), &[]);
+                plain(self.bus.stats(), &[]).map(|stats| super::events::touch(&format!("{stats:?}")));
+            }
+        }
+    }
+
+    /// Every read path once more, and leaving, in whatever state things are.
+    fn curtain(mut self) {
+        for _ in 0..2 {
+            for worker in &self.workers {
+                plain(worker.poll(), &[]);
+                plain(worker.wait(Duration::from_micros(50)), &[]);
+                super::events::touch(&format!("{worker:?}"));
+            }
+            self.join(Start::Now);
+        }
+        plain(self.bus.stats(), &[]).map(|stats| super::events::touch(&format!("{stats:?}")));
+        self.reservations.clear();
+        CLAIM.set(None);
+    }
+}

@@ -1,0 +1,95 @@
+//! Where arbitrary values come from: a fuzzer's bytes, or a seeded generator.
+
+/// A source of arbitrary values.
+pub trait Draw {
+    /// The next byte.
+    fn byte(&mut self) -> u8;
+
+    fn u16(&mut self) -> u16 {
+        u16::from_le_bytes([self.byte(), self.byte()])
+    }
+
+    fn u64(&mut self) -> u64 {
+        u64::from_le_bytes(std::array::from_fn(|_| self.byte()))
+    }
+
+    /// A number below `bound`, which is not 0. Takes as few bytes as that needs.
+    fn below(&mut self, bound: u64) -> u64 {
+        match bound {
+            0..=0x100 => u64::from(self.byte()) % bound,
+            0x101..=0x1_0000 => u64::from(self.u16()) % bound,
+            _ => self.u64() % bound,
+        }
+    }
+
+    /// One in `n`.
+    fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+
+    /// At most `most` bytes.
+    fn bytes(&mut self, most: u64) -> Vec<u8> {
+        (0..self.below(most + 1)).map(|_| self.byte()).collect()
+    }
+
+    /// At most `most` characters, some of them long.
+    fn text(&mut self, most: u64) -> String {
+        let mut text = String::new();
+        for _ in 0..self.below(most + 1) {
+            text.push(match self.byte() {
+                byte @ 0..=0xef => char::from(byte),
+                byte => char::from_u32(0x1_f600 + u32::from(byte & 0xf)).unwrap_or('?'),
+            });
+        }
+        text
+    }
+}
+
+/// A fuzzer's bytes; zeros when they have come to their end.
+#[derive(Debug)]
+pub struct Input<'a>(&'a [u8]);
+
+impl<'a> Input<'a> {
+    pub fn new(bytes: &'a [u8]) -> Input<'a> {
+        Input(bytes)
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All that is left.
+    pub fn rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.0)
+    }
+}
+
+impl Draw for Input<'_> {
+    fn byte(&mut self) -> u8 {
+        let Some((&first, rest)) = self.0.split_first() else { return 0 };
+        self.0 = rest;
+        first
+    }
+}
+
+/// SplitMix64 (Steele, Lea, Flood): the same numbers for the same seed, always.
+#[derive(Clone, Debug)]
+pub struct Random(pub u64);
+
+impl Draw for Random {
+    fn byte(&mut self) -> u8 {
+        self.u64() as u8
+    }
+
+    fn u16(&mut self) -> u16 {
+        self.u64() as u16
+    }
+
+    fn u64(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}

@@ -1,0 +1,127 @@
+//! Where everything is in a segment, in words, for those who write to it without asking. Made from the public table of
+//! fields and the header; the offsets of the regions follow the drawing at the head of `src/layout.rs`.
+
+use std::ops::Range;
+
+const HEADER_WORDS: u64 = 1024 / 8;
+const RECORD_WORDS: u64 = 512 / 8;
+const ALIGN_WORDS: u64 = 128 / 8;
+/// Words of a block before its payload: stamp, cell, version, meta.
+pub const HEAD_WORDS: usize = 4;
+/// Which of them says what the payload is.
+pub const META: usize = 3;
+
+/// The spans of a segment's parts.
+#[derive(Clone, Copy, Debug)]
+pub struct Map {
+    pub capacity: u64,
+    pub block_words: u64,
+    pub records: u64,
+    pub buckets: u64,
+    pub bucket_words: u64,
+    records_at: u64,
+    cells_at: u64,
+    blocks_at: u64,
+    claim_cells_at: u64,
+    buckets_at: u64,
+    end: u64,
+}
+
+impl Map {
+    /// The map of a segment whose first words are `words`.
+    pub fn of(word: impl Fn(usize) -> u64) -> Map {
+        let header = |name| word(Map::header(name));
+        let (capacity, records, buckets) = (header("capacity"), header("records"), header("buckets"));
+        let (block_words, bucket_words) = (header("block_stride") / 8, header("bucket_stride") / 8);
+        let mut end = HEADER_WORDS;
+        let mut region = |words: u64| {
+            let start = end;
+            end = (start + words).next_multiple_of(ALIGN_WORDS);
+            start
+        };
+        Map {
+            capacity,
+            block_words,
+            records,
+            buckets,
+            bucket_words,
+            records_at: region(records * RECORD_WORDS),
+            cells_at: region(capacity),
+            blocks_at: region((capacity + records) * block_words),
+            claim_cells_at: region(buckets),
+            buckets_at: region((buckets + records) * bucket_words),
+            end,
+        }
+    }
+
+    /// The word of a field of the header.
+    pub fn header(name: &str) -> usize {
+        field("header", name, 0)
+    }
+
+    /// The word of a record's field.
+    pub fn record(&self, record: u64, name: &str) -> usize {
+        self.in_record(record, field("record", name, 0))
+    }
+
+    /// The first word (own, prev, attempt) of the hand with which a record posts.
+    pub fn ring_hand(&self, record: u64) -> usize {
+        self.in_record(record, field("record", "hand", 0))
+    }
+
+    /// The same of the hand with which it claims.
+    pub fn claim_hand(&self, record: u64) -> usize {
+        self.in_record(record, field("record", "hand", 1))
+    }
+
+    fn in_record(&self, record: u64, word: usize) -> usize {
+        (self.records_at + record % self.records * RECORD_WORDS) as usize + word
+    }
+
+    pub fn cell(&self, cell: u64) -> usize {
+        (self.cells_at + cell % self.capacity) as usize
+    }
+
+    /// The words of a block of the ring.
+    pub fn block(&self, block: u64) -> Range<usize> {
+        let at = self.blocks_at + block % (self.capacity + self.records) * self.block_words;
+        at as usize..(at + self.block_words) as usize
+    }
+
+    pub fn claim_cell(&self, bucket: u64) -> usize {
+        (self.claim_cells_at + bucket % self.buckets) as usize
+    }
+
+    /// The words of a block of the claims.
+    pub fn bucket(&self, block: u64) -> Range<usize> {
+        let at = self.buckets_at + block % (self.buckets + self.records) * self.bucket_words;
+        at as usize..(at + self.bucket_words) as usize
+    }
+
+    /// Words of the whole segment.
+    pub fn words(&self) -> usize {
+        self.end as usize
+    }
+}
+
+/// The word at which the `nth` field of that name begins.
+fn field(region: &str, name: &str, nth: usize) -> usize {
+    let fields = seqcast::fields();
+    let named = fields.iter().filter(|field| field.region == region && field.name == name).nth(nth);
+    named.unwrap_or_else(|| panic!("no field {name} in the {region}")).offset / 8
+}
+
+/// A cell's word.
+pub fn cell_word(version: u64, phase: u64, block: u64) -> u64 {
+    version << 22 | (phase & 3) << 20 | block & 0xf_ffff
+}
+
+/// The version in a cell's word.
+pub fn version_of(word: u64) -> u64 {
+    word >> 22
+}
+
+/// The block in a cell's word.
+pub fn block_of(word: u64) -> u64 {
+    word & 0xf_ffff
+}

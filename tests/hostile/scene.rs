@@ -1,0 +1,197 @@
+//! A segment and a second view of its bytes, behind seqcast's back.
+
+use std::fs::{self, File, Permissions};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::ptr::{NonNull, null_mut};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use rustix::mm::{MapFlags, ProtFlags};
+use seqcast::{Bus, Options, Reservation, Worker, WorkerOptions};
+
+use super::events::{Chain, Plain, Rich};
+use super::map::Map;
+
+/// The words of a file, mapped a second time.
+#[derive(Debug)]
+pub struct Tap {
+    base: NonNull<AtomicU64>,
+    words: usize,
+}
+
+// SAFETY: the mapping belongs to the process, and its words are given out as atomics only.
+unsafe impl Send for Tap {}
+// SAFETY: as above.
+unsafe impl Sync for Tap {}
+
+impl Tap {
+    fn of(file: &File) -> Tap {
+        let len = file.metadata().expect("the file is open").len() as usize;
+        // SAFETY: a new mapping at an address of the kernel's choice touches no memory that exists.
+        let base =
+            unsafe { rustix::mm::mmap(null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, file, 0) }
+                .expect("a second mapping");
+        Tap { base: NonNull::new(base.cast()).expect("a mapping is somewhere"), words: len / 8 }
+    }
+
+    /// All words; `set` and `get` take them one by one.
+    pub fn len(&self) -> usize {
+        self.words
+    }
+
+    fn word(&self, word: usize) -> &AtomicU64 {
+        assert!(word < self.words, "word {word} of {}", self.words);
+        // SAFETY: the word lies in the mapping, which `self` keeps; any bit pattern is a valid `AtomicU64`.
+        unsafe { self.base.add(word).as_ref() }
+    }
+
+    pub fn get(&self, word: usize) -> u64 {
+        self.word(word).load(Ordering::Relaxed)
+    }
+
+    pub fn set(&self, word: usize, value: u64) {
+        self.word(word).store(value, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        // SAFETY: `of` mapped exactly this span, and its words are lent out for no longer than `self` lives.
+        let _ = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.words * 8) };
+    }
+}
+
+/// A named segment, or what poses as one. The name is removed at drop.
+#[derive(Debug)]
+pub struct Scene {
+    pub name: String,
+    pub tap: Arc<Tap>,
+    pub map: Map,
+}
+
+/// A name that no other process and no other scene of this one has.
+pub fn fresh_name() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let next = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("seqcast-hostile-{}-{next}", std::process::id())
+}
+
+/// Where the system keeps `name`.
+pub fn path_of(name: &str) -> String {
+    format!("/dev/shm/{name}")
+}
+
+/// Puts a file of these bytes under `name`, with a mode that would be accepted.
+pub fn write_file(name: &str, bytes: &[u8]) -> File {
+    let mut file = File::options().read(true).write(true).create_new(true).open(path_of(name)).expect("a new file");
+    file.set_permissions(Permissions::from_mode(0o600)).expect("our own file");
+    file.write_all(bytes).expect("room in /dev/shm");
+    file
+}
+
+impl Scene {
+    /// A segment of these bytes, which must have a header to make a map of.
+    pub fn of_bytes(bytes: &[u8]) -> Scene {
+        let name = fresh_name();
+        let file = write_file(&name, bytes);
+        Scene::tapped(name, &file)
+    }
+
+    /// A new segment.
+    pub fn new(options: &Options) -> (Scene, Bus) {
+        let name = fresh_name();
+        let bus = Bus::create(&name, options).expect("a new segment");
+        let file = File::options().read(true).write(true).open(path_of(&name)).expect("the new segment's file");
+        (Scene::tapped(name, &file), bus)
+    }
+
+    fn tapped(name: String, file: &File) -> Scene {
+        let tap = Tap::of(file);
+        let map = Map::of(|word| tap.get(word));
+        Scene { name, tap: Arc::new(tap), map }
+    }
+
+    pub fn open(&self) -> seqcast::Result<Bus> {
+        Bus::open(&self.name, &options())
+    }
+
+    pub fn get(&self, word: usize) -> u64 {
+        self.tap.get(word)
+    }
+
+    pub fn set(&self, word: usize, value: u64) {
+        self.tap.set(word, value);
+    }
+
+    /// Removes the name, so that it is gone even if the process is killed later. What is open stays open.
+    pub fn unname(&self) {
+        let _ = fs::remove_file(path_of(&self.name));
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        self.unname();
+    }
+}
+
+/// Small, so that everything is met soon: laps, full buckets, no free record, messages of several fragments.
+pub fn options() -> Options {
+    Options::new().capacity(16).block_size(64).records(4).claims(8).creation_timeout(Duration::from_millis(20))
+}
+
+/// Waits that do not hold up a fuzzer, and reports that go nowhere but are put into words.
+pub fn worker_options() -> WorkerOptions {
+    WorkerOptions::new()
+        .wait_interval(Duration::from_micros(20))
+        .wait_max(Duration::from_micros(200))
+        .on_report(|report| _ = std::hint::black_box(report.to_string()))
+}
+
+/// The bytes of a segment that nobody has used.
+pub fn fresh_image() -> &'static [u8] {
+    static IMAGE: OnceLock<Vec<u8>> = OnceLock::new();
+    IMAGE.get_or_init(|| {
+        let (scene, _bus) = Scene::new(&options());
+        fs::read(path_of(&scene.name)).expect("the segment's file")
+    })
+}
+
+/// The bytes of a segment with a past: laps, every kind of event, held and ended claims, a reserved id whose worker is
+/// gone, and records of workers that did not leave in order.
+pub fn used_image() -> &'static [u8] {
+    static IMAGE: OnceLock<Vec<u8>> = OnceLock::new();
+    IMAGE.get_or_init(|| {
+        let (scene, bus) = Scene::new(&options());
+        // Read while both are still there and an id is reserved: as if the host had lost its power.
+        let _alive = live(&bus).expect("a sound segment");
+        fs::read(path_of(&scene.name)).expect("the segment's file")
+    })
+}
+
+fn live(bus: &Bus) -> seqcast::Result<(Reservation, [Worker; 2])> {
+    let first = bus.join_with(worker_options().label("first"))?;
+    let second = bus.join_with(worker_options().label("second"))?;
+    for worker in [&first, &second] {
+        worker.on(seqcast::Scope::All, |_: &seqcast::Event<'_>| {})?;
+    }
+    for number in 0..20_u64 {
+        first.post("lap", "around", number.to_le_bytes())?;
+        let _ = second.poll()?;
+    }
+    let _ = first.poll()?;
+    let hour = Duration::from_secs(3600);
+    let _ = first.claim("held", hour)?;
+    let _ = second.claim("ended", Duration::from_nanos(1))?;
+    first.post_unique("job", "run", b"once", seqcast::Unique::key("job").ttl(hour))?;
+    let _ = second.poll()?;
+    second.post_unique("job", "run", b"again", "job")?;
+    second.post("bytes", "large", [7; 400])?;
+    first.post_typed(&Plain { number: 1, bytes: [2; 12] })?;
+    second.post_typed(&Rich::example())?;
+    first.post_typed(&Chain::of_len(4))?;
+    let _ = first.poll()?;
+    Ok((second.reserve()?, [first, second]))
+}

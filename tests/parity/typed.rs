@@ -1,0 +1,166 @@
+//! Typed events: bound to source, event and version, checked before a handler sees them.
+
+use rkyv::{Archive, Serialize};
+use seqcast::{Error, Event, TypedEvent, rkyv};
+
+use crate::common::{Child, Log, Reports, bus, poll, quiet, small};
+use std::sync::{Arc, Mutex};
+
+#[derive(Archive, Serialize)]
+#[rkyv(crate = rkyv)]
+struct Upstream {
+    host: String,
+    port: u16,
+    weights: Vec<u64>,
+}
+
+impl TypedEvent for Upstream {
+    const SOURCE: &'static str = "health";
+    const EVENT: &'static str = "down";
+    const VERSION: u32 = 1;
+}
+
+/// The same fields in a newer meaning.
+#[derive(Archive, Serialize)]
+#[rkyv(crate = rkyv)]
+struct NewUpstream {
+    host: String,
+    port: u16,
+    weights: Vec<u64>,
+}
+
+impl TypedEvent for NewUpstream {
+    const SOURCE: &'static str = "health";
+    const EVENT: &'static str = "down";
+    const VERSION: u32 = 2;
+}
+
+/// Another type under the same names and version.
+#[derive(Archive, Serialize)]
+#[rkyv(crate = rkyv)]
+struct Number {
+    value: u64,
+}
+
+impl TypedEvent for Number {
+    const SOURCE: &'static str = "health";
+    const EVENT: &'static str = "down";
+}
+
+#[derive(Archive, Serialize)]
+#[rkyv(crate = rkyv)]
+struct Digits {
+    values: [u64; 4],
+    signed: i64,
+    float: f64,
+}
+
+impl TypedEvent for Digits {
+    const SOURCE: &'static str = "numbers";
+    const EVENT: &'static str = "digits";
+}
+
+fn upstream() -> Upstream {
+    Upstream {
+        host: "a host with a rather long name.example.org".to_owned(),
+        port: 8080,
+        weights: vec![1, 2, u64::MAX],
+    }
+}
+
+alone! {
+    fn a_typed_event_arrives_as_it_was_posted_in_every_way_of_posting() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+        let noted = Arc::clone(&seen);
+        worker.on_typed::<Upstream, _, _>(move |upstream, event| {
+            let weights: Vec<u64> = upstream.weights.iter().map(|weight| weight.to_native()).collect();
+            let place = (event.is_local(), event.claim().is_some());
+            noted.lock().unwrap().push(format!("{} {} {weights:?} {place:?}", upstream.host, upstream.port));
+        }).unwrap();
+        worker.post_typed(&upstream()).unwrap();
+        worker.post_typed_unique(&upstream(), "key").unwrap();
+        bus.poster().unwrap().post_typed(&upstream()).unwrap();
+        worker.post_local_typed(&upstream()).unwrap();
+        let child = Child::fork(|| {
+            bus.join_with(quiet()).unwrap().post_typed(&upstream()).unwrap();
+        });
+        assert!(child.ended_well());
+        assert_eq!(poll(&worker), (5, 0));
+        let expected = format!("a host with a rather long name.example.org 8080 [1, 2, {}]", u64::MAX);
+        let places = ["(true, false)", "(false, false)", "(false, true)", "(false, false)", "(false, false)"];
+        assert_eq!(*seen.lock().unwrap(), places.map(|place| format!("{expected} {place}")));
+    }
+
+    fn a_typed_event_of_many_fragments_arrives_too() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        let sum = Arc::new(Mutex::new(0));
+        let adding = Arc::clone(&sum);
+        worker.on_typed::<Upstream, _, _>(move |upstream, _| {
+            *adding.lock().unwrap() += upstream.weights.iter().map(|weight| weight.to_native()).sum::<u64>();
+        }).unwrap();
+        worker.post_typed(&Upstream { weights: (0..400).collect(), ..upstream() }).unwrap();
+        assert!(bus.next_id() > 10, "it was one fragment");
+        assert_eq!(poll(&worker), (1, 0));
+        assert_eq!(*sum.lock().unwrap(), 399 * 200);
+    }
+
+    fn numbers_keep_their_digits() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        let exact = [u64::MAX, (1 << 53) + 1, 0x1234_5678_9abc_def1, 0];
+        let seen = Arc::new(Mutex::new(None));
+        let noted = Arc::clone(&seen);
+        worker.on_typed::<Digits, _, _>(move |digits, _| {
+            let values = digits.values.map(|value| value.to_native());
+            *noted.lock().unwrap() = Some((values, digits.signed.to_native(), digits.float.to_native()));
+        }).unwrap();
+        worker.post_typed(&Digits { values: exact, signed: i64::MIN + 1, float: 0.1 }).unwrap();
+        poll(&worker);
+        assert_eq!(*seen.lock().unwrap(), Some((exact, i64::MIN + 1, 0.1)));
+    }
+
+    fn another_version_type_or_bytes_are_reported_and_left_out_and_the_handlers_after_it_run() {
+        let (_name, bus) = bus(&small());
+        let reports = Reports::default();
+        let worker = bus.join_with(reports.of(quiet())).unwrap();
+        let called = Arc::new(Mutex::new(0));
+        let counting = Arc::clone(&called);
+        worker.on_typed::<Upstream, _, _>(move |_, _| *counting.lock().unwrap() += 1).unwrap();
+        let after = Log::of(&worker, seqcast::Scope::events("health", ["down"]));
+        worker.post_typed(&NewUpstream { host: String::new(), port: 1, weights: vec![] }).unwrap();
+        worker.post_typed(&Number { value: 7 }).unwrap();
+        worker.post("health", "down", b"plain bytes").unwrap();
+        worker.post_local("health", "down", upstream()).unwrap();
+        worker.post_typed(&upstream()).unwrap();
+        assert_eq!(poll(&worker), (5, 0));
+        assert_eq!(*called.lock().unwrap(), 1, "the handler ran for what is none of its own");
+        assert_eq!(after.len(), 5);
+        let texts = reports.texts();
+        assert_eq!(texts.len(), 4);
+        for (text, reason) in texts.iter().zip(["not posted as a typed", "type or version", "type or version",
+            "not posted as a typed"])
+        {
+            assert!(text.starts_with("health/down (") && text.contains("typed handler was left out"), "{text}");
+            assert!(text.contains(reason), "{text}");
+        }
+    }
+
+    fn an_event_tells_whether_it_is_of_a_type() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        let answers = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&answers);
+        worker.on(seqcast::Scope::All, move |event: &Event<'_>| {
+            let refusal = event.typed::<NewUpstream>().err();
+            let typed = matches!(refusal, Some(Error::Payload { source, event, .. })
+                if source == "health" && event == "down");
+            noted.lock().unwrap().push((event.typed::<Upstream>().is_ok(), typed));
+        }).unwrap();
+        worker.post_typed(&upstream()).unwrap();
+        poll(&worker);
+        assert_eq!(*answers.lock().unwrap(), [(true, true)]);
+    }
+}
