@@ -196,7 +196,9 @@ impl Prefix<'_> {
         );
         emit(self.type_tag);
         if let Some(UniqueKey { key: [key0, key1], ttl_ns }) = self.unique {
-            [key0, key1, ttl_ns, 0].map(&mut emit);
+            for word in [key0, key1, ttl_ns, 0] {
+                emit(word);
+            }
         }
         let mut packer = Packer { emit, word: 0, filled: 0, emitted: 0 };
         packer.push(self.source.as_bytes());

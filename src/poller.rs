@@ -24,8 +24,9 @@ impl Worker {
     /// # Errors
     ///
     /// [`Error::Option`] if the worker's `interval` is zero, which means that it is polled by hand; [`Error::System`] if
-    /// no thread can be had.
+    /// no thread can be had; [`Error::Forked`], [`Error::Left`].
     pub fn start_poller(&self) -> Result<Poller> {
+        self.check()?;
         if self.options().interval.is_zero() {
             return Err(Error::option("interval", "0", "it must be longer than nothing for a poller"));
         }

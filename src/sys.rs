@@ -157,16 +157,21 @@ pub(crate) fn is_byte_locked(file: impl AsFd, at: u64) -> io::Result<bool> {
     Ok(found != libc::F_UNLCK)
 }
 
-/// Whether the calling process has the only open file description of `file`, which then has a write lease until it is
-/// closed. `false` also where leases are not to be had: on some file systems, and on files of other users.
+/// Takes a read lease on `file`, which must be open for reading only, until it is closed: nobody can open it for writing
+/// meanwhile. `false` if somebody has it open for writing.
 ///
-/// If somebody opens the file meanwhile, the kernel asks for the lease back by a signal: here by one that is ignored by
-/// default, and not by SIGIO, which ends a process.
-pub(crate) fn try_lease(file: impl AsFd) -> bool {
+/// If somebody tries to, the kernel asks for the lease back by a signal: here by one that is ignored by default, and not
+/// by SIGIO, which ends a process.
+pub(crate) fn try_lease(file: impl AsFd) -> io::Result<bool> {
     let fd = file.as_fd().as_raw_fd();
     // SAFETY: the descriptor is open, and both commands take a number.
-    unsafe {
-        libc::fcntl(fd, F_SETSIG, libc::SIGURG) == 0 && libc::fcntl(fd, libc::F_SETLEASE, libc::F_WRLCK) == 0
+    let leased = unsafe {
+        libc::fcntl(fd, F_SETSIG, libc::SIGURG) == 0 && libc::fcntl(fd, libc::F_SETLEASE, libc::F_RDLCK) == 0
+    };
+    match io::Error::last_os_error() {
+        _ if leased => Ok(true),
+        error if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        error => Err(error),
     }
 }
 

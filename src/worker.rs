@@ -451,6 +451,11 @@ impl Worker {
         self.inner.wait(timeout, || false)
     }
 
+    /// Whether the worker can be used at all.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.inner.check()
+    }
+
     pub(crate) fn wait_until(&self, timeout: Duration, stop: impl Fn() -> bool) -> Result<bool> {
         self.inner.wait(timeout, stop)
     }
@@ -486,8 +491,9 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`Error::Option`]; the options are then as before.
+    /// [`Error::Option`], [`Error::Forked`], [`Error::Left`]; the options are then as before.
     pub fn reconfigure(&self, change: impl FnOnce(WorkerOptions) -> WorkerOptions) -> Result<()> {
+        self.inner.check()?;
         let before = self.options();
         let after = change((*before).clone());
         after.check()?;
@@ -495,7 +501,6 @@ impl Worker {
             let value = format!("{:?}", after.start);
             return Err(Error::option("start", value, "a worker that has joined cannot start anew: join again"));
         }
-        self.inner.check()?;
         set_label(&self.inner.words, &after.label);
         self.inner.tuning.set(&after);
         *self.inner.options.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(after);
@@ -596,6 +601,7 @@ impl Inner {
     }
 
     fn unique_key(&self, unique: Unique<'_>) -> Result<UniqueKey> {
+        self.check()?;
         hash_unique(self.segment.hash_key(), unique, self.options().timeout)
     }
 

@@ -7,19 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use http_body_util::{BodyExt, Empty};
-use hyper::body::{Bytes, Incoming};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper::{Method, Request, Response};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tokio::sync::Mutex;
+use http_body_util::BodyExt;
+use hyper::Method;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::Result;
+use crate::lane::{Answer, Lane, connect, request};
 use crate::report::{Driven, Report, Sender};
-use crate::routes::{CACHE, EVENT_ID, PID, WORKER};
 
 /// What the driver is told at birth.
 pub struct Birth {
@@ -28,7 +23,6 @@ pub struct Birth {
     pub seconds: u64,
     /// Requests per second.
     pub rate: u64,
-    pub reports: Sender,
 }
 
 /// Time between two checks that an invalidated page and a marked upstream show in all workers.
@@ -37,22 +31,20 @@ const CHECK_EVERY: Duration = Duration::from_millis(50);
 const REFRESH_EVERY: Duration = Duration::from_millis(20);
 /// Refreshes after which all caches are purged.
 const PURGE_EVERY: u64 = 25;
-/// How long it may take to get a connection to a certain worker.
-const CONNECT_WITHIN: Duration = Duration::from_secs(20);
 /// Pages that the load is about.
 const ITEMS: u64 = 200;
 
 /// Runs the driver, in the process that was forked for it.
-pub fn run(birth: Birth) -> Result<()> {
+pub fn run(birth: Birth, reports: Sender) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(drive(birth))
+    runtime.block_on(drive(birth, reports))
 }
 
-async fn drive(birth: Birth) -> Result<()> {
+async fn drive(birth: Birth, reports: Sender) -> Result<()> {
     let driver = Arc::new(Driver {
         lanes: (0..birth.workers).map(|slot| Lane::new(birth.address, slot)).collect(),
         until: Instant::now() + Duration::from_secs(birth.seconds),
-        reports: SyncMutex::new(birth.reports),
+        reports: SyncMutex::new(reports),
         counts: Counts::default(),
     });
     let mut tasks = JoinSet::new();
@@ -179,17 +171,15 @@ impl Driver {
         for other in 0..self.lanes.len() {
             self.send(other, Method::GET, &path).await?;
             let again = self.send(other, Method::GET, &path).await?;
-            cached.push(again.filter(|answer| answer.is_hit()).map(|answer| answer.pid));
+            cached.push(again.filter(|answer| answer.hit).map(|answer| answer.pid));
         }
-        let Some(told) = self.send(slot, Method::DELETE, &path).await? else { return Ok(()) };
+        let Some(Answer { event_id, .. }) = self.send(slot, Method::DELETE, &path).await? else { return Ok(()) };
         for (other, cached) in cached.iter().enumerate() {
-            // Without an answer, or from a worker that is new, there is nothing to be compared.
+            // A worker that did not have the page proves nothing.
             if let Some(answer) = self.send(other, Method::GET, &path).await?
                 && *cached == Some(answer.pid)
             {
-                self.check(!answer.is_hit(), || {
-                    format!("worker {other} has {key} cached after event {:?} from worker {slot}", told.event_id)
-                });
+                self.check(!answer.hit, || format!("worker {other} has {key} after event {event_id:?} by worker {slot}"));
             }
         }
         Ok(())
@@ -199,14 +189,11 @@ impl Driver {
     async fn check_upstream(&self, slot: usize, state: &str) -> Result<()> {
         let told = self.send(slot, Method::PUT, &format!("/upstreams/app-3/{state}")).await?;
         let Some(Answer { event_id, .. }) = told else { return Ok(()) };
+        let line = format!("app-3 {state}");
         for other in 0..self.lanes.len() {
-            let pid_before = self.lanes[other].joined_before(event_id);
-            if let Some(answer) = self.send(other, Method::GET, "/upstreams").await?
-                && pid_before.await == Some(answer.pid)
-            {
-                let line = format!("app-3 {state}");
+            if let Some(answer) = self.send(other, Method::GET, "/upstreams").await? {
                 self.check(answer.body.lines().any(|have| have == line), || {
-                    format!("worker {other} does not have {line:?} after event {event_id:?} from worker {slot}")
+                    format!("worker {other} has not {line:?} after event {event_id:?} by worker {slot}")
                 });
             }
         }
@@ -229,23 +216,45 @@ impl Driver {
         Ok(())
     }
 
-    /// Asks all workers at once to have one page rendered; one of them does it. Once one has the page, all have it.
+    /// Asks all workers at once to have one page rendered anew. One of them does it, and then all have the same page.
     async fn refresh(self: &Arc<Self>, key: &str) -> Result<()> {
-        let mut asking = JoinSet::new();
-        for slot in 0..self.lanes.len() {
-            let (driver, path) = (Arc::clone(self), format!("/items/{key}/refresh"));
-            asking.spawn(async move {
-                let answer = driver.send(slot, Method::POST, &path).await?;
-                if answer.is_none() {
-                    driver.report(&Report::Unanswered)?;
-                }
-                Result::Ok(answer.map(|answer| (slot, answer.pid)))
-            });
+        let path = format!("/items/{key}");
+        let asked = self.send_to_all(Method::POST, &format!("{path}/refresh")).await?;
+        // Every worker handles what is there before it answers: so after one round of requests, whichever takes the
+        // event has rendered the page and posted it, and after another all have it.
+        let decided = self.send_to_all(Method::GET, "/").await?;
+        let pages = self.send_to_all(Method::GET, &path).await?;
+        for _ in asked.iter().filter(|answer| answer.is_none()) {
+            self.report(&Report::Unanswered)?;
         }
-        while let Some(asked) = asking.join_next().await {
-            asked??;
+        let pids = |answers: &[Option<Answer>]| -> Option<Vec<u32>> {
+            answers.iter().map(|answer| answer.as_ref().map(|answer| answer.pid)).collect()
+        };
+        // When a worker is killed meanwhile, it may be the one that took the event.
+        if let (Some(asked), Some(decided), Some(there)) = (pids(&asked), pids(&decided), pids(&pages))
+            && asked == decided
+            && decided == there
+        {
+            let pages: Vec<&Answer> = pages.iter().flatten().collect();
+            let all_have_it = pages.iter().all(|page| page.hit && page.body == pages[0].body);
+            self.check(all_have_it, || format!("not all workers have the same page {key}"));
         }
         Ok(())
+    }
+
+    /// Sends the same request to all workers at the same time.
+    async fn send_to_all(self: &Arc<Self>, method: Method, path: &str) -> Result<Vec<Option<Answer>>> {
+        let sending: Vec<_> = (0..self.lanes.len())
+            .map(|slot| {
+                let (driver, method, path) = (Arc::clone(self), method.clone(), path.to_owned());
+                tokio::spawn(async move { driver.send(slot, method, &path).await })
+            })
+            .collect();
+        let mut answers = Vec::new();
+        for answer in sending {
+            answers.push(answer.await??);
+        }
+        Ok(answers)
     }
 
     // ---- the live feed ----
@@ -261,5 +270,22 @@ impl Driver {
                 self.counts.feed_lines.fetch_add(lines as u64, Ordering::Relaxed);
             }
         }
+    }
+}
+
+/// The key of the unique event that a request to `path` posts, if it posts one.
+fn unique_key(path: &str) -> Option<String> {
+    Some(path.strip_prefix("/items/")?.strip_suffix("/refresh")?.to_owned())
+}
+
+/// A small generator of random numbers (xorshift); what is random here only has to be spread out.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 32) % end
     }
 }

@@ -20,17 +20,22 @@
 
 mod args;
 mod audit;
+mod child;
 mod driver;
 mod events;
 mod fold;
 mod histogram;
+mod lane;
 mod ledger;
 mod master;
+mod observer;
 mod process;
+mod progress;
 mod report;
 mod routes;
 mod server;
 mod site;
+mod upstreams;
 
 use std::process::ExitCode;
 

@@ -21,8 +21,8 @@ pub enum Report {
     Latency(Vec<(u16, u32)>),
     /// The driver was told that its request was posted as this event; with its key if it was a unique one.
     Answered { id: u64, unique: Option<String> },
-    /// The driver got no answer to a request to post this unique key: its worker was killed. It may have been posted.
-    Unanswered { unique: String },
+    /// The driver got no answer to a request to post a unique event: its worker was killed. It may have been posted.
+    Unanswered,
     /// The driver is done.
     Driven(Driven),
 }

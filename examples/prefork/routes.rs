@@ -67,7 +67,7 @@ async fn route(site: &Arc<Site>, request: &Request<Incoming>) -> seqcast::Result
         return Ok(text(StatusCode::BAD_REQUEST, format!("a key has 1 to {MOST_KEY} bytes\n")));
     }
     if let ["upstreams", name, ..] = path[..]
-        && !site.has_upstream(name)
+        && !site.upstreams.has(name)
     {
         return Ok(text(StatusCode::NOT_FOUND, "no such upstream\n"));
     }
@@ -86,7 +86,7 @@ async fn route(site: &Arc<Site>, request: &Request<Incoming>) -> seqcast::Result
             // ignored until the ttl is over.
             posted(worker.post_typed_unique(&wanted, *key)?)
         }
-        (&Method::GET, ["upstreams"]) => text(StatusCode::OK, site.upstreams()),
+        (&Method::GET, ["upstreams"]) => text(StatusCode::OK, site.upstreams.to_string()),
         (&Method::PUT, ["upstreams", name, "down"]) => posted(worker.post_topic(health::DOWN, name)?),
         (&Method::PUT, ["upstreams", name, "up"]) => posted(worker.post_topic(health::UP, name)?),
         (&Method::GET, ["events"]) => Response::new(Either::Right(Feed::new(worker)?)),

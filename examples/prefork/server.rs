@@ -9,7 +9,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use seqcast::{Bus, WorkerOptions};
+use seqcast::{Bus, Start, WorkerOptions};
 use tokio::io::unix::AsyncFd;
 
 use crate::Result;
@@ -18,6 +18,7 @@ use crate::ledger::Ledger;
 use crate::report::Sender;
 use crate::routes;
 use crate::site::Site;
+use crate::upstreams::Upstreams;
 
 /// How often one of the workers renders the front page for all.
 pub const FRONT_PAGE_EVERY: Duration = Duration::from_secs(1);
@@ -32,22 +33,28 @@ const COURTESY: Duration = Duration::from_micros(500);
 pub struct Birth {
     pub slot: usize,
     pub listener: TcpListener,
-    pub reports: Sender,
+    /// The upstreams as they were when the master had handled all events before the next field's.
+    pub upstreams: Arc<Upstreams>,
+    /// The first event to read.
+    pub first: u64,
     pub unique_ttl: Duration,
     pub fault: Option<Fault>,
 }
 
 /// Runs a worker, in the process that was forked for it, until the master posts the stop event.
-pub fn run(bus: &Bus, birth: Birth) -> Result<()> {
+pub fn run(bus: &Bus, birth: Birth, reports: Sender) -> Result<()> {
     // The master made the bus; each child joins it after the fork. The worker is for all of this process, to be used
     // from anywhere in it.
-    let options = WorkerOptions::new().label(format!("worker {}", birth.slot)).timeout(birth.unique_ttl);
+    let options = WorkerOptions::new()
+        .label(format!("worker {}", birth.slot))
+        .start(Start::At(birth.first))
+        .timeout(birth.unique_ttl);
     let worker = seqcast::process::configure_on(bus, options)?;
-    let ledger = Arc::new(Ledger::new(birth.reports, birth.fault));
+    let ledger = Arc::new(Ledger::new(reports, birth.fault));
     ledger.joined(worker.cursor())?;
 
     // Nothing is delivered before the first poll, so that no handler comes too late.
-    let site = Site::new(birth.slot, worker, ledger);
+    let site = Site::new(birth.slot, worker, ledger, birth.upstreams);
     site.subscribe()?;
 
     // A thread that sleeps until somebody posts, and then calls the handlers. The alternative is to call `poll` from

@@ -1,7 +1,6 @@
 //! One worker's memory, and the handlers that keep it in step with the others'.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fmt::Write as _;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use seqcast::{Claimed, Event, HandlerError, Scope, Worker};
@@ -10,9 +9,7 @@ use tokio::sync::watch;
 use crate::events::{Invalidate, Render, Rendered, cache, health, now_ns, server};
 use crate::ledger::Ledger;
 use crate::server::FRONT_PAGE_EVERY;
-
-/// The upstreams that all workers know; all are up at first.
-pub const UPSTREAMS: [&str; 3] = ["app-1", "app-2", "app-3"];
+use crate::upstreams::Upstreams;
 
 /// Pages that a worker keeps at most.
 const MOST_PAGES: usize = 10_000;
@@ -23,8 +20,8 @@ pub struct Site {
     pub slot: usize,
     pub worker: &'static Worker,
     pub ledger: Arc<Ledger>,
+    pub upstreams: Arc<Upstreams>,
     pages: Mutex<HashMap<String, Arc<str>>>,
-    upstreams: Mutex<BTreeMap<String, bool>>,
     /// True once the master has said so.
     stop: watch::Sender<bool>,
 }
@@ -38,10 +35,9 @@ pub enum Page {
 }
 
 impl Site {
-    pub fn new(slot: usize, worker: &'static Worker, ledger: Arc<Ledger>) -> Arc<Site> {
-        let upstreams = UPSTREAMS.map(|name| (name.to_owned(), true)).into();
+    pub fn new(slot: usize, worker: &'static Worker, ledger: Arc<Ledger>, upstreams: Arc<Upstreams>) -> Arc<Site> {
         let (stop, _) = watch::channel(false);
-        Arc::new(Site { slot, worker, ledger, pages: Mutex::default(), upstreams: Mutex::new(upstreams), stop })
+        Arc::new(Site { slot, worker, ledger, upstreams, pages: Mutex::default(), stop })
     }
 
     /// Registers the handlers. For one event those of everything are called first, then those of its source, then those
@@ -70,8 +66,7 @@ impl Site {
         // Bytes: one event of a source by its name, and a source with all its events.
         let site = Arc::clone(self);
         worker.on(cache::PURGE, move |_: &Event<'_>| lock(&site.pages).clear())?;
-        let site = Arc::clone(self);
-        worker.on(Scope::source(health::SOURCE), move |event: &Event<'_>| site.upstream_changed(event))?;
+        worker.register(Scope::source(health::SOURCE), &self.upstreams)?;
 
         let site = Arc::clone(self);
         worker.on(server::STOP, move |_: &Event<'_>| site.stop.send_modify(|stop| *stop = true))?;
@@ -79,16 +74,6 @@ impl Site {
     }
 
     // ---- what handlers do ----
-
-    fn upstream_changed(&self, event: &Event<'_>) -> Result<(), HandlerError> {
-        let name = str::from_utf8(event.bytes())?;
-        match lock(&self.upstreams).get_mut(name) {
-            Some(up) => *up = event.event() == health::UP.event,
-            // An error of a handler is reported with its source, event and id; the other handlers run all the same.
-            None => return Err(HandlerError::msg("no such upstream")),
-        }
-        Ok(())
-    }
 
     /// Renders a page for all workers.
     fn publish(&self, key: &str) -> Result<(), HandlerError> {
@@ -115,23 +100,8 @@ impl Site {
     }
 
     fn render(&self, key: &str) -> Option<String> {
-        let upstreams = lock(&self.upstreams);
-        let up = upstreams.iter().find(|(_, up)| **up);
-        up.map(|(upstream, _)| format!("{key}, rendered by worker {} from {upstream} at {}\n", self.slot, now_ns()))
-    }
-
-    /// Whether there is such an upstream.
-    pub fn has_upstream(&self, name: &str) -> bool {
-        lock(&self.upstreams).contains_key(name)
-    }
-
-    /// The table of upstreams, as text.
-    pub fn upstreams(&self) -> String {
-        let mut text = String::new();
-        for (name, up) in &*lock(&self.upstreams) {
-            let _ = writeln!(text, "{name} {}", if *up { "up" } else { "down" });
-        }
-        text
+        let upstream = self.upstreams.any()?;
+        Some(format!("{key}, rendered by worker {} from {upstream} at {}\n", self.slot, now_ns()))
     }
 
     /// What this worker has to say of itself.

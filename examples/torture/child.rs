@@ -160,6 +160,7 @@ struct Child<'a> {
 
 /// A worker and what hangs on it.
 struct Session {
+    bus: Bus,
     worker: Worker,
     poster: Option<Poster>,
     reservation: Option<(Reservation, Tag)>,
@@ -216,7 +217,8 @@ impl Child<'_> {
         worker.on(Scope::All, move |event: &Event<'_>| probe.on_event(event))?;
         let reservation = None;
         let buffer = Vec::new();
-        Ok(Session { worker, poster: None, reservation, incarnation, seq: 0, buffer, undrained_since: None })
+        let bus = self.bus.clone();
+        Ok(Session { bus, worker, poster: None, reservation, incarnation, seq: 0, buffer, undrained_since: None })
     }
 
     fn leave(&mut self, mut session: Session) -> Result<(), Error> {
@@ -525,7 +527,7 @@ impl Session {
     fn post(&mut self, probe: &Probe, kind: Kind) -> Result<(), Error> {
         let tag = self.next_tag(probe, kind);
         probe.round.lengths().write(tag, &mut self.buffer);
-        let before = if kind == Kind::Fragmented { probe.round.next_id(&self.worker) } else { 0 };
+        let before = if kind == Kind::Fragmented { self.bus.next_id() } else { 0 };
         let id = match kind {
             Kind::Fresh => {
                 let key = tag.0.to_le_bytes();

@@ -172,6 +172,10 @@ impl Slot {
         self.incarnations.fetch_add(1, Ordering::Relaxed) + 1
     }
 
+    pub fn last_incarnation(&self) -> u64 {
+        self.incarnations.load(Ordering::Relaxed)
+    }
+
     pub fn begin(&self, op: Op, now: u64) {
         self.op_since.store(now, Ordering::Relaxed);
         self.op.store(op as u64, Ordering::Relaxed);
@@ -219,6 +223,15 @@ impl Shared {
         assert!(slot < self.count);
         // SAFETY: inside the mapping, which is never unmapped; zeros are a `Slot`, all of whose fields are atomics.
         unsafe { self.slots.add(slot).as_ref() }
+    }
+
+    /// Gives the memory back, once every child is gone and nobody looks any more.
+    pub fn unmap(&self) {
+        // SAFETY: these are the mappings that `new` made, and the caller is the last to use them.
+        unsafe {
+            libc::munmap(self.slots.as_ptr().cast(), size_of::<Slot>() * self.count);
+            libc::munmap(self.phase.as_ptr().cast(), size_of::<AtomicU64>());
+        }
     }
 
     pub fn phase(&self) -> Phase {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use seqcast::{Options, Worker};
+use seqcast::Options;
 
 use crate::content::Lengths;
 use crate::rng::Rng;
@@ -75,9 +75,6 @@ impl Round {
         (WAIT_MAX * (self.workers as u32 + 1) + SLACK).as_nanos() as u64
     }
 
-    pub fn next_id(&self, worker: &Worker) -> u64 {
-        worker.next_id()
-    }
 }
 
 pub fn claim_ttl_ns(key: u64) -> u64 {

@@ -66,15 +66,17 @@ fn adopt(segment: &Segment, record: u16) -> Result<bool> {
     Ok(true)
 }
 
-/// Removes the segment `name`, finished or not and of whatever layout, if it is proven that no process has it open.
-/// `false` if one has, or if the system does not tell: only the owner and root get the proof.
+/// Removes the segment `name`, finished or not and of whatever layout, if it is proven that no process can write to it.
+/// `false` if one has it open for writing, as every worker and every [`Bus`](crate::Bus) has. Who only looks does not
+/// count.
 ///
-/// The proof is a write lease of the kernel (`F_SETLEASE`): it is given only on a file that nobody else has open or
-/// mapped, in whatever namespace, and while it lasts nobody can open the file; who tries is told to try again.
+/// The proof is a read lease of the kernel (`F_SETLEASE`): it is given only on a file that nobody has open or mapped for
+/// writing, in whatever namespace, and while it lasts nobody can open it so; who tries is told to try again.
 ///
 /// # Errors
 ///
-/// [`Error::NotFound`]; [`Error::Foreign`] if it is not a segment of seqcast's; [`Error::Denied`].
+/// [`Error::NotFound`]; [`Error::Foreign`] if it is not a segment of seqcast's; [`Error::Denied`]; [`Error::System`] if
+/// there is no proof to be had: only the owner and root get leases.
 pub fn unlink_unheld(name: &str) -> Result<bool> {
     segment::unlink_unheld(name)
 }

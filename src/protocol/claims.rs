@@ -49,8 +49,8 @@ pub(crate) struct At {
 pub(crate) enum Decision {
     /// The caller has it until the ttl ends.
     Won(Token),
-    /// The key is held until `deadline`. The caller's event is decided herewith: nobody runs it.
-    Held { by: Token, deadline: u64 },
+    /// The key is held for `left` nanoseconds more. The caller's event is decided herewith: nobody runs it.
+    Held { by: Token, left: u64 },
     /// Another worker has decided this event before.
     Decided,
     /// The bucket has forgotten too much to know; nobody may run the event on the strength of this answer.
@@ -201,7 +201,7 @@ impl Claims {
             let decision = match found {
                 Some(e) if bucket.entries[e].deadline > now => {
                     let entry = &mut bucket.entries[e];
-                    let held = Decision::Held { by: entry.token, deadline: entry.deadline };
+                    let held = Decision::Held { by: entry.token, left: entry.deadline - now };
                     let Some(at) = at else { return Ok(held) };
                     entry.first = entry.first.min(at.place);
                     entry.last = entry.last.max(at.place);

@@ -1,10 +1,9 @@
 //! Removing a segment that is proven to be nobody's.
 //!
 //! No record being held is not that proof: a master that has yet to fork has the segment open and holds no record. The
-//! kernel knows better. It gives a write lease (`F_SETLEASE`) only on a file that no other open file description refers
-//! to, a mapping's included, in whatever process and namespace; and while the lease lasts nobody else can open the file.
-
-use std::os::fd::AsFd;
+//! kernel knows better. It gives a read lease (`F_SETLEASE`) only on a file that no open file description can write to,
+//! a mapping's included, in whatever process and namespace; and while the lease lasts nobody can open it for writing.
+//! Those who only look do not count.
 
 use rustix::fs::{self, OFlags};
 use rustix::io::Errno;
@@ -13,11 +12,10 @@ use super::{Inode, State, check_type, checked_name, open_error, open_file, remov
 use crate::error::{Error, Result};
 use crate::sys;
 
-/// Removes the segment `name`, finished or not, if no process has it open. `false` if one has, or if the system cannot
-/// tell.
+/// Removes the segment `name`, finished or not, if no process has it open for writing. `false` if one has.
 pub(crate) fn unlink_unheld(name: &str) -> Result<bool> {
     let name = checked_name(name)?;
-    let file = match open_file(&name, OFlags::RDWR) {
+    let file = match open_file(&name, OFlags::RDONLY) {
         Ok(file) => file,
         Err(Errno::NOENT) => return Err(Error::NotFound { name }),
         Err(errno) => return Err(open_error(&name, errno)),
@@ -27,7 +25,7 @@ pub(crate) fn unlink_unheld(name: &str) -> Result<bool> {
     if let State::Foreign(found) = State::of(&name, &file)? {
         return Err(Error::Foreign { name, found });
     }
-    if !sys::try_lease(file.as_fd()) {
+    if !sys::try_lease(&file).map_err(|error| Error::system(&name, "fcntl(F_SETLEASE)", error))? {
         return Ok(false);
     }
     // The lease ends with `file`, after the name is gone. Who comes meanwhile is told to try again.

@@ -20,7 +20,7 @@ const ALONE: &str = "SEQCAST_TEST_ALONE";
 /// Says to a test binary which role it plays for the test that started it.
 const ROLE: &str = "SEQCAST_TEST_ROLE";
 /// A test that takes longer than this hangs. No test's outcome depends on it otherwise.
-const HANGS: Duration = Duration::from_secs(120);
+const HANGS: Duration = Duration::from_secs(60);
 
 /// Declares tests each of which runs in a process of its own: single-threaded, so that it can fork as it likes; killed
 /// when it hangs, with all that it forked; and swept of the segments it left behind.
@@ -120,7 +120,8 @@ impl Drop for Name {
 pub struct Child(libc::pid_t);
 
 impl Child {
-    /// Forks a child that runs `body`; one that panics has not [ended well](Child::ended_well).
+    /// Forks a child that runs `body`; one that panics has not [ended well](Child::ended_well). What `body` owns is
+    /// dropped in the child only: here it lives on, out of reach.
     pub fn fork(body: impl FnOnce()) -> Child {
         // SAFETY: `alone` makes this process single-threaded when it is called, and glibc makes its allocator usable in a
         // child of several threads, too. The child never returns to the harness.
@@ -135,6 +136,7 @@ impl Child {
             }
             pid => {
                 assert!(pid > 0, "fork: {}", io::Error::last_os_error());
+                std::mem::forget(body);
                 Child(pid)
             }
         }

@@ -204,6 +204,7 @@ alone! {
             clone.wait(HOUR).map(drop),
             clone.reserve().map(drop),
             clone.poster().map(drop),
+            clone.start_poller().map(drop),
             clone.claim("other", HOUR).map(drop),
             clone.release(&claim).map(drop),
             clone.reconfigure(|options| options),

@@ -185,6 +185,70 @@ fn a_claim_meets_a_release() {
 }
 
 #[test]
+fn a_release_meets_a_claim_of_another_key() {
+    race("a release meets a claim of another key").preemptions(Some(3), None).allowed(&["released, won"]).run(|run| {
+        let region = Region::new(run, 2, 2, 4, 0);
+        let mut cast = run.cast();
+        let (holder, mut hand) = (region.clone(), region.adopt(0));
+        let Decision::Won(token) = holder.claim(&mut hand, KEY, LONG, None, 1) else { panic!("nobody else claims") };
+        cast.actor(move || assert!(holder.release(&mut hand, KEY, token, 2), "it was held"));
+        let (other, mut hand) = (region.clone(), region.adopt(1));
+        cast.actor(move || assert!(matches!(other.claim(&mut hand, OTHER, LONG, None, 2), Decision::Won(_))));
+        cast.play();
+        region.judge();
+        let mut bucket = Bucket::default();
+        region.claims.snapshot(0, &mut bucket).unwrap();
+        let held: Vec<_> = bucket.entries().iter().map(|entry| entry.key).collect();
+        assert_eq!(held, [OTHER], "a release was lost, or a claim");
+        run.outcome("released, won");
+    });
+}
+
+#[test]
+fn a_claimer_copies_a_bucket_that_is_written_again() {
+    race("a claimer copies a bucket that is written again")
+        .preemptions(Some(2), Some(4))
+        .allowed(&["held by the first", "won before", "won between"])
+        .run(|run| {
+            let region = Region::new(run, 2, 2, 4, 0);
+            let mut cast = run.cast();
+            let winners = Arc::new(Mutex::new(vec![]));
+            let (first, told, mut hand) = (region.clone(), winners.clone(), region.adopt(0));
+            cast.actor(move || {
+                // The block that was public after the first step is the one that the third writes.
+                let Decision::Won(other) = first.claim(&mut hand, OTHER, LONG, None, 1) else { panic!("nobody has it") };
+                match first.claim(&mut hand, KEY, LONG, None, 1) {
+                    Decision::Won(token) => told.lock().unwrap().push(token),
+                    Decision::Held { by, .. } => assert_eq!(by.record(), 1, "held by whom it is held by"),
+                    other => panic!("{other:?}"),
+                }
+                assert!(first.release(&mut hand, OTHER, other, 1));
+            });
+            let (second, told, watch, mut hand) = (region.clone(), winners.clone(), run.clone(), region.adopt(1));
+            cast.actor(move || match second.claim(&mut hand, KEY, LONG, None, 1) {
+                Decision::Won(token) => {
+                    let mut bucket = Bucket::default();
+                    second.claims.snapshot(0, &mut bucket).unwrap();
+                    watch.outcome(if bucket.entries().len() == 1 { "won before" } else { "won between" });
+                    told.lock().unwrap().push(token);
+                }
+                Decision::Held { by, .. } => {
+                    assert_eq!(by, Token(crate::protocol::word::Stamp::new(2, 0).bits()), "held by whom it is held by");
+                    watch.outcome("held by the first");
+                }
+                other => panic!("{other:?}"),
+            });
+            cast.play();
+            region.judge();
+            let mut bucket = Bucket::default();
+            region.claims.snapshot(0, &mut bucket).unwrap();
+            let held: Vec<_> = bucket.entries().iter().map(|entry| (entry.key, entry.token)).collect();
+            assert_eq!(held, [(KEY, winners.lock().unwrap()[0])], "one has it, and the other key is free");
+            assert_eq!(winners.lock().unwrap().len(), 1);
+        });
+}
+
+#[test]
 fn a_late_release_meets_the_next_holder() {
     race("a late release meets the next holder")
         .preemptions(Some(3), None)

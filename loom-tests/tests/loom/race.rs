@@ -18,6 +18,7 @@ pub(crate) struct Race {
     allowed: &'static [&'static str],
     bounds: [Option<usize>; 2],
     deaths: usize,
+    deep_only: bool,
 }
 
 /// In which order the actors are spawned, which is the order in which loom first lets them run.
@@ -56,6 +57,7 @@ pub(crate) fn race(name: &'static str) -> Race {
         allowed: &[],
         bounds: [Some(2), Some(3)],
         deaths: 0,
+        deep_only: false,
     }
 }
 
@@ -79,8 +81,16 @@ impl Race {
         Race { deaths, ..self }
     }
 
+    /// Not in CI: it takes too long.
+    pub(crate) fn deep_only(self) -> Race {
+        Race { deep_only: true, ..self }
+    }
+
     /// Runs `model` in every mode and order and with every choice of deaths.
     pub(crate) fn run(self, model: impl Fn(&Run) + Send + Sync + 'static) {
+        if self.deep_only && !deep() {
+            return;
+        }
         let model = Arc::new(model);
         let shared = Arc::new(Shared::default());
         let bound = self.bounds[usize::from(deep())];

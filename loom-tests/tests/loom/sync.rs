@@ -63,7 +63,9 @@ macro_rules! atomic {
 
             pub(crate) fn swap(&self, value: $int, ordering: Ordering) -> $int {
                 life::about_to_write();
-                self.word().swap(value, ordering)
+                let before = self.word().swap(value, ordering);
+                sequential::after_exchange(ordering);
+                before
             }
 
             pub(crate) fn compare_exchange(
@@ -83,17 +85,23 @@ macro_rules! atomic {
 
             pub(crate) fn fetch_or(&self, bits: $int, ordering: Ordering) -> $int {
                 life::about_to_write();
-                self.word().fetch_or(bits, ordering)
+                let before = self.word().fetch_or(bits, ordering);
+                sequential::after_exchange(ordering);
+                before
             }
 
             pub(crate) fn fetch_and(&self, bits: $int, ordering: Ordering) -> $int {
                 life::about_to_write();
-                self.word().fetch_and(bits, ordering)
+                let before = self.word().fetch_and(bits, ordering);
+                sequential::after_exchange(ordering);
+                before
             }
 
             pub(crate) fn fetch_add(&self, value: $int, ordering: Ordering) -> $int {
                 life::about_to_write();
-                self.word().fetch_add(value, ordering)
+                let before = self.word().fetch_add(value, ordering);
+                sequential::after_exchange(ordering);
+                before
             }
 
             /// The word when every actor has been joined: no step of the model.

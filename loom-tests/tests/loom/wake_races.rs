@@ -8,8 +8,10 @@ use std::time::Duration;
 use loom::sync::{Condvar, Mutex as Lock};
 
 use crate::protocol::wake::{self, Futex};
+use crate::protocol::ring::Fate;
 use crate::race::{Run, race};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::world::{Poll, World};
 
 /// The kernel's side: looking at the word and going to sleep is one step for those who wake.
 struct Kernel {
@@ -53,7 +55,8 @@ impl Room {
 
     /// An exchange, and then the call. Says whether somebody was to be woken.
     fn publish(&self) -> bool {
-        self.events.fetch_add(1, Ordering::Release);
+        // As the exchange of a post.
+        self.events.fetch_add(1, Ordering::SeqCst);
         wake::notify(&self.word, &self.kernel)
     }
 
@@ -184,4 +187,56 @@ fn a_sleeper_is_killed_and_costs_one_call() {
             });
             cast.play();
         });
+}
+
+#[test]
+fn a_sleeper_waits_for_a_post() {
+    race("a sleeper waits for a post").preemptions(Some(3), None).allowed(&["naps 0", "naps 1"]).run(|run| {
+        let (world, room) = (World::new(run, 1, 1), Room::new(run));
+        let mut cast = run.cast();
+        let (poster, caller, mut hand) = (world.clone(), room.clone(), world.adopt(0));
+        cast.actor(move || {
+            poster.post(&mut hand, 0);
+            wake::notify(&caller.word, &caller.kernel);
+        });
+        let (reader, watch) = (world.clone(), run.clone());
+        cast.actor(move || {
+            let ready = || !reader.ring.is_empty_at(0);
+            let mut naps = 0;
+            while !wake::nap(&room.word, &room.kernel, wake::LONGEST_NAP, ready) {
+                naps += 1;
+            }
+            assert_eq!(reader.poll(0), Poll::Event(0));
+            watch.outcome(format!("naps {naps}"));
+        });
+        cast.play();
+        world.judge();
+    });
+}
+
+#[test]
+fn a_sleeper_waits_for_a_void() {
+    race("a sleeper waits for a void").preemptions(Some(3), None).allowed(&["naps 0", "naps 1"]).run(|run| {
+        let (world, room) = (World::new(run, 1, 1), Room::new(run));
+        let hand = world.adopt(0);
+        assert_eq!(world.ring.reserve(&hand), Ok(0));
+        let mut cast = run.cast();
+        let (reserver, caller) = (world.clone(), room.clone());
+        cast.actor(move || {
+            assert_eq!(reserver.ring.abandon(0), Ok(Some(Fate::Decided)));
+            wake::notify(&caller.word, &caller.kernel);
+        });
+        let (reader, watch) = (world.clone(), run.clone());
+        cast.actor(move || {
+            let ready = || !matches!(reader.poll(0), Poll::Reserved(_));
+            let mut naps = 0;
+            while !wake::nap(&room.word, &room.kernel, wake::LONGEST_NAP, ready) {
+                naps += 1;
+            }
+            assert_eq!(reader.poll(0), Poll::Void);
+            watch.outcome(format!("naps {naps}"));
+        });
+        cast.play();
+        world.judge();
+    });
 }

@@ -1,1 +1,60 @@
-fn main() {}
+//! `seqcast`: looks into the segments of this host, and posts and claims by hand.
+//!
+//! Everything that only looks maps a segment for reading and takes no worker record; see `seqcast::inspect`. Each
+//! command is a file of its own; what it prints as JSON is described in `docs/cli.md`.
+
+#![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
+
+mod args;
+mod claim;
+mod claims;
+mod doctor;
+mod exit;
+mod generate;
+mod inspect;
+mod ls;
+mod metrics;
+mod output;
+mod post;
+mod processes;
+mod rm;
+mod signals;
+mod tail;
+mod top;
+mod units;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use self::args::{Args, Command};
+use self::exit::{Exit, Failure};
+use self::output::Output;
+
+fn main() -> ExitCode {
+    // Wrong usage ends here, with code 2.
+    let args = Args::parse();
+    let mut output = Output::new(args.format);
+    signals::explain_sigbus();
+    match run(&args, &mut output).and_then(|exit| output.flush().map(|()| exit)) {
+        Ok(exit) => exit.into(),
+        Err(failure) => output.fail(&failure).into(),
+    }
+}
+
+fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
+    match &args.command {
+        Command::Ls => ls::run(output),
+        Command::Inspect(args) => inspect::run(args, output),
+        Command::Top(args) => top::run(args, output),
+        Command::Tail(args) => tail::run(args, output),
+        Command::Post(args) => post::run(args, output),
+        Command::Claim(args) => claim::run(args, output),
+        Command::Claims(args) => claims::run(args, output),
+        Command::Doctor(args) => doctor::run(args, output),
+        Command::Rm(args) => rm::run(args, output),
+        Command::Metrics(args) => metrics::run(args, output),
+        Command::Completions(args) => generate::completions(args, output),
+        Command::Man(args) => generate::man(args, output),
+    }
+}

@@ -1,0 +1,125 @@
+//! What an event costs as everything around it grows: worker records, the segment, handlers of other events, readers. It
+//! is to stay the same, but for what leaves the processor's caches.
+
+#[path = "criterion_support/mod.rs"]
+mod support;
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, criterion_group, criterion_main};
+use seqcast::{Bus, Event, Options, Scope};
+
+use support::{keep, poll, quiet, reader};
+
+const PAYLOAD: [u8; 64] = [7; 64];
+const BURST: u64 = 64;
+
+/// Posts and polls on one bus, each timed for itself.
+fn post_and_poll(group: &mut BenchmarkGroup<'_, WallTime>, parameter: impl ToString, bus: &Bus, readers: usize) {
+    let worker = bus.join_with(quiet()).expect("a seat");
+    let readers: Vec<_> = (0..readers).map(|_| reader(bus)).collect();
+    // Once round the ring, so that every page and block has been used.
+    for _ in 0..bus.capacity() {
+        worker.post("bench", "event", PAYLOAD).expect("posted");
+    }
+    for reader in &readers {
+        poll(reader);
+    }
+    for timed_post in [true, false] {
+        let what = if timed_post { "post" } else { "poll" };
+        group.bench_function(BenchmarkId::new(what, parameter.to_string()), |b| {
+            b.iter_custom(|events| {
+                let (mut posting, mut polling) = (Duration::ZERO, Duration::ZERO);
+                let mut left = events;
+                while left > 0 {
+                    let burst = left.min(BURST);
+                    let start = Instant::now();
+                    for _ in 0..burst {
+                        worker.post("bench", "event", black_box(PAYLOAD)).expect("posted");
+                    }
+                    let between = Instant::now();
+                    for reader in &readers {
+                        poll(reader);
+                    }
+                    posting += between - start;
+                    polling += between.elapsed();
+                    left -= burst;
+                }
+                if timed_post { posting } else { polling / readers.len() as u32 }
+            });
+        });
+    }
+}
+
+fn readers(c: &mut Criterion) {
+    let mut group = c.benchmark_group("growth with readers");
+    for readers in [1, 4, 16, 64] {
+        let bus = Bus::anonymous(&Options::new().records(128)).expect("a segment");
+        post_and_poll(&mut group, readers, &bus, readers);
+    }
+    group.finish();
+}
+
+fn records(c: &mut Criterion) {
+    let mut group = c.benchmark_group("growth with records");
+    for records in [8, 64, 1024] {
+        let bus = Bus::anonymous(&Options::new().records(records)).expect("a segment");
+        post_and_poll(&mut group, records, &bus, 1);
+    }
+    group.finish();
+}
+
+/// Rings of ever more events, of 320 bytes each with their block, from what fits a cache to what does not.
+fn segment(c: &mut Criterion) {
+    let mut group = c.benchmark_group("growth with the segment");
+    for (mebibytes, capacity, block_size) in
+        [(1, 1 << 11, 288), (4, 1 << 13, 288), (32, 1 << 16, 288), (128, 1 << 18, 288), (1024, 1 << 18, 3800)]
+    {
+        let options = Options::new().capacity(capacity).block_size(block_size).claims(64);
+        match Bus::anonymous(&options) {
+            Ok(bus) => post_and_poll(&mut group, format!("{mebibytes} MiB"), &bus, 1),
+            Err(error) => eprintln!("{mebibytes} MiB: left out: {error}"),
+        }
+    }
+    group.finish();
+}
+
+/// Handlers of other events than those that come.
+fn other_handlers(c: &mut Criterion) {
+    let mut group = c.benchmark_group("growth with handlers of other events");
+    for handlers in [1, 100, 10_000] {
+        let bus = Bus::anonymous(&Options::new()).expect("a segment");
+        let (worker, reader) = (bus.join_with(quiet()).expect("a seat"), reader(&bus));
+        for i in 0..handlers {
+            let scope = Scope::events(format!("other-{}", i % 100), [format!("event-{i}")]);
+            reader.on(scope, |event: &Event<'_>| keep(event.id())).expect("a handler");
+        }
+        group.bench_function(BenchmarkId::new("poll", handlers), |b| {
+            b.iter_custom(|events| {
+                let mut spent = Duration::ZERO;
+                let mut left = events;
+                while left > 0 {
+                    let burst = left.min(BURST);
+                    for _ in 0..burst {
+                        worker.post("bench", "event", PAYLOAD).expect("posted");
+                    }
+                    let start = Instant::now();
+                    poll(&reader);
+                    spent += start.elapsed();
+                    left -= burst;
+                }
+                spent
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group! {
+    name = benches;
+    config = support::config();
+    targets = readers, records, segment, other_handlers
+}
+criterion_main!(benches);

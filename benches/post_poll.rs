@@ -1,0 +1,150 @@
+//! Posting and polling within one process: by payload size, with readers attached, idle, lapped, in fragments, and
+//! waiting when nobody has to.
+
+#[path = "criterion_support/mod.rs"]
+mod support;
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, criterion_group, criterion_main};
+use seqcast::{Event, Options, Scope};
+
+use support::{SIZES, bus_for, keep, options_for, payload_of, poll, quiet, reader};
+
+/// Events posted before those who read them are timed, at most; less than the smallest ring here holds.
+const BURST: u64 = 32;
+
+fn post(c: &mut Criterion) {
+    let mut group = c.benchmark_group("post");
+    for readers in [0, 1, 4, 16] {
+        for size in SIZES {
+            let bus = bus_for(size);
+            let worker = bus.join_with(quiet()).expect("a seat");
+            // They are there and keep a cursor; what their reading costs the writer needs another core, and is measured
+            // by `two_process`.
+            let _readers: Vec<_> = (0..readers).map(|_| reader(&bus)).collect();
+            let payload = payload_of(size);
+            group.bench_function(BenchmarkId::new(format!("{readers} readers"), size), |b| {
+                b.iter(|| worker.post("bench", "event", black_box(&payload)));
+            });
+        }
+    }
+    group.finish();
+}
+
+fn poster(c: &mut Criterion) {
+    let mut group = c.benchmark_group("post by a poster");
+    for size in [8, 64, 256] {
+        let bus = bus_for(size);
+        let mut poster = bus.poster().expect("a seat");
+        let payload = payload_of(size);
+        group.bench_function(BenchmarkId::from_parameter(size), |b| {
+            b.iter(|| poster.post("bench", "event", black_box(&payload)));
+        });
+    }
+    group.finish();
+}
+
+/// What one event costs one of so many readers, each of which reads all.
+fn poll_events(c: &mut Criterion) {
+    let mut group = c.benchmark_group("poll");
+    for readers in [1, 4, 16] {
+        for size in SIZES {
+            let bus = bus_for(size);
+            let worker = bus.join_with(quiet()).expect("a seat");
+            let readers_of: Vec<_> = (0..readers).map(|_| reader(&bus)).collect();
+            let payload = payload_of(size);
+            group.bench_function(BenchmarkId::new(format!("{readers} readers"), size), |b| {
+                b.iter_custom(|events| {
+                    let mut spent = Duration::ZERO;
+                    let mut left = events;
+                    while left > 0 {
+                        let burst = left.min(BURST);
+                        for _ in 0..burst {
+                            worker.post("bench", "event", &payload).expect("posted");
+                        }
+                        let start = Instant::now();
+                        for reader in &readers_of {
+                            assert_eq!(poll(reader), (burst, 0));
+                        }
+                        spent += start.elapsed();
+                        left -= burst;
+                    }
+                    spent / readers as u32
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+fn idle(c: &mut Criterion) {
+    let mut group = c.benchmark_group("idle");
+    let bus = bus_for(64);
+    let worker = reader(&bus);
+    poll(&worker);
+    group.bench_function("poll", |b| b.iter(|| worker.poll()));
+    group.bench_function("wait of zero", |b| b.iter(|| worker.wait(Duration::ZERO)));
+    let poster = bus.join_with(quiet()).expect("a seat");
+    poster.post("bench", "event", b"news").expect("posted");
+    group.bench_function("wait with news", |b| b.iter(|| worker.wait(Duration::from_secs(1))));
+    group.finish();
+}
+
+/// A reader that lost its place: finding out, going on, and the first event after it.
+fn lapped(c: &mut Criterion) {
+    let options = Options::new().capacity(64);
+    let bus = seqcast::Bus::anonymous(&options).expect("a segment");
+    let worker = bus.join_with(quiet()).expect("a seat");
+    let slow = reader(&bus);
+    c.bench_function("lapped/poll to the first event", |b| {
+        b.iter_custom(|times| {
+            let mut spent = Duration::ZERO;
+            for _ in 0..times {
+                for _ in 0..100 {
+                    worker.post("bench", "event", b"12345678").expect("posted");
+                }
+                let start = Instant::now();
+                let polled = black_box(slow.poll_at_most(1));
+                spent += start.elapsed();
+                assert!(matches!(polled, Ok(seqcast::Polled::Done { delivered: 1, missed: 36.. })), "{polled:?}");
+                poll(&slow);
+            }
+            spent
+        });
+    });
+}
+
+/// Events larger than a block, in as many ids as it takes, against the same in one block.
+fn fragments(c: &mut Criterion) {
+    let mut group = c.benchmark_group("fragments");
+    for size in [1024, 4096, 65_536] {
+        let payload = payload_of(size);
+        let default = Options::new();
+        fragments_with(&mut group, "in fragments", size, &default, &payload);
+        fragments_with(&mut group, "in one block", size, &options_for(size), &payload);
+    }
+    group.finish();
+}
+
+fn fragments_with(group: &mut BenchmarkGroup<'_, WallTime>, how: &str, size: usize, options: &Options, payload: &[u8]) {
+    let bus = seqcast::Bus::anonymous(options).expect("a segment");
+    let worker = bus.join_with(quiet()).expect("a seat");
+    let reader = bus.join_with(quiet()).expect("a seat");
+    reader.on(Scope::All, |event: &Event<'_>| keep(event.bytes().len())).expect("a handler");
+    group.bench_function(BenchmarkId::new(how, size), |b| {
+        b.iter(|| {
+            worker.post("bench", "event", payload).expect("posted");
+            poll(&reader)
+        });
+    });
+}
+
+criterion_group! {
+    name = benches;
+    config = support::config();
+    targets = post, poster, poll_events, idle, lapped, fragments
+}
+criterion_main!(benches);

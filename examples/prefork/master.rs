@@ -1,0 +1,310 @@
+//! The master: forks the workers, replaces those that die, and ends all in order.
+//!
+//! It has one thread, so that it may fork at any time.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use seqcast::{Bus, Options};
+
+use crate::args::Args;
+use crate::audit::{Audit, Verdict};
+use crate::child::{Child, describe};
+use crate::events::server::STOP;
+use crate::observer::Observer;
+use crate::progress::Progress;
+use crate::report::{Driven, Report};
+use crate::{Result, driver, process, routes, server};
+
+/// How long the master sleeps at most before it looks after its children.
+const NAP: Duration = Duration::from_millis(10);
+/// How long the workers may take to come up, or to end when they were told to.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a unique key is held. With --serve the crate's default, so that a page can be refreshed again soon. Else
+/// longer than any request can be late: the driver asks for each key once, and that is what is checked.
+const UNIQUE_TTL: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(30)];
+/// The exit code after Ctrl-C in the middle of the demonstration.
+const INTERRUPTED: u8 = 130;
+
+/// Runs the example. The exit code says whether all was as it should be.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    process::watch_for_stop();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port))
+        .map_err(|error| format!("cannot listen on 127.0.0.1:{}: {error}", args.port))?;
+    // The workers inherit it. They all wait for the same connections, and none may block in accept.
+    listener.set_nonblocking(true)?;
+
+    // A segment without a name: whoever is forked inherits it, and nothing has to be cleaned up. A name is for processes
+    // that have no parent in common.
+    let bus = Bus::anonymous(&Options::new().capacity(1 << 15))?;
+
+    let mut master = Master::new(args, bus, listener)?;
+    master.start_workers()?;
+    if args.serve { master.serve() } else { master.demonstrate() }
+}
+
+struct Master<'a> {
+    args: &'a Args,
+    bus: Bus,
+    listener: TcpListener,
+    address: SocketAddr,
+    observer: Observer,
+    audit: Audit,
+    workers: Vec<WorkerChild>,
+    driver: Option<Child>,
+    driven: Option<Driven>,
+    progress: Progress,
+    /// Workers and drivers that ended when nobody had asked for it.
+    accidents: usize,
+}
+
+/// A worker's process.
+struct WorkerChild {
+    slot: usize,
+    child: Child,
+    /// Its number in the audit, once it has joined.
+    joined: Option<usize>,
+    /// Whether the master has killed it.
+    killed: bool,
+    gone: bool,
+}
+
+impl<'a> Master<'a> {
+    fn new(args: &'a Args, bus: Bus, listener: TcpListener) -> Result<Master<'a>> {
+        let observer = Observer::join(&bus)?;
+        Ok(Master {
+            args,
+            address: listener.local_addr()?,
+            audit: Audit::new(observer.next(), !args.serve),
+            observer,
+            bus,
+            listener,
+            workers: Vec::new(),
+            driver: None,
+            driven: None,
+            progress: Progress::new(),
+            accidents: 0,
+        })
+    }
+
+    // ---- what it is for ----
+
+    fn serve(mut self) -> Result<ExitCode> {
+        println!("\nTry, each a few times, since every connection may come to another worker:\n\n{}", self.curl_lines());
+        println!("{}\nCtrl-C ends it.\n", routes::HELP);
+        while !process::stop_requested() {
+            self.step(Replace::Yes)?;
+        }
+        let verdict = self.stop()?;
+        println!("{verdict}");
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn demonstrate(mut self) -> Result<ExitCode> {
+        self.start_driver()?;
+        let half = Duration::from_secs(self.args.seconds) / 2;
+        let (start, mut killed) = (Instant::now(), false);
+        while self.driver.is_some() {
+            if process::stop_requested() {
+                self.driver = None;
+                self.stop()?;
+                println!("prefork: interrupted");
+                return Ok(ExitCode::from(INTERRUPTED));
+            }
+            if !killed && start.elapsed() >= half {
+                self.kill_worker(self.args.workers / 2)?;
+                killed = true;
+            }
+            self.step(Replace::Yes)?;
+        }
+        let mut verdict = self.stop()?;
+        let Some(driven) = self.driven else { return Err("the driver ended without a result".into()) };
+        // An answer that did not show an event is an event that got lost on its way, to those who ask.
+        verdict.lost += driven.stale;
+        self.show_result(&driven);
+        println!("{verdict}");
+        let as_planned = self.accidents == 0 && verdict.killed == 1 && verdict.workers == self.args.workers;
+        Ok(if verdict.is_good() && as_planned { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    // ---- children ----
+
+    fn start_workers(&mut self) -> Result<()> {
+        let (count, address, pid) = (self.args.workers, self.address, std::process::id());
+        self.progress.say(&format!("master is pid {pid}; {count} workers share http://{address}"));
+        for slot in 0..count {
+            self.start_worker(slot)?;
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while self.workers.iter().any(|worker| worker.joined.is_none()) {
+            if Instant::now() > deadline || self.accidents > 0 {
+                return Err(format!("not all workers came up in {PATIENCE:?}").into());
+            }
+            self.step(Replace::No)?;
+        }
+        Ok(())
+    }
+
+    fn start_worker(&mut self, slot: usize) -> Result<()> {
+        // The worker inherits what the master knows, and reads on from where the master is.
+        self.observer.poll(&mut self.audit)?;
+        let birth = server::Birth {
+            slot,
+            listener: self.listener.try_clone()?,
+            upstreams: self.observer.upstreams(),
+            first: self.observer.next(),
+            unique_ttl: UNIQUE_TTL[usize::from(!self.args.serve)],
+            fault: self.args.fault.filter(|_| slot == 0),
+        };
+        let bus = &self.bus;
+        let child = Child::fork(&format!("worker {slot}"), move |reports| server::run(bus, birth, reports))?;
+        self.workers.push(WorkerChild { slot, child, joined: None, killed: false, gone: false });
+        Ok(())
+    }
+
+    fn start_driver(&mut self) -> Result<()> {
+        let Args { workers, seconds, rate, .. } = *self.args;
+        let birth = driver::Birth { address: self.address, workers, seconds, rate };
+        let child = Child::fork("driver", move |reports| driver::run(birth, reports))?;
+        let pid = child.pid();
+        self.driver = Some(child);
+        self.progress.say(&format!("driver is pid {pid}: about {rate} requests/s for {seconds} s"));
+        self.progress.restart(self.audit.next());
+        Ok(())
+    }
+
+    fn kill_worker(&mut self, slot: usize) -> Result<()> {
+        if let Some(worker) = self.workers.iter_mut().find(|worker| worker.slot == slot) {
+            worker.killed = true;
+            worker.child.kill()?;
+            self.progress.say(&format!("SIGKILL to worker {slot}, pid {}", worker.child.pid()));
+        }
+        Ok(())
+    }
+
+    // ---- one turn ----
+
+    /// Sleeps a little, then sees what is new.
+    fn step(&mut self, replace: Replace) -> Result<()> {
+        self.observer.wait(NAP)?;
+        self.observer.poll(&mut self.audit)?;
+        for index in 0..self.workers.len() {
+            self.look_after(index)?;
+        }
+        for gone in self.workers.extract_if(.., |worker| worker.gone).collect::<Vec<_>>() {
+            if replace == Replace::Yes {
+                self.start_worker(gone.slot)?;
+            }
+        }
+        self.look_after_driver()?;
+        self.progress.tick(self.workers.len(), self.audit.next());
+        Ok(())
+    }
+
+    fn look_after(&mut self, index: usize) -> Result<()> {
+        let worker = &mut self.workers[index];
+        // Asked for first: what it has reported by its end is there when we read after that.
+        let ended = worker.child.ended()?;
+        for report in worker.child.reports()? {
+            match (report, worker.joined) {
+                (Report::Joined { first }, None) => {
+                    worker.joined = Some(self.audit.joined(first));
+                    let (slot, pid) = (worker.slot, worker.child.pid());
+                    self.progress.say(&format!("worker {slot} is pid {pid} and reads from event {first} on"));
+                }
+                (Report::Checkpoint(checkpoint), Some(number)) => self.audit.checkpoint(number, checkpoint),
+                (Report::Ran { id, key }, Some(number)) => self.audit.ran(number, id, &key),
+                (Report::Latency(buckets), _) => self.progress.add_latency(&buckets),
+                (report, _) => return Err(format!("worker {} sent {report:?} out of turn", worker.slot).into()),
+            }
+        }
+        let Some(status) = ended else { return Ok(()) };
+        worker.gone = true;
+        if status.exit_status() == Some(0) {
+            return Ok(());
+        }
+        // The observer has not polled since the worker died: `next_id` is beyond all that the worker can have seen.
+        let handled = worker.joined.and_then(|number| {
+            self.audit.killed(number, self.bus.next_id());
+            self.audit.worker(number).last()
+        });
+        let last = handled.map_or_else(|| "none".to_owned(), |checkpoint| checkpoint.last.to_string());
+        let (slot, how) = (worker.slot, describe(status));
+        self.accidents += usize::from(!worker.killed);
+        self.progress.say(&format!("worker {slot} {how}; the last event that it reported is {last}"));
+        Ok(())
+    }
+
+    fn look_after_driver(&mut self) -> Result<()> {
+        let Some(driver) = &mut self.driver else { return Ok(()) };
+        let ended = driver.ended()?;
+        for report in driver.reports()? {
+            match report {
+                Report::Answered { id, unique } => self.audit.answered(id, unique),
+                Report::Unanswered => self.audit.unanswered(),
+                Report::Driven(driven) => self.driven = Some(driven),
+                report => return Err(format!("the driver sent {report:?}").into()),
+            }
+        }
+        if let Some(status) = ended {
+            self.accidents += usize::from(status.exit_status() != Some(0));
+            self.driver = None;
+        }
+        Ok(())
+    }
+
+    // ---- the end ----
+
+    /// Tells all workers to stop, waits until they have, and compares.
+    fn stop(&mut self) -> Result<Verdict> {
+        let stop = self.observer.post(STOP)?;
+        self.progress.say(&format!("stop: event {stop}"));
+        let deadline = Instant::now() + PATIENCE;
+        while !self.workers.is_empty() && Instant::now() < deadline {
+            self.step(Replace::No)?;
+        }
+        for stuck in self.workers.drain(..) {
+            self.progress.say(&format!("worker {} does not end and is killed", stuck.slot));
+            self.accidents += 1;
+        }
+        self.observer.poll(&mut self.audit)?;
+        Ok(self.audit.verdict(stop))
+    }
+
+    fn show_result(&self, driven: &Driven) {
+        let Driven { requests, unanswered, checks, stale, feed_lines } = driven;
+        println!("\nin all: {}", self.progress.latency_in_all());
+        println!("driver: {requests} requests answered, {unanswered} not, because their worker was killed");
+        println!("driver: {checks} checks that what one worker was told shows in another, {stale} failed");
+        println!("driver: {feed_lines} lines read from a live feed");
+        println!("\nworker process   first event    last event   handled   unique   digest            like the master's");
+        for (number, worker) in self.audit.workers().iter().enumerate() {
+            let (first, ran) = (worker.first(), worker.ran());
+            let (last, fold) = worker.last().map(|last| (last.last, last.fold)).unwrap_or_default();
+            let agrees = if worker.agrees() { "yes" } else { "NO" };
+            println!(
+                "{:>14} {first:>13} {last:>13} {:>9} {ran:>8}   {:016x}  {agrees}",
+                number + 1,
+                fold.count,
+                fold.hash
+            );
+        }
+        println!();
+    }
+
+    fn curl_lines(&self) -> String {
+        let base = format!("http://{}", self.address);
+        format!(
+            "  curl -i {base}/items/tea\n  curl -X DELETE {base}/items/tea\n  curl -X POST {base}/items/tea/refresh\n  \
+             curl -X PUT {base}/upstreams/app-1/down\n  curl {base}/upstreams\n  curl -N {base}/events\n"
+        )
+    }
+}
+
+/// Whether workers that end are replaced.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Replace {
+    Yes,
+    No,
+}

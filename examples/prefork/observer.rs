@@ -1,0 +1,73 @@
+//! The master's own seat on the bus.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use seqcast::{Bus, Event, Polled, Scope, Topic, Worker, WorkerOptions};
+
+use crate::Result;
+use crate::audit::Audit;
+use crate::events::{cache, health, server};
+use crate::fold::digest;
+use crate::upstreams::Upstreams;
+
+/// A worker that handles all events but the unique ones, and so never takes one of those from the others.
+#[derive(Debug)]
+pub struct Observer {
+    worker: Worker,
+    upstreams: Arc<Upstreams>,
+    /// Ids and digests of events, on their way from the handlers to the audit.
+    seen: Arc<Mutex<Vec<(u64, u64)>>>,
+}
+
+impl Observer {
+    pub fn join(bus: &Bus) -> Result<Observer> {
+        let worker = bus.join_with(WorkerOptions::new().label("master"))?;
+        let (upstreams, seen) = (Arc::new(Upstreams::new()), Arc::new(Mutex::new(Vec::new())));
+        for source in [seqcast::SOURCE, cache::SOURCE, health::SOURCE, server::SOURCE] {
+            let seen = Arc::clone(&seen);
+            worker.on(Scope::source(source), move |event: &Event<'_>| {
+                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                seen.extend(event.id().map(|id| (id, digest(id, event))));
+            })?;
+        }
+        worker.register(Scope::source(health::SOURCE), &upstreams)?;
+        Ok(Observer { worker, upstreams, seen })
+    }
+
+    /// The next event that it comes to. The table of upstreams is as it was just before it.
+    pub fn next(&self) -> u64 {
+        self.worker.cursor()
+    }
+
+    /// The table of upstreams, for a worker that is forked to go on from.
+    pub fn upstreams(&self) -> Arc<Upstreams> {
+        Arc::clone(&self.upstreams)
+    }
+
+    /// Posts an event without payload.
+    pub fn post(&self, topic: Topic) -> Result<u64> {
+        Ok(self.worker.post_topic(topic, b"")?)
+    }
+
+    /// Sleeps until there is something to see, for `nap` at most.
+    pub fn wait(&self, nap: Duration) -> Result<()> {
+        self.worker.wait(nap)?;
+        Ok(())
+    }
+
+    /// Sees what is there, and tells `audit`.
+    pub fn poll(&self, audit: &mut Audit) -> Result<()> {
+        let polled = self.worker.poll()?;
+        let seen = std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner));
+        for (id, digest) in seen {
+            audit.saw(id, digest);
+        }
+        let missed = match polled {
+            Polled::Done { missed, .. } => missed,
+            _ => 0,
+        };
+        audit.came_to(self.next(), missed);
+        Ok(())
+    }
+}

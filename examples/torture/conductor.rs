@@ -1,0 +1,352 @@
+//! Starts the children of a round, kills, stops and replaces them, and gives the oracle what they say.
+
+use std::time::{Duration, Instant};
+
+use seqcast::{Bus, Error};
+
+use crate::child;
+use crate::log::{Op, Phase, Shared, boottime_ns};
+use crate::oracle::{Archive, Oracle, Seen, Violations};
+use crate::rng::Rng;
+use crate::round::Round;
+
+/// Entries heard of one child before the next one's turn.
+const BATCH: usize = 4096;
+/// Mean time between two kills, and between two stops.
+const KILL_EVERY: Duration = Duration::from_millis(12);
+const STOP_EVERY: Duration = Duration::from_millis(3);
+/// The last part of a round is calm: what must happen when nobody is killed must happen there.
+const CALM: u32 = 10;
+/// A child that is in one step for so long is hung.
+const HUNG: Duration = Duration::from_secs(20);
+
+/// Sums over all rounds.
+#[derive(Debug, Default)]
+pub struct Tally {
+    pub events: u64,
+    pub kills: u64,
+    pub stops: u64,
+    pub violations: Violations,
+    pub seen: Seen,
+}
+
+/// A process of a slot.
+struct Process {
+    pid: libc::pid_t,
+    /// Since when it is stopped, and until when it shall be.
+    stopped: Option<(u64, Instant)>,
+}
+
+struct Conductor<'a> {
+    round: &'a Round,
+    bus: &'a Bus,
+    shared: &'static Shared,
+    oracle: Oracle<'a>,
+    processes: Vec<Option<Process>>,
+    /// When to replace a dead one.
+    respawn_at: Vec<Instant>,
+    lives: u64,
+    kills: u64,
+    stops: u64,
+    rng: Rng,
+    begin: Instant,
+}
+
+/// One segment's life, in torture.
+pub fn run(mut round: Round, length: Duration, archive: &mut Archive, tally: &mut Tally) {
+    let bus = match Bus::create(&round.name, &round.options()) {
+        Ok(bus) => bus,
+        Err(error) => {
+            eprintln!("torture: {error}");
+            tally.violations.faults += 1;
+            return;
+        }
+    };
+    round.largest = bus.largest_event();
+    round.block = bus.stats().map_or(0, |stats| stats.block_size as usize);
+    let shared: &'static Shared = Box::leak(Box::new(Shared::new(round.workers)));
+    let mut conductor = Conductor {
+        round: &round,
+        bus: &bus,
+        shared,
+        oracle: Oracle::new(&round, &bus, archive),
+        processes: (0..round.workers).map(|_| None).collect(),
+        respawn_at: vec![Instant::now(); round.workers],
+        lives: 0,
+        kills: 0,
+        stops: 0,
+        rng: Rng::of(&[round.seed, 0xc0]),
+        begin: Instant::now(),
+    };
+    conductor.torture(length);
+    conductor.end();
+    let Conductor { oracle, kills, stops, .. } = conductor;
+    let (violations, seen) = (oracle.violations, oracle.seen);
+    let events = bus.next_id();
+    eprintln!(
+        "torture: round {}: {} cells, {events} events, {kills} kills, {stops} stops, {} delivered, {} violations",
+        round.number,
+        round.capacity,
+        seen.delivered,
+        violations.total()
+    );
+    for number in 0..2 {
+        let _ = seqcast::unlink(&round.other_name(number));
+    }
+    shared.unmap();
+    tally.events += events;
+    tally.kills += kills;
+    tally.stops += stops;
+    tally.violations.add(&violations);
+    tally.seen.add(&seen);
+}
+
+impl Conductor<'_> {
+    fn torture(&mut self, length: Duration) {
+        let end = self.begin + length;
+        let calm = end - length / CALM;
+        let mut next_kill = self.begin + Duration::from_millis(50);
+        let mut next_stop = self.begin + Duration::from_millis(20);
+        let mut next_watch = self.begin;
+        loop {
+            let now = Instant::now();
+            if now >= end || self.oracle.violations.total() > 0 {
+                return;
+            }
+            let heard = self.hear();
+            self.reap();
+            for slot in 0..self.processes.len() {
+                if self.processes[slot].is_none() && now >= self.respawn_at[slot] {
+                    self.spawn(slot);
+                }
+            }
+            self.resume(|until| now >= until);
+            if now < calm && now >= next_kill {
+                next_kill = now + self.about(KILL_EVERY);
+                self.kill();
+            }
+            if now < calm && now >= next_stop {
+                next_stop = now + self.about(STOP_EVERY);
+                self.stop();
+            }
+            if now >= next_watch {
+                next_watch = now + Duration::from_millis(200);
+                self.watch();
+            }
+            if heard == 0 {
+                std::thread::sleep(Duration::from_micros(100));
+            }
+        }
+    }
+
+    /// A random time with this mean.
+    fn about(&mut self, mean: Duration) -> Duration {
+        mean * self.rng.below(200) as u32 / 100
+    }
+
+    fn hear(&mut self) -> usize {
+        (0..self.processes.len()).map(|slot| self.hear_slot(slot, BATCH)).sum()
+    }
+
+    fn hear_slot(&mut self, slot: usize, most: usize) -> usize {
+        let log = self.shared.slot(slot);
+        for heard in 0..most {
+            let Some(entry) = log.pop() else { return heard };
+            self.oracle.hear(slot, entry);
+        }
+        most
+    }
+
+    fn spawn(&mut self, slot: usize) {
+        self.lives += 1;
+        self.shared.slot(slot).set_quiet(false);
+        self.shared.slot(slot).begin(Op::Idle, boottime_ns());
+        // SAFETY: this process has one thread, so that the child finds no lock held and may do anything.
+        let pid = unsafe { libc::fork() };
+        assert!(pid >= 0, "fork: {}", std::io::Error::last_os_error());
+        if pid == 0 {
+            // SAFETY: plain system calls; without a parent there is nobody to hear the child.
+            unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+            let (round, bus, shared, life) = (self.round, self.bus, self.shared, self.lives);
+            let outcome = std::panic::catch_unwind(|| child::run(round, bus, shared, slot, life));
+            // SAFETY: ends the child without running what is the parent's to run.
+            unsafe { libc::_exit(outcome.unwrap_or(child::FAILED)) };
+        }
+        self.processes[slot] = Some(Process { pid, stopped: None });
+    }
+
+    /// Kills one at random, whatever it is at.
+    fn kill(&mut self) {
+        let slot = self.rng.below(self.processes.len() as u64) as usize;
+        let Some(process) = self.processes[slot].take() else { return };
+        self.note(slot, process.pid, "SIGKILL");
+        signal(process.pid, libc::SIGKILL);
+        let status = wait(process.pid, 0).unwrap_or(0);
+        self.kills += 1;
+        if !libc::WIFSIGNALED(status) {
+            self.check_exit(slot, status);
+        }
+        self.bury(slot);
+    }
+
+    fn stop(&mut self) {
+        let slot = self.rng.below(self.processes.len() as u64) as usize;
+        let length = match self.rng.below(40) {
+            0 => Duration::from_millis(1000),
+            1..6 => Duration::from_micros(self.rng.below(150_000)),
+            _ => Duration::from_micros(self.rng.below(8_000)),
+        };
+        let Some(process) = self.processes[slot].as_mut().filter(|process| process.stopped.is_none()) else { return };
+        process.stopped = Some((boottime_ns(), Instant::now() + length));
+        let pid = process.pid;
+        signal(pid, libc::SIGSTOP);
+        self.stops += 1;
+        self.note(slot, pid, "SIGSTOP");
+    }
+
+    /// Continues those whose time `is_over`.
+    fn resume(&mut self, is_over: impl Fn(Instant) -> bool) {
+        for slot in 0..self.processes.len() {
+            let Some(process) = &mut self.processes[slot] else { continue };
+            let Some((since, until)) = process.stopped else { continue };
+            if is_over(until) {
+                process.stopped = None;
+                let pid = process.pid;
+                // Before the signal: what the child says of the time must find it.
+                self.oracle.stopped(slot, since, boottime_ns() + 1_000_000);
+                signal(pid, libc::SIGCONT);
+                self.note(slot, pid, "SIGCONT");
+            }
+        }
+    }
+
+    /// Takes note of children that have ended by themselves.
+    fn reap(&mut self) {
+        for slot in 0..self.processes.len() {
+            let Some(pid) = self.processes[slot].as_ref().map(|process| process.pid) else { continue };
+            if let Some(status) = wait(pid, libc::WNOHANG) {
+                self.processes[slot] = None;
+                self.check_exit(slot, status);
+                self.bury(slot);
+            }
+        }
+    }
+
+    fn check_exit(&mut self, slot: usize, status: i32) {
+        if !(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == child::DONE) {
+            self.oracle.accuse(slot, |v| &mut v.faults, format!("its process ended with wait status {status:#x}"));
+        }
+    }
+
+    /// The process of `slot` is gone; its log is not.
+    fn bury(&mut self, slot: usize) {
+        while self.hear_slot(slot, BATCH) > 0 {}
+        self.oracle.died(slot);
+        self.respawn_at[slot] = Instant::now() + Duration::from_micros(self.rng.below(2000));
+    }
+
+    /// Looks for children that do not come to the end of a step.
+    fn watch(&mut self) {
+        let now = boottime_ns();
+        for slot in 0..self.processes.len() {
+            let Some(Process { pid, stopped: None }) = self.processes[slot] else { continue };
+            let (op, since) = self.shared.slot(slot).current_op();
+            let stopped = self.oracle.stopped_since(slot, since);
+            if now.saturating_sub(since).saturating_sub(stopped) > HUNG.as_nanos() as u64 {
+                self.oracle.accuse(slot, |v| &mut v.delayed, format!("process {pid} hangs in {op:?}"));
+            }
+        }
+    }
+
+    /// The orderly end: all are continued, read what is there, and leave; then every block and record must be free.
+    fn end(&mut self) {
+        self.resume(|_| true);
+        self.shared.set_phase(Phase::Still);
+        let all_quiet = |conductor: &Self| {
+            let quiet = |slot: usize| conductor.processes[slot].is_none() || conductor.shared.slot(slot).is_quiet();
+            (0..conductor.processes.len()).all(quiet)
+        };
+        self.wait_until(all_quiet, "to be quiet");
+        // Nobody posts any more. A child is not quiet before it was told so by an entry.
+        self.hear_all();
+        self.shared.set_phase(Phase::Drain);
+        let all_gone = |conductor: &Self| conductor.processes.iter().all(Option::is_none);
+        self.wait_until(all_gone, "to leave");
+        self.hear_all();
+        for slot in 0..self.processes.len() {
+            if let Some(process) = self.processes[slot].take() {
+                signal(process.pid, libc::SIGKILL);
+                let _ = wait(process.pid, 0);
+            }
+        }
+        self.oracle.close_all();
+        self.audit("after the last worker left");
+        self.take_every_seat();
+        self.audit("after every seat was taken once more");
+    }
+
+    fn hear_all(&mut self) {
+        while self.hear() > 0 {}
+    }
+
+    fn wait_until(&mut self, done: impl Fn(&Self) -> bool, what: &str) {
+        let deadline = Instant::now() + HUNG;
+        while !done(self) {
+            if self.hear() == 0 {
+                std::thread::sleep(Duration::from_micros(200));
+            }
+            self.reap();
+            if Instant::now() > deadline {
+                for slot in 0..self.processes.len() {
+                    let op = self.shared.slot(slot).current_op().0;
+                    if self.processes[slot].is_some() {
+                        self.oracle.accuse(slot, |v| &mut v.delayed, format!("in {op:?}, it does not come {what}"));
+                    }
+                }
+                return;
+            }
+        }
+    }
+
+    fn audit(&mut self, when: &str) {
+        match self.bus.audit() {
+            Ok(audit) if audit.is_clean() && audit.held_records == 0 => {}
+            Ok(audit) => self.oracle.accuse(usize::MAX, |v| &mut v.leaked, format!("{when}: {audit:?}")),
+            Err(error) => self.oracle.accuse(usize::MAX, |v| &mut v.leaked, format!("{when}: {error}")),
+        }
+    }
+
+    /// As many workers as there are records can join at once, and not one more.
+    fn take_every_seat(&mut self) {
+        // SAFETY: as in `spawn`.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            let bus = self.bus;
+            let seats: Result<Vec<_>, Error> = (0..self.round.records).map(|_| bus.poster()).collect();
+            let good = seats.is_ok() && matches!(bus.poster(), Err(Error::NoRecord { .. }));
+            // SAFETY: as in `spawn`. The seats are not given back: their holder ends.
+            unsafe { libc::_exit(i32::from(!good)) };
+        }
+        let status = if pid > 0 { wait(pid, 0) } else { None };
+        if status != Some(0) {
+            self.oracle.accuse(usize::MAX, |v| &mut v.leaked, "not every record can be taken".to_owned());
+        }
+    }
+
+    fn note(&mut self, slot: usize, pid: libc::pid_t, what: &str) {
+        self.oracle.note_signal(format!("{} {what} to slot {slot}, process {pid}", boottime_ns()));
+    }
+}
+
+fn signal(pid: libc::pid_t, signal: libc::c_int) {
+    // SAFETY: a system call on a child that was not waited for yet.
+    unsafe { libc::kill(pid, signal) };
+}
+
+/// The wait status of a child that has ended.
+fn wait(pid: libc::pid_t, options: libc::c_int) -> Option<i32> {
+    let mut status = 0;
+    // SAFETY: the call fills `status`.
+    let waited = unsafe { libc::waitpid(pid, &raw mut status, options) };
+    (waited == pid).then_some(status)
+}

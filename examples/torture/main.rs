@@ -1,0 +1,94 @@
+//! Real processes that post, read, reserve, claim, wait, join and leave, while this one kills, stops and replaces them,
+//! and an oracle that holds everything they saw against the guarantees.
+//!
+//! ```text
+//! cargo run --release --example torture -- --seconds 60 [--workers N] [--slots N] [--seed N]
+//! ```
+//!
+//! The last line is the verdict; with anything but zeros in it the exit code is 1, and the seed and a trace are printed.
+//! The seed decides what each process tries to do and which signals it is sent; the interleaving is the kernel's.
+
+mod child;
+mod conductor;
+mod content;
+mod log;
+mod oracle;
+mod rng;
+mod round;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use crate::conductor::Tally;
+use crate::oracle::{Archive, Seen, Violations};
+use crate::round::Round;
+
+/// How long a segment is tortured before the next one.
+const ROUND: Duration = Duration::from_secs(10);
+
+struct Arguments {
+    seconds: u64,
+    workers: usize,
+    slots: u64,
+    seed: u64,
+}
+
+fn arguments() -> Result<Arguments, String> {
+    let mut given = std::env::args().skip(1);
+    let mut arguments = Arguments { seconds: 20, workers: 6, slots: 8, seed: log::boottime_ns() };
+    while let Some(option) = given.next() {
+        let value = given.next().and_then(|value| value.parse().ok());
+        let value: u64 = value.ok_or_else(|| format!("{option}: a number must follow"))?;
+        match option.as_str() {
+            "--seconds" => arguments.seconds = value.max(1),
+            "--workers" if (2..=64).contains(&value) => arguments.workers = value as usize,
+            "--slots" if value.is_power_of_two() && (8..=4096).contains(&value) => arguments.slots = value,
+            "--seed" => arguments.seed = value,
+            "--workers" => return Err("--workers: 2 to 64".to_owned()),
+            "--slots" => return Err("--slots: a power of two from 8 to 4096".to_owned()),
+            _ => return Err(format!("{option}: unknown")),
+        }
+    }
+    Ok(arguments)
+}
+
+fn main() -> ExitCode {
+    let Arguments { seconds, workers, slots, seed } = match arguments() {
+        Ok(arguments) => arguments,
+        Err(what) => {
+            eprintln!("{what}\nusage: torture [--seconds N] [--workers N] [--slots N] [--seed N]");
+            return ExitCode::from(2);
+        }
+    };
+    eprintln!("torture: {workers} processes, {slots} slots, {seconds} s, seed {seed}");
+    let mut archive = Archive::new();
+    let mut tally = Tally::default();
+    let end = Instant::now() + Duration::from_secs(seconds);
+    for number in 0.. {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() || tally.violations.total() > 0 {
+            break;
+        }
+        let round = Round::new(seed, number, workers, slots);
+        // No crumb of a round at the end.
+        let length = if left < ROUND * 3 / 2 { left } else { ROUND };
+        conductor::run(round, length, &mut archive, &mut tally);
+    }
+    let Tally { events, kills, stops, violations, seen } = tally;
+    let Seen { delivered, missed, laps, nothing, void, joins, stale, .. } = seen;
+    let Seen { unique_runs, unique_excused, unique_of_the_dead, claims_full, claims_late, claims_won, .. } = seen;
+    println!("torture: delivered={delivered} missed={missed} laps={laps} nothing={nothing} void={void} joins={joins}");
+    println!(
+        "torture: unique: ran={unique_runs} of_the_dead={unique_of_the_dead} excused={unique_excused} \
+         full={claims_full} late={claims_late}; claims won={claims_won}; too_old_to_judge={stale}"
+    );
+    let Violations { torn, conflicting, missing, double, leaked, delayed, faults } = violations;
+    if violations.total() > 0 {
+        println!("torture: delayed={delayed} faults={faults}; again with --seed {seed} --workers {workers} --slots {slots}");
+    }
+    println!(
+        "torture: seconds={seconds} events={events} kills={kills} stops={stops} torn={torn} conflicting={conflicting} \
+         missing={missing} double={double} leaked={leaked}"
+    );
+    if violations.total() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

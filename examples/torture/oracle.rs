@@ -1,0 +1,551 @@
+//! Judges what the children say against what is promised.
+//!
+//! The oracle has memory of its own that no child can reach. For each recent id it keeps what is known of it from
+//! whomever; each new piece of evidence is held against that, so that it does not matter in which order the children's
+//! logs come in. An id's file is closed when another id needs the place, or at the end of the round.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+
+use seqcast::Bus;
+
+use crate::content::{Kind, SHARED_TTL_NS, Tag};
+use crate::log::{Entry, Odd, map_shared};
+use crate::round::{CLAIM_KEYS, Round, claim_ttl_ns};
+
+/// Ids whose files are open at once.
+const FILES: usize = 1 << 21;
+/// Entries of each child that a trace shows.
+const TRACED: usize = 400;
+/// Violations that are described.
+const MOST_TOLD: u64 = 12;
+
+/// What is known of one id.
+#[derive(Clone, Copy)]
+struct File {
+    id: u64,
+    tag: Tag,
+    /// For a long event: the next id when its first fragment was about to be posted.
+    before: u64,
+    /// The earliest start of a worker that came by and got nothing.
+    passed_by: u64,
+    runs: u32,
+    flags: u32,
+}
+
+const KNOWN: u32 = 1;
+const VOID: u32 = 2;
+/// Somebody reported that it cannot run this unique event.
+const EXCUSED: u32 = 4;
+/// Reported as missed though it was not overwritten: right only for the end of a long event.
+const HEADLESS: u32 = 8;
+const BEFORE: u32 = 16;
+
+const NOBODY: u64 = u64::MAX;
+const CLOSED: u64 = u64::MAX;
+
+/// What was found wrong, by kind.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Violations {
+    pub torn: u64,
+    pub conflicting: u64,
+    pub missing: u64,
+    pub double: u64,
+    pub leaked: u64,
+    /// Steps that took longer than the bound.
+    pub delayed: u64,
+    /// Errors and ends of children that should not be.
+    pub faults: u64,
+}
+
+impl Violations {
+    pub fn total(&self) -> u64 {
+        let Violations { torn, conflicting, missing, double, leaked, delayed, faults } = *self;
+        torn + conflicting + missing + double + leaked + delayed + faults
+    }
+}
+
+macro_rules! sums {
+    ($type:ident: $($field:ident)+) => {
+        impl $type {
+            pub fn add(&mut self, other: &$type) {
+                $(self.$field += other.$field;)+
+            }
+        }
+    };
+}
+sums!(Violations: torn conflicting missing double leaked delayed faults);
+sums!(Seen: delivered missed laps nothing void unique_runs unique_excused unique_of_the_dead claims_full claims_late
+    claims_won joins stale);
+
+/// What was seen, for the report.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seen {
+    pub delivered: u64,
+    pub missed: u64,
+    pub laps: u64,
+    pub nothing: u64,
+    pub void: u64,
+    pub unique_runs: u64,
+    pub unique_excused: u64,
+    pub unique_of_the_dead: u64,
+    pub claims_full: u64,
+    pub claims_late: u64,
+    pub claims_won: u64,
+    pub joins: u64,
+    pub stale: u64,
+}
+
+/// What the oracle knows of a child.
+struct Subject {
+    /// Whether its worker is on the bus.
+    reads: bool,
+    start: u64,
+    /// The next id that it must account for.
+    next: u64,
+    /// The rank of the last event that it got from each slot.
+    ranks: Vec<u64>,
+    /// Its last win of each stand-alone key, by index into `wins`.
+    last_win: Vec<Option<usize>>,
+    stops: VecDeque<(u64, u64)>,
+    history: VecDeque<Entry>,
+}
+
+/// A time for which a key was won: at some moment of `since..=until`, and until `ends` at the earliest.
+#[derive(Clone, Copy)]
+struct Win {
+    since: u64,
+    until: u64,
+    ends: u64,
+    slot: usize,
+}
+
+pub struct Oracle<'a> {
+    round: &'a Round,
+    bus: &'a Bus,
+    files: &'static mut [File],
+    subjects: Vec<Subject>,
+    /// Ids that a killed worker may have claimed.
+    of_the_dead: Vec<(u64, u64)>,
+    /// Of stand-alone claims, by key; then of unique events.
+    wins: [Vec<Vec<Win>>; 2],
+    newest: u64,
+    pub violations: Violations,
+    pub seen: Seen,
+    told: u64,
+    signals: VecDeque<String>,
+}
+
+/// The memory for the files, made once: children do not inherit it.
+pub struct Archive(&'static mut [File]);
+
+impl Archive {
+    pub fn new() -> Archive {
+        let bytes = FILES * size_of::<File>();
+        let at = map_shared(bytes);
+        // SAFETY: the range is the mapping just made. Children that touched it would die, and they do not.
+        let result = unsafe { libc::madvise(at.as_ptr().cast(), bytes, libc::MADV_DONTFORK) };
+        assert_eq!(result, 0, "madvise(MADV_DONTFORK)");
+        // SAFETY: the mapping is as long as that, aligned to a page, never unmapped and nobody else's; zeros are a
+        // `File`, which is made of numbers.
+        Archive(unsafe { std::slice::from_raw_parts_mut(at.as_ptr().cast(), FILES) })
+    }
+}
+
+impl<'a> Oracle<'a> {
+    pub fn new(round: &'a Round, bus: &'a Bus, archive: &'a mut Archive) -> Oracle<'a> {
+        // SAFETY: the oracle, which lives no longer than the borrow, is the only user of the files.
+        let files: &'static mut [File] =
+            unsafe { std::slice::from_raw_parts_mut(archive.0.as_mut_ptr(), archive.0.len()) };
+        files.fill(EMPTY);
+        let subject = || Subject {
+            reads: false,
+            start: 0,
+            next: 0,
+            ranks: vec![0; round.workers],
+            last_win: vec![None; CLAIM_KEYS as usize],
+            stops: VecDeque::new(),
+            history: VecDeque::new(),
+        };
+        Oracle {
+            round,
+            bus,
+            files,
+            subjects: (0..round.workers).map(|_| subject()).collect(),
+            of_the_dead: Vec::new(),
+            wins: [vec![Vec::new(); CLAIM_KEYS as usize], vec![Vec::new(); CLAIM_KEYS as usize]],
+            newest: 0,
+            violations: Violations::default(),
+            seen: Seen::default(),
+            told: 0,
+            signals: VecDeque::new(),
+        }
+    }
+
+    /// Takes one entry of `slot`'s log.
+    pub fn hear(&mut self, slot: usize, entry: Entry) {
+        let history = &mut self.subjects[slot].history;
+        if history.len() == TRACED {
+            history.pop_front();
+        }
+        history.push_back(entry);
+        match entry {
+            Entry::Joined { start, .. } => self.joined(slot, start),
+            Entry::Posted { id, tag, before } => self.posted(slot, id, tag, before),
+            Entry::Delivered { id, tag, since, until } => self.delivered(slot, id, tag, since, until),
+            Entry::Lagged { first, missed } => self.lagged(slot, first, missed),
+            Entry::Cursor { id } => self.pass_until(slot, id),
+            Entry::Leaves { id } => {
+                self.pass_until(slot, id);
+                self.subjects[slot].reads = false;
+            }
+            Entry::Void { id } => self.void(slot, id),
+            Entry::Reported { id, what } => self.reported(slot, id, what),
+            Entry::Won { key, since, until } => {
+                self.seen.claims_won += 1;
+                let wins = &mut self.wins[0][key as usize];
+                self.subjects[slot].last_win[key as usize] = Some(wins.len());
+                wins.push(Win { since, until, ends: since + claim_ttl_ns(key), slot });
+            }
+            Entry::Releases { key, at } => {
+                if let Some(win) = self.subjects[slot].last_win[key as usize].take() {
+                    let ends = &mut self.wins[0][key as usize][win].ends;
+                    *ends = at.min(*ends);
+                }
+            }
+            Entry::Slow { since, until, unserved, .. } => self.slow(slot, entry, since, until, unserved),
+            Entry::Fault { op } => {
+                self.violations.faults += 1;
+                self.tell(slot, format!("an error in {op:?}"));
+            }
+        }
+    }
+
+    fn joined(&mut self, slot: usize, start: u64) {
+        self.seen.joins += 1;
+        let subject = &mut self.subjects[slot];
+        subject.reads = true;
+        subject.start = start;
+        subject.next = start;
+        subject.ranks.fill(0);
+        subject.last_win.fill(None);
+    }
+
+    fn posted(&mut self, slot: usize, id: u64, tag: Tag, before: u64) {
+        if tag.kind() == Some(Kind::Oversized) {
+            self.violations.conflicting += 1;
+            self.tell(slot, format!("{id} = {tag:?} was posted, though it is larger than the largest"));
+        }
+        let Some(file) = self.file(id) else { return };
+        if tag.kind() == Some(Kind::Fragmented) {
+            file.before = before;
+            file.flags |= BEFORE;
+        }
+        self.identify(slot, id, tag);
+    }
+
+    fn delivered(&mut self, slot: usize, id: u64, tag: Tag, since: u64, until: u64) {
+        self.seen.delivered += 1;
+        let ids_known = self.newest(id);
+        if id >= ids_known {
+            self.violations.conflicting += 1;
+            self.tell(slot, format!("{id} was delivered, but the next to be posted is {ids_known}"));
+        }
+        let last = &mut self.subjects[slot].ranks[tag.slot()];
+        let rank = tag.rank() + 1;
+        if rank <= *last {
+            self.violations.conflicting += 1;
+            self.tell(slot, format!("{tag:?} was delivered at {id} after a later one of its sender, or twice"));
+        } else {
+            *last = rank;
+        }
+        self.pass_until(slot, id);
+        self.subjects[slot].next = id + 1;
+        if tag.kind() == Some(Kind::Oversized) {
+            self.violations.conflicting += 1;
+            self.tell(slot, format!("{id} = {tag:?} was delivered, though its post failed"));
+        }
+        if tag.kind().is_some_and(Kind::is_unique) {
+            self.seen.unique_runs += 1;
+            if tag.kind() == Some(Kind::Shared) {
+                let win = Win { since, until, ends: since + SHARED_TTL_NS, slot };
+                self.wins[1][tag.shared_key() as usize].push(win);
+            }
+        }
+        if self.file(id).is_some() {
+            self.identify(slot, id, tag);
+        }
+        let Some(file) = self.file(id) else { return };
+        file.runs += 1;
+        if tag.kind().is_some_and(Kind::is_unique) && file.runs > 1 {
+            self.violations.double += 1;
+            self.tell(slot, format!("the unique event {id} = {tag:?} ran twice"));
+        }
+    }
+
+    /// Notes what `id` is.
+    fn identify(&mut self, slot: usize, id: u64, tag: Tag) {
+        let Some(file) = self.file(id) else { return };
+        if file.flags & KNOWN == 0 {
+            file.tag = tag;
+            file.flags |= KNOWN;
+        } else if file.tag != tag {
+            let other = file.tag;
+            self.violations.conflicting += 1;
+            return self.tell(slot, format!("{id} is {tag:?} for one and {other:?} for another"));
+        }
+        if file.flags & VOID != 0 {
+            self.violations.conflicting += 1;
+            return self.tell(slot, format!("{id} is void for its reserver and {tag:?} for another"));
+        }
+        self.check_passed(slot, id);
+    }
+
+    /// `slot` accounts for everything before `id` without having got it.
+    fn pass_until(&mut self, slot: usize, id: u64) {
+        let Subject { next, start, reads, .. } = self.subjects[slot];
+        if !reads || id < next || id > self.newest(id) {
+            self.violations.conflicting += 1;
+            let newest = self.newest;
+            return self.tell(slot, format!("it is at {id} after {next}, and the next id is {newest}"));
+        }
+        for passed in next..id {
+            self.seen.nothing += 1;
+            if let Some(file) = self.file(passed) {
+                file.passed_by = file.passed_by.min(start);
+                if file.flags & KNOWN != 0 {
+                    self.check_passed(slot, passed);
+                }
+            }
+        }
+        self.subjects[slot].next = id;
+    }
+
+    /// Whether a worker came by `id` and did not get it, though it should have.
+    fn check_passed(&mut self, slot: usize, id: u64) {
+        let Some(&mut File { tag, flags, before, passed_by, .. }) = self.file(id) else { return };
+        let Some(kind) = tag.kind().filter(|_| flags & KNOWN != 0 && passed_by != NOBODY) else { return };
+        let due = kind.is_for_all() || kind == Kind::Fragmented && flags & BEFORE != 0 && passed_by <= before;
+        if due {
+            self.violations.missing += 1;
+            self.tell(slot, format!("{id} = {tag:?} is an event for some, and nothing for one that began at {passed_by}"));
+        }
+    }
+
+    fn lagged(&mut self, slot: usize, first: u64, missed: u64) {
+        self.seen.laps += 1;
+        self.seen.missed += missed;
+        self.pass_until(slot, first);
+        let to = first + missed;
+        self.subjects[slot].next = to;
+        // A lapped reader goes on an eighth of the ring above the oldest.
+        let overwritten = to + self.round.capacity - self.round.capacity / 8;
+        if self.newest(overwritten) < overwritten {
+            if missed == 1 {
+                if let Some(file) = self.file(first) {
+                    file.flags |= HEADLESS;
+                }
+            } else {
+                self.violations.missing += 1;
+                let newest = self.newest;
+                self.tell(slot, format!("{first}..{to} were reported as missed, but the next id is only {newest}"));
+            }
+        }
+    }
+
+    fn void(&mut self, slot: usize, id: u64) {
+        self.seen.void += 1;
+        let Some(file) = self.file(id) else { return };
+        file.flags |= VOID;
+        if file.flags & KNOWN != 0 {
+            let tag = file.tag;
+            self.violations.conflicting += 1;
+            self.tell(slot, format!("{id} is void for its reserver and {tag:?} for another"));
+        }
+    }
+
+    fn reported(&mut self, slot: usize, id: u64, what: Odd) {
+        let count = match what {
+            Odd::ClaimsFull | Odd::ClaimLate => {
+                let count =
+                    if what == Odd::ClaimsFull { &mut self.seen.claims_full } else { &mut self.seen.claims_late };
+                *count += 1;
+                if let Some(file) = self.file(id) {
+                    file.flags |= EXCUSED;
+                }
+                return;
+            }
+            Odd::Unreadable | Odd::Torn => &mut self.violations.torn,
+            Odd::Misattributed => &mut self.violations.conflicting,
+            Odd::LostClaim => &mut self.violations.double,
+            Odd::FalseHolder => &mut self.violations.missing,
+            Odd::NoRecord => &mut self.violations.leaked,
+            Odd::HandlerTrouble => &mut self.violations.faults,
+        };
+        *count += 1;
+        self.tell(slot, format!("{id}: {what:?}"));
+    }
+
+    fn slow(&mut self, slot: usize, entry: Entry, since: u64, until: u64, unserved: u64) {
+        let stopped: u64 = self.subjects[slot]
+            .stops
+            .iter()
+            .map(|&(from, to)| to.min(until).saturating_sub(from.max(since)))
+            .sum();
+        let net = (until - since).saturating_sub(stopped).saturating_sub(unserved);
+        if net > self.round.bound_ns() {
+            self.violations.delayed += 1;
+            self.tell(slot, format!("{entry:?}, {stopped} stopped: {net} ns too long"));
+        }
+    }
+
+    pub fn stopped(&mut self, slot: usize, from: u64, to: u64) {
+        let stops = &mut self.subjects[slot].stops;
+        if stops.len() == 64 {
+            stops.pop_front();
+        }
+        stops.push_back((from, to));
+    }
+
+    /// How long `slot` was stopped since `since`.
+    pub fn stopped_since(&self, slot: usize, since: u64) -> u64 {
+        self.subjects[slot].stops.iter().map(|&(from, to)| to.saturating_sub(from.max(since))).sum()
+    }
+
+    /// The process of `slot` is dead, and its log was heard to its end.
+    pub fn died(&mut self, slot: usize) {
+        let subject = &mut self.subjects[slot];
+        if std::mem::replace(&mut subject.reads, false) {
+            let newest = self.bus.next_id();
+            self.of_the_dead.push((self.subjects[slot].next, newest));
+        }
+    }
+
+    pub fn reader_is_at(&self, slot: usize) -> Option<u64> {
+        self.subjects[slot].reads.then_some(self.subjects[slot].next)
+    }
+
+    /// Counts what the conductor found itself.
+    pub fn accuse(&mut self, slot: usize, kind: impl FnOnce(&mut Violations) -> &mut u64, what: String) {
+        *kind(&mut self.violations) += 1;
+        self.tell(slot, what);
+    }
+
+    pub fn note_signal(&mut self, what: String) {
+        if self.signals.len() == TRACED {
+            self.signals.pop_front();
+        }
+        self.signals.push_back(what);
+    }
+
+    /// The next id, known to be at least `wanted` if it is.
+    fn newest(&mut self, wanted: u64) -> u64 {
+        if self.newest <= wanted {
+            self.newest = self.bus.next_id();
+        }
+        self.newest
+    }
+
+    /// The file of `id`. `None` if it was closed before.
+    fn file(&mut self, id: u64) -> Option<&mut File> {
+        let at = id as usize % FILES;
+        let before = self.files[at];
+        if before.id != id {
+            if before.id != CLOSED {
+                if before.id > id {
+                    self.seen.stale += 1;
+                    return None;
+                }
+                self.close(before);
+            }
+            self.files[at] = File { id, ..EMPTY };
+        }
+        Some(&mut self.files[at])
+    }
+
+    fn close(&mut self, file: File) {
+        let File { id, tag, flags, passed_by, runs, .. } = file;
+        let kind = tag.kind().filter(|_| flags & KNOWN != 0);
+        if flags & HEADLESS != 0 && kind.is_some_and(|kind| kind != Kind::Fragmented) {
+            self.violations.missing += 1;
+            self.tell(usize::MAX, format!("{id} = {tag:?} was reported as missed, but not overwritten"));
+        }
+        if !kind.is_some_and(Kind::is_fresh) || runs > 0 || passed_by == NOBODY {
+            return;
+        }
+        if flags & EXCUSED != 0 {
+            self.seen.unique_excused += 1;
+        } else if self.of_the_dead.iter().any(|&(from, to)| (from..to).contains(&id)) {
+            self.seen.unique_of_the_dead += 1;
+        } else {
+            self.violations.missing += 1;
+            self.tell(usize::MAX, format!("the unique event {id} = {tag:?} never ran, and nobody was killed or told so"));
+        }
+    }
+
+    /// The end of the round: closes all files and holds all claims against each other.
+    pub fn close_all(&mut self) {
+        for at in 0..FILES {
+            let file = std::mem::replace(&mut self.files[at], EMPTY);
+            if file.id != CLOSED {
+                self.close(file);
+            }
+        }
+        for (which, name) in ["the claim on", "the unique events' key"].into_iter().enumerate() {
+            for key in 0..CLAIM_KEYS as usize {
+                let mut wins = std::mem::take(&mut self.wins[which][key]);
+                wins.sort_by_key(|win| win.since);
+                for (i, first) in wins.iter().enumerate() {
+                    for second in wins[i + 1..].iter().take_while(|second| second.since < first.ends) {
+                        let first_then_second = second.until >= first.ends;
+                        let second_then_first = first.until >= second.ends;
+                        if !first_then_second && !second_then_first {
+                            self.violations.double += 1;
+                            self.tell(
+                                second.slot,
+                                format!(
+                                    "{name} {key} was won in {}..{} by slot {}, held until {}, and won in {}..{}",
+                                    first.since, first.until, first.slot, first.ends, second.since, second.until
+                                ),
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self, slot: usize, what: String) {
+        self.told += 1;
+        if self.told > MOST_TOLD {
+            return;
+        }
+        let whose = if slot < self.subjects.len() { format!("slot {slot}") } else { "at the end".to_owned() };
+        eprintln!("torture: VIOLATION in round {}: {whose}: {what}", self.round.number);
+        if self.told == 1 {
+            self.write_trace(&what);
+        }
+    }
+
+    /// What each child said last, and the signals sent, into a file.
+    fn write_trace(&self, what: &str) {
+        let mut text = format!("{what}\n{:#?}\n", self.round);
+        for (slot, subject) in self.subjects.iter().enumerate() {
+            let _ = writeln!(text, "\nslot {slot}, at {}, stops {:?}:", subject.next, subject.stops);
+            for entry in &subject.history {
+                let _ = writeln!(text, "  {entry:?}");
+            }
+        }
+        let _ = writeln!(text, "\nsignals:");
+        for signal in &self.signals {
+            let _ = writeln!(text, "  {signal}");
+        }
+        let path = std::env::temp_dir().join(format!("seqcast-torture-{}.trace", std::process::id()));
+        match std::fs::write(&path, text) {
+            Ok(()) => eprintln!("torture: trace in {}", path.display()),
+            Err(error) => eprintln!("torture: no trace: {error}"),
+        }
+    }
+}
+
+const EMPTY: File = File { id: CLOSED, tag: Tag(0), before: 0, passed_by: NOBODY, runs: 0, flags: 0 };

@@ -1,0 +1,214 @@
+//! Names, options and sizes of every kind: what is possible works, what is not is refused with the error that says so.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use seqcast::{Bus, Error, Event, Options, Scope, Unique, WorkerOptions};
+
+use crate::hostile::draw::{Draw, Input};
+use crate::hostile::scene::{fresh_name, path_of};
+
+/// No segment larger than this is made.
+const MOST_BYTES: u128 = 2 << 20;
+
+/// Calls everything that takes a name, a size or a time with arbitrary ones, and holds the answers against the rules of
+/// the documentation, written down a second time here.
+pub fn options(bytes: &[u8]) {
+    let mut input = Input::new(bytes);
+    name(&mut input);
+    let sizes = Sizes::draw(&mut input);
+    let options = sizes.options(&mut input);
+    let name = fresh_name();
+    let _cleared = Cleared(&name);
+    if !sizes.are_possible() {
+        for result in [Bus::create(&name, &options), Bus::open_or_create(&name, &options), Bus::anonymous(&options)] {
+            let error = result.expect_err("sizes that cannot be");
+            assert_eq!(error.code(), "option", "{error}");
+        }
+        assert!(matches!(Bus::open(&name, &options), Err(Error::NotFound { .. })), "a refused call left something");
+        return;
+    }
+    if sizes.bytes() > MOST_BYTES {
+        return;
+    }
+    let made = if input.one_in(2) { Bus::anonymous(&options) } else { Bus::create(&name, &options) };
+    let bus = made.expect("sizes that can be");
+    let stats = bus.stats().expect("a sound segment");
+    assert_eq!((stats.capacity, u64::from(stats.records)), (sizes.capacity, sizes.records));
+    assert!(stats.block_size >= sizes.block_size, "{} for {}", stats.block_size, sizes.block_size);
+    assert!(u128::from(stats.size) <= sizes.bytes(), "{} bytes, expected at most {}", stats.size, sizes.bytes());
+    worker(&bus, &mut input);
+}
+
+/// A name: whether it is refused is only a matter of its characters.
+fn name(input: &mut Input<'_>) {
+    let mut name = input.text(24);
+    if input.one_in(8) {
+        name = name.repeat(1 + input.below(20) as usize);
+    }
+    let bare = name.strip_prefix('/').unwrap_or(&name);
+    let good = (1..=200).contains(&bare.len())
+        && bare.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+        && bare != "."
+        && bare != "..";
+    // Whatever else has that name is only looked at.
+    let error = Bus::open(&name, &Options::new()).err().map(|error| error.code());
+    assert_eq!(error == Some("name"), !good, "{name:?}: {error:?}");
+}
+
+struct Sizes {
+    capacity: u64,
+    block_size: u64,
+    records: u64,
+    claims: u64,
+    mode: u32,
+}
+
+impl Sizes {
+    fn draw(input: &mut Input<'_>) -> Sizes {
+        Sizes {
+            capacity: size(input, 8),
+            block_size: size(input, 64),
+            records: size(input, 1),
+            claims: size(input, 1),
+            mode: if input.one_in(4) { u32::from(input.u16()) } else { 0o600 | u32::from(input.byte() & 0o77) },
+        }
+    }
+
+    fn options(&self, input: &mut Input<'_>) -> Options {
+        let options = Options::new()
+            .capacity(self.capacity)
+            .block_size(self.block_size)
+            .records(self.records)
+            .claims(self.claims)
+            .mode(self.mode)
+            .creation_timeout(Duration::from_millis(u64::from(input.byte())));
+        if input.one_in(2) { options.unlink_on_drop(true) } else { options }
+    }
+
+    fn buckets(&self) -> u128 {
+        u128::from(self.claims).div_ceil(4).next_power_of_two()
+    }
+
+    fn are_possible(&self) -> bool {
+        self.capacity.is_power_of_two()
+            && (8..=1 << 19).contains(&self.capacity)
+            && (64..=1 << 20).contains(&self.block_size)
+            && (1..=1 << 16).contains(&self.records)
+            && (1..=1 << 20).contains(&self.claims)
+            && self.mode & !0o777 == 0
+            && self.mode & 0o600 == 0o600
+            && u128::from(self.records) + self.buckets() <= 1 << 20
+    }
+
+    /// No fewer than the segment will have.
+    fn bytes(&self) -> u128 {
+        let blocks = u128::from(self.capacity) + u128::from(self.records);
+        let buckets = self.buckets() + u128::from(self.records);
+        4096 + u128::from(self.records) * 512
+            + u128::from(self.capacity) * 8
+            + blocks * (u128::from(self.block_size) + 32 + 128)
+            + self.buckets() * 8
+            + buckets * 2048
+    }
+}
+
+/// A size: possible more often than not.
+fn size(input: &mut Input<'_>, least: u64) -> u64 {
+    match input.below(8) {
+        0 => input.u64(),
+        1 => (1 << input.below(64)) - input.below(2),
+        2 => u64::from(input.u16()),
+        3 => least.wrapping_sub(1),
+        _ => least << input.below(6),
+    }
+}
+
+fn worker(bus: &Bus, input: &mut Input<'_>) {
+    let (interval, wait_interval, wait_max, timeout) = (time(input), time(input), time(input), time(input));
+    let label = input.text(70);
+    let fits = !wait_interval.is_zero() && wait_interval <= wait_max && !timeout.is_zero();
+    let options = WorkerOptions::new()
+        .interval(interval)
+        .wait_interval(wait_interval)
+        .wait_max(wait_max)
+        .timeout(timeout)
+        .label(&label)
+        .announce(false)
+        .on_report(|_| {});
+    let joined = bus.join_with(options);
+    assert_eq!(joined.as_ref().err().map(Error::code), (!fits).then_some("option"));
+    let worker = match joined {
+        Ok(worker) => worker,
+        Err(_) => bus.join_with(WorkerOptions::new().announce(false)).expect("the refused call took no record"),
+    };
+    let shown = &bus.stats().expect("a sound segment").workers[0].label;
+    assert!(!fits || label.starts_with(shown.as_str()) && shown.len() <= 48 || label.contains('\0'));
+
+    let seen = Arc::new(Mutex::new(None));
+    let put = Arc::clone(&seen);
+    let scope = Scope::events(input.text(3), [input.text(3), input.text(3)]);
+    let _ = worker.on(scope, |_: &Event<'_>| {});
+    let keep = move |event: &Event<'_>| {
+        *put.lock().expect("no handler panics") =
+            Some((event.source().to_owned(), event.event().to_owned(), event.bytes().to_vec()));
+    };
+    worker.on(Scope::All, keep).expect("all is a good scope");
+
+    let source = input.text(6).repeat(1 + input.below(60) as usize);
+    let event = input.text(6).repeat(1 + input.below(60) as usize);
+    let named = [&source, &event].iter().all(|name| (1..=255).contains(&name.len()));
+    let key = input.bytes(3);
+    let (unique, ttl) = (input.one_in(3), time(input));
+    let head = if unique { 48 } else { 16 };
+    let before = (head + source.len() + event.len()).next_multiple_of(16);
+    let largest = bus.largest_event();
+    let len = match input.below(3) {
+        0 => usize::from(input.byte()),
+        1 => (largest + 2).saturating_sub(before + input.below(5) as usize),
+        _ => input.below(2 * largest as u64) as usize,
+    };
+    let payload: Vec<u8> = (0..len).map(|at| at as u8 ^ (at >> 8) as u8).collect();
+    let posted = if unique {
+        worker.post_unique(&source, &event, &payload, Unique::key(&key).ttl(ttl))
+    } else {
+        worker.post(&source, &event, &payload)
+    };
+    let expected = if unique && (key.is_empty() || ttl.is_zero()) {
+        Some("option")
+    } else if !named {
+        Some("topic")
+    } else if before + len > largest {
+        Some("payload_too_large")
+    } else {
+        None
+    };
+    assert_eq!(posted.as_ref().err().map(Error::code), expected, "{source:?} {event:?} {len} of {largest}");
+    let _ = worker.poll().expect("a sound segment");
+    let seen = seen.lock().expect("no handler panics").take();
+    match expected {
+        None => assert!(seen == Some((source, event, payload)), "the event is not what was posted"),
+        Some(_) => assert!(seen.is_none(), "an event came of a refused post"),
+    }
+    let claimed = worker.claim(&key, ttl).map(drop).map_err(|error| error.code());
+    assert_eq!(claimed.err(), (key.is_empty() || ttl.is_zero()).then_some("option"));
+}
+
+fn time(input: &mut Input<'_>) -> Duration {
+    match input.below(6) {
+        0 => Duration::ZERO,
+        1 => Duration::MAX,
+        2 => Duration::new(input.u64(), 0),
+        3 => Duration::from_nanos(input.u64()),
+        _ => Duration::from_millis(1 + u64::from(input.byte())),
+    }
+}
+
+/// Removes the name at drop.
+struct Cleared<'a>(&'a str);
+
+impl Drop for Cleared<'_> {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(path_of(self.0));
+    }
+}

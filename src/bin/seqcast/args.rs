@@ -1,0 +1,255 @@
+//! The command line, from which the completions and the man pages are made, too.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::units::parse_duration;
+
+/// Looks into seqcast segments, and posts and claims by hand.
+///
+/// What only looks maps the segment for reading and takes no worker record: it changes nothing and holds up nobody.
+#[derive(Debug, Parser)]
+#[command(name = "seqcast", version, max_term_width = 100, after_help = EXIT_CODES, propagate_version = true)]
+pub struct Args {
+    /// How to print: for people, or as JSON for programs (one object, or one object a line).
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    pub format: Format,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 fine, 1 trouble found (or a claim is held elsewhere), 2 wrong usage, 3 the \
+                          segment cannot be opened or read. Colours are used on a terminal only, and never if NO_COLOR \
+                          is set.";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List the segments of this host.
+    Ls,
+    /// Show a segment's header, sizes, ring, claims and faults.
+    Inspect(InspectArgs),
+    /// Watch the workers of a segment.
+    Top(TopArgs),
+    /// Print events as they come.
+    Tail(TailArgs),
+    /// Post an event.
+    Post(PostArgs),
+    /// Run a command on one worker or process only, like flock.
+    Claim(ClaimArgs),
+    /// List the unique keys that are held.
+    Claims(ClaimsArgs),
+    /// Look for what is wrong, with a remedy for each finding.
+    Doctor(DoctorArgs),
+    /// Remove a segment that no worker uses.
+    Rm(RmArgs),
+    /// Print a segment's figures for Prometheus, or serve them.
+    Metrics(MetricsArgs),
+    /// Print a completion script for a shell.
+    Completions(CompletionsArgs),
+    /// Print a man page, or write all of them.
+    Man(ManArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct InspectArgs {
+    /// The segment's name.
+    pub name: String,
+    /// Draw every region and field with its offset.
+    #[arg(long)]
+    pub layout: bool,
+    /// For how long to measure the rate of events.
+    #[arg(long, value_parser = parse_duration, default_value = "500ms", value_name = "TIME")]
+    pub sample: Duration,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct TopArgs {
+    /// The segment's name.
+    pub name: String,
+    /// Print one measurement, taken over one interval, and end.
+    #[arg(long)]
+    pub once: bool,
+    /// How often to look.
+    #[arg(long, value_parser = parse_duration, default_value = "1s", value_name = "TIME")]
+    pub interval: Duration,
+    /// What to sort by.
+    #[arg(long, value_enum, default_value_t = Sort::Record, value_name = "COLUMN")]
+    pub sort: Sort,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Sort {
+    Record,
+    Pid,
+    Label,
+    Age,
+    Lag,
+    High,
+    Missed,
+    Poll,
+    State,
+    Rate,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct TailArgs {
+    /// The segment's name.
+    pub name: String,
+    /// Events of this source only.
+    #[arg(long)]
+    pub source: Option<String>,
+    /// Events of this name only.
+    #[arg(long)]
+    pub event: Option<String>,
+    /// Where to begin: at what is posted next, at the oldest event in the ring, or at an id.
+    #[arg(long, value_name = "now|oldest|ID", default_value = "now", value_parser = parse_start)]
+    pub from: seqcast::Start,
+    /// What to show of payloads.
+    #[arg(long, value_enum, default_value_t = Payload::Len, value_name = "WHAT")]
+    pub payload: Payload,
+    /// End after so many events.
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
+    /// End at the end of what is there.
+    #[arg(long)]
+    pub no_follow: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Payload {
+    /// Hexadecimal digits.
+    Hex,
+    /// Text, with everything unprintable escaped.
+    Utf8,
+    /// Its length only.
+    Len,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Joining {
+    /// Take part even though the segment belongs to another user.
+    #[arg(long)]
+    pub trust_owner: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct PostArgs {
+    /// The segment's name.
+    pub name: String,
+    /// The event's source.
+    pub source: String,
+    /// The event's name.
+    pub event: String,
+    /// The payload: a text, `-` for standard input, or `@` and a file's name.
+    #[arg(long, value_name = "TEXT|-|@FILE", allow_hyphen_values = true)]
+    pub data: Option<String>,
+    /// Post a unique event: one worker runs it, unless KEY is held for an earlier one.
+    #[arg(long, value_name = "KEY")]
+    pub unique: Option<String>,
+    /// How long KEY is held once a worker has reached the event.
+    #[arg(long, value_parser = parse_duration, requires = "unique", default_value = "2s", value_name = "TIME")]
+    pub ttl: Duration,
+    #[command(flatten)]
+    pub joining: Joining,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ClaimArgs {
+    /// The segment's name.
+    pub name: String,
+    /// The key to claim.
+    pub key: String,
+    /// How long the claim lasts at most; longer than COMMAND takes.
+    #[arg(long, value_parser = parse_duration, value_name = "TIME")]
+    pub ttl: Duration,
+    /// Let the ttl end the claim and not the end of COMMAND: it then runs once per TIME.
+    #[arg(long)]
+    pub keep: bool,
+    /// The exit code if the claim is held elsewhere.
+    #[arg(short = 'E', long, value_name = "CODE", default_value_t = 1)]
+    pub conflict_exit_code: u8,
+    #[command(flatten)]
+    pub joining: Joining,
+    /// What to run.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<std::ffi::OsString>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ClaimsArgs {
+    /// The segment's name.
+    pub name: String,
+    /// Keys of which only the decision is remembered, too.
+    #[arg(long)]
+    pub all: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct DoctorArgs {
+    /// The segment's name; all of this host if left out.
+    pub name: Option<String>,
+    /// Mend what is proven safe to mend: worker records whose holder is dead, segments that nobody has open.
+    #[arg(long)]
+    pub fix: bool,
+    #[command(flatten)]
+    pub joining: Joining,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct RmArgs {
+    /// The segment's name.
+    pub name: String,
+    /// Remove it under its workers, too.
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct MetricsArgs {
+    /// The segment's name.
+    pub name: String,
+    /// Serve them over HTTP at `/metrics` of this address, which must be of this host only: 127.0.0.1:9464, [::1]:9464.
+    #[arg(long, value_name = "ADDR", value_parser = parse_loopback)]
+    pub listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ManArgs {
+    /// The command whose page to print; the page of `seqcast` itself if left out.
+    pub command: Option<String>,
+    /// Write all pages into this directory instead.
+    #[arg(long, value_name = "DIR", conflicts_with = "command")]
+    pub dir: Option<PathBuf>,
+}
+
+fn parse_start(text: &str) -> Result<seqcast::Start, String> {
+    match text {
+        "now" => Ok(seqcast::Start::Now),
+        "oldest" => Ok(seqcast::Start::Oldest),
+        id => id.parse().map(seqcast::Start::At).map_err(|_| "it must be now, oldest or an event id".to_owned()),
+    }
+}
+
+fn parse_loopback(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text.parse().map_err(|_| "it must be an address and a port, as 127.0.0.1:9464".to_owned())?;
+    match address.ip().is_loopback() {
+        true => Ok(address),
+        false => Err(format!("{} can be reached from elsewhere: use 127.0.0.1 or [::1]", address.ip())),
+    }
+}

@@ -1,0 +1,120 @@
+//! `seqcast claim`
+
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitStatus};
+use std::time::Duration;
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use serde_json::json;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use seqcast::Claimed;
+use seqcast::inspect::{ClaimKind, Inspector};
+
+use crate::args::ClaimArgs;
+use crate::exit::{Exit, Failure};
+use crate::output::Output;
+use crate::post::{open, seat};
+use crate::tail::holder_text;
+use crate::units::long_duration;
+
+/// What shells give for a command that is not there, and for one that cannot be run.
+const NOT_FOUND: u8 = 127;
+const NOT_RUNNABLE: u8 = 126;
+
+pub fn run(args: &ClaimArgs, output: &mut Output) -> Result<Exit, Failure> {
+    let bus = open(&args.name, &args.joining)?;
+    let mut poster = seat(&bus, "seqcast claim")?;
+    let claim = match poster.claim(&args.key, args.ttl)? {
+        Claimed::Won(claim) => claim,
+        Claimed::Held { record, left } => {
+            tell_holder(args, output, record, left)?;
+            return Ok(Exit::Other(args.conflict_exit_code));
+        }
+        _ => {
+            output.note("no room for another key: create the segment with more .claims()");
+            return Ok(Exit::Trouble);
+        }
+    };
+    let ran = run_command(&args.command);
+    let released = match args.keep && ran.is_ok() {
+        true => true,
+        false => poster.release(&claim)?,
+    };
+    if !released {
+        output.note(format_args!(
+            "the claim's {} were over before the command was: another may have run meanwhile; give a longer --ttl",
+            long_duration(args.ttl)
+        ));
+    }
+    match ran {
+        Ok(status) => Ok(Exit::Other(code_of(status))),
+        Err(error) => {
+            output.note(format_args!("{}: {error}", args.command[0].display()));
+            Ok(Exit::Other(if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_RUNNABLE }))
+        }
+    }
+}
+
+/// On standard error, since standard output belongs to the command.
+fn tell_holder(args: &ClaimArgs, output: &Output, record: u32, left: Duration) -> Result<(), Failure> {
+    // It may have ended since.
+    let entry = Inspector::open_any(&args.name)?.claim_on(ClaimKind::Alone, args.key.as_bytes())?;
+    let entry = entry.filter(|entry| entry.record == record);
+    if output.is_json() {
+        let held = match &entry {
+            Some(entry) => crate::claims::to_json(entry),
+            None => json!({ "record": record, "left_seconds": left.as_secs_f64() }),
+        };
+        output.error_line(json!({ "claimed": false, "held": held }));
+    } else {
+        let holder = entry.as_ref().map_or_else(|| format!("held by record {record}"), holder_text);
+        output.note(format_args!("not run: the key is {holder} for {} more", long_duration(left)));
+    }
+    Ok(())
+}
+
+/// Runs the command to its end. Signals that would end this process meanwhile are handed on to it: the claim is released
+/// after it.
+fn run_command(command: &[std::ffi::OsString]) -> io::Result<ExitStatus> {
+    // Before the start, so that none is missed.
+    let mut signals = Signals::new([SIGTERM, SIGHUP, SIGINT, SIGQUIT])?;
+    let handle = signals.handle();
+    let mut child = Command::new(&command[0]).args(&command[1..]).spawn()?;
+    let forwarding = match descriptor_of(&child) {
+        Ok(descriptor) => Some(std::thread::spawn(move || {
+            for signal in &mut signals {
+                // A terminal has sent these to the command already.
+                if let Some(signal) = [(SIGTERM, Signal::TERM), (SIGHUP, Signal::HUP)].iter().find(|(number, _)| *number == signal) {
+                    // If it has ended there is nobody to tell.
+                    let _ = pidfd_send_signal(&descriptor, signal.1);
+                }
+            }
+        })),
+        // Before Linux 5.3. The claim is then released only at the command's own end.
+        Err(_) => None,
+    };
+    let status = child.wait();
+    handle.close();
+    if let Some(forwarding) = forwarding {
+        // It cannot panic, and there is nothing to be done if it did.
+        let _ = forwarding.join();
+    }
+    status
+}
+
+/// A descriptor of the process: its number may be another's once it has ended.
+fn descriptor_of(child: &Child) -> io::Result<std::os::fd::OwnedFd> {
+    let pid = Pid::from_raw(child.id() as i32).ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(pidfd_open(pid, PidfdFlags::empty())?)
+}
+
+fn code_of(status: ExitStatus) -> u8 {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => code as u8,
+        (None, Some(signal)) => 128 + signal as u8,
+        (None, None) => NOT_RUNNABLE,
+    }
+}

@@ -1,0 +1,120 @@
+//! How the command ends.
+
+use std::io;
+use std::process::ExitCode;
+
+use seqcast::Error;
+
+/// What an exit code says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done, and nothing is wrong.
+    Fine,
+    /// Trouble was found, or a claim is held elsewhere.
+    Trouble,
+    /// The command line cannot be done as it is.
+    Usage,
+    /// The segment cannot be opened or read.
+    CannotOpen,
+    /// What the command run by `seqcast claim` gave.
+    Other(u8),
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit.code())
+    }
+}
+
+impl Exit {
+    pub fn code(self) -> u8 {
+        match self {
+            Exit::Fine => 0,
+            Exit::Trouble => 1,
+            Exit::Usage => 2,
+            Exit::CannotOpen => 3,
+            Exit::Other(code) => code,
+        }
+    }
+}
+
+/// Why a command could not do its work.
+#[derive(Debug)]
+pub enum Failure {
+    /// The bus said so.
+    Bus(Error),
+    /// The segment is another user's, and taking part in it was not asked for.
+    NotOurs { name: String, owner: u32 },
+    /// The command line is wrong in a way that only shows when it is carried out.
+    Usage(String),
+    /// Something that is no fault of the segment's: a terminal, a socket, a file.
+    Io {
+        what: String,
+        error: io::Error,
+    },
+    /// Standard output is closed. Nobody is there to be told.
+    Unread,
+}
+
+impl Failure {
+    pub fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Failure {
+        |error| Failure::Io { what: what.into(), error }
+    }
+
+    /// For what is written to standard output.
+    pub fn output(error: io::Error) -> Failure {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure::Unread,
+            _ => Failure::Io { what: "writing to standard output".into(), error },
+        }
+    }
+
+    pub fn exit(&self) -> Exit {
+        match self {
+            Failure::Unread => Exit::Fine,
+            Failure::Usage(_) => Exit::Usage,
+            Failure::Io { .. } => Exit::Trouble,
+            Failure::Bus(
+                Error::Name { .. }
+                | Error::Option { .. }
+                | Error::Topic { .. }
+                | Error::PayloadTooLarge { .. }
+                | Error::NotYet { .. },
+            ) => Exit::Usage,
+            Failure::Bus(_) | Failure::NotOurs { .. } => Exit::CannotOpen,
+        }
+    }
+
+    /// A short stable name of what went wrong.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Failure::Bus(error) => error.code(),
+            Failure::NotOurs { .. } => "owner",
+            Failure::Usage(_) => "usage",
+            Failure::Io { .. } => "io",
+            Failure::Unread => "unread",
+        }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Failure::Bus(error) => error.fmt(f),
+            Failure::NotOurs { name, owner } => write!(
+                f,
+                "segment {name} belongs to user {owner}: run this as that user, or add --trust-owner if it is to be \
+                 trusted"
+            ),
+            Failure::Usage(what) => f.write_str(what),
+            Failure::Io { what, error } => write!(f, "{what}: {error}"),
+            Failure::Unread => f.write_str("standard output is closed"),
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Bus(error)
+    }
+}

@@ -1,0 +1,113 @@
+//! `seqcast inspect`
+
+mod layout;
+
+use std::time::Instant;
+
+use serde_json::json;
+
+use seqcast::inspect::Inspector;
+
+use crate::args::InspectArgs;
+use crate::exit::{Exit, Failure};
+use crate::output::{Output, Tone};
+use crate::units::{bytes, grouped, long_duration, rfc3339, short_rate};
+
+pub fn run(args: &InspectArgs, output: &mut Output) -> Result<Exit, Failure> {
+    let inspector = Inspector::open_any(&args.name)?;
+    if args.layout {
+        return layout::run(&inspector, output);
+    }
+    let (before, started) = (inspector.next_id(), Instant::now());
+    std::thread::sleep(args.sample);
+    let stats = inspector.stats()?;
+    let rate = stats.next_id.saturating_sub(before) as f64 / started.elapsed().as_secs_f64();
+    let holds = (rate > 0.0).then(|| stats.capacity as f64 / rate);
+    let (header, geometry, faults) = (inspector.header(), inspector.geometry(), inspector.faults());
+    let live = stats.workers.iter().filter(|worker| worker.alive).count();
+    let dead = stats.workers.len() - live;
+
+    if output.is_json() {
+        output.json(&json!({
+            "name": stats.name,
+            "current": inspector.is_current()?,
+            "layout_version": header.layout_version,
+            "fingerprint": format!("{:#018x}", header.fingerprint),
+            "boot_id": header.boot_id.map(|id| format!("{id:032x}")),
+            "creator_pid": header.creator_pid,
+            "created_at": rfc3339(header.created_at),
+            "size_bytes": geometry.size,
+            "capacity": geometry.capacity,
+            "block_size_bytes": geometry.block_size,
+            "block_stride_bytes": geometry.block_stride,
+            "largest_event_bytes": geometry.largest_event,
+            "records": geometry.records,
+            "buckets": geometry.buckets,
+            "bucket_entries": geometry.bucket_entries,
+            "next_id": stats.next_id,
+            "oldest_id": stats.oldest_id,
+            "events_per_second": rate,
+            "holds_seconds": holds,
+            "live_workers": live,
+            "dead_records": dead,
+            "claims_held": stats.claims_held,
+            "faults": {
+                "voided": faults.voided,
+                "missed": faults.missed,
+                "lagged": faults.lagged,
+                "reclaimed": faults.reclaimed,
+                "corrupt": faults.corrupt,
+                "failed": faults.failed,
+                "claims_full": faults.claims_full,
+                "claims_late": faults.claims_late,
+            },
+        }))?;
+        return Ok(Exit::Fine);
+    }
+
+    let age = header.created_at.elapsed().unwrap_or_default();
+    let gone = if inspector.is_current()? { "" } else { " (the name was removed or leads elsewhere by now)" };
+    let heading = output.toned(Tone::Heading, format_args!("{}{gone}", stats.name));
+    output.line(heading)?;
+    let mut row = |name: &str, text: String| output.line(format_args!("  {name:<13}{text}"));
+    row("created", format!("{} ({} ago) by pid {}", rfc3339(header.created_at), long_duration(age), header.creator_pid))?;
+    row("layout", format!("version {}, fingerprint {:#018x}", header.layout_version, header.fingerprint))?;
+    row("boot", header.boot_id.map_or("unknown".into(), |id| format!("{id:032x}, this one")))?;
+    row("size", bytes(geometry.size))?;
+    row(
+        "ring",
+        format!(
+            "{} events of {} B in one piece, {} in several",
+            grouped(geometry.capacity),
+            geometry.block_size,
+            bytes(geometry.largest_event)
+        ),
+    )?;
+    let most = geometry.buckets * geometry.bucket_entries;
+    row("ids", format!("next {}, oldest {}", stats.next_id, stats.oldest_id))?;
+    row(
+        "holds",
+        match holds {
+            Some(seconds) => format!(
+                "{} at the present {} events/s",
+                long_duration(std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default()),
+                short_rate(rate)
+            ),
+            None => format!("for as long as nothing is posted (no event in {})", long_duration(args.sample)),
+        },
+    )?;
+    row("workers", format!("{live} of {} records; {dead} whose holder is dead", stats.records))?;
+    row("claims", format!("{} held, room for {} keys", grouped(stats.claims_held), grouped(most)))?;
+    row(
+        "faults",
+        format!(
+            "{} voided, {} missed, {} reclaimed, {} corrupt",
+            faults.voided, faults.missed, faults.reclaimed, faults.corrupt
+        ),
+    )?;
+    row(
+        "",
+        format!("{} handlers failed, {} claims full, {} late", faults.failed, faults.claims_full, faults.claims_late),
+    )?;
+    Ok(Exit::Fine)
+}

@@ -1,0 +1,116 @@
+//! `seqcast ls`
+
+use serde_json::{Value, json};
+
+use seqcast::Error;
+use seqcast::inspect::{self, Listed};
+
+use crate::exit::{Exit, Failure};
+use crate::output::{Align, Output, Table, Tone, plain};
+use crate::units;
+
+/// A row of the list.
+struct Row<'a> {
+    listed: &'a Listed,
+    state: &'static str,
+    tone: Tone,
+    /// Live workers, all records, and the next id; `None` if the segment cannot be read.
+    figures: Option<(u64, u32, u64)>,
+    why: Option<String>,
+}
+
+pub fn run(output: &mut Output) -> Result<Exit, Failure> {
+    let listed = inspect::list()?;
+    let rows: Vec<Row<'_>> = listed.iter().map(Row::of).collect();
+    if output.is_json() {
+        let segments: Vec<Value> = rows.iter().map(Row::to_json).collect();
+        output.json(&json!({ "segments": segments }))?;
+        return Ok(Exit::Fine);
+    }
+    let mut table = Table::new(&[
+        ("NAME", Align::Left),
+        ("SIZE", Align::Right),
+        ("OWNER", Align::Left),
+        ("MODE", Align::Right),
+        ("WORKERS", Align::Right),
+        ("HEAD", Align::Right),
+        ("STATE", Align::Left),
+    ]);
+    for row in &rows {
+        let (workers, head) = match row.figures {
+            Some((live, records, head)) => (format!("{live}/{records}"), head.to_string()),
+            None => ("-".into(), "-".into()),
+        };
+        let file = &row.listed.file;
+        table.row([
+            plain(row.listed.name.as_str()),
+            plain(units::bytes(file.size)),
+            plain(owner_name(file.uid)),
+            plain(format!("{:04o}", file.mode)),
+            plain(workers),
+            plain(head),
+            (row.tone, row.state.to_owned()),
+        ]);
+    }
+    match table.is_empty() {
+        true => output.note("no segments in /dev/shm that this user may read"),
+        false => output.table(&table)?,
+    }
+    Ok(Exit::Fine)
+}
+
+impl Row<'_> {
+    fn of(listed: &Listed) -> Row<'_> {
+        let error = match &listed.opened {
+            Ok(inspector) => match inspector.stats() {
+                Ok(stats) => {
+                    let live = stats.workers.iter().filter(|worker| worker.alive).count() as u64;
+                    let (state, tone) = if live > 0 { ("ok", Tone::Good) } else { ("stale", Tone::Warning) };
+                    return Row { listed, state, tone, figures: Some((live, stats.records, stats.next_id)), why: None };
+                }
+                Err(error) => error.to_string(),
+            },
+            Err(error) => error.to_string(),
+        };
+        let state = match &listed.opened {
+            Err(Error::Layout { .. }) => "another layout",
+            Err(Error::Fingerprint { .. }) => "another build",
+            Err(Error::OtherBoot { .. }) => "another boot",
+            Err(Error::Unfinished { .. }) => "unfinished",
+            Err(Error::Busy { .. }) => "in creation",
+            _ => "corrupt",
+        };
+        Row { listed, state, tone: Tone::Bad, figures: None, why: Some(error) }
+    }
+
+    fn to_json(&self) -> Value {
+        let file = &self.listed.file;
+        json!({
+            "name": self.listed.name,
+            "size_bytes": file.size,
+            "uid": file.uid,
+            "gid": file.gid,
+            "owner": user_name(file.uid),
+            "mode": format!("{:04o}", file.mode),
+            "live_workers": self.figures.map(|(live, ..)| live),
+            "records": self.figures.map(|(_, records, _)| records),
+            "next_id": self.figures.map(|(.., next)| next),
+            "state": self.state.replace(' ', "_"),
+            "why": self.why,
+        })
+    }
+}
+
+fn owner_name(uid: u32) -> String {
+    user_name(uid).unwrap_or_else(|| uid.to_string())
+}
+
+/// The name of a user of `/etc/passwd`. Others are shown by number: asking a directory server may take for ever.
+fn user_name(uid: u32) -> Option<String> {
+    let passwd = std::fs::read_to_string("/etc/passwd").ok()?;
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| crate::output::printable(name))
+    })
+}

@@ -1,0 +1,201 @@
+//! What goes to standard output and standard error.
+
+use std::fmt::{self, Write as _};
+use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+
+use serde_json::{Value, json};
+
+use crate::args::Format;
+use crate::exit::{Exit, Failure};
+
+pub struct Output {
+    format: Format,
+    colours: bool,
+    stdout: BufWriter<Stdout>,
+}
+
+/// What a colour says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    Plain,
+    Heading,
+    Good,
+    Warning,
+    Bad,
+    Faint,
+}
+
+impl Tone {
+    fn code(self) -> &'static str {
+        match self {
+            Tone::Plain => "",
+            Tone::Heading => "1",
+            Tone::Good => "32",
+            Tone::Warning => "33",
+            Tone::Bad => "31",
+            Tone::Faint => "2",
+        }
+    }
+}
+
+/// Whether NO_COLOR (no-color.org) or the terminal forbids colours.
+pub fn colours_forbidden() -> bool {
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    set("NO_COLOR") || std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
+
+impl Output {
+    pub fn new(format: Format) -> Output {
+        let colours = io::stdout().is_terminal() && !colours_forbidden();
+        Output { format, colours, stdout: BufWriter::new(io::stdout()) }
+    }
+
+    pub fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// `text` in the colour of `tone`, if colours are wanted.
+    pub fn toned(&self, tone: Tone, text: impl fmt::Display) -> String {
+        match (self.colours, tone.code()) {
+            (true, code) if !code.is_empty() => format!("\x1b[{code}m{text}\x1b[0m"),
+            _ => text.to_string(),
+        }
+    }
+
+    pub fn line(&mut self, line: impl fmt::Display) -> Result<(), Failure> {
+        writeln!(self.stdout, "{line}").map_err(Failure::output)
+    }
+
+    pub fn raw(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.stdout.write_all(bytes).map_err(Failure::output)
+    }
+
+    /// One object, on one line.
+    pub fn json(&mut self, value: &Value) -> Result<(), Failure> {
+        self.line(value)
+    }
+
+    pub fn table(&mut self, table: &Table) -> Result<(), Failure> {
+        let text = table.render(|tone, text| self.toned(tone, text));
+        self.raw(text.as_bytes())
+    }
+
+    pub fn flush(&mut self) -> Result<(), Failure> {
+        self.stdout.flush().map_err(Failure::output)
+    }
+
+    /// Something to know that is no part of the answer.
+    pub fn note(&self, text: impl fmt::Display) {
+        // Nobody is there to be told if standard error is closed.
+        let _ = writeln!(io::stderr(), "seqcast: {text}");
+    }
+
+    /// Says why the command failed.
+    pub fn fail(&mut self, failure: &Failure) -> Exit {
+        let exit = failure.exit();
+        // What was printed before comes first.
+        let _ = self.stdout.flush();
+        match failure {
+            Failure::Unread => {}
+            _ if self.is_json() => {
+                let error = json!({ "error": { "code": failure.code(), "message": failure.to_string() }, "exit": exit.code() });
+                let _ = writeln!(io::stderr(), "{error}");
+            }
+            _ => self.note(printable(&failure.to_string())),
+        }
+        exit
+    }
+}
+
+/// A table of left- and right-aligned columns.
+pub struct Table {
+    columns: Vec<(&'static str, Align)>,
+    rows: Vec<Vec<(Tone, String)>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Align {
+    Left,
+    Right,
+}
+
+impl Table {
+    pub fn new(columns: &[(&'static str, Align)]) -> Table {
+        Table { columns: columns.to_vec(), rows: Vec::new() }
+    }
+
+    pub fn row(&mut self, cells: impl IntoIterator<Item = (Tone, String)>) {
+        self.rows.push(cells.into_iter().collect());
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    fn render(&self, toned: impl Fn(Tone, &str) -> String) -> String {
+        let width = |text: &str| text.chars().count();
+        let mut widths: Vec<usize> = self.columns.iter().map(|(name, _)| width(name)).collect();
+        for row in &self.rows {
+            for (most, (_, cell)) in widths.iter_mut().zip(row) {
+                *most = width(cell).max(*most);
+            }
+        }
+        let heading: Vec<_> = self.columns.iter().map(|(name, _)| (Tone::Heading, (*name).to_owned())).collect();
+        let mut text = String::new();
+        for row in std::iter::once(&heading).chain(&self.rows) {
+            for (i, (((tone, cell), &most), &(_, align))) in row.iter().zip(&widths).zip(&self.columns).enumerate() {
+                if i > 0 {
+                    text.push_str("  ");
+                }
+                let blanks = " ".repeat(most - width(cell));
+                let is_last = i + 1 == row.len();
+                let _ = match (align, is_last) {
+                    (Align::Right, _) => write!(text, "{blanks}{}", toned(*tone, cell)),
+                    (Align::Left, true) => write!(text, "{}", toned(*tone, cell)),
+                    (Align::Left, false) => write!(text, "{}{blanks}", toned(*tone, cell)),
+                };
+            }
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// Text of others, for a terminal: control characters, and those that reorder or hide what is around them, are escaped.
+pub fn printable(text: &str) -> String {
+    let hides = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if hides(c) {
+            shown.extend(c.escape_debug());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+pub fn plain(text: impl Into<String>) -> (Tone, String) {
+    (Tone::Plain, text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_steer_a_terminal_is_escaped() {
+        assert_eq!(printable("a\x1b[2Jb\u{202e}c\r\nü"), "a\\u{1b}[2Jb\\u{202e}c\\r\\nü");
+    }
+
+    #[test]
+    fn columns_are_aligned() {
+        let mut table = Table::new(&[("NAME", Align::Left), ("SIZE", Align::Right)]);
+        table.row([plain("a"), plain("12345")]);
+        table.row([plain("abcdef"), plain("1")]);
+        assert_eq!(table.render(|_, text| text.to_owned()), "NAME     SIZE\na       12345\nabcdef      1\n");
+    }
+}

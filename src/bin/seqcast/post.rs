@@ -1,0 +1,89 @@
+//! `seqcast post`
+
+use std::fs::File;
+use std::io::Read;
+
+use serde_json::json;
+
+use seqcast::inspect::{ClaimKind, Inspector, file_facts};
+use seqcast::{Bus, Options, Poster, Unique, WorkerOptions};
+
+use crate::args::{Joining, PostArgs};
+use crate::exit::{Exit, Failure};
+use crate::output::Output;
+use crate::tail::holder_text;
+use crate::units::long_duration;
+
+pub fn run(args: &PostArgs, output: &mut Output) -> Result<Exit, Failure> {
+    let bus = open(&args.name, &args.joining)?;
+    let payload = payload(args.data.as_deref(), bus.largest_event())?;
+    if let Some(key) = &args.unique {
+        // Such an event would be ignored by every worker. It is a look and no decision: the first worker that reaches the
+        // event decides, and may find the key taken since.
+        let held = Inspector::open_any(&args.name)?.claim_on(ClaimKind::Event, key.as_bytes())?;
+        if let Some(entry) = held {
+            let left = entry.left.unwrap_or_default();
+            match output.is_json() {
+                true => output.json(&json!({ "posted": false, "held": crate::claims::to_json(&entry) }))?,
+                false => output.line(format_args!(
+                    "not posted: the key is {} for {} more, nobody would run it",
+                    holder_text(&entry),
+                    long_duration(left)
+                ))?,
+            }
+            return Ok(Exit::Trouble);
+        }
+    }
+    let mut poster = seat(&bus, "seqcast post")?;
+    let id = match &args.unique {
+        Some(key) => poster.post_unique(&args.source, &args.event, &payload, Unique::key(key).ttl(args.ttl))?,
+        None => poster.post(&args.source, &args.event, &payload)?,
+    };
+    match output.is_json() {
+        true => output.json(&json!({ "posted": true, "id": id }))?,
+        false => output.line(format_args!("posted as id {id}"))?,
+    }
+    Ok(Exit::Fine)
+}
+
+/// The options to take part in the segment `name`: of any mode, and of this user unless others' are trusted.
+pub fn options(name: &str, joining: &Joining) -> Result<Options, Failure> {
+    let anything = Options::new().mode(0o7777);
+    if !joining.trust_owner {
+        return Ok(anything);
+    }
+    let (_, file) = file_facts(name)?;
+    Ok(anything.owner(file.uid, file.gid))
+}
+
+pub fn open(name: &str, joining: &Joining) -> Result<Bus, Failure> {
+    Bus::open(name, &options(name, joining)?).map_err(|error| match error {
+        seqcast::Error::Owner { name, found, .. } => Failure::NotOurs { name, owner: found },
+        error => error.into(),
+    })
+}
+
+/// A seat that does not read, so that nobody sees it lag.
+pub fn seat(bus: &Bus, label: &str) -> Result<Poster, Failure> {
+    Ok(bus.poster_with(&WorkerOptions::new().label(label))?)
+}
+
+fn payload(data: Option<&str>, most: usize) -> Result<Vec<u8>, Failure> {
+    // One byte more than can be posted is enough to be refused.
+    let most = most as u64 + 1;
+    let mut bytes = Vec::new();
+    match data {
+        None => Ok(bytes),
+        Some("-") => match std::io::stdin().lock().take(most).read_to_end(&mut bytes) {
+            Ok(_) => Ok(bytes),
+            Err(error) => Err(Failure::Io { what: "reading standard input".into(), error }),
+        },
+        Some(data) => match data.strip_prefix('@') {
+            None => Ok(data.as_bytes().to_vec()),
+            Some(path) => match File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes)) {
+                Ok(_) => Ok(bytes),
+                Err(error) => Err(Failure::Usage(format!("reading {path}: {error}"))),
+            },
+        },
+    }
+}

@@ -1,0 +1,85 @@
+//! `seqcast rm`
+
+use serde_json::{Value, json};
+
+use seqcast::inspect::{Inspector, unlink_unheld};
+use seqcast::{Error, WorkerStats};
+
+use crate::args::RmArgs;
+use crate::exit::{Exit, Failure};
+use crate::output::{Output, printable};
+
+/// What is in the way of removing a segment.
+enum Obstacle {
+    Workers(Vec<WorkerStats>),
+    /// Somebody has it open, a bus without a seat, or cannot be told from a worker.
+    Open,
+}
+
+pub fn run(args: &RmArgs, output: &mut Output) -> Result<Exit, Failure> {
+    let Some(obstacle) = remove_if_unused(&args.name)? else {
+        report(output, &args.name, true, &[], "removed")?;
+        return Ok(Exit::Fine);
+    };
+    let workers = match &obstacle {
+        Obstacle::Workers(workers) => workers.as_slice(),
+        Obstacle::Open => &[],
+    };
+    let who = match workers.len() {
+        0 => "a process that is no worker (yet) has it open".to_owned(),
+        1 => "1 worker lives".to_owned(),
+        live => format!("{live} workers live"),
+    };
+    if !args.force {
+        let why = format!("not removed: {who}; stop what uses it, or see what --force does with seqcast rm --help");
+        report(output, &args.name, false, workers, &why)?;
+        return Ok(Exit::Trouble);
+    }
+    let what = format!(
+        "removing it while {who}: those go on among themselves, unseen, until they end; whoever opens the name from now \
+         on gets a new, empty segment, and the two never hear each other; claims held in the old one do not hold in the \
+         new"
+    );
+    report(output, &args.name, true, workers, &what)?;
+    output.flush()?;
+    seqcast::unlink(&args.name)?;
+    Ok(Exit::Fine)
+}
+
+fn remove_if_unused(name: &str) -> Result<Option<Obstacle>, Failure> {
+    match Inspector::open_any(name) {
+        Ok(inspector) => {
+            let mut workers = inspector.stats().map(|stats| stats.workers).unwrap_or_default();
+            workers.retain(|worker| worker.alive);
+            if !workers.is_empty() {
+                return Ok(Some(Obstacle::Workers(workers)));
+            }
+        }
+        // Not for this command to touch.
+        Err(error @ (Error::NotFound { .. } | Error::Foreign { .. } | Error::Name { .. } | Error::Denied { .. })) => {
+            return Err(error.into());
+        }
+        // Whatever is wrong with it: the proof below does not depend on its content.
+        Err(_) => {}
+    }
+    match unlink_unheld(name) {
+        Ok(true) => Ok(None),
+        Ok(false) => Ok(Some(Obstacle::Open)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn report(output: &mut Output, name: &str, removed: bool, workers: &[WorkerStats], what: &str) -> Result<(), Failure> {
+    if output.is_json() {
+        let workers: Vec<Value> = workers
+            .iter()
+            .map(|worker| json!({ "record": worker.record, "pid": worker.pid, "label": worker.label }))
+            .collect();
+        return output.json(&json!({ "name": name, "removed": removed, "live_workers": workers, "what": what }));
+    }
+    output.line(format_args!("{name}: {what}"))?;
+    for worker in workers {
+        output.line(format_args!("  record {}: pid {} {}", worker.record, worker.pid, printable(&worker.label)))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,214 @@
+//! `seqcast tail`
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Value, json};
+
+use seqcast::inspect::{ClaimEntry, Inspector, Seen, SeenEvent, SeenUnique, UniqueState, Winner};
+
+use crate::args::{Payload, TailArgs};
+use crate::exit::{Exit, Failure};
+use crate::output::{Output, Tone, printable};
+use crate::units::{long_duration, rfc3339};
+
+/// Between two looks when nothing is new. A looker may not write, and so cannot ask to be woken.
+const NAP: Duration = Duration::from_millis(10);
+/// How often to see whether the name still leads to this segment.
+const LOOKS_BETWEEN_CHECKS: u32 = 100;
+
+pub fn run(args: &TailArgs, output: &mut Output) -> Result<Exit, Failure> {
+    let inspector = Inspector::open_any(&args.name)?;
+    let mut tail = inspector.tail(args.from)?.payloads(args.payload != Payload::Len);
+    // When events before this one were posted is not known.
+    let new_from = inspector.next_id();
+    let mut left = args.count.unwrap_or(u64::MAX);
+    let (mut idle_looks, mut told) = (0_u32, false);
+    while left > 0 {
+        if let Some(seen) = tail.next()? {
+            left -= u64::from(show(args, output, &seen, new_from)?);
+            continue;
+        }
+        output.flush()?;
+        if args.no_follow && tail.waiting_for().is_none() {
+            break;
+        }
+        idle_looks = idle_looks.wrapping_add(1);
+        if !told && idle_looks.is_multiple_of(LOOKS_BETWEEN_CHECKS) && !inspector.is_current()? {
+            told = true;
+            output.note(format_args!(
+                "{} was removed or created anew; what is posted to the old one is still shown",
+                inspector.name()
+            ));
+        }
+        std::thread::sleep(NAP);
+    }
+    Ok(Exit::Fine)
+}
+
+/// Prints what was asked for. Returns whether it was an event.
+fn show(args: &TailArgs, output: &mut Output, seen: &Seen, new_from: u64) -> Result<bool, Failure> {
+    if let Seen::Event(event) = seen {
+        let wanted = args.source.as_ref().is_none_or(|source| *source == event.source)
+            && args.event.as_ref().is_none_or(|name| *name == event.event);
+        if !wanted {
+            return Ok(false);
+        }
+    }
+    let time = (id_of(seen) >= new_from).then(|| rfc3339(SystemTime::now()));
+    match output.is_json() {
+        true => output.json(&to_json(seen, time, args.payload))?,
+        false => {
+            let line = to_text(output, seen, time, args.payload);
+            output.line(line)?;
+        }
+    }
+    Ok(matches!(seen, Seen::Event(_)))
+}
+
+fn id_of(seen: &Seen) -> u64 {
+    match seen {
+        Seen::Event(event) => event.id,
+        Seen::Gap { from, missed } => from.saturating_add(*missed),
+        Seen::Void { id } | Seen::PassedOver { id, .. } | Seen::Headless { id } | Seen::Unreadable { id } => *id,
+        _ => 0,
+    }
+}
+
+fn to_text(output: &Output, seen: &Seen, time: Option<String>, payload: Payload) -> String {
+    // Hours to milliseconds of what is always UTC.
+    let time = time.as_deref().and_then(|time| time.get(11..23)).unwrap_or("      -     ").to_owned();
+    let (id, tone, what) = match seen {
+        Seen::Event(event) => (event.id, Tone::Plain, event_text(event, payload)),
+        Seen::Gap { from, missed } => {
+            let last = from.saturating_add(*missed).saturating_sub(1);
+            (*from, Tone::Bad, format!("-- gap: {missed} ids up to {last} were overwritten before they were seen here --"))
+        }
+        Seen::Void { id } => (*id, Tone::Faint, "-- void: was reserved and never became an event --".to_owned()),
+        Seen::PassedOver { id, record } => {
+            let by = record.map_or("nobody who still says so".to_owned(), |record| format!("record {record}"));
+            (*id, Tone::Warning, format!("-- reserved by {by}, not there yet: passed over --"))
+        }
+        Seen::Headless { id } => (*id, Tone::Faint, "-- end of an event whose beginning was not seen here --".to_owned()),
+        Seen::Unreadable { id } => (*id, Tone::Bad, "-- malformed: somebody else writes to the segment --".to_owned()),
+        _ => (0, Tone::Plain, String::new()),
+    };
+    format!("{} {id:>10}  {}", output.toned(Tone::Faint, time), output.toned(tone, what))
+}
+
+fn event_text(event: &SeenEvent, payload: Payload) -> String {
+    let mut text = format!(
+        "{}/{}  pid {}  {} B",
+        printable(&event.source),
+        printable(&event.event),
+        event.pid,
+        event.len
+    );
+    if event.fragmented {
+        text.push_str(" in fragments");
+    }
+    if let Some(unique) = &event.unique {
+        text.push_str(&format!("  unique {} {}", unique.key, unique_text(unique)));
+    }
+    if let Some(shown) = payload_text(event, payload) {
+        text.push_str("  ");
+        text.push_str(&shown);
+    }
+    text
+}
+
+fn unique_text(unique: &SeenUnique) -> String {
+    match &unique.state {
+        UniqueState::Open => "open".into(),
+        UniqueState::Decided(entry) => match entry.left {
+            Some(left) => format!("decided, {} for {}", holder_text(entry), long_duration(left)),
+            None => "decided, ended".into(),
+        },
+        UniqueState::Forgotten => "forgotten".into(),
+        _ => "unknown".into(),
+    }
+}
+
+/// Who holds a claim, for people.
+pub fn holder_text(entry: &ClaimEntry) -> String {
+    let mut text = format!("held by record {}", entry.record);
+    if let Some(pid) = entry.pid {
+        text.push_str(&format!(" (pid {pid}"));
+        if !entry.label.is_empty() {
+            text.push_str(&format!(" {:?}", printable(&entry.label)));
+        }
+        text.push(')');
+    }
+    match entry.winner {
+        Winner::Dead => text.push_str(", which is dead,"),
+        Winner::Gone => text.push_str(", which has left,"),
+        _ => {}
+    }
+    text
+}
+
+fn payload_text(event: &SeenEvent, payload: Payload) -> Option<String> {
+    let bytes = event.payload.as_ref()?;
+    match payload {
+        Payload::Len => None,
+        Payload::Hex => Some(hex(bytes)),
+        Payload::Utf8 => Some(printable(&String::from_utf8_lossy(bytes))),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn to_json(seen: &Seen, time: Option<String>, payload: Payload) -> Value {
+    match seen {
+        Seen::Event(event) => {
+            let mut value = json!({
+                "kind": "event",
+                "seen_at": time,
+                "id": event.id,
+                "source": event.source,
+                "event": event.event,
+                "record": event.record,
+                "pid": event.pid,
+                "len_bytes": event.len,
+                "fragmented": event.fragmented,
+                "typed": event.typed,
+                "unique": event.unique.as_ref().map(unique_json),
+            });
+            match (payload, &event.payload) {
+                (Payload::Hex, Some(bytes)) => value["payload_hex"] = hex(bytes).into(),
+                (Payload::Utf8, Some(bytes)) => value["payload_utf8"] = String::from_utf8_lossy(bytes).into(),
+                _ => {}
+            }
+            value
+        }
+        Seen::Gap { from, missed } => json!({ "kind": "gap", "seen_at": time, "id": from, "missed": missed }),
+        Seen::Void { id } => json!({ "kind": "void", "seen_at": time, "id": id }),
+        Seen::PassedOver { id, record } => {
+            json!({ "kind": "passed_over", "seen_at": time, "id": id, "record": record })
+        }
+        Seen::Headless { id } => json!({ "kind": "headless", "seen_at": time, "id": id }),
+        Seen::Unreadable { id } => json!({ "kind": "unreadable", "seen_at": time, "id": id }),
+        _ => json!({ "kind": "unknown", "seen_at": time }),
+    }
+}
+
+fn unique_json(unique: &SeenUnique) -> Value {
+    let (state, entry) = match &unique.state {
+        UniqueState::Open => ("open", None),
+        UniqueState::Decided(entry) if entry.left.is_some() => ("held", Some(entry)),
+        UniqueState::Decided(entry) => ("ended", Some(entry)),
+        UniqueState::Forgotten => ("forgotten", None),
+        _ => ("unknown", None),
+    };
+    json!({
+        "key": unique.key.to_string(),
+        "ttl_seconds": unique.ttl.as_secs_f64(),
+        "state": state,
+        "holder": entry.map(|entry| crate::claims::to_json(entry)),
+    })
+}

@@ -1,0 +1,170 @@
+//! Figures for people, and times from them.
+
+use std::time::{Duration, SystemTime};
+
+/// Units of time that may be written, the longest first.
+const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("ms", 1), ("m", 60_000), ("s", 1_000)];
+
+/// `10m`, `1h30m`, `500ms`.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let rule = || "it must be like 500ms, 10s, 5m, 1h30m or 2d".to_owned();
+    let mut rest = text.trim();
+    let mut total = 0_u64;
+    if rest.is_empty() {
+        return Err(rule());
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(rule)?;
+        let (number, after) = rest.split_at(digits);
+        let number: u64 = number.parse().map_err(|_| rule())?;
+        let &(unit, ms) = UNITS.iter().find(|(unit, _)| after.starts_with(unit)).ok_or_else(rule)?;
+        total = number.checked_mul(ms).and_then(|more| total.checked_add(more)).ok_or_else(rule)?;
+        rest = &after[unit.len()..];
+    }
+    if total == 0 {
+        return Err("it must be longer than nothing".to_owned());
+    }
+    Ok(Duration::from_millis(total))
+}
+
+/// In at most four characters up to 999 days: `320ms`, `4.2s`, `59s`, `12m`, `3h`, `5d`.
+pub fn short_duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0 if duration.as_millis() < 1 => "0s".into(),
+        0 => format!("{:.1}s", (duration.as_secs_f64()).max(0.1)),
+        1..10 => format!("{:.1}s", (duration.as_secs_f64() * 10.0).floor() / 10.0),
+        10..60 => format!("{seconds}s"),
+        60..3_600 => format!("{}m", seconds / 60),
+        3_600..86_400 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// With two units: `9m59s`, `1h05m`, `2d03h`.
+pub fn long_duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0 => format!("{}ms", duration.as_millis()),
+        1..10 => format!("{:.1}s", (duration.as_secs_f64() * 10.0).floor() / 10.0),
+        10..60 => format!("{seconds}s"),
+        60..3_600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        3_600..86_400 => format!("{}h{:02}m", seconds / 3_600, seconds / 60 % 60),
+        _ => format!("{}d{:02}h", seconds / 86_400, seconds / 3_600 % 24),
+    }
+}
+
+/// A count in at most five characters: `99999`, `123k`, `4.5M`.
+pub fn short_count(count: u64) -> String {
+    match count {
+        0..100_000 => count.to_string(),
+        _ => scaled(count as f64, 1000.0, &["", "k", "M", "G", "T", "P", "E"]),
+    }
+}
+
+/// A rate in at most five characters.
+pub fn short_rate(per_second: f64) -> String {
+    match per_second {
+        0.0 => "0".into(),
+        ..9.95 => format!("{per_second:.1}"),
+        _ => short_count(per_second.round() as u64),
+    }
+}
+
+/// Bytes: `5.3 MiB`.
+pub fn bytes(count: u64) -> String {
+    match count {
+        0..1024 => format!("{count} B"),
+        _ => scaled(count as f64, 1024.0, &["", " KiB", " MiB", " GiB", " TiB", " PiB", " EiB"]),
+    }
+}
+
+fn scaled(mut value: f64, step: f64, units: &[&str]) -> String {
+    let mut unit = 0;
+    // What would be rounded up to the step is the next unit's.
+    while value >= step - 0.5 && unit + 1 < units.len() {
+        value /= step;
+        unit += 1;
+    }
+    if value < 9.95 { format!("{value:.1}{}", units[unit]) } else { format!("{value:.0}{}", units[unit]) }
+}
+
+/// With a mark at every three digits: `1,234,567`.
+pub fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A moment in UTC, to the millisecond, as RFC 3339 has it: `2026-11-23T06:52:48.123Z`.
+pub fn rfc3339(time: SystemTime) -> String {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    let (year, month, day) = civil(days);
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
+        second / 3600,
+        second / 60 % 60,
+        second % 60,
+        since.subsec_millis()
+    )
+}
+
+/// Year, month and day of a day since 1970 (Howard Hinnant, "chrono-compatible low-level date algorithms").
+fn civil(days: u64) -> (u64, u64, u64) {
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_as_people_write_them() {
+        for (text, ms) in [("10m", 600_000), ("1h30m", 5_400_000), ("500ms", 500), ("2d", 172_800_000), ("1m1ms", 60_001)] {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for text in ["", "10", "m", "-1s", "1.5s", "0s", "1s 2", "99999999999999999999s", "999999999999d"] {
+            assert!(parse_duration(text).is_err(), "{text:?} was taken");
+        }
+    }
+
+    #[test]
+    fn columns_are_not_burst() {
+        for count in (0..64).map(|bit| (1_u64 << bit) - 1).chain([999_500, 99_999, 100_000, 9_949_999, u64::MAX]) {
+            assert!(short_count(count).len() <= 5, "{}", short_count(count));
+            assert!(short_rate(count as f64).len() <= 5, "{}", short_rate(count as f64));
+        }
+        for ms in (0..37).map(|bit| (1_u64 << bit) - 1) {
+            let text = short_duration(Duration::from_millis(ms));
+            assert!(text.len() <= 4, "{text}");
+        }
+        assert_eq!(short_rate(9.96), "10");
+        assert_eq!(short_count(999_999), "1.0M");
+        assert_eq!(bytes(5_580_000), "5.3 MiB");
+        assert_eq!(grouped(1_234_567), "1,234,567");
+        assert_eq!(grouped(12), "12");
+    }
+
+    #[test]
+    fn days_are_counted_as_the_calendar_does() {
+        let at = |seconds| rfc3339(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(at(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(at(951_782_399), "2000-02-28T23:59:59.000Z");
+        assert_eq!(at(951_782_400), "2000-02-29T00:00:00.000Z");
+        assert_eq!(at(4_107_542_400), "2100-03-01T00:00:00.000Z");
+    }
+}

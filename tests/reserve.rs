@@ -1,0 +1,513 @@
+//! Reserved ids: DESIGN.md section 4.
+
+#[macro_use]
+mod common;
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use std::{fs, thread};
+
+use common::{
+    Child, HOUR, Log, Reports, bus, counts, error, eventually, poll, quiet, shared_words, small, stop_here,
+};
+use seqcast::{Bus, Error, Scope, Worker, WorkerOptions};
+
+const MS: Duration = Duration::from_millis(1);
+
+/// A reader that would wait for an hour.
+fn patient() -> WorkerOptions {
+    quiet().wait_interval(MS).wait_max(HOUR)
+}
+
+/// A reader that gives up soon.
+fn hasty() -> WorkerOptions {
+    quiet().wait_interval(MS).wait_max(MS * 3)
+}
+
+/// Waits until `worker`, which another thread or process polls, waits for `ids` reserved ids.
+fn await_waiting(bus: &Bus, worker: &Worker, ids: u64) {
+    await_waiting_record(bus, worker.record(), ids);
+}
+
+fn await_waiting_record(bus: &Bus, record: u32, ids: u64) {
+    eventually("the reader waits", || {
+        bus.stats().unwrap().workers.iter().any(|worker| worker.record == record && worker.waited == ids)
+    });
+}
+
+/// Whether the child sleeps in the kernel.
+fn sleeps(child: &Child) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", child.pid())).unwrap();
+    stat.rsplit_once(')').unwrap().1.starts_with(" S")
+}
+
+alone! {
+    fn a_commit_comes_in_the_order_of_its_id() {
+        let (_name, bus) = bus(&small());
+        let (reserver, sender) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
+        let reader = bus.join_with(patient()).unwrap();
+        let log = Log::of(&reader, Scope::All);
+        sender.post("s", "0", b"").unwrap();
+        let mut reservation = reserver.reserve().unwrap();
+        assert_eq!(reservation.id(), 1);
+        sender.post("s", "2", b"").unwrap();
+        reserver.post("s", "3", b"").unwrap();
+        thread::scope(|scope| {
+            let polling = scope.spawn(|| poll(&reader));
+            await_waiting(&bus, &reader, 1);
+            assert_eq!(log.events(), ["0"], "what follows a reserved id was delivered before it");
+            assert_eq!(reader.cursor(), 1);
+            assert_eq!(reservation.commit("s", "1", b"late").unwrap(), 1);
+            assert_eq!(polling.join().unwrap(), (4, 0));
+        });
+        assert_eq!(log.events(), ["0", "1", "2", "3"]);
+        assert_eq!(log.ids(), [0, 1, 2, 3]);
+    }
+
+    fn a_commit_before_anybody_reads_makes_nobody_wait() {
+        let (_name, bus) = bus(&small());
+        let reserver = bus.join_with(quiet()).unwrap();
+        let reader = bus.join_with(patient()).unwrap();
+        let log = Log::of(&reader, Scope::All);
+        let mut reservation = reserver.reserve().unwrap();
+        reserver.post("s", "after", b"").unwrap();
+        reservation.commit("s", "reserved", b"").unwrap();
+        assert_eq!(poll(&reader), (2, 0));
+        assert_eq!(log.events(), ["reserved", "after"]);
+        assert_eq!(counts(&bus, &reader).waited, 0);
+    }
+
+    fn g6_a_commit_wakes_the_reader_and_a_post_does_not() {
+        let (_name, bus) = bus(&small());
+        let (reserver, sender) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
+        let child = Child::fork(|| {
+            let reader = bus.join_with(patient().wait_interval(HOUR)).unwrap();
+            let log = Log::of(&reader, Scope::All);
+            stop_here();
+            assert_eq!(poll(&reader), (4, 0));
+            assert_eq!(log.events(), ["reserved", "1", "2", "3"]);
+        });
+        child.await_stop();
+        let mut reservation = reserver.reserve().unwrap();
+        sender.post("s", "1", b"").unwrap();
+        child.go_on();
+        await_waiting_record(&bus, 2, 1);
+        eventually("the reader sleeps", || sleeps(&child));
+        sender.post("s", "2", b"").unwrap();
+        sender.post("s", "3", b"").unwrap();
+        assert_eq!(counts(&bus, &sender).wakes, 0, "a post woke a reader that waits for a commit");
+        reservation.commit("s", "reserved", b"").unwrap();
+        assert_eq!(counts(&bus, &reserver).wakes, 1, "the commit woke nobody");
+        assert!(child.ended_well());
+    }
+
+    fn a_dropped_reservation_is_void_and_wakes_the_reader() {
+        let (_name, bus) = bus(&small());
+        let reserver = bus.join_with(quiet()).unwrap();
+        let child = Child::fork(|| {
+            let reader = bus.join_with(patient().wait_interval(HOUR)).unwrap();
+            let log = Log::of(&reader, Scope::All);
+            stop_here();
+            assert_eq!(poll(&reader), (1, 0));
+            assert_eq!(log.ids(), [1]);
+            assert_eq!(counts(&bus, &reader).voided, 0, "the reader gave it up, not the reserver");
+        });
+        child.await_stop();
+        let reservation = reserver.reserve().unwrap();
+        reserver.post("s", "e", b"").unwrap();
+        child.go_on();
+        await_waiting_record(&bus, 1, 1);
+        eventually("the reader sleeps", || sleeps(&child));
+        drop(reservation);
+        assert_eq!(counts(&bus, &reserver).wakes, 1);
+        assert_eq!(counts(&bus, &reserver).reserved, None);
+        assert!(child.ended_well());
+    }
+
+    fn g6_nobody_waits_for_a_reserver_that_was_killed() {
+        let (_name, bus) = bus(&small());
+        let reader = bus.join_with(patient()).unwrap();
+        let log = Log::of(&reader, Scope::All);
+        let child = Child::fork(|| {
+            let reserver = bus.join_with(quiet()).unwrap();
+            let _reservation = reserver.reserve().unwrap();
+            reserver.post("s", "after", b"").unwrap();
+            stop_here();
+        });
+        child.await_stop();
+        child.kill();
+        // Would it wait, it would do so for an hour.
+        assert_eq!(poll(&reader), (1, 0));
+        assert_eq!(log.events(), ["after"]);
+        assert_eq!(counts(&bus, &reader).voided, 1);
+        let other = bus.join_with(patient().start(seqcast::Start::Oldest)).unwrap();
+        let log = Log::of(&other, Scope::All);
+        assert_eq!(poll(&other), (1, 0));
+        assert_eq!((log.ids(), counts(&bus, &other).waited), (vec![1], 0), "it is void for everybody from then on");
+    }
+
+    fn g6_a_reader_that_waits_already_notices_the_reservers_death() {
+        let (_name, bus) = bus(&small());
+        let reader = bus.join_with(patient()).unwrap();
+        let child = Child::fork(|| {
+            let reserver = bus.join_with(quiet()).unwrap();
+            let _reservation = reserver.reserve().unwrap();
+            stop_here();
+        });
+        child.await_stop();
+        thread::scope(|scope| {
+            let polling = scope.spawn(|| poll(&reader));
+            await_waiting(&bus, &reader, 1);
+            child.kill();
+            assert_eq!(polling.join().unwrap(), (0, 0));
+        });
+        assert_eq!(counts(&bus, &reader).voided, 1);
+    }
+
+    fn a_successor_in_a_dead_reservers_seat_is_not_taken_for_it() {
+        let (_name, bus) = bus(&small());
+        let reader = bus.join_with(patient()).unwrap();
+        let log = Log::of(&reader, Scope::All);
+        let child = Child::fork(|| {
+            let reserver = bus.join_with(quiet()).unwrap();
+            let _reservation = reserver.reserve().unwrap();
+            stop_here();
+        });
+        child.await_stop();
+        child.kill();
+        let successor = bus.join_with(quiet()).unwrap();
+        assert_eq!(counts(&bus, &successor).adopted, 1);
+        let mut reservation = successor.reserve().unwrap();
+        thread::scope(|scope| {
+            let polling = scope.spawn(|| poll(&reader));
+            // Id 0 is void at once, id 1 is waited for.
+            eventually("the first is given up", || reader.cursor() == 1);
+            reservation.commit("s", "successor", b"").unwrap();
+            assert_eq!(polling.join().unwrap(), (1, 0));
+        });
+        assert_eq!(log.ids(), [1]);
+        assert_eq!(counts(&bus, &reader).voided, 1);
+    }
+
+    fn g2_a_slow_reserver_is_given_up_for_all_and_told_that_it_is_too_late() {
+        let (_name, bus) = bus(&small());
+        let reserver = bus.join_with(quiet()).unwrap();
+        let (reader, other) = (bus.join_with(hasty()).unwrap(), bus.join_with(patient()).unwrap());
+        let logs = [Log::of(&reader, Scope::All), Log::of(&other, Scope::All)];
+        let mut reservation = reserver.reserve().unwrap();
+        reserver.post("s", "after", b"").unwrap();
+        assert_eq!(poll(&reader), (1, 0));
+        assert_eq!((counts(&bus, &reader).waited, counts(&bus, &reader).voided), (1, 1));
+        // The other need not wait any more.
+        assert_eq!(poll(&other), (1, 0));
+        assert_eq!((counts(&bus, &other).waited, counts(&bus, &other).voided), (0, 0));
+        for _ in 0..2 {
+            let refusal = error(reservation.commit("s", "late", b""));
+            let text = refusal.to_string();
+            assert!(matches!(refusal, Error::TooLate { id: 0 }), "{refusal:?}");
+            assert!(text.contains("wait_max") && text.contains(" 0 "), "{text}");
+        }
+        assert_eq!((poll(&reader), poll(&other)), ((0, 0), (0, 0)));
+        assert_eq!(logs.map(|log| log.events()), [["after"], ["after"]]);
+        // The seat is as good as before.
+        let mut next = reserver.reserve().unwrap();
+        next.commit("s", "next", b"").unwrap();
+        assert_eq!(poll(&reader), (1, 0));
+    }
+
+    fn g8_a_stopped_reserver_is_late_and_not_dead() {
+        let (_name, bus) = bus(&small());
+        let reader = bus.join_with(patient()).unwrap();
+        let log = Log::of(&reader, Scope::All);
+        let child = Child::fork(|| {
+            let reserver = bus.join_with(quiet()).unwrap();
+            let mut first = reserver.reserve().unwrap();
+            stop_here();
+            first.commit("s", "in time", b"").unwrap();
+            stop_here();
+            let mut second = reserver.reserve().unwrap();
+            stop_here();
+            assert!(matches!(error(second.commit("s", "too late", b"")), Error::TooLate { id: 1 }));
+            reserver.post("s", "after", b"").unwrap();
+        });
+        child.await_stop();
+        thread::scope(|scope| {
+            let polling = scope.spawn(|| poll(&reader));
+            await_waiting(&bus, &reader, 1);
+            // Time enough to be taken for dead, if stopped were dead.
+            thread::sleep(MS * 20);
+            assert!(!polling.is_finished(), "a stopped reserver was taken for dead");
+            child.go_on();
+            assert_eq!(polling.join().unwrap(), (1, 0));
+        });
+        child.await_stop();
+        child.go_on();
+        child.await_stop();
+        reader.reconfigure(|options| options.wait_max(MS * 2)).unwrap();
+        assert_eq!(poll(&reader), (0, 0));
+        child.go_on();
+        assert!(child.ended_well());
+        assert_eq!(poll(&reader), (1, 0));
+        assert_eq!(log.events(), ["in time", "after"]);
+    }
+
+    fn the_shortest_wait_max_among_the_readers_decides_for_all() {
+        let (_name, bus) = bus(&small());
+        let reserver = bus.join_with(quiet()).unwrap();
+        let (reader, other) = (bus.join_with(patient()).unwrap(), bus.join_with(hasty()).unwrap());
+        let _reservation = reserver.reserve().unwrap();
+        thread::scope(|scope| {
+            let polling = scope.spawn(|| poll(&reader));
+            await_waiting(&bus, &reader, 1);
+            assert_eq!(poll(&other), (0, 0));
+            assert_eq!(polling.join().unwrap(), (0, 0));
+        });
+        assert_eq!((counts(&bus, &reader).voided, counts(&bus, &other).voided), (0, 1));
+    }
+
+    fn ones_own_reservation_is_pending_at_once_and_never_given_up_by_oneself() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(hasty()).unwrap();
+        let log = Log::of(&worker, Scope::All);
+        worker.post("s", "0", b"").unwrap();
+        let mut reservation = worker.reserve().unwrap();
+        worker.post("s", "2", b"").unwrap();
+        assert_eq!(poll(&worker), (1, 0));
+        thread::sleep(MS * 5);
+        assert_eq!(poll(&worker), (0, 0));
+        assert!(!worker.wait(MS).unwrap(), "there is nothing to poll until the commit");
+        worker.post_local("s", "local", ()).unwrap();
+        assert_eq!(poll(&worker), (1, 0), "local events do not wait");
+        assert_eq!(counts(&bus, &worker).voided, 0);
+        reservation.commit("s", "1", b"").unwrap();
+        assert!(worker.wait(HOUR).unwrap());
+        assert_eq!(poll(&worker), (2, 0));
+        assert_eq!(log.events(), ["0", "local", "1", "2"]);
+    }
+
+    fn ones_own_reservation_dropped_lets_the_rest_through() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(patient()).unwrap();
+        let log = Log::of(&worker, Scope::All);
+        let reservation = worker.reserve().unwrap();
+        worker.post("s", "1", b"").unwrap();
+        assert_eq!(poll(&worker), (0, 0));
+        drop(reservation);
+        assert!(worker.wait(HOUR).unwrap());
+        assert_eq!(poll(&worker), (1, 0));
+        assert_eq!(log.ids(), [1]);
+    }
+
+    fn a_reservation_inside_a_handler_is_ones_own_too() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(patient()).unwrap();
+        let log = Log::of(&worker, Scope::All);
+        let (inside, slot) = (worker.clone(), std::sync::Arc::new(std::sync::Mutex::new(None)));
+        let kept = slot.clone();
+        worker.on(Scope::events("s", ["0"]), move |_: &seqcast::Event<'_>| {
+            *kept.lock().unwrap() = Some(inside.reserve().unwrap());
+            inside.post("s", "2", b"").unwrap();
+        }).unwrap();
+        worker.post("s", "0", b"").unwrap();
+        assert_eq!(poll(&worker), (1, 0), "the poll that the handler runs in does not wait for the handler's own");
+        slot.lock().unwrap().take().unwrap().commit("s", "1", b"").unwrap();
+        assert_eq!(poll(&worker), (2, 0));
+        assert_eq!(log.events(), ["0", "1", "2"]);
+    }
+
+    fn a_worker_holds_one_reservation_and_a_second_gives_the_first_up() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(patient()).unwrap();
+        let reader = bus.join_with(patient()).unwrap();
+        let log = Log::of(&reader, Scope::All);
+        let mut first = worker.reserve().unwrap();
+        let mut second = worker.reserve().unwrap();
+        assert_eq!((first.id(), second.id()), (0, 1));
+        assert_eq!(counts(&bus, &worker).reserved, Some(1));
+        assert!(matches!(error(first.commit("s", "first", b"")), Error::TooLate { id: 0 }));
+        drop(first);
+        assert_eq!(counts(&bus, &worker).reserved, Some(1), "the first's drop took the second");
+        second.commit("s", "second", b"").unwrap();
+        assert!(matches!(error(second.commit("s", "again", b"")), Error::TooLate { id: 1 }), "it is used up");
+        assert_eq!(poll(&reader), (1, 0));
+        assert_eq!(log.events(), ["second"]);
+    }
+
+    fn a_forgotten_reservation_ends_with_the_next_or_with_its_worker() {
+        let (_name, bus) = bus(&small());
+        let reader = bus.join_with(patient()).unwrap();
+        let worker = bus.join_with(quiet()).unwrap();
+        std::mem::forget(worker.reserve().unwrap());
+        std::mem::forget(worker.reserve().unwrap());
+        worker.leave().unwrap();
+        assert_eq!(poll(&reader), (0, 0));
+        assert_eq!((counts(&bus, &reader).waited, counts(&bus, &reader).voided), (0, 0));
+    }
+
+    fn a_commit_that_is_refused_leaves_the_reservation_as_it_was() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        let log = Log::of(&worker, Scope::All);
+        let block = bus.stats().unwrap().block_size as usize;
+        let mut reservation = worker.reserve().unwrap();
+        let refusal = error(reservation.commit("s", "e", vec![1; block]));
+        assert!(matches!(refusal, Error::PayloadTooLarge { len, max } if len > block && max == block), "{refusal:?}");
+        assert!(matches!(error(reservation.commit("", "e", b"")), Error::Topic { part: "source", .. }));
+        assert_eq!(counts(&bus, &worker).reserved, Some(0));
+        reservation.commit("s", "e", vec![1; block - 64]).unwrap();
+        assert_eq!(poll(&worker), (1, 0));
+        assert_eq!(log.seen()[0].bytes, vec![1; block - 64]);
+    }
+
+    fn a_reservation_does_not_block_posts_of_its_worker_nor_its_seat() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        let reader = bus.join_with(patient()).unwrap();
+        let log = Log::of(&reader, Scope::All);
+        let mut reservation = worker.reserve().unwrap();
+        let large = vec![7; bus.largest_event() / 2];
+        let last = worker.post("s", "large", &large).unwrap();
+        worker.claim("key", HOUR).unwrap();
+        reservation.commit("s", "reserved", b"").unwrap();
+        assert_eq!(poll(&reader), (2, 0));
+        assert_eq!(log.ids(), [0, last]);
+        assert_eq!(log.seen()[1].bytes, large);
+    }
+
+    fn g4_a_slow_reserver_costs_no_event_of_others_though_the_ring_laps() {
+        let (_name, bus) = bus(&small());
+        let (reserver, sender) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
+        let reports = Reports::default();
+        let reader = bus.join_with(reports.of(patient())).unwrap();
+        let log = Log::of(&reader, Scope::source("s"));
+        let mut reservation = reserver.reserve().unwrap();
+        let mut expected = Vec::new();
+        thread::scope(|scope| {
+            let polling = scope.spawn(|| {
+                let mut total = (0, 0);
+                while log.len() < 640 {
+                    let (delivered, missed) = poll(&reader);
+                    total = (total.0 + delivered, total.1 + missed);
+                }
+                total
+            });
+            await_waiting(&bus, &reader, 1);
+            // Ten laps of the ring; after each quarter of one the reader is seen to have copied it out.
+            for quarter in 1..=40 {
+                for i in 0..16 {
+                    expected.push(sender.post("s", "e", format!("{quarter} {i}")).unwrap());
+                }
+                sender.post("unwanted", "e", b"").unwrap();
+                eventually("it is copied out", || counts(&bus, &reader).skipped == quarter);
+                if quarter == 3 {
+                    assert_eq!((log.len(), reader.cursor()), (0, 0), "it did not wait");
+                }
+            }
+            assert!(matches!(error(reservation.commit("s", "late", b"")), Error::TooLate { id: 0 }), "it was lapped");
+            assert_eq!(polling.join().unwrap(), (640, 1));
+        });
+        assert_eq!(log.ids(), expected);
+        assert_eq!(reports.texts().len(), 1, "the lapped reservation itself is all that is missed");
+        assert_eq!((counts(&bus, &reader).missed, counts(&bus, &reader).lagged), (1, 1));
+    }
+
+    fn a_commit_after_read_ahead_is_delivered_before_what_was_read_ahead() {
+        let (_name, bus) = bus(&small());
+        let reservers = [bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap()];
+        let sender = bus.join_with(quiet()).unwrap();
+        let reader = bus.join_with(patient()).unwrap();
+        let log = Log::of(&reader, Scope::source("s"));
+        let mut first = reservers[0].reserve().unwrap();
+        sender.post("s", "1", b"").unwrap();
+        let mut second = reservers[1].reserve().unwrap();
+        sender.post("s", "3", b"").unwrap();
+        sender.post("unwanted", "e", b"").unwrap();
+        thread::scope(|scope| {
+            let polling = scope.spawn(|| poll(&reader));
+            eventually("all is copied out", || counts(&bus, &reader).skipped == 1);
+            assert_eq!(counts(&bus, &reader).waited, 2);
+            second.commit("s", "2", b"").unwrap();
+            thread::sleep(MS * 5);
+            assert_eq!((log.len(), reader.cursor()), (0, 0), "the first is still to come");
+            first.commit("s", "0", b"").unwrap();
+            assert_eq!(polling.join().unwrap(), (4, 0));
+        });
+        assert_eq!(log.events(), ["0", "1", "2", "3"]);
+    }
+
+    fn g9_unique_events_behind_a_reserved_id_run_once() {
+        let (_name, bus) = bus(&small());
+        let reserver = bus.join_with(quiet()).unwrap();
+        let (reader, other) = (bus.join_with(patient()).unwrap(), bus.join_with(patient()).unwrap());
+        let logs = [Log::of(&reader, Scope::source("s")), Log::of(&other, Scope::source("s"))];
+        let mut reservation = reserver.reserve().unwrap();
+        let keys: Vec<String> = (0..20).map(|i| format!("key {i}")).collect();
+        for key in &keys {
+            reserver.post_unique("s", "e", key, &**key).unwrap();
+        }
+        thread::scope(|scope| {
+            let pollings = [scope.spawn(|| poll(&reader)), scope.spawn(|| poll(&other))];
+            await_waiting(&bus, &reader, 1);
+            await_waiting(&bus, &other, 1);
+            reservation.commit("s", "reserved", b"").unwrap();
+            let delivered: u64 = pollings.map(|polling| polling.join().unwrap().0).iter().sum();
+            assert_eq!(delivered, 2 + 20);
+        });
+        let mut ran: Vec<u64> = logs.iter().flat_map(|log| log.ids()).filter(|id| *id > 0).collect();
+        ran.sort_unstable();
+        assert_eq!(ran, (1..=20).collect::<Vec<_>>());
+    }
+
+    fn g2_commits_and_voids_that_race_have_one_fate_for_all() {
+        const RESERVATIONS: u64 = 200;
+        const READERS: usize = 3;
+        let (_name, bus) = bus(&small().capacity(1024));
+        let seen = shared_words(READERS * RESERVATIONS as usize * 2);
+        let ready = shared_words(1);
+        let reserver = bus.join_with(quiet()).unwrap();
+        let children: Vec<Child> = (0..READERS).map(|reader| {
+            let bus = &bus;
+            Child::fork(move || {
+                let worker = bus.join_with(
+                    quiet().wait_interval(Duration::from_micros(100)).wait_max(Duration::from_micros(300)),
+                ).unwrap();
+                let log = Log::of(&worker, Scope::source("s"));
+                ready[0].fetch_add(1, Relaxed);
+                while !log.events().iter().any(|event| event == "end") {
+                    worker.wait(MS * 50).unwrap();
+                    assert_eq!(poll(&worker).1, 0);
+                }
+                for id in log.ids() {
+                    seen[reader * RESERVATIONS as usize * 2 + id as usize].fetch_add(1, Relaxed);
+                }
+            })
+        }).collect();
+        eventually("all read", || ready[0].load(Relaxed) == READERS as u64);
+        let mut committed = Vec::new();
+        let mut random = 12345_u64;
+        for round in 0..RESERVATIONS {
+            let mut reservation = reserver.reserve().unwrap();
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            match round % 4 {
+                0 => {}
+                1 => thread::sleep(MS * 3),
+                _ => thread::sleep(Duration::from_micros(random >> 32 & 255)),
+            }
+            match reservation.commit("s", "e", b"") {
+                Ok(id) => committed.push(id),
+                Err(Error::TooLate { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        let end = reserver.post("s", "end", b"").unwrap();
+        assert_eq!(end, RESERVATIONS);
+        assert!(children.into_iter().all(Child::ended_well));
+        for reader in 0..READERS {
+            let of_reader = &seen[reader * RESERVATIONS as usize * 2..][..RESERVATIONS as usize];
+            let delivered: Vec<u64> = (0..).zip(of_reader).filter(|(_, times)| times.load(Relaxed) > 0)
+                .map(|(id, _)| id).collect();
+            assert_eq!(delivered, committed, "reader {reader} saw another history than the reserver");
+        }
+        assert!(!committed.is_empty() && committed.len() < RESERVATIONS as usize, "{} committed", committed.len());
+    }
+}
