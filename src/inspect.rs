@@ -36,7 +36,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub use self::claims::{ClaimEntry, ClaimKind, KeyHash, Winner};
-pub use self::processes::{LockHolder, Namespaces, Processes};
+pub use self::processes::{Namespaces, OpenBy, Processes};
 pub use self::repair::{adopt_dead, unlink_unheld};
 pub use self::tail::{Seen, SeenEvent, SeenUnique, Tail, UniqueState};
 use crate::counters::RecordWords;
@@ -357,6 +357,24 @@ pub struct Listed {
     pub file: FileFacts,
     /// The segment, or why it cannot be looked into.
     pub opened: Result<Inspector>,
+}
+
+impl Listed {
+    /// The segment `name` alone, whoever owns it and whatever is wrong with it.
+    ///
+    /// # Errors
+    ///
+    /// If there is no segment, none that may be read, or something that is none: [`Error::Name`], [`Error::NotFound`],
+    /// [`Error::Foreign`], [`Error::Denied`], [`Error::System`].
+    pub fn named(name: &str) -> Result<Listed> {
+        let (name, file) = FileFacts::of(name)?;
+        match Inspector::open_any(&name) {
+            Err(
+                error @ (Error::NotFound { .. } | Error::Foreign { .. } | Error::Denied { .. } | Error::System { .. }),
+            ) => Err(error),
+            opened => Ok(Listed { name, file, opened }),
+        }
+    }
 }
 
 /// The segments of this host, by name, those included that this build cannot read or nobody uses. What belongs to others,

@@ -157,13 +157,10 @@ impl Reader {
         !self.ahead.is_empty()
     }
 
-    /// Lends out the event of the last [`Step::Event`], to be given back with [`Reader::put_back`] for its buffer.
-    pub(crate) fn take_current(&mut self) -> Message {
-        std::mem::replace(&mut self.current, Message::nothing())
-    }
-
-    pub(crate) fn put_back(&mut self, message: Message) {
-        self.current = message;
+    /// The event of the last [`Step::Event`].
+    #[inline]
+    pub(crate) fn current(&self) -> &Message {
+        &self.current
     }
 
     /// Takes one step. Never waits.
@@ -262,7 +259,7 @@ impl Reader {
                     self.next = next_id(id);
                     match self.copy(id, seen, self.since_with_waiting(), gate)? {
                         Copied::Event => {
-                            let message = self.take_current();
+                            let message = std::mem::replace(&mut self.current, Message::nothing());
                             self.ahead_bytes += message.bytes.len();
                             self.ahead.push_back(Ahead::Message(message));
                         }
@@ -340,6 +337,8 @@ impl Reader {
         let Some(Meta { kind, len }) = meta else {
             return Ok(if ring.unchanged(id, seen) { Copied::Unreadable } else { Copied::Lapped });
         };
+        // While this one is copied, the next one's lines come.
+        ring.prefetch_event(next_id(id));
         let payload = block.payload();
         if kind == Kind::Fragment {
             let buffer = self.fragments.buffer(len);

@@ -57,13 +57,28 @@ impl Words {
     }
 }
 
-/// Ask the processor to bring the line of `word` near, to be written soon.
+/// Whether prefetching does anything here.
+pub(crate) const PREFETCHES: bool = cfg!(target_arch = "x86_64");
+
+/// Asks the processor to bring the line of `word` near, to be written soon.
 #[inline]
-pub(crate) fn prefetch(word: &AtomicU64) {
+pub(crate) fn prefetch_to_write(word: &AtomicU64) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch has no effect on memory or registers, whatever the address.
     unsafe {
         core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_ET0 }>(core::ptr::from_ref(word).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = word;
+}
+
+/// Asks the processor to bring the line of `word` near, to be read soon.
+#[inline]
+pub(crate) fn prefetch_to_read(word: &AtomicU64) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: as above.
+    unsafe {
+        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(core::ptr::from_ref(word).cast());
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = word;

@@ -1,6 +1,7 @@
 //! A worker: one seat on the bus, with handlers.
 
 mod polling;
+mod waiting;
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -20,18 +21,17 @@ use crate::event::{
     Event, Handleable, LocalData, LocalEvent, Postable, SOURCE, STARTED, STOPPING, Topic, archive, type_tag,
 };
 use crate::handlers::{Handler, Outcome, Registration, Registry, Scope, address_of};
-use crate::layout::{header_word, record_word};
+use crate::layout::record_word;
 use crate::message::{PAYLOAD_ALIGN, UniqueKey, check_topic};
 use crate::poster::Poster;
 use crate::protocol::claims::Token;
 use crate::protocol::ring::Ring;
-use crate::protocol::wake;
 use crate::reader::Reader;
 use crate::report::{Report, report_by_default};
 use crate::seat::{Seat, set_label};
 use crate::segment::Segment;
 use crate::sync_util::lock;
-use crate::sys::{ForkGuard, SharedFutex};
+use crate::sys::ForkGuard;
 use crate::worker_options::{Start, Unique, WorkerOptions};
 use crate::writer::{Draft, Writer};
 
@@ -441,8 +441,8 @@ impl Worker {
         inner.poll(events)
     }
 
-    /// Sleeps until there is something to poll, for `timeout` at most. Returns whether there is. Spins for some
-    /// microseconds first.
+    /// Sleeps until there is something to poll, for `timeout` at most. Returns whether there is. Spins for less than a
+    /// microsecond first.
     ///
     /// # Errors
     ///
@@ -622,14 +622,6 @@ impl Inner {
         self.words.set(record_word!(identity.pid), 0);
         self.wake_own();
         announced.map(drop).and(abandoned)
-    }
-
-    fn wake_own(&self) {
-        // SeqCst: with the one in `wait`. Either we see the sleeper, or it sees what it is to be woken for.
-        std::sync::atomic::fence(Ordering::SeqCst);
-        if self.sleepers.load(Ordering::Relaxed) > 0 {
-            wake::notify(self.segment.wake_word(header_word!(wake)), &SharedFutex);
-        }
     }
 }
 

@@ -262,7 +262,8 @@ impl Driver {
     /// Counts the lines of a live feed, of whichever worker it comes from.
     async fn read_feed(&self, address: SocketAddr) {
         while let Ok(mut sender) = connect(address).await
-            && let Ok(answer) = sender.send_request(request(Method::GET, "/events")).await
+            && let Ok(request) = request(Method::GET, "/events")
+            && let Ok(answer) = sender.send_request(request).await
         {
             let mut body = answer.into_body();
             while let Some(Ok(frame)) = body.frame().await {

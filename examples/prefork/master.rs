@@ -32,8 +32,6 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     process::watch_for_stop();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port))
         .map_err(|error| format!("cannot listen on 127.0.0.1:{}: {error}", args.port))?;
-    // The workers inherit it. They all wait for the same connections, and none may block in accept.
-    listener.set_nonblocking(true)?;
 
     // A segment without a name: whoever is forked inherits it, and nothing has to be cleaned up. A name is for processes
     // that have no parent in common.

@@ -1,8 +1,8 @@
 //! The life of a worker process.
 
-use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -10,7 +10,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use seqcast::{Bus, Start, WorkerOptions};
-use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
 
 use crate::Result;
 use crate::args::Fault;
@@ -26,8 +26,6 @@ pub const FRONT_PAGE_EVERY: Duration = Duration::from_secs(1);
 const REPORT_EVERY: Duration = Duration::from_millis(50);
 /// How long a worker that stops lets its connections finish what they do.
 const GRACE: Duration = Duration::from_millis(500);
-/// How long a worker leaves a new connection to the others, for each connection that it has.
-const COURTESY: Duration = Duration::from_micros(500);
 
 /// What a worker is told at birth.
 pub struct Birth {
@@ -70,49 +68,46 @@ pub fn run(bus: &Bus, birth: Birth, reports: Sender) -> Result<()> {
 
 async fn serve(site: &Arc<Site>, listener: TcpListener) -> Result<()> {
     let connections = GracefulShutdown::new();
-    let listener = AsyncFd::new(listener)?;
-    let accepting = tokio::spawn(accept(Arc::clone(site), listener, connections.watcher()));
+    let mut arrivals = accept(listener)?;
     let reporting = tokio::spawn(report(Arc::clone(site)));
     let rendering = tokio::spawn(render_front_page(Arc::clone(site)));
-
-    site.stopped().await;
-    for task in [accepting, reporting, rendering] {
-        task.abort();
+    loop {
+        let stream = tokio::select! {
+            () = site.stopped() => break,
+            Some(stream) = arrivals.recv() => stream,
+        };
+        let (site, watcher) = (Arc::clone(site), connections.watcher());
+        tokio::spawn(async move {
+            // A client that goes away in the middle is its own business.
+            converse(site, stream, watcher).await.unwrap_or_default();
+        });
     }
-    // The live feed never ends by itself.
+    reporting.abort();
+    rendering.abort();
+    // Not for ever: the live feed has no end.
     let _ = tokio::time::timeout(GRACE, connections.shutdown()).await;
     Ok(())
 }
 
-/// Accepts connections on the socket that all workers share. The kernel wakes all of them; those that have connections
-/// already hold back for a moment, so that the least busy worker gets the new one.
-async fn accept(site: Arc<Site>, listener: AsyncFd<TcpListener>, connections: Watcher) {
-    let open = Arc::new(());
-    loop {
-        let Ok(mut ready) = listener.readable().await else { return };
-        let busy = Arc::strong_count(&open) as u32 - 1;
-        if busy > 0 {
-            tokio::time::sleep(COURTESY * busy.min(20)).await;
-        }
-        match ready.try_io(|listener| listener.get_ref().accept()) {
-            Ok(Ok((stream, _))) => {
-                let (site, connections, open) = (Arc::clone(&site), connections.clone(), Arc::clone(&open));
-                tokio::spawn(async move {
-                    let result = converse(site, stream, connections).await;
-                    drop(open);
-                    // A client that goes away in the middle is its own business.
-                    result.unwrap_or_default();
-                });
-            }
-            // Another worker was faster.
-            Err(_would_block) => {}
-            Ok(Err(error)) if error.kind() == ErrorKind::ConnectionAborted => {}
-            Ok(Err(error)) => {
-                eprintln!("worker {}: accept: {error}", site.slot);
-                tokio::time::sleep(Duration::from_millis(10)).await;
+/// Accepts connections on the socket that all workers share. This is a thread that blocks, and not the event loop: of
+/// those who block in accept the kernel wakes the one that has waited longest, so that the workers take turns.
+fn accept(listener: TcpListener) -> Result<mpsc::UnboundedReceiver<TcpStream>> {
+    let (sender, arrivals) = mpsc::unbounded_channel();
+    let accept_all = move || {
+        loop {
+            match listener.accept() {
+                Ok((stream, _)) => {
+                    if sender.send(stream).is_err() {
+                        return;
+                    }
+                }
+                // The client has gone again, or for now there are no descriptors left.
+                Err(_) => thread::sleep(Duration::from_millis(1)),
             }
         }
-    }
+    };
+    thread::Builder::new().name("accept".to_owned()).spawn(accept_all)?;
+    Ok(arrivals)
 }
 
 async fn converse(site: Arc<Site>, stream: TcpStream, connections: Watcher) -> Result<()> {

@@ -11,9 +11,9 @@ use crate::segment::{Segment, record_of_byte};
 #[non_exhaustive]
 pub struct Processes {
     /// Those that could be looked at and have the segment open, by process id.
-    pub holders: Vec<LockHolder>,
+    pub holders: Vec<OpenBy>,
     /// Those that have another file of the segment's name open: one that was unlinked, or of another `/dev/shm`.
-    pub strays: Vec<LockHolder>,
+    pub strays: Vec<OpenBy>,
     /// How many processes could not be looked at, for lack of rights.
     pub hidden: u64,
 }
@@ -21,13 +21,15 @@ pub struct Processes {
 /// A process that has a segment open.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct LockHolder {
+pub struct OpenBy {
     /// Its process id, in the looker's pid namespace.
     pub pid: u32,
     /// Its process id in its own pid namespace.
     pub own_pid: u32,
     /// The records that it holds. A forked child holds its parent's with it.
     pub records: Vec<u32>,
+    /// Whether it can write to the segment, as every worker can, or merely looks at it.
+    pub writes: bool,
     /// Its namespaces.
     pub namespaces: Namespaces,
 }
@@ -80,7 +82,7 @@ impl Processes {
                 return;
             }
         };
-        let (mut has_it, mut has_another, mut records) = (false, false, Vec::new());
+        let (mut has_it, mut has_another, mut writes, mut records) = (false, false, false, Vec::new());
         for descriptor in descriptors.flatten() {
             // By name first: to ask every descriptor for its file could hang on a dead server's.
             let Ok(target) = fs::read_link(descriptor.path()) else { continue };
@@ -95,8 +97,9 @@ impl Processes {
                 continue;
             }
             has_it = true;
-            let info = process.join("fdinfo").join(descriptor.file_name());
-            records.extend(records_in(&fs::read_to_string(info).unwrap_or_default(), segment.geometry().records));
+            let info = fs::read_to_string(process.join("fdinfo").join(descriptor.file_name())).unwrap_or_default();
+            writes |= may_write(&info);
+            records.extend(records_in(&info, segment.geometry().records));
         }
         if !has_it && !has_another {
             return;
@@ -104,7 +107,7 @@ impl Processes {
         records.sort_unstable();
         records.dedup();
         let own_pid = own_pid_in(&fs::read_to_string(process.join("status")).unwrap_or_default()).unwrap_or(pid);
-        let holder = LockHolder { pid, own_pid, records, namespaces: Namespaces::of(&process) };
+        let holder = OpenBy { pid, own_pid, records, writes, namespaces: Namespaces::of(&process) };
         if has_it { self.holders.push(holder) } else { self.strays.push(holder) }
     }
 }
@@ -126,6 +129,13 @@ fn records_in(fdinfo: &str, records: u64) -> Vec<u32> {
         }
     }
     found
+}
+
+/// Whether a descriptor was opened for writing, by the octal `flags` of its `fdinfo`.
+fn may_write(fdinfo: &str) -> bool {
+    let flags = fdinfo.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|flags| u64::from_str_radix(flags.trim(), 8).ok());
+    flags.is_some_and(|flags| flags & 3 != 0)
 }
 
 /// The innermost number of the line `NSpid:` of `/proc/PID/status`.
@@ -151,6 +161,13 @@ mod tests {
         // The creation lock.
         assert!(records_in(&line("OFDLCK", 1 << 62, &(1_u64 << 62).to_string()), 65_536).is_empty());
         assert!(records_in("lock:\t1: OFDLCK", 8).is_empty());
+    }
+
+    #[test]
+    fn a_looker_is_told_from_a_worker() {
+        assert!(may_write("pos:\t0\nflags:\t02100002\nmnt_id:\t25\n"));
+        assert!(!may_write("pos:\t0\nflags:\t02100000\n"));
+        assert!(!may_write(""));
     }
 
     #[test]

@@ -11,7 +11,7 @@
 use super::record::{ATTEMPT, OWN, PREV};
 use super::word::{CellWord, Phase, Stamp};
 use super::{Fault, TRIES};
-use crate::sync::{AtomicU64, Ordering, Words, fence, prefetch};
+use crate::sync::{self, AtomicU64, Ordering, Words, fence};
 
 const STAMP: usize = 0;
 const CELL: usize = 1;
@@ -119,16 +119,29 @@ impl Pool {
         if marked.is_ok() { Exchange::Done } else { Exchange::Moved }
     }
 
-    /// Asks for the lines that an exchange of cell `index` will touch.
+    /// Asks for the lines that an exchange of cell `index` will store to.
     #[inline]
-    pub(crate) fn prefetch(&self, index: usize) {
+    pub(crate) fn prefetch_to_write(&self, index: usize) {
+        if sync::PREFETCHES {
+            self.first_lines(index).for_each(sync::prefetch_to_write);
+        }
+    }
+
+    /// Asks for the lines that a reader of cell `index` will copy.
+    #[inline]
+    pub(crate) fn prefetch_to_read(&self, index: usize) {
+        if sync::PREFETCHES {
+            self.first_lines(index).for_each(sync::prefetch_to_read);
+        }
+    }
+
+    /// The first words of those lines of a cell's block that small events use.
+    #[inline]
+    fn first_lines(&self, index: usize) -> impl Iterator<Item = &AtomicU64> {
         // Relaxed: nothing is read through it.
         let seen = CellWord::from_bits(self.cell(index).load(Ordering::Relaxed));
-        if let Ok(Block(words)) = self.block(seen.block()) {
-            for line in words.chunks(WORDS_PER_LINE).take(PREFETCHED_LINES) {
-                prefetch(&line[0]);
-            }
-        }
+        let words = self.block(seen.block()).map_or(&[][..], |block| block.0);
+        words.chunks(WORDS_PER_LINE).take(PREFETCHED_LINES).map(|line| &line[0])
     }
 
     /// Says of the publication that `seen` names that it happened, before the cell forgets it: its author may have died

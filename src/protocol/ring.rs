@@ -17,7 +17,7 @@ use super::Fault;
 use super::pool::{Block, Exchange, Hand, Pool, Tries};
 use super::record::{RESERVED, WORDS};
 use super::word::{CellWord, Phase};
-use crate::sync::{AtomicU64, Ordering, Words};
+use crate::sync::{self, AtomicU64, Ordering, Words};
 
 /// The ring and the words that belong to it.
 #[derive(Clone)]
@@ -138,6 +138,14 @@ impl Ring {
         }
     }
 
+    /// Asks for the lines of the event at `id`, if there is one.
+    #[inline]
+    pub(crate) fn prefetch_event(&self, id: u64) {
+        if sync::PREFETCHES && !self.is_empty_at(id) {
+            self.pool.prefetch_to_read(self.cell_of(id));
+        }
+    }
+
     /// The block that `seen` names. What is read from it counts only if [`Ring::unchanged`] says so afterwards.
     #[inline]
     pub(crate) fn block(&self, seen: CellWord) -> Result<Block<'_>, Fault> {
@@ -161,7 +169,7 @@ impl Ring {
             if hand.exchange(&self.pool, self.cell_of(id), seen, version)? == Exchange::Done {
                 self.help_tail(id);
                 // The block displaced next was last touched one lap ago.
-                self.pool.prefetch(self.cell_of(id + 1));
+                self.pool.prefetch_to_write(self.cell_of(id + 1));
                 return Ok(id);
             }
         }

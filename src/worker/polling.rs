@@ -1,8 +1,8 @@
 //! Polling: from the ring and the local queue to the handlers.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, TryLockError};
+use std::time::Duration;
 
 use crossbeam_utils::Backoff;
 
@@ -10,7 +10,7 @@ use super::{COPIED_OUT, Claim, Inner, NOT_PENDING, Polled};
 use crate::claimer::Claimer;
 use crate::error::Result;
 use crate::event::{Data, Event, Origin};
-use crate::handlers::{Registry, Route, Routes, dispatch_local};
+use crate::handlers::{Registry, Routes, dispatch_local};
 use crate::layout::{header_word, record_word};
 use crate::message::{Head, UniqueKey};
 use crate::protocol::claims::{At, Decision, Token};
@@ -50,8 +50,7 @@ struct PollingFlag<'a>(&'a Inner);
 
 impl Drop for PollingFlag<'_> {
     fn drop(&mut self) {
-        // Release: the next poller sees what we stored in `hot`.
-        self.0.hot.polling.store(false, Ordering::Release);
+        self.0.hot.polling.store(false, Ordering::Relaxed);
     }
 }
 
@@ -73,12 +72,14 @@ impl Inner {
 
     #[inline(never)]
     pub(super) fn poll(&self, most: u64) -> Result<Polled> {
-        // Acquire: what the last poller left.
-        if self.hot.polling.swap(true, Ordering::Acquire) {
-            return Ok(Polled::Recursive);
-        }
+        let mut reading = match self.reading.try_lock() {
+            Ok(reading) => reading,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(Polled::Recursive),
+        };
+        // Relaxed: the lock decides; this says so to those who find nothing new and do not try it.
+        self.hot.polling.store(true, Ordering::Relaxed);
         let _flag = PollingFlag(self);
-        let mut reading = lock(&self.reading);
         reading.reader.set_wait_max(self.tuning.wait_max.load(Ordering::Relaxed));
         let mut tally = Tally::default();
         let result = self.deliver_all(&mut reading, &mut tally, most);
@@ -135,9 +136,7 @@ impl Inner {
             tally.own_reserved = None;
             match step {
                 Step::Event => {
-                    let message = reader.take_current();
-                    self.deliver(&message, routes, tally);
-                    reader.put_back(message);
+                    self.deliver(reader.current(), routes, tally);
                 }
                 Step::Lagged { first, missed } => {
                     tally.missed += missed;
@@ -177,50 +176,9 @@ impl Inner {
         let origin =
             Origin::Posted { id: message.id, pid: head.pid, record: head.record, own: head.pid == self.pid, claim };
         let data = Data::Bytes { type_tag: head.type_tag, bytes: message.payload() };
-        let route: Arc<Route> = Arc::clone(route);
         let event = Event { source: route.source(), event: route.event(), origin, data };
         tally.delivered += 1;
         tally.failed += route.dispatch(&event, &|report| self.report(report));
-    }
-
-    pub(super) fn wait(&self, timeout: Duration, stop: impl Fn() -> bool) -> Result<bool> {
-        self.check()?;
-        let ready = || self.has_news() || stop();
-        let backoff = Backoff::new();
-        while !backoff.is_completed() {
-            if ready() {
-                return Ok(self.has_news());
-            }
-            backoff.snooze();
-        }
-        let deadline = Instant::now().checked_add(timeout);
-        let record = &self.words;
-        self.sleepers.fetch_add(1, Ordering::Relaxed);
-        // SeqCst: with the one in `wake_own`.
-        std::sync::atomic::fence(Ordering::SeqCst);
-        let word = self.segment.wake_word(header_word!(wake));
-        let mut slept = false;
-        let news = loop {
-            if self.left.load(Ordering::Relaxed) || stop() {
-                break self.has_news();
-            }
-            let left = match deadline {
-                Some(deadline) => deadline.saturating_duration_since(Instant::now()),
-                None => timeout,
-            };
-            if left.is_zero() {
-                break self.has_news();
-            }
-            if wake::nap(word, &SharedFutex, left, || ready() || self.left.load(Ordering::Relaxed)) && self.has_news() {
-                break true;
-            }
-            slept = true;
-        };
-        self.sleepers.fetch_sub(1, Ordering::Relaxed);
-        if slept && news {
-            record.add(record_word!(reading.wakeups), 1);
-        }
-        Ok(news)
     }
 }
 

@@ -207,7 +207,7 @@ fn a_release_meets_a_claim_of_another_key() {
 #[test]
 fn a_claimer_copies_a_bucket_that_is_written_again() {
     race("a claimer copies a bucket that is written again")
-        .preemptions(Some(2), Some(4))
+        .preemptions(Some(1), Some(2))
         .allowed(&["held by the first", "won before", "won between"])
         .run(|run| {
             let region = Region::new(run, 2, 2, 4, 0);

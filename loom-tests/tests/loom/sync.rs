@@ -147,7 +147,12 @@ impl Words {
     }
 }
 
-pub(crate) fn prefetch(_: &AtomicU64) {}
+/// Nothing to do here, and no loads for it.
+pub(crate) const PREFETCHES: bool = false;
+
+pub(crate) fn prefetch_to_write(_: &AtomicU64) {}
+
+pub(crate) fn prefetch_to_read(_: &AtomicU64) {}
 
 /// Sequentially consistent accesses. loom takes them for acquire and release. What the protocol needs of them is that a
 /// SeqCst load after a SeqCst exchange of the same actor cannot be ordered before it, which a SeqCst fence between the two

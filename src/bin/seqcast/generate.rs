@@ -3,7 +3,6 @@
 //! Both are made by the binary itself, from the very command line that it parses: so they fit it wherever it came from,
 //! `cargo install` has no place to put such files anyway, and the library needs no build script for them.
 
-use std::io::Write;
 use std::path::Path;
 
 use clap::CommandFactory;
@@ -54,7 +53,5 @@ fn page(command: &clap::Command) -> Result<Vec<u8>, Failure> {
 
 fn write_page(dir: &Path, command: &clap::Command) -> Result<(), Failure> {
     let path = dir.join(format!("{}.1", page_name(command)));
-    std::fs::File::create(&path)
-        .and_then(|mut file| file.write_all(&page(command).unwrap_or_default()))
-        .map_err(Failure::io(path.display().to_string()))
+    std::fs::write(&path, page(command)?).map_err(Failure::io(path.display().to_string()))
 }

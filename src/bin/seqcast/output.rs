@@ -90,6 +90,11 @@ impl Output {
         let _ = writeln!(io::stderr(), "seqcast: {text}");
     }
 
+    /// The same for programs.
+    pub fn error_line(&self, value: impl fmt::Display) {
+        let _ = writeln!(io::stderr(), "{value}");
+    }
+
     /// Says why the command failed.
     pub fn fail(&mut self, failure: &Failure) -> Exit {
         let exit = failure.exit();
@@ -99,7 +104,7 @@ impl Output {
             Failure::Unread => {}
             _ if self.is_json() => {
                 let error = json!({ "error": { "code": failure.code(), "message": failure.to_string() }, "exit": exit.code() });
-                let _ = writeln!(io::stderr(), "{error}");
+                self.error_line(error);
             }
             _ => self.note(printable(&failure.to_string())),
         }

@@ -10,6 +10,7 @@ pub(crate) struct Plant {
     protocol: PathBuf,
     original: PathBuf,
     tree: PathBuf,
+    builds: PathBuf,
 }
 
 /// Models of a mutant are built often and run little: not optimised, unlike loom itself.
@@ -30,7 +31,9 @@ impl Plant {
         let models = Path::new(env!("CARGO_MANIFEST_DIR"));
         let root = models.parent().expect("the package lies in the workspace");
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-        let tree = target.join("mutants").join(job.to_string());
+        // Builds share a directory, so that loom is built once; each tree has its own build of what is spoiled.
+        let builds = target.join("mutants").join("builds");
+        let tree = target.join("mutants").join(format!("tree-{job}"));
         let original = root.join("src/protocol");
         let protocol = tree.join("src/protocol");
         copy(&original, &protocol)?;
@@ -41,11 +44,15 @@ impl Plant {
             copy(&root.join("Cargo.lock"), &tree.join("Cargo.lock"))?;
         }
         write(&tree.join("Cargo.toml"), WORKSPACE)?;
-        Ok(Plant { protocol, original, tree })
+        Ok(Plant { protocol, original, tree, builds })
     }
 
     pub(crate) fn tree(&self) -> &Path {
         &self.tree
+    }
+
+    pub(crate) fn builds(&self) -> &Path {
+        &self.builds
     }
 
     /// Spoils the copy. `Err` says which edit has no place, or more than one.

@@ -59,7 +59,7 @@ fn judge(plant: &Plant, mutant: &Mutant, search: bool) -> Result<Verdict, String
 fn build(plant: &Plant, suite: &str) -> Result<PathBuf, String> {
     let output = Command::new(env!("CARGO"))
         .current_dir(plant.tree())
-        .env("CARGO_TARGET_DIR", plant.tree().join("target"))
+        .env("CARGO_TARGET_DIR", plant.builds())
         .args(["test", "--release", "--quiet", "-p", "loom-tests", "--no-run", "--message-format=json-diagnostic-short", "--test"])
         .arg(suite.trim_end_matches("::"))
         .env("RUSTFLAGS", "--allow warnings")

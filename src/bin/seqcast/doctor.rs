@@ -1,0 +1,154 @@
+//! `seqcast doctor`
+
+mod host;
+mod segment;
+
+use serde_json::{Value, json};
+
+use seqcast::inspect::{self, Listed, adopt_dead, unlink_unheld};
+
+use crate::args::DoctorArgs;
+use crate::exit::{Exit, Failure};
+use crate::output::{Output, Tone, printable};
+use crate::post;
+
+/// Something that is wrong, or good to know.
+pub struct Finding {
+    /// A short stable name.
+    pub code: &'static str,
+    pub level: Level,
+    /// The segment's name, or `/dev/shm`, or `host`.
+    pub subject: String,
+    pub what: String,
+    pub remedy: String,
+    pub cure: Cure,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    Trouble,
+    Note,
+}
+
+/// What `--fix` can do about a finding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cure {
+    /// Nothing that is proven safe.
+    None,
+    /// Free the records of dead holders.
+    AdoptDead,
+    /// Remove the segment, if nobody can write to it.
+    Unlink,
+    Done(String),
+    Failed(String),
+}
+
+impl Finding {
+    pub fn trouble(code: &'static str, subject: &str, what: impl Into<String>, remedy: impl Into<String>) -> Finding {
+        let (what, remedy) = (what.into(), remedy.into());
+        Finding { code, level: Level::Trouble, subject: subject.to_owned(), what, remedy, cure: Cure::None }
+    }
+
+    pub fn note(code: &'static str, subject: &str, what: impl Into<String>, remedy: impl Into<String>) -> Finding {
+        Finding { level: Level::Note, ..Finding::trouble(code, subject, what, remedy) }
+    }
+
+    pub fn with_cure(self, cure: Cure) -> Finding {
+        Finding { cure, ..self }
+    }
+
+    fn is_open_trouble(&self) -> bool {
+        self.level == Level::Trouble && !matches!(self.cure, Cure::Done(_))
+    }
+}
+
+pub fn run(args: &DoctorArgs, output: &mut Output) -> Result<Exit, Failure> {
+    let segments = match &args.name {
+        None => inspect::list()?,
+        Some(name) => vec![Listed::named(name)?],
+    };
+    let mut findings = host::findings(&segments);
+    for listed in &segments {
+        findings.extend(segment::findings(listed));
+    }
+    let looked_at = segments.len();
+    let unreadable = args.name.is_some() && segments.iter().any(|listed| listed.opened.is_err());
+    // Ours is not to be among those who have it open.
+    drop(segments);
+    if args.fix {
+        for finding in &mut findings {
+            fix(finding, args);
+        }
+    }
+    report(&findings, looked_at, args.fix, output)?;
+    Ok(match findings.iter().any(Finding::is_open_trouble) {
+        true if unreadable => Exit::CannotOpen,
+        true => Exit::Trouble,
+        false => Exit::Fine,
+    })
+}
+
+fn fix(finding: &mut Finding, args: &DoctorArgs) {
+    let cured = match &finding.cure {
+        Cure::AdoptDead => post::options(&finding.subject, &args.joining)
+            .and_then(|options| Ok(adopt_dead(&finding.subject, &options)?))
+            .map(|freed| match freed.as_slice() {
+                [] => Cure::Failed("left to the next worker that joins, since no other record is free".into()),
+                freed => Cure::Done(format!("freed {} worker records", freed.len())),
+            }),
+        Cure::Unlink => match unlink_unheld(&finding.subject) {
+            Ok(true) => Ok(Cure::Done("removed".into())),
+            Ok(false) => Ok(Cure::Failed("not removed: a process has it open for writing".into())),
+            Err(error) => Err(error.into()),
+        },
+        Cure::None | Cure::Done(_) | Cure::Failed(_) => return,
+    };
+    finding.cure = cured.unwrap_or_else(|failure| Cure::Failed(failure.to_string()));
+}
+
+fn report(findings: &[Finding], looked_at: usize, fixing: bool, output: &mut Output) -> Result<(), Failure> {
+    if output.is_json() {
+        let findings: Vec<Value> = findings.iter().map(|finding| to_json(finding, fixing)).collect();
+        return output.json(&json!({ "segments": looked_at, "findings": findings }));
+    }
+    for finding in findings {
+        let level = match (&finding.cure, finding.level) {
+            (Cure::Done(_), _) => output.toned(Tone::Good, "fixed  "),
+            (_, Level::Trouble) => output.toned(Tone::Bad, "trouble"),
+            (_, Level::Note) => output.toned(Tone::Warning, "note   "),
+        };
+        output.line(format_args!("{level} {} {}: {}", finding.code, finding.subject, printable(&finding.what)))?;
+        match &finding.cure {
+            Cure::Done(done) => output.line(format_args!("        --fix: {done}"))?,
+            Cure::Failed(why) => {
+                output.line(format_args!("        --fix: {}", printable(why)))?;
+                output.line(format_args!("        remedy: {}", finding.remedy))?;
+            }
+            _ => output.line(format_args!("        remedy: {}", finding.remedy))?,
+        }
+    }
+    if findings.is_empty() {
+        let segments = if looked_at == 1 { "segment" } else { "segments" };
+        output.line(format_args!("nothing wrong found with {looked_at} {segments} and /dev/shm"))?;
+    }
+    Ok(())
+}
+
+fn to_json(finding: &Finding, fixing: bool) -> Value {
+    let (fixed, fix) = match &finding.cure {
+        Cure::Done(done) => (json!(true), Some(done)),
+        Cure::Failed(why) => (json!(false), Some(why)),
+        Cure::None if fixing => (json!(false), None),
+        _ => (Value::Null, None),
+    };
+    json!({
+        "code": finding.code,
+        "level": match finding.level { Level::Trouble => "trouble", Level::Note => "note" },
+        "subject": finding.subject,
+        "what": finding.what,
+        "remedy": finding.remedy,
+        "fixable": !matches!(finding.cure, Cure::None),
+        "fixed": fixed,
+        "fix": fix,
+    })
+}

@@ -1,0 +1,214 @@
+//! What is wrong with one segment.
+
+use std::collections::BTreeSet;
+
+use seqcast::inspect::{Inspector, Listed, Namespaces, Processes, Seen};
+use seqcast::{Error, Start, Stats};
+
+use super::{Cure, Finding};
+
+pub fn findings(listed: &Listed) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = mode(listed).into_iter().collect();
+    match &listed.opened {
+        Ok(inspector) => findings.extend(inside(listed, inspector)),
+        Err(error) => findings.push(unreadable(&listed.name, error)),
+    }
+    findings
+}
+
+fn mode(listed: &Listed) -> Option<Finding> {
+    let mode = listed.file.mode;
+    let path = format!("/dev/shm{}", listed.name);
+    let (what, remedy) = match mode {
+        _ if mode & 0o002 != 0 => ("everybody may write to it, and so tear or forge every event", format!("chmod o-rwx {path}")),
+        _ if mode & 0o004 != 0 => ("everybody may read it, payloads included", format!("chmod o-rwx {path}")),
+        _ if mode & 0o600 != 0o600 => ("its owner may not read and write it, so that no worker can open it", format!("chmod u+rw {path}")),
+        _ if mode & !0o777 != 0 => ("it has mode bits that no segment has", format!("chmod 0600 {path}")),
+        _ => return None,
+    };
+    Some(Finding::trouble("mode", &listed.name, format!("mode {mode:04o}: {what}"), remedy))
+}
+
+fn unreadable(name: &str, error: &Error) -> Finding {
+    let rm = format!("seqcast rm {name} when nobody uses it any more, or seqcast doctor --fix");
+    let (remedy, cure) = match error {
+        Error::OtherBoot { .. } | Error::Unfinished { .. } => (rm, Cure::Unlink),
+        Error::Layout { .. } | Error::Fingerprint { .. } => {
+            (format!("look at it with the seqcast that its workers were built with; {rm}"), Cure::Unlink)
+        }
+        Error::Busy { .. } => ("let its creator go on, or end it".to_owned(), Cure::None),
+        _ => {
+            let remedy = format!("stop its workers, keep a copy of /dev/shm{name} to find out who wrote to it, then seqcast rm {name}");
+            (remedy, Cure::None)
+        }
+    };
+    Finding::trouble(error.code(), name, error.to_string(), remedy).with_cure(cure)
+}
+
+fn inside(listed: &Listed, inspector: &Inspector) -> Vec<Finding> {
+    let name = &listed.name;
+    let stats = match inspector.stats().and_then(|stats| inspector.claims().map(|_| stats)) {
+        Ok(stats) => stats,
+        Err(error) => return vec![unreadable(name, &error)],
+    };
+    let processes = inspector.processes();
+    let mut findings = Vec::new();
+    findings.extend(ring(name, inspector));
+    findings.extend(dead_records(name, &stats));
+    findings.extend(unused(name, &stats, &processes));
+    findings.extend(kept_by_children(name, &stats, &processes));
+    findings.extend(strays(name, &processes));
+    findings.extend(pid_namespaces(name, &processes, Namespaces::own()));
+    if processes.hidden > 0 {
+        findings.push(Finding::note(
+            "hidden_processes",
+            name,
+            format!("{} processes could not be looked at, and may have it open, too", processes.hidden),
+            "run seqcast doctor as root for the full answer",
+        ));
+    }
+    findings
+}
+
+/// Reads all that the ring holds, for what no writer of ours writes.
+fn ring(name: &str, inspector: &Inspector) -> Option<Finding> {
+    let end = inspector.next_id();
+    let look = || -> seqcast::Result<Option<(u64, u64)>> {
+        let mut tail = inspector.tail(Start::Oldest)?.patience(std::time::Duration::ZERO);
+        let mut unreadable = None;
+        while tail.next_id() < end {
+            match tail.next()? {
+                Some(Seen::Unreadable { id }) => {
+                    unreadable = Some(unreadable.map_or((id, 1), |(first, count)| (first, count + 1)));
+                }
+                Some(_) => {}
+                None => break,
+            }
+        }
+        Ok(unreadable)
+    };
+    match look() {
+        Ok(None) => None,
+        Ok(Some((first, count))) => Some(Finding::trouble(
+            "corrupt",
+            name,
+            format!("{count} events cannot be what a worker writes, the first has id {first}"),
+            format!("find out who else writes to /dev/shm{name}; workers leave such events out and count them"),
+        )),
+        Err(error) => Some(unreadable(name, &error)),
+    }
+}
+
+fn dead_records(name: &str, stats: &Stats) -> Option<Finding> {
+    let dead: Vec<String> = stats
+        .workers
+        .iter()
+        .filter(|worker| !worker.alive)
+        .map(|worker| match worker.label.as_str() {
+            "" => format!("{} (pid {})", worker.record, worker.pid),
+            label => format!("{} (pid {} {label:?})", worker.record, worker.pid),
+        })
+        .collect();
+    (!dead.is_empty()).then(|| {
+        Finding::trouble(
+            "dead_records",
+            name,
+            format!("the holders of {} worker records died without leaving: {}", dead.len(), dead.join(", ")),
+            "none is needed: the next worker to join takes one over; seqcast doctor --fix frees them now. Find out why \
+             the workers died",
+        )
+        .with_cure(Cure::AdoptDead)
+    })
+}
+
+fn unused(name: &str, stats: &Stats, processes: &Processes) -> Option<Finding> {
+    let used = stats.workers.iter().any(|worker| worker.alive) || processes.holders.iter().any(|holder| holder.writes);
+    (!used).then(|| {
+        Finding::trouble(
+            "stale",
+            name,
+            "no worker lives, and no process is seen that could write to it",
+            format!("seqcast rm {name}, or seqcast doctor --fix, which proves first that nobody has it open"),
+        )
+        .with_cure(Cure::Unlink)
+    })
+}
+
+/// A child shares its parent's lock. One that outlives the parent keeps the record from being taken over.
+fn kept_by_children(name: &str, stats: &Stats, processes: &Processes) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for worker in stats.workers.iter().filter(|worker| worker.alive) {
+        let holders: Vec<_> =
+            processes.holders.iter().filter(|holder| holder.records.contains(&worker.record)).collect();
+        if holders.is_empty() || holders.iter().any(|holder| holder.own_pid == worker.pid) {
+            continue;
+        }
+        let pids: Vec<String> = holders.iter().map(|holder| holder.pid.to_string()).collect();
+        findings.push(Finding::trouble(
+            "kept_record",
+            name,
+            format!(
+                "the worker of record {} (pid {}) is gone, but what it had forked (pid {}) keeps its record",
+                worker.record,
+                worker.pid,
+                pids.join(", ")
+            ),
+            "end that process; have workers fork before they join, or their children exec",
+        ));
+    }
+    findings
+}
+
+fn strays(name: &str, processes: &Processes) -> Option<Finding> {
+    let own = Namespaces::own();
+    let pids: Vec<String> = processes
+        .strays
+        .iter()
+        .map(|stray| match stray.namespaces.mnt.is_some() && stray.namespaces.mnt != own.mnt {
+            true => format!("{} (in another mount namespace)", stray.pid),
+            false => stray.pid.to_string(),
+        })
+        .collect();
+    (!pids.is_empty()).then(|| {
+        Finding::trouble(
+            "split",
+            name,
+            format!(
+                "processes have another segment of this name open, an older one or one of another /dev/shm, and never \
+                 hear those of this one: pid {}",
+                pids.join(", ")
+            ),
+            "restart them; containers must share one /dev/shm: docker run --ipc=shareable and --ipc=container:NAME, or a \
+             common volume at /dev/shm (Kubernetes: an emptyDir with medium: Memory)",
+        )
+    })
+}
+
+fn pid_namespaces(name: &str, processes: &Processes, own: Namespaces) -> Option<Finding> {
+    let others = |pick: fn(&Namespaces) -> Option<u64>| {
+        processes
+            .holders
+            .iter()
+            .filter(|holder| pick(&holder.namespaces).is_some() && pick(&holder.namespaces) != pick(&own))
+            .map(|holder| holder.pid)
+            .collect::<BTreeSet<u32>>()
+    };
+    let kinds = [("pid", others(|of| of.pid)), ("ipc", others(|of| of.ipc)), ("mount", others(|of| of.mnt))];
+    let all: BTreeSet<u32> = kinds.iter().flat_map(|(_, pids)| pids).copied().collect();
+    if all.is_empty() {
+        return None;
+    }
+    let kinds: Vec<&str> = kinds.iter().filter(|(_, pids)| !pids.is_empty()).map(|(kind, _)| *kind).collect();
+    let pids: Vec<String> = all.iter().map(u32::to_string).collect();
+    Some(Finding::note(
+        "namespaces",
+        name,
+        format!(
+            "processes of other {} namespaces than this one's share it: pid {} as seen from here; the process ids that \
+             seqcast shows for their records are those of their own namespace",
+            kinds.join(", "),
+            pids.join(", ")
+        ),
+        "none is needed: life and death of workers is told by locks and not by process ids",
+    ))
+}

@@ -1,0 +1,60 @@
+//! Sleeping until there is something to poll.
+
+use std::sync::atomic::{Ordering, fence};
+use std::time::{Duration, Instant};
+
+use crossbeam_utils::Backoff;
+
+use super::Inner;
+use crate::error::Result;
+use crate::layout::{header_word, record_word};
+use crate::protocol::wake;
+use crate::sys::SharedFutex;
+
+/// Steps of spinning before sleep, each twice as long as the one before: well under a microsecond in all. Longer would
+/// delay the very process that is waited for, where it runs on the same core.
+const SPINS: u32 = 5;
+
+impl Inner {
+    /// Sleeps until there is news or `stop` says so, at most `timeout`. Returns whether there is news.
+    pub(super) fn wait(&self, timeout: Duration, stop: impl Fn() -> bool) -> Result<bool> {
+        self.check()?;
+        let over = || self.has_news() || stop() || self.left.load(Ordering::Relaxed);
+        let backoff = Backoff::new();
+        for _ in 0..SPINS {
+            if over() {
+                return Ok(self.has_news());
+            }
+            backoff.spin();
+        }
+        let began = Instant::now();
+        // Longer than the clock can say is for ever.
+        let deadline = began.checked_add(timeout);
+        let mut left = timeout;
+        let mut slept = false;
+        self.sleepers.fetch_add(1, Ordering::Relaxed);
+        // SeqCst: with the one in `wake_own`.
+        fence(Ordering::SeqCst);
+        // Looked at before each announcement: who is awake and has news does not ask to be woken for more.
+        while !over() && !left.is_zero() {
+            wake::nap(self.segment.wake_word(header_word!(wake)), &SharedFutex, left, over);
+            slept = true;
+            left = deadline.map_or(timeout, |deadline| deadline.saturating_duration_since(Instant::now()));
+        }
+        self.sleepers.fetch_sub(1, Ordering::Relaxed);
+        let news = self.has_news();
+        if slept && news {
+            self.words.add(record_word!(reading.wakeups), 1);
+        }
+        Ok(news)
+    }
+
+    /// Ends the sleep of this process's threads in `wait`.
+    pub(super) fn wake_own(&self) {
+        // SeqCst: with the one in `wait`. Either we see the sleeper, or it sees what it is to be woken for.
+        fence(Ordering::SeqCst);
+        if self.sleepers.load(Ordering::Relaxed) > 0 {
+            wake::notify(self.segment.wake_word(header_word!(wake)), &SharedFutex);
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Segments, worker processes and runs of the command.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use seqcast::{Bus, Claimed, Options, Reservation, Scope, Unique, Worker, WorkerOptions};
+use serde_json::Value;
+
+/// How long to wait for what must come. Long, since only a failure waits to its end.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A segment name of this test's own; what it leads to is removed with it, also when the test fails.
+pub struct Name(String);
+
+impl Name {
+    pub fn new(what: &str) -> Name {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        Name(format!("/seqcast-cli-{}-{}-{what}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    pub fn path(&self) -> String {
+        format!("/dev/shm{}", self.0)
+    }
+
+    /// A small segment of this name.
+    pub fn segment(what: &str) -> (Name, Bus) {
+        let name = Name::new(what);
+        let bus = Bus::create(&name, &small()).unwrap();
+        (name, bus)
+    }
+}
+
+impl std::ops::Deref for Name {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(self.path());
+    }
+}
+
+pub fn small() -> Options {
+    Options::new().capacity(64).records(8).claims(16)
+}
+
+/// What a run of the command gave.
+#[derive(Debug)]
+pub struct Run {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Run {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in {self:?}"))
+    }
+
+    /// One object a line.
+    pub fn json_lines(&self) -> Vec<Value> {
+        self.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Run {
+        assert_eq!(self.code, code, "{self:?}");
+        self
+    }
+}
+
+pub fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_seqcast"));
+    command.args(arguments).env_remove("NO_COLOR").stdin(Stdio::null());
+    command
+}
+
+/// Runs `seqcast` to its end.
+pub fn seqcast(arguments: &[&str]) -> Run {
+    run(&mut command(arguments))
+}
+
+pub fn run(command: &mut Command) -> Run {
+    let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap();
+    // A crash is a signal's number, negative.
+    let code = output.status.code().unwrap_or_else(|| -output.status.signal().unwrap());
+    Run { code, stdout: String::from_utf8(output.stdout).unwrap(), stderr: String::from_utf8(output.stderr).unwrap() }
+}
+
+/// Waits until something is so.
+#[track_caller]
+pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < PATIENCE, "never: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A worker in a process of its own that does what it is told, line by line.
+pub struct WorkerProcess {
+    child: Child,
+    orders: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+const NAME: &str = "SEQCAST_TEST_WORKER";
+const LABEL: &str = "SEQCAST_TEST_LABEL";
+const ANSWER: &str = "@ ";
+
+impl WorkerProcess {
+    pub fn join(name: &str, label: &str) -> WorkerProcess {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "worker_process", "--nocapture"])
+            .env(NAME, name)
+            .env(LABEL, label)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let orders = child.stdin.take().unwrap();
+        let answers = BufReader::new(child.stdout.take().unwrap());
+        let mut worker = WorkerProcess { child, orders, answers };
+        assert_eq!(worker.answer(), "joined");
+        worker
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Gives an order and returns what came of it.
+    pub fn told(&mut self, order: &str) -> String {
+        writeln!(self.orders, "{order}").unwrap();
+        self.answer()
+    }
+
+    fn answer(&mut self) -> String {
+        loop {
+            let mut line = String::new();
+            assert_ne!(self.answers.read_line(&mut line).unwrap(), 0, "the worker process has ended");
+            // The harness says something on the same line.
+            if let Some((_, answer)) = line.split_once(ANSWER) {
+                return answer.trim_end().to_owned();
+            }
+        }
+    }
+
+    pub fn signal(&self, signal: i32) {
+        // SAFETY: a system call without pointers, to a child that is not waited for before `self` is dropped.
+        assert_eq!(unsafe { libc::kill(self.child.id() as i32, signal) }, 0);
+    }
+
+    /// Ends it as a crash would, and waits until it is gone.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for WorkerProcess {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The worker process itself.
+pub fn worker_process() {
+    // Started by hand there is nothing to do.
+    let (Ok(name), Ok(label)) = (std::env::var(NAME), std::env::var(LABEL)) else { return };
+    let bus = Bus::open(&name, &Options::new()).unwrap();
+    let worker = bus.join_with(WorkerOptions::new().label(label)).unwrap();
+    worker.on(Scope::All, |_: &seqcast::Event<'_>| {}).unwrap();
+    println!("{ANSWER}joined");
+    let mut reservation = None;
+    for order in std::io::stdin().lines() {
+        let answer = obey(&worker, &mut reservation, &order.unwrap());
+        println!("{ANSWER}{answer}");
+    }
+}
+
+fn obey(worker: &Worker, reservation: &mut Option<Reservation>, order: &str) -> String {
+    let words: Vec<&str> = order.split(' ').collect();
+    let ms = |text: &str| Duration::from_millis(text.parse().unwrap());
+    match *words.as_slice() {
+        ["post", source, event, data] => worker.post(source, event, data).unwrap().to_string(),
+        ["posts", count] => {
+            let posted = (0..count.parse().unwrap()).map(|_| worker.post("many", "one", "x").unwrap()).last();
+            posted.unwrap().to_string()
+        }
+        ["post_bytes", len] => worker.post("large", "one", vec![b'L'; len.parse().unwrap()]).unwrap().to_string(),
+        ["unique", key, ttl] => {
+            worker.post_unique("jobs", "run", "x", Unique::key(key).ttl(ms(ttl))).unwrap().to_string()
+        }
+        ["poll"] => format!("{:?}", worker.poll().unwrap()),
+        ["claim", key, ttl] => match worker.claim(key, ms(ttl)).unwrap() {
+            Claimed::Won(_) => "won".to_owned(),
+            Claimed::Held { .. } => "held".to_owned(),
+            other => format!("{other:?}"),
+        },
+        ["reserve"] => {
+            let reserved = worker.reserve().unwrap();
+            let id = reserved.id();
+            *reservation = Some(reserved);
+            id.to_string()
+        }
+        ["commit", data] => reservation.take().unwrap().commit("late", "one", data).unwrap().to_string(),
+        ["give_up"] => {
+            drop(reservation.take());
+            "given up".to_owned()
+        }
+        ["leave"] => {
+            worker.clone().leave().unwrap();
+            "left".to_owned()
+        }
+        _ => panic!("no such order: {order}"),
+    }
+}
