@@ -1,16 +1,25 @@
-//! Two workers on one bus hear each other.
+//! Two workers on one bus hear each other: `cargo run --example hello`
 
 use seqcast::{Bus, Event, Options, Scope};
 
 fn main() -> seqcast::Result<()> {
+    // Other processes would open it by its name. The name is gone when `bus` is dropped.
     let name = format!("seqcast-hello-{}", std::process::id());
     let bus = Bus::create(&name, &Options::new().unlink_on_drop(true))?;
+
+    // As a rule each process has one worker; here one process has two.
     let (a, b) = (bus.join()?, bus.join()?);
-    b.on(Scope::source("cache"), |event: &Event<'_>| {
-        println!("b: {}/{} {:?}", event.source(), event.event(), String::from_utf8_lossy(event.bytes()));
-    })?;
+    for (who, worker) in [("a", &a), ("b", &b)] {
+        worker.on(Scope::source("cache"), move |event: &Event<'_>| {
+            let (id, text) = (event.id(), String::from_utf8_lossy(event.bytes()));
+            println!("{who}: event {id:?}: {}/{} {text:?}", event.source(), event.event());
+        })?;
+    }
+
+    // All hear it, in the same order, the sender too; each when it polls.
     a.post("cache", "invalidate", "user:42")?;
-    let polled = b.poll()?;
-    println!("{polled:?}");
+    b.post("cache", "invalidate", "user:43")?;
+    a.poll()?;
+    b.poll()?;
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use rkyv::api::high::{HighSerializer, HighValidator};
@@ -9,6 +10,9 @@ use rkyv::bytecheck::CheckBytes;
 use rkyv::rancor;
 use rkyv::ser::allocator::ArenaHandle;
 use rkyv::util::AlignedVec;
+use rkyv::validation::Validator;
+use rkyv::validation::archive::ArchiveValidator;
+use rkyv::validation::shared::SharedValidator;
 use rkyv::{Archive, Serialize};
 
 use crate::error::{Error, Result};
@@ -116,6 +120,10 @@ impl<T: TypedEvent + for<'a> Serialize<Serializer<'a>>> Postable for T {}
 /// A [`TypedEvent`] that can be handled. Implemented for all whose `rkyv::Archive` is derived with `bytecheck`.
 pub trait Handleable: TypedEvent<Archived: for<'a> CheckBytes<HighValidator<'a, rancor::Failure>>> {}
 impl<T: TypedEvent<Archived: for<'a> CheckBytes<HighValidator<'a, rancor::Failure>>>> Handleable for T {}
+
+/// Ranges within ranges that validation follows, the whole being the first. A link of a list takes eight bytes, so that
+/// hostile ones would otherwise recurse until the stack is used up.
+const MOST_DEPTH: usize = 129;
 
 /// What archives posted values.
 pub type Serializer<'a> = HighSerializer<AlignedVec<PAYLOAD_ALIGN>, ArenaHandle<'a>, rancor::Error>;
@@ -248,11 +256,15 @@ impl<'a> Event<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::Payload`] if it was not posted as a `T` of this version, or its bytes are not a valid `T`.
+    /// [`Error::Payload`] if it was not posted as a `T` of this version, or its bytes are not a valid `T`, or it is nested
+    /// more than 127 pointers deep (a box in a box, a vector in a vector): validation recurses, and the bytes must not
+    /// decide how far.
     pub fn typed<T: Handleable>(&self) -> Result<&'a T::Archived> {
         let reason = match self.data {
             Data::Bytes { type_tag: tag, bytes } if tag == const { type_tag::<T>() } => {
-                match rkyv::access::<T::Archived, rancor::Failure>(bytes) {
+                let archive = ArchiveValidator::with_max_depth(bytes, NonZeroUsize::new(MOST_DEPTH));
+                let mut validator = Validator::new(archive, SharedValidator::new());
+                match rkyv::api::access_with_context::<T::Archived, _, rancor::Failure>(bytes, &mut validator) {
                     Ok(value) => return Ok(value),
                     Err(_) => "its bytes are not a valid value",
                 }

@@ -190,7 +190,10 @@ impl Reader {
                     self.wait_for(id);
                 }
                 Look::Void => self.next = next_id(id),
-                Look::Lapped => break self.lapped(),
+                Look::Lapped => {
+                    self.check_lapped(id)?;
+                    break self.lapped();
+                }
             }
             self.store_cursor();
         };
@@ -285,6 +288,7 @@ impl Reader {
                 }
                 Look::Void => self.next = next_id(id),
                 Look::Lapped => {
+                    self.check_lapped(id)?;
                     let missed = self.skip_lap();
                     self.ahead.push_back(Ahead::Lagged { first: id, missed });
                 }
@@ -337,8 +341,7 @@ impl Reader {
         let Some(Meta { kind, len }) = meta else {
             return Ok(if ring.unchanged(id, seen) { Copied::Unreadable } else { Copied::Lapped });
         };
-        // While this one is copied, the next one's lines come.
-        ring.prefetch_event(next_id(id));
+        ring.prefetch_after(id);
         let payload = block.payload();
         if kind == Kind::Fragment {
             let buffer = self.fragments.buffer(len);
@@ -425,6 +428,14 @@ impl Reader {
             _ => None,
         });
         last_waiting.map_or(self.since, |id| self.since.max(place_after(id)))
+    }
+
+    /// Refuses a lap that the event id denies, which would otherwise be followed by another and another.
+    fn check_lapped(&self, id: u64) -> Result<()> {
+        match self.ring.confirms_lap(id) {
+            true => Ok(()),
+            false => Err(self.corrupt("a cell is ahead of the event id by more than a lap")),
+        }
     }
 
     /// Leaves out what was overwritten. Returns how many ids that are.

@@ -84,6 +84,8 @@ struct Hot {
     pending: AtomicU64,
     local: AtomicUsize,
     polling: AtomicBool,
+    /// The first id that this worker has posted since the handlers of the last event began.
+    first_own_post: AtomicU64,
 }
 
 /// Nothing was copied out ahead.
@@ -180,6 +182,7 @@ impl Worker {
                 pending: AtomicU64::new(NOT_PENDING),
                 local: AtomicUsize::new(0),
                 polling: AtomicBool::new(false),
+                first_own_post: AtomicU64::new(u64::MAX),
             }),
             writer: Mutex::new(writer),
             claimer: Mutex::new(claimer),
@@ -575,7 +578,11 @@ impl Inner {
     #[inline]
     fn post(&self, draft: &Draft<'_>) -> Result<u64> {
         self.check()?;
-        lock(&self.writer).post(draft)
+        let id = lock(&self.writer).post(draft)?;
+        if self.hot.polling.load(Ordering::Relaxed) {
+            self.hot.first_own_post.fetch_min(id, Ordering::Relaxed);
+        }
+        Ok(id)
     }
 
     #[inline]

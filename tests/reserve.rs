@@ -4,8 +4,8 @@
 mod common;
 
 use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
 use std::time::Duration;
-use std::{fs, thread};
 
 use common::{
     Child, HOUR, Log, Reports, bus, counts, error, eventually, poll, quiet, shared_words, small, stop_here,
@@ -33,12 +33,6 @@ fn await_waiting_record(bus: &Bus, record: u32, ids: u64) {
     eventually("the reader waits", || {
         bus.stats().unwrap().workers.iter().any(|worker| worker.record == record && worker.waited == ids)
     });
-}
-
-/// Whether the child sleeps in the kernel.
-fn sleeps(child: &Child) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", child.pid())).unwrap();
-    stat.rsplit_once(')').unwrap().1.starts_with(" S")
 }
 
 alone! {
@@ -92,7 +86,7 @@ alone! {
         sender.post("s", "1", b"").unwrap();
         child.go_on();
         await_waiting_record(&bus, 2, 1);
-        eventually("the reader sleeps", || sleeps(&child));
+        eventually("the reader sleeps", || child.sleeps());
         sender.post("s", "2", b"").unwrap();
         sender.post("s", "3", b"").unwrap();
         assert_eq!(counts(&bus, &sender).wakes, 0, "a post woke a reader that waits for a commit");
@@ -117,7 +111,7 @@ alone! {
         reserver.post("s", "e", b"").unwrap();
         child.go_on();
         await_waiting_record(&bus, 1, 1);
-        eventually("the reader sleeps", || sleeps(&child));
+        eventually("the reader sleeps", || child.sleeps());
         drop(reservation);
         assert_eq!(counts(&bus, &reserver).wakes, 1);
         assert_eq!(counts(&bus, &reserver).reserved, None);

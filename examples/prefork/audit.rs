@@ -64,6 +64,8 @@ pub struct WorkerAudit {
 struct Key {
     /// The events that asked, as far as the driver was told.
     asked_by: Vec<u64>,
+    /// Whether it was not told of another that perhaps took place.
+    unanswered: bool,
     runs: u32,
 }
 
@@ -107,7 +109,10 @@ impl fmt::Display for Verdict {
             Unique::Twice => "twice",
             Unique::Never => "never",
         };
-        write!(f, "prefork: workers={workers} events={events} lost={lost} order={order} unique={unique} killed={killed}")
+        write!(
+            f,
+            "prefork: workers={workers} events={events} lost={lost} order={order} unique={unique} killed={killed}"
+        )
     }
 }
 
@@ -267,16 +272,12 @@ impl Audit {
     }
 
     /// The driver got no answer to a request to post a unique event.
-    pub fn unanswered(&mut self) {
+    pub fn unanswered(&mut self, unique: String) {
         self.unanswered += 1;
+        self.keys.entry(unique).or_default().unanswered = true;
     }
 
     // ---- the end ----
-
-    /// Whether every worker that lives has handled all events up to and with `last`.
-    pub fn all_came_to(&self, last: u64) -> bool {
-        self.workers.iter().filter(|worker| worker.killed_before.is_none()).all(|worker| worker.has_come_to(last))
-    }
 
     /// What came of it all, up to the stop event with id `stop`.
     pub fn verdict(&self, stop: u64) -> Verdict {
@@ -328,7 +329,7 @@ impl WorkerAudit {
     /// what the worker last reported and what there was when it was dead.
     fn may_have_taken(&self, key: &Key) -> bool {
         let taken = |id: &u64| (self.compared_to..self.killed_before.unwrap_or(0)).contains(id);
-        key.asked_by.iter().any(taken)
+        key.unanswered || key.asked_by.iter().any(taken)
     }
 
     /// The first id that it could handle.

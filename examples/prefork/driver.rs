@@ -179,7 +179,9 @@ impl Driver {
             if let Some(answer) = self.send(other, Method::GET, &path).await?
                 && *cached == Some(answer.pid)
             {
-                self.check(!answer.hit, || format!("worker {other} has {key} after event {event_id:?} by worker {slot}"));
+                self.check(!answer.hit, || {
+                    format!("worker {other} has {key} after event {event_id:?} by worker {slot}")
+                });
             }
         }
         Ok(())
@@ -225,7 +227,7 @@ impl Driver {
         let decided = self.send_to_all(Method::GET, "/").await?;
         let pages = self.send_to_all(Method::GET, &path).await?;
         for _ in asked.iter().filter(|answer| answer.is_none()) {
-            self.report(&Report::Unanswered)?;
+            self.report(&Report::Unanswered { unique: key.to_owned() })?;
         }
         let pids = |answers: &[Option<Answer>]| -> Option<Vec<u32>> {
             answers.iter().map(|answer| answer.as_ref().map(|answer| answer.pid)).collect()

@@ -50,6 +50,8 @@ struct Master<'a> {
     observer: Observer,
     audit: Audit,
     workers: Vec<WorkerChild>,
+    /// Slot and pid of all workers that ever joined, by their number in the audit.
+    joined: Vec<(usize, i32)>,
     driver: Option<Child>,
     driven: Option<Driven>,
     progress: Progress,
@@ -79,6 +81,7 @@ impl<'a> Master<'a> {
             bus,
             listener,
             workers: Vec::new(),
+            joined: Vec::new(),
             driver: None,
             driven: None,
             progress: Progress::new(),
@@ -89,7 +92,10 @@ impl<'a> Master<'a> {
     // ---- what it is for ----
 
     fn serve(mut self) -> Result<ExitCode> {
-        println!("\nTry, each a few times, since every connection may come to another worker:\n\n{}", self.curl_lines());
+        println!(
+            "\nTry, each a few times, since every connection may come to another worker:\n\n{}",
+            self.curl_lines()
+        );
         println!("{}\nCtrl-C ends it.\n", routes::HELP);
         while !process::stop_requested() {
             self.step(Replace::Yes)?;
@@ -146,7 +152,6 @@ impl<'a> Master<'a> {
 
     fn start_worker(&mut self, slot: usize) -> Result<()> {
         // The worker inherits what the master knows, and reads on from where the master is.
-        self.observer.poll(&mut self.audit)?;
         let birth = server::Birth {
             slot,
             listener: self.listener.try_clone()?,
@@ -196,7 +201,9 @@ impl<'a> Master<'a> {
             }
         }
         self.look_after_driver()?;
-        self.progress.tick(self.workers.len(), self.audit.next());
+        if replace == Replace::Yes {
+            self.progress.tick(self.workers.len(), self.audit.next());
+        }
         Ok(())
     }
 
@@ -209,6 +216,7 @@ impl<'a> Master<'a> {
                 (Report::Joined { first }, None) => {
                     worker.joined = Some(self.audit.joined(first));
                     let (slot, pid) = (worker.slot, worker.child.pid());
+                    self.joined.push((slot, pid));
                     self.progress.say(&format!("worker {slot} is pid {pid} and reads from event {first} on"));
                 }
                 (Report::Checkpoint(checkpoint), Some(number)) => self.audit.checkpoint(number, checkpoint),
@@ -240,7 +248,7 @@ impl<'a> Master<'a> {
         for report in driver.reports()? {
             match report {
                 Report::Answered { id, unique } => self.audit.answered(id, unique),
-                Report::Unanswered => self.audit.unanswered(),
+                Report::Unanswered { unique } => self.audit.unanswered(unique),
                 Report::Driven(driven) => self.driven = Some(driven),
                 report => return Err(format!("the driver sent {report:?}").into()),
             }
@@ -276,17 +284,15 @@ impl<'a> Master<'a> {
         println!("driver: {requests} requests answered, {unanswered} not, because their worker was killed");
         println!("driver: {checks} checks that what one worker was told shows in another, {stale} failed");
         println!("driver: {feed_lines} lines read from a live feed");
-        println!("\nworker process   first event    last event   handled   unique   digest            like the master's");
-        for (number, worker) in self.audit.workers().iter().enumerate() {
+        println!(
+            "\nworker       pid     first id      last id    handled   unique   digest             as the master's"
+        );
+        for ((slot, pid), worker) in self.joined.iter().zip(self.audit.workers()) {
             let (first, ran) = (worker.first(), worker.ran());
             let (last, fold) = worker.last().map(|last| (last.last, last.fold)).unwrap_or_default();
+            let (count, hash) = (fold.count, fold.hash);
             let agrees = if worker.agrees() { "yes" } else { "NO" };
-            println!(
-                "{:>14} {first:>13} {last:>13} {:>9} {ran:>8}   {:016x}  {agrees}",
-                number + 1,
-                fold.count,
-                fold.hash
-            );
+            println!("{slot:<6} {pid:>9} {first:>12} {last:>12} {count:>10} {ran:>8}   {hash:016x}   {agrees}");
         }
         println!();
     }

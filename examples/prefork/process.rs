@@ -74,7 +74,8 @@ fn die_with(parent: Pid) -> crate::Result<()> {
 /// Ctrl-C in a terminal goes to all processes; it is the master that tells the others. Somebody who kills a worker on
 /// purpose gets what he wants.
 fn leave_signals_to_the_master() {
-    for (signal, action) in [(libc::SIGINT, libc::SIG_IGN), (libc::SIGHUP, libc::SIG_IGN), (libc::SIGTERM, libc::SIG_DFL)]
+    for (signal, action) in
+        [(libc::SIGINT, libc::SIG_IGN), (libc::SIGHUP, libc::SIG_IGN), (libc::SIGTERM, libc::SIG_DFL)]
     {
         // SAFETY: no handler is installed.
         unsafe { libc::signal(signal, action) };

@@ -21,8 +21,8 @@ pub enum Report {
     Latency(Vec<(u16, u32)>),
     /// The driver was told that its request was posted as this event; with its key if it was a unique one.
     Answered { id: u64, unique: Option<String> },
-    /// The driver got no answer to a request to post a unique event: its worker was killed. It may have been posted.
-    Unanswered,
+    /// The driver got no answer to a request to post a unique event: its worker was killed. Perhaps it was posted.
+    Unanswered { unique: String },
     /// The driver is done.
     Driven(Driven),
 }
@@ -116,10 +116,5 @@ impl Receiver {
         let read = self.unread.len() - rest.len();
         self.unread.drain(..read);
         Ok(reports)
-    }
-
-    /// Whether the sender is gone and everything was read.
-    pub fn has_ended(&self) -> bool {
-        self.ended
     }
 }

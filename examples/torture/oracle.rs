@@ -127,6 +127,7 @@ pub struct Oracle<'a> {
     subjects: Vec<Subject>,
     /// Ids that a killed worker may have claimed.
     of_the_dead: Vec<(u64, u64)>,
+    left: Vec<(u64, u64, usize)>,
     /// Of stand-alone claims, by key; then of unique events.
     wins: [Vec<Vec<Win>>; 2],
     newest: u64,
@@ -173,6 +174,7 @@ impl<'a> Oracle<'a> {
             files,
             subjects: (0..round.workers).map(|_| subject()).collect(),
             of_the_dead: Vec::new(),
+            left: Vec::new(),
             wins: [vec![Vec::new(); CLAIM_KEYS as usize], vec![Vec::new(); CLAIM_KEYS as usize]],
             newest: 0,
             violations: Violations::default(),
@@ -198,6 +200,8 @@ impl<'a> Oracle<'a> {
             Entry::Leaves { id } => {
                 self.pass_until(slot, id);
                 self.subjects[slot].reads = false;
+                let newest = self.bus.next_id();
+                self.left.push((id, newest, slot));
             }
             Entry::Void { id } => self.void(slot, id),
             Entry::Reported { id, what } => self.reported(slot, id, what),
@@ -421,10 +425,6 @@ impl<'a> Oracle<'a> {
         }
     }
 
-    pub fn reader_is_at(&self, slot: usize) -> Option<u64> {
-        self.subjects[slot].reads.then_some(self.subjects[slot].next)
-    }
-
     /// Counts what the conductor found itself.
     pub fn accuse(&mut self, slot: usize, kind: impl FnOnce(&mut Violations) -> &mut u64, what: String) {
         *kind(&mut self.violations) += 1;
@@ -479,6 +479,8 @@ impl<'a> Oracle<'a> {
             self.seen.unique_of_the_dead += 1;
         } else {
             self.violations.missing += 1;
+            let left: Vec<_> = self.left.iter().filter(|&&(from, to, _)| (from..to).contains(&id)).collect();
+            eprintln!("left: {left:?} dead: {:?}", self.of_the_dead.iter().map(|&(a,b)| (a.abs_diff(id), b.abs_diff(id))).min());
             self.tell(usize::MAX, format!("the unique event {id} = {tag:?} never ran, and nobody was killed or told so"));
         }
     }

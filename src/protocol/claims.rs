@@ -72,6 +72,15 @@ pub(crate) struct Entry {
     pub(crate) since: u64,
 }
 
+impl Entry {
+    /// First and last with the event at `place`, unless it lies so far before them that there may be an undecided one
+    /// between.
+    fn range_with(&self, place: u64) -> (u64, u64) {
+        let first = if place.saturating_add(1) == self.first { place } else { self.first };
+        (first, self.last.max(place))
+    }
+}
+
 /// The claims region.
 #[derive(Clone)]
 pub(crate) struct Claims {
@@ -191,11 +200,15 @@ impl Claims {
             let oldest = self.tail.at(0).load(Ordering::Acquire).saturating_sub(self.capacity) + 1;
 
             if let (Some(at), Some(e)) = (at, found) {
-                let last = bucket.entries[e].last;
+                let Entry { first, last, .. } = bucket.entries[e];
                 if at.place > last && at.since > last.saturating_add(1) {
                     // We have not read what lies between; some of it may have been of this key and undecided.
                     bucket.raise_floor(last);
                     bucket.entries[e].first = at.since;
+                } else if at.place.saturating_add(1) < first {
+                    // Nor has anybody read for this entry what lies between; we are still to do so. The floor remembers
+                    // that our event is decided.
+                    bucket.raise_floor(at.place);
                 }
             }
             let decision = match found {
@@ -203,8 +216,7 @@ impl Claims {
                     let entry = &mut bucket.entries[e];
                     let held = Decision::Held { by: entry.token, left: entry.deadline - now };
                     let Some(at) = at else { return Ok(held) };
-                    entry.first = entry.first.min(at.place);
-                    entry.last = entry.last.max(at.place);
+                    (entry.first, entry.last) = entry.range_with(at.place);
                     held
                 }
                 _ => {
@@ -216,7 +228,7 @@ impl Claims {
                     let token = Token(Stamp::new(hand.next_attempt()?, hand.record()).bits());
                     let (first, last) = match (at, before) {
                         (None, _) => (0, 0),
-                        (Some(at), Some(before)) => (before.first.min(at.place), before.last.max(at.place)),
+                        (Some(at), Some(before)) => before.range_with(at.place),
                         (Some(at), None) => (at.since.max(bucket.floor.saturating_add(1)), at.place),
                     };
                     let deadline = now.saturating_add(ttl);

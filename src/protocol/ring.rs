@@ -19,6 +19,11 @@ use super::record::{RESERVED, WORDS};
 use super::word::{CellWord, Phase};
 use crate::sync::{self, AtomicU64, Ordering, Words};
 
+/// Cells in a line of the processor's cache.
+const CELLS_PER_LINE: u64 = 8;
+/// How many events ahead of the one that is copied lines are asked for: about as long as they take to come.
+const PREFETCH_DISTANCE: u64 = 4;
+
 /// The ring and the words that belong to it.
 #[derive(Clone)]
 pub(crate) struct Ring {
@@ -105,6 +110,13 @@ impl Ring {
         above_oldest.max(next.saturating_add(1))
     }
 
+    /// Whether `id`, which was seen to be lapped, can be: whoever took the id that laps it had seen the tail there, and
+    /// with its cell so have we.
+    pub(crate) fn confirms_lap(&self, id: u64) -> bool {
+        let tail = self.tail().load(Ordering::Acquire);
+        tail.checked_sub(self.capacity()).is_some_and(|oldest| id <= oldest)
+    }
+
     #[inline]
     fn tail(&self) -> &AtomicU64 {
         self.tail.at(0)
@@ -138,11 +150,12 @@ impl Ring {
         }
     }
 
-    /// Asks for the lines of the event at `id`, if there is one.
+    /// Asks for the lines of an event that will be read soon after the one at `id`. If the last cell of `id`'s line is in
+    /// use, the writers are past that line, and a look at the next does not take it from them.
     #[inline]
-    pub(crate) fn prefetch_event(&self, id: u64) {
-        if sync::PREFETCHES && !self.is_empty_at(id) {
-            self.pool.prefetch_to_read(self.cell_of(id));
+    pub(crate) fn prefetch_after(&self, id: u64) {
+        if sync::PREFETCHES && !self.is_empty_at(id | (CELLS_PER_LINE - 1)) {
+            self.pool.prefetch_to_read(self.cell_of(id.wrapping_add(PREFETCH_DISTANCE)));
         }
     }
 

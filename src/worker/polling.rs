@@ -102,12 +102,10 @@ impl Inner {
 
     fn deliver_all(&self, reading: &mut Reading, tally: &mut Tally, most: u64) -> Result<()> {
         loop {
-            let before = (tally.delivered, reading.reader.next());
             self.deliver_local(tally, most);
-            // What is there already; what handlers post meanwhile comes in the next round, local events first.
-            let end = self.ring.newest();
-            self.deliver_posted(reading, tally, most, end)?;
-            if tally.delivered >= most || before == (tally.delivered, reading.reader.next()) {
+            self.deliver_posted(reading, tally, most)?;
+            let local_left = self.hot.local.load(Ordering::Acquire) > 0;
+            if tally.delivered >= most || !local_left {
                 return Ok(());
             }
         }
@@ -124,11 +122,19 @@ impl Inner {
         }
     }
 
-    /// Delivers what was posted before `end`, or until nothing is left.
-    fn deliver_posted(&self, reading: &mut Reading, tally: &mut Tally, most: u64, end: u64) -> Result<()> {
+    /// Delivers what was posted, until nothing is left; or, if there are local events again, what was there when they came.
+    fn deliver_posted(&self, reading: &mut Reading, tally: &mut Tally, most: u64) -> Result<()> {
         let Reading { reader, routes } = reading;
         let backoff = Backoff::new();
-        while tally.delivered < most && (reader.has_ahead() || reader.next() < end) {
+        // The event id is looked at only if need be: its line is the posters'.
+        let mut end = None;
+        while tally.delivered < most {
+            if end.is_none() && self.hot.local.load(Ordering::Acquire) > 0 {
+                end = Some(self.ring.newest().min(self.hot.first_own_post.load(Ordering::Relaxed)));
+            }
+            if end.is_some_and(|end| reader.next() >= end) && !reader.has_ahead() {
+                return Ok(());
+            }
             let mut gate =
                 WorkerGate { inner: self, routes: &mut *routes, registry: &self.registry, claimer: &self.claimer };
             let step = reader.read(&mut gate)?;
@@ -136,6 +142,9 @@ impl Inner {
             tally.own_reserved = None;
             match step {
                 Step::Event => {
+                    if end.is_none() {
+                        self.hot.first_own_post.store(u64::MAX, Ordering::Relaxed);
+                    }
                     self.deliver(reader.current(), routes, tally);
                 }
                 Step::Lagged { first, missed } => {

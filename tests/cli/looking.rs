@@ -1,1 +1,418 @@
+//! ls, inspect, tail, claims: looking changes nothing and shows no payload that was not asked for.
 
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStdout, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::support::{Name, WorkerProcess, command, eventually, run, seqcast, small};
+
+#[test]
+fn ls_lists_live_and_stale_segments() {
+    let (live, _bus) = Name::segment("ls-live");
+    let (stale, _) = Name::segment("ls-stale");
+    let mut worker = WorkerProcess::join(&live, "web");
+    worker.told("post cache stale x");
+    let text = seqcast(&["ls"]).expect(0).stdout;
+    let row = |name: &Name| text.lines().find(|line| line.starts_with(&**name)).unwrap_or_else(|| panic!("{text}"));
+    assert!(row(&live).split_whitespace().skip(3).collect::<Vec<_>>().ends_with(&["0600", "1/8", "2", "ok"]), "{text}");
+    assert!(row(&stale).ends_with("stale"), "{text}");
+    let list = seqcast(&["ls", "--format", "json"]).expect(0).json();
+    let of = |name: &Name| list["segments"].as_array().unwrap().iter().find(|row| row["name"] == **name).unwrap().clone();
+    assert_eq!(of(&live)["state"], "ok");
+    assert_eq!(of(&live)["live_workers"], 1);
+    assert_eq!(of(&live)["next_id"], 2);
+    assert_eq!(of(&live)["mode"], "0600");
+    assert_eq!((&of(&stale)["state"], &of(&stale)["live_workers"]), (&json!("stale"), &json!(0)));
+}
+
+#[test]
+fn ls_names_segments_that_it_cannot_read() {
+    let (layout, _) = Name::segment("ls-layout");
+    patch(&layout, 0, |magic| magic + 1);
+    let (boot, _) = Name::segment("ls-boot");
+    patch(&boot, boot_id_at(), |word| word ^ 1);
+    let (build, _) = Name::segment("ls-build");
+    patch(&build, 8, |word| word ^ 1);
+    let foreign = Name::new("ls-foreign");
+    std::fs::write(foreign.path(), [0xa5; 4096]).unwrap();
+    let list = seqcast(&["ls", "--format", "json"]).expect(0).json();
+    let state = |name: &Name| {
+        let rows = list["segments"].as_array().unwrap();
+        rows.iter().find(|row| row["name"] == **name).map(|row| row["state"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(state(&layout).as_deref(), Some("another_layout"));
+    assert_eq!(state(&boot).as_deref(), Some("another_boot"));
+    assert_eq!(state(&build).as_deref(), Some("another_build"));
+    assert_eq!(state(&foreign), None, "a foreign file is listed");
+}
+
+/// Changes a word of a segment's file.
+fn patch(name: &Name, at: usize, change: impl Fn(u64) -> u64) {
+    use std::os::unix::fs::FileExt;
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(name.path()).unwrap();
+    let mut word = [0; 8];
+    file.read_exact_at(&mut word, at as u64).unwrap();
+    file.write_all_at(&change(u64::from_ne_bytes(word)).to_ne_bytes(), at as u64).unwrap();
+}
+
+fn boot_id_at() -> usize {
+    seqcast::fields().iter().find(|field| field.region == "header" && field.name == "boot_id").unwrap().offset
+}
+
+#[test]
+fn inspect_says_who_made_it_and_what_it_holds() {
+    let (name, bus) = Name::segment("inspect");
+    let mut worker = WorkerProcess::join(&name, "web");
+    worker.told("posts 99");
+    worker.told("claim nightly 600000");
+    let facts = seqcast(&["inspect", &name, "--format", "json", "--sample", "10ms"]).expect(0).json();
+    assert_eq!(facts["name"], *name);
+    assert_eq!(facts["creator_pid"], std::process::id());
+    assert_eq!(facts["capacity"], 64);
+    assert_eq!(facts["next_id"], 100);
+    assert_eq!(facts["oldest_id"], 36);
+    assert_eq!(facts["live_workers"], 1);
+    assert_eq!(facts["claims_held"], 1);
+    assert_eq!(facts["events_per_second"], 0.0);
+    assert_eq!(facts["holds_seconds"], Value::Null);
+    assert_eq!(facts["faults"]["missed"], 0);
+    worker.told("poll");
+    let facts = seqcast(&["inspect", &name, "--format", "json", "--sample", "10ms"]).expect(0).json();
+    // It was at 0 and goes on an eighth of the ring above the oldest.
+    assert_eq!(facts["faults"]["missed"], 44);
+    let text = seqcast(&["inspect", &name, "--sample", "10ms"]).expect(0).stdout;
+    for part in ["created", "fingerprint 0x", "next 100, oldest 36", "1 held", "44 missed", "0 reclaimed"] {
+        assert!(text.contains(part), "no {part:?} in\n{text}");
+    }
+    drop(bus);
+}
+
+#[test]
+fn inspect_measures_for_how_long_the_ring_lasts() {
+    let (name, bus) = Name::segment("inspect-rate");
+    let worker = bus.join().unwrap();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let facts = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                worker.post("a", "b", "").unwrap();
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+        });
+        let facts = seqcast(&["inspect", &name, "--format", "json", "--sample", "300ms"]).expect(0).json();
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        facts
+    });
+    let (rate, holds) = (facts["events_per_second"].as_f64().unwrap(), facts["holds_seconds"].as_f64().unwrap());
+    assert!(rate > 0.0 && (rate * holds - 64.0).abs() < 1e-6, "{facts}");
+}
+
+#[test]
+fn the_layout_is_drawn_from_the_table_of_the_library() {
+    let (name, _bus) = Name::segment("layout");
+    let drawn = seqcast(&["inspect", &name, "--layout", "--format", "json"]).expect(0).json();
+    let fields = drawn["fields"].as_array().unwrap();
+    for field in seqcast::fields() {
+        let row = json!({
+            "region": field.region, "name": field.name, "offset": field.offset, "len": field.len, "writer": field.writer,
+        });
+        assert!(fields.contains(&row), "{field:?} is missing");
+    }
+    let regions: Vec<(u64, u64)> = drawn["regions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|region| (region["offset"].as_u64().unwrap(), region["len"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(regions.len(), 6);
+    assert!(regions.windows(2).all(|pair| pair[0].0 + pair[0].1 <= pair[1].0), "they overlap: {regions:?}");
+    let (last, len) = regions[5];
+    assert!((last + len).next_multiple_of(128) == drawn["size_bytes"].as_u64().unwrap(), "{drawn}");
+    let text = seqcast(&["inspect", &name, "--layout"]).expect(0).stdout;
+    for field in seqcast::fields() {
+        assert!(text.contains(&format!(" {}", field.name)), "{} is not drawn in\n{text}", field.name);
+    }
+}
+
+#[test]
+fn tail_shows_events_without_their_payload() {
+    let (name, _bus) = Name::segment("tail");
+    let mut worker = WorkerProcess::join(&name, "web");
+    worker.told("post cache stale SECRET");
+    worker.told("unique nightly-mail 600000");
+    worker.told("poll");
+    let tail = |more: &[&str]| {
+        let arguments = [&["tail", &*name, "--from", "oldest", "--no-follow"], more].concat();
+        seqcast(&arguments).expect(0).stdout
+    };
+    let text = tail(&[]);
+    assert!(text.contains(&format!("cache/stale  pid {}  6 B", worker.pid())), "{text}");
+    assert!(text.contains("decided, held by record 0"), "{text}");
+    for text in [text, tail(&["--format", "json"])] {
+        assert!(!text.contains("SECRET") && !text.contains("nightly"), "{text}");
+    }
+    assert!(tail(&["--payload", "utf8"]).contains("SECRET"));
+    assert!(tail(&["--payload", "hex"]).contains("534543524554"));
+    let only = tail(&["--source", "jobs", "--format", "json"]);
+    let events: Vec<Value> = only.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [event] = events.as_slice() else { panic!("{only}") };
+    assert_eq!((&event["source"], &event["event"], &event["len_bytes"]), (&json!("jobs"), &json!("run"), &json!(1)));
+    assert_eq!(event["unique"]["state"], "held");
+    assert_eq!(event["unique"]["holder"]["pid"], worker.pid());
+    assert_eq!(event["unique"]["ttl_seconds"], 600.0);
+    assert_eq!(event["seen_at"], Value::Null, "when it was posted is not known");
+    assert!(tail(&["--event", "stale"]).lines().count() == 1);
+}
+
+#[test]
+fn tail_shows_what_would_steer_the_terminal_as_text() {
+    let (name, bus) = Name::segment("tail-escape");
+    let worker = bus.join_with(seqcast::WorkerOptions::new().announce(false).label("\x1b[31mred")).unwrap();
+    worker.post("\x1b[2J", "e\nvil", "\x1b]0;title\x07").unwrap();
+    let text = seqcast(&["tail", &name, "--from", "oldest", "--no-follow", "--payload", "utf8"]).expect(0).stdout;
+    assert!(!text.contains('\x1b') && text.lines().count() == 1, "{text:?}");
+    let text = seqcast(&["top", &name, "--once", "--interval", "1ms"]).expect(0).stdout;
+    assert!(!text.contains('\x1b') && text.contains("[31mred"), "{text:?}");
+}
+
+/// A running `seqcast tail` whose objects are read one by one.
+struct Tail {
+    child: Child,
+    lines: std::io::Lines<BufReader<ChildStdout>>,
+}
+
+impl Tail {
+    fn start(name: &str, more: &[&str]) -> Tail {
+        let arguments = [&["tail", name, "--format", "json"], more].concat();
+        let mut child = command(&arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Tail { child, lines }
+    }
+
+    fn next(&mut self) -> Value {
+        serde_json::from_str(&self.lines.next().expect("the tail has ended").unwrap()).unwrap()
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn tail_follows_and_takes_no_record() {
+    let (name, bus) = Name::segment("tail-follow");
+    let mut worker = WorkerProcess::join(&name, "web");
+    let mut tail = Tail::start(&name, &["--from", "0"]);
+    assert_eq!(tail.next()["event"], "started");
+    let id: u64 = worker.told("post cache stale user:42").parse().unwrap();
+    let event = tail.next();
+    assert_eq!((&event["id"], &event["pid"]), (&json!(id), &json!(worker.pid())));
+    assert!(event["seen_at"].as_str().unwrap().ends_with('Z'));
+    assert_eq!(bus.stats().unwrap().workers.len(), 1, "a looker has taken a record");
+    // In fragments: one block holds 288 bytes.
+    worker.told("post_bytes 2000");
+    let event = tail.next();
+    assert_eq!((&event["len_bytes"], &event["fragmented"]), (&json!(2000), &json!(true)));
+}
+
+#[test]
+fn tail_shows_gaps_voids_and_what_it_passed_over() {
+    let (name, _bus) = Name::segment("tail-gap");
+    let mut worker = WorkerProcess::join(&name, "web");
+    worker.told("posts 200");
+    let mut tail = Tail::start(&name, &["--from", "0"]);
+    let gap = tail.next();
+    // From the first id to an eighth above the oldest of 201 in a ring of 64.
+    assert_eq!((&gap["kind"], &gap["id"], &gap["missed"]), (&json!("gap"), &json!(0), &json!(201 - 64 + 8)), "{gap}");
+    for id in 145..201 {
+        assert_eq!(tail.next()["id"], id);
+    }
+    let void: u64 = worker.told("reserve").parse().unwrap();
+    worker.told("give_up");
+    let event = tail.next();
+    assert_eq!((&event["kind"], &event["id"]), (&json!("void"), &json!(void)));
+    let late: u64 = worker.told("reserve").parse().unwrap();
+    worker.told("post after the reserved");
+    let event = tail.next();
+    assert_eq!((&event["kind"], &event["id"], &event["record"]), (&json!("passed_over"), &json!(late), &json!(0)));
+    assert_eq!(tail.next()["event"], "the", "and goes on");
+    // The looker has not given the id up for the workers.
+    assert_eq!(worker.told("commit late"), late.to_string());
+}
+
+#[test]
+fn tail_waits_for_a_reserved_id_before_it_passes_over_it() {
+    let (name, _bus) = Name::segment("tail-reserved");
+    let mut worker = WorkerProcess::join(&name, "web");
+    // What comes before the reservation's end does not come out before it.
+    let mut tail = Tail::start(&name, &["--from", "0"]);
+    assert_eq!(tail.next()["event"], "started");
+    let ids: Vec<u64> = (0..20)
+        .map(|_| {
+            let id = worker.told("reserve").parse().unwrap();
+            worker.told("commit x");
+            id
+        })
+        .collect();
+    for id in ids {
+        assert_eq!(tail.next()["id"], id);
+    }
+}
+
+#[test]
+fn claims_lists_keys_and_marks_dead_holders() {
+    let (name, _bus) = Name::segment("claims");
+    let mut alive = WorkerProcess::join(&name, "alive");
+    let mut dead = WorkerProcess::join(&name, "doomed");
+    assert_eq!(alive.told("claim nightly 600000"), "won");
+    assert_eq!(dead.told("claim hourly 900000"), "won");
+    assert_eq!(dead.told("claim nightly 600000"), "held");
+    alive.told("unique mail 300000");
+    alive.told("poll");
+    let dead_pid = dead.pid();
+    dead.kill();
+    let run = seqcast(&["claims", &name, "--format", "json"]).expect(0);
+    assert!(!run.stdout.contains("nightly") && !run.stdout.contains("mail"), "a key is shown: {run:?}");
+    let claims = run.json()["claims"].clone();
+    let [first, second, third] = claims.as_array().unwrap().as_slice() else { panic!("{claims}") };
+    assert_eq!((&first["holder"], &first["pid"], &first["label"]), (&json!("dead"), &json!(dead_pid), &json!("doomed")));
+    assert_eq!((&second["holder"], &second["pid"], &second["kind"]), (&json!("alive"), &json!(alive.pid()), &json!("claim")));
+    assert_eq!((&third["kind"], &third["record"]), (&json!("event"), &json!(0)));
+    let (since, left) = (second["since_seconds"].as_f64().unwrap(), second["left_seconds"].as_f64().unwrap());
+    assert!(since >= 0.0 && (since + left - 600.0).abs() < 1e-3, "{second}");
+    let text = seqcast(&["claims", &name]).expect(0).stdout;
+    assert!(text.contains("doomed (dead)"), "{text}");
+    // Who takes the dead one's record did not win its key.
+    let _next = WorkerProcess::join(&name, "heir");
+    let claims = seqcast(&["claims", &name, "--format", "json"]).expect(0).json()["claims"].clone();
+    assert_eq!((&claims[0]["holder"], &claims[0]["pid"], &claims[0]["label"]), (&json!("gone"), &Value::Null, &json!("")));
+}
+
+#[test]
+fn an_error_is_text_for_people_and_an_object_for_programs() {
+    let name = Name::new("nothing");
+    for arguments in [
+        vec!["inspect", &name],
+        vec!["top", &name, "--once"],
+        vec!["tail", &name],
+        vec!["claims", &name],
+        vec!["doctor", &name],
+        vec!["rm", &name],
+        vec!["metrics", &name],
+        vec!["post", &name, "a", "b"],
+        vec!["claim", &name, "key", "--ttl", "1s", "--", "true"],
+    ] {
+        let text = seqcast(&arguments).expect(3);
+        assert!(text.stdout.is_empty() && text.stderr.contains(&format!("no segment {}", &*name)), "{text:?}");
+        // Before `--`, after which all is the command's.
+        let json = seqcast(&[&["--format", "json"], arguments.as_slice()].concat()).expect(3);
+        let error: Value = serde_json::from_str(&json.stderr).unwrap();
+        assert_eq!((&error["error"]["code"], &error["exit"]), (&json!("not_found"), &json!(3)), "{json:?}");
+    }
+}
+
+#[test]
+fn wrong_usage_is_code_2() {
+    let (name, _bus) = Name::segment("usage");
+    for arguments in [
+        vec!["frobnicate"],
+        vec!["inspect"],
+        vec!["tail", &name, "--from", "yesterday"],
+        vec!["tail", &name, "--from", "999999"],
+        vec!["post", &name, "", "event"],
+        vec!["post", &name, "a", "b", "--ttl", "10m"],
+        vec!["post", &name, "a", "b", "--data", "@/no/such/file"],
+        vec!["claim", &name, "key", "--ttl", "ten minutes", "--", "true"],
+        vec!["claim", &name, "key", "--ttl", "1s"],
+        vec!["metrics", &name, "--listen", "0.0.0.0:0"],
+        vec!["inspect", "../etc/passwd"],
+        vec!["top", &name],
+        vec!["man", "frobnicate"],
+    ] {
+        let run = seqcast(&arguments);
+        assert!(run.code == 2 && !run.stderr.is_empty(), "{arguments:?}: {run:?}");
+    }
+}
+
+#[test]
+fn completions_and_man_pages_know_every_command() {
+    let commands =
+        ["ls", "inspect", "top", "tail", "post", "claim", "claims", "doctor", "rm", "metrics", "completions", "man"];
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = seqcast(&["completions", shell]).expect(0).stdout;
+        for command in commands {
+            assert!(script.contains(command), "{shell} does not complete {command}");
+        }
+    }
+    let page = seqcast(&["man"]).expect(0).stdout;
+    assert!(page.starts_with(".ie") || page.contains(".TH seqcast 1"), "{page}");
+    assert!(seqcast(&["man", "tail"]).expect(0).stdout.contains("\\-\\-payload"));
+    let dir = std::env::temp_dir().join(format!("seqcast-man-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let run = seqcast(&["man", "--dir", dir.to_str().unwrap()]);
+    let mut pages: Vec<String> =
+        std::fs::read_dir(&dir).unwrap().map(|page| page.unwrap().file_name().into_string().unwrap()).collect();
+    std::fs::remove_dir_all(&dir).unwrap();
+    run.expect(0);
+    pages.sort();
+    let mut expected: Vec<String> = commands.map(|command| format!("seqcast-{command}.1")).into();
+    expected.push("seqcast.1".into());
+    expected.sort();
+    assert_eq!(pages, expected);
+}
+
+#[test]
+fn a_reader_that_has_enough_ends_the_command_without_a_word() {
+    let (name, bus) = Name::segment("broken-pipe");
+    let worker = bus.join().unwrap();
+    let mut child =
+        command(&["tail", &name, "--from", "oldest"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    eventually("it ends", || {
+        worker.post("a", "b", "").unwrap();
+        child.try_wait().unwrap().is_some()
+    });
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap()), (Some(0), String::new()));
+}
+
+#[test]
+fn looking_works_without_the_right_to_write() {
+    let name = Name::new("read-only");
+    let bus = seqcast::Bus::create(&name, &small().mode(0o644)).unwrap();
+    let worker = bus.join().unwrap();
+    worker.post("a", "b", "").unwrap();
+    // As another user, if this is root; an ordinary user tests the same as everybody else does.
+    let program = env!("CARGO_BIN_EXE_seqcast");
+    let copy = std::env::temp_dir().join(format!("seqcast-nobody-{}", std::process::id()));
+    std::fs::copy(program, &copy).unwrap();
+    let mut results = Vec::new();
+    for arguments in [
+        vec!["inspect", &*name, "--sample", "1ms"],
+        vec!["tail", &*name, "--from", "oldest", "--no-follow"],
+        vec!["claims", &*name],
+        vec!["top", &*name, "--once", "--interval", "1ms"],
+        vec!["metrics", &*name],
+        vec!["post", &*name, "a", "b"],
+    ] {
+        let mut command = std::process::Command::new(&copy);
+        command.args(&arguments).stdin(Stdio::null());
+        // SAFETY: `geteuid` takes nothing and cannot fail.
+        if unsafe { libc::geteuid() } == 0 {
+            use std::os::unix::process::CommandExt;
+            command.uid(65_534).gid(65_534);
+        }
+        results.push((arguments, run(&mut command)));
+    }
+    std::fs::remove_file(&copy).unwrap();
+    // SAFETY: as above.
+    let posts = if unsafe { libc::geteuid() } == 0 { 3 } else { 0 };
+    for (arguments, run) in results {
+        let expected = if arguments[0] == "post" { posts } else { 0 };
+        assert_eq!(run.code, expected, "{arguments:?}: {run:?}");
+    }
+}

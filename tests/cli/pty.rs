@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::num::NonZero;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
@@ -21,6 +22,7 @@ pub struct Pty {
 
 impl Pty {
     pub fn run(mut command: Command, rows: u16, columns: u16) -> Pty {
+        let on = |size| NonZero::new(size).unwrap();
         let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         let (mut master, mut slave) = (-1, -1);
         // SAFETY: the two numbers and the size outlive the call; no name and no settings are asked for.
@@ -44,7 +46,7 @@ impl Pty {
             });
         }
         let child = command.spawn().unwrap();
-        let screen = Arc::new(Mutex::new(vt100::Parser::new(rows, columns, 0)));
+        let screen = Arc::new(Mutex::new(vt100::Parser::new(on(rows), on(columns), 0)));
         let raw = Arc::new(Mutex::new(Vec::new()));
         let mut output = File::from(master.try_clone().unwrap());
         let (to_screen, to_raw) = (Arc::clone(&screen), Arc::clone(&raw));

@@ -176,7 +176,7 @@ impl Drop for WorkerProcess {
 pub fn worker_process() {
     // Started by hand there is nothing to do.
     let (Ok(name), Ok(label)) = (std::env::var(NAME), std::env::var(LABEL)) else { return };
-    let bus = Bus::open(&name, &Options::new()).unwrap();
+    let bus = Bus::open_or_create(&name, &Options::new()).unwrap();
     let worker = bus.join_with(WorkerOptions::new().label(label)).unwrap();
     worker.on(Scope::All, |_: &seqcast::Event<'_>| {}).unwrap();
     println!("{ANSWER}joined");

@@ -179,6 +179,12 @@ impl Child {
         self.signal(libc::SIGCONT);
     }
 
+    /// Whether it sleeps in the kernel.
+    pub fn sleeps(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0)).unwrap();
+        stat.rsplit_once(')').unwrap().1.starts_with(" S")
+    }
+
     /// Waits for the child's end, and tells whether it did what it should.
     #[must_use]
     pub fn ended_well(self) -> bool {
@@ -214,7 +220,7 @@ pub fn stop_here() {
 /// Starts this test binary anew, by exec, in `role`: it runs the test of that name, which asks for [`role`].
 pub fn exec(role: &str, segment: &str) -> process::Child {
     let mut command = Command::new(env::current_exe().unwrap());
-    command.args([role, "--exact", "--nocapture", "--test-threads=1"]).env(ROLE, segment).env_remove(ALONE);
+    command.args([role, "--exact", "--ignored", "--nocapture", "--test-threads=1"]).env(ROLE, segment).env_remove(ALONE);
     command.spawn().unwrap()
 }
 

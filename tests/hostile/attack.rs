@@ -49,7 +49,9 @@ pub fn run(bytes: &[u8], meanwhile: bool) {
 }
 
 fn look_from_outside(scene: &Scene) {
-    for result in [seqcast::stat(&scene.name, &options()).map(drop), Bus::open_or_create(&scene.name, &options()).map(drop)] {
+    for result in
+        [seqcast::stat(&scene.name, &options()).map(drop), Bus::open_or_create(&scene.name, &options()).map(drop)]
+    {
         if let Err(error) = result {
             assert_plain(&error);
         }
@@ -59,7 +61,15 @@ fn look_from_outside(scene: &Scene) {
 /// An error of a hostile segment is one of those that say so, and can be shown.
 fn assert_plain(error: &Error) {
     let known = [
-        "corrupt", "exhausted", "truncated", "foreign", "layout", "fingerprint", "other_boot", "unfinished", "replaced",
+        "corrupt",
+        "exhausted",
+        "truncated",
+        "foreign",
+        "layout",
+        "fingerprint",
+        "other_boot",
+        "unfinished",
+        "replaced",
     ];
     assert!(known.contains(&error.code()), "{error}: {error:?}");
 }

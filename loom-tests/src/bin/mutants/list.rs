@@ -18,7 +18,7 @@ pub(crate) struct Mutant {
 }
 
 /// The test programs of this package that are built from `src/protocol`.
-pub(crate) const SUITES: &[&str] = &["loom::"];
+pub(crate) const SUITES: &[&str] = &["loom"];
 
 pub(crate) const MUTANTS: &[Mutant] = &[
     // The exchange, and readers beside it.

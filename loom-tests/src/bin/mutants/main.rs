@@ -38,16 +38,16 @@ fn main() -> ExitCode {
         }
     };
     let begin = Instant::now();
+    let plant = Plant::new().expect("a copy of the sources");
     let next = AtomicUsize::new(0);
     let survivors = Mutex::new(vec![]);
     std::thread::scope(|scope| {
         for job in 0..order.jobs.min(order.mutants.len()) {
-            let (order, next, survivors) = (&order, &next, &survivors);
+            let (plant, order, next, survivors) = (&plant, &order, &next, &survivors);
             scope.spawn(move || {
-                let plant = Plant::new(job).expect("a copy of the sources");
                 while let Some(mutant) = order.mutants.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let begin = Instant::now();
-                    let verdict = trial::try_out(&plant, mutant, order.search);
+                    let verdict = trial::try_out(plant, mutant, order.search, job);
                     println!("{:<52} {:>4.0} s  {verdict}", mutant.name, begin.elapsed().as_secs_f64());
                     if !matches!(verdict, Verdict::Killed(_)) {
                         survivors.lock().unwrap().push(mutant.name);

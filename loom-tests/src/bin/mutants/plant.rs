@@ -3,14 +3,16 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
 
 use crate::list::Mutant;
 
 pub(crate) struct Plant {
-    protocol: PathBuf,
     original: PathBuf,
     tree: PathBuf,
-    builds: PathBuf,
+    /// Held while the tree is spoiled.
+    spoiled: Mutex<()>,
 }
 
 /// Models of a mutant are built often and run little: not optimised, unlike loom itself.
@@ -26,52 +28,78 @@ opt-level = 0
 "#;
 
 impl Plant {
-    /// A copy of what the models are built from, for worker number `job`, beside the other things that cargo builds.
-    pub(crate) fn new(job: usize) -> io::Result<Plant> {
+    /// A copy of what the models are built from, beside the other things that cargo builds.
+    pub(crate) fn new() -> io::Result<Plant> {
         let models = Path::new(env!("CARGO_MANIFEST_DIR"));
         let root = models.parent().expect("the package lies in the workspace");
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-        // Builds share a directory, so that loom is built once; each tree has its own build of what is spoiled.
-        let builds = target.join("mutants").join("builds");
-        let tree = target.join("mutants").join(format!("tree-{job}"));
-        let original = root.join("src/protocol");
-        let protocol = tree.join("src/protocol");
-        copy(&original, &protocol)?;
+        let plant = Plant {
+            original: root.join("src/protocol"),
+            tree: std::path::absolute(target.join("mutants"))?,
+            spoiled: Mutex::new(()),
+        };
+        copy(&plant.original, &plant.protocol())?;
         for part in ["Cargo.toml", "src", "tests"] {
-            copy(&models.join(part), &tree.join("loom-tests").join(part))?;
+            copy(&models.join(part), &plant.tree.join("loom-tests").join(part))?;
         }
         if root.join("Cargo.lock").exists() {
-            copy(&root.join("Cargo.lock"), &tree.join("Cargo.lock"))?;
+            copy(&root.join("Cargo.lock"), &plant.tree.join("Cargo.lock"))?;
         }
-        write(&tree.join("Cargo.toml"), WORKSPACE)?;
-        Ok(Plant { protocol, original, tree, builds })
+        write(&plant.tree.join("Cargo.toml"), WORKSPACE)?;
+        Ok(plant)
     }
 
-    pub(crate) fn tree(&self) -> &Path {
-        &self.tree
+    fn protocol(&self) -> PathBuf {
+        self.tree.join("src/protocol")
     }
 
-    pub(crate) fn builds(&self) -> &Path {
-        &self.builds
+    /// Builds the tests of `suite` over a spoiled protocol, for worker number `job`. Returns their program.
+    pub(crate) fn build(&self, mutant: &Mutant, suite: &str, job: usize) -> Result<PathBuf, String> {
+        // One at a time: it takes about a second, and cargo would make others wait in any case.
+        let _spoiled = self.spoiled.lock().unwrap();
+        let built = self.spoil(mutant).and_then(|()| self.cargo(suite));
+        copy(&self.original.join(mutant.file), &self.protocol().join(mutant.file)).map_err(|error| error.to_string())?;
+        let program = self.tree.join(format!("program-{job}"));
+        // The next build writes over what cargo has built.
+        fs::copy(built?, &program).map_err(|error| error.to_string())?;
+        Ok(program)
     }
 
-    /// Spoils the copy. `Err` says which edit has no place, or more than one.
-    pub(crate) fn spoil(&self, mutant: &Mutant) -> Result<(), String> {
-        let source = fs::read_to_string(self.original.join(mutant.file)).map_err(|error| error.to_string())?;
-        let mut spoiled = source;
+    /// `Err` says which edit has no place, or more than one.
+    fn spoil(&self, mutant: &Mutant) -> Result<(), String> {
+        let mut source = fs::read_to_string(self.original.join(mutant.file)).map_err(|error| error.to_string())?;
         for (find, replace) in mutant.edits {
-            match spoiled.matches(find).count() {
-                1 => spoiled = spoiled.replacen(find, replace, 1),
+            match source.matches(find).count() {
+                1 => source = source.replacen(find, replace, 1),
                 found => return Err(format!("{found} places in {} for {find:?}", mutant.file)),
             }
         }
-        write(&self.protocol.join(mutant.file), &spoiled).map_err(|error| error.to_string())
+        write(&self.protocol().join(mutant.file), &source).map_err(|error| error.to_string())
     }
 
-    /// Undoes [`Plant::spoil`].
-    pub(crate) fn mend(&self, mutant: &Mutant) -> io::Result<()> {
-        copy(&self.original.join(mutant.file), &self.protocol.join(mutant.file))
+    fn cargo(&self, suite: &str) -> Result<PathBuf, String> {
+        let output = Command::new(env!("CARGO"))
+            .current_dir(&self.tree)
+            .env("CARGO_TARGET_DIR", self.tree.join("target"))
+            .env("RUSTFLAGS", "--allow warnings")
+            .args(["test", "--release", "--quiet", "-p", "loom-tests", "--no-run", "--message-format=json", "--test"])
+            .arg(suite)
+            .output()
+            .map_err(|error| error.to_string())?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        if !output.status.success() {
+            return Err(format!("does not build: {}", output_of_rustc(&said)));
+        }
+        // The last of the build's messages with a program is the tests'.
+        let program = said.rsplit("\"executable\":\"").next().and_then(|rest| rest.split('"').next());
+        program.map(PathBuf::from).filter(|path| path.exists()).ok_or_else(|| "cargo names no program".to_owned())
     }
+}
+
+/// The first error in cargo's messages.
+fn output_of_rustc(messages: &str) -> &str {
+    let text = messages.split("\"rendered\":\"error").nth(1).unwrap_or(messages);
+    &text[..text.len().min(500)]
 }
 
 /// Writes only what differs, so that cargo builds only what differs.

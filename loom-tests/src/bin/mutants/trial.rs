@@ -1,7 +1,7 @@
-//! Builds a spoiled protocol and runs the tests that must find it spoiled.
+//! Runs the tests that must find a spoiled protocol spoiled.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::list::{Mutant, SUITES};
 use crate::plant::Plant;
 
 /// A mutant that makes a test run longer than this is found out: the protocol never ends.
-const LONGEST: Duration = Duration::from_secs(120);
+const LONGEST: Duration = Duration::from_secs(240);
 
 pub(crate) enum Verdict {
     /// By this test.
@@ -29,61 +29,42 @@ impl fmt::Display for Verdict {
     }
 }
 
-pub(crate) fn try_out(plant: &Plant, mutant: &Mutant, search: bool) -> Verdict {
-    let verdict = plant.spoil(mutant).and_then(|()| judge(plant, mutant, search));
-    plant.mend(mutant).expect("the copy is writable");
-    verdict.unwrap_or_else(Verdict::Unfit)
+/// Tries `mutant` out as worker number `job`, on all tests if it is a `search`.
+pub(crate) fn try_out(plant: &Plant, mutant: &Mutant, search: bool, job: usize) -> Verdict {
+    judge(plant, mutant, search, job).unwrap_or_else(Verdict::Unfit)
 }
 
-fn judge(plant: &Plant, mutant: &Mutant, search: bool) -> Result<Verdict, String> {
+fn judge(plant: &Plant, mutant: &Mutant, search: bool, job: usize) -> Result<Verdict, String> {
     for suite in SUITES {
-        let expected: Vec<&str> = mutant.killers.iter().filter_map(|killer| killer.strip_prefix(suite)).collect();
+        let prefix = format!("{suite}::");
+        let expected: Vec<&str> = mutant.killers.iter().filter_map(|killer| killer.strip_prefix(&prefix)).collect();
         if expected.is_empty() && !search {
             continue;
         }
-        let program = build(plant, suite)?;
+        let program = plant.build(mutant, suite, job)?;
         let all = names(&program)?;
         if let Some(missing) = expected.iter().find(|test| !all.iter().any(|name| name == *test)) {
-            return Err(format!("there is no test {suite}{missing}"));
+            return Err(format!("there is no test {prefix}{missing}"));
         }
         for test in all.iter().filter(|name| search || expected.contains(&name.as_str())) {
             if let Some(how) = fails(&program, test)? {
-                return Ok(Verdict::Killed(format!("{suite}{test}{how}")));
+                return Ok(Verdict::Killed(format!("{prefix}{test}{how}")));
             }
         }
     }
     Ok(Verdict::Survived)
 }
 
-/// Builds the tests of `suite`. Returns their program.
-fn build(plant: &Plant, suite: &str) -> Result<PathBuf, String> {
-    let output = Command::new(env!("CARGO"))
-        .current_dir(plant.tree())
-        .env("CARGO_TARGET_DIR", plant.builds())
-        .args(["test", "--release", "--quiet", "-p", "loom-tests", "--no-run", "--message-format=json-diagnostic-short", "--test"])
-        .arg(suite.trim_end_matches("::"))
-        .env("RUSTFLAGS", "--allow warnings")
-        .output()
-        .map_err(|error| error.to_string())?;
-    if !output.status.success() {
-        return Err(format!("does not build\n{}", String::from_utf8_lossy(&output.stdout)));
-    }
-    let said = String::from_utf8_lossy(&output.stdout);
-    // The last of the build's messages with a program is the tests'.
-    let program = said.rsplit("\"executable\":\"").next().and_then(|rest| rest.split('"').next());
-    program.map(PathBuf::from).filter(|path| path.exists()).ok_or_else(|| "cargo names no program".to_owned())
-}
-
-fn names(tests: &Path) -> Result<Vec<String>, String> {
-    let output = Command::new(tests).args(["--list", "--format=terse"]).output().map_err(|error| error.to_string())?;
+fn names(program: &Path) -> Result<Vec<String>, String> {
+    let output = Command::new(program).args(["--list", "--format=terse"]).output().map_err(|error| error.to_string())?;
     let listed = String::from_utf8_lossy(&output.stdout);
     Ok(listed.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
 }
 
 /// Whether `test` fails, and how if not by an assertion.
-fn fails(tests: &Path, test: &str) -> Result<Option<&'static str>, String> {
+fn fails(program: &Path, test: &str) -> Result<Option<&'static str>, String> {
     let begin = Instant::now();
-    let mut running = Command::new(tests)
+    let mut running = Command::new(program)
         .args(["--exact", test])
         .env("RUST_BACKTRACE", "0")
         .stdout(Stdio::null())

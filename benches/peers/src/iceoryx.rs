@@ -1,0 +1,108 @@
+//! iceoryx2: publish-subscribe of byte slices, a service for each direction, and its event service to wake sleepers.
+
+use std::time::Duration;
+
+use iceoryx2::port::listener::Listener;
+use iceoryx2::port::notifier::Notifier;
+use iceoryx2::port::publisher::Publisher;
+use iceoryx2::port::subscriber::Subscriber;
+use iceoryx2::prelude::*;
+
+use crate::scratch;
+use crate::support::channel::{Channel, End, Side, Sink};
+
+/// The two services; with `wakes`, each send also notifies, and whoever waits does so at its listener.
+pub struct Iceoryx {
+    name: String,
+    size: usize,
+    wakes: bool,
+}
+
+impl Iceoryx {
+    pub fn new(size: usize, wakes: bool) -> Iceoryx {
+        set_log_level(LogLevel::Fatal);
+        Iceoryx { name: scratch::name(), size, wakes }
+    }
+
+    /// Samples that a subscriber's queue holds: like the rings here, some megabytes, but never fewer than 16.
+    fn buffer(&self) -> usize {
+        ((4 << 20) / self.size.max(64)).clamp(16, 8192)
+    }
+}
+
+pub struct IceoryxEnd {
+    // In this order: ports go before the node.
+    publisher: Publisher<ipc::Service, [u8], ()>,
+    subscriber: Subscriber<ipc::Service, [u8], ()>,
+    wakes: Option<(Notifier<ipc::Service>, Listener<ipc::Service>)>,
+    _node: Node<ipc::Service>,
+    sink: &'static Sink,
+}
+
+impl Channel for Iceoryx {
+    type End = IceoryxEnd;
+
+    fn open(&self, side: Side, sink: &'static Sink) -> IceoryxEnd {
+        let node = NodeBuilder::new().create::<ipc::Service>().expect("a node");
+        let near = side == Side::Near;
+        let (own, others) = if near { ("ping", "pong") } else { ("pong", "ping") };
+        let topic = |direction: &str| {
+            let name = format!("{}/{direction}", self.name);
+            node.service_builder(&name.as_str().try_into().expect("a name"))
+                .publish_subscribe::<[u8]>()
+                .max_publishers(8)
+                .max_subscribers(8)
+                .subscriber_max_buffer_size(self.buffer())
+                .history_size(0)
+                .open_or_create()
+                .expect("a service")
+        };
+        let publisher = topic(own).publisher_builder().initial_max_slice_len(self.size).create().expect("a publisher");
+        let subscriber = topic(others).subscriber_builder().create().expect("a subscriber");
+        let wakes = self.wakes.then(|| {
+            let events = |direction: &str| {
+                let name = format!("{}/{direction}/wake", self.name);
+                let name = name.as_str().try_into().expect("a name");
+                node.service_builder(&name).event().open_or_create().expect("an event service")
+            };
+            let notifier = events(own).notifier_builder().create().expect("a notifier");
+            (notifier, events(others).listener_builder().create().expect("a listener"))
+        });
+        IceoryxEnd { publisher, subscriber, wakes, _node: node, sink }
+    }
+}
+
+impl End for IceoryxEnd {
+    #[inline]
+    fn send(&mut self, payload: &[u8]) {
+        let sample = self.publisher.loan_slice_uninit(payload.len()).expect("a sample");
+        sample.write_from_slice(payload).send().expect("sent");
+        if let Some((notifier, _)) = &self.wakes {
+            notifier.notify().expect("notified");
+        }
+    }
+
+    #[inline]
+    fn poll(&mut self) {
+        while let Some(sample) = self.subscriber.receive().expect("received") {
+            self.sink.take(sample.payload());
+        }
+    }
+
+    fn wait(&mut self) {
+        if let Some((_, listener)) = &self.wakes {
+            listener.timed_wait(|_| (), Duration::from_secs(1)).expect("waited");
+        }
+    }
+}
+
+/// Removes what processes that were ended left behind.
+pub fn clean_up() {
+    set_log_level(LogLevel::Fatal);
+    let _ = Node::<ipc::Service>::list(Config::global_config(), |node| {
+        if let NodeState::Dead(dead) = node {
+            let _ = dead.try_remove_stale_resources();
+        }
+        CallbackProgression::Continue
+    });
+}

@@ -1,0 +1,177 @@
+//! seqcast beside its peers: the same payloads, the same cores, batches in turn, the raw hand-over of cache lines around
+//! each.
+//!
+//! ```text
+//! cargo run --release -- [--quick] [--only SCENARIO] [--batches N] [--json FILE] [--nice N]
+//! LUA_WORKER_EVENTS=DIR    a checkout of lua-resty-worker-events, to be run on nginx with its Lua module
+//! ```
+//!
+//! Peers that only go from one process to another get a channel for each direction; on seqcast's bus, where everybody
+//! hears everybody, both directions share one, and each side passes over what it posted itself.
+
+mod iceoryx;
+mod ipc;
+mod lua;
+mod orbit;
+mod redis;
+mod ringfire_rings;
+mod scratch;
+mod sockets;
+#[path = "../../support/mod.rs"]
+mod support;
+
+use std::time::Duration;
+
+use iceoryx::Iceoryx;
+use ipc::Ipc;
+use orbit::Orbit;
+use redis::{PubSub, Server};
+use ringfire_rings::{Mpmc, Spmc};
+use sockets::{Pipes, Unix};
+use support::batch::{Batch, Length, Wake, flow, one_way, wake};
+use support::bus::OnBus;
+use support::series::{Key, Lab, Limit};
+use support::table::{Arguments, finish};
+
+const LATENCY: &str = "one way";
+const FLOW: &str = "throughput";
+const READERS: &str = "one writer, more readers";
+
+/// How long the batches are.
+#[derive(Clone, Copy)]
+struct Plan {
+    length: Length,
+    flow: Duration,
+    wakes: usize,
+    lua: Duration,
+}
+
+fn main() {
+    let arguments = Arguments::parse();
+    let plan = Plan {
+        length: Length { rounds: 10_000, time: Duration::from_millis(20) },
+        flow: Duration::from_millis(40),
+        wakes: 60,
+        lua: Duration::from_millis(if arguments.is_quick() { 150 } else { 300 }),
+    };
+    let mut lab = Lab::new(Length { rounds: 3000, time: Duration::from_millis(10) }, plan.wakes);
+    let server = Server::start();
+    let lua = lua::source();
+    for round in 0..arguments.batches(9, 3) {
+        each_size::<8>(&mut lab, &arguments, plan, &server);
+        each_size::<64>(&mut lab, &arguments, plan, &server);
+        each_size::<256>(&mut lab, &arguments, plan, &server);
+        each_size::<1024>(&mut lab, &arguments, plan, &server);
+        each_size::<4096>(&mut lab, &arguments, plan, &server);
+        each_size::<16_384>(&mut lab, &arguments, plan, &server);
+        each_size::<65_536>(&mut lab, &arguments, plan, &server);
+        if arguments.wants(READERS) {
+            for readers in [1, 2, 4] {
+                more_readers(&mut lab, plan, readers);
+            }
+        }
+        if arguments.wants("wake-up") {
+            wake_ups(&mut lab, plan);
+        }
+        // Half a second each: a few tell as much.
+        if round < 3 && arguments.wants("lua") | arguments.wants(LATENCY) | arguments.wants(FLOW) {
+            the_original(&mut lab, plan, &lua);
+        }
+    }
+    drop(server);
+    iceoryx::clean_up();
+    finish("seqcast and its peers", &lab, &arguments);
+}
+
+/// One way and throughput of all who can, with payloads of `N` bytes.
+fn each_size<const N: usize>(lab: &mut Lab, arguments: &Arguments, plan: Plan, server: &Result<Server, String>) {
+    macro_rules! subject {
+        ($name:literal, $channel:expr) => {
+            if arguments.wants(LATENCY) {
+                lab.measure(Key::new(LATENCY, $name, N), Limit::Lines(N), |board| {
+                    one_way(board, &$channel, N, plan.length)
+                });
+            }
+            if arguments.wants(FLOW) {
+                lab.measure(Key::new(FLOW, $name, N), Limit::Lines(N), |board| {
+                    flow(board, &$channel, N, 1, 1, plan.flow)
+                });
+            }
+        };
+    }
+    subject!("seqcast", OnBus::for_size(N));
+    subject!("ringfire, many producers", Mpmc::<N>::new());
+    subject!("ringfire, one producer", Spmc::<N>::new());
+    subject!("iceoryx2", Iceoryx::new(N, false));
+    subject!("orbit-core", Orbit::<N>::new());
+    subject!("ipc-channel", Ipc::new());
+    subject!("Unix socket", Unix::new(N));
+    subject!("pipe", Pipes::new(N));
+    // A round trip of some hundred microseconds: the sizes that matter.
+    if matches!(N, 64 | 4096) {
+        match server {
+            Ok(server) => {
+                subject!("Redis publish/subscribe", PubSub::on(server));
+            }
+            Err(why) => {
+                lab.cannot(Key::new(LATENCY, "Redis publish/subscribe", N), why);
+                lab.cannot(Key::new(FLOW, "Redis publish/subscribe", N), why);
+            }
+        }
+    }
+}
+
+/// Those that have readers who all get everything.
+fn more_readers(lab: &mut Lab, plan: Plan, readers: usize) {
+    macro_rules! subject {
+        ($name:literal, $channel:expr) => {
+            let key = Key::new(READERS, $name, 64).with(1, readers);
+            lab.measure(key, Limit::Lines(64), |board| flow(board, &$channel, 64, 1, readers, plan.flow));
+        };
+    }
+    subject!("seqcast", OnBus::for_size(64));
+    subject!("ringfire, many producers", Mpmc::<64>::new());
+    subject!("ringfire, one producer", Spmc::<64>::new());
+    subject!("iceoryx2", Iceoryx::new(64, false));
+    subject!("orbit-core", Orbit::<64>::new());
+}
+
+/// Those that can wake a sleeper.
+fn wake_ups(lab: &mut Lab, plan: Plan) {
+    for (scenario, place) in [("wake-up on one core", Wake::OneCore), ("wake-up of the other core", Wake::TwoCores)] {
+        macro_rules! subject {
+            ($name:literal, $channel:expr) => {
+                lab.measure(Key::new(scenario, $name, 8), Limit::Futex(place), |board| {
+                    wake(board, &$channel, place, plan.wakes)
+                });
+            };
+        }
+        subject!("seqcast", OnBus::by_default());
+        subject!("ringfire, many producers", Mpmc::<8>::new());
+        subject!("iceoryx2", Iceoryx::new(8, true));
+        subject!("ipc-channel", Ipc::new());
+        subject!("Unix socket", Unix::new(8));
+        subject!("pipe", Pipes::new(8));
+    }
+}
+
+fn the_original(lab: &mut Lab, plan: Plan, source: &Result<std::path::PathBuf, String>) {
+    const NAME: &str = "lua-resty-worker-events";
+    let (latency, throughput) = (Key::new(LATENCY, NAME, 64), Key::new(FLOW, NAME, 64));
+    let root = match source {
+        Ok(root) => root,
+        Err(why) => {
+            lab.cannot(latency, why);
+            lab.cannot(throughput, why);
+            return;
+        }
+    };
+    let mut posted = None;
+    lab.measure(latency, Limit::Lines(64), |_| {
+        let found = lua::run(root, 64, plan.lua)?;
+        posted = Some(found.flow);
+        Ok(found.one_way)
+    });
+    let flow: Result<Batch, String> = posted.ok_or_else(|| "its nginx did not run; see the row above".to_owned());
+    lab.measure(throughput, Limit::Lines(64), |_| flow);
+}

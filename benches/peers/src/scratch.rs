@@ -1,0 +1,27 @@
+//! Names that no other run uses, and what is left under them.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A name of this process's, never given twice.
+pub fn name() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("seqcast-bench-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A directory of this process's, gone when dropped.
+pub struct Directory(pub PathBuf);
+
+impl Directory {
+    pub fn new() -> Directory {
+        let path = std::env::temp_dir().join(name());
+        std::fs::create_dir_all(&path).expect("a directory for temporary files");
+        Directory(path)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,54 @@
+//! Typed events, a poller in the background, and options changed while it runs: `cargo run --example typed`
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use rkyv::{Archive, Serialize};
+use seqcast::{Bus, Options, TypedEvent, WorkerOptions};
+
+/// A value with fields. Posted, it is archived; its handlers read it in place, after it was checked to be one.
+#[derive(Archive, Serialize)]
+struct UpstreamDown {
+    ip: [u8; 4],
+    port: u16,
+    reason: String,
+}
+
+impl TypedEvent for UpstreamDown {
+    const SOURCE: &'static str = "health";
+    const EVENT: &'static str = "down";
+    // Raise it with every change of the fields: workers of an older build then report such an event, and do not misread
+    // it.
+    const VERSION: u32 = 1;
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // For the processes that this one forks; here it is two workers in one process.
+    let bus = Bus::anonymous(&Options::new())?;
+    let checker = bus.join()?;
+    let proxy = bus.join_with(WorkerOptions::new().label("proxy").interval(Duration::from_secs(5)))?;
+
+    let (handled, wait) = mpsc::channel();
+    proxy.on_typed::<UpstreamDown, _, _>(move |down, event| {
+        let [a, b, c, d] = down.ip;
+        println!("proxy: event {:?}: {a}.{b}.{c}.{d}:{} is down: {}", event.id(), down.port, down.reason);
+        // A handler may fail. That is reported, and the other handlers run all the same.
+        handled.send(())
+    })?;
+
+    // A thread that calls the handlers as soon as something is posted. Without one, call `proxy.poll()` now and then.
+    let poller = proxy.start_poller()?;
+    checker.post_typed(&UpstreamDown { ip: [10, 0, 0, 7], port: 8080, reason: "no answer in 2 s".to_owned() })?;
+    wait.recv_timeout(Duration::from_secs(5))?;
+
+    // What was set at the beginning can be changed at any time, all but where to start.
+    proxy.reconfigure(WorkerOptions::new().label("proxy").interval(Duration::from_millis(100)))?;
+    checker.post_typed(&UpstreamDown { ip: [10, 0, 0, 9], port: 8080, reason: "connection refused".to_owned() })?;
+    wait.recv_timeout(Duration::from_secs(5))?;
+
+    // Bytes that only share the names do not reach a typed handler: the worker reports them, here on standard error.
+    checker.post("health", "down", "10.0.0.11:8080")?;
+    poller.stop()?;
+    proxy.poll()?;
+    Ok(())
+}

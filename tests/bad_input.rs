@@ -1,0 +1,520 @@
+//! Bad input: each a typed error with values and remedy, nothing lost, the bus usable afterwards.
+
+#[macro_use]
+mod common;
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use common::{Child, HOUR, Log, Name, bus, error, in_child, poll, quiet, small, stop_here};
+use seqcast::{Bus, Error, Options, Scope, Worker};
+
+/// First word of a segment in creation, as `src/layout.rs` has it.
+const FORMING: u64 = 0x7365_7143_4153_7e7e;
+
+/// A bus in use, to see that a refusal has cost it nothing.
+struct Healthy {
+    name: Name,
+    bus: Bus,
+    worker: Worker,
+    log: Log,
+}
+
+impl Healthy {
+    fn new() -> Healthy {
+        let (name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        let log = Log::of(&worker, Scope::All);
+        worker.post("s", "before", b"").unwrap();
+        Healthy { name, bus, worker, log }
+    }
+
+    /// What was posted before is still there, and everything works.
+    fn check(self) {
+        let id = self.worker.post("s", "after", b"").unwrap();
+        assert_eq!(id, 1, "something else was posted");
+        assert_eq!(poll(&self.worker), (2, 0));
+        assert_eq!(self.log.events(), ["before", "after"]);
+        assert_eq!(self.bus.stats().unwrap().workers.len(), 1, "a seat was taken");
+        Bus::open(&self.name, &small()).unwrap().join_with(quiet()).unwrap();
+    }
+}
+
+/// What must be refused in opening `name`, by every way of opening.
+fn refusals(name: &str, options: &Options) -> Vec<Error> {
+    vec![
+        error(Bus::open(name, options)),
+        error(Bus::open_or_create(name, options)),
+        error(seqcast::stat(name, options)),
+    ]
+}
+
+fn open_rw(path: &Path) -> File {
+    OpenOptions::new().read(true).write(true).open(path).unwrap()
+}
+
+/// A finished segment that nobody uses.
+fn finished() -> Name {
+    let (name, bus) = bus(&small());
+    bus.join_with(quiet()).unwrap().post("s", "e", b"").unwrap();
+    name
+}
+
+/// Changes one word of a finished segment's header.
+fn change_word(name: &Name, field: &str, change: impl FnOnce(u64) -> u64) {
+    let field = seqcast::fields().into_iter().find(|row| row.region == "header" && row.name == field).unwrap();
+    let file = open_rw(&name.path());
+    let mut word = [0; 8];
+    file.read_exact_at(&mut word, field.offset as u64).unwrap();
+    file.write_all_at(&change(u64::from_ne_bytes(word)).to_ne_bytes(), field.offset as u64).unwrap();
+}
+
+/// Unlinks what the name leads to, whereupon it must be as good as new.
+fn assert_usable_after_removal(name: &Name) {
+    fs::remove_file(name.path()).unwrap();
+    let bus = Bus::create(name, &small()).unwrap();
+    let worker = bus.join_with(quiet()).unwrap();
+    let log = Log::of(&worker, Scope::All);
+    worker.post("s", "e", b"").unwrap();
+    assert_eq!(poll(&worker), (1, 0));
+    assert_eq!(log.len(), 1);
+}
+
+alone! {
+    fn names_that_cannot_be_are_refused_by_every_call_with_the_rule() {
+        let long = "x".repeat(201);
+        let longer = "x".repeat(300);
+        for name in ["", "/", "a/b", "//a", "/a/", "../x", "a b", "ä", "a\0b", ".", "..", "/..", "a\nb", &long, &longer] {
+            let refusals = [
+                error(Bus::create(name, &small())),
+                error(Bus::open(name, &small())),
+                error(Bus::open_or_create(name, &small())),
+                error(seqcast::stat(name, &small())),
+                error(seqcast::unlink(name)),
+                error(seqcast::process::configure(name, &small(), quiet())),
+            ];
+            for refusal in refusals {
+                let text = refusal.to_string();
+                assert!(matches!(refusal, Error::Name { .. }), "{name:?}: {refusal:?}");
+                assert!(text.contains("A-Z a-z 0-9") && text.contains("200"), "{text}");
+                assert!(text.len() < 400, "a long name is shortened: {text}");
+            }
+        }
+        assert!(!seqcast::process::configured());
+    }
+
+    fn names_at_the_edge_of_the_rule_work_with_and_without_a_slash() {
+        let prefix = Name::new();
+        let long = format!("{}.{}", &*prefix, "x".repeat(199 - prefix.len()));
+        for name in [long.as_str(), &format!("{}_A.z-9", &*prefix)] {
+            let bus = Bus::create(&format!("/{name}"), &small().unlink_on_drop(true)).unwrap();
+            assert_eq!(bus.name(), format!("/{name}"));
+            assert!(Bus::open(name, &small()).is_ok());
+        }
+    }
+
+    fn options_out_of_bounds_are_refused_with_option_value_and_rule() {
+        let cases: [(Options, &str, &str, &str); 18] = [
+            (small().capacity(0), "capacity", "0", "power of two"),
+            (small().capacity(4), "capacity", "4", "8"),
+            (small().capacity(7), "capacity", "7", "power of two"),
+            (small().capacity(1000), "capacity", "1000", "power of two"),
+            (small().capacity(1 << 20), "capacity", "1048576", "524288"),
+            (small().capacity(1 << 40), "capacity", "1099511627776", "524288"),
+            (small().capacity(u64::MAX), "capacity", "18446744073709551615", "power of two"),
+            (small().capacity(1 << 19).records(65_536).claims(1 << 20), "capacity", "524288", ""),
+            (small().block_size(0), "block_size", "0", "64"),
+            (small().block_size(8), "block_size", "8", "64"),
+            (small().block_size(63), "block_size", "63", "64"),
+            (small().block_size((1 << 20) + 1), "block_size", "1048577", "1048576"),
+            (small().block_size(u64::MAX), "block_size", "18446744073709551615", "1048576"),
+            (small().records(0), "records", "0", "1 to 65536"),
+            (small().records(65_537), "records", "65537", "65536"),
+            (small().claims(0), "claims", "0", "1 to"),
+            (small().claims(1 << 40), "claims", "1099511627776", "1048576"),
+            (small().mode(0o400), "mode", "0o400", "owner"),
+        ];
+        let healthy = Healthy::new();
+        for (options, name, shown, part_of_rule) in cases {
+            let fresh = Name::new();
+            let refusals =
+                [error(Bus::create(&fresh, &options)), error(Bus::open_or_create(&fresh, &options)),
+                error(Bus::anonymous(&options)), error(Bus::open_or_create(&healthy.name, &options))];
+            for refusal in refusals {
+                // The greatest capacity with the most records is too much for the ring's cells, or for this machine.
+                if matches!(refusal, Error::NoSpace { .. }) && part_of_rule.is_empty() {
+                    continue;
+                }
+                let text = refusal.to_string();
+                let Error::Option { option, value, rule } = refusal else { panic!("{name}: {refusal:?}") };
+                assert_eq!(option, name, "{text}");
+                assert!(value.contains(shown) && rule.contains(part_of_rule), "{text}");
+                assert!(text.contains(name) && text.contains(shown) && text.contains(&rule), "{text}");
+            }
+            assert!(!fresh.path().exists(), "{name}: something was left behind");
+        }
+        healthy.check();
+    }
+
+    fn modes_that_are_no_permissions_of_the_owner_are_refused() {
+        for mode in [0, 0o200, 0o060, 0o4600, 0o1600, 0o10_600, u32::MAX] {
+            let fresh = Name::new();
+            let refusal = error(Bus::create(&fresh, &small().mode(mode)));
+            assert!(matches!(refusal, Error::Option { option: "mode", .. }), "{mode:o}: {refusal:?}");
+            assert!(!fresh.path().exists());
+        }
+    }
+
+    fn a_segment_larger_than_the_free_memory_is_refused_with_both_and_leaves_nothing() {
+        let fresh = Name::new();
+        // Half a terabyte.
+        let options = small().capacity(1 << 19).block_size(1 << 20);
+        for refusal in [error(Bus::create(&fresh, &options)), error(Bus::open_or_create(&fresh, &options))] {
+            let text = refusal.to_string();
+            let Error::NoSpace { size, free, .. } = refusal else { panic!("{refusal:?}") };
+            assert!(size > 1 << 39 && free < size, "{text}");
+            assert!(text.contains(&size.to_string()) && text.contains(&free.to_string()), "{text}");
+            assert!(text.contains("capacity") && text.contains("/dev/shm"), "no remedy: {text}");
+            assert!(!fresh.path().exists(), "it was left behind");
+        }
+        Bus::create(&fresh, &small()).unwrap().join_with(quiet()).unwrap();
+    }
+
+    fn a_ttl_of_nothing_an_empty_key_and_an_empty_topic_cost_nothing() {
+        let healthy = Healthy::new();
+        let worker = &healthy.worker;
+        let nothing = seqcast::Unique::key("key").ttl(Duration::ZERO);
+        assert!(matches!(error(worker.post_unique("s", "e", b"", nothing)), Error::Option { option: "ttl", .. }));
+        assert!(matches!(error(worker.post_unique("s", "e", b"", "")), Error::Option { option: "key", .. }));
+        assert!(matches!(error(worker.claim("key", Duration::ZERO)), Error::Option { option: "ttl", .. }));
+        let refusal = error(healthy.bus.join_with(quiet().timeout(Duration::ZERO)));
+        assert!(matches!(refusal, Error::Option { option: "timeout", .. }));
+        for (source, event, len) in [("", "e", 0), ("s", "", 0), (&*"x".repeat(256), "e", 256), ("s", &*"x".repeat(999), 999)] {
+            let refusal = error(worker.post(source, event, b""));
+            let text = refusal.to_string();
+            assert!(matches!(refusal, Error::Topic { len: found, max: 255, .. } if found == len), "{refusal:?}");
+            assert!(text.contains(&format!("{len} bytes")) && text.contains("255"), "{text}");
+        }
+        let max = healthy.bus.largest_event();
+        let refusal = error(worker.post("s", "e", vec![0; max + 1]));
+        assert!(matches!(refusal, Error::PayloadTooLarge { max: found, .. } if found == max));
+        assert_eq!(healthy.bus.stats().unwrap().claims_held, 0);
+        healthy.check();
+    }
+
+    fn what_is_not_seqcasts_is_refused_and_left_as_it_is() {
+        for content in [&b"x"[..], b"1234567", b"#!/bin/sh\necho not a segment\n", &[0; 4096], &[0xff; 100_000], &noise()] {
+            let name = Name::new();
+            fs::write(name.path(), content).unwrap();
+            fs::set_permissions(name.path(), fs::Permissions::from_mode(0o600)).unwrap();
+            let mut all = refusals(&name, &small());
+            all.push(error(Bus::create(&name, &small())));
+            all.push(error(seqcast::unlink(&name)));
+            for refusal in all {
+                let text = refusal.to_string();
+                let Error::Foreign { name: shown, found } = refusal else { panic!("{refusal:?}") };
+                assert_eq!(shown, format!("/{}", &*name));
+                assert!(text.contains(&found) && text.contains("another name"), "{text}");
+            }
+            assert!(fs::read(name.path()).unwrap() == content, "it was changed");
+            assert_usable_after_removal(&name);
+        }
+    }
+
+    fn a_name_that_leads_to_no_file_is_refused() {
+        let name = Name::new();
+        fs::create_dir(name.path()).unwrap();
+        let mut all = refusals(&name, &small());
+        all.push(error(Bus::create(&name, &small())));
+        fs::remove_dir(name.path()).unwrap();
+        for refusal in all {
+            assert!(matches!(refusal, Error::Foreign { .. }), "{refusal:?}");
+        }
+        let target = finished();
+        std::os::unix::fs::symlink(target.path(), name.path()).unwrap();
+        for refusal in refusals(&name, &small()) {
+            assert!(matches!(refusal, Error::Foreign { .. }), "a link was followed: {refusal:?}");
+        }
+        Bus::open(&target, &small()).unwrap();
+    }
+
+    fn a_missing_segment_is_not_found() {
+        let name = Name::new();
+        for refusal in [error(Bus::open(&name, &small())), error(seqcast::stat(&name, &small())), error(seqcast::unlink(&name))] {
+            let text = refusal.to_string();
+            assert!(matches!(refusal, Error::NotFound { .. }), "{refusal:?}");
+            assert!(text.contains(&*name) && text.contains("create"), "{text}");
+        }
+    }
+
+    fn an_existing_segment_is_not_created_again() {
+        let healthy = Healthy::new();
+        let refusal = error(Bus::create(&healthy.name, &small()));
+        let text = refusal.to_string();
+        assert!(matches!(refusal, Error::Exists { .. }), "{refusal:?}");
+        assert!(text.contains("open") && text.contains("unlink"), "{text}");
+        healthy.check();
+    }
+
+    fn a_segment_cut_off_is_refused_with_both_sizes() {
+        for keep in [8_u64, 100, 1023, 1024, 4096, 50_000] {
+            let name = finished();
+            let whole = fs::metadata(name.path()).unwrap().len();
+            open_rw(&name.path()).set_len(keep).unwrap();
+            for refusal in refusals(&name, &small()) {
+                let text = refusal.to_string();
+                let Error::Truncated { size, expected, .. } = refusal else { panic!("{keep}: {refusal:?}") };
+                assert!(size == keep && expected > keep && expected <= whole, "{text}");
+                assert!(text.contains(&size.to_string()) && text.contains("unlink"), "{text}");
+            }
+            assert_usable_after_removal(&name);
+        }
+    }
+
+    fn an_empty_file_is_unfinished_and_the_next_creator_finishes_it() {
+        for content in [&[][..], &FORMING.to_ne_bytes(), &[&FORMING.to_ne_bytes()[..], &[0; 100_000]].concat()] {
+            let name = Name::new();
+            fs::write(name.path(), content).unwrap();
+            fs::set_permissions(name.path(), fs::Permissions::from_mode(0o600)).unwrap();
+            for refusal in [error(Bus::open(&name, &small())), error(seqcast::stat(&name, &small()))] {
+                let text = refusal.to_string();
+                assert!(matches!(refusal, Error::Unfinished { .. }), "{refusal:?}");
+                assert!(text.contains("open_or_create"), "{text}");
+            }
+            let bus = Bus::open_or_create(&name, &small()).unwrap();
+            assert!(bus.was_created());
+            let worker = bus.join_with(quiet()).unwrap();
+            let log = Log::of(&worker, Scope::All);
+            Bus::open(&name, &small()).unwrap().join_with(quiet()).unwrap().post("s", "e", b"").unwrap();
+            assert_eq!(poll(&worker), (1, 0));
+            assert_eq!(log.len(), 1);
+        }
+    }
+
+    fn an_older_or_newer_layout_is_refused_with_both_versions() {
+        for change in [|word| word - 1, |word| word + 1, |word| word | 0xffff] {
+            let name = finished();
+            let mut found_version = 0;
+            change_word(&name, "magic", |word| {
+                let changed: u64 = change(word);
+                found_version = (changed & 0xffff) as u32;
+                changed
+            });
+            let mut all = refusals(&name, &small());
+            all.push(error(Bus::create(&name, &small())));
+            for refusal in all {
+                let text = refusal.to_string();
+                let Error::Layout { found, expected, .. } = refusal else { panic!("{refusal:?}") };
+                assert!(found == found_version && expected != found, "{text}");
+                assert!(text.contains("name of its own") && text.contains("unlink"), "{text}");
+            }
+            seqcast::unlink(&name).unwrap();
+            assert!(!name.path().exists(), "an old segment could not be removed");
+        }
+    }
+
+    fn another_builds_segment_is_refused_with_both_fingerprints() {
+        let name = finished();
+        let mut original = 0;
+        change_word(&name, "fingerprint", |word| {
+            original = word;
+            word ^ 0xff00
+        });
+        for refusal in refusals(&name, &small()) {
+            let text = refusal.to_string();
+            let Error::Fingerprint { found, expected, .. } = refusal else { panic!("{refusal:?}") };
+            assert_eq!((found, expected), (original ^ 0xff00, original));
+            assert!(text.contains(&format!("{found:#018x}")) && text.contains("build"), "{text}");
+        }
+        assert_usable_after_removal(&name);
+    }
+
+    fn a_segment_from_before_the_boot_is_refused() {
+        let name = finished();
+        change_word(&name, "boot_id", |word| word ^ 1);
+        for refusal in refusals(&name, &small()) {
+            assert!(matches!(refusal, Error::OtherBoot { .. }), "{refusal:?}");
+            assert!(refusal.to_string().contains("create it anew"));
+        }
+        assert_usable_after_removal(&name);
+    }
+
+    fn impossible_sizes_in_a_header_are_corrupt() {
+        for field in ["capacity", "block_stride", "records", "buckets", "bucket_stride", "size"] {
+            for value in [0, 1, 7, 63, 1 << 20, 1 << 40, u64::MAX] {
+                let name = finished();
+                change_word(&name, field, |_| value);
+                for refusal in refusals(&name, &small()) {
+                    let text = refusal.to_string();
+                    // A size that is possible but not this file's is told by the file's end.
+                    let typed = matches!(refusal, Error::Corrupt { .. } | Error::Truncated { .. });
+                    assert!(typed, "{field} = {value}: {refusal:?}");
+                    assert!(text.contains(&*name) && text.contains("unlink"), "{text}");
+                }
+            }
+        }
+    }
+
+    fn a_segment_of_another_user_is_refused_unless_named() {
+        // SAFETY: only returns a number.
+        if unsafe { libc::geteuid() } != 0 {
+            return;
+        }
+        let name = finished();
+        std::os::unix::fs::chown(name.path(), Some(4711), Some(4711)).unwrap();
+        for refusal in refusals(&name, &small()) {
+            let text = refusal.to_string();
+            let Error::Owner { found, accepted, .. } = refusal else { panic!("{refusal:?}") };
+            assert_eq!((found, accepted), (4711, vec![0]));
+            assert!(text.contains(".owner("), "{text}");
+        }
+        Bus::open(&name, &small().owner(4711, 4711)).unwrap().join_with(quiet()).unwrap();
+    }
+
+    fn a_user_without_the_right_is_denied_with_the_remedy() {
+        // SAFETY: only returns a number.
+        if unsafe { libc::geteuid() } != 0 {
+            return;
+        }
+        let healthy = Healthy::new();
+        in_child(|| {
+            // SAFETY: this single-threaded child gives its rights up for good.
+            assert_eq!(unsafe { libc::setgid(4711) | libc::setuid(4711) }, 0);
+            for refusal in refusals(&healthy.name, &small()) {
+                let text = refusal.to_string();
+                assert!(matches!(refusal, Error::Denied { uid: 4711, .. }), "{refusal:?}");
+                assert!(text.contains("before dropping privileges") && text.contains(".owner("), "{text}");
+            }
+            // The inherited bus has it open, but a seat needs a description of its own.
+            let refusal = error(healthy.bus.join_with(quiet()));
+            assert!(refusal.to_string().contains("privileges"), "{refusal}");
+        });
+        healthy.check();
+    }
+
+    fn a_master_that_drops_its_privileges_gives_the_segment_to_its_workers() {
+        // SAFETY: only returns a number.
+        if unsafe { libc::geteuid() } != 0 {
+            return;
+        }
+        let (_name, bus) = bus(&small().owner(4711, 4711));
+        in_child(|| {
+            // SAFETY: this single-threaded child gives its rights up for good.
+            assert_eq!(unsafe { libc::setgid(4711) | libc::setuid(4711) }, 0);
+            bus.join_with(quiet()).unwrap().post("s", "e", b"").unwrap();
+        });
+        assert_eq!(bus.next_id(), 1);
+    }
+
+    fn a_mode_wider_than_accepted_is_refused_with_both() {
+        let (name, bus) = bus(&small().mode(0o660));
+        assert_eq!(fs::metadata(name.path()).unwrap().permissions().mode() & 0o7777, 0o660);
+        for refusal in refusals(&name, &small()) {
+            let text = refusal.to_string();
+            let Error::Mode { found, accepted, .. } = refusal else { panic!("{refusal:?}") };
+            assert_eq!((found, accepted), (0o660, 0o600));
+            assert!(text.contains("0660") && text.contains("0600") && text.contains(".mode("), "{text}");
+        }
+        Bus::open(&name, &small().mode(0o660)).unwrap().join_with(quiet()).unwrap();
+        bus.join_with(quiet()).unwrap();
+    }
+
+    fn no_free_seat_names_the_holders_and_the_option() {
+        let (name, bus) = bus(&small().records(3));
+        let worker = bus.join_with(quiet().label("web-1")).unwrap();
+        let log = Log::of(&worker, Scope::All);
+        let poster = bus.poster().unwrap();
+        let child = Child::fork(|| {
+            let _worker = bus.join_with(quiet().label("child")).unwrap();
+            stop_here();
+        });
+        child.await_stop();
+        let refused = [
+            error(bus.join_with(quiet())),
+            error(bus.poster()),
+            error(worker.poster()),
+            error(Bus::open(&name, &small()).unwrap().join_with(quiet())),
+        ];
+        for refusal in refused {
+            let text = refusal.to_string();
+            let Error::NoRecord { records, holders, .. } = refusal else { panic!("{refusal:?}") };
+            let shown: Vec<_> = holders.iter().map(|holder| (holder.record, holder.pid, &*holder.label)).collect();
+            let me = std::process::id();
+            assert_eq!((records, &shown[..2]), (3, &[(0, me, "web-1"), (1, me, shown[1].2)][..]));
+            assert_eq!(shown[2], (2, child.pid(), "child"));
+            assert!(text.contains("web-1") && text.contains(&child.pid().to_string()), "{text}");
+            assert!(text.contains(".records()"), "no remedy: {text}");
+        }
+        worker.post("s", "e", b"").unwrap();
+        assert_eq!(poll(&worker), (1, 0));
+        assert_eq!(log.len(), 1);
+        drop(poster);
+        bus.join_with(quiet()).unwrap();
+        child.kill();
+        let _two = [bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap()];
+    }
+
+    fn a_start_that_is_yet_to_come_takes_no_seat() {
+        let healthy = Healthy::new();
+        let refusal = error(healthy.bus.join_with(quiet().start(seqcast::Start::At(2))));
+        let text = refusal.to_string();
+        assert!(matches!(refusal, Error::NotYet { id: 2, next: 1 }), "{refusal:?}");
+        assert!(text.contains(" 2") && text.contains(" 1"), "{text}");
+        healthy.check();
+    }
+
+    fn a_name_given_to_another_segment_is_not_unlinked_by_the_first() {
+        let (name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        seqcast::unlink(&name).unwrap();
+        assert!(matches!(error(bus.unlink()), Error::NotFound { .. }));
+        let second = Bus::create(&name, &small()).unwrap();
+        let refusal = error(bus.unlink());
+        assert!(matches!(refusal, Error::Replaced { .. }), "{refusal:?}");
+        assert!(name.path().exists());
+        // Those that have it open go on, each on its own.
+        worker.post("s", "e", b"").unwrap();
+        assert_eq!((bus.next_id(), second.next_id()), (1, 0));
+        second.unlink().unwrap();
+    }
+
+    fn a_claim_by_somebody_who_is_stopped_in_creation_makes_others_busy_and_no_longer() {
+        let name = Name::new();
+        // The lock of the creation byte, as `src/segment.rs` has it, held as a creator at work would.
+        let file = File::create(name.path()).unwrap();
+        fs::set_permissions(name.path(), fs::Permissions::from_mode(0o600)).unwrap();
+        // SAFETY: `flock` is plain numbers, for which zero is a value.
+        let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+        (lock.l_type, lock.l_whence, lock.l_start, lock.l_len) =
+            (libc::F_WRLCK as libc::c_short, libc::SEEK_SET as libc::c_short, 1 << 62, 1);
+        // SAFETY: the descriptor is open, and the command reads one `flock`.
+        let locked = unsafe { libc::fcntl(std::os::fd::AsRawFd::as_raw_fd(&file), libc::F_OFD_SETLK, &raw const lock) };
+        assert_eq!(locked, 0);
+        let impatient = small().creation_timeout(Duration::from_millis(5));
+        for refusal in [
+            error(Bus::create(&name, &impatient)),
+            error(Bus::open_or_create(&name, &impatient)),
+            error(Bus::open(&name, &impatient)),
+        ] {
+            let text = refusal.to_string();
+            assert!(matches!(refusal, Error::Busy { waited, .. } if waited < HOUR), "{refusal:?}");
+            assert!(text.contains("try again"), "{text}");
+        }
+        drop(file);
+        assert!(Bus::open_or_create(&name, &impatient).unwrap().was_created());
+    }
+}
+
+/// A page of bytes without order.
+fn noise() -> Vec<u8> {
+    let mut state = 88_172_645_463_325_252_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    (0..512).flat_map(|_| next().to_ne_bytes()).collect()
+}

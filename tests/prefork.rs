@@ -1,0 +1,235 @@
+//! The example `prefork`, run as a user would, and the audit by which it judges itself.
+
+#![deny(clippy::undocumented_unsafe_blocks)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long anything may take that is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The example's executable, built if it is not up to date.
+fn example() -> &'static Path {
+    static EXAMPLE: OnceLock<PathBuf> = OnceLock::new();
+    EXAMPLE.get_or_init(|| {
+        let test = std::env::current_exe().expect("a test knows its executable");
+        // TARGET[/TRIPLE]/PROFILE/deps/prefork-HASH
+        let profile_dir = test.parent().and_then(Path::parent).expect("a test is in PROFILE/deps");
+        let target_dir = profile_dir.ancestors().find(|dir| dir.join("CACHEDIR.TAG").exists());
+        let target_dir = target_dir.expect("cargo marks its target directory");
+        let between: Vec<_> = profile_dir.strip_prefix(target_dir).expect("it is in there").iter().collect();
+
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--quiet", "--example", "prefork"]);
+        cargo.arg("--target-dir").arg(target_dir);
+        match between.last().and_then(|profile| profile.to_str()) {
+            Some("debug") => {}
+            Some(profile) => {
+                cargo.args(["--profile", profile]);
+            }
+            None => panic!("no profile in {}", profile_dir.display()),
+        }
+        if let [triple, _] = between[..] {
+            cargo.arg("--target").arg(triple);
+        }
+        if cfg!(feature = "tracing") {
+            cargo.args(["--features", "tracing"]);
+        }
+        if cfg!(feature = "cli") {
+            cargo.args(["--features", "cli"]);
+        }
+        let built = cargo.status().expect("cargo runs");
+        assert!(built.success(), "{cargo:?}: {built}");
+        profile_dir.join("examples/prefork")
+    })
+}
+
+fn run(args: &[&str]) -> Output {
+    Command::new(example()).args(args).output().expect("the example runs")
+}
+
+/// The figures of a last line, if it has exactly the shape that it is to have.
+fn last_line(output: &Output) -> Vec<(String, String)> {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let last = text.lines().last().unwrap_or_default();
+    let fields = last.strip_prefix("prefork: ").unwrap_or_else(|| panic!("{output:?}")).split(' ');
+    let fields = fields.map(|field| field.split_once('=').expect("name=value"));
+    fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+fn number(fields: &[(String, String)], at: usize, name: &str) -> u64 {
+    assert_eq!(fields[at].0, name, "{fields:?}");
+    fields[at].1.parse().expect("a number")
+}
+
+/// Pids of all workers that a run says it had.
+fn workers_of(text: &str) -> Vec<i32> {
+    let pid = |line: &str| line.split_once(" is pid ")?.1.split_whitespace().next()?.parse().ok();
+    text.lines().filter(|line| line.contains(" reads from ")).filter_map(pid).collect()
+}
+
+/// Whether a process runs; one that is dead and was not waited for does not.
+fn runs(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").map(|(_, rest)| &rest[..1]);
+    state.is_some_and(|state| state != "Z" && state != "X")
+}
+
+fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "{what}: not in {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// G1, G2, G5, G7, G9 as a user meets them.
+#[test]
+fn a_killed_worker_costs_nothing() {
+    let output = run(&["--seconds", "2"]);
+    assert!(output.status.success(), "{}\n{}", output.status, String::from_utf8_lossy(&output.stdout));
+    let fields = last_line(&output);
+    assert_eq!(fields.len(), 6, "{fields:?}");
+    assert_eq!(number(&fields, 0, "workers"), 4);
+    assert!(number(&fields, 1, "events") > 100, "{fields:?}");
+    assert_eq!(number(&fields, 2, "lost"), 0);
+    assert_eq!(fields[3], ("order".to_owned(), "identical".to_owned()));
+    assert_eq!(fields[4], ("unique".to_owned(), "once".to_owned()));
+    assert_eq!(number(&fields, 5, "killed"), 1);
+
+    let text = String::from_utf8_lossy(&output.stdout);
+    let workers = workers_of(&text);
+    assert_eq!(workers.len(), 5, "four and a replacement: {text}");
+    assert!(!workers.into_iter().any(runs), "a worker is left");
+}
+
+fn assert_fault_is_noticed(args: &[&str], is_noticed: impl Fn(&[(String, String)]) -> bool) {
+    let output = run(args);
+    let fields = last_line(&output);
+    assert!(is_noticed(&fields), "{fields:?}");
+    assert_eq!(output.status.code(), Some(1), "{fields:?}");
+}
+
+#[test]
+fn a_lost_event_is_noticed() {
+    assert_fault_is_noticed(&["--seconds", "1", "--fault", "lose"], |fields| number(fields, 2, "lost") == 1);
+}
+
+#[test]
+fn another_order_is_noticed() {
+    assert_fault_is_noticed(&["--seconds", "1", "--fault", "swap"], |fields| {
+        number(fields, 2, "lost") == 0 && fields[3].1 == "differs"
+    });
+}
+
+#[test]
+fn a_unique_event_that_runs_twice_is_noticed() {
+    let args = ["--seconds", "1", "--workers", "1", "--fault", "twice"];
+    assert_fault_is_noticed(&args, |fields| fields[4].1 == "twice");
+}
+
+#[test]
+fn a_unique_event_that_does_not_run_is_noticed() {
+    let args = ["--seconds", "1", "--workers", "1", "--fault", "never"];
+    assert_fault_is_noticed(&args, |fields| fields[4].1 == "never");
+}
+
+#[test]
+fn bad_arguments_are_refused_with_the_rule() {
+    for (args, says) in [
+        (&["--workers", "0"][..], "from 1 to 64"),
+        (&["--port", "65536"], "from 0 to 65535"),
+        (&["--seconds"], "from 1 to 3600"),
+        (&["--fault", "all"], "lose, swap, twice or never"),
+        (&["--nonsense"], "--nonsense"),
+    ] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(error.contains(says), "{args:?}: {error}");
+    }
+}
+
+/// A server that was started with `--serve`, and what it has printed.
+struct Server {
+    child: Child,
+    output: BufReader<std::process::ChildStdout>,
+    printed: String,
+}
+
+impl Server {
+    fn start() -> Server {
+        let mut command = Command::new(example());
+        let mut child = command.args(["--serve", "--port", "0"]).stdout(Stdio::piped()).spawn().expect("it runs");
+        let output = BufReader::new(child.stdout.take().expect("it is piped"));
+        let mut server = Server { child, output, printed: String::new() };
+        while !server.printed.contains("Ctrl-C ends it.") {
+            assert_ne!(server.output.read_line(&mut server.printed).expect("text"), 0, "{}", server.printed);
+        }
+        server
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// What a worker answers, headers included, on a connection of its own.
+    fn ask(&self, method: &str, path: &str) -> String {
+        let address = self.printed.split_once("http://").expect("it says where").1;
+        let address = address.split_whitespace().next().expect("an address");
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        write!(stream, "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        answer
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn worker_of(answer: &str) -> u64 {
+    let header = answer.lines().find_map(|line| line.strip_prefix("x-worker: ")).expect("a worker answers");
+    header.trim().parse().expect("a number")
+}
+
+#[test]
+fn what_one_worker_is_told_shows_in_all() {
+    let mut server = Server::start();
+    assert!(server.ask("PUT", "/upstreams/app-2/down").starts_with("HTTP/1.1 202"));
+    let mut asked = std::collections::BTreeSet::new();
+    wait_until("an answer of each of the four workers", || {
+        let answer = server.ask("GET", "/upstreams");
+        assert!(answer.contains("app-2 down"), "{answer}");
+        asked.insert(worker_of(&answer));
+        asked.len() == 4
+    });
+    let workers = workers_of(&server.printed);
+    assert_eq!(workers.len(), 4);
+
+    kill_process(server.pid(), Signal::TERM).expect("it runs");
+    let status = server.child.wait().expect("it ends");
+    assert!(status.success(), "{status}");
+    assert!(!workers.into_iter().any(runs), "a worker is left");
+}
+
+#[test]
+fn workers_do_not_outlive_a_killed_master() {
+    let mut server = Server::start();
+    let workers = workers_of(&server.printed);
+    assert!(workers.len() == 4 && workers.iter().all(|pid| runs(*pid)), "{}", server.printed);
+    server.child.kill().expect("it runs");
+    server.child.wait().expect("it ends");
+    wait_until("the end of all workers", || !workers.iter().any(|pid| runs(*pid)));
+}

@@ -1,0 +1,328 @@
+//! The counters of the workers, and who can read them.
+
+#[macro_use]
+mod common;
+
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, SystemTime};
+use std::{fs, thread};
+
+use common::{
+    Child, HOUR, Log, Reports, bus, counts, eventually, in_child, of_record, poll, quiet, small, stop_here,
+};
+use seqcast::{Bus, Claimed, Error, Event, Scope, Unique, Worker, WorkerStats};
+
+/// The counters of a worker, by name.
+fn counters(counts: &WorkerStats) -> [(&'static str, u64); 21] {
+    macro_rules! named {
+        ($($name:ident)+) => {
+            [$((stringify!($name), counts.$name)),+]
+        };
+    }
+    named!(incarnation adopted posted fragments reservations committed wakes delivered skipped missed lagged voided waited
+        wakeups corrupt failed claims_won claims_lost claims_full claims_late claims_released)
+}
+
+/// What `act` changes of a worker's counters. Those that it does not name must not move.
+fn moved(bus: &Bus, worker: &Worker, act: impl FnOnce()) -> Vec<(&'static str, u64)> {
+    let before = counters(&counts(bus, worker));
+    act();
+    let after = counters(&counts(bus, worker));
+    after.into_iter().zip(before).map(|((name, after), (_, before))| (name, after - before))
+        .filter(|(_, change)| *change > 0).collect()
+}
+
+alone! {
+    fn a_new_worker_has_counted_nothing() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        let counts = counters(&counts(&bus, &worker));
+        assert!(counts.iter().all(|(name, count)| *count == u64::from(*name == "incarnation")), "{counts:?}");
+    }
+
+    fn posts_move_posted_and_fragments_and_nothing_else() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        let other = bus.join_with(quiet()).unwrap();
+        let unmoved = moved(&bus, &other, || {
+            assert_eq!(moved(&bus, &worker, || drop(worker.post("s", "e", b""))), [("posted", 1)]);
+            assert_eq!(moved(&bus, &worker, || drop(worker.post_unique("s", "e", b"", "key"))), [("posted", 1)]);
+            let before = bus.next_id();
+            let large = moved(&bus, &worker, || drop(worker.post("s", "e", [0; 2000])));
+            assert_eq!(large, [("posted", 1), ("fragments", bus.next_id() - before)]);
+            assert_eq!(moved(&bus, &worker, || drop(worker.post("", "e", b""))), []);
+            assert_eq!(moved(&bus, &worker, || drop(worker.post("s", "e", vec![0; 1 << 20]))), []);
+            assert_eq!(moved(&bus, &worker, || worker.post_local("s", "e", ()).unwrap()), []);
+        });
+        assert_eq!(unmoved, []);
+    }
+
+    fn reservations_move_reservations_committed_and_posted() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        let mut reservation = None;
+        assert_eq!(moved(&bus, &worker, || reservation = worker.reserve().ok()), [("reservations", 1)]);
+        assert_eq!(counts(&bus, &worker).reserved, Some(0));
+        let committed = moved(&bus, &worker, || drop(reservation.as_mut().unwrap().commit("s", "e", b"")));
+        assert_eq!(committed, [("posted", 1), ("committed", 1)]);
+        assert_eq!(counts(&bus, &worker).reserved, None);
+        assert_eq!(moved(&bus, &worker, || drop(worker.reserve().unwrap())), [("reservations", 1)]);
+    }
+
+    fn deliveries_move_delivered_skipped_and_failed() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet().on_report(|_| ())).unwrap();
+        let sender = bus.join_with(quiet()).unwrap();
+        worker.on(Scope::source("s"), |event: &Event<'_>| {
+            assert_ne!(event.event(), "panics");
+            if event.event() == "fails" { Err("no") } else { Ok(()) }
+        }).unwrap();
+        let _second = Log::of(&worker, Scope::source("s"));
+        let did = moved(&bus, &worker, || {
+            for event in ["works", "works", "fails", "panics"] {
+                sender.post("s", event, b"").unwrap();
+            }
+            sender.post("unwanted", "e", b"").unwrap();
+            poll(&worker);
+        });
+        assert_eq!(did, [("delivered", 4), ("skipped", 1), ("failed", 2)], "events count once, handlers each");
+        let local = moved(&bus, &worker, || {
+            worker.post_local("s", "works", ()).unwrap();
+            poll(&worker);
+        });
+        assert_eq!(local, [("delivered", 1)]);
+        assert_eq!(moved(&bus, &worker, || _ = poll(&worker)), [], "an idle poll stores nothing");
+    }
+
+    fn being_lapped_moves_missed_and_lagged() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet().on_report(|_| ())).unwrap();
+        let sender = bus.join_with(quiet()).unwrap();
+        let _log = Log::of(&worker, Scope::All);
+        let mut polled = (0, 0);
+        let did = moved(&bus, &worker, || {
+            for _ in 0..1000 {
+                sender.post("s", "e", b"").unwrap();
+            }
+            polled = poll(&worker);
+        });
+        assert_eq!(did, [("delivered", polled.0), ("missed", polled.1), ("lagged", 1)]);
+        assert_eq!(polled.0 + polled.1, 1000);
+    }
+
+    fn waiting_for_a_reserved_id_moves_waited_and_giving_it_up_voided() {
+        let (_name, bus) = bus(&small());
+        let ms = Duration::from_millis(1);
+        let worker = bus.join_with(quiet().wait_interval(ms).wait_max(ms * 2)).unwrap();
+        let other = bus.join_with(quiet()).unwrap();
+        let reserver = bus.join_with(quiet()).unwrap();
+        let _reservation = reserver.reserve().unwrap();
+        assert_eq!(moved(&bus, &worker, || _ = poll(&worker)), [("voided", 1), ("waited", 1)]);
+        assert_eq!(moved(&bus, &other, || _ = poll(&other)), [], "it was decided before");
+    }
+
+    fn sleepers_move_wakes_of_the_sender_and_wakeups_of_the_sleeper() {
+        let (_name, bus) = bus(&small());
+        let sender = bus.join_with(quiet()).unwrap();
+        let child = Child::fork(|| {
+            let worker = bus.join_with(quiet()).unwrap();
+            stop_here();
+            assert!(worker.wait(HOUR).unwrap());
+            stop_here();
+            poll(&worker);
+            assert!(worker.wait(HOUR).unwrap());
+            stop_here();
+        });
+        child.await_stop();
+        let wakeups = || of_record(&bus.stats().unwrap(), 1).wakeups;
+        assert_eq!(moved(&bus, &sender, || drop(sender.post("s", "e", b""))), [("posted", 1)], "nobody is asleep");
+        child.go_on();
+        child.await_stop();
+        assert_eq!(wakeups(), 0, "there was news: it had no need to sleep");
+        child.go_on();
+        eventually("it sleeps", || child.sleeps());
+        let woke = moved(&bus, &sender, || drop(sender.post("s", "e", b"")));
+        assert_eq!(woke, [("posted", 1), ("wakes", 1)]);
+        child.await_stop();
+        assert_eq!(wakeups(), 1);
+    }
+
+    fn claims_move_won_lost_full_late_and_released() {
+        let (_name, bus) = bus(&small().claims(1));
+        let entries = bus.stats().unwrap().bucket_entries;
+        let worker = bus.join_with(quiet()).unwrap();
+        let mut claim = None;
+        let won = moved(&bus, &worker, || {
+            let Claimed::Won(won) = worker.claim("key", HOUR).unwrap() else { panic!("not won") };
+            claim = Some(won);
+        });
+        assert_eq!(won, [("claims_won", 1)]);
+        assert_eq!(bus.stats().unwrap().claims_held, 1);
+        assert_eq!(moved(&bus, &worker, || drop(worker.claim("key", HOUR))), [("claims_lost", 1)]);
+        assert_eq!(moved(&bus, &worker, || drop(worker.release(&claim.unwrap()))), [("claims_released", 1)]);
+        assert_eq!(bus.stats().unwrap().claims_held, 0);
+        assert_eq!(moved(&bus, &worker, || drop(worker.release(&claim.unwrap()))), []);
+        for i in 0..entries {
+            drop(worker.claim(i.to_le_bytes(), HOUR));
+        }
+        assert_eq!(moved(&bus, &worker, || drop(worker.claim("key", HOUR))), [("claims_full", 1)]);
+        assert_eq!(bus.stats().unwrap().claims_held, entries);
+    }
+
+    fn unique_events_move_the_claims_of_who_reaches_them() {
+        let (_name, bus) = bus(&small().claims(1));
+        let entries = bus.stats().unwrap().bucket_entries;
+        let workers = [(); 2].map(|()| bus.join_with(quiet().on_report(|_| ())).unwrap());
+        let _logs = workers.each_ref().map(|worker| Log::of(worker, Scope::All));
+        for i in 0..=entries {
+            let key = i.to_le_bytes();
+            let unique = Unique::key(&key).ttl(Duration::from_nanos(1));
+            workers[0].post_unique("s", "e", b"", unique).unwrap();
+        }
+        let won = moved(&bus, &workers[0], || _ = poll(&workers[0]));
+        assert_eq!(won, [("delivered", entries + 1), ("claims_won", entries + 1)]);
+        let lost = moved(&bus, &workers[1], || _ = poll(&workers[1]));
+        assert_eq!(lost, [("claims_lost", entries), ("claims_late", 1)]);
+    }
+
+    fn a_malformed_record_moves_corrupt_is_reported_and_what_is_behind_it_arrives() {
+        let (name, bus) = bus(&small());
+        let reports = Reports::default();
+        let worker = bus.join_with(reports.of(quiet())).unwrap();
+        let log = Log::of(&worker, Scope::All);
+        let mark = b"a-payload-that-is-found-again";
+        worker.post("s", "e", mark).unwrap();
+        worker.post("s", "e", b"after").unwrap();
+        let file = fs::OpenOptions::new().read(true).write(true).open(name.path()).unwrap();
+        let mut bytes = vec![0; file.metadata().unwrap().len() as usize];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        let at = bytes.windows(mark.len()).position(|window| window == mark).unwrap();
+        // Ones over all that comes before the payload but its block's head of 32 bytes.
+        let block = (at - 33) / 64 * 64;
+        file.write_all_at(&vec![0xff; at - block - 32], (block + 32) as u64).unwrap();
+        let did = moved(&bus, &worker, || assert_eq!(poll(&worker), (1, 0)));
+        assert_eq!(did, [("delivered", 1), ("corrupt", 1)]);
+        assert_eq!(log.texts(), ["after"]);
+        let texts = reports.texts();
+        assert!(texts.len() == 1 && texts[0].contains("id 0") && texts[0].contains("malformed"), "{texts:?}");
+    }
+
+    fn a_seat_counts_its_holders_and_those_that_died() {
+        let (_name, bus) = bus(&small());
+        let first = bus.join_with(quiet()).unwrap();
+        let record = first.record();
+        drop(first);
+        for (incarnation, adopted) in [(2, 0), (3, 1), (4, 2)] {
+            let child = Child::fork(|| {
+                let worker = bus.join_with(quiet()).unwrap();
+                assert_eq!(worker.record(), record);
+                worker.post("s", "e", b"").unwrap();
+                stop_here();
+            });
+            child.await_stop();
+            let counts = of_record(&bus.stats().unwrap(), record);
+            assert_eq!((counts.incarnation, counts.adopted, counts.posted), (incarnation, adopted, 1));
+            assert!(counts.alive && counts.pid == child.pid());
+            child.kill();
+            let counts = of_record(&bus.stats().unwrap(), record);
+            assert!(!counts.alive, "the dead are shown until their seat is taken");
+        }
+    }
+
+    fn who_left_in_order_is_not_shown() {
+        let (_name, bus) = bus(&small());
+        let (worker, poster) = (bus.join_with(quiet()).unwrap(), bus.poster().unwrap());
+        assert_eq!(bus.stats().unwrap().workers.len(), 2);
+        drop((worker, poster));
+        assert_eq!(bus.stats().unwrap().workers.len(), 0);
+    }
+
+    fn stats_say_who_a_worker_is() {
+        let (_name, bus) = bus(&small());
+        let before = SystemTime::now();
+        let worker = bus.join_with(quiet().label("web-ä-1")).unwrap();
+        let poster = bus.poster().unwrap();
+        let stats = bus.stats().unwrap();
+        let counts = of_record(&stats, worker.record());
+        assert!(counts.alive);
+        assert_eq!((counts.pid, &*counts.label), (std::process::id(), "web-ä-1"));
+        assert!(counts.joined_at >= before - Duration::from_secs(1) && counts.joined_at <= SystemTime::now());
+        let stat = fs::read_to_string("/proc/self/stat").unwrap();
+        let started: u64 = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap().parse().unwrap();
+        assert_eq!(counts.start_time, started);
+        assert_eq!((counts.cursor, counts.lag), (Some(0), 0));
+        let of_poster = of_record(&stats, poster.record());
+        assert_eq!((of_poster.cursor, of_poster.lag), (None, 0), "it reads nothing");
+    }
+
+    fn a_label_that_is_too_long_is_cut_at_a_character() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet().label("ä".repeat(40))).unwrap();
+        assert_eq!(counts(&bus, &worker).label, "ä".repeat(24));
+        let odd = bus.join_with(quiet().label(format!("x{}", "ä".repeat(40)))).unwrap();
+        assert_eq!(counts(&bus, &odd).label, format!("x{}", "ä".repeat(23)));
+    }
+
+    fn stats_say_how_far_a_worker_is() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        assert_eq!(counts(&bus, &worker).last_poll, None);
+        for _ in 0..10 {
+            worker.post("s", "e", b"").unwrap();
+        }
+        let _log = Log::of(&worker, Scope::All);
+        assert_eq!((counts(&bus, &worker).cursor, counts(&bus, &worker).lag), (Some(0), 10));
+        let _ = worker.poll_at_most(4).unwrap();
+        let behind = counts(&bus, &worker);
+        assert_eq!((behind.cursor, behind.lag), (Some(4), 6));
+        let first = behind.last_poll.unwrap();
+        assert!(first < Duration::from_secs(60), "{first:?}");
+        thread::sleep(Duration::from_millis(20));
+        assert!(counts(&bus, &worker).last_poll.unwrap() > first);
+        poll(&worker);
+        let stats = bus.stats().unwrap();
+        assert_eq!((stats.next_id, stats.oldest_id), (10, 0));
+        for _ in 0..100 {
+            worker.post("s", "e", b"").unwrap();
+        }
+        let stats = bus.stats().unwrap();
+        assert_eq!((stats.next_id, stats.oldest_id), (110, 46));
+    }
+
+    fn stat_is_for_anybody_by_name_and_disturbs_nobody() {
+        let (name, bus) = bus(&small().records(2));
+        let worker = bus.join_with(quiet().label("web")).unwrap();
+        let _log = Log::of(&worker, Scope::All);
+        worker.post("s", "e", b"").unwrap();
+        poll(&worker);
+        let full = bus.join_with(quiet()).unwrap();
+        let before = bus.stats().unwrap();
+        let modified = fs::metadata(name.path()).unwrap().modified().unwrap();
+        in_child(|| {
+            for _ in 0..3 {
+                let stats = seqcast::stat(&name, &small()).unwrap();
+                assert_eq!(stats.name, format!("/{}", &*name));
+                assert_eq!(stats.size, fs::metadata(name.path()).unwrap().len());
+                assert_eq!((stats.capacity, stats.records, stats.creator_pid), (64, 2, worker_pid(&stats)));
+                assert_eq!(stats.workers.len(), 2, "it needs no seat");
+                let counts = of_record(&stats, worker.record());
+                assert_eq!((&*counts.label, counts.posted, counts.delivered), ("web", 1, 1));
+            }
+        });
+        assert_eq!(fs::metadata(name.path()).unwrap().modified().unwrap(), modified);
+        let after = bus.stats().unwrap();
+        for record in [worker.record(), full.record()] {
+            assert_eq!(counters(&of_record(&after, record)), counters(&of_record(&before, record)));
+        }
+        drop((worker, full));
+        drop(bus);
+        assert_eq!(seqcast::stat(&name, &small()).unwrap().workers.len(), 0, "with nobody there, too");
+        assert!(name.path().exists());
+        seqcast::unlink(&name).unwrap();
+        assert!(matches!(seqcast::stat(&name, &small()), Err(Error::NotFound { .. })));
+    }
+}
+
+fn worker_pid(stats: &seqcast::Stats) -> u32 {
+    stats.workers[0].pid
+}

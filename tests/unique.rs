@@ -1,0 +1,477 @@
+//! G9: at most one worker runs a unique event, whatever the clock, the ring and the others do.
+
+#[macro_use]
+mod common;
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use std::{fs, thread};
+
+use common::{
+    Child, HOUR, Log, Reports, bus, counts, error, eventually, exec, in_child, poll, quiet, role, shared_words, small,
+    stop_here,
+};
+use seqcast::{Bus, Claim, Claimed, Error, Event, Scope, Start, Unique, Worker};
+
+/// Over before anybody looks.
+const INSTANT: Duration = Duration::from_nanos(1);
+
+fn held(key: &str) -> Unique<'_> {
+    Unique::key(key).ttl(HOUR)
+}
+
+fn ended(key: &str) -> Unique<'_> {
+    Unique::key(key).ttl(INSTANT)
+}
+
+/// A claim that must be won.
+fn won(worker: &Worker, key: &str, ttl: Duration) -> Claim {
+    match worker.claim(key, ttl).unwrap() {
+        Claimed::Won(claim) => claim,
+        other => panic!("{key}: {other:?}"),
+    }
+}
+
+/// A region of one bucket, so that its bounds can be reached: 21 entries.
+fn one_bucket() -> seqcast::Options {
+    small().claims(1)
+}
+
+/// A worker of [`g9_processes_that_poll_at_random_times_run_every_event_once`], started by exec. It is no test.
+#[test]
+#[ignore = "a role that another test starts"]
+fn role_of_a_worker_that_polls_at_random_times() {
+    let Some(name) = role() else { return };
+    let bus = Bus::open(&name, &small()).unwrap();
+    let worker = bus.join_with(quiet().start(Start::At(0))).unwrap();
+    let (answering, done) = (worker.clone(), Arc::new(Mutex::new(false)));
+    worker.on(Scope::source("jobs"), move |event: &Event<'_>| {
+        assert!(event.claim().is_some());
+        answering.post("done", event.event(), event.id().unwrap().to_string()).map(drop)
+    }).unwrap();
+    let noted = Arc::clone(&done);
+    worker.on(Scope::events("control", ["end"]), move |_: &Event<'_>| *noted.lock().unwrap() = true).unwrap();
+    worker.post("control", "ready", b"").unwrap();
+    let mut random = u64::from(std::process::id());
+    while !*done.lock().unwrap() {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        thread::sleep(Duration::from_micros(random >> 32 & 2047));
+        assert_eq!(poll(&worker).1, 0);
+    }
+}
+
+alone! {
+    fn g9_processes_that_poll_at_random_times_run_every_event_once() {
+        const WORKERS: usize = 4;
+        let (name, bus) = bus(&small().capacity(4096).claims(4096));
+        let worker = bus.join_with(quiet()).unwrap();
+        let ready = Log::of(&worker, Scope::events("control", ["ready"]));
+        let done = Log::of(&worker, Scope::source("done"));
+        let mut processes: Vec<_> =
+            (0..WORKERS).map(|_| exec("role_of_a_worker_that_polls_at_random_times", &name)).collect();
+        eventually("all have joined", || {
+            poll(&worker);
+            ready.len() == WORKERS
+        });
+        let mut posted = Vec::new();
+        for i in 0..400 {
+            // Some ttls are over before most workers have polled, some are not.
+            let ttl = [INSTANT, Duration::from_micros(500), HOUR][i % 3];
+            let id = worker.post_unique("jobs", "run", b"", Unique::key(&format!("key {i}")).ttl(ttl)).unwrap();
+            posted.push(id.to_string());
+            if i % 20 == 0 {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+        worker.post("control", "end", b"").unwrap();
+        assert!(processes.iter_mut().all(|process| process.wait().unwrap().success()));
+        poll(&worker);
+        let mut ran = done.texts();
+        ran.sort_unstable_by_key(|id| id.parse::<u64>().unwrap());
+        assert_eq!(ran, posted, "an event ran twice, or not at all");
+    }
+
+    fn g9_of_processes_that_claim_the_same_key_one_wins() {
+        const CLAIMERS: usize = 4;
+        const KEYS: usize = 200;
+        let (_name, bus) = bus(&small().claims(1024));
+        let wins = shared_words(KEYS);
+        let ready = shared_words(1);
+        let children: Vec<Child> = (0..CLAIMERS).map(|_| {
+            let bus = &bus;
+            Child::fork(move || {
+                let worker = bus.join_with(quiet()).unwrap();
+                ready[0].fetch_add(1, Relaxed);
+                while ready[0].load(Relaxed) < CLAIMERS as u64 {
+                    thread::yield_now();
+                }
+                for (key, wins) in wins.iter().enumerate() {
+                    if let Claimed::Won(_) = worker.claim(key.to_le_bytes(), HOUR).unwrap() {
+                        wins.fetch_add(1, Relaxed);
+                    }
+                }
+            })
+        }).collect();
+        assert!(children.into_iter().all(Child::ended_well));
+        let wins: Vec<u64> = wins.iter().map(|wins| wins.load(Relaxed)).collect();
+        assert_eq!(wins, [1; KEYS]);
+    }
+
+    fn a_key_that_is_held_makes_the_next_events_ignored_until_the_ttl_is_over() {
+        let (_name, bus) = bus(&small());
+        let workers = [bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap()];
+        let logs = workers.each_ref().map(|worker| Log::of(worker, Scope::All));
+        for i in 0..3 {
+            workers[0].post_unique("s", "held", i.to_string(), held("a")).unwrap();
+            workers[0].post_unique("s", "ended", i.to_string(), ended("b")).unwrap();
+        }
+        assert_eq!(poll(&workers[1]), (4, 0));
+        assert_eq!(poll(&workers[0]), (0, 0));
+        assert_eq!(logs[1].events(), ["held", "ended", "ended", "ended"]);
+        assert_eq!(logs[1].texts(), ["0", "0", "1", "2"]);
+    }
+
+    fn the_ttl_ends_by_itself() {
+        let (_name, bus) = bus(&small());
+        let (worker, other) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
+        let ttl = Duration::from_millis(20);
+        let _ = won(&worker, "key", ttl);
+        eventually("it has ended", || matches!(other.claim("key", HOUR).unwrap(), Claimed::Won(_)));
+        assert!(matches!(worker.claim("key", HOUR).unwrap(), Claimed::Held { .. }));
+    }
+
+    fn the_first_worker_that_reaches_an_event_decides_for_all() {
+        let (_name, bus) = bus(&small());
+        let (early, late) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
+        let logs = [Log::of(&early, Scope::All), Log::of(&late, Scope::All)];
+        let claim: Arc<Mutex<Option<Claim>>> = Arc::default();
+        let noted = Arc::clone(&claim);
+        early.on(Scope::All, move |event: &Event<'_>| *noted.lock().unwrap() = event.claim()).unwrap();
+        early.post_unique("s", "first", b"", held("key")).unwrap();
+        early.post_unique("s", "second", b"", held("key")).unwrap();
+        assert_eq!(poll(&early), (1, 0));
+        // The early one ignored the second, whose key was held; it is not held any more when the late one comes to it.
+        let claim = claim.lock().unwrap().unwrap();
+        assert!(early.release(&claim).unwrap());
+        assert_eq!(poll(&late), (0, 0), "an event that was ignored ran later");
+        late.post_unique("s", "third", b"", held("key")).unwrap();
+        assert_eq!(poll(&late), (1, 0));
+        assert_eq!(logs.map(|log| log.events()), [vec!["first"], vec!["third"]]);
+    }
+
+    fn held_says_by_whom_and_how_long() {
+        let (_name, bus) = bus(&small());
+        let (worker, other) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
+        let _ = won(&worker, "key", HOUR);
+        let Claimed::Held { record, left } = other.claim("key", HOUR).unwrap() else { panic!("not held") };
+        assert_eq!(record, worker.record());
+        assert!(left <= HOUR && left > HOUR / 2, "{left:?}");
+        assert!(matches!(worker.claim("key", HOUR).unwrap(), Claimed::Held { .. }), "not even for its holder");
+    }
+
+    fn release_ends_a_claim_once_and_only_ones_own() {
+        let (_name, bus) = bus(&small());
+        let (worker, other) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
+        let claim = won(&worker, "key", HOUR);
+        assert!(worker.release(&claim).unwrap());
+        assert!(!worker.release(&claim).unwrap());
+        let newer = won(&other, "key", HOUR);
+        assert!(!worker.release(&claim).unwrap(), "an old claim ended a new one");
+        assert!(matches!(worker.claim("key", HOUR).unwrap(), Claimed::Held { .. }));
+        assert!(other.release(&newer).unwrap());
+        let over = won(&worker, "key", INSTANT);
+        assert!(!worker.release(&over).unwrap(), "its ttl was over");
+        // A claim may be given to another worker to release.
+        let given = won(&worker, "key", HOUR);
+        assert!(other.release(&given).unwrap());
+    }
+
+    fn g9_a_released_unique_event_stays_decided_and_the_next_one_runs() {
+        let (_name, bus) = bus(&small());
+        let (worker, other) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
+        let logs = [Log::of(&worker, Scope::All), Log::of(&other, Scope::All)];
+        let claims: Arc<Mutex<Vec<Claim>>> = Arc::default();
+        let noted = Arc::clone(&claims);
+        worker.on(Scope::All, move |event: &Event<'_>| noted.lock().unwrap().extend(event.claim())).unwrap();
+        worker.post_unique("s", "1", b"", held("key")).unwrap();
+        worker.post_unique("s", "2", b"", held("key")).unwrap();
+        poll(&worker);
+        assert_eq!(logs[0].events(), ["1"]);
+        let claim = claims.lock().unwrap().remove(0);
+        assert!(worker.release(&claim).unwrap());
+        assert_eq!(poll(&other), (0, 0), "an event that was decided ran after the release");
+        worker.post_unique("s", "3", b"", held("key")).unwrap();
+        assert_eq!(poll(&other), (1, 0));
+        assert_eq!(poll(&worker), (0, 0));
+        assert_eq!(logs[1].events(), ["3"]);
+    }
+
+    fn a_handler_may_release_its_claim_so_that_the_next_event_runs_in_the_same_poll() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        let log = Log::of(&worker, Scope::All);
+        let inside = worker.clone();
+        worker.on(Scope::All, move |event: &Event<'_>| {
+            assert!(inside.release(&event.claim().unwrap()).unwrap());
+        }).unwrap();
+        worker.post_unique("s", "1", b"", held("key")).unwrap();
+        worker.post_unique("s", "2", b"", held("key")).unwrap();
+        assert_eq!(poll(&worker), (2, 0));
+        assert_eq!(log.events(), ["1", "2"]);
+    }
+
+    fn a_claim_outlives_its_worker() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        in_child(|| {
+            let own = bus.join_with(quiet()).unwrap();
+            let _ = won(&own, "left in order", HOUR);
+            own.leave().unwrap();
+        });
+        let child = Child::fork(|| {
+            let _ = won(&bus.join_with(quiet()).unwrap(), "killed", HOUR);
+            stop_here();
+        });
+        child.await_stop();
+        child.kill();
+        for key in ["left in order", "killed"] {
+            assert!(matches!(worker.claim(key, HOUR).unwrap(), Claimed::Held { .. }), "{key}");
+        }
+    }
+
+    fn g9_nobody_runs_again_what_a_killed_worker_was_running() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        let log = Log::of(&worker, Scope::All);
+        let child = Child::fork(|| {
+            let own = bus.join_with(quiet()).unwrap();
+            own.on(Scope::All, |_: &Event<'_>| stop_here()).unwrap();
+            own.post_unique("s", "run", b"", ended("key")).unwrap();
+            poll(&own);
+        });
+        child.await_stop();
+        child.kill();
+        assert_eq!(poll(&worker), (0, 0));
+        worker.post_unique("s", "next", b"", ended("key")).unwrap();
+        assert_eq!(poll(&worker), (1, 0));
+        assert_eq!(log.events(), ["next"]);
+    }
+
+    fn a_worker_without_a_handler_leaves_the_event_to_others() {
+        let (_name, bus) = bus(&small());
+        let (deaf, worker) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
+        let other_source = Log::of(&deaf, Scope::source("other"));
+        let log = Log::of(&worker, Scope::source("s"));
+        for key in ["a", "b"] {
+            deaf.post_unique("s", "e", key, key).unwrap();
+            deaf.post_unique("other", "e", key, format!("other {key}").as_str()).unwrap();
+        }
+        assert_eq!(poll(&deaf), (2, 0));
+        assert_eq!(poll(&worker), (2, 0));
+        assert_eq!((other_source.texts(), log.texts()), (vec!["a".into(), "b".into()], vec!["a".into(), "b".into()]));
+    }
+
+    fn g9_a_worker_without_a_handler_does_not_speak_for_events_it_left() {
+        let (_name, bus) = bus(&small());
+        let (picky, worker) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
+        let logs = [Log::of(&picky, Scope::events("s", ["b"])), Log::of(&worker, Scope::events("s", ["a", "b"]))];
+        // The same key; the picky one reads both and handles the second only.
+        worker.post_unique("s", "a", b"", ended("key")).unwrap();
+        worker.post_unique("s", "b", b"", ended("key")).unwrap();
+        assert_eq!(poll(&picky), (1, 0));
+        assert_eq!(poll(&worker), (1, 0), "the first was nobody's decision yet");
+        assert_eq!(logs.map(|log| log.events()), [["b"], ["a"]]);
+    }
+
+    fn g9_a_newcomer_that_replays_the_ring_runs_nothing_again() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        let log = Log::of(&worker, Scope::All);
+        for i in 0..20 {
+            worker.post_unique("s", "e", b"", ended(&format!("key {}", i % 4))).unwrap();
+        }
+        assert_eq!(poll(&worker), (20, 0));
+        for start in [Start::Oldest, Start::At(7)] {
+            let newcomer = bus.join_with(quiet().start(start)).unwrap();
+            let again = Log::of(&newcomer, Scope::All);
+            assert_eq!(poll(&newcomer), (0, 0));
+            assert_eq!(again.len(), 0);
+        }
+        assert_eq!(log.len(), 20);
+    }
+
+    fn g9_a_lapped_worker_runs_nothing_again() {
+        let (_name, bus) = bus(&small());
+        let reports = Reports::default();
+        let (worker, lapped) = (bus.join_with(quiet()).unwrap(), bus.join_with(reports.of(quiet())).unwrap());
+        let logs = [Log::of(&worker, Scope::All), Log::of(&lapped, Scope::All)];
+        for i in 0..300 {
+            worker.post_unique("s", "e", b"", ended(&format!("key {}", i % 7))).unwrap();
+            poll(&worker);
+        }
+        let (delivered, missed) = poll(&lapped);
+        assert!(missed > 0);
+        assert_eq!((delivered, logs[1].len()), (0, 0));
+        assert_eq!(logs[0].ids(), (0..300).collect::<Vec<_>>());
+    }
+
+    fn g9_does_not_depend_on_the_clock() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        let log = Log::of(&worker, Scope::All);
+        for i in 0..20 {
+            worker.post_unique("s", "decided", b"", held(&format!("key {i}"))).unwrap();
+        }
+        poll(&worker);
+        // A process whose clock is months ahead: to it every ttl was over long ago.
+        let ran = shared_words(1);
+        in_child(|| {
+            let (uid, gid) = (own_id(true), own_id(false));
+            // SAFETY: changes what this process's children see only, and takes no memory.
+            if unsafe { libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWTIME) } != 0 {
+                eprintln!("no time namespaces here: {}", std::io::Error::last_os_error());
+                ran[0].store(u64::MAX, Relaxed);
+                return;
+            }
+            fs::write("/proc/self/setgroups", "deny").unwrap();
+            fs::write("/proc/self/uid_map", format!("{uid} {uid} 1")).unwrap();
+            fs::write("/proc/self/gid_map", format!("{gid} {gid} 1")).unwrap();
+            fs::write("/proc/self/timens_offsets", "boottime 10000000 0\nmonotonic 10000000 0\n").unwrap();
+            in_child(|| {
+                let late = bus.join_with(quiet().start(Start::Oldest)).unwrap();
+                let again = Log::of(&late, Scope::All);
+                assert_eq!(poll(&late), (0, 0), "it ran what was decided");
+                late.post_unique("s", "by the late", b"", held("key 0")).unwrap();
+                assert_eq!(poll(&late), (1, 0), "to its clock the ttl is over");
+                ran[0].store(again.len() as u64, Relaxed);
+            });
+        });
+        match ran[0].load(Relaxed) {
+            u64::MAX => {}
+            ran => {
+                assert_eq!(ran, 1);
+                assert_eq!(poll(&worker), (0, 0), "what the late one ran ran here, too");
+                assert_eq!(log.len(), 20);
+            }
+        }
+    }
+
+    fn g9_full_is_counted_and_reported_and_nobody_runs_the_event() {
+        let (_name, bus) = bus(&one_bucket());
+        let entries = bus.stats().unwrap().bucket_entries;
+        let reports = [Reports::default(), Reports::default()];
+        let workers = reports.each_ref().map(|reports| bus.join_with(reports.of(quiet())).unwrap());
+        let logs = workers.each_ref().map(|worker| Log::of(worker, Scope::All));
+        for i in 0..entries + 2 {
+            workers[0].post_unique("s", "e", i.to_string(), held(&format!("key {i}"))).unwrap();
+        }
+        workers[0].post("s", "e", b"after").unwrap();
+        assert_eq!(poll(&workers[0]), (entries + 1, 0));
+        assert_eq!(poll(&workers[1]), (1, 0));
+        for (i, worker) in workers.iter().enumerate() {
+            assert_eq!(logs[i].texts().last().unwrap(), "after");
+            assert_eq!(counts(&bus, worker).claims_full, 2);
+            let texts = reports[i].texts();
+            assert_eq!(texts.len(), 2);
+            for (text, id) in texts.iter().zip(entries..) {
+                assert!(text.contains(&format!("id {id}")) && text.contains("full") && text.contains("claims"), "{text}");
+            }
+        }
+        assert!(matches!(workers[1].claim("one more", HOUR).unwrap(), Claimed::Full));
+        assert!(matches!(workers[1].claim("key", HOUR).unwrap(), Claimed::Full), "another domain, no more room");
+        let stats = bus.stats().unwrap();
+        assert_eq!(stats.claims_held, entries);
+    }
+
+    fn a_full_region_has_room_again_when_a_claim_ends() {
+        let (_name, bus) = bus(&one_bucket());
+        let worker = bus.join_with(quiet()).unwrap();
+        let entries = bus.stats().unwrap().bucket_entries;
+        let claims: Vec<Claim> = (0..entries).map(|i| won(&worker, &format!("key {i}"), HOUR)).collect();
+        assert!(matches!(worker.claim("one more", HOUR).unwrap(), Claimed::Full));
+        assert!(worker.release(&claims[3]).unwrap());
+        let _ = won(&worker, "one more", INSTANT);
+        let _ = won(&worker, "and one more", INSTANT);
+        assert_eq!(counts(&bus, &worker).claims_full, 1);
+    }
+
+    fn g9_late_is_counted_and_reported_and_the_event_is_not_run() {
+        let (_name, bus) = bus(&one_bucket());
+        let entries = bus.stats().unwrap().bucket_entries;
+        let reports = Reports::default();
+        let (worker, late) = (bus.join_with(quiet()).unwrap(), bus.join_with(reports.of(quiet())).unwrap());
+        let logs = [Log::of(&worker, Scope::All), Log::of(&late, Scope::All)];
+        // More keys than the bucket remembers: of the first two it forgets that they ran.
+        for i in 0..entries + 2 {
+            worker.post_unique("s", "e", b"", ended(&format!("key {i}"))).unwrap();
+        }
+        assert_eq!(poll(&worker), (entries + 2, 0));
+        assert_eq!(poll(&late), (0, 0));
+        assert_eq!((logs[0].len() as u64, logs[1].len()), (entries + 2, 0));
+        let counts = counts(&bus, &late);
+        assert_eq!((counts.claims_late, counts.claims_lost), (2, entries));
+        let texts = reports.texts();
+        assert_eq!(texts.len(), 2);
+        for (id, text) in texts.iter().enumerate() {
+            assert!(text.contains(&format!("id {id}")) && text.contains("too late"), "{text}");
+        }
+    }
+
+    fn keys_of_events_and_of_claims_have_nothing_to_do_with_each_other() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        let log = Log::of(&worker, Scope::All);
+        let _ = won(&worker, "key", HOUR);
+        worker.post_unique("s", "e", b"", held("key")).unwrap();
+        assert_eq!(poll(&worker), (1, 0));
+        assert!(matches!(worker.claim("key", HOUR).unwrap(), Claimed::Held { .. }));
+        worker.post_unique("s", "e", b"", held("key")).unwrap();
+        assert_eq!(poll(&worker), (0, 0));
+        assert_eq!(log.len(), 1);
+    }
+
+    fn keys_are_told_apart_whatever_their_bytes() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        let keys: [&[u8]; 6] = [b"a", b"b", b"ab", b"\0", b"\0\0", &[255; 1000]];
+        for key in keys {
+            assert!(matches!(worker.claim(key, HOUR).unwrap(), Claimed::Won(_)));
+        }
+        for key in keys {
+            assert!(matches!(worker.claim(key, HOUR).unwrap(), Claimed::Held { .. }));
+        }
+    }
+
+    fn an_empty_key_or_a_ttl_of_nothing_is_an_error() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        let mut poster = bus.poster().unwrap();
+        let nothing = Unique::key("key").ttl(Duration::ZERO);
+        for (refusal, expected) in [
+            (error(worker.claim("", HOUR)), "key"),
+            (error(worker.claim("key", Duration::ZERO)), "ttl"),
+            (error(worker.post_unique("s", "e", b"", "")), "key"),
+            (error(worker.post_unique("s", "e", b"", nothing)), "ttl"),
+            (error(poster.post_unique("s", "e", b"", "")), "key"),
+            (error(poster.post_unique("s", "e", b"", nothing)), "ttl"),
+        ] {
+            let Error::Option { option, .. } = refusal else { panic!("{refusal:?}") };
+            assert_eq!(option, expected);
+        }
+        assert_eq!((bus.next_id(), bus.stats().unwrap().claims_held), (0, 0));
+    }
+
+    fn a_ttl_too_long_to_say_is_for_ever() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        let _ = won(&worker, "key", Duration::MAX);
+        assert!(matches!(worker.claim("key", HOUR).unwrap(), Claimed::Held { left, .. } if left > HOUR));
+    }
+}
+
+/// The effective user or group of this process.
+fn own_id(user: bool) -> u32 {
+    // SAFETY: both only return a number.
+    unsafe { if user { libc::geteuid() } else { libc::getegid() } }
+}
