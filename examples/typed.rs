@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     wait.recv_timeout(Duration::from_secs(5))?;
 
     // What was set at the beginning can be changed at any time, all but where to start.
-    proxy.reconfigure(WorkerOptions::new().label("proxy").interval(Duration::from_millis(100)))?;
+    proxy.reconfigure(|options| options.interval(Duration::from_millis(100)))?;
     checker.post_typed(&UpstreamDown { ip: [10, 0, 0, 9], port: 8080, reason: "connection refused".to_owned() })?;
     wait.recv_timeout(Duration::from_secs(5))?;
 

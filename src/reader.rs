@@ -27,6 +27,9 @@ const MOST_AHEAD: usize = 4096;
 /// Most bytes of them.
 const MOST_AHEAD_BYTES: usize = 256 << 10;
 
+/// Events read one after the other from which on a reader counts as behind, and asks for lines ahead.
+const BEHIND: u32 = 8;
+
 /// What the layer above decides while events are copied out.
 pub(crate) trait Gate {
     /// Whether somebody here handles the event; if not, its payload is not even copied.
@@ -108,6 +111,8 @@ pub(crate) struct Reader {
     current: Message,
     block_bytes: usize,
     wait_max_ns: u64,
+    /// Events read since the last look that found none, up to [`BEHIND`].
+    streak: u32,
 }
 
 impl Reader {
@@ -134,6 +139,7 @@ impl Reader {
             ahead_bytes: 0,
             current: Message::nothing(),
             wait_max_ns: 0,
+            streak: 0,
         }
     }
 
@@ -163,6 +169,15 @@ impl Reader {
         &self.current
     }
 
+    /// The unique events that were copied out and claimed, in order. The rest of what was copied out is left.
+    pub(crate) fn take_claimed(&mut self) -> impl Iterator<Item = Message> {
+        self.ahead_bytes = 0;
+        std::mem::take(&mut self.ahead).into_iter().filter_map(|ahead| match ahead {
+            Ahead::Message(message) if message.claim.is_some() => Some(message),
+            _ => None,
+        })
+    }
+
     /// Takes one step. Never waits.
     pub(crate) fn read(&mut self, gate: &mut impl Gate) -> Result<Step> {
         let step = loop {
@@ -171,7 +186,10 @@ impl Reader {
             }
             let id = self.next;
             match self.look(id)? {
-                Look::Empty => return Ok(Step::Empty),
+                Look::Empty => {
+                    self.streak = 0;
+                    return Ok(Step::Empty);
+                }
                 Look::Published(seen) => {
                     self.next = next_id(id);
                     match self.copy(id, seen, self.since, gate)? {
@@ -341,7 +359,7 @@ impl Reader {
         let Some(Meta { kind, len }) = meta else {
             return Ok(if ring.unchanged(id, seen) { Copied::Unreadable } else { Copied::Lapped });
         };
-        ring.prefetch_after(id);
+        self.streak = if self.streak < BEHIND { self.streak + 1 } else { BEHIND * u32::from(ring.prefetch_after(id)) };
         let payload = block.payload();
         if kind == Kind::Fragment {
             let buffer = self.fragments.buffer(len);

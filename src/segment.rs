@@ -759,6 +759,11 @@ impl Draft<'_> {
         let end = self.regions.end as u64;
         // Now, since afterwards a part of it is ours.
         let free = free_space(file);
+        // Before a byte is taken: where the file system is as large as the memory, the kernel ends processes before it
+        // says that there is no more.
+        if end.saturating_sub(allocated_bytes(self.name, file)?) > free {
+            return Err(Error::NoSpace { name: self.name.to_owned(), size: end, free });
+        }
         if file_size(self.name, file)? < end {
             retry_on_intr(|| fs::ftruncate(file, end)).map_err(|errno| self.space_error(free, "ftruncate", errno))?;
         }
@@ -941,7 +946,19 @@ fn file_size(name: &str, file: &OwnedFd) -> Result<u64> {
 
 /// Bytes that the file system of `file` has left.
 fn free_space(file: &OwnedFd) -> u64 {
-    fs::fstatvfs(file).map_or(0, |of| of.f_bavail.saturating_mul(of.f_frsize))
+    let memory = sys::available_memory().unwrap_or(u64::MAX);
+    match fs::fstatvfs(file) {
+        // The one that anonymous files are on has no limit of its own.
+        Ok(of) if of.f_blocks == 0 => memory,
+        Ok(of) => of.f_bavail.saturating_mul(of.f_frsize).min(memory),
+        Err(_) => 0,
+    }
+}
+
+/// Bytes that `file` has been given already.
+fn allocated_bytes(name: &str, file: &OwnedFd) -> Result<u64> {
+    let stat = fs::fstat(file).map_err(|errno| Error::system(name, "fstat", errno))?;
+    Ok(u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512))
 }
 
 fn native_words<const N: usize>(bytes: &[u8]) -> [u64; N] {

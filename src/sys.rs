@@ -127,6 +127,20 @@ fn start_time_in(stat: &str) -> Option<u64> {
     from_third.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
 }
 
+/// Bytes of memory that can be had without ending a process, by the kernel's estimate. `None` where it cannot be read.
+pub(crate) fn available_memory() -> Option<u64> {
+    available_in(&std::fs::read_to_string("/proc/meminfo").ok()?)
+}
+
+fn available_in(meminfo: &str) -> Option<u64> {
+    let kib = |field: &str| {
+        let rest = meminfo.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+        rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+    };
+    let total = kib("MemAvailable")?.saturating_add(kib("SwapFree").unwrap_or(0));
+    Some(total.saturating_mul(1024))
+}
+
 /// The host's boot id, or zeros where it cannot be read.
 pub(crate) fn boot_id() -> [u64; 2] {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
@@ -207,6 +221,15 @@ mod tests {
     fn own_start_time_is_read_and_a_dead_process_has_none() {
         assert!(process_start_time(pid()).is_some());
         assert_eq!(process_start_time(u32::MAX), None);
+    }
+
+    #[test]
+    fn available_memory_is_what_is_free_with_swap() {
+        let meminfo = "MemTotal:  9 kB\nMemFree:  1 kB\nMemAvailable:     5 kB\nSwapTotal: 8 kB\nSwapFree:  2 kB\n";
+        assert_eq!(available_in(meminfo), Some(7 * 1024));
+        assert_eq!(available_in("MemAvailable: 5 kB\n"), Some(5 * 1024));
+        assert_eq!(available_in("MemFree: 5 kB\n"), None);
+        assert!(available_memory().unwrap() > 1 << 20);
     }
 
     #[test]

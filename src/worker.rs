@@ -470,8 +470,9 @@ impl Worker {
 
     // ---- the worker itself ----
 
-    /// Leaves the bus: posts [`STOPPING`], after which every call on any clone gives [`Error::Left`]. The seat is free
-    /// when the last clone is dropped.
+    /// Leaves the bus: posts [`STOPPING`], after which every call on any clone gives [`Error::Left`]. Unique events that
+    /// this worker has claimed already, while it waited for a reserved id, are handed to the handlers first: nobody else
+    /// would run them. The seat is free when the last clone is dropped.
     ///
     /// # Errors
     ///
@@ -622,6 +623,11 @@ impl Inner {
     }
 
     fn leave(&self) -> Result<()> {
+        self.deliver_claimed();
+        if self.left.load(Ordering::Relaxed) {
+            // By one of their handlers.
+            return Ok(());
+        }
         let announced = self.announce(STOPPING);
         let abandoned = lock(&self.writer).abandon();
         self.left.store(true, Ordering::Relaxed);
@@ -635,9 +641,12 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         // In a forked child all this belongs to the parent; only our copies of memory and descriptors go.
-        if self.check().is_ok() {
+        match self.check() {
             // Nobody is there to be told of an error.
-            let _ = self.leave();
+            Ok(()) => drop(self.leave()),
+            // It left in a handler, and the poll that ran it did not come to what else was claimed.
+            Err(Error::Left) => self.deliver_claimed(),
+            Err(_) => {}
         }
     }
 }

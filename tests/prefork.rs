@@ -2,6 +2,16 @@
 
 #![deny(clippy::undocumented_unsafe_blocks)]
 
+#[allow(dead_code)]
+#[path = "../examples/prefork/audit.rs"]
+mod audit;
+#[allow(dead_code)]
+#[path = "../examples/prefork/fold.rs"]
+mod fold;
+#[allow(dead_code)]
+#[path = "../examples/prefork/report.rs"]
+mod report;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -10,6 +20,13 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+
+use self::audit::{Audit, Unique, Verdict};
+use self::fold::Fold;
+use self::report::Checkpoint;
+
+// What the modules above expect of the example.
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// How long anything may take that is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -232,4 +249,163 @@ fn workers_do_not_outlive_a_killed_master() {
     server.child.kill().expect("it runs");
     server.child.wait().expect("it ends");
     wait_until("the end of all workers", || !workers.iter().any(|pid| runs(*pid)));
+}
+
+// ---- the audit by itself ----
+
+/// Events of a made-up run: of the ids from 0 on, every fifth is a unique event.
+fn is_unique(id: u64) -> bool {
+    id % 5 == 4
+}
+
+fn digest(id: u64) -> u64 {
+    id.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+fn key(id: u64) -> String {
+    format!("key-{id}")
+}
+
+/// What a worker reports that has handled the events `ids`, in this order.
+fn checkpoint(ids: impl IntoIterator<Item = u64>) -> Checkpoint {
+    let ids: Vec<u64> = ids.into_iter().filter(|id| !is_unique(*id)).collect();
+    let mut fold = Fold::default();
+    ids.iter().for_each(|id| fold.add(digest(*id)));
+    Checkpoint { first: ids[0], last: *ids.iter().max().expect("events"), fold }
+}
+
+/// The stop event of a made-up run.
+const STOP: u64 = 101;
+
+/// An audit of a run in which the master saw everything up to [`STOP`], and the driver was told of every event.
+fn audit() -> Audit {
+    let mut audit = Audit::new(0, true);
+    for id in 0..=STOP {
+        if !is_unique(id) {
+            audit.saw(id, digest(id));
+        }
+        audit.answered(id, is_unique(id).then(|| key(id)));
+    }
+    audit.came_to(STOP + 1, 0);
+    audit
+}
+
+fn run_unique(audit: &mut Audit, worker: usize, ids: impl IntoIterator<Item = u64>) {
+    for id in ids.into_iter().filter(|id| is_unique(*id)) {
+        audit.ran(worker, id, &key(id));
+    }
+}
+
+/// Two workers, of which the second was killed after it had reported events up to 50, and a replacement from 60 on. Of
+/// the unique events those in `not_run` did not run.
+fn verdict_with_kill(not_run: &[u64]) -> Verdict {
+    let mut audit = audit();
+    let (first, second) = (audit.joined(0), audit.joined(0));
+    audit.checkpoint(first, checkpoint(0..=STOP));
+    audit.checkpoint(second, checkpoint(0..=50));
+    run_unique(&mut audit, first, (0..=STOP).filter(|id| !not_run.contains(id)));
+    audit.killed(second, 60);
+    let third = audit.joined(60);
+    audit.checkpoint(third, checkpoint(60..=STOP));
+    audit.verdict(STOP)
+}
+
+#[test]
+fn audit_finds_nothing_where_nothing_is() {
+    let verdict = verdict_with_kill(&[]);
+    assert!(verdict.is_good(), "{verdict}");
+    assert_eq!(verdict.to_string(), "prefork: workers=2 events=102 lost=0 order=identical unique=once killed=1");
+}
+
+#[test]
+fn audit_excuses_what_a_killed_worker_had_in_its_hands() {
+    assert_eq!(verdict_with_kill(&[54]).unique, Unique::Once);
+    assert_eq!(verdict_with_kill(&[54, 59]).unique, Unique::Never, "it had one at most");
+    assert_eq!(verdict_with_kill(&[49]).unique, Unique::Never, "it had handled what comes after");
+    assert_eq!(verdict_with_kill(&[64]).unique, Unique::Never, "it was dead");
+}
+
+#[test]
+fn audit_counts_events_that_a_worker_did_not_come_to() {
+    let mut audit = audit();
+    let worker = audit.joined(0);
+    audit.checkpoint(worker, checkpoint(0..=98));
+    run_unique(&mut audit, worker, 0..=STOP);
+    let verdict = audit.verdict(STOP);
+    assert_eq!((verdict.lost, verdict.workers, verdict.identical), (2, 0, true), "100 and 101; 99 is unique");
+}
+
+#[test]
+fn audit_counts_the_first_events_too() {
+    let mut audit = audit();
+    let worker = audit.joined(0);
+    audit.checkpoint(worker, checkpoint(2..=STOP));
+    run_unique(&mut audit, worker, 0..=STOP);
+    assert_eq!(audit.verdict(STOP).lost, 2);
+}
+
+#[test]
+fn audit_counts_posts_that_nobody_saw() {
+    let mut audit = Audit::new(0, true);
+    audit.answered(1, None);
+    for id in [0, 2, 3] {
+        audit.saw(id, digest(id));
+    }
+    audit.came_to(4, 0);
+    // Once as a post that vanished, once as an id that nothing explains.
+    assert_eq!(audit.verdict(3).lost, 2);
+    audit.answered(7, None);
+    assert_eq!(audit.verdict(3).lost, 3);
+}
+
+#[test]
+fn audit_counts_what_the_master_missed() {
+    let mut audit = Audit::new(0, false);
+    audit.saw(0, digest(0));
+    audit.came_to(11, 10);
+    assert_eq!(audit.verdict(10).lost, 10);
+}
+
+#[test]
+fn audit_tells_content_and_order() {
+    let identical = |reported: Checkpoint| {
+        let mut audit = audit();
+        let worker = audit.joined(0);
+        audit.checkpoint(worker, reported);
+        run_unique(&mut audit, worker, 0..=STOP);
+        audit.verdict(STOP).identical
+    };
+    let good = checkpoint(0..=STOP);
+    assert!(identical(good));
+    assert!(!identical(checkpoint([1, 0].into_iter().chain(2..=STOP))), "swapped at the beginning");
+    assert!(!identical(checkpoint((0..=98).chain([101, 100]))), "swapped at the end");
+    assert!(!identical(checkpoint((0..=50).chain(50..=STOP))), "one twice");
+    assert!(!identical(Checkpoint { fold: Fold { hash: good.fold.hash ^ 1, ..good.fold }, ..good }), "other content");
+}
+
+#[test]
+fn audit_waits_for_the_master() {
+    let mut audit = Audit::new(0, false);
+    let worker = audit.joined(0);
+    audit.checkpoint(worker, checkpoint(0..=3));
+    assert!(audit.worker(worker).last().is_none(), "the master has seen nothing yet");
+    for id in 0..=3 {
+        audit.saw(id, digest(id));
+    }
+    audit.came_to(4, 0);
+    assert_eq!(audit.worker(worker).last(), Some(checkpoint(0..=3)));
+    assert!(audit.verdict(3).is_good());
+}
+
+#[test]
+fn audit_finds_the_same_key_run_for_two_events() {
+    let mut audit = Audit::new(0, true);
+    let worker = audit.joined(0);
+    audit.saw(0, digest(0));
+    for id in [4, 9] {
+        audit.answered(id, Some("same".to_owned()));
+        audit.ran(worker, id, "same");
+    }
+    audit.came_to(10, 0);
+    assert_eq!(audit.verdict(9).unique, Unique::Twice);
 }

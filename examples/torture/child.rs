@@ -223,6 +223,7 @@ impl Child<'_> {
 
     fn leave(&mut self, mut session: Session) -> Result<(), Error> {
         self.probe.begin(Op::Leave);
+        self.probe.push(Entry::Leaving { id: session.worker.cursor() });
         if let Some((reservation, _)) = session.reservation.take() {
             let id = reservation.id();
             if self.rng.one_in(2) {
@@ -233,7 +234,6 @@ impl Child<'_> {
             }
             self.probe.push(Entry::Void { id });
         }
-        self.probe.push(Entry::Leaves { id: session.worker.cursor() });
         if self.rng.one_in(2) {
             drop(session);
         } else if let Err(error) = session.worker.leave()
@@ -242,6 +242,7 @@ impl Child<'_> {
             return Err(error);
         }
         self.probe.step();
+        self.probe.push(Entry::Left);
         Ok(())
     }
 

@@ -24,8 +24,10 @@ pub enum Entry {
     Lagged { first: u64, missed: u64 },
     /// The worker's cursor after a poll.
     Cursor { id: u64 },
-    /// The worker leaves; its cursor was at `id`.
-    Leaves { id: u64 },
+    /// The worker is about to leave; its cursor is at `id`.
+    Leaving { id: u64 },
+    /// It has left.
+    Left,
     /// The reserver gave `id` up, or was told that it was too late.
     Void { id: u64 },
     /// Something was reported about `id`.
@@ -72,7 +74,8 @@ impl Entry {
             Entry::Delivered { id, tag, since, until } => [first(3, since), id, tag.0, until],
             Entry::Lagged { first: id, missed } => [first(4, 0), id, missed, 0],
             Entry::Cursor { id } => [first(5, 0), id, 0, 0],
-            Entry::Leaves { id } => [first(6, 0), id, 0, 0],
+            Entry::Leaving { id } => [first(6, 0), id, 0, 0],
+            Entry::Left => [first(13, 0), 0, 0, 0],
             Entry::Void { id } => [first(7, 0), id, 0, 0],
             Entry::Reported { id, what } => [first(8, what as u64), id, 0, 0],
             Entry::Won { key, since, until } => [first(9, 0), key, since, until],
@@ -90,12 +93,13 @@ impl Entry {
             3 => Entry::Delivered { id: a, tag: Tag(b), since: more, until: c },
             4 => Entry::Lagged { first: a, missed: b },
             5 => Entry::Cursor { id: a },
-            6 => Entry::Leaves { id: a },
+            6 => Entry::Leaving { id: a },
             7 => Entry::Void { id: a },
             8 => Entry::Reported { id: a, what: Odd::from_number(more) },
             9 => Entry::Won { key: a, since: b, until: c },
             10 => Entry::Releases { key: a, at: b },
             11 => Entry::Slow { op: Op::from_number(more), since: a, until: b, unserved: c },
+            13 => Entry::Left,
             _ => Entry::Fault { op: Op::from_number(more) },
         }
     }
@@ -109,7 +113,8 @@ impl fmt::Debug for Entry {
             Entry::Delivered { id, tag, since, until } => write!(f, "delivered {id} = {tag:?} ({since}..{until})"),
             Entry::Lagged { first, missed } => write!(f, "lagged {first}..{}", first + missed),
             Entry::Cursor { id } => write!(f, "cursor {id}"),
-            Entry::Leaves { id } => write!(f, "leaves, cursor {id}"),
+            Entry::Leaving { id } => write!(f, "leaving, cursor {id}"),
+            Entry::Left => write!(f, "left"),
             Entry::Void { id } => write!(f, "void {id}"),
             Entry::Reported { id, what } => write!(f, "reported {id}: {what:?}"),
             Entry::Won { key, since, until } => write!(f, "won key {key} in {since}..{until}"),

@@ -100,6 +100,8 @@ pub struct Seen {
 struct Subject {
     /// Whether its worker is on the bus.
     reads: bool,
+    /// Whether it leaves: then it may still get the unique events that it has claimed.
+    leaving: bool,
     start: u64,
     /// The next id that it must account for.
     next: u64,
@@ -127,7 +129,6 @@ pub struct Oracle<'a> {
     subjects: Vec<Subject>,
     /// Ids that a killed worker may have claimed.
     of_the_dead: Vec<(u64, u64)>,
-    left: Vec<(u64, u64, usize)>,
     /// Of stand-alone claims, by key; then of unique events.
     wins: [Vec<Vec<Win>>; 2],
     newest: u64,
@@ -161,6 +162,7 @@ impl<'a> Oracle<'a> {
         files.fill(EMPTY);
         let subject = || Subject {
             reads: false,
+            leaving: false,
             start: 0,
             next: 0,
             ranks: vec![0; round.workers],
@@ -174,7 +176,6 @@ impl<'a> Oracle<'a> {
             files,
             subjects: (0..round.workers).map(|_| subject()).collect(),
             of_the_dead: Vec::new(),
-            left: Vec::new(),
             wins: [vec![Vec::new(); CLAIM_KEYS as usize], vec![Vec::new(); CLAIM_KEYS as usize]],
             newest: 0,
             violations: Violations::default(),
@@ -197,11 +198,13 @@ impl<'a> Oracle<'a> {
             Entry::Delivered { id, tag, since, until } => self.delivered(slot, id, tag, since, until),
             Entry::Lagged { first, missed } => self.lagged(slot, first, missed),
             Entry::Cursor { id } => self.pass_until(slot, id),
-            Entry::Leaves { id } => {
+            Entry::Leaving { id } => {
                 self.pass_until(slot, id);
+                self.subjects[slot].leaving = true;
+            }
+            Entry::Left => {
                 self.subjects[slot].reads = false;
-                let newest = self.bus.next_id();
-                self.left.push((id, newest, slot));
+                self.subjects[slot].leaving = false;
             }
             Entry::Void { id } => self.void(slot, id),
             Entry::Reported { id, what } => self.reported(slot, id, what),
@@ -229,6 +232,7 @@ impl<'a> Oracle<'a> {
         self.seen.joins += 1;
         let subject = &mut self.subjects[slot];
         subject.reads = true;
+        subject.leaving = false;
         subject.start = start;
         subject.next = start;
         subject.ranks.fill(0);
@@ -263,8 +267,15 @@ impl<'a> Oracle<'a> {
         } else {
             *last = rank;
         }
-        self.pass_until(slot, id);
-        self.subjects[slot].next = id + 1;
+        if self.subjects[slot].leaving {
+            if !tag.kind().is_some_and(Kind::is_unique) {
+                self.violations.conflicting += 1;
+                self.tell(slot, format!("{id} = {tag:?} was delivered after it left"));
+            }
+        } else {
+            self.pass_until(slot, id);
+            self.subjects[slot].next = id + 1;
+        }
         if tag.kind() == Some(Kind::Oversized) {
             self.violations.conflicting += 1;
             self.tell(slot, format!("{id} = {tag:?} was delivered, though its post failed"));
@@ -479,8 +490,6 @@ impl<'a> Oracle<'a> {
             self.seen.unique_of_the_dead += 1;
         } else {
             self.violations.missing += 1;
-            let left: Vec<_> = self.left.iter().filter(|&&(from, to, _)| (from..to).contains(&id)).collect();
-            eprintln!("left: {left:?} dead: {:?}", self.of_the_dead.iter().map(|&(a,b)| (a.abs_diff(id), b.abs_diff(id))).min());
             self.tell(usize::MAX, format!("the unique event {id} = {tag:?} never ran, and nobody was killed or told so"));
         }
     }

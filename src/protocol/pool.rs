@@ -122,17 +122,19 @@ impl Pool {
     /// Asks for the lines that an exchange of cell `index` will store to.
     #[inline]
     pub(crate) fn prefetch_to_write(&self, index: usize) {
-        if sync::PREFETCHES {
-            self.first_lines(index).for_each(sync::prefetch_to_write);
-        }
+        self.first_lines(index).for_each(sync::prefetch_to_write);
     }
 
     /// Asks for the lines that a reader of cell `index` will copy.
     #[inline]
     pub(crate) fn prefetch_to_read(&self, index: usize) {
-        if sync::PREFETCHES {
-            self.first_lines(index).for_each(sync::prefetch_to_read);
-        }
+        self.first_lines(index).for_each(sync::prefetch_to_read);
+    }
+
+    /// Asks for the line of cell `index`, to be looked at.
+    #[inline]
+    pub(crate) fn prefetch_cell(&self, index: usize) {
+        sync::prefetch_to_read(self.cell(index));
     }
 
     /// The first words of those lines of a cell's block that small events use.

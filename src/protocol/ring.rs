@@ -19,8 +19,8 @@ use super::record::{RESERVED, WORDS};
 use super::word::{CellWord, Phase};
 use crate::sync::{self, AtomicU64, Ordering, Words};
 
-/// Cells in a line of the processor's cache.
-const CELLS_PER_LINE: u64 = 8;
+/// Bits of a cell's index that tell the cells of one line apart.
+const LINE_BITS: u32 = 3;
 /// How many events ahead of the one that is copied lines are asked for: about as long as they take to come.
 const PREFETCH_DISTANCE: u64 = 4;
 
@@ -32,6 +32,7 @@ pub(crate) struct Ring {
     records: Words,
     shift: u32,
     mask: u64,
+    line_bits: u32,
 }
 
 /// What a reader finds at an id.
@@ -64,7 +65,10 @@ impl Ring {
     pub(crate) fn new(pool: Pool, tail: Words, records: Words) -> Ring {
         let capacity = pool.cells() as u64;
         debug_assert!(capacity.is_power_of_two());
-        Ring { pool, tail, records, shift: capacity.trailing_zeros(), mask: capacity - 1 }
+        let shift = capacity.trailing_zeros();
+        // In a ring of less than eight lines there is nothing to spread over.
+        let line_bits = if shift >= 2 * LINE_BITS { LINE_BITS } else { 0 };
+        Ring { pool, tail, records, shift, mask: capacity - 1, line_bits }
     }
 
     pub(crate) fn pool(&self) -> &Pool {
@@ -76,9 +80,12 @@ impl Ring {
         self.mask + 1
     }
 
+    /// The cell of `id`. Ids that follow each other are in different lines, so that who writes the next one does not take
+    /// the line from who reads this one: the lowest bits of the index are the highest of the id's.
     #[inline]
     pub(crate) fn cell_of(&self, id: u64) -> usize {
-        (id & self.mask) as usize
+        let low = id & self.mask;
+        (low << self.line_bits & self.mask | low >> (self.shift - self.line_bits)) as usize
     }
 
     #[inline]
@@ -150,13 +157,17 @@ impl Ring {
         }
     }
 
-    /// Asks for the lines of an event that will be read soon after the one at `id`. If the last cell of `id`'s line is in
-    /// use, the writers are past that line, and a look at the next does not take it from them.
+    /// Asks for the lines of an event that will be read soon after the one at `id`. `false` if there is none yet: then
+    /// asking again would only take lines from those who are about to write to them.
     #[inline]
-    pub(crate) fn prefetch_after(&self, id: u64) {
-        if sync::PREFETCHES && !self.is_empty_at(id | (CELLS_PER_LINE - 1)) {
-            self.pool.prefetch_to_read(self.cell_of(id.wrapping_add(PREFETCH_DISTANCE)));
+    pub(crate) fn prefetch_after(&self, id: u64) -> bool {
+        let soon = id.wrapping_add(PREFETCH_DISTANCE);
+        if !sync::PREFETCHES || self.is_empty_at(soon) {
+            return false;
         }
+        self.pool.prefetch_to_read(self.cell_of(soon));
+        self.pool.prefetch_cell(self.cell_of(soon.wrapping_add(PREFETCH_DISTANCE)));
+        true
     }
 
     /// The block that `seen` names. What is read from it counts only if [`Ring::unchanged`] says so afterwards.
@@ -181,8 +192,7 @@ impl Ring {
             let version = self.version_of(id);
             if hand.exchange(&self.pool, self.cell_of(id), seen, version)? == Exchange::Done {
                 self.help_tail(id);
-                // The block displaced next was last touched one lap ago.
-                self.pool.prefetch_to_write(self.cell_of(id + 1));
+                self.prefetch_places_after(id);
                 return Ok(id);
             }
         }
@@ -253,6 +263,16 @@ impl Ring {
 
     fn reserved(&self, record: u16) -> &AtomicU64 {
         self.records.at(usize::from(record) * WORDS + RESERVED)
+    }
+
+    /// Asks for what the next posts will store to: the cells, and the block that the first of them displaces, last
+    /// touched one lap ago.
+    #[inline]
+    fn prefetch_places_after(&self, id: u64) {
+        if sync::PREFETCHES {
+            self.pool.prefetch_to_write(self.cell_of(id.wrapping_add(1)));
+            sync::prefetch_to_write(self.pool.cell(self.cell_of(id.wrapping_add(2))));
+        }
     }
 
     /// Moves the tail past `id`, which is taken, unless somebody has.

@@ -100,6 +100,27 @@ impl Inner {
         result.map(|()| Polled::Done { delivered: tally.delivered, missed: tally.missed })
     }
 
+    /// Hands over the unique events that were claimed and are not run yet, as nobody else will ever run them. For a worker
+    /// that leaves.
+    pub(super) fn deliver_claimed(&self) {
+        let mut reading = match self.reading.try_lock() {
+            Ok(reading) => reading,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            // One of our handlers leaves; the poll that runs it comes to them.
+            Err(TryLockError::WouldBlock) => return,
+        };
+        self.hot.polling.store(true, Ordering::Relaxed);
+        let _flag = PollingFlag(self);
+        let Reading { reader, routes } = &mut *reading;
+        let mut tally = Tally::default();
+        for message in reader.take_claimed() {
+            self.deliver(&message, routes, &mut tally);
+        }
+        let record = reader.record();
+        record.add(record_word!(reading.delivered), tally.delivered);
+        record.add(record_word!(reading.failed), tally.failed);
+    }
+
     fn deliver_all(&self, reading: &mut Reading, tally: &mut Tally, most: u64) -> Result<()> {
         loop {
             self.deliver_local(tally, most);

@@ -69,6 +69,33 @@ fn a_poster_is_killed_over_its_own_event() {
 }
 
 #[test]
+fn a_helper_that_stopped_confirms_late() {
+    race("a helper that stopped confirms late")
+        .deaths(1)
+        .preemptions(Some(2), Some(3))
+        .allowed(&["happened", "did not happen"])
+        .run(|run| {
+            let world = World::new(run, 1, 2);
+            let mut cast = run.cast();
+            let (victim, watch, mut hand) = (world.clone(), run.clone(), world.adopt(VICTIM));
+            cast.actor(move || {
+                // The block of the first event, which the helper is about to confirm, comes back with the second, and is
+                // stamped anew in the third post.
+                victim.post(&mut hand, 0);
+                victim.post(&mut hand, 1);
+                let mut hand = victim.adopt(VICTIM);
+                watch.mortal(0, || victim.post(&mut hand, 2));
+                victim.adopt(VICTIM);
+            });
+            let (helper, mut hand) = (world.clone(), world.adopt(LAPPER));
+            cast.actor(move || _ = helper.post(&mut hand, 10));
+            cast.play();
+            world.judge();
+            run.outcome(fate_of(&world, 2));
+        });
+}
+
+#[test]
 fn a_poster_is_killed_and_a_reserve_laps() {
     race("a poster is killed and a reserve laps")
         .deaths(1)

@@ -316,7 +316,7 @@ fn a_claimer_is_killed_and_another_decides() {
         .preemptions(Some(2), Some(3))
         .allowed(&["dead, won", "dead, decided", "won, decided", "decided, won"])
         .run(|run| {
-            let region = Region::new(run, 1, 2, 4, 1);
+            let region = Region::new(run, 2, 2, 4, 1);
             let answers = Answers::new(2);
             let mut cast = run.cast();
             let (victim, watch, told, mut hand) = (region.clone(), run.clone(), answers.clone(), region.adopt(0));
@@ -325,8 +325,14 @@ fn a_claimer_is_killed_and_another_decides() {
                     told.set(0, answer);
                 }
                 let mut hand = victim.adopt(0);
-                // Its own attempts go on where the dead one's ended.
-                assert!(matches!(victim.claim(&mut hand, KEY, LONG, at(0), 1), Decision::Decided | Decision::Won(_)));
+                let again = victim.claim(&mut hand, KEY, LONG, at(0), 1);
+                assert!(matches!(again, Decision::Decided | Decision::Won(_)));
+                // Its attempts go on where the dead one's ended, so that no token is given twice.
+                let Decision::Won(token) = victim.claim(&mut hand, OTHER, LONG, None, 1) else { panic!("nobody has it") };
+                let mut bucket = Bucket::default();
+                victim.claims.snapshot(0, &mut bucket).unwrap();
+                let holders = bucket.entries().iter().filter(|entry| entry.token == token).count();
+                assert_eq!(holders, 1, "a token was given twice");
             });
             let (other, told, mut hand) = (region.clone(), answers.clone(), region.adopt(1));
             cast.actor(move || told.set(1, other.claim(&mut hand, KEY, LONG, at(0), 1)));

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use loom::sync::{Condvar, Mutex as Lock};
 
+use crate::life;
 use crate::protocol::wake::{self, Futex};
 use crate::protocol::ring::Fate;
 use crate::race::{Run, race};
@@ -32,6 +33,8 @@ impl Futex for Kernel {
     }
 
     fn wake_all(&self, _: &AtomicU32) {
+        // A system call is a point to be killed at like a write.
+        life::about_to_write();
         *self.lock.lock().unwrap() += 1;
         self.wakes.notify_all();
     }
