@@ -19,7 +19,7 @@ fn main() -> seqcast::Result<()> {
     // All hear it, in the same order, the sender too; each when it polls.
     a.post("cache", "invalidate", "user:42")?;
     b.post("cache", "invalidate", "user:43")?;
-    a.poll()?;
-    b.poll()?;
+    println!("a: {:?}", a.poll()?);
+    println!("b: {:?}", b.poll()?);
     Ok(())
 }

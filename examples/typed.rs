@@ -49,6 +49,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Bytes that only share the names do not reach a typed handler: the worker reports them, here on standard error.
     checker.post("health", "down", "10.0.0.11:8080")?;
     poller.stop()?;
-    proxy.poll()?;
+    println!("proxy: {:?}", proxy.poll()?);
     Ok(())
 }

@@ -31,6 +31,24 @@ pub fn ns_per_tick() -> f64 {
     })
 }
 
+/// Nanoseconds by which the counter goes on at a time. On some machines that is 10 ns and more, so that medians of single
+/// times must be taken with care.
+pub fn granule_ns() -> f64 {
+    static GRANULE: OnceLock<f64> = OnceLock::new();
+    *GRANULE.get_or_init(|| {
+        let mut least = u64::MAX;
+        for _ in 0..10_000 {
+            let before = ticks();
+            let mut after = ticks();
+            while after == before {
+                after = ticks();
+            }
+            least = least.min(after - before);
+        }
+        least as f64 * ns_per_tick()
+    })
+}
+
 /// Ticks of a duration.
 pub fn ticks_in(duration: Duration) -> u64 {
     (duration.as_nanos() as f64 / ns_per_tick()) as u64

@@ -316,7 +316,7 @@ impl Audit {
         let never: Vec<&Key> = asked().filter(|key| key.runs == 0).collect();
         let killed: Vec<&WorkerAudit> = self.workers.iter().filter(|worker| worker.killed_before.is_some()).collect();
         let excused = |key: &&Key| killed.iter().any(|worker| worker.may_have_taken(key));
-        if never.len() <= killed.len() && never.iter().all(|key| excused(key)) { Unique::Once } else { Unique::Never }
+        if never.len() <= killed.len() && never.iter().all(excused) { Unique::Once } else { Unique::Never }
     }
 }
 

@@ -221,6 +221,7 @@ impl Driver {
     /// Asks all workers at once to have one page rendered anew. One of them does it, and then all have the same page.
     async fn refresh(self: &Arc<Self>, key: &str) -> Result<()> {
         let path = format!("/items/{key}");
+        let there_before = self.send_to_all(Method::GET, "/").await?;
         let asked = self.send_to_all(Method::POST, &format!("{path}/refresh")).await?;
         // Every worker handles what is there before it answers: so after one round of requests, whichever takes the
         // event has rendered the page and posted it, and after another all have it.
@@ -229,14 +230,13 @@ impl Driver {
         for _ in asked.iter().filter(|answer| answer.is_none()) {
             self.report(&Report::Unanswered { unique: key.to_owned() })?;
         }
+        // Only if these are the same workers all the time: one that was killed may be the one that took the event, and its
+        // replacement may have come too late for the page.
         let pids = |answers: &[Option<Answer>]| -> Option<Vec<u32>> {
             answers.iter().map(|answer| answer.as_ref().map(|answer| answer.pid)).collect()
         };
-        // When a worker is killed meanwhile, it may be the one that took the event.
-        if let (Some(asked), Some(decided), Some(there)) = (pids(&asked), pids(&decided), pids(&pages))
-            && asked == decided
-            && decided == there
-        {
+        let [before, during @ ..] = [&there_before, &asked, &decided, &pages].map(|answers| pids(answers));
+        if before.is_some() && during.iter().all(|pids| *pids == before) {
             let pages: Vec<&Answer> = pages.iter().flatten().collect();
             let all_have_it = pages.iter().all(|page| page.hit && page.body == pages[0].body);
             self.check(all_have_it, || format!("not all workers have the same page {key}"));

@@ -1,1 +1,256 @@
+//! doctor: each finding with its remedy, and --fix only where it is proven safe.
 
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+
+use seqcast::Bus;
+use serde_json::{Value, json};
+
+use crate::support::{Name, Run, WorkerProcess, command, run, seqcast, small};
+
+fn findings(run: &Run) -> Vec<(String, Value)> {
+    let findings = run.json()["findings"].clone();
+    findings.as_array().unwrap().iter().map(|row| (row["code"].as_str().unwrap().to_owned(), row.clone())).collect()
+}
+
+fn doctor(name: &str, more: &[&str]) -> Run {
+    seqcast(&[&["doctor", name, "--format", "json"], more].concat())
+}
+
+/// The one trouble that is found. Notes depend on who runs the test.
+#[track_caller]
+fn the_trouble(run: &Run) -> Value {
+    let mut found = findings(run);
+    found.retain(|(_, row)| row["level"] == "trouble" && row["subject"] != "/dev/shm" && row["subject"] != "host");
+    assert_eq!(found.len(), 1, "{run:?}");
+    let (_, row) = found.pop().unwrap();
+    assert!(!row["remedy"].as_str().unwrap().is_empty(), "no remedy: {row}");
+    row
+}
+
+#[test]
+fn a_sound_segment_has_no_finding() {
+    let (name, _bus) = Name::segment("sound");
+    let mut worker = WorkerProcess::join(&name, "web");
+    worker.told("posts 200");
+    worker.told("unique key 60000");
+    worker.told("poll");
+    let run = doctor(&name, &[]).expect(0);
+    assert!(findings(&run).iter().all(|(_, row)| row["level"] == "note"), "{run:?}");
+}
+
+#[test]
+fn g7_records_of_the_dead_are_found_and_freed() {
+    let (name, bus) = Name::segment("dead");
+    let mut alive = WorkerProcess::join(&name, "alive");
+    let (mut first, second) = (WorkerProcess::join(&name, "first"), WorkerProcess::join(&name, "second"));
+    let reserved: u64 = first.told("reserve").parse().unwrap();
+    let pid = first.pid();
+    first.kill();
+    second.kill();
+    let found = the_trouble(&doctor(&name, &[]).expect(1));
+    assert_eq!(found["code"], "dead_records");
+    assert!(found["what"].as_str().unwrap().contains(&format!("1 (pid {pid} \"first\")")), "{found}");
+    assert_eq!((&found["fixable"], &found["fixed"]), (&json!(true), &Value::Null));
+    assert_eq!(bus.stats().unwrap().workers.len(), 3, "looking has changed something");
+    let fixed = the_trouble(&doctor(&name, &["--fix"]).expect(0));
+    assert_eq!((&fixed["fixed"], &fixed["fix"]), (&json!(true), &json!("freed 2 worker records")));
+    let stats = bus.stats().unwrap();
+    assert_eq!(stats.workers.iter().map(|worker| worker.pid).collect::<Vec<_>>(), [alive.pid()]);
+    doctor(&name, &[]).expect(0);
+    // What the dead one had reserved is given up by the readers at once.
+    assert_eq!(alive.told("post after the reserved"), (reserved + 1).to_string());
+    assert_eq!(alive.told("poll"), "Done { delivered: 4, missed: 0 }");
+    let faults = seqcast(&["inspect", &name, "--format", "json", "--sample", "1ms"]).expect(0).json()["faults"].clone();
+    assert_eq!((&faults["reclaimed"], &faults["voided"]), (&json!(2), &json!(1)));
+    // The freed records serve again, and no block is lost.
+    let again: Vec<_> = (0..7).map(|_| WorkerProcess::join(&name, "again")).collect();
+    drop(again);
+}
+
+#[test]
+fn a_segment_that_nobody_holds_is_removed_and_no_other() {
+    let (name, bus) = Name::segment("stale");
+    // Held without a seat: this process has it open.
+    let run = doctor(&name, &["--fix"]).expect(0);
+    assert!(findings(&run).iter().all(|(code, _)| code != "stale"), "{run:?}");
+    assert!(std::fs::exists(name.path()).unwrap());
+    drop(bus);
+    let found = the_trouble(&doctor(&name, &[]).expect(1));
+    assert_eq!((&found["code"], &found["fixed"]), (&json!("stale"), &Value::Null));
+    let fixed = the_trouble(&doctor(&name, &["--fix"]).expect(0));
+    assert_eq!((&fixed["code"], &fixed["fixed"]), (&json!("stale"), &json!(true)));
+    assert!(!std::fs::exists(name.path()).unwrap());
+}
+
+#[test]
+fn unfinished_segments_and_those_of_another_boot_are_told_and_removed() {
+    let unfinished = Name::new("unfinished");
+    std::fs::write(unfinished.path(), 0x7365_7143_4153_7e7e_u64.to_ne_bytes()).unwrap();
+    std::fs::set_permissions(unfinished.path(), PermissionsExt::from_mode(0o600)).unwrap();
+    let (boot, bus) = Name::segment("boot");
+    drop(bus);
+    let at = seqcast::fields().iter().find(|field| field.name == "boot_id").unwrap().offset;
+    let mut bytes = std::fs::read(boot.path()).unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(boot.path(), &bytes).unwrap();
+    for (name, code) in [(&unfinished, "unfinished"), (&boot, "other_boot")] {
+        assert_eq!(the_trouble(&doctor(name, &[]).expect(3))["code"], code);
+        assert_eq!(the_trouble(&doctor(name, &["--fix"]).expect(0))["fixed"], true);
+        assert!(!std::fs::exists(name.path()).unwrap());
+    }
+}
+
+#[test]
+fn a_mode_that_lets_everybody_in_is_found() {
+    let (name, _bus) = Name::segment("mode");
+    let _worker = WorkerProcess::join(&name, "web");
+    std::fs::set_permissions(name.path(), PermissionsExt::from_mode(0o666)).unwrap();
+    let found = the_trouble(&doctor(&name, &["--fix"]).expect(1));
+    assert_eq!((&found["code"], &found["fixed"]), (&json!("mode"), &json!(false)), "a mode is not for --fix to choose");
+    assert!(found["remedy"].as_str().unwrap().contains(&format!("chmod o-rwx {}", name.path())), "{found}");
+}
+
+#[test]
+fn malformed_events_are_found() {
+    let (name, bus) = Name::segment("malformed");
+    let worker = bus.join().unwrap();
+    let id = worker.post("a", "b", "c").unwrap();
+    let facts = seqcast(&["inspect", &name, "--layout", "--format", "json"]).expect(0).json();
+    let blocks = facts["regions"].as_array().unwrap().iter().find(|region| region["name"] == "blocks").unwrap().clone();
+    let (offset, stride) = (blocks["offset"].as_u64().unwrap() as usize, blocks["stride"].as_u64().unwrap() as usize);
+    // Whatever block it is: their kinds become ones that do not exist.
+    let mut bytes = std::fs::read(name.path()).unwrap();
+    for block in bytes[offset..].chunks_exact_mut(stride).take(blocks["count"].as_u64().unwrap() as usize) {
+        block[28..32].fill(0xff);
+    }
+    write_through(&name, &bytes[offset..offset + stride * 72], offset);
+    let found = the_trouble(&doctor(&name, &[]).expect(1));
+    assert_eq!(found["code"], "corrupt");
+    assert!(found["what"].as_str().unwrap().contains(&format!("{} events", id + 1)), "{found}");
+}
+
+/// Overwrites a part of the file without making it shorter in between.
+fn write_through(name: &Name, bytes: &[u8], at: usize) {
+    use std::os::unix::fs::FileExt;
+    let file = std::fs::OpenOptions::new().write(true).open(name.path()).unwrap();
+    file.write_all_at(bytes, at as u64).unwrap();
+}
+
+#[test]
+fn g12_a_record_kept_by_a_dead_workers_child_is_found() {
+    let (name, bus) = Name::segment("kept");
+    // The worker forks a child that lives on, and is killed.
+    let mut worker = WorkerProcess::join(&name, "parent");
+    let child: i32 = worker.told("fork").parse().unwrap();
+    let pid = worker.pid();
+    worker.kill();
+    let run = doctor(&name, &[]);
+    // SAFETY: a system call without pointers; the child was forked for this test, and nobody but init reaps it.
+    assert_eq!(unsafe { libc::kill(child, libc::SIGKILL) }, 0);
+    let found = the_trouble(&run.expect(1));
+    assert_eq!(found["code"], "kept_record");
+    let what = found["what"].as_str().unwrap();
+    assert!(what.contains(&format!("(pid {pid})")) && what.contains(&format!("(pid {child})")), "{found}");
+    drop(bus);
+}
+
+#[test]
+fn processes_on_an_older_segment_of_the_name_are_found() {
+    let (name, bus) = Name::segment("split");
+    let stray = WorkerProcess::join(&name, "old");
+    bus.unlink().unwrap();
+    drop(bus);
+    let bus = Bus::create(&name, &small()).unwrap();
+    let _worker = WorkerProcess::join(&name, "new");
+    let found = the_trouble(&doctor(&name, &[]).expect(1));
+    assert_eq!(found["code"], "split");
+    assert!(found["what"].as_str().unwrap().ends_with(&format!("pid {}", stray.pid())), "{found}");
+    drop(bus);
+}
+
+/// `unshare` of util-linux with these options runs `seqcast` or a shell in it, or there is no right to.
+fn unshare(options: &[&str]) -> Option<std::process::Command> {
+    let probe = run(std::process::Command::new("unshare").args(options).arg("true").stdin(Stdio::null()));
+    if probe.code != 0 {
+        eprintln!("skipped: no namespaces here: {}", probe.stderr);
+        return None;
+    }
+    let mut command = std::process::Command::new("unshare");
+    command.args(options);
+    Some(command)
+}
+
+#[test]
+fn workers_of_other_namespaces_are_noted() {
+    let (name, bus) = Name::segment("namespaces");
+    let Some(mut unshare) = unshare(&["--pid", "--ipc", "--fork", "--kill-child"]) else { return };
+    let mut child = unshare
+        .args([env!("CARGO_BIN_EXE_seqcast"), "claim", &name, "key", "--ttl", "10m", "--", "cat"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    crate::support::eventually("it has joined", || bus.stats().unwrap().claims_held == 1);
+    let run = doctor(&name, &[]);
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    let run = run.expect(0);
+    let found = findings(&run).into_iter().find(|(code, _)| code == "namespaces").unwrap_or_else(|| panic!("{run:?}")).1;
+    assert_eq!(found["level"], "note");
+    assert!(found["what"].as_str().unwrap().contains("other pid, ipc namespaces"), "{found}");
+}
+
+#[test]
+fn a_worker_on_another_dev_shm_is_found() {
+    let (name, bus) = Name::segment("mount");
+    let _worker = WorkerProcess::join(&name, "here");
+    let Some(mut unshare) = unshare(&["--mount"]) else { return };
+    // Its own /dev/shm, with a segment of the same name; said on standard output when it has it.
+    let script = format!(
+        "mount -t tmpfs -o size=16m tmpfs /dev/shm && cp /proc/{}/root{} {} && exec {} claim {} key --ttl 10m -- \
+         sh -c 'echo ready; cat'",
+        std::process::id(),
+        name.path(),
+        name.path(),
+        env!("CARGO_BIN_EXE_seqcast"),
+        &*name
+    );
+    let mut child = unshare.args(["sh", "-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    let run = doctor(&name, &[]);
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    let found = the_trouble(&run.expect(1));
+    assert_eq!(found["code"], "split");
+    assert!(found["what"].as_str().unwrap().contains("in another mount namespace"), "{found}");
+    drop(bus);
+}
+
+#[test]
+fn a_nearly_full_dev_shm_is_found() {
+    let Some(mut unshare) = unshare(&["--mount"]) else { return };
+    let script = format!(
+        "mount -t tmpfs -o size=1m tmpfs /dev/shm && head -c 1000k /dev/zero > /dev/shm/filler && exec {} doctor \
+         --format json",
+        env!("CARGO_BIN_EXE_seqcast")
+    );
+    let run = run(unshare.args(["sh", "-c", &script]).stdin(Stdio::null())).expect(1);
+    let found = findings(&run);
+    let [(code, row)] = found.as_slice() else { panic!("{run:?}") };
+    assert_eq!(code, "shm_full");
+    assert!(row["remedy"].as_str().unwrap().contains("--shm-size"), "{row}");
+}
+
+#[test]
+fn doctor_without_a_name_looks_at_all() {
+    let (name, bus) = Name::segment("all");
+    drop(bus);
+    let output = run(command(&["doctor", "--format", "json"]).stdin(Stdio::null())).expect(1);
+    let subjects: Vec<Value> = findings(&output).into_iter().map(|(_, row)| row["subject"].clone()).collect();
+    assert!(subjects.contains(&json!(*name)), "{output:?}");
+    let text = seqcast(&["doctor", &name]).expect(1).stdout;
+    assert!(text.contains("trouble stale") && text.contains("remedy: seqcast rm"), "{text}");
+}

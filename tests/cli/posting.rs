@@ -1,1 +1,160 @@
+//! post and claim: taking part for a moment.
 
+use std::io::Write;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use crate::support::{Name, WorkerProcess, command, eventually, run, seqcast};
+
+/// The payloads in the ring, as text.
+fn payloads(name: &str) -> Vec<String> {
+    let run = seqcast(&["tail", name, "--from", "oldest", "--no-follow", "--payload", "utf8", "--format", "json"]);
+    let own = |event: &Value| event["source"] != "seqcast";
+    let events = run.expect(0).json_lines().into_iter().filter(own);
+    events.map(|event| event["payload_utf8"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn post_reaches_the_workers() {
+    let (name, _bus) = Name::segment("post");
+    let mut worker = WorkerProcess::join(&name, "web");
+    let posted = seqcast(&["post", &name, "cache", "stale", "--data", "user:42", "--format", "json"]).expect(0).json();
+    // After the worker's own start.
+    assert_eq!(posted, json!({ "posted": true, "id": 1 }));
+    assert_eq!(worker.told("poll"), "Done { delivered: 2, missed: 0 }");
+    assert_eq!(seqcast(&["post", &name, "cache", "stale"]).expect(0).stdout, "posted as id 2\n");
+    assert_eq!(payloads(&name), ["user:42", ""]);
+}
+
+#[test]
+fn post_leaves_no_trace_but_the_event() {
+    let (name, bus) = Name::segment("post-trace");
+    seqcast(&["post", &name, "a", "b"]).expect(0);
+    assert!(bus.stats().unwrap().workers.is_empty());
+    assert_eq!(bus.next_id(), 1, "it was announced like a worker");
+}
+
+#[test]
+fn post_reads_standard_input_and_files() {
+    let (name, _bus) = Name::segment("post-data");
+    let mut child =
+        command(&["post", &name, "a", "b", "--data", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"from a pipe").unwrap();
+    assert!(child.wait().unwrap().success());
+    let file = std::env::temp_dir().join(format!("seqcast-post-{}", std::process::id()));
+    std::fs::write(&file, "from a file").unwrap();
+    let posted = seqcast(&["post", &name, "a", "b", "--data", &format!("@{}", file.display())]);
+    std::fs::remove_file(&file).unwrap();
+    posted.expect(0);
+    assert_eq!(payloads(&name), ["from a pipe", "from a file"]);
+    let mut endless = command(&["post", &name, "a", "b", "--data", "@/dev/zero", "--format", "json"]);
+    let refused = run(&mut endless).expect(2);
+    assert!(refused.stderr.contains("payload_too_large"), "{refused:?}");
+}
+
+#[test]
+fn g9_a_unique_post_whose_key_is_held_is_refused_with_the_holder() {
+    let (name, bus) = Name::segment("post-unique");
+    let mut worker = WorkerProcess::join(&name, "mailer");
+    let post = ["post", &*name, "jobs", "run", "--unique", "nightly", "--ttl", "10m"];
+    seqcast(&post).expect(0);
+    // Nobody has reached it: the next one may still be the one that runs.
+    seqcast(&post).expect(0);
+    worker.told("poll");
+    let before = bus.next_id();
+    let refused = seqcast(&post).expect(1);
+    let expected = format!("held by record 0 (pid {} \"mailer\") for 9m", worker.pid());
+    assert!(refused.stdout.contains(&expected), "{refused:?}");
+    assert!(!refused.stdout.contains("nightly"), "the key is shown: {refused:?}");
+    let refused = seqcast(&[&["--format", "json"], post.as_slice()].concat()).expect(1).json();
+    assert_eq!((&refused["posted"], &refused["held"]["pid"]), (&json!(false), &json!(worker.pid())));
+    assert!(refused["held"]["left_seconds"].as_f64().unwrap() > 500.0, "{refused}");
+    assert_eq!(bus.next_id(), before, "it was posted all the same");
+    // Keys of claims that stand alone have nothing to do with it.
+    seqcast(&["claim", &name, "nightly", "--ttl", "1m", "--", "true"]).expect(0);
+}
+
+#[test]
+fn claim_runs_a_command_once_and_gives_its_exit_code() {
+    let (name, _bus) = Name::segment("claim");
+    let ran = seqcast(&["claim", &name, "import", "--ttl", "10m", "--", "sh", "-c", "echo done; exit 7"]).expect(7);
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("done\n", ""));
+    // Released with the command's end.
+    seqcast(&["claim", &name, "import", "--ttl", "10m", "--keep", "--", "true"]).expect(0);
+    // Kept until its ttl ends.
+    let refused = seqcast(&["claim", &name, "import", "--ttl", "10m", "--", "echo", "twice"]).expect(1);
+    assert!(refused.stdout.is_empty() && refused.stderr.contains("held by record"), "{refused:?}");
+    seqcast(&["claim", &name, "import", "--ttl", "10m", "-E", "42", "--", "echo", "twice"]).expect(42);
+    seqcast(&["claim", &name, "a", "--ttl", "10m", "--", "/no/such/command"]).expect(127);
+    seqcast(&["claim", &name, "a", "--ttl", "10m", "--", "/etc/passwd"]).expect(126);
+    seqcast(&["claim", &name, "a", "--ttl", "10m", "--", "sh", "-c", "kill -9 $$"]).expect(128 + 9);
+    // Each of these has released the key.
+    seqcast(&["claim", &name, "a", "--ttl", "10m", "--", "true"]).expect(0);
+}
+
+#[test]
+fn claim_is_held_while_the_command_runs_and_by_a_seat_that_does_not_lag() {
+    let (name, bus) = Name::segment("claim-held");
+    let mut child = command(&["claim", &name, "import", "--ttl", "10m", "--", "cat"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    eventually("the claim is held", || bus.stats().unwrap().claims_held == 1);
+    let pid = child.id();
+    let refused = seqcast(&["claim", &name, "import", "--ttl", "10m", "--format", "json", "--", "true"]).expect(1);
+    let held: Value = serde_json::from_str(&refused.stderr).unwrap();
+    assert_eq!((&held["claimed"], &held["held"]["pid"]), (&json!(false), &json!(pid)), "{held}");
+    let stats = bus.stats().unwrap();
+    let [worker] = stats.workers.as_slice() else { panic!("{stats:?}") };
+    assert_eq!((worker.label.as_str(), worker.cursor), ("seqcast claim", None));
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+    assert_eq!(bus.stats().unwrap().claims_held, 0);
+    assert!(bus.stats().unwrap().workers.is_empty());
+}
+
+#[test]
+fn claim_hands_a_termination_on_and_releases_after_the_command() {
+    let (name, bus) = Name::segment("claim-term");
+    let script = "trap 'echo told; exit 3' TERM; echo ready; while :; do sleep 0.01; done";
+    let mut child = command(&["claim", &name, "import", "--ttl", "10m", "--", "sh", "-c", script])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut output = std::io::BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut output, &mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    // SAFETY: a system call without pointers, to a child that has not been waited for.
+    assert_eq!(unsafe { libc::kill(child.id() as i32, libc::SIGTERM) }, 0);
+    line.clear();
+    std::io::BufRead::read_line(&mut output, &mut line).unwrap();
+    assert_eq!(line, "told\n");
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+    assert_eq!(bus.stats().unwrap().claims_held, 0);
+}
+
+#[test]
+fn claim_says_when_its_time_was_too_short() {
+    let (name, _bus) = Name::segment("claim-short");
+    let ran = seqcast(&["claim", &name, "import", "--ttl", "10ms", "--", "sleep", "0.1"]).expect(0);
+    assert!(ran.stderr.contains("give a longer --ttl"), "{ran:?}");
+}
+
+#[test]
+fn another_users_segment_is_not_written_to_unless_trusted() {
+    // SAFETY: `geteuid` takes nothing and cannot fail.
+    if unsafe { libc::geteuid() } != 0 {
+        eprintln!("skipped: only root can give files away");
+        return;
+    }
+    let name = Name::new("owner");
+    drop(seqcast::Bus::create(&name, &crate::support::small().owner(65_534, 65_534)).unwrap());
+    let refused = seqcast(&["post", &name, "a", "b"]).expect(3);
+    assert!(refused.stderr.contains("user 65534") && refused.stderr.contains("--trust-owner"), "{refused:?}");
+    seqcast(&["post", &name, "a", "b", "--trust-owner"]).expect(0);
+    seqcast(&["claim", &name, "a", "--ttl", "1m", "--trust-owner", "--", "true"]).expect(0);
+    assert_eq!(seqcast(&["ls"]).expect(0).stdout.lines().filter(|line| line.starts_with(&*name)).count(), 1);
+}

@@ -217,6 +217,18 @@ fn obey(worker: &Worker, reservation: &mut Option<Reservation>, order: &str) -> 
             drop(reservation.take());
             "given up".to_owned()
         }
+        // A child that does nothing but be there.
+        ["fork"] => {
+            // SAFETY: the child makes system calls only, and never returns.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                loop {
+                    // SAFETY: as above.
+                    unsafe { libc::pause() };
+                }
+            }
+            child.to_string()
+        }
         ["leave"] => {
             worker.clone().leave().unwrap();
             "left".to_owned()

@@ -1,1 +1,211 @@
+//! top, on a screen of 80 columns and for scripts.
 
+use serde_json::{Value, json};
+
+use crate::pty::Pty;
+use crate::support::{Name, WorkerProcess, command, seqcast};
+
+/// Runs `seqcast top` in a terminal.
+fn top(name: &str, more: &[&str], rows: u16, columns: u16) -> Pty {
+    let arguments = [&["top", name, "--interval", "50ms"], more].concat();
+    Pty::run(command(&arguments), rows, columns)
+}
+
+/// The screen's line of the worker `pid`.
+fn row(screen: &str, pid: u32) -> Option<&str> {
+    screen.lines().find(|line| line.split_whitespace().next() == Some(&pid.to_string()))
+}
+
+#[test]
+fn top_shows_every_worker_in_80_columns() {
+    let (name, _bus) = Name::segment("top");
+    let mut web = WorkerProcess::join(&name, "web");
+    let mailer = WorkerProcess::join(&name, "a label that is longer than its column");
+    let doomed = WorkerProcess::join(&name, "doomed");
+    let doomed_pid = doomed.pid();
+    doomed.kill();
+    web.told("posts 30");
+    web.told("poll");
+    let mut pty = top(&name, &[], 24, 80);
+    pty.shows("the three", |screen| [web.pid(), mailer.pid(), doomed_pid].iter().all(|&pid| row(screen, pid).is_some()));
+    let text = pty.text();
+    assert!(pty.lines().iter().all(|line| line.chars().count() <= 80), "{text}");
+    assert!(text.contains("3 of 8 records: 2 ok 0 slow 0 stopped 1 dead"), "{text}");
+    assert!(text.lines().next().unwrap().contains("next 33"), "{text}");
+    let heading = text.lines().find(|line| line.contains("PID")).unwrap();
+    for column in ["LABEL", "AGE", "CURSOR", "LAG", "HIGH", "MISSED", "POLL", "STATE", "EV/S", "HISTORY"] {
+        assert!(heading.contains(column), "no {column} in {heading:?}");
+    }
+    assert_eq!(heading.chars().count(), 80, "{heading:?}");
+    let fields = |pid| row(&text, pid).unwrap().split_whitespace().collect::<Vec<_>>();
+    // PID LABEL AGE CURSOR LAG HIGH MISSED POLL STATE.
+    assert_eq!([fields(web.pid())[1], fields(web.pid())[3], fields(web.pid())[4]], ["web", "33", "0"], "{text}");
+    assert!(row(&text, mailer.pid()).unwrap().contains("a label that "), "{text}");
+    assert!(row(&text, mailer.pid()).unwrap().contains(" 32 ") || row(&text, mailer.pid()).unwrap().contains(" 31 "), "{text}");
+    assert!(row(&text, doomed_pid).unwrap().contains(" dead "), "{text}");
+    pty.type_in("q");
+    assert!(pty.ends().success());
+}
+
+#[test]
+fn g8_a_stopped_worker_is_stopped_and_a_dead_one_dead() {
+    let (name, _bus) = Name::segment("top-states");
+    let worker = WorkerProcess::join(&name, "web");
+    let pid = worker.pid();
+    let mut pty = top(&name, &[], 24, 80);
+    let state = |screen: &str, state: &str| row(screen, pid).is_some_and(|row| row.split_whitespace().any(|word| word == state));
+    pty.shows("ok", |screen| state(screen, "ok"));
+    worker.signal(libc::SIGSTOP);
+    pty.shows("stopped", |screen| state(screen, "stopped"));
+    worker.signal(libc::SIGCONT);
+    pty.shows("ok again", |screen| state(screen, "ok"));
+    worker.kill();
+    pty.shows("dead", |screen| state(screen, "dead"));
+    pty.type_in("q");
+    assert!(pty.ends().success());
+}
+
+#[test]
+fn the_high_water_mark_of_lag_stays_and_the_history_moves() {
+    let (name, _bus) = Name::segment("top-high");
+    let mut worker = WorkerProcess::join(&name, "web");
+    worker.told("poll");
+    let mut pty = top(&name, &[], 24, 80);
+    let pid = worker.pid();
+    let field = |screen: &str, at: usize| row(screen, pid).and_then(|row| Some(row.split_whitespace().nth(at)?.to_owned()));
+    pty.shows("no lag", |screen| field(screen, 4).as_deref() == Some("0"));
+    worker.told("posts 40");
+    pty.shows("a lag of 40, slow", |screen| field(screen, 4).as_deref() == Some("40") && field(screen, 8).as_deref() == Some("slow"));
+    worker.told("poll");
+    pty.shows("the lag gone, its mark left", |screen| {
+        field(screen, 4).as_deref() == Some("0") && field(screen, 5).as_deref() == Some("40")
+    });
+    pty.shows("a peak in the history", |screen| row(screen, pid).is_some_and(|row| row.contains('█') && row.contains('▁')));
+    pty.type_in("q");
+    assert!(pty.ends().success());
+}
+
+#[test]
+fn top_sorts_by_every_column() {
+    let (name, _bus) = Name::segment("top-sort");
+    let mut workers: Vec<WorkerProcess> = ["c", "a", "b"].iter().map(|label| WorkerProcess::join(&name, label)).collect();
+    let pids: Vec<u32> = workers.iter().map(WorkerProcess::pid).collect();
+    workers[0].told("posts 20");
+    workers[2].told("poll");
+    workers[0].told("poll");
+    // Only the one in the middle lags.
+    let mut pty = top(&name, &["--sort", "label"], 24, 80);
+    let order = |screen: &str| -> Vec<u32> {
+        let first = |line: &str| line.split_whitespace().next().and_then(|word| word.parse().ok());
+        screen.lines().filter_map(first).filter(|pid| pids.contains(pid)).collect()
+    };
+    pty.shows("by label", |screen| order(screen) == [pids[1], pids[2], pids[0]]);
+    pty.type_in("r");
+    pty.shows("by label, reversed", |screen| order(screen) == [pids[0], pids[2], pids[1]]);
+    pty.type_in("r");
+    // Label, age, lag.
+    pty.type_in("ss");
+    pty.shows("by lag", |screen| screen.contains("sort: lag") && order(screen)[0] == pids[1]);
+    pty.type_in("SSSS");
+    pty.shows("by record", |screen| screen.contains("sort: record") && order(screen) == pids);
+    pty.type_in("q");
+    assert!(pty.ends().success());
+    let once = seqcast(&["top", &name, "--once", "--interval", "1ms", "--sort", "lag", "--format", "json"]).expect(0);
+    assert_eq!(once.json()["workers"][0]["pid"], pids[1]);
+}
+
+#[test]
+fn top_leaves_the_terminal_as_it_was() {
+    let (name, _bus) = Name::segment("top-quit");
+    for leave in ["q", "\x1b", "\x03", "SIGTERM", "SIGHUP"] {
+        let mut pty = top(&name, &[], 24, 80);
+        pty.shows("its screen", |screen| screen.contains("0 of 8 records"));
+        assert!(pty.is_alternate() && !pty.is_cooked() && pty.hides_cursor());
+        match leave {
+            "SIGTERM" => pty.signal(libc::SIGTERM),
+            "SIGHUP" => pty.signal(libc::SIGHUP),
+            keys => pty.type_in(keys),
+        }
+        assert_eq!(pty.ends().code(), Some(0), "after {leave:?}");
+        pty.shows("nothing of it", |screen| screen.trim().is_empty());
+        assert!(!pty.is_alternate() && pty.is_cooked() && !pty.hides_cursor(), "after {leave:?}");
+    }
+}
+
+#[test]
+fn a_segment_cut_off_under_top_gives_the_terminal_back_and_a_reason() {
+    let (name, bus) = Name::segment("top-cut");
+    drop(bus);
+    let mut pty = top(&name, &[], 24, 80);
+    pty.shows("its screen", |screen| screen.contains("0 of 8 records"));
+    std::fs::OpenOptions::new().write(true).open(name.path()).unwrap().set_len(0).unwrap();
+    assert_eq!(pty.ends().code(), Some(3));
+    pty.shows("why", |screen| screen.contains("somebody truncated its file"));
+    assert!(!pty.is_alternate() && pty.is_cooked() && !pty.hides_cursor());
+}
+
+#[test]
+fn top_follows_a_segment_that_is_created_anew() {
+    let (name, bus) = Name::segment("top-anew");
+    let mut pty = top(&name, &[], 24, 80);
+    pty.shows("the old one", |screen| screen.contains("0 of 8 records"));
+    bus.unlink().unwrap();
+    pty.shows("that it is gone", |screen| screen.contains("REMOVED"));
+    let _bus = seqcast::Bus::create(&name, &crate::support::small().records(5)).unwrap();
+    pty.shows("the new one", |screen| screen.contains("0 of 5 records") && !screen.contains("REMOVED"));
+    pty.type_in("q");
+    assert!(pty.ends().success());
+}
+
+#[test]
+fn top_works_on_narrow_and_wide_terminals() {
+    let (name, _bus) = Name::segment("top-sizes");
+    let worker = WorkerProcess::join(&name, "a label of some length for once");
+    for (rows, columns) in [(24, 200), (24, 40), (3, 80), (1, 1)] {
+        let mut pty = top(&name, &[], rows, columns);
+        if columns >= 40 && rows > 3 {
+            pty.shows("the worker", |screen| row(screen, worker.pid()).is_some());
+        }
+        if columns == 200 {
+            assert!(pty.text().contains("a label of some length for once"), "{}", pty.text());
+        }
+        // On a screen too small for anything it still quits.
+        pty.type_in("q");
+        assert_eq!(pty.ends().code(), Some(0), "{columns} x {rows}");
+    }
+}
+
+#[test]
+fn colours_are_for_terminals_without_no_color() {
+    let (name, _bus) = Name::segment("colours");
+    let _worker = WorkerProcess::join(&name, "web");
+    let is_coloured = |text: &str| ["\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[38;5;2m"].iter().any(|code| text.contains(code));
+    for (arguments, live) in [(vec!["ls"], false), (vec!["top", &*name, "--interval", "50ms"], true)] {
+        for (forbid, coloured) in [(None, true), (Some(("NO_COLOR", "1")), false), (Some(("NO_COLOR", "")), true)] {
+            let mut command = command(&arguments);
+            command.envs(forbid);
+            let mut pty = Pty::run(command, 24, 80);
+            pty.shows("the segment", |screen| screen.contains("ok"));
+            if live {
+                pty.type_in("q");
+            }
+            pty.ends();
+            assert_eq!(is_coloured(&pty.raw()), coloured, "{arguments:?} with {forbid:?}: {:?}", pty.raw());
+        }
+    }
+    assert!(!is_coloured(&seqcast(&["ls"]).expect(0).stdout), "coloured into a pipe");
+}
+
+#[test]
+fn top_once_is_for_scripts() {
+    let (name, _bus) = Name::segment("top-once");
+    let mut worker = WorkerProcess::join(&name, "web");
+    worker.told("posts 5");
+    let text = seqcast(&["top", &name, "--once", "--interval", "10ms"]).expect(0).stdout;
+    assert!(row(&text, worker.pid()).is_none() && text.contains(&worker.pid().to_string()), "{text}");
+    let once = seqcast(&["top", &name, "--once", "--interval", "10ms", "--format", "json"]).expect(0).json();
+    assert_eq!((&once["name"], &once["next_id"]), (&json!(*name), &json!(6)));
+    let row = &once["workers"][0];
+    assert_eq!((&row["pid"], &row["label"], &row["lag"]), (&json!(worker.pid()), &json!("web"), &json!(6)));
+    assert_eq!((&row["state"], &row["last_poll_seconds"], &row["cursor"]), (&json!("ok"), &Value::Null, &json!(0)));
+}

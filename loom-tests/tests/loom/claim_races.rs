@@ -27,7 +27,7 @@ impl Region {
     fn new(run: &Run, entries: usize, records: u16, capacity: u64, tail: u64) -> Region {
         let control = |_| Some(run.mode);
         let stride = HEAD_WORDS + BUCKET_HEAD_WORDS + entries * ENTRY_WORDS;
-        let block_word = |word: usize| Some(if word % stride == 0 { run.mode } else { Mode::Plain });
+        let block_word = |word: usize| Some(if word % stride == 0 { run.mode_of_exchanged() } else { Mode::Plain });
         let hand_word = |word: usize| {
             (record::CLAIM_HAND..record::CLAIM_HAND + HAND_WORDS).contains(&(word % record::WORDS)).then_some(run.mode)
         };

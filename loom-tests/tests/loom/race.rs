@@ -131,6 +131,7 @@ impl Race {
         loom.preemption_bound = loom.preemption_bound.or(bound);
         loom.max_branches = 5_000;
         let model = Arc::clone(model);
+        let _which = Which(format!("{}: {:?}, {:?}, deaths at {:?}", self.name, run.mode, run.order, run.deaths));
         loom.check(move || {
             run.shared.executions.fetch_add(1, Ordering::Relaxed);
             model(&run);
@@ -152,6 +153,11 @@ impl Race {
 impl Run {
     pub(crate) fn cast(&self) -> Cast {
         Cast { order: self.order, actors: vec![] }
+    }
+
+    /// The mode of a word that some store to while others exchange it.
+    pub(crate) fn mode_of_exchanged(&self) -> Mode {
+        if self.mode == Mode::Plain { Mode::Swap } else { self.mode }
     }
 
     /// One execution ended like this.
@@ -182,6 +188,17 @@ impl Cast {
         let actors: Vec<_> = self.actors.into_iter().map(|actor| loom::thread::spawn(actor)).collect();
         for actor in actors {
             actor.join().expect("an actor failed");
+        }
+    }
+}
+
+/// Says which run it was that failed.
+struct Which(String);
+
+impl Drop for Which {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.0);
         }
     }
 }

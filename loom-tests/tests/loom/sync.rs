@@ -2,9 +2,11 @@
 //!
 //! loom keeps only the last access to each word for its search, so that a writer's own load hides a reader's earlier one
 //! and "reader later" is never tried. Therefore each word is made in one of two modes: plain, or with loads that are
-//! read-modify-writes, which loom never forgets. In the second mode stores are swaps, or loom would report orders of
-//! store and read-modify-write that the memory model forbids. Payload is always plain: between two looks of a seqlock
-//! nothing but a plain relaxed load can be torn in all the ways that the memory model allows.
+//! read-modify-writes, which loom never forgets. Payload is always plain: between two looks of a seqlock nothing but a
+//! plain relaxed load can be torn in all the ways that the memory model allows.
+//!
+//! Another limit: of a store and a read-modify-write that do not happen one before the other, loom does not settle which
+//! comes first, and then reports orders that the memory model forbids. Where both meet in a word, stores are swaps.
 
 pub(crate) use loom::sync::atomic::{Ordering, fence};
 
@@ -18,6 +20,9 @@ use crate::life;
 pub(crate) enum Mode {
     /// As they are written.
     Plain,
+    /// Loads as they are written, stores as swaps: for a word that some store to and others exchange. A store that loom
+    /// has not ordered against an exchange could be read as if it came between what the exchange read and what it wrote.
+    Swap,
     /// As read-modify-writes that change nothing, and swaps.
     Rmw,
 }
@@ -48,7 +53,7 @@ macro_rules! atomic {
             pub(crate) fn load(&self, ordering: Ordering) -> $int {
                 sequential::before_load(ordering);
                 match self.mode {
-                    Mode::Plain => self.word().load(ordering),
+                    Mode::Plain | Mode::Swap => self.word().load(ordering),
                     Mode::Rmw => self.word().fetch_or(0, ordering),
                 }
             }
@@ -57,7 +62,7 @@ macro_rules! atomic {
                 life::about_to_write();
                 match self.mode {
                     Mode::Plain => self.word().store(value, ordering),
-                    Mode::Rmw => _ = self.word().swap(value, ordering),
+                    Mode::Swap | Mode::Rmw => _ = self.word().swap(value, ordering),
                 }
             }
 

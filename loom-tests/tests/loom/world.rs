@@ -89,7 +89,7 @@ impl World {
     pub(crate) fn new(run: &Run, capacity: usize, records: u16) -> World {
         let control = |_| Some(run.mode);
         // Of a block only the stamp is contended; its other words are plain, see `sync`.
-        let block_word = |word: usize| Some(if word % STRIDE == 0 { run.mode } else { Mode::Plain });
+        let block_word = |word: usize| Some(if word % STRIDE == 0 { run.mode_of_exchanged() } else { Mode::Plain });
         let record_word = |word: usize| (word % record::WORDS <= record::RESERVED).then_some(run.mode);
         let cells = Words::new(capacity, control);
         let blocks = Words::new((capacity + usize::from(records)) * STRIDE, block_word);

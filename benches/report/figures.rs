@@ -1,0 +1,101 @@
+//! The figures of a run.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+/// Everything that was measured.
+pub struct Figures {
+    /// What the harnesses said of themselves: machine, load, length.
+    pub runs: Vec<Value>,
+    /// A row for each scenario, subject, size and placement of the cores.
+    pub rows: Vec<Value>,
+    /// Name and median in nanoseconds of each criterion bench.
+    pub criterion: Vec<(String, f64)>,
+}
+
+impl Figures {
+    /// Reads them.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such file, or it is not what the harnesses write.
+    pub fn read(path: &Path, criterion: Option<&Path>) -> Figures {
+        let text = fs::read_to_string(path).expect("the file with the figures");
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("a JSON object on each line"));
+        let (runs, rows) = lines.partition(|value| value.get("run").is_some());
+        let mut estimates = Vec::new();
+        if let Some(root) = criterion {
+            collect(root, root, &mut estimates);
+            estimates.sort_by(|a, b| natural(&a.0).cmp(&natural(&b.0)));
+        }
+        Figures { runs, rows, criterion: estimates }
+    }
+
+    /// The rows of a scenario that ran, with the cores as they were most of the time.
+    pub fn of<'a>(&'a self, scenario: &'a str) -> impl Iterator<Item = &'a Value> {
+        let far = self.is_far();
+        self.rows.iter().filter(move |row| {
+            text(row, "scenario") == scenario && row.get("raw_line_ns").is_some() && (text(row, "placement") == "far") == far
+        })
+    }
+
+    /// The row of one subject.
+    pub fn one<'a>(&'a self, scenario: &'a str, subject: &str, size: u64) -> Option<&'a Value> {
+        self.of(scenario).find(|row| text(row, "subject") == subject && row["size"].as_u64() == Some(size))
+    }
+
+    /// Median of a criterion bench.
+    pub fn median_of(&self, name: &str) -> Option<f64> {
+        self.criterion.iter().find(|(bench, _)| bench == name).map(|&(_, ns)| ns)
+    }
+
+    /// Whether more batches ran with the cores far from each other than near.
+    pub fn is_far(&self) -> bool {
+        let batches = |placement: &str| -> u64 {
+            let rows = self.rows.iter().filter(|row| text(row, "placement") == placement);
+            rows.filter_map(|row| row["batches"].as_u64()).sum()
+        };
+        batches("far") > batches("near") + batches("only")
+    }
+}
+
+/// criterion keeps `GROUP/FUNCTION/PARAMETER/new/estimates.json`.
+fn collect(root: &Path, at: &Path, into: &mut Vec<(String, f64)>) {
+    let Ok(entries) = fs::read_dir(at) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if !path.is_dir() {
+            continue;
+        }
+        let estimates = path.join("estimates.json");
+        if !(path.ends_with("new") && estimates.exists()) {
+            collect(root, &path, into);
+            continue;
+        }
+        let Ok(text) = fs::read_to_string(estimates) else { continue };
+        let Ok(value) = serde_json::from_str::<Value>(&text) else { continue };
+        if let (Ok(name), Some(median)) = (at.strip_prefix(root), value["median"]["point_estimate"].as_f64()) {
+            into.push((name.display().to_string(), median));
+        }
+    }
+}
+
+/// Sorts `x/16` after `x/8`.
+fn natural(name: &str) -> Vec<(String, u64)> {
+    name.split('/').map(|part| (part.trim_matches(|c: char| c.is_ascii_digit()).to_owned(), number_in(part))).collect()
+}
+
+fn number_in(part: &str) -> u64 {
+    let digits: String = part.chars().filter(char::is_ascii_digit).collect();
+    digits.parse().unwrap_or(0)
+}
+
+pub fn text<'a>(row: &'a Value, key: &str) -> &'a str {
+    row.get(key).and_then(Value::as_str).unwrap_or("")
+}
+
+pub fn number(row: &Value, key: &str) -> Option<f64> {
+    row.get(key).and_then(Value::as_f64)
+}

@@ -1,0 +1,973 @@
+//! Creation, opening and locks, with real processes.
+
+use std::collections::HashSet;
+use std::fs::{File, Permissions};
+use std::io::Write;
+use std::ops::Deref;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+
+use super::*;
+
+/// Another user than the one who runs the tests.
+const NOBODY: u32 = 65_534;
+
+/// A name of this test's own; what it leads to is removed before and after, also when the test fails.
+struct Name(String);
+
+impl Name {
+    fn new(test: &str) -> Name {
+        let name = Name(format!("/seqcast-test-{test}-{}", sys::pid()));
+        name.clear();
+        name
+    }
+
+    fn clear(&self) {
+        let path = path(self);
+        let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir(&path));
+    }
+
+    fn exists(&self) -> bool {
+        Inode::of_name(self).unwrap().is_some()
+    }
+
+    /// Puts a file of these bytes there, with a mode that would be accepted.
+    fn write(&self, bytes: &[u8]) {
+        std::fs::write(path(self), bytes).unwrap();
+        std::fs::set_permissions(path(self), Permissions::from_mode(0o600)).unwrap();
+    }
+
+    fn file(&self) -> File {
+        File::options().read(true).write(true).open(path(self)).unwrap()
+    }
+
+    fn set_word(&self, word: usize, value: u64) {
+        self.file().write_all_at(&value.to_ne_bytes(), word as u64 * 8).unwrap();
+    }
+}
+
+impl Deref for Name {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+fn small() -> Options {
+    Options::new().capacity(8).block_size(64).records(4).claims(4).creation_timeout(Duration::from_secs(10))
+}
+
+fn impatient() -> Options {
+    small().creation_timeout(Duration::from_millis(20))
+}
+
+/// Marks that somebody has come to this segment. Returns whether it is good, and mapped from the file it is open on.
+fn sign(segment: &Segment) -> bool {
+    segment.tail().at(0).fetch_add(1, Ordering::Relaxed);
+    let in_file = HeaderCopy::read(segment.name(), &segment.file).unwrap().pair(header_word!(nonce));
+    segment.memory.has_nonce(in_file) && is_new_or_signed(segment)
+}
+
+fn signatures(segment: &Segment) -> u64 {
+    segment.tail().at(0).load(Ordering::Relaxed)
+}
+
+/// Whether everything is as a creator leaves it, but for the tail.
+fn is_new_or_signed(segment: &Segment) -> bool {
+    let Geometry { capacity, records, .. } = *segment.geometry();
+    let all = Words::of(&segment.memory.mapping, 0, segment.size() / 8).unwrap();
+    let word = |offset: usize| all.at(offset / 8).load(Ordering::Relaxed);
+    let blocks = segment.memory.regions.blocks..segment.memory.regions.claim_cells;
+    let hands: HashSet<u64> = (0..records as usize)
+        .map(|at| segment.records().at(at * record::WORDS + record::RING_HAND).load(Ordering::Relaxed))
+        .collect();
+    blocks.step_by(8).all(|offset| word(offset) == 0) && hands == HashSet::from_iter(capacity..capacity + records)
+}
+
+/// A forked child, killed and buried at the end of the test.
+struct Child(libc::pid_t);
+
+impl Child {
+    /// Forks a child that does `body` and nothing else; it exits with 0 if that says so.
+    fn spawn(body: impl FnOnce() -> bool) -> Child {
+        // SAFETY: the child runs `body` on this thread's stack and exits without returning to the test harness. glibc
+        // makes its allocator usable in a forked child.
+        match unsafe { libc::fork() } {
+            0 => {
+                // A thread that panicked while we forked may have held a lock that we need now.
+                // SAFETY: a system call without pointers.
+                unsafe { libc::alarm(30) };
+                // Past the harness's capture, which ends with the child.
+                std::panic::set_hook(Box::new(|panic| {
+                    let stderr = File::options().append(true).open("/dev/stderr");
+                    let _ = stderr.and_then(|mut stderr| writeln!(stderr, "in a forked child: {panic}"));
+                }));
+                let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
+                // SAFETY: plain exit, without the harness's exit handlers.
+                unsafe { libc::_exit(done.map_or(101, |good| i32::from(!good))) }
+            }
+            pid => {
+                assert!(pid > 0, "fork failed");
+                Child(pid)
+            }
+        }
+    }
+
+    fn signal(&self, signal: libc::c_int) {
+        // SAFETY: our own child, not buried yet.
+        assert_eq!(unsafe { libc::kill(self.0, signal) }, 0);
+    }
+
+    fn wait_status(&self) -> libc::c_int {
+        let mut status = 0;
+        // SAFETY: `status` is writable for the call.
+        assert_eq!(unsafe { libc::waitpid(self.0, &raw mut status, libc::__WALL) }, self.0);
+        status
+    }
+
+    /// Waits for the end and buries; whether it exited with 0.
+    fn ended_well(self) -> bool {
+        let status = self.wait_status();
+        std::mem::forget(self);
+        libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0
+    }
+
+    /// Waits until the child is dead, but leaves it a zombie.
+    fn await_zombie(&self) {
+        let stat = || std::fs::read_to_string(format!("/proc/{}/stat", self.0)).unwrap();
+        eventually("the child is a zombie", || stat().rsplit_once(')').unwrap().1.starts_with(" Z"));
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.signal(libc::SIGKILL);
+        while !matches!(self.wait_status(), status if !libc::WIFSTOPPED(status)) {}
+    }
+}
+
+fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(30), "never: {what}");
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+/// A child that stops before and after each of its system calls.
+struct Stepped(Child);
+
+impl Stepped {
+    fn spawn(body: impl FnOnce() -> bool) -> Stepped {
+        let child = Child::spawn(|| {
+            // SAFETY: asks to be traced by the parent, which waits for the stop that follows.
+            let traced = unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) == 0 && libc::raise(libc::SIGSTOP) == 0 };
+            assert!(traced, "ptrace is not permitted here");
+            body()
+        });
+        assert!(libc::WIFSTOPPED(child.wait_status()), "ptrace is not permitted here");
+        Stepped(child)
+    }
+
+    /// Lets the child go on to its `stops`th stop. `Err` with its end if it ends before.
+    fn advance(self, stops: usize) -> std::result::Result<Stepped, bool> {
+        for _ in 0..stops {
+            self.request(libc::PTRACE_SYSCALL);
+            let status = self.0.wait_status();
+            if !libc::WIFSTOPPED(status) {
+                std::mem::forget(self.0);
+                return Err(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0);
+            }
+        }
+        Ok(self)
+    }
+
+    fn request(&self, request: libc::c_uint) {
+        // SAFETY: our own traced child, stopped.
+        assert_eq!(unsafe { libc::ptrace(request, self.0.0, 0, 0) }, 0);
+    }
+
+    /// Lets the child run to its end.
+    fn ended_well(self) -> bool {
+        self.request(libc::PTRACE_DETACH);
+        self.0.ended_well()
+    }
+}
+
+/// Does `at_stop` with the child of `body` stopped at each of its stops in turn, a new child for each. Returns their
+/// number.
+fn at_every_system_call(body: impl Fn() -> bool, mut at_stop: impl FnMut(usize, Stepped), before: impl Fn()) -> usize {
+    for stops in 1.. {
+        before();
+        match Stepped::spawn(&body).advance(stops) {
+            Ok(stepped) => at_stop(stops, stepped),
+            Err(good) => {
+                assert!(good, "the child failed when nobody disturbed it");
+                return stops - 1;
+            }
+        }
+    }
+    unreachable!()
+}
+
+macro_rules! assert_error {
+    ($result:expr, $pattern:pat $(if $guard:expr)?) => {
+        match $result {
+            Err($pattern) $(if $guard)? => {}
+            other => panic!("{other:?} instead of {}", stringify!($pattern $(if $guard)?)),
+        }
+    };
+}
+
+#[test]
+fn names_get_a_slash_and_bad_ones_are_refused() {
+    let longest = "x".repeat(MOST_NAME_BYTES);
+    for good in ["a", "/a", "...", ".a", "A-z_0.9", &longest, &format!("/{longest}")] {
+        assert_eq!(checked_name(good).unwrap(), format!("/{}", good.trim_start_matches('/')));
+    }
+    let too_long = "x".repeat(MOST_NAME_BYTES + 1);
+    for bad in ["", "/", "//a", ".", "..", "/..", "a/b", "../a", "a b", "a\0", "ä", "a\n", &too_long] {
+        assert_error!(checked_name(bad), Error::Name { name, .. } if name.chars().count() <= 64);
+        assert_error!(Segment::open_or_create(bad, &small()), Error::Name { .. });
+        assert_error!(unlink(bad), Error::Name { .. });
+    }
+}
+
+#[test]
+fn create_then_open_is_the_same_segment() {
+    let name = Name::new("create");
+    assert_error!(Segment::open(&name, &small()), Error::NotFound { .. });
+    assert_error!(Segment::read_only(&name, &small()), Error::NotFound { .. });
+    assert_error!(unlink(&name), Error::NotFound { .. });
+    let made = Segment::create(&name, &small()).unwrap();
+    assert_error!(Segment::create(&name, &small()), Error::Exists { .. });
+    // Without the slash, and with other sizes: an existing segment keeps its own.
+    let opened = Segment::open(&name[1..], &Options::new()).unwrap();
+    let again = Segment::open_or_create(&name, &Options::new()).unwrap();
+    let inspected = Segment::read_only(&name, &Options::new()).unwrap();
+    assert!(made.was_created() && is_new_or_signed(&made));
+    for other in [&opened, &again, &inspected] {
+        assert!(!other.was_created());
+        assert_eq!(other.name(), made.name());
+        assert_eq!(other.geometry(), made.geometry());
+        assert_eq!(other.hash_key(), made.hash_key());
+        assert_eq!(other.inode, made.inode);
+        assert_eq!(signatures(other), 0);
+    }
+    assert!(sign(&made));
+    assert!([&opened, &again, &inspected].into_iter().all(|other| signatures(other) == 1));
+    assert_eq!(std::fs::metadata(path(&name)).unwrap().mode() & 0o7777, 0o600);
+    let creator = made.header().at(header_word!(creator_pid)).load(Ordering::Relaxed);
+    assert_eq!(creator, u64::from(sys::pid()));
+}
+
+#[test]
+fn two_segments_have_different_keys() {
+    let (one, two) = (Name::new("key-1"), Name::new("key-2"));
+    let key = |name: &str| Segment::create(name, &small()).unwrap().hash_key();
+    assert_ne!(key(&one), key(&two));
+}
+
+#[test]
+fn all_of_the_memory_is_there_from_the_beginning() {
+    let name = Name::new("allocated");
+    let segment = Segment::create(&name, &Options::new()).unwrap();
+    let stat = std::fs::metadata(path(&name)).unwrap();
+    assert!(stat.blocks() * 512 >= segment.size() as u64, "{} blocks", stat.blocks());
+}
+
+#[test]
+fn what_seqcast_did_not_make_is_left_alone() {
+    let name = Name::new("foreign");
+    let refused = || {
+        assert_error!(Segment::create(&name, &small()), Error::Foreign { .. });
+        assert_error!(Segment::open(&name, &small()), Error::Foreign { .. });
+        assert_error!(Segment::open_or_create(&name, &small()), Error::Foreign { .. });
+        assert_error!(Segment::read_only(&name, &small()), Error::Foreign { .. });
+        assert_error!(unlink(&name), Error::Foreign { .. });
+    };
+    for bytes in [&b"x"[..], b"1234567", b"somebody's bytes", &[0; 8], &[0; 1 << 20]] {
+        name.write(bytes);
+        refused();
+        assert_eq!(std::fs::read(path(&name)).unwrap(), bytes, "changed");
+    }
+    name.clear();
+    std::fs::create_dir(path(&name)).unwrap();
+    refused();
+    name.clear();
+    // A link, even to a good segment.
+    let elsewhere = Name::new("foreign-target");
+    drop(Segment::create(&elsewhere, &small()).unwrap());
+    std::os::unix::fs::symlink(path(&elsewhere), path(&name)).unwrap();
+    refused();
+    name.clear();
+    // A pipe, which a careless open would wait on.
+    let path = std::ffi::CString::new(path(&name)).unwrap();
+    // SAFETY: the path is a C string.
+    assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
+    refused();
+}
+
+#[test]
+fn a_segment_cut_off_is_refused_before_it_is_mapped() {
+    let name = Name::new("truncated");
+    let size = Segment::create(&name, &small()).unwrap().size() as u64;
+    for (cut, least) in [(size - 1, size), (size / 2, size), (HEADER_BYTES as u64, size), (1023, 1024), (8, 1024)] {
+        name.file().set_len(cut).unwrap();
+        let truncated = |error: &Error| matches!(error, Error::Truncated { size, expected, .. } if (*size, *expected) == (cut, least));
+        assert!(truncated(&Segment::open(&name, &small()).unwrap_err()), "{cut}");
+        assert!(truncated(&Segment::open_or_create(&name, &small()).unwrap_err()), "{cut}");
+        assert!(truncated(&Segment::read_only(&name, &small()).unwrap_err()), "{cut}");
+    }
+    unlink(&name).unwrap();
+}
+
+#[test]
+fn what_a_dead_creator_left_is_finished_by_the_next() {
+    let name = Name::new("half-made");
+    let forming = FORMING.to_ne_bytes();
+    let mut with_rubbish = forming.to_vec();
+    with_rubbish.resize(1 << 20, 0xa5);
+    for left in [&[][..], &forming, &with_rubbish] {
+        for make in [Segment::create, Segment::open_or_create] {
+            name.clear();
+            name.write(left);
+            assert_error!(Segment::open(&name, &small()), Error::Unfinished { .. });
+            assert_error!(Segment::read_only(&name, &small()), Error::Unfinished { .. });
+            let made = make(&name, &small()).unwrap();
+            assert!(made.was_created() && signatures(&made) == 0 && is_new_or_signed(&made));
+            assert!(sign(&Segment::open(&name, &small()).unwrap()));
+            assert_eq!(signatures(&made), 1);
+        }
+        name.clear();
+        name.write(left);
+        unlink(&name).unwrap();
+        assert!(!name.exists());
+    }
+}
+
+#[test]
+fn other_builds_and_boots_are_told_apart() {
+    let name = Name::new("builds");
+    let made = Segment::create(&name, &small()).unwrap();
+    let open = || Segment::open(&name, &small());
+
+    name.set_word(header_word!(magic), magic() - 1);
+    assert_error!(open(), Error::Layout { found, expected, .. } if found == expected - 1);
+    assert_error!(Segment::create(&name, &small()), Error::Layout { .. });
+    name.set_word(header_word!(magic), magic());
+
+    name.set_word(header_word!(fingerprint), 7);
+    assert_error!(open(), Error::Fingerprint { found: 7, expected, .. } if expected == fingerprint());
+    name.set_word(header_word!(fingerprint), fingerprint());
+
+    name.set_word(header_word!(boot_id), 7);
+    assert_error!(open(), Error::OtherBoot { .. });
+    name.set_word(header_word!(boot_id), 0);
+    name.set_word(header_word!(boot_id) + 1, 0);
+    assert!(open().is_ok(), "an unknown boot id is no other boot");
+    // Whatever layout it has, it is ours to remove.
+    name.set_word(header_word!(magic), magic() - 1);
+    unlink(&name).unwrap();
+    drop(made);
+}
+
+#[test]
+fn g10_hostile_sizes_are_refused_and_never_read_again() {
+    let name = Name::new("hostile");
+    let made = Segment::create(&name, &small()).unwrap();
+    let before = *made.geometry();
+    let words = [
+        header_word!(size),
+        header_word!(capacity),
+        header_word!(block_stride),
+        header_word!(records),
+        header_word!(buckets),
+        header_word!(bucket_stride),
+    ];
+    for word in words {
+        let good = made.header().at(word).load(Ordering::Relaxed);
+        for shift in 0..64 {
+            for hostile in [1 << shift, (1 << shift) - 1, u64::MAX - (1 << shift), good ^ (1 << shift)] {
+                if hostile == good {
+                    continue;
+                }
+                name.set_word(word, hostile);
+                assert_error!(Segment::open(&name, &small()), Error::Corrupt { .. } | Error::Truncated { .. });
+                // Who has it open already goes on by the sizes that it checked.
+                assert_eq!(*made.geometry(), before);
+                assert_eq!(made.ring().capacity(), before.capacity);
+            }
+        }
+        name.set_word(word, good);
+    }
+    assert!(Segment::open(&name, &small()).is_ok());
+}
+
+#[test]
+fn a_wider_mode_or_another_owner_is_refused() {
+    let name = Name::new("mode");
+    let group = small().mode(0o660);
+    drop(Segment::create(&name, &group).unwrap());
+    assert_eq!(std::fs::metadata(path(&name)).unwrap().mode() & 0o7777, 0o660, "whatever the umask is");
+    assert_error!(Segment::open(&name, &small()), Error::Mode { found: 0o660, accepted: 0o600, .. });
+    assert!(Segment::open(&name, &group).is_ok());
+    if rustix::process::geteuid().as_raw() != 0 {
+        return println!("skipped the rest: giving files away needs root");
+    }
+    std::os::unix::fs::chown(path(&name), Some(NOBODY), None).unwrap();
+    assert_error!(Segment::open(&name, &group), Error::Owner { found: NOBODY, accepted, .. } if accepted == [0]);
+    assert_error!(Segment::open_or_create(&name, &group), Error::Owner { .. });
+    assert!(Segment::open_or_create(&name, &group.clone().owner(NOBODY, NOBODY)).is_ok());
+}
+
+/// Makes the calling process, a forked child, an ordinary user.
+fn drop_privileges() {
+    // SAFETY: system calls without pointers, in a child with one thread.
+    let dropped =
+        unsafe { libc::setgroups(0, std::ptr::null()) == 0 && libc::setgid(NOBODY) == 0 && libc::setuid(NOBODY) == 0 };
+    assert!(dropped);
+}
+
+#[test]
+fn workers_that_drop_their_privileges_need_the_owner_option() {
+    if rustix::process::geteuid().as_raw() != 0 {
+        return println!("skipped: dropping privileges needs root");
+    }
+    let name = Name::new("privileges");
+    let roots = Segment::create(&name, &small()).unwrap();
+    let refused = Child::spawn(|| {
+        drop_privileges();
+        let denied = |error: Option<Error>| matches!(error, Some(Error::Denied { uid: NOBODY, .. }));
+        denied(Segment::open_or_create(&name, &small()).err())
+            && denied(roots.own_description().err())
+            && denied(roots.unlink().err())
+    });
+    assert!(refused.ended_well());
+    unlink(&name).unwrap();
+
+    let given = small().owner(NOBODY, NOBODY);
+    let roots = Segment::create(&name, &given).unwrap();
+    let accepted = Child::spawn(|| {
+        drop_privileges();
+        sign(&Segment::open_or_create(&name, &given).unwrap()) && roots.take_free_record().unwrap().is_some()
+    });
+    assert!(accepted.ended_well());
+    assert_eq!(signatures(&roots), 1);
+}
+
+#[test]
+fn giving_a_segment_away_without_the_right_to_leaves_nothing_behind() {
+    if rustix::process::geteuid().as_raw() != 0 {
+        return println!("skipped: dropping privileges needs root");
+    }
+    let name = Name::new("give-away");
+    let refused = Child::spawn(|| {
+        drop_privileges();
+        let error = Segment::create(&name, &small().owner(0, 0)).unwrap_err();
+        matches!(error, Error::System { call: "fchown", .. })
+            && error.to_string().contains(".owner()")
+            && !name.exists()
+    });
+    assert!(refused.ended_well());
+}
+
+#[test]
+fn unlink_leaves_what_took_the_name_since() {
+    let name = Name::new("unlink");
+    let first = Segment::create(&name, &small()).unwrap();
+    unlink(&name).unwrap();
+    assert_error!(first.unlink(), Error::NotFound { .. });
+    let second = Segment::create(&name, &small()).unwrap();
+    assert_error!(first.unlink(), Error::Replaced { .. });
+    assert!(name.exists());
+    second.unlink().unwrap();
+    assert!(!name.exists());
+}
+
+#[test]
+fn g12_only_the_maker_unlinks_on_drop() {
+    let name = Name::new("unlink-on-drop");
+    let unlinking = small().unlink_on_drop(true);
+    let made = Segment::create(&name, &unlinking).unwrap();
+    drop(Segment::open(&name, &unlinking).unwrap());
+    assert!(name.exists(), "removed by one that only opened it");
+    let mut made = Some(made);
+    let child = Child::spawn(|| {
+        drop(made.take());
+        true
+    });
+    assert!(child.ended_well());
+    assert!(name.exists(), "removed by a forked child");
+    drop(made);
+    assert!(!name.exists());
+    drop(Segment::create(&name, &small()).unwrap());
+    assert!(name.exists(), "removed without being asked to");
+}
+
+#[test]
+fn g7_a_creator_killed_at_any_system_call_blocks_nobody() {
+    let name = Name::new("killed");
+    let create = || sign(&Segment::open_or_create(&name, &small()).unwrap());
+    let kill = |stops, stepped: Stepped| {
+        drop(stepped);
+        let next =
+            Segment::open_or_create(&name, &impatient()).unwrap_or_else(|error| panic!("{error} after {stops} stops"));
+        let signed = signatures(&next);
+        assert!(signed <= 1 && is_new_or_signed(&next), "{stops} stops");
+        assert!(signed == 0 || !next.was_created(), "{stops} stops");
+    };
+    let stops = at_every_system_call(create, kill, || name.clear());
+    assert!(stops > 40, "only {stops} stops");
+}
+
+#[test]
+fn g7_a_creator_killed_at_any_moment_blocks_nobody() {
+    let name = Name::new("killed-anytime");
+    let options = Options::new().creation_timeout(Duration::from_secs(10));
+    let (mut finished, mut unfinished) = (0, 0);
+    for round in 0..150_u64 {
+        name.clear();
+        let child = Child::spawn(|| Segment::open_or_create(&name, &options).is_ok());
+        std::thread::sleep(Duration::from_micros(round * 97 % 6000));
+        drop(child);
+        let next = Segment::open_or_create(&name, &options).unwrap();
+        assert!(is_new_or_signed(&next));
+        *if next.was_created() { &mut unfinished } else { &mut finished } += 1;
+    }
+    assert!(finished > 0 && unfinished > 0, "{finished} finished, {unfinished} not: the delays miss the point");
+}
+
+#[test]
+fn g8_a_creator_stopped_at_any_system_call_ends_on_the_same_segment() {
+    let name = Name::new("stopped");
+    let create = || sign(&Segment::open_or_create(&name, &small()).unwrap());
+    let (mut busy, mut came) = (0, 0);
+    let other_comes = |stops, stepped: Stepped| {
+        let other = match Segment::open_or_create(&name, &impatient()) {
+            Ok(segment) => Some(segment),
+            Err(Error::Busy { waited, .. }) => {
+                assert!(waited >= Duration::from_millis(20));
+                assert_error!(Segment::open(&name, &impatient()), Error::Busy { .. });
+                None
+            }
+            Err(error) => panic!("{error} after {stops} stops"),
+        };
+        assert!(stepped.ended_well(), "{stops} stops");
+        let after = Segment::open(&name, &small()).unwrap();
+        assert!(signatures(&after) == 1 && is_new_or_signed(&after), "{stops} stops");
+        match other {
+            Some(other) => came += usize::from(other.inode == after.inode),
+            None => busy += 1,
+        }
+    };
+    let stops = at_every_system_call(create, other_comes, || name.clear());
+    assert_eq!(came + busy, stops, "some ended on another segment");
+    assert!(came > 10 && busy > 10, "{came} came, {busy} busy");
+}
+
+#[test]
+fn a_creator_whose_name_is_given_away_ends_on_the_new_segment() {
+    let name = Name::new("given-away");
+    let create = || sign(&Segment::open_or_create(&name, &small()).unwrap());
+    let replace = |stops, stepped: Stepped| {
+        let done = name.exists() && State::of(&name, &OwnedFd::from(name.file())).unwrap() == State::Finished;
+        name.clear();
+        let new = Segment::create(&name, &impatient()).unwrap();
+        sign(&new);
+        assert!(stepped.ended_well(), "{stops} stops");
+        let signed = signatures(&new);
+        assert!(signed == 2 || done && signed == 1, "{stops} stops: signed {signed} times");
+        let key = new.header().at(header_word!(hash_key)).load(Ordering::Relaxed);
+        assert!(key == new.hash_key()[0] && is_new_or_signed(&new), "{stops} stops: formatted what is not its own");
+    };
+    at_every_system_call(create, replace, || name.clear());
+}
+
+#[test]
+fn an_opener_never_maps_another_file_than_it_checked() {
+    let name = Name::new("swapped");
+    let open = || sign(&Segment::open(&name, &small()).unwrap());
+    let renew = || {
+        name.clear();
+        drop(Segment::create(&name, &small()).unwrap());
+    };
+    let replace = |stops, stepped: Stepped| {
+        renew();
+        assert!(stepped.ended_well(), "{stops} stops");
+    };
+    at_every_system_call(open, replace, renew);
+    // The same with rubbish in its place: an error, not a wrong segment.
+    let open = || match Segment::open(&name, &impatient()) {
+        Ok(segment) => sign(&segment),
+        Err(Error::Foreign { .. }) => true,
+        Err(error) => panic!("{error}"),
+    };
+    let rubbish = |stops, stepped: Stepped| {
+        name.clear();
+        name.write(&[0xa5; 1 << 20]);
+        assert!(stepped.ended_well(), "{stops} stops");
+    };
+    at_every_system_call(open, rubbish, renew);
+}
+
+#[test]
+fn two_creators_and_an_opener_at_once_end_on_one_segment() {
+    let name = Name::new("at-once");
+    for round in 0..200 {
+        name.clear();
+        let gun = Segment::anonymous(&small()).unwrap();
+        let meet = || {
+            sign(&gun);
+            while signatures(&gun) < 3 {
+                std::hint::spin_loop();
+            }
+        };
+        let creator = || {
+            meet();
+            sign(&Segment::open_or_create(&name, &small()).unwrap())
+        };
+        let opener = || {
+            meet();
+            loop {
+                match Segment::open(&name, &small()) {
+                    Ok(segment) => return sign(&segment),
+                    Err(Error::NotFound { .. } | Error::Unfinished { .. }) => std::thread::yield_now(),
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        };
+        let children = [Child::spawn(creator), Child::spawn(opener), Child::spawn(creator)];
+        assert!(children.into_iter().all(Child::ended_well), "round {round}");
+        assert_eq!(signatures(&Segment::open(&name, &small()).unwrap()), 3, "round {round}");
+    }
+}
+
+#[test]
+fn of_two_creators_one_is_told_that_it_exists() {
+    let name = Name::new("create-twice");
+    for round in 0..100 {
+        name.clear();
+        let ledger = Segment::anonymous(&small()).unwrap();
+        let create = || match Segment::create(&name, &small()) {
+            Ok(_) => sign(&ledger),
+            Err(Error::Exists { .. }) => true,
+            Err(error) => panic!("{error}"),
+        };
+        let children = [Child::spawn(create), Child::spawn(create)];
+        assert!(children.into_iter().all(Child::ended_well), "round {round}");
+        assert_eq!(signatures(&ledger), 1, "round {round}");
+    }
+}
+
+#[test]
+fn a_name_removed_again_and_again_fails_nobody() {
+    let name = Name::new("removed");
+    let come = || (0..300).all(|_| sign(&Segment::open_or_create(&name, &small()).unwrap()));
+    let remover = Child::spawn(|| {
+        loop {
+            name.clear();
+            std::thread::sleep(Duration::from_micros(50));
+        }
+    });
+    let children = [Child::spawn(come), Child::spawn(come)];
+    assert!(children.into_iter().all(Child::ended_well));
+    drop(remover);
+}
+
+#[test]
+fn g6_a_stopped_creator_costs_the_timeout_and_a_dead_one_nothing() {
+    let name = Name::new("busy");
+    name.write(&[]);
+    let gun = Segment::anonymous(&small()).unwrap();
+    let creator = lock_holder(&name, &gun, || true);
+    creator.signal(libc::SIGSTOP);
+    let start = Instant::now();
+    for call in [Segment::create, Segment::open_or_create, Segment::open, Segment::read_only] {
+        assert_error!(call(&name, &impatient()), Error::Busy { .. });
+    }
+    let took = start.elapsed();
+    assert!(took >= Duration::from_millis(80) && took < Duration::from_secs(5), "{took:?}");
+    creator.signal(libc::SIGKILL);
+    creator.await_zombie();
+    assert!(Segment::create(&name, &impatient()).unwrap().was_created());
+}
+
+/// A child that holds the creation lock of the file that `name` leads to until `gun` is signed, then does `last`.
+fn lock_holder(name: &str, gun: &Segment, last: impl FnOnce() -> bool) -> Child {
+    let ready = Segment::anonymous(&small()).unwrap();
+    let child = Child::spawn(|| {
+        let options = small();
+        let call = Call::new(name, &options, Intent::Create).unwrap();
+        let found = call.open_or_make().unwrap().unwrap();
+        let _lock = call.lock_creation(&found.file, call.check_access(&found.file).unwrap()).unwrap();
+        sign(&ready);
+        eventually("the gun is fired", || signatures(gun) > 0);
+        last()
+    });
+    eventually("the creation lock is held", || signatures(&ready) > 0);
+    child
+}
+
+#[test]
+fn an_opener_that_waits_ends_on_what_took_the_name_meanwhile() {
+    let name = Name::new("waits");
+    name.write(&[]);
+    let gun = Segment::anonymous(&small()).unwrap();
+    let holder = lock_holder(&name, &gun, || {
+        name.clear();
+        Segment::create(&name, &small()).is_ok()
+    });
+    let opener = Child::spawn(|| {
+        sign(&gun);
+        sign(&Segment::open(&name, &small()).unwrap())
+    });
+    assert!(opener.ended_well() && holder.ended_well());
+}
+
+#[test]
+fn an_opener_that_waits_sees_the_end_of_the_creation() {
+    let name = Name::new("sees");
+    for stops in 1..60 {
+        name.clear();
+        name.write(&[]);
+        let gun = Segment::anonymous(&small()).unwrap();
+        let holder = lock_holder(&name, &gun, || {
+            let file = OwnedFd::from(name.file());
+            let options = small();
+            let geometry = options.geometry().unwrap();
+            let regions = geometry.check().unwrap();
+            Draft { name: &name, options: &options, geometry, regions }.form(&file).unwrap().is_some()
+        });
+        let opener = Stepped::spawn(|| sign(&Segment::open(&name, &small()).unwrap())).advance(stops).unwrap();
+        sign(&gun);
+        assert!(holder.ended_well());
+        assert!(opener.ended_well(), "{stops} stops");
+    }
+}
+
+#[test]
+fn g6_a_stopped_opener_holds_up_no_creator() {
+    let name = Name::new("stopped-opener");
+    let open = || matches!(Segment::open(&name, &small()), Ok(_) | Err(Error::Unfinished { .. }));
+    let create = |stops, stepped: Stepped| {
+        assert!(Segment::create(&name, &impatient()).is_ok(), "{stops} stops");
+        assert!(stepped.ended_well(), "{stops} stops");
+    };
+    let before = || {
+        name.clear();
+        name.write(&[]);
+    };
+    at_every_system_call(open, create, before);
+}
+
+#[test]
+fn a_child_forked_off_during_creation_does_not_keep_the_lock() {
+    let name = Name::new("forked-creation");
+    name.write(&[]);
+    let options = small();
+    let call = Call::new(&name, &options, Intent::Create).unwrap();
+    let found = call.open_or_make().unwrap().unwrap();
+    let lock = call.lock_creation(&found.file, call.check_access(&found.file).unwrap()).unwrap();
+    let idler = Child::spawn(|| {
+        loop {
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    });
+    drop(lock);
+    assert!(Segment::create(&name, &impatient()).is_ok());
+    drop(idler);
+}
+
+/// Makes the calling process, a forked child, see an empty file system of its own at `at`. `false` if that is not
+/// permitted.
+fn mount_own(at: &std::ffi::CStr, options: &std::ffi::CStr) -> bool {
+    let (none, tmpfs) = (c"none".as_ptr(), c"tmpfs".as_ptr());
+    // SAFETY: system calls on C strings; they change what this child sees and nothing else.
+    let done = unsafe {
+        libc::unshare(libc::CLONE_NEWNS) == 0
+            && libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, std::ptr::null()) == 0
+            && libc::mount(tmpfs, at.as_ptr(), tmpfs, 0, options.as_ptr().cast()) == 0
+    };
+    if !done {
+        eprintln!("skipped: no mount namespace here: {}", io::Error::last_os_error());
+    }
+    done
+}
+
+#[test]
+fn a_full_dev_shm_is_an_error_that_leaves_nothing_behind() {
+    let name = Name::new("full");
+    let child = Child::spawn(|| {
+        if !mount_own(c"/dev/shm", c"size=20m") {
+            return true;
+        }
+        // More than is allocated at once.
+        let large = Options::new().capacity(1 << 16);
+        let size = large.geometry().unwrap().check().unwrap().end as u64;
+        let full = |result| matches!(result, Err(Error::NoSpace { size: needs, free, .. }) if needs == size && free > 19 << 20 && free < size);
+        assert!(full(Segment::create(&name, &large)));
+        assert!(!name.exists(), "left behind");
+        // Begun by somebody else, it stays as unfinished as it was, without the memory.
+        name.write(&FORMING.to_ne_bytes());
+        assert!(full(Segment::open_or_create(&name, &large)));
+        assert_error!(Segment::open(&name, &large), Error::Unfinished { .. });
+        assert!(std::fs::metadata(path(&name)).unwrap().blocks() * 512 <= 64 << 10, "memory kept");
+        sign(&Segment::open_or_create(&name, &small()).unwrap())
+    });
+    assert!(child.ended_well());
+}
+
+#[test]
+fn no_page_at_all_is_an_error_that_leaves_nothing_behind() {
+    let name = Name::new("no-page");
+    let child = Child::spawn(|| {
+        if !mount_own(c"/dev/shm", c"size=64k") {
+            return true;
+        }
+        let filler = path("/filler");
+        let _ = std::fs::write(&filler, vec![1; 1 << 20]);
+        assert_error!(Segment::create(&name, &small()), Error::NoSpace { .. });
+        assert!(!name.exists(), "left behind");
+        std::fs::remove_file(filler).unwrap();
+        sign(&Segment::create(&name, &small()).unwrap())
+    });
+    assert!(child.ended_well());
+}
+
+#[test]
+fn a_record_is_held_through_a_stop_and_freed_by_death() {
+    let name = Name::new("record");
+    let segment = Segment::create(&name, &small()).unwrap();
+    let inspector = Segment::read_only(&name, &small()).unwrap();
+    let holder = Child::spawn(|| {
+        let (record, _lock) = segment.take_free_record().unwrap().unwrap();
+        assert_eq!(record, 0);
+        sign(&segment);
+        loop {
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    });
+    eventually("the holder has its record", || signatures(&segment) == 1);
+    let probe = |expected: u64| {
+        let held = |of: &Segment| of.is_record_held(0).unwrap();
+        assert!(held(&segment) && held(&inspector));
+        let child = Child::spawn(|| {
+            let (record, lock) = segment.take_free_record().unwrap().unwrap();
+            // One's own record is live by definition, and its lock is no other's.
+            u64::from(record) == expected
+                && lock.is_held_by_another(0).unwrap()
+                && !lock.is_held_by_another(record).unwrap()
+                && segment.is_record_held(record).unwrap()
+                // Asking does not take.
+                && !lock.is_held_by_another(3).unwrap()
+                && !segment.is_record_held(3).unwrap()
+        });
+        assert!(child.ended_well());
+    };
+    probe(1);
+    holder.signal(libc::SIGSTOP);
+    probe(1);
+    holder.signal(libc::SIGKILL);
+    holder.await_zombie();
+    assert!(!segment.is_record_held(0).unwrap() && !inspector.is_record_held(0).unwrap());
+    let heir = Child::spawn(|| segment.take_free_record().unwrap().is_some_and(|(record, _)| record == 0));
+    assert!(heir.ended_well());
+}
+
+#[test]
+fn records_run_out() {
+    let name = Name::new("records");
+    let segment = Segment::create(&name, &small()).unwrap();
+    let child = Child::spawn(|| {
+        let taken: Vec<_> = (0..4).map(|_| segment.take_free_record().unwrap().unwrap()).collect();
+        taken.iter().map(|(record, _)| *record).eq(0..4) && segment.take_free_record().unwrap().is_none()
+    });
+    assert!(child.ended_well());
+}
+
+#[test]
+fn g12_a_child_that_drops_what_it_inherited_frees_no_record() {
+    let name = Name::new("inherited");
+    let segment = Segment::create(&name, &small()).unwrap();
+    let child = Child::spawn(|| {
+        let mut taken = segment.take_free_record().unwrap();
+        let grandchild = Child::spawn(|| {
+            drop(taken.take());
+            true
+        });
+        grandchild.ended_well() && segment.is_record_held(0).unwrap()
+    });
+    assert!(child.ended_well());
+}
+
+#[test]
+fn g12_a_forked_child_opens_a_description_of_its_own() {
+    let name = Name::new("description");
+    let segment = Segment::create(&name, &small()).unwrap();
+    segment.unlink().unwrap();
+    let child = Child::spawn(|| {
+        let (record, _lock) = segment.take_free_record().unwrap().unwrap();
+        let sibling = Child::spawn(|| segment.take_free_record().unwrap().is_some_and(|(next, _)| next == record + 1));
+        sibling.ended_well()
+    });
+    assert!(child.ended_well());
+}
+
+#[test]
+fn without_proc_a_description_is_opened_by_name() {
+    let name = Name::new("no-proc");
+    let segment = Segment::create(&name, &small()).unwrap();
+    let without_proc = |expected: fn(Result<OwnedFd>) -> bool| {
+        let child = Child::spawn(|| !mount_own(c"/proc", c"size=64k") || expected(segment.own_description()));
+        assert!(child.ended_well());
+    };
+    without_proc(|own| own.is_ok());
+    name.clear();
+    without_proc(|own| matches!(own, Err(Error::Replaced { .. })));
+    drop(Segment::create(&name, &small()).unwrap());
+    without_proc(|own| matches!(own, Err(Error::Replaced { .. })));
+}
+
+#[test]
+fn an_anonymous_segment_is_shared_by_fork_alone() {
+    let segment = Segment::anonymous(&small()).unwrap();
+    assert!(segment.was_created() && is_new_or_signed(&segment));
+    let child = Child::spawn(|| sign(&segment) && segment.take_free_record().unwrap().is_some());
+    assert!(child.ended_well());
+    assert_eq!(signatures(&segment), 1);
+    assert_error!(segment.unlink(), Error::NotFound { .. });
+    assert!(fs::ftruncate(&segment.file, 0).is_err(), "it can be cut off");
+}
+
+#[test]
+fn no_descriptor_survives_exec() {
+    let name = Name::new("cloexec");
+    let segment = Segment::create(&name, &small()).unwrap();
+    let child = Child::spawn(|| {
+        let _taken = segment.take_free_record().unwrap();
+        let listed = std::process::Command::new("ls").args(["-l", "/proc/self/fd"]).output().unwrap().stdout;
+        let listed = String::from_utf8(listed).unwrap();
+        listed.contains("->") && !listed.contains(&*name)
+    });
+    assert!(child.ended_well());
+}
+
+#[test]
+fn a_store_through_an_inspector_is_stopped_by_the_processor() {
+    let name = Name::new("read-only");
+    drop(Segment::create(&name, &small()).unwrap());
+    let inspector = Segment::read_only(&name, &small()).unwrap();
+    let child = Child::spawn(|| {
+        inspector.tail().at(0).store(1, Ordering::Relaxed);
+        true
+    });
+    let status = child.wait_status();
+    std::mem::forget(child);
+    assert!(libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGSEGV);
+}
