@@ -111,6 +111,7 @@ impl Drop for Poster {
     fn drop(&mut self) {
         if self.check().is_ok() {
             self.seat.words.set(record_word!(identity.pid), 0);
+            self.seat.lock.release(self.seat.record);
         }
     }
 }

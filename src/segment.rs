@@ -277,9 +277,10 @@ fn remove_if(name: &str, inode: Inode) -> Result<()> {
 
 /// The hold on records, by locks that the kernel takes from the dead.
 ///
-/// The locks belong to an open file description and end with the last descriptor of it: at drop, at exit, at SIGKILL. They
-/// are never unlocked, only closed: a forked child shares the description, and would unlock its parent's. As long as a
-/// child that never joined lives, it holds its dead parent's record; that costs a record and harms nobody.
+/// The locks belong to an open file description and end with the last descriptor of it: at exit, at SIGKILL. Dropping
+/// this only closes, and never unlocks: a forked child shares the description, and would unlock its parent's. As long as
+/// a child that never joined lives, it holds its dead parent's record; that costs a record and harms nobody. A holder
+/// that leaves in order [releases](RecordLock::release) the record, children or not.
 #[derive(Debug)]
 pub(crate) struct RecordLock {
     file: OwnedFd,
@@ -288,6 +289,13 @@ pub(crate) struct RecordLock {
 impl RecordLock {
     fn try_take(&self, record: u16) -> io::Result<bool> {
         sys::try_lock_byte(&self.file, record_byte(record))
+    }
+
+    /// Gives `record` back. Only for its holder itself, not for a child forked off it, and only as the last thing that it
+    /// does with the record.
+    pub(crate) fn release(&self, record: u16) {
+        // If it fails, closing does the same as soon as no child shares the description.
+        let _ = sys::unlock_byte(&self.file, record_byte(record));
     }
 
     /// Whether somebody else holds `record`. One's own record is nobody else's.

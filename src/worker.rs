@@ -29,7 +29,7 @@ use crate::protocol::ring::Ring;
 use crate::reader::Reader;
 use crate::report::{Report, report_by_default};
 use crate::seat::{Seat, set_label};
-use crate::segment::Segment;
+use crate::segment::{RecordLock, Segment};
 use crate::sync_util::lock;
 use crate::sys::ForkGuard;
 use crate::worker_options::{Start, Unique, WorkerOptions};
@@ -58,6 +58,7 @@ pub struct Worker {
 
 struct Inner {
     segment: Arc<Segment>,
+    lock: Arc<RecordLock>,
     guard: ForkGuard,
     ring: Ring,
     hot: CachePadded<Hot>,
@@ -172,9 +173,10 @@ impl Worker {
             Start::At(id) => id,
         };
         let Seat { segment, guard, lock, record, words, writer, claimer, pid } = seat;
-        let reader = Reader::new(Arc::clone(&segment), words.clone(), record, lock, start);
+        let reader = Reader::new(Arc::clone(&segment), words.clone(), record, Arc::clone(&lock), start);
         let inner = Inner {
             segment,
+            lock,
             guard,
             ring,
             hot: CachePadded::new(Hot {
@@ -646,8 +648,9 @@ impl Drop for Inner {
             Ok(()) => drop(self.leave()),
             // It left in a handler, and the poll that ran it did not come to what else was claimed.
             Err(Error::Left) => self.deliver_claimed(),
-            Err(_) => {}
+            Err(_) => return,
         }
+        self.lock.release(self.record);
     }
 }
 

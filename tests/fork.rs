@@ -325,6 +325,21 @@ alone! {
         eventually("the seat is free", || bus.join_with(quiet()).is_ok());
     }
 
+    fn g12_seats_left_in_order_are_free_though_children_live() {
+        let (_name, bus) = bus(&small().records(2));
+        let (worker, poster) = (bus.join_with(quiet()).unwrap(), bus.poster().unwrap());
+        let child = Child::fork(stop_here);
+        child.await_stop();
+        assert!(matches!(bus.join_with(quiet()), Err(Error::NoRecord { .. })));
+        drop((worker, poster));
+        let successors = [bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap()];
+        // What the child drops is not its parent's to lose.
+        child.go_on();
+        assert!(child.ended_well());
+        assert!(matches!(bus.join_with(quiet()), Err(Error::NoRecord { .. })), "a child gave a successor's seat away");
+        drop(successors);
+    }
+
     fn g12_an_anonymous_bus_is_shared_by_fork() {
         let bus = Bus::anonymous(&small()).unwrap();
         let worker = bus.join_with(quiet()).unwrap();

@@ -284,6 +284,21 @@ alone! {
         assert_eq!(logs.map(|log| log.events()), [["b"], ["a"]]);
     }
 
+    fn g9_a_newcomer_that_is_faster_does_not_speak_for_events_before_its_time() {
+        let (_name, bus) = bus(&small());
+        let slow = bus.join_with(quiet()).unwrap();
+        let log = Log::of(&slow, Scope::All);
+        for event in ["0", "1", "2"] {
+            slow.post_unique("s", event, b"", ended("key")).unwrap();
+        }
+        let newcomer = bus.join_with(quiet()).unwrap();
+        let newcomers = Log::of(&newcomer, Scope::All);
+        slow.post_unique("s", "3", b"", ended("key")).unwrap();
+        assert_eq!(poll(&newcomer), (1, 0));
+        poll(&slow);
+        assert_eq!((log.events(), newcomers.events()), (vec!["0".into(), "1".into(), "2".into()], vec!["3".into()]));
+    }
+
     fn g9_a_newcomer_that_replays_the_ring_runs_nothing_again() {
         let (_name, bus) = bus(&small());
         let worker = bus.join_with(quiet()).unwrap();

@@ -37,7 +37,9 @@ impl Figures {
     pub fn of<'a>(&'a self, scenario: &'a str) -> impl Iterator<Item = &'a Value> {
         let far = self.is_far();
         self.rows.iter().filter(move |row| {
-            text(row, "scenario") == scenario && row.get("raw_line_ns").is_some() && (text(row, "placement") == "far") == far
+            text(row, "scenario") == scenario
+                && row.get("raw_line_ns").is_some()
+                && (text(row, "placement") == "far") == far
         })
     }
 

@@ -65,7 +65,8 @@ fn throughput(figures: &Figures) -> Vec<Line> {
 
 fn readers(figures: &Figures) -> Vec<Line> {
     let point = |row: &Value| Some((row["readers"].as_f64()?, number(row, "ns_per_post")?));
-    let peers = figures.of("one writer, more readers").map(|row| (text(row, "subject"), point(row).into_iter().collect()));
+    let peers =
+        figures.of("one writer, more readers").map(|row| (text(row, "subject"), point(row).into_iter().collect()));
     let crowd = figures
         .of("growth with readers")
         .map(|row| ("seqcast, all readers in one process", point(row).into_iter().collect()));

@@ -58,22 +58,23 @@ fn peers_table(figures: &Figures) -> String {
     let mut out = String::from("## Against its peers\n\n");
     let better_first = |scenario: &'static str, key: &'static str, size: u64, high: bool| {
         let rows = figures.of(scenario).filter(|row| row["size"].as_u64() == Some(size));
-        let mut rows: Vec<(&str, f64)> = rows.filter_map(|row| Some((text(row, "subject"), number(row, key)?))).collect();
+        let mut rows: Vec<(&str, f64)> =
+            rows.filter_map(|row| Some((text(row, "subject"), number(row, key)?))).collect();
         rows.sort_by(|a, b| if high { b.1.total_cmp(&a.1) } else { a.1.total_cmp(&b.1) });
         rows.dedup_by(|a, b| a.0 == b.0);
         rows
     };
-    for (scenario, key, high, unit) in [
-        ("one way", "p50_ns", false, "p50 in ns"),
-        ("throughput", "received_per_s", true, "million received a second"),
-    ] {
+    for (scenario, key, high, unit) in
+        [("one way", "p50_ns", false, "p50 in ns"), ("throughput", "received_per_s", true, "million received a second")]
+    {
         let _ = writeln!(out, "### {scenario}: {unit}, best first\n\n| bytes | |\n|---:|---|");
         for size in [8, 64, 256, 1024, 4096, 16_384, 65_536] {
             let rows = better_first(scenario, key, size, high);
-            let cells = rows.iter().filter(|(subject, _)| *subject != "seqcast, in fragments").map(|&(subject, value)| {
-                let value = if high { format!("{:.2}", value / 1e6) } else { format!("{value:.0}") };
-                if subject == "seqcast" { format!("**seqcast {value}**") } else { format!("{subject} {value}") }
-            });
+            let cells =
+                rows.iter().filter(|(subject, _)| *subject != "seqcast, in fragments").map(|&(subject, value)| {
+                    let value = if high { format!("{:.2}", value / 1e6) } else { format!("{value:.0}") };
+                    if subject == "seqcast" { format!("**seqcast {value}**") } else { format!("{subject} {value}") }
+                });
             let _ = writeln!(out, "| {size} | {} |", cells.collect::<Vec<_>>().join(", "));
         }
         out.push('\n');

@@ -4,17 +4,25 @@ use std::time::Duration;
 
 use super::board::{Board, MOST_SAMPLES};
 use super::channel::{Channel, End, STOP, Side, Sink, number, payload_of};
-use super::clock::{ns_per_tick, spin_for, ticks, ticks_in};
+use super::clock::{granule_ns, ns_per_tick, spin_for, ticks, ticks_in};
 use super::cpu::core_of;
 use super::team::{self, Role};
 
 /// What a batch found, in nanoseconds or events.
 #[derive(Clone, Debug)]
 pub enum Batch {
-    /// Times of single events.
-    Times(Vec<f64>),
+    /// Times of single events, and the step in which they could be told.
+    Times(Vec<f64>, f64),
     /// Events in a while.
     Flow(Flow),
+}
+
+impl Batch {
+    /// The samples on the board, each counted as `share` of itself.
+    pub fn sampled(board: &Board, share: f64) -> Batch {
+        let times = board.samples().map(|ticks| ticks as f64 * ns_per_tick() * share).collect();
+        Batch::Times(times, granule_ns() * share)
+    }
 }
 
 /// Events in a while.
@@ -104,7 +112,7 @@ fn round_trips<C: Channel>(
         std::hint::black_box(sink.sum());
     };
     team::run(board, &[Role::new(cores[0], near), Role::new(cores[1], far)])?;
-    Ok(Batch::Times(board.samples().map(|ticks| ticks as f64 * ns_per_tick() * share).collect()))
+    Ok(Batch::sampled(board, share))
 }
 
 /// Where a sleeper and its waker run.
@@ -170,7 +178,7 @@ pub fn wake<C: Channel>(board: &Board, channel: &C, place: Wake, rounds: usize) 
         }
     };
     team::run(board, &[Role::new(cores[0], near), Role::new(cores[1], far)])?;
-    Ok(Batch::Times(board.samples().map(|ticks| ticks as f64 * ns_per_tick()).collect()))
+    Ok(Batch::sampled(board, 1.0))
 }
 
 /// Writers flat out for `time`, and readers that take what they can, each on a core of its own as far as there are

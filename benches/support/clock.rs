@@ -36,16 +36,17 @@ pub fn ns_per_tick() -> f64 {
 pub fn granule_ns() -> f64 {
     static GRANULE: OnceLock<f64> = OnceLock::new();
     *GRANULE.get_or_init(|| {
-        let mut least = u64::MAX;
+        let mut steps: Vec<u64> = Vec::new();
         for _ in 0..10_000 {
             let before = ticks();
             let mut after = ticks();
             while after == before {
                 after = ticks();
             }
-            least = least.min(after - before);
+            steps.push(after - before);
         }
-        least as f64 * ns_per_tick()
+        steps.sort_unstable();
+        steps[steps.len() / 2] as f64 * ns_per_tick()
     })
 }
 

@@ -174,7 +174,7 @@ fn summary(alike: &[&Measured]) -> Value {
     let times: Vec<&Vec<f64>> = alike
         .iter()
         .filter_map(|batch| match &batch.batch {
-            Batch::Times(times) => Some(times),
+            Batch::Times(times, _) => Some(times),
             Batch::Flow(_) => None,
         })
         .collect();
@@ -212,7 +212,7 @@ fn flow_summary(alike: &[&Measured]) -> Value {
         .iter()
         .filter_map(|batch| match &batch.batch {
             Batch::Flow(flow) => Some(flow),
-            Batch::Times(_) => None,
+            Batch::Times(..) => None,
         })
         .collect();
     let rate = |count: u64, ns: f64| count as f64 / ns * 1e9;
@@ -234,7 +234,7 @@ fn flow_summary(alike: &[&Measured]) -> Value {
 
 fn median_of(batch: &Batch) -> f64 {
     match batch {
-        Batch::Times(times) => median(times.iter().copied()),
+        Batch::Times(times, granule) => grouped_median(times, *granule),
         Batch::Flow(flow) => median(flow.posted.iter().map(|&(count, ns)| ns / count as f64)),
     }
 }
@@ -247,6 +247,16 @@ pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     }
     let middle = values.len() / 2;
     *values.select_nth_unstable_by(middle, f64::total_cmp).1
+}
+
+/// The median of times that come in steps of `granule`: where in its step the middle one lies, by how many are below the
+/// step and how many in it.
+fn grouped_median(times: &[f64], granule: f64) -> f64 {
+    let middle = median(times.iter().copied());
+    let low = middle - granule / 2.0;
+    let below = times.iter().filter(|&&time| time < low).count() as f64;
+    let within = times.iter().filter(|&&time| (low..low + granule).contains(&time)).count() as f64;
+    if within == 0.0 { middle } else { low + granule * (times.len() as f64 / 2.0 - below) / within }
 }
 
 fn round(ns: f64) -> f64 {

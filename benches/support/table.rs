@@ -36,7 +36,7 @@ impl Arguments {
             }
         }
         // Before any fork.
-        super::clock::ns_per_tick();
+        super::clock::granule_ns();
         arguments
     }
 

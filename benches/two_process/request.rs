@@ -9,7 +9,7 @@ use seqcast::{Bus, Event, Options, TypedEvent};
 use crate::support::batch::{Batch, Length};
 use crate::support::board::Board;
 use crate::support::bus::quiet;
-use crate::support::clock::{ns_per_tick, ticks, ticks_in};
+use crate::support::clock::{ticks, ticks_in};
 use crate::support::cpu::core_of;
 use crate::support::team::{self, Role};
 
@@ -97,5 +97,5 @@ pub fn round_trips(board: &Board, length: Length) -> Result<Batch, String> {
         }
     };
     team::run(board, &[Role::new(core_of(0), near), Role::new(core_of(1), far)])?;
-    Ok(Batch::Times(board.samples().map(|ticks| ticks as f64 * ns_per_tick()).collect()))
+    Ok(Batch::sampled(board, 1.0))
 }

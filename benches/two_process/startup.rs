@@ -5,7 +5,7 @@ use seqcast::{Bus, Event, Options, Scope};
 use crate::support::batch::Batch;
 use crate::support::board::Board;
 use crate::support::bus::quiet;
-use crate::support::clock::{ns_per_tick, ticks};
+use crate::support::clock::{granule_ns, ns_per_tick, ticks};
 use crate::support::cpu::core_of;
 use crate::support::team::{self, Role};
 
@@ -30,5 +30,5 @@ pub fn times(board: &Board) -> Result<Batch, String> {
         times.extend(board.samples().map(|ticks| ticks as f64 * ns_per_tick()));
     }
     drop(made);
-    Ok(Batch::Times(times))
+    Ok(Batch::Times(times, granule_ns()))
 }

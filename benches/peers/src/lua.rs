@@ -76,7 +76,7 @@ pub fn run(root: &Path, size: usize, time: Duration) -> Result<Found, String> {
     let [posted, post_ns, received, receive_ns] = flow[..] else { return Err("nginx gave no throughput".to_owned()) };
     let missed = (posted - received).max(0.0) as u64;
     Ok(Found {
-        one_way: Batch::Times(numbers("round-trips:").into_iter().map(|ns| ns / 2.0).collect()),
+        one_way: Batch::Times(numbers("round-trips:").into_iter().map(|ns| ns / 2.0).collect(), 1.0),
         flow: Batch::Flow(Flow {
             posted: vec![(posted as u64, post_ns)],
             received: vec![(received as u64, missed, receive_ns)],

@@ -28,9 +28,12 @@ const COLUMNS: [(&str, Sort, u16); 11] = [
     ("HISTORY", Sort::Rate, 7),
 ];
 const LABEL: usize = 1;
+const CURSOR: usize = 3;
 const HISTORY: usize = 10;
-/// Of more than 80 columns, the label's share and the history's.
+/// The widest that the label's column gets.
 const MOST_LABEL: u16 = 48;
+/// What a narrower terminal goes without, the first first.
+const DISPENSABLE: [usize; 7] = [HISTORY, CURSOR, 6, 5, 2, 7, 9];
 
 pub struct View {
     colours: bool,
@@ -115,44 +118,43 @@ impl View {
     }
 
     fn draw_table(&self, frame: &mut Frame<'_>, model: &Model, area: Rect) {
-        let mut widths = COLUMNS.map(|(.., width)| width);
-        let blanks = COLUMNS.len() as u16 - 1;
-        let over = area.width.saturating_sub(widths.iter().sum::<u16>() + blanks);
-        let more_label = (over / 2).min(MOST_LABEL - widths[LABEL]);
-        widths[LABEL] += more_label;
-        widths[HISTORY] += over - more_label;
-        let heading = TableRow::new(COLUMNS.iter().zip(widths).enumerate().map(|(i, (&(name, sort, _), width))| {
+        let columns = columns_for(area.width);
+        let heading = TableRow::new(columns.iter().map(|&(i, width)| {
+            let (name, sort, _) = COLUMNS[i];
             let style = match sort == model.sort && i != HISTORY {
                 true => self.style(Tone::Heading).add_modifier(Modifier::REVERSED),
                 false => self.style(Tone::Heading),
             };
             Cell::from(aligned(i, name, width)).style(style)
         }));
-        let rows = model.rows().skip(self.offset).take(self.page).map(|row| self.row(row, &widths));
+        let rows = model.rows().skip(self.offset).take(self.page).map(|row| self.row(row, &columns));
+        let widths = columns.iter().map(|&(_, width)| width);
         frame.render_widget(Table::new(rows, widths).header(heading).column_spacing(1), area);
     }
 
-    fn row(&self, row: &Row, widths: &[u16; 11]) -> TableRow<'static> {
+    fn row(&self, row: &Row, columns: &[(usize, u16)]) -> TableRow<'static> {
+        TableRow::new(columns.iter().map(|&(i, width)| {
+            let tone = if COLUMNS[i].0 == "STATE" { tone_of(row.state) } else { Tone::Plain };
+            Cell::from(aligned(i, &self.cell(row, i, width), width)).style(self.style(tone))
+        }))
+    }
+
+    fn cell(&self, row: &Row, column: usize, width: u16) -> String {
         let worker = &row.worker;
         let if_reads = |text: String| if worker.cursor.is_some() { text } else { "-".to_owned() };
-        let label: String = printable(&worker.label).chars().take(usize::from(widths[LABEL])).collect();
-        let cells = [
-            worker.pid.to_string(),
-            label,
-            short_duration(row.age()),
-            worker.cursor.map_or("-".to_owned(), |cursor| tail_of(cursor, widths[3])),
-            if_reads(short_count(worker.lag)),
-            if_reads(short_count(row.high_lag)),
-            if_reads(short_count(worker.missed)),
-            worker.last_poll.map_or("-".to_owned(), short_duration),
-            row.state.name().to_owned(),
-            short_rate(row.rate),
-            self.line(row.history.iter().copied(), usize::from(widths[HISTORY])),
-        ];
-        TableRow::new(cells.into_iter().enumerate().map(|(i, text)| {
-            let tone = if COLUMNS[i].0 == "STATE" { tone_of(row.state) } else { Tone::Plain };
-            Cell::from(aligned(i, &text, widths[i])).style(self.style(tone))
-        }))
+        match COLUMNS[column].0 {
+            "PID" => worker.pid.to_string(),
+            "LABEL" => printable(&worker.label).chars().take(usize::from(width)).collect(),
+            "AGE" => short_duration(row.age()),
+            "CURSOR" => worker.cursor.map_or("-".to_owned(), |cursor| tail_of(cursor, width)),
+            "LAG" => if_reads(short_count(worker.lag)),
+            "HIGH" => if_reads(short_count(row.high_lag)),
+            "MISSED" => if_reads(short_count(worker.missed)),
+            "POLL" => worker.last_poll.map_or("-".to_owned(), short_duration),
+            "STATE" => row.state.name().to_owned(),
+            "EV/S" => short_rate(row.rate),
+            _ => self.line(row.history.iter().copied(), usize::from(width)),
+        }
     }
 
     fn foot(&self, model: &Model) -> Paragraph<'static> {
@@ -193,6 +195,28 @@ impl View {
     }
 }
 
+/// The columns that fit, with their widths.
+fn columns_for(width: u16) -> Vec<(usize, u16)> {
+    let mut columns: Vec<(usize, u16)> = COLUMNS.iter().map(|(.., width)| *width).enumerate().collect();
+    let used = |columns: &[(usize, u16)]| columns.iter().map(|(_, width)| width + 1).sum::<u16>() - 1;
+    for dispensable in DISPENSABLE {
+        if used(&columns) <= width {
+            break;
+        }
+        columns.retain(|(column, _)| *column != dispensable);
+    }
+    let over = width.saturating_sub(used(&columns));
+    let more_label = (over / 2).min(MOST_LABEL - COLUMNS[LABEL].2);
+    for (column, width) in &mut columns {
+        match *column {
+            LABEL => *width += more_label,
+            HISTORY => *width += over - more_label,
+            _ => {}
+        }
+    }
+    columns
+}
+
 /// Text to the left, figures to the right.
 fn aligned(column: usize, text: &str, width: u16) -> String {
     let width = usize::from(width);
@@ -216,8 +240,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_columns_fill_80() {
-        assert_eq!(COLUMNS.iter().map(|(.., width)| width).sum::<u16>() + COLUMNS.len() as u16 - 1, 80);
+    fn the_columns_fill_80_and_narrower_terminals_go_without_some() {
+        assert_eq!(columns_for(80).len(), COLUMNS.len());
+        for width in 38..300 {
+            let columns = columns_for(width);
+            let used = columns.iter().map(|(_, width)| width + 1).sum::<u16>() - 1;
+            assert!(used <= width && (width < 80 || used == width), "{used} of {width}: {columns:?}");
+            let names: Vec<&str> = columns.iter().map(|(column, _)| COLUMNS[*column].0).collect();
+            assert!(["PID", "LABEL", "LAG", "STATE"].iter().all(|name| names.contains(name)), "{names:?} at {width}");
+        }
     }
 
     #[test]

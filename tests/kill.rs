@@ -1,0 +1,476 @@
+//! G7 and G8 with real processes: SIGKILL at every step of every call, and a stop at every step.
+//!
+//! A child is run instruction by instruction (ptrace). Whenever the segment's memory has changed, that is a step of the
+//! protocol: what others could meet from then on differs from what they could meet before. So killing it after each
+//! change in turn is killing it at every instruction, as far as anybody can tell.
+
+#[macro_use]
+mod common;
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use std::{io, ptr};
+
+use common::{Child, HOUR, Log, Name, Seen, error, poll, quiet, shared_words, stop_here};
+use seqcast::{Bus, Claimed, Error, Event, Options, Scope, Unique, Worker, WorkerOptions};
+
+/// A segment with two workers that listen, in this process, and a child that does one call.
+struct Scene {
+    name: Name,
+    bus: Bus,
+    listeners: [(Worker, Log); 2],
+    /// What the child said: its call's result plus one, and how often it ran the unique event.
+    said: &'static [AtomicU64],
+}
+
+/// What the child does: first its preparation, then, given that, the call under test.
+type Call = fn(&Bus, &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64>;
+
+fn hasty() -> WorkerOptions {
+    quiet().wait_max(Duration::from_millis(2)).wait_interval(Duration::from_millis(1))
+}
+
+impl Scene {
+    fn new() -> Scene {
+        let name = Name::new();
+        let bus = Bus::create(&name, &Options::new().capacity(8).block_size(64).records(6).claims(1)).unwrap();
+        let listener = || {
+            let worker = bus.join_with(hasty()).unwrap();
+            let log = Log::of(&worker, Scope::All);
+            (worker, log)
+        };
+        let listeners = [listener(), listener()];
+        let scene = Scene { name, bus, listeners, said: shared_words(2) };
+        // More than a lap, so that every block has been somebody's.
+        scene.post_and_hear(12);
+        scene
+    }
+
+    /// Posts `count` events, each of which both listeners must get.
+    fn post_and_hear(&self, count: u64) {
+        let (poster, _) = &self.listeners[0];
+        for number in 0..count {
+            let id = poster.post("s", "filler", number.to_le_bytes()).unwrap();
+            for (worker, log) in &self.listeners {
+                assert_eq!(poll(worker).1, 0, "G4: missed something");
+                assert_eq!(log.seen().last().and_then(|seen| seen.id), Some(id), "G2: the event is not there");
+            }
+        }
+    }
+
+    /// What both listeners have got that was not filled in; they must agree.
+    fn heard(&self) -> Vec<Seen> {
+        for (worker, _) in &self.listeners {
+            assert_eq!(poll(worker).1, 0, "G4: missed something");
+        }
+        let heard = |log: &Log| log.seen().into_iter().filter(|seen| seen.event != "filler").collect::<Vec<_>>();
+        let [first, second] = [heard(&self.listeners[0].1), heard(&self.listeners[1].1)];
+        // A unique event is for one of them.
+        let for_all = |seen: &[Seen]| seen.iter().filter(|seen| seen.event != "unique").cloned().collect::<Vec<_>>();
+        assert_eq!(for_all(&first), for_all(&second), "G1, G2: they do not agree");
+        let unique = second.iter().filter(|seen| seen.event == "unique").cloned();
+        let mut all: Vec<_> = first.iter().cloned().chain(unique).collect();
+        all.sort_by_key(|seen| seen.id);
+        all
+    }
+
+    /// What the call said, if it came back.
+    fn said(&self) -> Option<u64> {
+        self.said[0].load(Relaxed).checked_sub(1)
+    }
+
+    fn stepped(&self, call: Call) -> Stepped {
+        let memory = Memory::of(&self.name);
+        let (bus, said) = (self.bus.clone(), self.said);
+        let child = Child::fork(move || {
+            let call = call(&bus, said);
+            // SAFETY: a system call about this process only.
+            assert_eq!(unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) }, 0);
+            stop_here();
+            said[0].store(call() + 1, Relaxed);
+            // Without the destructors: they are another call.
+            // SAFETY: ends the process.
+            unsafe { libc::_exit(0) };
+        });
+        child.await_stop();
+        Stepped { child, memory }
+    }
+
+    /// Everything works, and no block is lost.
+    fn assert_sound(&self) {
+        self.post_and_hear(20);
+        // Whoever joins takes the dead one's seat over.
+        let newcomer = self.bus.join_with(hasty()).unwrap();
+        for _ in 0..20 {
+            newcomer.post("s", "filler", b"from the newcomer").unwrap();
+            self.heard();
+            let _ = newcomer.claim(b"newcomer's", HOUR).unwrap();
+        }
+        drop(newcomer);
+        let audit = self.bus.audit().unwrap();
+        assert!(audit.is_clean(), "G7: {audit:?}");
+    }
+}
+
+/// The bytes of a segment, looked at from outside while nobody writes to them.
+struct Memory {
+    at: *const libc::c_void,
+    before: Vec<u8>,
+}
+
+impl Memory {
+    fn of(name: &Name) -> Memory {
+        let file = File::open(name.path()).unwrap();
+        let len = file.metadata().unwrap().len() as usize;
+        // SAFETY: a new mapping at an address of the kernel's choice touches no memory that exists.
+        let at = unsafe { libc::mmap(ptr::null_mut(), len, libc::PROT_READ, libc::MAP_SHARED, file.as_raw_fd(), 0) };
+        assert_ne!(at, libc::MAP_FAILED, "{}", io::Error::last_os_error());
+        let mut memory = Memory { at, before: vec![0; len] };
+        memory.has_changed();
+        memory
+    }
+
+    fn has_changed(&mut self) -> bool {
+        let len = self.before.len();
+        // SAFETY: both are `len` bytes, and the one process that writes to the mapping is stopped. C's function, since it
+        // is fast in debug builds, too.
+        unsafe {
+            let changed = libc::memcmp(self.at, self.before.as_ptr().cast(), len) != 0;
+            libc::memcpy(self.before.as_mut_ptr().cast(), self.at, len);
+            changed
+        }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: the mapping that `of` made, which nothing else points to.
+        unsafe { libc::munmap(self.at.cast_mut(), self.before.len()) };
+    }
+}
+
+/// A child that goes one instruction at a time.
+struct Stepped {
+    child: Child,
+    memory: Memory,
+}
+
+impl Stepped {
+    /// Goes on to the next change of the segment's memory. `None` if the child has come to its end before.
+    fn next_change(mut self) -> Option<Stepped> {
+        let pid = self.child.pid() as libc::pid_t;
+        loop {
+            // SAFETY: our own child, which is stopped.
+            let stepped = unsafe { libc::ptrace(libc::PTRACE_SINGLESTEP, pid, 0, 0) };
+            assert_eq!(stepped, 0, "{}", io::Error::last_os_error());
+            let mut status = 0;
+            // SAFETY: `status` is writable for the call.
+            let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
+            assert_eq!(waited, pid);
+            if !libc::WIFSTOPPED(status) {
+                // It is buried already.
+                std::mem::forget(self.child);
+                assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "the child failed: {status:#x}");
+                return None;
+            }
+            if self.memory.has_changed() {
+                return Some(self);
+            }
+        }
+    }
+
+    /// Lets the child go on by itself, to its end.
+    fn let_go(self) {
+        let pid = self.child.pid() as libc::pid_t;
+        // SAFETY: our own child, which is stopped.
+        let detached = unsafe { libc::ptrace(libc::PTRACE_DETACH, pid, 0, 0) };
+        assert_eq!(detached, 0, "{}", io::Error::last_os_error());
+        assert!(self.child.ended_well(), "G8: the woken child failed");
+    }
+}
+
+/// What must hold of what the listeners heard, and of what the call said if it came back.
+type Check = fn(&Scene, said: Option<u64>, heard: &[Seen]);
+
+/// Kills `call` after each of its changes to the segment, of which there are `least` at least.
+fn killed_at_every_step(call: Call, least: usize, check: Check) {
+    at_every_step(call, least, |scene, stepped| {
+        stepped.child.kill();
+        let heard = scene.heard();
+        check(scene, scene.said(), &heard);
+        scene.assert_sound();
+        assert_eq!(scene.heard(), heard, "G5: something came later");
+    });
+}
+
+/// Stops `call` after each of its changes, for more than two laps, and lets it go on.
+fn stopped_at_every_step(call: Call, least: usize, check: Check) {
+    at_every_step(call, least, |scene, stepped| {
+        let before = scene.heard();
+        // G6: nobody waits for it. G8: late does not mean dead, its seat is not given away.
+        scene.post_and_hear(20);
+        let newcomer = scene.bus.join_with(hasty()).unwrap();
+        assert!(newcomer.record() > scene.listeners[1].0.record(), "a seat was given twice");
+        newcomer.post("s", "filler", b"from the newcomer").unwrap();
+        drop(newcomer);
+        stepped.let_go();
+        let heard = scene.heard();
+        assert!(heard.starts_with(&before), "G1: what was heard is not so any more");
+        assert!(scene.said().is_some());
+        check(scene, scene.said(), &heard);
+        scene.assert_sound();
+    });
+}
+
+fn at_every_step(call: Call, least: usize, act: impl Fn(&Scene, Stepped)) {
+    for steps in 0.. {
+        let scene = Scene::new();
+        let mut stepped = Some(scene.stepped(call));
+        for _ in 0..steps {
+            stepped = stepped.and_then(Stepped::next_change);
+        }
+        match stepped {
+            Some(stepped) => act(&scene, stepped),
+            None => {
+                assert!(steps > least, "the call changed only {} words: does it do anything?", steps - 1);
+                return;
+            }
+        }
+    }
+}
+
+fn payload(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i * 7 + len) as u8).collect()
+}
+
+/// An event of `len` bytes is there whole or not at all; and it is there, if the call said so.
+fn whole_or_nothing(said: Option<u64>, heard: &[Seen], event: &str, len: usize) {
+    for seen in heard {
+        assert_eq!((&*seen.event, &*seen.bytes), (event, &*payload(len)), "G3: torn");
+    }
+    assert!(heard.len() <= 1, "G5: posted once, heard {} times", heard.len());
+    if let Some(id) = said {
+        assert_eq!(heard.first().and_then(|seen| seen.id), Some(id), "G5: not where the post said");
+    }
+}
+
+fn post(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
+    let worker = bus.join_with(quiet()).unwrap();
+    Box::new(move || worker.post("s", "post", payload(40)).unwrap())
+}
+
+/// Of two fragments.
+fn post_long(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
+    let worker = bus.join_with(quiet()).unwrap();
+    assert_eq!(bus.stats().unwrap().block_size, 160);
+    Box::new(move || worker.post("s", "long", payload(180)).unwrap())
+}
+
+fn post_unique(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
+    let worker = bus.join_with(quiet()).unwrap();
+    Box::new(move || worker.post_unique("s", "unique", payload(24), "key").unwrap())
+}
+
+const TOO_LATE: u64 = 1 << 40;
+
+/// The id, or [`TOO_LATE`].
+fn reserve_and_commit(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
+    let worker = bus.join_with(quiet()).unwrap();
+    Box::new(move || match worker.reserve().unwrap().commit("s", "commit", payload(40)) {
+        Ok(id) => id,
+        Err(Error::TooLate { .. }) => TOO_LATE,
+        Err(error) => panic!("{error}"),
+    })
+}
+
+fn reserve_and_drop(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
+    let worker = bus.join_with(quiet()).unwrap();
+    Box::new(move || worker.reserve().unwrap().id())
+}
+
+/// 1 if it was won.
+fn claim(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
+    let worker = bus.join_with(quiet()).unwrap();
+    Box::new(move || u64::from(matches!(worker.claim("key", HOUR).unwrap(), Claimed::Won(_))))
+}
+
+/// 1 if it was released.
+fn release(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
+    let worker = bus.join_with(quiet()).unwrap();
+    let Claimed::Won(claim) = worker.claim("key", HOUR).unwrap() else { panic!("not won") };
+    Box::new(move || u64::from(worker.release(&claim).unwrap()))
+}
+
+/// Polls three events, of which the second is unique; counts how often that one ran.
+fn deliver(bus: &Bus, said: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
+    let worker = bus.join_with(quiet()).unwrap();
+    let ran = Scope::events("s", ["unique"]);
+    worker.on(ran, |_: &Event<'_>| drop(said[1].fetch_add(1, Relaxed))).unwrap();
+    worker.post("s", "first", b"1").unwrap();
+    worker.post_unique("s", "unique", payload(24), Unique::key("key").ttl(HOUR)).unwrap();
+    worker.post("s", "last", b"3").unwrap();
+    Box::new(move || poll(&worker).0)
+}
+
+fn join(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
+    let bus = bus.clone();
+    Box::new(move || {
+        std::mem::forget(bus.join_with(WorkerOptions::new().label("joins")).unwrap());
+        0
+    })
+}
+
+fn leave(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
+    let worker = bus.join_with(quiet()).unwrap();
+    worker.reconfigure(|options| options.announce(true).label("leaves")).unwrap();
+    Box::new(move || {
+        worker.leave().unwrap();
+        0
+    })
+}
+
+fn sleep(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
+    let worker = bus.join_with(quiet()).unwrap();
+    Box::new(move || u64::from(worker.wait(Duration::from_millis(1)).unwrap()))
+}
+
+fn post_is_whole(_: &Scene, said: Option<u64>, heard: &[Seen]) {
+    whole_or_nothing(said, heard, "post", 40);
+}
+
+fn long_is_whole(_: &Scene, said: Option<u64>, heard: &[Seen]) {
+    whole_or_nothing(said, heard, "long", 180);
+}
+
+fn unique_runs_once(_: &Scene, said: Option<u64>, heard: &[Seen]) {
+    whole_or_nothing(said, heard, "unique", 24);
+}
+
+fn commit_is_whole(_: &Scene, said: Option<u64>, heard: &[Seen]) {
+    whole_or_nothing(said.filter(|&said| said != TOO_LATE), heard, "commit", 40);
+    if said == Some(TOO_LATE) {
+        assert_eq!(heard.len(), 0, "G5: too late, and heard");
+    }
+}
+
+fn nothing_is_heard(_: &Scene, _: Option<u64>, heard: &[Seen]) {
+    assert_eq!(heard.len(), 0);
+}
+
+/// Between the caller and a listener one has the key, and nobody but they.
+fn claim_is_whole(scene: &Scene, said: Option<u64>, _: &[Seen]) {
+    let [(first, _), (second, _)] = &scene.listeners;
+    let won = |worker: &Worker| matches!(worker.claim("key", HOUR).unwrap(), Claimed::Won(_));
+    let (first_won, second_won) = (won(first), won(second));
+    assert!(!second_won, "G9: held, and won by another");
+    assert!(!(first_won && said == Some(1)), "G9: held by two");
+}
+
+fn release_is_whole(scene: &Scene, said: Option<u64>, _: &[Seen]) {
+    let won = matches!(scene.listeners[0].0.claim("key", HOUR).unwrap(), Claimed::Won(_));
+    assert!(won || said.is_none(), "released, and held still");
+    assert_ne!(said, Some(0), "nobody else had it");
+}
+
+fn unique_runs_at_most_once(scene: &Scene, said: Option<u64>, heard: &[Seen]) {
+    let events = |wanted: &str| heard.iter().filter(|seen| seen.event == wanted).count() as u64;
+    assert_eq!((events("first"), events("last")), (1, 1));
+    let ran = events("unique") + scene.said[1].load(Relaxed);
+    assert!(ran <= 1, "G9: it ran twice");
+    if said.is_some() {
+        assert_eq!(ran, 1, "G9: nobody was killed, and it never ran");
+    }
+}
+
+fn may_announce(_: &Scene, said: Option<u64>, heard: &[Seen]) {
+    assert!(heard.len() <= 1 && heard.len() >= usize::from(said.is_some()));
+    assert!(heard.iter().all(|seen| seen.source == seqcast::SOURCE && (seen.bytes == b"joins" || seen.bytes == b"leaves")));
+}
+
+fn every_seat_is_there(scene: &Scene, said: Option<u64>, heard: &[Seen]) {
+    may_announce(scene, said, heard);
+    let seats: Vec<_> = (0..4).map(|_| scene.bus.poster().unwrap()).collect();
+    assert!(matches!(error(scene.bus.poster()), Error::NoRecord { records: 6, .. }));
+    drop(seats);
+}
+
+alone! {
+    fn g7_a_post_killed_at_any_step_happened_or_did_not() {
+        killed_at_every_step(post, 10, post_is_whole);
+    }
+
+    fn g8_a_post_stopped_at_any_step_harms_nobody_and_happens_once() {
+        stopped_at_every_step(post, 10, post_is_whole);
+    }
+
+    fn g7_a_long_post_killed_at_any_step_happened_or_did_not() {
+        killed_at_every_step(post_long, 20, long_is_whole);
+    }
+
+    fn g8_a_long_post_stopped_at_any_step_harms_nobody_and_happens_once() {
+        stopped_at_every_step(post_long, 20, long_is_whole);
+    }
+
+    fn g7_a_unique_post_killed_at_any_step_runs_once_or_never_was() {
+        killed_at_every_step(post_unique, 10, unique_runs_once);
+    }
+
+    fn g7_a_commit_killed_at_any_step_happened_or_did_not() {
+        killed_at_every_step(reserve_and_commit, 15, commit_is_whole);
+    }
+
+    fn g8_a_commit_stopped_at_any_step_happens_once_or_says_that_it_is_too_late() {
+        stopped_at_every_step(reserve_and_commit, 15, commit_is_whole);
+    }
+
+    fn g7_a_reservation_given_up_and_killed_at_any_step_delays_nobody() {
+        killed_at_every_step(reserve_and_drop, 5, nothing_is_heard);
+    }
+
+    fn g8_a_reservation_given_up_and_stopped_at_any_step_delays_nobody() {
+        stopped_at_every_step(reserve_and_drop, 5, nothing_is_heard);
+    }
+
+    fn g7_a_claim_killed_at_any_step_is_held_or_is_not() {
+        killed_at_every_step(claim, 10, claim_is_whole);
+    }
+
+    fn g8_a_claim_stopped_at_any_step_is_held_by_one() {
+        stopped_at_every_step(claim, 10, claim_is_whole);
+    }
+
+    fn g7_a_release_killed_at_any_step_happened_or_did_not() {
+        killed_at_every_step(release, 10, release_is_whole);
+    }
+
+    fn g8_a_release_stopped_at_any_step_happens() {
+        stopped_at_every_step(release, 10, release_is_whole);
+    }
+
+    fn g9_a_poll_killed_at_any_step_runs_a_unique_event_once_at_most() {
+        killed_at_every_step(deliver, 12, unique_runs_at_most_once);
+    }
+
+    fn g7_a_join_killed_at_any_step_takes_no_seat_for_ever() {
+        killed_at_every_step(join, 15, every_seat_is_there);
+    }
+
+    fn g8_a_join_stopped_at_any_step_joins_when_it_goes_on() {
+        stopped_at_every_step(join, 15, may_announce);
+    }
+
+    fn g7_a_leave_killed_at_any_step_takes_no_seat_for_ever() {
+        killed_at_every_step(leave, 5, every_seat_is_there);
+    }
+
+    fn g8_a_leave_stopped_at_any_step_leaves_when_it_goes_on() {
+        stopped_at_every_step(leave, 5, may_announce);
+    }
+
+    fn g7_a_sleeper_killed_at_any_step_delays_nobody() {
+        killed_at_every_step(sleep, 1, nothing_is_heard);
+    }
+}

@@ -1,0 +1,816 @@
+//! The bus against a reference model of plain vectors and maps: random operations of several workers in one process, and
+//! after each of them what the model predicts.
+//!
+//! The model knows ids, laps, fragments, reservations, claims and handlers, but nothing of cells, blocks, buckets or
+//! routes. Two answers it takes from the bus, since the guarantees leave them open, and checks what can be checked of
+//! them: how many ids a payload of a length takes, and when a claim is too [late](Model::late) to be decided.
+
+#[macro_use]
+mod common;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use common::{HOUR, Name, bus, error};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use seqcast::{
+    Bus, Claim, Claimed, Error, Event, Handler, Options, Polled, Registration, Reservation, Scope, Start, Trouble,
+    Unique, Worker, WorkerOptions,
+};
+
+const CAPACITY: u64 = 16;
+const WORKERS: usize = 3;
+const SOURCES: [&str; 2] = ["cache", "health"];
+const EVENTS: [&str; 2] = ["stale", "down"];
+const KEYS: [&str; 3] = ["key 0", "key 1", "key 2"];
+/// Over before anybody looks.
+const INSTANT: Duration = Duration::from_nanos(1);
+
+type Topic = (usize, usize);
+
+/// A handler's scope: all, a source, or some events of a source by their bits.
+#[derive(Clone, Copy, Debug)]
+enum Scoped {
+    All,
+    Source(usize),
+    Events(usize, u8),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum From {
+    Now,
+    Oldest,
+    At(u64),
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Post { worker: usize, topic: Topic, len: usize },
+    PostUnique { worker: usize, topic: Topic, len: usize, key: usize, lasting: bool },
+    PostLocal { worker: usize, topic: Topic },
+    Poll { worker: usize, most: u64 },
+    Reserve { worker: usize },
+    Commit { worker: usize, topic: Topic, len: usize },
+    DropReservation { worker: usize },
+    Claim { worker: usize, key: usize, lasting: bool },
+    Release { worker: usize },
+    Register { worker: usize, scope: Scoped, weak: bool },
+    Unregister { worker: usize, nth: usize },
+    DropOwner { worker: usize, nth: usize },
+    Leave { worker: usize },
+    Join { worker: usize, from: From },
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let worker = 0..WORKERS;
+    let topic = (0..SOURCES.len(), 0..EVENTS.len());
+    let len = prop_oneof![6 => 0..60_usize, 2 => 60..300_usize, 1 => 300..1000_usize];
+    let scope = prop_oneof![
+        Just(Scoped::All),
+        (0..SOURCES.len()).prop_map(Scoped::Source),
+        (0..SOURCES.len(), 1..4_u8).prop_map(|(source, events)| Scoped::Events(source, events)),
+    ];
+    let from = prop_oneof![Just(From::Now), Just(From::Oldest), (0..40_u64).prop_map(From::At)];
+    let most = prop_oneof![3 => Just(u64::MAX), 1 => 0..4_u64];
+    vec(
+        prop_oneof![
+            10 => (worker.clone(), topic.clone(), len.clone())
+                .prop_map(|(worker, topic, len)| Op::Post { worker, topic, len }),
+            6 => (worker.clone(), topic.clone(), len.clone(), 0..KEYS.len(), any::<bool>())
+                .prop_map(|(worker, topic, len, key, lasting)| Op::PostUnique { worker, topic, len, key, lasting }),
+            3 => (worker.clone(), topic.clone()).prop_map(|(worker, topic)| Op::PostLocal { worker, topic }),
+            10 => (worker.clone(), most).prop_map(|(worker, most)| Op::Poll { worker, most }),
+            2 => worker.clone().prop_map(|worker| Op::Reserve { worker }),
+            2 => (worker.clone(), topic, len).prop_map(|(worker, topic, len)| Op::Commit { worker, topic, len }),
+            1 => worker.clone().prop_map(|worker| Op::DropReservation { worker }),
+            3 => (worker.clone(), 0..KEYS.len(), any::<bool>())
+                .prop_map(|(worker, key, lasting)| Op::Claim { worker, key, lasting }),
+            2 => worker.clone().prop_map(|worker| Op::Release { worker }),
+            4 => (worker.clone(), scope, any::<bool>())
+                .prop_map(|(worker, scope, weak)| Op::Register { worker, scope, weak }),
+            1 => (worker.clone(), 0..8_usize).prop_map(|(worker, nth)| Op::Unregister { worker, nth }),
+            1 => (worker.clone(), 0..8_usize).prop_map(|(worker, nth)| Op::DropOwner { worker, nth }),
+            1 => worker.clone().prop_map(|worker| Op::Leave { worker }),
+            1 => (worker, from).prop_map(|(worker, from)| Op::Join { worker, from }),
+        ],
+        1..80,
+    )
+}
+
+impl Scoped {
+    fn real(self) -> Scope {
+        match self {
+            Scoped::All => Scope::All,
+            Scoped::Source(source) => Scope::source(SOURCES[source]),
+            Scoped::Events(source, bits) => {
+                let events = EVENTS.iter().enumerate().filter(|(i, _)| bits >> i & 1 == 1).map(|(_, event)| *event);
+                Scope::events(SOURCES[source], events)
+            }
+        }
+    }
+
+    /// The place of its handlers in the order of calling, if it takes the topic at all.
+    fn rank(self, (source, event): Topic) -> Option<u8> {
+        match self {
+            Scoped::All => Some(0),
+            Scoped::Source(of) => (of == source).then_some(1),
+            Scoped::Events(of, bits) => (of == source && bits >> event & 1 == 1).then_some(2),
+        }
+    }
+}
+
+/// A call of a handler.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Call {
+    handler: usize,
+    /// `None` for local events.
+    id: Option<u64>,
+    /// Which event it is: its number among the posted, or among the local ones.
+    number: usize,
+}
+
+// ---- the bus, as it is ----
+
+/// The calls of all real handlers, and what they brought with them.
+#[derive(Clone, Default)]
+struct Calls(Arc<Mutex<(Vec<Call>, Vec<Claim>)>>);
+
+struct Noting {
+    handler: usize,
+    calls: Calls,
+}
+
+impl Handler for Noting {
+    fn handle(&self, event: &Event<'_>) -> Result<(), seqcast::HandlerError> {
+        let number = match event.local::<usize>() {
+            Some(number) => *number,
+            None => number_of(event.bytes())?,
+        };
+        let (calls, claims) = &mut *self.calls.0.lock().unwrap();
+        calls.push(Call { handler: self.handler, id: event.id(), number });
+        claims.extend(event.claim());
+        Ok(())
+    }
+}
+
+/// Bytes from which [`number_of`] tells the number again, and whether they are whole.
+fn payload(number: usize, len: usize) -> Vec<u8> {
+    let head = [&number.to_le_bytes()[..4], &len.to_le_bytes()[..4]].concat();
+    head.into_iter().chain((8..).map(|i: usize| (i * 31 ^ number * 7) as u8)).take(len.max(8)).collect()
+}
+
+fn number_of(bytes: &[u8]) -> Result<usize, seqcast::HandlerError> {
+    let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]) as usize;
+    let (number, len) = (word(0), word(4));
+    if bytes == payload(number, len) { Ok(number) } else { Err(seqcast::HandlerError::msg("torn")) }
+}
+
+struct Real {
+    worker: Worker,
+    reservation: Option<Reservation>,
+    handlers: Vec<(Registration, Option<Arc<Noting>>)>,
+    claim: Option<Claim>,
+    late: Arc<Mutex<Vec<u64>>>,
+    /// Reports of what must not be.
+    wrong: Arc<Mutex<Vec<String>>>,
+}
+
+// ---- the model ----
+
+#[derive(Clone, Debug)]
+struct Message {
+    topic: Topic,
+    /// Key, and whether it is held for long.
+    unique: Option<(usize, bool)>,
+    first_id: u64,
+    last_id: u64,
+    sender: u32,
+}
+
+/// What an id became.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Slot {
+    /// A message, or one fragment of it.
+    Part(usize),
+    Reserved(u32),
+    Void,
+}
+
+/// What a reader has taken in and not delivered yet.
+#[derive(Clone, Debug)]
+enum Ahead {
+    Waiting(u64),
+    Event(usize),
+    Missed(u64),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pending {
+    Nothing,
+    Own(u64),
+    CopiedOut,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    posted: u64,
+    fragments: u64,
+    reservations: u64,
+    committed: u64,
+    delivered: u64,
+    skipped: u64,
+    missed: u64,
+    lagged: u64,
+    voided: u64,
+    waited: u64,
+    won: u64,
+    lost: u64,
+    late: u64,
+    released: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Seat {
+    record: u32,
+    start: u64,
+    next: u64,
+    ahead: VecDeque<Ahead>,
+    /// Of each sender, the message that the next fragment must be of, and the id that it must have.
+    partial: HashMap<u32, (usize, u64)>,
+    pending: Pending,
+    local: VecDeque<(usize, Topic)>,
+    handlers: Vec<(usize, Scoped, bool)>,
+    counts: Counts,
+}
+
+/// What a model knows of a unique key.
+#[derive(Clone, Debug, Default)]
+struct Key {
+    decided: HashSet<u64>,
+    /// The event that holds it for long.
+    held: Option<u64>,
+}
+
+#[derive(Default)]
+struct Model {
+    slots: Vec<Slot>,
+    messages: Vec<Message>,
+    locals: usize,
+    handlers: usize,
+    seats: Vec<Option<Seat>>,
+    keys: [Key; KEYS.len()],
+    claims: [Option<u32>; KEYS.len()],
+    ids_of_len: HashMap<usize, u64>,
+    /// Whether some worker has not read everything from the first id on. Only then may a claim come too late.
+    gaps: bool,
+    /// The ids of which the bus said in this operation that it is too late to decide them.
+    late: Vec<u64>,
+}
+
+/// What one step of reading comes to.
+enum Step {
+    Event(usize),
+    Missed(u64),
+    PendingOwn(u64),
+    Empty,
+}
+
+enum Resolved {
+    Event(usize),
+    Nothing,
+    Headless,
+}
+
+impl Model {
+    fn next_id(&self) -> u64 {
+        self.slots.len() as u64
+    }
+
+    /// What is at `id` now; `None` if it was overwritten.
+    fn slot(&self, id: u64) -> Option<Slot> {
+        (id + CAPACITY >= self.next_id()).then(|| self.slots[id as usize])
+    }
+
+    fn post(&mut self, seat: usize, topic: Topic, unique: Option<(usize, bool)>, last_id: u64) {
+        let number = self.messages.len();
+        let first_id = self.next_id();
+        let seat = self.seats[seat].as_mut().unwrap();
+        seat.counts.posted += 1;
+        if last_id > first_id {
+            seat.counts.fragments += last_id + 1 - first_id;
+        }
+        self.messages.push(Message { topic, unique, first_id, last_id, sender: seat.record });
+        self.slots.resize(last_id as usize + 1, Slot::Part(number));
+    }
+
+    /// The handlers of a topic in the order of calling.
+    fn handlers_of(seat: &Seat, topic: Topic) -> Vec<usize> {
+        let ranked = |rank| {
+            seat.handlers.iter().filter(move |(_, scope, live)| *live && scope.rank(topic) == Some(rank))
+                .map(|(handler, ..)| *handler)
+        };
+        (0..3).flat_map(ranked).collect()
+    }
+
+    /// What `id`, which holds a part of message `number`, is to the reader.
+    fn resolve(&mut self, seat: &mut Seat, id: u64, number: usize) -> Resolved {
+        let message = self.messages[number].clone();
+        if message.last_id > message.first_id {
+            let expected = seat.partial.remove(&message.sender);
+            let continues = id == message.first_id || expected == Some((number, id));
+            if continues && id < message.last_id {
+                seat.partial.insert(message.sender, (number, id + 1));
+                return Resolved::Nothing;
+            }
+            if !continues {
+                return match id == message.last_id && message.first_id >= seat.start {
+                    true => {
+                        self.gaps = true;
+                        Resolved::Headless
+                    }
+                    false => Resolved::Nothing,
+                };
+            }
+        }
+        if Self::handlers_of(seat, message.topic).is_empty() {
+            seat.counts.skipped += 1;
+            self.gaps |= message.unique.is_some();
+            return Resolved::Nothing;
+        }
+        match message.unique {
+            Some((key, lasting)) if !self.decide(seat, id, key, lasting) => Resolved::Nothing,
+            _ => Resolved::Event(number),
+        }
+    }
+
+    /// Whether the reader is the one to run the unique event at `id`.
+    fn decide(&mut self, seat: &mut Seat, id: u64, key: usize, lasting: bool) -> bool {
+        let key = &mut self.keys[key];
+        if self.late.contains(&id) {
+            assert!(self.gaps, "too late at id {id}, though everybody has read everything");
+            seat.counts.late += 1;
+            return false;
+        }
+        if !key.decided.insert(id) || key.held.is_some() {
+            seat.counts.lost += 1;
+            return false;
+        }
+        key.held = lasting.then_some(id);
+        seat.counts.won += 1;
+        true
+    }
+
+    /// Leaves out what was overwritten.
+    fn skip_lap(&mut self, seat: &mut Seat) -> u64 {
+        let to = (self.next_id() - CAPACITY + CAPACITY / 8).max(seat.next + 1);
+        let missed = to - seat.next;
+        seat.next = to;
+        self.gaps = true;
+        missed
+    }
+
+    fn read(&mut self, seat: &mut Seat) -> Step {
+        loop {
+            match seat.ahead.front().cloned() {
+                Some(Ahead::Waiting(id)) => match self.slot(id) {
+                    Some(Slot::Reserved(record)) if record == seat.record => {
+                        self.copy_ahead(seat);
+                        return Step::PendingOwn(id);
+                    }
+                    Some(Slot::Reserved(_)) => {
+                        // Nobody waits for long here.
+                        self.slots[id as usize] = Slot::Void;
+                        seat.counts.voided += 1;
+                    }
+                    Some(Slot::Void) => drop(seat.ahead.pop_front()),
+                    Some(Slot::Part(number)) => {
+                        seat.ahead.pop_front();
+                        if let Resolved::Event(number) = self.resolve(seat, id, number) {
+                            return Step::Event(number);
+                        }
+                    }
+                    None => {
+                        seat.ahead.pop_front();
+                        self.gaps = true;
+                        return Step::Missed(1);
+                    }
+                },
+                Some(Ahead::Event(number)) => {
+                    seat.ahead.pop_front();
+                    return Step::Event(number);
+                }
+                Some(Ahead::Missed(missed)) => {
+                    seat.ahead.pop_front();
+                    return Step::Missed(missed);
+                }
+                None => {
+                    if seat.next == self.next_id() {
+                        return Step::Empty;
+                    }
+                    match self.take_in(seat) {
+                        Some(Ahead::Event(number)) => return Step::Event(number),
+                        Some(Ahead::Missed(missed)) => return Step::Missed(missed),
+                        Some(waiting) => seat.ahead.push_back(waiting),
+                        None => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes in what is at the reader's next id.
+    fn take_in(&mut self, seat: &mut Seat) -> Option<Ahead> {
+        let id = seat.next;
+        let Some(slot) = self.slot(id) else { return Some(Ahead::Missed(self.skip_lap(seat))) };
+        seat.next += 1;
+        match slot {
+            Slot::Void => None,
+            Slot::Reserved(_) => {
+                seat.counts.waited += 1;
+                Some(Ahead::Waiting(id))
+            }
+            Slot::Part(number) => match self.resolve(seat, id, number) {
+                Resolved::Event(number) => Some(Ahead::Event(number)),
+                Resolved::Nothing => None,
+                Resolved::Headless => Some(Ahead::Missed(1)),
+            },
+        }
+    }
+
+    fn copy_ahead(&mut self, seat: &mut Seat) {
+        // Unique events that are claimed now, before those that are waited for are read.
+        self.gaps |= seat.next < self.next_id();
+        while seat.next < self.next_id() {
+            let taken = self.take_in(seat);
+            seat.ahead.extend(taken);
+        }
+    }
+
+    fn has_news(&self, seat: &Seat) -> bool {
+        !seat.local.is_empty()
+            || match seat.pending {
+                Pending::Nothing => seat.next < self.next_id(),
+                Pending::CopiedOut => true,
+                Pending::Own(id) => !matches!(self.slot(id), Some(Slot::Reserved(_))),
+            }
+    }
+
+    fn call(seat: &mut Seat, topic: Topic, id: Option<u64>, number: usize, calls: &mut Vec<Call>) {
+        seat.counts.delivered += 1;
+        calls.extend(Self::handlers_of(seat, topic).into_iter().map(|handler| Call { handler, id, number }));
+    }
+
+    /// Polls. Returns the calls of handlers, and how many events were delivered and ids missed.
+    fn poll(&mut self, slot: usize, most: u64) -> (Vec<Call>, u64, u64) {
+        let mut seat = self.seats[slot].take().unwrap();
+        let before = seat.counts.clone();
+        let mut calls = Vec::new();
+        if self.has_news(&seat) {
+            let left = |seat: &Seat| seat.counts.delivered - before.delivered < most;
+            while left(&seat)
+                && let Some((number, topic)) = seat.local.pop_front()
+            {
+                Self::call(&mut seat, topic, None, number, &mut calls);
+            }
+            let mut own = None;
+            while left(&seat) {
+                own = None;
+                match self.read(&mut seat) {
+                    Step::Event(number) => {
+                        let Message { topic, last_id, .. } = self.messages[number];
+                        Self::call(&mut seat, topic, Some(last_id), number, &mut calls);
+                    }
+                    Step::Missed(missed) => {
+                        seat.counts.missed += missed;
+                        seat.counts.lagged += 1;
+                    }
+                    Step::PendingOwn(id) => {
+                        own = Some(id);
+                        break;
+                    }
+                    Step::Empty => break,
+                }
+            }
+            seat.pending = match own {
+                Some(id) => Pending::Own(id),
+                None if !seat.ahead.is_empty() => Pending::CopiedOut,
+                None => Pending::Nothing,
+            };
+        }
+        let polled = (calls, seat.counts.delivered - before.delivered, seat.counts.missed - before.missed);
+        self.seats[slot] = Some(seat);
+        polled
+    }
+
+    /// The id that `record` has reserved and nobody has decided.
+    fn reserved_by(&self, record: u32) -> Option<u64> {
+        (0..self.next_id()).rev().find(|id| self.slots[*id as usize] == Slot::Reserved(record))
+    }
+
+    /// Leaves. What was claimed already is still run.
+    fn leave(&mut self, slot: usize) -> Vec<Call> {
+        let mut seat = self.seats[slot].take().unwrap();
+        if let Some(id) = self.reserved_by(seat.record) {
+            self.slots[id as usize] = Slot::Void;
+        }
+        let mut calls = Vec::new();
+        for ahead in std::mem::take(&mut seat.ahead) {
+            if let Ahead::Event(number) = ahead
+                && let Message { topic, last_id, unique: Some(_), .. } = self.messages[number]
+            {
+                Self::call(&mut seat, topic, Some(last_id), number, &mut calls);
+            }
+        }
+        calls
+    }
+
+    fn cursor(&self, seat: &Seat) -> u64 {
+        match seat.ahead.front() {
+            Some(Ahead::Waiting(id)) => *id,
+            Some(Ahead::Event(number)) => self.messages[*number].last_id,
+            Some(Ahead::Missed(_)) | None => seat.next,
+        }
+    }
+}
+
+// ---- both side by side ----
+
+struct Both {
+    _name: Name,
+    bus: Bus,
+    real: Vec<Option<Real>>,
+    calls: Calls,
+    model: Model,
+    longest: usize,
+}
+
+impl Both {
+    fn new() -> Both {
+        let (name, bus) = bus(&Options::new().capacity(CAPACITY).block_size(96).claims(64).records(WORKERS as u64));
+        let longest = bus.largest_event();
+        let mut both = Both { _name: name, bus, real: vec![], calls: Calls::default(), model: Model::default(), longest };
+        for slot in 0..WORKERS {
+            both.real.push(None);
+            both.model.seats.push(None);
+            both.join(slot, From::Now);
+        }
+        both
+    }
+
+    fn join(&mut self, slot: usize, from: From) {
+        let next_id = self.model.next_id();
+        let (start, at) = match from {
+            From::Now => (Start::Now, next_id),
+            From::Oldest => (Start::Oldest, next_id.saturating_sub(CAPACITY)),
+            From::At(id) => (Start::At(id), id),
+        };
+        let late: Arc<Mutex<Vec<u64>>> = Arc::default();
+        let wrong: Arc<Mutex<Vec<String>>> = Arc::default();
+        let (noted, refused) = (Arc::clone(&late), Arc::clone(&wrong));
+        let options = WorkerOptions::new()
+            .announce(false)
+            .start(start)
+            .wait_interval(INSTANT)
+            .wait_max(INSTANT)
+            .on_report(move |report| match &report.trouble {
+                Trouble::ClaimLate => noted.lock().unwrap().extend(report.id),
+                Trouble::Lagged { .. } => {}
+                _ => refused.lock().unwrap().push(report.to_string()),
+            });
+        let joined = self.bus.join_with(options);
+        if at > next_id {
+            assert!(matches!(joined, Err(Error::NotYet { id, next }) if id == at && next == next_id), "{joined:?}");
+            return;
+        }
+        let worker = joined.unwrap();
+        self.model.gaps |= at > 0;
+        self.model.seats[slot] = Some(Seat {
+            record: worker.record(),
+            start: at,
+            next: at,
+            ahead: VecDeque::new(),
+            partial: HashMap::new(),
+            pending: Pending::Nothing,
+            local: VecDeque::new(),
+            handlers: Vec::new(),
+            counts: Counts::default(),
+        });
+        self.real[slot] = Some(Real { worker, reservation: None, handlers: vec![], claim: None, late, wrong });
+    }
+
+    fn seat(&mut self, slot: usize) -> &mut Seat {
+        self.model.seats[slot].as_mut().unwrap()
+    }
+
+    /// What came of a post: the model follows the bus in how many ids a length takes, always the same.
+    fn posted(&mut self, slot: usize, topic: Topic, len: usize, unique: Option<(usize, bool)>, result: seqcast::Result<u64>) {
+        let head_and_names = 128;
+        match result {
+            Ok(last_id) => {
+                let ids = last_id + 1 - self.model.next_id();
+                let kind = len * 2 + usize::from(unique.is_some()) + topic.0 * 100_000 + topic.1 * 1_000_000;
+                assert_eq!(*self.model.ids_of_len.entry(kind).or_insert(ids), ids, "{len} bytes");
+                assert!((1..=CAPACITY / 4).contains(&ids) && len <= self.longest);
+                self.model.post(slot, topic, unique, last_id);
+            }
+            Err(Error::PayloadTooLarge { max, .. }) => assert!(max == self.longest && len + head_and_names > max),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn run(&mut self, op: &Op) {
+        let slot = match *op {
+            Op::Join { worker, .. } if self.real[worker].is_some() => return,
+            Op::Join { worker, from } => return self.join(worker, from),
+            Op::Post { worker, .. } | Op::PostUnique { worker, .. } | Op::PostLocal { worker, .. }
+            | Op::Poll { worker, .. } | Op::Reserve { worker } | Op::Commit { worker, .. }
+            | Op::DropReservation { worker } | Op::Claim { worker, .. } | Op::Release { worker }
+            | Op::Register { worker, .. } | Op::Unregister { worker, .. } | Op::DropOwner { worker, .. }
+            | Op::Leave { worker } => worker,
+        };
+        let Some(mut real) = self.real[slot].take() else { return };
+        let worker = real.worker.clone();
+        let number = self.model.messages.len();
+        let names = |(source, event): Topic| (SOURCES[source], EVENTS[event]);
+        match *op {
+            Op::Post { topic, len, .. } => {
+                let (source, event) = names(topic);
+                let posted = worker.post(source, event, payload(number, len));
+                self.posted(slot, topic, len, None, posted);
+            }
+            Op::PostUnique { topic, len, key, lasting, .. } => {
+                let (source, event) = names(topic);
+                let unique = Unique::key(KEYS[key]).ttl(if lasting { HOUR } else { INSTANT });
+                let posted = worker.post_unique(source, event, payload(number, len), unique);
+                self.posted(slot, topic, len, Some((key, lasting)), posted);
+            }
+            Op::PostLocal { topic, .. } => {
+                let (source, event) = names(topic);
+                let local = self.model.locals;
+                worker.post_local(source, event, local).unwrap();
+                self.model.locals += 1;
+                self.seat(slot).local.push_back((local, topic));
+            }
+            Op::Poll { most, .. } => {
+                let Polled::Done { delivered, missed } = worker.poll_at_most(most).unwrap() else { panic!("recursive") };
+                self.model.late = std::mem::take(&mut *real.late.lock().unwrap());
+                let expected = self.model.poll(slot, most);
+                assert_eq!((self.take_calls(&mut real), delivered, missed), expected);
+            }
+            Op::Reserve { .. } => {
+                let reservation = worker.reserve().unwrap();
+                let record = worker.record();
+                if let Some(id) = self.model.reserved_by(record) {
+                    self.model.slots[id as usize] = Slot::Void;
+                }
+                assert_eq!(reservation.id(), self.model.next_id());
+                self.model.slots.push(Slot::Reserved(record));
+                self.seat(slot).counts.reservations += 1;
+                // The older one, dropped herewith, is none any more.
+                real.reservation = Some(reservation);
+            }
+            Op::Commit { topic, len, .. } => {
+                if let Some(reservation) = &mut real.reservation {
+                    let (source, event) = names(topic);
+                    let id = reservation.id();
+                    let open = self.model.slot(id) == Some(Slot::Reserved(worker.record()));
+                    match reservation.commit(source, event, payload(number, len)) {
+                        Ok(committed) => {
+                            assert!(committed == id && open, "id {id} was decided before");
+                            self.model.slots[id as usize] = Slot::Part(number);
+                            let sender = worker.record();
+                            self.model.messages.push(Message { topic, unique: None, first_id: id, last_id: id, sender });
+                            let counts = &mut self.seat(slot).counts;
+                            (counts.posted, counts.committed) = (counts.posted + 1, counts.committed + 1);
+                        }
+                        Err(Error::TooLate { id: late }) => assert!(late == id && !open, "id {id} is still open"),
+                        Err(Error::PayloadTooLarge { max, .. }) => assert!(len + 64 > max, "{len} of {max}"),
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            }
+            Op::DropReservation { .. } => {
+                if let Some(reservation) = real.reservation.take()
+                    && self.model.slots[reservation.id() as usize] == Slot::Reserved(worker.record())
+                {
+                    self.model.slots[reservation.id() as usize] = Slot::Void;
+                }
+            }
+            Op::Claim { key, lasting, .. } => {
+                let claimed = worker.claim(KEYS[key], if lasting { HOUR } else { INSTANT }).unwrap();
+                let holder = self.model.claims[key];
+                let counts = &mut self.seat(slot).counts;
+                match (claimed, holder) {
+                    (Claimed::Won(claim), None) => {
+                        counts.won += 1;
+                        self.model.claims[key] = lasting.then_some(worker.record());
+                        if lasting {
+                            assert!(worker.release(&claim).unwrap(), "what was won is not held");
+                            self.seat(slot).counts.released += 1;
+                            let Claimed::Won(_) = worker.claim(KEYS[key], HOUR).unwrap() else { panic!("not free") };
+                            self.seat(slot).counts.won += 1;
+                        }
+                    }
+                    (Claimed::Held { record, left }, Some(holder)) => {
+                        assert!(record == holder && left <= HOUR, "held by {record} and not by {holder}");
+                        counts.lost += 1;
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+            Op::Release { .. } => {
+                if let Some(claim) = real.claim.take() {
+                    let released = worker.release(&claim).unwrap();
+                    let again = worker.release(&claim).unwrap();
+                    assert!(!again, "released twice");
+                    let key = self.model.keys.iter_mut().find(|key| key.held.is_some() && key.held == real_id(&real, &claim));
+                    let expected = key.map(|key| key.held = None).is_some();
+                    assert_eq!(released, expected);
+                    self.seat(slot).counts.released += u64::from(released);
+                }
+            }
+            Op::Register { scope, weak, .. } => {
+                let handler = self.model.handlers;
+                self.model.handlers += 1;
+                let noting = Arc::new(Noting { handler, calls: self.calls.clone() });
+                let registered = match weak {
+                    true => (worker.register_weak(scope.real(), &noting).unwrap(), Some(noting)),
+                    false => (worker.register(scope.real(), &noting).unwrap(), None),
+                };
+                real.handlers.push(registered);
+                self.seat(slot).handlers.push((handler, scope, true));
+            }
+            Op::Unregister { nth, .. } => {
+                if let Some((registration, owner)) = real.handlers.get(nth) {
+                    let removed = worker.unregister(*registration);
+                    let seat = self.seat(slot);
+                    let live = std::mem::replace(&mut seat.handlers[nth].2, false);
+                    // Whether a registration whose owner is gone was cleared away already is nobody's business.
+                    assert!(removed == live || owner.is_none() && !live, "{removed}, {live}");
+                }
+            }
+            Op::DropOwner { nth, .. } => {
+                if let Some((_, owner @ Some(_))) = real.handlers.get_mut(nth) {
+                    *owner = None;
+                    self.seat(slot).handlers[nth].2 = false;
+                }
+            }
+            Op::Leave { .. } => {
+                drop(real.reservation.take());
+                worker.leave().unwrap();
+                self.model.late.clear();
+                let expected = self.model.leave(slot);
+                assert_eq!(self.take_calls(&mut real), expected);
+                return;
+            }
+            Op::Join { .. } => unreachable!("done above"),
+        }
+        self.real[slot] = Some(real);
+    }
+
+    /// The calls since the last time; keeps the last claim that came with them.
+    fn take_calls(&self, real: &mut Real) -> Vec<Call> {
+        let (calls, claims) = std::mem::take(&mut *self.calls.0.lock().unwrap());
+        real.claim = claims.last().copied().or(real.claim);
+        calls
+    }
+
+    fn check(&self) {
+        let stats = self.bus.stats().unwrap();
+        assert_eq!(stats.next_id, self.model.next_id());
+        assert_eq!(stats.oldest_id, self.model.next_id().saturating_sub(CAPACITY));
+        let held = self.model.keys.iter().filter(|key| key.held.is_some()).count()
+            + self.model.claims.iter().filter(|holder| holder.is_some()).count();
+        assert_eq!(stats.claims_held, held as u64);
+        for (real, seat) in self.real.iter().zip(&self.model.seats) {
+            let (Some(real), Some(seat)) = (real, seat) else {
+                assert!(real.is_none() && seat.is_none());
+                continue;
+            };
+            assert!(real.wrong.lock().unwrap().is_empty(), "{:?}", real.wrong.lock().unwrap());
+            assert_eq!(real.worker.cursor(), self.model.cursor(seat));
+            let counts = common::of_record(&stats, seat.record);
+            let shown = Counts {
+                posted: counts.posted,
+                fragments: counts.fragments,
+                reservations: counts.reservations,
+                committed: counts.committed,
+                delivered: counts.delivered,
+                skipped: counts.skipped,
+                missed: counts.missed,
+                lagged: counts.lagged,
+                voided: counts.voided,
+                waited: counts.waited,
+                won: counts.claims_won,
+                lost: counts.claims_lost,
+                late: counts.claims_late,
+                released: counts.claims_released,
+            };
+            assert_eq!(shown, seat.counts);
+            assert_eq!((counts.corrupt, counts.failed, counts.claims_full), (0, 0, 0));
+            assert_eq!(counts.lag, self.model.next_id() - self.model.cursor(seat));
+        }
+    }
+}
