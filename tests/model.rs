@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::{HOUR, Name, bus, error};
+use common::HOUR;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use seqcast::{
@@ -135,7 +135,7 @@ struct Call {
 
 /// The calls of all real handlers, and what they brought with them.
 #[derive(Clone, Default)]
-struct Calls(Arc<Mutex<(Vec<Call>, Vec<Claim>)>>);
+struct Calls(Arc<Mutex<(Vec<Call>, Vec<(Claim, u64)>)>>);
 
 struct Noting {
     handler: usize,
@@ -150,7 +150,7 @@ impl Handler for Noting {
         };
         let (calls, claims) = &mut *self.calls.0.lock().unwrap();
         calls.push(Call { handler: self.handler, id: event.id(), number });
-        claims.extend(event.claim());
+        claims.extend(event.claim().zip(event.id()));
         Ok(())
     }
 }
@@ -171,7 +171,8 @@ struct Real {
     worker: Worker,
     reservation: Option<Reservation>,
     handlers: Vec<(Registration, Option<Arc<Noting>>)>,
-    claim: Option<Claim>,
+    /// The claim of the last unique event that it ran, and the event's id.
+    claim: Option<(Claim, u64)>,
     late: Arc<Mutex<Vec<u64>>>,
     /// Reports of what must not be.
     wrong: Arc<Mutex<Vec<String>>>,
@@ -538,7 +539,6 @@ impl Model {
 // ---- both side by side ----
 
 struct Both {
-    _name: Name,
     bus: Bus,
     real: Vec<Option<Real>>,
     calls: Calls,
@@ -548,9 +548,10 @@ struct Both {
 
 impl Both {
     fn new() -> Both {
-        let (name, bus) = bus(&Options::new().capacity(CAPACITY).block_size(96).claims(64).records(WORKERS as u64));
+        let options = Options::new().capacity(CAPACITY).block_size(96).claims(64).records(WORKERS as u64);
+        let bus = Bus::anonymous(&options).unwrap();
         let longest = bus.largest_event();
-        let mut both = Both { _name: name, bus, real: vec![], calls: Calls::default(), model: Model::default(), longest };
+        let mut both = Both { bus, real: vec![], calls: Calls::default(), model: Model::default(), longest };
         for slot in 0..WORKERS {
             both.real.push(None);
             both.model.seats.push(None);
@@ -721,13 +722,13 @@ impl Both {
                 }
             }
             Op::Release { .. } => {
-                if let Some(claim) = real.claim.take() {
+                if let Some((claim, id)) = real.claim.take() {
                     let released = worker.release(&claim).unwrap();
                     let again = worker.release(&claim).unwrap();
                     assert!(!again, "released twice");
-                    let key = self.model.keys.iter_mut().find(|key| key.held.is_some() && key.held == real_id(&real, &claim));
+                    let key = self.model.keys.iter_mut().find(|key| key.held == Some(id));
                     let expected = key.map(|key| key.held = None).is_some();
-                    assert_eq!(released, expected);
+                    assert_eq!(released, expected, "the claim of id {id}");
                     self.seat(slot).counts.released += u64::from(released);
                 }
             }
@@ -812,5 +813,18 @@ impl Both {
             assert_eq!((counts.corrupt, counts.failed, counts.claims_full), (0, 0, 0));
             assert_eq!(counts.lag, self.model.next_id() - self.model.cursor(seat));
         }
+    }
+}
+
+alone! {
+    fn g1_to_g9_any_operations_do_what_the_model_predicts() {
+        let config = ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() };
+        proptest!(config, |(ops in ops())| {
+            let mut both = Both::new();
+            for op in &ops {
+                both.run(op);
+                both.check();
+            }
+        });
     }
 }

@@ -235,9 +235,9 @@ impl Tail {
                 Look::Published(cell) => {
                     let copied = self.copy(id, cell)?;
                     if matches!(copied, Copied::Lapped) {
-                        return Ok(Some(self.lapped()));
+                        return self.lapped().map(Some);
                     }
-                    self.go_on(id + 1);
+                    self.go_on(id.saturating_add(1))?;
                     if let Copied::Seen(seen) = copied {
                         return Ok(Some(seen));
                     }
@@ -246,27 +246,32 @@ impl Tail {
                     if self.waiting_since.get_or_insert_with(Instant::now).elapsed() < self.patience {
                         return Ok(None);
                     }
-                    self.go_on(id + 1);
+                    self.go_on(id.saturating_add(1))?;
                     return Ok(Some(Seen::PassedOver { id, record: self.reserver_of(id) }));
                 }
                 Look::Void => {
-                    self.go_on(id + 1);
+                    self.go_on(id.saturating_add(1))?;
                     return Ok(Some(Seen::Void { id }));
                 }
-                Look::Lapped => return Ok(Some(self.lapped())),
+                Look::Lapped => return self.lapped().map(Some),
             }
         }
     }
 
-    fn go_on(&mut self, next: u64) {
+    fn go_on(&mut self, next: u64) -> Result<()> {
+        // Ids saturate; a segment says that it has come so far only if somebody else wrote to it.
+        if next == self.next {
+            return Err(self.fault(Fault::Exhausted("the event ids")));
+        }
         self.next = next;
         self.waiting_since = None;
+        Ok(())
     }
 
-    fn lapped(&mut self) -> Seen {
+    fn lapped(&mut self) -> Result<Seen> {
         let from = self.next;
-        self.go_on(self.ring.resume_after_lap(from));
-        Seen::Gap { from, missed: self.next - from }
+        self.go_on(self.ring.resume_after_lap(from))?;
+        Ok(Seen::Gap { from, missed: self.next.saturating_sub(from) })
     }
 
     fn reserver_of(&self, id: u64) -> Option<u32> {

@@ -59,6 +59,24 @@ pub(crate) enum Decision {
     Full,
 }
 
+/// What is asked of a bucket: `key` for `ttl` nanoseconds, for the event `at` if there is one, to be held by `token`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ask {
+    pub(crate) key: Key,
+    pub(crate) ttl: u64,
+    pub(crate) at: Option<At>,
+    pub(crate) token: Token,
+}
+
+/// How a decision comes to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ruling {
+    /// As it is: it changes nothing.
+    Stands(Decision),
+    /// When the changed bucket has taken the place of the one that was read.
+    IfExchanged(Decision),
+}
+
 /// A held or remembered key, for those who look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
@@ -142,6 +160,72 @@ impl Bucket {
             None => false,
         }
     }
+
+    /// What was decided of the event `at` before, if anything was.
+    pub(crate) fn known(&self, key: Key, at: At) -> Option<Decision> {
+        let of_key = self.entries.iter().find(|entry| entry.key == key);
+        if of_key.is_some_and(|entry| (entry.first..=entry.last).contains(&at.place)) {
+            Some(Decision::Decided)
+        } else if at.place <= self.floor {
+            Some(Decision::Late)
+        } else {
+            None
+        }
+    }
+
+    /// The rule. Decides on what is not [`Bucket::known`]; `limit` is how many entries there may be, `now` the time and
+    /// `oldest` the first place that the ring still holds, both read after this bucket was.
+    pub(crate) fn decide(&mut self, limit: usize, ask: Ask, now: u64, oldest: u64) -> Ruling {
+        let Ask { key, ttl, at, token } = ask;
+        let found = self.find(key);
+        if let (Some(at), Some(e)) = (at, found) {
+            let Entry { first, last, .. } = self.entries[e];
+            if at.place > last && at.since > last.saturating_add(1) {
+                // The asker has not read what lies between; some of it may have been of this key and undecided.
+                self.raise_floor(last);
+                self.entries[e].first = at.since;
+            } else if at.place.saturating_add(1) < first {
+                // Nor has anybody read for this entry what lies between; the asker is still to do so. The floor remembers
+                // that its event is decided.
+                self.raise_floor(at.place);
+            }
+        }
+        if let Some(e) = found.filter(|&e| self.entries[e].deadline > now) {
+            let entry = &mut self.entries[e];
+            let held = Decision::Held { by: entry.token, left: entry.deadline - now };
+            let Some(at) = at else { return Ruling::Stands(held) };
+            (entry.first, entry.last) = entry.range_with(at.place);
+            return Ruling::IfExchanged(held);
+        }
+        let before = found.map(|e| self.entries.swap_remove(e));
+        self.sweep(now, oldest);
+        if !self.make_room(limit, now) {
+            return Ruling::Stands(Decision::Full);
+        }
+        let (first, last) = match (at, before) {
+            (None, _) => (0, 0),
+            (Some(at), Some(before)) => before.range_with(at.place),
+            (Some(at), None) => (at.since.max(self.floor.saturating_add(1)), at.place),
+        };
+        self.entries.push(Entry { key, deadline: now.saturating_add(ttl), first, last, token, since: now });
+        Ruling::IfExchanged(Decision::Won(token))
+    }
+
+    /// Ends the ttl of the claim that was won with `token`, at the time `now`. `false` if it is not held any more.
+    pub(crate) fn end(&mut self, key: Key, token: Token, now: u64) -> bool {
+        let Some(e) = self.find(key) else { return false };
+        let entry = &mut self.entries[e];
+        if entry.token != token || entry.deadline <= now {
+            return false;
+        }
+        if entry.last == 0 {
+            self.entries.swap_remove(e);
+        } else {
+            // What was decided stays decided.
+            entry.deadline = 0;
+        }
+        true
+    }
 }
 
 impl Claims {
@@ -185,56 +269,16 @@ impl Claims {
             tries.another()?;
             let seen = self.snapshot(index, scratch)?;
             let bucket = &mut *scratch;
-            let found = bucket.find(key);
-            if let Some(at) = at {
-                let decided = found.map(|e| bucket.entries[e].first..=bucket.entries[e].last);
-                if decided.is_some_and(|places| places.contains(&at.place)) {
-                    return Ok(Decision::Decided);
-                }
-                if at.place <= bucket.floor {
-                    return Ok(Decision::Late);
-                }
+            if let Some(decision) = at.and_then(|at| bucket.known(key, at)) {
+                return Ok(decision);
             }
             // Both after the snapshot is known good: an entry that they end must not have been renewed since.
             let now = clock();
             let oldest = self.tail.at(0).load(Ordering::Acquire).saturating_sub(self.capacity) + 1;
-
-            if let (Some(at), Some(e)) = (at, found) {
-                let Entry { first, last, .. } = bucket.entries[e];
-                if at.place > last && at.since > last.saturating_add(1) {
-                    // We have not read what lies between; some of it may have been of this key and undecided.
-                    bucket.raise_floor(last);
-                    bucket.entries[e].first = at.since;
-                } else if at.place.saturating_add(1) < first {
-                    // Nor has anybody read for this entry what lies between; we are still to do so. The floor remembers
-                    // that our event is decided.
-                    bucket.raise_floor(at.place);
-                }
-            }
-            let decision = match found {
-                Some(e) if bucket.entries[e].deadline > now => {
-                    let entry = &mut bucket.entries[e];
-                    let held = Decision::Held { by: entry.token, left: entry.deadline - now };
-                    let Some(at) = at else { return Ok(held) };
-                    (entry.first, entry.last) = entry.range_with(at.place);
-                    held
-                }
-                _ => {
-                    let before = found.map(|e| bucket.entries.swap_remove(e));
-                    bucket.sweep(now, oldest);
-                    if !bucket.make_room(self.entries_per_bucket(), now) {
-                        return Ok(Decision::Full);
-                    }
-                    let token = Token(Stamp::new(hand.next_attempt()?, hand.record()).bits());
-                    let (first, last) = match (at, before) {
-                        (None, _) => (0, 0),
-                        (Some(at), Some(before)) => before.range_with(at.place),
-                        (Some(at), None) => (at.since.max(bucket.floor.saturating_add(1)), at.place),
-                    };
-                    let deadline = now.saturating_add(ttl);
-                    bucket.entries.push(Entry { key, deadline, first, last, token, since: now });
-                    Decision::Won(token)
-                }
+            let token = Token(Stamp::new(hand.next_attempt()?, hand.record()).bits());
+            let decision = match bucket.decide(self.entries_per_bucket(), Ask { key, ttl, at, token }, now, oldest) {
+                Ruling::Stands(decision) => return Ok(decision),
+                Ruling::IfExchanged(decision) => decision,
             };
             if self.replace(hand, index, seen, bucket)? == Exchange::Done {
                 return Ok(decision);
@@ -258,16 +302,8 @@ impl Claims {
             tries.another()?;
             let seen = self.snapshot(index, scratch)?;
             let bucket = &mut *scratch;
-            let Some(e) = bucket.find(key) else { return Ok(false) };
-            let entry = &mut bucket.entries[e];
-            if entry.token != token || entry.deadline <= clock() {
+            if !bucket.end(key, token, clock()) {
                 return Ok(false);
-            }
-            if entry.last == 0 {
-                bucket.entries.swap_remove(e);
-            } else {
-                // What was decided stays decided.
-                entry.deadline = 0;
             }
             if self.replace(hand, index, seen, bucket)? == Exchange::Done {
                 return Ok(true);

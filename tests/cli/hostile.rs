@@ -1,1 +1,189 @@
+//! G10 for lookers: whatever a segment holds, also while it changes, the command gives a diagnosis and never crashes.
+//!
+//! The segments are those of the fuzz targets, from fixed seeds and from what the fuzzer has gathered in `fuzz/corpus`.
 
+#[path = "../hostile/mod.rs"]
+mod scenery;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use self::scenery::attack::strike;
+use self::scenery::draw::{Draw, Input, Random};
+use self::scenery::look::look;
+use self::scenery::scene::{Scene, fresh_image, fresh_name, path_of, used_image, write_file};
+use crate::support::{Name, seqcast};
+
+/// The damage that these bytes describe, as `attack::run` begins.
+fn damaged(bytes: &[u8], strikes: u64) -> Scene {
+    let mut input = Input::new(bytes);
+    let scene = Scene::of_bytes(if input.one_in(4) { fresh_image() } else { used_image() });
+    for _ in 0..input.below(strikes) {
+        strike(&mut input, &scene.tap, &scene.map, true);
+    }
+    scene
+}
+
+/// Every command that looks, once. Returns their exit codes.
+#[track_caller]
+fn look_by_command(name: &str) -> Vec<i32> {
+    let mut codes = Vec::new();
+    for arguments in [
+        &["inspect", name, "--sample", "1ms"][..],
+        &["inspect", name, "--layout"],
+        &["tail", name, "--from", "oldest", "--no-follow", "--payload", "utf8"],
+        &["tail", name, "--from", "oldest", "--no-follow", "--format", "json"],
+        &["claims", name, "--all"],
+        &["claims", name, "--format", "json"],
+        &["doctor", name],
+        &["top", name, "--once", "--interval", "1ms"],
+        &["metrics", name],
+        &["ls"],
+    ] {
+        let run = seqcast(arguments);
+        // A panic is code 101, a signal a negative number.
+        let diagnosed = match run.code {
+            0 => true,
+            1 => arguments[0] == "doctor",
+            3 => !run.stderr.is_empty() || arguments[0] == "doctor",
+            _ => false,
+        };
+        assert!(diagnosed && !run.stderr.contains("panicked"), "{arguments:?}: {run:?}");
+        assert!(!run.stdout.contains('\x1b'), "{arguments:?}: an escape came through: {run:?}");
+        codes.push(run.code);
+    }
+    codes
+}
+
+#[test]
+fn g10_damaged_segments_are_diagnosed() {
+    let mut random = Random(5);
+    let mut seen = [0; 4];
+    for _ in 0..40 {
+        let scene = damaged(&random.bytes(600), 12);
+        for code in look_by_command(&scene.name) {
+            seen[code as usize] += 1;
+        }
+    }
+    // Both must have been met, or this has shown nothing.
+    assert!(seen[0] > 0 && seen[1] > 0 && seen[3] > 0, "{seen:?}");
+}
+
+#[test]
+fn g10_what_the_fuzzer_has_gathered_is_diagnosed() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+    // The corpus is no part of the repository; seeds like its first entries always are.
+    let mut inputs: Vec<Vec<u8>> = vec![vec![], vec![0; 64], vec![0xff; 256], (0..=255).collect()];
+    for target in ["segment", "segment_meanwhile"] {
+        let Ok(files) = std::fs::read_dir(corpus.join(target)) else { continue };
+        inputs.extend(files.flatten().filter_map(|file| std::fs::read(file.path()).ok()));
+    }
+    for (i, bytes) in inputs.iter().enumerate() {
+        let scene = damaged(bytes, 64);
+        look(&scene.name);
+        // All of them in this process; by the command as many as there is time for.
+        if i < 4 || i.is_multiple_of(inputs.len().div_ceil(20)) {
+            look_by_command(&scene.name);
+        }
+    }
+}
+
+#[test]
+fn g10_a_thousand_damaged_segments_harm_no_looker() {
+    let mut random = Random(6);
+    for _ in 0..1000 {
+        look(&damaged(&random.bytes(600), 24).name);
+    }
+}
+
+#[test]
+fn g10_a_segment_that_changes_under_a_looker_does_no_harm() {
+    let mut random = Random(7);
+    for _ in 0..20 {
+        let scene = damaged(&random.bytes(600), 4);
+        let stop = AtomicBool::new(false);
+        let seed = random.u64();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut random = Random(seed);
+                let tap = Arc::clone(&scene.tap);
+                while !stop.load(Ordering::Relaxed) {
+                    strike(&mut random, &tap, &scene.map, false);
+                }
+            });
+            for _ in 0..20 {
+                look(&scene.name);
+            }
+            look_by_command(&scene.name);
+            stop.store(true, Ordering::Relaxed);
+        });
+    }
+}
+
+#[test]
+fn g10_files_that_are_no_segments_are_diagnosed() {
+    let image = used_image();
+    let mut random = Random(8);
+    let mut contents: Vec<Vec<u8>> = vec![vec![], vec![0], vec![0xa5; 4096], vec![0; 1 << 20], random.bytes(3000)];
+    // Cut off everywhere, and with every header word off by a little and by much.
+    contents.extend([8, 16, 1000, 1024, 4096, image.len() - 1].map(|len| image[..len].to_vec()));
+    for word in 0..16 {
+        for change in [1, 0x0100_0000, 1 << 63, u64::MAX] {
+            let mut bytes = image.to_vec();
+            let at = word * 8;
+            let value = u64::from_ne_bytes(bytes[at..at + 8].try_into().unwrap()) ^ change;
+            bytes[at..at + 8].copy_from_slice(&value.to_ne_bytes());
+            contents.push(bytes);
+        }
+    }
+    for (i, bytes) in contents.iter().enumerate() {
+        let name = fresh_name();
+        let _cleared = Cleared(path_of(&name));
+        drop(write_file(&name, bytes));
+        look(&name);
+        if i < 11 || i.is_multiple_of(8) {
+            look_by_command(&name);
+        }
+    }
+}
+
+struct Cleared(String);
+
+impl Drop for Cleared {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn things_of_other_kinds_are_told_by_kind() {
+    let name = Name::new("kind");
+    std::fs::create_dir(name.path()).unwrap();
+    let directory = seqcast(&["inspect", &name]);
+    std::fs::remove_dir(name.path()).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", name.path()).unwrap();
+    let link = seqcast(&["inspect", &name]);
+    for run in [directory, link] {
+        assert!(run.code == 3 && run.stderr.contains("not a seqcast segment"), "{run:?}");
+    }
+}
+
+#[test]
+fn a_segment_cut_off_under_a_looker_gives_a_reason() {
+    let (name, bus) = Name::segment("cut");
+    drop(bus);
+    let mut child = crate::support::command(&["tail", &name])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // When it has the file open it maps it next, and looks at it from then on.
+    let mapped = || std::fs::read_to_string(format!("/proc/{}/maps", child.id())).is_ok_and(|maps| maps.contains(&*name));
+    crate::support::eventually("it is mapped", mapped);
+    std::fs::OpenOptions::new().write(true).open(name.path()).unwrap().set_len(0).unwrap();
+    let mut why = String::new();
+    std::io::Read::read_to_string(child.stderr.as_mut().unwrap(), &mut why).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(3), "{why}");
+    assert!(why.contains("somebody truncated its file"), "{why}");
+}

@@ -11,6 +11,7 @@ use seqcast::{Bus, Claim, Error, Event, Reservation, Scope, Start, Unique, Worke
 
 use super::draw::{Draw, Input, Random};
 use super::events::{Chain, Plain, Rich, handle_typed};
+use super::look::look;
 use super::map::{HEAD_WORDS, META, Map, block_of, cell_word, version_of};
 use super::scene::{Scene, Tap, fresh_image, options, used_image, worker_options};
 
@@ -49,6 +50,7 @@ pub fn run(bytes: &[u8], meanwhile: bool) {
 }
 
 fn look_from_outside(scene: &Scene) {
+    look(&scene.name);
     for result in
         [seqcast::stat(&scene.name, &options()).map(drop), Bus::open_or_create(&scene.name, &options()).map(drop)]
     {
@@ -59,7 +61,7 @@ fn look_from_outside(scene: &Scene) {
 }
 
 /// An error of a hostile segment is one of those that say so, and can be shown.
-fn assert_plain(error: &Error) {
+pub fn assert_plain(error: &Error) {
     let known = [
         "corrupt",
         "exhausted",

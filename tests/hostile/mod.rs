@@ -7,5 +7,6 @@
 pub mod attack;
 pub mod draw;
 pub mod events;
+pub mod look;
 pub mod map;
 pub mod scene;

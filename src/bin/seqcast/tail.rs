@@ -24,12 +24,17 @@ pub fn run(args: &TailArgs, output: &mut Output) -> Result<Exit, Failure> {
     let mut left = args.count.unwrap_or(u64::MAX);
     let (mut idle_looks, mut told) = (0_u32, false);
     while left > 0 {
+        // What is posted meanwhile is not waited for, however fast it comes.
+        if args.no_follow && tail.next_id() >= new_from {
+            break;
+        }
         if let Some(seen) = tail.next()? {
             left -= u64::from(show(args, output, &seen, new_from)?);
             continue;
         }
         output.flush()?;
         if args.no_follow && tail.waiting_for().is_none() {
+            // Less than the segment said it holds.
             break;
         }
         idle_looks = idle_looks.wrapping_add(1);

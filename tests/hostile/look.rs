@@ -1,0 +1,60 @@
+//! Looks at a segment from outside, as the command `seqcast` does: mapped for reading, without a record.
+
+use seqcast::Start;
+use seqcast::inspect::{ClaimKind, Inspector, Listed, Seen, UniqueState};
+
+use super::attack::assert_plain;
+
+/// More than any ring of these tests holds, gaps and all.
+const MOST_SEEN: usize = 10_000;
+
+/// Asks for everything there is to ask for.
+///
+/// # Panics
+///
+/// If something does not hold that must hold whatever the segment's bytes are.
+pub fn look(name: &str) {
+    if let Err(error) = try_look(name) {
+        assert_plain(&error);
+    }
+}
+
+fn try_look(name: &str) -> seqcast::Result<()> {
+    let _ = Listed::named(name)?;
+    let inspector = Inspector::open_any(name)?;
+    let (header, geometry, regions) = (inspector.header(), inspector.geometry(), inspector.regions());
+    assert!(regions.iter().all(|region| region.offset + region.len() <= geometry.size), "{regions:?}");
+    std::hint::black_box((header, inspector.faults(), inspector.next_id(), inspector.is_current()?));
+    let mut first = inspector.stats().map(drop).err();
+    for result in [
+        inspector.claims().map(|claims| std::hint::black_box(format!("{claims:?}"))).map(drop),
+        inspector.claim_on(ClaimKind::Alone, b"held").map(drop),
+        inspector.claim_on(ClaimKind::Event, b"job").map(drop),
+        tail(&inspector, Start::Oldest, true),
+        tail(&inspector, Start::At(0), false),
+        tail(&inspector, Start::Now, true),
+    ] {
+        first = first.or(result.err());
+    }
+    first.map_or(Ok(()), Err)
+}
+
+fn tail(inspector: &Inspector, start: Start, payloads: bool) -> seqcast::Result<()> {
+    let mut tail = inspector.tail(start)?.payloads(payloads).patience(std::time::Duration::ZERO);
+    let largest = inspector.geometry().largest_event;
+    let mut before = tail.next_id();
+    for _ in 0..MOST_SEEN {
+        let Some(seen) = tail.next()? else { return Ok(()) };
+        assert!(tail.next_id() > before, "it stands still at {before}");
+        before = tail.next_id();
+        let Seen::Event(event) = seen else { continue };
+        assert!(event.len <= largest && !event.source.is_empty() && !event.event.is_empty(), "{event:?}");
+        assert_eq!(event.payload.as_ref().map(|payload| payload.len() as u64), payloads.then_some(event.len));
+        if let Some(unique) = event.unique
+            && let UniqueState::Decided(entry) = unique.state
+        {
+            assert_eq!(entry.key, unique.key);
+        }
+    }
+    Ok(())
+}
