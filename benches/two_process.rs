@@ -2,7 +2,7 @@
 //! sleeper, starting up. Every batch has the raw hand-over of cache lines beside it.
 //!
 //! ```text
-//! cargo bench --bench two_process -- [--quick] [--only SCENARIO] [--batches N] [--json FILE] [--nice N]
+//! cargo bench --bench two_process -- [--quick] [--only SCENARIO] [--batches N] [--json FILE] [--nice N] [--realtime]
 //! ```
 //!
 //! Prints a Markdown table; `--json` adds the figures to a file, one object a line.
@@ -68,7 +68,7 @@ fn main() {
                 [("wake-up on one core", Wake::OneCore), ("wake-up of the other core", Wake::TwoCores)]
             {
                 lab.measure(Key::new(scenario, "seqcast", 8), Limit::Futex(place), |board| {
-                    wake(board, &OnBus::by_default(), place, wakes)
+                    wake(board, &OnBus::small(), place, wakes)
                 });
             }
         }

@@ -283,7 +283,8 @@ impl Route {
     /// Whether anybody handles the event.
     #[inline]
     pub(crate) fn is_wanted(&self) -> bool {
-        !self.handlers.is_empty()
+        // A weak handler may have gone since the route was found; nobody must claim an event for it.
+        self.handlers.iter().any(|entry| !entry.is_gone())
     }
 
     /// Calls the handlers with `event`, whose names are the route's. Returns how many failed.

@@ -15,6 +15,7 @@ use crate::message::{Head, Kind, Meta, PAYLOAD_ALIGN, UniqueKey};
 use crate::protocol::Fault;
 use crate::protocol::bytes;
 use crate::protocol::claims::{At, Token};
+use crate::protocol::pool::Tries;
 use crate::protocol::ring::{Fate, Look, Ring};
 use crate::protocol::wake;
 use crate::protocol::word::CellWord;
@@ -221,6 +222,7 @@ impl Reader {
 
     /// One step from what was copied out ahead, if there is any.
     fn read_ahead(&mut self, gate: &mut impl Gate) -> Result<Option<Step>> {
+        let mut tries = Tries::new();
         while let Some(front) = self.ahead.front() {
             if let &Ahead::Waiting { id, first_met_ns } = front {
                 match self.look(id)? {
@@ -243,7 +245,8 @@ impl Reader {
                     }
                     Look::Reserved(_) => {
                         if self.give_up(id, first_met_ns)? {
-                            // Decided, by us or by another: look again.
+                            // Decided, by us or by another: look again. Who reserves it anew each time is no worker.
+                            tries.another().map_err(|fault| self.fault(fault))?;
                             continue;
                         }
                         self.copy_ahead(gate)?;
@@ -252,6 +255,8 @@ impl Reader {
                     }
                     Look::Empty => return Err(self.corrupt("an id that was reserved is not taken any more")),
                 }
+                // It was no event for us, and there may be nothing behind it.
+                self.store_cursor();
                 continue;
             }
             let Some(ahead) = self.ahead.pop_front() else { break };
@@ -355,6 +360,7 @@ impl Reader {
     fn copy(&mut self, id: u64, seen: CellWord, since: u64, gate: &mut impl Gate) -> Result<Copied> {
         let ring = &self.ring;
         let block = ring.block(seen).map_err(|fault| self.fault(fault))?;
+        block.prefetch_second_line();
         let meta = Meta::from_bits(block.meta().load(Ordering::Relaxed), self.block_bytes);
         let Some(Meta { kind, len }) = meta else {
             return Ok(if ring.unchanged(id, seen) { Copied::Unreadable } else { Copied::Lapped });

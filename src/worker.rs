@@ -117,7 +117,6 @@ impl Tuning {
 /// What a poll did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-#[must_use = "a recursive poll did nothing"]
 pub enum Polled {
     /// Everything there was has been handed to the handlers.
     Done {

@@ -86,7 +86,8 @@ alone! {
     fn names_that_cannot_be_are_refused_by_every_call_with_the_rule() {
         let long = "x".repeat(201);
         let longer = "x".repeat(300);
-        for name in ["", "/", "a/b", "//a", "/a/", "../x", "a b", "ä", "a\0b", ".", "..", "/..", "a\nb", &long, &longer] {
+        let bad = ["", "/", "a/b", "//a", "/a/", "../x", "a b", "ä", "a\0b", ".", "..", "/..", "a\nb", &long, &longer];
+        for name in bad {
             let refusals = [
                 error(Bus::create(name, &small())),
                 error(Bus::open(name, &small())),
@@ -166,7 +167,10 @@ alone! {
         let fresh = Name::new();
         in_child(|| {
             // Whoever sizes or allocates a file beyond this is killed by SIGXFSZ, before the host runs out of memory.
-            let limit = libc::rlimit { rlim_cur: 1 << 30, rlim_max: 1 << 30 };
+            let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+            // SAFETY: writes one `rlimit`.
+            assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut limit) }, 0);
+            limit.rlim_cur = limit.rlim_max.min(1 << 30);
             // SAFETY: reads one `rlimit`; the limit is this child's.
             assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit) }, 0);
             // Half a terabyte.
@@ -196,7 +200,8 @@ alone! {
         assert!(matches!(error(worker.claim("key", Duration::ZERO)), Error::Option { option: "ttl", .. }));
         let refusal = error(healthy.bus.join_with(quiet().timeout(Duration::ZERO)));
         assert!(matches!(refusal, Error::Option { option: "timeout", .. }));
-        for (source, event, len) in [("", "e", 0), ("s", "", 0), (&*"x".repeat(256), "e", 256), ("s", &*"x".repeat(999), 999)] {
+        let long = "x".repeat(999);
+        for (source, event, len) in [("", "e", 0), ("s", "", 0), (&long[..256], "e", 256), ("s", &long, 999)] {
             let refusal = error(worker.post(source, event, b""));
             let text = refusal.to_string();
             assert!(matches!(refusal, Error::Topic { len: found, max: 255, .. } if found == len), "{refusal:?}");
@@ -210,7 +215,8 @@ alone! {
     }
 
     fn what_is_not_seqcasts_is_refused_and_left_as_it_is() {
-        for content in [&b"x"[..], b"1234567", b"#!/bin/sh\necho not a segment\n", &[0; 4096], &[0xff; 100_000], &noise()] {
+        let script = b"#!/bin/sh\necho not a segment\n";
+        for content in [&b"x"[..], b"1234567", script, &[0; 4096], &[0xff; 100_000], &noise()] {
             let name = Name::new();
             fs::write(name.path(), content).unwrap();
             fs::set_permissions(name.path(), fs::Permissions::from_mode(0o600)).unwrap();
@@ -247,7 +253,11 @@ alone! {
 
     fn a_missing_segment_is_not_found() {
         let name = Name::new();
-        for refusal in [error(Bus::open(&name, &small())), error(seqcast::stat(&name, &small())), error(seqcast::unlink(&name))] {
+        for refusal in [
+            error(Bus::open(&name, &small())),
+            error(seqcast::stat(&name, &small())),
+            error(seqcast::unlink(&name)),
+        ] {
             let text = refusal.to_string();
             assert!(matches!(refusal, Error::NotFound { .. }), "{refusal:?}");
             assert!(text.contains(&*name) && text.contains("create"), "{text}");

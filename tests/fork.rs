@@ -7,7 +7,8 @@ use std::fs;
 use std::time::Duration;
 
 use common::{
-    Child, HOUR, Log, Name, bus, counts, error, eventually, in_child, poll, quiet, shared_words, small, stop_here, threads,
+    Child, HOUR, Log, Name, bus, counts, error, eventually, in_child, poll, quiet, shared_words, small, stop_here,
+    threads,
 };
 use seqcast::{Bus, Claimed, Error, Event, SOURCE, STARTED, STOPPING, Scope, WorkerOptions};
 use std::sync::atomic::Ordering::Relaxed;

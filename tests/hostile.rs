@@ -7,14 +7,16 @@
 #[path = "hostile/mod.rs"]
 mod hostile;
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use hostile::attack;
 use hostile::draw::{Draw, Random};
 use hostile::events::{Chain, handle_typed};
-use hostile::scene::worker_options;
+use hostile::map::{Map, cell_word};
+use hostile::scene::{Scene, options, worker_options};
 use seqcast::{Bus, Event, Options, Scope};
 
 fn random_attacks(seed: u64, attacks: usize, meanwhile: bool) {
@@ -86,4 +88,95 @@ fn g9_an_undecided_event_between_two_decided_ones_is_run() {
     assert!(late.release(&claim).unwrap());
     let _ = early.poll().unwrap(); // the first to reach 2, and the key is free
     assert_eq!(*ran.lock().unwrap(), [("late", 3), ("early", 1), ("early", 2)]);
+}
+
+/// Stores the values that `next` says into `word`, again and again, until the returned guard is dropped.
+fn keep_storing(scene: &Scene, word: usize, next: impl Fn(u64) -> u64 + Send + 'static) -> impl Drop {
+    struct Storing(Arc<AtomicBool>, Option<JoinHandle<()>>);
+    impl Drop for Storing {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+            let _ = self.1.take().unwrap().join();
+        }
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let (tap, stopped) = (Arc::clone(&scene.tap), Arc::clone(&stop));
+    let thread = thread::spawn(move || {
+        for round in 0.. {
+            if stopped.load(Ordering::Relaxed) {
+                break;
+            }
+            tap.set(word, next(round));
+        }
+    });
+    Storing(stop, Some(thread))
+}
+
+/// Panics if `call` does not come to an end, which all calls must, left alone or not. The time is far beyond what any of
+/// them needs on a busy host; it only tells long from endless.
+fn ends<R: Send + 'static>(call: impl FnOnce() -> R + Send + 'static) -> R {
+    let (tell, told) = mpsc::channel();
+    let began = Instant::now();
+    thread::spawn(move || tell.send(call()));
+    let answer = told.recv_timeout(Duration::from_secs(120)).expect("the call goes on for ever");
+    println!("took {:?}", began.elapsed());
+    answer
+}
+
+fn assert_ok_or_corrupt<T>(result: &seqcast::Result<T>) {
+    let code = result.as_ref().err().map(seqcast::Error::code);
+    assert!(matches!(code, None | Some("corrupt")), "{code:?}");
+}
+
+#[test]
+fn g10_a_poll_ends_where_an_id_is_reserved_anew_as_often_as_it_is_given_up() {
+    let (scene, bus) = Scene::new(&options());
+    let worker = bus.join_with(worker_options().announce(false)).unwrap();
+    scene.set(Map::header("tail"), 1);
+    let _storing = keep_storing(&scene, scene.map.cell(0), |_| cell_word(1, 1, 0));
+    assert_ok_or_corrupt(&ends(move || worker.poll()));
+}
+
+#[test]
+fn g10_a_post_ends_where_the_event_id_never_stands_still() {
+    let (scene, bus) = Scene::new(&options());
+    let worker = bus.join_with(worker_options().announce(false)).unwrap();
+    let _storing = keep_storing(&scene, Map::header("tail"), |round| round % 16);
+    let results = ends(move || [0; 64].map(|_| worker.post("s", "e", b"x")));
+    results.iter().for_each(assert_ok_or_corrupt);
+}
+
+#[test]
+fn g10_a_claim_ends_where_its_bucket_never_stands_still() {
+    // One bucket, so that every key is in it.
+    let (scene, bus) = Scene::new(&options().claims(4));
+    let worker = bus.join_with(worker_options().announce(false)).unwrap();
+    let _storing = keep_storing(&scene, scene.map.claim_cell(0), |round| cell_word(1 + (round >> 4), 0, round % 5));
+    let stats = bus.clone();
+    let results = ends(move || [0; 8].map(|_| worker.claim("key", Duration::from_secs(1)).map(drop)));
+    results.iter().for_each(assert_ok_or_corrupt);
+    assert_ok_or_corrupt(&ends(move || stats.stats().map(drop)));
+}
+
+#[test]
+fn g10_a_poll_ends_where_a_cell_never_stands_still() {
+    let (scene, bus) = Scene::new(&options());
+    let worker = bus.join_with(worker_options().announce(false)).unwrap();
+    scene.set(Map::header("tail"), 1);
+    let _storing = keep_storing(&scene, scene.map.cell(0), |round| cell_word(1 + (round & 1), round >> 1, 0));
+    assert_ok_or_corrupt(&ends(move || worker.poll()));
+}
+
+#[test]
+fn g10_a_wait_ends_where_the_wake_word_never_stands_still() {
+    let (scene, bus) = Scene::new(&options());
+    let worker = bus.join_with(worker_options().announce(false)).unwrap();
+    let _storing = keep_storing(&scene, Map::header("wake"), |round| round);
+    assert!(!ends(move || {
+        for _ in 0..100 {
+            worker.post("s", "e", b"x").unwrap();
+            let _ = worker.poll().unwrap();
+        }
+        worker.wait(Duration::from_millis(5)).unwrap()
+    }));
 }

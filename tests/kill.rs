@@ -2,7 +2,10 @@
 //!
 //! A child is run instruction by instruction (ptrace). Whenever the segment's memory has changed, that is a step of the
 //! protocol: what others could meet from then on differs from what they could meet before. So killing it after each
-//! change in turn is killing it at every instruction, as far as anybody can tell.
+//! change in turn is killing it at every instruction, as far as anybody can tell. Single steps are slow: they are taken
+//! once for each call, to learn behind which instructions the memory changes, and these then get breakpoints.
+
+#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 #[macro_use]
 mod common;
@@ -82,7 +85,7 @@ impl Scene {
         self.said[0].load(Relaxed).checked_sub(1)
     }
 
-    fn stepped(&self, call: Call) -> Stepped {
+    fn stepped(&self, call: Call, places: &[u64]) -> Stepped {
         let memory = Memory::of(&self.name);
         let (bus, said) = (self.bus.clone(), self.said);
         let child = Child::fork(move || {
@@ -96,7 +99,9 @@ impl Scene {
             unsafe { libc::_exit(0) };
         });
         child.await_stop();
-        Stepped { child, memory }
+        let mut stepped = Stepped { child, memory, breaks: Vec::new() };
+        stepped.set_breaks(places);
+        stepped
     }
 
     /// Everything works, and no block is lost.
@@ -110,6 +115,9 @@ impl Scene {
             let _ = newcomer.claim(b"newcomer's", HOUR).unwrap();
         }
         drop(newcomer);
+        let seats: Vec<_> = (0..4).map(|_| self.bus.poster().unwrap()).collect();
+        assert!(matches!(error(self.bus.poster()), Error::NoRecord { records: 6, .. }));
+        drop(seats);
         let audit = self.bus.audit().unwrap();
         assert!(audit.is_clean(), "G7: {audit:?}");
     }
@@ -152,68 +160,133 @@ impl Drop for Memory {
     }
 }
 
-/// A child that goes one instruction at a time.
+/// A child that goes from change to change of the segment's memory.
 struct Stepped {
     child: Child,
     memory: Memory,
+    /// The addresses behind the instructions that change it, and what stands there.
+    breaks: Vec<(u64, libc::c_long)>,
 }
 
+/// The instruction that stops a process.
+const INT3: libc::c_long = 0xcc;
+
 impl Stepped {
-    /// Goes on to the next change of the segment's memory. `None` if the child has come to its end before.
-    fn next_change(mut self) -> Option<Stepped> {
-        let pid = self.child.pid() as libc::pid_t;
-        loop {
-            // SAFETY: our own child, which is stopped.
-            let stepped = unsafe { libc::ptrace(libc::PTRACE_SINGLESTEP, pid, 0, 0) };
-            assert_eq!(stepped, 0, "{}", io::Error::last_os_error());
-            let mut status = 0;
-            // SAFETY: `status` is writable for the call.
-            let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
-            assert_eq!(waited, pid);
-            if !libc::WIFSTOPPED(status) {
-                // It is buried already.
-                std::mem::forget(self.child);
-                assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "the child failed: {status:#x}");
-                return None;
-            }
+    fn pid(&self) -> libc::pid_t {
+        self.child.pid() as libc::pid_t
+    }
+
+    /// A request about the child, which is stopped.
+    fn request(&self, request: libc::c_uint, at: u64, data: libc::c_long) -> libc::c_long {
+        // SAFETY: the requests that are made here write to the child's memory and registers only.
+        unsafe { libc::ptrace(request, self.pid(), at, data) }
+    }
+
+    fn rip(&self) -> u64 {
+        self.request(libc::PTRACE_PEEKUSER, RIP, 0) as u64
+    }
+
+    /// Lets the child go on until it stops. `false` if it has come to its end instead.
+    fn resume(&self, request: libc::c_uint) -> bool {
+        assert_eq!(self.request(request, 0, 0), 0, "{}", io::Error::last_os_error());
+        let mut status = 0;
+        // SAFETY: `status` is writable for the call.
+        assert_eq!(unsafe { libc::waitpid(self.pid(), &raw mut status, 0) }, self.pid());
+        if libc::WIFSTOPPED(status) {
+            assert_eq!(libc::WSTOPSIG(status), libc::SIGTRAP, "the child crashed");
+            return true;
+        }
+        assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "the child failed: {status:#x}");
+        false
+    }
+
+    /// Goes to the child's end by single instructions. Returns where it was after each change.
+    fn learn(mut self) -> Vec<u64> {
+        let mut places = Vec::new();
+        while self.resume(libc::PTRACE_SINGLESTEP) {
             if self.memory.has_changed() {
+                places.push(self.rip());
+            }
+        }
+        // It is buried already.
+        std::mem::forget(self.child);
+        places
+    }
+
+    fn set_breaks(&mut self, places: &[u64]) {
+        for &place in places {
+            let word = self.request(libc::PTRACE_PEEKTEXT, place, 0);
+            self.breaks.push((place, word));
+        }
+        self.put_breaks(true);
+    }
+
+    fn put_breaks(&self, put: bool) {
+        // One after the other: they may lie within a word of each other.
+        for &(place, word) in &self.breaks {
+            let now = self.request(libc::PTRACE_PEEKTEXT, place, 0);
+            let first = if put { INT3 } else { word & 0xff };
+            assert_eq!(self.request(libc::PTRACE_POKETEXT, place, now & !0xff | first), 0);
+        }
+    }
+
+    /// Goes on to the next change. `None` if the child has come to its end before.
+    fn next_change(mut self) -> Option<Stepped> {
+        loop {
+            // Over the instruction that a breakpoint may hide here.
+            self.put_breaks(false);
+            let mut lives = self.resume(libc::PTRACE_SINGLESTEP);
+            if lives && !self.memory.has_changed() {
+                self.put_breaks(true);
+                lives = self.resume(libc::PTRACE_CONT);
+                if lives {
+                    // It stands behind the breakpoint's one byte.
+                    self.request(libc::PTRACE_POKEUSER, RIP, self.rip() as libc::c_long - 1);
+                    if !self.memory.has_changed() {
+                        continue;
+                    }
+                }
+            }
+            if lives {
                 return Some(self);
             }
+            // It is buried already.
+            std::mem::forget(self.child);
+            return None;
         }
     }
 
     /// Lets the child go on by itself, to its end.
     fn let_go(self) {
-        let pid = self.child.pid() as libc::pid_t;
-        // SAFETY: our own child, which is stopped.
-        let detached = unsafe { libc::ptrace(libc::PTRACE_DETACH, pid, 0, 0) };
-        assert_eq!(detached, 0, "{}", io::Error::last_os_error());
+        self.put_breaks(false);
+        assert_eq!(self.request(libc::PTRACE_DETACH, 0, 0), 0, "{}", io::Error::last_os_error());
         assert!(self.child.ended_well(), "G8: the woken child failed");
     }
 }
 
+/// Where the instruction pointer is among a process's registers.
+const RIP: u64 = std::mem::offset_of!(libc::user_regs_struct, rip) as u64;
+
 /// What must hold of what the listeners heard, and of what the call said if it came back.
 type Check = fn(&Scene, said: Option<u64>, heard: &[Seen]);
 
-/// Kills `call` after each of its changes to the segment, of which there are `least` at least.
-fn killed_at_every_step(call: Call, least: usize, check: Check) {
-    at_every_step(call, least, |scene, stepped| {
+/// Kills `call` after each of its changes to the segment; then, in other scenes, stops it there for more than two laps
+/// and lets it go on. `least`: how many changes there are at least.
+fn killed_and_stopped_at_every_step(call: Call, least: usize, check: Check) {
+    let places = Scene::new().stepped(call, &[]).learn();
+    assert!(places.len() >= least, "the call changes only {} words: does it do anything?", places.len());
+    at_every_step(call, &places, |scene, stepped| {
         stepped.child.kill();
         let heard = scene.heard();
         check(scene, scene.said(), &heard);
         scene.assert_sound();
         assert_eq!(scene.heard(), heard, "G5: something came later");
     });
-}
-
-/// Stops `call` after each of its changes, for more than two laps, and lets it go on.
-fn stopped_at_every_step(call: Call, least: usize, check: Check) {
-    at_every_step(call, least, |scene, stepped| {
+    at_every_step(call, &places, |scene, stepped| {
         let before = scene.heard();
         // G6: nobody waits for it. G8: late does not mean dead, its seat is not given away.
         scene.post_and_hear(20);
         let newcomer = scene.bus.join_with(hasty()).unwrap();
-        assert!(newcomer.record() > scene.listeners[1].0.record(), "a seat was given twice");
         newcomer.post("s", "filler", b"from the newcomer").unwrap();
         drop(newcomer);
         stepped.let_go();
@@ -225,17 +298,17 @@ fn stopped_at_every_step(call: Call, least: usize, check: Check) {
     });
 }
 
-fn at_every_step(call: Call, least: usize, act: impl Fn(&Scene, Stepped)) {
+fn at_every_step(call: Call, places: &[u64], act: impl Fn(&Scene, Stepped)) {
     for steps in 0.. {
         let scene = Scene::new();
-        let mut stepped = Some(scene.stepped(call));
+        let mut stepped = Some(scene.stepped(call, places));
         for _ in 0..steps {
             stepped = stepped.and_then(Stepped::next_change);
         }
         match stepped {
             Some(stepped) => act(&scene, stepped),
             None => {
-                assert!(steps > least, "the call changed only {} words: does it do anything?", steps - 1);
+                assert!(steps > places.len() / 2, "of {} changes only {} were met", places.len(), steps - 1);
                 return;
             }
         }
@@ -308,7 +381,10 @@ fn release(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
 fn deliver(bus: &Bus, said: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
     let worker = bus.join_with(quiet()).unwrap();
     let ran = Scope::events("s", ["unique"]);
-    worker.on(ran, |_: &Event<'_>| drop(said[1].fetch_add(1, Relaxed))).unwrap();
+    let count = |_: &Event<'_>| {
+        said[1].fetch_add(1, Relaxed);
+    };
+    worker.on(ran, count).unwrap();
     worker.post("s", "first", b"1").unwrap();
     worker.post_unique("s", "unique", payload(24), Unique::key("key").ttl(HOUR)).unwrap();
     worker.post("s", "last", b"3").unwrap();
@@ -390,87 +466,48 @@ fn may_announce(_: &Scene, said: Option<u64>, heard: &[Seen]) {
     assert!(heard.iter().all(|seen| seen.source == seqcast::SOURCE && (seen.bytes == b"joins" || seen.bytes == b"leaves")));
 }
 
-fn every_seat_is_there(scene: &Scene, said: Option<u64>, heard: &[Seen]) {
-    may_announce(scene, said, heard);
-    let seats: Vec<_> = (0..4).map(|_| scene.bus.poster().unwrap()).collect();
-    assert!(matches!(error(scene.bus.poster()), Error::NoRecord { records: 6, .. }));
-    drop(seats);
-}
-
 alone! {
-    fn g7_a_post_killed_at_any_step_happened_or_did_not() {
-        killed_at_every_step(post, 10, post_is_whole);
+    fn g7_g8_a_post_happens_once_or_not_at_all() {
+        killed_and_stopped_at_every_step(post, 10, post_is_whole);
     }
 
-    fn g8_a_post_stopped_at_any_step_harms_nobody_and_happens_once() {
-        stopped_at_every_step(post, 10, post_is_whole);
+    fn g7_g8_a_post_of_fragments_happens_once_or_not_at_all() {
+        killed_and_stopped_at_every_step(post_long, 20, long_is_whole);
     }
 
-    fn g7_a_long_post_killed_at_any_step_happened_or_did_not() {
-        killed_at_every_step(post_long, 20, long_is_whole);
+    fn g7_g8_a_unique_post_runs_once_or_not_at_all() {
+        killed_and_stopped_at_every_step(post_unique, 10, unique_runs_once);
     }
 
-    fn g8_a_long_post_stopped_at_any_step_harms_nobody_and_happens_once() {
-        stopped_at_every_step(post_long, 20, long_is_whole);
+    fn g7_g8_a_commit_happens_once_or_says_that_it_is_too_late() {
+        killed_and_stopped_at_every_step(reserve_and_commit, 15, commit_is_whole);
     }
 
-    fn g7_a_unique_post_killed_at_any_step_runs_once_or_never_was() {
-        killed_at_every_step(post_unique, 10, unique_runs_once);
+    fn g7_g8_a_reservation_that_is_given_up_delays_nobody() {
+        killed_and_stopped_at_every_step(reserve_and_drop, 5, nothing_is_heard);
     }
 
-    fn g7_a_commit_killed_at_any_step_happened_or_did_not() {
-        killed_at_every_step(reserve_and_commit, 15, commit_is_whole);
+    fn g7_g8_a_claim_is_held_by_one() {
+        killed_and_stopped_at_every_step(claim, 5, claim_is_whole);
     }
 
-    fn g8_a_commit_stopped_at_any_step_happens_once_or_says_that_it_is_too_late() {
-        stopped_at_every_step(reserve_and_commit, 15, commit_is_whole);
+    fn g7_g8_a_release_happens_or_does_not() {
+        killed_and_stopped_at_every_step(release, 5, release_is_whole);
     }
 
-    fn g7_a_reservation_given_up_and_killed_at_any_step_delays_nobody() {
-        killed_at_every_step(reserve_and_drop, 5, nothing_is_heard);
+    fn g7_g8_g9_a_poll_runs_a_unique_event_once_at_most() {
+        killed_and_stopped_at_every_step(deliver, 10, unique_runs_at_most_once);
     }
 
-    fn g8_a_reservation_given_up_and_stopped_at_any_step_delays_nobody() {
-        stopped_at_every_step(reserve_and_drop, 5, nothing_is_heard);
+    fn g7_g8_a_join_takes_no_seat_for_ever() {
+        killed_and_stopped_at_every_step(join, 15, may_announce);
     }
 
-    fn g7_a_claim_killed_at_any_step_is_held_or_is_not() {
-        killed_at_every_step(claim, 10, claim_is_whole);
+    fn g7_g8_a_leave_takes_no_seat_for_ever() {
+        killed_and_stopped_at_every_step(leave, 5, may_announce);
     }
 
-    fn g8_a_claim_stopped_at_any_step_is_held_by_one() {
-        stopped_at_every_step(claim, 10, claim_is_whole);
-    }
-
-    fn g7_a_release_killed_at_any_step_happened_or_did_not() {
-        killed_at_every_step(release, 10, release_is_whole);
-    }
-
-    fn g8_a_release_stopped_at_any_step_happens() {
-        stopped_at_every_step(release, 10, release_is_whole);
-    }
-
-    fn g9_a_poll_killed_at_any_step_runs_a_unique_event_once_at_most() {
-        killed_at_every_step(deliver, 12, unique_runs_at_most_once);
-    }
-
-    fn g7_a_join_killed_at_any_step_takes_no_seat_for_ever() {
-        killed_at_every_step(join, 15, every_seat_is_there);
-    }
-
-    fn g8_a_join_stopped_at_any_step_joins_when_it_goes_on() {
-        stopped_at_every_step(join, 15, may_announce);
-    }
-
-    fn g7_a_leave_killed_at_any_step_takes_no_seat_for_ever() {
-        killed_at_every_step(leave, 5, every_seat_is_there);
-    }
-
-    fn g8_a_leave_stopped_at_any_step_leaves_when_it_goes_on() {
-        stopped_at_every_step(leave, 5, may_announce);
-    }
-
-    fn g7_a_sleeper_killed_at_any_step_delays_nobody() {
-        killed_at_every_step(sleep, 1, nothing_is_heard);
+    fn g7_g8_a_sleeper_delays_nobody() {
+        killed_and_stopped_at_every_step(sleep, 1, nothing_is_heard);
     }
 }

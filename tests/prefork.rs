@@ -114,7 +114,7 @@ fn a_killed_worker_costs_nothing() {
     let fields = last_line(&output);
     assert_eq!(fields.len(), 6, "{fields:?}");
     assert_eq!(number(&fields, 0, "workers"), 4);
-    assert!(number(&fields, 1, "events") > 100, "{fields:?}");
+    assert!(number(&fields, 1, "events") > 10, "{fields:?}");
     assert_eq!(number(&fields, 2, "lost"), 0);
     assert_eq!(fields[3], ("order".to_owned(), "identical".to_owned()));
     assert_eq!(fields[4], ("unique".to_owned(), "once".to_owned()));

@@ -7,9 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::Duration;
 
-use common::{
-    Child, HOUR, Log, Reports, bus, counts, error, eventually, poll, quiet, shared_words, small, stop_here,
-};
+use common::{Child, HOUR, Log, Reports, bus, counts, error, eventually, poll, quiet, shared_words, small, stop_here};
 use seqcast::{Bus, Error, Scope, Worker, WorkerOptions};
 
 const MS: Duration = Duration::from_millis(1);

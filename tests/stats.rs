@@ -7,9 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::time::{Duration, SystemTime};
 use std::{fs, thread};
 
-use common::{
-    Child, HOUR, Log, Reports, bus, counts, eventually, in_child, of_record, poll, quiet, small, stop_here,
-};
+use common::{Child, HOUR, Log, Reports, bus, counts, eventually, in_child, of_record, poll, quiet, small, stop_here};
 use seqcast::{Bus, Claimed, Error, Event, Scope, Unique, Worker, WorkerStats};
 
 /// The counters of a worker, by name.
@@ -19,8 +17,8 @@ fn counters(counts: &WorkerStats) -> [(&'static str, u64); 21] {
             [$((stringify!($name), counts.$name)),+]
         };
     }
-    named!(incarnation adopted posted fragments reservations committed wakes delivered skipped missed lagged voided waited
-        wakeups corrupt failed claims_won claims_lost claims_full claims_late claims_released)
+    named!(incarnation adopted posted fragments reservations committed wakes delivered skipped missed lagged voided
+        waited wakeups corrupt failed claims_won claims_lost claims_full claims_late claims_released)
 }
 
 /// What `act` changes of a worker's counters. Those that it does not name must not move.
@@ -28,8 +26,12 @@ fn moved(bus: &Bus, worker: &Worker, act: impl FnOnce()) -> Vec<(&'static str, u
     let before = counters(&counts(bus, worker));
     act();
     let after = counters(&counts(bus, worker));
-    after.into_iter().zip(before).map(|((name, after), (_, before))| (name, after - before))
-        .filter(|(_, change)| *change > 0).collect()
+    after
+        .into_iter()
+        .zip(before)
+        .map(|((name, after), (_, before))| (name, after - before))
+        .filter(|(_, change)| *change > 0)
+        .collect()
 }
 
 alone! {

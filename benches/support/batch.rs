@@ -65,28 +65,32 @@ fn round_trips<C: Channel>(
         let mut end = channel.open(Side::Near, sink);
         let mut payload = payload_of(size);
         board.meet(2);
-        let warm_up = length.rounds / 5 + 1;
-        let deadline = ticks() + ticks_in(length.time);
-        let most = MOST_SAMPLES.min(length.rounds) + warm_up;
-        let mut before = ticks();
         let mut round = 0;
-        while round < most {
+        let mut trip = || {
             round += 1;
-            number(&mut payload, round as u64);
+            number(&mut payload, round);
             end.send(&payload);
-            while sink.last() != round as u64 {
+            while sink.last() != round {
                 end.poll();
             }
-            let now = ticks();
-            if round > warm_up {
-                board.sample(round - warm_up - 1, now - before);
-            }
-            before = now;
-            if now > deadline && round > warm_up {
+            ticks()
+        };
+        let warm = ticks() + ticks_in(length.time / 4);
+        for _ in 0..length.rounds / 5 {
+            if trip() > warm {
                 break;
             }
         }
-        board.set_samples(round - warm_up);
+        let mut before = trip();
+        let deadline = before + ticks_in(length.time);
+        let mut taken = 0;
+        while taken < length.rounds.min(MOST_SAMPLES) && before < deadline {
+            let now = trip();
+            board.sample(taken, now - before);
+            taken += 1;
+            before = now;
+        }
+        board.set_samples(taken);
         number(&mut payload, STOP);
         end.send(&payload);
         std::hint::black_box(sink.sum());
@@ -136,7 +140,7 @@ pub fn wake<C: Channel>(board: &Board, channel: &C, place: Wake, rounds: usize) 
         let mut end = channel.open(Side::Near, sink);
         let mut payload = payload_of(8);
         board.meet(2);
-        let warm_up = rounds / 10 + 1;
+        let warm_up = rounds / 10 + 10;
         for round in 0..rounds + warm_up {
             // Long enough for the other to have gone to sleep.
             match place {
@@ -235,7 +239,7 @@ pub fn flow<C: Channel>(
                 if sink.count() != before {
                     before = sink.count();
                     now = ticks();
-                } else if shared_cores && readers > 1 {
+                } else if shared_cores {
                     std::thread::yield_now();
                 }
             }
@@ -256,10 +260,13 @@ pub fn flow<C: Channel>(
     }
     team::run(board, &roles)?;
     let ns = |ticks: u64| ticks as f64 * ns_per_tick();
-    Ok(Batch::Flow(Flow {
-        posted: (0..writers).map(|role| (board.figure(role, 0), ns(board.figure(role, 1)))).collect(),
-        received: (writers..writers + readers)
-            .map(|role| (board.figure(role, 0), board.figure(role, 1), ns(board.figure(role, 2))))
-            .collect(),
-    }))
+    let posted: Vec<_> = (0..writers).map(|role| (board.figure(role, 0), ns(board.figure(role, 1)))).collect();
+    let all_posted: u64 = posted.iter().map(|&(count, _)| count).sum();
+    let of_reader = |role| {
+        let count = board.figure(role, 0);
+        // Some channels cannot tell what they lost.
+        let missed = board.figure(role, 1).max(all_posted.saturating_sub(count));
+        (count, missed, ns(board.figure(role, 2)))
+    };
+    Ok(Batch::Flow(Flow { posted, received: (writers..writers + readers).map(of_reader).collect() }))
 }

@@ -39,6 +39,11 @@ impl OnBus {
         options.block_size(block).capacity((RING_BYTES / block).next_power_of_two().max(64))
     }
 
+    /// A ring so small that a few rounds have touched every page of it.
+    pub fn small() -> OnBus {
+        OnBus::with(&Options::new().capacity(16).records(8).claims(8))
+    }
+
     pub fn with(options: &Options) -> OnBus {
         OnBus { bus: Bus::anonymous(options).expect("a segment") }
     }

@@ -2,11 +2,13 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
 
 use super::cpu;
 use super::series::Lab;
+use super::team::REALTIME;
 
 /// What a harness was asked for.
 #[derive(Clone, Debug, Default)]
@@ -30,9 +32,10 @@ impl Arguments {
                 "--batches" => arguments.batches = value().parse().ok(),
                 "--json" => arguments.json = Some(value()),
                 "--nice" => cpu::nice(value().parse().unwrap_or_else(|_| fail("--nice needs a number"))),
+                "--realtime" => REALTIME.store(true, Ordering::Relaxed),
                 // What cargo bench adds.
                 "--bench" => {}
-                _ => fail(&format!("{word}: unknown; --quick, --only, --batches, --json and --nice are known")),
+                _ => fail(&format!("{word}: unknown; --quick, --only, --batches, --json, --nice and --realtime are known")),
             }
         }
         // Before any fork.

@@ -2,12 +2,16 @@
 
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::board::Board;
 use super::cpu;
 
 /// Seconds after which a process of a batch is ended: something it waits for did not come.
 const LIMIT_S: u32 = 40;
+
+/// Whether the processes of batches run ahead of everything else.
+pub static REALTIME: AtomicBool = AtomicBool::new(false);
 
 /// One process: the core it is kept on, and what it does.
 pub struct Role<'a> {
@@ -68,6 +72,9 @@ fn child(role: &Role<'_>) -> ! {
     }
     let ran = catch_unwind(AssertUnwindSafe(|| {
         cpu::pin(role.core).expect("pinned to a core that this process may use");
+        if REALTIME.load(Ordering::Relaxed) {
+            cpu::realtime();
+        }
         (role.run)();
     }));
     // SAFETY: as above.

@@ -56,25 +56,29 @@ pub fn round_trips(board: &Board, length: Length) -> Result<Batch, String> {
             let request = Request { number, ip: [7; 16], port: 443, weights: [number as u32; 9] };
             worker.post_typed(&request).expect("posted");
         };
-        let deadline = ticks() + ticks_in(length.time);
-        let warm_up = length.rounds / 5;
-        let mut before = ticks();
-        let mut taken = 0;
-        for round in 0..warm_up + length.rounds {
-            let number = round as u64 + 1;
+        let mut number = 0;
+        let mut trip = || {
+            number += 1;
             ask(number);
             while answered.load(Ordering::Relaxed) != number {
                 let _ = worker.poll().expect("polled");
             }
-            let now = ticks();
-            if round >= warm_up {
-                board.sample(taken, now - before);
-                taken += 1;
-            }
-            before = now;
-            if now > deadline && taken > 0 {
+            ticks()
+        };
+        let warm = ticks() + ticks_in(length.time / 4);
+        for _ in 0..length.rounds / 5 {
+            if trip() > warm {
                 break;
             }
+        }
+        let mut before = trip();
+        let deadline = before + ticks_in(length.time);
+        let mut taken = 0;
+        while taken < length.rounds && before < deadline {
+            let now = trip();
+            board.sample(taken, now - before);
+            taken += 1;
+            before = now;
         }
         board.set_samples(taken);
         ask(LAST);

@@ -34,7 +34,7 @@ struct Entries {
 }
 
 /// Which event a [`Fault`] befalls.
-const FAULTY_EVENT: u64 = 100;
+const FAULTY_EVENT: u64 = 10;
 
 impl Ledger {
     pub fn new(reports: Sender, fault: Option<Fault>) -> Ledger {

@@ -21,9 +21,11 @@ use crate::{Result, driver, process, routes, server};
 const NAP: Duration = Duration::from_millis(10);
 /// How long the workers may take to come up, or to end when they were told to.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How long a unique key is held. With --serve the crate's default, so that a page can be refreshed again soon. Else
-/// longer than any request can be late: the driver asks for each key once, and that is what is checked.
-const UNIQUE_TTL: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(30)];
+/// How long a unique key is held with --serve: the crate's default. After that a page can be refreshed again.
+const SERVED_TTL: Duration = Duration::from_secs(2);
+/// How long it is held in the demonstration: longer than any of the requests for the same key can be late, since all of
+/// them together are to run once.
+const DRIVEN_TTL: Duration = Duration::from_secs(30);
 /// The exit code after Ctrl-C in the middle of the demonstration.
 const INTERRUPTED: u8 = 130;
 
@@ -142,7 +144,7 @@ impl<'a> Master<'a> {
         }
         let deadline = Instant::now() + PATIENCE;
         while self.workers.iter().any(|worker| worker.joined.is_none()) {
-            if Instant::now() > deadline || self.accidents > 0 {
+            if Instant::now() > deadline {
                 return Err(format!("not all workers came up in {PATIENCE:?}").into());
             }
             self.step(Replace::No)?;
@@ -157,7 +159,7 @@ impl<'a> Master<'a> {
             listener: self.listener.try_clone()?,
             upstreams: self.observer.upstreams(),
             first: self.observer.next(),
-            unique_ttl: UNIQUE_TTL[usize::from(!self.args.serve)],
+            unique_ttl: if self.args.serve { SERVED_TTL } else { DRIVEN_TTL },
             fault: self.args.fault.filter(|_| slot == 0),
         };
         let bus = &self.bus;
@@ -230,13 +232,15 @@ impl<'a> Master<'a> {
         if status.exit_status() == Some(0) {
             return Ok(());
         }
-        // The observer has not polled since the worker died: `next_id` is beyond all that the worker can have seen.
-        let handled = worker.joined.and_then(|number| {
-            self.audit.killed(number, self.bus.next_id());
-            self.audit.worker(number).last()
-        });
-        let last = handled.map_or_else(|| "none".to_owned(), |checkpoint| checkpoint.last.to_string());
         let (slot, how) = (worker.slot, describe(status));
+        let Some(number) = worker.joined else {
+            // Another would not fare better.
+            return Err(format!("worker {slot} {how} before it had joined the bus").into());
+        };
+        // It is dead, so that the next id is beyond all that it can have seen.
+        self.audit.killed(number, self.bus.next_id());
+        let last = self.audit.worker(number).last();
+        let last = last.map_or_else(|| "none".to_owned(), |checkpoint| checkpoint.last.to_string());
         self.accidents += usize::from(!worker.killed);
         self.progress.say(&format!("worker {slot} {how}; the last event that it reported is {last}"));
         Ok(())

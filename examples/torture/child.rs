@@ -164,6 +164,8 @@ struct Session {
     worker: Worker,
     poster: Option<Poster>,
     reservation: Option<(Reservation, Tag)>,
+    /// When it was begun.
+    reserved_at: u64,
     incarnation: u64,
     seq: u32,
     buffer: Vec<u8>,
@@ -182,6 +184,9 @@ impl Child<'_> {
             if let Some(next) = self.act(&mut session)? {
                 self.leave(session)?;
                 return Ok(next);
+            }
+            if self.round.slow {
+                std::thread::sleep(Duration::from_micros(self.rng.below(4000)));
             }
         }
     }
@@ -218,7 +223,17 @@ impl Child<'_> {
         let reservation = None;
         let buffer = Vec::new();
         let bus = self.bus.clone();
-        Ok(Session { bus, worker, poster: None, reservation, incarnation, seq: 0, buffer, undrained_since: None })
+        Ok(Session {
+            bus,
+            worker,
+            poster: None,
+            reservation,
+            reserved_at: 0,
+            incarnation,
+            seq: 0,
+            buffer,
+            undrained_since: None,
+        })
     }
 
     fn leave(&mut self, mut session: Session) -> Result<(), Error> {
@@ -349,20 +364,14 @@ impl Child<'_> {
     fn reserve_or_decide(&mut self, session: &mut Session) -> Result<(), Error> {
         let probe = self.probe;
         let Some((mut reservation, tag)) = session.reservation.take() else {
-            probe.begin(Op::Reserve);
-            let tag = session.next_tag(probe, Kind::Committed);
-            session.reservation = Some((session.worker.reserve()?, tag));
-            probe.step();
+            session.reserve(probe)?;
             return Ok(());
         };
-        let id = reservation.id();
+        let (id, reserved_at) = (reservation.id(), session.reserved_at);
         match self.rng.below(8) {
             0 => {
                 // Forgotten for a new one: that is given up first.
-                probe.begin(Op::Reserve);
-                let tag = session.next_tag(probe, Kind::Committed);
-                session.reservation = Some((session.worker.reserve()?, tag));
-                probe.step();
+                session.reserve(probe)?;
                 probe.push(Entry::Void { id });
                 let late = reservation.commit(SOURCE, "late", b"");
                 if !matches!(late, Err(Error::TooLate { .. })) {
@@ -381,10 +390,16 @@ impl Child<'_> {
                 probe.begin(Op::Commit);
                 probe.round.lengths().write(tag, &mut session.buffer);
                 let result = reservation.commit(SOURCE, Kind::Committed.event(), &session.buffer);
-                probe.step();
+                let now = probe.step();
                 match result {
                     Ok(id) => probe.push(Entry::Posted { id, tag, before: id }),
-                    Err(Error::TooLate { .. }) => probe.push(Entry::Void { id }),
+                    Err(Error::TooLate { .. }) => {
+                        let lapped = session.bus.next_id() > id + self.round.capacity;
+                        if !lapped && now - reserved_at < WAIT_MAX.as_nanos() as u64 {
+                            probe.push(Entry::Reported { id, what: Odd::GivenUpEarly });
+                        }
+                        probe.push(Entry::Void { id });
+                    }
                     Err(error) => return Err(error),
                 }
                 Ok(())
@@ -544,6 +559,14 @@ impl Session {
         };
         probe.step();
         probe.push(Entry::Posted { id, tag, before });
+        Ok(())
+    }
+
+    fn reserve(&mut self, probe: &Probe) -> Result<(), Error> {
+        self.reserved_at = probe.begin(Op::Reserve);
+        let tag = self.next_tag(probe, Kind::Committed);
+        self.reservation = Some((self.worker.reserve()?, tag));
+        probe.step();
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use seqcast::{Bus, Error};
 
+use crate::aim;
 use crate::child;
 use crate::log::{Op, Phase, Shared, boottime_ns};
 use crate::oracle::{Archive, Oracle, Seen, Violations};
@@ -17,6 +18,9 @@ const KILL_EVERY: Duration = Duration::from_millis(12);
 const STOP_EVERY: Duration = Duration::from_millis(3);
 /// The last part of a round is calm: what must happen when nobody is killed must happen there.
 const CALM: u32 = 10;
+/// One in so many kills, and stops, is aimed; going by single instructions takes its time.
+const AIMED_KILLS: u64 = 6;
+const AIMED_STOPS: u64 = 32;
 /// A child that is in one step for so long is hung.
 const HUNG: Duration = Duration::from_secs(20);
 
@@ -178,10 +182,20 @@ impl Conductor<'_> {
     /// Kills one at random, whatever it is at.
     fn kill(&mut self) {
         let slot = self.rng.below(self.processes.len() as u64) as usize;
-        let Some(process) = self.processes[slot].take() else { return };
-        self.note(slot, process.pid, "SIGKILL");
-        signal(process.pid, libc::SIGKILL);
-        let status = wait(process.pid, 0).unwrap_or(0);
+        let Some(Process { pid, stopped }) = self.processes[slot].take() else { return };
+        let aimed = stopped.is_none() && self.rng.one_in(AIMED_KILLS);
+        self.note(slot, pid, if aimed { "SIGKILL, aimed," } else { "SIGKILL" });
+        let status = match aimed.then(|| aim::hold(pid, &mut self.rng)) {
+            Some(Err(status)) => status,
+            Some(Ok(held)) => {
+                held.kill();
+                wait(pid, 0).unwrap_or(0)
+            }
+            None => {
+                signal(pid, libc::SIGKILL);
+                wait(pid, 0).unwrap_or(0)
+            }
+        };
         self.kills += 1;
         if !libc::WIFSIGNALED(status) {
             self.check_exit(slot, status);
@@ -196,12 +210,27 @@ impl Conductor<'_> {
             1..6 => Duration::from_micros(self.rng.below(150_000)),
             _ => Duration::from_micros(self.rng.below(8_000)),
         };
-        let Some(process) = self.processes[slot].as_mut().filter(|process| process.stopped.is_none()) else { return };
-        process.stopped = Some((boottime_ns(), Instant::now() + length));
+        let Some(process) = self.processes[slot].as_ref().filter(|process| process.stopped.is_none()) else { return };
         let pid = process.pid;
-        signal(pid, libc::SIGSTOP);
+        let since = boottime_ns();
+        let aimed = self.rng.one_in(AIMED_STOPS);
         self.stops += 1;
-        self.note(slot, pid, "SIGSTOP");
+        self.note(slot, pid, if aimed { "SIGSTOP, aimed," } else { "SIGSTOP" });
+        if aimed {
+            match aim::hold(pid, &mut self.rng) {
+                Ok(held) => held.stop(),
+                Err(status) => {
+                    self.processes[slot] = None;
+                    self.check_exit(slot, status);
+                    return self.bury(slot);
+                }
+            }
+        } else {
+            signal(pid, libc::SIGSTOP);
+        }
+        if let Some(process) = &mut self.processes[slot] {
+            process.stopped = Some((since, Instant::now() + length));
+        }
     }
 
     /// Continues those whose time `is_over`.

@@ -58,7 +58,7 @@ macro_rules! numbered {
 
 numbered! {
     /// What is reported about an event.
-    Odd: ClaimsFull ClaimLate Unreadable HandlerTrouble Torn Misattributed LostClaim FalseHolder NoRecord
+    Odd: ClaimsFull ClaimLate Unreadable HandlerTrouble Torn Misattributed LostClaim FalseHolder GivenUpEarly NoRecord
 }
 numbered! {
     /// What a child does.

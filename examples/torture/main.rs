@@ -8,6 +8,7 @@
 //! The last line is the verdict; with anything but zeros in it the exit code is 1, and the seed and a trace are printed.
 //! The seed decides what each process tries to do and which signals it is sent; the interleaving is the kernel's.
 
+mod aim;
 mod child;
 mod conductor;
 mod content;
@@ -24,7 +25,7 @@ use crate::oracle::{Archive, Seen, Violations};
 use crate::round::Round;
 
 /// How long a segment is tortured before the next one.
-const ROUND: Duration = Duration::from_secs(10);
+const ROUND: Duration = Duration::from_secs(5);
 
 struct Arguments {
     seconds: u64,

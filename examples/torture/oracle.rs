@@ -391,7 +391,7 @@ impl<'a> Oracle<'a> {
                 return;
             }
             Odd::Unreadable | Odd::Torn => &mut self.violations.torn,
-            Odd::Misattributed => &mut self.violations.conflicting,
+            Odd::Misattributed | Odd::GivenUpEarly => &mut self.violations.conflicting,
             Odd::LostClaim => &mut self.violations.double,
             Odd::FalseHolder => &mut self.violations.missing,
             Odd::NoRecord => &mut self.violations.leaked,

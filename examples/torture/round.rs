@@ -22,7 +22,10 @@ pub struct Round {
     pub number: u64,
     pub name: String,
     pub workers: usize,
+    /// Tiny, so that laps and races are frequent; in some rounds with room for messages of many fragments.
     pub capacity: u64,
+    /// Whether everybody takes a break after each thing done, so that reserved ids are not lapped but waited for.
+    pub slow: bool,
     pub records: u64,
     block_size: u64,
     claims: u64,
@@ -39,8 +42,8 @@ impl Round {
             number,
             name: format!("/seqcast-torture-{}-{number}", std::process::id()),
             workers,
-            // Every fourth round has room for messages of many fragments.
-            capacity: if number % 4 == 3 { slots * 8 } else { slots },
+            capacity: slots * [1, 64, 1, 8][(number % 4) as usize],
+            slow: number % 4 == 1,
             // A worker and a poster each, and not one more: a record that were lost would be missed.
             records: 2 * workers as u64,
             block_size: rng.pick(&[64, 288, 700]),

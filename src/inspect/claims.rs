@@ -96,7 +96,10 @@ impl ClaimEntry {
 /// What has become of the holder that `record` had `since` so long.
 fn winner_of(segment: &Segment, record: u16, since: Duration) -> Result<Winner> {
     if record > segment.geometry().last_record() {
-        return Err(Error::Corrupt { name: segment.name().to_owned(), what: "a claim names a record that does not exist" });
+        return Err(Error::Corrupt {
+            name: segment.name().to_owned(),
+            what: "a claim names a record that does not exist",
+        });
     }
     let words = RecordWords::of(&segment.records(), record);
     let joined_at = SystemTime::UNIX_EPOCH + Duration::from_nanos(words.get(record_word!(identity.joined_at)));

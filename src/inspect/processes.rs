@@ -64,7 +64,8 @@ impl Processes {
     pub(super) fn of(segment: &Segment) -> Processes {
         let mut found = Processes::default();
         let Ok(entries) = fs::read_dir("/proc") else { return found };
-        let mut pids: Vec<u32> = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+        let mut pids: Vec<u32> =
+            entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
         pids.sort_unstable();
         for pid in pids.into_iter().filter(|&pid| pid != std::process::id()) {
             found.look_at(segment, pid);
@@ -151,10 +152,16 @@ mod tests {
 
     #[test]
     fn records_are_read_from_locks() {
-        let line = |kind: &str, from: u64, to: &str| format!("pos:\t0\nlock:\t1: {kind} ADVISORY  WRITE -1 00:1a:77 {from} {to}\n");
+        let line = |kind: &str, from: u64, to: &str| {
+            format!("pos:\t0\nlock:\t1: {kind} ADVISORY  WRITE -1 00:1a:77 {from} {to}\n")
+        };
         assert_eq!(records_in(&line("OFDLCK", BASE + 3, &(BASE + 3).to_string()), 8), [3]);
         assert_eq!(records_in(&line("OFDLCK", BASE, &(BASE + 2).to_string()), 8), [0, 1, 2]);
-        assert_eq!(records_in(&line("OFDLCK", BASE + 6, &(BASE + 99).to_string()), 8), [6, 7], "beyond the last record");
+        assert_eq!(
+            records_in(&line("OFDLCK", BASE + 6, &(BASE + 99).to_string()), 8),
+            [6, 7],
+            "beyond the last record"
+        );
         for (kind, from, to) in [("POSIX", BASE, "2305843009213693952"), ("OFDLCK", 0, "0"), ("OFDLCK", 0, "EOF")] {
             assert!(records_in(&line(kind, from, to), 8).is_empty(), "{kind} {from} {to}");
         }

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use super::claims::{self, ClaimEntry, Decided, KeyHash};
 use crate::error::{Error, Result};
 use crate::message::{FragmentHead, Head, Kind, Meta, UniqueKey};
+use crate::protocol::Fault;
 use crate::protocol::bytes;
 use crate::protocol::claims::{At, Token};
 use crate::protocol::ring::{Look, Ring};
 use crate::protocol::word::CellWord;
-use crate::protocol::Fault;
 use crate::reader::Gate;
 use crate::reader::fragments::{Assembled, Fragments};
 use crate::segment::Segment;
@@ -226,7 +226,10 @@ impl Tail {
     /// # Errors
     ///
     /// [`Error::Corrupt`].
-    #[expect(clippy::should_implement_trait, reason = "an iterator ends with its first `None`, and this goes on after it")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an iterator ends with its first `None`, and this goes on after it"
+    )]
     pub fn next(&mut self) -> Result<Option<Seen>> {
         loop {
             let id = self.next;
@@ -317,7 +320,8 @@ impl Tail {
 
     /// Adds the fragment in the fragments' buffer to its event.
     fn assemble(&mut self, id: u64, len: usize) -> Result<Copied> {
-        let Some(FragmentHead { record, total, .. }) = self.fragments.buffered(len).and_then(FragmentHead::parse) else {
+        let Some(FragmentHead { record, total, .. }) = self.fragments.buffered(len).and_then(FragmentHead::parse)
+        else {
             return Ok(Copied::Seen(Seen::Unreadable { id }));
         };
         self.gate.sender = record;

@@ -44,6 +44,14 @@ impl<'a> Block<'a> {
         &self.0[META]
     }
 
+    /// Asks for the second line, which would otherwise be fetched only after the first has been looked at.
+    #[inline]
+    pub(crate) fn prefetch_second_line(self) {
+        if let Some(word) = self.0.get(WORDS_PER_LINE) {
+            sync::prefetch_to_read(word);
+        }
+    }
+
     #[inline]
     pub(crate) fn payload(self) -> &'a [AtomicU64] {
         &self.0[HEAD_WORDS..]

@@ -265,6 +265,12 @@ impl Ring {
         self.records.at(usize::from(record) * WORDS + RESERVED)
     }
 
+    /// Asks for the event id's line, for the answer that a reader is likely to post.
+    #[inline]
+    pub(crate) fn prefetch_tail(&self) {
+        sync::prefetch_to_read(self.tail());
+    }
+
     /// Asks for what the next posts will store to: the cells, and the block that the first of them displaces, last
     /// touched one lap ago.
     #[inline]

@@ -81,6 +81,7 @@ impl Inner {
         self.hot.polling.store(true, Ordering::Relaxed);
         let _flag = PollingFlag(self);
         reading.reader.set_wait_max(self.tuning.wait_max.load(Ordering::Relaxed));
+        self.ring.prefetch_tail();
         let mut tally = Tally::default();
         let result = self.deliver_all(&mut reading, &mut tally, most);
         let Reading { reader, .. } = &*reading;

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use seqcast::Bus;
 use serde_json::{Value, json};
 
-use crate::support::{Name, Run, WorkerProcess, command, run, seqcast, small};
+use crate::support::{Name, Run, WorkerProcess, eventually, run, seqcast, seqcast_until, small};
 
 fn findings(run: &Run) -> Vec<(String, Value)> {
     let findings = run.json()["findings"].clone();
@@ -69,6 +69,19 @@ fn g7_records_of_the_dead_are_found_and_freed() {
 }
 
 #[test]
+fn g8_a_stopped_worker_is_found() {
+    let (name, _bus) = Name::segment("stopped");
+    let mut worker = WorkerProcess::join(&name, "web");
+    worker.told("posts 5");
+    worker.signal(libc::SIGSTOP);
+    // The signal is on its way.
+    let found = the_trouble(&seqcast_until(1, &["doctor", &name, "--format", "json"]));
+    assert_eq!(found["code"], "stopped");
+    assert!(found["what"].as_str().unwrap().contains(&format!("pid {} \"web\"), 6 behind", worker.pid())), "{found}");
+    assert!(found["remedy"].as_str().unwrap().ends_with("after 58 more events it begins to miss some"), "{found}");
+}
+
+#[test]
 fn a_segment_that_nobody_holds_is_removed_and_no_other() {
     let (name, bus) = Name::segment("stale");
     // Held without a seat: this process has it open.
@@ -76,9 +89,9 @@ fn a_segment_that_nobody_holds_is_removed_and_no_other() {
     assert!(findings(&run).iter().all(|(code, _)| code != "stale"), "{run:?}");
     assert!(std::fs::exists(name.path()).unwrap());
     drop(bus);
-    let found = the_trouble(&doctor(&name, &[]).expect(1));
+    let found = the_trouble(&seqcast_until(1, &["doctor", &name, "--format", "json"]));
     assert_eq!((&found["code"], &found["fixed"]), (&json!("stale"), &Value::Null));
-    let fixed = the_trouble(&doctor(&name, &["--fix"]).expect(0));
+    let fixed = the_trouble(&seqcast_until(0, &["doctor", &name, "--format", "json", "--fix"]));
     assert_eq!((&fixed["code"], &fixed["fixed"]), (&json!("stale"), &json!(true)));
     assert!(!std::fs::exists(name.path()).unwrap());
 }
@@ -96,7 +109,8 @@ fn unfinished_segments_and_those_of_another_boot_are_told_and_removed() {
     std::fs::write(boot.path(), &bytes).unwrap();
     for (name, code) in [(&unfinished, "unfinished"), (&boot, "other_boot")] {
         assert_eq!(the_trouble(&doctor(name, &[]).expect(3))["code"], code);
-        assert_eq!(the_trouble(&doctor(name, &["--fix"]).expect(0))["fixed"], true);
+        let fixed = seqcast_until(0, &["doctor", name, "--format", "json", "--fix"]);
+        assert_eq!(the_trouble(&fixed)["fixed"], true);
         assert!(!std::fs::exists(name.path()).unwrap());
     }
 }
@@ -191,12 +205,13 @@ fn workers_of_other_namespaces_are_noted() {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    crate::support::eventually("it has joined", || bus.stats().unwrap().claims_held == 1);
+    eventually("it has joined", || bus.stats().unwrap().claims_held == 1);
     let run = doctor(&name, &[]);
     drop(child.stdin.take());
     child.wait().unwrap();
     let run = run.expect(0);
-    let found = findings(&run).into_iter().find(|(code, _)| code == "namespaces").unwrap_or_else(|| panic!("{run:?}")).1;
+    let found =
+        findings(&run).into_iter().find(|(code, _)| code == "namespaces").unwrap_or_else(|| panic!("{run:?}")).1;
     assert_eq!(found["level"], "note");
     assert!(found["what"].as_str().unwrap().contains("other pid, ipc namespaces"), "{found}");
 }
@@ -248,9 +263,10 @@ fn a_nearly_full_dev_shm_is_found() {
 fn doctor_without_a_name_looks_at_all() {
     let (name, bus) = Name::segment("all");
     drop(bus);
-    let output = run(command(&["doctor", "--format", "json"]).stdin(Stdio::null())).expect(1);
-    let subjects: Vec<Value> = findings(&output).into_iter().map(|(_, row)| row["subject"].clone()).collect();
-    assert!(subjects.contains(&json!(*name)), "{output:?}");
-    let text = seqcast(&["doctor", &name]).expect(1).stdout;
+    eventually("it is found", || {
+        let run = seqcast(&["doctor", "--format", "json"]);
+        findings(&run).iter().any(|(_, row)| row["subject"] == *name)
+    });
+    let text = seqcast_until(1, &["doctor", &name]).stdout;
     assert!(text.contains("trouble stale") && text.contains("remedy: seqcast rm"), "{text}");
 }

@@ -179,7 +179,8 @@ fn a_segment_cut_off_under_a_looker_gives_a_reason() {
         .spawn()
         .unwrap();
     // When it has the file open it maps it next, and looks at it from then on.
-    let mapped = || std::fs::read_to_string(format!("/proc/{}/maps", child.id())).is_ok_and(|maps| maps.contains(&*name));
+    let mapped =
+        || std::fs::read_to_string(format!("/proc/{}/maps", child.id())).is_ok_and(|maps| maps.contains(&*name));
     crate::support::eventually("it is mapped", mapped);
     std::fs::OpenOptions::new().write(true).open(name.path()).unwrap().set_len(0).unwrap();
     let mut why = String::new();

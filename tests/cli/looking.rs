@@ -18,7 +18,8 @@ fn ls_lists_live_and_stale_segments() {
     assert!(row(&live).split_whitespace().skip(3).collect::<Vec<_>>().ends_with(&["0600", "1/8", "2", "ok"]), "{text}");
     assert!(row(&stale).ends_with("stale"), "{text}");
     let list = seqcast(&["ls", "--format", "json"]).expect(0).json();
-    let of = |name: &Name| list["segments"].as_array().unwrap().iter().find(|row| row["name"] == **name).unwrap().clone();
+    let of =
+        |name: &Name| list["segments"].as_array().unwrap().iter().find(|row| row["name"] == **name).unwrap().clone();
     assert_eq!(of(&live)["state"], "ok");
     assert_eq!(of(&live)["live_workers"], 1);
     assert_eq!(of(&live)["next_id"], 2);
@@ -279,8 +280,14 @@ fn claims_lists_keys_and_marks_dead_holders() {
     assert!(!run.stdout.contains("nightly") && !run.stdout.contains("mail"), "a key is shown: {run:?}");
     let claims = run.json()["claims"].clone();
     let [first, second, third] = claims.as_array().unwrap().as_slice() else { panic!("{claims}") };
-    assert_eq!((&first["holder"], &first["pid"], &first["label"]), (&json!("dead"), &json!(dead_pid), &json!("doomed")));
-    assert_eq!((&second["holder"], &second["pid"], &second["kind"]), (&json!("alive"), &json!(alive.pid()), &json!("claim")));
+    assert_eq!(
+        (&first["holder"], &first["pid"], &first["label"]),
+        (&json!("dead"), &json!(dead_pid), &json!("doomed"))
+    );
+    assert_eq!(
+        (&second["holder"], &second["pid"], &second["kind"]),
+        (&json!("alive"), &json!(alive.pid()), &json!("claim"))
+    );
     assert_eq!((&third["kind"], &third["record"]), (&json!("event"), &json!(0)));
     let (since, left) = (second["since_seconds"].as_f64().unwrap(), second["left_seconds"].as_f64().unwrap());
     assert!(since >= 0.0 && (since + left - 600.0).abs() < 1e-3, "{second}");
@@ -289,7 +296,10 @@ fn claims_lists_keys_and_marks_dead_holders() {
     // Who takes the dead one's record did not win its key.
     let _next = WorkerProcess::join(&name, "heir");
     let claims = seqcast(&["claims", &name, "--format", "json"]).expect(0).json()["claims"].clone();
-    assert_eq!((&claims[0]["holder"], &claims[0]["pid"], &claims[0]["label"]), (&json!("gone"), &Value::Null, &json!("")));
+    assert_eq!(
+        (&claims[0]["holder"], &claims[0]["pid"], &claims[0]["label"]),
+        (&json!("gone"), &Value::Null, &json!(""))
+    );
 }
 
 #[test]

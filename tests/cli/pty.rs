@@ -129,4 +129,3 @@ impl Drop for Pty {
         let _ = self.child.wait();
     }
 }
-

@@ -81,8 +81,7 @@ struct Exporter {
 
 impl Exporter {
     fn start(name: &str) -> Exporter {
-        let mut child =
-            command(&["metrics", name, "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command(&["metrics", name, "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim_end().strip_prefix("listening at http://").unwrap().strip_suffix("/metrics").unwrap();

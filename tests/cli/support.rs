@@ -94,6 +94,20 @@ pub fn run(command: &mut Command) -> Run {
     Run { code, stdout: String::from_utf8(output.stdout).unwrap(), stderr: String::from_utf8(output.stderr).unwrap() }
 }
 
+/// Runs `seqcast` until it ends with `code`. For what depends on a segment being closed here: another test's child may
+/// be between fork and exec, with a copy of the descriptor.
+#[track_caller]
+pub fn seqcast_until(code: i32, arguments: &[&str]) -> Run {
+    let mut last = None;
+    eventually("that exit code", || {
+        let run = seqcast(arguments);
+        let is_so = run.code == code;
+        last = Some(run);
+        is_so
+    });
+    last.unwrap()
+}
+
 /// Waits until something is so.
 #[track_caller]
 pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
@@ -193,8 +207,8 @@ fn obey(worker: &Worker, reservation: &mut Option<Reservation>, order: &str) -> 
     match *words.as_slice() {
         ["post", source, event, data] => worker.post(source, event, data).unwrap().to_string(),
         ["posts", count] => {
-            let posted = (0..count.parse().unwrap()).map(|_| worker.post("many", "one", "x").unwrap()).last();
-            posted.unwrap().to_string()
+            let count: u64 = count.parse().unwrap();
+            (0..count).fold(0, |_, _| worker.post("many", "one", "x").unwrap()).to_string()
         }
         ["post_bytes", len] => worker.post("large", "one", vec![b'L'; len.parse().unwrap()]).unwrap().to_string(),
         ["unique", key, ttl] => {

@@ -27,7 +27,9 @@ fn top_shows_every_worker_in_80_columns() {
     web.told("posts 10");
     web.told("poll");
     let mut pty = top(&name, &[], 24, 80);
-    pty.shows("the three", |screen| [web.pid(), mailer.pid(), doomed_pid].iter().all(|&pid| row(screen, pid).is_some()));
+    pty.shows("the three", |screen| {
+        [web.pid(), mailer.pid(), doomed_pid].iter().all(|&pid| row(screen, pid).is_some())
+    });
     let text = pty.text();
     assert!(pty.lines().iter().all(|line| line.chars().count() <= 80), "{text}");
     assert!(text.contains("3 of 8 records: 2 ok 0 slow 0 stopped 1 dead"), "{text}");
@@ -57,7 +59,9 @@ fn g8_a_stopped_worker_is_stopped_and_a_dead_one_dead() {
     worker.told("poll");
     let pid = worker.pid();
     let mut pty = top(&name, &[], 24, 80);
-    let state = |screen: &str, state: &str| row(screen, pid).is_some_and(|row| row.split_whitespace().any(|word| word == state));
+    let state = |screen: &str, state: &str| {
+        row(screen, pid).is_some_and(|row| row.split_whitespace().any(|word| word == state))
+    };
     pty.shows("ok", |screen| state(screen, "ok"));
     worker.signal(libc::SIGSTOP);
     pty.shows("stopped", |screen| state(screen, "stopped"));
@@ -76,15 +80,20 @@ fn the_high_water_mark_of_lag_stays_and_the_history_moves() {
     worker.told("poll");
     let mut pty = top(&name, &[], 24, 80);
     let pid = worker.pid();
-    let field = |screen: &str, at: usize| row(screen, pid).and_then(|row| Some(row.split_whitespace().nth(at)?.to_owned()));
+    let field =
+        |screen: &str, at: usize| row(screen, pid).and_then(|row| Some(row.split_whitespace().nth(at)?.to_owned()));
     pty.shows("no lag", |screen| field(screen, 4).as_deref() == Some("0"));
     worker.told("posts 40");
-    pty.shows("a lag of 40, slow", |screen| field(screen, 4).as_deref() == Some("40") && field(screen, 8).as_deref() == Some("slow"));
+    pty.shows("a lag of 40, slow", |screen| {
+        field(screen, 4).as_deref() == Some("40") && field(screen, 8).as_deref() == Some("slow")
+    });
     worker.told("poll");
     pty.shows("the lag gone, its mark left", |screen| {
         field(screen, 4).as_deref() == Some("0") && field(screen, 5).as_deref() == Some("40")
     });
-    pty.shows("a peak in the history", |screen| row(screen, pid).is_some_and(|row| row.contains('█') && row.contains('▁')));
+    pty.shows("a peak in the history", |screen| {
+        row(screen, pid).is_some_and(|row| row.contains('█') && row.contains('▁'))
+    });
     pty.type_in("q");
     assert!(pty.ends().success());
 }
@@ -92,7 +101,8 @@ fn the_high_water_mark_of_lag_stays_and_the_history_moves() {
 #[test]
 fn top_sorts_by_every_column() {
     let (name, _bus) = Name::segment("top-sort");
-    let mut workers: Vec<WorkerProcess> = ["c", "a", "b"].iter().map(|label| WorkerProcess::join(&name, label)).collect();
+    let mut workers: Vec<WorkerProcess> =
+        ["c", "a", "b"].iter().map(|label| WorkerProcess::join(&name, label)).collect();
     let pids: Vec<u32> = workers.iter().map(WorkerProcess::pid).collect();
     workers[0].told("posts 20");
     workers[2].told("poll");
@@ -183,7 +193,8 @@ fn top_works_on_narrow_and_wide_terminals() {
 fn colours_are_for_terminals_without_no_color() {
     let (name, _bus) = Name::segment("colours");
     let _worker = WorkerProcess::join(&name, "web");
-    let is_coloured = |text: &str| ["\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[38;5;"].iter().any(|code| text.contains(code));
+    let is_coloured =
+        |text: &str| ["\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[38;5;"].iter().any(|code| text.contains(code));
     for (arguments, live) in [(vec!["ls"], false), (vec!["top", &*name, "--interval", "50ms"], true)] {
         for (forbid, coloured) in [(None, true), (Some(("NO_COLOR", "1")), false), (Some(("NO_COLOR", "")), true)] {
             let mut command = command(&arguments);

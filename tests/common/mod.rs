@@ -80,8 +80,8 @@ fn sweep(pid: u32) -> Vec<PathBuf> {
     left
 }
 
-/// The name of a segment, of this process alone. What it leads to is removed when it is dropped, in the process that made
-/// it.
+/// The name of a segment, of this process alone. What it leads to is removed when it is dropped, in the process that
+/// made it.
 pub struct Name {
     name: String,
     pid: u32,
@@ -123,8 +123,8 @@ impl Child {
     /// Forks a child that runs `body`; one that panics has not [ended well](Child::ended_well). What `body` owns is
     /// dropped in the child only: here it lives on, out of reach.
     pub fn fork(body: impl FnOnce()) -> Child {
-        // SAFETY: `alone` makes this process single-threaded when it is called, and glibc makes its allocator usable in a
-        // child of several threads, too. The child never returns to the harness.
+        // SAFETY: `alone` makes this process single-threaded when it is called, and glibc makes its allocator usable in
+        // a child of several threads, too. The child never returns to the harness.
         match unsafe { libc::fork() } {
             0 => {
                 // SAFETY: plain numbers; the signal is for this process.
@@ -220,7 +220,10 @@ pub fn stop_here() {
 /// Starts this test binary anew, by exec, in `role`: it runs the test of that name, which asks for [`role`].
 pub fn exec(role: &str, segment: &str) -> process::Child {
     let mut command = Command::new(env::current_exe().unwrap());
-    command.args([role, "--exact", "--ignored", "--nocapture", "--test-threads=1"]).env(ROLE, segment).env_remove(ALONE);
+    command
+        .args([role, "--exact", "--ignored", "--nocapture", "--test-threads=1"])
+        .env(ROLE, segment)
+        .env_remove(ALONE);
     command.spawn().unwrap()
 }
 

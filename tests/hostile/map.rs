@@ -78,6 +78,8 @@ impl Map {
         (self.records_at + record % self.records * RECORD_WORDS) as usize + word
     }
 
+    /// The word of a cell, by its number: also that of the id, in a ring of less than 64 cells, where the cells of ids are
+    /// not spread over lines.
     pub fn cell(&self, cell: u64) -> usize {
         (self.cells_at + cell % self.capacity) as usize
     }

@@ -14,19 +14,33 @@ use crate::support::channel::{Channel, End, Side, Sink};
 /// The two services; with `wakes`, each send also notifies, and whoever waits does so at its listener.
 pub struct Iceoryx {
     name: String,
+    config: Config,
     size: usize,
     wakes: bool,
 }
 
 impl Iceoryx {
-    pub fn new(size: usize, wakes: bool) -> Iceoryx {
+    pub fn new(size: usize) -> Iceoryx {
+        Iceoryx::with(size, false)
+    }
+
+    /// With few samples, so that a few rounds have touched every page of them, and with events that wake sleepers.
+    pub fn small(size: usize) -> Iceoryx {
+        Iceoryx::with(size, true)
+    }
+
+    fn with(size: usize, wakes: bool) -> Iceoryx {
         set_log_level(LogLevel::Fatal);
-        Iceoryx { name: scratch::name(), size, wakes }
+        let name = scratch::name();
+        let mut config = Config::default();
+        config.global.prefix = name.as_str().try_into().expect("a file name");
+        config.global.set_root_path(&directory(&name).as_str().try_into().expect("a path"));
+        Iceoryx { name, config, size, wakes }
     }
 
     /// Samples that a subscriber's queue holds: like the rings here, some megabytes, but never fewer than 16.
     fn buffer(&self) -> usize {
-        ((4 << 20) / self.size.max(64)).clamp(16, 8192)
+        if self.wakes { 16 } else { ((4 << 20) / self.size.max(64)).clamp(16, 8192) }
     }
 }
 
@@ -43,7 +57,7 @@ impl Channel for Iceoryx {
     type End = IceoryxEnd;
 
     fn open(&self, side: Side, sink: &'static Sink) -> IceoryxEnd {
-        let node = NodeBuilder::new().create::<ipc::Service>().expect("a node");
+        let node = NodeBuilder::new().config(&self.config).create::<ipc::Service>().expect("a node");
         let near = side == Side::Near;
         let (own, others) = if near { ("ping", "pong") } else { ("pong", "ping") };
         let topic = |direction: &str| {
@@ -96,13 +110,14 @@ impl End for IceoryxEnd {
     }
 }
 
-/// Removes what processes that were ended left behind.
-pub fn clean_up() {
-    set_log_level(LogLevel::Fatal);
-    let _ = Node::<ipc::Service>::list(Config::global_config(), |node| {
-        if let NodeState::Dead(dead) = node {
-            let _ = dead.try_remove_stale_resources();
-        }
-        CallbackProgression::Continue
-    });
+fn directory(name: &str) -> String {
+    std::env::temp_dir().join(name).display().to_string()
+}
+
+impl Drop for Iceoryx {
+    fn drop(&mut self) {
+        // Some of its files stay when the last node goes, and all of those of a process that was ended.
+        let _ = std::fs::remove_dir_all(directory(&self.name));
+        scratch::remove_shared_memory(&self.name);
+    }
 }

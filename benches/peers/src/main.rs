@@ -2,7 +2,7 @@
 //! each.
 //!
 //! ```text
-//! cargo run --release -- [--quick] [--only SCENARIO] [--batches N] [--json FILE] [--nice N]
+//! cargo run --release -- [--quick] [--only SCENARIO] [--batches N] [--json FILE] [--nice N] [--realtime]
 //! LUA_WORKER_EVENTS=DIR    a checkout of lua-resty-worker-events, to be run on nginx with its Lua module
 //! ```
 //!
@@ -79,7 +79,6 @@ fn main() {
         }
     }
     drop(server);
-    iceoryx::clean_up();
     finish("seqcast and its peers", &lab, &arguments);
 }
 
@@ -102,7 +101,7 @@ fn each_size<const N: usize>(lab: &mut Lab, arguments: &Arguments, plan: Plan, s
     subject!("seqcast", OnBus::for_size(N));
     subject!("ringfire, many producers", Mpmc::<N>::new());
     subject!("ringfire, one producer", Spmc::<N>::new());
-    subject!("iceoryx2", Iceoryx::new(N, false));
+    subject!("iceoryx2", Iceoryx::new(N));
     subject!("orbit-core", Orbit::<N>::new());
     subject!("ipc-channel", Ipc::new());
     subject!("Unix socket", Unix::new(N));
@@ -132,7 +131,7 @@ fn more_readers(lab: &mut Lab, plan: Plan, readers: usize) {
     subject!("seqcast", OnBus::for_size(64));
     subject!("ringfire, many producers", Mpmc::<64>::new());
     subject!("ringfire, one producer", Spmc::<64>::new());
-    subject!("iceoryx2", Iceoryx::new(64, false));
+    subject!("iceoryx2", Iceoryx::new(64));
     subject!("orbit-core", Orbit::<64>::new());
 }
 
@@ -146,9 +145,9 @@ fn wake_ups(lab: &mut Lab, plan: Plan) {
                 });
             };
         }
-        subject!("seqcast", OnBus::by_default());
-        subject!("ringfire, many producers", Mpmc::<8>::new());
-        subject!("iceoryx2", Iceoryx::new(8, true));
+        subject!("seqcast", OnBus::small());
+        subject!("ringfire, many producers", Mpmc::<8>::small());
+        subject!("iceoryx2", Iceoryx::small(8));
         subject!("ipc-channel", Ipc::new());
         subject!("Unix socket", Unix::new(8));
         subject!("pipe", Pipes::new(8));

@@ -36,12 +36,7 @@ fn join(name: &str, node: u16) -> Fleet {
 impl<const N: usize> Drop for Orbit<N> {
     fn drop(&mut self) {
         // Its segments stay when the last member goes.
-        let Ok(entries) = std::fs::read_dir("/dev/shm") else { return };
-        for entry in entries.flatten() {
-            if entry.file_name().to_string_lossy().contains(&self.name) {
-                let _ = std::fs::remove_file(entry.path());
-            }
-        }
+        scratch::remove_shared_memory(&self.name);
     }
 }
 
@@ -59,11 +54,8 @@ impl<const N: usize> Channel for Orbit<N> {
     fn open(&self, side: Side, sink: &'static Sink) -> OrbitEnd<N> {
         let near = side == Side::Near;
         let fleet = join(&self.name, if near { 1 } else { 2 });
-        let cursor = if near {
-            fleet.cursor_at_head::<Ring<N, false>>()
-        } else {
-            fleet.cursor_at_head::<Ring<N, true>>()
-        };
+        let cursor =
+            if near { fleet.cursor_at_head::<Ring<N, false>>() } else { fleet.cursor_at_head::<Ring<N, true>>() };
         OrbitEnd { fleet, near, cursor, missed: 0, sink }
     }
 }

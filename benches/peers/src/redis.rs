@@ -85,6 +85,8 @@ pub struct PubSubEnd {
     topic: String,
     request: Vec<u8>,
     buffer: Vec<u8>,
+    /// Publications that the server has not answered yet.
+    unanswered: usize,
     sink: &'static Sink,
 }
 
@@ -98,8 +100,8 @@ impl Channel for PubSub {
         let others = format!("{}-{others}", self.name);
         let mut subscriber = BufReader::with_capacity(256 << 10, connect());
         write!(subscriber.get_mut(), "*2\r\n$9\r\nSUBSCRIBE\r\n${}\r\n{others}\r\n", others.len()).expect("written");
-        let mut end =
-            PubSubEnd { publisher: connect(), subscriber, topic, request: Vec::new(), buffer: Vec::new(), sink };
+        let (publisher, request, buffer) = (connect(), Vec::new(), Vec::new());
+        let mut end = PubSubEnd { publisher, subscriber, topic, request, buffer, unanswered: 0, sink };
         end.reply();
         end
     }
@@ -131,24 +133,30 @@ impl PubSubEnd {
         line.trim_end().strip_prefix(kind).and_then(|number| number.parse().ok()).expect("an array")
     }
 
-    /// Throws away the server's answers to what was published.
-    fn drain_answers(&mut self) {
+    /// Takes the server's answers to what was published, as far as they are there; all of them, if `wait`.
+    fn take_answers(&mut self, wait: bool) {
         let mut answers = [0_u8; 4096];
         let fd = self.publisher.as_raw_fd();
-        loop {
+        while self.unanswered > 0 {
+            let flags = if wait { 0 } else { libc::MSG_DONTWAIT };
             // SAFETY: the pointer and length are the array's.
-            let read =
-                unsafe { libc::recv(fd, answers.as_mut_ptr().cast(), answers.len(), libc::MSG_DONTWAIT) };
-            if read <= 0 {
-                return;
-            }
+            let read = unsafe { libc::recv(fd, answers.as_mut_ptr().cast(), answers.len(), flags) };
+            let Ok(read @ 1..) = usize::try_from(read) else { return };
+            self.unanswered -= answers[..read].iter().filter(|&&byte| byte == b'\n').count();
         }
+    }
+}
+
+impl Drop for PubSubEnd {
+    fn drop(&mut self) {
+        // A socket closed with something unread in it takes what the other side has not read yet with it.
+        self.take_answers(true);
     }
 }
 
 impl End for PubSubEnd {
     fn send(&mut self, payload: &[u8]) {
-        self.drain_answers();
+        self.take_answers(false);
         self.request.clear();
         let topic = &self.topic;
         write!(self.request, "*3\r\n$7\r\nPUBLISH\r\n${}\r\n{topic}\r\n${}\r\n", topic.len(), payload.len())
@@ -156,6 +164,7 @@ impl End for PubSubEnd {
         self.request.extend_from_slice(payload);
         self.request.extend_from_slice(b"\r\n");
         self.publisher.write_all(&self.request).expect("published");
+        self.unanswered += 1;
     }
 
     fn poll(&mut self) {
@@ -168,4 +177,3 @@ impl End for PubSubEnd {
         }
     }
 }
-

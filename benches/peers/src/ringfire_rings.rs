@@ -38,8 +38,17 @@ pub struct Mpmc<const N: usize> {
 
 impl<const N: usize> Mpmc<N> {
     pub fn new() -> Mpmc<N> {
+        Mpmc::with(slots(N))
+    }
+
+    /// A ring so small that a few rounds have touched every page of it.
+    pub fn small() -> Mpmc<N> {
+        Mpmc::with(16)
+    }
+
+    fn with(slots: u64) -> Mpmc<N> {
         let paths = [path(), path()];
-        let make = |path| MpmcProducer::create(path, slots(N)).expect("a ring");
+        let make = |path| MpmcProducer::create(path, slots).expect("a ring");
         let makers = [make(&paths[0]), make(&paths[1])];
         Mpmc { paths, _makers: makers }
     }

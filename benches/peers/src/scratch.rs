@@ -6,7 +6,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// A name of this process's, never given twice.
 pub fn name() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    format!("seqcast-bench-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+    // The dash behind keeps the name from being the beginning of another.
+    format!("seqcast-bench-{}-{}-", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Removes the shared memory whose names have `name` in them.
+pub fn remove_shared_memory(name: &str) {
+    let Ok(entries) = std::fs::read_dir("/dev/shm") else { return };
+    for entry in entries.flatten() {
+        if entry.file_name().to_string_lossy().contains(name) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// A directory of this process's, gone when dropped.

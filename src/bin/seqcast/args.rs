@@ -208,7 +208,8 @@ pub struct DoctorArgs {
 pub struct RmArgs {
     /// The segment's name.
     pub name: String,
-    /// Remove it under its workers, too.
+    /// Remove it under its workers, too: they go on among themselves in the old one, and whoever opens the name from then
+    /// on gets a new, empty one.
     #[arg(long)]
     pub force: bool,
 }
@@ -247,7 +248,8 @@ fn parse_start(text: &str) -> Result<seqcast::Start, String> {
 }
 
 fn parse_loopback(text: &str) -> Result<SocketAddr, String> {
-    let address: SocketAddr = text.parse().map_err(|_| "it must be an address and a port, as 127.0.0.1:9464".to_owned())?;
+    let address: SocketAddr =
+        text.parse().map_err(|_| "it must be an address and a port, as 127.0.0.1:9464".to_owned())?;
     match address.ip().is_loopback() {
         true => Ok(address),
         false => Err(format!("{} can be reached from elsewhere: use 127.0.0.1 or [::1]", address.ip())),

@@ -1,6 +1,6 @@
 //! `seqcast claim`
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
@@ -82,15 +82,21 @@ fn run_command(command: &[std::ffi::OsString]) -> io::Result<ExitStatus> {
     // Before the start, so that none is missed.
     let mut signals = Signals::new([SIGTERM, SIGHUP, SIGINT, SIGQUIT])?;
     let handle = signals.handle();
+    let on_terminal = io::stdin().is_terminal();
     let mut child = Command::new(&command[0]).args(&command[1..]).spawn()?;
     let forwarding = match descriptor_of(&child) {
         Ok(descriptor) => Some(std::thread::spawn(move || {
             for signal in &mut signals {
-                // A terminal has sent these to the command already.
-                if let Some(signal) = [(SIGTERM, Signal::TERM), (SIGHUP, Signal::HUP)].iter().find(|(number, _)| *number == signal) {
-                    // If it has ended there is nobody to tell.
-                    let _ = pidfd_send_signal(&descriptor, signal.1);
-                }
+                let signal = match signal {
+                    SIGTERM => Signal::TERM,
+                    SIGHUP => Signal::HUP,
+                    // A terminal sends these to the command itself.
+                    _ if on_terminal => continue,
+                    SIGINT => Signal::INT,
+                    _ => Signal::QUIT,
+                };
+                // If it has ended there is nobody to tell.
+                let _ = pidfd_send_signal(&descriptor, signal);
             }
         })),
         // Before Linux 5.3. The claim is then released only at the command's own end.

@@ -11,6 +11,7 @@ use crate::args::DoctorArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, Tone, printable};
 use crate::post;
+use crate::units::count_of;
 
 /// Something that is wrong, or good to know.
 pub struct Finding {
@@ -94,7 +95,7 @@ fn fix(finding: &mut Finding, args: &DoctorArgs) {
             .and_then(|options| Ok(adopt_dead(&finding.subject, &options)?))
             .map(|freed| match freed.as_slice() {
                 [] => Cure::Failed("left to the next worker that joins, since no other record is free".into()),
-                freed => Cure::Done(format!("freed {} worker records", freed.len())),
+                freed => Cure::Done(format!("freed {}", count_of(freed.len(), "worker record"))),
             }),
         Cure::Unlink => match unlink_unheld(&finding.subject) {
             Ok(true) => Ok(Cure::Done("removed".into())),
@@ -128,8 +129,7 @@ fn report(findings: &[Finding], looked_at: usize, fixing: bool, output: &mut Out
         }
     }
     if findings.is_empty() {
-        let segments = if looked_at == 1 { "segment" } else { "segments" };
-        output.line(format_args!("nothing wrong found with {looked_at} {segments} and /dev/shm"))?;
+        output.line(format_args!("nothing wrong found with {} and /dev/shm", count_of(looked_at, "segment")))?;
     }
     Ok(())
 }

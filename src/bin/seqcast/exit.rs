@@ -48,10 +48,7 @@ pub enum Failure {
     /// The command line is wrong in a way that only shows when it is carried out.
     Usage(String),
     /// Something that is no fault of the segment's: a terminal, a socket, a file.
-    Io {
-        what: String,
-        error: io::Error,
-    },
+    Io { what: String, error: io::Error },
     /// Standard output is closed. Nobody is there to be told.
     Unread,
 }

@@ -70,7 +70,10 @@ pub fn run(args: &InspectArgs, output: &mut Output) -> Result<Exit, Failure> {
     let heading = output.toned(Tone::Heading, format_args!("{}{gone}", stats.name));
     output.line(heading)?;
     let mut row = |name: &str, text: String| output.line(format_args!("  {name:<13}{text}"));
-    row("created", format!("{} ({} ago) by pid {}", rfc3339(header.created_at), long_duration(age), header.creator_pid))?;
+    row(
+        "created",
+        format!("{} ({} ago) by pid {}", rfc3339(header.created_at), long_duration(age), header.creator_pid),
+    )?;
     row("layout", format!("version {}, fingerprint {:#018x}", header.layout_version, header.fingerprint))?;
     row("boot", header.boot_id.map_or("unknown".into(), |id| format!("{id:032x}, this one")))?;
     row("size", bytes(geometry.size))?;

@@ -103,7 +103,8 @@ impl Output {
         match failure {
             Failure::Unread => {}
             _ if self.is_json() => {
-                let error = json!({ "error": { "code": failure.code(), "message": failure.to_string() }, "exit": exit.code() });
+                let error =
+                    json!({ "error": { "code": failure.code(), "message": failure.to_string() }, "exit": exit.code() });
                 self.error_line(error);
             }
             _ => self.note(printable(&failure.to_string())),

@@ -8,6 +8,7 @@ use seqcast::{Error, WorkerStats};
 use crate::args::RmArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, printable};
+use crate::units::count_of;
 
 /// What is in the way of removing a segment.
 enum Obstacle {
@@ -28,7 +29,7 @@ pub fn run(args: &RmArgs, output: &mut Output) -> Result<Exit, Failure> {
     let who = match workers.len() {
         0 => "a process that is no worker (yet) has it open".to_owned(),
         1 => "1 worker lives".to_owned(),
-        live => format!("{live} workers live"),
+        live => format!("{} live", count_of(live, "worker")),
     };
     if !args.force {
         let why = format!("not removed: {who}; stop what uses it, or see what --force does with seqcast rm --help");

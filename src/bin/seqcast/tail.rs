@@ -86,14 +86,20 @@ fn to_text(output: &Output, seen: &Seen, time: Option<String>, payload: Payload)
         Seen::Event(event) => (event.id, Tone::Plain, event_text(event, payload)),
         Seen::Gap { from, missed } => {
             let last = from.saturating_add(*missed).saturating_sub(1);
-            (*from, Tone::Bad, format!("-- gap: {missed} ids up to {last} were overwritten before they were seen here --"))
+            (
+                *from,
+                Tone::Bad,
+                format!("-- gap: {missed} ids up to {last} were overwritten before they were seen here --"),
+            )
         }
         Seen::Void { id } => (*id, Tone::Faint, "-- void: was reserved and never became an event --".to_owned()),
         Seen::PassedOver { id, record } => {
             let by = record.map_or("nobody who still says so".to_owned(), |record| format!("record {record}"));
             (*id, Tone::Warning, format!("-- reserved by {by}, not there yet: passed over --"))
         }
-        Seen::Headless { id } => (*id, Tone::Faint, "-- end of an event whose beginning was not seen here --".to_owned()),
+        Seen::Headless { id } => {
+            (*id, Tone::Faint, "-- end of an event whose beginning was not seen here --".to_owned())
+        }
         Seen::Unreadable { id } => (*id, Tone::Bad, "-- malformed: somebody else writes to the segment --".to_owned()),
         _ => (0, Tone::Plain, String::new()),
     };
@@ -101,13 +107,8 @@ fn to_text(output: &Output, seen: &Seen, time: Option<String>, payload: Payload)
 }
 
 fn event_text(event: &SeenEvent, payload: Payload) -> String {
-    let mut text = format!(
-        "{}/{}  pid {}  {} B",
-        printable(&event.source),
-        printable(&event.event),
-        event.pid,
-        event.len
-    );
+    let mut text =
+        format!("{}/{}  pid {}  {} B", printable(&event.source), printable(&event.event), event.pid, event.len);
     if event.fragmented {
         text.push_str(" in fragments");
     }

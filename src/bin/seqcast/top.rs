@@ -65,15 +65,12 @@ fn watch(args: &TopArgs, mut inspector: Inspector, mut model: Model) -> Result<E
     loop {
         terminal.draw(|frame| view.draw(frame, &model))?;
         let until = next_look.min(Instant::now() + ATTENTION);
-        if event::poll(until.saturating_duration_since(Instant::now())).map_err(Failure::io("reading keys"))? {
-            match event::read().map_err(Failure::io("reading keys"))? {
-                Event::Key(key) if key.kind != KeyEventKind::Release => {
-                    if !press(key, &mut view, &mut model) {
-                        return Ok(Exit::Fine);
-                    }
-                }
-                _ => {}
-            }
+        if event::poll(until.saturating_duration_since(Instant::now())).map_err(Failure::io("reading keys"))?
+            && let Event::Key(key) = event::read().map_err(Failure::io("reading keys"))?
+            && key.kind != KeyEventKind::Release
+            && !press(key, &mut view, &mut model)
+        {
+            return Ok(Exit::Fine);
         }
         if ended.load(Ordering::Relaxed) {
             return Ok(Exit::Fine);

@@ -102,6 +102,11 @@ pub fn grouped(count: u64) -> String {
     text
 }
 
+/// `1 worker`, `2 workers`.
+pub fn count_of(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// A moment in UTC, to the millisecond, as RFC 3339 has it: `2026-11-23T06:52:48.123Z`.
 pub fn rfc3339(time: SystemTime) -> String {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -134,7 +139,9 @@ mod tests {
 
     #[test]
     fn times_are_read_as_people_write_them() {
-        for (text, ms) in [("10m", 600_000), ("1h30m", 5_400_000), ("500ms", 500), ("2d", 172_800_000), ("1m1ms", 60_001)] {
+        for (text, ms) in
+            [("10m", 600_000), ("1h30m", 5_400_000), ("500ms", 500), ("2d", 172_800_000), ("1m1ms", 60_001)]
+        {
             assert_eq!(parse_duration(text), Ok(Duration::from_millis(ms)), "{text}");
         }
         for text in ["", "10", "m", "-1s", "1.5s", "0s", "1s 2", "99999999999999999999s", "999999999999d"] {

@@ -56,7 +56,8 @@ fn logind_removes_ipc(root: &Path) -> bool {
 /// What logind.conf(5) says of RemoveIPC: one main file, and of all drop-ins the last by name; those in /etc replace
 /// others of the same name.
 fn remove_ipc(root: &Path) -> bool {
-    let places = ["usr/lib/systemd", "usr/local/lib/systemd", "run/systemd", "etc/systemd"].map(|place| root.join(place));
+    let places =
+        ["usr/lib/systemd", "usr/local/lib/systemd", "run/systemd", "etc/systemd"].map(|place| root.join(place));
     let mut value = true;
     let main = places.iter().rev().find_map(|place| std::fs::read_to_string(place.join("logind.conf")).ok());
     let mut drop_ins = BTreeMap::new();
@@ -75,7 +76,8 @@ fn remove_ipc(root: &Path) -> bool {
             if let Some((key, setting)) = line.split_once('=')
                 && key.trim() == "RemoveIPC"
             {
-                value = !matches!(setting.trim().to_ascii_lowercase().as_str(), "no" | "n" | "false" | "f" | "off" | "0");
+                value =
+                    !matches!(setting.trim().to_ascii_lowercase().as_str(), "no" | "n" | "false" | "f" | "off" | "0");
             }
         }
     }

@@ -6,6 +6,8 @@ use seqcast::inspect::{Inspector, Listed, Namespaces, Processes, Seen};
 use seqcast::{Error, Start, Stats};
 
 use super::{Cure, Finding};
+use crate::processes::State;
+use crate::units::count_of;
 
 pub fn findings(listed: &Listed) -> Vec<Finding> {
     let mut findings: Vec<Finding> = mode(listed).into_iter().collect();
@@ -20,9 +22,13 @@ fn mode(listed: &Listed) -> Option<Finding> {
     let mode = listed.file.mode;
     let path = format!("/dev/shm{}", listed.name);
     let (what, remedy) = match mode {
-        _ if mode & 0o002 != 0 => ("everybody may write to it, and so tear or forge every event", format!("chmod o-rwx {path}")),
+        _ if mode & 0o002 != 0 => {
+            ("everybody may write to it, and so tear or forge every event", format!("chmod o-rwx {path}"))
+        }
         _ if mode & 0o004 != 0 => ("everybody may read it, payloads included", format!("chmod o-rwx {path}")),
-        _ if mode & 0o600 != 0o600 => ("its owner may not read and write it, so that no worker can open it", format!("chmod u+rw {path}")),
+        _ if mode & 0o600 != 0o600 => {
+            ("its owner may not read and write it, so that no worker can open it", format!("chmod u+rw {path}"))
+        }
         _ if mode & !0o777 != 0 => ("it has mode bits that no segment has", format!("chmod 0600 {path}")),
         _ => return None,
     };
@@ -38,7 +44,9 @@ fn unreadable(name: &str, error: &Error) -> Finding {
         }
         Error::Busy { .. } => ("let its creator go on, or end it".to_owned(), Cure::None),
         _ => {
-            let remedy = format!("stop its workers, keep a copy of /dev/shm{name} to find out who wrote to it, then seqcast rm {name}");
+            let remedy = format!(
+                "stop its workers, keep a copy of /dev/shm{name} to find out who wrote to it, then seqcast rm {name}"
+            );
             (remedy, Cure::None)
         }
     };
@@ -56,6 +64,7 @@ fn inside(listed: &Listed, inspector: &Inspector) -> Vec<Finding> {
     findings.extend(ring(name, inspector));
     findings.extend(dead_records(name, &stats));
     findings.extend(unused(name, &stats, &processes));
+    findings.extend(laggards(name, &stats));
     findings.extend(kept_by_children(name, &stats, &processes));
     findings.extend(strays(name, &processes));
     findings.extend(pid_namespaces(name, &processes, Namespaces::own()));
@@ -113,12 +122,47 @@ fn dead_records(name: &str, stats: &Stats) -> Option<Finding> {
         Finding::trouble(
             "dead_records",
             name,
-            format!("the holders of {} worker records died without leaving: {}", dead.len(), dead.join(", ")),
+            format!(
+                "the holder of {} died without leaving: {}",
+                count_of(dead.len(), "worker record"),
+                dead.join(", ")
+            ),
             "none is needed: the next worker to join takes one over; seqcast doctor --fix frees them now. Find out why \
              the workers died",
         )
         .with_cure(Cure::AdoptDead)
     })
+}
+
+/// Live workers that do not keep up.
+fn laggards(name: &str, stats: &Stats) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for worker in &stats.workers {
+        let left = stats.capacity.saturating_sub(worker.lag);
+        let who = format!("record {} (pid {} {:?}), {} behind", worker.record, worker.pid, worker.label, worker.lag);
+        match State::of(worker, stats.capacity) {
+            State::Stopped => findings.push(Finding::trouble(
+                "stopped",
+                name,
+                format!("the worker of {who}, is stopped by a signal or a debugger"),
+                format!(
+                    "let it go on (kill -CONT {}) or end it; after {left} more events it begins to miss some",
+                    worker.pid
+                ),
+            )),
+            State::Slow => findings.push(Finding::note(
+                "slow",
+                name,
+                format!("the worker of {who}, does not keep up"),
+                format!(
+                    "have it poll more often, or create the segment with more .capacity(); after {left} more events it \
+                         begins to miss some"
+                ),
+            )),
+            State::Dead | State::Ok => {}
+        }
+    }
+    findings
 }
 
 fn unused(name: &str, stats: &Stats, processes: &Processes) -> Option<Finding> {

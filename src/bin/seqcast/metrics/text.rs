@@ -157,6 +157,9 @@ mod tests {
             series: vec![(vec![("a", "1".into()), ("label", "a\"b\\c\nd".into())], 1e15)],
         };
         let text = render(&[family]);
-        assert_eq!(text, "# HELP x_total X.\n# TYPE x_total counter\nx_total{a=\"1\",label=\"a\\\"b\\\\c\\nd\"} 1000000000000000\n");
+        assert_eq!(
+            text,
+            "# HELP x_total X.\n# TYPE x_total counter\nx_total{a=\"1\",label=\"a\\\"b\\\\c\\nd\"} 1000000000000000\n"
+        );
     }
 }

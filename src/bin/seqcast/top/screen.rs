@@ -67,13 +67,9 @@ impl View {
     }
 
     pub fn draw(&mut self, frame: &mut Frame<'_>, model: &Model) {
-        let [head, workers, table, foot] = Layout::vertical([
-            Constraint::Length(1),
-            Constraint::Length(1),
-            Constraint::Min(1),
-            Constraint::Length(1),
-        ])
-        .areas(frame.area());
+        let [head, workers, table, foot] =
+            Layout::vertical([Constraint::Length(1), Constraint::Length(1), Constraint::Min(1), Constraint::Length(1)])
+                .areas(frame.area());
         self.page = usize::from(table.height.saturating_sub(1)).max(1);
         self.offset = self.offset.min(model.rows().len().saturating_sub(self.page));
         frame.render_widget(self.head(model, head.width), head);
@@ -158,7 +154,8 @@ impl View {
     }
 
     fn foot(&self, model: &Model) -> Paragraph<'static> {
-        let column = clap::ValueEnum::to_possible_value(&model.sort).map_or(String::new(), |of| of.get_name().to_owned());
+        let column =
+            clap::ValueEnum::to_possible_value(&model.sort).map_or(String::new(), |of| of.get_name().to_owned());
         let reversed = if model.is_reversed() { " reversed" } else { "" };
         Paragraph::new(Span::styled(
             format!("q quit   s/S sort: {column}{reversed}   r reverse   up/down scroll"),

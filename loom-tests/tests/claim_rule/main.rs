@@ -1,0 +1,132 @@
+//! The rule of unique events, checked as a rule: every interleaving of a few workers' steps, by a search over states.
+//!
+//! What is checked is the crate's own `Bucket::known`, `decide` and `end`, which the lock-free part calls with a private
+//! copy. Here copies and exchanges are single steps: that they are atomic is for the models of the exchange to show.
+
+#[path = "../../../src/protocol/mod.rs"]
+#[allow(dead_code)]
+mod protocol;
+#[allow(dead_code)]
+mod sync;
+
+mod report;
+mod search;
+mod setting;
+mod world;
+
+use std::collections::BTreeSet;
+
+use protocol::claims::{Ask, At, Bucket, Decision, Key, Ruling, Token};
+use setting::Setting;
+
+const SMALL: Setting = Setting {
+    workers: 2,
+    joiners: 0,
+    keys: 1,
+    capacity: 4,
+    entries: 1,
+    events: 3,
+    alone: 0,
+    ttl: 1,
+    clock: 3,
+    kills: 1,
+    releases: true,
+};
+
+fn deep() -> bool {
+    std::env::var("SEQCAST_MODEL_DEPTH").is_ok_and(|depth| depth == "deep")
+}
+
+/// So many in CI, one more in a deep run.
+fn more(some: u64) -> u64 {
+    some + u64::from(deep())
+}
+
+/// Runs every one of `settings` to its end. All of them together give the answers `expected`, and no other.
+fn check(name: &str, settings: impl IntoIterator<Item = Setting>, expected: &[&str]) {
+    let mut answers = BTreeSet::new();
+    for setting in settings {
+        let found = search::every_state(&setting);
+        report::row(name, &setting, &found);
+        answers.extend(found.answers);
+    }
+    assert_eq!(answers, expected.iter().copied().collect(), "{name}: answers seen (left) are not those allowed (right)");
+}
+
+#[test]
+fn one_key_and_a_ring_that_holds_everything() {
+    let settings = [0, 1].map(|joiners| Setting { joiners, events: 4, ..SMALL });
+    // Nothing is forgotten, so that nobody is late, and there is room.
+    check("one key, no laps", settings, &["decided", "held", "moved", "released", "won"]);
+}
+
+#[test]
+fn one_key_and_a_ring_that_laps() {
+    let settings = [1, 2].into_iter().flat_map(|capacity| {
+        [0, 1].map(|joiners| Setting { capacity, joiners, events: more(4), ..SMALL })
+    });
+    check("one key, laps", settings, &["decided", "held", "late", "missed", "moved", "released", "won"]);
+}
+
+#[test]
+fn two_keys_and_a_ring_that_holds_everything() {
+    let settings = [0, 1].map(|joiners| Setting { keys: 2, entries: 2, joiners, ..SMALL });
+    check("two keys, no laps", settings, &["decided", "held", "moved", "released", "won"]);
+}
+
+#[test]
+fn two_keys_and_room_for_both() {
+    let settings = [1, 2].into_iter().flat_map(|capacity| {
+        [0, 1].map(|joiners| Setting { keys: 2, entries: 2, capacity, joiners, events: more(3), ..SMALL })
+    });
+    check("two keys, room for both", settings, &["decided", "held", "late", "missed", "moved", "released", "won"]);
+}
+
+#[test]
+fn two_keys_and_room_for_one() {
+    let settings = [1, 2, 4].into_iter().flat_map(|capacity| {
+        [0, 1].map(|joiners| Setting { keys: 2, capacity, joiners, events: more(3), ..SMALL })
+    });
+    check("two keys, room for one", settings, &["decided", "full", "held", "late", "missed", "moved", "released", "won"]);
+}
+
+#[test]
+fn three_workers() {
+    let settings = [1, 2].map(|capacity| Setting { workers: 3, capacity, kills: deep().into(), releases: deep(), ..SMALL });
+    let more = if deep() { &["released"][..] } else { &[] };
+    let expected: Vec<_> = ["decided", "held", "late", "missed", "moved", "won"].iter().chain(more).copied().collect();
+    check("three workers", settings, &expected);
+}
+
+#[test]
+fn three_workers_of_whom_one_joins_and_one_is_killed() {
+    let settings = [1, 2].map(|capacity| Setting { workers: 3, joiners: 1, capacity, events: 2, ..SMALL });
+    check("three workers, join, kill", settings, &["decided", "held", "missed", "moved", "released", "won"]);
+}
+
+#[test]
+fn a_long_ttl() {
+    let settings = [1, 2, 4].map(|capacity| Setting { capacity, ttl: 2, clock: 4, ..SMALL });
+    check("a long ttl", settings, &["decided", "held", "late", "missed", "moved", "released", "won"]);
+}
+
+#[test]
+fn claims_without_an_event_share_the_bucket() {
+    let settings = [1, 2].map(|entries| Setting { entries, capacity: 2, alone: more(2), events: 2, ..SMALL });
+    let expected =
+        ["decided", "full", "full alone", "held", "held alone", "late", "missed", "moved", "released", "won", "won alone"];
+    check("claims without an event", settings, &expected);
+}
+
+/// Where there is no room, the ended key goes whose events are the oldest: what the bucket forgets is as little as can be.
+#[test]
+fn the_oldest_ended_key_makes_room() {
+    let mut bucket = Bucket::default();
+    for key in [1, 2, 3] {
+        let at = At { place: 10 * key, since: 1 };
+        let ask = Ask { key: Key([key, 0]), ttl: 1, at: Some(at), token: Token(key) };
+        assert_eq!(bucket.decide(2, ask, 10 * key, 1), Ruling::IfExchanged(Decision::Won(Token(key))));
+    }
+    let keys: Vec<_> = bucket.entries().iter().map(|entry| entry.key.0[0]).collect();
+    assert_eq!((keys, bucket.floor()), (vec![2, 3], 10));
+}

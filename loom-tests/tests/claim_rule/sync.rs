@@ -1,0 +1,38 @@
+//! What `src/sync.rs` is to the crate, over plain memory: nothing here runs at the same time as anything else.
+
+pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A run of words.
+#[derive(Clone)]
+pub(crate) struct Words {
+    all: Arc<[AtomicU64]>,
+    span: Range<usize>,
+}
+
+impl Words {
+    /// `len` words, all 0.
+    pub(crate) fn new(len: usize) -> Words {
+        Words { all: (0..len).map(|_| AtomicU64::new(0)).collect(), span: 0..len }
+    }
+
+    pub(crate) fn as_slice(&self) -> &[AtomicU64] {
+        &self.all[self.span.clone()]
+    }
+
+    pub(crate) fn at(&self, index: usize) -> &AtomicU64 {
+        &self.as_slice()[index]
+    }
+
+    pub(crate) fn sub(&self, from: usize, len: usize) -> Words {
+        Words { all: Arc::clone(&self.all), span: self.span.start + from..self.span.start + from + len }
+    }
+}
+
+pub(crate) const PREFETCHES: bool = false;
+
+pub(crate) fn prefetch_to_write(_: &AtomicU64) {}
+
+pub(crate) fn prefetch_to_read(_: &AtomicU64) {}

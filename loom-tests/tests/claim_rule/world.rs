@@ -1,0 +1,368 @@
+//! Everything that a step can change, and the steps.
+
+use crate::protocol::claims::{Ask, At, Bucket, Decision, Entry, Key, Ruling, Token};
+use crate::protocol::word::Stamp;
+use crate::setting::Setting;
+
+/// The key of claims without an event.
+const ALONE: u64 = 9;
+
+/// A bucket as far as decisions depend on it, to be told from others.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Known {
+    floor: u64,
+    entries: Vec<[u64; 5]>,
+}
+
+impl Known {
+    fn of(bucket: &Bucket) -> Known {
+        let entry = |e: &Entry| [e.key.0[0], e.deadline, e.first, e.last, e.token.0];
+        Known { floor: bucket.floor(), entries: bucket.entries().iter().map(entry).collect() }
+    }
+}
+
+/// A bucket that can be compared.
+#[derive(Clone, Debug)]
+pub(crate) struct Copied(Bucket);
+
+impl PartialEq for Copied {
+    fn eq(&self, other: &Copied) -> bool {
+        Known::of(&self.0) == Known::of(&other.0)
+    }
+}
+
+impl Eq for Copied {}
+
+impl std::hash::Hash for Copied {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        Known::of(&self.0).hash(state);
+    }
+}
+
+/// What has become of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Fate {
+    Open,
+    /// Still open, but a worker has counted and reported that it cannot decide it.
+    Reported,
+    /// Its winner runs it, or was killed before.
+    Run,
+    /// Its key was held.
+    Ignored,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Event {
+    key: u64,
+    fate: Fate,
+}
+
+/// Where a worker is with the event that it has copied.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Doing {
+    NotJoined,
+    Nothing,
+    /// Has copied the event at `next`, or begun a claim without an event: its task.
+    Copied,
+    /// Has copied the bucket too. `stale`: it has been exchanged since.
+    Snapshot { bucket: Copied, stale: bool },
+    /// Has decided at the time `now`, and is about to exchange the bucket.
+    Decided { bucket: Copied, verdict: Verdict, now: u64 },
+    /// Has decided, and the exchange will fail.
+    Overtaken,
+    Dead,
+}
+
+/// A decision that changes the bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Verdict {
+    Won(u64),
+    Held,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Worker {
+    doing: Doing,
+    /// Its task is a claim for its own sake.
+    alone: bool,
+    /// The place that it reads next, or whose event it has copied.
+    next: u64,
+    /// It has read every event from here on.
+    since: u64,
+    /// What it may release.
+    holds: Option<(u64, u64)>,
+}
+
+/// All there is at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct World {
+    clock: u64,
+    /// The event at place `p` is `events[p - 1]`.
+    events: Vec<Event>,
+    bucket: Copied,
+    workers: Vec<Worker>,
+    kills: u32,
+    /// Claims begun without an event.
+    alone: u64,
+}
+
+/// A step taken: its name, what it said, and where it leads.
+pub(crate) struct Step {
+    pub(crate) name: String,
+    pub(crate) answer: Option<&'static str>,
+    pub(crate) to: Result<World, String>,
+}
+
+impl World {
+    pub(crate) fn new(setting: &Setting) -> World {
+        let worker = |index: usize| Worker {
+            doing: if index < setting.workers - setting.joiners { Doing::Nothing } else { Doing::NotJoined },
+            alone: false,
+            next: 1,
+            since: 1,
+            holds: None,
+        };
+        World {
+            clock: 1,
+            events: vec![],
+            bucket: Copied(Bucket::default()),
+            workers: (0..setting.workers).map(worker).collect(),
+            kills: 0,
+            alone: 0,
+        }
+    }
+
+    fn newest(&self) -> u64 {
+        self.events.len() as u64
+    }
+
+    /// The first place that the ring still holds.
+    fn oldest(&self, setting: &Setting) -> u64 {
+        self.newest().saturating_sub(setting.capacity) + 1
+    }
+
+    /// Every step that anybody could take now.
+    pub(crate) fn steps(&self, setting: &Setting) -> Vec<Step> {
+        let mut steps = vec![];
+        if self.newest() < setting.events {
+            for key in 0..setting.keys {
+                let mut to = self.clone();
+                to.events.push(Event { key, fate: Fate::Open });
+                steps.push(Step { name: format!("post of key {key}"), answer: None, to: Ok(to) });
+            }
+        }
+        if self.clock < setting.clock {
+            let mut to = self.clone();
+            to.clock += 1;
+            steps.push(Step { name: format!("clock {}", to.clock), answer: None, to: Ok(to) });
+        }
+        for index in 0..self.workers.len() {
+            self.work(setting, index, &mut steps);
+        }
+        steps
+    }
+
+    /// The steps of worker `index`.
+    fn work(&self, setting: &Setting, index: usize, steps: &mut Vec<Step>) {
+        let worker = &self.workers[index];
+        let mut step = |what: &str, answer, to| steps.push(Step { name: format!("worker {index} {what}"), answer, to });
+        match &worker.doing {
+            Doing::NotJoined => {
+                let mut to = self.clone();
+                let joiner = &mut to.workers[index];
+                (joiner.doing, joiner.next, joiner.since) = (Doing::Nothing, self.newest() + 1, self.newest() + 1);
+                step("joins", None, Ok(to));
+                return;
+            }
+            Doing::Dead => return,
+            Doing::Nothing if worker.next < self.oldest(setting) => {
+                let mut to = self.clone();
+                (to.workers[index].next, to.workers[index].since) = (self.oldest(setting), self.oldest(setting));
+                step("is lapped", Some("missed"), Ok(to));
+            }
+            Doing::Nothing if worker.next <= self.newest() => {
+                let mut to = self.clone();
+                to.workers[index].doing = Doing::Copied;
+                step("copies an event", None, Ok(to));
+            }
+            Doing::Nothing => {}
+            Doing::Copied => {
+                let mut to = self.clone();
+                to.workers[index].doing = Doing::Snapshot { bucket: self.bucket.clone(), stale: false };
+                step("copies the bucket", None, Ok(to));
+            }
+            Doing::Snapshot { bucket, stale } => {
+                let (answer, to) = self.decide(setting, index, bucket, *stale);
+                step("decides", answer, to);
+            }
+            Doing::Decided { bucket, verdict, now } => {
+                let (answer, to) = self.exchange(index, bucket, *verdict, *now);
+                step("exchanges", Some(answer), to);
+            }
+            Doing::Overtaken => {
+                let mut to = self.clone();
+                to.workers[index].doing = Doing::Copied;
+                step("exchanges in vain", Some("moved"), Ok(to));
+            }
+        }
+        if worker.doing == Doing::Nothing && worker.holds.is_none() && self.alone < setting.alone {
+            let mut to = self.clone();
+            to.alone += 1;
+            (to.workers[index].doing, to.workers[index].alone) = (Doing::Copied, true);
+            step("claims without an event", None, Ok(to));
+        }
+        if self.kills < setting.kills {
+            let mut to = self.clone();
+            to.kills += 1;
+            to.workers[index] = Worker { doing: Doing::Dead, alone: false, next: 0, since: 0, holds: None };
+            step("is killed", None, Ok(to));
+        }
+        if setting.releases
+            && let Some((key, token)) = worker.holds
+        {
+            let mut to = self.clone();
+            to.workers[index].holds = None;
+            let held = self.holder(key).is_some_and(|entry| entry.token.0 == token && entry.deadline > self.clock);
+            let released = to.bucket.0.end(Key([key, 0]), Token(token), self.clock);
+            if released {
+                to.exchanged();
+            }
+            let to = if released == held { Ok(to) } else { Err(format!("held: {held}, released: {released}")) };
+            step("releases", released.then_some("released"), to);
+        }
+    }
+
+    fn decide(
+        &self,
+        setting: &Setting,
+        index: usize,
+        copy: &Copied,
+        stale: bool,
+    ) -> (Option<&'static str>, Result<World, String>) {
+        let worker = &self.workers[index];
+        let key = self.key(index);
+        let at = (!worker.alone).then_some(At { place: worker.next, since: worker.since });
+        if let Some(decision) = at.and_then(|at| copy.0.known(Key([key, 0]), at)) {
+            return self.stands(index, decision);
+        }
+        let mut bucket = copy.clone();
+        // Never the same twice: a worker wins an event once, and each claim without one has a number of its own.
+        let attempt = if worker.alone { 100 + self.alone } else { worker.next };
+        let token = Token(Stamp::new(attempt, index as u16).bits());
+        let ask = Ask { key: Key([key, 0]), ttl: setting.ttl, at, token };
+        match bucket.0.decide(setting.entries, ask, self.clock, self.oldest(setting)) {
+            Ruling::Stands(decision) => self.stands(index, decision),
+            Ruling::IfExchanged(decision) => {
+                let verdict = match decision {
+                    Decision::Won(token) => Verdict::Won(token.0),
+                    Decision::Held { .. } => Verdict::Held,
+                    other => return (None, Err(format!("{other:?} needs no exchange"))),
+                };
+                let mut to = self.clone();
+                to.workers[index].doing =
+                    if stale { Doing::Overtaken } else { Doing::Decided { bucket, verdict, now: self.clock } };
+                (None, Ok(to))
+            }
+        }
+    }
+
+    /// A decision that needs no exchange.
+    fn stands(&self, index: usize, decision: Decision) -> (Option<&'static str>, Result<World, String>) {
+        if self.workers[index].alone {
+            let answer = match decision {
+                Decision::Held { .. } => "held alone",
+                Decision::Full => "full alone",
+                other => return (None, Err(format!("a claim without an event is {other:?}"))),
+            };
+            let mut to = self.clone();
+            to.go_on(index);
+            return (Some(answer), Ok(to));
+        }
+        let place = self.workers[index].next;
+        let fate = self.event(place).fate;
+        let (answer, sound) = match decision {
+            // Somebody decided it, or reported it: else it is lost, and nobody knows.
+            Decision::Decided => ("decided", fate != Fate::Open),
+            Decision::Late => ("late", true),
+            Decision::Full => ("full", true),
+            Decision::Won(_) => ("won", false),
+            Decision::Held { .. } => ("held", false),
+        };
+        if !sound {
+            return (Some(answer), Err(format!("event {place} is {fate:?}, and {answer}")));
+        }
+        let mut to = self.clone();
+        if fate == Fate::Open {
+            to.events[place as usize - 1].fate = Fate::Reported;
+        }
+        to.go_on(index);
+        (Some(answer), Ok(to))
+    }
+
+    /// An exchange that succeeds.
+    fn exchange(&self, index: usize, bucket: &Copied, verdict: Verdict, now: u64) -> (&'static str, Result<World, String>) {
+        let key = self.key(index);
+        let held = self.holder(key).is_some_and(|entry| entry.deadline > now);
+        let mut to = self.clone();
+        to.bucket = bucket.clone();
+        to.exchanged();
+        to.go_on(index);
+        if self.workers[index].alone {
+            return match verdict {
+                Verdict::Won(token) if !held => {
+                    to.workers[index].holds = Some((key, token));
+                    ("won alone", Ok(to))
+                }
+                _ => ("won alone", Err("a claim without an event is won while it is held".to_owned())),
+            };
+        }
+        let place = self.workers[index].next;
+        let fate = self.event(place).fate;
+        let (answer, next, sound) = match verdict {
+            Verdict::Won(token) => {
+                to.workers[index].holds = Some((key, token));
+                ("won", Fate::Run, matches!(fate, Fate::Open | Fate::Reported) && !held)
+            }
+            // That two workers ignore one event is no harm.
+            Verdict::Held => ("held", Fate::Ignored, fate != Fate::Run && held),
+        };
+        if !sound {
+            let holds = if held { "held" } else { "free" };
+            return (answer, Err(format!("event {place} was {fate:?} and its key {holds}, and it is {answer}")));
+        }
+        to.events[place as usize - 1].fate = next;
+        (answer, Ok(to))
+    }
+
+    /// Whoever has copied the bucket has an old one now.
+    fn exchanged(&mut self) {
+        for worker in &mut self.workers {
+            match &mut worker.doing {
+                Doing::Snapshot { stale, .. } => *stale = true,
+                doing @ Doing::Decided { .. } => *doing = Doing::Overtaken,
+                _ => {}
+            }
+        }
+    }
+
+    fn holder(&self, key: u64) -> Option<&Entry> {
+        self.bucket.0.entries().iter().find(|entry| entry.key.0[0] == key)
+    }
+
+    fn go_on(&mut self, index: usize) {
+        let worker = &mut self.workers[index];
+        worker.doing = Doing::Nothing;
+        worker.next += u64::from(!worker.alone);
+        worker.alone = false;
+    }
+
+    /// The key that worker `index` is at.
+    fn key(&self, index: usize) -> u64 {
+        let worker = &self.workers[index];
+        if worker.alone { ALONE } else { self.event(worker.next).key }
+    }
+
+    fn event(&self, place: u64) -> &Event {
+        &self.events[place as usize - 1]
+    }
+}
