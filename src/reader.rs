@@ -413,7 +413,12 @@ impl Reader {
                 self.not_wanted(id, &head);
                 Ok(Copied::Nothing)
             }
-            Assembled::More | Assembled::BeforeOurTime => Ok(Copied::Nothing),
+            Assembled::More => Ok(Copied::Nothing),
+            Assembled::BeforeOurTime => {
+                // It may be a unique event. Who has all of it decides, and our later claims must not speak for it.
+                self.read_from_after(id);
+                Ok(Copied::Nothing)
+            }
             Assembled::Headless => Ok(Copied::Headless),
             Assembled::Malformed => Ok(Copied::Unreadable),
         }

@@ -17,7 +17,7 @@ use hostile::draw::{Draw, Random};
 use hostile::events::{Chain, handle_typed};
 use hostile::map::{Map, cell_word};
 use hostile::scene::{Scene, options, worker_options};
-use seqcast::{Bus, Event, Options, Scope};
+use seqcast::{Bus, Claim, Event, Options, Scope, Start, Worker};
 
 fn random_attacks(seed: u64, attacks: usize, meanwhile: bool) {
     let mut random = Random(seed);
@@ -57,37 +57,74 @@ fn g10_a_value_of_endless_depth_is_refused_and_not_recursed_into() {
     assert_eq!(stats.workers[0].failed, 1, "the deep one alone is refused");
 }
 
+/// A bus whose workers write down what they run.
+struct Stage {
+    bus: Bus,
+    ran: Arc<Mutex<Vec<(&'static str, u64)>>>,
+    claims: Arc<Mutex<Vec<Claim>>>,
+}
+
+impl Stage {
+    fn new() -> Stage {
+        let bus = Bus::anonymous(&options().capacity(64)).unwrap();
+        Stage { bus, ran: Arc::default(), claims: Arc::default() }
+    }
+
+    fn join(&self, name: &'static str, start: Start) -> Worker {
+        let options = worker_options().announce(false).timeout(Duration::from_secs(3600)).start(start);
+        let worker = self.bus.join_with(options).unwrap();
+        let (ran, claims) = (Arc::clone(&self.ran), Arc::clone(&self.claims));
+        let note = move |event: &Event<'_>| {
+            ran.lock().unwrap().push((name, event.id().unwrap()));
+            claims.lock().unwrap().extend(event.claim());
+        };
+        worker.on(Scope::All, note).unwrap();
+        worker
+    }
+
+    fn last_claim(&self) -> Claim {
+        self.claims.lock().unwrap().pop().unwrap()
+    }
+
+    fn ran(&self) -> Vec<(&'static str, u64)> {
+        self.ran.lock().unwrap().clone()
+    }
+}
+
 /// Found by writing the model of the fuzz target `model`: two decided events of a key say nothing of those between them,
 /// if the worker that decided the earlier one is not the one that decided the later.
 #[test]
 fn g9_an_undecided_event_between_two_decided_ones_is_run() {
-    let bus = Bus::anonymous(&Options::new().capacity(64)).unwrap();
-    let ran = Arc::new(Mutex::new(Vec::new()));
-    let claims = Arc::new(Mutex::new(Vec::new()));
-    let join = |name: &'static str| {
-        let options = worker_options().announce(false).timeout(Duration::from_secs(3600));
-        let worker = bus.join_with(options).unwrap();
-        let (ran, claims) = (Arc::clone(&ran), Arc::clone(&claims));
-        worker
-            .on(Scope::All, move |event: &Event<'_>| {
-                ran.lock().unwrap().push((name, event.id().unwrap()));
-                claims.lock().unwrap().extend(event.claim());
-            })
-            .unwrap();
-        worker
-    };
-    let early = join("early");
+    let stage = Stage::new();
+    let early = stage.join("early", Start::Now);
     early.post_unique("job", "run", b"0", "key").unwrap();
     early.post("plain", "event", b"1").unwrap();
     early.post_unique("job", "run", b"2", "key").unwrap();
-    let late = join("late");
+    let late = stage.join("late", Start::Now);
     late.post_unique("job", "run", b"3", "key").unwrap();
-    let _ = late.poll().unwrap(); // wins 3
-    let _ = early.poll_at_most(1).unwrap(); // 0 is ignored, as the key is held; 1 is delivered
-    let claim = claims.lock().unwrap().pop().unwrap();
-    assert!(late.release(&claim).unwrap());
-    let _ = early.poll().unwrap(); // the first to reach 2, and the key is free
-    assert_eq!(*ran.lock().unwrap(), [("late", 3), ("early", 1), ("early", 2)]);
+    // Wins 3.
+    let _ = late.poll().unwrap();
+    // 0 is ignored, as the key is held; 1 is delivered.
+    let _ = early.poll_at_most(1).unwrap();
+    assert!(late.release(&stage.last_claim()).unwrap());
+    // The first to reach 2, and the key is free.
+    let _ = early.poll().unwrap();
+    assert_eq!(stage.ran(), [("late", 3), ("early", 1), ("early", 2)]);
+}
+
+/// Found by the fuzz target `model`: who skips a message because it began before it joined has not decided it.
+#[test]
+fn g9_a_unique_event_that_began_before_a_worker_is_left_to_the_others() {
+    let stage = Stage::new();
+    let early = stage.join("early", Start::Now);
+    let long = early.post_unique("job", "run", [7; 400], "key").unwrap();
+    assert!(long > 0, "it is to be of several fragments");
+    let late = stage.join("late", Start::At(long));
+    let short = late.post_unique("job", "run", b"short", "key").unwrap();
+    let _ = late.poll().unwrap();
+    assert!(late.release(&stage.last_claim()).unwrap());
+    let _ = early.poll().unwrap();
+    assert_eq!(stage.ran(), [("late", short), ("early", long)]);
 }
 
 /// Stores the values that `next` says into `word`, again and again, until the returned guard is dropped.

@@ -134,7 +134,14 @@ struct Call {
 
 /// The calls of all real handlers, and what they brought with them.
 #[derive(Clone, Default)]
-struct Calls(Arc<Mutex<(Vec<Call>, Vec<(Claim, u64)>)>>);
+struct Calls(Arc<Mutex<Noted>>);
+
+#[derive(Default)]
+struct Noted {
+    calls: Vec<Call>,
+    /// The claims of unique events, with the events' ids.
+    claims: Vec<(Claim, u64)>,
+}
 
 struct Noting {
     handler: usize,
@@ -147,7 +154,7 @@ impl Handler for Noting {
             Some(number) => *number,
             None => number_of(event.bytes())?,
         };
-        let (calls, claims) = &mut *self.calls.0.lock().unwrap();
+        let Noted { calls, claims } = &mut *self.calls.0.lock().unwrap();
         calls.push(Call { handler: self.handler, id: event.id(), number });
         claims.extend(event.claim().zip(event.id()));
         Ok(())
@@ -157,7 +164,7 @@ impl Handler for Noting {
 /// Bytes from which [`number_of`] tells the number again, and whether they are whole.
 fn payload(number: usize, len: usize) -> Vec<u8> {
     let head = [&number.to_le_bytes()[..4], &len.to_le_bytes()[..4]].concat();
-    head.into_iter().chain((8..).map(|i: usize| (i * 31 ^ number * 7) as u8)).take(len.max(8)).collect()
+    head.into_iter().chain((8..).map(|i: usize| ((i * 31) ^ (number * 7)) as u8)).take(len.max(8)).collect()
 }
 
 fn number_of(bytes: &[u8]) -> Result<usize, seqcast::HandlerError> {
@@ -788,7 +795,7 @@ impl Both {
 
     /// The calls since the last time; keeps the last claim that came with them.
     fn take_calls(&self, real: &mut Real) -> Vec<Call> {
-        let (calls, claims) = std::mem::take(&mut *self.calls.0.lock().unwrap());
+        let Noted { calls, claims } = std::mem::take(&mut *self.calls.0.lock().unwrap());
         real.claim = claims.last().copied().or(real.claim);
         calls
     }

@@ -20,7 +20,7 @@ pub fn report(figures: &Figures, commit: &str, date: &str) -> String {
     }
     let _ = writeln!(
         out,
-        "\nMade by `benches/run`; what is measured and how is in [benches/README.md](../README.md). All times are \
+        "\nMade by `benches/run`; what is measured and how is in [benches/README.md](../../README.md). All times are \
          nanoseconds. \"to raw\" is the median over the batches of the figure divided by the raw hand-over of as many cache \
          lines (or the raw futex), measured right beside it.\n"
     );

@@ -262,6 +262,13 @@ pub fn flow<C: Channel>(
     let ns = |ticks: u64| ticks as f64 * ns_per_tick();
     let posted: Vec<_> = (0..writers).map(|role| (board.figure(role, 0), ns(board.figure(role, 1)))).collect();
     let all_posted: u64 = posted.iter().map(|&(count, _)| count).sum();
+    for role in writers..writers + readers {
+        let (count, missed) = (board.figure(role, 0), board.figure(role, 1));
+        // With several writers, one that said stop may be among the missed.
+        if C::End::TELLS_LOSSES && writers == 1 && count + missed != all_posted {
+            return Err(format!("{count} received and {missed} missed are not {all_posted} posted"));
+        }
+    }
     let of_reader = |role| {
         let count = board.figure(role, 0);
         // Some channels cannot tell what they lost.

@@ -76,7 +76,19 @@ pub fn quiet() -> WorkerOptions {
     WorkerOptions::new().announce(false).on_report(|_| {})
 }
 
+impl OnBusEnd {
+    /// Polls, but leaves off after `events`.
+    #[inline]
+    pub fn poll_some(&mut self, events: u64) {
+        if let Polled::Done { missed, .. } = self.worker.poll_at_most(events).expect("polled") {
+            self.missed += missed;
+        }
+    }
+}
+
 impl End for OnBusEnd {
+    const TELLS_LOSSES: bool = true;
+
     #[inline]
     fn send(&mut self, payload: &[u8]) {
         self.worker.post(self.source, EVENT, payload).expect("posted");
@@ -84,9 +96,7 @@ impl End for OnBusEnd {
 
     #[inline]
     fn poll(&mut self) {
-        if let Polled::Done { missed, .. } = self.worker.poll().expect("polled") {
-            self.missed += missed;
-        }
+        self.poll_some(u64::MAX);
     }
 
     fn wait(&mut self) {

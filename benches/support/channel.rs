@@ -24,6 +24,8 @@ pub trait Channel {
 
 /// One process's end of a channel.
 pub trait End {
+    /// Whether what it received and what it missed must add up to what was sent.
+    const TELLS_LOSSES: bool = false;
     /// Sends a payload, whole; waits if there is no room and the channel is one that waits.
     fn send(&mut self, payload: &[u8]);
     /// Hands what has arrived to the sink, by [`Sink::take`]. Does not wait, unless the channel can only wait.

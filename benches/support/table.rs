@@ -35,7 +35,9 @@ impl Arguments {
                 "--realtime" => REALTIME.store(true, Ordering::Relaxed),
                 // What cargo bench adds.
                 "--bench" => {}
-                _ => fail(&format!("{word}: unknown; --quick, --only, --batches, --json, --nice and --realtime are known")),
+                _ => fail(&format!(
+                    "{word}: unknown; --quick, --only, --batches, --json, --nice and --realtime are known"
+                )),
             }
         }
         // Before any fork.

@@ -123,10 +123,10 @@ impl Probe {
     }
 
     fn on_report(&self, report: &Report<'_>) {
-        self.step();
+        let at = self.step();
         let id = report.id.unwrap_or(u64::MAX);
         let what = match report.trouble {
-            Trouble::Lagged { missed } => return self.push(Entry::Lagged { first: id, missed }),
+            Trouble::Lagged { missed } => return self.push(Entry::Lagged { first: id, missed, at }),
             Trouble::ClaimsFull => Odd::ClaimsFull,
             Trouble::ClaimLate => Odd::ClaimLate,
             Trouble::Unreadable => Odd::Unreadable,
@@ -237,8 +237,8 @@ impl Child<'_> {
     }
 
     fn leave(&mut self, mut session: Session) -> Result<(), Error> {
-        self.probe.begin(Op::Leave);
-        self.probe.push(Entry::Leaving { id: session.worker.cursor() });
+        let at = self.probe.begin(Op::Leave);
+        self.probe.push(Entry::Leaving { id: session.worker.cursor(), at });
         if let Some((reservation, _)) = session.reservation.take() {
             let id = reservation.id();
             if self.rng.one_in(2) {
@@ -602,11 +602,14 @@ impl Session {
 
     fn poll(&mut self, probe: &Probe, most: u64) -> Result<(), Error> {
         let now = probe.begin(Op::Poll);
-        let since = *self.undrained_since.get_or_insert(now);
-        probe.claims_since.store(since, Ordering::Relaxed);
+        if self.undrained_since.is_none() {
+            self.undrained_since = Some(now);
+            probe.claims_since.store(now, Ordering::Relaxed);
+            probe.push(Entry::Polls { at: now });
+        }
         let polled = self.worker.poll_at_most(most)?;
-        probe.step();
-        probe.push(Entry::Cursor { id: self.worker.cursor() });
+        let at = probe.step();
+        probe.push(Entry::Cursor { id: self.worker.cursor(), at });
         let drained = matches!(polled, Polled::Done { delivered, .. } if delivered < most);
         if drained && self.reservation.is_none() {
             self.undrained_since = None;

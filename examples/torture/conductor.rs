@@ -282,7 +282,8 @@ impl Conductor<'_> {
             let (op, since) = self.shared.slot(slot).current_op();
             let stopped = self.oracle.stopped_since(slot, since);
             if now.saturating_sub(since).saturating_sub(stopped) > HUNG.as_nanos() as u64 {
-                self.oracle.accuse(slot, |v| &mut v.delayed, format!("process {pid} hangs in {op:?}"));
+                let what = format!("process {pid} hangs in {op:?}, {}", state_of(pid));
+                self.oracle.accuse(slot, |v| &mut v.delayed, what);
             }
         }
     }
@@ -328,8 +329,9 @@ impl Conductor<'_> {
             if Instant::now() > deadline {
                 for slot in 0..self.processes.len() {
                     let op = self.shared.slot(slot).current_op().0;
-                    if self.processes[slot].is_some() {
-                        self.oracle.accuse(slot, |v| &mut v.delayed, format!("in {op:?}, it does not come {what}"));
+                    if let Some(pid) = self.processes[slot].as_ref().map(|process| process.pid) {
+                        let what = format!("in {op:?}, it does not come {what}; {}", state_of(pid));
+                        self.oracle.accuse(slot, |v| &mut v.delayed, what);
                     }
                 }
                 return;
@@ -365,6 +367,14 @@ impl Conductor<'_> {
     fn note(&mut self, slot: usize, pid: libc::pid_t, what: &str) {
         self.oracle.note_signal(format!("{} {what} to slot {slot}, process {pid}", boottime_ns()));
     }
+}
+
+/// Whether a process runs, sleeps or is stopped, and in which system call.
+fn state_of(pid: libc::pid_t) -> String {
+    let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    let status = read("status");
+    let state = status.lines().find(|line| line.starts_with("State")).unwrap_or("gone");
+    format!("{state}, system call {}", read("syscall").trim_end())
 }
 
 fn signal(pid: libc::pid_t, signal: libc::c_int) {

@@ -75,7 +75,7 @@ impl Kind {
 
 /// Keys that [`Kind::Shared`] events have.
 pub const SHARED_KEYS: u64 = 6;
-pub const SHARED_TTL_NS: u64 = 15_000_000;
+pub const SHARED_TTL_NS: u64 = 4_000_000;
 /// Of the first event of an incarnation, `started`.
 pub const FIRST_SEQ: u32 = 0;
 /// Of its last, `stopping`.

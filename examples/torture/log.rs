@@ -20,12 +20,14 @@ pub enum Entry {
     Posted { id: u64, tag: Tag, before: u64 },
     /// A handler got an event. For unique ones, the claim was won in `since..=until`.
     Delivered { id: u64, tag: Tag, since: u64, until: u64 },
+    /// A poll begins, and nothing was copied out before it.
+    Polls { at: u64 },
     /// The ids `first..first + missed` were reported as missed.
-    Lagged { first: u64, missed: u64 },
+    Lagged { first: u64, missed: u64, at: u64 },
     /// The worker's cursor after a poll.
-    Cursor { id: u64 },
+    Cursor { id: u64, at: u64 },
     /// The worker is about to leave; its cursor is at `id`.
-    Leaving { id: u64 },
+    Leaving { id: u64, at: u64 },
     /// It has left.
     Left,
     /// The reserver gave `id` up, or was told that it was too late.
@@ -72,9 +74,10 @@ impl Entry {
             Entry::Joined { incarnation, start } => [first(1, 0), incarnation, start, 0],
             Entry::Posted { id, tag, before } => [first(2, 0), id, tag.0, before],
             Entry::Delivered { id, tag, since, until } => [first(3, since), id, tag.0, until],
-            Entry::Lagged { first: id, missed } => [first(4, 0), id, missed, 0],
-            Entry::Cursor { id } => [first(5, 0), id, 0, 0],
-            Entry::Leaving { id } => [first(6, 0), id, 0, 0],
+            Entry::Lagged { first: id, missed, at } => [first(4, 0), id, missed, at],
+            Entry::Cursor { id, at } => [first(5, 0), id, at, 0],
+            Entry::Leaving { id, at } => [first(6, 0), id, at, 0],
+            Entry::Polls { at } => [first(14, 0), at, 0, 0],
             Entry::Left => [first(13, 0), 0, 0, 0],
             Entry::Void { id } => [first(7, 0), id, 0, 0],
             Entry::Reported { id, what } => [first(8, what as u64), id, 0, 0],
@@ -91,15 +94,16 @@ impl Entry {
             1 => Entry::Joined { incarnation: a, start: b },
             2 => Entry::Posted { id: a, tag: Tag(b), before: c },
             3 => Entry::Delivered { id: a, tag: Tag(b), since: more, until: c },
-            4 => Entry::Lagged { first: a, missed: b },
-            5 => Entry::Cursor { id: a },
-            6 => Entry::Leaving { id: a },
+            4 => Entry::Lagged { first: a, missed: b, at: c },
+            5 => Entry::Cursor { id: a, at: b },
+            6 => Entry::Leaving { id: a, at: b },
             7 => Entry::Void { id: a },
             8 => Entry::Reported { id: a, what: Odd::from_number(more) },
             9 => Entry::Won { key: a, since: b, until: c },
             10 => Entry::Releases { key: a, at: b },
             11 => Entry::Slow { op: Op::from_number(more), since: a, until: b, unserved: c },
             13 => Entry::Left,
+            14 => Entry::Polls { at: a },
             _ => Entry::Fault { op: Op::from_number(more) },
         }
     }
@@ -111,9 +115,10 @@ impl fmt::Debug for Entry {
             Entry::Joined { incarnation, start } => write!(f, "joined as {incarnation}, reads from {start}"),
             Entry::Posted { id, tag, before } => write!(f, "posted {id} = {tag:?} (begun at {before})"),
             Entry::Delivered { id, tag, since, until } => write!(f, "delivered {id} = {tag:?} ({since}..{until})"),
-            Entry::Lagged { first, missed } => write!(f, "lagged {first}..{}", first + missed),
-            Entry::Cursor { id } => write!(f, "cursor {id}"),
-            Entry::Leaving { id } => write!(f, "leaving, cursor {id}"),
+            Entry::Polls { at } => write!(f, "polls at {at}"),
+            Entry::Lagged { first, missed, at } => write!(f, "lagged {first}..{} at {at}", first + missed),
+            Entry::Cursor { id, at } => write!(f, "cursor {id} at {at}"),
+            Entry::Leaving { id, at } => write!(f, "leaving at {at}, cursor {id}"),
             Entry::Left => write!(f, "left"),
             Entry::Void { id } => write!(f, "void {id}"),
             Entry::Reported { id, what } => write!(f, "reported {id}: {what:?}"),

@@ -2,11 +2,12 @@
 //! and an oracle that holds everything they saw against the guarantees.
 //!
 //! ```text
-//! cargo run --release --example torture -- --seconds 60 [--workers N] [--slots N] [--seed N]
+//! cargo run --release --example torture -- --seconds 60 [--workers N] [--slots N] [--seed N] [--round N]
 //! ```
 //!
 //! The last line is the verdict; with anything but zeros in it the exit code is 1, and the seed and a trace are printed.
-//! The seed decides what each process tries to do and which signals it is sent; the interleaving is the kernel's.
+//! The seed decides what each process tries to do and which signals it is sent; the interleaving is the kernel's. `--round`
+//! repeats one round of a seed again and again.
 
 mod aim;
 mod child;
@@ -32,11 +33,12 @@ struct Arguments {
     workers: usize,
     slots: u64,
     seed: u64,
+    round: Option<u64>,
 }
 
 fn arguments() -> Result<Arguments, String> {
     let mut given = std::env::args().skip(1);
-    let mut arguments = Arguments { seconds: 20, workers: 6, slots: 8, seed: log::boottime_ns() };
+    let mut arguments = Arguments { seconds: 20, workers: 6, slots: 8, seed: log::boottime_ns(), round: None };
     while let Some(option) = given.next() {
         let value = given.next().and_then(|value| value.parse().ok());
         let value: u64 = value.ok_or_else(|| format!("{option}: a number must follow"))?;
@@ -45,6 +47,7 @@ fn arguments() -> Result<Arguments, String> {
             "--workers" if (2..=64).contains(&value) => arguments.workers = value as usize,
             "--slots" if value.is_power_of_two() && (8..=4096).contains(&value) => arguments.slots = value,
             "--seed" => arguments.seed = value,
+            "--round" => arguments.round = Some(value),
             "--workers" => return Err("--workers: 2 to 64".to_owned()),
             "--slots" => return Err("--slots: a power of two from 8 to 4096".to_owned()),
             _ => return Err(format!("{option}: unknown")),
@@ -54,10 +57,10 @@ fn arguments() -> Result<Arguments, String> {
 }
 
 fn main() -> ExitCode {
-    let Arguments { seconds, workers, slots, seed } = match arguments() {
+    let Arguments { seconds, workers, slots, seed, round: repeated } = match arguments() {
         Ok(arguments) => arguments,
         Err(what) => {
-            eprintln!("{what}\nusage: torture [--seconds N] [--workers N] [--slots N] [--seed N]");
+            eprintln!("{what}\nusage: torture [--seconds N] [--workers N] [--slots N] [--seed N] [--round N]");
             return ExitCode::from(2);
         }
     };
@@ -70,17 +73,17 @@ fn main() -> ExitCode {
         if left.is_zero() || tally.violations.total() > 0 {
             break;
         }
-        let round = Round::new(seed, number, workers, slots);
+        let round = Round::new(seed, repeated.unwrap_or(number), workers, slots);
         // No crumb of a round at the end.
         let length = if left < ROUND * 3 / 2 { left } else { ROUND };
         conductor::run(round, length, &mut archive, &mut tally);
     }
     let Tally { events, kills, stops, violations, seen } = tally;
     let Seen { delivered, missed, laps, nothing, void, joins, stale, .. } = seen;
-    let Seen { unique_runs, unique_excused, unique_of_the_dead, claims_full, claims_late, claims_won, .. } = seen;
+    let Seen { unique_runs, unique_ignored, unique_excused, unique_of_the_dead, claims_full, claims_late, claims_won, .. } = seen;
     println!("torture: delivered={delivered} missed={missed} laps={laps} nothing={nothing} void={void} joins={joins}");
     println!(
-        "torture: unique: ran={unique_runs} of_the_dead={unique_of_the_dead} excused={unique_excused} \
+        "torture: unique: ran={unique_runs} ignored={unique_ignored} of_the_dead={unique_of_the_dead} excused={unique_excused} \
          full={claims_full} late={claims_late}; claims won={claims_won}; too_old_to_judge={stale}"
     );
     let Violations { torn, conflicting, missing, double, leaked, delayed, faults } = violations;

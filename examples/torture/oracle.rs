@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use seqcast::Bus;
 
 use crate::content::{Kind, SHARED_TTL_NS, Tag};
-use crate::log::{Entry, Odd, map_shared};
+use crate::log::{Entry, Odd, boottime_ns, map_shared};
 use crate::round::{CLAIM_KEYS, Round, claim_ttl_ns};
 
 /// Ids whose files are open at once.
@@ -29,6 +29,8 @@ struct File {
     before: u64,
     /// The earliest start of a worker that came by and got nothing.
     passed_by: u64,
+    /// When those who got nothing came by, at the earliest and at the latest.
+    passed: (u64, u64),
     runs: u32,
     flags: u32,
 }
@@ -75,7 +77,7 @@ macro_rules! sums {
     };
 }
 sums!(Violations: torn conflicting missing double leaked delayed faults);
-sums!(Seen: delivered missed laps nothing void unique_runs unique_excused unique_of_the_dead claims_full claims_late
+sums!(Seen: delivered missed laps nothing void unique_runs unique_excused unique_of_the_dead unique_ignored claims_full claims_late
     claims_won joins stale);
 
 /// What was seen, for the report.
@@ -89,6 +91,7 @@ pub struct Seen {
     pub unique_runs: u64,
     pub unique_excused: u64,
     pub unique_of_the_dead: u64,
+    pub unique_ignored: u64,
     pub claims_full: u64,
     pub claims_late: u64,
     pub claims_won: u64,
@@ -105,12 +108,24 @@ struct Subject {
     start: u64,
     /// The next id that it must account for.
     next: u64,
+    /// Before this, it had copied nothing out of what is delivered now.
+    polls_since: u64,
     /// The rank of the last event that it got from each slot.
     ranks: Vec<u64>,
     /// Its last win of each stand-alone key, by index into `wins`.
     last_win: Vec<Option<usize>>,
     stops: VecDeque<(u64, u64)>,
     history: VecDeque<Entry>,
+}
+
+/// A unique event with a shared key that nobody ran, and when those came by who got nothing: somebody must have had the key
+/// then.
+#[derive(Clone, Copy)]
+struct Ignored {
+    id: u64,
+    tag: Tag,
+    from: u64,
+    to: u64,
 }
 
 /// A time for which a key was won: at some moment of `since..=until`, and until `ends` at the earliest.
@@ -129,6 +144,9 @@ pub struct Oracle<'a> {
     subjects: Vec<Subject>,
     /// Ids that a killed worker may have claimed.
     of_the_dead: Vec<(u64, u64)>,
+    /// When a worker was killed that may have won any key since the first of the two times.
+    deaths: Vec<(u64, u64)>,
+    ignored: Vec<Ignored>,
     /// Of stand-alone claims, by key; then of unique events.
     wins: [Vec<Vec<Win>>; 2],
     newest: u64,
@@ -165,6 +183,7 @@ impl<'a> Oracle<'a> {
             leaving: false,
             start: 0,
             next: 0,
+            polls_since: 0,
             ranks: vec![0; round.workers],
             last_win: vec![None; CLAIM_KEYS as usize],
             stops: VecDeque::new(),
@@ -176,6 +195,8 @@ impl<'a> Oracle<'a> {
             files,
             subjects: (0..round.workers).map(|_| subject()).collect(),
             of_the_dead: Vec::new(),
+            deaths: Vec::new(),
+            ignored: Vec::new(),
             wins: [vec![Vec::new(); CLAIM_KEYS as usize], vec![Vec::new(); CLAIM_KEYS as usize]],
             newest: 0,
             violations: Violations::default(),
@@ -196,10 +217,11 @@ impl<'a> Oracle<'a> {
             Entry::Joined { start, .. } => self.joined(slot, start),
             Entry::Posted { id, tag, before } => self.posted(slot, id, tag, before),
             Entry::Delivered { id, tag, since, until } => self.delivered(slot, id, tag, since, until),
-            Entry::Lagged { first, missed } => self.lagged(slot, first, missed),
-            Entry::Cursor { id } => self.pass_until(slot, id),
-            Entry::Leaving { id } => {
-                self.pass_until(slot, id);
+            Entry::Polls { at } => self.subjects[slot].polls_since = at,
+            Entry::Lagged { first, missed, at } => self.lagged(slot, first, missed, at),
+            Entry::Cursor { id, at } => self.pass_until(slot, id, at),
+            Entry::Leaving { id, at } => {
+                self.pass_until(slot, id, at);
                 self.subjects[slot].leaving = true;
             }
             Entry::Left => {
@@ -273,7 +295,7 @@ impl<'a> Oracle<'a> {
                 self.tell(slot, format!("{id} = {tag:?} was delivered after it left"));
             }
         } else {
-            self.pass_until(slot, id);
+            self.pass_until(slot, id, until);
             self.subjects[slot].next = id + 1;
         }
         if tag.kind() == Some(Kind::Oversized) {
@@ -317,8 +339,8 @@ impl<'a> Oracle<'a> {
     }
 
     /// `slot` accounts for everything before `id` without having got it.
-    fn pass_until(&mut self, slot: usize, id: u64) {
-        let Subject { next, start, reads, .. } = self.subjects[slot];
+    fn pass_until(&mut self, slot: usize, id: u64, at: u64) {
+        let Subject { next, start, reads, polls_since, .. } = self.subjects[slot];
         if !reads || id < next || id > self.newest(id) {
             self.violations.conflicting += 1;
             let newest = self.newest;
@@ -328,6 +350,7 @@ impl<'a> Oracle<'a> {
             self.seen.nothing += 1;
             if let Some(file) = self.file(passed) {
                 file.passed_by = file.passed_by.min(start);
+                file.passed = (file.passed.0.min(polls_since), file.passed.1.max(at));
                 if file.flags & KNOWN != 0 {
                     self.check_passed(slot, passed);
                 }
@@ -347,10 +370,10 @@ impl<'a> Oracle<'a> {
         }
     }
 
-    fn lagged(&mut self, slot: usize, first: u64, missed: u64) {
+    fn lagged(&mut self, slot: usize, first: u64, missed: u64, at: u64) {
         self.seen.laps += 1;
         self.seen.missed += missed;
-        self.pass_until(slot, first);
+        self.pass_until(slot, first, at);
         let to = first + missed;
         self.subjects[slot].next = to;
         // A lapped reader goes on an eighth of the ring above the oldest.
@@ -432,7 +455,9 @@ impl<'a> Oracle<'a> {
         let subject = &mut self.subjects[slot];
         if std::mem::replace(&mut subject.reads, false) {
             let newest = self.bus.next_id();
-            self.of_the_dead.push((self.subjects[slot].next, newest));
+            let Subject { next, polls_since, .. } = self.subjects[slot];
+            self.of_the_dead.push((next, newest));
+            self.deaths.push((polls_since, boottime_ns()));
         }
     }
 
@@ -475,19 +500,21 @@ impl<'a> Oracle<'a> {
     }
 
     fn close(&mut self, file: File) {
-        let File { id, tag, flags, passed_by, runs, .. } = file;
+        let File { id, tag, flags, passed_by, passed, runs, .. } = file;
         let kind = tag.kind().filter(|_| flags & KNOWN != 0);
         if flags & HEADLESS != 0 && kind.is_some_and(|kind| kind != Kind::Fragmented) {
             self.violations.missing += 1;
             self.tell(usize::MAX, format!("{id} = {tag:?} was reported as missed, but not overwritten"));
         }
-        if !kind.is_some_and(Kind::is_fresh) || runs > 0 || passed_by == NOBODY {
+        if !kind.is_some_and(Kind::is_unique) || runs > 0 || passed_by == NOBODY {
             return;
         }
         if flags & EXCUSED != 0 {
             self.seen.unique_excused += 1;
         } else if self.of_the_dead.iter().any(|&(from, to)| (from..to).contains(&id)) {
             self.seen.unique_of_the_dead += 1;
+        } else if kind == Some(Kind::Shared) {
+            self.ignored.push(Ignored { id, tag, from: passed.0, to: passed.1 });
         } else {
             self.violations.missing += 1;
             self.tell(usize::MAX, format!("the unique event {id} = {tag:?} never ran, and nobody was killed or told so"));
@@ -502,6 +529,7 @@ impl<'a> Oracle<'a> {
                 self.close(file);
             }
         }
+        self.check_ignored();
         for (which, name) in ["the claim on", "the unique events' key"].into_iter().enumerate() {
             for key in 0..CLAIM_KEYS as usize {
                 let mut wins = std::mem::take(&mut self.wins[which][key]);
@@ -522,6 +550,22 @@ impl<'a> Oracle<'a> {
                         }
                     }
                 }
+            }
+        }
+    }
+
+    /// Whether somebody had the key of each unique event that was ignored.
+    fn check_ignored(&mut self) {
+        for Ignored { id, tag, from, to } in std::mem::take(&mut self.ignored) {
+            let overlaps = |since: u64, until: u64| since <= to && until + SHARED_TTL_NS >= from;
+            let wins = &self.wins[1][tag.shared_key() as usize];
+            if wins.iter().any(|win| overlaps(win.since, win.until)) {
+                self.seen.unique_ignored += 1;
+            } else if self.deaths.iter().any(|&(since, until)| overlaps(since, until)) {
+                self.seen.unique_of_the_dead += 1;
+            } else {
+                self.violations.missing += 1;
+                self.tell(usize::MAX, format!("the unique event {id} = {tag:?} was ignored in {from}..{to}, when nobody had its key"));
             }
         }
     }
@@ -559,4 +603,5 @@ impl<'a> Oracle<'a> {
     }
 }
 
-const EMPTY: File = File { id: CLOSED, tag: Tag(0), before: 0, passed_by: NOBODY, runs: 0, flags: 0 };
+const EMPTY: File =
+    File { id: CLOSED, tag: Tag(0), before: 0, passed_by: NOBODY, passed: (u64::MAX, 0), runs: 0, flags: 0 };

@@ -62,12 +62,19 @@ enum Slot {
     Void,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 struct Content {
     source: String,
     event: String,
     payload: Vec<u8>,
     unique: Option<u8>,
+}
+
+impl std::fmt::Debug for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Content { source, event, payload, unique } = self;
+        write!(f, "{source}/{event} of {} times {:?}, unique: {unique:?}", payload.len(), payload.last())
+    }
 }
 
 impl Content {
@@ -165,28 +172,24 @@ struct Play {
 
 impl Play {
     fn step(&mut self, input: &mut Input<'_>) {
-        let kind = input.below(16);
+        let kind = input.below(20);
         if self.actors.is_empty() || kind == 0 {
             return self.join(input);
         }
         let which = input.below(self.actors.len() as u64) as usize;
         match kind {
             1 => self.leave(which),
-            2..=5 => self.post(which, input, None),
-            6 => {
-                let key = input.byte() % 4;
+            2..=4 => self.post(which, input, None),
+            5..=7 => {
+                let key = input.byte() % 3;
                 self.post(which, input, Some(key));
             }
-            7 => self.reserve(which),
-            8 => self.commit(which, input),
-            9 => drop(self.actors[which].reservation.take().map(|reservation| {
-                if self.model.is_open(reservation.id()) {
-                    *self.model.slot(reservation.id()) = Slot::Void;
-                }
-            })),
-            10 => self.claim(which, input.byte() % 6),
-            11 => self.release(which, input),
-            12 => self.poll(which, 1 + input.below(6)),
+            8 => self.reserve(which),
+            9 => self.commit(which, input),
+            10 => self.give_up(which),
+            11 => self.claim(which, input.byte() % 6),
+            12 | 13 => self.release(which, input),
+            14..=16 => self.poll(which, 1 + input.below(4)),
             _ => self.poll(which, u64::MAX),
         }
     }
@@ -207,8 +210,9 @@ impl Play {
         let options = WorkerOptions::new()
             .start(start)
             .label(&label)
-            .wait_interval(Duration::from_micros(20))
-            .wait_max(Duration::from_micros(100))
+            // Others' reserved ids are given up at once: how much is read ahead in a longer wait depends on the clock.
+            .wait_interval(Duration::from_nanos(1))
+            .wait_max(Duration::from_nanos(1))
             .timeout(HOUR)
             .on_report(move |report| {
                 reports.lock().expect("no handler panics").push(match &report.trouble {
@@ -325,6 +329,14 @@ impl Play {
         }
     }
 
+    /// Drops what is reserved.
+    fn give_up(&mut self, which: usize) {
+        let Some(reservation) = self.actors[which].reservation.take() else { return };
+        if self.model.is_open(reservation.id()) {
+            *self.model.slot(reservation.id()) = Slot::Void;
+        }
+    }
+
     fn claim(&mut self, which: usize, key: u8) {
         let actor = &self.actors[which];
         match (actor.worker.claim([key], HOUR).expect("a sound segment"), self.model.claims.get(&key)) {
@@ -337,7 +349,7 @@ impl Play {
     /// Releases a stand-alone claim or one of a unique event, the right one or one that was released before.
     fn release(&mut self, which: usize, input: &mut Input<'_>) {
         let actor = &self.actors[which];
-        if input.one_in(2) {
+        if input.one_in(4) {
             let key = input.byte() % 6;
             if let Some((_, claim)) = self.model.claims.remove(&key) {
                 assert!(actor.worker.release(&claim).expect("a sound segment"));
@@ -383,9 +395,9 @@ impl Actor {
                     if model.is_lapped(id) {
                         Some(Seen::Lagged { missed: 1 })
                     } else if matches!(model.slot(id), Slot::Reserved) {
-                        // What follows is read before it is decided.
-                        self.read_all_ahead(model, late);
                         if own == Some(id) {
+                            // What follows is read meanwhile.
+                            self.read_all_ahead(model, late);
                             self.ahead.push_front(Ahead::Waiting(id));
                             self.pending = Some(id);
                             return seen;

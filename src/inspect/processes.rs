@@ -41,7 +41,7 @@ pub struct OpenBy {
 pub struct Namespaces {
     /// Process ids.
     pub pid: Option<u64>,
-    /// System V IPC; says which container runtime share of `/dev/shm` is meant.
+    /// System V IPC; container runtimes that share it share `/dev/shm` with it.
     pub ipc: Option<u64>,
     /// Mounts: which `/dev/shm` there is.
     pub mnt: Option<u64>,

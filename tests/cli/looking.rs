@@ -2,7 +2,10 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Stdio};
+use std::time::Duration;
 
+use seqcast::Start;
+use seqcast::inspect::{Inspector, Seen};
 use serde_json::{Value, json};
 
 use crate::support::{Name, WorkerProcess, command, eventually, run, seqcast, small};
@@ -98,7 +101,7 @@ fn inspect_measures_for_how_long_the_ring_lasts() {
         scope.spawn(|| {
             while !stop.load(std::sync::atomic::Ordering::Relaxed) {
                 worker.post("a", "b", "").unwrap();
-                std::thread::sleep(std::time::Duration::from_millis(1));
+                std::thread::sleep(Duration::from_millis(1));
             }
         });
         let facts = seqcast(&["inspect", &name, "--format", "json", "--sample", "300ms"]).expect(0).json();
@@ -246,22 +249,28 @@ fn tail_shows_gaps_voids_and_what_it_passed_over() {
 }
 
 #[test]
-fn tail_waits_for_a_reserved_id_before_it_passes_over_it() {
-    let (name, _bus) = Name::segment("tail-reserved");
-    let mut worker = WorkerProcess::join(&name, "web");
-    // What comes before the reservation's end does not come out before it.
-    let mut tail = Tail::start(&name, &["--from", "0"]);
-    assert_eq!(tail.next()["event"], "started");
-    let ids: Vec<u64> = (0..20)
-        .map(|_| {
-            let id = worker.told("reserve").parse().unwrap();
-            worker.told("commit x");
-            id
-        })
-        .collect();
-    for id in ids {
-        assert_eq!(tail.next()["id"], id);
+fn a_tail_waits_for_a_reserved_id_for_as_long_as_it_is_patient() {
+    let (name, bus) = Name::segment("patience");
+    let worker = bus.join_with(seqcast::WorkerOptions::new().announce(false)).unwrap();
+    let inspector = Inspector::open(&name, &small()).unwrap();
+    let hour = Duration::from_secs(3600);
+    let (mut patient, mut hasty) = (
+        inspector.tail(Start::Now).unwrap().patience(hour),
+        inspector.tail(Start::Now).unwrap().patience(Duration::ZERO),
+    );
+    let mut reservation = worker.reserve().unwrap();
+    let id = reservation.id();
+    worker.post("after", "it", "").unwrap();
+    assert!(matches!(hasty.next().unwrap(), Some(Seen::PassedOver { id: passed, record: Some(0) }) if passed == id));
+    assert!(matches!(hasty.next().unwrap(), Some(Seen::Event(event)) if event.id == id + 1));
+    assert!(patient.next().unwrap().is_none(), "it does not wait");
+    assert_eq!(patient.waiting_for(), Some(id));
+    reservation.commit("late", "one", "").unwrap();
+    for expected in [id, id + 1] {
+        assert!(matches!(patient.next().unwrap(), Some(Seen::Event(event)) if event.id == expected));
     }
+    assert!(patient.next().unwrap().is_none());
+    assert_eq!(patient.waiting_for(), None);
 }
 
 #[test]

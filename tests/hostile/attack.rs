@@ -83,7 +83,7 @@ fn plain<T>(result: seqcast::Result<T>, also: &[&str]) -> Option<T> {
         Err(error) => {
             let known = ["corrupt", "exhausted"];
             assert!(known.contains(&error.code()) || also.contains(&error.code()), "{error}: {error:?}");
-            Some(error.to_string()).map(drop).and(None)
+            None
         }
     }
 }
@@ -365,7 +365,7 @@ impl Cast {
             _ => {
                 plain(worker.poll(), &[]);
                 plain(worker.wait(Duration::ZERO), &[]);
-                plain(self.bus.stats(), &[]).map(|stats| super::events::touch(&format!("{stats:?}")));
+                super::events::touch(&format!("{:?}", plain(self.bus.stats(), &[])));
             }
         }
     }
@@ -380,7 +380,7 @@ impl Cast {
             }
             self.join(Start::Now);
         }
-        plain(self.bus.stats(), &[]).map(|stats| super::events::touch(&format!("{stats:?}")));
+        super::events::touch(&format!("{:?}", plain(self.bus.stats(), &[])));
         self.reservations.clear();
         CLAIM.set(None);
     }

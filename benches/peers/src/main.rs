@@ -14,6 +14,7 @@ mod ipc;
 mod lua;
 mod orbit;
 mod redis;
+mod ringfire_blobs;
 mod ringfire_rings;
 mod scratch;
 mod sockets;
@@ -26,6 +27,7 @@ use iceoryx::Iceoryx;
 use ipc::Ipc;
 use orbit::Orbit;
 use redis::{PubSub, Server};
+use ringfire_blobs::Blobs;
 use ringfire_rings::{Mpmc, Spmc};
 use sockets::{Pipes, Unix};
 use support::batch::{Batch, Length, Wake, flow, one_way, wake};
@@ -58,13 +60,17 @@ fn main() {
     let server = Server::start();
     let lua = lua::source();
     for round in 0..arguments.batches(9, 3) {
-        each_size::<8>(&mut lab, &arguments, plan, &server);
-        each_size::<64>(&mut lab, &arguments, plan, &server);
-        each_size::<256>(&mut lab, &arguments, plan, &server);
-        each_size::<1024>(&mut lab, &arguments, plan, &server);
-        each_size::<4096>(&mut lab, &arguments, plan, &server);
-        each_size::<16_384>(&mut lab, &arguments, plan, &server);
-        each_size::<65_536>(&mut lab, &arguments, plan, &server);
+        for size in [8, 64, 256, 1024, 4096, 16_384, 65_536] {
+            each_size(&mut lab, &arguments, plan, &server, size);
+            match size {
+                8 => each_typed::<8>(&mut lab, &arguments, plan),
+                64 => each_typed::<64>(&mut lab, &arguments, plan),
+                256 => each_typed::<256>(&mut lab, &arguments, plan),
+                1024 => each_typed::<1024>(&mut lab, &arguments, plan),
+                4096 => each_typed::<4096>(&mut lab, &arguments, plan),
+                _ => {}
+            }
+        }
         if arguments.wants(READERS) {
             for readers in [1, 2, 4] {
                 more_readers(&mut lab, plan, readers);
@@ -82,39 +88,52 @@ fn main() {
     finish("seqcast and its peers", &lab, &arguments);
 }
 
-/// One way and throughput of all who can, with payloads of `N` bytes.
-fn each_size<const N: usize>(lab: &mut Lab, arguments: &Arguments, plan: Plan, server: &Result<Server, String>) {
-    macro_rules! subject {
-        ($name:literal, $channel:expr) => {
-            if arguments.wants(LATENCY) {
-                lab.measure(Key::new(LATENCY, $name, N), Limit::Lines(N), |board| {
-                    one_way(board, &$channel, N, plan.length)
-                });
-            }
-            if arguments.wants(FLOW) {
-                lab.measure(Key::new(FLOW, $name, N), Limit::Lines(N), |board| {
-                    flow(board, &$channel, N, 1, 1, plan.flow)
-                });
-            }
-        };
+/// One way and throughput of `$channel`, called `$name`.
+macro_rules! both {
+    ($lab:expr, $arguments:expr, $plan:expr, $size:expr, $name:literal, $channel:expr) => {
+        if $arguments.wants(LATENCY) {
+            $lab.measure(Key::new(LATENCY, $name, $size), Limit::Lines($size), |board| {
+                one_way(board, &$channel, $size, $plan.length)
+            });
+        }
+        if $arguments.wants(FLOW) {
+            $lab.measure(Key::new(FLOW, $name, $size), Limit::Lines($size), |board| {
+                flow(board, &$channel, $size, 1, 1, $plan.flow)
+            });
+        }
+    };
+}
+
+/// Those whose items have a type, of `N` bytes.
+fn each_typed<const N: usize>(lab: &mut Lab, arguments: &Arguments, plan: Plan) {
+    both!(lab, arguments, plan, N, "ringfire, many producers", Mpmc::<N>::new());
+    both!(lab, arguments, plan, N, "ringfire, one producer", Spmc::<N>::new());
+    both!(lab, arguments, plan, N, "orbit-core", Orbit::<N>::new());
+}
+
+/// All others, with payloads of `size` bytes.
+fn each_size(lab: &mut Lab, arguments: &Arguments, plan: Plan, server: &Result<Server, String>, size: usize) {
+    both!(lab, arguments, plan, size, "seqcast", OnBus::for_size(size));
+    both!(lab, arguments, plan, size, "iceoryx2", Iceoryx::new(size));
+    both!(lab, arguments, plan, size, "ipc-channel", Ipc::new());
+    both!(lab, arguments, plan, size, "Unix socket", Unix::new(size));
+    both!(lab, arguments, plan, size, "pipe", Pipes::new(size));
+    if size > 4096 {
+        both!(lab, arguments, plan, size, "ringfire, one producer, byte strings", Blobs::new(size));
+        for scenario in [LATENCY, FLOW] {
+            let why = "its items are passed by value; see its ring of byte strings";
+            lab.cannot(Key::new(scenario, "ringfire, many producers", size), why);
+        }
     }
-    subject!("seqcast", OnBus::for_size(N));
-    subject!("ringfire, many producers", Mpmc::<N>::new());
-    subject!("ringfire, one producer", Spmc::<N>::new());
-    subject!("iceoryx2", Iceoryx::new(N));
-    subject!("orbit-core", Orbit::<N>::new());
-    subject!("ipc-channel", Ipc::new());
-    subject!("Unix socket", Unix::new(N));
-    subject!("pipe", Pipes::new(N));
     // A round trip of some hundred microseconds: the sizes that matter.
-    if matches!(N, 64 | 4096) {
+    if matches!(size, 64 | 4096) {
         match server {
             Ok(server) => {
-                subject!("Redis publish/subscribe", PubSub::on(server));
+                both!(lab, arguments, plan, size, "Redis publish/subscribe", PubSub::on(server));
             }
             Err(why) => {
-                lab.cannot(Key::new(LATENCY, "Redis publish/subscribe", N), why);
-                lab.cannot(Key::new(FLOW, "Redis publish/subscribe", N), why);
+                lab.cannot(Key::new(LATENCY, "Redis publish/subscribe", size), why);
+                lab.cannot(Key::new(FLOW, "Redis publish/subscribe", size), why);
             }
         }
     }

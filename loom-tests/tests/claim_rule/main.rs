@@ -42,6 +42,11 @@ fn more(some: u64) -> u64 {
     some + u64::from(deep())
 }
 
+/// Capacities, each with the number of joiners.
+fn laps() -> &'static [(u64, usize)] {
+    if deep() { &[(1, 0), (1, 1), (2, 0), (2, 1), (4, 0), (4, 1)] } else { &[(1, 0), (2, 1)] }
+}
+
 /// Runs every one of `settings` to its end. All of them together give the answers `expected`, and no other.
 fn check(name: &str, settings: impl IntoIterator<Item = Setting>, expected: &[&str]) {
     let mut answers = BTreeSet::new();
@@ -62,9 +67,7 @@ fn one_key_and_a_ring_that_holds_everything() {
 
 #[test]
 fn one_key_and_a_ring_that_laps() {
-    let settings = [1, 2].into_iter().flat_map(|capacity| {
-        [0, 1].map(|joiners| Setting { capacity, joiners, events: more(4), ..SMALL })
-    });
+    let settings = laps().iter().map(|&(capacity, joiners)| Setting { capacity, joiners, events: more(4), ..SMALL });
     check("one key, laps", settings, &["decided", "held", "late", "missed", "moved", "released", "won"]);
 }
 
@@ -76,17 +79,16 @@ fn two_keys_and_a_ring_that_holds_everything() {
 
 #[test]
 fn two_keys_and_room_for_both() {
-    let settings = [1, 2].into_iter().flat_map(|capacity| {
-        [0, 1].map(|joiners| Setting { keys: 2, entries: 2, capacity, joiners, events: more(3), ..SMALL })
-    });
+    let settings = laps()
+        .iter()
+        .map(|&(capacity, joiners)| Setting { keys: 2, entries: 2, capacity, joiners, events: more(3), ..SMALL });
     check("two keys, room for both", settings, &["decided", "held", "late", "missed", "moved", "released", "won"]);
 }
 
 #[test]
 fn two_keys_and_room_for_one() {
-    let settings = [1, 2, 4].into_iter().flat_map(|capacity| {
-        [0, 1].map(|joiners| Setting { keys: 2, capacity, joiners, events: more(3), ..SMALL })
-    });
+    let settings =
+        laps().iter().map(|&(capacity, joiners)| Setting { keys: 2, capacity, joiners, events: more(3), ..SMALL });
     check("two keys, room for one", settings, &["decided", "full", "held", "late", "missed", "moved", "released", "won"]);
 }
 
@@ -112,7 +114,7 @@ fn a_long_ttl() {
 
 #[test]
 fn claims_without_an_event_share_the_bucket() {
-    let settings = [1, 2].map(|entries| Setting { entries, capacity: 2, alone: more(2), events: 2, ..SMALL });
+    let settings = [1, 2].map(|entries| Setting { entries, capacity: 1, alone: more(2), events: 2, ..SMALL });
     let expected =
         ["decided", "full", "full alone", "held", "held alone", "late", "missed", "moved", "released", "won", "won alone"];
     check("claims without an event", settings, &expected);
@@ -126,6 +128,19 @@ fn the_oldest_ended_key_makes_room() {
         let at = At { place: 10 * key, since: 1 };
         let ask = Ask { key: Key([key, 0]), ttl: 1, at: Some(at), token: Token(key) };
         assert_eq!(bucket.decide(2, ask, 10 * key, 1), Ruling::IfExchanged(Decision::Won(Token(key))));
+    }
+    let keys: Vec<_> = bucket.entries().iter().map(|entry| entry.key.0[0]).collect();
+    assert_eq!((keys, bucket.floor()), (vec![2, 3], 10));
+}
+
+/// What has ended and left the ring goes with the next claim, so that buckets stay short.
+#[test]
+fn what_left_the_ring_is_forgotten() {
+    let mut bucket = Bucket::default();
+    for (key, oldest) in [(1, 1), (2, 1), (3, 15)] {
+        let at = At { place: 10 * key, since: 1 };
+        let ask = Ask { key: Key([key, 0]), ttl: 1, at: Some(at), token: Token(key) };
+        assert_eq!(bucket.decide(3, ask, 10 * key, oldest), Ruling::IfExchanged(Decision::Won(Token(key))));
     }
     let keys: Vec<_> = bucket.entries().iter().map(|entry| entry.key.0[0]).collect();
     assert_eq!((keys, bucket.floor()), (vec![2, 3], 10));

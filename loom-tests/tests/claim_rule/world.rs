@@ -5,7 +5,15 @@ use crate::protocol::word::Stamp;
 use crate::setting::Setting;
 
 /// The key of claims without an event.
-const ALONE: u64 = 9;
+const ALONE: u64 = 2;
+const KEYS: usize = 3;
+
+/// The winner of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Holder {
+    token: u64,
+    deadline: u64,
+}
 
 /// A bucket as far as decisions depend on it, to be told from others.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -100,6 +108,8 @@ pub(crate) struct World {
     /// The event at place `p` is `events[p - 1]`.
     events: Vec<Event>,
     bucket: Copied,
+    /// Who holds each key in truth, and until when: what the bucket says is what is checked.
+    holders: [Option<Holder>; KEYS],
     workers: Vec<Worker>,
     kills: u32,
     /// Claims begun without an event.
@@ -126,6 +136,7 @@ impl World {
             clock: 1,
             events: vec![],
             bucket: Copied(Bucket::default()),
+            holders: [None; KEYS],
             workers: (0..setting.workers).map(worker).collect(),
             kills: 0,
             alone: 0,
@@ -196,7 +207,7 @@ impl World {
                 step("decides", answer, to);
             }
             Doing::Decided { bucket, verdict, now } => {
-                let (answer, to) = self.exchange(index, bucket, *verdict, *now);
+                let (answer, to) = self.exchange(setting, index, bucket, *verdict, *now);
                 step("exchanges", Some(answer), to);
             }
             Doing::Overtaken => {
@@ -222,9 +233,10 @@ impl World {
         {
             let mut to = self.clone();
             to.workers[index].holds = None;
-            let held = self.holder(key).is_some_and(|entry| entry.token.0 == token && entry.deadline > self.clock);
+            let held = self.holder(key, self.clock).is_some_and(|holder| holder.token == token);
             let released = to.bucket.0.end(Key([key, 0]), Token(token), self.clock);
             if released {
+                to.holders[key as usize] = None;
                 to.exchanged();
             }
             let to = if released == held { Ok(to) } else { Err(format!("held: {held}, released: {released}")) };
@@ -300,29 +312,34 @@ impl World {
     }
 
     /// An exchange that succeeds.
-    fn exchange(&self, index: usize, bucket: &Copied, verdict: Verdict, now: u64) -> (&'static str, Result<World, String>) {
+    fn exchange(
+        &self,
+        setting: &Setting,
+        index: usize,
+        bucket: &Copied,
+        verdict: Verdict,
+        now: u64,
+    ) -> (&'static str, Result<World, String>) {
         let key = self.key(index);
-        let held = self.holder(key).is_some_and(|entry| entry.deadline > now);
+        let held = self.holder(key, now).is_some();
         let mut to = self.clone();
         to.bucket = bucket.clone();
         to.exchanged();
         to.go_on(index);
+        if let Verdict::Won(token) = verdict {
+            to.holders[key as usize] = Some(Holder { token, deadline: now + setting.ttl });
+            to.workers[index].holds = Some((key, token));
+        }
         if self.workers[index].alone {
             return match verdict {
-                Verdict::Won(token) if !held => {
-                    to.workers[index].holds = Some((key, token));
-                    ("won alone", Ok(to))
-                }
+                Verdict::Won(_) if !held => ("won alone", Ok(to)),
                 _ => ("won alone", Err("a claim without an event is won while it is held".to_owned())),
             };
         }
         let place = self.workers[index].next;
         let fate = self.event(place).fate;
         let (answer, next, sound) = match verdict {
-            Verdict::Won(token) => {
-                to.workers[index].holds = Some((key, token));
-                ("won", Fate::Run, matches!(fate, Fate::Open | Fate::Reported) && !held)
-            }
+            Verdict::Won(_) => ("won", Fate::Run, matches!(fate, Fate::Open | Fate::Reported) && !held),
             // That two workers ignore one event is no harm.
             Verdict::Held => ("held", Fate::Ignored, fate != Fate::Run && held),
         };
@@ -345,8 +362,8 @@ impl World {
         }
     }
 
-    fn holder(&self, key: u64) -> Option<&Entry> {
-        self.bucket.0.entries().iter().find(|entry| entry.key.0[0] == key)
+    fn holder(&self, key: u64, now: u64) -> Option<Holder> {
+        self.holders[key as usize].filter(|holder| holder.deadline > now)
     }
 
     fn go_on(&mut self, index: usize) {

@@ -23,7 +23,7 @@ fn a_poster_is_killed_and_a_lap_confirms() {
         .preemptions(Some(2), Some(4))
         .allowed(&["happened", "did not happen"])
         .run(|run| {
-            let world = World::new(run, 1, 2);
+            let world = World::new(run.mode, 1, 2);
             let mut cast = run.cast();
             let (victim, watch, mut hand) = (world.clone(), run.clone(), world.adopt(VICTIM));
             cast.actor(move || {
@@ -49,7 +49,7 @@ fn a_poster_is_killed_over_its_own_event() {
         .preemptions(Some(2), Some(3))
         .allowed(&["happened", "did not happen"])
         .run(|run| {
-            let world = World::new(run, 1, 2);
+            let world = World::new(run.mode, 1, 2);
             let mut cast = run.cast();
             let (victim, watch, mut hand) = (world.clone(), run.clone(), world.adopt(VICTIM));
             cast.actor(move || {
@@ -75,7 +75,7 @@ fn a_helper_that_stopped_confirms_late() {
         .preemptions(Some(2), Some(3))
         .allowed(&["happened", "did not happen"])
         .run(|run| {
-            let world = World::new(run, 1, 2);
+            let world = World::new(run.mode, 1, 2);
             let mut cast = run.cast();
             let (victim, watch, mut hand) = (world.clone(), run.clone(), world.adopt(VICTIM));
             cast.actor(move || {
@@ -102,7 +102,7 @@ fn a_poster_is_killed_and_a_reserve_laps() {
         .preemptions(Some(2), Some(3))
         .allowed(&["committed", "too late"])
         .run(|run| {
-            let world = World::new(run, 1, 2);
+            let world = World::new(run.mode, 1, 2);
             let mut cast = run.cast();
             let (victim, watch, mut hand) = (world.clone(), run.clone(), world.adopt(VICTIM));
             cast.actor(move || {
@@ -130,7 +130,7 @@ fn a_reserver_is_killed_over_its_own_event_and_a_post_laps() {
         .preemptions(Some(2), Some(3))
         .allowed(&["reserved", "not reserved"])
         .run(|run| {
-            let world = World::new(run, 1, 2);
+            let world = World::new(run.mode, 1, 2);
             let mut cast = run.cast();
             let (victim, watch, mut hand) = (world.clone(), run.clone(), world.adopt(VICTIM));
             victim.post(&mut hand, 0);
@@ -156,7 +156,7 @@ fn a_committer_is_killed_and_a_reader_voids() {
         .preemptions(Some(4), None)
         .allowed(&["void", "too late to void", "nothing to void"])
         .run(|run| {
-            let world = World::new(run, 1, 2);
+            let world = World::new(run.mode, 1, 2);
             let mut cast = run.cast();
             let (victim, watch, mut hand) = (world.clone(), run.clone(), world.adopt(VICTIM));
             cast.actor(move || {
@@ -192,7 +192,7 @@ fn an_adopter_is_killed_too() {
         .preemptions(Some(1), Some(3))
         .allowed(&["happened", "did not happen"])
         .run(|run| {
-            let world = World::new(run, 1, 2);
+            let world = World::new(run.mode, 1, 2);
             let mut cast = run.cast();
             let (victim, watch, mut hand) = (world.clone(), run.clone(), world.adopt(VICTIM));
             cast.actor(move || {
@@ -219,7 +219,7 @@ fn an_adopter_is_killed_in_its_first_post() {
         .preemptions(None, Some(1))
         .allowed(&["happened", "did not happen"])
         .run(|run| {
-            let world = World::new(run, 1, 2);
+            let world = World::new(run.mode, 1, 2);
             let mut cast = run.cast();
             let (victim, watch, mut hand) = (world.clone(), run.clone(), world.adopt(VICTIM));
             cast.actor(move || {
@@ -247,7 +247,7 @@ fn two_posters_are_killed_on_one_cell() {
         .preemptions(None, Some(2))
         .allowed(&["0 happened, 10 happened", "0 happened, 10 did not happen", "0 did not happen, 10 happened", "0 did not happen, 10 did not happen"])
         .run(|run| {
-            let world = World::new(run, 1, 2);
+            let world = World::new(run.mode, 1, 2);
             let mut cast = run.cast();
             for record in 0..2 {
                 let (victim, watch, mut hand) = (world.clone(), run.clone(), world.adopt(record));

@@ -2,69 +2,21 @@
 
 use std::sync::{Arc, Mutex};
 
-use crate::protocol::claims::{At, BUCKET_HEAD_WORDS, Bucket, Claims, Decision, ENTRY_WORDS, Key, Token};
-use crate::protocol::pool::{HEAD_WORDS, Hand, Pool};
-use crate::protocol::record::{self, HAND_WORDS};
-use crate::protocol::word::CellWord;
+use crate::protocol::claims::{At, Bucket, Decision, Key, Token};
 use crate::race::{Run, race};
-use crate::sync::{Mode, Words};
+use crate::region::Region;
+use crate::sync::{Ordering, Words};
 
 const KEY: Key = Key([0, 7]);
 const OTHER: Key = Key([0, 8]);
 /// A ttl that never ends in a model whose clock stands near 0.
 const LONG: u64 = 1_000;
 
-/// A claims region with one bucket, and the tail of a ring of `capacity` cells that stands at `tail`.
-#[derive(Clone)]
-struct Region {
-    claims: Claims,
-    cells: Words,
-    records: Words,
-    count: u16,
-}
-
-impl Region {
-    fn new(run: &Run, entries: usize, records: u16, capacity: u64, tail: u64) -> Region {
-        let control = |_| Some(run.mode);
-        let stride = HEAD_WORDS + BUCKET_HEAD_WORDS + entries * ENTRY_WORDS;
-        let block_word = |word: usize| Some(if word % stride == 0 { run.mode_of_exchanged() } else { Mode::Plain });
-        let hand_word = |word: usize| {
-            (record::CLAIM_HAND..record::CLAIM_HAND + HAND_WORDS).contains(&(word % record::WORDS)).then_some(run.mode)
-        };
-        let cells = Words::new(1, control);
-        let tail_word = Words::new(1, control);
-        tail_word.at(0).store(tail, crate::sync::Ordering::Relaxed);
-        let pool = Pool::new(cells.clone(), Words::new((1 + usize::from(records)) * stride, block_word), stride);
-        let records_words = Words::new(usize::from(records) * record::WORDS, hand_word);
-        let region = Region { claims: Claims::new(pool, tail_word, capacity), cells, records: records_words, count: records };
-        let hands: Vec<Words> = (0..records).map(|record| region.hand_words(record)).collect();
-        region.claims.pool().format(&hands);
-        region
-    }
-
-    fn hand_words(&self, record: u16) -> Words {
-        self.records.sub(usize::from(record) * record::WORDS + record::CLAIM_HAND, HAND_WORDS)
-    }
-
-    fn adopt(&self, record: u16) -> Hand {
-        Hand::adopt(self.claims.pool(), self.hand_words(record), record).expect("a sound record")
-    }
-
-    fn claim(&self, hand: &mut Hand, key: Key, ttl: u64, at: Option<At>, now: u64) -> Decision {
-        self.claims.claim(hand, &mut Bucket::default(), key, ttl, at, || now).expect("a sound region")
-    }
-
-    fn release(&self, hand: &mut Hand, key: Key, token: Token, now: u64) -> bool {
-        self.claims.release(hand, &mut Bucket::default(), key, token, || now).expect("a sound region")
-    }
-
-    /// Each block is in one place.
-    fn judge(&self) {
-        let mut places = vec![CellWord::from_bits(self.cells.at(0).at_rest()).block().into()];
-        places.extend((0..self.count).map(|record| self.hand_words(record).at(record::OWN).at_rest()));
-        places.sort_unstable();
-        assert!(places.iter().copied().eq(0..=u64::from(self.count)), "blocks are in the places {places:?}");
-    }
+/// A region beside a ring of four cells whose tail stands at `tail`.
+fn region(run: &Run, entries: usize, records: u16, tail: u64) -> Region {
+    let word = Words::new(1, |_| Some(run.mode));
+    word.at(0).store(tail, Ordering::Relaxed);
+    Region::new(run.mode, entries, records, 4, word)
 }
 
 /// The event with id `id`, for a worker that has read everything.
@@ -105,7 +57,7 @@ impl Answers {
 #[test]
 fn two_claim_one_key() {
     race("two claim one key").preemptions(Some(3), None).allowed(&["won, held", "held, won"]).run(|run| {
-        let region = Region::new(run, 2, 2, 4, 0);
+        let region = region(run, 2, 2, 0);
         let answers = Answers::new(2);
         let mut cast = run.cast();
         for record in 0..2 {
@@ -121,7 +73,7 @@ fn two_claim_one_key() {
 #[test]
 fn two_reach_one_unique_event() {
     race("two reach one unique event").preemptions(Some(3), None).allowed(&["won, decided", "decided, won"]).run(|run| {
-        let region = Region::new(run, 2, 2, 4, 1);
+        let region = region(run, 2, 2, 1);
         let answers = Answers::new(2);
         let mut cast = run.cast();
         for record in 0..2 {
@@ -137,7 +89,7 @@ fn two_reach_one_unique_event() {
 #[test]
 fn two_claim_two_keys_of_one_bucket() {
     race("two claim two keys of one bucket").preemptions(Some(3), None).allowed(&["won, won"]).run(|run| {
-        let region = Region::new(run, 2, 2, 4, 0);
+        let region = region(run, 2, 2, 0);
         let mut cast = run.cast();
         let won = Arc::new(Mutex::new(0));
         for (record, key) in [(0, KEY), (1, OTHER)] {
@@ -160,7 +112,7 @@ fn two_claim_two_keys_of_one_bucket() {
 #[test]
 fn a_claim_meets_a_release() {
     race("a claim meets a release").preemptions(Some(3), None).allowed(&["held", "won"]).run(|run| {
-        let region = Region::new(run, 2, 2, 4, 0);
+        let region = region(run, 2, 2, 0);
         let mut cast = run.cast();
         let (holder, mut hand) = (region.clone(), region.adopt(0));
         let Decision::Won(token) = holder.claim(&mut hand, KEY, LONG, None, 1) else { panic!("nobody else claims") };
@@ -187,7 +139,7 @@ fn a_claim_meets_a_release() {
 #[test]
 fn a_release_meets_a_claim_of_another_key() {
     race("a release meets a claim of another key").preemptions(Some(3), None).allowed(&["released, won"]).run(|run| {
-        let region = Region::new(run, 2, 2, 4, 0);
+        let region = region(run, 2, 2, 0);
         let mut cast = run.cast();
         let (holder, mut hand) = (region.clone(), region.adopt(0));
         let Decision::Won(token) = holder.claim(&mut hand, KEY, LONG, None, 1) else { panic!("nobody else claims") };
@@ -210,7 +162,7 @@ fn a_claimer_copies_a_bucket_that_is_written_again() {
         .preemptions(Some(1), Some(2))
         .allowed(&["held by the first", "won before", "won between"])
         .run(|run| {
-            let region = Region::new(run, 2, 2, 4, 0);
+            let region = region(run, 2, 2, 0);
             let mut cast = run.cast();
             let winners = Arc::new(Mutex::new(vec![]));
             let (first, told, mut hand) = (region.clone(), winners.clone(), region.adopt(0));
@@ -254,7 +206,7 @@ fn a_late_release_meets_the_next_holder() {
         .preemptions(Some(3), None)
         .allowed(&["released in time", "too late to release"])
         .run(|run| {
-            let region = Region::new(run, 2, 2, 4, 0);
+            let region = region(run, 2, 2, 0);
             let mut cast = run.cast();
             let (holder, watch, mut hand) = (region.clone(), run.clone(), region.adopt(0));
             let Decision::Won(token) = holder.claim(&mut hand, KEY, 10, None, 0) else { panic!("nobody else claims") };
@@ -285,7 +237,7 @@ fn a_second_event_comes_while_the_first_is_decided() {
         .preemptions(Some(2), Some(4))
         .allowed(&["won, held", "won, decided", "decided, held", "decided, decided"])
         .run(|run| {
-            let region = Region::new(run, 2, 2, 4, 2);
+            let region = region(run, 2, 2, 2);
             let answers = Answers::new(2);
             let mut cast = run.cast();
             for record in 0..2 {
@@ -316,7 +268,7 @@ fn a_claimer_is_killed_and_another_decides() {
         .preemptions(Some(2), Some(3))
         .allowed(&["dead, won", "dead, decided", "won, decided", "decided, won"])
         .run(|run| {
-            let region = Region::new(run, 2, 2, 4, 1);
+            let region = region(run, 2, 2, 1);
             let answers = Answers::new(2);
             let mut cast = run.cast();
             let (victim, watch, told, mut hand) = (region.clone(), run.clone(), answers.clone(), region.adopt(0));

@@ -7,8 +7,14 @@
 mod protocol;
 mod sync;
 
+#[path = "../common/life.rs"]
 mod life;
+#[path = "../common/log.rs"]
+mod log;
 mod race;
+#[path = "../common/region.rs"]
+mod region;
+#[path = "../common/world.rs"]
 mod world;
 
 mod adopt_races;

@@ -6,7 +6,7 @@ use crate::world::{Poll, World};
 #[test]
 fn two_posters_meet_in_one_cell() {
     race("two posters meet in one cell").preemptions(None, None).allowed(&["0 first", "1 first"]).run(|run| {
-        let world = World::new(run, 1, 2);
+        let world = World::new(run.mode, 1, 2);
         let mut cast = run.cast();
         for record in 0..2 {
             let (world, mut hand) = (world.clone(), world.adopt(record));
@@ -24,7 +24,7 @@ fn two_posters_meet_in_one_cell() {
 fn two_posters_fill_two_cells() {
     race("two posters fill two cells").preemptions(Some(2), Some(4)).allowed(&["0 0", "0 1", "1 0", "1 1"]).run(
         |run| {
-            let world = World::new(run, 2, 2);
+            let world = World::new(run.mode, 2, 2);
             let mut cast = run.cast();
             for record in 0..2 {
                 let (world, mut hand) = (world.clone(), world.adopt(record));
@@ -49,7 +49,7 @@ fn a_reader_copies_while_a_lap_overwrites() {
         .preemptions(None, None)
         .allowed(&["", "0", "0 1", "0 lapped", "lapped", "0 1 2"])
         .run(|run| {
-            let world = World::new(run, 1, 1);
+            let world = World::new(run.mode, 1, 1);
             let mut cast = run.cast();
             let (poster, mut hand) = (world.clone(), world.adopt(0));
             cast.actor(move || {
@@ -70,7 +70,7 @@ fn two_readers_of_two_posters_agree() {
         .preemptions(Some(2), Some(3))
         .allowed(&["both nothing", "both the same", "one nothing"])
         .run(|run| {
-            let world = World::new(run, 2, 2);
+            let world = World::new(run.mode, 2, 2);
             let mut cast = run.cast();
             for record in 0..2 {
                 let (world, mut hand) = (world.clone(), world.adopt(record));
@@ -97,7 +97,7 @@ fn two_readers_of_two_posters_agree() {
 #[test]
 fn a_stalled_poster_is_lapped() {
     race("a stalled poster is lapped").preemptions(Some(3), None).allowed(&["0", "1", "2"]).run(|run| {
-        let world = World::new(run, 1, 2);
+        let world = World::new(run.mode, 1, 2);
         let mut cast = run.cast();
         for (record, posts) in [(0, 2), (1, 1)] {
             let (world, mut hand) = (world.clone(), world.adopt(record));
@@ -118,7 +118,7 @@ fn a_stalled_poster_is_lapped() {
 #[test]
 fn a_poster_that_stopped_moves_the_tail_late() {
     race("a poster that stopped moves the tail late").preemptions(Some(2), None).allowed(&["0", "1", "2", "3"]).run(|run| {
-        let world = World::new(run, 1, 2);
+        let world = World::new(run.mode, 1, 2);
         let mut cast = run.cast();
         for (record, posts) in [(0, 3), (1, 1)] {
             let (world, mut hand) = (world.clone(), world.adopt(record));
@@ -142,7 +142,7 @@ fn a_reader_that_was_lapped_goes_on() {
         .preemptions(Some(4), None)
         .allowed(&["not lapped", "missed 1", "missed 2", "missed 3"])
         .run(|run| {
-            let world = World::new(run, 2, 1);
+            let world = World::new(run.mode, 2, 1);
             let mut cast = run.cast();
             let (poster, mut hand) = (world.clone(), world.adopt(0));
             cast.actor(move || {
@@ -176,7 +176,7 @@ fn a_poster_is_killed_before_it_moves_the_tail() {
         .preemptions(Some(2), Some(4))
         .allowed(&["the dead one's is missing", "the dead one's is there"])
         .run(|run| {
-            let world = World::new(run, 2, 2);
+            let world = World::new(run.mode, 2, 2);
             let mut cast = run.cast();
             let (victim, watch, mut hand) = (world.clone(), run.clone(), world.adopt(0));
             cast.actor(move || {
@@ -203,7 +203,7 @@ fn a_joiner_starts_after_what_it_has_heard_of() {
         .preemptions(Some(1), Some(2))
         .allowed(&["0", "1", "2"])
         .run(|run| {
-            let world = World::new(run, 2, 2);
+            let world = World::new(run.mode, 2, 2);
             let mut cast = run.cast();
             let (victim, watch, mut hand) = (world.clone(), run.clone(), world.adopt(0));
             cast.actor(move || {

@@ -155,11 +155,6 @@ impl Run {
         Cast { order: self.order, actors: vec![] }
     }
 
-    /// The mode of a word that some store to while others exchange it.
-    pub(crate) fn mode_of_exchanged(&self) -> Mode {
-        if self.mode == Mode::Plain { Mode::Swap } else { self.mode }
-    }
-
     /// One execution ended like this.
     pub(crate) fn outcome(&self, outcome: impl Into<String>) {
         self.shared.seen.lock().unwrap().insert(outcome.into());

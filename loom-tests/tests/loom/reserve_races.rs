@@ -18,7 +18,7 @@ fn a_reserve_and_a_post_want_the_same_id() {
         .preemptions(Some(4), None)
         .allowed(&["post 0, reserve 1", "reserve 0, post 1"])
         .run(|run| {
-            let world = World::new(run, 1, 2);
+            let world = World::new(run.mode, 1, 2);
             let mut cast = run.cast();
             let (reserver, watch, hand) = (world.clone(), run.clone(), world.adopt(0));
             cast.actor(move || {
@@ -43,7 +43,7 @@ fn a_commit_meets_a_void_by_a_reader() {
             "committed, reader: too late to void",
         ])
         .run(|run| {
-            let world = World::new(run, 1, 1);
+            let world = World::new(run.mode, 1, 1);
             let mut cast = run.cast();
             let told = tell();
             let (reserver, heard, mut hand) = (world.clone(), told.clone(), world.adopt(0));
@@ -82,7 +82,7 @@ fn a_commit_meets_a_void_by_a_reader() {
 #[test]
 fn two_readers_void_and_the_reserver_gives_up() {
     race("two readers void and the reserver gives up").preemptions(Some(2), Some(3)).allowed(&["0", "1"]).run(|run| {
-        let world = World::new(run, 1, 1);
+        let world = World::new(run.mode, 1, 1);
         let mut cast = run.cast();
         let decided = std::sync::Arc::new(std::sync::Mutex::new(0));
         let (reserver, count, hand) = (world.clone(), decided.clone(), world.adopt(0));
@@ -115,7 +115,7 @@ fn two_readers_void_and_the_reserver_gives_up() {
 #[test]
 fn a_commit_meets_a_lap() {
     race("a commit meets a lap").preemptions(Some(3), None).allowed(&["committed", "too late"]).run(|run| {
-        let world = World::new(run, 1, 2);
+        let world = World::new(run.mode, 1, 2);
         let mut cast = run.cast();
         let (reserver, watch, mut hand) = (world.clone(), run.clone(), world.adopt(0));
         cast.actor(move || {
@@ -138,7 +138,7 @@ fn a_void_meets_a_lap() {
         .preemptions(Some(2), Some(3))
         .allowed(&["nothing to void", "too late to void", "void"])
         .run(|run| {
-            let world = World::new(run, 1, 2);
+            let world = World::new(run.mode, 1, 2);
             let mut cast = run.cast();
             let (reserver, hand) = (world.clone(), world.adopt(0));
             cast.actor(move || _ = reserver.ring.reserve(&hand).unwrap());
@@ -171,7 +171,7 @@ fn a_reader_asks_for_the_reserver() {
         .preemptions(None, None)
         .allowed(&["not reserved", "named", "decided meanwhile"])
         .run(|run| {
-            let world = World::new(run, 2, 1);
+            let world = World::new(run.mode, 2, 1);
             let mut cast = run.cast();
             let (reserver, mut hand) = (world.clone(), world.adopt(0));
             cast.actor(move || {
@@ -208,7 +208,7 @@ fn a_forgotten_reservation_is_voided_by_the_next() {
         .preemptions(None, None)
         .allowed(&["0 forgotten by all", "0 void", "0 voided by the reader"])
         .run(|run| {
-            let world = World::new(run, 2, 1);
+            let world = World::new(run.mode, 2, 1);
             let mut cast = run.cast();
             let (reserver, mut hand) = (world.clone(), world.adopt(0));
             cast.actor(move || {
@@ -255,7 +255,7 @@ fn a_reserver_is_killed_and_readers_void() {
             "alive, dead",
         ])
         .run(|run| {
-            let world = World::new(run, 2, 2);
+            let world = World::new(run.mode, 2, 2);
             let mut cast = run.cast();
             let told = tell();
             let lock = lock();

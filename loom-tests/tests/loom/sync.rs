@@ -9,6 +9,7 @@
 //! comes first, and then reports orders that the memory model forbids. Where both meet in a word, stores are swaps.
 
 pub(crate) use loom::sync::atomic::{Ordering, fence};
+pub(crate) use loom::thread_local;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -25,6 +26,13 @@ pub(crate) enum Mode {
     Swap,
     /// As read-modify-writes that change nothing, and swaps.
     Rmw,
+}
+
+impl Mode {
+    /// The mode of a word that some store to while others exchange it.
+    pub(crate) fn of_exchanged(self) -> Mode {
+        if self == Mode::Plain { Mode::Swap } else { self }
+    }
 }
 
 macro_rules! atomic {

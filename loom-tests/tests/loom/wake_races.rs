@@ -169,6 +169,25 @@ fn a_waker_is_killed_and_the_next_one_wakes() {
 }
 
 #[test]
+fn a_waker_is_killed_while_another_one_calls() {
+    race("a waker is killed while another one calls")
+        .deaths(1)
+        .preemptions(Some(2), None)
+        .allowed(&["naps 0", "naps 1"])
+        .run(|run| {
+            let room = Room::new(run);
+            let mut cast = run.cast();
+            let (victim, watch) = (room.clone(), run.clone());
+            cast.actor(move || _ = watch.mortal(0, || victim.publish()));
+            let publisher = room.clone();
+            cast.actor(move || _ = publisher.publish());
+            let (sleeper, watch) = (room.clone(), run.clone());
+            cast.actor(move || watch.outcome(format!("naps {}", sleeper.wait_for(1))));
+            cast.play();
+        });
+}
+
+#[test]
 fn a_sleeper_is_killed_and_costs_one_call() {
     race("a sleeper is killed and costs one call")
         .deaths(1)
@@ -195,7 +214,7 @@ fn a_sleeper_is_killed_and_costs_one_call() {
 #[test]
 fn a_sleeper_waits_for_a_post() {
     race("a sleeper waits for a post").preemptions(Some(3), None).allowed(&["naps 0", "naps 1"]).run(|run| {
-        let (world, room) = (World::new(run, 1, 1), Room::new(run));
+        let (world, room) = (World::new(run.mode, 1, 1), Room::new(run));
         let mut cast = run.cast();
         let (poster, caller, mut hand) = (world.clone(), room.clone(), world.adopt(0));
         cast.actor(move || {
@@ -220,7 +239,7 @@ fn a_sleeper_waits_for_a_post() {
 #[test]
 fn a_sleeper_waits_for_a_void() {
     race("a sleeper waits for a void").preemptions(Some(3), None).allowed(&["naps 0", "naps 1"]).run(|run| {
-        let (world, room) = (World::new(run, 1, 1), Room::new(run));
+        let (world, room) = (World::new(run.mode, 1, 1), Room::new(run));
         let hand = world.adopt(0);
         assert_eq!(world.ring.reserve(&hand), Ok(0));
         let mut cast = run.cast();

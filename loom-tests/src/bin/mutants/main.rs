@@ -3,7 +3,7 @@
 //! ```text
 //! cargo run -p loom-tests --release --bin mutants -- --ci           the subset for every change
 //! cargo run -p loom-tests --release --bin mutants -- --all          every mutant
-//! cargo run -p loom-tests --release --bin mutants -- NAME...        these
+//! cargo run -p loom-tests --release --bin mutants -- NAME...        those whose names begin so
 //!     --search     run all tests against each, not only those that are expected to find it
 //!     --jobs N     so many at a time, 2 if not said
 //! ```
@@ -79,8 +79,11 @@ fn order(mut words: impl Iterator<Item = String>) -> Result<Order, String> {
                 order.jobs = number.ok_or("--jobs wants a number of 1 or more")?;
             }
             name => {
-                let named = MUTANTS.iter().find(|mutant| mutant.name == name);
-                order.mutants.push(named.ok_or_else(|| format!("there is no mutant {name:?}"))?);
+                let before = order.mutants.len();
+                order.mutants.extend(MUTANTS.iter().filter(|mutant| mutant.name.starts_with(name)));
+                if order.mutants.len() == before {
+                    return Err(format!("there is no mutant {name:?}"));
+                }
             }
         }
     }

@@ -15,6 +15,9 @@ pub(crate) struct Plant {
     spoiled: Mutex<()>,
 }
 
+/// What spends its time in this package and not in loom.
+const SUITES_OPTIMISED: [&str; 1] = ["claim_rule"];
+
 /// Models of a mutant are built often and run little: not optimised, unlike loom itself.
 const WORKSPACE: &str = r#"[workspace]
 members = ["loom-tests"]
@@ -82,6 +85,7 @@ impl Plant {
             .current_dir(&self.tree)
             .env("CARGO_TARGET_DIR", self.tree.join("target"))
             .env("RUSTFLAGS", "--allow warnings")
+            .args(SUITES_OPTIMISED.contains(&suite).then_some("--config=profile.release.package.loom-tests.opt-level=2"))
             .args(["test", "--release", "--quiet", "-p", "loom-tests", "--no-run", "--message-format=json", "--test"])
             .arg(suite)
             .output()

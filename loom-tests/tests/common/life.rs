@@ -1,14 +1,14 @@
 //! Death at a chosen shared write: SIGKILL as the other processes see it.
 //!
 //! A process that is killed has made all of its shared writes up to some point and none after. So it is enough to die
-//! *before* the n-th write, for every n. What a dead worker's successor does runs in the same loom thread: the proof of
+//! *before* the n-th write, for every n. What a dead worker's successor does runs in the same thread of the model: the proof of
 //! death, a lock that the kernel drops, orders everything the dead did before everything the successor does, which is
 //! just what program order says.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-loom::thread_local! {
+crate::sync::thread_local! {
     /// Shared writes that the running actor may still make.
     static LEFT: Cell<Option<u32>> = Cell::new(None);
 }

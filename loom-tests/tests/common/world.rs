@@ -1,13 +1,13 @@
 //! A tiny segment, those who use it, and the oracle that knows the guarantees.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
+use crate::log::Log;
 use crate::protocol::pool::{Block, HEAD_WORDS, Hand, Pool};
 use crate::protocol::record::{self, HAND_WORDS};
 use crate::protocol::ring::{Fate, Look, Ring};
 use crate::protocol::word::{CellWord, Phase};
-use crate::race::Run;
 use crate::sync::{Mode, Ordering, Words};
 
 /// Where the pool keeps the word that says what a payload is.
@@ -39,64 +39,24 @@ pub(crate) fn write(content: u64) -> impl FnOnce(Block<'_>) {
     }
 }
 
-/// What everybody saw, to be judged at the end.
-#[derive(Debug, Default)]
-pub(crate) struct Log {
-    /// What `post` or `commit` said is visible.
-    pub(crate) posted: BTreeMap<u64, u64>,
-    /// Ids that somebody saw void.
-    pub(crate) void: BTreeSet<u64>,
-    /// What readers read.
-    pub(crate) read: BTreeMap<u64, u64>,
-    /// Contents whose commit failed.
-    never: BTreeSet<u64>,
-}
-
-impl Log {
-    /// G1, G2, G5: one fate and one content for each id, whoever says so.
-    fn event(&mut self, id: u64, content: u64) {
-        assert!(!self.void.contains(&id), "id {id} is void for one and an event for another");
-        assert!(!self.never.contains(&content), "{content} is visible after an error said that it never will be");
-        for (&at, &other) in self.posted.iter().chain(&self.read) {
-            assert_eq!(at == id, other == content, "id {id} is {content}, id {at} is {other}");
-        }
-    }
-
-    pub(crate) fn posted(&mut self, id: u64, content: u64) {
-        self.event(id, content);
-        assert!(self.posted.insert(id, content).is_none(), "id {id} was given to two posts");
-    }
-
-    pub(crate) fn read(&mut self, id: u64, content: u64) {
-        self.event(id, content);
-        self.read.insert(id, content);
-    }
-
-    fn never(&mut self, content: u64) {
-        assert!(!self.read.values().any(|&read| read == content), "{content} was read, and its commit failed");
-        self.never.insert(content);
-    }
-
-    pub(crate) fn void(&mut self, id: u64) {
-        assert!(!self.posted.contains_key(&id), "id {id} was committed and is void");
-        assert!(!self.read.contains_key(&id), "id {id} was read and is void");
-        self.void.insert(id);
-    }
-}
-
 impl World {
     /// A formatted segment with `capacity` cells and one hand for each of `records` records.
-    pub(crate) fn new(run: &Run, capacity: usize, records: u16) -> World {
-        let control = |_| Some(run.mode);
+    pub(crate) fn new(mode: Mode, capacity: usize, records: u16) -> World {
+        World::over(mode, capacity, records, Words::new(1, |_| Some(mode)))
+    }
+
+    /// The same, with a `tail` that others read too.
+    pub(crate) fn over(mode: Mode, capacity: usize, records: u16, tail: Words) -> World {
+        let control = |_| Some(mode);
         // Of a block only the stamp is contended; its other words are plain, see `sync`.
-        let block_word = |word: usize| Some(if word % STRIDE == 0 { run.mode_of_exchanged() } else { Mode::Plain });
-        let record_word = |word: usize| (word % record::WORDS <= record::RESERVED).then_some(run.mode);
+        let block_word = |word: usize| Some(if word % STRIDE == 0 { mode.of_exchanged() } else { Mode::Plain });
+        let record_word = |word: usize| (word % record::WORDS <= record::RESERVED).then_some(mode);
         let cells = Words::new(capacity, control);
         let blocks = Words::new((capacity + usize::from(records)) * STRIDE, block_word);
         let words = Words::new(usize::from(records) * record::WORDS, record_word);
         let pool = Pool::new(cells.clone(), blocks.clone(), STRIDE);
         let world = World {
-            ring: Ring::new(pool, Words::new(1, control), words.clone()),
+            ring: Ring::new(pool, tail, words.clone()),
             records: words,
             count: records,
             cells,

@@ -1,0 +1,58 @@
+//! A tiny claims region and those who use it.
+
+use crate::protocol::claims::{At, BUCKET_HEAD_WORDS, Bucket, Claims, Decision, ENTRY_WORDS, Key, Token};
+use crate::protocol::pool::{HEAD_WORDS, Hand, Pool};
+use crate::protocol::record::{self, HAND_WORDS};
+use crate::protocol::word::CellWord;
+use crate::sync::{Mode, Words};
+
+/// A claims region with one bucket, for the ring of `capacity` cells whose tail is given.
+#[derive(Clone)]
+pub(crate) struct Region {
+    pub(crate) claims: Claims,
+    cells: Words,
+    records: Words,
+    count: u16,
+}
+
+impl Region {
+    pub(crate) fn new(mode: Mode, entries: usize, records: u16, capacity: u64, tail: Words) -> Region {
+        let control = |_| Some(mode);
+        let stride = HEAD_WORDS + BUCKET_HEAD_WORDS + entries * ENTRY_WORDS;
+        let block_word = |word: usize| Some(if word % stride == 0 { mode.of_exchanged() } else { Mode::Plain });
+        let hand_word = |word: usize| {
+            (record::CLAIM_HAND..record::CLAIM_HAND + HAND_WORDS).contains(&(word % record::WORDS)).then_some(mode)
+        };
+        let cells = Words::new(1, control);
+        let pool = Pool::new(cells.clone(), Words::new((1 + usize::from(records)) * stride, block_word), stride);
+        let records_words = Words::new(usize::from(records) * record::WORDS, hand_word);
+        let region = Region { claims: Claims::new(pool, tail, capacity), cells, records: records_words, count: records };
+        let hands: Vec<Words> = (0..records).map(|record| region.hand_words(record)).collect();
+        region.claims.pool().format(&hands);
+        region
+    }
+
+    fn hand_words(&self, record: u16) -> Words {
+        self.records.sub(usize::from(record) * record::WORDS + record::CLAIM_HAND, HAND_WORDS)
+    }
+
+    pub(crate) fn adopt(&self, record: u16) -> Hand {
+        Hand::adopt(self.claims.pool(), self.hand_words(record), record).expect("a sound record")
+    }
+
+    pub(crate) fn claim(&self, hand: &mut Hand, key: Key, ttl: u64, at: Option<At>, now: u64) -> Decision {
+        self.claims.claim(hand, &mut Bucket::default(), key, ttl, at, || now).expect("a sound region")
+    }
+
+    pub(crate) fn release(&self, hand: &mut Hand, key: Key, token: Token, now: u64) -> bool {
+        self.claims.release(hand, &mut Bucket::default(), key, token, || now).expect("a sound region")
+    }
+
+    /// Each block is in one place.
+    pub(crate) fn judge(&self) {
+        let mut places = vec![CellWord::from_bits(self.cells.at(0).at_rest()).block().into()];
+        places.extend((0..self.count).map(|record| self.hand_words(record).at(record::OWN).at_rest()));
+        places.sort_unstable();
+        assert!(places.iter().copied().eq(0..=u64::from(self.count)), "blocks are in the places {places:?}");
+    }
+}

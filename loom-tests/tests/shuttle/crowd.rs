@@ -1,0 +1,148 @@
+//! Four writers, three readers, four cells.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use shuttle::rand::{Rng, thread_rng};
+use shuttle::thread;
+
+use crate::life::killed_at;
+use crate::protocol::claims::{At, Decision, Key};
+use crate::protocol::pool::Hand;
+use crate::protocol::ring::Fate;
+use crate::region::Region;
+use crate::sync::{Mode, Words};
+use crate::world::{Poll, World};
+
+const WRITERS: u16 = 4;
+const READERS: u16 = 3;
+const CAPACITY: usize = 4;
+/// More writes than a life makes.
+const LONG_LIFE: u32 = 150;
+
+#[test]
+fn a_crowd_of_writers_and_readers() {
+    crate::explore("4 writers, 3 readers, 4 cells", crowd);
+}
+
+fn crowd() {
+    let records = WRITERS + READERS;
+    let tail = Words::new(1, |_| Some(Mode::Plain));
+    let world = World::over(Mode::Plain, CAPACITY, records, tail.clone());
+    let region = Region::new(Mode::Plain, 2, records, CAPACITY as u64, tail);
+    let unique = Arc::new(Mutex::new(Unique::default()));
+    let mut actors = vec![];
+    for record in 0..WRITERS {
+        let (world, hand) = (world.clone(), world.adopt(record));
+        actors.push(thread::spawn(move || write(&world, hand)));
+    }
+    for record in WRITERS..records {
+        let (world, region, unique) = (world.clone(), region.clone(), unique.clone());
+        actors.push(thread::spawn(move || read(&world, &region, record, &unique)));
+    }
+    for actor in actors {
+        actor.join().expect("an actor failed");
+    }
+    world.judge();
+    region.judge();
+}
+
+/// A worker that sends, dies somewhere, and one who takes over its record and sends on.
+fn write(world: &World, mut hand: Hand) {
+    let record = hand.record();
+    killed_at(thread_rng().gen_range(0..LONG_LIFE), || send(world, &mut hand, 0));
+    send(world, &mut world.adopt(record), 1);
+}
+
+fn send(world: &World, hand: &mut Hand, life: u64) {
+    for number in 0..3 {
+        // Never the same twice.
+        let content = u64::from(hand.record()) * 100 + life * 10 + number;
+        match thread_rng().gen_range(0..6) {
+            0..3 => _ = world.post(hand, content),
+            3..5 => {
+                let id = world.ring.reserve(hand).expect("a reservation");
+                world.commit(hand, id, content);
+            }
+            _ => _ = world.ring.reserve(hand).expect("a reservation"),
+        }
+    }
+}
+
+/// A worker that reads from the beginning, whatever it finds, and claims what it reads as unique events of two keys.
+fn read(world: &World, region: &Region, record: u16, unique: &Mutex<Unique>) {
+    let mut hand = region.adopt(record);
+    let (mut next, mut since) = (0, 0);
+    for _ in 0..16 {
+        match world.poll(next) {
+            Poll::Empty => thread::yield_now(),
+            Poll::Event(content) => {
+                let at = At { place: next + 1, since: since + 1 };
+                let patience = thread_rng().gen_range(0..LONG_LIFE);
+                let decision = killed_at(patience, || {
+                    let now = unique.lock().unwrap().tick();
+                    region.claim(&mut hand, Key([content % 2, 0]), 3, Some(at), now)
+                });
+                match decision {
+                    Some(decision) => unique.lock().unwrap().judge(next, decision),
+                    // Its successor begins where the ring is now.
+                    None => {
+                        hand = region.adopt(record);
+                        next = world.ring.newest();
+                        since = next;
+                        continue;
+                    }
+                }
+                next += 1;
+            }
+            Poll::Void => next += 1,
+            Poll::Reserved(_) => {
+                let named = (0..WRITERS).any(|record| world.ring.reserved_by(record) == Some(next));
+                if (!named || thread_rng().gen_range(0..4) == 0) && world.ring.void(next) == Ok(Fate::Decided) {
+                    world.log.lock().unwrap().void(next);
+                } else {
+                    thread::yield_now();
+                }
+            }
+            Poll::Lapped => {
+                let to = world.ring.resume_after_lap(next);
+                assert!(to > next, "a lapped reader gets on");
+                assert!(to <= world.ring.newest(), "missed what is still to come");
+                (next, since) = (to, to);
+            }
+        }
+    }
+}
+
+/// The oracle of unique events, and their clock.
+#[derive(Debug, Default)]
+struct Unique {
+    clock: u64,
+    run: BTreeSet<u64>,
+    ignored: BTreeSet<u64>,
+    reported: BTreeMap<u64, u32>,
+}
+
+impl Unique {
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
+    /// G9.
+    fn judge(&mut self, id: u64, decision: Decision) {
+        match decision {
+            Decision::Won(_) => {
+                assert!(!self.ignored.contains(&id), "event {id} is ignored by one and run by another");
+                assert!(self.run.insert(id), "event {id} is run twice");
+            }
+            Decision::Held { .. } => {
+                assert!(!self.run.contains(&id), "event {id} is run by one and ignored by another");
+                self.ignored.insert(id);
+            }
+            Decision::Late | Decision::Full => *self.reported.entry(id).or_default() += 1,
+            // Its decider may not have told us yet, or may have been killed.
+            Decision::Decided => {}
+        }
+    }
+}
