@@ -110,6 +110,7 @@ impl Segment {
             .map_err(|error| Error::system(ANONYMOUS, "mmap", error))?;
         let memory = Memory { mapping: Arc::new(mapping), geometry, regions: draft.regions };
         let birth = Birth::now(ANONYMOUS)?;
+        memory.mapping.populate();
         memory.format(&birth);
         let inode = Inode::of_file(ANONYMOUS, &file)?;
         Ok(Segment {
@@ -720,6 +721,7 @@ impl Draft<'_> {
         if !memory.has_nonce(birth.nonce) {
             return Ok(None);
         }
+        memory.mapping.populate();
         memory.format(&birth);
         Ok(Some((memory, birth)))
     }

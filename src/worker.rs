@@ -79,6 +79,10 @@ struct Inner {
 
 /// What an idle poll looks at.
 struct Hot {
+    /// The cell of the next id, and the word below which nothing has happened there. 0 while that is not all there is to
+    /// look at: while somebody polls, or events were copied out ahead.
+    cell: AtomicUsize,
+    empty_below: AtomicU64,
     /// The id that reading goes on with.
     next: AtomicU64,
     /// Why the next event is not at `next`: [`NOT_PENDING`], [`COPIED_OUT`], or the own reserved id that it is behind.
@@ -173,12 +177,15 @@ impl Worker {
         };
         let Seat { segment, guard, lock, record, words, writer, claimer, pid } = seat;
         let reader = Reader::new(Arc::clone(&segment), words.clone(), record, Arc::clone(&lock), start);
+        let (cell, empty_below) = ring.idle_mark(start);
         let inner = Inner {
             segment,
             lock,
             guard,
             ring,
             hot: CachePadded::new(Hot {
+                cell: AtomicUsize::new(cell),
+                empty_below: AtomicU64::new(empty_below),
                 next: AtomicU64::new(start),
                 pending: AtomicU64::new(NOT_PENDING),
                 local: AtomicUsize::new(0),
@@ -435,11 +442,7 @@ impl Worker {
     #[inline]
     pub fn poll_at_most(&self, events: u64) -> Result<Polled> {
         let inner = &*self.inner;
-        inner.check()?;
-        if inner.hot.polling.load(Ordering::Relaxed) {
-            return Ok(Polled::Recursive);
-        }
-        if !inner.has_news() {
+        if inner.is_idle() {
             return Ok(Polled::Done { delivered: 0, missed: 0 });
         }
         inner.poll(events)

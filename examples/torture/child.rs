@@ -257,7 +257,7 @@ impl Child<'_> {
             return Err(error);
         }
         self.probe.step();
-        self.probe.push(Entry::Left);
+        self.probe.push(Entry::Left { newest: self.bus.next_id() });
         Ok(())
     }
 

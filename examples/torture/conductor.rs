@@ -21,6 +21,8 @@ const CALM: u32 = 10;
 /// One in so many kills, and stops, is aimed; going by single instructions takes its time.
 const AIMED_KILLS: u64 = 6;
 const AIMED_STOPS: u64 = 32;
+/// A turn of the conductor's own that takes so long was not its doing.
+const STALL: Duration = Duration::from_millis(30);
 /// A child that is in one step for so long is hung.
 const HUNG: Duration = Duration::from_secs(20);
 
@@ -112,8 +114,13 @@ impl Conductor<'_> {
         let mut next_kill = self.begin + Duration::from_millis(50);
         let mut next_stop = self.begin + Duration::from_millis(20);
         let mut next_watch = self.begin;
+        let mut turn = boottime_ns();
         loop {
             let now = Instant::now();
+            let last_turn = std::mem::replace(&mut turn, boottime_ns());
+            if turn - last_turn > STALL.as_nanos() as u64 {
+                self.oracle.stalled(last_turn, turn);
+            }
             if now >= end || self.oracle.violations.total() > 0 {
                 return;
             }

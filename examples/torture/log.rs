@@ -28,8 +28,8 @@ pub enum Entry {
     Cursor { id: u64, at: u64 },
     /// The worker is about to leave; its cursor is at `id`.
     Leaving { id: u64, at: u64 },
-    /// It has left.
-    Left,
+    /// It has left; the next id was `newest` then.
+    Left { newest: u64 },
     /// The reserver gave `id` up, or was told that it was too late.
     Void { id: u64 },
     /// Something was reported about `id`.
@@ -78,7 +78,7 @@ impl Entry {
             Entry::Cursor { id, at } => [first(5, 0), id, at, 0],
             Entry::Leaving { id, at } => [first(6, 0), id, at, 0],
             Entry::Polls { at } => [first(14, 0), at, 0, 0],
-            Entry::Left => [first(13, 0), 0, 0, 0],
+            Entry::Left { newest } => [first(13, 0), newest, 0, 0],
             Entry::Void { id } => [first(7, 0), id, 0, 0],
             Entry::Reported { id, what } => [first(8, what as u64), id, 0, 0],
             Entry::Won { key, since, until } => [first(9, 0), key, since, until],
@@ -102,7 +102,7 @@ impl Entry {
             9 => Entry::Won { key: a, since: b, until: c },
             10 => Entry::Releases { key: a, at: b },
             11 => Entry::Slow { op: Op::from_number(more), since: a, until: b, unserved: c },
-            13 => Entry::Left,
+            13 => Entry::Left { newest: a },
             14 => Entry::Polls { at: a },
             _ => Entry::Fault { op: Op::from_number(more) },
         }
@@ -119,7 +119,7 @@ impl fmt::Debug for Entry {
             Entry::Lagged { first, missed, at } => write!(f, "lagged {first}..{} at {at}", first + missed),
             Entry::Cursor { id, at } => write!(f, "cursor {id} at {at}"),
             Entry::Leaving { id, at } => write!(f, "leaving at {at}, cursor {id}"),
-            Entry::Left => write!(f, "left"),
+            Entry::Left { newest } => write!(f, "left, the next id being {newest}"),
             Entry::Void { id } => write!(f, "void {id}"),
             Entry::Reported { id, what } => write!(f, "reported {id}: {what:?}"),
             Entry::Won { key, since, until } => write!(f, "won key {key} in {since}..{until}"),

@@ -80,10 +80,10 @@ fn main() -> ExitCode {
     }
     let Tally { events, kills, stops, violations, seen } = tally;
     let Seen { delivered, missed, laps, nothing, void, joins, stale, .. } = seen;
-    let Seen { unique_runs, unique_ignored, unique_excused, unique_of_the_dead, claims_full, claims_late, claims_won, .. } = seen;
+    let Seen { unique_runs, unique_ignored, unique_excused, unique_of_the_gone, claims_full, claims_late, claims_won, .. } = seen;
     println!("torture: delivered={delivered} missed={missed} laps={laps} nothing={nothing} void={void} joins={joins}");
     println!(
-        "torture: unique: ran={unique_runs} ignored={unique_ignored} of_the_dead={unique_of_the_dead} excused={unique_excused} \
+        "torture: unique: ran={unique_runs} ignored={unique_ignored} of_the_gone={unique_of_the_gone} excused={unique_excused} \
          full={claims_full} late={claims_late}; claims won={claims_won}; too_old_to_judge={stale}"
     );
     let Violations { torn, conflicting, missing, double, leaked, delayed, faults } = violations;

@@ -77,7 +77,7 @@ macro_rules! sums {
     };
 }
 sums!(Violations: torn conflicting missing double leaked delayed faults);
-sums!(Seen: delivered missed laps nothing void unique_runs unique_excused unique_of_the_dead unique_ignored claims_full claims_late
+sums!(Seen: delivered missed laps nothing void unique_runs unique_excused unique_of_the_gone unique_ignored claims_full claims_late
     claims_won joins stale);
 
 /// What was seen, for the report.
@@ -90,7 +90,7 @@ pub struct Seen {
     pub void: u64,
     pub unique_runs: u64,
     pub unique_excused: u64,
-    pub unique_of_the_dead: u64,
+    pub unique_of_the_gone: u64,
     pub unique_ignored: u64,
     pub claims_full: u64,
     pub claims_late: u64,
@@ -147,6 +147,8 @@ pub struct Oracle<'a> {
     /// When a worker was killed that may have won any key since the first of the two times.
     deaths: Vec<(u64, u64)>,
     ignored: Vec<Ignored>,
+    /// Ids that a worker may have decided on, as it had copied ahead, before it left without accounting for them.
+    of_the_gone: Vec<(u64, u64)>,
     /// Of stand-alone claims, by key; then of unique events.
     wins: [Vec<Vec<Win>>; 2],
     newest: u64,
@@ -154,6 +156,8 @@ pub struct Oracle<'a> {
     pub seen: Seen,
     told: u64,
     signals: VecDeque<String>,
+    /// When the oracle itself could not run: then the host did not, and nobody's delay can be judged.
+    stalls: VecDeque<(u64, u64)>,
 }
 
 /// The memory for the files, made once: children do not inherit it.
@@ -197,12 +201,14 @@ impl<'a> Oracle<'a> {
             of_the_dead: Vec::new(),
             deaths: Vec::new(),
             ignored: Vec::new(),
+            of_the_gone: Vec::new(),
             wins: [vec![Vec::new(); CLAIM_KEYS as usize], vec![Vec::new(); CLAIM_KEYS as usize]],
             newest: 0,
             violations: Violations::default(),
             seen: Seen::default(),
             told: 0,
             signals: VecDeque::new(),
+            stalls: VecDeque::new(),
         }
     }
 
@@ -224,9 +230,10 @@ impl<'a> Oracle<'a> {
                 self.pass_until(slot, id, at);
                 self.subjects[slot].leaving = true;
             }
-            Entry::Left => {
+            Entry::Left { newest } => {
                 self.subjects[slot].reads = false;
                 self.subjects[slot].leaving = false;
+                self.of_the_gone.push((self.subjects[slot].next, newest));
             }
             Entry::Void { id } => self.void(slot, id),
             Entry::Reported { id, what } => self.reported(slot, id, what),
@@ -425,15 +432,14 @@ impl<'a> Oracle<'a> {
     }
 
     fn slow(&mut self, slot: usize, entry: Entry, since: u64, until: u64, unserved: u64) {
-        let stopped: u64 = self.subjects[slot]
-            .stops
-            .iter()
-            .map(|&(from, to)| to.min(until).saturating_sub(from.max(since)))
-            .sum();
-        let net = (until - since).saturating_sub(stopped).saturating_sub(unserved);
+        let within = |times: &VecDeque<(u64, u64)>| -> u64 {
+            times.iter().map(|&(from, to)| to.min(until).saturating_sub(from.max(since))).sum()
+        };
+        let (stopped, stalled) = (within(&self.subjects[slot].stops), within(&self.stalls));
+        let net = (until - since).saturating_sub(stopped).saturating_sub(stalled).saturating_sub(unserved);
         if net > self.round.bound_ns() {
             self.violations.delayed += 1;
-            self.tell(slot, format!("{entry:?}, {stopped} stopped: {net} ns too long"));
+            self.tell(slot, format!("{entry:?}, {stopped} stopped, {stalled} stalled: {net} ns are too long"));
         }
     }
 
@@ -443,6 +449,13 @@ impl<'a> Oracle<'a> {
             stops.pop_front();
         }
         stops.push_back((from, to));
+    }
+
+    pub fn stalled(&mut self, from: u64, to: u64) {
+        if self.stalls.len() == 64 {
+            self.stalls.pop_front();
+        }
+        self.stalls.push_back((from, to));
     }
 
     /// How long `slot` was stopped since `since`.
@@ -512,8 +525,12 @@ impl<'a> Oracle<'a> {
         if flags & EXCUSED != 0 {
             self.seen.unique_excused += 1;
         } else if self.of_the_dead.iter().any(|&(from, to)| (from..to).contains(&id)) {
-            self.seen.unique_of_the_dead += 1;
+            self.seen.unique_of_the_gone += 1;
         } else if kind == Some(Kind::Shared) {
+            if self.of_the_gone.iter().any(|&(from, to)| (from..to).contains(&id)) {
+                self.seen.unique_of_the_gone += 1;
+                return;
+            }
             self.ignored.push(Ignored { id, tag, from: passed.0, to: passed.1 });
         } else {
             self.violations.missing += 1;
@@ -562,7 +579,7 @@ impl<'a> Oracle<'a> {
             if wins.iter().any(|win| overlaps(win.since, win.until)) {
                 self.seen.unique_ignored += 1;
             } else if self.deaths.iter().any(|&(since, until)| overlaps(since, until)) {
-                self.seen.unique_of_the_dead += 1;
+                self.seen.unique_of_the_gone += 1;
             } else {
                 self.violations.missing += 1;
                 self.tell(usize::MAX, format!("the unique event {id} = {tag:?} was ignored in {from}..{to}, when nobody had its key"));

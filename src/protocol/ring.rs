@@ -137,6 +137,18 @@ impl Ring {
         seen.version() < self.version_of(id)
     }
 
+    /// The cell of `id`, and the bits below which its word says that nothing has happened at `id` yet.
+    pub(crate) fn idle_mark(&self, id: u64) -> (usize, u64) {
+        (self.cell_of(id), CellWord::first_bits_of(self.version_of(id)))
+    }
+
+    /// Whether the word of a cell is below `bits`: the one shared load of an idle poll.
+    #[inline]
+    pub(crate) fn is_below(&self, cell: usize, bits: u64) -> bool {
+        // Relaxed: an answer that leads to reading is looked up again with `look`.
+        self.pool.cell(cell).load(Ordering::Relaxed) < bits
+    }
+
     /// What is at `id` now.
     #[inline]
     pub(crate) fn look(&self, id: u64) -> Result<Look, Fault> {

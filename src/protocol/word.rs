@@ -41,6 +41,11 @@ impl CellWord {
         CellWord(bits)
     }
 
+    /// The least word of `version`; 0, which no word is below, if the version does not fit.
+    pub(crate) const fn first_bits_of(version: u64) -> u64 {
+        if version > Self::LAST_VERSION { 0 } else { version << Self::VERSION_SHIFT }
+    }
+
     #[inline]
     pub(crate) const fn bits(self) -> u64 {
         self.0

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crossbeam_utils::Backoff;
 
-use super::{COPIED_OUT, Claim, Inner, NOT_PENDING, Polled};
+use super::{COPIED_OUT, Claim, Hot, Inner, NOT_PENDING, Polled};
 use crate::claimer::Claimer;
 use crate::error::Result;
 use crate::event::{Data, Event, Origin};
@@ -70,8 +70,28 @@ impl Inner {
         }
     }
 
+    /// Whether a poll would find nothing and say so. All it costs is a few loads, so that it is for the many polls of which
+    /// this is all.
+    #[inline]
+    pub(super) fn is_idle(&self) -> bool {
+        // Relaxed: only polls store to the first two, and while one runs elsewhere the second says so.
+        let Hot { cell, empty_below, local, .. } = &*self.hot;
+        !self.guard.is_forked()
+            && !self.left.load(Ordering::Relaxed)
+            // Acquire: with the local event that was counted.
+            && local.load(Ordering::Acquire) == 0
+            && self.ring.is_below(cell.load(Ordering::Relaxed), empty_below.load(Ordering::Relaxed))
+    }
+
     #[inline(never)]
     pub(super) fn poll(&self, most: u64) -> Result<Polled> {
+        self.check()?;
+        if self.hot.polling.load(Ordering::Relaxed) {
+            return Ok(Polled::Recursive);
+        }
+        if !self.has_news() {
+            return Ok(Polled::Done { delivered: 0, missed: 0 });
+        }
         let mut reading = match self.reading.try_lock() {
             Ok(reading) => reading,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -79,6 +99,7 @@ impl Inner {
         };
         // Relaxed: the lock decides; this says so to those who find nothing new and do not try it.
         self.hot.polling.store(true, Ordering::Relaxed);
+        self.hot.empty_below.store(0, Ordering::Relaxed);
         let _flag = PollingFlag(self);
         reading.reader.set_wait_max(self.tuning.wait_max.load(Ordering::Relaxed));
         self.ring.prefetch_tail();
@@ -92,6 +113,11 @@ impl Inner {
             None => NOT_PENDING,
         };
         self.hot.pending.store(pending, Ordering::Relaxed);
+        if pending == NOT_PENDING {
+            let (cell, empty_below) = self.ring.idle_mark(reader.next());
+            self.hot.cell.store(cell, Ordering::Relaxed);
+            self.hot.empty_below.store(empty_below, Ordering::Relaxed);
+        }
         let record = reader.record();
         record.add(record_word!(reading.delivered), tally.delivered);
         record.add(record_word!(reading.failed), tally.failed);

@@ -1,9 +1,8 @@
 //! Sleeping until there is something to poll.
 
+use std::hint::spin_loop;
 use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
-
-use crossbeam_utils::Backoff;
 
 use super::Inner;
 use crate::error::Result;
@@ -11,21 +10,20 @@ use crate::layout::{header_word, record_word};
 use crate::protocol::wake;
 use crate::sys::SharedFutex;
 
-/// Steps of spinning before sleep, each twice as long as the one before: well under a microsecond in all. Longer would
-/// delay the very process that is waited for, where it runs on the same core.
-const SPINS: u32 = 5;
+/// Looks before sleep, with a pause of the processor's after each: well under a microsecond in all. Longer would delay the
+/// very process that is waited for, where it runs on the same core.
+const SPINS: u32 = 3;
 
 impl Inner {
     /// Sleeps until there is news or `stop` says so, at most `timeout`. Returns whether there is news.
     pub(super) fn wait(&self, timeout: Duration, stop: impl Fn() -> bool) -> Result<bool> {
         self.check()?;
         let over = || self.has_news() || stop() || self.left.load(Ordering::Relaxed);
-        let backoff = Backoff::new();
         for _ in 0..SPINS {
             if over() {
                 return Ok(self.has_news());
             }
-            backoff.spin();
+            spin_loop();
         }
         let began = Instant::now();
         // Longer than the clock can say is for ever.

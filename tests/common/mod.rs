@@ -38,6 +38,7 @@ pub fn alone(path: &str, body: impl FnOnce()) {
     // The harness names tests without the crate.
     let (_, test) = path.split_once("::").unwrap();
     if env::var_os(ALONE).is_some_and(|wanted| wanted == test) {
+        die_with_parent();
         return body();
     }
     let (mut output, writer) = io::pipe().unwrap();
@@ -127,8 +128,7 @@ impl Child {
         // a child of several threads, too. The child never returns to the harness.
         match unsafe { libc::fork() } {
             0 => {
-                // SAFETY: plain numbers; the signal is for this process.
-                unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+                die_with_parent();
                 let done = panic::catch_unwind(panic::AssertUnwindSafe(body));
                 let _ = io::stderr().flush();
                 // SAFETY: ends the process without the harness's exit handlers.
@@ -229,7 +229,7 @@ pub fn exec(role: &str, segment: &str) -> process::Child {
 
 /// The segment that this process was started for by [`exec`], if it was.
 pub fn role() -> Option<String> {
-    env::var(ROLE).ok()
+    env::var(ROLE).ok().inspect(|_| die_with_parent())
 }
 
 /// Words that forked children share with their parent. They live as long as the process.
@@ -241,6 +241,12 @@ pub fn shared_words(len: usize) -> &'static [AtomicU64] {
     assert_ne!(at, libc::MAP_FAILED);
     // SAFETY: page-aligned zeros of that length, never unmapped, and touched as atomics only.
     unsafe { slice::from_raw_parts(at.cast(), len) }
+}
+
+/// Has this process killed when the thread that started it ends: whatever becomes of a test, nothing runs on.
+fn die_with_parent() {
+    // SAFETY: plain numbers; the signal is for this process.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
 }
 
 /// Waits until it is so.
