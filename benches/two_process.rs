@@ -30,7 +30,7 @@ fn main() {
     let flow_time = Duration::from_millis(40);
     let wakes = 60;
     let mut lab = Lab::new(Length { rounds: 3000, time: Duration::from_millis(10) }, wakes);
-    for _ in 0..arguments.batches(9, 3) {
+    for _ in 0..arguments.batches(15, 3) {
         if arguments.wants("one way") {
             for size in SIZES {
                 lab.measure(Key::new("one way", "seqcast", size), Limit::Lines(size), |board| {

@@ -64,7 +64,7 @@
 //!
 //! # Features
 //!
-//! `tracing`: reports go to `tracing` and not to standard error. `cli`: the `seqcast` command for operators.
+//! `tracing`: where there is a subscriber, reports go to `tracing` and not to standard error. `cli`: the `seqcast` command for operators.
 
 #![deny(missing_docs, missing_debug_implementations, unsafe_op_in_unsafe_fn)]
 #![deny(clippy::undocumented_unsafe_blocks)]

@@ -3,6 +3,7 @@
 use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::io::Write;
 use std::panic::{self, PanicHookInfo};
 use std::sync::Once;
 
@@ -143,19 +144,19 @@ impl fmt::Display for HandlerPanic {
     }
 }
 
-/// The default way to report: a `tracing` event with the feature of that name, a line on standard error without.
+/// The default way to report: a `tracing` event with the feature of that name, if the process has a subscriber; otherwise
+/// a line on standard error.
 pub(crate) fn report_by_default(report: &Report<'_>) {
     #[cfg(feature = "tracing")]
-    match report.trouble {
-        Trouble::Lagged { .. } | Trouble::ClaimLate => tracing::warn!(target: "seqcast", "{report}"),
-        _ => tracing::error!(target: "seqcast", "{report}"),
+    if tracing::dispatcher::has_been_set() {
+        match report.trouble {
+            Trouble::Lagged { .. } | Trouble::ClaimLate => tracing::warn!(target: "seqcast", "{report}"),
+            _ => tracing::error!(target: "seqcast", "{report}"),
+        }
+        return;
     }
-    #[cfg(not(feature = "tracing"))]
-    {
-        use std::io::Write;
-        // Not `eprintln!`, which panics when standard error is closed.
-        let _ = writeln!(std::io::stderr(), "seqcast: {report}");
-    }
+    // Not `eprintln!`, which panics when standard error is closed.
+    let _ = writeln!(std::io::stderr(), "seqcast: {report}");
 }
 
 thread_local! {

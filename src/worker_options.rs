@@ -112,7 +112,7 @@ impl WorkerOptions {
     }
 
     /// What to do with reports of failed handlers, unreadable events and the like. Called inside `poll`. Default: a line
-    /// on standard error, or a `tracing` event with that feature.
+    /// on standard error, or a `tracing` event with that feature and a subscriber.
     #[must_use]
     pub fn on_report(mut self, reporter: impl Fn(&Report<'_>) + Send + Sync + 'static) -> WorkerOptions {
         self.reporter = Some(Arc::new(reporter));

@@ -463,7 +463,9 @@ fn unique_runs_at_most_once(scene: &Scene, said: Option<u64>, heard: &[Seen]) {
 
 fn may_announce(_: &Scene, said: Option<u64>, heard: &[Seen]) {
     assert!(heard.len() <= 1 && heard.len() >= usize::from(said.is_some()));
-    assert!(heard.iter().all(|seen| seen.source == seqcast::SOURCE && (seen.bytes == b"joins" || seen.bytes == b"leaves")));
+    assert!(
+        heard.iter().all(|seen| seen.source == seqcast::SOURCE && (seen.bytes == b"joins" || seen.bytes == b"leaves"))
+    );
 }
 
 alone! {

@@ -14,9 +14,7 @@ use std::ptr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use common::{
-    Child, HOUR, Log, bus, counts, error, eventually, in_child, poll, quiet, shared_words, small, stop_here,
-};
+use common::{Child, HOUR, Log, bus, counts, error, eventually, in_child, poll, quiet, shared_words, small, stop_here};
 use seqcast::{Bus, Claimed, Error, Event, Options, Polled, Scope, Unique, Worker, WorkerOptions};
 
 /// Forks a child that joins, says so, and sleeps until it is killed.

@@ -36,11 +36,12 @@ impl Figures {
     /// The rows of a scenario that ran, with the cores as they were most of the time.
     pub fn of<'a>(&'a self, scenario: &'a str) -> impl Iterator<Item = &'a Value> {
         let far = self.is_far();
-        self.rows.iter().filter(move |row| {
-            text(row, "scenario") == scenario
-                && row.get("raw_line_ns").is_some()
-                && (text(row, "placement") == "far") == far
-        })
+        self.all_of(scenario).filter(move |row| (text(row, "placement") == "far") == far)
+    }
+
+    /// The rows of a scenario that ran, wherever the cores were.
+    pub fn all_of<'a>(&'a self, scenario: &'a str) -> impl Iterator<Item = &'a Value> {
+        self.rows.iter().filter(move |row| text(row, "scenario") == scenario && row.get("raw_line_ns").is_some())
     }
 
     /// The row of one subject.

@@ -105,7 +105,7 @@ fn scenarios(figures: &Figures) -> Vec<&str> {
 }
 
 fn scenario_table(figures: &Figures, scenario: &str) -> String {
-    let mut rows: Vec<&Value> = figures.of(scenario).collect();
+    let mut rows: Vec<&Value> = figures.all_of(scenario).collect();
     if rows.is_empty() {
         return String::new();
     }
@@ -113,25 +113,28 @@ fn scenario_table(figures: &Figures, scenario: &str) -> String {
     let order = if is_flow { "received_per_s" } else { "p50_ns" };
     let rank = |row: &Value| number(row, order).unwrap_or(0.0) * if is_flow { -1.0 } else { 1.0 };
     rows.sort_by(|a, b| {
-        let group = |row: &Value| (row["size"].as_u64(), row["writers"].as_u64(), row["readers"].as_u64());
+        let numbers = |row: &Value| ["size", "writers", "readers"].map(|key| row[key].as_u64());
+        let group = |row| (text(row, "placement") == "far", numbers(row));
         group(a).cmp(&group(b)).then(rank(a).total_cmp(&rank(b)))
     });
     let mut out = format!("## {scenario}\n\n");
     out += if is_flow {
-        "| | bytes | writers, readers | ns a post | posted M/s | received M/s | missed | batches |\n\
-         |---|---:|---|---:|---:|---:|---:|---:|\n"
+        "| | cores | bytes | writers, readers | ns a post | posted M/s | received M/s | missed | batches |\n\
+         |---|---|---:|---|---:|---:|---:|---:|---:|\n"
     } else {
-        "| | bytes | min | p50 | p99 | p99.9 | max | raw | to raw | batches |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n"
+        "| | cores | bytes | min | p50 | p99 | p99.9 | max | raw | to raw | batches |\n\
+         |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n"
     };
     for row in rows {
         let (subject, size, batches) = (text(row, "subject"), &row["size"], &row["batches"]);
+        let cores = text(row, "placement");
         let ns = |key: &str| number(row, key).map_or(String::new(), ns_text);
         let _ = if is_flow {
             let mega = |key: &str| number(row, key).map_or(String::new(), |rate| format!("{:.2}", rate / 1e6));
             let missed = number(row, "missed_share").unwrap_or(0.0) * 100.0;
             writeln!(
                 out,
-                "| {subject} | {size} | {}, {} | {} | {} | {} | {missed:.1} % | {batches} |",
+                "| {subject} | {cores} | {size} | {}, {} | {} | {} | {} | {missed:.1} % | {batches} |",
                 row["writers"],
                 row["readers"],
                 ns("ns_per_post"),
@@ -142,7 +145,7 @@ fn scenario_table(figures: &Figures, scenario: &str) -> String {
             let ratio = number(row, "to_limit").map_or(String::new(), |ratio| format!("{ratio:.2}"));
             writeln!(
                 out,
-                "| {subject} | {size} | {} | {} | {} | {} | {} | {} | {ratio} | {batches} |",
+                "| {subject} | {cores} | {size} | {} | {} | {} | {} | {} | {} | {ratio} | {batches} |",
                 ns("min_ns"),
                 ns("p50_ns"),
                 ns("p99_ns"),

@@ -109,6 +109,9 @@ impl Lab {
             Limit::Futex(place) => median_of(&wake(&self.board, &Futex(self.board), place, self.wake_rounds)?),
         };
         let batch = run(&self.board)?;
+        if matches!(&batch, Batch::Times(times, _) if times.is_empty()) {
+            return Err("not one event was timed".to_owned());
+        }
         let after = self.raw_line()?;
         self.last_line = Some(after);
         Ok(Measured { line: [before, after], limit, batch })

@@ -76,10 +76,7 @@ fn is_at_exchange(pid: libc::pid_t) -> bool {
         let rip = libc::ptrace(libc::PTRACE_PEEKUSER, pid, at, 0);
         libc::ptrace(libc::PTRACE_PEEKTEXT, pid, rip, 0)
     };
-    match word.to_le_bytes() {
-        [0xf0, 0x40..=0x4f, 0x0f, 0xb1, ..] | [0xf0, 0x0f, 0xb1, ..] => true,
-        _ => false,
-    }
+    matches!(word.to_le_bytes(), [0xf0, 0x40..=0x4f, 0x0f, 0xb1, ..] | [0xf0, 0x0f, 0xb1, ..])
 }
 
 /// Where instructions are not known, every one in a few hundred is as good as an exchange.

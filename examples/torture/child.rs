@@ -3,7 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use seqcast::{Bus, Claimed, Error, Event, Options, Polled, Poster, Report, Reservation, Scope, Start, Trouble, Unique};
+use seqcast::{
+    Bus, Claimed, Error, Event, Options, Polled, Poster, Report, Reservation, Scope, Start, Trouble, Unique,
+};
 use seqcast::{Worker, WorkerOptions};
 
 use crate::content::{Kind, LAST_SEQ, SHARED_TTL_NS, SOURCE, Tag, Typed, label, read_announcement};
@@ -424,24 +426,18 @@ impl Child<'_> {
                     self.release(session, &claim, number, since + ttl_ns)?;
                 }
             }
-            Claimed::Held { record, left } => {
-                if left.as_nanos() as u64 > ttl_ns || u64::from(record) >= self.round.records {
-                    probe.push(Entry::Reported { id: number, what: Odd::FalseHolder });
-                }
+            Claimed::Held { record, left }
+                if left.as_nanos() as u64 > ttl_ns || u64::from(record) >= self.round.records =>
+            {
+                probe.push(Entry::Reported { id: number, what: Odd::FalseHolder });
             }
-            // No room: counted by the worker itself.
+            // Held by another; or no room, which the worker counts itself.
             _ => {}
         }
         Ok(())
     }
 
-    fn release(
-        &mut self,
-        session: &Session,
-        claim: &seqcast::Claim,
-        number: u64,
-        ends: u64,
-    ) -> Result<(), Error> {
+    fn release(&mut self, session: &Session, claim: &seqcast::Claim, number: u64, ends: u64) -> Result<(), Error> {
         let probe = self.probe;
         if self.rng.one_in(4) {
             std::thread::sleep(Duration::from_micros(self.rng.below(4000)));

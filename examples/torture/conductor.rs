@@ -1,5 +1,6 @@
 //! Starts the children of a round, kills, stops and replaces them, and gives the oracle what they say.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use seqcast::{Bus, Error};
@@ -25,6 +26,25 @@ const AIMED_STOPS: u64 = 32;
 const STALL: Duration = Duration::from_millis(30);
 /// A child that is in one step for so long is hung.
 const HUNG: Duration = Duration::from_secs(20);
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn interrupt(_: libc::c_int) {
+    INTERRUPTED.store(true, Ordering::Relaxed);
+}
+
+/// From now on SIGINT and SIGTERM end the round in order, so that no segment is left behind.
+pub fn take_interrupts() {
+    let handler = interrupt as extern "C" fn(libc::c_int);
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        // SAFETY: the handler stores to an atomic and does nothing else.
+        unsafe { libc::signal(signal, handler as libc::sighandler_t) };
+    }
+}
+
+pub fn is_interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
 
 /// Sums over all rounds.
 #[derive(Debug, Default)]
@@ -56,6 +76,8 @@ struct Conductor<'a> {
     stops: u64,
     rng: Rng,
     begin: Instant,
+    /// When its last turn began.
+    turned: u64,
 }
 
 /// One segment's life, in torture.
@@ -83,6 +105,7 @@ pub fn run(mut round: Round, length: Duration, archive: &mut Archive, tally: &mu
         stops: 0,
         rng: Rng::of(&[round.seed, 0xc0]),
         begin: Instant::now(),
+        turned: boottime_ns(),
     };
     conductor.torture(length);
     conductor.end();
@@ -114,14 +137,10 @@ impl Conductor<'_> {
         let mut next_kill = self.begin + Duration::from_millis(50);
         let mut next_stop = self.begin + Duration::from_millis(20);
         let mut next_watch = self.begin;
-        let mut turn = boottime_ns();
         loop {
             let now = Instant::now();
-            let last_turn = std::mem::replace(&mut turn, boottime_ns());
-            if turn - last_turn > STALL.as_nanos() as u64 {
-                self.oracle.stalled(last_turn, turn);
-            }
-            if now >= end || self.oracle.violations.total() > 0 {
+            self.turn();
+            if now >= end || self.oracle.violations.total() > 0 || is_interrupted() {
                 return;
             }
             let heard = self.hear();
@@ -148,6 +167,15 @@ impl Conductor<'_> {
                 std::thread::sleep(Duration::from_micros(100));
             }
         }
+    }
+
+    /// Begins a turn.
+    fn turn(&mut self) {
+        let before = std::mem::replace(&mut self.turned, boottime_ns());
+        if self.turned - before > STALL.as_nanos() as u64 {
+            self.oracle.stalled(before, self.turned);
+        }
+        self.oracle.judge_slow();
     }
 
     /// A random time with this mean.
@@ -177,7 +205,12 @@ impl Conductor<'_> {
         assert!(pid >= 0, "fork: {}", std::io::Error::last_os_error());
         if pid == 0 {
             // SAFETY: plain system calls; without a parent there is nobody to hear the child.
-            unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+            unsafe {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                // A terminal interrupts them all; the parent ends the children in order.
+                libc::signal(libc::SIGINT, libc::SIG_IGN);
+                libc::signal(libc::SIGTERM, libc::SIG_DFL);
+            }
             let (round, bus, shared, life) = (self.round, self.bus, self.shared, self.lives);
             let outcome = std::panic::catch_unwind(|| child::run(round, bus, shared, slot, life));
             // SAFETY: ends the child without running what is the parent's to run.
@@ -316,6 +349,7 @@ impl Conductor<'_> {
                 let _ = wait(process.pid, 0);
             }
         }
+        self.turn();
         self.oracle.close_all();
         self.audit("after the last worker left");
         self.take_every_seat();
@@ -329,6 +363,7 @@ impl Conductor<'_> {
     fn wait_until(&mut self, done: impl Fn(&Self) -> bool, what: &str) {
         let deadline = Instant::now() + HUNG;
         while !done(self) {
+            self.turn();
             if self.hear() == 0 {
                 std::thread::sleep(Duration::from_micros(200));
             }

@@ -65,12 +65,14 @@ fn main() -> ExitCode {
         }
     };
     eprintln!("torture: {workers} processes, {slots} slots, {seconds} s, seed {seed}");
+    conductor::take_interrupts();
     let mut archive = Archive::new();
     let mut tally = Tally::default();
-    let end = Instant::now() + Duration::from_secs(seconds);
+    let begin = Instant::now();
+    let end = begin + Duration::from_secs(seconds);
     for number in 0.. {
         let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() || tally.violations.total() > 0 {
+        if left.is_zero() || tally.violations.total() > 0 || conductor::is_interrupted() {
             break;
         }
         let round = Round::new(seed, repeated.unwrap_or(number), workers, slots);
@@ -78,9 +80,20 @@ fn main() -> ExitCode {
         let length = if left < ROUND * 3 / 2 { left } else { ROUND };
         conductor::run(round, length, &mut archive, &mut tally);
     }
+    // Less than was asked for, if something ended it.
+    let seconds = begin.elapsed().as_secs().min(seconds);
     let Tally { events, kills, stops, violations, seen } = tally;
     let Seen { delivered, missed, laps, nothing, void, joins, stale, .. } = seen;
-    let Seen { unique_runs, unique_ignored, unique_excused, unique_of_the_gone, claims_full, claims_late, claims_won, .. } = seen;
+    let Seen {
+        unique_runs,
+        unique_ignored,
+        unique_excused,
+        unique_of_the_gone,
+        claims_full,
+        claims_late,
+        claims_won,
+        ..
+    } = seen;
     println!("torture: delivered={delivered} missed={missed} laps={laps} nothing={nothing} void={void} joins={joins}");
     println!(
         "torture: unique: ran={unique_runs} ignored={unique_ignored} of_the_gone={unique_of_the_gone} excused={unique_excused} \
@@ -88,7 +101,9 @@ fn main() -> ExitCode {
     );
     let Violations { torn, conflicting, missing, double, leaked, delayed, faults } = violations;
     if violations.total() > 0 {
-        println!("torture: delayed={delayed} faults={faults}; again with --seed {seed} --workers {workers} --slots {slots}");
+        println!(
+            "torture: delayed={delayed} faults={faults}; again with --seed {seed} --workers {workers} --slots {slots}"
+        );
     }
     println!(
         "torture: seconds={seconds} events={events} kills={kills} stops={stops} torn={torn} conflicting={conflicting} \

@@ -158,6 +158,8 @@ pub struct Oracle<'a> {
     signals: VecDeque<String>,
     /// When the oracle itself could not run: then the host did not, and nobody's delay can be judged.
     stalls: VecDeque<(u64, u64)>,
+    /// Not judged yet.
+    slow: Vec<(usize, Entry)>,
 }
 
 /// The memory for the files, made once: children do not inherit it.
@@ -209,6 +211,7 @@ impl<'a> Oracle<'a> {
             told: 0,
             signals: VecDeque::new(),
             stalls: VecDeque::new(),
+            slow: Vec::new(),
         }
     }
 
@@ -249,7 +252,8 @@ impl<'a> Oracle<'a> {
                     *ends = at.min(*ends);
                 }
             }
-            Entry::Slow { since, until, unserved, .. } => self.slow(slot, entry, since, until, unserved),
+            // The conductor may have been held up just now by the same, and not have said so yet.
+            Entry::Slow { .. } => self.slow.push((slot, entry)),
             Entry::Fault { op } => {
                 self.violations.faults += 1;
                 self.tell(slot, format!("an error in {op:?}"));
@@ -373,7 +377,10 @@ impl<'a> Oracle<'a> {
         let due = kind.is_for_all() || kind == Kind::Fragmented && flags & BEFORE != 0 && passed_by <= before;
         if due {
             self.violations.missing += 1;
-            self.tell(slot, format!("{id} = {tag:?} is an event for some, and nothing for one that began at {passed_by}"));
+            self.tell(
+                slot,
+                format!("{id} = {tag:?} is an event for some, and nothing for one that began at {passed_by}"),
+            );
         }
     }
 
@@ -431,7 +438,16 @@ impl<'a> Oracle<'a> {
         self.tell(slot, format!("{id}: {what:?}"));
     }
 
-    fn slow(&mut self, slot: usize, entry: Entry, since: u64, until: u64, unserved: u64) {
+    /// Whether what was slow since the last call was slower than it may be.
+    pub fn judge_slow(&mut self) {
+        for (slot, entry) in std::mem::take(&mut self.slow) {
+            if let Entry::Slow { since, until, unserved, .. } = entry {
+                self.judge_slow_step(slot, entry, since, until, unserved);
+            }
+        }
+    }
+
+    fn judge_slow_step(&mut self, slot: usize, entry: Entry, since: u64, until: u64, unserved: u64) {
         let within = |times: &VecDeque<(u64, u64)>| -> u64 {
             times.iter().map(|&(from, to)| to.min(until).saturating_sub(from.max(since))).sum()
         };
@@ -534,7 +550,10 @@ impl<'a> Oracle<'a> {
             self.ignored.push(Ignored { id, tag, from: passed.0, to: passed.1 });
         } else {
             self.violations.missing += 1;
-            self.tell(usize::MAX, format!("the unique event {id} = {tag:?} never ran, and nobody was killed or told so"));
+            self.tell(
+                usize::MAX,
+                format!("the unique event {id} = {tag:?} never ran, and nobody was killed or told so"),
+            );
         }
     }
 
@@ -582,7 +601,10 @@ impl<'a> Oracle<'a> {
                 self.seen.unique_of_the_gone += 1;
             } else {
                 self.violations.missing += 1;
-                self.tell(usize::MAX, format!("the unique event {id} = {tag:?} was ignored in {from}..{to}, when nobody had its key"));
+                self.tell(
+                    usize::MAX,
+                    format!("the unique event {id} = {tag:?} was ignored in {from}..{to}, when nobody had its key"),
+                );
             }
         }
     }

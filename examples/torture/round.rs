@@ -69,7 +69,7 @@ impl Round {
 
     /// How long a unique key that no other event has is held: it must not run twice whatever the ttl.
     pub fn fresh_ttl(&self) -> Duration {
-        Duration::from_micros(if self.number % 2 == 0 { 50 } else { 5000 })
+        Duration::from_micros(if self.number.is_multiple_of(2) { 50 } else { 5000 })
     }
 
     /// The longest that one step of a process may take, whatever is done to the others: each of them can hold one
@@ -77,7 +77,6 @@ impl Round {
     pub fn bound_ns(&self) -> u64 {
         (WAIT_MAX * (self.workers as u32 + 1) + SLACK).as_nanos() as u64
     }
-
 }
 
 pub fn claim_ttl_ns(key: u64) -> u64 {

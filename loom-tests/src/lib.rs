@@ -1,1 +1,1 @@
-//! Models of seqcast's lock-free core. See `README.md`; the models are under `tests`.
+//! Models of seqcast's lock-free core. The models are tests, see `README.md`; here is nothing.

@@ -7,13 +7,12 @@ mod scenery;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use self::scenery::attack::strike;
 use self::scenery::draw::{Draw, Input, Random};
 use self::scenery::look::look;
 use self::scenery::scene::{Scene, fresh_image, fresh_name, path_of, used_image, write_file};
-use crate::support::{Name, seqcast};
+use crate::support::{Name, Stop, seqcast};
 
 /// The damage that these bytes describe, as `attack::run` begins.
 fn damaged(bytes: &[u8], strikes: u64) -> Scene {
@@ -102,21 +101,21 @@ fn g10_a_segment_that_changes_under_a_looker_does_no_harm() {
     let mut random = Random(7);
     for _ in 0..20 {
         let scene = damaged(&random.bytes(600), 4);
-        let stop = AtomicBool::new(false);
+        let stop = Stop::default();
         let seed = random.u64();
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 let mut random = Random(seed);
                 let tap = Arc::clone(&scene.tap);
-                while !stop.load(Ordering::Relaxed) {
+                while !stop.is_said() {
                     strike(&mut random, &tap, &scene.map, false);
                 }
             });
+            let _guard = stop.guard();
             for _ in 0..20 {
                 look(&scene.name);
             }
             look_by_command(&scene.name);
-            stop.store(true, Ordering::Relaxed);
         });
     }
 }

@@ -8,7 +8,7 @@ use seqcast::Start;
 use seqcast::inspect::{Inspector, Seen};
 use serde_json::{Value, json};
 
-use crate::support::{Name, WorkerProcess, command, eventually, run, seqcast, small};
+use crate::support::{Name, Stop, WorkerProcess, command, eventually, run, seqcast, small};
 
 #[test]
 fn ls_lists_live_and_stale_segments() {
@@ -96,17 +96,16 @@ fn inspect_says_who_made_it_and_what_it_holds() {
 fn inspect_measures_for_how_long_the_ring_lasts() {
     let (name, bus) = Name::segment("inspect-rate");
     let worker = bus.join().unwrap();
-    let stop = std::sync::atomic::AtomicBool::new(false);
+    let stop = Stop::default();
     let facts = std::thread::scope(|scope| {
         scope.spawn(|| {
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+            while !stop.is_said() {
                 worker.post("a", "b", "").unwrap();
                 std::thread::sleep(Duration::from_millis(1));
             }
         });
-        let facts = seqcast(&["inspect", &name, "--format", "json", "--sample", "300ms"]).expect(0).json();
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        facts
+        let _guard = stop.guard();
+        seqcast(&["inspect", &name, "--format", "json", "--sample", "300ms"]).expect(0).json()
     });
     let (rate, holds) = (facts["events_per_second"].as_f64().unwrap(), facts["holds_seconds"].as_f64().unwrap());
     assert!(rate > 0.0 && (rate * holds - 64.0).abs() < 1e-6, "{facts}");

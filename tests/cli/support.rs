@@ -1,9 +1,9 @@
 //! Segments, worker processes and runs of the command.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use seqcast::{Bus, Claimed, Options, Reservation, Scope, Unique, Worker, WorkerOptions};
@@ -88,10 +88,41 @@ pub fn seqcast(arguments: &[&str]) -> Run {
 }
 
 pub fn run(command: &mut Command) -> Run {
-    let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap();
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let output = Watched(child).output();
     // A crash is a signal's number, negative.
     let code = output.status.code().unwrap_or_else(|| -output.status.signal().unwrap());
     Run { code, stdout: String::from_utf8(output.stdout).unwrap(), stderr: String::from_utf8(output.stderr).unwrap() }
+}
+
+/// A child that is not waited for for ever.
+struct Watched(Child);
+
+impl Watched {
+    fn output(mut self) -> Output {
+        let drain = |stream: Option<Box<dyn Read + Send>>| {
+            std::thread::spawn(move || {
+                let mut bytes = Vec::new();
+                stream.unwrap().read_to_end(&mut bytes).unwrap();
+                bytes
+            })
+        };
+        let stdout = drain(self.0.stdout.take().map(|stream| Box::new(stream) as _));
+        let stderr = drain(self.0.stderr.take().map(|stream| Box::new(stream) as _));
+        let mut status = None;
+        eventually("the command ends", || {
+            status = self.0.try_wait().unwrap();
+            status.is_some()
+        });
+        Output { status: status.unwrap(), stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() }
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// Runs `seqcast` until it ends with `code`. For what depends on a segment being closed here: another test's child may
@@ -108,13 +139,34 @@ pub fn seqcast_until(code: i32, arguments: &[&str]) -> Run {
     last.unwrap()
 }
 
+/// Says "stop" when it is dropped, also by a panic: to what else would go on for ever.
+#[derive(Default)]
+pub struct Stop(AtomicBool);
+
+impl Stop {
+    pub fn is_said(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Says it when the guard is dropped.
+    pub fn guard(&self) -> impl Drop + '_ {
+        struct Guard<'a>(&'a Stop);
+        impl Drop for Guard<'_> {
+            fn drop(&mut self) {
+                self.0.0.store(true, Ordering::Relaxed);
+            }
+        }
+        Guard(self)
+    }
+}
+
 /// Waits until something is so.
 #[track_caller]
 pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
         assert!(start.elapsed() < PATIENCE, "never: {what}");
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

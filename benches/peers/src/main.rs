@@ -6,8 +6,9 @@
 //! LUA_WORKER_EVENTS=DIR    a checkout of lua-resty-worker-events, to be run on nginx with its Lua module
 //! ```
 //!
-//! Peers that only go from one process to another get a channel for each direction; on seqcast's bus, where everybody
-//! hears everybody, both directions share one, and each side passes over what it posted itself.
+//! Peers that only go from one process to another get a channel for each direction; on a bus, where everybody hears
+//! everybody, both directions share one, and each side passes over what it posted itself. ringfire's ring of many producers
+//! is measured both ways.
 
 mod iceoryx;
 mod ipc;
@@ -28,7 +29,7 @@ use ipc::Ipc;
 use orbit::Orbit;
 use redis::{PubSub, Server};
 use ringfire_blobs::Blobs;
-use ringfire_rings::{Mpmc, Spmc};
+use ringfire_rings::{Mpmc, MpmcBus, Spmc};
 use sockets::{Pipes, Unix};
 use support::batch::{Batch, Length, Wake, flow, one_way, wake};
 use support::bus::OnBus;
@@ -59,7 +60,7 @@ fn main() {
     let mut lab = Lab::new(Length { rounds: 3000, time: Duration::from_millis(10) }, plan.wakes);
     let server = Server::start();
     let lua = lua::source();
-    for round in 0..arguments.batches(9, 3) {
+    for round in 0..arguments.batches(11, 3) {
         for size in [8, 64, 256, 1024, 4096, 16_384, 65_536] {
             each_size(&mut lab, &arguments, plan, &server, size);
             match size {
@@ -106,7 +107,11 @@ macro_rules! both {
 
 /// Those whose items have a type, of `N` bytes.
 fn each_typed<const N: usize>(lab: &mut Lab, arguments: &Arguments, plan: Plan) {
-    both!(lab, arguments, plan, N, "ringfire, many producers", Mpmc::<N>::new());
+    both!(lab, arguments, plan, N, "ringfire, many producers", MpmcBus::<N>::new());
+    if arguments.wants(LATENCY) {
+        let key = Key::new(LATENCY, "ringfire, many producers, a ring each way", N);
+        lab.measure(key, Limit::Lines(N), |board| one_way(board, &Mpmc::<N>::new(), N, plan.length));
+    }
     both!(lab, arguments, plan, N, "ringfire, one producer", Spmc::<N>::new());
     both!(lab, arguments, plan, N, "orbit-core", Orbit::<N>::new());
 }
@@ -148,7 +153,7 @@ fn more_readers(lab: &mut Lab, plan: Plan, readers: usize) {
         };
     }
     subject!("seqcast", OnBus::for_size(64));
-    subject!("ringfire, many producers", Mpmc::<64>::new());
+    subject!("ringfire, many producers", MpmcBus::<64>::new());
     subject!("ringfire, one producer", Spmc::<64>::new());
     subject!("iceoryx2", Iceoryx::new(64));
     subject!("orbit-core", Orbit::<64>::new());

@@ -55,7 +55,11 @@ fn check(name: &str, settings: impl IntoIterator<Item = Setting>, expected: &[&s
         report::row(name, &setting, &found);
         answers.extend(found.answers);
     }
-    assert_eq!(answers, expected.iter().copied().collect(), "{name}: answers seen (left) are not those allowed (right)");
+    assert_eq!(
+        answers,
+        expected.iter().copied().collect(),
+        "{name}: answers seen (left) are not those allowed (right)"
+    );
 }
 
 #[test]
@@ -79,9 +83,14 @@ fn two_keys_and_a_ring_that_holds_everything() {
 
 #[test]
 fn two_keys_and_room_for_both() {
-    let settings = laps()
-        .iter()
-        .map(|&(capacity, joiners)| Setting { keys: 2, entries: 2, capacity, joiners, events: more(3), ..SMALL });
+    let settings = laps().iter().map(|&(capacity, joiners)| Setting {
+        keys: 2,
+        entries: 2,
+        capacity,
+        joiners,
+        events: more(3),
+        ..SMALL
+    });
     check("two keys, room for both", settings, &["decided", "held", "late", "missed", "moved", "released", "won"]);
 }
 
@@ -89,12 +98,17 @@ fn two_keys_and_room_for_both() {
 fn two_keys_and_room_for_one() {
     let settings =
         laps().iter().map(|&(capacity, joiners)| Setting { keys: 2, capacity, joiners, events: more(3), ..SMALL });
-    check("two keys, room for one", settings, &["decided", "full", "held", "late", "missed", "moved", "released", "won"]);
+    check(
+        "two keys, room for one",
+        settings,
+        &["decided", "full", "held", "late", "missed", "moved", "released", "won"],
+    );
 }
 
 #[test]
 fn three_workers() {
-    let settings = [1, 2].map(|capacity| Setting { workers: 3, capacity, kills: deep().into(), releases: deep(), ..SMALL });
+    let settings =
+        [1, 2].map(|capacity| Setting { workers: 3, capacity, kills: deep().into(), releases: deep(), ..SMALL });
     let more = if deep() { &["released"][..] } else { &[] };
     let expected: Vec<_> = ["decided", "held", "late", "missed", "moved", "won"].iter().chain(more).copied().collect();
     check("three workers", settings, &expected);
@@ -115,9 +129,27 @@ fn a_long_ttl() {
 #[test]
 fn claims_without_an_event_share_the_bucket() {
     let settings = [1, 2].map(|entries| Setting { entries, capacity: 1, alone: more(2), events: 2, ..SMALL });
-    let expected =
-        ["decided", "full", "full alone", "held", "held alone", "late", "missed", "moved", "released", "won", "won alone"];
+    let expected = [
+        "decided",
+        "full",
+        "full alone",
+        "held",
+        "held alone",
+        "late",
+        "missed",
+        "moved",
+        "released",
+        "won",
+        "won alone",
+    ];
     check("claims without an event", settings, &expected);
+}
+
+#[test]
+fn claims_without_an_event_make_nobody_late() {
+    let setting = Setting { entries: 2, alone: 2, events: 2, ..SMALL };
+    let expected = ["decided", "held", "held alone", "moved", "released", "won", "won alone"];
+    check("claims without an event, no laps", [setting], &expected);
 }
 
 /// Where there is no room, the ended key goes whose events are the oldest: what the bucket forgets is as little as can be.

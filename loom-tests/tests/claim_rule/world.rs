@@ -73,9 +73,16 @@ enum Doing {
     /// Has copied the event at `next`, or begun a claim without an event: its task.
     Copied,
     /// Has copied the bucket too. `stale`: it has been exchanged since.
-    Snapshot { bucket: Copied, stale: bool },
+    Snapshot {
+        bucket: Copied,
+        stale: bool,
+    },
     /// Has decided at the time `now`, and is about to exchange the bucket.
-    Decided { bucket: Copied, verdict: Verdict, now: u64 },
+    Decided {
+        bucket: Copied,
+        verdict: Verdict,
+        now: u64,
+    },
     /// Has decided, and the exchange will fail.
     Overtaken,
     Dead,

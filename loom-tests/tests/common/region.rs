@@ -19,14 +19,16 @@ impl Region {
     pub(crate) fn new(mode: Mode, entries: usize, records: u16, capacity: u64, tail: Words) -> Region {
         let control = |_| Some(mode);
         let stride = HEAD_WORDS + BUCKET_HEAD_WORDS + entries * ENTRY_WORDS;
-        let block_word = |word: usize| Some(if word % stride == 0 { mode.of_exchanged() } else { Mode::Plain });
+        let block_word =
+            |word: usize| Some(if word.is_multiple_of(stride) { mode.of_exchanged() } else { Mode::Plain });
         let hand_word = |word: usize| {
             (record::CLAIM_HAND..record::CLAIM_HAND + HAND_WORDS).contains(&(word % record::WORDS)).then_some(mode)
         };
         let cells = Words::new(1, control);
         let pool = Pool::new(cells.clone(), Words::new((1 + usize::from(records)) * stride, block_word), stride);
         let records_words = Words::new(usize::from(records) * record::WORDS, hand_word);
-        let region = Region { claims: Claims::new(pool, tail, capacity), cells, records: records_words, count: records };
+        let region =
+            Region { claims: Claims::new(pool, tail, capacity), cells, records: records_words, count: records };
         let hands: Vec<Words> = (0..records).map(|record| region.hand_words(record)).collect();
         region.claims.pool().format(&hands);
         region

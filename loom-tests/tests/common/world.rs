@@ -49,7 +49,8 @@ impl World {
     pub(crate) fn over(mode: Mode, capacity: usize, records: u16, tail: Words) -> World {
         let control = |_| Some(mode);
         // Of a block only the stamp is contended; its other words are plain, see `sync`.
-        let block_word = |word: usize| Some(if word % STRIDE == 0 { mode.of_exchanged() } else { Mode::Plain });
+        let block_word =
+            |word: usize| Some(if word.is_multiple_of(STRIDE) { mode.of_exchanged() } else { Mode::Plain });
         let record_word = |word: usize| (word % record::WORDS <= record::RESERVED).then_some(mode);
         let cells = Words::new(capacity, control);
         let blocks = Words::new((capacity + usize::from(records)) * STRIDE, block_word);

@@ -245,7 +245,12 @@ fn two_posters_are_killed_on_one_cell() {
         .deaths(2)
         .deep_only()
         .preemptions(None, Some(2))
-        .allowed(&["0 happened, 10 happened", "0 happened, 10 did not happen", "0 did not happen, 10 happened", "0 did not happen, 10 did not happen"])
+        .allowed(&[
+            "0 happened, 10 happened",
+            "0 happened, 10 did not happen",
+            "0 did not happen, 10 happened",
+            "0 did not happen, 10 did not happen",
+        ])
         .run(|run| {
             let world = World::new(run.mode, 1, 2);
             let mut cast = run.cast();

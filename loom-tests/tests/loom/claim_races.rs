@@ -72,18 +72,20 @@ fn two_claim_one_key() {
 
 #[test]
 fn two_reach_one_unique_event() {
-    race("two reach one unique event").preemptions(Some(3), None).allowed(&["won, decided", "decided, won"]).run(|run| {
-        let region = region(run, 2, 2, 1);
-        let answers = Answers::new(2);
-        let mut cast = run.cast();
-        for record in 0..2 {
-            let (region, answers, mut hand) = (region.clone(), answers.clone(), region.adopt(record));
-            cast.actor(move || answers.set(record, region.claim(&mut hand, KEY, 0, at(0), 1)));
-        }
-        cast.play();
-        region.judge();
-        run.outcome(answers.story());
-    });
+    race("two reach one unique event").preemptions(Some(3), None).allowed(&["won, decided", "decided, won"]).run(
+        |run| {
+            let region = region(run, 2, 2, 1);
+            let answers = Answers::new(2);
+            let mut cast = run.cast();
+            for record in 0..2 {
+                let (region, answers, mut hand) = (region.clone(), answers.clone(), region.adopt(record));
+                cast.actor(move || answers.set(record, region.claim(&mut hand, KEY, 0, at(0), 1)));
+            }
+            cast.play();
+            region.judge();
+            run.outcome(answers.story());
+        },
+    );
 }
 
 #[test]
@@ -168,7 +170,9 @@ fn a_claimer_copies_a_bucket_that_is_written_again() {
             let (first, told, mut hand) = (region.clone(), winners.clone(), region.adopt(0));
             cast.actor(move || {
                 // The block that was public after the first step is the one that the third writes.
-                let Decision::Won(other) = first.claim(&mut hand, OTHER, LONG, None, 1) else { panic!("nobody has it") };
+                let Decision::Won(other) = first.claim(&mut hand, OTHER, LONG, None, 1) else {
+                    panic!("nobody has it")
+                };
                 match first.claim(&mut hand, KEY, LONG, None, 1) {
                     Decision::Won(token) => told.lock().unwrap().push(token),
                     Decision::Held { by, .. } => assert_eq!(by.record(), 1, "held by whom it is held by"),
@@ -219,7 +223,9 @@ fn a_late_release_meets_the_next_holder() {
             let won = Arc::new(Mutex::new(None));
             let told = won.clone();
             cast.actor(move || {
-                let Decision::Won(token) = other.claim(&mut hand, KEY, LONG, None, 10) else { panic!("the ttl is over") };
+                let Decision::Won(token) = other.claim(&mut hand, KEY, LONG, None, 10) else {
+                    panic!("the ttl is over")
+                };
                 *told.lock().unwrap() = Some(token);
             });
             cast.play();
@@ -228,6 +234,78 @@ fn a_late_release_meets_the_next_holder() {
             region.claims.snapshot(0, &mut bucket).unwrap();
             let holds: Vec<_> = bucket.entries().iter().map(|entry| entry.token).collect();
             assert_eq!(holds, [won.lock().unwrap().unwrap()], "the next holder's claim was released by the one before");
+        });
+}
+
+#[test]
+fn two_claim_a_key_whose_ttl_has_ended() {
+    race("two claim a key whose ttl has ended").preemptions(Some(3), None).allowed(&["won, held", "held, won"]).run(
+        |run| {
+            let region = region(run, 2, 2, 0);
+            let answers = Answers::new(2);
+            let mut hands = [region.adopt(0), region.adopt(1)];
+            assert!(matches!(region.claim(&mut hands[0], KEY, 10, None, 0), Decision::Won(_)));
+            let mut cast = run.cast();
+            for (record, mut hand) in (0..).zip(hands) {
+                let (region, answers) = (region.clone(), answers.clone());
+                cast.actor(move || answers.set(record, region.claim(&mut hand, KEY, LONG, None, 10)));
+            }
+            cast.play();
+            region.judge();
+            run.outcome(answers.story());
+        },
+    );
+}
+
+#[test]
+fn a_late_reader_meets_a_bucket_that_forgets() {
+    race("a late reader meets a bucket that forgets")
+        .preemptions(Some(3), None)
+        .allowed(&["won, decided", "won, late"])
+        .run(|run| {
+            // One entry, for KEY's event 0, whose ttl has ended and which has left the ring.
+            let region = region(run, 1, 2, 8);
+            let answers = Answers::new(2);
+            let mut hands = [region.adopt(0), region.adopt(1)];
+            assert!(matches!(region.claim(&mut hands[0], KEY, 10, at(0), 0), Decision::Won(_)));
+            let mut cast = run.cast();
+            for ((record, mut hand), (key, event)) in (0..).zip(hands).zip([(OTHER, at(7)), (KEY, at(0))]) {
+                let (region, answers) = (region.clone(), answers.clone());
+                cast.actor(move || answers.set(record, region.claim(&mut hand, key, LONG, event, 20)));
+            }
+            cast.play();
+            region.judge();
+            run.outcome(answers.story());
+        });
+}
+
+#[test]
+fn a_releaser_is_killed_and_another_claims() {
+    race("a releaser is killed and another claims")
+        .deaths(1)
+        .preemptions(Some(2), Some(4))
+        .allowed(&["dead: held", "dead: won", "lived: held", "lived: won"])
+        .run(|run| {
+            let region = region(run, 2, 2, 0);
+            let mut cast = run.cast();
+            let (victim, watch, mut hand) = (region.clone(), run.clone(), region.adopt(0));
+            let Decision::Won(token) = victim.claim(&mut hand, KEY, LONG, None, 1) else {
+                panic!("nobody else claims")
+            };
+            let end = Arc::new(Mutex::new("dead"));
+            let told = end.clone();
+            cast.actor(move || {
+                if watch.mortal(0, || victim.release(&mut hand, KEY, token, 2)).is_some() {
+                    *told.lock().unwrap() = "lived";
+                }
+                victim.adopt(0);
+            });
+            let (other, answers, mut hand) = (region.clone(), Answers::new(1), region.adopt(1));
+            let told = answers.clone();
+            cast.actor(move || told.set(0, other.claim(&mut hand, KEY, LONG, None, 2)));
+            cast.play();
+            region.judge();
+            run.outcome(format!("{}: {}", end.lock().unwrap(), answers.story()));
         });
 }
 
@@ -280,7 +358,9 @@ fn a_claimer_is_killed_and_another_decides() {
                 let again = victim.claim(&mut hand, KEY, LONG, at(0), 1);
                 assert!(matches!(again, Decision::Decided | Decision::Won(_)));
                 // Its attempts go on where the dead one's ended, so that no token is given twice.
-                let Decision::Won(token) = victim.claim(&mut hand, OTHER, LONG, None, 1) else { panic!("nobody has it") };
+                let Decision::Won(token) = victim.claim(&mut hand, OTHER, LONG, None, 1) else {
+                    panic!("nobody has it")
+                };
                 let mut bucket = Bucket::default();
                 victim.claims.snapshot(0, &mut bucket).unwrap();
                 let holders = bucket.entries().iter().filter(|entry| entry.token == token).count();

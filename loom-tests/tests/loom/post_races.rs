@@ -117,23 +117,25 @@ fn a_stalled_poster_is_lapped() {
 
 #[test]
 fn a_poster_that_stopped_moves_the_tail_late() {
-    race("a poster that stopped moves the tail late").preemptions(Some(2), None).allowed(&["0", "1", "2", "3"]).run(|run| {
-        let world = World::new(run.mode, 1, 2);
-        let mut cast = run.cast();
-        for (record, posts) in [(0, 3), (1, 1)] {
-            let (world, mut hand) = (world.clone(), world.adopt(record));
-            cast.actor(move || {
-                for post in 0..posts {
-                    world.post(&mut hand, u64::from(record) * 10 + post);
-                }
-            });
-        }
-        cast.play();
-        world.judge();
-        let log = world.log.lock().unwrap();
-        let place = log.posted.values().position(|&content| content == 10).expect("the stopped one posts too");
-        run.outcome(place.to_string());
-    });
+    race("a poster that stopped moves the tail late").preemptions(Some(2), None).allowed(&["0", "1", "2", "3"]).run(
+        |run| {
+            let world = World::new(run.mode, 1, 2);
+            let mut cast = run.cast();
+            for (record, posts) in [(0, 3), (1, 1)] {
+                let (world, mut hand) = (world.clone(), world.adopt(record));
+                cast.actor(move || {
+                    for post in 0..posts {
+                        world.post(&mut hand, u64::from(record) * 10 + post);
+                    }
+                });
+            }
+            cast.play();
+            world.judge();
+            let log = world.log.lock().unwrap();
+            let place = log.posted.values().position(|&content| content == 10).expect("the stopped one posts too");
+            run.outcome(place.to_string());
+        },
+    );
 }
 
 #[test]

@@ -52,13 +52,7 @@ pub(crate) struct Cast {
 }
 
 pub(crate) fn race(name: &'static str) -> Race {
-    Race {
-        name,
-        allowed: &[],
-        bounds: [Some(2), Some(3)],
-        deaths: 0,
-        deep_only: false,
-    }
+    Race { name, allowed: &[], bounds: [Some(2), Some(3)], deaths: 0, deep_only: false }
 }
 
 fn deep() -> bool {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use loom::sync::{Condvar, Mutex as Lock};
 
 use crate::life;
-use crate::protocol::wake::{self, Futex};
 use crate::protocol::ring::Fate;
+use crate::protocol::wake::{self, Futex};
 use crate::race::{Run, race};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::world::{Poll, World};

@@ -4,6 +4,7 @@
 //! cargo run -p loom-tests --release --bin mutants -- --ci           the subset for every change
 //! cargo run -p loom-tests --release --bin mutants -- --all          every mutant
 //! cargo run -p loom-tests --release --bin mutants -- NAME...        those whose names begin so
+//! cargo run -p loom-tests --release --bin mutants -- --redundant    edits that must break nothing
 //!     --search     run all tests against each, not only those that are expected to find it
 //!     --jobs N     so many at a time, 2 if not said
 //! ```
@@ -19,12 +20,14 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use list::{MUTANTS, Mutant};
+use list::{MUTANTS, Mutant, REDUNDANT};
 use plant::Plant;
 use trial::Verdict;
 
 struct Order {
     mutants: Vec<&'static Mutant>,
+    /// The mutants are edits that break nothing.
+    redundant: bool,
     search: bool,
     jobs: usize,
 }
@@ -40,39 +43,48 @@ fn main() -> ExitCode {
     let begin = Instant::now();
     let plant = Plant::new().expect("a copy of the sources");
     let next = AtomicUsize::new(0);
-    let survivors = Mutex::new(vec![]);
+    let wrong = Mutex::new(vec![]);
     std::thread::scope(|scope| {
         for job in 0..order.jobs.min(order.mutants.len()) {
-            let (plant, order, next, survivors) = (&plant, &order, &next, &survivors);
+            let (plant, order, next, wrong) = (&plant, &order, &next, &wrong);
             scope.spawn(move || {
                 while let Some(mutant) = order.mutants.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let begin = Instant::now();
                     let verdict = trial::try_out(plant, mutant, order.search, job);
                     println!("{:<52} {:>4.0} s  {verdict}", mutant.name, begin.elapsed().as_secs_f64());
-                    if !matches!(verdict, Verdict::Killed(_)) {
-                        survivors.lock().unwrap().push(mutant.name);
+                    let as_it_should = match verdict {
+                        Verdict::Killed(_) => !order.redundant,
+                        Verdict::Survived => order.redundant,
+                        Verdict::Unfit(_) => false,
+                    };
+                    if !as_it_should {
+                        wrong.lock().unwrap().push(mutant.name);
                     }
                 }
             });
         }
     });
-    let survivors = survivors.into_inner().unwrap();
+    let wrong = wrong.into_inner().unwrap();
+    let (tried, seconds) = (order.mutants.len(), begin.elapsed().as_secs_f64());
+    let (as_wanted, others) = if order.redundant { ("redundant", "killed") } else { ("killed", "survived") };
     println!(
-        "mutants: tried={} killed={} survived={} seconds={:.0}",
-        order.mutants.len(),
-        order.mutants.len() - survivors.len(),
-        survivors.len(),
-        begin.elapsed().as_secs_f64()
+        "mutants: tried={tried} {as_wanted}={} {others}={} seconds={seconds:.0}",
+        tried - wrong.len(),
+        wrong.len()
     );
-    if survivors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn order(mut words: impl Iterator<Item = String>) -> Result<Order, String> {
-    let mut order = Order { mutants: vec![], search: false, jobs: 2 };
+    let mut order = Order { mutants: vec![], redundant: false, search: false, jobs: 2 };
     while let Some(word) = words.next() {
         match word.as_str() {
             "--all" => order.mutants.extend(MUTANTS),
             "--ci" => order.mutants.extend(MUTANTS.iter().filter(|mutant| mutant.ci)),
+            "--redundant" => {
+                order.mutants.extend(REDUNDANT);
+                order.redundant = true;
+            }
             "--search" => order.search = true,
             "--jobs" => {
                 let number = words.next().and_then(|number| number.parse().ok()).filter(|&number| number > 0);
@@ -88,7 +100,7 @@ fn order(mut words: impl Iterator<Item = String>) -> Result<Order, String> {
         }
     }
     if order.mutants.is_empty() {
-        return Err("say --ci, --all or the names of mutants".to_owned());
+        return Err("say --ci, --all, --redundant or the names of mutants".to_owned());
     }
     Ok(order)
 }

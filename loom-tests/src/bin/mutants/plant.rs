@@ -61,7 +61,8 @@ impl Plant {
         // One at a time: it takes about a second, and cargo would make others wait in any case.
         let _spoiled = self.spoiled.lock().unwrap();
         let built = self.spoil(mutant).and_then(|()| self.cargo(suite));
-        copy(&self.original.join(mutant.file), &self.protocol().join(mutant.file)).map_err(|error| error.to_string())?;
+        copy(&self.original.join(mutant.file), &self.protocol().join(mutant.file))
+            .map_err(|error| error.to_string())?;
         let program = self.tree.join(format!("program-{job}"));
         // The next build writes over what cargo has built.
         fs::copy(built?, &program).map_err(|error| error.to_string())?;
@@ -85,7 +86,9 @@ impl Plant {
             .current_dir(&self.tree)
             .env("CARGO_TARGET_DIR", self.tree.join("target"))
             .env("RUSTFLAGS", "--allow warnings")
-            .args(SUITES_OPTIMISED.contains(&suite).then_some("--config=profile.release.package.loom-tests.opt-level=2"))
+            .args(
+                SUITES_OPTIMISED.contains(&suite).then_some("--config=profile.release.package.loom-tests.opt-level=2"),
+            )
             .args(["test", "--release", "--quiet", "-p", "loom-tests", "--no-run", "--message-format=json", "--test"])
             .arg(suite)
             .output()

@@ -43,10 +43,10 @@ fn judge(plant: &Plant, mutant: &Mutant, search: bool, job: usize) -> Result<Ver
         }
         let program = plant.build(mutant, suite, job)?;
         let all = names(&program)?;
-        if let Some(missing) = expected.iter().find(|test| !all.iter().any(|name| name == *test)) {
+        if let Some(missing) = expected.iter().find(|expected| !all.iter().any(|test| is_meant(expected, test))) {
             return Err(format!("there is no test {prefix}{missing}"));
         }
-        for test in all.iter().filter(|name| search || expected.contains(&name.as_str())) {
+        for test in all.iter().filter(|test| search || expected.iter().any(|expected| is_meant(expected, test))) {
             if let Some(how) = fails(&program, test)? {
                 return Ok(Verdict::Killed(format!("{prefix}{test}{how}")));
             }
@@ -55,8 +55,14 @@ fn judge(plant: &Plant, mutant: &Mutant, search: bool, job: usize) -> Result<Ver
     Ok(Verdict::Survived)
 }
 
+/// Whether `expected` is `test`, or the module that it is in.
+fn is_meant(expected: &str, test: &str) -> bool {
+    test == expected || (expected.is_empty() || expected.ends_with("::")) && test.starts_with(expected)
+}
+
 fn names(program: &Path) -> Result<Vec<String>, String> {
-    let output = Command::new(program).args(["--list", "--format=terse"]).output().map_err(|error| error.to_string())?;
+    let output =
+        Command::new(program).args(["--list", "--format=terse"]).output().map_err(|error| error.to_string())?;
     let listed = String::from_utf8_lossy(&output.stdout);
     Ok(listed.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
 }
