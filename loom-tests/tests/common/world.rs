@@ -101,7 +101,10 @@ impl World {
     pub(crate) fn poll(&self, next: u64) -> Poll {
         match self.ring.look(next).expect("a sound ring") {
             Look::Empty => Poll::Empty,
-            Look::Lapped => Poll::Lapped,
+            Look::Lapped => {
+                assert!(self.ring.confirms_lap(next), "the event id denies that {next} was lapped");
+                Poll::Lapped
+            }
             Look::Void => {
                 self.log.lock().unwrap().void(next);
                 Poll::Void

@@ -9,7 +9,6 @@ pub(crate) struct Mutant {
     /// What stands there, exactly once, and what is put in its place.
     pub(crate) edits: &'static [(&'static str, &'static str)],
     /// What the bug does to whom.
-    #[allow(dead_code)]
     pub(crate) breaks: &'static str,
     /// The tests that find it, each as `suite::module::test`.
     pub(crate) killers: &'static [&'static str],
@@ -195,6 +194,14 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         edits: &[("above_oldest.max(next.saturating_add(1))", "above_oldest.max(next)")],
         breaks: "a lapped reader does not get on",
         killers: &["loom::post_races::a_reader_that_was_lapped_goes_on"],
+        ci: false,
+    },
+    Mutant {
+        name: "a lap of just one id is denied",
+        file: "ring.rs",
+        edits: &[("is_some_and(|oldest| id <= oldest)", "is_some_and(|oldest| id < oldest)")],
+        breaks: "a lapped reader takes a sound ring for corrupt",
+        killers: &["loom::post_races::a_reader_copies_while_a_lap_overwrites"],
         ci: false,
     },
     // The helper's confirmation, and adoption.

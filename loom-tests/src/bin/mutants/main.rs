@@ -5,6 +5,7 @@
 //! cargo run -p loom-tests --release --bin mutants -- --all          every mutant
 //! cargo run -p loom-tests --release --bin mutants -- NAME...        those whose names begin so
 //! cargo run -p loom-tests --release --bin mutants -- --redundant    edits that must break nothing
+//! cargo run -p loom-tests --release --bin mutants -- --list         what there is, as the tables of README.md
 //!     --search     run all tests against each, not only those that are expected to find it
 //!     --jobs N     so many at a time, 2 if not said
 //! ```
@@ -33,6 +34,10 @@ struct Order {
 }
 
 fn main() -> ExitCode {
+    if std::env::args().nth(1).is_some_and(|word| word == "--list") {
+        list();
+        return ExitCode::SUCCESS;
+    }
     let order = match order(std::env::args().skip(1)) {
         Ok(order) => order,
         Err(complaint) => {
@@ -73,6 +78,17 @@ fn main() -> ExitCode {
         wrong.len()
     );
     if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn list() {
+    println!("| mutant | what it breaks | found by | CI |\n|---|---|---|---|");
+    for Mutant { name, breaks, killers, ci, .. } in MUTANTS {
+        println!("| {name} | {breaks} | {} | {} |", killers.join(", "), if *ci { "yes" } else { "" });
+    }
+    println!("\n| edit | what it breaks | looked for by |\n|---|---|---|");
+    for Mutant { name, breaks, killers, .. } in REDUNDANT {
+        println!("| {name} | {breaks} | {} |", killers.join(", "));
+    }
 }
 
 fn order(mut words: impl Iterator<Item = String>) -> Result<Order, String> {
