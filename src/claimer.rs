@@ -87,10 +87,9 @@ impl Claimer {
         let key = hash_key(self.segment.hash_key(), Domain::Alone, key)?;
         Ok(match self.claim(key, ttl, None)? {
             Decision::Won(token) => Claimed::Won(Claim { key, token }),
-            Decision::Held { by, left } => Claimed::Held {
-                record: u32::from(by.record()),
-                left: Duration::from_nanos(left),
-            },
+            Decision::Held { by, left } => {
+                Claimed::Held { record: u32::from(by.record()), left: Duration::from_nanos(left) }
+            }
             // Decided and Late are answers about events.
             Decision::Full | Decision::Decided | Decision::Late => Claimed::Full,
         })

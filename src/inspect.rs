@@ -51,7 +51,6 @@ use crate::sync::Ordering;
 use crate::sys;
 use crate::worker_options::Start;
 
-
 /// How long [`Inspector::open_any`] waits for a creator that is at work.
 const PATIENCE_WITH_CREATORS: Duration = Duration::from_millis(200);
 
@@ -337,9 +336,7 @@ const ENTRY: [&str; ENTRY_WORDS] = ["key0", "key1", "deadline", "first", "last",
 pub fn fields() -> Vec<Field> {
     let mut rows = layout::fields();
     let mut words = |region, names: &[&'static str], writer| {
-        rows.extend(
-            names.iter().enumerate().map(|(i, &name)| Field { region, name, offset: i * 8, len: 8, writer }),
-        );
+        rows.extend(names.iter().enumerate().map(|(i, &name)| Field { region, name, offset: i * 8, len: 8, writer }));
     };
     words("block", &BLOCK_HEAD, "poster");
     words("bucket", &BUCKET_HEAD, "claimer");

@@ -328,7 +328,9 @@ mod tests {
         let unique = UniqueKey { key: [3, 4], ttl_ns: 5 };
         let text = "abcdefghijklmnopqrstuvwxyz".repeat(10);
         for unique in [None, Some(unique)] {
-            for (source_len, event_len) in (1..40).flat_map(|a| (1..40).map(move |b| (a, b))).chain([(255, 255), (255, 1)]) {
+            for (source_len, event_len) in
+                (1..40).flat_map(|a| (1..40).map(move |b| (a, b))).chain([(255, 255), (255, 1)])
+            {
                 let (source, event) = (&text[..source_len], &text[3..3 + event_len]);
                 let prefix = Prefix { record: 65535, pid: 4_194_303, source, event, type_tag: 77, unique };
                 let mut bytes = Vec::new();

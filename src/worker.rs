@@ -422,6 +422,9 @@ impl Worker {
     /// handlers post is delivered in the same poll, after what was there already. With nothing new it costs a few loads
     /// of lines that stay in this processor's cache, and no system call.
     ///
+    /// Where others post without a pause it goes on without one; [`poll_at_most`](Worker::poll_at_most) bounds the events
+    /// that it delivers.
+    ///
     /// At an id that is reserved it waits until the payload is there, for `wait_max` at most, unless the id is this
     /// worker's own: then it returns, and delivers what follows after the commit.
     ///

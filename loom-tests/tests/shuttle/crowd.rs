@@ -1,6 +1,6 @@
 //! Four writers, three readers, four cells.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use shuttle::rand::{Rng, thread_rng};
@@ -20,16 +20,41 @@ const CAPACITY: usize = 4;
 /// More writes than a life makes.
 const LONG_LIFE: u32 = 150;
 
+/// What was met in some schedule or other. All of it must be: what never happens is not tested.
+static SEEN: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+
+fn saw(what: &'static str) {
+    SEEN.lock().unwrap().insert(what);
+}
+
 #[test]
 fn a_crowd_of_writers_and_readers() {
     crate::explore("4 writers, 3 readers, 4 cells", crowd);
+    let expected = [
+        "claimer killed",
+        "committed",
+        "decided",
+        "event",
+        "full",
+        "held",
+        "lapped",
+        "late",
+        "nothing",
+        "reserved",
+        "too late",
+        "void",
+        "voided",
+        "won",
+        "writer killed",
+    ];
+    assert_eq!(*SEEN.lock().unwrap(), BTreeSet::from(expected));
 }
 
 fn crowd() {
     let records = WRITERS + READERS;
     let tail = Words::new(1, |_| Some(Mode::Plain));
     let world = World::over(Mode::Plain, CAPACITY, records, tail.clone());
-    let region = Region::new(Mode::Plain, 2, records, CAPACITY as u64, tail);
+    let region = Region::new(Mode::Plain, 1, records, CAPACITY as u64, tail);
     let unique = Arc::new(Mutex::new(Unique::default()));
     let mut actors = vec![];
     for record in 0..WRITERS {
@@ -50,7 +75,9 @@ fn crowd() {
 /// A worker that sends, dies somewhere, and one who takes over its record and sends on.
 fn write(world: &World, mut hand: Hand) {
     let record = hand.record();
-    killed_at(thread_rng().gen_range(0..LONG_LIFE), || send(world, &mut hand, 0));
+    if killed_at(thread_rng().gen_range(0..LONG_LIFE), || send(world, &mut hand, 0)).is_none() {
+        saw("writer killed");
+    }
     send(world, &mut world.adopt(record), 1);
 }
 
@@ -62,7 +89,7 @@ fn send(world: &World, hand: &mut Hand, life: u64) {
             0..3 => _ = world.post(hand, content),
             3..5 => {
                 let id = world.ring.reserve(hand).expect("a reservation");
-                world.commit(hand, id, content);
+                saw(if world.commit(hand, id, content) == Fate::Decided { "committed" } else { "too late" });
             }
             _ => _ = world.ring.reserve(hand).expect("a reservation"),
         }
@@ -75,8 +102,12 @@ fn read(world: &World, region: &Region, record: u16, unique: &Mutex<Unique>) {
     let (mut next, mut since) = (0, 0);
     for _ in 0..16 {
         match world.poll(next) {
-            Poll::Empty => thread::yield_now(),
+            Poll::Empty => {
+                saw("nothing");
+                thread::yield_now();
+            }
             Poll::Event(content) => {
+                saw("event");
                 let at = At { place: next + 1, since: since + 1 };
                 let patience = thread_rng().gen_range(0..LONG_LIFE);
                 let decision = killed_at(patience, || {
@@ -87,6 +118,7 @@ fn read(world: &World, region: &Region, record: u16, unique: &Mutex<Unique>) {
                     Some(decision) => unique.lock().unwrap().judge(next, decision),
                     // Its successor begins where the ring is now.
                     None => {
+                        saw("claimer killed");
                         hand = region.adopt(record);
                         next = world.ring.newest();
                         since = next;
@@ -95,16 +127,22 @@ fn read(world: &World, region: &Region, record: u16, unique: &Mutex<Unique>) {
                 }
                 next += 1;
             }
-            Poll::Void => next += 1,
+            Poll::Void => {
+                saw("void");
+                next += 1;
+            }
             Poll::Reserved(_) => {
+                saw("reserved");
                 let named = (0..WRITERS).any(|record| world.ring.reserved_by(record) == Some(next));
                 if (!named || thread_rng().gen_range(0..4) == 0) && world.ring.void(next) == Ok(Fate::Decided) {
+                    saw("voided");
                     world.log.lock().unwrap().void(next);
                 } else {
                     thread::yield_now();
                 }
             }
             Poll::Lapped => {
+                saw("lapped");
                 let to = world.ring.resume_after_lap(next);
                 assert!(to > next, "a lapped reader gets on");
                 assert!(to <= world.ring.newest(), "missed what is still to come");
@@ -120,7 +158,6 @@ struct Unique {
     clock: u64,
     run: BTreeSet<u64>,
     ignored: BTreeSet<u64>,
-    reported: BTreeMap<u64, u32>,
 }
 
 impl Unique {
@@ -133,16 +170,20 @@ impl Unique {
     fn judge(&mut self, id: u64, decision: Decision) {
         match decision {
             Decision::Won(_) => {
+                saw("won");
                 assert!(!self.ignored.contains(&id), "event {id} is ignored by one and run by another");
                 assert!(self.run.insert(id), "event {id} is run twice");
             }
             Decision::Held { .. } => {
+                saw("held");
                 assert!(!self.run.contains(&id), "event {id} is run by one and ignored by another");
                 self.ignored.insert(id);
             }
-            Decision::Late | Decision::Full => *self.reported.entry(id).or_default() += 1,
+            // Counted and reported.
+            Decision::Late => saw("late"),
+            Decision::Full => saw("full"),
             // Its decider may not have told us yet, or may have been killed.
-            Decision::Decided => {}
+            Decision::Decided => saw("decided"),
         }
     }
 }
