@@ -1,6 +1,6 @@
 //! G10 for lookers: whatever a segment holds, also while it changes, the command gives a diagnosis and never crashes.
 //!
-//! The segments are those of the fuzz targets, from fixed seeds and from what the fuzzer has gathered in `fuzz/corpus`.
+//! The segments are those of the fuzz targets, from fixed seeds and from what the fuzzer has gathered (`fuzz/seeds`, `fuzz/corpus`).
 
 #[path = "../hostile/mod.rs"]
 mod scenery;
@@ -71,13 +71,14 @@ fn g10_damaged_segments_are_diagnosed() {
 
 #[test]
 fn g10_what_the_fuzzer_has_gathered_is_diagnosed() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
-    // The corpus is no part of the repository; seeds like its first entries always are.
+    // The seeds are a part of what was gathered; the rest is where somebody has let the fuzzer run.
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
     let mut inputs: Vec<Vec<u8>> = vec![vec![], vec![0; 64], vec![0xff; 256], (0..=255).collect()];
-    for target in ["segment", "segment_meanwhile"] {
-        let Ok(files) = std::fs::read_dir(corpus.join(target)) else { continue };
+    for gathered in ["seeds/segment", "seeds/segment_meanwhile", "corpus/segment", "corpus/segment_meanwhile"] {
+        let Ok(files) = std::fs::read_dir(fuzz.join(gathered)) else { continue };
         inputs.extend(files.flatten().filter_map(|file| std::fs::read(file.path()).ok()));
     }
+    assert!(inputs.len() > 50, "the seeds are gone");
     for (i, bytes) in inputs.iter().enumerate() {
         let scene = damaged(bytes, 64);
         look(&scene.name);
