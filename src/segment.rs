@@ -8,36 +8,35 @@
 //! ```
 //!
 //! Whoever has that lock is the only one to change a file that is not finished, and the kernel takes it from the dead. A
-//! finished file needs no lock. A creator writes [`FORMING`] before it gives the file a size, so that one killed at any
+//! finished file needs no lock. A creator writes `FORMING` before it gives the file a size, so that one killed at any
 //! step leaves a file that is empty or forming, and the next one starts again from there. Nobody ever makes a file
 //! smaller: somebody may have mapped it.
 //!
 //! NOT promised: a name that leads to the same segment for ever. Anybody with the right to may remove it, and who has it
 //! open then works on, on a segment that nobody else will find.
 
+mod creation;
 mod file;
 mod unheld;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use rustix::fs::{self, FallocateFlags, FileType, MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::fs::{self, FileType, MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use crate::error::{Error, Result};
-use crate::layout::{
-    FORMING, Geometry, HEADER_BYTES, LAYOUT_VERSION, Options, Regions, fingerprint, header_word, layout_version, magic,
-};
+use crate::layout::{Geometry, Options, Regions, fingerprint, header_word, magic};
 use crate::mapping::Mapping;
 use crate::protocol::claims::Claims;
 use crate::protocol::pool::Pool;
 use crate::protocol::record;
 use crate::protocol::ring::Ring;
-use crate::sync::{AtomicU32, Ordering, Words, fence};
+use crate::sync::{AtomicU32, Ordering, Words};
 use crate::sys::{self, ForkGuard};
 
+use self::creation::{CREATION_BYTE, Call, Draft, Intent, State};
 pub use self::file::FileFacts;
 pub(crate) use self::file::file_names;
 pub(crate) use self::unheld::unlink_unheld;
@@ -51,17 +50,8 @@ const ANONYMOUS: &str = "(anonymous)";
 /// Where the system keeps named shared memory.
 const SHM_DIR: &str = "/dev/shm";
 
-/// The byte whose lock is the right to finish a file. Locks may lie beyond a file's end, and these do.
-const CREATION_BYTE: u64 = 1 << 62;
 /// The byte whose lock is the hold on record 0; the other records' follow.
 const RECORD_BYTES: u64 = 1 << 61;
-
-/// How often a call starts again because the name was removed or given away under its hands.
-const ROUNDS: u32 = 1000;
-/// How long to sleep before asking again whether another creator is done.
-const CREATION_NAP: Duration = Duration::from_millis(1);
-/// Bytes allocated at once: few enough that signals do not keep interrupting it.
-const ALLOCATION_STEP: u64 = 16 << 20;
 
 /// A segment, mapped and open.
 #[derive(Debug)]
@@ -437,426 +427,6 @@ impl Inode {
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(Error::system(name, "lstat", errno)),
         }
-    }
-}
-
-/// How far a file has come, by its first word.
-#[derive(Debug, PartialEq, Eq)]
-enum State {
-    /// Empty or forming.
-    Unfinished,
-    /// A segment of this layout.
-    Finished,
-    /// A segment of another layout.
-    Layout(u32),
-    /// Not seqcast's. The text says what is there.
-    Foreign(String),
-}
-
-impl State {
-    /// While a creator is at work the answer may be any but a wrong `Finished`: the word is not read in one piece.
-    fn of(name: &str, file: &OwnedFd) -> Result<State> {
-        let mut word = [0; 8];
-        let len = read_at(name, file, &mut word, 0)?;
-        let first = u64::from_ne_bytes(word);
-        Ok(match (len, layout_version(first)) {
-            (0, _) => State::Unfinished,
-            (1..8, _) => State::Foreign(format!("{len} bytes")),
-            (_, Some(LAYOUT_VERSION)) => State::Finished,
-            (_, Some(other)) => State::Layout(other),
-            (_, None) if first == FORMING => State::Unfinished,
-            (_, None) => State::Foreign(format!("its first word is {first:#018x}")),
-        })
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Intent {
-    Create,
-    Open,
-    OpenOrCreate,
-    Inspect,
-}
-
-/// One call that shall end with a named segment.
-struct Call<'a> {
-    name: String,
-    options: &'a Options,
-    intent: Intent,
-    started: Instant,
-}
-
-impl<'a> Call<'a> {
-    fn new(name: &str, options: &'a Options, intent: Intent) -> Result<Call<'a>> {
-        Ok(Call { name: checked_name(name)?, options, intent, started: Instant::now() })
-    }
-
-    fn run(&self) -> Result<Segment> {
-        if self.may_create() {
-            // Whether or not it will be made: an option that is wrong is wrong every time.
-            self.options.geometry()?;
-        }
-        for _ in 0..ROUNDS {
-            if let Some(segment) = self.attempt()? {
-                return Ok(segment);
-            }
-        }
-        Err(Error::Replaced { name: self.name.clone() })
-    }
-
-    fn may_create(&self) -> bool {
-        matches!(self.intent, Intent::Create | Intent::OpenOrCreate)
-    }
-
-    /// `None` if the name was removed or given away meanwhile: all must begin again.
-    fn attempt(&self) -> Result<Option<Segment>> {
-        let Some(found) = self.open_or_make()? else { return Ok(None) };
-        let inode = self.check_access(&found.file)?;
-        let mut state = State::of(&self.name, &found.file)?;
-        let mut lock = None;
-        if state != State::Finished {
-            if self.may_create() {
-                lock = Some(self.lock_creation(&found.file, inode)?);
-                state = State::of(&self.name, &found.file)?;
-            } else {
-                state = self.outwait_creator(&found.file)?;
-            }
-        }
-        let name = self.name.clone();
-        match state {
-            State::Finished if self.intent == Intent::Create => Err(Error::Exists { name }),
-            State::Finished => {
-                drop(lock);
-                self.open_finished(found.file)
-            }
-            State::Unfinished if Inode::of_name(&name)? != Some(inode) => Ok(None),
-            State::Unfinished if self.may_create() => self.finish(found, inode),
-            State::Unfinished => Err(Error::Unfinished { name }),
-            State::Layout(found) => Err(Error::Layout { name, found, expected: LAYOUT_VERSION }),
-            State::Foreign(found) => Err(Error::Foreign { name, found }),
-        }
-    }
-
-    fn open_or_make(&self) -> Result<Option<Found>> {
-        let access = if self.intent == Intent::Inspect { OFlags::RDONLY } else { OFlags::RDWR };
-        // Without O_CREAT first: with it, fs.protected_regular refuses what another user made in a sticky directory.
-        match open_file(&self.name, access) {
-            Ok(file) => return Ok(Some(Found { file, made: false })),
-            Err(Errno::NOENT) if self.may_create() => {}
-            Err(Errno::NOENT) => return Err(Error::NotFound { name: self.name.clone() }),
-            // Somebody has a lease on it, to unlink what nobody has open (`unheld`).
-            Err(Errno::WOULDBLOCK) => {
-                self.nap()?;
-                return Ok(None);
-            }
-            Err(errno) => return Err(open_error(&self.name, errno)),
-        }
-        match open_file(&self.name, access | OFlags::CREATE | OFlags::EXCL) {
-            Ok(file) => Ok(Some(Found { file, made: true })),
-            Err(Errno::EXIST) => Ok(None),
-            Err(errno) => Err(open_error(&self.name, errno)),
-        }
-    }
-
-    /// Whether the file is one that this caller trusts.
-    fn check_access(&self, file: &OwnedFd) -> Result<Inode> {
-        let name = || self.name.clone();
-        let stat = fs::fstat(file).map_err(|errno| Error::system(&self.name, "fstat", errno))?;
-        check_type(&self.name, stat.st_mode)?;
-        let mut accepted = vec![rustix::process::geteuid().as_raw()];
-        accepted.extend(self.options.owner.map(|(uid, _)| uid));
-        if !accepted.contains(&stat.st_uid) {
-            return Err(Error::Owner { name: name(), found: stat.st_uid, accepted });
-        }
-        let mode = stat.st_mode & 0o7777;
-        if mode & !self.options.mode != 0 {
-            return Err(Error::Mode { name: name(), found: mode, accepted: self.options.mode });
-        }
-        Ok(Inode::of(&stat))
-    }
-
-    fn lock_creation(&self, file: &OwnedFd, inode: Inode) -> Result<CreationLock> {
-        let own = reopen(&self.name, file, inode)?;
-        loop {
-            match sys::try_lock_byte(&own, CREATION_BYTE) {
-                Ok(true) => return Ok(CreationLock(own)),
-                Ok(false) => self.nap()?,
-                Err(error) => return Err(Error::system(&self.name, "fcntl(F_OFD_SETLK)", error)),
-            }
-        }
-    }
-
-    /// Waits until no creator is at work on `file`. Takes no lock, so that an opener that is stopped holds up no creator.
-    fn outwait_creator(&self, file: &OwnedFd) -> Result<State> {
-        loop {
-            let locked = sys::is_byte_locked(file, CREATION_BYTE)
-                .map_err(|error| Error::system(&self.name, "fcntl(F_OFD_GETLK)", error))?;
-            // After the look at the lock, since a creator unlocks last.
-            let state = State::of(&self.name, file)?;
-            if !locked || state == State::Finished {
-                return Ok(state);
-            }
-            self.nap()?;
-        }
-    }
-
-    fn nap(&self) -> Result<()> {
-        let waited = self.started.elapsed();
-        let Some(left) = self.options.creation_timeout.checked_sub(waited).filter(|left| !left.is_zero()) else {
-            return Err(Error::Busy { name: self.name.clone(), waited });
-        };
-        std::thread::sleep(left.min(CREATION_NAP));
-        Ok(())
-    }
-
-    fn open_finished(&self, file: OwnedFd) -> Result<Option<Segment>> {
-        // Acquire: the header is read after the magic, and the creator stored the magic after the header.
-        fence(Ordering::Acquire);
-        // Again, since its creator may have changed them while we waited for it.
-        let inode = self.check_access(&file)?;
-        let header = HeaderCopy::read(&self.name, &file)?;
-        let geometry = header.check(&self.name)?;
-        let regions = regions(&self.name, &geometry)?;
-        let size = file_size(&self.name, &file)?;
-        if size < regions.end as u64 {
-            return Err(Error::Truncated { name: self.name.clone(), size, expected: regions.end as u64 });
-        }
-        if header.word(header_word!(size)) != regions.end as u64 {
-            return Err(Error::Corrupt { name: self.name.clone(), what: "its size is not that of its parts" });
-        }
-        let mapping = if self.intent == Intent::Inspect {
-            let mapping = Mapping::read_only(file.as_fd(), regions.end);
-            Some(mapping.map_err(|error| Error::system(&self.name, "mmap", error))?)
-        } else {
-            map_named(&self.name, regions.end)?
-        };
-        let Some(mapping) = mapping else { return Ok(None) };
-        let memory = Memory { mapping: Arc::new(mapping), geometry, regions };
-        if !memory.has_nonce(header.pair(header_word!(nonce))) {
-            return Ok(None);
-        }
-        Ok(Some(Segment {
-            name: self.name.clone(),
-            file,
-            inode,
-            memory,
-            hash_key: header.pair(header_word!(hash_key)),
-            created: false,
-            unlinker: None,
-        }))
-    }
-
-    /// Makes an unfinished file a segment. The caller has the creation lock.
-    fn finish(&self, found: Found, inode: Inode) -> Result<Option<Segment>> {
-        let geometry = self.options.geometry()?;
-        let regions = regions(&self.name, &geometry)?;
-        let draft = Draft { name: &self.name, options: self.options, geometry, regions };
-        let formed = self.unlinker().and_then(|unlinker| {
-            let formed = draft.form(&found.file)?;
-            Ok(formed.map(|(memory, birth)| (memory, birth, unlinker)))
-        });
-        if formed.is_err() {
-            draft.undo(&found, inode);
-        }
-        // Under its name others find it from now on, if the name still leads here.
-        let Some((memory, birth, unlinker)) = formed? else { return Ok(None) };
-        if Inode::of_name(&self.name)? != Some(inode) {
-            return Ok(None);
-        }
-        Ok(Some(Segment {
-            name: self.name.clone(),
-            file: found.file,
-            inode,
-            memory,
-            hash_key: birth.hash_key,
-            created: true,
-            unlinker,
-        }))
-    }
-
-    fn unlinker(&self) -> Result<Option<ForkGuard>> {
-        self.options.unlink_on_drop.then(|| ForkGuard::new(&self.name)).transpose()
-    }
-}
-
-/// A file that the name led to.
-struct Found {
-    file: OwnedFd,
-    /// Whether this call gave the name to it.
-    made: bool,
-}
-
-/// The right to finish a file.
-struct CreationLock(OwnedFd);
-
-impl Drop for CreationLock {
-    fn drop(&mut self) {
-        // Unlike a record's, this lock is unlocked: a child forked off meanwhile would keep it from the next creator, and
-        // no child ever uses it, since the one call that has it goes on in the parent only.
-        let _ = sys::unlock_byte(&self.0, CREATION_BYTE);
-    }
-}
-
-/// A segment to be.
-struct Draft<'a> {
-    name: &'a str,
-    options: &'a Options,
-    geometry: Geometry,
-    regions: Regions,
-}
-
-impl Draft<'_> {
-    /// From empty or forming to finished. `None` if the name leads elsewhere by now.
-    fn form(&self, file: &OwnedFd) -> Result<Option<(Memory, Birth)>> {
-        // First of all: from here on the file is known for an unfinished segment, whatever size it has.
-        self.write_at(file, FORMING, header_word!(magic))?;
-        self.wipe(file)?;
-        self.set_access(file, Mode::from_raw_mode(self.options.mode))?;
-        self.allocate(file)?;
-        let birth = Birth::now(self.name)?;
-        self.write_at(file, birth.nonce[0], header_word!(nonce))?;
-        self.write_at(file, birth.nonce[1], header_word!(nonce) + 1)?;
-        let Some(mapping) = map_named(self.name, self.regions.end)? else { return Ok(None) };
-        let memory = Memory { mapping: Arc::new(mapping), geometry: self.geometry, regions: self.regions };
-        if !memory.has_nonce(birth.nonce) {
-            return Ok(None);
-        }
-        memory.mapping.populate();
-        memory.format(&birth);
-        Ok(Some((memory, birth)))
-    }
-
-    /// Takes back what a failed `form` did.
-    fn undo(&self, found: &Found, inode: Inode) {
-        // The error that led here is the one to report.
-        if !found.made {
-            let _ = self.wipe(&found.file);
-        } else if matches!(Inode::of_name(self.name), Ok(Some(now)) if now == inode) {
-            let _ = remove(self.name);
-        }
-    }
-
-    /// Zeroes all but the first word, and gives its memory back.
-    fn wipe(&self, file: &OwnedFd) -> Result<()> {
-        let size = file_size(self.name, file)?;
-        if size <= 8 {
-            return Ok(());
-        }
-        let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        retry_on_intr(|| fs::fallocate(file, punch, 8, size - 8))
-            .map_err(|errno| Error::system(self.name, "fallocate(FALLOC_FL_PUNCH_HOLE)", errno))
-    }
-
-    fn set_access(&self, file: &OwnedFd, mode: Mode) -> Result<()> {
-        fs::fchmod(file, mode).map_err(|errno| Error::system(self.name, "fchmod", errno))?;
-        let Some((uid, gid)) = self.options.owner else { return Ok(()) };
-        let stat = fs::fstat(file).map_err(|errno| Error::system(self.name, "fstat", errno))?;
-        if (stat.st_uid, stat.st_gid) == (uid, gid) {
-            return Ok(());
-        }
-        let (user, group) = (rustix::process::Uid::from_raw(uid), rustix::process::Gid::from_raw(gid));
-        fs::fchown(file, Some(user), Some(group)).map_err(|errno| {
-            let source = match errno {
-                Errno::PERM => io::Error::new(
-                    io::ErrorKind::PermissionDenied,
-                    format!(
-                        "user {} may not give it to user {uid}, group {gid}: create it as root before dropping \
-                         privileges, or leave out .owner()",
-                        rustix::process::geteuid().as_raw(),
-                    ),
-                ),
-                other => other.into(),
-            };
-            Error::system(self.name, "fchown", source)
-        })
-    }
-
-    /// Gives the file its size and all of its memory: a page that is missing when it is first touched is SIGBUS.
-    fn allocate(&self, file: &OwnedFd) -> Result<()> {
-        let end = self.regions.end as u64;
-        // Now, since afterwards a part of it is ours.
-        let free = free_space(file);
-        // Before a byte is taken: where the file system is as large as the memory, the kernel ends processes before it
-        // says that there is no more.
-        if end.saturating_sub(allocated_bytes(self.name, file)?) > free {
-            return Err(Error::NoSpace { name: self.name.to_owned(), size: end, free });
-        }
-        if file_size(self.name, file)? < end {
-            retry_on_intr(|| fs::ftruncate(file, end)).map_err(|errno| self.space_error(free, "ftruncate", errno))?;
-        }
-        let mut at = 0;
-        while at < end {
-            let step = ALLOCATION_STEP.min(end - at);
-            retry_on_intr(|| fs::fallocate(file, FallocateFlags::empty(), at, step))
-                .map_err(|errno| self.space_error(free, "fallocate", errno))?;
-            at += step;
-        }
-        Ok(())
-    }
-
-    fn write_at(&self, file: &OwnedFd, value: u64, word: usize) -> Result<()> {
-        let written = retry_on_intr(|| rustix::io::pwrite(file, &value.to_ne_bytes(), word as u64 * 8))
-            .map_err(|errno| self.space_error(free_space(file), "pwrite", errno))?;
-        if written == 8 { Ok(()) } else { Err(Error::system(self.name, "pwrite", io::ErrorKind::WriteZero)) }
-    }
-
-    fn space_error(&self, free: u64, call: &'static str, errno: Errno) -> Error {
-        match errno {
-            Errno::NOSPC | Errno::FBIG | Errno::DQUOT | Errno::NOMEM => {
-                Error::NoSpace { name: self.name.to_owned(), size: self.regions.end as u64, free }
-            }
-            other => Error::system(self.name, call, other),
-        }
-    }
-}
-
-/// A header as it was read once: what was checked is what is used.
-struct HeaderCopy([u64; HEADER_BYTES / 8]);
-
-impl HeaderCopy {
-    fn read(name: &str, file: &OwnedFd) -> Result<HeaderCopy> {
-        let mut bytes = [0; HEADER_BYTES];
-        let len = read_at(name, file, &mut bytes, 0)?;
-        if len < HEADER_BYTES {
-            return Err(Error::Truncated {
-                name: name.to_owned(),
-                size: file_size(name, file)?,
-                expected: HEADER_BYTES as u64,
-            });
-        }
-        Ok(HeaderCopy(native_words(&bytes)))
-    }
-
-    fn word(&self, word: usize) -> u64 {
-        self.0[word]
-    }
-
-    fn pair(&self, word: usize) -> [u64; 2] {
-        [self.0[word], self.0[word + 1]]
-    }
-
-    /// Whether this build can use a segment with this header. Returns its sizes.
-    fn check(&self, name: &str) -> Result<Geometry> {
-        let name = || name.to_owned();
-        if self.word(header_word!(magic)) != magic() {
-            return Err(Error::Corrupt { name: name(), what: "its first word changes while it is read" });
-        }
-        let (found, expected) = (self.word(header_word!(fingerprint)), fingerprint());
-        if found != expected {
-            return Err(Error::Fingerprint { name: name(), found, expected });
-        }
-        // Either may be unknown: in a container without /proc, say.
-        let (then, now) = (self.pair(header_word!(boot_id)), sys::boot_id());
-        if then != now && then != [0; 2] && now != [0; 2] {
-            return Err(Error::OtherBoot { name: name() });
-        }
-        Ok(Geometry {
-            capacity: self.word(header_word!(capacity)),
-            block_stride: self.word(header_word!(block_stride)),
-            records: self.word(header_word!(records)),
-            buckets: self.word(header_word!(buckets)),
-            bucket_stride: self.word(header_word!(bucket_stride)),
-        })
     }
 }
 

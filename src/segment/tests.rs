@@ -6,7 +6,11 @@ use std::io::Write;
 use std::ops::Deref;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 
+use std::time::{Duration, Instant};
+
+use super::creation::*;
 use super::*;
+use crate::layout::{FORMING, HEADER_BYTES};
 
 /// Another user than the one who runs the tests.
 const NOBODY: u32 = 65_534;

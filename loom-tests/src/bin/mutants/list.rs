@@ -557,7 +557,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "release without its token",
         file: "claims.rs",
-        edits: &[("if entry.token != token || entry.deadline <= clock() {", "if entry.deadline <= clock() {")],
+        edits: &[("if entry.token != token || entry.deadline <= now {", "if entry.deadline <= now {")],
         breaks: "who comes late releases the next holder's claim",
         killers: &["loom::claim_races::a_late_release_meets_the_next_holder"],
         ci: true,

@@ -46,7 +46,13 @@ fn main() -> ExitCode {
         }
     };
     let begin = Instant::now();
-    let plant = Plant::new().expect("a copy of the sources");
+    let plant = match Plant::new() {
+        Ok(plant) => plant,
+        Err(error) => {
+            eprintln!("mutants: {error}");
+            return ExitCode::from(2);
+        }
+    };
     let next = AtomicUsize::new(0);
     let wrong = Mutex::new(vec![]);
     std::thread::scope(|scope| {

@@ -41,6 +41,14 @@ impl Plant {
             tree: std::path::absolute(target.join("mutants"))?,
             spoiled: Mutex::new(()),
         };
+        fs::create_dir_all(&plant.tree)?;
+        fs::File::create_new(plant.sign()).map_err(|error| {
+            let sign = plant.sign();
+            io::Error::new(
+                error.kind(),
+                format!("{}: another run is at work there, or was killed: remove it", sign.display()),
+            )
+        })?;
         copy(&plant.original, &plant.protocol())?;
         for part in ["Cargo.toml", "src", "tests"] {
             copy(&models.join(part), &plant.tree.join("loom-tests").join(part))?;
@@ -50,6 +58,11 @@ impl Plant {
         }
         write(&plant.tree.join("Cargo.toml"), WORKSPACE)?;
         Ok(plant)
+    }
+
+    /// Stands while a run is at work: two would spoil each other's sources.
+    fn sign(&self) -> PathBuf {
+        self.tree.join("at-work")
     }
 
     fn protocol(&self) -> PathBuf {
@@ -100,6 +113,12 @@ impl Plant {
         // The last of the build's messages with a program is the tests'.
         let program = said.rsplit("\"executable\":\"").next().and_then(|rest| rest.split('"').next());
         program.map(PathBuf::from).filter(|path| path.exists()).ok_or_else(|| "cargo names no program".to_owned())
+    }
+}
+
+impl Drop for Plant {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(self.sign());
     }
 }
 
