@@ -145,6 +145,8 @@ pub(crate) struct Identity {
     pub(crate) pid: AtomicU64,
     /// The holder's start, in clock ticks since boot, as in `/proc/PID/stat`.
     pub(crate) start_time: AtomicU64,
+    /// Inode number of the holder's pid namespace, 0 if it is not known.
+    pub(crate) pid_namespace: AtomicU64,
     /// Nanoseconds of the wall clock at the time of joining.
     pub(crate) joined_at: AtomicU64,
     /// How often this record was taken.
@@ -232,7 +234,7 @@ pub fn fields() -> Vec<Field> {
     let part = span_of!(Record, claiming).start;
     rows!("record", part, Claiming, "claimer": hand won lost full late released);
     let part = span_of!(Record, identity).start;
-    rows!("record", part, Identity, "holder": pid start_time joined_at incarnation adopted label);
+    rows!("record", part, Identity, "holder": pid start_time pid_namespace joined_at incarnation adopted label);
     rows
 }
 

@@ -74,7 +74,8 @@ fn identify(words: &RecordWords, pid: u32, label: &str) {
         words.add(record_word!(identity.adopted), 1);
     }
     set_label(words, label);
-    words.set(record_word!(identity.start_time), sys::process_start_time(pid).unwrap_or(0));
+    words.set(record_word!(identity.start_time), sys::own_start_time().unwrap_or(0));
+    words.set(record_word!(identity.pid_namespace), sys::pid_namespace().unwrap_or(0));
     words.set(record_word!(identity.joined_at), sys::wall_ns());
     words.set(record_word!(identity.pid), u64::from(pid));
 }

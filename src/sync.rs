@@ -64,9 +64,10 @@ pub(crate) const PREFETCHES: bool = cfg!(target_arch = "x86_64");
 #[inline]
 pub(crate) fn prefetch_to_write(word: &AtomicU64) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch has no effect on memory or registers, whatever the address.
+    // SAFETY: a prefetch has no effect on memory or registers, whatever the address. Written out, since the intrinsic
+    // becomes a prefetch for reading unless the build is for newer processors only; older ones ignore this one.
     unsafe {
-        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_ET0 }>(core::ptr::from_ref(word).cast());
+        core::arch::asm!("prefetchw [{}]", in(reg) core::ptr::from_ref(word), options(nostack, preserves_flags, readonly));
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = word;

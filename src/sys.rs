@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::MetadataExt;
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -113,6 +114,17 @@ pub(crate) fn wall_ns() -> u64 {
 /// The calling process's id, in its own pid namespace.
 pub(crate) fn pid() -> u32 {
     std::process::id()
+}
+
+/// What tells this process's pid namespace from all others of the host. `None` if there is no `/proc`.
+pub(crate) fn pid_namespace() -> Option<u64> {
+    std::fs::metadata("/proc/self/ns/pid").ok().map(|namespace| namespace.ino())
+}
+
+/// When this process started, in clock ticks since boot. `None` if there is no `/proc`. Not by its pid, which may be another
+/// process's in the namespace that `/proc` shows.
+pub(crate) fn own_start_time() -> Option<u64> {
+    start_time_in(&std::fs::read_to_string("/proc/self/stat").ok()?)
 }
 
 /// When a process started, in clock ticks since boot. `None` if there is no such process, or no `/proc`.

@@ -30,6 +30,7 @@ use crate::reader::Reader;
 use crate::report::{Report, report_by_default};
 use crate::seat::{Seat, set_label};
 use crate::segment::{RecordLock, Segment};
+use crate::sync::Words;
 use crate::sync_util::lock;
 use crate::sys::ForkGuard;
 use crate::worker_options::{Start, Unique, WorkerOptions};
@@ -70,6 +71,8 @@ struct Inner {
     options: RwLock<Arc<WorkerOptions>>,
     tuning: Tuning,
     words: RecordWords,
+    /// All workers' records, to tell processes of the same pid apart.
+    records: Words,
     record: u16,
     pid: u32,
     /// Threads of this process that sleep in `wait`.
@@ -179,6 +182,7 @@ impl Worker {
         let reader = Reader::new(Arc::clone(&segment), words.clone(), record, Arc::clone(&lock), start);
         let (cell, empty_below) = ring.idle_mark(start);
         let inner = Inner {
+            records: segment.records(),
             segment,
             lock,
             guard,

@@ -259,7 +259,8 @@ alone! {
         let (_name, bus) = bus(&small().records(4));
         let worker = bus.join_with(quiet()).unwrap();
         let log = Log::of(&worker, Scope::source("s"));
-        let permitted = shared_words(1);
+        // Whether namespaces are permitted, and how many events the two took for their own and for the other's.
+        let permitted = shared_words(3);
         // In each namespace the worker is process 1.
         let contained = |event: &'static str| {
             Child::fork(|| {
@@ -272,9 +273,15 @@ alone! {
                 in_child(|| {
                     let own = bus.join_with(quiet()).unwrap();
                     assert_eq!(std::process::id(), 1);
+                    own.on(Scope::source("s"), move |event: &Event<'_>| {
+                        assert_eq!(event.pid(), Some(1));
+                        permitted[if event.is_own() { 1 } else { 2 }].fetch_add(1, Relaxed);
+                    })
+                    .unwrap();
                     own.post("s", event, b"").unwrap();
                     loop {
-                        std::thread::sleep(HOUR);
+                        let _ = own.poll().unwrap();
+                        std::thread::sleep(Duration::from_millis(1));
                     }
                 });
             })
@@ -290,6 +297,9 @@ alone! {
         let stats = bus.stats().unwrap();
         let ones: Vec<_> = stats.workers.iter().filter(|worker| worker.pid == 1).collect();
         assert!(ones.len() == 2 && ones.iter().all(|one| one.alive), "{ones:?}");
+        eventually("both know their own events, and the first to join the other's", || {
+            permitted[1].load(Relaxed) == 2 && permitted[2].load(Relaxed) == 1
+        });
         let [first, second] = children;
         // With the process outside dies the one inside, by the signal for a parent's death.
         first.kill();

@@ -14,6 +14,7 @@ use crate::handlers::{Registry, Routes, dispatch_local};
 use crate::layout::{header_word, record_word};
 use crate::message::{Head, UniqueKey};
 use crate::protocol::claims::{At, Decision, Token};
+use crate::protocol::record::WORDS;
 use crate::protocol::ring::Look;
 use crate::protocol::wake;
 use crate::reader::{Gate, Message, Reader, Step};
@@ -223,6 +224,20 @@ impl Inner {
         Ok(())
     }
 
+    /// Whether this process posted an event. Pids alone do not say: workers in containers may all have the same.
+    fn is_of_this_process(&self, head: &Head) -> bool {
+        // If the sender's record was taken by another since, the event counts as another's, which harms nobody.
+        head.pid == self.pid && self.process_of(head.record) == self.process_of(self.record)
+    }
+
+    /// Pid namespace and start of the process that has `record`, or had it last.
+    fn process_of(&self, record: u16) -> Option<[u64; 2]> {
+        let words = self.records.as_slice().get(usize::from(record) * WORDS..)?;
+        // Relaxed: stored before the worker's first post, whose cell we have read.
+        let word = |index: usize| words.get(index).map(|word| word.load(Ordering::Relaxed));
+        Some([word(record_word!(identity.pid_namespace))?, word(record_word!(identity.start_time))?])
+    }
+
     fn deliver(&self, message: &Message, routes: &mut Routes, tally: &mut Tally) {
         let head = &message.head;
         let Some(route) = routes.find(&self.registry, head, &message.bytes) else { return };
@@ -230,8 +245,8 @@ impl Inner {
             (Some(token), Some(unique)) => Some(Claim { key: unique.key, token }),
             _ => None,
         };
-        let origin =
-            Origin::Posted { id: message.id, pid: head.pid, record: head.record, own: head.pid == self.pid, claim };
+        let (id, pid, record) = (message.id, head.pid, head.record);
+        let origin = Origin::Posted { id, pid, record, own: self.is_of_this_process(head), claim };
         let data = Data::Bytes { type_tag: head.type_tag, bytes: message.payload() };
         let event = Event { source: route.source(), event: route.event(), origin, data };
         tally.delivered += 1;

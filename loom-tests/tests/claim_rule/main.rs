@@ -177,3 +177,15 @@ fn what_left_the_ring_is_forgotten() {
     let keys: Vec<_> = bucket.entries().iter().map(|entry| entry.key.0[0]).collect();
     assert_eq!((keys, bucket.floor()), (vec![2, 3], 10));
 }
+
+/// A claim without an event is forgotten without a trace.
+#[test]
+fn forgetting_a_claim_without_an_event_makes_nobody_late() {
+    let mut bucket = Bucket::default();
+    for (key, place) in [(1, None), (2, Some(10))] {
+        let at = place.map(|place| At { place, since: 1 });
+        let ask = Ask { key: Key([key, 0]), ttl: 1, at, token: Token(key) };
+        assert_eq!(bucket.decide(2, ask, 10 * key, 9), Ruling::IfExchanged(Decision::Won(Token(key))));
+    }
+    assert_eq!((bucket.entries().len(), bucket.floor()), (1, 0));
+}

@@ -796,7 +796,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: "claims.rs",
         edits: &[("            (None, _) => (0, 0),", "            (None, _) => (1, 1),")],
         breaks: "a claim without an event makes events late",
-        killers: &["claim_rule::claims_without_an_event_make_nobody_late"],
+        killers: &["claim_rule::forgetting_a_claim_without_an_event_makes_nobody_late"],
         ci: false,
     },
     // The wake word.

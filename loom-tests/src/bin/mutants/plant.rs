@@ -11,6 +11,8 @@ use crate::list::Mutant;
 pub(crate) struct Plant {
     original: PathBuf,
     tree: PathBuf,
+    /// Stands while a run is at work: two would spoil each other's sources.
+    sign: PathBuf,
     /// Held while the tree is spoiled.
     spoiled: Mutex<()>,
 }
@@ -36,21 +38,16 @@ impl Plant {
         let models = Path::new(env!("CARGO_MANIFEST_DIR"));
         let root = models.parent().expect("the package lies in the workspace");
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-        let plant = Plant {
-            original: root.join("src/protocol"),
-            tree: std::path::absolute(target.join("mutants"))?,
-            spoiled: Mutex::new(()),
-        };
-        fs::create_dir_all(&plant.tree)?;
-        fs::File::create_new(plant.sign()).map_err(|error| {
-            let sign = plant.sign();
-            io::Error::new(
-                error.kind(),
-                format!("{}: another run is at work there, or was killed: remove it", sign.display()),
-            )
+        let tree = std::path::absolute(target.join("mutants"))?;
+        fs::create_dir_all(&tree)?;
+        let sign = tree.join("at-work");
+        fs::File::create_new(&sign).map_err(|error| {
+            let text = format!("{}: another run is at work there, or was killed: remove it", sign.display());
+            io::Error::new(error.kind(), text)
         })?;
+        let plant = Plant { original: root.join("src/protocol"), tree, sign, spoiled: Mutex::new(()) };
         copy(&plant.original, &plant.protocol())?;
-        for part in ["Cargo.toml", "src", "tests"] {
+        for part in ["Cargo.toml", "src/lib.rs", "tests"] {
             copy(&models.join(part), &plant.tree.join("loom-tests").join(part))?;
         }
         if root.join("Cargo.lock").exists() {
@@ -58,11 +55,6 @@ impl Plant {
         }
         write(&plant.tree.join("Cargo.toml"), WORKSPACE)?;
         Ok(plant)
-    }
-
-    /// Stands while a run is at work: two would spoil each other's sources.
-    fn sign(&self) -> PathBuf {
-        self.tree.join("at-work")
     }
 
     fn protocol(&self) -> PathBuf {
@@ -110,15 +102,17 @@ impl Plant {
         if !output.status.success() {
             return Err(format!("does not build: {}", output_of_rustc(&said)));
         }
-        // The last of the build's messages with a program is the tests'.
-        let program = said.rsplit("\"executable\":\"").next().and_then(|rest| rest.split('"').next());
+        // Cargo tells of each artifact in a line.
+        let tests = said.lines().filter(|line| line.contains("\"kind\":[\"test\"]"));
+        let program = tests.flat_map(|line| line.split("\"executable\":\"").nth(1)).next();
+        let program = program.and_then(|rest| rest.split('"').next());
         program.map(PathBuf::from).filter(|path| path.exists()).ok_or_else(|| "cargo names no program".to_owned())
     }
 }
 
 impl Drop for Plant {
     fn drop(&mut self) {
-        let _ = fs::remove_file(self.sign());
+        let _ = fs::remove_file(&self.sign);
     }
 }
 
