@@ -6,7 +6,10 @@ use std::path::Path;
 use serde_json::Value;
 
 /// Everything that was measured.
+#[derive(Clone)]
 pub struct Figures {
+    /// Whether [`Figures::of`] gives what was measured with the cores far from each other.
+    pub far: bool,
     /// What the harnesses said of themselves: machine, load, length.
     pub runs: Vec<Value>,
     /// A row for each scenario, subject, size and placement of the cores.
@@ -24,19 +27,39 @@ impl Figures {
     pub fn read(path: &Path, criterion: Option<&Path>) -> Figures {
         let text = fs::read_to_string(path).expect("the file with the figures");
         let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("a JSON object on each line"));
-        let (runs, rows) = lines.partition(|value| value.get("run").is_some());
+        let (runs, all): (Vec<Value>, Vec<Value>) = lines.partition(|value| value.get("run").is_some());
+        // What two programs of the run measured counts as the later one found it, which had the peers beside it.
+        let mut rows: Vec<Value> = Vec::new();
+        for row in all {
+            match rows.iter_mut().find(|known| is_same(known, &row)) {
+                Some(known) => *known = row,
+                None => rows.push(row),
+            }
+        }
         let mut estimates = Vec::new();
         if let Some(root) = criterion {
             collect(root, root, &mut estimates);
-            estimates.sort_by(|a, b| natural(&a.0).cmp(&natural(&b.0)));
+            estimates.sort_by_key(|(name, _)| natural(name));
         }
-        Figures { runs, rows, criterion: estimates }
+        let figures = Figures { far: false, runs, rows, criterion: estimates };
+        let far = figures.batches("far") > figures.batches("near");
+        Figures { far, ..figures }
     }
 
-    /// The rows of a scenario that ran, with the cores as they were most of the time.
+    /// The same, with the cores near or far.
+    pub fn with_cores(&self, far: bool) -> Figures {
+        Figures { far, ..self.clone() }
+    }
+
+    /// How many batches ran with the cores like that.
+    pub fn batches(&self, placement: &str) -> u64 {
+        let rows = self.rows.iter().filter(|row| text(row, "placement") == placement);
+        rows.filter_map(|row| row["batches"].as_u64()).sum()
+    }
+
+    /// The rows of a scenario that ran, with the cores as [`Figures::far`] says.
     pub fn of<'a>(&'a self, scenario: &'a str) -> impl Iterator<Item = &'a Value> {
-        let far = self.is_far();
-        self.all_of(scenario).filter(move |row| (text(row, "placement") == "far") == far)
+        self.all_of(scenario).filter(|row| (text(row, "placement") == "far") == self.far)
     }
 
     /// The rows of a scenario that ran, wherever the cores were.
@@ -53,15 +76,10 @@ impl Figures {
     pub fn median_of(&self, name: &str) -> Option<f64> {
         self.criterion.iter().find(|(bench, _)| bench == name).map(|&(_, ns)| ns)
     }
+}
 
-    /// Whether more batches ran with the cores far from each other than near.
-    pub fn is_far(&self) -> bool {
-        let batches = |placement: &str| -> u64 {
-            let rows = self.rows.iter().filter(|row| text(row, "placement") == placement);
-            rows.filter_map(|row| row["batches"].as_u64()).sum()
-        };
-        batches("far") > batches("near") + batches("only")
-    }
+fn is_same(a: &Value, b: &Value) -> bool {
+    ["scenario", "subject", "size", "writers", "readers", "placement"].iter().all(|key| a.get(key) == b.get(key))
 }
 
 /// criterion keeps `GROUP/FUNCTION/PARAMETER/new/estimates.json`.

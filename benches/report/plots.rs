@@ -16,9 +16,9 @@ pub const PLOTS: [(&str, &str); 3] = [
     ("readers.svg", "One writer, more readers: time of a post"),
 ];
 
-const SIZE: (u32, u32) = (900, 520);
-/// Told apart also by who sees few colours (Okabe and Ito).
-const COLOURS: [RGBColor; 8] = [
+const SIZE: (u32, u32) = (980, 520);
+/// The first eight are told apart also by who sees few colours (Okabe and Ito).
+const COLOURS: [RGBColor; 13] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
@@ -27,6 +27,11 @@ const COLOURS: [RGBColor; 8] = [
     RGBColor(86, 180, 233),
     RGBColor(120, 120, 120),
     RGBColor(0, 0, 0),
+    RGBColor(150, 75, 0),
+    RGBColor(110, 40, 160),
+    RGBColor(130, 150, 0),
+    RGBColor(0, 60, 70),
+    RGBColor(200, 0, 60),
 ];
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -142,7 +147,7 @@ fn draw_legend(area: &DrawingArea<SVGBackend<'_>, Shift>, lines: &[Line]) -> Res
 }
 
 fn style_of(index: usize, name: &str) -> (RGBColor, u32) {
-    (COLOURS[index % COLOURS.len()], if name.starts_with("seqcast") { 3 } else { 1 + (index / COLOURS.len()) as u32 })
+    (COLOURS[index % COLOURS.len()], if name.starts_with("seqcast") { 3 } else { 1 })
 }
 
 fn least(values: impl Iterator<Item = f64>) -> Option<f64> {

@@ -24,15 +24,28 @@ pub fn report(figures: &Figures, commit: &str, date: &str) -> String {
          nanoseconds. \"to raw\" is the median over the batches of the figure divided by the raw hand-over of as many cache \
          lines (or the raw futex), measured right beside it.\n"
     );
-    if figures.is_far() {
-        out += "**The two cores were far from each other for most of this run** (another cluster of caches): all hand-overs \
-                cost more than they would on neighbours. Ratios are comparable, times are not.\n\n";
+    let far = figures.batches("far");
+    let near = figures.batches("near");
+    if far > 0 && near > 0 {
+        let _ = writeln!(
+            out,
+            "The host moved the two cores during the run: {near} batches ran with them near each other, {far} with them far \
+             (another cluster of caches), where all hand-overs cost several times as much. The two are never mixed. The \
+             plots show the {} ones.\n",
+            if figures.far { "far" } else { "near" }
+        );
     }
     for (file, title) in PLOTS {
         let _ = writeln!(out, "![{title}]({file})\n");
     }
-    out += &targets_table(figures);
-    out += &peers_table(figures);
+    for (batches, far, title) in [(near, false, "cores near each other"), (far, true, "cores far from each other")] {
+        if batches > 0 {
+            let figures = figures.with_cores(far);
+            out += &targets_table(&figures, title);
+            out += &peers_table(&figures, title);
+        }
+    }
+    out += &failures(figures);
     for scenario in scenarios(figures) {
         out += &scenario_table(figures, scenario);
     }
@@ -40,8 +53,8 @@ pub fn report(figures: &Figures, commit: &str, date: &str) -> String {
     out
 }
 
-fn targets_table(figures: &Figures) -> String {
-    let mut out = String::from("## Targets\n\n| | wanted | found | |\n|---|---|---|---|\n");
+fn targets_table(figures: &Figures, title: &str) -> String {
+    let mut out = format!("## Targets, {title}\n\n| | wanted | found | |\n|---|---|---|---|\n");
     for target in targets(figures) {
         let verdict = match target.reached {
             Some(true) => "reached",
@@ -54,14 +67,13 @@ fn targets_table(figures: &Figures) -> String {
 }
 
 /// Where seqcast stands for each scenario and size, in one line each.
-fn peers_table(figures: &Figures) -> String {
-    let mut out = String::from("## Against its peers\n\n");
+fn peers_table(figures: &Figures, title: &str) -> String {
+    let mut out = format!("## Against its peers, {title}\n\n");
     let better_first = |scenario: &'static str, key: &'static str, size: u64, high: bool| {
         let rows = figures.of(scenario).filter(|row| row["size"].as_u64() == Some(size));
         let mut rows: Vec<(&str, f64)> =
             rows.filter_map(|row| Some((text(row, "subject"), number(row, key)?))).collect();
         rows.sort_by(|a, b| if high { b.1.total_cmp(&a.1) } else { a.1.total_cmp(&b.1) });
-        rows.dedup_by(|a, b| a.0 == b.0);
         rows
     };
     for (scenario, key, high, unit) in
@@ -79,6 +91,12 @@ fn peers_table(figures: &Figures) -> String {
         }
         out.push('\n');
     }
+    out
+}
+
+/// What did not run, and why.
+fn failures(figures: &Figures) -> String {
+    let mut out = String::new();
     let failed: Vec<String> = figures
         .rows
         .iter()

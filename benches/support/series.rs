@@ -139,7 +139,7 @@ impl Lab {
             for (placement, name) in [(Some(false), "near"), (Some(true), "far")] {
                 let alike: Vec<&Measured> = measured.iter().filter(|&batch| place(batch) == placement).collect();
                 if !alike.is_empty() {
-                    let placement = json!({ "placement": if border.is_some() { name } else { "only" } });
+                    let placement = json!({ "placement": name });
                     figures.push(merged(&merged(&base, placement), summary(&alike)));
                 }
             }
@@ -151,21 +151,25 @@ impl Lab {
         figures
     }
 
-    /// The raw hand-over time that tells near from far, if this run saw both: the widest gap between two values seen, if
-    /// it is a factor of more than 1.6 and both sides have a tenth of the values.
-    fn border(&self) -> Option<f64> {
+    /// The raw hand-over time that tells near from far. If this run saw both: the widest gap between two values seen, if it
+    /// is a factor of more than 1.6 and both sides have a tenth of the values. If not, what neighbouring cores of today's
+    /// processors stay below.
+    fn border(&self) -> f64 {
+        const NEIGHBOURS_NS: f64 = 150.0;
         let mut lines: Vec<f64> = self.series.iter().flat_map(|s| s.measured.iter().flat_map(|m| m.line)).collect();
         lines.sort_by(f64::total_cmp);
         let margin = lines.len().div_ceil(10).max(1);
-        let inner = lines.get(margin - 1..lines.len().saturating_sub(margin - 1))?;
-        let gap = inner.windows(2).max_by(|a, b| (a[1] / a[0]).total_cmp(&(b[1] / b[0])))?;
-        (gap[1] / gap[0] > 1.6).then(|| (gap[0] * gap[1]).sqrt())
+        let inner = lines.get(margin - 1..lines.len().saturating_sub(margin - 1)).unwrap_or(&[]);
+        let gap = inner.windows(2).max_by(|a, b| (a[1] / a[0]).total_cmp(&(b[1] / b[0])));
+        match gap {
+            Some(gap) if gap[1] / gap[0] > 1.6 => (gap[0] * gap[1]).sqrt(),
+            _ => NEIGHBOURS_NS,
+        }
     }
 }
 
 /// Whether a batch ran far; `None` if that changed between its beginning and its end.
-fn place_of([before, after]: [f64; 2], border: Option<f64>) -> Option<bool> {
-    let Some(border) = border else { return Some(false) };
+fn place_of([before, after]: [f64; 2], border: f64) -> Option<bool> {
     ((before > border) == (after > border)).then_some(before > border)
 }
 

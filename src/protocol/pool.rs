@@ -184,6 +184,8 @@ pub(crate) struct Hand {
     record: u16,
     own: u32,
     attempt: u64,
+    /// The cell of the last exchange that succeeded.
+    last_cell: Option<usize>,
 }
 
 impl Hand {
@@ -218,11 +220,17 @@ impl Hand {
             shared.at(OWN).store(u64::from(held), Ordering::Release);
         }
         let attempt = shared.at(ATTEMPT).load(Ordering::Acquire);
-        Ok(Hand { shared, record, own: held, attempt })
+        Ok(Hand { shared, record, own: held, attempt, last_cell: None })
     }
 
     pub(crate) fn record(&self) -> u16 {
         self.record
+    }
+
+    /// The cell of the last exchange that succeeded.
+    #[inline]
+    pub(crate) fn last_cell(&self) -> Option<usize> {
+        self.last_cell
     }
 
     /// The private block, to be written. Comes before any store to it.
@@ -276,6 +284,7 @@ impl Hand {
             return Ok(Exchange::Moved);
         }
         self.own = old;
+        self.last_cell = Some(index);
         self.shared.at(OWN).store(u64::from(old), Ordering::Release);
         Ok(Exchange::Done)
     }

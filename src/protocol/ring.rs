@@ -202,9 +202,10 @@ impl Ring {
         loop {
             let (id, seen) = places.next()?;
             let version = self.version_of(id);
+            let in_a_row = hand.last_cell() == Some(self.cell_of(id.wrapping_sub(1)));
             if hand.exchange(&self.pool, self.cell_of(id), seen, version)? == Exchange::Done {
                 self.help_tail(id);
-                self.prefetch_places_after(id);
+                self.prefetch_places_after(id, in_a_row);
                 return Ok(id);
             }
         }
@@ -284,12 +285,19 @@ impl Ring {
     }
 
     /// Asks for what the next posts will store to: the cells, and the block that the first of them displaces, last
-    /// touched one lap ago.
+    /// touched one lap ago. Takes them from others only if the last two ids were the caller's: then the next is likely to
+    /// be its too, and otherwise another writer, or a reader at the end, would lose them to no purpose.
     #[inline]
-    fn prefetch_places_after(&self, id: u64) {
+    fn prefetch_places_after(&self, id: u64, in_a_row: bool) {
         if sync::PREFETCHES {
-            self.pool.prefetch_to_write(self.cell_of(id.wrapping_add(1)));
-            sync::prefetch_to_write(self.pool.cell(self.cell_of(id.wrapping_add(2))));
+            let (next, after) = (self.cell_of(id.wrapping_add(1)), self.cell_of(id.wrapping_add(2)));
+            if in_a_row {
+                self.pool.prefetch_to_write(next);
+                sync::prefetch_to_write(self.pool.cell(after));
+            } else {
+                self.pool.prefetch_to_read(next);
+                self.pool.prefetch_cell(after);
+            }
         }
     }
 

@@ -243,8 +243,7 @@ fn an_adopter_is_killed_in_its_first_post() {
 fn two_posters_are_killed_on_one_cell() {
     race("two posters are killed on one cell")
         .deaths(2)
-        .deep_only()
-        .preemptions(None, Some(2))
+        .preemptions(Some(1), Some(2))
         .allowed(&[
             "0 happened, 10 happened",
             "0 happened, 10 did not happen",

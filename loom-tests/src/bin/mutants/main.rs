@@ -4,7 +4,7 @@
 //! cargo run -p loom-tests --release --bin mutants -- --ci           the subset for every change
 //! cargo run -p loom-tests --release --bin mutants -- --all          every mutant
 //! cargo run -p loom-tests --release --bin mutants -- NAME...        those whose names begin so
-//! cargo run -p loom-tests --release --bin mutants -- --redundant    edits that must break nothing
+//! cargo run -p loom-tests --release --bin mutants -- --redundant [NAME...]    edits that must break nothing
 //! cargo run -p loom-tests --release --bin mutants -- --list         what there is, as the tables of README.md
 //!     --search     run all tests against each, not only those that are expected to find it
 //!     --jobs N     so many at a time, 2 if not said
@@ -19,11 +19,11 @@ mod trial;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use list::{MUTANTS, Mutant, REDUNDANT};
 use plant::Plant;
-use trial::Verdict;
+use trial::{Terms, Verdict};
 
 struct Order {
     mutants: Vec<&'static Mutant>,
@@ -31,6 +31,14 @@ struct Order {
     redundant: bool,
     search: bool,
     jobs: usize,
+}
+
+impl Order {
+    fn terms(&self) -> Terms {
+        // What breaks nothing runs whole modules to their end.
+        let minutes = if self.redundant { 60 } else { 4 };
+        Terms { search: self.search, longest: Duration::from_secs(60 * minutes) }
+    }
 }
 
 fn main() -> ExitCode {
@@ -61,7 +69,7 @@ fn main() -> ExitCode {
             scope.spawn(move || {
                 while let Some(mutant) = order.mutants.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let begin = Instant::now();
-                    let verdict = trial::try_out(plant, mutant, order.search, job);
+                    let verdict = trial::try_out(plant, mutant, order.terms(), job);
                     println!("{:<52} {:>4.0} s  {verdict}", mutant.name, begin.elapsed().as_secs_f64());
                     let as_it_should = match verdict {
                         Verdict::Killed(_) => !order.redundant,
@@ -97,16 +105,17 @@ fn list() {
     }
 }
 
-fn order(mut words: impl Iterator<Item = String>) -> Result<Order, String> {
-    let mut order = Order { mutants: vec![], redundant: false, search: false, jobs: 2 };
+fn order(words: impl Iterator<Item = String>) -> Result<Order, String> {
+    let words: Vec<String> = words.collect();
+    let redundant = words.iter().any(|word| word == "--redundant");
+    let known = if redundant { REDUNDANT } else { MUTANTS };
+    let mut order = Order { mutants: vec![], redundant, search: false, jobs: 2 };
+    let mut words = words.iter();
     while let Some(word) = words.next() {
         match word.as_str() {
-            "--all" => order.mutants.extend(MUTANTS),
-            "--ci" => order.mutants.extend(MUTANTS.iter().filter(|mutant| mutant.ci)),
-            "--redundant" => {
-                order.mutants.extend(REDUNDANT);
-                order.redundant = true;
-            }
+            "--redundant" => {}
+            "--all" => order.mutants.extend(known),
+            "--ci" => order.mutants.extend(known.iter().filter(|mutant| mutant.ci)),
             "--search" => order.search = true,
             "--jobs" => {
                 let number = words.next().and_then(|number| number.parse().ok()).filter(|&number| number > 0);
@@ -114,12 +123,15 @@ fn order(mut words: impl Iterator<Item = String>) -> Result<Order, String> {
             }
             name => {
                 let before = order.mutants.len();
-                order.mutants.extend(MUTANTS.iter().filter(|mutant| mutant.name.starts_with(name)));
+                order.mutants.extend(known.iter().filter(|mutant| mutant.name.starts_with(name)));
                 if order.mutants.len() == before {
                     return Err(format!("there is no mutant {name:?}"));
                 }
             }
         }
+    }
+    if order.mutants.is_empty() && redundant {
+        order.mutants.extend(known);
     }
     if order.mutants.is_empty() {
         return Err("say --ci, --all, --redundant or the names of mutants".to_owned());

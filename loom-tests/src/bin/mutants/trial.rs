@@ -8,8 +8,14 @@ use std::time::{Duration, Instant};
 use crate::list::{Mutant, SUITES};
 use crate::plant::Plant;
 
-/// A mutant that makes a test run longer than this is found out: the protocol never ends.
-const LONGEST: Duration = Duration::from_secs(240);
+/// How a trial is made.
+#[derive(Clone, Copy)]
+pub(crate) struct Terms {
+    /// On all tests, not only those that are expected to find it.
+    pub(crate) search: bool,
+    /// A mutant that makes a test run longer than this is found out: the protocol never ends.
+    pub(crate) longest: Duration,
+}
 
 pub(crate) enum Verdict {
     /// By this test.
@@ -29,16 +35,16 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Tries `mutant` out as worker number `job`, on all tests if it is a `search`.
-pub(crate) fn try_out(plant: &Plant, mutant: &Mutant, search: bool, job: usize) -> Verdict {
-    judge(plant, mutant, search, job).unwrap_or_else(Verdict::Unfit)
+/// Tries `mutant` out as worker number `job`.
+pub(crate) fn try_out(plant: &Plant, mutant: &Mutant, terms: Terms, job: usize) -> Verdict {
+    judge(plant, mutant, terms, job).unwrap_or_else(Verdict::Unfit)
 }
 
-fn judge(plant: &Plant, mutant: &Mutant, search: bool, job: usize) -> Result<Verdict, String> {
+fn judge(plant: &Plant, mutant: &Mutant, terms: Terms, job: usize) -> Result<Verdict, String> {
     for suite in SUITES {
         let prefix = format!("{suite}::");
         let expected: Vec<&str> = mutant.killers.iter().filter_map(|killer| killer.strip_prefix(&prefix)).collect();
-        if expected.is_empty() && !search {
+        if expected.is_empty() && !terms.search {
             continue;
         }
         let program = plant.build(mutant, suite, job)?;
@@ -46,8 +52,8 @@ fn judge(plant: &Plant, mutant: &Mutant, search: bool, job: usize) -> Result<Ver
         if let Some(missing) = expected.iter().find(|expected| !all.iter().any(|test| is_meant(expected, test))) {
             return Err(format!("there is no test {prefix}{missing}"));
         }
-        for test in all.iter().filter(|test| search || expected.iter().any(|expected| is_meant(expected, test))) {
-            if let Some(how) = fails(&program, test)? {
+        for test in all.iter().filter(|test| terms.search || expected.iter().any(|expected| is_meant(expected, test))) {
+            if let Some(how) = fails(&program, test, terms.longest)? {
                 return Ok(Verdict::Killed(format!("{prefix}{test}{how}")));
             }
         }
@@ -68,7 +74,7 @@ fn names(program: &Path) -> Result<Vec<String>, String> {
 }
 
 /// Whether `test` fails, and how if not by an assertion.
-fn fails(program: &Path, test: &str) -> Result<Option<&'static str>, String> {
+fn fails(program: &Path, test: &str, longest: Duration) -> Result<Option<&'static str>, String> {
     let begin = Instant::now();
     let mut running = Command::new(program)
         .args(["--exact", test])
@@ -82,7 +88,7 @@ fn fails(program: &Path, test: &str) -> Result<Option<&'static str>, String> {
             Some(status) if status.success() => return Ok(None),
             Some(status) if status.code() == Some(101) => return Ok(Some("")),
             Some(_) => return Ok(Some(", which crashed")),
-            None if begin.elapsed() > LONGEST => {
+            None if begin.elapsed() > longest => {
                 running.kill().and_then(|()| running.wait()).map_err(|error| error.to_string())?;
                 return Ok(Some(", which did not end"));
             }
