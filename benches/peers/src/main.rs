@@ -60,7 +60,7 @@ fn main() {
     let mut lab = Lab::new(Length { rounds: 3000, time: Duration::from_millis(10) }, plan.wakes);
     let server = Server::start();
     let lua = lua::source();
-    for round in 0..arguments.batches(11, 3) {
+    for round in 0..arguments.batches(7, 1) {
         for size in [8, 64, 256, 1024, 4096, 16_384, 65_536] {
             each_size(&mut lab, &arguments, plan, &server, size);
             match size {
