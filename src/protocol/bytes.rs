@@ -30,20 +30,6 @@ pub(crate) fn store(words: &[AtomicU64], bytes: &[u8]) -> usize {
     words.len()
 }
 
-/// Loads words into `into`, as many as it has.
-///
-/// # Panics
-///
-/// If `words` are fewer, which the caller has checked.
-#[inline]
-pub(crate) fn load(words: &[AtomicU64], into: &mut [u64]) {
-    let words = &words[..into.len()];
-    // Relaxed: between the two looks of the seqlock.
-    for (word, slot) in words.iter().zip(into) {
-        *slot = word.load(Ordering::Relaxed);
-    }
-}
-
 /// Loads words into `into`, eight bytes each.
 ///
 /// # Panics
@@ -54,7 +40,7 @@ pub(crate) fn load_bytes(words: &[AtomicU64], into: &mut [u8]) {
     debug_assert!(into.len().is_multiple_of(8));
     let (slots, _) = into.as_chunks_mut::<8>();
     let words = &words[..slots.len()];
-    // Relaxed: as in `load`.
+    // Relaxed: between the two looks of the seqlock.
     for (word, slot) in words.iter().zip(slots) {
         *slot = word.load(Ordering::Relaxed).to_ne_bytes();
     }

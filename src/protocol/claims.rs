@@ -10,7 +10,6 @@
 //! something. So a decision is in an entry, or at or below the floor, and running twice is excluded whatever the clock
 //! and the ring do.
 
-use super::bytes;
 use super::pool::{Exchange, Hand, Pool, Tries};
 use super::word::{CellWord, Stamp};
 use super::{Fault, TRIES};
@@ -91,6 +90,20 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// Relaxed, as all loads and stores of entries: between the two looks of a seqlock, or before the exchange.
+    fn load(slot: &[AtomicU64; ENTRY_WORDS]) -> Entry {
+        let [key0, key1, deadline, first, last, token, since] =
+            slot.each_ref().map(|word| word.load(Ordering::Relaxed));
+        Entry { key: Key([key0, key1]), deadline, first, last, token: Token(token), since }
+    }
+
+    fn store(&self, slot: &[AtomicU64; ENTRY_WORDS]) {
+        let Entry { key: Key([key0, key1]), deadline, first, last, token: Token(token), since } = *self;
+        for (word, value) in slot.iter().zip([key0, key1, deadline, first, last, token, since]) {
+            word.store(value, Ordering::Relaxed);
+        }
+    }
+
     /// First and last with the event at `place`, unless it lies so far before them that there may be an undecided one
     /// between.
     fn range_with(&self, place: u64) -> (u64, u64) {
@@ -112,7 +125,6 @@ pub(crate) struct Claims {
 pub(crate) struct Bucket {
     floor: u64,
     entries: Vec<Entry>,
-    words: Vec<u64>,
 }
 
 impl Bucket {
@@ -313,7 +325,7 @@ impl Claims {
 
     /// Copies bucket `index` whole. Returns the word that its cell held.
     pub(crate) fn snapshot(&self, index: usize, into: &mut Bucket) -> Result<CellWord, Fault> {
-        let Bucket { floor, entries, words } = into;
+        let Bucket { floor, entries } = into;
         for _ in 0..TRIES {
             // Acquire: as for a reader of the ring.
             let seen = CellWord::from_bits(self.pool.cell(index).load(Ordering::Acquire));
@@ -323,10 +335,13 @@ impl Claims {
                 return Ok(seen);
             }
             let block = self.pool.block(seen.block())?;
+            // Relaxed, like all that follows: between the two looks of the seqlock.
             let count = block.meta().load(Ordering::Relaxed);
             if count <= self.entries_per_bucket() as u64 {
-                words.resize(BUCKET_HEAD_WORDS + count as usize * ENTRY_WORDS, 0);
-                bytes::load(block.payload(), words);
+                let (head, rest) = block.payload().split_at(BUCKET_HEAD_WORDS);
+                *floor = head[0].load(Ordering::Relaxed);
+                let (slots, _) = rest.as_chunks::<ENTRY_WORDS>();
+                entries.extend(slots[..count as usize].iter().map(Entry::load));
             }
             if !self.pool.unchanged(index, seen) {
                 continue;
@@ -334,16 +349,6 @@ impl Claims {
             if count > self.entries_per_bucket() as u64 {
                 return Err(Fault::Corrupt("a bucket of claims says it holds more entries than fit"));
             }
-            *floor = words[0];
-            let (raw, _) = words[BUCKET_HEAD_WORDS..].as_chunks::<ENTRY_WORDS>();
-            entries.extend(raw.iter().map(|&[key0, key1, deadline, first, last, token, since]| Entry {
-                key: Key([key0, key1]),
-                deadline,
-                first,
-                last,
-                token: Token(token),
-                since,
-            }));
             return Ok(seen);
         }
         Err(Fault::Corrupt("a bucket of claims never stood still"))
@@ -362,13 +367,11 @@ impl Claims {
 
 /// Relaxed stores throughout: the exchange comes after.
 fn write_bucket(payload: &[AtomicU64], meta: &AtomicU64, bucket: &Bucket) {
+    let (head, rest) = payload.split_at(BUCKET_HEAD_WORDS);
+    let (slots, _) = rest.as_chunks::<ENTRY_WORDS>();
     meta.store(bucket.entries.len() as u64, Ordering::Relaxed);
-    payload[0].store(bucket.floor, Ordering::Relaxed);
-    for (slot, entry) in payload[BUCKET_HEAD_WORDS..].chunks_exact(ENTRY_WORDS).zip(&bucket.entries) {
-        let Key([key0, key1]) = entry.key;
-        let raw = [key0, key1, entry.deadline, entry.first, entry.last, entry.token.0, entry.since];
-        for (word, value) in slot.iter().zip(raw) {
-            word.store(value, Ordering::Relaxed);
-        }
+    head[0].store(bucket.floor, Ordering::Relaxed);
+    for (slot, entry) in slots.iter().zip(&bucket.entries) {
+        entry.store(slot);
     }
 }

@@ -96,7 +96,7 @@ fn two_readers_of_two_posters_agree() {
 
 #[test]
 fn a_stalled_poster_is_lapped() {
-    race("a stalled poster is lapped").preemptions(Some(3), None).allowed(&["0", "1", "2"]).run(|run| {
+    race("a stalled poster is lapped").preemptions(Some(3), Some(5)).allowed(&["0", "1", "2"]).run(|run| {
         let world = World::new(run.mode, 1, 2);
         let mut cast = run.cast();
         for (record, posts) in [(0, 2), (1, 1)] {
@@ -117,7 +117,7 @@ fn a_stalled_poster_is_lapped() {
 
 #[test]
 fn a_poster_that_stopped_moves_the_tail_late() {
-    race("a poster that stopped moves the tail late").preemptions(Some(2), None).allowed(&["0", "1", "2", "3"]).run(
+    race("a poster that stopped moves the tail late").preemptions(Some(2), Some(3)).allowed(&["0", "1", "2", "3"]).run(
         |run| {
             let world = World::new(run.mode, 1, 2);
             let mut cast = run.cast();
@@ -141,7 +141,7 @@ fn a_poster_that_stopped_moves_the_tail_late() {
 #[test]
 fn a_reader_that_was_lapped_goes_on() {
     race("a reader that was lapped goes on")
-        .preemptions(Some(4), None)
+        .preemptions(Some(4), Some(6))
         .allowed(&["not lapped", "missed 1", "missed 2", "missed 3"])
         .run(|run| {
             let world = World::new(run.mode, 2, 1);

@@ -172,7 +172,7 @@ fn a_waker_is_killed_and_the_next_one_wakes() {
 fn a_waker_is_killed_while_another_one_calls() {
     race("a waker is killed while another one calls")
         .deaths(1)
-        .preemptions(Some(2), None)
+        .preemptions(Some(2), Some(3))
         .allowed(&["naps 0", "naps 1"])
         .run(|run| {
             let room = Room::new(run);
