@@ -213,7 +213,8 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// Whether this process posted the event.
+    /// Whether this process posted the event. Not so, to be on the safe side, if the worker that posted it has left and
+    /// another process has taken its seat since.
     pub fn is_own(&self) -> bool {
         match self.origin {
             Origin::Local => true,

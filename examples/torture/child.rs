@@ -117,7 +117,9 @@ impl Probe {
         let kind = tag.kind().unwrap_or(Kind::Oversized);
         let named_right = event.source() == seqcast::SOURCE || event.event() == kind.event();
         let ours = tag.slot() == self.number && tag.incarnation() >= self.first_incarnation;
-        if event.is_own() != ours || event.claim().is_some() != kind.is_unique() || !named_right {
+        // A sender's seat may have been taken by another since; then its event no longer counts as its own.
+        let wrongly_ours = event.is_own() && !ours;
+        if wrongly_ours || event.claim().is_some() != kind.is_unique() || !named_right {
             self.push(Entry::Reported { id, what: Odd::Misattributed });
         }
         let since = if kind.is_unique() { self.claims_since.load(Ordering::Relaxed) } else { 0 };
