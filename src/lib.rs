@@ -112,3 +112,8 @@ pub use rkyv;
 pub use stats::{Stats, WorkerStats};
 pub use worker::{Claim, Claimed, Polled, Reservation, Worker};
 pub use worker_options::{Start, Unique, WorkerOptions};
+
+/// The README's program, so that it keeps compiling.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -114,7 +114,7 @@ fn two_readers_void_and_the_reserver_gives_up() {
 
 #[test]
 fn a_commit_meets_a_lap() {
-    race("a commit meets a lap").preemptions(Some(3), None).allowed(&["committed", "too late"]).run(|run| {
+    race("a commit meets a lap").preemptions(Some(3), Some(5)).allowed(&["committed", "too late"]).run(|run| {
         let world = World::new(run.mode, 1, 2);
         let mut cast = run.cast();
         let (reserver, watch, mut hand) = (world.clone(), run.clone(), world.adopt(0));

@@ -105,7 +105,7 @@ fn a_sleeper_announces_while_an_event_is_published() {
 #[test]
 fn a_sleeper_comes_back_while_it_is_being_woken() {
     race("a sleeper comes back while it is being woken")
-        .preemptions(Some(3), Some(5))
+        .preemptions(Some(3), Some(4))
         .allowed(&["naps 0", "naps 1", "naps 2", "naps 3"])
         .run(|run| {
             let room = Room::new(run);
@@ -147,7 +147,7 @@ fn two_sleepers_wait_for_two_publishers() {
 fn a_waker_is_killed_and_the_next_one_wakes() {
     race("a waker is killed and the next one wakes")
         .deaths(1)
-        .preemptions(Some(3), Some(5))
+        .preemptions(Some(3), Some(4))
         .allowed(&["naps 0", "naps 1", "naps 2", "naps 3"])
         .run(|run| {
             let room = Room::new(run);
