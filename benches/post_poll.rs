@@ -27,7 +27,7 @@ fn post(c: &mut Criterion) {
             let _readers: Vec<_> = (0..readers).map(|_| reader(&bus)).collect();
             let payload = payload_of(size);
             group.bench_function(BenchmarkId::new(format!("{readers} readers"), size), |b| {
-                b.iter(|| worker.post("bench", "event", black_box(&payload)));
+                b.iter(|| worker.post("bench", "event", black_box(&payload)).expect("posted"));
             });
         }
     }
@@ -41,7 +41,7 @@ fn poster(c: &mut Criterion) {
         let mut poster = bus.poster().expect("a seat");
         let payload = payload_of(size);
         group.bench_function(BenchmarkId::from_parameter(size), |b| {
-            b.iter(|| poster.post("bench", "event", black_box(&payload)));
+            b.iter(|| poster.post("bench", "event", black_box(&payload)).expect("posted"));
         });
     }
     group.finish();

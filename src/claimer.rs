@@ -1,10 +1,7 @@
 //! The claiming half of a seat.
 
-use std::hash::Hasher;
 use std::sync::Arc;
 use std::time::Duration;
-
-use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::counters::RecordWords;
 use crate::error::{Error, Result};
@@ -14,29 +11,9 @@ use crate::protocol::claims::{At, Bucket, Claims, Decision, Key, Token};
 use crate::protocol::pool::Hand;
 use crate::segment::Segment;
 use crate::sys;
+use crate::unique_hash::{Domain, UniqueHash};
 use crate::worker::{Claim, Claimed};
 use crate::worker_options::Unique;
-
-/// What a unique value is unique among: keys of the one never meet keys of the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Domain {
-    /// Unique events.
-    Events = 1,
-    /// Claims that stand alone.
-    Alone = 2,
-}
-
-/// SipHash-1-3 with 128 bits under the segment's random key (Aumasson and Bernstein).
-pub(crate) fn hash_key(hash_key: [u64; 2], domain: Domain, value: &[u8]) -> Result<[u64; 2]> {
-    if value.is_empty() {
-        return Err(Error::option("key", "\"\"", "a unique key must have at least one byte"));
-    }
-    let mut hasher = SipHasher13::new_with_keys(hash_key[0], hash_key[1]);
-    hasher.write_u8(domain as u8);
-    hasher.write(value);
-    let hash = hasher.finish128();
-    Ok([hash.h1, hash.h2])
-}
 
 /// A ttl in nanoseconds; longer than can be said is for ever.
 pub(crate) fn ttl_ns(ttl: Duration) -> Result<u64> {
@@ -47,8 +24,8 @@ pub(crate) fn ttl_ns(ttl: Duration) -> Result<u64> {
 }
 
 /// What a unique event carries, for a key that says no ttl of its own held for `timeout`.
-pub(crate) fn hash_unique(segment_key: [u64; 2], unique: Unique<'_>, timeout: Duration) -> Result<UniqueKey> {
-    let key = hash_key(segment_key, Domain::Events, unique.key)?;
+pub(crate) fn hash_unique(hash: &UniqueHash, unique: Unique<'_>, timeout: Duration) -> Result<UniqueKey> {
+    let key = hash.hash(Domain::Events, unique.key)?;
     Ok(UniqueKey { key, ttl_ns: ttl_ns(unique.ttl.unwrap_or(timeout))? })
 }
 
@@ -66,6 +43,8 @@ impl Claimer {
     }
 
     /// Decides for all whether the caller runs the event `at`, or, without one, whether it gets the key.
+    // Always: as for `Claims::claim`.
+    #[inline(always)]
     pub(crate) fn claim(&mut self, key: [u64; 2], ttl_ns: u64, at: Option<At>) -> Result<Decision> {
         let decision = self
             .claims
@@ -84,7 +63,7 @@ impl Claimer {
     /// Claims a key for its own sake.
     pub(crate) fn claim_alone(&mut self, key: &[u8], ttl: Duration) -> Result<Claimed> {
         let ttl = ttl_ns(ttl)?;
-        let key = hash_key(self.segment.hash_key(), Domain::Alone, key)?;
+        let key = self.segment.unique_hash().hash(Domain::Alone, key)?;
         Ok(match self.claim(key, ttl, None)? {
             Decision::Won(token) => Claimed::Won(Claim { key, token }),
             Decision::Held { by, left } => {

@@ -52,7 +52,7 @@ impl Poster {
         data: impl AsRef<[u8]>,
         unique: impl Into<Unique<'a>>,
     ) -> Result<u64> {
-        let unique = hash_unique(self.seat.segment.hash_key(), unique.into(), self.timeout)?;
+        let unique = hash_unique(self.seat.segment.unique_hash(), unique.into(), self.timeout)?;
         self.post_draft(&Draft { source, event, type_tag: 0, unique: Some(unique), payload: data.as_ref() })
     }
 

@@ -35,6 +35,7 @@ use crate::protocol::record;
 use crate::protocol::ring::Ring;
 use crate::sync::{AtomicU32, Ordering, Words};
 use crate::sys::{self, ForkGuard};
+use crate::unique_hash::UniqueHash;
 
 use self::creation::{CREATION_BYTE, Call, Draft, Intent, State};
 pub use self::file::FileFacts;
@@ -61,7 +62,7 @@ pub(crate) struct Segment {
     file: OwnedFd,
     inode: Inode,
     memory: Memory,
-    hash_key: [u64; 2],
+    unique_hash: UniqueHash,
     created: bool,
     unlinker: Option<ForkGuard>,
 }
@@ -108,7 +109,7 @@ impl Segment {
             file,
             inode,
             memory,
-            hash_key: birth.hash_key,
+            unique_hash: UniqueHash::new(birth.hash_key),
             created: true,
             unlinker: None,
         })
@@ -129,9 +130,9 @@ impl Segment {
         self.memory.regions.end
     }
 
-    /// The random key under which unique values are hashed.
-    pub(crate) fn hash_key(&self) -> [u64; 2] {
-        self.hash_key
+    /// How unique values are hashed in this segment.
+    pub(crate) fn unique_hash(&self) -> &UniqueHash {
+        &self.unique_hash
     }
 
     /// Whether the call that gave this made the segment, and did not find it.

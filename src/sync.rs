@@ -7,6 +7,7 @@ pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use core::ptr::NonNull;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::mapping::Mapping;
 
@@ -57,6 +58,22 @@ impl Words {
     }
 }
 
+/// Lets some time pass before look number `look` at what another thread of this process is about to finish.
+pub(crate) fn pause(look: u32) {
+    /// Looks before this thread offers its processor to others, and before it sleeps: they take less than a microsecond.
+    const SPINS: u32 = 16;
+    const YIELDS: u32 = 8;
+    /// Whoever it waits for was put aside; a sleep lets it on, whatever the priorities.
+    const NAP: Duration = Duration::from_micros(20);
+    if look < SPINS {
+        core::hint::spin_loop();
+    } else if look < SPINS + YIELDS {
+        std::thread::yield_now();
+    } else {
+        std::thread::sleep(NAP);
+    }
+}
+
 /// Whether prefetching does anything here.
 pub(crate) const PREFETCHES: bool = cfg!(target_arch = "x86_64");
 
@@ -83,4 +100,48 @@ pub(crate) fn prefetch_to_read(word: &AtomicU64) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = word;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::lock::Lock;
+
+    #[test]
+    fn the_lock_is_one_threads_at_a_time_and_each_sees_the_last() {
+        const EACH: u64 = 20_000;
+        let lock = Lock::new(AtomicU32::new(0), (0_u64, 0_u64));
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    for _ in 0..EACH {
+                        let mut pair = lock.lock();
+                        pair.0 += 1;
+                        assert_eq!(pair.0, pair.1 + 1, "somebody else was in");
+                        pair.1 += 1;
+                    }
+                });
+            }
+        });
+        assert_eq!(*lock.lock(), (3 * EACH, 3 * EACH));
+    }
+
+    #[test]
+    fn whoever_waits_gets_the_lock_from_a_holder_that_takes_long_or_panics() {
+        let lock = Lock::new(AtomicU32::new(0), 1);
+        std::thread::scope(|scope| {
+            let held = lock.lock();
+            assert!(lock.try_lock().is_none(), "taken twice");
+            let waiter = scope.spawn(|| *lock.lock());
+            std::thread::sleep(Duration::from_millis(5));
+            drop(held);
+            assert_eq!(waiter.join().unwrap(), 1);
+            let panicked = scope.spawn(|| {
+                let _held = lock.lock();
+                std::panic::resume_unwind(Box::new("under the lock"));
+            });
+            assert!(panicked.join().is_err());
+        });
+        assert!(lock.try_lock().is_some(), "a panic kept it");
+    }
 }

@@ -6,7 +6,7 @@ mod waiting;
 use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ use crate::layout::record_word;
 use crate::message::{PAYLOAD_ALIGN, UniqueKey, check_topic};
 use crate::poster::Poster;
 use crate::protocol::claims::Token;
+use crate::protocol::lock::Lock;
 use crate::protocol::ring::Ring;
 use crate::reader::Reader;
 use crate::report::{Report, report_by_default};
@@ -63,9 +64,9 @@ struct Inner {
     guard: ForkGuard,
     ring: Ring,
     hot: CachePadded<Hot>,
-    writer: Mutex<Writer>,
-    claimer: Mutex<Claimer>,
-    reading: Mutex<Reading>,
+    writer: Lock<Writer>,
+    claimer: Lock<Claimer>,
+    reading: Lock<Reading>,
     local: Mutex<VecDeque<LocalEvent>>,
     registry: Registry,
     options: RwLock<Arc<WorkerOptions>>,
@@ -196,9 +197,9 @@ impl Worker {
                 polling: AtomicBool::new(false),
                 first_own_post: AtomicU64::new(u64::MAX),
             }),
-            writer: Mutex::new(writer),
-            claimer: Mutex::new(claimer),
-            reading: Mutex::new(Reading::new(reader)),
+            writer: Lock::new(AtomicU32::new(0), writer),
+            claimer: Lock::new(AtomicU32::new(0), claimer),
+            reading: Lock::new(AtomicU32::new(0), Reading::new(reader)),
             local: Mutex::default(),
             registry: Registry::new(),
             tuning: Tuning::of(&options),
@@ -301,7 +302,7 @@ impl Worker {
     /// [`Error::Forked`], [`Error::Left`], [`Error::Corrupt`], [`Error::Exhausted`].
     pub fn reserve(&self) -> Result<Reservation> {
         self.inner.check()?;
-        let id = lock(&self.inner.writer).reserve()?;
+        let id = self.inner.writer.lock().reserve()?;
         Ok(Reservation { worker: self.clone(), id, open: true })
     }
 
@@ -406,7 +407,7 @@ impl Worker {
     /// [`Error::Exhausted`].
     pub fn claim(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<Claimed> {
         self.inner.check()?;
-        lock(&self.inner.claimer).claim_alone(key.as_ref(), ttl)
+        self.inner.claimer.lock().claim_alone(key.as_ref(), ttl)
     }
 
     /// Ends a claim before its ttl does. `false` if it had ended. A unique event's [claim](Event::claim) can be ended
@@ -417,7 +418,7 @@ impl Worker {
     /// [`Error::Forked`], [`Error::Left`], [`Error::Corrupt`], [`Error::Exhausted`].
     pub fn release(&self, claim: &Claim) -> Result<bool> {
         self.inner.check()?;
-        lock(&self.inner.claimer).release(claim.key, claim.token)
+        self.inner.claimer.lock().release(claim.key, claim.token)
     }
 
     // ---- reading ----
@@ -590,7 +591,7 @@ impl Inner {
     #[inline]
     fn post(&self, draft: &Draft<'_>) -> Result<u64> {
         self.check()?;
-        let id = lock(&self.writer).post(draft)?;
+        let id = self.writer.lock().post(draft)?;
         if self.hot.polling.load(Ordering::Relaxed) {
             self.hot.first_own_post.fetch_min(id, Ordering::Relaxed);
         }
@@ -621,7 +622,7 @@ impl Inner {
 
     fn unique_key(&self, unique: Unique<'_>) -> Result<UniqueKey> {
         self.check()?;
-        hash_unique(self.segment.hash_key(), unique, self.options().timeout)
+        hash_unique(self.segment.unique_hash(), unique, self.options().timeout)
     }
 
     fn announce(&self, event: &str) -> Result<()> {
@@ -640,7 +641,7 @@ impl Inner {
             return Ok(());
         }
         let announced = self.announce(STOPPING);
-        let abandoned = lock(&self.writer).abandon();
+        let abandoned = self.writer.lock().abandon();
         self.left.store(true, Ordering::Relaxed);
         // Whoever takes the record next need not count us among the dead.
         self.words.set(record_word!(identity.pid), 0);
@@ -708,8 +709,8 @@ impl Reservation {
         let inner = &self.worker.inner;
         inner.check()?;
         let draft = Draft { source, event, type_tag: 0, unique: None, payload: data.as_ref() };
-        let committed = match self.open && lock(&inner.writer).reserved() == Some(self.id) {
-            true => lock(&inner.writer).commit(self.id, &draft),
+        let committed = match self.open && inner.writer.lock().reserved() == Some(self.id) {
+            true => inner.writer.lock().commit(self.id, &draft),
             false => Err(Error::TooLate { id: self.id }),
         };
         if matches!(committed, Ok(()) | Err(Error::TooLate { .. })) {
@@ -723,7 +724,7 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         let inner = &self.worker.inner;
         if self.open && inner.check().is_ok() {
-            let mut writer = lock(&inner.writer);
+            let mut writer = inner.writer.lock();
             if writer.reserved() == Some(self.id) {
                 // If the segment is corrupt there is nobody to give it up for.
                 let _ = writer.abandon();

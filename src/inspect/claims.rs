@@ -3,7 +3,6 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use crate::claimer::{Domain, hash_key};
 use crate::counters::RecordWords;
 use crate::error::{Error, Result};
 use crate::layout::record_word;
@@ -11,6 +10,7 @@ use crate::protocol::claims::{Bucket, Entry, Key};
 use crate::seat::label_of;
 use crate::segment::Segment;
 use crate::sys;
+use crate::unique_hash::Domain;
 
 /// The hash of a unique key under the segment's random key. Shown as 32 hexadecimal digits; the key itself is nowhere
 /// in the segment.
@@ -136,7 +136,7 @@ pub(super) fn on(segment: &Segment, kind: ClaimKind, key: &[u8]) -> Result<Optio
         ClaimKind::Event => Domain::Events,
         ClaimKind::Alone => Domain::Alone,
     };
-    let key = Key(hash_key(segment.hash_key(), domain, key)?);
+    let key = Key(segment.unique_hash().hash(domain, key)?);
     let bucket = bucket_of(segment, key)?;
     match bucket.entries().iter().find(|entry| entry.key == key) {
         Some(entry) => ClaimEntry::of(segment, entry).map(|entry| Some(entry).filter(|entry| entry.left.is_some())),

@@ -104,6 +104,17 @@ impl Entry {
         }
     }
 
+    /// Whether the event `at` was decided before, if it is of this entry's key.
+    fn decides(&self, at: At) -> bool {
+        (self.first..=self.last).contains(&at.place)
+    }
+
+    /// The answer to who asks for the key at the time `now`, if it is held.
+    fn held_at(&self, now: u64) -> Option<Decision> {
+        let left = self.deadline.checked_sub(now).filter(|&left| left > 0)?;
+        Some(Decision::Held { by: self.token, left })
+    }
+
     /// First and last with the event at `place`, unless it lies so far before them that there may be an undecided one
     /// between.
     fn range_with(&self, place: u64) -> (u64, u64) {
@@ -176,7 +187,7 @@ impl Bucket {
     /// What was decided of the event `at` before, if anything was.
     pub(crate) fn known(&self, key: Key, at: At) -> Option<Decision> {
         let of_key = self.entries.iter().find(|entry| entry.key == key);
-        if of_key.is_some_and(|entry| (entry.first..=entry.last).contains(&at.place)) {
+        if of_key.is_some_and(|entry| entry.decides(at)) {
             Some(Decision::Decided)
         } else if at.place <= self.floor {
             Some(Decision::Late)
@@ -202,9 +213,9 @@ impl Bucket {
                 self.raise_floor(at.place);
             }
         }
-        if let Some(e) = found.filter(|&e| self.entries[e].deadline > now) {
-            let entry = &mut self.entries[e];
-            let held = Decision::Held { by: entry.token, left: entry.deadline - now };
+        if let Some(entry) = found.map(|e| &mut self.entries[e])
+            && let Some(held) = entry.held_at(now)
+        {
             let Some(at) = at else { return Ruling::Stands(held) };
             (entry.first, entry.last) = entry.range_with(at.place);
             return Ruling::IfExchanged(held);
@@ -266,6 +277,8 @@ impl Claims {
 
     /// Claims `key` for `ttl` nanoseconds, for the event `at` or, without one, for its own sake. `clock` gives
     /// nanoseconds that never go back.
+    // Always: its result is wide, and copying that from call to call takes 3 ns each time.
+    #[inline(always)]
     pub(crate) fn claim(
         &self,
         hand: &mut Hand,

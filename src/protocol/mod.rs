@@ -1,6 +1,6 @@
 //! The lock-free core: what processes do to each other's words.
 //!
-//! Nothing here knows of segments, locks, handlers or system calls; it sees words through [`crate::sync`] alone, and the
+//! Nothing here knows of segments, files, handlers or system calls; it sees words through [`crate::sync`] alone, and the
 //! package `loom-tests` compiles these files a second time over a model checker's words.
 //!
 //! | file | what |
@@ -11,10 +11,12 @@
 //! | [`ring`] | the total order: post, look, copy, reserve, commit, void |
 //! | [`claims`] | unique keys: one decision per event, for all |
 //! | [`wake`] | sleeping until something is published |
+//! | [`lock`] | between the threads of one process: who of them posts, claims, polls |
 //! | [`record`] | where a worker's own words are |
 
 pub(crate) mod bytes;
 pub(crate) mod claims;
+pub(crate) mod lock;
 pub(crate) mod pool;
 pub(crate) mod record;
 pub(crate) mod ring;

@@ -159,6 +159,7 @@ impl Pool {
     ///
     /// The caller's own publications need no confirmation: of them only the last attempt is ever in question, and the
     /// caller, who has got on to the next, knows how it ended.
+    #[inline]
     fn confirm(&self, me: u16, index: usize, seen: CellWord) -> Result<bool, Fault> {
         let stamp_word = &self.block(seen.block())?.0[STAMP];
         // Acquire: pairs with the release of A3, as the block was published by then.
@@ -184,8 +185,8 @@ pub(crate) struct Hand {
     record: u16,
     own: u32,
     attempt: u64,
-    /// The cell of the last exchange that succeeded.
-    last_cell: Option<usize>,
+    /// The id that was posted last, or one before no id. Nothing is decided by it.
+    last_id: u64,
 }
 
 impl Hand {
@@ -220,17 +221,22 @@ impl Hand {
             shared.at(OWN).store(u64::from(held), Ordering::Release);
         }
         let attempt = shared.at(ATTEMPT).load(Ordering::Acquire);
-        Ok(Hand { shared, record, own: held, attempt, last_cell: None })
+        Ok(Hand { shared, record, own: held, attempt, last_id: u64::MAX - 1 })
     }
 
     pub(crate) fn record(&self) -> u16 {
         self.record
     }
 
-    /// The cell of the last exchange that succeeded.
+    /// The id that was posted last, for what is likely to come next.
     #[inline]
-    pub(crate) fn last_cell(&self) -> Option<usize> {
-        self.last_cell
+    pub(crate) fn last_id(&self) -> u64 {
+        self.last_id
+    }
+
+    #[inline]
+    pub(crate) fn set_last_id(&mut self, id: u64) {
+        self.last_id = id;
     }
 
     /// The private block, to be written. Comes before any store to it.
@@ -284,7 +290,6 @@ impl Hand {
             return Ok(Exchange::Moved);
         }
         self.own = old;
-        self.last_cell = Some(index);
         self.shared.at(OWN).store(u64::from(old), Ordering::Release);
         Ok(Exchange::Done)
     }

@@ -202,10 +202,10 @@ impl Ring {
         loop {
             let (id, seen) = places.next()?;
             let version = self.version_of(id);
-            let in_a_row = hand.last_cell() == Some(self.cell_of(id.wrapping_sub(1)));
             if hand.exchange(&self.pool, self.cell_of(id), seen, version)? == Exchange::Done {
                 self.help_tail(id);
-                self.prefetch_places_after(id, in_a_row);
+                self.prefetch_places_after(id, hand.last_id() == id.wrapping_sub(1));
+                hand.set_last_id(id);
                 return Ok(id);
             }
         }

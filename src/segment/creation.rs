@@ -19,6 +19,7 @@ use crate::layout::{
 use crate::mapping::Mapping;
 use crate::sync::{Ordering, fence};
 use crate::sys::{self, ForkGuard};
+use crate::unique_hash::UniqueHash;
 
 /// The byte whose lock is the right to finish a file. Locks may lie beyond a file's end, and these do.
 pub(super) const CREATION_BYTE: u64 = 1 << 62;
@@ -232,7 +233,7 @@ impl<'a> Call<'a> {
             file,
             inode,
             memory,
-            hash_key: header.pair(header_word!(hash_key)),
+            unique_hash: UniqueHash::new(header.pair(header_word!(hash_key))),
             created: false,
             unlinker: None,
         }))
@@ -260,7 +261,7 @@ impl<'a> Call<'a> {
             file: found.file,
             inode,
             memory,
-            hash_key: birth.hash_key,
+            unique_hash: UniqueHash::new(birth.hash_key),
             created: true,
             unlinker,
         }))

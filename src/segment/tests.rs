@@ -259,7 +259,7 @@ fn create_then_open_is_the_same_segment() {
         assert!(!other.was_created());
         assert_eq!(other.name(), made.name());
         assert_eq!(other.geometry(), made.geometry());
-        assert_eq!(other.hash_key(), made.hash_key());
+        assert_eq!(other.unique_hash(), made.unique_hash());
         assert_eq!(other.inode, made.inode);
         assert_eq!(signatures(other), 0);
     }
@@ -273,8 +273,8 @@ fn create_then_open_is_the_same_segment() {
 #[test]
 fn two_segments_have_different_keys() {
     let (one, two) = (Name::new("key-1"), Name::new("key-2"));
-    let key = |name: &str| Segment::create(name, &small()).unwrap().hash_key();
-    assert_ne!(key(&one), key(&two));
+    let hash = |name: &str| *Segment::create(name, &small()).unwrap().unique_hash();
+    assert_ne!(hash(&one), hash(&two));
 }
 
 #[test]
@@ -587,8 +587,11 @@ fn a_creator_whose_name_is_given_away_ends_on_the_new_segment() {
         assert!(stepped.ended_well(), "{stops} stops");
         let signed = signatures(&new);
         assert!(signed == 2 || done && signed == 1, "{stops} stops: signed {signed} times");
-        let key = new.header().at(header_word!(hash_key)).load(Ordering::Relaxed);
-        assert!(key == new.hash_key()[0] && is_new_or_signed(&new), "{stops} stops: formatted what is not its own");
+        let key = [0, 1].map(|word| new.header().at(header_word!(hash_key) + word).load(Ordering::Relaxed));
+        assert!(
+            UniqueHash::new(key) == *new.unique_hash() && is_new_or_signed(&new),
+            "{stops} stops: formatted what is not its own"
+        );
     };
     at_every_system_call(create, replace, || name.clear());
 }

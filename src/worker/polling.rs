@@ -1,7 +1,6 @@
 //! Polling: from the ring and the local queue to the handlers.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Mutex, TryLockError};
 use std::time::Duration;
 
 use crossbeam_utils::Backoff;
@@ -14,6 +13,7 @@ use crate::handlers::{Registry, Routes, dispatch_local};
 use crate::layout::{header_word, record_word};
 use crate::message::{Head, UniqueKey};
 use crate::protocol::claims::{At, Decision, Token};
+use crate::protocol::lock::Lock;
 use crate::protocol::record::WORDS;
 use crate::protocol::ring::Look;
 use crate::protocol::wake;
@@ -93,11 +93,7 @@ impl Inner {
         if !self.has_news() {
             return Ok(Polled::Done { delivered: 0, missed: 0 });
         }
-        let mut reading = match self.reading.try_lock() {
-            Ok(reading) => reading,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return Ok(Polled::Recursive),
-        };
+        let Some(mut reading) = self.reading.try_lock() else { return Ok(Polled::Recursive) };
         // Relaxed: the lock decides; this says so to those who find nothing new and do not try it.
         self.hot.polling.store(true, Ordering::Relaxed);
         self.hot.empty_below.store(0, Ordering::Relaxed);
@@ -131,12 +127,8 @@ impl Inner {
     /// Hands over the unique events that were claimed and are not run yet, as nobody else will ever run them. For a worker
     /// that leaves.
     pub(super) fn deliver_claimed(&self) {
-        let mut reading = match self.reading.try_lock() {
-            Ok(reading) => reading,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            // One of our handlers leaves; the poll that runs it comes to them.
-            Err(TryLockError::WouldBlock) => return,
-        };
+        // If it is held, one of our handlers leaves; the poll that runs it comes to them.
+        let Some(mut reading) = self.reading.try_lock() else { return };
         self.hot.polling.store(true, Ordering::Relaxed);
         let _flag = PollingFlag(self);
         let Reading { reader, routes } = &mut *reading;
@@ -258,7 +250,7 @@ struct WorkerGate<'a> {
     inner: &'a Inner,
     registry: &'a Registry,
     routes: &'a mut Routes,
-    claimer: &'a Mutex<Claimer>,
+    claimer: &'a Lock<Claimer>,
 }
 
 impl Gate for WorkerGate<'_> {
@@ -267,7 +259,7 @@ impl Gate for WorkerGate<'_> {
     }
 
     fn claim(&mut self, unique: &UniqueKey, at: At) -> Result<Option<Token>> {
-        let decision = lock(self.claimer).claim(unique.key, unique.ttl_ns, Some(at))?;
+        let decision = self.claimer.lock().claim(unique.key, unique.ttl_ns, Some(at))?;
         let trouble = match decision {
             Decision::Won(token) => return Ok(Some(token)),
             Decision::Held { .. } | Decision::Decided => return Ok(None),

@@ -31,6 +31,8 @@ impl Words {
     }
 }
 
+pub(crate) fn pause(_: u32) {}
+
 pub(crate) const PREFETCHES: bool = false;
 
 pub(crate) fn prefetch_to_write(_: &AtomicU64) {}

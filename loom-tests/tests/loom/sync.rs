@@ -160,6 +160,11 @@ impl Words {
     }
 }
 
+/// Another thread's turn.
+pub(crate) fn pause(_: u32) {
+    loom::thread::yield_now();
+}
+
 /// Nothing to do here, and no loads for it.
 pub(crate) const PREFETCHES: bool = false;
 

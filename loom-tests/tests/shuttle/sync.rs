@@ -99,6 +99,10 @@ impl Words {
     }
 }
 
+pub(crate) fn pause(_: u32) {
+    shuttle::thread::yield_now();
+}
+
 pub(crate) const PREFETCHES: bool = false;
 
 pub(crate) fn prefetch_to_write(_: &AtomicU64) {}

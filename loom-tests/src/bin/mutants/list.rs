@@ -908,6 +908,34 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         killers: &["loom::wake_races::a_waker_is_killed_while_another_one_calls"],
         ci: true,
     },
+    // The lock between threads.
+    Mutant {
+        name: "lock without acquire",
+        file: "lock.rs",
+        edits: &[(
+            "compare_exchange(FREE, HELD, Ordering::Acquire,",
+            "compare_exchange(FREE, HELD, Ordering::Relaxed,",
+        )],
+        breaks: "a thread does not see what the holder before it did to the writer: two posts of one attempt",
+        killers: &["loom::lock_races::two_threads_take_the_lock"],
+        ci: true,
+    },
+    Mutant {
+        name: "unlock without release",
+        file: "lock.rs",
+        edits: &[("store(FREE, Ordering::Release)", "store(FREE, Ordering::Relaxed)")],
+        breaks: "the same",
+        killers: &["loom::lock_races::two_threads_take_the_lock"],
+        ci: true,
+    },
+    Mutant {
+        name: "lock that lets everybody in",
+        file: "lock.rs",
+        edits: &[("taken.is_ok().then(|| Locked(self))", "{ let _ = taken; Some(Locked(self)) }")],
+        breaks: "two threads use one writer at once",
+        killers: &["loom::lock_races::two_threads_take_the_lock"],
+        ci: false,
+    },
 ];
 
 /// Edits that break nothing, each with the reason: orderings and questions that others make redundant, kept because they

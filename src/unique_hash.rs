@@ -1,0 +1,88 @@
+//! Hashes of unique values.
+
+use std::fmt;
+
+use siphasher::sip128::SipHasher13;
+
+use crate::error::{Error, Result};
+
+/// What a unique value is unique among: keys of the one never meet keys of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Domain {
+    /// Unique events.
+    Events,
+    /// Claims that stand alone.
+    Alone,
+}
+
+/// SipHash-1-3 with 128 bits (Aumasson and Bernstein), for each domain under a key of its own, which is a hash under the
+/// segment's random key: nobody outside can make values that collide, nor values of one domain that meet the other's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct UniqueHash {
+    events: [u64; 2],
+    alone: [u64; 2],
+}
+
+impl UniqueHash {
+    pub(crate) fn new(segment_key: [u64; 2]) -> UniqueHash {
+        UniqueHash { events: sip_hash(segment_key, b"events"), alone: sip_hash(segment_key, b"alone") }
+    }
+
+    /// The hash of `value`, which must not be empty.
+    #[inline]
+    pub(crate) fn hash(&self, domain: Domain, value: &[u8]) -> Result<[u64; 2]> {
+        if value.is_empty() {
+            return Err(Error::option("key", "\"\"", "a unique key must have at least one byte"));
+        }
+        let key = match domain {
+            Domain::Events => self.events,
+            Domain::Alone => self.alone,
+        };
+        Ok(sip_hash(key, value))
+    }
+}
+
+#[inline]
+fn sip_hash(key: [u64; 2], value: &[u8]) -> [u64; 2] {
+    let hash = SipHasher13::new_with_keys(key[0], key[1]).hash(value);
+    [hash.h1, hash.h2]
+}
+
+/// The keys are a secret between the workers: whoever knows them can make values that collide.
+impl fmt::Debug for UniqueHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UniqueHash").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn g5_values_segments_and_domains_are_told_apart() {
+        let one = UniqueHash::new([1, 2]);
+        let hash = |hash: &UniqueHash, domain, value: &[u8]| hash.hash(domain, value).unwrap();
+        let own = hash(&one, Domain::Events, b"value");
+        assert_eq!(own, hash(&UniqueHash::new([1, 2]), Domain::Events, b"value"));
+        let others = [
+            hash(&one, Domain::Alone, b"value"),
+            hash(&one, Domain::Events, b"valuf"),
+            hash(&one, Domain::Events, b"value\0"),
+            hash(&UniqueHash::new([1, 3]), Domain::Events, b"value"),
+            hash(&UniqueHash::new([2, 1]), Domain::Alone, b"value"),
+        ];
+        assert!(others.iter().all(|other| other[0] != own[0] && other[1] != own[1]), "{own:?} {others:?}");
+        assert!(one.hash(Domain::Alone, b"").is_err());
+        assert_eq!(format!("{one:?}"), "UniqueHash { .. }");
+    }
+
+    /// Workers of different builds share a segment: whoever changes the hash changes the layout.
+    #[test]
+    fn g11_the_hash_is_part_of_the_layout() {
+        let hash = UniqueHash::new([0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908]);
+        let of = |domain| hash.hash(domain, b"user:42").unwrap();
+        assert_eq!(of(Domain::Events), [548_156_696_811_508_951, 16_485_315_901_119_496_180]);
+        assert_eq!(of(Domain::Alone), [1_259_397_910_026_488_885, 12_750_406_514_946_106_222]);
+    }
+}
