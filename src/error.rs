@@ -412,3 +412,25 @@ impl std::error::Error for Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error as _;
+
+    #[test]
+    fn only_a_failed_call_has_a_source() {
+        let error = Error::system("/name", "open", io::Error::from(io::ErrorKind::NotFound));
+        assert_eq!(error.source().unwrap().to_string(), io::Error::from(io::ErrorKind::NotFound).to_string());
+        assert!(error.to_string().starts_with("open failed for segment /name: "), "{error}");
+        assert!(Error::Left.source().is_none());
+    }
+
+    #[test]
+    fn the_holders_of_all_records_are_listed() {
+        let holder = |record, pid, label: &str| Holder { record, pid, label: label.to_owned() };
+        let holders = vec![holder(0, 7, ""), holder(1, 8, "web"), holder(2, 9, "")];
+        let text = Error::NoRecord { name: "/name".to_owned(), records: 3, holders }.to_string();
+        assert!(text.contains("are held (0: pid 7, 1: pid 8 \"web\", 2: pid 9): "), "{text}");
+    }
+}

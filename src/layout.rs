@@ -357,10 +357,11 @@ impl Geometry {
         if !capacity.is_power_of_two() || capacity < LEAST_CAPACITY {
             return Err("its capacity is not a power of two of at least 8");
         }
-        if records == 0 || records > MOST_RECORDS || capacity > MOST_BLOCKS || capacity + records > MOST_BLOCKS {
+        // No overflow in the sums: powers of two, and few records.
+        if records == 0 || records > MOST_RECORDS || capacity + records > MOST_BLOCKS {
             return Err("its capacity and records exceed what cells can tell apart");
         }
-        if !buckets.is_power_of_two() || buckets > MOST_BLOCKS || buckets + records > MOST_BLOCKS {
+        if !buckets.is_power_of_two() || buckets + records > MOST_BLOCKS {
             return Err("its number of claim buckets is impossible");
         }
         if block_stride < stride_for(LEAST_BLOCK) || block_stride > stride_for(MOST_BLOCK) || !odd_lines(block_stride) {
@@ -557,6 +558,42 @@ mod tests {
     fn the_default_segment_is_small() {
         let regions = Options::new().geometry().unwrap().check().unwrap();
         assert!(regions.end < 8 << 20, "{} bytes", regions.end);
+    }
+
+    #[test]
+    fn g10_sizes_are_checked_at_their_limits() {
+        let ok = |change: &dyn Fn(&mut Geometry)| {
+            let mut geometry = Options::new().geometry().unwrap();
+            change(&mut geometry);
+            geometry.check().is_ok()
+        };
+        for (capacity, good) in [(0, false), (4, false), (8, true), (12, false), (1 << 19, true), (1 << 20, false)] {
+            assert_eq!(ok(&|sizes| sizes.capacity = capacity), good, "capacity {capacity}");
+            assert_eq!(ok(&|sizes| (sizes.capacity, sizes.records) = (capacity, 1 << 16)), good, "capacity {capacity}");
+        }
+        for (records, good) in [(0, false), (1, true), (1 << 16, true), ((1 << 16) + 1, false), (u64::MAX, false)] {
+            assert_eq!(ok(&|sizes| sizes.records = records), good, "{records} records");
+        }
+        for (buckets, good) in [(0, false), (1, true), (3, false), (1 << 19, true), (1 << 20, false), (1 << 63, false)]
+        {
+            assert_eq!(ok(&|sizes| sizes.buckets = buckets), good, "{buckets} buckets");
+        }
+        assert!(!ok(&|sizes| sizes.capacity = 1 << 63));
+        let (least, most) = (stride_for(LEAST_BLOCK), stride_for(MOST_BLOCK));
+        for stride in [least - 128, least + 64, least + 1, most - 64, most + 128, 0, u64::MAX - 63] {
+            assert!(!ok(&|sizes| sizes.block_stride = stride), "block stride {stride}");
+        }
+        assert!([least, least + 128, most].iter().all(|&stride| ok(&|sizes| sizes.block_stride = stride)));
+        assert!(!ok(&|sizes| sizes.bucket_stride -= 128) && !ok(&|sizes| sizes.bucket_stride = 0));
+    }
+
+    /// Whoever changes the layout finds this test, and raises [`LAYOUT_VERSION`] once there are releases.
+    #[cfg(all(target_arch = "x86_64", target_endian = "little"))]
+    #[test]
+    fn g11_the_layout_is_the_one_of_its_version() {
+        assert_eq!((LAYOUT_VERSION, fingerprint()), (1, 0xb722_bdd2_83d4_2003));
+        assert_eq!(layout_version(magic()), Some(1));
+        assert_eq!([layout_version(0), layout_version(FORMING)], [None; 2]);
     }
 
     #[test]

@@ -105,3 +105,47 @@ fn io_error(error: ShmemError) -> io::Error {
         other => io::Error::other(other.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    fn memory(name: &str, len: usize) -> std::os::fd::OwnedFd {
+        let file = rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        rustix::fs::ftruncate(&file, len as u64).unwrap();
+        file
+    }
+
+    /// How much memory the mapping of the file `name` has, as the system says it, if the file is mapped.
+    fn resident(name: &str) -> Option<String> {
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let (_, of_file) = maps.split_once(&format!("/memfd:{name} "))?;
+        of_file.lines().find_map(|line| line.strip_prefix("Rss:")).map(|rss| rss.trim().to_owned())
+    }
+
+    #[test]
+    fn a_mapping_is_there_for_as_long_as_it_lives() {
+        const NAME: &str = "seqcast-mapped";
+        let file = memory(NAME, 1 << 20);
+        let mapping = Mapping::anonymous(file.as_fd(), 1 << 20).unwrap();
+        assert_eq!(resident(NAME).unwrap(), "0 kB");
+        mapping.populate();
+        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+        let mut numbers = release.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+        let can_populate = (numbers.next(), numbers.next()) >= (Some(5), Some(14));
+        assert_eq!(resident(NAME).unwrap(), if can_populate { "1024 kB" } else { "0 kB" });
+        drop(mapping);
+        assert_eq!(resident(NAME), None);
+    }
+
+    #[test]
+    fn g10_a_word_is_inside_the_mapping_and_aligned() {
+        let file = memory("seqcast-words", 4096);
+        let mapping = Mapping::anonymous(file.as_fd(), 4096).unwrap();
+        for (offset, is_there) in [(0, true), (4, true), (4092, true), (4094, false), (2, false), (4096, false)] {
+            assert_eq!(mapping.word32(offset).is_some(), is_there, "{offset}");
+        }
+        assert!(mapping.word32(usize::MAX - 3).is_none());
+    }
+}

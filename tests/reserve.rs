@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use common::{Child, HOUR, Log, Reports, bus, counts, error, eventually, poll, quiet, shared_words, small, stop_here};
-use seqcast::{Bus, Error, Scope, Worker, WorkerOptions};
+use seqcast::{Bus, Error, Options, Polled, Scope, Worker, WorkerOptions};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -402,6 +402,63 @@ alone! {
         assert_eq!(log.ids(), expected);
         assert_eq!(reports.texts().len(), 1, "the lapped reservation itself is all that is missed");
         assert_eq!((counts(&bus, &reader).missed, counts(&bus, &reader).lagged), (1, 1));
+    }
+
+    fn what_is_copied_out_is_bounded_in_events_and_in_bytes_however_often() {
+        const MOST_EVENTS: u64 = 4096;
+        const MOST_BYTES: u64 = 256 << 10;
+        let (_name, bus) = bus(&Options::new());
+        let (worker, sender) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
+        let log = Log::of(&worker, Scope::source("s"));
+        let large = [0; 200];
+        let bytes_of_large = 32 + large.len() as u64;
+        let mut skipped = 0;
+        // Behind its own reservation a worker copies out what there is, and returns. Each round is within the bounds, all
+        // of them together are not; the last events of each are one too many.
+        for _ in 0..3 {
+            for (wanted, payload) in [(MOST_EVENTS - 1, &b""[..]), (MOST_BYTES.div_ceil(bytes_of_large), &large[..])] {
+                let mut reservation = worker.reserve().unwrap();
+                for _ in 1..wanted {
+                    sender.post("s", "e", payload).unwrap();
+                }
+                sender.post("unwanted", "within", b"").unwrap();
+                sender.post("s", "last", payload).unwrap();
+                sender.post("unwanted", "beyond", b"").unwrap();
+                assert_eq!(poll(&worker), (0, 0));
+                skipped += 1;
+                assert_eq!(counts(&bus, &worker).skipped, skipped, "{wanted} of {} bytes", payload.len());
+                let before = log.len();
+                reservation.commit("s", "reserved", b"").unwrap();
+                assert_eq!(poll(&worker), (wanted + 1, 0));
+                assert_eq!(log.len() - before, wanted as usize + 1);
+                skipped += 1;
+                assert_eq!(counts(&bus, &worker).skipped, skipped);
+            }
+        }
+        assert!(log.ids().is_sorted());
+    }
+
+    fn what_was_copied_out_waits_for_a_later_poll() {
+        let (_name, bus) = bus(&small());
+        let (reserver, sender) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
+        let reader = bus.join_with(patient()).unwrap();
+        let log = Log::of(&reader, Scope::source("s"));
+        let mut reservation = reserver.reserve().unwrap();
+        for event in ["1", "2", "3"] {
+            sender.post("s", event, b"").unwrap();
+        }
+        sender.post("unwanted", "e", b"").unwrap();
+        thread::scope(|scope| {
+            let polling = scope.spawn(|| reader.poll_at_most(1).unwrap());
+            eventually("all is copied out", || counts(&bus, &reader).skipped == 1);
+            reservation.commit("s", "0", b"").unwrap();
+            assert!(matches!(polling.join().unwrap(), Polled::Done { delivered: 1, missed: 0, .. }));
+        });
+        // Nothing is in the ring that this worker has not read.
+        assert!(reader.wait(Duration::ZERO).unwrap(), "it does not know of what it has copied out");
+        assert_eq!(poll(&reader), (3, 0));
+        assert_eq!(log.ids(), [0, 1, 2, 3]);
+        assert!(!reader.wait(Duration::ZERO).unwrap());
     }
 
     fn a_commit_after_read_ahead_is_delivered_before_what_was_read_ahead() {

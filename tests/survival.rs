@@ -318,19 +318,21 @@ alone! {
         let audit = bus.audit().unwrap();
         assert!(audit.is_clean());
         assert_eq!((audit.events.blocks, audit.held_records), (64 + 16, 1));
-        // The second cell is made to name the block of the first.
+        // The second and third cell are made to name the block of the first.
         let file = File::options().read(true).write(true).open(name.path()).unwrap();
         let cells = 1024 + 16 * 512;
-        let mut words = [[0; 8]; 2];
+        let mut words = [[0; 8]; 3];
         for (i, word) in words.iter_mut().enumerate() {
             file.read_exact_at(word, cells + i as u64 * 8).unwrap();
         }
-        let [first, second] = words.map(u64::from_ne_bytes);
+        let [first, second, third] = words.map(u64::from_ne_bytes);
         let block = (1 << 20) - 1;
-        file.write_all_at(&(second & !block | first & block).to_ne_bytes(), cells + 8).unwrap();
+        for (at, word) in [(8, second), (16, third)] {
+            file.write_all_at(&(word & !block | first & block).to_ne_bytes(), cells + at).unwrap();
+        }
         let audit = bus.audit().unwrap();
         assert!(!audit.is_clean());
-        assert_eq!((audit.events.leaked, audit.events.shared, audit.claims.leaked, audit.claims.shared), (1, 1, 0, 0));
+        assert_eq!((audit.events.leaked, audit.events.shared, audit.claims.leaked, audit.claims.shared), (2, 1, 0, 0));
     }
 
     fn g7_exec_frees_the_seat() {

@@ -12,7 +12,7 @@ use common::{
     Child, HOUR, Log, Reports, bus, counts, error, eventually, exec, in_child, poll, quiet, role, shared_words, small,
     stop_here,
 };
-use seqcast::{Bus, Claim, Claimed, Error, Event, Scope, Start, Unique, Worker};
+use seqcast::{Bus, Claim, Claimed, Error, Event, Polled, Scope, Start, Unique, Worker};
 
 /// Over before anybody looks.
 const INSTANT: Duration = Duration::from_nanos(1);
@@ -189,6 +189,18 @@ alone! {
         assert!(other.release(&given).unwrap());
     }
 
+    fn a_poster_claims_and_releases_among_the_workers() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        let mut poster = bus.poster().unwrap();
+        assert_eq!((worker.record(), poster.record()), (0, 1));
+        let Claimed::Won(claim) = poster.claim("key", HOUR).unwrap() else { panic!("nobody has it") };
+        assert!(matches!(worker.claim("key", HOUR).unwrap(), Claimed::Held { record: 1, .. }));
+        assert!(poster.release(&claim).unwrap());
+        assert!(!poster.release(&claim).unwrap());
+        assert!(matches!(worker.claim("key", HOUR).unwrap(), Claimed::Won(_)));
+    }
+
     fn g9_a_released_unique_event_stays_decided_and_the_next_one_runs() {
         let (_name, bus) = bus(&small());
         let (worker, other) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
@@ -314,6 +326,27 @@ alone! {
         assert_eq!(poll(&newcomer), (1, 0));
         poll(&slow);
         assert_eq!((log.events(), newcomers.events()), (vec!["0".into(), "1".into(), "2".into()], vec!["3".into()]));
+    }
+
+    fn g9_a_newcomer_that_waits_for_an_id_does_not_speak_for_events_before_its_time() {
+        let (_name, bus) = bus(&small());
+        let slow = bus.join_with(quiet()).unwrap();
+        let log = Log::of(&slow, Scope::All);
+        slow.post_unique("s", "before", b"", ended("key")).unwrap();
+        let newcomer = bus.join_with(quiet()).unwrap();
+        let ahead = Log::of(&newcomer, Scope::All);
+        let mut reservation = newcomer.reserve().unwrap();
+        slow.post_unique("s", "after", b"", ended("key")).unwrap();
+        // Behind its own reservation it claims what it copies out.
+        assert_eq!(poll(&newcomer), (0, 0));
+        let one = slow.poll_at_most(1).unwrap();
+        assert!(matches!(one, Polled::Done { delivered: 1, .. }), "the newcomer has silenced an event that it never saw");
+        assert_eq!(log.ids(), [0]);
+        reservation.commit("s", "between", b"").unwrap();
+        assert_eq!(poll(&newcomer), (2, 0));
+        assert_eq!(ahead.ids(), [1, 2]);
+        assert_eq!(poll(&slow), (1, 0));
+        assert_eq!(log.ids(), [0, 1]);
     }
 
     fn g9_a_newcomer_that_replays_the_ring_runs_nothing_again() {

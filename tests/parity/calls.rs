@@ -1,5 +1,6 @@
 //! The table "Calls", and where workers start.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use seqcast::{Error, Event, Polled, SOURCE, STARTED, STOPPING, Scope, Start, WorkerOptions};
@@ -50,6 +51,8 @@ alone! {
             }
         }
         assert!(matches!(error(worker.on(Scope::source(""), |_: &Event<'_>| ())), Error::Topic { part: "source", .. }));
+        let none = Scope::events("s", [""; 0]);
+        assert!(matches!(error(worker.on(none, |_: &Event<'_>| ())), Error::Topic { part: "event", len: 0, .. }));
         assert_eq!(bus.next_id(), 0);
         assert_eq!(poll(&worker), (0, 0));
     }
@@ -58,9 +61,10 @@ alone! {
         let (_name, bus) = bus(&small());
         let worker = bus.join_with(quiet()).unwrap();
         let log = Log::of(&worker, Scope::source("s"));
-        let own = shared_words(1);
+        let senders = Arc::new(Mutex::new(Vec::new()));
+        let note = Arc::clone(&senders);
         worker.on(Scope::source("s"), move |event: &Event<'_>| {
-            own[0].fetch_add(u64::from(event.is_own()), std::sync::atomic::Ordering::Relaxed);
+            note.lock().unwrap().push((event.record(), event.is_own()));
         }).unwrap();
         let child = Child::fork(|| {
             bus.join_with(quiet()).unwrap().post("s", "e", b"").unwrap();
@@ -71,7 +75,7 @@ alone! {
         assert_eq!(poll(&worker), (2, 0));
         let pids: Vec<_> = log.seen().iter().map(|seen| seen.pid.unwrap()).collect();
         assert_eq!(pids, [pid, std::process::id()]);
-        assert_eq!(own[0].load(std::sync::atomic::Ordering::Relaxed), 1, "is_own is true for one's own events only");
+        assert_eq!(*senders.lock().unwrap(), [(Some(1), false), (Some(0), true)]);
     }
 
     fn post_local_stays_in_the_worker_with_its_data_as_it_is_and_no_pid() {
