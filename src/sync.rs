@@ -108,6 +108,23 @@ mod tests {
     use crate::protocol::lock::Lock;
 
     #[test]
+    fn g10_words_lie_inside_their_mapping_and_are_aligned() {
+        let file = rustix::fs::memfd_create("seqcast-sync", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        rustix::fs::ftruncate(&file, 4096).unwrap();
+        let mapping = Arc::new(Mapping::anonymous(std::os::fd::AsFd::as_fd(&file), 4096).unwrap());
+        for (offset, len, fits) in [(0, 512, true), (4088, 1, true), (4096, 0, true), (4088, 2, false), (8, 512, false)]
+        {
+            assert_eq!(Words::of(&mapping, offset, len).is_some(), fits, "{len} words at {offset}");
+        }
+        for (offset, len) in [(4, 1), (4100, 0), (usize::MAX - 7, 1), (0, usize::MAX)] {
+            assert!(Words::of(&mapping, offset, len).is_none(), "{len} words at {offset}");
+        }
+        let words = Words::of(&mapping, 0, 512).unwrap();
+        words.sub(3, 5).at(2).store(7, Ordering::Relaxed);
+        assert_eq!((words.at(5).load(Ordering::Relaxed), words.sub(3, 5).as_slice().len()), (7, 5));
+    }
+
+    #[test]
     fn the_lock_is_one_threads_at_a_time_and_each_sees_the_last() {
         const EACH: u64 = 20_000;
         let lock = Lock::new(AtomicU32::new(0), (0_u64, 0_u64));

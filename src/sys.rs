@@ -269,6 +269,38 @@ mod tests {
     }
 
     #[test]
+    fn a_sleeper_on_a_futex_is_woken() {
+        let word = AtomicU32::new(5);
+        std::thread::scope(|scope| {
+            let sleeper = scope.spawn(|| SharedFutex.wait(&word, 5, Duration::from_secs(3600)));
+            for _ in 0..30_000 {
+                if sleeper.is_finished() {
+                    return;
+                }
+                SharedFutex.wake_all(&word);
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            // SAFETY: no more than the end of a process whose sleeper would sleep on for an hour.
+            unsafe { libc::abort() }
+        });
+    }
+
+    #[test]
+    fn a_guard_gives_its_page_back() {
+        let pages = |range: std::ops::Range<usize>| range.map(|_| ForkGuard::new("/test").unwrap()).collect::<Vec<_>>();
+        let size = || {
+            let status = std::fs::read_to_string("/proc/self/status").unwrap();
+            let kb = status.lines().find_map(|line| line.strip_prefix("VmData:")).unwrap();
+            kb.trim().trim_end_matches(" kB").parse::<usize>().unwrap()
+        };
+        // Other tests map a few pages meanwhile; ten thousand would be seen.
+        drop(pages(0..10));
+        let before = size();
+        (0..1000).for_each(|_| drop(pages(0..10)));
+        assert!(size() < before + 20_000, "{before} to {} kB", size());
+    }
+
+    #[test]
     fn g12_the_guard_knows_a_forked_child() {
         let guard = ForkGuard::new("/test").unwrap();
         assert!(!guard.is_forked());

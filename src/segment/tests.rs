@@ -275,6 +275,13 @@ fn two_segments_have_different_keys() {
     let (one, two) = (Name::new("key-1"), Name::new("key-2"));
     let hash = |name: &str| *Segment::create(name, &small()).unwrap().unique_hash();
     assert_ne!(hash(&one), hash(&two));
+    // All of the random words are drawn, and each has its place.
+    let segment = Segment::anonymous(&small()).unwrap();
+    let random: HashSet<u64> = [header_word!(nonce), header_word!(boot_id), header_word!(hash_key)]
+        .iter()
+        .flat_map(|&word| [word, word + 1].map(|word| segment.header().at(word).load(Ordering::Relaxed)))
+        .collect();
+    assert!(random.len() == 6 && !random.contains(&0), "{random:x?}");
 }
 
 #[test]
@@ -977,4 +984,41 @@ fn a_store_through_an_inspector_is_stopped_by_the_processor() {
     let status = child.wait_status();
     std::mem::forget(child);
     assert!(libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGSEGV);
+}
+
+#[test]
+fn nobody_can_cut_an_anonymous_segment_off() {
+    let segment = Segment::anonymous(&small().mode(0o760)).unwrap();
+    for size in [0, segment.size() as u64 + 4096] {
+        assert_eq!(fs::ftruncate(&segment.file, size).unwrap_err(), Errno::PERM, "to {size} bytes");
+    }
+    assert_eq!(fs::fcntl_add_seals(&segment.file, SealFlags::FUTURE_WRITE).unwrap_err(), Errno::PERM);
+    assert_eq!(fs::fstat(&segment.file).unwrap().st_mode & 0o7777, 0o660);
+}
+
+#[test]
+fn a_segment_is_current_while_its_name_leads_to_it() {
+    let name = Name::new("current");
+    let segment = Segment::create(&name, &small()).unwrap();
+    assert!(segment.is_current().unwrap());
+    unlink(&name).unwrap();
+    assert!(!segment.is_current().unwrap(), "without a name");
+    let other = Segment::create(&name, &small()).unwrap();
+    assert!(!segment.is_current().unwrap() && other.is_current().unwrap(), "the name is another's");
+}
+
+#[test]
+fn the_bytes_that_are_locked_are_told_apart() {
+    assert_eq!([0, 1, u16::MAX].map(|record| record_of_byte(record_byte(record))), [Some(0), Some(1), Some(0xffff)]);
+    assert_eq!([0, RECORD_BYTES - 1, CREATION_BYTE, u64::MAX].map(record_of_byte), [None; 4]);
+}
+
+#[test]
+fn the_wake_words_are_where_the_layout_has_them() {
+    let segment = Segment::anonymous(&small()).unwrap();
+    let all = Words::of(&segment.memory.mapping, 0, HEADER_BYTES / 8).unwrap();
+    for word in [header_word!(wake), header_word!(wake_reserved)] {
+        segment.wake_word(word).store(7, Ordering::Relaxed);
+        assert_eq!(all.at(word).load(Ordering::Relaxed), 7);
+    }
 }
