@@ -404,6 +404,23 @@ alone! {
         assert_eq!((counts(&bus, &reader).missed, counts(&bus, &reader).lagged), (1, 1));
     }
 
+    fn what_can_be_posted_in_one_piece_can_be_committed_and_no_more() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        for len in 0.. {
+            let payload = vec![7; len];
+            let id = bus.next_id();
+            worker.post("s", "e", &payload).unwrap();
+            let in_one_piece = bus.next_id() == id + 1;
+            let committed = worker.reserve().unwrap().commit("s", "e", &payload);
+            assert_eq!(committed.is_ok(), in_one_piece, "{len} bytes: {committed:?}");
+            if !in_one_piece {
+                assert!(matches!(error(committed), Error::PayloadTooLarge { len: sum, max } if sum == max + 1));
+                break;
+            }
+        }
+    }
+
     fn what_is_copied_out_is_bounded_in_events_and_in_bytes_however_often() {
         const MOST_EVENTS: u64 = 4096;
         const MOST_BYTES: u64 = 256 << 10;
