@@ -1022,3 +1022,40 @@ fn the_wake_words_are_where_the_layout_has_them() {
         assert_eq!(all.at(word).load(Ordering::Relaxed), 7);
     }
 }
+
+#[test]
+fn allocating_gives_a_file_all_of_its_memory_and_never_shrinks_it() {
+    // More than is asked for at once.
+    let options = Options::new().capacity(65_536);
+    let geometry = options.geometry().unwrap();
+    let regions = regions(ANONYMOUS, &geometry).unwrap();
+    let draft = Draft { name: ANONYMOUS, options: &options, geometry, regions };
+    let end = draft.regions.end as u64;
+    for size_before in [0, 8, end, end + 4096] {
+        let file = anonymous_file().unwrap();
+        fs::ftruncate(&file, size_before).unwrap();
+        draft.allocate(&file).unwrap();
+        assert_eq!(file_size(ANONYMOUS, &file).unwrap(), end.max(size_before));
+        let given = allocated_bytes(ANONYMOUS, &file).unwrap();
+        assert!((end..end + 8192).contains(&given), "{given} bytes of {end}, from {size_before}");
+    }
+}
+
+#[test]
+fn wiping_leaves_the_first_word_and_the_size() {
+    let options = small();
+    let geometry = options.geometry().unwrap();
+    let regions = regions(ANONYMOUS, &geometry).unwrap();
+    let draft = Draft { name: ANONYMOUS, options: &options, geometry, regions };
+    for size in [4, 8, 9, 3 * 4096 + 5] {
+        let file = File::from(anonymous_file().unwrap());
+        file.write_all_at(&vec![7; size], 0).unwrap();
+        let file = OwnedFd::from(file);
+        draft.wipe(&file).unwrap();
+        let mut bytes = vec![1; size];
+        File::from(file.try_clone().unwrap()).read_exact_at(&mut bytes, 0).unwrap();
+        let kept = size.min(8);
+        assert!(bytes[..kept].iter().all(|&byte| byte == 7) && bytes[kept..].iter().all(|&byte| byte == 0), "{size}");
+        assert_eq!(file_size(ANONYMOUS, &file).unwrap(), size as u64);
+    }
+}
