@@ -37,8 +37,11 @@ fn example() -> &'static Path {
     EXAMPLE.get_or_init(|| {
         let test = std::env::current_exe().expect("a test knows its executable");
         // TARGET[/TRIPLE]/PROFILE/deps/prefork-HASH
+        let is_marked = |dir: &Path| dir.join("CACHEDIR.TAG").exists();
         let profile_dir = test.parent().and_then(Path::parent).expect("a test is in PROFILE/deps");
-        let target_dir = profile_dir.ancestors().find(|dir| dir.join("CACHEDIR.TAG").exists());
+        // The outermost that is marked: some cargos mark the directory of a target triple, too.
+        let marked = profile_dir.ancestors().skip_while(|dir| !is_marked(dir)).take_while(|dir| is_marked(dir));
+        let target_dir = marked.last();
         let target_dir = target_dir.expect("cargo marks its target directory");
         let between: Vec<_> = profile_dir.strip_prefix(target_dir).expect("it is in there").iter().collect();
 
