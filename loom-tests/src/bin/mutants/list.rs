@@ -644,10 +644,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "rule: held at the deadline",
         file: "claims.rs",
-        edits: &[(
-            "found.filter(|&e| self.entries[e].deadline > now)",
-            "found.filter(|&e| self.entries[e].deadline >= now)",
-        )],
+        edits: &[("checked_sub(now).filter(|&left| left > 0)?", "checked_sub(now)?")],
         breaks: "an event is ignored though its key is free",
         killers: &["claim_rule::one_key_and_a_ring_that_holds_everything"],
         ci: false,
@@ -655,7 +652,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "rule: who holds is not asked",
         file: "claims.rs",
-        edits: &[("found.filter(|&e| self.entries[e].deadline > now)", "found.filter(|_| false)")],
+        edits: &[("let Some(held) = entry.held_at(now)", "let Some(held) = entry.held_at(now).filter(|_| false)")],
         breaks: "a key is won while it is held",
         killers: &["claim_rule::one_key_and_a_ring_that_holds_everything"],
         ci: true,
