@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use std::{fs, thread};
 
 use common::{Child, HOUR, Log, Reports, bus, counts, eventually, in_child, of_record, poll, quiet, small, stop_here};
+use seqcast::inspect::Inspector;
 use seqcast::{Bus, Claimed, Error, Event, Scope, Unique, Worker, WorkerStats};
 
 /// The counters of a worker, by name.
@@ -35,6 +36,25 @@ fn moved(bus: &Bus, worker: &Worker, act: impl FnOnce()) -> Vec<(&'static str, u
 }
 
 alone! {
+    fn an_inspector_says_who_made_a_segment_and_what_it_holds() {
+        let (name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        for _ in 0..100 {
+            worker.post("s", "e", b"").unwrap();
+        }
+        let inspector = Inspector::open_any(&name).unwrap();
+        assert_eq!(inspector.name(), bus.name());
+        assert_eq!((inspector.oldest_id(), inspector.next_id()), (100 - 64, 100));
+        assert!(inspector.is_current().unwrap());
+        assert!(inspector.is_record_held(0).unwrap() && !inspector.is_record_held(1).unwrap());
+        let header = inspector.header();
+        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+        assert_eq!(header.boot_id, u128::from_str_radix(&boot_id.trim().replace('-', ""), 16).ok());
+        assert_eq!((header.creator_pid, header.layout_version), (std::process::id(), 1));
+        assert!(header.fingerprint != 0);
+        assert!(SystemTime::now().duration_since(header.created_at).unwrap() < HOUR);
+    }
+
     fn a_new_worker_has_counted_nothing() {
         let (_name, bus) = bus(&small());
         let worker = bus.join_with(quiet()).unwrap();
