@@ -108,6 +108,13 @@ alone! {
             poll(&worker);
         });
         assert_eq!(did, [("delivered", 4), ("skipped", 1), ("failed", 2)], "events count once, handlers each");
+        let did = moved(&bus, &worker, || {
+            for event in ["works", "fails", "panics"] {
+                worker.post_local("s", event, ()).unwrap();
+            }
+            poll(&worker);
+        });
+        assert_eq!(did, [("delivered", 3), ("failed", 2)], "local events count as well");
         let local = moved(&bus, &worker, || {
             worker.post_local("s", "works", ()).unwrap();
             poll(&worker);
