@@ -2,9 +2,11 @@
 //!
 //! Giving it back is a plain store. A `std::sync::Mutex` pays a second exchange there, to learn whether anybody sleeps;
 //! here nobody sleeps until woken: who finds it taken for longer, because its holder was put aside in the middle, looks
-//! again every few microseconds. No user's code runs under it, and no panic under it leaves anything half done.
+//! again every few microseconds. Where users' code may run under it, which is in a poll, nobody waits: others only try. No
+//! panic under it leaves anything half done.
 
 use std::cell::UnsafeCell;
+use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
@@ -13,6 +15,7 @@ use crate::sync::{self, AtomicU32, Ordering};
 const FREE: u32 = 0;
 const HELD: u32 = 1;
 
+/// A value for one thread at a time.
 pub(crate) struct Lock<T> {
     state: AtomicU32,
     value: UnsafeCell<T>,
@@ -26,8 +29,8 @@ unsafe impl<T: Send> Sync for Lock<T> {}
 impl<T> UnwindSafe for Lock<T> {}
 impl<T> RefUnwindSafe for Lock<T> {}
 
-/// The right to use the value.
-pub(crate) struct Locked<'a, T>(&'a Lock<T>);
+/// The right to use the value: to other threads it is what a `&mut T` is.
+pub(crate) struct Locked<'a, T>(&'a Lock<T>, PhantomData<&'a mut T>);
 
 impl<T> Lock<T> {
     /// `state` is 0.
@@ -40,7 +43,7 @@ impl<T> Lock<T> {
     pub(crate) fn try_lock(&self) -> Option<Locked<'_, T>> {
         // Acquire: pairs with the release of the holder before.
         let taken = self.state.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed);
-        taken.is_ok().then(|| Locked(self))
+        taken.is_ok().then(|| Locked(self, PhantomData))
     }
 
     /// Waits for as long as it is held.

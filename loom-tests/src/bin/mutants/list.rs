@@ -928,7 +928,10 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "lock that lets everybody in",
         file: "lock.rs",
-        edits: &[("taken.is_ok().then(|| Locked(self))", "{ let _ = taken; Some(Locked(self)) }")],
+        edits: &[(
+            "taken.is_ok().then(|| Locked(self, PhantomData))",
+            "{ let _ = taken; Some(Locked(self, PhantomData)) }",
+        )],
         breaks: "two threads use one writer at once",
         killers: &["loom::lock_races::two_threads_take_the_lock"],
         ci: false,
