@@ -350,6 +350,17 @@ mod tests {
     }
 
     #[test]
+    fn g10_bytes_that_no_writer_writes_are_no_head() {
+        let head = |first: u64| Head::parse(&[first.to_ne_bytes(), [0; 8], [0; 8], [0; 8]].concat());
+        let (one_and_one, unique) = (1 << 16 | 1 << 8, 1);
+        assert!(head(one_and_one).is_some());
+        assert!(head(one_and_one | unique).is_none(), "shorter than its key");
+        for (first, what) in [(one_and_one | 2, "an unknown flag"), (1 << 16, "no source"), (1 << 8, "no event")] {
+            assert!(head(first).is_none(), "{what}");
+        }
+    }
+
+    #[test]
     fn fragments_cover_an_event_exactly() {
         for total in 1..100_u64 {
             for chunk in 1..20 {

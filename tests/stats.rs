@@ -36,6 +36,16 @@ fn moved(bus: &Bus, worker: &Worker, act: impl FnOnce()) -> Vec<(&'static str, u
 }
 
 alone! {
+    fn a_wait_that_need_not_sleep_or_is_not_woken_is_no_wakeup() {
+        let (_name, bus) = bus(&small());
+        let (worker, sender) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
+        let did = moved(&bus, &worker, || assert!(!worker.wait(Duration::from_millis(2)).unwrap()));
+        assert_eq!(did, [], "nothing came");
+        sender.post("s", "e", b"").unwrap();
+        let did = moved(&bus, &worker, || assert!(worker.wait(HOUR).unwrap()));
+        assert_eq!(did, [], "it was there before");
+    }
+
     fn an_inspector_says_who_made_a_segment_and_what_it_holds() {
         let (name, bus) = bus(&small());
         let worker = bus.join_with(quiet()).unwrap();
