@@ -17,7 +17,7 @@ use hostile::draw::{Draw, Random};
 use hostile::events::{Chain, handle_typed};
 use hostile::map::{Map, cell_word};
 use hostile::scene::{Scene, options, worker_options};
-use seqcast::{Bus, Claim, Event, Options, Scope, Start, Worker};
+use seqcast::{Bus, Claim, Event, Options, Polled, Scope, Start, Worker};
 
 fn random_attacks(seed: u64, attacks: usize, meanwhile: bool) {
     let mut random = Random(seed);
@@ -172,6 +172,18 @@ fn g10_a_poll_ends_where_an_id_is_reserved_anew_as_often_as_it_is_given_up() {
     scene.set(Map::header("tail"), 1);
     let _storing = keep_storing(&scene, scene.map.cell(0), |_| cell_word(1, 1, 0));
     assert_ok_or_corrupt(&ends(move || worker.poll()));
+}
+
+#[test]
+fn g10_a_lap_that_the_event_id_denies_is_an_error_and_not_a_gap() {
+    let (scene, bus) = Scene::new(&options());
+    let worker = bus.join_with(worker_options().announce(false)).unwrap();
+    // Two laps on, where the event id says that there was none.
+    scene.set(scene.map.cell(0), cell_word(3, 0, 0));
+    assert_eq!(worker.poll().unwrap_err().code(), "corrupt");
+    // With an event id that fits it is a lap like any other.
+    scene.set(Map::header("tail"), 2 * scene.map.capacity + 1);
+    assert!(matches!(worker.poll().unwrap(), Polled::Done { delivered: 0, missed, .. } if missed > 0));
 }
 
 #[test]
