@@ -154,7 +154,8 @@ impl Drop for Child {
         // Where a test has failed the child may be buried already, and nothing is to fail here.
         // SAFETY: a signal for our own child, not buried by anybody else; `status` is writable for the calls.
         unsafe {
-            if libc::waitpid(self.0, &raw mut status, libc::__WALL | libc::WNOHANG) < 0 {
+            let found = libc::waitpid(self.0, &raw mut status, libc::__WALL | libc::WNOHANG);
+            if found < 0 || found == self.0 && !libc::WIFSTOPPED(status) {
                 return;
             }
             libc::kill(self.0, libc::SIGKILL);
