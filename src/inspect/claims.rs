@@ -154,7 +154,7 @@ pub(super) enum Decided {
 pub(super) fn decided(segment: &Segment, key: [u64; 2], place: u64) -> Result<Decided> {
     let bucket = bucket_of(segment, Key(key))?;
     let entry = bucket.entries().iter().find(|entry| entry.key == Key(key));
-    match entry.filter(|entry| (entry.first..=entry.last).contains(&place)) {
+    match entry.filter(|entry| entry.decides(place)) {
         Some(entry) => ClaimEntry::of(segment, entry).map(|entry| Decided::By(Box::new(entry))),
         None if place <= bucket.floor() => Ok(Decided::Forgotten),
         None => Ok(Decided::Not),

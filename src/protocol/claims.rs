@@ -104,9 +104,9 @@ impl Entry {
         }
     }
 
-    /// Whether the event `at` was decided before, if it is of this entry's key.
-    fn decides(&self, at: At) -> bool {
-        (self.first..=self.last).contains(&at.place)
+    /// Whether the event at `place` was decided before, if it is of this entry's key.
+    pub(crate) fn decides(&self, place: u64) -> bool {
+        (self.first..=self.last).contains(&place)
     }
 
     /// The answer to who asks for the key at the time `now`, if it is held.
@@ -187,7 +187,7 @@ impl Bucket {
     /// What was decided of the event `at` before, if anything was.
     pub(crate) fn known(&self, key: Key, at: At) -> Option<Decision> {
         let of_key = self.entries.iter().find(|entry| entry.key == key);
-        if of_key.is_some_and(|entry| entry.decides(at)) {
+        if of_key.is_some_and(|entry| entry.decides(at.place)) {
             Some(Decision::Decided)
         } else if at.place <= self.floor {
             Some(Decision::Late)
