@@ -7,10 +7,10 @@ use crate::counters::RecordWords;
 use crate::error::{Error, Result};
 use crate::layout::record_word;
 use crate::message::UniqueKey;
-use crate::protocol::claims::{At, Bucket, Claims, Decision, Key, Token};
+use crate::protocol::claims::{At, Bucket, Claims, Decision, Key, Place, Token};
 use crate::protocol::pool::Hand;
 use crate::segment::Segment;
-use crate::sys;
+use crate::tick::Tick;
 use crate::unique_hash::{Domain, UniqueHash};
 use crate::worker::{Claim, Claimed};
 use crate::worker_options::Unique;
@@ -35,11 +35,12 @@ pub(crate) struct Claimer {
     hand: Hand,
     scratch: Bucket,
     record: RecordWords,
+    tick: Tick,
 }
 
 impl Claimer {
     pub(crate) fn new(segment: Arc<Segment>, hand: Hand, record: RecordWords) -> Claimer {
-        Claimer { claims: segment.claims(), segment, hand, scratch: Bucket::default(), record }
+        Claimer { claims: segment.claims(), segment, hand, scratch: Bucket::default(), record, tick: Tick::new() }
     }
 
     /// Decides for all whether the caller runs the event `at`, or, without one, whether it gets the key.
@@ -48,8 +49,13 @@ impl Claimer {
     pub(crate) fn claim(&mut self, key: [u64; 2], ttl_ns: u64, at: Option<At>) -> Result<Decision> {
         let decision = self
             .claims
-            .claim(&mut self.hand, &mut self.scratch, Key(key), ttl_ns, at, sys::boottime_ns)
+            .claim(&mut self.hand, &mut self.scratch, Key(key), ttl_ns, at, &mut self.tick)
             .map_err(|fault| Error::of_fault(self.segment.name(), fault))?;
+        Ok(self.count(decision))
+    }
+
+    #[inline]
+    fn count(&self, decision: Decision) -> Decision {
         let counter = match decision {
             Decision::Won(_) => record_word!(claiming.won),
             Decision::Held { .. } | Decision::Decided => record_word!(claiming.lost),
@@ -57,14 +63,31 @@ impl Claimer {
             Decision::Late => record_word!(claiming.late),
         };
         self.record.add(counter, 1);
-        Ok(decision)
+        decision
     }
 
     /// Claims a key for its own sake.
+    #[inline]
     pub(crate) fn claim_alone(&mut self, key: &[u8], ttl: Duration) -> Result<Claimed> {
         let ttl = ttl_ns(ttl)?;
         let key = self.segment.unique_hash().hash(Domain::Alone, key)?;
-        Ok(match self.claim(key, ttl, None)? {
+        let place = self.claims.look_for(Key(key));
+        if let Some((holder, left)) = self.claims.held_for_long(place, &mut self.tick) {
+            self.record.add(record_word!(claiming.lost), 1);
+            return Ok(Claimed::Held { record: u32::from(holder.record()), left: Duration::from_nanos(left) });
+        }
+        self.claim_free(place, key, ttl)
+    }
+
+    /// The same for a key that is free, or may be.
+    #[inline(never)]
+    fn claim_free(&mut self, place: Place, key: [u64; 2], ttl: u64) -> Result<Claimed> {
+        let in_place = self.claims.claim_in_place(&mut self.hand, place, Key(key), ttl, &mut self.tick);
+        let decision = match in_place.map_err(|fault| Error::of_fault(self.segment.name(), fault))? {
+            Some(decision) => self.count(decision),
+            None => self.claim(key, ttl, None)?,
+        };
+        Ok(match decision {
             Decision::Won(token) => Claimed::Won(Claim { key, token }),
             Decision::Held { by, left } => {
                 Claimed::Held { record: u32::from(by.record()), left: Duration::from_nanos(left) }
@@ -78,7 +101,7 @@ impl Claimer {
     pub(crate) fn release(&mut self, key: [u64; 2], token: Token) -> Result<bool> {
         let released = self
             .claims
-            .release(&mut self.hand, &mut self.scratch, Key(key), token, sys::boottime_ns)
+            .release(&mut self.hand, &mut self.scratch, Key(key), token, &mut self.tick)
             .map_err(|fault| Error::of_fault(self.segment.name(), fault))?;
         if released {
             self.record.add(record_word!(claiming.released), 1);

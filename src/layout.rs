@@ -18,7 +18,7 @@ use memoffset::span_of;
 
 use crate::error::{Error, Result};
 use crate::protocol::word::CellWord;
-use crate::protocol::{claims, pool, record};
+use crate::protocol::{claims, pool, record, ring};
 
 /// Version of the layout below. Raise it with every change that an older binary would misread.
 pub(crate) const LAYOUT_VERSION: u32 = 1;
@@ -254,6 +254,8 @@ pub(crate) fn fingerprint() -> u64 {
         pool::HEAD_WORDS,
         claims::ENTRY_WORDS,
         claims::BUCKET_HEAD_WORDS,
+        ring::LONGEST_STRETCH as usize,
+        ring::FEWEST_STRETCHES as usize,
         CellWord::BLOCKS as usize,
         size_of::<rkyv::Archived<usize>>(),
         align_of::<rkyv::Archived<u64>>(),

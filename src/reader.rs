@@ -28,6 +28,9 @@ const MOST_AHEAD: usize = 4096;
 /// Most bytes of them.
 const MOST_AHEAD_BYTES: usize = 256 << 10;
 
+/// Events of up to so many bytes, which is what two lines hold, are copied whole before anybody asks who wants them.
+const SMALL: usize = 96;
+
 /// Events read one after the other from which on a reader counts as behind, and asks for lines ahead.
 const BEHIND: u32 = 8;
 
@@ -58,19 +61,20 @@ pub(crate) enum Step {
 pub(crate) struct Message {
     pub(crate) id: u64,
     pub(crate) head: Head,
-    /// The whole event from its head on; payloads are aligned in it.
+    /// In its first `len` bytes the whole event from its head on; payloads are aligned in it.
     pub(crate) bytes: AlignedVec<PAYLOAD_ALIGN>,
+    pub(crate) len: usize,
     /// The claim by which a unique event is ours.
     pub(crate) claim: Option<Token>,
 }
 
 impl Message {
     fn nothing() -> Message {
-        Message { id: 0, head: Head::default(), bytes: AlignedVec::new(), claim: None }
+        Message { id: 0, head: Head::default(), bytes: AlignedVec::new(), len: 0, claim: None }
     }
 
     pub(crate) fn payload(&self) -> &[u8] {
-        &self.bytes[self.head.payload_at()..]
+        &self.bytes[self.head.payload_at()..self.len]
     }
 }
 
@@ -162,6 +166,16 @@ impl Reader {
     /// Whether something was copied out that is not delivered yet.
     pub(crate) fn has_ahead(&self) -> bool {
         !self.ahead.is_empty()
+    }
+
+    /// Whether there is nothing to read now. As [`Step::Empty`] says, for less.
+    #[inline]
+    pub(crate) fn is_at_end(&mut self) -> bool {
+        let at_end = self.streak < BEHIND && self.ahead.is_empty() && self.ring.is_empty_at(self.next);
+        if at_end {
+            self.streak = 0;
+        }
+        at_end
     }
 
     /// The event of the last [`Step::Event`].
@@ -381,9 +395,13 @@ impl Reader {
         if prefix_len > len {
             return Ok(if ring.unchanged(id, seen) { Copied::Unreadable } else { Copied::Lapped });
         }
+        let whole_words = len.next_multiple_of(8);
+        let at_first = if len <= SMALL { whole_words } else { prefix_len };
         let bytes = &mut self.current.bytes;
-        bytes.resize(len.next_multiple_of(8), 0);
-        bytes::load_bytes(payload, &mut bytes[..prefix_len]);
+        if bytes.len() < whole_words {
+            bytes.resize(whole_words, 0);
+        }
+        bytes::load_bytes(payload, &mut bytes[..at_first]);
         if !ring.unchanged(id, seen) {
             return Ok(Copied::Lapped);
         }
@@ -392,12 +410,14 @@ impl Reader {
             self.not_wanted(id, &head);
             return Ok(Copied::Nothing);
         }
-        bytes::load_bytes(&payload[prefix_len / 8..], &mut bytes[prefix_len..]);
-        if !ring.unchanged(id, seen) {
-            return Ok(Copied::Lapped);
+        if at_first < whole_words {
+            bytes::load_bytes(&payload[at_first / 8..], &mut bytes[at_first..whole_words]);
+            if !ring.unchanged(id, seen) {
+                return Ok(Copied::Lapped);
+            }
         }
-        bytes.resize(len, 0);
         self.current.id = id;
+        self.current.len = len;
         self.current.head = head;
         self.decide(id, since, gate)
     }
@@ -406,7 +426,7 @@ impl Reader {
     fn assemble(&mut self, id: u64, len: usize, since: u64, gate: &mut impl Gate) -> Result<Copied> {
         match self.fragments.add(len, gate) {
             Assembled::Whole { head, bytes } => {
-                self.current = Message { id, head, bytes, claim: None };
+                self.current = Message { id, head, len: bytes.len(), bytes, claim: None };
                 self.decide(id, since, gate)
             }
             Assembled::NotWanted { head } => {

@@ -32,7 +32,7 @@ use crate::mapping::Mapping;
 use crate::protocol::claims::Claims;
 use crate::protocol::pool::Pool;
 use crate::protocol::record;
-use crate::protocol::ring::Ring;
+use crate::protocol::ring::{Ring, stretch_for};
 use crate::sync::{AtomicU32, Ordering, Words};
 use crate::sys::{self, ForkGuard};
 use crate::unique_hash::UniqueHash;
@@ -156,7 +156,7 @@ impl Segment {
     }
 
     pub(crate) fn ring(&self) -> Ring {
-        Ring::new(self.memory.ring_pool(), self.tail(), self.records())
+        Ring::new(self.memory.ring_pool(), self.tail(), self.records(), stretch_for(self.geometry().capacity))
     }
 
     pub(crate) fn claims(&self) -> Claims {

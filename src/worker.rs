@@ -156,7 +156,7 @@ pub enum Claimed {
     Held {
         /// The worker record of the holder.
         record: u32,
-        /// How long it is still held.
+        /// How long it is still held, to within a tick of the kernel's clock (10 ms at most), and rather too long.
         left: Duration,
     },
     /// There is no room for another key; raise [`Options::claims`](crate::Options::claims).
@@ -591,7 +591,11 @@ impl Inner {
     #[inline]
     fn post(&self, draft: &Draft<'_>) -> Result<u64> {
         self.check()?;
-        let id = self.writer.lock().post(draft)?;
+        let mut writer = self.writer.lock();
+        // Acquire: with the cells that the reading half has seen.
+        writer.know(self.hot.next.load(Ordering::Acquire));
+        let id = writer.post(draft)?;
+        drop(writer);
         if self.hot.polling.load(Ordering::Relaxed) {
             self.hot.first_own_post.fetch_min(id, Ordering::Relaxed);
         }

@@ -49,6 +49,12 @@ impl Writer {
         }
     }
 
+    /// Says that every id below `id` is taken, and that this thread has seen it: the search for the next begins there.
+    #[inline]
+    pub(crate) fn know(&mut self, id: u64) {
+        self.hand.know(id);
+    }
+
     /// Posts an event. Returns the id at which it is visible.
     #[inline]
     pub(crate) fn post(&mut self, draft: &Draft<'_>) -> Result<u64> {
@@ -122,7 +128,7 @@ impl Writer {
 
     /// Takes an id now, for an event to be committed later.
     pub(crate) fn reserve(&mut self) -> Result<u64> {
-        let id = self.ring.reserve(&self.hand).map_err(|fault| self.fault(fault))?;
+        let id = self.ring.reserve(&mut self.hand).map_err(|fault| self.fault(fault))?;
         self.record.add(record_word!(posting.reservations), 1);
         // Readers that sleep must start the wait for its payload; that wait is not ours to time.
         self.notify(header_word!(wake));

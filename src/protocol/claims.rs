@@ -123,6 +123,16 @@ impl Entry {
     }
 }
 
+/// What tells claims the time, in nanoseconds that never go back.
+pub(crate) trait Clock {
+    /// The time.
+    fn now(&mut self) -> u64;
+
+    /// What is left until `deadline`, or somewhat more, where that can be told for less than reading the clock. `None` if
+    /// it cannot, as when `deadline` is near or over.
+    fn left_until_far(&mut self, deadline: u64) -> Option<u64>;
+}
+
 /// The claims region.
 #[derive(Clone)]
 pub(crate) struct Claims {
@@ -251,6 +261,15 @@ impl Bucket {
     }
 }
 
+/// Where a key was looked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    bucket: usize,
+    seen: CellWord,
+    /// The key's entry, if there is one.
+    entry: Option<usize>,
+}
+
 impl Claims {
     /// Claims over `pool`, for the ring whose tail and capacity these are.
     pub(crate) fn new(pool: Pool, tail: Words, capacity: u64) -> Claims {
@@ -275,8 +294,7 @@ impl Claims {
         key.0[0] as usize & (self.buckets() - 1)
     }
 
-    /// Claims `key` for `ttl` nanoseconds, for the event `at` or, without one, for its own sake. `clock` gives
-    /// nanoseconds that never go back.
+    /// Claims `key` for `ttl` nanoseconds, for the event `at` or, without one, for its own sake.
     // Always: its result is wide, and copying that from call to call takes 3 ns each time.
     #[inline(always)]
     pub(crate) fn claim(
@@ -286,7 +304,7 @@ impl Claims {
         key: Key,
         ttl: u64,
         at: Option<At>,
-        clock: impl Fn() -> u64,
+        clock: &mut impl Clock,
     ) -> Result<Decision, Fault> {
         let index = self.bucket_of(key);
         let mut tries = Tries::new();
@@ -298,7 +316,7 @@ impl Claims {
                 return Ok(decision);
             }
             // Both after the snapshot is known good: an entry that they end must not have been renewed since.
-            let now = clock();
+            let now = clock.now();
             let oldest = self.tail.at(0).load(Ordering::Acquire).saturating_sub(self.capacity) + 1;
             let token = Token(Stamp::new(hand.next_attempt()?, hand.record()).bits());
             let decision = match bucket.decide(self.entries_per_bucket(), Ask { key, ttl, at, token }, now, oldest) {
@@ -311,15 +329,95 @@ impl Claims {
         }
     }
 
-    /// Ends the ttl of the claim that was won with `token`. `false` if it is not held any more. `clock` as for
-    /// [`Claims::claim`].
+    /// Looks for `key` in its bucket, in place.
+    #[inline]
+    pub(crate) fn look_for(&self, key: Key) -> Place {
+        let bucket = self.bucket_of(key);
+        // Acquire: as for a reader of the ring.
+        let seen = CellWord::from_bits(self.pool.cell(bucket).load(Ordering::Acquire));
+        // Relaxed, like all that is read in place: the exchange tells whether it holds, or else the seqlock's second look.
+        let has_key = |[key0, key1, ..]: &[AtomicU64; ENTRY_WORDS]| {
+            key0.load(Ordering::Relaxed) == key.0[0] && key1.load(Ordering::Relaxed) == key.0[1]
+        };
+        let entry = self.in_place(seen).and_then(|(_, slots)| slots.iter().position(has_key));
+        Place { bucket, seen, entry }
+    }
+
+    /// Floor and entries of the bucket that `seen` names, where they are. `None` if it says what no bucket can.
+    #[inline]
+    fn in_place(&self, seen: CellWord) -> Option<(&AtomicU64, &[[AtomicU64; ENTRY_WORDS]])> {
+        let block = self.pool.block(seen.block()).ok()?;
+        let count = usize::try_from(block.meta().load(Ordering::Relaxed)).ok()?;
+        let (head, rest) = block.payload().split_at(BUCKET_HEAD_WORDS);
+        let (slots, _) = rest.as_chunks::<ENTRY_WORDS>();
+        Some((&head[0], slots.get(..count)?))
+    }
+
+    /// Who holds the key that was looked for, and for how long, if that is so long that the time need not be known more
+    /// exactly than `clock` can say for little. Most claims are lost, and this is where.
+    #[inline]
+    pub(crate) fn held_for_long(&self, place: Place, clock: &mut impl Clock) -> Option<(Token, u64)> {
+        let Place { bucket, seen, entry } = place;
+        let (_, slots) = self.in_place(seen)?;
+        let entry = Entry::load(slots.get(entry?)?);
+        // Nobody is told of more than was asked for.
+        let left = clock.left_until_far(entry.deadline)?.min(entry.deadline.saturating_sub(entry.since));
+        self.pool.unchanged(bucket, seen).then_some((entry.token, left))
+    }
+
+    /// What [`Claims::claim`] does without an event where events have no part in it: all there is to decide is who holds the
+    /// key, and that takes no copy of the bucket. `None` where it is not so simple, or the bucket was replaced meanwhile.
+    ///
+    /// What is read of the bucket holds if the exchange succeeds: whoever writes its block anew has replaced it before.
+    pub(crate) fn claim_in_place(
+        &self,
+        hand: &mut Hand,
+        place: Place,
+        key: Key,
+        ttl: u64,
+        clock: &mut impl Clock,
+    ) -> Result<Option<Decision>, Fault> {
+        let Place { bucket, seen, entry: own } = place;
+        let Some((floor, slots)) = self.in_place(seen) else { return Ok(None) };
+        // After the cell was loaded: an entry that it ends must not have been renewed since.
+        let now = clock.now();
+        let block = hand.begin(&self.pool)?;
+        let (head, rest) = block.payload().split_at(BUCKET_HEAD_WORDS);
+        let (free, _) = rest.as_chunks::<ENTRY_WORDS>();
+        let mut kept = 0;
+        for (e, slot) in slots.iter().enumerate() {
+            let entry = Entry::load(slot);
+            if let Some(held) = entry.held_at(now) {
+                if own == Some(e) {
+                    return Ok(self.pool.unchanged(bucket, seen).then_some(held));
+                }
+                let Some(slot) = free.get(kept) else { return Ok(None) };
+                entry.store(slot);
+                kept += 1;
+            } else if entry.last != 0 {
+                // It decided events, which the rule may have to remember.
+                return Ok(None);
+            }
+        }
+        let Some(slot) = free.get(kept) else { return Ok(None) };
+        let token = Token(Stamp::new(hand.next_attempt()?, hand.record()).bits());
+        Entry { key, deadline: now.saturating_add(ttl), first: 0, last: 0, token, since: now }.store(slot);
+        block.meta().store(kept as u64 + 1, Ordering::Relaxed);
+        head[0].store(floor.load(Ordering::Relaxed), Ordering::Relaxed);
+        Ok(match self.publish(hand, bucket, seen)? {
+            Exchange::Done => Some(Decision::Won(token)),
+            Exchange::Moved => None,
+        })
+    }
+
+    /// Ends the ttl of the claim that was won with `token`. `false` if it is not held any more.
     pub(crate) fn release(
         &self,
         hand: &mut Hand,
         scratch: &mut Bucket,
         key: Key,
         token: Token,
-        clock: impl Fn() -> u64,
+        clock: &mut impl Clock,
     ) -> Result<bool, Fault> {
         let index = self.bucket_of(key);
         let mut tries = Tries::new();
@@ -327,7 +425,7 @@ impl Claims {
             tries.another()?;
             let seen = self.snapshot(index, scratch)?;
             let bucket = &mut *scratch;
-            if !bucket.end(key, token, clock()) {
+            if !bucket.end(key, token, clock.now()) {
                 return Ok(false);
             }
             if self.replace(hand, index, seen, bucket)? == Exchange::Done {
@@ -368,12 +466,18 @@ impl Claims {
     }
 
     fn replace(&self, hand: &mut Hand, index: usize, seen: CellWord, bucket: &Bucket) -> Result<Exchange, Fault> {
+        let block = hand.begin(&self.pool)?;
+        write_bucket(block.payload(), block.meta(), bucket);
+        self.publish(hand, index, seen)
+    }
+
+    /// Exchanges bucket `index` for the one that `hand` has written.
+    #[inline]
+    fn publish(&self, hand: &mut Hand, index: usize, seen: CellWord) -> Result<Exchange, Fault> {
         let version = seen.version() + 1;
         if version > CellWord::LAST_VERSION {
             return Err(Fault::Exhausted("the versions of a bucket of claims"));
         }
-        let block = hand.begin(&self.pool)?;
-        write_bucket(block.payload(), block.meta(), bucket);
         hand.exchange(&self.pool, index, seen, version)
     }
 }

@@ -19,8 +19,6 @@ const VERSION: usize = 2;
 const META: usize = 3;
 /// Words of a line of the processor's cache.
 const WORDS_PER_LINE: usize = 8;
-/// Lines of a block that small events use.
-const PREFETCHED_LINES: usize = 2;
 /// Words before a block's payload.
 pub(crate) const HEAD_WORDS: usize = 4;
 
@@ -145,13 +143,13 @@ impl Pool {
         sync::prefetch_to_read(self.cell(index));
     }
 
-    /// The first words of those lines of a cell's block that small events use.
+    /// The first words of the two lines of a cell's block that small events use.
     #[inline]
     fn first_lines(&self, index: usize) -> impl Iterator<Item = &AtomicU64> {
         // Relaxed: nothing is read through it.
         let seen = CellWord::from_bits(self.cell(index).load(Ordering::Relaxed));
         let words = self.block(seen.block()).map_or(&[][..], |block| block.0);
-        words.chunks(WORDS_PER_LINE).take(PREFETCHED_LINES).map(|line| &line[0])
+        [words.first(), words.get(WORDS_PER_LINE)].into_iter().flatten()
     }
 
     /// Says of the publication that `seen` names that it happened, before the cell forgets it: its author may have died
@@ -185,8 +183,10 @@ pub(crate) struct Hand {
     record: u16,
     own: u32,
     attempt: u64,
-    /// The id that was posted last, or one before no id. Nothing is decided by it.
-    last_id: u64,
+    /// Every id below it is taken, and has been seen to be.
+    known: u64,
+    /// The id after the last that was taken by this hand. Nothing is decided by it.
+    after_last: u64,
 }
 
 impl Hand {
@@ -221,22 +221,32 @@ impl Hand {
             shared.at(OWN).store(u64::from(held), Ordering::Release);
         }
         let attempt = shared.at(ATTEMPT).load(Ordering::Acquire);
-        Ok(Hand { shared, record, own: held, attempt, last_id: u64::MAX - 1 })
+        Ok(Hand { shared, record, own: held, attempt, known: 0, after_last: u64::MAX })
     }
 
     pub(crate) fn record(&self) -> u16 {
         self.record
     }
 
-    /// The id that was posted last, for what is likely to come next.
+    /// The id below which every one is known to be taken.
     #[inline]
-    pub(crate) fn last_id(&self) -> u64 {
-        self.last_id
+    pub(crate) fn known(&self) -> u64 {
+        self.known
     }
 
+    /// Says that every id below `id` is taken, of which the caller has seen the cells.
     #[inline]
-    pub(crate) fn set_last_id(&mut self, id: u64) {
-        self.last_id = id;
+    pub(crate) fn know(&mut self, id: u64) {
+        self.known = self.known.max(id);
+    }
+
+    /// Says that this hand has taken `id`. Returns whether it took the one before, too.
+    #[inline]
+    pub(crate) fn has_taken(&mut self, id: u64) -> bool {
+        let in_a_row = self.after_last == id;
+        self.after_last = id.wrapping_add(1);
+        self.known = self.after_last;
+        in_a_row
     }
 
     /// The private block, to be written. Comes before any store to it.

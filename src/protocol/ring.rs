@@ -12,6 +12,10 @@
 //!
 //! `post`, `reserve` and `commit` are made by the worker that sends; `void` by the reserver, or by any reader that has
 //! waited long enough or found the reserver dead. Each transition is one compare-exchange, so that all agree on it.
+//!
+//! The tail, which is the global event id, is where the search for the next id begins. It goes forward by stretches:
+//! whoever takes the first id of a stretch moves it there before. So every id below it is taken, it lags by one stretch at
+//! most, and most posts neither load nor store it: a writer begins at the id after its last, if that is further.
 
 use super::Fault;
 use super::pool::{Block, Exchange, Hand, Pool, Tries};
@@ -21,6 +25,16 @@ use crate::sync::{self, AtomicU64, Ordering, Words};
 
 /// Bits of a cell's index that tell the cells of one line apart.
 const LINE_BITS: u32 = 3;
+/// Most ids in a stretch.
+pub(crate) const LONGEST_STRETCH: u64 = 8;
+/// Stretches in a ring, at least: the sweep of claims goes by the tail alone and must not be far behind.
+pub(crate) const FEWEST_STRETCHES: u64 = 16;
+
+/// How many ids a ring of `capacity` cells has to a stretch.
+pub(crate) fn stretch_for(capacity: u64) -> u64 {
+    (capacity / FEWEST_STRETCHES).clamp(1, LONGEST_STRETCH)
+}
+
 /// How many events ahead of the one that is copied lines are asked for: about as long as they take to come.
 const PREFETCH_DISTANCE: u64 = 4;
 
@@ -33,6 +47,9 @@ pub(crate) struct Ring {
     shift: u32,
     mask: u64,
     line_bits: u32,
+    /// The other bits of an index.
+    lines_shift: u32,
+    stretch: u64,
 }
 
 /// What a reader finds at an id.
@@ -61,14 +78,14 @@ pub(crate) enum Fate {
 
 impl Ring {
     /// A ring over `pool`, whose number of cells is a power of two, with the word that holds the global event id and the
-    /// worker records.
-    pub(crate) fn new(pool: Pool, tail: Words, records: Words) -> Ring {
+    /// worker records. All that use it have the same `stretch`, a power of two and no more than there are cells.
+    pub(crate) fn new(pool: Pool, tail: Words, records: Words, stretch: u64) -> Ring {
         let capacity = pool.cells() as u64;
-        debug_assert!(capacity.is_power_of_two());
+        debug_assert!(capacity.is_power_of_two() && stretch.is_power_of_two() && stretch <= capacity);
         let shift = capacity.trailing_zeros();
         // In a ring of less than eight lines there is nothing to spread over.
         let line_bits = if shift >= 2 * LINE_BITS { LINE_BITS } else { 0 };
-        Ring { pool, tail, records, shift, mask: capacity - 1, line_bits }
+        Ring { pool, tail, records, shift, mask: capacity - 1, line_bits, lines_shift: shift - line_bits, stretch }
     }
 
     pub(crate) fn pool(&self) -> &Pool {
@@ -84,8 +101,7 @@ impl Ring {
     /// the line from who reads this one: the lowest bits of the index are the highest of the id's.
     #[inline]
     pub(crate) fn cell_of(&self, id: u64) -> usize {
-        let low = id & self.mask;
-        (low << self.line_bits & self.mask | low >> (self.shift - self.line_bits)) as usize
+        (id << self.line_bits & self.mask | (id & self.mask) >> self.lines_shift) as usize
     }
 
     #[inline]
@@ -97,11 +113,9 @@ impl Ring {
     pub(crate) fn newest(&self) -> u64 {
         // Acquire: whoever moved the tail past an id had seen that id's cell, and so do we.
         let tail = self.tail().load(Ordering::Acquire);
-        // The hint lags by at most one.
-        match self.look(tail) {
-            Ok(Look::Empty) | Err(_) => tail,
-            Ok(_) => tail.wrapping_add(1),
-        }
+        // It lags by one stretch at most.
+        let stretch = tail..tail.saturating_add(self.stretch);
+        stretch.clone().find(|&id| matches!(self.look(id), Ok(Look::Empty) | Err(_))).unwrap_or(stretch.end)
     }
 
     /// The oldest id that the ring still holds.
@@ -112,16 +126,21 @@ impl Ring {
     /// Where a lapped reader goes on that wanted `next`: an eighth of the ring above the oldest, since at the oldest
     /// itself it would be lapped again at once.
     pub(crate) fn resume_after_lap(&self, next: u64) -> u64 {
-        let tail = self.tail().load(Ordering::Acquire);
-        let above_oldest = tail.saturating_sub(self.capacity()).saturating_add(self.capacity() / 8);
+        let above_oldest = self.oldest().saturating_add(self.capacity() / 8);
         above_oldest.max(next.saturating_add(1))
     }
 
-    /// Whether `id`, which was seen to be lapped, can be: whoever took the id that laps it had seen the tail there, and
-    /// with its cell so have we.
+    /// Whether `id`, which was seen to be lapped, can be: whoever took the id that laps it had seen the tail at the first
+    /// id of that stretch, and with its cell so have we.
     pub(crate) fn confirms_lap(&self, id: u64) -> bool {
         let tail = self.tail().load(Ordering::Acquire);
-        tail.checked_sub(self.capacity()).is_some_and(|oldest| id <= oldest)
+        id.checked_add(self.capacity()).is_some_and(|lapping| self.first_of_stretch(lapping) <= tail)
+    }
+
+    /// The first id of the stretch that `id` is in.
+    #[inline]
+    fn first_of_stretch(&self, id: u64) -> u64 {
+        id & !(self.stretch - 1)
     }
 
     #[inline]
@@ -188,6 +207,12 @@ impl Ring {
         self.pool.block(seen.block())
     }
 
+    /// Asks for the lines of the event at `id`, if it is there, ahead of its being read.
+    #[inline]
+    pub(crate) fn prefetch_event(&self, id: u64) {
+        self.pool.prefetch_to_read(self.cell_of(id));
+    }
+
     /// Whether `id`'s cell still holds `seen`.
     #[inline]
     pub(crate) fn unchanged(&self, id: u64, seen: CellWord) -> bool {
@@ -195,27 +220,26 @@ impl Ring {
     }
 
     /// Publishes what `write` puts into the private block, as one event. Returns its id.
+    // Every id below `hand.known()` is taken, and the caller has seen it: so no cell looks older to it than it is.
     #[inline]
     pub(crate) fn post(&self, hand: &mut Hand, write: impl FnOnce(Block<'_>)) -> Result<u64, Fault> {
         write(hand.begin(&self.pool)?);
-        let mut places = Places::new(self);
+        let mut places = Places::new(self, hand.known());
         loop {
             let (id, seen) = places.next()?;
             let version = self.version_of(id);
             if hand.exchange(&self.pool, self.cell_of(id), seen, version)? == Exchange::Done {
-                self.help_tail(id);
-                self.prefetch_places_after(id, hand.last_id() == id.wrapping_sub(1));
-                hand.set_last_id(id);
+                self.prefetch_places_after(id, hand.has_taken(id));
                 return Ok(id);
             }
         }
     }
 
     /// Takes an id whose payload is to come. A reservation that this record forgot is voided first.
-    pub(crate) fn reserve(&self, hand: &Hand) -> Result<u64, Fault> {
+    pub(crate) fn reserve(&self, hand: &mut Hand) -> Result<u64, Fault> {
         self.abandon(hand.record())?;
         let reserved = self.reserved(hand.record());
-        let mut places = Places::new(self);
+        let mut places = Places::new(self, hand.known());
         loop {
             let (id, seen) = places.next()?;
             // Before the cell says so: a reader that meets a reserved id looks for a record that names it. The release
@@ -223,7 +247,7 @@ impl Ring {
             reserved.store(id + 1, Ordering::Release);
             let to = CellWord::new(self.version_of(id), Phase::Reserved, seen.block());
             if hand.mark(&self.pool, self.cell_of(id), seen, to)? == Exchange::Done {
-                self.help_tail(id);
+                hand.has_taken(id);
                 return Ok(id);
             }
         }
@@ -278,12 +302,6 @@ impl Ring {
         self.records.at(usize::from(record) * WORDS + RESERVED)
     }
 
-    /// Asks for the event id's line, for the answer that a reader is likely to post.
-    #[inline]
-    pub(crate) fn prefetch_tail(&self) {
-        sync::prefetch_to_read(self.tail());
-    }
-
     /// Asks for what the next posts will store to: the cells, and the block that the first of them displaces, last
     /// touched one lap ago. Takes them from others only if the last two ids were the caller's: then the next is likely to
     /// be its too, and otherwise another writer, or a reader at the end, would lose them to no purpose.
@@ -301,24 +319,32 @@ impl Ring {
         }
     }
 
-    /// Moves the tail past `id`, which is taken, unless somebody has.
+    /// Moves the tail to `id`, the first of a stretch below which all are taken, unless somebody has.
     #[inline]
     fn help_tail(&self, id: u64) {
-        // Release: whoever reads the new tail sees the cell of `id`, which we have read or written.
-        let _ = self.tail().compare_exchange(id, id.wrapping_add(1), Ordering::Release, Ordering::Relaxed);
+        // It is at the stretch before, or was moved: whoever took that one's first id saw to it. Release: whoever reads the
+        // new tail sees the cells below `id`, which we have read or written.
+        if let Some(before) = id.checked_sub(self.stretch) {
+            let _ = self.tail().compare_exchange(before, id, Ordering::Release, Ordering::Relaxed);
+        }
     }
 }
 
 /// The search for the next id to take.
 struct Places<'a> {
     ring: &'a Ring,
-    overtaken: Option<u64>,
+    /// The id to look at next; every one below is taken.
+    id: u64,
+    /// Whether the search has been at the tail.
+    from_tail: bool,
     tries: Tries,
 }
 
 impl<'a> Places<'a> {
-    fn new(ring: &'a Ring) -> Places<'a> {
-        Places { ring, overtaken: None, tries: Tries::new() }
+    /// Begins at `known`, below which every id is taken.
+    #[inline]
+    fn new(ring: &'a Ring, known: u64) -> Places<'a> {
+        Places { ring, id: known, from_tail: false, tries: Tries::new() }
     }
 
     /// An id that looked free, and the word its cell held then.
@@ -326,27 +352,41 @@ impl<'a> Places<'a> {
     fn next(&mut self) -> Result<(u64, CellWord), Fault> {
         loop {
             self.tries.another()?;
-            // Acquire: with it come the cells of all ids below, so that none of them looks older than it is.
-            let id = self.ring.tail().load(Ordering::Acquire);
-            let version = self.ring.version_of(id);
+            let (ring, id) = (self.ring, self.id);
+            let version = ring.version_of(id);
             if version > CellWord::LAST_VERSION {
                 return Err(Fault::Exhausted("the event ids"));
             }
             // Acquire: what we write later comes after what this word's writer wrote.
-            let seen = CellWord::from_bits(self.ring.pool.cell(self.ring.cell_of(id)).load(Ordering::Acquire));
+            let seen = CellWord::from_bits(ring.pool.cell(ring.cell_of(id)).load(Ordering::Acquire));
             if seen.version() + 1 == version {
+                if ring.first_of_stretch(id) == id {
+                    ring.help_tail(id);
+                }
                 return Ok((id, seen));
             }
-            if seen.version() == version {
-                self.ring.help_tail(id);
-            } else if seen.version() > version {
-                // The id was stale. It cannot be so twice: the cell's writer had seen a newer tail, and now so have we.
-                if self.overtaken.replace(id) == Some(id) {
-                    return Err(Fault::Corrupt("the event id lags behind its cell by more than one lap"));
-                }
-            } else {
-                return Err(Fault::Corrupt("the event id is ahead of its cell by more than one lap"));
-            }
+            self.go_on(seen.version(), version)?;
         }
+    }
+
+    /// Goes on from an id whose cell is not at the `version` before its own.
+    fn go_on(&mut self, seen: u64, version: u64) -> Result<(), Fault> {
+        if seen < version {
+            return Err(Fault::Corrupt("the event id is ahead of its cell by more than one lap"));
+        }
+        let next = self.id.saturating_add(1);
+        if seen == version && self.from_tail && self.ring.first_of_stretch(next) != next {
+            self.id = next;
+            return Ok(());
+        }
+        // Acquire: with it come the cells of all ids below, so that none of them looks older than it is.
+        let tail = self.ring.tail().load(Ordering::Acquire);
+        if seen > version && tail <= self.id {
+            // Who took the id that laps this one had seen a newer tail, and with its cell so have we.
+            return Err(Fault::Corrupt("the event id lags behind its cell by more than one lap"));
+        }
+        self.from_tail = true;
+        self.id = tail.max(next);
+        Ok(())
     }
 }

@@ -90,20 +90,24 @@ impl Inner {
         if self.hot.polling.load(Ordering::Relaxed) {
             return Ok(Polled::Recursive);
         }
-        if !self.has_news() {
+        // Else it was the news that sent us here (see `is_idle`).
+        let may_be_idle = self.hot.empty_below.load(Ordering::Relaxed) == 0;
+        if may_be_idle && !self.has_news() {
             return Ok(Polled::Done { delivered: 0, missed: 0 });
         }
+        // What takes its time meanwhile: the lines of the first event are on their way.
+        self.ring.prefetch_event(self.hot.next.load(Ordering::Relaxed));
+        let now = sys::coarse_ns();
         let Some(mut reading) = self.reading.try_lock() else { return Ok(Polled::Recursive) };
         // Relaxed: the lock decides; this says so to those who find nothing new and do not try it.
         self.hot.polling.store(true, Ordering::Relaxed);
         self.hot.empty_below.store(0, Ordering::Relaxed);
         let _flag = PollingFlag(self);
         reading.reader.set_wait_max(self.tuning.wait_max.load(Ordering::Relaxed));
-        self.ring.prefetch_tail();
         let mut tally = Tally::default();
         let result = self.deliver_all(&mut reading, &mut tally, most);
         let Reading { reader, .. } = &*reading;
-        self.hot.next.store(reader.next(), Ordering::Relaxed);
+        self.hot.next.store(reader.next(), Ordering::Release);
         let pending = match tally.own_reserved {
             Some(id) => id,
             None if reader.has_ahead() => COPIED_OUT,
@@ -119,7 +123,7 @@ impl Inner {
         record.add(record_word!(reading.delivered), tally.delivered);
         record.add(record_word!(reading.failed), tally.failed);
         if tally.read {
-            record.set(record_word!(reading.last_poll), sys::coarse_ns());
+            record.set(record_word!(reading.last_poll), now);
         }
         result.map(|()| Polled::Done { delivered: tally.delivered, missed: tally.missed })
     }
@@ -179,6 +183,8 @@ impl Inner {
             let mut gate =
                 WorkerGate { inner: self, routes: &mut *routes, registry: &self.registry, claimer: &self.claimer };
             let step = reader.read(&mut gate)?;
+            // Release: with the cells that were seen, for the writing half.
+            self.hot.next.store(reader.next(), Ordering::Release);
             tally.read = true;
             tally.own_reserved = None;
             match step {
@@ -187,6 +193,9 @@ impl Inner {
                         self.hot.first_own_post.store(u64::MAX, Ordering::Relaxed);
                     }
                     self.deliver(reader.current(), routes, tally);
+                    if reader.is_at_end() {
+                        return Ok(());
+                    }
                 }
                 Step::Lagged { first, missed } => {
                     tally.missed += missed;
@@ -219,7 +228,8 @@ impl Inner {
     /// Whether this process posted an event. Pids alone do not say: workers in containers may all have the same.
     fn is_of_this_process(&self, head: &Head) -> bool {
         // If the sender's record was taken by another since, the event counts as another's, which harms nobody.
-        head.pid == self.pid && self.process_of(head.record) == self.process_of(self.record)
+        head.pid == self.pid
+            && (head.record == self.record || self.process_of(head.record) == self.process_of(self.record))
     }
 
     /// Pid namespace and start of the process that has `record`, or had it last.

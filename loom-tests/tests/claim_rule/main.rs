@@ -1,7 +1,8 @@
 //! The rule of unique events, checked as a rule: every interleaving of a few workers' steps, by a search over states.
 //!
 //! What is checked is the crate's own `Bucket::known`, `decide` and `end`, which the lock-free part calls with a private
-//! copy. Here copies and exchanges are single steps: that they are atomic is for the models of the exchange to show.
+//! copy. Here copies and exchanges are single steps: that they are atomic is for the models of the exchange to show. Of
+//! claims without an event, which are made in place, `in_place` shows that they do what the rule does.
 
 #[path = "../../../src/protocol/mod.rs"]
 #[allow(dead_code)]
@@ -9,6 +10,7 @@ mod protocol;
 #[allow(dead_code)]
 mod sync;
 
+mod in_place;
 mod report;
 mod search;
 mod setting;

@@ -1,10 +1,26 @@
 //! A tiny claims region and those who use it.
 
-use crate::protocol::claims::{At, BUCKET_HEAD_WORDS, Bucket, Claims, Decision, ENTRY_WORDS, Key, Token};
+use crate::protocol::claims::{At, BUCKET_HEAD_WORDS, Bucket, Claims, Clock, Decision, ENTRY_WORDS, Key, Token};
 use crate::protocol::pool::{HEAD_WORDS, Hand, Pool};
 use crate::protocol::record::{self, HAND_WORDS};
 use crate::protocol::word::CellWord;
 use crate::sync::{Mode, Words};
+
+/// The time of one call.
+struct Time(u64);
+
+/// What is further ahead than this can be told by less than the clock.
+const FAR: u64 = 100;
+
+impl Clock for Time {
+    fn now(&mut self) -> u64 {
+        self.0
+    }
+
+    fn left_until_far(&mut self, deadline: u64) -> Option<u64> {
+        deadline.checked_sub(self.0).filter(|&left| left > FAR)
+    }
+}
 
 /// A claims region with one bucket, for the ring of `capacity` cells whose tail is given.
 #[derive(Clone)]
@@ -43,11 +59,28 @@ impl Region {
     }
 
     pub(crate) fn claim(&self, hand: &mut Hand, key: Key, ttl: u64, at: Option<At>, now: u64) -> Decision {
-        self.claims.claim(hand, &mut Bucket::default(), key, ttl, at, || now).expect("a sound region")
+        let mut clock = Time(now);
+        if at.is_none() {
+            // As the crate's `Claimer` does.
+            let place = self.claims.look_for(key);
+            if let Some((by, left)) = self.claims.held_for_long(place, &mut clock) {
+                return Decision::Held { by, left };
+            }
+            let in_place = self.claims.claim_in_place(hand, place, key, ttl, &mut clock);
+            if let Some(decision) = in_place.expect("a sound region") {
+                return decision;
+            }
+        }
+        self.claim_by_copy(hand, key, ttl, at, now)
+    }
+
+    /// The same, in the way that is always open.
+    pub(crate) fn claim_by_copy(&self, hand: &mut Hand, key: Key, ttl: u64, at: Option<At>, now: u64) -> Decision {
+        self.claims.claim(hand, &mut Bucket::default(), key, ttl, at, &mut Time(now)).expect("a sound region")
     }
 
     pub(crate) fn release(&self, hand: &mut Hand, key: Key, token: Token, now: u64) -> bool {
-        self.claims.release(hand, &mut Bucket::default(), key, token, || now).expect("a sound region")
+        self.claims.release(hand, &mut Bucket::default(), key, token, &mut Time(now)).expect("a sound region")
     }
 
     /// Each block is in one place.

@@ -40,13 +40,14 @@ pub(crate) fn write(content: u64) -> impl FnOnce(Block<'_>) {
 }
 
 impl World {
-    /// A formatted segment with `capacity` cells and one hand for each of `records` records.
+    /// A formatted segment with `capacity` cells, all of them one stretch, so that the tail lags as much as it can, and
+    /// one hand for each of `records` records.
     pub(crate) fn new(mode: Mode, capacity: usize, records: u16) -> World {
-        World::over(mode, capacity, records, Words::new(1, |_| Some(mode)))
+        World::over(mode, capacity, capacity as u64, records, Words::new(1, |_| Some(mode)))
     }
 
-    /// The same, with a `tail` that others read too.
-    pub(crate) fn over(mode: Mode, capacity: usize, records: u16, tail: Words) -> World {
+    /// The same, with so many ids to a `stretch` and a `tail` that others read too.
+    pub(crate) fn over(mode: Mode, capacity: usize, stretch: u64, records: u16, tail: Words) -> World {
         let control = |_| Some(mode);
         // Of a block only the stamp is contended; its other words are plain, see `sync`.
         let block_word =
@@ -57,7 +58,7 @@ impl World {
         let words = Words::new(usize::from(records) * record::WORDS, record_word);
         let pool = Pool::new(cells.clone(), blocks.clone(), STRIDE);
         let world = World {
-            ring: Ring::new(pool, tail, words.clone()),
+            ring: Ring::new(pool, tail, words.clone(), stretch),
             records: words,
             count: records,
             cells,

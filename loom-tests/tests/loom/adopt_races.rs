@@ -72,7 +72,7 @@ fn a_poster_is_killed_over_its_own_event() {
 fn a_helper_that_stopped_confirms_late() {
     race("a helper that stopped confirms late")
         .deaths(1)
-        .preemptions(Some(2), Some(3))
+        .preemptions(Some(3), Some(3))
         .allowed(&["happened", "did not happen"])
         .run(|run| {
             let world = World::new(run.mode, 1, 2);
@@ -112,7 +112,7 @@ fn a_poster_is_killed_and_a_reserve_laps() {
             });
             let (lapper, watch, mut hand) = (world.clone(), run.clone(), world.adopt(LAPPER));
             cast.actor(move || {
-                let id = lapper.ring.reserve(&hand).unwrap();
+                let id = lapper.ring.reserve(&mut hand).unwrap();
                 watch.outcome(match lapper.commit(&mut hand, id, 10) {
                     Fate::Decided => "committed",
                     Fate::TooLate => "too late",
@@ -136,7 +136,7 @@ fn a_reserver_is_killed_over_its_own_event_and_a_post_laps() {
             victim.post(&mut hand, 0);
             cast.actor(move || {
                 let reserved = watch.mortal(0, || {
-                    let id = victim.ring.reserve(&hand).unwrap();
+                    let id = victim.ring.reserve(&mut hand).unwrap();
                     victim.commit(&mut hand, id, 1);
                 });
                 watch.outcome(if reserved.is_some() { "reserved" } else { "not reserved" });
@@ -161,7 +161,7 @@ fn a_committer_is_killed_and_a_reader_voids() {
             let (victim, watch, mut hand) = (world.clone(), run.clone(), world.adopt(VICTIM));
             cast.actor(move || {
                 watch.mortal(0, || {
-                    let id = victim.ring.reserve(&hand).unwrap();
+                    let id = victim.ring.reserve(&mut hand).unwrap();
                     victim.commit(&mut hand, id, 0);
                 });
                 let mut hand = victim.adopt(VICTIM);

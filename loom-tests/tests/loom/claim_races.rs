@@ -170,10 +170,10 @@ fn a_claimer_copies_a_bucket_that_is_written_again() {
             let (first, told, mut hand) = (region.clone(), winners.clone(), region.adopt(0));
             cast.actor(move || {
                 // The block that was public after the first step is the one that the third writes.
-                let Decision::Won(other) = first.claim(&mut hand, OTHER, LONG, None, 1) else {
+                let Decision::Won(other) = first.claim_by_copy(&mut hand, OTHER, LONG, None, 1) else {
                     panic!("nobody has it")
                 };
-                match first.claim(&mut hand, KEY, LONG, None, 1) {
+                match first.claim_by_copy(&mut hand, KEY, LONG, None, 1) {
                     Decision::Won(token) => told.lock().unwrap().push(token),
                     Decision::Held { by, .. } => assert_eq!(by.record(), 1, "held by whom it is held by"),
                     other => panic!("{other:?}"),
@@ -181,7 +181,7 @@ fn a_claimer_copies_a_bucket_that_is_written_again() {
                 assert!(first.release(&mut hand, OTHER, other, 1));
             });
             let (second, told, watch, mut hand) = (region.clone(), winners.clone(), run.clone(), region.adopt(1));
-            cast.actor(move || match second.claim(&mut hand, KEY, LONG, None, 1) {
+            cast.actor(move || match second.claim_by_copy(&mut hand, KEY, LONG, None, 1) {
                 Decision::Won(token) => {
                     let mut bucket = Bucket::default();
                     second.claims.snapshot(0, &mut bucket).unwrap();
@@ -201,6 +201,45 @@ fn a_claimer_copies_a_bucket_that_is_written_again() {
             let held: Vec<_> = bucket.entries().iter().map(|entry| (entry.key, entry.token)).collect();
             assert_eq!(held, [(KEY, winners.lock().unwrap()[0])], "one has it, and the other key is free");
             assert_eq!(winners.lock().unwrap().len(), 1);
+        });
+}
+
+#[test]
+fn a_claimer_looks_at_a_bucket_that_is_written_again() {
+    race("a claimer looks at a bucket that is written again")
+        .preemptions(Some(1), Some(1))
+        .allowed(&["held by its first claim", "held by its second claim", "won between"])
+        .run(|run| {
+            let region = region(run, 1, 2, 0);
+            let (holder, mut hand) = (region.clone(), region.adopt(0));
+            let Decision::Won(token) = holder.claim(&mut hand, KEY, LONG, None, 1) else {
+                panic!("nobody else claims")
+            };
+            let mut cast = run.cast();
+            cast.actor(move || {
+                assert!(holder.release(&mut hand, KEY, token, 2));
+                // This is the block that was public at first.
+                match holder.claim(&mut hand, KEY, 2 * LONG, None, 5) {
+                    Decision::Won(_) => {}
+                    Decision::Held { by, .. } => assert_eq!(by.record(), 1, "held by whom it is held by"),
+                    other => panic!("{other:?}"),
+                }
+            });
+            let (other, watch, mut hand) = (region.clone(), run.clone(), region.adopt(1));
+            cast.actor(move || match other.claim(&mut hand, KEY, LONG, None, 5) {
+                Decision::Won(_) => watch.outcome("won between"),
+                Decision::Held { by, left } if by == token => {
+                    assert_eq!(left, LONG + 1 - 5, "what is left is not of this claim");
+                    watch.outcome("held by its first claim");
+                }
+                Decision::Held { by, left } => {
+                    assert_eq!((by.record(), left), (0, 2 * LONG), "what is left is not of this claim");
+                    watch.outcome("held by its second claim");
+                }
+                other => panic!("{other:?}"),
+            });
+            cast.play();
+            region.judge();
         });
 }
 

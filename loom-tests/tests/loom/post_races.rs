@@ -139,6 +139,31 @@ fn a_poster_that_stopped_moves_the_tail_late() {
 }
 
 #[test]
+fn a_poster_goes_by_a_tail_that_a_third_has_moved() {
+    race("a poster goes by a tail that a third has moved")
+        .preemptions(Some(1), Some(2))
+        .allowed(&["0", "1", "2", "3"])
+        .run(|run| {
+            let world = World::new(run.mode, 1, 3);
+            let mut cast = run.cast();
+            // The second moves the tail on the strength of what it saw of the first; the third sees the tail first.
+            for (record, posts) in [(0, 2), (1, 1), (2, 1)] {
+                let (world, mut hand) = (world.clone(), world.adopt(record));
+                cast.actor(move || {
+                    for post in 0..posts {
+                        world.post(&mut hand, u64::from(record) * 10 + post);
+                    }
+                });
+            }
+            cast.play();
+            world.judge();
+            let log = world.log.lock().unwrap();
+            let place = log.posted.values().position(|&content| content == 20).expect("the third posts too");
+            run.outcome(place.to_string());
+        });
+}
+
+#[test]
 fn a_reader_that_was_lapped_goes_on() {
     race("a reader that was lapped goes on")
         .preemptions(Some(4), Some(6))

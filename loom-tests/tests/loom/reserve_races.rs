@@ -20,9 +20,9 @@ fn a_reserve_and_a_post_want_the_same_id() {
         .run(|run| {
             let world = World::new(run.mode, 1, 2);
             let mut cast = run.cast();
-            let (reserver, watch, hand) = (world.clone(), run.clone(), world.adopt(0));
+            let (reserver, watch, mut hand) = (world.clone(), run.clone(), world.adopt(0));
             cast.actor(move || {
-                let id = reserver.ring.reserve(&hand).unwrap();
+                let id = reserver.ring.reserve(&mut hand).unwrap();
                 watch.outcome(if id == 0 { "reserve 0, post 1" } else { "post 0, reserve 1" });
             });
             let (poster, mut hand) = (world.clone(), world.adopt(1));
@@ -48,7 +48,7 @@ fn a_commit_meets_a_void_by_a_reader() {
             let told = tell();
             let (reserver, heard, mut hand) = (world.clone(), told.clone(), world.adopt(0));
             cast.actor(move || {
-                let id = reserver.ring.reserve(&hand).unwrap();
+                let id = reserver.ring.reserve(&mut hand).unwrap();
                 let end = reserver.commit(&mut hand, id, 0);
                 heard.lock().unwrap().0 = fate(end);
             });
@@ -85,9 +85,9 @@ fn two_readers_void_and_the_reserver_gives_up() {
         let world = World::new(run.mode, 1, 1);
         let mut cast = run.cast();
         let decided = std::sync::Arc::new(std::sync::Mutex::new(0));
-        let (reserver, count, hand) = (world.clone(), decided.clone(), world.adopt(0));
+        let (reserver, count, mut hand) = (world.clone(), decided.clone(), world.adopt(0));
         cast.actor(move || {
-            reserver.ring.reserve(&hand).unwrap();
+            reserver.ring.reserve(&mut hand).unwrap();
             if reserver.ring.abandon(0).unwrap() == Some(Fate::Decided) {
                 *count.lock().unwrap() += 1;
             }
@@ -119,7 +119,7 @@ fn a_commit_meets_a_lap() {
         let mut cast = run.cast();
         let (reserver, watch, mut hand) = (world.clone(), run.clone(), world.adopt(0));
         cast.actor(move || {
-            let id = reserver.ring.reserve(&hand).unwrap();
+            let id = reserver.ring.reserve(&mut hand).unwrap();
             watch.outcome(fate(reserver.commit(&mut hand, id, 0)));
         });
         let (poster, mut hand) = (world.clone(), world.adopt(1));
@@ -140,8 +140,8 @@ fn a_void_meets_a_lap() {
         .run(|run| {
             let world = World::new(run.mode, 1, 2);
             let mut cast = run.cast();
-            let (reserver, hand) = (world.clone(), world.adopt(0));
-            cast.actor(move || _ = reserver.ring.reserve(&hand).unwrap());
+            let (reserver, mut hand) = (world.clone(), world.adopt(0));
+            cast.actor(move || _ = reserver.ring.reserve(&mut hand).unwrap());
             let (poster, mut hand) = (world.clone(), world.adopt(1));
             cast.actor(move || {
                 poster.post(&mut hand, 10);
@@ -176,7 +176,7 @@ fn a_reader_asks_for_the_reserver() {
             let (reserver, mut hand) = (world.clone(), world.adopt(0));
             cast.actor(move || {
                 for content in 0..2 {
-                    let id = reserver.ring.reserve(&hand).unwrap();
+                    let id = reserver.ring.reserve(&mut hand).unwrap();
                     let end = reserver.commit(&mut hand, id, content);
                     assert_eq!(end, Fate::Decided, "nobody voids what a living reserver has reserved");
                 }
@@ -212,8 +212,8 @@ fn a_forgotten_reservation_is_voided_by_the_next() {
             let mut cast = run.cast();
             let (reserver, mut hand) = (world.clone(), world.adopt(0));
             cast.actor(move || {
-                assert_eq!(reserver.ring.reserve(&hand), Ok(0));
-                assert_eq!(reserver.ring.reserve(&hand), Ok(1));
+                assert_eq!(reserver.ring.reserve(&mut hand), Ok(0));
+                assert_eq!(reserver.ring.reserve(&mut hand), Ok(1));
                 assert_eq!(reserver.poll(0), Poll::Void, "the forgotten one is void before the next is taken");
                 assert_eq!(reserver.commit(&mut hand, 1, 1), Fate::Decided);
             });
@@ -263,7 +263,7 @@ fn a_reserver_is_killed_and_readers_void() {
                 (world.clone(), run.clone(), told.clone(), lock.clone(), world.adopt(0));
             cast.actor(move || {
                 let end = watch.mortal(0, || {
-                    let id = victim.ring.reserve(&hand).unwrap();
+                    let id = victim.ring.reserve(&mut hand).unwrap();
                     assert_eq!(victim.commit(&mut hand, id, 0), Fate::Decided, "voided while its reserver lived");
                 });
                 heard.lock().unwrap().0 = if end.is_some() { "lived" } else { "dead" };

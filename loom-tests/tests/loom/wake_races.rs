@@ -240,8 +240,8 @@ fn a_sleeper_waits_for_a_post() {
 fn a_sleeper_waits_for_a_void() {
     race("a sleeper waits for a void").preemptions(Some(3), None).allowed(&["naps 0", "naps 1"]).run(|run| {
         let (world, room) = (World::new(run.mode, 1, 1), Room::new(run));
-        let hand = world.adopt(0);
-        assert_eq!(world.ring.reserve(&hand), Ok(0));
+        let mut hand = world.adopt(0);
+        assert_eq!(world.ring.reserve(&mut hand), Ok(0));
         let mut cast = run.cast();
         let (reserver, caller) = (world.clone(), room.clone());
         cast.actor(move || {

@@ -17,6 +17,8 @@ use crate::world::{Poll, World};
 const WRITERS: u16 = 4;
 const READERS: u16 = 3;
 const CAPACITY: usize = 4;
+/// Ids to a stretch.
+const STRETCH: u64 = 2;
 /// More writes than a life makes.
 const LONG_LIFE: u32 = 150;
 
@@ -53,7 +55,7 @@ fn a_crowd_of_writers_and_readers() {
 fn crowd() {
     let records = WRITERS + READERS;
     let tail = Words::new(1, |_| Some(Mode::Plain));
-    let world = World::over(Mode::Plain, CAPACITY, records, tail.clone());
+    let world = World::over(Mode::Plain, CAPACITY, STRETCH, records, tail.clone());
     let region = Region::new(Mode::Plain, 1, records, CAPACITY as u64, tail);
     let unique = Arc::new(Mutex::new(Unique::default()));
     let mut actors = vec![];

@@ -1,0 +1,157 @@
+//! Claims without an event are made in place, where that can be done, and not by the rule. This is that both do the same.
+
+use std::collections::BTreeSet;
+
+use crate::protocol::claims::{
+    Ask, At, BUCKET_HEAD_WORDS, Bucket, Claims, Clock, Decision, ENTRY_WORDS, Entry, Key, Ruling, Token,
+};
+use crate::protocol::pool::{HEAD_WORDS, Hand, Pool};
+use crate::protocol::record::HAND_WORDS;
+use crate::protocol::word::Stamp;
+use crate::sync::{Ordering, Words};
+
+/// Entries of the one bucket.
+const ENTRIES: usize = 2;
+const KEYS: u64 = 3;
+/// Cells of the ring.
+const CAPACITY: u64 = 2;
+/// Calls in a row. Every row there can be of so many is tried.
+const CALLS: u32 = 6;
+
+/// One call of a worker, at a time that comes after the last.
+#[derive(Clone, Copy, Debug)]
+enum Call {
+    /// For the next event, of this key.
+    Claim(u64),
+    ClaimAlone(u64),
+    /// Of the last that was won.
+    Release,
+}
+
+struct Now(u64);
+
+impl Clock for Now {
+    fn now(&mut self) -> u64 {
+        self.0
+    }
+
+    fn left_until_far(&mut self, deadline: u64) -> Option<u64> {
+        deadline.checked_sub(self.0)
+    }
+}
+
+struct Region {
+    claims: Claims,
+    hand: Hand,
+    tail: Words,
+}
+
+impl Region {
+    fn new() -> Region {
+        let stride = HEAD_WORDS + BUCKET_HEAD_WORDS + ENTRIES * ENTRY_WORDS;
+        let (tail, hand) = (Words::new(1), Words::new(HAND_WORDS));
+        let pool = Pool::new(Words::new(1), Words::new(2 * stride), stride);
+        pool.format(std::slice::from_ref(&hand));
+        let hand = Hand::adopt(&pool, hand, 0).unwrap();
+        Region { claims: Claims::new(pool, tail.clone(), CAPACITY), hand, tail }
+    }
+
+    fn bucket(&self) -> Bucket {
+        let mut bucket = Bucket::default();
+        self.claims.snapshot(0, &mut bucket).unwrap();
+        bucket
+    }
+}
+
+/// What a bucket says, whatever the order of its entries.
+fn said_by(bucket: &Bucket) -> (u64, BTreeSet<[u64; 6]>) {
+    let words = |entry: &Entry| {
+        let Entry { key, deadline, first, last, token, since } = *entry;
+        [key.0[0], deadline, first, last, token.0, since]
+    };
+    (bucket.floor(), bucket.entries().iter().map(words).collect())
+}
+
+#[test]
+fn a_claim_in_place_does_what_the_rule_does() {
+    let mut calls = vec![Call::Release];
+    calls.extend((1..=KEYS).flat_map(|key| [Call::Claim(key), Call::ClaimAlone(key)]));
+    let mut answers = BTreeSet::new();
+    for ttl in [1, 3, 100] {
+        for row in 0..calls.len().pow(CALLS) {
+            let row: Vec<Call> = (0..CALLS).map(|at| calls[row / calls.len().pow(at) % calls.len()]).collect();
+            play(&row, ttl, &mut answers);
+        }
+    }
+    assert_eq!(answers, BTreeSet::from(["held", "left to the rule: events", "left to the rule: full", "won"]));
+}
+
+/// Plays a row of calls. `answers` get what the claims without an event came to.
+fn play(row: &[Call], ttl: u64, answers: &mut BTreeSet<&'static str>) {
+    let mut region = Region::new();
+    let (mut events, mut last_won) = (0, None);
+    for (now, call) in (1..).zip(row) {
+        let mut clock = Now(now);
+        match *call {
+            Call::Claim(key) => {
+                region.tail.at(0).store(events + 1, Ordering::Relaxed);
+                events += 1;
+                let (key, at) = (Key([key, 0]), Some(At { place: events, since: 1 }));
+                let Region { claims, hand, .. } = &mut region;
+                let decision = claims.claim(hand, &mut Bucket::default(), key, ttl, at, &mut clock).unwrap();
+                if let Decision::Won(token) = decision {
+                    last_won = Some((key, token));
+                }
+            }
+            Call::ClaimAlone(key) => {
+                if let Some(won) = claim_alone(&mut region, Key([key, 0]), ttl, &mut clock, answers) {
+                    last_won = Some(won);
+                }
+            }
+            Call::Release => {
+                if let Some((key, token)) = last_won.take() {
+                    let Region { claims, hand, .. } = &mut region;
+                    claims.release(hand, &mut Bucket::default(), key, token, &mut clock).unwrap();
+                }
+            }
+        }
+    }
+}
+
+/// Claims in place, and compares with the rule.
+fn claim_alone(
+    region: &mut Region,
+    key: Key,
+    ttl: u64,
+    clock: &mut Now,
+    answers: &mut BTreeSet<&'static str>,
+) -> Option<(Key, Token)> {
+    let mut ruled = region.bucket();
+    let had_events = ruled.entries().iter().any(|entry| entry.last != 0 && entry.deadline <= clock.0);
+    let token = Token(Stamp::new(region.hand.next_attempt().unwrap(), 0).bits());
+    let oldest = region.tail.at(0).load(Ordering::Relaxed).saturating_sub(CAPACITY) + 1;
+    let ruling = ruled.decide(ENTRIES, Ask { key, ttl, at: None, token }, clock.0, oldest);
+    let Region { claims, hand, .. } = region;
+    let place = claims.look_for(key);
+    if let Some((by, left)) = claims.held_for_long(place, clock).filter(|&(_, left)| left > 0) {
+        assert_eq!(ruling, Ruling::Stands(Decision::Held { by, left }), "not who holds it, or for how long");
+    }
+    match claims.claim_in_place(hand, place, key, ttl, clock).unwrap() {
+        Some(decision @ Decision::Won(token)) => {
+            answers.insert("won");
+            assert_eq!(ruling, Ruling::IfExchanged(decision));
+            assert_eq!(said_by(&region.bucket()), said_by(&ruled), "the bucket is not what the rule makes of it");
+            Some((key, token))
+        }
+        Some(decision) => {
+            answers.insert("held");
+            assert_eq!(ruling, Ruling::Stands(decision));
+            None
+        }
+        None => {
+            assert!(had_events || ruling == Ruling::Stands(Decision::Full), "left to the rule for nothing");
+            answers.insert(if had_events { "left to the rule: events" } else { "left to the rule: full" });
+            None
+        }
+    }
+}
