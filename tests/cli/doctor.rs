@@ -37,6 +37,8 @@ fn a_sound_segment_has_no_finding() {
     worker.told("poll");
     let run = doctor(&name, &[]).expect(0);
     assert!(findings(&run).iter().all(|(_, row)| row["level"] == "note"), "{run:?}");
+    // That some processes could not be looked at is said only if there are some.
+    assert!(findings(&run).iter().all(|(_, row)| !row["what"].as_str().unwrap().starts_with("0 ")), "{run:?}");
 }
 
 #[test]
@@ -113,6 +115,24 @@ fn unfinished_segments_and_those_of_another_boot_are_told_and_removed() {
         assert_eq!(the_trouble(&fixed)["fixed"], true);
         assert!(!std::fs::exists(name.path()).unwrap());
     }
+}
+
+#[test]
+fn what_fix_did_or_could_not_do_is_told_to_people() {
+    let unfinished = Name::new("unfinished-text");
+    std::fs::write(unfinished.path(), 0x7365_7143_4153_7e7e_u64.to_ne_bytes()).unwrap();
+    std::fs::set_permissions(unfinished.path(), PermissionsExt::from_mode(0o600)).unwrap();
+    let told = |run: &Run, line: &str| assert!(run.stdout.lines().any(|told| told.contains(line)), "{line}: {run:?}");
+    let open = std::fs::OpenOptions::new().write(true).open(unfinished.path()).unwrap();
+    let run = seqcast(&["doctor", &unfinished, "--fix"]).expect(3);
+    told(&run, "trouble unfinished");
+    told(&run, "        --fix: not removed: a process has it open");
+    told(&run, "        remedy: seqcast rm");
+    drop(open);
+    let run = seqcast_until(0, &["doctor", &unfinished, "--fix"]);
+    told(&run, "fixed   unfinished");
+    told(&run, "        --fix: removed");
+    assert!(!run.stdout.contains("remedy"), "{run:?}");
 }
 
 #[test]
