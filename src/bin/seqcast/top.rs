@@ -64,8 +64,8 @@ fn watch(args: &TopArgs, mut inspector: Inspector, mut model: Model) -> Result<E
     let mut next_look = Instant::now() + args.interval;
     loop {
         terminal.draw(|frame| view.draw(frame, &model))?;
-        let until = next_look.min(Instant::now() + ATTENTION);
-        if event::poll(until.saturating_duration_since(Instant::now())).map_err(Failure::io("reading keys"))?
+        let wait = next_look.saturating_duration_since(Instant::now()).min(ATTENTION);
+        if event::poll(wait).map_err(Failure::io("reading keys"))?
             && let Event::Key(key) = event::read().map_err(Failure::io("reading keys"))?
             && key.kind != KeyEventKind::Release
             && !press(key, &mut view, &mut model)
