@@ -487,7 +487,8 @@ fn looking_works_without_the_right_to_write() {
     // As another user, if this is root; an ordinary user tests the same as everybody else does.
     let program = env!("CARGO_BIN_EXE_seqcast");
     let copy = std::env::temp_dir().join(format!("seqcast-nobody-{}", std::process::id()));
-    std::fs::copy(program, &copy).unwrap();
+    // Not by this process: a child of another test would have it open for writing until its exec, and none could run it.
+    assert!(std::process::Command::new("cp").arg(program).arg(&copy).status().unwrap().success());
     let mut results = Vec::new();
     for arguments in [
         vec!["inspect", &*name, "--sample", "1ms"],
