@@ -10,7 +10,7 @@ use seqcast::Start;
 use seqcast::inspect::{Inspector, Seen};
 use serde_json::{Value, json};
 
-use crate::support::{Name, Stop, WorkerProcess, command, eventually, run, seqcast, small};
+use crate::support::{Name, Stop, WorkerProcess, command, eventually, run, seqcast, seqcast_on_all, small};
 
 #[test]
 fn ls_lists_live_and_stale_segments() {
@@ -18,11 +18,11 @@ fn ls_lists_live_and_stale_segments() {
     let (stale, _) = Name::segment("ls-stale");
     let mut worker = WorkerProcess::join(&live, "web");
     worker.told("post cache stale x");
-    let text = seqcast(&["ls"]).expect(0).stdout;
+    let text = seqcast_on_all(&["ls"]).expect(0).stdout;
     let row = |name: &Name| text.lines().find(|line| line.starts_with(&**name)).unwrap_or_else(|| panic!("{text}"));
     assert!(row(&live).split_whitespace().skip(3).collect::<Vec<_>>().ends_with(&["0600", "1/8", "2", "ok"]), "{text}");
     assert!(row(&stale).ends_with("stale"), "{text}");
-    let list = seqcast(&["ls", "--format", "json"]).expect(0).json();
+    let list = seqcast_on_all(&["ls", "--format", "json"]).expect(0).json();
     let of =
         |name: &Name| list["segments"].as_array().unwrap().iter().find(|row| row["name"] == **name).unwrap().clone();
     assert_eq!(of(&live)["state"], "ok");
@@ -42,7 +42,7 @@ fn ls_names_segments_that_it_cannot_read() {
     patch(&build, 8, |word| word ^ 1);
     let foreign = Name::new("ls-foreign");
     std::fs::write(foreign.path(), [0xa5; 4096]).unwrap();
-    let list = seqcast(&["ls", "--format", "json"]).expect(0).json();
+    let list = seqcast_on_all(&["ls", "--format", "json"]).expect(0).json();
     let state = |name: &Name| {
         let rows = list["segments"].as_array().unwrap();
         rows.iter().find(|row| row["name"] == **name).map(|row| row["state"].as_str().unwrap().to_owned())
@@ -487,7 +487,8 @@ fn looking_works_without_the_right_to_write() {
     // As another user, if this is root; an ordinary user tests the same as everybody else does.
     let program = env!("CARGO_BIN_EXE_seqcast");
     let copy = std::env::temp_dir().join(format!("seqcast-nobody-{}", std::process::id()));
-    // Not by this process: a child of another test would have it open for writing until its exec, and none could run it.
+    // Not by this process: a child of another test would have it open for writing until its exec, and nobody could run
+    // it.
     assert!(std::process::Command::new("cp").arg(program).arg(&copy).status().unwrap().success());
     let mut results = Vec::new();
     for arguments in [

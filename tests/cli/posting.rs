@@ -6,7 +6,7 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 
 use crate::pty::Pty;
-use crate::support::{Name, WorkerProcess, command, eventually, run, seqcast};
+use crate::support::{Name, WorkerProcess, command, eventually, run, seqcast, seqcast_on_all};
 
 /// The payloads in the ring, as text.
 fn payloads(name: &str) -> Vec<String> {
@@ -116,7 +116,7 @@ fn claim_is_held_while_the_command_runs_and_by_a_seat_that_does_not_lag() {
     assert!(bus.stats().unwrap().workers.is_empty());
 }
 
-/// A script that tells which of these signals it got, and ends with 3 when told by the last. Not for ever: if the signal
+/// A script that tells which of these signals it got, and ends with 3 when it got the last. Not for ever: if the last
 /// does not come it ends by itself, with another code.
 fn script_that_tells(signals: &[&str]) -> String {
     let traps: String = signals.iter().map(|signal| format!("trap 'echo told {signal}' {signal}; ")).collect();
@@ -182,5 +182,5 @@ fn another_users_segment_is_not_written_to_unless_trusted() {
     assert!(refused.stderr.contains("user 65534") && refused.stderr.contains("--trust-owner"), "{refused:?}");
     seqcast(&["post", &name, "a", "b", "--trust-owner"]).expect(0);
     seqcast(&["claim", &name, "a", "--ttl", "1m", "--trust-owner", "--", "true"]).expect(0);
-    assert_eq!(seqcast(&["ls"]).expect(0).stdout.lines().filter(|line| line.starts_with(&*name)).count(), 1);
+    assert_eq!(seqcast_on_all(&["ls"]).expect(0).stdout.lines().filter(|line| line.starts_with(&*name)).count(), 1);
 }
