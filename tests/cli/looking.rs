@@ -2,13 +2,15 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use seqcast::Start;
 use seqcast::inspect::{Inspector, Seen};
 use serde_json::{Value, json};
 
-use crate::support::{Name, Stop, WorkerProcess, command, eventually, run, seqcast, small};
+use crate::support::{Name, Stop, WorkerProcess, command, eventually, run, seqcast, seqcast_on_all, small};
 
 #[test]
 fn ls_lists_live_and_stale_segments() {
@@ -16,11 +18,11 @@ fn ls_lists_live_and_stale_segments() {
     let (stale, _) = Name::segment("ls-stale");
     let mut worker = WorkerProcess::join(&live, "web");
     worker.told("post cache stale x");
-    let text = seqcast(&["ls"]).expect(0).stdout;
+    let text = seqcast_on_all(&["ls"]).expect(0).stdout;
     let row = |name: &Name| text.lines().find(|line| line.starts_with(&**name)).unwrap_or_else(|| panic!("{text}"));
     assert!(row(&live).split_whitespace().skip(3).collect::<Vec<_>>().ends_with(&["0600", "1/8", "2", "ok"]), "{text}");
     assert!(row(&stale).ends_with("stale"), "{text}");
-    let list = seqcast(&["ls", "--format", "json"]).expect(0).json();
+    let list = seqcast_on_all(&["ls", "--format", "json"]).expect(0).json();
     let of =
         |name: &Name| list["segments"].as_array().unwrap().iter().find(|row| row["name"] == **name).unwrap().clone();
     assert_eq!(of(&live)["state"], "ok");
@@ -40,7 +42,7 @@ fn ls_names_segments_that_it_cannot_read() {
     patch(&build, 8, |word| word ^ 1);
     let foreign = Name::new("ls-foreign");
     std::fs::write(foreign.path(), [0xa5; 4096]).unwrap();
-    let list = seqcast(&["ls", "--format", "json"]).expect(0).json();
+    let list = seqcast_on_all(&["ls", "--format", "json"]).expect(0).json();
     let state = |name: &Name| {
         let rows = list["segments"].as_array().unwrap();
         rows.iter().find(|row| row["name"] == **name).map(|row| row["state"].as_str().unwrap().to_owned())
@@ -132,10 +134,40 @@ fn the_layout_is_drawn_from_the_table_of_the_library() {
     assert!(regions.windows(2).all(|pair| pair[0].0 + pair[0].1 <= pair[1].0), "they overlap: {regions:?}");
     let (last, len) = regions[5];
     assert!((last + len).next_multiple_of(128) == drawn["size_bytes"].as_u64().unwrap(), "{drawn}");
+    // Every region with the fields of what it is made of, in order.
     let text = seqcast(&["inspect", &name, "--layout"]).expect(0).stdout;
-    for field in seqcast::fields() {
-        assert!(text.contains(&format!(" {}", field.name)), "{} is not drawn in\n{text}", field.name);
+    let mut shown: Vec<String> = Vec::new();
+    for line in text.lines().filter_map(|line| line.split_once(" | ")) {
+        let words: Vec<&str> = line.1.split_whitespace().collect();
+        shown.push(match *words.as_slice() {
+            [offset, len, "B", name, ..] if offset.starts_with('+') => match name {
+                "bucket" | "entry" => format!("{offset} {len} {name} {}", words[4]),
+                _ => format!("{offset} {len} {name}"),
+            },
+            _ => words[0].to_owned(),
+        });
     }
+    let fields = seqcast::inspect::fields();
+    let of = |region: &'static str, within: &'static str| {
+        let fields: Vec<String> = fields
+            .iter()
+            .filter(|field| field.region == region)
+            .map(|field| format!("+{} {} {within}{}", field.offset, field.len, field.name))
+            .collect();
+        assert!(!fields.is_empty(), "no field of {region}");
+        fields
+    };
+    let heading = |region: &str| vec![region.to_owned()];
+    let expected = [
+        [heading("header"), of("header", "")].concat(),
+        [heading("records"), of("record", "")].concat(),
+        heading("ring"),
+        [heading("blocks"), of("block", "")].concat(),
+        heading("claims"),
+        [heading("buckets"), of("block", ""), of("bucket", "bucket "), of("entry", "entry ")].concat(),
+    ]
+    .concat();
+    assert_eq!(shown, expected, "{text}");
 }
 
 #[test]
@@ -183,18 +215,40 @@ fn tail_shows_what_would_steer_the_terminal_as_text() {
 struct Tail {
     child: Child,
     lines: std::io::Lines<BufReader<ChildStdout>>,
+    /// What it has said on standard error.
+    notes: Arc<Mutex<String>>,
+    listener: Option<JoinHandle<()>>,
 }
 
 impl Tail {
     fn start(name: &str, more: &[&str]) -> Tail {
         let arguments = [&["tail", name, "--format", "json"], more].concat();
-        let mut child = command(&arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Tail { child, lines }
+        let (stderr, notes) = (BufReader::new(child.stderr.take().unwrap()), Arc::default());
+        let heard = Arc::<Mutex<String>>::clone(&notes);
+        // Ends with the child.
+        let listener = std::thread::spawn(move || {
+            for line in stderr.lines() {
+                heard.lock().unwrap().push_str(&(line.unwrap() + "\n"));
+            }
+        });
+        Tail { child, lines, notes, listener: Some(listener) }
     }
 
     fn next(&mut self) -> Value {
         serde_json::from_str(&self.lines.next().expect("the tail has ended").unwrap()).unwrap()
+    }
+
+    fn notes(&self) -> String {
+        self.notes.lock().unwrap().clone()
+    }
+
+    /// Waits for its end. Returns all that it has said on standard error.
+    fn ends(mut self) -> String {
+        assert!(self.child.wait().unwrap().success());
+        self.listener.take().unwrap().join().unwrap();
+        self.notes()
     }
 }
 
@@ -245,6 +299,30 @@ fn tail_shows_gaps_voids_and_what_it_passed_over() {
     assert_eq!(tail.next()["event"], "the", "and goes on");
     // The looker has not given the id up for the workers.
     assert_eq!(worker.told("commit late"), late.to_string());
+}
+
+#[test]
+fn tail_says_once_that_the_name_leads_elsewhere() {
+    let (name, bus) = Name::segment("tail-removed");
+    let worker = bus.join_with(seqcast::WorkerOptions::new().announce(false)).unwrap();
+    let post = |event: &str| worker.post("a", event, "").unwrap();
+    // An event is written out when nothing is left to read: between two of them the tail has looked in vain.
+    let mut tail = Tail::start(&name, &["--from", "0", "--count", "2"]);
+    for event in ["first", "second"] {
+        post(event);
+        assert_eq!(tail.next()["event"], event);
+    }
+    assert_eq!(tail.ends(), "", "the name leads to it");
+    let mut tail = Tail::start(&name, &["--from", "1", "--count", "3"]);
+    assert_eq!(tail.next()["event"], "second");
+    bus.unlink().unwrap();
+    eventually("it is said", || !tail.notes().is_empty());
+    for event in ["third", "fourth"] {
+        post(event);
+        assert_eq!(tail.next()["event"], event, "what is posted to the old one is not shown");
+    }
+    let notes = tail.ends();
+    assert!(notes.contains("removed or created anew") && notes.lines().count() == 1, "{notes}");
 }
 
 #[test]
@@ -300,7 +378,8 @@ fn claims_lists_keys_and_marks_dead_holders() {
     let (since, left) = (second["since_seconds"].as_f64().unwrap(), second["left_seconds"].as_f64().unwrap());
     assert!(since >= 0.0 && (since + left - 600.0).abs() < 1e-3, "{second}");
     let text = seqcast(&["claims", &name]).expect(0).stdout;
-    assert!(text.contains("doomed (dead)"), "{text}");
+    let holder = |column: &str| text.lines().any(|line| line.contains(&format!(" {column}  ")));
+    assert!(holder("doomed (dead)") && holder("alive") && !text.contains("(gone)"), "{text}");
     // Who takes the dead one's record did not win its key.
     let _next = WorkerProcess::join(&name, "heir");
     let claims = seqcast(&["claims", &name, "--format", "json"]).expect(0).json()["claims"].clone();
@@ -325,7 +404,8 @@ fn an_error_is_text_for_people_and_an_object_for_programs() {
         vec!["claim", &name, "key", "--ttl", "1s", "--", "true"],
     ] {
         let text = seqcast(&arguments).expect(3);
-        assert!(text.stdout.is_empty() && text.stderr.contains(&format!("no segment {}", &*name)), "{text:?}");
+        let why = format!("seqcast: no segment {}", &*name);
+        assert!(text.stdout.is_empty() && text.stderr.starts_with(&why), "{text:?}");
         // Before `--`, after which all is the command's.
         let json = seqcast(&[&["--format", "json"], arguments.as_slice()].concat()).expect(3);
         let error: Value = serde_json::from_str(&json.stderr).unwrap();
@@ -407,7 +487,9 @@ fn looking_works_without_the_right_to_write() {
     // As another user, if this is root; an ordinary user tests the same as everybody else does.
     let program = env!("CARGO_BIN_EXE_seqcast");
     let copy = std::env::temp_dir().join(format!("seqcast-nobody-{}", std::process::id()));
-    std::fs::copy(program, &copy).unwrap();
+    // Not by this process: a child of another test would have it open for writing until its exec, and nobody could run
+    // it.
+    assert!(std::process::Command::new("cp").arg(program).arg(&copy).status().unwrap().success());
     let mut results = Vec::new();
     for arguments in [
         vec!["inspect", &*name, "--sample", "1ms"],

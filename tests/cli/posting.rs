@@ -1,11 +1,12 @@
 //! post and claim: taking part for a moment.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::support::{Name, WorkerProcess, command, eventually, run, seqcast};
+use crate::pty::Pty;
+use crate::support::{Name, WorkerProcess, command, eventually, run, seqcast, seqcast_on_all};
 
 /// The payloads in the ring, as text.
 fn payloads(name: &str) -> Vec<String> {
@@ -115,26 +116,50 @@ fn claim_is_held_while_the_command_runs_and_by_a_seat_that_does_not_lag() {
     assert!(bus.stats().unwrap().workers.is_empty());
 }
 
+/// A script that tells which of these signals it got, and ends with 3 when it got the last. Not for ever: if the last
+/// does not come it ends by itself, with another code.
+fn script_that_tells(signals: &[&str]) -> String {
+    let traps: String = signals.iter().map(|signal| format!("trap 'echo told {signal}' {signal}; ")).collect();
+    let last = signals.last().unwrap();
+    format!("{traps}trap 'echo told {last}; exit 3' {last}; echo ready; for i in $(seq 3000); do sleep 0.01; done")
+}
+
 #[test]
-fn claim_hands_a_termination_on_and_releases_after_the_command() {
-    let (name, bus) = Name::segment("claim-term");
-    // Not for ever: if the signal does not come it ends by itself, with another code.
-    let script = "trap 'echo told; exit 3' TERM; echo ready; for i in $(seq 3000); do sleep 0.01; done";
-    let mut child = command(&["claim", &name, "import", "--ttl", "10m", "--", "sh", "-c", script])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut output = std::io::BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut output, &mut line).unwrap();
-    assert_eq!(line, "ready\n");
-    // SAFETY: a system call without pointers, to a child that has not been waited for.
-    assert_eq!(unsafe { libc::kill(child.id() as i32, libc::SIGTERM) }, 0);
-    line.clear();
-    std::io::BufRead::read_line(&mut output, &mut line).unwrap();
-    assert_eq!(line, "told\n");
-    assert_eq!(child.wait().unwrap().code(), Some(3));
-    assert_eq!(bus.stats().unwrap().claims_held, 0);
+fn claim_hands_signals_on_and_releases_after_the_command() {
+    let (name, bus) = Name::segment("claim-signals");
+    for (signal, number) in
+        [("TERM", libc::SIGTERM), ("HUP", libc::SIGHUP), ("INT", libc::SIGINT), ("QUIT", libc::SIGQUIT)]
+    {
+        let script = script_that_tells(&[signal]);
+        let mut child = command(&["claim", &name, "import", "--ttl", "10m", "--", "sh", "-c", &script])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut line = || lines.next().map(Result::unwrap);
+        assert_eq!(line().as_deref(), Some("ready"));
+        // SAFETY: a system call without pointers, to a child that has not been waited for.
+        assert_eq!(unsafe { libc::kill(child.id() as i32, number) }, 0);
+        let told = line();
+        assert_eq!(child.wait().unwrap().code(), Some(3), "after SIG{signal}");
+        assert_eq!(told.unwrap(), format!("told {signal}"));
+        assert_eq!(bus.stats().unwrap().claims_held, 0);
+    }
+}
+
+#[test]
+fn claim_leaves_it_to_a_terminal_to_interrupt_the_command() {
+    let (name, _bus) = Name::segment("claim-terminal");
+    let script = script_that_tells(&["INT", "QUIT", "TERM"]);
+    let mut pty = Pty::run(command(&["claim", &name, "import", "--ttl", "10m", "--", "sh", "-c", &script]), 24, 80);
+    pty.shows("that it runs", |screen| screen.contains("ready"));
+    // As a terminal sends them, but to the claim alone; the command would tell of them before it tells of the last.
+    for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+        pty.signal(signal);
+    }
+    assert_eq!(pty.ends().code(), Some(3));
+    pty.shows("what it was told", |screen| screen.contains("told TERM"));
+    assert!(!pty.text().contains("told INT") && !pty.text().contains("told QUIT"), "{}", pty.text());
 }
 
 #[test]
@@ -157,5 +182,5 @@ fn another_users_segment_is_not_written_to_unless_trusted() {
     assert!(refused.stderr.contains("user 65534") && refused.stderr.contains("--trust-owner"), "{refused:?}");
     seqcast(&["post", &name, "a", "b", "--trust-owner"]).expect(0);
     seqcast(&["claim", &name, "a", "--ttl", "1m", "--trust-owner", "--", "true"]).expect(0);
-    assert_eq!(seqcast(&["ls"]).expect(0).stdout.lines().filter(|line| line.starts_with(&*name)).count(), 1);
+    assert_eq!(seqcast_on_all(&["ls"]).expect(0).stdout.lines().filter(|line| line.starts_with(&*name)).count(), 1);
 }

@@ -139,6 +139,19 @@ pub fn seqcast_until(code: i32, arguments: &[&str]) -> Run {
     last.unwrap()
 }
 
+/// Runs what looks at all segments of the host; again if one was cut off meanwhile, which other tests do to theirs.
+pub fn seqcast_on_all(arguments: &[&str]) -> Run {
+    let mut run = seqcast(arguments);
+    eventually("none is cut off", || {
+        let cut_off = run.stderr.contains("somebody truncated its file");
+        if cut_off {
+            run = seqcast(arguments);
+        }
+        !cut_off
+    });
+    run
+}
+
 /// Says "stop" when it is dropped, also by a panic: to what else would go on for ever.
 #[derive(Default)]
 pub struct Stop(AtomicBool);

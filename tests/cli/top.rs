@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::pty::Pty;
-use crate::support::{Name, WorkerProcess, command, seqcast};
+use crate::support::{Name, WorkerProcess, command, eventually, seqcast};
 
 /// Runs `seqcast top` in a terminal.
 fn top(name: &str, more: &[&str], rows: u16, columns: u16) -> Pty {
@@ -129,12 +129,25 @@ fn top_sorts_by_every_column() {
 }
 
 #[test]
+fn top_looks_no_sooner_than_asked_and_answers_keys_meanwhile() {
+    let (name, _bus) = Name::segment("top-interval");
+    let mut pty = Pty::run(command(&["top", &name, "--interval", "1h"]), 24, 80);
+    pty.shows("its screen", |screen| screen.contains("sort: record  "));
+    pty.type_in("r");
+    pty.shows("the other order", |screen| screen.contains("sort: record reversed"));
+    // A second look would be in the history.
+    assert!(pty.lines()[1].trim_end().ends_with("claims 0"), "{}", pty.text());
+    pty.type_in("q");
+    assert!(pty.ends().success());
+}
+
+#[test]
 fn top_leaves_the_terminal_as_it_was() {
     let (name, _bus) = Name::segment("top-quit");
     for leave in ["q", "\x1b", "\x03", "SIGTERM", "SIGHUP"] {
         let mut pty = top(&name, &[], 24, 80);
         pty.shows("its screen", |screen| screen.contains("0 of 8 records"));
-        assert!(pty.is_alternate() && !pty.is_cooked() && pty.hides_cursor());
+        eventually("the terminal is taken", || pty.is_alternate() && !pty.is_cooked() && pty.hides_cursor());
         match leave {
             "SIGTERM" => pty.signal(libc::SIGTERM),
             "SIGHUP" => pty.signal(libc::SIGHUP),
@@ -142,7 +155,9 @@ fn top_leaves_the_terminal_as_it_was() {
         }
         assert_eq!(pty.ends().code(), Some(0), "after {leave:?}");
         pty.shows("nothing of it", |screen| screen.trim().is_empty());
-        assert!(!pty.is_alternate() && pty.is_cooked() && !pty.hides_cursor(), "after {leave:?}");
+        eventually(&format!("the terminal is given back after {leave:?}"), || {
+            !pty.is_alternate() && pty.is_cooked() && !pty.hides_cursor()
+        });
     }
 }
 
@@ -195,20 +210,21 @@ fn colours_are_for_terminals_without_no_color() {
     let _worker = WorkerProcess::join(&name, "web");
     let is_coloured =
         |text: &str| ["\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[38;5;"].iter().any(|code| text.contains(code));
-    for (arguments, live) in [(vec!["ls"], false), (vec!["top", &*name, "--interval", "50ms"], true)] {
+    let once = ["top", &name, "--once", "--interval", "1ms"];
+    for (arguments, live) in [(&once[..], false), (&["top", &name, "--interval", "50ms"], true)] {
         for (forbid, coloured) in [(None, true), (Some(("NO_COLOR", "1")), false), (Some(("NO_COLOR", "")), true)] {
-            let mut command = command(&arguments);
+            let mut command = command(arguments);
             command.envs(forbid);
             let mut pty = Pty::run(command, 24, 80);
-            pty.shows("the segment", |screen| screen.contains("ok"));
+            pty.shows("the worker", |screen| screen.contains(" ok "));
             if live {
                 pty.type_in("q");
             }
-            pty.ends();
+            assert!(pty.ends().success());
             assert_eq!(is_coloured(&pty.raw()), coloured, "{arguments:?} with {forbid:?}: {:?}", pty.raw());
         }
     }
-    assert!(!is_coloured(&seqcast(&["ls"]).expect(0).stdout), "coloured into a pipe");
+    assert!(!is_coloured(&seqcast(&once).expect(0).stdout), "coloured into a pipe");
 }
 
 #[test]

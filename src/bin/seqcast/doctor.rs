@@ -152,3 +152,31 @@ fn to_json(finding: &Finding, fixing: bool) -> Value {
         "fix": fix,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_says_whether_it_was_fixed() {
+        let trouble = |cure: Cure| Finding::trouble("stale", "/a", "what", "remedy").with_cure(cure);
+        let failed = Cure::Failed("in use".to_owned());
+        // Cure, and what is said of it without and with --fix: fixed, fix, fixable.
+        for (cure, fixing, fixed, fix, fixable) in [
+            (Cure::None, false, Value::Null, Value::Null, false),
+            (Cure::None, true, json!(false), Value::Null, false),
+            (Cure::Unlink, false, Value::Null, Value::Null, true),
+            (Cure::Done("removed".to_owned()), true, json!(true), json!("removed"), true),
+            (failed.clone(), true, json!(false), json!("in use"), true),
+        ] {
+            let json = to_json(&trouble(cure.clone()), fixing);
+            assert_eq!((&json["fixed"], &json["fix"], &json["fixable"]), (&fixed, &fix, &json!(fixable)), "{cure:?}");
+        }
+        assert_eq!(to_json(&trouble(Cure::None), false)["level"], "trouble");
+        let note = Finding::note("slow", "/a", "what", "remedy");
+        assert_eq!(to_json(&note, false)["level"], "note");
+        // Only trouble that is still there is a reason for the exit code.
+        assert!(trouble(Cure::None).is_open_trouble() && trouble(failed).is_open_trouble());
+        assert!(!note.is_open_trouble() && !trouble(Cure::Done("removed".to_owned())).is_open_trouble());
+    }
+}

@@ -11,7 +11,7 @@ use seqcast::inspect::Inspector;
 use crate::args::InspectArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, Tone};
-use crate::units::{bytes, grouped, long_duration, rfc3339, short_rate};
+use crate::units::{bytes, grouped, long_duration, per_second, rfc3339, short_rate};
 
 pub fn run(args: &InspectArgs, output: &mut Output) -> Result<Exit, Failure> {
     let inspector = Inspector::open_any(&args.name)?;
@@ -21,7 +21,7 @@ pub fn run(args: &InspectArgs, output: &mut Output) -> Result<Exit, Failure> {
     let (before, started) = (inspector.next_id(), Instant::now());
     std::thread::sleep(args.sample);
     let stats = inspector.stats()?;
-    let rate = stats.next_id.saturating_sub(before) as f64 / started.elapsed().as_secs_f64();
+    let rate = per_second(stats.next_id.saturating_sub(before), started.elapsed());
     let holds = (rate > 0.0).then(|| stats.capacity as f64 / rate);
     let (header, geometry, faults) = (inspector.header(), inspector.geometry(), inspector.faults());
     let live = stats.workers.iter().filter(|worker| worker.alive).count();

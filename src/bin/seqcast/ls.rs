@@ -114,3 +114,39 @@ fn user_name(uid: u32) -> Option<String> {
         (fields.nth(1)?.parse() == Ok(uid)).then(|| crate::output::printable(name))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::fixture;
+
+    #[test]
+    fn what_cannot_be_read_is_told_by_why() {
+        let bus = fixture::bus("ls");
+        let name = || bus.name().to_owned();
+        let mut listed = Listed::named(bus.name()).unwrap();
+        assert_eq!(Row::of(&listed).state, "stale");
+        for (error, state) in [
+            (Error::Busy { name: name(), waited: Duration::ZERO }, "in creation"),
+            (Error::Unfinished { name: name() }, "unfinished"),
+            (Error::Corrupt { name: name(), what: "its length" }, "corrupt"),
+        ] {
+            let why = error.to_string();
+            listed.opened = Err(error);
+            let row = Row::of(&listed);
+            assert_eq!((row.state, row.tone, row.figures), (state, Tone::Bad, None));
+            let json = row.to_json();
+            assert_eq!((&json["why"], &json["next_id"]), (&json!(why), &Value::Null));
+            assert_eq!(json["state"], state.replace(' ', "_"));
+        }
+    }
+
+    #[test]
+    fn users_are_told_by_name_or_else_by_number() {
+        assert_eq!((user_name(0).as_deref(), owner_name(0).as_str()), (Some("root"), "root"));
+        // No system gives this one to a user.
+        assert_eq!((user_name(u32::MAX), owner_name(u32::MAX).as_str()), (None, "4294967295"));
+    }
+}

@@ -10,6 +10,8 @@ mod claim;
 mod claims;
 mod doctor;
 mod exit;
+#[cfg(test)]
+mod fixture;
 mod generate;
 mod inspect;
 mod ls;

@@ -87,3 +87,21 @@ fn payload(data: Option<&str>, most: usize) -> Result<Vec<u8>, Failure> {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_long_to_post_is_not_cut_to_fit() {
+        let file = std::env::temp_dir().join(format!("seqcast-post-unit-{}", std::process::id()));
+        std::fs::write(&file, "12345678").unwrap();
+        let at = format!("@{}", file.display());
+        let read = [4, 7, 8, 100].map(|most| payload(Some(&at), most).map(|bytes| bytes.len()));
+        std::fs::remove_file(&file).unwrap();
+        // One byte more than may be posted shows that it is too long.
+        assert_eq!(read.map(Result::unwrap), [5, 8, 8, 8]);
+        assert_eq!(payload(Some("text"), 100).unwrap(), b"text");
+        assert_eq!(payload(None, 100).unwrap(), b"");
+    }
+}

@@ -53,3 +53,43 @@ fn state_letter(pid: u32) -> Option<char> {
     // The name before it may hold blanks and parentheses.
     stat.rsplit_once(')')?.1.trim_start().chars().next()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::fixture;
+
+    #[test]
+    fn who_is_behind_by_much_or_for_long_is_slow() {
+        let bus = fixture::bus("slow");
+        let of = |lag: u64, last_poll: Option<u64>, age: u64| {
+            let mut worker = fixture::worker_stats(&bus);
+            worker.lag = lag;
+            worker.last_poll = last_poll.map(Duration::from_secs);
+            worker.joined_at = SystemTime::now() - Duration::from_secs(age);
+            State::of(&worker, 400)
+        };
+        let hour = 3600;
+        // By much is more than a quarter of the ring.
+        assert_eq!(of(100, Some(0), hour), State::Ok);
+        assert_eq!(of(101, Some(0), hour), State::Slow);
+        // For long is more than five seconds of silence, if there was something to read.
+        assert_eq!(of(1, Some(5), hour), State::Ok);
+        assert_eq!(of(1, Some(6), hour), State::Slow);
+        assert_eq!(of(0, Some(6), hour), State::Ok);
+        // Who never read is silent since it joined, and nobody for longer.
+        assert_eq!(of(1, None, hour), State::Slow);
+        assert_eq!(of(1, None, 0), State::Ok);
+        assert_eq!(of(1, Some(6), 0), State::Ok);
+    }
+
+    #[test]
+    fn the_dead_are_dead_however_they_read() {
+        let bus = fixture::bus("dead");
+        let mut worker = fixture::worker_stats(&bus);
+        worker.alive = false;
+        assert_eq!(State::of(&worker, 64), State::Dead);
+    }
+}

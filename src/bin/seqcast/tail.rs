@@ -218,3 +218,117 @@ fn unique_json(unique: &SeenUnique) -> Value {
         "holder": entry.map(|entry| crate::claims::to_json(entry)),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use seqcast::inspect::ClaimKind;
+    use seqcast::{Start, Unique};
+
+    use super::*;
+    use crate::args::Format;
+    use crate::fixture;
+
+    const TTL: Duration = Duration::from_secs(600);
+
+    /// A unique event that nobody has reached, as a tail sees it.
+    fn event(what: &str) -> SeenEvent {
+        let bus = fixture::bus(what);
+        fixture::worker(&bus, "web").post_unique("jobs", "run", "a\nb", Unique::key("nightly").ttl(TTL)).unwrap();
+        let mut tail = fixture::inspector(&bus).tail(Start::Oldest).unwrap().payloads(true);
+        match tail.next().unwrap() {
+            Some(Seen::Event(event)) => event,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A claim that is held, by record 0.
+    fn entry(what: &str) -> ClaimEntry {
+        let bus = fixture::bus(what);
+        let worker = fixture::worker(&bus, "web");
+        let _claim = worker.claim("nightly", TTL).unwrap();
+        fixture::inspector(&bus).claim_on(ClaimKind::Alone, b"nightly").unwrap().unwrap()
+    }
+
+    #[test]
+    fn what_is_no_event_is_told_by_kind_with_its_ids() {
+        let output = Output::new(Format::Text);
+        let now = || Some("2026-11-23T06:52:48.123Z".to_owned());
+        for (seen, kind, id, words, counts_from) in [
+            (Seen::Gap { from: 10, missed: 5 }, "gap", 10, "gap: 5 ids up to 14 were", 15),
+            (Seen::Void { id: 7 }, "void", 7, "void: was reserved", 7),
+            (Seen::PassedOver { id: 8, record: Some(3) }, "passed_over", 8, "reserved by record 3, not there", 8),
+            (Seen::PassedOver { id: 8, record: None }, "passed_over", 8, "reserved by nobody who still says so", 8),
+            (Seen::Headless { id: 9 }, "headless", 9, "end of an event whose beginning was not seen", 9),
+            (Seen::Unreadable { id: 6 }, "unreadable", 6, "malformed: somebody else writes", 6),
+        ] {
+            assert_eq!(id_of(&seen), counts_from, "{seen:?}");
+            let text = to_text(&output, &seen, now(), Payload::Len);
+            assert!(text.contains(&format!(" {id:>10}  ")) && text.contains(words), "{seen:?}: {text}");
+            assert!(text.contains("06:52:48.123") && !text.contains("2026"), "{text}");
+            assert!(to_text(&output, &seen, None, Payload::Len).contains("      -     "));
+            let json = to_json(&seen, now(), Payload::Len);
+            assert_eq!((&json["kind"], &json["id"], &json["seen_at"]), (&json!(kind), &json!(id), &json!(now())));
+        }
+        assert_eq!(to_json(&Seen::Gap { from: 10, missed: 5 }, None, Payload::Len)["missed"], 5);
+        assert_eq!(to_json(&Seen::PassedOver { id: 8, record: Some(3) }, None, Payload::Len)["record"], 3);
+        let mut event = event("id");
+        event.id = 4;
+        assert_eq!(id_of(&Seen::Event(event)), 4);
+    }
+
+    #[test]
+    fn a_payload_is_shown_as_it_was_asked_for() {
+        let mut event = event("payload");
+        for (payload, text, hex, utf8) in [
+            (Payload::Len, None, Value::Null, Value::Null),
+            (Payload::Hex, Some("610a62"), json!("610a62"), Value::Null),
+            (Payload::Utf8, Some("a\\nb"), Value::Null, json!("a\nb")),
+        ] {
+            let json = to_json(&Seen::Event(event.clone()), None, payload);
+            assert_eq!((&json["payload_hex"], &json["payload_utf8"]), (&hex, &utf8), "{payload:?}");
+            let line = event_text(&event, payload);
+            assert!(line.starts_with(&format!("jobs/run  pid {}  3 B  unique ", std::process::id())), "{line}");
+            assert_eq!(line.split_once(" open").unwrap().1.trim_start(), text.unwrap_or_default(), "{payload:?}");
+        }
+        event.fragmented = true;
+        assert!(event_text(&event, Payload::Len).contains("  3 B in fragments  unique "));
+    }
+
+    #[test]
+    fn what_is_decided_about_a_unique_event_is_told() {
+        let mut unique = event("unique").unique.unwrap();
+        let mut held = entry("unique-held");
+        held.left = Some(Duration::from_secs(65));
+        let mut ended = held.clone();
+        ended.left = None;
+        let holder = crate::claims::to_json(&held);
+        let decided = |entry: &ClaimEntry| UniqueState::Decided(Box::new(entry.clone()));
+        for (state, text, name, json) in [
+            (UniqueState::Open, "open".to_owned(), "open", Value::Null),
+            (decided(&held), format!("decided, {} for 1m05s", holder_text(&held)), "held", holder),
+            (decided(&ended), "decided, ended".to_owned(), "ended", crate::claims::to_json(&ended)),
+            (UniqueState::Forgotten, "forgotten".to_owned(), "forgotten", Value::Null),
+        ] {
+            unique.state = state;
+            assert_eq!(unique_text(&unique), text);
+            let shown = unique_json(&unique);
+            assert_eq!(
+                (&shown["state"], &shown["holder"], &shown["ttl_seconds"]),
+                (&json!(name), &json, &json!(600.0))
+            );
+        }
+    }
+
+    #[test]
+    fn a_holder_is_told_with_what_became_of_it() {
+        let mut entry = entry("holder");
+        let held = format!("held by record 0 (pid {} \"web\")", std::process::id());
+        assert_eq!(holder_text(&entry), held);
+        entry.winner = Winner::Dead;
+        assert_eq!(holder_text(&entry), format!("{held}, which is dead,"));
+        entry.label.clear();
+        assert_eq!(holder_text(&entry), format!("held by record 0 (pid {}), which is dead,", std::process::id()));
+        (entry.winner, entry.pid) = (Winner::Gone, None);
+        assert_eq!(holder_text(&entry), "held by record 0, which has left,");
+    }
+}

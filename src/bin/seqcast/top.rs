@@ -64,8 +64,8 @@ fn watch(args: &TopArgs, mut inspector: Inspector, mut model: Model) -> Result<E
     let mut next_look = Instant::now() + args.interval;
     loop {
         terminal.draw(|frame| view.draw(frame, &model))?;
-        let until = next_look.min(Instant::now() + ATTENTION);
-        if event::poll(until.saturating_duration_since(Instant::now())).map_err(Failure::io("reading keys"))?
+        let wait = next_look.saturating_duration_since(Instant::now()).min(ATTENTION);
+        if event::poll(wait).map_err(Failure::io("reading keys"))?
             && let Event::Key(key) = event::read().map_err(Failure::io("reading keys"))?
             && key.kind != KeyEventKind::Release
             && !press(key, &mut view, &mut model)
@@ -193,4 +193,224 @@ fn row_json(row: &Row) -> Value {
         "claims_full": worker.claims_full,
         "claims_late": worker.claims_late,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::backend::TestBackend;
+    use ratatui::style::{Color, Modifier};
+
+    use super::*;
+    use crate::args::Sort;
+    use crate::fixture;
+
+    /// A screen that nobody sees.
+    struct Screen {
+        terminal: ratatui::Terminal<TestBackend>,
+        view: View,
+        model: Model,
+    }
+
+    impl Screen {
+        fn new(width: u16, height: u16, model: Model) -> Screen {
+            let terminal = ratatui::Terminal::new(TestBackend::new(width, height)).unwrap();
+            Screen { terminal, view: View::coloured(), model }
+        }
+
+        fn lines(&mut self) -> Vec<String> {
+            self.terminal.draw(|frame| self.view.draw(frame, &self.model)).unwrap();
+            let buffer = self.terminal.backend().buffer();
+            let line = |y| (0..buffer.area.width).map(|x| buffer[(x, y)].symbol()).collect::<String>();
+            (0..buffer.area.height).map(|y| line(y).trim_end().to_owned()).collect()
+        }
+
+        /// The style of where `text` begins in a line.
+        fn style(&mut self, line: usize, text: &str) -> (Color, Modifier) {
+            let at = self.lines()[line].find(text).unwrap_or_else(|| panic!("no {text} in {:?}", self.lines()));
+            let cell = &self.terminal.backend().buffer()[(at as u16, line as u16)];
+            (cell.fg, cell.modifier)
+        }
+
+        /// Presses a key, and returns whether it goes on.
+        fn press(&mut self, code: KeyCode) -> bool {
+            press(KeyEvent::new(code, KeyModifiers::NONE), &mut self.view, &mut self.model)
+        }
+    }
+
+    fn measured(inspector: &Inspector) -> Model {
+        let mut model = Model::new(Sort::Record);
+        model.measure(inspector).unwrap();
+        model
+    }
+
+    #[test]
+    fn keys_scroll_the_workers() {
+        let bus = fixture::bus("scroll");
+        let workers: Vec<_> = (0..20).map(|i| fixture::worker(&bus, &format!("w{i}"))).collect();
+        // Head, summary, heading and foot leave room for five.
+        let mut screen = Screen::new(80, 9, measured(&fixture::inspector(&bus)));
+        let first = |screen: &mut Screen| -> usize {
+            let lines = screen.lines();
+            let shown: Vec<usize> = lines[3..8]
+                .iter()
+                .map(|line| line.split_whitespace().nth(1).unwrap().strip_prefix('w').unwrap().parse().unwrap())
+                .collect();
+            assert!(shown.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{lines:#?}");
+            shown[0]
+        };
+        assert_eq!(first(&mut screen), 0);
+        for (key, at) in [
+            (KeyCode::Up, 0),
+            (KeyCode::Down, 1),
+            (KeyCode::Char('j'), 2),
+            (KeyCode::Up, 1),
+            (KeyCode::PageDown, 11),
+            (KeyCode::Char('k'), 10),
+            (KeyCode::PageUp, 0),
+            (KeyCode::End, 15),
+            (KeyCode::Down, 15),
+            (KeyCode::Up, 14),
+            (KeyCode::PageDown, 15),
+            (KeyCode::PageUp, 5),
+            (KeyCode::Home, 0),
+            (KeyCode::Char('x'), 0),
+        ] {
+            assert!(screen.press(key), "{key:?} ended it");
+            assert_eq!(first(&mut screen), at, "after {key:?}");
+        }
+        drop(workers);
+    }
+
+    #[test]
+    fn keys_sort_and_end() {
+        let bus = fixture::bus("keys");
+        let mut screen = Screen::new(80, 9, measured(&fixture::inspector(&bus)));
+        let foot = |screen: &mut Screen| screen.lines().pop().unwrap();
+        for (key, sort) in [
+            (KeyCode::Char('s'), "sort: pid   r"),
+            (KeyCode::Right, "sort: label   r"),
+            (KeyCode::Char('r'), "sort: label reversed   r"),
+            (KeyCode::Left, "sort: pid reversed   r"),
+            (KeyCode::Char('S'), "sort: record reversed   r"),
+            (KeyCode::Char('r'), "sort: record   r"),
+            (KeyCode::Char('c'), "sort: record   r"),
+        ] {
+            assert!(screen.press(key), "{key:?} ended it");
+            assert!(foot(&mut screen).contains(sort), "{key:?}: {}", foot(&mut screen));
+        }
+        assert!(!screen.press(KeyCode::Char('q')) && !screen.press(KeyCode::Esc));
+        let interrupt = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
+        assert!(!press(interrupt, &mut screen.view, &mut screen.model));
+    }
+
+    #[test]
+    fn the_head_says_for_how_long_the_ring_lasts() {
+        let bus = fixture::bus("head");
+        let (inspector, worker) = (fixture::inspector(&bus), fixture::worker(&bus, "web"));
+        let mut screen = Screen::new(120, 9, measured(&inspector));
+        assert_eq!(screen.lines()[0], format!("seqcast top {}  next 0  0/s  idle", bus.name()));
+        worker.post("a", "b", "").unwrap();
+        screen.model.measure(&inspector).unwrap();
+        let rate = screen.model.rate();
+        let holds = crate::units::long_duration(Duration::from_secs_f64(64.0 / rate));
+        let figures = format!("  next 1  {}/s  ring holds {holds}", short_rate(rate));
+        assert_eq!(screen.lines()[0], format!("seqcast top {}{figures}", bus.name()));
+        screen.model.gone = true;
+        assert_eq!(screen.lines()[0], format!("seqcast top {}  REMOVED{figures}", bus.name()));
+        // A name that is too long is cut, and nothing else.
+        let just = "seqcast top   REMOVED".len() + figures.len() + 4;
+        let mut narrow = Screen::new(just as u16, 9, screen.model);
+        assert_eq!(narrow.lines()[0], format!("seqcast top {}  REMOVED{figures}", &bus.name()[..4]));
+    }
+
+    #[test]
+    fn the_summary_counts_workers_by_state() {
+        let bus = fixture::bus("summary");
+        let (inspector, worker) = (fixture::inspector(&bus), fixture::worker(&bus, "web"));
+        let _claim = worker.claim("key", Duration::from_secs(600)).unwrap();
+        let mut screen = Screen::new(80, 9, measured(&inspector));
+        let counts = "1 of 32 records: 1 ok 0 slow 0 stopped 0 dead  claims 1";
+        assert_eq!(screen.lines()[1], counts);
+        // States that nobody is in are faint, the others have their colour.
+        assert_eq!(screen.style(1, " 1 ok"), (Color::Green, Modifier::empty()));
+        assert_eq!(screen.style(1, " 0 dead"), (Color::Reset, Modifier::DIM));
+        screen.model.measure(&inspector).unwrap();
+        worker.post("a", "b", "").unwrap();
+        screen.model.measure(&inspector).unwrap();
+        assert!(
+            ["▁█", "_#"].iter().any(|bars| screen.lines()[1] == format!("{counts}  {bars}")),
+            "{:?}",
+            screen.lines()
+        );
+    }
+
+    #[test]
+    fn every_column_of_a_worker_is_shown() {
+        let bus = fixture::bus("columns");
+        let (inspector, worker) = (fixture::inspector(&bus), fixture::worker(&bus, "web"));
+        let poster = bus.poster().unwrap();
+        let mut screen = Screen::new(80, 9, measured(&inspector));
+        for _ in 0..20 {
+            worker.post("a", "b", "").unwrap();
+        }
+        screen.model.measure(&inspector).unwrap();
+        let lines = screen.lines();
+        let columns = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let heading = "PID LABEL AGE CURSOR LAG HIGH MISSED POLL STATE EV/S HISTORY";
+        assert_eq!(columns(&lines[2]).join(" "), heading);
+        let pid = std::process::id().to_string();
+        let web = columns(&lines[3]);
+        assert_eq!([&web[..2], &web[3..10]].concat(), [&pid, "web", "0", "20", "20", "0", "-", "slow", "0"]);
+        assert!(web[10] == "▁" || web[10] == "_", "{web:?}");
+        // Figures stand below the end of their heading, and text below its beginning.
+        assert_eq!(lines[2].find("LAG").unwrap() + "LAG".len(), lines[3].find(" 20 ").unwrap() + " 20".len());
+        assert_eq!(lines[2].find("STATE"), lines[3].find("slow"));
+        // Who only posts has no place in the ring.
+        let posts = columns(&lines[4]);
+        assert_eq!(posts[2..8], ["-", "-", "-", "-", "-", "ok"], "{posts:?}");
+        assert_eq!(screen.style(3, "slow"), (Color::Yellow, Modifier::empty()));
+        assert_eq!(screen.style(3, "web"), (Color::Reset, Modifier::empty()));
+        worker.poll().unwrap();
+        screen.model.measure(&inspector).unwrap();
+        let rate = short_rate(screen.model.rows().next().unwrap().rate);
+        let web = columns(&screen.lines()[3]);
+        assert_eq!(web[3..7], ["20", "0", "20", "0"], "{web:?}");
+        assert!(web[7].ends_with('s') && web[9] == rate, "{web:?}");
+        drop(poster);
+    }
+
+    #[test]
+    fn the_column_that_is_sorted_by_stands_out() {
+        let bus = fixture::bus("sorted");
+        let mut screen = Screen::new(80, 9, measured(&fixture::inspector(&bus)));
+        let (plain, reversed) = (Modifier::BOLD, Modifier::BOLD | Modifier::REVERSED);
+        assert_eq!((screen.style(2, "CURSOR").1, screen.style(2, "EV/S").1), (reversed, plain));
+        screen.press(KeyCode::Left);
+        assert_eq!((screen.style(2, "CURSOR").1, screen.style(2, "EV/S").1), (plain, reversed));
+        // The history is of the same column and is not sorted by.
+        assert_eq!(screen.style(2, "HISTORY").1, plain);
+        assert_eq!(screen.style(8, "q quit").1, Modifier::DIM);
+        assert_eq!(screen.style(0, "/seqcast").1, Modifier::BOLD);
+    }
+
+    #[test]
+    fn states_have_the_tone_of_their_trouble() {
+        let tones = [State::Ok, State::Slow, State::Stopped, State::Dead].map(tone_of);
+        assert_eq!(tones, [Tone::Good, Tone::Warning, Tone::Bad, Tone::Bad]);
+    }
+
+    #[test]
+    fn a_worker_is_told_to_programs_in_full() {
+        let bus = fixture::bus("json");
+        let (inspector, worker) = (fixture::inspector(&bus), fixture::worker(&bus, "web"));
+        worker.post("a", "b", "").unwrap();
+        let mut model = measured(&inspector);
+        model.measure(&inspector).unwrap();
+        let json = to_json(&model);
+        assert_eq!((&json["name"], &json["next_id"], &json["capacity"]), (&json!(bus.name()), &json!(1), &json!(64)));
+        let row = &json["workers"][0];
+        assert_eq!((&row["record"], &row["label"], &row["state"]), (&json!(0), &json!("web"), &json!("ok")));
+        assert_eq!((&row["posted"], &row["lag"], &row["lag_high"]), (&json!(1), &json!(1), &json!(1)));
+        assert_eq!((&row["last_poll_seconds"], &row["reserved"]), (&Value::Null, &Value::Null));
+    }
 }

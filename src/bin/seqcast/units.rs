@@ -27,7 +27,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_millis(total))
 }
 
-/// In at most four characters up to 999 days: `320ms`, `4.2s`, `59s`, `12m`, `3h`, `5d`.
+/// In at most four characters up to 999 days: `0.3s`, `4.2s`, `59s`, `12m`, `3h`, `5d`.
 pub fn short_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
@@ -71,6 +71,12 @@ pub fn short_rate(per_second: f64) -> String {
     }
 }
 
+/// How many a second, if there were so many in `time`.
+pub fn per_second(count: u64, time: Duration) -> f64 {
+    // No shorter than can be asked for: looks at once after one another say nothing.
+    count as f64 / time.max(Duration::from_millis(1)).as_secs_f64()
+}
+
 /// Bytes: `5.3 MiB`.
 pub fn bytes(count: u64) -> String {
     match count {
@@ -81,8 +87,8 @@ pub fn bytes(count: u64) -> String {
 
 fn scaled(mut value: f64, step: f64, units: &[&str]) -> String {
     let mut unit = 0;
-    // What would be rounded up to the step is the next unit's.
-    while value >= step - 0.5 && unit + 1 < units.len() {
+    // What would be rounded up to the step is the next unit's; there are units for all that 64 bits can say.
+    while value >= step - 0.5 {
         value /= step;
         unit += 1;
     }
@@ -160,10 +166,43 @@ mod tests {
             assert!(text.len() <= 4, "{text}");
         }
         assert_eq!(short_rate(9.96), "10");
+        assert_eq!(short_rate(0.0), "0");
+        assert_eq!(short_rate(0.04), "0.0");
+        assert_eq!(short_count(99_999), "99999");
         assert_eq!(short_count(999_999), "1.0M");
         assert_eq!(bytes(5_580_000), "5.3 MiB");
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!((short_count(u64::MAX).as_str(), bytes(u64::MAX).as_str()), ("18E", "16 EiB"));
         assert_eq!(grouped(1_234_567), "1,234,567");
         assert_eq!(grouped(12), "12");
+    }
+
+    #[test]
+    fn times_are_shown_in_the_unit_that_fits() {
+        let (second, minute, hour, day) = (1_000, 60_000, 3_600_000, 86_400_000);
+        for (ms, short, long) in [
+            (0, "0s", "0ms"),
+            (1, "0.1s", "1ms"),
+            (320, "0.3s", "320ms"),
+            (4 * second + 290, "4.2s", "4.2s"),
+            (9 * second + 999, "9.9s", "9.9s"),
+            (10 * second, "10s", "10s"),
+            (minute - 1, "59s", "59s"),
+            (10 * minute - second, "9m", "9m59s"),
+            (hour + 5 * minute, "1h", "1h05m"),
+            (2 * day + 3 * hour, "2d", "2d03h"),
+        ] {
+            let time = Duration::from_millis(ms);
+            assert_eq!((short_duration(time).as_str(), long_duration(time).as_str()), (short, long), "{ms} ms");
+        }
+        assert_eq!(short_duration(Duration::from_micros(999)), "0s");
+    }
+
+    #[test]
+    fn rates_are_of_the_time_that_went_by() {
+        assert_eq!(per_second(30, Duration::from_secs(10)), 3.0);
+        assert_eq!(per_second(30, Duration::from_millis(100)), 300.0);
+        assert_eq!(per_second(1, Duration::ZERO), 1000.0);
     }
 
     #[test]

@@ -256,3 +256,31 @@ fn pid_namespaces(name: &str, processes: &Processes, own: Namespaces) -> Option<
         "none is needed: life and death of workers is told by locks and not by process ids",
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    #[test]
+    fn modes_that_no_segment_should_have_are_told_with_the_cure() {
+        let bus = fixture::bus("modes");
+        let mut listed = Listed::named(bus.name()).unwrap();
+        for (bits, what, cure) in [
+            (0o666, "everybody may write to it", "chmod o-rwx"),
+            (0o604, "everybody may read it", "chmod o-rwx"),
+            (0o400, "its owner may not read and write it", "chmod u+rw"),
+            (0o200, "its owner may not read and write it", "chmod u+rw"),
+            (0o1600, "it has mode bits that no segment has", "chmod 0600"),
+        ] {
+            listed.file.mode = bits;
+            let found = mode(&listed).unwrap();
+            assert!(found.what.starts_with(&format!("mode {bits:04o}: {what}")), "{}", found.what);
+            assert_eq!(found.remedy, format!("{cure} /dev/shm{}", bus.name()));
+        }
+        for bits in [0o600, 0o660, 0o670] {
+            listed.file.mode = bits;
+            assert!(mode(&listed).is_none(), "{bits:o}");
+        }
+    }
+}

@@ -11,6 +11,7 @@ use seqcast::{Stats, WorkerStats};
 
 use crate::args::Sort;
 use crate::processes::State;
+use crate::units::per_second;
 
 /// Measurements that are kept for the history.
 const MOST_HISTORY: usize = 120;
@@ -66,8 +67,7 @@ impl Model {
     pub fn measure(&mut self, inspector: &Inspector) -> seqcast::Result<()> {
         let stats = inspector.stats()?;
         let now = Instant::now();
-        let seconds = (now - self.measured_at).as_secs_f64().max(1e-3);
-        let per_second = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
+        let time = now - self.measured_at;
         // A record that was taken anew is another worker.
         let mut before: BTreeMap<(u32, u64), Row> =
             self.rows.drain(..).map(|row| ((row.worker.record, row.worker.incarnation), row)).collect();
@@ -75,7 +75,7 @@ impl Model {
             let state = State::of(worker, stats.capacity);
             let row = match before.remove(&(worker.record, worker.incarnation)) {
                 Some(mut row) => {
-                    row.rate = per_second(Row::work(worker), Row::work(&row.worker));
+                    row.rate = per_second(Row::work(worker).saturating_sub(Row::work(&row.worker)), time);
                     push(&mut row.history, row.rate);
                     Row { state, high_lag: row.high_lag.max(worker.lag), worker: worker.clone(), ..row }
                 }
@@ -86,7 +86,7 @@ impl Model {
             self.rows.push(row);
         }
         if let Some(before) = &self.stats {
-            self.rate = per_second(stats.next_id, before.next_id);
+            self.rate = per_second(stats.next_id.saturating_sub(before.next_id), time);
             push(&mut self.history, self.rate);
         }
         self.stats = Some(stats);
@@ -175,4 +175,129 @@ fn push(history: &mut VecDeque<f64>, value: f64) {
         history.pop_front();
     }
     history.push_back(value);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    #[test]
+    fn a_measurement_is_told_from_the_one_before() {
+        let bus = fixture::bus("model");
+        let inspector = fixture::inspector(&bus);
+        let worker = fixture::worker(&bus, "web");
+        let mut model = Model::new(Sort::Record);
+        assert_eq!((model.name(), model.next_id(), model.capacity(), model.records()), ("", 0, 0, 0));
+        model.measure(&inspector).unwrap();
+        assert_eq!((model.name(), model.next_id(), model.capacity(), model.records()), (bus.name(), 0, 64, 32));
+        assert_eq!((model.rate(), model.history().len(), model.rows().len()), (0.0, 0, 1));
+        for _ in 0..6 {
+            worker.post("a", "b", "").unwrap();
+        }
+        let _claim = worker.claim("key", Duration::from_secs(600)).unwrap();
+        model.measure(&inspector).unwrap();
+        assert_eq!((model.next_id(), model.claims_held()), (6, 1));
+        assert!(model.rate() > 0.0, "six events came");
+        assert_eq!(model.history(), &[model.rate()]);
+        let row = model.rows().next().unwrap();
+        assert_eq!((row.worker.lag, row.high_lag, row.rate, row.history.len()), (6, 6, 0.0, 1));
+        worker.poll().unwrap();
+        model.measure(&inspector).unwrap();
+        assert_eq!((model.rate(), model.history().len()), (0.0, 2));
+        let row = model.rows().next().unwrap();
+        assert_eq!((row.worker.lag, row.high_lag, row.history.len()), (0, 6, 2));
+        assert!(row.rate > 0.0 && row.history == [0.0, row.rate], "six events were read");
+        assert_eq!([State::Ok, State::Slow, State::Stopped, State::Dead].map(|state| model.count(state)), [1, 0, 0, 0]);
+        // Who takes the record next begins anew.
+        drop(worker);
+        let _next = fixture::worker(&bus, "next");
+        model.measure(&inspector).unwrap();
+        let row = model.rows().next().unwrap();
+        assert_eq!((row.worker.record, row.high_lag, row.history.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_worker_that_only_posts_is_measured_by_that() {
+        let bus = fixture::bus("model-poster");
+        let inspector = fixture::inspector(&bus);
+        let mut poster = bus.poster().unwrap();
+        let mut model = Model::new(Sort::Record);
+        model.measure(&inspector).unwrap();
+        poster.post("a", "b", "").unwrap();
+        model.measure(&inspector).unwrap();
+        assert!(model.rows().next().unwrap().rate > 0.0);
+    }
+
+    #[test]
+    fn a_history_keeps_what_is_newest() {
+        let mut history = VecDeque::new();
+        for value in 0..=MOST_HISTORY {
+            push(&mut history, value as f64);
+        }
+        assert_eq!((history.len(), history[0], history[MOST_HISTORY - 1]), (MOST_HISTORY, 1.0, MOST_HISTORY as f64));
+    }
+
+    /// Makes a row different from the others.
+    type Change<'a> = &'a dyn Fn(&mut Row);
+
+    #[test]
+    fn what_is_worth_a_look_comes_first() {
+        let bus = fixture::bus("model-sort");
+        let template = fixture::worker_stats(&bus);
+        let row = |record: u32, change: Change<'_>| {
+            let mut row =
+                Row { worker: template.clone(), state: State::Ok, rate: 0.0, high_lag: 0, history: VecDeque::new() };
+            (row.worker.record, row.worker.last_poll) = (record, Some(Duration::ZERO));
+            change(&mut row);
+            row
+        };
+        let sorted = |sort: Sort, reversed: bool, rows: Vec<Row>| -> Vec<u32> {
+            let mut model = Model::new(sort);
+            model.rows = rows;
+            model.sort_rows();
+            if reversed {
+                model.reverse();
+            }
+            assert_eq!(model.is_reversed(), reversed);
+            model.rows().map(|row| row.worker.record).collect()
+        };
+        let old = template.joined_at - Duration::from_secs(60);
+        // In each column 2 is to come first, and of the equal ones the one of the lower record.
+        let firsts: [(Sort, Change<'_>); 9] = [
+            (Sort::Pid, &|row| row.worker.pid = 0),
+            (Sort::Label, &|row| row.worker.label = "a".to_owned()),
+            (Sort::Age, &|row| row.worker.joined_at = old),
+            (Sort::Lag, &|row| row.worker.lag = 1),
+            (Sort::High, &|row| row.high_lag = 1),
+            (Sort::Missed, &|row| row.worker.missed = 1),
+            (Sort::Poll, &|row| row.worker.last_poll = None),
+            (Sort::State, &|row| row.state = State::Dead),
+            (Sort::Rate, &|row| row.rate = 1.0),
+        ];
+        for (sort, change) in firsts {
+            let rows = || vec![row(3, &|_| ()), row(2, change), row(1, &|_| ())];
+            assert_eq!(sorted(sort, false, rows()), [2, 1, 3], "{sort:?}");
+            assert_eq!(sorted(sort, true, rows()), [3, 1, 2], "{sort:?}, reversed");
+            assert_eq!(sorted(Sort::Record, false, rows()), [1, 2, 3], "by record, whatever its {sort:?}");
+        }
+    }
+
+    #[test]
+    fn the_columns_to_sort_by_go_round() {
+        let columns = Sort::value_variants();
+        let mut model = Model::new(columns[0]);
+        for step in [1, -1] {
+            let mut seen = vec![model.sort];
+            for _ in columns {
+                model.sort_by_next(step);
+                seen.push(model.sort);
+            }
+            let mut expected = [columns, &columns[..1]].concat();
+            if step < 0 {
+                expected.reverse();
+            }
+            assert_eq!(seen, expected);
+        }
+    }
 }

@@ -58,6 +58,12 @@ impl View {
         View { colours: !colours_forbidden(), bars, offset: 0, page: 1 }
     }
 
+    /// In colours, whatever the environment says.
+    #[cfg(test)]
+    pub fn coloured() -> View {
+        View { colours: true, ..View::new() }
+    }
+
     pub fn scroll(&mut self, rows: i32) {
         self.offset = match rows {
             i32::MIN => 0,

@@ -1,0 +1,25 @@
+//! What unit tests begin with.
+
+use seqcast::inspect::Inspector;
+use seqcast::{Bus, Options, Worker, WorkerOptions, WorkerStats};
+
+/// A small segment of the test's own, removed with what is returned, also when the test fails.
+pub fn bus(what: &str) -> Bus {
+    let name = format!("/seqcast-bin-{}-{what}", std::process::id());
+    Bus::create(&name, &Options::new().capacity(64).records(32).claims(16).unlink_on_drop(true)).unwrap()
+}
+
+/// A worker that has posted nothing of its own.
+pub fn worker(bus: &Bus, label: &str) -> Worker {
+    bus.join_with(WorkerOptions::new().announce(false).label(label)).unwrap()
+}
+
+pub fn inspector(bus: &Bus) -> Inspector {
+    Inspector::open_any(bus.name()).unwrap()
+}
+
+/// The figures of a worker, to be changed into any other's.
+pub fn worker_stats(bus: &Bus) -> WorkerStats {
+    let _worker = worker(bus, "web");
+    bus.stats().unwrap().workers.pop().unwrap()
+}
