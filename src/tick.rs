@@ -59,7 +59,8 @@ mod tests {
             assert!(left >= deadline - after, "{left} of {}", deadline - after);
             // If the host put us aside meanwhile, that says nothing.
             if after - before < 1_000_000 {
-                assert!(left - HOUR < SLACK_NS, "{left} is {} ns too much", left - HOUR);
+                let too_much = left.saturating_sub(HOUR);
+                assert!(too_much < SLACK_NS, "{too_much} ns too much");
             }
             ticks += u32::from(tick.boottime_ns != last);
             last = tick.boottime_ns;
@@ -71,10 +72,7 @@ mod tests {
         let mut tick = Tick::new();
         for _ in 0..2 {
             let now = sys::boottime_ns();
-            assert_eq!(
-                [now - 1, now, now + 1, now + SLACK_NS - 1].map(|deadline| tick.left_until_far(deadline)),
-                [None; 4]
-            );
+            assert_eq!([0, now - 1, now, now + 1].map(|deadline| tick.left_until_far(deadline)), [None; 4]);
             assert!(tick.left_until_far(u64::MAX).is_some());
         }
     }
