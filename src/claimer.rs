@@ -16,8 +16,9 @@ use crate::worker::{Claim, Claimed};
 use crate::worker_options::Unique;
 
 /// A ttl in nanoseconds; longer than can be said is for ever.
+#[inline]
 pub(crate) fn ttl_ns(ttl: Duration) -> Result<u64> {
-    match u64::try_from(ttl.as_nanos()).unwrap_or(u64::MAX) {
+    match ttl.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(ttl.subsec_nanos())) {
         0 => Err(Error::option("ttl", "0", "a key must be held for longer than nothing")),
         ns => Ok(ns),
     }

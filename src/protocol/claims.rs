@@ -91,6 +91,7 @@ pub(crate) struct Entry {
 
 impl Entry {
     /// Relaxed, as all loads and stores of entries: between the two looks of a seqlock, or before the exchange.
+    #[inline]
     fn load(slot: &[AtomicU64; ENTRY_WORDS]) -> Entry {
         let [key0, key1, deadline, first, last, token, since] =
             slot.each_ref().map(|word| word.load(Ordering::Relaxed));
@@ -358,8 +359,9 @@ impl Claims {
     #[inline]
     pub(crate) fn held_for_long(&self, place: Place, clock: &mut impl Clock) -> Option<(Token, u64)> {
         let Place { bucket, seen, entry } = place;
+        let entry = entry?;
         let (_, slots) = self.in_place(seen)?;
-        let entry = Entry::load(slots.get(entry?)?);
+        let entry = Entry::load(slots.get(entry)?);
         // Nobody is told of more than was asked for.
         let left = clock.left_until_far(entry.deadline)?.min(entry.deadline.saturating_sub(entry.since));
         self.pool.unchanged(bucket, seen).then_some((entry.token, left))
@@ -379,11 +381,15 @@ impl Claims {
     ) -> Result<Option<Decision>, Fault> {
         let Place { bucket, seen, entry: own } = place;
         let Some((floor, slots)) = self.in_place(seen) else { return Ok(None) };
-        // After the cell was loaded: an entry that it ends must not have been renewed since.
-        let now = clock.now();
         let block = hand.begin(&self.pool)?;
         let (head, rest) = block.payload().split_at(BUCKET_HEAD_WORDS);
-        let (free, _) = rest.as_chunks::<ENTRY_WORDS>();
+        let ([own_slot, free @ ..], _) = rest.as_chunks::<ENTRY_WORDS>() else { return Ok(None) };
+        // All that does not wait for the time: what is stored before it is read has come to rest when it is known.
+        head[0].store(floor.load(Ordering::Relaxed), Ordering::Relaxed);
+        let token = Token(Stamp::new(hand.next_attempt()?, hand.record()).bits());
+        Entry { key, deadline: 0, first: 0, last: 0, token, since: 0 }.store(own_slot);
+        // After the cell was loaded: an entry that it ends must not have been renewed since.
+        let now = clock.now();
         let mut kept = 0;
         for (e, slot) in slots.iter().enumerate() {
             let entry = Entry::load(slot);
@@ -399,11 +405,10 @@ impl Claims {
                 return Ok(None);
             }
         }
-        let Some(slot) = free.get(kept) else { return Ok(None) };
-        let token = Token(Stamp::new(hand.next_attempt()?, hand.record()).bits());
-        Entry { key, deadline: now.saturating_add(ttl), first: 0, last: 0, token, since: now }.store(slot);
+        let [_, _, deadline, _, _, _, since] = own_slot;
+        deadline.store(now.saturating_add(ttl), Ordering::Relaxed);
+        since.store(now, Ordering::Relaxed);
         block.meta().store(kept as u64 + 1, Ordering::Relaxed);
-        head[0].store(floor.load(Ordering::Relaxed), Ordering::Relaxed);
         Ok(match self.publish(hand, bucket, seen)? {
             Exchange::Done => Some(Decision::Won(token)),
             Exchange::Moved => None,
@@ -472,7 +477,8 @@ impl Claims {
     }
 
     /// Exchanges bucket `index` for the one that `hand` has written.
-    #[inline]
+    // Always: as for `Claims::claim`.
+    #[inline(always)]
     fn publish(&self, hand: &mut Hand, index: usize, seen: CellWord) -> Result<Exchange, Fault> {
         let version = seen.version() + 1;
         if version > CellWord::LAST_VERSION {

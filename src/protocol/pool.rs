@@ -269,7 +269,8 @@ impl Hand {
 
     /// Puts the private block into cell `index` as `version`, if the cell still holds `seen`. On success the displaced
     /// block is the private one.
-    #[inline]
+    // Always: as for `Claims::claim`.
+    #[inline(always)]
     pub(crate) fn exchange(
         &mut self,
         pool: &Pool,

@@ -59,19 +59,24 @@ impl Region {
     }
 
     pub(crate) fn claim(&self, hand: &mut Hand, key: Key, ttl: u64, at: Option<At>, now: u64) -> Decision {
-        let mut clock = Time(now);
         if at.is_none() {
             // As the crate's `Claimer` does.
-            let place = self.claims.look_for(key);
-            if let Some((by, left)) = self.claims.held_for_long(place, &mut clock) {
+            if let Some((by, left)) = self.held_for_long(key, now) {
                 return Decision::Held { by, left };
             }
-            let in_place = self.claims.claim_in_place(hand, place, key, ttl, &mut clock);
-            if let Some(decision) = in_place.expect("a sound region") {
+            if let Some(decision) = self.claim_in_place(hand, key, ttl, now) {
                 return decision;
             }
         }
         self.claim_by_copy(hand, key, ttl, at, now)
+    }
+
+    pub(crate) fn held_for_long(&self, key: Key, now: u64) -> Option<(Token, u64)> {
+        self.claims.held_for_long(self.claims.look_for(key), &mut Time(now))
+    }
+
+    pub(crate) fn claim_in_place(&self, hand: &mut Hand, key: Key, ttl: u64, now: u64) -> Option<Decision> {
+        self.claims.claim_in_place(hand, self.claims.look_for(key), key, ttl, &mut Time(now)).expect("a sound region")
     }
 
     /// The same, in the way that is always open.

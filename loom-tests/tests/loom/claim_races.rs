@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use crate::protocol::claims::{At, Bucket, Decision, Key, Token};
+use crate::protocol::pool::Hand;
 use crate::race::{Run, race};
 use crate::region::Region;
 use crate::sync::{Ordering, Words};
@@ -206,41 +207,61 @@ fn a_claimer_copies_a_bucket_that_is_written_again() {
 
 #[test]
 fn a_claimer_looks_at_a_bucket_that_is_written_again() {
-    race("a claimer looks at a bucket that is written again")
-        .preemptions(Some(1), Some(1))
-        .allowed(&["held by its first claim", "held by its second claim", "won between"])
-        .run(|run| {
-            let region = region(run, 1, 2, 0);
-            let (holder, mut hand) = (region.clone(), region.adopt(0));
-            let Decision::Won(token) = holder.claim(&mut hand, KEY, LONG, None, 1) else {
-                panic!("nobody else claims")
-            };
-            let mut cast = run.cast();
-            cast.actor(move || {
-                assert!(holder.release(&mut hand, KEY, token, 2));
-                // This is the block that was public at first.
-                match holder.claim(&mut hand, KEY, 2 * LONG, None, 5) {
-                    Decision::Won(_) => {}
-                    Decision::Held { by, .. } => assert_eq!(by.record(), 1, "held by whom it is held by"),
-                    other => panic!("{other:?}"),
-                }
-            });
-            let (other, watch, mut hand) = (region.clone(), run.clone(), region.adopt(1));
-            cast.actor(move || match other.claim(&mut hand, KEY, LONG, None, 5) {
-                Decision::Won(_) => watch.outcome("won between"),
-                Decision::Held { by, left } if by == token => {
+    claimed_anew(
+        "a claimer looks at a bucket that is written again",
+        &["held", "held anew", "cannot tell"],
+        |region, _| region.held_for_long(KEY, 5).map(|(by, left)| Decision::Held { by, left }),
+    );
+}
+
+#[test]
+fn a_claimer_in_place_meets_a_bucket_that_is_written_again() {
+    claimed_anew(
+        "a claimer in place meets a bucket that is written again",
+        &["held", "held anew", "won", "cannot tell"],
+        |region, hand| region.claim_in_place(hand, KEY, LONG, 5),
+    );
+}
+
+/// One claims, releases and claims anew, whereby the block that was public at first is written again; the other does
+/// `look` beside it.
+fn claimed_anew(
+    name: &'static str,
+    allowed: &'static [&'static str],
+    look: fn(&Region, &mut Hand) -> Option<Decision>,
+) {
+    race(name).preemptions(Some(1), Some(2)).allowed(allowed).run(move |run| {
+        let region = region(run, 1, 2, 0);
+        let (holder, mut hand) = (region.clone(), region.adopt(0));
+        let Decision::Won(token) = holder.claim(&mut hand, KEY, LONG, None, 1) else { panic!("nobody else claims") };
+        let mut cast = run.cast();
+        cast.actor(move || {
+            assert!(holder.release(&mut hand, KEY, token, 2));
+            match holder.claim_in_place(&mut hand, KEY, 2 * LONG, 5) {
+                Some(Decision::Won(_)) | None => {}
+                Some(Decision::Held { by, .. }) => assert_eq!(by.record(), 1, "held by whom it is held by"),
+                other => panic!("{other:?}"),
+            }
+        });
+        let (other, watch, mut hand) = (region.clone(), run.clone(), region.adopt(1));
+        cast.actor(move || {
+            watch.outcome(match look(&other, &mut hand) {
+                None => "cannot tell",
+                Some(Decision::Won(_)) => "won",
+                Some(Decision::Held { by, left }) if by == token => {
                     assert_eq!(left, LONG + 1 - 5, "what is left is not of this claim");
-                    watch.outcome("held by its first claim");
+                    "held"
                 }
-                Decision::Held { by, left } => {
+                Some(Decision::Held { by, left }) => {
                     assert_eq!((by.record(), left), (0, 2 * LONG), "what is left is not of this claim");
-                    watch.outcome("held by its second claim");
+                    "held anew"
                 }
                 other => panic!("{other:?}"),
             });
-            cast.play();
-            region.judge();
         });
+        cast.play();
+        region.judge();
+    });
 }
 
 #[test]

@@ -588,6 +588,14 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         ci: false,
     },
     Mutant {
+        name: "in place: held without the second look, by the clock",
+        file: "claims.rs",
+        edits: &[("return Ok(self.pool.unchanged(bucket, seen).then_some(held));", "return Ok(Some(held));")],
+        breaks: "a claimer is told of one claim by the words of another",
+        killers: &["loom::claim_races::a_claimer_in_place_meets_a_bucket_that_is_written_again"],
+        ci: false,
+    },
+    Mutant {
         name: "in place: moved taken for done",
         file: "claims.rs",
         edits: &[(
