@@ -230,7 +230,7 @@ fn claimed_anew(
     allowed: &'static [&'static str],
     look: fn(&Region, &mut Hand) -> Option<Decision>,
 ) {
-    race(name).preemptions(Some(1), Some(2)).allowed(allowed).run(move |run| {
+    race(name).preemptions(Some(1), Some(1)).allowed(allowed).run(move |run| {
         let region = region(run, 1, 2, 0);
         let (holder, mut hand) = (region.clone(), region.adopt(0));
         let Decision::Won(token) = holder.claim(&mut hand, KEY, LONG, None, 1) else { panic!("nobody else claims") };
