@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use std::{fs, thread};
 
 use common::{Child, HOUR, Log, Reports, bus, counts, eventually, in_child, of_record, poll, quiet, small, stop_here};
-use seqcast::inspect::Inspector;
-use seqcast::{Bus, Claimed, Error, Event, Scope, Unique, Worker, WorkerStats};
+use seqcast::inspect::{ClaimKind, Inspector, Seen, Winner};
+use seqcast::{Bus, Claimed, Error, Event, Scope, Start, Unique, Worker, WorkerStats};
 
 /// The counters of a worker, by name.
 fn counters(counts: &WorkerStats) -> [(&'static str, u64); 21] {
@@ -63,6 +63,23 @@ alone! {
         assert_eq!((header.creator_pid, header.layout_version), (std::process::id(), 1));
         assert!(header.fingerprint != 0);
         assert!(SystemTime::now().duration_since(header.created_at).unwrap() < HOUR);
+    }
+
+    fn an_inspector_knows_the_last_record_as_well_as_the_first() {
+        let (name, bus) = bus(&small().records(2));
+        let workers = [(); 2].map(|()| bus.join_with(quiet()).unwrap());
+        let last = &workers[1];
+        assert_eq!(last.record(), 1);
+        let inspector = Inspector::open_any(&name).unwrap();
+        let mut hasty = inspector.tail(Start::Now).unwrap().patience(Duration::ZERO);
+        let reservation = last.reserve().unwrap();
+        let seen = hasty.next().unwrap();
+        assert!(matches!(seen, Some(Seen::PassedOver { id, record: Some(1) }) if id == reservation.id()), "{seen:?}");
+        assert!(matches!(last.claim("key", HOUR).unwrap(), Claimed::Won(_)));
+        let claim = inspector.claim_on(ClaimKind::Alone, b"key").unwrap().unwrap();
+        assert_eq!((claim.record, claim.winner), (1, Winner::Alive));
+        let regions = inspector.regions();
+        assert!(regions.iter().all(|region| region.len() > 0 && !region.is_empty()), "{regions:?}");
     }
 
     fn a_new_worker_has_counted_nothing() {

@@ -853,6 +853,19 @@ fn a_full_dev_shm_is_an_error_that_leaves_nothing_behind() {
 }
 
 #[test]
+fn what_was_begun_is_listed_and_an_empty_file_is_not() {
+    let name = Name::new("listed");
+    let is_listed = || crate::inspect::list().unwrap().iter().any(|listed| listed.name == *name);
+    name.write(&[]);
+    assert!(!is_listed(), "nothing says that it is ours");
+    name.write(&FORMING.to_ne_bytes());
+    assert!(is_listed());
+    name.clear();
+    drop(Segment::create(&name, &small()).unwrap());
+    assert!(is_listed());
+}
+
+#[test]
 fn no_page_at_all_is_an_error_that_leaves_nothing_behind() {
     let name = Name::new("no-page");
     let child = Child::spawn(|| {
