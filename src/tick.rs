@@ -28,7 +28,7 @@ impl Clock for Tick {
         sys::boottime_ns()
     }
 
-    /// `deadline` is far if it is further away than [`SLACK_NS`]. What is left is up to a tick less.
+    /// `deadline` is far if it is further away than [`SLACK_NS`]. What is left may be up to a tick less than is said.
     #[inline]
     fn left_until_far(&mut self, deadline: u64) -> Option<u64> {
         let left = |now| deadline.checked_sub(now).filter(|&left| left > SLACK_NS);

@@ -175,6 +175,14 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         ci: true,
     },
     Mutant {
+        name: "a hand knows of one id too many",
+        file: "pool.rs",
+        edits: &[("        self.known = self.after_last;", "        self.known = self.after_last + 1;")],
+        breaks: "an id is left out: ids are not dense",
+        killers: &["loom::post_races::two_posters_fill_two_cells"],
+        ci: true,
+    },
+    Mutant {
         name: "newest without its look",
         file: "ring.rs",
         edits: &[("let stretch = tail..tail.saturating_add(self.stretch);", "let stretch = tail..tail;")],
