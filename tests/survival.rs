@@ -129,6 +129,22 @@ alone! {
         assert_eq!(log.events(), ["first", "second"]);
     }
 
+    fn g9_a_handler_that_leaves_while_its_worker_leaves_ends_it_once() {
+        let (_name, bus) = bus(&small());
+        let witness = bus.join_with(quiet().wait_max(Duration::from_millis(10))).unwrap();
+        let stopped = Log::of(&witness, Scope::events("seqcast", ["stopping"]));
+        let (worker, log, reservation) = holding_unique_events(&bus);
+        worker.reconfigure(|options| options.announce(true)).unwrap();
+        let leaving = worker.clone();
+        worker.on(Scope::events("s", ["first"]), move |_: &Event<'_>| leaving.clone().leave()).unwrap();
+        worker.clone().leave().unwrap();
+        assert_eq!(log.events(), ["first", "second"], "what was claimed runs, though it has left in between");
+        assert!(matches!(error(worker.poll()), Error::Left));
+        drop(reservation);
+        poll(&witness);
+        assert_eq!(stopped.len(), 1, "it says once that it goes");
+    }
+
     fn g7_a_name_that_is_unlinked_under_running_workers_parts_nobody_who_is_there() {
         let (name, bus) = bus(&small());
         let worker = bus.join_with(quiet()).unwrap();
