@@ -433,3 +433,28 @@ fn a_claimer_is_killed_and_another_decides() {
             run.outcome(answers.story());
         });
 }
+
+#[test]
+fn a_claimer_in_place_is_killed_and_another_claims() {
+    race("a claimer in place is killed and another claims")
+        .deaths(1)
+        .preemptions(Some(2), Some(2))
+        .allowed(&["dead, won", "dead, held", "won, held", "held, won"])
+        .run(|run| {
+            let region = region(run, 1, 2, 0);
+            let answers = Answers::new(2);
+            let mut cast = run.cast();
+            let (victim, watch, told, mut hand) = (region.clone(), run.clone(), answers.clone(), region.adopt(0));
+            cast.actor(move || {
+                if let Some(answer) = watch.mortal(0, || victim.claim(&mut hand, KEY, LONG, None, 1)) {
+                    told.set(0, answer);
+                }
+                victim.adopt(0);
+            });
+            let (other, told, mut hand) = (region.clone(), answers.clone(), region.adopt(1));
+            cast.actor(move || told.set(1, other.claim(&mut hand, KEY, LONG, None, 1)));
+            cast.play();
+            region.judge();
+            run.outcome(answers.story());
+        });
+}
