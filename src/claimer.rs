@@ -30,6 +30,19 @@ pub(crate) fn hash_unique(hash: &UniqueHash, unique: Unique<'_>, timeout: Durati
     Ok(UniqueKey { key, ttl_ns: ttl_ns(unique.ttl.unwrap_or(timeout))? })
 }
 
+/// What the user is told of a claim for its own sake.
+#[inline]
+fn claimed(key: [u64; 2], decision: Decision) -> Claimed {
+    match decision {
+        Decision::Won(token) => Claimed::Won(Claim { key, token }),
+        Decision::Held { by, left } => {
+            Claimed::Held { record: u32::from(by.record()), left: Duration::from_nanos(left) }
+        }
+        // Decided and Late are answers about events.
+        Decision::Full | Decision::Decided | Decision::Late => Claimed::Full,
+    }
+}
+
 pub(crate) struct Claimer {
     segment: Arc<Segment>,
     claims: Claims,
@@ -73,9 +86,8 @@ impl Claimer {
         let ttl = ttl_ns(ttl)?;
         let key = self.segment.unique_hash().hash(Domain::Alone, key)?;
         let place = self.claims.look_for(Key(key));
-        if let Some((holder, left)) = self.claims.held_for_long(place, &mut self.tick) {
-            self.record.add(record_word!(claiming.lost), 1);
-            return Ok(Claimed::Held { record: u32::from(holder.record()), left: Duration::from_nanos(left) });
+        if let Some(held) = self.claims.held_for_long(place, &mut self.tick) {
+            return Ok(claimed(key, self.count(held)));
         }
         self.claim_free(place, key, ttl)
     }
@@ -88,14 +100,7 @@ impl Claimer {
             Some(decision) => self.count(decision),
             None => self.claim(key, ttl, None)?,
         };
-        Ok(match decision {
-            Decision::Won(token) => Claimed::Won(Claim { key, token }),
-            Decision::Held { by, left } => {
-                Claimed::Held { record: u32::from(by.record()), left: Duration::from_nanos(left) }
-            }
-            // Decided and Late are answers about events.
-            Decision::Full | Decision::Decided | Decision::Late => Claimed::Full,
-        })
+        Ok(claimed(key, decision))
     }
 
     /// Ends a claim before its ttl. `false` if it had ended.

@@ -25,7 +25,7 @@ use crate::layout::record_word;
 use crate::message::{PAYLOAD_ALIGN, UniqueKey, check_topic};
 use crate::poster::Poster;
 use crate::protocol::claims::Token;
-use crate::protocol::lock::Lock;
+use crate::protocol::lock::{Lock, Locked};
 use crate::protocol::ring::Ring;
 use crate::reader::Reader;
 use crate::report::{Report, report_by_default};
@@ -302,7 +302,7 @@ impl Worker {
     /// [`Error::Forked`], [`Error::Left`], [`Error::Corrupt`], [`Error::Exhausted`].
     pub fn reserve(&self) -> Result<Reservation> {
         self.inner.check()?;
-        let id = self.inner.writer.lock().reserve()?;
+        let id = self.inner.writer_for_next().reserve()?;
         Ok(Reservation { worker: self.clone(), id, open: true })
     }
 
@@ -588,14 +588,19 @@ impl Inner {
         }
     }
 
+    /// The writer, to take the next id. It looks for it behind what this worker has read.
     #[inline]
-    fn post(&self, draft: &Draft<'_>) -> Result<u64> {
-        self.check()?;
+    fn writer_for_next(&self) -> Locked<'_, Writer> {
         let mut writer = self.writer.lock();
         // Acquire: with the cells that the reading half has seen.
         writer.know(self.hot.next.load(Ordering::Acquire));
-        let id = writer.post(draft)?;
-        drop(writer);
+        writer
+    }
+
+    #[inline]
+    fn post(&self, draft: &Draft<'_>) -> Result<u64> {
+        self.check()?;
+        let id = self.writer_for_next().post(draft)?;
         if self.hot.polling.load(Ordering::Relaxed) {
             self.hot.first_own_post.fetch_min(id, Ordering::Relaxed);
         }

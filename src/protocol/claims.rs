@@ -262,6 +262,9 @@ impl Bucket {
     }
 }
 
+/// Floor and entries of a bucket, where they are.
+type InPlace<'a> = (&'a AtomicU64, &'a [[AtomicU64; ENTRY_WORDS]]);
+
 /// Where a key was looked for.
 #[derive(Clone, Copy)]
 pub(crate) struct Place {
@@ -340,31 +343,32 @@ impl Claims {
         let has_key = |[key0, key1, ..]: &[AtomicU64; ENTRY_WORDS]| {
             key0.load(Ordering::Relaxed) == key.0[0] && key1.load(Ordering::Relaxed) == key.0[1]
         };
-        let entry = self.in_place(seen).and_then(|(_, slots)| slots.iter().position(has_key));
-        Place { bucket, seen, entry }
+        let in_place = self.in_place(seen).ok().flatten();
+        Place { bucket, seen, entry: in_place.and_then(|(_, slots)| slots.iter().position(has_key)) }
     }
 
-    /// Floor and entries of the bucket that `seen` names, where they are. `None` if it says what no bucket can.
+    /// Floor and entries of the bucket that `seen` names, where they are. `None` if it says that it holds more than fit.
     #[inline]
-    fn in_place(&self, seen: CellWord) -> Option<(&AtomicU64, &[[AtomicU64; ENTRY_WORDS]])> {
-        let block = self.pool.block(seen.block()).ok()?;
-        let count = usize::try_from(block.meta().load(Ordering::Relaxed)).ok()?;
+    fn in_place(&self, seen: CellWord) -> Result<Option<InPlace<'_>>, Fault> {
+        let block = self.pool.block(seen.block())?;
+        let count = block.meta().load(Ordering::Relaxed);
         let (head, rest) = block.payload().split_at(BUCKET_HEAD_WORDS);
         let (slots, _) = rest.as_chunks::<ENTRY_WORDS>();
-        Some((&head[0], slots.get(..count)?))
+        let entries = usize::try_from(count).ok().and_then(|count| slots.get(..count));
+        Ok(entries.map(|entries| (&head[0], entries)))
     }
 
     /// Who holds the key that was looked for, and for how long, if that is so long that the time need not be known more
     /// exactly than `clock` can say for little. Most claims are lost, and this is where.
     #[inline]
-    pub(crate) fn held_for_long(&self, place: Place, clock: &mut impl Clock) -> Option<(Token, u64)> {
+    pub(crate) fn held_for_long(&self, place: Place, clock: &mut impl Clock) -> Option<Decision> {
         let Place { bucket, seen, entry } = place;
         let entry = entry?;
-        let (_, slots) = self.in_place(seen)?;
+        let (_, slots) = self.in_place(seen).ok()??;
         let entry = Entry::load(slots.get(entry)?);
         // Nobody is told of more than was asked for.
         let left = clock.left_until_far(entry.deadline)?.min(entry.deadline.saturating_sub(entry.since));
-        self.pool.unchanged(bucket, seen).then_some((entry.token, left))
+        self.pool.unchanged(bucket, seen).then_some(Decision::Held { by: entry.token, left })
     }
 
     /// What [`Claims::claim`] does without an event where events have no part in it: all there is to decide is who holds the
@@ -380,7 +384,7 @@ impl Claims {
         clock: &mut impl Clock,
     ) -> Result<Option<Decision>, Fault> {
         let Place { bucket, seen, entry: own } = place;
-        let Some((floor, slots)) = self.in_place(seen) else { return Ok(None) };
+        let Some((floor, slots)) = self.in_place(seen)? else { return Ok(None) };
         let block = hand.begin(&self.pool)?;
         let (head, rest) = block.payload().split_at(BUCKET_HEAD_WORDS);
         let ([own_slot, free @ ..], _) = rest.as_chunks::<ENTRY_WORDS>() else { return Ok(None) };
@@ -450,19 +454,16 @@ impl Claims {
             if seen.version() == 0 {
                 return Ok(seen);
             }
-            let block = self.pool.block(seen.block())?;
             // Relaxed, like all that follows: between the two looks of the seqlock.
-            let count = block.meta().load(Ordering::Relaxed);
-            if count <= self.entries_per_bucket() as u64 {
-                let (head, rest) = block.payload().split_at(BUCKET_HEAD_WORDS);
-                *floor = head[0].load(Ordering::Relaxed);
-                let (slots, _) = rest.as_chunks::<ENTRY_WORDS>();
-                entries.extend(slots[..count as usize].iter().map(Entry::load));
+            let in_place = self.in_place(seen)?;
+            if let Some((from, slots)) = in_place {
+                *floor = from.load(Ordering::Relaxed);
+                entries.extend(slots.iter().map(Entry::load));
             }
             if !self.pool.unchanged(index, seen) {
                 continue;
             }
-            if count > self.entries_per_bucket() as u64 {
+            if in_place.is_none() {
                 return Err(Fault::Corrupt("a bucket of claims says it holds more entries than fit"));
             }
             return Ok(seen);

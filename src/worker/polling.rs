@@ -107,7 +107,6 @@ impl Inner {
         let mut tally = Tally::default();
         let result = self.deliver_all(&mut reading, &mut tally, most);
         let Reading { reader, .. } = &*reading;
-        self.hot.next.store(reader.next(), Ordering::Release);
         let pending = match tally.own_reserved {
             Some(id) => id,
             None if reader.has_ahead() => COPIED_OUT,
@@ -182,9 +181,10 @@ impl Inner {
             }
             let mut gate =
                 WorkerGate { inner: self, routes: &mut *routes, registry: &self.registry, claimer: &self.claimer };
-            let step = reader.read(&mut gate)?;
-            // Release: with the cells that were seen, for the writing half.
+            let step = reader.read(&mut gate);
+            // Also after an error. Release: with the cells that were seen, for the writing half.
             self.hot.next.store(reader.next(), Ordering::Release);
+            let step = step?;
             tally.read = true;
             tally.own_reserved = None;
             match step {

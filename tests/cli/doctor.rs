@@ -98,11 +98,17 @@ fn a_segment_that_nobody_holds_is_removed_and_no_other() {
     assert!(!std::fs::exists(name.path()).unwrap());
 }
 
+/// A segment whose creator has begun and gone.
+fn unfinished(what: &str) -> Name {
+    let name = Name::new(what);
+    std::fs::write(name.path(), 0x7365_7143_4153_7e7e_u64.to_ne_bytes()).unwrap();
+    std::fs::set_permissions(name.path(), PermissionsExt::from_mode(0o600)).unwrap();
+    name
+}
+
 #[test]
 fn unfinished_segments_and_those_of_another_boot_are_told_and_removed() {
-    let unfinished = Name::new("unfinished");
-    std::fs::write(unfinished.path(), 0x7365_7143_4153_7e7e_u64.to_ne_bytes()).unwrap();
-    std::fs::set_permissions(unfinished.path(), PermissionsExt::from_mode(0o600)).unwrap();
+    let unfinished = unfinished("unfinished");
     let (boot, bus) = Name::segment("boot");
     drop(bus);
     let at = seqcast::fields().iter().find(|field| field.name == "boot_id").unwrap().offset;
@@ -119,9 +125,7 @@ fn unfinished_segments_and_those_of_another_boot_are_told_and_removed() {
 
 #[test]
 fn what_fix_did_or_could_not_do_is_told_to_people() {
-    let unfinished = Name::new("unfinished-text");
-    std::fs::write(unfinished.path(), 0x7365_7143_4153_7e7e_u64.to_ne_bytes()).unwrap();
-    std::fs::set_permissions(unfinished.path(), PermissionsExt::from_mode(0o600)).unwrap();
+    let unfinished = unfinished("unfinished-text");
     let told = |run: &Run, line: &str| assert!(run.stdout.lines().any(|told| told.contains(line)), "{line}: {run:?}");
     let open = std::fs::OpenOptions::new().write(true).open(unfinished.path()).unwrap();
     let run = seqcast(&["doctor", &unfinished, "--fix"]).expect(3);

@@ -36,7 +36,7 @@ impl Clock for Now {
     }
 
     fn left_until_far(&mut self, deadline: u64) -> Option<u64> {
-        deadline.checked_sub(self.0)
+        deadline.checked_sub(self.0).filter(|&left| left > 0)
     }
 }
 
@@ -133,8 +133,8 @@ fn claim_alone(
     let ruling = ruled.decide(ENTRIES, Ask { key, ttl, at: None, token }, clock.0, oldest);
     let Region { claims, hand, .. } = region;
     let place = claims.look_for(key);
-    if let Some((by, left)) = claims.held_for_long(place, clock).filter(|&(_, left)| left > 0) {
-        assert_eq!(ruling, Ruling::Stands(Decision::Held { by, left }), "not who holds it, or for how long");
+    if let Some(held) = claims.held_for_long(place, clock) {
+        assert_eq!(ruling, Ruling::Stands(held), "not who holds it, or for how long");
     }
     match claims.claim_in_place(hand, place, key, ttl, clock).unwrap() {
         Some(decision @ Decision::Won(token)) => {

@@ -61,17 +61,15 @@ impl Region {
     pub(crate) fn claim(&self, hand: &mut Hand, key: Key, ttl: u64, at: Option<At>, now: u64) -> Decision {
         if at.is_none() {
             // As the crate's `Claimer` does.
-            if let Some((by, left)) = self.held_for_long(key, now) {
-                return Decision::Held { by, left };
-            }
-            if let Some(decision) = self.claim_in_place(hand, key, ttl, now) {
+            let in_place = self.held_for_long(key, now).or_else(|| self.claim_in_place(hand, key, ttl, now));
+            if let Some(decision) = in_place {
                 return decision;
             }
         }
         self.claim_by_copy(hand, key, ttl, at, now)
     }
 
-    pub(crate) fn held_for_long(&self, key: Key, now: u64) -> Option<(Token, u64)> {
+    pub(crate) fn held_for_long(&self, key: Key, now: u64) -> Option<Decision> {
         self.claims.held_for_long(self.claims.look_for(key), &mut Time(now))
     }
 

@@ -210,7 +210,7 @@ fn a_claimer_looks_at_a_bucket_that_is_written_again() {
     claimed_anew(
         "a claimer looks at a bucket that is written again",
         &["held", "held anew", "cannot tell"],
-        |region, _| region.held_for_long(KEY, 5).map(|(by, left)| Decision::Held { by, left }),
+        |region, _| region.held_for_long(KEY, 5),
     );
 }
 

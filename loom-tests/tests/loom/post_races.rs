@@ -1,6 +1,6 @@
 //! Posting: the exchange, its helpers, and readers beside it.
 
-use crate::race::race;
+use crate::race::{Run, race};
 use crate::world::{Poll, World};
 
 #[test]
@@ -96,71 +96,47 @@ fn two_readers_of_two_posters_agree() {
 
 #[test]
 fn a_stalled_poster_is_lapped() {
-    race("a stalled poster is lapped").preemptions(Some(3), Some(5)).allowed(&["0", "1", "2"]).run(|run| {
-        let world = World::new(run.mode, 1, 2);
-        let mut cast = run.cast();
-        for (record, posts) in [(0, 2), (1, 1)] {
-            let (world, mut hand) = (world.clone(), world.adopt(record));
-            cast.actor(move || {
-                for post in 0..posts {
-                    world.post(&mut hand, u64::from(record) * 10 + post);
-                }
-            });
-        }
-        cast.play();
-        world.judge();
-        let log = world.log.lock().unwrap();
-        let place = log.posted.values().position(|&content| content == 10).expect("the stalled one posts too");
-        run.outcome(place.to_string());
-    });
+    race("a stalled poster is lapped")
+        .preemptions(Some(3), Some(5))
+        .allowed(&["0", "1", "2"])
+        .run(|run| place_of_the_last(run, &[2, 1]));
 }
 
 #[test]
 fn a_poster_that_stopped_moves_the_tail_late() {
-    race("a poster that stopped moves the tail late").preemptions(Some(2), Some(3)).allowed(&["0", "1", "2", "3"]).run(
-        |run| {
-            let world = World::new(run.mode, 1, 2);
-            let mut cast = run.cast();
-            for (record, posts) in [(0, 3), (1, 1)] {
-                let (world, mut hand) = (world.clone(), world.adopt(record));
-                cast.actor(move || {
-                    for post in 0..posts {
-                        world.post(&mut hand, u64::from(record) * 10 + post);
-                    }
-                });
-            }
-            cast.play();
-            world.judge();
-            let log = world.log.lock().unwrap();
-            let place = log.posted.values().position(|&content| content == 10).expect("the stopped one posts too");
-            run.outcome(place.to_string());
-        },
-    );
+    race("a poster that stopped moves the tail late")
+        .preemptions(Some(2), Some(3))
+        .allowed(&["0", "1", "2", "3"])
+        .run(|run| place_of_the_last(run, &[3, 1]));
 }
 
 #[test]
 fn a_poster_goes_by_a_tail_that_a_third_has_moved() {
+    // The second moves the tail on the strength of what it saw of the first; the third sees the tail first.
     race("a poster goes by a tail that a third has moved")
         .preemptions(Some(1), Some(2))
         .allowed(&["0", "1", "2", "3"])
-        .run(|run| {
-            let world = World::new(run.mode, 1, 3);
-            let mut cast = run.cast();
-            // The second moves the tail on the strength of what it saw of the first; the third sees the tail first.
-            for (record, posts) in [(0, 2), (1, 1), (2, 1)] {
-                let (world, mut hand) = (world.clone(), world.adopt(record));
-                cast.actor(move || {
-                    for post in 0..posts {
-                        world.post(&mut hand, u64::from(record) * 10 + post);
-                    }
-                });
+        .run(|run| place_of_the_last(run, &[2, 1, 1]));
+}
+
+/// Posters on one cell, each of so many events, the last of one. The outcome is the place of that one.
+fn place_of_the_last(run: &Run, posts: &[u64]) {
+    let world = World::new(run.mode, 1, posts.len() as u16);
+    let mut cast = run.cast();
+    for (record, &posts) in (0..).zip(posts) {
+        let (world, mut hand) = (world.clone(), world.adopt(record));
+        cast.actor(move || {
+            for post in 0..posts {
+                world.post(&mut hand, u64::from(record) * 10 + post);
             }
-            cast.play();
-            world.judge();
-            let log = world.log.lock().unwrap();
-            let place = log.posted.values().position(|&content| content == 20).expect("the third posts too");
-            run.outcome(place.to_string());
         });
+    }
+    cast.play();
+    world.judge();
+    let log = world.log.lock().unwrap();
+    let last = (posts.len() as u64 - 1) * 10;
+    let place = log.posted.values().position(|&content| content == last).expect("the last one posts too");
+    run.outcome(place.to_string());
 }
 
 #[test]

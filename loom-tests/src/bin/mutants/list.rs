@@ -588,8 +588,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "in place: held without the second look",
         file: "claims.rs",
         edits: &[(
-            "        self.pool.unchanged(bucket, seen).then_some((entry.token, left))",
-            "        let _ = (bucket, seen);\n        Some((entry.token, left))",
+            "        self.pool.unchanged(bucket, seen).then_some(Decision::Held { by: entry.token, left })",
+            "        let _ = (bucket, seen);\n        Some(Decision::Held { by: entry.token, left })",
         )],
         breaks: "a claimer is told of one claim by the words of another",
         killers: &["loom::claim_races::a_claimer_looks_at_a_bucket_that_is_written_again"],
