@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::protocol::Fault;
+use crate::text::printable;
 
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -288,7 +289,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Name { name, rule } => write!(f, "{name:?} cannot name a segment: {rule}"),
+            Error::Name { name, rule } => write!(f, "{:?} cannot name a segment: {rule}", printable(name)),
             Error::Option { option, value, rule } => write!(f, "option {option} = {value}: {rule}"),
             Error::Topic { part, len, max } => {
                 write!(f, "the {part} is {len} bytes long: give it 1 to {max} bytes")
@@ -360,7 +361,7 @@ impl fmt::Display for Error {
                     let comma = if i == 0 { "" } else { ", " };
                     write!(f, "{comma}{}: pid {}", holder.record, holder.pid)?;
                     if !holder.label.is_empty() {
-                        write!(f, " {:?}", holder.label)?;
+                        write!(f, " {:?}", printable(&holder.label))?;
                     }
                 }
                 write!(f, "): create it with more .records()")
@@ -381,6 +382,7 @@ impl fmt::Display for Error {
                 "reserved event id {id} was given up before its commit: commit within the readers' wait_max, or post"
             ),
             Error::Payload { source, event, reason } => {
+                let (source, event) = (printable(source), printable(event));
                 write!(f, "the payload of {source}/{event} is not what its type says: {reason}")
             }
             Error::Archive { type_name, reason } => {
@@ -424,6 +426,20 @@ mod tests {
         assert_eq!(error.source().unwrap().to_string(), io::Error::from(io::ErrorKind::NotFound).to_string());
         assert!(error.to_string().starts_with("open failed for segment /name: "), "{error}");
         assert!(Error::Left.source().is_none());
+    }
+
+    #[test]
+    fn g10_names_and_labels_of_others_are_escaped() {
+        let text = |error: Error| error.to_string();
+        let hostile = "a\n\u{1b}[2J\u{202e}\u{ad}\u{34f}\u{9b}\"".to_owned();
+        let escaped = r"a\n\u{1b}[2J\u{202e}\u{ad}\u{34f}\u{9b}";
+        let holders = vec![Holder { record: 0, pid: 7, label: hostile.clone() }];
+        let held = text(Error::NoRecord { name: "/name".to_owned(), records: 1, holders });
+        assert!(held.contains(&format!("(0: pid 7 \"{escaped}\\\"\"): ")), "{held}");
+        let payload = text(Error::Payload { source: hostile.clone(), event: hostile.clone(), reason: "odd" });
+        assert!(payload.starts_with(&format!("the payload of {escaped}\"/{escaped}\" is not")), "{payload}");
+        let name = text(Error::Name { name: hostile, rule: "it is bad" });
+        assert!(name.starts_with(&format!("\"{escaped}\\\"\" cannot name")), "{name}");
     }
 
     #[test]

@@ -49,6 +49,7 @@ use crate::segment::{self, Segment};
 use crate::stats::Stats;
 use crate::sync::Ordering;
 use crate::sys;
+pub use crate::text::{Printable, is_printable, printable};
 use crate::worker_options::Start;
 
 /// How long [`Inspector::open_any`] waits for a creator that is at work.

@@ -95,6 +95,7 @@ mod stats;
 mod sync;
 mod sync_util;
 mod sys;
+mod text;
 mod tick;
 mod unique_hash;
 mod worker;
