@@ -64,43 +64,31 @@
 //!
 //! # Features
 //!
-//! `tracing`: where there is a subscriber, reports go to `tracing` and not to standard error. `cli`: the `seqcast` command for operators.
+//! `tracing`: where there is a subscriber, reports go to `tracing` and not to standard error.
 
-#![deny(missing_docs, missing_debug_implementations, unsafe_op_in_unsafe_fn)]
-#![deny(clippy::undocumented_unsafe_blocks)]
+#![deny(missing_docs, missing_debug_implementations)]
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!("seqcast needs 64-bit Linux: open file description locks, futex, memfd and MADV_WIPEONFORK");
 
-mod audit;
 mod bus;
-mod claimer;
-mod counters;
 mod error;
 mod event;
-mod handlers;
 pub mod inspect;
-mod layout;
-mod mapping;
-mod message;
-mod poller;
-mod poster;
-pub mod process;
+mod os;
 mod protocol;
-mod reader;
-mod report;
 mod seat;
 mod segment;
-mod stats;
 mod sync;
-mod sync_util;
-mod sys;
-mod text;
-mod tick;
-mod unique_hash;
 mod worker;
-mod worker_options;
-mod writer;
+
+// The files' names before they had floors.
+use event::message;
+use os::{mapping, sync_util, sys, text, tick};
+use seat::{audit, claimer, counters, poster, reader, stats, writer};
+use segment::{layout, unique_hash};
+pub use worker::process;
+use worker::{handlers, poller, report, worker_options};
 
 pub use audit::{Audit, BlockAudit};
 pub use bus::{Bus, stat, unlink};

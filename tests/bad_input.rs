@@ -11,7 +11,7 @@ use std::time::Duration;
 use common::{Child, HOUR, Log, Name, bus, error, in_child, poll, quiet, small, stop_here};
 use seqcast::{Bus, Error, Options, Scope, Worker};
 
-/// First word of a segment in creation, as `src/layout.rs` has it.
+/// First word of a segment in creation, as `src/segment/layout.rs` has it.
 const FORMING: u64 = 0x7365_7143_4153_7e7e;
 
 /// A bus in use, to see that a refusal has cost it nothing.
@@ -498,7 +498,7 @@ alone! {
 
     fn a_claim_by_somebody_who_is_stopped_in_creation_makes_others_busy_and_no_longer() {
         let name = Name::new();
-        // The lock of the creation byte, as `src/segment.rs` has it, held as a creator at work would.
+        // The lock of the creation byte, as `src/segment/mod.rs` has it, held as a creator at work would.
         let file = File::create(name.path()).unwrap();
         fs::set_permissions(name.path(), fs::Permissions::from_mode(0o600)).unwrap();
         // SAFETY: `flock` is plain numbers, for which zero is a value.

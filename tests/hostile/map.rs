@@ -1,5 +1,5 @@
 //! Where everything is in a segment, in words, for those who write to it without asking. Made from the public table of
-//! fields and the header; the offsets of the regions follow the drawing at the head of `src/layout.rs`.
+//! fields and the header; the offsets of the regions follow the drawing at the head of `src/segment/layout.rs`.
 
 use std::ops::Range;
 

@@ -1,7 +1,12 @@
 //! A worker: one seat on the bus, with handlers.
 
+pub(crate) mod handlers;
+pub(crate) mod poller;
 mod polling;
+pub mod process;
+pub(crate) mod report;
 mod waiting;
+pub(crate) mod worker_options;
 
 use std::any::Any;
 use std::collections::VecDeque;

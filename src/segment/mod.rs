@@ -17,7 +17,9 @@
 
 mod creation;
 mod file;
+pub(crate) mod layout;
 mod unheld;
+pub(crate) mod unique_hash;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};

@@ -1,5 +1,13 @@
 //! Taking a seat on the bus: a free worker record, its lock, and what its last holder left.
 
+pub(crate) mod audit;
+pub(crate) mod claimer;
+pub(crate) mod counters;
+pub(crate) mod poster;
+pub(crate) mod reader;
+pub(crate) mod stats;
+pub(crate) mod writer;
+
 use std::sync::Arc;
 
 use crate::claimer::Claimer;

@@ -1,5 +1,7 @@
 //! Events as handlers see them, and types that events are made of.
 
+pub(crate) mod message;
+
 use std::any::Any;
 use std::fmt;
 use std::num::NonZeroUsize;

@@ -1,0 +1,7 @@
+//! The operating system: clocks, the fork check, futexes, byte locks, `/proc`, mappings. Nothing here knows of seqcast.
+
+pub(crate) mod mapping;
+pub(crate) mod sync_util;
+pub(crate) mod sys;
+pub(crate) mod text;
+pub(crate) mod tick;
