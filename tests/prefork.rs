@@ -61,9 +61,6 @@ fn example() -> &'static Path {
         if cfg!(feature = "tracing") {
             cargo.args(["--features", "tracing"]);
         }
-        if cfg!(feature = "cli") {
-            cargo.args(["--features", "cli"]);
-        }
         let built = cargo.status().expect("cargo runs");
         assert!(built.success(), "{cargo:?}: {built}");
         profile_dir.join("examples/prefork")

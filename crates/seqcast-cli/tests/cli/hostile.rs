@@ -2,7 +2,7 @@
 //!
 //! The segments are those of the fuzz targets, from fixed seeds and from what the fuzzer has gathered (`fuzz/seeds`, `fuzz/corpus`).
 
-#[path = "../hostile/mod.rs"]
+#[path = "../../../../tests/hostile/mod.rs"]
 mod scenery;
 
 use std::path::Path;
@@ -72,7 +72,7 @@ fn g10_damaged_segments_are_diagnosed() {
 #[test]
 fn g10_what_the_fuzzer_has_gathered_is_diagnosed() {
     // The seeds are a part of what was gathered; the rest is where somebody has let the fuzzer run.
-    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
     let mut inputs: Vec<Vec<u8>> = vec![vec![], vec![0; 64], vec![0xff; 256], (0..=255).collect()];
     for gathered in ["seeds/segment", "seeds/segment_meanwhile", "corpus/segment", "corpus/segment_meanwhile"] {
         let Ok(files) = std::fs::read_dir(fuzz.join(gathered)) else { continue };
