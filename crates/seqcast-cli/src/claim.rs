@@ -68,7 +68,7 @@ fn tell_holder(args: &ClaimArgs, output: &Output, record: u32, left: Duration) -
             Some(entry) => crate::claims::to_json(entry),
             None => json!({ "record": record, "left_seconds": left.as_secs_f64() }),
         };
-        output.error_line(json!({ "claimed": false, "held": held }));
+        output.note_json(&json!({ "claimed": false, "held": held }));
     } else {
         let holder = entry.as_ref().map_or_else(|| format!("held by record {record}"), holder_text);
         output.note(format_args!("not run: the key is {holder} for {} more", long_duration(left)));

@@ -6,7 +6,7 @@ use seqcast::inspect::{ClaimEntry, ClaimKind, Inspector, Winner};
 
 use crate::args::ClaimsArgs;
 use crate::exit::{Exit, Failure};
-use crate::output::{Align, Output, Table, Tone, plain, printable};
+use crate::output::{Align, Output, Table, Tone, plain};
 use crate::units::long_duration;
 
 pub fn run(args: &ClaimsArgs, output: &mut Output) -> Result<Exit, Failure> {
@@ -30,8 +30,8 @@ pub fn run(args: &ClaimsArgs, output: &mut Output) -> Result<Exit, Failure> {
     ]);
     for claim in &claims {
         let holder = match claim.winner {
-            Winner::Alive => plain(printable(&claim.label)),
-            Winner::Dead => (Tone::Bad, format!("{} (dead)", printable(&claim.label)).trim_start().to_owned()),
+            Winner::Alive => plain(&claim.label),
+            Winner::Dead => (Tone::Bad, format!("{} (dead)", claim.label).trim_start().to_owned()),
             _ => (Tone::Warning, "(gone)".to_owned()),
         };
         table.row([

@@ -118,14 +118,19 @@ fn report(findings: &[Finding], looked_at: usize, fixing: bool, output: &mut Out
             (_, Level::Trouble) => output.toned(Tone::Bad, "trouble"),
             (_, Level::Note) => output.toned(Tone::Warning, "note   "),
         };
-        output.line(format_args!("{level} {} {}: {}", finding.code, finding.subject, printable(&finding.what)))?;
+        output.line(format_args!(
+            "{level} {} {}: {}",
+            finding.code,
+            printable(&finding.subject),
+            printable(&finding.what)
+        ))?;
         match &finding.cure {
-            Cure::Done(done) => output.line(format_args!("        --fix: {done}"))?,
+            Cure::Done(done) => output.line(format_args!("        --fix: {}", printable(done)))?,
             Cure::Failed(why) => {
                 output.line(format_args!("        --fix: {}", printable(why)))?;
-                output.line(format_args!("        remedy: {}", finding.remedy))?;
+                output.line(format_args!("        remedy: {}", printable(&finding.remedy)))?;
             }
-            _ => output.line(format_args!("        remedy: {}", finding.remedy))?,
+            _ => output.line(format_args!("        remedy: {}", printable(&finding.remedy)))?,
         }
     }
     if findings.is_empty() {

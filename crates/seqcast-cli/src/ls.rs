@@ -43,7 +43,7 @@ pub fn run(output: &mut Output) -> Result<Exit, Failure> {
         };
         let file = &row.listed.file;
         table.row([
-            plain(row.listed.name.as_str()),
+            plain(&row.listed.name),
             plain(units::bytes(file.size)),
             plain(owner_name(file.uid)),
             plain(format!("{:04o}", file.mode)),
@@ -111,7 +111,7 @@ fn user_name(uid: u32) -> Option<String> {
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(uid)).then(|| crate::output::printable(name))
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
     })
 }
 

@@ -5,6 +5,9 @@ use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 
 use serde_json::{Value, json};
 
+use seqcast::inspect::is_printable;
+pub use seqcast::inspect::printable;
+
 use crate::args::Format;
 use crate::exit::{Exit, Failure};
 
@@ -72,7 +75,7 @@ impl Output {
 
     /// One object, on one line.
     pub fn json(&mut self, value: &Value) -> Result<(), Failure> {
-        self.line(value)
+        self.line(json_text(value))
     }
 
     pub fn table(&mut self, table: &Table) -> Result<(), Failure> {
@@ -84,15 +87,15 @@ impl Output {
         self.stdout.flush().map_err(Failure::output)
     }
 
-    /// Something to know that is no part of the answer.
+    /// Something to know that is no part of the answer, made safe to print.
     pub fn note(&self, text: impl fmt::Display) {
         // Nobody is there to be told if standard error is closed.
-        let _ = writeln!(io::stderr(), "seqcast: {text}");
+        let _ = writeln!(io::stderr(), "seqcast: {}", printable(&text.to_string()));
     }
 
     /// The same for programs.
-    pub fn error_line(&self, value: impl fmt::Display) {
-        let _ = writeln!(io::stderr(), "{value}");
+    pub fn note_json(&self, value: &Value) {
+        let _ = writeln!(io::stderr(), "{}", json_text(value));
     }
 
     /// Says why the command failed.
@@ -105,9 +108,9 @@ impl Output {
             _ if self.is_json() => {
                 let error =
                     json!({ "error": { "code": failure.code(), "message": failure.to_string() }, "exit": exit.code() });
-                self.error_line(error);
+                self.note_json(&error);
             }
-            _ => self.note(printable(&failure.to_string())),
+            _ => self.note(failure),
         }
         exit
     }
@@ -130,8 +133,10 @@ impl Table {
         Table { columns: columns.to_vec(), rows: Vec::new() }
     }
 
+    /// Adds a row. Its cells are made safe to print here, whatever they say.
     pub fn row(&mut self, cells: impl IntoIterator<Item = (Tone, String)>) {
-        self.rows.push(cells.into_iter().collect());
+        let safe = |(tone, cell): (Tone, String)| (tone, printable(&cell).to_string());
+        self.rows.push(cells.into_iter().map(safe).collect());
     }
 
     pub fn is_empty(&self) -> bool {
@@ -167,25 +172,29 @@ impl Table {
     }
 }
 
-/// Text of others, for a terminal: control characters, and those that reorder or hide what is around them, are escaped.
-pub fn printable(text: &str) -> String {
-    let hides = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    let mut shown = String::with_capacity(text.len());
+/// `value` as JSON on one line. Characters that are not safe to print are written as `\uXXXX`, which means the same to a
+/// program and does nothing to a terminal.
+pub fn json_text(value: &Value) -> String {
+    let text = value.to_string();
+    if text.chars().all(is_printable) {
+        return text;
+    }
+    // They are inside of strings: all that stands outside of them is ASCII.
+    let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
-        if hides(c) {
-            shown.extend(c.escape_debug());
-        } else {
-            shown.push(c);
+        if is_printable(c) {
+            safe.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            let _ = write!(safe, "\\u{unit:04x}");
         }
     }
-    shown
+    safe
 }
 
-pub fn plain(text: impl Into<String>) -> (Tone, String) {
-    (Tone::Plain, text.into())
+pub fn plain(text: impl fmt::Display) -> (Tone, String) {
+    (Tone::Plain, text.to_string())
 }
 
 #[cfg(test)]
@@ -193,8 +202,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_would_steer_a_terminal_is_escaped() {
-        assert_eq!(printable("a\x1b[2Jb\u{202e}c\r\nü"), "a\\u{1b}[2Jb\\u{202e}c\\r\\nü");
+    fn g10_a_cell_cannot_steer_a_terminal() {
+        let mut table = Table::new(&[("LABEL", Align::Left)]);
+        table.row([plain("a\x1b[2Jb\u{202e}c\r\nü")]);
+        let escaped = "a\\u{1b}[2Jb\\u{202e}c\\r\\nü";
+        assert_eq!(table.render(|_, text| text.to_owned()), format!("LABEL\n{escaped}\n"));
+    }
+
+    #[test]
+    fn g10_json_means_the_same_and_holds_nothing_that_steers() {
+        let hostile = "a\u{7f}\u{9b}2J\u{202e}\u{61c}\u{ad}\u{2028}\u{e0041}\u{feff}\u{34f}ü\"\\\n🦀";
+        let value = json!({ "label": hostile, hostile: [1, null] });
+        let text = json_text(&value);
+        assert!(text.chars().all(is_printable), "{text}");
+        assert!(text.contains(r"a\u007f\u009b2J\u202e\u061c\u00ad\u2028\udb40\udc41\ufeff\u034fü"), "{text}");
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
     }
 
     #[test]

@@ -157,7 +157,7 @@ fn payload_text(event: &SeenEvent, payload: Payload) -> Option<String> {
     match payload {
         Payload::Len => None,
         Payload::Hex => Some(hex(bytes)),
-        Payload::Utf8 => Some(printable(&String::from_utf8_lossy(bytes))),
+        Payload::Utf8 => Some(printable(&String::from_utf8_lossy(bytes)).to_string()),
     }
 }
 

@@ -20,7 +20,7 @@ use self::terminal::Terminal;
 pub use self::terminal::restore_terminal_in_signal;
 use crate::args::TopArgs;
 use crate::exit::{Exit, Failure};
-use crate::output::{Align, Output, Table, Tone, plain, printable};
+use crate::output::{Align, Output, Table, Tone, plain};
 use crate::processes::State;
 use crate::units::{short_duration, short_rate};
 
@@ -137,7 +137,7 @@ fn print_table(model: &Model, output: &mut Output) -> Result<(), Failure> {
         table.row([
             plain(row.worker.record.to_string()),
             plain(row.worker.pid.to_string()),
-            plain(printable(&row.worker.label)),
+            plain(&row.worker.label),
             plain(short_duration(row.age())),
             plain(row.worker.cursor.map_or("-".into(), |cursor| cursor.to_string())),
             if_reads(row.worker.lag.to_string()),

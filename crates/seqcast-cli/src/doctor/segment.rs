@@ -6,6 +6,7 @@ use seqcast::inspect::{Inspector, Listed, Namespaces, Processes, Seen};
 use seqcast::{Error, Start, Stats};
 
 use super::{Cure, Finding};
+use crate::output::printable;
 use crate::processes::State;
 use crate::units::count_of;
 
@@ -115,7 +116,7 @@ fn dead_records(name: &str, stats: &Stats) -> Option<Finding> {
         .filter(|worker| !worker.alive)
         .map(|worker| match worker.label.as_str() {
             "" => format!("{} (pid {})", worker.record, worker.pid),
-            label => format!("{} (pid {} {label:?})", worker.record, worker.pid),
+            label => format!("{} (pid {} {:?})", worker.record, worker.pid, printable(label)),
         })
         .collect();
     (!dead.is_empty()).then(|| {
@@ -139,7 +140,8 @@ fn laggards(name: &str, stats: &Stats) -> Vec<Finding> {
     let mut findings = Vec::new();
     for worker in &stats.workers {
         let left = stats.capacity.saturating_sub(worker.lag);
-        let who = format!("record {} (pid {} {:?}), {} behind", worker.record, worker.pid, worker.label, worker.lag);
+        let label = printable(&worker.label);
+        let who = format!("record {} (pid {} {label:?}), {} behind", worker.record, worker.pid, worker.lag);
         match State::of(worker, stats.capacity) {
             State::Stopped => findings.push(Finding::trouble(
                 "stopped",

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use seqcast::inspect::Inspector;
 use seqcast::{Stats, WorkerStats};
 
+use crate::output::printable;
 use crate::processes::State;
 
 /// A metric with all its series.
@@ -128,8 +129,9 @@ pub fn render(families: &[Family]) -> String {
     text
 }
 
+/// A label's value, safe to print, and with what the format asks to be escaped.
 fn escaped(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    printable(value).to_string().replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 pub fn to_json(families: &[Family]) -> Vec<Value> {
@@ -149,17 +151,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_label_cannot_break_out_of_its_quotes() {
+    fn g10_a_label_cannot_steer_a_terminal_nor_break_out_of_its_quotes() {
         let family = Family {
             name: "x_total",
             kind: "counter",
             help: "X.",
-            series: vec![(vec![("a", "1".into()), ("label", "a\"b\\c\nd".into())], 1e15)],
+            series: vec![(vec![("a", "1".into()), ("label", "a\"b\\c\nd\x1b[2J\u{202e}".into())], 1e15)],
         };
         let text = render(&[family]);
         assert_eq!(
             text,
-            "# HELP x_total X.\n# TYPE x_total counter\nx_total{a=\"1\",label=\"a\\\"b\\\\c\\nd\"} 1000000000000000\n"
+            concat!(
+                "# HELP x_total X.\n# TYPE x_total counter\n",
+                r#"x_total{a="1",label="a\"b\\c\\nd\\u{1b}[2J\\u{202e}"} 1000000000000000"#,
+                "\n"
+            )
         );
     }
 }

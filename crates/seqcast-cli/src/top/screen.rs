@@ -146,7 +146,7 @@ impl View {
         let if_reads = |text: String| if worker.cursor.is_some() { text } else { "-".to_owned() };
         match COLUMNS[column].0 {
             "PID" => worker.pid.to_string(),
-            "LABEL" => printable(&worker.label).chars().take(usize::from(width)).collect(),
+            "LABEL" => printable(&worker.label).to_string().chars().take(usize::from(width)).collect(),
             "AGE" => short_duration(row.age()),
             "CURSOR" => worker.cursor.map_or("-".to_owned(), |cursor| tail_of(cursor, width)),
             "LAG" => if_reads(short_count(worker.lag)),

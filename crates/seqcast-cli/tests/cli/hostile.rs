@@ -7,12 +7,17 @@ mod scenery;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
+
+use seqcast::inspect::is_printable;
+use seqcast::{Bus, Event, Scope, Unique, WorkerOptions};
 
 use self::scenery::attack::strike;
 use self::scenery::draw::{Draw, Input, Random};
 use self::scenery::look::look;
 use self::scenery::scene::{Scene, fresh_image, fresh_name, path_of, used_image, write_file};
-use crate::support::{Name, Stop, seqcast};
+use crate::pty::Pty;
+use crate::support::{Name, Stop, command, seqcast, small};
 
 /// The damage that these bytes describe, as `attack::run` begins.
 fn damaged(bytes: &[u8], strikes: u64) -> Scene {
@@ -173,7 +178,7 @@ fn things_of_other_kinds_are_told_by_kind() {
 fn a_segment_cut_off_under_a_looker_gives_a_reason() {
     let (name, bus) = Name::segment("cut");
     drop(bus);
-    let mut child = crate::support::command(&["tail", &name])
+    let mut child = command(&["tail", &name])
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::piped())
         .spawn()
@@ -187,4 +192,55 @@ fn a_segment_cut_off_under_a_looker_gives_a_reason() {
     std::io::Read::read_to_string(child.stderr.as_mut().unwrap(), &mut why).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(3), "{why}");
     assert!(why.contains("somebody truncated its file"), "{why}");
+}
+
+/// A label, a source and an event that clear the screen, forge a line, reorder and hide; as long as a label may be.
+const HOSTILE: &str = "a\n\x1b[2J\u{9b}\u{7f}\u{202e}\u{61c}\u{ad}\u{feff}b";
+const ESCAPED: &str = r"a\n\u{1b}[2J\u{9b}\u{7f}\u{202e}\u{61c}\u{ad}\u{feff}b";
+
+#[test]
+fn g10_labels_and_names_of_others_reach_no_terminal_as_they_are() {
+    let name = Name::new("steer");
+    let bus = Bus::create(&name, &small().records(2)).unwrap();
+    let worker = bus.join_with(WorkerOptions::new().label(HOSTILE)).unwrap();
+    let _second = bus.join_with(WorkerOptions::new().label(HOSTILE)).unwrap();
+    worker.post_unique(HOSTILE, HOSTILE, HOSTILE, Unique::key("key").ttl(Duration::from_secs(600))).unwrap();
+    worker.on(Scope::All, |_: &Event<'_>| {}).unwrap();
+    worker.poll().unwrap();
+    let _claim = worker.claim("key", Duration::from_secs(600)).unwrap();
+    for (arguments, quotes) in [
+        (&["ls"][..], false),
+        (&["inspect", &name, "--sample", "1ms"], false),
+        (&["top", &name, "--once", "--interval", "1ms"], true),
+        (&["tail", &name, "--from", "oldest", "--no-follow", "--payload", "utf8"], true),
+        (&["claims", &name], true),
+        (&["doctor", &name], false),
+        (&["rm", &name], true),
+        (&["metrics", &name], true),
+        // Every record is held, and the error says by whom.
+        (&["post", &name, "a", "b"], true),
+        // The key is held, and the refusal says by whom.
+        (&["post", &name, "a", "b", "--unique", "key"], true),
+    ] {
+        for format in ["text", "json"] {
+            let run = seqcast(&[arguments, &["--format", format]].concat());
+            let printed = format!("{}{}", run.stdout, run.stderr);
+            let raw = printed.chars().find(|&c| c != '\n' && !is_printable(c));
+            assert_eq!(raw, None, "{arguments:?} as {format}: {run:?}");
+            if quotes && format == "text" {
+                // The text format of metrics doubles backslashes.
+                assert!(printed.replace(r"\\", r"\").contains(ESCAPED), "{arguments:?}: {run:?}");
+            }
+        }
+    }
+    // To a program they say what is so.
+    let json = |arguments: &[&str]| seqcast(&[arguments, &["--format", "json"]].concat()).json();
+    assert_eq!(json(&["top", &name, "--once", "--interval", "1ms"])["workers"][0]["label"], HOSTILE);
+    assert_eq!(json(&["claims", &name])["claims"][0]["label"], HOSTILE);
+    let mut top = Pty::run(command(&["top", &name, "--interval", "50ms"]), 24, 120);
+    top.shows("the label, escaped, as far as there is room", |screen| screen.contains(&ESCAPED[..20]));
+    top.type_in("q");
+    assert!(top.ends().success());
+    let raw = top.raw().chars().find(|&c| !c.is_ascii() && !is_printable(c));
+    assert_eq!(raw, None, "{:?}", top.raw());
 }
