@@ -72,6 +72,8 @@
 compile_error!("seqcast needs 64-bit Linux: open file description locks, futex, memfd and MADV_WIPEONFORK");
 
 mod bus;
+#[cfg(doc)]
+pub mod docs;
 mod error;
 mod event;
 pub mod inspect;

@@ -1,0 +1,36 @@
+# Shortcuts for the slower checks. `just --list` shows them; each line works as it stands without just, too.
+
+# The gate.
+ci:
+    .ci/run
+
+# Everything that `cargo test` runs.
+test:
+    cargo test --workspace --all-features
+
+# All models with larger bounds: 35 minutes.
+models:
+    cargo run -p loom-tests --release --bin models -- --deep
+
+# All deliberate bugs.
+mutants:
+    cargo run -p loom-tests --release --bin mutants -- --all
+
+# Processes killed and stopped at random.
+torture seconds="600":
+    cargo run --release --example torture -- --seconds {{seconds}}
+
+# libFuzzer, for each target.
+fuzz seconds="600":
+    .ci/fuzz {{seconds}}
+
+# AddressSanitizer and ThreadSanitizer.
+sanitizers:
+    .ci/sanitizers
+
+coverage:
+    .ci/coverage
+
+# All figures.
+bench:
+    benches/run

@@ -1,0 +1,25 @@
+//! Pages of the repository: how the crate works, and how that is shown.
+
+/// The algorithm, the floors of the source tree, and why the guarantees hold.
+///
+/// [rejected]: super::rejected
+/// [survival]: super::survival
+/// [weak-memory]: super::weak_memory
+#[doc = include_str!("../ARCHITECTURE.md")]
+pub mod architecture {}
+
+/// Each fault that was tried, what the other workers see of it, and the test that shows it.
+#[doc = include_str!("../docs/survival.md")]
+pub mod survival {}
+
+/// Each access to a word that another thread or process may write, with its ordering and the reason.
+#[doc = include_str!("../docs/weak-memory.md")]
+pub mod weak_memory {}
+
+/// Designs that were tried and dropped, with the reason and the figure.
+#[doc = include_str!("../docs/rejected.md")]
+pub mod rejected {}
+
+/// What the trust model is, and what a process with write access to a segment can do.
+#[doc = include_str!("../SECURITY.md")]
+pub mod security {}
