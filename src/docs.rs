@@ -2,9 +2,9 @@
 
 /// The algorithm, the floors of the source tree, and why the guarantees hold.
 ///
-/// [rejected]: super::rejected
-/// [survival]: super::survival
-/// [weak-memory]: super::weak_memory
+/// [rejected]: rejected
+/// [survival]: survival
+/// [weak-memory]: weak_memory
 #[doc = include_str!("../ARCHITECTURE.md")]
 pub mod architecture {}
 
