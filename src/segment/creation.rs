@@ -9,8 +9,8 @@ use rustix::fs::{self, FallocateFlags, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::{
-    Birth, Inode, Memory, Segment, allocated_bytes, check_type, checked_name, file_size, free_space, map_named,
-    native_words, open_error, open_file, read_at, regions, remove, reopen,
+    Birth, Inode, Memory, OWNER_ALONE, Segment, allocated_bytes, check_type, checked_name, create_file, file_size,
+    free_space, map_named, native_words, open_error, open_file, read_at, regions, remove, reopen,
 };
 use crate::error::{Error, Result};
 use crate::layout::{
@@ -104,17 +104,11 @@ impl<'a> Call<'a> {
     /// `None` if the name was removed or given away meanwhile: all must begin again.
     pub(super) fn attempt(&self) -> Result<Option<Segment>> {
         let Some(found) = self.open_or_make()? else { return Ok(None) };
-        let inode = self.check_access(&found.file)?;
-        let mut state = State::of(&self.name, &found.file)?;
-        let mut lock = None;
-        if state != State::Finished {
-            if self.may_create() {
-                lock = Some(self.lock_creation(&found.file, inode)?);
-                state = State::of(&self.name, &found.file)?;
-            } else {
-                state = self.outwait_creator(&found.file)?;
-            }
+        let checked = self.check(&found.file);
+        if found.made && checked.is_err() {
+            self.give_up(&found.file);
         }
+        let (inode, state, lock) = checked?;
         let name = self.name.clone();
         match state {
             State::Finished if self.intent == Intent::Create => Err(Error::Exists { name }),
@@ -128,6 +122,34 @@ impl<'a> Call<'a> {
             State::Layout(found) => Err(Error::Layout { name, found, expected: LAYOUT_VERSION }),
             State::Foreign(found) => Err(Error::Foreign { name, found }),
         }
+    }
+
+    /// What the file is and how far it has come, with the right to finish it if it is unfinished and may be finished.
+    fn check(&self, file: &OwnedFd) -> Result<(Inode, State, Option<CreationLock>)> {
+        let inode = self.check_access(file)?;
+        let state = State::of(&self.name, file)?;
+        if state == State::Finished {
+            return Ok((inode, state, None));
+        }
+        if !self.may_create() {
+            return Ok((inode, self.outwait_creator(file)?, None));
+        }
+        let lock = self.lock_creation(file, inode)?;
+        Ok((inode, State::of(&self.name, file)?, Some(lock)))
+    }
+
+    /// Takes back the name that this call has just given to `file`, unless another creator has begun with it.
+    pub(super) fn give_up(&self, file: &OwnedFd) {
+        // On the description that made it, since there may be no descriptor left for one of its own. The error that led
+        // here is the one to report.
+        if !matches!(sys::try_lock_byte(file, CREATION_BYTE), Ok(true)) {
+            return;
+        }
+        let is_unused = matches!(State::of(&self.name, file), Ok(State::Unfinished));
+        if is_unused && matches!(Inode::of_file(&self.name, file), Ok(inode) if inode.has_name(&self.name)) {
+            let _ = remove(&self.name);
+        }
+        let _ = sys::unlock_byte(file, CREATION_BYTE);
     }
 
     pub(super) fn open_or_make(&self) -> Result<Option<Found>> {
@@ -144,7 +166,7 @@ impl<'a> Call<'a> {
             }
             Err(errno) => return Err(open_error(&self.name, errno)),
         }
-        match open_file(&self.name, access | OFlags::CREATE | OFlags::EXCL) {
+        match create_file(&self.name) {
             Ok(file) => Ok(Some(Found { file, made: true })),
             Err(Errno::EXIST) => Ok(None),
             Err(errno) => Err(open_error(&self.name, errno)),
@@ -304,7 +326,7 @@ impl Draft<'_> {
         // First of all: from here on the file is known for an unfinished segment, whatever size it has.
         self.write_at(file, FORMING, header_word!(magic))?;
         self.wipe(file)?;
-        self.set_access(file, Mode::from_raw_mode(self.options.mode))?;
+        self.set_access(file, self.options.mode)?;
         self.allocate(file)?;
         let birth = Birth::now(self.name)?;
         self.write_at(file, birth.nonce[0], header_word!(nonce))?;
@@ -324,7 +346,7 @@ impl Draft<'_> {
         // The error that led here is the one to report.
         if !found.made {
             let _ = self.wipe(&found.file);
-        } else if matches!(Inode::of_name(self.name), Ok(Some(now)) if now == inode) {
+        } else if inode.has_name(self.name) {
             let _ = remove(self.name);
         }
     }
@@ -340,21 +362,45 @@ impl Draft<'_> {
             .map_err(|errno| Error::system(self.name, "fallocate(FALLOC_FL_PUNCH_HOLE)", errno))
     }
 
-    pub(super) fn set_access(&self, file: &OwnedFd, mode: Mode) -> Result<()> {
-        fs::fchmod(file, mode).map_err(|errno| Error::system(self.name, "fchmod", errno))?;
-        let Some((uid, gid)) = self.options.owner else { return Ok(()) };
+    /// Gives the file its group, then its mode, then its user.
+    ///
+    /// In this order nobody gets a right by the way: the mode never counts for a group that the file does not stay with.
+    /// The user comes last, since only a file's owner may change its mode: root without `CAP_FOWNER` is no exception.
+    pub(super) fn set_access(&self, file: &OwnedFd, mode: u32) -> Result<()> {
         let stat = fs::fstat(file).map_err(|errno| Error::system(self.name, "fstat", errno))?;
-        if (stat.st_uid, stat.st_gid) == (uid, gid) {
+        let (uid, gid) = self.options.owner.unwrap_or((stat.st_uid, stat.st_gid));
+        let now = stat.st_mode & 0o7777;
+        if (stat.st_uid, stat.st_gid, now) == (uid, gid, mode) {
             return Ok(());
         }
-        let (user, group) = (rustix::process::Uid::from_raw(uid), rustix::process::Gid::from_raw(gid));
-        fs::fchown(file, Some(user), Some(group)).map_err(|errno| {
+        if stat.st_gid != gid {
+            // One that a dead creator left may be open to its group.
+            if now & !OWNER_ALONE != 0 {
+                self.change_mode(file, OWNER_ALONE)?;
+            }
+            self.change_owner(file, None, Some(gid))?;
+        }
+        self.change_mode(file, mode)?;
+        if stat.st_uid == uid { Ok(()) } else { self.change_owner(file, Some(uid), None) }
+    }
+
+    fn change_mode(&self, file: &OwnedFd, mode: u32) -> Result<()> {
+        fs::fchmod(file, Mode::from_raw_mode(mode)).map_err(|errno| Error::system(self.name, "fchmod", errno))
+    }
+
+    fn change_owner(&self, file: &OwnedFd, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
+        let (user, group) = (uid.map(rustix::process::Uid::from_raw), gid.map(rustix::process::Gid::from_raw));
+        fs::fchown(file, user, group).map_err(|errno| {
+            let to = match (uid, gid) {
+                (Some(uid), _) => format!("user {uid}"),
+                (None, gid) => format!("group {}", gid.unwrap_or(0)),
+            };
             let source = match errno {
                 Errno::PERM => io::Error::new(
                     io::ErrorKind::PermissionDenied,
                     format!(
-                        "user {} may not give it to user {uid}, group {gid}: create it as root before dropping \
-                         privileges, or leave out .owner()",
+                        "user {} may not give it to {to}: create it as root before dropping privileges, or leave out \
+                         .owner()",
                         rustix::process::geteuid().as_raw(),
                     ),
                 ),

@@ -25,7 +25,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::{self, FileType, MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::fs::{self, AtFlags, CWD, FileType, MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use crate::error::{Error, Result};
@@ -52,6 +52,8 @@ const SHOWN_NAME_CHARS: usize = 64;
 const ANONYMOUS: &str = "(anonymous)";
 /// Where the system keeps named shared memory.
 const SHM_DIR: &str = "/dev/shm";
+/// The mode of a file in creation.
+const OWNER_ALONE: u32 = 0o600;
 
 /// The byte whose lock is the hold on record 0; the other records' follow.
 const RECORD_BYTES: u64 = 1 << 61;
@@ -95,7 +97,7 @@ impl Segment {
         let geometry = options.geometry()?;
         let draft = Draft { name: ANONYMOUS, options, geometry, regions: regions(ANONYMOUS, &geometry)? };
         let file = anonymous_file()?;
-        draft.set_access(&file, Mode::from_raw_mode(options.mode & 0o666))?;
+        draft.set_access(&file, options.mode & 0o666)?;
         draft.allocate(&file)?;
         // Nobody can cut it off under the mapping then. A kernel without seals is as good as any file.
         let _ = fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL);
@@ -431,6 +433,11 @@ impl Inode {
             Err(errno) => Err(Error::system(name, "lstat", errno)),
         }
     }
+
+    /// Whether `name` is known to lead to this file now.
+    fn has_name(self, name: &str) -> bool {
+        matches!(Inode::of_name(name), Ok(Some(now)) if now == self)
+    }
 }
 
 fn regions(name: &str, geometry: &Geometry) -> Result<Regions> {
@@ -455,8 +462,35 @@ fn path(name: &str) -> String {
 fn open_file(name: &str, access: OFlags) -> std::result::Result<OwnedFd, Errno> {
     // O_NOFOLLOW: a symbolic link in a directory that all may write to is a trap. O_NONBLOCK: so is a pipe.
     let flags = access | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    // The owner alone, until the creator says otherwise.
-    retry_on_intr(|| fs::open(path(name), flags, Mode::RUSR | Mode::WUSR))
+    retry_on_intr(|| fs::open(path(name), flags, Mode::from_raw_mode(OWNER_ALONE)))
+}
+
+/// Makes the file that `name` shall lead to, readable and writable by its owner alone until the creator says otherwise.
+/// `EEXIST` if the name leads to one already.
+fn create_file(name: &str) -> std::result::Result<OwnedFd, Errno> {
+    // Without its name at first: the process's umask may forbid the owner to read and write, and a creator killed before
+    // it has set that right would leave a file that only root can open.
+    if let Ok(file) = unnamed_file() {
+        let found = format!("/proc/self/fd/{}", file.as_raw_fd());
+        match fs::linkat(CWD, found, CWD, path(name), AtFlags::SYMLINK_FOLLOW) {
+            Ok(()) => return Ok(file),
+            Err(Errno::EXIST) => return Err(Errno::EXIST),
+            // No /proc, or links are forbidden here.
+            Err(_) => {}
+        }
+    }
+    let file = open_file(name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)?;
+    // If it fails the creation says so, as soon as it opens the file again.
+    let _ = fs::fchmod(&file, Mode::from_raw_mode(OWNER_ALONE));
+    Ok(file)
+}
+
+/// A file in the directory of segments that has no name yet. Not every file system can do that.
+fn unnamed_file() -> std::result::Result<OwnedFd, Errno> {
+    let mode = Mode::from_raw_mode(OWNER_ALONE);
+    let file = retry_on_intr(|| fs::open(SHM_DIR, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, mode))?;
+    fs::fchmod(&file, mode)?;
+    Ok(file)
 }
 
 fn open_error(name: &str, errno: Errno) -> Error {

@@ -1087,3 +1087,6 @@ fn wiping_leaves_the_first_word_and_the_size() {
         assert_eq!(file_size(ANONYMOUS, &file).unwrap(), size as u64);
     }
 }
+
+/// Limits and oddities of the host.
+mod host;
