@@ -96,11 +96,13 @@ impl Bus {
         self.poster_with(&WorkerOptions::new())
     }
 
-    /// [`poster`](Bus::poster) with a label, and with a timeout for unique keys that say no ttl of their own.
+    /// [`poster`](Bus::poster) with a label, and with a timeout for unique keys that say no ttl of their own. The other
+    /// options are checked as [`join_with`](Bus::join_with) checks them, and have no effect: a poster reads nothing,
+    /// announces nothing and has nothing to report.
     ///
     /// # Errors
     ///
-    /// As [`join`](Bus::join).
+    /// As [`join_with`](Bus::join_with).
     pub fn poster_with(&self, options: &WorkerOptions) -> Result<Poster> {
         Poster::join(&self.segment, options)
     }

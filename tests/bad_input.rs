@@ -38,7 +38,7 @@ impl Healthy {
         assert_eq!(poll(&self.worker), (2, 0));
         assert_eq!(self.log.events(), ["before", "after"]);
         assert_eq!(self.bus.stats().unwrap().workers.len(), 1, "a seat was taken");
-        Bus::open(&self.name, &small()).unwrap().join_with(quiet()).unwrap();
+        drop(Bus::open(&self.name, &small()).unwrap().join_with(quiet()).unwrap());
     }
 }
 
@@ -188,7 +188,7 @@ alone! {
                 assert!(!fresh.path().exists(), "it was left behind");
             }
         });
-        Bus::create(&fresh, &small()).unwrap().join_with(quiet()).unwrap();
+        drop(Bus::create(&fresh, &small()).unwrap().join_with(quiet()).unwrap());
     }
 
     fn a_ttl_of_nothing_an_empty_key_and_an_empty_topic_cost_nothing() {
@@ -385,7 +385,7 @@ alone! {
             assert_eq!((found, accepted), (4711, vec![0]));
             assert!(text.contains(".owner("), "{text}");
         }
-        Bus::open(&name, &small().owner(4711, 4711)).unwrap().join_with(quiet()).unwrap();
+        drop(Bus::open(&name, &small().owner(4711, 4711)).unwrap().join_with(quiet()).unwrap());
     }
 
     fn a_user_without_the_right_is_denied_with_the_remedy() {
@@ -432,8 +432,27 @@ alone! {
             assert_eq!((found, accepted), (0o660, 0o600));
             assert!(text.contains("0660") && text.contains("0600") && text.contains(".mode("), "{text}");
         }
-        Bus::open(&name, &small().mode(0o660)).unwrap().join_with(quiet()).unwrap();
-        bus.join_with(quiet()).unwrap();
+        drop(Bus::open(&name, &small().mode(0o660)).unwrap().join_with(quiet()).unwrap());
+        drop(bus.join_with(quiet()).unwrap());
+    }
+
+    fn a_poster_refuses_the_options_that_a_worker_refuses() {
+        let (_name, bus) = bus(&small());
+        let cases = [
+            quiet().timeout(Duration::ZERO),
+            quiet().wait_interval(Duration::ZERO),
+            quiet().wait_interval(HOUR).wait_max(Duration::from_secs(1)),
+            quiet().start(seqcast::Start::At(1)),
+        ];
+        for options in cases {
+            let (of_poster, of_worker) = (error(bus.poster_with(&options)), error(bus.join_with(options.clone())));
+            assert_eq!(of_poster.to_string(), of_worker.to_string(), "{options:?}");
+        }
+        assert!(bus.stats().unwrap().workers.is_empty(), "a seat was taken");
+        // What has no effect on a poster is no error.
+        let idle = quiet().interval(Duration::ZERO).start(seqcast::Start::Oldest).on_report(|_| ());
+        let mut poster = bus.poster_with(&idle).unwrap();
+        assert_eq!(poster.post("s", "e", b"").unwrap(), 0);
     }
 
     fn no_free_seat_names_the_holders_and_the_option() {
@@ -467,7 +486,7 @@ alone! {
         assert_eq!(poll(&worker), (1, 0));
         assert_eq!(log.len(), 1);
         drop(poster);
-        bus.join_with(quiet()).unwrap();
+        drop(bus.join_with(quiet()).unwrap());
         child.kill();
         let _two = [bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap()];
     }

@@ -359,7 +359,7 @@ alone! {
         let mut reservation = worker.reserve().unwrap();
         let large = vec![7; bus.largest_event() / 2];
         let last = worker.post("s", "large", &large).unwrap();
-        worker.claim("key", HOUR).unwrap();
+        let _ = worker.claim("key", HOUR).unwrap();
         reservation.commit("s", "reserved", b"").unwrap();
         assert_eq!(poll(&reader), (2, 0));
         assert_eq!(log.ids(), [0, last]);

@@ -128,6 +128,7 @@ pub enum UniqueState {
 }
 
 /// A reader of all events that takes no record; made by [`Inspector::tail`](super::Inspector::tail).
+#[must_use = "a tail reads nothing until `next` is called"]
 pub struct Tail {
     segment: Arc<Segment>,
     ring: Ring,
@@ -198,14 +199,12 @@ impl Tail {
     }
 
     /// Whether payloads are copied out, too. Default: no.
-    #[must_use]
     pub fn payloads(mut self, yes: bool) -> Tail {
         self.gate.payloads = yes;
         self
     }
 
     /// How long to wait at a reserved id before it is passed over. Default 500 ms.
-    #[must_use]
     pub fn patience(mut self, patience: Duration) -> Tail {
         self.patience = patience;
         self

@@ -17,7 +17,8 @@ use crate::worker::{Claim, Claimed};
 use crate::worker_options::{Unique, WorkerOptions};
 use crate::writer::Draft;
 
-/// A seat that only posts, for one thread: no lock is around its posts.
+/// A seat that only posts, for one thread: no lock is around its posts. Dropping it frees the seat.
+#[must_use = "a poster frees its seat when it is dropped"]
 pub struct Poster {
     seat: Seat,
     timeout: Duration,
@@ -26,6 +27,7 @@ pub struct Poster {
 
 impl Poster {
     pub(crate) fn join(segment: &Arc<Segment>, options: &WorkerOptions) -> Result<Poster> {
+        options.check_to_join(segment)?;
         let seat = Seat::take(segment, &options.label)?;
         Ok(Poster { seat, timeout: options.timeout, buffer: AlignedVec::new() })
     }

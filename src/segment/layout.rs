@@ -398,6 +398,7 @@ impl Geometry {
 /// # let _ = options;
 /// ```
 #[derive(Clone, Debug)]
+#[must_use = "options do nothing until a segment is made or opened with them"]
 pub struct Options {
     capacity: u64,
     block_size: u64,
@@ -433,7 +434,6 @@ impl Options {
     /// How many events the ring holds: a power of two from 8 to 524,288. Default 8192.
     ///
     /// A worker that falls behind by more misses events, and is told how many.
-    #[must_use]
     pub fn capacity(mut self, events: u64) -> Options {
         self.capacity = events;
         self
@@ -441,7 +441,6 @@ impl Options {
 
     /// Bytes of a block: the largest event that travels in one piece, with its source, its name and 16 bytes more; 64 to
     /// 1,048,576, rounded up to an odd number of cache lines less 32. Default 288. Larger events travel as several.
-    #[must_use]
     pub fn block_size(mut self, bytes: u64) -> Options {
         self.block_size = bytes;
         self
@@ -449,7 +448,6 @@ impl Options {
 
     /// How many unique keys are held at once: keys per ttl, and unique events in the ring. At most 1,048,576.
     /// Default 8192.
-    #[must_use]
     pub fn claims(mut self, keys: u64) -> Options {
         self.claims = keys;
         self
@@ -457,14 +455,12 @@ impl Options {
 
     /// How many workers can be on the bus at once: 1 to 65,536; at least twice what is expected, since a reload has old
     /// and new side by side. Default 64.
-    #[must_use]
     pub fn records(mut self, workers: u64) -> Options {
         self.records = workers;
         self
     }
 
     /// Permission bits of a new segment, and the widest that an existing one may have. Default `0o600`.
-    #[must_use]
     pub fn mode(mut self, mode: u32) -> Options {
         self.mode = mode;
         self
@@ -472,7 +468,6 @@ impl Options {
 
     /// User and group that a new segment is given to, for workers that drop their privileges; and the user that, beside
     /// the caller's own, an existing one may belong to. Default: the caller's own.
-    #[must_use]
     pub fn owner(mut self, uid: u32, gid: u32) -> Options {
         self.owner = Some((uid, gid));
         self
@@ -480,14 +475,12 @@ impl Options {
 
     /// Whether the name is unlinked when the [`Bus`](crate::Bus) that created it is dropped, in the process that created
     /// it. Default: no.
-    #[must_use]
     pub fn unlink_on_drop(mut self, yes: bool) -> Options {
         self.unlink_on_drop = yes;
         self
     }
 
     /// How long to wait for another process that is just creating the segment. Default 5 s.
-    #[must_use]
     pub fn creation_timeout(mut self, timeout: std::time::Duration) -> Options {
         self.creation_timeout = timeout;
         self

@@ -81,6 +81,15 @@ impl Scope {
         Scope::Events(source.into(), events.into_iter().map(Into::into).collect())
     }
 
+    /// The same scope with its names sorted, each once: which events it has does not depend on their order.
+    pub(crate) fn into_set(mut self) -> Scope {
+        if let Scope::Events(_, events) = &mut self {
+            events.sort_unstable();
+            events.dedup();
+        }
+        self
+    }
+
     fn check(&self) -> Result<()> {
         match self {
             Scope::All => Ok(()),
@@ -97,9 +106,13 @@ impl From<crate::Topic> for Scope {
     }
 }
 
-/// A handler's registration, to unregister it by.
+/// A handler's registration with one worker, to unregister it by. It means nothing to other workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Registration(u64);
+pub struct Registration {
+    /// The number of the worker's registry in this process.
+    registry: u64,
+    number: u64,
+}
 
 enum Callback {
     Strong(Arc<dyn Handler>),
@@ -118,6 +131,7 @@ impl Callback {
 
 struct Entry {
     registration: Registration,
+    /// As a [set](Scope::into_set).
     scope: Scope,
     callback: Callback,
     /// False once unregistered, so that an event on its way does not reach it any more.
@@ -133,6 +147,9 @@ impl Entry {
 
 /// The handlers of one worker.
 pub(crate) struct Registry {
+    /// Tells this registry from all others that the process has had, so that no worker takes another's registration for
+    /// its own.
+    number: u64,
     index: Mutex<Index>,
     /// Raised with every change, so that routes know that they are old.
     generation: AtomicU64,
@@ -152,20 +169,17 @@ struct OfSource {
 }
 
 impl Index {
-    /// The lists that an entry of `scope` stands in.
+    /// The lists that an entry of `scope`, a set, stands in.
     fn lists(&mut self, scope: &Scope) -> Vec<&mut Vec<Arc<Entry>>> {
         match scope {
             Scope::All => vec![&mut self.all],
             Scope::Source(source) => vec![&mut self.sources.entry(source.as_str().into()).or_default().all],
             Scope::Events(source, events) => {
                 let of_source = self.sources.entry(source.as_str().into()).or_default();
-                let mut names: Vec<&String> = events.iter().collect();
-                names.sort();
-                names.dedup();
-                for name in &names {
+                for name in events {
                     of_source.events.entry(name.as_str().into()).or_default();
                 }
-                let wanted = |name: &str| names.binary_search_by(|have| have.as_str().cmp(name)).is_ok();
+                let wanted = |name: &str| events.binary_search_by(|have| have.as_str().cmp(name)).is_ok();
                 of_source.events.iter_mut().filter(|(name, _)| wanted(name)).map(|(_, list)| list).collect()
             }
         }
@@ -198,7 +212,10 @@ impl Index {
 
 impl Registry {
     pub(crate) fn new() -> Registry {
-        Registry { index: Mutex::default(), generation: AtomicU64::new(0) }
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        // Relaxed: only that no number comes twice matters.
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Registry { number, index: Mutex::default(), generation: AtomicU64::new(0) }
     }
 
     pub(crate) fn register(&self, scope: Scope, handler: Arc<dyn Handler>) -> Result<Registration> {
@@ -211,8 +228,9 @@ impl Registry {
 
     fn insert(&self, scope: Scope, callback: Callback) -> Result<Registration> {
         scope.check()?;
+        let scope = scope.into_set();
         let mut index = lock(&self.index);
-        let registration = Registration(index.next);
+        let registration = Registration { registry: self.number, number: index.next };
         index.next += 1;
         let entry = Arc::new(Entry { registration, scope: scope.clone(), callback, live: AtomicBool::new(true) });
         for list in index.lists(&scope) {
@@ -228,8 +246,9 @@ impl Registry {
         self.remove(|entry| entry.registration == registration)
     }
 
-    pub(crate) fn unregister_same(&self, scope: &Scope, handler: *const ()) -> bool {
-        self.remove(|entry| entry.scope == *scope && entry.callback.is_at(handler))
+    pub(crate) fn unregister_same(&self, scope: Scope, handler: *const ()) -> bool {
+        let scope = scope.into_set();
+        self.remove(|entry| entry.scope == scope && entry.callback.is_at(handler))
     }
 
     fn remove(&self, is_out: impl Fn(&Entry) -> bool) -> bool {

@@ -59,6 +59,7 @@ use crate::writer::{Draft, Writer};
 /// # Ok::<(), seqcast::Error>(())
 /// ```
 #[derive(Clone)]
+#[must_use = "a worker leaves the bus when its last clone is dropped"]
 pub struct Worker {
     inner: Arc<Inner>,
 }
@@ -153,6 +154,7 @@ pub struct Claim {
 
 /// What came of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "only the caller that has `Won` may act"]
 #[non_exhaustive]
 pub enum Claimed {
     /// The caller has it, and nobody else until the ttl is over or it releases it.
@@ -170,14 +172,8 @@ pub enum Claimed {
 
 impl Worker {
     pub(crate) fn join(segment: &Arc<Segment>, options: WorkerOptions) -> Result<Worker> {
-        options.check()?;
+        options.check_to_join(segment)?;
         let ring = segment.ring();
-        let newest = ring.newest();
-        if let Start::At(id) = options.start
-            && id > newest
-        {
-            return Err(Error::NotYet { id, next: newest });
-        }
         let seat = Seat::take(segment, &options.label)?;
         let start = match options.start {
             Start::Now => ring.newest(),
@@ -380,14 +376,16 @@ impl Worker {
         self.inner.registry.register_weak(scope.into(), Arc::downgrade(&handler))
     }
 
-    /// Undoes one registration. `false` if it was undone before.
+    /// Undoes one registration. Returns `false`, and does nothing, if it was undone before or is another worker's.
     pub fn unregister(&self, registration: Registration) -> bool {
         self.inner.registry.unregister(registration)
     }
 
-    /// Undoes every registration of this very handler for this very scope, strong or weak. `false` if there was none.
+    /// Undoes every registration of this very handler for the same scope, strong or weak. Returns `false` if there was
+    /// none. Scopes are the same if they have the same events: the order of names does not matter, nor that one is named
+    /// twice.
     pub fn unregister_same<H: Handler + 'static>(&self, scope: impl Into<Scope>, handler: &Arc<H>) -> bool {
-        self.inner.registry.unregister_same(&scope.into(), address_of(handler))
+        self.inner.registry.unregister_same(scope.into(), address_of(handler))
     }
 
     // ---- claims ----

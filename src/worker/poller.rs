@@ -12,6 +12,29 @@ use crate::worker::{Polled, Worker};
 /// [`interval`](crate::WorkerOptions::interval) at the latest. Dropping it stops the thread and waits for its end.
 ///
 /// The thread does not survive a fork; a child starts its own after joining.
+///
+/// Keep it for as long as the worker is to be polled:
+///
+/// ```
+/// # let name = format!("doc-poller-{}", std::process::id());
+/// # let bus = seqcast::Bus::create(&name, &seqcast::Options::new().unlink_on_drop(true))?;
+/// # let worker = bus.join()?;
+/// let poller = worker.start_poller()?;
+/// // ... the handlers run ...
+/// poller.stop()?;
+/// # Ok::<(), seqcast::Error>(())
+/// ```
+///
+/// A poller that is not kept stops at once, which is a warning (here it is made an error):
+///
+/// ```compile_fail
+/// #![deny(unused_must_use)]
+/// # fn poll(worker: &seqcast::Worker) -> seqcast::Result<()> {
+/// worker.start_poller()?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a poller that is dropped stops: keep it for as long as the worker is to be polled"]
 pub struct Poller {
     worker: Worker,
     stop: Arc<AtomicBool>,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::report::Report;
+use crate::segment::Segment;
 
 /// Where a worker begins to read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,6 +29,7 @@ type Reporter = Arc<dyn Fn(&Report<'_>) + Send + Sync>;
 /// The option `shm_retries` of lua-resty-worker-events has no counterpart: blocks are of one size, nothing fragments,
 /// and a post never has to evict and try again.
 #[derive(Clone)]
+#[must_use = "options do nothing until something is joined or configured with them"]
 pub struct WorkerOptions {
     pub(crate) label: String,
     pub(crate) start: Start,
@@ -61,14 +63,12 @@ impl WorkerOptions {
     }
 
     /// A name for those who look at the segment; what is beyond 48 bytes is cut off. Default: none.
-    #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> WorkerOptions {
         self.label = label.into();
         self
     }
 
     /// Where to begin to read. Default: at what is posted next.
-    #[must_use]
     pub fn start(mut self, start: Start) -> WorkerOptions {
         self.start = start;
         self
@@ -76,7 +76,6 @@ impl WorkerOptions {
 
     /// The longest time between two polls of a [`Poller`](crate::Poller); it polls at once when something is posted.
     /// Zero means that there is to be none. Default 1 s.
-    #[must_use]
     pub fn interval(mut self, interval: Duration) -> WorkerOptions {
         self.interval = interval;
         self
@@ -84,28 +83,24 @@ impl WorkerOptions {
 
     /// How long to sleep between two looks at a reserved id whose payload is not visible yet; a commit ends the sleep at
     /// once. Default 10 ms.
-    #[must_use]
     pub fn wait_interval(mut self, wait_interval: Duration) -> WorkerOptions {
         self.wait_interval = wait_interval;
         self
     }
 
     /// How long to wait for a reserved id's payload before the id is given up, for all workers. Default 500 ms.
-    #[must_use]
     pub fn wait_max(mut self, wait_max: Duration) -> WorkerOptions {
         self.wait_max = wait_max;
         self
     }
 
     /// How long a unique key is held when the post does not say. Default 2 s.
-    #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> WorkerOptions {
         self.timeout = timeout;
         self
     }
 
     /// Whether to post [`STARTED`](crate::STARTED) and [`STOPPING`](crate::STOPPING). Default: yes.
-    #[must_use]
     pub fn announce(mut self, yes: bool) -> WorkerOptions {
         self.announce = yes;
         self
@@ -113,10 +108,19 @@ impl WorkerOptions {
 
     /// What to do with reports of failed handlers, unreadable events and the like. Called inside `poll`. Default: a line
     /// on standard error, or a `tracing` event with that feature and a subscriber.
-    #[must_use]
     pub fn on_report(mut self, reporter: impl Fn(&Report<'_>) + Send + Sync + 'static) -> WorkerOptions {
         self.reporter = Some(Arc::new(reporter));
         self
+    }
+
+    /// Refuses options that nobody can join with, be it as a worker or as a poster.
+    pub(crate) fn check_to_join(&self, segment: &Segment) -> Result<()> {
+        self.check()?;
+        let next = segment.ring().newest();
+        match self.start {
+            Start::At(id) if id > next => Err(Error::NotYet { id, next }),
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn check(&self) -> Result<()> {
@@ -156,6 +160,7 @@ impl fmt::Debug for WorkerOptions {
 /// let _ = seqcast::Unique::key("nightly-mail").ttl(Duration::from_secs(3600));
 /// ```
 #[derive(Clone, Copy)]
+#[must_use = "a unique key does nothing until an event is posted with it"]
 pub struct Unique<'a> {
     pub(crate) key: &'a [u8],
     pub(crate) ttl: Option<Duration>,
@@ -168,7 +173,6 @@ impl<'a> Unique<'a> {
     }
 
     /// How long the key is held from when the first worker reaches the event; longer than nothing.
-    #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Unique<'a> {
         self.ttl = Some(ttl);
         self

@@ -218,7 +218,7 @@ alone! {
         }
         assert!(matches!(clone.clone().leave(), Err(Error::Left)));
         drop(clone);
-        bus.join_with(quiet()).unwrap();
+        drop(bus.join_with(quiet()).unwrap());
     }
 
     fn a_new_worker_starts_at_the_current_id_and_nothing_is_replayed() {

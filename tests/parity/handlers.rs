@@ -121,6 +121,46 @@ alone! {
         assert_eq!(log.len(), 2, "the source's and the twin's are left");
     }
 
+    fn g5_a_registration_of_another_worker_removes_no_handler() {
+        let (_name, bus) = bus(&small());
+        let (mine, other) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
+        let log = Log::default();
+        let kept = mine.on(Scope::All, log.noting()).unwrap();
+        let theirs = other.on(Scope::All, |_: &Event<'_>| ()).unwrap();
+        assert_ne!(kept, theirs, "both are the first of their worker");
+        assert!(!mine.unregister(theirs), "it is another worker's");
+        mine.post("s", "e", b"").unwrap();
+        assert_eq!(poll(&mine), (1, 0));
+        assert_eq!(log.len(), 1, "a stranger's registration removed the handler");
+        drop(other);
+        // Nor is it the one of a worker that takes the same seat later.
+        let successor = bus.join_with(quiet()).unwrap();
+        successor.on(Scope::All, |_: &Event<'_>| ()).unwrap();
+        assert!(!successor.unregister(theirs));
+        assert!(mine.unregister(kept));
+    }
+
+    fn a_scope_is_the_same_in_whatever_order_and_however_often_its_events_are_named() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        let log = Log::default();
+        let handler = Arc::new(log.noting());
+        let spellings = [&["a", "b"][..], &["b", "a"], &["b", "a", "b"]];
+        for registered in spellings {
+            for asked in spellings {
+                worker.register(Scope::events("s", registered.iter().copied()), &handler).unwrap();
+                for other in [&["a"][..], &["a", "b", "c"]] {
+                    assert!(!worker.unregister_same(Scope::events("s", other.iter().copied()), &handler), "{other:?}");
+                }
+                let asked_for = Scope::events("s", asked.iter().copied());
+                assert!(worker.unregister_same(asked_for, &handler), "{registered:?} by {asked:?}");
+                worker.post("s", "a", b"").unwrap();
+                poll(&worker);
+                assert_eq!(log.len(), 0, "{registered:?} by {asked:?}");
+            }
+        }
+    }
+
     fn a_weak_handler_is_gone_with_its_owner() {
         let (_name, bus) = bus(&small());
         let worker = bus.join_with(quiet()).unwrap();
@@ -300,7 +340,7 @@ alone! {
         polling.post("s", "e", b"").unwrap();
         assert_eq!(poll(&polling), (1, 0));
         drop(polling);
-        bus.join_with(quiet()).unwrap();
+        drop(bus.join_with(quiet()).unwrap());
     }
 
     fn an_event_list_names_events_that_are_posted_and_handled() {
