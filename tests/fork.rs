@@ -13,7 +13,75 @@ use common::{
 use seqcast::{Bus, Claimed, Error, Event, SOURCE, STARTED, STOPPING, Scope, WorkerOptions};
 use std::sync::atomic::Ordering::Relaxed;
 
+/// Has the kernel answer `errno` when this thread asks for pages that are wiped on fork, and do nothing: with 0 it says yes.
+/// `false` where there are no such filters.
+fn answer_wipe_on_fork_with(errno: u32) -> bool {
+    const MADV_WIPEONFORK: u32 = libc::MADV_WIPEONFORK as u32;
+    /// Of `struct seccomp_data`; the third argument's lower half, on the little-endian machines that these tests run on.
+    const NUMBER: u32 = 0;
+    const ADVICE: u32 = 16 + 2 * 8;
+    let load = |k| libc::sock_filter { code: (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16, jt: 0, jf: 0, k };
+    let unless = |k, jf| libc::sock_filter { code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16, jt: 0, jf, k };
+    let answer = |k| libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k };
+    let mut filter = [
+        load(NUMBER),
+        unless(libc::SYS_madvise as u32, 3),
+        load(ADVICE),
+        unless(MADV_WIPEONFORK, 1),
+        answer(libc::SECCOMP_RET_ERRNO | errno),
+        answer(libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: plain numbers, and a program that outlives the call; it changes what this thread and its children are told.
+    let done = unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+            && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) == 0
+    };
+    if !done {
+        eprintln!("skipped: no system call filters here: {}", std::io::Error::last_os_error());
+    }
+    done
+}
+
+/// What is promised of forked children, without a kernel that wipes pages.
+fn children_are_known() {
+    let (name, bus) = bus(&small().unlink_on_drop(true));
+    let worker = bus.join_with(quiet()).unwrap();
+    let log = Log::of(&worker, Scope::All);
+    in_child(|| {
+        assert!(matches!(worker.post("s", "e", b""), Err(Error::Forked)));
+        assert!(matches!(worker.poll(), Err(Error::Forked)));
+        let own = bus.join_with(quiet()).unwrap();
+        own.post("s", "child", b"").unwrap();
+        in_child(|| {
+            assert!(matches!(own.post("s", "e", b""), Err(Error::Forked)));
+            assert!(matches!(worker.post("s", "e", b""), Err(Error::Forked)));
+            bus.join_with(quiet()).unwrap().post("s", "grandchild", b"").unwrap();
+        });
+        drop((worker.clone(), own));
+    });
+    let child = Child::fork(|| drop((worker, bus)));
+    assert!(child.ended_well());
+    assert!(name.path().exists(), "a child unlinked its parent's segment");
+    let bus = Bus::open(&name, &small()).unwrap();
+    bus.join_with(quiet()).unwrap().post("s", "other", b"").unwrap();
+    assert_eq!(log.len(), 0);
+    assert_eq!(bus.next_id(), 3);
+}
+
 alone! {
+    fn g12_children_are_known_where_the_kernel_only_says_that_it_wipes_pages() {
+        if answer_wipe_on_fork_with(0) {
+            children_are_known();
+        }
+    }
+
+    fn g12_children_are_known_where_the_kernel_cannot_wipe_pages() {
+        if answer_wipe_on_fork_with(libc::EINVAL as u32) {
+            children_are_known();
+        }
+    }
+
     fn g12_every_call_on_an_inherited_handle_says_forked_and_does_nothing() {
         let (_name, bus) = bus(&small());
         let worker = bus.join_with(quiet()).unwrap();

@@ -1,76 +1,15 @@
-//! The system: clocks, the fork check, futexes, byte locks, who a process is.
+//! The system: clocks, futexes, byte locks, who a process is.
 
-use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::MetadataExt;
-use std::ptr::{NonNull, null_mut};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::time::{Duration, SystemTime};
 
-use rustix::mm::{Advice, MapFlags, ProtFlags};
 use rustix::thread::futex;
 use rustix::time::{ClockId, Timespec};
 
-use crate::error::{Error, Result};
 use crate::protocol::wake::Futex;
-
-/// Tells a process from those that were forked off it, for the price of one load: a page of its own that the kernel
-/// gives to a forked child as zeros (`MADV_WIPEONFORK`). `getpid` would be a system call, and pids repeat across pid
-/// namespaces.
-pub(crate) struct ForkGuard {
-    page: NonNull<AtomicU64>,
-    len: usize,
-}
-
-// SAFETY: the page belongs to the process and not to a thread, and is touched through an atomic only.
-unsafe impl Send for ForkGuard {}
-// SAFETY: as above.
-unsafe impl Sync for ForkGuard {}
-
-impl fmt::Debug for ForkGuard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ForkGuard").field("forked", &self.is_forked()).finish_non_exhaustive()
-    }
-}
-
-impl ForkGuard {
-    /// A guard for the calling process. `segment` is named in the error if the kernel cannot do it (before Linux 4.14).
-    pub(crate) fn new(segment: &str) -> Result<ForkGuard> {
-        let len = rustix::param::page_size();
-        let protection = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: a new mapping at an address of the kernel's choice touches no memory that exists.
-        let page = unsafe { rustix::mm::mmap_anonymous(null_mut(), len, protection, MapFlags::PRIVATE) }
-            .map_err(|errno| Error::system(segment, "mmap", errno))?;
-        let page =
-            NonNull::new(page.cast()).ok_or_else(|| Error::system(segment, "mmap", io::ErrorKind::InvalidData))?;
-        let guard = ForkGuard { page, len };
-        // SAFETY: the advice is for the page just mapped, which holds nothing yet.
-        unsafe { rustix::mm::madvise(page.as_ptr().cast(), len, Advice::LinuxWipeOnFork) }
-            .map_err(|errno| Error::system(segment, "madvise(MADV_WIPEONFORK)", errno))?;
-        guard.word().store(1, Ordering::Relaxed);
-        Ok(guard)
-    }
-
-    fn word(&self) -> &AtomicU64 {
-        // SAFETY: the page is mapped as long as `self` lives, and any bit pattern is a valid `AtomicU64`.
-        unsafe { self.page.as_ref() }
-    }
-
-    /// Whether the calling process was forked off the one that made the guard.
-    #[inline]
-    pub(crate) fn is_forked(&self) -> bool {
-        // Relaxed: the word changes only by fork, which is before everything that the child does.
-        self.word().load(Ordering::Relaxed) == 0
-    }
-}
-
-impl Drop for ForkGuard {
-    fn drop(&mut self) {
-        // SAFETY: `new` mapped exactly this page, and nobody else points to it.
-        let _ = unsafe { rustix::mm::munmap(self.page.as_ptr().cast(), self.len) };
-    }
-}
 
 /// Sleeping on words of a segment: a shared futex, since its sleepers and wakers are different processes.
 #[derive(Clone, Copy, Debug)]
@@ -284,38 +223,5 @@ mod tests {
             // SAFETY: no more than the end of a process whose sleeper would sleep on for an hour.
             unsafe { libc::abort() }
         });
-    }
-
-    #[test]
-    fn a_guard_gives_its_page_back() {
-        let pages = |range: std::ops::Range<usize>| range.map(|_| ForkGuard::new("/test").unwrap()).collect::<Vec<_>>();
-        let size = || {
-            let status = std::fs::read_to_string("/proc/self/status").unwrap();
-            let kb = status.lines().find_map(|line| line.strip_prefix("VmData:")).unwrap();
-            kb.trim().trim_end_matches(" kB").parse::<usize>().unwrap()
-        };
-        // Other tests map a few pages meanwhile; ten thousand would be seen.
-        drop(pages(0..10));
-        let before = size();
-        (0..1000).for_each(|_| drop(pages(0..10)));
-        assert!(size() < before + 20_000, "{before} to {} kB", size());
-    }
-
-    #[test]
-    fn g12_the_guard_knows_a_forked_child() {
-        let guard = ForkGuard::new("/test").unwrap();
-        assert!(!guard.is_forked());
-        // SAFETY: the child reads one word, which allocates nothing, and exits.
-        let child = unsafe { libc::fork() };
-        if child == 0 {
-            let in_a_child = guard.is_forked();
-            // SAFETY: plain exit, without the harness's exit handlers.
-            unsafe { libc::_exit(i32::from(in_a_child)) }
-        }
-        let mut status = 0;
-        // SAFETY: `status` is writable for the call.
-        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
-        assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 1);
-        assert!(!guard.is_forked());
     }
 }

@@ -14,11 +14,12 @@ use crate::claimer::Claimer;
 use crate::counters::RecordWords;
 use crate::error::{Error, Holder, Result};
 use crate::layout::{LABEL_BYTES, record_word};
+use crate::os::fork::ForkGuard;
 use crate::protocol::Fault;
 use crate::protocol::pool::Hand;
 use crate::protocol::record::{CLAIM_HAND, HAND_WORDS, RING_HAND};
 use crate::segment::{RecordLock, Segment};
-use crate::sys::{self, ForkGuard};
+use crate::sys;
 use crate::writer::Writer;
 
 /// A seat: the record of one worker, its halves not yet put together.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rkyv::util::AlignedVec;
 
 use crate::claimer::hash_unique;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::{Postable, archive, type_tag};
 use crate::layout::record_word;
 use crate::message::PAYLOAD_ALIGN;
@@ -105,7 +105,7 @@ impl Poster {
 
     #[inline]
     fn check(&self) -> Result<()> {
-        if self.seat.guard.is_forked() { Err(Error::Forked) } else { Ok(()) }
+        self.seat.guard.check()
     }
 }
 

@@ -17,8 +17,9 @@ use crate::layout::{
     FORMING, Geometry, HEADER_BYTES, LAYOUT_VERSION, Options, Regions, fingerprint, header_word, layout_version, magic,
 };
 use crate::mapping::Mapping;
+use crate::os::fork::ForkGuard;
 use crate::sync::{Ordering, fence};
-use crate::sys::{self, ForkGuard};
+use crate::sys;
 use crate::unique_hash::UniqueHash;
 
 /// The byte whose lock is the right to finish a file. Locks may lie beyond a file's end, and these do.

@@ -31,12 +31,13 @@ use rustix::io::{Errno, retry_on_intr};
 use crate::error::{Error, Result};
 use crate::layout::{Geometry, Options, Regions, fingerprint, header_word, magic};
 use crate::mapping::Mapping;
+use crate::os::fork::ForkGuard;
 use crate::protocol::claims::Claims;
 use crate::protocol::pool::Pool;
 use crate::protocol::record;
 use crate::protocol::ring::{Ring, stretch_for};
 use crate::sync::{AtomicU32, Ordering, Words};
-use crate::sys::{self, ForkGuard};
+use crate::sys;
 use crate::unique_hash::UniqueHash;
 
 use self::creation::{CREATION_BYTE, Call, Draft, Intent, State};

@@ -28,6 +28,7 @@ use crate::event::{
 use crate::handlers::{Handler, Outcome, Registration, Registry, Scope, address_of};
 use crate::layout::record_word;
 use crate::message::{PAYLOAD_ALIGN, UniqueKey, check_topic};
+use crate::os::fork::ForkGuard;
 use crate::poster::Poster;
 use crate::protocol::claims::Token;
 use crate::protocol::lock::{Lock, Locked};
@@ -38,7 +39,6 @@ use crate::seat::{Seat, set_label};
 use crate::segment::{RecordLock, Segment};
 use crate::sync::Words;
 use crate::sync_util::lock;
-use crate::sys::ForkGuard;
 use crate::worker_options::{Start, Unique, WorkerOptions};
 use crate::writer::{Draft, Writer};
 
@@ -571,9 +571,7 @@ impl Inner {
     #[inline]
     fn check(&self) -> Result<()> {
         // Before any lock: another thread may have held it at the fork.
-        if self.guard.is_forked() {
-            return Err(Error::Forked);
-        }
+        self.guard.check()?;
         if self.left.load(Ordering::Relaxed) {
             return Err(Error::Left);
         }

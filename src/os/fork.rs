@@ -1,0 +1,251 @@
+//! Telling a process from the children that were forked off it, for two loads and a compare.
+//!
+//! One page of the process holds its *generation*, a number that no process it was forked off has ever had. A child does not
+//! find that number there, for two reasons, of which either is enough:
+//!
+//! - the kernel gives it the page as zeros (`MADV_WIPEONFORK`, Linux 4.14), however the child was made;
+//! - libc calls [`in_child`] in it (`pthread_atfork`), which stores the zero. Some kernels know the advice and do nothing
+//!   (gVisor, qemu's user mode, a seccomp filter that answers 0 for it), and older ones do not know it.
+//!
+//! So a child is missed only if both fail: made by a raw `clone` or by `_Fork`, which run no handlers, on a kernel that does
+//! not wipe the page. No probe is made: it would cost a fork at the first join, and change nothing.
+//!
+//! `getpid` would be a system call, and pids repeat across pid namespaces.
+
+use std::fmt;
+use std::io;
+use std::ptr::{NonNull, null_mut};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+
+use rustix::mm::{Advice, MapFlags, ProtFlags};
+
+use super::sys;
+use crate::error::{Error, Result};
+
+/// The word of the page, once there is one. The page stays for the rest of the process.
+static WORD: AtomicPtr<AtomicU64> = AtomicPtr::new(null_mut());
+/// Generations given out by this process and those it was forked off. Ordinary memory, which a child inherits.
+static GIVEN: AtomicU32 = AtomicU32::new(0);
+/// What the word was when the latest fork began.
+static AT_FORK: AtomicU64 = AtomicU64::new(0);
+
+/// Knows the process that made it from the children forked off it.
+#[derive(Clone, Copy)]
+pub(crate) struct ForkGuard {
+    word: &'static AtomicU64,
+    generation: u64,
+}
+
+impl fmt::Debug for ForkGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ForkGuard").field("forked", &self.is_forked()).finish_non_exhaustive()
+    }
+}
+
+impl ForkGuard {
+    /// A guard of the calling process. `segment` is named in the error if there is no memory for it.
+    pub(crate) fn new(segment: &str) -> Result<ForkGuard> {
+        // Acquire: with what was done to the page before it was published.
+        let word = match word_at(WORD.load(Ordering::Acquire)) {
+            Some(word) => word,
+            None => make_word(segment)?,
+        };
+        Ok(ForkGuard { word, generation: generation(word) })
+    }
+
+    /// Whether the calling process was forked off the one that made the guard.
+    #[inline]
+    pub(crate) fn is_forked(&self) -> bool {
+        // Relaxed: for a guard that exists the word changes only by a fork, which is before everything that the child does.
+        self.word.load(Ordering::Relaxed) != self.generation
+    }
+
+    /// [`Error::Forked`] in a forked child. To be called before every lock, and after every call of users' code, which may
+    /// fork and return in the child.
+    #[inline]
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.is_forked() { Err(Error::Forked) } else { Ok(()) }
+    }
+}
+
+/// The calling process's generation. A process that has none yet, new or forked, gets one.
+fn generation(word: &AtomicU64) -> u64 {
+    // Relaxed throughout: a number, which stands for nothing else in memory.
+    match word.load(Ordering::Relaxed) {
+        0 => {}
+        generation => return generation,
+    }
+    let count = GIVEN.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+    // The count alone tells it from those of its ancestors. The pid does too where a thread gave the first generation just
+    // as another forked, and the child has the guard but not the count.
+    let fresh = u64::from(sys::pid()) << 32 | u64::from(count);
+    match word.compare_exchange(0, fresh, Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => fresh,
+        Err(of_another_thread) => of_another_thread,
+    }
+}
+
+fn word_at(pointer: *mut AtomicU64) -> Option<&'static AtomicU64> {
+    // SAFETY: null, or the beginning of a page that `make_word` has mapped, which is never unmapped once it is here. Any bit
+    // pattern is a valid `AtomicU64`.
+    unsafe { pointer.as_ref() }
+}
+
+/// Maps the page, unless another thread is faster. No lock: a thread that holds one at a fork holds it for ever in the child.
+#[cold]
+fn make_word(segment: &str) -> Result<&'static AtomicU64> {
+    // Before the page is there for guards. Two threads may both register the handlers, which does no harm.
+    // SAFETY: the handlers touch atomics only, and live as long as the code that they are part of: libc forgets them when that is
+    // unloaded.
+    let errno = unsafe { libc::pthread_atfork(Some(before_fork), None, Some(in_child)) };
+    if errno != 0 {
+        return Err(Error::system(segment, "pthread_atfork", io::Error::from_raw_os_error(errno)));
+    }
+    let len = rustix::param::page_size();
+    let protection = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: a new mapping at an address of the kernel's choice touches no memory that exists.
+    let page = unsafe { rustix::mm::mmap_anonymous(null_mut(), len, protection, MapFlags::PRIVATE) }
+        .map_err(|errno| Error::system(segment, "mmap", errno))?;
+    let page: NonNull<AtomicU64> =
+        NonNull::new(page.cast()).ok_or_else(|| Error::system(segment, "mmap", io::ErrorKind::InvalidData))?;
+    // A kernel that refuses is no worse than one that says yes and does nothing, and those cannot be told: the handler is
+    // enough for every child that is made with `fork`.
+    // SAFETY: the advice is for the page just mapped, which holds nothing yet.
+    let _ = unsafe { rustix::mm::madvise(page.as_ptr().cast(), len, Advice::LinuxWipeOnFork) };
+    // Release: with the page. Acquire: with another's.
+    let published = WORD.compare_exchange(null_mut(), page.as_ptr(), Ordering::AcqRel, Ordering::Acquire);
+    if published.is_err() {
+        // SAFETY: mapped above, and nobody has seen it.
+        let _ = unsafe { rustix::mm::munmap(page.as_ptr().cast(), len) };
+    }
+    Ok(word_at(published.map_or_else(|theirs| theirs, |_| page.as_ptr())).expect("one of the two was published"))
+}
+
+/// Called by libc in a process that is about to fork.
+extern "C" fn before_fork() {
+    if let Some(word) = word_at(WORD.load(Ordering::Acquire)) {
+        // Relaxed: libc runs one fork's handlers at a time, and the child's run on this thread's copy.
+        AT_FORK.store(word.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+}
+
+/// Called by libc in a forked child, on its only thread. Async-signal-safe, as it must be.
+extern "C" fn in_child() {
+    if let Some(word) = word_at(WORD.load(Ordering::Acquire)) {
+        // It is something else already if the kernel has wiped the page, and another library's handler has joined since.
+        let _ = word.compare_exchange(AT_FORK.load(Ordering::Relaxed), 0, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::sync_util::lock;
+
+    /// Held by tests that change the advice for the page, or depend on it.
+    static ADVICE: Mutex<()> = Mutex::new(());
+
+    fn advise(advice: libc::c_int) {
+        let page = WORD.load(Ordering::Acquire).cast();
+        // SAFETY: the page stays, and keeps its content.
+        assert_eq!(unsafe { libc::madvise(page, rustix::param::page_size(), advice) }, 0);
+    }
+
+    /// What `run` says in a child made by `fork`. It must not allocate, as this process has other threads.
+    fn in_a_child(fork: impl FnOnce() -> libc::c_int, run: impl FnOnce() -> bool) -> bool {
+        match fork() {
+            0 => {
+                let said = run();
+                // SAFETY: ends the child without the harness's exit handlers.
+                unsafe { libc::_exit(i32::from(said)) }
+            }
+            child => {
+                let mut status = 0;
+                // SAFETY: `status` is writable for the call.
+                assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+                assert!(libc::WIFEXITED(status), "status {status}");
+                libc::WEXITSTATUS(status) == 1
+            }
+        }
+    }
+
+    fn fork() -> libc::c_int {
+        // SAFETY: the children of these tests touch atomics, make system calls, and exit.
+        unsafe { libc::fork() }
+    }
+
+    /// A fork that libc does not know of.
+    fn clone() -> libc::c_int {
+        // SAFETY: as above; without flags it is what fork does, and the child goes on on a copy of this stack.
+        unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) as libc::c_int }
+    }
+
+    #[test]
+    fn g12_the_guard_knows_a_forked_child_and_a_cloned_one() {
+        let _advice = lock(&ADVICE);
+        let guard = ForkGuard::new("/test").unwrap();
+        assert!(!guard.is_forked());
+        assert!(in_a_child(fork, || guard.is_forked()));
+        assert!(in_a_child(clone, || guard.is_forked()));
+        assert!(!guard.is_forked());
+    }
+
+    /// As on a kernel that says yes to the advice and does nothing.
+    #[test]
+    fn g12_the_guard_knows_a_forked_child_though_the_kernel_does_not_wipe_its_page() {
+        let _advice = lock(&ADVICE);
+        let guard = ForkGuard::new("/test").unwrap();
+        advise(libc::MADV_KEEPONFORK);
+        let known = in_a_child(fork, || guard.is_forked());
+        // What is made in the child is the child's, and a grandchild's not.
+        let own = in_a_child(fork, || {
+            let own = ForkGuard::new("/test").unwrap();
+            guard.is_forked() && !own.is_forked() && in_a_child(fork, || own.is_forked() && guard.is_forked())
+        });
+        advise(libc::MADV_WIPEONFORK);
+        assert!(known && own, "{known} {own}");
+        assert!(!guard.is_forked());
+    }
+
+    #[test]
+    fn g12_a_childs_guard_is_the_childs_and_not_its_parents_nor_its_childrens() {
+        let _advice = lock(&ADVICE);
+        let guard = ForkGuard::new("/test").unwrap();
+        assert!(in_a_child(clone, || {
+            let own = ForkGuard::new("/test").unwrap();
+            let again = ForkGuard::new("/test").unwrap();
+            let parents = guard.is_forked();
+            parents
+                && !own.is_forked()
+                && !again.is_forked()
+                && in_a_child(clone, || own.is_forked() && guard.is_forked())
+        }));
+    }
+
+    #[test]
+    fn g12_a_handler_that_joined_before_ours_ran_keeps_its_guard() {
+        let _advice = lock(&ADVICE);
+        // The order in which libc runs them is that of their registration; here it is played.
+        let guard = ForkGuard::new("/test").unwrap();
+        assert!(in_a_child(fork, || {
+            let own = ForkGuard::new("/test").unwrap();
+            in_child();
+            guard.is_forked() && !own.is_forked()
+        }));
+    }
+
+    #[test]
+    fn all_guards_share_one_page() {
+        let first = ForkGuard::new("/test").unwrap();
+        let made: Vec<ForkGuard> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| ForkGuard::new("/test").unwrap())).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        for guard in made {
+            assert!(std::ptr::eq(guard.word, first.word));
+            assert_eq!(guard.generation, first.generation);
+        }
+    }
+}
