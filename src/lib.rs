@@ -62,6 +62,10 @@
 //! Open the [`Bus`] in the master; join in each child. What joined before the fork stays the parent's. A master that drops
 //! privileges in its children joins them before, or gives the segment to the workers' user with [`Options::owner`].
 //!
+//! A child is known by a page that the kernel wipes in it (`MADV_WIPEONFORK`) and by a handler of `pthread_atfork`. So `fork`
+//! is supported everywhere, and a raw `clone` or `_Fork`, which run no handlers, where the kernel does wipe the page: Linux
+//! 4.14 and later, but not gVisor, qemu's user mode, or under a seccomp filter that answers for the kernel.
+//!
 //! # Features
 //!
 //! `tracing`: where there is a subscriber, reports go to `tracing` and not to standard error.
