@@ -7,7 +7,7 @@ use crate::audit::Audit;
 use crate::error::Result;
 use crate::layout::Options;
 use crate::poster::Poster;
-use crate::segment::{self, Segment};
+use crate::segment::{self, BusId, Segment};
 use crate::stats::Stats;
 use crate::worker::Worker;
 use crate::worker_options::WorkerOptions;
@@ -81,8 +81,8 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// As [`join`](Bus::join), and [`Error::Option`](crate::Error::Option) or
-    /// [`Error::NotYet`](crate::Error::NotYet).
+    /// As [`join`](Bus::join), and [`Error::Option`](crate::Error::Option), [`Error::NotYet`](crate::Error::NotYet) or
+    /// [`Error::OtherBus`](crate::Error::OtherBus).
     pub fn join_with(&self, options: WorkerOptions) -> Result<Worker> {
         Worker::join(&self.segment, options)
     }
@@ -130,6 +130,35 @@ impl Bus {
     /// The segment's name, with its slash.
     pub fn name(&self) -> &str {
         self.segment.name()
+    }
+
+    /// The bus's identity. It is another one when a segment of the same name is created again, and with it all event ids
+    /// begin again: a bare id means nothing without it. See [`Position`](crate::Position).
+    pub fn id(&self) -> BusId {
+        self.segment.id()
+    }
+
+    /// Whether the name still leads to this bus. If it does not, the segment was unlinked, and perhaps created again:
+    /// its workers go on among themselves, and those who open the name now are not among them. An anonymous bus is
+    /// always current.
+    ///
+    /// ```
+    /// # let name = format!("doc-current-{}", std::process::id());
+    /// use seqcast::{Bus, Options};
+    ///
+    /// let old = Bus::create(&name, &Options::new())?;
+    /// assert!(old.is_current()?);
+    /// seqcast::unlink(&name)?;
+    /// let new = Bus::create(&name, &Options::new().unlink_on_drop(true))?;
+    /// assert!(!old.is_current()? && new.is_current()? && old.id() != new.id());
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`](crate::Error::System) if the system does not tell.
+    pub fn is_current(&self) -> Result<bool> {
+        self.segment.is_current()
     }
 
     /// Whether this handle's making created the segment.

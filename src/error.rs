@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::protocol::Fault;
+use crate::segment::BusId;
 use crate::text::printable;
 
 /// A result of this crate.
@@ -166,6 +167,15 @@ pub enum Error {
         /// The next id to be posted.
         next: u64,
     },
+    /// A kept position is of another bus: the segment of this name was created again since.
+    OtherBus {
+        /// The segment's name.
+        name: String,
+        /// The bus that the position is of.
+        position: BusId,
+        /// The bus that the name leads to.
+        found: BusId,
+    },
     /// The reserved id was given up before the commit came.
     TooLate {
         /// The id.
@@ -258,6 +268,7 @@ impl Error {
             Error::Forked => "forked",
             Error::PayloadTooLarge { .. } => "payload_too_large",
             Error::NotYet { .. } => "not_yet",
+            Error::OtherBus { .. } => "other_bus",
             Error::TooLate { .. } => "too_late",
             Error::Payload { .. } => "payload",
             Error::Archive { .. } => "archive",
@@ -377,6 +388,12 @@ impl fmt::Display for Error {
             Error::NotYet { id, next } => {
                 write!(f, "cannot start at event id {id}: the next one to be posted is {next}")
             }
+            Error::OtherBus { name, position, found } => write!(
+                f,
+                "the kept position is of bus {position}, but segment {name} is bus {found}: it was created again since, \
+                 and what was left to read of the old one is gone; rebuild what depends on it, and start with \
+                 Start::Oldest"
+            ),
             Error::TooLate { id } => write!(
                 f,
                 "reserved event id {id} was given up before its commit: commit within the readers' wait_max, or post"

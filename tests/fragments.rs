@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use common::{Child, Log, Reports, bus, counts, error, eventually, of_record, poll, quiet, shared_words, small};
+use seqcast::inspect::{self, Inspector};
 use seqcast::{Bus, Error, Options, Scope, Start, Worker};
 
 /// Bytes that tell where in which message they belong.
@@ -376,6 +377,89 @@ alone! {
             assert!(reports.texts().is_empty(), "{:?}", reports.texts());
             assert_eq!(counts(&bus, &reader).missed, 0);
         }
+    }
+
+    fn g4_a_worker_that_goes_on_after_any_id_delivers_what_one_that_stayed_delivers() {
+        let options = roomy();
+        let len = longest(&options);
+        let ids = ids_of(&options, len);
+        let (name, bus) = bus(&options);
+        let (stayed, other) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
+        let log = Log::of(&stayed, Scope::All);
+        let sender = Sender::stopped_in_the_middle(&bus, len, ids);
+        catch_up(&stayed, &log);
+        let begin = bus.next_id();
+        // More than a quarter of the ring lies between its fragments.
+        for i in 0..bus.capacity() / 4 + 50 {
+            other.post("s", "small", i.to_string()).unwrap();
+        }
+        let message = sender.go_on(&bus);
+        other.post("s", "small", b"last").unwrap();
+        let end = bus.next_id();
+        assert_eq!(poll(&stayed), (bus.capacity() / 4 + 52, 0));
+        let all = log.drain();
+        let large = all.iter().find(|seen| seen.event == "large").unwrap();
+        assert!(large.bytes == sender.payload(message) && large.id.unwrap() > begin + bus.capacity() / 4);
+        let ends = (begin - 1..begin + 9).chain(end - 9..end).chain((begin..end).step_by(37));
+        for id in ends {
+            let reports = Reports::default();
+            let resumed = bus.join_with(reports.of(quiet().start(Start::After(id)))).unwrap();
+            let theirs = Log::of(&resumed, Scope::All);
+            let expected: Vec<_> = all.iter().filter(|seen| seen.id.unwrap() > id).cloned().collect();
+            assert_eq!(resumed.cursor(), id + 1);
+            assert_eq!(poll(&resumed), (expected.len() as u64, 0), "after {id} of {begin}..{end}");
+            assert!(theirs.seen() == expected, "after {id} of {begin}..{end}");
+            let counts = counts(&bus, &resumed);
+            assert_eq!((counts.delivered, counts.skipped, counts.missed), (expected.len() as u64, 0, 0));
+            assert_eq!((reports.texts().len(), resumed.position().next()), (0, end));
+        }
+        // Who does not want it is not told of it; who only looks sees it, too.
+        let resumed = bus.join_with(quiet().start(Start::After(end - 3))).unwrap();
+        let theirs = Log::of(&resumed, Scope::source("s"));
+        assert_eq!(poll(&resumed), (1, 0));
+        assert_eq!((theirs.texts(), counts(&bus, &resumed).skipped), (vec!["last".to_owned()], 1));
+        let mut tail = Inspector::open(&name, &options).unwrap().tail(Start::After(end - 3)).unwrap().payloads(true);
+        let Ok(Some(inspect::Seen::Event(event))) = tail.next() else { panic!("not seen") };
+        assert!((event.source.as_str(), event.payload) == ("theirs", Some(sender.payload(message))));
+    }
+
+    fn g4_a_message_whose_beginning_is_gone_is_told_to_who_goes_on_after_it() {
+        let options = roomy();
+        let len = longest(&options);
+        let ids = ids_of(&options, len);
+        let (_name, bus) = bus(&options);
+        let other = bus.join_with(quiet()).unwrap();
+        let sender = Sender::stopped_in_the_middle(&bus, len, ids);
+        let begin = bus.next_id();
+        for i in 0..bus.capacity() {
+            other.post("s", "small", i.to_string()).unwrap();
+        }
+        let small_end = bus.next_id();
+        sender.go_on(&bus);
+        let end = bus.next_id();
+        // After some of the small ones that the ring still has: only the message is lost.
+        for id in [small_end - 11, small_end - 1, end - 2] {
+            let reports = Reports::default();
+            let resumed = bus.join_with(reports.of(quiet().start(Start::After(id)))).unwrap();
+            let log = Log::of(&resumed, Scope::All);
+            let smalls = small_end.saturating_sub(id + 1);
+            assert_eq!(poll(&resumed), (smalls, 1), "after {id} of {begin}..{end}");
+            assert_eq!(log.ids(), (id + 1..small_end).collect::<Vec<_>>());
+            let texts = reports.texts();
+            assert!(texts.len() == 1 && texts[0].starts_with(&format!("event id {}: 1 ", end - 1)), "{texts:?}");
+        }
+        // After one that the ring has no more: from the next id on, exactly.
+        let reports = Reports::default();
+        let resumed = bus.join_with(reports.of(quiet().start(Start::After(begin - 1)))).unwrap();
+        let log = Log::of(&resumed, Scope::All);
+        let goes_on = end - bus.capacity() + bus.capacity() / 8;
+        assert_eq!(poll(&resumed), (small_end - goes_on, goes_on - begin + 1));
+        assert_eq!(log.ids(), (goes_on..small_end).collect::<Vec<_>>());
+        let texts = reports.texts();
+        assert!(texts.len() == 2 && texts[0].starts_with(&format!("event id {begin}: {} ", goes_on - begin)), "{texts:?}");
+        // Whereas who begins at an id for the first time has no part in it.
+        let fresh = bus.join_with(quiet().start(Start::At(end - 1))).unwrap();
+        assert_eq!(poll(&fresh), (0, 0));
     }
 
     fn messages_that_nobody_here_wants_are_skipped_as_one() {

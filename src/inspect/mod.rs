@@ -45,7 +45,7 @@ use crate::layout::{self, Field, HEADER_BYTES, Options, header_word, record_word
 use crate::protocol::claims::{BUCKET_HEAD_WORDS, ENTRY_WORDS};
 use crate::protocol::{pool, record};
 pub use crate::segment::FileFacts;
-use crate::segment::{self, Segment};
+use crate::segment::{self, BusId, Segment};
 use crate::stats::Stats;
 use crate::sync::Ordering;
 use crate::sys;
@@ -88,6 +88,11 @@ impl Inspector {
     /// The segment's name, with its slash.
     pub fn name(&self) -> &str {
         self.segment.name()
+    }
+
+    /// The bus's identity, as [`Bus::id`](crate::Bus::id).
+    pub fn id(&self) -> BusId {
+        self.segment.id()
     }
 
     /// Who made the segment, when and how.
@@ -227,7 +232,7 @@ impl Inspector {
     ///
     /// # Errors
     ///
-    /// [`Error::NotYet`] for an id that was not posted yet.
+    /// [`Error::NotYet`] for an id that was not posted yet; [`Error::OtherBus`] for a position on another bus.
     pub fn tail(&self, start: Start) -> Result<Tail> {
         Tail::new(&self.segment, start)
     }

@@ -178,19 +178,13 @@ enum Copied {
 impl Tail {
     pub(super) fn new(segment: &Arc<Segment>, start: Start) -> Result<Tail> {
         let ring = segment.ring();
-        let newest = ring.newest();
-        let next = match start {
-            Start::Now => newest,
-            Start::Oldest => ring.oldest(),
-            Start::At(id) if id > newest => return Err(Error::NotYet { id, next: newest }),
-            Start::At(id) => id,
-        };
+        let begin = start.begin(segment)?;
         Ok(Tail {
-            fragments: Fragments::new(segment.geometry(), next),
+            fragments: Fragments::beginning(segment.geometry(), &ring, begin),
             block_bytes: segment.geometry().block_bytes(),
             segment: Arc::clone(segment),
             ring,
-            next,
+            next: begin.first,
             gate: Names::default(),
             patience: PATIENCE,
             waiting_since: None,

@@ -22,6 +22,7 @@ use crate::protocol::word::CellWord;
 use crate::segment::{RecordLock, Segment};
 use crate::sync::Ordering;
 use crate::sys::{self, SharedFutex};
+use crate::worker_options::Begin;
 
 /// Most events that are copied out ahead of one whose payload is not there yet.
 const MOST_AHEAD: usize = 4096;
@@ -126,12 +127,13 @@ impl Reader {
         record: RecordWords,
         record_number: u16,
         lock: Arc<RecordLock>,
-        start: u64,
+        begin: Begin,
     ) -> Reader {
         let ring = segment.ring();
+        let start = begin.first;
         record.set(record_word!(reading.cursor), start);
         Reader {
-            fragments: Fragments::new(segment.geometry(), start),
+            fragments: Fragments::beginning(segment.geometry(), &ring, begin),
             block_bytes: segment.geometry().block_bytes(),
             segment,
             ring,
@@ -524,15 +526,20 @@ impl Reader {
         Step::Lagged { first, missed }
     }
 
-    /// Says to those who look how far we are: the first id that is not delivered.
+    /// The first id that is not delivered.
     #[inline]
-    fn store_cursor(&self) {
-        let cursor = match self.ahead.front() {
+    pub(crate) fn cursor(&self) -> u64 {
+        match self.ahead.front() {
             Some(&Ahead::Waiting { id, .. } | &Ahead::Unreadable { id } | &Ahead::Lagged { first: id, .. }) => id,
             Some(Ahead::Message(message)) => message.id,
             None => self.next,
-        };
-        self.record.set(record_word!(reading.cursor), cursor);
+        }
+    }
+
+    /// Says to those who look how far we are.
+    #[inline]
+    fn store_cursor(&self) {
+        self.record.set(record_word!(reading.cursor), self.cursor());
     }
 
     #[inline]

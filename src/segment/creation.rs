@@ -9,8 +9,8 @@ use rustix::fs::{self, FallocateFlags, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::{
-    Birth, Inode, Memory, OWNER_ALONE, Segment, allocated_bytes, check_type, checked_name, create_file, file_size,
-    free_space, map_named, native_words, open_error, open_file, read_at, regions, remove, reopen,
+    Birth, BusId, Inode, Memory, OWNER_ALONE, Segment, allocated_bytes, check_type, checked_name, create_file,
+    file_size, free_space, map_named, native_words, open_error, open_file, read_at, regions, remove, reopen,
 };
 use crate::error::{Error, Result};
 use crate::layout::{
@@ -255,6 +255,7 @@ impl<'a> Call<'a> {
             name: self.name.clone(),
             file,
             inode,
+            id: BusId::of_nonce(header.pair(header_word!(nonce))),
             memory,
             unique_hash: UniqueHash::new(header.pair(header_word!(hash_key))),
             created: false,
@@ -283,6 +284,7 @@ impl<'a> Call<'a> {
             name: self.name.clone(),
             file: found.file,
             inode,
+            id: BusId::of_nonce(birth.nonce),
             memory,
             unique_hash: UniqueHash::new(birth.hash_key),
             created: true,

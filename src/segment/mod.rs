@@ -17,6 +17,7 @@
 
 mod creation;
 mod file;
+mod identity;
 pub(crate) mod layout;
 mod unheld;
 pub(crate) mod unique_hash;
@@ -43,6 +44,7 @@ use crate::unique_hash::UniqueHash;
 use self::creation::{CREATION_BYTE, Call, Draft, Intent, State};
 pub use self::file::FileFacts;
 pub(crate) use self::file::file_names;
+pub use self::identity::{BusId, Position};
 pub(crate) use self::unheld::unlink_unheld;
 
 const NAME_RULE: &str = "after a leading slash, which may be left out, it must be 1 to 200 of the characters A-Z a-z 0-9 . _ - \
@@ -66,6 +68,7 @@ pub(crate) struct Segment {
     /// Never locked: its description is shared with forked children.
     file: OwnedFd,
     inode: Inode,
+    id: BusId,
     memory: Memory,
     unique_hash: UniqueHash,
     created: bool,
@@ -113,6 +116,7 @@ impl Segment {
             name: ANONYMOUS.to_owned(),
             file,
             inode,
+            id: BusId::of_nonce(birth.nonce),
             memory,
             unique_hash: UniqueHash::new(birth.hash_key),
             created: true,
@@ -123,6 +127,11 @@ impl Segment {
     /// The name with its slash, or `"(anonymous)"`.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What tells this segment from all others, as it was when the segment was opened.
+    pub(crate) fn id(&self) -> BusId {
+        self.id
     }
 
     /// The sizes, as they were when the segment was opened.
@@ -200,8 +209,12 @@ impl Segment {
         Ok(taken.then_some(lock))
     }
 
-    /// Whether the name still leads to this segment.
+    /// Whether the name still leads to this segment. A segment without a name is found by nobody, and so always the
+    /// one that is meant.
     pub(crate) fn is_current(&self) -> Result<bool> {
+        if self.name == ANONYMOUS {
+            return Ok(true);
+        }
         Ok(Inode::of_name(&self.name)? == Some(self.inode))
     }
 

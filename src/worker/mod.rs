@@ -36,10 +36,10 @@ use crate::protocol::ring::Ring;
 use crate::reader::Reader;
 use crate::report::{Report, report_by_default};
 use crate::seat::{Seat, set_label};
-use crate::segment::{RecordLock, Segment};
+use crate::segment::{Position, RecordLock, Segment};
 use crate::sync::Words;
 use crate::sync_util::lock;
-use crate::worker_options::{Start, Unique, WorkerOptions};
+use crate::worker_options::{Unique, WorkerOptions};
 use crate::writer::{Draft, Writer};
 
 /// One seat on the bus: posts events, and hands those of all workers to its handlers, in the order of their ids.
@@ -95,6 +95,8 @@ struct Hot {
     empty_below: AtomicU64,
     /// The id that reading goes on with.
     next: AtomicU64,
+    /// The first id that is not handled: its handlers have not returned, or it was not even read.
+    unhandled: AtomicU64,
     /// Why the next event is not at `next`: [`NOT_PENDING`], [`COPIED_OUT`], or the own reserved id that it is behind.
     pending: AtomicU64,
     local: AtomicUsize,
@@ -173,15 +175,12 @@ pub enum Claimed {
 impl Worker {
     pub(crate) fn join(segment: &Arc<Segment>, options: WorkerOptions) -> Result<Worker> {
         options.check_to_join(segment)?;
-        let ring = segment.ring();
         let seat = Seat::take(segment, &options.label)?;
-        let start = match options.start {
-            Start::Now => ring.newest(),
-            Start::Oldest => ring.oldest(),
-            Start::At(id) => id,
-        };
+        // Again, since `Now` means that of the seat. Ids only grow, so that what was posted before still is.
+        let begin = options.start.begin(segment)?;
+        let (ring, start) = (segment.ring(), begin.first);
         let Seat { segment, guard, lock, record, words, writer, claimer, pid } = seat;
-        let reader = Reader::new(Arc::clone(&segment), words.clone(), record, Arc::clone(&lock), start);
+        let reader = Reader::new(Arc::clone(&segment), words.clone(), record, Arc::clone(&lock), begin);
         let (cell, empty_below) = ring.idle_mark(start);
         let inner = Inner {
             records: segment.records(),
@@ -193,6 +192,7 @@ impl Worker {
                 cell: AtomicUsize::new(cell),
                 empty_below: AtomicU64::new(empty_below),
                 next: AtomicU64::new(start),
+                unhandled: AtomicU64::new(start),
                 pending: AtomicU64::new(NOT_PENDING),
                 local: AtomicUsize::new(0),
                 polling: AtomicBool::new(false),
@@ -535,6 +535,17 @@ impl Worker {
     /// The number of this worker's record.
     pub fn record(&self) -> u32 {
         u32::from(self.inner.record)
+    }
+
+    /// How far this worker has come: all before it is handled, as far as this worker handles it at all, or was reported as
+    /// missed. Keep it to go on from there with [`Start::Resume`](crate::Start::Resume).
+    ///
+    /// While the handlers of an event run it is still before that event: if the process dies in them and resumes, they are
+    /// called again. What a handler has done for good it may keep as [`Position::after`] of
+    /// [`Event::id`](crate::Event::id) instead.
+    pub fn position(&self) -> Position {
+        // Acquire: with what the handlers did, whatever thread they ran on.
+        Position::before(self.inner.segment.id(), self.inner.hot.unhandled.load(Ordering::Acquire))
     }
 
     /// The next id to be delivered.

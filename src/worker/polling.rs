@@ -112,6 +112,7 @@ impl Inner {
             None if reader.has_ahead() => COPIED_OUT,
             None => NOT_PENDING,
         };
+        self.note_handled(reader);
         self.hot.pending.store(pending, Ordering::Relaxed);
         if pending == NOT_PENDING {
             let (cell, empty_below) = self.ring.idle_mark(reader.next());
@@ -179,6 +180,7 @@ impl Inner {
             if end.is_some_and(|end| reader.next() >= end) && !reader.has_ahead() {
                 return Ok(());
             }
+            self.note_handled(reader);
             let mut gate =
                 WorkerGate { inner: self, routes: &mut *routes, registry: &self.registry, claimer: &self.claimer };
             let step = reader.read(&mut gate);
@@ -223,6 +225,13 @@ impl Inner {
             }
         }
         Ok(())
+    }
+
+    /// Says how far all is handled. Not while an event is.
+    #[inline]
+    fn note_handled(&self, reader: &Reader) {
+        // Release: with what the handlers did.
+        self.hot.unhandled.store(reader.cursor(), Ordering::Release);
     }
 
     /// Whether this process posted an event. Pids alone do not say: workers in containers may all have the same.

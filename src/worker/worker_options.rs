@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::report::Report;
-use crate::segment::Segment;
+use crate::segment::{Position, Segment};
 
 /// Where a worker begins to read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,8 +17,53 @@ pub enum Start {
     Now,
     /// At the oldest event that the ring still holds.
     Oldest,
-    /// At an event id.
+    /// At an event id, as if there was nothing before it: right for "from there on". It is not for going on where a worker
+    /// was: an event in fragments is delivered at its last one, and one that began before this id is left out without a
+    /// report, though it was not delivered before. Use `After` or `Resume` for that.
+    ///
+    /// An id is only valid on the bus that it came from. On a segment that was created again it says another place.
     At(u64),
+    /// After an event id: what is at greater ids is delivered, all of it or with a report of what was missed, as if this
+    /// worker had read on from there. The fragments of events that began before are gathered, as far as the ring still
+    /// has them; nothing else of what is before is read, claimed or counted.
+    ///
+    /// An id is only valid on the bus that it came from. `Resume` checks that.
+    After(u64),
+    /// Where a worker was, as [`Worker::position`](crate::Worker::position) said: like `After`, on the bus that the position
+    /// is of. On another one it is [`Error::OtherBus`](crate::Error::OtherBus).
+    Resume(Position),
+}
+
+/// Where reading begins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Begin {
+    /// The first id to be delivered.
+    pub(crate) first: u64,
+    /// Whether events that began before it and end behind are to be delivered.
+    pub(crate) gathers: bool,
+}
+
+impl Start {
+    /// The first id on `segment`, as things are now.
+    pub(crate) fn begin(self, segment: &Segment) -> Result<Begin> {
+        let ring = segment.ring();
+        let newest = ring.newest();
+        let (first, gathers) = match self {
+            Start::Now => (newest, false),
+            Start::Oldest => (ring.oldest(), false),
+            Start::At(id) => (id, false),
+            Start::After(id) => (id.saturating_add(1), true),
+            Start::Resume(position) if position.bus() != segment.id() => {
+                let name = segment.name().to_owned();
+                return Err(Error::OtherBus { name, position: position.bus(), found: segment.id() });
+            }
+            Start::Resume(position) => (position.next(), true),
+        };
+        if first > newest {
+            return Err(Error::NotYet { id: first, next: newest });
+        }
+        Ok(Begin { first, gathers })
+    }
 }
 
 type Reporter = Arc<dyn Fn(&Report<'_>) + Send + Sync>;
@@ -116,11 +161,7 @@ impl WorkerOptions {
     /// Refuses options that nobody can join with, be it as a worker or as a poster.
     pub(crate) fn check_to_join(&self, segment: &Segment) -> Result<()> {
         self.check()?;
-        let next = segment.ring().newest();
-        match self.start {
-            Start::At(id) if id > next => Err(Error::NotYet { id, next }),
-            _ => Ok(()),
-        }
+        self.start.begin(segment).map(drop)
     }
 
     pub(crate) fn check(&self) -> Result<()> {

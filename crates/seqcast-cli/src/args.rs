@@ -110,8 +110,9 @@ pub struct TailArgs {
     /// Events of this name only.
     #[arg(long)]
     pub event: Option<String>,
-    /// Where to begin: at what is posted next, at the oldest event in the ring, or at an id.
-    #[arg(long, value_name = "now|oldest|ID", default_value = "now", value_parser = parse_start)]
+    /// Where to begin: at what is posted next, at the oldest event in the ring, at an id, or at the position that
+    /// a worker has kept.
+    #[arg(long, value_name = "now|oldest|ID|POSITION", default_value = "now", value_parser = parse_start)]
     pub from: seqcast::Start,
     /// What to show of payloads.
     #[arg(long, value_enum, default_value_t = Payload::Len, value_name = "WHAT")]
@@ -243,7 +244,14 @@ fn parse_start(text: &str) -> Result<seqcast::Start, String> {
     match text {
         "now" => Ok(seqcast::Start::Now),
         "oldest" => Ok(seqcast::Start::Oldest),
-        id => id.parse().map(seqcast::Start::At).map_err(|_| "it must be now, oldest or an event id".to_owned()),
+        position if position.contains(':') => match position.parse() {
+            Ok(position) => Ok(seqcast::Start::Resume(position)),
+            Err(error) => Err(error.to_string()),
+        },
+        id => id
+            .parse()
+            .map(seqcast::Start::At)
+            .map_err(|_| "it must be now, oldest, an event id, or a worker's position".to_owned()),
     }
 }
 

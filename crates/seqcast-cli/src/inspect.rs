@@ -31,6 +31,7 @@ pub fn run(args: &InspectArgs, output: &mut Output) -> Result<Exit, Failure> {
         output.json(&json!({
             "name": stats.name,
             "current": inspector.is_current()?,
+            "bus_id": inspector.id().to_string(),
             "layout_version": header.layout_version,
             "fingerprint": format!("{:#018x}", header.fingerprint),
             "boot_id": header.boot_id.map(|id| format!("{id:032x}")),
@@ -74,6 +75,7 @@ pub fn run(args: &InspectArgs, output: &mut Output) -> Result<Exit, Failure> {
         "created",
         format!("{} ({} ago) by pid {}", rfc3339(header.created_at), long_duration(age), header.creator_pid),
     )?;
+    row("bus", inspector.id().to_string())?;
     row("layout", format!("version {}, fingerprint {:#018x}", header.layout_version, header.fingerprint))?;
     row("boot", header.boot_id.map_or("unknown".into(), |id| format!("{id:032x}, this one")))?;
     row("size", bytes(geometry.size))?;

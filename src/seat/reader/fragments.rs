@@ -6,7 +6,11 @@ use rkyv::util::AlignedVec;
 
 use super::Gate;
 use crate::layout::Geometry;
-use crate::message::{FRAGMENT_HEAD_BYTES, FragmentHead, Head, PAYLOAD_ALIGN, chunk_len};
+use crate::message::{FRAGMENT_HEAD_BYTES, FragmentHead, Head, Kind, Meta, PAYLOAD_ALIGN, chunk_len};
+use crate::protocol::bytes;
+use crate::protocol::ring::{Look, Ring};
+use crate::sync::Ordering;
+use crate::worker_options::Begin;
 
 pub(crate) struct Fragments {
     /// By record of the sender.
@@ -17,8 +21,8 @@ pub(crate) struct Fragments {
     chunk: u64,
     largest: u64,
     records: u64,
-    /// The id that the reader started at.
-    start: u64,
+    /// Events that began before this id are none that the reader was to deliver.
+    since: u64,
 }
 
 struct Partial {
@@ -50,15 +54,56 @@ pub(crate) enum Assembled {
 }
 
 impl Fragments {
-    pub(crate) fn new(geometry: &Geometry, start: u64) -> Fragments {
-        Fragments {
+    /// The fragments of a reader that begins on `ring` at `begin`.
+    pub(crate) fn beginning(geometry: &Geometry, ring: &Ring, begin: Begin) -> Fragments {
+        let mut fragments = Fragments {
             partial: BTreeMap::new(),
             buffer: AlignedVec::new(),
             chunk: (geometry.block_bytes() - FRAGMENT_HEAD_BYTES) as u64,
             largest: geometry.largest_message() as u64,
             records: geometry.records,
-            start,
+            since: if begin.gathers { 0 } else { begin.first },
+        };
+        if begin.gathers {
+            fragments.gather(ring, geometry.block_bytes(), begin.first);
         }
+        fragments
+    }
+
+    /// Gathers the fragments before `end` of events that may end behind it. From the oldest on that the ring has: an event
+    /// takes a quarter of its ids at most, but those of others may lie between them.
+    ///
+    /// What is malformed, reserved or overwritten here is passed over. If a part of an event is missed by that, its end
+    /// will say so.
+    fn gather(&mut self, ring: &Ring, block_bytes: usize, end: u64) {
+        let mut id = ring.oldest();
+        while id < end {
+            id = match self.gather_at(ring, block_bytes, id) {
+                Some(()) => id + 1,
+                // Lapped. Not further on than need be: what is lost here is lost for good.
+                None => ring.oldest().max(id + 1),
+            };
+        }
+    }
+
+    /// Adds the fragment at `id`, if there is one. `None` if it was overwritten.
+    fn gather_at(&mut self, ring: &Ring, block_bytes: usize, id: u64) -> Option<()> {
+        let seen = match ring.look(id) {
+            Ok(Look::Published(seen)) => seen,
+            Ok(Look::Lapped) => return None,
+            _ => return Some(()),
+        };
+        let Ok(block) = ring.block(seen) else { return Some(()) };
+        ring.prefetch_after(id);
+        // Relaxed: the second look tells whether it counts.
+        let meta = Meta::from_bits(block.meta().load(Ordering::Relaxed), block_bytes);
+        if let Some(Meta { kind: Kind::Fragment, len }) = meta {
+            bytes::load_bytes(block.payload(), self.buffer(len));
+            ring.unchanged(id, seen).then_some(())?;
+            // One that is whole here goes; nobody is asked yet whether the others are wanted.
+            self.add_with(len, Partial::keep);
+        }
+        Some(())
     }
 
     /// Where to copy a fragment of `len` bytes to, rounded up to whole words.
@@ -74,6 +119,11 @@ impl Fragments {
 
     /// Adds the fragment of `len` bytes in the buffer.
     pub(crate) fn add(&mut self, len: usize, gate: &mut impl Gate) -> Assembled {
+        self.add_with(len, |partial, chunk| partial.add(chunk, gate))
+    }
+
+    /// The same, where `add` puts the bytes of a fragment to those of its event, or says that they cannot be.
+    fn add_with(&mut self, len: usize, add: impl FnOnce(&mut Partial, &[u8]) -> bool) -> Assembled {
         let Some(head) = FragmentHead::parse(&self.buffer[..len]) else { return Assembled::Malformed };
         let chunk = &self.buffer[FRAGMENT_HEAD_BYTES..len];
         let plausible = u64::from(head.record) < self.records
@@ -90,12 +140,12 @@ impl Fragments {
         let Some(partial) = self.partial.get_mut(&head.record).filter(|partial| partial.continues_with(&head)) else {
             self.partial.remove(&head.record);
             return match is_last {
-                true if head.first_id < self.start => Assembled::BeforeOurTime,
+                true if head.first_id < self.since => Assembled::BeforeOurTime,
                 true => Assembled::Headless,
                 false => Assembled::More,
             };
         };
-        if !partial.add(chunk, gate) {
+        if !add(partial, chunk) {
             self.partial.remove(&head.record);
             return Assembled::Malformed;
         }
@@ -119,6 +169,13 @@ impl Partial {
     fn continues_with(&self, head: &FragmentHead) -> bool {
         let FragmentHead { incarnation, message, total, number, .. } = *head;
         (self.incarnation, self.message, self.total, self.next) == (incarnation, message, total, number)
+    }
+
+    /// Adds a fragment without a look at the event's head, which the next [`add`](Partial::add) takes.
+    fn keep(&mut self, chunk: &[u8]) -> bool {
+        self.next += 1;
+        self.bytes.extend_from_slice(chunk);
+        true
     }
 
     /// `false` if the event's head cannot be one.

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use seqcast::Start;
 use seqcast::inspect::{Inspector, Seen};
+use seqcast::{Position, Start};
 use serde_json::{Value, json};
 
 use crate::support::{Name, Stop, WorkerProcess, command, eventually, run, seqcast, seqcast_on_all, small};
@@ -277,6 +277,22 @@ fn tail_follows_and_takes_no_record() {
 }
 
 #[test]
+fn tail_goes_on_at_a_position_of_this_bus_and_of_no_other() {
+    let (name, bus) = Name::segment("tail-position");
+    let mut worker = WorkerProcess::join(&name, "web");
+    worker.told("posts 5");
+    let inspected: Value =
+        serde_json::from_str(&seqcast(&["inspect", &name, "--format", "json"]).expect(0).stdout).unwrap();
+    assert_eq!(inspected["bus_id"], bus.id().to_string());
+    let position = Position::after(bus.id(), 2).to_string();
+    let mut tail = Tail::start(&name, &["--from", &position]);
+    assert_eq!(tail.next()["id"], 3);
+    let other = format!("{:032x}:3", 7);
+    let run = seqcast(&["tail", &name, "--from", &other, "--no-follow"]).expect(3);
+    assert!(run.stderr.contains("created again") && run.stderr.contains(&bus.id().to_string()), "{run:?}");
+}
+
+#[test]
 fn tail_shows_gaps_voids_and_what_it_passed_over() {
     let (name, _bus) = Name::segment("tail-gap");
     let mut worker = WorkerProcess::join(&name, "web");
@@ -421,6 +437,7 @@ fn wrong_usage_is_code_2() {
         vec!["inspect"],
         vec!["tail", &name, "--from", "yesterday"],
         vec!["tail", &name, "--from", "999999"],
+        vec!["tail", &name, "--from", "7:7"],
         vec!["post", &name, "", "event"],
         vec!["post", &name, "a", "b", "--ttl", "10m"],
         vec!["post", &name, "a", "b", "--data", "@/no/such/file"],

@@ -1,0 +1,173 @@
+//! Which segment, and how far in it: what a position is worth only together with.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::{Error, Result};
+use crate::text::printable;
+
+/// The identity of a bus: a random number that its creator drew. No two segments have the same, whatever their names.
+///
+/// Its text form is 32 hexadecimal digits.
+///
+/// ```
+/// # let bus = seqcast::Bus::anonymous(&seqcast::Options::new())?;
+/// let text = bus.id().to_string();
+/// assert_eq!(text.len(), 32);
+/// assert_eq!(text.parse::<seqcast::BusId>()?, bus.id());
+/// # Ok::<(), seqcast::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BusId([u64; 2]);
+
+const DIGITS: usize = 32;
+/// Characters of a bad text that an error repeats.
+const SHOWN_CHARS: usize = 64;
+
+impl BusId {
+    pub(crate) const fn of_nonce(nonce: [u64; 2]) -> BusId {
+        BusId(nonce)
+    }
+}
+
+impl fmt::Display for BusId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}{:016x}", self.0[0], self.0[1])
+    }
+}
+
+impl fmt::Debug for BusId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BusId({self})")
+    }
+}
+
+impl FromStr for BusId {
+    type Err = Error;
+
+    /// # Errors
+    ///
+    /// [`Error::Option`] if the text is not 32 hexadecimal digits.
+    fn from_str(text: &str) -> Result<BusId> {
+        // Not left to the number's parser, which takes a sign too.
+        let plausible = text.len() == DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        match u128::from_str_radix(text, 16) {
+            Ok(id) if plausible => Ok(BusId([(id >> 64) as u64, id as u64])),
+            _ => Err(Error::option("bus id", shown(text), format!("it must be {DIGITS} hexadecimal digits"))),
+        }
+    }
+}
+
+/// How far a worker has come on a bus: everything before [`next`](Position::next) is handled. Kept, on a disk or by
+/// another process, it says where to go on: see [`Start::Resume`](crate::Start::Resume).
+///
+/// Its text form is that of the [`BusId`], a colon, and the next id.
+///
+/// ```
+/// use seqcast::{Bus, Options, Position, Start, WorkerOptions};
+///
+/// # let bus = Bus::anonymous(&Options::new())?;
+/// let worker = bus.join()?;
+/// worker.poll()?;
+/// let kept = worker.position().to_string();
+/// # drop(worker);
+///
+/// let position: Position = kept.parse()?;
+/// let worker = bus.join_with(WorkerOptions::new().start(Start::Resume(position)))?;
+/// # Ok::<(), seqcast::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Position {
+    bus: BusId,
+    next: u64,
+}
+
+impl Position {
+    /// The position after the event `id` of `bus`: that event and all before it are handled.
+    pub const fn after(bus: BusId, id: u64) -> Position {
+        Position::before(bus, id.saturating_add(1))
+    }
+
+    /// The position before the event `id` of `bus`: all before it are handled.
+    pub const fn before(bus: BusId, id: u64) -> Position {
+        Position { bus, next: id }
+    }
+
+    /// The bus that the position is of.
+    pub const fn bus(&self) -> BusId {
+        self.bus
+    }
+
+    /// The first id that is not handled.
+    pub const fn next(&self) -> u64 {
+        self.next
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.bus, self.next)
+    }
+}
+
+impl FromStr for Position {
+    type Err = Error;
+
+    /// # Errors
+    ///
+    /// [`Error::Option`] if the text is not one that a position gave.
+    fn from_str(text: &str) -> Result<Position> {
+        let parse = || {
+            let (bus, next) = text.split_once(':')?;
+            let all_digits = next.bytes().all(|byte| byte.is_ascii_digit());
+            Some(Position { bus: bus.parse().ok()?, next: next.parse().ok().filter(|_| all_digits)? })
+        };
+        parse().ok_or_else(|| {
+            let rule = format!("it must be {DIGITS} hexadecimal digits of a bus, a colon, and an event id");
+            Error::option("position", shown(text), rule)
+        })
+    }
+}
+
+/// As much of a bad text as an error repeats, quoted.
+fn shown(text: &str) -> String {
+    let beginning: String = text.chars().take(SHOWN_CHARS).collect();
+    format!("{:?}", printable(&beginning))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_is_read_as_it_was_and_nothing_else_is() {
+        for nonce in [[0, 0], [1, 2], [u64::MAX, 0], [u64::MAX; 2], [0x0123_4567_89ab_cdef, 7]] {
+            let bus = BusId::of_nonce(nonce);
+            assert_eq!(bus.to_string().parse::<BusId>().unwrap(), bus);
+            for next in [0, 1, u64::MAX] {
+                let position = Position::before(bus, next);
+                assert_eq!(position.to_string().parse::<Position>().unwrap(), position);
+            }
+        }
+        let id = BusId::of_nonce([3, 4]).to_string();
+        for bad in ["", "7", &id[1..], &format!("{id}0"), &format!("+{}", &id[1..]), &format!("g{}", &id[1..])] {
+            assert!(matches!(bad.parse::<BusId>(), Err(Error::Option { option: "bus id", .. })), "{bad}");
+            assert!(format!("{bad}:7").parse::<Position>().is_err(), "{bad}");
+        }
+        for bad in ["", ":", "+7", "-7", "7 ", "18446744073709551616", "7:7"] {
+            let refusal = format!("{id}:{bad}").parse::<Position>().unwrap_err();
+            assert!(refusal.to_string().contains(&id), "{refusal}");
+        }
+        let long = "\u{202e}".repeat(10_000);
+        let text = long.parse::<Position>().unwrap_err().to_string();
+        assert!(text.len() < 1000 && !text.contains('\u{202e}'), "{} bytes", text.len());
+    }
+
+    #[test]
+    fn after_an_id_is_before_the_next() {
+        let bus = BusId::of_nonce([3, 4]);
+        assert_eq!(Position::after(bus, 6), Position::before(bus, 7));
+        assert_eq!(Position::after(bus, u64::MAX).next(), u64::MAX);
+        assert_eq!(Position::after(bus, 6).bus(), bus);
+    }
+}
