@@ -89,10 +89,15 @@ pub enum Error {
         /// The fingerprint of this build.
         expected: u64,
     },
-    /// The segment was made before the host was started, by processes that are gone.
+    /// The segment was made under another boot id, and no worker of this kernel has a seat in it: it is from before the host
+    /// was started, or from a container that is shown a boot id of its own and has no worker on it yet.
     OtherBoot {
         /// The segment's name.
         name: String,
+        /// The boot id that it was made under.
+        found: u128,
+        /// The boot id that this process is shown.
+        expected: u128,
     },
     /// The segment belongs to another user.
     Owner {
@@ -335,9 +340,13 @@ impl fmt::Display for Error {
                 "segment {name} was made by a differing build (fingerprint {found:#018x}, ours {expected:#018x}: other \
                  target or rkyv format features): use another name, or build all workers alike"
             ),
-            Error::OtherBoot { name } => {
-                write!(f, "segment {name} is from before the host was started: unlink it and create it anew")
-            }
+            Error::OtherBoot { name, found, expected } => write!(
+                f,
+                "segment {name} was made under boot id {found:032x}, this process is shown {expected:032x}, and no worker \
+                 of this kernel has a seat in it: if a container with a boot id of its own uses it, let a worker join \
+                 there first; if it is from before the host was started, remove it with seqcast doctor --fix or \
+                 inspect::unlink_unheld, which remove it only if no process has it open"
+            ),
             Error::Owner { name, found, accepted } => write!(
                 f,
                 "segment {name} belongs to user {found}, accepted are {accepted:?}: create it with .owner(uid, gid) \

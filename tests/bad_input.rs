@@ -9,7 +9,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::{Child, HOUR, Log, Name, bus, error, in_child, poll, quiet, small, stop_here};
-use seqcast::{Bus, Error, Options, Scope, Worker};
+use seqcast::inspect::{self, Inspector};
+use seqcast::{Bus, Error, Options, Poster, Scope, Worker};
 
 /// First word of a segment in creation, as `src/segment/layout.rs` has it.
 const FORMING: u64 = 0x7365_7143_4153_7e7e;
@@ -351,9 +352,38 @@ alone! {
         change_word(&name, "boot_id", |word| word ^ 1);
         for refusal in refusals(&name, &small()) {
             assert!(matches!(refusal, Error::OtherBoot { .. }), "{refusal:?}");
-            assert!(refusal.to_string().contains("create it anew"));
+            assert!(refusal.to_string().contains("only if no process has it open"), "{refusal}");
         }
         assert_usable_after_removal(&name);
+    }
+
+    fn g2_a_segment_of_another_boot_id_is_opened_while_a_worker_of_this_kernel_has_a_seat() {
+        let (name, bus) = bus(&small());
+        // As a container sees it that is shown a boot id of its own.
+        change_word(&name, "boot_id", |word| word ^ 1);
+        for refusal in refusals(&name, &small()) {
+            let text = refusal.to_string();
+            let Error::OtherBoot { found, expected, .. } = refusal else { panic!("{refusal:?}") };
+            assert_eq!(found ^ expected, 1 << 64);
+            assert!(text.contains(&format!("{found:032x}")) && text.contains("let a worker join there first"), "{text}");
+            assert!(!text.contains(": unlink it"), "{text}");
+        }
+        assert!(!inspect::unlink_unheld(&name).unwrap(), "a bus that has it open was not enough");
+        // Also by the last record of all, and by a lock of another process.
+        let seats: Vec<Poster> = (0..16).map(|_| bus.poster().unwrap()).collect();
+        let last = seats.into_iter().next_back().unwrap();
+        let ours = [Bus::open(&name, &small()), Bus::open_or_create(&name, &small())].map(Result::unwrap);
+        in_child(|| {
+            let theirs = Bus::open(&name, &small()).unwrap();
+            assert_eq!((theirs.id(), theirs.stats().unwrap().workers.len()), (bus.id(), 1));
+            theirs.poster().unwrap().post("s", "e", b"").unwrap();
+        });
+        assert_eq!(ours.each_ref().map(Bus::next_id), [1, 1]);
+        assert!(seqcast::stat(&name, &small()).is_ok() && Inspector::open_any(&name).is_ok());
+        assert!(!Inspector::open_any(&name).unwrap().header().same_boot_id);
+        assert!(matches!(error(Bus::create(&name, &small())), Error::Exists { .. }));
+        drop(last);
+        assert!(matches!(error(Bus::open(&name, &small())), Error::OtherBoot { .. }));
     }
 
     fn impossible_sizes_in_a_header_are_corrupt() {

@@ -105,6 +105,7 @@ impl Inspector {
             layout_version: layout::LAYOUT_VERSION,
             fingerprint: word(header_word!(fingerprint)),
             boot_id: (boot != [0; 2]).then(|| u128::from(boot[0]) << 64 | u128::from(boot[1])),
+            same_boot_id: boot == sys::boot_id(),
             creator_pid: word(header_word!(creator_pid)) as u32,
             created_at: SystemTime::UNIX_EPOCH + Duration::from_nanos(word(header_word!(created_at))),
         }
@@ -252,8 +253,10 @@ pub struct Header {
     pub layout_version: u32,
     /// A hash of everything that decides how its makers read and write it.
     pub fingerprint: u64,
-    /// The boot of the host in which it was made, if that was known.
+    /// The boot id under which it was made, if that was known.
     pub boot_id: Option<u128>,
+    /// Whether this process is shown the same one. Containers may be shown boot ids of their own.
+    pub same_boot_id: bool,
     /// Process id of the creator, in its own pid namespace.
     pub creator_pid: u32,
     /// When it was created.

@@ -104,7 +104,7 @@ pub(crate) fn boot_id() -> [u64; 2] {
 ///
 /// The lock belongs to the description and goes when the last descriptor of it is closed, by whatever death.
 pub(crate) fn try_lock_byte(file: impl AsFd, at: u64) -> io::Result<bool> {
-    match lock_request(&file, libc::F_OFD_SETLK, libc::F_WRLCK, at) {
+    match lock_request(&file, libc::F_OFD_SETLK, libc::F_WRLCK, at, 1) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
         Err(error) => Err(error),
@@ -113,12 +113,17 @@ pub(crate) fn try_lock_byte(file: impl AsFd, at: u64) -> io::Result<bool> {
 
 /// Gives the lock on one byte back, for all who share the description.
 pub(crate) fn unlock_byte(file: impl AsFd, at: u64) -> io::Result<()> {
-    lock_request(&file, libc::F_OFD_SETLK, libc::F_UNLCK, at).map(drop)
+    lock_request(&file, libc::F_OFD_SETLK, libc::F_UNLCK, at, 1).map(drop)
 }
 
 /// Whether a description other than `file`'s has the lock on one byte. Works on a file open for reading only, too.
 pub(crate) fn is_byte_locked(file: impl AsFd, at: u64) -> io::Result<bool> {
-    let found = lock_request(&file, libc::F_OFD_GETLK, libc::F_WRLCK, at)?;
+    is_any_byte_locked(file, at, 1)
+}
+
+/// The same of any of `len` bytes.
+pub(crate) fn is_any_byte_locked(file: impl AsFd, at: u64, len: u64) -> io::Result<bool> {
+    let found = lock_request(&file, libc::F_OFD_GETLK, libc::F_WRLCK, at, len)?;
     Ok(found != libc::F_UNLCK)
 }
 
@@ -143,14 +148,20 @@ pub(crate) fn try_lease(file: impl AsFd) -> io::Result<bool> {
 /// The `libc` crate does not have it for Linux.
 const F_SETSIG: libc::c_int = 10;
 
-/// `fcntl` with an open-file-description lock of one byte. Returns the type of lock that the kernel left in the request.
-fn lock_request(file: &impl AsFd, command: libc::c_int, kind: libc::c_int, at: u64) -> io::Result<libc::c_int> {
+/// `fcntl` with an open-file-description lock of `len` bytes. Returns the type of lock that the kernel left in the request.
+fn lock_request(
+    file: &impl AsFd,
+    command: libc::c_int,
+    kind: libc::c_int,
+    at: u64,
+    len: u64,
+) -> io::Result<libc::c_int> {
     // SAFETY: `flock` is plain numbers, for which zero is a value; `l_pid` must be zero.
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
     lock.l_type = kind as libc::c_short;
     lock.l_whence = libc::SEEK_SET as libc::c_short;
     lock.l_start = at as libc::off_t;
-    lock.l_len = 1;
+    lock.l_len = len as libc::off_t;
     // SAFETY: the descriptor is open, and both commands read and write one `flock`, which outlives the call.
     let done = unsafe { libc::fcntl(file.as_fd().as_raw_fd(), command, &raw mut lock) };
     if done == -1 { Err(io::Error::last_os_error()) } else { Ok(libc::c_int::from(lock.l_type)) }

@@ -10,7 +10,8 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::{
     Birth, BusId, Inode, Memory, OWNER_ALONE, Segment, allocated_bytes, check_type, checked_name, create_file,
-    file_size, free_space, map_named, native_words, open_error, open_file, read_at, regions, remove, reopen,
+    file_size, free_space, is_any_record_held, map_named, native_words, open_error, open_file, read_at, regions,
+    remove, reopen,
 };
 use crate::error::{Error, Result};
 use crate::layout::{
@@ -231,7 +232,7 @@ impl<'a> Call<'a> {
         // Again, since its creator may have changed them while we waited for it.
         let inode = self.check_access(&file)?;
         let header = HeaderCopy::read(&self.name, &file)?;
-        let geometry = header.check(&self.name)?;
+        let geometry = header.check(&self.name, &file)?;
         let regions = regions(&self.name, &geometry)?;
         let size = file_size(&self.name, &file)?;
         if size < regions.end as u64 {
@@ -477,8 +478,8 @@ impl HeaderCopy {
         [self.0[word], self.0[word + 1]]
     }
 
-    /// Whether this build can use a segment with this header. Returns its sizes.
-    pub(super) fn check(&self, name: &str) -> Result<Geometry> {
+    /// Whether this build can use the segment `file` with this header. Returns its sizes.
+    pub(super) fn check(&self, name: &str, file: &OwnedFd) -> Result<Geometry> {
         let name = || name.to_owned();
         if self.word(header_word!(magic)) != magic() {
             return Err(Error::Corrupt { name: name(), what: "its first word changes while it is read" });
@@ -489,8 +490,11 @@ impl HeaderCopy {
         }
         // Either may be unknown: in a container without /proc, say.
         let (then, now) = (self.pair(header_word!(boot_id)), sys::boot_id());
-        if then != now && then != [0; 2] && now != [0; 2] {
-            return Err(Error::OtherBoot { name: name() });
+        let may_be_stale = then != now && then != [0; 2] && now != [0; 2];
+        // A container may be shown a boot id of its own. The locks are the kernel's: who has one lives in this boot.
+        if may_be_stale && !is_any_record_held(&name(), file)? {
+            let number = |[high, low]: [u64; 2]| u128::from(high) << 64 | u128::from(low);
+            return Err(Error::OtherBoot { name: name(), found: number(then), expected: number(now) });
         }
         Ok(Geometry {
             capacity: self.word(header_word!(capacity)),

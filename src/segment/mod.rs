@@ -30,7 +30,7 @@ use rustix::fs::{self, AtFlags, CWD, FileType, MemfdFlags, Mode, OFlags, SealFla
 use rustix::io::{Errno, retry_on_intr};
 
 use crate::error::{Error, Result};
-use crate::layout::{Geometry, Options, Regions, fingerprint, header_word, magic};
+use crate::layout::{Geometry, MOST_RECORDS, Options, Regions, fingerprint, header_word, magic};
 use crate::mapping::Mapping;
 use crate::os::fork::ForkGuard;
 use crate::protocol::claims::Claims;
@@ -312,6 +312,12 @@ impl RecordLock {
     pub(crate) fn is_held_by_another(&self, record: u16) -> io::Result<bool> {
         sys::is_byte_locked(&self.file, record_byte(record))
     }
+}
+
+/// Whether anybody, this process included, holds a record, be it one that `file` has or not.
+fn is_any_record_held(name: &str, file: &OwnedFd) -> Result<bool> {
+    sys::is_any_byte_locked(file, RECORD_BYTES, MOST_RECORDS)
+        .map_err(|error| Error::system(name, "fcntl(F_OFD_GETLK)", error))
 }
 
 fn record_byte(record: u16) -> u64 {

@@ -77,7 +77,8 @@ pub fn run(args: &InspectArgs, output: &mut Output) -> Result<Exit, Failure> {
     )?;
     row("bus", inspector.id().to_string())?;
     row("layout", format!("version {}, fingerprint {:#018x}", header.layout_version, header.fingerprint))?;
-    row("boot", header.boot_id.map_or("unknown".into(), |id| format!("{id:032x}, this one")))?;
+    let which = if header.same_boot_id { "this one" } else { "not the one that is shown here" };
+    row("boot", header.boot_id.map_or("unknown".into(), |id| format!("{id:032x}, {which}")))?;
     row("size", bytes(geometry.size))?;
     row(
         "ring",

@@ -39,7 +39,14 @@ fn mode(listed: &Listed) -> Option<Finding> {
 fn unreadable(name: &str, error: &Error) -> Finding {
     let rm = format!("seqcast rm {name} when nobody uses it any more, or seqcast doctor --fix");
     let (remedy, cure) = match error {
-        Error::OtherBoot { .. } | Error::Unfinished { .. } => (rm, Cure::Unlink),
+        // As the error says: not by force, since those who use it may be shown another boot id.
+        Error::OtherBoot { .. } => {
+            let remedy = format!(
+                "seqcast doctor --fix, or seqcast rm {name} without --force: both remove it only if no process has it open"
+            );
+            (remedy, Cure::Unlink)
+        }
+        Error::Unfinished { .. } => (rm, Cure::Unlink),
         Error::Layout { .. } | Error::Fingerprint { .. } => {
             (format!("look at it with the seqcast that its workers were built with; {rm}"), Cure::Unlink)
         }
