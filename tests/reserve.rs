@@ -3,6 +3,7 @@
 #[macro_use]
 mod common;
 
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::Duration;
@@ -11,6 +12,8 @@ use common::{Child, HOUR, Log, Reports, bus, counts, error, eventually, poll, qu
 use seqcast::{Bus, Error, Options, Polled, Scope, Worker, WorkerOptions};
 
 const MS: Duration = Duration::from_millis(1);
+/// Rounds of a race between threads.
+const ROUNDS: u64 = 20_000;
 
 /// A reader that would wait for an hour.
 fn patient() -> WorkerOptions {
@@ -334,6 +337,86 @@ alone! {
         worker.leave().unwrap();
         assert_eq!(poll(&reader), (0, 0));
         assert_eq!((counts(&bus, &reader).waited, counts(&bus, &reader).voided), (0, 0));
+    }
+
+    fn g6_a_reservation_that_gives_another_up_wakes_the_reader() {
+        let (_name, bus) = bus(&small());
+        let reserver = bus.join_with(quiet()).unwrap();
+        let child = Child::fork(|| {
+            let reader = bus.join_with(patient().wait_interval(HOUR)).unwrap();
+            let log = Log::of(&reader, Scope::All);
+            stop_here();
+            assert_eq!(poll(&reader), (2, 0));
+            assert_eq!(log.ids(), [1, 2]);
+        });
+        child.await_stop();
+        std::mem::forget(reserver.reserve().unwrap());
+        reserver.post("s", "1", b"").unwrap();
+        child.go_on();
+        await_waiting_record(&bus, 1, 1);
+        eventually("the reader sleeps", || child.sleeps());
+        let mut second = reserver.reserve().unwrap();
+        assert_eq!(counts(&bus, &reserver).wakes, 1, "the void woke nobody");
+        second.commit("s", "2", b"").unwrap();
+        assert!(child.ended_well());
+    }
+
+    fn g2_threads_of_a_worker_lose_no_reservation_to_each_others_commits() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        // The round that has begun, and the one that the other thread is through with.
+        let (begun, done) = (AtomicU64::new(0), AtomicU64::new(0));
+        let late = thread::scope(|scope| {
+            let other = scope.spawn(|| {
+                for number in 1..=ROUNDS {
+                    while begun.load(Relaxed) < number {
+                        std::hint::spin_loop();
+                    }
+                    // Whatever becomes of the first, nobody reserves after this.
+                    let mut second = worker.reserve().unwrap();
+                    let committed = second.commit("s", "second", b"");
+                    assert!(committed.is_ok(), "round {number}: {committed:?}");
+                    done.store(number, Relaxed);
+                }
+            });
+            let mut late = 0;
+            for number in 1..=ROUNDS {
+                let mut first = worker.reserve().unwrap();
+                begun.store(number, Relaxed);
+                late += u64::from(first.commit("s", "first", b"").is_err());
+                while done.load(Relaxed) < number && !other.is_finished() {
+                    std::hint::spin_loop();
+                }
+            }
+            late
+        });
+        assert!(late < ROUNDS);
+        assert_eq!(counts(&bus, &worker).committed, 2 * ROUNDS - late);
+    }
+
+    fn g6_a_reservation_beside_a_leave_is_refused_or_given_up() {
+        for _ in 0..20 {
+            let (_name, bus) = bus(&small());
+            let (worker, reader) = (bus.join_with(quiet()).unwrap(), bus.join_with(patient().on_report(|_| ())).unwrap());
+            let leaver = worker.clone();
+            thread::scope(|scope| {
+                let reserving = scope.spawn(|| {
+                    let refusal = loop {
+                        match worker.reserve() {
+                            Ok(reservation) => std::mem::forget(reservation),
+                            Err(refusal) => break refusal,
+                        }
+                    };
+                    assert!(matches!(refusal, Error::Left), "{refusal:?}");
+                });
+                eventually("it reserves", || bus.next_id() > 0);
+                leaver.leave().unwrap();
+                reserving.join().unwrap();
+            });
+            // The seat is still held: if something is reserved there, this waits for an hour.
+            while let (_, 1..) = poll(&reader) {}
+            assert_eq!(reader.cursor(), bus.next_id());
+        }
     }
 
     fn a_commit_that_is_refused_leaves_the_reservation_as_it_was() {

@@ -60,6 +60,7 @@ fn adopt(segment: &Segment, record: u16) -> Result<bool> {
     Hand::adopt(segment.claims().pool(), hand(CLAIM_HAND), record).map_err(fault)?;
     // Readers void what it had reserved.
     ring.forget_reservation(record);
+    segment.wake_for_decided();
     words.add(record_word!(identity.incarnation), 1);
     words.add(record_word!(identity.adopted), 1);
     words.set(record_word!(identity.pid), 0);

@@ -253,8 +253,12 @@ impl Ring {
         }
     }
 
-    /// Makes the payload of the reserved `id` visible, unless it is too late.
+    /// Makes the payload of the reserved `id` visible, unless it is too late. It also is if this record has given `id` up
+    /// to reserve another: the check is in here, so that one hold of the hand covers it, the exchange and the forgetting.
     pub(crate) fn commit(&self, hand: &mut Hand, id: u64, write: impl FnOnce(Block<'_>)) -> Result<Fate, Fault> {
+        if self.reserved_by(hand.record()) != Some(id) {
+            return Ok(Fate::TooLate);
+        }
         write(hand.begin(&self.pool)?);
         let fate = match self.look(id)? {
             Look::Reserved(seen) => match hand.exchange(&self.pool, self.cell_of(id), seen, seen.version())? {

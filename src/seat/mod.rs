@@ -52,7 +52,11 @@ impl Seat {
         let hand = |from| words.words().sub(from, HAND_WORDS);
         let ring_hand = Hand::adopt(ring.pool(), hand(RING_HAND), record).map_err(fault)?;
         let claim_hand = Hand::adopt(segment.claims().pool(), hand(CLAIM_HAND), record).map_err(fault)?;
-        ring.forget_reservation(record);
+        if ring.reserved_by(record).is_some() {
+            // Readers void what it had reserved, once they see that nobody names it any more.
+            ring.forget_reservation(record);
+            segment.wake_for_decided();
+        }
         let pid = sys::pid();
         identify(&words, pid, label);
         Ok(Seat {

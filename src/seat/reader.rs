@@ -10,18 +10,17 @@ use rkyv::util::AlignedVec;
 use self::fragments::{Assembled, Fragments};
 use crate::counters::RecordWords;
 use crate::error::{Error, Result};
-use crate::layout::{header_word, record_word};
+use crate::layout::record_word;
 use crate::message::{Head, Kind, Meta, PAYLOAD_ALIGN, UniqueKey};
 use crate::protocol::Fault;
 use crate::protocol::bytes;
 use crate::protocol::claims::{At, Token};
 use crate::protocol::pool::Tries;
 use crate::protocol::ring::{Fate, Look, Ring};
-use crate::protocol::wake;
 use crate::protocol::word::CellWord;
 use crate::segment::{RecordLock, Segment};
 use crate::sync::Ordering;
-use crate::sys::{self, SharedFutex};
+use crate::sys;
 use crate::worker_options::Begin;
 
 /// Most events that are copied out ahead of one whose payload is not there yet.
@@ -354,7 +353,7 @@ impl Reader {
         let fate = self.ring.void(id).map_err(|fault| self.fault(fault))?;
         if fate == Fate::Decided {
             self.record.add(record_word!(reading.voided), 1);
-            wake::notify(self.segment.wake_word(header_word!(wake_reserved)), &SharedFutex);
+            self.segment.wake_for_decided();
         }
         Ok(true)
     }

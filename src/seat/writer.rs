@@ -128,6 +128,8 @@ impl Writer {
 
     /// Takes an id now, for an event to be committed later.
     pub(crate) fn reserve(&mut self) -> Result<u64> {
+        // Readers wait for what this worker reserved before and forgot.
+        self.abandon()?;
         let id = self.ring.reserve(&mut self.hand).map_err(|fault| self.fault(fault))?;
         self.record.add(record_word!(posting.reservations), 1);
         // Readers that sleep must start the wait for its payload; that wait is not ours to time.
@@ -137,6 +139,9 @@ impl Writer {
 
     /// Makes a reserved id the event `draft`.
     pub(crate) fn commit(&mut self, id: u64, draft: &Draft<'_>) -> Result<()> {
+        if self.reserved() != Some(id) {
+            return Err(Error::TooLate { id });
+        }
         let prefix = self.prefix(draft)?;
         let len = prefix.len() + draft.payload.len();
         if len > self.block_bytes {
@@ -147,12 +152,12 @@ impl Writer {
             // The borrow of `ring` by the closure ends with the call.
             Error::of_fault(self.segment.name(), fault)
         })?;
+        // Also where a lap decided it: the lapping post wakes nobody who waits for a reserved id.
+        self.wake_for_decided();
         match fate {
             Fate::Decided => {
                 self.record.add(record_word!(posting.committed), 1);
                 self.record.add(record_word!(posting.posted), 1);
-                self.notify(header_word!(wake_reserved));
-                self.notify(header_word!(wake));
                 Ok(())
             }
             Fate::TooLate => Err(Error::TooLate { id }),
@@ -163,10 +168,13 @@ impl Writer {
     pub(crate) fn abandon(&mut self) -> Result<()> {
         let abandoned = self.ring.abandon(self.hand.record()).map_err(|fault| self.fault(fault))?;
         if abandoned.is_some() {
-            self.notify(header_word!(wake_reserved));
-            self.notify(header_word!(wake));
+            self.wake_for_decided();
         }
         Ok(())
+    }
+
+    fn wake_for_decided(&self) {
+        self.record.add(record_word!(posting.wakes), self.segment.wake_for_decided());
     }
 
     /// The id that is reserved and not decided by us yet.

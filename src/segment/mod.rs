@@ -37,8 +37,9 @@ use crate::protocol::claims::Claims;
 use crate::protocol::pool::Pool;
 use crate::protocol::record;
 use crate::protocol::ring::{Ring, stretch_for};
+use crate::protocol::wake;
 use crate::sync::{AtomicU32, Ordering, Words};
-use crate::sys;
+use crate::sys::{self, SharedFutex};
 use crate::unique_hash::UniqueHash;
 
 use self::creation::{CREATION_BYTE, Call, Draft, Intent, State};
@@ -181,6 +182,13 @@ impl Segment {
     #[inline]
     pub(crate) fn wake_word(&self, header_word: usize) -> &AtomicU32 {
         self.memory.mapping.word32(header_word * 8).expect("the header lies inside the mapping")
+    }
+
+    /// Wakes all who wait for a reserved id that was just decided: the readers that have met it, and the sleepers to whom
+    /// its fate is news. Returns on how many words somebody slept.
+    pub(crate) fn wake_for_decided(&self) -> u64 {
+        let words = [header_word!(wake_reserved), header_word!(wake)];
+        words.into_iter().map(|word| u64::from(wake::notify(self.wake_word(word), &SharedFutex))).sum()
     }
 
     /// An open file description of the same file that nobody else shares, in a forked child too.

@@ -5,6 +5,8 @@ pub(crate) mod poller;
 mod polling;
 pub mod process;
 pub(crate) mod report;
+#[cfg(test)]
+mod tests;
 mod waiting;
 pub(crate) mod worker_options;
 
@@ -212,7 +214,7 @@ impl Worker {
             left: AtomicBool::new(false),
         };
         let worker = Worker { inner: Arc::new(inner) };
-        worker.inner.announce(STARTED)?;
+        worker.inner.announce(&mut *worker.inner.writer_for_next()?, STARTED)?;
         Ok(worker)
     }
 
@@ -302,8 +304,7 @@ impl Worker {
     ///
     /// [`Error::Forked`], [`Error::Left`], [`Error::Corrupt`], [`Error::Exhausted`].
     pub fn reserve(&self) -> Result<Reservation> {
-        self.inner.check()?;
-        let id = self.inner.writer_for_next().reserve()?;
+        let id = self.inner.writer_for_next()?.reserve()?;
         Ok(Reservation { worker: self.clone(), id, open: true })
     }
 
@@ -409,8 +410,7 @@ impl Worker {
     /// [`Error::Option`] for a ttl of nothing or an empty key; [`Error::Forked`], [`Error::Left`], [`Error::Corrupt`],
     /// [`Error::Exhausted`].
     pub fn claim(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<Claimed> {
-        self.inner.check()?;
-        self.inner.claimer.lock().claim_alone(key.as_ref(), ttl)
+        self.inner.claimer()?.claim_alone(key.as_ref(), ttl)
     }
 
     /// Ends a claim before its ttl does. `false` if it had ended. A unique event's [claim](Event::claim) can be ended
@@ -420,8 +420,7 @@ impl Worker {
     ///
     /// [`Error::Forked`], [`Error::Left`], [`Error::Corrupt`], [`Error::Exhausted`].
     pub fn release(&self, claim: &Claim) -> Result<bool> {
-        self.inner.check()?;
-        self.inner.claimer.lock().release(claim.key, claim.token)
+        self.inner.claimer()?.release(claim.key, claim.token)
     }
 
     // ---- reading ----
@@ -583,10 +582,14 @@ impl Inner {
     fn check(&self) -> Result<()> {
         // Before any lock: another thread may have held it at the fork.
         self.guard.check()?;
-        if self.left.load(Ordering::Relaxed) {
-            return Err(Error::Left);
-        }
-        Ok(())
+        self.check_left()
+    }
+
+    /// Stands for as long as the caller holds the lock of what it is about to use: [`leave`](Inner::leave) takes them too.
+    #[inline]
+    fn check_left(&self) -> Result<()> {
+        // Relaxed: a lock that `leave` held orders it; without one there is no "before".
+        if self.left.load(Ordering::Relaxed) { Err(Error::Left) } else { Ok(()) }
     }
 
     fn options(&self) -> Arc<WorkerOptions> {
@@ -600,19 +603,44 @@ impl Inner {
         }
     }
 
+    /// The writer. Until it is given back the worker does not leave.
+    #[inline]
+    fn writer(&self) -> Result<Locked<'_, Writer>> {
+        // Before the lock: another thread may have held it at the fork.
+        self.guard.check()?;
+        let writer = self.writer.lock();
+        self.check_left()?;
+        Ok(writer)
+    }
+
     /// The writer, to take the next id. It looks for it behind what this worker has read.
     #[inline]
-    fn writer_for_next(&self) -> Locked<'_, Writer> {
-        let mut writer = self.writer.lock();
+    fn writer_for_next(&self) -> Result<Locked<'_, Writer>> {
+        let mut writer = self.writer()?;
         // Acquire: with the cells that the reading half has seen.
         writer.know(self.hot.next.load(Ordering::Acquire));
-        writer
+        Ok(writer)
+    }
+
+    /// The claimer. Until it is given back the worker does not leave.
+    #[inline]
+    fn claimer(&self) -> Result<Locked<'_, Claimer>> {
+        // Before the lock: another thread may have held it at the fork.
+        self.guard.check()?;
+        let claimer = self.claimer.lock();
+        self.check_left()?;
+        Ok(claimer)
     }
 
     #[inline]
     fn post(&self, draft: &Draft<'_>) -> Result<u64> {
-        self.check()?;
-        let id = self.writer_for_next().post(draft)?;
+        let mut writer = self.writer_for_next()?;
+        self.post_by(&mut writer, draft)
+    }
+
+    #[inline]
+    fn post_by(&self, writer: &mut Writer, draft: &Draft<'_>) -> Result<u64> {
+        let id = writer.post(draft)?;
         if self.hot.polling.load(Ordering::Relaxed) {
             self.hot.first_own_post.fetch_min(id, Ordering::Relaxed);
         }
@@ -646,28 +674,34 @@ impl Inner {
         hash_unique(self.segment.unique_hash(), unique, self.options().timeout)
     }
 
-    fn announce(&self, event: &str) -> Result<()> {
+    fn announce(&self, writer: &mut Writer, event: &str) -> Result<()> {
         let options = self.options();
         if options.announce {
             let payload = options.label.as_bytes();
-            self.post(&Draft { source: SOURCE, event, type_tag: 0, unique: None, payload })?;
+            self.post_by(writer, &Draft { source: SOURCE, event, type_tag: 0, unique: None, payload })?;
         }
         Ok(())
     }
 
     fn leave(&self) -> Result<()> {
         self.deliver_claimed();
+        // What uses one of the two has ended, or finds that the worker has left: nothing is posted, reserved or claimed after
+        // the last reservation is given up.
+        let (mut writer, claimer) = (self.writer.lock(), self.claimer.lock());
         if self.left.load(Ordering::Relaxed) {
-            // By one of their handlers.
+            // By one of their handlers, or by another thread.
             return Ok(());
         }
-        let announced = self.announce(STOPPING);
-        let abandoned = self.writer.lock().abandon();
+        // Acquire: with the cells that the reading half has seen.
+        writer.know(self.hot.next.load(Ordering::Acquire));
+        let announced = self.announce(&mut writer, STOPPING);
+        let abandoned = writer.abandon();
         self.left.store(true, Ordering::Relaxed);
+        drop((writer, claimer));
         // Whoever takes the record next need not count us among the dead.
         self.words.set(record_word!(identity.pid), 0);
         self.wake_own();
-        announced.map(drop).and(abandoned)
+        announced.and(abandoned)
     }
 }
 
@@ -727,13 +761,11 @@ impl Reservation {
     /// [`Error::TooLate`] if the readers have given the id up, and then nobody has seen the event;
     /// [`Error::PayloadTooLarge`] if it does not fit one block; otherwise as [`Worker::post`].
     pub fn commit(&mut self, source: &str, event: &str, data: impl AsRef<[u8]>) -> Result<u64> {
-        let inner = &self.worker.inner;
-        inner.check()?;
         let draft = Draft { source, event, type_tag: 0, unique: None, payload: data.as_ref() };
-        let committed = match self.open && inner.writer.lock().reserved() == Some(self.id) {
-            true => inner.writer.lock().commit(self.id, &draft),
-            false => Err(Error::TooLate { id: self.id }),
-        };
+        // One lock around the check and the commit: another thread of this worker may reserve at any time.
+        let mut writer = self.worker.inner.writer()?;
+        let committed = if self.open { writer.commit(self.id, &draft) } else { Err(Error::TooLate { id: self.id }) };
+        drop(writer);
         if matches!(committed, Ok(()) | Err(Error::TooLate { .. })) {
             self.open = false;
         }
@@ -743,13 +775,12 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        let inner = &self.worker.inner;
-        if self.open && inner.check().is_ok() {
-            let mut writer = inner.writer.lock();
-            if writer.reserved() == Some(self.id) {
-                // If the segment is corrupt there is nobody to give it up for.
-                let _ = writer.abandon();
-            }
+        if self.open
+            && let Ok(mut writer) = self.worker.inner.writer()
+            && writer.reserved() == Some(self.id)
+        {
+            // If the segment is corrupt there is nobody to give it up for.
+            let _ = writer.abandon();
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Reserved ids: commit, void and the lap decide by one exchange each, so that every worker sees the same fate.
 
+use crate::protocol::lock::Lock;
 use crate::protocol::ring::Fate;
 use crate::race::race;
+use crate::sync::AtomicU32;
 use crate::world::{Poll, World};
 
 /// What its reserver came to know about an id.
@@ -232,6 +234,42 @@ fn a_forgotten_reservation_is_voided_by_the_next() {
             cast.play();
             world.judge();
             assert_eq!(world.log.lock().unwrap().posted.get(&1), Some(&1));
+        });
+}
+
+#[test]
+fn two_threads_of_a_worker_reserve_and_commit() {
+    race("two threads of a worker reserve and commit")
+        .preemptions(None, None)
+        .allowed(&["0 committed", "0 too late", "1 committed"])
+        .run(|run| {
+            let world = World::new(run.mode, 2, 1);
+            // The worker's hand, and what it is known to have reserved.
+            let state = AtomicU32::new(0, run.mode.of_exchanged());
+            let writer = std::sync::Arc::new(Lock::new(state, (world.adopt(0), None)));
+            let mut cast = run.cast();
+            for _ in 0..2 {
+                let (world, writer, watch) = (world.clone(), writer.clone(), run.clone());
+                cast.actor(move || {
+                    let mut locked = writer.lock();
+                    let (hand, reserved) = &mut *locked;
+                    let id = world.ring.reserve(hand).unwrap();
+                    *reserved = Some(id);
+                    drop(locked);
+                    let mut locked = writer.lock();
+                    let (hand, reserved) = &mut *locked;
+                    let in_time = *reserved == Some(id);
+                    let end = world.commit(hand, id, id);
+                    assert_eq!(end == Fate::Decided, in_time, "{id} was given up, or committed, without a reason");
+                    if in_time {
+                        *reserved = None;
+                    }
+                    assert_eq!(world.ring.reserved_by(0), *reserved, "the commit of {id} took the other's name");
+                    watch.outcome(format!("{id} {}", fate(end)));
+                });
+            }
+            cast.play();
+            world.judge();
         });
 }
 

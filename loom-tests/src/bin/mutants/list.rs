@@ -493,6 +493,14 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         ci: true,
     },
     Mutant {
+        name: "commit forgets whatever is reserved",
+        file: "ring.rs",
+        edits: &[("        if self.reserved_by(hand.record()) != Some(id) {", "        if false {")],
+        breaks: "another thread of the worker loses what it has just reserved",
+        killers: &["loom::reserve_races::two_threads_of_a_worker_reserve_and_commit"],
+        ci: true,
+    },
+    Mutant {
         name: "void takes events too",
         file: "ring.rs",
         edits: &[(
