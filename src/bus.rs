@@ -116,8 +116,10 @@ impl Bus {
         Stats::of(&self.segment)
     }
 
-    /// Whether every block of the segment is named or held exactly once, as it must be whatever was killed when. Only
-    /// while no worker posts or claims: one that does is between two places.
+    /// Whether every block of the segment is named or held exactly once, as it must be whatever was killed when. It only
+    /// reads: it takes no seat and no lock, adopts nothing, and disturbs nobody. What it finds is only true while no worker
+    /// posts or claims: one that does is between two places. Workers may be dead, stopped, or join and leave without
+    /// announcing it.
     ///
     /// # Errors
     ///

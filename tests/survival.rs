@@ -351,6 +351,27 @@ alone! {
         assert_eq!((audit.events.leaked, audit.events.shared, audit.claims.leaked, audit.claims.shared), (2, 1, 0, 0));
     }
 
+    fn g7_an_audit_disturbs_nobody_who_joins() {
+        const JOINS: usize = 5000;
+        // One seat is free at any time, so that a join that finds it busy for a moment finds none.
+        let (_name, bus) = bus(&small().records(1));
+        let audits = shared_words(1);
+        let auditor = Child::fork(|| {
+            loop {
+                bus.audit().unwrap();
+                audits[0].fetch_add(1, Relaxed);
+            }
+        });
+        eventually("audits are made", || audits[0].load(Relaxed) > 0);
+        let before = audits[0].load(Relaxed);
+        for _ in 0..JOINS {
+            drop(bus.join_with(quiet()).unwrap());
+        }
+        eventually("audits were made meanwhile", || audits[0].load(Relaxed) > before);
+        auditor.kill();
+        assert!(bus.audit().unwrap().is_clean());
+    }
+
     fn g7_exec_frees_the_seat() {
         let (_name, bus) = bus(&small().records(1));
         let child = Child::fork(|| {

@@ -190,11 +190,30 @@ pub(crate) struct Hand {
 }
 
 impl Hand {
-    /// Takes over the hand of a record whose last holder is proven dead or has left, and finds out which block it holds:
-    /// the one it wrote (its last exchange did not happen) or the one it was to get (it did).
+    /// Takes over the hand of a record whose last holder is proven dead or has left, with the block that it holds.
     ///
     /// May itself be killed between any two steps: each store leaves a state that the next adopter reads alike.
     pub(crate) fn adopt(pool: &Pool, shared: Words, record: u16) -> Result<Hand, Fault> {
+        let Found { own, held } = Hand::find(pool, &shared, record)?;
+        // Release: whoever adopts next reads both after everything we did.
+        if held == own {
+            shared.at(PREV).store(u64::from(held), Ordering::Release);
+        } else {
+            shared.at(OWN).store(u64::from(held), Ordering::Release);
+        }
+        let attempt = shared.at(ATTEMPT).load(Ordering::Acquire);
+        Ok(Hand { shared, record, own: held, attempt, known: 0, after_last: u64::MAX })
+    }
+
+    /// The block that a record's hand holds, for one who only looks. True while the hand is quiet, and stays so while it
+    /// is adopted: an adopter changes what the hand says and not what is so.
+    pub(crate) fn held(pool: &Pool, shared: &Words, record: u16) -> Result<u32, Fault> {
+        Ok(Hand::find(pool, shared, record)?.held)
+    }
+
+    /// Finds out which block a quiet hand holds: the one it wrote (its last exchange did not happen) or the one it was to
+    /// get (it did).
+    fn find(pool: &Pool, shared: &Words, record: u16) -> Result<Found, Fault> {
         let own = held_block(pool, shared.at(OWN).load(Ordering::Acquire))?;
         let prev = held_block(pool, shared.at(PREV).load(Ordering::Acquire))?;
         let block = pool.block(own)?.0;
@@ -214,14 +233,7 @@ impl Hand {
             // Confirmed, or stamped by a later holder, or adopted before.
             prev
         };
-        // Release: whoever adopts next reads both after everything we did.
-        if held == own {
-            shared.at(PREV).store(u64::from(held), Ordering::Release);
-        } else {
-            shared.at(OWN).store(u64::from(held), Ordering::Release);
-        }
-        let attempt = shared.at(ATTEMPT).load(Ordering::Acquire);
-        Ok(Hand { shared, record, own: held, attempt, known: 0, after_last: u64::MAX })
+        Ok(Found { own, held })
     }
 
     pub(crate) fn record(&self) -> u16 {
@@ -313,6 +325,12 @@ impl Hand {
         }
         Ok(pool.mark(index, seen, to))
     }
+}
+
+/// The block that a hand says it holds, and the one that it does.
+struct Found {
+    own: u32,
+    held: u32,
 }
 
 fn held_block(pool: &Pool, word: u64) -> Result<u32, Fault> {

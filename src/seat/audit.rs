@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::layout::record_word;
 use crate::protocol::Fault;
 use crate::protocol::pool::{Hand, Pool};
-use crate::protocol::record::{HAND_WORDS, OWN, WORDS};
+use crate::protocol::record::{HAND_WORDS, WORDS};
 use crate::protocol::word::CellWord;
 use crate::segment::Segment;
 use crate::sync::Ordering;
@@ -18,7 +18,7 @@ pub struct Audit {
     pub events: BlockAudit,
     /// The blocks of claims.
     pub claims: BlockAudit,
-    /// Records that were held. What these workers hold is only known while they are quiet.
+    /// Records that are held. What these workers hold is only known while they are quiet.
     pub held_records: u32,
 }
 
@@ -40,7 +40,7 @@ impl Audit {
         [self.events, self.claims].iter().all(|blocks| blocks.leaked == 0 && blocks.shared == 0)
     }
 
-    /// Takes the record of every worker that has died for a moment, so that what it held is known.
+    /// Only looks: it takes no lock, so that it disturbs nobody who joins meanwhile, and stores nothing.
     pub(crate) fn of(segment: &Segment) -> Result<Audit> {
         let (ring, claims) = (segment.ring(), segment.claims());
         let geometry = segment.geometry();
@@ -48,17 +48,13 @@ impl Audit {
         let mut buckets = Count::new(claims.pool(), geometry.buckets + geometry.records);
         let mut held_records = 0;
         for record in 0..=geometry.last_record() {
-            let free = segment.take_record(record)?;
-            held_records += u32::from(free.is_none());
+            held_records += u32::from(segment.is_record_held(record)?);
             for (count, hand) in
                 [(&mut events, record_word!(posting.hand)), (&mut buckets, record_word!(claiming.hand))]
             {
                 let words = segment.records().sub(usize::from(record) * WORDS + hand, HAND_WORDS);
-                if free.is_some() {
-                    // The lock is the proof that nobody else uses the hand.
-                    Hand::adopt(count.pool, words.clone(), record).map_err(|fault| of_fault(segment, fault))?;
-                }
-                count.add(words.at(OWN).load(Ordering::Acquire));
+                let held = Hand::held(count.pool, &words, record).map_err(|fault| of_fault(segment, fault))?;
+                count.add(held);
             }
         }
         Ok(Audit { events: events.finish(segment)?, claims: buckets.finish(segment)?, held_records })
@@ -77,8 +73,8 @@ impl<'a> Count<'a> {
         Count { pool, times: vec![0; blocks as usize], unknown: false }
     }
 
-    fn add(&mut self, block: u64) {
-        match usize::try_from(block).ok().and_then(|block| self.times.get_mut(block)) {
+    fn add(&mut self, block: u32) {
+        match self.times.get_mut(block as usize) {
             Some(times) => *times += 1,
             None => self.unknown = true,
         }
@@ -88,7 +84,7 @@ impl<'a> Count<'a> {
         for index in 0..self.pool.cells() {
             // Acquire: with the words of whoever published it; nobody does while the workers are quiet.
             let word = CellWord::from_bits(self.pool.cell(index).load(Ordering::Acquire));
-            self.add(u64::from(word.block()));
+            self.add(word.block());
         }
         if self.unknown {
             let fault = Fault::Corrupt("a cell or worker record names a block that does not exist");
@@ -105,4 +101,35 @@ impl<'a> Count<'a> {
 
 fn of_fault(segment: &Segment, fault: Fault) -> Error {
     Error::of_fault(segment.name(), fault)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::layout::Options;
+    use crate::protocol::record::OWN;
+    use crate::seat::Seat;
+    use crate::writer::Draft;
+
+    #[test]
+    fn g7_an_audit_needs_no_right_to_write_and_takes_no_record() {
+        let name = format!("seqcast-t-{}-audit", std::process::id());
+        let options = Options::new().capacity(8).claims(8).records(2).unlink_on_drop(true);
+        let segment = Arc::new(Segment::create(&name, &options).unwrap());
+        // A store to these words would be SIGSEGV, and a lock on its description an error.
+        let inspector = Segment::read_only(&name, &options).unwrap();
+        let mut seat = Seat::take(&segment, "").unwrap();
+        let audit = Audit::of(&inspector).unwrap();
+        assert!(audit.is_clean() && audit.held_records == 1, "{audit:?}");
+        assert_eq!((audit.events.blocks, audit.claims.blocks), (10, segment.geometry().buckets + 2));
+        // As a poster leaves it that is killed between the exchange and the last store.
+        let own = seat.words.get(record_word!(posting.hand) + OWN);
+        seat.writer.post(&Draft { source: "s", event: "e", type_tag: 0, unique: None, payload: b"" }).unwrap();
+        assert_ne!(seat.words.get(record_word!(posting.hand) + OWN), own);
+        seat.words.set(record_word!(posting.hand) + OWN, own);
+        let audit = Audit::of(&inspector).unwrap();
+        assert!(audit.is_clean(), "it did not find out which of the two blocks is held: {audit:?}");
+    }
 }
