@@ -90,7 +90,7 @@ mod worker;
 
 // The files' names before they had floors.
 use event::message;
-use os::{mapping, sync_util, sys, text, tick};
+use os::{clock, mapping, sync_util, sys, text, tick};
 use seat::{audit, claimer, counters, poster, reader, stats, writer};
 use segment::{layout, unique_hash};
 pub use worker::process;

@@ -9,9 +9,10 @@ use std::time::Duration;
 use std::{fs, thread};
 
 use common::{
-    Child, HOUR, Log, Reports, bus, counts, error, eventually, exec, in_child, poll, quiet, role, shared_words, small,
-    stop_here,
+    Child, HOUR, Log, Reports, bus, counts, error, eventually, exec, in_child, in_time_namespace, poll, quiet, role,
+    shared_words, small, stop_here,
 };
+use seqcast::inspect::{self, Inspector};
 use seqcast::{Bus, Claim, Claimed, Error, Event, Polled, Scope, Start, Unique, Worker};
 
 /// Over before anybody looks.
@@ -389,37 +390,80 @@ alone! {
             worker.post_unique("s", "decided", b"", held(&format!("key {i}"))).unwrap();
         }
         poll(&worker);
-        // A process whose clock is months ahead: to it every ttl was over long ago.
+        // A process whose clock is months ahead, and that cannot know by how much, since it has set up one more namespace:
+        // to it every ttl was over long ago.
         let ran = shared_words(1);
-        in_child(|| {
-            let (uid, gid) = (own_id(true), own_id(false));
+        let done = in_time_namespace(10_000_000, || {
             // SAFETY: changes what this process's children see only, and takes no memory.
-            if unsafe { libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWTIME) } != 0 {
-                eprintln!("no time namespaces here: {}", std::io::Error::last_os_error());
-                ran[0].store(u64::MAX, Relaxed);
+            assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWTIME) }, 0);
+            let late = bus.join_with(quiet().start(Start::Oldest)).unwrap();
+            let again = Log::of(&late, Scope::All);
+            assert_eq!(poll(&late), (0, 0), "it ran what was decided");
+            late.post_unique("s", "by the late", b"", held("key 0")).unwrap();
+            assert_eq!(poll(&late), (1, 0), "to its clock the ttl is over");
+            ran[0].store(again.len() as u64, Relaxed);
+        });
+        if done {
+            assert_eq!(ran[0].load(Relaxed), 1);
+            assert_eq!(poll(&worker), (0, 0), "what the late one ran ran here, too");
+            assert_eq!(log.len(), 20);
+        }
+    }
+
+    fn g9_workers_of_several_time_namespaces_hold_a_key_for_as_long_as_it_was_claimed() {
+        let (name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        let log = Log::of(&worker, Scope::All);
+        // Up to half of what the host has been up: no clock may show a time before the boot.
+        let uptime: f64 = fs::read_to_string("/proc/uptime").unwrap().split(' ').next().unwrap().parse().unwrap();
+        for (i, ahead) in [30 * 86_400, -(uptime / 2.0) as i64].into_iter().enumerate() {
+            let claim = won(&worker, &format!("ours {i}"), HOUR);
+            worker.post_unique("s", "ours", b"", held(&format!("event {i}"))).unwrap();
+            poll(&worker);
+            let words = shared_words(2);
+            let done = in_time_namespace(ahead, || {
+                let other = bus.join_with(quiet().start(Start::Now)).unwrap();
+                let others = Log::of(&other, Scope::All);
+                let Claimed::Held { left, .. } = other.claim(format!("ours {i}"), HOUR).unwrap() else {
+                    panic!("{ahead} s ahead: a held key was won")
+                };
+                assert!(left <= HOUR && left > HOUR / 2, "{ahead} s ahead: held for {left:?}");
+                other.post_unique("s", "theirs", b"", held(&format!("event {i}"))).unwrap();
+                assert_eq!(poll(&other), (0, 0), "{ahead} s ahead: its key is held");
+                let _ = won(&other, &format!("theirs {i}"), HOUR);
+                let _ = won(&other, &format!("over {i}"), INSTANT);
+                other.post("s", "e", b"").unwrap();
+                assert_eq!(poll(&other), (1, 0));
+                // What is shown of it is shown alike.
+                let looker = Inspector::open(&name, &small()).unwrap();
+                for claim in looker.claims().unwrap() {
+                    assert!(claim.since < HOUR / 2 && claim.left.is_none_or(|left| left <= HOUR), "{claim:?}");
+                }
+                let ours = counts(&bus, &worker);
+                assert!(ours.last_poll.unwrap() < HOUR / 2, "{:?}", ours.last_poll);
+                assert_eq!(inspect::process_start_time(ours.pid), Some(ours.start_time));
+                let theirs = counts(&bus, &other);
+                assert_eq!(inspect::process_start_time(theirs.pid), Some(theirs.start_time));
+                words[0].store(theirs.start_time, Relaxed);
+                words[1].store(others.len() as u64, Relaxed);
+            });
+            if !done {
                 return;
             }
-            fs::write("/proc/self/setgroups", "deny").unwrap();
-            fs::write("/proc/self/uid_map", format!("{uid} {uid} 1")).unwrap();
-            fs::write("/proc/self/gid_map", format!("{gid} {gid} 1")).unwrap();
-            fs::write("/proc/self/timens_offsets", "boottime 10000000 0\nmonotonic 10000000 0\n").unwrap();
-            in_child(|| {
-                let late = bus.join_with(quiet().start(Start::Oldest)).unwrap();
-                let again = Log::of(&late, Scope::All);
-                assert_eq!(poll(&late), (0, 0), "it ran what was decided");
-                late.post_unique("s", "by the late", b"", held("key 0")).unwrap();
-                assert_eq!(poll(&late), (1, 0), "to its clock the ttl is over");
-                ran[0].store(again.len() as u64, Relaxed);
-            });
-        });
-        match ran[0].load(Relaxed) {
-            u64::MAX => {}
-            ran => {
-                assert_eq!(ran, 1);
-                assert_eq!(poll(&worker), (0, 0), "what the late one ran ran here, too");
-                assert_eq!(log.len(), 20);
+            assert_eq!(words[1].load(Relaxed), 1);
+            let (ours, theirs) = (counts(&bus, &worker).start_time, words[0].load(Relaxed));
+            assert!((ours..ours + 100 * 300).contains(&theirs), "{ahead} s ahead: started at {theirs}, and we at {ours}");
+            let Claimed::Held { left, .. } = worker.claim(format!("theirs {i}"), HOUR).unwrap() else {
+                panic!("{ahead} s ahead: a key that it holds was won")
+            };
+            assert!(left <= HOUR && left > HOUR / 2, "{ahead} s ahead: held for {left:?}");
+            let _ = won(&worker, &format!("over {i}"), HOUR);
+            for claim in Inspector::open(&name, &small()).unwrap().claims().unwrap() {
+                assert!(claim.since < HOUR / 2 && claim.left.is_none_or(|left| left <= HOUR), "{claim:?}");
             }
+            assert!(worker.release(&claim).unwrap());
         }
+        assert_eq!(log.events().iter().filter(|event| *event == "theirs").count(), 0);
     }
 
     fn g9_full_is_counted_and_reported_and_nobody_runs_the_event() {
@@ -533,10 +577,4 @@ alone! {
         let _ = won(&worker, "key", Duration::MAX);
         assert!(matches!(worker.claim("key", HOUR).unwrap(), Claimed::Held { left, .. } if left > HOUR));
     }
-}
-
-/// The effective user or group of this process.
-fn own_id(user: bool) -> u32 {
-    // SAFETY: both only return a number.
-    unsafe { if user { libc::geteuid() } else { libc::getegid() } }
 }

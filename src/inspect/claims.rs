@@ -3,13 +3,13 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use crate::clock::HostClock;
 use crate::counters::RecordWords;
 use crate::error::{Error, Result};
 use crate::layout::record_word;
 use crate::protocol::claims::{Bucket, Entry, Key};
 use crate::seat::label_of;
 use crate::segment::Segment;
-use crate::sys;
 use crate::unique_hash::Domain;
 
 /// The hash of a unique key under the segment's random key. Shown as 32 hexadecimal digits; the key itself is nowhere
@@ -70,8 +70,8 @@ pub struct ClaimEntry {
 }
 
 impl ClaimEntry {
-    fn of(segment: &Segment, entry: &Entry) -> Result<ClaimEntry> {
-        let now = sys::boottime_ns();
+    fn of(segment: &Segment, entry: &Entry, clock: HostClock) -> Result<ClaimEntry> {
+        let now = clock.boottime_ns();
         let record = entry.token.record();
         let since = Duration::from_nanos(now.saturating_sub(entry.since));
         let winner = winner_of(segment, record, since)?;
@@ -121,11 +121,11 @@ const CLOCK_SLACK: Duration = Duration::from_millis(1);
 pub(super) fn all(segment: &Segment) -> Result<Vec<ClaimEntry>> {
     let claims = segment.claims();
     let mut bucket = Bucket::default();
-    let mut all = Vec::new();
+    let (mut all, clock) = (Vec::new(), HostClock::of_this_process());
     for index in 0..claims.buckets() {
         claims.snapshot(index, &mut bucket).map_err(|fault| Error::of_fault(segment.name(), fault))?;
         for entry in bucket.entries() {
-            all.push(ClaimEntry::of(segment, entry)?);
+            all.push(ClaimEntry::of(segment, entry, clock)?);
         }
     }
     Ok(all)
@@ -139,7 +139,8 @@ pub(super) fn on(segment: &Segment, kind: ClaimKind, key: &[u8]) -> Result<Optio
     let key = Key(segment.unique_hash().hash(domain, key)?);
     let bucket = bucket_of(segment, key)?;
     match bucket.entries().iter().find(|entry| entry.key == key) {
-        Some(entry) => ClaimEntry::of(segment, entry).map(|entry| Some(entry).filter(|entry| entry.left.is_some())),
+        Some(entry) => ClaimEntry::of(segment, entry, HostClock::of_this_process())
+            .map(|entry| Some(entry).filter(|entry| entry.left.is_some())),
         None => Ok(None),
     }
 }
@@ -155,7 +156,9 @@ pub(super) fn decided(segment: &Segment, key: [u64; 2], place: u64) -> Result<De
     let bucket = bucket_of(segment, Key(key))?;
     let entry = bucket.entries().iter().find(|entry| entry.key == Key(key));
     match entry.filter(|entry| entry.decides(place)) {
-        Some(entry) => ClaimEntry::of(segment, entry).map(|entry| Decided::By(Box::new(entry))),
+        Some(entry) => {
+            ClaimEntry::of(segment, entry, HostClock::of_this_process()).map(|entry| Decided::By(Box::new(entry)))
+        }
         None if place <= bucket.floor() => Ok(Decided::Forgotten),
         None => Ok(Decided::Not),
     }

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use rustix::thread::futex;
 use rustix::time::{ClockId, Timespec};
 
+use crate::clock::HostClock;
 use crate::protocol::wake::Futex;
 
 /// Sleeping on words of a segment: a shared futex, since its sleepers and wakers are different processes.
@@ -60,18 +61,20 @@ pub(crate) fn pid_namespace() -> Option<u64> {
     std::fs::metadata("/proc/self/ns/pid").ok().map(|namespace| namespace.ino())
 }
 
-/// When this process started, in clock ticks since boot. `None` if there is no `/proc`. Not by its pid, which may be another
+/// When this process started, in clock ticks since boot, in the time of the host. `None` if there is no `/proc`. Not by its pid, which may be another
 /// process's in the namespace that `/proc` shows.
 pub(crate) fn own_start_time() -> Option<u64> {
-    start_time_in(&std::fs::read_to_string("/proc/self/stat").ok()?)
+    let ticks = start_time_in(&std::fs::read_to_string("/proc/self/stat").ok()?)?;
+    Some(HostClock::of_this_process().host_ticks(ticks))
 }
 
-/// When a process started, in clock ticks since boot. `None` if there is no such process, or no `/proc`.
+/// When a process started, in clock ticks since boot, in the time of the host. `None` if there is no such process, or no `/proc`.
 pub(crate) fn process_start_time(pid: u32) -> Option<u64> {
-    start_time_in(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    let ticks = start_time_in(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
+    Some(HostClock::of_this_process().host_ticks(ticks))
 }
 
-/// Field 22 of `/proc/PID/stat`. The second field is a file name in parentheses, which may itself hold blanks and
+/// Field 22 of `/proc/PID/stat`, which is in the time of the process that reads it. The second field is a file name in parentheses, which may itself hold blanks and
 /// parentheses, so that fields are counted from the last one.
 fn start_time_in(stat: &str) -> Option<u64> {
     let (_, from_third) = stat.rsplit_once(')')?;

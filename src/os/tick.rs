@@ -1,14 +1,16 @@
 //! The time to within a tick, for a fifth of what reading the clock costs.
 
+use crate::clock::HostClock;
 use crate::protocol::claims::Clock;
 use crate::sys;
 
-/// The boot-time clock, read once in a tick of the coarse clock.
+/// The host's boot-time clock, read once in a tick of the coarse clock.
 ///
 /// The kernel moves the coarse clock at every tick, and also when the host is suspended. As long as it stands where it
 /// stood, less than a tick has gone by, so that suspended time is not overlooked though the coarse clock leaves it out.
 #[derive(Debug)]
 pub(crate) struct Tick {
+    clock: HostClock,
     coarse_ns: u64,
     boottime_ns: u64,
 }
@@ -17,15 +19,15 @@ pub(crate) struct Tick {
 const SLACK_NS: u64 = 20_000_000;
 
 impl Tick {
-    pub(crate) fn new() -> Tick {
-        Tick { coarse_ns: u64::MAX, boottime_ns: 0 }
+    pub(crate) fn new(clock: HostClock) -> Tick {
+        Tick { clock, coarse_ns: u64::MAX, boottime_ns: 0 }
     }
 }
 
 impl Clock for Tick {
     #[inline]
     fn now(&mut self) -> u64 {
-        sys::boottime_ns()
+        self.clock.boottime_ns()
     }
 
     /// `deadline` is far if it is further away than [`SLACK_NS`]. What is left may be up to a tick less than is said.
@@ -36,7 +38,7 @@ impl Clock for Tick {
         left(self.boottime_ns)?;
         let coarse_ns = sys::coarse_ns();
         if self.coarse_ns != coarse_ns {
-            *self = Tick { coarse_ns, boottime_ns: sys::boottime_ns() };
+            (self.coarse_ns, self.boottime_ns) = (coarse_ns, self.clock.boottime_ns());
         }
         left(self.boottime_ns)
     }
@@ -49,7 +51,7 @@ mod tests {
     #[test]
     fn g9_what_is_left_is_never_too_little_and_less_than_the_slack_too_much() {
         const HOUR: u64 = 3_600_000_000_000;
-        let mut tick = Tick::new();
+        let mut tick = Tick::new(HostClock::default());
         let (mut ticks, mut last) = (0, 0);
         while ticks < 5 {
             let before = sys::boottime_ns();
@@ -69,7 +71,7 @@ mod tests {
 
     #[test]
     fn g9_what_is_near_or_over_is_left_to_the_clock() {
-        let mut tick = Tick::new();
+        let mut tick = Tick::new(HostClock::default());
         for _ in 0..2 {
             let now = sys::boottime_ns();
             assert_eq!([0, now - 1, now, now + 1].map(|deadline| tick.left_until_far(deadline)), [None; 4]);

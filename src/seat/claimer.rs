@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::HostClock;
 use crate::counters::RecordWords;
 use crate::error::{Error, Result};
 use crate::layout::record_word;
@@ -53,8 +54,8 @@ pub(crate) struct Claimer {
 }
 
 impl Claimer {
-    pub(crate) fn new(segment: Arc<Segment>, hand: Hand, record: RecordWords) -> Claimer {
-        Claimer { claims: segment.claims(), segment, hand, scratch: Bucket::default(), record, tick: Tick::new() }
+    pub(crate) fn new(segment: Arc<Segment>, hand: Hand, record: RecordWords, clock: HostClock) -> Claimer {
+        Claimer { claims: segment.claims(), segment, hand, scratch: Bucket::default(), record, tick: Tick::new(clock) }
     }
 
     /// Decides for all whether the caller runs the event `at`, or, without one, whether it gets the key.

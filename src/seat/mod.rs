@@ -11,6 +11,7 @@ pub(crate) mod writer;
 use std::sync::Arc;
 
 use crate::claimer::Claimer;
+use crate::clock::HostClock;
 use crate::counters::RecordWords;
 use crate::error::{Error, Holder, Result};
 use crate::layout::{LABEL_BYTES, record_word};
@@ -31,6 +32,7 @@ pub(crate) struct Seat {
     pub(crate) words: RecordWords,
     pub(crate) writer: Writer,
     pub(crate) claimer: Claimer,
+    pub(crate) clock: HostClock,
     pub(crate) pid: u32,
 }
 
@@ -57,11 +59,12 @@ impl Seat {
             ring.forget_reservation(record);
             segment.wake_for_decided();
         }
-        let pid = sys::pid();
+        let (pid, clock) = (sys::pid(), HostClock::of_this_process());
         identify(&words, pid, label);
         Ok(Seat {
             writer: Writer::new(Arc::clone(segment), ring_hand, words.clone(), pid),
-            claimer: Claimer::new(Arc::clone(segment), claim_hand, words.clone()),
+            claimer: Claimer::new(Arc::clone(segment), claim_hand, words.clone(), clock),
+            clock,
             segment: Arc::clone(segment),
             guard,
             lock: Arc::new(lock),

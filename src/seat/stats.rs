@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::clock::HostClock;
 use crate::counters::RecordWords;
 use crate::error::Result;
 use crate::layout::{header_word, record_word};
@@ -9,7 +10,6 @@ use crate::protocol::claims::Bucket;
 use crate::seat::{NO_CURSOR, label_of};
 use crate::segment::Segment;
 use crate::sync::Ordering;
-use crate::sys;
 
 /// A snapshot of a segment: every figure true at some moment of its making.
 #[derive(Clone, Debug)]
@@ -118,9 +118,9 @@ impl Stats {
         let next_id = ring.newest();
         let header = segment.header();
         let word = |index| header.at(index).load(Ordering::Relaxed);
-        let mut workers = Vec::new();
+        let (mut workers, clock) = (Vec::new(), HostClock::of_this_process());
         for record in 0..=segment.geometry().last_record() {
-            workers.extend(WorkerStats::of(segment, record, next_id)?);
+            workers.extend(WorkerStats::of(segment, record, next_id, clock)?);
         }
         Ok(Stats {
             name: segment.name().to_owned(),
@@ -132,21 +132,21 @@ impl Stats {
             bucket_entries: segment.claims().entries_per_bucket() as u64,
             creator_pid: word(header_word!(creator_pid)) as u32,
             created_at: at_wall_ns(word(header_word!(created_at))),
-            claims_held: Stats::claims_held(segment)?,
+            claims_held: Stats::claims_held(segment, clock)?,
             next_id,
             oldest_id: ring.oldest(),
             workers,
         })
     }
 
-    fn claims_held(segment: &Segment) -> Result<u64> {
+    fn claims_held(segment: &Segment, clock: HostClock) -> Result<u64> {
         let claims = segment.claims();
         let mut bucket = Bucket::default();
         let mut held = 0;
         for index in 0..claims.buckets() {
             let snapshot = claims.snapshot(index, &mut bucket);
             snapshot.map_err(|fault| crate::Error::of_fault(segment.name(), fault))?;
-            let now = sys::boottime_ns();
+            let now = clock.boottime_ns();
             held += bucket.entries().iter().filter(|entry| entry.deadline > now).count() as u64;
         }
         Ok(held)
@@ -155,7 +155,7 @@ impl Stats {
 
 impl WorkerStats {
     /// `None` for a record that nobody holds and whose last holder left in order.
-    fn of(segment: &Segment, record: u16, next_id: u64) -> Result<Option<WorkerStats>> {
+    fn of(segment: &Segment, record: u16, next_id: u64, clock: HostClock) -> Result<Option<WorkerStats>> {
         let words = RecordWords::of(&segment.records(), record);
         let pid = words.get(record_word!(identity.pid)) as u32;
         let alive = segment.is_record_held(record)?;
@@ -168,7 +168,7 @@ impl WorkerStats {
         };
         let last_poll = match words.get(record_word!(reading.last_poll)) {
             0 => None,
-            then => Some(Duration::from_nanos(sys::coarse_ns().saturating_sub(then))),
+            then => Some(Duration::from_nanos(clock.coarse_ns().saturating_sub(then))),
         };
         macro_rules! count {
             ($($path:ident).+) => {

@@ -106,7 +106,7 @@ pub(crate) struct Posting {
 pub(crate) struct Reading {
     /// The next id to be delivered.
     pub(crate) cursor: AtomicU64,
-    /// Nanoseconds of `sys::coarse_ns` when something was last read.
+    /// Nanoseconds of `HostClock::coarse_ns` when something was last read.
     pub(crate) last_poll: AtomicU64,
     pub(crate) delivered: AtomicU64,
     /// Events that this worker has no handler for.

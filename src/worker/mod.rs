@@ -22,6 +22,7 @@ use rkyv::util::AlignedVec;
 
 use self::polling::Reading;
 use crate::claimer::{Claimer, hash_unique};
+use crate::clock::HostClock;
 use crate::counters::RecordWords;
 use crate::error::{Error, Result};
 use crate::event::{
@@ -79,6 +80,7 @@ struct Inner {
     registry: Registry,
     options: RwLock<Arc<WorkerOptions>>,
     tuning: Tuning,
+    clock: HostClock,
     words: RecordWords,
     /// All workers' records, to tell processes of the same pid apart.
     records: Words,
@@ -181,7 +183,7 @@ impl Worker {
         // Again, since `Now` means that of the seat. Ids only grow, so that what was posted before still is.
         let begin = options.start.begin(segment)?;
         let (ring, start) = (segment.ring(), begin.first);
-        let Seat { segment, guard, lock, record, words, writer, claimer, pid } = seat;
+        let Seat { segment, guard, lock, record, words, writer, claimer, clock, pid } = seat;
         let reader = Reader::new(Arc::clone(&segment), words.clone(), record, Arc::clone(&lock), begin);
         let (cell, empty_below) = ring.idle_mark(start);
         let inner = Inner {
@@ -206,6 +208,7 @@ impl Worker {
             local: Mutex::default(),
             registry: Registry::new(),
             tuning: Tuning::of(&options),
+            clock,
             options: RwLock::new(Arc::new(options)),
             words,
             record,
@@ -393,6 +396,10 @@ impl Worker {
 
     /// Claims `key` among all workers for `ttl`: a lock that ends by itself. Keys of claims have nothing to do with keys
     /// of unique events.
+    ///
+    /// The ttl is counted by the host's boot-time clock, which goes on while the host sleeps, also where workers live in
+    /// time namespaces of their own. A worker whose process has set up one more time namespace for its children, or has no
+    /// `/proc`, cannot know how far its clock is from the host's, and takes it for that of the host.
     ///
     /// ```
     /// # use std::time::Duration;

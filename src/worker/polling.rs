@@ -20,7 +20,7 @@ use crate::protocol::wake;
 use crate::reader::{Gate, Message, Reader, Step};
 use crate::report::{Report, Trouble};
 use crate::sync_util::lock;
-use crate::sys::{self, SharedFutex};
+use crate::sys::SharedFutex;
 
 /// What only the polling thread uses.
 pub(super) struct Reading {
@@ -97,7 +97,7 @@ impl Inner {
         }
         // What takes its time meanwhile: the lines of the first event are on their way.
         self.ring.prefetch_event(self.hot.next.load(Ordering::Relaxed));
-        let now = sys::coarse_ns();
+        let now = self.clock.coarse_ns();
         let Some(mut reading) = self.reading.try_lock() else { return Ok(Polled::Recursive) };
         // Relaxed: the lock decides; this says so to those who find nothing new and do not try it.
         self.hot.polling.store(true, Ordering::Relaxed);
