@@ -12,6 +12,16 @@ use rustix::time::{ClockId, Timespec};
 use crate::clock::HostClock;
 use crate::protocol::wake::Futex;
 
+/// A number that tells this thread from all others of the process that live. Never 0.
+#[inline]
+pub(crate) fn this_thread() -> usize {
+    thread_local! {
+        static HERE: u8 = const { 0 };
+    }
+    // Made without code and dropped without any, so that it is there in a thread's last destructors, too.
+    HERE.with(|here| std::ptr::from_ref(here).addr())
+}
+
 /// Sleeping on words of a segment: a shared futex, since its sleepers and wakers are different processes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SharedFutex;

@@ -13,8 +13,9 @@ pub(crate) mod worker_options;
 use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
+use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
@@ -42,6 +43,7 @@ use crate::seat::{Seat, set_label};
 use crate::segment::{Position, RecordLock, Segment};
 use crate::sync::Words;
 use crate::sync_util::lock;
+use crate::sys;
 use crate::worker_options::{Unique, WorkerOptions};
 use crate::writer::{Draft, Writer};
 
@@ -79,6 +81,7 @@ struct Inner {
     local: Mutex<VecDeque<LocalEvent>>,
     registry: Registry,
     options: RwLock<Arc<WorkerOptions>>,
+    changing: Changing,
     tuning: Tuning,
     clock: HostClock,
     words: RecordWords,
@@ -131,6 +134,36 @@ impl Tuning {
         let ns = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         self.wait_interval.store(ns(options.wait_interval), Ordering::Relaxed);
         self.wait_max.store(ns(options.wait_max), Ordering::Relaxed);
+    }
+}
+
+/// Whose turn it is to change the options. Users' code runs in a turn, so that nothing else may need it.
+#[derive(Default)]
+struct Changing {
+    turn: Mutex<()>,
+    /// The thread whose turn it is, 0 for none.
+    thread: AtomicUsize,
+}
+
+struct ChangeTurn<'a>(&'a Changing, #[expect(dead_code, reason = "held")] MutexGuard<'a, ()>);
+
+impl Changing {
+    fn begin(&self) -> Result<ChangeTurn<'_>> {
+        let here = sys::this_thread();
+        // Relaxed: only this thread stores its own number.
+        if self.thread.load(Ordering::Relaxed) == here {
+            let rule = "a change of options cannot be made inside another: make both in one";
+            return Err(Error::option("reconfigure", "a call from inside its own closure", rule));
+        }
+        let turn = lock(&self.turn);
+        self.thread.store(here, Ordering::Relaxed);
+        Ok(ChangeTurn(self, turn))
+    }
+}
+
+impl Drop for ChangeTurn<'_> {
+    fn drop(&mut self) {
+        self.0.thread.store(0, Ordering::Relaxed);
     }
 }
 
@@ -210,6 +243,7 @@ impl Worker {
             tuning: Tuning::of(&options),
             clock,
             options: RwLock::new(Arc::new(options)),
+            changing: Changing::default(),
             words,
             record,
             pid,
@@ -503,7 +537,10 @@ impl Worker {
         self.inner.leave()
     }
 
-    /// Changes options while the worker runs. All but `start` take effect at once.
+    /// Changes options while the worker runs. All but `start` take effect at once, and together.
+    ///
+    /// Changes come one after the other: each `change` is given what the one before made, and another thread's call waits
+    /// until it is done. Nothing else waits meanwhile, so `change` may use the worker, but for this call.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -516,9 +553,11 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`Error::Option`], [`Error::Forked`], [`Error::Left`]; the options are then as before.
+    /// [`Error::Option`], also for a call from inside `change`; [`Error::Forked`], [`Error::Left`]. The options are then as
+    /// before.
     pub fn reconfigure(&self, change: impl FnOnce(WorkerOptions) -> WorkerOptions) -> Result<()> {
         self.inner.check()?;
+        let _turn = self.inner.changing.begin()?;
         let before = self.options();
         let after = change((*before).clone());
         after.check()?;
@@ -526,9 +565,9 @@ impl Worker {
             let value = format!("{:?}", after.start);
             return Err(Error::option("start", value, "a worker that has joined cannot start anew: join again"));
         }
-        set_label(&self.inner.words, &after.label);
-        self.inner.tuning.set(&after);
-        *self.inner.options.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(after);
+        // In `change` the process may have forked, and the worker may have left.
+        self.inner.check()?;
+        self.inner.set_options(after);
         self.wake_own();
         Ok(())
     }
@@ -601,6 +640,16 @@ impl Inner {
 
     fn options(&self) -> Arc<WorkerOptions> {
         Arc::clone(&self.options.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// For the one that changes them.
+    fn set_options(&self, after: WorkerOptions) {
+        let after = Arc::new(after);
+        set_label(&self.words, &after.label);
+        self.tuning.set(&after);
+        let before = mem::replace(&mut *self.options.write().unwrap_or_else(PoisonError::into_inner), after);
+        // Without the lock: the reporter is the user's, and may do anything when it is dropped.
+        drop(before);
     }
 
     fn report(&self, report: &Report<'_>) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::layout::header_word;
 use crate::sync::Ordering;
-use crate::{Bus, Options, Polled, Worker, WorkerOptions};
+use crate::{Bus, Error, Options, Polled, Worker, WorkerOptions};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const MS: Duration = Duration::from_millis(1);
@@ -51,4 +51,59 @@ fn g6_a_void_by_a_reader_wakes_the_reserver_that_sleeps() {
         assert!(epoch(&reserver, header_word!(wake)) > before, "the void woke nobody");
         assert!(waiting.join().unwrap());
     });
+}
+
+#[test]
+fn changes_of_options_by_two_threads_are_all_made() {
+    const EACH: u32 = 100;
+    let bus = bus();
+    let worker = bus.join_with(quiet().timeout(HOUR)).unwrap();
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for _ in 0..EACH {
+                    let one_more = |options: WorkerOptions| {
+                        // Time for the other to do the same.
+                        thread::sleep(Duration::from_micros(50));
+                        let (timeout, wait_max) = (options.timeout + MS, options.wait_max + MS);
+                        options.timeout(timeout).wait_max(wait_max).label(format!("{wait_max:?}"))
+                    };
+                    worker.reconfigure(one_more).unwrap();
+                }
+            });
+        }
+    });
+    let options = worker.options();
+    assert_eq!(options.timeout, HOUR + MS * 2 * EACH, "a change that was made is lost");
+    // What others see of them, and what polls look at, are of the same change.
+    assert_eq!(crate::seat::label_of(&worker.inner.words), format!("{:?}", options.wait_max));
+    let tuned = Duration::from_nanos(worker.inner.tuning.wait_max.load(Ordering::Relaxed));
+    assert_eq!(tuned, options.wait_max);
+}
+
+#[test]
+fn a_change_of_options_inside_another_is_an_error_and_the_outer_one_is_made() {
+    let bus = bus();
+    let worker = bus.join_with(quiet()).unwrap();
+    let mut inner = None;
+    worker
+        .reconfigure(|options| {
+            inner = Some(worker.reconfigure(|options| options.label("inner")));
+            // What a handler or another thread needs meanwhile.
+            assert_eq!(thread::scope(|scope| scope.spawn(|| worker.options().label.clone()).join().unwrap()), "");
+            worker.post("s", "e", b"").unwrap();
+            assert!(worker.poll().is_ok());
+            options.label("outer")
+        })
+        .unwrap();
+    let refusal = inner.unwrap().unwrap_err();
+    assert!(matches!(refusal, Error::Option { option: "reconfigure", .. }), "{refusal:?}");
+    assert_eq!(worker.options().label, "outer");
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        worker.reconfigure(|_| std::panic::resume_unwind(Box::new("in the change")))
+    }));
+    assert!(panicked.is_err());
+    assert_eq!(worker.options().label, "outer");
+    worker.reconfigure(|options| options.label("after it")).unwrap();
+    assert_eq!(worker.options().label, "after it");
 }
