@@ -1,6 +1,6 @@
 //! The command line, from which the completions and the man pages are made, too.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -219,9 +219,19 @@ pub struct RmArgs {
 pub struct MetricsArgs {
     /// The segment's name.
     pub name: String,
-    /// Serve them over HTTP at `/metrics` of this address, which must be of this host only: 127.0.0.1:9464, [::1]:9464.
-    #[arg(long, value_name = "ADDR", value_parser = parse_loopback)]
-    pub listen: Option<SocketAddr>,
+    /// Serve them over HTTP at `/metrics` of this address, which must be of this host only: 127.0.0.1:9464, [::1]:9464,
+    /// localhost:9464. Requests for another host name are refused.
+    #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
+    pub listen: Option<Listen>,
+}
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// An address of this host only.
+    pub address: SocketAddr,
+    /// The host name that it was given by, if it was not given as an address.
+    pub host: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -255,11 +265,35 @@ fn parse_start(text: &str) -> Result<seqcast::Start, String> {
     }
 }
 
-fn parse_loopback(text: &str) -> Result<SocketAddr, String> {
-    let address: SocketAddr =
-        text.parse().map_err(|_| "it must be an address and a port, as 127.0.0.1:9464".to_owned())?;
-    match address.ip().is_loopback() {
-        true => Ok(address),
-        false => Err(format!("{} can be reached from elsewhere: use 127.0.0.1 or [::1]", address.ip())),
+fn parse_listen(text: &str) -> Result<Listen, String> {
+    let mut addresses =
+        text.to_socket_addrs().map_err(|_| "it must be an address and a port, as 127.0.0.1:9464".to_owned())?;
+    let address = addresses.next().ok_or_else(|| "it leads to no address".to_owned())?;
+    if let Some(other) = std::iter::once(address).chain(addresses).find(|address| !address.ip().is_loopback()) {
+        return Err(format!("{} can be reached from elsewhere: use 127.0.0.1 or [::1]", other.ip()));
+    }
+    let is_name = text.parse::<SocketAddr>().is_err();
+    let host = text.rsplit_once(':').filter(|_| is_name).map(|(host, _)| host.to_owned());
+    Ok(Listen { address, host })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_host_can_be_listened_at() {
+        let at = |address: &str, host: Option<&str>| Listen {
+            address: address.parse().unwrap(),
+            host: host.map(str::to_owned),
+        };
+        assert_eq!(parse_listen("127.0.0.1:9464"), Ok(at("127.0.0.1:9464", None)));
+        assert_eq!(parse_listen("127.9.9.9:0"), Ok(at("127.9.9.9:0", None)));
+        assert_eq!(parse_listen("[::1]:9464"), Ok(at("[::1]:9464", None)));
+        let named = parse_listen("localhost:9464").unwrap();
+        assert!(named.address.ip().is_loopback() && named.host.as_deref() == Some("localhost"), "{named:?}");
+        for bad in ["0.0.0.0:9464", "[::]:9464", "10.0.0.1:1", "[::ffff:10.0.0.1]:1", "127.0.0.1", "9464", "", ":1"] {
+            assert!(parse_listen(bad).is_err(), "{bad:?}");
+        }
     }
 }

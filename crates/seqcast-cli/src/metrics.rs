@@ -12,8 +12,8 @@ use crate::exit::{Exit, Failure};
 use crate::output::Output;
 
 pub fn run(args: &MetricsArgs, output: &mut Output) -> Result<Exit, Failure> {
-    if let Some(address) = args.listen {
-        return http::serve(address, &args.name, output);
+    if let Some(listen) = &args.listen {
+        return http::serve(listen, &args.name, output);
     }
     let inspector = Inspector::open_any(&args.name)?;
     let families = text::families(&inspector)?;
