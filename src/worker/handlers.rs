@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::hash::BuildHasherDefault;
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use rustc_hash::FxHasher;
+use siphasher::sip::SipHasher13;
 
 use crate::error::Result;
 use crate::event::Event;
@@ -14,7 +15,9 @@ use crate::message::{Head, check_topic};
 use crate::report::{HandlerError, Report, Trouble, catch_panic};
 use crate::sync_util::lock;
 
-type FxHashMap<K, V> = HashMap<K, V, BuildHasherDefault<FxHasher>>;
+/// By names that this process has registered itself. Names from a segment are only looked up in it, which no choice of names
+/// makes slow.
+type OwnNames<V> = HashMap<Box<str>, V, BuildHasherDefault<FxHasher>>;
 
 /// Something that is called with events. Every `Fn(&Event)` that returns nothing or a `Result` is one.
 pub trait Handler: Send + Sync {
@@ -159,13 +162,13 @@ pub(crate) struct Registry {
 struct Index {
     next: u64,
     all: Vec<Arc<Entry>>,
-    sources: FxHashMap<Box<str>, OfSource>,
+    sources: OwnNames<OfSource>,
 }
 
 #[derive(Default)]
 struct OfSource {
     all: Vec<Arc<Entry>>,
-    events: FxHashMap<Box<str>, Vec<Arc<Entry>>>,
+    events: OwnNames<Vec<Arc<Entry>>>,
 }
 
 impl Index {
@@ -343,20 +346,21 @@ fn dispatch(handlers: &[Arc<Entry>], event: &Event<'_>, report: &dyn Fn(&Report<
     failures
 }
 
-/// Routes found so far, by the names' bytes as they stand in an event. Belongs to the thread that polls.
+/// Routes found so far. Belongs to the thread that polls.
 pub(crate) struct Routes {
     generation: u64,
-    /// Several where names differ only in where the source ends.
-    by_names: FxHashMap<Box<[u8]>, Vec<Arc<Route>>>,
+    hash: NamesHash,
+    by_hash: HashMap<u64, Arc<Route>, BuildHasherDefault<AsItIs>>,
     last: Option<Arc<Route>>,
 }
 
-/// Most routes remembered; beyond it they are found anew. Bounds the memory that ever-new event names can take.
+/// The most routes that are remembered. When there would be more, all are forgotten and found again. Bounds the memory that
+/// ever-new event names can take.
 const MOST_ROUTES: usize = 16_384;
 
 impl Routes {
     pub(crate) fn new() -> Routes {
-        Routes { generation: 0, by_names: FxHashMap::default(), last: None }
+        Routes { generation: 0, hash: NamesHash::new(), by_hash: HashMap::default(), last: None }
     }
 
     /// The route of the event whose head is `head`, read from `bytes`. `None` if its names are not UTF-8.
@@ -366,7 +370,7 @@ impl Routes {
         let generation = registry.generation.load(Ordering::Acquire);
         if generation != self.generation {
             self.generation = generation;
-            self.by_names.clear();
+            self.by_hash.clear();
             self.last = None;
         }
         let names = head.names(bytes);
@@ -378,19 +382,60 @@ impl Routes {
     }
 
     fn look_up(&mut self, registry: &Registry, names: &[u8], source_len: usize) -> Option<Arc<Route>> {
-        let known = self.by_names.get(names).into_iter().flatten().find(|route| route.source_len == source_len);
-        if let Some(route) = known {
+        let hash = self.hash.of(names, source_len);
+        if let Some(route) = self.by_hash.get(&hash)
+            && route.is_of(names, source_len)
+        {
             return Some(Arc::clone(route));
         }
         let names_text = str::from_utf8(names).ok()?;
         let (source, event) = names_text.split_at_checked(source_len)?;
         let handlers = registry.handlers_of(source, event);
         let route = Arc::new(Route { names: names_text.into(), source_len, handlers });
-        if self.by_names.len() >= MOST_ROUTES {
-            self.by_names.clear();
+        if self.by_hash.len() >= MOST_ROUTES {
+            self.by_hash.clear();
         }
-        self.by_names.entry(names.into()).or_default().push(Arc::clone(&route));
+        // If another route has this hash, it is replaced, and found again when it is needed.
+        self.by_hash.insert(hash, Arc::clone(&route));
         Some(route)
+    }
+}
+
+/// SipHash-1-3 of an event's names under a random key of this worker. Names come from a segment, and nobody can choose names
+/// whose hashes collide.
+struct NamesHash(SipHasher13);
+
+impl NamesHash {
+    fn new() -> NamesHash {
+        // The standard library's keys are random for each process.
+        let random = || RandomState::new().build_hasher().finish();
+        NamesHash(SipHasher13::new_with_keys(random(), random()))
+    }
+
+    /// Equal names that differ in where the source ends never have the same hash.
+    #[inline]
+    fn of(&self, names: &[u8], source_len: usize) -> u64 {
+        self.0.hash(names).wrapping_add(source_len as u64)
+    }
+}
+
+/// A hasher for keys that are hashes.
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn write(&mut self, bytes: &[u8]) {
+        unreachable!("{} bytes instead of a hash", bytes.len());
+    }
+
+    #[inline]
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 
@@ -402,4 +447,67 @@ pub(crate) fn dispatch_local(registry: &Registry, event: &Event<'_>, report: &dy
 /// Where a handler is, to tell whether another is the same.
 pub(crate) fn address_of<H: Handler + ?Sized>(handler: &Arc<H>) -> *const () {
     Arc::as_ptr(handler).cast()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Prefix;
+
+    /// An event's head, and the bytes that it was read from.
+    fn event(source: &str, event: &str) -> (Head, Vec<u8>) {
+        let mut bytes = Vec::new();
+        let prefix = Prefix { record: 0, pid: 1, source, event, type_tag: 0, unique: None };
+        prefix.for_each_word(|word| bytes.extend(word.to_ne_bytes()));
+        (Head::parse(&bytes).unwrap(), bytes)
+    }
+
+    #[test]
+    fn g10_hashes_of_names_cannot_be_known_in_advance() {
+        let (one, other) = (NamesHash::new(), NamesHash::new());
+        assert_ne!(one.of(b"cachestale", 5), other.of(b"cachestale", 5));
+        assert_eq!(one.of(b"cachestale", 5), one.of(b"cachestale", 5));
+        assert_ne!(one.of(b"cachestale", 5), one.of(b"cachestale", 4));
+    }
+
+    #[test]
+    fn names_that_differ_only_in_where_the_source_ends_have_routes_of_their_own() {
+        let (registry, mut routes) = (Registry::new(), Routes::new());
+        let names = "abcdefgh".repeat(32);
+        let handler: Arc<dyn Handler> = Arc::new(|_: &Event<'_>| {});
+        registry.register(Scope::source(&names[..7]), handler).unwrap();
+        // Twice: found, and remembered.
+        for source_len in (1..names.len()).chain(1..names.len()) {
+            let (head, bytes) = event(&names[..source_len], &names[source_len..]);
+            let route = routes.find(&registry, &head, &bytes).unwrap();
+            assert_eq!((route.source(), route.event()), names.split_at(source_len));
+            assert_eq!(route.is_wanted(), source_len == 7);
+        }
+        assert_eq!(routes.by_hash.len(), names.len() - 1);
+    }
+
+    #[test]
+    fn g10_ever_new_names_take_a_bounded_amount_of_memory() {
+        let (registry, mut routes) = (Registry::new(), Routes::new());
+        for i in 0..MOST_ROUTES + 100 {
+            // Each with a sibling that differs only in where the source ends.
+            for (source, name) in [(format!("a{i}"), "bc"), (format!("a{i}b"), "c")] {
+                let (head, bytes) = event(&source, name);
+                assert_eq!(routes.find(&registry, &head, &bytes).unwrap().source(), source);
+            }
+            assert!(routes.by_hash.len() <= MOST_ROUTES);
+        }
+    }
+
+    #[test]
+    fn a_route_that_was_replaced_is_found_again() {
+        let (registry, mut routes) = (Registry::new(), Routes::new());
+        let (head, bytes) = event("cache", "stale");
+        let (other, other_bytes) = event("other", "event");
+        let route = Arc::clone(routes.find(&registry, &other, &other_bytes).unwrap());
+        // As if both had one hash.
+        routes.by_hash.insert(routes.hash.of(b"cachestale", 5), route);
+        assert_eq!(routes.find(&registry, &head, &bytes).unwrap().source(), "cache");
+        assert_eq!(routes.find(&registry, &head, &bytes).unwrap().event(), "stale");
+    }
 }
