@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::protocol::Fault;
@@ -142,6 +143,72 @@ pub enum Error {
         /// Free shared memory in bytes.
         free: u64,
     },
+    /// The process may not make files of the segment's size (`RLIMIT_FSIZE`).
+    FileLimit {
+        /// The segment's name.
+        name: String,
+        /// The segment's size in bytes.
+        size: u64,
+        /// The largest file that the process may make, in bytes.
+        limit: u64,
+    },
+    /// A control group of the process does not allow it so much memory.
+    MemoryLimit {
+        /// The segment's name.
+        name: String,
+        /// The segment's size in bytes.
+        size: u64,
+        /// Bytes that the group has left.
+        left: u64,
+        /// The group's limit in bytes.
+        limit: u64,
+        /// The file that the limit was read from.
+        file: PathBuf,
+    },
+    /// Signals kept interrupting the creation of the segment.
+    Interrupted {
+        /// The segment's name.
+        name: String,
+        /// How often.
+        times: u64,
+        /// How long this call tried.
+        waited: Duration,
+    },
+    /// The directory of shared memory is missing, or cannot hold a segment.
+    NoSharedMemory {
+        /// The segment's name.
+        name: String,
+        /// What was found.
+        found: String,
+    },
+    /// The file system of shared memory is mounted for reading only.
+    ReadOnly {
+        /// The segment's name.
+        name: String,
+    },
+    /// The file system of shared memory has no room for one more file.
+    NoInodes {
+        /// The segment's name.
+        name: String,
+        /// How many files it can have.
+        inodes: u64,
+    },
+    /// The segment's file has more names than one.
+    Linked {
+        /// The segment's name.
+        name: String,
+        /// How many names it has.
+        links: u64,
+    },
+    /// The segment's file does not have all of its memory.
+    Holes {
+        /// The segment's name.
+        name: String,
+        /// Its size in bytes.
+        size: u64,
+        /// How many of them it has memory for.
+        allocated: u64,
+    },
     /// The name does not lead to this segment any more.
     Replaced {
         /// The segment's name.
@@ -268,6 +335,14 @@ impl Error {
             Error::Truncated { .. } => "truncated",
             Error::Denied { .. } => "denied",
             Error::NoSpace { .. } => "no_space",
+            Error::FileLimit { .. } => "file_limit",
+            Error::MemoryLimit { .. } => "memory_limit",
+            Error::Interrupted { .. } => "interrupted",
+            Error::NoSharedMemory { .. } => "no_shared_memory",
+            Error::ReadOnly { .. } => "read_only",
+            Error::NoInodes { .. } => "no_inodes",
+            Error::Linked { .. } => "linked",
+            Error::Holes { .. } => "holes",
             Error::Replaced { .. } => "replaced",
             Error::NoRecord { .. } => "no_record",
             Error::Forked => "forked",
@@ -372,6 +447,49 @@ impl fmt::Display for Error {
                 "segment {name} needs {size} bytes, shared memory has {free} free: lower capacity, block_size or \
                  claims, or enlarge /dev/shm (docker: --shm-size)"
             ),
+            Error::FileLimit { name, size, limit } => write!(
+                f,
+                "segment {name} needs {size} bytes, this process may make files of {limit} bytes at most (RLIMIT_FSIZE): \
+                 raise it (ulimit -f, systemd: LimitFSIZE=), or lower capacity, block_size or claims"
+            ),
+            Error::MemoryLimit { name, size, left, limit, file } => write!(
+                f,
+                "segment {name} needs {size} bytes, the control group of this process has {left} left of the {limit} in \
+                 {}: raise that limit (docker: --memory, systemd: MemoryMax=), or lower capacity, block_size or claims",
+                file.display(),
+            ),
+            Error::Interrupted { name, times, waited } => write!(
+                f,
+                "the creation of segment {name} was interrupted by signals {times} times within {waited:?}: block them \
+                 while the bus is created, or find out what sends so many"
+            ),
+            Error::NoSharedMemory { name, found } => write!(
+                f,
+                "no segment {name} can be here: {found}; mount a tmpfs there (mount -t tmpfs -o mode=1777 tmpfs \
+                 /dev/shm), and if this process has called chroot, open and join the bus before, or bind the host's \
+                 /dev/shm into the new root"
+            ),
+            Error::ReadOnly { name } => write!(
+                f,
+                "/dev/shm is mounted read-only, so that segment {name} can be looked at, but not created, joined or removed: \
+                 mount -o remount,rw /dev/shm (docker --read-only: add --tmpfs /dev/shm, or --ipc=shareable)"
+            ),
+            Error::NoInodes { name, inodes } => write!(
+                f,
+                "segment {name} cannot be created: /dev/shm has room for {inodes} files and all of them are there; \
+                 remove what nobody needs, or mount -o remount,nr_inodes=NUMBER /dev/shm"
+            ),
+            Error::Linked { name, links } => write!(
+                f,
+                "the file of segment {name} has {links} names: somebody else may reach it by the others; unlink it and \
+                 create it again (find /dev/shm -samefile /dev/shm{name} shows them)"
+            ),
+            Error::Holes { name, size, allocated } => write!(
+                f,
+                "segment {name} has memory for {allocated} of its {size} bytes, so that a worker could die of SIGBUS \
+                 when it touches the rest: somebody punched holes into it or copied it sparsely; unlink it and create it \
+                 again"
+            ),
             Error::Replaced { name } => {
                 write!(f, "the name {name} no longer leads to this segment: it was unlinked or created anew")
             }
@@ -427,7 +545,14 @@ impl fmt::Display for Error {
                 "this process is configured already, on segment {name}: use reconfigure, or a worker of its own"
             ),
             Error::NotConfigured => write!(f, "this process has no worker yet: call configure first"),
-            Error::System { name, call, source } => write!(f, "{call} failed for segment {name}: {source}"),
+            Error::System { name, call, source } => {
+                write!(f, "{call} failed for segment {name}: {source}")?;
+                match source.raw_os_error() {
+                    Some(libc::EMFILE) => f.write_str(": close some, or raise RLIMIT_NOFILE (ulimit -n)"),
+                    Some(libc::ENFILE) => f.write_str(": the host's fs.file-max is reached"),
+                    _ => Ok(()),
+                }
+            }
         }
     }
 }

@@ -405,6 +405,7 @@ pub fn list() -> Result<Vec<Listed>> {
                     | Error::Fingerprint { .. }
                     | Error::OtherBoot { .. }
                     | Error::Truncated { .. }
+                    | Error::Holes { .. }
                     | Error::Corrupt { .. }
             ),
         };

@@ -1,5 +1,6 @@
 //! The operating system: clocks, the fork check, futexes, byte locks, `/proc`, mappings. Nothing here knows of seqcast.
 
+pub(crate) mod cgroup;
 pub(crate) mod clock;
 pub(crate) mod fork;
 pub(crate) mod mapping;

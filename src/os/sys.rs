@@ -97,12 +97,14 @@ pub(crate) fn available_memory() -> Option<u64> {
 }
 
 fn available_in(meminfo: &str) -> Option<u64> {
-    let kib = |field: &str| {
-        let rest = meminfo.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
-        rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
-    };
-    let total = kib("MemAvailable")?.saturating_add(kib("SwapFree").unwrap_or(0));
+    let total = kib_in(meminfo, "MemAvailable")?.saturating_add(kib_in(meminfo, "SwapFree").unwrap_or(0));
     Some(total.saturating_mul(1024))
+}
+
+/// A row of `/proc/meminfo`, in KiB.
+pub(super) fn kib_in(meminfo: &str, row: &str) -> Option<u64> {
+    let rest = meminfo.lines().find_map(|line| line.strip_prefix(row)?.strip_prefix(':'))?;
+    rest.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
 /// The host's boot id, or zeros where it cannot be read.

@@ -7,17 +7,19 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{self, FallocateFlags, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
+use rustix::process::{Resource, getrlimit};
 
 use super::{
-    Birth, BusId, Inode, Memory, OWNER_ALONE, Segment, allocated_bytes, check_type, checked_name, create_file,
-    file_size, free_space, is_any_record_held, map_named, native_words, open_error, open_file, read_at, regions,
-    remove, reopen,
+    Birth, BusId, Inode, Memory, OWNER_ALONE, SHM_DIR, Segment, allocated_bytes, check_holes, check_type, checked_name,
+    create_file, file_size, free_space, is_any_record_held, links, map_named, native_words, not_found, open_error,
+    open_file, read_at, regions, remove, reopen,
 };
 use crate::error::{Error, Result};
 use crate::layout::{
     FORMING, Geometry, HEADER_BYTES, LAYOUT_VERSION, Options, Regions, fingerprint, header_word, layout_version, magic,
 };
 use crate::mapping::Mapping;
+use crate::os::cgroup::{self, Bound};
 use crate::os::fork::ForkGuard;
 use crate::sync::{Ordering, fence};
 use crate::sys;
@@ -34,6 +36,12 @@ const CREATION_NAP: Duration = Duration::from_millis(1);
 
 /// Bytes allocated at once: few enough that signals do not keep interrupting it.
 const ALLOCATION_STEP: u64 = 16 << 20;
+
+/// Bytes allocated at once where signals interrupt it nevertheless: a page, which nothing interrupts on the way.
+pub(super) const LEAST_ALLOCATION_STEP: u64 = 4096;
+
+/// How long signals may interrupt an allocation, if the creation's timeout is shorter.
+const LEAST_PATIENCE_WITH_SIGNALS: Duration = Duration::from_millis(100);
 
 /// How far a file has come, by its first word.
 #[derive(Debug, PartialEq, Eq)]
@@ -160,7 +168,7 @@ impl<'a> Call<'a> {
         match open_file(&self.name, access) {
             Ok(file) => return Ok(Some(Found { file, made: false })),
             Err(Errno::NOENT) if self.may_create() => {}
-            Err(Errno::NOENT) => return Err(Error::NotFound { name: self.name.clone() }),
+            Err(Errno::NOENT) => return Err(not_found(&self.name)),
             // Somebody has a lease on it, to unlink what nobody has open (`unheld`).
             Err(Errno::WOULDBLOCK) => {
                 self.nap()?;
@@ -171,7 +179,30 @@ impl<'a> Call<'a> {
         match create_file(&self.name) {
             Ok(file) => Ok(Some(Found { file, made: true })),
             Err(Errno::EXIST) => Ok(None),
-            Err(errno) => Err(open_error(&self.name, errno)),
+            Err(errno) => Err(self.making_error(errno)),
+        }
+    }
+
+    /// Why there cannot be a new file.
+    fn making_error(&self, errno: Errno) -> Error {
+        let name = || self.name.clone();
+        match errno {
+            Errno::NOENT | Errno::NOTDIR => not_found(&self.name),
+            Errno::ACCESS | Errno::PERM => {
+                let user = rustix::process::geteuid().as_raw();
+                let mode = fs::stat(SHM_DIR).map_or(0, |stat| stat.st_mode & 0o7777);
+                let found = format!("user {user} may not make files in {SHM_DIR}, which has mode {mode:04o}");
+                Error::NoSharedMemory { name: name(), found }
+            }
+            Errno::NOSPC | Errno::DQUOT => match fs::statvfs(SHM_DIR) {
+                Ok(of) if of.f_files > 0 && of.f_favail == 0 => Error::NoInodes { name: name(), inodes: of.f_files },
+                of => {
+                    let free = of.map_or(0, |of| of.f_bavail.saturating_mul(of.f_frsize));
+                    let size = self.options.geometry().and_then(|sizes| regions(&self.name, &sizes));
+                    Error::NoSpace { name: name(), size: size.map_or(0, |regions| regions.end as u64), free }
+                }
+            },
+            other => open_error(&self.name, other),
         }
     }
 
@@ -188,6 +219,10 @@ impl<'a> Call<'a> {
         let mode = stat.st_mode & 0o7777;
         if mode & !self.options.mode != 0 {
             return Err(Error::Mode { name: name(), found: mode, accepted: self.options.mode });
+        }
+        // None is one that was just unlinked.
+        if stat.st_nlink > 1 && self.intent != Intent::Inspect {
+            return Err(Error::Linked { name: name(), links: links(&stat) });
         }
         Ok(Inode::of(&stat))
     }
@@ -241,6 +276,7 @@ impl<'a> Call<'a> {
         if header.word(header_word!(size)) != regions.end as u64 {
             return Err(Error::Corrupt { name: self.name.clone(), what: "its size is not that of its parts" });
         }
+        check_holes(&self.name, &file, regions.end as u64)?;
         let mapping = if self.intent == Intent::Inspect {
             let mapping = Mapping::read_only(file.as_fd(), regions.end);
             Some(mapping.map_err(|error| Error::system(&self.name, "mmap", error))?)
@@ -268,7 +304,7 @@ impl<'a> Call<'a> {
     pub(super) fn finish(&self, found: Found, inode: Inode) -> Result<Option<Segment>> {
         let geometry = self.options.geometry()?;
         let regions = regions(&self.name, &geometry)?;
-        let draft = Draft { name: &self.name, options: self.options, geometry, regions };
+        let draft = Draft { name: &self.name, options: self.options, started: self.started, geometry, regions };
         let formed = self.unlinker().and_then(|unlinker| {
             let formed = draft.form(&found.file)?;
             Ok(formed.map(|(memory, birth)| (memory, birth, unlinker)))
@@ -320,6 +356,8 @@ impl Drop for CreationLock {
 pub(super) struct Draft<'a> {
     pub(super) name: &'a str,
     pub(super) options: &'a Options,
+    /// When the call began that makes it.
+    pub(super) started: Instant,
     pub(super) geometry: Geometry,
     pub(super) regions: Regions,
 }
@@ -327,7 +365,8 @@ pub(super) struct Draft<'a> {
 impl Draft<'_> {
     /// From empty or forming to finished. `None` if the name leads elsewhere by now.
     pub(super) fn form(&self, file: &OwnedFd) -> Result<Option<(Memory, Birth)>> {
-        // First of all: from here on the file is known for an unfinished segment, whatever size it has.
+        self.check_limits(file)?;
+        // From here on the file is known for an unfinished segment, whatever size it has.
         self.write_at(file, FORMING, header_word!(magic))?;
         self.wipe(file)?;
         self.set_access(file, self.options.mode)?;
@@ -363,7 +402,7 @@ impl Draft<'_> {
         }
         let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         retry_on_intr(|| fs::fallocate(file, punch, 8, size - 8))
-            .map_err(|errno| Error::system(self.name, "fallocate(FALLOC_FL_PUNCH_HOLE)", errno))
+            .map_err(|errno| self.space_error(free_space(file), "fallocate(FALLOC_FL_PUNCH_HOLE)", errno))
     }
 
     /// Gives the file its group, then its mode, then its user.
@@ -414,27 +453,62 @@ impl Draft<'_> {
         })
     }
 
+    /// Refuses what the host does not have or allow, before a byte is taken.
+    pub(super) fn check_limits(&self, file: &OwnedFd) -> Result<()> {
+        let (name, size) = (|| self.name.to_owned(), self.regions.end as u64);
+        let wanted = size.saturating_sub(allocated_bytes(self.name, file)?);
+        // Where the file system is as large as the memory, the kernel ends processes before it says that there is no more.
+        let free = free_space(file);
+        if wanted > free {
+            return Err(Error::NoSpace { name: name(), size, free });
+        }
+        // So it does where a control group is full.
+        if let Some(Bound { limit, left, file }) = cgroup::memory_bound()
+            && wanted > left
+        {
+            return Err(Error::MemoryLimit { name: name(), size, left, limit, file });
+        }
+        // A file that grows beyond it is SIGXFSZ, which ends a process that knows nothing of it.
+        match getrlimit(Resource::Fsize).current {
+            Some(limit) if limit < size => Err(Error::FileLimit { name: name(), size, limit }),
+            _ => Ok(()),
+        }
+    }
+
     /// Gives the file its size and all of its memory: a page that is missing when it is first touched is SIGBUS.
     pub(super) fn allocate(&self, file: &OwnedFd) -> Result<()> {
         let end = self.regions.end as u64;
         // Now, since afterwards a part of it is ours.
         let free = free_space(file);
-        // Before a byte is taken: where the file system is as large as the memory, the kernel ends processes before it
-        // says that there is no more.
-        if end.saturating_sub(allocated_bytes(self.name, file)?) > free {
-            return Err(Error::NoSpace { name: self.name.to_owned(), size: end, free });
-        }
         if file_size(self.name, file)? < end {
             retry_on_intr(|| fs::ftruncate(file, end)).map_err(|errno| self.space_error(free, "ftruncate", errno))?;
         }
         let mut at = 0;
+        let (mut step, mut interruptions) = (ALLOCATION_STEP, 0);
         while at < end {
-            let step = ALLOCATION_STEP.min(end - at);
-            retry_on_intr(|| fs::fallocate(file, FallocateFlags::empty(), at, step))
-                .map_err(|errno| self.space_error(free, "fallocate", errno))?;
-            at += step;
+            let len = step.min(end - at);
+            match fs::fallocate(file, FallocateFlags::empty(), at, len) {
+                Ok(()) => at += len,
+                // Nothing of the step is left then, so that the next one must be shorter than the signals are apart. Kernels
+                // of today hear fatal signals only.
+                Err(Errno::INTR) => {
+                    interruptions += 1;
+                    step = (step / 2).max(LEAST_ALLOCATION_STEP);
+                    self.bear_with_signals(interruptions)?;
+                }
+                Err(errno) => return Err(self.space_error(free, "fallocate", errno)),
+            }
         }
         Ok(())
+    }
+
+    /// An error once signals have kept the call for longer than others wait for it.
+    fn bear_with_signals(&self, times: u64) -> Result<()> {
+        let waited = self.started.elapsed();
+        if waited < self.options.creation_timeout.max(LEAST_PATIENCE_WITH_SIGNALS) {
+            return Ok(());
+        }
+        Err(Error::Interrupted { name: self.name.to_owned(), times, waited })
     }
 
     pub(super) fn write_at(&self, file: &OwnedFd, value: u64, word: usize) -> Result<()> {
@@ -448,6 +522,11 @@ impl Draft<'_> {
             Errno::NOSPC | Errno::FBIG | Errno::DQUOT | Errno::NOMEM => {
                 Error::NoSpace { name: self.name.to_owned(), size: self.regions.end as u64, free }
             }
+            Errno::OPNOTSUPP | Errno::NOSYS => Error::NoSharedMemory {
+                name: self.name.to_owned(),
+                found: format!("the file system of {SHM_DIR} cannot set memory aside ({call}), as a ramfs cannot"),
+            },
+            Errno::ROFS => Error::ReadOnly { name: self.name.to_owned() },
             other => Error::system(self.name, call, other),
         }
     }

@@ -5,7 +5,7 @@ use std::io;
 use rustix::fs::{self, AtFlags, CWD};
 use rustix::io::Errno;
 
-use super::{SHM_DIR, check_type, checked_name, path};
+use super::{SHM_DIR, check_type, checked_name, links, not_found, path};
 use crate::error::{Error, Result};
 
 /// A segment's file, as its directory knows it. Nothing of its content.
@@ -20,6 +20,8 @@ pub struct FileFacts {
     pub gid: u32,
     /// Its permission bits.
     pub mode: u32,
+    /// How many names it has. A segment has one.
+    pub links: u64,
     /// The device it is on.
     pub device: u64,
     /// Its number there.
@@ -32,7 +34,7 @@ impl FileFacts {
         let name = checked_name(name)?;
         let stat = match fs::statat(CWD, path(&name), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
-            Err(Errno::NOENT) => return Err(Error::NotFound { name }),
+            Err(Errno::NOENT | Errno::NOTDIR) => return Err(not_found(&name)),
             Err(errno) => return Err(Error::system(&name, "stat", errno)),
         };
         check_type(&name, stat.st_mode)?;
@@ -41,6 +43,7 @@ impl FileFacts {
             uid: stat.st_uid,
             gid: stat.st_gid,
             mode: stat.st_mode & 0o7777,
+            links: links(&stat),
             device: stat.st_dev,
             inode: stat.st_ino,
         };

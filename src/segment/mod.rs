@@ -25,6 +25,7 @@ pub(crate) mod unique_hash;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Instant;
 
 use rustix::fs::{self, AtFlags, CWD, FileType, MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::{Errno, retry_on_intr};
@@ -100,8 +101,10 @@ impl Segment {
     /// Makes a segment without a name, for this process and those forked off it.
     pub(crate) fn anonymous(options: &Options) -> Result<Segment> {
         let geometry = options.geometry()?;
-        let draft = Draft { name: ANONYMOUS, options, geometry, regions: regions(ANONYMOUS, &geometry)? };
+        let regions = regions(ANONYMOUS, &geometry)?;
+        let draft = Draft { name: ANONYMOUS, options, started: Instant::now(), geometry, regions };
         let file = anonymous_file()?;
+        draft.check_limits(&file)?;
         draft.set_access(&file, options.mode & 0o666)?;
         draft.allocate(&file)?;
         // Nobody can cut it off under the mapping then. A kernel without seals is as good as any file.
@@ -273,7 +276,7 @@ pub(crate) fn unlink(name: &str) -> Result<()> {
 fn open_ours(name: &str) -> Result<(OwnedFd, Inode)> {
     let file = match open_file(name, OFlags::RDONLY) {
         Ok(file) => file,
-        Err(Errno::NOENT) => return Err(Error::NotFound { name: name.to_owned() }),
+        Err(Errno::NOENT) => return Err(not_found(name)),
         Err(errno) => return Err(open_error(name, errno)),
     };
     let stat = fs::fstat(&file).map_err(|errno| Error::system(name, "fstat", errno))?;
@@ -528,7 +531,19 @@ fn open_error(name: &str, errno: Errno) -> Error {
         Errno::ISDIR => foreign("a directory"),
         Errno::LOOP => foreign("a symbolic link"),
         Errno::NXIO => foreign("a socket or device"),
+        Errno::NOTDIR => not_found(name),
+        Errno::ROFS => Error::ReadOnly { name: name.to_owned() },
         other => Error::system(name, "open", other),
+    }
+}
+
+/// Why the name leads nowhere.
+fn not_found(name: &str) -> Error {
+    let name = name.to_owned();
+    match fs::stat(SHM_DIR) {
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => Error::NotFound { name },
+        Ok(_) => Error::NoSharedMemory { name, found: format!("{SHM_DIR} is not a directory") },
+        Err(_) => Error::NoSharedMemory { name, found: format!("there is no {SHM_DIR} as this process sees it") },
     }
 }
 
@@ -549,7 +564,13 @@ fn reopen(name: &str, file: &OwnedFd, inode: Inode) -> Result<OwnedFd> {
     let own = match fs::open(format!("/proc/self/fd/{}", file.as_raw_fd()), flags, Mode::empty()) {
         // Without /proc there is still the name.
         Err(Errno::NOENT) if name != ANONYMOUS => match open_file(name, OFlags::RDWR) {
-            Err(Errno::NOENT) => return Err(Error::Replaced { name: name.to_owned() }),
+            // A process that has called chroot has neither.
+            Err(Errno::NOENT) => {
+                return Err(match not_found(name) {
+                    Error::NotFound { name } => Error::Replaced { name },
+                    other => other,
+                });
+            }
             opened => opened,
         },
         opened => opened,
@@ -582,6 +603,7 @@ fn remove(name: &str) -> Result<()> {
         Ok(()) => Ok(()),
         Err(Errno::NOENT) => Err(Error::NotFound { name: name.to_owned() }),
         Err(Errno::ACCESS | Errno::PERM) => Err(denied(name)),
+        Err(Errno::ROFS) => Err(Error::ReadOnly { name: name.to_owned() }),
         Err(errno) => Err(Error::system(name, "unlink", errno)),
     }
 }
@@ -611,6 +633,25 @@ fn free_space(file: &OwnedFd) -> u64 {
 fn allocated_bytes(name: &str, file: &OwnedFd) -> Result<u64> {
     let stat = fs::fstat(file).map_err(|errno| Error::system(name, "fstat", errno))?;
     Ok(u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512))
+}
+
+/// How many names a file has.
+#[allow(clippy::useless_conversion, reason = "the system's number has 32 bits on some processors")]
+fn links(stat: &fs::Stat) -> u64 {
+    u64::from(stat.st_nlink)
+}
+
+/// Refuses a file that has not all the memory of its first `end` bytes. A page that is missing is found or not found when
+/// it is first touched, and not found is SIGBUS.
+fn check_holes(name: &str, file: &OwnedFd, end: u64) -> Result<()> {
+    // Another file system may compress, and then the number of blocks says nothing. A tmpfs counts the pages it has given,
+    // those that are swapped out included.
+    const TMPFS_MAGIC: fs::FsWord = 0x0102_1994;
+    if fs::fstatfs(file).is_ok_and(|of| of.f_type != TMPFS_MAGIC) {
+        return Ok(());
+    }
+    let allocated = allocated_bytes(name, file)?;
+    if allocated < end { Err(Error::Holes { name: name.to_owned(), size: end, allocated }) } else { Ok(()) }
 }
 
 fn native_words<const N: usize>(bytes: &[u8]) -> [u64; N] {

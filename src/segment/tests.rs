@@ -771,7 +771,10 @@ fn an_opener_that_waits_sees_the_end_of_the_creation() {
             let options = small();
             let geometry = options.geometry().unwrap();
             let regions = geometry.check().unwrap();
-            Draft { name: &name, options: &options, geometry, regions }.form(&file).unwrap().is_some()
+            Draft { name: &name, options: &options, started: Instant::now(), geometry, regions }
+                .form(&file)
+                .unwrap()
+                .is_some()
         });
         let opener = Stepped::spawn(|| sign(&Segment::open(&name, &small()).unwrap())).advance(stops).unwrap();
         sign(&gun);
@@ -1057,7 +1060,7 @@ fn allocating_gives_a_file_all_of_its_memory_and_never_shrinks_it() {
     let options = Options::new().capacity(65_536);
     let geometry = options.geometry().unwrap();
     let regions = regions(ANONYMOUS, &geometry).unwrap();
-    let draft = Draft { name: ANONYMOUS, options: &options, geometry, regions };
+    let draft = Draft { name: ANONYMOUS, options: &options, started: Instant::now(), geometry, regions };
     let end = draft.regions.end as u64;
     for size_before in [0, 8, end, end + 4096] {
         let file = anonymous_file().unwrap();
@@ -1074,7 +1077,7 @@ fn wiping_leaves_the_first_word_and_the_size() {
     let options = small();
     let geometry = options.geometry().unwrap();
     let regions = regions(ANONYMOUS, &geometry).unwrap();
-    let draft = Draft { name: ANONYMOUS, options: &options, geometry, regions };
+    let draft = Draft { name: ANONYMOUS, options: &options, started: Instant::now(), geometry, regions };
     for size in [4, 8, 9, 3 * 4096 + 5] {
         let file = File::from(anonymous_file().unwrap());
         file.write_all_at(&vec![7; size], 0).unwrap();

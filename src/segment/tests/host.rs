@@ -2,6 +2,7 @@
 
 use super::*;
 
+const HOUR: Duration = Duration::from_secs(3600);
 /// Another group than the one of whoever runs the tests.
 const NOGROUP: u32 = 65_534;
 
@@ -188,4 +189,361 @@ fn g7_a_file_that_another_creator_has_begun_with_is_not_given_up() {
     let options = small();
     Call::new(&name, &options, Intent::Create).unwrap().give_up(&OwnedFd::from(name.file()));
     assert!(name.exists(), "a finished segment was removed");
+}
+
+/// Ends a child with an error by which its call is judged.
+fn says(error: &Error, parts: &[&str]) -> bool {
+    let text = error.to_string();
+    for part in parts {
+        assert!(text.contains(part), "{text:?} does not say {part:?}");
+    }
+    true
+}
+
+#[test]
+fn a_limit_of_file_sizes_is_an_error_and_not_the_death_of_the_process() {
+    let name = Name::new("fsize");
+    let size = small().geometry().unwrap().check().unwrap().end as u64;
+    for (limit, fits) in [(0, false), (8, false), (size - 1, false), (size, true)] {
+        name.clear();
+        let child = Child::spawn(|| {
+            let limits = rustix::process::Rlimit { current: Some(limit), maximum: Some(limit) };
+            rustix::process::setrlimit(rustix::process::Resource::Fsize, limits).unwrap();
+            let refused = |made: Result<Segment>| match made {
+                Ok(_) => fits,
+                Err(ref error @ Error::FileLimit { limit: found, size: wanted, .. }) => {
+                    !fits && (found, wanted) == (limit, size) && says(error, &["RLIMIT_FSIZE", "ulimit -f"])
+                }
+                Err(error) => panic!("{error}"),
+            };
+            assert!(refused(Segment::anonymous(&small())) && refused(Segment::create(&name, &small())));
+            name.exists() == fits
+        });
+        assert!(child.ended_well(), "limit {limit}");
+    }
+    // What is finished is opened whatever the limit is; what another has begun stays as it was.
+    let begun = Name::new("fsize-begun");
+    begun.write(&FORMING.to_ne_bytes());
+    let child = Child::spawn(|| {
+        let limits = rustix::process::Rlimit { current: Some(8), maximum: Some(8) };
+        rustix::process::setrlimit(rustix::process::Resource::Fsize, limits).unwrap();
+        assert_error!(Segment::open_or_create(&begun, &small()), Error::FileLimit { limit: 8, .. });
+        begun.exists() && sign(&Segment::open_or_create(&name, &small()).unwrap())
+    });
+    assert!(child.ended_well());
+}
+
+#[test]
+fn a_limit_of_address_space_is_an_error_that_leaves_nothing_behind() {
+    let name = Name::new("as");
+    let child = Child::spawn(|| {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+        let pages: u64 = statm.split(' ').next().unwrap().parse().unwrap();
+        let most = (pages + 64) * 4096;
+        let limits = rustix::process::Rlimit { current: Some(most), maximum: Some(most) };
+        rustix::process::setrlimit(rustix::process::Resource::As, limits).unwrap();
+        let error = Segment::create(&name, &Options::new()).unwrap_err();
+        assert_error!(Err::<Segment, _>(error), Error::System { call: "mmap", source, .. } if source.raw_os_error() == Some(libc::ENOMEM));
+        !name.exists()
+    });
+    assert!(child.ended_well());
+}
+
+/// Lets every `fallocate` of more than `longest` bytes fail in the calling process, a forked child, as if a signal had
+/// interrupted it. Kernels of today hear fatal signals only; those of the years before hear all. `false` if that is not
+/// permitted.
+fn interrupt_allocations(longest: u32) -> bool {
+    const NUMBER: u32 = 0;
+    /// The lower half of the fourth argument, the length.
+    const LEN: u32 = 16 + 3 * 8 + if cfg!(target_endian = "big") { 4 } else { 0 };
+    let step = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
+    let program = [
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, NUMBER),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 3, libc::SYS_fallocate as u32),
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, LEN),
+        step(libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K, 0, 1, longest),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EINTR as u32),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
+    // SAFETY: both calls read what they are given, which outlives them; they bind this child and nobody else.
+    let done = unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+            && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter) == 0
+    };
+    if !done {
+        eprintln!("skipped: no seccomp here: {}", io::Error::last_os_error());
+    }
+    done
+}
+
+#[test]
+fn g6_a_creation_that_is_interrupted_again_and_again_ends_with_its_timeout() {
+    let name = Name::new("interrupted");
+    let child = Child::spawn(|| {
+        if !interrupt_allocations(0) {
+            return true;
+        }
+        for timeout in [Duration::ZERO, Duration::from_millis(300)] {
+            let options = small().creation_timeout(timeout);
+            for error in [Segment::create(&name, &options).unwrap_err(), Segment::anonymous(&options).unwrap_err()] {
+                assert!(says(&error, &["interrupted by signals", "times within"]));
+                assert_error!(
+                    Err::<Segment, _>(error),
+                    Error::Interrupted { times, waited, .. } if times > 1 && waited >= timeout
+                );
+                assert!(!name.exists(), "left behind");
+            }
+        }
+        true
+    });
+    assert!(child.ended_well());
+}
+
+#[test]
+fn g6_a_segment_is_made_although_signals_come_faster_than_its_memory() {
+    let name = Name::new("signals");
+    let child = Child::spawn(|| {
+        // Larger than a step.
+        let large = Options::new().capacity(1 << 16).creation_timeout(HOUR);
+        !interrupt_allocations(LEAST_ALLOCATION_STEP as u32) || sign(&Segment::create(&name, &large).unwrap())
+    });
+    assert!(child.ended_well());
+}
+
+#[test]
+fn without_a_directory_of_shared_memory_the_error_says_so() {
+    let name = Name::new("no-shm");
+    let child = Child::spawn(|| {
+        // Nothing in /dev, as in a bare root.
+        if !mount_own(c"/dev", c"size=64k") {
+            return true;
+        }
+        let missing = |error: Error| {
+            matches!(error, Error::NoSharedMemory { .. }) && says(&error, &["there is no /dev/shm", "mount -t tmpfs"])
+        };
+        let all_missing = || {
+            [Segment::create, Segment::open_or_create, Segment::open, Segment::read_only]
+                .into_iter()
+                .all(|call| missing(call(&name, &small()).unwrap_err()))
+                && missing(unlink(&name).unwrap_err())
+                && missing(FileFacts::of(&name).unwrap_err())
+        };
+        assert!(all_missing());
+        std::fs::write("/dev/shm", []).unwrap();
+        let is_a_file = |error: Error| says(&error, &["/dev/shm is not a directory"]);
+        assert!(is_a_file(Segment::create(&name, &small()).unwrap_err()));
+        assert!(is_a_file(Segment::open(&name, &small()).unwrap_err()));
+        // An anonymous one needs none.
+        sign(&Segment::anonymous(&small()).unwrap())
+    });
+    assert!(child.ended_well());
+}
+
+#[test]
+fn after_chroot_the_error_says_what_is_missing() {
+    if !is_root() {
+        return;
+    }
+    let name = Name::new("chroot");
+    let segment = Segment::create(&name, &small()).unwrap();
+    let root = std::env::temp_dir().join(format!("seqcast-test-chroot-{}", sys::pid()));
+    std::fs::create_dir_all(&root).unwrap();
+    let child = Child::spawn(|| {
+        let lock = segment.take_free_record().unwrap();
+        std::os::unix::fs::chroot(&root).unwrap();
+        std::env::set_current_dir("/").unwrap();
+        for error in [
+            Segment::open(&name, &small()).unwrap_err(),
+            Segment::create(&name, &small()).unwrap_err(),
+            segment.own_description().unwrap_err(),
+        ] {
+            assert_error!(Err::<Segment, _>(error), ref error @ Error::NoSharedMemory { .. } if says(error, &["chroot"]));
+        }
+        // Who has joined before goes on.
+        lock.is_some() && sign(&segment)
+    });
+    let good = child.ended_well();
+    std::fs::remove_dir(&root).unwrap();
+    assert!(good);
+    assert_eq!(signatures(&segment), 1);
+}
+
+#[test]
+fn a_ramfs_is_refused_since_it_cannot_set_memory_aside() {
+    let name = Name::new("ramfs");
+    let child = Child::spawn(|| {
+        if !mount_own(c"/dev/shm", c"size=64k") {
+            return true;
+        }
+        // SAFETY: a system call on C strings.
+        let mounted = unsafe {
+            libc::mount(c"ramfs".as_ptr(), c"/dev/shm".as_ptr(), c"ramfs".as_ptr(), 0, std::ptr::null()) == 0
+        };
+        if !mounted {
+            eprintln!("skipped: no ramfs here: {}", io::Error::last_os_error());
+            return true;
+        }
+        let refused = |error: Error| {
+            matches!(error, Error::NoSharedMemory { .. }) && says(&error, &["cannot set memory aside", "ramfs"])
+        };
+        assert!(refused(Segment::create(&name, &small()).unwrap_err()));
+        assert!(!name.exists(), "left behind");
+        let mut begun = FORMING.to_ne_bytes().to_vec();
+        begun.resize(1 << 16, 1);
+        name.write(&begun);
+        refused(Segment::open_or_create(&name, &small()).unwrap_err())
+    });
+    assert!(child.ended_well());
+}
+
+#[test]
+fn without_inodes_the_error_says_so_and_not_that_there_is_no_space() {
+    let name = Name::new("inodes");
+    let child = Child::spawn(|| {
+        // One is the directory's.
+        if !mount_own(c"/dev/shm", c"size=64m,nr_inodes=3") {
+            return true;
+        }
+        for filler in ["/filler-1", "/filler-2"] {
+            std::fs::write(path(filler), []).unwrap();
+        }
+        let error = Segment::create(&name, &small()).unwrap_err();
+        assert!(says(&error, &["room for 3 files", "nr_inodes"]));
+        assert_error!(Err::<Segment, _>(error), Error::NoInodes { inodes: 3, .. });
+        std::fs::remove_file(path("/filler-1")).unwrap();
+        sign(&Segment::create(&name, &small()).unwrap())
+    });
+    assert!(child.ended_well());
+}
+
+#[test]
+fn a_read_only_dev_shm_can_be_looked_at_and_the_error_says_why_no_more() {
+    let name = Name::new("rofs");
+    let child = Child::spawn(|| {
+        if !mount_own(c"/dev/shm", c"size=64m") {
+            return true;
+        }
+        let made = Segment::create(&name, &small()).unwrap();
+        sign(&made);
+        drop(made);
+        let (none, flags) = (std::ptr::null(), libc::MS_REMOUNT | libc::MS_RDONLY);
+        // SAFETY: a system call on C strings.
+        let remounted = unsafe { libc::mount(none, c"/dev/shm".as_ptr(), none, flags, none.cast()) };
+        assert_eq!(remounted, 0, "{}", io::Error::last_os_error());
+        let other = Name("/seqcast-test-rofs-other".to_owned());
+        for error in [
+            Segment::create(&other, &small()).unwrap_err(),
+            Segment::open(&name, &small()).unwrap_err(),
+            Segment::open_or_create(&name, &small()).unwrap_err(),
+            unlink(&name).unwrap_err(),
+        ] {
+            assert_error!(Err::<Segment, _>(error), ref error @ Error::ReadOnly { .. } if says(error, &["remount,rw"]));
+        }
+        signatures(&Segment::read_only(&name, &small()).unwrap()) == 1
+    });
+    assert!(child.ended_well());
+}
+
+#[test]
+fn a_directory_that_this_user_may_not_write_to_is_told_with_its_mode() {
+    if !is_root() {
+        return;
+    }
+    let name = Name::new("directory");
+    let child = Child::spawn(|| {
+        if !mount_own(c"/dev/shm", c"size=1m,mode=0755") {
+            return true;
+        }
+        drop_privileges();
+        let error = Segment::create(&name, &small()).unwrap_err();
+        assert!(says(&error, &["user 65534 may not make files in /dev/shm, which has mode 0755", "mode=1777"]));
+        matches!(error, Error::NoSharedMemory { .. }) && !name.exists()
+    });
+    assert!(child.ended_well());
+}
+
+#[test]
+fn g10_a_second_name_of_the_file_is_refused_and_can_be_looked_at() {
+    let (name, second) = (Name::new("linked"), Name::new("linked-second"));
+    for left in ["finished", "begun"] {
+        name.clear();
+        second.clear();
+        if left == "finished" {
+            drop(Segment::create(&name, &small()).unwrap())
+        } else {
+            name.write(&[])
+        }
+        std::fs::hard_link(path(&name), path(&second)).unwrap();
+        for call in [Segment::open, Segment::open_or_create] {
+            for either in [&name, &second] {
+                assert_error!(call(either, &small()), Error::Linked { links: 2, .. });
+            }
+        }
+        assert!(name.exists() && second.exists(), "a file of another's was removed");
+        assert!(left == "begun" || Segment::read_only(&name, &small()).is_ok());
+        second.clear();
+        assert!(Segment::open_or_create(&name, &small()).is_ok(), "with one name it is as good as any");
+    }
+}
+
+#[test]
+fn g10_a_file_with_holes_is_refused_before_anybody_touches_them() {
+    let name = Name::new("holes");
+    let size = Segment::create(&name, &small()).unwrap().size() as u64;
+    let file = OwnedFd::from(name.file());
+    let punch = fs::FallocateFlags::PUNCH_HOLE | fs::FallocateFlags::KEEP_SIZE;
+    fs::fallocate(&file, punch, 8192, 4096).unwrap();
+    let full = allocated_bytes(&name, &file).unwrap() + 4096;
+    for call in [Segment::open, Segment::open_or_create, Segment::read_only] {
+        let error = call(&name, &small()).unwrap_err();
+        assert!(says(&error, &["SIGBUS", "unlink it"]));
+        assert_error!(
+            Err::<Segment, _>(error),
+            Error::Holes { size: of, allocated, .. } if of == size && allocated == full - 4096
+        );
+    }
+    // Copied without what is zero.
+    let bytes = std::fs::read(path(&name)).unwrap();
+    name.clear();
+    name.write(&[]);
+    name.file().set_len(bytes.len() as u64).unwrap();
+    name.file().write_all_at(&bytes[..4096], 0).unwrap();
+    assert_error!(Segment::open(&name, &small()), Error::Holes { allocated: 4096, .. });
+    name.file().write_all_at(&bytes, 0).unwrap();
+    assert!(Segment::open(&name, &small()).is_ok(), "all of it is there");
+}
+
+#[test]
+fn a_control_group_that_has_less_left_is_an_error_and_not_the_oom_killer() {
+    let name = Name::new("cgroup");
+    let size = small().geometry().unwrap().check().unwrap().end as u64;
+    let child = Child::spawn(|| {
+        // A /proc whose only group is one of this test's own, so that the host's groups are left alone.
+        if !mount_own(c"/proc", c"size=1m") {
+            return true;
+        }
+        let set = |limit: &str| std::fs::write("/proc/groups/all/memory.max", limit).unwrap();
+        for directory in ["/proc/self", "/proc/groups/all/one"] {
+            std::fs::create_dir_all(directory).unwrap();
+        }
+        std::fs::write("/proc/self/cgroup", "0::/all/one\n").unwrap();
+        std::fs::write("/proc/self/mountinfo", "9 1 0:9 / /proc/groups rw - cgroup2 cgroup2 rw\n").unwrap();
+        std::fs::write("/proc/groups/all/memory.current", "4096\n").unwrap();
+        set(&size.to_string());
+        for error in [Segment::create(&name, &small()).unwrap_err(), Segment::anonymous(&small()).unwrap_err()] {
+            assert!(says(&error, &["in /proc/groups/all/memory.max", "MemoryMax="]));
+            assert_error!(
+                Err::<Segment, _>(error),
+                Error::MemoryLimit { size: needs, left, limit, .. } if needs == size && left == size - 4096 && limit == size
+            );
+            assert!(!name.exists(), "left behind");
+        }
+        set(&(size + 4096).to_string());
+        assert!(sign(&Segment::create(&name, &small()).unwrap()));
+        name.clear();
+        set("max");
+        sign(&Segment::create(&name, &small()).unwrap())
+    });
+    assert!(child.ended_well());
 }

@@ -11,7 +11,7 @@ use crate::processes::State;
 use crate::units::count_of;
 
 pub fn findings(listed: &Listed) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = mode(listed).into_iter().collect();
+    let mut findings: Vec<Finding> = mode(listed).into_iter().chain(links(listed)).collect();
     match &listed.opened {
         Ok(inspector) => findings.extend(inside(listed, inspector)),
         Err(error) => findings.push(unreadable(&listed.name, error)),
@@ -34,6 +34,21 @@ fn mode(listed: &Listed) -> Option<Finding> {
         _ => return None,
     };
     Some(Finding::trouble("mode", &listed.name, format!("mode {mode:04o}: {what}"), remedy))
+}
+
+/// A second name lets somebody in who cannot see the first, and outlives it.
+fn links(listed: &Listed) -> Option<Finding> {
+    let (name, links) = (&listed.name, listed.file.links);
+    (links > 1).then(|| {
+        Finding::trouble(
+            "linked",
+            name,
+            format!("its file has {links} names, so that no worker joins it any more"),
+            format!(
+                "find the others with: find /dev/shm -samefile /dev/shm{name}; and remove those that nobody knows of"
+            ),
+        )
+    })
 }
 
 fn unreadable(name: &str, error: &Error) -> Finding {
@@ -287,6 +302,9 @@ mod tests {
             assert!(found.what.starts_with(&format!("mode {bits:04o}: {what}")), "{}", found.what);
             assert_eq!(found.remedy, format!("{cure} /dev/shm{}", bus.name()));
         }
+        assert!(links(&listed).is_none());
+        listed.file.links = 2;
+        assert!(links(&listed).unwrap().what.starts_with("its file has 2 names"));
         for bits in [0o600, 0o660, 0o670] {
             listed.file.mode = bits;
             assert!(mode(&listed).is_none(), "{bits:o}");
