@@ -223,7 +223,8 @@ pub enum Error {
         /// Who holds them.
         holders: Vec<Holder>,
     },
-    /// The handle was made before this process was forked off.
+    /// The handle was made before this process was forked off; or the process was forked off in the middle of the call, by a
+    /// handler for example, and this is the child.
     Forked,
     /// The payload does not fit.
     PayloadTooLarge {

@@ -62,6 +62,24 @@
 //! Open the [`Bus`] in the master; join in each child. What joined before the fork stays the parent's. A master that drops
 //! privileges in its children joins them before, or gives the segment to the workers' user with [`Options::owner`].
 //!
+//! What a forked child can do with what it inherits:
+//!
+//! | handle | in the child |
+//! |---|---|
+//! | [`Bus`] | works, and its drop never unlinks the name |
+//! | [`Worker`], [`Poster`], [`Reservation`] | every call gives [`Error::Forked`] and does nothing; `unregister` returns `false` |
+//! | [`Poller`] | its thread is not there: `stop` gives [`Error::Forked`] |
+//! | [`process::worker`] | gives [`Error::NotConfigured`], until the child configures its own |
+//! | [`inspect::Inspector`], [`inspect::Tail`] | work |
+//!
+//! Whatever other threads were doing at the fork, none of these calls waits for them, and neither does a drop. A drop
+//! frees the child's copy of memory and descriptors only; what another thread was in the middle of changing is leaked.
+//!
+//! A handler may fork, and so may a reporter, a `Drop` that the library runs, or anything else of yours that it calls. If the
+//! child returns from there, the call that it is in, such as [`Worker::poll`], runs no further handler, stores nothing, and
+//! gives [`Error::Forked`] in the child; the parent goes on. On a [`Poller`]'s thread there is nothing to return to: the
+//! thread ends, and with it the child, with exit status 0.
+//!
 //! A child is known by a page that the kernel wipes in it (`MADV_WIPEONFORK`) and by a handler of `pthread_atfork`. So `fork`
 //! is supported everywhere, and a raw `clone` or `_Fork`, which run no handlers, where the kernel does wipe the page: Linux
 //! 4.14 and later, but not gVisor, qemu's user mode, or under a seccomp filter that answers for the kernel.

@@ -321,10 +321,45 @@ alone! {
                     assert!(matches!(worker.reconfigure(|options| options), Err(Error::Forked)));
                     assert!(matches!(worker.start_poller(), Err(Error::Forked)));
                     assert!(matches!(worker.poster(), Err(Error::Forked)));
+                    drop(worker.options());
                 });
             }
             stop.store(true, Relaxed);
         });
+    }
+
+    fn g12_a_fork_while_another_thread_registers_handlers_and_posts_to_itself() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        let handler = std::sync::Arc::new(|_: &Event<'_>| {});
+        let first = worker.register(Scope::All, &handler).unwrap();
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(Relaxed) {
+                    let registration = worker.on(Scope::source("s"), |_: &Event<'_>| {}).unwrap();
+                    worker.post_local("s", "e", ()).unwrap();
+                    assert!(worker.unregister(registration));
+                    poll(&worker);
+                }
+            });
+            for _ in 0..200 {
+                // Its lock may be held at this moment: the check comes first, or this never ends.
+                in_child(|| {
+                    assert!(matches!(worker.on(Scope::All, |_: &Event<'_>| {}), Err(Error::Forked)));
+                    assert!(matches!(worker.register(Scope::All, &handler), Err(Error::Forked)));
+                    assert!(matches!(worker.register_weak(Scope::All, &handler), Err(Error::Forked)));
+                    assert!(!worker.unregister(first));
+                    assert!(!worker.unregister_same(Scope::All, &handler));
+                    assert!(matches!(worker.post_local("s", "e", ()), Err(Error::Forked)));
+                    // What the last one owns may be half changed: it is left alone.
+                    // SAFETY: this process ends before anybody uses what is moved out of here.
+                    drop(unsafe { std::ptr::read(&raw const worker) });
+                });
+            }
+            stop.store(true, Relaxed);
+        });
+        assert!(worker.unregister(first));
     }
 
     fn g12_a_poller_in_a_child_says_forked_and_the_parents_goes_on() {

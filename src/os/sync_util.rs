@@ -1,9 +1,102 @@
 //! Process-local locks.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::mem::ManuallyDrop;
+use std::ops::Deref;
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
+
+use crate::protocol::lock::Lock;
 
 /// Locks `mutex`. What it protects is left whole by every panic: no handler runs under it, and what we do ourselves
 /// under it is either done or not.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A lock that can tell whether it is held, without waiting for it.
+pub(crate) trait Held {
+    /// Whether somebody holds it, to read or to write.
+    fn is_held(&self) -> bool;
+}
+
+impl<T> Held for Lock<T> {
+    fn is_held(&self) -> bool {
+        self.try_lock().is_none()
+    }
+}
+
+impl<T> Held for Mutex<T> {
+    fn is_held(&self) -> bool {
+        matches!(self.try_lock(), Err(TryLockError::WouldBlock))
+    }
+}
+
+impl<T> Held for RwLock<T> {
+    fn is_held(&self) -> bool {
+        matches!(self.try_write(), Err(TryLockError::WouldBlock))
+    }
+}
+
+/// What a lock protects, dropped only if nobody holds the lock; else it is leaked.
+///
+/// Its owner being dropped, nobody can hold it but a thread of the process that this one was forked off. Here there is no such
+/// thread, and what it was changing stays half changed: not to be touched any more.
+pub(crate) struct DroppedUnlessHeld<L: Held>(ManuallyDrop<L>);
+
+impl<L: Held> DroppedUnlessHeld<L> {
+    pub(crate) fn new(lock: L) -> DroppedUnlessHeld<L> {
+        DroppedUnlessHeld(ManuallyDrop::new(lock))
+    }
+}
+
+impl<L: Held> Deref for DroppedUnlessHeld<L> {
+    type Target = L;
+
+    #[inline]
+    fn deref(&self) -> &L {
+        &self.0
+    }
+}
+
+impl<L: Held> Drop for DroppedUnlessHeld<L> {
+    fn drop(&mut self) {
+        if !self.0.is_held() {
+            // SAFETY: it is dropped nowhere else, and not used after this.
+            unsafe { ManuallyDrop::drop(&mut self.0) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicU32;
+
+    use super::*;
+
+    #[test]
+    fn g12_what_a_lock_protects_is_dropped_unless_the_lock_is_held() {
+        let value = Arc::new(());
+        let locks = || {
+            let lock = Lock::new(AtomicU32::new(0), Arc::clone(&value));
+            (lock, Mutex::new(Arc::clone(&value)), RwLock::new(Arc::clone(&value)))
+        };
+        let (lock, mutex, rw_lock) = locks();
+        drop((DroppedUnlessHeld::new(lock), DroppedUnlessHeld::new(mutex), DroppedUnlessHeld::new(rw_lock)));
+        assert_eq!(Arc::strong_count(&value), 1);
+        // As a thread does that is gone.
+        let (lock, mutex, rw_lock) = locks();
+        std::mem::forget((lock.lock(), mutex.lock().unwrap(), rw_lock.read().unwrap()));
+        drop((DroppedUnlessHeld::new(lock), DroppedUnlessHeld::new(mutex), DroppedUnlessHeld::new(rw_lock)));
+        assert_eq!(Arc::strong_count(&value), 4, "what was being changed was dropped");
+        let (_, mutex, rw_lock) = locks();
+        std::thread::scope(|scope| {
+            let panics = scope.spawn(|| {
+                let _held = (mutex.lock().unwrap(), rw_lock.write().unwrap());
+                std::panic::resume_unwind(Box::new("under the locks"));
+            });
+            assert!(panics.join().is_err());
+        });
+        drop((DroppedUnlessHeld::new(mutex), DroppedUnlessHeld::new(rw_lock)));
+        assert_eq!(Arc::strong_count(&value), 4, "a panic is no holder");
+    }
 }

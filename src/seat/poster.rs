@@ -69,6 +69,8 @@ impl Poster {
         self.buffer = archive(value, std::mem::take(&mut self.buffer))?;
         let type_tag = const { type_tag::<T>() };
         let draft = Draft { source: T::SOURCE, event: T::EVENT, type_tag, unique: None, payload: &self.buffer };
+        // Archiving was users' code: it may have forked, and returned in the child.
+        self.seat.guard.check()?;
         self.seat.writer.post(&draft)
     }
 
@@ -78,8 +80,9 @@ impl Poster {
     ///
     /// As [`Worker::claim`](crate::Worker::claim).
     pub fn claim(&mut self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<Claimed> {
+        let key = key.as_ref();
         self.check()?;
-        self.seat.claimer.claim_alone(key.as_ref(), ttl)
+        self.seat.claimer.claim_alone(key, ttl)
     }
 
     /// Ends a claim before its ttl does. `false` if it had ended.

@@ -12,8 +12,9 @@ use siphasher::sip::SipHasher13;
 use crate::error::Result;
 use crate::event::Event;
 use crate::message::{Head, check_topic};
+use crate::os::fork::ForkGuard;
 use crate::report::{HandlerError, Report, Trouble, catch_panic};
-use crate::sync_util::lock;
+use crate::sync_util::{Held, lock};
 
 /// By names that this process has registered itself. Names from a segment are only looked up in it, which no choice of names
 /// makes slow.
@@ -275,6 +276,20 @@ impl Registry {
     }
 }
 
+#[cfg(test)]
+impl Registry {
+    /// Holds the lock as a thread does that registers.
+    pub(crate) fn hold(&self) -> impl Drop + '_ {
+        lock(&self.index)
+    }
+}
+
+impl Held for Registry {
+    fn is_held(&self) -> bool {
+        self.index.is_held()
+    }
+}
+
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registry").field("generation", &self.generation).finish_non_exhaustive()
@@ -310,14 +325,28 @@ impl Route {
     }
 
     /// Calls the handlers with `event`, whose names are the route's. Returns how many failed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forked`](crate::Error::Forked) in a child that one of them forked and that returned from it.
     #[inline]
-    pub(crate) fn dispatch(&self, event: &Event<'_>, report: &dyn Fn(&Report<'_>)) -> u64 {
-        dispatch(&self.handlers, event, report)
+    pub(crate) fn dispatch(
+        &self,
+        event: &Event<'_>,
+        guard: &ForkGuard,
+        report: &dyn Fn(&Report<'_>) -> Result<()>,
+    ) -> Result<u64> {
+        dispatch(&self.handlers, event, guard, report)
     }
 }
 
 #[inline]
-fn dispatch(handlers: &[Arc<Entry>], event: &Event<'_>, report: &dyn Fn(&Report<'_>)) -> u64 {
+fn dispatch(
+    handlers: &[Arc<Entry>],
+    event: &Event<'_>,
+    guard: &ForkGuard,
+    report: &dyn Fn(&Report<'_>) -> Result<()>,
+) -> Result<u64> {
     let mut failures = 0;
     for entry in handlers {
         // Relaxed: a handler that unregisters another does so on this thread; from others there is no "before".
@@ -332,6 +361,8 @@ fn dispatch(handlers: &[Arc<Entry>], event: &Event<'_>, report: &dyn Fn(&Report<
                 None => continue,
             },
         };
+        // The event and the handlers after this one are the parent's.
+        guard.check()?;
         let trouble = match &result {
             Ok(Ok(())) => continue,
             Ok(Err(error)) => match error.error().downcast_ref::<crate::Error>() {
@@ -341,9 +372,9 @@ fn dispatch(handlers: &[Arc<Entry>], event: &Event<'_>, report: &dyn Fn(&Report<
             Err(panic) => Trouble::Panicked(panic),
         };
         failures += 1;
-        report(&Report { source: event.source(), event: event.event(), id: event.id(), trouble });
+        report(&Report { source: event.source(), event: event.event(), id: event.id(), trouble })?;
     }
-    failures
+    Ok(failures)
 }
 
 /// Routes found so far. Belongs to the thread that polls.
@@ -351,7 +382,11 @@ pub(crate) struct Routes {
     generation: u64,
     hash: NamesHash,
     by_hash: HashMap<u64, Arc<Route>, BuildHasherDefault<AsItIs>>,
+    /// One of them, or of those that are out of date.
     last: Option<Arc<Route>>,
+    /// Routes that are out of date. They may be the last to own a handler that was unregistered, which may do anything when
+    /// it is dropped; see [`Routes::drop_stale`].
+    stale: Vec<Arc<Route>>,
 }
 
 /// The most routes that are remembered. When there would be more, all are forgotten and found again. Bounds the memory that
@@ -360,7 +395,7 @@ const MOST_ROUTES: usize = 16_384;
 
 impl Routes {
     pub(crate) fn new() -> Routes {
-        Routes { generation: 0, hash: NamesHash::new(), by_hash: HashMap::default(), last: None }
+        Routes { generation: 0, hash: NamesHash::new(), by_hash: HashMap::default(), last: None, stale: Vec::new() }
     }
 
     /// The route of the event whose head is `head`, read from `bytes`. `None` if its names are not UTF-8.
@@ -370,8 +405,7 @@ impl Routes {
         let generation = registry.generation.load(Ordering::Acquire);
         if generation != self.generation {
             self.generation = generation;
-            self.by_hash.clear();
-            self.last = None;
+            self.retire();
         }
         let names = head.names(bytes);
         let source_len = head.source(bytes).len();
@@ -379,6 +413,24 @@ impl Routes {
             self.last = Some(self.look_up(registry, names, source_len)?);
         }
         self.last.as_ref()
+    }
+
+    fn retire(&mut self) {
+        self.last = None;
+        self.stale.extend(self.by_hash.drain().map(|(_, route)| route));
+    }
+
+    /// Drops what is out of date, and with it perhaps handlers. For moments at which users' code may run. Returns whether
+    /// there was anything.
+    #[inline]
+    pub(crate) fn drop_stale(&mut self) -> bool {
+        !self.stale.is_empty() && {
+            // One after the other: one that panics takes no other with it.
+            while let Some(route) = self.stale.pop() {
+                drop(route);
+            }
+            true
+        }
     }
 
     fn look_up(&mut self, registry: &Registry, names: &[u8], source_len: usize) -> Option<Arc<Route>> {
@@ -393,10 +445,10 @@ impl Routes {
         let handlers = registry.handlers_of(source, event);
         let route = Arc::new(Route { names: names_text.into(), source_len, handlers });
         if self.by_hash.len() >= MOST_ROUTES {
-            self.by_hash.clear();
+            self.retire();
         }
         // If another route has this hash, it is replaced, and found again when it is needed.
-        self.by_hash.insert(hash, Arc::clone(&route));
+        self.stale.extend(self.by_hash.insert(hash, Arc::clone(&route)));
         Some(route)
     }
 }
@@ -440,8 +492,17 @@ impl Hasher for AsItIs {
 }
 
 /// Calls the handlers of a local event. Returns how many failed.
-pub(crate) fn dispatch_local(registry: &Registry, event: &Event<'_>, report: &dyn Fn(&Report<'_>)) -> u64 {
-    dispatch(&registry.handlers_of(event.source(), event.event()), event, report)
+///
+/// # Errors
+///
+/// As [`Route::dispatch`].
+pub(crate) fn dispatch_local(
+    registry: &Registry,
+    event: &Event<'_>,
+    guard: &ForkGuard,
+    report: &dyn Fn(&Report<'_>) -> Result<()>,
+) -> Result<u64> {
+    dispatch(&registry.handlers_of(event.source(), event.event()), event, guard, report)
 }
 
 /// Where a handler is, to tell whether another is the same.

@@ -1,5 +1,7 @@
 //! A worker: one seat on the bus, with handlers.
 
+#[cfg(test)]
+mod fork_tests;
 pub(crate) mod handlers;
 pub(crate) mod poller;
 mod polling;
@@ -15,7 +17,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
@@ -42,7 +44,7 @@ use crate::report::{Report, report_by_default};
 use crate::seat::{Seat, set_label};
 use crate::segment::{Position, RecordLock, Segment};
 use crate::sync::Words;
-use crate::sync_util::lock;
+use crate::sync_util::{DroppedUnlessHeld, lock};
 use crate::sys;
 use crate::worker_options::{Unique, WorkerOptions};
 use crate::writer::{Draft, Writer};
@@ -75,12 +77,15 @@ struct Inner {
     guard: ForkGuard,
     ring: Ring,
     hot: CachePadded<Hot>,
-    writer: Lock<Writer>,
-    claimer: Lock<Claimer>,
-    reading: Lock<Reading>,
-    local: Mutex<VecDeque<LocalEvent>>,
-    registry: Registry,
-    options: RwLock<Arc<WorkerOptions>>,
+    // What another thread of the parent was changing at a fork is left alone in the child.
+    writer: DroppedUnlessHeld<Lock<Writer>>,
+    claimer: DroppedUnlessHeld<Lock<Claimer>>,
+    reading: DroppedUnlessHeld<Lock<Reading>>,
+    local: DroppedUnlessHeld<Mutex<VecDeque<LocalEvent>>>,
+    registry: DroppedUnlessHeld<Registry>,
+    options: DroppedUnlessHeld<RwLock<Arc<WorkerOptions>>>,
+    /// The options at the beginning.
+    joined_with: Arc<WorkerOptions>,
     changing: Changing,
     tuning: Tuning,
     clock: HostClock,
@@ -219,6 +224,7 @@ impl Worker {
         let Seat { segment, guard, lock, record, words, writer, claimer, clock, pid } = seat;
         let reader = Reader::new(Arc::clone(&segment), words.clone(), record, Arc::clone(&lock), begin);
         let (cell, empty_below) = ring.idle_mark(start);
+        let options = Arc::new(options);
         let inner = Inner {
             records: segment.records(),
             segment,
@@ -235,14 +241,15 @@ impl Worker {
                 polling: AtomicBool::new(false),
                 first_own_post: AtomicU64::new(u64::MAX),
             }),
-            writer: Lock::new(AtomicU32::new(0), writer),
-            claimer: Lock::new(AtomicU32::new(0), claimer),
-            reading: Lock::new(AtomicU32::new(0), Reading::new(reader)),
-            local: Mutex::default(),
-            registry: Registry::new(),
+            writer: DroppedUnlessHeld::new(Lock::new(AtomicU32::new(0), writer)),
+            claimer: DroppedUnlessHeld::new(Lock::new(AtomicU32::new(0), claimer)),
+            reading: DroppedUnlessHeld::new(Lock::new(AtomicU32::new(0), Reading::new(reader))),
+            local: DroppedUnlessHeld::new(Mutex::default()),
+            registry: DroppedUnlessHeld::new(Registry::new()),
             tuning: Tuning::of(&options),
             clock,
-            options: RwLock::new(Arc::new(options)),
+            options: DroppedUnlessHeld::new(RwLock::new(Arc::clone(&options))),
+            joined_with: options,
             changing: Changing::default(),
             words,
             record,
@@ -251,7 +258,8 @@ impl Worker {
             left: AtomicBool::new(false),
         };
         let worker = Worker { inner: Arc::new(inner) };
-        worker.inner.announce(&mut *worker.inner.writer_for_next()?, STARTED)?;
+        let inner = &*worker.inner;
+        inner.announce(&mut *inner.writer_for_next()?, &inner.joined_with, STARTED)?;
         Ok(worker)
     }
 
@@ -362,13 +370,13 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`Error::Topic`] if the scope names what no event can have.
+    /// [`Error::Topic`] if the scope names what no event can have; [`Error::Forked`].
     pub fn on<F, R>(&self, scope: impl Into<Scope>, handler: F) -> Result<Registration>
     where
         F: Fn(&Event<'_>) -> R + Send + Sync + 'static,
         R: Outcome,
     {
-        self.inner.registry.register(scope.into(), Arc::new(handler))
+        self.inner.register(scope.into(), Arc::new(handler))
     }
 
     /// Calls `handler` with every value posted as a `T`: checked, and in place. What is posted under the same names but
@@ -396,7 +404,7 @@ impl Worker {
     /// As [`on`](Worker::on).
     pub fn register<H: Handler + 'static>(&self, scope: impl Into<Scope>, handler: &Arc<H>) -> Result<Registration> {
         let handler: Arc<dyn Handler> = Arc::clone(handler) as _;
-        self.inner.registry.register(scope.into(), handler)
+        self.inner.register(scope.into(), handler)
     }
 
     /// Like [`register`](Worker::register), but the worker does not keep the handler alive: when its owners drop it, it
@@ -411,19 +419,23 @@ impl Worker {
         handler: &Arc<H>,
     ) -> Result<Registration> {
         let handler: Arc<dyn Handler> = Arc::clone(handler) as _;
-        self.inner.registry.register_weak(scope.into(), Arc::downgrade(&handler))
+        let scope = scope.into();
+        self.inner.guard.check()?;
+        self.inner.registry.register_weak(scope, Arc::downgrade(&handler))
     }
 
-    /// Undoes one registration. Returns `false`, and does nothing, if it was undone before or is another worker's.
+    /// Undoes one registration. Returns `false`, and does nothing, if it was undone before or is another worker's, and in a
+    /// forked child.
     pub fn unregister(&self, registration: Registration) -> bool {
-        self.inner.registry.unregister(registration)
+        !self.is_forked() && self.inner.registry.unregister(registration)
     }
 
     /// Undoes every registration of this very handler for the same scope, strong or weak. Returns `false` if there was
     /// none. Scopes are the same if they have the same events: the order of names does not matter, nor that one is named
-    /// twice.
+    /// twice. In a forked child nothing is done.
     pub fn unregister_same<H: Handler + 'static>(&self, scope: impl Into<Scope>, handler: &Arc<H>) -> bool {
-        self.inner.registry.unregister_same(scope.into(), address_of(handler))
+        let scope = scope.into();
+        !self.is_forked() && self.inner.registry.unregister_same(scope, address_of(handler))
     }
 
     // ---- claims ----
@@ -451,7 +463,9 @@ impl Worker {
     /// [`Error::Option`] for a ttl of nothing or an empty key; [`Error::Forked`], [`Error::Left`], [`Error::Corrupt`],
     /// [`Error::Exhausted`].
     pub fn claim(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<Claimed> {
-        self.inner.claimer()?.claim_alone(key.as_ref(), ttl)
+        // Users' code, which may do anything: before the check and the lock.
+        let key = key.as_ref();
+        self.inner.claimer()?.claim_alone(key, ttl)
     }
 
     /// Ends a claim before its ttl does. `false` if it had ended. A unique event's [claim](Event::claim) can be ended
@@ -560,6 +574,8 @@ impl Worker {
         let _turn = self.inner.changing.begin()?;
         let before = self.options();
         let after = change((*before).clone());
+        // It may have forked, and returned in the child.
+        self.inner.check()?;
         after.check()?;
         if after.start != before.start {
             let value = format!("{:?}", after.start);
@@ -572,7 +588,8 @@ impl Worker {
         Ok(())
     }
 
-    /// The options in force.
+    /// The options in force. In a forked child: the parent's at the fork, or those that it joined with if another thread was
+    /// just changing them.
     pub fn options(&self) -> Arc<WorkerOptions> {
         self.inner.options()
     }
@@ -638,7 +655,20 @@ impl Inner {
         if self.left.load(Ordering::Relaxed) { Err(Error::Left) } else { Ok(()) }
     }
 
+    fn register(&self, scope: Scope, handler: Arc<dyn Handler>) -> Result<Registration> {
+        self.guard.check()?;
+        self.registry.register(scope, handler)
+    }
+
     fn options(&self) -> Arc<WorkerOptions> {
+        if self.guard.is_forked() {
+            return match self.options.try_read() {
+                Ok(options) => Arc::clone(&options),
+                Err(TryLockError::Poisoned(poisoned)) => Arc::clone(&poisoned.into_inner()),
+                // By a thread that is not in this process.
+                Err(TryLockError::WouldBlock) => Arc::clone(&self.joined_with),
+            };
+        }
         Arc::clone(&self.options.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -730,8 +760,7 @@ impl Inner {
         hash_unique(self.segment.unique_hash(), unique, self.options().timeout)
     }
 
-    fn announce(&self, writer: &mut Writer, event: &str) -> Result<()> {
-        let options = self.options();
+    fn announce(&self, writer: &mut Writer, options: &WorkerOptions, event: &str) -> Result<()> {
         if options.announce {
             let payload = options.label.as_bytes();
             self.post_by(writer, &Draft { source: SOURCE, event, type_tag: 0, unique: None, payload })?;
@@ -740,7 +769,9 @@ impl Inner {
     }
 
     fn leave(&self) -> Result<()> {
-        self.deliver_claimed();
+        self.deliver_claimed()?;
+        // Dropped after the locks: it may be the last owner of a reporter, which may do anything then.
+        let options = self.options();
         // What uses one of the two has ended, or finds that the worker has left: nothing is posted, reserved or claimed after
         // the last reservation is given up.
         let (mut writer, claimer) = (self.writer.lock(), self.claimer.lock());
@@ -750,7 +781,7 @@ impl Inner {
         }
         // Acquire: with the cells that the reading half has seen.
         writer.know(self.hot.next.load(Ordering::Acquire));
-        let announced = self.announce(&mut writer, STOPPING);
+        let announced = self.announce(&mut writer, &options, STOPPING);
         let abandoned = writer.abandon();
         self.left.store(true, Ordering::Relaxed);
         drop((writer, claimer));
@@ -768,10 +799,13 @@ impl Drop for Inner {
             // Nobody is there to be told of an error.
             Ok(()) => drop(self.leave()),
             // It left in a handler, and the poll that ran it did not come to what else was claimed.
-            Err(Error::Left) => self.deliver_claimed(),
-            Err(_) => return,
+            Err(Error::Left) => drop(self.deliver_claimed()),
+            Err(_) => {}
         }
-        self.lock.release(self.record);
+        // Nor in a child that one of those handlers forked and that returned from it: the lock is one with its parent's.
+        if !self.guard.is_forked() {
+            self.lock.release(self.record);
+        }
     }
 }
 

@@ -11,7 +11,8 @@ use crate::worker::{Polled, Worker};
 /// A thread that polls a worker: at once when something is posted, and every
 /// [`interval`](crate::WorkerOptions::interval) at the latest. Dropping it stops the thread and waits for its end.
 ///
-/// The thread does not survive a fork; a child starts its own after joining.
+/// The thread does not survive a fork; a child starts its own after joining. A child that is forked by a handler on this
+/// thread, and returns from that handler, ends with exit status 0.
 ///
 /// Keep it for as long as the worker is to be polled:
 ///
@@ -92,7 +93,7 @@ impl Poller {
     /// Whether the thread still polls. It ends by itself if the worker leaves, its `interval` is made zero, or the segment
     /// is corrupt.
     pub fn is_running(&self) -> bool {
-        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+        !self.worker.is_forked() && self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
     fn end(&mut self) -> Result<()> {

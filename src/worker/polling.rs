@@ -106,6 +106,8 @@ impl Inner {
         reading.reader.set_wait_max(self.tuning.wait_max.load(Ordering::Relaxed));
         let mut tally = Tally::default();
         let result = self.deliver_all(&mut reading, &mut tally, most);
+        // A child that a handler forked and that returned from it ends here: what follows is the parent's to store.
+        self.guard.check()?;
         let Reading { reader, .. } = &*reading;
         let pending = match tally.own_reserved {
             Some(id) => id,
@@ -130,25 +132,28 @@ impl Inner {
 
     /// Hands over the unique events that were claimed and are not run yet, as nobody else will ever run them. For a worker
     /// that leaves.
-    pub(super) fn deliver_claimed(&self) {
+    pub(super) fn deliver_claimed(&self) -> Result<()> {
         // If it is held, one of our handlers leaves; the poll that runs it comes to them.
-        let Some(mut reading) = self.reading.try_lock() else { return };
+        let Some(mut reading) = self.reading.try_lock() else { return Ok(()) };
         self.hot.polling.store(true, Ordering::Relaxed);
         let _flag = PollingFlag(self);
         let Reading { reader, routes } = &mut *reading;
         let mut tally = Tally::default();
         for message in reader.take_claimed() {
-            self.deliver(&message, routes, &mut tally);
+            self.deliver(&message, routes, &mut tally)?;
         }
+        self.drop_stale(routes)?;
         let record = reader.record();
         record.add(record_word!(reading.delivered), tally.delivered);
         record.add(record_word!(reading.failed), tally.failed);
+        Ok(())
     }
 
     fn deliver_all(&self, reading: &mut Reading, tally: &mut Tally, most: u64) -> Result<()> {
         loop {
-            self.deliver_local(tally, most);
+            self.deliver_local(tally, most)?;
             self.deliver_posted(reading, tally, most)?;
+            self.drop_stale(&mut reading.routes)?;
             let local_left = self.hot.local.load(Ordering::Acquire) > 0;
             if tally.delivered >= most || !local_left {
                 return Ok(());
@@ -156,15 +161,32 @@ impl Inner {
         }
     }
 
-    fn deliver_local(&self, tally: &mut Tally, most: u64) {
+    /// Drops routes that are out of date, and with them handlers that were unregistered.
+    fn drop_stale(&self, routes: &mut Routes) -> Result<()> {
+        // Like every other call of users' code it may fork and return in the child.
+        if routes.drop_stale() { self.guard.check() } else { Ok(()) }
+    }
+
+    /// Reports from within a poll.
+    fn report_here(&self, report: &Report<'_>) -> Result<()> {
+        self.report(report);
+        self.guard.check()
+    }
+
+    fn deliver_local(&self, tally: &mut Tally, most: u64) -> Result<()> {
         while tally.delivered < most && self.hot.local.load(Ordering::Acquire) > 0 {
             let mut local = lock(&self.local);
-            let Some(event) = local.pop_front() else { return };
+            let Some(event) = local.pop_front() else { return Ok(()) };
             self.hot.local.store(local.len(), Ordering::Release);
             drop(local);
             tally.delivered += 1;
-            tally.failed += dispatch_local(&self.registry, &event.as_event(), &|report| self.report(report));
+            let report = |report: &Report<'_>| self.report_here(report);
+            tally.failed += dispatch_local(&self.registry, &event.as_event(), &self.guard, &report)?;
+            // Its value is users' code too.
+            drop(event);
+            self.guard.check()?;
         }
+        Ok(())
     }
 
     /// Delivers what was posted, until nothing is left; or, if there are local events again, what was there when they came.
@@ -174,6 +196,7 @@ impl Inner {
         // The event id is looked at only if need be: its line is the posters'.
         let mut end = None;
         while tally.delivered < most {
+            self.drop_stale(routes)?;
             if end.is_none() && self.hot.local.load(Ordering::Acquire) > 0 {
                 end = Some(self.ring.newest().min(self.hot.first_own_post.load(Ordering::Relaxed)));
             }
@@ -194,7 +217,7 @@ impl Inner {
                     if end.is_none() {
                         self.hot.first_own_post.store(u64::MAX, Ordering::Relaxed);
                     }
-                    self.deliver(reader.current(), routes, tally);
+                    self.deliver(reader.current(), routes, tally)?;
                     if reader.is_at_end() {
                         return Ok(());
                     }
@@ -202,10 +225,10 @@ impl Inner {
                 Step::Lagged { first, missed } => {
                     tally.missed += missed;
                     let trouble = Trouble::Lagged { missed };
-                    self.report(&Report { source: "", event: "", id: Some(first), trouble });
+                    self.report_here(&Report { source: "", event: "", id: Some(first), trouble })?;
                 }
                 Step::Unreadable { id } => {
-                    self.report(&Report { source: "", event: "", id: Some(id), trouble: Trouble::Unreadable });
+                    self.report_here(&Report { source: "", event: "", id: Some(id), trouble: Trouble::Unreadable })?;
                 }
                 Step::Pending { id, own: true } => {
                     tally.own_reserved = Some(id);
@@ -249,9 +272,9 @@ impl Inner {
         Some([word(record_word!(identity.pid_namespace))?, word(record_word!(identity.start_time))?])
     }
 
-    fn deliver(&self, message: &Message, routes: &mut Routes, tally: &mut Tally) {
+    fn deliver(&self, message: &Message, routes: &mut Routes, tally: &mut Tally) -> Result<()> {
         let head = &message.head;
-        let Some(route) = routes.find(&self.registry, head, &message.bytes) else { return };
+        let Some(route) = routes.find(&self.registry, head, &message.bytes) else { return Ok(()) };
         let claim = match (message.claim, &head.unique) {
             (Some(token), Some(unique)) => Some(Claim { key: unique.key, token }),
             _ => None,
@@ -261,7 +284,8 @@ impl Inner {
         let data = Data::Bytes { type_tag: head.type_tag, bytes: message.payload() };
         let event = Event { source: route.source(), event: route.event(), origin, data };
         tally.delivered += 1;
-        tally.failed += route.dispatch(&event, &|report| self.report(report));
+        tally.failed += route.dispatch(&event, &self.guard, &|report| self.report_here(report))?;
+        Ok(())
     }
 }
 
@@ -285,7 +309,8 @@ impl Gate for WorkerGate<'_> {
             Decision::Full => Trouble::ClaimsFull,
             Decision::Late => Trouble::ClaimLate,
         };
-        self.inner.report(&Report { source: "", event: "", id: Some(at.place - 1), trouble });
+        // Before the reader goes on to store what it has read.
+        self.inner.report_here(&Report { source: "", event: "", id: Some(at.place - 1), trouble })?;
         Ok(None)
     }
 }

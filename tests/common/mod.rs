@@ -142,6 +142,21 @@ impl Child {
         }
     }
 
+    /// Forks a child that goes on here, as its parent does: there it is `None`. It must not come back to the harness.
+    pub fn fork_here() -> Option<Child> {
+        // SAFETY: as above, and the caller sees to it that the child does not return to the harness.
+        match unsafe { libc::fork() } {
+            0 => {
+                die_with_parent();
+                None
+            }
+            pid => {
+                assert!(pid > 0, "fork: {}", io::Error::last_os_error());
+                Some(Child(pid))
+            }
+        }
+    }
+
     pub fn pid(&self) -> u32 {
         self.0 as u32
     }

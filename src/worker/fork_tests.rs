@@ -1,0 +1,144 @@
+//! G12: what a forked child can do with a worker whose locks a thread of its parent held at the fork.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::layout::Options;
+use crate::worker::report::Report;
+
+const HOUR: Duration = Duration::from_secs(3600);
+/// Ends a child that hangs; whether it does hang does not depend on it.
+const HANGS: u32 = 60;
+
+/// Runs `child` in a forked child. Returns what it exits with.
+fn in_child(child: impl FnOnce()) -> libc::c_int {
+    // SAFETY: glibc's allocator works in a child of several threads; the child takes no lock but the worker's, and exits
+    // without the harness's exit handlers.
+    match unsafe { libc::fork() } {
+        0 => {
+            // SAFETY: the signal is for this child.
+            unsafe { libc::alarm(HANGS) };
+            let done = catch_unwind(AssertUnwindSafe(child));
+            // SAFETY: as above.
+            unsafe { libc::_exit(if done.is_ok() { 0 } else { 101 }) }
+        }
+        pid => {
+            let mut status = 0;
+            // SAFETY: `status` is writable for the call.
+            assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+            if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { -libc::WTERMSIG(status) }
+        }
+    }
+}
+
+fn worker() -> Worker {
+    let bus = crate::Bus::anonymous(&Options::new().capacity(64).claims(64).records(4)).unwrap();
+    bus.join_with(WorkerOptions::new().announce(false).label("joined").on_report(|_: &Report<'_>| {})).unwrap()
+}
+
+/// Every call that takes a lock, or whose parts do.
+fn call_everything(worker: &Worker, registration: Registration, handler: &Arc<fn(&Event<'_>)>, claim: &Claim) {
+    let forked = |call: &str, result: Result<()>| assert!(matches!(result, Err(Error::Forked)), "{call}: {result:?}");
+    forked("on", worker.on(Scope::All, |_: &Event<'_>| {}).map(drop));
+    forked("register", worker.register(Scope::All, handler).map(drop));
+    forked("register_weak", worker.register_weak(Scope::All, handler).map(drop));
+    assert!(!worker.unregister(registration));
+    assert!(!worker.unregister_same(Scope::All, handler));
+    assert_eq!(worker.options().label, "joined");
+    forked("reconfigure", worker.reconfigure(|options| options.label("child")));
+    forked("post", worker.post("s", "e", b"").map(drop));
+    forked("post_unique", worker.post_unique("s", "e", b"", "key").map(drop));
+    forked("post_local", worker.post_local("s", "e", ()));
+    forked("reserve", worker.reserve().map(drop));
+    forked("poster", worker.poster().map(drop));
+    forked("claim", worker.claim("key", HOUR).map(drop));
+    forked("release", worker.release(claim).map(drop));
+    forked("poll", worker.poll().map(drop));
+    forked("poll_at_most", worker.poll_at_most(1).map(drop));
+    forked("wait", worker.wait(HOUR).map(drop));
+    forked("start_poller", worker.start_poller().map(drop));
+    forked("leave", worker.clone().leave());
+    assert!(format!("{worker:?}").contains("Worker"));
+    assert_eq!((worker.record(), worker.cursor()), (0, 0));
+}
+
+#[test]
+fn g12_no_call_in_a_child_waits_for_a_thread_that_is_not_there() {
+    let worker = worker();
+    let handler: Arc<fn(&Event<'_>)> = Arc::new(|_| {});
+    let registration = worker.register(Scope::All, &handler).unwrap();
+    let Claimed::Won(claim) = worker.claim("held", HOUR).unwrap() else { panic!("not won") };
+    let poller = worker.start_poller().unwrap();
+    let reservation = worker.reserve().unwrap();
+    let inner = &*worker.inner;
+    // To the child it makes no difference which of the parent's threads holds them.
+    let reading = loop {
+        // The poller may be at it.
+        if let Some(reading) = inner.reading.try_lock() {
+            break reading;
+        }
+        std::thread::yield_now();
+    };
+    let changing = inner.options.write().unwrap();
+    let held = (inner.writer.lock(), inner.claimer.lock(), lock(&inner.local), inner.registry.hold());
+    let exit = in_child(|| {
+        call_everything(&worker, registration, &handler, &claim);
+        assert!(!poller.is_running());
+        assert!(format!("{poller:?}").contains("false"));
+        // SAFETY: this process ends before anybody uses what is moved out of here.
+        let (poller, reservation, last) = unsafe {
+            (
+                std::ptr::read(&raw const poller),
+                std::ptr::read(&raw const reservation),
+                std::ptr::read(&raw const worker),
+            )
+        };
+        assert!(matches!(poller.stop(), Err(Error::Forked)));
+        drop((reservation, last));
+    });
+    drop((reading, changing, held));
+    assert_eq!(exit, 0, "14 below 0: a call hung; 101: it did not say what it should");
+    assert_eq!(worker.options().label, "joined");
+    drop(reservation);
+    poller.stop().unwrap();
+    assert!(worker.unregister(registration), "the child unregistered its parent's handler");
+}
+
+#[test]
+fn g12_options_are_the_parents_in_a_child_unless_they_were_just_being_changed() {
+    let worker = worker();
+    worker.reconfigure(|options| options.label("changed")).unwrap();
+    let read = worker.inner.options.read().unwrap();
+    assert_eq!(in_child(|| assert_eq!(worker.options().label, "changed")), 0);
+    drop(read);
+    let changing = worker.inner.options.write().unwrap();
+    assert_eq!(in_child(|| assert_eq!(worker.options().label, "joined")), 0);
+    drop(changing);
+}
+
+/// A child drops what it inherited, but not what another thread was in the middle of.
+#[test]
+fn g12_a_child_drops_handlers_only_if_nobody_was_changing_or_running_them() {
+    let worker = worker();
+    let owned = Arc::new(());
+    let kept = Arc::clone(&owned);
+    worker.on(Scope::All, move |_: &Event<'_>| drop(Arc::clone(&kept))).unwrap();
+    worker.post("s", "e", b"").unwrap();
+    worker.poll().unwrap();
+    let last_in_child = |held: bool| {
+        // SAFETY: this process ends before anybody uses what is moved out of here.
+        drop(unsafe { std::ptr::read(&raw const worker) });
+        assert_eq!(Arc::strong_count(&owned), if held { 2 } else { 1 });
+    };
+    assert_eq!(in_child(|| last_in_child(false)), 0);
+    let index = worker.inner.registry.hold();
+    assert_eq!(in_child(|| last_in_child(true)), 0);
+    drop(index);
+    // The routes that a poll uses own the handlers that it runs.
+    let reading = worker.inner.reading.try_lock().unwrap();
+    assert_eq!(in_child(|| last_in_child(true)), 0);
+    drop(reading);
+    assert_eq!(Arc::strong_count(&owned), 2);
+}
