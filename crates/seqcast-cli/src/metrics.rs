@@ -3,6 +3,8 @@
 mod http;
 mod text;
 
+use std::io;
+
 use serde_json::json;
 
 use seqcast::inspect::Inspector;
@@ -17,9 +19,11 @@ pub fn run(args: &MetricsArgs, output: &mut Output) -> Result<Exit, Failure> {
     }
     let inspector = Inspector::open_any(&args.name)?;
     let families = text::families(&inspector)?;
-    match output.is_json() {
-        true => output.json(&json!({ "name": inspector.name(), "metrics": text::to_json(&families) }))?,
-        false => output.raw(text::render(&families).as_bytes())?,
+    if output.is_json() {
+        output.json(&json!({ "name": inspector.name(), "metrics": text::to_json(&families) }))?;
+    } else {
+        let text = text::render(families).map_err(io::Error::other).map_err(Failure::io("writing the metrics"))?;
+        output.raw(text.as_bytes())?;
     }
     Ok(Exit::Fine)
 }

@@ -2,29 +2,18 @@
 
 use std::time::{Duration, SystemTime};
 
-/// Units of time that may be written, the longest first.
-const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("ms", 1), ("m", 60_000), ("s", 1_000)];
+use jiff::fmt::friendly::SpanParser;
+use jiff::{SpanRelativeTo, Timestamp};
 
-/// `10m`, `1h30m`, `500ms`.
+/// `10m`, `1h30m`, `500ms`: what jiff calls the friendly format, with days of 24 hours.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let rule = || "it must be like 500ms, 10s, 5m, 1h30m or 2d".to_owned();
-    let mut rest = text.trim();
-    let mut total = 0_u64;
-    if rest.is_empty() {
-        return Err(rule());
+    let rule = |_| "it must be like 500ms, 10s, 5m, 1h30m or 2d".to_owned();
+    let span = SpanParser::new().parse_span(text.trim()).map_err(rule)?;
+    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(rule)?;
+    match Duration::try_from(duration) {
+        Ok(Duration::ZERO) | Err(_) => Err("it must be longer than nothing".to_owned()),
+        Ok(duration) => Ok(duration),
     }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(rule)?;
-        let (number, after) = rest.split_at(digits);
-        let number: u64 = number.parse().map_err(|_| rule())?;
-        let &(unit, ms) = UNITS.iter().find(|(unit, _)| after.starts_with(unit)).ok_or_else(rule)?;
-        total = number.checked_mul(ms).and_then(|more| total.checked_add(more)).ok_or_else(rule)?;
-        rest = &after[unit.len()..];
-    }
-    if total == 0 {
-        return Err("it must be longer than nothing".to_owned());
-    }
-    Ok(Duration::from_millis(total))
 }
 
 /// In at most four characters up to 999 days: `0.3s`, `4.2s`, `59s`, `12m`, `3h`, `5d`.
@@ -115,28 +104,8 @@ pub fn count_of(count: usize, what: &str) -> String {
 
 /// A moment in UTC, to the millisecond, as RFC 3339 has it: `2026-11-23T06:52:48.123Z`.
 pub fn rfc3339(time: SystemTime) -> String {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
-    let (year, month, day) = civil(days);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
-        second / 3600,
-        second / 60 % 60,
-        second % 60,
-        since.subsec_millis()
-    )
-}
-
-/// Year, month and day of a day since 1970 (Howard Hinnant, "chrono-compatible low-level date algorithms").
-fn civil(days: u64) -> (u64, u64, u64) {
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+    // A segment may hold any moment. Those beyond the year 9999 have no such text.
+    Timestamp::try_from(time).map_or_else(|_| "-".to_owned(), |time| format!("{time:.3}"))
 }
 
 #[cfg(test)]
@@ -145,12 +114,18 @@ mod tests {
 
     #[test]
     fn times_are_read_as_people_write_them() {
-        for (text, ms) in
-            [("10m", 600_000), ("1h30m", 5_400_000), ("500ms", 500), ("2d", 172_800_000), ("1m1ms", 60_001)]
-        {
+        for (text, ms) in [
+            ("10m", 600_000),
+            ("1h30m", 5_400_000),
+            ("500ms", 500),
+            ("2d", 172_800_000),
+            ("1m1ms", 60_001),
+            ("1.5s", 1500),
+            (" 1h ", 3_600_000),
+        ] {
             assert_eq!(parse_duration(text), Ok(Duration::from_millis(ms)), "{text}");
         }
-        for text in ["", "10", "m", "-1s", "1.5s", "0s", "1s 2", "99999999999999999999s", "999999999999d"] {
+        for text in ["", "10", "m", "-1s", "0s", "1mo", "1s 2", "99999999999999999999s", "999999999999d", "1s ago"] {
             assert!(parse_duration(text).is_err(), "{text:?} was taken");
         }
     }
@@ -212,5 +187,8 @@ mod tests {
         assert_eq!(at(951_782_399), "2000-02-28T23:59:59.000Z");
         assert_eq!(at(951_782_400), "2000-02-29T00:00:00.000Z");
         assert_eq!(at(4_107_542_400), "2100-03-01T00:00:00.000Z");
+        let last = SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::MAX);
+        assert_eq!(rfc3339(last), "2554-07-21T23:34:33.709Z");
+        assert_eq!(rfc3339(SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 40)), "-");
     }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +41,7 @@ const MOST_CLIENTS: usize = 64;
 const MOST_PAGES: usize = 4;
 /// How long to wait when no client can be accepted, because descriptors are used up.
 const RETRY: Duration = Duration::from_millis(50);
-const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const TEXT_TYPE: &str = "text/plain; charset=utf-8";
 
 pub fn serve(listen: &Listen, name: &str, output: &mut Output) -> Result<Exit, Failure> {
@@ -119,8 +120,8 @@ impl Site {
                 let segment = self.segment.clone();
                 // It may wait for a segment's creator. The other clients need not.
                 match tokio::task::spawn_blocking(move || page(&segment)).await {
-                    Ok(page) => response(StatusCode::OK, METRICS_TYPE, page),
-                    Err(_) => response(StatusCode::INTERNAL_SERVER_ERROR, TEXT_TYPE, "the page could not be made\n"),
+                    Ok(Ok(page)) => response(StatusCode::OK, METRICS_TYPE, page),
+                    _ => response(StatusCode::INTERNAL_SERVER_ERROR, TEXT_TYPE, "the page could not be made\n"),
                 }
             }
             "/" => response(StatusCode::OK, TEXT_TYPE, "seqcast: see /metrics\n"),
@@ -169,10 +170,10 @@ fn response(status: StatusCode, kind: &'static str, body: impl Into<String>) -> 
 }
 
 /// Opens the segment for every scrape, so that one that was created again is followed.
-fn page(name: &str) -> String {
+fn page(name: &str) -> Result<String, fmt::Error> {
     let families = Inspector::open_any(name).and_then(|inspector| text::families(&inspector));
     let slashed = format!("/{}", name.trim_start_matches('/'));
-    text::render(&families.unwrap_or_else(|_| vec![text::up(&slashed, false)]))
+    text::render(families.unwrap_or_else(|_| vec![text::up(&slashed, false)]))
 }
 
 #[cfg(test)]

@@ -7,28 +7,34 @@ use std::process::{Child, Stdio};
 
 use crate::support::{Name, WorkerProcess, command, seqcast};
 
-/// Reads the text format as its specification has it, and refuses what it forbids.
+/// Reads the text format as the specification of OpenMetrics has it, and refuses what it forbids.
 fn parse(text: &str) -> BTreeMap<String, f64> {
-    let mut types = BTreeMap::new();
-    let mut helps = BTreeSet::new();
+    let mut families = BTreeSet::new();
     let mut values = BTreeMap::new();
-    let mut family = String::new();
+    let (mut family, mut suffix, mut described) = (String::new(), "", String::new());
+    let text = text.strip_suffix("# EOF\n").unwrap_or_else(|| panic!("no end: {text}"));
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("# HELP ") {
             let (name, help) = rest.split_once(' ').unwrap();
-            assert!(helps.insert(name.to_owned()) && help.ends_with('.'), "{line}");
+            assert!(help.ends_with('.'), "{line}");
+            described = name.to_owned();
             continue;
         }
         if let Some(rest) = line.strip_prefix("# TYPE ") {
             let (name, kind) = rest.split_once(' ').unwrap();
-            assert!(types.insert(name.to_owned(), kind.to_owned()).is_none(), "the type of {name} is given twice");
-            assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
+            assert!(families.insert(name.to_owned()), "the type of {name} is given twice");
+            suffix = match kind {
+                "counter" => "_total",
+                "gauge" => "",
+                _ => panic!("{line}"),
+            };
+            assert!(!name.ends_with("_total") && name == described, "{line}");
             family = name.to_owned();
             continue;
         }
         let (series, value) = line.rsplit_once(' ').unwrap();
         let (name, labels) = series.split_once('{').unwrap();
-        assert!(name == family && helps.contains(name), "{line} is not with its type and help");
+        assert!(*name == format!("{family}{suffix}"), "{line} is not with its type and help");
         assert!(name.starts_with("seqcast_") && labels.ends_with('}'), "{line}");
         for unit in ["_ms", "_ns", "_kb", "_percent"] {
             assert!(!name.contains(unit), "{name} is not in a base unit");
@@ -102,7 +108,7 @@ impl Exporter {
         let (head, body) = self.ask("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
         let head = head.to_ascii_lowercase();
-        assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
+        assert!(head.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"), "{head}");
         assert!(head.contains(&format!("content-length: {}", body.len())), "{head}");
         parse(&body)
     }
