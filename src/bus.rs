@@ -7,7 +7,7 @@ use crate::audit::Audit;
 use crate::error::Result;
 use crate::layout::Options;
 use crate::poster::Poster;
-use crate::segment::{self, BusId, Segment};
+use crate::segment::{self, BusId, Difference, Segment};
 use crate::stats::Stats;
 use crate::worker::Worker;
 use crate::worker_options::WorkerOptions;
@@ -47,9 +47,13 @@ impl Bus {
     /// Opens the segment `name`, or creates it if there is none. Of any number of processes that do so at the same time
     /// all end on the same segment.
     ///
+    /// An existing segment keeps its sizes, mode and owner, also where `options` set others, as after a changed
+    /// configuration was loaded. That is reported, and in [`differences`](Bus::differences);
+    /// [`Options::strict`] makes it an error.
+    ///
     /// # Errors
     ///
-    /// As [`create`](Bus::create) and [`open`](Bus::open).
+    /// As [`create`](Bus::create) and [`open`](Bus::open), and [`Error::OptionsDiffer`](crate::Error::OptionsDiffer).
     pub fn open_or_create(name: &str, options: &Options) -> Result<Bus> {
         Segment::open_or_create(name, options).map(Bus::of)
     }
@@ -161,6 +165,27 @@ impl Bus {
     /// [`Error::System`](crate::Error::System) if the system does not tell.
     pub fn is_current(&self) -> Result<bool> {
         self.segment.is_current()
+    }
+
+    /// What the options given to [`open_or_create`](Bus::open_or_create) set, and the existing segment is not. What was left
+    /// at its default is no wish, and counts as met; so do sizes that are rounded to the same. Empty for who created the
+    /// segment, or merely opened it.
+    ///
+    /// The first worker of the process that joins by this handle [reports](crate::Trouble::OptionsDiffer) it.
+    ///
+    /// ```
+    /// # let name = format!("doc-differences-{}", std::process::id());
+    /// use seqcast::{Bus, Options};
+    ///
+    /// let first = Bus::create(&name, &Options::new().capacity(1024).unlink_on_drop(true))?;
+    /// let second = Bus::open_or_create(&name, &Options::new().capacity(4096).records(64))?;
+    /// assert_eq!(second.differences().len(), 1);
+    /// assert_eq!(second.differences()[0].to_string(), "capacity is 1024, not 4096");
+    /// assert!(Bus::open_or_create(&name, &Options::new().capacity(4096).strict(true)).is_err());
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    pub fn differences(&self) -> &[Difference] {
+        self.segment.differences()
     }
 
     /// Whether this handle's making created the segment.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::protocol::Fault;
-use crate::segment::BusId;
+use crate::segment::{BusId, Difference, Listed};
 use crate::text::printable;
 
 /// A result of this crate.
@@ -117,6 +117,13 @@ pub enum Error {
         found: u32,
         /// The widest mode accepted.
         accepted: u32,
+    },
+    /// The segment exists with other options than those that were set, and [`Options::strict`](crate::Options::strict) was.
+    OptionsDiffer {
+        /// The segment's name.
+        name: String,
+        /// What is otherwise.
+        differences: Vec<Difference>,
     },
     /// The segment is smaller than its header says, or than a header.
     Truncated {
@@ -333,6 +340,7 @@ impl Error {
             Error::OtherBoot { .. } => "other_boot",
             Error::Owner { .. } => "owner",
             Error::Mode { .. } => "mode",
+            Error::OptionsDiffer { .. } => "options_differ",
             Error::Truncated { .. } => "truncated",
             Error::Denied { .. } => "denied",
             Error::NoSpace { .. } => "no_space",
@@ -432,6 +440,12 @@ impl fmt::Display for Error {
                 f,
                 "segment {name} has mode {found:04o}, accepted is at most {accepted:04o}: open it with \
                  .mode({found:#o}) if that is wanted, or chmod it"
+            ),
+            Error::OptionsDiffer { name, differences } => write!(
+                f,
+                "segment {name} exists with other options than those that were set: {}; open it without .strict(true) to \
+                 take it as it is, use another name, or unlink it when its workers are gone",
+                Listed(differences)
             ),
             Error::Truncated { name, size, expected } => write!(
                 f,

@@ -124,7 +124,7 @@ pub use poller::Poller;
 pub use poster::Poster;
 pub use report::{HandlerError, HandlerPanic, Report, Trouble};
 pub use rkyv;
-pub use segment::{BusId, Position};
+pub use segment::{BusId, Difference, Position};
 pub use stats::{Stats, WorkerStats};
 pub use worker::{Claim, Claimed, Polled, Reservation, Worker};
 pub use worker_options::{Start, Unique, WorkerOptions};

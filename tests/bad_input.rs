@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-use common::{Child, HOUR, Log, Name, bus, error, in_child, poll, quiet, small, stop_here};
+use common::{Child, HOUR, Log, Name, Reports, bus, error, in_child, poll, quiet, small, stop_here};
 use seqcast::inspect::{self, Inspector};
 use seqcast::{Bus, Error, Options, Poster, Scope, Worker};
 
@@ -81,6 +81,14 @@ fn assert_usable_after_removal(name: &Name) {
     worker.post("s", "e", b"").unwrap();
     assert_eq!(poll(&worker), (1, 0));
     assert_eq!(log.len(), 1);
+}
+
+fn made_by(name: &str) -> inspect::FileFacts {
+    inspect::file_facts(name).unwrap().1
+}
+
+fn made_block_size(name: &str) -> u64 {
+    Inspector::open_any(name).unwrap().geometry().block_size
 }
 
 alone! {
@@ -384,6 +392,61 @@ alone! {
         assert!(matches!(error(Bus::create(&name, &small())), Error::Exists { .. }));
         drop(last);
         assert!(matches!(error(Bus::open(&name, &small())), Error::OtherBoot { .. }));
+    }
+
+    fn g4_options_that_an_existing_segment_does_not_have_are_told_and_refused_where_that_is_wanted() {
+        let name = Name::new();
+        let made = Bus::create(&name, &small().block_size(300)).unwrap();
+        assert!(made.differences().is_empty());
+        fs::set_permissions(name.path(), fs::Permissions::from_mode(0o600)).unwrap();
+        let (uid, gid) = (made_by(&name).uid, made_by(&name).gid);
+        // What is set, and what is to be said of it.
+        let cases: [(Options, &[&str]); 10] = [
+            (Options::new(), &[]),
+            (small(), &[]),
+            // Sizes that come to the same.
+            (Options::new().capacity(64).block_size(made_block_size(&name)).claims(61).records(16).mode(0o600), &[]),
+            (Options::new().capacity(128), &["capacity is 64, not 128"]),
+            (Options::new().capacity(8192), &["capacity is 64, not 8192"]),
+            (Options::new().block_size(1000), &["block_size is 416, not 1000"]),
+            (Options::new().claims(65), &["claims is 64, not 65"]),
+            (Options::new().records(17), &["records is 16, not 17"]),
+            (Options::new().mode(0o660), &["mode is 0600, not 0660"]),
+            (
+                Options::new().capacity(32).records(8).owner(uid, gid + 1),
+                &["capacity is 64, not 32", "records is 16, not 8", &format!("owner is {uid}:{gid}, not {uid}:{}", gid + 1)],
+            ),
+        ];
+        for (options, expected) in cases {
+            let bus = Bus::open_or_create(&name, &options).unwrap();
+            let texts: Vec<String> = bus.differences().iter().map(ToString::to_string).collect();
+            assert_eq!(texts, expected, "{options:?}");
+            // By the first worker that joins, and by none of those after it.
+            let reports = Reports::default();
+            let _workers = [0; 2].map(|_| bus.join_with(reports.of(quiet())).unwrap());
+            let told = reports.texts();
+            assert_eq!(told.len(), usize::from(!expected.is_empty()), "{told:?}");
+            assert!(expected.iter().all(|text| told[0].contains(text)), "{told:?}");
+            // Who merely opens it takes it as it is.
+            assert!(Bus::open(&name, &options.clone().strict(true)).unwrap().differences().is_empty());
+            match (Bus::open_or_create(&name, &options.strict(true)), expected) {
+                (Ok(bus), []) => assert_eq!(bus.id(), made.id()),
+                (Err(Error::OptionsDiffer { differences, name: of }), [_, ..]) => {
+                    let texts: Vec<String> = differences.iter().map(ToString::to_string).collect();
+                    assert_eq!(texts, expected);
+                    let text = Error::OptionsDiffer { differences, name: of }.to_string();
+                    assert!(expected.iter().all(|part| text.contains(part)) && text.contains(&*name), "{text}");
+                }
+                (opened, _) => panic!("{expected:?}: {opened:?}"),
+            }
+        }
+        assert!(made.stats().unwrap().workers.is_empty());
+        made.unlink().unwrap();
+        let strict = Bus::open_or_create(&name, &small().capacity(128).strict(true)).unwrap();
+        assert!(strict.was_created() && strict.differences().is_empty() && strict.capacity() == 128);
+        let reports = Reports::default();
+        drop(strict.join_with(reports.of(quiet())).unwrap());
+        assert!(reports.texts().is_empty());
     }
 
     fn impossible_sizes_in_a_header_are_corrupt() {

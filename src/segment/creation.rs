@@ -3,12 +3,14 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{self, FallocateFlags, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Resource, getrlimit};
 
+use super::differences::{Difference, differences};
 use super::{
     Birth, BusId, Inode, Memory, OWNER_ALONE, SHM_DIR, Segment, allocated_bytes, check_holes, check_type, checked_name,
     create_file, file_size, free_space, is_any_record_held, links, map_named, native_words, not_found, open_error,
@@ -284,6 +286,7 @@ impl<'a> Call<'a> {
             map_named(&self.name, regions.end)?
         };
         let Some(mapping) = mapping else { return Ok(None) };
+        let differences = self.differences(&file, &geometry)?;
         let memory = Memory { mapping: Arc::new(mapping), geometry, regions };
         if !memory.has_nonce(header.pair(header_word!(nonce))) {
             return Ok(None);
@@ -296,8 +299,23 @@ impl<'a> Call<'a> {
             memory,
             unique_hash: UniqueHash::new(header.pair(header_word!(hash_key))),
             created: false,
+            differences,
+            differences_reported: AtomicBool::new(false),
             unlinker: None,
         }))
+    }
+
+    /// What this call wants of a segment that it would create, and `file` is not. Who merely opens takes it as it is.
+    fn differences(&self, file: &OwnedFd, geometry: &Geometry) -> Result<Vec<Difference>> {
+        if self.intent != Intent::OpenOrCreate {
+            return Ok(Vec::new());
+        }
+        let stat = fs::fstat(file).map_err(|errno| Error::system(&self.name, "fstat", errno))?;
+        let differences = differences(self.options, geometry, &stat);
+        if self.options.strict && !differences.is_empty() {
+            return Err(Error::OptionsDiffer { name: self.name.clone(), differences });
+        }
+        Ok(differences)
     }
 
     /// Makes an unfinished file a segment. The caller has the creation lock.
@@ -325,6 +343,8 @@ impl<'a> Call<'a> {
             memory,
             unique_hash: UniqueHash::new(birth.hash_key),
             created: true,
+            differences: Vec::new(),
+            differences_reported: AtomicBool::new(false),
             unlinker,
         }))
     }

@@ -329,6 +329,14 @@ pub(crate) const MOST_BLOCK: u64 = 1 << 20;
 /// Bytes of a bucket block: 19 lines, 21 entries.
 pub(crate) const BUCKET_STRIDE: u64 = 19 * LINE as u64;
 
+/// Four keys to a bucket of 21 on average: then one bucket in 10^10 has more keys than entries (Poisson).
+pub(super) const KEYS_PER_BUCKET: u64 = 4;
+
+/// Buckets for so many keys.
+pub(super) const fn buckets_for(keys: u64) -> u64 {
+    keys.div_ceil(KEYS_PER_BUCKET).next_power_of_two()
+}
+
 /// Bytes from block to block for blocks that hold `payload` bytes: an odd number of lines, so that blocks spread over the
 /// sets of a cache.
 pub(crate) const fn stride_for(payload: u64) -> u64 {
@@ -391,7 +399,7 @@ impl Geometry {
 /// What a new segment is to be like, and what an existing one must be like to be opened.
 ///
 /// The defaults suit four workers with small events and make a segment of about 5 MiB. Sizes count when a segment is
-/// created; an existing one keeps its own.
+/// created; an existing one keeps its own. That it differs is told, or refused: see [`strict`](Options::strict).
 ///
 /// ```
 /// let options = seqcast::Options::new().capacity(1024).records(32).mode(0o660);
@@ -400,14 +408,26 @@ impl Geometry {
 #[derive(Clone, Debug)]
 #[must_use = "options do nothing until a segment is made or opened with them"]
 pub struct Options {
-    capacity: u64,
-    block_size: u64,
-    claims: u64,
-    records: u64,
+    pub(super) capacity: u64,
+    pub(super) block_size: u64,
+    pub(super) claims: u64,
+    pub(super) records: u64,
     pub(crate) mode: u32,
     pub(crate) owner: Option<(u32, u32)>,
+    pub(super) asked: Asked,
+    pub(super) strict: bool,
     pub(crate) unlink_on_drop: bool,
     pub(crate) creation_timeout: std::time::Duration,
+}
+
+/// Which options the caller has set. One that was left at its default is no wish.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Asked {
+    pub(super) capacity: bool,
+    pub(super) block_size: bool,
+    pub(super) claims: bool,
+    pub(super) records: bool,
+    pub(super) mode: bool,
 }
 
 impl Default for Options {
@@ -419,6 +439,8 @@ impl Default for Options {
             records: 64,
             mode: 0o600,
             owner: None,
+            asked: Asked::default(),
+            strict: false,
             unlink_on_drop: false,
             creation_timeout: std::time::Duration::from_secs(5),
         }
@@ -436,6 +458,7 @@ impl Options {
     /// A worker that falls behind by more misses events, and is told how many.
     pub fn capacity(mut self, events: u64) -> Options {
         self.capacity = events;
+        self.asked.capacity = true;
         self
     }
 
@@ -443,6 +466,7 @@ impl Options {
     /// 1,048,576, rounded up to an odd number of cache lines less 32. Default 288. Larger events travel as several.
     pub fn block_size(mut self, bytes: u64) -> Options {
         self.block_size = bytes;
+        self.asked.block_size = true;
         self
     }
 
@@ -450,6 +474,7 @@ impl Options {
     /// Default 8192.
     pub fn claims(mut self, keys: u64) -> Options {
         self.claims = keys;
+        self.asked.claims = true;
         self
     }
 
@@ -457,12 +482,14 @@ impl Options {
     /// and new side by side. Default 64.
     pub fn records(mut self, workers: u64) -> Options {
         self.records = workers;
+        self.asked.records = true;
         self
     }
 
     /// Permission bits of a new segment, and the widest that an existing one may have. Default `0o600`.
     pub fn mode(mut self, mode: u32) -> Options {
         self.mode = mode;
+        self.asked.mode = true;
         self
     }
 
@@ -470,6 +497,15 @@ impl Options {
     /// the caller's own, an existing one may belong to. Default: the caller's own.
     pub fn owner(mut self, uid: u32, gid: u32) -> Options {
         self.owner = Some((uid, gid));
+        self
+    }
+
+    /// Whether [`Bus::open_or_create`](crate::Bus::open_or_create) refuses an existing segment in which an option that was
+    /// set here is otherwise, with [`Error::OptionsDiffer`]: of `capacity`, `block_size`, `claims`, `records`, `mode` and
+    /// `owner`. Default: no; it is opened as it is, and the difference is reported. See
+    /// [`Bus::differences`](crate::Bus::differences).
+    pub fn strict(mut self, yes: bool) -> Options {
+        self.strict = yes;
         self
     }
 
@@ -509,10 +545,8 @@ impl Options {
             let rule = "it must be permission bits with read and write for the owner, as 0o600 or 0o660";
             return Err(Error::option("mode", format_args!("{mode:#o}"), rule));
         }
-        // Four keys to a bucket of 21 on average: then one bucket in 10^10 has more keys than entries (Poisson).
-        let buckets = claims.div_ceil(4).next_power_of_two();
-        let geometry =
-            Geometry { capacity, block_stride: stride_for(block_size), records, buckets, bucket_stride: BUCKET_STRIDE };
+        let (block_stride, buckets) = (stride_for(block_size), buckets_for(claims));
+        let geometry = Geometry { capacity, block_stride, records, buckets, bucket_stride: BUCKET_STRIDE };
         match geometry.check() {
             Ok(_) => Ok(geometry),
             Err(what) => {

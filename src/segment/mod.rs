@@ -16,6 +16,7 @@
 //! open then works on, on a segment that nobody else will find.
 
 mod creation;
+mod differences;
 mod file;
 mod identity;
 pub(crate) mod layout;
@@ -25,6 +26,7 @@ pub(crate) mod unique_hash;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use rustix::fs::{self, AtFlags, CWD, FileType, MemfdFlags, Mode, OFlags, SealFlags};
@@ -44,6 +46,8 @@ use crate::sys::{self, SharedFutex};
 use crate::unique_hash::UniqueHash;
 
 use self::creation::{CREATION_BYTE, Call, Draft, Intent, State};
+pub use self::differences::Difference;
+pub(crate) use self::differences::Listed;
 pub use self::file::FileFacts;
 pub(crate) use self::file::file_names;
 pub use self::identity::{BusId, Position};
@@ -74,6 +78,9 @@ pub(crate) struct Segment {
     memory: Memory,
     unique_hash: UniqueHash,
     created: bool,
+    differences: Vec<Difference>,
+    /// Whether a worker of this process has reported them.
+    differences_reported: AtomicBool,
     unlinker: Option<ForkGuard>,
 }
 
@@ -124,6 +131,8 @@ impl Segment {
             memory,
             unique_hash: UniqueHash::new(birth.hash_key),
             created: true,
+            differences: Vec::new(),
+            differences_reported: AtomicBool::new(false),
             unlinker: None,
         })
     }
@@ -156,6 +165,18 @@ impl Segment {
     /// Whether the call that gave this made the segment, and did not find it.
     pub(crate) fn was_created(&self) -> bool {
         self.created
+    }
+
+    /// What was asked of the segment and it is not, for the call that gave this.
+    pub(crate) fn differences(&self) -> &[Difference] {
+        &self.differences
+    }
+
+    /// The same for who reports it: once only.
+    pub(crate) fn differences_to_report(&self) -> Option<&[Difference]> {
+        // Relaxed: nothing else depends on it.
+        let any = !self.differences.is_empty() && !self.differences_reported.swap(true, Ordering::Relaxed);
+        any.then_some(&self.differences)
     }
 
     /// The words of the header that only the creator writes; see [`header_word`].

@@ -40,7 +40,7 @@ use crate::protocol::claims::Token;
 use crate::protocol::lock::{Lock, Locked};
 use crate::protocol::ring::Ring;
 use crate::reader::Reader;
-use crate::report::{Report, report_by_default};
+use crate::report::{Report, Trouble, report_by_default};
 use crate::seat::{Seat, set_label};
 use crate::segment::{Position, RecordLock, Segment};
 use crate::sync::Words;
@@ -260,6 +260,10 @@ impl Worker {
         let worker = Worker { inner: Arc::new(inner) };
         let inner = &*worker.inner;
         inner.announce(&mut *inner.writer_for_next()?, &inner.joined_with, STARTED)?;
+        if let Some(differences) = inner.segment.differences_to_report() {
+            let trouble = Trouble::OptionsDiffer(differences);
+            inner.report(&Report { source: "", event: "", id: None, trouble });
+        }
         Ok(worker)
     }
 

@@ -8,6 +8,7 @@ use std::panic::{self, PanicHookInfo};
 use std::sync::Once;
 
 use crate::error::Error;
+use crate::segment::{Difference, Listed};
 
 /// What a handler returns when it failed: any error, with a backtrace of where `?` or `into` met it (if
 /// `RUST_BACKTRACE` asks for backtraces).
@@ -88,6 +89,9 @@ pub enum Trouble<'a> {
     ClaimsFull,
     /// This worker came to a unique event so late that it cannot know whether another ran it, and did not.
     ClaimLate,
+    /// The segment exists with other options than those that were set when it was opened, and keeps its own. Reported by the
+    /// first worker of a process that joins, at no event.
+    OptionsDiffer(&'a [Difference]),
 }
 
 impl fmt::Display for Report<'_> {
@@ -109,6 +113,12 @@ impl fmt::Display for Report<'_> {
                 write!(f, "{missed} events were overwritten before they were read: poll more often or raise capacity")
             }
             Trouble::ClaimsFull => write!(f, "nobody ran this unique event: the claims are full, raise .claims()"),
+            Trouble::OptionsDiffer(differences) => write!(
+                f,
+                "the segment exists with other options than those that were set, and keeps them: {}; unlink it when its \
+                 workers are gone, or set what it has",
+                Listed(differences)
+            ),
             Trouble::ClaimLate => {
                 write!(
                     f,
@@ -150,7 +160,9 @@ pub(crate) fn report_by_default(report: &Report<'_>) {
     #[cfg(feature = "tracing")]
     if tracing::dispatcher::has_been_set() {
         match report.trouble {
-            Trouble::Lagged { .. } | Trouble::ClaimLate => tracing::warn!(target: "seqcast", "{report}"),
+            Trouble::Lagged { .. } | Trouble::ClaimLate | Trouble::OptionsDiffer(_) => {
+                tracing::warn!(target: "seqcast", "{report}")
+            }
             _ => tracing::error!(target: "seqcast", "{report}"),
         }
         return;

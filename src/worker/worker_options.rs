@@ -151,7 +151,8 @@ impl WorkerOptions {
         self
     }
 
-    /// What to do with reports of failed handlers, unreadable events and the like. Called inside `poll`. Default: a line
+    /// What to do with reports of failed handlers, unreadable events and the like. Called inside `poll`, and in
+    /// `join` if the segment [differs](crate::Bus::differences) from what was asked for. Default: a line
     /// on standard error, or a `tracing` event with that feature and a subscriber.
     pub fn on_report(mut self, reporter: impl Fn(&Report<'_>) + Send + Sync + 'static) -> WorkerOptions {
         self.reporter = Some(Arc::new(reporter));
