@@ -4,6 +4,7 @@ pub(crate) mod cgroup;
 pub(crate) mod clock;
 pub(crate) mod fork;
 pub(crate) mod mapping;
+pub(crate) mod signals;
 pub(crate) mod sync_util;
 pub(crate) mod sys;
 pub(crate) mod text;

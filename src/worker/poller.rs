@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use crate::error::{Error, Result};
+use crate::os::signals::NoSignals;
 use crate::worker::{Polled, Worker};
 
 /// A thread that polls a worker: at once when something is posted, and every
@@ -45,6 +46,10 @@ pub struct Poller {
 impl Worker {
     /// Starts a thread that polls this worker. Nothing else in this crate starts threads.
     ///
+    /// All signals are blocked on the thread, so that the process's handlers run on the process's own threads and interrupt
+    /// what they are meant to interrupt; all but those that a thread raises by its own instructions, such as SIGSEGV. A program
+    /// that a handler starts inherits that: unblock them in it (`pthread_sigmask`), or start it on another thread.
+    ///
     /// # Errors
     ///
     /// [`Error::Option`] if the worker's `interval` is zero, which means that it is polled by hand; [`Error::System`] if
@@ -56,10 +61,12 @@ impl Worker {
         }
         let stop = Arc::new(AtomicBool::new(false));
         let (worker, stopped) = (self.clone(), Arc::clone(&stop));
-        let thread = thread::Builder::new()
-            .name("seqcast-poller".to_owned())
-            .spawn(move || poll_until(&worker, &stopped))
-            .map_err(|error| Error::system(self.segment_name(), "thread", error))?;
+        // The thread begins with this one's mask.
+        let no_signals = NoSignals::begin();
+        let thread =
+            thread::Builder::new().name("seqcast-poller".to_owned()).spawn(move || poll_until(&worker, &stopped));
+        drop(no_signals);
+        let thread = thread.map_err(|error| Error::system(self.segment_name(), "thread", error))?;
         Ok(Poller { worker: self.clone(), stop, thread: Some(thread) })
     }
 }
