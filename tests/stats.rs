@@ -12,14 +12,14 @@ use seqcast::inspect::{ClaimKind, Inspector, Seen, Winner};
 use seqcast::{Bus, Claimed, Error, Event, Scope, Start, Unique, Worker, WorkerStats};
 
 /// The counters of a worker, by name.
-fn counters(counts: &WorkerStats) -> [(&'static str, u64); 21] {
+fn counters(counts: &WorkerStats) -> [(&'static str, u64); 22] {
     macro_rules! named {
         ($($name:ident)+) => {
             [$((stringify!($name), counts.$name)),+]
         };
     }
     named!(incarnation adopted posted fragments reservations committed wakes delivered skipped missed lagged voided
-        waited wakeups corrupt failed claims_won claims_lost claims_full claims_late claims_released)
+        waited wakeups corrupt failed orphaned claims_won claims_lost claims_full claims_late claims_released)
 }
 
 /// What `act` changes of a worker's counters. Those that it does not name must not move.
@@ -60,7 +60,7 @@ alone! {
         let header = inspector.header();
         let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
         assert_eq!(header.boot_id, u128::from_str_radix(&boot_id.trim().replace('-', ""), 16).ok());
-        assert_eq!((header.creator_pid, header.layout_version), (std::process::id(), 1));
+        assert_eq!((header.creator_pid, header.layout_version), (std::process::id(), 2));
         assert!(header.fingerprint != 0);
         assert!(SystemTime::now().duration_since(header.created_at).unwrap() < HOUR);
     }

@@ -552,6 +552,68 @@ alone! {
         }
     }
 
+    fn g9_a_unique_event_whose_handlers_go_after_it_was_claimed_is_reported_and_not_delivered() {
+        for way in ["unregister", "unregister_same", "drop", "leave"] {
+            let (_name, bus) = bus(&small());
+            let other = bus.join_with(quiet()).unwrap();
+            let others = Log::of(&other, Scope::source("s"));
+            let reports = Reports::default();
+            let worker = bus.join_with(reports.of(quiet())).unwrap();
+            let log = Log::default();
+            let handler = Arc::new(log.noting());
+            let registration = match way {
+                "drop" => worker.register_weak(Scope::source("s"), &handler),
+                _ => worker.register(Scope::source("s"), &handler),
+            };
+            let reservation = worker.reserve().unwrap();
+            let id = worker.post_unique("s", "unique", b"", held("key")).unwrap();
+            worker.post("s", "plain", b"").unwrap();
+            assert_eq!(poll(&worker), (0, 0));
+            assert_eq!(counts(&bus, &worker).claims_won, 1, "the test needs it to be claimed");
+            match way {
+                "unregister_same" => assert!(worker.unregister_same(Scope::source("s"), &handler)),
+                "drop" => drop(handler),
+                _ => assert!(worker.unregister(registration.unwrap())),
+            }
+            if way == "leave" {
+                worker.clone().leave().unwrap();
+                drop(reservation);
+            } else {
+                drop(reservation);
+                assert_eq!(poll(&worker), (0, 0), "{way}: delivered to nobody");
+                let counts = counts(&bus, &worker);
+                assert_eq!((counts.orphaned, counts.delivered, counts.skipped), (1, 0, 1), "{way}");
+            }
+            assert_eq!(log.len(), 0, "{way}");
+            let texts = reports.texts();
+            assert_eq!(texts.len(), 1, "{way}: {texts:?}");
+            assert!(texts[0].starts_with(&format!("s/unique (id {id}): nobody ran this unique event")), "{texts:?}");
+            // The event stays decided; the key does not stay held for it.
+            assert_eq!(poll(&other), (1, 0), "{way}");
+            other.post_unique("s", "next", b"", held("key")).unwrap();
+            assert_eq!(poll(&other), (1, 0), "{way}");
+            assert_eq!(others.events(), ["plain", "next"], "{way}");
+        }
+    }
+
+    fn g9_a_unique_event_whose_handler_is_replaced_after_it_was_claimed_goes_to_the_new_one() {
+        let (_name, bus) = bus(&small());
+        let reports = Reports::default();
+        let worker = bus.join_with(reports.of(quiet())).unwrap();
+        let gone = Log::default();
+        let before = worker.on(Scope::source("s"), gone.noting()).unwrap();
+        let reservation = worker.reserve().unwrap();
+        worker.post_unique("s", "unique", b"", held("key")).unwrap();
+        assert_eq!(poll(&worker), (0, 0));
+        assert!(worker.unregister(before));
+        let log = Log::of(&worker, Scope::events("s", ["unique"]));
+        drop(reservation);
+        assert_eq!(poll(&worker), (1, 0));
+        assert_eq!((gone.len(), log.events()), (0, vec!["unique".to_owned()]));
+        assert!(reports.texts().is_empty());
+        assert_eq!(counts(&bus, &worker).orphaned, 0);
+    }
+
     fn an_empty_key_or_a_ttl_of_nothing_is_an_error() {
         let (_name, bus) = bus(&small());
         let worker = bus.join_with(quiet()).unwrap();

@@ -166,6 +166,7 @@ impl Inspector {
                 (&mut faults.failed, record_word!(reading.failed)),
                 (&mut faults.claims_full, record_word!(claiming.full)),
                 (&mut faults.claims_late, record_word!(claiming.late)),
+                (&mut faults.orphaned, record_word!(reading.orphaned)),
                 (&mut faults.reclaimed, record_word!(identity.adopted)),
             ] {
                 // Hostile counts may be anything.
@@ -331,6 +332,8 @@ pub struct Faults {
     pub claims_full: u64,
     /// Unique events reached too late to know their fate.
     pub claims_late: u64,
+    /// Unique events that nobody ran, as their handlers were gone when the worker that had claimed them came to them.
+    pub orphaned: u64,
     /// Worker records taken over from the dead.
     pub reclaimed: u64,
 }

@@ -99,6 +99,8 @@ pub struct WorkerStats {
     pub corrupt: u64,
     /// Handlers that failed.
     pub failed: u64,
+    /// Unique events that it had claimed and that nobody ran, as their handlers were gone when it came to them.
+    pub orphaned: u64,
     /// Claims won, of unique events and others.
     pub claims_won: u64,
     /// Claims that others had.
@@ -202,6 +204,7 @@ impl WorkerStats {
             wakeups: count!(reading.wakeups),
             corrupt: count!(reading.corrupt),
             failed: count!(reading.failed),
+            orphaned: count!(reading.orphaned),
             claims_won: count!(claiming.won),
             claims_lost: count!(claiming.lost),
             claims_full: count!(claiming.full),

@@ -21,7 +21,7 @@ use crate::protocol::word::CellWord;
 use crate::protocol::{claims, pool, record, ring};
 
 /// Version of the layout below. Raise it with every change that an older binary would misread.
-pub(crate) const LAYOUT_VERSION: u32 = 1;
+pub(crate) const LAYOUT_VERSION: u32 = 2;
 /// The upper 48 bits of a finished segment's first word; the lower 16 are the layout version.
 const MAGIC: u64 = 0x7365_7163_6173_0000; // "seqcas"
 /// First word of a segment in creation.
@@ -125,6 +125,8 @@ pub(crate) struct Reading {
     pub(crate) corrupt: AtomicU64,
     /// Handlers that failed or panicked.
     pub(crate) failed: AtomicU64,
+    /// Unique events that this worker had claimed, and whose handlers were gone when it came to them.
+    pub(crate) orphaned: AtomicU64,
 }
 
 /// The part of a record that claiming writes.
@@ -230,7 +232,7 @@ pub fn fields() -> Vec<Field> {
     rows!("record", part, Posting, "poster": hand reserved posted fragments reservations committed wakes message);
     let part = span_of!(Record, reading).start;
     rows!("record", part, Reading, "reader": cursor last_poll delivered skipped missed lagged voided waited wakeups
-        corrupt failed);
+        corrupt failed orphaned);
     let part = span_of!(Record, claiming).start;
     rows!("record", part, Claiming, "claimer": hand won lost full late released);
     let part = span_of!(Record, identity).start;
@@ -620,8 +622,8 @@ mod tests {
     #[cfg(all(target_arch = "x86_64", target_endian = "little"))]
     #[test]
     fn g11_the_layout_is_the_one_of_its_version() {
-        assert_eq!((LAYOUT_VERSION, fingerprint()), (1, 0x5b71_4999_5af4_e03b));
-        assert_eq!(layout_version(magic()), Some(1));
+        assert_eq!((LAYOUT_VERSION, fingerprint()), (2, 0xe8e2_fe94_c5d7_633a));
+        assert_eq!(layout_version(magic()), Some(2));
         assert_eq!([layout_version(0), layout_version(FORMING)], [None; 2]);
     }
 

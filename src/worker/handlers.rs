@@ -324,7 +324,7 @@ impl Route {
         self.handlers.iter().any(|entry| !entry.is_gone())
     }
 
-    /// Calls the handlers with `event`, whose names are the route's. Returns how many failed.
+    /// Calls the handlers with `event`, whose names are the route's.
     ///
     /// # Errors
     ///
@@ -335,9 +335,18 @@ impl Route {
         event: &Event<'_>,
         guard: &ForkGuard,
         report: &dyn Fn(&Report<'_>) -> Result<()>,
-    ) -> Result<u64> {
+    ) -> Result<Dispatched> {
         dispatch(&self.handlers, event, guard, report)
     }
+}
+
+/// What came of handing an event over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Dispatched {
+    /// Handlers that were called.
+    pub(crate) called: u64,
+    /// Those of them that failed.
+    pub(crate) failed: u64,
 }
 
 #[inline]
@@ -346,8 +355,8 @@ fn dispatch(
     event: &Event<'_>,
     guard: &ForkGuard,
     report: &dyn Fn(&Report<'_>) -> Result<()>,
-) -> Result<u64> {
-    let mut failures = 0;
+) -> Result<Dispatched> {
+    let mut dispatched = Dispatched::default();
     for entry in handlers {
         // Relaxed: a handler that unregisters another does so on this thread; from others there is no "before".
         if !entry.live.load(Ordering::Relaxed) {
@@ -361,6 +370,7 @@ fn dispatch(
                 None => continue,
             },
         };
+        dispatched.called += 1;
         // The event and the handlers after this one are the parent's.
         guard.check()?;
         let trouble = match &result {
@@ -371,10 +381,10 @@ fn dispatch(
             },
             Err(panic) => Trouble::Panicked(panic),
         };
-        failures += 1;
+        dispatched.failed += 1;
         report(&Report { source: event.source(), event: event.event(), id: event.id(), trouble })?;
     }
-    Ok(failures)
+    Ok(dispatched)
 }
 
 /// Routes found so far. Belongs to the thread that polls.
@@ -491,7 +501,7 @@ impl Hasher for AsItIs {
     }
 }
 
-/// Calls the handlers of a local event. Returns how many failed.
+/// Calls the handlers of a local event.
 ///
 /// # Errors
 ///
@@ -501,7 +511,7 @@ pub(crate) fn dispatch_local(
     event: &Event<'_>,
     guard: &ForkGuard,
     report: &dyn Fn(&Report<'_>) -> Result<()>,
-) -> Result<u64> {
+) -> Result<Dispatched> {
     dispatch(&registry.handlers_of(event.source(), event.event()), event, guard, report)
 }
 

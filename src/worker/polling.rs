@@ -181,7 +181,7 @@ impl Inner {
             drop(local);
             tally.delivered += 1;
             let report = |report: &Report<'_>| self.report_here(report);
-            tally.failed += dispatch_local(&self.registry, &event.as_event(), &self.guard, &report)?;
+            tally.failed += dispatch_local(&self.registry, &event.as_event(), &self.guard, &report)?.failed;
             // Its value is users' code too.
             drop(event);
             self.guard.check()?;
@@ -283,9 +283,32 @@ impl Inner {
         let origin = Origin::Posted { id, pid, record, own: self.is_of_this_process(head), claim };
         let data = Data::Bytes { type_tag: head.type_tag, bytes: message.payload() };
         let event = Event { source: route.source(), event: route.event(), origin, data };
+        let dispatched = route.dispatch(&event, &self.guard, &|report| self.report_here(report))?;
+        if dispatched.called == 0 {
+            return self.not_handled(&event, claim);
+        }
         tally.delivered += 1;
-        tally.failed += route.dispatch(&event, &self.guard, &|report| self.report_here(report))?;
+        tally.failed += dispatched.failed;
         Ok(())
+    }
+
+    /// Says of an event that was copied out for handlers which are gone by now what became of it.
+    #[cold]
+    fn not_handled(&self, event: &Event<'_>, claim: Option<Claim>) -> Result<()> {
+        let Some(claim) = claim else {
+            self.words.add(record_word!(reading.skipped), 1);
+            return Ok(());
+        };
+        // The event stays decided, so that nobody runs it; but the next one with its key need not wait for the ttl. If
+        // the segment is corrupt, the next call says so.
+        let _ = self.claimer.lock().release(claim.key, claim.token);
+        self.words.add(record_word!(reading.orphaned), 1);
+        self.report_here(&Report {
+            source: event.source(),
+            event: event.event(),
+            id: event.id(),
+            trouble: Trouble::Orphaned,
+        })
     }
 }
 

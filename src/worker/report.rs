@@ -89,6 +89,9 @@ pub enum Trouble<'a> {
     ClaimsFull,
     /// This worker came to a unique event so late that it cannot know whether another ran it, and did not.
     ClaimLate,
+    /// Nobody ran a unique event. This worker had claimed it and came to it after all of its handlers were unregistered or
+    /// dropped. Its key is free again.
+    Orphaned,
     /// The segment exists with other options than those that were set when it was opened, and keeps its own. Reported by the
     /// first worker of a process that joins, at no event.
     OptionsDiffer(&'a [Difference]),
@@ -113,6 +116,10 @@ impl fmt::Display for Report<'_> {
                 write!(f, "{missed} events were overwritten before they were read: poll more often or raise capacity")
             }
             Trouble::ClaimsFull => write!(f, "nobody ran this unique event: the claims are full, raise .claims()"),
+            Trouble::Orphaned => write!(
+                f,
+                "nobody ran this unique event: its handlers were unregistered or dropped after this worker had claimed it"
+            ),
             Trouble::OptionsDiffer(differences) => write!(
                 f,
                 "the segment exists with other options than those that were set, and keeps them: {}; unlink it when its \

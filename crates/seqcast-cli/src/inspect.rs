@@ -61,6 +61,7 @@ pub fn run(args: &InspectArgs, output: &mut Output) -> Result<Exit, Failure> {
                 "failed": faults.failed,
                 "claims_full": faults.claims_full,
                 "claims_late": faults.claims_late,
+                "orphaned": faults.orphaned,
             },
         }))?;
         return Ok(Exit::Fine);
@@ -113,7 +114,10 @@ pub fn run(args: &InspectArgs, output: &mut Output) -> Result<Exit, Failure> {
     )?;
     row(
         "",
-        format!("{} handlers failed, {} claims full, {} late", faults.failed, faults.claims_full, faults.claims_late),
+        format!(
+            "{} handlers failed, {} claims full, {} late, {} orphaned",
+            faults.failed, faults.claims_full, faults.claims_late, faults.orphaned
+        ),
     )?;
     Ok(Exit::Fine)
 }

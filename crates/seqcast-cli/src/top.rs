@@ -192,6 +192,7 @@ fn row_json(row: &Row) -> Value {
         "claims_lost": worker.claims_lost,
         "claims_full": worker.claims_full,
         "claims_late": worker.claims_late,
+        "orphaned": worker.orphaned,
     })
 }
 

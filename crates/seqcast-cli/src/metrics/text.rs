@@ -80,7 +80,7 @@ fn workers_by_state(stats: &Stats) -> Family {
 /// One series for each live worker, told apart by record and label.
 fn worker_families(stats: &Stats) -> Vec<Family> {
     type Value = fn(&WorkerStats) -> Option<f64>;
-    let rows: [(&str, MetricType, &str, Value); 19] = [
+    let rows: [(&str, MetricType, &str, Value); 20] = [
         ("seqcast_worker_lag_events", MetricType::Gauge, "Ids that the worker is behind.", |w| {
             w.cursor.map(|_| w.lag as f64)
         }),
@@ -122,6 +122,12 @@ fn worker_families(stats: &Stats) -> Vec<Family> {
         ("seqcast_worker_claims_full_total", MetricType::Counter, "Claims for which there was no room.", |w| {
             Some(w.claims_full as f64)
         }),
+        (
+            "seqcast_worker_orphaned_total",
+            MetricType::Counter,
+            "Unique events claimed whose handlers were gone.",
+            |w| Some(w.orphaned as f64),
+        ),
         ("seqcast_worker_claims_late_total", MetricType::Counter, "Unique events reached too late.", |w| {
             Some(w.claims_late as f64)
         }),
