@@ -126,7 +126,7 @@ fn unique_events(c: &mut Criterion) {
                     for _ in 0..burst {
                         let key = keys();
                         let unique = Unique::key(&key).ttl(Duration::from_micros(100));
-                        poster.post_unique("bench", "event", b"12345678", unique).expect("posted");
+                        poster.event(("bench", "event")).unique(unique).post(b"12345678").expect("posted");
                     }
                     let start = Instant::now();
                     assert_eq!(poll(&first).0, burst);

@@ -22,7 +22,7 @@ fn post_and_poll(group: &mut BenchmarkGroup<'_, WallTime>, parameter: impl ToStr
     let readers: Vec<_> = (0..readers).map(|_| reader(bus)).collect();
     // Once round the ring, so that every page and block has been used.
     for _ in 0..bus.capacity() {
-        worker.post("bench", "event", PAYLOAD).expect("posted");
+        worker.post(("bench", "event"), PAYLOAD).expect("posted");
     }
     for reader in &readers {
         poll(reader);
@@ -37,7 +37,7 @@ fn post_and_poll(group: &mut BenchmarkGroup<'_, WallTime>, parameter: impl ToStr
                     let burst = left.min(BURST);
                     let start = Instant::now();
                     for _ in 0..burst {
-                        worker.post("bench", "event", black_box(PAYLOAD)).expect("posted");
+                        worker.post(("bench", "event"), black_box(PAYLOAD)).expect("posted");
                     }
                     let between = Instant::now();
                     for reader in &readers {
@@ -103,7 +103,7 @@ fn other_handlers(c: &mut Criterion) {
                 while left > 0 {
                     let burst = left.min(BURST);
                     for _ in 0..burst {
-                        worker.post("bench", "event", PAYLOAD).expect("posted");
+                        worker.post(("bench", "event"), PAYLOAD).expect("posted");
                     }
                     let start = Instant::now();
                     poll(&reader);

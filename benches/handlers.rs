@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use rkyv::{Archive, Serialize};
-use seqcast::{Bus, Event, Options, Scope, TypedEvent, Worker};
+use seqcast::{Bus, Event, Options, Scope, Topic, Typed, TypedEvent, Worker};
 
 use support::{keep, poll, quiet};
 
@@ -22,8 +22,7 @@ struct UpstreamDown {
 }
 
 impl TypedEvent for UpstreamDown {
-    const SOURCE: &'static str = "health";
-    const EVENT: &'static str = "down";
+    const TOPIC: Topic<'static> = Topic::new("health", "down");
 }
 
 #[derive(Archive, Serialize)]
@@ -33,8 +32,7 @@ struct Invalidated {
 }
 
 impl TypedEvent for Invalidated {
-    const SOURCE: &'static str = "cache";
-    const EVENT: &'static str = "invalidated";
+    const TOPIC: Topic<'static> = Topic::new("cache", "invalidated");
 }
 
 const DOWN: UpstreamDown = UpstreamDown { ip: [10; 16], port: 8080, failures: 3 };
@@ -77,10 +75,8 @@ fn in_polls(reader: &Worker, events: u64, mut post: impl FnMut(u64)) -> Duration
 fn dispatch_typed(c: &mut Criterion) {
     let mut group = c.benchmark_group("dispatch typed");
     let (worker, reader) = pair();
-    let on_down = |down: &ArchivedUpstreamDown, _: &Event<'_>| keep(down.port.to_native());
-    reader.on_typed::<UpstreamDown, _, _>(on_down).expect("a handler");
-    let on_invalidated = |value: &ArchivedInvalidated, _: &Event<'_>| keep(value.keys.len());
-    reader.on_typed::<Invalidated, _, _>(on_invalidated).expect("a handler");
+    reader.on_typed(|down: Typed<'_, UpstreamDown>| keep(down.port.to_native())).expect("a handler");
+    reader.on_typed(|value: Typed<'_, Invalidated>| keep(value.keys.len())).expect("a handler");
     group.bench_function("plain fields", |b| {
         b.iter_custom(|events| in_polls(&reader, events, |_| keep(worker.post_typed(&DOWN).expect("posted"))));
     });
@@ -102,7 +98,7 @@ fn handlers_of_one_event(c: &mut Criterion) {
         group.throughput(Throughput::Elements(handlers));
         group.bench_function(BenchmarkId::from_parameter(handlers), |b| {
             b.iter_custom(|events| {
-                in_polls(&reader, events, |_| keep(worker.post("bench", "event", b"12345678").expect("posted")))
+                in_polls(&reader, events, |_| keep(worker.post(("bench", "event"), b"12345678").expect("posted")))
             });
         });
     }
@@ -122,7 +118,7 @@ fn sources(c: &mut Criterion) {
             b.iter_custom(|events| {
                 in_polls(&reader, events, |event| {
                     let name = &names[event as usize % names.len()];
-                    worker.post(name, "event", b"12345678").expect("posted");
+                    worker.post((name, "event"), b"12345678").expect("posted");
                 })
             });
         });
@@ -140,7 +136,7 @@ fn unwanted(c: &mut Criterion) {
         let payload = support::payload_of(size);
         group.bench_function(BenchmarkId::from_parameter(size), |b| {
             b.iter_custom(|events| {
-                in_polls(&reader, events, |_| keep(worker.post("bench", "event", &payload).expect("posted")))
+                in_polls(&reader, events, |_| keep(worker.post(("bench", "event"), &payload).expect("posted")))
             });
         });
     }
@@ -152,7 +148,7 @@ fn local(c: &mut Criterion) {
     worker.on(Scope::source("bench"), |event: &Event<'_>| keep(event.is_local())).expect("a handler");
     c.bench_function("local/post and poll", |b| {
         b.iter(|| {
-            worker.post_local("bench", "event", 7_u64).expect("posted");
+            worker.post_local(("bench", "event"), 7_u64).expect("posted");
             poll(&worker)
         });
     });

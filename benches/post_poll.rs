@@ -27,7 +27,7 @@ fn post(c: &mut Criterion) {
             let _readers: Vec<_> = (0..readers).map(|_| reader(&bus)).collect();
             let payload = payload_of(size);
             group.bench_function(BenchmarkId::new(format!("{readers} readers"), size), |b| {
-                b.iter(|| worker.post("bench", "event", black_box(&payload)).expect("posted"));
+                b.iter(|| worker.post(("bench", "event"), black_box(&payload)).expect("posted"));
             });
         }
     }
@@ -38,10 +38,10 @@ fn poster(c: &mut Criterion) {
     let mut group = c.benchmark_group("post by a poster");
     for size in [8, 64, 256] {
         let bus = bus_for(size);
-        let mut poster = bus.poster().expect("a seat");
+        let mut poster = bus.publisher().expect("a seat");
         let payload = payload_of(size);
         group.bench_function(BenchmarkId::from_parameter(size), |b| {
-            b.iter(|| poster.post("bench", "event", black_box(&payload)).expect("posted"));
+            b.iter(|| poster.post(("bench", "event"), black_box(&payload)).expect("posted"));
         });
     }
     group.finish();
@@ -63,7 +63,7 @@ fn poll_events(c: &mut Criterion) {
                     while left > 0 {
                         let burst = left.min(BURST);
                         for _ in 0..burst {
-                            worker.post("bench", "event", &payload).expect("posted");
+                            worker.post(("bench", "event"), &payload).expect("posted");
                         }
                         let start = Instant::now();
                         for reader in &readers_of {
@@ -89,7 +89,7 @@ fn idle(c: &mut Criterion) {
     group.bench_function("poll", |b| b.iter(|| matches!(worker.poll(), Ok(Polled::Done { .. }))));
     group.bench_function("wait of zero", |b| b.iter(|| worker.wait(Duration::ZERO)));
     let poster = bus.join_with(quiet()).expect("a seat");
-    poster.post("bench", "event", b"news").expect("posted");
+    poster.post(("bench", "event"), b"news").expect("posted");
     group.bench_function("wait with news", |b| b.iter(|| worker.wait(Duration::from_secs(1))));
     group.finish();
 }
@@ -105,7 +105,7 @@ fn lapped(c: &mut Criterion) {
             let mut spent = Duration::ZERO;
             for _ in 0..times {
                 for _ in 0..100 {
-                    worker.post("bench", "event", b"12345678").expect("posted");
+                    worker.post(("bench", "event"), b"12345678").expect("posted");
                 }
                 let start = Instant::now();
                 let polled = black_box(slow.poll_at_most(1));
@@ -137,7 +137,7 @@ fn fragments_with(group: &mut BenchmarkGroup<'_, WallTime>, how: &str, size: usi
     reader.on(Scope::All, |event: &Event<'_>| keep(event.bytes().len())).expect("a handler");
     group.bench_function(BenchmarkId::new(how, size), |b| {
         b.iter(|| {
-            worker.post("bench", "event", payload).expect("posted");
+            worker.post(("bench", "event"), payload).expect("posted");
             poll(&reader)
         });
     });

@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use rkyv::{Archive, Serialize};
-use seqcast::{Bus, Options, TypedEvent, WorkerOptions};
+use seqcast::{Bus, Options, Topic, Typed, TypedEvent, WorkerOptions};
 
 /// A value with fields. Posted, it is archived; its handlers read it in place, after it was checked to be one.
 #[derive(Archive, Serialize)]
@@ -15,8 +15,7 @@ struct UpstreamDown {
 }
 
 impl TypedEvent for UpstreamDown {
-    const SOURCE: &'static str = "health";
-    const EVENT: &'static str = "down";
+    const TOPIC: Topic<'static> = Topic::new("health", "down");
     // Raise it with every change of the fields: workers of an older build then report such an event, and do not misread
     // it.
     const VERSION: u32 = 1;
@@ -29,9 +28,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let proxy = bus.join_with(WorkerOptions::new().label("proxy").interval(Duration::from_secs(5)))?;
 
     let (handled, wait) = mpsc::channel();
-    proxy.on_typed::<UpstreamDown, _, _>(move |down, event| {
+    proxy.on_typed(move |down: Typed<'_, UpstreamDown>| {
         let [a, b, c, d] = down.ip;
-        println!("proxy: event {:?}: {a}.{b}.{c}.{d}:{} is down: {}", event.id(), down.port, down.reason);
+        println!("proxy: event {:?}: {a}.{b}.{c}.{d}:{} is down: {}", down.event().id(), down.port, down.reason);
         // A handler may fail. That is reported, and the other handlers run all the same.
         handled.send(())
     })?;
@@ -47,7 +46,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     wait.recv_timeout(Duration::from_secs(5))?;
 
     // Bytes that only share the names do not reach a typed handler: the worker reports them, here on standard error.
-    checker.post("health", "down", "10.0.0.11:8080")?;
+    checker.post(UpstreamDown::TOPIC, "10.0.0.11:8080")?;
     poller.stop()?;
     println!("proxy: {:?}", proxy.poll()?);
     Ok(())

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::audit::Audit;
 use crate::error::Result;
 use crate::layout::Options;
-use crate::poster::Poster;
+use crate::publisher::Publisher;
 use crate::segment::{self, BusId, Difference, Segment};
 use crate::stats::Stats;
 use crate::worker::Worker;
@@ -81,7 +81,7 @@ impl Bus {
     }
 
     /// Takes a seat. It reads from where [`WorkerOptions::start`] says, and its own
-    /// [`STARTED`](crate::STARTED) is the first of its events.
+    /// [`STARTED`](crate::library::STARTED) is the first of its events.
     ///
     /// # Errors
     ///
@@ -96,19 +96,19 @@ impl Bus {
     /// # Errors
     ///
     /// As [`join`](Bus::join).
-    pub fn poster(&self) -> Result<Poster> {
-        self.poster_with(&WorkerOptions::new())
+    pub fn publisher(&self) -> Result<Publisher> {
+        self.publisher_with(&WorkerOptions::new())
     }
 
-    /// [`poster`](Bus::poster) with a label, and with a timeout for unique keys that say no ttl of their own. The other
+    /// [`publisher`](Bus::publisher) with a label, and with a timeout for unique keys that say no ttl of their own. The other
     /// options are checked as [`join_with`](Bus::join_with) checks them, and have no effect: a poster reads nothing,
     /// announces nothing and has nothing to report.
     ///
     /// # Errors
     ///
     /// As [`join_with`](Bus::join_with).
-    pub fn poster_with(&self, options: &WorkerOptions) -> Result<Poster> {
-        Poster::join(&self.segment, options)
+    pub fn publisher_with(&self, options: &WorkerOptions) -> Result<Publisher> {
+        Publisher::join(&self.segment, options)
     }
 
     /// What all workers have counted.

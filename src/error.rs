@@ -43,6 +43,17 @@ pub enum Error {
         /// The greatest length in bytes.
         max: usize,
     },
+    /// An application posted under the library's own source.
+    LibrarySource,
+    /// A typed value was posted under another topic than its type's.
+    TypedTopic {
+        /// The Rust type.
+        type_name: &'static str,
+        /// The topic given.
+        topic: String,
+        /// The type's topic.
+        expected: String,
+    },
     /// No segment has this name.
     NotFound {
         /// The segment's name.
@@ -330,6 +341,8 @@ impl Error {
             Error::Name { .. } => "name",
             Error::Option { .. } => "option",
             Error::Topic { .. } => "topic",
+            Error::LibrarySource => "library_source",
+            Error::TypedTopic { .. } => "typed_topic",
             Error::NotFound { .. } => "not_found",
             Error::Exists { .. } => "exists",
             Error::Foreign { .. } => "foreign",
@@ -394,6 +407,14 @@ impl fmt::Display for Error {
             Error::Topic { part, len, max } => {
                 write!(f, "the {part} is {len} bytes long: give it 1 to {max} bytes")
             }
+            Error::LibrarySource => {
+                write!(f, "the source \"seqcast\" is the library's own: post under another source")
+            }
+            Error::TypedTopic { type_name, topic, expected } => write!(
+                f,
+                "a value of type {type_name} was posted under {topic}, its topic is {expected}: use post_typed, or post \
+                 bytes"
+            ),
             Error::NotFound { name } => {
                 write!(f, "no segment {name}: create it first, or use open_or_create")
             }

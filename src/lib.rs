@@ -4,7 +4,7 @@
 //! killed or stopped at whatever instruction, the others go on, and nobody sees half an event.
 //!
 //! ```
-//! use seqcast::{Bus, Event, Options, Scope};
+//! use seqcast::{Bus, Options, Scope};
 //!
 //! # let name = format!("doc-lib-{}", std::process::id());
 //! # let options = Options::new().unlink_on_drop(true);
@@ -13,10 +13,10 @@
 //! # */
 //! # let bus = Bus::open_or_create(&name, &options)?;
 //! let worker = bus.join()?; // in each worker process
-//! worker.on(Scope::source("cache"), |event: &Event<'_>| {
+//! worker.on(Scope::source("cache"), |event| {
 //!     println!("drop {} from the cache", String::from_utf8_lossy(event.bytes()));
 //! })?;
-//! worker.post("cache", "stale", "user:42")?; // reaches all workers, this one too
+//! worker.post(("cache", "stale"), "user:42")?; // reaches all workers, this one too
 //! worker.poll()?; // on every request, or worker.wait(..), or worker.start_poller()
 //! # Ok::<(), seqcast::Error>(())
 //! ```
@@ -28,7 +28,7 @@
 //! | segment | the named shared-memory object: header, worker records, ring, claims |
 //! | [`Bus`] | a process's handle on a segment |
 //! | [`Worker`] | one seat on the bus: reads all events in order, posts events; one per process as a rule |
-//! | [`Poster`] | a seat that only posts, for a thread that posts much |
+//! | [`Publisher`] | a seat that only posts, for a thread that posts much |
 //! | event id | position in the one order, from 0 |
 //! | source, event | what an event is about, and what happened |
 //! | unique | of an event: one worker runs it at most, and none while its key is held for an earlier one |
@@ -94,6 +94,7 @@
 compile_error!("seqcast needs 64-bit Linux: open file description locks, futex, memfd and MADV_WIPEONFORK");
 
 mod bus;
+mod claim;
 #[cfg(doc)]
 pub mod docs;
 mod error;
@@ -107,27 +108,27 @@ mod sync;
 mod worker;
 
 // The files' names before they had floors.
-use event::message;
 use os::{clock, mapping, sync_util, sys, text, tick};
-use seat::{audit, claimer, counters, poster, reader, stats, writer};
+use seat::{audit, claimer, counters, publisher, reader, stats, writer};
 use segment::{layout, unique_hash};
 pub use worker::process;
 use worker::{handlers, poller, report, worker_options};
 
 pub use audit::{Audit, BlockAudit};
 pub use bus::{Bus, stat, unlink};
+pub use claim::{Claim, Claimed, Unique};
 pub use error::{Error, Holder, Result};
-pub use event::{Event, Handleable, Postable, SOURCE, STARTED, STOPPING, Serializer, Topic, TypedEvent};
+pub use event::{Event, EventBuilder, Payload, Topic, Typed, TypedEvent, library};
 pub use handlers::{Handler, Outcome, Registration, Scope};
 pub use layout::{Field, Options, fields};
 pub use poller::Poller;
-pub use poster::Poster;
+pub use publisher::Publisher;
 pub use report::{HandlerError, HandlerPanic, Report, Trouble};
 pub use rkyv;
 pub use segment::{BusId, Difference, Position};
 pub use stats::{Stats, WorkerStats};
-pub use worker::{Claim, Claimed, Polled, Reservation, Worker};
-pub use worker_options::{Start, Unique, WorkerOptions};
+pub use worker::{Polled, Reservation, Worker};
+pub use worker_options::{Start, WorkerOptions};
 
 /// The README's program, so that it keeps compiling.
 #[cfg(doctest)]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use common::{Child, HOUR, Log, Name, Reports, bus, error, in_child, poll, quiet, small, stop_here};
 use seqcast::inspect::{self, Inspector};
-use seqcast::{Bus, Error, Options, Poster, Scope, Worker};
+use seqcast::{Bus, Error, Options, Publisher, Scope, Worker};
 
 /// First word of a segment in creation, as `src/segment/layout.rs` has it.
 const FORMING: u64 = 0x7365_7143_4153_7e7e;
@@ -28,13 +28,13 @@ impl Healthy {
         let (name, bus) = bus(&small());
         let worker = bus.join_with(quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
-        worker.post("s", "before", b"").unwrap();
+        worker.post(("s", "before"), b"").unwrap();
         Healthy { name, bus, worker, log }
     }
 
     /// What was posted before is still there, and everything works.
     fn check(self) {
-        let id = self.worker.post("s", "after", b"").unwrap();
+        let id = self.worker.post(("s", "after"), b"").unwrap();
         assert_eq!(id, 1, "something else was posted");
         assert_eq!(poll(&self.worker), (2, 0));
         assert_eq!(self.log.events(), ["before", "after"]);
@@ -59,7 +59,7 @@ fn open_rw(path: &Path) -> File {
 /// A finished segment that nobody uses.
 fn finished() -> Name {
     let (name, bus) = bus(&small());
-    bus.join_with(quiet()).unwrap().post("s", "e", b"").unwrap();
+    bus.join_with(quiet()).unwrap().post(("s", "e"), b"").unwrap();
     name
 }
 
@@ -78,7 +78,7 @@ fn assert_usable_after_removal(name: &Name) {
     let bus = Bus::create(name, &small()).unwrap();
     let worker = bus.join_with(quiet()).unwrap();
     let log = Log::of(&worker, Scope::All);
-    worker.post("s", "e", b"").unwrap();
+    worker.post(("s", "e"), b"").unwrap();
     assert_eq!(poll(&worker), (1, 0));
     assert_eq!(log.len(), 1);
 }
@@ -204,23 +204,49 @@ alone! {
         let healthy = Healthy::new();
         let worker = &healthy.worker;
         let nothing = seqcast::Unique::key("key").ttl(Duration::ZERO);
-        assert!(matches!(error(worker.post_unique("s", "e", b"", nothing)), Error::Option { option: "ttl", .. }));
-        assert!(matches!(error(worker.post_unique("s", "e", b"", "")), Error::Option { option: "key", .. }));
+        assert!(matches!(error(worker.event(("s", "e")).unique(nothing).post(b"")), Error::Option { option: "ttl", .. }));
+        assert!(matches!(error(worker.event(("s", "e")).unique("").post(b"")), Error::Option { option: "key", .. }));
         assert!(matches!(error(worker.claim("key", Duration::ZERO)), Error::Option { option: "ttl", .. }));
         let refusal = error(healthy.bus.join_with(quiet().timeout(Duration::ZERO)));
         assert!(matches!(refusal, Error::Option { option: "timeout", .. }));
         let long = "x".repeat(999);
         for (source, event, len) in [("", "e", 0), ("s", "", 0), (&long[..256], "e", 256), ("s", &long, 999)] {
-            let refusal = error(worker.post(source, event, b""));
+            let refusal = error(worker.post((source, event), b""));
             let text = refusal.to_string();
             assert!(matches!(refusal, Error::Topic { len: found, max: 255, .. } if found == len), "{refusal:?}");
             assert!(text.contains(&format!("{len} bytes")) && text.contains("255"), "{text}");
         }
         let max = healthy.bus.largest_event();
-        let refusal = error(worker.post("s", "e", vec![0; max + 1]));
+        let refusal = error(worker.post(("s", "e"), vec![0; max + 1]));
         assert!(matches!(refusal, Error::PayloadTooLarge { max: found, .. } if found == max));
         assert_eq!(healthy.bus.stats().unwrap().claims_held, 0);
         healthy.check();
+    }
+
+    fn what_the_builder_cannot_mean_is_refused_and_nothing_is_posted() {
+        let healthy = Healthy::new();
+        let worker = &healthy.worker;
+        let next = healthy.bus.next_id();
+        assert!(matches!(error(worker.event(("s", "e")).ttl(HOUR).post(b"")), Error::Option { option: "ttl", .. }));
+        let local = worker.event(("s", "e")).unique("key").local(b"");
+        assert!(matches!(error(local), Error::Option { option: "unique", .. }));
+        let text = error(worker.post((seqcast::library::SOURCE, "started"), b"")).to_string();
+        assert!(text.contains("\"seqcast\" is the library's own"), "{text}");
+        assert!(matches!(error(worker.post(seqcast::library::STOPPING, b"")), Error::LibrarySource));
+        assert!(matches!(error(worker.post_local(seqcast::library::STARTED, 1)), Error::LibrarySource));
+        let mut publisher = healthy.bus.publisher().unwrap();
+        assert!(matches!(error(publisher.post(seqcast::library::STARTED, b"")), Error::LibrarySource));
+        drop(publisher);
+        assert_eq!(healthy.bus.next_id(), next);
+        healthy.check();
+    }
+
+    fn a_commit_that_is_refused_leaves_the_reservation() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        let mut reservation = worker.reserve().unwrap();
+        assert!(matches!(error(reservation.commit(seqcast::library::STARTED, b"")), Error::LibrarySource));
+        assert_eq!(reservation.commit(("s", "e"), b"").unwrap(), 0);
     }
 
     fn what_is_not_seqcasts_is_refused_and_left_as_it_is() {
@@ -311,7 +337,7 @@ alone! {
             assert!(bus.was_created());
             let worker = bus.join_with(quiet()).unwrap();
             let log = Log::of(&worker, Scope::All);
-            Bus::open(&name, &small()).unwrap().join_with(quiet()).unwrap().post("s", "e", b"").unwrap();
+            Bus::open(&name, &small()).unwrap().join_with(quiet()).unwrap().post(("s", "e"), b"").unwrap();
             assert_eq!(poll(&worker), (1, 0));
             assert_eq!(log.len(), 1);
         }
@@ -378,13 +404,13 @@ alone! {
         }
         assert!(!inspect::unlink_unheld(&name).unwrap(), "a bus that has it open was not enough");
         // Also by the last record of all, and by a lock of another process.
-        let seats: Vec<Poster> = (0..16).map(|_| bus.poster().unwrap()).collect();
+        let seats: Vec<Publisher> = (0..16).map(|_| bus.publisher().unwrap()).collect();
         let last = seats.into_iter().next_back().unwrap();
         let ours = [Bus::open(&name, &small()), Bus::open_or_create(&name, &small())].map(Result::unwrap);
         in_child(|| {
             let theirs = Bus::open(&name, &small()).unwrap();
             assert_eq!((theirs.id(), theirs.stats().unwrap().workers.len()), (bus.id(), 1));
-            theirs.poster().unwrap().post("s", "e", b"").unwrap();
+            theirs.publisher().unwrap().post(("s", "e"), b"").unwrap();
         });
         assert_eq!(ours.each_ref().map(Bus::next_id), [1, 1]);
         assert!(seqcast::stat(&name, &small()).is_ok() && Inspector::open_any(&name).is_ok());
@@ -511,7 +537,7 @@ alone! {
         in_child(|| {
             // SAFETY: this single-threaded child gives its rights up for good.
             assert_eq!(unsafe { libc::setgid(4711) | libc::setuid(4711) }, 0);
-            bus.join_with(quiet()).unwrap().post("s", "e", b"").unwrap();
+            bus.join_with(quiet()).unwrap().post(("s", "e"), b"").unwrap();
         });
         assert_eq!(bus.next_id(), 1);
     }
@@ -538,14 +564,14 @@ alone! {
             quiet().start(seqcast::Start::At(1)),
         ];
         for options in cases {
-            let (of_poster, of_worker) = (error(bus.poster_with(&options)), error(bus.join_with(options.clone())));
+            let (of_poster, of_worker) = (error(bus.publisher_with(&options)), error(bus.join_with(options.clone())));
             assert_eq!(of_poster.to_string(), of_worker.to_string(), "{options:?}");
         }
         assert!(bus.stats().unwrap().workers.is_empty(), "a seat was taken");
         // What has no effect on a poster is no error.
         let idle = quiet().interval(Duration::ZERO).start(seqcast::Start::Oldest).on_report(|_| ());
-        let mut poster = bus.poster_with(&idle).unwrap();
-        assert_eq!(poster.post("s", "e", b"").unwrap(), 0);
+        let mut poster = bus.publisher_with(&idle).unwrap();
+        assert_eq!(poster.post(("s", "e"), b"").unwrap(), 0);
     }
 
     fn no_free_seat_names_the_holders_and_the_option() {
@@ -558,11 +584,11 @@ alone! {
         });
         child.await_stop();
         // After the fork: a child that lives keeps what it inherited.
-        let poster = bus.poster().unwrap();
+        let poster = bus.publisher().unwrap();
         let refused = [
             error(bus.join_with(quiet())),
-            error(bus.poster()),
-            error(worker.poster()),
+            error(bus.publisher()),
+            error(worker.publisher()),
             error(Bus::open(&name, &small()).unwrap().join_with(quiet())),
         ];
         for refusal in refused {
@@ -575,7 +601,7 @@ alone! {
             assert!(text.contains("web-1") && text.contains(&child.pid().to_string()), "{text}");
             assert!(text.contains(".records()"), "no remedy: {text}");
         }
-        worker.post("s", "e", b"").unwrap();
+        worker.post(("s", "e"), b"").unwrap();
         assert_eq!(poll(&worker), (1, 0));
         assert_eq!(log.len(), 1);
         drop(poster);
@@ -603,7 +629,7 @@ alone! {
         assert!(matches!(refusal, Error::Replaced { .. }), "{refusal:?}");
         assert!(name.path().exists());
         // Those that have it open go on, each on its own.
-        worker.post("s", "e", b"").unwrap();
+        worker.post(("s", "e"), b"").unwrap();
         assert_eq!((bus.next_id(), second.next_id()), (1, 0));
         second.unlink().unwrap();
     }

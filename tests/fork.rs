@@ -10,7 +10,8 @@ use common::{
     Child, HOUR, Log, Name, bus, counts, error, eventually, in_child, poll, quiet, shared_words, small, stop_here,
     threads,
 };
-use seqcast::{Bus, Claimed, Error, Event, SOURCE, STARTED, STOPPING, Scope, WorkerOptions};
+use seqcast::library;
+use seqcast::{Bus, Claimed, Error, Event, Scope, WorkerOptions};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Has the kernel answer `errno` when this thread asks for pages that are wiped on fork, and do nothing: with 0 it says yes.
@@ -49,14 +50,14 @@ fn children_are_known() {
     let worker = bus.join_with(quiet()).unwrap();
     let log = Log::of(&worker, Scope::All);
     in_child(|| {
-        assert!(matches!(worker.post("s", "e", b""), Err(Error::Forked)));
+        assert!(matches!(worker.post(("s", "e"), b""), Err(Error::Forked)));
         assert!(matches!(worker.poll(), Err(Error::Forked)));
         let own = bus.join_with(quiet()).unwrap();
-        own.post("s", "child", b"").unwrap();
+        own.post(("s", "child"), b"").unwrap();
         in_child(|| {
-            assert!(matches!(own.post("s", "e", b""), Err(Error::Forked)));
-            assert!(matches!(worker.post("s", "e", b""), Err(Error::Forked)));
-            bus.join_with(quiet()).unwrap().post("s", "grandchild", b"").unwrap();
+            assert!(matches!(own.post(("s", "e"), b""), Err(Error::Forked)));
+            assert!(matches!(worker.post(("s", "e"), b""), Err(Error::Forked)));
+            bus.join_with(quiet()).unwrap().post(("s", "grandchild"), b"").unwrap();
         });
         drop((worker.clone(), own));
     });
@@ -64,7 +65,7 @@ fn children_are_known() {
     assert!(child.ended_well());
     assert!(name.path().exists(), "a child unlinked its parent's segment");
     let bus = Bus::open(&name, &small()).unwrap();
-    bus.join_with(quiet()).unwrap().post("s", "other", b"").unwrap();
+    bus.join_with(quiet()).unwrap().post(("s", "other"), b"").unwrap();
     assert_eq!(log.len(), 0);
     assert_eq!(bus.next_id(), 3);
 }
@@ -86,28 +87,28 @@ alone! {
         let (_name, bus) = bus(&small());
         let worker = bus.join_with(quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
-        let mut poster = bus.poster().unwrap();
+        let mut poster = bus.publisher().unwrap();
         let Claimed::Won(claim) = worker.claim("key", HOUR).unwrap() else { panic!("not won") };
-        worker.post("s", "before", b"").unwrap();
+        worker.post(("s", "before"), b"").unwrap();
         let mut reservation = worker.reserve().unwrap();
         in_child(|| {
             let results = [
-                worker.post("s", "e", b"").map(drop),
-                worker.post_local("s", "e", ()),
-                worker.post_unique("s", "e", b"", "key").map(drop),
+                worker.post(("s", "e"), b"").map(drop),
+                worker.post_local(("s", "e"), ()),
+                worker.event(("s", "e")).unique("key").post(b"").map(drop),
                 worker.poll().map(drop),
                 worker.poll_at_most(1).map(drop),
                 worker.wait(HOUR).map(drop),
                 worker.reserve().map(drop),
-                worker.poster().map(drop),
+                worker.publisher().map(drop),
                 worker.claim("other", HOUR).map(drop),
                 worker.claim("key", HOUR).map(drop),
                 worker.release(&claim).map(drop),
                 worker.reconfigure(|options| options.label("child")),
                 worker.start_poller().map(drop),
-                poster.post("s", "e", b"").map(drop),
-                poster.post_unique("s", "e", b"", "key").map(drop),
-                reservation.commit("s", "e", b"").map(drop),
+                poster.post(("s", "e"), b"").map(drop),
+                poster.event(("s", "e")).unique("key").post(b"").map(drop),
+                reservation.commit(("s", "e"), b"").map(drop),
                 worker.clone().leave(),
             ];
             for (i, result) in results.into_iter().enumerate() {
@@ -117,9 +118,9 @@ alone! {
         });
         assert_eq!(bus.next_id(), 2, "the child posted");
         assert_eq!(counts(&bus, &worker).label, "");
-        assert_eq!(reservation.commit("s", "reserved", b"").unwrap(), 1, "the child gave the parent's reservation up");
-        worker.post("s", "after", b"").unwrap();
-        poster.post("s", "of the poster", b"").unwrap();
+        assert_eq!(reservation.commit(("s", "reserved"), b"").unwrap(), 1, "the child gave the parent's reservation up");
+        worker.post(("s", "after"), b"").unwrap();
+        poster.post(("s", "of the poster"), b"").unwrap();
         assert_eq!(poll(&worker), (4, 0));
         assert_eq!(log.events(), ["before", "reserved", "after", "of the poster"]);
         assert!(worker.release(&claim).unwrap(), "the child released the parent's claim");
@@ -129,7 +130,7 @@ alone! {
         let (_name, bus) = bus(&small());
         let worker = bus.join_with(quiet()).unwrap();
         in_child(|| {
-            let text = error(worker.post("s", "e", b"")).to_string();
+            let text = error(worker.post(("s", "e"), b"")).to_string();
             assert!(text.contains("fork") && text.contains("join"), "{text}");
             assert!(!text.contains("after_fork"), "there is no such call: {text}");
         });
@@ -143,13 +144,13 @@ alone! {
             let own = bus.join_with(quiet()).unwrap();
             assert_ne!(own.record(), worker.record());
             let heard = Log::of(&own, Scope::All);
-            own.post("s", "child", b"").unwrap();
+            own.post(("s", "child"), b"").unwrap();
             stop_here();
             assert_eq!(poll(&own), (2, 0));
             assert_eq!(heard.events(), ["child", "parent"]);
         });
         child.await_stop();
-        worker.post("s", "parent", b"").unwrap();
+        worker.post(("s", "parent"), b"").unwrap();
         let pid = child.pid();
         child.go_on();
         assert!(child.ended_well());
@@ -162,7 +163,7 @@ alone! {
         let watcher = bus.join_with(quiet()).unwrap();
         let log = Log::of(&watcher, Scope::All);
         let worker = bus.join_with(WorkerOptions::new().label("parent")).unwrap();
-        let poster = bus.poster().unwrap();
+        let poster = bus.publisher().unwrap();
         let reservation = worker.reserve().unwrap();
         let held = bus.clone();
         let child = Child::fork(|| {
@@ -196,7 +197,7 @@ alone! {
         });
         assert!(child.ended_well());
         assert!(name.path().exists());
-        worker.post("s", "e", b"").unwrap();
+        worker.post(("s", "e"), b"").unwrap();
         assert_eq!(bus.next_id(), 2, "started and ours");
     }
 
@@ -205,7 +206,7 @@ alone! {
         let (name, bus) = bus(&options);
         in_child(|| {
             let opened = Bus::open(&name, &options).unwrap();
-            opened.join_with(quiet()).unwrap().post("s", "e", b"").unwrap();
+            opened.join_with(quiet()).unwrap().post(("s", "e"), b"").unwrap();
             drop(opened);
             assert!(name.path().exists(), "an opener unlinked it");
             let found = Bus::open_or_create(&name, &options).unwrap();
@@ -247,13 +248,13 @@ alone! {
         in_child(|| {
             let own = bus.join_with(quiet()).unwrap();
             in_child(|| {
-                assert!(matches!(error(worker.post("s", "e", b"")), Error::Forked));
-                assert!(matches!(error(own.post("s", "e", b"")), Error::Forked));
-                bus.join_with(quiet()).unwrap().post("s", "grandchild", b"").unwrap();
+                assert!(matches!(error(worker.post(("s", "e"), b"")), Error::Forked));
+                assert!(matches!(error(own.post(("s", "e"), b"")), Error::Forked));
+                bus.join_with(quiet()).unwrap().post(("s", "grandchild"), b"").unwrap();
             });
-            own.post("s", "child", b"").unwrap();
+            own.post(("s", "child"), b"").unwrap();
         });
-        worker.post("s", "parent", b"").unwrap();
+        worker.post(("s", "parent"), b"").unwrap();
         poll(&worker);
         assert_eq!(log.events(), ["grandchild", "child", "parent"]);
     }
@@ -266,10 +267,10 @@ alone! {
         worker.on(Scope::events("s", ["fork"]), move |_: &Event<'_>| {
             in_child(|| {
                 assert!(matches!(error(inside.poll()), Error::Forked), "not even recursive");
-                joining.join_with(quiet()).unwrap().post("s", "child", b"").unwrap();
+                joining.join_with(quiet()).unwrap().post(("s", "child"), b"").unwrap();
             });
         }).unwrap();
-        worker.post("s", "fork", b"").unwrap();
+        worker.post(("s", "fork"), b"").unwrap();
         assert_eq!(poll(&worker), (2, 0));
         assert_eq!(log.events(), ["fork", "child"]);
     }
@@ -283,7 +284,7 @@ alone! {
             let busy = scope.spawn(|| {
                 let mut posted = 0;
                 while !stop.load(Relaxed) {
-                    worker.post("s", "e", b"").unwrap();
+                    worker.post(("s", "e"), b"").unwrap();
                     poll(&worker);
                     posted += 1;
                 }
@@ -292,9 +293,9 @@ alone! {
             for _ in 0..50 {
                 // The locks of the worker may be held at this moment, for ever as the child sees it.
                 in_child(|| {
-                    assert!(matches!(worker.post("s", "e", b""), Err(Error::Forked)));
+                    assert!(matches!(worker.post(("s", "e"), b""), Err(Error::Forked)));
                     assert!(matches!(worker.poll(), Err(Error::Forked)));
-                    bus.join_with(quiet()).unwrap().post("other", "e", b"").unwrap();
+                    bus.join_with(quiet()).unwrap().post(("other", "e"), b"").unwrap();
                 });
             }
             stop.store(true, Relaxed);
@@ -317,10 +318,10 @@ alone! {
             for _ in 0..200 {
                 // The lock around the options may be held at this moment: the check comes first, or this never ends.
                 in_child(|| {
-                    assert!(matches!(worker.post_unique("s", "e", b"", "key"), Err(Error::Forked)));
+                    assert!(matches!(worker.event(("s", "e")).unique("key").post(b""), Err(Error::Forked)));
                     assert!(matches!(worker.reconfigure(|options| options), Err(Error::Forked)));
                     assert!(matches!(worker.start_poller(), Err(Error::Forked)));
-                    assert!(matches!(worker.poster(), Err(Error::Forked)));
+                    assert!(matches!(worker.publisher(), Err(Error::Forked)));
                     drop(worker.options());
                 });
             }
@@ -338,7 +339,7 @@ alone! {
             scope.spawn(|| {
                 while !stop.load(Relaxed) {
                     let registration = worker.on(Scope::source("s"), |_: &Event<'_>| {}).unwrap();
-                    worker.post_local("s", "e", ()).unwrap();
+                    worker.post_local(("s", "e"), ()).unwrap();
                     assert!(worker.unregister(registration));
                     poll(&worker);
                 }
@@ -351,7 +352,7 @@ alone! {
                     assert!(matches!(worker.register_weak(Scope::All, &handler), Err(Error::Forked)));
                     assert!(!worker.unregister(first));
                     assert!(!worker.unregister_same(Scope::All, &handler));
-                    assert!(matches!(worker.post_local("s", "e", ()), Err(Error::Forked)));
+                    assert!(matches!(worker.post_local(("s", "e"), ()), Err(Error::Forked)));
                     // What the last one owns may be half changed: it is left alone.
                     // SAFETY: this process ends before anybody uses what is moved out of here.
                     drop(unsafe { std::ptr::read(&raw const worker) });
@@ -375,7 +376,7 @@ alone! {
             let own = bus.join_with(quiet().interval(HOUR)).unwrap();
             let heard = Log::of(&own, Scope::All);
             let poller = own.start_poller().unwrap();
-            own.post("s", "child", b"").unwrap();
+            own.post(("s", "child"), b"").unwrap();
             eventually("the child's poller delivers", || heard.len() == 1);
             poller.stop().unwrap();
         });
@@ -389,7 +390,7 @@ alone! {
         let log = Log::of(&worker, Scope::source("s"));
         let child = Child::fork(|| {
             let own = bus.join_with(quiet()).unwrap();
-            own.post("s", "child", b"").unwrap();
+            own.post(("s", "child"), b"").unwrap();
             stop_here();
         });
         child.await_stop();
@@ -399,7 +400,7 @@ alone! {
         assert_eq!(stats.workers.iter().map(|worker| worker.alive).collect::<Vec<_>>(), [true, false]);
         let successor = bus.join_with(quiet()).unwrap();
         assert_eq!(counts(&bus, &successor).adopted, 1, "the dead worker's seat was not taken over");
-        successor.post("s", "successor", b"").unwrap();
+        successor.post(("s", "successor"), b"").unwrap();
         poll(&worker);
         assert_eq!(log.events(), ["child", "successor"]);
     }
@@ -424,14 +425,14 @@ alone! {
         parent.await_stop();
         parent.kill();
         assert!(matches!(bus.join_with(quiet()), Err(Error::NoRecord { .. })), "a cost that is documented");
-        worker.post("s", "e", b"").unwrap();
+        worker.post(("s", "e"), b"").unwrap();
         gate[0].store(2, Relaxed);
         eventually("the seat is free", || bus.join_with(quiet()).is_ok());
     }
 
     fn g12_seats_left_in_order_are_free_though_children_live() {
         let (_name, bus) = bus(&small().records(2));
-        let (worker, poster) = (bus.join_with(quiet()).unwrap(), bus.poster().unwrap());
+        let (worker, poster) = (bus.join_with(quiet()).unwrap(), bus.publisher().unwrap());
         let child = Child::fork(stop_here);
         child.await_stop();
         assert!(matches!(bus.join_with(quiet()), Err(Error::NoRecord { .. })));
@@ -453,8 +454,8 @@ alone! {
         }).count();
         assert_eq!(before, 0, "it has a name");
         in_child(|| {
-            assert!(matches!(error(worker.post("s", "e", b"")), Error::Forked));
-            bus.join_with(quiet()).unwrap().post("s", "child", b"").unwrap();
+            assert!(matches!(error(worker.post(("s", "e"), b"")), Error::Forked));
+            bus.join_with(quiet()).unwrap().post(("s", "child"), b"").unwrap();
         });
         assert_eq!(poll(&worker), (1, 0));
         assert_eq!(log.events(), ["child"]);
@@ -468,7 +469,7 @@ alone! {
         bus.unlink().unwrap();
         assert!(!name.path().exists());
         in_child(|| {
-            bus.join_with(quiet()).unwrap().post("s", "child", b"").unwrap();
+            bus.join_with(quiet()).unwrap().post(("s", "child"), b"").unwrap();
             assert!(matches!(error(Bus::open(&name, &small())), Error::NotFound { .. }));
         });
         assert_eq!(poll(&worker), (1, 0));
@@ -489,7 +490,7 @@ alone! {
                 ready[0].fetch_add(1, Relaxed);
                 eventually("all have joined", || ready[0].load(Relaxed) == CHILDREN as u64);
                 for i in 0..EACH {
-                    worker.post("s", "e", format!("{child} {i}")).unwrap();
+                    worker.post(("s", "e"), format!("{child} {i}")).unwrap();
                     let _ = worker.poll().unwrap();
                 }
                 while log.len() < CHILDREN * EACH {
@@ -516,10 +517,10 @@ alone! {
     fn a_worker_that_ends_in_order_announces_it_and_its_parent_hears_it() {
         let (_name, bus) = bus(&small());
         let worker = bus.join_with(quiet()).unwrap();
-        let log = Log::of(&worker, Scope::source(SOURCE));
+        let log = Log::of(&worker, Scope::source(library::SOURCE));
         in_child(|| drop(bus.join_with(WorkerOptions::new().label("child")).unwrap()));
         poll(&worker);
-        assert_eq!(log.events(), [STARTED, STOPPING]);
+        assert_eq!(log.events(), [library::STARTED.event(), library::STOPPING.event()]);
         assert_eq!(log.texts(), ["child", "child"]);
     }
 }

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use common::{Child, HOUR, bus, counts, eventually, poll, quiet, shared_words, small};
 use rkyv::rancor::Fallible;
 use rkyv::{Archive, Place, Serialize};
-use seqcast::{Bus, Claimed, Error, Event, Report, Scope, TypedEvent, Unique, Worker};
+use seqcast::{Bus, Claimed, Error, Event, Report, Scope, Topic, TypedEvent, Worker};
 
 /// A process, its children that return into the library, and what is run in whom.
 #[derive(Clone, Copy)]
@@ -98,7 +98,7 @@ impl Family {
 /// Checks that nothing of the segment is held twice or lost, and that `worker` goes on.
 fn goes_on(bus: &Bus, worker: &Worker) {
     let posted = bus.next_id();
-    assert_eq!(worker.post("other", "e", b"").unwrap(), posted, "a child posted");
+    assert_eq!(worker.post(("other", "e"), b"").unwrap(), posted, "a child posted");
     let delivered = counts(bus, worker);
     assert!(delivered.alive, "its lock is gone");
     poll(worker);
@@ -147,8 +147,7 @@ struct Forking {
 }
 
 impl TypedEvent for Forking {
-    const SOURCE: &'static str = "s";
-    const EVENT: &'static str = "typed";
+    const TOPIC: Topic<'static> = Topic::new("s", "typed");
 }
 
 /// Forks when it is dropped.
@@ -167,7 +166,7 @@ alone! {
         let worker = bus.join_with(quiet()).unwrap();
         worker.on(Scope::source("s"), family.forking()).unwrap();
         for key in ["a", "b", "c"] {
-            worker.post_unique("s", key, b"", Unique::key(key).ttl(HOUR)).unwrap();
+            worker.event(("s", key)).unique(key).ttl(HOUR).post(b"").unwrap();
         }
         assert_eq!(family.poll(&worker), (0, 0));
         family.check(3, 3);
@@ -184,8 +183,8 @@ alone! {
         worker.on(Scope::source("s"), family.forking()).unwrap();
         worker.on(Scope::events("s", ["e"]), family.running()).unwrap();
         worker.on(Scope::events("s", ["e"]), family.running()).unwrap();
-        worker.post("s", "e", b"").unwrap();
-        worker.post("s", "e", vec![0; 2000]).unwrap();
+        worker.post(("s", "e"), b"").unwrap();
+        worker.post(("s", "e"), vec![0; 2000]).unwrap();
         assert_eq!(family.poll(&worker), (0, 0));
         family.check(2, 8);
         goes_on(&bus, &worker);
@@ -209,8 +208,8 @@ alone! {
             Err("in the child")
         };
         worker.on(Scope::source("s"), fails).unwrap();
-        worker.post("s", "fails", b"").unwrap();
-        worker.post("s", "panics", b"").unwrap();
+        worker.post(("s", "fails"), b"").unwrap();
+        worker.post(("s", "panics"), b"").unwrap();
         assert_eq!(family.poll(&worker), (0, 0));
         family.check(2, 0);
         assert_eq!(counts(&bus, &worker).failed, 0);
@@ -224,9 +223,9 @@ alone! {
         let worker = bus.join_with(quiet()).unwrap();
         worker.on(Scope::source("s"), family.forking()).unwrap();
         worker.on(Scope::source("s"), family.running()).unwrap();
-        worker.post_local("s", "first", ()).unwrap();
-        worker.post_local("s", "second", ()).unwrap();
-        worker.post("s", "posted", b"").unwrap();
+        worker.post_local(("s", "first"), ()).unwrap();
+        worker.post_local(("s", "second"), ()).unwrap();
+        worker.post(("s", "posted"), b"").unwrap();
         assert_eq!(family.poll(&worker), (0, 0));
         family.check(3, 6);
         goes_on(&bus, &worker);
@@ -239,12 +238,12 @@ alone! {
         worker.on(Scope::source("s"), family.forking()).unwrap();
         let mut reservation = worker.reserve().unwrap();
         for key in ["a", "b"] {
-            worker.post_unique("s", key, b"", Unique::key(key).ttl(HOUR)).unwrap();
+            worker.event(("s", key)).unique(key).ttl(HOUR).post(b"").unwrap();
         }
-        worker.post("s", "plain", b"").unwrap();
+        worker.post(("s", "plain"), b"").unwrap();
         assert_eq!(poll(&worker), (0, 0));
         assert_eq!(counts(&bus, &worker).claims_won, 2, "the test needs them to be claimed");
-        reservation.commit("s", "reserved", b"").unwrap();
+        reservation.commit(("s", "reserved"), b"").unwrap();
         assert_eq!(family.poll(&worker), (0, 0));
         family.check(4, 4);
         assert_eq!(counts(&bus, &worker).delivered, 4);
@@ -267,7 +266,7 @@ alone! {
             }).unwrap();
             let reservation = worker.reserve().unwrap();
             for key in ["a", "b"] {
-                worker.post_unique("s", key, b"", Unique::key(key).ttl(HOUR)).unwrap();
+                worker.event(("s", key)).unique(key).ttl(HOUR).post(b"").unwrap();
             }
             poll(&worker);
             if by_drop {
@@ -305,16 +304,16 @@ alone! {
         worker.on(Scope::events("s", ["fails"]), family.running()).unwrap();
         // Lapped.
         for _ in 0..100 {
-            worker.post("none", "e", b"").unwrap();
+            worker.post(("none", "e"), b"").unwrap();
         }
-        worker.post("s", "fails", b"").unwrap();
+        worker.post(("s", "fails"), b"").unwrap();
         // No room for the key of a unique event.
         let filler = bus.join_with(quiet()).unwrap();
         let fills = |i: u64| matches!(filler.claim(i.to_le_bytes(), HOUR).unwrap(), Claimed::Won(_));
         assert!((0..1000).any(|i| !fills(i)), "the claims are never full");
-        worker.post_unique("s", "full", b"", Unique::key("full").ttl(HOUR)).unwrap();
-        worker.post("s", "last", b"").unwrap();
-        worker.post_local("s", "fails", ()).unwrap();
+        worker.event(("s", "full")).unique("full").ttl(HOUR).post(b"").unwrap();
+        worker.post(("s", "last"), b"").unwrap();
+        worker.post_local(("s", "fails"), ()).unwrap();
         let missed = family.call(|| worker.poll(), |polled| assert!(matches!(polled, Err(Error::Forked)))).unwrap();
         assert!(matches!(missed, seqcast::Polled::Done { delivered: 3, missed: 1.. }), "{missed:?}");
         assert_eq!(reports[0].load(Relaxed), 4, "a gap, two failures, and one that nobody runs");
@@ -341,12 +340,12 @@ alone! {
             }
         }).unwrap();
         worker.on(Scope::events("s", ["second"]), family.running()).unwrap();
-        worker.post("s", "first", b"").unwrap();
-        worker.post("s", "second", b"").unwrap();
+        worker.post(("s", "first"), b"").unwrap();
+        worker.post(("s", "second"), b"").unwrap();
         assert_eq!(family.poll(&worker), (0, 0));
         family.check(1, 2);
-        worker.post_local("s", "value", ForksWhenDropped(family)).unwrap();
-        worker.post("s", "second", b"").unwrap();
+        worker.post_local(("s", "value"), ForksWhenDropped(family)).unwrap();
+        worker.post(("s", "second"), b"").unwrap();
         assert_eq!(family.poll(&worker), (0, 0));
         family.check(2, 3);
         goes_on(&bus, &worker);
@@ -373,18 +372,18 @@ alone! {
         let family = Family::new();
         FAMILY.set(Some(family));
         let worker = bus.join_with(quiet()).unwrap();
-        let poster = RefCell::new(bus.poster().unwrap());
+        let poster = RefCell::new(bus.publisher().unwrap());
         let mut reservation = worker.reserve().unwrap();
         let value = || Forking { number: 1, forks: Forks };
         let is_forked = |result: Result<(), Error>| assert!(matches!(result, Err(Error::Forked)), "{result:?}");
         let calls: [&mut dyn FnMut() -> Result<(), Error>; 9] = [
-            &mut || worker.post("s", "e", Bytes(family)).map(drop),
-            &mut || worker.post_unique("s", "e", Bytes(family), "key").map(drop),
+            &mut || worker.post(Forking::TOPIC, &value()).map(drop),
+            &mut || worker.event(Forking::TOPIC).unique("key").post(&value()).map(drop),
             &mut || worker.post_typed(&value()).map(drop),
-            &mut || worker.post_local_typed(&value()),
+            &mut || worker.event(Forking::TOPIC).local(&value()),
             &mut || worker.claim(Bytes(family), HOUR).map(drop),
-            &mut || reservation.commit("s", "e", Bytes(family)).map(drop),
-            &mut || poster.borrow_mut().post("s", "e", Bytes(family)).map(drop),
+            &mut || reservation.commit(Forking::TOPIC, &value()).map(drop),
+            &mut || poster.borrow_mut().post(Forking::TOPIC, &value()).map(drop),
             &mut || poster.borrow_mut().post_typed(&value()).map(drop),
             &mut || poster.borrow_mut().claim(Bytes(family), HOUR).map(drop),
         ];
@@ -405,8 +404,8 @@ alone! {
         worker.on(Scope::source("s"), family.forking()).unwrap();
         worker.on(Scope::source("s"), family.running()).unwrap();
         let poller = worker.start_poller().unwrap();
-        worker.post("s", "first", b"").unwrap();
-        worker.post("s", "second", b"").unwrap();
+        worker.post(("s", "first"), b"").unwrap();
+        worker.post(("s", "second"), b"").unwrap();
         eventually("the poller runs both", || family.count(RUN_IN_PARENT) == 4);
         family.check(2, 4);
         assert!(poller.is_running());

@@ -23,7 +23,7 @@ fn ids_of(options: &Options, len: usize) -> u64 {
 
 fn ids_on(bus: &Bus, worker: &Worker, len: usize) -> u64 {
     let before = bus.next_id();
-    worker.post("s", "e", payload(0, len)).unwrap();
+    worker.post(("s", "e"), payload(0, len)).unwrap();
     bus.next_id() - before
 }
 
@@ -32,7 +32,7 @@ fn longest(options: &Options) -> usize {
     let (_name, bus) = bus(options);
     let worker = bus.join_with(quiet()).unwrap();
     let largest = bus.largest_event();
-    (0..=largest).rev().find(|&len| worker.post("s", "e", payload(0, len)).is_ok()).unwrap()
+    (0..=largest).rev().find(|&len| worker.post(("s", "e"), payload(0, len)).is_ok()).unwrap()
 }
 
 /// A process that posts messages of one length, each when it is told to.
@@ -51,7 +51,7 @@ impl Sender {
             let sender = bus.join_with(quiet()).unwrap();
             for message in 0.. {
                 eventually_or_never(|| wanted.load(Relaxed) > message);
-                sender.post("theirs", "large", payload(message, len)).unwrap();
+                sender.post(("theirs", "large"), payload(message, len)).unwrap();
             }
         });
         loop {
@@ -125,7 +125,7 @@ alone! {
             for len in 0..=max {
                 let before = bus.next_id();
                 let bytes = payload(len as u64, len);
-                let id = worker.post("s", "e", &bytes).unwrap();
+                let id = worker.post(("s", "e"), &bytes).unwrap();
                 assert_eq!(bus.next_id(), id + 1, "the event is not at its last id");
                 assert_eq!(poll(&worker), (1, 0), "{len} of {max} bytes");
                 let seen = log.drain().remove(0);
@@ -144,12 +144,12 @@ alone! {
             let (_name, bus) = bus(&options);
             let worker = bus.join_with(quiet()).unwrap();
             let log = Log::of(&worker, Scope::All);
-            let mut poster = bus.poster().unwrap();
+            let mut poster = bus.publisher().unwrap();
             for len in [max + 1, max + 2, max * 2, max * 100] {
                 for refusal in [
-                    error(worker.post("s", "e", payload(0, len))),
-                    error(worker.post_unique("s", "e", payload(0, len), "key")),
-                    error(poster.post("s", "e", payload(0, len))),
+                    error(worker.post(("s", "e"), payload(0, len))),
+                    error(worker.event(("s", "e")).unique("key").post(payload(0, len))),
+                    error(poster.post(("s", "e"), payload(0, len))),
                 ] {
                     let text = refusal.to_string();
                     let Error::PayloadTooLarge { len: found, max: limit } = refusal else { panic!("{refusal:?}") };
@@ -160,7 +160,7 @@ alone! {
                 }
             }
             assert_eq!((bus.next_id(), poll(&worker)), (0, (0, 0)), "something was posted");
-            worker.post("s", "e", payload(1, max)).unwrap();
+            worker.post(("s", "e"), payload(1, max)).unwrap();
             assert_eq!(poll(&worker), (1, 0));
             assert_eq!(log.seen()[0].bytes, payload(1, max));
             assert_eq!(counts(&bus, &worker).posted, 1);
@@ -186,12 +186,12 @@ alone! {
         let children: Vec<Child> = (0..SENDERS).map(|sender| {
             let bus = &bus;
             Child::fork(move || {
-                let mut poster = bus.poster().unwrap();
+                let mut poster = bus.publisher().unwrap();
                 ready[0].fetch_add(1, Relaxed);
                 eventually("all are ready", || ready[0].load(Relaxed) == SENDERS);
                 for i in 0..EACH {
                     let bytes = payload(sender * EACH + i, len(sender, i));
-                    poster.post(&sender.to_string(), &i.to_string(), bytes).unwrap();
+                    poster.post((&sender.to_string(), &i.to_string()), bytes).unwrap();
                 }
             })
         }).collect();
@@ -227,8 +227,8 @@ alone! {
         catch_up(&reader, &log);
         // Others' events, small and large, pass the half message by.
         for i in 0..20 {
-            reader.post("mine", "small", payload(i, 10)).unwrap();
-            reader.post("mine", "large", payload(i, len / 50)).unwrap();
+            reader.post(("mine", "small"), payload(i, 10)).unwrap();
+            reader.post(("mine", "large"), payload(i, len / 50)).unwrap();
             assert_eq!(poll(&reader), (2, 0));
             let seen = log.drain();
             assert!(seen[0].bytes == payload(i, 10) && seen[1].bytes == payload(i, len / 50));
@@ -250,7 +250,7 @@ alone! {
         let sender = Sender::stopped_in_the_middle(&bus, len, ids_of(&options, len));
         catch_up(&reader, &log);
         for _ in 0..bus.capacity() * 2 {
-            reader.post("mine", "e", b"").unwrap();
+            reader.post(("mine", "e"), b"").unwrap();
         }
         let (delivered, missed) = poll(&reader);
         assert!(delivered == 0 && missed > 0, "it was to be lapped: {delivered}, {missed}");
@@ -317,7 +317,7 @@ alone! {
             assert_eq!(successor.record(), 1);
             assert_eq!(counts(&bus, &successor).adopted, generation + 1);
             for message in 0..3 {
-                successor.post("mine", "e", payload(message + 1_000_000, len)).unwrap();
+                successor.post(("mine", "e"), payload(message + 1_000_000, len)).unwrap();
                 assert_eq!(poll(&reader), (1, 0));
                 assert!(log.drain()[0].bytes == payload(message + 1_000_000, len), "torn");
             }
@@ -338,9 +338,9 @@ alone! {
             let reader = bus.join_with(reports.of(quiet())).unwrap();
             let log = Log::of(&reader, Scope::All);
             let sender = bus.join_with(quiet()).unwrap();
-            sender.post("s", "large", payload(1, max)).unwrap();
+            sender.post(("s", "large"), payload(1, max)).unwrap();
             for id in ids..posted {
-                sender.post("s", "small", id.to_string()).unwrap();
+                sender.post(("s", "small"), id.to_string()).unwrap();
             }
             let resumed = if posted > capacity { posted - capacity + capacity / 8 } else { 0 };
             let whole = u64::from(resumed == 0);
@@ -365,8 +365,8 @@ alone! {
         let ids = ids_of(&options, max);
         let (_name, bus) = bus(&options);
         let sender = bus.join_with(quiet()).unwrap();
-        sender.post("s", "large", payload(1, max)).unwrap();
-        sender.post("s", "small", b"").unwrap();
+        sender.post(("s", "large"), payload(1, max)).unwrap();
+        sender.post(("s", "small"), b"").unwrap();
         for start in 0..=ids {
             let reports = Reports::default();
             let reader = bus.join_with(reports.of(quiet().start(Start::At(start)))).unwrap();
@@ -391,10 +391,10 @@ alone! {
         let begin = bus.next_id();
         // More than a quarter of the ring lies between its fragments.
         for i in 0..bus.capacity() / 4 + 50 {
-            other.post("s", "small", i.to_string()).unwrap();
+            other.post(("s", "small"), i.to_string()).unwrap();
         }
         let message = sender.go_on(&bus);
-        other.post("s", "small", b"last").unwrap();
+        other.post(("s", "small"), b"last").unwrap();
         let end = bus.next_id();
         assert_eq!(poll(&stayed), (bus.capacity() / 4 + 52, 0));
         let all = log.drain();
@@ -432,7 +432,7 @@ alone! {
         let sender = Sender::stopped_in_the_middle(&bus, len, ids);
         let begin = bus.next_id();
         for i in 0..bus.capacity() {
-            other.post("s", "small", i.to_string()).unwrap();
+            other.post(("s", "small"), i.to_string()).unwrap();
         }
         let small_end = bus.next_id();
         sender.go_on(&bus);
@@ -468,8 +468,8 @@ alone! {
         let reader = bus.join_with(quiet()).unwrap();
         let log = Log::of(&reader, Scope::source("wanted"));
         let max = longest(&options);
-        reader.post("unwanted", "e", payload(1, max)).unwrap();
-        reader.post("wanted", "e", payload(2, max)).unwrap();
+        reader.post(("unwanted", "e"), payload(1, max)).unwrap();
+        reader.post(("wanted", "e"), payload(2, max)).unwrap();
         assert_eq!(poll(&reader), (1, 0));
         assert!(log.seen()[0].bytes == payload(2, max));
         let counts = counts(&bus, &reader);
@@ -482,8 +482,8 @@ alone! {
         let workers = [bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap()];
         let logs = workers.each_ref().map(|worker| Log::of(worker, Scope::All));
         let len = longest(&options) - 64;
-        workers[0].post_unique("s", "e", payload(1, len), "key").unwrap();
-        workers[0].post_unique("s", "e", payload(2, len), "key").unwrap();
+        workers[0].event(("s", "e")).unique("key").post(payload(1, len)).unwrap();
+        workers[0].event(("s", "e")).unique("key").post(payload(2, len)).unwrap();
         assert_eq!(workers.each_ref().map(poll), [(1, 0), (0, 0)]);
         assert!(logs[0].seen()[0].bytes == payload(1, len));
         assert_eq!(logs[1].len(), 0);
@@ -496,7 +496,7 @@ alone! {
             let log = Log::of(&worker, Scope::All);
             for len in (1..=255).step_by(7).chain([254, 255]) {
                 let (source, event) = ("s".repeat(len), "e".repeat(256 - len));
-                worker.post(&source, &event, payload(len as u64, 100)).unwrap();
+                worker.post((&source, &event), payload(len as u64, 100)).unwrap();
                 assert_eq!(poll(&worker), (1, 0), "{len}");
                 let seen = log.drain().remove(0);
                 assert_eq!((seen.source, seen.event, seen.bytes), (source, event, payload(len as u64, 100)));
@@ -509,8 +509,8 @@ alone! {
         let max = longest(&options);
         let (_name, bus) = bus(&options);
         let worker = bus.join_with(quiet()).unwrap();
-        worker.post("s", "e", payload(1, max)).unwrap();
-        worker.post("s", "e", b"").unwrap();
+        worker.post(("s", "e"), payload(1, max)).unwrap();
+        worker.post(("s", "e"), b"").unwrap();
         let counts = of_record(&bus.stats().unwrap(), worker.record());
         assert_eq!((counts.posted, counts.fragments), (2, ids_of(&options, max)));
     }

@@ -97,11 +97,11 @@ impl Stage {
 fn g9_an_undecided_event_between_two_decided_ones_is_run() {
     let stage = Stage::new();
     let early = stage.join("early", Start::Now);
-    early.post_unique("job", "run", b"0", "key").unwrap();
-    early.post("plain", "event", b"1").unwrap();
-    early.post_unique("job", "run", b"2", "key").unwrap();
+    early.event(("job", "run")).unique("key").post(b"0").unwrap();
+    early.post(("plain", "event"), b"1").unwrap();
+    early.event(("job", "run")).unique("key").post(b"2").unwrap();
     let late = stage.join("late", Start::Now);
-    late.post_unique("job", "run", b"3", "key").unwrap();
+    late.event(("job", "run")).unique("key").post(b"3").unwrap();
     // Wins 3.
     let _ = late.poll().unwrap();
     // 0 is ignored, as the key is held; 1 is delivered.
@@ -117,10 +117,10 @@ fn g9_an_undecided_event_between_two_decided_ones_is_run() {
 fn g9_a_unique_event_that_began_before_a_worker_is_left_to_the_others() {
     let stage = Stage::new();
     let early = stage.join("early", Start::Now);
-    let long = early.post_unique("job", "run", [7; 400], "key").unwrap();
+    let long = early.event(("job", "run")).unique("key").post([7; 400]).unwrap();
     assert!(long > 0, "it is to be of several fragments");
     let late = stage.join("late", Start::At(long));
-    let short = late.post_unique("job", "run", b"short", "key").unwrap();
+    let short = late.event(("job", "run")).unique("key").post(b"short").unwrap();
     let _ = late.poll().unwrap();
     assert!(late.release(&stage.last_claim()).unwrap());
     let _ = early.poll().unwrap();
@@ -191,7 +191,7 @@ fn g10_a_post_ends_where_the_event_id_never_stands_still() {
     let (scene, bus) = Scene::new(&options());
     let worker = bus.join_with(worker_options().announce(false)).unwrap();
     let _storing = keep_storing(&scene, Map::header("tail"), |round| round % 16);
-    let results = ends(move || [0; 64].map(|_| worker.post("s", "e", b"x")));
+    let results = ends(move || [0; 64].map(|_| worker.post(("s", "e"), b"x")));
     results.iter().for_each(assert_ok_or_corrupt);
 }
 
@@ -223,7 +223,7 @@ fn g10_a_wait_ends_where_the_wake_word_never_stands_still() {
     let _storing = keep_storing(&scene, Map::header("wake"), |round| round);
     assert!(!ends(move || {
         for _ in 0..100 {
-            worker.post("s", "e", b"x").unwrap();
+            worker.post(("s", "e"), b"x").unwrap();
             let _ = worker.poll().unwrap();
         }
         worker.wait(Duration::from_millis(5)).unwrap()

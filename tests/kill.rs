@@ -18,7 +18,7 @@ use std::time::Duration;
 use std::{io, ptr};
 
 use common::{Child, HOUR, Log, Name, Seen, error, poll, quiet, shared_words, stop_here};
-use seqcast::{Bus, Claimed, Error, Event, Options, Scope, Unique, Worker, WorkerOptions};
+use seqcast::{Bus, Claimed, Error, Event, Options, Scope, Worker, WorkerOptions};
 
 /// A segment with two workers that listen, in this process, and a child that does one call.
 struct Scene {
@@ -56,7 +56,7 @@ impl Scene {
     fn post_and_hear(&self, count: u64) {
         let (poster, _) = &self.listeners[0];
         for number in 0..count {
-            let id = poster.post("s", "filler", number.to_le_bytes()).unwrap();
+            let id = poster.post(("s", "filler"), number.to_le_bytes()).unwrap();
             for (worker, log) in &self.listeners {
                 assert_eq!(poll(worker).1, 0, "G4: missed something");
                 assert_eq!(log.seen().last().and_then(|seen| seen.id), Some(id), "G2: the event is not there");
@@ -110,13 +110,13 @@ impl Scene {
         // Whoever joins takes the dead one's seat over.
         let newcomer = self.bus.join_with(hasty()).unwrap();
         for _ in 0..20 {
-            newcomer.post("s", "filler", b"from the newcomer").unwrap();
+            newcomer.post(("s", "filler"), b"from the newcomer").unwrap();
             self.heard();
             let _ = newcomer.claim(b"newcomer's", HOUR).unwrap();
         }
         drop(newcomer);
-        let seats: Vec<_> = (0..4).map(|_| self.bus.poster().unwrap()).collect();
-        assert!(matches!(error(self.bus.poster()), Error::NoRecord { records: 6, .. }));
+        let seats: Vec<_> = (0..4).map(|_| self.bus.publisher().unwrap()).collect();
+        assert!(matches!(error(self.bus.publisher()), Error::NoRecord { records: 6, .. }));
         drop(seats);
         let audit = self.bus.audit().unwrap();
         assert!(audit.is_clean(), "G7: {audit:?}");
@@ -287,7 +287,7 @@ fn killed_and_stopped_at_every_step(call: Call, least: usize, check: Check) {
         // G6: nobody waits for it. G8: late does not mean dead, its seat is not given away.
         scene.post_and_hear(20);
         let newcomer = scene.bus.join_with(hasty()).unwrap();
-        newcomer.post("s", "filler", b"from the newcomer").unwrap();
+        newcomer.post(("s", "filler"), b"from the newcomer").unwrap();
         drop(newcomer);
         stepped.let_go();
         let heard = scene.heard();
@@ -332,19 +332,19 @@ fn whole_or_nothing(said: Option<u64>, heard: &[Seen], event: &str, len: usize) 
 
 fn post(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
     let worker = bus.join_with(quiet()).unwrap();
-    Box::new(move || worker.post("s", "post", payload(40)).unwrap())
+    Box::new(move || worker.post(("s", "post"), payload(40)).unwrap())
 }
 
 /// Of two fragments.
 fn post_long(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
     let worker = bus.join_with(quiet()).unwrap();
     assert_eq!(bus.stats().unwrap().block_size, 160);
-    Box::new(move || worker.post("s", "long", payload(180)).unwrap())
+    Box::new(move || worker.post(("s", "long"), payload(180)).unwrap())
 }
 
 fn post_unique(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
     let worker = bus.join_with(quiet()).unwrap();
-    Box::new(move || worker.post_unique("s", "unique", payload(24), "key").unwrap())
+    Box::new(move || worker.event(("s", "unique")).unique("key").post(payload(24)).unwrap())
 }
 
 const TOO_LATE: u64 = 1 << 40;
@@ -352,7 +352,7 @@ const TOO_LATE: u64 = 1 << 40;
 /// The id, or [`TOO_LATE`].
 fn reserve_and_commit(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
     let worker = bus.join_with(quiet()).unwrap();
-    Box::new(move || match worker.reserve().unwrap().commit("s", "commit", payload(40)) {
+    Box::new(move || match worker.reserve().unwrap().commit(("s", "commit"), payload(40)) {
         Ok(id) => id,
         Err(Error::TooLate { .. }) => TOO_LATE,
         Err(error) => panic!("{error}"),
@@ -385,9 +385,9 @@ fn deliver(bus: &Bus, said: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
         said[1].fetch_add(1, Relaxed);
     };
     worker.on(ran, count).unwrap();
-    worker.post("s", "first", b"1").unwrap();
-    worker.post_unique("s", "unique", payload(24), Unique::key("key").ttl(HOUR)).unwrap();
-    worker.post("s", "last", b"3").unwrap();
+    worker.post(("s", "first"), b"1").unwrap();
+    worker.event(("s", "unique")).unique("key").ttl(HOUR).post(payload(24)).unwrap();
+    worker.post(("s", "last"), b"3").unwrap();
     Box::new(move || poll(&worker).0)
 }
 
@@ -464,7 +464,9 @@ fn unique_runs_at_most_once(scene: &Scene, said: Option<u64>, heard: &[Seen]) {
 fn may_announce(_: &Scene, said: Option<u64>, heard: &[Seen]) {
     assert!(heard.len() <= 1 && heard.len() >= usize::from(said.is_some()));
     assert!(
-        heard.iter().all(|seen| seen.source == seqcast::SOURCE && (seen.bytes == b"joins" || seen.bytes == b"leaves"))
+        heard
+            .iter()
+            .all(|seen| seen.source == seqcast::library::SOURCE && (seen.bytes == b"joins" || seen.bytes == b"leaves"))
     );
 }
 

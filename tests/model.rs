@@ -659,19 +659,19 @@ impl Both {
         match *op {
             Op::Post { topic, len, .. } => {
                 let (source, event) = names(topic);
-                let posted = worker.post(source, event, payload(number, len));
+                let posted = worker.post((source, event), payload(number, len));
                 self.posted(slot, topic, len, None, posted);
             }
             Op::PostUnique { topic, len, key, lasting, .. } => {
                 let (source, event) = names(topic);
                 let unique = Unique::key(KEYS[key]).ttl(if lasting { HOUR } else { INSTANT });
-                let posted = worker.post_unique(source, event, payload(number, len), unique);
+                let posted = worker.event((source, event)).unique(unique).post(payload(number, len));
                 self.posted(slot, topic, len, Some((key, lasting)), posted);
             }
             Op::PostLocal { topic, .. } => {
                 let (source, event) = names(topic);
                 let local = self.model.locals;
-                worker.post_local(source, event, local).unwrap();
+                worker.post_local((source, event), local).unwrap();
                 self.model.locals += 1;
                 self.seat(slot).local.push_back((local, topic));
             }
@@ -699,7 +699,7 @@ impl Both {
                     let (source, event) = names(topic);
                     let id = reservation.id();
                     let open = self.model.slot(id) == Some(Slot::Reserved(worker.record()));
-                    match reservation.commit(source, event, payload(number, len)) {
+                    match reservation.commit((source, event), payload(number, len)) {
                         Ok(committed) => {
                             assert!(committed == id && open, "id {id} was decided before");
                             self.model.slots[id as usize] = Slot::Part(number);
@@ -736,7 +736,7 @@ impl Both {
                             self.seat(slot).counts.won += 1;
                         }
                     }
-                    (Claimed::Held { record, left }, Some(holder)) => {
+                    (Claimed::Held { record, left, .. }, Some(holder)) => {
                         assert!(record == holder && left <= HOUR, "held by {record} and not by {holder}");
                         counts.lost += 1;
                     }

@@ -22,7 +22,7 @@ fn resumed(bus: &Bus, position: Position) -> Worker {
 }
 
 fn post_until(worker: &Worker, next_id: u64) {
-    while worker.post("s", "e", b"").unwrap() + 1 < next_id {}
+    while worker.post(("s", "e"), b"").unwrap() + 1 < next_id {}
 }
 
 alone! {
@@ -65,7 +65,7 @@ alone! {
         };
         let registration = worker.on(Scope::source("s"), noting).unwrap();
         for source in ["s", "nobody's", "s", "s"] {
-            worker.post(source, "e", b"").unwrap();
+            worker.post((source, "e"), b"").unwrap();
         }
         poll(&worker);
         let seen = seen.lock().unwrap().clone();
@@ -86,7 +86,7 @@ alone! {
         assert_eq!(poll(&worker), (0, 0));
         assert_eq!(worker.position().next(), reservation.id());
         let position = worker.position();
-        reservation.commit("s", "late", b"").unwrap();
+        reservation.commit(("s", "late"), b"").unwrap();
         let other = resumed(&bus, position);
         let others = Log::of(&other, Scope::All);
         assert_eq!((poll(&other), poll(&worker)), ((5, 0), (5, 0)));
@@ -191,14 +191,14 @@ alone! {
     fn g2_an_id_reserved_after_a_kept_position_is_waited_for() {
         let (_name, bus) = bus(&small());
         let reserver = bus.join_with(quiet()).unwrap();
-        reserver.post("s", "e", b"").unwrap();
+        reserver.post(("s", "e"), b"").unwrap();
         let mut reservation = reserver.reserve().unwrap();
         post_until(&reserver, 5);
         let options = quiet().wait_interval(INSTANT).wait_max(INSTANT).start(Start::After(0));
         let worker = bus.join_with(options).unwrap();
         let _log = Log::of(&worker, Scope::All);
         assert_eq!(poll(&worker), (3, 0));
-        let refusal = error(reservation.commit("s", "e", b""));
+        let refusal = error(reservation.commit(("s", "e"), b""));
         assert!(matches!(refusal, Error::TooLate { id: 1 }), "{refusal}");
     }
 
@@ -206,9 +206,9 @@ alone! {
         let (_name, bus) = bus(&small());
         let poster = bus.join_with(quiet()).unwrap();
         let unique = || Unique::key("key").ttl(INSTANT);
-        poster.post_unique("s", "passed over", b"", unique()).unwrap();
-        poster.post("s", "e", b"").unwrap();
-        poster.post_unique("s", "new", b"", unique()).unwrap();
+        poster.event(("s", "passed over")).unique(unique()).post(b"").unwrap();
+        poster.post(("s", "e"), b"").unwrap();
+        poster.event(("s", "new")).unique(unique()).post(b"").unwrap();
         let worker = after(&bus, 1);
         let log = Log::of(&worker, Scope::All);
         assert_eq!(poll(&worker), (1, 0));
@@ -226,7 +226,7 @@ alone! {
         let (_name, bus) = bus(&small());
         let poster = bus.join_with(quiet()).unwrap();
         for i in 0..5 {
-            poster.post_unique("s", "e", b"", Unique::key(&format!("key {i}")).ttl(HOUR)).unwrap();
+            poster.event(("s", "e")).unique(&format!("key {i}")).ttl(HOUR).post(b"").unwrap();
         }
         let first = bus.join_with(quiet().start(Start::Oldest)).unwrap();
         let log = Log::of(&first, Scope::All);

@@ -42,17 +42,17 @@ alone! {
         let (reserver, sender) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
         let reader = bus.join_with(patient()).unwrap();
         let log = Log::of(&reader, Scope::All);
-        sender.post("s", "0", b"").unwrap();
+        sender.post(("s", "0"), b"").unwrap();
         let mut reservation = reserver.reserve().unwrap();
         assert_eq!(reservation.id(), 1);
-        sender.post("s", "2", b"").unwrap();
-        reserver.post("s", "3", b"").unwrap();
+        sender.post(("s", "2"), b"").unwrap();
+        reserver.post(("s", "3"), b"").unwrap();
         thread::scope(|scope| {
             let polling = scope.spawn(|| poll(&reader));
             await_waiting(&bus, &reader, 1);
             assert_eq!(log.events(), ["0"], "what follows a reserved id was delivered before it");
             assert_eq!(reader.cursor(), 1);
-            assert_eq!(reservation.commit("s", "1", b"late").unwrap(), 1);
+            assert_eq!(reservation.commit(("s", "1"), b"late").unwrap(), 1);
             assert_eq!(polling.join().unwrap(), (4, 0));
         });
         assert_eq!(log.events(), ["0", "1", "2", "3"]);
@@ -65,8 +65,8 @@ alone! {
         let reader = bus.join_with(patient()).unwrap();
         let log = Log::of(&reader, Scope::All);
         let mut reservation = reserver.reserve().unwrap();
-        reserver.post("s", "after", b"").unwrap();
-        reservation.commit("s", "reserved", b"").unwrap();
+        reserver.post(("s", "after"), b"").unwrap();
+        reservation.commit(("s", "reserved"), b"").unwrap();
         assert_eq!(poll(&reader), (2, 0));
         assert_eq!(log.events(), ["reserved", "after"]);
         assert_eq!(counts(&bus, &reader).waited, 0);
@@ -84,14 +84,14 @@ alone! {
         });
         child.await_stop();
         let mut reservation = reserver.reserve().unwrap();
-        sender.post("s", "1", b"").unwrap();
+        sender.post(("s", "1"), b"").unwrap();
         child.go_on();
         await_waiting_record(&bus, 2, 1);
         eventually("the reader sleeps", || child.sleeps());
-        sender.post("s", "2", b"").unwrap();
-        sender.post("s", "3", b"").unwrap();
+        sender.post(("s", "2"), b"").unwrap();
+        sender.post(("s", "3"), b"").unwrap();
         assert_eq!(counts(&bus, &sender).wakes, 0, "a post woke a reader that waits for a commit");
-        reservation.commit("s", "reserved", b"").unwrap();
+        reservation.commit(("s", "reserved"), b"").unwrap();
         assert_eq!(counts(&bus, &reserver).wakes, 1, "the commit woke nobody");
         assert!(child.ended_well());
     }
@@ -109,7 +109,7 @@ alone! {
         });
         child.await_stop();
         let reservation = reserver.reserve().unwrap();
-        reserver.post("s", "e", b"").unwrap();
+        reserver.post(("s", "e"), b"").unwrap();
         child.go_on();
         await_waiting_record(&bus, 1, 1);
         eventually("the reader sleeps", || child.sleeps());
@@ -126,7 +126,7 @@ alone! {
         let child = Child::fork(|| {
             let reserver = bus.join_with(quiet()).unwrap();
             let _reservation = reserver.reserve().unwrap();
-            reserver.post("s", "after", b"").unwrap();
+            reserver.post(("s", "after"), b"").unwrap();
             stop_here();
         });
         child.await_stop();
@@ -177,7 +177,7 @@ alone! {
             let polling = scope.spawn(|| poll(&reader));
             // Id 0 is void at once, id 1 is waited for.
             eventually("the first is given up", || reader.cursor() == 1);
-            reservation.commit("s", "successor", b"").unwrap();
+            reservation.commit(("s", "successor"), b"").unwrap();
             assert_eq!(polling.join().unwrap(), (1, 0));
         });
         assert_eq!(log.ids(), [1]);
@@ -190,14 +190,14 @@ alone! {
         let (reader, other) = (bus.join_with(hasty()).unwrap(), bus.join_with(patient()).unwrap());
         let logs = [Log::of(&reader, Scope::All), Log::of(&other, Scope::All)];
         let mut reservation = reserver.reserve().unwrap();
-        reserver.post("s", "after", b"").unwrap();
+        reserver.post(("s", "after"), b"").unwrap();
         assert_eq!(poll(&reader), (1, 0));
         assert_eq!((counts(&bus, &reader).waited, counts(&bus, &reader).voided), (1, 1));
         // The other need not wait any more.
         assert_eq!(poll(&other), (1, 0));
         assert_eq!((counts(&bus, &other).waited, counts(&bus, &other).voided), (0, 0));
         for _ in 0..2 {
-            let refusal = error(reservation.commit("s", "late", b""));
+            let refusal = error(reservation.commit(("s", "late"), b""));
             let text = refusal.to_string();
             assert!(matches!(refusal, Error::TooLate { id: 0 }), "{refusal:?}");
             assert!(text.contains("wait_max") && text.contains(" 0 "), "{text}");
@@ -206,7 +206,7 @@ alone! {
         assert_eq!(logs.map(|log| log.events()), [["after"], ["after"]]);
         // The seat is as good as before.
         let mut next = reserver.reserve().unwrap();
-        next.commit("s", "next", b"").unwrap();
+        next.commit(("s", "next"), b"").unwrap();
         assert_eq!(poll(&reader), (1, 0));
     }
 
@@ -218,12 +218,12 @@ alone! {
             let reserver = bus.join_with(quiet()).unwrap();
             let mut first = reserver.reserve().unwrap();
             stop_here();
-            first.commit("s", "in time", b"").unwrap();
+            first.commit(("s", "in time"), b"").unwrap();
             stop_here();
             let mut second = reserver.reserve().unwrap();
             stop_here();
-            assert!(matches!(error(second.commit("s", "too late", b"")), Error::TooLate { id: 1 }));
-            reserver.post("s", "after", b"").unwrap();
+            assert!(matches!(error(second.commit(("s", "too late"), b"")), Error::TooLate { id: 1 }));
+            reserver.post(("s", "after"), b"").unwrap();
         });
         child.await_stop();
         thread::scope(|scope| {
@@ -264,17 +264,17 @@ alone! {
         let (_name, bus) = bus(&small());
         let worker = bus.join_with(hasty()).unwrap();
         let log = Log::of(&worker, Scope::All);
-        worker.post("s", "0", b"").unwrap();
+        worker.post(("s", "0"), b"").unwrap();
         let mut reservation = worker.reserve().unwrap();
-        worker.post("s", "2", b"").unwrap();
+        worker.post(("s", "2"), b"").unwrap();
         assert_eq!(poll(&worker), (1, 0));
         thread::sleep(MS * 5);
         assert_eq!(poll(&worker), (0, 0));
         assert!(!worker.wait(MS).unwrap(), "there is nothing to poll until the commit");
-        worker.post_local("s", "local", ()).unwrap();
+        worker.post_local(("s", "local"), ()).unwrap();
         assert_eq!(poll(&worker), (1, 0), "local events do not wait");
         assert_eq!(counts(&bus, &worker).voided, 0);
-        reservation.commit("s", "1", b"").unwrap();
+        reservation.commit(("s", "1"), b"").unwrap();
         assert!(worker.wait(HOUR).unwrap());
         assert_eq!(poll(&worker), (2, 0));
         assert_eq!(log.events(), ["0", "local", "1", "2"]);
@@ -285,7 +285,7 @@ alone! {
         let worker = bus.join_with(patient()).unwrap();
         let log = Log::of(&worker, Scope::All);
         let reservation = worker.reserve().unwrap();
-        worker.post("s", "1", b"").unwrap();
+        worker.post(("s", "1"), b"").unwrap();
         assert_eq!(poll(&worker), (0, 0));
         drop(reservation);
         assert!(worker.wait(HOUR).unwrap());
@@ -301,11 +301,11 @@ alone! {
         let kept = slot.clone();
         worker.on(Scope::events("s", ["0"]), move |_: &seqcast::Event<'_>| {
             *kept.lock().unwrap() = Some(inside.reserve().unwrap());
-            inside.post("s", "2", b"").unwrap();
+            inside.post(("s", "2"), b"").unwrap();
         }).unwrap();
-        worker.post("s", "0", b"").unwrap();
+        worker.post(("s", "0"), b"").unwrap();
         assert_eq!(poll(&worker), (1, 0), "the poll that the handler runs in does not wait for the handler's own");
-        slot.lock().unwrap().take().unwrap().commit("s", "1", b"").unwrap();
+        slot.lock().unwrap().take().unwrap().commit(("s", "1"), b"").unwrap();
         assert_eq!(poll(&worker), (2, 0));
         assert_eq!(log.events(), ["0", "1", "2"]);
     }
@@ -319,11 +319,11 @@ alone! {
         let mut second = worker.reserve().unwrap();
         assert_eq!((first.id(), second.id()), (0, 1));
         assert_eq!(counts(&bus, &worker).reserved, Some(1));
-        assert!(matches!(error(first.commit("s", "first", b"")), Error::TooLate { id: 0 }));
+        assert!(matches!(error(first.commit(("s", "first"), b"")), Error::TooLate { id: 0 }));
         drop(first);
         assert_eq!(counts(&bus, &worker).reserved, Some(1), "the first's drop took the second");
-        second.commit("s", "second", b"").unwrap();
-        assert!(matches!(error(second.commit("s", "again", b"")), Error::TooLate { id: 1 }), "it is used up");
+        second.commit(("s", "second"), b"").unwrap();
+        assert!(matches!(error(second.commit(("s", "again"), b"")), Error::TooLate { id: 1 }), "it is used up");
         assert_eq!(poll(&reader), (1, 0));
         assert_eq!(log.events(), ["second"]);
     }
@@ -346,18 +346,21 @@ alone! {
             let reader = bus.join_with(patient().wait_interval(HOUR)).unwrap();
             let log = Log::of(&reader, Scope::All);
             stop_here();
-            assert_eq!(poll(&reader), (2, 0));
+            // The first poll may end between the void and the next reservation.
+            while log.len() < 2 {
+                assert_eq!(poll(&reader).1, 0);
+            }
             assert_eq!(log.ids(), [1, 2]);
         });
         child.await_stop();
         std::mem::forget(reserver.reserve().unwrap());
-        reserver.post("s", "1", b"").unwrap();
+        reserver.post(("s", "1"), b"").unwrap();
         child.go_on();
         await_waiting_record(&bus, 1, 1);
         eventually("the reader sleeps", || child.sleeps());
         let mut second = reserver.reserve().unwrap();
         assert_eq!(counts(&bus, &reserver).wakes, 1, "the void woke nobody");
-        second.commit("s", "2", b"").unwrap();
+        second.commit(("s", "2"), b"").unwrap();
         assert!(child.ended_well());
     }
 
@@ -374,7 +377,7 @@ alone! {
                     }
                     // Whatever becomes of the first, nobody reserves after this.
                     let mut second = worker.reserve().unwrap();
-                    let committed = second.commit("s", "second", b"");
+                    let committed = second.commit(("s", "second"), b"");
                     assert!(committed.is_ok(), "round {number}: {committed:?}");
                     done.store(number, Relaxed);
                 }
@@ -383,7 +386,7 @@ alone! {
             for number in 1..=ROUNDS {
                 let mut first = worker.reserve().unwrap();
                 begun.store(number, Relaxed);
-                late += u64::from(first.commit("s", "first", b"").is_err());
+                late += u64::from(first.commit(("s", "first"), b"").is_err());
                 while done.load(Relaxed) < number && !other.is_finished() {
                     std::hint::spin_loop();
                 }
@@ -425,11 +428,11 @@ alone! {
         let log = Log::of(&worker, Scope::All);
         let block = bus.stats().unwrap().block_size as usize;
         let mut reservation = worker.reserve().unwrap();
-        let refusal = error(reservation.commit("s", "e", vec![1; block]));
+        let refusal = error(reservation.commit(("s", "e"), vec![1; block]));
         assert!(matches!(refusal, Error::PayloadTooLarge { len, max } if len > block && max == block), "{refusal:?}");
-        assert!(matches!(error(reservation.commit("", "e", b"")), Error::Topic { part: "source", .. }));
+        assert!(matches!(error(reservation.commit(("", "e"), b"")), Error::Topic { part: "source", .. }));
         assert_eq!(counts(&bus, &worker).reserved, Some(0));
-        reservation.commit("s", "e", vec![1; block - 64]).unwrap();
+        reservation.commit(("s", "e"), vec![1; block - 64]).unwrap();
         assert_eq!(poll(&worker), (1, 0));
         assert_eq!(log.seen()[0].bytes, vec![1; block - 64]);
     }
@@ -441,9 +444,9 @@ alone! {
         let log = Log::of(&reader, Scope::All);
         let mut reservation = worker.reserve().unwrap();
         let large = vec![7; bus.largest_event() / 2];
-        let last = worker.post("s", "large", &large).unwrap();
+        let last = worker.post(("s", "large"), &large).unwrap();
         let _ = worker.claim("key", HOUR).unwrap();
-        reservation.commit("s", "reserved", b"").unwrap();
+        reservation.commit(("s", "reserved"), b"").unwrap();
         assert_eq!(poll(&reader), (2, 0));
         assert_eq!(log.ids(), [0, last]);
         assert_eq!(log.seen()[1].bytes, large);
@@ -471,15 +474,15 @@ alone! {
             // Ten laps of the ring; after each quarter of one the reader is seen to have copied it out.
             for quarter in 1..=40 {
                 for i in 0..16 {
-                    expected.push(sender.post("s", "e", format!("{quarter} {i}")).unwrap());
+                    expected.push(sender.post(("s", "e"), format!("{quarter} {i}")).unwrap());
                 }
-                sender.post("unwanted", "e", b"").unwrap();
+                sender.post(("unwanted", "e"), b"").unwrap();
                 eventually("it is copied out", || counts(&bus, &reader).skipped == quarter);
                 if quarter == 3 {
                     assert_eq!((log.len(), reader.cursor()), (0, 0), "it did not wait");
                 }
             }
-            assert!(matches!(error(reservation.commit("s", "late", b"")), Error::TooLate { id: 0 }), "it was lapped");
+            assert!(matches!(error(reservation.commit(("s", "late"), b"")), Error::TooLate { id: 0 }), "it was lapped");
             assert_eq!(polling.join().unwrap(), (640, 1));
         });
         assert_eq!(log.ids(), expected);
@@ -493,9 +496,9 @@ alone! {
         for len in 0.. {
             let payload = vec![7; len];
             let id = bus.next_id();
-            worker.post("s", "e", &payload).unwrap();
+            worker.post(("s", "e"), &payload).unwrap();
             let in_one_piece = bus.next_id() == id + 1;
-            let committed = worker.reserve().unwrap().commit("s", "e", &payload);
+            let committed = worker.reserve().unwrap().commit(("s", "e"), &payload);
             assert_eq!(committed.is_ok(), in_one_piece, "{len} bytes: {committed:?}");
             if !in_one_piece {
                 assert!(matches!(error(committed), Error::PayloadTooLarge { len: sum, max } if sum == max + 1));
@@ -519,16 +522,16 @@ alone! {
             for (wanted, payload) in [(MOST_EVENTS - 1, &b""[..]), (MOST_BYTES.div_ceil(bytes_of_large), &large[..])] {
                 let mut reservation = worker.reserve().unwrap();
                 for _ in 1..wanted {
-                    sender.post("s", "e", payload).unwrap();
+                    sender.post(("s", "e"), payload).unwrap();
                 }
-                sender.post("unwanted", "within", b"").unwrap();
-                sender.post("s", "last", payload).unwrap();
-                sender.post("unwanted", "beyond", b"").unwrap();
+                sender.post(("unwanted", "within"), b"").unwrap();
+                sender.post(("s", "last"), payload).unwrap();
+                sender.post(("unwanted", "beyond"), b"").unwrap();
                 assert_eq!(poll(&worker), (0, 0));
                 skipped += 1;
                 assert_eq!(counts(&bus, &worker).skipped, skipped, "{wanted} of {} bytes", payload.len());
                 let before = log.len();
-                reservation.commit("s", "reserved", b"").unwrap();
+                reservation.commit(("s", "reserved"), b"").unwrap();
                 assert_eq!(poll(&worker), (wanted + 1, 0));
                 assert_eq!(log.len() - before, wanted as usize + 1);
                 skipped += 1;
@@ -545,13 +548,13 @@ alone! {
         let log = Log::of(&reader, Scope::source("s"));
         let mut reservation = reserver.reserve().unwrap();
         for event in ["1", "2", "3"] {
-            sender.post("s", event, b"").unwrap();
+            sender.post(("s", event), b"").unwrap();
         }
-        sender.post("unwanted", "e", b"").unwrap();
+        sender.post(("unwanted", "e"), b"").unwrap();
         thread::scope(|scope| {
             let polling = scope.spawn(|| reader.poll_at_most(1).unwrap());
             eventually("all is copied out", || counts(&bus, &reader).skipped == 1);
-            reservation.commit("s", "0", b"").unwrap();
+            reservation.commit(("s", "0"), b"").unwrap();
             assert!(matches!(polling.join().unwrap(), Polled::Done { delivered: 1, missed: 0, .. }));
         });
         // Nothing is in the ring that this worker has not read.
@@ -568,18 +571,18 @@ alone! {
         let reader = bus.join_with(patient()).unwrap();
         let log = Log::of(&reader, Scope::source("s"));
         let mut first = reservers[0].reserve().unwrap();
-        sender.post("s", "1", b"").unwrap();
+        sender.post(("s", "1"), b"").unwrap();
         let mut second = reservers[1].reserve().unwrap();
-        sender.post("s", "3", b"").unwrap();
-        sender.post("unwanted", "e", b"").unwrap();
+        sender.post(("s", "3"), b"").unwrap();
+        sender.post(("unwanted", "e"), b"").unwrap();
         thread::scope(|scope| {
             let polling = scope.spawn(|| poll(&reader));
             eventually("all is copied out", || counts(&bus, &reader).skipped == 1);
             assert_eq!(counts(&bus, &reader).waited, 2);
-            second.commit("s", "2", b"").unwrap();
+            second.commit(("s", "2"), b"").unwrap();
             thread::sleep(MS * 5);
             assert_eq!((log.len(), reader.cursor()), (0, 0), "the first is still to come");
-            first.commit("s", "0", b"").unwrap();
+            first.commit(("s", "0"), b"").unwrap();
             assert_eq!(polling.join().unwrap(), (4, 0));
         });
         assert_eq!(log.events(), ["0", "1", "2", "3"]);
@@ -593,13 +596,13 @@ alone! {
         let mut reservation = reserver.reserve().unwrap();
         let keys: Vec<String> = (0..20).map(|i| format!("key {i}")).collect();
         for key in &keys {
-            reserver.post_unique("s", "e", key, &**key).unwrap();
+            reserver.event(("s", "e")).unique(&**key).post(key).unwrap();
         }
         thread::scope(|scope| {
             let pollings = [scope.spawn(|| poll(&reader)), scope.spawn(|| poll(&other))];
             await_waiting(&bus, &reader, 1);
             await_waiting(&bus, &other, 1);
-            reservation.commit("s", "reserved", b"").unwrap();
+            reservation.commit(("s", "reserved"), b"").unwrap();
             let delivered: u64 = pollings.map(|polling| polling.join().unwrap().0).iter().sum();
             assert_eq!(delivered, 2 + 20);
         });
@@ -643,13 +646,13 @@ alone! {
                 1 => thread::sleep(MS * 3),
                 _ => thread::sleep(Duration::from_micros(random >> 32 & 255)),
             }
-            match reservation.commit("s", "e", b"") {
+            match reservation.commit(("s", "e"), b"") {
                 Ok(id) => committed.push(id),
                 Err(Error::TooLate { .. }) => {}
                 Err(error) => panic!("{error}"),
             }
         }
-        let end = reserver.post("s", "end", b"").unwrap();
+        let end = reserver.post(("s", "end"), b"").unwrap();
         assert_eq!(end, RESERVATIONS);
         assert!(children.into_iter().all(Child::ended_well));
         for reader in 0..READERS {

@@ -41,7 +41,7 @@ alone! {
         let (worker, sender) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
         let did = moved(&bus, &worker, || assert!(!worker.wait(Duration::from_millis(2)).unwrap()));
         assert_eq!(did, [], "nothing came");
-        sender.post("s", "e", b"").unwrap();
+        sender.post(("s", "e"), b"").unwrap();
         let did = moved(&bus, &worker, || assert!(worker.wait(HOUR).unwrap()));
         assert_eq!(did, [], "it was there before");
     }
@@ -50,7 +50,7 @@ alone! {
         let (name, bus) = bus(&small());
         let worker = bus.join_with(quiet()).unwrap();
         for _ in 0..100 {
-            worker.post("s", "e", b"").unwrap();
+            worker.post(("s", "e"), b"").unwrap();
         }
         let inspector = Inspector::open_any(&name).unwrap();
         assert_eq!(inspector.name(), bus.name());
@@ -94,14 +94,14 @@ alone! {
         let worker = bus.join_with(quiet()).unwrap();
         let other = bus.join_with(quiet()).unwrap();
         let unmoved = moved(&bus, &other, || {
-            assert_eq!(moved(&bus, &worker, || drop(worker.post("s", "e", b""))), [("posted", 1)]);
-            assert_eq!(moved(&bus, &worker, || drop(worker.post_unique("s", "e", b"", "key"))), [("posted", 1)]);
+            assert_eq!(moved(&bus, &worker, || drop(worker.post(("s", "e"), b""))), [("posted", 1)]);
+            assert_eq!(moved(&bus, &worker, || drop(worker.event(("s", "e")).unique("key").post(b""))), [("posted", 1)]);
             let before = bus.next_id();
-            let large = moved(&bus, &worker, || drop(worker.post("s", "e", [0; 2000])));
+            let large = moved(&bus, &worker, || drop(worker.post(("s", "e"), [0; 2000])));
             assert_eq!(large, [("posted", 1), ("fragments", bus.next_id() - before)]);
-            assert_eq!(moved(&bus, &worker, || drop(worker.post("", "e", b""))), []);
-            assert_eq!(moved(&bus, &worker, || drop(worker.post("s", "e", vec![0; 1 << 20]))), []);
-            assert_eq!(moved(&bus, &worker, || worker.post_local("s", "e", ()).unwrap()), []);
+            assert_eq!(moved(&bus, &worker, || drop(worker.post(("", "e"), b""))), []);
+            assert_eq!(moved(&bus, &worker, || drop(worker.post(("s", "e"), vec![0; 1 << 20]))), []);
+            assert_eq!(moved(&bus, &worker, || worker.post_local(("s", "e"), ()).unwrap()), []);
         });
         assert_eq!(unmoved, []);
     }
@@ -112,7 +112,7 @@ alone! {
         let mut reservation = None;
         assert_eq!(moved(&bus, &worker, || reservation = worker.reserve().ok()), [("reservations", 1)]);
         assert_eq!(counts(&bus, &worker).reserved, Some(0));
-        let committed = moved(&bus, &worker, || drop(reservation.as_mut().unwrap().commit("s", "e", b"")));
+        let committed = moved(&bus, &worker, || drop(reservation.as_mut().unwrap().commit(("s", "e"), b"")));
         assert_eq!(committed, [("posted", 1), ("committed", 1)]);
         assert_eq!(counts(&bus, &worker).reserved, None);
         assert_eq!(moved(&bus, &worker, || drop(worker.reserve().unwrap())), [("reservations", 1)]);
@@ -129,21 +129,21 @@ alone! {
         let _second = Log::of(&worker, Scope::source("s"));
         let did = moved(&bus, &worker, || {
             for event in ["works", "works", "fails", "panics"] {
-                sender.post("s", event, b"").unwrap();
+                sender.post(("s", event), b"").unwrap();
             }
-            sender.post("unwanted", "e", b"").unwrap();
+            sender.post(("unwanted", "e"), b"").unwrap();
             poll(&worker);
         });
         assert_eq!(did, [("delivered", 4), ("skipped", 1), ("failed", 2)], "events count once, handlers each");
         let did = moved(&bus, &worker, || {
             for event in ["works", "fails", "panics"] {
-                worker.post_local("s", event, ()).unwrap();
+                worker.post_local(("s", event), ()).unwrap();
             }
             poll(&worker);
         });
         assert_eq!(did, [("delivered", 3), ("failed", 2)], "local events count as well");
         let local = moved(&bus, &worker, || {
-            worker.post_local("s", "works", ()).unwrap();
+            worker.post_local(("s", "works"), ()).unwrap();
             poll(&worker);
         });
         assert_eq!(local, [("delivered", 1)]);
@@ -158,7 +158,7 @@ alone! {
         let mut polled = (0, 0);
         let did = moved(&bus, &worker, || {
             for _ in 0..1000 {
-                sender.post("s", "e", b"").unwrap();
+                sender.post(("s", "e"), b"").unwrap();
             }
             polled = poll(&worker);
         });
@@ -191,13 +191,13 @@ alone! {
         });
         child.await_stop();
         let wakeups = || of_record(&bus.stats().unwrap(), 1).wakeups;
-        assert_eq!(moved(&bus, &sender, || drop(sender.post("s", "e", b""))), [("posted", 1)], "nobody is asleep");
+        assert_eq!(moved(&bus, &sender, || drop(sender.post(("s", "e"), b""))), [("posted", 1)], "nobody is asleep");
         child.go_on();
         child.await_stop();
         assert_eq!(wakeups(), 0, "there was news: it had no need to sleep");
         child.go_on();
         eventually("it sleeps", || child.sleeps());
-        let woke = moved(&bus, &sender, || drop(sender.post("s", "e", b"")));
+        let woke = moved(&bus, &sender, || drop(sender.post(("s", "e"), b"")));
         assert_eq!(woke, [("posted", 1), ("wakes", 1)]);
         child.await_stop();
         assert_eq!(wakeups(), 1);
@@ -233,7 +233,7 @@ alone! {
         for i in 0..=entries {
             let key = i.to_le_bytes();
             let unique = Unique::key(&key).ttl(Duration::from_nanos(1));
-            workers[0].post_unique("s", "e", b"", unique).unwrap();
+            workers[0].event(("s", "e")).unique(unique).post(b"").unwrap();
         }
         let won = moved(&bus, &workers[0], || _ = poll(&workers[0]));
         assert_eq!(won, [("delivered", entries + 1), ("claims_won", entries + 1)]);
@@ -247,8 +247,8 @@ alone! {
         let worker = bus.join_with(reports.of(quiet())).unwrap();
         let log = Log::of(&worker, Scope::All);
         let mark = b"a-payload-that-is-found-again";
-        worker.post("s", "e", mark).unwrap();
-        worker.post("s", "e", b"after").unwrap();
+        worker.post(("s", "e"), mark).unwrap();
+        worker.post(("s", "e"), b"after").unwrap();
         let file = fs::OpenOptions::new().read(true).write(true).open(name.path()).unwrap();
         let mut bytes = vec![0; file.metadata().unwrap().len() as usize];
         file.read_exact_at(&mut bytes, 0).unwrap();
@@ -272,7 +272,7 @@ alone! {
             let child = Child::fork(|| {
                 let worker = bus.join_with(quiet()).unwrap();
                 assert_eq!(worker.record(), record);
-                worker.post("s", "e", b"").unwrap();
+                worker.post(("s", "e"), b"").unwrap();
                 stop_here();
             });
             child.await_stop();
@@ -287,7 +287,7 @@ alone! {
 
     fn who_left_in_order_is_not_shown() {
         let (_name, bus) = bus(&small());
-        let (worker, poster) = (bus.join_with(quiet()).unwrap(), bus.poster().unwrap());
+        let (worker, poster) = (bus.join_with(quiet()).unwrap(), bus.publisher().unwrap());
         assert_eq!(bus.stats().unwrap().workers.len(), 2);
         drop((worker, poster));
         assert_eq!(bus.stats().unwrap().workers.len(), 0);
@@ -297,7 +297,7 @@ alone! {
         let (_name, bus) = bus(&small());
         let before = SystemTime::now();
         let worker = bus.join_with(quiet().label("web-ä-1")).unwrap();
-        let poster = bus.poster().unwrap();
+        let poster = bus.publisher().unwrap();
         let stats = bus.stats().unwrap();
         let counts = of_record(&stats, worker.record());
         assert!(counts.alive);
@@ -324,7 +324,7 @@ alone! {
         let worker = bus.join_with(quiet()).unwrap();
         assert_eq!(counts(&bus, &worker).last_poll, None);
         for _ in 0..10 {
-            worker.post("s", "e", b"").unwrap();
+            worker.post(("s", "e"), b"").unwrap();
         }
         let _log = Log::of(&worker, Scope::All);
         assert_eq!((counts(&bus, &worker).cursor, counts(&bus, &worker).lag), (Some(0), 10));
@@ -339,7 +339,7 @@ alone! {
         let stats = bus.stats().unwrap();
         assert_eq!((stats.next_id, stats.oldest_id), (10, 0));
         for _ in 0..100 {
-            worker.post("s", "e", b"").unwrap();
+            worker.post(("s", "e"), b"").unwrap();
         }
         let stats = bus.stats().unwrap();
         assert_eq!((stats.next_id, stats.oldest_id), (110, 46));
@@ -349,7 +349,7 @@ alone! {
         let (name, bus) = bus(&small().records(2));
         let worker = bus.join_with(quiet().label("web")).unwrap();
         let _log = Log::of(&worker, Scope::All);
-        worker.post("s", "e", b"").unwrap();
+        worker.post(("s", "e"), b"").unwrap();
         poll(&worker);
         let full = bus.join_with(quiet()).unwrap();
         let before = bus.stats().unwrap();

@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use common::{Child, HOUR, Log, bus, counts, error, eventually, in_child, poll, quiet, shared_words, small, stop_here};
-use seqcast::{Bus, Claimed, Error, Event, Options, Polled, Scope, Unique, Worker, WorkerOptions};
+use seqcast::{Bus, Claimed, Error, Event, Options, Polled, Scope, Worker, WorkerOptions};
 
 /// Forks a child that joins, says so, and sleeps until it is killed.
 fn sleeper(bus: &Bus) -> Child {
@@ -66,7 +66,7 @@ fn mount_own_shm(options: &CStr) -> bool {
 fn use_everything(bus: &Bus, worker: &Worker) {
     let log = Log::of(worker, Scope::All);
     for i in 0..200_u64 {
-        worker.post("s", "e", vec![i as u8; 250]).unwrap();
+        worker.post(("s", "e"), vec![i as u8; 250]).unwrap();
         assert_eq!(poll(worker), (1, 0));
         let Claimed::Won(claim) = worker.claim(i.to_le_bytes(), HOUR).unwrap() else { panic!("{i}: not won") };
         assert!(worker.release(&claim).unwrap());
@@ -81,9 +81,9 @@ fn holding_unique_events(bus: &Bus) -> (Worker, Log, seqcast::Reservation) {
     let worker = bus.join_with(quiet()).unwrap();
     let log = Log::of(&worker, Scope::source("s"));
     let reservation = worker.reserve().unwrap();
-    worker.post_unique("s", "first", b"1", Unique::key("first").ttl(HOUR)).unwrap();
-    worker.post("s", "between", b"").unwrap();
-    worker.post_unique("s", "second", b"2", Unique::key("second").ttl(HOUR)).unwrap();
+    worker.event(("s", "first")).unique("first").ttl(HOUR).post(b"1").unwrap();
+    worker.post(("s", "between"), b"").unwrap();
+    worker.event(("s", "second")).unique("second").ttl(HOUR).post(b"2").unwrap();
     assert_eq!(poll(&worker), (0, 0));
     assert_eq!(counts(bus, &worker).claims_won, 2, "the test needs them to be claimed");
     (worker, log, reservation)
@@ -151,7 +151,7 @@ alone! {
         let child = Child::fork(|| {
             let own = Bus::open(&name, &Options::new()).unwrap().join_with(quiet()).unwrap();
             stop_here();
-            own.post("s", "after", b"").unwrap();
+            own.post(("s", "after"), b"").unwrap();
             assert_eq!(poll(&own).1, 0);
         });
         child.await_stop();
@@ -174,8 +174,8 @@ alone! {
         let new = Bus::create(&name, &small()).unwrap();
         let new_worker = new.join_with(quiet()).unwrap();
         let (old_log, new_log) = (Log::of(&old_worker, Scope::All), Log::of(&new_worker, Scope::All));
-        old_worker.post("s", "old", b"").unwrap();
-        new_worker.post("s", "new", b"").unwrap();
+        old_worker.post(("s", "old"), b"").unwrap();
+        new_worker.post(("s", "new"), b"").unwrap();
         poll(&old_worker);
         poll(&new_worker);
         assert_eq!((old_log.events(), new_log.events()), (vec!["old".to_owned()], vec!["new".to_owned()]));
@@ -188,7 +188,7 @@ alone! {
         let child = Child::fork(|| {
             let worker = bus.join_with(quiet()).unwrap();
             stop_here();
-            let _ = worker.post("s", "e", b"");
+            let _ = worker.post(("s", "e"), b"");
         });
         child.await_stop();
         File::options().write(true).open(name.path()).unwrap().set_len(4096).unwrap();
@@ -218,7 +218,7 @@ alone! {
             let _log = Log::of(&worker, Scope::All);
             stop_here();
             for _ in 0..500 {
-                let _ = worker.post("s", "e", b"");
+                let _ = worker.post(("s", "e"), b"");
                 let _ = worker.poll_at_most(16);
                 let _ = worker.claim("k", Duration::from_millis(1));
             }
@@ -266,7 +266,7 @@ alone! {
         child.kill();
         assert!(!bus.stats().unwrap().workers[0].alive, "held for the dead");
         in_child(|| {
-            let seats = [bus.poster().unwrap(), bus.poster().unwrap()];
+            let seats = [bus.publisher().unwrap(), bus.publisher().unwrap()];
             assert_eq!(seats.len(), 2);
         });
     }
@@ -294,7 +294,7 @@ alone! {
                         permitted[if event.is_own() { 1 } else { 2 }].fetch_add(1, Relaxed);
                     })
                     .unwrap();
-                    own.post("s", event, b"").unwrap();
+                    own.post(("s", event), b"").unwrap();
                     loop {
                         let _ = own.poll().unwrap();
                         std::thread::sleep(Duration::from_millis(1));
@@ -322,15 +322,15 @@ alone! {
         eventually("one of the two is known to be dead", || {
             bus.stats().unwrap().workers.iter().filter(|worker| worker.alive).count() == 2
         });
-        let seats: Vec<_> = (0..2).map(|_| bus.poster().unwrap()).collect();
-        assert!(matches!(error(bus.poster()), Error::NoRecord { .. }), "the other's seat was taken");
+        let seats: Vec<_> = (0..2).map(|_| bus.publisher().unwrap()).collect();
+        assert!(matches!(error(bus.publisher()), Error::NoRecord { .. }), "the other's seat was taken");
         drop((seats, second));
     }
 
     fn an_audit_tells_a_block_that_is_lost_from_one_that_is_named_twice() {
         let (name, bus) = bus(&small());
         let worker = bus.join_with(quiet()).unwrap();
-        worker.post("s", "e", b"").unwrap();
+        worker.post(("s", "e"), b"").unwrap();
         let audit = bus.audit().unwrap();
         assert!(audit.is_clean());
         assert_eq!((audit.events.blocks, audit.held_records), (64 + 16, 1));
@@ -376,7 +376,7 @@ alone! {
         let (_name, bus) = bus(&small().records(1));
         let child = Child::fork(|| {
             let worker = bus.join_with(quiet()).unwrap();
-            worker.post("s", "before", b"").unwrap();
+            worker.post(("s", "before"), b"").unwrap();
             stop_here();
             // Nothing is dropped: the program is gone with all that it had.
             panic!("{}", Command::new("sleep").arg("3600").exec());
@@ -386,7 +386,7 @@ alone! {
         child.go_on();
         let mut seat = None;
         eventually("the seat is free", || {
-            seat = bus.poster().ok();
+            seat = bus.publisher().ok();
             seat.is_some()
         });
         assert!(!has_ended(&child), "the process lives on, as another program");
@@ -407,7 +407,7 @@ alone! {
         child.await_stop();
         let worker = bus.join_with(quiet()).unwrap();
         for _ in 0..1000 {
-            worker.post("s", "e", b"").unwrap();
+            worker.post(("s", "e"), b"").unwrap();
         }
         assert!(matches!(error(bus.join()), Error::NoRecord { .. }), "late does not mean dead");
         child.go_on();

@@ -57,10 +57,10 @@ alone! {
         let (_name, bus) = bus(&small());
         let worker = bus.join_with(WorkerOptions::new().announce(false)).unwrap();
         worker.on(Scope::source("cache"), |_: &Event<'_>| Err::<(), _>(std::io::Error::other("no route"))).unwrap();
-        worker.post("cache", "stale", "a secret").unwrap();
+        worker.post(("cache", "stale"), "a secret").unwrap();
         poll(&worker);
         for _ in 0..2 * bus.capacity() {
-            worker.post("other", "event", "a secret").unwrap();
+            worker.post(("other", "event"), "a secret").unwrap();
         }
         poll(&worker);
         let kept = kept.0.lock().unwrap();

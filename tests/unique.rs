@@ -50,12 +50,12 @@ fn role_of_a_worker_that_polls_at_random_times() {
     worker
         .on(Scope::source("jobs"), move |event: &Event<'_>| {
             assert!(event.claim().is_some());
-            answering.post("done", event.event(), event.id().unwrap().to_string()).map(drop)
+            answering.post(("done", event.event()), event.id().unwrap().to_string()).map(drop)
         })
         .unwrap();
     let noted = Arc::clone(&done);
     worker.on(Scope::events("control", ["end"]), move |_: &Event<'_>| *noted.lock().unwrap() = true).unwrap();
-    worker.post("control", "ready", b"").unwrap();
+    worker.post(("control", "ready"), b"").unwrap();
     let mut random = u64::from(std::process::id());
     while !*done.lock().unwrap() {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -81,13 +81,13 @@ alone! {
         for i in 0..400 {
             // Some ttls are over before most workers have polled, some are not.
             let ttl = [INSTANT, Duration::from_micros(500), HOUR][i % 3];
-            let id = worker.post_unique("jobs", "run", b"", Unique::key(&format!("key {i}")).ttl(ttl)).unwrap();
+            let id = worker.event(("jobs", "run")).unique(&format!("key {i}")).ttl(ttl).post(b"").unwrap();
             posted.push(id.to_string());
             if i % 20 == 0 {
                 thread::sleep(Duration::from_millis(1));
             }
         }
-        worker.post("control", "end", b"").unwrap();
+        worker.post(("control", "end"), b"").unwrap();
         assert!(processes.iter_mut().all(|process| process.wait().unwrap().success()));
         poll(&worker);
         let mut ran = done.texts();
@@ -126,8 +126,8 @@ alone! {
         let workers = [bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap()];
         let logs = workers.each_ref().map(|worker| Log::of(worker, Scope::All));
         for i in 0..3 {
-            workers[0].post_unique("s", "held", i.to_string(), held("a")).unwrap();
-            workers[0].post_unique("s", "ended", i.to_string(), ended("b")).unwrap();
+            workers[0].event(("s", "held")).unique(held("a")).post(i.to_string()).unwrap();
+            workers[0].event(("s", "ended")).unique(ended("b")).post(i.to_string()).unwrap();
         }
         assert_eq!(poll(&workers[1]), (4, 0));
         assert_eq!(poll(&workers[0]), (0, 0));
@@ -151,14 +151,14 @@ alone! {
         let claim: Arc<Mutex<Option<Claim>>> = Arc::default();
         let noted = Arc::clone(&claim);
         early.on(Scope::All, move |event: &Event<'_>| *noted.lock().unwrap() = event.claim()).unwrap();
-        early.post_unique("s", "first", b"", held("key")).unwrap();
-        early.post_unique("s", "second", b"", held("key")).unwrap();
+        early.event(("s", "first")).unique(held("key")).post(b"").unwrap();
+        early.event(("s", "second")).unique(held("key")).post(b"").unwrap();
         assert_eq!(poll(&early), (1, 0));
         // The early one ignored the second, whose key was held; it is not held any more when the late one comes to it.
         let claim = claim.lock().unwrap().unwrap();
         assert!(early.release(&claim).unwrap());
         assert_eq!(poll(&late), (0, 0), "an event that was ignored ran later");
-        late.post_unique("s", "third", b"", held("key")).unwrap();
+        late.event(("s", "third")).unique(held("key")).post(b"").unwrap();
         assert_eq!(poll(&late), (1, 0));
         assert_eq!(logs.map(|log| log.events()), [vec!["first"], vec!["third"]]);
     }
@@ -167,7 +167,7 @@ alone! {
         let (_name, bus) = bus(&small());
         let (worker, other) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
         let _ = won(&worker, "key", HOUR);
-        let Claimed::Held { record, left } = other.claim("key", HOUR).unwrap() else { panic!("not held") };
+        let Claimed::Held { record, left, .. } = other.claim("key", HOUR).unwrap() else { panic!("not held") };
         assert_eq!(record, worker.record());
         assert!(left <= HOUR && left > HOUR / 2, "{left:?}");
         assert!(matches!(worker.claim("key", HOUR).unwrap(), Claimed::Held { .. }), "not even for its holder");
@@ -193,7 +193,7 @@ alone! {
     fn a_poster_claims_and_releases_among_the_workers() {
         let (_name, bus) = bus(&small());
         let (worker, _other) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
-        let mut poster = bus.poster().unwrap();
+        let mut poster = bus.publisher().unwrap();
         assert_eq!((worker.record(), poster.record()), (0, 2));
         let Claimed::Won(claim) = poster.claim("key", HOUR).unwrap() else { panic!("nobody has it") };
         assert!(matches!(worker.claim("key", HOUR).unwrap(), Claimed::Held { record: 2, .. }));
@@ -209,14 +209,14 @@ alone! {
         let claims: Arc<Mutex<Vec<Claim>>> = Arc::default();
         let noted = Arc::clone(&claims);
         worker.on(Scope::All, move |event: &Event<'_>| noted.lock().unwrap().extend(event.claim())).unwrap();
-        worker.post_unique("s", "1", b"", held("key")).unwrap();
-        worker.post_unique("s", "2", b"", held("key")).unwrap();
+        worker.event(("s", "1")).unique(held("key")).post(b"").unwrap();
+        worker.event(("s", "2")).unique(held("key")).post(b"").unwrap();
         poll(&worker);
         assert_eq!(logs[0].events(), ["1"]);
         let claim = claims.lock().unwrap().remove(0);
         assert!(worker.release(&claim).unwrap());
         assert_eq!(poll(&other), (0, 0), "an event that was decided ran after the release");
-        worker.post_unique("s", "3", b"", held("key")).unwrap();
+        worker.event(("s", "3")).unique(held("key")).post(b"").unwrap();
         assert_eq!(poll(&other), (1, 0));
         assert_eq!(poll(&worker), (0, 0));
         assert_eq!(logs[1].events(), ["3"]);
@@ -230,8 +230,8 @@ alone! {
         worker.on(Scope::All, move |event: &Event<'_>| {
             assert!(inside.release(&event.claim().unwrap()).unwrap());
         }).unwrap();
-        worker.post_unique("s", "1", b"", held("key")).unwrap();
-        worker.post_unique("s", "2", b"", held("key")).unwrap();
+        worker.event(("s", "1")).unique(held("key")).post(b"").unwrap();
+        worker.event(("s", "2")).unique(held("key")).post(b"").unwrap();
         assert_eq!(poll(&worker), (2, 0));
         assert_eq!(log.events(), ["1", "2"]);
     }
@@ -262,13 +262,13 @@ alone! {
         let child = Child::fork(|| {
             let own = bus.join_with(quiet()).unwrap();
             own.on(Scope::All, |_: &Event<'_>| stop_here()).unwrap();
-            own.post_unique("s", "run", b"", ended("key")).unwrap();
+            own.event(("s", "run")).unique(ended("key")).post(b"").unwrap();
             poll(&own);
         });
         child.await_stop();
         child.kill();
         assert_eq!(poll(&worker), (0, 0));
-        worker.post_unique("s", "next", b"", ended("key")).unwrap();
+        worker.event(("s", "next")).unique(ended("key")).post(b"").unwrap();
         assert_eq!(poll(&worker), (1, 0));
         assert_eq!(log.events(), ["next"]);
     }
@@ -279,8 +279,8 @@ alone! {
         let other_source = Log::of(&deaf, Scope::source("other"));
         let log = Log::of(&worker, Scope::source("s"));
         for key in ["a", "b"] {
-            deaf.post_unique("s", "e", key, key).unwrap();
-            deaf.post_unique("other", "e", key, format!("other {key}").as_str()).unwrap();
+            deaf.event(("s", "e")).unique(key).post(key).unwrap();
+            deaf.event(("other", "e")).unique(format!("other {key}").as_str()).post(key).unwrap();
         }
         assert_eq!(poll(&deaf), (2, 0));
         assert_eq!(poll(&worker), (2, 0));
@@ -293,10 +293,10 @@ alone! {
         let (lost, log) = (Log::default(), Log::of(&worker, Scope::All));
         let owned = Arc::new(lost.noting());
         forgetful.register_weak(Scope::All, &owned).unwrap();
-        forgetful.post_unique("s", "e", b"1", held("key 1")).unwrap();
+        forgetful.event(("s", "e")).unique(held("key 1")).post(b"1").unwrap();
         assert_eq!(poll(&forgetful), (1, 0));
         drop(owned);
-        forgetful.post_unique("s", "e", b"2", held("key 2")).unwrap();
+        forgetful.event(("s", "e")).unique(held("key 2")).post(b"2").unwrap();
         assert_eq!(poll(&forgetful), (0, 0), "it took an event that it has no handler for");
         assert_eq!(poll(&worker), (1, 0));
         assert_eq!((lost.texts(), log.texts()), (vec!["1".into()], vec!["2".into()]));
@@ -307,8 +307,8 @@ alone! {
         let (picky, worker) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
         let logs = [Log::of(&picky, Scope::events("s", ["b"])), Log::of(&worker, Scope::events("s", ["a", "b"]))];
         // The same key; the picky one reads both and handles the second only.
-        worker.post_unique("s", "a", b"", ended("key")).unwrap();
-        worker.post_unique("s", "b", b"", ended("key")).unwrap();
+        worker.event(("s", "a")).unique(ended("key")).post(b"").unwrap();
+        worker.event(("s", "b")).unique(ended("key")).post(b"").unwrap();
         assert_eq!(poll(&picky), (1, 0));
         assert_eq!(poll(&worker), (1, 0), "the first was nobody's decision yet");
         assert_eq!(logs.map(|log| log.events()), [["b"], ["a"]]);
@@ -319,11 +319,11 @@ alone! {
         let slow = bus.join_with(quiet()).unwrap();
         let log = Log::of(&slow, Scope::All);
         for event in ["0", "1", "2"] {
-            slow.post_unique("s", event, b"", ended("key")).unwrap();
+            slow.event(("s", event)).unique(ended("key")).post(b"").unwrap();
         }
         let newcomer = bus.join_with(quiet()).unwrap();
         let newcomers = Log::of(&newcomer, Scope::All);
-        slow.post_unique("s", "3", b"", ended("key")).unwrap();
+        slow.event(("s", "3")).unique(ended("key")).post(b"").unwrap();
         assert_eq!(poll(&newcomer), (1, 0));
         poll(&slow);
         assert_eq!((log.events(), newcomers.events()), (vec!["0".into(), "1".into(), "2".into()], vec!["3".into()]));
@@ -333,17 +333,17 @@ alone! {
         let (_name, bus) = bus(&small());
         let slow = bus.join_with(quiet()).unwrap();
         let log = Log::of(&slow, Scope::All);
-        slow.post_unique("s", "before", b"", ended("key")).unwrap();
+        slow.event(("s", "before")).unique(ended("key")).post(b"").unwrap();
         let newcomer = bus.join_with(quiet()).unwrap();
         let ahead = Log::of(&newcomer, Scope::All);
         let mut reservation = newcomer.reserve().unwrap();
-        slow.post_unique("s", "after", b"", ended("key")).unwrap();
+        slow.event(("s", "after")).unique(ended("key")).post(b"").unwrap();
         // Behind its own reservation it claims what it copies out.
         assert_eq!(poll(&newcomer), (0, 0));
         let one = slow.poll_at_most(1).unwrap();
         assert!(matches!(one, Polled::Done { delivered: 1, .. }), "the newcomer has silenced an event that it never saw");
         assert_eq!(log.ids(), [0]);
-        reservation.commit("s", "between", b"").unwrap();
+        reservation.commit(("s", "between"), b"").unwrap();
         assert_eq!(poll(&newcomer), (2, 0));
         assert_eq!(ahead.ids(), [1, 2]);
         assert_eq!(poll(&slow), (1, 0));
@@ -355,7 +355,7 @@ alone! {
         let worker = bus.join_with(quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
         for i in 0..20 {
-            worker.post_unique("s", "e", b"", ended(&format!("key {}", i % 4))).unwrap();
+            worker.event(("s", "e")).unique(ended(&format!("key {}", i % 4))).post(b"").unwrap();
         }
         assert_eq!(poll(&worker), (20, 0));
         for start in [Start::Oldest, Start::At(7)] {
@@ -373,7 +373,7 @@ alone! {
         let (worker, lapped) = (bus.join_with(quiet()).unwrap(), bus.join_with(reports.of(quiet())).unwrap());
         let logs = [Log::of(&worker, Scope::All), Log::of(&lapped, Scope::All)];
         for i in 0..300 {
-            worker.post_unique("s", "e", b"", ended(&format!("key {}", i % 7))).unwrap();
+            worker.event(("s", "e")).unique(ended(&format!("key {}", i % 7))).post(b"").unwrap();
             poll(&worker);
         }
         let (delivered, missed) = poll(&lapped);
@@ -387,7 +387,7 @@ alone! {
         let worker = bus.join_with(quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
         for i in 0..20 {
-            worker.post_unique("s", "decided", b"", held(&format!("key {i}"))).unwrap();
+            worker.event(("s", "decided")).unique(held(&format!("key {i}"))).post(b"").unwrap();
         }
         poll(&worker);
         // A process whose clock is months ahead, and that cannot know by how much, since it has set up one more namespace:
@@ -399,7 +399,7 @@ alone! {
             let late = bus.join_with(quiet().start(Start::Oldest)).unwrap();
             let again = Log::of(&late, Scope::All);
             assert_eq!(poll(&late), (0, 0), "it ran what was decided");
-            late.post_unique("s", "by the late", b"", held("key 0")).unwrap();
+            late.event(("s", "by the late")).unique(held("key 0")).post(b"").unwrap();
             assert_eq!(poll(&late), (1, 0), "to its clock the ttl is over");
             ran[0].store(again.len() as u64, Relaxed);
         });
@@ -418,7 +418,7 @@ alone! {
         let uptime: f64 = fs::read_to_string("/proc/uptime").unwrap().split(' ').next().unwrap().parse().unwrap();
         for (i, ahead) in [30 * 86_400, -(uptime / 2.0) as i64].into_iter().enumerate() {
             let claim = won(&worker, &format!("ours {i}"), HOUR);
-            worker.post_unique("s", "ours", b"", held(&format!("event {i}"))).unwrap();
+            worker.event(("s", "ours")).unique(held(&format!("event {i}"))).post(b"").unwrap();
             poll(&worker);
             let words = shared_words(2);
             let done = in_time_namespace(ahead, || {
@@ -428,11 +428,11 @@ alone! {
                     panic!("{ahead} s ahead: a held key was won")
                 };
                 assert!(left <= HOUR && left > HOUR / 2, "{ahead} s ahead: held for {left:?}");
-                other.post_unique("s", "theirs", b"", held(&format!("event {i}"))).unwrap();
+                other.event(("s", "theirs")).unique(held(&format!("event {i}"))).post(b"").unwrap();
                 assert_eq!(poll(&other), (0, 0), "{ahead} s ahead: its key is held");
                 let _ = won(&other, &format!("theirs {i}"), HOUR);
                 let _ = won(&other, &format!("over {i}"), INSTANT);
-                other.post("s", "e", b"").unwrap();
+                other.post(("s", "e"), b"").unwrap();
                 assert_eq!(poll(&other), (1, 0));
                 // What is shown of it is shown alike.
                 let looker = Inspector::open(&name, &small()).unwrap();
@@ -473,9 +473,9 @@ alone! {
         let workers = reports.each_ref().map(|reports| bus.join_with(reports.of(quiet())).unwrap());
         let logs = workers.each_ref().map(|worker| Log::of(worker, Scope::All));
         for i in 0..entries + 2 {
-            workers[0].post_unique("s", "e", i.to_string(), held(&format!("key {i}"))).unwrap();
+            workers[0].event(("s", "e")).unique(held(&format!("key {i}"))).post(i.to_string()).unwrap();
         }
-        workers[0].post("s", "e", b"after").unwrap();
+        workers[0].post(("s", "e"), b"after").unwrap();
         assert_eq!(poll(&workers[0]), (entries + 1, 0));
         assert_eq!(poll(&workers[1]), (1, 0));
         for (i, worker) in workers.iter().enumerate() {
@@ -513,7 +513,7 @@ alone! {
         let logs = [Log::of(&worker, Scope::All), Log::of(&late, Scope::All)];
         // More keys than the bucket remembers: of the first two it forgets that they ran.
         for i in 0..entries + 2 {
-            worker.post_unique("s", "e", b"", ended(&format!("key {i}"))).unwrap();
+            worker.event(("s", "e")).unique(ended(&format!("key {i}"))).post(b"").unwrap();
         }
         assert_eq!(poll(&worker), (entries + 2, 0));
         assert_eq!(poll(&late), (0, 0));
@@ -532,10 +532,10 @@ alone! {
         let worker = bus.join_with(quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
         let _ = won(&worker, "key", HOUR);
-        worker.post_unique("s", "e", b"", held("key")).unwrap();
+        worker.event(("s", "e")).unique(held("key")).post(b"").unwrap();
         assert_eq!(poll(&worker), (1, 0));
         assert!(matches!(worker.claim("key", HOUR).unwrap(), Claimed::Held { .. }));
-        worker.post_unique("s", "e", b"", held("key")).unwrap();
+        worker.event(("s", "e")).unique(held("key")).post(b"").unwrap();
         assert_eq!(poll(&worker), (0, 0));
         assert_eq!(log.len(), 1);
     }
@@ -617,15 +617,15 @@ alone! {
     fn an_empty_key_or_a_ttl_of_nothing_is_an_error() {
         let (_name, bus) = bus(&small());
         let worker = bus.join_with(quiet()).unwrap();
-        let mut poster = bus.poster().unwrap();
+        let mut poster = bus.publisher().unwrap();
         let nothing = Unique::key("key").ttl(Duration::ZERO);
         for (refusal, expected) in [
             (error(worker.claim("", HOUR)), "key"),
             (error(worker.claim("key", Duration::ZERO)), "ttl"),
-            (error(worker.post_unique("s", "e", b"", "")), "key"),
-            (error(worker.post_unique("s", "e", b"", nothing)), "ttl"),
-            (error(poster.post_unique("s", "e", b"", "")), "key"),
-            (error(poster.post_unique("s", "e", b"", nothing)), "ttl"),
+            (error(worker.event(("s", "e")).unique("").post(b"")), "key"),
+            (error(worker.event(("s", "e")).unique(nothing).post(b"")), "ttl"),
+            (error(poster.event(("s", "e")).unique("").post(b"")), "key"),
+            (error(poster.event(("s", "e")).unique(nothing).post(b"")), "ttl"),
         ] {
             let Error::Option { option, .. } = refusal else { panic!("{refusal:?}") };
             assert_eq!(option, expected);

@@ -91,7 +91,7 @@ impl End for OnBusEnd {
 
     #[inline]
     fn send(&mut self, payload: &[u8]) {
-        self.worker.post(self.source, EVENT, payload).expect("posted");
+        self.worker.post((self.source, EVENT), payload).expect("posted");
     }
 
     #[inline]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rkyv::{Archive, Serialize};
-use seqcast::{Bus, Event, Options, TypedEvent};
+use seqcast::{Bus, Options, Topic, Typed, TypedEvent};
 
 use crate::support::batch::{Batch, Length};
 use crate::support::board::Board;
@@ -30,13 +30,11 @@ struct Reply {
 }
 
 impl TypedEvent for Request {
-    const SOURCE: &'static str = "balancer";
-    const EVENT: &'static str = "ask";
+    const TOPIC: Topic<'static> = Topic::new("balancer", "ask");
 }
 
 impl TypedEvent for Reply {
-    const SOURCE: &'static str = "balancer";
-    const EVENT: &'static str = "answer";
+    const TOPIC: Topic<'static> = Topic::new("balancer", "answer");
 }
 
 /// Times from before the request was made to after the reply was handled, of two processes on two cores that poll.
@@ -46,11 +44,11 @@ pub fn round_trips(board: &Board, length: Length) -> Result<Batch, String> {
         let worker = bus.join_with(quiet()).expect("a seat");
         let answered = Arc::new(AtomicU64::new(0));
         let seen = Arc::clone(&answered);
-        let on_reply = move |reply: &ArchivedReply, _: &Event<'_>| {
+        let on_reply = move |reply: Typed<'_, Reply>| {
             std::hint::black_box(reply.sum.to_native());
             seen.store(reply.number.to_native(), Ordering::Relaxed);
         };
-        worker.on_typed::<Reply, _, _>(on_reply).expect("a handler");
+        worker.on_typed(on_reply).expect("a handler");
         board.meet(2);
         let ask = |number: u64| {
             let request = Request { number, ip: [7; 16], port: 443, weights: [number as u32; 9] };
@@ -87,14 +85,14 @@ pub fn round_trips(board: &Board, length: Length) -> Result<Batch, String> {
         let worker = bus.join_with(quiet()).expect("a seat");
         let answered = Arc::new(AtomicU64::new(0));
         let (seen, own) = (Arc::clone(&answered), worker.clone());
-        let on_request = move |request: &ArchivedRequest, _: &Event<'_>| -> seqcast::Result<()> {
+        let on_request = move |request: Typed<'_, Request>| -> seqcast::Result<()> {
             let number = request.number.to_native();
             let sum = request.weights.iter().map(|weight| u64::from(weight.to_native())).sum();
             own.post_typed(&Reply { number, sum })?;
             seen.store(number, Ordering::Relaxed);
             Ok(())
         };
-        worker.on_typed::<Request, _, _>(on_request).expect("a handler");
+        worker.on_typed(on_request).expect("a handler");
         board.meet(2);
         while answered.load(Ordering::Relaxed) != LAST {
             let _ = worker.poll().expect("polled");

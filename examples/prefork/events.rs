@@ -4,7 +4,7 @@
 //! gets checked and in place. Others are plain bytes.
 
 use rkyv::{Archive, Serialize};
-use seqcast::{TypedEvent, event_list};
+use seqcast::{Topic, TypedEvent, event_list};
 
 event_list! {
     /// About pages in the workers' caches.
@@ -51,8 +51,7 @@ pub struct Invalidate {
 }
 
 impl TypedEvent for Invalidate {
-    const SOURCE: &'static str = cache::INVALIDATE.source;
-    const EVENT: &'static str = cache::INVALIDATE.event;
+    const TOPIC: Topic<'static> = cache::INVALIDATE;
 }
 
 /// A page was rendered anew; here it is.
@@ -65,8 +64,7 @@ pub struct Rendered {
 }
 
 impl TypedEvent for Rendered {
-    const SOURCE: &'static str = cache::RENDERED.source;
-    const EVENT: &'static str = cache::RENDERED.event;
+    const TOPIC: Topic<'static> = cache::RENDERED;
 }
 
 /// Somebody is to render a page anew; one of us is enough.
@@ -76,8 +74,7 @@ pub struct Render {
 }
 
 impl TypedEvent for Render {
-    const SOURCE: &'static str = jobs::RENDER.source;
-    const EVENT: &'static str = jobs::RENDER.event;
+    const TOPIC: Topic<'static> = jobs::RENDER;
 }
 
 /// A clock that all processes of the host share, in nanoseconds.

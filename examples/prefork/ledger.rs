@@ -89,7 +89,7 @@ impl Handler for Ledger {
             return entries.ran(id, event);
         }
         entries.fold(id, digest(id, event))?;
-        entries.closed = event.source() == server::SOURCE && event.event() == server::STOP.event;
+        entries.closed = event.topic() == server::STOP;
         Ok(())
     }
 }

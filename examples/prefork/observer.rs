@@ -24,7 +24,7 @@ impl Observer {
     pub fn join(bus: &Bus) -> Result<Observer> {
         let worker = bus.join_with(WorkerOptions::new().label("master"))?;
         let (upstreams, seen) = (Arc::new(Upstreams::new()), Arc::new(Mutex::new(Vec::new())));
-        for source in [seqcast::SOURCE, cache::SOURCE, health::SOURCE, server::SOURCE] {
+        for source in [seqcast::library::SOURCE, cache::SOURCE, health::SOURCE, server::SOURCE] {
             let seen = Arc::clone(&seen);
             worker.on(Scope::source(source), move |event: &Event<'_>| {
                 let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -47,7 +47,7 @@ impl Observer {
 
     /// Posts an event without payload.
     pub fn post(&self, topic: Topic) -> Result<u64> {
-        Ok(self.worker.post_topic(topic, b"")?)
+        Ok(self.worker.post(topic, b"")?)
     }
 
     /// Sleeps until there is something to see, for `nap` at most.

@@ -12,7 +12,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use seqcast::{Event, Handler, Polled, Scope, Worker};
 use tokio::sync::mpsc;
 
-use crate::events::{Invalidate, Render, cache, health, now_ns};
+use crate::events::{Invalidate, Render, cache, health, jobs, now_ns};
 use crate::site::{Page, Site};
 
 /// The worker that answered.
@@ -79,16 +79,16 @@ async fn route(site: &Arc<Site>, request: &Request<Incoming>) -> seqcast::Result
             let key = (*key).to_owned();
             posted(worker.post_typed(&Invalidate { key, posted_ns: now_ns() })?)
         }
-        (&Method::DELETE, ["items"]) => posted(worker.post_topic(cache::PURGE, b"")?),
+        (&Method::DELETE, ["items"]) => posted(worker.post(cache::PURGE, b"")?),
         (&Method::POST, ["items", key, "refresh"]) => {
             let wanted = Render { key: (*key).to_owned() };
             // The key makes it unique: of all the workers one renders the page, and requests for the same page are
             // ignored until the ttl is over.
-            posted(worker.post_typed_unique(&wanted, *key)?)
+            posted(worker.event(jobs::RENDER).unique(*key).post(&wanted)?)
         }
         (&Method::GET, ["upstreams"]) => text(StatusCode::OK, site.upstreams.to_string()),
-        (&Method::PUT, ["upstreams", name, "down"]) => posted(worker.post_topic(health::DOWN, name)?),
-        (&Method::PUT, ["upstreams", name, "up"]) => posted(worker.post_topic(health::UP, name)?),
+        (&Method::PUT, ["upstreams", name, "down"]) => posted(worker.post(health::DOWN, name)?),
+        (&Method::PUT, ["upstreams", name, "up"]) => posted(worker.post(health::UP, name)?),
         (&Method::GET, ["events"]) => Response::new(Either::Right(Feed::new(worker)?)),
         _ => text(StatusCode::NOT_FOUND, HELP),
     })

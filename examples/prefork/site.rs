@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use seqcast::{Claimed, Event, HandlerError, Scope, Worker};
+use seqcast::{Claimed, Event, HandlerError, Scope, Typed, Worker};
 use tokio::sync::watch;
 
 use crate::events::{Invalidate, Render, Rendered, cache, health, now_ns, server};
@@ -48,20 +48,20 @@ impl Site {
 
         // Typed events: the handler gets the archived value, checked, and still where it was read to.
         let site = Arc::clone(self);
-        worker.on_typed::<Invalidate, _, _>(move |stale, event| {
-            site.ledger.delivered(stale.posted_ns.into(), event);
+        worker.on_typed(move |stale: Typed<'_, Invalidate>| {
+            site.ledger.delivered(stale.posted_ns.into(), stale.event());
             lock(&site.pages).remove(stale.key.as_str());
         })?;
         let site = Arc::clone(self);
-        worker.on_typed::<Rendered, _, _>(move |rendered, event| {
-            site.ledger.delivered(rendered.posted_ns.into(), event);
+        worker.on_typed(move |rendered: Typed<'_, Rendered>| {
+            site.ledger.delivered(rendered.posted_ns.into(), rendered.event());
             keep(&mut lock(&site.pages), &rendered.key, rendered.page.as_str().into());
         })?;
 
         // A unique event: this runs in the one worker that reaches it first. What a handler posts goes to all, this
         // worker included.
         let site = Arc::clone(self);
-        worker.on_typed::<Render, _, _>(move |wanted, _| site.publish(&wanted.key))?;
+        worker.on_typed(move |wanted: Typed<'_, Render>| site.publish(&wanted.key))?;
 
         // Bytes: one event of a source by its name, and a source with all its events.
         let site = Arc::clone(self);

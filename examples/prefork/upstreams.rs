@@ -43,7 +43,7 @@ impl Handler for Upstreams {
     fn handle(&self, event: &Event<'_>) -> Result<(), HandlerError> {
         let name = str::from_utf8(event.bytes())?;
         match self.is_up().get_mut(name) {
-            Some(up) => *up = event.event() == health::UP.event,
+            Some(up) => *up = event.topic() == health::UP,
             // What a handler returns as an error is reported with source, event and id. The others run all the same.
             None => return Err(HandlerError::msg("no such upstream")),
         }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use seqcast::{
-    Bus, Claimed, Error, Event, Options, Polled, Poster, Report, Reservation, Scope, Start, Trouble, Unique,
+    Bus, Claimed, Error, Event, Options, Polled, Publisher, Report, Reservation, Scope, Start, Trouble, Unique,
 };
 use seqcast::{Worker, WorkerOptions};
 
@@ -104,7 +104,7 @@ impl Probe {
     fn on_event(&self, event: &Event<'_>) {
         let now = self.step();
         let Some(id) = event.id() else { return };
-        let tag = if event.source() == seqcast::SOURCE {
+        let tag = if event.source() == seqcast::library::SOURCE {
             read_announcement(event.event(), event.bytes())
         } else if event.event() == Kind::Typed.event() {
             event.typed::<Typed>().ok().and_then(|value| value.read())
@@ -115,7 +115,7 @@ impl Probe {
             return self.push(Entry::Reported { id, what: Odd::Torn });
         };
         let kind = tag.kind().unwrap_or(Kind::Oversized);
-        let named_right = event.source() == seqcast::SOURCE || event.event() == kind.event();
+        let named_right = event.source() == seqcast::library::SOURCE || event.event() == kind.event();
         let ours = tag.slot() == self.number && tag.incarnation() >= self.first_incarnation;
         // A sender's seat may have been taken by another since; then its event no longer counts as its own.
         let wrongly_ours = event.is_own() && !ours;
@@ -166,7 +166,7 @@ struct Child<'a> {
 struct Session {
     bus: Bus,
     worker: Worker,
-    poster: Option<Poster>,
+    poster: Option<Publisher>,
     reservation: Option<(Reservation, Tag)>,
     /// When it was begun.
     reserved_at: u64,
@@ -347,14 +347,14 @@ impl Child<'_> {
         let probe = self.probe;
         probe.begin(Op::Post);
         if session.poster.is_none() {
-            session.poster = Some(session.worker.poster()?);
+            session.poster = Some(session.worker.publisher()?);
         }
         let Some(mut poster) = session.poster.take() else { return Ok(()) };
         probe.step();
         for _ in 0..4 {
             let tag = session.next_tag(probe, Kind::Plain);
             probe.round.lengths().write(tag, &mut session.buffer);
-            let id = poster.post(SOURCE, Kind::Plain.event(), &session.buffer)?;
+            let id = poster.post((SOURCE, Kind::Plain.event()), &session.buffer)?;
             probe.step();
             probe.push(Entry::Posted { id, tag, before: id });
         }
@@ -377,7 +377,7 @@ impl Child<'_> {
                 // Forgotten for a new one: that is given up first.
                 session.reserve(probe)?;
                 probe.push(Entry::Void { id });
-                let late = reservation.commit(SOURCE, "late", b"");
+                let late = reservation.commit((SOURCE, "late"), b"");
                 if !matches!(late, Err(Error::TooLate { .. })) {
                     probe.push(Entry::Fault { op: Op::Commit });
                 }
@@ -393,7 +393,7 @@ impl Child<'_> {
             _ => {
                 probe.begin(Op::Commit);
                 probe.round.lengths().write(tag, &mut session.buffer);
-                let result = reservation.commit(SOURCE, Kind::Committed.event(), &session.buffer);
+                let result = reservation.commit((SOURCE, Kind::Committed.event()), &session.buffer);
                 let now = probe.step();
                 match result {
                     Ok(id) => probe.push(Entry::Posted { id, tag, before: id }),
@@ -428,7 +428,7 @@ impl Child<'_> {
                     self.release(session, &claim, number, since + ttl_ns)?;
                 }
             }
-            Claimed::Held { record, left }
+            Claimed::Held { record, left, .. }
                 if left.as_nanos() as u64 > ttl_ns || u64::from(record) >= self.round.records =>
             {
                 probe.push(Entry::Reported { id: number, what: Odd::FalseHolder });
@@ -504,8 +504,8 @@ impl Child<'_> {
             Err(Error::NoRecord { .. }) => return Ok(()),
             Err(error) => return Err(error),
         };
-        let first = worker.post(SOURCE, "other", b"1")?;
-        let second = worker.post(SOURCE, "other", b"2")?;
+        let first = worker.post((SOURCE, "other"), b"1")?;
+        let second = worker.post((SOURCE, "other"), b"2")?;
         let _ = worker.poll_at_most(16)?;
         if second <= first {
             self.probe.push(Entry::Fault { op: Op::Segments });
@@ -546,14 +546,14 @@ impl Session {
             Kind::Fresh => {
                 let key = tag.0.to_le_bytes();
                 let unique = Unique::key(&key).ttl(probe.round.fresh_ttl());
-                self.worker.post_unique(SOURCE, kind.event(), &self.buffer, unique)?
+                self.worker.event((SOURCE, kind.event())).unique(unique).post(&self.buffer)?
             }
             Kind::Shared => {
                 let key = tag.shared_key().to_le_bytes();
                 let unique = Unique::key(&key).ttl(Duration::from_nanos(SHARED_TTL_NS));
-                self.worker.post_unique(SOURCE, kind.event(), &self.buffer, unique)?
+                self.worker.event((SOURCE, kind.event())).unique(unique).post(&self.buffer)?
             }
-            _ => self.worker.post(SOURCE, kind.event(), &self.buffer)?,
+            _ => self.worker.post((SOURCE, kind.event()), &self.buffer)?,
         };
         probe.step();
         probe.push(Entry::Posted { id, tag, before });
@@ -573,7 +573,8 @@ impl Session {
         let value = Typed::new(tag);
         let id = if kind.is_unique() {
             let key = tag.0.to_le_bytes();
-            self.worker.post_typed_unique(&value, Unique::key(&key).ttl(probe.round.fresh_ttl()))?
+            let unique = Unique::key(&key).ttl(probe.round.fresh_ttl());
+            self.worker.event(<Typed as seqcast::TypedEvent>::TOPIC).unique(unique).post(&value)?
         } else {
             self.worker.post_typed(&value)?
         };
@@ -586,7 +587,7 @@ impl Session {
     fn post_oversized(&mut self, probe: &Probe) -> Result<(), Error> {
         let tag = self.next_tag(probe, Kind::Oversized);
         probe.round.lengths().write(tag, &mut self.buffer);
-        let refused = self.worker.post(SOURCE, Kind::Oversized.event(), &self.buffer);
+        let refused = self.worker.post((SOURCE, Kind::Oversized.event()), &self.buffer);
         probe.step();
         match refused {
             Err(Error::PayloadTooLarge { .. }) => Ok(()),

@@ -395,8 +395,8 @@ impl Conductor<'_> {
         let pid = unsafe { libc::fork() };
         if pid == 0 {
             let bus = self.bus;
-            let seats: Result<Vec<_>, Error> = (0..self.round.records).map(|_| bus.poster()).collect();
-            let good = seats.is_ok() && matches!(bus.poster(), Err(Error::NoRecord { .. }));
+            let seats: Result<Vec<_>, Error> = (0..self.round.records).map(|_| bus.publisher()).collect();
+            let good = seats.is_ok() && matches!(bus.publisher(), Err(Error::NoRecord { .. }));
             // SAFETY: as in `spawn`. The seats are not given back: their holder ends.
             unsafe { libc::_exit(i32::from(!good)) };
         }

@@ -166,8 +166,7 @@ pub struct Typed {
 }
 
 impl seqcast::TypedEvent for Typed {
-    const SOURCE: &'static str = SOURCE;
-    const EVENT: &'static str = Typed::NAME;
+    const TOPIC: seqcast::Topic<'static> = seqcast::Topic::new(SOURCE, Typed::NAME);
 }
 
 impl Typed {
@@ -203,10 +202,12 @@ pub fn label(slot: usize, incarnation: u64) -> String {
 /// The tag of an announcement, from its payload.
 pub fn read_announcement(event: &str, payload: &[u8]) -> Option<Tag> {
     let (slot, incarnation) = str::from_utf8(payload).ok()?.split_once('.')?;
-    let seq = match event {
-        seqcast::STARTED => FIRST_SEQ,
-        seqcast::STOPPING => LAST_SEQ,
-        _ => return None,
+    let seq = if event == seqcast::library::STARTED.event() {
+        FIRST_SEQ
+    } else if event == seqcast::library::STOPPING.event() {
+        LAST_SEQ
+    } else {
+        return None;
     };
     Some(Tag::new(slot.parse().ok()?, incarnation.parse().ok()?, seq, Kind::Announced))
 }

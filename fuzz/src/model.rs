@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use seqcast::library;
 use seqcast::{
-    Bus, Claim, Claimed, Error, Event, Options, Polled, Reservation, SOURCE, STARTED, STOPPING, Scope, Start, Trouble,
-    Unique, Worker, WorkerOptions,
+    Bus, Claim, Claimed, Error, Event, Options, Polled, Reservation, Scope, Start, Trouble, Worker, WorkerOptions,
 };
 
 use crate::hostile::draw::{Draw, Input};
@@ -246,7 +246,7 @@ impl Play {
         };
         worker.on(Scope::All, handler).expect("a good scope");
         let record = worker.record();
-        self.model.post(record, own(STARTED, &label));
+        self.model.post(record, own(library::STARTED.event(), &label));
         self.actors.push(Actor {
             worker,
             record,
@@ -269,7 +269,7 @@ impl Play {
         {
             *self.model.slot(reservation.id()) = Slot::Void;
         }
-        self.model.post(record, own(STOPPING, &label));
+        self.model.post(record, own(library::STOPPING.event(), &label));
         worker.leave().expect("a sound segment");
     }
 
@@ -286,8 +286,8 @@ impl Play {
             Content { source: "s".to_owned(), event: ["a", "bc"][input.below(2) as usize].to_owned(), payload, unique };
         let actor = &self.actors[which];
         let posted = match unique {
-            Some(key) => actor.worker.post_unique("s", &content.event, &content.payload, Unique::key(&[key])),
-            None => actor.worker.post("s", &content.event, &content.payload),
+            Some(key) => actor.worker.event(("s", &content.event)).unique(&[key]).post(&content.payload),
+            None => actor.worker.post(("s", &content.event), &content.payload),
         };
         let fits = content.len() <= self.bus.largest_event();
         match posted {
@@ -318,7 +318,7 @@ impl Play {
         let Some(mut reservation) = self.actors[which].reservation.take() else { return };
         let payload = input.bytes(60);
         let open = self.model.is_open(reservation.id());
-        match reservation.commit("s", "late", &payload) {
+        match reservation.commit(("s", "late"), &payload) {
             Ok(id) => {
                 assert!(open && id == reservation.id());
                 let content = Content { source: "s".to_owned(), event: "late".to_owned(), payload, unique: None };
@@ -477,5 +477,5 @@ impl Actor {
 }
 
 fn own(event: &str, label: &str) -> Content {
-    Content { source: SOURCE.to_owned(), event: event.to_owned(), payload: label.into(), unique: None }
+    Content { source: library::SOURCE.to_owned(), event: event.to_owned(), payload: label.into(), unique: None }
 }

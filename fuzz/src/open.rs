@@ -99,7 +99,7 @@ fn visit(bus: &Bus) {
     let options = worker_options().start(Start::Oldest);
     let Ok(worker) = bus.join_with(options).map_err(show) else { return };
     let _ = worker.on(seqcast::Scope::All, |event: &seqcast::Event<'_>| crate::hostile::events::touch(event.bytes()));
-    let _ = worker.post("a", "b", [1; 8]).map_err(show);
+    let _ = worker.post(("a", "b"), [1; 8]).map_err(show);
     let _ = worker.claim("key", std::time::Duration::from_secs(1)).map_err(show);
     let _ = worker.poll().map_err(show);
 }

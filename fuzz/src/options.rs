@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use seqcast::{Bus, Error, Event, Options, Scope, Unique, WorkerOptions};
+use seqcast::{Bus, Error, Event, Options, Scope, WorkerOptions};
 
 use crate::hostile::draw::{Draw, Input};
 use crate::hostile::scene::{fresh_name, path_of};
@@ -170,9 +170,9 @@ fn worker(bus: &Bus, input: &mut Input<'_>) {
     };
     let payload: Vec<u8> = (0..len).map(|at| at as u8 ^ (at >> 8) as u8).collect();
     let posted = if unique {
-        worker.post_unique(&source, &event, &payload, Unique::key(&key).ttl(ttl))
+        worker.event((&source, &event)).unique(&key).ttl(ttl).post(&payload)
     } else {
-        worker.post(&source, &event, &payload)
+        worker.post((&source, &event), &payload)
     };
     let expected = if unique && (key.is_empty() || ttl.is_zero()) {
         Some("option")

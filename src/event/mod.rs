@@ -1,160 +1,26 @@
-//! Events as handlers see them, and types that events are made of.
+//! Events: their names, what they carry, and how they stand in a block.
 
-pub(crate) mod message;
+mod builder;
+mod local;
+mod payload;
+mod topic;
+mod typed;
+pub(crate) mod wire;
 
 use std::any::Any;
 use std::fmt;
-use std::num::NonZeroUsize;
-use std::sync::Arc;
 
-use rkyv::api::high::{HighSerializer, HighValidator};
-use rkyv::bytecheck::CheckBytes;
-use rkyv::rancor;
-use rkyv::ser::allocator::ArenaHandle;
-use rkyv::util::AlignedVec;
-use rkyv::validation::Validator;
-use rkyv::validation::archive::ArchiveValidator;
-use rkyv::validation::shared::SharedValidator;
-use rkyv::{Archive, Serialize};
-
+pub use self::builder::EventBuilder;
+pub(crate) use self::builder::Sender;
+pub(crate) use self::local::{LocalData, LocalEvent};
+pub(crate) use self::payload::Buffer;
+pub use self::payload::Payload;
+pub(crate) use self::topic::check_topic;
+pub use self::topic::{Topic, library};
+pub use self::typed::{Typed, TypedEvent};
+pub(crate) use self::typed::{access, type_tag};
+use crate::claim::Claim;
 use crate::error::{Error, Result};
-use crate::layout::Fnv;
-use crate::message::PAYLOAD_ALIGN;
-use crate::worker::Claim;
-
-/// The library's own source.
-pub const SOURCE: &str = "seqcast";
-/// Posted under [`SOURCE`] by every worker that joins; the payload is its label.
-pub const STARTED: &str = "started";
-/// Posted under [`SOURCE`] by every worker that leaves in order; the payload is its label.
-pub const STOPPING: &str = "stopping";
-
-/// The name of an event: a source, and one of its events. Made at compile time by [`event_list!`](crate::event_list).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Topic {
-    /// What the event is about, 1 to 255 bytes.
-    pub source: &'static str,
-    /// What happened to it, 1 to 255 bytes.
-    pub event: &'static str,
-}
-
-/// Names a source and its events once, so that a misspelt event does not compile.
-///
-/// ```
-/// seqcast::event_list! {
-///     /// What the health checker says.
-///     pub mod health = "health" {
-///         /// The upstream does not answer.
-///         DOWN = "down",
-///         UP = "up",
-///     }
-/// }
-/// assert_eq!(health::DOWN.source, "health");
-/// assert_eq!(health::SOURCE, "health");
-/// assert_eq!(health::ALL.len(), 2);
-/// ```
-///
-/// ```compile_fail
-/// seqcast::event_list! { mod health = "health" { DOWN = "down" } }
-/// let _ = health::DOWM;
-/// ```
-#[macro_export]
-macro_rules! event_list {
-    ($(#[$attr:meta])* $vis:vis mod $name:ident = $source:literal {
-        $($(#[$event_attr:meta])* $event:ident = $text:literal),+ $(,)?
-    }) => {
-        $(#[$attr])*
-        #[allow(dead_code, missing_docs)]
-        $vis mod $name {
-            /// The source of these events.
-            pub const SOURCE: &str = $source;
-            $($(#[$event_attr])* pub const $event: $crate::Topic = $crate::Topic::new($source, $text);)+
-            /// All events of the source.
-            pub const ALL: &[$crate::Topic] = &[$($event),+];
-        }
-    };
-}
-
-impl Topic {
-    /// A topic. Names that events cannot have do not compile in a constant.
-    ///
-    /// # Panics
-    ///
-    /// If a name is empty or longer than 255 bytes.
-    pub const fn new(source: &'static str, event: &'static str) -> Topic {
-        assert!(!source.is_empty() && source.len() <= crate::message::MOST_NAME, "a source has 1 to 255 bytes");
-        assert!(!event.is_empty() && event.len() <= crate::message::MOST_NAME, "an event has 1 to 255 bytes");
-        Topic { source, event }
-    }
-}
-
-/// A type whose values are events of their own: archived when posted, checked and accessed in place when handled.
-///
-/// ```
-/// use rkyv::{Archive, Serialize};
-///
-/// #[derive(Archive, Serialize)]
-/// struct UpstreamDown {
-///     ip: [u8; 4],
-///     port: u16,
-/// }
-///
-/// impl seqcast::TypedEvent for UpstreamDown {
-///     const SOURCE: &'static str = "health";
-///     const EVENT: &'static str = "down";
-///     const VERSION: u32 = 1;
-/// }
-/// ```
-pub trait TypedEvent: Archive {
-    /// The events' source.
-    const SOURCE: &'static str;
-    /// The events' name.
-    const EVENT: &'static str;
-    /// Raise it when the type's fields change meaning or order, so that workers of an older build do not take the new
-    /// values for theirs.
-    const VERSION: u32 = 1;
-}
-
-/// A [`TypedEvent`] that can be posted. Implemented for all whose `rkyv::Serialize` is derived.
-pub trait Postable: TypedEvent + for<'a> Serialize<Serializer<'a>> {}
-impl<T: TypedEvent + for<'a> Serialize<Serializer<'a>>> Postable for T {}
-
-/// A [`TypedEvent`] that can be handled. Implemented for all whose `rkyv::Archive` is derived with `bytecheck`.
-pub trait Handleable: TypedEvent<Archived: for<'a> CheckBytes<HighValidator<'a, rancor::Failure>>> {}
-impl<T: TypedEvent<Archived: for<'a> CheckBytes<HighValidator<'a, rancor::Failure>>>> Handleable for T {}
-
-/// Ranges within ranges that validation follows, the whole being the first. A link of a list takes eight bytes, so that
-/// hostile ones would otherwise recurse until the stack is used up.
-const MOST_DEPTH: usize = 129;
-
-/// What archives posted values.
-pub type Serializer<'a> = HighSerializer<AlignedVec<PAYLOAD_ALIGN>, ArenaHandle<'a>, rancor::Error>;
-
-/// Tells values of `T` from those of any other type and version. Never 0, which means bytes.
-pub(crate) const fn type_tag<T: TypedEvent>() -> u64 {
-    assert!(align_of::<T::Archived>() <= PAYLOAD_ALIGN, "archived events are aligned to at most 16 bytes");
-    let mut hash = Fnv::new();
-    hash.bytes(T::SOURCE.as_bytes());
-    hash.number(T::SOURCE.len() as u64);
-    hash.bytes(T::EVENT.as_bytes());
-    hash.number(T::EVENT.len() as u64);
-    hash.number(T::VERSION as u64);
-    hash.number(size_of::<T::Archived>() as u64);
-    hash.number(align_of::<T::Archived>() as u64);
-    hash.finish() | 1
-}
-
-/// Archives `value` into `buffer`, which is emptied first.
-pub(crate) fn archive<T: Postable>(
-    value: &T,
-    mut buffer: AlignedVec<PAYLOAD_ALIGN>,
-) -> Result<AlignedVec<PAYLOAD_ALIGN>> {
-    buffer.clear();
-    rkyv::api::high::to_bytes_in(value, buffer).map_err(|error: rancor::Error| Error::Archive {
-        type_name: std::any::type_name::<T>(),
-        reason: error.to_string(),
-    })
-}
 
 /// An event on its way to its handlers.
 ///
@@ -189,6 +55,11 @@ impl<'a> Event<'a> {
     /// What happened.
     pub fn event(&self) -> &'a str {
         self.event
+    }
+
+    /// Returns source and event together.
+    pub fn topic(&self) -> Topic<'a> {
+        Topic::of_event(self.source, self.event)
     }
 
     /// The event's place in the order that all workers share. `None` for local events.
@@ -262,16 +133,12 @@ impl<'a> Event<'a> {
     /// [`Error::Payload`] if it was not posted as a `T` of this version, or its bytes are not a valid `T`, or it is nested
     /// more than 127 pointers deep (a box in a box, a vector in a vector): validation recurses, and the bytes must not
     /// decide how far.
-    pub fn typed<T: Handleable>(&self) -> Result<&'a T::Archived> {
+    pub fn typed<T: TypedEvent>(&self) -> Result<&'a T::Archived> {
         let reason = match self.data {
-            Data::Bytes { type_tag: tag, bytes } if tag == const { type_tag::<T>() } => {
-                let archive = ArchiveValidator::with_max_depth(bytes, NonZeroUsize::new(MOST_DEPTH));
-                let mut validator = Validator::new(archive, SharedValidator::new());
-                match rkyv::api::access_with_context::<T::Archived, _, rancor::Failure>(bytes, &mut validator) {
-                    Ok(value) => return Ok(value),
-                    Err(_) => "its bytes are not a valid value",
-                }
-            }
+            Data::Bytes { type_tag: tag, bytes } if tag == const { type_tag::<T>() } => match access::<T>(bytes) {
+                Some(value) => return Ok(value),
+                None => "its bytes are not a valid value",
+            },
             Data::Bytes { type_tag: 0, .. } | Data::Value(_) => "it was not posted as a typed event",
             Data::Bytes { .. } => "it was posted as another type or version",
         };
@@ -305,27 +172,5 @@ impl fmt::Debug for Event<'_> {
             Data::Value(_) => event.field("local", &true),
         };
         event.finish_non_exhaustive()
-    }
-}
-
-/// An event that waits in its own process.
-pub(crate) struct LocalEvent {
-    pub(crate) source: Arc<str>,
-    pub(crate) event: Arc<str>,
-    pub(crate) data: LocalData,
-}
-
-pub(crate) enum LocalData {
-    Value(Arc<dyn Any + Send + Sync>),
-    Archived { type_tag: u64, bytes: AlignedVec<PAYLOAD_ALIGN> },
-}
-
-impl LocalEvent {
-    pub(crate) fn as_event(&self) -> Event<'_> {
-        let data = match &self.data {
-            LocalData::Value(value) => Data::Value(&**value),
-            LocalData::Archived { type_tag, bytes } => Data::Bytes { type_tag: *type_tag, bytes },
-        };
-        Event { source: &self.source, event: &self.event, origin: Origin::Local, data }
     }
 }

@@ -11,7 +11,7 @@
 //! # let name = format!("doc-inspect-{}", std::process::id());
 //! # let bus = Bus::create(&name, &Options::new().unlink_on_drop(true))?;
 //! # let worker = bus.join()?;
-//! worker.post("cache", "stale", "user:42")?;
+//! worker.post(("cache", "stale"), "user:42")?;
 //! let inspector = Inspector::open(&name, &Options::new())?;
 //! assert_eq!(inspector.stats()?.workers.len(), 1);
 //! let mut tail = inspector.tail(Start::Oldest)?;

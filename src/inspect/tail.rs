@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::claims::{self, ClaimEntry, Decided, KeyHash};
 use crate::error::{Error, Result};
-use crate::message::{FragmentHead, Head, Kind, Meta, UniqueKey};
+use crate::event::wire::{FragmentHead, Head, Kind, Meta, UniqueKey};
 use crate::protocol::Fault;
 use crate::protocol::bytes;
 use crate::protocol::claims::{At, Token};

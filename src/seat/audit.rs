@@ -108,10 +108,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::event::Topic;
     use crate::layout::Options;
     use crate::protocol::record::OWN;
     use crate::seat::Seat;
-    use crate::writer::Draft;
+    use crate::writer::Outgoing;
 
     #[test]
     fn g7_an_audit_needs_no_right_to_write_and_takes_no_record() {
@@ -126,7 +127,7 @@ mod tests {
         assert_eq!((audit.events.blocks, audit.claims.blocks), (10, segment.geometry().buckets + 2));
         // As a poster leaves it that is killed between the exchange and the last store.
         let own = seat.words.get(record_word!(posting.hand) + OWN);
-        seat.writer.post(&Draft { source: "s", event: "e", type_tag: 0, unique: None, payload: b"" }).unwrap();
+        seat.writer.post(&Outgoing { topic: Topic::new("s", "e"), type_tag: 0, unique: None, payload: b"" }).unwrap();
         assert_ne!(seat.words.get(record_word!(posting.hand) + OWN), own);
         seat.words.set(record_word!(posting.hand) + OWN, own);
         let audit = Audit::of(&inspector).unwrap();

@@ -3,18 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::claim::{Claim, Claimed, Unique};
 use crate::clock::HostClock;
 use crate::counters::RecordWords;
 use crate::error::{Error, Result};
+use crate::event::wire::UniqueKey;
 use crate::layout::record_word;
-use crate::message::UniqueKey;
 use crate::protocol::claims::{At, Bucket, Claims, Decision, Key, Place, Token};
 use crate::protocol::pool::Hand;
 use crate::segment::Segment;
 use crate::tick::Tick;
 use crate::unique_hash::{Domain, UniqueHash};
-use crate::worker::{Claim, Claimed};
-use crate::worker_options::Unique;
 
 /// A ttl in nanoseconds; longer than can be said is for ever.
 #[inline]

@@ -3,7 +3,7 @@
 pub(crate) mod audit;
 pub(crate) mod claimer;
 pub(crate) mod counters;
-pub(crate) mod poster;
+pub(crate) mod publisher;
 pub(crate) mod reader;
 pub(crate) mod stats;
 pub(crate) mod writer;

@@ -2,8 +2,9 @@
 
 use crate::counters::RecordWords;
 use crate::error::{Error, Result};
+use crate::event::Topic;
+use crate::event::wire::{FRAGMENT_HEAD_BYTES, FragmentHead, Kind, Meta, Prefix, UniqueKey, chunk_len};
 use crate::layout::{header_word, record_word};
-use crate::message::{FRAGMENT_HEAD_BYTES, FragmentHead, Kind, Meta, Prefix, UniqueKey, check_topic, chunk_len};
 use crate::protocol::bytes;
 use crate::protocol::pool::{Block, Hand};
 use crate::protocol::ring::{Fate, Ring};
@@ -15,9 +16,8 @@ use std::sync::Arc;
 
 /// An event to be posted.
 #[derive(Clone, Copy)]
-pub(crate) struct Draft<'a> {
-    pub(crate) source: &'a str,
-    pub(crate) event: &'a str,
+pub(crate) struct Outgoing<'a> {
+    pub(crate) topic: Topic<'a>,
     pub(crate) type_tag: u64,
     pub(crate) unique: Option<UniqueKey>,
     pub(crate) payload: &'a [u8],
@@ -57,17 +57,17 @@ impl Writer {
 
     /// Posts an event. Returns the id at which it is visible.
     #[inline]
-    pub(crate) fn post(&mut self, draft: &Draft<'_>) -> Result<u64> {
-        let prefix = self.prefix(draft)?;
-        let len = prefix.len() + draft.payload.len();
+    pub(crate) fn post(&mut self, event: &Outgoing<'_>) -> Result<u64> {
+        let prefix = self.prefix(event)?;
+        let len = prefix.len() + event.payload.len();
         let id = if len <= self.block_bytes {
-            let write = |block: Block<'_>| write_event(block, &prefix, draft.payload);
+            let write = |block: Block<'_>| write_event(block, &prefix, event.payload);
             match self.ring.post(&mut self.hand, write) {
                 Ok(id) => id,
                 Err(fault) => return Err(Error::of_fault(self.segment.name(), fault)),
             }
         } else {
-            self.post_fragments(&prefix, draft.payload)?
+            self.post_fragments(&prefix, event.payload)?
         };
         self.record.add(record_word!(posting.posted), 1);
         self.notify(header_word!(wake));
@@ -75,10 +75,10 @@ impl Writer {
     }
 
     #[inline]
-    fn prefix<'a>(&self, draft: &Draft<'a>) -> Result<Prefix<'a>> {
-        let Draft { source, event, type_tag, unique, payload } = *draft;
-        check_topic(source, event)?;
-        let prefix = Prefix { record: self.hand.record(), pid: self.pid, source, event, type_tag, unique };
+    fn prefix<'a>(&self, event: &Outgoing<'a>) -> Result<Prefix<'a>> {
+        let Outgoing { topic, type_tag, unique, payload } = *event;
+        topic.check()?;
+        let prefix = Prefix { record: self.hand.record(), pid: self.pid, topic, type_tag, unique };
         let len = prefix.len().saturating_add(payload.len());
         if len > self.largest {
             return Err(Error::PayloadTooLarge { len, max: self.largest });
@@ -137,17 +137,17 @@ impl Writer {
         Ok(id)
     }
 
-    /// Makes a reserved id the event `draft`.
-    pub(crate) fn commit(&mut self, id: u64, draft: &Draft<'_>) -> Result<()> {
+    /// Makes a reserved id the event.
+    pub(crate) fn commit(&mut self, id: u64, event: &Outgoing<'_>) -> Result<()> {
         if self.reserved() != Some(id) {
             return Err(Error::TooLate { id });
         }
-        let prefix = self.prefix(draft)?;
-        let len = prefix.len() + draft.payload.len();
+        let prefix = self.prefix(event)?;
+        let len = prefix.len() + event.payload.len();
         if len > self.block_bytes {
             return Err(Error::PayloadTooLarge { len, max: self.block_bytes });
         }
-        let write = |block: Block<'_>| write_event(block, &prefix, draft.payload);
+        let write = |block: Block<'_>| write_event(block, &prefix, event.payload);
         let fate = self.ring.commit(&mut self.hand, id, write).map_err(|fault| {
             // The borrow of `ring` by the closure ends with the call.
             Error::of_fault(self.segment.name(), fault)

@@ -359,7 +359,8 @@ impl Geometry {
 
     /// Bytes of the largest message: a quarter of what the ring holds.
     pub(crate) fn largest_message(&self) -> usize {
-        self.block_bytes().max(self.capacity as usize / 4 * (self.block_bytes() - crate::message::FRAGMENT_HEAD_BYTES))
+        self.block_bytes()
+            .max(self.capacity as usize / 4 * (self.block_bytes() - crate::event::wire::FRAGMENT_HEAD_BYTES))
     }
 
     /// Whether these can be a segment's sizes, whoever wrote them. The text says what is wrong.

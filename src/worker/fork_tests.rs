@@ -48,11 +48,11 @@ fn call_everything(worker: &Worker, registration: Registration, handler: &Arc<fn
     assert!(!worker.unregister_same(Scope::All, handler));
     assert_eq!(worker.options().label, "joined");
     forked("reconfigure", worker.reconfigure(|options| options.label("child")));
-    forked("post", worker.post("s", "e", b"").map(drop));
-    forked("post_unique", worker.post_unique("s", "e", b"", "key").map(drop));
-    forked("post_local", worker.post_local("s", "e", ()));
+    forked("post", worker.post(("s", "e"), b"").map(drop));
+    forked("post_unique", worker.event(("s", "e")).unique("key").post(b"").map(drop));
+    forked("post_local", worker.post_local(("s", "e"), ()));
     forked("reserve", worker.reserve().map(drop));
-    forked("poster", worker.poster().map(drop));
+    forked("poster", worker.publisher().map(drop));
     forked("claim", worker.claim("key", HOUR).map(drop));
     forked("release", worker.release(claim).map(drop));
     forked("poll", worker.poll().map(drop));
@@ -125,7 +125,7 @@ fn g12_a_child_drops_handlers_only_if_nobody_was_changing_or_running_them() {
     let owned = Arc::new(());
     let kept = Arc::clone(&owned);
     worker.on(Scope::All, move |_: &Event<'_>| drop(Arc::clone(&kept))).unwrap();
-    worker.post("s", "e", b"").unwrap();
+    worker.post(("s", "e"), b"").unwrap();
     worker.poll().unwrap();
     let last_in_child = |held: bool| {
         // SAFETY: this process ends before anybody uses what is moved out of here.

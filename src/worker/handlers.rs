@@ -11,7 +11,8 @@ use siphasher::sip::SipHasher13;
 
 use crate::error::Result;
 use crate::event::Event;
-use crate::message::{Head, check_topic};
+use crate::event::wire::Head;
+use crate::event::{Topic, check_topic};
 use crate::os::fork::ForkGuard;
 use crate::report::{HandlerError, Report, Trouble, catch_panic};
 use crate::sync_util::{Held, lock};
@@ -104,9 +105,15 @@ impl Scope {
     }
 }
 
-impl From<crate::Topic> for Scope {
-    fn from(topic: crate::Topic) -> Scope {
-        Scope::events(topic.source, [topic.event])
+impl From<Topic<'_>> for Scope {
+    fn from(topic: Topic<'_>) -> Scope {
+        Scope::events(topic.source(), [topic.event()])
+    }
+}
+
+impl<S: AsRef<str> + ?Sized, E: AsRef<str> + ?Sized> From<(&S, &E)> for Scope {
+    fn from((source, event): (&S, &E)) -> Scope {
+        Scope::events(source.as_ref(), [event.as_ref()])
     }
 }
 
@@ -523,12 +530,12 @@ pub(crate) fn address_of<H: Handler + ?Sized>(handler: &Arc<H>) -> *const () {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Prefix;
+    use crate::event::wire::Prefix;
 
     /// An event's head, and the bytes that it was read from.
     fn event(source: &str, event: &str) -> (Head, Vec<u8>) {
         let mut bytes = Vec::new();
-        let prefix = Prefix { record: 0, pid: 1, source, event, type_tag: 0, unique: None };
+        let prefix = Prefix { record: 0, pid: 1, topic: Topic::new(source, event), type_tag: 0, unique: None };
         prefix.for_each_word(|word| bytes.extend(word.to_ne_bytes()));
         (Head::parse(&bytes).unwrap(), bytes)
     }

@@ -24,21 +24,21 @@ use crossbeam_utils::CachePadded;
 use rkyv::util::AlignedVec;
 
 use self::polling::Reading;
+use crate::claim::{Claim, Claimed, Unique};
 use crate::claimer::{Claimer, hash_unique};
 use crate::clock::HostClock;
 use crate::counters::RecordWords;
 use crate::error::{Error, Result};
+use crate::event::wire::{PAYLOAD_ALIGN, UniqueKey};
 use crate::event::{
-    Event, Handleable, LocalData, LocalEvent, Postable, SOURCE, STARTED, STOPPING, Topic, archive, type_tag,
+    Buffer, Event, EventBuilder, LocalData, LocalEvent, Payload, Sender, Topic, Typed, TypedEvent, library,
 };
 use crate::handlers::{Handler, Outcome, Registration, Registry, Scope, address_of};
 use crate::layout::record_word;
-use crate::message::{PAYLOAD_ALIGN, UniqueKey, check_topic};
 use crate::os::fork::ForkGuard;
-use crate::poster::Poster;
-use crate::protocol::claims::Token;
 use crate::protocol::lock::{Lock, Locked};
 use crate::protocol::ring::Ring;
+use crate::publisher::Publisher;
 use crate::reader::Reader;
 use crate::report::{Report, Trouble, report_by_default};
 use crate::seat::{Seat, set_label};
@@ -46,8 +46,8 @@ use crate::segment::{Position, RecordLock, Segment};
 use crate::sync::Words;
 use crate::sync_util::{DroppedUnlessHeld, lock};
 use crate::sys;
-use crate::worker_options::{Unique, WorkerOptions};
-use crate::writer::{Draft, Writer};
+use crate::worker_options::WorkerOptions;
+use crate::writer::{Outgoing, Writer};
 
 /// One seat on the bus: posts events, and hands those of all workers to its handlers, in the order of their ids.
 ///
@@ -58,10 +58,10 @@ use crate::writer::{Draft, Writer};
 /// # let name = format!("doc-worker-{}", std::process::id());
 /// let bus = seqcast::Bus::create(&name, &seqcast::Options::new().unlink_on_drop(true))?;
 /// let worker = bus.join()?;
-/// worker.on(seqcast::Scope::source("cache"), |event: &seqcast::Event<'_>| {
+/// worker.on(seqcast::Scope::source("cache"), |event| {
 ///     println!("{}: {} bytes from {:?}", event.event(), event.bytes().len(), event.pid());
 /// })?;
-/// worker.post("cache", "stale", b"user:42")?;
+/// worker.post(("cache", "stale"), b"user:42")?;
 /// worker.poll()?;
 /// # Ok::<(), seqcast::Error>(())
 /// ```
@@ -187,33 +187,6 @@ pub enum Polled {
     Recursive,
 }
 
-/// The right to run a unique key until its ttl is over. It is not given back on drop: keep it to
-/// [`release`](Worker::release) it, or let the ttl end it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "a claim that is won is to be acted upon"]
-pub struct Claim {
-    pub(crate) key: [u64; 2],
-    pub(crate) token: Token,
-}
-
-/// What came of a claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "only the caller that has `Won` may act"]
-#[non_exhaustive]
-pub enum Claimed {
-    /// The caller has it, and nobody else until the ttl is over or it releases it.
-    Won(Claim),
-    /// Another has it.
-    Held {
-        /// The worker record of the holder.
-        record: u32,
-        /// How long it is still held, to within a tick of the kernel's clock (10 ms at most), and rather too long.
-        left: Duration,
-    },
-    /// There is no room for another key; raise [`Options::claims`](crate::Options::claims).
-    Full,
-}
-
 impl Worker {
     pub(crate) fn join(segment: &Arc<Segment>, options: WorkerOptions) -> Result<Worker> {
         options.check_to_join(segment)?;
@@ -259,7 +232,7 @@ impl Worker {
         };
         let worker = Worker { inner: Arc::new(inner) };
         let inner = &*worker.inner;
-        inner.announce(&mut *inner.writer_for_next()?, &inner.joined_with, STARTED)?;
+        inner.announce(&mut *inner.writer_for_next()?, &inner.joined_with, library::STARTED)?;
         if let Some(differences) = inner.segment.differences_to_report() {
             let trouble = Trouble::OptionsDiffer(differences);
             inner.report(&Report { source: "", event: "", id: None, trouble });
@@ -271,79 +244,52 @@ impl Worker {
 
     /// Posts an event to all workers, this one included. No handler runs in here. Returns the event's id.
     ///
+    /// ```
+    /// # let name = format!("doc-post-{}", std::process::id());
+    /// # let bus = seqcast::Bus::create(&name, &seqcast::Options::new().unlink_on_drop(true))?;
+    /// # let worker = bus.join()?;
+    /// seqcast::event_list! { mod cache = "cache" { STALE = "stale" } }
+    ///
+    /// worker.post(("cache", "stale"), "user:42")?;
+    /// worker.post(cache::STALE, "user:43")?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
-    /// [`Error::Topic`], [`Error::PayloadTooLarge`], [`Error::Forked`], [`Error::Left`]; [`Error::Corrupt`] and
-    /// [`Error::Exhausted`] if the segment is. After an error nobody sees the event.
+    /// [`Error::Topic`], [`Error::LibrarySource`], [`Error::PayloadTooLarge`], [`Error::Forked`], [`Error::Left`];
+    /// [`Error::TypedTopic`] and [`Error::Archive`] for a typed payload; [`Error::Corrupt`] and [`Error::Exhausted`] if
+    /// the segment is. After an error nobody sees the event.
     #[inline]
-    pub fn post(&self, source: &str, event: &str, data: impl AsRef<[u8]>) -> Result<u64> {
-        self.inner.post(&Draft { source, event, type_tag: 0, unique: None, payload: data.as_ref() })
+    pub fn post<'a>(&self, topic: impl Into<Topic<'a>>, payload: impl Payload) -> Result<u64> {
+        self.send(topic.into(), None, payload)
     }
 
-    /// [`post`](Worker::post) with a name from an [`event_list!`](crate::event_list).
-    ///
-    /// # Errors
-    ///
-    /// As [`post`](Worker::post).
-    pub fn post_topic(&self, topic: Topic, data: impl AsRef<[u8]>) -> Result<u64> {
-        self.post(topic.source, topic.event, data)
-    }
-
-    /// Posts an event that one worker runs at most: the first that reaches it, unless the key is still held for an
-    /// earlier event. See [`Unique`].
-    ///
-    /// # Errors
-    ///
-    /// As [`post`](Worker::post), and [`Error::Option`] for a ttl of nothing or an empty key.
-    pub fn post_unique<'a>(
-        &self,
-        source: &str,
-        event: &str,
-        data: impl AsRef<[u8]>,
-        unique: impl Into<Unique<'a>>,
-    ) -> Result<u64> {
-        let unique = self.inner.unique_key(unique.into())?;
-        self.inner.post(&Draft { source, event, type_tag: 0, unique: Some(unique), payload: data.as_ref() })
-    }
-
-    /// Posts a value under its type's source and event.
+    /// Posts a value under its type's topic. Returns the event's id.
     ///
     /// # Errors
     ///
     /// As [`post`](Worker::post), and [`Error::Archive`] if the value cannot be archived.
     #[inline]
-    pub fn post_typed<T: Postable>(&self, value: &T) -> Result<u64> {
-        self.inner.post_typed(value, None)
+    pub fn post_typed<T: TypedEvent>(&self, value: &T) -> Result<u64> {
+        self.send(T::TOPIC, None, value)
     }
 
-    /// [`post_typed`](Worker::post_typed) as a unique event.
-    ///
-    /// # Errors
-    ///
-    /// As [`post_typed`](Worker::post_typed) and [`post_unique`](Worker::post_unique).
-    pub fn post_typed_unique<'a, T: Postable>(&self, value: &T, unique: impl Into<Unique<'a>>) -> Result<u64> {
-        let unique = self.inner.unique_key(unique.into())?;
-        self.inner.post_typed(value, Some(unique))
+    /// Begins an event about which more is said than topic and payload: see [`EventBuilder`].
+    pub fn event<'a>(&'a self, topic: impl Into<Topic<'a>>) -> EventBuilder<'a, &'a Worker> {
+        EventBuilder::new(self, topic.into())
     }
 
-    /// Posts an event to this worker only. It never enters the segment, and the handlers get `value` as it is, by
+    /// Posts a value to this worker only. It never enters the segment, and the handlers get `value` as it is, by
     /// [`Event::local`].
     ///
-    /// # Errors
-    ///
-    /// [`Error::Topic`], [`Error::Forked`], [`Error::Left`].
-    pub fn post_local<T: Any + Send + Sync>(&self, source: &str, event: &str, value: T) -> Result<()> {
-        self.inner.post_local(source, event, LocalData::Value(Arc::new(value)))
-    }
-
-    /// Posts a value to this worker's typed handlers only.
+    /// To post bytes or a typed value to this worker only, use [`EventBuilder::local`].
     ///
     /// # Errors
     ///
-    /// As [`post_local`](Worker::post_local), and [`Error::Archive`].
-    pub fn post_local_typed<T: Postable>(&self, value: &T) -> Result<()> {
-        let bytes = archive(value, AlignedVec::new())?;
-        self.inner.post_local(T::SOURCE, T::EVENT, LocalData::Archived { type_tag: const { type_tag::<T>() }, bytes })
+    /// [`Error::Topic`], [`Error::LibrarySource`], [`Error::Forked`], [`Error::Left`].
+    pub fn post_local<'a, T: Any + Send + Sync>(&self, topic: impl Into<Topic<'a>>, value: T) -> Result<()> {
+        self.inner.post_local(topic.into(), || Ok(LocalData::Value(Arc::new(value))))
     }
 
     /// Takes the next event id now, for an event whose payload comes later; until then, or until their `wait_max`, the
@@ -357,15 +303,14 @@ impl Worker {
         Ok(Reservation { worker: self.clone(), id, open: true })
     }
 
-    /// A handle of its own for a thread that posts much: it has its own worker record, so that no lock is around its
-    /// posts.
+    /// Returns a seat of its own for a thread that posts much, so that no lock is around its posts.
     ///
     /// # Errors
     ///
     /// [`Error::NoRecord`], [`Error::Forked`], [`Error::Left`].
-    pub fn poster(&self) -> Result<Poster> {
+    pub fn publisher(&self) -> Result<Publisher> {
         self.inner.check()?;
-        Poster::join(&self.inner.segment, &self.options())
+        Publisher::join(&self.inner.segment, &self.options())
     }
 
     // ---- handlers ----
@@ -383,21 +328,41 @@ impl Worker {
         self.inner.register(scope.into(), Arc::new(handler))
     }
 
-    /// Calls `handler` with every value posted as a `T`: checked, and in place. What is posted under the same names but
-    /// is no `T` of this version is reported and left out.
+    /// Calls `handler` with every value posted as a `T`: checked, and in place. An event of that topic that is not a `T` of
+    /// this version is reported and left out.
+    ///
+    /// ```
+    /// # use rkyv::{Archive, Serialize};
+    /// # let name = format!("doc-on-typed-{}", std::process::id());
+    /// # let bus = seqcast::Bus::create(&name, &seqcast::Options::new().unlink_on_drop(true))?;
+    /// # let worker = bus.join()?;
+    /// use seqcast::{Topic, Typed, TypedEvent};
+    ///
+    /// #[derive(Archive, Serialize)]
+    /// struct UpstreamDown {
+    ///     port: u16,
+    /// }
+    ///
+    /// impl TypedEvent for UpstreamDown {
+    ///     const TOPIC: Topic<'static> = Topic::new("health", "down");
+    /// }
+    ///
+    /// worker.on_typed(|down: Typed<'_, UpstreamDown>| assert_eq!(down.port, 8080))?;
+    /// worker.post_typed(&UpstreamDown { port: 8080 })?;
+    /// worker.poll()?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
     /// As [`on`](Worker::on).
     pub fn on_typed<T, F, R>(&self, handler: F) -> Result<Registration>
     where
-        T: Handleable,
-        F: Fn(&T::Archived, &Event<'_>) -> R + Send + Sync + 'static,
+        T: TypedEvent,
+        F: Fn(Typed<'_, T>) -> R + Send + Sync + 'static,
         R: Outcome,
     {
-        self.on(Scope::events(T::SOURCE, [T::EVENT]), move |event: &Event<'_>| {
-            handler(event.typed::<T>()?, event).into_result()
-        })
+        self.on(T::TOPIC, move |event: &Event<'_>| handler(Typed::of(event)?).into_result())
     }
 
     /// Like [`on`](Worker::on), with a handler that the caller keeps too, to
@@ -543,7 +508,7 @@ impl Worker {
 
     // ---- the worker itself ----
 
-    /// Leaves the bus: posts [`STOPPING`], after which every call on any clone gives [`Error::Left`]. Unique events that
+    /// Leaves the bus: posts [`STOPPING`](library::STOPPING), after which every call on any clone gives [`Error::Left`]. Unique events that
     /// this worker has claimed already, while it waited for a reserved id, are handed to the handlers first: nobody else
     /// would run them. The seat is free when the last clone is dropped.
     ///
@@ -644,6 +609,36 @@ impl fmt::Debug for Worker {
     }
 }
 
+impl Sender for &Worker {
+    #[inline]
+    fn send(self, topic: Topic<'_>, unique: Option<Unique<'_>>, payload: impl Payload) -> Result<u64> {
+        let inner = &*self.inner;
+        inner.check()?;
+        topic.check_to_post()?;
+        let unique = inner.unique_key(unique)?;
+        with_encoded(topic, &payload, |type_tag, payload| inner.post(&Outgoing { topic, type_tag, unique, payload }))
+    }
+}
+
+impl EventBuilder<'_, &Worker> {
+    /// Posts the event to this worker only. It never enters the segment.
+    ///
+    /// # Errors
+    ///
+    /// As [`Worker::post_local`]; [`Error::TypedTopic`] and [`Error::Archive`] for a typed payload; [`Error::Option`] if the
+    /// event was made unique, since a local event has one reader anyway.
+    pub fn local(self, payload: impl Payload) -> Result<()> {
+        if self.unique.is_some() || self.ttl.is_some() {
+            return Err(Error::option(
+                "unique",
+                "set",
+                "a local event has one reader anyway: leave out .unique and .ttl",
+            ));
+        }
+        self.sender.inner.post_local(self.topic, || payload.into_local(self.topic))
+    }
+}
+
 impl Inner {
     #[inline]
     fn check(&self) -> Result<()> {
@@ -723,35 +718,26 @@ impl Inner {
     }
 
     #[inline]
-    fn post(&self, draft: &Draft<'_>) -> Result<u64> {
+    fn post(&self, event: &Outgoing<'_>) -> Result<u64> {
         let mut writer = self.writer_for_next()?;
-        self.post_by(&mut writer, draft)
+        self.post_by(&mut writer, event)
     }
 
     #[inline]
-    fn post_by(&self, writer: &mut Writer, draft: &Draft<'_>) -> Result<u64> {
-        let id = writer.post(draft)?;
+    fn post_by(&self, writer: &mut Writer, event: &Outgoing<'_>) -> Result<u64> {
+        let id = writer.post(event)?;
         if self.hot.polling.load(Ordering::Relaxed) {
             self.hot.first_own_post.fetch_min(id, Ordering::Relaxed);
         }
         Ok(id)
     }
 
-    #[inline]
-    fn post_typed<T: Postable>(&self, value: &T, unique: Option<UniqueKey>) -> Result<u64> {
+    fn post_local(&self, topic: Topic<'_>, data: impl FnOnce() -> Result<LocalData>) -> Result<()> {
+        topic.check_to_post()?;
         self.check()?;
-        with_buffer(|buffer| {
-            *buffer = archive(value, std::mem::take(buffer))?;
-            let type_tag = const { type_tag::<T>() };
-            self.post(&Draft { source: T::SOURCE, event: T::EVENT, type_tag, unique, payload: buffer })
-        })
-    }
-
-    fn post_local(&self, source: &str, event: &str, data: LocalData) -> Result<()> {
-        check_topic(source, event)?;
-        self.check()?;
+        let data = data()?;
         let mut local = lock(&self.local);
-        local.push_back(LocalEvent { source: source.into(), event: event.into(), data });
+        local.push_back(LocalEvent { source: topic.source().into(), event: topic.event().into(), data });
         // Release: a sleeper that sees the number finds the event.
         self.hot.local.store(local.len(), Ordering::Release);
         drop(local);
@@ -759,15 +745,15 @@ impl Inner {
         Ok(())
     }
 
-    fn unique_key(&self, unique: Unique<'_>) -> Result<UniqueKey> {
-        self.check()?;
-        hash_unique(self.segment.unique_hash(), unique, self.options().timeout)
+    fn unique_key(&self, unique: Option<Unique<'_>>) -> Result<Option<UniqueKey>> {
+        let Some(unique) = unique else { return Ok(None) };
+        hash_unique(self.segment.unique_hash(), unique, self.options().timeout).map(Some)
     }
 
-    fn announce(&self, writer: &mut Writer, options: &WorkerOptions, event: &str) -> Result<()> {
+    fn announce(&self, writer: &mut Writer, options: &WorkerOptions, topic: Topic<'static>) -> Result<()> {
         if options.announce {
             let payload = options.label.as_bytes();
-            self.post_by(writer, &Draft { source: SOURCE, event, type_tag: 0, unique: None, payload })?;
+            self.post_by(writer, &Outgoing { topic, type_tag: 0, unique: None, payload })?;
         }
         Ok(())
     }
@@ -785,7 +771,7 @@ impl Inner {
         }
         // Acquire: with the cells that the reading half has seen.
         writer.know(self.hot.next.load(Ordering::Acquire));
-        let announced = self.announce(&mut writer, &options, STOPPING);
+        let announced = self.announce(&mut writer, &options, library::STOPPING);
         let abandoned = writer.abandon();
         self.left.store(true, Ordering::Relaxed);
         drop((writer, claimer));
@@ -811,6 +797,21 @@ impl Drop for Inner {
             self.lock.release(self.record);
         }
     }
+}
+
+/// Encodes `payload`, and lends this thread's archiving buffer for that if it is needed.
+#[inline]
+fn with_encoded<P: Payload, R>(topic: Topic<'_>, payload: &P, run: impl FnOnce(u64, &[u8]) -> Result<R>) -> Result<R> {
+    if !P::BUFFERED {
+        // It allocates nothing before it is written to.
+        let mut buffer = Buffer::new();
+        let (type_tag, bytes) = payload.encode(topic, &mut buffer)?;
+        return run(type_tag, bytes);
+    }
+    with_buffer(|buffer| {
+        let (type_tag, bytes) = payload.encode(topic, buffer)?;
+        run(type_tag, bytes)
+    })
 }
 
 /// Lends this thread's archiving buffer, or a new one if a value is archived while another is.
@@ -854,12 +855,32 @@ impl Reservation {
     ///
     /// [`Error::TooLate`] if the readers have given the id up, and then nobody has seen the event;
     /// [`Error::PayloadTooLarge`] if it does not fit one block; otherwise as [`Worker::post`].
-    pub fn commit(&mut self, source: &str, event: &str, data: impl AsRef<[u8]>) -> Result<u64> {
-        let draft = Draft { source, event, type_tag: 0, unique: None, payload: data.as_ref() };
-        // One lock around the check and the commit: another thread of this worker may reserve at any time.
-        let mut writer = self.worker.inner.writer()?;
-        let committed = if self.open { writer.commit(self.id, &draft) } else { Err(Error::TooLate { id: self.id }) };
-        drop(writer);
+    #[inline]
+    pub fn commit<'a>(&mut self, topic: impl Into<Topic<'a>>, payload: impl Payload) -> Result<u64> {
+        self.send(topic.into(), None, payload)
+    }
+
+    /// Begins an event about which more is said than topic and payload, to be committed at the reserved id.
+    pub fn event<'a>(&'a mut self, topic: impl Into<Topic<'a>>) -> EventBuilder<'a, &'a mut Reservation> {
+        EventBuilder::new(self, topic.into())
+    }
+}
+
+impl Sender for &mut Reservation {
+    fn send(self, topic: Topic<'_>, unique: Option<Unique<'_>>, payload: impl Payload) -> Result<u64> {
+        let inner = &*self.worker.inner;
+        inner.check()?;
+        topic.check_to_post()?;
+        let unique = inner.unique_key(unique)?;
+        let committed = with_encoded(topic, &payload, |type_tag, payload| {
+            // One lock around the check and the commit: another thread of this worker may reserve at any time.
+            let mut writer = inner.writer()?;
+            if self.open {
+                writer.commit(self.id, &Outgoing { topic, type_tag, unique, payload })
+            } else {
+                Err(Error::TooLate { id: self.id })
+            }
+        });
         if matches!(committed, Ok(()) | Err(Error::TooLate { .. })) {
             self.open = false;
         }

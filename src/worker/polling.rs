@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use crossbeam_utils::Backoff;
 
-use super::{COPIED_OUT, Claim, Hot, Inner, NOT_PENDING, Polled};
+use super::{COPIED_OUT, Hot, Inner, NOT_PENDING, Polled};
+use crate::claim::Claim;
 use crate::claimer::Claimer;
 use crate::error::Result;
+use crate::event::wire::{Head, UniqueKey};
 use crate::event::{Data, Event, Origin};
 use crate::handlers::{Registry, Routes, dispatch_local};
 use crate::layout::{header_word, record_word};
-use crate::message::{Head, UniqueKey};
 use crate::protocol::claims::{At, Decision, Token};
 use crate::protocol::lock::Lock;
 use crate::protocol::record::WORDS;

@@ -7,8 +7,8 @@
 //! # let unlink = Options::new().unlink_on_drop(true);
 //! # let bus = seqcast::Bus::create(&name, &unlink)?;
 //! process::configure(&name, &Options::new(), WorkerOptions::new().label("web"))?;
-//! process::worker()?.on(Scope::source("cache"), |event: &seqcast::Event<'_>| println!("{}", event.event()))?;
-//! process::worker()?.post("cache", "purge", b"")?;
+//! process::worker()?.on(Scope::source("cache"), |event| println!("{}", event.event()))?;
+//! process::worker()?.post(("cache", "purge"), b"")?;
 //! process::worker()?.poll()?;
 //! # process::leave()?;
 //! # Ok::<(), seqcast::Error>(())

@@ -91,7 +91,7 @@ fn a_change_of_options_inside_another_is_an_error_and_the_outer_one_is_made() {
             inner = Some(worker.reconfigure(|options| options.label("inner")));
             // What a handler or another thread needs meanwhile.
             assert_eq!(thread::scope(|scope| scope.spawn(|| worker.options().label.clone()).join().unwrap()), "");
-            worker.post("s", "e", b"").unwrap();
+            worker.post(("s", "e"), b"").unwrap();
             assert!(worker.poll().is_ok());
             options.label("outer")
         })

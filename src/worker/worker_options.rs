@@ -145,7 +145,7 @@ impl WorkerOptions {
         self
     }
 
-    /// Whether to post [`STARTED`](crate::STARTED) and [`STOPPING`](crate::STOPPING). Default: yes.
+    /// Whether to post [`STARTED`](crate::library::STARTED) and [`STOPPING`](crate::library::STOPPING). Default: yes.
     pub fn announce(mut self, yes: bool) -> WorkerOptions {
         self.announce = yes;
         self
@@ -191,45 +191,5 @@ impl fmt::Debug for WorkerOptions {
             .field("timeout", &self.timeout)
             .field("announce", &self.announce)
             .finish_non_exhaustive()
-    }
-}
-
-/// A unique event's key and, if it is not to be the worker's [`timeout`](WorkerOptions::timeout), its ttl.
-///
-/// ```
-/// use std::time::Duration;
-/// let _ = seqcast::Unique::from("refresh:users");
-/// let _ = seqcast::Unique::key("nightly-mail").ttl(Duration::from_secs(3600));
-/// ```
-#[derive(Clone, Copy)]
-#[must_use = "a unique key does nothing until an event is posted with it"]
-pub struct Unique<'a> {
-    pub(crate) key: &'a [u8],
-    pub(crate) ttl: Option<Duration>,
-}
-
-impl<'a> Unique<'a> {
-    /// Events with this key run once for its ttl.
-    pub fn key<K: AsRef<[u8]> + ?Sized>(key: &'a K) -> Unique<'a> {
-        Unique { key: key.as_ref(), ttl: None }
-    }
-
-    /// How long the key is held from when the first worker reaches the event; longer than nothing.
-    pub fn ttl(mut self, ttl: Duration) -> Unique<'a> {
-        self.ttl = Some(ttl);
-        self
-    }
-}
-
-impl<'a> From<&'a str> for Unique<'a> {
-    fn from(key: &'a str) -> Unique<'a> {
-        Unique::key(key)
-    }
-}
-
-impl fmt::Debug for Unique<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Keys are made of payloads now and then.
-        f.debug_struct("Unique").field("key_len", &self.key.len()).field("ttl", &self.ttl).finish()
     }
 }

@@ -315,11 +315,11 @@ impl Cast {
             }
             10 => {
                 let payload = draw.bytes(120);
-                plain(worker.post("s", "event", payload), &[]);
+                plain(worker.post(("s", "event"), payload), &[]);
             }
             11 => {
                 let len = draw.below(600) as usize;
-                plain(worker.post("s", "large", vec![draw.byte(); len]), &["payload_too_large"]);
+                plain(worker.post(("s", "large"), vec![draw.byte(); len]), &["payload_too_large"]);
             }
             12 => {
                 let posted = match draw.below(3) {
@@ -332,7 +332,7 @@ impl Cast {
             13 => {
                 let key = [draw.byte() % 4];
                 let unique = Unique::key(&key).ttl(Duration::from_nanos(1 + draw.u64() % (1 << 40)));
-                plain(worker.post_unique("s", "unique", draw.bytes(8), unique), &[]);
+                plain(worker.event(("s", "unique")).unique(unique).post(draw.bytes(8)), &[]);
             }
             14 => {
                 let claimed = worker.claim([draw.byte() % 32], Duration::from_nanos(1 + u64::from(draw.u16())));
@@ -356,7 +356,7 @@ impl Cast {
                 if let Some(mut reservation) = self.reservations.pop()
                     && draw.one_in(2)
                 {
-                    plain(reservation.commit("s", "late", draw.bytes(40)), &["too_late", "left"]);
+                    plain(reservation.commit(("s", "late"), draw.bytes(40)), &["too_late", "left"]);
                 }
             }
             18 => {

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use seqcast::rkyv::{Archive, Serialize};
-use seqcast::{Scope, TypedEvent, Worker};
+use seqcast::{Scope, Topic, Typed, TypedEvent, Worker};
 
 /// Every bit pattern is a value.
 #[derive(Archive, Serialize)]
@@ -14,8 +14,7 @@ pub struct Plain {
 }
 
 impl TypedEvent for Plain {
-    const SOURCE: &'static str = "typed";
-    const EVENT: &'static str = "plain";
+    const TOPIC: Topic<'static> = Topic::new("typed", "plain");
 }
 
 /// Relative pointers, tags and niches.
@@ -40,8 +39,7 @@ pub enum Choice {
 }
 
 impl TypedEvent for Rich {
-    const SOURCE: &'static str = "typed";
-    const EVENT: &'static str = "rich";
+    const TOPIC: Topic<'static> = Topic::new("typed", "rich");
 }
 
 /// As deep as its sender says.
@@ -64,8 +62,7 @@ pub struct Chain {
 }
 
 impl TypedEvent for Chain {
-    const SOURCE: &'static str = "typed";
-    const EVENT: &'static str = "chain";
+    const TOPIC: Topic<'static> = Topic::new("typed", "chain");
 }
 
 impl Chain {
@@ -105,10 +102,10 @@ impl Rich {
 
 /// Registers handlers that touch every byte that an event lets them.
 pub fn handle_typed(worker: &Worker) -> seqcast::Result<()> {
-    worker.on_typed::<Plain, _, ()>(|plain, _| {
+    worker.on_typed(|plain: Typed<'_, Plain>| {
         touch(&(plain.number.to_native(), plain.bytes));
     })?;
-    worker.on_typed::<Rich, _, ()>(|rich, _| {
+    worker.on_typed(|rich: Typed<'_, Rich>| {
         touch(&rich.name.as_bytes());
         for word in rich.words.iter() {
             touch(&word.chars().count());
@@ -123,8 +120,8 @@ pub fn handle_typed(worker: &Worker) -> seqcast::Result<()> {
         }
         touch(&(rich.not_zero.get(), rich.letter.to_native(), rich.yes));
     })?;
-    worker.on_typed::<Chain, _, ()>(|chain, _| {
-        let mut chain = Some(chain);
+    worker.on_typed(|chain: Typed<'_, Chain>| {
+        let mut chain = Some(chain.value());
         while let Some(link) = chain {
             touch(&link.link.to_native());
             chain = link.next.as_ref().map(|next| &**next);

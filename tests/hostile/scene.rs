@@ -178,17 +178,17 @@ fn live(bus: &Bus) -> seqcast::Result<(Reservation, [Worker; 2])> {
         worker.on(seqcast::Scope::All, |_: &seqcast::Event<'_>| {})?;
     }
     for number in 0..20_u64 {
-        first.post("lap", "around", number.to_le_bytes())?;
+        first.post(("lap", "around"), number.to_le_bytes())?;
         let _ = second.poll()?;
     }
     let _ = first.poll()?;
     let hour = Duration::from_secs(3600);
     let _ = first.claim("held", hour)?;
     let _ = second.claim("ended", Duration::from_nanos(1))?;
-    first.post_unique("job", "run", b"once", seqcast::Unique::key("job").ttl(hour))?;
+    first.event(("job", "run")).unique("job").ttl(hour).post(b"once")?;
     let _ = second.poll()?;
-    second.post_unique("job", "run", b"again", "job")?;
-    second.post("bytes", "large", [7; 400])?;
+    second.event(("job", "run")).unique("job").post(b"again")?;
+    second.post(("bytes", "large"), [7; 400])?;
     first.post_typed(&Plain { number: 1, bytes: [2; 12] })?;
     second.post_typed(&Rich::example())?;
     first.post_typed(&Chain::of_len(4))?;

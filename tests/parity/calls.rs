@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use seqcast::{Error, Event, Polled, SOURCE, STARTED, STOPPING, Scope, Start, WorkerOptions};
+use seqcast::library;
+use seqcast::{Error, Event, Polled, Scope, Start, WorkerOptions};
 
 use crate::common::{Child, HOUR, Log, bus, error, eventually, in_child, poll, quiet, shared_words, small};
 
@@ -13,7 +14,7 @@ alone! {
         let sender = bus.join_with(quiet()).unwrap();
         let other = bus.join_with(quiet()).unwrap();
         let logs = [Log::of(&sender, Scope::All), Log::of(&other, Scope::All)];
-        let id = sender.post("cache", "stale", b"user:42").unwrap();
+        let id = sender.post(("cache", "stale"), b"user:42").unwrap();
         for (worker, log) in [&sender, &other].into_iter().zip(logs) {
             assert_eq!(poll(worker), (1, 0));
             let seen = &log.seen()[0];
@@ -26,8 +27,8 @@ alone! {
         let (_name, bus) = bus(&small());
         let worker = bus.join_with(quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
-        worker.post("s", "posted", b"").unwrap();
-        worker.post_local("s", "local", ()).unwrap();
+        worker.post(("s", "posted"), b"").unwrap();
+        worker.post_local(("s", "local"), ()).unwrap();
         assert_eq!(log.len(), 0);
         assert_eq!(poll(&worker), (2, 0));
         assert_eq!(log.len(), 2);
@@ -36,13 +37,13 @@ alone! {
     fn an_empty_source_or_event_is_an_error_everywhere() {
         let (_name, bus) = bus(&small());
         let worker = bus.join_with(quiet()).unwrap();
-        let mut poster = bus.poster().unwrap();
+        let mut poster = bus.publisher().unwrap();
         for (source, event, part) in [("", "e", "source"), ("s", "", "event")] {
             let errors = [
-                error(worker.post(source, event, b"x")),
-                error(worker.post_local(source, event, 1)),
-                error(worker.post_unique(source, event, b"x", "key")),
-                error(poster.post(source, event, b"x")),
+                error(worker.post((source, event), b"x")),
+                error(worker.post_local((source, event), 1)),
+                error(worker.event((source, event)).unique("key").post(b"x")),
+                error(poster.post((source, event), b"x")),
                 error(worker.on(Scope::events(source, [event]), |_: &Event<'_>| ())),
             ];
             for error in errors {
@@ -67,11 +68,11 @@ alone! {
             note.lock().unwrap().push((event.record(), event.is_own()));
         }).unwrap();
         let child = Child::fork(|| {
-            bus.join_with(quiet()).unwrap().post("s", "e", b"").unwrap();
+            bus.join_with(quiet()).unwrap().post(("s", "e"), b"").unwrap();
         });
         let pid = child.pid();
         assert!(child.ended_well());
-        worker.post("s", "e", b"").unwrap();
+        worker.post(("s", "e"), b"").unwrap();
         assert_eq!(poll(&worker), (2, 0));
         let pids: Vec<_> = log.seen().iter().map(|seen| seen.pid.unwrap()).collect();
         assert_eq!(pids, [pid, std::process::id()]);
@@ -93,7 +94,7 @@ alone! {
             let local = event.is_local() && event.pid().is_none() && event.id().is_none() && event.record().is_none();
             seen[0].fetch_add(u64::from(is_it && local), std::sync::atomic::Ordering::Relaxed);
         }).unwrap();
-        worker.post_local("s", "e", data).unwrap();
+        worker.post_local(("s", "e"), data).unwrap();
         assert_eq!(poll(&worker), (1, 0));
         assert_eq!(seen[0].load(std::sync::atomic::Ordering::Relaxed), 1);
         assert_eq!(bus.next_id(), 0, "it entered the segment");
@@ -105,10 +106,10 @@ alone! {
         let (_name, bus) = bus(&small());
         let worker = bus.join_with(quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
-        worker.post_local("s", "e", b"vector".to_vec()).unwrap();
-        worker.post_local("s", "e", "string".to_owned()).unwrap();
-        worker.post_local("s", "e", "static").unwrap();
-        worker.post_local("s", "e", 42).unwrap();
+        worker.post_local(("s", "e"), b"vector".to_vec()).unwrap();
+        worker.post_local(("s", "e"), "string".to_owned()).unwrap();
+        worker.post_local(("s", "e"), "static").unwrap();
+        worker.post_local(("s", "e"), 42).unwrap();
         assert_eq!(poll(&worker), (4, 0));
         assert_eq!(log.texts(), ["vector", "string", "static", ""]);
     }
@@ -117,10 +118,10 @@ alone! {
         let (_name, bus) = bus(&small());
         let worker = bus.join_with(quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
-        worker.post("s", "posted 1", b"").unwrap();
-        worker.post_local("s", "local 1", ()).unwrap();
-        worker.post("s", "posted 2", b"").unwrap();
-        worker.post_local("s", "local 2", ()).unwrap();
+        worker.post(("s", "posted 1"), b"").unwrap();
+        worker.post_local(("s", "local 1"), ()).unwrap();
+        worker.post(("s", "posted 2"), b"").unwrap();
+        worker.post_local(("s", "local 2"), ()).unwrap();
         assert_eq!(poll(&worker), (4, 0));
         assert_eq!(log.events(), ["local 1", "local 2", "posted 1", "posted 2"]);
         assert_eq!(poll(&worker), (0, 0));
@@ -131,9 +132,9 @@ alone! {
         let worker = bus.join_with(quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
         for text in ["a", "b", "c"] {
-            worker.post("s", "e", text).unwrap();
+            worker.post(("s", "e"), text).unwrap();
         }
-        worker.post_local("s", "e", "local").unwrap();
+        worker.post_local(("s", "e"), "local").unwrap();
         assert!(matches!(worker.poll_at_most(0).unwrap(), Polled::Done { delivered: 0, .. }));
         assert_eq!(log.len(), 0);
         assert!(matches!(worker.poll_at_most(2).unwrap(), Polled::Done { delivered: 2, .. }));
@@ -146,9 +147,9 @@ alone! {
     fn a_handler_registered_at_once_sees_the_workers_own_started() {
         let (_name, bus) = bus(&small());
         let elder = bus.join_with(quiet()).unwrap();
-        let (elder_log, label) = (Log::of(&elder, Scope::source(SOURCE)), "web-1");
+        let (elder_log, label) = (Log::of(&elder, Scope::source(library::SOURCE)), "web-1");
         let worker = bus.join_with(WorkerOptions::new().label(label)).unwrap();
-        let log = Log::of(&worker, Scope::events(SOURCE, [STARTED]));
+        let log = Log::of(&worker, Scope::events(library::SOURCE, [library::STARTED.event()]));
         assert_eq!(poll(&worker), (1, 0));
         assert_eq!(poll(&elder), (1, 0));
         assert_eq!((log.texts(), elder_log.texts()), (vec![label.to_owned()], vec![label.to_owned()]));
@@ -158,7 +159,7 @@ alone! {
     fn stopping_is_posted_on_leave_and_on_the_last_drop_once() {
         let (_name, bus) = bus(&small());
         let watcher = bus.join_with(quiet()).unwrap();
-        let log = Log::of(&watcher, Scope::events(SOURCE, [STOPPING]));
+        let log = Log::of(&watcher, Scope::events(library::SOURCE, [library::STOPPING.event()]));
         let left = bus.join_with(WorkerOptions::new().label("left")).unwrap();
         let dropped = bus.join_with(WorkerOptions::new().label("dropped")).unwrap();
         let clone = left.clone();
@@ -176,7 +177,7 @@ alone! {
     fn a_killed_worker_posts_no_stopping() {
         let (_name, bus) = bus(&small());
         let watcher = bus.join_with(quiet()).unwrap();
-        let log = Log::of(&watcher, Scope::source(SOURCE));
+        let log = Log::of(&watcher, Scope::source(library::SOURCE));
         let child = Child::fork(|| {
             let _worker = bus.join().unwrap();
             crate::common::stop_here();
@@ -184,7 +185,7 @@ alone! {
         child.await_stop();
         child.kill();
         poll(&watcher);
-        assert_eq!(log.events(), [STARTED]);
+        assert_eq!(log.events(), [library::STARTED.event()]);
     }
 
     fn announce_no_posts_neither_started_nor_stopping() {
@@ -201,13 +202,13 @@ alone! {
         let Ok(seqcast::Claimed::Won(claim)) = worker.claim("key", HOUR) else { panic!("not won") };
         worker.leave().unwrap();
         let results = [
-            clone.post("s", "e", b"").map(drop),
-            clone.post_local("s", "e", ()),
-            clone.post_unique("s", "e", b"", "key").map(drop),
+            clone.post(("s", "e"), b"").map(drop),
+            clone.post_local(("s", "e"), ()),
+            clone.event(("s", "e")).unique("key").post(b"").map(drop),
             clone.poll().map(drop),
             clone.wait(HOUR).map(drop),
             clone.reserve().map(drop),
-            clone.poster().map(drop),
+            clone.publisher().map(drop),
             clone.start_poller().map(drop),
             clone.claim("other", HOUR).map(drop),
             clone.release(&claim).map(drop),
@@ -224,10 +225,10 @@ alone! {
     fn a_new_worker_starts_at_the_current_id_and_nothing_is_replayed() {
         let (_name, bus) = bus(&small());
         let elder = bus.join_with(quiet()).unwrap();
-        elder.post("s", "before", b"").unwrap();
+        elder.post(("s", "before"), b"").unwrap();
         let worker = bus.join_with(quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
-        elder.post("s", "after", b"").unwrap();
+        elder.post(("s", "after"), b"").unwrap();
         assert_eq!(poll(&worker), (1, 0));
         assert_eq!(log.events(), ["after"]);
     }
@@ -236,7 +237,7 @@ alone! {
         let (_name, bus) = bus(&small());
         let elder = bus.join_with(quiet()).unwrap();
         for i in 0..100_u32 {
-            elder.post("s", "e", i.to_string()).unwrap();
+            elder.post(("s", "e"), i.to_string()).unwrap();
         }
         let oldest = bus.join_with(quiet().start(Start::Oldest)).unwrap();
         let log = Log::of(&oldest, Scope::All);
@@ -261,14 +262,14 @@ alone! {
         assert!(!worker.wait(Duration::ZERO).unwrap());
         let child = Child::fork(|| {
             crate::common::stop_here();
-            bus.join_with(quiet()).unwrap().post("s", "remote", b"").unwrap();
+            bus.join_with(quiet()).unwrap().post(("s", "remote"), b"").unwrap();
         });
         child.await_stop();
         child.go_on();
         assert!(worker.wait(HOUR).unwrap());
         assert_eq!(poll(&worker), (1, 0));
         assert!(child.ended_well());
-        worker.post_local("s", "local", ()).unwrap();
+        worker.post_local(("s", "local"), ()).unwrap();
         assert!(worker.wait(HOUR).unwrap());
         assert_eq!(poll(&worker), (1, 0));
         assert_eq!(log.events(), ["remote", "local"]);
@@ -287,7 +288,7 @@ alone! {
                 };
                 std::fs::read_dir("/proc/self/task").unwrap().any(asleep)
             });
-            worker.post_local("s", "local", ()).unwrap();
+            worker.post_local(("s", "local"), ()).unwrap();
             assert!(waiter.join().unwrap());
         });
         assert_eq!(poll(&worker), (1, 0));
@@ -312,10 +313,10 @@ alone! {
         let log = Log::of(&worker, Scope::All);
         std::thread::scope(|scope| {
             for t in 0..4_u32 {
-                let mut poster = worker.poster().unwrap();
+                let mut poster = worker.publisher().unwrap();
                 scope.spawn(move || {
                     for i in 0..500_u32 {
-                        poster.post("s", "e", format!("{t} {i}")).unwrap();
+                        poster.post(("s", "e"), format!("{t} {i}")).unwrap();
                     }
                 });
             }
@@ -337,7 +338,7 @@ alone! {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..500 {
-                        worker.post("s", "e", b"").unwrap();
+                        worker.post(("s", "e"), b"").unwrap();
                     }
                 });
             }
@@ -350,9 +351,9 @@ alone! {
         let (_name, bus) = bus(&small());
         in_child(|| {
             let worker = bus.join_with(quiet()).unwrap();
-            let mut poster = worker.poster().unwrap();
-            worker.post("s", "e", [7; 100]).unwrap();
-            poster.post("s", "e", [7; 100]).unwrap();
+            let mut poster = worker.publisher().unwrap();
+            worker.post(("s", "e"), [7; 100]).unwrap();
+            poster.post(("s", "e"), [7; 100]).unwrap();
             poll(&worker);
             // SAFETY: from here on any system call but read, write and exit kills this process with SIGKILL.
             assert_eq!(unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_STRICT) }, 0);
@@ -362,7 +363,7 @@ alone! {
             }
             // More than a lap, fragmented posts apart.
             for _ in 0..100 {
-                good &= worker.post("s", "e", [7; 100]).is_ok() && poster.post("s", "e", [7; 100]).is_ok();
+                good &= worker.post(("s", "e"), [7; 100]).is_ok() && poster.post(("s", "e"), [7; 100]).is_ok();
             }
             // SAFETY: ends this thread, which is the only one. `_exit` is a system call of another number.
             unsafe { libc::syscall(libc::SYS_exit, i32::from(!good)) };

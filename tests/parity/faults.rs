@@ -17,11 +17,11 @@ alone! {
         let others = [bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap()];
         let logs = [Log::of(&others[0], Scope::All), Log::of(&others[1], Scope::All)];
         let huge = vec![1; 64 * 1024 * 1024];
-        let refusal = error(sender.post("s", "huge", &huge));
+        let refusal = error(sender.post(("s", "huge"), &huge));
         let Error::PayloadTooLarge { len, max } = refusal else { panic!("{refusal:?}") };
         assert!(len > huge.len() && max == bus.largest_event(), "{len} {max}");
         for i in 0..110_u32 {
-            assert_eq!(sender.post("s", "small", i.to_string()).unwrap(), u64::from(i), "an id was lost");
+            assert_eq!(sender.post(("s", "small"), i.to_string()).unwrap(), u64::from(i), "an id was lost");
             for (worker, log) in others.iter().zip(&logs) {
                 assert_eq!(poll(worker), (1, 0));
                 assert_eq!(log.drain()[0].bytes, i.to_string().as_bytes());
@@ -44,13 +44,13 @@ alone! {
             assert_eq!((counts.waited, counts.voided, counts.missed), (0, 0, 0));
         });
         child.await_stop();
-        let mut posters = [bus.poster().unwrap(), bus.poster().unwrap()];
+        let mut posters = [bus.publisher().unwrap(), bus.publisher().unwrap()];
         child.go_on();
         std::thread::scope(|scope| {
             for poster in &mut posters {
                 scope.spawn(|| {
                     for _ in 0..POSTS / 2 {
-                        poster.post("s", "e", [7; 200]).unwrap();
+                        poster.post(("s", "e"), [7; 200]).unwrap();
                     }
                 });
             }
@@ -63,18 +63,18 @@ alone! {
         // Were there a hole, this worker would wait for it for an hour.
         let worker = bus.join_with(quiet().wait_interval(HOUR).wait_max(HOUR)).unwrap();
         let log = Log::of(&worker, Scope::All);
-        worker.post("s", "before", b"").unwrap();
+        worker.post(("s", "before"), b"").unwrap();
         let huge = vec![0; bus.largest_event() + 1];
         for failure in [
-            error(worker.post("s", "e", &huge)),
-            error(worker.post("", "e", b"")),
-            error(worker.post("s", &"e".repeat(256), b"")),
-            error(worker.post_unique("s", "e", b"", Unique::key("k").ttl(Duration::ZERO))),
-            error(worker.reserve().map(drop).and_then(|()| worker.post("s", "", b""))),
+            error(worker.post(("s", "e"), &huge)),
+            error(worker.post(("", "e"), b"")),
+            error(worker.post(("s", &"e".repeat(256)), b"")),
+            error(worker.event(("s", "e")).unique("k").ttl(Duration::ZERO).post(b"")),
+            error(worker.reserve().map(drop).and_then(|()| worker.post(("s", ""), b""))),
         ] {
             assert!(matches!(failure, Error::PayloadTooLarge { .. } | Error::Topic { .. } | Error::Option { .. }));
         }
-        let id = worker.post("s", "after", b"").unwrap();
+        let id = worker.post(("s", "after"), b"").unwrap();
         // The one id between is the reservation that was given up.
         assert_eq!(id, 2);
         assert_eq!(poll(&worker), (2, 0));
@@ -96,7 +96,7 @@ alone! {
         let mut total = 0;
         for (i, posts) in [20_000, 10, 65, 64, 1000].into_iter().enumerate() {
             for _ in 0..posts {
-                sender.post("s", "e", b"").unwrap();
+                sender.post(("s", "e"), b"").unwrap();
             }
             total += posts;
             let before = log.len() as u64;
@@ -118,7 +118,7 @@ alone! {
         let logs = workers.each_ref().map(|worker| Log::of(worker, Scope::All));
         for i in 0..100 {
             let key = format!("key {i}");
-            workers[0].post_unique("s", "e", &key, Unique::key(&key).ttl(Duration::from_nanos(1))).unwrap();
+            workers[0].event(("s", "e")).unique(&key).ttl(Duration::from_nanos(1)).post(&key).unwrap();
         }
         for worker in &workers {
             poll(worker);
@@ -138,7 +138,7 @@ alone! {
         }
         assert!(matches!(workers[0].claim("held", HOUR).unwrap(), Claimed::Won(_)));
         let held = Unique::key("held").ttl(HOUR);
-        workers[0].post_unique("s", "held", b"", held).unwrap();
+        workers[0].event(("s", "held")).unique(held).post(b"").unwrap();
         poll(&workers[0]);
         poll(&workers[1]);
         assert_eq!(log.len(), 1);
@@ -146,12 +146,12 @@ alone! {
         for i in 0..2000 {
             full += u64::from(workers[1].claim(format!("burst {i}"), HOUR).unwrap() == Claimed::Full);
             let key = format!("burst {i}");
-            workers[1].post_unique("burst", "e", b"", Unique::key(&key).ttl(HOUR)).unwrap();
+            workers[1].event(("burst", "e")).unique(&key).ttl(HOUR).post(b"").unwrap();
             workers.iter().for_each(|worker| _ = poll(worker));
         }
         assert!(full > 1000, "the burst was none");
         assert!(matches!(workers[1].claim("held", HOUR).unwrap(), Claimed::Held { .. }));
-        workers[0].post_unique("s", "held", b"", held).unwrap();
+        workers[0].event(("s", "held")).unique(held).post(b"").unwrap();
         workers.iter().for_each(|worker| _ = poll(worker));
         assert_eq!(log.len(), 1, "the unique event ran twice");
     }
@@ -168,7 +168,7 @@ alone! {
                 ran[0].fetch_add(1, Relaxed);
                 stop_here();
             }).unwrap();
-            worker.post_unique("s", "unique", b"", "key").unwrap();
+            worker.event(("s", "unique")).unique("key").post(b"").unwrap();
             poll(&worker);
         });
         child.await_stop();
@@ -176,15 +176,15 @@ alone! {
         // Everything that workers do, with the other stopped in the middle of its poll.
         assert_eq!(poll(&worker), (0, 0), "the unique event is the other's");
         for _ in 0..300 {
-            worker.post("s", "e", b"").unwrap();
+            worker.post(("s", "e"), b"").unwrap();
             assert_eq!(poll(&worker), (1, 0));
         }
         assert!(matches!(worker.claim("other key", HOUR).unwrap(), Claimed::Won(_)));
         assert!(!worker.wait(Duration::from_millis(1)).unwrap());
         let mut reservation = worker.reserve().unwrap();
-        reservation.commit("s", "e", b"").unwrap();
+        reservation.commit(("s", "e"), b"").unwrap();
         let newcomer = bus.join_with(quiet()).unwrap();
-        newcomer.post("s", "e", b"").unwrap();
+        newcomer.post(("s", "e"), b"").unwrap();
         assert_eq!(poll(&worker), (2, 0));
         assert_eq!(bus.stats().unwrap().workers.len(), 3);
         assert_eq!(log.ids().len(), 302);
@@ -199,7 +199,7 @@ alone! {
             let worker = bus.join_with(quiet().on_report(|_| ())).unwrap();
             let _log = worker.on(Scope::All, |_: &Event<'_>| ()).unwrap();
             loop {
-                worker.post("theirs", "e", [1; 100]).unwrap();
+                worker.post(("theirs", "e"), [1; 100]).unwrap();
                 let _ = worker.poll().unwrap();
                 if let Claimed::Won(claim) = worker.claim("key", HOUR).unwrap() {
                     worker.release(&claim).unwrap();
@@ -216,7 +216,7 @@ alone! {
             poll(&worker);
             log.drain();
             for _ in 0..80 {
-                worker.post("mine", "e", b"").unwrap();
+                worker.post(("mine", "e"), b"").unwrap();
                 poll(&worker);
             }
             assert_eq!(log.len(), 80, "with a worker stopped at an unknown place");

@@ -37,10 +37,10 @@ alone! {
         worker.on(Scope::source("other"), naming("other source", &called)).unwrap();
         worker.on(Scope::events("other", ["e"]), naming("event of another source", &called)).unwrap();
         let expected = ["all 1", "all 2", "source 1", "source 2", "event 1", "event 2"];
-        worker.post("s", "e", b"").unwrap();
+        worker.post(("s", "e"), b"").unwrap();
         poll(&worker);
         assert_eq!(drain(&called), expected);
-        worker.post_local("s", "e", ()).unwrap();
+        worker.post_local(("s", "e"), ()).unwrap();
         poll(&worker);
         assert_eq!(drain(&called), expected);
     }
@@ -55,8 +55,8 @@ alone! {
         for (source, event, expected) in
             [("ab", "c", &["ab/c"][..]), ("a", "bc", &["a", "a/bc"]), ("a", "c", &["a"]), ("abc", "x", &[])]
         {
-            worker.post(source, event, b"").unwrap();
-            worker.post_local(source, event, ()).unwrap();
+            worker.post((source, event), b"").unwrap();
+            worker.post_local((source, event), ()).unwrap();
             poll(&worker);
             assert_eq!(drain(&called), [expected, expected].concat(), "{source}/{event}");
         }
@@ -66,7 +66,7 @@ alone! {
         let (_name, bus) = bus(&small());
         let worker = bus.join_with(quiet()).unwrap();
         let log = Log::of(&worker, Scope::events("s", ["e", "e"]));
-        worker.post("s", "e", b"").unwrap();
+        worker.post(("s", "e"), b"").unwrap();
         poll(&worker);
         assert_eq!(log.len(), 1);
     }
@@ -81,7 +81,7 @@ alone! {
                 .to_vec();
             assert!(worker.unregister(registered[1]));
             worker.on(scope.clone(), naming("6", &called)).unwrap();
-            worker.post("s", "e", b"").unwrap();
+            worker.post(("s", "e"), b"").unwrap();
             poll(&worker);
             assert_eq!(drain(&called), ["1", "3", "4", "5", "6"], "{scope:?}");
         }
@@ -96,7 +96,7 @@ alone! {
         assert_ne!(registration, other);
         assert!(worker.unregister(registration));
         assert!(!worker.unregister(registration));
-        worker.post("s", "e", b"").unwrap();
+        worker.post(("s", "e"), b"").unwrap();
         poll(&worker);
         assert_eq!(log.len(), 1);
     }
@@ -116,7 +116,7 @@ alone! {
         assert!(!worker.unregister_same(Scope::All, &handler), "it was never registered for all");
         assert!(worker.unregister_same(scope(), &handler));
         assert!(!worker.unregister_same(scope(), &handler));
-        worker.post("s", "e", b"").unwrap();
+        worker.post(("s", "e"), b"").unwrap();
         poll(&worker);
         assert_eq!(log.len(), 2, "the source's and the twin's are left");
     }
@@ -129,7 +129,7 @@ alone! {
         let theirs = other.on(Scope::All, |_: &Event<'_>| ()).unwrap();
         assert_ne!(kept, theirs, "both are the first of their worker");
         assert!(!mine.unregister(theirs), "it is another worker's");
-        mine.post("s", "e", b"").unwrap();
+        mine.post(("s", "e"), b"").unwrap();
         assert_eq!(poll(&mine), (1, 0));
         assert_eq!(log.len(), 1, "a stranger's registration removed the handler");
         drop(other);
@@ -154,7 +154,7 @@ alone! {
                 }
                 let asked_for = Scope::events("s", asked.iter().copied());
                 assert!(worker.unregister_same(asked_for, &handler), "{registered:?} by {asked:?}");
-                worker.post("s", "a", b"").unwrap();
+                worker.post(("s", "a"), b"").unwrap();
                 poll(&worker);
                 assert_eq!(log.len(), 0, "{registered:?} by {asked:?}");
             }
@@ -167,13 +167,13 @@ alone! {
         let log = Log::default();
         let owned = Arc::new(log.noting());
         worker.register_weak(Scope::source("s"), &owned).unwrap();
-        worker.post("s", "e", b"").unwrap();
+        worker.post(("s", "e"), b"").unwrap();
         assert_eq!(poll(&worker), (1, 0));
         assert_eq!(log.len(), 1);
         assert_eq!(Arc::strong_count(&owned), 1, "the worker keeps it alive");
         drop(owned);
-        worker.post("s", "e", b"").unwrap();
-        worker.post_local("s", "e", ()).unwrap();
+        worker.post(("s", "e"), b"").unwrap();
+        worker.post_local(("s", "e"), ()).unwrap();
         poll(&worker);
         assert_eq!(log.len(), 1);
     }
@@ -183,11 +183,11 @@ alone! {
         let worker = bus.join_with(quiet()).unwrap();
         let handler = Arc::new(|_: &Event<'_>| ());
         let registration = worker.register(Scope::All, &handler).unwrap();
-        worker.post("s", "e", b"").unwrap();
+        worker.post(("s", "e"), b"").unwrap();
         poll(&worker);
         assert!(worker.unregister(registration));
         // What polling remembers of it goes with the next event.
-        worker.post("s", "e", b"").unwrap();
+        worker.post(("s", "e"), b"").unwrap();
         poll(&worker);
         assert_eq!(Arc::strong_count(&handler), 1);
     }
@@ -200,9 +200,9 @@ alone! {
         worker.on(Scope::All, |_: &Event<'_>| Err::<(), _>("no luck")).unwrap();
         worker.on(Scope::All, |_: &Event<'_>| -> () { panic!("all is lost") }).unwrap();
         worker.on(Scope::source("s"), naming("after", &called)).unwrap();
-        worker.post("s", "e 1", b"").unwrap();
-        worker.post_local("s", "e 2", ()).unwrap();
-        worker.post("s", "e 3", b"").unwrap();
+        worker.post(("s", "e 1"), b"").unwrap();
+        worker.post_local(("s", "e 2"), ()).unwrap();
+        worker.post(("s", "e 3"), b"").unwrap();
         assert_eq!(poll(&worker), (3, 0));
         assert_eq!(drain(&called), ["after"; 3]);
         assert_eq!(reports.texts().len(), 6);
@@ -214,11 +214,11 @@ alone! {
         let log = Log::of(&worker, Scope::All);
         let poster = worker.clone();
         worker.on(Scope::events("s", ["first"]), move |_: &Event<'_>| {
-            poster.post("s", "posted by it", b"").unwrap();
-            poster.post_local("s", "local by it", ()).unwrap();
+            poster.post(("s", "posted by it"), b"").unwrap();
+            poster.post_local(("s", "local by it"), ()).unwrap();
         }).unwrap();
-        worker.post("s", "first", b"").unwrap();
-        worker.post("s", "second", b"").unwrap();
+        worker.post(("s", "first"), b"").unwrap();
+        worker.post(("s", "second"), b"").unwrap();
         assert_eq!(poll(&worker), (4, 0));
         assert_eq!(log.events(), ["first", "second", "local by it", "posted by it"]);
     }
@@ -229,9 +229,9 @@ alone! {
         let log = Log::of(&worker, Scope::All);
         let poster = worker.clone();
         worker.on(Scope::events("s", ["local"]), move |_: &Event<'_>| {
-            poster.post("s", "posted", b"").map(drop)
+            poster.post(("s", "posted"), b"").map(drop)
         }).unwrap();
-        worker.post_local("s", "local", ()).unwrap();
+        worker.post_local(("s", "local"), ()).unwrap();
         assert_eq!(poll(&worker), (2, 0));
         assert_eq!(log.events(), ["local", "posted"]);
     }
@@ -247,9 +247,9 @@ alone! {
             let answer = inside.poll().unwrap();
             noted.lock().unwrap().push((answer, seen.len() - before));
         }).unwrap();
-        worker.post("s", "1", b"").unwrap();
-        worker.post("s", "2", b"").unwrap();
-        worker.post_local("s", "3", ()).unwrap();
+        worker.post(("s", "1"), b"").unwrap();
+        worker.post(("s", "2"), b"").unwrap();
+        worker.post_local(("s", "3"), ()).unwrap();
         assert_eq!(poll(&worker), (3, 0));
         assert_eq!(*answers.lock().unwrap(), [(Polled::Recursive, 0); 3]);
         assert_eq!(log.events(), ["3", "1", "2"]);
@@ -265,8 +265,8 @@ alone! {
             let answer = std::thread::scope(|scope| scope.spawn(|| elsewhere.poll().unwrap()).join().unwrap());
             noted.lock().unwrap().push(answer);
         }).unwrap();
-        worker.post("s", "1", b"").unwrap();
-        worker.post("s", "2", b"").unwrap();
+        worker.post(("s", "1"), b"").unwrap();
+        worker.post(("s", "2"), b"").unwrap();
         assert_eq!(poll(&worker), (2, 0));
         assert_eq!(*answers.lock().unwrap(), [Polled::Recursive; 2]);
         assert_eq!(log.events(), ["1", "2"]);
@@ -277,8 +277,8 @@ alone! {
         let worker = bus.join_with(quiet().on_report(|_| panic!("in the reporter"))).unwrap();
         let failing = worker.on(Scope::All, |_: &Event<'_>| Err::<(), _>("no")).unwrap();
         let log = Log::of(&worker, Scope::events("s", ["2"]));
-        worker.post("s", "1", b"").unwrap();
-        worker.post("s", "2", b"").unwrap();
+        worker.post(("s", "1"), b"").unwrap();
+        worker.post(("s", "2"), b"").unwrap();
         assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| worker.poll())).is_err());
         assert!(worker.unregister(failing));
         assert_eq!(poll(&worker), (1, 0), "neither recursive nor the same event again");
@@ -298,8 +298,8 @@ alone! {
         let second = worker.on(Scope::All, naming("second", &called)).unwrap();
         worker.on(Scope::All, naming("third", &called)).unwrap();
         registrations.lock().unwrap().extend([first, second]);
-        worker.post("s", "e", b"").unwrap();
-        worker.post("s", "e", b"").unwrap();
+        worker.post(("s", "e"), b"").unwrap();
+        worker.post(("s", "e"), b"").unwrap();
         assert_eq!(poll(&worker), (2, 0));
         assert_eq!(drain(&called), ["first", "third", "third"], "the second was unregistered before its turn");
     }
@@ -313,7 +313,7 @@ alone! {
             inside.on(Scope::All, noting.noting()).unwrap();
         }).unwrap();
         for event in ["1", "2", "3"] {
-            worker.post("s", event, b"").unwrap();
+            worker.post(("s", event), b"").unwrap();
         }
         poll(&worker);
         assert_eq!(log.events(), ["2", "3"]);
@@ -324,7 +324,7 @@ alone! {
         let worker = bus.join_with(quiet()).unwrap();
         let leaving = worker.clone();
         worker.on(Scope::events("s", ["stop"]), move |_: &Event<'_>| leaving.clone().leave()).unwrap();
-        worker.post("s", "stop", b"").unwrap();
+        worker.post(("s", "stop"), b"").unwrap();
         assert_eq!(poll(&worker), (1, 0));
         assert!(matches!(worker.poll(), Err(Error::Left)));
     }
@@ -337,7 +337,7 @@ alone! {
         worker.on(Scope::All, move |_: &Event<'_>| drop(inside.lock().unwrap().take())).unwrap();
         let polling = worker.clone();
         *slot.lock().unwrap() = Some(worker);
-        polling.post("s", "e", b"").unwrap();
+        polling.post(("s", "e"), b"").unwrap();
         assert_eq!(poll(&polling), (1, 0));
         drop(polling);
         drop(bus.join_with(quiet()).unwrap());
@@ -347,8 +347,8 @@ alone! {
         let (_name, bus) = bus(&small());
         let worker = bus.join_with(quiet()).unwrap();
         let log = Log::of(&worker, health::DOWN);
-        worker.post_topic(health::UP, b"").unwrap();
-        worker.post_topic(health::DOWN, b"10.0.0.1").unwrap();
+        worker.post(health::UP, b"").unwrap();
+        worker.post(health::DOWN, b"10.0.0.1").unwrap();
         poll(&worker);
         assert_eq!(log.texts(), ["10.0.0.1"]);
         assert_eq!((log.seen()[0].source.as_str(), log.seen()[0].event.as_str()), (health::SOURCE, "down"));
@@ -363,7 +363,7 @@ alone! {
             let changing = scope.spawn(|| {
                 for _ in 0..300 {
                     let registration = worker.on(Scope::source("s"), |_: &Event<'_>| ()).unwrap();
-                    worker.post("s", "e", b"").unwrap();
+                    worker.post(("s", "e"), b"").unwrap();
                     assert!(worker.unregister(registration));
                 }
             });

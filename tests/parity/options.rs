@@ -37,7 +37,7 @@ alone! {
         }
         assert_eq!(format!("{:?}", worker.options()), before);
         assert_eq!(bus.stats().unwrap().workers.len(), 1, "a refused join took a seat");
-        worker.post("s", "e", b"").unwrap();
+        worker.post(("s", "e"), b"").unwrap();
     }
 
     fn reconfigure_takes_effect_and_shows() {
@@ -56,12 +56,12 @@ alone! {
         let log = Log::of(&worker, Scope::All);
         worker.reconfigure(|options| options.timeout(Duration::from_nanos(1))).unwrap();
         for _ in 0..2 {
-            worker.post_unique("s", "e", b"", "key").unwrap();
+            worker.event(("s", "e")).unique("key").post(b"").unwrap();
             assert_eq!(poll(&worker), (1, 0), "held for an hour");
         }
         worker.reconfigure(|options| options.timeout(HOUR)).unwrap();
         for expected in [1, 0] {
-            worker.post_unique("s", "e", b"", "key").unwrap();
+            worker.event(("s", "e")).unique("key").post(b"").unwrap();
             assert_eq!(poll(&worker), (expected, 0));
         }
         assert_eq!(log.len(), 3);
@@ -82,10 +82,10 @@ alone! {
         let (before, after) = (Reports::default(), Reports::default());
         let worker = bus.join_with(before.of(quiet())).unwrap();
         worker.on(Scope::All, |_: &seqcast::Event<'_>| Err::<(), _>("no")).unwrap();
-        worker.post_local("s", "e", ()).unwrap();
+        worker.post_local(("s", "e"), ()).unwrap();
         poll(&worker);
         worker.reconfigure(|options| after.of(options)).unwrap();
-        worker.post_local("s", "e", ()).unwrap();
+        worker.post_local(("s", "e"), ()).unwrap();
         poll(&worker);
         assert_eq!((before.texts().len(), after.texts().len()), (1, 1));
     }

@@ -14,12 +14,12 @@ alone! {
             assert_eq!(threads(), 1);
             let worker = bus.join_with(quiet()).unwrap();
             let log = Log::of(&worker, Scope::All);
-            worker.post("s", "e", b"").unwrap();
+            worker.post(("s", "e"), b"").unwrap();
             worker.wait(HOUR).unwrap();
             poll(&worker);
             worker.reconfigure(|options| options.interval(Duration::from_millis(1))).unwrap();
             drop(worker.reserve().unwrap());
-            drop(worker.poster().unwrap());
+            drop(worker.publisher().unwrap());
             bus.stats().unwrap();
             assert_eq!(threads(), 1);
             let poller = worker.start_poller().unwrap();
@@ -41,14 +41,14 @@ alone! {
         for posted in 1..=20 {
             // From another process, so that only the segment can have told it.
             in_child(|| {
-                bus.join_with(quiet()).unwrap().post("s", "e", b"").unwrap();
+                bus.join_with(quiet()).unwrap().post(("s", "e"), b"").unwrap();
             });
             eventually("it is delivered", || log.len() == posted);
         }
-        worker.post_local("s", "local", ()).unwrap();
+        worker.post_local(("s", "local"), ()).unwrap();
         eventually("a local event is delivered", || log.len() == 21);
         poller.stop().unwrap();
-        worker.post("s", "e", b"").unwrap();
+        worker.post(("s", "e"), b"").unwrap();
         assert_eq!(poll(&worker), (1, 0), "nobody polls any more but us");
     }
 
@@ -61,7 +61,7 @@ alone! {
         // It may be awake when we post; then it needs no call.
         eventually("a post woke it", || {
             std::thread::sleep(Duration::from_millis(2));
-            sender.post("s", "e", b"").unwrap();
+            sender.post(("s", "e"), b"").unwrap();
             counts(&bus, &sender).wakes > 0 && counts(&bus, &worker).wakeups > 0
         });
         poller.stop().unwrap();
@@ -99,10 +99,10 @@ alone! {
                 noting.note(event);
             }).unwrap();
             *slot.lock().unwrap() = Some(worker.start_poller().unwrap());
-            worker.post("s", "e", b"").unwrap();
+            worker.post(("s", "e"), b"").unwrap();
             eventually("the handler has run", || log.len() == 1);
             eventually("its thread is gone", || threads() == 1);
-            worker.post("s", "e", b"").unwrap();
+            worker.post(("s", "e"), b"").unwrap();
             assert_eq!(poll(&worker), (1, 0));
         });
     }
@@ -123,7 +123,7 @@ alone! {
         let log = Log::of(&worker, Scope::All);
         let poller = worker.start_poller().unwrap();
         for delivered in 1..=3 {
-            worker.post("s", "e", b"").unwrap();
+            worker.post(("s", "e"), b"").unwrap();
             eventually("it is delivered", || log.len() == delivered);
         }
         assert!(poller.is_running());
@@ -136,7 +136,7 @@ alone! {
         let log = Log::of(&worker, Scope::All);
         let poller = worker.start_poller().unwrap();
         for _ in 0..1000 {
-            worker.post("s", "e", b"").unwrap();
+            worker.post(("s", "e"), b"").unwrap();
             let _ = worker.poll().unwrap();
         }
         eventually("all are delivered", || log.len() >= 1000);
@@ -154,17 +154,17 @@ alone! {
             let counting = Arc::clone(&done);
             worker.on(Scope::events("s", ["ping"]), move |event: &Event<'_>| {
                 *counting.lock().unwrap() += 1;
-                answering.post("s", "pong", event.bytes()).map(drop)
+                answering.post(("s", "pong"), event.bytes()).map(drop)
             }).unwrap();
             let poller = worker.start_poller().unwrap();
-            worker.post("s", "pong", b"ready").unwrap();
+            worker.post(("s", "pong"), b"ready").unwrap();
             eventually("fifty pings", || *done.lock().unwrap() == 50);
             poller.stop().unwrap();
         });
         let poller = worker.start_poller().unwrap();
         eventually("the other is ready", || log.len() == 1);
         for i in 0..50_usize {
-            worker.post("s", "ping", i.to_string()).unwrap();
+            worker.post(("s", "ping"), i.to_string()).unwrap();
             eventually("it is answered", || log.len() == i + 2);
         }
         poller.stop().unwrap();

@@ -1,6 +1,7 @@
 //! `process`: configure once, then use it from anywhere.
 
-use seqcast::{Bus, Error, Options, SOURCE, STARTED, STOPPING, Scope, WorkerOptions, process};
+use seqcast::library;
+use seqcast::{Bus, Error, Options, Scope, WorkerOptions, process};
 
 use crate::common::{HOUR, Log, Name, bus, error, in_child, poll, quiet, small};
 
@@ -11,7 +12,7 @@ alone! {
         assert!(matches!(error(process::worker()), Error::NotConfigured));
         let worker = process::configure(&name, &small(), WorkerOptions::new()).unwrap();
         assert!(process::configured());
-        let log = Log::of(worker, Scope::events(SOURCE, [STARTED]));
+        let log = Log::of(worker, Scope::events(library::SOURCE, [library::STARTED.event()]));
         poll(process::worker().unwrap());
         assert_eq!(log.len(), 1);
         let again = error(process::configure(&name, &small(), WorkerOptions::new()));
@@ -38,15 +39,15 @@ alone! {
     fn leave_posts_stopping_and_the_process_may_configure_anew() {
         let (_name, bus) = bus(&small());
         let watcher = bus.join_with(quiet()).unwrap();
-        let log = Log::of(&watcher, Scope::source(SOURCE));
+        let log = Log::of(&watcher, Scope::source(library::SOURCE));
         assert!(matches!(error(process::leave()), Error::NotConfigured));
         let old = process::configure_on(&bus, WorkerOptions::new()).unwrap();
         process::leave().unwrap();
         assert!(!process::configured());
-        assert!(matches!(error(old.post("s", "e", b"")), Error::Left));
-        process::configure_on(&bus, WorkerOptions::new()).unwrap().post("s", "e", b"").unwrap();
+        assert!(matches!(error(old.post(("s", "e"), b"")), Error::Left));
+        process::configure_on(&bus, WorkerOptions::new()).unwrap().post(("s", "e"), b"").unwrap();
         poll(&watcher);
-        assert_eq!(log.events(), [STARTED, STOPPING, STARTED]);
+        assert_eq!(log.events(), [library::STARTED.event(), library::STOPPING.event(), library::STARTED.event()]);
     }
 
     fn a_forked_child_configures_its_own_and_the_parents_is_untouched() {
@@ -59,9 +60,9 @@ alone! {
             assert!(matches!(error(process::leave()), Error::NotConfigured));
             let own = process::configure_on(&bus, quiet()).unwrap();
             assert_ne!(own.record(), worker.record());
-            own.post("s", "child", b"").unwrap();
+            own.post(("s", "child"), b"").unwrap();
         });
-        process::worker().unwrap().post("s", "parent", b"").unwrap();
+        process::worker().unwrap().post(("s", "parent"), b"").unwrap();
         poll(worker);
         assert_eq!(log.events(), ["child", "parent"]);
     }
@@ -76,6 +77,6 @@ alone! {
         });
         assert_eq!(refused, 3);
         assert_eq!(bus.stats().unwrap().workers.len(), 1);
-        process::worker().unwrap().post("s", "e", b"").unwrap();
+        process::worker().unwrap().post(("s", "e"), b"").unwrap();
     }
 }

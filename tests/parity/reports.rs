@@ -45,8 +45,8 @@ alone! {
         let reports = Reports::default();
         let worker = bus.join_with(reports.of(quiet())).unwrap();
         worker.on(Scope::All, |_: &Event<'_>| fails_deep_inside()).unwrap();
-        worker.post("health", "down", SECRET).unwrap();
-        worker.post_local("health", "up", SECRET).unwrap();
+        worker.post(("health", "down"), SECRET).unwrap();
+        worker.post_local(("health", "up"), SECRET).unwrap();
         assert_eq!(poll(&worker), (2, 0));
         let texts = reports.texts();
         assert!(texts[0].starts_with("health/up (local): a handler failed: no luck today\n"), "{}", texts[0]);
@@ -62,7 +62,7 @@ alone! {
         let reports = Reports::default();
         let worker = bus.join_with(reports.of(quiet())).unwrap();
         worker.on(Scope::All, |_: &Event<'_>| panics_deep_inside()).unwrap();
-        worker.post("health", "down", SECRET).unwrap();
+        worker.post(("health", "down"), SECRET).unwrap();
         assert_eq!(poll(&worker), (1, 0));
         let text = &reports.texts()[0];
         assert!(text.starts_with("health/down (id 0): a handler panicked: index out of luck, at "), "{text}");
@@ -78,7 +78,7 @@ alone! {
         let reports = Reports::default();
         let worker = bus.join_with(reports.of(quiet())).unwrap();
         worker.on(Scope::All, |_: &Event<'_>| -> () { std::panic::panic_any(17) }).unwrap();
-        worker.post("s", "e", SECRET).unwrap();
+        worker.post(("s", "e"), SECRET).unwrap();
         poll(&worker);
         assert!(reports.texts()[0].contains("a handler panicked: (no text)"), "{:?}", reports.texts());
     }
@@ -90,7 +90,7 @@ alone! {
         std::panic::set_hook(Box::new(move |info| noted.lock().unwrap().push(info.to_string())));
         let worker = bus.join_with(Reports::default().of(quiet())).unwrap();
         worker.on(Scope::All, |_: &Event<'_>| -> () { panic!("inside") }).unwrap();
-        worker.post("s", "e", b"").unwrap();
+        worker.post(("s", "e"), b"").unwrap();
         poll(&worker);
         let outside = std::panic::catch_unwind(|| panic!("outside"));
         let hooked = std::mem::take(&mut *hooked.lock().unwrap());
@@ -113,8 +113,8 @@ alone! {
         })).unwrap();
         worker.on(Scope::events("s", ["fail"]), |_: &Event<'_>| Err::<(), _>(NoLuck)).unwrap();
         worker.on(Scope::events("s", ["panic"]), |_: &Event<'_>| -> () { panic!("boom") }).unwrap();
-        worker.post("s", "fail", b"").unwrap();
-        worker.post_local("s", "panic", ()).unwrap();
+        worker.post(("s", "fail"), b"").unwrap();
+        worker.post_local(("s", "panic"), ()).unwrap();
         poll(&worker);
         assert_eq!(*kinds.lock().unwrap(), ["s/panic None panicked: boom", "s/fail Some(0) failed: true"]);
     }
@@ -127,7 +127,7 @@ alone! {
             assert_eq!(unsafe { libc::dup2(writer.as_raw_fd(), 2) }, 2);
             let worker = bus.join_with(quiet()).unwrap();
             worker.on(Scope::All, |_: &Event<'_>| fails_deep_inside()).unwrap();
-            worker.post("health", "down", SECRET).unwrap();
+            worker.post(("health", "down"), SECRET).unwrap();
             poll(&worker);
         });
         drop(writer);
@@ -143,9 +143,9 @@ alone! {
         let shown: Arc<Mutex<Vec<String>>> = Arc::default();
         let noted = Arc::clone(&shown);
         worker.on(Scope::All, move |event: &Event<'_>| noted.lock().unwrap().push(format!("{event:?}"))).unwrap();
-        worker.post("s", "e", SECRET).unwrap();
-        worker.post_local("s", "e", SECRET).unwrap();
-        worker.post_unique("s", "e", SECRET, SECRET).unwrap();
+        worker.post(("s", "e"), SECRET).unwrap();
+        worker.post_local(("s", "e"), SECRET).unwrap();
+        worker.event(("s", "e")).unique(SECRET).post(SECRET).unwrap();
         poll(&worker);
         assert_eq!(shown.lock().unwrap().len(), 3);
         for text in shown.lock().unwrap().iter() {
@@ -153,11 +153,11 @@ alone! {
             assert_secret("Debug of an event", text);
         }
         let mut reservation = worker.reserve().unwrap();
-        reservation.commit("s", "e", SECRET).unwrap();
+        reservation.commit(("s", "e"), SECRET).unwrap();
         for (what, text) in [
             ("a worker", format!("{worker:?}")),
             ("a bus", format!("{bus:?}")),
-            ("a poster", format!("{:?}", worker.poster().unwrap())),
+            ("a poster", format!("{:?}", worker.publisher().unwrap())),
             ("a key", format!("{:?}", Unique::from(SECRET))),
             ("a claim", format!("{:?}", worker.claim(SECRET, HOUR).unwrap())),
             ("a reservation", format!("{reservation:?}")),
@@ -174,13 +174,13 @@ alone! {
         let too_late = |worker: &Worker| {
             let mut reservation = worker.reserve().unwrap();
             drop(worker.reserve().unwrap());
-            reservation.commit("s", "e", SECRET)
+            reservation.commit(("s", "e"), SECRET)
         };
         let errors = [
-            worker.post("s", "e", &huge).unwrap_err(),
-            worker.post("", "e", SECRET).unwrap_err(),
-            worker.post_unique("s", "e", SECRET, "").unwrap_err(),
-            worker.reserve().unwrap().commit("s", "e", &huge).unwrap_err(),
+            worker.post(("s", "e"), &huge).unwrap_err(),
+            worker.post(("", "e"), SECRET).unwrap_err(),
+            worker.event(("s", "e")).unique("").post(SECRET).unwrap_err(),
+            worker.reserve().unwrap().commit(("s", "e"), &huge).unwrap_err(),
             too_late(&worker).unwrap_err(),
         ];
         for error in errors {

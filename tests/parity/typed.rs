@@ -1,7 +1,7 @@
 //! Typed events: bound to source, event and version, checked before a handler sees them.
 
 use rkyv::{Archive, Serialize};
-use seqcast::{Error, Event, TypedEvent, rkyv};
+use seqcast::{Error, Event, Topic, Typed, TypedEvent, rkyv};
 
 use crate::common::{Child, Log, Reports, bus, poll, quiet, small};
 use std::sync::{Arc, Mutex};
@@ -15,8 +15,7 @@ struct Upstream {
 }
 
 impl TypedEvent for Upstream {
-    const SOURCE: &'static str = "health";
-    const EVENT: &'static str = "down";
+    const TOPIC: Topic<'static> = Topic::new("health", "down");
     const VERSION: u32 = 1;
 }
 
@@ -30,8 +29,7 @@ struct NewUpstream {
 }
 
 impl TypedEvent for NewUpstream {
-    const SOURCE: &'static str = "health";
-    const EVENT: &'static str = "down";
+    const TOPIC: Topic<'static> = Topic::new("health", "down");
     const VERSION: u32 = 2;
 }
 
@@ -43,8 +41,7 @@ struct Number {
 }
 
 impl TypedEvent for Number {
-    const SOURCE: &'static str = "health";
-    const EVENT: &'static str = "down";
+    const TOPIC: Topic<'static> = Topic::new("health", "down");
 }
 
 #[derive(Archive, Serialize)]
@@ -56,8 +53,7 @@ struct Digits {
 }
 
 impl TypedEvent for Digits {
-    const SOURCE: &'static str = "numbers";
-    const EVENT: &'static str = "digits";
+    const TOPIC: Topic<'static> = Topic::new("numbers", "digits");
 }
 
 fn upstream() -> Upstream {
@@ -74,15 +70,16 @@ alone! {
         let worker = bus.join_with(quiet()).unwrap();
         let seen: Arc<Mutex<Vec<String>>> = Arc::default();
         let noted = Arc::clone(&seen);
-        worker.on_typed::<Upstream, _, _>(move |upstream, event| {
+        worker.on_typed(move |upstream: Typed<'_, Upstream>| {
+            let event = upstream.event();
             let weights: Vec<u64> = upstream.weights.iter().map(|weight| weight.to_native()).collect();
             let place = (event.is_local(), event.claim().is_some());
             noted.lock().unwrap().push(format!("{} {} {weights:?} {place:?}", upstream.host, upstream.port));
         }).unwrap();
         worker.post_typed(&upstream()).unwrap();
-        worker.post_typed_unique(&upstream(), "key").unwrap();
-        bus.poster().unwrap().post_typed(&upstream()).unwrap();
-        worker.post_local_typed(&upstream()).unwrap();
+        worker.event(Upstream::TOPIC).unique("key").post(&upstream()).unwrap();
+        bus.publisher().unwrap().post_typed(&upstream()).unwrap();
+        worker.event(Upstream::TOPIC).local(&upstream()).unwrap();
         let child = Child::fork(|| {
             bus.join_with(quiet()).unwrap().post_typed(&upstream()).unwrap();
         });
@@ -98,7 +95,7 @@ alone! {
         let worker = bus.join_with(quiet()).unwrap();
         let sum = Arc::new(Mutex::new(0));
         let adding = Arc::clone(&sum);
-        worker.on_typed::<Upstream, _, _>(move |upstream, _| {
+        worker.on_typed(move |upstream: Typed<'_, Upstream>| {
             *adding.lock().unwrap() += upstream.weights.iter().map(|weight| weight.to_native()).sum::<u64>();
         }).unwrap();
         worker.post_typed(&Upstream { weights: (0..400).collect(), ..upstream() }).unwrap();
@@ -113,7 +110,7 @@ alone! {
         let exact = [u64::MAX, (1 << 53) + 1, 0x1234_5678_9abc_def1, 0];
         let seen = Arc::new(Mutex::new(None));
         let noted = Arc::clone(&seen);
-        worker.on_typed::<Digits, _, _>(move |digits, _| {
+        worker.on_typed(move |digits: Typed<'_, Digits>| {
             let values = digits.values.map(|value| value.to_native());
             *noted.lock().unwrap() = Some((values, digits.signed.to_native(), digits.float.to_native()));
         }).unwrap();
@@ -128,12 +125,12 @@ alone! {
         let worker = bus.join_with(reports.of(quiet())).unwrap();
         let called = Arc::new(Mutex::new(0));
         let counting = Arc::clone(&called);
-        worker.on_typed::<Upstream, _, _>(move |_, _| *counting.lock().unwrap() += 1).unwrap();
+        worker.on_typed(move |_: Typed<'_, Upstream>| *counting.lock().unwrap() += 1).unwrap();
         let after = Log::of(&worker, seqcast::Scope::events("health", ["down"]));
         worker.post_typed(&NewUpstream { host: String::new(), port: 1, weights: vec![] }).unwrap();
         worker.post_typed(&Number { value: 7 }).unwrap();
-        worker.post("health", "down", b"plain bytes").unwrap();
-        worker.post_local("health", "down", upstream()).unwrap();
+        worker.post(("health", "down"), b"plain bytes").unwrap();
+        worker.post_local(("health", "down"), upstream()).unwrap();
         worker.post_typed(&upstream()).unwrap();
         assert_eq!(poll(&worker), (5, 0));
         assert_eq!(*called.lock().unwrap(), 1, "the handler ran for what is none of its own");
@@ -162,5 +159,45 @@ alone! {
         worker.post_typed(&upstream()).unwrap();
         poll(&worker);
         assert_eq!(*answers.lock().unwrap(), [(true, true)]);
+    }
+
+    fn a_typed_value_is_refused_under_another_topic_and_nobody_sees_it() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        let log = Log::of(&worker, seqcast::Scope::All);
+        let refusal = worker.post(("health", "up"), &upstream()).unwrap_err();
+        assert!(matches!(&refusal, Error::TypedTopic { topic, expected, .. }
+            if topic == "health/up" && expected == "health/down"), "{refusal:?}");
+        assert!(worker.event(("health", "up")).local(&upstream()).is_err());
+        worker.post(Upstream::TOPIC, &upstream()).unwrap();
+        assert_eq!(poll(&worker), (1, 0));
+        assert_eq!(log.events(), ["down"]);
+    }
+
+    fn g9_a_unique_event_can_be_committed_at_a_reserved_id() {
+        let (_name, bus) = bus(&small());
+        let workers = [bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap()];
+        let logs = [Log::of(&workers[0], seqcast::Scope::All), Log::of(&workers[1], seqcast::Scope::All)];
+        let sender = bus.join_with(quiet()).unwrap();
+        let mut reservation = sender.reserve().unwrap();
+        let first = reservation.id();
+        let second = sender.event(("s", "later")).unique("key").post("").unwrap();
+        reservation.event(("s", "reserved")).unique("key").post("").unwrap();
+        for worker in &workers {
+            poll(worker);
+        }
+        let ids: Vec<u64> = logs.iter().flat_map(Log::ids).collect();
+        assert_eq!(ids, [first], "the key was held by the reserved event when {second} came");
+    }
+
+    fn bytes_and_values_reach_only_this_worker_as_local_events() {
+        let (_name, bus) = bus(&small());
+        let (worker, other) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
+        let (log, others) = (Log::of(&worker, seqcast::Scope::All), Log::of(&other, seqcast::Scope::All));
+        worker.event(("s", "bytes")).local("abc").unwrap();
+        worker.event(Upstream::TOPIC).local(&upstream()).unwrap();
+        assert_eq!((poll(&worker), poll(&other)), ((2, 0), (0, 0)));
+        assert_eq!((log.seen()[0].id, log.seen()[0].bytes.as_slice()), (None, &b"abc"[..]));
+        assert_eq!(others.len(), 0);
     }
 }

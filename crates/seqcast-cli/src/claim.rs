@@ -29,7 +29,7 @@ pub fn run(args: &ClaimArgs, output: &mut Output) -> Result<Exit, Failure> {
     let mut poster = seat(&bus, "seqcast claim")?;
     let claim = match poster.claim(&args.key, args.ttl)? {
         Claimed::Won(claim) => claim,
-        Claimed::Held { record, left } => {
+        Claimed::Held { record, left, .. } => {
             tell_holder(args, output, record, left)?;
             return Ok(Exit::Other(args.conflict_exit_code));
         }

@@ -6,7 +6,7 @@ use std::io::Read;
 use serde_json::json;
 
 use seqcast::inspect::{ClaimKind, Inspector, file_facts};
-use seqcast::{Bus, Options, Poster, Unique, WorkerOptions};
+use seqcast::{Bus, Options, Publisher, WorkerOptions};
 
 use crate::args::{Joining, PostArgs};
 use crate::exit::{Exit, Failure};
@@ -36,8 +36,8 @@ pub fn run(args: &PostArgs, output: &mut Output) -> Result<Exit, Failure> {
     }
     let mut poster = seat(&bus, "seqcast post")?;
     let id = match &args.unique {
-        Some(key) => poster.post_unique(&args.source, &args.event, &payload, Unique::key(key).ttl(args.ttl))?,
-        None => poster.post(&args.source, &args.event, &payload)?,
+        Some(key) => poster.event((&args.source, &args.event)).unique(key).ttl(args.ttl).post(&payload)?,
+        None => poster.post((&args.source, &args.event), &payload)?,
     };
     match output.is_json() {
         true => output.json(&json!({ "posted": true, "id": id }))?,
@@ -64,8 +64,8 @@ pub fn open(name: &str, joining: &Joining) -> Result<Bus, Failure> {
 }
 
 /// A seat that does not read, so that nobody sees it lag.
-pub fn seat(bus: &Bus, label: &str) -> Result<Poster, Failure> {
-    Ok(bus.poster_with(&WorkerOptions::new().label(label))?)
+pub fn seat(bus: &Bus, label: &str) -> Result<Publisher, Failure> {
+    Ok(bus.publisher_with(&WorkerOptions::new().label(label))?)
 }
 
 fn payload(data: Option<&str>, most: usize) -> Result<Vec<u8>, Failure> {

@@ -221,8 +221,8 @@ fn unique_json(unique: &SeenUnique) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use seqcast::Start;
     use seqcast::inspect::ClaimKind;
-    use seqcast::{Start, Unique};
 
     use super::*;
     use crate::args::Format;
@@ -233,7 +233,7 @@ mod tests {
     /// A unique event that nobody has reached, as a tail sees it.
     fn event(what: &str) -> SeenEvent {
         let bus = fixture::bus(what);
-        fixture::worker(&bus, "web").post_unique("jobs", "run", "a\nb", Unique::key("nightly").ttl(TTL)).unwrap();
+        fixture::worker(&bus, "web").event(("jobs", "run")).unique("nightly").ttl(TTL).post("a\nb").unwrap();
         let mut tail = fixture::inspector(&bus).tail(Start::Oldest).unwrap().payloads(true);
         match tail.next().unwrap() {
             Some(Seen::Event(event)) => event,

@@ -310,7 +310,7 @@ mod tests {
         let (inspector, worker) = (fixture::inspector(&bus), fixture::worker(&bus, "web"));
         let mut screen = Screen::new(120, 9, measured(&inspector));
         assert_eq!(screen.lines()[0], format!("seqcast top {}  next 0  0/s  idle", bus.name()));
-        worker.post("a", "b", "").unwrap();
+        worker.post(("a", "b"), "").unwrap();
         screen.model.measure(&inspector).unwrap();
         let rate = screen.model.rate();
         let holds = crate::units::long_duration(Duration::from_secs_f64(64.0 / rate));
@@ -336,7 +336,7 @@ mod tests {
         assert_eq!(screen.style(1, " 1 ok"), (Color::Green, Modifier::empty()));
         assert_eq!(screen.style(1, " 0 dead"), (Color::Reset, Modifier::DIM));
         screen.model.measure(&inspector).unwrap();
-        worker.post("a", "b", "").unwrap();
+        worker.post(("a", "b"), "").unwrap();
         screen.model.measure(&inspector).unwrap();
         assert!(
             ["▁█", "_#"].iter().any(|bars| screen.lines()[1] == format!("{counts}  {bars}")),
@@ -349,10 +349,10 @@ mod tests {
     fn every_column_of_a_worker_is_shown() {
         let bus = fixture::bus("columns");
         let (inspector, worker) = (fixture::inspector(&bus), fixture::worker(&bus, "web"));
-        let poster = bus.poster().unwrap();
+        let poster = bus.publisher().unwrap();
         let mut screen = Screen::new(80, 9, measured(&inspector));
         for _ in 0..20 {
-            worker.post("a", "b", "").unwrap();
+            worker.post(("a", "b"), "").unwrap();
         }
         screen.model.measure(&inspector).unwrap();
         let lines = screen.lines();
@@ -404,7 +404,7 @@ mod tests {
     fn a_worker_is_told_to_programs_in_full() {
         let bus = fixture::bus("json");
         let (inspector, worker) = (fixture::inspector(&bus), fixture::worker(&bus, "web"));
-        worker.post("a", "b", "").unwrap();
+        worker.post(("a", "b"), "").unwrap();
         let mut model = measured(&inspector);
         model.measure(&inspector).unwrap();
         let json = to_json(&model);

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use rkyv::util::AlignedVec;
 
 use super::Gate;
+use crate::event::wire::{FRAGMENT_HEAD_BYTES, FragmentHead, Head, Kind, Meta, PAYLOAD_ALIGN, chunk_len};
 use crate::layout::Geometry;
-use crate::message::{FRAGMENT_HEAD_BYTES, FragmentHead, Head, Kind, Meta, PAYLOAD_ALIGN, chunk_len};
 use crate::protocol::bytes;
 use crate::protocol::ring::{Look, Ring};
 use crate::sync::Ordering;

@@ -193,7 +193,7 @@ mod tests {
         assert_eq!((model.name(), model.next_id(), model.capacity(), model.records()), (bus.name(), 0, 64, 32));
         assert_eq!((model.rate(), model.history().len(), model.rows().len()), (0.0, 0, 1));
         for _ in 0..6 {
-            worker.post("a", "b", "").unwrap();
+            worker.post(("a", "b"), "").unwrap();
         }
         let _claim = worker.claim("key", Duration::from_secs(600)).unwrap();
         model.measure(&inspector).unwrap();
@@ -221,10 +221,10 @@ mod tests {
     fn a_worker_that_only_posts_is_measured_by_that() {
         let bus = fixture::bus("model-poster");
         let inspector = fixture::inspector(&bus);
-        let mut poster = bus.poster().unwrap();
+        let mut poster = bus.publisher().unwrap();
         let mut model = Model::new(Sort::Record);
         model.measure(&inspector).unwrap();
-        poster.post("a", "b", "").unwrap();
+        poster.post(("a", "b"), "").unwrap();
         model.measure(&inspector).unwrap();
         assert!(model.rows().next().unwrap().rate > 0.0);
     }

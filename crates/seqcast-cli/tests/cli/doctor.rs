@@ -153,7 +153,7 @@ fn a_mode_that_lets_everybody_in_is_found() {
 fn malformed_events_are_found() {
     let (name, bus) = Name::segment("malformed");
     let worker = bus.join().unwrap();
-    let id = worker.post("a", "b", "c").unwrap();
+    let id = worker.post(("a", "b"), "c").unwrap();
     let facts = seqcast(&["inspect", &name, "--layout", "--format", "json"]).expect(0).json();
     let blocks = facts["regions"].as_array().unwrap().iter().find(|region| region["name"] == "blocks").unwrap().clone();
     let (offset, stride) = (blocks["offset"].as_u64().unwrap() as usize, blocks["stride"].as_u64().unwrap() as usize);

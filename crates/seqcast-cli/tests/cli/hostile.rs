@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seqcast::inspect::is_printable;
-use seqcast::{Bus, Event, Scope, Unique, WorkerOptions};
+use seqcast::{Bus, Event, Scope, WorkerOptions};
 
 use self::scenery::attack::strike;
 use self::scenery::draw::{Draw, Input, Random};
@@ -204,7 +204,7 @@ fn g10_labels_and_names_of_others_reach_no_terminal_as_they_are() {
     let bus = Bus::create(&name, &small().records(2)).unwrap();
     let worker = bus.join_with(WorkerOptions::new().label(HOSTILE)).unwrap();
     let _second = bus.join_with(WorkerOptions::new().label(HOSTILE)).unwrap();
-    worker.post_unique(HOSTILE, HOSTILE, HOSTILE, Unique::key("key").ttl(Duration::from_secs(600))).unwrap();
+    worker.event((HOSTILE, HOSTILE)).unique("key").ttl(Duration::from_secs(600)).post(HOSTILE).unwrap();
     worker.on(Scope::All, |_: &Event<'_>| {}).unwrap();
     worker.poll().unwrap();
     let _claim = worker.claim("key", Duration::from_secs(600)).unwrap();

@@ -102,7 +102,7 @@ fn inspect_measures_for_how_long_the_ring_lasts() {
     let facts = std::thread::scope(|scope| {
         scope.spawn(|| {
             while !stop.is_said() {
-                worker.post("a", "b", "").unwrap();
+                worker.post(("a", "b"), "").unwrap();
                 std::thread::sleep(Duration::from_millis(1));
             }
         });
@@ -204,7 +204,7 @@ fn tail_shows_events_without_their_payload() {
 fn tail_shows_what_would_steer_the_terminal_as_text() {
     let (name, bus) = Name::segment("tail-escape");
     let worker = bus.join_with(seqcast::WorkerOptions::new().announce(false).label("\x1b[31mred")).unwrap();
-    worker.post("\x1b[2J", "e\nvil", "\x1b]0;title\x07").unwrap();
+    worker.post(("\x1b[2J", "e\nvil"), "\x1b]0;title\x07").unwrap();
     let text = seqcast(&["tail", &name, "--from", "oldest", "--no-follow", "--payload", "utf8"]).expect(0).stdout;
     assert!(!text.contains('\x1b') && text.lines().count() == 1, "{text:?}");
     let text = seqcast(&["top", &name, "--once", "--interval", "1ms"]).expect(0).stdout;
@@ -321,7 +321,7 @@ fn tail_shows_gaps_voids_and_what_it_passed_over() {
 fn tail_says_once_that_the_name_leads_elsewhere() {
     let (name, bus) = Name::segment("tail-removed");
     let worker = bus.join_with(seqcast::WorkerOptions::new().announce(false)).unwrap();
-    let post = |event: &str| worker.post("a", event, "").unwrap();
+    let post = |event: &str| worker.post(("a", event), "").unwrap();
     // An event is written out when nothing is left to read: between two of them the tail has looked in vain.
     let mut tail = Tail::start(&name, &["--from", "0", "--count", "2"]);
     for event in ["first", "second"] {
@@ -353,12 +353,12 @@ fn a_tail_waits_for_a_reserved_id_for_as_long_as_it_is_patient() {
     );
     let mut reservation = worker.reserve().unwrap();
     let id = reservation.id();
-    worker.post("after", "it", "").unwrap();
+    worker.post(("after", "it"), "").unwrap();
     assert!(matches!(hasty.next().unwrap(), Some(Seen::PassedOver { id: passed, record: Some(0) }) if passed == id));
     assert!(matches!(hasty.next().unwrap(), Some(Seen::Event(event)) if event.id == id + 1));
     assert!(patient.next().unwrap().is_none(), "it does not wait");
     assert_eq!(patient.waiting_for(), Some(id));
-    reservation.commit("late", "one", "").unwrap();
+    reservation.commit(("late", "one"), "").unwrap();
     for expected in [id, id + 1] {
         assert!(matches!(patient.next().unwrap(), Some(Seen::Event(event)) if event.id == expected));
     }
@@ -488,7 +488,7 @@ fn a_reader_that_has_enough_ends_the_command_without_a_word() {
         command(&["tail", &name, "--from", "oldest"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     eventually("it ends", || {
-        worker.post("a", "b", "").unwrap();
+        worker.post(("a", "b"), "").unwrap();
         child.try_wait().unwrap().is_some()
     });
     let output = child.wait_with_output().unwrap();
@@ -500,7 +500,7 @@ fn looking_works_without_the_right_to_write() {
     let name = Name::new("read-only");
     let bus = seqcast::Bus::create(&name, &small().mode(0o644)).unwrap();
     let worker = bus.join().unwrap();
-    worker.post("a", "b", "").unwrap();
+    worker.post(("a", "b"), "").unwrap();
     // As another user, if this is root; an ordinary user tests the same as everybody else does.
     let program = env!("CARGO_BIN_EXE_seqcast");
     let copy = std::env::temp_dir().join(format!("seqcast-nobody-{}", std::process::id()));

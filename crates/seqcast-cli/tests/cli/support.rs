@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use seqcast::{Bus, Claimed, Options, Reservation, Scope, Unique, Worker, WorkerOptions};
+use seqcast::{Bus, Claimed, Options, Reservation, Scope, Worker, WorkerOptions};
 use serde_json::Value;
 
 /// How long to wait for what must come. Long, since only a failure waits to its end.
@@ -270,15 +270,13 @@ fn obey(worker: &Worker, reservation: &mut Option<Reservation>, order: &str) -> 
     let words: Vec<&str> = order.split(' ').collect();
     let ms = |text: &str| Duration::from_millis(text.parse().unwrap());
     match *words.as_slice() {
-        ["post", source, event, data] => worker.post(source, event, data).unwrap().to_string(),
+        ["post", source, event, data] => worker.post((source, event), data).unwrap().to_string(),
         ["posts", count] => {
             let count: u64 = count.parse().unwrap();
-            (0..count).fold(0, |_, _| worker.post("many", "one", "x").unwrap()).to_string()
+            (0..count).fold(0, |_, _| worker.post(("many", "one"), "x").unwrap()).to_string()
         }
-        ["post_bytes", len] => worker.post("large", "one", vec![b'L'; len.parse().unwrap()]).unwrap().to_string(),
-        ["unique", key, ttl] => {
-            worker.post_unique("jobs", "run", "x", Unique::key(key).ttl(ms(ttl))).unwrap().to_string()
-        }
+        ["post_bytes", len] => worker.post(("large", "one"), vec![b'L'; len.parse().unwrap()]).unwrap().to_string(),
+        ["unique", key, ttl] => worker.event(("jobs", "run")).unique(key).ttl(ms(ttl)).post("x").unwrap().to_string(),
         ["poll"] => format!("{:?}", worker.poll().unwrap()),
         ["claim", key, ttl] => match worker.claim(key, ms(ttl)).unwrap() {
             Claimed::Won(_) => "won".to_owned(),
@@ -291,7 +289,7 @@ fn obey(worker: &Worker, reservation: &mut Option<Reservation>, order: &str) -> 
             *reservation = Some(reserved);
             id.to_string()
         }
-        ["commit", data] => reservation.take().unwrap().commit("late", "one", data).unwrap().to_string(),
+        ["commit", data] => reservation.take().unwrap().commit(("late", "one"), data).unwrap().to_string(),
         ["give_up"] => {
             drop(reservation.take());
             "given up".to_owned()

@@ -19,7 +19,7 @@
 
 use std::ops::Range;
 
-use crate::error::{Error, Result};
+use super::Topic;
 
 /// The longest name of a source or event, in bytes.
 pub(crate) const MOST_NAME: usize = 255;
@@ -150,25 +150,13 @@ const fn fixed_len(flags: u8) -> usize {
     if flags & UNIQUE == 0 { HEAD_BYTES } else { UNIQUE_HEAD_BYTES }
 }
 
-/// Refuses names that an event cannot have.
-#[inline]
-pub(crate) fn check_topic(source: &str, event: &str) -> Result<()> {
-    for (part, name) in [("source", source), ("event", event)] {
-        if name.is_empty() || name.len() > MOST_NAME {
-            return Err(Error::Topic { part, len: name.len(), max: MOST_NAME });
-        }
-    }
-    Ok(())
-}
-
 /// All that comes before an event's payload, to be written.
 #[derive(Clone, Copy)]
 pub(crate) struct Prefix<'a> {
     pub(crate) record: u16,
     pub(crate) pid: u32,
-    /// Checked by [`check_topic`].
-    pub(crate) source: &'a str,
-    pub(crate) event: &'a str,
+    /// Checked.
+    pub(crate) topic: Topic<'a>,
     pub(crate) type_tag: u64,
     pub(crate) unique: Option<UniqueKey>,
 }
@@ -181,7 +169,7 @@ impl Prefix<'_> {
     /// Its length in bytes.
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        (fixed_len(self.flags()) + self.source.len() + self.event.len()).next_multiple_of(PAYLOAD_ALIGN)
+        (fixed_len(self.flags()) + self.topic.source().len() + self.topic.event().len()).next_multiple_of(PAYLOAD_ALIGN)
     }
 
     /// Gives its words to `emit`, one after the other.
@@ -190,8 +178,8 @@ impl Prefix<'_> {
         emit(
             u64::from(self.record) << 48
                 | u64::from(self.pid & PID_MASK) << 24
-                | (self.event.len() as u64) << 16
-                | (self.source.len() as u64) << 8
+                | (self.topic.event().len() as u64) << 16
+                | (self.topic.source().len() as u64) << 8
                 | u64::from(self.flags()),
         );
         emit(self.type_tag);
@@ -201,8 +189,8 @@ impl Prefix<'_> {
             }
         }
         let mut packer = Packer { emit, word: 0, filled: 0, emitted: 0 };
-        packer.push(self.source.as_bytes());
-        packer.push(self.event.as_bytes());
+        packer.push(self.topic.source().as_bytes());
+        packer.push(self.topic.event().as_bytes());
         packer.finish();
     }
 }
@@ -332,7 +320,8 @@ mod tests {
                 (1..40).flat_map(|a| (1..40).map(move |b| (a, b))).chain([(255, 255), (255, 1)])
             {
                 let (source, event) = (&text[..source_len], &text[3..3 + event_len]);
-                let prefix = Prefix { record: 65535, pid: 4_194_303, source, event, type_tag: 77, unique };
+                let prefix =
+                    Prefix { record: 65535, pid: 4_194_303, topic: Topic::new(source, event), type_tag: 77, unique };
                 let mut bytes = Vec::new();
                 prefix.for_each_word(|word| bytes.extend(word.to_ne_bytes()));
                 let bytes = &bytes[..];

@@ -6,30 +6,30 @@ use std::time::Duration;
 
 use rkyv::util::AlignedVec;
 
-use crate::claimer::hash_unique;
+use crate::claim::{Claim, Claimed, Unique};
 use crate::error::Result;
-use crate::event::{Postable, archive, type_tag};
+use crate::event::wire::PAYLOAD_ALIGN;
+use crate::event::{EventBuilder, Payload, Sender, Topic, TypedEvent};
 use crate::layout::record_word;
-use crate::message::PAYLOAD_ALIGN;
 use crate::seat::Seat;
+use crate::seat::claimer::hash_unique;
+use crate::seat::writer::Outgoing;
 use crate::segment::Segment;
-use crate::worker::{Claim, Claimed};
-use crate::worker_options::{Unique, WorkerOptions};
-use crate::writer::Draft;
+use crate::worker_options::WorkerOptions;
 
 /// A seat that only posts, for one thread: no lock is around its posts. Dropping it frees the seat.
 #[must_use = "a poster frees its seat when it is dropped"]
-pub struct Poster {
+pub struct Publisher {
     seat: Seat,
     timeout: Duration,
     buffer: AlignedVec<PAYLOAD_ALIGN>,
 }
 
-impl Poster {
-    pub(crate) fn join(segment: &Arc<Segment>, options: &WorkerOptions) -> Result<Poster> {
+impl Publisher {
+    pub(crate) fn join(segment: &Arc<Segment>, options: &WorkerOptions) -> Result<Publisher> {
         options.check_to_join(segment)?;
         let seat = Seat::take(segment, &options.label)?;
-        Ok(Poster { seat, timeout: options.timeout, buffer: AlignedVec::new() })
+        Ok(Publisher { seat, timeout: options.timeout, buffer: AlignedVec::new() })
     }
 
     /// Posts an event to all workers. Returns its id.
@@ -38,40 +38,23 @@ impl Poster {
     ///
     /// As [`Worker::post`](crate::Worker::post).
     #[inline]
-    pub fn post(&mut self, source: &str, event: &str, data: impl AsRef<[u8]>) -> Result<u64> {
-        self.post_draft(&Draft { source, event, type_tag: 0, unique: None, payload: data.as_ref() })
+    pub fn post<'a>(&mut self, topic: impl Into<Topic<'a>>, payload: impl Payload) -> Result<u64> {
+        self.send(topic.into(), None, payload)
     }
 
-    /// Posts an event that one worker runs at most.
-    ///
-    /// # Errors
-    ///
-    /// As [`Worker::post_unique`](crate::Worker::post_unique).
-    pub fn post_unique<'a>(
-        &mut self,
-        source: &str,
-        event: &str,
-        data: impl AsRef<[u8]>,
-        unique: impl Into<Unique<'a>>,
-    ) -> Result<u64> {
-        let unique = hash_unique(self.seat.segment.unique_hash(), unique.into(), self.timeout)?;
-        self.post_draft(&Draft { source, event, type_tag: 0, unique: Some(unique), payload: data.as_ref() })
-    }
-
-    /// Posts a value under its type's source and event.
+    /// Posts a value under its type's topic. Returns the event's id.
     ///
     /// # Errors
     ///
     /// As [`Worker::post_typed`](crate::Worker::post_typed).
     #[inline]
-    pub fn post_typed<T: Postable>(&mut self, value: &T) -> Result<u64> {
-        self.check()?;
-        self.buffer = archive(value, std::mem::take(&mut self.buffer))?;
-        let type_tag = const { type_tag::<T>() };
-        let draft = Draft { source: T::SOURCE, event: T::EVENT, type_tag, unique: None, payload: &self.buffer };
-        // Archiving was users' code: it may have forked, and returned in the child.
-        self.seat.guard.check()?;
-        self.seat.writer.post(&draft)
+    pub fn post_typed<T: TypedEvent>(&mut self, value: &T) -> Result<u64> {
+        self.send(T::TOPIC, None, value)
+    }
+
+    /// Begins an event about which more is said than topic and payload: see [`EventBuilder`].
+    pub fn event<'a>(&'a mut self, topic: impl Into<Topic<'a>>) -> EventBuilder<'a, &'a mut Publisher> {
+        EventBuilder::new(self, topic.into())
     }
 
     /// Claims `key` among all workers for `ttl`, as [`Worker::claim`](crate::Worker::claim) does.
@@ -101,18 +84,28 @@ impl Poster {
     }
 
     #[inline]
-    fn post_draft(&mut self, draft: &Draft<'_>) -> Result<u64> {
-        self.check()?;
-        self.seat.writer.post(draft)
-    }
-
-    #[inline]
     fn check(&self) -> Result<()> {
         self.seat.guard.check()
     }
 }
 
-impl Drop for Poster {
+impl Sender for &mut Publisher {
+    #[inline]
+    fn send(self, topic: Topic<'_>, unique: Option<Unique<'_>>, payload: impl Payload) -> Result<u64> {
+        self.check()?;
+        topic.check_to_post()?;
+        let unique = match unique {
+            Some(unique) => Some(hash_unique(self.seat.segment.unique_hash(), unique, self.timeout)?),
+            None => None,
+        };
+        let (type_tag, payload) = payload.encode(topic, &mut self.buffer)?;
+        // Archiving was users' code: it may have forked, and returned in the child.
+        self.seat.guard.check()?;
+        self.seat.writer.post(&Outgoing { topic, type_tag, unique, payload })
+    }
+}
+
+impl Drop for Publisher {
     fn drop(&mut self) {
         if self.check().is_ok() {
             self.seat.words.set(record_word!(identity.pid), 0);
@@ -121,9 +114,9 @@ impl Drop for Poster {
     }
 }
 
-impl fmt::Debug for Poster {
+impl fmt::Debug for Publisher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Poster")
+        f.debug_struct("Publisher")
             .field("segment", &self.seat.segment.name())
             .field("record", &self.seat.record)
             .finish_non_exhaustive()

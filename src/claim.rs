@@ -1,0 +1,78 @@
+//! What a claim gives.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::protocol::claims::Token;
+
+/// The right to run a unique key until its ttl ends.
+///
+/// Dropping a claim does not release it. Keep it to [`release`](crate::Worker::release) it, or let the ttl end it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "the key stays held until the claim is released or its ttl ends"]
+pub struct Claim {
+    pub(crate) key: [u64; 2],
+    pub(crate) token: Token,
+}
+
+/// The result of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Claimed {
+    /// The caller holds the key until the ttl ends or the claim is released.
+    Won(Claim),
+    /// Another seat holds the key.
+    #[non_exhaustive]
+    Held {
+        /// The number of the holder's seat.
+        record: u32,
+        /// Time until the key is free. Never too short; too long by at most one kernel tick (10 ms).
+        left: Duration,
+    },
+    /// The bucket of this key has no room; raise [`Options::claims`](crate::Options::claims).
+    Full,
+}
+
+/// The key of a unique event and, if it is not the worker's [`timeout`](crate::WorkerOptions::timeout), its ttl.
+///
+/// Everything that is bytes or text makes one, as it makes the key of a [`claim`](crate::Worker::claim).
+///
+/// ```
+/// # use std::time::Duration;
+/// use seqcast::Unique;
+///
+/// let _ = Unique::from("refresh:users");
+/// let _ = Unique::key("nightly-mail").ttl(Duration::from_secs(3600));
+/// ```
+#[derive(Clone, Copy)]
+pub struct Unique<'a> {
+    pub(crate) key: &'a [u8],
+    pub(crate) ttl: Option<Duration>,
+}
+
+impl<'a> Unique<'a> {
+    /// Returns a key without a ttl of its own.
+    pub fn key<K: AsRef<[u8]> + ?Sized>(key: &'a K) -> Unique<'a> {
+        Unique { key: key.as_ref(), ttl: None }
+    }
+
+    /// Sets how long the key is held, from when the first worker reaches the event. It must be longer than zero.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Unique<'a> {
+        self.ttl = Some(ttl);
+        self
+    }
+}
+
+impl<'a, K: AsRef<[u8]> + ?Sized> From<&'a K> for Unique<'a> {
+    fn from(key: &'a K) -> Unique<'a> {
+        Unique::key(key)
+    }
+}
+
+impl fmt::Debug for Unique<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A key may be made of payload.
+        f.debug_struct("Unique").field("key_len", &self.key.len()).field("ttl", &self.ttl).finish()
+    }
+}

@@ -1,0 +1,84 @@
+//! An event about which more is said than its topic and payload.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::{Payload, Topic};
+use crate::claim::Unique;
+use crate::error::{Error, Result};
+
+/// An event that is about to be posted: [`Worker::event`](crate::Worker::event),
+/// [`Publisher::event`](crate::Publisher::event), [`Reservation::event`](crate::Reservation::event).
+///
+/// ```
+/// # use std::time::Duration;
+/// # let name = format!("doc-builder-{}", std::process::id());
+/// # let bus = seqcast::Bus::create(&name, &seqcast::Options::new().unlink_on_drop(true))?;
+/// # let worker = bus.join()?;
+/// // One worker refreshes the users, and none does so again within ten seconds.
+/// worker.event(("refresh", "users")).unique("users").ttl(Duration::from_secs(10)).post("")?;
+/// # Ok::<(), seqcast::Error>(())
+/// ```
+#[must_use = "nothing is posted before `post`"]
+pub struct EventBuilder<'a, S> {
+    pub(crate) sender: S,
+    pub(crate) topic: Topic<'a>,
+    pub(crate) unique: Option<Unique<'a>>,
+    pub(crate) ttl: Option<Duration>,
+}
+
+/// A handle that posts events. The trait is sealed.
+pub trait Sender: Send {
+    /// Posts an event.
+    #[doc(hidden)]
+    fn send(self, topic: Topic<'_>, unique: Option<Unique<'_>>, payload: impl Payload) -> Result<u64>;
+}
+
+impl<'a, S: Sender> EventBuilder<'a, S> {
+    pub(crate) fn new(sender: S, topic: Topic<'a>) -> EventBuilder<'a, S> {
+        EventBuilder { sender, topic, unique: None, ttl: None }
+    }
+
+    /// Makes the event unique: at most one worker runs it, and no worker runs a later event with the same key until the ttl
+    /// ends. The first worker that reaches the event decides for all.
+    pub fn unique(mut self, key: impl Into<Unique<'a>>) -> EventBuilder<'a, S> {
+        self.unique = Some(key.into());
+        self
+    }
+
+    /// Sets how long the key of a unique event is held, from when the first worker reaches the event. Default: the
+    /// worker's [`timeout`](crate::WorkerOptions::timeout).
+    pub fn ttl(mut self, ttl: Duration) -> EventBuilder<'a, S> {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// Posts the event. Returns its id.
+    ///
+    /// # Errors
+    ///
+    /// As [`Worker::post`](crate::Worker::post) or, for a reservation,
+    /// [`Reservation::commit`](crate::Reservation::commit); and [`Error::Option`](crate::Error::Option) for an empty key, a
+    /// ttl of zero, or a ttl without a key.
+    pub fn post(self, payload: impl Payload) -> Result<u64> {
+        let unique = match (self.unique, self.ttl) {
+            (None, Some(ttl)) => {
+                let rule = "only a unique event has one: give it a .unique(key)";
+                return Err(Error::option("ttl", format!("{ttl:?}"), rule));
+            }
+            (unique, None) => unique,
+            (unique, Some(ttl)) => unique.map(|unique| unique.ttl(ttl)),
+        };
+        self.sender.send(self.topic, unique, payload)
+    }
+}
+
+impl<S> fmt::Debug for EventBuilder<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventBuilder")
+            .field("topic", &self.topic)
+            .field("unique", &self.unique)
+            .field("ttl", &self.ttl)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,38 @@
+//! Events that stay in their process.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use rkyv::util::AlignedVec;
+
+use super::wire::PAYLOAD_ALIGN;
+use super::{Data, Event, Origin};
+
+/// An event that waits in its own process.
+pub(crate) struct LocalEvent {
+    pub(crate) source: Arc<str>,
+    pub(crate) event: Arc<str>,
+    pub(crate) data: LocalData,
+}
+
+pub enum LocalData {
+    Value(Arc<dyn Any + Send + Sync>),
+    Archived { type_tag: u64, bytes: AlignedVec<PAYLOAD_ALIGN> },
+}
+
+impl fmt::Debug for LocalData {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalData").finish_non_exhaustive()
+    }
+}
+
+impl LocalEvent {
+    pub(crate) fn as_event(&self) -> Event<'_> {
+        let data = match &self.data {
+            LocalData::Value(value) => Data::Value(&**value),
+            LocalData::Archived { type_tag, bytes } => Data::Bytes { type_tag: *type_tag, bytes },
+        };
+        Event { source: &self.source, event: &self.event, origin: Origin::Local, data }
+    }
+}

@@ -1,0 +1,99 @@
+//! What an event can carry.
+
+use rkyv::util::AlignedVec;
+
+use super::typed::{TypedEvent, archive, type_tag};
+use super::wire::PAYLOAD_ALIGN;
+use super::{LocalData, Topic};
+use crate::error::{Error, Result};
+
+/// Where a value is archived on its way into a block.
+pub type Buffer = AlignedVec<PAYLOAD_ALIGN>;
+
+/// What an event can carry: bytes or text, owned or borrowed, or a reference to a [`TypedEvent`].
+///
+/// ```
+/// # let name = format!("doc-payload-{}", std::process::id());
+/// # let bus = seqcast::Bus::create(&name, &seqcast::Options::new().unlink_on_drop(true))?;
+/// # let worker = bus.join()?;
+/// worker.post(("cache", "stale"), "user:42")?;
+/// worker.post(("cache", "stale"), [7, 8, 9])?;
+/// worker.post(("cache", "stale"), format!("user:{}", 43))?;
+/// # Ok::<(), seqcast::Error>(())
+/// ```
+///
+/// The trait is sealed.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the payload of an event",
+    note = "payloads are bytes, text, or a reference to a type that implements `TypedEvent`"
+)]
+pub trait Payload: Encode {}
+
+impl<P: Encode> Payload for P {}
+
+/// How a payload becomes bytes.
+pub trait Encode {
+    /// Returns the type tag and the bytes. `buffer` is used if they are not there yet.
+    #[doc(hidden)]
+    fn encode<'b>(&'b self, topic: Topic<'_>, buffer: &'b mut Buffer) -> Result<(u64, &'b [u8])>;
+
+    /// Whether [`encode`](Encode::encode) needs the buffer.
+    #[doc(hidden)]
+    const BUFFERED: bool = false;
+
+    /// Returns the payload of a local event.
+    #[doc(hidden)]
+    fn into_local(self, topic: Topic<'_>) -> Result<LocalData>;
+}
+
+macro_rules! bytes {
+    ($([$($generics:tt)*] $type:ty),+ $(,)?) => {
+        $(impl<$($generics)*> Encode for $type {
+            #[inline]
+            fn encode<'b>(&'b self, _topic: Topic<'_>, _buffer: &'b mut Buffer) -> Result<(u64, &'b [u8])> {
+                Ok((0, self.as_ref()))
+            }
+
+            fn into_local(self, _topic: Topic<'_>) -> Result<LocalData> {
+                let bytes: &[u8] = self.as_ref();
+                let mut copy = Buffer::with_capacity(bytes.len());
+                copy.extend_from_slice(bytes);
+                Ok(LocalData::Archived { type_tag: 0, bytes: copy })
+            }
+        })+
+    };
+}
+
+bytes! {
+    [] &[u8], [] &str, [] &&[u8], [] &&str, [] &String, [] &Vec<u8>, [] String, [] Vec<u8>, [const N: usize] [u8; N], [const N: usize] &[u8; N],
+    [] Box<[u8]>, [] std::borrow::Cow<'_, [u8]>, [] std::sync::Arc<[u8]>,
+}
+
+impl<T: TypedEvent> Encode for &T {
+    const BUFFERED: bool = true;
+
+    #[inline]
+    fn encode<'b>(&'b self, topic: Topic<'_>, buffer: &'b mut Buffer) -> Result<(u64, &'b [u8])> {
+        check_topic_of::<T>(topic)?;
+        *buffer = archive(*self, std::mem::take(buffer))?;
+        Ok((const { type_tag::<T>() }, buffer))
+    }
+
+    fn into_local(self, topic: Topic<'_>) -> Result<LocalData> {
+        check_topic_of::<T>(topic)?;
+        Ok(LocalData::Archived { type_tag: const { type_tag::<T>() }, bytes: archive(self, Buffer::new())? })
+    }
+}
+
+/// Refuses to post a typed value under a topic at which no typed handler expects it.
+#[inline]
+fn check_topic_of<T: TypedEvent>(topic: Topic<'_>) -> Result<()> {
+    if topic == T::TOPIC {
+        return Ok(());
+    }
+    Err(Error::TypedTopic {
+        type_name: std::any::type_name::<T>(),
+        topic: topic.to_string(),
+        expected: T::TOPIC.to_string(),
+    })
+}

@@ -1,0 +1,142 @@
+//! The names of events.
+
+use std::fmt;
+
+use super::wire::MOST_NAME;
+use crate::error::{Error, Result};
+use crate::os::text::printable;
+
+/// The name of an event: a source (what it is about) and an event (what happened).
+///
+/// Calls that take a topic accept a pair of strings too. [`event_list!`](crate::event_list) makes constants of topics.
+///
+/// ```
+/// use seqcast::Topic;
+///
+/// let topic = Topic::from(("cache", "stale"));
+/// assert_eq!((topic.source(), topic.event()), ("cache", "stale"));
+/// assert_eq!(topic.to_string(), "cache/stale");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Topic<'a> {
+    source: &'a str,
+    event: &'a str,
+}
+
+impl<'a> Topic<'a> {
+    /// Returns the topic of these names. In a constant, names that no event can have do not compile.
+    ///
+    /// # Panics
+    ///
+    /// If a name is empty or longer than 255 bytes.
+    pub const fn new(source: &'a str, event: &'a str) -> Topic<'a> {
+        assert!(!source.is_empty() && source.len() <= MOST_NAME, "a source has 1 to 255 bytes");
+        assert!(!event.is_empty() && event.len() <= MOST_NAME, "an event has 1 to 255 bytes");
+        Topic { source, event }
+    }
+
+    /// Returns the topic of an event that was read. Its names may be anything.
+    pub(crate) const fn of_event(source: &'a str, event: &'a str) -> Topic<'a> {
+        Topic { source, event }
+    }
+
+    /// Returns what the event is about.
+    pub const fn source(&self) -> &'a str {
+        self.source
+    }
+
+    /// Returns what happened.
+    pub const fn event(&self) -> &'a str {
+        self.event
+    }
+
+    /// Refuses names that no event can have.
+    #[inline]
+    pub(crate) fn check(&self) -> Result<()> {
+        check_topic(self.source, self.event)
+    }
+
+    /// Refuses names that no event of an application can have.
+    #[inline]
+    pub(crate) fn check_to_post(&self) -> Result<()> {
+        if self.source == library::SOURCE {
+            return Err(Error::LibrarySource);
+        }
+        self.check()
+    }
+}
+
+impl<'a, S: AsRef<str> + ?Sized, E: AsRef<str> + ?Sized> From<(&'a S, &'a E)> for Topic<'a> {
+    /// Names that no event can have are refused by the call that gets the topic.
+    #[inline]
+    fn from((source, event): (&'a S, &'a E)) -> Topic<'a> {
+        Topic { source: source.as_ref(), event: event.as_ref() }
+    }
+}
+
+impl fmt::Display for Topic<'_> {
+    /// Writes `source/event`. Characters that could forge a line or move a terminal's cursor are escaped.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", printable(self.source), printable(self.event))
+    }
+}
+
+/// Refuses names that no event can have.
+#[inline]
+pub(crate) fn check_topic(source: &str, event: &str) -> Result<()> {
+    for (part, name) in [("source", source), ("event", event)] {
+        if name.is_empty() || name.len() > MOST_NAME {
+            return Err(Error::Topic { part, len: name.len(), max: MOST_NAME });
+        }
+    }
+    Ok(())
+}
+
+/// Declares a source and its events as constants, so that a misspelt event does not compile.
+///
+/// ```
+/// seqcast::event_list! {
+///     /// Events of the health checker.
+///     pub mod health = "health" {
+///         /// The upstream does not answer.
+///         DOWN = "down",
+///         UP = "up",
+///     }
+/// }
+/// assert_eq!(health::DOWN, seqcast::Topic::new("health", "down"));
+/// assert_eq!(health::SOURCE, "health");
+/// assert_eq!(health::ALL.len(), 2);
+/// ```
+///
+/// ```compile_fail
+/// seqcast::event_list! { mod health = "health" { DOWN = "down" } }
+/// let _ = health::DOWM;
+/// ```
+#[macro_export]
+macro_rules! event_list {
+    ($(#[$attr:meta])* $vis:vis mod $name:ident = $source:literal {
+        $($(#[$event_attr:meta])* $event:ident = $text:literal),+ $(,)?
+    }) => {
+        $(#[$attr])*
+        #[allow(dead_code, missing_docs)]
+        $vis mod $name {
+            /// The source of these events.
+            pub const SOURCE: &str = $source;
+            $($(#[$event_attr])* pub const $event: $crate::Topic<'static> = $crate::Topic::new($source, $text);)+
+            /// All events of the source.
+            pub const ALL: &[$crate::Topic<'static>] = &[$($event),+];
+        }
+    };
+}
+
+crate::event_list! {
+    /// The library's own events. Workers get them; nobody else can post them.
+    pub mod library = "seqcast" {
+        /// Posted by each worker that joins, unless [`announce`](crate::WorkerOptions::announce) is off. The payload is
+        /// the worker's label.
+        STARTED = "started",
+        /// Posted by each worker that leaves in order, unless [`announce`](crate::WorkerOptions::announce) is off. The
+        /// payload is the worker's label.
+        STOPPING = "stopping",
+    }
+}

@@ -1,0 +1,125 @@
+//! Types whose values are events.
+
+use std::num::NonZeroUsize;
+use std::ops::Deref;
+
+use rkyv::api::high::{HighSerializer, HighValidator};
+use rkyv::bytecheck::CheckBytes;
+use rkyv::rancor;
+use rkyv::ser::allocator::ArenaHandle;
+use rkyv::util::AlignedVec;
+use rkyv::validation::Validator;
+use rkyv::validation::archive::ArchiveValidator;
+use rkyv::validation::shared::SharedValidator;
+use rkyv::{Archive, Serialize};
+
+use super::wire::PAYLOAD_ALIGN;
+use super::{Event, Topic};
+use crate::error::{Error, Result};
+use crate::segment::layout::Fnv;
+
+/// A type whose values are events of their own: archived when posted, checked and accessed in place when handled.
+///
+/// ```
+/// use rkyv::{Archive, Serialize};
+/// use seqcast::Topic;
+///
+/// #[derive(Archive, Serialize)]
+/// struct UpstreamDown {
+///     ip: [u8; 4],
+///     port: u16,
+/// }
+///
+/// impl seqcast::TypedEvent for UpstreamDown {
+///     const TOPIC: Topic<'static> = Topic::new("health", "down");
+///     const VERSION: u32 = 1;
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is neither bytes nor a typed event",
+    note = "derive `rkyv::Archive` and `rkyv::Serialize`, and implement `seqcast::TypedEvent` with its `TOPIC`"
+)]
+pub trait TypedEvent:
+    Archive<Archived: for<'a> CheckBytes<HighValidator<'a, rancor::Failure>>> + for<'a> Serialize<Serializer<'a>>
+{
+    /// The topic of these events.
+    const TOPIC: Topic<'static>;
+    /// The version of the type. Raise it when the type's fields change meaning or order, so that workers of an older build do not take the new
+    /// values for theirs.
+    const VERSION: u32 = 1;
+}
+
+/// Ranges within ranges that validation follows, the whole being the first. A link of a list takes eight bytes, so that
+/// hostile ones would otherwise recurse until the stack is used up.
+const MOST_DEPTH: usize = 129;
+
+/// What archives posted values.
+pub type Serializer<'a> = HighSerializer<AlignedVec<PAYLOAD_ALIGN>, ArenaHandle<'a>, rancor::Error>;
+
+/// Tells values of `T` from those of any other type and version. Never 0, which means bytes.
+pub(crate) const fn type_tag<T: TypedEvent>() -> u64 {
+    assert!(align_of::<T::Archived>() <= PAYLOAD_ALIGN, "archived events are aligned to at most 16 bytes");
+    let (source, event) = (T::TOPIC.source(), T::TOPIC.event());
+    let mut hash = Fnv::new();
+    hash.bytes(source.as_bytes());
+    hash.number(source.len() as u64);
+    hash.bytes(event.as_bytes());
+    hash.number(event.len() as u64);
+    hash.number(T::VERSION as u64);
+    hash.number(size_of::<T::Archived>() as u64);
+    hash.number(align_of::<T::Archived>() as u64);
+    hash.finish() | 1
+}
+
+/// Archives `value` into `buffer`, which is emptied first.
+pub(crate) fn archive<T: TypedEvent>(
+    value: &T,
+    mut buffer: AlignedVec<PAYLOAD_ALIGN>,
+) -> Result<AlignedVec<PAYLOAD_ALIGN>> {
+    buffer.clear();
+    rkyv::api::high::to_bytes_in(value, buffer).map_err(|error: rancor::Error| Error::Archive {
+        type_name: std::any::type_name::<T>(),
+        reason: error.to_string(),
+    })
+}
+
+/// Checks that `bytes` are a `T` and returns it in place.
+pub(crate) fn access<T: TypedEvent>(bytes: &[u8]) -> Option<&T::Archived> {
+    let archive = ArchiveValidator::with_max_depth(bytes, NonZeroUsize::new(MOST_DEPTH));
+    let mut validator = Validator::new(archive, SharedValidator::new());
+    rkyv::api::access_with_context::<T::Archived, _, rancor::Failure>(bytes, &mut validator).ok()
+}
+
+/// A value of a typed event, in place, as [`Worker::on_typed`](crate::Worker::on_typed) hands it to a handler.
+///
+/// It dereferences to the archived value.
+#[derive(Debug)]
+pub struct Typed<'a, T: TypedEvent> {
+    value: &'a T::Archived,
+    event: &'a Event<'a>,
+}
+
+impl<'a, T: TypedEvent> Typed<'a, T> {
+    /// The value of `event`, if it is a `T`.
+    pub(crate) fn of(event: &'a Event<'a>) -> Result<Typed<'a, T>> {
+        event.typed::<T>().map(|value| Typed { value, event })
+    }
+
+    /// Returns the event that carries the value.
+    pub fn event(&self) -> &'a Event<'a> {
+        self.event
+    }
+
+    /// Returns the archived value.
+    pub fn value(&self) -> &'a T::Archived {
+        self.value
+    }
+}
+
+impl<T: TypedEvent> Deref for Typed<'_, T> {
+    type Target = T::Archived;
+
+    fn deref(&self) -> &T::Archived {
+        self.value
+    }
+}
