@@ -734,8 +734,9 @@ impl Inner {
 
     fn post_local(&self, topic: Topic<'_>, data: impl FnOnce() -> Result<LocalData>) -> Result<()> {
         topic.check_to_post()?;
-        self.check()?;
         let data = data()?;
+        // After archiving, which is users' code: it may have forked, and returned in the child.
+        self.check()?;
         let mut local = lock(&self.local);
         local.push_back(LocalEvent { source: topic.source().into(), event: topic.event().into(), data });
         // Release: a sleeper that sees the number finds the event.
