@@ -105,7 +105,7 @@ alone! {
             // SAFETY: a signal to this process.
             assert_eq!(unsafe { libc::kill(libc::getpid(), libc::SIGUSR1) }, 0);
             // A thread that takes it does so before it runs on.
-            worker.post("s", "e", b"").unwrap();
+            worker.post(("s", "e"), b"").unwrap();
             eventually("the poller polls", || log.len() == 1);
             assert_eq!(TAKEN_BY.load(Relaxed), 0, "the poller took it");
             // SAFETY: a wait without descriptors and without an end but by a signal.
@@ -150,7 +150,7 @@ alone! {
                 let is_in = |set: &libc::sigset_t| unsafe { libc::sigismember(set, signal) } == 1;
                 assert_eq!(is_in(&after), is_in(&before) || signal == libc::SIGUSR2, "signal {signal}");
             }
-            worker.post("s", "e", b"").unwrap();
+            worker.post(("s", "e"), b"").unwrap();
             assert_eq!(poll(&worker), (0, 0));
         });
     }

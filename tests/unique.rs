@@ -566,8 +566,8 @@ alone! {
                 _ => worker.register(Scope::source("s"), &handler),
             };
             let reservation = worker.reserve().unwrap();
-            let id = worker.post_unique("s", "unique", b"", held("key")).unwrap();
-            worker.post("s", "plain", b"").unwrap();
+            let id = worker.event(("s", "unique")).unique(held("key")).post(b"").unwrap();
+            worker.post(("s", "plain"), b"").unwrap();
             assert_eq!(poll(&worker), (0, 0));
             assert_eq!(counts(&bus, &worker).claims_won, 1, "the test needs it to be claimed");
             match way {
@@ -590,7 +590,7 @@ alone! {
             assert!(texts[0].starts_with(&format!("s/unique (id {id}): nobody ran this unique event")), "{texts:?}");
             // The event stays decided; the key does not stay held for it.
             assert_eq!(poll(&other), (1, 0), "{way}");
-            other.post_unique("s", "next", b"", held("key")).unwrap();
+            other.event(("s", "next")).unique(held("key")).post(b"").unwrap();
             assert_eq!(poll(&other), (1, 0), "{way}");
             assert_eq!(others.events(), ["plain", "next"], "{way}");
         }
@@ -603,7 +603,7 @@ alone! {
         let gone = Log::default();
         let before = worker.on(Scope::source("s"), gone.noting()).unwrap();
         let reservation = worker.reserve().unwrap();
-        worker.post_unique("s", "unique", b"", held("key")).unwrap();
+        worker.event(("s", "unique")).unique(held("key")).post(b"").unwrap();
         assert_eq!(poll(&worker), (0, 0));
         assert!(worker.unregister(before));
         let log = Log::of(&worker, Scope::events("s", ["unique"]));
