@@ -12,7 +12,7 @@
 
 use super::pool::{Exchange, Hand, Pool, Tries};
 use super::word::{CellWord, Stamp};
-use super::{Fault, TRIES};
+use super::{Fault, TRIES, load_acquire};
 use crate::sync::{AtomicU64, Ordering, Words};
 
 /// Words of an entry.
@@ -448,7 +448,7 @@ impl Claims {
         let Bucket { floor, entries } = into;
         for _ in 0..TRIES {
             // Acquire: as for a reader of the ring.
-            let seen = CellWord::from_bits(self.pool.cell(index).load(Ordering::Acquire));
+            let seen = CellWord::from_bits(load_acquire(self.pool.cell(index)));
             entries.clear();
             *floor = 0;
             if seen.version() == 0 {

@@ -23,6 +23,8 @@ pub(crate) mod ring;
 pub(crate) mod wake;
 pub(crate) mod word;
 
+use crate::sync::{AtomicU64, Ordering, fence};
+
 /// Why a protocol step could not be taken. The bus turns it into the public error, with its name and values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -30,6 +32,16 @@ pub(crate) enum Fault {
     Corrupt(&'static str),
     /// A counter that must never repeat has come to its end.
     Exhausted(&'static str),
+}
+
+/// An acquire load of a word that may be mapped for reading only, as in an inspector. On such memory std promises nothing
+/// but relaxed loads ("Atomic accesses to read-only memory"); with the fence after it, one is as strong.
+#[inline]
+pub(crate) fn load_acquire(word: &AtomicU64) -> u64 {
+    // Acquire fence: pairs with the release of the store that this load reads.
+    let seen = word.load(Ordering::Relaxed);
+    fence(Ordering::Acquire);
+    seen
 }
 
 /// Tries after which a step that others always got ahead of is taken for a fault. Every failed try means that another

@@ -17,10 +17,10 @@
 //! whoever takes the first id of a stretch moves it there before. So every id below it is taken, it lags by one stretch at
 //! most, and most posts neither load nor store it: a writer begins at the id after its last, if that is further.
 
-use super::Fault;
 use super::pool::{Block, Exchange, Hand, Pool, Tries};
 use super::record::{RESERVED, WORDS};
 use super::word::{CellWord, Phase};
+use super::{Fault, load_acquire};
 use crate::sync::{self, AtomicU64, Ordering, Words};
 
 /// Bits of a cell's index that tell the cells of one line apart.
@@ -112,7 +112,7 @@ impl Ring {
     /// The first id that is not taken yet. Nothing posted before this call is at or after it.
     pub(crate) fn newest(&self) -> u64 {
         // Acquire: whoever moved the tail past an id had seen that id's cell, and so do we.
-        let tail = self.tail().load(Ordering::Acquire);
+        let tail = load_acquire(self.tail());
         // It lags by one stretch at most.
         let stretch = tail..tail.saturating_add(self.stretch);
         stretch.clone().find(|&id| matches!(self.look(id), Ok(Look::Empty) | Err(_))).unwrap_or(stretch.end)
@@ -133,7 +133,7 @@ impl Ring {
     /// Whether `id`, which was seen to be lapped, can be: whoever took the id that laps it had seen the tail at the first
     /// id of that stretch, and with its cell so have we.
     pub(crate) fn confirms_lap(&self, id: u64) -> bool {
-        let tail = self.tail().load(Ordering::Acquire);
+        let tail = load_acquire(self.tail());
         id.checked_add(self.capacity()).is_some_and(|lapping| self.first_of_stretch(lapping) <= tail)
     }
 
@@ -172,7 +172,7 @@ impl Ring {
     #[inline]
     pub(crate) fn look(&self, id: u64) -> Result<Look, Fault> {
         // Acquire: pairs with the release of the exchange that published, so that the block's words are there.
-        let seen = CellWord::from_bits(self.pool.cell(self.cell_of(id)).load(Ordering::Acquire));
+        let seen = CellWord::from_bits(load_acquire(self.pool.cell(self.cell_of(id))));
         let version = self.version_of(id);
         if seen.version() < version {
             return Ok(Look::Empty);
@@ -299,7 +299,7 @@ impl Ring {
     /// The id that `record` says it has reserved.
     pub(crate) fn reserved_by(&self, record: u16) -> Option<u64> {
         // Acquire: pairs with `forget_reservation`, so that a reader that finds no name sees the decision.
-        self.reserved(record).load(Ordering::Acquire).checked_sub(1)
+        load_acquire(self.reserved(record)).checked_sub(1)
     }
 
     fn reserved(&self, record: u16) -> &AtomicU64 {

@@ -107,7 +107,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "look without acquire",
         file: "ring.rs",
         edits: &[(
-            "        let seen = CellWord::from_bits(self.pool.cell(self.cell_of(id)).load(Ordering::Acquire));\n        let version = self.version_of(id);",
+            "        let seen = CellWord::from_bits(load_acquire(self.pool.cell(self.cell_of(id))));\n        let version = self.version_of(id);",
             "        let seen = CellWord::from_bits(self.pool.cell(self.cell_of(id)).load(Ordering::Relaxed));\n        let version = self.version_of(id);",
         )],
         breaks: "a reader sees the cell before the payload: torn",
@@ -524,7 +524,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "snapshot without acquire",
         file: "claims.rs",
         edits: &[(
-            "CellWord::from_bits(self.pool.cell(index).load(Ordering::Acquire));",
+            "CellWord::from_bits(load_acquire(self.pool.cell(index)));",
             "CellWord::from_bits(self.pool.cell(index).load(Ordering::Relaxed));",
         )],
         breaks: "a bucket is seen without its entries",
@@ -1044,7 +1044,7 @@ pub(crate) const REDUNDANT: &[Mutant] = &[
         name: "newest without acquire",
         file: "ring.rs",
         edits: &[(
-            "        let tail = self.tail().load(Ordering::Acquire);\n        // It lags",
+            "        let tail = load_acquire(self.tail());\n        // It lags",
             "        let tail = self.tail().load(Ordering::Relaxed);\n        // It lags",
         )],
         breaks: "nothing that is promised: no older tail can be seen than what the joiner has heard of, and a cell that looks older than it is looks empty and is looked at again",
@@ -1107,7 +1107,7 @@ pub(crate) const REDUNDANT: &[Mutant] = &[
         name: "reserved_by without acquire",
         file: "ring.rs",
         edits: &[(
-            "self.reserved(record).load(Ordering::Acquire).checked_sub(1)",
+            "load_acquire(self.reserved(record)).checked_sub(1)",
             "self.reserved(record).load(Ordering::Relaxed).checked_sub(1)",
         )],
         breaks: "nothing: the exchange decides, and a reader that sees a stale name waits or fails to void",
