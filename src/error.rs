@@ -430,6 +430,9 @@ impl fmt::Display for Error {
                 f,
                 "segment {name} was never finished: its creator died or is still at work; open_or_create finishes it"
             ),
+            Error::Busy { name, waited: Duration::ZERO } => {
+                write!(f, "segment {name} is just being created by another process: end that process if it is stopped")
+            }
             Error::Busy { name, waited } => write!(
                 f,
                 "segment {name} has been in creation by another process for {waited:?}: try again, or end that process \

@@ -80,8 +80,21 @@ impl Inspector {
     ///
     /// As [`Bus::open`](crate::Bus::open), except for owner and mode.
     pub fn open_any(name: &str) -> Result<Inspector> {
+        Inspector::open_waiting(name, PATIENCE_WITH_CREATORS)
+    }
+
+    /// As [`open_any`](Inspector::open_any), but does not wait for a creator that is at work: for looking at many segments.
+    ///
+    /// # Errors
+    ///
+    /// As `open_any`; [`Error::Busy`] at once if the segment is just being created.
+    pub fn open_any_now(name: &str) -> Result<Inspector> {
+        Inspector::open_waiting(name, Duration::ZERO)
+    }
+
+    fn open_waiting(name: &str, patience: Duration) -> Result<Inspector> {
         let (name, FileFacts { uid, gid, .. }) = FileFacts::of(name)?;
-        let anyone = Options::new().mode(0o7777).owner(uid, gid).creation_timeout(PATIENCE_WITH_CREATORS);
+        let anyone = Options::new().mode(0o7777).owner(uid, gid).creation_timeout(patience);
         Inspector::open(&name, &anyone)
     }
 
@@ -369,7 +382,7 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// The segment `name` alone, whoever owns it and whatever is wrong with it.
+    /// The segment `name` alone, whoever owns it and whatever is wrong with it. Waits for nobody.
     ///
     /// # Errors
     ///
@@ -377,7 +390,7 @@ impl Listed {
     /// [`Error::Foreign`], [`Error::Denied`], [`Error::System`].
     pub fn named(name: &str) -> Result<Listed> {
         let (name, file) = FileFacts::of(name)?;
-        match Inspector::open_any(&name) {
+        match Inspector::open_any_now(&name) {
             Err(
                 error @ (Error::NotFound { .. } | Error::Foreign { .. } | Error::Denied { .. } | Error::System { .. }),
             ) => Err(error),
@@ -387,7 +400,8 @@ impl Listed {
 }
 
 /// The segments of this host, by name, those included that this build cannot read or nobody uses. What belongs to others,
-/// may not be read, or is an empty file, is left out: nothing says that it is ours.
+/// may not be read, or is an empty file, is left out: nothing says that it is ours. Waits for nobody: a segment that is just
+/// being created is [`Error::Busy`].
 ///
 /// # Errors
 ///
@@ -397,7 +411,7 @@ pub fn list() -> Result<Vec<Listed>> {
     let mut listed = Vec::new();
     for name in names {
         let Ok((name, file)) = FileFacts::of(&name) else { continue };
-        let opened = Inspector::open_any(&name);
+        let opened = Inspector::open_any_now(&name);
         let ours = match &opened {
             Ok(_) => true,
             Err(Error::Unfinished { .. }) => file.size > 0,

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::segment::{Segment, record_of_byte};
+use crate::segment::{Segment, record_byte, record_of_byte};
 
 /// The processes that have a segment open.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +28,9 @@ pub struct OpenBy {
     pub own_pid: u32,
     /// The records that it holds. A forked child holds its parent's with it.
     pub records: Vec<u32>,
+    /// The records that it keeps others from taking by locks that no worker takes: read locks, for which the right to read
+    /// is enough.
+    pub read_locks: Vec<u32>,
     /// Whether it can write to the segment, as every worker can, or merely looks at it.
     pub writes: bool,
     /// Its namespaces.
@@ -83,7 +86,8 @@ impl Processes {
                 return;
             }
         };
-        let (mut has_it, mut has_another, mut writes, mut records) = (false, false, false, Vec::new());
+        let (mut has_it, mut has_another, mut writes) = (false, false, false);
+        let (mut records, mut read_locks) = (Vec::new(), Vec::new());
         for descriptor in descriptors.flatten() {
             // By name first: to ask every descriptor for its file could hang on a dead server's.
             let Ok(target) = fs::read_link(descriptor.path()) else { continue };
@@ -101,14 +105,17 @@ impl Processes {
             let info = fs::read_to_string(process.join("fdinfo").join(descriptor.file_name())).unwrap_or_default();
             writes |= may_write(&info);
             records.extend(records_in(&info, segment.geometry().records));
+            read_locks.extend(read_locks_in(&info, segment.geometry().records));
         }
         if !has_it && !has_another {
             return;
         }
-        records.sort_unstable();
-        records.dedup();
+        for found in [&mut records, &mut read_locks] {
+            found.sort_unstable();
+            found.dedup();
+        }
         let own_pid = own_pid_in(&fs::read_to_string(process.join("status")).unwrap_or_default()).unwrap_or(pid);
-        let holder = OpenBy { pid, own_pid, records, writes, namespaces: Namespaces::of(&process) };
+        let holder = OpenBy { pid, own_pid, records, read_locks, writes, namespaces: Namespaces::of(&process) };
         if has_it { self.holders.push(holder) } else { self.strays.push(holder) }
     }
 }
@@ -119,7 +126,7 @@ fn records_in(fdinfo: &str, records: u64) -> Vec<u32> {
     let mut found = Vec::new();
     for line in fdinfo.lines().filter_map(|line| line.strip_prefix("lock:")) {
         let mut words = line.split_ascii_whitespace();
-        if words.nth(1) != Some("OFDLCK") {
+        if (words.nth(1), words.nth(1)) != (Some("OFDLCK"), Some("WRITE")) {
             continue;
         }
         let (Some(end), Some(start)) = (words.next_back(), words.next_back()) else { continue };
@@ -128,6 +135,21 @@ fn records_in(fdinfo: &str, records: u64) -> Vec<u32> {
             // The kernel merges the locks of neighbouring bytes.
             found.extend((first..=last).take_while(|&record| record < records).map(|record| record as u32));
         }
+    }
+    found
+}
+
+/// The records on whose bytes a descriptor has a read lock, of either kind, alone or as a part of a longer span:
+/// `lock: 1: POSIX  ADVISORY  READ 4711 00:1a:77 0 EOF`.
+fn read_locks_in(fdinfo: &str, records: u64) -> Vec<u32> {
+    let mut found = Vec::new();
+    for line in fdinfo.lines().filter_map(|line| line.strip_prefix("lock:")) {
+        let mut words = line.split_ascii_whitespace();
+        let (Some("OFDLCK" | "POSIX"), Some("READ")) = (words.nth(1), words.nth(1)) else { continue };
+        let (Some(end), Some(start)) = (words.next_back(), words.next_back()) else { continue };
+        let Ok(start) = start.parse::<u64>() else { continue };
+        let end = if end == "EOF" { u64::MAX } else { end.parse().unwrap_or(start) };
+        found.extend((0..records).filter(|&record| (start..=end).contains(&record_byte(record))).map(|at| at as u32));
     }
     found
 }
@@ -168,6 +190,24 @@ mod tests {
         // The creation lock.
         assert!(records_in(&line("OFDLCK", 1 << 62, &(1_u64 << 62).to_string()), 65_536).is_empty());
         assert!(records_in("lock:\t1: OFDLCK", 8).is_empty());
+    }
+
+    #[test]
+    fn read_locks_are_told_from_holds() {
+        let line = |kind: &str, access: &str, from: u64, to: &str| {
+            format!("pos:\t0\nlock:\t1: {kind}  ADVISORY  {access} 4711 00:1a:77 {from} {to}\n")
+        };
+        let all: Vec<u32> = (0..8).collect();
+        assert_eq!(read_locks_in(&line("POSIX", "READ", 0, "EOF"), 8), all);
+        assert_eq!(read_locks_in(&line("OFDLCK", "READ", BASE + 2, &(BASE + 3).to_string()), 8), [2, 3]);
+        assert_eq!(read_locks_in(&line("OFDLCK", "READ", BASE + 7, &(BASE + 99).to_string()), 8), [7]);
+        for (kind, access, from) in
+            [("OFDLCK", "WRITE", BASE), ("FLOCK", "READ", 0), ("POSIX", "READ", 1 << 62), ("LEASE", "READ", 0)]
+        {
+            assert!(read_locks_in(&line(kind, access, from, "EOF"), 8).is_empty(), "{kind} {access} {from}");
+        }
+        assert!(records_in(&line("OFDLCK", "READ", BASE, &BASE.to_string()), 8).is_empty(), "no worker does that");
+        assert!(read_locks_in("lock:\t1: OFDLCK ADVISORY READ x\nlock:", 8).is_empty());
     }
 
     #[test]

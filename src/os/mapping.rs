@@ -78,6 +78,13 @@ impl Mapping {
         let _ = unsafe { rustix::mm::madvise(self.base.as_ptr().cast(), self.len, Advice::LinuxPopulateWrite) };
     }
 
+    /// Keeps the mapping out of core dumps, in forked children too. A kernel that cannot do it dumps what it is told to by
+    /// `/proc/PID/coredump_filter`.
+    pub(crate) fn keep_out_of_dumps(&self) {
+        // SAFETY: the span is exactly the mapping, and the advice changes none of its bytes.
+        let _ = unsafe { rustix::mm::madvise(self.base.as_ptr().cast(), self.len, Advice::LinuxDontDump) };
+    }
+
     pub(crate) fn base(&self) -> NonNull<u8> {
         self.base
     }

@@ -132,14 +132,30 @@ pub(crate) fn unlock_byte(file: impl AsFd, at: u64) -> io::Result<()> {
 }
 
 /// Whether a description other than `file`'s has the lock on one byte. Works on a file open for reading only, too.
+///
+/// Read locks do not count: they keep others from locking the byte, but anybody who may read the file can take one.
 pub(crate) fn is_byte_locked(file: impl AsFd, at: u64) -> io::Result<bool> {
     is_any_byte_locked(file, at, 1)
 }
 
 /// The same of any of `len` bytes.
 pub(crate) fn is_any_byte_locked(file: impl AsFd, at: u64, len: u64) -> io::Result<bool> {
-    let found = lock_request(&file, libc::F_OFD_GETLK, libc::F_WRLCK, at, len)?;
-    Ok(found != libc::F_UNLCK)
+    let mut spans = vec![(at, at.saturating_add(len))];
+    while let Some((from, to)) = spans.pop() {
+        // Of several locks in the span this finds one, whichever.
+        let found = lock_request(&file, libc::F_OFD_GETLK, libc::F_WRLCK, from, to - from)?;
+        match libc::c_int::from(found.l_type) {
+            libc::F_UNLCK => {}
+            libc::F_RDLCK => {
+                // Nobody else has a lock on what somebody has for writing, so that the rest of the span remains.
+                let start = (found.l_start as u64).clamp(from, to);
+                let end = if found.l_len == 0 { to } else { (found.l_start + found.l_len) as u64 };
+                spans.extend([(from, start), (end.clamp(start, to), to)].into_iter().filter(|(from, to)| from < to));
+            }
+            _ => return Ok(true),
+        }
+    }
+    Ok(false)
 }
 
 /// Takes a read lease on `file`, which must be open for reading only, until it is closed: nobody can open it for writing
@@ -163,14 +179,14 @@ pub(crate) fn try_lease(file: impl AsFd) -> io::Result<bool> {
 /// The `libc` crate does not have it for Linux.
 const F_SETSIG: libc::c_int = 10;
 
-/// `fcntl` with an open-file-description lock of `len` bytes. Returns the type of lock that the kernel left in the request.
+/// `fcntl` with an open-file-description lock of `len` bytes. Returns the request as the kernel left it.
 fn lock_request(
     file: &impl AsFd,
     command: libc::c_int,
     kind: libc::c_int,
     at: u64,
     len: u64,
-) -> io::Result<libc::c_int> {
+) -> io::Result<libc::flock> {
     // SAFETY: `flock` is plain numbers, for which zero is a value; `l_pid` must be zero.
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
     lock.l_type = kind as libc::c_short;
@@ -179,7 +195,7 @@ fn lock_request(
     lock.l_len = len as libc::off_t;
     // SAFETY: the descriptor is open, and both commands read and write one `flock`, which outlives the call.
     let done = unsafe { libc::fcntl(file.as_fd().as_raw_fd(), command, &raw mut lock) };
-    if done == -1 { Err(io::Error::last_os_error()) } else { Ok(libc::c_int::from(lock.l_type)) }
+    if done == -1 { Err(io::Error::last_os_error()) } else { Ok(lock) }
 }
 
 #[cfg(test)]

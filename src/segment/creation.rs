@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
@@ -255,6 +254,9 @@ impl<'a> Call<'a> {
     }
 
     pub(super) fn nap(&self) -> Result<()> {
+        if self.options.creation_timeout.is_zero() {
+            return Err(Error::Busy { name: self.name.clone(), waited: Duration::ZERO });
+        }
         let waited = self.started.elapsed();
         let Some(left) = self.options.creation_timeout.checked_sub(waited).filter(|left| !left.is_zero()) else {
             return Err(Error::Busy { name: self.name.clone(), waited });
@@ -287,7 +289,7 @@ impl<'a> Call<'a> {
         };
         let Some(mapping) = mapping else { return Ok(None) };
         let differences = self.differences(&file, &geometry)?;
-        let memory = Memory { mapping: Arc::new(mapping), geometry, regions };
+        let memory = Memory::of(mapping, geometry, regions, self.options);
         if !memory.has_nonce(header.pair(header_word!(nonce))) {
             return Ok(None);
         }
@@ -395,7 +397,7 @@ impl Draft<'_> {
         self.write_at(file, birth.nonce[0], header_word!(nonce))?;
         self.write_at(file, birth.nonce[1], header_word!(nonce) + 1)?;
         let Some(mapping) = map_named(self.name, self.regions.end)? else { return Ok(None) };
-        let memory = Memory { mapping: Arc::new(mapping), geometry: self.geometry, regions: self.regions };
+        let memory = Memory::of(mapping, self.geometry, self.regions, self.options);
         if !memory.has_nonce(birth.nonce) {
             return Ok(None);
         }

@@ -421,6 +421,7 @@ pub struct Options {
     pub(super) strict: bool,
     pub(crate) unlink_on_drop: bool,
     pub(crate) creation_timeout: std::time::Duration,
+    pub(crate) dump: bool,
 }
 
 /// Which options the caller has set. One that was left at its default is no wish.
@@ -446,6 +447,7 @@ impl Default for Options {
             strict: false,
             unlink_on_drop: false,
             creation_timeout: std::time::Duration::from_secs(5),
+            dump: false,
         }
     }
 }
@@ -490,6 +492,10 @@ impl Options {
     }
 
     /// Permission bits of a new segment, and the widest that an existing one may have. Default `0o600`.
+    ///
+    /// Whoever may write to a segment can spoil it for all. Whoever may only read it sees all payloads, and can keep
+    /// workers from joining, by read locks on the bytes whose locks are the workers' seats; those who have joined go on.
+    /// `seqcast doctor` names the process that does so. Give no right to users who are not to be trusted with that.
     pub fn mode(mut self, mode: u32) -> Options {
         self.mode = mode;
         self.asked.mode = true;
@@ -519,7 +525,16 @@ impl Options {
         self
     }
 
-    /// How long to wait for another process that is just creating the segment. Default 5 s.
+    /// Whether the segment is a part of this process's core dumps, as far as `/proc/PID/coredump_filter` admits it.
+    /// Default: no. It holds the events of all workers, also such as a crash report should not carry away, and makes the
+    /// dump of each worker larger by its size. A copy of the file under `/dev/shm` shows the same.
+    pub fn dump(mut self, yes: bool) -> Options {
+        self.dump = yes;
+        self
+    }
+
+    /// How long to wait for another process that is just creating the segment; zero does not wait. It also bounds how long
+    /// signals can interrupt the creation. Default 5 s.
     pub fn creation_timeout(mut self, timeout: std::time::Duration) -> Options {
         self.creation_timeout = timeout;
         self

@@ -118,7 +118,7 @@ impl Segment {
         let _ = fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL);
         let mapping = Mapping::anonymous(file.as_fd(), draft.regions.end)
             .map_err(|error| Error::system(ANONYMOUS, "mmap", error))?;
-        let memory = Memory { mapping: Arc::new(mapping), geometry, regions: draft.regions };
+        let memory = Memory::of(mapping, geometry, draft.regions, options);
         let birth = Birth::now(ANONYMOUS)?;
         memory.mapping.populate();
         memory.format(&birth);
@@ -352,8 +352,9 @@ fn is_any_record_held(name: &str, file: &OwnedFd) -> Result<bool> {
         .map_err(|error| Error::system(name, "fcntl(F_OFD_GETLK)", error))
 }
 
-fn record_byte(record: u16) -> u64 {
-    RECORD_BYTES + u64::from(record)
+/// The byte whose lock is the hold on the record.
+pub(crate) fn record_byte(record: impl Into<u64>) -> u64 {
+    RECORD_BYTES + record.into()
 }
 
 /// The record, there be it or not, whose lock is on the byte.
@@ -370,6 +371,13 @@ struct Memory {
 }
 
 impl Memory {
+    fn of(mapping: Mapping, geometry: Geometry, regions: Regions, options: &Options) -> Memory {
+        if !options.dump {
+            mapping.keep_out_of_dumps();
+        }
+        Memory { mapping: Arc::new(mapping), geometry, regions }
+    }
+
     fn words(&self, offset: usize, len: u64) -> Words {
         Words::of(&self.mapping, offset, len as usize).expect("the regions lie inside the mapping")
     }

@@ -547,3 +547,83 @@ fn a_control_group_that_has_less_left_is_an_error_and_not_the_oom_killer() {
     });
     assert!(child.ended_well());
 }
+
+#[test]
+fn g6_a_list_waits_for_no_creator() {
+    let name = Name::new("list");
+    name.write(&FORMING.to_ne_bytes());
+    let gun = Segment::anonymous(&small()).unwrap();
+    let creator = lock_holder(&name, &gun, || true);
+    // To have waited would show in the error.
+    let at_once = |opened: Result<_>| assert_error!(opened, Error::Busy { waited: Duration::ZERO, .. });
+    let listed = crate::inspect::list().unwrap().into_iter().find(|listed| listed.name == *name);
+    at_once(listed.unwrap().opened);
+    at_once(crate::inspect::Listed::named(&name).unwrap().opened);
+    at_once(crate::inspect::Inspector::open_any_now(&name));
+    at_once(crate::inspect::Inspector::open(&name, &small().creation_timeout(Duration::ZERO)));
+    sign(&gun);
+    assert!(creator.ended_well());
+    assert_error!(crate::inspect::Inspector::open_any_now(&name), Error::Unfinished { .. });
+}
+
+/// Takes a read lock on `len` bytes through a descriptor that can only read; for as long as that is open.
+fn read_lock(name: &str, at: u64, len: u64) -> File {
+    let file = File::open(path(name)).unwrap();
+    // SAFETY: `flock` is plain numbers, for which zero is a value.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    (lock.l_type, lock.l_start, lock.l_len) = (libc::F_RDLCK as libc::c_short, at as i64, len as i64);
+    // SAFETY: the descriptor is open, and the call reads one `flock`.
+    assert_eq!(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) }, 0);
+    file
+}
+
+#[test]
+fn g7_a_read_lock_makes_nobody_look_alive() {
+    let name = Name::new("read-locks");
+    let segment = Segment::create(&name, &small()).unwrap();
+    let any = || is_any_record_held(&name, &segment.file).unwrap();
+    assert!(!any());
+    let (record, holder) = segment.take_free_record().unwrap().unwrap();
+    assert!(record == 0 && any());
+    // Beside the one that is held, of either kind: several small ones, and all that is free.
+    let small_ones = [read_lock(&name, record_byte(1_u16), 1), read_lock(&name, record_byte(3_u16), 1)];
+    let rest = read_lock(&name, record_byte(1_u16), 0);
+    assert!(any() && segment.is_record_held(0).unwrap());
+    assert!((1..4).all(|record| !segment.is_record_held(record).unwrap()), "a reader is no worker");
+    // That is what it can do.
+    assert!(segment.take_free_record().unwrap().is_none());
+    drop((record, holder));
+    assert!(!any() && !segment.is_record_held(0).unwrap());
+    drop((small_ones, rest));
+    assert!(segment.take_record(1).unwrap().is_some());
+    // All of the file, as `fcntl` knows it from of old.
+    let _all = read_lock(&name, 0, 0);
+    assert!(!any() && segment.take_record(1).unwrap().is_none());
+}
+
+/// Whether this process's mapping of the segment is marked as not to be dumped.
+fn is_kept_out_of_dumps(segment: &Segment) -> bool {
+    let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    let start = format!("{:x}-", segment.memory.mapping.base().as_ptr() as usize);
+    let mut lines = maps.lines().skip_while(|line| !line.starts_with(&start));
+    assert!(lines.next().is_some(), "it is not mapped");
+    let flags = lines.find_map(|line| line.strip_prefix("VmFlags:")).unwrap();
+    flags.split_ascii_whitespace().any(|flag| flag == "dd")
+}
+
+#[test]
+fn a_segment_is_no_part_of_core_dumps_unless_it_is_asked_for() {
+    let name = Name::new("dump");
+    for (options, kept_out) in [(small(), true), (small().dump(true), false), (small().dump(false), true)] {
+        name.clear();
+        let made = Segment::create(&name, &options).unwrap();
+        let others =
+            [Segment::open(&name, &options), Segment::read_only(&name, &options), Segment::anonymous(&options)];
+        assert_eq!(is_kept_out_of_dumps(&made), kept_out, "{options:?}");
+        for other in others {
+            assert_eq!(is_kept_out_of_dumps(&other.unwrap()), kept_out, "{options:?}");
+        }
+        let child = Child::spawn(|| is_kept_out_of_dumps(&made) == kept_out);
+        assert!(child.ended_well());
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use seqcast::inspect::{Inspector, Listed, Namespaces, Processes, Seen};
+use seqcast::inspect::{Inspector, Listed, Namespaces, OpenBy, Processes, Seen};
 use seqcast::{Error, Start, Stats};
 
 use super::{Cure, Finding};
@@ -89,6 +89,7 @@ fn inside(listed: &Listed, inspector: &Inspector) -> Vec<Finding> {
     findings.extend(unused(name, &stats, &processes));
     findings.extend(laggards(name, &stats));
     findings.extend(kept_by_children(name, &stats, &processes));
+    findings.extend(read_locks(name, &stats, &processes));
     findings.extend(strays(name, &processes));
     findings.extend(pid_namespaces(name, &processes, Namespaces::own()));
     if processes.hidden > 0 {
@@ -225,6 +226,28 @@ fn kept_by_children(name: &str, stats: &Stats, processes: &Processes) -> Vec<Fin
         ));
     }
     findings
+}
+
+/// The right to read is enough for a read lock, and a worker cannot take a seat that has one.
+fn read_locks(name: &str, stats: &Stats, processes: &Processes) -> Vec<Finding> {
+    let lockers = processes.holders.iter().filter(|holder| !holder.read_locks.is_empty());
+    let finding = |holder: &OpenBy| {
+        Finding::trouble(
+            "read_locks",
+            name,
+            format!(
+                "process {} holds read locks on {} of {}, so that nobody can join with them",
+                holder.pid,
+                count_of(holder.read_locks.len(), "worker record"),
+                stats.records,
+            ),
+            format!(
+                "end that process, which no worker of seqcast's is, and take the right to read from its user: chmod go-r \
+                 /dev/shm{name}"
+            ),
+        )
+    };
+    lockers.map(finding).collect()
 }
 
 fn strays(name: &str, processes: &Processes) -> Option<Finding> {

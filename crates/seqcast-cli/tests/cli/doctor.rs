@@ -84,6 +84,28 @@ fn g8_a_stopped_worker_is_found() {
 }
 
 #[test]
+fn g7_a_reader_that_keeps_others_from_joining_is_named() {
+    let (name, bus) = Name::segment("read-locks");
+    let _worker = WorkerProcess::join(&name, "web");
+    // Read only, and without being told what the bytes are for: all that follow the first seat, to the end.
+    let file = std::fs::File::open(name.path()).unwrap();
+    // SAFETY: `flock` is plain numbers, for which zero is a value.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    (lock.l_type, lock.l_start) = (libc::F_RDLCK as libc::c_short, (1 << 61) + 1);
+    // SAFETY: the descriptor is open, and the call reads one `flock`.
+    let locked = unsafe { libc::fcntl(std::os::fd::AsRawFd::as_raw_fd(&file), libc::F_OFD_SETLK, &raw const lock) };
+    assert_eq!(locked, 0);
+    assert!(bus.join().is_err(), "it can, and so it is told");
+    let found = the_trouble(&doctor(&name, &[]).expect(1));
+    assert_eq!(found["code"], "read_locks");
+    let what = format!("process {} holds read locks on 7 worker records of 8", std::process::id());
+    assert!(found["what"].as_str().unwrap().starts_with(&what), "{found}");
+    drop(file);
+    drop(bus.join().unwrap());
+    doctor(&name, &[]).expect(0);
+}
+
+#[test]
 fn a_segment_that_nobody_holds_is_removed_and_no_other() {
     let (name, bus) = Name::segment("stale");
     // Held without a seat: this process has it open.
