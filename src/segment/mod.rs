@@ -1,7 +1,7 @@
 //! The segment: made, found, checked, locked and removed.
 //!
 //! ```text
-//!          O_CREAT|O_EXCL         pwrite              store of the magic
+//!         O_TMPFILE, linkat       pwrite              store of the magic
 //! no name ----------------> empty --------> forming --------------------> finished ----> no name
 //!                            ^                 |                                  unlink
 //!                            +--- whoever has the lock on CREATION_BYTE goes on
@@ -10,7 +10,8 @@
 //! Whoever has that lock is the only one to change a file that is not finished, and the kernel takes it from the dead. A
 //! finished file needs no lock. A creator writes `FORMING` before it gives the file a size, so that one killed at any
 //! step leaves a file that is empty or forming, and the next one starts again from there. Nobody ever makes a file
-//! smaller: somebody may have mapped it.
+//! smaller: somebody may have mapped it. A new file gets its name when its owner can open it, whatever the umask is; where
+//! that cannot be done, it is made under its name (`O_CREAT|O_EXCL`).
 //!
 //! NOT promised: a name that leads to the same segment for ever. Anybody with the right to may remove it, and who has it
 //! open then works on, on a segment that nobody else will find.
