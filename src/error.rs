@@ -250,6 +250,8 @@ pub enum Error {
         len: usize,
         /// The greatest such length in bytes.
         max: usize,
+        /// What it does not fit.
+        limit: SizeLimit,
     },
     /// The id to start at has not been posted yet.
     NotYet {
@@ -311,6 +313,11 @@ pub enum Error {
     },
     /// The process has not configured its worker yet.
     NotConfigured,
+    /// The thread of a poller panicked.
+    PollerPanicked {
+        /// What the panic said.
+        message: String,
+    },
     /// A system call failed.
     System {
         /// The segment's name.
@@ -320,6 +327,16 @@ pub enum Error {
         /// The system's error.
         source: io::Error,
     },
+}
+
+/// What bounds the size of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SizeLimit {
+    /// A posted event takes a quarter of the ring at most, or one block where that is more.
+    Ring,
+    /// A reserved event takes one block at most.
+    Block,
 }
 
 /// Who holds a worker record.
@@ -379,6 +396,7 @@ impl Error {
             Error::Left => "left",
             Error::AlreadyConfigured { .. } => "already_configured",
             Error::NotConfigured => "not_configured",
+            Error::PollerPanicked { .. } => "poller_panicked",
             Error::System { .. } => "system",
         }
     }
@@ -546,10 +564,15 @@ impl fmt::Display for Error {
             Error::Forked => {
                 write!(f, "this handle was made before the fork: join anew in the child, with bus.join()")
             }
-            Error::PayloadTooLarge { len, max } => write!(
+            Error::PayloadTooLarge { len, max, limit: SizeLimit::Ring } => write!(
                 f,
-                "the event has {len} bytes, the largest possible has {max} (a quarter of the ring): raise capacity or \
-                 block_size, or post where to find it"
+                "the event has {len} bytes, the largest possible has {max} (a quarter of the ring, or one block): raise \
+                 capacity or block_size, or post where to find it"
+            ),
+            Error::PayloadTooLarge { len, max, limit: SizeLimit::Block } => write!(
+                f,
+                "the event has {len} bytes, and a reserved event must fit one block of {max}: raise block_size, or post \
+                 it instead"
             ),
             Error::NotYet { id, next } => {
                 write!(f, "cannot start at event id {id}: the next one to be posted is {next}")
@@ -584,6 +607,9 @@ impl fmt::Display for Error {
                 "this process is configured already, on segment {name}: use reconfigure, or a worker of its own"
             ),
             Error::NotConfigured => write!(f, "this process has no worker yet: call configure first"),
+            Error::PollerPanicked { message } => {
+                write!(f, "the poller's thread panicked: {message}; nothing is polled until another is started")
+            }
             Error::System { name, call, source } => {
                 write!(f, "{call} failed for segment {name}: {source}")?;
                 match source.raw_os_error() {

@@ -117,7 +117,7 @@ use worker::{handlers, poller, report, worker_options};
 pub use audit::{Audit, BlockAudit};
 pub use bus::{Bus, stat, unlink};
 pub use claim::{Claim, Claimed, Unique};
-pub use error::{Error, Holder, Result};
+pub use error::{Error, Holder, Result, SizeLimit};
 pub use event::{Event, EventBuilder, Payload, Topic, Typed, TypedEvent, library};
 pub use handlers::{Handler, Outcome, Registration, Scope};
 pub use layout::{Field, Options, fields};

@@ -152,7 +152,7 @@ alone! {
                     error(poster.post(("s", "e"), payload(0, len))),
                 ] {
                     let text = refusal.to_string();
-                    let Error::PayloadTooLarge { len: found, max: limit } = refusal else { panic!("{refusal:?}") };
+                    let Error::PayloadTooLarge { len: found, max: limit, .. } = refusal else { panic!("{refusal:?}") };
                     assert!((len..len + 128).contains(&found) && found > limit, "{text}");
                     assert_eq!(limit, bus.largest_event());
                     assert!(text.contains(&found.to_string()) && text.contains(&limit.to_string()), "{text}");

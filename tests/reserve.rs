@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use common::{Child, HOUR, Log, Reports, bus, counts, error, eventually, poll, quiet, shared_words, small, stop_here};
-use seqcast::{Bus, Error, Options, Polled, Scope, Worker, WorkerOptions};
+use seqcast::{Bus, Error, Options, Polled, Scope, SizeLimit, Worker, WorkerOptions};
 
 const MS: Duration = Duration::from_millis(1);
 /// Rounds of a race between threads.
@@ -429,7 +429,14 @@ alone! {
         let block = bus.stats().unwrap().block_size as usize;
         let mut reservation = worker.reserve().unwrap();
         let refusal = error(reservation.commit(("s", "e"), vec![1; block]));
-        assert!(matches!(refusal, Error::PayloadTooLarge { len, max } if len > block && max == block), "{refusal:?}");
+        let Error::PayloadTooLarge { len, max, limit: SizeLimit::Block } = refusal else { panic!("{refusal:?}") };
+        assert!(len > block && max == block, "{refusal:?}");
+        let text = format!("the event has {len} bytes, and a reserved event must fit one block of {max}: raise block_size");
+        assert!(refusal.to_string().starts_with(&text), "{refusal}");
+        let larger_than_any = error(reservation.commit(("s", "e"), vec![1; bus.largest_event() + 1]));
+        assert!(matches!(larger_than_any, Error::PayloadTooLarge { max, limit: SizeLimit::Block, .. } if max == block));
+        let posted = error(worker.post(("s", "e"), vec![1; bus.largest_event() + 1]));
+        assert!(matches!(posted, Error::PayloadTooLarge { limit: SizeLimit::Ring, .. }), "{posted:?}");
         assert!(matches!(error(reservation.commit(("", "e"), b"")), Error::Topic { part: "source", .. }));
         assert_eq!(counts(&bus, &worker).reserved, Some(0));
         reservation.commit(("s", "e"), vec![1; block - 64]).unwrap();
@@ -501,7 +508,7 @@ alone! {
             let committed = worker.reserve().unwrap().commit(("s", "e"), &payload);
             assert_eq!(committed.is_ok(), in_one_piece, "{len} bytes: {committed:?}");
             if !in_one_piece {
-                assert!(matches!(error(committed), Error::PayloadTooLarge { len: sum, max } if sum == max + 1));
+                assert!(matches!(error(committed), Error::PayloadTooLarge { len: sum, max, .. } if sum == max + 1));
                 break;
             }
         }

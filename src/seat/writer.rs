@@ -1,7 +1,7 @@
 //! The posting half of a seat.
 
 use crate::counters::RecordWords;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SizeLimit};
 use crate::event::Topic;
 use crate::event::wire::{FRAGMENT_HEAD_BYTES, FragmentHead, Kind, Meta, Prefix, UniqueKey, chunk_len};
 use crate::layout::{header_word, record_word};
@@ -58,7 +58,7 @@ impl Writer {
     /// Posts an event. Returns the id at which it is visible.
     #[inline]
     pub(crate) fn post(&mut self, event: &Outgoing<'_>) -> Result<u64> {
-        let prefix = self.prefix(event)?;
+        let prefix = self.prefix(event, SizeLimit::Ring)?;
         let len = prefix.len() + event.payload.len();
         let id = if len <= self.block_bytes {
             let write = |block: Block<'_>| write_event(block, &prefix, event.payload);
@@ -75,13 +75,17 @@ impl Writer {
     }
 
     #[inline]
-    fn prefix<'a>(&self, event: &Outgoing<'a>) -> Result<Prefix<'a>> {
+    fn prefix<'a>(&self, event: &Outgoing<'a>, limit: SizeLimit) -> Result<Prefix<'a>> {
         let Outgoing { topic, type_tag, unique, payload } = *event;
         topic.check()?;
         let prefix = Prefix { record: self.hand.record(), pid: self.pid, topic, type_tag, unique };
         let len = prefix.len().saturating_add(payload.len());
-        if len > self.largest {
-            return Err(Error::PayloadTooLarge { len, max: self.largest });
+        let max = match limit {
+            SizeLimit::Ring => self.largest,
+            SizeLimit::Block => self.block_bytes,
+        };
+        if len > max {
+            return Err(Error::PayloadTooLarge { len, max, limit });
         }
         Ok(prefix)
     }
@@ -142,11 +146,7 @@ impl Writer {
         if self.reserved() != Some(id) {
             return Err(Error::TooLate { id });
         }
-        let prefix = self.prefix(event)?;
-        let len = prefix.len() + event.payload.len();
-        if len > self.block_bytes {
-            return Err(Error::PayloadTooLarge { len, max: self.block_bytes });
-        }
+        let prefix = self.prefix(event, SizeLimit::Block)?;
         let write = |block: Block<'_>| write_event(block, &prefix, event.payload);
         let fate = self.ring.commit(&mut self.hand, id, write).map_err(|fault| {
             // The borrow of `ring` by the closure ends with the call.

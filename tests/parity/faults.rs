@@ -18,7 +18,7 @@ alone! {
         let logs = [Log::of(&others[0], Scope::All), Log::of(&others[1], Scope::All)];
         let huge = vec![1; 64 * 1024 * 1024];
         let refusal = error(sender.post(("s", "huge"), &huge));
-        let Error::PayloadTooLarge { len, max } = refusal else { panic!("{refusal:?}") };
+        let Error::PayloadTooLarge { len, max, .. } = refusal else { panic!("{refusal:?}") };
         assert!(len > huge.len() && max == bus.largest_event(), "{len} {max}");
         for i in 0..110_u32 {
             assert_eq!(sender.post(("s", "small"), i.to_string()).unwrap(), u64::from(i), "an id was lost");
