@@ -1,12 +1,13 @@
 //! Types whose values are events.
 
+use std::cell::Cell;
 use std::num::NonZeroUsize;
 use std::ops::Deref;
 
-use rkyv::api::high::{HighSerializer, HighValidator};
+use rkyv::api::high::{HighSerializer, HighValidator, to_bytes_in_with_alloc};
 use rkyv::bytecheck::CheckBytes;
 use rkyv::rancor;
-use rkyv::ser::allocator::ArenaHandle;
+use rkyv::ser::allocator::{Arena, ArenaHandle};
 use rkyv::util::AlignedVec;
 use rkyv::validation::Validator;
 use rkyv::validation::archive::ArchiveValidator;
@@ -77,10 +78,25 @@ pub(crate) fn archive<T: TypedEvent>(
     mut buffer: AlignedVec<PAYLOAD_ALIGN>,
 ) -> Result<AlignedVec<PAYLOAD_ALIGN>> {
     buffer.clear();
-    rkyv::api::high::to_bytes_in(value, buffer).map_err(|error: rancor::Error| Error::Archive {
-        type_name: std::any::type_name::<T>(),
-        reason: error.to_string(),
+    with_arena(|arena| to_bytes_in_with_alloc(value, buffer, arena.acquire())).map_err(|error: rancor::Error| {
+        Error::Archive { type_name: std::any::type_name::<T>(), reason: error.to_string() }
     })
+}
+
+/// Lends this thread's arena, where rkyv keeps what it needs while it archives; a new one if a value is archived while
+/// another is, or while the thread's locals are destroyed. There rkyv's own arena would panic.
+fn with_arena<R>(run: impl FnOnce(&mut Arena) -> R) -> R {
+    /// One that has grown beyond this is not kept.
+    const MOST_KEPT: usize = 64 << 10;
+    thread_local! {
+        static ARENA: Cell<Option<Arena>> = const { Cell::new(None) };
+    }
+    let mut arena = ARENA.try_with(Cell::take).ok().flatten().unwrap_or_default();
+    let result = run(&mut arena);
+    if arena.shrink() <= MOST_KEPT {
+        let _ = ARENA.try_with(|kept| kept.set(Some(arena)));
+    }
+    result
 }
 
 /// Checks that `bytes` are a `T` and returns it in place.

@@ -339,7 +339,7 @@ pub struct Faults {
     pub lagged: u64,
     /// Malformed records met.
     pub corrupt: u64,
-    /// Handlers that failed.
+    /// Handlers that failed, and reporters that panicked.
     pub failed: u64,
     /// Claims for which there was no room.
     pub claims_full: u64,

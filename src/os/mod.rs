@@ -5,6 +5,7 @@ pub(crate) mod clock;
 pub(crate) mod fork;
 pub(crate) mod mapping;
 pub(crate) mod signals;
+pub(crate) mod stderr;
 pub(crate) mod sync_util;
 pub(crate) mod sys;
 pub(crate) mod text;

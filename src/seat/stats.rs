@@ -97,7 +97,7 @@ pub struct WorkerStats {
     pub wakeups: u64,
     /// Malformed records met.
     pub corrupt: u64,
-    /// Handlers that failed.
+    /// Handlers that failed, and reporters that panicked.
     pub failed: u64,
     /// Unique events that it had claimed and that nobody ran, as their handlers were gone when it came to them.
     pub orphaned: u64,

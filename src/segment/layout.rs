@@ -123,7 +123,7 @@ pub(crate) struct Reading {
     pub(crate) wakeups: AtomicU64,
     /// Records that could not be read for what they should be.
     pub(crate) corrupt: AtomicU64,
-    /// Handlers that failed or panicked.
+    /// Handlers that failed or panicked, and reporters that panicked.
     pub(crate) failed: AtomicU64,
     /// Unique events that this worker had claimed, and whose handlers were gone when it came to them.
     pub(crate) orphaned: AtomicU64,

@@ -3,18 +3,19 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use rustc_hash::FxHasher;
 use siphasher::sip::SipHasher13;
 
+use super::panics::catch_panic;
 use crate::error::Result;
-use crate::event::Event;
 use crate::event::wire::Head;
-use crate::event::{Topic, check_topic};
+use crate::event::{Event, LocalEvent, Topic, check_topic};
 use crate::os::fork::ForkGuard;
-use crate::report::{HandlerError, Report, Trouble, catch_panic};
+use crate::report::{HandlerError, Report, Trouble};
 use crate::sync_util::{Held, lock};
 
 /// By names that this process has registered itself. Names from a segment are only looked up in it, which no choice of names
@@ -128,6 +129,8 @@ pub struct Registration {
 enum Callback {
     Strong(Arc<dyn Handler>),
     Weak(Weak<dyn Handler>),
+    /// It is being dropped.
+    Gone,
 }
 
 impl Callback {
@@ -136,6 +139,7 @@ impl Callback {
         match self {
             Callback::Strong(handler) => Arc::as_ptr(handler).cast::<()>() == address,
             Callback::Weak(handler) => handler.as_ptr().cast::<()>() == address,
+            Callback::Gone => false,
         }
     }
 }
@@ -153,6 +157,15 @@ impl Entry {
     fn is_gone(&self) -> bool {
         !self.live.load(Ordering::Relaxed)
             || matches!(&self.callback, Callback::Weak(handler) if handler.strong_count() == 0)
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        // What a handler owns is dropped with it, where the last reference to it is: in `unregister`, or in the middle of
+        // a poll, which must not end there. The process's panic hook has printed a panic.
+        let callback = mem::replace(&mut self.callback, Callback::Gone);
+        let _ = catch_panic(|| drop(callback));
     }
 }
 
@@ -376,20 +389,32 @@ fn dispatch(
                 Some(handler) => catch_panic(move || handler.handle(event)),
                 None => continue,
             },
+            Callback::Gone => continue,
         };
         dispatched.called += 1;
         // The event and the handlers after this one are the parent's.
         guard.check()?;
-        let trouble = match &result {
-            Ok(Ok(())) => continue,
-            Ok(Err(error)) => match error.error().downcast_ref::<crate::Error>() {
+        if let Ok(Ok(())) = result {
+            continue;
+        }
+        dispatched.failed += 1;
+        let report = |trouble: Trouble<'_>| {
+            report(&Report { source: event.source(), event: event.event(), id: event.id(), trouble })
+        };
+        match &result {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => report(match error.error().downcast_ref::<crate::Error>() {
                 Some(mistyped @ crate::Error::Payload { .. }) => Trouble::Mistyped(mistyped),
                 _ => Trouble::Failed(error),
-            },
-            Err(panic) => Trouble::Panicked(panic),
-        };
-        dispatched.failed += 1;
-        report(&Report { source: event.source(), event: event.event(), id: event.id(), trouble })?;
+            })?,
+            Err(panic) => report(Trouble::Panicked(panic))?,
+        }
+        // The error is the handler's own value.
+        let dropped = catch_panic(|| drop(result));
+        guard.check()?;
+        if let Err(panic) = dropped {
+            report(Trouble::Panicked(&panic))?;
+        }
     }
     Ok(dispatched)
 }
@@ -515,11 +540,20 @@ impl Hasher for AsItIs {
 /// As [`Route::dispatch`].
 pub(crate) fn dispatch_local(
     registry: &Registry,
-    event: &Event<'_>,
+    event: LocalEvent,
     guard: &ForkGuard,
     report: &dyn Fn(&Report<'_>) -> Result<()>,
 ) -> Result<Dispatched> {
-    dispatch(&registry.handlers_of(event.source(), event.event()), event, guard, report)
+    let mut dispatched =
+        dispatch(&registry.handlers_of(&event.source, &event.event), &event.as_event(), guard, report)?;
+    let LocalEvent { source, event, data } = event;
+    // The value is the poster's own.
+    let dropped = catch_panic(|| drop(data));
+    guard.check()?;
+    let Err(panic) = dropped else { return Ok(dispatched) };
+    report(&Report { source: &source, event: &event, id: None, trouble: Trouble::Panicked(&panic) })?;
+    dispatched.failed += 1;
+    Ok(dispatched)
 }
 
 /// Where a handler is, to tell whether another is the same.

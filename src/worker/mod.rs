@@ -1,8 +1,10 @@
 //! A worker: one seat on the bus, with handlers.
 
+mod default_report;
 #[cfg(test)]
 mod fork_tests;
 pub(crate) mod handlers;
+pub(crate) mod panics;
 pub(crate) mod poller;
 mod polling;
 pub mod process;
@@ -23,6 +25,8 @@ use std::time::Duration;
 use crossbeam_utils::CachePadded;
 use rkyv::util::AlignedVec;
 
+use self::default_report::{DefaultReports, Until};
+use self::panics::catch_panic;
 use self::polling::Reading;
 use crate::claim::{Claim, Claimed, Unique};
 use crate::claimer::{Claimer, hash_unique};
@@ -40,7 +44,7 @@ use crate::protocol::lock::{Lock, Locked};
 use crate::protocol::ring::Ring;
 use crate::publisher::Publisher;
 use crate::reader::Reader;
-use crate::report::{Report, Trouble, report_by_default};
+use crate::report::{Report, Trouble};
 use crate::seat::{Seat, set_label};
 use crate::segment::{Position, RecordLock, Segment};
 use crate::sync::Words;
@@ -94,6 +98,9 @@ struct Inner {
     records: Words,
     record: u16,
     pid: u32,
+    default_reports: DefaultReports,
+    /// Reporters that panicked, and are not counted in the record yet.
+    reporters_failed: AtomicU64,
     /// Threads of this process that sleep in `wait`.
     sleepers: AtomicUsize,
     left: AtomicBool,
@@ -227,6 +234,8 @@ impl Worker {
             words,
             record,
             pid,
+            default_reports: DefaultReports::new(),
+            reporters_failed: AtomicU64::new(0),
             sleepers: AtomicUsize::new(0),
             left: AtomicBool::new(false),
         };
@@ -589,6 +598,10 @@ impl Worker {
         self.inner.segment.name()
     }
 
+    pub(crate) fn report_poller_ended(&self, error: &Error) {
+        self.inner.report(&Report { source: "", event: "", id: None, trouble: Trouble::PollerEnded(error) });
+    }
+
     pub(crate) fn is_forked(&self) -> bool {
         self.inner.guard.is_forked()
     }
@@ -681,11 +694,41 @@ impl Inner {
         drop(before);
     }
 
+    /// Reports. Never panics, whatever the user's reporter does.
     fn report(&self, report: &Report<'_>) {
-        match &self.options().reporter {
-            Some(reporter) => reporter(report),
-            None => report_by_default(report),
+        let reported = catch_panic(|| {
+            // The options are dropped in here, too: the reporter may be gone with them.
+            let options = self.options();
+            options.reporter.as_ref().map(|reporter| reporter(report)).is_some()
+        });
+        match reported {
+            Ok(true) => {}
+            Ok(false) => self.report_by_default(report),
+            Err(panic) => {
+                self.reporters_failed.fetch_add(1, Ordering::Relaxed);
+                self.report_by_default(report);
+                self.report_by_default(&Report { trouble: Trouble::ReporterPanicked(&panic), ..*report });
+            }
         }
+    }
+
+    fn report_by_default(&self, report: &Report<'_>) {
+        let panics = self.default_reports.report(report, self.record, self.clock.coarse_ns());
+        self.reporters_failed.fetch_add(panics, Ordering::Relaxed);
+    }
+
+    /// Tells how many reports were left out, if it is time to.
+    #[inline]
+    fn tell_left_out_reports(&self) {
+        if self.default_reports.is_due(|| self.clock.coarse_ns()) {
+            self.tell_left_out_reports_until(Until::Now);
+        }
+    }
+
+    #[cold]
+    fn tell_left_out_reports_until(&self, until: Until) {
+        let panics = self.default_reports.tell_left_out(self.record, self.clock.coarse_ns(), until);
+        self.reporters_failed.fetch_add(panics, Ordering::Relaxed);
     }
 
     /// The writer. Until it is given back the worker does not leave.
@@ -793,6 +836,9 @@ impl Drop for Inner {
             Err(Error::Left) => drop(self.deliver_claimed()),
             Err(_) => {}
         }
+        if !self.guard.is_forked() {
+            self.tell_left_out_reports_until(Until::End);
+        }
         // Nor in a child that one of those handlers forked and that returned from it: the lock is one with its parent's.
         if !self.guard.is_forked() {
             self.lock.release(self.record);
@@ -815,24 +861,21 @@ fn with_encoded<P: Payload, R>(topic: Topic<'_>, payload: &P, run: impl FnOnce(u
     })
 }
 
-/// Lends this thread's archiving buffer, or a new one if a value is archived while another is.
+/// Lends this thread's archiving buffer; a new one if a value is archived while another is, or while the thread's locals
+/// are destroyed.
 fn with_buffer<R>(run: impl FnOnce(&mut AlignedVec<PAYLOAD_ALIGN>) -> R) -> R {
-    use std::cell::RefCell;
+    use std::cell::Cell;
     /// A buffer that has grown beyond this is not kept.
     const MOST_KEPT: usize = 64 << 10;
     thread_local! {
-        static BUFFER: RefCell<AlignedVec<PAYLOAD_ALIGN>> = RefCell::default();
+        static BUFFER: Cell<AlignedVec<PAYLOAD_ALIGN>> = Cell::default();
     }
-    BUFFER.with(|cell| {
-        let mut buffer = cell.try_borrow_mut().map(|mut kept| std::mem::take(&mut *kept)).unwrap_or_default();
-        let result = run(&mut buffer);
-        if buffer.capacity() <= MOST_KEPT
-            && let Ok(mut kept) = cell.try_borrow_mut()
-        {
-            *kept = buffer;
-        }
-        result
-    })
+    let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
+    let result = run(&mut buffer);
+    if buffer.capacity() <= MOST_KEPT {
+        let _ = BUFFER.try_with(|kept| kept.set(buffer));
+    }
+    result
 }
 
 /// An event id taken for an event that is still to come. Dropped, it is given up.

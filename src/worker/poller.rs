@@ -1,12 +1,15 @@
 //! Polling in the background, for those who ask for it.
 
+use std::cell::Cell;
 use std::fmt;
+use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use crate::error::{Error, Result};
 use crate::os::signals::NoSignals;
+use crate::panics::{catch_panic, into_message};
 use crate::worker::{Polled, Worker};
 
 /// A thread that polls a worker: at once when something is posted, and every
@@ -59,16 +62,36 @@ impl Worker {
         if self.options().interval.is_zero() {
             return Err(Error::option("interval", "0", "it must be longer than nothing for a poller"));
         }
+        self.start_thread(poll_until)
+    }
+
+    fn start_thread(&self, poll: impl FnOnce(&Worker, &AtomicBool) -> Result<()> + Send + 'static) -> Result<Poller> {
         let stop = Arc::new(AtomicBool::new(false));
         let (worker, stopped) = (self.clone(), Arc::clone(&stop));
+        let run = move || {
+            STOPPED_BY.set(Arc::as_ptr(&stopped));
+            let result = catch_panic(|| poll(&worker, &stopped))
+                .unwrap_or_else(|panic| Err(Error::PollerPanicked { message: panic.what().to_string() }));
+            match &result {
+                // It was asked to, by `stop` or `leave`; and a forked child has no such thread.
+                Ok(()) | Err(Error::Left | Error::Forked) => {}
+                Err(error) => worker.report_poller_ended(error),
+            }
+            result
+        };
         // The thread begins with this one's mask.
         let no_signals = NoSignals::begin();
-        let thread =
-            thread::Builder::new().name("seqcast-poller".to_owned()).spawn(move || poll_until(&worker, &stopped));
+        let thread = thread::Builder::new().name("seqcast-poller".to_owned()).spawn(run);
         drop(no_signals);
         let thread = thread.map_err(|error| Error::system(self.segment_name(), "thread", error))?;
         Ok(Poller { worker: self.clone(), stop, thread: Some(thread) })
     }
+}
+
+thread_local! {
+    /// What stops this thread, if it is a poller's. Not `thread::current()`, which panics when the thread's locals are
+    /// destroyed, where a poller may be dropped, too.
+    static STOPPED_BY: Cell<*const AtomicBool> = const { Cell::new(ptr::null()) };
 }
 
 fn poll_until(worker: &Worker, stop: &AtomicBool) -> Result<()> {
@@ -92,13 +115,14 @@ impl Poller {
     ///
     /// # Errors
     ///
-    /// What ended the polling before.
+    /// What ended the polling before; [`Error::PollerPanicked`] if that was a panic.
     pub fn stop(mut self) -> Result<()> {
         self.end()
     }
 
-    /// Whether the thread still polls. It ends by itself if the worker leaves, its `interval` is made zero, or the segment
-    /// is corrupt.
+    /// Whether the thread still polls. It ends by itself if the worker leaves, its `interval` is made zero, or after an
+    /// error, as of a corrupt segment. The error is reported as [`Trouble::PollerEnded`](crate::Trouble::PollerEnded), and
+    /// returned by [`stop`](Poller::stop).
     pub fn is_running(&self) -> bool {
         !self.worker.is_forked() && self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
@@ -112,12 +136,12 @@ impl Poller {
         }
         self.stop.store(true, Ordering::Release);
         self.worker.wake_own();
-        if thread.thread().id() == thread::current().id() {
+        if STOPPED_BY.get() == Arc::as_ptr(&self.stop) {
             // Dropped by a handler that this very thread runs: it ends after it.
             return Ok(());
         }
-        // Handlers' panics are caught, so that the thread does not end in one.
-        thread.join().unwrap_or(Ok(()))
+        // Panics are caught in the thread; one of its locals' destructors may still have ended it.
+        thread.join().unwrap_or_else(|payload| Err(Error::PollerPanicked { message: into_message(payload) }))
     }
 }
 
@@ -134,5 +158,46 @@ impl fmt::Debug for Poller {
             .field("worker", &self.worker)
             .field("running", &self.is_running())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::{Bus, Options, WorkerOptions};
+
+    #[test]
+    fn a_poller_that_ends_by_itself_says_so() {
+        let bus = Bus::anonymous(&Options::new().capacity(8).claims(8).records(2)).unwrap();
+        let reports: Arc<Mutex<Vec<String>>> = Arc::default();
+        let noted = Arc::clone(&reports);
+        let options = WorkerOptions::new().on_report(move |report| noted.lock().unwrap().push(report.to_string()));
+        let worker = bus.join_with(options).unwrap();
+        let poller = worker.start_thread(|_, _| panic!("out of luck")).unwrap();
+        while poller.is_running() {
+            thread::yield_now();
+        }
+        let error = poller.stop().unwrap_err();
+        assert!(matches!(&error, Error::PollerPanicked { message } if message == "out of luck"), "{error:?}");
+        assert_eq!(*reports.lock().unwrap(), [format!("the poller ended: {error}")]);
+        let poller =
+            worker.start_thread(|_, _| Err(Error::Corrupt { name: "/name".to_owned(), what: "a test" })).unwrap();
+        assert!(matches!(poller.stop(), Err(Error::Corrupt { .. })));
+        assert!(reports.lock().unwrap()[1].starts_with("the poller ended: segment /name is corrupt"));
+        assert!(matches!(worker.start_thread(|_, _| Err(Error::Left)).unwrap().stop(), Err(Error::Left)));
+        assert_eq!(reports.lock().unwrap().len(), 2, "leaving is no trouble");
+    }
+
+    #[test]
+    fn a_thread_that_ends_in_a_panic_of_its_own_says_so() {
+        let bus = Bus::anonymous(&Options::new().capacity(8).claims(8).records(2)).unwrap();
+        let worker = bus.join().unwrap();
+        let mut poller = worker.start_thread(|_, _| Ok(())).unwrap();
+        poller.end().unwrap();
+        poller.thread = Some(thread::spawn(|| std::panic::resume_unwind(Box::new("out of luck"))));
+        let error = poller.stop().unwrap_err();
+        assert!(matches!(&error, Error::PollerPanicked { message } if message == "out of luck"), "{error:?}");
     }
 }

@@ -14,7 +14,7 @@ use crate::event::{Data, Event, Origin};
 use crate::handlers::{Registry, Routes, dispatch_local};
 use crate::layout::{header_word, record_word};
 use crate::protocol::claims::{At, Decision, Token};
-use crate::protocol::lock::Lock;
+use crate::protocol::lock::{Lock, Locked};
 use crate::protocol::record::WORDS;
 use crate::protocol::ring::Look;
 use crate::protocol::wake;
@@ -47,12 +47,62 @@ struct Tally {
     own_reserved: Option<u64>,
 }
 
-/// Says "somebody polls" while it lives.
-struct PollingFlag<'a>(&'a Inner);
+/// One delivery: says "somebody polls" while it lives, and stores what came of it when it ends, also if it ends in a panic.
+struct Delivery<'a> {
+    inner: &'a Inner,
+    reading: Locked<'a, Reading>,
+    tally: Tally,
+    /// When it began, as the worker's coarse clock says.
+    began: u64,
+}
 
-impl Drop for PollingFlag<'_> {
+impl<'a> Delivery<'a> {
+    /// `None` if another goes on.
+    #[inline]
+    fn begin(inner: &'a Inner, began: u64) -> Option<Delivery<'a>> {
+        let reading = inner.reading.try_lock()?;
+        // Relaxed: the lock decides; this says so to those who find nothing new and do not try it.
+        inner.hot.polling.store(true, Ordering::Relaxed);
+        inner.hot.empty_below.store(0, Ordering::Relaxed);
+        Some(Delivery { inner, reading, tally: Tally::default(), began })
+    }
+}
+
+impl Drop for Delivery<'_> {
+    #[inline]
     fn drop(&mut self) {
-        self.0.hot.polling.store(false, Ordering::Relaxed);
+        let Delivery { inner, reading, tally, began } = self;
+        let reader = &reading.reader;
+        let hot = &*inner.hot;
+        if inner.guard.is_forked() {
+            // A child that a handler forked and that returned from it: what follows is the parent's to store.
+            hot.polling.store(false, Ordering::Relaxed);
+            return;
+        }
+        // Stored after each step, too. Release: with the cells that were seen, for the writing half.
+        hot.next.store(reader.next(), Ordering::Release);
+        let pending = match tally.own_reserved {
+            Some(id) => id,
+            None if reader.has_ahead() => COPIED_OUT,
+            None => NOT_PENDING,
+        };
+        hot.pending.store(pending, Ordering::Relaxed);
+        if pending == NOT_PENDING {
+            let (cell, empty_below) = inner.ring.idle_mark(reader.next());
+            hot.cell.store(cell, Ordering::Relaxed);
+            hot.empty_below.store(empty_below, Ordering::Relaxed);
+        }
+        let record = reader.record();
+        record.add(record_word!(reading.delivered), tally.delivered);
+        let mut failed = tally.failed;
+        if inner.reporters_failed.load(Ordering::Relaxed) > 0 {
+            failed += inner.reporters_failed.swap(0, Ordering::Relaxed);
+        }
+        record.add(record_word!(reading.failed), failed);
+        if tally.read {
+            record.set(record_word!(reading.last_poll), *began);
+        }
+        hot.polling.store(false, Ordering::Relaxed);
     }
 }
 
@@ -99,55 +149,30 @@ impl Inner {
         // What takes its time meanwhile: the lines of the first event are on their way.
         self.ring.prefetch_event(self.hot.next.load(Ordering::Relaxed));
         let now = self.clock.coarse_ns();
-        let Some(mut reading) = self.reading.try_lock() else { return Ok(Polled::Recursive) };
-        // Relaxed: the lock decides; this says so to those who find nothing new and do not try it.
-        self.hot.polling.store(true, Ordering::Relaxed);
-        self.hot.empty_below.store(0, Ordering::Relaxed);
-        let _flag = PollingFlag(self);
+        let Some(mut delivery) = Delivery::begin(self, now) else { return Ok(Polled::Recursive) };
+        let Delivery { reading, tally, .. } = &mut delivery;
         reading.reader.set_wait_max(self.tuning.wait_max.load(Ordering::Relaxed));
-        let mut tally = Tally::default();
-        let result = self.deliver_all(&mut reading, &mut tally, most);
+        let result = self.deliver_all(reading, tally, most);
         // A child that a handler forked and that returned from it ends here: what follows is the parent's to store.
         self.guard.check()?;
-        let Reading { reader, .. } = &*reading;
-        let pending = match tally.own_reserved {
-            Some(id) => id,
-            None if reader.has_ahead() => COPIED_OUT,
-            None => NOT_PENDING,
-        };
-        self.note_handled(reader);
-        self.hot.pending.store(pending, Ordering::Relaxed);
-        if pending == NOT_PENDING {
-            let (cell, empty_below) = self.ring.idle_mark(reader.next());
-            self.hot.cell.store(cell, Ordering::Relaxed);
-            self.hot.empty_below.store(empty_below, Ordering::Relaxed);
-        }
-        let record = reader.record();
-        record.add(record_word!(reading.delivered), tally.delivered);
-        record.add(record_word!(reading.failed), tally.failed);
-        if tally.read {
-            record.set(record_word!(reading.last_poll), now);
-        }
-        result.map(|()| Polled::Done { delivered: tally.delivered, missed: tally.missed })
+        self.note_handled(&reading.reader);
+        let Tally { delivered, missed, .. } = delivery.tally;
+        drop(delivery);
+        self.tell_left_out_reports();
+        result.map(|()| Polled::Done { delivered, missed })
     }
 
     /// Hands over the unique events that were claimed and are not run yet, as nobody else will ever run them. For a worker
     /// that leaves.
     pub(super) fn deliver_claimed(&self) -> Result<()> {
         // If it is held, one of our handlers leaves; the poll that runs it comes to them.
-        let Some(mut reading) = self.reading.try_lock() else { return Ok(()) };
-        self.hot.polling.store(true, Ordering::Relaxed);
-        let _flag = PollingFlag(self);
-        let Reading { reader, routes } = &mut *reading;
-        let mut tally = Tally::default();
+        let Some(mut delivery) = Delivery::begin(self, self.clock.coarse_ns()) else { return Ok(()) };
+        let Delivery { reading, tally, .. } = &mut delivery;
+        let Reading { reader, routes } = &mut **reading;
         for message in reader.take_claimed() {
-            self.deliver(&message, routes, &mut tally)?;
+            self.deliver(&message, routes, tally)?;
         }
-        self.drop_stale(routes)?;
-        let record = reader.record();
-        record.add(record_word!(reading.delivered), tally.delivered);
-        record.add(record_word!(reading.failed), tally.failed);
-        Ok(())
+        self.drop_stale(routes)
     }
 
     fn deliver_all(&self, reading: &mut Reading, tally: &mut Tally, most: u64) -> Result<()> {
@@ -182,10 +207,7 @@ impl Inner {
             drop(local);
             tally.delivered += 1;
             let report = |report: &Report<'_>| self.report_here(report);
-            tally.failed += dispatch_local(&self.registry, &event.as_event(), &self.guard, &report)?.failed;
-            // Its value is users' code too.
-            drop(event);
-            self.guard.check()?;
+            tally.failed += dispatch_local(&self.registry, event, &self.guard, &report)?.failed;
         }
         Ok(())
     }

@@ -14,7 +14,8 @@
 //! # Ok::<(), seqcast::Error>(())
 //! ```
 //!
-//! This is the only state of the crate that is global, and nothing else in it uses it.
+//! The worker and the panic hook are the only state of the crate that is global. Nothing else in it uses the worker, and
+//! the hook is installed only by [`install_panic_hook`].
 
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -22,6 +23,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use crate::bus::Bus;
 use crate::error::{Error, Result};
 use crate::layout::Options;
+use crate::panics;
 use crate::worker::Worker;
 use crate::worker_options::WorkerOptions;
 
@@ -83,6 +85,28 @@ pub fn worker() -> Result<&'static Worker> {
 /// [`Error::NotConfigured`]; otherwise as [`Worker::leave`].
 pub fn leave() -> Result<()> {
     worker()?.clone().leave()
+}
+
+/// Installs a panic hook, so that reports of handlers that panic say where: [`HandlerPanic::location`], and
+/// [`HandlerPanic::backtrace`] if `RUST_BACKTRACE` asks for backtraces. Without it they have the message only.
+///
+/// The hook passes every panic to the hook that was there before, first, and adds nothing to what that one prints. A panic
+/// that ends the process, because the program is built with `panic=abort` or the panic cannot unwind, is printed as
+/// before.
+///
+/// Call it once, at the beginning of `main`: between two steps of the standard library, another thread's panic may go
+/// to the default hook, and a hook that another library installs at the same moment may be lost. Further calls do
+/// nothing. Returns whether the hook has been installed. In a thread that is panicking no hook can be installed, and if
+/// none has been before, the call returns `false`.
+///
+/// ```
+/// assert!(seqcast::process::install_panic_hook());
+/// ```
+///
+/// [`HandlerPanic::location`]: crate::HandlerPanic::location
+/// [`HandlerPanic::backtrace`]: crate::HandlerPanic::backtrace
+pub fn install_panic_hook() -> bool {
+    panics::install_hook()
 }
 
 fn usable(pointer: *mut Worker) -> Option<&'static Worker> {

@@ -1,14 +1,12 @@
 //! What a worker reports: handlers that failed, events that could not be read or decided.
 
-use std::backtrace::Backtrace;
-use std::cell::{Cell, RefCell};
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
-use std::io::Write;
-use std::panic::{self, PanicHookInfo};
-use std::sync::Once;
 
+use super::panics::HandlerPanic;
 use crate::error::Error;
 use crate::segment::{Difference, Listed};
+use crate::text::printable;
 
 /// What a handler returns when it failed: any error, with a backtrace of where `?` or `into` met it (if
 /// `RUST_BACKTRACE` asks for backtraces).
@@ -50,11 +48,24 @@ impl fmt::Display for HandlerError {
 
 impl fmt::Debug for HandlerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}\n{}", self.error, self.backtrace)
+        write!(f, "{:?}", self.error)?;
+        match captured(&self.backtrace) {
+            Some(backtrace) => write!(f, "\n{backtrace}"),
+            None => Ok(()),
+        }
     }
 }
 
+/// A backtrace that is one, and not the remark that backtraces are disabled.
+fn captured(backtrace: &Backtrace) -> Option<&Backtrace> {
+    (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace)
+}
+
 /// Something a worker has to report. Never carries a payload.
+///
+/// `Display` writes a line: the event, and what happened, with names of events [escaped](crate::inspect::printable). Text
+/// of an error or a panic of the application follows as it is, and may have several lines. A backtrace follows on lines of
+/// its own, if there is one.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Report<'a> {
@@ -69,12 +80,14 @@ pub struct Report<'a> {
 }
 
 /// What a worker has to report of an event.
+///
+/// `Display` writes what happened, without the event and without a backtrace.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Trouble<'a> {
     /// A handler returned an error.
     Failed(&'a HandlerError),
-    /// A handler panicked.
+    /// A handler panicked, or what it was given or returned panicked when it was dropped.
     Panicked(&'a HandlerPanic),
     /// A typed handler got something else.
     Mistyped(&'a Error),
@@ -95,19 +108,59 @@ pub enum Trouble<'a> {
     /// The segment exists with other options than those that were set when it was opened, and keeps its own. Reported by the
     /// first worker of a process that joins, at no event.
     OptionsDiffer(&'a [Difference]),
+    /// The function given to [`on_report`](crate::WorkerOptions::on_report) panicked. What it was to report has been
+    /// reported in the default way, and so is this.
+    ReporterPanicked(&'a HandlerPanic),
+    /// A [`Poller`](crate::Poller) ended by itself, because of this error. Nothing is polled until another is started.
+    PollerEnded(&'a Error),
 }
 
-impl fmt::Display for Report<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.id, self.source.is_empty()) {
-            (Some(id), false) => write!(f, "{}/{} (id {id}): ", self.source, self.event)?,
-            (None, false) => write!(f, "{}/{} (local): ", self.source, self.event)?,
-            (Some(id), true) => write!(f, "event id {id}: ")?,
-            (None, true) => {}
+impl Trouble<'_> {
+    /// A short stable name of the kind of trouble, for logs and metrics: the variant's name in lower case, with `_`
+    /// between words.
+    ///
+    /// ```
+    /// assert_eq!(seqcast::Trouble::Lagged { missed: 3 }.name(), "lagged");
+    /// ```
+    pub fn name(&self) -> &'static str {
+        match self {
+            Trouble::Failed(_) => "failed",
+            Trouble::Panicked(_) => "panicked",
+            Trouble::Mistyped(_) => "mistyped",
+            Trouble::Unreadable => "unreadable",
+            Trouble::Lagged { .. } => "lagged",
+            Trouble::ClaimsFull => "claims_full",
+            Trouble::ClaimLate => "claim_late",
+            Trouble::Orphaned => "orphaned",
+            Trouble::OptionsDiffer(_) => "options_differ",
+            Trouble::ReporterPanicked(_) => "reporter_panicked",
+            Trouble::PollerEnded(_) => "poller_ended",
         }
-        match &self.trouble {
-            Trouble::Failed(error) => write!(f, "a handler failed: {error}\n{}", error.backtrace()),
-            Trouble::Panicked(panic) => panic.fmt(f),
+    }
+
+    /// Where it came from, if that was captured.
+    pub(crate) fn backtrace(&self) -> Option<&Backtrace> {
+        match self {
+            Trouble::Failed(error) => captured(error.backtrace()),
+            Trouble::Panicked(panic) | Trouble::ReporterPanicked(panic) => panic.backtrace.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// How many ids were missed.
+    pub(crate) fn missed(&self) -> Option<u64> {
+        match self {
+            Trouble::Lagged { missed } => Some(*missed),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Trouble<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trouble::Failed(error) => write!(f, "a handler failed: {error}"),
+            Trouble::Panicked(panic) => write!(f, "a handler panicked: {}", panic.what()),
             Trouble::Mistyped(error) => write!(f, "a typed handler was left out: {error}"),
             Trouble::Unreadable => {
                 write!(f, "its record is malformed and was left out: somebody else writes to the segment")
@@ -132,95 +185,62 @@ impl fmt::Display for Report<'_> {
                     "not run here: too late to know whether another worker ran it; poll more often or raise the ttl"
                 )
             }
+            Trouble::ReporterPanicked(panic) => write!(f, "the function given to on_report panicked: {}", panic.what()),
+            Trouble::PollerEnded(error) => write!(f, "the poller ended: {error}"),
         }
     }
 }
 
-/// A panic in a handler.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct HandlerPanic {
-    /// What it said, if it said a text.
-    pub message: String,
-    /// File, line and column, if known.
-    pub location: Option<String>,
-    /// Where it came from.
-    pub backtrace: Option<Backtrace>,
+impl Report<'_> {
+    /// Writes which event it is about.
+    pub(crate) fn write_topic(&self, f: &mut impl fmt::Write) -> fmt::Result {
+        let (source, event) = (printable(self.source), printable(self.event));
+        match (&self.id, self.source.is_empty()) {
+            (Some(id), false) => write!(f, "{source}/{event} (id {id}): "),
+            (None, false) => write!(f, "{source}/{event} (local): "),
+            (Some(id), true) => write!(f, "event id {id}: "),
+            (None, true) => Ok(()),
+        }
+    }
 }
 
-impl fmt::Display for HandlerPanic {
+impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a handler panicked: {}", self.message)?;
-        if let Some(location) = &self.location {
-            write!(f, ", at {location}")?;
-        }
-        match &self.backtrace {
+        self.write_topic(f)?;
+        write!(f, "{}", self.trouble)?;
+        match self.trouble.backtrace() {
             Some(backtrace) => write!(f, "\n{backtrace}"),
             None => Ok(()),
         }
     }
 }
 
-/// The default way to report: a `tracing` event with the feature of that name, if the process has a subscriber; otherwise
-/// a line on standard error.
-pub(crate) fn report_by_default(report: &Report<'_>) {
-    #[cfg(feature = "tracing")]
-    if tracing::dispatcher::has_been_set() {
-        match report.trouble {
-            Trouble::Lagged { .. } | Trouble::ClaimLate | Trouble::OptionsDiffer(_) => {
-                tracing::warn!(target: "seqcast", "{report}")
-            }
-            _ => tracing::error!(target: "seqcast", "{report}"),
-        }
-        return;
-    }
-    // Not `eprintln!`, which panics when standard error is closed.
-    let _ = writeln!(std::io::stderr(), "seqcast: {report}");
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-thread_local! {
-    static IN_HANDLER: Cell<bool> = const { Cell::new(false) };
-    static LAST_PANIC: RefCell<Option<HandlerPanic>> = const { RefCell::new(None) };
-}
-
-/// Runs a handler. A panic in it ends here, with where it came from.
-///
-/// A backtrace can only be taken where the panic begins, in the process's panic hook: the first call puts ours before
-/// the one that is there, which goes on to get the panics of everything but handlers.
-pub(crate) fn catch_panic<R>(run: impl FnOnce() -> R) -> Result<R, HandlerPanic> {
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let others = panic::take_hook();
-        panic::set_hook(Box::new(move |info| match IN_HANDLER.get() {
-            true => remember(info),
-            false => others(info),
-        }));
-    });
-    let outer = IN_HANDLER.replace(true);
-    // The handler's own state is its author's affair; ours is not touched while it runs.
-    let result = panic::catch_unwind(panic::AssertUnwindSafe(run));
-    IN_HANDLER.set(outer);
-    result.map_err(|payload| {
-        let remembered = LAST_PANIC.take();
-        // Dropping the payload may itself panic; it is a handler's value.
-        let message = message_of(&*payload);
-        std::mem::forget(payload);
-        remembered.unwrap_or(HandlerPanic { message, location: None, backtrace: None })
-    })
-}
-
-fn remember(info: &PanicHookInfo<'_>) {
-    let panic = HandlerPanic {
-        message: message_of(info.payload()),
-        location: info.location().map(ToString::to_string),
-        backtrace: Some(Backtrace::force_capture()),
-    };
-    LAST_PANIC.set(Some(panic));
-}
-
-fn message_of(payload: &(dyn std::any::Any + Send)) -> String {
-    match payload.downcast_ref::<&str>() {
-        Some(text) => (*text).to_owned(),
-        None => payload.downcast_ref::<String>().cloned().unwrap_or_else(|| "(no text)".to_owned()),
+    #[test]
+    fn each_kind_of_trouble_has_a_name_of_its_own() {
+        let (error, left) = (HandlerError::msg("no luck"), Error::Left);
+        let panic = super::super::panics::catch_panic(|| panic!("no luck")).unwrap_err();
+        let troubles = [
+            Trouble::Failed(&error),
+            Trouble::Panicked(&panic),
+            Trouble::Mistyped(&left),
+            Trouble::Unreadable,
+            Trouble::Lagged { missed: 1 },
+            Trouble::ClaimsFull,
+            Trouble::ClaimLate,
+            Trouble::Orphaned,
+            Trouble::OptionsDiffer(&[]),
+            Trouble::ReporterPanicked(&panic),
+            Trouble::PollerEnded(&left),
+        ];
+        let names: Vec<&str> = troubles.iter().map(Trouble::name).collect();
+        let [first, rest] = [
+            "failed panicked mistyped unreadable lagged claims_full claim_late",
+            "orphaned options_differ reporter_panicked poller_ended",
+        ];
+        assert_eq!(names.join(" "), format!("{first} {rest}"));
     }
 }

@@ -37,6 +37,7 @@ impl Inner {
         while !over() && !left.is_zero() {
             wake::nap(self.segment.wake_word(header_word!(wake)), &SharedFutex, left, over);
             slept = true;
+            self.tell_left_out_reports();
             left = deadline.map_or(timeout, |deadline| deadline.saturating_duration_since(Instant::now()));
         }
         self.sleepers.fetch_sub(1, Ordering::Relaxed);

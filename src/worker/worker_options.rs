@@ -152,8 +152,11 @@ impl WorkerOptions {
     }
 
     /// What to do with reports of failed handlers, unreadable events and the like. Called inside `poll`, and in
-    /// `join` if the segment [differs](crate::Bus::differences) from what was asked for. Default: a line
-    /// on standard error, or a `tracing` event with that feature and a subscriber.
+    /// `join` if the segment [differs](crate::Bus::differences) from what was asked for; with every report. If it panics, the report goes the default way, and so does the panic; the poll goes on.
+    ///
+    /// Default: a line on standard error, or a `tracing` event with that feature and a subscriber in the polling thread.
+    /// Of one kind of trouble with one event five are reported in ten seconds. Others are counted, and the number is
+    /// reported after that time by the next `poll` or `wait`, and when the worker is dropped.
     pub fn on_report(mut self, reporter: impl Fn(&Report<'_>) + Send + Sync + 'static) -> WorkerOptions {
         self.reporter = Some(Arc::new(reporter));
         self

@@ -5,6 +5,7 @@
 use std::fmt::Debug;
 use std::io::{self, Read, Write};
 use std::ops::Deref;
+use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
@@ -247,6 +248,20 @@ pub fn in_time_namespace(ahead: i64, body: impl FnOnce()) -> bool {
         in_child(body);
     });
     refused.load(Ordering::Relaxed) == 0
+}
+
+/// Runs `body` in a forked child. Returns whether it ended well, and what it wrote to standard error.
+pub fn stderr_of(body: impl FnOnce()) -> (bool, String) {
+    let (mut reader, writer) = io::pipe().unwrap();
+    let child = Child::fork(|| {
+        // SAFETY: both descriptors are open; the child's standard error is its own.
+        assert_eq!(unsafe { libc::dup2(writer.as_raw_fd(), 2) }, 2);
+        body();
+    });
+    drop(writer);
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    (child.ended_well(), text)
 }
 
 /// Stops the calling process until somebody sends SIGCONT.
