@@ -42,6 +42,7 @@ enum From {
     Now,
     Oldest,
     At(u64),
+    After(u64),
 }
 
 #[derive(Clone, Debug)]
@@ -71,7 +72,12 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         (0..SOURCES.len()).prop_map(Scoped::Source),
         (0..SOURCES.len(), 1..4_u8).prop_map(|(source, events)| Scoped::Events(source, events)),
     ];
-    let from = prop_oneof![Just(From::Now), Just(From::Oldest), (0..40_u64).prop_map(From::At)];
+    let from = prop_oneof![
+        Just(From::Now),
+        Just(From::Oldest),
+        (0..40_u64).prop_map(From::At),
+        (0..40_u64).prop_map(From::After),
+    ];
     let most = prop_oneof![3 => Just(u64::MAX), 1 => 0..4_u64];
     vec(
         prop_oneof![
@@ -241,6 +247,7 @@ struct Counts {
 #[derive(Clone, Debug)]
 struct Seat {
     record: u32,
+    /// Messages that began before it are none of its own.
     start: u64,
     next: u64,
     ahead: VecDeque<Ahead>,
@@ -298,6 +305,14 @@ impl Model {
     /// What is at `id` now; `None` if it was overwritten.
     fn slot(&self, id: u64) -> Option<Slot> {
         (id + CAPACITY >= self.next_id()).then(|| self.slots[id as usize])
+    }
+
+    /// What who goes on at `id` has of the message that began before it and ends behind, if the ring has all of that.
+    fn begun_before(&self, id: u64) -> HashMap<u32, (usize, u64)> {
+        let begun = self.messages.iter().enumerate().filter(|(_, message)| {
+            message.first_id < id && id <= message.last_id && message.first_id + CAPACITY >= self.next_id()
+        });
+        begun.map(|(number, message)| (message.sender, (number, id))).collect()
     }
 
     fn post(&mut self, seat: usize, topic: Topic, unique: Option<(usize, bool)>, last_id: u64) {
@@ -574,6 +589,7 @@ impl Both {
             From::Now => (Start::Now, next_id),
             From::Oldest => (Start::Oldest, next_id.saturating_sub(CAPACITY)),
             From::At(id) => (Start::At(id), id),
+            From::After(id) => (Start::After(id), id + 1),
         };
         let late: Arc<Mutex<Vec<u64>>> = Arc::default();
         let wrong: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -595,10 +611,10 @@ impl Both {
         self.model.gaps |= at > 0;
         self.model.seats[slot] = Some(Seat {
             record: worker.record(),
-            start: at,
+            start: if matches!(from, From::After(_)) { 0 } else { at },
             next: at,
             ahead: VecDeque::new(),
-            partial: HashMap::new(),
+            partial: if matches!(from, From::After(_)) { self.model.begun_before(at) } else { HashMap::new() },
             pending: Pending::Nothing,
             local: VecDeque::new(),
             handlers: Vec::new(),

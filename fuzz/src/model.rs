@@ -107,6 +107,20 @@ struct Model {
 }
 
 impl Model {
+    /// Of each sender, the message and the number of the fragment that come next to who goes on at `id`.
+    fn begun_before(&self, id: u64) -> BTreeMap<u32, (u64, usize)> {
+        let mut begun = BTreeMap::new();
+        for slot in &self.ids[self.tail().saturating_sub(self.capacity).min(id) as usize..id as usize] {
+            if let Slot::Fragment { sender, message, number, last, .. } = slot {
+                let expected = begun.remove(sender);
+                if last.is_none() && (*number == 0 || expected == Some((*message, *number))) {
+                    begun.insert(*sender, (*message, number + 1));
+                }
+            }
+        }
+        begun
+    }
+
     fn tail(&self) -> u64 {
         self.ids.len() as u64
     }
@@ -196,14 +210,19 @@ impl Play {
 
     fn join(&mut self, input: &mut Input<'_>) {
         let tail = self.model.tail();
-        let (start, at) = match input.below(3) {
+        let (start, at) = match input.below(4) {
             0 => (Start::Now, tail),
             1 => (Start::Oldest, tail.saturating_sub(self.model.capacity)),
+            2 => {
+                let id = input.below(tail + 3);
+                (Start::After(id), id + 1)
+            }
             _ => {
                 let id = input.below(tail + 3);
                 (Start::At(id), id)
             }
         };
+        let goes_on = matches!(start, Start::After(_));
         let log = Arc::new(Mutex::new(Vec::new()));
         let reports = Arc::clone(&log);
         let label = format!("actor {}", input.byte());
@@ -254,11 +273,11 @@ impl Play {
             log,
             tokens,
             reservation: None,
-            start: at,
+            start: if goes_on { 0 } else { at },
             next: at,
             ahead: VecDeque::new(),
             pending: None,
-            partial: BTreeMap::new(),
+            partial: if goes_on { self.model.begun_before(at) } else { BTreeMap::new() },
         });
     }
 

@@ -297,9 +297,11 @@ impl Cast {
             return strike(draw, &scene.tap, &scene.map, false);
         }
         if kind == 8 || self.workers.is_empty() {
-            let start = match draw.below(4) {
+            let start = match draw.below(7) {
                 0 => Start::Now,
                 1 | 2 => Start::Oldest,
+                3 => Start::After(draw.u64()),
+                4 | 5 => Start::After(draw.below(64)),
                 _ => Start::At(draw.u64()),
             };
             return self.join(start);
