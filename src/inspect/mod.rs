@@ -399,6 +399,25 @@ impl Listed {
     }
 }
 
+/// The names, with their slash and sorted, of all finished segments that this user may read, of this layout or another.
+///
+/// Unlike [`list`] this maps nothing and waits for nobody.
+///
+/// # Errors
+///
+/// [`Error::System`] if shared memory cannot be listed.
+///
+/// ```
+/// # use seqcast::{Bus, Options};
+/// # let name = format!("/doc-names-{}", std::process::id());
+/// let bus = Bus::create(&name, &Options::new().unlink_on_drop(true))?;
+/// assert!(seqcast::inspect::names()?.contains(&name));
+/// # Ok::<(), seqcast::Error>(())
+/// ```
+pub fn names() -> Result<Vec<String>> {
+    segment::segment_names().map_err(|error| Error::system("/dev/shm", "readdir", error))
+}
+
 /// The segments of this host, by name, those included that this build cannot read or nobody uses. What belongs to others,
 /// may not be read, or is an empty file, is left out: nothing says that it is ours. Waits for nobody: a segment that is just
 /// being created is [`Error::Busy`].

@@ -1,11 +1,14 @@
 //! What the file system says about segments.
 
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 
-use rustix::fs::{self, AtFlags, CWD};
+use rustix::fs::{self, AtFlags, CWD, OFlags};
 use rustix::io::Errno;
 
-use super::{SHM_DIR, check_type, checked_name, links, not_found, path};
+use super::layout::layout_version;
+use super::{SHM_DIR, check_type, checked_name, links, not_found, open_file, path};
 use crate::error::{Error, Result};
 
 /// A segment's file, as its directory knows it. Nothing of its content.
@@ -59,4 +62,19 @@ pub(crate) fn file_names() -> io::Result<Vec<String>> {
     }
     names.sort_unstable();
     Ok(names)
+}
+
+/// The names, with their slash and sorted, of all files that begin as a finished segment does, of any layout. Nothing is
+/// mapped, so that nobody who cuts a file off meanwhile does harm.
+pub(crate) fn segment_names() -> io::Result<Vec<String>> {
+    let mut names = file_names()?;
+    names.retain(|name| first_word(name).and_then(layout_version).is_some());
+    Ok(names)
+}
+
+fn first_word(name: &str) -> Option<u64> {
+    let file = File::from(open_file(name, OFlags::RDONLY).ok()?);
+    let mut word = [0; 8];
+    file.read_exact_at(&mut word, 0).ok()?;
+    Some(u64::from_ne_bytes(word))
 }

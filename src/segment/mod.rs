@@ -50,7 +50,7 @@ use self::creation::{CREATION_BYTE, Call, Draft, Intent, State};
 pub use self::differences::Difference;
 pub(crate) use self::differences::Listed;
 pub use self::file::FileFacts;
-pub(crate) use self::file::file_names;
+pub(crate) use self::file::{file_names, segment_names};
 pub use self::identity::{BusId, Position};
 pub(crate) use self::unheld::unlink_unheld;
 

@@ -239,6 +239,23 @@ macro_rules! assert_error {
 }
 
 #[test]
+fn g10_only_what_begins_as_a_segment_does_is_listed_by_name() {
+    let [segment, other_layout, foreign, short, forming, link] =
+        ["named", "layout", "foreign", "short", "forming", "link"].map(Name::new);
+    drop(Segment::create(&segment, &small()).unwrap());
+    other_layout.write(&(magic() + 1).to_ne_bytes());
+    foreign.write(&[0xa5; 4096]);
+    short.write(&magic().to_ne_bytes()[..7]);
+    forming.write(&FORMING.to_ne_bytes());
+    std::os::unix::fs::symlink(path(&segment), path(&link)).unwrap();
+    let names = segment_names().unwrap();
+    let is_listed = [&segment, &other_layout, &foreign, &short, &forming, &link]
+        .map(|name| names.iter().any(|listed| **listed == **name));
+    link.clear();
+    assert_eq!(is_listed, [true, true, false, false, false, false], "{names:?}");
+}
+
+#[test]
 fn names_get_a_slash_and_bad_ones_are_refused() {
     let longest = "x".repeat(MOST_NAME_BYTES);
     for good in ["a", "/a", "...", ".a", "A-z_0.9", &longest, &format!("/{longest}")] {

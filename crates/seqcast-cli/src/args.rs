@@ -73,8 +73,12 @@ pub struct InspectArgs {
 
 #[derive(Debug, clap::Args)]
 pub struct TopArgs {
-    /// The segment's name.
-    pub name: String,
+    /// The segment's name. It may be left out if --pid leads to one.
+    #[arg(required_unless_present = "pid")]
+    pub name: Option<String>,
+    /// Show the workers of this process only. Without NAME the segment is the one that the process has mapped.
+    #[arg(long, value_name = "PID")]
+    pub pid: Option<u32>,
     /// Print one measurement, taken over one interval, and end.
     #[arg(long)]
     pub once: bool,
@@ -97,7 +101,11 @@ pub enum Sort {
     Missed,
     Poll,
     State,
+    /// Ids read a second.
     Rate,
+    /// Events posted a second.
+    Posts,
+    Failed,
 }
 
 #[derive(Debug, clap::Args)]

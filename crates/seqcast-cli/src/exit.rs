@@ -43,6 +43,8 @@ impl Exit {
 pub enum Failure {
     /// The bus said so.
     Bus(Error),
+    /// No segment has this name, but others are there.
+    NoSegment { name: String, others: Vec<String> },
     /// The segment is another user's, and taking part in it was not asked for.
     NotOurs { name: String, owner: u32 },
     /// The command line is wrong in a way that only shows when it is carried out.
@@ -78,7 +80,7 @@ impl Failure {
                 | Error::PayloadTooLarge { .. }
                 | Error::NotYet { .. },
             ) => Exit::Usage,
-            Failure::Bus(_) | Failure::NotOurs { .. } => Exit::CannotOpen,
+            Failure::Bus(_) | Failure::NoSegment { .. } | Failure::NotOurs { .. } => Exit::CannotOpen,
         }
     }
 
@@ -86,6 +88,7 @@ impl Failure {
     pub fn code(&self) -> &'static str {
         match self {
             Failure::Bus(error) => error.code(),
+            Failure::NoSegment { .. } => "not_found",
             Failure::NotOurs { .. } => "owner",
             Failure::Usage(_) => "usage",
             Failure::Io { .. } => "io",
@@ -98,6 +101,12 @@ impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Failure::Bus(error) => error.fmt(f),
+            Failure::NoSegment { name, others } if others.is_empty() => {
+                write!(f, "no segment {name}, nor any other in /dev/shm that this user may read")
+            }
+            Failure::NoSegment { name, others } => {
+                write!(f, "no segment {name}; there are {}", crate::segments::listed(others))
+            }
             Failure::NotOurs { name, owner } => write!(
                 f,
                 "segment {name} belongs to user {owner}: run this as that user, or add --trust-owner if it is to be \

@@ -9,9 +9,9 @@ pub fn bus(what: &str) -> Bus {
     Bus::create(&name, &Options::new().capacity(64).records(32).claims(16).unlink_on_drop(true)).unwrap()
 }
 
-/// A worker that has posted nothing of its own.
+/// A worker that has posted nothing of its own, and reports nothing.
 pub fn worker(bus: &Bus, label: &str) -> Worker {
-    bus.join_with(WorkerOptions::new().announce(false).label(label)).unwrap()
+    bus.join_with(WorkerOptions::new().announce(false).on_report(|_| {}).label(label)).unwrap()
 }
 
 pub fn inspector(bus: &Bus) -> Inspector {

@@ -18,6 +18,7 @@ mod output;
 mod post;
 mod processes;
 mod rm;
+mod segments;
 mod signals;
 mod tail;
 mod top;
@@ -43,6 +44,14 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
+    carry_out(args, output).map_err(|failure| match failure {
+        // Perhaps it is one of the others.
+        Failure::Bus(seqcast::Error::NotFound { name }) => Failure::NoSegment { name, others: segments::names() },
+        failure => failure,
+    })
+}
+
+fn carry_out(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     match &args.command {
         Command::Ls => ls::run(output),
         Command::Inspect(args) => inspect::run(args, output),

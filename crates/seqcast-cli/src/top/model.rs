@@ -24,6 +24,10 @@ pub struct Model {
     history: VecDeque<f64>,
     pub sort: Sort,
     reversed: bool,
+    /// What a row must contain to be shown.
+    pub filter: String,
+    /// The only process whose workers are shown.
+    pid: Option<u32>,
     /// Whether the segment's name does not lead to it any more.
     pub gone: bool,
 }
@@ -34,14 +38,55 @@ pub struct Row {
     pub state: State,
     /// Ids read a second; posted, of a worker that does not read.
     pub rate: f64,
+    /// Events posted a second.
+    pub post_rate: f64,
     /// The greatest lag since this viewer was started.
     pub high_lag: u64,
+    /// The latest values of `rate`.
     pub history: VecDeque<f64>,
+    /// The latest values of `post_rate`.
+    pub post_history: VecDeque<f64>,
 }
+
+/// A worker, whatever its record is used for later.
+pub type WorkerId = (u32, u64);
 
 impl Row {
     pub fn age(&self) -> Duration {
         self.worker.joined_at.elapsed().unwrap_or_default()
+    }
+
+    pub fn id(&self) -> WorkerId {
+        (self.worker.record, self.worker.incarnation)
+    }
+
+    fn new(worker: &WorkerStats, state: State) -> Row {
+        Row {
+            worker: worker.clone(),
+            state,
+            rate: 0.0,
+            post_rate: 0.0,
+            high_lag: worker.lag,
+            history: VecDeque::new(),
+            post_history: VecDeque::new(),
+        }
+    }
+
+    /// The same worker, measured again after `time`.
+    fn then(mut self, worker: &WorkerStats, state: State, time: Duration) -> Row {
+        self.rate = per_second(Row::work(worker).saturating_sub(Row::work(&self.worker)), time);
+        self.post_rate = per_second(worker.posted.saturating_sub(self.worker.posted), time);
+        push(&mut self.history, self.rate);
+        push(&mut self.post_history, self.post_rate);
+        Row { state, high_lag: self.high_lag.max(worker.lag), worker: worker.clone(), ..self }
+    }
+
+    /// Whether the pid, the label or the state contains `text`, which is in lower case.
+    fn contains(&self, text: &str) -> bool {
+        let worker = &self.worker;
+        worker.pid.to_string().contains(text)
+            || worker.label.to_lowercase().contains(text)
+            || self.state.name().contains(text)
     }
 
     /// Something that grows with the worker's work.
@@ -51,7 +96,7 @@ impl Row {
 }
 
 impl Model {
-    pub fn new(sort: Sort) -> Model {
+    pub fn new(sort: Sort, pid: Option<u32>) -> Model {
         Model {
             stats: None,
             measured_at: Instant::now(),
@@ -60,8 +105,16 @@ impl Model {
             history: VecDeque::new(),
             sort,
             reversed: false,
+            filter: String::new(),
+            pid,
             gone: false,
         }
+    }
+
+    /// For another segment, shown in the same way.
+    pub fn restart(&mut self) {
+        let filter = std::mem::take(&mut self.filter);
+        *self = Model { reversed: self.reversed, filter, ..Model::new(self.sort, self.pid) };
     }
 
     pub fn measure(&mut self, inspector: &Inspector) -> seqcast::Result<()> {
@@ -69,19 +122,12 @@ impl Model {
         let now = Instant::now();
         let time = now - self.measured_at;
         // A record that was taken anew is another worker.
-        let mut before: BTreeMap<(u32, u64), Row> =
-            self.rows.drain(..).map(|row| ((row.worker.record, row.worker.incarnation), row)).collect();
+        let mut before: BTreeMap<WorkerId, Row> = self.rows.drain(..).map(|row| (row.id(), row)).collect();
         for worker in &stats.workers {
             let state = State::of(worker, stats.capacity);
             let row = match before.remove(&(worker.record, worker.incarnation)) {
-                Some(mut row) => {
-                    row.rate = per_second(Row::work(worker).saturating_sub(Row::work(&row.worker)), time);
-                    push(&mut row.history, row.rate);
-                    Row { state, high_lag: row.high_lag.max(worker.lag), worker: worker.clone(), ..row }
-                }
-                None => {
-                    Row { worker: worker.clone(), state, rate: 0.0, high_lag: worker.lag, history: VecDeque::new() }
-                }
+                Some(row) => row.then(worker, state, time),
+                None => Row::new(worker, state),
             };
             self.rows.push(row);
         }
@@ -95,9 +141,22 @@ impl Model {
         Ok(())
     }
 
-    /// In the order asked for.
-    pub fn rows(&self) -> impl ExactSizeIterator<Item = &Row> {
-        self.rows.iter()
+    /// Those asked for, in the order asked for.
+    pub fn rows(&self) -> Vec<&Row> {
+        let filter = self.filter.to_lowercase();
+        let is_wanted = |row: &&Row| self.pid.is_none_or(|pid| row.worker.pid == pid) && row.contains(&filter);
+        self.rows.iter().filter(is_wanted).collect()
+    }
+
+    /// How many workers there are, shown or not.
+    pub fn workers(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// How many handlers have failed, of workers shown or not.
+    pub fn failed(&self) -> u64 {
+        // Hostile counts may be anything.
+        self.rows.iter().fold(0, |sum, row| row.worker.failed.saturating_add(sum))
     }
 
     pub fn rate(&self) -> f64 {
@@ -162,6 +221,8 @@ impl Model {
             Sort::Poll => silence(b).cmp(&silence(a)),
             Sort::State => a.state.cmp(&b.state),
             Sort::Rate => b.rate.total_cmp(&a.rate),
+            Sort::Posts => b.post_rate.total_cmp(&a.post_rate),
+            Sort::Failed => b.worker.failed.cmp(&a.worker.failed),
         };
         self.rows.sort_by(|a, b| order(a, b).then(a.worker.record.cmp(&b.worker.record)));
         if self.reversed {
@@ -187,7 +248,7 @@ mod tests {
         let bus = fixture::bus("model");
         let inspector = fixture::inspector(&bus);
         let worker = fixture::worker(&bus, "web");
-        let mut model = Model::new(Sort::Record);
+        let mut model = Model::new(Sort::Record, None);
         assert_eq!((model.name(), model.next_id(), model.capacity(), model.records()), ("", 0, 0, 0));
         model.measure(&inspector).unwrap();
         assert_eq!((model.name(), model.next_id(), model.capacity(), model.records()), (bus.name(), 0, 64, 32));
@@ -200,12 +261,12 @@ mod tests {
         assert_eq!((model.next_id(), model.claims_held()), (6, 1));
         assert!(model.rate() > 0.0, "six events came");
         assert_eq!(model.history(), &[model.rate()]);
-        let row = model.rows().next().unwrap();
+        let row = model.rows()[0];
         assert_eq!((row.worker.lag, row.high_lag, row.rate, row.history.len()), (6, 6, 0.0, 1));
         worker.poll().unwrap();
         model.measure(&inspector).unwrap();
         assert_eq!((model.rate(), model.history().len()), (0.0, 2));
-        let row = model.rows().next().unwrap();
+        let row = model.rows()[0];
         assert_eq!((row.worker.lag, row.high_lag, row.history.len()), (0, 6, 2));
         assert!(row.rate > 0.0 && row.history == [0.0, row.rate], "six events were read");
         assert_eq!([State::Ok, State::Slow, State::Stopped, State::Dead].map(|state| model.count(state)), [1, 0, 0, 0]);
@@ -213,7 +274,7 @@ mod tests {
         drop(worker);
         let _next = fixture::worker(&bus, "next");
         model.measure(&inspector).unwrap();
-        let row = model.rows().next().unwrap();
+        let row = model.rows()[0];
         assert_eq!((row.worker.record, row.high_lag, row.history.len()), (0, 0, 0));
     }
 
@@ -222,11 +283,66 @@ mod tests {
         let bus = fixture::bus("model-poster");
         let inspector = fixture::inspector(&bus);
         let mut poster = bus.publisher().unwrap();
-        let mut model = Model::new(Sort::Record);
+        let mut model = Model::new(Sort::Record, None);
         model.measure(&inspector).unwrap();
         poster.post(("a", "b"), "").unwrap();
         model.measure(&inspector).unwrap();
-        assert!(model.rows().next().unwrap().rate > 0.0);
+        assert!(model.rows()[0].rate > 0.0);
+    }
+
+    #[test]
+    fn only_the_rows_asked_for_are_shown() {
+        let bus = fixture::bus("model-filter");
+        let _workers = ["Web-1", "web-2", "mailer"].map(|label| fixture::worker(&bus, label));
+        let shown = |pid: Option<u32>, filter: &str| -> Vec<String> {
+            let mut model = Model::new(Sort::Record, pid);
+            model.measure(&fixture::inspector(&bus)).unwrap();
+            model.filter = filter.to_owned();
+            assert_eq!((model.workers(), model.count(State::Ok)), (3, 3), "the others are counted");
+            model.rows().iter().map(|row| row.worker.label.clone()).collect()
+        };
+        let pid = std::process::id();
+        for (filter, labels) in [
+            ("", &["Web-1", "web-2", "mailer"][..]),
+            ("WEB", &["Web-1", "web-2"]),
+            ("-2", &["web-2"]),
+            ("ok", &["Web-1", "web-2", "mailer"]),
+            (&pid.to_string(), &["Web-1", "web-2", "mailer"]),
+            ("nobody", &[]),
+        ] {
+            assert_eq!(shown(None, filter), labels, "{filter:?}");
+            assert_eq!(shown(Some(pid), filter), labels, "{filter:?}");
+            assert_eq!(shown(Some(pid + 1), filter), [""; 0], "{filter:?}");
+        }
+    }
+
+    #[test]
+    fn another_segment_is_shown_in_the_same_way() {
+        let bus = fixture::bus("model-restart");
+        let _worker = fixture::worker(&bus, "web");
+        let mut model = Model::new(Sort::Lag, Some(1));
+        model.measure(&fixture::inspector(&bus)).unwrap();
+        model.reverse();
+        (model.filter, model.gone) = ("web".to_owned(), true);
+        model.restart();
+        assert_eq!((model.sort, model.is_reversed(), model.pid, &*model.filter), (Sort::Lag, true, Some(1), "web"));
+        assert_eq!((model.workers(), model.next_id(), model.gone), (0, 0, false));
+    }
+
+    #[test]
+    fn posts_are_measured_beside_what_is_read() {
+        let bus = fixture::bus("model-posts");
+        let (inspector, worker) = (fixture::inspector(&bus), fixture::worker(&bus, "web"));
+        let mut model = Model::new(Sort::Record, None);
+        model.measure(&inspector).unwrap();
+        worker.post(("a", "b"), "").unwrap();
+        model.measure(&inspector).unwrap();
+        let row = model.rows()[0];
+        assert!(row.rate == 0.0 && row.post_rate > 0.0 && row.post_history == [row.post_rate]);
+        worker.poll().unwrap();
+        model.measure(&inspector).unwrap();
+        let row = model.rows()[0];
+        assert!(row.rate > 0.0 && row.post_rate == 0.0 && row.post_history.len() == 2);
     }
 
     #[test]
@@ -246,25 +362,24 @@ mod tests {
         let bus = fixture::bus("model-sort");
         let template = fixture::worker_stats(&bus);
         let row = |record: u32, change: Change<'_>| {
-            let mut row =
-                Row { worker: template.clone(), state: State::Ok, rate: 0.0, high_lag: 0, history: VecDeque::new() };
+            let mut row = Row::new(&template, State::Ok);
             (row.worker.record, row.worker.last_poll) = (record, Some(Duration::ZERO));
             change(&mut row);
             row
         };
         let sorted = |sort: Sort, reversed: bool, rows: Vec<Row>| -> Vec<u32> {
-            let mut model = Model::new(sort);
+            let mut model = Model::new(sort, None);
             model.rows = rows;
             model.sort_rows();
             if reversed {
                 model.reverse();
             }
             assert_eq!(model.is_reversed(), reversed);
-            model.rows().map(|row| row.worker.record).collect()
+            model.rows().iter().map(|row| row.worker.record).collect()
         };
         let old = template.joined_at - Duration::from_secs(60);
         // In each column 2 is to come first, and of the equal ones the one of the lower record.
-        let firsts: [(Sort, Change<'_>); 9] = [
+        let firsts: [(Sort, Change<'_>); 11] = [
             (Sort::Pid, &|row| row.worker.pid = 0),
             (Sort::Label, &|row| row.worker.label = "a".to_owned()),
             (Sort::Age, &|row| row.worker.joined_at = old),
@@ -274,6 +389,8 @@ mod tests {
             (Sort::Poll, &|row| row.worker.last_poll = None),
             (Sort::State, &|row| row.state = State::Dead),
             (Sort::Rate, &|row| row.rate = 1.0),
+            (Sort::Posts, &|row| row.post_rate = 1.0),
+            (Sort::Failed, &|row| row.worker.failed = 1),
         ];
         for (sort, change) in firsts {
             let rows = || vec![row(3, &|_| ()), row(2, change), row(1, &|_| ())];
@@ -286,7 +403,7 @@ mod tests {
     #[test]
     fn the_columns_to_sort_by_go_round() {
         let columns = Sort::value_variants();
-        let mut model = Model::new(columns[0]);
+        let mut model = Model::new(columns[0], None);
         for step in [1, -1] {
             let mut seen = vec![model.sort];
             for _ in columns {

@@ -6,42 +6,104 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Cell, Paragraph, Row as TableRow, Table};
 
-use super::model::{Model, Row};
+use super::model::{Model, Row, WorkerId};
 use super::tone_of;
 use crate::args::Sort;
 use crate::output::{Tone, colours_forbidden, printable};
 use crate::processes::State;
-use crate::units::{long_duration, short_count, short_duration, short_rate};
+use crate::units::{grouped, long_duration, rfc3339, short_count, short_duration, short_rate};
 
-/// Columns with their width; with the blanks between them 80, of which the last gets what is over.
-const COLUMNS: [(&str, Sort, u16); 11] = [
-    ("PID", Sort::Pid, 7),
-    ("LABEL", Sort::Label, 12),
-    ("AGE", Sort::Age, 4),
-    ("CURSOR", Sort::Record, 8),
-    ("LAG", Sort::Lag, 5),
-    ("HIGH", Sort::High, 5),
-    ("MISSED", Sort::Missed, 6),
-    ("POLL", Sort::Poll, 4),
-    ("STATE", Sort::State, 7),
-    ("EV/S", Sort::Rate, 5),
-    ("HISTORY", Sort::Rate, 7),
+/// A column: its name, what it is sorted by, its narrowest width, and which to leave out first on a narrow terminal, from 1
+/// on; 0 for those that are always there.
+struct Column {
+    name: &'static str,
+    sort: Sort,
+    width: u16,
+    dispensable: u8,
+    cell: fn(&Row, u16) -> String,
+}
+
+/// In the order of the screen. A terminal of 80 columns has room for all but the first four to go.
+const COLUMNS: [Column; 16] = [
+    column("REC", Sort::Record, 4, 3, |row, _| row.worker.record.to_string()),
+    column("PID", Sort::Pid, 7, 0, |row, _| row.worker.pid.to_string()),
+    column(LABEL, Sort::Label, 12, 0, |row, width| {
+        printable(&row.worker.label).to_string().chars().take(usize::from(width)).collect()
+    }),
+    column("AGE", Sort::Age, 4, 7, |row, _| short_duration(row.age())),
+    column("CURSOR", Sort::Record, 8, 5, |row, width| {
+        row.worker.cursor.map_or("-".to_owned(), |cursor| tail_of(cursor, width))
+    }),
+    column("LAG", Sort::Lag, 5, 0, |row, _| if_reads(row, short_count(row.worker.lag))),
+    column("HIGH", Sort::High, 5, 6, |row, _| if_reads(row, short_count(row.high_lag))),
+    column("MISSED", Sort::Missed, 6, 10, |row, _| if_reads(row, short_count(row.worker.missed))),
+    column("FAILED", Sort::Failed, 6, 12, |row, _| short_count(row.worker.failed)),
+    column("POLL", Sort::Poll, 4, 8, |row, _| row.worker.last_poll.map_or("-".to_owned(), short_duration)),
+    column("STATE", Sort::State, 7, 0, |row, _| row.state.name().to_owned()),
+    column("RESERVED", Sort::Record, 8, 1, |row, width| {
+        row.worker.reserved.map_or("-".to_owned(), |id| tail_of(id, width))
+    }),
+    column("CLAIMS", Sort::Record, 6, 2, |row, _| short_count(row.worker.claims_won)),
+    column("READ/S", Sort::Rate, 6, 11, |row, _| if_reads(row, short_rate(row.rate))),
+    column("POST/S", Sort::Posts, 6, 9, |row, _| short_rate(row.post_rate)),
+    // Drawn by the view, which has the bars.
+    column(HISTORY, Sort::Rate, 15, 4, |_, _| String::new()),
 ];
-const LABEL: usize = 1;
-const CURSOR: usize = 3;
-const HISTORY: usize = 10;
+const LABEL: &str = "LABEL";
+const HISTORY: &str = "HISTORY";
 /// The widest that the label's column gets.
 const MOST_LABEL: u16 = 48;
-/// What a narrower terminal goes without, the first first.
-const DISPENSABLE: [usize; 7] = [HISTORY, CURSOR, 6, 5, 2, 7, 9];
+/// The columns of a worker's details.
+const DETAIL_WIDTH: u16 = 38;
+
+const fn column(name: &'static str, sort: Sort, width: u16, dispensable: u8, cell: fn(&Row, u16) -> String) -> Column {
+    Column { name, sort, width, dispensable, cell }
+}
+
+fn if_reads(row: &Row, text: String) -> String {
+    if row.worker.cursor.is_some() { text } else { "-".to_owned() }
+}
+
+const HELP: &str = "\
+up, down, k, j        select a worker; page up, page down, home, end
+enter                 details of the selected worker, and back
+/                     show only workers whose pid, label or state contains a text
+esc                   end the filter, or the details; else quit
+s, S, right, left     sort by another column
+r                     the other way round
+?                     this help
+q, ctrl-c             quit
+
+LAG, HIGH    ids behind, now and at most since this top was started
+MISSED       ids overwritten before the worker read them
+FAILED       handlers that returned an error or panicked
+POLL         time since the worker last read something
+READ/S       ids read a second; of HISTORY too, and posts of one that only posts
+CLAIMS       claims won    RESERVED   the id that the worker has reserved
+ring holds   how long an event stays in the ring at the present rate";
+
+/// What the screen shows below the head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Table,
+    /// The table, while a filter is typed.
+    Filter,
+    /// One worker.
+    Details,
+    Help,
+}
 
 pub struct View {
     colours: bool,
-    bars: &'static [char],
+    utf8: bool,
+    pub mode: Mode,
     /// Rows scrolled over.
     offset: usize,
     /// Rows that fitted when the screen was drawn last.
     page: usize,
+    /// The selected row's place, and its worker once it was chosen, which is then followed when the order changes.
+    selected: usize,
+    chosen: Option<WorkerId>,
 }
 
 impl View {
@@ -51,37 +113,58 @@ impl View {
             .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
             // Without any the locale is C; but terminals that cannot show these are rare, and such environments are not.
             .is_none_or(|locale| locale.to_ascii_uppercase().replace('-', "").contains("UTF8"));
-        let bars: &[char] = match utf8 {
-            true => &['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'],
-            false => &['_', '.', ':', '-', '=', '+', '*', '#'],
-        };
-        View { colours: !colours_forbidden(), bars, offset: 0, page: 1 }
+        View { colours: !colours_forbidden(), utf8, mode: Mode::Table, offset: 0, page: 1, selected: 0, chosen: None }
     }
 
-    /// In colours, whatever the environment says.
+    /// In colours and with arrows, whatever the environment says.
     #[cfg(test)]
     pub fn coloured() -> View {
-        View { colours: true, ..View::new() }
+        View { colours: true, utf8: true, ..View::new() }
     }
 
-    pub fn scroll(&mut self, rows: i32) {
-        self.offset = match rows {
-            i32::MIN => 0,
-            i32::MAX => usize::MAX,
-            rows => self.offset.saturating_add_signed(rows as isize),
+    /// Moves the selection. Its ends are those of the list when it is drawn.
+    pub fn select(&mut self, rows: isize) {
+        self.selected = match rows {
+            isize::MIN => 0,
+            isize::MAX => usize::MAX,
+            rows => self.selected.saturating_add_signed(rows),
         };
+        self.chosen = None;
+    }
+
+    /// Chooses the selected worker, so that it stays selected.
+    fn choose<'a>(&mut self, rows: &[&'a Row]) -> Option<&'a Row> {
+        let followed = self.chosen.and_then(|chosen| rows.iter().position(|row| row.id() == chosen));
+        if self.chosen.is_some() && followed.is_none() && self.mode == Mode::Details {
+            // It has left. The next one's details are not what was asked for.
+            self.mode = Mode::Table;
+        }
+        self.selected = followed.unwrap_or(self.selected).min(rows.len().saturating_sub(1));
+        let row = rows.get(self.selected).copied();
+        // The first is where the worst comes up: there the place is followed, and not the worker.
+        if self.selected > 0 || self.mode == Mode::Details {
+            self.chosen = row.map(Row::id);
+        }
+        row
     }
 
     pub fn draw(&mut self, frame: &mut Frame<'_>, model: &Model) {
         let [head, workers, table, foot] =
             Layout::vertical([Constraint::Length(1), Constraint::Length(1), Constraint::Min(1), Constraint::Length(1)])
                 .areas(frame.area());
+        let rows = model.rows();
+        let selected = self.choose(&rows);
         self.page = usize::from(table.height.saturating_sub(1)).max(1);
-        self.offset = self.offset.min(model.rows().len().saturating_sub(self.page));
+        let first = (self.selected + 1).saturating_sub(self.page);
+        self.offset = self.offset.clamp(first, self.selected).min(rows.len().saturating_sub(self.page));
         frame.render_widget(self.head(model, head.width), head);
         frame.render_widget(self.summary(model, workers.width), workers);
-        self.draw_table(frame, model, table);
-        frame.render_widget(self.foot(model), foot);
+        match (self.mode, selected) {
+            (Mode::Help, _) => frame.render_widget(Paragraph::new(HELP), table),
+            (Mode::Details, Some(row)) => frame.render_widget(self.details(row, table.width), table),
+            _ => self.draw_table(frame, model, &rows, table),
+        }
+        frame.render_widget(self.foot(model, rows.len(), foot.width), foot);
     }
 
     fn head(&self, model: &Model, width: u16) -> Paragraph<'static> {
@@ -106,79 +189,166 @@ impl View {
     }
 
     fn summary(&self, model: &Model, width: u16) -> Paragraph<'static> {
-        let mut spans = vec![Span::raw(format!("{} of {} records:", model.rows().len(), model.records()))];
+        let mut spans = vec![Span::raw(format!("{} of {} records:", model.workers(), model.records()))];
         for state in [State::Ok, State::Slow, State::Stopped, State::Dead] {
             let count = model.count(state);
             let tone = if count == 0 { Tone::Faint } else { tone_of(state) };
             spans.push(Span::styled(format!(" {count} {}", state.name()), self.style(tone)));
         }
-        spans.push(Span::raw(format!("  claims {}  ", short_count(model.claims_held()))));
+        spans.push(Span::raw(format!("  claims {}", short_count(model.claims_held()))));
+        if model.failed() > 0 {
+            let failed = format!("  failed {}", short_count(model.failed()));
+            spans.push(Span::styled(failed, self.style(Tone::Bad)));
+        }
+        spans.push(Span::styled("  events/s ", self.style(Tone::Faint)));
         let used: usize = spans.iter().map(Span::width).sum();
         let room = usize::from(width).saturating_sub(used);
         spans.push(Span::raw(self.line(model.history().iter().copied(), room)));
         Paragraph::new(Line::from(spans))
     }
 
-    fn draw_table(&self, frame: &mut Frame<'_>, model: &Model, area: Rect) {
+    fn draw_table(&self, frame: &mut Frame<'_>, model: &Model, rows: &[&Row], area: Rect) {
         let columns = columns_for(area.width);
-        let heading = TableRow::new(columns.iter().map(|&(i, width)| {
-            let (name, sort, _) = COLUMNS[i];
-            let style = match sort == model.sort && i != HISTORY {
-                true => self.style(Tone::Heading).add_modifier(Modifier::REVERSED),
-                false => self.style(Tone::Heading),
+        let heading = TableRow::new(columns.iter().map(|&(column, width)| {
+            // Of the columns that say the same, the first.
+            let sorted = COLUMNS.iter().find(|other| other.sort == model.sort);
+            let style = if sorted.is_some_and(|sorted| sorted.name == column.name) {
+                self.style(Tone::Heading).add_modifier(Modifier::REVERSED)
+            } else {
+                self.style(Tone::Heading)
             };
-            Cell::from(aligned(i, name, width)).style(style)
+            let name = if column.name == HISTORY { "READ/S HISTORY" } else { column.name };
+            Cell::from(aligned(column, name, width)).style(style)
         }));
-        let rows = model.rows().skip(self.offset).take(self.page).map(|row| self.row(row, &columns));
+        let shown = rows.iter().enumerate().skip(self.offset).take(self.page).map(|(i, row)| {
+            let row = self.row(row, &columns);
+            if i == self.selected { row.style(Style::new().add_modifier(Modifier::REVERSED)) } else { row }
+        });
         let widths = columns.iter().map(|&(_, width)| width);
-        frame.render_widget(Table::new(rows, widths).header(heading).column_spacing(1), area);
+        frame.render_widget(Table::new(shown, widths).header(heading).column_spacing(1), area);
     }
 
-    fn row(&self, row: &Row, columns: &[(usize, u16)]) -> TableRow<'static> {
-        TableRow::new(columns.iter().map(|&(i, width)| {
-            let tone = if COLUMNS[i].0 == "STATE" { tone_of(row.state) } else { Tone::Plain };
-            Cell::from(aligned(i, &self.cell(row, i, width), width)).style(self.style(tone))
+    fn row(&self, row: &Row, columns: &[(&Column, u16)]) -> TableRow<'static> {
+        TableRow::new(columns.iter().map(|&(column, width)| {
+            let tone = match column.name {
+                "STATE" => tone_of(row.state),
+                "FAILED" if row.worker.failed > 0 => Tone::Bad,
+                "MISSED" if row.worker.missed > 0 => Tone::Warning,
+                _ => Tone::Plain,
+            };
+            let text = match column.name {
+                HISTORY => self.line(row.history.iter().copied(), usize::from(width)),
+                _ => (column.cell)(row, width),
+            };
+            Cell::from(aligned(column, &text, width)).style(self.style(tone))
         }))
     }
 
-    fn cell(&self, row: &Row, column: usize, width: u16) -> String {
+    /// Everything that is known of a worker.
+    fn details(&self, row: &Row, width: u16) -> Paragraph<'static> {
         let worker = &row.worker;
-        let if_reads = |text: String| if worker.cursor.is_some() { text } else { "-".to_owned() };
-        match COLUMNS[column].0 {
-            "PID" => worker.pid.to_string(),
-            "LABEL" => printable(&worker.label).to_string().chars().take(usize::from(width)).collect(),
-            "AGE" => short_duration(row.age()),
-            "CURSOR" => worker.cursor.map_or("-".to_owned(), |cursor| tail_of(cursor, width)),
-            "LAG" => if_reads(short_count(worker.lag)),
-            "HIGH" => if_reads(short_count(row.high_lag)),
-            "MISSED" => if_reads(short_count(worker.missed)),
-            "POLL" => worker.last_poll.map_or("-".to_owned(), short_duration),
-            "STATE" => row.state.name().to_owned(),
-            "EV/S" => short_rate(row.rate),
-            _ => self.line(row.history.iter().copied(), usize::from(width)),
+        let count = |count: u64| (grouped(count), Tone::Plain);
+        let bad = |count: u64| (grouped(count), if count > 0 { Tone::Bad } else { Tone::Plain });
+        let plain = |text: String| (text, Tone::Plain);
+        let of_reader = |text: String| plain(if_reads(row, text));
+        let or_none = |id: Option<u64>| plain(id.map_or("-".to_owned(), grouped));
+        let facts: [(&str, (String, Tone)); 32] = [
+            ("record", plain(worker.record.to_string())),
+            ("taken", plain(format!("{} times, {} from the dead", worker.incarnation, worker.adopted))),
+            ("pid", plain(worker.pid.to_string())),
+            ("state", (row.state.name().to_owned(), tone_of(row.state))),
+            ("joined", plain(rfc3339(worker.joined_at))),
+            ("age", plain(long_duration(row.age()))),
+            ("cursor", or_none(worker.cursor)),
+            ("last poll", plain(worker.last_poll.map_or("-".to_owned(), |ago| format!("{} ago", long_duration(ago))))),
+            ("lag", of_reader(grouped(worker.lag))),
+            ("greatest lag seen", of_reader(grouped(row.high_lag))),
+            ("lapped", bad(worker.lagged)),
+            ("ids missed", bad(worker.missed)),
+            ("read/s", of_reader(short_rate(row.rate))),
+            ("posted/s", plain(short_rate(row.post_rate))),
+            ("delivered", count(worker.delivered)),
+            ("posted", count(worker.posted)),
+            ("skipped", count(worker.skipped)),
+            ("fragments posted", count(worker.fragments)),
+            ("handlers failed", bad(worker.failed)),
+            ("malformed records met", bad(worker.corrupt)),
+            ("reserved id", or_none(worker.reserved)),
+            ("ids reserved", count(worker.reservations)),
+            ("ids committed", count(worker.committed)),
+            ("ids given up for all", count(worker.voided)),
+            ("ids waited for", count(worker.waited)),
+            ("posts that woke", count(worker.wakes)),
+            ("woken", count(worker.wakeups)),
+            ("claims won", count(worker.claims_won)),
+            ("claims lost", count(worker.claims_lost)),
+            ("claims released", count(worker.claims_released)),
+            ("claims without room", bad(worker.claims_full)),
+            ("claims too late", bad(worker.claims_late)),
+        ];
+        let columns = usize::from(width / DETAIL_WIDTH).max(1);
+        let label = Line::styled(format!("worker {}", printable(&worker.label)), self.style(Tone::Heading));
+        let mut lines = vec![label];
+        for facts in facts.chunks(columns) {
+            let spans = facts.iter().flat_map(|(name, (text, tone))| {
+                let text = format!("{text:<width$}", width = usize::from(DETAIL_WIDTH) - 23);
+                [Span::styled(format!("{name:<22} "), self.style(Tone::Faint)), Span::styled(text, self.style(*tone))]
+            });
+            lines.push(Line::from_iter(spans));
         }
+        for (name, history) in [("read/s", &row.history), ("posted/s", &row.post_history)] {
+            let name = format!("{name:<10}");
+            let room = usize::from(width).saturating_sub(name.len());
+            lines.push(Line::from(vec![
+                Span::styled(name, self.style(Tone::Faint)),
+                Span::raw(self.line(history.iter().copied(), room)),
+            ]));
+        }
+        Paragraph::new(lines)
     }
 
-    fn foot(&self, model: &Model) -> Paragraph<'static> {
+    fn foot(&self, model: &Model, rows: usize, width: u16) -> Paragraph<'static> {
         let column =
             clap::ValueEnum::to_possible_value(&model.sort).map_or(String::new(), |of| of.get_name().to_owned());
         let reversed = if model.is_reversed() { " reversed" } else { "" };
-        Paragraph::new(Span::styled(
-            format!("q quit   s/S sort: {column}{reversed}   r reverse   up/down scroll"),
-            self.style(Tone::Faint),
-        ))
+        let of_filter = format!("{} of {}", rows, model.workers());
+        let text = match self.mode {
+            Mode::Help => "any key: back".to_owned(),
+            Mode::Details => "enter back   up/down other worker   q quit".to_owned(),
+            Mode::Filter => format!("filter: {}_  {of_filter}   enter keep   esc end", model.filter),
+            Mode::Table if !model.filter.is_empty() => {
+                format!("filter: {}  {of_filter}   / change   esc end   ? help", model.filter)
+            }
+            Mode::Table => format!("q quit  ? help  / filter  enter details  s/S r sort: {column}{reversed}"),
+        };
+        // Workers that are not on the screen are more important than keys.
+        let (above, below) = (self.offset, rows.saturating_sub(self.offset + self.page));
+        let (up, down) = if self.utf8 { ("↑", "↓") } else { ("^", "v") };
+        let more = match (self.mode, above, below) {
+            (Mode::Help | Mode::Details, ..) | (_, 0, 0) => String::new(),
+            (_, 0, below) => format!("{down}{below} more"),
+            (_, above, 0) => format!("{up}{above} more"),
+            (_, above, below) => format!("{up}{above} {down}{below} more"),
+        };
+        let room = usize::from(width).saturating_sub(more.chars().count() + usize::from(!more.is_empty()));
+        let text: String = text.chars().take(room).collect();
+        let gap = " ".repeat(usize::from(width).saturating_sub(text.chars().count() + more.chars().count()));
+        let more = Span::styled(more, self.style(Tone::Heading));
+        Paragraph::new(Line::from(vec![Span::styled(text, self.style(Tone::Faint)), Span::raw(gap), more]))
     }
 
     /// The last `width` values, the greatest of them as the highest bar.
     fn line(&self, values: impl DoubleEndedIterator<Item = f64>, width: usize) -> String {
+        let bars = if self.utf8 {
+            ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
+        } else {
+            ['_', '.', ':', '-', '=', '+', '*', '#']
+        };
         let mut last: Vec<f64> = values.rev().take(width).collect();
         last.reverse();
         let most = last.iter().copied().fold(0.0, f64::max);
         last.iter()
-            .map(|&value| match most > 0.0 {
-                true => self.bars[((value / most * 7.0).round() as usize).min(7)],
-                false => self.bars[0],
-            })
+            .map(|&value| if most > 0.0 { bars[((value / most * 7.0).round() as usize).min(7)] } else { bars[0] })
             .collect()
     }
 
@@ -199,21 +369,21 @@ impl View {
 }
 
 /// The columns that fit, with their widths.
-fn columns_for(width: u16) -> Vec<(usize, u16)> {
-    let mut columns: Vec<(usize, u16)> = COLUMNS.iter().map(|(.., width)| *width).enumerate().collect();
-    let used = |columns: &[(usize, u16)]| columns.iter().map(|(_, width)| width + 1).sum::<u16>() - 1;
-    for dispensable in DISPENSABLE {
-        if used(&columns) <= width {
-            break;
-        }
-        columns.retain(|(column, _)| *column != dispensable);
+fn columns_for(width: u16) -> Vec<(&'static Column, u16)> {
+    let mut columns: Vec<(&Column, u16)> = COLUMNS.iter().map(|column| (column, column.width)).collect();
+    let used = |columns: &[(&Column, u16)]| columns.iter().map(|(_, width)| width + 1).sum::<u16>() - 1;
+    while used(&columns) > width {
+        let next = columns.iter().map(|(column, _)| column.dispensable).filter(|&rank| rank > 0).min();
+        let Some(next) = next else { break };
+        columns.retain(|(column, _)| column.dispensable != next);
     }
     let over = width.saturating_sub(used(&columns));
-    let more_label = (over / 2).min(MOST_LABEL - COLUMNS[LABEL].2);
+    let has_history = columns.iter().any(|(column, _)| column.name == HISTORY);
+    let more_label = if has_history { over / 2 } else { over };
     for (column, width) in &mut columns {
-        match *column {
-            LABEL => *width += more_label,
-            HISTORY => *width += over - more_label,
+        match column.name {
+            LABEL => *width += more_label.min(MOST_LABEL - column.width),
+            HISTORY => *width += over - more_label.min(MOST_LABEL - 12),
             _ => {}
         }
     }
@@ -221,10 +391,10 @@ fn columns_for(width: u16) -> Vec<(usize, u16)> {
 }
 
 /// Text to the left, figures to the right.
-fn aligned(column: usize, text: &str, width: u16) -> String {
+fn aligned(column: &Column, text: &str, width: u16) -> String {
     let width = usize::from(width);
-    match COLUMNS[column].0 {
-        "LABEL" | "STATE" | "HISTORY" => text.to_owned(),
+    match column.name {
+        LABEL | "STATE" | HISTORY => text.to_owned(),
         _ => format!("{text:>width$}"),
     }
 }
@@ -243,22 +413,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_columns_fill_80_and_narrower_terminals_go_without_some() {
-        assert_eq!(columns_for(80).len(), COLUMNS.len());
+    fn the_columns_fill_wide_terminals_and_narrow_ones_go_without_some() {
+        let names = |width: u16| columns_for(width).iter().map(|(column, _)| column.name).collect::<Vec<_>>();
+        let at_80 = ["PID", LABEL, "AGE", "LAG", "HIGH", "MISSED", "FAILED", "POLL", "STATE", "READ/S", "POST/S"];
+        assert_eq!(names(80), at_80);
+        assert_eq!(names(130).len(), COLUMNS.len());
         for width in 38..300 {
             let columns = columns_for(width);
             let used = columns.iter().map(|(_, width)| width + 1).sum::<u16>() - 1;
-            assert!(used <= width && (width < 80 || used == width), "{used} of {width}: {columns:?}");
-            let names: Vec<&str> = columns.iter().map(|(column, _)| COLUMNS[*column].0).collect();
-            assert!(["PID", "LABEL", "LAG", "STATE"].iter().all(|name| names.contains(name)), "{names:?} at {width}");
+            let fills = used == width || width < 120;
+            assert!(used <= width && fills, "{used} of {width}: {:?}", names(width));
+            assert!(["PID", LABEL, "LAG", "STATE"].iter().all(|name| names(width).contains(name)), "{width}");
+        }
+        // A wider one has all that a narrower one has.
+        for width in 38..200 {
+            assert!(names(width).iter().all(|name| names(width + 1).contains(name)), "{width}");
         }
     }
 
     #[test]
     fn a_history_shows_its_last_values_to_scale() {
-        let view = View { colours: false, bars: &['0', '1', '2', '3', '4', '5', '6', '7'], offset: 0, page: 1 };
-        assert_eq!(view.line([9.0, 0.0, 1.0, 3.5, 7.0].into_iter(), 4), "0147");
-        assert_eq!(view.line([0.0, 0.0].into_iter(), 4), "00");
+        let view = View { utf8: false, ..View::new() };
+        assert_eq!(view.line([9.0, 0.0, 1.0, 3.5, 7.0].into_iter(), 4), "_.=#");
+        assert_eq!(view.line([0.0, 0.0].into_iter(), 4), "__");
     }
 
     #[test]

@@ -13,7 +13,8 @@ fn top(name: &str, more: &[&str], rows: u16, columns: u16) -> Pty {
 
 /// The screen's line of the worker `pid`.
 fn row(screen: &str, pid: u32) -> Option<&str> {
-    screen.lines().find(|line| line.split_whitespace().next() == Some(&pid.to_string()))
+    // On a wide screen the record stands before it.
+    screen.lines().find(|line| line.split_whitespace().take(2).any(|word| word == pid.to_string()))
 }
 
 #[test]
@@ -35,17 +36,17 @@ fn top_shows_every_worker_in_80_columns() {
     assert!(text.contains("3 of 8 records: 2 ok 0 slow 0 stopped 1 dead"), "{text}");
     assert!(text.lines().next().unwrap().contains("next 13"), "{text}");
     let heading = text.lines().find(|line| line.contains("PID")).unwrap();
-    for column in ["LABEL", "AGE", "CURSOR", "LAG", "HIGH", "MISSED", "POLL", "STATE", "EV/S", "HISTORY"] {
+    for column in ["LABEL", "AGE", "LAG", "HIGH", "MISSED", "FAILED", "POLL", "STATE", "READ/S", "POST/S"] {
         assert!(heading.contains(column), "no {column} in {heading:?}");
     }
     assert_eq!(heading.chars().count(), 80, "{heading:?}");
     let fields = |pid| row(&text, pid).unwrap().split_whitespace().collect::<Vec<_>>();
-    // PID LABEL AGE CURSOR LAG HIGH MISSED POLL STATE.
-    assert_eq!([fields(web.pid())[1], fields(web.pid())[3], fields(web.pid())[4]], ["web", "13", "0"], "{text}");
+    // PID LABEL AGE LAG HIGH MISSED FAILED POLL STATE READ/S POST/S.
+    assert_eq!([fields(web.pid())[1], fields(web.pid())[3], fields(web.pid())[5]], ["web", "0", "0"], "{text}");
     assert!(row(&text, mailer.pid()).unwrap().contains("a label that "), "{text}");
     // Its label has blanks.
     let behind = row(&text, mailer.pid()).unwrap().split_once("that ").unwrap().1;
-    assert_eq!(behind.split_whitespace().skip(1).take(3).collect::<Vec<_>>(), ["1", "12", "12"], "{text}");
+    assert_eq!(behind.split_whitespace().skip(2).take(3).collect::<Vec<_>>(), ["12", "12", "0"], "{text}");
     assert!(row(&text, doomed_pid).unwrap().contains(" dead "), "{text}");
     pty.type_in("q");
     assert!(pty.ends().success());
@@ -78,18 +79,19 @@ fn the_high_water_mark_of_lag_stays_and_the_history_moves() {
     let (name, _bus) = Name::segment("top-high");
     let mut worker = WorkerProcess::join(&name, "web");
     worker.told("poll");
-    let mut pty = top(&name, &[], 24, 80);
+    let mut pty = top(&name, &[], 24, 120);
     let pid = worker.pid();
+    // REC PID LABEL AGE CURSOR LAG HIGH MISSED FAILED POLL STATE.
     let field =
         |screen: &str, at: usize| row(screen, pid).and_then(|row| Some(row.split_whitespace().nth(at)?.to_owned()));
-    pty.shows("no lag", |screen| field(screen, 4).as_deref() == Some("0"));
+    pty.shows("no lag", |screen| field(screen, 5).as_deref() == Some("0"));
     worker.told("posts 40");
     pty.shows("a lag of 40, slow", |screen| {
-        field(screen, 4).as_deref() == Some("40") && field(screen, 8).as_deref() == Some("slow")
+        field(screen, 5).as_deref() == Some("40") && field(screen, 10).as_deref() == Some("slow")
     });
     worker.told("poll");
     pty.shows("the lag gone, its mark left", |screen| {
-        field(screen, 4).as_deref() == Some("0") && field(screen, 5).as_deref() == Some("40")
+        field(screen, 5).as_deref() == Some("0") && field(screen, 6).as_deref() == Some("40")
     });
     pty.shows("a peak in the history", |screen| {
         row(screen, pid).is_some_and(|row| row.contains('█') && row.contains('▁'))
@@ -132,11 +134,11 @@ fn top_sorts_by_every_column() {
 fn top_looks_no_sooner_than_asked_and_answers_keys_meanwhile() {
     let (name, _bus) = Name::segment("top-interval");
     let mut pty = Pty::run(command(&["top", &name, "--interval", "1h"]), 24, 80);
-    pty.shows("its screen", |screen| screen.contains("sort: record  "));
+    pty.shows("its screen", |screen| screen.contains("sort: record"));
     pty.type_in("r");
     pty.shows("the other order", |screen| screen.contains("sort: record reversed"));
     // A second look would be in the history.
-    assert!(pty.lines()[1].trim_end().ends_with("claims 0"), "{}", pty.text());
+    assert!(pty.lines()[1].trim_end().ends_with("claims 0  events/s"), "{}", pty.text());
     pty.type_in("q");
     assert!(pty.ends().success());
 }
@@ -233,10 +235,65 @@ fn top_once_is_for_scripts() {
     let mut worker = WorkerProcess::join(&name, "web");
     worker.told("posts 5");
     let text = seqcast(&["top", &name, "--once", "--interval", "10ms"]).expect(0).stdout;
-    assert!(row(&text, worker.pid()).is_none() && text.contains(&worker.pid().to_string()), "{text}");
+    assert!(row(&text, worker.pid()).is_some_and(|row| row.contains(" ok ")), "{text}");
     let once = seqcast(&["top", &name, "--once", "--interval", "10ms", "--format", "json"]).expect(0).json();
     assert_eq!((&once["name"], &once["next_id"]), (&json!(*name), &json!(6)));
     let row = &once["workers"][0];
     assert_eq!((&row["pid"], &row["label"], &row["lag"]), (&json!(worker.pid()), &json!("web"), &json!(6)));
     assert_eq!((&row["state"], &row["last_poll_seconds"], &row["cursor"]), (&json!("ok"), &Value::Null, &json!(0)));
+}
+
+#[test]
+fn top_shows_help_details_and_a_part_by_keys() {
+    let (name, _bus) = Name::segment("top-keys");
+    let workers = ["web", "mailer"].map(|label| WorkerProcess::join(&name, label));
+    let mut pty = top(&name, &[], 24, 80);
+    let is_shown = |screen: &str, i: usize| row(screen, workers[i].pid()).is_some();
+    pty.shows("both", |screen| is_shown(screen, 0) && is_shown(screen, 1));
+    pty.type_in("?");
+    pty.shows("help", |screen| screen.contains("details of the selected worker") && !is_shown(screen, 0));
+    pty.type_in("x");
+    pty.shows("both again", |screen| is_shown(screen, 0) && is_shown(screen, 1));
+    pty.type_in("/mail");
+    pty.shows("one of them", |screen| {
+        screen.contains("filter: mail_  1 of 2") && !is_shown(screen, 0) && is_shown(screen, 1)
+    });
+    pty.type_in("\r\r");
+    pty.shows("its details", |screen| screen.contains("worker mailer") && screen.contains("handlers failed"));
+    pty.type_in("q");
+    assert!(pty.ends().success());
+}
+
+#[test]
+fn top_finds_the_segment_of_a_process() {
+    let (name, _bus) = Name::segment("top-pid");
+    let (web, mailer) = (WorkerProcess::join(&name, "web"), WorkerProcess::join(&name, "mailer"));
+    let pid = web.pid().to_string();
+    let of = |arguments: &[&str]| {
+        let end = ["--once", "--interval", "1ms", "--format", "json"];
+        seqcast(&[&["top"], arguments, &end].concat())
+    };
+    for arguments in [&["--pid", &pid][..], &[&name, "--pid", &pid]] {
+        let once = of(arguments).expect(0).json();
+        assert_eq!(once["name"], *name);
+        let [row] = once["workers"].as_array().unwrap().as_slice() else { panic!("{once}") };
+        assert_eq!((&row["pid"], &row["label"]), (&json!(web.pid()), &json!("web")));
+    }
+    assert_eq!(of(&[&name]).expect(0).json()["workers"].as_array().unwrap().len(), 2);
+    // A process without one, and one that is not there.
+    let own = of(&["--pid", "1"]);
+    assert!(own.code != 0 && !own.stderr.is_empty(), "{own:?}");
+    assert_ne!(of(&["--pid", "4194304"]).code, 0);
+    drop(mailer);
+}
+
+#[test]
+fn a_wrong_name_is_answered_with_those_there_are() {
+    let (name, _bus) = Name::segment("top-there");
+    let nothing = Name::new("top-nothing");
+    for arguments in [&["top", &*nothing, "--once"][..], &["inspect", &nothing], &["tail", &nothing]] {
+        let run = seqcast(arguments).expect(3);
+        assert!(run.stderr.starts_with(&format!("seqcast: no segment {}; there are ", &*nothing)), "{run:?}");
+        assert!(run.stderr.contains(&*name) || run.stderr.contains(" more"), "{run:?}");
+    }
 }
