@@ -119,11 +119,15 @@ alone! {
 
     fn g6_a_pollers_thread_blocks_every_signal_but_its_own_faults() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(quiet().interval(HOUR)).unwrap();
+        let log = Log::of(&worker, Scope::All);
         mask(libc::SIG_BLOCK, libc::SIGUSR2);
         let before = blocked("thread-self");
         let poller = worker.start_poller().unwrap();
         assert_eq!(blocked("thread-self"), before, "the caller's mask was not restored");
+        // It gives itself its name, and later it polls.
+        worker.post("s", "e", b"").unwrap();
+        eventually("the poller polls", || log.len() == 1);
         let of_the_poller = blocked(&format!("self/task/{}", poller_task()));
         let own = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS];
         // Nobody can block the first two, and the next two are the C library's.
