@@ -69,6 +69,7 @@
 //! | [`Bus`] | works, and its drop never unlinks the name |
 //! | [`Worker`], [`Poster`], [`Reservation`] | every call gives [`Error::Forked`] and does nothing; `unregister` returns `false` |
 //! | [`Poller`] | its thread is not there: `stop` gives [`Error::Forked`] |
+//! | [`Waker`] | does nothing |
 //! | [`process::worker`] | gives [`Error::NotConfigured`], until the child configures its own |
 //! | [`inspect::Inspector`], [`inspect::Tail`] | work |
 //!
@@ -83,6 +84,17 @@
 //! A child is known by a page that the kernel wipes in it (`MADV_WIPEONFORK`) and by a handler of `pthread_atfork`. So `fork`
 //! is supported everywhere, and a raw `clone` or `_Fork`, which run no handlers, where the kernel does wipe the page: Linux
 //! 4.14 and later, but not gVisor, qemu's user mode, or under a seccomp filter that answers for the kernel.
+//!
+//! # Signals
+//!
+//! A signal handler may call [`Waker::wake`], and nothing else of this crate: it is the one call that is async-signal-safe. All
+//! that post, poll, claim, reserve, register, look or change options take locks or allocate. So a handler stores a flag and
+//! wakes; what the flag asks for is done in the loop that [`Worker::wait`] returns to. Where the process's signals are not its
+//! own to handle, as in an extension of a language's runtime, [`Worker::wait_interruptible`] returns after each.
+//!
+//! A thread that polls and is interrupted goes on where it was. A handler must return: one that leaves by `longjmp`, or that
+//! forks a child which returns from it, leaves the call that it interrupted half done. Only a wait takes that, and gives
+//! [`Error::Forked`] in the child. A [`Poller`]'s thread takes no signals.
 //!
 //! # Features
 //!
@@ -128,6 +140,7 @@ pub use report::{HandlerError, Report, Trouble};
 pub use rkyv;
 pub use segment::{BusId, Difference, Position};
 pub use stats::{Stats, WorkerStats};
+pub use worker::waker::{Waited, Waker};
 pub use worker::{Polled, Reservation, Worker};
 pub use worker_options::{Start, WorkerOptions};
 

@@ -6,11 +6,13 @@ mod common;
 use std::fs;
 use std::mem::MaybeUninit;
 use std::ptr::{null, null_mut};
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicI32;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
-use common::{HOUR, Log, bus, error, eventually, in_child, poll, quiet, small, threads};
-use seqcast::{Error, Scope};
+use common::{Child, HOUR, Log, bus, error, eventually, in_child, poll, quiet, small, threads};
+use seqcast::{Error, Scope, Waited, Waker};
 
 /// The thread that the last signal was taken by.
 static TAKEN_BY: AtomicI32 = AtomicI32::new(0);
@@ -18,6 +20,25 @@ static TAKEN_BY: AtomicI32 = AtomicI32::new(0);
 extern "C" fn note_thread(_: libc::c_int) {
     // SAFETY: a system call without arguments.
     TAKEN_BY.store(unsafe { libc::gettid() }, Relaxed);
+}
+
+/// The child of [`fork_once`].
+static FORKED: AtomicI32 = AtomicI32::new(0);
+
+/// Forks the first time. In the parent it ends the wait; the child returns into it.
+extern "C" fn fork_once(_: libc::c_int) {
+    if FORKED.load(Relaxed) != 0 {
+        return;
+    }
+    // SAFETY: the thread that this interrupts sleeps, and the child returns into the wait, which ends there.
+    let pid = unsafe { libc::fork() };
+    if pid > 0 {
+        FORKED.store(pid, Relaxed);
+        wake_waiter(0);
+    } else {
+        // SAFETY: the child ends with its parent, whatever becomes of the test.
+        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    }
 }
 
 /// Has `signal` handled by `handler`, with `flags`.
@@ -90,7 +111,239 @@ fn refuse_threads() -> bool {
     done
 }
 
+/// What [`wake_waiter`] wakes.
+static WAKER: OnceLock<Waker> = OnceLock::new();
+
+extern "C" fn wake_waiter(_: libc::c_int) {
+    if let Some(waker) = WAKER.get() {
+        waker.wake();
+    }
+}
+
+/// Sends `signal` to the thread `tid` of this process, again and again, until `is_seen`.
+fn signal_until(tid: libc::pid_t, signal: libc::c_int, is_seen: impl Fn() -> bool) {
+    eventually("the signal is seen", || {
+        // SAFETY: a system call; the thread is one of this process.
+        unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, signal) };
+        is_seen()
+    });
+}
+
+/// Waits until `thread` of this process sleeps in the kernel.
+fn until_asleep(tid: libc::pid_t) {
+    eventually("it sleeps", || {
+        let stat = fs::read_to_string(format!("/proc/self/task/{tid}/stat")).unwrap();
+        stat.rsplit_once(')').unwrap().1.starts_with(" S")
+    });
+}
+
+fn this_thread() -> libc::pid_t {
+    // SAFETY: a system call without arguments.
+    unsafe { libc::gettid() }
+}
+
 alone! {
+    fn g6_a_waker_ends_a_wait_from_another_thread_and_what_was_stored_before_is_seen() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        let waker = worker.waker();
+        let flag = AtomicI32::new(0);
+        std::thread::scope(|scope| {
+            for round in 1..=200 {
+                let wakes = scope.spawn({
+                    let (waker, flag) = (waker.clone(), &flag);
+                    move || {
+                        flag.store(round, Relaxed);
+                        waker.wake();
+                    }
+                });
+                if round % 2 == 0 {
+                    assert!(!worker.wait(HOUR).unwrap(), "there is nothing to poll");
+                } else {
+                    assert_eq!(worker.wait_interruptible(HOUR).unwrap(), Waited::Woken);
+                }
+                assert_eq!(flag.load(Relaxed), round);
+                wakes.join().unwrap();
+            }
+        });
+        // With something to poll the wake is told first, and then the news.
+        worker.post(("s", "e"), b"").unwrap();
+        waker.wake();
+        assert_eq!(worker.wait_interruptible(HOUR).unwrap(), Waited::Woken);
+        assert_eq!(worker.wait_interruptible(HOUR).unwrap(), Waited::News);
+        poll(&worker);
+        assert_eq!(worker.wait_interruptible(Duration::from_millis(1)).unwrap(), Waited::TimedOut);
+    }
+
+    fn g6_wakes_before_a_wait_end_it_at_once_and_no_other() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        let waker = worker.waker();
+        for _ in 0..3 {
+            waker.wake();
+        }
+        assert_eq!(worker.wait_interruptible(HOUR).unwrap(), Waited::Woken);
+        assert_eq!(worker.wait_interruptible(Duration::ZERO).unwrap(), Waited::TimedOut);
+        waker.wake();
+        assert!(!worker.wait(HOUR).unwrap());
+        assert!(!worker.wait(Duration::ZERO).unwrap());
+        assert_eq!(worker.wait_interruptible(Duration::ZERO).unwrap(), Waited::TimedOut);
+    }
+
+    fn g6_a_waker_ends_the_waits_of_all_threads() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        let waker = worker.waker();
+        let tids = [const { AtomicI32::new(0) }; 3];
+        std::thread::scope(|scope| {
+            let waits: Vec<_> = tids.iter().map(|tid| {
+                let worker = &worker;
+                scope.spawn(move || {
+                    tid.store(this_thread(), Relaxed);
+                    worker.wait_interruptible(HOUR).unwrap()
+                })
+            }).collect();
+            for tid in &tids {
+                eventually("it has begun", || tid.load(Relaxed) != 0);
+                until_asleep(tid.load(Relaxed));
+            }
+            // A thread may sleep elsewhere on its way into the wait: one wake more than is needed is harmless.
+            eventually("all are woken", || {
+                waker.wake();
+                waits.iter().all(std::thread::ScopedJoinHandle::is_finished)
+            });
+            for wait in waits {
+                assert_eq!(wait.join().unwrap(), Waited::Woken);
+            }
+        });
+    }
+
+    fn g6_a_signal_handler_ends_a_wait_by_a_waker() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        assert!(WAKER.set(worker.waker()).is_ok());
+        handle(libc::SIGUSR1, wake_waiter, libc::SA_RESTART);
+        let (rounds, tid) = (AtomicI32::new(0), AtomicI32::new(0));
+        std::thread::scope(|scope| {
+            let (worker, rounds, tid) = (&worker, &rounds, &tid);
+            let waits = scope.spawn(move || {
+                tid.store(this_thread(), Relaxed);
+                for round in 1..=200 {
+                    assert!(!worker.wait(HOUR).unwrap(), "there is nothing to poll");
+                    rounds.store(round, Relaxed);
+                }
+            });
+            eventually("it has begun", || tid.load(Relaxed) != 0);
+            for round in 1..=200 {
+                // At whatever point of the wait it comes: one signal is enough.
+                // SAFETY: a system call; the thread waits for this one.
+                unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid.load(Relaxed), libc::SIGUSR1) };
+                eventually("the wait ends", || rounds.load(Relaxed) == round);
+            }
+            waits.join().unwrap();
+        });
+    }
+
+    fn g6_a_signal_ends_an_interruptible_wait_and_no_other() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        let waker = worker.waker();
+        for flags in [0, libc::SA_RESTART] {
+            handle(libc::SIGUSR1, note_thread, flags);
+            let tid = &AtomicI32::new(0);
+            std::thread::scope(|scope| {
+                let worker = &worker;
+                let waits = scope.spawn(move || {
+                    tid.store(this_thread(), Relaxed);
+                    worker.wait_interruptible(HOUR).unwrap()
+                });
+                eventually("it has begun", || tid.load(Relaxed) != 0);
+                signal_until(tid.load(Relaxed), libc::SIGUSR1, || waits.is_finished());
+                assert_eq!(waits.join().unwrap(), Waited::Interrupted, "flags {flags}");
+            });
+            let tid = &AtomicI32::new(0);
+            std::thread::scope(|scope| {
+                let worker = &worker;
+                let waits = scope.spawn(move || {
+                    tid.store(this_thread(), Relaxed);
+                    worker.wait(HOUR).unwrap()
+                });
+                eventually("it has begun", || tid.load(Relaxed) != 0);
+                until_asleep(tid.load(Relaxed));
+                TAKEN_BY.store(0, Relaxed);
+                signal_until(tid.load(Relaxed), libc::SIGUSR1, || TAKEN_BY.load(Relaxed) != 0);
+                until_asleep(tid.load(Relaxed));
+                assert!(!waits.is_finished(), "a signal ended it");
+                waker.wake();
+                assert!(!waits.join().unwrap());
+            });
+        }
+    }
+
+    fn g6_a_stop_and_going_on_are_no_signal_that_a_wait_ends_by() {
+        let (_name, bus) = bus(&small());
+        let child = Child::fork(|| {
+            let worker = bus.join_with(quiet()).unwrap();
+            assert_eq!(worker.wait_interruptible(HOUR).unwrap(), Waited::News);
+        });
+        let worker = bus.join_with(quiet()).unwrap();
+        eventually("it has joined", || bus.stats().unwrap().workers.len() == 2);
+        for _ in 0..20 {
+            eventually("it sleeps", || child.sleeps());
+            child.stop();
+            child.go_on();
+        }
+        worker.post(("s", "e"), b"").unwrap();
+        assert!(child.ended_well());
+    }
+
+    fn g12_a_waker_does_no_harm_after_leaving_and_in_a_forked_child() {
+        let (name, bus) = bus(&small().unlink_on_drop(true));
+        let worker = bus.join_with(quiet()).unwrap();
+        let waker = worker.waker();
+        in_child(|| {
+            waker.wake();
+            drop(waker.clone());
+            let own = bus.join_with(quiet()).unwrap();
+            assert_eq!(own.wait_interruptible(Duration::ZERO).unwrap(), Waited::TimedOut);
+            own.waker().wake();
+            assert_eq!(own.wait_interruptible(HOUR).unwrap(), Waited::Woken);
+        });
+        assert_eq!(worker.wait_interruptible(Duration::ZERO).unwrap(), Waited::TimedOut, "a child woke its parent");
+        worker.clone().leave().unwrap();
+        waker.wake();
+        assert!(matches!(error(worker.wait_interruptible(HOUR)), Error::Left));
+        drop((worker, bus));
+        assert!(!name.path().exists(), "a waker kept the name");
+        waker.wake();
+        assert!(format!("{waker:?}").starts_with("Waker"));
+    }
+
+    fn g12_a_child_that_returns_from_a_signal_handler_into_a_wait_ends_it() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        assert!(WAKER.set(worker.waker()).is_ok());
+        handle(libc::SIGUSR1, fork_once, 0);
+        let tid = this_thread();
+        let parent = std::process::id();
+        let sender = std::thread::spawn(move || {
+            until_asleep(tid);
+            signal_until(tid, libc::SIGUSR1, || FORKED.load(Relaxed) != 0);
+        });
+        let waited = worker.wait(HOUR);
+        if std::process::id() != parent {
+            let well = matches!(waited, Err(Error::Forked));
+            // SAFETY: ends the child, which must not return to the harness.
+            unsafe { libc::_exit(if well { 0 } else { 101 }) }
+        }
+        assert!(!waited.unwrap(), "there is nothing to poll");
+        sender.join().unwrap();
+        let mut status = 0;
+        // SAFETY: `status` is writable for the call.
+        assert_eq!(unsafe { libc::waitpid(FORKED.load(Relaxed), &raw mut status, 0) }, FORKED.load(Relaxed));
+        assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "{status}");
+    }
+
     fn g6_a_signal_is_taken_by_a_thread_of_the_host_and_not_by_the_poller() {
         let (_name, bus) = bus(&small());
         // In a child, which has no other threads.
@@ -126,7 +379,7 @@ alone! {
         let poller = worker.start_poller().unwrap();
         assert_eq!(blocked("thread-self"), before, "the caller's mask was not restored");
         // It gives itself its name, and later it polls.
-        worker.post("s", "e", b"").unwrap();
+        worker.post(("s", "e"), b"").unwrap();
         eventually("the poller polls", || log.len() == 1);
         let of_the_poller = blocked(&format!("self/task/{}", poller_task()));
         let own = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS];

@@ -1,11 +1,13 @@
 //! The system: clocks, futexes, byte locks, who a process is.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, SystemTime};
 
+use rustix::io::Errno;
 use rustix::thread::futex;
 use rustix::time::{ClockId, Timespec};
 
@@ -37,6 +39,30 @@ impl Futex for SharedFutex {
     fn wake_all(&self, word: &AtomicU32) {
         // The kernel reads the number as an int.
         let _ = futex::wake(word, futex::Flags::empty(), i32::MAX as u32);
+    }
+}
+
+/// The same, and remembers whether this thread ran a signal handler meanwhile.
+#[derive(Debug, Default)]
+pub(crate) struct InterruptibleFutex(Cell<bool>);
+
+impl InterruptibleFutex {
+    pub(crate) fn was_interrupted(&self) -> bool {
+        self.0.get()
+    }
+}
+
+impl Futex for InterruptibleFutex {
+    fn wait(&self, word: &AtomicU32, expected: u32, timeout: Duration) {
+        let timeout = Timespec::try_from(timeout).ok();
+        // With a timeout the kernel says so even if the handler asks for calls to be restarted.
+        if futex::wait(word, futex::Flags::empty(), expected, timeout.as_ref()) == Err(Errno::INTR) {
+            self.0.set(true);
+        }
+    }
+
+    fn wake_all(&self, word: &AtomicU32) {
+        SharedFutex.wake_all(word);
     }
 }
 

@@ -203,6 +203,11 @@ impl Segment {
         Claims::new(self.memory.claim_pool(), self.tail(), self.geometry().capacity)
     }
 
+    /// The mapped bytes, which stay for as long as somebody has this.
+    pub(crate) fn mapping(&self) -> &Arc<Mapping> {
+        &self.memory.mapping
+    }
+
     /// The wake word at a word of the header: `header_word!(wake)` or `header_word!(wake_reserved)`.
     #[inline]
     pub(crate) fn wake_word(&self, header_word: usize) -> &AtomicU32 {

@@ -12,6 +12,7 @@ pub(crate) mod report;
 #[cfg(test)]
 mod tests;
 mod waiting;
+pub(crate) mod waker;
 pub(crate) mod worker_options;
 
 use std::any::Any;
@@ -28,6 +29,7 @@ use rkyv::util::AlignedVec;
 use self::default_report::{DefaultReports, Until};
 use self::panics::catch_panic;
 use self::polling::Reading;
+use self::waker::{Bell, Waited};
 use crate::claim::{Claim, Claimed, Unique};
 use crate::claimer::{Claimer, hash_unique};
 use crate::clock::HostClock;
@@ -49,7 +51,7 @@ use crate::seat::{Seat, set_label};
 use crate::segment::{Position, RecordLock, Segment};
 use crate::sync::Words;
 use crate::sync_util::{DroppedUnlessHeld, lock};
-use crate::sys;
+use crate::sys::{self, InterruptibleFutex, SharedFutex};
 use crate::worker_options::WorkerOptions;
 use crate::writer::{Outgoing, Writer};
 
@@ -101,8 +103,7 @@ struct Inner {
     default_reports: DefaultReports,
     /// Reporters that panicked, and are not counted in the record yet.
     reporters_failed: AtomicU64,
-    /// Threads of this process that sleep in `wait`.
-    sleepers: AtomicUsize,
+    bell: Arc<Bell>,
     left: AtomicBool,
 }
 
@@ -207,6 +208,7 @@ impl Worker {
         let options = Arc::new(options);
         let inner = Inner {
             records: segment.records(),
+            bell: Arc::new(Bell::new(&segment, guard)),
             segment,
             lock,
             guard,
@@ -236,7 +238,6 @@ impl Worker {
             pid,
             default_reports: DefaultReports::new(),
             reporters_failed: AtomicU64::new(0),
-            sleepers: AtomicUsize::new(0),
             left: AtomicBool::new(false),
         };
         let worker = Worker { inner: Arc::new(inner) };
@@ -494,11 +495,60 @@ impl Worker {
     /// Sleeps until there is something to poll, for `timeout` at most. Returns whether there is. Spins for less than a
     /// microsecond first.
     ///
+    /// A [`Waker`](crate::Waker) ends it early, from a signal handler or another thread. A signal alone does not: it is waited on after the
+    /// handler has run, unlike in [`wait_interruptible`](Worker::wait_interruptible).
+    ///
     /// # Errors
     ///
     /// [`Error::Forked`], [`Error::Left`].
     pub fn wait(&self, timeout: Duration) -> Result<bool> {
-        self.inner.wait(timeout, || false)
+        let wakes = self.inner.bell.listen();
+        let news = self.inner.wait(timeout, &SharedFutex, || wakes.any())?;
+        wakes.answer();
+        Ok(news)
+    }
+
+    /// [`wait`](Worker::wait) that is also ended by a signal for which the process has a handler, once the handler has run on
+    /// this thread, and says why it returned. For runtimes that do their signals' work between calls, as Python and Ruby do:
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use seqcast::Waited;
+    /// # fn check_signals() {}
+    /// # fn run(worker: &seqcast::Worker) -> seqcast::Result<()> {
+    /// loop {
+    ///     match worker.wait_interruptible(Duration::from_secs(1))? {
+    ///         Waited::Interrupted => check_signals(),
+    ///         _ => drop(worker.poll()?),
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// A handler that has run just before the sleep began, or that runs on another thread, does not end it: such a signal is
+    /// seen after `timeout` at the latest. What must end the wait at once calls [`Waker::wake`](crate::Waker::wake) in the handler.
+    ///
+    /// If there are several reasons it tells the first of these: a signal, a waker, news. The others are told by the next call,
+    /// but a signal by none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forked`], also if a signal handler has forked and this is the child; [`Error::Left`], also if the worker leaves
+    /// meanwhile.
+    pub fn wait_interruptible(&self, timeout: Duration) -> Result<Waited> {
+        let wakes = self.inner.bell.listen();
+        let futex = InterruptibleFutex::default();
+        let news = self.inner.wait(timeout, &futex, || futex.was_interrupted() || wakes.any())?;
+        self.inner.check()?;
+        Ok(if futex.was_interrupted() {
+            Waited::Interrupted
+        } else if wakes.answer() {
+            Waited::Woken
+        } else if news {
+            Waited::News
+        } else {
+            Waited::TimedOut
+        })
     }
 
     /// Whether the worker can be used at all.
@@ -507,7 +557,7 @@ impl Worker {
     }
 
     pub(crate) fn wait_until(&self, timeout: Duration, stop: impl Fn() -> bool) -> Result<bool> {
-        self.inner.wait(timeout, stop)
+        self.inner.wait(timeout, &SharedFutex, stop)
     }
 
     /// Ends the sleep of this process's threads in [`wait`](Worker::wait).

@@ -7,16 +7,15 @@ use std::time::{Duration, Instant};
 use super::Inner;
 use crate::error::Result;
 use crate::layout::{header_word, record_word};
-use crate::protocol::wake;
-use crate::sys::SharedFutex;
+use crate::protocol::wake::{self, Futex};
 
 /// Looks before sleep, with a pause of the processor's after each: well under a microsecond in all. Longer would delay the
 /// very process that is waited for, where it runs on the same core.
 const SPINS: u32 = 3;
 
 impl Inner {
-    /// Sleeps until there is news or `stop` says so, at most `timeout`. Returns whether there is news.
-    pub(super) fn wait(&self, timeout: Duration, stop: impl Fn() -> bool) -> Result<bool> {
+    /// Sleeps by `futex` until there is news or `stop` says so, at most `timeout`. Returns whether there is news.
+    pub(super) fn wait(&self, timeout: Duration, futex: &impl Futex, stop: impl Fn() -> bool) -> Result<bool> {
         self.check()?;
         let over = || self.has_news() || stop() || self.left.load(Ordering::Relaxed);
         for _ in 0..SPINS {
@@ -30,17 +29,19 @@ impl Inner {
         let deadline = began.checked_add(timeout);
         let mut left = timeout;
         let mut slept = false;
-        self.sleepers.fetch_add(1, Ordering::Relaxed);
-        // SeqCst: with the one in `wake_own`.
+        self.bell.sleepers.fetch_add(1, Ordering::Relaxed);
+        // SeqCst: with the one in `Bell::ring`.
         fence(Ordering::SeqCst);
         // Looked at before each announcement: who is awake and has news does not ask to be woken for more.
         while !over() && !left.is_zero() {
-            wake::nap(self.segment.wake_word(header_word!(wake)), &SharedFutex, left, over);
+            wake::nap(self.segment.wake_word(header_word!(wake)), futex, left, over);
+            // In a signal handler the process may have forked, and returned in the child.
+            self.guard.check()?;
             slept = true;
             self.tell_left_out_reports();
             left = deadline.map_or(timeout, |deadline| deadline.saturating_duration_since(Instant::now()));
         }
-        self.sleepers.fetch_sub(1, Ordering::Relaxed);
+        self.bell.sleepers.fetch_sub(1, Ordering::Relaxed);
         let news = self.has_news();
         if slept && news {
             self.words.add(record_word!(reading.wakeups), 1);
@@ -50,10 +51,6 @@ impl Inner {
 
     /// Ends the sleep of this process's threads in `wait`.
     pub(super) fn wake_own(&self) {
-        // SeqCst: with the one in `wait`. Either we see the sleeper, or it sees what it is to be woken for.
-        fence(Ordering::SeqCst);
-        if self.sleepers.load(Ordering::Relaxed) > 0 {
-            wake::notify(self.segment.wake_word(header_word!(wake)), &SharedFutex);
-        }
+        self.bell.ring();
     }
 }

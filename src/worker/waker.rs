@@ -1,0 +1,177 @@
+//! Ending a wait from outside: from a signal handler or another thread.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+
+use crate::layout::header_word;
+use crate::mapping::Mapping;
+use crate::os::fork::ForkGuard;
+use crate::protocol::wake;
+use crate::segment::Segment;
+use crate::sys::SharedFutex;
+use crate::worker::Worker;
+
+/// Ends a worker's wait, from a signal handler or from any thread: [`Worker::wait`] and
+/// [`Worker::wait_interruptible`] return, whatever there is to poll.
+///
+/// [`wake`](Waker::wake) ends every wait that another thread is in. If there is none it ends the next one, which then
+/// returns at once: no wake is lost between a look at a flag and the wait that follows. Several wakes before a wait count as one.
+///
+/// Clones are the same waker. It keeps the segment mapped and nothing else: no seat, no name, no worker. After the worker has
+/// left, and in a forked child, a wake does nothing.
+///
+/// ```
+/// # use std::time::Duration;
+/// # let name = format!("doc-waker-{}", std::process::id());
+/// # let bus = seqcast::Bus::create(&name, &seqcast::Options::new().unlink_on_drop(true))?;
+/// # let worker = bus.join()?;
+/// # worker.poll()?;
+/// let waker = worker.waker();
+/// let other = std::thread::spawn(move || waker.wake());
+/// assert!(!worker.wait(Duration::from_secs(3600))?, "there is nothing to poll");
+/// # other.join().unwrap();
+/// # Ok::<(), seqcast::Error>(())
+/// ```
+///
+/// A signal handler may call `wake`: it is async-signal-safe. Keep the waker where the handler finds it, as a `static`:
+///
+/// ```
+/// use std::sync::OnceLock;
+/// use std::sync::atomic::{AtomicBool, Ordering};
+///
+/// static WAKER: OnceLock<seqcast::Waker> = OnceLock::new();
+/// static STOP: AtomicBool = AtomicBool::new(false);
+///
+/// extern "C" fn on_sigterm(_: i32) {
+///     STOP.store(true, Ordering::Relaxed);
+///     if let Some(waker) = WAKER.get() {
+///         waker.wake();
+///     }
+/// }
+///
+/// # fn run(worker: &seqcast::Worker) -> seqcast::Result<()> {
+/// WAKER.get_or_init(|| worker.waker());
+/// // ... sigaction(SIGTERM, on_sigterm) ...
+/// while !STOP.load(Ordering::Relaxed) {
+///     worker.wait(std::time::Duration::from_secs(60))?;
+///     worker.poll()?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Waker {
+    bell: Arc<Bell>,
+}
+
+impl Waker {
+    /// Ends the waits of the worker's threads, or else the next one. What the caller has stored before is seen by the thread
+    /// that returns from the wait. A [`Poller`](crate::Poller) waits on.
+    ///
+    /// Async-signal-safe: it does not block, allocate or lock, and leaves `errno` as it is. Cloning a waker and dropping it
+    /// are not.
+    pub fn wake(&self) {
+        // In a forked child nobody waits; the futex would wake the sleepers of others in vain.
+        if !self.bell.guard.is_forked() {
+            // Release: with what the caller has stored before.
+            self.bell.wakes.fetch_add(1, Ordering::Release);
+            self.bell.ring();
+        }
+    }
+}
+
+impl fmt::Debug for Waker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waker").finish_non_exhaustive()
+    }
+}
+
+impl Worker {
+    /// What ends this worker's waits, from a signal handler or from any thread.
+    pub fn waker(&self) -> Waker {
+        Waker { bell: Arc::clone(&self.inner.bell) }
+    }
+}
+
+/// Why [`Worker::wait_interruptible`] returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Waited {
+    /// There is something to poll.
+    News,
+    /// Nothing came in time.
+    TimedOut,
+    /// A [`Waker`] has ended the wait. There may be something to poll, too.
+    Woken,
+    /// The thread has run a signal handler. There may be something to poll, too.
+    Interrupted,
+}
+
+/// What the threads of this process that wait are woken by, other than by what is posted.
+pub(super) struct Bell {
+    guard: ForkGuard,
+    /// Of the segment, and not the segment itself: a waker that is kept must not keep its name.
+    mapping: Arc<Mapping>,
+    /// Threads of this process that sleep in a wait.
+    pub(super) sleepers: AtomicUsize,
+    /// Calls of [`Waker::wake`].
+    wakes: AtomicU64,
+    /// Those of them that have ended a wait.
+    answered: AtomicU64,
+}
+
+impl Bell {
+    pub(super) fn new(segment: &Segment, guard: ForkGuard) -> Bell {
+        Bell {
+            guard,
+            mapping: Arc::clone(segment.mapping()),
+            sleepers: AtomicUsize::new(0),
+            wakes: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
+        }
+    }
+
+    /// Has the sleepers of this process look again at what they wait for. Async-signal-safe: a few atomics, and a system call
+    /// that is made without the C library.
+    pub(super) fn ring(&self) {
+        // SeqCst: with the one in `Inner::wait`. Either we see the sleeper, or it sees what it is to be woken for.
+        fence(Ordering::SeqCst);
+        if self.sleepers.load(Ordering::Relaxed) > 0
+            && let Some(word) = self.mapping.word32(header_word!(wake) * 8)
+        {
+            wake::notify(word, &SharedFutex);
+        }
+    }
+
+    /// Begins to look for wakes: for those that have not ended a wait yet, and those to come.
+    pub(super) fn listen(&self) -> Wakes<'_> {
+        // Relaxed: a number.
+        Wakes { bell: self, before: self.answered.load(Ordering::Relaxed) }
+    }
+}
+
+/// The wakes during one wait.
+pub(super) struct Wakes<'a> {
+    bell: &'a Bell,
+    before: u64,
+}
+
+impl Wakes<'_> {
+    /// Whether there was one.
+    pub(super) fn any(&self) -> bool {
+        // Acquire: with what the caller of `wake` has stored before.
+        self.bell.wakes.load(Ordering::Acquire) != self.before
+    }
+
+    /// Ends the wait: what there was ends no other that begins now. Returns whether there was any.
+    pub(super) fn answer(self) -> bool {
+        let wakes = self.bell.wakes.load(Ordering::Acquire);
+        if wakes == self.before {
+            return false;
+        }
+        // Relaxed: a number. The greatest, since another thread may have answered later wakes already.
+        self.bell.answered.fetch_max(wakes, Ordering::Relaxed);
+        true
+    }
+}
