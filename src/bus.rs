@@ -7,6 +7,7 @@ use crate::audit::Audit;
 use crate::error::Result;
 use crate::layout::Options;
 use crate::publisher::Publisher;
+use crate::seat::subscriber::Subscriber;
 use crate::segment::{self, BusId, Difference, Segment};
 use crate::stats::Stats;
 use crate::worker::Worker;
@@ -109,6 +110,25 @@ impl Bus {
     /// As [`join_with`](Bus::join_with).
     pub fn publisher_with(&self, options: &WorkerOptions) -> Result<Publisher> {
         Publisher::join(&self.segment, options)
+    }
+
+    /// Joins the bus as a [`Subscriber`], which is read by pulling.
+    ///
+    /// # Errors
+    ///
+    /// As [`join`](Bus::join).
+    pub fn subscribe(&self) -> Result<Subscriber> {
+        self.subscribe_with(&WorkerOptions::new())
+    }
+
+    /// [`subscribe`](Bus::subscribe) with options. `label`, `start`, `wait_interval`, `wait_max`, `timeout` and `announce`
+    /// are used.
+    ///
+    /// # Errors
+    ///
+    /// As [`join_with`](Bus::join_with).
+    pub fn subscribe_with(&self, options: &WorkerOptions) -> Result<Subscriber> {
+        Subscriber::join(&self.segment, options)
     }
 
     /// What all workers have counted.

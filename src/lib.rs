@@ -28,6 +28,7 @@
 //! | segment | the named shared-memory object: header, worker records, ring, claims |
 //! | [`Bus`] | a process's handle on a segment |
 //! | [`Worker`] | one seat on the bus: reads all events in order, posts events; one per process as a rule |
+//! | [`Subscriber`] | one seat that is read by pulling, for event loops and other languages |
 //! | [`Publisher`] | a seat that only posts, for a thread that posts much |
 //! | event id | position in the one order, from 0 |
 //! | source, event | what an event is about, and what happened |
@@ -138,6 +139,7 @@ pub use poller::Poller;
 pub use publisher::Publisher;
 pub use report::{HandlerError, Report, Trouble};
 pub use rkyv;
+pub use seat::subscriber::{Delivery, Subscriber, Undecided};
 pub use segment::{BusId, Difference, Position};
 pub use stats::{Stats, WorkerStats};
 pub use worker::waker::{Waited, Waker};

@@ -141,6 +141,12 @@ impl Head {
     pub(crate) fn source<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         &bytes[self.source_range()]
     }
+
+    /// The event's bytes, likewise.
+    #[inline]
+    pub(crate) fn event<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        &bytes[self.event_range()]
+    }
 }
 
 const PID_MASK: u32 = (1 << 24) - 1;

@@ -6,6 +6,7 @@ pub(crate) mod counters;
 pub(crate) mod publisher;
 pub(crate) mod reader;
 pub(crate) mod stats;
+pub(crate) mod subscriber;
 pub(crate) mod writer;
 
 use std::sync::Arc;
@@ -14,12 +15,14 @@ use crate::claimer::Claimer;
 use crate::clock::HostClock;
 use crate::counters::RecordWords;
 use crate::error::{Error, Holder, Result};
+use crate::event::wire::Head;
 use crate::layout::{LABEL_BYTES, record_word};
 use crate::os::fork::ForkGuard;
 use crate::protocol::Fault;
 use crate::protocol::pool::Hand;
-use crate::protocol::record::{CLAIM_HAND, HAND_WORDS, RING_HAND};
+use crate::protocol::record::{CLAIM_HAND, HAND_WORDS, RING_HAND, WORDS};
 use crate::segment::{RecordLock, Segment};
+use crate::sync::{Ordering, Words};
 use crate::sys;
 use crate::writer::Writer;
 
@@ -73,6 +76,28 @@ impl Seat {
             pid,
         })
     }
+}
+
+impl Seat {
+    /// Whether this process posted an event. Pids alone do not tell: workers in containers may all have the same.
+    pub(crate) fn is_of_this_process(&self, head: &Head) -> bool {
+        // If the sender's seat was taken by another since, the event counts as another's, which harms nobody.
+        head.pid == self.pid
+            && (head.record == self.record || self.process_of(head.record) == self.process_of(self.record))
+    }
+
+    /// Pid namespace and start of the process that has `record`, or had it last.
+    fn process_of(&self, record: u16) -> Option<[u64; 2]> {
+        process_of(&self.segment.records(), record)
+    }
+}
+
+/// Pid namespace and start of the process that has `record`, or had it last.
+pub(crate) fn process_of(records: &Words, record: u16) -> Option<[u64; 2]> {
+    let words = records.as_slice().get(usize::from(record) * WORDS..)?;
+    // Relaxed: stored before the worker's first post, whose cell the caller has read.
+    let word = |index: usize| words.get(index).map(|word| word.load(Ordering::Relaxed));
+    Some([word(record_word!(identity.pid_namespace))?, word(record_word!(identity.start_time))?])
 }
 
 /// Says who holds the record now, and begins its counts anew.

@@ -20,7 +20,7 @@ use crate::worker_options::WorkerOptions;
 /// A seat that only posts, for one thread: no lock is around its posts. Dropping it frees the seat.
 #[must_use = "a poster frees its seat when it is dropped"]
 pub struct Publisher {
-    seat: Seat,
+    pub(super) seat: Seat,
     timeout: Duration,
     buffer: AlignedVec<PAYLOAD_ALIGN>,
 }
@@ -84,8 +84,14 @@ impl Publisher {
     }
 
     #[inline]
-    fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         self.seat.guard.check()
+    }
+
+    /// Posts an event of the library's own.
+    pub(super) fn announce(&mut self, topic: Topic<'static>, label: &str) -> Result<()> {
+        let event = Outgoing { topic, type_tag: 0, unique: None, payload: label.as_bytes() };
+        self.seat.writer.post(&event).map(drop)
     }
 }
 

@@ -15,11 +15,11 @@ use crate::handlers::{Registry, Routes, dispatch_local};
 use crate::layout::{header_word, record_word};
 use crate::protocol::claims::{At, Decision, Token};
 use crate::protocol::lock::{Lock, Locked};
-use crate::protocol::record::WORDS;
 use crate::protocol::ring::Look;
 use crate::protocol::wake;
 use crate::reader::{Gate, Message, Reader, Step};
 use crate::report::{Report, Trouble};
+use crate::seat::process_of;
 use crate::sync_util::lock;
 use crate::sys::SharedFutex;
 
@@ -284,15 +284,8 @@ impl Inner {
     fn is_of_this_process(&self, head: &Head) -> bool {
         // If the sender's record was taken by another since, the event counts as another's, which harms nobody.
         head.pid == self.pid
-            && (head.record == self.record || self.process_of(head.record) == self.process_of(self.record))
-    }
-
-    /// Pid namespace and start of the process that has `record`, or had it last.
-    fn process_of(&self, record: u16) -> Option<[u64; 2]> {
-        let words = self.records.as_slice().get(usize::from(record) * WORDS..)?;
-        // Relaxed: stored before the worker's first post, whose cell we have read.
-        let word = |index: usize| words.get(index).map(|word| word.load(Ordering::Relaxed));
-        Some([word(record_word!(identity.pid_namespace))?, word(record_word!(identity.start_time))?])
+            && (head.record == self.record
+                || process_of(&self.records, head.record) == process_of(&self.records, self.record))
     }
 
     fn deliver(&self, message: &Message, routes: &mut Routes, tally: &mut Tally) -> Result<()> {

@@ -1,0 +1,298 @@
+//! The pull reader: what a handler-less seat gets, in order, and when it sleeps.
+
+#[macro_use]
+mod common;
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use common::{Child, HOUR, Log, bus, counts, error, eventually, in_child, of_record, poll, quiet, shared_words, small};
+use seqcast::{Bus, Claimed, Delivery, Error, Scope, Start, Subscriber, Undecided, Unique, WorkerOptions, library};
+
+/// What a delivery was, to be compared.
+#[derive(Debug, PartialEq, Eq)]
+enum Got {
+    Event(u64, String, Vec<u8>),
+    Lagged(u64, u64),
+    Reserved(u64, bool),
+    Undecided(u64, Undecided),
+}
+
+fn got(delivery: Delivery<'_>) -> Got {
+    match delivery {
+        Delivery::Event(event) => Got::Event(event.id().unwrap(), event.topic().to_string(), event.bytes().to_vec()),
+        Delivery::Lagged { first, missed, .. } => Got::Lagged(first, missed),
+        Delivery::Reserved { id, own, .. } => Got::Reserved(id, own),
+        Delivery::Undecided { id, reason, .. } => Got::Undecided(id, reason),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Everything that is there now.
+fn all(subscriber: &mut Subscriber) -> Vec<Got> {
+    let mut all = Vec::new();
+    while let Some(delivery) = subscriber.try_next().unwrap() {
+        let got = got(delivery);
+        let is_reserved = matches!(got, Got::Reserved(..));
+        all.push(got);
+        if is_reserved {
+            break;
+        }
+    }
+    all
+}
+
+fn ids(got: &[Got]) -> Vec<u64> {
+    got.iter().filter_map(|got| if let Got::Event(id, ..) = got { Some(*id) } else { None }).collect()
+}
+
+fn subscribe(bus: &Bus) -> Subscriber {
+    bus.subscribe_with(&quiet()).unwrap()
+}
+
+alone! {
+    fn g1_subscribers_and_workers_get_the_same_events_in_the_same_order() {
+        let (_name, bus) = bus(&small());
+        let (mut one, mut other) = (subscribe(&bus), subscribe(&bus));
+        let worker = bus.join_with(quiet()).unwrap();
+        let log = Log::of(&worker, Scope::All);
+        one.publisher().post(("cache", "stale"), "user:1").unwrap();
+        worker.post(("cache", "stale"), vec![7; 1000]).unwrap();
+        other.publisher().event(("jobs", "run")).post([1, 2]).unwrap();
+        poll(&worker);
+        let seen: Vec<Got> =
+            log.seen().into_iter().map(|s| Got::Event(s.id.unwrap(), format!("{}/{}", s.source, s.event), s.bytes)).collect();
+        assert_eq!(seen.len(), 3);
+        assert_eq!(all(&mut one), seen);
+        assert_eq!(all(&mut other), seen);
+        assert_eq!(all(&mut one), [], "nothing twice");
+        assert_eq!(counts(&bus, &worker).delivered, 3);
+        assert_eq!(of_record(&bus.stats().unwrap(), one.record()).delivered, 3);
+    }
+
+    fn g4_a_lapped_subscriber_is_told_exactly_what_it_missed_before_its_next_event() {
+        let (_name, bus) = bus(&small());
+        let mut subscriber = subscribe(&bus);
+        let mut publisher = bus.publisher().unwrap();
+        for number in 0..1000_u64 {
+            publisher.post(("s", "e"), number.to_le_bytes()).unwrap();
+        }
+        let got = all(&mut subscriber);
+        let Got::Lagged(first, missed) = got[0] else { panic!("{got:?}") };
+        assert_eq!(first, 0);
+        assert_eq!(ids(&got[1..]), (missed..1000).collect::<Vec<_>>());
+    }
+
+    fn g9_a_unique_event_reaches_one_seat_of_all_kinds() {
+        let (_name, bus) = bus(&small());
+        let mut subscribers = [subscribe(&bus), subscribe(&bus)];
+        let worker = bus.join_with(quiet()).unwrap();
+        let log = Log::of(&worker, Scope::All);
+        for round in 0..30_u64 {
+            let key = round.to_le_bytes();
+            let id = worker.event(("s", "unique")).unique(Unique::key(&key).ttl(HOUR)).post("").unwrap();
+            let order = round % 3;
+            let mut ran = 0;
+            for turn in 0..3 {
+                match (turn + order) % 3 {
+                    2 => ran += poll(&worker).0,
+                    which => {
+                        let subscriber = &mut subscribers[which as usize];
+                        while let Some(delivery) = subscriber.try_next().unwrap() {
+                            let Delivery::Event(event) = delivery else { panic!("{delivery:?}") };
+                            assert_eq!(event.id(), Some(id));
+                            assert!(event.claim().is_some());
+                            ran += 1;
+                        }
+                    }
+                }
+            }
+            assert_eq!(ran, 1, "round {round}");
+        }
+        assert_eq!(log.len(), 10);
+    }
+
+    fn g9_a_filter_leaves_other_unique_events_to_others() {
+        let (_name, bus) = bus(&small());
+        let (mut filtered, mut other) = (subscribe(&bus), subscribe(&bus));
+        filtered.only([("s", "wanted")]).unwrap();
+        assert!(matches!(error(filtered.only([("s", "")])), Error::Topic { .. }));
+        let mut publisher = bus.publisher().unwrap();
+        let unwanted = publisher.event(("s", "unwanted")).unique("a").post("").unwrap();
+        let wanted = publisher.event(("s", "wanted")).unique("b").post("").unwrap();
+        assert_eq!(ids(&all(&mut filtered)), [wanted]);
+        assert_eq!(ids(&all(&mut other)), [unwanted]);
+        filtered.only_sources(["t"]).unwrap();
+        publisher.post(("s", "wanted"), "").unwrap();
+        let of_source = publisher.post(("t", "anything"), "").unwrap();
+        assert_eq!(ids(&all(&mut filtered)), [of_source]);
+        filtered.only(<[(&str, &str); 0]>::default()).unwrap();
+        publisher.post(("t", "anything"), "").unwrap();
+        assert_eq!(all(&mut filtered), []);
+    }
+
+    fn g6_a_reserved_id_is_told_and_what_follows_comes_after_it() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        // Nobody gives the id up before an hour.
+        let options = quiet().wait_max(HOUR);
+        let mut subscriber = bus.subscribe_with(&options).unwrap();
+        let mut reservation = worker.reserve().unwrap();
+        let reserved = reservation.id();
+        let after = worker.post(("s", "after"), "").unwrap();
+        for _ in 0..3 {
+            assert_eq!(all(&mut subscriber), [Got::Reserved(reserved, false)]);
+        }
+        assert_eq!(subscriber.next(Duration::from_millis(1)).unwrap().map(got), Some(Got::Reserved(reserved, false)));
+        reservation.commit(("s", "reserved"), "").unwrap();
+        assert!(subscriber.wait(HOUR).unwrap());
+        assert_eq!(ids(&all(&mut subscriber)), [reserved, after]);
+        // Given up: what follows comes at once.
+        let reservation = worker.reserve().unwrap();
+        let last = worker.post(("s", "last"), "").unwrap();
+        assert_eq!(all(&mut subscriber), [Got::Reserved(reservation.id(), false)]);
+        drop(reservation);
+        assert_eq!(ids(&all(&mut subscriber)), [last]);
+    }
+
+    fn g6_a_dead_reserver_makes_nobody_wait() {
+        let (_name, bus) = bus(&small());
+        let mut subscriber = bus.subscribe_with(&quiet().wait_max(HOUR)).unwrap();
+        let child = Child::fork(|| {
+            let worker = bus.join_with(quiet()).unwrap();
+            std::mem::forget(worker.reserve().unwrap());
+            worker.post(("s", "after"), "").unwrap();
+            common::stop_here();
+        });
+        child.await_stop();
+        assert_eq!(all(&mut subscriber), [Got::Reserved(0, false)]);
+        child.kill();
+        eventually("the id is void", || ids(&all(&mut subscriber)) == [1]);
+    }
+
+    fn next_sleeps_until_something_is_posted() {
+        let (_name, bus) = bus(&small());
+        let ready = shared_words(1);
+        let child = Child::fork(|| {
+            let mut subscriber = subscribe(&bus);
+            ready[0].store(1, Relaxed);
+            let event = subscriber.next(HOUR).unwrap().map(got);
+            assert_eq!(event, Some(Got::Event(0, "s/e".to_owned(), b"x".to_vec())));
+        });
+        eventually("it sleeps", || ready[0].load(Relaxed) == 1 && child.sleeps());
+        bus.publisher().unwrap().post(("s", "e"), "x").unwrap();
+        assert!(child.ended_well());
+        let mut late = subscribe(&bus);
+        assert!(late.next(Duration::from_millis(1)).unwrap().is_none());
+        assert!(!late.wait(Duration::from_millis(1)).unwrap());
+    }
+
+    fn drain_posts_with_the_same_seat_while_it_reads() {
+        let (_name, bus) = bus(&small());
+        let mut subscriber = subscribe(&bus);
+        subscriber.publisher().post(("s", "ping"), "1").unwrap();
+        let mut topics = Vec::new();
+        let count = subscriber.drain(|delivery, publisher| {
+            let Delivery::Event(event) = delivery else { panic!("{delivery:?}") };
+            topics.push(event.topic().to_string());
+            if event.event() == "ping" {
+                publisher.post(("s", "pong"), event.bytes())?;
+            }
+            Ok(())
+        }).unwrap();
+        assert_eq!((count, topics.join(" ")), (2, "s/ping s/pong".to_owned()));
+        assert_eq!(bus.stats().unwrap().workers.len(), 1, "it took a second seat");
+        // An error of the closure's leaves the rest.
+        subscriber.publisher().post(("s", "a"), "").unwrap();
+        subscriber.publisher().post(("s", "b"), "").unwrap();
+        assert!(matches!(error(subscriber.drain(|_, _| Err(Error::Left))), Error::Left));
+        assert_eq!(ids(&all(&mut subscriber)).len(), 1);
+    }
+
+    fn g9_what_cannot_be_decided_is_told_in_order() {
+        let (_name, bus) = bus(&small().claims(1));
+        let worker = bus.join_with(quiet()).unwrap();
+        let mut subscriber = subscribe(&bus);
+        let keys = 0_u64..;
+        let fills = |key: u64| matches!(worker.claim(key.to_le_bytes(), HOUR).unwrap(), Claimed::Full);
+        assert!(keys.into_iter().any(fills), "there is room for ever more");
+        let before = worker.post(("s", "before"), "").unwrap();
+        let full = worker.event(("s", "unique")).unique("one too many").post("").unwrap();
+        let after = worker.post(("s", "after"), "").unwrap();
+        let got = all(&mut subscriber);
+        assert_eq!(got[1], Got::Undecided(full, Undecided::ClaimsFull), "{got:?}");
+        assert_eq!((ids(&got), got.len()), (vec![before, after], 3));
+    }
+
+    fn a_subscriber_announces_itself_and_its_leaving_and_frees_its_seat() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet()).unwrap();
+        let log = Log::of(&worker, Scope::source(library::SOURCE));
+        let subscriber = bus.subscribe_with(&WorkerOptions::new().label("puller")).unwrap();
+        assert_eq!(bus.stats().unwrap().workers.len(), 2);
+        subscriber.leave(|event| panic!("{event:?}")).unwrap();
+        drop(bus.subscribe_with(&WorkerOptions::new().label("puller")).unwrap());
+        poll(&worker);
+        let (started, stopping) = (library::STARTED.event(), library::STOPPING.event());
+        assert_eq!(log.events(), [started, stopping, started, stopping]);
+        assert_eq!(log.texts(), ["puller"; 4]);
+        assert_eq!(bus.stats().unwrap().workers.len(), 1);
+    }
+
+    fn g9_what_was_claimed_ahead_is_handed_over_by_leave_and_reported_by_a_drop() {
+        for leaves in [true, false] {
+            let (_name, bus) = bus(&small());
+            let worker = bus.join_with(quiet()).unwrap();
+            let mut subscriber = bus.subscribe_with(&quiet().wait_max(HOUR)).unwrap();
+            let record = subscriber.record();
+            let _reservation = worker.reserve().unwrap();
+            let unique = worker.event(("s", "unique")).unique(Unique::key("key").ttl(HOUR)).post("").unwrap();
+            assert_eq!(all(&mut subscriber), [Got::Reserved(0, false)]);
+            let mut handed = Vec::new();
+            if leaves {
+                subscriber.leave(|event| handed.extend(event.id())).unwrap();
+                assert_eq!(handed, [unique]);
+            } else {
+                // Looked at while the seat is still there: it belongs to nobody afterwards.
+                let stats = || bus.stats().unwrap();
+                assert_eq!(of_record(&stats(), record).orphaned, 0);
+                drop(subscriber);
+                let mut next = subscribe(&bus);
+                let again = worker.event(("s", "unique")).unique("key").post("").unwrap();
+                assert_eq!(next.next(HOUR).unwrap().map(got), Some(Got::Event(again, "s/unique".to_owned(), vec![])),
+                    "the key is still held");
+            }
+        }
+    }
+
+    fn g12_a_subscriber_in_a_forked_child_gives_an_error_and_disturbs_nothing() {
+        let (_name, bus) = bus(&small());
+        let mut subscriber = bus.subscribe_with(&WorkerOptions::new()).unwrap();
+        let id = bus.publisher().unwrap().post(("s", "e"), "").unwrap();
+        in_child(|| {
+            assert!(matches!(error(subscriber.try_next().map(drop)), Error::Forked));
+            assert!(matches!(error(subscriber.wait(HOUR)), Error::Forked));
+            assert!(matches!(error(subscriber.publisher().post(("s", "e"), "")), Error::Forked));
+            // SAFETY: the child ends without another use of it.
+            drop(unsafe { std::ptr::read(&raw const subscriber) });
+        });
+        assert_eq!(ids(&all(&mut subscriber)), [0, id], "its own announcement and the event");
+        assert_eq!(bus.next_id(), id + 1);
+    }
+
+    fn g4_a_position_resumes_without_a_gap() {
+        let (_name, bus) = bus(&small());
+        let mut subscriber = subscribe(&bus);
+        let mut publisher = bus.publisher().unwrap();
+        for _ in 0..10 {
+            publisher.post(("s", "e"), "").unwrap();
+        }
+        for _ in 0..4 {
+            assert!(matches!(subscriber.try_next().unwrap(), Some(Delivery::Event(_))));
+        }
+        let position = subscriber.position();
+        drop(subscriber);
+        let mut next = bus.subscribe_with(&quiet().start(Start::Resume(position))).unwrap();
+        assert_eq!(ids(&all(&mut next)), (4..10).collect::<Vec<_>>());
+    }
+}
