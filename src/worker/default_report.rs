@@ -192,6 +192,7 @@ impl fmt::Display for LeftOut {
     }
 }
 
+#[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "the seat is a field of tracing events"))]
 fn emit_report(report: &Report<'_>, seat: u16) -> u64 {
     let emitted = catch_panic(|| {
         #[cfg(feature = "tracing")]
@@ -205,6 +206,7 @@ fn emit_report(report: &Report<'_>, seat: u16) -> u64 {
     1
 }
 
+#[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "the seat is a field of tracing events"))]
 fn emit_left_out(left_out: &LeftOut, seat: u16) -> u64 {
     let emitted = catch_panic(|| {
         #[cfg(feature = "tracing")]
