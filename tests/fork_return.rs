@@ -323,6 +323,32 @@ alone! {
         goes_on(&bus, &worker);
     }
 
+    fn g12_a_child_that_leaves_a_reporter_by_a_panic_reports_nothing_either() {
+        let (_name, bus) = bus(&small());
+        let family = Family::new();
+        // SAFETY: a system call on a C string.
+        let written = unsafe { libc::memfd_create(c"standard error".as_ptr(), 0) };
+        assert!(written > 2);
+        let worker = bus.join_with(quiet().on_report(move |_: &Report<'_>| {
+            family.fork();
+            if family.is_child() {
+                // SAFETY: both are open, and this process has no other thread.
+                assert_eq!(unsafe { libc::dup2(written, 2) }, 2);
+                // Unlike `panic!` it writes nothing itself.
+                std::panic::resume_unwind(Box::new("in the child"));
+            }
+        })).unwrap();
+        worker.on(Scope::source("s"), |_: &Event<'_>| Err::<(), _>("this is reported")).unwrap();
+        worker.post(("s", "e"), b"").unwrap();
+        family.call(|| worker.poll(), |polled| {
+            assert!(matches!(polled, Err(Error::Forked)), "{polled:?}");
+            let text = std::fs::read_to_string(format!("/proc/self/fd/{written}")).unwrap();
+            assert_eq!(text, "", "the child reported");
+        }).unwrap();
+        family.check(1, 0);
+        goes_on(&bus, &worker);
+    }
+
     fn g12_a_child_that_returns_from_the_drop_of_a_handler_or_value_runs_nothing() {
         let (_name, bus) = bus(&small());
         let family = Family::new();

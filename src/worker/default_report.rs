@@ -10,6 +10,7 @@ use std::sync::{Mutex, TryLockError};
 use super::panics::{HandlerPanic, catch_panic};
 use super::report::Report;
 use crate::os::stderr;
+use crate::sync_util::DroppedUnlessHeld;
 use crate::text::printable;
 
 /// How long a period is, in nanoseconds. It begins with the first report.
@@ -23,14 +24,14 @@ const MOST_EVENTS: usize = 32;
 /// The default reports of one worker.
 pub(super) struct DefaultReports {
     /// Only ever tried: another thread may have held it at a fork, or be interrupted under it. Nothing is written under it.
-    limits: Mutex<Limits>,
+    limits: DroppedUnlessHeld<Mutex<Limits>>,
     /// When something that was left out is to be told next; `u64::MAX` for never.
     due: AtomicU64,
 }
 
 impl DefaultReports {
     pub(super) fn new() -> DefaultReports {
-        DefaultReports { limits: Mutex::default(), due: AtomicU64::new(u64::MAX) }
+        DefaultReports { limits: DroppedUnlessHeld::new(Mutex::default()), due: AtomicU64::new(u64::MAX) }
     }
 
     /// Reports, or counts the report where there were enough of its like. Returns how many panics there were in that: of

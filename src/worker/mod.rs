@@ -613,7 +613,8 @@ impl Worker {
         self.inner.check()?;
         self.inner.set_options(after);
         self.wake_own();
-        Ok(())
+        // The reporter of before may have been dropped.
+        self.inner.guard.check()
     }
 
     /// The options in force. In a forked child: the parent's at the fork, or those that it joined with if another thread was
@@ -751,6 +752,10 @@ impl Inner {
             let options = self.options();
             options.reporter.as_ref().map(|reporter| reporter(report)).is_some()
         });
+        if self.guard.is_forked() {
+            // A child that it has forked, and that left it by a panic perhaps: the report is the parent's.
+            return;
+        }
         match reported {
             Ok(true) => {}
             Ok(false) => self.report_by_default(report),
@@ -769,10 +774,13 @@ impl Inner {
 
     /// Tells how many reports were left out, if it is time to.
     #[inline]
-    fn tell_left_out_reports(&self) {
+    fn tell_left_out_reports(&self) -> Result<()> {
         if self.default_reports.is_due(|| self.clock.coarse_ns()) {
             self.tell_left_out_reports_until(Until::Now);
+            // A subscriber of `tracing` is users' code.
+            self.guard.check()?;
         }
+        Ok(())
     }
 
     #[cold]

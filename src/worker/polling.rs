@@ -158,7 +158,7 @@ impl Inner {
         self.note_handled(&reading.reader);
         let Tally { delivered, missed, .. } = delivery.tally;
         drop(delivery);
-        self.tell_left_out_reports();
+        self.tell_left_out_reports()?;
         result.map(|()| Polled::Done { delivered, missed })
     }
 

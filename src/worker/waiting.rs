@@ -38,7 +38,7 @@ impl Inner {
             // In a signal handler the process may have forked, and returned in the child.
             self.guard.check()?;
             slept = true;
-            self.tell_left_out_reports();
+            self.tell_left_out_reports()?;
             left = deadline.map_or(timeout, |deadline| deadline.saturating_duration_since(Instant::now()));
         }
         self.bell.sleepers.fetch_sub(1, Ordering::Relaxed);
