@@ -97,9 +97,15 @@
 //! forks a child which returns from it, leaves the call that it interrupted half done. Only a wait takes that, and gives
 //! [`Error::Forked`] in the child. A [`Poller`]'s thread takes no signals.
 //!
+//! # Panics
+//!
+//! A handler that panics is reported like one that returns an error, and the next handler runs. The process's panic hook is
+//! yours: it gets these panics, too, and the crate does not change it. [`process::install_panic_hook`] adds location and
+//! backtrace to the reports. A reporter, an error, or a value that panics when it is dropped ends no poll either.
+//!
 //! # Features
 //!
-//! `tracing`: where there is a subscriber, reports go to `tracing` and not to standard error.
+//! `tracing`: where the thread that reports has a subscriber, reports go to `tracing` and not to standard error.
 
 #![deny(missing_docs, missing_debug_implementations)]
 
