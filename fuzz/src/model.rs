@@ -265,6 +265,7 @@ impl Play {
         };
         worker.on(Scope::All, handler).expect("a good scope");
         let record = worker.record();
+        let partial = if goes_on { self.model.begun_before(at) } else { BTreeMap::new() };
         self.model.post(record, own(library::STARTED.event(), &label));
         self.actors.push(Actor {
             worker,
@@ -277,7 +278,7 @@ impl Play {
             next: at,
             ahead: VecDeque::new(),
             pending: None,
-            partial: if goes_on { self.model.begun_before(at) } else { BTreeMap::new() },
+            partial,
         });
     }
 
