@@ -182,8 +182,13 @@ struct Server {
 
 impl Server {
     fn start() -> Server {
+        Server::start_with(&[])
+    }
+
+    fn start_with(more: &[&str]) -> Server {
         let mut command = Command::new(example());
-        let mut child = command.args(["--serve", "--port", "0"]).stdout(Stdio::piped()).spawn().expect("it runs");
+        let mut child =
+            command.args(["--serve", "--port", "0"]).args(more).stdout(Stdio::piped()).spawn().expect("it runs");
         let output = BufReader::new(child.stdout.take().expect("it is piped"));
         let mut server = Server { child, output, printed: String::new() };
         while !server.printed.contains("Ctrl-C ends it.") {
@@ -239,6 +244,19 @@ fn what_one_worker_is_told_shows_in_all() {
     let status = server.child.wait().expect("it ends");
     assert!(status.success(), "{status}");
     assert!(!workers.into_iter().any(runs), "a worker is left");
+}
+
+#[test]
+fn a_named_one_can_be_looked_at_while_it_runs() {
+    let name = format!("/seqcast-prefork-{}", std::process::id());
+    let mut server = Server::start_with(&["--workers", "2", "--name", &name]);
+    let looked_at = seqcast::inspect::Inspector::open_any(&name).and_then(|inspector| inspector.stats());
+    kill_process(server.pid(), Signal::TERM).expect("it runs");
+    assert!(server.child.wait().expect("it ends").success());
+    let is_left = std::fs::remove_file(format!("/dev/shm{name}")).is_ok();
+    let workers = looked_at.expect("it can be looked at").workers;
+    assert!(workers.iter().filter(|worker| worker.alive).count() >= 3, "the master and two workers: {workers:?}");
+    assert!(!is_left, "its name is left");
 }
 
 #[test]

@@ -11,6 +11,7 @@ usage: prefork [options]
   --workers N      workers to fork, 1 to 64 (default 4)
   --seconds N      how long the demonstration lasts, 1 to 3600 (default 6)
   --rate N         requests per second that it sends, about, 1 to 1000000 (default 4000)
+  --name NAME      name the segment, to be looked at meanwhile with seqcast top NAME
   --fault KIND     let worker 0 report wrongly, to see that the master notices: lose, swap, twice or never
   --help           this text
 ";
@@ -23,6 +24,7 @@ pub struct Args {
     pub workers: usize,
     pub seconds: u64,
     pub rate: u64,
+    pub name: Option<String>,
     pub fault: Option<Fault>,
 }
 
@@ -48,7 +50,7 @@ pub enum Refused {
 
 /// Reads the arguments.
 pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, Refused> {
-    let mut args = Args { serve: false, port: 0, workers: 4, seconds: 6, rate: 4000, fault: None };
+    let mut args = Args { serve: false, port: 0, workers: 4, seconds: 6, rate: 4000, name: None, fault: None };
     let mut port = None;
     while let Some(word) = words.next() {
         let mut number = |least: u64, most: u64| {
@@ -62,6 +64,7 @@ pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, Refused> {
             "--workers" => args.workers = number(1, 64)? as usize,
             "--seconds" => args.seconds = number(1, 3600)?,
             "--rate" => args.rate = number(1, 1_000_000)?,
+            "--name" => args.name = Some(words.next().ok_or_else(|| Refused::Wrong("--name takes a name".to_owned()))?),
             "--fault" => args.fault = Some(fault(&words.next().unwrap_or_default())?),
             "--help" | "-h" => return Err(Refused::Help),
             _ => return Err(Refused::Wrong(format!("unknown argument {word:?}"))),

@@ -35,9 +35,16 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port))
         .map_err(|error| format!("cannot listen on 127.0.0.1:{}: {error}", args.port))?;
 
-    // A segment without a name: whoever is forked inherits it, and nothing has to be cleaned up. A name is for processes
-    // that have no parent in common.
-    let bus = Bus::anonymous(&Options::new().capacity(1 << 15))?;
+    // The workers inherit the segment, so that it needs no name, and nothing has to be cleaned up. A name is for processes
+    // that have no parent in common, as `seqcast top`.
+    let options = Options::new().capacity(1 << 15);
+    let bus = match &args.name {
+        None => Bus::anonymous(&options)?,
+        Some(name) => Bus::create(name, &options.unlink_on_drop(true))?,
+    };
+    if args.name.is_some() {
+        println!("prefork: the segment is {}", bus.name());
+    }
 
     let mut master = Master::new(args, bus, listener)?;
     master.start_workers()?;

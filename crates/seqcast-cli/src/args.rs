@@ -1,10 +1,13 @@
-//! The command line, from which the completions and the man pages are made, too.
+//! The command line, from which the completions and the man pages are made, too. What they say beyond it is in
+//! `manual.rs`.
 
+use std::ffi::OsStr;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 
 use crate::units::parse_duration;
 
@@ -12,7 +15,7 @@ use crate::units::parse_duration;
 ///
 /// What only looks maps the segment for reading and takes no worker record: it changes nothing and holds up nobody.
 #[derive(Debug, Parser)]
-#[command(name = "seqcast", version, max_term_width = 100, after_help = EXIT_CODES, propagate_version = true)]
+#[command(name = "seqcast", version, max_term_width = 100, propagate_version = true)]
 pub struct Args {
     /// How to print: for people, or as JSON for programs (one object, or one object a line).
     #[arg(long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
@@ -20,10 +23,6 @@ pub struct Args {
     #[command(subcommand)]
     pub command: Command,
 }
-
-const EXIT_CODES: &str = "Exit codes: 0 fine, 1 trouble found (or a claim is held elsewhere), 2 wrong usage, 3 the \
-                          segment cannot be opened or read. Colours are used on a terminal only, and never if NO_COLOR \
-                          is set.";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -62,6 +61,7 @@ pub enum Command {
 #[derive(Debug, clap::Args)]
 pub struct InspectArgs {
     /// The segment's name.
+    #[arg(add = ArgValueCompleter::new(segment_names))]
     pub name: String,
     /// Draw every region and field with its offset.
     #[arg(long)]
@@ -74,7 +74,7 @@ pub struct InspectArgs {
 #[derive(Debug, clap::Args)]
 pub struct TopArgs {
     /// The segment's name. It may be left out if --pid leads to one.
-    #[arg(required_unless_present = "pid")]
+    #[arg(required_unless_present = "pid", add = ArgValueCompleter::new(segment_names))]
     pub name: Option<String>,
     /// Show the workers of this process only. Without NAME the segment is the one that the process has mapped.
     #[arg(long, value_name = "PID")]
@@ -111,6 +111,7 @@ pub enum Sort {
 #[derive(Debug, clap::Args)]
 pub struct TailArgs {
     /// The segment's name.
+    #[arg(add = ArgValueCompleter::new(segment_names))]
     pub name: String,
     /// Events of this source only.
     #[arg(long)]
@@ -153,6 +154,7 @@ pub struct Joining {
 #[derive(Debug, clap::Args)]
 pub struct PostArgs {
     /// The segment's name.
+    #[arg(add = ArgValueCompleter::new(segment_names))]
     pub name: String,
     /// The event's source.
     pub source: String,
@@ -174,6 +176,7 @@ pub struct PostArgs {
 #[derive(Debug, clap::Args)]
 pub struct ClaimArgs {
     /// The segment's name.
+    #[arg(add = ArgValueCompleter::new(segment_names))]
     pub name: String,
     /// The key to claim.
     pub key: String,
@@ -183,6 +186,9 @@ pub struct ClaimArgs {
     /// Let the ttl end the claim and not the end of COMMAND: it then runs once per TIME.
     #[arg(long)]
     pub keep: bool,
+    /// Wait so long for the key if it is held elsewhere.
+    #[arg(long, value_parser = parse_duration, value_name = "TIME")]
+    pub wait: Option<Duration>,
     /// The exit code if the claim is held elsewhere.
     #[arg(short = 'E', long, value_name = "CODE", default_value_t = 1)]
     pub conflict_exit_code: u8,
@@ -196,15 +202,19 @@ pub struct ClaimArgs {
 #[derive(Debug, clap::Args)]
 pub struct ClaimsArgs {
     /// The segment's name.
+    #[arg(add = ArgValueCompleter::new(segment_names))]
     pub name: String,
+    /// Only this key, as a claim and as a unique event's. The exit code is 1 if it is not held.
+    pub key: Option<String>,
     /// Keys of which only the decision is remembered, too.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "key")]
     pub all: bool,
 }
 
 #[derive(Debug, clap::Args)]
 pub struct DoctorArgs {
     /// The segment's name; all of this host if left out.
+    #[arg(add = ArgValueCompleter::new(segment_names))]
     pub name: Option<String>,
     /// Mend what is proven safe to mend: worker records whose holder is dead, segments that nobody has open.
     #[arg(long)]
@@ -216,6 +226,7 @@ pub struct DoctorArgs {
 #[derive(Debug, clap::Args)]
 pub struct RmArgs {
     /// The segment's name.
+    #[arg(add = ArgValueCompleter::new(segment_names))]
     pub name: String,
     /// Remove it under its workers, too: they go on among themselves in the old one, and whoever opens the name from then
     /// on gets a new, empty one.
@@ -226,6 +237,7 @@ pub struct RmArgs {
 #[derive(Debug, clap::Args)]
 pub struct MetricsArgs {
     /// The segment's name.
+    #[arg(add = ArgValueCompleter::new(segment_names))]
     pub name: String,
     /// Serve them over HTTP at `/metrics` of this address, which must be of this host only: 127.0.0.1:9464, [::1]:9464,
     /// localhost:9464. Requests for another host name are refused.
@@ -256,6 +268,15 @@ pub struct ManArgs {
     /// Write all pages into this directory instead.
     #[arg(long, value_name = "DIR", conflicts_with = "command")]
     pub dir: Option<PathBuf>,
+}
+
+/// The names of segments that begin as what was typed, with a slash if one was typed.
+fn segment_names(typed: &OsStr) -> Vec<CompletionCandidate> {
+    let Some(typed) = typed.to_str() else { return Vec::new() };
+    let names = crate::segments::names().into_iter();
+    let as_typed =
+        names.map(|name| if typed.starts_with('/') { name } else { name.trim_start_matches('/').to_owned() });
+    as_typed.filter(|name| name.starts_with(typed)).map(CompletionCandidate::new).collect()
 }
 
 fn parse_start(text: &str) -> Result<seqcast::Start, String> {

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::json;
@@ -23,11 +23,29 @@ use crate::units::long_duration;
 /// What shells give for a command that is not there, and for one that cannot be run.
 const NOT_FOUND: u8 = 127;
 const NOT_RUNNABLE: u8 = 126;
+/// Between two tries for a key that is held.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 pub fn run(args: &ClaimArgs, output: &mut Output) -> Result<Exit, Failure> {
     let bus = open(&args.name, &args.joining)?;
     let mut poster = seat(&bus, "seqcast claim")?;
-    let claim = match poster.claim(&args.key, args.ttl)? {
+    let until = args.wait.and_then(|wait| Instant::now().checked_add(wait));
+    let mut claimed = poster.claim(&args.key, args.ttl)?;
+    while let Claimed::Held { left, .. } = &claimed {
+        let patience = match (args.wait, until) {
+            (None, _) => break,
+            (Some(_), Some(until)) => until.saturating_duration_since(Instant::now()),
+            // Longer than the clock can say.
+            (Some(wait), None) => wait,
+        };
+        if patience.is_zero() {
+            break;
+        }
+        // A key that is released before its time is noticed by the next look.
+        std::thread::sleep(LOOK_AGAIN.min(*left).min(patience).max(Duration::from_millis(1)));
+        claimed = poster.claim(&args.key, args.ttl)?;
+    }
+    let claim = match claimed {
         Claimed::Won(claim) => claim,
         Claimed::Held { record, left, .. } => {
             tell_holder(args, output, record, left)?;
@@ -39,10 +57,8 @@ pub fn run(args: &ClaimArgs, output: &mut Output) -> Result<Exit, Failure> {
         }
     };
     let ran = run_command(&args.command);
-    let released = match args.keep && ran.is_ok() {
-        true => true,
-        false => poster.release(&claim)?,
-    };
+    let is_kept = args.keep && ran.is_ok();
+    let released = is_kept || poster.release(&claim)?;
     if !released {
         output.note(format_args!(
             "the claim's {} were over before the command was: another may have run meanwhile; give a longer --ttl",

@@ -11,13 +11,21 @@ use crate::units::long_duration;
 
 pub fn run(args: &ClaimsArgs, output: &mut Output) -> Result<Exit, Failure> {
     let inspector = Inspector::open_any(&args.name)?;
-    let mut claims = inspector.claims()?;
+    let mut claims = match &args.key {
+        None => inspector.claims()?,
+        Some(key) => {
+            let on = |kind| inspector.claim_on(kind, key.as_bytes()).transpose();
+            [ClaimKind::Alone, ClaimKind::Event].into_iter().filter_map(on).collect::<seqcast::Result<_>>()?
+        }
+    };
     claims.retain(|claim| args.all || claim.left.is_some());
+    // Whether a key is held is a question with an answer.
+    let exit = if args.key.is_some() && claims.is_empty() { Exit::Trouble } else { Exit::Fine };
     claims.sort_by_key(|claim| (std::cmp::Reverse(claim.left), claim.key));
     if output.is_json() {
         let claims: Vec<Value> = claims.iter().map(to_json).collect();
         output.json(&json!({ "name": inspector.name(), "claims": claims }))?;
-        return Ok(Exit::Fine);
+        return Ok(exit);
     }
     let mut table = Table::new(&[
         ("KEY HASH", Align::Left),
@@ -44,11 +52,14 @@ pub fn run(args: &ClaimsArgs, output: &mut Output) -> Result<Exit, Failure> {
             plain(claim.left.map_or("-".into(), long_duration)),
         ]);
     }
-    match table.is_empty() {
-        true => output.note(format_args!("no key is held in {}", inspector.name())),
-        false => output.table(&table)?,
+    if !table.is_empty() {
+        output.table(&table)?;
+    } else if let Some(key) = &args.key {
+        output.note(format_args!("{key} is not held in {}", inspector.name()));
+    } else {
+        output.note(format_args!("no key is held in {}", inspector.name()));
     }
-    Ok(Exit::Fine)
+    Ok(exit)
 }
 
 fn kind(claim: &ClaimEntry) -> &'static str {

@@ -3,24 +3,40 @@
 //! Both are made by the binary itself, from the very command line that it parses: so they fit it wherever it came from,
 //! `cargo install` has no place to put such files anyway, and the library needs no build script for them.
 
+use std::io::{self, Write};
 use std::path::Path;
 
-use clap::CommandFactory;
+use clap_complete::env::{CompleteEnv, Shells};
 use clap_mangen::Man;
 
-use crate::args::{Args, CompletionsArgs, ManArgs};
+use crate::args::{CompletionsArgs, ManArgs};
 use crate::exit::{Exit, Failure};
+use crate::manual;
 use crate::output::Output;
 
+/// The variable by which the script asks.
+const COMPLETE: &str = "SEQCAST_COMPLETE";
+
+/// A script that has this program complete: the names of segments are known when they are asked for.
 pub fn completions(args: &CompletionsArgs, output: &mut Output) -> Result<Exit, Failure> {
+    let shell = args.shell.to_string();
+    let shells = Shells::builtins();
+    let completer = shells.completer(&shell).ok_or_else(|| Failure::Usage(format!("{shell} is not known here")))?;
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Args::command(), "seqcast", &mut script);
+    completer
+        .write_registration(COMPLETE, "seqcast", "seqcast", "seqcast", &mut script)
+        .map_err(Failure::io("making the completions"))?;
     output.raw(&script)?;
     Ok(Exit::Fine)
 }
 
+/// Answers a shell that asks for completions, as the script above has it do, and ends then.
+pub fn complete() {
+    CompleteEnv::with_factory(manual::command).var(COMPLETE).complete();
+}
+
 pub fn man(args: &ManArgs, output: &mut Output) -> Result<Exit, Failure> {
-    let mut seqcast = Args::command();
+    let mut seqcast = manual::command();
     // Gives the subcommands their full names and the options that all of them have.
     seqcast.build();
     if let Some(dir) = &args.dir {
@@ -46,8 +62,21 @@ fn page_name(command: &clap::Command) -> String {
 }
 
 fn page(command: &clap::Command) -> Result<Vec<u8>, Failure> {
+    let man = Man::new(command.clone());
     let mut page = Vec::new();
-    Man::new(command.clone()).render(&mut page).map_err(Failure::io("making the man page"))?;
+    let mut render = || -> io::Result<()> {
+        man.render_title(&mut page)?;
+        man.render_name_section(&mut page)?;
+        man.render_synopsis_section(&mut page)?;
+        man.render_description_section(&mut page)?;
+        man.render_options_section(&mut page)?;
+        if command.has_subcommands() {
+            man.render_subcommands_section(&mut page)?;
+        }
+        page.write_all(manual::roff(manual::sections(command.get_name())).as_bytes())?;
+        man.render_version_section(&mut page)
+    };
+    render().map_err(Failure::io("making the man page"))?;
     Ok(page)
 }
 

@@ -13,6 +13,7 @@ mod fixture;
 mod generate;
 mod inspect;
 mod ls;
+mod manual;
 mod metrics;
 mod output;
 mod post;
@@ -26,15 +27,16 @@ mod units;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::FromArgMatches;
 
 use self::args::{Args, Command};
 use self::exit::{Exit, Failure};
 use self::output::Output;
 
 fn main() -> ExitCode {
+    generate::complete();
     // Wrong usage ends here, with code 2.
-    let args = Args::parse();
+    let args = Args::from_arg_matches(&manual::command().get_matches()).unwrap_or_else(|error| error.exit());
     let mut output = Output::new(args.format);
     signals::explain_sigbus();
     match run(&args, &mut output).and_then(|exit| output.flush().map(|()| exit)) {

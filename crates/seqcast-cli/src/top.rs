@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use seqcast::inspect::Inspector;
 
 use self::model::{Model, Row};
+pub use self::screen::KEYS;
 use self::screen::{Mode, View};
 use self::terminal::Terminal;
 pub use self::terminal::restore_terminal_in_signal;

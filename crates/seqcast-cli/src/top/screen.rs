@@ -64,7 +64,8 @@ fn if_reads(row: &Row, text: String) -> String {
     if row.worker.cursor.is_some() { text } else { "-".to_owned() }
 }
 
-const HELP: &str = "\
+/// What the keys do.
+pub const KEYS: &str = "\
 up, down, k, j        select a worker; page up, page down, home, end
 enter                 details of the selected worker, and back
 /                     show only workers whose pid, label or state contains a text
@@ -72,8 +73,9 @@ esc                   end the filter, or the details; else quit
 s, S, right, left     sort by another column
 r                     the other way round
 ?                     this help
-q, ctrl-c             quit
+q, ctrl-c             quit";
 
+const WORDS: &str = "\
 LAG, HIGH    ids behind, now and at most since this top was started
 MISSED       ids overwritten before the worker read them
 FAILED       handlers that returned an error or panicked
@@ -160,7 +162,7 @@ impl View {
         frame.render_widget(self.head(model, head.width), head);
         frame.render_widget(self.summary(model, workers.width), workers);
         match (self.mode, selected) {
-            (Mode::Help, _) => frame.render_widget(Paragraph::new(HELP), table),
+            (Mode::Help, _) => frame.render_widget(Paragraph::new(format!("{KEYS}\n\n{WORDS}")), table),
             (Mode::Details, Some(row)) => frame.render_widget(self.details(row, table.width), table),
             _ => self.draw_table(frame, model, &rows, table),
         }

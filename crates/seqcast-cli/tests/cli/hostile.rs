@@ -237,7 +237,7 @@ fn g10_labels_and_names_of_others_reach_no_terminal_as_they_are() {
     let json = |arguments: &[&str]| seqcast(&[arguments, &["--format", "json"]].concat()).json();
     assert_eq!(json(&["top", &name, "--once", "--interval", "1ms"])["workers"][0]["label"], HOSTILE);
     assert_eq!(json(&["claims", &name])["claims"][0]["label"], HOSTILE);
-    let mut top = Pty::run(command(&["top", &name, "--interval", "50ms"]), 24, 120);
+    let mut top = Pty::run(command(&["top", &name, "--interval", "50ms"]), 24, 200);
     top.shows("the label, escaped, as far as there is room", |screen| screen.contains(&ESCAPED[..20]));
     top.type_in("q");
     assert!(top.ends().success());

@@ -453,16 +453,65 @@ fn wrong_usage_is_code_2() {
     }
 }
 
+/// What a shell is told to complete the last of the words with, asked as the script for bash asks.
+fn completed(words: &[&str]) -> Vec<String> {
+    let mut asking = command(&[&["--"], words].concat());
+    asking.env("SEQCAST_COMPLETE", "bash").env("_CLAP_IFS", "\n").env("_CLAP_COMPLETE_SPACE", "true");
+    asking.env("_CLAP_COMPLETE_COMP_TYPE", "9").env("_CLAP_COMPLETE_INDEX", (words.len() - 1).to_string());
+    run(&mut asking).expect(0).stdout.lines().map(|line| line.trim_end().to_owned()).collect()
+}
+
+#[test]
+fn names_of_segments_are_completed() {
+    let (name, _bus) = Name::segment("complete");
+    let (half, bare) = (&name[..name.len() - 3], &name[1..name.len() - 3]);
+    for command in ["inspect", "top", "tail", "post", "claim", "claims", "doctor", "rm", "metrics"] {
+        assert_eq!(completed(&["seqcast", command, half]), [&*name], "{command}");
+        assert_eq!(completed(&["seqcast", command, bare]), [&name[1..]], "{command}");
+    }
+    assert_eq!(completed(&["seqcast", "top", "/no-such-segment-"]), [""; 0]);
+}
+
+#[test]
+fn claims_of_a_key_says_whether_it_is_held() {
+    let (name, _bus) = Name::segment("claims-key");
+    let mut worker = WorkerProcess::join(&name, "web");
+    worker.told("claim nightly 600000");
+    worker.told("claim hourly 600000");
+    worker.told("unique mail 600000");
+    worker.told("poll");
+    for (key, kind) in [("nightly", "claim"), ("mail", "event")] {
+        let json = seqcast(&["claims", &name, key, "--format", "json"]).expect(0).json();
+        let [claim] = json["claims"].as_array().unwrap().as_slice() else { panic!("{json}") };
+        assert_eq!((&claim["kind"], &claim["pid"]), (&json!(kind), &json!(worker.pid())));
+        assert_eq!(seqcast(&["claims", &name, key]).expect(0).stdout.lines().count(), 2);
+    }
+    let free = seqcast(&["claims", &name, "weekly"]).expect(1);
+    assert!(free.stdout.is_empty() && free.stderr.contains("weekly is not held"), "{free:?}");
+    let free = seqcast(&["claims", &name, "weekly", "--format", "json"]).expect(1);
+    assert_eq!(free.json()["claims"], json!([]));
+}
+
 #[test]
 fn completions_and_man_pages_know_every_command() {
     let commands =
         ["ls", "inspect", "top", "tail", "post", "claim", "claims", "doctor", "rm", "metrics", "completions", "man"];
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = seqcast(&["completions", shell]).expect(0).stdout;
-        for command in commands {
-            assert!(script.contains(command), "{shell} does not complete {command}");
-        }
+        assert!(script.contains("SEQCAST_COMPLETE") && script.contains("seqcast"), "{shell}: {script}");
     }
+    let completed = completed(&["seqcast", ""]);
+    for command in commands {
+        assert!(completed.contains(&command.to_owned()), "{command} is not completed: {completed:?}");
+    }
+    for command in commands {
+        let page = seqcast(&["man", command]).expect(0).stdout;
+        let headings = [".SH EXIT CODES\n", ".SH EXAMPLES\n"];
+        assert!(headings.iter().all(|heading| page.matches(heading).count() == 1), "{command}: {page}");
+        let help = seqcast(&[command, "--help"]).expect(0).stdout;
+        assert!(help.contains("Exit codes:") && help.contains("Examples:"), "{command}: {help}");
+    }
+    assert!(seqcast(&["man", "top"]).expect(0).stdout.contains(".SH KEYS\n"));
     let page = seqcast(&["man"]).expect(0).stdout;
     assert!(page.starts_with(".ie") || page.contains(".TH seqcast 1"), "{page}");
     assert!(seqcast(&["man", "tail"]).expect(0).stdout.contains("\\-\\-payload"));

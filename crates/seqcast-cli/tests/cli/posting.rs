@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -183,4 +184,26 @@ fn another_users_segment_is_not_written_to_unless_trusted() {
     seqcast(&["post", &name, "a", "b", "--trust-owner"]).expect(0);
     seqcast(&["claim", &name, "a", "--ttl", "1m", "--trust-owner", "--", "true"]).expect(0);
     assert_eq!(seqcast_on_all(&["ls"]).expect(0).stdout.lines().filter(|line| line.starts_with(&*name)).count(), 1);
+}
+
+#[test]
+fn claim_waits_for_a_key_for_as_long_as_it_is_told_to() {
+    let (name, bus) = Name::segment("claim-wait");
+    // Holds the key until its standard input ends.
+    let mut first =
+        command(&["claim", &name, "key", "--ttl", "10m", "--", "cat"]).stdin(Stdio::piped()).spawn().unwrap();
+    eventually("the first has it", || bus.stats().unwrap().claims_held == 1);
+    let refused = seqcast(&["claim", &name, "key", "--ttl", "10m", "--wait", "1ms", "-E", "7", "--", "true"]).expect(7);
+    assert!(refused.stderr.contains("not run: the key is held by record"), "{refused:?}");
+    let mut second =
+        command(&["claim", &name, "key", "--ttl", "10m", "--wait", "1h", "--", "sh", "-c", "exit 5"]).spawn().unwrap();
+    eventually("the second has come", || bus.stats().unwrap().workers.len() == 2);
+    assert!(second.try_wait().unwrap().is_none(), "it has not waited");
+    drop(first.stdin.take());
+    assert!(first.wait().unwrap().success());
+    assert_eq!(second.wait().unwrap().code(), Some(5));
+    // A key whose time is over is free, too.
+    let worker = bus.join().unwrap();
+    let _claim = worker.claim("key", Duration::from_millis(50)).unwrap();
+    seqcast(&["claim", &name, "key", "--ttl", "1s", "--wait", "1h", "--", "true"]).expect(0);
 }
