@@ -68,7 +68,7 @@
 //! | handle | in the child |
 //! |---|---|
 //! | [`Bus`] | works, and its drop never unlinks the name |
-//! | [`Worker`], [`Poster`], [`Reservation`] | every call gives [`Error::Forked`] and does nothing; `unregister` returns `false` |
+//! | [`Worker`], [`Publisher`], [`Reservation`] | every call gives [`Error::Forked`] and does nothing; `unregister` returns `false` |
 //! | [`Poller`] | its thread is not there: `stop` gives [`Error::Forked`] |
 //! | [`Waker`] | does nothing |
 //! | [`process::worker`] | gives [`Error::NotConfigured`], until the child configures its own |
