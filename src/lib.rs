@@ -149,7 +149,7 @@ pub use seat::subscriber::{Delivery, Subscriber, Undecided};
 pub use segment::{BusId, Difference, Position};
 pub use stats::{Stats, WorkerStats};
 pub use worker::waker::{Waited, Waker};
-pub use worker::{Polled, Reservation, Worker};
+pub use worker::{Polled, Reservation, WeakWorker, Worker};
 pub use worker_options::{Start, WorkerOptions};
 
 /// The README's program, so that it keeps compiling.

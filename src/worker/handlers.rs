@@ -11,7 +11,7 @@ use rustc_hash::FxHasher;
 use siphasher::sip::SipHasher13;
 
 use super::panics::catch_panic;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::wire::Head;
 use crate::event::{Event, LocalEvent, Topic, check_topic};
 use crate::os::fork::ForkGuard;
@@ -182,6 +182,8 @@ pub(crate) struct Registry {
 #[derive(Default)]
 struct Index {
     next: u64,
+    /// Whether the worker has left for good: a handler that came now would stay as long as the worker's memory does.
+    closed: bool,
     all: Vec<Arc<Entry>>,
     sources: OwnNames<OfSource>,
 }
@@ -254,6 +256,9 @@ impl Registry {
         scope.check()?;
         let scope = scope.into_set();
         let mut index = lock(&self.index);
+        if index.closed {
+            return Err(Error::Left);
+        }
         let registration = Registration { registry: self.number, number: index.next };
         index.next += 1;
         let entry = Arc::new(Entry { registration, scope: scope.clone(), callback, live: AtomicBool::new(true) });
@@ -279,6 +284,17 @@ impl Registry {
         let removed = lock(&self.index).remove(is_out);
         self.changed();
         !removed.is_empty()
+    }
+
+    /// Takes all handlers out and lets none in any more. They are to be dropped where users' code may run.
+    #[must_use = "a handler may do anything when it is dropped"]
+    pub(crate) fn close(&self) -> impl Sized + use<> {
+        let mut index = lock(&self.index);
+        index.closed = true;
+        let removed = index.remove(|_| true);
+        drop(index);
+        self.changed();
+        removed
     }
 
     fn changed(&self) {

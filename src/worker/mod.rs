@@ -4,6 +4,7 @@ mod default_report;
 #[cfg(test)]
 mod fork_tests;
 pub(crate) mod handlers;
+mod leaving;
 pub(crate) mod panics;
 pub(crate) mod poller;
 mod polling;
@@ -27,6 +28,7 @@ use crossbeam_utils::CachePadded;
 use rkyv::util::AlignedVec;
 
 use self::default_report::{DefaultReports, Until};
+pub use self::leaving::WeakWorker;
 use self::panics::catch_panic;
 use self::polling::Reading;
 use self::waker::{Bell, Waited};
@@ -58,7 +60,10 @@ use crate::writer::{Outgoing, Writer};
 /// One seat on the bus: posts events, and hands those of all workers to its handlers, in the order of their ids.
 ///
 /// Clones are the same worker. It may be used from several threads; one of them at a time can poll. It leaves the bus
-/// when the last clone is dropped.
+/// when the last clone is dropped, or by [`leave`](Worker::leave).
+///
+/// A handler that uses its own worker holds a [`WeakWorker`]: one that owned a clone would keep the worker alive for as long
+/// as the worker keeps the handler, until somebody calls `leave`.
 ///
 /// ```
 /// # let name = format!("doc-worker-{}", std::process::id());
@@ -105,6 +110,9 @@ struct Inner {
     reporters_failed: AtomicU64,
     bell: Arc<Bell>,
     left: AtomicBool,
+    /// Whether the record is still this worker's, and the handlers are still there: cleared once, by the one that gives
+    /// them up. See [`leaving`].
+    seated: AtomicBool,
 }
 
 /// What an idle poll looks at.
@@ -239,6 +247,7 @@ impl Worker {
             default_reports: DefaultReports::new(),
             reporters_failed: AtomicU64::new(0),
             left: AtomicBool::new(false),
+            seated: AtomicBool::new(true),
         };
         let worker = Worker { inner: Arc::new(inner) };
         let inner = &*worker.inner;
@@ -569,7 +578,9 @@ impl Worker {
 
     /// Leaves the bus: posts [`STOPPING`](library::STOPPING), after which every call on any clone gives [`Error::Left`]. Unique events that
     /// this worker has claimed already, while it waited for a reserved id, are handed to the handlers first: nobody else
-    /// would run them. The seat is free when the last clone is dropped.
+    /// would run them. Then the handlers are dropped, with whatever they own, and the seat is free, however many clones
+    /// there are. If a poll is running, in this thread or in another one, it delivers no further event but those, and all
+    /// this happens at its end.
     ///
     /// # Errors
     ///
@@ -611,7 +622,7 @@ impl Worker {
         }
         // In `change` the process may have forked, and the worker may have left.
         self.inner.check()?;
-        self.inner.set_options(after);
+        self.inner.set_options(after)?;
         self.wake_own();
         // The reporter of before may have been dropped.
         self.inner.guard.check()
@@ -641,7 +652,12 @@ impl Worker {
 
     /// The next id to be delivered.
     pub fn cursor(&self) -> u64 {
-        self.inner.words.get(record_word!(reading.cursor))
+        // The record may be another's when the worker has left.
+        if self.has_left() {
+            self.inner.hot.unhandled.load(Ordering::Acquire)
+        } else {
+            self.inner.words.get(record_word!(reading.cursor))
+        }
     }
 
     /// The name of the segment.
@@ -658,7 +674,7 @@ impl Worker {
     }
 
     pub(crate) fn has_left(&self) -> bool {
-        self.inner.left.load(Ordering::Relaxed)
+        self.inner.has_left()
     }
 }
 
@@ -715,7 +731,12 @@ impl Inner {
     #[inline]
     fn check_left(&self) -> Result<()> {
         // Relaxed: a lock that `leave` held orders it; without one there is no "before".
-        if self.left.load(Ordering::Relaxed) { Err(Error::Left) } else { Ok(()) }
+        if self.has_left() { Err(Error::Left) } else { Ok(()) }
+    }
+
+    #[inline]
+    fn has_left(&self) -> bool {
+        self.left.load(Ordering::Relaxed)
     }
 
     fn register(&self, scope: Scope, handler: Arc<dyn Handler>) -> Result<Registration> {
@@ -736,13 +757,21 @@ impl Inner {
     }
 
     /// For the one that changes them.
-    fn set_options(&self, after: WorkerOptions) {
+    fn set_options(&self, after: WorkerOptions) -> Result<()> {
         let after = Arc::new(after);
+        // The lock: the record may be another's, and nobody is to come back with a reporter, when the worker has left.
+        let writer = self.writer()?;
         set_label(&self.words, &after.label);
         self.tuning.set(&after);
-        let before = mem::replace(&mut *self.options.write().unwrap_or_else(PoisonError::into_inner), after);
-        // Without the lock: the reporter is the user's, and may do anything when it is dropped.
+        let before = self.replace_options(after);
+        drop(writer);
+        // Without the locks: the reporter is the user's, and may do anything when it is dropped.
         drop(before);
+        Ok(())
+    }
+
+    fn replace_options(&self, after: Arc<WorkerOptions>) -> Arc<WorkerOptions> {
+        mem::replace(&mut *self.options.write().unwrap_or_else(PoisonError::into_inner), after)
     }
 
     /// Reports. Never panics, whatever the user's reporter does.
@@ -839,6 +868,8 @@ impl Inner {
         // After archiving, which is users' code: it may have forked, and returned in the child.
         self.check()?;
         let mut local = lock(&self.local);
+        // Under the lock: one that leaves empties the queue once.
+        self.check_left()?;
         local.push_back(LocalEvent { source: topic.source().into(), event: topic.event().into(), data });
         // Release: a sleeper that sees the number finds the event.
         self.hot.local.store(local.len(), Ordering::Release);
@@ -869,7 +900,8 @@ impl Inner {
         let (mut writer, claimer) = (self.writer.lock(), self.claimer.lock());
         if self.left.load(Ordering::Relaxed) {
             // By one of their handlers, or by another thread.
-            return Ok(());
+            drop((writer, claimer));
+            return self.retire();
         }
         // Acquire: with the cells that the reading half has seen.
         writer.know(self.hot.next.load(Ordering::Acquire));
@@ -877,10 +909,9 @@ impl Inner {
         let abandoned = writer.abandon();
         self.left.store(true, Ordering::Relaxed);
         drop((writer, claimer));
-        // Whoever takes the record next need not count us among the dead.
-        self.words.set(record_word!(identity.pid), 0);
         self.wake_own();
-        announced.and(abandoned)
+        let retired = self.retire();
+        announced.and(abandoned).and(retired)
     }
 }
 
@@ -890,16 +921,12 @@ impl Drop for Inner {
         match self.check() {
             // Nobody is there to be told of an error.
             Ok(()) => drop(self.leave()),
-            // It left in a handler, and the poll that ran it did not come to what else was claimed.
-            Err(Error::Left) => drop(self.deliver_claimed()),
+            // As a rule it is done; see `retire`.
+            Err(Error::Left) => drop(self.retire()),
             Err(_) => {}
         }
         if !self.guard.is_forked() {
             self.tell_left_out_reports_until(Until::End);
-        }
-        // Nor in a child that one of those handlers forked and that returned from it: the lock is one with its parent's.
-        if !self.guard.is_forked() {
-            self.lock.release(self.record);
         }
     }
 }

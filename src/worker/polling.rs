@@ -33,6 +33,12 @@ impl Reading {
     pub(super) fn new(reader: Reader) -> Reading {
         Reading { reader, routes: Routes::new() }
     }
+
+    /// Forgets the routes found so far. They are to be dropped where users' code may run.
+    #[must_use = "a route may own a handler, which may do anything when it is dropped"]
+    pub(super) fn take_routes(&mut self) -> Routes {
+        std::mem::replace(&mut self.routes, Routes::new())
+    }
 }
 
 /// Counts of one poll.
@@ -48,7 +54,7 @@ struct Tally {
 }
 
 /// One delivery: says "somebody polls" while it lives, and stores what came of it when it ends, also if it ends in a panic.
-struct Delivery<'a> {
+pub(super) struct Delivery<'a> {
     inner: &'a Inner,
     reading: Locked<'a, Reading>,
     tally: Tally,
@@ -57,10 +63,14 @@ struct Delivery<'a> {
 }
 
 impl<'a> Delivery<'a> {
-    /// `None` if another goes on.
+    /// `None` if another goes on, or the worker has given its record up.
     #[inline]
-    fn begin(inner: &'a Inner, began: u64) -> Option<Delivery<'a>> {
+    pub(super) fn begin(inner: &'a Inner, began: u64) -> Option<Delivery<'a>> {
         let reading = inner.reading.try_lock()?;
+        // Relaxed: cleared under the lock.
+        if !inner.seated.load(Ordering::Relaxed) {
+            return None;
+        }
         // Relaxed: the lock decides; this says so to those who find nothing new and do not try it.
         inner.hot.polling.store(true, Ordering::Relaxed);
         inner.hot.empty_below.store(0, Ordering::Relaxed);
@@ -137,7 +147,7 @@ impl Inner {
 
     #[inline(never)]
     pub(super) fn poll(&self, most: u64) -> Result<Polled> {
-        self.check()?;
+        self.check_or_retire()?;
         if self.hot.polling.load(Ordering::Relaxed) {
             return Ok(Polled::Recursive);
         }
@@ -149,7 +159,10 @@ impl Inner {
         // What takes its time meanwhile: the lines of the first event are on their way.
         self.ring.prefetch_event(self.hot.next.load(Ordering::Relaxed));
         let now = self.clock.coarse_ns();
-        let Some(mut delivery) = Delivery::begin(self, now) else { return Ok(Polled::Recursive) };
+        let Some(mut delivery) = Delivery::begin(self, now) else {
+            self.check()?;
+            return Ok(Polled::Recursive);
+        };
         let Delivery { reading, tally, .. } = &mut delivery;
         reading.reader.set_wait_max(self.tuning.wait_max.load(Ordering::Relaxed));
         let result = self.deliver_all(reading, tally, most);
@@ -159,6 +172,10 @@ impl Inner {
         let Tally { delivered, missed, .. } = delivery.tally;
         drop(delivery);
         self.tell_left_out_reports()?;
+        if self.has_left() {
+            // By a handler, or by another thread, which could not do it while we were at it.
+            self.retire()?;
+        }
         result.map(|()| Polled::Done { delivered, missed })
     }
 
@@ -166,7 +183,12 @@ impl Inner {
     /// that leaves.
     pub(super) fn deliver_claimed(&self) -> Result<()> {
         // If it is held, one of our handlers leaves; the poll that runs it comes to them.
-        let Some(mut delivery) = Delivery::begin(self, self.clock.coarse_ns()) else { return Ok(()) };
+        let Some(delivery) = Delivery::begin(self, self.clock.coarse_ns()) else { return Ok(()) };
+        self.deliver_claimed_by(delivery)
+    }
+
+    /// The same, for one that has the right to.
+    pub(super) fn deliver_claimed_by(&self, mut delivery: Delivery<'_>) -> Result<()> {
         let Delivery { reading, tally, .. } = &mut delivery;
         let Reading { reader, routes } = &mut **reading;
         for message in reader.take_claimed() {
@@ -181,7 +203,7 @@ impl Inner {
             self.deliver_posted(reading, tally, most)?;
             self.drop_stale(&mut reading.routes)?;
             let local_left = self.hot.local.load(Ordering::Acquire) > 0;
-            if tally.delivered >= most || !local_left {
+            if tally.delivered >= most || !local_left || self.has_left() {
                 return Ok(());
             }
         }
@@ -200,7 +222,7 @@ impl Inner {
     }
 
     fn deliver_local(&self, tally: &mut Tally, most: u64) -> Result<()> {
-        while tally.delivered < most && self.hot.local.load(Ordering::Acquire) > 0 {
+        while tally.delivered < most && self.hot.local.load(Ordering::Acquire) > 0 && !self.has_left() {
             let mut local = lock(&self.local);
             let Some(event) = local.pop_front() else { return Ok(()) };
             self.hot.local.store(local.len(), Ordering::Release);
@@ -218,7 +240,7 @@ impl Inner {
         let backoff = Backoff::new();
         // The event id is looked at only if need be: its line is the posters'.
         let mut end = None;
-        while tally.delivered < most {
+        while tally.delivered < most && !self.has_left() {
             self.drop_stale(routes)?;
             if end.is_none() && self.hot.local.load(Ordering::Acquire) > 0 {
                 end = Some(self.ring.newest().min(self.hot.first_own_post.load(Ordering::Relaxed)));

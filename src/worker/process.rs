@@ -77,8 +77,7 @@ pub fn worker() -> Result<&'static Worker> {
     usable(WORKER.load(Ordering::Acquire)).ok_or(Error::NotConfigured)
 }
 
-/// Leaves the bus; the process may configure a worker anew. Its seat stays taken until the process ends, since
-/// references to the worker may be anywhere.
+/// Leaves the bus, as [`Worker::leave`] does; the process may configure a worker anew.
 ///
 /// # Errors
 ///

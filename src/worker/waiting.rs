@@ -16,8 +16,8 @@ const SPINS: u32 = 3;
 impl Inner {
     /// Sleeps by `futex` until there is news or `stop` says so, at most `timeout`. Returns whether there is news.
     pub(super) fn wait(&self, timeout: Duration, futex: &impl Futex, stop: impl Fn() -> bool) -> Result<bool> {
-        self.check()?;
-        let over = || self.has_news() || stop() || self.left.load(Ordering::Relaxed);
+        self.check_or_retire()?;
+        let over = || self.has_news() || stop() || self.has_left();
         for _ in 0..SPINS {
             if over() {
                 return Ok(self.has_news());
@@ -43,7 +43,11 @@ impl Inner {
         }
         self.bell.sleepers.fetch_sub(1, Ordering::Relaxed);
         let news = self.has_news();
-        if slept && news {
+        // The lock: the record is another's when the worker has left.
+        if slept
+            && news
+            && let Ok(_writer) = self.writer()
+        {
             self.words.add(record_word!(reading.wakeups), 1);
         }
         Ok(news)
