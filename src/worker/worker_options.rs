@@ -50,7 +50,8 @@ impl Start {
         let newest = ring.newest();
         let (first, gathers) = match self {
             Start::Now => (newest, false),
-            Start::Oldest => (ring.oldest(), false),
+            // Not what the ring says now, which may be a lap later, and then ahead of the id above.
+            Start::Oldest => (newest.saturating_sub(segment.geometry().capacity), false),
             Start::At(id) => (id, false),
             Start::After(id) => (id.saturating_add(1), true),
             Start::Resume(position) if position.bus() != segment.id() => {
