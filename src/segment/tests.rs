@@ -106,12 +106,15 @@ impl Child {
                 // A thread that panicked while we forked may have held a lock that we need now.
                 // SAFETY: a system call without pointers.
                 unsafe { libc::alarm(30) };
-                // Past the harness's capture, which ends with the child.
-                std::panic::set_hook(Box::new(|panic| {
-                    let stderr = File::options().append(true).open("/dev/stderr");
-                    let _ = stderr.and_then(|mut stderr| writeln!(stderr, "in a forked child: {panic}"));
-                }));
                 let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
+                if let Err(panic) = &done {
+                    // Past the harness's capture, which ends with the child. Not by a panic hook: to set one waits for the
+                    // panics of all threads, and those of the parent never end here.
+                    let text = panic.downcast_ref::<String>().map(String::as_str);
+                    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without text");
+                    let stderr = File::options().append(true).open("/dev/stderr");
+                    let _ = stderr.and_then(|mut stderr| writeln!(stderr, "in a forked child: {text}"));
+                }
                 // SAFETY: plain exit, without the harness's exit handlers.
                 unsafe { libc::_exit(done.map_or(101, |good| i32::from(!good))) }
             }
