@@ -110,7 +110,7 @@ fn lapped(c: &mut Criterion) {
                 let start = Instant::now();
                 let polled = black_box(slow.poll_at_most(1));
                 spent += start.elapsed();
-                assert!(matches!(polled, Ok(Polled::Done { delivered: 1, missed: 36.. })), "{polled:?}");
+                assert!(matches!(polled, Ok(Polled::Done { delivered: 1, missed: 36.., .. })), "{polled:?}");
                 poll(&slow);
             }
             spent

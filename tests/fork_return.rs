@@ -315,7 +315,7 @@ alone! {
         worker.post(("s", "last"), b"").unwrap();
         worker.post_local(("s", "fails"), ()).unwrap();
         let missed = family.call(|| worker.poll(), |polled| assert!(matches!(polled, Err(Error::Forked)))).unwrap();
-        assert!(matches!(missed, seqcast::Polled::Done { delivered: 3, missed: 1.. }), "{missed:?}");
+        assert!(matches!(missed, seqcast::Polled::Done { delivered: 3, missed: 1.., .. }), "{missed:?}");
         assert_eq!(reports[0].load(Relaxed), 4, "a gap, two failures, and one that nobody runs");
         family.check(4, 5);
         let stats = counts(&bus, &worker);

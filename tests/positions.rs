@@ -33,7 +33,7 @@ alone! {
         assert_eq!(first.position(), Position::before(bus.id(), 0));
         let log = Log::of(&first, Scope::All);
         post_until(&poster, 10);
-        assert_eq!(first.poll_at_most(4).unwrap(), Polled::Done { delivered: 4, missed: 0 });
+        assert!(matches!(first.poll_at_most(4).unwrap(), Polled::Done { delivered: 4, missed: 0, .. }));
         // As text, through a new process and a handle of its own on the segment.
         let kept = first.position().to_string();
         drop(first);
@@ -230,7 +230,7 @@ alone! {
         }
         let first = bus.join_with(quiet().start(Start::Oldest)).unwrap();
         let log = Log::of(&first, Scope::All);
-        assert_eq!(first.poll_at_most(3).unwrap(), Polled::Done { delivered: 3, missed: 0 });
+        assert!(matches!(first.poll_at_most(3).unwrap(), Polled::Done { delivered: 3, missed: 0, .. }));
         // Kept too early, as by a process that dies before it keeps the newest.
         let second = after(&bus, 0);
         let seconds = Log::of(&second, Scope::All);

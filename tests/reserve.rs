@@ -3,10 +3,10 @@
 #[macro_use]
 mod common;
 
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{Child, HOUR, Log, Reports, bus, counts, error, eventually, poll, quiet, shared_words, small, stop_here};
 use seqcast::{Bus, Error, Options, Polled, Scope, SizeLimit, Worker, WorkerOptions};
@@ -346,9 +346,10 @@ alone! {
             let reader = bus.join_with(patient().wait_interval(HOUR)).unwrap();
             let log = Log::of(&reader, Scope::All);
             stop_here();
-            // The first poll may end between the void and the next reservation.
+            // It may be awake before the second is reserved.
             while log.len() < 2 {
                 assert_eq!(poll(&reader).1, 0);
+                reader.wait(MS).unwrap();
             }
             assert_eq!(log.ids(), [1, 2]);
         });
@@ -420,6 +421,178 @@ alone! {
             while let (_, 1..) = poll(&reader) {}
             assert_eq!(reader.cursor(), bus.next_id());
         }
+    }
+
+    fn g6_reservations_one_after_the_other_keep_nobody_in_a_poll() {
+        let (_name, bus) = bus(&small());
+        let reservers = [bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap()];
+        let reader = bus.join_with(quiet().wait_interval(MS).wait_max(MS * 200).on_report(|_| ())).unwrap();
+        let _log = Log::of(&reader, Scope::source("wanted"));
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            // One of the two has always reserved the last id there is, and both commit soon: there is no end to be read to,
+            // and nothing to be given up.
+            scope.spawn(|| {
+                let mut before = reservers[0].reserve().unwrap();
+                for reserver in reservers.iter().cycle().skip(1) {
+                    let next = reserver.reserve().unwrap();
+                    thread::sleep(MS);
+                    let _ = before.commit(("unwanted", "e"), b"");
+                    before = next;
+                    if stop.load(Relaxed) {
+                        break;
+                    }
+                }
+            });
+            eventually("there is one", || bus.next_id() > 1);
+            // They come back; else this hangs.
+            for polled in [reader.poll().unwrap(), reader.poll_at_most(1).unwrap()] {
+                assert!(matches!(polled, Polled::Reserved { .. } | Polled::Done { .. }), "{polled:?}");
+            }
+            stop.store(true, Relaxed);
+        });
+        poll(&reader);
+        assert_eq!(reader.cursor(), bus.next_id());
+    }
+
+    fn g6_a_poller_that_waits_for_a_reserved_id_can_be_stopped() {
+        let (_name, bus) = bus(&small());
+        let reserver = bus.join_with(quiet()).unwrap();
+        let reader = bus.join_with(patient().wait_interval(HOUR)).unwrap();
+        let log = Log::of(&reader, Scope::All);
+        let mut reservation = reserver.reserve().unwrap();
+        let poller = reader.start_poller().unwrap();
+        await_waiting(&bus, &reader, 1);
+        poller.stop().unwrap();
+        reservation.commit(("s", "e"), b"").unwrap();
+        assert_eq!(poll(&reader), (1, 0));
+        assert_eq!(log.ids(), [0]);
+    }
+
+    fn g6_a_poll_that_never_waits_says_at_which_id_it_stopped() {
+        let (_name, bus) = bus(&small());
+        let reserver = bus.join_with(quiet()).unwrap();
+        let reader = bus.join_with(patient().wait_interval(HOUR)).unwrap();
+        let log = Log::of(&reader, Scope::source("s"));
+        reserver.post(("s", "0"), b"").unwrap();
+        let mut reservation = reserver.reserve().unwrap();
+        reserver.post(("s", "2"), b"").unwrap();
+        // A nap, or a wait for the payload, would hang here.
+        for delivered_before in [0, 1] {
+            let polled = reader.poll_now().unwrap();
+            let Polled::Reserved { id: 1, left: Some(left), delivered, missed: 0, .. } = polled else {
+                panic!("{polled:?}")
+            };
+            assert_eq!(delivered, 1 - delivered_before);
+            assert!(left <= HOUR && left > HOUR / 2, "{left:?}");
+        }
+        assert_eq!(reader.cursor(), 1);
+        assert!(!reader.wait(Duration::ZERO).unwrap(), "what follows cannot be polled yet");
+        reader.post_local(("s", "local"), ()).unwrap();
+        assert!(reader.wait(HOUR).unwrap());
+        assert!(matches!(reader.poll_now().unwrap(), Polled::Reserved { id: 1, delivered: 1, .. }));
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| reader.wait(HOUR).unwrap());
+            reservation.commit(("s", "1"), b"").unwrap();
+            assert!(waiting.join().unwrap());
+        });
+        assert!(matches!(reader.poll_now().unwrap(), Polled::Done { delivered: 2, missed: 0, .. }));
+        assert!(matches!(reader.poll_now().unwrap(), Polled::Done { delivered: 0, missed: 0, .. }));
+        assert_eq!(log.events(), ["0", "local", "1", "2"]);
+    }
+
+    fn g6_an_id_is_given_up_in_time_by_polls_that_never_wait() {
+        let (_name, bus) = bus(&small());
+        let reserver = bus.join_with(quiet()).unwrap();
+        let reader = bus.join_with(quiet().wait_interval(MS).wait_max(MS * 30)).unwrap();
+        let log = Log::of(&reader, Scope::All);
+        let mut reservation = reserver.reserve().unwrap();
+        reserver.post(("s", "1"), b"").unwrap();
+        if let Polled::Reserved { id: 0, left: Some(left), .. } = reader.poll_now().unwrap() {
+            assert!(left <= MS * 30);
+            // Nobody wakes it but the end of that time.
+            assert!(reader.wait(HOUR).unwrap());
+        }
+        assert!(matches!(reader.poll_now().unwrap(), Polled::Done { .. }));
+        assert_eq!((log.ids(), counts(&bus, &reader).voided), (vec![1], 1));
+        assert!(matches!(error(reservation.commit(("s", "late"), b"")), Error::TooLate { id: 0 }));
+    }
+
+    fn g6_a_poll_that_never_waits_gives_a_dead_reservers_id_up_at_once() {
+        let (_name, bus) = bus(&small());
+        let reader = bus.join_with(patient()).unwrap();
+        let child = Child::fork(|| {
+            let reserver = bus.join_with(quiet()).unwrap();
+            let _reservation = reserver.reserve().unwrap();
+            stop_here();
+        });
+        child.await_stop();
+        assert!(matches!(reader.poll_now().unwrap(), Polled::Reserved { id: 0, left: Some(_), .. }));
+        child.kill();
+        assert!(matches!(reader.poll_now().unwrap(), Polled::Done { .. }));
+        assert_eq!(counts(&bus, &reader).voided, 1);
+    }
+
+    fn ones_own_reservation_is_said_by_every_poll() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(hasty()).unwrap();
+        let mut reservation = worker.reserve().unwrap();
+        let own = |polled: Polled| matches!(polled, Polled::Reserved { id: 0, left: None, delivered: 0, missed: 0, .. });
+        for _ in 0..2 {
+            assert!(own(worker.poll_now().unwrap()));
+            assert!(own(worker.poll().unwrap()));
+            assert!(own(worker.poll_at_most(1).unwrap()));
+        }
+        reservation.commit(("s", "e"), b"").unwrap();
+        assert!(matches!(worker.poll_now().unwrap(), Polled::Done { .. }));
+    }
+
+    fn g6_ids_beyond_a_full_read_ahead_are_waited_for_at_the_same_time() {
+        const FAR: usize = 5000;
+        let (_name, bus) = bus(&Options::new().capacity(16_384));
+        let sender = bus.join_with(quiet()).unwrap();
+        let reservers: Vec<Worker> = (0..3).map(|_| bus.join_with(quiet()).unwrap()).collect();
+        let wait_max = MS * 1000;
+        let reader = bus.join_with(patient()).unwrap();
+        let log = Log::of(&reader, Scope::All);
+        let reservations: Vec<_> = reservers.iter().map(|reserver| {
+            let reservation = reserver.reserve().unwrap();
+            for _ in 0..FAR {
+                sender.post(("s", "e"), b"").unwrap();
+            }
+            reservation
+        }).collect();
+        assert!(matches!(reader.poll_now().unwrap(), Polled::Reserved { id: 0, .. }));
+        assert_eq!(counts(&bus, &reader).waited, 1, "the second is not beyond what is copied out");
+        thread::sleep(wait_max);
+        // All three have had their time.
+        reader.reconfigure(|options| options.wait_max(wait_max)).unwrap();
+        let polled = reader.poll_now().unwrap();
+        assert!(matches!(polled, Polled::Done { .. }), "{polled:?}");
+        assert_eq!((counts(&bus, &reader).voided, log.len()), (3, 3 * FAR));
+        drop(reservations);
+    }
+
+    fn g6_an_id_reserved_after_the_read_ahead_was_full_still_has_its_time() {
+        let (_name, bus) = bus(&Options::new().capacity(16_384));
+        let sender = bus.join_with(quiet()).unwrap();
+        let (first, second) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
+        let reader = bus.join_with(patient()).unwrap();
+        let _log = Log::of(&reader, Scope::All);
+        let early = first.reserve().unwrap();
+        for _ in 0..5000 {
+            sender.post(("s", "e"), b"").unwrap();
+        }
+        assert!(matches!(reader.poll_now().unwrap(), Polled::Reserved { id: 0, .. }));
+        thread::sleep(MS * 20);
+        let reserving = Instant::now();
+        let late = second.reserve().unwrap();
+        drop(early);
+        // What it had to wait for is over; what the second has left is nearly all of an hour, and none of the first's.
+        let before = reader.poll_now().unwrap();
+        let Polled::Reserved { id, left: Some(left), .. } = before else { panic!("{before:?}") };
+        assert_eq!(id, late.id());
+        assert!(HOUR - left <= reserving.elapsed(), "{left:?}: it is given up too early");
     }
 
     fn a_commit_that_is_refused_leaves_the_reservation_as_it_was() {

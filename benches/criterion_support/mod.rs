@@ -53,7 +53,7 @@ pub fn reader(bus: &Bus) -> Worker {
 /// Polls; events delivered and missed.
 pub fn poll(worker: &Worker) -> (u64, u64) {
     match worker.poll() {
-        Ok(Polled::Done { delivered, missed }) => (delivered, missed),
+        Ok(Polled::Done { delivered, missed, .. }) => (delivered, missed),
         other => panic!("{other:?}"),
     }
 }

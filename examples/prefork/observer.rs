@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use seqcast::{Bus, Event, Polled, Scope, Topic, Worker, WorkerOptions};
+use seqcast::{Bus, Event, Scope, Topic, Worker, WorkerOptions};
 
 use crate::Result;
 use crate::audit::Audit;
@@ -63,11 +63,7 @@ impl Observer {
         for (id, digest) in seen {
             audit.saw(id, digest);
         }
-        let missed = match polled {
-            Polled::Done { missed, .. } => missed,
-            _ => 0,
-        };
-        audit.came_to(self.next(), missed);
+        audit.came_to(self.next(), polled.missed());
         Ok(())
     }
 }

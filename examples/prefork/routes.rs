@@ -97,7 +97,7 @@ async fn route(site: &Arc<Site>, request: &Request<Incoming>) -> seqcast::Result
 /// Handles what was posted so far. When all workers do this before they answer, nobody who was told "posted" by one of
 /// them gets an older answer from another. With nothing new it costs a few nanoseconds.
 async fn catch_up(worker: &Worker) -> seqcast::Result<()> {
-    while worker.poll()? == Polled::Recursive {
+    while worker.poll()? == Polled::Busy {
         // The poller's thread is at it, and done in a moment.
         std::thread::yield_now();
         tokio::task::yield_now().await;

@@ -19,7 +19,7 @@
 
 use super::pool::{Block, Exchange, Hand, Pool, Tries};
 use super::record::{RESERVED, WORDS};
-use super::word::{CellWord, Phase};
+use super::word::{CellWord, Mark, Phase};
 use super::{Fault, load_acquire};
 use crate::sync::{self, AtomicU64, Ordering, Words};
 
@@ -65,6 +65,17 @@ pub(crate) enum Look {
     Void,
     /// Overwritten by a later lap.
     Lapped,
+}
+
+/// What a reader finds where it stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AtMark {
+    /// Still nothing.
+    Empty,
+    /// It was reserved and still is.
+    Reserved,
+    /// Something else, or the mark says nothing.
+    News,
 }
 
 /// What came of a commit or void of a reserved id.
@@ -156,16 +167,35 @@ impl Ring {
         seen.version() < self.version_of(id)
     }
 
-    /// The cell of `id`, and the bits below which its word says that nothing has happened at `id` yet.
-    pub(crate) fn idle_mark(&self, id: u64) -> (usize, u64) {
-        (self.cell_of(id), CellWord::first_bits_of(self.version_of(id)))
+    /// A mark of `id`, at which nothing has happened yet.
+    #[inline]
+    pub(crate) fn mark_empty(&self, id: u64) -> Mark {
+        Mark::empty(self.version_of(id), self.cell_of(id))
     }
 
-    /// Whether the word of a cell is below `bits`: the one shared load of an idle poll.
+    /// A mark of `id`, which is reserved.
+    pub(crate) fn mark_reserved(&self, id: u64) -> Mark {
+        Mark::reserved(self.version_of(id), self.cell_of(id))
+    }
+
+    /// Whether nothing has happened yet at the id of `mark`: the one shared load of an idle poll.
     #[inline]
-    pub(crate) fn is_below(&self, cell: usize, bits: u64) -> bool {
+    pub(crate) fn is_empty_by(&self, mark: Mark) -> bool {
         // Relaxed: an answer that leads to reading is looked up again with `look`.
-        self.pool.cell(cell).load(Ordering::Relaxed) < bits
+        self.pool.cell(mark.cell()).load(Ordering::Relaxed) < mark.first_bits()
+    }
+
+    /// What is at the id of `mark`, as far as a reader has to know that has left it there.
+    #[inline]
+    pub(crate) fn at_mark(&self, mark: Mark) -> AtMark {
+        // Relaxed: as in `is_empty_by`.
+        let seen = CellWord::from_bits(self.pool.cell(mark.cell()).load(Ordering::Relaxed));
+        if seen.bits() < mark.first_bits() {
+            return AtMark::Empty;
+        }
+        let is_still_reserved =
+            mark.is_reserved() && seen.version() == mark.version() && seen.phase() == Some(Phase::Reserved);
+        if is_still_reserved { AtMark::Reserved } else { AtMark::News }
     }
 
     /// What is at `id` now.

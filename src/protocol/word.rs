@@ -41,11 +41,6 @@ impl CellWord {
         CellWord(bits)
     }
 
-    /// The least word of `version`; 0, which no word is below, if the version does not fit.
-    pub(crate) const fn first_bits_of(version: u64) -> u64 {
-        if version > Self::LAST_VERSION { 0 } else { version << Self::VERSION_SHIFT }
-    }
-
     #[inline]
     pub(crate) const fn bits(self) -> u64 {
         self.0
@@ -79,6 +74,78 @@ impl fmt::Debug for CellWord {
             .field("version", &self.version())
             .field("phase", &self.phase())
             .field("block", &self.block())
+            .finish()
+    }
+}
+
+/// Where a reader goes on, for a look that costs next to nothing: a cell, and the version that it will have. One word, so
+/// that the cell of one id never goes with the lap of another.
+///
+/// ```text
+/// 63 ........... 22 21   20  19 .... 0
+/// [ version: 42   ][0][RES][ cell: 20 ]      RES: it is reserved, and else not taken yet; 0: nothing is said
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark(u64);
+
+impl Mark {
+    const RESERVED: u64 = (Phase::Reserved as u64) << CellWord::BLOCK_BITS;
+    /// Says nothing: a reader has to look.
+    pub(crate) const NONE: Mark = Mark(0);
+
+    /// Of an id that is not taken yet. [`Mark::NONE`] if its version does not fit.
+    #[inline]
+    pub(crate) const fn empty(version: u64, cell: usize) -> Mark {
+        debug_assert!((cell as u64) < CellWord::BLOCKS);
+        if version > CellWord::LAST_VERSION {
+            Mark::NONE
+        } else {
+            Mark(version << CellWord::VERSION_SHIFT | cell as u64)
+        }
+    }
+
+    /// Of an id that is reserved.
+    pub(crate) const fn reserved(version: u64, cell: usize) -> Mark {
+        Mark(Mark::empty(version, cell).0 | Mark::RESERVED)
+    }
+
+    #[inline]
+    pub(crate) const fn from_bits(bits: u64) -> Mark {
+        Mark(bits)
+    }
+
+    #[inline]
+    pub(crate) const fn bits(self) -> u64 {
+        self.0
+    }
+
+    #[inline]
+    pub(crate) const fn cell(self) -> usize {
+        (self.0 & (CellWord::BLOCKS - 1)) as usize
+    }
+
+    #[inline]
+    pub(crate) const fn version(self) -> u64 {
+        self.0 >> CellWord::VERSION_SHIFT
+    }
+
+    /// The least bits that the cell has when the id is taken; 0, which nothing is below, if nothing is said.
+    #[inline]
+    pub(crate) const fn first_bits(self) -> u64 {
+        self.0 >> CellWord::VERSION_SHIFT << CellWord::VERSION_SHIFT
+    }
+
+    pub(crate) const fn is_reserved(self) -> bool {
+        self.0 & Mark::RESERVED != 0
+    }
+}
+
+impl fmt::Debug for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mark")
+            .field("version", &self.version())
+            .field("cell", &self.cell())
+            .field("reserved", &self.is_reserved())
             .finish()
     }
 }
@@ -156,6 +223,22 @@ mod tests {
             }
         }
         assert_eq!(CellWord::from_bits(3 << 20).phase(), None);
+    }
+
+    #[test]
+    fn a_mark_keeps_its_parts_apart() {
+        for version in [1, CellWord::LAST_VERSION] {
+            for cell in [0, 1, CellWord::BLOCKS as usize - 1] {
+                for (mark, is_reserved) in [(Mark::empty(version, cell), false), (Mark::reserved(version, cell), true)]
+                {
+                    assert_eq!((mark.version(), mark.cell(), mark.is_reserved()), (version, cell, is_reserved));
+                    assert_eq!(mark.first_bits(), CellWord::new(version, Phase::Published, 0).bits());
+                    assert_eq!(Mark::from_bits(mark.bits()), mark);
+                }
+            }
+        }
+        assert_eq!(Mark::empty(CellWord::LAST_VERSION + 1, 3), Mark::NONE);
+        assert_eq!(Mark::NONE.first_bits(), 0);
     }
 
     #[test]

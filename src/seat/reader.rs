@@ -51,10 +51,26 @@ pub(crate) enum Step {
     Lagged { first: u64, missed: u64 },
     /// An id's record cannot be what a writer of this crate stores.
     Unreadable { id: u64 },
-    /// The next id is reserved and its payload not visible yet. `own`: by this very worker.
-    Pending { id: u64, own: bool },
+    /// The next id is reserved and its payload not visible yet.
+    Pending(Pending),
     /// Nothing new.
     Empty,
+}
+
+/// A reserved id that reading cannot go past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pending {
+    pub(crate) id: u64,
+    /// Since when it is waited for, by the clock since boot; `None` if this very worker has reserved it: nobody but it can
+    /// end that wait, so that waiting would never end it.
+    pub(crate) since_ns: Option<u64>,
+}
+
+impl Pending {
+    /// Whether this very worker has reserved it.
+    pub(crate) fn is_own(self) -> bool {
+        self.since_ns.is_none()
+    }
 }
 
 /// An event, copied out.
@@ -77,6 +93,19 @@ impl Message {
         &self.bytes[self.head.payload_at()..self.len]
     }
 }
+
+/// A moment at which too much was copied out ahead to read on. Every id below `end` was taken by then, so that one that is
+/// reserved has been waited for since, though it is met only later: the waits for many of them go on at the same time.
+#[derive(Clone, Copy)]
+struct Horizon {
+    end: u64,
+    at_ns: u64,
+}
+
+/// Horizons are so many in a `wait_max`: by one of these parts an id may be waited for longer.
+const HORIZONS: u64 = 8;
+/// Most horizons kept. There are a few more than [`HORIZONS`] while `wait_max` stays as it is.
+const MOST_HORIZONS: usize = 32;
 
 /// What was found beyond a reserved id, in order.
 enum Ahead {
@@ -112,6 +141,8 @@ pub(crate) struct Reader {
     /// Not empty while ids are waited for: then it begins with one of them.
     ahead: VecDeque<Ahead>,
     ahead_bytes: usize,
+    /// Later ones end further.
+    horizons: VecDeque<Horizon>,
     fragments: Fragments,
     current: Message,
     block_bytes: usize,
@@ -143,6 +174,7 @@ impl Reader {
             since: place_of(start),
             ahead: VecDeque::new(),
             ahead_bytes: 0,
+            horizons: VecDeque::new(),
             current: Message::nothing(),
             wait_max_ns: 0,
             streak: 0,
@@ -266,7 +298,8 @@ impl Reader {
                         }
                         self.copy_ahead(gate)?;
                         let own = self.ring.reserved_by(self.record_number) == Some(id);
-                        return Ok(Some(Step::Pending { id, own }));
+                        let since_ns = if own { None } else { Some(first_met_ns) };
+                        return Ok(Some(Step::Pending(Pending { id, since_ns })));
                     }
                     Look::Empty => return Err(self.corrupt("an id that was reserved is not taken any more")),
                 }
@@ -295,7 +328,7 @@ impl Reader {
         while self.ahead.len() < MOST_AHEAD && self.ahead_bytes < MOST_AHEAD_BYTES {
             let id = self.next;
             match self.look(id)? {
-                Look::Empty => break,
+                Look::Empty => return Ok(()),
                 Look::Published(seen) => {
                     self.next = next_id(id);
                     match self.copy(id, seen, self.since_with_waiting(), gate)? {
@@ -332,12 +365,34 @@ impl Reader {
                 }
             }
         }
+        self.note_horizon();
         Ok(())
     }
 
     fn wait_for(&mut self, id: u64) {
         self.record.add(record_word!(reading.waited), 1);
-        self.ahead.push_back(Ahead::Waiting { id, first_met_ns: sys::boottime_ns() });
+        let known_since = self.horizons.iter().find(|horizon| id < horizon.end).map(|horizon| horizon.at_ns);
+        let first_met_ns = known_since.unwrap_or_else(sys::boottime_ns);
+        self.ahead.push_back(Ahead::Waiting { id, first_met_ns });
+    }
+
+    /// Remembers how far ids are taken, as there is no room to read up to there.
+    fn note_horizon(&mut self) {
+        let (now, end) = (sys::boottime_ns(), self.ring.newest());
+        while self.horizons.front().is_some_and(|horizon| horizon.end <= self.next) {
+            self.horizons.pop_front();
+        }
+        // Of those that are as long ago as anybody waits, the last says it for all.
+        while self.horizons.get(1).is_some_and(|horizon| now.saturating_sub(horizon.at_ns) >= self.wait_max_ns) {
+            self.horizons.pop_front();
+        }
+        let is_new = self
+            .horizons
+            .back()
+            .is_none_or(|last| end > last.end && now.saturating_sub(last.at_ns) >= self.wait_max_ns / HORIZONS);
+        if is_new && end > self.next && self.horizons.len() < MOST_HORIZONS {
+            self.horizons.push_back(Horizon { end, at_ns: now });
+        }
     }
 
     /// Gives the reserved `id` up if its reserver is proven dead, or alive but too slow. `false` if it is to be waited for.

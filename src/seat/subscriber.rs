@@ -15,7 +15,7 @@ use crate::protocol::claims::{At, Decision, Token};
 use crate::protocol::ring::Look;
 use crate::protocol::wake;
 use crate::publisher::Publisher;
-use crate::reader::{Gate, Message, Reader, Step};
+use crate::reader::{Gate, Message, Pending, Reader, Step};
 use crate::segment::{Position, Segment};
 use crate::sys::SharedFutex;
 use crate::worker_options::WorkerOptions;
@@ -198,7 +198,7 @@ impl Subscriber {
         let mut left = timeout;
         loop {
             match self.step()? {
-                Some(Found::Step(Step::Pending { own: false, .. })) | None if !left.is_zero() => {}
+                Some(Found::Step(Step::Pending(Pending { since_ns: Some(_), .. }))) | None if !left.is_zero() => {}
                 Some(found) => return Ok(self.delivery(found)),
                 None => return Ok(None),
             }
@@ -261,7 +261,7 @@ impl Subscriber {
     pub fn drain(&mut self, mut run: impl FnMut(Delivery<'_>, &mut Publisher) -> Result<()>) -> Result<u64> {
         let mut count = 0;
         while let Some(found) = self.step()? {
-            let is_reserved = matches!(found, Found::Step(Step::Pending { .. }));
+            let is_reserved = matches!(found, Found::Step(Step::Pending(_)));
             let Subscriber { publisher, reader, .. } = self;
             if let Some(delivery) = delivery(found, reader, publisher) {
                 count += 1;
@@ -328,7 +328,7 @@ impl Subscriber {
         }
         match step {
             Step::Empty => return Ok(None),
-            Step::Pending { id, own } => self.reserved = Some((id, own)),
+            Step::Pending(pending) => self.reserved = Some((pending.id, pending.is_own())),
             Step::Event => self.publisher.seat.words.add(record_word!(reading.delivered), 1),
             _ => {}
         }
@@ -420,7 +420,7 @@ fn delivery<'a>(found: Found, reader: &'a Reader, publisher: &Publisher) -> Opti
         Found::Step(Step::Event) => Delivery::Event(event(reader.current(), publisher)?),
         Found::Step(Step::Lagged { first, missed }) => Delivery::Lagged { first, missed },
         Found::Step(Step::Unreadable { id }) => Delivery::Unreadable { id },
-        Found::Step(Step::Pending { id, own }) => Delivery::Reserved { id, own },
+        Found::Step(Step::Pending(pending)) => Delivery::Reserved { id: pending.id, own: pending.is_own() },
         Found::Step(Step::Empty) => return None,
     })
 }

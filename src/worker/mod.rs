@@ -30,7 +30,7 @@ use rkyv::util::AlignedVec;
 use self::default_report::{DefaultReports, Until};
 pub use self::leaving::WeakWorker;
 use self::panics::catch_panic;
-use self::polling::Reading;
+use self::polling::{OWN, Reading, Wait};
 use self::waker::{Bell, Waited};
 use crate::claim::{Claim, Claimed, Unique};
 use crate::claimer::{Claimer, hash_unique};
@@ -117,26 +117,21 @@ struct Inner {
 
 /// What an idle poll looks at.
 struct Hot {
-    /// The cell of the next id, and the word below which nothing has happened there. 0 while that is not all there is to
-    /// look at: while somebody polls, or events were copied out ahead.
-    cell: AtomicUsize,
-    empty_below: AtomicU64,
+    /// The [`Mark`] of the id that the last poll stopped at. It says nothing while that is not all there is to look at:
+    /// while somebody polls, or events were copied out ahead. One word and no more: polls of several threads store to it.
+    mark: AtomicU64,
+    /// If the mark is one of a reserved id: since when it is waited for, or [`OWN`].
+    reserved_since: AtomicU64,
     /// The id that reading goes on with.
     next: AtomicU64,
     /// The first id that is not handled: its handlers have not returned, or it was not even read.
     unhandled: AtomicU64,
-    /// Why the next event is not at `next`: [`NOT_PENDING`], [`COPIED_OUT`], or the own reserved id that it is behind.
-    pending: AtomicU64,
     local: AtomicUsize,
-    polling: AtomicBool,
+    /// The thread that polls, 0 for none.
+    polling: AtomicUsize,
     /// The first id that this worker has posted since the handlers of the last event began.
     first_own_post: AtomicU64,
 }
-
-/// Nothing was copied out ahead.
-const NOT_PENDING: u64 = u64::MAX;
-/// Something was, and can be delivered.
-const COPIED_OUT: u64 = u64::MAX - 1;
 
 /// Those options that polls look at, where a look costs nothing. In nanoseconds.
 struct Tuning {
@@ -192,15 +187,51 @@ impl Drop for ChangeTurn<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Polled {
-    /// Everything there was has been handed to the handlers.
+    /// Everything there was has been handed to the handlers, or as much as was asked for.
+    #[non_exhaustive]
     Done {
         /// Events that handlers of this worker were called with.
         delivered: u64,
         /// Ids that were overwritten before they were read.
         missed: u64,
     },
-    /// A handler of this worker is running, here or in another thread. Nothing was done.
+    /// Everything before a reserved id has been handed to the handlers. What follows comes with a later poll, after the
+    /// commit or when the id was given up.
+    #[non_exhaustive]
+    Reserved {
+        /// The reserved id.
+        id: u64,
+        /// How long this worker still waits for it, at the most: a poll after that gives the id up. `None` if the worker
+        /// has reserved it itself, which it never gives up by waiting.
+        left: Option<Duration>,
+        /// As in [`Done`](Polled::Done).
+        delivered: u64,
+        /// As in [`Done`](Polled::Done).
+        missed: u64,
+    },
+    /// The call came from inside a handler of this worker. Nothing was done.
     Recursive,
+    /// Another thread polls this worker. Nothing was done; what there is to handle is that thread's.
+    /// [`Worker::wait`] sleeps until its poll is over.
+    Busy,
+}
+
+impl Polled {
+    /// Events that handlers of this worker were called with.
+    pub fn delivered(&self) -> u64 {
+        match *self {
+            Polled::Done { delivered, .. } | Polled::Reserved { delivered, .. } => delivered,
+            Polled::Recursive | Polled::Busy => 0,
+        }
+    }
+
+    /// Ids that were overwritten before they were read.
+    pub fn missed(&self) -> u64 {
+        match *self {
+            Polled::Done { missed, .. } | Polled::Reserved { missed, .. } => missed,
+            Polled::Recursive | Polled::Busy => 0,
+        }
+    }
 }
 
 impl Worker {
@@ -212,7 +243,7 @@ impl Worker {
         let (ring, start) = (segment.ring(), begin.first);
         let Seat { segment, guard, lock, record, words, writer, claimer, clock, pid } = seat;
         let reader = Reader::new(Arc::clone(&segment), words.clone(), record, Arc::clone(&lock), begin);
-        let (cell, empty_below) = ring.idle_mark(start);
+        let mark = ring.mark_empty(start);
         let options = Arc::new(options);
         let inner = Inner {
             records: segment.records(),
@@ -222,13 +253,12 @@ impl Worker {
             guard,
             ring,
             hot: CachePadded::new(Hot {
-                cell: AtomicUsize::new(cell),
-                empty_below: AtomicU64::new(empty_below),
+                mark: AtomicU64::new(mark.bits()),
+                reserved_since: AtomicU64::new(OWN),
                 next: AtomicU64::new(start),
                 unhandled: AtomicU64::new(start),
-                pending: AtomicU64::new(NOT_PENDING),
                 local: AtomicUsize::new(0),
-                polling: AtomicBool::new(false),
+                polling: AtomicUsize::new(0),
                 first_own_post: AtomicU64::new(u64::MAX),
             }),
             writer: DroppedUnlessHeld::new(Lock::new(AtomicU32::new(0), writer)),
@@ -475,8 +505,9 @@ impl Worker {
     /// Where others post without a pause it goes on without one; [`poll_at_most`](Worker::poll_at_most) bounds the events
     /// that it delivers.
     ///
-    /// At an id that is reserved it waits until the payload is there, for `wait_max` at most, unless the id is this
-    /// worker's own: then it returns, and delivers what follows after the commit.
+    /// At an id that is reserved it waits until the payload is there. All such waiting of one poll together is bounded by
+    /// `wait_max`, however many ids are reserved one after the other; then it returns [`Polled::Reserved`], and a later poll
+    /// goes on. It never waits for an id of this worker's own. [`poll_now`](Worker::poll_now) does not wait at all.
     ///
     /// # Errors
     ///
@@ -498,7 +529,49 @@ impl Worker {
         if inner.is_idle() {
             return Ok(Polled::Done { delivered: 0, missed: 0 });
         }
-        inner.poll(events)
+        inner.poll(events, Wait::Bounded)
+    }
+
+    /// [`poll`](Worker::poll) that never sleeps: at an id that is reserved it returns [`Polled::Reserved`]. For event loops,
+    /// which have other things to do meanwhile.
+    ///
+    /// [`wait`](Worker::wait) then sleeps until the id is decided, or until it is due to be given up. A loop with its own
+    /// sleep polls again when it is woken, and after `left` at the latest:
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use seqcast::Polled;
+    /// # let name = format!("doc-poll-now-{}", std::process::id());
+    /// # let bus = seqcast::Bus::create(&name, &seqcast::Options::new().unlink_on_drop(true))?;
+    /// # let worker = bus.join()?;
+    /// # let other = bus.join()?;
+    /// # worker.poll()?;
+    /// let mut reservation = other.reserve()?;
+    /// let sleep_at_most = match worker.poll_now()? {
+    ///     Polled::Reserved { left: Some(left), .. } => left,
+    ///     _ => Duration::from_secs(1),
+    /// };
+    /// assert!(sleep_at_most <= Duration::from_millis(500), "longer than `wait_max`");
+    /// reservation.commit(("s", "e"), b"")?;
+    /// assert!(matches!(worker.poll_now()?, Polled::Done { .. }));
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`poll`](Worker::poll).
+    #[inline]
+    pub fn poll_now(&self) -> Result<Polled> {
+        let inner = &*self.inner;
+        if inner.is_idle() {
+            return Ok(Polled::Done { delivered: 0, missed: 0 });
+        }
+        inner.poll(u64::MAX, Wait::Never)
+    }
+
+    /// [`poll`](Worker::poll) that ends early when `stop` is set and [`end_waits`](Worker::end_waits) was called.
+    pub(crate) fn poll_until(&self, stop: &AtomicBool) -> Result<Polled> {
+        self.inner.poll(u64::MAX, Wait::BoundedUntil(stop))
     }
 
     /// Sleeps until there is something to poll, for `timeout` at most. Returns whether there is. Spins for less than a
@@ -506,6 +579,9 @@ impl Worker {
     ///
     /// A [`Waker`](crate::Waker) ends it early, from a signal handler or another thread. A signal alone does not: it is waited on after the
     /// handler has run, unlike in [`wait_interruptible`](Worker::wait_interruptible).
+    ///
+    /// While another thread polls, what is new is that thread's: this one sleeps until the poll is over, and then goes on
+    /// to wait. Inside a handler there is nothing to wait for, as nothing can be polled there: it returns `false` at once.
     ///
     /// # Errors
     ///
@@ -569,9 +645,9 @@ impl Worker {
         self.inner.wait(timeout, &SharedFutex, stop)
     }
 
-    /// Ends the sleep of this process's threads in [`wait`](Worker::wait).
-    pub(crate) fn wake_own(&self) {
-        self.inner.wake_own();
+    /// Has this process's threads that wait look again, in [`wait`](Worker::wait) and at a reserved id.
+    pub(crate) fn end_waits(&self) {
+        self.inner.end_waits();
     }
 
     // ---- the worker itself ----
@@ -623,7 +699,7 @@ impl Worker {
         // In `change` the process may have forked, and the worker may have left.
         self.inner.check()?;
         self.inner.set_options(after)?;
-        self.wake_own();
+        self.end_waits();
         // The reporter of before may have been dropped.
         self.inner.guard.check()
     }
@@ -856,7 +932,7 @@ impl Inner {
     #[inline]
     fn post_by(&self, writer: &mut Writer, event: &Outgoing<'_>) -> Result<u64> {
         let id = writer.post(event)?;
-        if self.hot.polling.load(Ordering::Relaxed) {
+        if self.hot.polling.load(Ordering::Relaxed) != 0 {
             self.hot.first_own_post.fetch_min(id, Ordering::Relaxed);
         }
         Ok(id)
@@ -909,7 +985,7 @@ impl Inner {
         let abandoned = writer.abandon();
         self.left.store(true, Ordering::Relaxed);
         drop((writer, claimer));
-        self.wake_own();
+        self.end_waits();
         let retired = self.retire();
         announced.and(abandoned).and(retired)
     }

@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use crate::error::{Error, Result};
 use crate::os::signals::NoSignals;
 use crate::panics::{catch_panic, into_message};
-use crate::worker::{Polled, Worker};
+use crate::worker::Worker;
 
 /// A thread that polls a worker: at once when something is posted, and every
 /// [`interval`](crate::WorkerOptions::interval) at the latest. Dropping it stops the thread and waits for its end.
@@ -102,16 +102,15 @@ fn poll_until(worker: &Worker, stop: &AtomicBool) -> Result<()> {
         if stopped() {
             break;
         }
-        if worker.poll()? == Polled::Recursive {
-            // Another thread is at it; the news that woke us are its.
-            thread::yield_now();
-        }
+        // If another thread polls, the next wait is for the end of that poll.
+        let _ = worker.poll_until(stop)?;
     }
     Ok(())
 }
 
 impl Poller {
-    /// Stops the thread and waits for its end. A handler that is running is let finish.
+    /// Stops the thread and waits for its end. A handler that is running is let finish; nothing else is waited for, no
+    /// reserved id either.
     ///
     /// # Errors
     ///
@@ -135,7 +134,7 @@ impl Poller {
             return Err(Error::Forked);
         }
         self.stop.store(true, Ordering::Release);
-        self.worker.wake_own();
+        self.worker.end_waits();
         if STOPPED_BY.get() == Arc::as_ptr(&self.stop) {
             // Dropped by a handler that this very thread runs: it ends after it.
             return Ok(());

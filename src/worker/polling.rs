@@ -1,11 +1,11 @@
 //! Polling: from the ring and the local queue to the handlers.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_utils::Backoff;
 
-use super::{COPIED_OUT, Hot, Inner, NOT_PENDING, Polled};
+use super::{Hot, Inner, Polled};
 use crate::claim::Claim;
 use crate::claimer::Claimer;
 use crate::error::Result;
@@ -15,13 +15,14 @@ use crate::handlers::{Registry, Routes, dispatch_local};
 use crate::layout::{header_word, record_word};
 use crate::protocol::claims::{At, Decision, Token};
 use crate::protocol::lock::{Lock, Locked};
-use crate::protocol::ring::Look;
+use crate::protocol::ring::{AtMark, Look};
 use crate::protocol::wake;
-use crate::reader::{Gate, Message, Reader, Step};
+use crate::protocol::word::Mark;
+use crate::reader::{Gate, Message, Pending, Reader, Step};
 use crate::report::{Report, Trouble};
 use crate::seat::process_of;
 use crate::sync_util::lock;
-use crate::sys::SharedFutex;
+use crate::sys::{self, SharedFutex};
 
 /// What only the polling thread uses.
 pub(super) struct Reading {
@@ -49,8 +50,61 @@ struct Tally {
     failed: u64,
     /// Whether anything was read at all, be it for us or not.
     read: bool,
-    /// The own reserved id that reading stopped at.
-    own_reserved: Option<u64>,
+    /// The reserved id that reading stopped at.
+    reserved: Option<Pending>,
+}
+
+/// In `Hot::reserved_since`: the id is the worker's own, which it waits for without an end.
+pub(super) const OWN: u64 = u64::MAX;
+
+/// How long a poll waits at reserved ids.
+#[derive(Clone, Copy)]
+pub(super) enum Wait<'a> {
+    /// Not at all.
+    Never,
+    /// For `wait_max`, all waits of the poll together.
+    Bounded,
+    /// The same, until it is set.
+    BoundedUntil(&'a AtomicBool),
+}
+
+impl Wait<'_> {
+    fn is_stopped(self) -> bool {
+        match self {
+            Wait::Never | Wait::Bounded => false,
+            // Acquire: as elsewhere for the word, which is not ours.
+            Wait::BoundedUntil(stop) => stop.load(Ordering::Acquire),
+        }
+    }
+}
+
+/// What a poll has left of its `wait_max`.
+struct Patience<'a> {
+    wait: Wait<'a>,
+    left_ns: u64,
+    /// Since when it waits, if it does.
+    waits_since: Option<u64>,
+}
+
+impl Patience<'_> {
+    fn of(wait: Wait<'_>, wait_max_ns: u64) -> Patience<'_> {
+        let left_ns = if matches!(wait, Wait::Never) { 0 } else { wait_max_ns };
+        Patience { wait, left_ns, waits_since: None }
+    }
+
+    /// How long it may wait from `now` on.
+    fn waits(&mut self, now: u64) -> u64 {
+        let since = *self.waits_since.get_or_insert(now);
+        self.left_ns.saturating_sub(now.saturating_sub(since))
+    }
+
+    /// Says that it does not wait any more.
+    #[inline]
+    fn goes_on(&mut self) {
+        if let Some(since) = self.waits_since.take() {
+            self.left_ns = self.left_ns.saturating_sub(sys::boottime_ns().saturating_sub(since));
+        }
+    }
 }
 
 /// One delivery: says "somebody polls" while it lives, and stores what came of it when it ends, also if it ends in a panic.
@@ -60,6 +114,19 @@ pub(super) struct Delivery<'a> {
     tally: Tally,
     /// When it began, as the worker's coarse clock says.
     began: u64,
+    /// Dropped last, after the lock.
+    _end: PollEnd<'a>,
+}
+
+/// Wakes the threads that wait for the end of a poll, when it is dropped.
+struct PollEnd<'a>(&'a Inner);
+
+impl Drop for PollEnd<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        // No fence, which every poll would pay for: a thread that was about to sleep meanwhile looks again soon (`wait`).
+        wake::notify(&self.0.bell.poll_ended, &SharedFutex);
+    }
 }
 
 impl<'a> Delivery<'a> {
@@ -72,36 +139,35 @@ impl<'a> Delivery<'a> {
             return None;
         }
         // Relaxed: the lock decides; this says so to those who find nothing new and do not try it.
-        inner.hot.polling.store(true, Ordering::Relaxed);
-        inner.hot.empty_below.store(0, Ordering::Relaxed);
-        Some(Delivery { inner, reading, tally: Tally::default(), began })
+        inner.hot.polling.store(sys::this_thread(), Ordering::Relaxed);
+        inner.hot.mark.store(Mark::NONE.bits(), Ordering::Relaxed);
+        Some(Delivery { inner, reading, tally: Tally::default(), began, _end: PollEnd(inner) })
     }
 }
 
 impl Drop for Delivery<'_> {
     #[inline]
     fn drop(&mut self) {
-        let Delivery { inner, reading, tally, began } = self;
+        let Delivery { inner, reading, tally, began, .. } = self;
         let reader = &reading.reader;
         let hot = &*inner.hot;
         if inner.guard.is_forked() {
             // A child that a handler forked and that returned from it: what follows is the parent's to store.
-            hot.polling.store(false, Ordering::Relaxed);
+            hot.polling.store(0, Ordering::Relaxed);
             return;
         }
         // Stored after each step, too. Release: with the cells that were seen, for the writing half.
         hot.next.store(reader.next(), Ordering::Release);
-        let pending = match tally.own_reserved {
-            Some(id) => id,
-            None if reader.has_ahead() => COPIED_OUT,
-            None => NOT_PENDING,
+        let mark = match tally.reserved {
+            Some(Pending { id, since_ns }) => {
+                hot.reserved_since.store(since_ns.unwrap_or(OWN), Ordering::Relaxed);
+                inner.ring.mark_reserved(id)
+            }
+            None if reader.has_ahead() => Mark::NONE,
+            None => inner.ring.mark_empty(reader.next()),
         };
-        hot.pending.store(pending, Ordering::Relaxed);
-        if pending == NOT_PENDING {
-            let (cell, empty_below) = inner.ring.idle_mark(reader.next());
-            hot.cell.store(cell, Ordering::Relaxed);
-            hot.empty_below.store(empty_below, Ordering::Relaxed);
-        }
+        // Release: with the time that belongs to it.
+        hot.mark.store(mark.bits(), Ordering::Release);
         let record = reader.record();
         record.add(record_word!(reading.delivered), tally.delivered);
         let mut failed = tally.failed;
@@ -112,7 +178,8 @@ impl Drop for Delivery<'_> {
         if tally.read {
             record.set(record_word!(reading.last_poll), *began);
         }
-        hot.polling.store(false, Ordering::Relaxed);
+        // Release: with the mark. Before the lock is given back: who takes it next stores its own number at once.
+        hot.polling.store(0, Ordering::Release);
     }
 }
 
@@ -124,59 +191,97 @@ impl Inner {
         if self.hot.local.load(Ordering::Acquire) > 0 {
             return true;
         }
-        // Relaxed: only polls store to these, and a poll that runs elsewhere is told apart by its flag.
-        match self.hot.pending.load(Ordering::Relaxed) {
-            NOT_PENDING => !self.ring.is_empty_at(self.hot.next.load(Ordering::Relaxed)),
-            COPIED_OUT => true,
-            reserved => !matches!(self.ring.look(reserved), Ok(Look::Reserved(_))),
+        // Acquire: with the time that belongs to it, or a later one.
+        match self.ring.at_mark(Mark::from_bits(self.hot.mark.load(Ordering::Acquire))) {
+            AtMark::Empty => false,
+            AtMark::Reserved => self.due_in().is_zero(),
+            AtMark::News => true,
         }
+    }
+
+    /// How long the reserved id that the last poll stopped at is still waited for, if it stopped at one.
+    pub(super) fn due_in(&self) -> Duration {
+        // Acquire: as in `has_news`.
+        let mark = Mark::from_bits(self.hot.mark.load(Ordering::Acquire));
+        let since = self.hot.reserved_since.load(Ordering::Relaxed);
+        if !mark.is_reserved() || since == OWN {
+            return Duration::MAX;
+        }
+        self.left_of_wait_max(since, sys::boottime_ns())
+    }
+
+    /// How much of `wait_max` is left for an id that was met at `since`.
+    fn left_of_wait_max(&self, since: u64, now: u64) -> Duration {
+        let waited = now.saturating_sub(since);
+        Duration::from_nanos(self.tuning.wait_max.load(Ordering::Relaxed).saturating_sub(waited))
+    }
+
+    /// Whether a thread polls, this one included.
+    #[inline]
+    pub(super) fn is_polled(&self) -> bool {
+        // Acquire: who sees the end of a poll sees the mark that it left.
+        self.hot.polling.load(Ordering::Acquire) != 0
+    }
+
+    /// Whether a handler of this worker runs on this thread.
+    pub(super) fn is_in_handler(&self) -> bool {
+        // Relaxed: only this thread stores its own number.
+        self.hot.polling.load(Ordering::Relaxed) == sys::this_thread()
+    }
+
+    /// What a poll answers that did not get its turn.
+    fn refusal(&self) -> Polled {
+        if self.is_in_handler() { Polled::Recursive } else { Polled::Busy }
     }
 
     /// Whether a poll would find nothing and say so. All it costs is a few loads, so that it is for the many polls of which
     /// this is all.
     #[inline]
     pub(super) fn is_idle(&self) -> bool {
-        // Relaxed: only polls store to the first two, and while one runs elsewhere the second says so.
-        let Hot { cell, empty_below, local, .. } = &*self.hot;
+        let Hot { mark, local, .. } = &*self.hot;
         !self.guard.is_forked()
             && !self.left.load(Ordering::Relaxed)
             // Acquire: with the local event that was counted.
             && local.load(Ordering::Acquire) == 0
-            && self.ring.is_below(cell.load(Ordering::Relaxed), empty_below.load(Ordering::Relaxed))
+            // Relaxed: a mark of an earlier poll is one of an id that is taken by now.
+            && self.ring.is_empty_by(Mark::from_bits(mark.load(Ordering::Relaxed)))
     }
 
     #[inline(never)]
-    pub(super) fn poll(&self, most: u64) -> Result<Polled> {
+    pub(super) fn poll(&self, most: u64, wait: Wait<'_>) -> Result<Polled> {
         self.check_or_retire()?;
-        if self.hot.polling.load(Ordering::Relaxed) {
-            return Ok(Polled::Recursive);
-        }
-        // Else it was the news that sent us here (see `is_idle`).
-        let may_be_idle = self.hot.empty_below.load(Ordering::Relaxed) == 0;
-        if may_be_idle && !self.has_news() {
-            return Ok(Polled::Done { delivered: 0, missed: 0 });
+        if self.is_polled() {
+            return Ok(self.refusal());
         }
         // What takes its time meanwhile: the lines of the first event are on their way.
         self.ring.prefetch_event(self.hot.next.load(Ordering::Relaxed));
         let now = self.clock.coarse_ns();
         let Some(mut delivery) = Delivery::begin(self, now) else {
             self.check()?;
-            return Ok(Polled::Recursive);
+            return Ok(self.refusal());
         };
         let Delivery { reading, tally, .. } = &mut delivery;
-        reading.reader.set_wait_max(self.tuning.wait_max.load(Ordering::Relaxed));
-        let result = self.deliver_all(reading, tally, most);
+        let wait_max = self.tuning.wait_max.load(Ordering::Relaxed);
+        reading.reader.set_wait_max(wait_max);
+        let result = self.deliver_all(reading, tally, most, &mut Patience::of(wait, wait_max));
         // A child that a handler forked and that returned from it ends here: what follows is the parent's to store.
         self.guard.check()?;
         self.note_handled(&reading.reader);
-        let Tally { delivered, missed, .. } = delivery.tally;
+        let Tally { delivered, missed, reserved, .. } = delivery.tally;
         drop(delivery);
         self.tell_left_out_reports()?;
         if self.has_left() {
             // By a handler, or by another thread, which could not do it while we were at it.
             self.retire()?;
         }
-        result.map(|()| Polled::Done { delivered, missed })
+        result?;
+        Ok(match reserved {
+            Some(Pending { id, since_ns }) => {
+                let left = since_ns.map(|since| self.left_of_wait_max(since, sys::boottime_ns()));
+                Polled::Reserved { id, left, delivered, missed }
+            }
+            None => Polled::Done { delivered, missed },
+        })
     }
 
     /// Hands over the unique events that were claimed and are not run yet, as nobody else will ever run them. For a worker
@@ -197,13 +302,19 @@ impl Inner {
         self.drop_stale(routes)
     }
 
-    fn deliver_all(&self, reading: &mut Reading, tally: &mut Tally, most: u64) -> Result<()> {
+    fn deliver_all(
+        &self,
+        reading: &mut Reading,
+        tally: &mut Tally,
+        most: u64,
+        patience: &mut Patience<'_>,
+    ) -> Result<()> {
         loop {
             self.deliver_local(tally, most)?;
-            self.deliver_posted(reading, tally, most)?;
+            self.deliver_posted(reading, tally, most, patience)?;
             self.drop_stale(&mut reading.routes)?;
             let local_left = self.hot.local.load(Ordering::Acquire) > 0;
-            if tally.delivered >= most || !local_left || self.has_left() {
+            if tally.delivered >= most || !local_left || self.has_left() || patience.wait.is_stopped() {
                 return Ok(());
             }
         }
@@ -235,12 +346,18 @@ impl Inner {
     }
 
     /// Delivers what was posted, until nothing is left; or, if there are local events again, what was there when they came.
-    fn deliver_posted(&self, reading: &mut Reading, tally: &mut Tally, most: u64) -> Result<()> {
+    fn deliver_posted(
+        &self,
+        reading: &mut Reading,
+        tally: &mut Tally,
+        most: u64,
+        patience: &mut Patience<'_>,
+    ) -> Result<()> {
         let Reading { reader, routes } = reading;
         let backoff = Backoff::new();
         // The event id is looked at only if need be: its line is the posters'.
         let mut end = None;
-        while tally.delivered < most && !self.has_left() {
+        while tally.delivered < most && !self.has_left() && !patience.wait.is_stopped() {
             self.drop_stale(routes)?;
             if end.is_none() && self.hot.local.load(Ordering::Acquire) > 0 {
                 end = Some(self.ring.newest().min(self.hot.first_own_post.load(Ordering::Relaxed)));
@@ -256,7 +373,15 @@ impl Inner {
             self.hot.next.store(reader.next(), Ordering::Release);
             let step = step?;
             tally.read = true;
-            tally.own_reserved = None;
+            if let Step::Pending(pending) = step {
+                tally.reserved = Some(pending);
+                if !self.wait_at(pending, patience, &backoff) {
+                    return Ok(());
+                }
+                continue;
+            }
+            tally.reserved = None;
+            patience.goes_on();
             match step {
                 Step::Event => {
                     if end.is_none() {
@@ -275,24 +400,35 @@ impl Inner {
                 Step::Unreadable { id } => {
                     self.report_here(&Report { source: "", event: "", id: Some(id), trouble: Trouble::Unreadable })?;
                 }
-                Step::Pending { id, own: true } => {
-                    tally.own_reserved = Some(id);
-                    return Ok(());
-                }
-                Step::Pending { id, own: false } => {
-                    let settled = || !matches!(self.ring.look(id), Ok(Look::Reserved(_)));
-                    if backoff.is_completed() {
-                        let word = self.segment.wake_word(header_word!(wake_reserved));
-                        let nap = Duration::from_nanos(self.tuning.wait_interval.load(Ordering::Relaxed));
-                        wake::nap(word, &SharedFutex, nap, settled);
-                    } else {
-                        backoff.snooze();
-                    }
-                }
-                Step::Empty => return Ok(()),
+                Step::Empty | Step::Pending(_) => return Ok(()),
             }
         }
         Ok(())
+    }
+
+    /// Waits a little at a reserved id. `false` if this poll is not to wait for it any more.
+    fn wait_at(&self, pending: Pending, patience: &mut Patience<'_>, backoff: &Backoff) -> bool {
+        let Some(since) = pending.since_ns else { return false };
+        let now = sys::boottime_ns();
+        let due_in = self.left_of_wait_max(since, now);
+        if due_in.is_zero() {
+            // The next step gives it up.
+            return true;
+        }
+        let may_wait = patience.waits(now);
+        let is_over = || patience.wait.is_stopped() || self.has_left();
+        if may_wait == 0 || is_over() {
+            return false;
+        }
+        if backoff.is_completed() {
+            let settled = || is_over() || !matches!(self.ring.look(pending.id), Ok(Look::Reserved(_)));
+            let wait_interval = self.tuning.wait_interval.load(Ordering::Relaxed);
+            let nap = Duration::from_nanos(wait_interval.min(may_wait)).min(due_in);
+            wake::nap(self.segment.wake_word(header_word!(wake_reserved)), &SharedFutex, nap, settled);
+        } else {
+            backoff.snooze();
+        }
+        true
     }
 
     /// Says how far all is handled. Not while an event is.

@@ -1,11 +1,13 @@
 //! What only the inside of a worker shows.
 
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use crate::layout::header_word;
 use crate::sync::Ordering;
-use crate::{Bus, Error, Options, Polled, Worker, WorkerOptions};
+use crate::{Bus, Error, Event, Options, Polled, Scope, Worker, WorkerOptions};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const MS: Duration = Duration::from_millis(1);
@@ -106,4 +108,70 @@ fn a_change_of_options_inside_another_is_an_error_and_the_outer_one_is_made() {
     assert_eq!(worker.options().label, "outer");
     worker.reconfigure(|options| options.label("after it")).unwrap();
     assert_eq!(worker.options().label, "after it");
+}
+
+#[test]
+fn g11_a_wait_beside_a_handler_of_another_thread_sleeps_and_is_woken_by_its_end() {
+    let bus = bus();
+    let worker = bus.join_with(quiet()).unwrap();
+    let (release, released) = mpsc::channel();
+    let released = Mutex::new(released);
+    let (begin, begun) = mpsc::channel();
+    worker
+        .on(Scope::All, move |_: &Event<'_>| {
+            begin.send(()).unwrap();
+            released.lock().unwrap().recv().unwrap();
+        })
+        .unwrap();
+    worker.post(("s", "1"), b"").unwrap();
+    let waits = AtomicU64::new(0);
+    thread::scope(|scope| {
+        let polling = scope.spawn(|| worker.poll().unwrap());
+        begun.recv().unwrap();
+        assert_eq!(worker.poll().unwrap(), Polled::Busy);
+        // News, of which the other thread's poll will take care.
+        worker.post(("s", "2"), b"").unwrap();
+        let waiting = scope.spawn(|| {
+            loop {
+                waits.fetch_add(1, Ordering::Relaxed);
+                let news = worker.wait(HOUR).unwrap();
+                match worker.poll().unwrap() {
+                    Polled::Busy => {}
+                    polled => break (news, polled),
+                }
+            }
+        });
+        let word = &worker.inner.bell.poll_ended;
+        // A thread that spins never says that it is about to sleep.
+        eventually("it sleeps", || word.load(Ordering::SeqCst) & 1 == 1);
+        let before = word.load(Ordering::SeqCst) >> 2;
+        assert_eq!(waits.load(Ordering::Relaxed), 1, "it does not wait, it spins");
+        release.send(()).unwrap();
+        release.send(()).unwrap();
+        assert!(matches!(polling.join().unwrap(), Polled::Done { delivered: 2, .. }));
+        assert!(word.load(Ordering::SeqCst) >> 2 > before, "the end of the poll woke nobody");
+        release.send(()).unwrap();
+        worker.post(("s", "3"), b"").unwrap();
+        let (news, polled) = waiting.join().unwrap();
+        assert!(news && matches!(polled, Polled::Done { delivered: 1, .. }), "{polled:?}");
+    });
+}
+
+#[test]
+fn a_wait_inside_a_handler_returns_at_once_and_a_poll_there_is_recursive() {
+    let bus = bus();
+    let worker = bus.join_with(quiet()).unwrap();
+    let inside = worker.clone();
+    let answers = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&answers);
+    worker
+        .on(Scope::All, move |_: &Event<'_>| {
+            let waited = inside.wait(HOUR).unwrap();
+            noted.lock().unwrap().push((waited, inside.poll().unwrap(), inside.poll_now().unwrap()));
+        })
+        .unwrap();
+    worker.post(("s", "1"), b"").unwrap();
+    worker.post(("s", "2"), b"").unwrap();
+    assert!(matches!(worker.poll().unwrap(), Polled::Done { delivered: 2, .. }));
+    assert_eq!(*answers.lock().unwrap(), [(false, Polled::Recursive, Polled::Recursive); 2]);
 }

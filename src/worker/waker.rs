@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+
+use crossbeam_utils::CachePadded;
 
 use crate::layout::header_word;
 use crate::mapping::Mapping;
@@ -115,6 +117,8 @@ pub(super) struct Bell {
     mapping: Arc<Mapping>,
     /// Threads of this process that sleep in a wait.
     pub(super) sleepers: AtomicUsize,
+    /// A wake word of this process alone: what threads sleep on in a wait while another one polls.
+    pub(super) poll_ended: CachePadded<AtomicU32>,
     /// Calls of [`Waker::wake`].
     wakes: AtomicU64,
     /// Those of them that have ended a wait.
@@ -127,6 +131,7 @@ impl Bell {
             guard,
             mapping: Arc::clone(segment.mapping()),
             sleepers: AtomicUsize::new(0),
+            poll_ended: CachePadded::new(AtomicU32::new(0)),
             wakes: AtomicU64::new(0),
             answered: AtomicU64::new(0),
         }
@@ -137,10 +142,11 @@ impl Bell {
     pub(super) fn ring(&self) {
         // SeqCst: with the one in `Inner::wait`. Either we see the sleeper, or it sees what it is to be woken for.
         fence(Ordering::SeqCst);
-        if self.sleepers.load(Ordering::Relaxed) > 0
-            && let Some(word) = self.mapping.word32(header_word!(wake) * 8)
-        {
-            wake::notify(word, &SharedFutex);
+        if self.sleepers.load(Ordering::Relaxed) > 0 {
+            wake::notify(&self.poll_ended, &SharedFutex);
+            if let Some(word) = self.mapping.word32(header_word!(wake) * 8) {
+                wake::notify(word, &SharedFutex);
+            }
         }
     }
 

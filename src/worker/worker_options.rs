@@ -135,6 +135,13 @@ impl WorkerOptions {
     }
 
     /// How long to wait for a reserved id's payload before the id is given up, for all workers. Default 500 ms.
+    ///
+    /// It counts from when this worker first met the id. That may be before it can be read: while the worker waits for one
+    /// id it goes on to what follows, and where that is more than it can copy out, an id counts as met within an eighth of
+    /// `wait_max` after it was reserved. So however many ids are reserved, and however far apart, no event is held up by
+    /// them for longer than nine eighths of `wait_max` from when the last of them was reserved.
+    ///
+    /// It is also the longest time that one [`poll`](crate::Worker::poll) waits at all.
     pub fn wait_max(mut self, wait_max: Duration) -> WorkerOptions {
         self.wait_max = wait_max;
         self

@@ -423,10 +423,10 @@ impl Reports {
     }
 }
 
-/// A poll that must come to its end.
+/// A poll that must come to its end, be it one at a reserved id.
 pub fn poll(worker: &Worker) -> (u64, u64) {
     match worker.poll().unwrap() {
-        Polled::Done { delivered, missed } => (delivered, missed),
+        polled @ (Polled::Done { .. } | Polled::Reserved { .. }) => (polled.delivered(), polled.missed()),
         other => panic!("{other:?}"),
     }
 }

@@ -359,7 +359,7 @@ alone! {
             assert_eq!(unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_STRICT) }, 0);
             let mut good = true;
             for _ in 0..100 {
-                good &= matches!(worker.poll(), Ok(Polled::Done { delivered: 0, missed: 0 }));
+                good &= matches!(worker.poll(), Ok(Polled::Done { delivered: 0, missed: 0, .. }));
             }
             // More than a lap, fragmented posts apart.
             for _ in 0..100 {

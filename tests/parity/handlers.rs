@@ -255,7 +255,7 @@ alone! {
         assert_eq!(log.events(), ["3", "1", "2"]);
     }
 
-    fn poll_while_another_thread_polls_is_recursive_and_does_nothing() {
+    fn poll_while_another_thread_polls_is_busy_and_does_nothing() {
         let (_name, bus) = bus(&small());
         let worker = bus.join_with(quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
@@ -268,7 +268,7 @@ alone! {
         worker.post(("s", "1"), b"").unwrap();
         worker.post(("s", "2"), b"").unwrap();
         assert_eq!(poll(&worker), (2, 0));
-        assert_eq!(*answers.lock().unwrap(), [Polled::Recursive; 2]);
+        assert_eq!(*answers.lock().unwrap(), [Polled::Busy; 2]);
         assert_eq!(log.events(), ["1", "2"]);
     }
 

@@ -1,11 +1,21 @@
 //! The background poller: only on request, at once when something is posted, and gone when it is stopped.
 
-use std::sync::{Arc, Mutex};
+use std::fs;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use seqcast::{Error, Event, Poller, Scope};
+use seqcast::{Error, Event, Polled, Poller, Scope};
 
 use crate::common::{Child, HOUR, Log, bus, counts, error, eventually, in_child, poll, quiet, small, threads};
+
+/// Whether this process's thread of that name sleeps in the kernel.
+fn sleeps(name: &str) -> bool {
+    fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path()).any(|task| {
+        // It may have ended meanwhile.
+        let text = |file| fs::read_to_string(task.join(file)).unwrap_or_default();
+        text("comm").trim() == name && text("stat").rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" S"))
+    })
+}
 
 alone! {
     fn no_thread_is_started_but_by_a_poller() {
@@ -128,6 +138,37 @@ alone! {
         }
         assert!(poller.is_running());
         poller.stop().unwrap();
+    }
+
+    fn g11_a_poller_sleeps_while_another_thread_is_in_a_handler() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(quiet().interval(HOUR)).unwrap();
+        let (release, released) = mpsc::channel();
+        let released = Mutex::new(released);
+        let (begin, begun) = mpsc::channel();
+    worker
+        .on(Scope::All, move |_: &Event<'_>| {
+            begin.send(()).unwrap();
+            released.lock().unwrap().recv().unwrap();
+        })
+        .unwrap();
+        worker.post(("s", "1"), b"").unwrap();
+        std::thread::scope(|scope| {
+            let polling = scope.spawn(|| poll(&worker));
+            begun.recv().unwrap();
+            assert_eq!(worker.poll().unwrap(), Polled::Busy);
+            worker.post(("s", "2"), b"").unwrap();
+            let poller = worker.start_poller().unwrap();
+            // While it spins it never does.
+            eventually("the poller sleeps", || sleeps("seqcast-poller"));
+            release.send(()).unwrap();
+            release.send(()).unwrap();
+            assert_eq!(polling.join().unwrap(), (2, 0));
+            worker.post(("s", "3"), b"").unwrap();
+            release.send(()).unwrap();
+            eventually("the poller goes on", || worker.cursor() == 3);
+            poller.stop().unwrap();
+        });
     }
 
     fn polling_by_hand_beside_a_poller_delivers_everything_once() {

@@ -20,6 +20,7 @@ mod world;
 mod adopt_races;
 mod claim_races;
 mod lock_races;
+mod mark_races;
 mod post_races;
 mod reserve_races;
 mod wake_races;

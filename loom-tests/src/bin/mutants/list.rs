@@ -519,6 +519,17 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         killers: &["loom::reserve_races::a_commit_meets_a_void_by_a_reader"],
         ci: false,
     },
+    Mutant {
+        name: "an idle look at the lap after",
+        file: "word.rs",
+        edits: &[(
+            "self.0 >> CellWord::VERSION_SHIFT << CellWord::VERSION_SHIFT",
+            "((self.0 >> CellWord::VERSION_SHIFT) + 1) << CellWord::VERSION_SHIFT",
+        )],
+        breaks: "an idle poll says that there is nothing where there is an event",
+        killers: &["loom::mark_races::an_idle_look_beside_a_poll_that_comes_to_the_next_lap"],
+        ci: true,
+    },
     // Claims.
     Mutant {
         name: "snapshot without acquire",
