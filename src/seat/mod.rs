@@ -20,7 +20,8 @@ use crate::layout::{LABEL_BYTES, record_word};
 use crate::os::fork::ForkGuard;
 use crate::protocol::Fault;
 use crate::protocol::pool::Hand;
-use crate::protocol::record::{CLAIM_HAND, HAND_WORDS, RING_HAND, WORDS};
+use crate::protocol::record::{ATTEMPT, CLAIM_HAND, HAND_WORDS, RING_HAND, WORDS};
+use crate::protocol::word::Stamp;
 use crate::segment::{RecordLock, Segment};
 use crate::sync::{Ordering, Words};
 use crate::sys;
@@ -39,14 +40,26 @@ pub(crate) struct Seat {
     pub(crate) pid: u32,
 }
 
+/// What a segment has used up if no record is left to join with, as an error says it.
+const USED_UP: &str = "the publication attempts of every worker record that is not held";
+
+/// Whether one of the record's hands has used up the numbers of its attempts, which never repeat.
+fn is_used_up(words: &RecordWords) -> bool {
+    [RING_HAND, CLAIM_HAND].iter().any(|hand| words.get(hand + ATTEMPT) >= Stamp::LAST_ATTEMPT)
+}
+
 /// Of a seat that only posts: it reads nothing.
 pub(crate) const NO_CURSOR: u64 = u64::MAX;
 
 impl Seat {
-    /// Takes the first record that nobody alive holds.
+    /// Takes the first record that nobody alive holds, leaving out those with which nothing more can be published.
     pub(crate) fn take(segment: &Arc<Segment>, label: &str) -> Result<Seat> {
         let guard = ForkGuard::new(segment.name())?;
-        let Some((record, lock)) = segment.take_free_record()? else {
+        let used_up = |record| is_used_up(&RecordWords::of(&segment.records(), record));
+        let Some((record, lock)) = segment.take_free_record(|record| !used_up(record))? else {
+            if (0..=segment.geometry().last_record()).any(used_up) {
+                return Err(Error::of_fault(segment.name(), Fault::Exhausted(USED_UP)));
+            }
             let records = segment.geometry().records as u32;
             return Err(Error::NoRecord { name: segment.name().to_owned(), records, holders: holders(segment) });
         };
@@ -153,4 +166,27 @@ fn holders(segment: &Segment) -> Vec<Holder> {
             }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::Options;
+
+    #[test]
+    fn g7_a_record_whose_attempts_are_used_up_is_given_to_nobody() {
+        let options = Options::new().capacity(8).claims(8).records(3);
+        let segment = Arc::new(Segment::anonymous(&options).unwrap());
+        let use_up = |record, hand: usize| {
+            RecordWords::of(&segment.records(), record).set(hand + ATTEMPT, Stamp::LAST_ATTEMPT);
+        };
+        use_up(0, RING_HAND);
+        use_up(1, CLAIM_HAND);
+        let seat = Seat::take(&segment, "").unwrap();
+        assert_eq!(seat.record, 2, "a worker was given a record with which it cannot post or claim");
+        let error = Seat::take(&segment, "").map(|seat| seat.record).unwrap_err();
+        assert!(matches!(error, Error::Exhausted { what: USED_UP, .. }), "{error}");
+        drop(seat);
+        assert_eq!(Seat::take(&segment, "").unwrap().record, 2);
+    }
 }

@@ -226,14 +226,15 @@ impl Segment {
         reopen(&self.name, &self.file, self.inode)
     }
 
-    /// Takes the first record that nobody holds.
-    pub(crate) fn take_free_record(&self) -> Result<Option<(u16, RecordLock)>> {
+    /// Takes the first record that nobody holds and that `is_usable` allows.
+    pub(crate) fn take_free_record(&self, is_usable: impl Fn(u16) -> bool) -> Result<Option<(u16, RecordLock)>> {
         let lock = RecordLock { file: self.own_description()? };
         for record in 0..=u16::MAX {
             if u64::from(record) >= self.geometry().records {
                 break;
             }
-            if lock.try_take(record).map_err(|error| self.system("fcntl(F_OFD_SETLK)", error))? {
+            let taken = || lock.try_take(record).map_err(|error| self.system("fcntl(F_OFD_SETLK)", error));
+            if is_usable(record) && taken()? {
                 return Ok(Some((record, lock)));
             }
         }

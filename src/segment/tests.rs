@@ -496,7 +496,7 @@ fn workers_that_drop_their_privileges_need_the_owner_option() {
     let roots = Segment::create(&name, &given).unwrap();
     let accepted = Child::spawn(|| {
         drop_privileges();
-        sign(&Segment::open_or_create(&name, &given).unwrap()) && roots.take_free_record().unwrap().is_some()
+        sign(&Segment::open_or_create(&name, &given).unwrap()) && roots.take_free_record(|_| true).unwrap().is_some()
     });
     assert!(accepted.ended_well());
     assert_eq!(signatures(&roots), 1);
@@ -911,7 +911,7 @@ fn a_record_is_held_through_a_stop_and_freed_by_death() {
     let segment = Segment::create(&name, &small()).unwrap();
     let inspector = Segment::read_only(&name, &small()).unwrap();
     let holder = Child::spawn(|| {
-        let (record, _lock) = segment.take_free_record().unwrap().unwrap();
+        let (record, _lock) = segment.take_free_record(|_| true).unwrap().unwrap();
         assert_eq!(record, 0);
         sign(&segment);
         loop {
@@ -923,7 +923,7 @@ fn a_record_is_held_through_a_stop_and_freed_by_death() {
         let held = |of: &Segment| of.is_record_held(0).unwrap();
         assert!(held(&segment) && held(&inspector));
         let child = Child::spawn(|| {
-            let (record, lock) = segment.take_free_record().unwrap().unwrap();
+            let (record, lock) = segment.take_free_record(|_| true).unwrap().unwrap();
             // One's own record is live by definition, and its lock is no other's.
             u64::from(record) == expected
                 && lock.is_held_by_another(0).unwrap()
@@ -941,7 +941,7 @@ fn a_record_is_held_through_a_stop_and_freed_by_death() {
     holder.signal(libc::SIGKILL);
     holder.await_zombie();
     assert!(!segment.is_record_held(0).unwrap() && !inspector.is_record_held(0).unwrap());
-    let heir = Child::spawn(|| segment.take_free_record().unwrap().is_some_and(|(record, _)| record == 0));
+    let heir = Child::spawn(|| segment.take_free_record(|_| true).unwrap().is_some_and(|(record, _)| record == 0));
     assert!(heir.ended_well());
 }
 
@@ -950,8 +950,8 @@ fn records_run_out() {
     let name = Name::new("records");
     let segment = Segment::create(&name, &small()).unwrap();
     let child = Child::spawn(|| {
-        let taken: Vec<_> = (0..4).map(|_| segment.take_free_record().unwrap().unwrap()).collect();
-        taken.iter().map(|(record, _)| *record).eq(0..4) && segment.take_free_record().unwrap().is_none()
+        let taken: Vec<_> = (0..4).map(|_| segment.take_free_record(|_| true).unwrap().unwrap()).collect();
+        taken.iter().map(|(record, _)| *record).eq(0..4) && segment.take_free_record(|_| true).unwrap().is_none()
     });
     assert!(child.ended_well());
 }
@@ -961,7 +961,7 @@ fn g12_a_child_that_drops_what_it_inherited_frees_no_record() {
     let name = Name::new("inherited");
     let segment = Segment::create(&name, &small()).unwrap();
     let child = Child::spawn(|| {
-        let mut taken = segment.take_free_record().unwrap();
+        let mut taken = segment.take_free_record(|_| true).unwrap();
         let grandchild = Child::spawn(|| {
             drop(taken.take());
             true
@@ -977,8 +977,9 @@ fn g12_a_forked_child_opens_a_description_of_its_own() {
     let segment = Segment::create(&name, &small()).unwrap();
     segment.unlink().unwrap();
     let child = Child::spawn(|| {
-        let (record, _lock) = segment.take_free_record().unwrap().unwrap();
-        let sibling = Child::spawn(|| segment.take_free_record().unwrap().is_some_and(|(next, _)| next == record + 1));
+        let (record, _lock) = segment.take_free_record(|_| true).unwrap().unwrap();
+        let sibling =
+            Child::spawn(|| segment.take_free_record(|_| true).unwrap().is_some_and(|(next, _)| next == record + 1));
         sibling.ended_well()
     });
     assert!(child.ended_well());
@@ -1003,7 +1004,7 @@ fn without_proc_a_description_is_opened_by_name() {
 fn an_anonymous_segment_is_shared_by_fork_alone() {
     let segment = Segment::anonymous(&small()).unwrap();
     assert!(segment.was_created() && is_new_or_signed(&segment));
-    let child = Child::spawn(|| sign(&segment) && segment.take_free_record().unwrap().is_some());
+    let child = Child::spawn(|| sign(&segment) && segment.take_free_record(|_| true).unwrap().is_some());
     assert!(child.ended_well());
     assert_eq!(signatures(&segment), 1);
     assert_error!(segment.unlink(), Error::NotFound { .. });
@@ -1015,7 +1016,7 @@ fn no_descriptor_survives_exec() {
     let name = Name::new("cloexec");
     let segment = Segment::create(&name, &small()).unwrap();
     let child = Child::spawn(|| {
-        let _taken = segment.take_free_record().unwrap();
+        let _taken = segment.take_free_record(|_| true).unwrap();
         let listed = std::process::Command::new("ls").args(["-l", "/proc/self/fd"]).output().unwrap().stdout;
         let listed = String::from_utf8(listed).unwrap();
         listed.contains("->") && !listed.contains(&*name)

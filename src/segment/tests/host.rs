@@ -350,7 +350,7 @@ fn after_chroot_the_error_says_what_is_missing() {
     let root = std::env::temp_dir().join(format!("seqcast-test-chroot-{}", sys::pid()));
     std::fs::create_dir_all(&root).unwrap();
     let child = Child::spawn(|| {
-        let lock = segment.take_free_record().unwrap();
+        let lock = segment.take_free_record(|_| true).unwrap();
         std::os::unix::fs::chroot(&root).unwrap();
         std::env::set_current_dir("/").unwrap();
         for error in [
@@ -583,7 +583,7 @@ fn g7_a_read_lock_makes_nobody_look_alive() {
     let segment = Segment::create(&name, &small()).unwrap();
     let any = || is_any_record_held(&name, &segment.file).unwrap();
     assert!(!any());
-    let (record, holder) = segment.take_free_record().unwrap().unwrap();
+    let (record, holder) = segment.take_free_record(|_| true).unwrap().unwrap();
     assert!(record == 0 && any());
     // Beside the one that is held, of either kind: several small ones, and all that is free.
     let small_ones = [read_lock(&name, record_byte(1_u16), 1), read_lock(&name, record_byte(3_u16), 1)];
@@ -591,7 +591,7 @@ fn g7_a_read_lock_makes_nobody_look_alive() {
     assert!(any() && segment.is_record_held(0).unwrap());
     assert!((1..4).all(|record| !segment.is_record_held(record).unwrap()), "a reader is no worker");
     // That is what it can do.
-    assert!(segment.take_free_record().unwrap().is_none());
+    assert!(segment.take_free_record(|_| true).unwrap().is_none());
     drop((record, holder));
     assert!(!any() && !segment.is_record_held(0).unwrap());
     drop((small_ones, rest));
