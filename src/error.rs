@@ -241,6 +241,22 @@ pub enum Error {
         /// Who holds them.
         holders: Vec<Holder>,
     },
+    /// This process has closed the descriptor of its segment, or put another file on its number, and the segment cannot be
+    /// opened again. Workers that have joined go on.
+    Descriptor {
+        /// The segment's name.
+        name: String,
+        /// Why it cannot be opened again.
+        why: &'static str,
+    },
+    /// Another process has taken this worker's record, as the lock that is the hold on it was lost. The worker can do nothing
+    /// any more, and has done nothing to the record since.
+    Displaced {
+        /// The segment's name.
+        name: String,
+        /// The record.
+        record: u32,
+    },
     /// The handle was made before this process was forked off; or the process was forked off in the middle of the call, by a
     /// handler for example, and this is the child.
     Forked,
@@ -349,6 +365,8 @@ pub struct Holder {
     pub pid: u32,
     /// The holder's label.
     pub label: String,
+    /// Whether it lives though the lock of the record is lost. Its record is given to nobody.
+    pub unlocked: bool,
 }
 
 impl Error {
@@ -384,6 +402,8 @@ impl Error {
             Error::Holes { .. } => "holes",
             Error::Replaced { .. } => "replaced",
             Error::NoRecord { .. } => "no_record",
+            Error::Descriptor { .. } => "descriptor",
+            Error::Displaced { .. } => "displaced",
             Error::Forked => "forked",
             Error::PayloadTooLarge { .. } => "payload_too_large",
             Error::NotYet { .. } => "not_yet",
@@ -558,9 +578,31 @@ impl fmt::Display for Error {
                     if !holder.label.is_empty() {
                         write!(f, " {:?}", printable(&holder.label))?;
                     }
+                    if holder.unlocked {
+                        write!(f, " unlocked")?;
+                    }
                 }
-                write!(f, "): create it with more .records()")
+                write!(f, "): create it with more .records()")?;
+                match holders.iter().filter(|holder| holder.unlocked).count() {
+                    0 => Ok(()),
+                    unlocked => write!(
+                        f,
+                        "; {unlocked} of them {} by a process that lives but has lost its lock: restart those that are \
+                         marked unlocked",
+                        if unlocked == 1 { "is held" } else { "are held" }
+                    ),
+                }
             }
+            Error::Descriptor { name, why } => write!(
+                f,
+                "this process has closed the descriptor of segment {name}, or put another file on its number, and {why}: \
+                 close descriptors (closefrom, daemonizing) before the bus is opened"
+            ),
+            Error::Displaced { name, record } => write!(
+                f,
+                "another process has taken worker record {record} of segment {name}, as the lock of this worker was \
+                 lost: drop this worker and join again, and find out what closes or unmaps what is not its own"
+            ),
             Error::Forked => {
                 write!(f, "this handle was made before the fork: join anew in the child, with bus.join()")
             }
@@ -649,7 +691,7 @@ mod tests {
         let text = |error: Error| error.to_string();
         let hostile = "a\n\u{1b}[2J\u{202e}\u{ad}\u{34f}\u{9b}\"".to_owned();
         let escaped = r"a\n\u{1b}[2J\u{202e}\u{ad}\u{34f}\u{9b}";
-        let holders = vec![Holder { record: 0, pid: 7, label: hostile.clone() }];
+        let holders = vec![Holder { record: 0, pid: 7, label: hostile.clone(), unlocked: false }];
         let held = text(Error::NoRecord { name: "/name".to_owned(), records: 1, holders });
         assert!(held.contains(&format!("(0: pid 7 \"{escaped}\\\"\"): ")), "{held}");
         let payload = text(Error::Payload { source: hostile.clone(), event: hostile.clone(), reason: "odd" });
@@ -660,9 +702,10 @@ mod tests {
 
     #[test]
     fn the_holders_of_all_records_are_listed() {
-        let holder = |record, pid, label: &str| Holder { record, pid, label: label.to_owned() };
+        let holder = |record, pid, label: &str| Holder { record, pid, label: label.to_owned(), unlocked: pid == 9 };
         let holders = vec![holder(0, 7, ""), holder(1, 8, "web"), holder(2, 9, "")];
         let text = Error::NoRecord { name: "/name".to_owned(), records: 3, holders }.to_string();
-        assert!(text.contains("are held (0: pid 7, 1: pid 8 \"web\", 2: pid 9): "), "{text}");
+        assert!(text.contains("are held (0: pid 7, 1: pid 8 \"web\", 2: pid 9 unlocked): "), "{text}");
+        assert!(text.contains("; 1 of them is held by a process that lives but has lost its lock: "), "{text}");
     }
 }

@@ -127,7 +127,7 @@ mod sync;
 mod worker;
 
 // The files' names before they had floors.
-use os::{clock, mapping, sync_util, sys, text, tick};
+use os::{clock, descriptor, mapping, sync_util, sys, text, tick};
 use seat::{audit, claimer, counters, publisher, reader, stats, writer};
 use segment::{layout, unique_hash};
 pub use worker::process;

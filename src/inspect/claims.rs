@@ -8,6 +8,7 @@ use crate::counters::RecordWords;
 use crate::error::{Error, Result};
 use crate::layout::record_word;
 use crate::protocol::claims::{Bucket, Entry, Key};
+use crate::seat::holder::Hold;
 use crate::seat::label_of;
 use crate::segment::Segment;
 use crate::unique_hash::Domain;
@@ -107,11 +108,11 @@ fn winner_of(segment: &Segment, record: u16, since: Duration) -> Result<Winner> 
     // Who joined after the key was won did not win it. By two clocks, so that a wall clock that was set meanwhile can make
     // this wrong by as much; nothing but what is shown depends on it.
     let is_another = joined_at.duration_since(won_at).is_ok_and(|by| by > CLOCK_SLACK);
-    Ok(match (segment.is_record_held(record)?, words.get(record_word!(identity.pid)) != 0) {
+    Ok(match Hold::of(segment, record)? {
         _ if is_another => Winner::Gone,
-        (true, _) => Winner::Alive,
-        (false, true) => Winner::Dead,
-        (false, false) => Winner::Gone,
+        Hold::Locked | Hold::Unlocked => Winner::Alive,
+        Hold::Dead => Winner::Dead,
+        Hold::Free => Winner::Gone,
     })
 }
 

@@ -1,10 +1,16 @@
-//! Which processes have a segment open, by what `/proc` says of their descriptors.
+//! Which processes have a segment open, by what `/proc` says of their mappings and descriptors.
+//!
+//! A worker needs no descriptor: its mappings say that it is there. Whose record is whose is told by the record, which names
+//! the process and its start, and by the record's lock; and by the locks that a descriptor has, where there is one.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use crate::counters::RecordWords;
+use crate::layout::record_word;
 use crate::segment::{Segment, record_byte, record_of_byte};
+use crate::sys;
 
 /// The processes that have a segment open.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +32,7 @@ pub struct OpenBy {
     pub pid: u32,
     /// Its process id in its own pid namespace.
     pub own_pid: u32,
-    /// The records that it holds. A forked child holds its parent's with it.
+    /// The records that it holds.
     pub records: Vec<u32>,
     /// The records that it keeps others from taking by locks that no worker takes: read locks, for which the right to read
     /// is enough.
@@ -70,14 +76,15 @@ impl Processes {
         let mut pids: Vec<u32> =
             entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
         pids.sort_unstable();
+        let seats = Seat::all(segment);
         for pid in pids.into_iter().filter(|&pid| pid != std::process::id()) {
-            found.look_at(segment, pid);
+            found.look_at(segment, &seats, pid);
         }
         found
     }
 
     /// A process that ends meanwhile is none.
-    fn look_at(&mut self, segment: &Segment, pid: u32) {
+    fn look_at(&mut self, segment: &Segment, seats: &[Seat], pid: u32) {
         let process = Path::new("/proc").join(pid.to_string());
         let descriptors = match fs::read_dir(process.join("fd")) {
             Ok(descriptors) => descriptors,
@@ -107,16 +114,90 @@ impl Processes {
             records.extend(records_in(&info, segment.geometry().records));
             read_locks.extend(read_locks_in(&info, segment.geometry().records));
         }
+        let maps = fs::read(process.join("maps")).unwrap_or_default();
+        for mapping in String::from_utf8_lossy(&maps).lines().filter_map(Mapping::of) {
+            if mapping.is_of(segment) {
+                has_it = true;
+                writes |= mapping.writes;
+            } else {
+                has_another |= mapping.path.strip_prefix("/dev/shm") == Some(segment.name());
+            }
+        }
         if !has_it && !has_another {
             return;
         }
+        let own_pid = own_pid_in(&fs::read_to_string(process.join("status")).unwrap_or_default()).unwrap_or(pid);
+        let (namespaces, start) = (Namespaces::of(&process), sys::process_start_time(pid));
+        records.extend(seats.iter().filter(|seat| seat.is_of(own_pid, start, namespaces.pid)).map(|seat| seat.record));
         for found in [&mut records, &mut read_locks] {
             found.sort_unstable();
             found.dedup();
         }
-        let own_pid = own_pid_in(&fs::read_to_string(process.join("status")).unwrap_or_default()).unwrap_or(pid);
-        let holder = OpenBy { pid, own_pid, records, read_locks, writes, namespaces: Namespaces::of(&process) };
+        let holder = OpenBy { pid, own_pid, records, read_locks, writes, namespaces };
         if has_it { self.holders.push(holder) } else { self.strays.push(holder) }
+    }
+}
+
+/// What a record of which the lock is held says of its holder.
+struct Seat {
+    record: u32,
+    pid: u64,
+    start: u64,
+    namespace: u64,
+}
+
+impl Seat {
+    fn all(segment: &Segment) -> Vec<Seat> {
+        let is_held = |record: &u16| segment.is_record_held(*record).unwrap_or(false);
+        let seat = |record| {
+            let words = RecordWords::of(&segment.records(), record);
+            Seat {
+                record: u32::from(record),
+                pid: words.get(record_word!(identity.pid)),
+                start: words.get(record_word!(identity.start_time)),
+                namespace: words.get(record_word!(identity.pid_namespace)),
+            }
+        };
+        (0..=segment.geometry().last_record()).filter(is_held).map(seat).collect()
+    }
+
+    /// Whether its holder is the process of this id and start. A namespace that is not known is no other one.
+    fn is_of(&self, pid: u32, start: Option<u64>, namespace: Option<u64>) -> bool {
+        self.pid == u64::from(pid)
+            && Some(self.start) == start
+            && namespace.is_none_or(|namespace| namespace == self.namespace)
+    }
+}
+
+/// A line of `/proc/PID/maps`: `7f00-7f01 rw-s 00000000 00:1a 77                  /dev/shm/name`.
+struct Mapping<'a> {
+    writes: bool,
+    /// Major and minor number of the device.
+    device: (u32, u32),
+    inode: u64,
+    /// Without the kernel's word for one that is gone.
+    path: &'a str,
+}
+
+impl Mapping<'_> {
+    fn of(line: &str) -> Option<Mapping<'_>> {
+        let mut words = line.split_ascii_whitespace();
+        let (rights, device) = (words.nth(1)?, words.nth(1)?);
+        let (major, minor) = device.split_once(':')?;
+        let number = |text| u32::from_str_radix(text, 16).ok();
+        let inode = words.next()?.parse().ok()?;
+        let path = line.find('/').map_or("", |at| &line[at..]);
+        Some(Mapping {
+            writes: rights.contains('w'),
+            device: (number(major)?, number(minor)?),
+            inode,
+            path: path.strip_suffix(" (deleted)").unwrap_or(path),
+        })
+    }
+
+    fn is_of(&self, segment: &Segment) -> bool {
+        let (device, inode) = segment.inode();
+        self.inode == inode && self.device == (libc::major(device), libc::minor(device))
     }
 }
 
@@ -215,6 +296,17 @@ mod tests {
         assert!(may_write("pos:\t0\nflags:\t02100002\nmnt_id:\t25\n"));
         assert!(!may_write("pos:\t0\nflags:\t02100000\n"));
         assert!(!may_write(""));
+    }
+
+    #[test]
+    fn a_mapping_is_told_by_device_and_inode() {
+        let line = "7f00-7f01 rw-s 00000000 00:1a 77                         /dev/shm/a b (deleted)";
+        let mapping = Mapping::of(line).unwrap();
+        assert_eq!((mapping.device, mapping.inode, mapping.writes), ((0, 0x1a), 77, true));
+        assert_eq!(mapping.path, "/dev/shm/a b");
+        let page = Mapping::of("7f00-7f01 ---s 00000000 103:02 9 ").unwrap();
+        assert_eq!((page.device, page.inode, page.writes, page.path), ((0x103, 2), 9, false, ""));
+        assert!(Mapping::of("7f00-7f01 rw-p").is_none() && Mapping::of("").is_none());
     }
 
     #[test]

@@ -9,10 +9,12 @@ use crate::layout::{Options, record_word};
 use crate::protocol::Fault;
 use crate::protocol::pool::Hand;
 use crate::protocol::record::{CLAIM_HAND, HAND_WORDS, RING_HAND};
+use crate::seat::holder::{Hold, lives_without_lock};
 use crate::segment::{self, Segment};
 
 /// Frees every worker record whose holder has died, as the next worker to join would, and returns their numbers. The
-/// record's lock, which the kernel takes from the dead and from nobody else, is held meanwhile.
+/// record's lock, which the kernel takes from the dead, is held meanwhile. A record whose lock is lost while its holder lives
+/// is left to its holder.
 ///
 /// If all records but such are taken it leaves them to whoever joins, lest that one finds none.
 ///
@@ -24,13 +26,12 @@ pub fn adopt_dead(name: &str, options: &Options) -> Result<Vec<u32>> {
     let mut free = 0_usize;
     let mut dead = Vec::new();
     for record in 0..=segment.geometry().last_record() {
-        if segment.is_record_held(record)? {
-            continue;
+        match Hold::of(&segment, record)? {
+            Hold::Locked | Hold::Unlocked => continue,
+            Hold::Dead => dead.push(record),
+            Hold::Free => {}
         }
         free += 1;
-        if has_holder(&segment, record) {
-            dead.push(record);
-        }
     }
     let mut freed = Vec::new();
     for record in dead {
@@ -49,7 +50,7 @@ fn has_holder(segment: &Segment, record: u16) -> bool {
 fn adopt(segment: &Segment, record: u16) -> Result<bool> {
     // The lock is the proof that the last holder is dead or has left, and ends with this call.
     let Some(_lock) = segment.take_record(record)? else { return Ok(false) };
-    if !has_holder(segment, record) {
+    if !has_holder(segment, record) || lives_without_lock(segment, record) {
         return Ok(false);
     }
     let words = RecordWords::of(&segment.records(), record);

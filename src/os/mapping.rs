@@ -6,8 +6,10 @@ use std::os::fd::BorrowedFd;
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::AtomicU32;
 
-use rustix::mm::{Advice, MapFlags, ProtFlags};
-use shared_memory::{Shmem, ShmemConf, ShmemError};
+use rustix::mm::{Advice, MapFlags, MremapFlags, ProtFlags};
+use shared_memory::{ShmemConf, ShmemError};
+
+use crate::descriptor::Fillers;
 
 /// Shared memory, mapped as long as this lives.
 ///
@@ -16,12 +18,9 @@ use shared_memory::{Shmem, ShmemConf, ShmemError};
 pub(crate) struct Mapping {
     base: NonNull<u8>,
     len: usize,
-    /// Unmaps when it is dropped; `None` where this does.
-    shmem: Option<Shmem>,
 }
 
-// SAFETY: the mapping belongs to the process, not to a thread; `Shmem` is a descriptor, an address and a name, which no
-// method here changes after construction.
+// SAFETY: the mapping belongs to the process, not to a thread, and no method here changes it after construction.
 unsafe impl Send for Mapping {}
 // SAFETY: as above; the memory itself is touched through atomics only.
 unsafe impl Sync for Mapping {}
@@ -34,10 +33,7 @@ impl fmt::Debug for Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        if self.shmem.is_some() {
-            return;
-        }
-        // SAFETY: `of_fd` mapped exactly this span, and whoever points into it keeps `self` alive.
+        // SAFETY: `of_fd` or `named` mapped exactly this span, and what points into it keeps `self` alive.
         let _ = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.len) };
     }
 }
@@ -46,11 +42,17 @@ impl Mapping {
     /// Maps the whole of what `name` leads to now, for reading and writing. The caller must find out whether that is what
     /// it meant, as the name may have been given to something else meanwhile.
     pub(crate) fn named(name: &str) -> io::Result<Mapping> {
-        let mut shmem = ShmemConf::new().os_id(name).open().map_err(io_error)?;
-        // Dropped by an owner, it would unlink the name, in a forked child too.
-        shmem.set_owner(false);
-        let base = NonNull::new(shmem.as_ptr()).ok_or(io::ErrorKind::InvalidData)?;
-        Ok(Mapping { base, len: shmem.len(), shmem: Some(shmem) })
+        // `shared_memory` opens a descriptor of its own, wherever there is room.
+        let _fillers = Fillers::hold()?;
+        let shmem = ShmemConf::new().os_id(name).open().map_err(io_error)?;
+        let len = shmem.len();
+        // It would keep that descriptor for as long as the mapping lives, and close the number whatever it leads to by
+        // then. So these are the same pages at a second place, and `shmem` ends here.
+        // SAFETY: the mapping is shared and alive, and with an old size of 0 it stays as it is. The second one is at an
+        // address of the kernel's choice and so touches no memory that exists.
+        let base = unsafe { rustix::mm::mremap(shmem.as_ptr().cast(), 0, len, MremapFlags::MAYMOVE) }?;
+        let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(Mapping { base, len })
     }
 
     /// Maps the first `len` bytes of a file without a name.
@@ -67,7 +69,7 @@ impl Mapping {
         // SAFETY: a new mapping at an address of the kernel's choice touches no memory that exists.
         let base = unsafe { rustix::mm::mmap(null_mut(), len, protection, MapFlags::SHARED, file, 0) }?;
         let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::InvalidData)?;
-        Ok(Mapping { base, len, shmem: None })
+        Ok(Mapping { base, len })
     }
 
     /// Gives every page its memory now. A page that was only allocated (`fallocate`) is cleared at the first touch of any
@@ -100,6 +102,44 @@ impl Mapping {
         // SAFETY: the word lies inside the mapping, which `self` keeps, and is aligned, since the mapping is page-aligned.
         // Any bit pattern is a valid `AtomicU32`.
         fits.then(|| unsafe { self.base.add(offset).cast().as_ref() })
+    }
+}
+
+/// One page of an open file, which can be neither read nor written: as long as it is mapped, the open file description
+/// lives, with its locks, whatever becomes of the descriptors of it. Children that are forked off do not have it.
+///
+/// Dropping it does nothing, since in a forked child something else may be mapped there: see [`unmap`](HoldingPage::unmap).
+#[derive(Debug)]
+pub(crate) struct HoldingPage(NonNull<u8>);
+
+// SAFETY: an address of this process, at which nobody reads or writes.
+unsafe impl Send for HoldingPage {}
+// SAFETY: as above.
+unsafe impl Sync for HoldingPage {}
+
+impl HoldingPage {
+    pub(crate) fn of(file: BorrowedFd<'_>) -> io::Result<HoldingPage> {
+        let len = rustix::param::page_size();
+        // SAFETY: a new mapping at an address of the kernel's choice touches no memory that exists.
+        let at = unsafe { rustix::mm::mmap(null_mut(), len, ProtFlags::empty(), MapFlags::SHARED, file, 0) }?;
+        let page = HoldingPage(NonNull::new(at.cast()).ok_or(io::ErrorKind::InvalidData)?);
+        // SAFETY: the advice is for the page just mapped.
+        if let Err(errno) = unsafe { rustix::mm::madvise(at, len, Advice::LinuxDontFork) } {
+            page.unmap();
+            return Err(errno.into());
+        }
+        Ok(page)
+    }
+
+    /// Where it was mapped.
+    pub(crate) fn address(&self) -> usize {
+        self.0.as_ptr().addr()
+    }
+
+    /// Ends the hold. Only in the process that made it: elsewhere the address is somebody else's.
+    pub(crate) fn unmap(&self) {
+        // SAFETY: the page is still mapped, as its owner calls this once, and nobody points to it.
+        let _ = unsafe { rustix::mm::munmap(self.0.as_ptr().cast(), rustix::param::page_size()) };
     }
 }
 

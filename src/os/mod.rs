@@ -2,6 +2,7 @@
 
 pub(crate) mod cgroup;
 pub(crate) mod clock;
+pub(crate) mod descriptor;
 pub(crate) mod fork;
 pub(crate) mod mapping;
 pub(crate) mod signals;

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::MetadataExt;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use rustix::io::Errno;
@@ -115,6 +115,71 @@ pub(crate) fn process_start_time(pid: u32) -> Option<u64> {
 fn start_time_in(stat: &str) -> Option<u64> {
     let (_, from_third) = stat.rsplit_once(')')?;
     from_third.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
+}
+
+/// Whether the process of this id that started then runs, or is stopped: it is neither dead nor ending. `false` if there is
+/// no `/proc`.
+pub(crate) fn is_running(pid: u32, start_time: u64) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    if start_time_in(&stat) != Some(start_time) {
+        return false;
+    }
+    // A process of which the first thread has ended lives on in the others.
+    is_live(&stat)
+        || std::fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|tasks| {
+            tasks
+                .flatten()
+                .any(|task| std::fs::read_to_string(task.path().join("stat")).is_ok_and(|stat| is_live(&stat)))
+        })
+}
+
+/// Whether a thread is neither dead nor ending, by its state (field 3) and the kernel's flags (field 9).
+fn is_live(stat: &str) -> bool {
+    /// The thread is about to be none: `PF_EXITING` of the kernel, the same in all releases.
+    const EXITING: u64 = 4;
+    let Some((_, from_third)) = stat.rsplit_once(')') else { return false };
+    let mut fields = from_third.split_ascii_whitespace();
+    let is_dead = fields.next().is_none_or(|state| matches!(state, "Z" | "X" | "x"));
+    !is_dead && fields.nth(9 - 4).and_then(|flags| flags.parse().ok()).is_some_and(|flags: u64| flags & EXITING == 0)
+}
+
+/// Whether a process has a file of this inode number mapped. `None` if it may not be looked at.
+pub(crate) fn has_mapped(pid: u32, inode: u64) -> Option<bool> {
+    let maps = std::fs::read(format!("/proc/{pid}/maps")).ok()?;
+    Some(String::from_utf8_lossy(&maps).lines().any(|line| inode_of_mapping(line) == Some(inode)))
+}
+
+/// The inode number of the file that this process has mapped from `address` on, without the right to touch it.
+pub(crate) fn inode_mapped_at(address: usize) -> Option<u64> {
+    let maps = std::fs::read("/proc/self/maps").ok()?;
+    let beginning = format!("{address:x}-");
+    String::from_utf8_lossy(&maps)
+        .lines()
+        .find(|line| line.starts_with(&beginning) && line.contains(" ---s "))
+        .and_then(inode_of_mapping)
+}
+
+/// The inode number in a line of `/proc/PID/maps`: `7f00-7f01 ---s 00000000 00:1a 77  /dev/shm/name`.
+pub(crate) fn inode_of_mapping(line: &str) -> Option<u64> {
+    line.split_ascii_whitespace().nth(4)?.parse().ok()
+}
+
+/// A number for the program that this process runs: another after `exec`, though pid and start of the process stay.
+pub(crate) fn program() -> u64 {
+    static PROGRAM: AtomicU64 = AtomicU64::new(0);
+    // Relaxed throughout: a number, which stands for nothing else in memory.
+    match PROGRAM.load(Ordering::Relaxed) {
+        0 => {}
+        program => return program,
+    }
+    let mut bytes = [0; 8];
+    let _ = rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty());
+    // Without random numbers the time has to do.
+    let fresh = (u64::from_ne_bytes(bytes) ^ boottime_ns()).max(1);
+    match PROGRAM.compare_exchange(0, fresh, Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => fresh,
+        Err(of_another_thread) => of_another_thread,
+    }
 }
 
 /// Bytes of memory that can be had without ending a process, by the kernel's estimate. `None` where it cannot be read.
@@ -240,6 +305,63 @@ mod tests {
     fn own_start_time_is_read_and_a_dead_process_has_none() {
         assert!(process_start_time(pid()).is_some());
         assert_eq!(process_start_time(u32::MAX), None);
+    }
+
+    #[test]
+    fn g7_the_dead_the_ending_and_those_of_another_start_do_not_run() {
+        let line = |state: &str, flags: u64| format!("77 (a) b) {state} 1 77 77 0 -1 {flags} 1 0");
+        assert!(is_live(&line("S", 4_194_304)) && is_live(&line("T", 0)));
+        assert!(!is_live(&line("Z", 4_194_304)) && !is_live(&line("X", 0)) && !is_live(&line("R", 4_194_304 | 4)));
+        assert!(!is_live("77 (cut off") && !is_live("77 (a) S 1"));
+        let start = own_start_time().unwrap();
+        assert!(is_running(pid(), start) && !is_running(pid(), start + 1) && !is_running(u32::MAX, start));
+    }
+
+    #[test]
+    fn g7_a_process_whose_first_thread_has_ended_runs() {
+        // SAFETY: the child allocates nothing before its first thread ends, and its second one only sleeps.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            extern "C" fn sleep(_: *mut libc::c_void) -> *mut libc::c_void {
+                loop {
+                    // SAFETY: a system call without pointers.
+                    unsafe { libc::pause() };
+                }
+            }
+            let mut thread = 0;
+            // SAFETY: as glibc lets a child do; the first thread ends alone.
+            unsafe {
+                libc::pthread_create(&raw mut thread, std::ptr::null(), sleep, std::ptr::null_mut());
+                libc::syscall(libc::SYS_exit, 0);
+            }
+        }
+        let child = child as u32;
+        let zombie = || std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap().contains(") Z ");
+        while !zombie() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let start = process_start_time(child).unwrap();
+        let ran = is_running(child, start);
+        // SAFETY: our own child, which is not buried yet.
+        unsafe { libc::kill(child as libc::pid_t, libc::SIGKILL) };
+        while is_running(child, start) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(process_start_time(child), Some(start), "it is not buried");
+        // SAFETY: no status is asked for.
+        unsafe { libc::waitpid(child as libc::pid_t, std::ptr::null_mut(), 0) };
+        assert!(ran);
+    }
+
+    #[test]
+    fn what_a_process_has_mapped_is_told_by_the_inode() {
+        let line = "7f00-7f01 ---s 00000000 00:1a 77                         /dev/shm/a name";
+        assert_eq!(inode_of_mapping(line), Some(77));
+        assert_eq!(inode_of_mapping("7f00-7f01 rw-p 00000000 00:00 0"), Some(0));
+        assert_eq!(inode_of_mapping("7f00"), None);
+        let program = std::fs::metadata("/proc/self/exe").unwrap();
+        assert_eq!(has_mapped(pid(), std::os::unix::fs::MetadataExt::ino(&program)), Some(true));
+        assert_eq!((has_mapped(pid(), u64::MAX), has_mapped(u32::MAX, 1)), (Some(false), None));
     }
 
     #[test]

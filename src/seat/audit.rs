@@ -6,6 +6,7 @@ use crate::protocol::Fault;
 use crate::protocol::pool::{Hand, Pool};
 use crate::protocol::record::{HAND_WORDS, WORDS};
 use crate::protocol::word::CellWord;
+use crate::seat::holder::Hold;
 use crate::segment::Segment;
 use crate::sync::Ordering;
 
@@ -48,7 +49,7 @@ impl Audit {
         let mut buckets = Count::new(claims.pool(), geometry.buckets + geometry.records);
         let mut held_records = 0;
         for record in 0..=geometry.last_record() {
-            held_records += u32::from(segment.is_record_held(record)?);
+            held_records += u32::from(Hold::of(segment, record)?.is_alive());
             for (count, hand) in
                 [(&mut events, record_word!(posting.hand)), (&mut buckets, record_word!(claiming.hand))]
             {

@@ -3,10 +3,12 @@
 pub(crate) mod audit;
 pub(crate) mod claimer;
 pub(crate) mod counters;
+pub(crate) mod holder;
 pub(crate) mod publisher;
 pub(crate) mod reader;
 pub(crate) mod stats;
 pub(crate) mod subscriber;
+pub(crate) mod tenure;
 pub(crate) mod writer;
 
 use std::sync::Arc;
@@ -14,7 +16,7 @@ use std::sync::Arc;
 use crate::claimer::Claimer;
 use crate::clock::HostClock;
 use crate::counters::RecordWords;
-use crate::error::{Error, Holder, Result};
+use crate::error::{Error, Result};
 use crate::event::wire::Head;
 use crate::layout::{LABEL_BYTES, record_word};
 use crate::os::fork::ForkGuard;
@@ -22,7 +24,9 @@ use crate::protocol::Fault;
 use crate::protocol::pool::Hand;
 use crate::protocol::record::{ATTEMPT, CLAIM_HAND, HAND_WORDS, RING_HAND, WORDS};
 use crate::protocol::word::Stamp;
-use crate::segment::{RecordLock, Segment};
+use crate::seat::holder::{holders, is_own_leftover, lives_without_lock};
+use crate::seat::tenure::{Incarnation, Tenure};
+use crate::segment::Segment;
 use crate::sync::{Ordering, Words};
 use crate::sys;
 use crate::writer::Writer;
@@ -31,7 +35,8 @@ use crate::writer::Writer;
 pub(crate) struct Seat {
     pub(crate) segment: Arc<Segment>,
     pub(crate) guard: ForkGuard,
-    pub(crate) lock: Arc<RecordLock>,
+    pub(crate) tenure: Tenure,
+    pub(crate) incarnation: Incarnation,
     pub(crate) record: u16,
     pub(crate) words: RecordWords,
     pub(crate) writer: Writer,
@@ -52,11 +57,14 @@ fn is_used_up(words: &RecordWords) -> bool {
 pub(crate) const NO_CURSOR: u64 = u64::MAX;
 
 impl Seat {
-    /// Takes the first record that nobody alive holds, leaving out those with which nothing more can be published.
+    /// Takes the first record that nobody alive holds, be its lock lost or not, leaving out those with which nothing more can
+    /// be published.
     pub(crate) fn take(segment: &Arc<Segment>, label: &str) -> Result<Seat> {
         let guard = ForkGuard::new(segment.name())?;
         let used_up = |record| is_used_up(&RecordWords::of(&segment.records(), record));
-        let Some((record, lock)) = segment.take_free_record(|record| !used_up(record))? else {
+        let is_free =
+            |record| !used_up(record) && (!lives_without_lock(segment, record) || is_own_leftover(segment, record));
+        let Some((record, lock)) = segment.take_free_record(guard, is_free)? else {
             if (0..=segment.geometry().last_record()).any(used_up) {
                 return Err(Error::of_fault(segment.name(), Fault::Exhausted(USED_UP)));
             }
@@ -77,13 +85,15 @@ impl Seat {
         }
         let (pid, clock) = (sys::pid(), HostClock::of_this_process());
         identify(&words, pid, label);
+        let tenure = Tenure::new(guard, lock, words.clone(), record);
         Ok(Seat {
             writer: Writer::new(Arc::clone(segment), ring_hand, words.clone(), pid),
             claimer: Claimer::new(Arc::clone(segment), claim_hand, words.clone(), clock),
             clock,
             segment: Arc::clone(segment),
             guard,
-            lock: Arc::new(lock),
+            incarnation: tenure.incarnation(),
+            tenure,
             record,
             words,
             pid,
@@ -92,6 +102,13 @@ impl Seat {
 }
 
 impl Seat {
+    /// Whether the seat is the calling process's.
+    #[inline]
+    pub(crate) fn check(&self) -> Result<()> {
+        self.guard.check()?;
+        self.incarnation.check(&self.segment)
+    }
+
     /// Whether this process posted an event. Pids alone do not tell: workers in containers may all have the same.
     pub(crate) fn is_of_this_process(&self, head: &Head) -> bool {
         // If the sender's seat was taken by another since, the event counts as another's, which harms nobody.
@@ -130,6 +147,7 @@ fn identify(words: &RecordWords, pid: u32, label: &str) {
     set_label(words, label);
     words.set(record_word!(identity.start_time), sys::own_start_time().unwrap_or(0));
     words.set(record_word!(identity.pid_namespace), sys::pid_namespace().unwrap_or(0));
+    words.set(record_word!(identity.program), sys::program());
     words.set(record_word!(identity.joined_at), sys::wall_ns());
     words.set(record_word!(identity.pid), u64::from(pid));
 }
@@ -152,20 +170,6 @@ pub(crate) fn label_of(words: &RecordWords) -> String {
     }
     let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(LABEL_BYTES);
     String::from_utf8_lossy(&bytes[..end]).into_owned()
-}
-
-fn holders(segment: &Segment) -> Vec<Holder> {
-    let records = segment.records();
-    (0..=segment.geometry().last_record())
-        .map(|record| {
-            let words = RecordWords::of(&records, record);
-            Holder {
-                record: u32::from(record),
-                pid: words.get(record_word!(identity.pid)) as u32,
-                label: label_of(&words),
-            }
-        })
-        .collect()
 }
 
 #[cfg(test)]

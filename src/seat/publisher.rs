@@ -10,7 +10,6 @@ use crate::claim::{Claim, Claimed, Unique};
 use crate::error::Result;
 use crate::event::wire::PAYLOAD_ALIGN;
 use crate::event::{EventBuilder, Payload, Sender, Topic, TypedEvent};
-use crate::layout::record_word;
 use crate::seat::Seat;
 use crate::seat::claimer::hash_unique;
 use crate::seat::writer::Outgoing;
@@ -85,7 +84,7 @@ impl Publisher {
 
     #[inline]
     pub(super) fn check(&self) -> Result<()> {
-        self.seat.guard.check()
+        self.seat.check()
     }
 
     /// Posts an event of the library's own.
@@ -105,18 +104,9 @@ impl Sender for &mut Publisher {
             None => None,
         };
         let (type_tag, payload) = payload.encode(topic, &mut self.buffer)?;
-        // Archiving was users' code: it may have forked, and returned in the child.
-        self.seat.guard.check()?;
+        // Archiving was users' code: it may have forked, and returned in the child, or taken its time.
+        self.seat.check()?;
         self.seat.writer.post(&Outgoing { topic, type_tag, unique, payload })
-    }
-}
-
-impl Drop for Publisher {
-    fn drop(&mut self) {
-        if self.check().is_ok() {
-            self.seat.words.set(record_word!(identity.pid), 0);
-            self.seat.lock.release(self.seat.record);
-        }
     }
 }
 

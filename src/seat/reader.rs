@@ -18,7 +18,7 @@ use crate::protocol::claims::{At, Token};
 use crate::protocol::pool::Tries;
 use crate::protocol::ring::{Fate, Look, Ring};
 use crate::protocol::word::CellWord;
-use crate::segment::{RecordLock, Segment};
+use crate::segment::Segment;
 use crate::sync::Ordering;
 use crate::sys;
 use crate::worker_options::Begin;
@@ -133,7 +133,6 @@ pub(crate) struct Reader {
     ring: Ring,
     record: RecordWords,
     record_number: u16,
-    lock: Arc<RecordLock>,
     /// The next id to copy out.
     next: u64,
     /// The place from which on every event was read (see `protocol::claims`).
@@ -152,13 +151,7 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn new(
-        segment: Arc<Segment>,
-        record: RecordWords,
-        record_number: u16,
-        lock: Arc<RecordLock>,
-        begin: Begin,
-    ) -> Reader {
+    pub(crate) fn new(segment: Arc<Segment>, record: RecordWords, record_number: u16, begin: Begin) -> Reader {
         let ring = segment.ring();
         let start = begin.first;
         record.set(record_word!(reading.cursor), start);
@@ -169,7 +162,6 @@ impl Reader {
             ring,
             record,
             record_number,
-            lock,
             next: start,
             since: place_of(start),
             ahead: VecDeque::new(),
@@ -402,7 +394,7 @@ impl Reader {
             return Ok(false);
         }
         let over = sys::boottime_ns().saturating_sub(first_met_ns) >= self.wait_max_ns;
-        if !over && self.reserver_lives(id)? {
+        if !over && self.reserver_lives(id) {
             return Ok(false);
         }
         let fate = self.ring.void(id).map_err(|fault| self.fault(fault))?;
@@ -413,17 +405,12 @@ impl Reader {
         Ok(true)
     }
 
-    /// Whether a live process says that it has reserved `id`.
-    fn reserver_lives(&self, id: u64) -> Result<bool> {
-        for record in 0..=self.segment.geometry().last_record() {
-            if self.ring.reserved_by(record) == Some(id) {
-                let held = self.lock.is_held_by_another(record);
-                if held.map_err(|error| Error::system(self.segment.name(), "fcntl(F_OFD_GETLK)", error))? {
-                    return Ok(true);
-                }
-            }
-        }
-        Ok(false)
+    /// Whether a live process says that it has reserved `id`. If that cannot be told, as the segment's descriptor is lost, it
+    /// counts as alive: the wait for it has an end.
+    fn reserver_lives(&self, id: u64) -> bool {
+        (0..=self.segment.geometry().last_record()).any(|record| {
+            self.ring.reserved_by(record) == Some(id) && self.segment.is_record_held(record).unwrap_or(true)
+        })
     }
 
     /// Copies the event at `id` out, if it is one for us.

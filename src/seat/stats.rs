@@ -7,6 +7,7 @@ use crate::counters::RecordWords;
 use crate::error::Result;
 use crate::layout::{header_word, record_word};
 use crate::protocol::claims::Bucket;
+use crate::seat::holder::Hold;
 use crate::seat::{NO_CURSOR, label_of};
 use crate::segment::Segment;
 use crate::sync::Ordering;
@@ -49,8 +50,12 @@ pub struct Stats {
 pub struct WorkerStats {
     /// Its record's number.
     pub record: u32,
-    /// Whether its process lives, running or stopped. The lock that it holds says so, not its pid.
+    /// Whether its process lives, running or stopped. The lock that it holds says so, or, if that is lost,
+    /// [`unlocked`](WorkerStats::unlocked).
     pub alive: bool,
+    /// Whether the lock of its record is lost while its process lives, as id and start of the process say in one pid
+    /// namespace. It goes on, and its record is given to nobody.
+    pub unlocked: bool,
     /// Its process id, in its own pid namespace.
     pub pid: u32,
     /// When its process was started, in clock ticks since boot.
@@ -160,8 +165,8 @@ impl WorkerStats {
     fn of(segment: &Segment, record: u16, next_id: u64, clock: HostClock) -> Result<Option<WorkerStats>> {
         let words = RecordWords::of(&segment.records(), record);
         let pid = words.get(record_word!(identity.pid)) as u32;
-        let alive = segment.is_record_held(record)?;
-        if !alive && pid == 0 {
+        let hold = Hold::of(segment, record)?;
+        if hold == Hold::Free {
             return Ok(None);
         }
         let cursor = match words.get(record_word!(reading.cursor)) {
@@ -179,7 +184,8 @@ impl WorkerStats {
         }
         Ok(Some(WorkerStats {
             record: u32::from(record),
-            alive,
+            alive: hold.is_alive(),
+            unlocked: hold == Hold::Unlocked,
             pid,
             start_time: count!(identity.start_time),
             label: label_of(&words),

@@ -121,8 +121,7 @@ impl Subscriber {
         let mut publisher = Publisher::join(segment, options)?;
         let begin = options.start.begin(segment)?;
         let seat = &publisher.seat;
-        let mut reader =
-            Reader::new(Arc::clone(&seat.segment), seat.words.clone(), seat.record, Arc::clone(&seat.lock), begin);
+        let mut reader = Reader::new(Arc::clone(&seat.segment), seat.words.clone(), seat.record, begin);
         reader.set_wait_max(u64::try_from(options.wait_max.as_nanos()).unwrap_or(u64::MAX));
         let announces = options.announce.then(|| options.label.clone());
         if let Some(label) = &announces {
@@ -175,7 +174,7 @@ impl Subscriber {
     ///
     /// # Errors
     ///
-    /// [`Error::Forked`](crate::Error::Forked), [`Error::Corrupt`](crate::Error::Corrupt),
+    /// [`Error::Forked`](crate::Error::Forked), [`Error::Displaced`](crate::Error::Displaced), [`Error::Corrupt`](crate::Error::Corrupt),
     /// [`Error::Exhausted`](crate::Error::Exhausted).
     #[inline]
     pub fn try_next(&mut self) -> Result<Option<Delivery<'_>>> {

@@ -1,7 +1,7 @@
 //! How a segment comes to be: found or made, checked, finished.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
@@ -11,10 +11,11 @@ use rustix::process::{Resource, getrlimit};
 
 use super::differences::{Difference, differences};
 use super::{
-    Birth, BusId, Inode, Memory, OWNER_ALONE, SHM_DIR, Segment, allocated_bytes, check_holes, check_type, checked_name,
-    create_file, file_size, free_space, is_any_record_held, links, map_named, native_words, not_found, open_error,
-    open_file, read_at, regions, remove, reopen,
+    Birth, BusId, ByteLock, Memory, OWNER_ALONE, SHM_DIR, Segment, allocated_bytes, check_holes, check_type,
+    checked_name, create_file, file_size, free_space, is_any_record_held, links, map_named, native_words, not_found,
+    open_error, open_file, read_at, regions, remove, reopen,
 };
+use crate::descriptor::{Descriptor, Inode};
 use crate::error::{Error, Result};
 use crate::layout::{
     FORMING, Geometry, HEADER_BYTES, LAYOUT_VERSION, Options, Regions, fingerprint, header_word, layout_version, magic,
@@ -59,7 +60,7 @@ pub(super) enum State {
 
 impl State {
     /// While a creator is at work the answer may be any but a wrong `Finished`: the word is not read in one piece.
-    pub(super) fn of(name: &str, file: &OwnedFd) -> Result<State> {
+    pub(super) fn of(name: &str, file: &Descriptor) -> Result<State> {
         let mut word = [0; 8];
         let len = read_at(name, file, &mut word, 0)?;
         let first = u64::from_ne_bytes(word);
@@ -136,7 +137,7 @@ impl<'a> Call<'a> {
     }
 
     /// What the file is and how far it has come, with the right to finish it if it is unfinished and may be finished.
-    fn check(&self, file: &OwnedFd) -> Result<(Inode, State, Option<CreationLock>)> {
+    fn check(&self, file: &Descriptor) -> Result<(Inode, State, Option<ByteLock>)> {
         let inode = self.check_access(file)?;
         let state = State::of(&self.name, file)?;
         if state == State::Finished {
@@ -145,19 +146,19 @@ impl<'a> Call<'a> {
         if !self.may_create() {
             return Ok((inode, self.outwait_creator(file)?, None));
         }
-        let lock = self.lock_creation(file, inode)?;
+        let lock = self.lock_creation(file)?;
         Ok((inode, State::of(&self.name, file)?, Some(lock)))
     }
 
     /// Takes back the name that this call has just given to `file`, unless another creator has begun with it.
-    pub(super) fn give_up(&self, file: &OwnedFd) {
+    pub(super) fn give_up(&self, file: &Descriptor) {
         // On the description that made it, since there may be no descriptor left for one of its own. The error that led
         // here is the one to report.
         if !matches!(sys::try_lock_byte(file, CREATION_BYTE), Ok(true)) {
             return;
         }
         let is_unused = matches!(State::of(&self.name, file), Ok(State::Unfinished));
-        if is_unused && matches!(Inode::of_file(&self.name, file), Ok(inode) if inode.has_name(&self.name)) {
+        if is_unused && file.inode().has_name(&self.name) {
             let _ = remove(&self.name);
         }
         let _ = sys::unlock_byte(file, CREATION_BYTE);
@@ -208,7 +209,7 @@ impl<'a> Call<'a> {
     }
 
     /// Whether the file is one that this caller trusts.
-    pub(super) fn check_access(&self, file: &OwnedFd) -> Result<Inode> {
+    pub(super) fn check_access(&self, file: &Descriptor) -> Result<Inode> {
         let name = || self.name.clone();
         let stat = fs::fstat(file).map_err(|errno| Error::system(&self.name, "fstat", errno))?;
         check_type(&self.name, stat.st_mode)?;
@@ -228,11 +229,11 @@ impl<'a> Call<'a> {
         Ok(Inode::of(&stat))
     }
 
-    pub(super) fn lock_creation(&self, file: &OwnedFd, inode: Inode) -> Result<CreationLock> {
-        let own = reopen(&self.name, file, inode)?;
+    pub(super) fn lock_creation(&self, file: &Descriptor) -> Result<ByteLock> {
+        let own = reopen(&self.name, file)?;
         loop {
             match sys::try_lock_byte(&own, CREATION_BYTE) {
-                Ok(true) => return Ok(CreationLock(own)),
+                Ok(true) => return Ok(ByteLock { file: own, byte: CREATION_BYTE }),
                 Ok(false) => self.nap()?,
                 Err(error) => return Err(Error::system(&self.name, "fcntl(F_OFD_SETLK)", error)),
             }
@@ -240,7 +241,7 @@ impl<'a> Call<'a> {
     }
 
     /// Waits until no creator is at work on `file`. Takes no lock, so that an opener that is stopped holds up no creator.
-    pub(super) fn outwait_creator(&self, file: &OwnedFd) -> Result<State> {
+    pub(super) fn outwait_creator(&self, file: &Descriptor) -> Result<State> {
         loop {
             let locked = sys::is_byte_locked(file, CREATION_BYTE)
                 .map_err(|error| Error::system(&self.name, "fcntl(F_OFD_GETLK)", error))?;
@@ -265,11 +266,11 @@ impl<'a> Call<'a> {
         Ok(())
     }
 
-    pub(super) fn open_finished(&self, file: OwnedFd) -> Result<Option<Segment>> {
+    pub(super) fn open_finished(&self, file: Descriptor) -> Result<Option<Segment>> {
         // Acquire: the header is read after the magic, and the creator stored the magic after the header.
         fence(Ordering::Acquire);
         // Again, since its creator may have changed them while we waited for it.
-        let inode = self.check_access(&file)?;
+        self.check_access(&file)?;
         let header = HeaderCopy::read(&self.name, &file)?;
         let geometry = header.check(&self.name, &file)?;
         let regions = regions(&self.name, &geometry)?;
@@ -296,7 +297,6 @@ impl<'a> Call<'a> {
         Ok(Some(Segment {
             name: self.name.clone(),
             file,
-            inode,
             id: BusId::of_nonce(header.pair(header_word!(nonce))),
             memory,
             unique_hash: UniqueHash::new(header.pair(header_word!(hash_key))),
@@ -308,7 +308,7 @@ impl<'a> Call<'a> {
     }
 
     /// What this call wants of a segment that it would create, and `file` is not. Who merely opens takes it as it is.
-    fn differences(&self, file: &OwnedFd, geometry: &Geometry) -> Result<Vec<Difference>> {
+    fn differences(&self, file: &Descriptor, geometry: &Geometry) -> Result<Vec<Difference>> {
         if self.intent != Intent::OpenOrCreate {
             return Ok(Vec::new());
         }
@@ -340,7 +340,6 @@ impl<'a> Call<'a> {
         Ok(Some(Segment {
             name: self.name.clone(),
             file: found.file,
-            inode,
             id: BusId::of_nonce(birth.nonce),
             memory,
             unique_hash: UniqueHash::new(birth.hash_key),
@@ -358,20 +357,9 @@ impl<'a> Call<'a> {
 
 /// A file that the name led to.
 pub(super) struct Found {
-    pub(super) file: OwnedFd,
+    pub(super) file: Descriptor,
     /// Whether this call gave the name to it.
     pub(super) made: bool,
-}
-
-/// The right to finish a file.
-pub(super) struct CreationLock(OwnedFd);
-
-impl Drop for CreationLock {
-    fn drop(&mut self) {
-        // Unlike a record's, this lock is unlocked: a child forked off meanwhile would keep it from the next creator, and
-        // no child ever uses it, since the one call that has it goes on in the parent only.
-        let _ = sys::unlock_byte(&self.0, CREATION_BYTE);
-    }
 }
 
 /// A segment to be.
@@ -386,7 +374,7 @@ pub(super) struct Draft<'a> {
 
 impl Draft<'_> {
     /// From empty or forming to finished. `None` if the name leads elsewhere by now.
-    pub(super) fn form(&self, file: &OwnedFd) -> Result<Option<(Memory, Birth)>> {
+    pub(super) fn form(&self, file: &Descriptor) -> Result<Option<(Memory, Birth)>> {
         self.check_limits(file)?;
         // From here on the file is known for an unfinished segment, whatever size it has.
         self.write_at(file, FORMING, header_word!(magic))?;
@@ -417,7 +405,7 @@ impl Draft<'_> {
     }
 
     /// Zeroes all but the first word, and gives its memory back.
-    pub(super) fn wipe(&self, file: &OwnedFd) -> Result<()> {
+    pub(super) fn wipe(&self, file: &Descriptor) -> Result<()> {
         let size = file_size(self.name, file)?;
         if size <= 8 {
             return Ok(());
@@ -431,7 +419,7 @@ impl Draft<'_> {
     ///
     /// In this order nobody gets a right by the way: the mode never counts for a group that the file does not stay with.
     /// The user comes last, since only a file's owner may change its mode: root without `CAP_FOWNER` is no exception.
-    pub(super) fn set_access(&self, file: &OwnedFd, mode: u32) -> Result<()> {
+    pub(super) fn set_access(&self, file: &Descriptor, mode: u32) -> Result<()> {
         let stat = fs::fstat(file).map_err(|errno| Error::system(self.name, "fstat", errno))?;
         let (uid, gid) = self.options.owner.unwrap_or((stat.st_uid, stat.st_gid));
         let now = stat.st_mode & 0o7777;
@@ -449,11 +437,11 @@ impl Draft<'_> {
         if stat.st_uid == uid { Ok(()) } else { self.change_owner(file, Some(uid), None) }
     }
 
-    fn change_mode(&self, file: &OwnedFd, mode: u32) -> Result<()> {
+    fn change_mode(&self, file: &Descriptor, mode: u32) -> Result<()> {
         fs::fchmod(file, Mode::from_raw_mode(mode)).map_err(|errno| Error::system(self.name, "fchmod", errno))
     }
 
-    fn change_owner(&self, file: &OwnedFd, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
+    fn change_owner(&self, file: &Descriptor, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
         let (user, group) = (uid.map(rustix::process::Uid::from_raw), gid.map(rustix::process::Gid::from_raw));
         fs::fchown(file, user, group).map_err(|errno| {
             let to = match (uid, gid) {
@@ -476,7 +464,7 @@ impl Draft<'_> {
     }
 
     /// Refuses what the host does not have or allow, before a byte is taken.
-    pub(super) fn check_limits(&self, file: &OwnedFd) -> Result<()> {
+    pub(super) fn check_limits(&self, file: &Descriptor) -> Result<()> {
         let (name, size) = (|| self.name.to_owned(), self.regions.end as u64);
         let wanted = size.saturating_sub(allocated_bytes(self.name, file)?);
         // Where the file system is as large as the memory, the kernel ends processes before it says that there is no more.
@@ -498,7 +486,7 @@ impl Draft<'_> {
     }
 
     /// Gives the file its size and all of its memory: a page that is missing when it is first touched is SIGBUS.
-    pub(super) fn allocate(&self, file: &OwnedFd) -> Result<()> {
+    pub(super) fn allocate(&self, file: &Descriptor) -> Result<()> {
         let end = self.regions.end as u64;
         // Now, since afterwards a part of it is ours.
         let free = free_space(file);
@@ -533,7 +521,7 @@ impl Draft<'_> {
         Err(Error::Interrupted { name: self.name.to_owned(), times, waited })
     }
 
-    pub(super) fn write_at(&self, file: &OwnedFd, value: u64, word: usize) -> Result<()> {
+    pub(super) fn write_at(&self, file: &Descriptor, value: u64, word: usize) -> Result<()> {
         let written = retry_on_intr(|| rustix::io::pwrite(file, &value.to_ne_bytes(), word as u64 * 8))
             .map_err(|errno| self.space_error(free_space(file), "pwrite", errno))?;
         if written == 8 { Ok(()) } else { Err(Error::system(self.name, "pwrite", io::ErrorKind::WriteZero)) }
@@ -558,7 +546,7 @@ impl Draft<'_> {
 pub(super) struct HeaderCopy([u64; HEADER_BYTES / 8]);
 
 impl HeaderCopy {
-    pub(super) fn read(name: &str, file: &OwnedFd) -> Result<HeaderCopy> {
+    pub(super) fn read(name: &str, file: &Descriptor) -> Result<HeaderCopy> {
         let mut bytes = [0; HEADER_BYTES];
         let len = read_at(name, file, &mut bytes, 0)?;
         if len < HEADER_BYTES {
@@ -580,7 +568,7 @@ impl HeaderCopy {
     }
 
     /// Whether this build can use the segment `file` with this header. Returns its sizes.
-    pub(super) fn check(&self, name: &str, file: &OwnedFd) -> Result<Geometry> {
+    pub(super) fn check(&self, name: &str, file: &Descriptor) -> Result<Geometry> {
         let name = || name.to_owned();
         if self.word(header_word!(magic)) != magic() {
             return Err(Error::Corrupt { name: name(), what: "its first word changes while it is read" });

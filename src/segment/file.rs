@@ -1,14 +1,12 @@
 //! What the file system says about segments.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use rustix::fs::{self, AtFlags, CWD, OFlags};
 use rustix::io::Errno;
 
 use super::layout::layout_version;
-use super::{SHM_DIR, check_type, checked_name, links, not_found, open_file, path};
+use super::{SHM_DIR, check_type, checked_name, links, not_found, open_file, path, read_at};
 use crate::error::{Error, Result};
 
 /// A segment's file, as its directory knows it. Nothing of its content.
@@ -73,8 +71,8 @@ pub(crate) fn segment_names() -> io::Result<Vec<String>> {
 }
 
 fn first_word(name: &str) -> Option<u64> {
-    let file = File::from(open_file(name, OFlags::RDONLY).ok()?);
+    let file = open_file(name, OFlags::RDONLY).ok()?;
     let mut word = [0; 8];
-    file.read_exact_at(&mut word, 0).ok()?;
-    Some(u64::from_ne_bytes(word))
+    let len = read_at(name, &file, &mut word, 0).ok()?;
+    (len == word.len()).then_some(u64::from_ne_bytes(word))
 }

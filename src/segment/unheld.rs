@@ -12,10 +12,10 @@ use crate::sys;
 /// Removes the segment `name`, finished or not, if no process has it open for writing. `false` if one has.
 pub(crate) fn unlink_unheld(name: &str) -> Result<bool> {
     let name = checked_name(name)?;
-    let (file, inode) = open_ours(&name)?;
+    let file = open_ours(&name)?;
     if !sys::try_lease(&file).map_err(|error| Error::system(&name, "fcntl(F_SETLEASE)", error))? {
         return Ok(false);
     }
     // The lease ends with `file`, after the name is gone. Who comes meanwhile is told to try again.
-    remove_if(&name, inode).map(|()| true)
+    remove_if(&name, file.inode()).map(|()| true)
 }

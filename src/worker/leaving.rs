@@ -18,7 +18,6 @@ use std::sync::{Arc, Weak};
 use super::polling::Delivery;
 use super::{Inner, Worker};
 use crate::error::{Error, Result};
-use crate::layout::record_word;
 use crate::sync_util::lock;
 
 /// Looks for the end of a poll that is just ending. It looks for us after it has given the lock back, but that store may not
@@ -52,10 +51,8 @@ impl Inner {
             return Ok(());
         }
         let routes = reading.take_routes();
-        // Nobody is inside: posts and claims find that the worker has left, and polls need the lock that we hold. Whoever
-        // takes the record next need not count us among the dead.
-        self.words.set(record_word!(identity.pid), 0);
-        self.lock.release(self.record);
+        // Nobody is inside: posts and claims find that the worker has left, and polls need the lock that we hold.
+        reading.end_tenure();
         drop(reading);
         let handlers = self.registry.close();
         let mut queue = lock(&self.local);

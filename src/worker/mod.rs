@@ -49,8 +49,9 @@ use crate::protocol::ring::Ring;
 use crate::publisher::Publisher;
 use crate::reader::Reader;
 use crate::report::{Report, Trouble};
+use crate::seat::tenure::Incarnation;
 use crate::seat::{Seat, set_label};
-use crate::segment::{Position, RecordLock, Segment};
+use crate::segment::{Position, Segment};
 use crate::sync::Words;
 use crate::sync_util::{DroppedUnlessHeld, lock};
 use crate::sys::{self, InterruptibleFutex, SharedFutex};
@@ -84,7 +85,6 @@ pub struct Worker {
 
 struct Inner {
     segment: Arc<Segment>,
-    lock: Arc<RecordLock>,
     guard: ForkGuard,
     ring: Ring,
     hot: CachePadded<Hot>,
@@ -131,6 +131,8 @@ struct Hot {
     polling: AtomicUsize,
     /// The first id that this worker has posted since the handlers of the last event began.
     first_own_post: AtomicU64,
+    /// Whether the record is still this worker's.
+    incarnation: Incarnation,
 }
 
 /// Those options that polls look at, where a look costs nothing. In nanoseconds.
@@ -241,15 +243,14 @@ impl Worker {
         // Again, since `Now` means that of the seat. Ids only grow, so that what was posted before still is.
         let begin = options.start.begin(segment)?;
         let (ring, start) = (segment.ring(), begin.first);
-        let Seat { segment, guard, lock, record, words, writer, claimer, clock, pid } = seat;
-        let reader = Reader::new(Arc::clone(&segment), words.clone(), record, Arc::clone(&lock), begin);
+        let Seat { segment, guard, tenure, incarnation, record, words, writer, claimer, clock, pid } = seat;
+        let reader = Reader::new(Arc::clone(&segment), words.clone(), record, begin);
         let mark = ring.mark_empty(start);
         let options = Arc::new(options);
         let inner = Inner {
             records: segment.records(),
             bell: Arc::new(Bell::new(&segment, guard)),
             segment,
-            lock,
             guard,
             ring,
             hot: CachePadded::new(Hot {
@@ -260,10 +261,11 @@ impl Worker {
                 local: AtomicUsize::new(0),
                 polling: AtomicUsize::new(0),
                 first_own_post: AtomicU64::new(u64::MAX),
+                incarnation,
             }),
             writer: DroppedUnlessHeld::new(Lock::new(AtomicU32::new(0), writer)),
             claimer: DroppedUnlessHeld::new(Lock::new(AtomicU32::new(0), claimer)),
-            reading: DroppedUnlessHeld::new(Lock::new(AtomicU32::new(0), Reading::new(reader))),
+            reading: DroppedUnlessHeld::new(Lock::new(AtomicU32::new(0), Reading::new(reader, tenure))),
             local: DroppedUnlessHeld::new(Mutex::default()),
             registry: DroppedUnlessHeld::new(Registry::new()),
             tuning: Tuning::of(&options),
@@ -306,7 +308,7 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`Error::Topic`], [`Error::LibrarySource`], [`Error::PayloadTooLarge`], [`Error::Forked`], [`Error::Left`];
+    /// [`Error::Topic`], [`Error::LibrarySource`], [`Error::PayloadTooLarge`], [`Error::Forked`], [`Error::Displaced`], [`Error::Left`];
     /// [`Error::TypedTopic`] and [`Error::Archive`] for a typed payload; [`Error::Corrupt`] and [`Error::Exhausted`] if
     /// the segment is. After an error nobody sees the event.
     #[inline]
@@ -346,7 +348,7 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`Error::Forked`], [`Error::Left`], [`Error::Corrupt`], [`Error::Exhausted`].
+    /// [`Error::Forked`], [`Error::Displaced`], [`Error::Left`], [`Error::Corrupt`], [`Error::Exhausted`].
     pub fn reserve(&self) -> Result<Reservation> {
         let id = self.inner.writer_for_next()?.reserve()?;
         Ok(Reservation { worker: self.clone(), id, open: true })
@@ -356,7 +358,7 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`Error::NoRecord`], [`Error::Forked`], [`Error::Left`].
+    /// [`Error::NoRecord`], [`Error::Forked`], [`Error::Displaced`], [`Error::Left`].
     pub fn publisher(&self) -> Result<Publisher> {
         self.inner.check()?;
         Publisher::join(&self.inner.segment, &self.options())
@@ -478,7 +480,7 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`Error::Option`] for a ttl of nothing or an empty key; [`Error::Forked`], [`Error::Left`], [`Error::Corrupt`],
+    /// [`Error::Option`] for a ttl of nothing or an empty key; [`Error::Forked`], [`Error::Displaced`], [`Error::Left`], [`Error::Corrupt`],
     /// [`Error::Exhausted`].
     pub fn claim(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<Claimed> {
         // Users' code, which may do anything: before the check and the lock.
@@ -491,7 +493,7 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`Error::Forked`], [`Error::Left`], [`Error::Corrupt`], [`Error::Exhausted`].
+    /// [`Error::Forked`], [`Error::Displaced`], [`Error::Left`], [`Error::Corrupt`], [`Error::Exhausted`].
     pub fn release(&self, claim: &Claim) -> Result<bool> {
         self.inner.claimer()?.release(claim.key, claim.token)
     }
@@ -511,7 +513,7 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`Error::Forked`], [`Error::Left`], [`Error::Corrupt`], [`Error::Exhausted`]. What was delivered before stays
+    /// [`Error::Forked`], [`Error::Displaced`], [`Error::Left`], [`Error::Corrupt`], [`Error::Exhausted`]. What was delivered before stays
     /// delivered.
     #[inline]
     pub fn poll(&self) -> Result<Polled> {
@@ -585,7 +587,7 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`Error::Forked`], [`Error::Left`].
+    /// [`Error::Forked`], [`Error::Displaced`], [`Error::Left`].
     pub fn wait(&self, timeout: Duration) -> Result<bool> {
         let wakes = self.inner.bell.listen();
         let news = self.inner.wait(timeout, &SharedFutex, || wakes.any())?;
@@ -682,7 +684,7 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`Error::Option`], also for a call from inside `change`; [`Error::Forked`], [`Error::Left`]. The options are then as
+    /// [`Error::Option`], also for a call from inside `change`; [`Error::Forked`], [`Error::Displaced`], [`Error::Left`]. The options are then as
     /// before.
     pub fn reconfigure(&self, change: impl FnOnce(WorkerOptions) -> WorkerOptions) -> Result<()> {
         self.inner.check()?;
@@ -800,14 +802,28 @@ impl Inner {
     fn check(&self) -> Result<()> {
         // Before any lock: another thread may have held it at the fork.
         self.guard.check()?;
-        self.check_left()
+        self.check_seat()
     }
 
-    /// Stands for as long as the caller holds the lock of what it is about to use: [`leave`](Inner::leave) takes them too.
+    /// Whether the seat is still this worker's. That it has not left stands for as long as the caller holds the lock of what
+    /// it is about to use: [`leave`](Inner::leave) takes them too.
     #[inline]
-    fn check_left(&self) -> Result<()> {
+    fn check_seat(&self) -> Result<()> {
         // Relaxed: a lock that `leave` held orders it; without one there is no "before".
-        if self.has_left() { Err(Error::Left) } else { Ok(()) }
+        if self.has_left() {
+            return Err(Error::Left);
+        }
+        self.hot.incarnation.check(&self.segment)
+    }
+
+    /// [`Error::Displaced`] if another process has taken the record, which is no wonder once the worker has left.
+    #[inline]
+    fn check_displaced(&self) -> Result<()> {
+        if self.hot.incarnation.is_over() && !self.has_left() {
+            self.hot.incarnation.check(&self.segment)
+        } else {
+            Ok(())
+        }
     }
 
     #[inline]
@@ -900,7 +916,7 @@ impl Inner {
         // Before the lock: another thread may have held it at the fork.
         self.guard.check()?;
         let writer = self.writer.lock();
-        self.check_left()?;
+        self.check_seat()?;
         Ok(writer)
     }
 
@@ -919,7 +935,7 @@ impl Inner {
         // Before the lock: another thread may have held it at the fork.
         self.guard.check()?;
         let claimer = self.claimer.lock();
-        self.check_left()?;
+        self.check_seat()?;
         Ok(claimer)
     }
 
@@ -945,7 +961,7 @@ impl Inner {
         self.check()?;
         let mut local = lock(&self.local);
         // Under the lock: one that leaves empties the queue once.
-        self.check_left()?;
+        self.check_seat()?;
         local.push_back(LocalEvent { source: topic.source().into(), event: topic.event().into(), data });
         // Release: a sleeper that sees the number finds the event.
         self.hot.local.store(local.len(), Ordering::Release);
@@ -979,6 +995,8 @@ impl Inner {
             drop((writer, claimer));
             return self.retire();
         }
+        // They may take their time.
+        self.check_displaced()?;
         // Acquire: with the cells that the reading half has seen.
         writer.know(self.hot.next.load(Ordering::Acquire));
         let announced = self.announce(&mut writer, &options, library::STOPPING);

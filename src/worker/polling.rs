@@ -21,6 +21,7 @@ use crate::protocol::word::Mark;
 use crate::reader::{Gate, Message, Pending, Reader, Step};
 use crate::report::{Report, Trouble};
 use crate::seat::process_of;
+use crate::seat::tenure::Tenure;
 use crate::sync_util::lock;
 use crate::sys::{self, SharedFutex};
 
@@ -28,11 +29,18 @@ use crate::sys::{self, SharedFutex};
 pub(super) struct Reading {
     reader: Reader,
     routes: Routes,
+    /// The hold on the record, until the worker has given it up.
+    tenure: Option<Tenure>,
 }
 
 impl Reading {
-    pub(super) fn new(reader: Reader) -> Reading {
-        Reading { reader, routes: Routes::new() }
+    pub(super) fn new(reader: Reader, tenure: Tenure) -> Reading {
+        Reading { reader, routes: Routes::new(), tenure: Some(tenure) }
+    }
+
+    /// Gives the record back.
+    pub(super) fn end_tenure(&mut self) {
+        self.tenure = None;
     }
 
     /// Forgets the routes found so far. They are to be dropped where users' code may run.
@@ -151,8 +159,9 @@ impl Drop for Delivery<'_> {
         let Delivery { inner, reading, tally, began, .. } = self;
         let reader = &reading.reader;
         let hot = &*inner.hot;
-        if inner.guard.is_forked() {
-            // A child that a handler forked and that returned from it: what follows is the parent's to store.
+        if inner.guard.is_forked() || hot.incarnation.is_over() {
+            // A child that a handler forked and that returned from it, or a worker that was displaced meanwhile: what follows
+            // is for the holder of the record to store.
             hot.polling.store(0, Ordering::Relaxed);
             return;
         }
@@ -238,9 +247,10 @@ impl Inner {
     /// this is all.
     #[inline]
     pub(super) fn is_idle(&self) -> bool {
-        let Hot { mark, local, .. } = &*self.hot;
+        let Hot { mark, local, incarnation, .. } = &*self.hot;
         !self.guard.is_forked()
             && !self.left.load(Ordering::Relaxed)
+            && !incarnation.is_over()
             // Acquire: with the local event that was counted.
             && local.load(Ordering::Acquire) == 0
             // Relaxed: a mark of an earlier poll is one of an id that is taken by now.
@@ -266,6 +276,8 @@ impl Inner {
         let result = self.deliver_all(reading, tally, most, &mut Patience::of(wait, wait_max));
         // A child that a handler forked and that returned from it ends here: what follows is the parent's to store.
         self.guard.check()?;
+        // Nor may one whose handlers took their time store to a record that another has by now.
+        self.check_displaced()?;
         self.note_handled(&reading.reader);
         let Tally { delivered, missed, reserved, .. } = delivery.tally;
         drop(delivery);
@@ -295,7 +307,7 @@ impl Inner {
     /// The same, for one that has the right to.
     pub(super) fn deliver_claimed_by(&self, mut delivery: Delivery<'_>) -> Result<()> {
         let Delivery { reading, tally, .. } = &mut delivery;
-        let Reading { reader, routes } = &mut **reading;
+        let Reading { reader, routes, .. } = &mut **reading;
         for message in reader.take_claimed() {
             self.deliver(&message, routes, tally)?;
         }
@@ -353,7 +365,7 @@ impl Inner {
         most: u64,
         patience: &mut Patience<'_>,
     ) -> Result<()> {
-        let Reading { reader, routes } = reading;
+        let Reading { reader, routes, .. } = reading;
         let backoff = Backoff::new();
         // The event id is looked at only if need be: its line is the posters'.
         let mut end = None;
@@ -365,6 +377,8 @@ impl Inner {
             if end.is_some_and(|end| reader.next() >= end) && !reader.has_ahead() {
                 return Ok(());
             }
+            // After each event, as its handler may have taken its time.
+            self.check_displaced()?;
             self.note_handled(reader);
             let mut gate =
                 WorkerGate { inner: self, routes: &mut *routes, registry: &self.registry, claimer: &self.claimer };

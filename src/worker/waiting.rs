@@ -27,10 +27,11 @@ impl Inner {
         }
         // While another thread polls, what is new is its.
         let is_news = || !self.is_polled() && self.has_news();
-        let is_ended = || stop() || self.has_left();
+        let is_ended = || stop() || self.has_left() || self.hot.incarnation.is_over();
         let over = || is_news() || is_ended();
         for _ in 0..SPINS {
             if over() {
+                self.check_displaced()?;
                 return Ok(is_news());
             }
             spin_loop();
@@ -61,6 +62,7 @@ impl Inner {
             left = deadline.map_or(timeout, |deadline| deadline.saturating_duration_since(Instant::now()));
         }
         self.bell.sleepers.fetch_sub(1, Ordering::Relaxed);
+        self.check_displaced()?;
         let news = is_news();
         // The lock: the record is another's when the worker has left.
         if slept

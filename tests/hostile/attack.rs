@@ -81,7 +81,7 @@ fn plain<T>(result: seqcast::Result<T>, also: &[&str]) -> Option<T> {
     match result {
         Ok(value) => Some(value),
         Err(error) => {
-            let known = ["corrupt", "exhausted"];
+            let known = ["corrupt", "exhausted", "displaced"];
             assert!(known.contains(&error.code()) || also.contains(&error.code()), "{error}: {error:?}");
             None
         }

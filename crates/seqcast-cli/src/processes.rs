@@ -7,15 +7,20 @@ use seqcast::inspect::process_start_time;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
     Dead,
+    Unlocked,
     Stopped,
     Slow,
     Ok,
 }
 
 impl State {
+    /// All of them, the best first.
+    pub const ALL: [State; 5] = [State::Ok, State::Slow, State::Stopped, State::Unlocked, State::Dead];
+
     pub fn name(self) -> &'static str {
         match self {
             State::Dead => "dead",
+            State::Unlocked => "unlocked",
             State::Stopped => "stopped",
             State::Slow => "slow",
             State::Ok => "ok",
@@ -27,11 +32,14 @@ impl State {
 const LONG_SILENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
 impl State {
-    /// Dead: nobody has the record's lock. Stopped: the process is stopped by a signal or a debugger, as far as it can be
+    /// Dead: nobody has the record's lock. Unlocked: nobody has it, though the worker lives. Stopped: the process is stopped by a signal or a debugger, as far as it can be
     /// seen from this pid namespace. Slow: more than a quarter of the ring behind, or behind and silent for long.
     pub fn of(worker: &WorkerStats, capacity: u64) -> State {
         if !worker.alive {
             return State::Dead;
+        }
+        if worker.unlocked {
+            return State::Unlocked;
         }
         if is_stopped(worker) {
             return State::Stopped;

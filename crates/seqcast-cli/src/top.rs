@@ -152,7 +152,7 @@ pub fn tone_of(state: State) -> Tone {
     match state {
         State::Ok => Tone::Good,
         State::Slow => Tone::Warning,
-        State::Stopped | State::Dead => Tone::Bad,
+        State::Stopped | State::Unlocked | State::Dead => Tone::Bad,
     }
 }
 
@@ -513,7 +513,7 @@ mod tests {
         let (inspector, worker) = (fixture::inspector(&bus), fixture::worker(&bus, "web"));
         let _claim = worker.claim("key", Duration::from_secs(600)).unwrap();
         let mut screen = Screen::new(80, 9, measured(&inspector));
-        let counts = "1 of 32 records: 1 ok 0 slow 0 stopped 0 dead  claims 1  events/s";
+        let counts = "1 of 32 records: 1 ok 0 slow 0 stopped 0 unlocked 0 dead  claims 1  events/s";
         assert_eq!(screen.lines()[1], counts);
         // States that nobody is in are faint, the others have their colour.
         assert_eq!(screen.style(1, " 1 ok"), (Color::Green, Modifier::empty()));
@@ -584,8 +584,8 @@ mod tests {
 
     #[test]
     fn states_have_the_tone_of_their_trouble() {
-        let tones = [State::Ok, State::Slow, State::Stopped, State::Dead].map(tone_of);
-        assert_eq!(tones, [Tone::Good, Tone::Warning, Tone::Bad, Tone::Bad]);
+        let tones = State::ALL.map(tone_of);
+        assert_eq!(tones, [Tone::Good, Tone::Warning, Tone::Bad, Tone::Bad, Tone::Bad]);
     }
 
     #[test]

@@ -131,7 +131,7 @@ fn leave_descriptors(free: usize) {
     let limit = rustix::process::Rlimit { current: Some(most), maximum: Some(most) };
     rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
     let open = || fs::open("/dev/null", OFlags::RDONLY, Mode::empty());
-    let mut opened: Vec<OwnedFd> = std::iter::from_fn(|| open().ok()).collect();
+    let mut opened: Vec<std::os::fd::OwnedFd> = std::iter::from_fn(|| open().ok()).collect();
     assert!(opened.len() > free);
     opened.truncate(opened.len() - free);
     opened.into_iter().for_each(std::mem::forget);
@@ -172,7 +172,7 @@ fn g7_a_file_that_another_creator_has_begun_with_is_not_given_up() {
     let child = Child::spawn(|| {
         let options = impatient();
         let call = Call::new(&name, &options, Intent::Create).unwrap();
-        call.give_up(&OwnedFd::from(name.file()));
+        call.give_up(&descriptor(name.file()));
         name.exists()
     });
     assert!(child.ended_well(), "removed under another creator's hands");
@@ -181,13 +181,13 @@ fn g7_a_file_that_another_creator_has_begun_with_is_not_given_up() {
     let child = Child::spawn(|| {
         let options = impatient();
         let call = Call::new(&name, &options, Intent::Create).unwrap();
-        call.give_up(&OwnedFd::from(name.file()));
+        call.give_up(&descriptor(name.file()));
         !name.exists()
     });
     assert!(child.ended_well(), "left behind");
     drop(Segment::create(&name, &small()).unwrap());
     let options = small();
-    Call::new(&name, &options, Intent::Create).unwrap().give_up(&OwnedFd::from(name.file()));
+    Call::new(&name, &options, Intent::Create).unwrap().give_up(&descriptor(name.file()));
     assert!(name.exists(), "a finished segment was removed");
 }
 
@@ -350,7 +350,7 @@ fn after_chroot_the_error_says_what_is_missing() {
     let root = std::env::temp_dir().join(format!("seqcast-test-chroot-{}", sys::pid()));
     std::fs::create_dir_all(&root).unwrap();
     let child = Child::spawn(|| {
-        let lock = segment.take_free_record(|_| true).unwrap();
+        let lock = segment.take_any().unwrap();
         std::os::unix::fs::chroot(&root).unwrap();
         std::env::set_current_dir("/").unwrap();
         for error in [
@@ -491,7 +491,7 @@ fn g10_a_second_name_of_the_file_is_refused_and_can_be_looked_at() {
 fn g10_a_file_with_holes_is_refused_before_anybody_touches_them() {
     let name = Name::new("holes");
     let size = Segment::create(&name, &small()).unwrap().size() as u64;
-    let file = OwnedFd::from(name.file());
+    let file = descriptor(name.file());
     let punch = fs::FallocateFlags::PUNCH_HOLE | fs::FallocateFlags::KEEP_SIZE;
     fs::fallocate(&file, punch, 8192, 4096).unwrap();
     let full = allocated_bytes(&name, &file).unwrap() + 4096;
@@ -573,7 +573,7 @@ fn read_lock(name: &str, at: u64, len: u64) -> File {
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
     (lock.l_type, lock.l_start, lock.l_len) = (libc::F_RDLCK as libc::c_short, at as i64, len as i64);
     // SAFETY: the descriptor is open, and the call reads one `flock`.
-    assert_eq!(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) }, 0);
+    assert_eq!(unsafe { libc::fcntl(std::os::fd::AsRawFd::as_raw_fd(&file), libc::F_OFD_SETLK, &raw const lock) }, 0);
     file
 }
 
@@ -583,7 +583,7 @@ fn g7_a_read_lock_makes_nobody_look_alive() {
     let segment = Segment::create(&name, &small()).unwrap();
     let any = || is_any_record_held(&name, &segment.file).unwrap();
     assert!(!any());
-    let (record, holder) = segment.take_free_record(|_| true).unwrap().unwrap();
+    let (record, holder) = segment.take_any().unwrap().unwrap();
     assert!(record == 0 && any());
     // Beside the one that is held, of either kind: several small ones, and all that is free.
     let small_ones = [read_lock(&name, record_byte(1_u16), 1), read_lock(&name, record_byte(3_u16), 1)];
@@ -591,7 +591,7 @@ fn g7_a_read_lock_makes_nobody_look_alive() {
     assert!(any() && segment.is_record_held(0).unwrap());
     assert!((1..4).all(|record| !segment.is_record_held(record).unwrap()), "a reader is no worker");
     // That is what it can do.
-    assert!(segment.take_free_record(|_| true).unwrap().is_none());
+    assert!(segment.take_any().unwrap().is_none());
     drop((record, holder));
     assert!(!any() && !segment.is_record_held(0).unwrap());
     drop((small_ones, rest));

@@ -86,6 +86,7 @@ fn inside(listed: &Listed, inspector: &Inspector) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(ring(name, inspector));
     findings.extend(dead_records(name, &stats));
+    findings.extend(unlocked(name, &stats));
     findings.extend(unused(name, &stats, &processes));
     findings.extend(laggards(name, &stats));
     findings.extend(kept_by_children(name, &stats, &processes));
@@ -158,6 +159,26 @@ fn dead_records(name: &str, stats: &Stats) -> Option<Finding> {
     })
 }
 
+/// Live workers that have lost the lock of their record.
+fn unlocked(name: &str, stats: &Stats) -> Vec<Finding> {
+    let unlocked = stats.workers.iter().filter(|worker| worker.unlocked);
+    unlocked
+        .map(|worker| {
+            Finding::trouble(
+                "unlocked",
+                name,
+                format!(
+                    "the worker of record {} (pid {} {:?}) lives, but the lock of its record is lost: something in its \
+                     process has closed or unmapped what is not its own. Processes of this pid namespace leave the record \
+                     to it; those of others take it",
+                    worker.record, worker.pid, worker.label
+                ),
+                "restart that process, and have it close descriptors before it opens the bus",
+            )
+        })
+        .collect()
+}
+
 /// Live workers that do not keep up.
 fn laggards(name: &str, stats: &Stats) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -184,7 +205,7 @@ fn laggards(name: &str, stats: &Stats) -> Vec<Finding> {
                          begins to miss some"
                 ),
             )),
-            State::Dead | State::Ok => {}
+            State::Dead | State::Unlocked | State::Ok => {}
         }
     }
     findings
@@ -203,7 +224,9 @@ fn unused(name: &str, stats: &Stats, processes: &Processes) -> Option<Finding> {
     })
 }
 
-/// A child shares its parent's lock. One that outlives the parent keeps the record from being taken over.
+/// A child that another thread forks in the moment in which its parent joins has the parent's lock as well, and so has any
+/// child where the system keeps locks by descriptors only. One that outlives the parent keeps the record from being taken
+/// over.
 fn kept_by_children(name: &str, stats: &Stats, processes: &Processes) -> Vec<Finding> {
     let mut findings = Vec::new();
     for worker in stats.workers.iter().filter(|worker| worker.alive) {

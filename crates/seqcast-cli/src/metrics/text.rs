@@ -65,7 +65,7 @@ pub fn families(inspector: &Inspector) -> seqcast::Result<Vec<Family>> {
 
 fn workers_by_state(stats: &Stats) -> Family {
     let states: Vec<State> = stats.workers.iter().map(|worker| State::of(worker, stats.capacity)).collect();
-    let series = [State::Ok, State::Slow, State::Stopped, State::Dead].map(|state| {
+    let series = State::ALL.map(|state| {
         let count = states.iter().filter(|found| **found == state).count();
         (vec![("segment", stats.name.clone()), ("state", state.name().to_owned())], count as f64)
     });

@@ -269,7 +269,7 @@ mod tests {
         let row = model.rows()[0];
         assert_eq!((row.worker.lag, row.high_lag, row.history.len()), (0, 6, 2));
         assert!(row.rate > 0.0 && row.history == [0.0, row.rate], "six events were read");
-        assert_eq!([State::Ok, State::Slow, State::Stopped, State::Dead].map(|state| model.count(state)), [1, 0, 0, 0]);
+        assert_eq!(State::ALL.map(|state| model.count(state)), [1, 0, 0, 0, 0]);
         // Who takes the record next begins anew.
         drop(worker);
         let _next = fixture::worker(&bus, "next");

@@ -192,7 +192,7 @@ impl View {
 
     fn summary(&self, model: &Model, width: u16) -> Paragraph<'static> {
         let mut spans = vec![Span::raw(format!("{} of {} records:", model.workers(), model.records()))];
-        for state in [State::Ok, State::Slow, State::Stopped, State::Dead] {
+        for state in State::ALL {
             let count = model.count(state);
             let tone = if count == 0 { Tone::Faint } else { tone_of(state) };
             spans.push(Span::styled(format!(" {count} {}", state.name()), self.style(tone)));

@@ -1,5 +1,6 @@
 //! doctor: each finding with its remedy, and --fix only where it is proven safe.
 
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
@@ -200,7 +201,7 @@ fn write_through(name: &Name, bytes: &[u8], at: usize) {
 #[test]
 fn g12_a_record_kept_by_a_dead_workers_child_is_found() {
     let (name, bus) = Name::segment("kept");
-    // The worker forks a child that lives on, and is killed.
+    // The worker forks a child that lives on, and is killed: the child keeps nothing.
     let mut worker = WorkerProcess::join(&name, "parent");
     let child: i32 = worker.told("fork").parse().unwrap();
     let pid = worker.pid();
@@ -208,10 +209,47 @@ fn g12_a_record_kept_by_a_dead_workers_child_is_found() {
     let run = doctor(&name, &[]);
     // SAFETY: a system call without pointers; the child was forked for this test, and nobody but init reaps it.
     assert_eq!(unsafe { libc::kill(child, libc::SIGKILL) }, 0);
-    let found = the_trouble(&run.expect(1));
+    assert_eq!(the_trouble(&run.expect(1))["code"], "dead_records");
+    // As a child that has the lock by a descriptor, this process locks the record.
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(name.path()).unwrap();
+    // SAFETY: plain numbers, for which zero is a value.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    (lock.l_type, lock.l_start, lock.l_len) = (libc::F_WRLCK as libc::c_short, 1 << 61, 1);
+    // SAFETY: the descriptor is open, and the request outlives the call.
+    assert_eq!(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) }, 0);
+    let found = the_trouble(&doctor(&name, &[]).expect(1));
     assert_eq!(found["code"], "kept_record");
     let what = found["what"].as_str().unwrap();
-    assert!(what.contains(&format!("(pid {pid})")) && what.contains(&format!("(pid {child})")), "{found}");
+    let keeper = std::process::id();
+    assert!(what.contains(&format!("(pid {pid})")) && what.contains(&format!("(pid {keeper})")), "{found}");
+    drop((file, bus));
+}
+
+#[test]
+fn g2_a_living_worker_without_its_lock_is_not_called_dead_and_its_record_not_freed() {
+    let (name, bus) = Name::segment("unlocked");
+    let mut worker = WorkerProcess::join(&name, "unlucky");
+    let pid = worker.pid();
+    assert_eq!(worker.told("lose_lock"), "1");
+    for more in [&[][..], &["--fix"]] {
+        let found = the_trouble(&doctor(&name, more).expect(1));
+        assert_eq!((&found["code"], &found["fixable"]), (&json!("unlocked"), &json!(false)));
+        assert!(found["what"].as_str().unwrap().contains(&format!("(pid {pid} \"unlucky\") lives")), "{found}");
+    }
+    let top = seqcast(&["top", &name, "--once", "--format", "json"]).expect(0).json();
+    assert_eq!(top["workers"][0]["state"], "unlocked", "{top}");
+    let metrics = seqcast(&["metrics", &name]).expect(0).stdout;
+    assert!(
+        metrics.contains(&format!("seqcast_workers{{segment=\"{}\",state=\"unlocked\"}} 1", bus.name())),
+        "{metrics}"
+    );
+    assert!(metrics.contains("state=\"dead\"} 0"), "{metrics}");
+    // It goes on, and its seat is its own.
+    worker.told("post a b c");
+    assert_eq!(worker.told("poll"), "Done { delivered: 2, missed: 0 }");
+    assert_eq!(bus.publisher().unwrap().record(), 1);
+    worker.kill();
+    assert_eq!(the_trouble(&doctor(&name, &[]).expect(1))["code"], "dead_records");
     drop(bus);
 }
 

@@ -1,0 +1,83 @@
+//! The time for which a worker has its record.
+//!
+//! A lock says whose the record is, and the kernel keeps that for as long as the holder lives. Should it be lost nevertheless,
+//! and another process take the record, the one that was displaced must not touch it any more: the incarnation tells it, for a
+//! load of a line that nobody else stores to.
+
+use crate::counters::RecordWords;
+use crate::error::{Error, Result};
+use crate::layout::record_word;
+use crate::os::fork::ForkGuard;
+use crate::segment::{RecordLock, Segment};
+use crate::sync::{Ordering, Words};
+
+/// The hold on a record. It ends when it is dropped, as the last thing that its holder does with the record.
+pub(crate) struct Tenure {
+    guard: ForkGuard,
+    lock: RecordLock,
+    words: RecordWords,
+    incarnation: Incarnation,
+}
+
+impl Tenure {
+    /// The one that begins now that the record says who holds it.
+    pub(crate) fn new(guard: ForkGuard, lock: RecordLock, words: RecordWords, record: u16) -> Tenure {
+        Tenure { guard, lock, incarnation: Incarnation::of(&words, record), words }
+    }
+
+    /// What tells the holder whether it is over.
+    pub(crate) fn incarnation(&self) -> Incarnation {
+        self.incarnation.clone()
+    }
+}
+
+impl Drop for Tenure {
+    fn drop(&mut self) {
+        if self.guard.is_forked() {
+            // The record is the parent's.
+            return;
+        }
+        if self.incarnation.is_over() {
+            // It is another's by now, and there is no lock to give back.
+            self.lock.abandon();
+            return;
+        }
+        // What takes the record next need not count its holder among the dead.
+        self.words.set(record_word!(identity.pid), 0);
+        self.lock.release();
+    }
+}
+
+/// How often a record had been taken when its holder took it.
+#[derive(Clone)]
+pub(crate) struct Incarnation {
+    record: u16,
+    /// That word of the record alone.
+    word: Words,
+    number: u64,
+}
+
+impl Incarnation {
+    fn of(words: &RecordWords, record: u16) -> Incarnation {
+        let word = words.words().sub(record_word!(identity.incarnation), 1);
+        Incarnation { record, number: words.get(record_word!(identity.incarnation)), word }
+    }
+
+    /// Whether another process has taken the record since.
+    #[inline]
+    pub(crate) fn is_over(&self) -> bool {
+        // Relaxed: one word, which says all there is to know. What is done meanwhile cannot be helped.
+        self.word.at(0).load(Ordering::Relaxed) != self.number
+    }
+
+    /// [`Error::Displaced`] if another process has taken the record since.
+    #[inline]
+    pub(crate) fn check(&self, segment: &Segment) -> Result<()> {
+        if self.is_over() { Err(self.displaced(segment)) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn displaced(&self, segment: &Segment) -> Error {
+        Error::Displaced { name: segment.name().to_owned(), record: u32::from(self.record) }
+    }
+}
