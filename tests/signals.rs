@@ -319,6 +319,38 @@ alone! {
         assert!(format!("{waker:?}").starts_with("Waker"));
     }
 
+    fn g12_a_child_that_returns_from_a_signal_handler_into_a_poll_that_waits_ends_it() {
+        let (_name, bus) = bus(&small());
+        let reserver = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(quiet().wait_max(HOUR).wait_interval(HOUR)).unwrap();
+        let log = Log::of(&worker, Scope::All);
+        let mut reservation = reserver.reserve().unwrap();
+        handle(libc::SIGUSR1, fork_once, 0);
+        let tid = this_thread();
+        let parent = std::process::id();
+        let polled = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                until_asleep(tid);
+                signal_until(tid, libc::SIGUSR1, || FORKED.load(Relaxed) != 0);
+                let mut status = 0;
+                // SAFETY: `status` is writable for the call.
+                assert_eq!(unsafe { libc::waitpid(FORKED.load(Relaxed), &raw mut status, 0) }, FORKED.load(Relaxed));
+                assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "{status}");
+                reservation.commit(("s", "e"), b"").unwrap();
+            });
+            let polled = worker.poll();
+            if std::process::id() != parent {
+                // The thread is the parent's, and so is what it is to say.
+                let well = matches!(polled, Err(Error::Forked));
+                // SAFETY: ends the child, which must not return to the harness.
+                unsafe { libc::_exit(if well { 0 } else { 101 }) }
+            }
+            polled
+        });
+        assert_eq!(polled.unwrap().delivered(), 1);
+        assert_eq!(log.len(), 1);
+    }
+
     fn g12_a_child_that_returns_from_a_signal_handler_into_a_wait_ends_it() {
         let (_name, bus) = bus(&small());
         let worker = bus.join_with(quiet()).unwrap();

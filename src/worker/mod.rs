@@ -579,8 +579,8 @@ impl Worker {
     /// Sleeps until there is something to poll, for `timeout` at most. Returns whether there is. Spins for less than a
     /// microsecond first.
     ///
-    /// A [`Waker`](crate::Waker) ends it early, from a signal handler or another thread. A signal alone does not: it is waited on after the
-    /// handler has run, unlike in [`wait_interruptible`](Worker::wait_interruptible).
+    /// A [`Waker`](crate::Waker) ends it early, from a signal handler or another thread. A signal alone does not: it goes on
+    /// after the handler has run, unlike [`wait_interruptible`](Worker::wait_interruptible).
     ///
     /// While another thread polls, what is new is that thread's: this one sleeps until the poll is over, and then goes on
     /// to wait. Inside a handler there is nothing to wait for, as nothing can be polled there: it returns `false` at once.
@@ -613,7 +613,8 @@ impl Worker {
     /// ```
     ///
     /// A handler that has run just before the sleep began, or that runs on another thread, does not end it: such a signal is
-    /// seen after `timeout` at the latest. What must end the wait at once calls [`Waker::wake`](crate::Waker::wake) in the handler.
+    /// seen after `timeout` at the latest. What must end the wait at once calls [`Waker::wake`](crate::Waker::wake) in the
+    /// handler. Inside a handler of this worker there is nothing to wait for: it returns at once.
     ///
     /// If there are several reasons it tells the first of these: a signal, a waker, news. The others are told by the next call,
     /// but a signal by none.

@@ -392,6 +392,8 @@ impl Inner {
                 if !self.wait_at(pending, patience, &backoff) {
                     return Ok(());
                 }
+                // While it slept a signal handler may have forked, and returned in the child.
+                self.guard.check()?;
                 continue;
             }
             tally.reserved = None;
