@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use seqcast::{Bus, Claimed, Event, Options, Scope, Unique, Worker};
+use seqcast::{Bus, Claimed, Event, Scope, SegmentOptions, Unique, Worker};
 
 use support::{poll, quiet};
 
@@ -17,7 +17,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const BRIEF: Duration = Duration::from_nanos(1);
 
 fn bus_with(claims: u64) -> Bus {
-    Bus::anonymous(&Options::new().claims(claims)).expect("a segment")
+    SegmentOptions::new().claims(claims).anonymous().expect("a segment")
 }
 
 fn keys(count: usize) -> Vec<String> {
@@ -27,8 +27,8 @@ fn keys(count: usize) -> Vec<String> {
 fn won_and_lost(c: &mut Criterion) {
     let mut group = c.benchmark_group("claim");
     let bus = bus_with(8192);
-    let worker = bus.join_with(quiet()).expect("a seat");
-    let other = bus.join_with(quiet()).expect("a seat");
+    let worker = bus.join_with(&quiet()).expect("a seat");
+    let other = bus.join_with(&quiet()).expect("a seat");
     let keys = keys(1024);
     let mut next = keys.iter().cycle();
     // The ttl has ended by the time the key comes round again.
@@ -65,7 +65,7 @@ fn by_load(c: &mut Criterion) {
     const KEYS: u64 = 8192;
     for percent in [0, 25, 50, 75, 100] {
         let bus = bus_with(KEYS);
-        let (worker, holder) = (bus.join_with(quiet()).expect("a seat"), bus.join_with(quiet()).expect("a seat"));
+        let (worker, holder) = (bus.join_with(&quiet()).expect("a seat"), bus.join_with(&quiet()).expect("a seat"));
         for i in 0..KEYS * percent / 100 {
             let _ = won(&holder, &format!("held:{i}"), HOUR);
         }
@@ -81,8 +81,8 @@ fn by_load(c: &mut Criterion) {
 /// Against another thread that claims and releases the same key all the time.
 fn contended(c: &mut Criterion) {
     let bus = bus_with(8192);
-    let worker = bus.join_with(quiet()).expect("a seat");
-    let rival = bus.join_with(quiet()).expect("a seat");
+    let worker = bus.join_with(&quiet()).expect("a seat");
+    let rival = bus.join_with(&quiet()).expect("a seat");
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -108,7 +108,7 @@ fn unique_events(c: &mut Criterion) {
     const BURST: u64 = 64;
     let mut group = c.benchmark_group("unique event");
     let bus = bus_with(16_384);
-    let poster = bus.join_with(quiet()).expect("a seat");
+    let poster = bus.join_with(&quiet()).expect("a seat");
     let (first, second) = (support::reader(&bus), support::reader(&bus));
     first.on(Scope::source("other"), |_: &Event<'_>| ()).expect("a handler");
     let mut number = 0_u64;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, criterion_group, criterion_main};
-use seqcast::{Bus, Event, Options, Scope};
+use seqcast::{Bus, Event, Scope, SegmentOptions};
 
 use support::{keep, poll, quiet, reader};
 
@@ -18,7 +18,7 @@ const BURST: u64 = 64;
 
 /// Posts and polls on one bus, each timed for itself.
 fn post_and_poll(group: &mut BenchmarkGroup<'_, WallTime>, parameter: impl ToString, bus: &Bus, readers: usize) {
-    let worker = bus.join_with(quiet()).expect("a seat");
+    let worker = bus.join_with(&quiet()).expect("a seat");
     let readers: Vec<_> = (0..readers).map(|_| reader(bus)).collect();
     // Once round the ring, so that every page and block has been used.
     for _ in 0..bus.capacity() {
@@ -56,7 +56,7 @@ fn post_and_poll(group: &mut BenchmarkGroup<'_, WallTime>, parameter: impl ToStr
 fn readers(c: &mut Criterion) {
     let mut group = c.benchmark_group("growth with readers");
     for readers in [1, 4, 16, 64] {
-        let bus = Bus::anonymous(&Options::new().records(128)).expect("a segment");
+        let bus = SegmentOptions::new().records(128).anonymous().expect("a segment");
         post_and_poll(&mut group, readers, &bus, readers);
     }
     group.finish();
@@ -65,7 +65,7 @@ fn readers(c: &mut Criterion) {
 fn records(c: &mut Criterion) {
     let mut group = c.benchmark_group("growth with records");
     for records in [8, 64, 1024] {
-        let bus = Bus::anonymous(&Options::new().records(records)).expect("a segment");
+        let bus = SegmentOptions::new().records(records).anonymous().expect("a segment");
         post_and_poll(&mut group, records, &bus, 1);
     }
     group.finish();
@@ -77,8 +77,8 @@ fn segment(c: &mut Criterion) {
     for (mebibytes, capacity, block_size) in
         [(1, 1 << 11, 288), (4, 1 << 13, 288), (32, 1 << 16, 288), (128, 1 << 18, 288), (1024, 1 << 18, 3800)]
     {
-        let options = Options::new().capacity(capacity).block_size(block_size).claims(64);
-        match Bus::anonymous(&options) {
+        let options = SegmentOptions::new().capacity(capacity).block_size(block_size).claims(64);
+        match options.anonymous() {
             Ok(bus) => post_and_poll(&mut group, format!("{mebibytes} MiB"), &bus, 1),
             Err(error) => eprintln!("{mebibytes} MiB: left out: {error}"),
         }
@@ -90,8 +90,8 @@ fn segment(c: &mut Criterion) {
 fn other_handlers(c: &mut Criterion) {
     let mut group = c.benchmark_group("growth with handlers of other events");
     for handlers in [1, 100, 10_000] {
-        let bus = Bus::anonymous(&Options::new()).expect("a segment");
-        let (worker, reader) = (bus.join_with(quiet()).expect("a seat"), reader(&bus));
+        let bus = SegmentOptions::new().anonymous().expect("a segment");
+        let (worker, reader) = (bus.join_with(&quiet()).expect("a seat"), reader(&bus));
         for i in 0..handlers {
             let scope = Scope::events(format!("other-{}", i % 100), [format!("event-{i}")]);
             reader.on(scope, |event: &Event<'_>| keep(event.id())).expect("a handler");

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use rkyv::{Archive, Serialize};
-use seqcast::{Bus, Event, Options, Scope, Topic, Typed, TypedEvent, Worker};
+use seqcast::{Event, Scope, SegmentOptions, Topic, Typed, TypedEvent, Worker};
 
 use support::{keep, poll, quiet};
 
@@ -42,8 +42,8 @@ fn invalidated() -> Invalidated {
 }
 
 fn pair() -> (Worker, Worker) {
-    let bus = Bus::anonymous(&Options::new()).expect("a segment");
-    (bus.join_with(quiet()).expect("a seat"), bus.join_with(quiet()).expect("a seat"))
+    let bus = SegmentOptions::new().anonymous().expect("a segment");
+    (bus.join_with(&quiet()).expect("a seat"), bus.join_with(&quiet()).expect("a seat"))
 }
 
 fn post_typed(c: &mut Criterion) {
@@ -131,7 +131,7 @@ fn unwanted(c: &mut Criterion) {
     let mut group = c.benchmark_group("skip what no handler wants");
     for size in [64, 4096] {
         let bus = support::bus_for(size);
-        let (worker, reader) = (bus.join_with(quiet()).expect("a seat"), bus.join_with(quiet()).expect("a seat"));
+        let (worker, reader) = (bus.join_with(&quiet()).expect("a seat"), bus.join_with(&quiet()).expect("a seat"));
         reader.on(Scope::source("another"), |_: &Event<'_>| ()).expect("a handler");
         let payload = support::payload_of(size);
         group.bench_function(BenchmarkId::from_parameter(size), |b| {

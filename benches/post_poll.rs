@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, criterion_group, criterion_main};
-use seqcast::{Event, Options, Polled, Scope};
+use seqcast::{Event, Polled, Scope, SegmentOptions};
 
 use support::{SIZES, bus_for, keep, options_for, payload_of, poll, quiet, reader};
 
@@ -21,7 +21,7 @@ fn post(c: &mut Criterion) {
     for readers in [0, 1, 4, 16] {
         for size in SIZES {
             let bus = bus_for(size);
-            let worker = bus.join_with(quiet()).expect("a seat");
+            let worker = bus.join_with(&quiet()).expect("a seat");
             // They are there and keep a cursor; what their reading costs the writer needs another core, and is measured
             // by `two_process`.
             let _readers: Vec<_> = (0..readers).map(|_| reader(&bus)).collect();
@@ -53,7 +53,7 @@ fn poll_events(c: &mut Criterion) {
     for readers in [1, 4, 16] {
         for size in SIZES {
             let bus = bus_for(size);
-            let worker = bus.join_with(quiet()).expect("a seat");
+            let worker = bus.join_with(&quiet()).expect("a seat");
             let readers_of: Vec<_> = (0..readers).map(|_| reader(&bus)).collect();
             let payload = payload_of(size);
             group.bench_function(BenchmarkId::new(format!("{readers} readers"), size), |b| {
@@ -88,7 +88,7 @@ fn idle(c: &mut Criterion) {
     // Looked at as users do: to hand the whole result on by reference would cost more than the poll.
     group.bench_function("poll", |b| b.iter(|| matches!(worker.poll(), Ok(Polled::Done { .. }))));
     group.bench_function("wait of zero", |b| b.iter(|| worker.wait(Duration::ZERO)));
-    let poster = bus.join_with(quiet()).expect("a seat");
+    let poster = bus.join_with(&quiet()).expect("a seat");
     poster.post(("bench", "event"), b"news").expect("posted");
     group.bench_function("wait with news", |b| b.iter(|| worker.wait(Duration::from_secs(1))));
     group.finish();
@@ -96,9 +96,9 @@ fn idle(c: &mut Criterion) {
 
 /// A reader that lost its place: finding out, going on, and the first event after it.
 fn lapped(c: &mut Criterion) {
-    let options = Options::new().capacity(64);
-    let bus = seqcast::Bus::anonymous(&options).expect("a segment");
-    let worker = bus.join_with(quiet()).expect("a seat");
+    let options = SegmentOptions::new().capacity(64);
+    let bus = options.anonymous().expect("a segment");
+    let worker = bus.join_with(&quiet()).expect("a seat");
     let slow = reader(&bus);
     c.bench_function("lapped/poll to the first event", |b| {
         b.iter_custom(|times| {
@@ -123,17 +123,23 @@ fn fragments(c: &mut Criterion) {
     let mut group = c.benchmark_group("fragments");
     for size in [1024, 4096, 65_536] {
         let payload = payload_of(size);
-        let default = Options::new();
+        let default = SegmentOptions::new();
         fragments_with(&mut group, "in fragments", size, &default, &payload);
         fragments_with(&mut group, "in one block", size, &options_for(size), &payload);
     }
     group.finish();
 }
 
-fn fragments_with(group: &mut BenchmarkGroup<'_, WallTime>, how: &str, size: usize, options: &Options, payload: &[u8]) {
-    let bus = seqcast::Bus::anonymous(options).expect("a segment");
-    let worker = bus.join_with(quiet()).expect("a seat");
-    let reader = bus.join_with(quiet()).expect("a seat");
+fn fragments_with(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    how: &str,
+    size: usize,
+    options: &SegmentOptions,
+    payload: &[u8],
+) {
+    let bus = options.anonymous().expect("a segment");
+    let worker = bus.join_with(&quiet()).expect("a seat");
+    let reader = bus.join_with(&quiet()).expect("a seat");
     reader.on(Scope::All, |event: &Event<'_>| keep(event.bytes().len())).expect("a handler");
     group.bench_function(BenchmarkId::new(how, size), |b| {
         b.iter(|| {

@@ -1,11 +1,11 @@
 //! Two workers on one bus hear each other: `cargo run --example hello`
 
-use seqcast::{Bus, Options, Scope};
+use seqcast::{Scope, SegmentOptions};
 
 fn main() -> seqcast::Result<()> {
     // Other processes would open it by its name. The name is gone when `bus` is dropped.
     let name = format!("seqcast-hello-{}", std::process::id());
-    let bus = Bus::create(&name, &Options::new().unlink_on_drop(true))?;
+    let bus = SegmentOptions::new().unlink_on_drop(true).create(&name)?;
 
     // As a rule each process has one worker; here one process has two.
     let (a, b) = (bus.join()?, bus.join()?);

@@ -5,7 +5,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use seqcast::{Bus, Claimed, Options};
+use seqcast::{Bus, Claimed, SegmentOptions};
 
 const PROCESSES: usize = 4;
 /// How long nobody does the job again: longer than the clocks of those who wake up differ.
@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The first process creates the segment and unlinks its name at the end. Processes without a parent in common would
     // use `Bus::open_or_create` and leave it there.
     let name = format!("seqcast-run-once-{}", std::process::id());
-    let _bus = Bus::create(&name, &Options::new().unlink_on_drop(true))?;
+    let _bus = SegmentOptions::new().unlink_on_drop(true).create(&name)?;
 
     let program = std::env::current_exe()?;
     let processes: Result<Vec<_>, _> = (0..PROCESSES).map(|_| Command::new(&program).arg(&name).spawn()).collect();
@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 fn wake_up(name: &str) -> seqcast::Result<()> {
     let pid = std::process::id();
-    let worker = Bus::open(name, &Options::new())?.join()?;
+    let worker = Bus::open(name)?.join()?;
     match worker.claim("nightly-mail", HELD_FOR)? {
         // Were the job to fail, `worker.release(&claim)` would let another try.
         Claimed::Won(_claim) => println!("{pid}: sends the mail"),

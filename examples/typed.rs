@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use rkyv::{Archive, Serialize};
-use seqcast::{Bus, Options, Topic, Typed, TypedEvent, WorkerOptions};
+use seqcast::{SegmentOptions, Topic, Typed, TypedEvent, WorkerOptions};
 
 /// A value with fields. Posted, it is archived; its handlers read it in place, after it was checked to be one.
 #[derive(Archive, Serialize)]
@@ -23,9 +23,9 @@ impl TypedEvent for UpstreamDown {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // For the processes that this one forks; here it is two workers in one process.
-    let bus = Bus::anonymous(&Options::new())?;
+    let bus = SegmentOptions::new().anonymous()?;
     let checker = bus.join()?;
-    let proxy = bus.join_with(WorkerOptions::new().label("proxy").interval(Duration::from_secs(5)))?;
+    let proxy = bus.join_with(&WorkerOptions::new().label("proxy").interval(Duration::from_secs(5)))?;
 
     let (handled, wait) = mpsc::channel();
     proxy.on_typed(move |down: Typed<'_, UpstreamDown>| {

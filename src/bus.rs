@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use crate::audit::Audit;
 use crate::error::Result;
-use crate::layout::Options;
 use crate::publisher::Publisher;
 use crate::seat::subscriber::Subscriber;
+use crate::segment::options::SegmentOptions;
 use crate::segment::{self, BusId, Difference, Segment};
 use crate::stats::Stats;
 use crate::worker::Worker;
@@ -17,7 +17,7 @@ use crate::worker_options::WorkerOptions;
 ///
 /// Make it before forking and join in each child, or open the segment by its name in each process. A `Bus` may be used
 /// in a forked child; what has joined may not. Dropping it leaves the segment as it is, unless
-/// [`Options::unlink_on_drop`] was set and this process created it.
+/// [`SegmentOptions::unlink_on_drop`] was set and this process created it.
 ///
 /// Clones are the same handle.
 #[derive(Clone)]
@@ -26,46 +26,32 @@ pub struct Bus {
 }
 
 impl Bus {
-    /// Creates the segment `name` and opens it. Names have 1 to 200 of `A-Z a-z 0-9 . _ -`; a slash in front is added.
+    /// Creates the segment `name` with the default options. A name has 1 to 200 of the characters `A-Z a-z 0-9 . _ -`; a
+    /// leading slash is added.
     ///
     /// # Errors
     ///
-    /// [`Error::Exists`](crate::Error::Exists), and for bad names, options, rights and lack of space the error that says
-    /// so.
-    pub fn create(name: &str, options: &Options) -> Result<Bus> {
-        Segment::create(name, options).map(Bus::of)
+    /// As [`SegmentOptions::create`].
+    pub fn create(name: &str) -> Result<Bus> {
+        SegmentOptions::new().create(name)
     }
 
-    /// Opens the segment `name`. Of the options, mode, owner and timeout count.
+    /// Opens the segment `name` with the default options.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`](crate::Error::NotFound), and the error that says why what is there cannot be used.
-    pub fn open(name: &str, options: &Options) -> Result<Bus> {
-        Segment::open(name, options).map(Bus::of)
+    /// As [`SegmentOptions::open`].
+    pub fn open(name: &str) -> Result<Bus> {
+        SegmentOptions::new().open(name)
     }
 
-    /// Opens the segment `name`, or creates it if there is none. Of any number of processes that do so at the same time
-    /// all end on the same segment.
-    ///
-    /// An existing segment keeps its sizes, mode and owner, also where `options` set others, as after a changed
-    /// configuration was loaded. That is reported, and in [`differences`](Bus::differences);
-    /// [`Options::strict`] makes it an error.
+    /// Opens the segment `name`, or creates it with the default options if there is none.
     ///
     /// # Errors
     ///
-    /// As [`create`](Bus::create) and [`open`](Bus::open), and [`Error::OptionsDiffer`](crate::Error::OptionsDiffer).
-    pub fn open_or_create(name: &str, options: &Options) -> Result<Bus> {
-        Segment::open_or_create(name, options).map(Bus::of)
-    }
-
-    /// Creates a segment without a name, for this process and those it forks. It is gone when the last of them is.
-    ///
-    /// # Errors
-    ///
-    /// As [`create`](Bus::create).
-    pub fn anonymous(options: &Options) -> Result<Bus> {
-        Segment::anonymous(options).map(Bus::of)
+    /// As [`SegmentOptions::open_or_create`].
+    pub fn open_or_create(name: &str) -> Result<Bus> {
+        SegmentOptions::new().open_or_create(name)
     }
 
     fn of(segment: Segment) -> Bus {
@@ -78,7 +64,7 @@ impl Bus {
     ///
     /// [`Error::NoRecord`](crate::Error::NoRecord) if all are taken; [`Error::Corrupt`](crate::Error::Corrupt).
     pub fn join(&self) -> Result<Worker> {
-        self.join_with(WorkerOptions::new())
+        self.join_with(&WorkerOptions::new())
     }
 
     /// Takes a seat. It reads from where [`WorkerOptions::start`] says, and its own
@@ -88,8 +74,8 @@ impl Bus {
     ///
     /// As [`join`](Bus::join), and [`Error::Option`](crate::Error::Option), [`Error::NotYet`](crate::Error::NotYet) or
     /// [`Error::OtherBus`](crate::Error::OtherBus).
-    pub fn join_with(&self, options: WorkerOptions) -> Result<Worker> {
-        Worker::join(&self.segment, options)
+    pub fn join_with(&self, options: &WorkerOptions) -> Result<Worker> {
+        Worker::join(&self.segment, options.clone())
     }
 
     /// Takes a seat that only posts.
@@ -170,12 +156,12 @@ impl Bus {
     ///
     /// ```
     /// # let name = format!("doc-current-{}", std::process::id());
-    /// use seqcast::{Bus, Options};
+    /// use seqcast::{Bus, SegmentOptions};
     ///
-    /// let old = Bus::create(&name, &Options::new())?;
+    /// let old = Bus::create(&name, &SegmentOptions::new())?;
     /// assert!(old.is_current()?);
     /// seqcast::unlink(&name)?;
-    /// let new = Bus::create(&name, &Options::new().unlink_on_drop(true))?;
+    /// let new = Bus::create(&name, &SegmentOptions::new().unlink_on_drop(true))?;
     /// assert!(!old.is_current()? && new.is_current()? && old.id() != new.id());
     /// # Ok::<(), seqcast::Error>(())
     /// ```
@@ -195,13 +181,13 @@ impl Bus {
     ///
     /// ```
     /// # let name = format!("doc-differences-{}", std::process::id());
-    /// use seqcast::{Bus, Options};
+    /// use seqcast::{Bus, SegmentOptions};
     ///
-    /// let first = Bus::create(&name, &Options::new().capacity(1024).unlink_on_drop(true))?;
-    /// let second = Bus::open_or_create(&name, &Options::new().capacity(4096).records(64))?;
+    /// let first = Bus::create(&name, &SegmentOptions::new().capacity(1024).unlink_on_drop(true))?;
+    /// let second = Bus::open_or_create(&name, &SegmentOptions::new().capacity(4096).records(64))?;
     /// assert_eq!(second.differences().len(), 1);
     /// assert_eq!(second.differences()[0].to_string(), "capacity is 1024, not 4096");
-    /// assert!(Bus::open_or_create(&name, &Options::new().capacity(4096).strict(true)).is_err());
+    /// assert!(Bus::open_or_create(&name, &SegmentOptions::new().capacity(4096).strict(true)).is_err());
     /// # Ok::<(), seqcast::Error>(())
     /// ```
     pub fn differences(&self) -> &[Difference] {
@@ -239,6 +225,62 @@ impl Bus {
     }
 }
 
+impl SegmentOptions {
+    /// Creates the segment `name` and opens it.
+    ///
+    /// ```
+    /// # let name = format!("doc-create-{}", std::process::id());
+    /// use seqcast::SegmentOptions;
+    ///
+    /// let bus = SegmentOptions::new().capacity(1024).unlink_on_drop(true).create(&name)?;
+    /// assert_eq!(bus.capacity(), 1024);
+    /// assert!(SegmentOptions::new().create(&name).is_err());
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Exists`](crate::Error::Exists) if there is one; for bad names, options, rights and lack of space the error
+    /// that says so.
+    pub fn create(&self, name: &str) -> Result<Bus> {
+        Segment::create(name, self).map(Bus::of)
+    }
+
+    /// Opens the segment `name`. Only `mode`, `owner`, `creation_timeout` and `dump` are used; sizes come from the segment.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`](crate::Error::NotFound), and the error that says why what is there cannot be used.
+    pub fn open(&self, name: &str) -> Result<Bus> {
+        Segment::open(name, self).map(Bus::of)
+    }
+
+    /// Opens the segment `name`, or creates it if there is none. Safe to call concurrently: all callers get the same
+    /// segment.
+    ///
+    /// An existing segment keeps its sizes, mode and owner, even if other ones are set here, as after a reload with a
+    /// changed configuration. That is reported, and in [`Bus::differences`]; [`strict`](SegmentOptions::strict) makes it
+    /// an error.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](SegmentOptions::create) and [`open`](SegmentOptions::open), and
+    /// [`Error::OptionsDiffer`](crate::Error::OptionsDiffer).
+    pub fn open_or_create(&self, name: &str) -> Result<Bus> {
+        Segment::open_or_create(name, self).map(Bus::of)
+    }
+
+    /// Creates a segment without a name, for this process and the processes that it forks. It is gone when the last of them
+    /// ends.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](SegmentOptions::create).
+    pub fn anonymous(&self) -> Result<Bus> {
+        Segment::anonymous(self).map(Bus::of)
+    }
+}
+
 impl fmt::Debug for Bus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Bus").field("name", &self.name()).field("capacity", &self.capacity()).finish_non_exhaustive()
@@ -253,14 +295,4 @@ impl fmt::Debug for Bus {
 /// seqcast's.
 pub fn unlink(name: &str) -> Result<()> {
     segment::unlink(name)
-}
-
-/// What all workers of the segment `name` have counted, without joining it: the segment is mapped for reading only.
-/// Of the options, mode and owner count.
-///
-/// # Errors
-///
-/// As [`Bus::open`].
-pub fn stat(name: &str, options: &Options) -> Result<Stats> {
-    Stats::of(&Segment::read_only(name, options)?)
 }

@@ -29,7 +29,7 @@ pub enum Claimed {
         /// Time until the key is free. Never too short; too long by at most one kernel tick (10 ms).
         left: Duration,
     },
-    /// The bucket of this key has no room; raise [`Options::claims`](crate::Options::claims).
+    /// The bucket of this key has no room; raise [`SegmentOptions::claims`](crate::SegmentOptions::claims).
     Full,
 }
 

@@ -129,7 +129,7 @@ pub enum Error {
         /// The widest mode accepted.
         accepted: u32,
     },
-    /// The segment exists with other options than those that were set, and [`Options::strict`](crate::Options::strict) was.
+    /// The segment exists with other options than those that were set, and [`SegmentOptions::strict`](crate::SegmentOptions::strict) was.
     OptionsDiffer {
         /// The segment's name.
         name: String,

@@ -4,14 +4,14 @@
 //! killed or stopped at whatever instruction, the others go on, and nobody sees half an event.
 //!
 //! ```
-//! use seqcast::{Bus, Options, Scope};
+//! use seqcast::{Bus, SegmentOptions, Scope};
 //!
 //! # let name = format!("doc-lib-{}", std::process::id());
-//! # let options = Options::new().unlink_on_drop(true);
+//! # let options = SegmentOptions::new().unlink_on_drop(true);
 //! # /*
-//! let bus = Bus::open_or_create("my-server", &Options::new())?; // in the master, before it forks
+//! let bus = Bus::open_or_create("my-server")?; // in the master, before it forks
 //! # */
-//! # let bus = Bus::open_or_create(&name, &options)?;
+//! # let bus = options.open_or_create(&name)?;
 //! let worker = bus.join()?; // in each worker process
 //! worker.on(Scope::source("cache"), |event| {
 //!     println!("drop {} from the cache", String::from_utf8_lossy(event.bytes()));
@@ -61,7 +61,7 @@
 //! # Fork
 //!
 //! Open the [`Bus`] in the master; join in each child. What joined before the fork stays the parent's. A master that drops
-//! privileges in its children joins them before, or gives the segment to the workers' user with [`Options::owner`].
+//! privileges in its children joins them before, or gives the segment to the workers' user with [`SegmentOptions::owner`].
 //!
 //! What a forked child can do with what it inherits:
 //!
@@ -134,18 +134,18 @@ pub use worker::process;
 use worker::{handlers, panics, poller, report, worker_options};
 
 pub use audit::{Audit, BlockAudit};
-pub use bus::{Bus, stat, unlink};
+pub use bus::{Bus, unlink};
 pub use claim::{Claim, Claimed, Unique};
 pub use error::{Error, Holder, Result, SizeLimit};
 pub use event::{Event, EventBuilder, Payload, Topic, Typed, TypedEvent, library};
 pub use handlers::{Handler, Outcome, Registration, Scope};
-pub use layout::{Field, Options, fields};
 pub use panics::HandlerPanic;
 pub use poller::Poller;
 pub use publisher::Publisher;
 pub use report::{HandlerError, Report, Trouble};
 pub use rkyv;
 pub use seat::subscriber::{Delivery, Subscriber, Undecided};
+pub use segment::options::SegmentOptions;
 pub use segment::{BusId, Difference, Position};
 pub use stats::{Stats, WorkerStats};
 pub use worker::waker::{Waited, Waker};

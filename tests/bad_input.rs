@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use common::{Child, HOUR, Log, Name, Reports, bus, error, in_child, poll, quiet, small, stop_here};
 use seqcast::inspect::{self, Inspector};
-use seqcast::{Bus, Error, Options, Publisher, Scope, Worker};
+use seqcast::{Bus, Error, Publisher, Scope, SegmentOptions, Worker};
 
 /// First word of a segment in creation, as `src/segment/layout.rs` has it.
 const FORMING: u64 = 0x7365_7143_4153_7e7e;
@@ -26,7 +26,7 @@ struct Healthy {
 impl Healthy {
     fn new() -> Healthy {
         let (name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
         worker.post(("s", "before"), b"").unwrap();
         Healthy { name, bus, worker, log }
@@ -39,16 +39,16 @@ impl Healthy {
         assert_eq!(poll(&self.worker), (2, 0));
         assert_eq!(self.log.events(), ["before", "after"]);
         assert_eq!(self.bus.stats().unwrap().workers.len(), 1, "a seat was taken");
-        drop(Bus::open(&self.name, &small()).unwrap().join_with(quiet()).unwrap());
+        drop(small().open(&self.name).unwrap().join_with(&quiet()).unwrap());
     }
 }
 
 /// What must be refused in opening `name`, by every way of opening.
-fn refusals(name: &str, options: &Options) -> Vec<Error> {
+fn refusals(name: &str, options: &SegmentOptions) -> Vec<Error> {
     vec![
-        error(Bus::open(name, options)),
-        error(Bus::open_or_create(name, options)),
-        error(seqcast::stat(name, options)),
+        error(options.open(name)),
+        error(options.open_or_create(name)),
+        error(options.inspect(name).and_then(|inspector| inspector.stats())),
     ]
 }
 
@@ -59,13 +59,13 @@ fn open_rw(path: &Path) -> File {
 /// A finished segment that nobody uses.
 fn finished() -> Name {
     let (name, bus) = bus(&small());
-    bus.join_with(quiet()).unwrap().post(("s", "e"), b"").unwrap();
+    bus.join_with(&quiet()).unwrap().post(("s", "e"), b"").unwrap();
     name
 }
 
 /// Changes one word of a finished segment's header.
 fn change_word(name: &Name, field: &str, change: impl FnOnce(u64) -> u64) {
-    let field = seqcast::fields().into_iter().find(|row| row.region == "header" && row.name == field).unwrap();
+    let field = seqcast::inspect::fields().into_iter().find(|row| row.region == "header" && row.name == field).unwrap();
     let file = open_rw(&name.path());
     let mut word = [0; 8];
     file.read_exact_at(&mut word, field.offset as u64).unwrap();
@@ -75,8 +75,8 @@ fn change_word(name: &Name, field: &str, change: impl FnOnce(u64) -> u64) {
 /// Unlinks what the name leads to, whereupon it must be as good as new.
 fn assert_usable_after_removal(name: &Name) {
     fs::remove_file(name.path()).unwrap();
-    let bus = Bus::create(name, &small()).unwrap();
-    let worker = bus.join_with(quiet()).unwrap();
+    let bus = small().create(name).unwrap();
+    let worker = bus.join_with(&quiet()).unwrap();
     let log = Log::of(&worker, Scope::All);
     worker.post(("s", "e"), b"").unwrap();
     assert_eq!(poll(&worker), (1, 0));
@@ -98,12 +98,12 @@ alone! {
         let bad = ["", "/", "a/b", "//a", "/a/", "../x", "a b", "ä", "a\0b", ".", "..", "/..", "a\nb", &long, &longer];
         for name in bad {
             let refusals = [
-                error(Bus::create(name, &small())),
-                error(Bus::open(name, &small())),
-                error(Bus::open_or_create(name, &small())),
-                error(seqcast::stat(name, &small())),
+                error(small().create(name)),
+                error(small().open(name)),
+                error(small().open_or_create(name)),
+                error(small().inspect(name).and_then(|inspector| inspector.stats())),
                 error(seqcast::unlink(name)),
-                error(seqcast::process::configure(name, &small(), quiet())),
+                error(seqcast::process::configure(name, &small(), &quiet())),
             ];
             for refusal in refusals {
                 let text = refusal.to_string();
@@ -119,14 +119,14 @@ alone! {
         let prefix = Name::new();
         let long = format!("{}.{}", &*prefix, "x".repeat(199 - prefix.len()));
         for name in [long.as_str(), &format!("{}_A.z-9", &*prefix)] {
-            let bus = Bus::create(&format!("/{name}"), &small().unlink_on_drop(true)).unwrap();
+            let bus = small().unlink_on_drop(true).create(&format!("/{name}")).unwrap();
             assert_eq!(bus.name(), format!("/{name}"));
-            assert!(Bus::open(name, &small()).is_ok());
+            assert!(small().open(name).is_ok());
         }
     }
 
     fn options_out_of_bounds_are_refused_with_option_value_and_rule() {
-        let cases: [(Options, &str, &str, &str); 17] = [
+        let cases: [(SegmentOptions, &str, &str, &str); 17] = [
             (small().capacity(0), "capacity", "0", "power of two"),
             (small().capacity(4), "capacity", "4", "8"),
             (small().capacity(7), "capacity", "7", "power of two"),
@@ -149,8 +149,8 @@ alone! {
         for (options, name, shown, part_of_rule) in cases {
             let fresh = Name::new();
             let refusals =
-                [error(Bus::create(&fresh, &options)), error(Bus::open_or_create(&fresh, &options)),
-                error(Bus::anonymous(&options)), error(Bus::open_or_create(&healthy.name, &options))];
+                [error(options.create(&fresh)), error(options.open_or_create(&fresh)),
+                error(options.anonymous()), error(options.open_or_create(&healthy.name))];
             for refusal in refusals {
                 let text = refusal.to_string();
                 let Error::Option { option, value, rule } = refusal else { panic!("{name}: {refusal:?}") };
@@ -166,7 +166,7 @@ alone! {
     fn modes_that_are_no_permissions_of_the_owner_are_refused() {
         for mode in [0, 0o200, 0o060, 0o4600, 0o1600, 0o10_600, u32::MAX] {
             let fresh = Name::new();
-            let refusal = error(Bus::create(&fresh, &small().mode(mode)));
+            let refusal = error(small().mode(mode).create(&fresh));
             assert!(matches!(refusal, Error::Option { option: "mode", .. }), "{mode:o}: {refusal:?}");
             assert!(!fresh.path().exists());
         }
@@ -185,9 +185,9 @@ alone! {
             // Half a terabyte.
             let options = small().capacity(1 << 19).block_size(1 << 20);
             for refusal in [
-                error(Bus::create(&fresh, &options)),
-                error(Bus::open_or_create(&fresh, &options)),
-                error(Bus::anonymous(&options)),
+                error(options.create(&fresh)),
+                error(options.open_or_create(&fresh)),
+                error(options.anonymous()),
             ] {
                 let text = refusal.to_string();
                 let Error::NoSpace { size, free, .. } = refusal else { panic!("{refusal:?}") };
@@ -197,7 +197,7 @@ alone! {
                 assert!(!fresh.path().exists(), "it was left behind");
             }
         });
-        drop(Bus::create(&fresh, &small()).unwrap().join_with(quiet()).unwrap());
+        drop(small().create(&fresh).unwrap().join_with(&quiet()).unwrap());
     }
 
     fn a_ttl_of_nothing_an_empty_key_and_an_empty_topic_cost_nothing() {
@@ -207,7 +207,7 @@ alone! {
         assert!(matches!(error(worker.event(("s", "e")).unique(nothing).post(b"")), Error::Option { option: "ttl", .. }));
         assert!(matches!(error(worker.event(("s", "e")).unique("").post(b"")), Error::Option { option: "key", .. }));
         assert!(matches!(error(worker.claim("key", Duration::ZERO)), Error::Option { option: "ttl", .. }));
-        let refusal = error(healthy.bus.join_with(quiet().timeout(Duration::ZERO)));
+        let refusal = error(healthy.bus.join_with(&quiet().timeout(Duration::ZERO)));
         assert!(matches!(refusal, Error::Option { option: "timeout", .. }));
         let long = "x".repeat(999);
         for (source, event, len) in [("", "e", 0), ("s", "", 0), (&long[..256], "e", 256), ("s", &long, 999)] {
@@ -243,7 +243,7 @@ alone! {
 
     fn a_commit_that_is_refused_leaves_the_reservation() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let mut reservation = worker.reserve().unwrap();
         assert!(matches!(error(reservation.commit(seqcast::library::STARTED, b"")), Error::LibrarySource));
         assert_eq!(reservation.commit(("s", "e"), b"").unwrap(), 0);
@@ -256,7 +256,7 @@ alone! {
             fs::write(name.path(), content).unwrap();
             fs::set_permissions(name.path(), fs::Permissions::from_mode(0o600)).unwrap();
             let mut all = refusals(&name, &small());
-            all.push(error(Bus::create(&name, &small())));
+            all.push(error(small().create(&name)));
             all.push(error(seqcast::unlink(&name)));
             for refusal in all {
                 let text = refusal.to_string();
@@ -273,7 +273,7 @@ alone! {
         let name = Name::new();
         fs::create_dir(name.path()).unwrap();
         let mut all = refusals(&name, &small());
-        all.push(error(Bus::create(&name, &small())));
+        all.push(error(small().create(&name)));
         fs::remove_dir(name.path()).unwrap();
         for refusal in all {
             assert!(matches!(refusal, Error::Foreign { .. }), "{refusal:?}");
@@ -283,14 +283,14 @@ alone! {
         for refusal in refusals(&name, &small()) {
             assert!(matches!(refusal, Error::Foreign { .. }), "a link was followed: {refusal:?}");
         }
-        Bus::open(&target, &small()).unwrap();
+        small().open(&target).unwrap();
     }
 
     fn a_missing_segment_is_not_found() {
         let name = Name::new();
         for refusal in [
-            error(Bus::open(&name, &small())),
-            error(seqcast::stat(&name, &small())),
+            error(small().open(&name)),
+            error(small().inspect(&name).and_then(|inspector| inspector.stats())),
             error(seqcast::unlink(&name)),
         ] {
             let text = refusal.to_string();
@@ -301,7 +301,7 @@ alone! {
 
     fn an_existing_segment_is_not_created_again() {
         let healthy = Healthy::new();
-        let refusal = error(Bus::create(&healthy.name, &small()));
+        let refusal = error(small().create(&healthy.name));
         let text = refusal.to_string();
         assert!(matches!(refusal, Error::Exists { .. }), "{refusal:?}");
         assert!(text.contains("open") && text.contains("unlink"), "{text}");
@@ -328,16 +328,16 @@ alone! {
             let name = Name::new();
             fs::write(name.path(), content).unwrap();
             fs::set_permissions(name.path(), fs::Permissions::from_mode(0o600)).unwrap();
-            for refusal in [error(Bus::open(&name, &small())), error(seqcast::stat(&name, &small()))] {
+            for refusal in [error(small().open(&name)), error(small().inspect(&name).and_then(|inspector| inspector.stats()))] {
                 let text = refusal.to_string();
                 assert!(matches!(refusal, Error::Unfinished { .. }), "{refusal:?}");
                 assert!(text.contains("open_or_create"), "{text}");
             }
-            let bus = Bus::open_or_create(&name, &small()).unwrap();
+            let bus = small().open_or_create(&name).unwrap();
             assert!(bus.was_created());
-            let worker = bus.join_with(quiet()).unwrap();
+            let worker = bus.join_with(&quiet()).unwrap();
             let log = Log::of(&worker, Scope::All);
-            Bus::open(&name, &small()).unwrap().join_with(quiet()).unwrap().post(("s", "e"), b"").unwrap();
+            small().open(&name).unwrap().join_with(&quiet()).unwrap().post(("s", "e"), b"").unwrap();
             assert_eq!(poll(&worker), (1, 0));
             assert_eq!(log.len(), 1);
         }
@@ -353,7 +353,7 @@ alone! {
                 changed
             });
             let mut all = refusals(&name, &small());
-            all.push(error(Bus::create(&name, &small())));
+            all.push(error(small().create(&name)));
             for refusal in all {
                 let text = refusal.to_string();
                 let Error::Layout { found, expected, .. } = refusal else { panic!("{refusal:?}") };
@@ -406,56 +406,56 @@ alone! {
         // Also by the last record of all, and by a lock of another process.
         let seats: Vec<Publisher> = (0..16).map(|_| bus.publisher().unwrap()).collect();
         let last = seats.into_iter().next_back().unwrap();
-        let ours = [Bus::open(&name, &small()), Bus::open_or_create(&name, &small())].map(Result::unwrap);
+        let ours = [small().open(&name), small().open_or_create(&name)].map(Result::unwrap);
         in_child(|| {
-            let theirs = Bus::open(&name, &small()).unwrap();
+            let theirs = small().open(&name).unwrap();
             assert_eq!((theirs.id(), theirs.stats().unwrap().workers.len()), (bus.id(), 1));
             theirs.publisher().unwrap().post(("s", "e"), b"").unwrap();
         });
         assert_eq!(ours.each_ref().map(Bus::next_id), [1, 1]);
-        assert!(seqcast::stat(&name, &small()).is_ok() && Inspector::open_any(&name).is_ok());
+        assert!(small().inspect(&name).and_then(|inspector| inspector.stats()).is_ok() && Inspector::open_any(&name).is_ok());
         assert!(!Inspector::open_any(&name).unwrap().header().same_boot_id);
-        assert!(matches!(error(Bus::create(&name, &small())), Error::Exists { .. }));
+        assert!(matches!(error(small().create(&name)), Error::Exists { .. }));
         drop(last);
-        assert!(matches!(error(Bus::open(&name, &small())), Error::OtherBoot { .. }));
+        assert!(matches!(error(small().open(&name)), Error::OtherBoot { .. }));
     }
 
     fn g4_options_that_an_existing_segment_does_not_have_are_told_and_refused_where_that_is_wanted() {
         let name = Name::new();
-        let made = Bus::create(&name, &small().block_size(300)).unwrap();
+        let made = small().block_size(300).create(&name).unwrap();
         assert!(made.differences().is_empty());
         fs::set_permissions(name.path(), fs::Permissions::from_mode(0o600)).unwrap();
         let (uid, gid) = (made_by(&name).uid, made_by(&name).gid);
         // What is set, and what is to be said of it.
-        let cases: [(Options, &[&str]); 10] = [
-            (Options::new(), &[]),
+        let cases: [(SegmentOptions, &[&str]); 10] = [
+            (SegmentOptions::new(), &[]),
             (small(), &[]),
             // Sizes that come to the same.
-            (Options::new().capacity(64).block_size(made_block_size(&name)).claims(61).records(16).mode(0o600), &[]),
-            (Options::new().capacity(128), &["capacity is 64, not 128"]),
-            (Options::new().capacity(8192), &["capacity is 64, not 8192"]),
-            (Options::new().block_size(1000), &["block_size is 416, not 1000"]),
-            (Options::new().claims(65), &["claims is 64, not 65"]),
-            (Options::new().records(17), &["records is 16, not 17"]),
-            (Options::new().mode(0o660), &["mode is 0600, not 0660"]),
+            (SegmentOptions::new().capacity(64).block_size(made_block_size(&name)).claims(61).records(16).mode(0o600), &[]),
+            (SegmentOptions::new().capacity(128), &["capacity is 64, not 128"]),
+            (SegmentOptions::new().capacity(8192), &["capacity is 64, not 8192"]),
+            (SegmentOptions::new().block_size(1000), &["block_size is 416, not 1000"]),
+            (SegmentOptions::new().claims(65), &["claims is 64, not 65"]),
+            (SegmentOptions::new().records(17), &["records is 16, not 17"]),
+            (SegmentOptions::new().mode(0o660), &["mode is 0600, not 0660"]),
             (
-                Options::new().capacity(32).records(8).owner(uid, gid + 1),
+                SegmentOptions::new().capacity(32).records(8).owner(uid, gid + 1),
                 &["capacity is 64, not 32", "records is 16, not 8", &format!("owner is {uid}:{gid}, not {uid}:{}", gid + 1)],
             ),
         ];
         for (options, expected) in cases {
-            let bus = Bus::open_or_create(&name, &options).unwrap();
+            let bus = options.open_or_create(&name).unwrap();
             let texts: Vec<String> = bus.differences().iter().map(ToString::to_string).collect();
             assert_eq!(texts, expected, "{options:?}");
             // By the first worker that joins, and by none of those after it.
             let reports = Reports::default();
-            let _workers = [0; 2].map(|_| bus.join_with(reports.of(quiet())).unwrap());
+            let _workers = [0; 2].map(|_| bus.join_with(&reports.of(quiet())).unwrap());
             let told = reports.texts();
             assert_eq!(told.len(), usize::from(!expected.is_empty()), "{told:?}");
             assert!(expected.iter().all(|text| told[0].contains(text)), "{told:?}");
             // Who merely opens it takes it as it is.
-            assert!(Bus::open(&name, &options.clone().strict(true)).unwrap().differences().is_empty());
-            match (Bus::open_or_create(&name, &options.strict(true)), expected) {
+            assert!(options.clone().strict(true).open(&name).unwrap().differences().is_empty());
+            match (options.strict(true).open_or_create(&name), expected) {
                 (Ok(bus), []) => assert_eq!(bus.id(), made.id()),
                 (Err(Error::OptionsDiffer { differences, name: of }), [_, ..]) => {
                     let texts: Vec<String> = differences.iter().map(ToString::to_string).collect();
@@ -468,10 +468,10 @@ alone! {
         }
         assert!(made.stats().unwrap().workers.is_empty());
         made.unlink().unwrap();
-        let strict = Bus::open_or_create(&name, &small().capacity(128).strict(true)).unwrap();
+        let strict = small().capacity(128).strict(true).open_or_create(&name).unwrap();
         assert!(strict.was_created() && strict.differences().is_empty() && strict.capacity() == 128);
         let reports = Reports::default();
-        drop(strict.join_with(reports.of(quiet())).unwrap());
+        drop(strict.join_with(&reports.of(quiet())).unwrap());
         assert!(reports.texts().is_empty());
     }
 
@@ -504,7 +504,7 @@ alone! {
             assert_eq!((found, accepted), (4711, vec![0]));
             assert!(text.contains(".owner("), "{text}");
         }
-        drop(Bus::open(&name, &small().owner(4711, 4711)).unwrap().join_with(quiet()).unwrap());
+        drop(small().owner(4711, 4711).open(&name).unwrap().join_with(&quiet()).unwrap());
     }
 
     fn a_user_without_the_right_is_denied_with_the_remedy() {
@@ -522,7 +522,7 @@ alone! {
                 assert!(text.contains("before dropping privileges") && text.contains(".owner("), "{text}");
             }
             // The inherited bus has it open, but a seat needs a description of its own.
-            let refusal = error(healthy.bus.join_with(quiet()));
+            let refusal = error(healthy.bus.join_with(&quiet()));
             assert!(refusal.to_string().contains("privileges"), "{refusal}");
         });
         healthy.check();
@@ -537,7 +537,7 @@ alone! {
         in_child(|| {
             // SAFETY: this single-threaded child gives its rights up for good.
             assert_eq!(unsafe { libc::setgid(4711) | libc::setuid(4711) }, 0);
-            bus.join_with(quiet()).unwrap().post(("s", "e"), b"").unwrap();
+            bus.join_with(&quiet()).unwrap().post(("s", "e"), b"").unwrap();
         });
         assert_eq!(bus.next_id(), 1);
     }
@@ -551,8 +551,8 @@ alone! {
             assert_eq!((found, accepted), (0o660, 0o600));
             assert!(text.contains("0660") && text.contains("0600") && text.contains(".mode("), "{text}");
         }
-        drop(Bus::open(&name, &small().mode(0o660)).unwrap().join_with(quiet()).unwrap());
-        drop(bus.join_with(quiet()).unwrap());
+        drop(small().mode(0o660).open(&name).unwrap().join_with(&quiet()).unwrap());
+        drop(bus.join_with(&quiet()).unwrap());
     }
 
     fn a_poster_refuses_the_options_that_a_worker_refuses() {
@@ -564,7 +564,7 @@ alone! {
             quiet().start(seqcast::Start::At(1)),
         ];
         for options in cases {
-            let (of_poster, of_worker) = (error(bus.publisher_with(&options)), error(bus.join_with(options.clone())));
+            let (of_poster, of_worker) = (error(bus.publisher_with(&options)), error(bus.join_with(&options.clone())));
             assert_eq!(of_poster.to_string(), of_worker.to_string(), "{options:?}");
         }
         assert!(bus.stats().unwrap().workers.is_empty(), "a seat was taken");
@@ -576,20 +576,20 @@ alone! {
 
     fn no_free_seat_names_the_holders_and_the_option() {
         let (name, bus) = bus(&small().records(3));
-        let worker = bus.join_with(quiet().label("web-1")).unwrap();
+        let worker = bus.join_with(&quiet().label("web-1")).unwrap();
         let log = Log::of(&worker, Scope::All);
         let child = Child::fork(|| {
-            let _worker = bus.join_with(quiet().label("child")).unwrap();
+            let _worker = bus.join_with(&quiet().label("child")).unwrap();
             stop_here();
         });
         child.await_stop();
         // After the fork: a child that lives keeps what it inherited.
         let poster = bus.publisher().unwrap();
         let refused = [
-            error(bus.join_with(quiet())),
+            error(bus.join_with(&quiet())),
             error(bus.publisher()),
             error(worker.publisher()),
-            error(Bus::open(&name, &small()).unwrap().join_with(quiet())),
+            error(small().open(&name).unwrap().join_with(&quiet())),
         ];
         for refusal in refused {
             let text = refusal.to_string();
@@ -605,14 +605,14 @@ alone! {
         assert_eq!(poll(&worker), (1, 0));
         assert_eq!(log.len(), 1);
         drop(poster);
-        drop(bus.join_with(quiet()).unwrap());
+        drop(bus.join_with(&quiet()).unwrap());
         child.kill();
-        let _two = [bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap()];
+        let _two = [bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap()];
     }
 
     fn a_start_that_is_yet_to_come_takes_no_seat() {
         let healthy = Healthy::new();
-        let refusal = error(healthy.bus.join_with(quiet().start(seqcast::Start::At(2))));
+        let refusal = error(healthy.bus.join_with(&quiet().start(seqcast::Start::At(2))));
         let text = refusal.to_string();
         assert!(matches!(refusal, Error::NotYet { id: 2, next: 1 }), "{refusal:?}");
         assert!(text.contains(" 2") && text.contains(" 1"), "{text}");
@@ -621,10 +621,10 @@ alone! {
 
     fn a_name_given_to_another_segment_is_not_unlinked_by_the_first() {
         let (name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         seqcast::unlink(&name).unwrap();
         assert!(matches!(error(bus.unlink()), Error::NotFound { .. }));
-        let second = Bus::create(&name, &small()).unwrap();
+        let second = small().create(&name).unwrap();
         let refusal = error(bus.unlink());
         assert!(matches!(refusal, Error::Replaced { .. }), "{refusal:?}");
         assert!(name.path().exists());
@@ -648,16 +648,16 @@ alone! {
         assert_eq!(locked, 0);
         let impatient = small().creation_timeout(Duration::from_millis(5));
         for refusal in [
-            error(Bus::create(&name, &impatient)),
-            error(Bus::open_or_create(&name, &impatient)),
-            error(Bus::open(&name, &impatient)),
+            error(impatient.create(&name)),
+            error(impatient.open_or_create(&name)),
+            error(impatient.open(&name)),
         ] {
             let text = refusal.to_string();
             assert!(matches!(refusal, Error::Busy { waited, .. } if waited < HOUR), "{refusal:?}");
             assert!(text.contains("try again"), "{text}");
         }
         drop(file);
-        assert!(Bus::open_or_create(&name, &impatient).unwrap().was_created());
+        assert!(impatient.open_or_create(&name).unwrap().was_created());
     }
 }
 

@@ -66,7 +66,7 @@ fn lose_locks(inode: u64) {
 /// Overwrites a word of the identity of `record`, in the file.
 fn set_identity(name: &Name, record: u32, field: &str, value: u64) {
     let file = File::options().write(true).open(name.path()).unwrap();
-    let field = seqcast::fields().into_iter().find(|found| found.name == field).unwrap();
+    let field = seqcast::inspect::fields().into_iter().find(|found| found.name == field).unwrap();
     file.write_all_at(&value.to_ne_bytes(), 1024 + u64::from(record) * 512 + field.offset as u64).unwrap();
 }
 
@@ -93,14 +93,14 @@ alone! {
                 for number in (0..3).filter(|number| closed & 1 << number != 0) {
                     close(number);
                 }
-                let bus = Bus::create(&name, &small()).unwrap();
-                let opened = Bus::open(&name, &small()).unwrap();
-                let worker = bus.join_with(quiet()).unwrap();
+                let bus = small().create(&name).unwrap();
+                let opened = small().open(&name).unwrap();
+                let worker = bus.join_with(&quiet()).unwrap();
                 let poster = opened.publisher().unwrap();
                 let log = Log::of(&worker, Scope::source("s"));
                 // The default report of a failed handler goes to standard error.
                 worker.on(Scope::source("s"), |_: &Event<'_>| Err::<(), _>("failed")).unwrap();
-                let anonymous = Bus::anonymous(&small()).unwrap();
+                let anonymous = small().anonymous().unwrap();
                 let _anonymous_seat = anonymous.join().unwrap();
                 for number in (0..3).filter(|number| closed & 1 << number != 0) {
                     assert!(!is_open(number), "{number} is in use");
@@ -115,7 +115,7 @@ alone! {
             });
             assert!(child.ended_well(), "with {closed:#05b} closed");
             assert_eq!(told[0].load(Relaxed), 1);
-            let bus = Bus::open(&name, &small()).unwrap();
+            let bus = small().open(&name).unwrap();
             assert!(bus.audit().unwrap().is_clean());
         }
     }
@@ -124,11 +124,11 @@ alone! {
         for named in [true, false] {
             let name = Name::new();
             let options = small().records(3);
-            let bus = if named { Bus::create(&name, &options) } else { Bus::anonymous(&options) }.unwrap();
-            let worker = bus.join_with(quiet()).unwrap();
+            let bus = if named { options.create(&name) } else { options.anonymous() }.unwrap();
+            let worker = bus.join_with(&quiet()).unwrap();
             let log = Log::of(&worker, Scope::source("s"));
             let child = Child::fork(|| {
-                let own = bus.join_with(quiet()).unwrap();
+                let own = bus.join_with(&quiet()).unwrap();
                 let heard = Log::of(&own, Scope::source("s"));
                 let mut poster = bus.publisher().unwrap();
                 let claimed = own.claim("held", HOUR).unwrap();
@@ -140,12 +140,12 @@ alone! {
                 stop_here();
             });
             child.await_stop();
-            assert!(matches!(bus.join_with(quiet()), Err(Error::NoRecord { .. })), "a seat was given away");
+            assert!(matches!(bus.join_with(&quiet()), Err(Error::NoRecord { .. })), "a seat was given away");
             let stats = bus.stats().unwrap();
             assert!(stats.workers.len() == 3 && stats.workers.iter().all(|worker| worker.alive), "{stats:?}");
             child.go_on();
             child.await_stop();
-            assert!(matches!(bus.join_with(quiet()), Err(Error::NoRecord { .. })), "a seat was given away");
+            assert!(matches!(bus.join_with(&quiet()), Err(Error::NoRecord { .. })), "a seat was given away");
             assert!(matches!(worker.claim("held", HOUR).unwrap(), Claimed::Held { record: 1, .. }));
             poll(&worker);
             assert_eq!(log.events(), ["of the poster", "used", "reserved"], "and the unique one was the other's");
@@ -160,7 +160,7 @@ alone! {
         let (name, bus) = bus(&small().records(2));
         in_child(|| {
             close_from(3);
-            let worker = bus.join_with(quiet()).unwrap();
+            let worker = bus.join_with(&quiet()).unwrap();
             let log = Log::of(&worker, Scope::source("s"));
             use_it(&worker, &log);
             close_from(3);
@@ -173,7 +173,7 @@ alone! {
             use_it(&worker, &log);
             drop((worker, poster));
             close_from(3);
-            drop(Bus::open(&name, &small()).unwrap().join().unwrap());
+            drop(small().open(&name).unwrap().join().unwrap());
         });
         assert!(bus.audit().unwrap().is_clean());
         assert!(bus.stats().unwrap().workers.is_empty());
@@ -181,9 +181,9 @@ alone! {
 
     fn g12_descriptors_closed_in_the_middle_of_a_poll() {
         let (_name, bus) = bus(&small().records(2));
-        let _worker = bus.join_with(quiet()).unwrap();
+        let _worker = bus.join_with(&quiet()).unwrap();
         in_child(|| {
-            let own = bus.join_with(quiet()).unwrap();
+            let own = bus.join_with(&quiet()).unwrap();
             let log = Log::of(&own, Scope::source("s"));
             own.on(Scope::events("s", ["close"]), |_: &Event<'_>| close_from(3)).unwrap();
             own.post(("s", "close"), b"").unwrap();
@@ -200,10 +200,10 @@ alone! {
     fn g6_a_reserver_that_died_is_known_though_the_descriptor_is_closed() {
         let (_name, bus) = bus(&small());
         in_child(|| {
-            let own = bus.join_with(quiet().wait_max(HOUR)).unwrap();
+            let own = bus.join_with(&quiet().wait_max(HOUR)).unwrap();
             let log = Log::of(&own, Scope::source("s"));
             let reserver = Child::fork(|| {
-                let other = bus.join_with(quiet()).unwrap();
+                let other = bus.join_with(&quiet()).unwrap();
                 let _reserved = other.reserve().unwrap();
                 stop_here();
             });
@@ -219,9 +219,9 @@ alone! {
 
     fn g12_a_segment_that_cannot_be_found_again_says_so() {
         let (name, bus) = bus(&small());
-        let anonymous = Bus::anonymous(&small()).unwrap();
+        let anonymous = small().anonymous().unwrap();
         in_child(|| {
-            let workers = [bus.join_with(quiet()).unwrap(), anonymous.join_with(quiet()).unwrap()];
+            let workers = [bus.join_with(&quiet()).unwrap(), anonymous.join_with(&quiet()).unwrap()];
             name_gone(&name, &bus);
             close_from(3);
             for (bus, remedy) in [(&bus, "no longer leads to it"), (&anonymous, "has no name")] {
@@ -247,9 +247,9 @@ alone! {
             fs::write(&path, [7; 8192]).unwrap();
             let other = File::options().read(true).write(true).open(&path).unwrap();
             fs::remove_file(&path).unwrap();
-            let worker = bus.join_with(quiet()).unwrap();
-            let opened = Bus::open(&name, &small()).unwrap();
-            let anonymous = Bus::anonymous(&small()).unwrap();
+            let worker = bus.join_with(&quiet()).unwrap();
+            let opened = small().open(&name).unwrap();
+            let anonymous = small().anonymous().unwrap();
             let of_memory =
                 |entry: &fs::DirEntry| fs::read_link(entry.path()).is_ok_and(|to| to.to_string_lossy().contains("memfd:"));
             let put = [numbers_of(inode(&name)), numbers(of_memory)].concat();
@@ -260,7 +260,7 @@ alone! {
             }
             let log = Log::of(&worker, Scope::source("s"));
             use_it(&worker, &log);
-            let (second, third) = (bus.join_with(quiet()).unwrap(), opened.publisher().unwrap());
+            let (second, third) = (bus.join_with(&quiet()).unwrap(), opened.publisher().unwrap());
             assert_eq!(bus.stats().unwrap().workers.len(), 3);
             assert_eq!(error(anonymous.join()).code(), "descriptor");
             drop((worker, second, third, log));
@@ -274,7 +274,7 @@ alone! {
             assert_eq!(other.read_at(&mut bytes, 0).unwrap(), 8192);
             assert!(bytes[..8192].iter().all(|&byte| byte == 7), "it was written to");
         });
-        let bus = Bus::open(&name, &small()).unwrap();
+        let bus = small().open(&name).unwrap();
         assert!(bus.stats().unwrap().workers.is_empty() && bus.audit().unwrap().is_clean());
     }
 
@@ -284,27 +284,27 @@ alone! {
             let stale = File::open("/dev/null").unwrap();
             let number = stale.as_raw_fd();
             drop(stale);
-            let bus = Bus::create(&name, &small()).unwrap();
+            let bus = small().create(&name).unwrap();
             let numbers = numbers_of(inode(&name));
             assert!(numbers.contains(&number), "the test needs {number} to be ours: {numbers:?}");
             close(number);
             let mut next = File::options().write(true).open("/dev/null").unwrap();
             assert_eq!(next.as_raw_fd(), number);
-            let worker = bus.join_with(quiet()).unwrap();
+            let worker = bus.join_with(&quiet()).unwrap();
             let log = Log::of(&worker, Scope::source("s"));
             use_it(&worker, &log);
             drop((worker, log));
             drop(bus);
             next.write_all(b"still open").unwrap();
         });
-        assert!(Bus::open(&name, &small()).unwrap().audit().unwrap().is_clean());
+        assert!(small().open(&name).unwrap().audit().unwrap().is_clean());
     }
 
     fn g7_a_dead_workers_seat_is_free_though_its_children_live() {
         let (_name, bus) = bus(&small().records(2));
         let pids = shared_words(2);
         let parent = Child::fork(|| {
-            let _own = bus.join_with(quiet()).unwrap();
+            let _own = bus.join_with(&quiet()).unwrap();
             let _poster = bus.publisher().unwrap();
             let forked = Child::fork(|| {
                 // Otherwise it would die with its parent.
@@ -321,7 +321,7 @@ alone! {
         parent.await_stop();
         parent.kill();
         let pids = [0, 1].map(|i| pids[i].load(Relaxed) as libc::pid_t);
-        let seats = [bus.join_with(quiet()), bus.join_with(quiet())];
+        let seats = [bus.join_with(&quiet()), bus.join_with(&quiet())];
         for pid in pids {
             // SAFETY: processes of this test, which nobody but init buries.
             assert_eq!(unsafe { libc::kill(pid, libc::SIGKILL) }, 0, "{pid} did not live so long");
@@ -333,10 +333,10 @@ alone! {
 
     fn g2_a_seat_whose_lock_is_lost_is_not_given_away_while_its_process_lives() {
         let (name, bus) = bus(&small().records(2));
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::source("s"));
         let child = Child::fork(|| {
-            let own = bus.join_with(quiet().label("unlucky")).unwrap();
+            let own = bus.join_with(&quiet().label("unlucky")).unwrap();
             let heard = Log::of(&own, Scope::source("s"));
             lose_locks(inode(&name));
             // Its own process gives it to nobody either.
@@ -348,7 +348,7 @@ alone! {
             stop_here();
         });
         child.await_stop();
-        let refused = error(bus.join_with(quiet()));
+        let refused = error(bus.join_with(&quiet()));
         assert!(matches!(refused, Error::NoRecord { .. }), "{refused}");
         let text = refused.to_string();
         assert!(text.contains("1 of them") && text.contains("lost its lock"), "{text}");
@@ -362,7 +362,7 @@ alone! {
         assert_eq!(log.events(), ["used", "reserved"]);
         child.go_on();
         child.await_stop();
-        assert_eq!(bus.join_with(quiet()).unwrap().record(), 1, "left in order");
+        assert_eq!(bus.join_with(&quiet()).unwrap().record(), 1, "left in order");
         child.go_on();
         assert!(child.ended_well());
         assert!(bus.audit().unwrap().is_clean());
@@ -371,22 +371,22 @@ alone! {
     fn g7_a_seat_whose_lock_is_lost_is_free_when_its_process_is_dead() {
         let (name, bus) = bus(&small().records(1));
         let child = Child::fork(|| {
-            let _own = bus.join_with(quiet()).unwrap();
+            let _own = bus.join_with(&quiet()).unwrap();
             lose_locks(inode(&name));
             stop_here();
         });
         child.await_stop();
-        assert!(matches!(error(bus.join_with(quiet())), Error::NoRecord { .. }));
+        assert!(matches!(error(bus.join_with(&quiet())), Error::NoRecord { .. }));
         // Dead, but not buried.
         child.signal(libc::SIGKILL);
-        eventually("its seat is free", || bus.join_with(quiet()).is_ok());
+        eventually("its seat is free", || bus.join_with(&quiet()).is_ok());
         child.kill();
     }
 
     fn g7_a_process_that_executes_itself_anew_gets_its_seat_again() {
         let (name, bus) = bus(&small().records(1));
         let child = Child::fork(|| {
-            let own = bus.join_with(quiet()).unwrap();
+            let own = bus.join_with(&quiet()).unwrap();
             own.post(("s", "before"), b"").unwrap();
             let mut again = Command::new(std::env::current_exe().unwrap());
             again.args(["joins_anew", "--exact", "--ignored", "--nocapture", "--test-threads=1"]);
@@ -403,10 +403,10 @@ alone! {
 
     fn g3_a_displaced_worker_does_no_harm() {
         let (name, bus) = bus(&small().records(3));
-        let watcher = bus.join_with(quiet()).unwrap();
+        let watcher = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&watcher, Scope::source("s"));
         let child = Child::fork(|| {
-            let own = bus.join_with(quiet()).unwrap();
+            let own = bus.join_with(&quiet()).unwrap();
             let heard = Log::of(&own, Scope::source("s"));
             own.post(("s", "before"), b"").unwrap();
             assert_eq!(poll(&own), (1, 0));
@@ -446,7 +446,7 @@ alone! {
         for record in [1, 2] {
             set_identity(&name, record, "start_time", 0);
         }
-        let successor = bus.join_with(quiet()).unwrap();
+        let successor = bus.join_with(&quiet()).unwrap();
         let mut poster = bus.publisher().unwrap();
         assert_eq!((successor.record(), poster.record()), (1, 2));
         let heard = Log::of(&successor, Scope::source("s"));
@@ -474,7 +474,7 @@ alone! {
         in_child(|| {
             let held = || fs::read_to_string("/proc/self/maps").unwrap().matches(" ---s ").count();
             for round in 1..=50 {
-                let worker = bus.join_with(quiet()).unwrap();
+                let worker = bus.join_with(&quiet()).unwrap();
                 assert_eq!(held(), 1);
                 set_identity(&name, 0, "incarnation", round << 32);
                 assert_eq!(error(worker.poll()).code(), "displaced");
@@ -489,9 +489,9 @@ alone! {
 
     fn g9_a_worker_displaced_while_its_handler_runs_claims_nothing_more() {
         let (name, bus) = bus(&small().records(2));
-        let watcher = bus.join_with(quiet()).unwrap();
+        let watcher = bus.join_with(&quiet()).unwrap();
         let child = Child::fork(|| {
-            let own = bus.join_with(quiet()).unwrap();
+            let own = bus.join_with(&quiet()).unwrap();
             let heard = Log::of(&own, Scope::source("s"));
             let inside = inode(&name);
             own.on(Scope::events("s", ["lose"]), move |_: &Event<'_>| {
@@ -507,7 +507,7 @@ alone! {
         });
         child.await_stop();
         set_identity(&name, 1, "start_time", 0);
-        let successor = bus.join_with(WorkerOptions::new().label("successor").announce(false)).unwrap();
+        let successor = bus.join_with(&WorkerOptions::new().label("successor").announce(false)).unwrap();
         let before = counts(&bus, &successor);
         child.go_on();
         assert!(child.ended_well());
@@ -524,15 +524,15 @@ alone! {
 /// Removes the name, of which another segment may have taken the place.
 fn name_gone(name: &Name, bus: &Bus) {
     bus.unlink().unwrap();
-    drop(Bus::create(name, &small()).unwrap());
+    drop(small().create(name).unwrap());
 }
 
 #[test]
 #[ignore = "started by g7_a_process_that_executes_itself_anew_gets_its_seat_again"]
 fn joins_anew() {
     let Some(name) = role() else { return };
-    let bus = Bus::open(&name, &small()).unwrap();
-    let worker = bus.join_with(quiet()).unwrap();
+    let bus = small().open(&name).unwrap();
+    let worker = bus.join_with(&quiet()).unwrap();
     worker.post(("s", "after"), b"").unwrap();
     stop_here();
     drop((worker, bus));

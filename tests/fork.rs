@@ -11,7 +11,7 @@ use common::{
     threads,
 };
 use seqcast::library;
-use seqcast::{Bus, Claimed, Error, Event, Scope, WorkerOptions};
+use seqcast::{Claimed, Error, Event, Scope, WorkerOptions};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Has the kernel answer `errno` when this thread asks for pages that are wiped on fork, and do nothing: with 0 it says yes.
@@ -47,25 +47,25 @@ fn answer_wipe_on_fork_with(errno: u32) -> bool {
 /// What is promised of forked children, without a kernel that wipes pages.
 fn children_are_known() {
     let (name, bus) = bus(&small().unlink_on_drop(true));
-    let worker = bus.join_with(quiet()).unwrap();
+    let worker = bus.join_with(&quiet()).unwrap();
     let log = Log::of(&worker, Scope::All);
     in_child(|| {
         assert!(matches!(worker.post(("s", "e"), b""), Err(Error::Forked)));
         assert!(matches!(worker.poll(), Err(Error::Forked)));
-        let own = bus.join_with(quiet()).unwrap();
+        let own = bus.join_with(&quiet()).unwrap();
         own.post(("s", "child"), b"").unwrap();
         in_child(|| {
             assert!(matches!(own.post(("s", "e"), b""), Err(Error::Forked)));
             assert!(matches!(worker.post(("s", "e"), b""), Err(Error::Forked)));
-            bus.join_with(quiet()).unwrap().post(("s", "grandchild"), b"").unwrap();
+            bus.join_with(&quiet()).unwrap().post(("s", "grandchild"), b"").unwrap();
         });
         drop((worker.clone(), own));
     });
     let child = Child::fork(|| drop((worker, bus)));
     assert!(child.ended_well());
     assert!(name.path().exists(), "a child unlinked its parent's segment");
-    let bus = Bus::open(&name, &small()).unwrap();
-    bus.join_with(quiet()).unwrap().post(("s", "other"), b"").unwrap();
+    let bus = small().open(&name).unwrap();
+    bus.join_with(&quiet()).unwrap().post(("s", "other"), b"").unwrap();
     assert_eq!(log.len(), 0);
     assert_eq!(bus.next_id(), 3);
 }
@@ -85,7 +85,7 @@ alone! {
 
     fn g12_every_call_on_an_inherited_handle_says_forked_and_does_nothing() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
         let mut poster = bus.publisher().unwrap();
         let Claimed::Won(claim) = worker.claim("key", HOUR).unwrap() else { panic!("not won") };
@@ -128,7 +128,7 @@ alone! {
 
     fn g12_the_error_says_to_join_in_the_child() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         in_child(|| {
             let text = error(worker.post(("s", "e"), b"")).to_string();
             assert!(text.contains("fork") && text.contains("join"), "{text}");
@@ -138,10 +138,10 @@ alone! {
 
     fn g12_a_child_joins_by_the_inherited_bus() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
         let child = Child::fork(|| {
-            let own = bus.join_with(quiet()).unwrap();
+            let own = bus.join_with(&quiet()).unwrap();
             assert_ne!(own.record(), worker.record());
             let heard = Log::of(&own, Scope::All);
             own.post(("s", "child"), b"").unwrap();
@@ -160,9 +160,9 @@ alone! {
 
     fn g12_a_child_that_drops_everything_and_exits_disturbs_nobody() {
         let (name, bus) = bus(&small().unlink_on_drop(true));
-        let watcher = bus.join_with(quiet()).unwrap();
+        let watcher = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&watcher, Scope::All);
-        let worker = bus.join_with(WorkerOptions::new().label("parent")).unwrap();
+        let worker = bus.join_with(&WorkerOptions::new().label("parent")).unwrap();
         let poster = bus.publisher().unwrap();
         let reservation = worker.reserve().unwrap();
         let held = bus.clone();
@@ -174,7 +174,7 @@ alone! {
         child.await_stop();
         // In this process they all live on, out of reach: look at the segment from outside.
         assert!(name.path().exists(), "the child unlinked the name");
-        let other = Bus::open(&name, &small()).unwrap();
+        let other = small().open(&name).unwrap();
         let stats = other.stats().unwrap();
         assert_eq!(stats.next_id, 2, "the child posted");
         assert!(stats.workers.iter().all(|worker| worker.alive && worker.pid == std::process::id()), "{stats:?}");
@@ -189,7 +189,7 @@ alone! {
 
     fn g12_a_childs_end_by_exit_runs_no_destructor_of_the_parents_either() {
         let (name, bus) = bus(&small().unlink_on_drop(true));
-        let worker = bus.join_with(WorkerOptions::new()).unwrap();
+        let worker = bus.join_with(&WorkerOptions::new()).unwrap();
         let child = Child::fork(|| {
             let _inherited = (&bus, &worker);
             // With the handlers of `atexit`, unlike what `Child` does.
@@ -205,11 +205,11 @@ alone! {
         let options = small().unlink_on_drop(true);
         let (name, bus) = bus(&options);
         in_child(|| {
-            let opened = Bus::open(&name, &options).unwrap();
-            opened.join_with(quiet()).unwrap().post(("s", "e"), b"").unwrap();
+            let opened = options.open(&name).unwrap();
+            opened.join_with(&quiet()).unwrap().post(("s", "e"), b"").unwrap();
             drop(opened);
             assert!(name.path().exists(), "an opener unlinked it");
-            let found = Bus::open_or_create(&name, &options).unwrap();
+            let found = options.open_or_create(&name).unwrap();
             assert!(!found.was_created());
             drop(found);
             assert!(name.path().exists(), "one that found it unlinked it");
@@ -217,7 +217,7 @@ alone! {
         let clone = bus.clone();
         drop(bus);
         assert!(name.path().exists(), "one clone of two unlinked it");
-        let worker = clone.join_with(quiet()).unwrap();
+        let worker = clone.join_with(&quiet()).unwrap();
         drop(clone);
         drop(worker);
         assert!(!name.path().exists(), "the creator left it");
@@ -226,7 +226,7 @@ alone! {
     fn g12_a_segment_made_in_a_child_is_the_childs_to_unlink() {
         let name = Name::new();
         in_child(|| {
-            let bus = Bus::create(&name, &small().unlink_on_drop(true)).unwrap();
+            let bus = small().unlink_on_drop(true).create(&name).unwrap();
             in_child(|| drop(bus.clone()));
             assert!(name.path().exists());
             drop(bus);
@@ -238,19 +238,19 @@ alone! {
         let (name, bus) = bus(&small());
         drop(bus);
         assert!(name.path().exists());
-        assert_eq!(Bus::open(&name, &small()).unwrap().next_id(), 0);
+        assert_eq!(small().open(&name).unwrap().next_id(), 0);
     }
 
     fn g12_a_grandchild_is_a_forked_child_of_both() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
         in_child(|| {
-            let own = bus.join_with(quiet()).unwrap();
+            let own = bus.join_with(&quiet()).unwrap();
             in_child(|| {
                 assert!(matches!(error(worker.post(("s", "e"), b"")), Error::Forked));
                 assert!(matches!(error(own.post(("s", "e"), b"")), Error::Forked));
-                bus.join_with(quiet()).unwrap().post(("s", "grandchild"), b"").unwrap();
+                bus.join_with(&quiet()).unwrap().post(("s", "grandchild"), b"").unwrap();
             });
             own.post(("s", "child"), b"").unwrap();
         });
@@ -261,13 +261,13 @@ alone! {
 
     fn g12_a_fork_inside_a_handler() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
         let (inside, joining) = (worker.clone(), bus.clone());
         worker.on(Scope::events("s", ["fork"]), move |_: &Event<'_>| {
             in_child(|| {
                 assert!(matches!(error(inside.poll()), Error::Forked), "not even recursive");
-                joining.join_with(quiet()).unwrap().post(("s", "child"), b"").unwrap();
+                joining.join_with(&quiet()).unwrap().post(("s", "child"), b"").unwrap();
             });
         }).unwrap();
         worker.post(("s", "fork"), b"").unwrap();
@@ -277,7 +277,7 @@ alone! {
 
     fn g12_a_fork_while_another_thread_posts_and_polls() {
         let (_name, bus) = bus(&small().capacity(8192));
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::source("s"));
         let stop = std::sync::atomic::AtomicBool::new(false);
         let posted = std::thread::scope(|scope| {
@@ -295,7 +295,7 @@ alone! {
                 in_child(|| {
                     assert!(matches!(worker.post(("s", "e"), b""), Err(Error::Forked)));
                     assert!(matches!(worker.poll(), Err(Error::Forked)));
-                    bus.join_with(quiet()).unwrap().post(("other", "e"), b"").unwrap();
+                    bus.join_with(&quiet()).unwrap().post(("other", "e"), b"").unwrap();
                 });
             }
             stop.store(true, Relaxed);
@@ -307,7 +307,7 @@ alone! {
 
     fn g12_a_fork_while_another_thread_reconfigures() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let stop = std::sync::atomic::AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -331,7 +331,7 @@ alone! {
 
     fn g12_a_fork_while_another_thread_registers_handlers_and_posts_to_itself() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let handler = std::sync::Arc::new(|_: &Event<'_>| {});
         let first = worker.register(Scope::All, &handler).unwrap();
         let stop = std::sync::atomic::AtomicBool::new(false);
@@ -365,7 +365,7 @@ alone! {
 
     fn g12_a_poller_in_a_child_says_forked_and_the_parents_goes_on() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet().interval(HOUR)).unwrap();
+        let worker = bus.join_with(&quiet().interval(HOUR)).unwrap();
         let log = Log::of(&worker, Scope::All);
         let poller = worker.start_poller().unwrap();
         let dropped = worker.start_poller().unwrap();
@@ -373,7 +373,7 @@ alone! {
             assert_eq!(threads(), 1);
             drop(dropped);
             assert!(matches!(poller.stop(), Err(Error::Forked)));
-            let own = bus.join_with(quiet().interval(HOUR)).unwrap();
+            let own = bus.join_with(&quiet().interval(HOUR)).unwrap();
             let heard = Log::of(&own, Scope::All);
             let poller = own.start_poller().unwrap();
             own.post(("s", "child"), b"").unwrap();
@@ -386,10 +386,10 @@ alone! {
 
     fn g12_a_childs_crash_takes_its_own_seat_only() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::source("s"));
         let child = Child::fork(|| {
-            let own = bus.join_with(quiet()).unwrap();
+            let own = bus.join_with(&quiet()).unwrap();
             own.post(("s", "child"), b"").unwrap();
             stop_here();
         });
@@ -398,7 +398,7 @@ alone! {
         child.kill();
         let stats = bus.stats().unwrap();
         assert_eq!(stats.workers.iter().map(|worker| worker.alive).collect::<Vec<_>>(), [true, false]);
-        let successor = bus.join_with(quiet()).unwrap();
+        let successor = bus.join_with(&quiet()).unwrap();
         assert_eq!(counts(&bus, &successor).adopted, 1, "the dead worker's seat was not taken over");
         successor.post(("s", "successor"), b"").unwrap();
         poll(&worker);
@@ -407,10 +407,10 @@ alone! {
 
     fn g12_a_child_that_never_joined_keeps_no_seat_of_its_dead_parent() {
         let (_name, bus) = bus(&small().records(2));
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let gate = shared_words(1);
         let parent = Child::fork(|| {
-            let _own = bus.join_with(quiet()).unwrap();
+            let _own = bus.join_with(&quiet()).unwrap();
             let orphan = Child::fork(|| {
                 // Otherwise it would die with its parent.
                 // SAFETY: plain numbers; the signal is for this process.
@@ -424,7 +424,7 @@ alone! {
         });
         parent.await_stop();
         parent.kill();
-        let successor = bus.join_with(quiet()).unwrap();
+        let successor = bus.join_with(&quiet()).unwrap();
         assert_eq!((successor.record(), counts(&bus, &successor).adopted), (1, 1));
         worker.post(("s", "e"), b"").unwrap();
         gate[0].store(2, Relaxed);
@@ -432,22 +432,22 @@ alone! {
 
     fn g12_seats_left_in_order_are_free_though_children_live() {
         let (_name, bus) = bus(&small().records(2));
-        let (worker, poster) = (bus.join_with(quiet()).unwrap(), bus.publisher().unwrap());
+        let (worker, poster) = (bus.join_with(&quiet()).unwrap(), bus.publisher().unwrap());
         let child = Child::fork(stop_here);
         child.await_stop();
-        assert!(matches!(bus.join_with(quiet()), Err(Error::NoRecord { .. })));
+        assert!(matches!(bus.join_with(&quiet()), Err(Error::NoRecord { .. })));
         drop((worker, poster));
-        let successors = [bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap()];
+        let successors = [bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap()];
         // What the child drops is not its parent's to lose.
         child.go_on();
         assert!(child.ended_well());
-        assert!(matches!(bus.join_with(quiet()), Err(Error::NoRecord { .. })), "a child gave a successor's seat away");
+        assert!(matches!(bus.join_with(&quiet()), Err(Error::NoRecord { .. })), "a child gave a successor's seat away");
         drop(successors);
     }
 
     fn g12_an_anonymous_bus_is_shared_by_fork() {
-        let bus = Bus::anonymous(&small()).unwrap();
-        let worker = bus.join_with(quiet()).unwrap();
+        let bus = small().anonymous().unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
         let before = fs::read_dir("/dev/shm").unwrap().filter(|entry| {
             entry.as_ref().unwrap().file_name().to_string_lossy().contains(&std::process::id().to_string())
@@ -455,7 +455,7 @@ alone! {
         assert_eq!(before, 0, "it has a name");
         in_child(|| {
             assert!(matches!(error(worker.post(("s", "e"), b"")), Error::Forked));
-            bus.join_with(quiet()).unwrap().post(("s", "child"), b"").unwrap();
+            bus.join_with(&quiet()).unwrap().post(("s", "child"), b"").unwrap();
         });
         assert_eq!(poll(&worker), (1, 0));
         assert_eq!(log.events(), ["child"]);
@@ -464,13 +464,13 @@ alone! {
 
     fn g12_the_unlinked_name_does_not_hinder_children() {
         let (name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
         bus.unlink().unwrap();
         assert!(!name.path().exists());
         in_child(|| {
-            bus.join_with(quiet()).unwrap().post(("s", "child"), b"").unwrap();
-            assert!(matches!(error(Bus::open(&name, &small())), Error::NotFound { .. }));
+            bus.join_with(&quiet()).unwrap().post(("s", "child"), b"").unwrap();
+            assert!(matches!(error(small().open(&name)), Error::NotFound { .. }));
         });
         assert_eq!(poll(&worker), (1, 0));
         assert_eq!(log.events(), ["child"]);
@@ -485,7 +485,7 @@ alone! {
         let children: Vec<Child> = (0..CHILDREN).map(|child| {
             let (bus, digests, ready) = (&bus, digests, ready);
             Child::fork(move || {
-                let worker = bus.join_with(quiet()).unwrap();
+                let worker = bus.join_with(&quiet()).unwrap();
                 let log = Log::of(&worker, Scope::All);
                 ready[0].fetch_add(1, Relaxed);
                 eventually("all have joined", || ready[0].load(Relaxed) == CHILDREN as u64);
@@ -516,9 +516,9 @@ alone! {
 
     fn a_worker_that_ends_in_order_announces_it_and_its_parent_hears_it() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::source(library::SOURCE));
-        in_child(|| drop(bus.join_with(WorkerOptions::new().label("child")).unwrap()));
+        in_child(|| drop(bus.join_with(&WorkerOptions::new().label("child")).unwrap()));
         poll(&worker);
         assert_eq!(log.events(), [library::STARTED.event(), library::STOPPING.event()]);
         assert_eq!(log.texts(), ["child", "child"]);

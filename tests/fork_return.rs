@@ -163,7 +163,7 @@ alone! {
     fn g12_g9_a_child_that_returns_from_a_unique_events_handler_runs_no_other() {
         let (_name, bus) = bus(&small());
         let family = Family::new();
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         worker.on(Scope::source("s"), family.forking()).unwrap();
         for key in ["a", "b", "c"] {
             worker.event(("s", key)).unique(key).ttl(HOUR).post(b"").unwrap();
@@ -178,7 +178,7 @@ alone! {
     fn g12_a_child_that_returns_from_a_handler_runs_no_further_handler_of_the_same_event() {
         let (_name, bus) = bus(&small());
         let family = Family::new();
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         worker.on(Scope::All, family.running()).unwrap();
         worker.on(Scope::source("s"), family.forking()).unwrap();
         worker.on(Scope::events("s", ["e"]), family.running()).unwrap();
@@ -195,7 +195,7 @@ alone! {
         let family = Family::new();
         let reports = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&reports);
-        let worker = bus.join_with(quiet().on_report(move |report: &Report<'_>| {
+        let worker = bus.join_with(&quiet().on_report(move |report: &Report<'_>| {
             family.run();
             kept.lock().unwrap().push(report.to_string());
         })).unwrap();
@@ -220,7 +220,7 @@ alone! {
     fn g12_a_child_that_returns_from_a_local_events_handler_runs_no_other() {
         let (_name, bus) = bus(&small());
         let family = Family::new();
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         worker.on(Scope::source("s"), family.forking()).unwrap();
         worker.on(Scope::source("s"), family.running()).unwrap();
         worker.post_local(("s", "first"), ()).unwrap();
@@ -234,7 +234,7 @@ alone! {
     fn g12_g9_a_child_that_returns_from_a_handler_runs_nothing_that_its_parent_claimed_ahead() {
         let (_name, bus) = bus(&small());
         let family = Family::new();
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         worker.on(Scope::source("s"), family.forking()).unwrap();
         let mut reservation = worker.reserve().unwrap();
         for key in ["a", "b"] {
@@ -254,7 +254,7 @@ alone! {
         for by_drop in [false, true] {
             let (_name, bus) = bus(&small());
             let family = Family::new();
-            let worker = bus.join_with(quiet().announce(true)).unwrap();
+            let worker = bus.join_with(&quiet().announce(true)).unwrap();
             let record = worker.record();
             let looking = bus.clone();
             let alive = shared_words(1);
@@ -293,7 +293,7 @@ alone! {
         let (_name, bus) = bus(&small().claims(1));
         let family = Family::new();
         let reports = shared_words(1);
-        let worker = bus.join_with(quiet().on_report(move |_: &Report<'_>| {
+        let worker = bus.join_with(&quiet().on_report(move |_: &Report<'_>| {
             reports[0].fetch_add(1, Relaxed);
             family.fork();
         })).unwrap();
@@ -308,7 +308,7 @@ alone! {
         }
         worker.post(("s", "fails"), b"").unwrap();
         // No room for the key of a unique event.
-        let filler = bus.join_with(quiet()).unwrap();
+        let filler = bus.join_with(&quiet()).unwrap();
         let fills = |i: u64| matches!(filler.claim(i.to_le_bytes(), HOUR).unwrap(), Claimed::Won(_));
         assert!((0..1000).any(|i| !fills(i)), "the claims are never full");
         worker.event(("s", "full")).unique("full").ttl(HOUR).post(b"").unwrap();
@@ -329,7 +329,7 @@ alone! {
         // SAFETY: a system call on a C string.
         let written = unsafe { libc::memfd_create(c"standard error".as_ptr(), 0) };
         assert!(written > 2);
-        let worker = bus.join_with(quiet().on_report(move |_: &Report<'_>| {
+        let worker = bus.join_with(&quiet().on_report(move |_: &Report<'_>| {
             family.fork();
             if family.is_child() {
                 // SAFETY: both are open, and this process has no other thread.
@@ -352,7 +352,7 @@ alone! {
     fn g12_a_child_that_returns_from_the_drop_of_a_handler_or_value_runs_nothing() {
         let (_name, bus) = bus(&small());
         let family = Family::new();
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let dropped = ForksWhenDropped(family);
         let registration = worker.on(Scope::source("s"), move |_: &Event<'_>| {
             let _owned = &dropped;
@@ -380,7 +380,7 @@ alone! {
     fn g12_a_child_that_returns_from_the_change_of_options_changes_nothing() {
         let (_name, bus) = bus(&small());
         let family = Family::new();
-        let worker = bus.join_with(quiet().label("parent")).unwrap();
+        let worker = bus.join_with(&quiet().label("parent")).unwrap();
         let change = |options: seqcast::WorkerOptions| {
             family.fork();
             // An error in the parent: what there is afterwards is the child's or nobody's.
@@ -397,7 +397,7 @@ alone! {
         let (_name, bus) = bus(&small());
         let family = Family::new();
         FAMILY.set(Some(family));
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let poster = RefCell::new(bus.publisher().unwrap());
         let mut reservation = worker.reserve().unwrap();
         let value = || Forking { number: 1, forks: Forks };
@@ -426,7 +426,7 @@ alone! {
     fn g12_a_child_that_returns_from_a_handler_on_a_pollers_thread_ends() {
         let (_name, bus) = bus(&small());
         let family = Family::new();
-        let worker = bus.join_with(quiet().interval(HOUR)).unwrap();
+        let worker = bus.join_with(&quiet().interval(HOUR)).unwrap();
         worker.on(Scope::source("s"), family.forking()).unwrap();
         worker.on(Scope::source("s"), family.running()).unwrap();
         let poller = worker.start_poller().unwrap();

@@ -7,8 +7,8 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use common::{Child, Log, Reports, bus, counts, error, eventually, of_record, poll, quiet, shared_words, small};
-use seqcast::inspect::{self, Inspector};
-use seqcast::{Bus, Error, Options, Scope, Start, Worker};
+use seqcast::inspect::{self};
+use seqcast::{Bus, Error, Scope, SegmentOptions, Start, Worker};
 
 /// Bytes that tell where in which message they belong.
 fn payload(message: u64, len: usize) -> Vec<u8> {
@@ -16,9 +16,9 @@ fn payload(message: u64, len: usize) -> Vec<u8> {
 }
 
 /// Ids that an event of `len` bytes takes on a bus of these sizes.
-fn ids_of(options: &Options, len: usize) -> u64 {
+fn ids_of(options: &SegmentOptions, len: usize) -> u64 {
     let (_name, bus) = bus(options);
-    ids_on(&bus, &bus.join_with(quiet()).unwrap(), len)
+    ids_on(&bus, &bus.join_with(&quiet()).unwrap(), len)
 }
 
 fn ids_on(bus: &Bus, worker: &Worker, len: usize) -> u64 {
@@ -28,9 +28,9 @@ fn ids_on(bus: &Bus, worker: &Worker, len: usize) -> u64 {
 }
 
 /// The longest payload that fits at all.
-fn longest(options: &Options) -> usize {
+fn longest(options: &SegmentOptions) -> usize {
     let (_name, bus) = bus(options);
-    let worker = bus.join_with(quiet()).unwrap();
+    let worker = bus.join_with(&quiet()).unwrap();
     let largest = bus.largest_event();
     (0..=largest).rev().find(|&len| worker.post(("s", "e"), payload(0, len)).is_ok()).unwrap()
 }
@@ -48,7 +48,7 @@ impl Sender {
     fn stopped_in_the_middle(bus: &Bus, len: usize, ids: u64) -> Sender {
         let wanted = &shared_words(1)[0];
         let child = Child::fork(|| {
-            let sender = bus.join_with(quiet()).unwrap();
+            let sender = bus.join_with(&quiet()).unwrap();
             for message in 0.. {
                 eventually_or_never(|| wanted.load(Relaxed) > message);
                 sender.post(("theirs", "large"), payload(message, len)).unwrap();
@@ -110,7 +110,7 @@ fn catch_up(worker: &Worker, log: &Log) {
 }
 
 /// A ring in which a quarter is a message of some hundred fragments.
-fn roomy() -> Options {
+fn roomy() -> SegmentOptions {
     small().capacity(2048)
 }
 
@@ -119,7 +119,7 @@ alone! {
         for options in [small(), small().block_size(64), small().capacity(8), small().block_size(1000).capacity(16)] {
             let max = longest(&options);
             let (_name, bus) = bus(&options);
-            let worker = bus.join_with(quiet()).unwrap();
+            let worker = bus.join_with(&quiet()).unwrap();
             let log = Log::of(&worker, Scope::All);
             let mut taken = Vec::new();
             for len in 0..=max {
@@ -142,7 +142,7 @@ alone! {
         for options in [small(), small().capacity(8).block_size(64), small().block_size(4096)] {
             let max = longest(&options);
             let (_name, bus) = bus(&options);
-            let worker = bus.join_with(quiet()).unwrap();
+            let worker = bus.join_with(&quiet()).unwrap();
             let log = Log::of(&worker, Scope::All);
             let mut poster = bus.publisher().unwrap();
             for len in [max + 1, max + 2, max * 2, max * 100] {
@@ -179,7 +179,7 @@ alone! {
         const SENDERS: u64 = 4;
         const EACH: u64 = 40;
         let (_name, bus) = bus(&small().capacity(8192));
-        let readers = [bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap()];
+        let readers = [bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap()];
         let logs = readers.each_ref().map(|reader| Log::of(reader, Scope::All));
         let ready = shared_words(1);
         let len = |sender: u64, i: u64| ((sender * 977 + i * 613) % 4000) as usize;
@@ -221,7 +221,7 @@ alone! {
         let options = roomy();
         let len = longest(&options);
         let (_name, bus) = bus(&options);
-        let reader = bus.join_with(quiet().on_report(|_| ())).unwrap();
+        let reader = bus.join_with(&quiet().on_report(|_| ())).unwrap();
         let log = Log::of(&reader, Scope::All);
         let sender = Sender::stopped_in_the_middle(&bus, len, ids_of(&options, len));
         catch_up(&reader, &log);
@@ -245,7 +245,7 @@ alone! {
         let options = roomy();
         let len = longest(&options);
         let (_name, bus) = bus(&options);
-        let reader = bus.join_with(quiet().on_report(|_| ())).unwrap();
+        let reader = bus.join_with(&quiet().on_report(|_| ())).unwrap();
         let log = Log::of(&reader, Scope::source("theirs"));
         let sender = Sender::stopped_in_the_middle(&bus, len, ids_of(&options, len));
         catch_up(&reader, &log);
@@ -264,7 +264,7 @@ alone! {
         let len = longest(&options);
         let ids = ids_of(&options, len);
         let (_name, bus) = bus(&options);
-        let reader = bus.join_with(quiet().on_report(|_| ())).unwrap();
+        let reader = bus.join_with(&quiet().on_report(|_| ())).unwrap();
         let log = Log::of(&reader, Scope::All);
         let sender = Sender::stopped_in_the_middle(&bus, len, ids);
         catch_up(&reader, &log);
@@ -288,7 +288,7 @@ alone! {
         let (_name, bus) = bus(&options);
         let sender = Sender::stopped_in_the_middle(&bus, len, ids_of(&options, len));
         let reports = Reports::default();
-        let joiner = bus.join_with(reports.of(quiet())).unwrap();
+        let joiner = bus.join_with(&reports.of(quiet())).unwrap();
         let log = Log::of(&joiner, Scope::All);
         sender.go_on(&bus);
         assert_eq!(poll(&joiner), (0, 0), "of a message that began before it joined");
@@ -305,7 +305,7 @@ alone! {
         let ids = ids_of(&options, len);
         let (_name, bus) = bus(&options);
         let reports = Reports::default();
-        let reader = bus.join_with(reports.of(quiet())).unwrap();
+        let reader = bus.join_with(&reports.of(quiet())).unwrap();
         let log = Log::of(&reader, Scope::All);
         for generation in 0..5 {
             let sender = Sender::stopped_in_the_middle(&bus, len, ids);
@@ -313,7 +313,7 @@ alone! {
             let reported = reports.texts().len();
             drop(sender);
             // The successor in the same seat posts messages of the same number of fragments.
-            let successor = bus.join_with(quiet()).unwrap();
+            let successor = bus.join_with(&quiet()).unwrap();
             assert_eq!(successor.record(), 1);
             assert_eq!(counts(&bus, &successor).adopted, generation + 1);
             for message in 0..3 {
@@ -335,9 +335,9 @@ alone! {
         for posted in ids..=capacity + 2 * ids {
             let (_name, bus) = bus(&options);
             let reports = Reports::default();
-            let reader = bus.join_with(reports.of(quiet())).unwrap();
+            let reader = bus.join_with(&reports.of(quiet())).unwrap();
             let log = Log::of(&reader, Scope::All);
-            let sender = bus.join_with(quiet()).unwrap();
+            let sender = bus.join_with(&quiet()).unwrap();
             sender.post(("s", "large"), payload(1, max)).unwrap();
             for id in ids..posted {
                 sender.post(("s", "small"), id.to_string()).unwrap();
@@ -364,12 +364,12 @@ alone! {
         let max = longest(&options);
         let ids = ids_of(&options, max);
         let (_name, bus) = bus(&options);
-        let sender = bus.join_with(quiet()).unwrap();
+        let sender = bus.join_with(&quiet()).unwrap();
         sender.post(("s", "large"), payload(1, max)).unwrap();
         sender.post(("s", "small"), b"").unwrap();
         for start in 0..=ids {
             let reports = Reports::default();
-            let reader = bus.join_with(reports.of(quiet().start(Start::At(start)))).unwrap();
+            let reader = bus.join_with(&reports.of(quiet().start(Start::At(start)))).unwrap();
             let log = Log::of(&reader, Scope::All);
             poll(&reader);
             let expected: &[&str] = if start == 0 { &["large", "small"] } else { &["small"] };
@@ -384,7 +384,7 @@ alone! {
         let len = longest(&options);
         let ids = ids_of(&options, len);
         let (name, bus) = bus(&options);
-        let (stayed, other) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
+        let (stayed, other) = (bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap());
         let log = Log::of(&stayed, Scope::All);
         let sender = Sender::stopped_in_the_middle(&bus, len, ids);
         catch_up(&stayed, &log);
@@ -403,7 +403,7 @@ alone! {
         let ends = (begin - 1..begin + 9).chain(end - 9..end).chain((begin..end).step_by(37));
         for id in ends {
             let reports = Reports::default();
-            let resumed = bus.join_with(reports.of(quiet().start(Start::After(id)))).unwrap();
+            let resumed = bus.join_with(&reports.of(quiet().start(Start::After(id)))).unwrap();
             let theirs = Log::of(&resumed, Scope::All);
             let expected: Vec<_> = all.iter().filter(|seen| seen.id.unwrap() > id).cloned().collect();
             assert_eq!(resumed.cursor(), id + 1);
@@ -414,11 +414,11 @@ alone! {
             assert_eq!((reports.texts().len(), resumed.position().next()), (0, end));
         }
         // Who does not want it is not told of it; who only looks sees it, too.
-        let resumed = bus.join_with(quiet().start(Start::After(end - 3))).unwrap();
+        let resumed = bus.join_with(&quiet().start(Start::After(end - 3))).unwrap();
         let theirs = Log::of(&resumed, Scope::source("s"));
         assert_eq!(poll(&resumed), (1, 0));
         assert_eq!((theirs.texts(), counts(&bus, &resumed).skipped), (vec!["last".to_owned()], 1));
-        let mut tail = Inspector::open(&name, &options).unwrap().tail(Start::After(end - 3)).unwrap().payloads(true);
+        let mut tail = options.inspect(&name).unwrap().tail(Start::After(end - 3)).unwrap().payloads(true);
         let Ok(Some(inspect::Seen::Event(event))) = tail.next() else { panic!("not seen") };
         assert!((event.source.as_str(), event.payload) == ("theirs", Some(sender.payload(message))));
     }
@@ -428,7 +428,7 @@ alone! {
         let len = longest(&options);
         let ids = ids_of(&options, len);
         let (_name, bus) = bus(&options);
-        let other = bus.join_with(quiet()).unwrap();
+        let other = bus.join_with(&quiet()).unwrap();
         let sender = Sender::stopped_in_the_middle(&bus, len, ids);
         let begin = bus.next_id();
         for i in 0..bus.capacity() {
@@ -440,7 +440,7 @@ alone! {
         // After some of the small ones that the ring still has: only the message is lost.
         for id in [small_end - 11, small_end - 1, end - 2] {
             let reports = Reports::default();
-            let resumed = bus.join_with(reports.of(quiet().start(Start::After(id)))).unwrap();
+            let resumed = bus.join_with(&reports.of(quiet().start(Start::After(id)))).unwrap();
             let log = Log::of(&resumed, Scope::All);
             let smalls = small_end.saturating_sub(id + 1);
             assert_eq!(poll(&resumed), (smalls, 1), "after {id} of {begin}..{end}");
@@ -450,7 +450,7 @@ alone! {
         }
         // After one that the ring has no more: from the next id on, exactly.
         let reports = Reports::default();
-        let resumed = bus.join_with(reports.of(quiet().start(Start::After(begin - 1)))).unwrap();
+        let resumed = bus.join_with(&reports.of(quiet().start(Start::After(begin - 1)))).unwrap();
         let log = Log::of(&resumed, Scope::All);
         let goes_on = end - bus.capacity() + bus.capacity() / 8;
         assert_eq!(poll(&resumed), (small_end - goes_on, goes_on - begin + 1));
@@ -458,14 +458,14 @@ alone! {
         let texts = reports.texts();
         assert!(texts.len() == 2 && texts[0].starts_with(&format!("event id {begin}: {} ", goes_on - begin)), "{texts:?}");
         // Whereas who begins at an id for the first time has no part in it.
-        let fresh = bus.join_with(quiet().start(Start::At(end - 1))).unwrap();
+        let fresh = bus.join_with(&quiet().start(Start::At(end - 1))).unwrap();
         assert_eq!(poll(&fresh), (0, 0));
     }
 
     fn messages_that_nobody_here_wants_are_skipped_as_one() {
         let options = small();
         let (_name, bus) = bus(&options);
-        let reader = bus.join_with(quiet()).unwrap();
+        let reader = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&reader, Scope::source("wanted"));
         let max = longest(&options);
         reader.post(("unwanted", "e"), payload(1, max)).unwrap();
@@ -479,7 +479,7 @@ alone! {
     fn g9_a_unique_event_of_many_fragments_runs_once() {
         let options = small();
         let (_name, bus) = bus(&options);
-        let workers = [bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap()];
+        let workers = [bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap()];
         let logs = workers.each_ref().map(|worker| Log::of(worker, Scope::All));
         let len = longest(&options) - 64;
         workers[0].event(("s", "e")).unique("key").post(payload(1, len)).unwrap();
@@ -492,7 +492,7 @@ alone! {
     fn names_of_every_length_travel_in_fragments_too() {
         for options in [small().block_size(64), small()] {
             let (_name, bus) = bus(&options);
-            let worker = bus.join_with(quiet()).unwrap();
+            let worker = bus.join_with(&quiet()).unwrap();
             let log = Log::of(&worker, Scope::All);
             for len in (1..=255).step_by(7).chain([254, 255]) {
                 let (source, event) = ("s".repeat(len), "e".repeat(256 - len));
@@ -508,7 +508,7 @@ alone! {
         let options = small();
         let max = longest(&options);
         let (_name, bus) = bus(&options);
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         worker.post(("s", "e"), payload(1, max)).unwrap();
         worker.post(("s", "e"), b"").unwrap();
         let counts = of_record(&bus.stats().unwrap(), worker.record());

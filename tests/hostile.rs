@@ -17,7 +17,7 @@ use hostile::draw::{Draw, Random};
 use hostile::events::{Chain, handle_typed};
 use hostile::map::{Map, cell_word};
 use hostile::scene::{Scene, options, worker_options};
-use seqcast::{Bus, Claim, Event, Options, Polled, Scope, Start, Worker};
+use seqcast::{Bus, Claim, Event, Polled, Scope, SegmentOptions, Start, Worker};
 
 fn random_attacks(seed: u64, attacks: usize, meanwhile: bool) {
     let mut random = Random(seed);
@@ -40,8 +40,8 @@ fn g10_random_stores_during_calls_do_no_harm() {
 /// A recursive type is validated by recursion, whose depth the bytes decide: a link takes eight of them.
 #[test]
 fn g10_a_value_of_endless_depth_is_refused_and_not_recursed_into() {
-    let bus = Bus::anonymous(&Options::new()).unwrap();
-    let worker = bus.join_with(worker_options()).unwrap();
+    let bus = SegmentOptions::new().anonymous().unwrap();
+    let worker = bus.join_with(&worker_options()).unwrap();
     handle_typed(&worker).unwrap();
     let delivered = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&delivered);
@@ -66,13 +66,13 @@ struct Stage {
 
 impl Stage {
     fn new() -> Stage {
-        let bus = Bus::anonymous(&options().capacity(64)).unwrap();
+        let bus = options().capacity(64).anonymous().unwrap();
         Stage { bus, ran: Arc::default(), claims: Arc::default() }
     }
 
     fn join(&self, name: &'static str, start: Start) -> Worker {
         let options = worker_options().announce(false).timeout(Duration::from_secs(3600)).start(start);
-        let worker = self.bus.join_with(options).unwrap();
+        let worker = self.bus.join_with(&options).unwrap();
         let (ran, claims) = (Arc::clone(&self.ran), Arc::clone(&self.claims));
         let note = move |event: &Event<'_>| {
             ran.lock().unwrap().push((name, event.id().unwrap()));
@@ -168,7 +168,7 @@ fn assert_ok_or_corrupt<T>(result: &seqcast::Result<T>) {
 #[test]
 fn g10_a_poll_ends_where_an_id_is_reserved_anew_as_often_as_it_is_given_up() {
     let (scene, bus) = Scene::new(&options());
-    let worker = bus.join_with(worker_options().announce(false)).unwrap();
+    let worker = bus.join_with(&worker_options().announce(false)).unwrap();
     scene.set(Map::header("tail"), 1);
     let _storing = keep_storing(&scene, scene.map.cell(0), |_| cell_word(1, 1, 0));
     assert_ok_or_corrupt(&ends(move || worker.poll()));
@@ -177,7 +177,7 @@ fn g10_a_poll_ends_where_an_id_is_reserved_anew_as_often_as_it_is_given_up() {
 #[test]
 fn g10_a_lap_that_the_event_id_denies_is_an_error_and_not_a_gap() {
     let (scene, bus) = Scene::new(&options());
-    let worker = bus.join_with(worker_options().announce(false)).unwrap();
+    let worker = bus.join_with(&worker_options().announce(false)).unwrap();
     // Two laps on, where the event id says that there was none.
     scene.set(scene.map.cell(0), cell_word(3, 0, 0));
     assert_eq!(worker.poll().unwrap_err().code(), "corrupt");
@@ -189,7 +189,7 @@ fn g10_a_lap_that_the_event_id_denies_is_an_error_and_not_a_gap() {
 #[test]
 fn g10_a_post_ends_where_the_event_id_never_stands_still() {
     let (scene, bus) = Scene::new(&options());
-    let worker = bus.join_with(worker_options().announce(false)).unwrap();
+    let worker = bus.join_with(&worker_options().announce(false)).unwrap();
     let _storing = keep_storing(&scene, Map::header("tail"), |round| round % 16);
     let results = ends(move || [0; 64].map(|_| worker.post(("s", "e"), b"x")));
     results.iter().for_each(assert_ok_or_corrupt);
@@ -199,7 +199,7 @@ fn g10_a_post_ends_where_the_event_id_never_stands_still() {
 fn g10_a_claim_ends_where_its_bucket_never_stands_still() {
     // One bucket, so that every key is in it.
     let (scene, bus) = Scene::new(&options().claims(4));
-    let worker = bus.join_with(worker_options().announce(false)).unwrap();
+    let worker = bus.join_with(&worker_options().announce(false)).unwrap();
     let _storing = keep_storing(&scene, scene.map.claim_cell(0), |round| cell_word(1 + (round >> 4), 0, round % 5));
     let stats = bus.clone();
     let results = ends(move || [0; 8].map(|_| worker.claim("key", Duration::from_secs(1)).map(drop)));
@@ -210,7 +210,7 @@ fn g10_a_claim_ends_where_its_bucket_never_stands_still() {
 #[test]
 fn g10_a_poll_ends_where_a_cell_never_stands_still() {
     let (scene, bus) = Scene::new(&options());
-    let worker = bus.join_with(worker_options().announce(false)).unwrap();
+    let worker = bus.join_with(&worker_options().announce(false)).unwrap();
     scene.set(Map::header("tail"), 1);
     let _storing = keep_storing(&scene, scene.map.cell(0), |round| cell_word(1 + (round & 1), round >> 1, 0));
     assert_ok_or_corrupt(&ends(move || worker.poll()));
@@ -219,7 +219,7 @@ fn g10_a_poll_ends_where_a_cell_never_stands_still() {
 #[test]
 fn g10_a_wait_ends_where_the_wake_word_never_stands_still() {
     let (scene, bus) = Scene::new(&options());
-    let worker = bus.join_with(worker_options().announce(false)).unwrap();
+    let worker = bus.join_with(&worker_options().announce(false)).unwrap();
     let _storing = keep_storing(&scene, Map::header("wake"), |round| round);
     assert!(!ends(move || {
         for _ in 0..100 {

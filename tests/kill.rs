@@ -18,7 +18,7 @@ use std::time::Duration;
 use std::{io, ptr};
 
 use common::{Child, HOUR, Log, Name, Seen, error, poll, quiet, shared_words, stop_here};
-use seqcast::{Bus, Claimed, Error, Event, Options, Scope, Worker, WorkerOptions};
+use seqcast::{Bus, Claimed, Error, Event, Scope, SegmentOptions, Worker, WorkerOptions};
 
 /// A segment with two workers that listen, in this process, and a child that does one call.
 struct Scene {
@@ -39,9 +39,9 @@ fn hasty() -> WorkerOptions {
 impl Scene {
     fn new() -> Scene {
         let name = Name::new();
-        let bus = Bus::create(&name, &Options::new().capacity(8).block_size(64).records(6).claims(1)).unwrap();
+        let bus = SegmentOptions::new().capacity(8).block_size(64).records(6).claims(1).create(&name).unwrap();
         let listener = || {
-            let worker = bus.join_with(hasty()).unwrap();
+            let worker = bus.join_with(&hasty()).unwrap();
             let log = Log::of(&worker, Scope::All);
             (worker, log)
         };
@@ -108,7 +108,7 @@ impl Scene {
     fn assert_sound(&self) {
         self.post_and_hear(20);
         // Whoever joins takes the dead one's seat over.
-        let newcomer = self.bus.join_with(hasty()).unwrap();
+        let newcomer = self.bus.join_with(&hasty()).unwrap();
         for _ in 0..20 {
             newcomer.post(("s", "filler"), b"from the newcomer").unwrap();
             self.heard();
@@ -286,7 +286,7 @@ fn killed_and_stopped_at_every_step(call: Call, least: usize, check: Check) {
         let before = scene.heard();
         // G6: nobody waits for it. G8: late does not mean dead, its seat is not given away.
         scene.post_and_hear(20);
-        let newcomer = scene.bus.join_with(hasty()).unwrap();
+        let newcomer = scene.bus.join_with(&hasty()).unwrap();
         newcomer.post(("s", "filler"), b"from the newcomer").unwrap();
         drop(newcomer);
         stepped.let_go();
@@ -331,19 +331,19 @@ fn whole_or_nothing(said: Option<u64>, heard: &[Seen], event: &str, len: usize) 
 }
 
 fn post(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
-    let worker = bus.join_with(quiet()).unwrap();
+    let worker = bus.join_with(&quiet()).unwrap();
     Box::new(move || worker.post(("s", "post"), payload(40)).unwrap())
 }
 
 /// Of two fragments.
 fn post_long(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
-    let worker = bus.join_with(quiet()).unwrap();
+    let worker = bus.join_with(&quiet()).unwrap();
     assert_eq!(bus.stats().unwrap().block_size, 160);
     Box::new(move || worker.post(("s", "long"), payload(180)).unwrap())
 }
 
 fn post_unique(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
-    let worker = bus.join_with(quiet()).unwrap();
+    let worker = bus.join_with(&quiet()).unwrap();
     Box::new(move || worker.event(("s", "unique")).unique("key").post(payload(24)).unwrap())
 }
 
@@ -351,7 +351,7 @@ const TOO_LATE: u64 = 1 << 40;
 
 /// The id, or [`TOO_LATE`].
 fn reserve_and_commit(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
-    let worker = bus.join_with(quiet()).unwrap();
+    let worker = bus.join_with(&quiet()).unwrap();
     Box::new(move || match worker.reserve().unwrap().commit(("s", "commit"), payload(40)) {
         Ok(id) => id,
         Err(Error::TooLate { .. }) => TOO_LATE,
@@ -360,26 +360,26 @@ fn reserve_and_commit(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() ->
 }
 
 fn reserve_and_drop(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
-    let worker = bus.join_with(quiet()).unwrap();
+    let worker = bus.join_with(&quiet()).unwrap();
     Box::new(move || worker.reserve().unwrap().id())
 }
 
 /// 1 if it was won.
 fn claim(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
-    let worker = bus.join_with(quiet()).unwrap();
+    let worker = bus.join_with(&quiet()).unwrap();
     Box::new(move || u64::from(matches!(worker.claim("key", HOUR).unwrap(), Claimed::Won(_))))
 }
 
 /// 1 if it was released.
 fn release(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
-    let worker = bus.join_with(quiet()).unwrap();
+    let worker = bus.join_with(&quiet()).unwrap();
     let Claimed::Won(claim) = worker.claim("key", HOUR).unwrap() else { panic!("not won") };
     Box::new(move || u64::from(worker.release(&claim).unwrap()))
 }
 
 /// Polls three events, of which the second is unique; counts how often that one ran.
 fn deliver(bus: &Bus, said: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
-    let worker = bus.join_with(quiet()).unwrap();
+    let worker = bus.join_with(&quiet()).unwrap();
     let ran = Scope::events("s", ["unique"]);
     let count = |_: &Event<'_>| {
         said[1].fetch_add(1, Relaxed);
@@ -394,13 +394,13 @@ fn deliver(bus: &Bus, said: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
 fn join(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
     let bus = bus.clone();
     Box::new(move || {
-        std::mem::forget(bus.join_with(WorkerOptions::new().label("joins")).unwrap());
+        std::mem::forget(bus.join_with(&WorkerOptions::new().label("joins")).unwrap());
         0
     })
 }
 
 fn leave(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
-    let worker = bus.join_with(quiet()).unwrap();
+    let worker = bus.join_with(&quiet()).unwrap();
     worker.reconfigure(|options| options.announce(true).label("leaves")).unwrap();
     Box::new(move || {
         worker.leave().unwrap();
@@ -409,7 +409,7 @@ fn leave(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
 }
 
 fn sleep(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
-    let worker = bus.join_with(quiet()).unwrap();
+    let worker = bus.join_with(&quiet()).unwrap();
     Box::new(move || u64::from(worker.wait(Duration::from_millis(1)).unwrap()))
 }
 

@@ -19,7 +19,7 @@ fn descriptors() -> usize {
 
 /// A worker that is owned by everything that it owns.
 fn entangled(bus: &Bus) -> Worker {
-    let worker = bus.join_with(quiet()).unwrap();
+    let worker = bus.join_with(&quiet()).unwrap();
     let (handler, value, reporter) = (worker.clone(), worker.clone(), worker.clone());
     worker.on(Scope::All, move |_: &Event<'_>| drop(handler.clone())).unwrap();
     worker.post(("s", "e"), b"").unwrap();
@@ -50,7 +50,7 @@ alone! {
         }
         let kept = entangled(&bus);
         kept.clone().leave().unwrap();
-        let (first, second) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
+        let (first, second) = (bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap());
         assert_eq!((first.record(), second.record()), (0, 1), "a clone that is kept keeps the seat");
         assert!(bus.audit().unwrap().is_clean());
     }
@@ -68,7 +68,7 @@ alone! {
         assert_eq!(poll(&kept), (1, 0));
         assert_eq!(log.events(), ["leave"], "a worker that has left delivers nothing more");
         assert!(matches!(error(kept.poll()), Error::Left));
-        assert_eq!(bus.join_with(quiet()).unwrap().record(), 0);
+        assert_eq!(bus.join_with(&quiet()).unwrap().record(), 0);
     }
 
     fn g7_a_worker_that_leaves_while_another_thread_polls_keeps_its_seat_until_the_poll_is_over() {
@@ -90,19 +90,19 @@ alone! {
         entries.recv().unwrap();
         worker.clone().leave().unwrap();
         assert!(matches!(error(worker.post(("s", "e"), b"")), Error::Left));
-        assert!(matches!(error(bus.join_with(quiet())), Error::NoRecord { .. }), "somebody is still inside");
+        assert!(matches!(error(bus.join_with(&quiet())), Error::NoRecord { .. }), "somebody is still inside");
         go_on.send(()).unwrap();
         assert_eq!(poller.join().unwrap(), (1, 0));
-        assert_eq!(bus.join_with(quiet()).unwrap().record(), 0);
+        assert_eq!(bus.join_with(&quiet()).unwrap().record(), 0);
         drop(worker);
     }
 
     fn g7_a_worker_that_has_left_changes_nothing_of_its_successor() {
         let (_name, bus) = bus(&small().records(1));
-        let left = bus.join_with(quiet().label("left")).unwrap();
+        let left = bus.join_with(&quiet().label("left")).unwrap();
         let mut reservation = left.reserve().unwrap();
         left.clone().leave().unwrap();
-        let successor = bus.join_with(quiet().label("successor")).unwrap();
+        let successor = bus.join_with(&quiet().label("successor")).unwrap();
         assert_eq!(left.record(), successor.record());
         let cursor = left.cursor();
         for _ in 0..3 {
@@ -124,13 +124,13 @@ alone! {
         drop((reservation, left));
         let after = counts(&bus, &successor);
         assert_eq!(format!("{before:?}"), format!("{after:?}"));
-        assert!(bus.join_with(quiet()).is_err(), "the successor's lock is gone");
+        assert!(bus.join_with(&quiet()).is_err(), "the successor's lock is gone");
     }
 
     fn g7_what_handlers_own_may_do_anything_when_their_worker_leaves() {
         let (_name, bus) = bus(&small().records(2));
         let dropped = Arc::new(AtomicU64::new(0));
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let registered = worker.on(Scope::All, |_: &Event<'_>| ()).unwrap();
         for _ in 0..3 {
             let (inside, bus, dropped) = (worker.clone(), bus.clone(), Arc::clone(&dropped));
@@ -140,7 +140,7 @@ alone! {
                 assert!(matches!(error(inside.clone().leave()), Error::Left));
                 assert!(matches!(error(inside.on(Scope::All, |_: &Event<'_>| ())), Error::Left));
                 assert!(!inside.unregister(registered));
-                let next = bus.join_with(quiet()).unwrap();
+                let next = bus.join_with(&quiet()).unwrap();
                 next.post(("s", "e"), b"").unwrap();
                 dropped.fetch_add(1, Relaxed);
             });
@@ -160,7 +160,7 @@ alone! {
     fn g7_many_threads_inside_calls_while_their_worker_leaves_use_no_seat_of_anothers() {
         for round in 0..50 {
             let (_name, bus) = bus(&small().records(2));
-            let worker = bus.join_with(quiet()).unwrap();
+            let worker = bus.join_with(&quiet()).unwrap();
             worker.on(Scope::All, |_: &Event<'_>| ()).unwrap();
             let threads: Vec<_> = (0..3)
                 .map(|kind| {
@@ -183,7 +183,7 @@ alone! {
             // The seat is another's while the threads find out.
             let mut successor = None;
             while successor.is_none() {
-                successor = bus.join_with(quiet()).ok();
+                successor = bus.join_with(&quiet()).ok();
             }
             for _ in 0..100 {
                 successor.as_ref().unwrap().post(("s", "next"), b"").unwrap();
@@ -197,7 +197,7 @@ alone! {
 
     fn a_weak_handle_keeps_no_worker() {
         let (_name, bus) = bus(&small().records(1));
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let (weak, log) = (worker.downgrade(), Log::default());
         let (inside, noted) = (weak.clone(), log.clone());
         worker
@@ -215,7 +215,7 @@ alone! {
         drop(worker);
         assert!(weak.upgrade().is_none());
         assert_eq!(format!("{weak:?}"), "WeakWorker { alive: false }");
-        let again = bus.join_with(quiet()).unwrap();
+        let again = bus.join_with(&quiet()).unwrap();
         let weak = again.downgrade();
         again.clone().leave().unwrap();
         assert!(matches!(error(weak.upgrade().unwrap().post(("s", "e"), b"")), Error::Left));

@@ -15,8 +15,8 @@ use common::HOUR;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use seqcast::{
-    Bus, Claim, Claimed, Error, Event, Handler, Options, Polled, Registration, Reservation, Scope, Start, Trouble,
-    Unique, Worker, WorkerOptions,
+    Bus, Claim, Claimed, Error, Event, Handler, Polled, Registration, Reservation, Scope, SegmentOptions, Start,
+    Trouble, Unique, Worker, WorkerOptions,
 };
 
 const CAPACITY: u64 = 16;
@@ -572,8 +572,8 @@ struct Both {
 
 impl Both {
     fn new() -> Both {
-        let options = Options::new().capacity(CAPACITY).block_size(96).claims(64).records(WORKERS as u64);
-        let bus = Bus::anonymous(&options).unwrap();
+        let options = SegmentOptions::new().capacity(CAPACITY).block_size(96).claims(64).records(WORKERS as u64);
+        let bus = options.anonymous().unwrap();
         let longest = bus.largest_event();
         let mut both = Both { bus, real: vec![], calls: Calls::default(), model: Model::default(), longest };
         for slot in 0..WORKERS {
@@ -603,7 +603,7 @@ impl Both {
                     _ => refused.lock().unwrap().push(report.to_string()),
                 },
             );
-        let joined = self.bus.join_with(options);
+        let joined = self.bus.join_with(&options);
         if at > next_id {
             assert!(matches!(joined, Err(Error::NotYet { id, next }) if id == at && next == next_id), "{joined:?}");
             return;

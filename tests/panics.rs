@@ -123,7 +123,7 @@ alone! {
         let (_name, bus) = bus(&small());
         let panics = note_panics();
         let reports = Reports::default();
-        let worker = bus.join_with(reports.of(quiet())).unwrap();
+        let worker = bus.join_with(&reports.of(quiet())).unwrap();
         worker.on(Scope::All, |_: &Event<'_>| -> () { panic!("inside") }).unwrap();
         worker.post(("s", "e"), b"").unwrap();
         assert_eq!(poll(&worker), (1, 0));
@@ -139,7 +139,7 @@ alone! {
         let panics = note_panics();
         assert!(process::install_panic_hook() && process::install_panic_hook());
         let reports = Reports::default();
-        let worker = bus.join_with(reports.of(quiet())).unwrap();
+        let worker = bus.join_with(&reports.of(quiet())).unwrap();
         worker.on(Scope::All, |_: &Event<'_>| -> () { panic!("inside") }).unwrap();
         worker.post(("s", "e"), b"").unwrap();
         assert_eq!(poll(&worker), (1, 0));
@@ -155,8 +155,8 @@ alone! {
         drop(note_panics());
         process::install_panic_hook();
         let reports = Reports::default();
-        let worker = bus.join_with(reports.of(quiet())).unwrap();
-        let (inner_reports, inner) = (Reports::default(), bus.join_with(quiet()).unwrap());
+        let worker = bus.join_with(&reports.of(quiet())).unwrap();
+        let (inner_reports, inner) = (Reports::default(), bus.join_with(&quiet()).unwrap());
         inner.reconfigure(|options| inner_reports.of(options)).unwrap();
         inner.on(Scope::All, |_: &Event<'_>| -> () { panic!("of the inner worker") }).unwrap();
         let polled = inner.clone();
@@ -191,7 +191,7 @@ alone! {
                 if with_hook {
                     process::install_panic_hook();
                 }
-                let worker = bus.join_with(quiet()).unwrap();
+                let worker = bus.join_with(&quiet()).unwrap();
                 worker.on(Scope::All, |_: &Event<'_>| callback_that_panics()).unwrap();
                 worker.post(("s", "e"), b"").unwrap();
                 poll(&worker);
@@ -214,7 +214,7 @@ alone! {
                 if with_hook {
                     process::install_panic_hook();
                 }
-                let worker = bus.join_with(quiet()).unwrap();
+                let worker = bus.join_with(&quiet()).unwrap();
                 worker.on(Scope::All, |_: &Event<'_>| -> () { panic!("the end") }).unwrap();
                 worker.post(("s", "e"), b"").unwrap();
                 poll(&worker);
@@ -231,7 +231,7 @@ alone! {
                 if with_hook {
                     process::install_panic_hook();
                 }
-                let worker = bus.join_with(quiet()).unwrap();
+                let worker = bus.join_with(&quiet()).unwrap();
                 worker.on(Scope::All, |_: &Event<'_>| -> () {
                     let _bomb = Bomb("the second");
                     panic!("the first");
@@ -249,7 +249,7 @@ alone! {
         in_child(|| {
             let panics = note_panics();
             let reports = Reports::default();
-            let worker = bus.join_with(reports.of(quiet())).unwrap();
+            let worker = bus.join_with(&reports.of(quiet())).unwrap();
             let log = Log::of(&worker, Scope::All);
             worker.on(Scope::All, |_: &Event<'_>| -> () { panic!("of the handler") }).unwrap();
             worker.post(("s", "e"), b"").unwrap();
@@ -267,7 +267,7 @@ alone! {
     fn g4_a_reporter_that_panics_hides_nothing() {
         let (_name, bus) = bus(&small());
         let (ended_well, text) = stderr_of(|| {
-            let worker = bus.join_with(quiet().on_report(|_| panic!("no paper"))).unwrap();
+            let worker = bus.join_with(&quiet().on_report(|_| panic!("no paper"))).unwrap();
             worker.on(Scope::All, |_: &Event<'_>| Err::<(), _>(std::io::Error::other("no luck"))).unwrap();
             let log = Log::of(&worker, Scope::All);
             for _ in 0..3 {
@@ -292,10 +292,10 @@ alone! {
         in_child(|| {
             drop(note_panics());
             let tuned = quiet().wait_interval(Duration::from_millis(1)).wait_max(Duration::from_millis(1));
-            let worker = bus.join_with(tuned.on_report(|_| panic!("no paper"))).unwrap();
+            let worker = bus.join_with(&tuned.on_report(|_| panic!("no paper"))).unwrap();
             let log = Log::of(&worker, Scope::events("s", ["behind"]));
             worker.on(Scope::events("s", ["first"]), |_: &Event<'_>| Err::<(), _>(Unspeakable)).unwrap();
-            let other = bus.join_with(quiet()).unwrap();
+            let other = bus.join_with(&quiet()).unwrap();
             let _reservation = other.reserve().unwrap();
             other.post(("s", "first"), b"").unwrap();
             other.post(("s", "behind"), b"").unwrap();
@@ -312,7 +312,7 @@ alone! {
         let (_name, bus) = bus(&small());
         in_child(|| {
             drop(note_panics());
-            let worker = bus.join_with(quiet().interval(HOUR).on_report(|_| panic!("no paper"))).unwrap();
+            let worker = bus.join_with(&quiet().interval(HOUR).on_report(|_| panic!("no paper"))).unwrap();
             worker.on(Scope::All, |_: &Event<'_>| -> () { panic!("again") }).unwrap();
             let log = Log::of(&worker, Scope::All);
             let poller = worker.start_poller().unwrap();
@@ -329,7 +329,7 @@ alone! {
         let (_name, bus) = bus(&small());
         let (ended_well, text) = stderr_of(|| {
             drop(note_panics());
-            let worker = bus.join_with(quiet()).unwrap();
+            let worker = bus.join_with(&quiet()).unwrap();
             worker.on(Scope::All, |_: &Event<'_>| Err::<(), _>(Unspeakable)).unwrap();
             let log = Log::of(&worker, Scope::All);
             worker.post(("s", "e"), b"").unwrap();
@@ -346,7 +346,7 @@ alone! {
         in_child(|| {
             let panics = note_panics();
             let reports = Reports::default();
-            let worker = bus.join_with(reports.of(quiet())).unwrap();
+            let worker = bus.join_with(&reports.of(quiet())).unwrap();
             // A handler's own value, dropped where a poll finds that the handler is gone.
             let bomb = Bomb("of a handler");
             let owner = worker.on(Scope::All, move |_: &Event<'_>| { let _ = &bomb; }).unwrap();
@@ -378,7 +378,7 @@ alone! {
         in_child(|| {
             let panics = note_panics();
             let reports = Reports::default();
-            let worker = bus.join_with(reports.of(quiet())).unwrap();
+            let worker = bus.join_with(&reports.of(quiet())).unwrap();
             let dropped = Arc::new(AtomicU32::new(0));
             let counting = Arc::clone(&dropped);
             worker.on(Scope::events("s", ["value"]), move |_: &Event<'_>| -> () {
@@ -401,7 +401,7 @@ alone! {
         let (_name, bus) = bus(&small());
         let (ended_well, text) = stderr_of(|| {
             process::install_panic_hook();
-            let worker = bus.join_with(quiet().interval(HOUR)).unwrap();
+            let worker = bus.join_with(&quiet().interval(HOUR)).unwrap();
             let log = Log::of(&worker, Scope::All);
             worker.on(Scope::events("thread", ["farewell"]), |_: &Event<'_>| -> () { panic!("so late") }).unwrap();
             worker.on(Scope::events("thread", ["farewell"]), |_: &Event<'_>| {
@@ -409,7 +409,7 @@ alone! {
             }).unwrap();
             let poller: Arc<Mutex<Option<Poller>>> = Arc::default();
             let (late, stopped) = (worker.clone(), Arc::clone(&poller));
-            let polled = bus.join_with(quiet().interval(HOUR)).unwrap();
+            let polled = bus.join_with(&quiet().interval(HOUR)).unwrap();
             *poller.lock().unwrap() = Some(polled.start_poller().unwrap());
             let thread = thread::spawn(move || {
                 let at_end = late.clone();

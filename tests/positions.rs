@@ -7,18 +7,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::{HOUR, Log, Name, Reports, bus, counts, error, in_child, poll, quiet, small};
-use seqcast::inspect::{Inspector, Seen};
+use seqcast::inspect::Seen;
 use seqcast::{Bus, Error, Event, Polled, Position, Scope, Start, Unique, Worker};
 
 /// Over before anybody looks.
 const INSTANT: Duration = Duration::from_nanos(1);
 
 fn after(bus: &Bus, id: u64) -> Worker {
-    bus.join_with(quiet().start(Start::After(id))).unwrap()
+    bus.join_with(&quiet().start(Start::After(id))).unwrap()
 }
 
 fn resumed(bus: &Bus, position: Position) -> Worker {
-    bus.join_with(quiet().start(Start::Resume(position))).unwrap()
+    bus.join_with(&quiet().start(Start::Resume(position))).unwrap()
 }
 
 fn post_until(worker: &Worker, next_id: u64) {
@@ -28,8 +28,8 @@ fn post_until(worker: &Worker, next_id: u64) {
 alone! {
     fn g4_a_worker_that_resumes_loses_nothing_and_repeats_nothing() {
         let (_name, bus) = bus(&small());
-        let poster = bus.join_with(quiet()).unwrap();
-        let first = bus.join_with(quiet()).unwrap();
+        let poster = bus.join_with(&quiet()).unwrap();
+        let first = bus.join_with(&quiet()).unwrap();
         assert_eq!(first.position(), Position::before(bus.id(), 0));
         let log = Log::of(&first, Scope::All);
         post_until(&poster, 10);
@@ -38,7 +38,7 @@ alone! {
         let kept = first.position().to_string();
         drop(first);
         in_child(|| {
-            let bus = Bus::open(bus.name(), &small()).unwrap();
+            let bus = small().open(bus.name()).unwrap();
             let position: Position = kept.parse().unwrap();
             assert_eq!(position, Position::after(bus.id(), 3));
             let second = resumed(&bus, position);
@@ -57,7 +57,7 @@ alone! {
 
     fn g4_an_event_is_behind_the_position_only_when_its_handlers_have_returned() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let (seen, watched) = (Arc::new(Mutex::new(Vec::new())), worker.clone());
         let positions = Arc::clone(&seen);
         let noting = move |event: &Event<'_>| {
@@ -79,7 +79,7 @@ alone! {
 
     fn g4_what_was_copied_ahead_of_a_reserved_id_is_not_behind_the_position() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
         let mut reservation = worker.reserve().unwrap();
         post_until(&worker, 5);
@@ -96,12 +96,12 @@ alone! {
     fn g4_what_is_overwritten_behind_a_kept_position_is_told_exactly() {
         let options = small();
         let (_name, bus) = bus(&options);
-        let poster = bus.join_with(quiet()).unwrap();
+        let poster = bus.join_with(&quiet()).unwrap();
         for posted in [1, 63, 64, 65, 66, 100, 1000] {
             post_until(&poster, posted);
             for id in [0, posted / 2, posted.saturating_sub(2), posted - 1] {
                 let reports = Reports::default();
-                let worker = bus.join_with(reports.of(quiet().start(Start::After(id)))).unwrap();
+                let worker = bus.join_with(&reports.of(quiet().start(Start::After(id)))).unwrap();
                 let log = Log::of(&worker, Scope::All);
                 let lapped = id + 1 + bus.capacity() < posted;
                 let resumed = if lapped { posted - bus.capacity() + bus.capacity() / 8 } else { id + 1 };
@@ -119,8 +119,8 @@ alone! {
 
     fn what_was_not_posted_yet_is_no_place_to_go_on_after() {
         let (_name, bus) = bus(&small());
-        let poster = bus.join_with(quiet()).unwrap();
-        assert!(matches!(error(bus.join_with(quiet().start(Start::After(0)))), Error::NotYet { id: 1, next: 0 }));
+        let poster = bus.join_with(&quiet()).unwrap();
+        assert!(matches!(error(bus.join_with(&quiet().start(Start::After(0)))), Error::NotYet { id: 1, next: 0 }));
         post_until(&poster, 3);
         assert_eq!(poll(&after(&bus, 2)), (0, 0));
         for (start, id) in [
@@ -129,7 +129,7 @@ alone! {
             (Start::Resume(Position::before(bus.id(), 4)), 4),
             (Start::Resume(Position::after(bus.id(), u64::MAX)), u64::MAX),
         ] {
-            let refusal = error(bus.join_with(quiet().start(start)));
+            let refusal = error(bus.join_with(&quiet().start(start)));
             assert!(matches!(refusal, Error::NotYet { id: found, next: 3 } if found == id), "{start:?}: {refusal}");
         }
         assert_eq!(bus.stats().unwrap().workers.len(), 1, "a refused join left a seat behind");
@@ -137,29 +137,29 @@ alone! {
 
     fn g4_a_position_of_a_segment_that_was_created_again_is_refused() {
         let name = Name::new();
-        let old = Bus::create(&name, &small()).unwrap();
-        let worker = old.join_with(quiet()).unwrap();
+        let old = small().create(&name).unwrap();
+        let worker = old.join_with(&quiet()).unwrap();
         post_until(&worker, 7);
         poll(&worker);
         let position = worker.position();
         assert!(old.is_current().unwrap());
-        assert_eq!(Bus::open(&name, &small()).unwrap().id(), old.id());
+        assert_eq!(small().open(&name).unwrap().id(), old.id());
         old.unlink().unwrap();
         assert!(!old.is_current().unwrap());
-        let new = Bus::create(&name, &small()).unwrap();
+        let new = small().create(&name).unwrap();
         assert!(new.is_current().unwrap() && !old.is_current().unwrap() && new.id() != old.id());
         // Also where the new one has come further than the old one had.
         for next_id in [0, 3, 20] {
             if next_id > 0 {
-                post_until(&new.join_with(quiet()).unwrap(), next_id);
+                post_until(&new.join_with(&quiet()).unwrap(), next_id);
             }
-            let refusal = error(new.join_with(quiet().start(Start::Resume(position))));
+            let refusal = error(new.join_with(&quiet().start(Start::Resume(position))));
             let text = refusal.to_string();
             let Error::OtherBus { position: of, found, .. } = refusal else { panic!("{refusal:?}") };
             assert_eq!((of, found), (old.id(), new.id()));
             assert!(text.contains(&of.to_string()) && text.contains(&found.to_string()), "{text}");
             assert!(text.contains(&*name) && text.contains("created again"), "{text}");
-            let inspector = Inspector::open(&name, &small()).unwrap();
+            let inspector = small().inspect(&name).unwrap();
             assert!(matches!(error(inspector.tail(Start::Resume(position))), Error::OtherBus { .. }));
         }
         assert!(new.stats().unwrap().workers.is_empty(), "a refused join left a seat behind");
@@ -168,21 +168,21 @@ alone! {
     }
 
     fn a_bus_without_a_name_has_an_identity_too() {
-        let (a, b) = (Bus::anonymous(&small()).unwrap(), Bus::anonymous(&small()).unwrap());
+        let (a, b) = (small().anonymous().unwrap(), small().anonymous().unwrap());
         assert!(a.is_current().unwrap() && a.id() != b.id());
-        let worker = a.join_with(quiet()).unwrap();
+        let worker = a.join_with(&quiet()).unwrap();
         assert_eq!(worker.position().bus(), a.id());
-        assert!(matches!(error(b.join_with(quiet().start(Start::Resume(worker.position())))), Error::OtherBus { .. }));
+        assert!(matches!(error(b.join_with(&quiet().start(Start::Resume(worker.position())))), Error::OtherBus { .. }));
         in_child(|| assert_eq!(a.clone().id(), worker.position().bus()));
     }
 
     fn g6_an_id_reserved_before_a_kept_position_is_not_waited_for() {
         let (_name, bus) = bus(&small());
-        let reserver = bus.join_with(quiet()).unwrap();
+        let reserver = bus.join_with(&quiet()).unwrap();
         let reservation = reserver.reserve().unwrap();
         post_until(&reserver, 5);
         let options = quiet().wait_max(HOUR).start(Start::After(reservation.id()));
-        let worker = bus.join_with(options).unwrap();
+        let worker = bus.join_with(&options).unwrap();
         let _log = Log::of(&worker, Scope::All);
         assert_eq!(poll(&worker), (4, 0));
         assert_eq!(counts(&bus, &worker).waited, 0);
@@ -190,12 +190,12 @@ alone! {
 
     fn g2_an_id_reserved_after_a_kept_position_is_waited_for() {
         let (_name, bus) = bus(&small());
-        let reserver = bus.join_with(quiet()).unwrap();
+        let reserver = bus.join_with(&quiet()).unwrap();
         reserver.post(("s", "e"), b"").unwrap();
         let mut reservation = reserver.reserve().unwrap();
         post_until(&reserver, 5);
         let options = quiet().wait_interval(INSTANT).wait_max(INSTANT).start(Start::After(0));
-        let worker = bus.join_with(options).unwrap();
+        let worker = bus.join_with(&options).unwrap();
         let _log = Log::of(&worker, Scope::All);
         assert_eq!(poll(&worker), (3, 0));
         let refusal = error(reservation.commit(("s", "e"), b""));
@@ -204,7 +204,7 @@ alone! {
 
     fn g9_claims_do_not_speak_for_what_a_kept_position_passes_over() {
         let (_name, bus) = bus(&small());
-        let poster = bus.join_with(quiet()).unwrap();
+        let poster = bus.join_with(&quiet()).unwrap();
         let unique = || Unique::key("key").ttl(INSTANT);
         poster.event(("s", "passed over")).unique(unique()).post(b"").unwrap();
         poster.post(("s", "e"), b"").unwrap();
@@ -215,7 +215,7 @@ alone! {
         assert_eq!(log.events(), ["new"]);
         // Who reads the first one later runs it: nobody has decided it.
         let reports = Reports::default();
-        let late = bus.join_with(reports.of(quiet().start(Start::Oldest))).unwrap();
+        let late = bus.join_with(&reports.of(quiet().start(Start::Oldest))).unwrap();
         let lates = Log::of(&late, Scope::All);
         poll(&late);
         assert_eq!(lates.events(), ["passed over", "e"], "{:?}", reports.texts());
@@ -224,11 +224,11 @@ alone! {
 
     fn g9_a_unique_event_that_ran_before_does_not_run_again_after_a_kept_position() {
         let (_name, bus) = bus(&small());
-        let poster = bus.join_with(quiet()).unwrap();
+        let poster = bus.join_with(&quiet()).unwrap();
         for i in 0..5 {
             poster.event(("s", "e")).unique(&format!("key {i}")).ttl(HOUR).post(b"").unwrap();
         }
-        let first = bus.join_with(quiet().start(Start::Oldest)).unwrap();
+        let first = bus.join_with(&quiet().start(Start::Oldest)).unwrap();
         let log = Log::of(&first, Scope::All);
         assert!(matches!(first.poll_at_most(3).unwrap(), Polled::Done { delivered: 3, missed: 0, .. }));
         // Kept too early, as by a process that dies before it keeps the newest.
@@ -240,9 +240,9 @@ alone! {
 
     fn a_looker_goes_on_after_an_id_too() {
         let (name, bus) = bus(&small());
-        let poster = bus.join_with(quiet()).unwrap();
+        let poster = bus.join_with(&quiet()).unwrap();
         post_until(&poster, 5);
-        let inspector = Inspector::open(&name, &small()).unwrap();
+        let inspector = small().inspect(&name).unwrap();
         for start in [Start::After(2), Start::Resume(Position::before(bus.id(), 3))] {
             let mut tail = inspector.tail(start).unwrap();
             let mut ids = Vec::new();

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{Child, HOUR, Log, Reports, bus, counts, error, eventually, poll, quiet, shared_words, small, stop_here};
-use seqcast::{Bus, Error, Options, Polled, Scope, SizeLimit, Worker, WorkerOptions};
+use seqcast::{Bus, Error, Polled, Scope, SegmentOptions, SizeLimit, Worker, WorkerOptions};
 
 const MS: Duration = Duration::from_millis(1);
 /// Rounds of a race between threads.
@@ -39,8 +39,8 @@ fn await_waiting_record(bus: &Bus, record: u32, ids: u64) {
 alone! {
     fn a_commit_comes_in_the_order_of_its_id() {
         let (_name, bus) = bus(&small());
-        let (reserver, sender) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
-        let reader = bus.join_with(patient()).unwrap();
+        let (reserver, sender) = (bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap());
+        let reader = bus.join_with(&patient()).unwrap();
         let log = Log::of(&reader, Scope::All);
         sender.post(("s", "0"), b"").unwrap();
         let mut reservation = reserver.reserve().unwrap();
@@ -61,8 +61,8 @@ alone! {
 
     fn a_commit_before_anybody_reads_makes_nobody_wait() {
         let (_name, bus) = bus(&small());
-        let reserver = bus.join_with(quiet()).unwrap();
-        let reader = bus.join_with(patient()).unwrap();
+        let reserver = bus.join_with(&quiet()).unwrap();
+        let reader = bus.join_with(&patient()).unwrap();
         let log = Log::of(&reader, Scope::All);
         let mut reservation = reserver.reserve().unwrap();
         reserver.post(("s", "after"), b"").unwrap();
@@ -74,9 +74,9 @@ alone! {
 
     fn g6_a_commit_wakes_the_reader_and_a_post_does_not() {
         let (_name, bus) = bus(&small());
-        let (reserver, sender) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
+        let (reserver, sender) = (bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap());
         let child = Child::fork(|| {
-            let reader = bus.join_with(patient().wait_interval(HOUR)).unwrap();
+            let reader = bus.join_with(&patient().wait_interval(HOUR)).unwrap();
             let log = Log::of(&reader, Scope::All);
             stop_here();
             assert_eq!(poll(&reader), (4, 0));
@@ -98,9 +98,9 @@ alone! {
 
     fn a_dropped_reservation_is_void_and_wakes_the_reader() {
         let (_name, bus) = bus(&small());
-        let reserver = bus.join_with(quiet()).unwrap();
+        let reserver = bus.join_with(&quiet()).unwrap();
         let child = Child::fork(|| {
-            let reader = bus.join_with(patient().wait_interval(HOUR)).unwrap();
+            let reader = bus.join_with(&patient().wait_interval(HOUR)).unwrap();
             let log = Log::of(&reader, Scope::All);
             stop_here();
             assert_eq!(poll(&reader), (1, 0));
@@ -121,10 +121,10 @@ alone! {
 
     fn g6_nobody_waits_for_a_reserver_that_was_killed() {
         let (_name, bus) = bus(&small());
-        let reader = bus.join_with(patient()).unwrap();
+        let reader = bus.join_with(&patient()).unwrap();
         let log = Log::of(&reader, Scope::All);
         let child = Child::fork(|| {
-            let reserver = bus.join_with(quiet()).unwrap();
+            let reserver = bus.join_with(&quiet()).unwrap();
             let _reservation = reserver.reserve().unwrap();
             reserver.post(("s", "after"), b"").unwrap();
             stop_here();
@@ -135,7 +135,7 @@ alone! {
         assert_eq!(poll(&reader), (1, 0));
         assert_eq!(log.events(), ["after"]);
         assert_eq!(counts(&bus, &reader).voided, 1);
-        let other = bus.join_with(patient().start(seqcast::Start::Oldest)).unwrap();
+        let other = bus.join_with(&patient().start(seqcast::Start::Oldest)).unwrap();
         let log = Log::of(&other, Scope::All);
         assert_eq!(poll(&other), (1, 0));
         assert_eq!((log.ids(), counts(&bus, &other).waited), (vec![1], 0), "it is void for everybody from then on");
@@ -143,9 +143,9 @@ alone! {
 
     fn g6_a_reader_that_waits_already_notices_the_reservers_death() {
         let (_name, bus) = bus(&small());
-        let reader = bus.join_with(patient()).unwrap();
+        let reader = bus.join_with(&patient()).unwrap();
         let child = Child::fork(|| {
-            let reserver = bus.join_with(quiet()).unwrap();
+            let reserver = bus.join_with(&quiet()).unwrap();
             let _reservation = reserver.reserve().unwrap();
             stop_here();
         });
@@ -161,16 +161,16 @@ alone! {
 
     fn a_successor_in_a_dead_reservers_seat_is_not_taken_for_it() {
         let (_name, bus) = bus(&small());
-        let reader = bus.join_with(patient()).unwrap();
+        let reader = bus.join_with(&patient()).unwrap();
         let log = Log::of(&reader, Scope::All);
         let child = Child::fork(|| {
-            let reserver = bus.join_with(quiet()).unwrap();
+            let reserver = bus.join_with(&quiet()).unwrap();
             let _reservation = reserver.reserve().unwrap();
             stop_here();
         });
         child.await_stop();
         child.kill();
-        let successor = bus.join_with(quiet()).unwrap();
+        let successor = bus.join_with(&quiet()).unwrap();
         assert_eq!(counts(&bus, &successor).adopted, 1);
         let mut reservation = successor.reserve().unwrap();
         thread::scope(|scope| {
@@ -186,8 +186,8 @@ alone! {
 
     fn g2_a_slow_reserver_is_given_up_for_all_and_told_that_it_is_too_late() {
         let (_name, bus) = bus(&small());
-        let reserver = bus.join_with(quiet()).unwrap();
-        let (reader, other) = (bus.join_with(hasty()).unwrap(), bus.join_with(patient()).unwrap());
+        let reserver = bus.join_with(&quiet()).unwrap();
+        let (reader, other) = (bus.join_with(&hasty()).unwrap(), bus.join_with(&patient()).unwrap());
         let logs = [Log::of(&reader, Scope::All), Log::of(&other, Scope::All)];
         let mut reservation = reserver.reserve().unwrap();
         reserver.post(("s", "after"), b"").unwrap();
@@ -212,10 +212,10 @@ alone! {
 
     fn g8_a_stopped_reserver_is_late_and_not_dead() {
         let (_name, bus) = bus(&small());
-        let reader = bus.join_with(patient()).unwrap();
+        let reader = bus.join_with(&patient()).unwrap();
         let log = Log::of(&reader, Scope::All);
         let child = Child::fork(|| {
-            let reserver = bus.join_with(quiet()).unwrap();
+            let reserver = bus.join_with(&quiet()).unwrap();
             let mut first = reserver.reserve().unwrap();
             stop_here();
             first.commit(("s", "in time"), b"").unwrap();
@@ -248,8 +248,8 @@ alone! {
 
     fn the_shortest_wait_max_among_the_readers_decides_for_all() {
         let (_name, bus) = bus(&small());
-        let reserver = bus.join_with(quiet()).unwrap();
-        let (reader, other) = (bus.join_with(patient()).unwrap(), bus.join_with(hasty()).unwrap());
+        let reserver = bus.join_with(&quiet()).unwrap();
+        let (reader, other) = (bus.join_with(&patient()).unwrap(), bus.join_with(&hasty()).unwrap());
         let _reservation = reserver.reserve().unwrap();
         thread::scope(|scope| {
             let polling = scope.spawn(|| poll(&reader));
@@ -262,7 +262,7 @@ alone! {
 
     fn ones_own_reservation_is_pending_at_once_and_never_given_up_by_oneself() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(hasty()).unwrap();
+        let worker = bus.join_with(&hasty()).unwrap();
         let log = Log::of(&worker, Scope::All);
         worker.post(("s", "0"), b"").unwrap();
         let mut reservation = worker.reserve().unwrap();
@@ -282,7 +282,7 @@ alone! {
 
     fn ones_own_reservation_dropped_lets_the_rest_through() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(patient()).unwrap();
+        let worker = bus.join_with(&patient()).unwrap();
         let log = Log::of(&worker, Scope::All);
         let reservation = worker.reserve().unwrap();
         worker.post(("s", "1"), b"").unwrap();
@@ -295,7 +295,7 @@ alone! {
 
     fn a_reservation_inside_a_handler_is_ones_own_too() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(patient()).unwrap();
+        let worker = bus.join_with(&patient()).unwrap();
         let log = Log::of(&worker, Scope::All);
         let (inside, slot) = (worker.clone(), std::sync::Arc::new(std::sync::Mutex::new(None)));
         let kept = slot.clone();
@@ -312,8 +312,8 @@ alone! {
 
     fn a_worker_holds_one_reservation_and_a_second_gives_the_first_up() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(patient()).unwrap();
-        let reader = bus.join_with(patient()).unwrap();
+        let worker = bus.join_with(&patient()).unwrap();
+        let reader = bus.join_with(&patient()).unwrap();
         let log = Log::of(&reader, Scope::All);
         let mut first = worker.reserve().unwrap();
         let mut second = worker.reserve().unwrap();
@@ -330,8 +330,8 @@ alone! {
 
     fn a_forgotten_reservation_ends_with_the_next_or_with_its_worker() {
         let (_name, bus) = bus(&small());
-        let reader = bus.join_with(patient()).unwrap();
-        let worker = bus.join_with(quiet()).unwrap();
+        let reader = bus.join_with(&patient()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         std::mem::forget(worker.reserve().unwrap());
         std::mem::forget(worker.reserve().unwrap());
         worker.leave().unwrap();
@@ -341,9 +341,9 @@ alone! {
 
     fn g6_a_reservation_that_gives_another_up_wakes_the_reader() {
         let (_name, bus) = bus(&small());
-        let reserver = bus.join_with(quiet()).unwrap();
+        let reserver = bus.join_with(&quiet()).unwrap();
         let child = Child::fork(|| {
-            let reader = bus.join_with(patient().wait_interval(HOUR)).unwrap();
+            let reader = bus.join_with(&patient().wait_interval(HOUR)).unwrap();
             let log = Log::of(&reader, Scope::All);
             stop_here();
             // It may be awake before the second is reserved.
@@ -367,7 +367,7 @@ alone! {
 
     fn g2_threads_of_a_worker_lose_no_reservation_to_each_others_commits() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         // The round that has begun, and the one that the other thread is through with.
         let (begun, done) = (AtomicU64::new(0), AtomicU64::new(0));
         let late = thread::scope(|scope| {
@@ -401,7 +401,7 @@ alone! {
     fn g6_a_reservation_beside_a_leave_is_refused_or_given_up() {
         for _ in 0..20 {
             let (_name, bus) = bus(&small());
-            let (worker, reader) = (bus.join_with(quiet()).unwrap(), bus.join_with(patient().on_report(|_| ())).unwrap());
+            let (worker, reader) = (bus.join_with(&quiet()).unwrap(), bus.join_with(&patient().on_report(|_| ())).unwrap());
             let leaver = worker.clone();
             thread::scope(|scope| {
                 let reserving = scope.spawn(|| {
@@ -425,8 +425,8 @@ alone! {
 
     fn g6_reservations_one_after_the_other_keep_nobody_in_a_poll() {
         let (_name, bus) = bus(&small());
-        let reservers = [bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap()];
-        let reader = bus.join_with(quiet().wait_interval(MS).wait_max(MS * 200).on_report(|_| ())).unwrap();
+        let reservers = [bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap()];
+        let reader = bus.join_with(&quiet().wait_interval(MS).wait_max(MS * 200).on_report(|_| ())).unwrap();
         let _log = Log::of(&reader, Scope::source("wanted"));
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
@@ -457,8 +457,8 @@ alone! {
 
     fn g6_a_poller_that_waits_for_a_reserved_id_can_be_stopped() {
         let (_name, bus) = bus(&small());
-        let reserver = bus.join_with(quiet()).unwrap();
-        let reader = bus.join_with(patient().wait_interval(HOUR)).unwrap();
+        let reserver = bus.join_with(&quiet()).unwrap();
+        let reader = bus.join_with(&patient().wait_interval(HOUR)).unwrap();
         let log = Log::of(&reader, Scope::All);
         let mut reservation = reserver.reserve().unwrap();
         let poller = reader.start_poller().unwrap();
@@ -471,8 +471,8 @@ alone! {
 
     fn g6_a_poll_that_never_waits_says_at_which_id_it_stopped() {
         let (_name, bus) = bus(&small());
-        let reserver = bus.join_with(quiet()).unwrap();
-        let reader = bus.join_with(patient().wait_interval(HOUR)).unwrap();
+        let reserver = bus.join_with(&quiet()).unwrap();
+        let reader = bus.join_with(&patient().wait_interval(HOUR)).unwrap();
         let log = Log::of(&reader, Scope::source("s"));
         reserver.post(("s", "0"), b"").unwrap();
         let mut reservation = reserver.reserve().unwrap();
@@ -503,8 +503,8 @@ alone! {
 
     fn g6_an_id_is_given_up_in_time_by_polls_that_never_wait() {
         let (_name, bus) = bus(&small());
-        let reserver = bus.join_with(quiet()).unwrap();
-        let reader = bus.join_with(quiet().wait_interval(MS).wait_max(MS * 30)).unwrap();
+        let reserver = bus.join_with(&quiet()).unwrap();
+        let reader = bus.join_with(&quiet().wait_interval(MS).wait_max(MS * 30)).unwrap();
         let log = Log::of(&reader, Scope::All);
         let mut reservation = reserver.reserve().unwrap();
         reserver.post(("s", "1"), b"").unwrap();
@@ -520,9 +520,9 @@ alone! {
 
     fn g6_a_poll_that_never_waits_gives_a_dead_reservers_id_up_at_once() {
         let (_name, bus) = bus(&small());
-        let reader = bus.join_with(patient()).unwrap();
+        let reader = bus.join_with(&patient()).unwrap();
         let child = Child::fork(|| {
-            let reserver = bus.join_with(quiet()).unwrap();
+            let reserver = bus.join_with(&quiet()).unwrap();
             let _reservation = reserver.reserve().unwrap();
             stop_here();
         });
@@ -535,7 +535,7 @@ alone! {
 
     fn ones_own_reservation_is_said_by_every_poll() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(hasty()).unwrap();
+        let worker = bus.join_with(&hasty()).unwrap();
         let mut reservation = worker.reserve().unwrap();
         let own = |polled: Polled| matches!(polled, Polled::Reserved { id: 0, left: None, delivered: 0, missed: 0, .. });
         for _ in 0..2 {
@@ -549,11 +549,11 @@ alone! {
 
     fn g6_ids_beyond_a_full_read_ahead_are_waited_for_at_the_same_time() {
         const FAR: usize = 5000;
-        let (_name, bus) = bus(&Options::new().capacity(16_384));
-        let sender = bus.join_with(quiet()).unwrap();
-        let reservers: Vec<Worker> = (0..3).map(|_| bus.join_with(quiet()).unwrap()).collect();
+        let (_name, bus) = bus(&SegmentOptions::new().capacity(16_384));
+        let sender = bus.join_with(&quiet()).unwrap();
+        let reservers: Vec<Worker> = (0..3).map(|_| bus.join_with(&quiet()).unwrap()).collect();
         let wait_max = MS * 1000;
-        let reader = bus.join_with(patient()).unwrap();
+        let reader = bus.join_with(&patient()).unwrap();
         let log = Log::of(&reader, Scope::All);
         let reservations: Vec<_> = reservers.iter().map(|reserver| {
             let reservation = reserver.reserve().unwrap();
@@ -574,10 +574,10 @@ alone! {
     }
 
     fn g6_an_id_reserved_after_the_read_ahead_was_full_still_has_its_time() {
-        let (_name, bus) = bus(&Options::new().capacity(16_384));
-        let sender = bus.join_with(quiet()).unwrap();
-        let (first, second) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
-        let reader = bus.join_with(patient()).unwrap();
+        let (_name, bus) = bus(&SegmentOptions::new().capacity(16_384));
+        let sender = bus.join_with(&quiet()).unwrap();
+        let (first, second) = (bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap());
+        let reader = bus.join_with(&patient()).unwrap();
         let _log = Log::of(&reader, Scope::All);
         let early = first.reserve().unwrap();
         for _ in 0..5000 {
@@ -597,7 +597,7 @@ alone! {
 
     fn a_commit_that_is_refused_leaves_the_reservation_as_it_was() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
         let block = bus.stats().unwrap().block_size as usize;
         let mut reservation = worker.reserve().unwrap();
@@ -619,8 +619,8 @@ alone! {
 
     fn a_reservation_does_not_block_posts_of_its_worker_nor_its_seat() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
-        let reader = bus.join_with(patient()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
+        let reader = bus.join_with(&patient()).unwrap();
         let log = Log::of(&reader, Scope::All);
         let mut reservation = worker.reserve().unwrap();
         let large = vec![7; bus.largest_event() / 2];
@@ -634,9 +634,9 @@ alone! {
 
     fn g4_a_slow_reserver_costs_no_event_of_others_though_the_ring_laps() {
         let (_name, bus) = bus(&small());
-        let (reserver, sender) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
+        let (reserver, sender) = (bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap());
         let reports = Reports::default();
-        let reader = bus.join_with(reports.of(patient())).unwrap();
+        let reader = bus.join_with(&reports.of(patient())).unwrap();
         let log = Log::of(&reader, Scope::source("s"));
         let mut reservation = reserver.reserve().unwrap();
         let mut expected = Vec::new();
@@ -672,7 +672,7 @@ alone! {
 
     fn what_can_be_posted_in_one_piece_can_be_committed_and_no_more() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         for len in 0.. {
             let payload = vec![7; len];
             let id = bus.next_id();
@@ -690,8 +690,8 @@ alone! {
     fn what_is_copied_out_is_bounded_in_events_and_in_bytes_however_often() {
         const MOST_EVENTS: u64 = 4096;
         const MOST_BYTES: u64 = 256 << 10;
-        let (_name, bus) = bus(&Options::new());
-        let (worker, sender) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
+        let (_name, bus) = bus(&SegmentOptions::new());
+        let (worker, sender) = (bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap());
         let log = Log::of(&worker, Scope::source("s"));
         let large = [0; 200];
         let bytes_of_large = 32 + large.len() as u64;
@@ -723,8 +723,8 @@ alone! {
 
     fn what_was_copied_out_waits_for_a_later_poll() {
         let (_name, bus) = bus(&small());
-        let (reserver, sender) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
-        let reader = bus.join_with(patient()).unwrap();
+        let (reserver, sender) = (bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap());
+        let reader = bus.join_with(&patient()).unwrap();
         let log = Log::of(&reader, Scope::source("s"));
         let mut reservation = reserver.reserve().unwrap();
         for event in ["1", "2", "3"] {
@@ -746,9 +746,9 @@ alone! {
 
     fn a_commit_after_read_ahead_is_delivered_before_what_was_read_ahead() {
         let (_name, bus) = bus(&small());
-        let reservers = [bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap()];
-        let sender = bus.join_with(quiet()).unwrap();
-        let reader = bus.join_with(patient()).unwrap();
+        let reservers = [bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap()];
+        let sender = bus.join_with(&quiet()).unwrap();
+        let reader = bus.join_with(&patient()).unwrap();
         let log = Log::of(&reader, Scope::source("s"));
         let mut first = reservers[0].reserve().unwrap();
         sender.post(("s", "1"), b"").unwrap();
@@ -770,8 +770,8 @@ alone! {
 
     fn g9_unique_events_behind_a_reserved_id_run_once() {
         let (_name, bus) = bus(&small());
-        let reserver = bus.join_with(quiet()).unwrap();
-        let (reader, other) = (bus.join_with(patient()).unwrap(), bus.join_with(patient()).unwrap());
+        let reserver = bus.join_with(&quiet()).unwrap();
+        let (reader, other) = (bus.join_with(&patient()).unwrap(), bus.join_with(&patient()).unwrap());
         let logs = [Log::of(&reader, Scope::source("s")), Log::of(&other, Scope::source("s"))];
         let mut reservation = reserver.reserve().unwrap();
         let keys: Vec<String> = (0..20).map(|i| format!("key {i}")).collect();
@@ -797,13 +797,11 @@ alone! {
         let (_name, bus) = bus(&small().capacity(1024));
         let seen = shared_words(READERS * RESERVATIONS as usize * 2);
         let ready = shared_words(1);
-        let reserver = bus.join_with(quiet()).unwrap();
+        let reserver = bus.join_with(&quiet()).unwrap();
         let children: Vec<Child> = (0..READERS).map(|reader| {
             let bus = &bus;
             Child::fork(move || {
-                let worker = bus.join_with(
-                    quiet().wait_interval(Duration::from_micros(100)).wait_max(Duration::from_micros(300)),
-                ).unwrap();
+                let worker = bus.join_with(&quiet().wait_interval(Duration::from_micros(100)).wait_max(Duration::from_micros(300))).unwrap();
                 let log = Log::of(&worker, Scope::source("s"));
                 ready[0].fetch_add(1, Relaxed);
                 while !log.events().iter().any(|event| event == "end") {

@@ -145,7 +145,7 @@ fn this_thread() -> libc::pid_t {
 alone! {
     fn g6_a_waker_ends_a_wait_from_another_thread_and_what_was_stored_before_is_seen() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let waker = worker.waker();
         let flag = AtomicI32::new(0);
         std::thread::scope(|scope| {
@@ -177,7 +177,7 @@ alone! {
 
     fn g6_wakes_before_a_wait_end_it_at_once_and_no_other() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let waker = worker.waker();
         for _ in 0..3 {
             waker.wake();
@@ -192,7 +192,7 @@ alone! {
 
     fn g6_a_waker_ends_the_waits_of_all_threads() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let waker = worker.waker();
         let tids = [const { AtomicI32::new(0) }; 3];
         std::thread::scope(|scope| {
@@ -220,7 +220,7 @@ alone! {
 
     fn g6_a_signal_handler_ends_a_wait_by_a_waker() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         assert!(WAKER.set(worker.waker()).is_ok());
         handle(libc::SIGUSR1, wake_waiter, libc::SA_RESTART);
         let (rounds, tid) = (AtomicI32::new(0), AtomicI32::new(0));
@@ -246,7 +246,7 @@ alone! {
 
     fn g6_a_signal_ends_an_interruptible_wait_and_no_other() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let waker = worker.waker();
         for flags in [0, libc::SA_RESTART] {
             handle(libc::SIGUSR1, note_thread, flags);
@@ -283,10 +283,10 @@ alone! {
     fn g6_a_stop_and_going_on_are_no_signal_that_a_wait_ends_by() {
         let (_name, bus) = bus(&small());
         let child = Child::fork(|| {
-            let worker = bus.join_with(quiet()).unwrap();
+            let worker = bus.join_with(&quiet()).unwrap();
             assert_eq!(worker.wait_interruptible(HOUR).unwrap(), Waited::News);
         });
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         eventually("it has joined", || bus.stats().unwrap().workers.len() == 2);
         for _ in 0..20 {
             eventually("it sleeps", || child.sleeps());
@@ -299,12 +299,12 @@ alone! {
 
     fn g12_a_waker_does_no_harm_after_leaving_and_in_a_forked_child() {
         let (name, bus) = bus(&small().unlink_on_drop(true));
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let waker = worker.waker();
         in_child(|| {
             waker.wake();
             drop(waker.clone());
-            let own = bus.join_with(quiet()).unwrap();
+            let own = bus.join_with(&quiet()).unwrap();
             assert_eq!(own.wait_interruptible(Duration::ZERO).unwrap(), Waited::TimedOut);
             own.waker().wake();
             assert_eq!(own.wait_interruptible(HOUR).unwrap(), Waited::Woken);
@@ -321,8 +321,8 @@ alone! {
 
     fn g12_a_child_that_returns_from_a_signal_handler_into_a_poll_that_waits_ends_it() {
         let (_name, bus) = bus(&small());
-        let reserver = bus.join_with(quiet()).unwrap();
-        let worker = bus.join_with(quiet().wait_max(HOUR).wait_interval(HOUR)).unwrap();
+        let reserver = bus.join_with(&quiet()).unwrap();
+        let worker = bus.join_with(&quiet().wait_max(HOUR).wait_interval(HOUR)).unwrap();
         let log = Log::of(&worker, Scope::All);
         let mut reservation = reserver.reserve().unwrap();
         handle(libc::SIGUSR1, fork_once, 0);
@@ -353,7 +353,7 @@ alone! {
 
     fn g12_a_child_that_returns_from_a_signal_handler_into_a_wait_ends_it() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         assert!(WAKER.set(worker.waker()).is_ok());
         handle(libc::SIGUSR1, fork_once, 0);
         let tid = this_thread();
@@ -381,7 +381,7 @@ alone! {
         // In a child, which has no other threads.
         in_child(|| {
             handle(libc::SIGUSR1, note_thread, 0);
-            let worker = bus.join_with(quiet().interval(HOUR)).unwrap();
+            let worker = bus.join_with(&quiet().interval(HOUR)).unwrap();
             let log = Log::of(&worker, Scope::All);
             let poller = worker.start_poller().unwrap();
             assert_eq!(threads(), 2);
@@ -404,7 +404,7 @@ alone! {
 
     fn g6_a_pollers_thread_blocks_every_signal_but_its_own_faults() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet().interval(HOUR)).unwrap();
+        let worker = bus.join_with(&quiet().interval(HOUR)).unwrap();
         let log = Log::of(&worker, Scope::All);
         mask(libc::SIG_BLOCK, libc::SIGUSR2);
         let before = blocked("thread-self");
@@ -427,7 +427,7 @@ alone! {
     fn g6_the_mask_is_restored_when_no_thread_can_be_had() {
         let (_name, bus) = bus(&small());
         in_child(|| {
-            let worker = bus.join_with(quiet()).unwrap();
+            let worker = bus.join_with(&quiet()).unwrap();
             let before = mask(libc::SIG_BLOCK, libc::SIGUSR2);
             if !refuse_threads() {
                 return;

@@ -38,7 +38,7 @@ fn moved(bus: &Bus, worker: &Worker, act: impl FnOnce()) -> Vec<(&'static str, u
 alone! {
     fn a_wait_that_need_not_sleep_or_is_not_woken_is_no_wakeup() {
         let (_name, bus) = bus(&small());
-        let (worker, sender) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
+        let (worker, sender) = (bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap());
         let did = moved(&bus, &worker, || assert!(!worker.wait(Duration::from_millis(2)).unwrap()));
         assert_eq!(did, [], "nothing came");
         sender.post(("s", "e"), b"").unwrap();
@@ -48,7 +48,7 @@ alone! {
 
     fn an_inspector_says_who_made_a_segment_and_what_it_holds() {
         let (name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         for _ in 0..100 {
             worker.post(("s", "e"), b"").unwrap();
         }
@@ -67,7 +67,7 @@ alone! {
 
     fn an_inspector_knows_the_last_record_as_well_as_the_first() {
         let (name, bus) = bus(&small().records(2));
-        let workers = [(); 2].map(|()| bus.join_with(quiet()).unwrap());
+        let workers = [(); 2].map(|()| bus.join_with(&quiet()).unwrap());
         let last = &workers[1];
         assert_eq!(last.record(), 1);
         let inspector = Inspector::open_any(&name).unwrap();
@@ -84,15 +84,15 @@ alone! {
 
     fn a_new_worker_has_counted_nothing() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let counts = counters(&counts(&bus, &worker));
         assert!(counts.iter().all(|(name, count)| *count == u64::from(*name == "incarnation")), "{counts:?}");
     }
 
     fn posts_move_posted_and_fragments_and_nothing_else() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
-        let other = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
+        let other = bus.join_with(&quiet()).unwrap();
         let unmoved = moved(&bus, &other, || {
             assert_eq!(moved(&bus, &worker, || drop(worker.post(("s", "e"), b""))), [("posted", 1)]);
             assert_eq!(moved(&bus, &worker, || drop(worker.event(("s", "e")).unique("key").post(b""))), [("posted", 1)]);
@@ -108,7 +108,7 @@ alone! {
 
     fn reservations_move_reservations_committed_and_posted() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let mut reservation = None;
         assert_eq!(moved(&bus, &worker, || reservation = worker.reserve().ok()), [("reservations", 1)]);
         assert_eq!(counts(&bus, &worker).reserved, Some(0));
@@ -120,8 +120,8 @@ alone! {
 
     fn deliveries_move_delivered_skipped_and_failed() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet().on_report(|_| ())).unwrap();
-        let sender = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet().on_report(|_| ())).unwrap();
+        let sender = bus.join_with(&quiet()).unwrap();
         worker.on(Scope::source("s"), |event: &Event<'_>| {
             assert_ne!(event.event(), "panics");
             if event.event() == "fails" { Err("no") } else { Ok(()) }
@@ -152,8 +152,8 @@ alone! {
 
     fn being_lapped_moves_missed_and_lagged() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet().on_report(|_| ())).unwrap();
-        let sender = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet().on_report(|_| ())).unwrap();
+        let sender = bus.join_with(&quiet()).unwrap();
         let _log = Log::of(&worker, Scope::All);
         let mut polled = (0, 0);
         let did = moved(&bus, &worker, || {
@@ -169,9 +169,9 @@ alone! {
     fn waiting_for_a_reserved_id_moves_waited_and_giving_it_up_voided() {
         let (_name, bus) = bus(&small());
         let ms = Duration::from_millis(1);
-        let worker = bus.join_with(quiet().wait_interval(ms).wait_max(ms * 2)).unwrap();
-        let other = bus.join_with(quiet()).unwrap();
-        let reserver = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet().wait_interval(ms).wait_max(ms * 2)).unwrap();
+        let other = bus.join_with(&quiet()).unwrap();
+        let reserver = bus.join_with(&quiet()).unwrap();
         let _reservation = reserver.reserve().unwrap();
         assert_eq!(moved(&bus, &worker, || _ = poll(&worker)), [("voided", 1), ("waited", 1)]);
         assert_eq!(moved(&bus, &other, || _ = poll(&other)), [], "it was decided before");
@@ -179,9 +179,9 @@ alone! {
 
     fn sleepers_move_wakes_of_the_sender_and_wakeups_of_the_sleeper() {
         let (_name, bus) = bus(&small());
-        let sender = bus.join_with(quiet()).unwrap();
+        let sender = bus.join_with(&quiet()).unwrap();
         let child = Child::fork(|| {
-            let worker = bus.join_with(quiet()).unwrap();
+            let worker = bus.join_with(&quiet()).unwrap();
             stop_here();
             assert!(worker.wait(HOUR).unwrap());
             stop_here();
@@ -206,7 +206,7 @@ alone! {
     fn claims_move_won_lost_full_late_and_released() {
         let (_name, bus) = bus(&small().claims(1));
         let entries = bus.stats().unwrap().bucket_entries;
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let mut claim = None;
         let won = moved(&bus, &worker, || {
             let Claimed::Won(won) = worker.claim("key", HOUR).unwrap() else { panic!("not won") };
@@ -228,7 +228,7 @@ alone! {
     fn unique_events_move_the_claims_of_who_reaches_them() {
         let (_name, bus) = bus(&small().claims(1));
         let entries = bus.stats().unwrap().bucket_entries;
-        let workers = [(); 2].map(|()| bus.join_with(quiet().on_report(|_| ())).unwrap());
+        let workers = [(); 2].map(|()| bus.join_with(&quiet().on_report(|_| ())).unwrap());
         let _logs = workers.each_ref().map(|worker| Log::of(worker, Scope::All));
         for i in 0..=entries {
             let key = i.to_le_bytes();
@@ -244,7 +244,7 @@ alone! {
     fn a_malformed_record_moves_corrupt_is_reported_and_what_is_behind_it_arrives() {
         let (name, bus) = bus(&small());
         let reports = Reports::default();
-        let worker = bus.join_with(reports.of(quiet())).unwrap();
+        let worker = bus.join_with(&reports.of(quiet())).unwrap();
         let log = Log::of(&worker, Scope::All);
         let mark = b"a-payload-that-is-found-again";
         worker.post(("s", "e"), mark).unwrap();
@@ -265,12 +265,12 @@ alone! {
 
     fn a_seat_counts_its_holders_and_those_that_died() {
         let (_name, bus) = bus(&small());
-        let first = bus.join_with(quiet()).unwrap();
+        let first = bus.join_with(&quiet()).unwrap();
         let record = first.record();
         drop(first);
         for (incarnation, adopted) in [(2, 0), (3, 1), (4, 2)] {
             let child = Child::fork(|| {
-                let worker = bus.join_with(quiet()).unwrap();
+                let worker = bus.join_with(&quiet()).unwrap();
                 assert_eq!(worker.record(), record);
                 worker.post(("s", "e"), b"").unwrap();
                 stop_here();
@@ -287,7 +287,7 @@ alone! {
 
     fn who_left_in_order_is_not_shown() {
         let (_name, bus) = bus(&small());
-        let (worker, poster) = (bus.join_with(quiet()).unwrap(), bus.publisher().unwrap());
+        let (worker, poster) = (bus.join_with(&quiet()).unwrap(), bus.publisher().unwrap());
         assert_eq!(bus.stats().unwrap().workers.len(), 2);
         drop((worker, poster));
         assert_eq!(bus.stats().unwrap().workers.len(), 0);
@@ -296,7 +296,7 @@ alone! {
     fn stats_say_who_a_worker_is() {
         let (_name, bus) = bus(&small());
         let before = SystemTime::now();
-        let worker = bus.join_with(quiet().label("web-ä-1")).unwrap();
+        let worker = bus.join_with(&quiet().label("web-ä-1")).unwrap();
         let poster = bus.publisher().unwrap();
         let stats = bus.stats().unwrap();
         let counts = of_record(&stats, worker.record());
@@ -313,15 +313,15 @@ alone! {
 
     fn a_label_that_is_too_long_is_cut_at_a_character() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet().label("ä".repeat(40))).unwrap();
+        let worker = bus.join_with(&quiet().label("ä".repeat(40))).unwrap();
         assert_eq!(counts(&bus, &worker).label, "ä".repeat(24));
-        let odd = bus.join_with(quiet().label(format!("x{}", "ä".repeat(40)))).unwrap();
+        let odd = bus.join_with(&quiet().label(format!("x{}", "ä".repeat(40)))).unwrap();
         assert_eq!(counts(&bus, &odd).label, format!("x{}", "ä".repeat(23)));
     }
 
     fn stats_say_how_far_a_worker_is() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         assert_eq!(counts(&bus, &worker).last_poll, None);
         for _ in 0..10 {
             worker.post(("s", "e"), b"").unwrap();
@@ -347,16 +347,16 @@ alone! {
 
     fn stat_is_for_anybody_by_name_and_disturbs_nobody() {
         let (name, bus) = bus(&small().records(2));
-        let worker = bus.join_with(quiet().label("web")).unwrap();
+        let worker = bus.join_with(&quiet().label("web")).unwrap();
         let _log = Log::of(&worker, Scope::All);
         worker.post(("s", "e"), b"").unwrap();
         poll(&worker);
-        let full = bus.join_with(quiet()).unwrap();
+        let full = bus.join_with(&quiet()).unwrap();
         let before = bus.stats().unwrap();
         let modified = fs::metadata(name.path()).unwrap().modified().unwrap();
         in_child(|| {
             for _ in 0..3 {
-                let stats = seqcast::stat(&name, &small()).unwrap();
+                let stats = small().inspect(&name).and_then(|inspector| inspector.stats()).unwrap();
                 assert_eq!(stats.name, format!("/{}", &*name));
                 assert_eq!(stats.size, fs::metadata(name.path()).unwrap().len());
                 assert_eq!((stats.capacity, stats.records, stats.creator_pid), (64, 2, worker_pid(&stats)));
@@ -372,10 +372,10 @@ alone! {
         }
         drop((worker, full));
         drop(bus);
-        assert_eq!(seqcast::stat(&name, &small()).unwrap().workers.len(), 0, "with nobody there, too");
+        assert_eq!(small().inspect(&name).and_then(|inspector| inspector.stats()).unwrap().workers.len(), 0, "with nobody there, too");
         assert!(name.path().exists());
         seqcast::unlink(&name).unwrap();
-        assert!(matches!(seqcast::stat(&name, &small()), Err(Error::NotFound { .. })));
+        assert!(matches!(small().inspect(&name).and_then(|inspector| inspector.stats()), Err(Error::NotFound { .. })));
     }
 }
 

@@ -54,7 +54,7 @@ alone! {
     fn g1_subscribers_and_workers_get_the_same_events_in_the_same_order() {
         let (_name, bus) = bus(&small());
         let (mut one, mut other) = (subscribe(&bus), subscribe(&bus));
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
         one.publisher().post(("cache", "stale"), "user:1").unwrap();
         worker.post(("cache", "stale"), vec![7; 1000]).unwrap();
@@ -86,7 +86,7 @@ alone! {
     fn g9_a_unique_event_reaches_one_seat_of_all_kinds() {
         let (_name, bus) = bus(&small());
         let mut subscribers = [subscribe(&bus), subscribe(&bus)];
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
         for round in 0..30_u64 {
             let key = round.to_le_bytes();
@@ -133,7 +133,7 @@ alone! {
 
     fn g6_a_reserved_id_is_told_and_what_follows_comes_after_it() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         // Nobody gives the id up before an hour.
         let options = quiet().wait_max(HOUR);
         let mut subscriber = bus.subscribe_with(&options).unwrap();
@@ -159,7 +159,7 @@ alone! {
         let (_name, bus) = bus(&small());
         let mut subscriber = bus.subscribe_with(&quiet().wait_max(HOUR)).unwrap();
         let child = Child::fork(|| {
-            let worker = bus.join_with(quiet()).unwrap();
+            let worker = bus.join_with(&quiet()).unwrap();
             std::mem::forget(worker.reserve().unwrap());
             worker.post(("s", "after"), "").unwrap();
             common::stop_here();
@@ -211,7 +211,7 @@ alone! {
 
     fn g9_what_cannot_be_decided_is_told_in_order() {
         let (_name, bus) = bus(&small().claims(1));
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let mut subscriber = subscribe(&bus);
         let keys = 0_u64..;
         let fills = |key: u64| matches!(worker.claim(key.to_le_bytes(), HOUR).unwrap(), Claimed::Full);
@@ -226,7 +226,7 @@ alone! {
 
     fn a_subscriber_announces_itself_and_its_leaving_and_frees_its_seat() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::source(library::SOURCE));
         let subscriber = bus.subscribe_with(&WorkerOptions::new().label("puller")).unwrap();
         assert_eq!(bus.stats().unwrap().workers.len(), 2);
@@ -242,7 +242,7 @@ alone! {
     fn g9_what_was_claimed_ahead_is_handed_over_by_leave_and_reported_by_a_drop() {
         for leaves in [true, false] {
             let (_name, bus) = bus(&small());
-            let worker = bus.join_with(quiet()).unwrap();
+            let worker = bus.join_with(&quiet()).unwrap();
             let mut subscriber = bus.subscribe_with(&quiet().wait_max(HOUR)).unwrap();
             let record = subscriber.record();
             let _reservation = worker.reserve().unwrap();

@@ -15,12 +15,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use common::{Child, HOUR, Log, bus, counts, error, eventually, in_child, poll, quiet, shared_words, small, stop_here};
-use seqcast::{Bus, Claimed, Error, Event, Options, Polled, Scope, Worker, WorkerOptions};
+use seqcast::{Bus, Claimed, Error, Event, Polled, Scope, Worker, WorkerOptions};
 
 /// Forks a child that joins, says so, and sleeps until it is killed.
 fn sleeper(bus: &Bus) -> Child {
     let child = Child::fork(|| {
-        let _worker = bus.join_with(quiet().label("sleeper")).unwrap();
+        let _worker = bus.join_with(&quiet().label("sleeper")).unwrap();
         stop_here();
         loop {
             std::thread::sleep(HOUR);
@@ -78,7 +78,7 @@ fn use_everything(bus: &Bus, worker: &Worker) {
 /// A worker that has claimed two unique events and cannot deliver them, since it waits for an id of its own; and what it
 /// has run of them.
 fn holding_unique_events(bus: &Bus) -> (Worker, Log, seqcast::Reservation) {
-    let worker = bus.join_with(quiet()).unwrap();
+    let worker = bus.join_with(&quiet()).unwrap();
     let log = Log::of(&worker, Scope::source("s"));
     let reservation = worker.reserve().unwrap();
     worker.event(("s", "first")).unique("first").ttl(HOUR).post(b"1").unwrap();
@@ -93,7 +93,7 @@ alone! {
     fn g9_a_worker_that_leaves_runs_the_unique_events_that_it_has_claimed() {
         for by_drop in [false, true] {
             let (_name, bus) = bus(&small());
-            let other = bus.join_with(quiet().wait_max(Duration::from_millis(10))).unwrap();
+            let other = bus.join_with(&quiet().wait_max(Duration::from_millis(10))).unwrap();
             let others = Log::of(&other, Scope::source("s"));
             let (worker, log, reservation) = holding_unique_events(&bus);
             assert_eq!(poll(&other), (1, 0));
@@ -131,7 +131,7 @@ alone! {
 
     fn g9_a_handler_that_leaves_while_its_worker_leaves_ends_it_once() {
         let (_name, bus) = bus(&small());
-        let witness = bus.join_with(quiet().wait_max(Duration::from_millis(10))).unwrap();
+        let witness = bus.join_with(&quiet().wait_max(Duration::from_millis(10))).unwrap();
         let stopped = Log::of(&witness, Scope::events("seqcast", ["stopping"]));
         let (worker, log, reservation) = holding_unique_events(&bus);
         worker.reconfigure(|options| options.announce(true)).unwrap();
@@ -147,32 +147,32 @@ alone! {
 
     fn g7_a_name_that_is_unlinked_under_running_workers_parts_nobody_who_is_there() {
         let (name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let child = Child::fork(|| {
-            let own = Bus::open(&name, &Options::new()).unwrap().join_with(quiet()).unwrap();
+            let own = Bus::open(&name).unwrap().join_with(&quiet()).unwrap();
             stop_here();
             own.post(("s", "after"), b"").unwrap();
             assert_eq!(poll(&own).1, 0);
         });
         child.await_stop();
         seqcast::unlink(&name).unwrap();
-        assert!(matches!(error(Bus::open(&name, &Options::new())), Error::NotFound { .. }));
+        assert!(matches!(error(Bus::open(&name)), Error::NotFound { .. }));
         let log = Log::of(&worker, Scope::All);
         child.go_on();
         assert!(child.ended_well());
         poll(&worker);
         assert_eq!(log.events(), ["after"]);
         // Handles that are there can still join; so can children of theirs.
-        in_child(|| drop(bus.join_with(quiet()).unwrap()));
+        in_child(|| drop(bus.join_with(&quiet()).unwrap()));
         assert!(matches!(error(bus.unlink()), Error::NotFound { .. }));
     }
 
     fn g7_a_name_created_anew_makes_a_second_bus_and_mixes_nothing() {
         let (name, old) = bus(&small());
-        let old_worker = old.join_with(quiet()).unwrap();
+        let old_worker = old.join_with(&quiet()).unwrap();
         fs::remove_file(name.path()).unwrap();
-        let new = Bus::create(&name, &small()).unwrap();
-        let new_worker = new.join_with(quiet()).unwrap();
+        let new = small().create(&name).unwrap();
+        let new_worker = new.join_with(&quiet()).unwrap();
         let (old_log, new_log) = (Log::of(&old_worker, Scope::All), Log::of(&new_worker, Scope::All));
         old_worker.post(("s", "old"), b"").unwrap();
         new_worker.post(("s", "new"), b"").unwrap();
@@ -186,7 +186,7 @@ alone! {
     fn a_segment_cut_off_under_a_worker_is_sigbus_and_a_new_one_is_refused() {
         let (name, bus) = bus(&small());
         let child = Child::fork(|| {
-            let worker = bus.join_with(quiet()).unwrap();
+            let worker = bus.join_with(&quiet()).unwrap();
             stop_here();
             let _ = worker.post(("s", "e"), b"");
         });
@@ -194,27 +194,27 @@ alone! {
         File::options().write(true).open(name.path()).unwrap().set_len(4096).unwrap();
         child.go_on();
         assert_eq!(ended_by(child), Some(libc::SIGBUS), "the page says that this cannot be survived");
-        assert!(matches!(error(Bus::open(&name, &Options::new())), Error::Truncated { .. }));
+        assert!(matches!(error(Bus::open(&name)), Error::Truncated { .. }));
         // What has no name cannot be cut off.
-        let anonymous = Bus::anonymous(&small()).unwrap();
+        let anonymous = small().anonymous().unwrap();
         drop(anonymous.join().unwrap());
     }
 
     fn g10_a_header_overwritten_after_opening_is_not_read_again() {
         let (name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
-        let tail = seqcast::fields().into_iter().find(|field| field.name == "tail").unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
+        let tail = seqcast::inspect::fields().into_iter().find(|field| field.name == "tail").unwrap();
         let file = File::options().write(true).open(name.path()).unwrap();
         file.write_all_at(&vec![0xa5; tail.offset], 0).unwrap();
         use_everything(&bus, &worker);
         drop(bus.join().unwrap());
-        assert!(matches!(error(Bus::open(&name, &Options::new())), Error::Foreign { .. }));
+        assert!(matches!(error(Bus::open(&name)), Error::Foreign { .. }));
     }
 
     fn g10_a_segment_overwritten_with_zeros_is_an_error_or_silence_and_never_a_crash() {
         let (name, bus) = bus(&small());
         let child = Child::fork(|| {
-            let worker = bus.join_with(quiet()).unwrap();
+            let worker = bus.join_with(&quiet()).unwrap();
             let _log = Log::of(&worker, Scope::All);
             stop_here();
             for _ in 0..500 {
@@ -236,12 +236,12 @@ alone! {
             if !mount_own_shm(c"size=2m") {
                 return;
             }
-            let bus = Bus::create("survival", &small()).unwrap();
-            let worker = bus.join_with(quiet()).unwrap();
+            let bus = small().create("survival").unwrap();
+            let worker = bus.join_with(&quiet()).unwrap();
             let filled = fs::write("/dev/shm/filler", vec![1; 4 << 20]);
             assert_eq!(filled.unwrap_err().raw_os_error(), Some(libc::ENOSPC), "the test needs it to be full");
             use_everything(&bus, &worker);
-            let another = error(Bus::create("another", &small()));
+            let another = error(small().create("another"));
             assert!(matches!(another, Error::NoSpace { .. }), "{another}");
         });
     }
@@ -251,7 +251,7 @@ alone! {
         let child = sleeper(&bus);
         let record = u64::from(bus.stats().unwrap().workers[0].record);
         // The record names a process that does not exist, and then one that lives: our own parent.
-        let identity = seqcast::fields().into_iter().find(|field| field.name == "pid").unwrap();
+        let identity = seqcast::inspect::fields().into_iter().find(|field| field.name == "pid").unwrap();
         let file = File::options().write(true).open(name.path()).unwrap();
         for pid in [u64::from(u32::MAX), u64::from(std::os::unix::process::parent_id())] {
             let at = 1024 + record * 512 + identity.offset as u64;
@@ -273,7 +273,7 @@ alone! {
 
     fn g7_workers_of_several_pid_namespaces_know_who_lives() {
         let (_name, bus) = bus(&small().records(4));
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::source("s"));
         // Whether namespaces are permitted, and how many events the two took for their own and for the other's.
         let permitted = shared_words(3);
@@ -287,7 +287,7 @@ alone! {
                 }
                 permitted[0].store(1, Relaxed);
                 in_child(|| {
-                    let own = bus.join_with(quiet()).unwrap();
+                    let own = bus.join_with(&quiet()).unwrap();
                     assert_eq!(std::process::id(), 1);
                     own.on(Scope::source("s"), move |event: &Event<'_>| {
                         assert_eq!(event.pid(), Some(1));
@@ -329,7 +329,7 @@ alone! {
 
     fn an_audit_tells_a_block_that_is_lost_from_one_that_is_named_twice() {
         let (name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         worker.post(("s", "e"), b"").unwrap();
         let audit = bus.audit().unwrap();
         assert!(audit.is_clean());
@@ -365,7 +365,7 @@ alone! {
         eventually("audits are made", || audits[0].load(Relaxed) > 0);
         let before = audits[0].load(Relaxed);
         for _ in 0..JOINS {
-            drop(bus.join_with(quiet()).unwrap());
+            drop(bus.join_with(&quiet()).unwrap());
         }
         eventually("audits were made meanwhile", || audits[0].load(Relaxed) > before);
         auditor.kill();
@@ -375,7 +375,7 @@ alone! {
     fn g7_exec_frees_the_seat() {
         let (_name, bus) = bus(&small().records(1));
         let child = Child::fork(|| {
-            let worker = bus.join_with(quiet()).unwrap();
+            let worker = bus.join_with(&quiet()).unwrap();
             worker.post(("s", "before"), b"").unwrap();
             stop_here();
             // Nothing is dropped: the program is gone with all that it had.
@@ -396,7 +396,7 @@ alone! {
         let (_name, bus) = bus(&small().capacity(8).records(2));
         let said = shared_words(2);
         let child = Child::fork(|| {
-            let own = bus.join_with(quiet()).unwrap();
+            let own = bus.join_with(&quiet()).unwrap();
             let log = Log::of(&own, Scope::All);
             stop_here();
             let (delivered, missed) = poll(&own);
@@ -405,7 +405,7 @@ alone! {
             said[1].store(missed, Relaxed);
         });
         child.await_stop();
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         for _ in 0..1000 {
             worker.post(("s", "e"), b"").unwrap();
         }
@@ -424,7 +424,7 @@ alone! {
         let Error::NoRecord { records: 8, holders, .. } = error(bus.join()) else { panic!("a ninth seat") };
         assert!(holders.iter().all(|holder| holder.label == "sleeper"));
         old.into_iter().for_each(Child::kill);
-        let worker = bus.join_with(WorkerOptions::new().label("after the reload")).unwrap();
+        let worker = bus.join_with(&WorkerOptions::new().label("after the reload")).unwrap();
         assert_eq!(counts(&bus, &worker).adopted, 1);
         assert_eq!(bus.stats().unwrap().workers.iter().filter(|worker| worker.alive).count(), 5);
         drop(new);

@@ -111,7 +111,7 @@ alone! {
         let kept = Kept::default();
         tracing::subscriber::set_global_default(kept.clone()).unwrap();
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         worker.on(Scope::source("cache"), |_: &Event<'_>| Err::<(), _>(std::io::Error::other("no route"))).unwrap();
         worker.post(("cache", "stale"), "a secret").unwrap();
         poll(&worker);
@@ -143,7 +143,7 @@ alone! {
         let kept = Kept::default();
         tracing::subscriber::set_global_default(kept.clone()).unwrap();
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         worker.on(Scope::All, |_: &Event<'_>| Err::<(), _>(std::io::Error::other("no route"))).unwrap();
         for _ in 0..60 {
             worker.post(("cache", "st\nale"), b"").unwrap();
@@ -165,7 +165,7 @@ alone! {
             let _theirs = tracing::subscriber::set_default(kept.clone());
             std::thread::scope(|scope| {
                 let polling = scope.spawn(|| {
-                    let worker = bus.join_with(quiet()).unwrap();
+                    let worker = bus.join_with(&quiet()).unwrap();
                     worker.on(Scope::All, |_: &Event<'_>| Err::<(), _>(std::io::Error::other("no route"))).unwrap();
                     worker.post(("cache", "stale"), b"").unwrap();
                     poll(&worker);
@@ -183,7 +183,7 @@ alone! {
         let (ended_well, text) = stderr_of(|| {
             std::panic::set_hook(Box::new(|_| ()));
             tracing::subscriber::set_global_default(Broken).unwrap();
-            let worker = bus.join_with(quiet()).unwrap();
+            let worker = bus.join_with(&quiet()).unwrap();
             worker.on(Scope::All, |_: &Event<'_>| Err::<(), _>(std::io::Error::other("no route"))).unwrap();
             worker.post(("cache", "stale"), b"").unwrap();
             assert_eq!(poll(&worker), (1, 0));

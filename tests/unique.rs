@@ -12,8 +12,8 @@ use common::{
     Child, HOUR, Log, Reports, bus, counts, error, eventually, exec, in_child, in_time_namespace, poll, quiet, role,
     shared_words, small, stop_here,
 };
-use seqcast::inspect::{self, Inspector};
-use seqcast::{Bus, Claim, Claimed, Error, Event, Polled, Scope, Start, Unique, Worker};
+use seqcast::inspect::{self};
+use seqcast::{Claim, Claimed, Error, Event, Polled, Scope, Start, Unique, Worker};
 
 /// Over before anybody looks.
 const INSTANT: Duration = Duration::from_nanos(1);
@@ -35,7 +35,7 @@ fn won(worker: &Worker, key: &str, ttl: Duration) -> Claim {
 }
 
 /// A region of one bucket, so that its bounds can be reached: 21 entries.
-fn one_bucket() -> seqcast::Options {
+fn one_bucket() -> seqcast::SegmentOptions {
     small().claims(1)
 }
 
@@ -44,8 +44,8 @@ fn one_bucket() -> seqcast::Options {
 #[ignore = "a role that another test starts"]
 fn role_of_a_worker_that_polls_at_random_times() {
     let Some(name) = role() else { return };
-    let bus = Bus::open(&name, &small()).unwrap();
-    let worker = bus.join_with(quiet().start(Start::At(0))).unwrap();
+    let bus = small().open(&name).unwrap();
+    let worker = bus.join_with(&quiet().start(Start::At(0))).unwrap();
     let (answering, done) = (worker.clone(), Arc::new(Mutex::new(false)));
     worker
         .on(Scope::source("jobs"), move |event: &Event<'_>| {
@@ -68,7 +68,7 @@ alone! {
     fn g9_processes_that_poll_at_random_times_run_every_event_once() {
         const WORKERS: usize = 4;
         let (name, bus) = bus(&small().capacity(4096).claims(4096));
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let ready = Log::of(&worker, Scope::events("control", ["ready"]));
         let done = Log::of(&worker, Scope::source("done"));
         let mut processes: Vec<_> =
@@ -104,7 +104,7 @@ alone! {
         let children: Vec<Child> = (0..CLAIMERS).map(|_| {
             let bus = &bus;
             Child::fork(move || {
-                let worker = bus.join_with(quiet()).unwrap();
+                let worker = bus.join_with(&quiet()).unwrap();
                 ready[0].fetch_add(1, Relaxed);
                 while ready[0].load(Relaxed) < CLAIMERS as u64 {
                     thread::yield_now();
@@ -123,7 +123,7 @@ alone! {
 
     fn a_key_that_is_held_makes_the_next_events_ignored_until_the_ttl_is_over() {
         let (_name, bus) = bus(&small());
-        let workers = [bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap()];
+        let workers = [bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap()];
         let logs = workers.each_ref().map(|worker| Log::of(worker, Scope::All));
         for i in 0..3 {
             workers[0].event(("s", "held")).unique(held("a")).post(i.to_string()).unwrap();
@@ -137,7 +137,7 @@ alone! {
 
     fn the_ttl_ends_by_itself() {
         let (_name, bus) = bus(&small());
-        let (worker, other) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
+        let (worker, other) = (bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap());
         let ttl = Duration::from_millis(20);
         let _ = won(&worker, "key", ttl);
         eventually("it has ended", || matches!(other.claim("key", HOUR).unwrap(), Claimed::Won(_)));
@@ -146,7 +146,7 @@ alone! {
 
     fn the_first_worker_that_reaches_an_event_decides_for_all() {
         let (_name, bus) = bus(&small());
-        let (early, late) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
+        let (early, late) = (bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap());
         let logs = [Log::of(&early, Scope::All), Log::of(&late, Scope::All)];
         let claim: Arc<Mutex<Option<Claim>>> = Arc::default();
         let noted = Arc::clone(&claim);
@@ -165,7 +165,7 @@ alone! {
 
     fn held_says_by_whom_and_how_long() {
         let (_name, bus) = bus(&small());
-        let (worker, other) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
+        let (worker, other) = (bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap());
         let _ = won(&worker, "key", HOUR);
         let Claimed::Held { record, left, .. } = other.claim("key", HOUR).unwrap() else { panic!("not held") };
         assert_eq!(record, worker.record());
@@ -175,7 +175,7 @@ alone! {
 
     fn release_ends_a_claim_once_and_only_ones_own() {
         let (_name, bus) = bus(&small());
-        let (worker, other) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
+        let (worker, other) = (bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap());
         let claim = won(&worker, "key", HOUR);
         assert!(worker.release(&claim).unwrap());
         assert!(!worker.release(&claim).unwrap());
@@ -192,7 +192,7 @@ alone! {
 
     fn a_poster_claims_and_releases_among_the_workers() {
         let (_name, bus) = bus(&small());
-        let (worker, _other) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
+        let (worker, _other) = (bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap());
         let mut poster = bus.publisher().unwrap();
         assert_eq!((worker.record(), poster.record()), (0, 2));
         let Claimed::Won(claim) = poster.claim("key", HOUR).unwrap() else { panic!("nobody has it") };
@@ -204,7 +204,7 @@ alone! {
 
     fn g9_a_released_unique_event_stays_decided_and_the_next_one_runs() {
         let (_name, bus) = bus(&small());
-        let (worker, other) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
+        let (worker, other) = (bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap());
         let logs = [Log::of(&worker, Scope::All), Log::of(&other, Scope::All)];
         let claims: Arc<Mutex<Vec<Claim>>> = Arc::default();
         let noted = Arc::clone(&claims);
@@ -224,7 +224,7 @@ alone! {
 
     fn a_handler_may_release_its_claim_so_that_the_next_event_runs_in_the_same_poll() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
         let inside = worker.clone();
         worker.on(Scope::All, move |event: &Event<'_>| {
@@ -238,14 +238,14 @@ alone! {
 
     fn a_claim_outlives_its_worker() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         in_child(|| {
-            let own = bus.join_with(quiet()).unwrap();
+            let own = bus.join_with(&quiet()).unwrap();
             let _ = won(&own, "left in order", HOUR);
             own.leave().unwrap();
         });
         let child = Child::fork(|| {
-            let _ = won(&bus.join_with(quiet()).unwrap(), "killed", HOUR);
+            let _ = won(&bus.join_with(&quiet()).unwrap(), "killed", HOUR);
             stop_here();
         });
         child.await_stop();
@@ -257,10 +257,10 @@ alone! {
 
     fn g9_nobody_runs_again_what_a_killed_worker_was_running() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
         let child = Child::fork(|| {
-            let own = bus.join_with(quiet()).unwrap();
+            let own = bus.join_with(&quiet()).unwrap();
             own.on(Scope::All, |_: &Event<'_>| stop_here()).unwrap();
             own.event(("s", "run")).unique(ended("key")).post(b"").unwrap();
             poll(&own);
@@ -275,7 +275,7 @@ alone! {
 
     fn a_worker_without_a_handler_leaves_the_event_to_others() {
         let (_name, bus) = bus(&small());
-        let (deaf, worker) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
+        let (deaf, worker) = (bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap());
         let other_source = Log::of(&deaf, Scope::source("other"));
         let log = Log::of(&worker, Scope::source("s"));
         for key in ["a", "b"] {
@@ -289,7 +289,7 @@ alone! {
 
     fn g9_a_worker_whose_weak_handler_is_gone_leaves_the_event_to_others() {
         let (_name, bus) = bus(&small());
-        let (forgetful, worker) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
+        let (forgetful, worker) = (bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap());
         let (lost, log) = (Log::default(), Log::of(&worker, Scope::All));
         let owned = Arc::new(lost.noting());
         forgetful.register_weak(Scope::All, &owned).unwrap();
@@ -304,7 +304,7 @@ alone! {
 
     fn g9_a_worker_without_a_handler_does_not_speak_for_events_it_left() {
         let (_name, bus) = bus(&small());
-        let (picky, worker) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
+        let (picky, worker) = (bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap());
         let logs = [Log::of(&picky, Scope::events("s", ["b"])), Log::of(&worker, Scope::events("s", ["a", "b"]))];
         // The same key; the picky one reads both and handles the second only.
         worker.event(("s", "a")).unique(ended("key")).post(b"").unwrap();
@@ -316,12 +316,12 @@ alone! {
 
     fn g9_a_newcomer_that_is_faster_does_not_speak_for_events_before_its_time() {
         let (_name, bus) = bus(&small());
-        let slow = bus.join_with(quiet()).unwrap();
+        let slow = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&slow, Scope::All);
         for event in ["0", "1", "2"] {
             slow.event(("s", event)).unique(ended("key")).post(b"").unwrap();
         }
-        let newcomer = bus.join_with(quiet()).unwrap();
+        let newcomer = bus.join_with(&quiet()).unwrap();
         let newcomers = Log::of(&newcomer, Scope::All);
         slow.event(("s", "3")).unique(ended("key")).post(b"").unwrap();
         assert_eq!(poll(&newcomer), (1, 0));
@@ -331,10 +331,10 @@ alone! {
 
     fn g9_a_newcomer_that_waits_for_an_id_does_not_speak_for_events_before_its_time() {
         let (_name, bus) = bus(&small());
-        let slow = bus.join_with(quiet()).unwrap();
+        let slow = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&slow, Scope::All);
         slow.event(("s", "before")).unique(ended("key")).post(b"").unwrap();
-        let newcomer = bus.join_with(quiet()).unwrap();
+        let newcomer = bus.join_with(&quiet()).unwrap();
         let ahead = Log::of(&newcomer, Scope::All);
         let mut reservation = newcomer.reserve().unwrap();
         slow.event(("s", "after")).unique(ended("key")).post(b"").unwrap();
@@ -352,14 +352,14 @@ alone! {
 
     fn g9_a_newcomer_that_replays_the_ring_runs_nothing_again() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
         for i in 0..20 {
             worker.event(("s", "e")).unique(ended(&format!("key {}", i % 4))).post(b"").unwrap();
         }
         assert_eq!(poll(&worker), (20, 0));
         for start in [Start::Oldest, Start::At(7)] {
-            let newcomer = bus.join_with(quiet().start(start)).unwrap();
+            let newcomer = bus.join_with(&quiet().start(start)).unwrap();
             let again = Log::of(&newcomer, Scope::All);
             assert_eq!(poll(&newcomer), (0, 0));
             assert_eq!(again.len(), 0);
@@ -370,7 +370,7 @@ alone! {
     fn g9_a_lapped_worker_runs_nothing_again() {
         let (_name, bus) = bus(&small());
         let reports = Reports::default();
-        let (worker, lapped) = (bus.join_with(quiet()).unwrap(), bus.join_with(reports.of(quiet())).unwrap());
+        let (worker, lapped) = (bus.join_with(&quiet()).unwrap(), bus.join_with(&reports.of(quiet())).unwrap());
         let logs = [Log::of(&worker, Scope::All), Log::of(&lapped, Scope::All)];
         for i in 0..300 {
             worker.event(("s", "e")).unique(ended(&format!("key {}", i % 7))).post(b"").unwrap();
@@ -384,7 +384,7 @@ alone! {
 
     fn g9_does_not_depend_on_the_clock() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
         for i in 0..20 {
             worker.event(("s", "decided")).unique(held(&format!("key {i}"))).post(b"").unwrap();
@@ -396,7 +396,7 @@ alone! {
         let done = in_time_namespace(10_000_000, || {
             // SAFETY: changes what this process's children see only, and takes no memory.
             assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWTIME) }, 0);
-            let late = bus.join_with(quiet().start(Start::Oldest)).unwrap();
+            let late = bus.join_with(&quiet().start(Start::Oldest)).unwrap();
             let again = Log::of(&late, Scope::All);
             assert_eq!(poll(&late), (0, 0), "it ran what was decided");
             late.event(("s", "by the late")).unique(held("key 0")).post(b"").unwrap();
@@ -412,7 +412,7 @@ alone! {
 
     fn g9_workers_of_several_time_namespaces_hold_a_key_for_as_long_as_it_was_claimed() {
         let (name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
         // Up to half of what the host has been up: no clock may show a time before the boot.
         let uptime: f64 = fs::read_to_string("/proc/uptime").unwrap().split(' ').next().unwrap().parse().unwrap();
@@ -422,7 +422,7 @@ alone! {
             poll(&worker);
             let words = shared_words(2);
             let done = in_time_namespace(ahead, || {
-                let other = bus.join_with(quiet().start(Start::Now)).unwrap();
+                let other = bus.join_with(&quiet().start(Start::Now)).unwrap();
                 let others = Log::of(&other, Scope::All);
                 let Claimed::Held { left, .. } = other.claim(format!("ours {i}"), HOUR).unwrap() else {
                     panic!("{ahead} s ahead: a held key was won")
@@ -435,7 +435,7 @@ alone! {
                 other.post(("s", "e"), b"").unwrap();
                 assert_eq!(poll(&other), (1, 0));
                 // What is shown of it is shown alike.
-                let looker = Inspector::open(&name, &small()).unwrap();
+                let looker = small().inspect(&name).unwrap();
                 for claim in looker.claims().unwrap() {
                     assert!(claim.since < HOUR / 2 && claim.left.is_none_or(|left| left <= HOUR), "{claim:?}");
                 }
@@ -458,7 +458,7 @@ alone! {
             };
             assert!(left <= HOUR && left > HOUR / 2, "{ahead} s ahead: held for {left:?}");
             let _ = won(&worker, &format!("over {i}"), HOUR);
-            for claim in Inspector::open(&name, &small()).unwrap().claims().unwrap() {
+            for claim in small().inspect(&name).unwrap().claims().unwrap() {
                 assert!(claim.since < HOUR / 2 && claim.left.is_none_or(|left| left <= HOUR), "{claim:?}");
             }
             assert!(worker.release(&claim).unwrap());
@@ -470,7 +470,7 @@ alone! {
         let (_name, bus) = bus(&one_bucket());
         let entries = bus.stats().unwrap().bucket_entries;
         let reports = [Reports::default(), Reports::default()];
-        let workers = reports.each_ref().map(|reports| bus.join_with(reports.of(quiet())).unwrap());
+        let workers = reports.each_ref().map(|reports| bus.join_with(&reports.of(quiet())).unwrap());
         let logs = workers.each_ref().map(|worker| Log::of(worker, Scope::All));
         for i in 0..entries + 2 {
             workers[0].event(("s", "e")).unique(held(&format!("key {i}"))).post(i.to_string()).unwrap();
@@ -495,7 +495,7 @@ alone! {
 
     fn a_full_region_has_room_again_when_a_claim_ends() {
         let (_name, bus) = bus(&one_bucket());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let entries = bus.stats().unwrap().bucket_entries;
         let claims: Vec<Claim> = (0..entries).map(|i| won(&worker, &format!("key {i}"), HOUR)).collect();
         assert!(matches!(worker.claim("one more", HOUR).unwrap(), Claimed::Full));
@@ -509,7 +509,7 @@ alone! {
         let (_name, bus) = bus(&one_bucket());
         let entries = bus.stats().unwrap().bucket_entries;
         let reports = Reports::default();
-        let (worker, late) = (bus.join_with(quiet()).unwrap(), bus.join_with(reports.of(quiet())).unwrap());
+        let (worker, late) = (bus.join_with(&quiet()).unwrap(), bus.join_with(&reports.of(quiet())).unwrap());
         let logs = [Log::of(&worker, Scope::All), Log::of(&late, Scope::All)];
         // More keys than the bucket remembers: of the first two it forgets that they ran.
         for i in 0..entries + 2 {
@@ -529,7 +529,7 @@ alone! {
 
     fn keys_of_events_and_of_claims_have_nothing_to_do_with_each_other() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
         let _ = won(&worker, "key", HOUR);
         worker.event(("s", "e")).unique(held("key")).post(b"").unwrap();
@@ -542,7 +542,7 @@ alone! {
 
     fn keys_are_told_apart_whatever_their_bytes() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let keys: [&[u8]; 6] = [b"a", b"b", b"ab", b"\0", b"\0\0", &[255; 1000]];
         for key in keys {
             assert!(matches!(worker.claim(key, HOUR).unwrap(), Claimed::Won(_)));
@@ -555,10 +555,10 @@ alone! {
     fn g9_a_unique_event_whose_handlers_go_after_it_was_claimed_is_reported_and_not_delivered() {
         for way in ["unregister", "unregister_same", "drop", "leave"] {
             let (_name, bus) = bus(&small());
-            let other = bus.join_with(quiet()).unwrap();
+            let other = bus.join_with(&quiet()).unwrap();
             let others = Log::of(&other, Scope::source("s"));
             let reports = Reports::default();
-            let worker = bus.join_with(reports.of(quiet())).unwrap();
+            let worker = bus.join_with(&reports.of(quiet())).unwrap();
             let log = Log::default();
             let handler = Arc::new(log.noting());
             let registration = match way {
@@ -599,7 +599,7 @@ alone! {
     fn g9_a_unique_event_whose_handler_is_replaced_after_it_was_claimed_goes_to_the_new_one() {
         let (_name, bus) = bus(&small());
         let reports = Reports::default();
-        let worker = bus.join_with(reports.of(quiet())).unwrap();
+        let worker = bus.join_with(&reports.of(quiet())).unwrap();
         let gone = Log::default();
         let before = worker.on(Scope::source("s"), gone.noting()).unwrap();
         let reservation = worker.reserve().unwrap();
@@ -616,7 +616,7 @@ alone! {
 
     fn an_empty_key_or_a_ttl_of_nothing_is_an_error() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let mut poster = bus.publisher().unwrap();
         let nothing = Unique::key("key").ttl(Duration::ZERO);
         for (refusal, expected) in [
@@ -635,7 +635,7 @@ alone! {
 
     fn a_ttl_too_long_to_say_is_for_ever() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let _ = won(&worker, "key", Duration::MAX);
         assert!(matches!(worker.claim("key", HOUR).unwrap(), Claimed::Held { left, .. } if left > HOUR));
     }

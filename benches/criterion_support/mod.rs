@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::Criterion;
-use seqcast::{Bus, Event, Options, Polled, Scope, Worker, WorkerOptions};
+use seqcast::{Bus, Event, Polled, Scope, SegmentOptions, Worker, WorkerOptions};
 
 /// Payloads that are measured, in bytes.
 pub const SIZES: [usize; 7] = [8, 64, 256, 1024, 4096, 16_384, 65_536];
@@ -24,28 +24,28 @@ pub fn config() -> Criterion {
         .configure_from_args()
 }
 
-/// Options of workers that are measured: no events of their own, nothing on standard error when they are lapped.
+/// SegmentOptions of workers that are measured: no events of their own, nothing on standard error when they are lapped.
 pub fn quiet() -> WorkerOptions {
     WorkerOptions::new().announce(false).on_report(|_| {})
 }
 
 /// Blocks that fit `size`, as somebody who sends such events would have them; about 4 MiB in all.
-pub fn options_for(size: usize) -> Options {
+pub fn options_for(size: usize) -> SegmentOptions {
     let block = size as u64 + 32;
     if block <= 288 {
-        return Options::new();
+        return SegmentOptions::new();
     }
-    Options::new().block_size(block).capacity(((4 << 20) / block).next_power_of_two().max(64))
+    SegmentOptions::new().block_size(block).capacity(((4 << 20) / block).next_power_of_two().max(64))
 }
 
 /// A bus without a name for events of `size`.
 pub fn bus_for(size: usize) -> Bus {
-    Bus::anonymous(&options_for(size)).expect("a segment")
+    options_for(size).anonymous().expect("a segment")
 }
 
 /// A worker that handles every event and looks at its payload.
 pub fn reader(bus: &Bus) -> Worker {
-    let worker = bus.join_with(quiet()).expect("a seat");
+    let worker = bus.join_with(&quiet()).expect("a seat");
     worker.on(Scope::All, |event: &Event<'_>| keep(event.bytes().last().copied())).expect("a handler");
     worker
 }

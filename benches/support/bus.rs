@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use seqcast::{Bus, Event, Options, Polled, Scope, Worker, WorkerOptions};
+use seqcast::{Bus, Event, Polled, Scope, SegmentOptions, Worker, WorkerOptions};
 
 use super::channel::{Channel, End, Side, Sink};
 
@@ -22,7 +22,7 @@ pub struct OnBus {
 impl OnBus {
     /// With the default options: payloads above 224 bytes travel as fragments.
     pub fn by_default() -> OnBus {
-        OnBus::with(&Options::new())
+        OnBus::with(&SegmentOptions::new())
     }
 
     /// With blocks that fit `size`, as somebody who sends such events would have them.
@@ -30,9 +30,9 @@ impl OnBus {
         OnBus::with(&OnBus::options_for_size(size))
     }
 
-    pub fn options_for_size(size: usize) -> Options {
+    pub fn options_for_size(size: usize) -> SegmentOptions {
         let block = size as u64 + PREFIX;
-        let options = Options::new();
+        let options = SegmentOptions::new();
         if block <= 288 {
             return options;
         }
@@ -41,11 +41,11 @@ impl OnBus {
 
     /// A ring so small that a few rounds have touched every page of it.
     pub fn small() -> OnBus {
-        OnBus::with(&Options::new().capacity(16).records(8).claims(8))
+        OnBus::with(&SegmentOptions::new().capacity(16).records(8).claims(8))
     }
 
-    pub fn with(options: &Options) -> OnBus {
-        OnBus { bus: Bus::anonymous(options).expect("a segment") }
+    pub fn with(options: &SegmentOptions) -> OnBus {
+        OnBus { bus: options.anonymous().expect("a segment") }
     }
 
     pub fn bus(&self) -> &Bus {
@@ -63,7 +63,7 @@ impl Channel for OnBus {
     type End = OnBusEnd;
 
     fn open(&self, side: Side, sink: &'static Sink) -> OnBusEnd {
-        let worker = self.bus.join_with(quiet()).expect("a seat");
+        let worker = self.bus.join_with(&quiet()).expect("a seat");
         let near = side == Side::Near;
         let (own, others) = (SOURCES[usize::from(!near)], SOURCES[usize::from(near)]);
         worker.on(Scope::source(others), |event: &Event<'_>| sink.take(event.bytes())).expect("a handler");
@@ -71,7 +71,7 @@ impl Channel for OnBus {
     }
 }
 
-/// Options of workers that are measured: nothing on standard error when they are lapped.
+/// SegmentOptions of workers that are measured: nothing on standard error when they are lapped.
 pub fn quiet() -> WorkerOptions {
     WorkerOptions::new().announce(false).on_report(|_| {})
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rkyv::{Archive, Serialize};
-use seqcast::{Bus, Options, Topic, Typed, TypedEvent};
+use seqcast::{SegmentOptions, Topic, Typed, TypedEvent};
 
 use crate::support::batch::{Batch, Length};
 use crate::support::board::Board;
@@ -39,9 +39,9 @@ impl TypedEvent for Reply {
 
 /// Times from before the request was made to after the reply was handled, of two processes on two cores that poll.
 pub fn round_trips(board: &Board, length: Length) -> Result<Batch, String> {
-    let bus = Bus::anonymous(&Options::new()).map_err(|error| error.to_string())?;
+    let bus = SegmentOptions::new().anonymous().map_err(|error| error.to_string())?;
     let near = || {
-        let worker = bus.join_with(quiet()).expect("a seat");
+        let worker = bus.join_with(&quiet()).expect("a seat");
         let answered = Arc::new(AtomicU64::new(0));
         let seen = Arc::clone(&answered);
         let on_reply = move |reply: Typed<'_, Reply>| {
@@ -82,7 +82,7 @@ pub fn round_trips(board: &Board, length: Length) -> Result<Batch, String> {
         ask(LAST);
     };
     let far = || {
-        let worker = bus.join_with(quiet()).expect("a seat");
+        let worker = bus.join_with(&quiet()).expect("a seat");
         let answered = Arc::new(AtomicU64::new(0));
         let (seen, own) = (Arc::clone(&answered), worker.clone());
         let on_request = move |request: Typed<'_, Request>| -> seqcast::Result<()> {

@@ -1,6 +1,6 @@
 //! What a new worker process pays before its first poll: opening the segment by name, joining, registering a handler.
 
-use seqcast::{Bus, Event, Options, Scope};
+use seqcast::{Bus, Event, Scope, SegmentOptions};
 
 use crate::support::batch::Batch;
 use crate::support::board::Board;
@@ -14,13 +14,13 @@ const STARTS: usize = 20;
 
 pub fn times(board: &Board) -> Result<Batch, String> {
     let name = format!("seqcast-bench-startup-{}", std::process::id());
-    let made = Bus::create(&name, &Options::new().unlink_on_drop(true)).map_err(|error| error.to_string())?;
+    let made = SegmentOptions::new().unlink_on_drop(true).create(&name).map_err(|error| error.to_string())?;
     let mut times = Vec::new();
     for _ in 0..STARTS {
         let start = || {
             let before = ticks();
-            let bus = Bus::open(&name, &Options::new()).expect("the segment");
-            let worker = bus.join_with(quiet().announce(true)).expect("a seat");
+            let bus = Bus::open(&name).expect("the segment");
+            let worker = bus.join_with(&quiet().announce(true)).expect("a seat");
             worker.on(Scope::All, |_: &Event<'_>| ()).expect("a handler");
             let _ = worker.poll().expect("polled");
             board.sample(0, ticks() - before);

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use seqcast::{Bus, Options};
+use seqcast::{Bus, SegmentOptions};
 
 use crate::args::Args;
 use crate::audit::{Audit, Verdict};
@@ -37,10 +37,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
     // The workers inherit the segment, so that it needs no name, and nothing has to be cleaned up. A name is for processes
     // that have no parent in common, as `seqcast top`.
-    let options = Options::new().capacity(1 << 15);
+    let options = SegmentOptions::new().capacity(1 << 15);
     let bus = match &args.name {
-        None => Bus::anonymous(&options)?,
-        Some(name) => Bus::create(name, &options.unlink_on_drop(true))?,
+        None => options.anonymous()?,
+        Some(name) => options.unlink_on_drop(true).create(name)?,
     };
     if args.name.is_some() {
         println!("prefork: the segment is {}", bus.name());

@@ -22,7 +22,7 @@ pub struct Observer {
 
 impl Observer {
     pub fn join(bus: &Bus) -> Result<Observer> {
-        let worker = bus.join_with(WorkerOptions::new().label("master"))?;
+        let worker = bus.join_with(&WorkerOptions::new().label("master"))?;
         let (upstreams, seen) = (Arc::new(Upstreams::new()), Arc::new(Mutex::new(Vec::new())));
         for source in [seqcast::library::SOURCE, cache::SOURCE, health::SOURCE, server::SOURCE] {
             let seen = Arc::clone(&seen);

@@ -47,7 +47,7 @@ pub fn run(bus: &Bus, birth: Birth, reports: Sender) -> Result<()> {
         .label(format!("worker {}", birth.slot))
         .start(Start::At(birth.first))
         .timeout(birth.unique_ttl);
-    let worker = seqcast::process::configure_on(bus, options)?;
+    let worker = seqcast::process::configure_on(bus, &options)?;
     let ledger = Arc::new(Ledger::new(reports, birth.fault));
     ledger.joined(worker.cursor())?;
 

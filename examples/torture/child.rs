@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use seqcast::{
-    Bus, Claimed, Error, Event, Options, Polled, Publisher, Report, Reservation, Scope, Start, Trouble, Unique,
+    Bus, Claimed, Error, Event, Polled, Publisher, Report, Reservation, Scope, SegmentOptions, Start, Trouble, Unique,
 };
 use seqcast::{Worker, WorkerOptions};
 
@@ -217,10 +217,10 @@ impl Child<'_> {
         let bus = if self.rng.one_in(2) {
             self.bus
         } else {
-            opened = Bus::open(self.bus.name(), &Options::new())?;
+            opened = Bus::open(self.bus.name())?;
             &opened
         };
-        let worker = bus.join_with(options)?;
+        let worker = bus.join_with(&options)?;
         self.probe.step();
         self.probe.push(Entry::Joined { incarnation, start: worker.cursor() });
         worker.on(Scope::All, move |event: &Event<'_>| probe.on_event(event))?;
@@ -481,7 +481,7 @@ impl Child<'_> {
     fn use_another_segment(&mut self) -> Result<(), Error> {
         self.probe.begin(Op::Segments);
         let name = self.round.other_name(self.rng.below(2));
-        let options = Options::new().capacity(8).block_size(64).records(16).claims(4);
+        let options = SegmentOptions::new().capacity(8).block_size(64).records(16).claims(4);
         let options = options.creation_timeout(Duration::from_millis(50));
         if self.rng.one_in(3) {
             let gone = seqcast::unlink(&name);
@@ -489,16 +489,16 @@ impl Child<'_> {
             return allow_gone(gone);
         }
         let bus = match self.rng.below(3) {
-            0 => Bus::create(&name, &options),
-            1 => Bus::open(&name, &options),
-            _ => Bus::open_or_create(&name, &options),
+            0 => options.create(&name),
+            1 => options.open(&name),
+            _ => options.open_or_create(&name),
         };
         self.probe.step();
         let bus = match bus {
             Ok(bus) => bus,
             Err(error) => return allow_gone(Err(error)),
         };
-        let worker = match bus.join_with(WorkerOptions::new().on_report(|_| {})) {
+        let worker = match bus.join_with(&WorkerOptions::new().on_report(|_| {})) {
             Ok(worker) => worker,
             // The name may be another's by now, which is no matter; 16 records may be taken at once.
             Err(Error::NoRecord { .. }) => return Ok(()),

@@ -82,7 +82,7 @@ struct Conductor<'a> {
 
 /// One segment's life, in torture.
 pub fn run(mut round: Round, length: Duration, archive: &mut Archive, tally: &mut Tally) {
-    let bus = match Bus::create(&round.name, &round.options()) {
+    let bus = match round.options().create(&round.name) {
         Ok(bus) => bus,
         Err(error) => {
             eprintln!("torture: {error}");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use seqcast::Options;
+use seqcast::SegmentOptions;
 
 use crate::content::Lengths;
 use crate::rng::Rng;
@@ -53,8 +53,8 @@ impl Round {
         }
     }
 
-    pub fn options(&self) -> Options {
-        let options = Options::new().capacity(self.capacity).block_size(self.block_size).unlink_on_drop(true);
+    pub fn options(&self) -> SegmentOptions {
+        let options = SegmentOptions::new().capacity(self.capacity).block_size(self.block_size).unlink_on_drop(true);
         options.records(self.records).claims(self.claims)
     }
 

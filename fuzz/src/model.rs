@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use seqcast::library;
 use seqcast::{
-    Bus, Claim, Claimed, Error, Event, Options, Polled, Reservation, Scope, Start, Trouble, Worker, WorkerOptions,
+    Bus, Claim, Claimed, Error, Event, SegmentOptions, Polled, Reservation, Scope, Start, Trouble, Worker, WorkerOptions,
 };
 
 use crate::hostile::draw::{Draw, Input};
@@ -21,8 +21,8 @@ const HOUR: Duration = Duration::from_secs(3600);
 pub fn model(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let capacity = 8 << input.below(3);
-    let options = Options::new().capacity(capacity).block_size(64).records(RECORDS).claims(64);
-    let bus = Bus::anonymous(&options).expect("possible options");
+    let options = SegmentOptions::new().capacity(capacity).block_size(64).records(RECORDS).claims(64);
+    let bus = options.anonymous().expect("possible options");
     let stats = bus.stats().expect("a sound segment");
     let mut play = Play {
         model: Model {
@@ -238,7 +238,7 @@ impl Play {
                     trouble => panic!("{trouble:?} on a sound segment"),
                 });
             });
-        let worker = match self.bus.join_with(options) {
+        let worker = match self.bus.join_with(&options) {
             Ok(worker) => worker,
             Err(Error::NotYet { .. }) => return assert!(at > tail),
             Err(Error::NoRecord { .. }) => return assert_eq!(self.actors.len() as u64, RECORDS),

@@ -32,12 +32,12 @@ pub fn open(bytes: &[u8]) {
     }
     drop(file);
 
-    let _ = seqcast::stat(&name, &options()).map_err(show);
-    if let Ok(bus) = Bus::open(&name, &options()).map_err(show) {
+    let _ = options().inspect(&name).and_then(|inspector| inspector.stats()).map_err(show);
+    if let Ok(bus) = options().open(&name).map_err(show) {
         visit(&bus);
     }
-    let _ = Bus::create(&name, &options()).map_err(show);
-    if let Ok(bus) = Bus::open_or_create(&name, &options()).map_err(show) {
+    let _ = options().create(&name).map_err(show);
+    if let Ok(bus) = options().open_or_create(&name).map_err(show) {
         visit(&bus);
         let _ = bus.unlink().map_err(show);
     } else {
@@ -97,7 +97,7 @@ fn content(right: u8, input: &mut Input<'_>) -> Vec<u8> {
 fn visit(bus: &Bus) {
     let _ = bus.stats().map_err(show);
     let options = worker_options().start(Start::Oldest);
-    let Ok(worker) = bus.join_with(options).map_err(show) else { return };
+    let Ok(worker) = bus.join_with(&options).map_err(show) else { return };
     let _ = worker.on(seqcast::Scope::All, |event: &seqcast::Event<'_>| crate::hostile::events::touch(event.bytes()));
     let _ = worker.post(("a", "b"), [1; 8]).map_err(show);
     let _ = worker.claim("key", std::time::Duration::from_secs(1)).map_err(show);

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use seqcast::{Bus, Error, Event, Options, Scope, WorkerOptions};
+use seqcast::{Bus, Error, Event, SegmentOptions, Scope, WorkerOptions};
 
 use crate::hostile::draw::{Draw, Input};
 use crate::hostile::scene::{fresh_name, path_of};
@@ -21,17 +21,17 @@ pub fn options(bytes: &[u8]) {
     let name = fresh_name();
     let _cleared = Cleared(&name);
     if !sizes.are_possible() {
-        for result in [Bus::create(&name, &options), Bus::open_or_create(&name, &options), Bus::anonymous(&options)] {
+        for result in [options.create(&name), options.open_or_create(&name), options.anonymous()] {
             let error = result.expect_err("sizes that cannot be");
             assert_eq!(error.code(), "option", "{error}");
         }
-        assert!(matches!(Bus::open(&name, &options), Err(Error::NotFound { .. })), "a refused call left something");
+        assert!(matches!(options.open(&name), Err(Error::NotFound { .. })), "a refused call left something");
         return;
     }
     if sizes.bytes() > MOST_BYTES {
         return;
     }
-    let made = if input.one_in(2) { Bus::anonymous(&options) } else { Bus::create(&name, &options) };
+    let made = if input.one_in(2) { options.anonymous() } else { options.create(&name) };
     let bus = made.expect("sizes that can be");
     let stats = bus.stats().expect("a sound segment");
     assert_eq!((stats.capacity, u64::from(stats.records)), (sizes.capacity, sizes.records));
@@ -52,7 +52,7 @@ fn name(input: &mut Input<'_>) {
         && bare != "."
         && bare != "..";
     // Whatever else has that name is only looked at.
-    let error = Bus::open(&name, &Options::new()).err().map(|error| error.code());
+    let error = Bus::open(&name).err().map(|error| error.code());
     assert_eq!(error == Some("name"), !good, "{name:?}: {error:?}");
 }
 
@@ -75,8 +75,8 @@ impl Sizes {
         }
     }
 
-    fn options(&self, input: &mut Input<'_>) -> Options {
-        let options = Options::new()
+    fn options(&self, input: &mut Input<'_>) -> SegmentOptions {
+        let options = SegmentOptions::new()
             .capacity(self.capacity)
             .block_size(self.block_size)
             .records(self.records)
@@ -136,11 +136,11 @@ fn worker(bus: &Bus, input: &mut Input<'_>) {
         .label(&label)
         .announce(false)
         .on_report(|_| {});
-    let joined = bus.join_with(options);
+    let joined = bus.join_with(&options);
     assert_eq!(joined.as_ref().err().map(Error::code), (!fits).then_some("option"));
     let worker = match joined {
         Ok(worker) => worker,
-        Err(_) => bus.join_with(WorkerOptions::new().announce(false)).expect("the refused call took no record"),
+        Err(_) => bus.join_with(&WorkerOptions::new().announce(false)).expect("the refused call took no record"),
     };
     let shown = &bus.stats().expect("a sound segment").workers[0].label;
     assert!(!fits || label.starts_with(shown.as_str()) && shown.len() <= 48 || label.contains('\0'));

@@ -36,7 +36,7 @@ pub fn records(bytes: &[u8]) {
 
     let bus = scene.open().expect("the header is sound");
     scene.unname();
-    let worker = bus.join_with(worker_options().start(Start::Oldest)).expect("the records are sound");
+    let worker = bus.join_with(&worker_options().start(Start::Oldest)).expect("the records are sound");
     let largest = bus.largest_event();
     let all = move |event: &Event<'_>| {
         assert!(!event.source().is_empty() && !event.event().is_empty() && event.bytes().len() <= largest);

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 /// ```
 /// # use std::time::Duration;
 /// # let name = format!("doc-builder-{}", std::process::id());
-/// # let bus = seqcast::Bus::create(&name, &seqcast::Options::new().unlink_on_drop(true))?;
+/// # let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
 /// # let worker = bus.join()?;
 /// // One worker refreshes the users, and none does so again within ten seconds.
 /// worker.event(("refresh", "users")).unique("users").ttl(Duration::from_secs(10)).post("")?;

@@ -14,7 +14,7 @@ pub type Buffer = AlignedVec<PAYLOAD_ALIGN>;
 ///
 /// ```
 /// # let name = format!("doc-payload-{}", std::process::id());
-/// # let bus = seqcast::Bus::create(&name, &seqcast::Options::new().unlink_on_drop(true))?;
+/// # let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
 /// # let worker = bus.join()?;
 /// worker.post(("cache", "stale"), "user:42")?;
 /// worker.post(("cache", "stale"), [7, 8, 9])?;

@@ -17,7 +17,7 @@ use rkyv::{Archive, Serialize};
 use super::wire::PAYLOAD_ALIGN;
 use super::{Event, Topic};
 use crate::error::{Error, Result};
-use crate::segment::layout::Fnv;
+use crate::os::fnv::Fnv;
 
 /// A type whose values are events of their own: archived when posted, checked and accessed in place when handled.
 ///

@@ -20,11 +20,10 @@
 use std::ops::Range;
 
 use super::Topic;
+pub(crate) use crate::segment::geometry::FRAGMENT_HEAD_BYTES;
 
 /// The longest name of a source or event, in bytes.
 pub(crate) const MOST_NAME: usize = 255;
-/// Bytes of a fragment before its chunk.
-pub(crate) const FRAGMENT_HEAD_BYTES: usize = 32;
 /// Bytes of an event before its names, without and with a unique key.
 const HEAD_BYTES: usize = 16;
 const UNIQUE_HEAD_BYTES: usize = 48;

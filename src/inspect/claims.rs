@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime};
 use crate::clock::HostClock;
 use crate::counters::RecordWords;
 use crate::error::{Error, Result};
-use crate::layout::record_word;
 use crate::protocol::claims::{Bucket, Entry, Key};
 use crate::seat::holder::Hold;
 use crate::seat::label_of;
 use crate::segment::Segment;
+use crate::segment::layout::record_word;
 use crate::unique_hash::Domain;
 
 /// The hash of a unique key under the segment's random key. Shown as 32 hexadecimal digits; the key itself is nowhere

@@ -6,13 +6,13 @@
 //!
 //! ```
 //! use seqcast::inspect::{Inspector, Seen};
-//! use seqcast::{Bus, Options, Start};
+//! use seqcast::{Bus, SegmentOptions, Start};
 //!
 //! # let name = format!("doc-inspect-{}", std::process::id());
-//! # let bus = Bus::create(&name, &Options::new().unlink_on_drop(true))?;
+//! # let bus = Bus::create(&name, &SegmentOptions::new().unlink_on_drop(true))?;
 //! # let worker = bus.join()?;
 //! worker.post(("cache", "stale"), "user:42")?;
-//! let inspector = Inspector::open(&name, &Options::new())?;
+//! let inspector = Inspector::open(&name, &SegmentOptions::new())?;
 //! assert_eq!(inspector.stats()?.workers.len(), 1);
 //! let mut tail = inspector.tail(Start::Oldest)?;
 //! while let Some(seen) = tail.next()? {
@@ -41,10 +41,13 @@ pub use self::repair::{adopt_dead, unlink_unheld};
 pub use self::tail::{Seen, SeenEvent, SeenUnique, Tail, UniqueState};
 use crate::counters::RecordWords;
 use crate::error::{Error, Result};
-use crate::layout::{self, Field, HEADER_BYTES, Options, header_word, record_word};
 use crate::protocol::claims::{BUCKET_HEAD_WORDS, ENTRY_WORDS};
 use crate::protocol::{pool, record};
 pub use crate::segment::FileFacts;
+use crate::segment::geometry;
+pub use crate::segment::layout::Field;
+use crate::segment::layout::{self, HEADER_BYTES, header_word, record_word};
+use crate::segment::options::SegmentOptions;
 use crate::segment::{self, BusId, Segment};
 use crate::stats::Stats;
 use crate::sync::Ordering;
@@ -64,14 +67,26 @@ pub struct Inspector {
     segment: Arc<Segment>,
 }
 
+impl SegmentOptions {
+    /// Opens the segment `name` for looking at it: it is mapped read-only. Only `mode`, `owner` and `creation_timeout` are
+    /// used.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](SegmentOptions::open).
+    pub fn inspect(&self, name: &str) -> Result<Inspector> {
+        Segment::read_only(name, self).map(|segment| Inspector { segment: Arc::new(segment) })
+    }
+}
+
 impl Inspector {
-    /// Opens the segment `name`. Of the options, mode, owner and timeout count.
+    /// Opens the segment `name` with the default options; for others, see [`SegmentOptions::inspect`].
     ///
     /// # Errors
     ///
     /// As [`Bus::open`](crate::Bus::open).
-    pub fn open(name: &str, options: &Options) -> Result<Inspector> {
-        Segment::read_only(name, options).map(|segment| Inspector { segment: Arc::new(segment) })
+    pub fn open(name: &str) -> Result<Inspector> {
+        SegmentOptions::new().inspect(name)
     }
 
     /// Opens the segment `name`, whoever owns it and whatever its mode: those protect the ones who take part.
@@ -94,8 +109,8 @@ impl Inspector {
 
     fn open_waiting(name: &str, patience: Duration) -> Result<Inspector> {
         let (name, FileFacts { uid, gid, .. }) = FileFacts::of(name)?;
-        let anyone = Options::new().mode(0o7777).owner(uid, gid).creation_timeout(patience);
-        Inspector::open(&name, &anyone)
+        let anyone = SegmentOptions::new().mode(0o7777).owner(uid, gid).creation_timeout(patience);
+        anyone.inspect(&name)
     }
 
     /// The segment's name, with its slash.
@@ -125,9 +140,9 @@ impl Inspector {
     }
 
     /// The sizes that decide the layout.
-    pub fn geometry(&self) -> Geometry {
+    pub fn geometry(&self) -> Sizes {
         let geometry = self.segment.geometry();
-        Geometry {
+        Sizes {
             size: self.segment.size() as u64,
             capacity: geometry.capacity,
             block_stride: geometry.block_stride,
@@ -142,7 +157,7 @@ impl Inspector {
 
     /// What is where, in order.
     pub fn regions(&self) -> Vec<Region> {
-        let layout::Geometry { capacity, block_stride, records, buckets, bucket_stride } = *self.segment.geometry();
+        let geometry::Geometry { capacity, block_stride, records, buckets, bucket_stride } = *self.segment.geometry();
         let at = self.segment.regions();
         let region = |name, offset: usize, count, stride| Region { name, offset: offset as u64, count, stride };
         vec![
@@ -280,7 +295,7 @@ pub struct Header {
 /// The sizes that decide a segment's layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Geometry {
+pub struct Sizes {
     /// Bytes of the segment.
     pub size: u64,
     /// Events that the ring holds.
@@ -408,9 +423,9 @@ impl Listed {
 /// [`Error::System`] if shared memory cannot be listed.
 ///
 /// ```
-/// # use seqcast::{Bus, Options};
+/// # use seqcast::{Bus, SegmentOptions};
 /// # let name = format!("/doc-names-{}", std::process::id());
-/// let bus = Bus::create(&name, &Options::new().unlink_on_drop(true))?;
+/// let bus = Bus::create(&name, &SegmentOptions::new().unlink_on_drop(true))?;
 /// assert!(seqcast::inspect::names()?.contains(&name));
 /// # Ok::<(), seqcast::Error>(())
 /// ```

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use crate::counters::RecordWords;
 use crate::error::{Error, Result};
-use crate::layout::{Options, record_word};
 use crate::protocol::Fault;
 use crate::protocol::pool::Hand;
 use crate::protocol::record::{CLAIM_HAND, HAND_WORDS, RING_HAND};
 use crate::seat::holder::{Hold, lives_without_lock};
+use crate::segment::layout::record_word;
+use crate::segment::options::SegmentOptions;
 use crate::segment::{self, Segment};
 
 /// Frees every worker record whose holder has died, as the next worker to join would, and returns their numbers. The
@@ -21,7 +22,7 @@ use crate::segment::{self, Segment};
 /// # Errors
 ///
 /// As [`Bus::open`](crate::Bus::open); [`Error::Corrupt`].
-pub fn adopt_dead(name: &str, options: &Options) -> Result<Vec<u32>> {
+pub fn adopt_dead(name: &str, options: &SegmentOptions) -> Result<Vec<u32>> {
     let segment = Arc::new(Segment::open(name, options)?);
     let mut free = 0_usize;
     let mut dead = Vec::new();

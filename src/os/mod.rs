@@ -3,6 +3,7 @@
 pub(crate) mod cgroup;
 pub(crate) mod clock;
 pub(crate) mod descriptor;
+pub(crate) mod fnv;
 pub(crate) mod fork;
 pub(crate) mod mapping;
 pub(crate) mod signals;

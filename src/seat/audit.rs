@@ -1,13 +1,13 @@
 //! Whether every block is where it belongs.
 
 use crate::error::{Error, Result};
-use crate::layout::record_word;
 use crate::protocol::Fault;
 use crate::protocol::pool::{Hand, Pool};
 use crate::protocol::record::{HAND_WORDS, WORDS};
 use crate::protocol::word::CellWord;
 use crate::seat::holder::Hold;
 use crate::segment::Segment;
+use crate::segment::layout::record_word;
 use crate::sync::Ordering;
 
 /// What an audit of a segment found: by rights every block is named by exactly one cell or held by exactly one worker
@@ -110,15 +110,15 @@ mod tests {
 
     use super::*;
     use crate::event::Topic;
-    use crate::layout::Options;
     use crate::protocol::record::OWN;
     use crate::seat::Seat;
+    use crate::segment::options::SegmentOptions;
     use crate::writer::Outgoing;
 
     #[test]
     fn g7_an_audit_needs_no_right_to_write_and_takes_no_record() {
         let name = format!("seqcast-t-{}-audit", std::process::id());
-        let options = Options::new().capacity(8).claims(8).records(2).unlink_on_drop(true);
+        let options = SegmentOptions::new().capacity(8).claims(8).records(2).unlink_on_drop(true);
         let segment = Arc::new(Segment::create(&name, &options).unwrap());
         // A store to these words would be SIGSEGV, and a lock on its description an error.
         let inspector = Segment::read_only(&name, &options).unwrap();

@@ -8,10 +8,10 @@ use crate::clock::HostClock;
 use crate::counters::RecordWords;
 use crate::error::{Error, Result};
 use crate::event::wire::UniqueKey;
-use crate::layout::record_word;
 use crate::protocol::claims::{At, Bucket, Claims, Decision, Key, Place, Token};
 use crate::protocol::pool::Hand;
 use crate::segment::Segment;
+use crate::segment::layout::record_word;
 use crate::tick::Tick;
 use crate::unique_hash::{Domain, UniqueHash};
 

@@ -18,7 +18,6 @@ use crate::clock::HostClock;
 use crate::counters::RecordWords;
 use crate::error::{Error, Result};
 use crate::event::wire::Head;
-use crate::layout::{LABEL_BYTES, record_word};
 use crate::os::fork::ForkGuard;
 use crate::protocol::Fault;
 use crate::protocol::pool::Hand;
@@ -27,6 +26,7 @@ use crate::protocol::word::Stamp;
 use crate::seat::holder::{holders, is_own_leftover, lives_without_lock};
 use crate::seat::tenure::{Incarnation, Tenure};
 use crate::segment::Segment;
+use crate::segment::layout::{LABEL_BYTES, record_word};
 use crate::sync::{Ordering, Words};
 use crate::sys;
 use crate::writer::Writer;
@@ -175,11 +175,11 @@ pub(crate) fn label_of(words: &RecordWords) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layout::Options;
+    use crate::segment::options::SegmentOptions;
 
     #[test]
     fn g7_a_record_whose_attempts_are_used_up_is_given_to_nobody() {
-        let options = Options::new().capacity(8).claims(8).records(3);
+        let options = SegmentOptions::new().capacity(8).claims(8).records(3);
         let segment = Arc::new(Segment::anonymous(&options).unwrap());
         let use_up = |record, hand: usize| {
             RecordWords::of(&segment.records(), record).set(hand + ATTEMPT, Stamp::LAST_ATTEMPT);

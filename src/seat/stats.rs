@@ -5,11 +5,11 @@ use std::time::{Duration, SystemTime};
 use crate::clock::HostClock;
 use crate::counters::RecordWords;
 use crate::error::Result;
-use crate::layout::{header_word, record_word};
 use crate::protocol::claims::Bucket;
 use crate::seat::holder::Hold;
 use crate::seat::{NO_CURSOR, label_of};
 use crate::segment::Segment;
+use crate::segment::layout::{header_word, record_word};
 use crate::sync::Ordering;
 
 /// A snapshot of a segment: every figure true at some moment of its making.

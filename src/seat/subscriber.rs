@@ -10,12 +10,12 @@ use crate::claimer::Claimer;
 use crate::error::Result;
 use crate::event::wire::{Head, UniqueKey};
 use crate::event::{Data, Event, Origin, Topic, library};
-use crate::layout::{header_word, record_word};
 use crate::protocol::claims::{At, Decision, Token};
 use crate::protocol::ring::Look;
 use crate::protocol::wake;
 use crate::publisher::Publisher;
 use crate::reader::{Gate, Message, Pending, Reader, Step};
+use crate::segment::layout::{header_word, record_word};
 use crate::segment::{Position, Segment};
 use crate::sys::SharedFutex;
 use crate::worker_options::WorkerOptions;
@@ -28,7 +28,7 @@ use crate::worker_options::WorkerOptions;
 ///
 /// ```
 /// # let name = format!("doc-subscriber-{}", std::process::id());
-/// # let bus = seqcast::Bus::create(&name, &seqcast::Options::new().unlink_on_drop(true))?;
+/// # let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
 /// use std::time::Duration;
 /// use seqcast::Delivery;
 ///
@@ -103,7 +103,7 @@ pub enum Delivery<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Undecided {
-    /// The claims have no room for its key: raise [`Options::claims`](crate::Options::claims).
+    /// The claims have no room for its key: raise [`SegmentOptions::claims`](crate::SegmentOptions::claims).
     ClaimsFull,
     /// This seat reached it too late to know whether another ran it: read more often, or raise the ttl.
     Late,
@@ -237,7 +237,7 @@ impl Subscriber {
     ///
     /// ```
     /// # let name = format!("doc-drain-{}", std::process::id());
-    /// # let bus = seqcast::Bus::create(&name, &seqcast::Options::new().unlink_on_drop(true))?;
+    /// # let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
     /// # let mut subscriber = bus.subscribe()?;
     /// let mut pings = 0;
     /// bus.publisher()?.post(("service", "ping"), "")?;

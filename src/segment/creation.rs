@@ -17,12 +17,13 @@ use super::{
 };
 use crate::descriptor::{Descriptor, Inode};
 use crate::error::{Error, Result};
-use crate::layout::{
-    FORMING, Geometry, HEADER_BYTES, LAYOUT_VERSION, Options, Regions, fingerprint, header_word, layout_version, magic,
-};
 use crate::mapping::Mapping;
 use crate::os::cgroup::{self, Bound};
 use crate::os::fork::ForkGuard;
+use crate::segment::fingerprint::fingerprint;
+use crate::segment::geometry::{Geometry, Regions};
+use crate::segment::layout::{FORMING, HEADER_BYTES, LAYOUT_VERSION, header_word, layout_version, magic};
+use crate::segment::options::SegmentOptions;
 use crate::sync::{Ordering, fence};
 use crate::sys;
 use crate::unique_hash::UniqueHash;
@@ -86,13 +87,13 @@ pub(super) enum Intent {
 /// One call that shall end with a named segment.
 pub(super) struct Call<'a> {
     name: String,
-    options: &'a Options,
+    options: &'a SegmentOptions,
     intent: Intent,
     started: Instant,
 }
 
 impl<'a> Call<'a> {
-    pub(super) fn new(name: &str, options: &'a Options, intent: Intent) -> Result<Call<'a>> {
+    pub(super) fn new(name: &str, options: &'a SegmentOptions, intent: Intent) -> Result<Call<'a>> {
         Ok(Call { name: checked_name(name)?, options, intent, started: Instant::now() })
     }
 
@@ -365,7 +366,7 @@ pub(super) struct Found {
 /// A segment to be.
 pub(super) struct Draft<'a> {
     pub(super) name: &'a str,
-    pub(super) options: &'a Options,
+    pub(super) options: &'a SegmentOptions,
     /// When the call began that makes it.
     pub(super) started: Instant,
     pub(super) geometry: Geometry,

@@ -4,14 +4,15 @@ use std::fmt;
 
 use rustix::fs::Stat;
 
-use super::layout::{Geometry, KEYS_PER_BUCKET, Options, buckets_for, stride_for};
+use super::geometry::{Geometry, KEYS_PER_BUCKET, buckets_for, stride_for};
+use super::options::SegmentOptions;
 
 /// An option that was set when an existing segment was opened, and that the segment does not have: it keeps what it was
 /// created with. See [`Bus::differences`](crate::Bus::differences).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Difference {
-    /// The option, as [`Options`] calls it.
+    /// The option, as [`SegmentOptions`] calls it.
     pub option: &'static str,
     /// What was set.
     pub wanted: String,
@@ -39,7 +40,7 @@ impl fmt::Display for Listed<'_> {
 }
 
 /// What was set in `options` and is otherwise in a segment with this geometry and file.
-pub(super) fn differences(options: &Options, geometry: &Geometry, stat: &Stat) -> Vec<Difference> {
+pub(super) fn differences(options: &SegmentOptions, geometry: &Geometry, stat: &Stat) -> Vec<Difference> {
     let mut all = Vec::new();
     let mut differ = |option, wanted: String, found: String| all.push(Difference { option, wanted, found });
     let asked = options.asked;

@@ -11,7 +11,7 @@ use crate::text::printable;
 /// Its text form is 32 hexadecimal digits.
 ///
 /// ```
-/// # let bus = seqcast::Bus::anonymous(&seqcast::Options::new())?;
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
 /// let text = bus.id().to_string();
 /// assert_eq!(text.len(), 32);
 /// assert_eq!(text.parse::<seqcast::BusId>()?, bus.id());
@@ -64,16 +64,16 @@ impl FromStr for BusId {
 /// Its text form is that of the [`BusId`], a colon, and the next id.
 ///
 /// ```
-/// use seqcast::{Bus, Options, Position, Start, WorkerOptions};
+/// use seqcast::{Bus, SegmentOptions, Position, Start, WorkerOptions};
 ///
-/// # let bus = Bus::anonymous(&Options::new())?;
+/// # let bus = SegmentOptions::new().anonymous()?;
 /// let worker = bus.join()?;
 /// worker.poll()?;
 /// let kept = worker.position().to_string();
 /// # drop(worker);
 ///
 /// let position: Position = kept.parse()?;
-/// let worker = bus.join_with(WorkerOptions::new().start(Start::Resume(position)))?;
+/// let worker = bus.join_with(&WorkerOptions::new().start(Start::Resume(position)))?;
 /// # Ok::<(), seqcast::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

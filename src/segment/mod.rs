@@ -19,8 +19,11 @@
 mod creation;
 mod differences;
 mod file;
+pub(crate) mod fingerprint;
+pub(crate) mod geometry;
 mod identity;
 pub(crate) mod layout;
+pub(crate) mod options;
 mod unheld;
 pub(crate) mod unique_hash;
 
@@ -35,7 +38,6 @@ use rustix::io::{Errno, retry_on_intr};
 
 use crate::descriptor::{Descriptor, Inode};
 use crate::error::{Error, Result};
-use crate::layout::{Geometry, MOST_RECORDS, Options, Regions, fingerprint, header_word, magic};
 use crate::mapping::{HoldingPage, Mapping};
 use crate::os::fork::ForkGuard;
 use crate::protocol::claims::Claims;
@@ -43,6 +45,10 @@ use crate::protocol::pool::Pool;
 use crate::protocol::record;
 use crate::protocol::ring::{Ring, stretch_for};
 use crate::protocol::wake;
+use crate::segment::fingerprint::fingerprint;
+use crate::segment::geometry::{Geometry, MOST_RECORDS, Regions};
+use crate::segment::layout::{header_word, magic};
+use crate::segment::options::SegmentOptions;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, Words};
 use crate::sys::{self, SharedFutex};
 use crate::unique_hash::UniqueHash;
@@ -90,27 +96,27 @@ pub(crate) struct Segment {
 
 impl Segment {
     /// Makes the segment `name`, or finishes one that was left unfinished.
-    pub(crate) fn create(name: &str, options: &Options) -> Result<Segment> {
+    pub(crate) fn create(name: &str, options: &SegmentOptions) -> Result<Segment> {
         Call::new(name, options, Intent::Create)?.run()
     }
 
     /// Opens the segment `name`.
-    pub(crate) fn open(name: &str, options: &Options) -> Result<Segment> {
+    pub(crate) fn open(name: &str, options: &SegmentOptions) -> Result<Segment> {
         Call::new(name, options, Intent::Open)?.run()
     }
 
     /// Opens the segment `name`, or makes or finishes it.
-    pub(crate) fn open_or_create(name: &str, options: &Options) -> Result<Segment> {
+    pub(crate) fn open_or_create(name: &str, options: &SegmentOptions) -> Result<Segment> {
         Call::new(name, options, Intent::OpenOrCreate)?.run()
     }
 
     /// Opens the segment `name` for looking at. A store to its words is SIGSEGV.
-    pub(crate) fn read_only(name: &str, options: &Options) -> Result<Segment> {
+    pub(crate) fn read_only(name: &str, options: &SegmentOptions) -> Result<Segment> {
         Call::new(name, options, Intent::Inspect)?.run()
     }
 
     /// Makes a segment without a name, for this process and those forked off it.
-    pub(crate) fn anonymous(options: &Options) -> Result<Segment> {
+    pub(crate) fn anonymous(options: &SegmentOptions) -> Result<Segment> {
         let geometry = options.geometry()?;
         let regions = regions(ANONYMOUS, &geometry)?;
         let draft = Draft { name: ANONYMOUS, options, started: Instant::now(), geometry, regions };
@@ -512,7 +518,7 @@ struct Memory {
 }
 
 impl Memory {
-    fn of(mapping: Mapping, geometry: Geometry, regions: Regions, options: &Options) -> Memory {
+    fn of(mapping: Mapping, geometry: Geometry, regions: Regions, options: &SegmentOptions) -> Memory {
         if !options.dump {
             mapping.keep_out_of_dumps();
         }

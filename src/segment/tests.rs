@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::creation::*;
 use super::*;
-use crate::layout::{FORMING, HEADER_BYTES};
+use crate::segment::layout::{FORMING, HEADER_BYTES};
 
 /// Another user than the one who runs the tests.
 const NOBODY: u32 = 65_534;
@@ -62,8 +62,8 @@ impl Drop for Name {
     }
 }
 
-fn small() -> Options {
-    Options::new().capacity(8).block_size(64).records(4).claims(4).creation_timeout(Duration::from_secs(10))
+fn small() -> SegmentOptions {
+    SegmentOptions::new().capacity(8).block_size(64).records(4).claims(4).creation_timeout(Duration::from_secs(10))
 }
 
 fn descriptor(file: File) -> Descriptor {
@@ -77,7 +77,7 @@ impl Segment {
     }
 }
 
-fn impatient() -> Options {
+fn impatient() -> SegmentOptions {
     small().creation_timeout(Duration::from_millis(20))
 }
 
@@ -292,9 +292,9 @@ fn create_then_open_is_the_same_segment() {
     let made = Segment::create(&name, &small()).unwrap();
     assert_error!(Segment::create(&name, &small()), Error::Exists { .. });
     // Without the slash, and with other sizes: an existing segment keeps its own.
-    let opened = Segment::open(&name[1..], &Options::new()).unwrap();
-    let again = Segment::open_or_create(&name, &Options::new()).unwrap();
-    let inspected = Segment::read_only(&name, &Options::new()).unwrap();
+    let opened = Segment::open(&name[1..], &SegmentOptions::new()).unwrap();
+    let again = Segment::open_or_create(&name, &SegmentOptions::new()).unwrap();
+    let inspected = Segment::read_only(&name, &SegmentOptions::new()).unwrap();
     assert!(made.was_created() && is_new_or_signed(&made));
     for other in [&opened, &again, &inspected] {
         assert!(!other.was_created());
@@ -328,7 +328,7 @@ fn two_segments_have_different_keys() {
 #[test]
 fn all_of_the_memory_is_there_from_the_beginning() {
     let name = Name::new("allocated");
-    let segment = Segment::create(&name, &Options::new()).unwrap();
+    let segment = Segment::create(&name, &SegmentOptions::new()).unwrap();
     let stat = std::fs::metadata(path(&name)).unwrap();
     assert!(stat.blocks() * 512 >= segment.size() as u64, "{} blocks", stat.blocks());
 }
@@ -581,7 +581,7 @@ fn g7_a_creator_killed_at_any_system_call_blocks_nobody() {
 #[test]
 fn g7_a_creator_killed_at_any_moment_blocks_nobody() {
     let name = Name::new("killed-anytime");
-    let options = Options::new().creation_timeout(Duration::from_secs(10));
+    let options = SegmentOptions::new().creation_timeout(Duration::from_secs(10));
     let (mut finished, mut unfinished) = (0, 0);
     for round in 0..150_u64 {
         name.clear();
@@ -871,7 +871,7 @@ fn a_full_dev_shm_is_an_error_that_leaves_nothing_behind() {
             return true;
         }
         // More than is allocated at once.
-        let large = Options::new().capacity(1 << 16);
+        let large = SegmentOptions::new().capacity(1 << 16);
         let size = large.geometry().unwrap().check().unwrap().end as u64;
         let full = |result| matches!(result, Err(Error::NoSpace { size: needs, free, .. }) if needs == size && free > 19 << 20 && free < size);
         assert!(full(Segment::create(&name, &large)));
@@ -1085,7 +1085,7 @@ fn the_wake_words_are_where_the_layout_has_them() {
 #[test]
 fn allocating_gives_a_file_all_of_its_memory_and_never_shrinks_it() {
     // More than is asked for at once.
-    let options = Options::new().capacity(65_536);
+    let options = SegmentOptions::new().capacity(65_536);
     let geometry = options.geometry().unwrap();
     let regions = regions(ANONYMOUS, &geometry).unwrap();
     let draft = Draft { name: ANONYMOUS, options: &options, started: Instant::now(), geometry, regions };

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::layout::Options;
 use crate::worker::report::Report;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -34,8 +33,8 @@ fn in_child(child: impl FnOnce()) -> libc::c_int {
 }
 
 fn worker() -> Worker {
-    let bus = crate::Bus::anonymous(&Options::new().capacity(64).claims(64).records(4)).unwrap();
-    bus.join_with(WorkerOptions::new().announce(false).label("joined").on_report(|_: &Report<'_>| {})).unwrap()
+    let bus = crate::SegmentOptions::new().capacity(64).claims(64).records(4).anonymous().unwrap();
+    bus.join_with(&WorkerOptions::new().announce(false).label("joined").on_report(|_: &Report<'_>| {})).unwrap()
 }
 
 /// Every call that takes a lock, or whose parts do.

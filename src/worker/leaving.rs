@@ -83,7 +83,7 @@ impl Worker {
     ///
     /// ```
     /// # let name = format!("doc-weak-{}", std::process::id());
-    /// # let bus = seqcast::Bus::create(&name, &seqcast::Options::new().unlink_on_drop(true))?;
+    /// # let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
     /// let worker = bus.join()?;
     /// let weak = worker.downgrade();
     /// worker.on(seqcast::Scope::source("ping"), move |event: &seqcast::Event<'_>| {

@@ -42,7 +42,6 @@ use crate::event::{
     Buffer, Event, EventBuilder, LocalData, LocalEvent, Payload, Sender, Topic, Typed, TypedEvent, library,
 };
 use crate::handlers::{Handler, Outcome, Registration, Registry, Scope, address_of};
-use crate::layout::record_word;
 use crate::os::fork::ForkGuard;
 use crate::protocol::lock::{Lock, Locked};
 use crate::protocol::ring::Ring;
@@ -51,6 +50,7 @@ use crate::reader::Reader;
 use crate::report::{Report, Trouble};
 use crate::seat::tenure::Incarnation;
 use crate::seat::{Seat, set_label};
+use crate::segment::layout::record_word;
 use crate::segment::{Position, Segment};
 use crate::sync::Words;
 use crate::sync_util::{DroppedUnlessHeld, lock};
@@ -68,7 +68,7 @@ use crate::writer::{Outgoing, Writer};
 ///
 /// ```
 /// # let name = format!("doc-worker-{}", std::process::id());
-/// let bus = seqcast::Bus::create(&name, &seqcast::Options::new().unlink_on_drop(true))?;
+/// let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
 /// let worker = bus.join()?;
 /// worker.on(seqcast::Scope::source("cache"), |event| {
 ///     println!("{}: {} bytes from {:?}", event.event(), event.bytes().len(), event.pid());
@@ -297,7 +297,7 @@ impl Worker {
     ///
     /// ```
     /// # let name = format!("doc-post-{}", std::process::id());
-    /// # let bus = seqcast::Bus::create(&name, &seqcast::Options::new().unlink_on_drop(true))?;
+    /// # let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
     /// # let worker = bus.join()?;
     /// seqcast::event_list! { mod cache = "cache" { STALE = "stale" } }
     ///
@@ -385,7 +385,7 @@ impl Worker {
     /// ```
     /// # use rkyv::{Archive, Serialize};
     /// # let name = format!("doc-on-typed-{}", std::process::id());
-    /// # let bus = seqcast::Bus::create(&name, &seqcast::Options::new().unlink_on_drop(true))?;
+    /// # let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
     /// # let worker = bus.join()?;
     /// use seqcast::{Topic, Typed, TypedEvent};
     ///
@@ -470,7 +470,7 @@ impl Worker {
     /// ```
     /// # use std::time::Duration;
     /// # let name = format!("doc-claim-{}", std::process::id());
-    /// # let bus = seqcast::Bus::create(&name, &seqcast::Options::new().unlink_on_drop(true))?;
+    /// # let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
     /// # let worker = bus.join()?;
     /// if let seqcast::Claimed::Won(_) = worker.claim("nightly-mail", Duration::from_secs(3600))? {
     ///     // send it
@@ -544,7 +544,7 @@ impl Worker {
     /// # use std::time::Duration;
     /// # use seqcast::Polled;
     /// # let name = format!("doc-poll-now-{}", std::process::id());
-    /// # let bus = seqcast::Bus::create(&name, &seqcast::Options::new().unlink_on_drop(true))?;
+    /// # let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
     /// # let worker = bus.join()?;
     /// # let other = bus.join()?;
     /// # worker.poll()?;
@@ -677,7 +677,7 @@ impl Worker {
     /// ```
     /// # use std::time::Duration;
     /// # let name = format!("doc-reconfigure-{}", std::process::id());
-    /// # let bus = seqcast::Bus::create(&name, &seqcast::Options::new().unlink_on_drop(true))?;
+    /// # let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
     /// # let worker = bus.join()?;
     /// worker.reconfigure(|options| options.wait_max(Duration::from_secs(2)))?;
     /// # Ok::<(), seqcast::Error>(())

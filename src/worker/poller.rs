@@ -22,7 +22,7 @@ use crate::worker::Worker;
 ///
 /// ```
 /// # let name = format!("doc-poller-{}", std::process::id());
-/// # let bus = seqcast::Bus::create(&name, &seqcast::Options::new().unlink_on_drop(true))?;
+/// # let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
 /// # let worker = bus.join()?;
 /// let poller = worker.start_poller()?;
 /// // ... the handlers run ...
@@ -165,15 +165,15 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::{Bus, Options, WorkerOptions};
+    use crate::{SegmentOptions, WorkerOptions};
 
     #[test]
     fn a_poller_that_ends_by_itself_says_so() {
-        let bus = Bus::anonymous(&Options::new().capacity(8).claims(8).records(2)).unwrap();
+        let bus = SegmentOptions::new().capacity(8).claims(8).records(2).anonymous().unwrap();
         let reports: Arc<Mutex<Vec<String>>> = Arc::default();
         let noted = Arc::clone(&reports);
         let options = WorkerOptions::new().on_report(move |report| noted.lock().unwrap().push(report.to_string()));
-        let worker = bus.join_with(options).unwrap();
+        let worker = bus.join_with(&options).unwrap();
         let poller = worker.start_thread(|_, _| panic!("out of luck")).unwrap();
         while poller.is_running() {
             thread::yield_now();
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_thread_that_ends_in_a_panic_of_its_own_says_so() {
-        let bus = Bus::anonymous(&Options::new().capacity(8).claims(8).records(2)).unwrap();
+        let bus = SegmentOptions::new().capacity(8).claims(8).records(2).anonymous().unwrap();
         let worker = bus.join().unwrap();
         let mut poller = worker.start_thread(|_, _| Ok(())).unwrap();
         poller.end().unwrap();

@@ -12,7 +12,6 @@ use crate::error::Result;
 use crate::event::wire::{Head, UniqueKey};
 use crate::event::{Data, Event, Origin};
 use crate::handlers::{Registry, Routes, dispatch_local};
-use crate::layout::{header_word, record_word};
 use crate::protocol::claims::{At, Decision, Token};
 use crate::protocol::lock::{Lock, Locked};
 use crate::protocol::ring::{AtMark, Look};
@@ -22,6 +21,7 @@ use crate::reader::{Gate, Message, Pending, Reader, Step};
 use crate::report::{Report, Trouble};
 use crate::seat::process_of;
 use crate::seat::tenure::Tenure;
+use crate::segment::layout::{header_word, record_word};
 use crate::sync_util::lock;
 use crate::sys::{self, SharedFutex};
 

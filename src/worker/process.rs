@@ -1,12 +1,12 @@
 //! One worker for the whole process: configure once, then use it from anywhere.
 //!
 //! ```
-//! use seqcast::{Options, Scope, WorkerOptions, process};
+//! use seqcast::{SegmentOptions, Scope, WorkerOptions, process};
 //!
 //! # let name = format!("doc-process-{}", std::process::id());
-//! # let unlink = Options::new().unlink_on_drop(true);
-//! # let bus = seqcast::Bus::create(&name, &unlink)?;
-//! process::configure(&name, &Options::new(), WorkerOptions::new().label("web"))?;
+//! # let unlink = SegmentOptions::new().unlink_on_drop(true);
+//! # let bus = unlink.create(&name)?;
+//! process::configure(&name, &SegmentOptions::new(), &WorkerOptions::new().label("web"))?;
 //! process::worker()?.on(Scope::source("cache"), |event| println!("{}", event.event()))?;
 //! process::worker()?.post(("cache", "purge"), b"")?;
 //! process::worker()?.poll()?;
@@ -22,8 +22,8 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::bus::Bus;
 use crate::error::{Error, Result};
-use crate::layout::Options;
 use crate::panics;
+use crate::segment::options::SegmentOptions;
 use crate::worker::Worker;
 use crate::worker_options::WorkerOptions;
 
@@ -35,8 +35,8 @@ static WORKER: AtomicPtr<Worker> = AtomicPtr::new(ptr::null_mut());
 /// # Errors
 ///
 /// [`Error::AlreadyConfigured`]; otherwise as [`Bus::open_or_create`] and [`Bus::join_with`].
-pub fn configure(name: &str, options: &Options, worker: WorkerOptions) -> Result<&'static Worker> {
-    configure_on(&Bus::open_or_create(name, options)?, worker)
+pub fn configure(name: &str, options: &SegmentOptions, worker: &WorkerOptions) -> Result<&'static Worker> {
+    configure_on(&options.open_or_create(name)?, worker)
 }
 
 /// Like [`configure`], on a bus that is open already.
@@ -44,7 +44,7 @@ pub fn configure(name: &str, options: &Options, worker: WorkerOptions) -> Result
 /// # Errors
 ///
 /// As [`configure`].
-pub fn configure_on(bus: &Bus, worker: WorkerOptions) -> Result<&'static Worker> {
+pub fn configure_on(bus: &Bus, worker: &WorkerOptions) -> Result<&'static Worker> {
     let before = WORKER.load(Ordering::Acquire);
     if let Some(worker) = usable(before) {
         return Err(Error::AlreadyConfigured { name: worker.segment_name().to_owned() });

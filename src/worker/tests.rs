@@ -5,15 +5,15 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use crate::layout::header_word;
+use crate::segment::layout::header_word;
 use crate::sync::Ordering;
-use crate::{Bus, Error, Event, Options, Polled, Scope, Worker, WorkerOptions};
+use crate::{Bus, Error, Event, Polled, Scope, SegmentOptions, Worker, WorkerOptions};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const MS: Duration = Duration::from_millis(1);
 
 fn bus() -> Bus {
-    Bus::anonymous(&Options::new().capacity(64).claims(64).records(8)).unwrap()
+    SegmentOptions::new().capacity(64).claims(64).records(8).anonymous().unwrap()
 }
 
 fn quiet() -> WorkerOptions {
@@ -38,8 +38,8 @@ fn eventually(what: &str, is_so: impl Fn() -> bool) {
 #[test]
 fn g6_a_void_by_a_reader_wakes_the_reserver_that_sleeps() {
     let bus = bus();
-    let reserver = bus.join_with(quiet()).unwrap();
-    let reader = bus.join_with(quiet().wait_interval(MS).wait_max(MS)).unwrap();
+    let reserver = bus.join_with(&quiet()).unwrap();
+    let reader = bus.join_with(&quiet().wait_interval(MS).wait_max(MS)).unwrap();
     let _reservation = reserver.reserve().unwrap();
     assert!(reserver.poll().is_ok());
     thread::scope(|scope| {
@@ -59,7 +59,7 @@ fn g6_a_void_by_a_reader_wakes_the_reserver_that_sleeps() {
 fn changes_of_options_by_two_threads_are_all_made() {
     const EACH: u32 = 100;
     let bus = bus();
-    let worker = bus.join_with(quiet().timeout(HOUR)).unwrap();
+    let worker = bus.join_with(&quiet().timeout(HOUR)).unwrap();
     thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
@@ -86,7 +86,7 @@ fn changes_of_options_by_two_threads_are_all_made() {
 #[test]
 fn a_change_of_options_inside_another_is_an_error_and_the_outer_one_is_made() {
     let bus = bus();
-    let worker = bus.join_with(quiet()).unwrap();
+    let worker = bus.join_with(&quiet()).unwrap();
     let mut inner = None;
     worker
         .reconfigure(|options| {
@@ -113,7 +113,7 @@ fn a_change_of_options_inside_another_is_an_error_and_the_outer_one_is_made() {
 #[test]
 fn g11_a_wait_beside_a_handler_of_another_thread_sleeps_and_is_woken_by_its_end() {
     let bus = bus();
-    let worker = bus.join_with(quiet()).unwrap();
+    let worker = bus.join_with(&quiet()).unwrap();
     let (release, released) = mpsc::channel();
     let released = Mutex::new(released);
     let (begin, begun) = mpsc::channel();
@@ -160,7 +160,7 @@ fn g11_a_wait_beside_a_handler_of_another_thread_sleeps_and_is_woken_by_its_end(
 #[test]
 fn a_wait_inside_a_handler_returns_at_once_and_a_poll_there_is_recursive() {
     let bus = bus();
-    let worker = bus.join_with(quiet()).unwrap();
+    let worker = bus.join_with(&quiet()).unwrap();
     let inside = worker.clone();
     let answers = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&answers);

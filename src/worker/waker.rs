@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
 use crossbeam_utils::CachePadded;
 
-use crate::layout::header_word;
 use crate::mapping::Mapping;
 use crate::os::fork::ForkGuard;
 use crate::protocol::wake;
 use crate::segment::Segment;
+use crate::segment::layout::header_word;
 use crate::sys::SharedFutex;
 use crate::worker::Worker;
 
@@ -26,7 +26,7 @@ use crate::worker::Worker;
 /// ```
 /// # use std::time::Duration;
 /// # let name = format!("doc-waker-{}", std::process::id());
-/// # let bus = seqcast::Bus::create(&name, &seqcast::Options::new().unlink_on_drop(true))?;
+/// # let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
 /// # let worker = bus.join()?;
 /// # worker.poll()?;
 /// let waker = worker.waker();

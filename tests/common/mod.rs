@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use std::{env, fs, panic, process, ptr, slice, thread};
 
-use seqcast::{Bus, Event, Options, Polled, Report, Scope, Stats, Worker, WorkerOptions, WorkerStats};
+use seqcast::{Bus, Event, Polled, Report, Scope, SegmentOptions, Stats, Worker, WorkerOptions, WorkerStats};
 
 /// Says to a test binary which of its tests it was started for.
 const ALONE: &str = "SEQCAST_TEST_ALONE";
@@ -317,18 +317,18 @@ pub fn threads() -> usize {
 }
 
 /// A small segment that is quickly made.
-pub fn small() -> Options {
-    Options::new().capacity(64).claims(64).records(16)
+pub fn small() -> SegmentOptions {
+    SegmentOptions::new().capacity(64).claims(64).records(16)
 }
 
 /// A bus on a segment of its own, with `options`.
-pub fn bus(options: &Options) -> (Name, Bus) {
+pub fn bus(options: &SegmentOptions) -> (Name, Bus) {
     let name = Name::new();
-    let bus = Bus::create(&name, options).unwrap();
+    let bus = options.create(&name).unwrap();
     (name, bus)
 }
 
-/// Options of a worker that posts nothing of its own, so that ids are what the test posts.
+/// SegmentOptions of a worker that posts nothing of its own, so that ids are what the test posts.
 pub fn quiet() -> WorkerOptions {
     WorkerOptions::new().announce(false)
 }

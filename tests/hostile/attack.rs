@@ -51,9 +51,10 @@ pub fn run(bytes: &[u8], meanwhile: bool) {
 
 fn look_from_outside(scene: &Scene) {
     look(&scene.name);
-    for result in
-        [seqcast::stat(&scene.name, &options()).map(drop), Bus::open_or_create(&scene.name, &options()).map(drop)]
-    {
+    for result in [
+        options().inspect(&scene.name).and_then(|inspector| inspector.stats()).map(drop),
+        options().open_or_create(&scene.name).map(drop),
+    ] {
         if let Err(error) = result {
             assert_plain(&error);
         }
@@ -269,7 +270,7 @@ impl Cast {
     }
 
     fn join(&mut self, start: Start) {
-        let joined = self.bus.join_with(worker_options().start(start).label("cast"));
+        let joined = self.bus.join_with(&worker_options().start(start).label("cast"));
         let Some(worker) = plain(joined, &["no_record", "not_yet"]) else { return };
         let largest = self.bus.largest_event();
         let last = AtomicU64::new(0);

@@ -108,7 +108,7 @@ impl Map {
 
 /// The word at which the `nth` field of that name begins.
 fn field(region: &str, name: &str, nth: usize) -> usize {
-    let fields = seqcast::fields();
+    let fields = seqcast::inspect::fields();
     let named = fields.iter().filter(|field| field.region == region && field.name == name).nth(nth);
     named.unwrap_or_else(|| panic!("no field {name} in the {region}")).offset / 8
 }

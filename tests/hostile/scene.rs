@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rustix::mm::{MapFlags, ProtFlags};
-use seqcast::{Bus, Options, Reservation, Worker, WorkerOptions};
+use seqcast::{Bus, Reservation, SegmentOptions, Worker, WorkerOptions};
 
 use super::events::{Chain, Plain, Rich};
 use super::map::Map;
@@ -100,9 +100,9 @@ impl Scene {
     }
 
     /// A new segment.
-    pub fn new(options: &Options) -> (Scene, Bus) {
+    pub fn new(options: &SegmentOptions) -> (Scene, Bus) {
         let name = fresh_name();
-        let bus = Bus::create(&name, options).expect("a new segment");
+        let bus = options.create(&name).expect("a new segment");
         let file = File::options().read(true).write(true).open(path_of(&name)).expect("the new segment's file");
         (Scene::tapped(name, &file), bus)
     }
@@ -114,7 +114,7 @@ impl Scene {
     }
 
     pub fn open(&self) -> seqcast::Result<Bus> {
-        Bus::open(&self.name, &options())
+        options().open(&self.name)
     }
 
     pub fn get(&self, word: usize) -> u64 {
@@ -138,8 +138,8 @@ impl Drop for Scene {
 }
 
 /// Small, so that everything is met soon: laps, full buckets, no free record, messages of several fragments.
-pub fn options() -> Options {
-    Options::new().capacity(16).block_size(64).records(4).claims(8).creation_timeout(Duration::from_millis(20))
+pub fn options() -> SegmentOptions {
+    SegmentOptions::new().capacity(16).block_size(64).records(4).claims(8).creation_timeout(Duration::from_millis(20))
 }
 
 /// Waits that do not hold up a fuzzer, and reports that go nowhere but are put into words.
@@ -172,8 +172,8 @@ pub fn used_image() -> &'static [u8] {
 }
 
 fn live(bus: &Bus) -> seqcast::Result<(Reservation, [Worker; 2])> {
-    let first = bus.join_with(worker_options().label("first"))?;
-    let second = bus.join_with(worker_options().label("second"))?;
+    let first = bus.join_with(&worker_options().label("first"))?;
+    let second = bus.join_with(&worker_options().label("second"))?;
     for worker in [&first, &second] {
         worker.on(seqcast::Scope::All, |_: &seqcast::Event<'_>| {})?;
     }

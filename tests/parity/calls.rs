@@ -11,8 +11,8 @@ use crate::common::{Child, HOUR, Log, bus, error, eventually, in_child, poll, qu
 alone! {
     fn post_reaches_every_worker_and_the_sender_too() {
         let (_name, bus) = bus(&small());
-        let sender = bus.join_with(quiet()).unwrap();
-        let other = bus.join_with(quiet()).unwrap();
+        let sender = bus.join_with(&quiet()).unwrap();
+        let other = bus.join_with(&quiet()).unwrap();
         let logs = [Log::of(&sender, Scope::All), Log::of(&other, Scope::All)];
         let id = sender.post(("cache", "stale"), b"user:42").unwrap();
         for (worker, log) in [&sender, &other].into_iter().zip(logs) {
@@ -25,7 +25,7 @@ alone! {
 
     fn post_is_asynchronous_no_handler_runs_inside_it() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
         worker.post(("s", "posted"), b"").unwrap();
         worker.post_local(("s", "local"), ()).unwrap();
@@ -36,7 +36,7 @@ alone! {
 
     fn an_empty_source_or_event_is_an_error_everywhere() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let mut poster = bus.publisher().unwrap();
         for (source, event, part) in [("", "e", "source"), ("s", "", "event")] {
             let errors = [
@@ -60,7 +60,7 @@ alone! {
 
     fn events_of_another_process_carry_its_pid() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::source("s"));
         let senders = Arc::new(Mutex::new(Vec::new()));
         let note = Arc::clone(&senders);
@@ -68,7 +68,7 @@ alone! {
             note.lock().unwrap().push((event.record(), event.is_own()));
         }).unwrap();
         let child = Child::fork(|| {
-            bus.join_with(quiet()).unwrap().post(("s", "e"), b"").unwrap();
+            bus.join_with(&quiet()).unwrap().post(("s", "e"), b"").unwrap();
         });
         let pid = child.pid();
         assert!(child.ended_well());
@@ -83,8 +83,8 @@ alone! {
         struct Connection(#[expect(dead_code)] std::sync::Mutex<i32>);
 
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
-        let other = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
+        let other = bus.join_with(&quiet()).unwrap();
         let elsewhere = Log::of(&other, Scope::All);
         let data = std::sync::Arc::new(Connection(7.into()));
         let (seen, expected) = (shared_words(1), data.clone());
@@ -104,7 +104,7 @@ alone! {
 
     fn post_local_shows_the_bytes_of_texts_and_vectors() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
         worker.post_local(("s", "e"), b"vector".to_vec()).unwrap();
         worker.post_local(("s", "e"), "string".to_owned()).unwrap();
@@ -116,7 +116,7 @@ alone! {
 
     fn poll_delivers_local_events_first_and_until_nothing_is_new() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
         worker.post(("s", "posted 1"), b"").unwrap();
         worker.post_local(("s", "local 1"), ()).unwrap();
@@ -129,7 +129,7 @@ alone! {
 
     fn poll_at_most_stops_there_and_goes_on_from_there() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
         for text in ["a", "b", "c"] {
             worker.post(("s", "e"), text).unwrap();
@@ -146,9 +146,9 @@ alone! {
 
     fn a_handler_registered_at_once_sees_the_workers_own_started() {
         let (_name, bus) = bus(&small());
-        let elder = bus.join_with(quiet()).unwrap();
+        let elder = bus.join_with(&quiet()).unwrap();
         let (elder_log, label) = (Log::of(&elder, Scope::source(library::SOURCE)), "web-1");
-        let worker = bus.join_with(WorkerOptions::new().label(label)).unwrap();
+        let worker = bus.join_with(&WorkerOptions::new().label(label)).unwrap();
         let log = Log::of(&worker, Scope::events(library::SOURCE, [library::STARTED.event()]));
         assert_eq!(poll(&worker), (1, 0));
         assert_eq!(poll(&elder), (1, 0));
@@ -158,10 +158,10 @@ alone! {
 
     fn stopping_is_posted_on_leave_and_on_the_last_drop_once() {
         let (_name, bus) = bus(&small());
-        let watcher = bus.join_with(quiet()).unwrap();
+        let watcher = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&watcher, Scope::events(library::SOURCE, [library::STOPPING.event()]));
-        let left = bus.join_with(WorkerOptions::new().label("left")).unwrap();
-        let dropped = bus.join_with(WorkerOptions::new().label("dropped")).unwrap();
+        let left = bus.join_with(&WorkerOptions::new().label("left")).unwrap();
+        let dropped = bus.join_with(&WorkerOptions::new().label("dropped")).unwrap();
         let clone = left.clone();
         left.leave().unwrap();
         drop(clone);
@@ -176,7 +176,7 @@ alone! {
 
     fn a_killed_worker_posts_no_stopping() {
         let (_name, bus) = bus(&small());
-        let watcher = bus.join_with(quiet()).unwrap();
+        let watcher = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&watcher, Scope::source(library::SOURCE));
         let child = Child::fork(|| {
             let _worker = bus.join().unwrap();
@@ -190,14 +190,14 @@ alone! {
 
     fn announce_no_posts_neither_started_nor_stopping() {
         let (_name, bus) = bus(&small());
-        drop(bus.join_with(quiet()).unwrap());
-        bus.join_with(quiet()).unwrap().leave().unwrap();
+        drop(bus.join_with(&quiet()).unwrap());
+        bus.join_with(&quiet()).unwrap().leave().unwrap();
         assert_eq!(bus.next_id(), 0);
     }
 
     fn after_leave_every_call_says_so_and_the_seat_is_free_again() {
         let (_name, bus) = bus(&small().records(1));
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let clone = worker.clone();
         let Ok(seqcast::Claimed::Won(claim)) = worker.claim("key", HOUR) else { panic!("not won") };
         worker.leave().unwrap();
@@ -219,14 +219,14 @@ alone! {
         }
         assert!(matches!(clone.clone().leave(), Err(Error::Left)));
         drop(clone);
-        drop(bus.join_with(quiet()).unwrap());
+        drop(bus.join_with(&quiet()).unwrap());
     }
 
     fn a_new_worker_starts_at_the_current_id_and_nothing_is_replayed() {
         let (_name, bus) = bus(&small());
-        let elder = bus.join_with(quiet()).unwrap();
+        let elder = bus.join_with(&quiet()).unwrap();
         elder.post(("s", "before"), b"").unwrap();
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
         elder.post(("s", "after"), b"").unwrap();
         assert_eq!(poll(&worker), (1, 0));
@@ -235,34 +235,34 @@ alone! {
 
     fn a_worker_can_start_at_the_oldest_event_or_at_an_id() {
         let (_name, bus) = bus(&small());
-        let elder = bus.join_with(quiet()).unwrap();
+        let elder = bus.join_with(&quiet()).unwrap();
         for i in 0..100_u32 {
             elder.post(("s", "e"), i.to_string()).unwrap();
         }
-        let oldest = bus.join_with(quiet().start(Start::Oldest)).unwrap();
+        let oldest = bus.join_with(&quiet().start(Start::Oldest)).unwrap();
         let log = Log::of(&oldest, Scope::All);
         assert_eq!(poll(&oldest), (64, 0));
         assert_eq!(log.ids(), (36..100).collect::<Vec<_>>());
-        let at = bus.join_with(quiet().start(Start::At(98))).unwrap();
+        let at = bus.join_with(&quiet().start(Start::At(98))).unwrap();
         let log = Log::of(&at, Scope::All);
         assert_eq!(poll(&at), (2, 0));
         assert_eq!(log.texts(), ["98", "99"]);
-        let next = bus.join_with(quiet().start(Start::At(100))).unwrap();
+        let next = bus.join_with(&quiet().start(Start::At(100))).unwrap();
         assert_eq!(poll(&next), (0, 0));
-        assert!(matches!(error(bus.join_with(quiet().start(Start::At(101)))), Error::NotYet { id: 101, next: 100 }));
-        let gone = bus.join_with(quiet().start(Start::At(0))).unwrap();
+        assert!(matches!(error(bus.join_with(&quiet().start(Start::At(101)))), Error::NotYet { id: 101, next: 100 }));
+        let gone = bus.join_with(&quiet().start(Start::At(0))).unwrap();
         assert_eq!(poll(&gone).1, 44, "what was overwritten before is missed, up to an eighth above the oldest");
     }
 
     fn wait_ends_for_a_post_of_another_process_and_for_a_local_one() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
         assert!(!worker.wait(Duration::from_millis(1)).unwrap(), "there is nothing to poll");
         assert!(!worker.wait(Duration::ZERO).unwrap());
         let child = Child::fork(|| {
             crate::common::stop_here();
-            bus.join_with(quiet()).unwrap().post(("s", "remote"), b"").unwrap();
+            bus.join_with(&quiet()).unwrap().post(("s", "remote"), b"").unwrap();
         });
         child.await_stop();
         child.go_on();
@@ -277,7 +277,7 @@ alone! {
 
     fn wait_in_one_thread_ends_for_a_local_post_in_another() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
         std::thread::scope(|scope| {
             let waiter = scope.spawn(|| worker.wait(HOUR).unwrap());
@@ -297,7 +297,7 @@ alone! {
 
     fn wait_ends_when_the_worker_leaves() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         std::thread::scope(|scope| {
             let waiter = scope.spawn(|| worker.wait(HOUR));
             std::thread::sleep(Duration::from_millis(5));
@@ -309,7 +309,7 @@ alone! {
 
     fn threads_of_a_process_post_each_with_a_seat_of_its_own() {
         let (_name, bus) = bus(&small().capacity(4096));
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
         std::thread::scope(|scope| {
             for t in 0..4_u32 {
@@ -332,7 +332,7 @@ alone! {
 
     fn threads_of_a_process_share_one_worker() {
         let (_name, bus) = bus(&small().capacity(4096));
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
         std::thread::scope(|scope| {
             for _ in 0..4 {
@@ -350,7 +350,7 @@ alone! {
     fn g11_an_idle_poll_and_a_post_to_nobody_asleep_make_no_system_call() {
         let (_name, bus) = bus(&small());
         in_child(|| {
-            let worker = bus.join_with(quiet()).unwrap();
+            let worker = bus.join_with(&quiet()).unwrap();
             let mut poster = worker.publisher().unwrap();
             worker.post(("s", "e"), [7; 100]).unwrap();
             poster.post(("s", "e"), [7; 100]).unwrap();

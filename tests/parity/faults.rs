@@ -13,8 +13,8 @@ use crate::common::{
 alone! {
     fn one_post_larger_than_the_ring_deafens_nobody_and_says_what_fits() {
         let (_name, bus) = bus(&small());
-        let sender = bus.join_with(quiet()).unwrap();
-        let others = [bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap()];
+        let sender = bus.join_with(&quiet()).unwrap();
+        let others = [bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap()];
         let logs = [Log::of(&others[0], Scope::All), Log::of(&others[1], Scope::All)];
         let huge = vec![1; 64 * 1024 * 1024];
         let refusal = error(sender.post(("s", "huge"), &huge));
@@ -33,7 +33,7 @@ alone! {
         const POSTS: u64 = 20_000;
         let (_name, bus) = bus(&small().capacity(32_768));
         let child = Child::fork(|| {
-            let worker = bus.join_with(quiet()).unwrap();
+            let worker = bus.join_with(&quiet()).unwrap();
             let log = Log::of(&worker, Scope::All);
             stop_here();
             while log.len() < POSTS as usize {
@@ -61,7 +61,7 @@ alone! {
     fn a_failed_post_leaves_no_hole() {
         let (_name, bus) = bus(&small());
         // Were there a hole, this worker would wait for it for an hour.
-        let worker = bus.join_with(quiet().wait_interval(HOUR).wait_max(HOUR)).unwrap();
+        let worker = bus.join_with(&quiet().wait_interval(HOUR).wait_max(HOUR)).unwrap();
         let log = Log::of(&worker, Scope::All);
         worker.post(("s", "before"), b"").unwrap();
         let huge = vec![0; bus.largest_event() + 1];
@@ -84,11 +84,11 @@ alone! {
 
     fn g4_overflow_is_told_exactly_in_order_and_once_for_each_gap() {
         let (_name, bus) = bus(&small());
-        let sender = bus.join_with(quiet()).unwrap();
+        let sender = bus.join_with(&quiet()).unwrap();
         let told: Arc<Mutex<Vec<(u64, u64)>>> = Arc::default();
         let log = Log::default();
         let (noted, at) = (Arc::clone(&told), log.clone());
-        let worker = bus.join_with(quiet().on_report(move |report| {
+        let worker = bus.join_with(&quiet().on_report(move |report| {
             let Trouble::Lagged { missed } = report.trouble else { panic!("{report}") };
             noted.lock().unwrap().push((at.len() as u64, missed));
         })).unwrap();
@@ -114,7 +114,7 @@ alone! {
 
     fn g9_a_worker_that_polls_later_than_the_ttl_runs_no_event_again() {
         let (_name, bus) = bus(&small().capacity(256).claims(1024));
-        let workers = [(); 4].map(|()| bus.join_with(quiet()).unwrap());
+        let workers = [(); 4].map(|()| bus.join_with(&quiet()).unwrap());
         let logs = workers.each_ref().map(|worker| Log::of(worker, Scope::All));
         for i in 0..100 {
             let key = format!("key {i}");
@@ -131,7 +131,7 @@ alone! {
     fn g9_a_burst_of_keys_evicts_no_claim() {
         let (_name, bus) = bus(&small().claims(64));
         let reports = Reports::default();
-        let workers = [(); 2].map(|()| bus.join_with(reports.of(quiet())).unwrap());
+        let workers = [(); 2].map(|()| bus.join_with(&reports.of(quiet())).unwrap());
         let log = Log::default();
         for worker in &workers {
             worker.on(Scope::source("s"), log.noting()).unwrap();
@@ -158,11 +158,11 @@ alone! {
 
     fn g6_a_worker_stopped_in_a_handler_holds_up_nobody() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
         let ran = shared_words(1);
         let child = Child::fork(|| {
-            let worker = bus.join_with(quiet()).unwrap();
+            let worker = bus.join_with(&quiet()).unwrap();
             worker.on(Scope::All, |_: &Event<'_>| {
                 // The first time with a claim just taken.
                 ran[0].fetch_add(1, Relaxed);
@@ -183,7 +183,7 @@ alone! {
         assert!(!worker.wait(Duration::from_millis(1)).unwrap());
         let mut reservation = worker.reserve().unwrap();
         reservation.commit(("s", "e"), b"").unwrap();
-        let newcomer = bus.join_with(quiet()).unwrap();
+        let newcomer = bus.join_with(&quiet()).unwrap();
         newcomer.post(("s", "e"), b"").unwrap();
         assert_eq!(poll(&worker), (2, 0));
         assert_eq!(bus.stats().unwrap().workers.len(), 3);
@@ -193,10 +193,10 @@ alone! {
 
     fn g6_workers_stopped_anywhere_in_post_and_poll_hold_up_nobody() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::source("mine"));
         let child = Child::fork(|| {
-            let worker = bus.join_with(quiet().on_report(|_| ())).unwrap();
+            let worker = bus.join_with(&quiet().on_report(|_| ())).unwrap();
             let _log = worker.on(Scope::All, |_: &Event<'_>| ()).unwrap();
             loop {
                 worker.post(("theirs", "e"), [1; 100]).unwrap();

@@ -26,7 +26,7 @@ seqcast::event_list! {
 alone! {
     fn handlers_of_all_come_first_then_of_the_source_then_of_the_event() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let called = Arc::default();
         worker.on(Scope::events("s", ["e"]), naming("event 1", &called)).unwrap();
         worker.on(Scope::source("s"), naming("source 1", &called)).unwrap();
@@ -47,7 +47,7 @@ alone! {
 
     fn a_handler_gets_only_what_is_in_its_scope() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let called = Arc::default();
         worker.on(Scope::events("ab", ["c"]), naming("ab/c", &called)).unwrap();
         worker.on(Scope::events("a", ["bc"]), naming("a/bc", &called)).unwrap();
@@ -64,7 +64,7 @@ alone! {
 
     fn an_event_named_twice_in_a_scope_calls_once() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::events("s", ["e", "e"]));
         worker.post(("s", "e"), b"").unwrap();
         poll(&worker);
@@ -73,7 +73,7 @@ alone! {
 
     fn registration_order_is_kept_after_unregistering() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         for scope in [Scope::All, Scope::source("s"), Scope::events("s", ["e"])] {
             let called = Arc::default();
             let registered: Vec<Registration> = ["1", "2", "3", "4", "5"]
@@ -89,7 +89,7 @@ alone! {
 
     fn unregister_by_its_registration_is_true_once() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::default();
         let registration = worker.on(Scope::All, log.noting()).unwrap();
         let other = worker.on(Scope::All, log.noting()).unwrap();
@@ -103,7 +103,7 @@ alone! {
 
     fn unregister_by_the_same_arguments() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::default();
         let handler = Arc::new(log.noting());
         let twin = Arc::new(log.noting());
@@ -123,7 +123,7 @@ alone! {
 
     fn g5_a_registration_of_another_worker_removes_no_handler() {
         let (_name, bus) = bus(&small());
-        let (mine, other) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
+        let (mine, other) = (bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap());
         let log = Log::default();
         let kept = mine.on(Scope::All, log.noting()).unwrap();
         let theirs = other.on(Scope::All, |_: &Event<'_>| ()).unwrap();
@@ -134,7 +134,7 @@ alone! {
         assert_eq!(log.len(), 1, "a stranger's registration removed the handler");
         drop(other);
         // Nor is it the one of a worker that takes the same seat later.
-        let successor = bus.join_with(quiet()).unwrap();
+        let successor = bus.join_with(&quiet()).unwrap();
         successor.on(Scope::All, |_: &Event<'_>| ()).unwrap();
         assert!(!successor.unregister(theirs));
         assert!(mine.unregister(kept));
@@ -142,7 +142,7 @@ alone! {
 
     fn a_scope_is_the_same_in_whatever_order_and_however_often_its_events_are_named() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::default();
         let handler = Arc::new(log.noting());
         let spellings = [&["a", "b"][..], &["b", "a"], &["b", "a", "b"]];
@@ -163,7 +163,7 @@ alone! {
 
     fn a_weak_handler_is_gone_with_its_owner() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::default();
         let owned = Arc::new(log.noting());
         worker.register_weak(Scope::source("s"), &owned).unwrap();
@@ -180,7 +180,7 @@ alone! {
 
     fn a_strong_handler_is_dropped_when_it_is_unregistered() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let handler = Arc::new(|_: &Event<'_>| ());
         let registration = worker.register(Scope::All, &handler).unwrap();
         worker.post(("s", "e"), b"").unwrap();
@@ -195,7 +195,7 @@ alone! {
     fn a_handler_that_fails_or_panics_does_not_keep_the_others_from_running() {
         let (_name, bus) = bus(&small());
         let reports = Reports::default();
-        let worker = bus.join_with(reports.of(quiet())).unwrap();
+        let worker = bus.join_with(&reports.of(quiet())).unwrap();
         let called = Arc::default();
         worker.on(Scope::All, |_: &Event<'_>| Err::<(), _>("no luck")).unwrap();
         worker.on(Scope::All, |_: &Event<'_>| -> () { panic!("all is lost") }).unwrap();
@@ -210,7 +210,7 @@ alone! {
 
     fn what_a_handler_posts_comes_in_the_same_poll_after_what_is_there_local_first() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
         let poster = worker.clone();
         worker.on(Scope::events("s", ["first"]), move |_: &Event<'_>| {
@@ -225,7 +225,7 @@ alone! {
 
     fn a_handler_of_a_local_event_may_post_too() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
         let poster = worker.clone();
         worker.on(Scope::events("s", ["local"]), move |_: &Event<'_>| {
@@ -238,7 +238,7 @@ alone! {
 
     fn poll_inside_a_handler_is_recursive_and_does_nothing() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
         let (inside, answers) = (worker.clone(), Arc::new(Mutex::new(Vec::new())));
         let (seen, noted) = (log.clone(), Arc::clone(&answers));
@@ -257,7 +257,7 @@ alone! {
 
     fn poll_while_another_thread_polls_is_busy_and_does_nothing() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
         let (elsewhere, answers) = (worker.clone(), Arc::new(Mutex::new(Vec::new())));
         let noted = Arc::clone(&answers);
@@ -274,7 +274,7 @@ alone! {
 
     fn polling_goes_on_after_a_report_that_panics() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet().on_report(|_| panic!("in the reporter"))).unwrap();
+        let worker = bus.join_with(&quiet().on_report(|_| panic!("in the reporter"))).unwrap();
         let failing = worker.on(Scope::All, |_: &Event<'_>| Err::<(), _>("no")).unwrap();
         let log = Log::of(&worker, Scope::events("s", ["2"]));
         worker.post(("s", "1"), b"").unwrap();
@@ -288,7 +288,7 @@ alone! {
 
     fn a_handler_may_unregister_itself_and_others() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let called: Arc<Mutex<Vec<String>>> = Arc::default();
         let registrations: Arc<Mutex<Vec<Registration>>> = Arc::default();
         let (inside, theirs, itself) = (worker.clone(), Arc::clone(&registrations), Arc::clone(&called));
@@ -307,7 +307,7 @@ alone! {
 
     fn a_handler_may_register_others_for_the_events_after() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::default();
         let (inside, noting) = (worker.clone(), log.clone());
         worker.on(Scope::events("s", ["1"]), move |_: &Event<'_>| {
@@ -322,7 +322,7 @@ alone! {
 
     fn a_handler_may_leave_the_bus() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let leaving = worker.clone();
         worker.on(Scope::events("s", ["stop"]), move |_: &Event<'_>| leaving.clone().leave()).unwrap();
         worker.post(("s", "stop"), b"").unwrap();
@@ -332,7 +332,7 @@ alone! {
 
     fn a_handler_may_own_the_last_of_its_worker() {
         let (_name, bus) = bus(&small().records(1));
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let slot: Arc<Mutex<Option<Worker>>> = Arc::default();
         let inside = Arc::clone(&slot);
         worker.on(Scope::All, move |_: &Event<'_>| drop(inside.lock().unwrap().take())).unwrap();
@@ -341,12 +341,12 @@ alone! {
         polling.post(("s", "e"), b"").unwrap();
         assert_eq!(poll(&polling), (1, 0));
         drop(polling);
-        drop(bus.join_with(quiet()).unwrap());
+        drop(bus.join_with(&quiet()).unwrap());
     }
 
     fn an_event_list_names_events_that_are_posted_and_handled() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, health::DOWN);
         worker.post(health::UP, b"").unwrap();
         worker.post(health::DOWN, b"10.0.0.1").unwrap();
@@ -358,7 +358,7 @@ alone! {
 
     fn handlers_may_be_registered_while_another_thread_polls() {
         let (_name, bus) = bus(&small().capacity(4096));
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::All);
         std::thread::scope(|scope| {
             let changing = scope.spawn(|| {

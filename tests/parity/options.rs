@@ -1,4 +1,4 @@
-//! The table "Options", and reconfiguring.
+//! The table "SegmentOptions", and reconfiguring.
 
 use std::time::Duration;
 
@@ -24,10 +24,10 @@ alone! {
             (|o| o.timeout(Duration::ZERO), "timeout", "0", "longer than nothing"),
         ];
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let before = format!("{:?}", worker.options());
         for (change, name, shown, part_of_rule) in cases {
-            for refusal in [error(bus.join_with(change(quiet()))), error(worker.reconfigure(change))] {
+            for refusal in [error(bus.join_with(&change(quiet()))), error(worker.reconfigure(change))] {
                 let text = refusal.to_string();
                 let Error::Option { option, value, rule } = refusal else { panic!("{refusal:?}") };
                 assert_eq!((option, &*value), (name, shown));
@@ -42,7 +42,7 @@ alone! {
 
     fn reconfigure_takes_effect_and_shows() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet().label("before")).unwrap();
+        let worker = bus.join_with(&quiet().label("before")).unwrap();
         worker.reconfigure(|options| options.label("after").timeout(MS * 3).interval(MS * 4)).unwrap();
         let options = format!("{:?}", worker.options());
         assert!(options.contains("timeout: 3ms") && options.contains("interval: 4ms"), "{options}");
@@ -52,7 +52,7 @@ alone! {
 
     fn reconfigure_changes_the_ttl_of_unique_events_posted_from_then_on() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet().timeout(HOUR)).unwrap();
+        let worker = bus.join_with(&quiet().timeout(HOUR)).unwrap();
         let log = Log::of(&worker, Scope::All);
         worker.reconfigure(|options| options.timeout(Duration::from_nanos(1))).unwrap();
         for _ in 0..2 {
@@ -69,8 +69,8 @@ alone! {
 
     fn reconfigure_changes_wait_max_for_the_next_poll() {
         let (_name, bus) = bus(&small());
-        let reserver = bus.join_with(quiet()).unwrap();
-        let worker = bus.join_with(quiet().wait_max(HOUR)).unwrap();
+        let reserver = bus.join_with(&quiet()).unwrap();
+        let worker = bus.join_with(&quiet().wait_max(HOUR)).unwrap();
         let _reservation = reserver.reserve().unwrap();
         worker.reconfigure(|options| options.wait_interval(MS).wait_max(MS * 2)).unwrap();
         assert_eq!(poll(&worker), (0, 0));
@@ -80,7 +80,7 @@ alone! {
     fn reconfigure_changes_who_gets_the_reports() {
         let (_name, bus) = bus(&small());
         let (before, after) = (Reports::default(), Reports::default());
-        let worker = bus.join_with(before.of(quiet())).unwrap();
+        let worker = bus.join_with(&before.of(quiet())).unwrap();
         worker.on(Scope::All, |_: &seqcast::Event<'_>| Err::<(), _>("no")).unwrap();
         worker.post_local(("s", "e"), ()).unwrap();
         poll(&worker);
@@ -92,7 +92,7 @@ alone! {
 
     fn reconfigure_cannot_move_the_start() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let refusal = error(worker.reconfigure(|options| options.start(Start::Oldest).label("x")));
         assert!(matches!(refusal, Error::Option { option: "start", .. }), "{refusal:?}");
         assert_eq!(counts(&bus, &worker).label, "");

@@ -22,7 +22,7 @@ alone! {
         let (_name, bus) = bus(&small());
         in_child(|| {
             assert_eq!(threads(), 1);
-            let worker = bus.join_with(quiet()).unwrap();
+            let worker = bus.join_with(&quiet()).unwrap();
             let log = Log::of(&worker, Scope::All);
             worker.post(("s", "e"), b"").unwrap();
             worker.wait(HOUR).unwrap();
@@ -45,13 +45,13 @@ alone! {
 
     fn a_poller_delivers_at_once_whatever_its_interval() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet().interval(HOUR)).unwrap();
+        let worker = bus.join_with(&quiet().interval(HOUR)).unwrap();
         let log = Log::of(&worker, Scope::All);
         let poller = worker.start_poller().unwrap();
         for posted in 1..=20 {
             // From another process, so that only the segment can have told it.
             in_child(|| {
-                bus.join_with(quiet()).unwrap().post(("s", "e"), b"").unwrap();
+                bus.join_with(&quiet()).unwrap().post(("s", "e"), b"").unwrap();
             });
             eventually("it is delivered", || log.len() == posted);
         }
@@ -64,9 +64,9 @@ alone! {
 
     fn a_sleeping_poller_is_woken_by_a_call() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet().interval(HOUR)).unwrap();
+        let worker = bus.join_with(&quiet().interval(HOUR)).unwrap();
         let _log = Log::of(&worker, Scope::All);
-        let sender = bus.join_with(quiet()).unwrap();
+        let sender = bus.join_with(&quiet()).unwrap();
         let poller = worker.start_poller().unwrap();
         // It may be awake when we post; then it needs no call.
         eventually("a post woke it", || {
@@ -79,7 +79,7 @@ alone! {
 
     fn a_poller_without_an_interval_is_refused() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet().interval(Duration::ZERO)).unwrap();
+        let worker = bus.join_with(&quiet().interval(Duration::ZERO)).unwrap();
         let refusal = error(worker.start_poller());
         assert!(matches!(refusal, Error::Option { option: "interval", .. }), "{refusal:?}");
         assert_eq!(poll(&worker), (0, 0));
@@ -87,7 +87,7 @@ alone! {
 
     fn a_poller_ends_when_the_interval_is_taken_away() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet().interval(HOUR)).unwrap();
+        let worker = bus.join_with(&quiet().interval(HOUR)).unwrap();
         let poller = worker.start_poller().unwrap();
         worker.reconfigure(|options| options.interval(Duration::ZERO)).unwrap();
         eventually("it has ended", || !poller.is_running());
@@ -99,7 +99,7 @@ alone! {
     fn a_poller_dropped_by_a_handler_that_it_runs_itself_ends_after_it() {
         let (_name, bus) = bus(&small());
         in_child(|| {
-            let worker = bus.join_with(quiet().interval(HOUR)).unwrap();
+            let worker = bus.join_with(&quiet().interval(HOUR)).unwrap();
             let slot: Arc<Mutex<Option<Poller>>> = Arc::default();
             let inside = Arc::clone(&slot);
             let log = Log::default();
@@ -119,7 +119,7 @@ alone! {
 
     fn a_poller_ends_when_the_worker_leaves_and_says_so() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet().interval(HOUR)).unwrap();
+        let worker = bus.join_with(&quiet().interval(HOUR)).unwrap();
         let poller = worker.start_poller().unwrap();
         worker.leave().unwrap();
         eventually("it has ended", || !poller.is_running());
@@ -128,7 +128,7 @@ alone! {
 
     fn a_poller_survives_handlers_that_panic() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet().interval(HOUR).on_report(|_| ())).unwrap();
+        let worker = bus.join_with(&quiet().interval(HOUR).on_report(|_| ())).unwrap();
         worker.on(Scope::All, |_: &Event<'_>| -> () { panic!("again") }).unwrap();
         let log = Log::of(&worker, Scope::All);
         let poller = worker.start_poller().unwrap();
@@ -142,7 +142,7 @@ alone! {
 
     fn g11_a_poller_sleeps_while_another_thread_is_in_a_handler() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet().interval(HOUR)).unwrap();
+        let worker = bus.join_with(&quiet().interval(HOUR)).unwrap();
         let (release, released) = mpsc::channel();
         let released = Mutex::new(released);
         let (begin, begun) = mpsc::channel();
@@ -173,7 +173,7 @@ alone! {
 
     fn polling_by_hand_beside_a_poller_delivers_everything_once() {
         let (_name, bus) = bus(&small().capacity(4096));
-        let worker = bus.join_with(quiet().interval(HOUR)).unwrap();
+        let worker = bus.join_with(&quiet().interval(HOUR)).unwrap();
         let log = Log::of(&worker, Scope::All);
         let poller = worker.start_poller().unwrap();
         for _ in 0..1000 {
@@ -187,10 +187,10 @@ alone! {
 
     fn pollers_of_two_processes_answer_each_other() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet().interval(HOUR)).unwrap();
+        let worker = bus.join_with(&quiet().interval(HOUR)).unwrap();
         let log = Log::of(&worker, Scope::events("s", ["pong"]));
         let child = Child::fork(|| {
-            let worker = bus.join_with(quiet().interval(HOUR)).unwrap();
+            let worker = bus.join_with(&quiet().interval(HOUR)).unwrap();
             let (answering, done) = (worker.clone(), Arc::new(Mutex::new(0)));
             let counting = Arc::clone(&done);
             worker.on(Scope::events("s", ["ping"]), move |event: &Event<'_>| {

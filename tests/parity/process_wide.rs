@@ -1,7 +1,7 @@
 //! `process`: configure once, then use it from anywhere.
 
 use seqcast::library;
-use seqcast::{Bus, Error, Options, Scope, WorkerOptions, process};
+use seqcast::{Error, Scope, SegmentOptions, WorkerOptions, process};
 
 use crate::common::{HOUR, Log, Name, bus, error, in_child, poll, quiet, small};
 
@@ -10,55 +10,55 @@ alone! {
         let name = Name::new();
         assert!(!process::configured());
         assert!(matches!(error(process::worker()), Error::NotConfigured));
-        let worker = process::configure(&name, &small(), WorkerOptions::new()).unwrap();
+        let worker = process::configure(&name, &small(), &WorkerOptions::new()).unwrap();
         assert!(process::configured());
         let log = Log::of(worker, Scope::events(library::SOURCE, [library::STARTED.event()]));
         poll(process::worker().unwrap());
         assert_eq!(log.len(), 1);
-        let again = error(process::configure(&name, &small(), WorkerOptions::new()));
+        let again = error(process::configure(&name, &small(), &WorkerOptions::new()));
         let text = again.to_string();
         assert!(matches!(again, Error::AlreadyConfigured { name: found } if found == format!("/{}", &*name)));
         assert!(text.contains("reconfigure"), "{text}");
         process::worker().unwrap().reconfigure(|options| options.wait_max(HOUR)).unwrap();
         assert!(format!("{:?}", worker.options()).contains("wait_max: 3600s"));
-        let bus = Bus::open(&name, &small()).unwrap();
+        let bus = small().open(&name).unwrap();
         assert_eq!(bus.stats().unwrap().workers.len(), 1, "the refused configure kept a seat");
     }
 
     fn configure_opens_what_exists_and_a_refusal_leaves_the_process_unconfigured() {
         let (name, bus) = bus(&small());
-        let refusal = process::configure(&name, &small(), quiet().timeout(std::time::Duration::ZERO));
+        let refusal = process::configure(&name, &small(), &quiet().timeout(std::time::Duration::ZERO));
         assert!(matches!(refusal, Err(Error::Option { option: "timeout", .. })));
         assert!(!process::configured());
-        let bad = process::configure(&name, &Options::new().capacity(7), quiet());
+        let bad = process::configure(&name, &SegmentOptions::new().capacity(7), &quiet());
         assert!(matches!(bad, Err(Error::Option { option: "capacity", .. })));
-        process::configure(&name, &small(), quiet()).unwrap();
+        process::configure(&name, &small(), &quiet()).unwrap();
         assert_eq!(bus.stats().unwrap().workers.len(), 1);
     }
 
     fn leave_posts_stopping_and_the_process_may_configure_anew() {
         let (_name, bus) = bus(&small());
-        let watcher = bus.join_with(quiet()).unwrap();
+        let watcher = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&watcher, Scope::source(library::SOURCE));
         assert!(matches!(error(process::leave()), Error::NotConfigured));
-        let old = process::configure_on(&bus, WorkerOptions::new()).unwrap();
+        let old = process::configure_on(&bus, &WorkerOptions::new()).unwrap();
         process::leave().unwrap();
         assert!(!process::configured());
         assert!(matches!(error(old.post(("s", "e"), b"")), Error::Left));
-        process::configure_on(&bus, WorkerOptions::new()).unwrap().post(("s", "e"), b"").unwrap();
+        process::configure_on(&bus, &WorkerOptions::new()).unwrap().post(("s", "e"), b"").unwrap();
         poll(&watcher);
         assert_eq!(log.events(), [library::STARTED.event(), library::STOPPING.event(), library::STARTED.event()]);
     }
 
     fn a_forked_child_configures_its_own_and_the_parents_is_untouched() {
         let (_name, bus) = bus(&small());
-        let worker = process::configure_on(&bus, quiet()).unwrap();
+        let worker = process::configure_on(&bus, &quiet()).unwrap();
         let log = Log::of(worker, Scope::source("s"));
         in_child(|| {
             assert!(!process::configured());
             assert!(matches!(error(process::worker()), Error::NotConfigured));
             assert!(matches!(error(process::leave()), Error::NotConfigured));
-            let own = process::configure_on(&bus, quiet()).unwrap();
+            let own = process::configure_on(&bus, &quiet()).unwrap();
             assert_ne!(own.record(), worker.record());
             own.post(("s", "child"), b"").unwrap();
         });
@@ -70,7 +70,7 @@ alone! {
     fn of_threads_that_configure_at_once_one_succeeds() {
         let (_name, bus) = bus(&small());
         let refused = std::thread::scope(|scope| {
-            let threads = [(); 4].map(|()| scope.spawn(|| process::configure_on(&bus, quiet())));
+            let threads = [(); 4].map(|()| scope.spawn(|| process::configure_on(&bus, &quiet())));
             threads.into_iter().map(|thread| thread.join().unwrap()).filter(|configured| {
                 matches!(configured, Err(Error::AlreadyConfigured { .. }))
             }).count()

@@ -42,7 +42,7 @@ alone! {
     fn a_failing_handler_is_reported_with_source_event_id_and_backtrace_but_no_payload() {
         let (_name, bus) = bus(&small());
         let reports = Reports::default();
-        let worker = bus.join_with(reports.of(quiet())).unwrap();
+        let worker = bus.join_with(&reports.of(quiet())).unwrap();
         worker.on(Scope::All, |_: &Event<'_>| fails_deep_inside()).unwrap();
         worker.post(("health", "down"), SECRET).unwrap();
         worker.post_local(("health", "up"), SECRET).unwrap();
@@ -60,7 +60,7 @@ alone! {
         let (_name, bus) = bus(&small());
         assert!(process::install_panic_hook());
         let reports = Reports::default();
-        let worker = bus.join_with(reports.of(quiet())).unwrap();
+        let worker = bus.join_with(&reports.of(quiet())).unwrap();
         worker.on(Scope::All, |_: &Event<'_>| panics_deep_inside()).unwrap();
         worker.post(("health", "down"), SECRET).unwrap();
         assert_eq!(poll(&worker), (1, 0));
@@ -76,7 +76,7 @@ alone! {
     fn a_panic_with_a_value_that_is_no_text_is_reported_too() {
         let (_name, bus) = bus(&small());
         let reports = Reports::default();
-        let worker = bus.join_with(reports.of(quiet())).unwrap();
+        let worker = bus.join_with(&reports.of(quiet())).unwrap();
         worker.on(Scope::All, |_: &Event<'_>| -> () { std::panic::panic_any(17) }).unwrap();
         worker.post(("s", "e"), SECRET).unwrap();
         poll(&worker);
@@ -87,7 +87,7 @@ alone! {
         let (_name, bus) = bus(&small());
         let kinds: Arc<Mutex<Vec<String>>> = Arc::default();
         let noted = Arc::clone(&kinds);
-        let worker = bus.join_with(quiet().on_report(move |report: &Report<'_>| {
+        let worker = bus.join_with(&quiet().on_report(move |report: &Report<'_>| {
             let kind = match &report.trouble {
                 Trouble::Failed(error) => format!("failed: {}", error.error().is::<NoLuck>()),
                 Trouble::Panicked(panic) => format!("panicked: {}", panic.message),
@@ -106,7 +106,7 @@ alone! {
     fn by_default_reports_go_to_standard_error_without_the_payload() {
         let (_name, bus) = bus(&small());
         let (ended_well, text) = stderr_of(|| {
-            let worker = bus.join_with(quiet()).unwrap();
+            let worker = bus.join_with(&quiet()).unwrap();
             worker.on(Scope::All, |_: &Event<'_>| fails_deep_inside()).unwrap();
             worker.post(("health", "down"), SECRET).unwrap();
             poll(&worker);
@@ -134,8 +134,8 @@ alone! {
                 std::panic::set_hook(Box::new(|_| ()));
                 assert!(process::install_panic_hook());
                 let reports = Reports::default();
-                let both = bus.join_with(quiet()).unwrap();
-                let noted = bus.join_with(reports.of(quiet())).unwrap();
+                let both = bus.join_with(&quiet()).unwrap();
+                let noted = bus.join_with(&reports.of(quiet())).unwrap();
                 for worker in [&both, &noted] {
                     worker.on(Scope::All, |_: &Event<'_>| fails_deep_inside()).unwrap();
                     worker.on(Scope::All, |_: &Event<'_>| panics_deep_inside()).unwrap();
@@ -160,8 +160,8 @@ alone! {
         let (_name, bus) = bus(&small().capacity(1024));
         let (ended_well, text) = stderr_of(|| {
             let reports = Reports::default();
-            let limited = bus.join_with(quiet()).unwrap();
-            let unlimited = bus.join_with(reports.of(quiet())).unwrap();
+            let limited = bus.join_with(&quiet()).unwrap();
+            let unlimited = bus.join_with(&reports.of(quiet())).unwrap();
             for worker in [&limited, &unlimited] {
                 worker.on(Scope::All, |_: &Event<'_>| Err::<(), _>(NoLuck)).unwrap();
             }
@@ -189,10 +189,10 @@ alone! {
         let event = "e\nseqcast: forged\u{1b}[2J\u{9b}\u{202e}";
         let escaped = r"s/e\nseqcast: forged\u{1b}[2J\u{9b}\u{202e} (id 0): a handler failed: no luck today";
         let reports = Reports::default();
-        let noted = bus.join_with(reports.of(quiet())).unwrap();
+        let noted = bus.join_with(&reports.of(quiet())).unwrap();
         noted.on(Scope::All, |_: &Event<'_>| Err::<(), _>(NoLuck)).unwrap();
         let (ended_well, text) = stderr_of(|| {
-            let worker = bus.join_with(quiet()).unwrap();
+            let worker = bus.join_with(&quiet()).unwrap();
             worker.on(Scope::All, |_: &Event<'_>| Err::<(), _>(NoLuck)).unwrap();
             worker.post(("s", event), b"").unwrap();
             poll(&worker);
@@ -207,7 +207,7 @@ alone! {
     fn the_lines_of_an_errors_text_say_where_they_are_from() {
         let (_name, bus) = bus(&small());
         let (ended_well, text) = stderr_of(|| {
-            let worker = bus.join_with(quiet()).unwrap();
+            let worker = bus.join_with(&quiet()).unwrap();
             worker.on(Scope::All, |_: &Event<'_>| Err::<(), _>(HandlerError::msg("one\ntwo"))).unwrap();
             worker.post(("s", "e"), b"").unwrap();
             poll(&worker);
@@ -220,7 +220,7 @@ alone! {
         let (_name, bus) = bus(&small());
         for closed in [true, false] {
             in_child(|| {
-                let worker = bus.join_with(quiet()).unwrap();
+                let worker = bus.join_with(&quiet()).unwrap();
                 let (reader, writer) = std::io::pipe().unwrap();
                 drop(reader);
                 // SAFETY: plain numbers; the child's standard error and signals are its own. A host whose main is not
@@ -253,7 +253,7 @@ alone! {
 
     fn no_debug_output_shows_a_payload_or_a_key() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let shown: Arc<Mutex<Vec<String>>> = Arc::default();
         let noted = Arc::clone(&shown);
         worker.on(Scope::All, move |event: &Event<'_>| noted.lock().unwrap().push(format!("{event:?}"))).unwrap();
@@ -283,7 +283,7 @@ alone! {
 
     fn no_error_shows_a_payload() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let huge = SECRET.repeat(bus.largest_event());
         let too_late = |worker: &Worker| {
             let mut reservation = worker.reserve().unwrap();

@@ -67,7 +67,7 @@ fn upstream() -> Upstream {
 alone! {
     fn a_typed_event_arrives_as_it_was_posted_in_every_way_of_posting() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let seen: Arc<Mutex<Vec<String>>> = Arc::default();
         let noted = Arc::clone(&seen);
         worker.on_typed(move |upstream: Typed<'_, Upstream>| {
@@ -81,7 +81,7 @@ alone! {
         bus.publisher().unwrap().post_typed(&upstream()).unwrap();
         worker.event(Upstream::TOPIC).local(&upstream()).unwrap();
         let child = Child::fork(|| {
-            bus.join_with(quiet()).unwrap().post_typed(&upstream()).unwrap();
+            bus.join_with(&quiet()).unwrap().post_typed(&upstream()).unwrap();
         });
         assert!(child.ended_well());
         assert_eq!(poll(&worker), (5, 0));
@@ -92,7 +92,7 @@ alone! {
 
     fn a_typed_event_of_many_fragments_arrives_too() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let sum = Arc::new(Mutex::new(0));
         let adding = Arc::clone(&sum);
         worker.on_typed(move |upstream: Typed<'_, Upstream>| {
@@ -106,7 +106,7 @@ alone! {
 
     fn numbers_keep_their_digits() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let exact = [u64::MAX, (1 << 53) + 1, 0x1234_5678_9abc_def1, 0];
         let seen = Arc::new(Mutex::new(None));
         let noted = Arc::clone(&seen);
@@ -122,7 +122,7 @@ alone! {
     fn another_version_type_or_bytes_are_reported_and_left_out_and_the_handlers_after_it_run() {
         let (_name, bus) = bus(&small());
         let reports = Reports::default();
-        let worker = bus.join_with(reports.of(quiet())).unwrap();
+        let worker = bus.join_with(&reports.of(quiet())).unwrap();
         let called = Arc::new(Mutex::new(0));
         let counting = Arc::clone(&called);
         worker.on_typed(move |_: Typed<'_, Upstream>| *counting.lock().unwrap() += 1).unwrap();
@@ -147,7 +147,7 @@ alone! {
 
     fn an_event_tells_whether_it_is_of_a_type() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let answers = Arc::new(Mutex::new(Vec::new()));
         let noted = Arc::clone(&answers);
         worker.on(seqcast::Scope::All, move |event: &Event<'_>| {
@@ -163,7 +163,7 @@ alone! {
 
     fn a_typed_value_is_refused_under_another_topic_and_nobody_sees_it() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(quiet()).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, seqcast::Scope::All);
         let refusal = worker.post(("health", "up"), &upstream()).unwrap_err();
         assert!(matches!(&refusal, Error::TypedTopic { topic, expected, .. }
@@ -176,9 +176,9 @@ alone! {
 
     fn g9_a_unique_event_can_be_committed_at_a_reserved_id() {
         let (_name, bus) = bus(&small());
-        let workers = [bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap()];
+        let workers = [bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap()];
         let logs = [Log::of(&workers[0], seqcast::Scope::All), Log::of(&workers[1], seqcast::Scope::All)];
-        let sender = bus.join_with(quiet()).unwrap();
+        let sender = bus.join_with(&quiet()).unwrap();
         let mut reservation = sender.reserve().unwrap();
         let first = reservation.id();
         let second = sender.event(("s", "later")).unique("key").post("").unwrap();
@@ -192,7 +192,7 @@ alone! {
 
     fn bytes_and_values_reach_only_this_worker_as_local_events() {
         let (_name, bus) = bus(&small());
-        let (worker, other) = (bus.join_with(quiet()).unwrap(), bus.join_with(quiet()).unwrap());
+        let (worker, other) = (bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap());
         let (log, others) = (Log::of(&worker, seqcast::Scope::All), Log::of(&other, seqcast::Scope::All));
         worker.event(("s", "bytes")).local("abc").unwrap();
         worker.event(Upstream::TOPIC).local(&upstream()).unwrap();

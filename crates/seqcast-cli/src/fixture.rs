@@ -1,17 +1,17 @@
 //! What unit tests begin with.
 
 use seqcast::inspect::Inspector;
-use seqcast::{Bus, Options, Worker, WorkerOptions, WorkerStats};
+use seqcast::{Bus, SegmentOptions, Worker, WorkerOptions, WorkerStats};
 
 /// A small segment of the test's own, removed with what is returned, also when the test fails.
 pub fn bus(what: &str) -> Bus {
     let name = format!("/seqcast-bin-{}-{what}", std::process::id());
-    Bus::create(&name, &Options::new().capacity(64).records(32).claims(16).unlink_on_drop(true)).unwrap()
+    SegmentOptions::new().capacity(64).records(32).claims(16).unlink_on_drop(true).create(&name).unwrap()
 }
 
 /// A worker that has posted nothing of its own, and reports nothing.
 pub fn worker(bus: &Bus, label: &str) -> Worker {
-    bus.join_with(WorkerOptions::new().announce(false).on_report(|_| {}).label(label)).unwrap()
+    bus.join_with(&WorkerOptions::new().announce(false).on_report(|_| {}).label(label)).unwrap()
 }
 
 pub fn inspector(bus: &Bus) -> Inspector {

@@ -6,7 +6,7 @@ use std::io::Read;
 use serde_json::json;
 
 use seqcast::inspect::{ClaimKind, Inspector, file_facts};
-use seqcast::{Bus, Options, Publisher, WorkerOptions};
+use seqcast::{Bus, Publisher, SegmentOptions, WorkerOptions};
 
 use crate::args::{Joining, PostArgs};
 use crate::exit::{Exit, Failure};
@@ -47,8 +47,8 @@ pub fn run(args: &PostArgs, output: &mut Output) -> Result<Exit, Failure> {
 }
 
 /// The options to take part in the segment `name`: of any mode, and of this user unless others' are trusted.
-pub fn options(name: &str, joining: &Joining) -> Result<Options, Failure> {
-    let anything = Options::new().mode(0o7777);
+pub fn options(name: &str, joining: &Joining) -> Result<SegmentOptions, Failure> {
+    let anything = SegmentOptions::new().mode(0o7777);
     if !joining.trust_owner {
         return Ok(anything);
     }
@@ -57,7 +57,7 @@ pub fn options(name: &str, joining: &Joining) -> Result<Options, Failure> {
 }
 
 pub fn open(name: &str, joining: &Joining) -> Result<Bus, Failure> {
-    Bus::open(name, &options(name, joining)?).map_err(|error| match error {
+    options(name, joining)?.open(name).map_err(|error| match error {
         seqcast::Error::Owner { name, found, .. } => Failure::NotOurs { name, owner: found },
         error => error.into(),
     })

@@ -6,9 +6,9 @@ use rkyv::util::AlignedVec;
 
 use super::Gate;
 use crate::event::wire::{FRAGMENT_HEAD_BYTES, FragmentHead, Head, Kind, Meta, PAYLOAD_ALIGN, chunk_len};
-use crate::layout::Geometry;
 use crate::protocol::bytes;
 use crate::protocol::ring::{Look, Ring};
+use crate::segment::geometry::Geometry;
 use crate::sync::Ordering;
 use crate::worker_options::Begin;
 

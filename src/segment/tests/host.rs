@@ -242,7 +242,7 @@ fn a_limit_of_address_space_is_an_error_that_leaves_nothing_behind() {
         let most = (pages + 64) * 4096;
         let limits = rustix::process::Rlimit { current: Some(most), maximum: Some(most) };
         rustix::process::setrlimit(rustix::process::Resource::As, limits).unwrap();
-        let error = Segment::create(&name, &Options::new()).unwrap_err();
+        let error = Segment::create(&name, &SegmentOptions::new()).unwrap_err();
         assert_error!(Err::<Segment, _>(error), Error::System { call: "mmap", source, .. } if source.raw_os_error() == Some(libc::ENOMEM));
         !name.exists()
     });
@@ -305,7 +305,7 @@ fn g6_a_segment_is_made_although_signals_come_faster_than_its_memory() {
     let name = Name::new("signals");
     let child = Child::spawn(|| {
         // Larger than a step.
-        let large = Options::new().capacity(1 << 16).creation_timeout(HOUR);
+        let large = SegmentOptions::new().capacity(1 << 16).creation_timeout(HOUR);
         !interrupt_allocations(LEAST_ALLOCATION_STEP as u32) || sign(&Segment::create(&name, &large).unwrap())
     });
     assert!(child.ended_well());
@@ -560,7 +560,7 @@ fn g6_a_list_waits_for_no_creator() {
     at_once(listed.unwrap().opened);
     at_once(crate::inspect::Listed::named(&name).unwrap().opened);
     at_once(crate::inspect::Inspector::open_any_now(&name));
-    at_once(crate::inspect::Inspector::open(&name, &small().creation_timeout(Duration::ZERO)));
+    at_once(small().creation_timeout(Duration::ZERO).inspect(&name));
     sign(&gun);
     assert!(creator.ended_well());
     assert_error!(crate::inspect::Inspector::open_any_now(&name), Error::Unfinished { .. });

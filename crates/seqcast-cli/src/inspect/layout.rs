@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use seqcast::Field;
+use seqcast::inspect::Field;
 use seqcast::inspect::{Inspector, Region, fields};
 
 use crate::exit::{Exit, Failure};

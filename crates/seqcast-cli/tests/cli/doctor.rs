@@ -4,7 +4,6 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
-use seqcast::Bus;
 use serde_json::{Value, json};
 
 use crate::support::{Name, Run, WorkerProcess, eventually, run, seqcast, seqcast_on_all, seqcast_until, small};
@@ -134,7 +133,7 @@ fn unfinished_segments_and_those_of_another_boot_are_told_and_removed() {
     let unfinished = unfinished("unfinished");
     let (boot, bus) = Name::segment("boot");
     drop(bus);
-    let at = seqcast::fields().iter().find(|field| field.name == "boot_id").unwrap().offset;
+    let at = seqcast::inspect::fields().iter().find(|field| field.name == "boot_id").unwrap().offset;
     let mut bytes = std::fs::read(boot.path()).unwrap();
     bytes[at] ^= 1;
     std::fs::write(boot.path(), &bytes).unwrap();
@@ -259,7 +258,7 @@ fn processes_on_an_older_segment_of_the_name_are_found() {
     let stray = WorkerProcess::join(&name, "old");
     bus.unlink().unwrap();
     drop(bus);
-    let bus = Bus::create(&name, &small()).unwrap();
+    let bus = small().create(&name).unwrap();
     let _worker = WorkerProcess::join(&name, "new");
     // Another test's child may be between fork and exec, with a copy of the old one's descriptor.
     eventually("it alone is found", || {

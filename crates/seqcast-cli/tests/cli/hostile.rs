@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seqcast::inspect::is_printable;
-use seqcast::{Bus, Event, Scope, WorkerOptions};
+use seqcast::{Event, Scope, WorkerOptions};
 
 use self::scenery::attack::strike;
 use self::scenery::draw::{Draw, Input, Random};
@@ -201,9 +201,9 @@ const ESCAPED: &str = r"a\n\u{1b}[2J\u{9b}\u{7f}\u{202e}\u{61c}\u{ad}\u{feff}b";
 #[test]
 fn g10_labels_and_names_of_others_reach_no_terminal_as_they_are() {
     let name = Name::new("steer");
-    let bus = Bus::create(&name, &small().records(2)).unwrap();
-    let worker = bus.join_with(WorkerOptions::new().label(HOSTILE)).unwrap();
-    let _second = bus.join_with(WorkerOptions::new().label(HOSTILE)).unwrap();
+    let bus = small().records(2).create(&name).unwrap();
+    let worker = bus.join_with(&WorkerOptions::new().label(HOSTILE)).unwrap();
+    let _second = bus.join_with(&WorkerOptions::new().label(HOSTILE)).unwrap();
     worker.event((HOSTILE, HOSTILE)).unique("key").ttl(Duration::from_secs(600)).post(HOSTILE).unwrap();
     worker.on(Scope::All, |_: &Event<'_>| {}).unwrap();
     worker.poll().unwrap();

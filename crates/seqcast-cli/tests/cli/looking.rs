@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use seqcast::inspect::{Inspector, Seen};
+use seqcast::inspect::Seen;
 use seqcast::{Position, Start};
 use serde_json::{Value, json};
 
@@ -63,7 +63,7 @@ fn patch(name: &Name, at: usize, change: impl Fn(u64) -> u64) {
 }
 
 fn boot_id_at() -> usize {
-    seqcast::fields().iter().find(|field| field.region == "header" && field.name == "boot_id").unwrap().offset
+    seqcast::inspect::fields().iter().find(|field| field.region == "header" && field.name == "boot_id").unwrap().offset
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn the_layout_is_drawn_from_the_table_of_the_library() {
     let (name, _bus) = Name::segment("layout");
     let drawn = seqcast(&["inspect", &name, "--layout", "--format", "json"]).expect(0).json();
     let fields = drawn["fields"].as_array().unwrap();
-    for field in seqcast::fields() {
+    for field in seqcast::inspect::fields() {
         let row = json!({
             "region": field.region, "name": field.name, "offset": field.offset, "len": field.len, "writer": field.writer,
         });
@@ -203,7 +203,7 @@ fn tail_shows_events_without_their_payload() {
 #[test]
 fn tail_shows_what_would_steer_the_terminal_as_text() {
     let (name, bus) = Name::segment("tail-escape");
-    let worker = bus.join_with(seqcast::WorkerOptions::new().announce(false).label("\x1b[31mred")).unwrap();
+    let worker = bus.join_with(&seqcast::WorkerOptions::new().announce(false).label("\x1b[31mred")).unwrap();
     worker.post(("\x1b[2J", "e\nvil"), "\x1b]0;title\x07").unwrap();
     let text = seqcast(&["tail", &name, "--from", "oldest", "--no-follow", "--payload", "utf8"]).expect(0).stdout;
     assert!(!text.contains('\x1b') && text.lines().count() == 1, "{text:?}");
@@ -320,7 +320,7 @@ fn tail_shows_gaps_voids_and_what_it_passed_over() {
 #[test]
 fn tail_says_once_that_the_name_leads_elsewhere() {
     let (name, bus) = Name::segment("tail-removed");
-    let worker = bus.join_with(seqcast::WorkerOptions::new().announce(false)).unwrap();
+    let worker = bus.join_with(&seqcast::WorkerOptions::new().announce(false)).unwrap();
     let post = |event: &str| worker.post(("a", event), "").unwrap();
     // An event is written out when nothing is left to read: between two of them the tail has looked in vain.
     let mut tail = Tail::start(&name, &["--from", "0", "--count", "2"]);
@@ -344,8 +344,8 @@ fn tail_says_once_that_the_name_leads_elsewhere() {
 #[test]
 fn a_tail_waits_for_a_reserved_id_for_as_long_as_it_is_patient() {
     let (name, bus) = Name::segment("patience");
-    let worker = bus.join_with(seqcast::WorkerOptions::new().announce(false)).unwrap();
-    let inspector = Inspector::open(&name, &small()).unwrap();
+    let worker = bus.join_with(&seqcast::WorkerOptions::new().announce(false)).unwrap();
+    let inspector = small().inspect(&name).unwrap();
     let hour = Duration::from_secs(3600);
     let (mut patient, mut hasty) = (
         inspector.tail(Start::Now).unwrap().patience(hour),
@@ -547,7 +547,7 @@ fn a_reader_that_has_enough_ends_the_command_without_a_word() {
 #[test]
 fn looking_works_without_the_right_to_write() {
     let name = Name::new("read-only");
-    let bus = seqcast::Bus::create(&name, &small().mode(0o644)).unwrap();
+    let bus = small().mode(0o644).create(&name).unwrap();
     let worker = bus.join().unwrap();
     worker.post(("a", "b"), "").unwrap();
     // As another user, if this is root; an ordinary user tests the same as everybody else does.

@@ -178,7 +178,7 @@ fn another_users_segment_is_not_written_to_unless_trusted() {
         return;
     }
     let name = Name::new("owner");
-    drop(seqcast::Bus::create(&name, &crate::support::small().owner(65_534, 65_534)).unwrap());
+    drop(crate::support::small().owner(65_534, 65_534).create(&name).unwrap());
     let refused = seqcast(&["post", &name, "a", "b"]).expect(3);
     assert!(refused.stderr.contains("user 65534") && refused.stderr.contains("--trust-owner"), "{refused:?}");
     seqcast(&["post", &name, "a", "b", "--trust-owner"]).expect(0);

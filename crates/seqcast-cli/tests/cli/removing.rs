@@ -1,7 +1,7 @@
 //! rm, and the proof that nobody uses what is removed.
 
 use seqcast::inspect::unlink_unheld;
-use seqcast::{Bus, Error, Options};
+use seqcast::{Error, SegmentOptions};
 use serde_json::json;
 
 use crate::support::{Name, WorkerProcess, eventually, seqcast, seqcast_until, small};
@@ -85,7 +85,7 @@ fn only_what_nobody_can_write_to_is_unheld() {
 fn who_opens_while_it_is_removed_is_not_refused() {
     use std::os::fd::AsRawFd;
     let name = Name::new("leased");
-    drop(Bus::create(&name, &small()).unwrap());
+    drop(small().create(&name).unwrap());
     let file = std::fs::File::open(name.path()).unwrap();
     // SAFETY: commands with a number, on a descriptor that is open.
     let lease = || unsafe {
@@ -94,10 +94,10 @@ fn who_opens_while_it_is_removed_is_not_refused() {
     };
     // As in the test above.
     eventually("the lease is given", lease);
-    let impatient = Options::new().creation_timeout(std::time::Duration::from_millis(5));
-    assert!(matches!(Bus::open(&name, &impatient), Err(Error::Busy { .. })), "the lease keeps nobody out");
+    let impatient = SegmentOptions::new().creation_timeout(std::time::Duration::from_millis(5));
+    assert!(matches!(impatient.open(&name), Err(Error::Busy { .. })), "the lease keeps nobody out");
     std::thread::scope(|scope| {
-        let opener = scope.spawn(|| Bus::open_or_create(&name, &small()).map(|bus| bus.was_created()));
+        let opener = scope.spawn(|| small().open_or_create(&name).map(|bus| bus.was_created()));
         std::fs::remove_file(name.path()).unwrap();
         drop(file);
         assert!(opener.join().unwrap().unwrap(), "the opener went on with what was removed");

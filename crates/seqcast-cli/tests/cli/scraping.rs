@@ -145,7 +145,7 @@ fn metrics_are_served_on_loopback() {
     // Removed, and created anew: the exporter follows.
     bus.unlink().unwrap();
     assert_eq!(exporter.scrape(), BTreeMap::from([(format!("seqcast_up{{segment=\"{}\"}}", &*name), 0.0)]));
-    let _bus = seqcast::Bus::create(&name, &crate::support::small()).unwrap();
+    let _bus = crate::support::small().create(&name).unwrap();
     assert_eq!(exporter.scrape()[&ids], 0.0);
 }
 

@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use seqcast::{Bus, Claimed, Options, Reservation, Scope, Worker, WorkerOptions};
+use seqcast::{Bus, Claimed, Reservation, Scope, SegmentOptions, Worker, WorkerOptions};
 use serde_json::Value;
 
 /// How long to wait for what must come. Long, since only a failure waits to its end.
@@ -28,7 +28,7 @@ impl Name {
     /// A small segment of this name.
     pub fn segment(what: &str) -> (Name, Bus) {
         let name = Name::new(what);
-        let bus = Bus::create(&name, &small()).unwrap();
+        let bus = small().create(&name).unwrap();
         (name, bus)
     }
 }
@@ -47,8 +47,8 @@ impl Drop for Name {
     }
 }
 
-pub fn small() -> Options {
-    Options::new().capacity(64).records(8).claims(16)
+pub fn small() -> SegmentOptions {
+    SegmentOptions::new().capacity(64).records(8).claims(16)
 }
 
 /// What a run of the command gave.
@@ -255,8 +255,8 @@ impl Drop for WorkerProcess {
 pub fn worker_process() {
     // Started by hand there is nothing to do.
     let (Ok(name), Ok(label)) = (std::env::var(NAME), std::env::var(LABEL)) else { return };
-    let bus = Bus::open_or_create(&name, &Options::new()).unwrap();
-    let worker = bus.join_with(WorkerOptions::new().label(label)).unwrap();
+    let bus = Bus::open_or_create(&name).unwrap();
+    let worker = bus.join_with(&WorkerOptions::new().label(label)).unwrap();
     worker.on(Scope::All, |_: &seqcast::Event<'_>| {}).unwrap();
     println!("{ANSWER}joined");
     let mut reservation = None;

@@ -182,7 +182,7 @@ fn top_follows_a_segment_that_is_created_anew() {
     pty.shows("the old one", |screen| screen.contains("0 of 8 records"));
     bus.unlink().unwrap();
     pty.shows("that it is gone", |screen| screen.contains("REMOVED"));
-    let _bus = seqcast::Bus::create(&name, &crate::support::small().records(5)).unwrap();
+    let _bus = crate::support::small().records(5).create(&name).unwrap();
     pty.shows("the new one", |screen| screen.contains("0 of 5 records") && !screen.contains("REMOVED"));
     pty.type_in("q");
     assert!(pty.ends().success());

@@ -1,0 +1,58 @@
+//! What refuses a segment of another build.
+
+use std::sync::atomic::AtomicU64;
+
+use crossbeam_utils::CachePadded;
+
+use super::layout::{HEADER_BYTES, REGION_ALIGN, fields};
+use crate::os::fnv::Fnv;
+use crate::protocol::word::CellWord;
+use crate::protocol::{claims, pool, ring};
+
+/// A hash of everything that decides how this build reads and writes a segment: the spans of all fields, the padding of
+/// this target, byte order, block heads, and the format that rkyv was compiled for.
+pub(crate) fn fingerprint() -> u64 {
+    let mut hash = Fnv::new();
+    for field in fields() {
+        hash.bytes(field.name.as_bytes());
+        hash.number(field.offset as u64);
+        hash.number(field.len as u64);
+    }
+    for number in [
+        size_of::<CachePadded<AtomicU64>>(),
+        HEADER_BYTES,
+        REGION_ALIGN,
+        pool::HEAD_WORDS,
+        claims::ENTRY_WORDS,
+        claims::BUCKET_HEAD_WORDS,
+        ring::LONGEST_STRETCH as usize,
+        ring::FEWEST_STRETCHES as usize,
+        CellWord::BLOCKS as usize,
+        size_of::<rkyv::Archived<usize>>(),
+        align_of::<rkyv::Archived<u64>>(),
+        size_of::<rkyv::Archived<String>>(),
+    ] {
+        hash.number(number as u64);
+    }
+    hash.bytes(&0x0102_0304_0506_0708_u64.to_ne_bytes());
+    let archived = rkyv::Archived::<u32>::from(0x0102_0304_u32);
+    if let Ok(bytes) = rkyv::to_bytes::<rkyv::rancor::Failure>(&archived.to_native()) {
+        hash.bytes(&bytes);
+    }
+    hash.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segment::layout::{FORMING, LAYOUT_VERSION, layout_version, magic};
+
+    /// Whoever changes the layout finds this test, and raises [`LAYOUT_VERSION`] once there are releases.
+    #[cfg(all(target_arch = "x86_64", target_endian = "little"))]
+    #[test]
+    fn g11_the_layout_is_the_one_of_its_version() {
+        assert_eq!((LAYOUT_VERSION, fingerprint()), (2, 0x239e_9eb7_9301_f161));
+        assert_eq!(layout_version(magic()), Some(2));
+        assert_eq!([layout_version(0), layout_version(FORMING)], [None; 2]);
+    }
+}
