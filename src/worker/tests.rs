@@ -35,6 +35,15 @@ fn eventually(what: &str, is_so: impl Fn() -> bool) {
     panic!("never: {what}");
 }
 
+/// Has a worker leave when a test is through with it, so that no thread waits on for one that has failed.
+struct Leaves<'a>(&'a Worker);
+
+impl Drop for Leaves<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.clone().leave();
+    }
+}
+
 #[test]
 fn g6_a_void_by_a_reader_wakes_the_reserver_that_sleeps() {
     let bus = bus();
@@ -43,6 +52,7 @@ fn g6_a_void_by_a_reader_wakes_the_reserver_that_sleeps() {
     let _reservation = reserver.reserve().unwrap();
     assert!(reserver.poll().is_ok());
     thread::scope(|scope| {
+        let _leaves = Leaves(&reserver);
         let waiting = scope.spawn(|| reserver.wait(HOUR).unwrap());
         eventually("it is about to sleep", || {
             reserver.inner.segment.wake_word(header_word!(wake)).load(Ordering::SeqCst) & 1 == 1
@@ -126,6 +136,7 @@ fn g11_a_wait_beside_a_handler_of_another_thread_sleeps_and_is_woken_by_its_end(
     worker.post(("s", "1"), b"").unwrap();
     let waits = AtomicU64::new(0);
     thread::scope(|scope| {
+        let (_leaves, release) = (Leaves(&worker), release);
         let polling = scope.spawn(|| worker.poll().unwrap());
         begun.recv().unwrap();
         assert_eq!(worker.poll().unwrap(), Polled::Busy);
