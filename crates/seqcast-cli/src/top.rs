@@ -513,7 +513,7 @@ mod tests {
         let (inspector, worker) = (fixture::inspector(&bus), fixture::worker(&bus, "web"));
         let _claim = worker.claim("key", Duration::from_secs(600)).unwrap();
         let mut screen = Screen::new(80, 9, measured(&inspector));
-        let counts = "1 of 32 records: 1 ok 0 slow 0 stopped 0 unlocked 0 dead  claims 1  events/s";
+        let counts = "1 of 32 records: 1 ok 0 slow 0 stopped 0 dead  claims 1  events/s";
         assert_eq!(screen.lines()[1], counts);
         // States that nobody is in are faint, the others have their colour.
         assert_eq!(screen.style(1, " 1 ok"), (Color::Green, Modifier::empty()));

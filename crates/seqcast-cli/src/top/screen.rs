@@ -194,6 +194,10 @@ impl View {
         let mut spans = vec![Span::raw(format!("{} of {} records:", model.workers(), model.records()))];
         for state in State::ALL {
             let count = model.count(state);
+            if state == State::Unlocked && count == 0 {
+                // So rare that the room is worth more.
+                continue;
+            }
             let tone = if count == 0 { Tone::Faint } else { tone_of(state) };
             spans.push(Span::styled(format!(" {count} {}", state.name()), self.style(tone)));
         }
