@@ -3,15 +3,17 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::audit::Audit;
+use crate::error::Difference;
 use crate::error::Result;
-use crate::publisher::Publisher;
+use crate::identity::BusId;
+use crate::seat::audit::Audit;
+use crate::seat::options::WorkerOptions;
+use crate::seat::publisher::Publisher;
+use crate::seat::stats::Stats;
 use crate::seat::subscriber::Subscriber;
 use crate::segment::options::SegmentOptions;
-use crate::segment::{self, BusId, Difference, Segment};
-use crate::stats::Stats;
+use crate::segment::{self, Segment};
 use crate::worker::Worker;
-use crate::worker_options::WorkerOptions;
 
 /// A process's handle on a segment: from it workers join.
 ///
@@ -150,18 +152,18 @@ impl Bus {
         self.segment.id()
     }
 
-    /// Whether the name still leads to this bus. If it does not, the segment was unlinked, and perhaps created again:
-    /// its workers go on among themselves, and those who open the name now are not among them. An anonymous bus is
+    /// Returns whether the name still leads to this bus. If it does not, the segment was unlinked, and perhaps created again:
+    /// its workers continue among themselves, and processes that open the name now are on another bus. An anonymous bus is
     /// always current.
     ///
     /// ```
     /// # let name = format!("doc-current-{}", std::process::id());
     /// use seqcast::{Bus, SegmentOptions};
     ///
-    /// let old = Bus::create(&name, &SegmentOptions::new())?;
+    /// let old = Bus::create(&name)?;
     /// assert!(old.is_current()?);
     /// seqcast::unlink(&name)?;
-    /// let new = Bus::create(&name, &SegmentOptions::new().unlink_on_drop(true))?;
+    /// let new = SegmentOptions::new().unlink_on_drop(true).create(&name)?;
     /// assert!(!old.is_current()? && new.is_current()? && old.id() != new.id());
     /// # Ok::<(), seqcast::Error>(())
     /// ```
@@ -173,28 +175,28 @@ impl Bus {
         self.segment.is_current()
     }
 
-    /// What the options given to [`open_or_create`](Bus::open_or_create) set, and the existing segment is not. What was left
-    /// at its default is no wish, and counts as met; so do sizes that are rounded to the same. Empty for who created the
-    /// segment, or merely opened it.
+    /// Returns the options that were set in [`SegmentOptions::open_or_create`] and that the existing segment does not have.
+    /// Options left at their defaults do not count, nor do sizes that are rounded to the same. Empty if this call created
+    /// the segment, or if it was opened with `open`.
     ///
     /// The first worker of the process that joins by this handle [reports](crate::Trouble::OptionsDiffer) it.
     ///
     /// ```
     /// # let name = format!("doc-differences-{}", std::process::id());
-    /// use seqcast::{Bus, SegmentOptions};
+    /// use seqcast::SegmentOptions;
     ///
-    /// let first = Bus::create(&name, &SegmentOptions::new().capacity(1024).unlink_on_drop(true))?;
-    /// let second = Bus::open_or_create(&name, &SegmentOptions::new().capacity(4096).records(64))?;
+    /// let first = SegmentOptions::new().capacity(1024).unlink_on_drop(true).create(&name)?;
+    /// let second = SegmentOptions::new().capacity(4096).records(64).open_or_create(&name)?;
     /// assert_eq!(second.differences().len(), 1);
     /// assert_eq!(second.differences()[0].to_string(), "capacity is 1024, not 4096");
-    /// assert!(Bus::open_or_create(&name, &SegmentOptions::new().capacity(4096).strict(true)).is_err());
+    /// assert!(SegmentOptions::new().capacity(4096).strict(true).open_or_create(&name).is_err());
     /// # Ok::<(), seqcast::Error>(())
     /// ```
     pub fn differences(&self) -> &[Difference] {
         self.segment.differences()
     }
 
-    /// Whether this handle's making created the segment.
+    /// Returns `true` if this call created the segment, `false` if it opened an existing one.
     pub fn was_created(&self) -> bool {
         self.segment.was_created()
     }

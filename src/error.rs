@@ -5,9 +5,10 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::identity::BusId;
+use crate::os::fork::Forked;
+use crate::os::text::printable;
 use crate::protocol::Fault;
-use crate::segment::{BusId, Difference, Listed};
-use crate::text::printable;
 
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -369,6 +370,38 @@ pub struct Holder {
     pub unlocked: bool,
 }
 
+/// An option that was set when an existing segment was opened, and that the segment does not have: it keeps what it was
+/// created with. See [`Bus::differences`](crate::Bus::differences).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Difference {
+    /// The option, as [`SegmentOptions`](crate::SegmentOptions) calls it.
+    pub option: &'static str,
+    /// What was set.
+    pub wanted: String,
+    /// What the segment has.
+    pub found: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is {}, not {}", self.option, self.found, self.wanted)
+    }
+}
+
+/// A list of them, to be printed.
+pub(crate) struct Listed<'a>(pub(crate) &'a [Difference]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, difference) in self.0.iter().enumerate() {
+            let comma = if i == 0 { "" } else { ", " };
+            write!(f, "{comma}{difference}")?;
+        }
+        Ok(())
+    }
+}
+
 impl Error {
     /// A short stable name of the kind of error, for logs, metrics and foreign callers.
     pub fn code(&self) -> &'static str {
@@ -434,6 +467,12 @@ impl Error {
 
     pub(crate) fn option(option: &'static str, value: impl fmt::Display, rule: impl Into<String>) -> Error {
         Error::Option { option, value: value.to_string(), rule: rule.into() }
+    }
+}
+
+impl From<Forked> for Error {
+    fn from(Forked: Forked) -> Error {
+        Error::Forked
     }
 }
 

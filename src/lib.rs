@@ -118,39 +118,32 @@ mod claim;
 pub mod docs;
 mod error;
 mod event;
+mod identity;
 pub mod inspect;
 mod os;
+pub mod process;
 mod protocol;
 mod seat;
 mod segment;
 mod sync;
 mod worker;
 
-// The files' names before they had floors.
-use os::{clock, descriptor, mapping, sync_util, sys, text, tick};
-use seat::{audit, claimer, counters, publisher, reader, stats, writer};
-use segment::{layout, unique_hash};
-pub use worker::process;
-use worker::{handlers, panics, poller, report, worker_options};
-
-pub use audit::{Audit, BlockAudit};
 pub use bus::{Bus, unlink};
 pub use claim::{Claim, Claimed, Unique};
-pub use error::{Error, Holder, Result, SizeLimit};
+pub use error::{Difference, Error, Holder, Result, SizeLimit};
 pub use event::{Event, EventBuilder, Payload, Topic, Typed, TypedEvent, library};
-pub use handlers::{Handler, Outcome, Registration, Scope};
-pub use panics::HandlerPanic;
-pub use poller::Poller;
-pub use publisher::Publisher;
-pub use report::{HandlerError, Report, Trouble};
+pub use identity::{BusId, Position};
 pub use rkyv;
+pub use seat::options::{Start, WorkerOptions};
+pub use seat::publisher::Publisher;
+pub use seat::report::{HandlerError, HandlerPanic, Report, Trouble};
+pub use seat::stats::{Stats, WorkerStats};
 pub use seat::subscriber::{Delivery, Subscriber, Undecided};
 pub use segment::options::SegmentOptions;
-pub use segment::{BusId, Difference, Position};
-pub use stats::{Stats, WorkerStats};
+pub use worker::handlers::{Handler, Outcome, Registration, Scope};
+pub use worker::poller::Poller;
 pub use worker::waker::{Waited, Waker};
 pub use worker::{Polled, Reservation, WeakWorker, Worker};
-pub use worker_options::{Start, WorkerOptions};
 
 /// The README's program, so that it keeps compiling.
 #[cfg(doctest)]

@@ -9,7 +9,11 @@ use core::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::mapping::Mapping;
+use crate::os::futex::{InterruptibleFutex, SharedFutex};
+use crate::os::locks::Held;
+use crate::os::mapping::Mapping;
+use crate::protocol::thread_lock::Lock;
+use crate::protocol::wake::Futex;
 
 /// A run of 64-bit words of a mapped segment, which it keeps mapped.
 #[derive(Clone)]
@@ -102,10 +106,35 @@ pub(crate) fn prefetch_to_read(word: &AtomicU64) {
     let _ = word;
 }
 
+impl Futex for SharedFutex {
+    fn wait(&self, word: &AtomicU32, expected: u32, timeout: Duration) {
+        SharedFutex::wait(*self, word, expected, timeout);
+    }
+
+    fn wake_all(&self, word: &AtomicU32) {
+        SharedFutex::wake_all(*self, word);
+    }
+}
+
+impl Futex for InterruptibleFutex {
+    fn wait(&self, word: &AtomicU32, expected: u32, timeout: Duration) {
+        InterruptibleFutex::wait(self, word, expected, timeout);
+    }
+
+    fn wake_all(&self, word: &AtomicU32) {
+        SharedFutex.wake_all(word);
+    }
+}
+
+impl<T> Held for Lock<T> {
+    fn is_held(&self) -> bool {
+        self.try_lock().is_none()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::lock::Lock;
 
     #[test]
     fn g10_words_lie_inside_their_mapping_and_are_aligned() {

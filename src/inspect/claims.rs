@@ -3,15 +3,15 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use crate::clock::HostClock;
-use crate::counters::RecordWords;
 use crate::error::{Error, Result};
+use crate::os::clock::HostClock;
 use crate::protocol::claims::{Bucket, Entry, Key};
 use crate::seat::holder::Hold;
 use crate::seat::label_of;
+use crate::seat::words::RecordWords;
 use crate::segment::Segment;
 use crate::segment::layout::record_word;
-use crate::unique_hash::Domain;
+use crate::segment::unique_hash::Domain;
 
 /// The hash of a unique key under the segment's random key. Shown as 32 hexadecimal digits; the key itself is nowhere
 /// in the segment.

@@ -2,17 +2,17 @@
 //!
 //! Everything here but the two repairs maps the segment for reading only and takes no worker record, so that it can
 //! change nothing, hold up nobody and be noticed by nobody. It reads the same layout by the same code as the workers do;
-//! the command `seqcast` (feature `cli`) is made of it.
+//! the command `seqcast` (package `seqcast-cli`) is made of it.
 //!
 //! ```
 //! use seqcast::inspect::{Inspector, Seen};
-//! use seqcast::{Bus, SegmentOptions, Start};
+//! use seqcast::{SegmentOptions, Start};
 //!
 //! # let name = format!("doc-inspect-{}", std::process::id());
-//! # let bus = Bus::create(&name, &SegmentOptions::new().unlink_on_drop(true))?;
+//! # let bus = SegmentOptions::new().unlink_on_drop(true).create(&name)?;
 //! # let worker = bus.join()?;
 //! worker.post(("cache", "stale"), "user:42")?;
-//! let inspector = Inspector::open(&name, &SegmentOptions::new())?;
+//! let inspector = Inspector::open(&name)?;
 //! assert_eq!(inspector.stats()?.workers.len(), 1);
 //! let mut tail = inspector.tail(Start::Oldest)?;
 //! while let Some(seen) = tail.next()? {
@@ -23,8 +23,7 @@
 //! # Ok::<(), seqcast::Error>(())
 //! ```
 //!
-//! NOT promised: that what is seen is all there was. A looker has no claim on anybody's patience: the ring goes on over
-//! it, and it reports a gap.
+//! An inspector may miss events: writers never wait for it. It reports what it missed as [`Seen::Gap`].
 
 mod claims;
 mod processes;
@@ -39,21 +38,22 @@ pub use self::claims::{ClaimEntry, ClaimKind, KeyHash, Winner};
 pub use self::processes::{Namespaces, OpenBy, Processes};
 pub use self::repair::{adopt_dead, unlink_unheld};
 pub use self::tail::{Seen, SeenEvent, SeenUnique, Tail, UniqueState};
-use crate::counters::RecordWords;
 use crate::error::{Error, Result};
+use crate::identity::BusId;
+use crate::os::sys;
+pub use crate::os::text::{Printable, is_printable, printable};
 use crate::protocol::claims::{BUCKET_HEAD_WORDS, ENTRY_WORDS};
-use crate::protocol::{pool, record};
+use crate::protocol::{pool, seat_words};
+use crate::seat::options::Start;
+use crate::seat::stats::Stats;
+use crate::seat::words::RecordWords;
 pub use crate::segment::FileFacts;
 use crate::segment::geometry;
 pub use crate::segment::layout::Field;
 use crate::segment::layout::{self, HEADER_BYTES, header_word, record_word};
 use crate::segment::options::SegmentOptions;
-use crate::segment::{self, BusId, Segment};
-use crate::stats::Stats;
+use crate::segment::{self, Segment};
 use crate::sync::Ordering;
-use crate::sys;
-pub use crate::text::{Printable, is_printable, printable};
-use crate::worker_options::Start;
 
 /// How long [`Inspector::open_any`] waits for a creator that is at work.
 const PATIENCE_WITH_CREATORS: Duration = Duration::from_millis(200);
@@ -162,7 +162,7 @@ impl Inspector {
         let region = |name, offset: usize, count, stride| Region { name, offset: offset as u64, count, stride };
         vec![
             region("header", 0, 1, HEADER_BYTES as u64),
-            region("records", at.records, records, record::WORDS as u64 * 8),
+            region("records", at.records, records, seat_words::WORDS as u64 * 8),
             region("ring", at.cells, capacity, 8),
             region("blocks", at.blocks, capacity + records, block_stride),
             region("claims", at.claim_cells, buckets, 8),
@@ -423,9 +423,9 @@ impl Listed {
 /// [`Error::System`] if shared memory cannot be listed.
 ///
 /// ```
-/// # use seqcast::{Bus, SegmentOptions};
+/// # use seqcast::SegmentOptions;
 /// # let name = format!("/doc-names-{}", std::process::id());
-/// let bus = Bus::create(&name, &SegmentOptions::new().unlink_on_drop(true))?;
+/// let bus = SegmentOptions::new().unlink_on_drop(true).create(&name)?;
 /// assert!(seqcast::inspect::names()?.contains(&name));
 /// # Ok::<(), seqcast::Error>(())
 /// ```

@@ -7,10 +7,10 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::counters::RecordWords;
-use crate::layout::record_word;
+use crate::os::sys;
+use crate::seat::words::RecordWords;
+use crate::segment::layout::record_word;
 use crate::segment::{Segment, record_byte, record_of_byte};
-use crate::sys;
 
 /// The processes that have a segment open.
 #[derive(Clone, Debug, Default)]

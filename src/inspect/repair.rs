@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use crate::counters::RecordWords;
 use crate::error::{Error, Result};
 use crate::protocol::Fault;
 use crate::protocol::pool::Hand;
-use crate::protocol::record::{CLAIM_HAND, HAND_WORDS, RING_HAND};
+use crate::protocol::seat_words::{CLAIM_HAND, HAND_WORDS, RING_HAND};
 use crate::seat::holder::{Hold, lives_without_lock};
+use crate::seat::words::RecordWords;
 use crate::segment::layout::record_word;
 use crate::segment::options::SegmentOptions;
 use crate::segment::{self, Segment};

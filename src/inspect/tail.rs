@@ -15,11 +15,11 @@ use crate::protocol::bytes;
 use crate::protocol::claims::{At, Token};
 use crate::protocol::ring::{Look, Ring};
 use crate::protocol::word::CellWord;
-use crate::reader::Gate;
-use crate::reader::fragments::{Assembled, Fragments};
+use crate::seat::options::Start;
+use crate::seat::read::Gate;
+use crate::seat::read::fragments::{Assembled, Fragments};
 use crate::segment::Segment;
 use crate::sync::Ordering;
-use crate::worker_options::Start;
 
 /// How long a reserved id is waited for, if the caller does not say: as long as workers do by default.
 const PATIENCE: Duration = Duration::from_millis(500);

@@ -7,7 +7,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use crate::sys;
+use crate::os::sys;
 
 /// The inode of the host's own time namespace, a fixed number of the kernel's.
 const HOST_NAMESPACE: u64 = 0xefff_fffa;

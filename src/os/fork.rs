@@ -20,7 +20,6 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 use super::sys;
-use crate::error::{Error, Result};
 
 /// The word of the page, once there is one. The page stays for the rest of the process.
 static WORD: AtomicPtr<AtomicU64> = AtomicPtr::new(null_mut());
@@ -43,12 +42,12 @@ impl fmt::Debug for ForkGuard {
 }
 
 impl ForkGuard {
-    /// A guard of the calling process. `segment` is named in the error if there is no memory for it.
-    pub(crate) fn new(segment: &str) -> Result<ForkGuard> {
+    /// Returns a guard of the calling process, or the system call that failed.
+    pub(crate) fn new() -> Result<ForkGuard, Failed> {
         // Acquire: with what was done to the page before it was published.
         let word = match word_at(WORD.load(Ordering::Acquire)) {
             Some(word) => word,
-            None => make_word(segment)?,
+            None => make_word()?,
         };
         Ok(ForkGuard { word, generation: generation(word) })
     }
@@ -60,11 +59,28 @@ impl ForkGuard {
         self.word.load(Ordering::Relaxed) != self.generation
     }
 
-    /// [`Error::Forked`] in a forked child. To be called before every lock, and after every call of users' code, which may
+    /// Returns [`Forked`] in a forked child. To be called before every lock, and after every call of users' code, which may
     /// fork and return in the child.
     #[inline]
-    pub(crate) fn check(&self) -> Result<()> {
-        if self.is_forked() { Err(Error::Forked) } else { Ok(()) }
+    pub(crate) fn check(&self) -> Result<(), Forked> {
+        if self.is_forked() { Err(Forked) } else { Ok(()) }
+    }
+}
+
+/// The calling process was forked off the one that made the guard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Forked;
+
+/// A system call that failed.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) call: &'static str,
+    pub(crate) source: io::Error,
+}
+
+impl Failed {
+    fn new(call: &'static str, source: impl Into<io::Error>) -> Failed {
+        Failed { call, source: source.into() }
     }
 }
 
@@ -93,21 +109,21 @@ fn word_at(pointer: *mut AtomicU64) -> Option<&'static AtomicU64> {
 
 /// Maps the page, unless another thread is faster. No lock: a thread that holds one at a fork holds it for ever in the child.
 #[cold]
-fn make_word(segment: &str) -> Result<&'static AtomicU64> {
+fn make_word() -> Result<&'static AtomicU64, Failed> {
     // Before the page is there for guards. Two threads may both register the handlers, which does no harm.
     // SAFETY: the handlers touch atomics only, and live as long as the code that they are part of: libc forgets them when that is
     // unloaded.
     let errno = unsafe { libc::pthread_atfork(Some(before_fork), None, Some(in_child)) };
     if errno != 0 {
-        return Err(Error::system(segment, "pthread_atfork", io::Error::from_raw_os_error(errno)));
+        return Err(Failed::new("pthread_atfork", io::Error::from_raw_os_error(errno)));
     }
     let len = rustix::param::page_size();
     let protection = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: a new mapping at an address of the kernel's choice touches no memory that exists.
     let page = unsafe { rustix::mm::mmap_anonymous(null_mut(), len, protection, MapFlags::PRIVATE) }
-        .map_err(|errno| Error::system(segment, "mmap", errno))?;
+        .map_err(|errno| Failed::new("mmap", errno))?;
     let page: NonNull<AtomicU64> =
-        NonNull::new(page.cast()).ok_or_else(|| Error::system(segment, "mmap", io::ErrorKind::InvalidData))?;
+        NonNull::new(page.cast()).ok_or_else(|| Failed::new("mmap", io::ErrorKind::InvalidData))?;
     // A kernel that refuses is no worse than one that says yes and does nothing, and those cannot be told: the handler is
     // enough for every child that is made with `fork`.
     // SAFETY: the advice is for the page just mapped, which holds nothing yet.
@@ -142,7 +158,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::sync_util::lock;
+    use crate::os::locks::lock;
 
     /// Held by tests that change the advice for the page, or depend on it.
     static ADVICE: Mutex<()> = Mutex::new(());
@@ -185,7 +201,7 @@ mod tests {
     #[test]
     fn g12_the_guard_knows_a_forked_child_and_a_cloned_one() {
         let _advice = lock(&ADVICE);
-        let guard = ForkGuard::new("/test").unwrap();
+        let guard = ForkGuard::new().unwrap();
         assert!(!guard.is_forked());
         assert!(in_a_child(fork, || guard.is_forked()));
         assert!(in_a_child(clone, || guard.is_forked()));
@@ -196,12 +212,12 @@ mod tests {
     #[test]
     fn g12_the_guard_knows_a_forked_child_though_the_kernel_does_not_wipe_its_page() {
         let _advice = lock(&ADVICE);
-        let guard = ForkGuard::new("/test").unwrap();
+        let guard = ForkGuard::new().unwrap();
         advise(libc::MADV_KEEPONFORK);
         let known = in_a_child(fork, || guard.is_forked());
         // What is made in the child is the child's, and a grandchild's not.
         let own = in_a_child(fork, || {
-            let own = ForkGuard::new("/test").unwrap();
+            let own = ForkGuard::new().unwrap();
             guard.is_forked() && !own.is_forked() && in_a_child(fork, || own.is_forked() && guard.is_forked())
         });
         advise(libc::MADV_WIPEONFORK);
@@ -212,10 +228,10 @@ mod tests {
     #[test]
     fn g12_a_childs_guard_is_the_childs_and_not_its_parents_nor_its_childrens() {
         let _advice = lock(&ADVICE);
-        let guard = ForkGuard::new("/test").unwrap();
+        let guard = ForkGuard::new().unwrap();
         assert!(in_a_child(clone, || {
-            let own = ForkGuard::new("/test").unwrap();
-            let again = ForkGuard::new("/test").unwrap();
+            let own = ForkGuard::new().unwrap();
+            let again = ForkGuard::new().unwrap();
             let parents = guard.is_forked();
             parents
                 && !own.is_forked()
@@ -228,9 +244,9 @@ mod tests {
     fn g12_a_handler_that_joined_before_ours_ran_keeps_its_guard() {
         let _advice = lock(&ADVICE);
         // The order in which libc runs them is that of their registration; here it is played.
-        let guard = ForkGuard::new("/test").unwrap();
+        let guard = ForkGuard::new().unwrap();
         assert!(in_a_child(fork, || {
-            let own = ForkGuard::new("/test").unwrap();
+            let own = ForkGuard::new().unwrap();
             in_child();
             guard.is_forked() && !own.is_forked()
         }));
@@ -238,9 +254,9 @@ mod tests {
 
     #[test]
     fn all_guards_share_one_page() {
-        let first = ForkGuard::new("/test").unwrap();
+        let first = ForkGuard::new().unwrap();
         let made: Vec<ForkGuard> = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| ForkGuard::new("/test").unwrap())).collect();
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| ForkGuard::new().unwrap())).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         for guard in made {

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicU32;
 use rustix::mm::{Advice, MapFlags, MremapFlags, ProtFlags};
 use shared_memory::{ShmemConf, ShmemError};
 
-use crate::descriptor::Fillers;
+use crate::os::descriptor::Fillers;
 
 /// Shared memory, mapped as long as this lives.
 ///

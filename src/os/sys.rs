@@ -1,18 +1,14 @@
 //! The system: clocks, futexes, byte locks, who a process is.
 
-use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::MetadataExt;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
-use rustix::io::Errno;
-use rustix::thread::futex;
-use rustix::time::{ClockId, Timespec};
+use rustix::time::ClockId;
 
-use crate::clock::HostClock;
-use crate::protocol::wake::Futex;
+use crate::os::clock::HostClock;
 
 /// A number that tells this thread from all others of the process that live. Never 0.
 #[inline]
@@ -22,48 +18,6 @@ pub(crate) fn this_thread() -> usize {
     }
     // Made without code and dropped without any, so that it is there in a thread's last destructors, too.
     HERE.with(|here| std::ptr::from_ref(here).addr())
-}
-
-/// Sleeping on words of a segment: a shared futex, since its sleepers and wakers are different processes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SharedFutex;
-
-impl Futex for SharedFutex {
-    fn wait(&self, word: &AtomicU32, expected: u32, timeout: Duration) {
-        // A timeout that cannot be said is as good as none.
-        let timeout = Timespec::try_from(timeout).ok();
-        // Woken, no longer `expected` (EAGAIN), interrupted and timed out are one to the caller: it looks again.
-        let _ = futex::wait(word, futex::Flags::empty(), expected, timeout.as_ref());
-    }
-
-    fn wake_all(&self, word: &AtomicU32) {
-        // The kernel reads the number as an int.
-        let _ = futex::wake(word, futex::Flags::empty(), i32::MAX as u32);
-    }
-}
-
-/// The same, and remembers whether this thread ran a signal handler meanwhile.
-#[derive(Debug, Default)]
-pub(crate) struct InterruptibleFutex(Cell<bool>);
-
-impl InterruptibleFutex {
-    pub(crate) fn was_interrupted(&self) -> bool {
-        self.0.get()
-    }
-}
-
-impl Futex for InterruptibleFutex {
-    fn wait(&self, word: &AtomicU32, expected: u32, timeout: Duration) {
-        let timeout = Timespec::try_from(timeout).ok();
-        // With a timeout the kernel says so even if the handler asks for calls to be restarted.
-        if futex::wait(word, futex::Flags::empty(), expected, timeout.as_ref()) == Err(Errno::INTR) {
-            self.0.set(true);
-        }
-    }
-
-    fn wake_all(&self, word: &AtomicU32) {
-        SharedFutex.wake_all(word);
-    }
 }
 
 /// Nanoseconds since boot, suspended time included: one clock for all processes of the host, and never set back. Linux
@@ -291,6 +245,8 @@ fn lock_request(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -386,32 +342,5 @@ mod tests {
         std::thread::sleep(Duration::from_millis(2));
         let second = boottime_ns();
         assert!(second - first >= 2_000_000, "{first} to {second}");
-    }
-
-    #[test]
-    fn futex_wait_returns_at_once_on_another_value_and_after_its_timeout() {
-        let word = AtomicU32::new(5);
-        let start = boottime_ns();
-        SharedFutex.wait(&word, 4, Duration::from_secs(60));
-        SharedFutex.wait(&word, 5, Duration::from_millis(5));
-        let took = boottime_ns() - start;
-        assert!((5_000_000..30_000_000_000).contains(&took), "{took} ns");
-    }
-
-    #[test]
-    fn a_sleeper_on_a_futex_is_woken() {
-        let word = AtomicU32::new(5);
-        std::thread::scope(|scope| {
-            let sleeper = scope.spawn(|| SharedFutex.wait(&word, 5, Duration::from_secs(3600)));
-            for _ in 0..30_000 {
-                if sleeper.is_finished() {
-                    return;
-                }
-                SharedFutex.wake_all(&word);
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            // SAFETY: no more than the end of a process whose sleeper would sleep on for an hour.
-            unsafe { libc::abort() }
-        });
     }
 }

@@ -11,15 +11,15 @@
 //! | [`ring`] | the total order: post, look, copy, reserve, commit, void |
 //! | [`claims`] | unique keys: one decision per event, for all |
 //! | [`wake`] | sleeping until something is published |
-//! | [`lock`] | between the threads of one process: who of them posts, claims, polls |
-//! | [`record`] | where a worker's own words are |
+//! | [`thread_lock`] | between the threads of one process: who of them posts, claims, polls |
+//! | [`seat_words`] | where a worker's own words are |
 
 pub(crate) mod bytes;
 pub(crate) mod claims;
-pub(crate) mod lock;
 pub(crate) mod pool;
-pub(crate) mod record;
 pub(crate) mod ring;
+pub(crate) mod seat_words;
+pub(crate) mod thread_lock;
 pub(crate) mod wake;
 pub(crate) mod word;
 

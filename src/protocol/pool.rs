@@ -8,7 +8,7 @@
 //! block    [stamp][cell][version][meta] [payload ...]
 //! ```
 
-use super::record::{ATTEMPT, OWN, PREV};
+use super::seat_words::{ATTEMPT, OWN, PREV};
 use super::word::{CellWord, Phase, Stamp};
 use super::{Fault, TRIES};
 use crate::sync::{self, AtomicU64, Ordering, Words, fence};

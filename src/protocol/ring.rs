@@ -18,7 +18,7 @@
 //! most, and most posts neither load nor store it: a writer begins at the id after its last, if that is further.
 
 use super::pool::{Block, Exchange, Hand, Pool, Tries};
-use super::record::{RESERVED, WORDS};
+use super::seat_words::{RESERVED, WORDS};
 use super::word::{CellWord, Mark, Phase};
 use super::{Fault, load_acquire};
 use crate::sync::{self, AtomicU64, Ordering, Words};

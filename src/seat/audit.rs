@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::protocol::Fault;
 use crate::protocol::pool::{Hand, Pool};
-use crate::protocol::record::{HAND_WORDS, WORDS};
+use crate::protocol::seat_words::{HAND_WORDS, WORDS};
 use crate::protocol::word::CellWord;
 use crate::seat::holder::Hold;
 use crate::segment::Segment;
@@ -110,10 +110,10 @@ mod tests {
 
     use super::*;
     use crate::event::Topic;
-    use crate::protocol::record::OWN;
+    use crate::protocol::seat_words::OWN;
     use crate::seat::Seat;
+    use crate::seat::publish::Outgoing;
     use crate::segment::options::SegmentOptions;
-    use crate::writer::Outgoing;
 
     #[test]
     fn g7_an_audit_needs_no_right_to_write_and_takes_no_record() {

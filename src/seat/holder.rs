@@ -4,12 +4,12 @@
 //! lock can be lost while its holder lives, and then the process id and the start of the process say so, to those in the same
 //! pid namespace. Such a record is nobody's to take: its holder goes on with it.
 
-use crate::counters::RecordWords;
 use crate::error::{Holder, Result};
-use crate::layout::record_word;
+use crate::os::sys;
 use crate::seat::label_of;
+use crate::seat::words::RecordWords;
 use crate::segment::Segment;
-use crate::sys;
+use crate::segment::layout::record_word;
 
 /// What the system says of a record's holder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

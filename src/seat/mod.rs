@@ -1,35 +1,38 @@
 //! Taking a seat on the bus: a free worker record, its lock, and what its last holder left.
 
 pub(crate) mod audit;
-pub(crate) mod claimer;
-pub(crate) mod counters;
+pub(crate) mod claim;
+pub(crate) mod claim_clock;
 pub(crate) mod holder;
+pub(crate) mod options;
+pub(crate) mod publish;
 pub(crate) mod publisher;
-pub(crate) mod reader;
+pub(crate) mod read;
+pub(crate) mod report;
 pub(crate) mod stats;
 pub(crate) mod subscriber;
 pub(crate) mod tenure;
-pub(crate) mod writer;
+pub(crate) mod words;
 
 use std::sync::Arc;
 
-use crate::claimer::Claimer;
-use crate::clock::HostClock;
-use crate::counters::RecordWords;
 use crate::error::{Error, Result};
 use crate::event::wire::Head;
+use crate::os::clock::HostClock;
 use crate::os::fork::ForkGuard;
+use crate::os::sys;
 use crate::protocol::Fault;
 use crate::protocol::pool::Hand;
-use crate::protocol::record::{ATTEMPT, CLAIM_HAND, HAND_WORDS, RING_HAND, WORDS};
+use crate::protocol::seat_words::{ATTEMPT, CLAIM_HAND, HAND_WORDS, RING_HAND, WORDS};
 use crate::protocol::word::Stamp;
+use crate::seat::claim::Claimer;
 use crate::seat::holder::{holders, is_own_leftover, lives_without_lock};
+use crate::seat::publish::Writer;
 use crate::seat::tenure::{Incarnation, Tenure};
+use crate::seat::words::RecordWords;
 use crate::segment::Segment;
 use crate::segment::layout::{LABEL_BYTES, record_word};
 use crate::sync::{Ordering, Words};
-use crate::sys;
-use crate::writer::Writer;
 
 /// A seat: the record of one worker, its halves not yet put together.
 pub(crate) struct Seat {
@@ -60,7 +63,7 @@ impl Seat {
     /// Takes the first record that nobody alive holds, be its lock lost or not, leaving out those with which nothing more can
     /// be published.
     pub(crate) fn take(segment: &Arc<Segment>, label: &str) -> Result<Seat> {
-        let guard = ForkGuard::new(segment.name())?;
+        let guard = ForkGuard::new().map_err(|failed| Error::system(segment.name(), failed.call, failed.source))?;
         let used_up = |record| is_used_up(&RecordWords::of(&segment.records(), record));
         let is_free =
             |record| !used_up(record) && (!lives_without_lock(segment, record) || is_own_leftover(segment, record));

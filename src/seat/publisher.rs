@@ -11,10 +11,10 @@ use crate::error::Result;
 use crate::event::wire::PAYLOAD_ALIGN;
 use crate::event::{EventBuilder, Payload, Sender, Topic, TypedEvent};
 use crate::seat::Seat;
-use crate::seat::claimer::hash_unique;
-use crate::seat::writer::Outgoing;
+use crate::seat::claim::hash_unique;
+use crate::seat::options::WorkerOptions;
+use crate::seat::publish::Outgoing;
 use crate::segment::Segment;
-use crate::worker_options::WorkerOptions;
 
 /// A seat that only posts, for one thread: no lock is around its posts. Dropping it frees the seat.
 #[must_use = "a poster frees its seat when it is dropped"]

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::clock::HostClock;
-use crate::counters::RecordWords;
 use crate::error::Result;
+use crate::os::clock::HostClock;
 use crate::protocol::claims::Bucket;
 use crate::seat::holder::Hold;
+use crate::seat::words::RecordWords;
 use crate::seat::{NO_CURSOR, label_of};
 use crate::segment::Segment;
 use crate::segment::layout::{header_word, record_word};
@@ -152,7 +152,7 @@ impl Stats {
         let mut held = 0;
         for index in 0..claims.buckets() {
             let snapshot = claims.snapshot(index, &mut bucket);
-            snapshot.map_err(|fault| crate::Error::of_fault(segment.name(), fault))?;
+            snapshot.map_err(|fault| crate::error::Error::of_fault(segment.name(), fault))?;
             let now = clock.boottime_ns();
             held += bucket.entries().iter().filter(|entry| entry.deadline > now).count() as u64;
         }

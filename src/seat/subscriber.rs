@@ -6,19 +6,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::claim::Claim;
-use crate::claimer::Claimer;
 use crate::error::Result;
 use crate::event::wire::{Head, UniqueKey};
 use crate::event::{Data, Event, Origin, Topic, library};
+use crate::identity::Position;
+use crate::os::futex::SharedFutex;
 use crate::protocol::claims::{At, Decision, Token};
 use crate::protocol::ring::Look;
 use crate::protocol::wake;
-use crate::publisher::Publisher;
-use crate::reader::{Gate, Message, Pending, Reader, Step};
+use crate::seat::claim::Claimer;
+use crate::seat::options::WorkerOptions;
+use crate::seat::publisher::Publisher;
+use crate::seat::read::{Gate, Message, Pending, Reader, Step};
+use crate::segment::Segment;
 use crate::segment::layout::{header_word, record_word};
-use crate::segment::{Position, Segment};
-use crate::sys::SharedFutex;
-use crate::worker_options::WorkerOptions;
 
 /// A seat that is read by pulling: one event at a time, without handlers, threads or callbacks.
 ///

@@ -4,10 +4,10 @@
 //! and another process take the record, the one that was displaced must not touch it any more: the incarnation tells it, for a
 //! load of a line that nobody else stores to.
 
-use crate::counters::RecordWords;
 use crate::error::{Error, Result};
-use crate::layout::record_word;
 use crate::os::fork::ForkGuard;
+use crate::seat::words::RecordWords;
+use crate::segment::layout::record_word;
 use crate::segment::{RecordLock, Segment};
 use crate::sync::{Ordering, Words};
 

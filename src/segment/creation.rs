@@ -9,24 +9,24 @@ use rustix::fs::{self, FallocateFlags, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Resource, getrlimit};
 
-use super::differences::{Difference, differences};
+use super::differences::differences;
 use super::{
     Birth, BusId, ByteLock, Memory, OWNER_ALONE, SHM_DIR, Segment, allocated_bytes, check_holes, check_type,
     checked_name, create_file, file_size, free_space, is_any_record_held, links, map_named, native_words, not_found,
     open_error, open_file, read_at, regions, remove, reopen,
 };
-use crate::descriptor::{Descriptor, Inode};
-use crate::error::{Error, Result};
-use crate::mapping::Mapping;
+use crate::error::{Difference, Error, Result};
 use crate::os::cgroup::{self, Bound};
+use crate::os::descriptor::{Descriptor, Inode};
 use crate::os::fork::ForkGuard;
+use crate::os::mapping::Mapping;
+use crate::os::sys;
 use crate::segment::fingerprint::fingerprint;
 use crate::segment::geometry::{Geometry, Regions};
 use crate::segment::layout::{FORMING, HEADER_BYTES, LAYOUT_VERSION, header_word, layout_version, magic};
 use crate::segment::options::SegmentOptions;
+use crate::segment::unique_hash::UniqueHash;
 use crate::sync::{Ordering, fence};
-use crate::sys;
-use crate::unique_hash::UniqueHash;
 
 /// The byte whose lock is the right to finish a file. Locks may lie beyond a file's end, and these do.
 pub(super) const CREATION_BYTE: u64 = 1 << 62;
@@ -352,7 +352,8 @@ impl<'a> Call<'a> {
     }
 
     pub(super) fn unlinker(&self) -> Result<Option<ForkGuard>> {
-        self.options.unlink_on_drop.then(|| ForkGuard::new(&self.name)).transpose()
+        let guard = || ForkGuard::new().map_err(|failed| Error::system(&self.name, failed.call, failed.source));
+        self.options.unlink_on_drop.then(guard).transpose()
     }
 }
 

@@ -1,43 +1,10 @@
 //! What a caller asked of a segment and an existing one is not.
 
-use std::fmt;
-
 use rustix::fs::Stat;
 
 use super::geometry::{Geometry, KEYS_PER_BUCKET, buckets_for, stride_for};
 use super::options::SegmentOptions;
-
-/// An option that was set when an existing segment was opened, and that the segment does not have: it keeps what it was
-/// created with. See [`Bus::differences`](crate::Bus::differences).
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Difference {
-    /// The option, as [`SegmentOptions`] calls it.
-    pub option: &'static str,
-    /// What was set.
-    pub wanted: String,
-    /// What the segment has.
-    pub found: String,
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is {}, not {}", self.option, self.found, self.wanted)
-    }
-}
-
-/// A list of them, to be printed.
-pub(crate) struct Listed<'a>(pub(crate) &'a [Difference]);
-
-impl fmt::Display for Listed<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, difference) in self.0.iter().enumerate() {
-            let comma = if i == 0 { "" } else { ", " };
-            write!(f, "{comma}{difference}")?;
-        }
-        Ok(())
-    }
-}
+use crate::error::Difference;
 
 /// What was set in `options` and is otherwise in a segment with this geometry and file.
 pub(super) fn differences(options: &SegmentOptions, geometry: &Geometry, stat: &Stat) -> Vec<Difference> {

@@ -2,7 +2,7 @@
 
 use super::layout::{HEADER_BYTES, LINE, REGION_ALIGN};
 use crate::protocol::word::CellWord;
-use crate::protocol::{pool, record};
+use crate::protocol::{pool, seat_words};
 
 /// Bytes of a fragment before its chunk of the event.
 pub(crate) const FRAGMENT_HEAD_BYTES: usize = 32;
@@ -98,7 +98,7 @@ impl Geometry {
             start as usize
         };
         // No overflow: at most 2^20 blocks of about 2^20 bytes each, twice.
-        let records_at = region(records * record::WORDS as u64 * 8);
+        let records_at = region(records * seat_words::WORDS as u64 * 8);
         let cells = region(capacity * 8);
         let blocks = region((capacity + records) * block_stride);
         let claim_cells = region(buckets * 8);

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use crossbeam_utils::CachePadded;
 use memoffset::span_of;
 
-use crate::protocol::record;
+use crate::protocol::seat_words;
 
 /// Version of the layout below. Raise it with every change that an older binary would misread.
 pub(crate) const LAYOUT_VERSION: u32 = 2;
@@ -85,7 +85,7 @@ pub(crate) struct Record {
 /// The part of a record that posting writes.
 #[repr(C, align(128))]
 pub(crate) struct Posting {
-    pub(crate) hand: [AtomicU64; record::HAND_WORDS],
+    pub(crate) hand: [AtomicU64; seat_words::HAND_WORDS],
     pub(crate) reserved: AtomicU64,
     /// Messages posted, fragmented ones counted once.
     pub(crate) posted: AtomicU64,
@@ -130,7 +130,7 @@ pub(crate) struct Reading {
 /// The part of a record that claiming writes.
 #[repr(C, align(128))]
 pub(crate) struct Claiming {
-    pub(crate) hand: [AtomicU64; record::HAND_WORDS],
+    pub(crate) hand: [AtomicU64; seat_words::HAND_WORDS],
     pub(crate) won: AtomicU64,
     pub(crate) lost: AtomicU64,
     pub(crate) full: AtomicU64,
@@ -167,22 +167,22 @@ pub(crate) const LABEL_BYTES: usize = LABEL_WORDS * 8;
 /// The word that holds a field of [`Header`].
 macro_rules! header_word {
     ($field:ident) => {
-        core::mem::offset_of!($crate::layout::Header, $field) / 8
+        core::mem::offset_of!($crate::segment::layout::Header, $field) / 8
     };
 }
 /// The word of a record that holds a field of one of its parts: `record_word!(reading.cursor)`.
 macro_rules! record_word {
     ($($path:ident).+) => {
-        core::mem::offset_of!($crate::layout::Record, $($path).+) / 8
+        core::mem::offset_of!($crate::segment::layout::Record, $($path).+) / 8
     };
 }
 pub(crate) use {header_word, record_word};
 
 const _: () = {
-    assert!(size_of::<Record>() == record::WORDS * 8);
-    assert!(record_word!(posting.hand) == record::RING_HAND);
-    assert!(record_word!(posting.reserved) == record::RESERVED);
-    assert!(record_word!(claiming.hand) == record::CLAIM_HAND);
+    assert!(size_of::<Record>() == seat_words::WORDS * 8);
+    assert!(record_word!(posting.hand) == seat_words::RING_HAND);
+    assert!(record_word!(posting.reserved) == seat_words::RESERVED);
+    assert!(record_word!(claiming.hand) == seat_words::CLAIM_HAND);
     assert!(size_of::<Header>() <= HEADER_BYTES);
     assert!(align_of::<Header>() <= 4096 && align_of::<Record>() == REGION_ALIGN);
     assert!(usize::BITS == 64, "seqcast needs a 64-bit target");

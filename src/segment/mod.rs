@@ -21,10 +21,9 @@ mod differences;
 mod file;
 pub(crate) mod fingerprint;
 pub(crate) mod geometry;
-mod identity;
 pub(crate) mod layout;
 pub(crate) mod options;
-mod unheld;
+mod remove;
 pub(crate) mod unique_hash;
 
 use std::io;
@@ -36,30 +35,29 @@ use std::time::Instant;
 use rustix::fs::{self, AtFlags, CWD, FileType, MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::{Errno, retry_on_intr};
 
-use crate::descriptor::{Descriptor, Inode};
-use crate::error::{Error, Result};
-use crate::mapping::{HoldingPage, Mapping};
+use crate::error::{Difference, Error, Result};
+use crate::identity::BusId;
+use crate::os::descriptor::{Descriptor, Inode};
 use crate::os::fork::ForkGuard;
+use crate::os::futex::SharedFutex;
+use crate::os::mapping::{HoldingPage, Mapping};
+use crate::os::sys;
 use crate::protocol::claims::Claims;
 use crate::protocol::pool::Pool;
-use crate::protocol::record;
 use crate::protocol::ring::{Ring, stretch_for};
+use crate::protocol::seat_words;
 use crate::protocol::wake;
 use crate::segment::fingerprint::fingerprint;
 use crate::segment::geometry::{Geometry, MOST_RECORDS, Regions};
 use crate::segment::layout::{header_word, magic};
 use crate::segment::options::SegmentOptions;
+use crate::segment::unique_hash::UniqueHash;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, Words};
-use crate::sys::{self, SharedFutex};
-use crate::unique_hash::UniqueHash;
 
 use self::creation::{CREATION_BYTE, Call, Draft, Intent, State};
-pub use self::differences::Difference;
-pub(crate) use self::differences::Listed;
 pub use self::file::FileFacts;
 pub(crate) use self::file::{file_names, segment_names};
-pub use self::identity::{BusId, Position};
-pub(crate) use self::unheld::unlink_unheld;
+pub(crate) use self::remove::unlink_unheld;
 
 const NAME_RULE: &str = "after a leading slash, which may be left out, it must be 1 to 200 of the characters A-Z a-z 0-9 . _ - \
                          and neither . nor ..";
@@ -538,7 +536,7 @@ impl Memory {
     }
 
     fn records(&self) -> Words {
-        self.words(self.regions.records, self.geometry.records * record::WORDS as u64)
+        self.words(self.regions.records, self.geometry.records * seat_words::WORDS as u64)
     }
 
     fn ring_pool(&self) -> Pool {
@@ -559,11 +557,11 @@ impl Memory {
     fn format(&self, birth: &Birth) {
         let hands = |first_word: usize| -> Vec<Words> {
             let records = self.records();
-            let hand = |record| records.sub(record * record::WORDS + first_word, record::HAND_WORDS);
+            let hand = |record| records.sub(record * seat_words::WORDS + first_word, seat_words::HAND_WORDS);
             (0..self.geometry.records as usize).map(hand).collect()
         };
-        self.ring_pool().format(&hands(record::RING_HAND));
-        self.claim_pool().format(&hands(record::CLAIM_HAND));
+        self.ring_pool().format(&hands(seat_words::RING_HAND));
+        self.claim_pool().format(&hands(seat_words::CLAIM_HAND));
         let header = self.header();
         let Geometry { capacity, block_stride, records, buckets, bucket_stride } = self.geometry;
         let boot_id = sys::boot_id();

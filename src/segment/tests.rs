@@ -73,7 +73,7 @@ fn descriptor(file: File) -> Descriptor {
 impl Segment {
     /// Takes the first record that nobody has locked.
     fn take_any(&self) -> Result<Option<(u16, RecordLock)>> {
-        self.take_free_record(ForkGuard::new(&self.name)?, |_| true)
+        self.take_free_record(ForkGuard::new().unwrap(), |_| true)
     }
 }
 
@@ -99,7 +99,7 @@ fn is_new_or_signed(segment: &Segment) -> bool {
     let word = |offset: usize| all.at(offset / 8).load(Ordering::Relaxed);
     let blocks = segment.memory.regions.blocks..segment.memory.regions.claim_cells;
     let hands: HashSet<u64> = (0..records as usize)
-        .map(|at| segment.records().at(at * record::WORDS + record::RING_HAND).load(Ordering::Relaxed))
+        .map(|at| segment.records().at(at * seat_words::WORDS + seat_words::RING_HAND).load(Ordering::Relaxed))
         .collect();
     blocks.step_by(8).all(|offset| word(offset) == 0) && hands == HashSet::from_iter(capacity..capacity + records)
 }

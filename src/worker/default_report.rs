@@ -7,11 +7,11 @@ use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, TryLockError};
 
-use super::panics::{HandlerPanic, catch_panic};
-use super::report::Report;
+use super::panics::catch_panic;
+use crate::os::locks::DroppedUnlessHeld;
 use crate::os::stderr;
-use crate::sync_util::DroppedUnlessHeld;
-use crate::text::printable;
+use crate::os::text::printable;
+use crate::seat::report::{HandlerPanic, Report};
 
 /// How long a period is, in nanoseconds. It begins with the first report.
 const PERIOD_NS: u64 = 10_000_000_000;
@@ -270,8 +270,8 @@ mod traced {
     use tracing::subscriber::NoSubscriber;
 
     use super::LeftOut;
-    use crate::text::printable;
-    use crate::worker::report::{Report, Trouble};
+    use crate::os::text::printable;
+    use crate::seat::report::{Report, Trouble};
 
     /// Whether this thread has a subscriber. Another thread's is of no use.
     pub(super) fn is_listening() -> bool {
@@ -329,7 +329,7 @@ mod traced {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::worker::report::Trouble;
+    use crate::seat::report::Trouble;
 
     const SECOND: u64 = 1_000_000_000;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::worker::report::Report;
+use crate::seat::report::Report;
 
 const HOUR: Duration = Duration::from_secs(3600);
 /// Ends a child that hangs; whether it does hang does not depend on it.

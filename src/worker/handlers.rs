@@ -15,8 +15,8 @@ use crate::error::{Error, Result};
 use crate::event::wire::Head;
 use crate::event::{Event, LocalEvent, Topic, check_topic};
 use crate::os::fork::ForkGuard;
-use crate::report::{HandlerError, Report, Trouble};
-use crate::sync_util::{Held, lock};
+use crate::os::locks::{Held, lock};
+use crate::seat::report::{HandlerError, Report, Trouble};
 
 /// By names that this process has registered itself. Names from a segment are only looked up in it, which no choice of names
 /// makes slow.
@@ -364,7 +364,7 @@ impl Route {
     ///
     /// # Errors
     ///
-    /// [`Error::Forked`](crate::Error::Forked) in a child that one of them forked and that returned from it.
+    /// [`Error::Forked`](crate::error::Error::Forked) in a child that one of them forked and that returned from it.
     #[inline]
     pub(crate) fn dispatch(
         &self,
@@ -419,8 +419,8 @@ fn dispatch(
         };
         match &result {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => report(match error.error().downcast_ref::<crate::Error>() {
-                Some(mistyped @ crate::Error::Payload { .. }) => Trouble::Mistyped(mistyped),
+            Ok(Err(error)) => report(match error.error().downcast_ref::<crate::error::Error>() {
+                Some(mistyped @ crate::error::Error::Payload { .. }) => Trouble::Mistyped(mistyped),
                 _ => Trouble::Failed(error),
             })?,
             Err(panic) => report(Trouble::Panicked(panic))?,

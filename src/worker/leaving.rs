@@ -18,7 +18,7 @@ use std::sync::{Arc, Weak};
 use super::polling::Delivery;
 use super::{Inner, Worker};
 use crate::error::{Error, Result};
-use crate::sync_util::lock;
+use crate::os::locks::lock;
 
 /// Looks for the end of a poll that is just ending. It looks for us after it has given the lock back, but that store may not
 /// be visible yet, for some nanoseconds: then neither would see the other.
@@ -64,7 +64,7 @@ impl Inner {
         let options = self.replace_options(Arc::new(options));
         // No lock is held: what they own may do anything when it is dropped, also fork and return in the child.
         drop((routes, handlers, local, options));
-        self.guard.check()
+        Ok(self.guard.check()?)
     }
 
     /// As [`check`](Inner::check), and sees to it that a worker which has left gives everything up.

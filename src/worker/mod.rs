@@ -8,13 +8,10 @@ mod leaving;
 pub(crate) mod panics;
 pub(crate) mod poller;
 mod polling;
-pub mod process;
-pub(crate) mod report;
 #[cfg(test)]
 mod tests;
 mod waiting;
 pub(crate) mod waker;
-pub(crate) mod worker_options;
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -33,30 +30,32 @@ use self::panics::catch_panic;
 use self::polling::{OWN, Reading, Wait};
 use self::waker::{Bell, Waited};
 use crate::claim::{Claim, Claimed, Unique};
-use crate::claimer::{Claimer, hash_unique};
-use crate::clock::HostClock;
-use crate::counters::RecordWords;
 use crate::error::{Error, Result};
 use crate::event::wire::{PAYLOAD_ALIGN, UniqueKey};
 use crate::event::{
     Buffer, Event, EventBuilder, LocalData, LocalEvent, Payload, Sender, Topic, Typed, TypedEvent, library,
 };
-use crate::handlers::{Handler, Outcome, Registration, Registry, Scope, address_of};
+use crate::identity::Position;
+use crate::os::clock::HostClock;
 use crate::os::fork::ForkGuard;
-use crate::protocol::lock::{Lock, Locked};
+use crate::os::futex::{InterruptibleFutex, SharedFutex};
+use crate::os::locks::{DroppedUnlessHeld, lock};
+use crate::os::sys;
 use crate::protocol::ring::Ring;
-use crate::publisher::Publisher;
-use crate::reader::Reader;
-use crate::report::{Report, Trouble};
+use crate::protocol::thread_lock::{Lock, Locked};
+use crate::seat::claim::{Claimer, hash_unique};
+use crate::seat::options::WorkerOptions;
+use crate::seat::publish::{Outgoing, Writer};
+use crate::seat::publisher::Publisher;
+use crate::seat::read::Reader;
+use crate::seat::report::{Report, Trouble};
 use crate::seat::tenure::Incarnation;
+use crate::seat::words::RecordWords;
 use crate::seat::{Seat, set_label};
+use crate::segment::Segment;
 use crate::segment::layout::record_word;
-use crate::segment::{Position, Segment};
 use crate::sync::Words;
-use crate::sync_util::{DroppedUnlessHeld, lock};
-use crate::sys::{self, InterruptibleFutex, SharedFutex};
-use crate::worker_options::WorkerOptions;
-use crate::writer::{Outgoing, Writer};
+use crate::worker::handlers::{Handler, Outcome, Registration, Registry, Scope, address_of};
 
 /// One seat on the bus: posts events, and hands those of all workers to its handlers, in the order of their ids.
 ///
@@ -704,7 +703,7 @@ impl Worker {
         self.inner.set_options(after)?;
         self.end_waits();
         // The reporter of before may have been dropped.
-        self.inner.guard.check()
+        Ok(self.inner.guard.check()?)
     }
 
     /// The options in force. In a forked child: the parent's at the fork, or those that it joined with if another thread was

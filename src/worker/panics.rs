@@ -9,53 +9,12 @@
 use std::any::{Any, TypeId};
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::{Cell, RefCell};
-use std::fmt;
 use std::mem;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::sync::Once;
 use std::thread;
 
-/// A panic in a handler.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct HandlerPanic {
-    /// What it said, if it said a text.
-    pub message: String,
-    /// File, line and column. Known only with [`install_panic_hook`](crate::process::install_panic_hook).
-    pub location: Option<String>,
-    /// Where it came from. Known only with [`install_panic_hook`](crate::process::install_panic_hook), and if
-    /// `RUST_BACKTRACE` asks for backtraces.
-    pub backtrace: Option<Backtrace>,
-}
-
-/// What a panic said, and where.
-pub(crate) struct What<'a>(&'a HandlerPanic);
-
-impl HandlerPanic {
-    pub(crate) fn what(&self) -> What<'_> {
-        What(self)
-    }
-}
-
-impl fmt::Display for What<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)?;
-        match &self.0.location {
-            Some(location) => write!(f, ", at {location}"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl fmt::Display for HandlerPanic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a handler panicked: {}", self.what())?;
-        match &self.backtrace {
-            Some(backtrace) => write!(f, "\n{backtrace}"),
-            None => Ok(()),
-        }
-    }
-}
+use crate::seat::report::HandlerPanic;
 
 /// A panic as the hook saw it.
 struct Remembered {

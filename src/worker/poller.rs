@@ -9,8 +9,8 @@ use std::thread::{self, JoinHandle};
 
 use crate::error::{Error, Result};
 use crate::os::signals::NoSignals;
-use crate::panics::{catch_panic, into_message};
 use crate::worker::Worker;
+use crate::worker::panics::{catch_panic, into_message};
 
 /// A thread that polls a worker: at once when something is posted, and every
 /// [`interval`](crate::WorkerOptions::interval) at the latest. Dropping it stops the thread and waits for its end.

@@ -7,23 +7,24 @@ use crossbeam_utils::Backoff;
 
 use super::{Hot, Inner, Polled};
 use crate::claim::Claim;
-use crate::claimer::Claimer;
 use crate::error::Result;
 use crate::event::wire::{Head, UniqueKey};
 use crate::event::{Data, Event, Origin};
-use crate::handlers::{Registry, Routes, dispatch_local};
+use crate::os::futex::SharedFutex;
+use crate::os::locks::lock;
+use crate::os::sys;
 use crate::protocol::claims::{At, Decision, Token};
-use crate::protocol::lock::{Lock, Locked};
 use crate::protocol::ring::{AtMark, Look};
+use crate::protocol::thread_lock::{Lock, Locked};
 use crate::protocol::wake;
 use crate::protocol::word::Mark;
-use crate::reader::{Gate, Message, Pending, Reader, Step};
-use crate::report::{Report, Trouble};
+use crate::seat::claim::Claimer;
 use crate::seat::process_of;
+use crate::seat::read::{Gate, Message, Pending, Reader, Step};
+use crate::seat::report::{Report, Trouble};
 use crate::seat::tenure::Tenure;
 use crate::segment::layout::{header_word, record_word};
-use crate::sync_util::lock;
-use crate::sys::{self, SharedFutex};
+use crate::worker::handlers::{Registry, Routes, dispatch_local};
 
 /// What only the polling thread uses.
 pub(super) struct Reading {
@@ -335,13 +336,16 @@ impl Inner {
     /// Drops routes that are out of date, and with them handlers that were unregistered.
     fn drop_stale(&self, routes: &mut Routes) -> Result<()> {
         // Like every other call of users' code it may fork and return in the child.
-        if routes.drop_stale() { self.guard.check() } else { Ok(()) }
+        if routes.drop_stale() {
+            self.guard.check()?;
+        }
+        Ok(())
     }
 
     /// Reports from within a poll.
     fn report_here(&self, report: &Report<'_>) -> Result<()> {
         self.report(report);
-        self.guard.check()
+        Ok(self.guard.check()?)
     }
 
     fn deliver_local(&self, tally: &mut Tally, most: u64) -> Result<()> {

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::Inner;
 use crate::error::Result;
+use crate::os::futex::SharedFutex;
 use crate::protocol::wake::{self, Futex};
 use crate::segment::layout::{header_word, record_word};
-use crate::sys::SharedFutex;
 
 /// Looks before sleep, with a pause of the processor's after each: well under a microsecond in all. Longer would delay the
 /// very process that is waited for, where it runs on the same core.

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
 use crossbeam_utils::CachePadded;
 
-use crate::mapping::Mapping;
 use crate::os::fork::ForkGuard;
+use crate::os::futex::SharedFutex;
+use crate::os::mapping::Mapping;
 use crate::protocol::wake;
 use crate::segment::Segment;
 use crate::segment::layout::header_word;
-use crate::sys::SharedFutex;
 use crate::worker::Worker;
 
 /// Ends a worker's wait, from a signal handler or from any thread: [`Worker::wait`] and

@@ -6,7 +6,7 @@ use crate::protocol::claims::{
     Ask, At, BUCKET_HEAD_WORDS, Bucket, Claims, Clock, Decision, ENTRY_WORDS, Entry, Key, Ruling, Token,
 };
 use crate::protocol::pool::{HEAD_WORDS, Hand, Pool};
-use crate::protocol::record::HAND_WORDS;
+use crate::protocol::seat_words::HAND_WORDS;
 use crate::protocol::word::Stamp;
 use crate::sync::{Ordering, Words};
 

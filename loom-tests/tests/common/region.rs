@@ -2,7 +2,7 @@
 
 use crate::protocol::claims::{At, BUCKET_HEAD_WORDS, Bucket, Claims, Clock, Decision, ENTRY_WORDS, Key, Token};
 use crate::protocol::pool::{HEAD_WORDS, Hand, Pool};
-use crate::protocol::record::{self, HAND_WORDS};
+use crate::protocol::seat_words::{self, HAND_WORDS};
 use crate::protocol::word::CellWord;
 use crate::sync::{Mode, Words};
 
@@ -38,11 +38,13 @@ impl Region {
         let block_word =
             |word: usize| Some(if word.is_multiple_of(stride) { mode.of_exchanged() } else { Mode::Plain });
         let hand_word = |word: usize| {
-            (record::CLAIM_HAND..record::CLAIM_HAND + HAND_WORDS).contains(&(word % record::WORDS)).then_some(mode)
+            (seat_words::CLAIM_HAND..seat_words::CLAIM_HAND + HAND_WORDS)
+                .contains(&(word % seat_words::WORDS))
+                .then_some(mode)
         };
         let cells = Words::new(1, control);
         let pool = Pool::new(cells.clone(), Words::new((1 + usize::from(records)) * stride, block_word), stride);
-        let records_words = Words::new(usize::from(records) * record::WORDS, hand_word);
+        let records_words = Words::new(usize::from(records) * seat_words::WORDS, hand_word);
         let region =
             Region { claims: Claims::new(pool, tail, capacity), cells, records: records_words, count: records };
         let hands: Vec<Words> = (0..records).map(|record| region.hand_words(record)).collect();
@@ -51,7 +53,7 @@ impl Region {
     }
 
     fn hand_words(&self, record: u16) -> Words {
-        self.records.sub(usize::from(record) * record::WORDS + record::CLAIM_HAND, HAND_WORDS)
+        self.records.sub(usize::from(record) * seat_words::WORDS + seat_words::CLAIM_HAND, HAND_WORDS)
     }
 
     pub(crate) fn adopt(&self, record: u16) -> Hand {
@@ -89,7 +91,7 @@ impl Region {
     /// Each block is in one place.
     pub(crate) fn judge(&self) {
         let mut places = vec![CellWord::from_bits(self.cells.at(0).at_rest()).block().into()];
-        places.extend((0..self.count).map(|record| self.hand_words(record).at(record::OWN).at_rest()));
+        places.extend((0..self.count).map(|record| self.hand_words(record).at(seat_words::OWN).at_rest()));
         places.sort_unstable();
         assert!(places.iter().copied().eq(0..=u64::from(self.count)), "blocks are in the places {places:?}");
     }

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use crate::log::Log;
 use crate::protocol::pool::{Block, HEAD_WORDS, Hand, Pool};
-use crate::protocol::record::{self, HAND_WORDS};
 use crate::protocol::ring::{Fate, Look, Ring};
+use crate::protocol::seat_words::{self, HAND_WORDS};
 use crate::protocol::word::{CellWord, Phase};
 use crate::sync::{Mode, Ordering, Words};
 
@@ -52,10 +52,10 @@ impl World {
         // Of a block only the stamp is contended; its other words are plain, see `sync`.
         let block_word =
             |word: usize| Some(if word.is_multiple_of(STRIDE) { mode.of_exchanged() } else { Mode::Plain });
-        let record_word = |word: usize| (word % record::WORDS <= record::RESERVED).then_some(mode);
+        let record_word = |word: usize| (word % seat_words::WORDS <= seat_words::RESERVED).then_some(mode);
         let cells = Words::new(capacity, control);
         let blocks = Words::new((capacity + usize::from(records)) * STRIDE, block_word);
-        let words = Words::new(usize::from(records) * record::WORDS, record_word);
+        let words = Words::new(usize::from(records) * seat_words::WORDS, record_word);
         let pool = Pool::new(cells.clone(), blocks.clone(), STRIDE);
         let world = World {
             ring: Ring::new(pool, tail, words.clone(), stretch),
@@ -71,7 +71,7 @@ impl World {
     }
 
     fn hand_words(&self, record: u16) -> Words {
-        self.records.sub(usize::from(record) * record::WORDS + record::RING_HAND, HAND_WORDS)
+        self.records.sub(usize::from(record) * seat_words::WORDS + seat_words::RING_HAND, HAND_WORDS)
     }
 
     /// Takes over `record`, whose holder is dead or never was.
@@ -172,7 +172,7 @@ impl World {
             }
         }
         for record in 0..self.count {
-            let own = self.hand_words(record).at(record::OWN).at_rest();
+            let own = self.hand_words(record).at(seat_words::OWN).at_rest();
             assert!(places.insert(own), "block {own} of record {record} is somewhere else too");
         }
         assert_eq!(places.len(), capacity + usize::from(self.count), "a block was lost");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::protocol::lock::Lock;
+use crate::protocol::thread_lock::Lock;
 use crate::race::race;
 use crate::sync::{AtomicU32, AtomicU64, Mode, Ordering};
 

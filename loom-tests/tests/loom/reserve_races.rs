@@ -1,7 +1,7 @@
 //! Reserved ids: commit, void and the lap decide by one exchange each, so that every worker sees the same fate.
 
-use crate::protocol::lock::Lock;
 use crate::protocol::ring::Fate;
+use crate::protocol::thread_lock::Lock;
 use crate::race::race;
 use crate::sync::AtomicU32;
 use crate::world::{Poll, World};

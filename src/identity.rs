@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
-use crate::text::printable;
+use crate::os::text::printable;
 
 /// The identity of a bus: a random number that its creator drew. No two segments have the same, whatever their names.
 ///

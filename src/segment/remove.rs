@@ -7,7 +7,7 @@
 
 use super::{checked_name, open_ours, remove_if};
 use crate::error::{Error, Result};
-use crate::sys;
+use crate::os::sys;
 
 /// Removes the segment `name`, finished or not, if no process has it open for writing. `false` if one has.
 pub(crate) fn unlink_unheld(name: &str) -> Result<bool> {

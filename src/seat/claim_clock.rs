@@ -1,8 +1,8 @@
 //! The time to within a tick, for a fifth of what reading the clock costs.
 
-use crate::clock::HostClock;
+use crate::os::clock::HostClock;
+use crate::os::sys;
 use crate::protocol::claims::Clock;
-use crate::sys;
 
 /// The host's boot-time clock, read once in a tick of the coarse clock.
 ///

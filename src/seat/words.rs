@@ -1,6 +1,6 @@
 //! A worker's counters: words of its record that only one half of the worker stores to.
 
-use crate::protocol::record::WORDS;
+use crate::protocol::seat_words::WORDS;
 use crate::sync::{Ordering, Words};
 
 /// The words of one record, for the half of the worker that may write some of them.

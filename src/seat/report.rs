@@ -3,10 +3,9 @@
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
 
-use super::panics::HandlerPanic;
 use crate::error::Error;
-use crate::segment::{Difference, Listed};
-use crate::text::printable;
+use crate::error::{Difference, Listed};
+use crate::os::text::printable;
 
 /// What a handler returns when it failed: any error, with a backtrace of where `?` or `into` met it (if
 /// `RUST_BACKTRACE` asks for backtraces).
@@ -59,6 +58,48 @@ impl fmt::Debug for HandlerError {
 /// A backtrace that is one, and not the remark that backtraces are disabled.
 fn captured(backtrace: &Backtrace) -> Option<&Backtrace> {
     (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace)
+}
+
+/// A panic in a handler.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct HandlerPanic {
+    /// What it said, if it said a text.
+    pub message: String,
+    /// File, line and column. Known only with [`install_panic_hook`](crate::process::install_panic_hook).
+    pub location: Option<String>,
+    /// Where it came from. Known only with [`install_panic_hook`](crate::process::install_panic_hook), and if
+    /// `RUST_BACKTRACE` asks for backtraces.
+    pub backtrace: Option<Backtrace>,
+}
+
+/// What a panic said, and where.
+pub(crate) struct What<'a>(&'a HandlerPanic);
+
+impl HandlerPanic {
+    pub(crate) fn what(&self) -> What<'_> {
+        What(self)
+    }
+}
+
+impl fmt::Display for What<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)?;
+        match &self.0.location {
+            Some(location) => write!(f, ", at {location}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for HandlerPanic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a handler panicked: {}", self.what())?;
+        match &self.backtrace {
+            Some(backtrace) => write!(f, "\n{backtrace}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Something a worker has to report. Never carries a payload.
@@ -222,7 +263,7 @@ mod tests {
     #[test]
     fn each_kind_of_trouble_has_a_name_of_its_own() {
         let (error, left) = (HandlerError::msg("no luck"), Error::Left);
-        let panic = super::super::panics::catch_panic(|| panic!("no luck")).unwrap_err();
+        let panic = crate::worker::panics::catch_panic(|| panic!("no luck")).unwrap_err();
         let troubles = [
             Trouble::Failed(&error),
             Trouble::Panicked(&panic),

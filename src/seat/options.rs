@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::report::Report;
-use crate::segment::{Position, Segment};
+use crate::identity::Position;
+use crate::seat::report::Report;
+use crate::segment::Segment;
 
 /// Where a worker begins to read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,8 +4,6 @@ use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 
-use crate::protocol::lock::Lock;
-
 /// Locks `mutex`. What it protects is left whole by every panic: no handler runs under it, and what we do ourselves
 /// under it is either done or not.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -16,12 +14,6 @@ pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(crate) trait Held {
     /// Whether somebody holds it, to read or to write.
     fn is_held(&self) -> bool;
-}
-
-impl<T> Held for Lock<T> {
-    fn is_held(&self) -> bool {
-        self.try_lock().is_none()
-    }
 }
 
 impl<T> Held for Mutex<T> {
@@ -72,6 +64,7 @@ mod tests {
     use std::sync::atomic::AtomicU32;
 
     use super::*;
+    use crate::protocol::thread_lock::Lock;
 
     #[test]
     fn g12_what_a_lock_protects_is_dropped_unless_the_lock_is_held() {

@@ -22,10 +22,10 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::bus::Bus;
 use crate::error::{Error, Result};
-use crate::panics;
+use crate::seat::options::WorkerOptions;
 use crate::segment::options::SegmentOptions;
 use crate::worker::Worker;
-use crate::worker_options::WorkerOptions;
+use crate::worker::panics;
 
 /// The process's worker. A pointer and not a lock: a lock that another thread holds at a fork stays held in the child.
 static WORKER: AtomicPtr<Worker> = AtomicPtr::new(ptr::null_mut());

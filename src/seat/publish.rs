@@ -1,17 +1,17 @@
 //! The posting half of a seat.
 
-use crate::counters::RecordWords;
 use crate::error::{Error, Result, SizeLimit};
 use crate::event::Topic;
 use crate::event::wire::{FRAGMENT_HEAD_BYTES, FragmentHead, Kind, Meta, Prefix, UniqueKey, chunk_len};
+use crate::os::futex::SharedFutex;
 use crate::protocol::bytes;
 use crate::protocol::pool::{Block, Hand};
 use crate::protocol::ring::{Fate, Ring};
 use crate::protocol::wake;
+use crate::seat::words::RecordWords;
 use crate::segment::Segment;
 use crate::segment::layout::{header_word, record_word};
 use crate::sync::Ordering;
-use crate::sys::SharedFutex;
 use std::sync::Arc;
 
 /// An event to be posted.

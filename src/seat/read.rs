@@ -8,20 +8,20 @@ use std::sync::Arc;
 use rkyv::util::AlignedVec;
 
 use self::fragments::{Assembled, Fragments};
-use crate::counters::RecordWords;
 use crate::error::{Error, Result};
 use crate::event::wire::{Head, Kind, Meta, PAYLOAD_ALIGN, UniqueKey};
+use crate::os::sys;
 use crate::protocol::Fault;
 use crate::protocol::bytes;
 use crate::protocol::claims::{At, Token};
 use crate::protocol::pool::Tries;
 use crate::protocol::ring::{Fate, Look, Ring};
 use crate::protocol::word::CellWord;
+use crate::seat::options::Begin;
+use crate::seat::words::RecordWords;
 use crate::segment::Segment;
 use crate::segment::layout::record_word;
 use crate::sync::Ordering;
-use crate::sys;
-use crate::worker_options::Begin;
 
 /// Most events that are copied out ahead of one whose payload is not there yet.
 const MOST_AHEAD: usize = 4096;

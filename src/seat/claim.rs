@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::claim::{Claim, Claimed, Unique};
-use crate::clock::HostClock;
-use crate::counters::RecordWords;
 use crate::error::{Error, Result};
 use crate::event::wire::UniqueKey;
+use crate::os::clock::HostClock;
 use crate::protocol::claims::{At, Bucket, Claims, Decision, Key, Place, Token};
 use crate::protocol::pool::Hand;
+use crate::seat::claim_clock::Tick;
+use crate::seat::words::RecordWords;
 use crate::segment::Segment;
 use crate::segment::layout::record_word;
-use crate::tick::Tick;
-use crate::unique_hash::{Domain, UniqueHash};
+use crate::segment::unique_hash::{Domain, UniqueHash};
 
 /// A ttl in nanoseconds; longer than can be said is for ever.
 #[inline]

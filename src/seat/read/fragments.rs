@@ -8,9 +8,9 @@ use super::Gate;
 use crate::event::wire::{FRAGMENT_HEAD_BYTES, FragmentHead, Head, Kind, Meta, PAYLOAD_ALIGN, chunk_len};
 use crate::protocol::bytes;
 use crate::protocol::ring::{Look, Ring};
+use crate::seat::options::Begin;
 use crate::segment::geometry::Geometry;
 use crate::sync::Ordering;
-use crate::worker_options::Begin;
 
 pub(crate) struct Fragments {
     /// By record of the sender.

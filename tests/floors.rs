@@ -1,0 +1,70 @@
+//! The floor plan of the source tree: imports go downward only. See ARCHITECTURE.md, "Floors".
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// From the lowest to the highest. The files of a floor may use their own floor and those below.
+const FLOORS: [&[&str]; 9] = [
+    &["os"],
+    &["protocol", "sync"],
+    &["error", "identity"],
+    &["segment"],
+    &["claim", "event"],
+    &["seat"],
+    &["worker"],
+    &["bus", "inspect", "process"],
+    &["docs", "lib"],
+];
+
+fn floor_of(module: &str) -> Option<usize> {
+    FLOORS.iter().position(|modules| modules.contains(&module))
+}
+
+fn source_files(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            source_files(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// The code of a file without its unit tests and comments.
+fn code_of(source: &str) -> String {
+    let code = source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn imports_go_downward_only() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    source_files(&src, &mut files);
+    let (mut upward, mut seen) = (Vec::new(), BTreeSet::new());
+    for file in &files {
+        let inside = file.strip_prefix(&src).unwrap().to_string_lossy().replace('\\', "/");
+        if inside.contains("tests") {
+            continue;
+        }
+        let module = inside.split('/').next().unwrap().trim_end_matches(".rs");
+        let floor = floor_of(module).unwrap_or_else(|| panic!("{inside} is on no floor: add it to FLOORS"));
+        seen.insert(module.to_owned());
+        for used in code_of(&fs::read_to_string(file).unwrap()).replace("$crate::", "").split("crate::").skip(1) {
+            let used: String = used.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+            match floor_of(&used) {
+                Some(other) if other > floor => upward.push(format!("{inside} uses crate::{used}")),
+                // A macro or an item of the root.
+                None if floor + 1 < FLOORS.len() && !used.is_empty() && used != "event_list" => {
+                    upward.push(format!("{inside} uses crate::{used}, which is on no floor"));
+                }
+                _ => {}
+            }
+        }
+    }
+    let expected: BTreeSet<String> = FLOORS.concat().into_iter().map(str::to_owned).collect();
+    assert_eq!(seen, expected, "the floors and the files differ");
+    assert!(upward.is_empty(), "imports that go upward:\n{}", upward.join("\n"));
+}
