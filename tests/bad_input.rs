@@ -1,16 +1,13 @@
 //! Bad input: each a typed error with values and remedy, nothing lost, the bus usable afterwards.
 
-#[macro_use]
-mod common;
-
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-use common::{Child, HOUR, Log, Name, Reports, bus, error, in_child, poll, quiet, small, stop_here};
 use seqcast::inspect::{self, Inspector};
 use seqcast::{Bus, Error, Publisher, Scope, SegmentOptions, Worker};
+use seqcast_testkit::{Child, HOUR, Log, Name, Reports, alone, bus, error, in_child, poll, quiet, small, stop_here};
 
 /// First word of a segment in creation, as `src/segment/layout.rs` has it.
 const FORMING: u64 = 0x7365_7143_4153_7e7e;

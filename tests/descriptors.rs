@@ -1,9 +1,6 @@
 //! Descriptors are not ours alone: hosts start programs with 0 to 2 closed, close all from 3 on, close a number twice, and
 //! put other files on numbers that were ours.
 
-#[macro_use]
-mod common;
-
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::AsRawFd;
@@ -12,10 +9,11 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::atomic::Ordering::Relaxed;
 
-use common::{
-    Child, HOUR, Log, Name, bus, counts, error, eventually, in_child, poll, quiet, role, shared_words, small, stop_here,
-};
 use seqcast::{Bus, Claimed, Error, Event, Scope, Worker, WorkerOptions};
+use seqcast_testkit::{
+    Child, HOUR, Log, Name, alone, bus, counts, error, eventually, in_child, poll, quiet, role, shared_words, small,
+    stop_here,
+};
 
 /// What a daemon does with descriptors that it believes to be nobody's.
 fn close_from(first: i32) {

@@ -1,17 +1,14 @@
 //! G12: handles in forked children.
 
-#[macro_use]
-mod common;
-
 use std::fs;
 use std::time::Duration;
 
-use common::{
-    Child, HOUR, Log, Name, bus, counts, error, eventually, in_child, poll, quiet, shared_words, small, stop_here,
-    threads,
-};
 use seqcast::library;
 use seqcast::{Claimed, Error, Event, Scope, WorkerOptions};
+use seqcast_testkit::{
+    Child, HOUR, Log, Name, alone, bus, counts, error, eventually, in_child, poll, quiet, shared_words, small,
+    stop_here, threads,
+};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Has the kernel answer `errno` when this thread asks for pages that are wiped on fork, and do nothing: with 0 it says yes.

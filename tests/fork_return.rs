@@ -1,8 +1,5 @@
 //! G12: children that are forked in users' code that the library calls, and return from it into the library.
 
-#[macro_use]
-mod common;
-
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
@@ -10,10 +7,10 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 
-use common::{Child, HOUR, bus, counts, eventually, poll, quiet, shared_words, small};
 use rkyv::rancor::Fallible;
 use rkyv::{Archive, Place, Serialize};
 use seqcast::{Bus, Claimed, Error, Event, Report, Scope, Topic, TypedEvent, Worker};
+use seqcast_testkit::{Child, HOUR, alone, bus, counts, eventually, poll, quiet, shared_words, small};
 
 /// A process, its children that return into the library, and what is run in whom.
 #[derive(Clone, Copy)]

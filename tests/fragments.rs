@@ -1,14 +1,13 @@
 //! Payloads longer than a block.
 
-#[macro_use]
-mod common;
-
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-use common::{Child, Log, Reports, bus, counts, error, eventually, of_record, poll, quiet, shared_words, small};
 use seqcast::inspect::{self};
 use seqcast::{Bus, Error, Scope, SegmentOptions, Start, Worker};
+use seqcast_testkit::{
+    Child, Log, Reports, alone, bus, counts, error, eventually, of_record, poll, quiet, shared_words, small,
+};
 
 /// Bytes that tell where in which message they belong.
 fn payload(message: u64, len: usize) -> Vec<u8> {

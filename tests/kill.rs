@@ -7,9 +7,6 @@
 
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
-#[macro_use]
-mod common;
-
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::AtomicU64;
@@ -17,8 +14,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use std::{io, ptr};
 
-use common::{Child, HOUR, Log, Name, Seen, error, poll, quiet, shared_words, stop_here};
 use seqcast::{Bus, Claimed, Error, Event, Scope, SegmentOptions, Worker, WorkerOptions};
+use seqcast_testkit::{Child, HOUR, Log, Name, Seen, alone, error, poll, quiet, shared_words, stop_here};
 
 /// A segment with two workers that listen, in this process, and a child that does one call.
 struct Scene {

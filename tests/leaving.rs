@@ -1,8 +1,5 @@
 //! Leaving: what a worker gives up, whoever still owns a clone of it.
 
-#[macro_use]
-mod common;
-
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc;
@@ -10,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{fs, thread};
 
-use common::{Log, bus, counts, error, poll, quiet, small};
 use seqcast::{Bus, Error, Event, Scope, Worker};
+use seqcast_testkit::{Log, alone, bus, counts, error, poll, quiet, small};
 
 fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()

@@ -5,19 +5,17 @@
 //! routes. Two answers it takes from the bus, since the guarantees leave them open, and checks what can be checked of
 //! them: how many ids a payload of a length takes, and when a claim is too [late](Model::late) to be decided.
 
-mod common;
-
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::HOUR;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use seqcast::{
     Bus, Claim, Claimed, Error, Event, Handler, Polled, Registration, Reservation, Scope, SegmentOptions, Start,
     Trouble, Unique, Worker, WorkerOptions,
 };
+use seqcast_testkit::HOUR;
 
 const CAPACITY: u64 = 16;
 const WORKERS: usize = 3;
@@ -832,7 +830,7 @@ impl Both {
             };
             assert!(real.wrong.lock().unwrap().is_empty(), "{:?}", real.wrong.lock().unwrap());
             assert_eq!(real.worker.cursor(), self.model.cursor(seat));
-            let counts = common::of_record(&stats, seat.record);
+            let counts = seqcast_testkit::of_record(&stats, seat.record);
             let shown = Counts {
                 posted: counts.posted,
                 fragments: counts.fragments,

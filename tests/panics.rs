@@ -1,9 +1,6 @@
 //! Panics of handlers, reporters and values: where they end, that nothing is lost by them, and that nobody else's panic
 //! is touched.
 
-#[macro_use]
-mod common;
-
 use std::cell::RefCell;
 use std::error::Error as StdError;
 use std::fmt;
@@ -13,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use common::{HOUR, Log, Reports, bus, counts, eventually, in_child, poll, quiet, small, stderr_of};
 use seqcast::{Claimed, Event, HandlerError, Poller, Scope, Topic, TypedEvent, Worker, process};
+use seqcast_testkit::{HOUR, Log, Reports, alone, bus, counts, eventually, in_child, poll, quiet, small, stderr_of};
 
 /// Has every panic of this process noted.
 fn note_panics() -> Arc<Mutex<Vec<String>>> {

@@ -1,14 +1,11 @@
 //! Kept positions: a worker goes on where another stopped, on the same bus and nowhere else.
 
-#[macro_use]
-mod common;
-
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::{HOUR, Log, Name, Reports, bus, counts, error, in_child, poll, quiet, small};
 use seqcast::inspect::Seen;
 use seqcast::{Bus, Error, Event, Polled, Position, Scope, Start, Unique, Worker};
+use seqcast_testkit::{HOUR, Log, Name, Reports, alone, bus, counts, error, in_child, poll, quiet, small};
 
 /// Over before anybody looks.
 const INSTANT: Duration = Duration::from_nanos(1);

@@ -1,15 +1,14 @@
 //! Reserved ids: DESIGN.md section 4.
 
-#[macro_use]
-mod common;
-
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Child, HOUR, Log, Reports, bus, counts, error, eventually, poll, quiet, shared_words, small, stop_here};
 use seqcast::{Bus, Error, Polled, Scope, SegmentOptions, SizeLimit, Worker, WorkerOptions};
+use seqcast_testkit::{
+    Child, HOUR, Log, Reports, alone, bus, counts, error, eventually, poll, quiet, shared_words, small, stop_here,
+};
 
 const MS: Duration = Duration::from_millis(1);
 /// Rounds of a race between threads.

@@ -1,8 +1,5 @@
 //! Signals: whose threads take them, and how a wait is ended by one.
 
-#[macro_use]
-mod common;
-
 use std::fs;
 use std::mem::MaybeUninit;
 use std::ptr::{null, null_mut};
@@ -11,8 +8,8 @@ use std::sync::atomic::AtomicI32;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use common::{Child, HOUR, Log, bus, error, eventually, in_child, poll, quiet, small, threads};
 use seqcast::{Error, Scope, Waited, Waker};
+use seqcast_testkit::{Child, HOUR, Log, alone, bus, error, eventually, in_child, poll, quiet, small, threads};
 
 /// The thread that the last signal was taken by.
 static TAKEN_BY: AtomicI32 = AtomicI32::new(0);

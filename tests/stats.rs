@@ -1,15 +1,14 @@
 //! The counters of the workers, and who can read them.
 
-#[macro_use]
-mod common;
-
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, SystemTime};
 use std::{fs, thread};
 
-use common::{Child, HOUR, Log, Reports, bus, counts, eventually, in_child, of_record, poll, quiet, small, stop_here};
 use seqcast::inspect::{ClaimKind, Inspector, Seen, Winner};
 use seqcast::{Bus, Claimed, Error, Event, Scope, Start, Unique, Worker, WorkerStats};
+use seqcast_testkit::{
+    Child, HOUR, Log, Reports, alone, bus, counts, eventually, in_child, of_record, poll, quiet, small, stop_here,
+};
 
 /// The counters of a worker, by name.
 fn counters(counts: &WorkerStats) -> [(&'static str, u64); 22] {

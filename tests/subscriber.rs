@@ -1,13 +1,12 @@
 //! The pull reader: what a handler-less seat gets, in order, and when it sleeps.
 
-#[macro_use]
-mod common;
-
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use common::{Child, HOUR, Log, bus, counts, error, eventually, in_child, of_record, poll, quiet, shared_words, small};
 use seqcast::{Bus, Claimed, Delivery, Error, Scope, Start, Subscriber, Undecided, Unique, WorkerOptions, library};
+use seqcast_testkit::{
+    Child, HOUR, Log, alone, bus, counts, error, eventually, in_child, of_record, poll, quiet, shared_words, small,
+};
 
 /// What a delivery was, to be compared.
 #[derive(Debug, PartialEq, Eq)]
@@ -162,7 +161,7 @@ alone! {
             let worker = bus.join_with(&quiet()).unwrap();
             std::mem::forget(worker.reserve().unwrap());
             worker.post(("s", "after"), "").unwrap();
-            common::stop_here();
+            seqcast_testkit::stop_here();
         });
         child.await_stop();
         assert_eq!(all(&mut subscriber), [Got::Reserved(0, false)]);

@@ -1,9 +1,6 @@
 //! What docs/survival.md promises and no other test shows: segments unlinked, recreated, cut off and overwritten under
 //! running workers, a /dev/shm that fills up, pid namespaces, exec, and workers that leave in the middle of something.
 
-#[macro_use]
-mod common;
-
 use std::ffi::CStr;
 use std::fs::{self, File};
 use std::io;
@@ -14,8 +11,10 @@ use std::ptr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use common::{Child, HOUR, Log, bus, counts, error, eventually, in_child, poll, quiet, shared_words, small, stop_here};
 use seqcast::{Bus, Claimed, Error, Event, Polled, Scope, Worker, WorkerOptions};
+use seqcast_testkit::{
+    Child, HOUR, Log, alone, bus, counts, error, eventually, in_child, poll, quiet, shared_words, small, stop_here,
+};
 
 /// Forks a child that joins, says so, and sleeps until it is killed.
 fn sleeper(bus: &Bus) -> Child {

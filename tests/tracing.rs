@@ -1,15 +1,12 @@
 //! The feature `tracing`: reports reach a subscriber as fields, without the payload.
 #![cfg(feature = "tracing")]
 
-#[macro_use]
-mod common;
-
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use common::{bus, poll, quiet, small, stderr_of};
 use seqcast::{Event, Scope};
+use seqcast_testkit::{alone, bus, poll, quiet, small, stderr_of};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Level, Metadata, Subscriber};

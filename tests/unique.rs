@@ -1,19 +1,16 @@
 //! G9: at most one worker runs a unique event, whatever the clock, the ring and the others do.
 
-#[macro_use]
-mod common;
-
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{fs, thread};
 
-use common::{
-    Child, HOUR, Log, Reports, bus, counts, error, eventually, exec, in_child, in_time_namespace, poll, quiet, role,
-    shared_words, small, stop_here,
-};
 use seqcast::inspect::{self};
 use seqcast::{Claim, Claimed, Error, Event, Polled, Scope, Start, Unique, Worker};
+use seqcast_testkit::{
+    Child, HOUR, Log, Reports, alone, bus, counts, error, eventually, exec, in_child, in_time_namespace, poll, quiet,
+    role, shared_words, small, stop_here,
+};
 
 /// Over before anybody looks.
 const INSTANT: Duration = Duration::from_nanos(1);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use seqcast::library;
 use seqcast::{Error, Event, Polled, Scope, Start, WorkerOptions};
 
-use crate::common::{Child, HOUR, Log, bus, error, eventually, in_child, poll, quiet, shared_words, small};
+use seqcast_testkit::{Child, HOUR, Log, alone, bus, error, eventually, in_child, poll, quiet, shared_words, small};
 
 alone! {
     fn post_reaches_every_worker_and_the_sender_too() {
@@ -180,7 +180,7 @@ alone! {
         let log = Log::of(&watcher, Scope::source(library::SOURCE));
         let child = Child::fork(|| {
             let _worker = bus.join().unwrap();
-            crate::common::stop_here();
+            seqcast_testkit::stop_here();
         });
         child.await_stop();
         child.kill();
@@ -261,7 +261,7 @@ alone! {
         assert!(!worker.wait(Duration::from_millis(1)).unwrap(), "there is nothing to poll");
         assert!(!worker.wait(Duration::ZERO).unwrap());
         let child = Child::fork(|| {
-            crate::common::stop_here();
+            seqcast_testkit::stop_here();
             bus.join_with(&quiet()).unwrap().post(("s", "remote"), b"").unwrap();
         });
         child.await_stop();

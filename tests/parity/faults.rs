@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use seqcast::{Claimed, Error, Event, Scope, Trouble, Unique};
 
-use crate::common::{
-    Child, HOUR, Log, Reports, bus, counts, error, eventually, poll, quiet, shared_words, small, stop_here,
+use seqcast_testkit::{
+    Child, HOUR, Log, Reports, alone, bus, counts, error, eventually, poll, quiet, shared_words, small, stop_here,
 };
 
 alone! {

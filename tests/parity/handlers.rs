@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use seqcast::{Error, Event, Polled, Registration, Scope, Worker};
 
-use crate::common::{Log, Reports, bus, poll, quiet, small};
+use seqcast_testkit::{Log, Reports, alone, bus, poll, quiet, small};
 
 /// A handler that notes its own name.
 fn naming(name: &str, called: &Arc<Mutex<Vec<String>>>) -> impl Fn(&Event<'_>) + Send + Sync + use<> {

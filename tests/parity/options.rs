@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use seqcast::{Error, Scope, Start, WorkerOptions};
 
-use crate::common::{HOUR, Log, Reports, bus, counts, error, poll, quiet, small};
+use seqcast_testkit::{HOUR, Log, Reports, alone, bus, counts, error, poll, quiet, small};
 
 const MS: Duration = Duration::from_millis(1);
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use seqcast::{Error, Event, Polled, Poller, Scope};
 
-use crate::common::{Child, HOUR, Log, bus, counts, error, eventually, in_child, poll, quiet, small, threads};
+use seqcast_testkit::{Child, HOUR, Log, alone, bus, counts, error, eventually, in_child, poll, quiet, small, threads};
 
 /// Whether this process's thread of that name sleeps in the kernel.
 fn sleeps(name: &str) -> bool {

@@ -3,7 +3,7 @@
 use seqcast::library;
 use seqcast::{Error, Scope, SegmentOptions, WorkerOptions, process};
 
-use crate::common::{HOUR, Log, Name, bus, error, in_child, poll, quiet, small};
+use seqcast_testkit::{HOUR, Log, Name, alone, bus, error, in_child, poll, quiet, small};
 
 alone! {
     fn configure_is_once_and_a_second_time_says_so_and_reconfigure_works() {

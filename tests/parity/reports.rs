@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use seqcast::{Event, HandlerError, Report, Scope, Trouble, Unique, Worker, process};
 
-use crate::common::{HOUR, Log, Reports, bus, in_child, poll, quiet, small, stderr_of};
+use seqcast_testkit::{HOUR, Log, Reports, alone, bus, in_child, poll, quiet, small, stderr_of};
 
 /// A payload that nobody may print, as text or as numbers.
 const SECRET: &str = "s3cret-payload";

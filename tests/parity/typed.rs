@@ -3,7 +3,7 @@
 use rkyv::{Archive, Serialize};
 use seqcast::{Error, Event, Topic, Typed, TypedEvent, rkyv};
 
-use crate::common::{Child, Log, Reports, bus, poll, quiet, small};
+use seqcast_testkit::{Child, Log, Reports, alone, bus, poll, quiet, small};
 use std::sync::{Arc, Mutex};
 
 #[derive(Archive, Serialize)]

@@ -1,20 +1,15 @@
-//! What the integration tests share: processes of their own, names that vanish, and handlers that take notes.
+//! Processes of a test: forked children, tests that run in a process of their own, and what such processes leave behind.
+//!
+//! Nothing here mentions seqcast, so that its unit tests, which see another copy of that crate, can use it.
 
-#![allow(dead_code, reason = "each test binary uses a part of it")]
-
-use std::fmt::Debug;
 use std::io::{self, Read, Write};
-use std::ops::Deref;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, fs, panic, process, ptr, slice, thread};
-
-use seqcast::{Bus, Event, Polled, Report, Scope, SegmentOptions, Stats, Worker, WorkerOptions, WorkerStats};
 
 /// Says to a test binary which of its tests it was started for.
 const ALONE: &str = "SEQCAST_TEST_ALONE";
@@ -29,7 +24,7 @@ const HANGS: Duration = Duration::from_secs(60);
 macro_rules! alone {
     ($($(#[$attr:meta])* fn $name:ident() $body:block)+) => {
         $($(#[$attr])* #[test] fn $name() {
-            $crate::common::alone(concat!(module_path!(), "::", stringify!($name)), || $body);
+            $crate::process::alone(concat!(module_path!(), "::", stringify!($name)), || $body);
         })+
     };
 }
@@ -80,42 +75,6 @@ fn sweep(pid: u32) -> Vec<PathBuf> {
         entries.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with(&prefix)).collect();
     left.iter().for_each(|path| drop(fs::remove_file(path)));
     left
-}
-
-/// The name of a segment, of this process alone. What it leads to is removed when it is dropped, in the process that
-/// made it.
-pub struct Name {
-    name: String,
-    pid: u32,
-}
-
-impl Name {
-    pub fn new() -> Name {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let pid = process::id();
-        Name { name: format!("seqcast-t-{pid}-{}", NEXT.fetch_add(1, Ordering::Relaxed)), pid }
-    }
-
-    /// Where the system keeps it.
-    pub fn path(&self) -> PathBuf {
-        PathBuf::from("/dev/shm").join(&self.name)
-    }
-}
-
-impl Deref for Name {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        &self.name
-    }
-}
-
-impl Drop for Name {
-    fn drop(&mut self) {
-        if process::id() == self.pid {
-            let _ = fs::remove_file(self.path());
-        }
-    }
 }
 
 /// A forked child. It is killed when this is dropped, and when its parent dies.
@@ -314,134 +273,4 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 /// Threads of this process.
 pub fn threads() -> usize {
     fs::read_dir("/proc/self/task").unwrap().count()
-}
-
-/// A small segment that is quickly made.
-pub fn small() -> SegmentOptions {
-    SegmentOptions::new().capacity(64).claims(64).records(16)
-}
-
-/// A bus on a segment of its own, with `options`.
-pub fn bus(options: &SegmentOptions) -> (Name, Bus) {
-    let name = Name::new();
-    let bus = options.create(&name).unwrap();
-    (name, bus)
-}
-
-/// SegmentOptions of a worker that posts nothing of its own, so that ids are what the test posts.
-pub fn quiet() -> WorkerOptions {
-    WorkerOptions::new().announce(false)
-}
-
-/// An hour, for waits that must not be.
-pub const HOUR: Duration = Duration::from_secs(3600);
-
-/// An event as a handler saw it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
-    pub id: Option<u64>,
-    pub pid: Option<u32>,
-    pub source: String,
-    pub event: String,
-    pub bytes: Vec<u8>,
-}
-
-/// What handlers have seen, in order.
-#[derive(Clone, Default)]
-pub struct Log(Arc<Mutex<Vec<Seen>>>);
-
-impl Log {
-    /// A log of everything in `scope` that `worker` delivers.
-    pub fn of(worker: &Worker, scope: impl Into<Scope>) -> Log {
-        let log = Log::default();
-        worker.on(scope, log.noting()).unwrap();
-        log
-    }
-
-    /// A handler that notes events here.
-    pub fn noting(&self) -> impl Fn(&Event<'_>) + Send + Sync + 'static {
-        let log = self.clone();
-        move |event| log.note(event)
-    }
-
-    pub fn note(&self, event: &Event<'_>) {
-        self.0.lock().unwrap().push(Seen {
-            id: event.id(),
-            pid: event.pid(),
-            source: event.source().to_owned(),
-            event: event.event().to_owned(),
-            bytes: event.bytes().to_owned(),
-        });
-    }
-
-    pub fn seen(&self) -> Vec<Seen> {
-        self.0.lock().unwrap().clone()
-    }
-
-    pub fn len(&self) -> usize {
-        self.0.lock().unwrap().len()
-    }
-
-    pub fn ids(&self) -> Vec<u64> {
-        self.0.lock().unwrap().iter().filter_map(|seen| seen.id).collect()
-    }
-
-    pub fn events(&self) -> Vec<String> {
-        self.0.lock().unwrap().iter().map(|seen| seen.event.clone()).collect()
-    }
-
-    /// The payloads as text.
-    pub fn texts(&self) -> Vec<String> {
-        self.0.lock().unwrap().iter().map(|seen| String::from_utf8(seen.bytes.clone()).unwrap()).collect()
-    }
-
-    /// Takes out what there is.
-    pub fn drain(&self) -> Vec<Seen> {
-        std::mem::take(&mut *self.0.lock().unwrap())
-    }
-}
-
-/// The reports of a worker, as text and as `Debug`.
-#[derive(Clone, Default)]
-pub struct Reports(Arc<Mutex<Vec<(String, String)>>>);
-
-impl Reports {
-    /// `options` with reports kept here.
-    pub fn of(&self, options: WorkerOptions) -> WorkerOptions {
-        let reports = self.clone();
-        options.on_report(move |report: &Report<'_>| {
-            reports.0.lock().unwrap().push((report.to_string(), format!("{report:?}")));
-        })
-    }
-
-    pub fn texts(&self) -> Vec<String> {
-        self.0.lock().unwrap().iter().map(|(text, _)| text.clone()).collect()
-    }
-
-    pub fn debugs(&self) -> Vec<String> {
-        self.0.lock().unwrap().iter().map(|(_, debug)| debug.clone()).collect()
-    }
-}
-
-/// A poll that must come to its end, be it one at a reserved id.
-pub fn poll(worker: &Worker) -> (u64, u64) {
-    match worker.poll().unwrap() {
-        polled @ (Polled::Done { .. } | Polled::Reserved { .. }) => (polled.delivered(), polled.missed()),
-        other => panic!("{other:?}"),
-    }
-}
-
-/// What `worker` has counted so far.
-pub fn counts(bus: &Bus, worker: &Worker) -> WorkerStats {
-    of_record(&bus.stats().unwrap(), worker.record())
-}
-
-/// What the worker of `record` has counted.
-pub fn of_record(stats: &Stats, record: u32) -> WorkerStats {
-    stats.workers.iter().find(|worker| worker.record == record).cloned().unwrap()
-}
-
-/// The error, which there must be.
-pub fn error<T: Debug>(result: seqcast::Result<T>) -> seqcast::Error {
-    result.expect_err("an error")
 }

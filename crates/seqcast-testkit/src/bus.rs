@@ -1,0 +1,143 @@
+//! Small segments, quiet workers, and handlers that take notes.
+
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use seqcast::{Bus, Event, Polled, Report, Scope, SegmentOptions, Stats, Worker, WorkerOptions, WorkerStats};
+
+use crate::name::Name;
+
+/// An hour, for waits that must not be.
+pub const HOUR: Duration = Duration::from_secs(3600);
+
+/// A small segment that is quickly made.
+pub fn small() -> SegmentOptions {
+    SegmentOptions::new().capacity(64).claims(64).records(16)
+}
+
+/// A bus on a segment of its own, with `options`.
+pub fn bus(options: &SegmentOptions) -> (Name, Bus) {
+    let name = Name::new();
+    let bus = options.create(&name).unwrap();
+    (name, bus)
+}
+
+/// SegmentOptions of a worker that posts nothing of its own, so that ids are what the test posts.
+pub fn quiet() -> WorkerOptions {
+    WorkerOptions::new().announce(false)
+}
+
+/// An event as a handler saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub id: Option<u64>,
+    pub pid: Option<u32>,
+    pub source: String,
+    pub event: String,
+    pub bytes: Vec<u8>,
+}
+
+/// What handlers have seen, in order.
+#[derive(Clone, Default)]
+pub struct Log(Arc<Mutex<Vec<Seen>>>);
+
+impl Log {
+    /// A log of everything in `scope` that `worker` delivers.
+    pub fn of(worker: &Worker, scope: impl Into<Scope>) -> Log {
+        let log = Log::default();
+        worker.on(scope, log.noting()).unwrap();
+        log
+    }
+
+    /// A handler that notes events here.
+    pub fn noting(&self) -> impl Fn(&Event<'_>) + Send + Sync + 'static {
+        let log = self.clone();
+        move |event| log.note(event)
+    }
+
+    pub fn note(&self, event: &Event<'_>) {
+        self.0.lock().unwrap().push(Seen {
+            id: event.id(),
+            pid: event.pid(),
+            source: event.source().to_owned(),
+            event: event.event().to_owned(),
+            bytes: event.bytes().to_owned(),
+        });
+    }
+
+    pub fn seen(&self) -> Vec<Seen> {
+        self.0.lock().unwrap().clone()
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn ids(&self) -> Vec<u64> {
+        self.0.lock().unwrap().iter().filter_map(|seen| seen.id).collect()
+    }
+
+    pub fn events(&self) -> Vec<String> {
+        self.0.lock().unwrap().iter().map(|seen| seen.event.clone()).collect()
+    }
+
+    /// The payloads as text.
+    pub fn texts(&self) -> Vec<String> {
+        self.0.lock().unwrap().iter().map(|seen| String::from_utf8(seen.bytes.clone()).unwrap()).collect()
+    }
+
+    /// Takes out what there is.
+    pub fn drain(&self) -> Vec<Seen> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+/// The reports of a worker, as text and as `Debug`.
+#[derive(Clone, Default)]
+pub struct Reports(Arc<Mutex<Vec<(String, String)>>>);
+
+impl Reports {
+    /// `options` with reports kept here.
+    pub fn of(&self, options: WorkerOptions) -> WorkerOptions {
+        let reports = self.clone();
+        options.on_report(move |report: &Report<'_>| {
+            reports.0.lock().unwrap().push((report.to_string(), format!("{report:?}")));
+        })
+    }
+
+    pub fn texts(&self) -> Vec<String> {
+        self.0.lock().unwrap().iter().map(|(text, _)| text.clone()).collect()
+    }
+
+    pub fn debugs(&self) -> Vec<String> {
+        self.0.lock().unwrap().iter().map(|(_, debug)| debug.clone()).collect()
+    }
+}
+
+/// A poll that must come to its end, be it one at a reserved id.
+pub fn poll(worker: &Worker) -> (u64, u64) {
+    match worker.poll().unwrap() {
+        polled @ (Polled::Done { .. } | Polled::Reserved { .. }) => (polled.delivered(), polled.missed()),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What `worker` has counted so far.
+pub fn counts(bus: &Bus, worker: &Worker) -> WorkerStats {
+    of_record(&bus.stats().unwrap(), worker.record())
+}
+
+/// What the worker of `record` has counted.
+pub fn of_record(stats: &Stats, record: u32) -> WorkerStats {
+    stats.workers.iter().find(|worker| worker.record == record).cloned().unwrap()
+}
+
+/// The error, which there must be.
+pub fn error<T: Debug>(result: seqcast::Result<T>) -> seqcast::Error {
+    result.expect_err("an error")
+}

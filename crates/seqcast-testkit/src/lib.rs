@@ -1,0 +1,16 @@
+//! What the tests, fuzz targets, benchmarks and examples of seqcast share. Not published.
+//!
+//! - [`process`]: forked children, and tests that run in a process of their own ([`alone!`]).
+//! - [`name`]: names of segments that vanish.
+//! - [`bus`]: small segments, quiet workers, handlers that take notes.
+//!
+//! Unit tests inside seqcast see another copy of that crate than this one does. They can use what does not mention its
+//! types: [`process`] and [`name`].
+
+pub mod bus;
+pub mod name;
+pub mod process;
+
+pub use bus::*;
+pub use name::Name;
+pub use process::*;
