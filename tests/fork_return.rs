@@ -286,6 +286,29 @@ alone! {
         }
     }
 
+    fn g12_g9_a_child_that_returns_from_what_a_leaving_subscriber_runs_runs_no_other() {
+        let (_name, bus) = bus(&small());
+        let family = Family::new();
+        let worker = bus.join_with(&quiet()).unwrap();
+        let mut subscriber = bus.subscribe_with(&quiet().announce(true).wait_max(HOUR)).unwrap();
+        let reservation = worker.reserve().unwrap();
+        for key in ["a", "b", "c"] {
+            worker.event(("s", key)).unique(key).ttl(HOUR).post(b"").unwrap();
+        }
+        while !matches!(subscriber.try_next().unwrap(), Some(seqcast::Delivery::Reserved { .. })) {}
+        let run = |_: Event<'_>| {
+            family.run();
+            family.fork();
+        };
+        let is_forked = |left| assert!(matches!(left, Err(Error::Forked)), "{left:?}");
+        family.call(|| subscriber.leave(run), is_forked).unwrap();
+        family.check(3, 3);
+        // Started, the reservation, three events, stopping.
+        assert_eq!(bus.next_id(), 6, "a child posted");
+        drop(reservation);
+        goes_on(&bus, &worker);
+    }
+
     fn g12_a_child_that_returns_from_a_reporter_reads_on_nothing() {
         let (_name, bus) = bus(&small().claims(1));
         let family = Family::new();

@@ -223,6 +223,89 @@ alone! {
         assert_eq!((ids(&got), got.len()), (vec![before, after], 3));
     }
 
+    fn g4_a_position_taken_before_what_is_put_off_passes_over_nothing() {
+        let (_name, bus) = bus(&small().claims(1));
+        let worker = bus.join_with(&quiet()).unwrap();
+        let mut subscriber = subscribe(&bus);
+        let fills = |key: u64| matches!(worker.claim(key.to_le_bytes(), HOUR).unwrap(), Claimed::Full);
+        assert!((0..).any(fills), "there is room for ever more");
+        let full = ["one", "two"].map(|key| worker.event(("s", "unique")).unique(key).post("").unwrap());
+        let after = worker.post(("s", "after"), "").unwrap();
+        for (id, next) in [(full[0], full[1]), (full[1], after)] {
+            let told = subscriber.try_next().unwrap().map(got);
+            assert_eq!(told, Some(Got::Undecided(id, Undecided::ClaimsFull)));
+            assert_eq!(subscriber.cursor(), next);
+        }
+        let position = subscriber.position();
+        drop(subscriber);
+        let mut next = bus.subscribe_with(&quiet().start(Start::Resume(position))).unwrap();
+        assert_eq!(ids(&all(&mut next)), [after]);
+    }
+
+    fn g2_what_is_posted_after_something_undecided_is_there_at_once() {
+        let (_name, bus) = bus(&small().claims(1));
+        let worker = bus.join_with(&quiet()).unwrap();
+        let mut subscriber = subscribe(&bus);
+        let fills = |key: u64| matches!(worker.claim(key.to_le_bytes(), HOUR).unwrap(), Claimed::Full);
+        assert!((0..).any(fills), "there is room for ever more");
+        let post_full = || worker.event(("s", "unique")).unique("one too many").post("").unwrap();
+        let full = post_full();
+        assert_eq!(subscriber.try_next().unwrap().map(got), Some(Got::Undecided(full, Undecided::ClaimsFull)));
+        let reserved = worker.reserve().unwrap();
+        let id = reserved.id();
+        let full = [post_full(), post_full()];
+        // They are told ahead of the reserved id, at which a position still is.
+        for id_told in full {
+            let told = subscriber.try_next().unwrap().map(got);
+            assert_eq!(told, Some(Got::Undecided(id_told, Undecided::ClaimsFull)));
+            assert_eq!(subscriber.cursor(), id);
+        }
+        drop(reserved);
+        let after = worker.post(("s", "after"), "").unwrap();
+        assert_eq!(ids(&all(&mut subscriber)), [after], "a reserved id that was given up is still told");
+    }
+
+    fn g9_what_was_claimed_and_put_off_is_run_when_a_subscriber_leaves() {
+        for leaves in [true, false] {
+            let (_name, bus) = bus(&small().claims(64));
+            let worker = bus.join_with(&quiet()).unwrap();
+            let mut subscriber = subscribe(&bus);
+            let record = subscriber.record();
+            let won = || of_record(&bus.stats().unwrap(), record).claims_won;
+            let post = |key: u64| {
+                let key = key.to_le_bytes();
+                worker.event(("s", "unique")).unique(Unique::key(&key).ttl(HOUR)).post("").unwrap()
+            };
+            let mut keys = 0_u64..;
+            let full = keys.find(|&key| {
+                post(key);
+                matches!(subscriber.try_next().unwrap(), Some(Delivery::Undecided { .. }))
+            });
+            let full = full.unwrap();
+            // One whose bucket has room.
+            let (key, unique) = loop {
+                let key = keys.next().unwrap();
+                let (before, undecided, unique) = (won(), post(full), post(key));
+                let told = subscriber.try_next().unwrap().map(got);
+                assert_eq!(told, Some(Got::Undecided(undecided, Undecided::ClaimsFull)));
+                if won() > before {
+                    break (key, unique);
+                }
+                all(&mut subscriber);
+            };
+            if leaves {
+                let mut handed = Vec::new();
+                subscriber.leave(|event| handed.extend(event.id())).unwrap();
+                assert_eq!(handed, [unique]);
+            } else {
+                drop(subscriber);
+                let mut next = subscribe(&bus);
+                let again = post(key);
+                assert_eq!(ids(&all(&mut next)), [again], "nobody runs it, and its key is not free");
+            }
+        }
+    }
+
     fn a_subscriber_announces_itself_and_its_leaving_and_frees_its_seat() {
         let (_name, bus) = bus(&small());
         let worker = bus.join_with(&quiet()).unwrap();

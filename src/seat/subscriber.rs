@@ -276,12 +276,18 @@ impl Subscriber {
 
     /// Returns the next id to be delivered.
     pub fn cursor(&self) -> u64 {
-        self.reader.cursor()
+        let read = match self.put_off {
+            Some(Step::Event) => self.reader.current().id,
+            Some(Step::Lagged { first: id, .. } | Step::Unreadable { id }) => id,
+            Some(Step::Empty | Step::Pending(_)) | None => self.reader.cursor(),
+        };
+        // What is undecided may be ahead of a reserved id.
+        self.undecided.front().map_or(read, |&(id, _)| id.min(read))
     }
 
     /// Returns where this subscriber is, to go on from there later with [`Start::Resume`](crate::Start::Resume).
     pub fn position(&self) -> Position {
-        Position::before(self.publisher.seat.segment.id(), self.reader.cursor())
+        Position::before(self.publisher.seat.segment.id(), self.cursor())
     }
 
     /// Returns the number of this subscriber's seat.
@@ -300,8 +306,17 @@ impl Subscriber {
     /// As [`Publisher::post`].
     pub fn leave(mut self, mut run: impl FnMut(Event<'_>)) -> Result<()> {
         self.publisher.check()?;
+        if self.has_put_off_claimed()
+            && let Some(event) = event(self.reader.current(), &self.publisher)
+        {
+            run(event);
+        }
+        // From here on no second time, whatever becomes of the rest.
+        self.put_off = None;
         let claimed: Vec<Message> = self.reader.take_claimed().collect();
         for message in &claimed {
+            // `run` may fork, and return in the child, to whom none of them belongs.
+            self.publisher.check()?;
             if let Some(event) = event(message, &self.publisher) {
                 run(event);
             }
@@ -323,7 +338,8 @@ impl Subscriber {
             None => self.read()?,
         };
         if let Some((id, reason)) = self.undecided.pop_front() {
-            self.put_off = Some(step);
+            // What may have changed by then is looked at again.
+            self.put_off = (!matches!(step, Step::Empty | Step::Pending(_))).then_some(step);
             return Ok(Some(Found::Undecided(id, reason)));
         }
         match step {
@@ -341,6 +357,11 @@ impl Subscriber {
         let mut gate =
             PullGate { filter: self.filter.as_deref(), claimer: &mut seat.claimer, undecided: &mut self.undecided };
         self.reader.read(&mut gate)
+    }
+
+    /// Whether the next step is an event that this seat has claimed, put off for what is undecided before it.
+    fn has_put_off_claimed(&self) -> bool {
+        matches!(self.put_off, Some(Step::Event)) && self.reader.current().claim.is_some()
     }
 
     fn delivery(&self, found: Found) -> Option<Delivery<'_>> {
@@ -383,13 +404,15 @@ impl Drop for Subscriber {
             return;
         }
         // Claimed ahead and never handed over. They stay decided, but later events with their keys need not wait.
-        let claimed: Vec<Message> = self.reader.take_claimed().collect();
-        for message in claimed {
-            if let (Some(token), Some(unique)) = (message.claim, &message.head.unique) {
-                let seat = &mut self.publisher.seat;
-                let _ = seat.claimer.release(unique.key, token);
-                seat.words.add(record_word!(reading.orphaned), 1);
-            }
+        let mut unrun = Vec::new();
+        if self.has_put_off_claimed() {
+            unrun.push(claim_of(self.reader.current()));
+        }
+        unrun.extend(self.reader.take_claimed().map(|message| claim_of(&message)));
+        for claim in unrun.into_iter().flatten() {
+            let seat = &mut self.publisher.seat;
+            let _ = seat.claimer.release(claim.key, claim.token);
+            seat.words.add(record_word!(reading.orphaned), 1);
         }
         if let Some(label) = self.announces.take() {
             let _ = self.publisher.announce(library::STOPPING, &label);
@@ -425,21 +448,23 @@ fn delivery<'a>(found: Found, reader: &'a Reader, publisher: &Publisher) -> Opti
     })
 }
 
+/// The claim that this seat has won on a unique event.
+fn claim_of(message: &Message) -> Option<Claim> {
+    let (token, unique) = (message.claim?, message.head.unique.as_ref()?);
+    Some(Claim { key: unique.key, token })
+}
+
 /// The event of `message`. The gate has let through only names that are text.
 fn event<'a>(message: &'a Message, publisher: &Publisher) -> Option<Event<'a>> {
     let head = &message.head;
     let source = str::from_utf8(head.source(&message.bytes)).ok()?;
     let event = str::from_utf8(head.event(&message.bytes)).ok()?;
-    let claim = match (message.claim, &head.unique) {
-        (Some(token), Some(unique)) => Some(Claim { key: unique.key, token }),
-        _ => None,
-    };
     let origin = Origin::Posted {
         id: message.id,
         pid: head.pid,
         record: head.record,
         own: publisher.seat.is_of_this_process(head),
-        claim,
+        claim: claim_of(message),
     };
     let data = Data::Bytes { type_tag: head.type_tag, bytes: message.payload() };
     Some(Event { source, event, origin, data })
