@@ -1,17 +1,23 @@
 //! What one process does until it is killed or told to stop.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use seqcast::{
-    Bus, Claimed, Error, Event, Polled, Publisher, Report, Reservation, Scope, SegmentOptions, Start, Trouble, Unique,
+    Bus, Claimed, Error, Event, Publisher, Report, Reservation, Scope, SegmentOptions, Start, Topic, Trouble,
+    TypedEvent, Unique, WorkerOptions,
 };
-use seqcast::{Worker, WorkerOptions};
 
 use crate::content::{Kind, LAST_SEQ, SHARED_TTL_NS, SOURCE, Tag, Typed, label, read_announcement};
-use crate::log::{Entry, Odd, Op, Phase, Shared, Slot, boottime_ns};
-use crate::rng::Rng;
+use crate::copies;
+use crate::descriptors::{Other, Standard, close_from_3};
+use crate::log::{Entry, How, Odd, Op, Phase, Shared, Slot, boottime_ns};
+use crate::rng::{Rng, mix};
 use crate::round::{CLAIM_KEYS, LONG_TTL, Round, WAIT_INTERVAL, WAIT_MAX, claim_ttl_ns};
+use crate::seat::{Reads, Seat};
+
+/// Copies of one process that live at once, at most.
+const MOST_COPIES: u64 = 2;
 
 /// Exit codes that the parent knows.
 pub const DONE: i32 = 0;
@@ -20,19 +26,31 @@ pub const FAILED: i32 = 1;
 /// A child's life. Returns its exit code.
 pub fn run(round: &Round, bus: &Bus, shared: &'static Shared, slot: usize, life: u64) -> i32 {
     let probe: &'static Probe = Box::leak(Box::new(Probe::new(shared.slot(slot), slot, round.clone())));
-    let mut child = Child { round, bus, shared, probe, rng: Rng::of(&[round.seed, slot as u64, life]) };
+    // Standard error may be closed.
+    std::panic::set_hook(Box::new(|info| probe.slot.say(&info.to_string())));
+    let mut rng = Rng::of(&[round.seed, slot as u64, life]);
+    let standard = if rng.one_in(3) {
+        probe.push(Entry::Descriptors { how: How::Standard });
+        Standard::close(&mut rng)
+    } else {
+        Standard::all_open()
+    };
+    let mut child = Child { round, bus, shared, probe, rng, standard, other: None };
     loop {
-        match child.session() {
+        let session = child.session();
+        if probe.is_copy() {
+            copies::check_outcome(probe, session.err().as_ref());
+            copies::end(child.rng);
+        }
+        match session {
             Ok(Next::Rejoin) => {}
             Ok(Next::Exit) => return DONE,
             Err(error) => {
                 let (op, _) = probe.slot.current_op();
                 if matches!(error, Error::NoRecord { .. }) {
                     probe.push(Entry::Reported { id: 0, what: Odd::NoRecord });
-                } else {
-                    probe.push(Entry::Fault { op });
                 }
-                eprintln!("torture: slot {slot}, {op:?}: {error}");
+                probe.fault(op, &error.to_string());
                 return FAILED;
             }
         }
@@ -40,8 +58,8 @@ pub fn run(round: &Round, bus: &Bus, shared: &'static Shared, slot: usize, life:
 }
 
 /// What handlers and reporters need, too.
-struct Probe {
-    slot: &'static Slot,
+pub struct Probe {
+    pub slot: &'static Slot,
     number: usize,
     round: Round,
     /// Incarnations of this very process begin here.
@@ -53,6 +71,10 @@ struct Probe {
     /// `/proc/self/schedstat`'s time without a processor, and when it was read.
     unserved: AtomicU64,
     unserved_at: AtomicU64,
+    /// Whether this process was forked in the middle of a handler.
+    is_copy: AtomicBool,
+    /// Copies of this process that it has not reaped yet.
+    copies: AtomicU64,
 }
 
 impl Probe {
@@ -68,17 +90,60 @@ impl Probe {
             claims_since: AtomicU64::new(now),
             unserved: AtomicU64::new(unserved_ns()),
             unserved_at: AtomicU64::new(now),
+            is_copy: AtomicBool::new(false),
+            copies: AtomicU64::new(0),
         }
     }
 
+    pub fn is_copy(&self) -> bool {
+        self.is_copy.load(Ordering::Relaxed)
+    }
+
     /// Adds an entry. The time that this takes is nobody's delay.
-    fn push(&self, entry: Entry) {
+    pub fn push(&self, entry: Entry) {
+        if self.is_copy() {
+            copies::fail(self, &format!("a child that returned from a handler would say: {entry:?}"));
+        }
         if self.slot.push(entry) {
             self.stepped.store(boottime_ns(), Ordering::Relaxed);
         }
     }
 
+    /// An error that should not be.
+    fn fault(&self, op: Op, what: &str) {
+        self.slot.say(what);
+        self.push(Entry::Fault { op });
+    }
+
+    /// In the middle of a handler or a reporter: a fork now and then, whose child returns from it like its parent.
+    fn fork_at(&self, id: u64) {
+        let number = mix(id ^ self.round.seed ^ (self.number as u64) << 56);
+        if !number.is_multiple_of(self.round.fork_every()) || self.copies.load(Ordering::Relaxed) >= MOST_COPIES {
+            return;
+        }
+        match copies::fork() {
+            Some(0) => self.is_copy.store(true, Ordering::Relaxed),
+            Some(_) => {
+                self.copies.fetch_add(1, Ordering::Relaxed);
+            }
+            None => {}
+        }
+    }
+
+    /// Reaps the copies that have ended.
+    fn reap_copies(&self) {
+        while self.copies.load(Ordering::Relaxed) > 0
+            && let Some(status) = copies::reap()
+        {
+            self.copies.fetch_sub(1, Ordering::Relaxed);
+            self.push(Entry::Copy { status });
+        }
+    }
+
     fn begin(&self, op: Op) -> u64 {
+        if self.is_copy() {
+            copies::fail(self, &format!("a child that returned from a handler goes on with {op:?}"));
+        }
         let now = boottime_ns();
         self.slot.begin(op, now);
         self.stepped.store(now, Ordering::Relaxed);
@@ -101,7 +166,7 @@ impl Probe {
         now
     }
 
-    fn on_event(&self, event: &Event<'_>) {
+    pub fn on_event(&self, event: &Event<'_>) {
         let now = self.step();
         let Some(id) = event.id() else { return };
         let tag = if event.source() == seqcast::library::SOURCE {
@@ -124,22 +189,33 @@ impl Probe {
         }
         let since = if kind.is_unique() { self.claims_since.load(Ordering::Relaxed) } else { 0 };
         self.push(Entry::Delivered { id, tag, since, until: now });
+        self.fork_at(id);
+    }
+
+    pub fn on_lagged(&self, first: u64, missed: u64) {
+        let at = self.step();
+        self.push(Entry::Lagged { first, missed, at });
+        self.fork_at(!first);
+    }
+
+    pub fn on_odd(&self, id: u64, what: Odd) {
+        self.step();
+        self.push(Entry::Reported { id, what });
     }
 
     fn on_report(&self, report: &Report<'_>) {
-        let at = self.step();
         let id = report.id.unwrap_or(u64::MAX);
         let what = match report.trouble {
-            Trouble::Lagged { missed } => return self.push(Entry::Lagged { first: id, missed, at }),
+            Trouble::Lagged { missed } => return self.on_lagged(id, missed),
             Trouble::ClaimsFull => Odd::ClaimsFull,
             Trouble::ClaimLate => Odd::ClaimLate,
             Trouble::Unreadable => Odd::Unreadable,
             _ => Odd::HandlerTrouble,
         };
         if !matches!(what, Odd::ClaimsFull | Odd::ClaimLate) {
-            eprintln!("torture: slot {}: {report}", self.number);
+            self.slot.say(&report.to_string());
         }
-        self.push(Entry::Reported { id, what });
+        self.on_odd(id, what);
     }
 }
 
@@ -160,14 +236,19 @@ struct Child<'a> {
     shared: &'static Shared,
     probe: &'static Probe,
     rng: Rng,
+    standard: Standard,
+    /// What is on the numbers of descriptors that this process has replaced.
+    other: Option<Other>,
 }
 
 /// A worker and what hangs on it.
-struct Session {
+pub struct Session {
     bus: Bus,
-    worker: Worker,
-    poster: Option<Publisher>,
-    reservation: Option<(Reservation, Tag)>,
+    pub seat: Seat,
+    pub poster: Option<Publisher>,
+    pub reservation: Option<(Reservation, Tag)>,
+    /// Whether it waits for nothing while it reads.
+    reads_now: bool,
     /// When it was begun.
     reserved_at: u64,
     incarnation: u64,
@@ -185,10 +266,20 @@ impl Child<'_> {
                 Phase::Run => {}
                 Phase::Still | Phase::Drain => return self.finish(session),
             }
-            if let Some(next) = self.act(&mut session)? {
+            let act = self.act(&mut session);
+            if self.probe.is_copy() {
+                copies::check_outcome(self.probe, act.err().as_ref());
+                copies::try_everything(self.probe, &mut session);
+                if self.rng.one_in(2) {
+                    drop(session);
+                }
+                copies::end(self.rng.clone());
+            }
+            if let Some(next) = act? {
                 self.leave(session)?;
                 return Ok(next);
             }
+            self.probe.reap_copies();
             if self.round.slow {
                 std::thread::sleep(Duration::from_micros(self.rng.below(4000)));
             }
@@ -220,48 +311,96 @@ impl Child<'_> {
             opened = Bus::open(self.bus.name())?;
             &opened
         };
-        let worker = bus.join_with(&options)?;
+        let seat = if self.rng.one_in(4) {
+            Seat::Pulled(Box::new(bus.subscribe_with(&options)?))
+        } else {
+            Seat::Pushed(bus.join_with(&options)?)
+        };
         self.probe.step();
-        self.probe.push(Entry::Joined { incarnation, start: worker.cursor() });
-        worker.on(Scope::All, move |event: &Event<'_>| probe.on_event(event))?;
-        let reservation = None;
-        let buffer = Vec::new();
+        self.probe.push(Entry::Joined { incarnation, start: seat.cursor() });
+        self.probe.slot.set_seat(Some((incarnation, seat.record())));
+        if let Seat::Pushed(worker) = &seat {
+            worker.on(Scope::All, move |event: &Event<'_>| probe.on_event(event))?;
+        }
+        match self.rng.below(16) {
+            0 => self.close_descriptors(),
+            1 => self.replace_descriptors(),
+            _ => {}
+        }
         let bus = self.bus.clone();
         Ok(Session {
             bus,
-            worker,
+            seat,
             poster: None,
-            reservation,
+            reservation: None,
+            reads_now: self.rng.one_in(3),
             reserved_at: 0,
             incarnation,
             seq: 0,
-            buffer,
+            buffer: Vec::new(),
             undrained_since: None,
         })
     }
 
+    /// What a process does that becomes a daemon.
+    fn close_descriptors(&mut self) {
+        self.probe.begin(Op::Descriptors);
+        self.check_descriptors();
+        self.other = None;
+        close_from_3();
+        self.probe.push(Entry::Descriptors { how: How::Closed });
+    }
+
+    /// What a process does that believes numbers to be its own which are not.
+    fn replace_descriptors(&mut self) {
+        self.probe.begin(Op::Descriptors);
+        self.check_descriptors();
+        if let Some(before) = self.other.take() {
+            before.close();
+        }
+        self.other = Other::put();
+        if self.other.is_some() {
+            self.probe.push(Entry::Descriptors { how: How::Replaced });
+        }
+    }
+
+    fn check_descriptors(&self) {
+        if let Some(number) = self.standard.write() {
+            self.probe.fault(Op::Descriptors, &format!("descriptor {number} was closed, and leads to a file"));
+        }
+        if self.other.as_ref().is_some_and(|other| !other.is_untouched()) {
+            self.probe.fault(Op::Descriptors, "a file that replaced another was closed, written to or locked");
+        }
+    }
+
     fn leave(&mut self, mut session: Session) -> Result<(), Error> {
         let at = self.probe.begin(Op::Leave);
-        self.probe.push(Entry::Leaving { id: session.worker.cursor(), at });
+        self.probe.slot.set_seat(None);
+        self.probe.push(Entry::Leaving { id: session.seat.cursor(), at });
         if let Some((reservation, _)) = session.reservation.take() {
             let id = reservation.id();
-            if self.rng.one_in(2) {
-                drop(reservation);
-            } else {
+            if let Seat::Pushed(worker) = &session.seat
+                && self.rng.one_in(2)
+            {
                 // Its worker leaves first.
-                session.worker.clone().leave()?;
+                worker.clone().leave()?;
+            } else {
+                drop(reservation);
             }
             self.probe.push(Entry::Void { id });
         }
-        if self.rng.one_in(2) {
-            drop(session);
-        } else if let Err(error) = session.worker.leave()
-            && !matches!(error, Error::Left)
-        {
-            return Err(error);
+        let Session { seat, poster, undrained_since, .. } = session;
+        // A subscriber that is dropped runs nothing that it has claimed ahead.
+        let may_drop = matches!(seat, Seat::Pushed(_)) || undrained_since.is_none();
+        seat.leave(self.probe, may_drop && self.rng.one_in(2))?;
+        if self.probe.is_copy() {
+            // A worker was dropped, which tells nobody.
+            return Err(Error::Forked);
         }
+        drop(poster);
         self.probe.step();
         self.probe.push(Entry::Left { newest: self.bus.next_id() });
+        self.check_descriptors();
         Ok(())
     }
 
@@ -276,10 +415,11 @@ impl Child<'_> {
         }
         self.probe.slot.set_quiet(true);
         while self.shared.phase() != Phase::Drain {
-            session.poll(self.probe, u64::MAX)?;
+            session.read_all(self.probe)?;
+            self.probe.reap_copies();
             std::thread::sleep(Duration::from_millis(1));
         }
-        session.poll(self.probe, u64::MAX)?;
+        session.read_all(self.probe)?;
         self.leave(session)?;
         Ok(Next::Exit)
     }
@@ -287,7 +427,7 @@ impl Child<'_> {
     /// One thing, chosen at random.
     fn act(&mut self, session: &mut Session) -> Result<Option<Next>, Error> {
         let probe = self.probe;
-        match self.rng.below(1000) {
+        match self.rng.below(1003) {
             0..300 => {
                 probe.begin(Op::Post);
                 for _ in 0..=self.rng.below(12) {
@@ -326,18 +466,22 @@ impl Child<'_> {
                     1..4 => 8,
                     _ => 256,
                 };
-                session.poll(probe, most)?;
+                let reads = if session.reads_now { Reads::Now { most } } else { Reads::Waiting { most } };
+                session.read(probe, reads)?;
             }
             920..970 => self.claim(session)?,
             970..990 => {
                 probe.begin(Op::Wait);
                 let timeout = Duration::from_micros(self.rng.below(3000));
-                session.worker.wait(timeout)?;
+                session.seat.wait(timeout)?;
                 probe.step();
             }
             990..992 => self.use_another_segment()?,
             992..998 => return Ok(Some(Next::Rejoin)),
             998 => return Ok(Some(Next::Exit)),
+            1000 => self.close_descriptors(),
+            1001 => self.replace_descriptors(),
+            1002 => self.hold(session)?,
             _ => std::thread::sleep(Duration::from_micros(self.rng.below(2000))),
         }
         Ok(None)
@@ -347,7 +491,7 @@ impl Child<'_> {
         let probe = self.probe;
         probe.begin(Op::Post);
         if session.poster.is_none() {
-            session.poster = Some(session.worker.publisher()?);
+            session.poster = Some(session.seat.publisher(&session.bus)?);
         }
         let Some(mut poster) = session.poster.take() else { return Ok(()) };
         probe.step();
@@ -379,7 +523,7 @@ impl Child<'_> {
                 probe.push(Entry::Void { id });
                 let late = reservation.commit((SOURCE, "late"), b"");
                 if !matches!(late, Err(Error::TooLate { .. })) {
-                    probe.push(Entry::Fault { op: Op::Commit });
+                    probe.fault(Op::Commit, &format!("{late:?} after another reservation"));
                 }
                 Ok(())
             }
@@ -411,6 +555,28 @@ impl Child<'_> {
         }
     }
 
+    /// Holds reservations again and again, as buggy workers do: it must keep nobody's poll longer than one of them.
+    fn hold(&mut self, session: &mut Session) -> Result<(), Error> {
+        let probe = self.probe;
+        let nap = if self.round.slow { WAIT_MAX / 2 } else { Duration::from_micros(self.rng.below(300)) };
+        for _ in 0..2 + self.rng.below(if self.round.slow { 100 } else { 30 }) {
+            if self.shared.phase() != Phase::Run {
+                break;
+            }
+            if self.rng.one_in(8) {
+                self.reserve_or_decide(session)?;
+                continue;
+            }
+            let before = session.reservation.take();
+            session.reserve(probe)?;
+            if let Some((before, _)) = before {
+                probe.push(Entry::Void { id: before.id() });
+            }
+            std::thread::sleep(nap);
+        }
+        Ok(())
+    }
+
     fn claim(&mut self, session: &mut Session) -> Result<(), Error> {
         let probe = self.probe;
         let number = self.rng.below(CLAIM_KEYS + 1);
@@ -419,7 +585,7 @@ impl Child<'_> {
             return self.claim_fresh(session);
         }
         let ttl_ns = claim_ttl_ns(number);
-        let claimed = session.worker.claim(number.to_le_bytes(), Duration::from_nanos(ttl_ns))?;
+        let claimed = session.seat.claim(number.to_le_bytes(), Duration::from_nanos(ttl_ns))?;
         let until = probe.step();
         match claimed {
             Claimed::Won(claim) => {
@@ -439,14 +605,14 @@ impl Child<'_> {
         Ok(())
     }
 
-    fn release(&mut self, session: &Session, claim: &seqcast::Claim, number: u64, ends: u64) -> Result<(), Error> {
+    fn release(&mut self, session: &mut Session, claim: &seqcast::Claim, number: u64, ends: u64) -> Result<(), Error> {
         let probe = self.probe;
         if self.rng.one_in(4) {
             std::thread::sleep(Duration::from_micros(self.rng.below(4000)));
         }
         let at = probe.begin(Op::Release);
         probe.push(Entry::Releases { key: number, at });
-        let released = session.worker.release(claim)?;
+        let released = session.seat.release(claim)?;
         let now = probe.step();
         if !released && now < ends {
             probe.push(Entry::Reported { id: number, what: Odd::LostClaim });
@@ -459,16 +625,16 @@ impl Child<'_> {
         let probe = self.probe;
         let key = session.next_tag(probe, Kind::Oversized).0.to_le_bytes();
         let since = boottime_ns();
-        match session.worker.claim(key, Duration::from_millis(50))? {
+        match session.seat.claim(key, Duration::from_millis(50))? {
             Claimed::Held { .. } => probe.push(Entry::Reported { id: 0, what: Odd::FalseHolder }),
             Claimed::Won(claim) => {
-                let again = session.worker.claim(key, Duration::from_millis(50))?;
-                let held = matches!(again, Claimed::Held { record, .. } if record == session.worker.record());
+                let again = session.seat.claim(key, Duration::from_millis(50))?;
+                let held = matches!(again, Claimed::Held { record, .. } if record == session.seat.record());
                 if !held && boottime_ns() < since + 50_000_000 {
                     probe.push(Entry::Reported { id: 0, what: Odd::LostClaim });
                 }
                 if self.rng.one_in(2) {
-                    session.worker.release(&claim)?;
+                    session.seat.release(&claim)?;
                 }
             }
             _ => {}
@@ -508,7 +674,7 @@ impl Child<'_> {
         let second = worker.post((SOURCE, "other"), b"2")?;
         let _ = worker.poll_at_most(16)?;
         if second <= first {
-            self.probe.push(Entry::Fault { op: Op::Segments });
+            self.probe.fault(Op::Segments, &format!("posted {second} after {first}"));
         }
         drop(worker);
         let result = if self.rng.one_in(2) { bus.unlink() } else { Ok(()) };
@@ -546,14 +712,14 @@ impl Session {
             Kind::Fresh => {
                 let key = tag.0.to_le_bytes();
                 let unique = Unique::key(&key).ttl(probe.round.fresh_ttl());
-                self.worker.event((SOURCE, kind.event())).unique(unique).post(&self.buffer)?
+                self.seat.post_unique(Topic::new(SOURCE, kind.event()), unique, &self.buffer)?
             }
             Kind::Shared => {
                 let key = tag.shared_key().to_le_bytes();
                 let unique = Unique::key(&key).ttl(Duration::from_nanos(SHARED_TTL_NS));
-                self.worker.event((SOURCE, kind.event())).unique(unique).post(&self.buffer)?
+                self.seat.post_unique(Topic::new(SOURCE, kind.event()), unique, &self.buffer)?
             }
-            _ => self.worker.post((SOURCE, kind.event()), &self.buffer)?,
+            _ => self.seat.post(kind.event(), &self.buffer)?,
         };
         probe.step();
         probe.push(Entry::Posted { id, tag, before });
@@ -563,7 +729,7 @@ impl Session {
     fn reserve(&mut self, probe: &Probe) -> Result<(), Error> {
         self.reserved_at = probe.begin(Op::Reserve);
         let tag = self.next_tag(probe, Kind::Committed);
-        self.reservation = Some((self.worker.reserve()?, tag));
+        self.reservation = self.seat.reserve()?.map(|reservation| (reservation, tag));
         probe.step();
         Ok(())
     }
@@ -574,9 +740,9 @@ impl Session {
         let id = if kind.is_unique() {
             let key = tag.0.to_le_bytes();
             let unique = Unique::key(&key).ttl(probe.round.fresh_ttl());
-            self.worker.event(<Typed as seqcast::TypedEvent>::TOPIC).unique(unique).post(&value)?
+            self.seat.post_unique(Typed::TOPIC, unique, &value)?
         } else {
-            self.worker.post_typed(&value)?
+            self.seat.post_typed(&value)?
         };
         probe.step();
         probe.push(Entry::Posted { id, tag, before: 0 });
@@ -587,7 +753,7 @@ impl Session {
     fn post_oversized(&mut self, probe: &Probe) -> Result<(), Error> {
         let tag = self.next_tag(probe, Kind::Oversized);
         probe.round.lengths().write(tag, &mut self.buffer);
-        let refused = self.worker.post((SOURCE, Kind::Oversized.event()), &self.buffer);
+        let refused = self.seat.post(Kind::Oversized.event(), &self.buffer);
         probe.step();
         match refused {
             Err(Error::PayloadTooLarge { .. }) => Ok(()),
@@ -599,20 +765,23 @@ impl Session {
         }
     }
 
-    fn poll(&mut self, probe: &Probe, most: u64) -> Result<(), Error> {
+    fn read(&mut self, probe: &Probe, reads: Reads) -> Result<(), Error> {
         let now = probe.begin(Op::Poll);
         if self.undrained_since.is_none() {
             self.undrained_since = Some(now);
             probe.claims_since.store(now, Ordering::Relaxed);
             probe.push(Entry::Polls { at: now });
         }
-        let polled = self.worker.poll_at_most(most)?;
+        let drained = self.seat.read(probe, reads)?;
         let at = probe.step();
-        probe.push(Entry::Cursor { id: self.worker.cursor(), at });
-        let drained = matches!(polled, Polled::Done { delivered, .. } if delivered < most);
+        probe.push(Entry::Cursor { id: self.seat.cursor(), at });
         if drained && self.reservation.is_none() {
             self.undrained_since = None;
         }
         Ok(())
+    }
+
+    fn read_all(&mut self, probe: &Probe) -> Result<(), Error> {
+        self.read(probe, Reads::Waiting { most: u64::MAX })
     }
 }

@@ -27,6 +27,9 @@ const STALL: Duration = Duration::from_millis(30);
 /// A child that is in one step for so long is hung.
 const HUNG: Duration = Duration::from_secs(20);
 
+/// For so long a dead worker's name may stand at its seat though the seat is taken: by one that is stopped while it joins.
+const STALE: Duration = Duration::from_millis(2500);
+
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn interrupt(_: libc::c_int) {
@@ -40,6 +43,13 @@ pub fn take_interrupts() {
         // SAFETY: the handler stores to an atomic and does nothing else.
         unsafe { libc::signal(signal, handler as libc::sighandler_t) };
     }
+}
+
+/// From now on processes whose parents have ended are this one's children.
+pub fn take_orphans() {
+    // SAFETY: a system call without pointers.
+    let result = unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
+    assert_eq!(result, 0, "prctl(PR_SET_CHILD_SUBREAPER)");
 }
 
 pub fn is_interrupted() -> bool {
@@ -63,6 +73,13 @@ struct Process {
     stopped: Option<(u64, Instant)>,
 }
 
+/// A process that has ended.
+struct Dead {
+    slot: usize,
+    pid: libc::pid_t,
+    since: Instant,
+}
+
 struct Conductor<'a> {
     round: &'a Round,
     bus: &'a Bus,
@@ -71,6 +88,8 @@ struct Conductor<'a> {
     processes: Vec<Option<Process>>,
     /// When to replace a dead one.
     respawn_at: Vec<Instant>,
+    /// Those that were not seen dead yet.
+    dead: Vec<Dead>,
     lives: u64,
     kills: u64,
     stops: u64,
@@ -100,6 +119,7 @@ pub fn run(mut round: Round, length: Duration, archive: &mut Archive, tally: &mu
         oracle: Oracle::new(&round, &bus, archive),
         processes: (0..round.workers).map(|_| None).collect(),
         respawn_at: vec![Instant::now(); round.workers],
+        dead: Vec::new(),
         lives: 0,
         kills: 0,
         stops: 0,
@@ -145,6 +165,7 @@ impl Conductor<'_> {
             }
             let heard = self.hear();
             self.reap();
+            self.reap_copies();
             for slot in 0..self.processes.len() {
                 if self.processes[slot].is_none() && now >= self.respawn_at[slot] {
                     self.spawn(slot);
@@ -191,7 +212,11 @@ impl Conductor<'_> {
         let log = self.shared.slot(slot);
         for heard in 0..most {
             let Some(entry) = log.pop() else { return heard };
+            let faults = self.oracle.violations.faults;
             self.oracle.hear(slot, entry);
+            if self.oracle.violations.faults > faults {
+                eprintln!("torture: slot {slot}: {}", log.text());
+            }
         }
         most
     }
@@ -200,6 +225,7 @@ impl Conductor<'_> {
         self.lives += 1;
         self.shared.slot(slot).set_quiet(false);
         self.shared.slot(slot).begin(Op::Idle, boottime_ns());
+        self.shared.slot(slot).set_seat(None);
         // SAFETY: this process has one thread, so that the child finds no lock held and may do anything.
         let pid = unsafe { libc::fork() };
         assert!(pid >= 0, "fork: {}", std::io::Error::last_os_error());
@@ -240,7 +266,7 @@ impl Conductor<'_> {
         if !libc::WIFSIGNALED(status) {
             self.check_exit(slot, status);
         }
-        self.bury(slot);
+        self.bury(slot, pid);
     }
 
     fn stop(&mut self) {
@@ -262,7 +288,7 @@ impl Conductor<'_> {
                 Err(status) => {
                     self.processes[slot] = None;
                     self.check_exit(slot, status);
-                    return self.bury(slot);
+                    return self.bury(slot, pid);
                 }
             }
         } else {
@@ -296,26 +322,89 @@ impl Conductor<'_> {
             if let Some(status) = wait(pid, libc::WNOHANG) {
                 self.processes[slot] = None;
                 self.check_exit(slot, status);
-                self.bury(slot);
+                self.bury(slot, pid);
+            }
+        }
+    }
+
+    /// Takes note of children that handlers forked and that have outlived their parents. Returns whether there are more.
+    fn reap_copies(&mut self) -> bool {
+        loop {
+            // SAFETY: zeros are a `siginfo_t`.
+            let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+            // SAFETY: the call fills `info`.
+            let found =
+                unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT) };
+            // SAFETY: the call has filled it, with zeros if there is nobody to wait for yet.
+            let pid = unsafe { info.si_pid() };
+            if found != 0 || pid == 0 {
+                return found == 0;
+            }
+            if self.processes.iter().flatten().any(|process| process.pid == pid) {
+                // A child of our own, for `reap`.
+                return true;
+            }
+            let status = wait(pid, 0).unwrap_or(-1);
+            self.oracle.copy_ended(usize::MAX, status);
+            if status != 0 {
+                for slot in 0..self.processes.len() {
+                    eprintln!("torture: slot {slot} said: {}", self.shared.slot(slot).text());
+                }
             }
         }
     }
 
     fn check_exit(&mut self, slot: usize, status: i32) {
         if !(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == child::DONE) {
-            self.oracle.accuse(slot, |v| &mut v.faults, format!("its process ended with wait status {status:#x}"));
+            let said = self.shared.slot(slot).text();
+            let what = format!("its process ended with wait status {status:#x} and said: {said}");
+            self.oracle.accuse(slot, |v| &mut v.faults, what);
         }
     }
 
     /// The process of `slot` is gone; its log is not.
-    fn bury(&mut self, slot: usize) {
+    fn bury(&mut self, slot: usize, pid: libc::pid_t) {
+        self.dead.push(Dead { slot, pid, since: Instant::now() });
         while self.hear_slot(slot, BATCH) > 0 {}
         self.oracle.died(slot);
         self.respawn_at[slot] = Instant::now() + Duration::from_micros(self.rng.below(2000));
     }
 
+    /// Whether others see rightly who lives and who does not, whatever was done to descriptors.
+    fn check_seats(&mut self) {
+        let seats = |conductor: &Self| -> Vec<_> {
+            (0..conductor.processes.len()).map(|slot| conductor.shared.slot(slot).seat()).collect()
+        };
+        let before = seats(self);
+        let stats = match self.bus.stats() {
+            Ok(stats) => stats,
+            Err(error) => return self.oracle.accuse(usize::MAX, |v| &mut v.faults, format!("stats: {error}")),
+        };
+        let after = seats(self);
+        for slot in 0..self.processes.len() {
+            let Some(pid) = self.processes[slot].as_ref().map(|process| process.pid) else { continue };
+            let Some((_, record)) = before[slot].filter(|_| before[slot] == after[slot]) else { continue };
+            let seen = stats.workers.iter().find(|worker| worker.record == record);
+            if !seen.is_some_and(|seen| seen.alive && !seen.unlocked && seen.pid.cast_signed() == pid) {
+                let what = format!("process {pid} has seat {record} and lives, but others see {seen:?}");
+                self.oracle.accuse(slot, |v| &mut v.leaked, what);
+            }
+        }
+        for Dead { slot, pid, since } in std::mem::take(&mut self.dead) {
+            let Some(seen) = stats.workers.iter().find(|seen| seen.alive && seen.pid.cast_signed() == pid) else {
+                continue;
+            };
+            if since.elapsed() < STALE {
+                self.dead.push(Dead { slot, pid, since });
+            } else {
+                self.oracle.accuse(slot, |v| &mut v.leaked, format!("process {pid} is dead, but others see {seen:?}"));
+            }
+        }
+    }
+
     /// Looks for children that do not come to the end of a step.
     fn watch(&mut self) {
+        self.check_seats();
         let now = boottime_ns();
         for slot in 0..self.processes.len() {
             let Some(Process { pid, stopped: None }) = self.processes[slot] else { continue };
@@ -349,11 +438,24 @@ impl Conductor<'_> {
                 let _ = wait(process.pid, 0);
             }
         }
+        self.wait_for_copies();
         self.turn();
         self.oracle.close_all();
         self.audit("after the last worker left");
         self.take_every_seat();
         self.audit("after every seat was taken once more");
+    }
+
+    /// Every child that a handler forked ends by itself, and the kernel ends those that hang.
+    fn wait_for_copies(&mut self) {
+        let deadline = Instant::now() + HUNG;
+        while self.reap_copies() {
+            if Instant::now() > deadline {
+                let what = "a child that returned from a handler does not end".to_owned();
+                return self.oracle.accuse(usize::MAX, |v| &mut v.delayed, what);
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
     }
 
     fn hear_all(&mut self) {

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::content::Tag;
 
 const ENTRIES: usize = 1 << 15;
+/// Words of a slot's text.
+const TEXT: usize = 64;
 
 /// One entry. Times are nanoseconds since boot.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -40,8 +42,12 @@ pub enum Entry {
     Releases { key: u64, at: u64 },
     /// A step took longer than the bound; the child was ready to run but had no processor for `unserved` of it at most.
     Slow { op: Op, since: u64, until: u64, unserved: u64 },
-    /// An error that should not be; its text is on standard error.
+    /// An error that should not be; the slot says which.
     Fault { op: Op },
+    /// Something was done to descriptors.
+    Descriptors { how: How },
+    /// A child that a handler forked has ended with this wait status.
+    Copy { status: i32 },
 }
 
 macro_rules! numbered {
@@ -63,8 +69,13 @@ numbered! {
     Odd: ClaimsFull ClaimLate Unreadable HandlerTrouble Torn Misattributed LostClaim FalseHolder GivenUpEarly NoRecord
 }
 numbered! {
+    /// What is done to descriptors: some of 0 to 2 were closed before joining; all from 3 on after it; or replaced.
+    How: Standard Closed Replaced
+}
+numbered! {
     /// What a child does.
     Op: Idle Join Post Long Reserve Commit Abandon Poll Claim Release Wait Segments Leave Drain
+        Descriptors
 }
 
 impl Entry {
@@ -85,6 +96,8 @@ impl Entry {
             Entry::Releases { key, at } => [first(10, 0), key, at, 0],
             Entry::Slow { op, since, until, unserved } => [first(11, op as u64), since, until, unserved],
             Entry::Fault { op } => [first(12, op as u64), 0, 0, 0],
+            Entry::Descriptors { how } => [first(15, how as u64), 0, 0, 0],
+            Entry::Copy { status } => [first(16, 0), u64::from(status.cast_unsigned()), 0, 0],
         }
     }
 
@@ -104,6 +117,8 @@ impl Entry {
             11 => Entry::Slow { op: Op::from_number(more), since: a, until: b, unserved: c },
             13 => Entry::Left { newest: a },
             14 => Entry::Polls { at: a },
+            15 => Entry::Descriptors { how: How::from_number(more) },
+            16 => Entry::Copy { status: (a as u32).cast_signed() },
             _ => Entry::Fault { op: Op::from_number(more) },
         }
     }
@@ -128,6 +143,8 @@ impl fmt::Debug for Entry {
                 write!(f, "slow {op:?} {since}..{until}, {unserved} without a processor")
             }
             Entry::Fault { op } => write!(f, "fault in {op:?}"),
+            Entry::Descriptors { how } => write!(f, "descriptors: {how:?}"),
+            Entry::Copy { status } => write!(f, "a forked child ended with wait status {status:#x}"),
         }
     }
 }
@@ -142,6 +159,9 @@ pub struct Slot {
     op: AtomicU64,
     op_since: AtomicU64,
     quiet: AtomicU64,
+    /// The worker that is on the bus: its incarnation, and its record plus one; 0 if there is none.
+    seat: AtomicU64,
+    text: [AtomicU64; TEXT],
     tail: Aligned,
     entries: [[AtomicU64; 4]; ENTRIES],
 }
@@ -193,6 +213,33 @@ impl Slot {
 
     pub fn current_op(&self) -> (Op, u64) {
         (Op::from_number(self.op.load(Ordering::Relaxed)), self.op_since.load(Ordering::Relaxed))
+    }
+
+    /// Says which worker's seat this child has from now on. Never while it has none.
+    pub fn set_seat(&self, seat: Option<(u64, u32)>) {
+        let word = seat.map_or(0, |(incarnation, record)| incarnation << 16 | (u64::from(record) + 1));
+        // Release: with what was done before, for a parent that compares.
+        self.seat.store(word, Ordering::Release);
+    }
+
+    /// The worker's incarnation and its record.
+    pub fn seat(&self) -> Option<(u64, u32)> {
+        let word = self.seat.load(Ordering::Acquire);
+        (word != 0).then(|| (word >> 16, (word & 0xffff) as u32 - 1))
+    }
+
+    /// What went wrong, of which there is only one thing as a rule. A child may have no standard error.
+    pub fn say(&self, what: &str) {
+        let mut bytes = what.bytes();
+        for word in &self.text {
+            let chunk = std::array::from_fn(|_| bytes.next().unwrap_or(0));
+            word.store(u64::from_le_bytes(chunk), Ordering::Relaxed);
+        }
+    }
+
+    pub fn text(&self) -> String {
+        let bytes: Vec<_> = self.text.iter().flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes()).collect();
+        String::from_utf8_lossy(&bytes).trim_end_matches('\0').to_owned()
     }
 
     pub fn set_quiet(&self, quiet: bool) {

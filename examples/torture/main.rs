@@ -13,10 +13,13 @@ mod aim;
 mod child;
 mod conductor;
 mod content;
+mod copies;
+mod descriptors;
 mod log;
 mod oracle;
 mod rng;
 mod round;
+mod seat;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
     };
     eprintln!("torture: {workers} processes, {slots} slots, {seconds} s, seed {seed}");
     conductor::take_interrupts();
+    conductor::take_orphans();
     let mut archive = Archive::new();
     let mut tally = Tally::default();
     let begin = Instant::now();
@@ -99,6 +103,14 @@ fn main() -> ExitCode {
         "torture: unique: ran={unique_runs} ignored={unique_ignored} of_the_gone={unique_of_the_gone} excused={unique_excused} \
          full={claims_full} late={claims_late}; claims won={claims_won}; too_old_to_judge={stale}"
     );
+    let Seen { standard, closed, replaced, forked, .. } = seen;
+    println!("torture: descriptors: closed={closed} replaced={replaced} without_some_of_0_to_2={standard}");
+    // What every run tries.
+    let closed = closed + replaced;
+    let complete = closed > 0 && forked > 0;
+    if !complete {
+        eprintln!("torture: the run was too short to close descriptors and to fork in handlers");
+    }
     let Violations { torn, conflicting, missing, double, leaked, delayed, faults } = violations;
     if violations.total() > 0 {
         println!(
@@ -106,8 +118,8 @@ fn main() -> ExitCode {
         );
     }
     println!(
-        "torture: seconds={seconds} events={events} kills={kills} stops={stops} torn={torn} conflicting={conflicting} \
-         missing={missing} double={double} leaked={leaked}"
+        "torture: seconds={seconds} events={events} kills={kills} stops={stops} closed={closed} forked={forked} torn={torn} \
+         conflicting={conflicting} missing={missing} double={double} leaked={leaked}"
     );
-    if violations.total() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if violations.total() == 0 && complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use seqcast::Bus;
 
 use crate::content::{Kind, SHARED_TTL_NS, Tag};
-use crate::log::{Entry, Odd, boottime_ns, map_shared};
+use crate::log::{Entry, How, Odd, boottime_ns, map_shared};
 use crate::round::{CLAIM_KEYS, Round, claim_ttl_ns};
 
 /// Ids whose files are open at once.
@@ -78,7 +78,7 @@ macro_rules! sums {
 }
 sums!(Violations: torn conflicting missing double leaked delayed faults);
 sums!(Seen: delivered missed laps nothing void unique_runs unique_excused unique_of_the_gone unique_ignored claims_full claims_late
-    claims_won joins stale);
+    claims_won joins stale standard closed replaced forked);
 
 /// What was seen, for the report.
 #[derive(Clone, Copy, Debug, Default)]
@@ -97,6 +97,13 @@ pub struct Seen {
     pub claims_won: u64,
     pub joins: u64,
     pub stale: u64,
+    /// Processes that ran without some of the descriptors 0 to 2.
+    pub standard: u64,
+    /// Times that a process closed its descriptors, or replaced them, after joining.
+    pub closed: u64,
+    pub replaced: u64,
+    /// Children that were forked in handlers, returned from them and ended well.
+    pub forked: u64,
 }
 
 /// What the oracle knows of a child.
@@ -258,6 +265,20 @@ impl<'a> Oracle<'a> {
                 self.violations.faults += 1;
                 self.tell(slot, format!("an error in {op:?}"));
             }
+            Entry::Descriptors { how: How::Standard } => self.seen.standard += 1,
+            Entry::Descriptors { how: How::Closed } => self.seen.closed += 1,
+            Entry::Descriptors { how: How::Replaced } => self.seen.replaced += 1,
+            Entry::Copy { status } => self.copy_ended(slot, status),
+        }
+    }
+
+    /// A child that was forked in a handler has ended; `slot` is no number of one if its parent had ended before.
+    pub fn copy_ended(&mut self, slot: usize, status: i32) {
+        if status == 0 {
+            self.seen.forked += 1;
+        } else {
+            self.violations.faults += 1;
+            self.tell(slot, format!("a child that returned from a handler ended with wait status {status:#x}"));
         }
     }
 

@@ -72,10 +72,15 @@ impl Round {
         Duration::from_micros(if self.number.is_multiple_of(2) { 50 } else { 5000 })
     }
 
-    /// The longest that one step of a process may take, whatever is done to the others: each of them can hold one
-    /// reserved id, that is waited for by turns.
+    /// Of so many deliveries one forks, in each process.
+    pub fn fork_every(&self) -> u64 {
+        if self.slow { 256 } else { 4096 }
+    }
+
+    /// The longest that one step of a process may take, whatever the others do and whatever is done to them: a poll waits
+    /// for `wait_max` in all, however many ids are reserved.
     pub fn bound_ns(&self) -> u64 {
-        (WAIT_MAX * (self.workers as u32 + 1) + SLACK).as_nanos() as u64
+        (WAIT_MAX + SLACK).as_nanos() as u64
     }
 }
 

@@ -1,0 +1,156 @@
+//! A worker, by handlers or by pulling.
+
+use std::time::Duration;
+
+use seqcast::{
+    Bus, Claim, Claimed, Delivery, Error, Payload, Polled, Publisher, Reservation, Subscriber, Topic, TypedEvent,
+    Undecided, Unique, Worker,
+};
+
+use crate::child::Probe;
+use crate::content::SOURCE;
+use crate::log::{Entry, Odd};
+
+pub enum Seat {
+    /// Events are pushed to handlers.
+    Pushed(Worker),
+    /// Events are pulled.
+    Pulled(Box<Subscriber>),
+}
+
+/// How a seat reads.
+#[derive(Clone, Copy)]
+pub enum Reads {
+    /// Waits at reserved ids.
+    Waiting { most: u64 },
+    /// Waits for nothing.
+    Now { most: u64 },
+}
+
+impl Seat {
+    pub fn record(&self) -> u32 {
+        match self {
+            Seat::Pushed(worker) => worker.record(),
+            Seat::Pulled(subscriber) => subscriber.record(),
+        }
+    }
+
+    pub fn cursor(&self) -> u64 {
+        match self {
+            Seat::Pushed(worker) => worker.cursor(),
+            Seat::Pulled(subscriber) => subscriber.cursor(),
+        }
+    }
+
+    pub fn post(&mut self, event: &str, payload: impl Payload) -> Result<u64, Error> {
+        match self {
+            Seat::Pushed(worker) => worker.post((SOURCE, event), payload),
+            Seat::Pulled(subscriber) => subscriber.publisher().post((SOURCE, event), payload),
+        }
+    }
+
+    pub fn post_typed<T: TypedEvent>(&mut self, value: &T) -> Result<u64, Error> {
+        match self {
+            Seat::Pushed(worker) => worker.post_typed(value),
+            Seat::Pulled(subscriber) => subscriber.publisher().post_typed(value),
+        }
+    }
+
+    pub fn post_unique(&mut self, topic: Topic<'_>, unique: Unique<'_>, payload: impl Payload) -> Result<u64, Error> {
+        match self {
+            Seat::Pushed(worker) => worker.event(topic).unique(unique).post(payload),
+            Seat::Pulled(subscriber) => subscriber.publisher().event(topic).unique(unique).post(payload),
+        }
+    }
+
+    pub fn claim(&mut self, key: [u8; 8], ttl: Duration) -> Result<Claimed, Error> {
+        match self {
+            Seat::Pushed(worker) => worker.claim(key, ttl),
+            Seat::Pulled(subscriber) => subscriber.publisher().claim(key, ttl),
+        }
+    }
+
+    pub fn release(&mut self, claim: &Claim) -> Result<bool, Error> {
+        match self {
+            Seat::Pushed(worker) => worker.release(claim),
+            Seat::Pulled(subscriber) => subscriber.publisher().release(claim),
+        }
+    }
+
+    /// A publisher with a seat of its own.
+    pub fn publisher(&self, bus: &Bus) -> Result<Publisher, Error> {
+        match self {
+            Seat::Pushed(worker) => worker.publisher(),
+            Seat::Pulled(_) => bus.publisher(),
+        }
+    }
+
+    /// Reserves, if it is of the kind that can.
+    pub fn reserve(&self) -> Result<Option<Reservation>, Error> {
+        match self {
+            Seat::Pushed(worker) => worker.reserve().map(Some),
+            Seat::Pulled(_) => Ok(None),
+        }
+    }
+
+    pub fn wait(&mut self, timeout: Duration) -> Result<bool, Error> {
+        match self {
+            Seat::Pushed(worker) => worker.wait(timeout),
+            Seat::Pulled(subscriber) => subscriber.wait(timeout),
+        }
+    }
+
+    /// Reads. Returns whether all that there was is delivered.
+    pub fn read(&mut self, probe: &Probe, reads: Reads) -> Result<bool, Error> {
+        let subscriber = match self {
+            Seat::Pulled(subscriber) => subscriber,
+            Seat::Pushed(worker) => {
+                return Ok(match reads {
+                    Reads::Waiting { most } => {
+                        matches!(worker.poll_at_most(most)?, Polled::Done { delivered, .. } if delivered < most)
+                    }
+                    Reads::Now { .. } => matches!(worker.poll_now()?, Polled::Done { .. }),
+                });
+            }
+        };
+        let (most, timeout) = match reads {
+            Reads::Waiting { most: 1 } => (1, Duration::from_micros(200)),
+            Reads::Waiting { most } | Reads::Now { most } => (most, Duration::ZERO),
+        };
+        for _ in 0..most {
+            let delivery = if timeout.is_zero() { subscriber.try_next()? } else { subscriber.next(timeout)? };
+            match delivery {
+                None => return Ok(true),
+                Some(Delivery::Event(event)) => probe.on_event(&event),
+                Some(Delivery::Lagged { first, missed, .. }) => probe.on_lagged(first, missed),
+                Some(Delivery::Undecided { id, reason: Undecided::ClaimsFull, .. }) => {
+                    probe.on_odd(id, Odd::ClaimsFull);
+                }
+                Some(Delivery::Undecided { id, .. }) => probe.on_odd(id, Odd::ClaimLate),
+                Some(Delivery::Reserved { .. }) => return Ok(false),
+                Some(Delivery::Unreadable { id, .. }) => probe.on_odd(id, Odd::Unreadable),
+                Some(other) => {
+                    probe.slot.say(&format!("{other:?}"));
+                    probe.push(Entry::Fault { op: probe.slot.current_op().0 });
+                }
+            }
+        }
+        if probe.is_copy() {
+            // Forked at the last one.
+            subscriber.try_next()?;
+        }
+        Ok(false)
+    }
+
+    /// Leaves. `plainly`: by being dropped.
+    pub fn leave(self, probe: &Probe, plainly: bool) -> Result<(), Error> {
+        match self {
+            _ if plainly => Ok(()),
+            Seat::Pushed(worker) => match worker.leave() {
+                Err(Error::Left) => Ok(()),
+                other => other,
+            },
+            Seat::Pulled(subscriber) => subscriber.leave(|event| probe.on_event(&event)),
+        }
+    }
+}
