@@ -15,7 +15,8 @@ use std::time::Duration;
 use std::{io, ptr};
 
 use seqcast::{Bus, Claimed, Error, Event, Scope, SegmentOptions, Worker, WorkerOptions};
-use seqcast_testkit::{Child, HOUR, Log, Name, Seen, alone, error, poll, quiet, shared_words, stop_here};
+use seqcast_testkit::ptrace::{Breakpoints, Traced, Until, trace_me};
+use seqcast_testkit::{Child, HOUR, Log, Name, Seen, alone, error, exit, poll, quiet, shared_words};
 
 /// A segment with two workers that listen, in this process, and a child that does one call.
 struct Scene {
@@ -85,20 +86,16 @@ impl Scene {
     fn stepped(&self, call: Call, places: &[u64]) -> Stepped {
         let memory = Memory::of(&self.name);
         let (bus, said) = (self.bus.clone(), self.said);
-        let child = Child::fork(move || {
+        let child = Traced::of(Child::fork(move || {
             let call = call(&bus, said);
-            // SAFETY: a system call about this process only.
-            assert_eq!(unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) }, 0);
-            stop_here();
+            trace_me();
             said[0].store(call() + 1, Relaxed);
             // Without the destructors: they are another call.
-            // SAFETY: ends the process.
-            unsafe { libc::_exit(0) };
-        });
-        child.await_stop();
-        let mut stepped = Stepped { child, memory, breaks: Vec::new() };
-        stepped.set_breaks(places);
-        stepped
+            exit(0);
+        }));
+        let breaks = Breakpoints::at(child.tracee(), places);
+        breaks.put(child.tracee());
+        Stepped { child, memory, breaks }
     }
 
     /// Everything works, and no block is lost.
@@ -159,110 +156,66 @@ impl Drop for Memory {
 
 /// A child that goes from change to change of the segment's memory.
 struct Stepped {
-    child: Child,
+    child: Traced,
     memory: Memory,
-    /// The addresses behind the instructions that change it, and what stands there.
-    breaks: Vec<(u64, libc::c_long)>,
+    /// Behind the instructions that change it.
+    breaks: Breakpoints,
 }
 
-/// The instruction that stops a process.
-const INT3: libc::c_long = 0xcc;
+/// Lets the child go on until it stops. `None` if it has come to its end instead.
+fn resume(child: Traced, until: Until) -> Option<Traced> {
+    match child.go_on(until) {
+        Ok((child, signal)) => {
+            assert_eq!(signal, libc::SIGTRAP, "the child crashed");
+            Some(child)
+        }
+        Err(status) => {
+            assert!(status.success(), "the child failed: {status}");
+            None
+        }
+    }
+}
 
 impl Stepped {
-    fn pid(&self) -> libc::pid_t {
-        self.child.pid() as libc::pid_t
-    }
-
-    /// A request about the child, which is stopped.
-    fn request(&self, request: libc::c_uint, at: u64, data: libc::c_long) -> libc::c_long {
-        // SAFETY: the requests that are made here write to the child's memory and registers only.
-        unsafe { libc::ptrace(request, self.pid(), at, data) }
-    }
-
-    fn rip(&self) -> u64 {
-        self.request(libc::PTRACE_PEEKUSER, RIP, 0) as u64
-    }
-
-    /// Lets the child go on until it stops. `false` if it has come to its end instead.
-    fn resume(&self, request: libc::c_uint) -> bool {
-        assert_eq!(self.request(request, 0, 0), 0, "{}", io::Error::last_os_error());
-        let mut status = 0;
-        // SAFETY: `status` is writable for the call.
-        assert_eq!(unsafe { libc::waitpid(self.pid(), &raw mut status, 0) }, self.pid());
-        if libc::WIFSTOPPED(status) {
-            assert_eq!(libc::WSTOPSIG(status), libc::SIGTRAP, "the child crashed");
-            return true;
-        }
-        assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "the child failed: {status:#x}");
-        false
-    }
-
     /// Goes to the child's end by single instructions. Returns where it was after each change.
-    fn learn(mut self) -> Vec<u64> {
+    fn learn(self) -> Vec<u64> {
+        let Stepped { mut child, mut memory, .. } = self;
         let mut places = Vec::new();
-        while self.resume(libc::PTRACE_SINGLESTEP) {
-            if self.memory.has_changed() {
-                places.push(self.rip());
+        while let Some(stopped) = resume(child, Until::Instruction) {
+            if memory.has_changed() {
+                places.push(stopped.tracee().instruction_pointer());
             }
+            child = stopped;
         }
-        // It is buried already.
-        std::mem::forget(self.child);
         places
     }
 
-    fn set_breaks(&mut self, places: &[u64]) {
-        for &place in places {
-            let word = self.request(libc::PTRACE_PEEKTEXT, place, 0);
-            self.breaks.push((place, word));
-        }
-        self.put_breaks(true);
-    }
-
-    fn put_breaks(&self, put: bool) {
-        // One after the other: they may lie within a word of each other.
-        for &(place, word) in &self.breaks {
-            let now = self.request(libc::PTRACE_PEEKTEXT, place, 0);
-            let first = if put { INT3 } else { word & 0xff };
-            assert_eq!(self.request(libc::PTRACE_POKETEXT, place, now & !0xff | first), 0);
-        }
-    }
-
     /// Goes on to the next change. `None` if the child has come to its end before.
-    fn next_change(mut self) -> Option<Stepped> {
+    fn next_change(self) -> Option<Stepped> {
+        let Stepped { mut child, mut memory, breaks } = self;
         loop {
             // Over the instruction that a breakpoint may hide here.
-            self.put_breaks(false);
-            let mut lives = self.resume(libc::PTRACE_SINGLESTEP);
-            if lives && !self.memory.has_changed() {
-                self.put_breaks(true);
-                lives = self.resume(libc::PTRACE_CONT);
-                if lives {
-                    // It stands behind the breakpoint's one byte.
-                    self.request(libc::PTRACE_POKEUSER, RIP, self.rip() as libc::c_long - 1);
-                    if !self.memory.has_changed() {
-                        continue;
-                    }
-                }
+            breaks.take_away(child.tracee());
+            child = resume(child, Until::Instruction)?;
+            if memory.has_changed() {
+                break;
             }
-            if lives {
-                return Some(self);
+            breaks.put(child.tracee());
+            child = resume(child, Until::Signal)?;
+            Breakpoints::step_back(child.tracee());
+            if memory.has_changed() {
+                break;
             }
-            // It is buried already.
-            std::mem::forget(self.child);
-            return None;
         }
+        Some(Stepped { child, memory, breaks })
     }
 
     /// Lets the child go on by itself, to its end.
     fn let_go(self) {
-        self.put_breaks(false);
-        assert_eq!(self.request(libc::PTRACE_DETACH, 0, 0), 0, "{}", io::Error::last_os_error());
+        self.breaks.take_away(self.child.tracee());
         assert!(self.child.ended_well(), "G8: the woken child failed");
     }
 }
-
-/// Where the instruction pointer is among a process's registers.
-const RIP: u64 = std::mem::offset_of!(libc::user_regs_struct, rip) as u64;
 
 /// What must hold of what the listeners heard, and of what the call said if it came back.
 type Check = fn(&Scene, said: Option<u64>, heard: &[Seen]);

@@ -2,11 +2,13 @@
 
 use std::collections::HashSet;
 use std::fs::{File, Permissions};
-use std::io::Write;
 use std::ops::Deref;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
-
+use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
+
+use seqcast_testkit::process::{Child, eventually};
+use seqcast_testkit::ptrace::{Traced, at_every_system_call};
 
 use super::creation::*;
 use super::*;
@@ -102,145 +104,6 @@ fn is_new_or_signed(segment: &Segment) -> bool {
         .map(|at| segment.records().at(at * seat_words::WORDS + seat_words::RING_HAND).load(Ordering::Relaxed))
         .collect();
     blocks.step_by(8).all(|offset| word(offset) == 0) && hands == HashSet::from_iter(capacity..capacity + records)
-}
-
-/// A forked child, killed and buried at the end of the test.
-struct Child(libc::pid_t);
-
-impl Child {
-    /// Forks a child that does `body` and nothing else; it exits with 0 if that says so.
-    fn spawn(body: impl FnOnce() -> bool) -> Child {
-        // SAFETY: the child runs `body` on this thread's stack and exits without returning to the test harness. glibc
-        // makes its allocator usable in a forked child.
-        match unsafe { libc::fork() } {
-            0 => {
-                // A thread that panicked while we forked may have held a lock that we need now.
-                // SAFETY: a system call without pointers.
-                unsafe { libc::alarm(30) };
-                let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
-                if let Err(panic) = &done {
-                    // Past the harness's capture, which ends with the child. Not by a panic hook: to set one waits for the
-                    // panics of all threads, and those of the parent never end here.
-                    let text = panic.downcast_ref::<String>().map(String::as_str);
-                    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without text");
-                    let stderr = File::options().append(true).open("/dev/stderr");
-                    let _ = stderr.and_then(|mut stderr| writeln!(stderr, "in a forked child: {text}"));
-                }
-                // SAFETY: plain exit, without the harness's exit handlers.
-                unsafe { libc::_exit(done.map_or(101, |good| i32::from(!good))) }
-            }
-            pid => {
-                assert!(pid > 0, "fork failed");
-                Child(pid)
-            }
-        }
-    }
-
-    fn signal(&self, signal: libc::c_int) {
-        // SAFETY: our own child, not buried yet.
-        assert_eq!(unsafe { libc::kill(self.0, signal) }, 0);
-    }
-
-    fn wait_status(&self) -> libc::c_int {
-        let mut status = 0;
-        // SAFETY: `status` is writable for the call.
-        assert_eq!(unsafe { libc::waitpid(self.0, &raw mut status, libc::__WALL) }, self.0);
-        status
-    }
-
-    /// Waits for the end and buries; whether it exited with 0.
-    fn ended_well(self) -> bool {
-        let status = self.wait_status();
-        std::mem::forget(self);
-        libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0
-    }
-
-    /// Waits until the child is dead, but leaves it a zombie.
-    fn await_zombie(&self) {
-        let stat = || std::fs::read_to_string(format!("/proc/{}/stat", self.0)).unwrap();
-        eventually("the child is a zombie", || stat().rsplit_once(')').unwrap().1.starts_with(" Z"));
-    }
-}
-
-impl Drop for Child {
-    fn drop(&mut self) {
-        let mut status = 0;
-        // Where a test has failed the child may be buried already, and nothing is to fail here.
-        // SAFETY: a signal for our own child, not buried by anybody else; `status` is writable for the calls.
-        unsafe {
-            let found = libc::waitpid(self.0, &raw mut status, libc::__WALL | libc::WNOHANG);
-            if found < 0 || found == self.0 && !libc::WIFSTOPPED(status) {
-                return;
-            }
-            libc::kill(self.0, libc::SIGKILL);
-            while libc::waitpid(self.0, &raw mut status, libc::__WALL) == self.0 && libc::WIFSTOPPED(status) {}
-        }
-    }
-}
-
-fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < Duration::from_secs(30), "never: {what}");
-        std::thread::sleep(Duration::from_micros(200));
-    }
-}
-
-/// A child that stops before and after each of its system calls.
-struct Stepped(Child);
-
-impl Stepped {
-    fn spawn(body: impl FnOnce() -> bool) -> Stepped {
-        let child = Child::spawn(|| {
-            // SAFETY: asks to be traced by the parent, which waits for the stop that follows.
-            let traced = unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) == 0 && libc::raise(libc::SIGSTOP) == 0 };
-            assert!(traced, "ptrace is not permitted here");
-            body()
-        });
-        let status = child.wait_status();
-        assert!(libc::WIFSTOPPED(status), "ptrace is not permitted here: status {status:#x}");
-        Stepped(child)
-    }
-
-    /// Lets the child go on to its `stops`th stop. `Err` with its end if it ends before.
-    fn advance(self, stops: usize) -> std::result::Result<Stepped, bool> {
-        for _ in 0..stops {
-            self.request(libc::PTRACE_SYSCALL);
-            let status = self.0.wait_status();
-            if !libc::WIFSTOPPED(status) {
-                std::mem::forget(self.0);
-                return Err(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0);
-            }
-        }
-        Ok(self)
-    }
-
-    fn request(&self, request: libc::c_uint) {
-        // SAFETY: our own traced child, stopped.
-        assert_eq!(unsafe { libc::ptrace(request, self.0.0, 0, 0) }, 0);
-    }
-
-    /// Lets the child run to its end.
-    fn ended_well(self) -> bool {
-        self.request(libc::PTRACE_DETACH);
-        self.0.ended_well()
-    }
-}
-
-/// Does `at_stop` with the child of `body` stopped at each of its stops in turn, a new child for each. Returns their
-/// number.
-fn at_every_system_call(body: impl Fn() -> bool, mut at_stop: impl FnMut(usize, Stepped), before: impl Fn()) -> usize {
-    for stops in 1.. {
-        before();
-        match Stepped::spawn(&body).advance(stops) {
-            Ok(stepped) => at_stop(stops, stepped),
-            Err(good) => {
-                assert!(good, "the child failed when nobody disturbed it");
-                return stops - 1;
-            }
-        }
-    }
-    unreachable!()
 }
 
 macro_rules! assert_error {
@@ -493,7 +356,7 @@ fn workers_that_drop_their_privileges_need_the_owner_option() {
     }
     let name = Name::new("privileges");
     let roots = Segment::create(&name, &small()).unwrap();
-    let refused = Child::spawn(|| {
+    let refused = Child::fork_amid_threads(|| {
         drop_privileges();
         let denied = |error: Option<Error>| matches!(error, Some(Error::Denied { uid: NOBODY, .. }));
         denied(Segment::open_or_create(&name, &small()).err())
@@ -505,7 +368,7 @@ fn workers_that_drop_their_privileges_need_the_owner_option() {
 
     let given = small().owner(NOBODY, NOBODY);
     let roots = Segment::create(&name, &given).unwrap();
-    let accepted = Child::spawn(|| {
+    let accepted = Child::fork_amid_threads(|| {
         drop_privileges();
         sign(&Segment::open_or_create(&name, &given).unwrap()) && roots.take_any().unwrap().is_some()
     });
@@ -519,7 +382,7 @@ fn giving_a_segment_away_without_the_right_to_leaves_nothing_behind() {
         return println!("skipped: dropping privileges needs root");
     }
     let name = Name::new("give-away");
-    let refused = Child::spawn(|| {
+    let refused = Child::fork_amid_threads(|| {
         drop_privileges();
         let error = Segment::create(&name, &small().owner(0, 0)).unwrap_err();
         matches!(error, Error::System { call: "fchown", .. })
@@ -550,7 +413,7 @@ fn g12_only_the_maker_unlinks_on_drop() {
     drop(Segment::open(&name, &unlinking).unwrap());
     assert!(name.exists(), "removed by one that only opened it");
     let mut made = Some(made);
-    let child = Child::spawn(|| {
+    let child = Child::fork_amid_threads(|| {
         drop(made.take());
         true
     });
@@ -566,7 +429,7 @@ fn g12_only_the_maker_unlinks_on_drop() {
 fn g7_a_creator_killed_at_any_system_call_blocks_nobody() {
     let name = Name::new("killed");
     let create = || sign(&Segment::open_or_create(&name, &small()).unwrap());
-    let kill = |stops, stepped: Stepped| {
+    let kill = |stops, stepped: Traced| {
         drop(stepped);
         let next =
             Segment::open_or_create(&name, &impatient()).unwrap_or_else(|error| panic!("{error} after {stops} stops"));
@@ -585,7 +448,7 @@ fn g7_a_creator_killed_at_any_moment_blocks_nobody() {
     let (mut finished, mut unfinished) = (0, 0);
     for round in 0..150_u64 {
         name.clear();
-        let child = Child::spawn(|| Segment::open_or_create(&name, &options).is_ok());
+        let child = Child::fork_amid_threads(|| Segment::open_or_create(&name, &options).is_ok());
         std::thread::sleep(Duration::from_micros(round * 97 % 6000));
         drop(child);
         let next = Segment::open_or_create(&name, &options).unwrap();
@@ -600,7 +463,7 @@ fn g8_a_creator_stopped_at_any_system_call_ends_on_the_same_segment() {
     let name = Name::new("stopped");
     let create = || sign(&Segment::open_or_create(&name, &small()).unwrap());
     let (mut busy, mut came) = (0, 0);
-    let other_comes = |stops, stepped: Stepped| {
+    let other_comes = |stops, stepped: Traced| {
         let other = match Segment::open_or_create(&name, &impatient()) {
             Ok(segment) => Some(segment),
             Err(Error::Busy { waited, .. }) => {
@@ -627,7 +490,7 @@ fn g8_a_creator_stopped_at_any_system_call_ends_on_the_same_segment() {
 fn a_creator_whose_name_is_given_away_ends_on_the_new_segment() {
     let name = Name::new("given-away");
     let create = || sign(&Segment::open_or_create(&name, &small()).unwrap());
-    let replace = |stops, stepped: Stepped| {
+    let replace = |stops, stepped: Traced| {
         let done = name.exists() && State::of(&name, &descriptor(name.file())).unwrap() == State::Finished;
         name.clear();
         let new = Segment::create(&name, &impatient()).unwrap();
@@ -652,7 +515,7 @@ fn an_opener_never_maps_another_file_than_it_checked() {
         name.clear();
         drop(Segment::create(&name, &small()).unwrap());
     };
-    let replace = |stops, stepped: Stepped| {
+    let replace = |stops, stepped: Traced| {
         renew();
         assert!(stepped.ended_well(), "{stops} stops");
     };
@@ -663,7 +526,7 @@ fn an_opener_never_maps_another_file_than_it_checked() {
         Err(Error::Foreign { .. }) => true,
         Err(error) => panic!("{error}"),
     };
-    let rubbish = |stops, stepped: Stepped| {
+    let rubbish = |stops, stepped: Traced| {
         name.clear();
         name.write(&[0xa5; 1 << 20]);
         assert!(stepped.ended_well(), "{stops} stops");
@@ -697,7 +560,8 @@ fn two_creators_and_an_opener_at_once_end_on_one_segment() {
                 }
             }
         };
-        let children = [Child::spawn(creator), Child::spawn(opener), Child::spawn(creator)];
+        let children =
+            [Child::fork_amid_threads(creator), Child::fork_amid_threads(opener), Child::fork_amid_threads(creator)];
         assert!(children.into_iter().all(Child::ended_well), "round {round}");
         assert_eq!(signatures(&Segment::open(&name, &small()).unwrap()), 3, "round {round}");
     }
@@ -714,7 +578,7 @@ fn of_two_creators_one_is_told_that_it_exists() {
             Err(Error::Exists { .. }) => true,
             Err(error) => panic!("{error}"),
         };
-        let children = [Child::spawn(create), Child::spawn(create)];
+        let children = [Child::fork_amid_threads(create), Child::fork_amid_threads(create)];
         assert!(children.into_iter().all(Child::ended_well), "round {round}");
         assert_eq!(signatures(&ledger), 1, "round {round}");
     }
@@ -724,13 +588,13 @@ fn of_two_creators_one_is_told_that_it_exists() {
 fn a_name_removed_again_and_again_fails_nobody() {
     let name = Name::new("removed");
     let come = || (0..300).all(|_| sign(&Segment::open_or_create(&name, &small()).unwrap()));
-    let remover = Child::spawn(|| {
+    let remover = Child::fork_amid_threads(|| {
         loop {
             name.clear();
             std::thread::sleep(Duration::from_micros(50));
         }
     });
-    let children = [Child::spawn(come), Child::spawn(come)];
+    let children = [Child::fork_amid_threads(come), Child::fork_amid_threads(come)];
     assert!(children.into_iter().all(Child::ended_well));
     drop(remover);
 }
@@ -756,7 +620,7 @@ fn g6_a_stopped_creator_costs_the_timeout_and_a_dead_one_nothing() {
 /// A child that holds the creation lock of the file that `name` leads to until `gun` is signed, then does `last`.
 fn lock_holder(name: &str, gun: &Segment, last: impl FnOnce() -> bool) -> Child {
     let ready = Segment::anonymous(&small()).unwrap();
-    let child = Child::spawn(|| {
+    let child = Child::fork_amid_threads(|| {
         let options = small();
         let call = Call::new(name, &options, Intent::Create).unwrap();
         let found = call.open_or_make().unwrap().unwrap();
@@ -778,7 +642,7 @@ fn an_opener_that_waits_ends_on_what_took_the_name_meanwhile() {
         name.clear();
         Segment::create(&name, &small()).is_ok()
     });
-    let opener = Child::spawn(|| {
+    let opener = Child::fork_amid_threads(|| {
         sign(&gun);
         // An opener that comes before the new file, or between its making and its lock, is told so.
         let open = || match Segment::open(&name, &small()) {
@@ -807,7 +671,8 @@ fn an_opener_that_waits_sees_the_end_of_the_creation() {
                 .unwrap()
                 .is_some()
         });
-        let opener = Stepped::spawn(|| sign(&Segment::open(&name, &small()).unwrap())).advance(stops).unwrap();
+        let opener =
+            Traced::fork_amid_threads(|| sign(&Segment::open(&name, &small()).unwrap())).system_calls(stops).unwrap();
         sign(&gun);
         assert!(holder.ended_well());
         assert!(opener.ended_well(), "{stops} stops");
@@ -818,7 +683,7 @@ fn an_opener_that_waits_sees_the_end_of_the_creation() {
 fn g6_a_stopped_opener_holds_up_no_creator() {
     let name = Name::new("stopped-opener");
     let open = || matches!(Segment::open(&name, &small()), Ok(_) | Err(Error::Unfinished { .. }));
-    let create = |stops, stepped: Stepped| {
+    let create = |stops, stepped: Traced| {
         assert!(Segment::create(&name, &impatient()).is_ok(), "{stops} stops");
         assert!(stepped.ended_well(), "{stops} stops");
     };
@@ -837,7 +702,7 @@ fn a_child_forked_off_during_creation_does_not_keep_the_lock() {
     let call = Call::new(&name, &options, Intent::Create).unwrap();
     let found = call.open_or_make().unwrap().unwrap();
     let lock = call.lock_creation(&found.file).unwrap();
-    let idler = Child::spawn(|| {
+    let idler = Child::fork_amid_threads(|| {
         loop {
             std::thread::sleep(Duration::from_secs(1));
         }
@@ -866,7 +731,7 @@ fn mount_own(at: &std::ffi::CStr, options: &std::ffi::CStr) -> bool {
 #[test]
 fn a_full_dev_shm_is_an_error_that_leaves_nothing_behind() {
     let name = Name::new("full");
-    let child = Child::spawn(|| {
+    let child = Child::fork_amid_threads(|| {
         if !mount_own(c"/dev/shm", c"size=20m") {
             return true;
         }
@@ -902,7 +767,7 @@ fn what_was_begun_is_listed_and_an_empty_file_is_not() {
 #[test]
 fn no_page_at_all_is_an_error_that_leaves_nothing_behind() {
     let name = Name::new("no-page");
-    let child = Child::spawn(|| {
+    let child = Child::fork_amid_threads(|| {
         if !mount_own(c"/dev/shm", c"size=64k") {
             return true;
         }
@@ -921,7 +786,7 @@ fn a_record_is_held_through_a_stop_and_freed_by_death() {
     let name = Name::new("record");
     let segment = Segment::create(&name, &small()).unwrap();
     let inspector = Segment::read_only(&name, &small()).unwrap();
-    let holder = Child::spawn(|| {
+    let holder = Child::fork_amid_threads(|| {
         let (record, _lock) = segment.take_any().unwrap().unwrap();
         assert_eq!(record, 0);
         sign(&segment);
@@ -933,7 +798,7 @@ fn a_record_is_held_through_a_stop_and_freed_by_death() {
     let probe = |expected: u64| {
         let held = |of: &Segment| of.is_record_held(0).unwrap();
         assert!(held(&segment) && held(&inspector));
-        let child = Child::spawn(|| {
+        let child = Child::fork_amid_threads(|| {
             let (record, _lock) = segment.take_any().unwrap().unwrap();
             u64::from(record) == expected
                 && segment.is_record_held(0).unwrap()
@@ -949,7 +814,7 @@ fn a_record_is_held_through_a_stop_and_freed_by_death() {
     holder.signal(libc::SIGKILL);
     holder.await_zombie();
     assert!(!segment.is_record_held(0).unwrap() && !inspector.is_record_held(0).unwrap());
-    let heir = Child::spawn(|| segment.take_any().unwrap().is_some_and(|(record, _)| record == 0));
+    let heir = Child::fork_amid_threads(|| segment.take_any().unwrap().is_some_and(|(record, _)| record == 0));
     assert!(heir.ended_well());
 }
 
@@ -957,7 +822,7 @@ fn a_record_is_held_through_a_stop_and_freed_by_death() {
 fn records_run_out() {
     let name = Name::new("records");
     let segment = Segment::create(&name, &small()).unwrap();
-    let child = Child::spawn(|| {
+    let child = Child::fork_amid_threads(|| {
         let taken: Vec<_> = (0..4).map(|_| segment.take_any().unwrap().unwrap()).collect();
         taken.iter().map(|(record, _)| *record).eq(0..4) && segment.take_any().unwrap().is_none()
     });
@@ -968,9 +833,9 @@ fn records_run_out() {
 fn g12_a_child_that_drops_what_it_inherited_frees_no_record() {
     let name = Name::new("inherited");
     let segment = Segment::create(&name, &small()).unwrap();
-    let child = Child::spawn(|| {
+    let child = Child::fork_amid_threads(|| {
         let mut taken = segment.take_any().unwrap();
-        let grandchild = Child::spawn(|| {
+        let grandchild = Child::fork_amid_threads(|| {
             drop(taken.take());
             true
         });
@@ -984,9 +849,10 @@ fn g12_a_forked_child_opens_a_description_of_its_own() {
     let name = Name::new("description");
     let segment = Segment::create(&name, &small()).unwrap();
     segment.unlink().unwrap();
-    let child = Child::spawn(|| {
+    let child = Child::fork_amid_threads(|| {
         let (record, _lock) = segment.take_any().unwrap().unwrap();
-        let sibling = Child::spawn(|| segment.take_any().unwrap().is_some_and(|(next, _)| next == record + 1));
+        let sibling =
+            Child::fork_amid_threads(|| segment.take_any().unwrap().is_some_and(|(next, _)| next == record + 1));
         sibling.ended_well()
     });
     assert!(child.ended_well());
@@ -997,7 +863,8 @@ fn without_proc_a_description_is_opened_by_name() {
     let name = Name::new("no-proc");
     let segment = Segment::create(&name, &small()).unwrap();
     let without_proc = |expected: fn(Result<Descriptor>) -> bool| {
-        let child = Child::spawn(|| !mount_own(c"/proc", c"size=64k") || expected(segment.own_description()));
+        let child =
+            Child::fork_amid_threads(|| !mount_own(c"/proc", c"size=64k") || expected(segment.own_description()));
         assert!(child.ended_well());
     };
     without_proc(|own| own.is_ok());
@@ -1011,7 +878,7 @@ fn without_proc_a_description_is_opened_by_name() {
 fn an_anonymous_segment_is_shared_by_fork_alone() {
     let segment = Segment::anonymous(&small()).unwrap();
     assert!(segment.was_created() && is_new_or_signed(&segment));
-    let child = Child::spawn(|| sign(&segment) && segment.take_any().unwrap().is_some());
+    let child = Child::fork_amid_threads(|| sign(&segment) && segment.take_any().unwrap().is_some());
     assert!(child.ended_well());
     assert_eq!(signatures(&segment), 1);
     assert_error!(segment.unlink(), Error::NotFound { .. });
@@ -1022,7 +889,7 @@ fn an_anonymous_segment_is_shared_by_fork_alone() {
 fn no_descriptor_survives_exec() {
     let name = Name::new("cloexec");
     let segment = Segment::create(&name, &small()).unwrap();
-    let child = Child::spawn(|| {
+    let child = Child::fork_amid_threads(|| {
         let _taken = segment.take_any().unwrap();
         let listed = std::process::Command::new("ls").args(["-l", "/proc/self/fd"]).output().unwrap().stdout;
         let listed = String::from_utf8(listed).unwrap();
@@ -1036,13 +903,11 @@ fn a_store_through_an_inspector_is_stopped_by_the_processor() {
     let name = Name::new("read-only");
     drop(Segment::create(&name, &small()).unwrap());
     let inspector = Segment::read_only(&name, &small()).unwrap();
-    let child = Child::spawn(|| {
+    let child = Child::fork_amid_threads(|| {
         inspector.tail().at(0).store(1, Ordering::Relaxed);
         true
     });
-    let status = child.wait_status();
-    std::mem::forget(child);
-    assert!(libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGSEGV);
+    assert_eq!(child.end().signal(), Some(libc::SIGSEGV));
 }
 
 #[test]

@@ -1,35 +1,25 @@
 //! G12: what a forked child can do with a worker whose locks a thread of its parent held at the fork.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
 use std::time::Duration;
+
+use seqcast_testkit::process::Child;
 
 use super::*;
 use crate::seat::report::Report;
 
 const HOUR: Duration = Duration::from_secs(3600);
-/// Ends a child that hangs; whether it does hang does not depend on it.
-const HANGS: u32 = 60;
 
-/// Runs `child` in a forked child. Returns what it exits with.
-fn in_child(child: impl FnOnce()) -> libc::c_int {
-    // SAFETY: glibc's allocator works in a child of several threads; the child takes no lock but the worker's, and exits
-    // without the harness's exit handlers.
-    match unsafe { libc::fork() } {
-        0 => {
-            // SAFETY: the signal is for this child.
-            unsafe { libc::alarm(HANGS) };
-            let done = catch_unwind(AssertUnwindSafe(child));
-            // SAFETY: as above.
-            unsafe { libc::_exit(if done.is_ok() { 0 } else { 101 }) }
-        }
-        pid => {
-            let mut status = 0;
-            // SAFETY: `status` is writable for the call.
-            assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
-            if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { -libc::WTERMSIG(status) }
-        }
-    }
+/// Runs `child` in a forked child. Returns what it exits with, or the signal that ended it, below 0.
+fn in_child(child: impl FnOnce()) -> i32 {
+    // Of the locks, the child takes the worker's only.
+    let status = Child::fork_amid_threads(|| {
+        child();
+        true
+    })
+    .end();
+    status.code().unwrap_or_else(|| -status.signal().unwrap())
 }
 
 fn worker() -> Worker {

@@ -2,6 +2,7 @@
 //!
 //! Nothing here mentions seqcast, so that its unit tests, which see another copy of that crate, can use it.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
@@ -77,34 +78,48 @@ fn sweep(pid: u32) -> Vec<PathBuf> {
     left
 }
 
-/// A forked child. It is killed when this is dropped, and when its parent dies.
-pub struct Child(libc::pid_t);
+/// A forked child. It is killed when this is dropped, and when the thread that forked it ends.
+pub struct Child(pub(crate) libc::pid_t);
 
 impl Child {
     /// Forks a child that runs `body`; one that panics has not [ended well](Child::ended_well). What `body` owns is
     /// dropped in the child only: here it lives on, out of reach.
     pub fn fork(body: impl FnOnce()) -> Child {
-        // SAFETY: `alone` makes this process single-threaded when it is called, and glibc makes its allocator usable in
-        // a child of several threads, too. The child never returns to the harness.
-        match unsafe { libc::fork() } {
-            0 => {
-                die_with_parent();
-                let done = panic::catch_unwind(panic::AssertUnwindSafe(body));
-                let _ = io::stderr().flush();
-                // SAFETY: ends the process without the harness's exit handlers.
-                unsafe { libc::_exit(if done.is_ok() { 0 } else { 101 }) }
-            }
-            pid => {
-                assert!(pid > 0, "fork: {}", io::Error::last_os_error());
-                std::mem::forget(body);
-                Child(pid)
-            }
+        // `alone` makes this process single-threaded when it is called, and glibc makes its allocator usable in a child of
+        // several threads, too.
+        let Some(child) = Child::fork_here() else {
+            let done = panic::catch_unwind(panic::AssertUnwindSafe(body));
+            let _ = io::stderr().flush();
+            exit(if done.is_ok() { 0 } else { 101 });
+        };
+        std::mem::forget(body);
+        child
+    }
+
+    /// Forks a child of a process that has other threads, as one of unit tests has. The child ends well if `body` returns
+    /// `true`. It is ended when it hangs: a thread that panicked during the fork may have held a lock that it needs.
+    pub fn fork_amid_threads(body: impl FnOnce() -> bool) -> Child {
+        if let Some(child) = Child::fork_here() {
+            return child;
         }
+        // SAFETY: a system call without pointers.
+        unsafe { libc::alarm(HANGS.as_secs() as u32 / 2) };
+        let done = panic::catch_unwind(panic::AssertUnwindSafe(body));
+        if let Err(panic) = &done {
+            // Past the harness's capture, which ends with the child. Not by a panic hook: to set one waits for the panics
+            // of all threads, and those of the parent never end here.
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without text");
+            let stderr = File::options().append(true).open("/dev/stderr");
+            let _ = stderr.and_then(|mut stderr| writeln!(stderr, "in a forked child: {text}"));
+        }
+        exit(done.map_or(101, |good| i32::from(!good)))
     }
 
     /// Forks a child that goes on here, as its parent does: there it is `None`. It must not come back to the harness.
     pub fn fork_here() -> Option<Child> {
-        // SAFETY: as above, and the caller sees to it that the child does not return to the harness.
+        // SAFETY: the caller sees to it that the child does not return to the harness, and that what it does is possible in
+        // the child of as many threads as there are.
         match unsafe { libc::fork() } {
             0 => {
                 die_with_parent();
@@ -126,21 +141,9 @@ impl Child {
         assert_eq!(unsafe { libc::kill(self.0, signal) }, 0);
     }
 
-    fn wait(&self, options: libc::c_int) -> ExitStatus {
-        let mut status = 0;
-        loop {
-            // SAFETY: `status` is writable for the call.
-            let pid = unsafe { libc::waitpid(self.0, &raw mut status, options) };
-            if pid == self.0 {
-                return ExitStatus::from_raw(status);
-            }
-            assert_eq!(io::Error::last_os_error().kind(), io::ErrorKind::Interrupted);
-        }
-    }
-
     /// Waits until the child has stopped, by whatever signal.
     pub fn await_stop(&self) {
-        let status = self.wait(libc::WUNTRACED);
+        let status = wait(self.0, libc::WUNTRACED);
         assert!(status.stopped_signal().is_some(), "the child ended instead: {status}");
     }
 
@@ -156,16 +159,31 @@ impl Child {
 
     /// Whether it sleeps in the kernel.
     pub fn sleeps(&self) -> bool {
+        self.state() == 'S'
+    }
+
+    /// Waits until the child is dead, but leaves it a zombie.
+    pub fn await_zombie(&self) {
+        eventually("the child is a zombie", || self.state() == 'Z');
+    }
+
+    fn state(&self) -> char {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.0)).unwrap();
-        stat.rsplit_once(')').unwrap().1.starts_with(" S")
+        stat.rsplit_once(") ").unwrap().1.chars().next().unwrap()
+    }
+
+    /// Waits for the child's end.
+    pub fn end(self) -> ExitStatus {
+        let status = wait(self.0, 0);
+        assert!(status.stopped_signal().is_none(), "the child is traced, and stopped");
+        std::mem::forget(self);
+        status
     }
 
     /// Waits for the child's end, and tells whether it did what it should.
     #[must_use]
     pub fn ended_well(self) -> bool {
-        let status = self.wait(0);
-        std::mem::forget(self);
-        status.success()
+        self.end().success()
     }
 
     /// Kills the child; afterwards it is gone.
@@ -176,9 +194,38 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        self.signal(libc::SIGKILL);
-        self.wait(0);
+        // A test that failed may have buried it, and nothing is to fail here.
+        let mut status = 0;
+        // SAFETY: a signal for our own child, not buried by anybody else; `status` is writable for the calls.
+        unsafe {
+            let found = libc::waitpid(self.0, &raw mut status, libc::WNOHANG);
+            if found < 0 || found == self.0 && !libc::WIFSTOPPED(status) {
+                return;
+            }
+            libc::kill(self.0, libc::SIGKILL);
+        }
+        // It may be traced, and have stopped before the signal came.
+        while wait(self.0, 0).stopped_signal().is_some() {}
     }
+}
+
+/// Waits for a child of this process to end or, depending on `options` and if it is traced, to stop.
+pub(crate) fn wait(pid: libc::pid_t, options: libc::c_int) -> ExitStatus {
+    let mut status = 0;
+    loop {
+        // SAFETY: `status` is writable for the call.
+        let found = unsafe { libc::waitpid(pid, &raw mut status, options) };
+        if found == pid {
+            return ExitStatus::from_raw(status);
+        }
+        assert_eq!(io::Error::last_os_error().kind(), io::ErrorKind::Interrupted);
+    }
+}
+
+/// Ends a forked child without the harness's exit handlers.
+pub fn exit(code: i32) -> ! {
+    // SAFETY: ends the process, and leaves what was inherited as it is.
+    unsafe { libc::_exit(code) }
 }
 
 /// Runs `body` in a forked child and waits for it to end well.

@@ -21,12 +21,12 @@ fn metadata(name: &str) -> Option<std::fs::Metadata> {
 
 /// Steps a child that does `body` through all its system calls, and looks after and before each of them.
 fn look_at_every_system_call(body: impl FnOnce() -> bool, mut look: impl FnMut(usize)) -> usize {
-    let mut stepped = Stepped::spawn(body);
+    let mut stepped = Traced::fork_amid_threads(body);
     for stop in 1.. {
-        stepped = match stepped.advance(1) {
+        stepped = match stepped.system_calls(1) {
             Ok(stepped) => stepped,
-            Err(good) => {
-                assert!(good, "the child failed");
+            Err(status) => {
+                assert!(status.success(), "the child failed: {status}");
                 return stop - 1;
             }
         };
@@ -74,7 +74,7 @@ fn root_without_the_right_to_others_modes_gives_a_segment_away() {
         return;
     }
     let name = Name::new("fowner");
-    let child = Child::spawn(|| {
+    let child = Child::fork_amid_threads(|| {
         let caps = |set| rustix::thread::CapabilitySet::from_bits_retain(set);
         let mut sets = rustix::thread::capabilities(None).unwrap();
         sets.effective = caps(sets.effective.bits() & !(1 << CAP_FOWNER));
@@ -114,7 +114,7 @@ fn g7_a_umask_that_forbids_all_leaves_no_file_that_its_owner_cannot_open() {
 #[test]
 fn without_proc_a_segment_is_made_under_any_umask() {
     let name = Name::new("umask-no-proc");
-    let child = Child::spawn(|| {
+    let child = Child::fork_amid_threads(|| {
         if !mount_own(c"/proc", c"size=64k") {
             return true;
         }
@@ -143,7 +143,7 @@ fn g7_the_last_descriptor_leaves_no_empty_file_behind() {
     let (mut failed, mut made) = (0, 0);
     for free in 0..8 {
         let is_made = Segment::anonymous(&small()).unwrap();
-        let child = Child::spawn(|| {
+        let child = Child::fork_amid_threads(|| {
             leave_descriptors(free);
             match Segment::create(&name, &small()) {
                 Ok(segment) => sign(&segment) && sign(&is_made),
@@ -169,7 +169,7 @@ fn g7_a_file_that_another_creator_has_begun_with_is_not_given_up() {
     name.write(&[]);
     let other = lock_holder(&name, &gun, || true);
     // As if this call had made it, and cannot get the lock in time.
-    let child = Child::spawn(|| {
+    let child = Child::fork_amid_threads(|| {
         let options = impatient();
         let call = Call::new(&name, &options, Intent::Create).unwrap();
         call.give_up(&descriptor(name.file()));
@@ -178,7 +178,7 @@ fn g7_a_file_that_another_creator_has_begun_with_is_not_given_up() {
     assert!(child.ended_well(), "removed under another creator's hands");
     sign(&gun);
     assert!(other.ended_well());
-    let child = Child::spawn(|| {
+    let child = Child::fork_amid_threads(|| {
         let options = impatient();
         let call = Call::new(&name, &options, Intent::Create).unwrap();
         call.give_up(&descriptor(name.file()));
@@ -206,7 +206,7 @@ fn a_limit_of_file_sizes_is_an_error_and_not_the_death_of_the_process() {
     let size = small().geometry().unwrap().check().unwrap().end as u64;
     for (limit, fits) in [(0, false), (8, false), (size - 1, false), (size, true)] {
         name.clear();
-        let child = Child::spawn(|| {
+        let child = Child::fork_amid_threads(|| {
             let limits = rustix::process::Rlimit { current: Some(limit), maximum: Some(limit) };
             rustix::process::setrlimit(rustix::process::Resource::Fsize, limits).unwrap();
             let refused = |made: Result<Segment>| match made {
@@ -224,7 +224,7 @@ fn a_limit_of_file_sizes_is_an_error_and_not_the_death_of_the_process() {
     // What is finished is opened whatever the limit is; what another has begun stays as it was.
     let begun = Name::new("fsize-begun");
     begun.write(&FORMING.to_ne_bytes());
-    let child = Child::spawn(|| {
+    let child = Child::fork_amid_threads(|| {
         let limits = rustix::process::Rlimit { current: Some(8), maximum: Some(8) };
         rustix::process::setrlimit(rustix::process::Resource::Fsize, limits).unwrap();
         assert_error!(Segment::open_or_create(&begun, &small()), Error::FileLimit { limit: 8, .. });
@@ -236,7 +236,7 @@ fn a_limit_of_file_sizes_is_an_error_and_not_the_death_of_the_process() {
 #[test]
 fn a_limit_of_address_space_is_an_error_that_leaves_nothing_behind() {
     let name = Name::new("as");
-    let child = Child::spawn(|| {
+    let child = Child::fork_amid_threads(|| {
         let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
         let pages: u64 = statm.split(' ').next().unwrap().parse().unwrap();
         let most = (pages + 64) * 4096;
@@ -280,7 +280,7 @@ fn interrupt_allocations(longest: u32) -> bool {
 #[test]
 fn g6_a_creation_that_is_interrupted_again_and_again_ends_with_its_timeout() {
     let name = Name::new("interrupted");
-    let child = Child::spawn(|| {
+    let child = Child::fork_amid_threads(|| {
         if !interrupt_allocations(0) {
             return true;
         }
@@ -303,7 +303,7 @@ fn g6_a_creation_that_is_interrupted_again_and_again_ends_with_its_timeout() {
 #[test]
 fn g6_a_segment_is_made_although_signals_come_faster_than_its_memory() {
     let name = Name::new("signals");
-    let child = Child::spawn(|| {
+    let child = Child::fork_amid_threads(|| {
         // Larger than a step.
         let large = SegmentOptions::new().capacity(1 << 16).creation_timeout(HOUR);
         !interrupt_allocations(LEAST_ALLOCATION_STEP as u32) || sign(&Segment::create(&name, &large).unwrap())
@@ -314,7 +314,7 @@ fn g6_a_segment_is_made_although_signals_come_faster_than_its_memory() {
 #[test]
 fn without_a_directory_of_shared_memory_the_error_says_so() {
     let name = Name::new("no-shm");
-    let child = Child::spawn(|| {
+    let child = Child::fork_amid_threads(|| {
         // Nothing in /dev, as in a bare root.
         if !mount_own(c"/dev", c"size=64k") {
             return true;
@@ -349,7 +349,7 @@ fn after_chroot_the_error_says_what_is_missing() {
     let segment = Segment::create(&name, &small()).unwrap();
     let root = std::env::temp_dir().join(format!("seqcast-test-chroot-{}", sys::pid()));
     std::fs::create_dir_all(&root).unwrap();
-    let child = Child::spawn(|| {
+    let child = Child::fork_amid_threads(|| {
         let lock = segment.take_any().unwrap();
         std::os::unix::fs::chroot(&root).unwrap();
         std::env::set_current_dir("/").unwrap();
@@ -372,7 +372,7 @@ fn after_chroot_the_error_says_what_is_missing() {
 #[test]
 fn a_ramfs_is_refused_since_it_cannot_set_memory_aside() {
     let name = Name::new("ramfs");
-    let child = Child::spawn(|| {
+    let child = Child::fork_amid_threads(|| {
         if !mount_own(c"/dev/shm", c"size=64k") {
             return true;
         }
@@ -400,7 +400,7 @@ fn a_ramfs_is_refused_since_it_cannot_set_memory_aside() {
 #[test]
 fn without_inodes_the_error_says_so_and_not_that_there_is_no_space() {
     let name = Name::new("inodes");
-    let child = Child::spawn(|| {
+    let child = Child::fork_amid_threads(|| {
         // One is the directory's.
         if !mount_own(c"/dev/shm", c"size=64m,nr_inodes=3") {
             return true;
@@ -420,7 +420,7 @@ fn without_inodes_the_error_says_so_and_not_that_there_is_no_space() {
 #[test]
 fn a_read_only_dev_shm_can_be_looked_at_and_the_error_says_why_no_more() {
     let name = Name::new("rofs");
-    let child = Child::spawn(|| {
+    let child = Child::fork_amid_threads(|| {
         if !mount_own(c"/dev/shm", c"size=64m") {
             return true;
         }
@@ -451,7 +451,7 @@ fn a_directory_that_this_user_may_not_write_to_is_told_with_its_mode() {
         return;
     }
     let name = Name::new("directory");
-    let child = Child::spawn(|| {
+    let child = Child::fork_amid_threads(|| {
         if !mount_own(c"/dev/shm", c"size=1m,mode=0755") {
             return true;
         }
@@ -518,7 +518,7 @@ fn g10_a_file_with_holes_is_refused_before_anybody_touches_them() {
 fn a_control_group_that_has_less_left_is_an_error_and_not_the_oom_killer() {
     let name = Name::new("cgroup");
     let size = small().geometry().unwrap().check().unwrap().end as u64;
-    let child = Child::spawn(|| {
+    let child = Child::fork_amid_threads(|| {
         // A /proc whose only group is one of this test's own, so that the host's groups are left alone.
         if !mount_own(c"/proc", c"size=1m") {
             return true;
@@ -623,7 +623,7 @@ fn a_segment_is_no_part_of_core_dumps_unless_it_is_asked_for() {
         for other in others {
             assert_eq!(is_kept_out_of_dumps(&other.unwrap()), kept_out, "{options:?}");
         }
-        let child = Child::spawn(|| is_kept_out_of_dumps(&made) == kept_out);
+        let child = Child::fork_amid_threads(|| is_kept_out_of_dumps(&made) == kept_out);
         assert!(child.ended_well());
     }
 }
