@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::Difference;
+#[cfg(doc)]
+use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::identity::BusId;
 use crate::seat::audit::Audit;
@@ -28,8 +30,8 @@ pub struct Bus {
 }
 
 impl Bus {
-    /// Creates the segment `name` with the default options. A name has 1 to 200 of the characters `A-Z a-z 0-9 . _ -`; a
-    /// leading slash is added.
+    /// Creates the segment `name` with the default options. A name has 1 to 200 of the characters `A-Z a-z 0-9 . _ -`;
+    /// a leading slash is added.
     ///
     /// # Errors
     ///
@@ -64,7 +66,7 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// [`Error::NoRecord`](crate::Error::NoRecord) if all are taken; [`Error::Corrupt`](crate::Error::Corrupt).
+    /// [`ErrorKind::NoRecord`] if all are taken; [`ErrorKind::Corrupt`].
     pub fn join(&self) -> Result<Worker> {
         self.join_with(&WorkerOptions::new())
     }
@@ -74,8 +76,8 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// As [`join`](Bus::join), and [`Error::Option`](crate::Error::Option), [`Error::NotYet`](crate::Error::NotYet) or
-    /// [`Error::OtherBus`](crate::Error::OtherBus).
+    /// As [`join`](Bus::join), and [`ErrorKind::Option`], [`ErrorKind::NotYet`] or
+    /// [`ErrorKind::OtherBus`].
     pub fn join_with(&self, options: &WorkerOptions) -> Result<Worker> {
         Worker::join(&self.segment, options.clone())
     }
@@ -89,9 +91,9 @@ impl Bus {
         self.publisher_with(&WorkerOptions::new())
     }
 
-    /// [`publisher`](Bus::publisher) with a label, and with a timeout for unique keys that say no ttl of their own. The other
-    /// options are checked as [`join_with`](Bus::join_with) checks them, and have no effect: a poster reads nothing,
-    /// announces nothing and has nothing to report.
+    /// [`publisher`](Bus::publisher) with a label, and with a timeout for unique keys that say no ttl of their own. The
+    /// other options are checked as [`join_with`](Bus::join_with) checks them, and have no effect: a poster reads
+    /// nothing, announces nothing and has nothing to report.
     ///
     /// # Errors
     ///
@@ -109,8 +111,8 @@ impl Bus {
         self.subscribe_with(&WorkerOptions::new())
     }
 
-    /// [`subscribe`](Bus::subscribe) with options. `label`, `start`, `wait_interval`, `wait_max`, `timeout` and `announce`
-    /// are used.
+    /// [`subscribe`](Bus::subscribe) with options. `label`, `start`, `wait_interval`, `wait_max`, `timeout` and
+    /// `announce` are used.
     ///
     /// # Errors
     ///
@@ -123,20 +125,20 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// [`Error::System`](crate::Error::System) if the system does not tell which workers live.
+    /// [`ErrorKind::System`] if the system does not tell which workers live.
     pub fn stats(&self) -> Result<Stats> {
         Stats::of(&self.segment)
     }
 
-    /// Whether every block of the segment is named or held exactly once, as it must be whatever was killed when. It only
-    /// reads: it takes no seat and no lock, adopts nothing, and disturbs nobody. What it finds is only true while no worker
-    /// posts or claims: one that does is between two places. Workers may be dead, stopped, or join and leave without
-    /// announcing it.
+    /// Whether every block of the segment is named or held exactly once, as it must be whatever was killed when. It
+    /// only reads: it takes no seat and no lock, adopts nothing, and disturbs nobody. What it finds is only true while
+    /// no worker posts or claims: one that does is between two places. Workers may be dead, stopped, or join and leave
+    /// without announcing it.
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`](crate::Error::Corrupt) if a word names a block that does not exist;
-    /// [`Error::System`](crate::Error::System).
+    /// [`ErrorKind::Corrupt`] if a word names a block that does not exist;
+    /// [`ErrorKind::System`].
     pub fn audit(&self) -> Result<Audit> {
         Audit::of(&self.segment)
     }
@@ -146,15 +148,15 @@ impl Bus {
         self.segment.name()
     }
 
-    /// The bus's identity. It is another one when a segment of the same name is created again, and with it all event ids
-    /// begin again: a bare id means nothing without it. See [`Position`](crate::Position).
+    /// The bus's identity. It is another one when a segment of the same name is created again, and with it all event
+    /// ids begin again: a bare id means nothing without it. See [`Position`](crate::Position).
     pub fn id(&self) -> BusId {
         self.segment.id()
     }
 
-    /// Returns whether the name still leads to this bus. If it does not, the segment was unlinked, and perhaps created again:
-    /// its workers continue among themselves, and processes that open the name now are on another bus. An anonymous bus is
-    /// always current.
+    /// Returns whether the name still leads to this bus. If it does not, the segment was unlinked, and perhaps created
+    /// again: its workers continue among themselves, and processes that open the name now are on another bus. An
+    /// anonymous bus is always current.
     ///
     /// ```
     /// # let name = format!("doc-current-{}", std::process::id());
@@ -170,14 +172,14 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// [`Error::System`](crate::Error::System) if the system does not tell.
+    /// [`ErrorKind::System`] if the system does not tell.
     pub fn is_current(&self) -> Result<bool> {
         self.segment.is_current()
     }
 
-    /// Returns the options that were set in [`SegmentOptions::open_or_create`] and that the existing segment does not have.
-    /// Options left at their defaults do not count, nor do sizes that are rounded to the same. Empty if this call created
-    /// the segment, or if it was opened with `open`.
+    /// Returns the options that were set in [`SegmentOptions::open_or_create`] and that the existing segment does not
+    /// have. Options left at their defaults do not count, nor do sizes that are rounded to the same. Empty if this call
+    /// created the segment, or if it was opened with `open`.
     ///
     /// The first worker of the process that joins by this handle [reports](crate::Trouble::OptionsDiffer) it.
     ///
@@ -220,7 +222,7 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// [`Error::Replaced`](crate::Error::Replaced) or [`Error::NotFound`](crate::Error::NotFound) if the name does not
+    /// [`ErrorKind::Replaced`] or [`ErrorKind::NotFound`] if the name does not
     /// lead to this segment.
     pub fn unlink(&self) -> Result<()> {
         self.segment.unlink()
@@ -242,17 +244,18 @@ impl SegmentOptions {
     ///
     /// # Errors
     ///
-    /// [`Error::Exists`](crate::Error::Exists) if there is one; for bad names, options, rights and lack of space the error
+    /// [`ErrorKind::Exists`] if there is one; for bad names, options, rights and lack of space the error
     /// that says so.
     pub fn create(&self, name: &str) -> Result<Bus> {
         Segment::create(name, self).map(Bus::of)
     }
 
-    /// Opens the segment `name`. Only `mode`, `owner`, `creation_timeout` and `dump` are used; sizes come from the segment.
+    /// Opens the segment `name`. Only `mode`, `owner`, `creation_timeout` and `dump` are used; sizes come from the
+    /// segment.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`](crate::Error::NotFound), and the error that says why what is there cannot be used.
+    /// [`ErrorKind::NotFound`], and the error that says why what is there cannot be used.
     pub fn open(&self, name: &str) -> Result<Bus> {
         Segment::open(name, self).map(Bus::of)
     }
@@ -261,19 +264,19 @@ impl SegmentOptions {
     /// segment.
     ///
     /// An existing segment keeps its sizes, mode and owner, even if other ones are set here, as after a reload with a
-    /// changed configuration. That is reported, and in [`Bus::differences`]; [`strict`](SegmentOptions::strict) makes it
-    /// an error.
+    /// changed configuration. That is reported, and in [`Bus::differences`]; [`strict`](SegmentOptions::strict) makes
+    /// it an error.
     ///
     /// # Errors
     ///
     /// As [`create`](SegmentOptions::create) and [`open`](SegmentOptions::open), and
-    /// [`Error::OptionsDiffer`](crate::Error::OptionsDiffer).
+    /// [`ErrorKind::OptionsDiffer`].
     pub fn open_or_create(&self, name: &str) -> Result<Bus> {
         Segment::open_or_create(name, self).map(Bus::of)
     }
 
-    /// Creates a segment without a name, for this process and the processes that it forks. It is gone when the last of them
-    /// ends.
+    /// Creates a segment without a name, for this process and the processes that it forks. It is gone when the last of
+    /// them ends.
     ///
     /// # Errors
     ///
@@ -293,7 +296,7 @@ impl fmt::Debug for Bus {
 ///
 /// # Errors
 ///
-/// [`Error::NotFound`](crate::Error::NotFound); [`Error::Foreign`](crate::Error::Foreign) if it is not a segment of
+/// [`ErrorKind::NotFound`]; [`ErrorKind::Foreign`] if it is not a segment of
 /// seqcast's.
 pub fn unlink(name: &str) -> Result<()> {
     segment::unlink(name)

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::identity::BusId;
@@ -15,10 +16,26 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// What went wrong, with the values, and what to do about it.
 ///
-/// An error never means that something was half done: what was there before the call is there after it.
+/// It is one word wide. [`kind`](Error::kind) is for decisions and has stable numbers, [`cause`](Error::cause) has the values,
+/// and the text has both and the remedy. An error never means that something was half done: what was there before the call
+/// is there after it.
+///
+/// ```
+/// use seqcast::{Bus, Cause, ErrorKind};
+///
+/// let error = Bus::open("no-such-segment").unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::NotFound);
+/// assert_eq!(error.code(), "not_found");
+/// assert!(matches!(error.cause(), Cause::NotFound { name } if name == "/no-such-segment"));
+/// assert_eq!(size_of::<seqcast::Error>(), size_of::<usize>());
+/// ```
+#[derive(Clone)]
+pub struct Error(Arc<Cause>);
+
+/// The values of an [`Error`], by its kind.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Error {
+pub enum Cause {
     /// The name cannot name a segment.
     Name {
         /// The name as given, shortened.
@@ -402,214 +419,280 @@ impl fmt::Display for Listed<'_> {
     }
 }
 
-impl Error {
-    /// A short stable name of the kind of error, for logs, metrics and foreign callers.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Error::Name { .. } => "name",
-            Error::Option { .. } => "option",
-            Error::Topic { .. } => "topic",
-            Error::LibrarySource => "library_source",
-            Error::TypedTopic { .. } => "typed_topic",
-            Error::NotFound { .. } => "not_found",
-            Error::Exists { .. } => "exists",
-            Error::Foreign { .. } => "foreign",
-            Error::Unfinished { .. } => "unfinished",
-            Error::Busy { .. } => "busy",
-            Error::Layout { .. } => "layout",
-            Error::Fingerprint { .. } => "fingerprint",
-            Error::OtherBoot { .. } => "other_boot",
-            Error::Owner { .. } => "owner",
-            Error::Mode { .. } => "mode",
-            Error::OptionsDiffer { .. } => "options_differ",
-            Error::Truncated { .. } => "truncated",
-            Error::Denied { .. } => "denied",
-            Error::NoSpace { .. } => "no_space",
-            Error::FileLimit { .. } => "file_limit",
-            Error::MemoryLimit { .. } => "memory_limit",
-            Error::Interrupted { .. } => "interrupted",
-            Error::NoSharedMemory { .. } => "no_shared_memory",
-            Error::ReadOnly { .. } => "read_only",
-            Error::NoInodes { .. } => "no_inodes",
-            Error::Linked { .. } => "linked",
-            Error::Holes { .. } => "holes",
-            Error::Replaced { .. } => "replaced",
-            Error::NoRecord { .. } => "no_record",
-            Error::Descriptor { .. } => "descriptor",
-            Error::Displaced { .. } => "displaced",
-            Error::Forked => "forked",
-            Error::PayloadTooLarge { .. } => "payload_too_large",
-            Error::NotYet { .. } => "not_yet",
-            Error::OtherBus { .. } => "other_bus",
-            Error::TooLate { .. } => "too_late",
-            Error::Payload { .. } => "payload",
-            Error::Archive { .. } => "archive",
-            Error::Corrupt { .. } => "corrupt",
-            Error::Exhausted { .. } => "exhausted",
-            Error::Left => "left",
-            Error::AlreadyConfigured { .. } => "already_configured",
-            Error::NotConfigured => "not_configured",
-            Error::PollerPanicked { .. } => "poller_panicked",
-            Error::System { .. } => "system",
+macro_rules! kinds {
+    ($($kind:ident = $number:literal, $code:literal;)+) => {
+        /// The kind of an [`Error`]. Its number and its code never change; new kinds get new ones.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        #[repr(u16)]
+        pub enum ErrorKind {
+            $(#[doc = concat!("[`Cause::", stringify!($kind), "`], `\"", $code, "\"`.")] $kind = $number,)+
         }
+
+        impl ErrorKind {
+            /// Returns the stable number of the kind, from 1, for foreign callers.
+            pub const fn number(self) -> u16 {
+                self as u16
+            }
+
+            /// Returns a short stable name of the kind, for logs, metrics and foreign callers.
+            pub const fn code(self) -> &'static str {
+                match self {
+                    $(ErrorKind::$kind => $code,)+
+                }
+            }
+        }
+
+        impl Cause {
+            fn kind(&self) -> ErrorKind {
+                match self {
+                    $(Cause::$kind { .. } => ErrorKind::$kind,)+
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    Name = 1, "name";
+    Option = 2, "option";
+    Topic = 3, "topic";
+    LibrarySource = 4, "library_source";
+    TypedTopic = 5, "typed_topic";
+    NotFound = 6, "not_found";
+    Exists = 7, "exists";
+    Foreign = 8, "foreign";
+    Unfinished = 9, "unfinished";
+    Busy = 10, "busy";
+    Layout = 11, "layout";
+    Fingerprint = 12, "fingerprint";
+    OtherBoot = 13, "other_boot";
+    Owner = 14, "owner";
+    Mode = 15, "mode";
+    OptionsDiffer = 16, "options_differ";
+    Truncated = 17, "truncated";
+    Denied = 18, "denied";
+    NoSpace = 19, "no_space";
+    FileLimit = 20, "file_limit";
+    MemoryLimit = 21, "memory_limit";
+    Interrupted = 22, "interrupted";
+    NoSharedMemory = 23, "no_shared_memory";
+    ReadOnly = 24, "read_only";
+    NoInodes = 25, "no_inodes";
+    Linked = 26, "linked";
+    Holes = 27, "holes";
+    Replaced = 28, "replaced";
+    NoRecord = 29, "no_record";
+    Descriptor = 30, "descriptor";
+    Displaced = 31, "displaced";
+    Forked = 32, "forked";
+    PayloadTooLarge = 33, "payload_too_large";
+    NotYet = 34, "not_yet";
+    OtherBus = 35, "other_bus";
+    TooLate = 36, "too_late";
+    Payload = 37, "payload";
+    Archive = 38, "archive";
+    Corrupt = 39, "corrupt";
+    Exhausted = 40, "exhausted";
+    Left = 41, "left";
+    AlreadyConfigured = 42, "already_configured";
+    NotConfigured = 43, "not_configured";
+    PollerPanicked = 44, "poller_panicked";
+    System = 45, "system";
+}
+
+impl Error {
+    /// Returns the kind of error.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind()
+    }
+
+    /// Returns the values of the error.
+    pub fn cause(&self) -> &Cause {
+        &self.0
+    }
+
+    /// Returns a short stable name of the kind of error: [`ErrorKind::code`].
+    pub fn code(&self) -> &'static str {
+        self.kind().code()
     }
 
     pub(crate) fn of_fault(name: &str, fault: Fault) -> Error {
         match fault {
-            Fault::Corrupt(what) => Error::Corrupt { name: name.to_owned(), what },
-            Fault::Exhausted(what) => Error::Exhausted { name: name.to_owned(), what },
+            Fault::Corrupt(what) => Cause::Corrupt { name: name.to_owned(), what },
+            Fault::Exhausted(what) => Cause::Exhausted { name: name.to_owned(), what },
         }
+        .into()
     }
 
     pub(crate) fn system(name: &str, call: &'static str, source: impl Into<io::Error>) -> Error {
-        Error::System { name: name.to_owned(), call, source: source.into() }
+        Cause::System { name: name.to_owned(), call, source: source.into() }.into()
     }
 
     pub(crate) fn option(option: &'static str, value: impl fmt::Display, rule: impl Into<String>) -> Error {
-        Error::Option { option, value: value.to_string(), rule: rule.into() }
+        Cause::Option { option, value: value.to_string(), rule: rule.into() }.into()
     }
 }
 
-impl From<Forked> for Error {
-    fn from(Forked: Forked) -> Error {
-        Error::Forked
+impl From<Cause> for Error {
+    #[cold]
+    fn from(cause: Cause) -> Error {
+        Error(Arc::new(cause))
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&*self.0, f)
+    }
+}
+
+impl From<Forked> for Error {
+    fn from(Forked: Forked) -> Error {
+        Cause::Forked.into()
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Name { name, rule } => write!(f, "{:?} cannot name a segment: {rule}", printable(name)),
-            Error::Option { option, value, rule } => write!(f, "option {option} = {value}: {rule}"),
-            Error::Topic { part, len, max } => {
+            Cause::Name { name, rule } => write!(f, "{:?} cannot name a segment: {rule}", printable(name)),
+            Cause::Option { option, value, rule } => write!(f, "option {option} = {value}: {rule}"),
+            Cause::Topic { part, len, max } => {
                 write!(f, "the {part} is {len} bytes long: give it 1 to {max} bytes")
             }
-            Error::LibrarySource => {
+            Cause::LibrarySource => {
                 write!(f, "the source \"seqcast\" is the library's own: post under another source")
             }
-            Error::TypedTopic { type_name, topic, expected } => write!(
+            Cause::TypedTopic { type_name, topic, expected } => write!(
                 f,
                 "a value of type {type_name} was posted under {topic}, its topic is {expected}: use post_typed, or post \
                  bytes"
             ),
-            Error::NotFound { name } => {
+            Cause::NotFound { name } => {
                 write!(f, "no segment {name}: create it first, or use open_or_create")
             }
-            Error::Exists { name } => {
+            Cause::Exists { name } => {
                 write!(f, "segment {name} exists: open it, use open_or_create, or unlink it first")
             }
-            Error::Foreign { name, found } => write!(
+            Cause::Foreign { name, found } => write!(
                 f,
                 "{name} is not a seqcast segment ({found}): choose another name, or remove what is there if nobody \
                  needs it"
             ),
-            Error::Unfinished { name } => write!(
+            Cause::Unfinished { name } => write!(
                 f,
                 "segment {name} was never finished: its creator died or is still at work; open_or_create finishes it"
             ),
-            Error::Busy { name, waited: Duration::ZERO } => {
+            Cause::Busy { name, waited: Duration::ZERO } => {
                 write!(f, "segment {name} is just being created by another process: end that process if it is stopped")
             }
-            Error::Busy { name, waited } => write!(
+            Cause::Busy { name, waited } => write!(
                 f,
                 "segment {name} has been in creation by another process for {waited:?}: try again, or end that process \
                  if it is stopped"
             ),
-            Error::Layout { name, found, expected } => write!(
+            Cause::Layout { name, found, expected } => write!(
                 f,
                 "segment {name} has layout version {found}, this seqcast has {expected}: give the new release a segment \
                  name of its own, or unlink the old segment when its workers are gone"
             ),
-            Error::Fingerprint { name, found, expected } => write!(
+            Cause::Fingerprint { name, found, expected } => write!(
                 f,
                 "segment {name} was made by a differing build (fingerprint {found:#018x}, ours {expected:#018x}: other \
                  target or rkyv format features): use another name, or build all workers alike"
             ),
-            Error::OtherBoot { name, found, expected } => write!(
+            Cause::OtherBoot { name, found, expected } => write!(
                 f,
                 "segment {name} was made under boot id {found:032x}, this process is shown {expected:032x}, and no worker \
                  of this kernel has a seat in it: if a container with a boot id of its own uses it, let a worker join \
                  there first; if it is from before the host was started, remove it with seqcast doctor --fix or \
                  inspect::unlink_unheld, which remove it only if no process has it open"
             ),
-            Error::Owner { name, found, accepted } => write!(
+            Cause::Owner { name, found, accepted } => write!(
                 f,
                 "segment {name} belongs to user {found}, accepted are {accepted:?}: create it with .owner(uid, gid) \
                  of the workers' user, or accept that owner with the same option"
             ),
-            Error::Mode { name, found, accepted } => write!(
+            Cause::Mode { name, found, accepted } => write!(
                 f,
                 "segment {name} has mode {found:04o}, accepted is at most {accepted:04o}: open it with \
                  .mode({found:#o}) if that is wanted, or chmod it"
             ),
-            Error::OptionsDiffer { name, differences } => write!(
+            Cause::OptionsDiffer { name, differences } => write!(
                 f,
                 "segment {name} exists with other options than those that were set: {}; open it without .strict(true) to \
                  take it as it is, use another name, or unlink it when its workers are gone",
                 Listed(differences)
             ),
-            Error::Truncated { name, size, expected } => write!(
+            Cause::Truncated { name, size, expected } => write!(
                 f,
                 "segment {name} has {size} bytes instead of {expected}: somebody cut it off; unlink it and create it \
                  anew"
             ),
-            Error::Denied { name, uid } => write!(
+            Cause::Denied { name, uid } => write!(
                 f,
                 "user {uid} may not open segment {name}: join before dropping privileges, or create it with \
                  .owner(uid, gid) or a wider .mode()"
             ),
-            Error::NoSpace { name, size, free } => write!(
+            Cause::NoSpace { name, size, free } => write!(
                 f,
                 "segment {name} needs {size} bytes, shared memory has {free} free: lower capacity, block_size or \
                  claims, or enlarge /dev/shm (docker: --shm-size)"
             ),
-            Error::FileLimit { name, size, limit } => write!(
+            Cause::FileLimit { name, size, limit } => write!(
                 f,
                 "segment {name} needs {size} bytes, this process may make files of {limit} bytes at most (RLIMIT_FSIZE): \
                  raise it (ulimit -f, systemd: LimitFSIZE=), or lower capacity, block_size or claims"
             ),
-            Error::MemoryLimit { name, size, left, limit, file } => write!(
+            Cause::MemoryLimit { name, size, left, limit, file } => write!(
                 f,
                 "segment {name} needs {size} bytes, the control group of this process has {left} left of the {limit} in \
                  {}: raise that limit (docker: --memory, systemd: MemoryMax=), or lower capacity, block_size or claims",
                 file.display(),
             ),
-            Error::Interrupted { name, times, waited } => write!(
+            Cause::Interrupted { name, times, waited } => write!(
                 f,
                 "the creation of segment {name} was interrupted by signals {times} times within {waited:?}: block them \
                  while the bus is created, or find out what sends so many"
             ),
-            Error::NoSharedMemory { name, found } => write!(
+            Cause::NoSharedMemory { name, found } => write!(
                 f,
                 "no segment {name} can be here: {found}; mount a tmpfs there (mount -t tmpfs -o mode=1777 tmpfs \
                  /dev/shm), and if this process has called chroot, open and join the bus before, or bind the host's \
                  /dev/shm into the new root"
             ),
-            Error::ReadOnly { name } => write!(
+            Cause::ReadOnly { name } => write!(
                 f,
                 "/dev/shm is mounted read-only, so that segment {name} can be looked at, but not created, joined or removed: \
                  mount -o remount,rw /dev/shm (docker --read-only: add --tmpfs /dev/shm, or --ipc=shareable)"
             ),
-            Error::NoInodes { name, inodes } => write!(
+            Cause::NoInodes { name, inodes } => write!(
                 f,
                 "segment {name} cannot be created: /dev/shm has room for {inodes} files and all of them are there; \
                  remove what nobody needs, or mount -o remount,nr_inodes=NUMBER /dev/shm"
             ),
-            Error::Linked { name, links } => write!(
+            Cause::Linked { name, links } => write!(
                 f,
                 "the file of segment {name} has {links} names: somebody else may reach it by the others; unlink it and \
                  create it again (find /dev/shm -samefile /dev/shm{name} shows them)"
             ),
-            Error::Holes { name, size, allocated } => write!(
+            Cause::Holes { name, size, allocated } => write!(
                 f,
                 "segment {name} has memory for {allocated} of its {size} bytes, so that a worker could die of SIGBUS \
                  when it touches the rest: somebody punched holes into it or copied it sparsely; unlink it and create it \
                  again"
             ),
-            Error::Replaced { name } => {
+            Cause::Replaced { name } => {
                 write!(f, "the name {name} no longer leads to this segment: it was unlinked or created anew")
             }
-            Error::NoRecord { name, records, holders } => {
+            Cause::NoRecord { name, records, holders } => {
                 write!(f, "all {records} worker records of segment {name} are held (")?;
                 for (i, holder) in holders.iter().enumerate() {
                     let comma = if i == 0 { "" } else { ", " };
@@ -632,66 +715,66 @@ impl fmt::Display for Error {
                     ),
                 }
             }
-            Error::Descriptor { name, why } => write!(
+            Cause::Descriptor { name, why } => write!(
                 f,
                 "this process has closed the descriptor of segment {name}, or put another file on its number, and {why}: \
                  close descriptors (closefrom, daemonizing) before the bus is opened"
             ),
-            Error::Displaced { name, record } => write!(
+            Cause::Displaced { name, record } => write!(
                 f,
                 "another process has taken worker record {record} of segment {name}, as the lock of this worker was \
                  lost: drop this worker and join again, and find out what closes or unmaps what is not its own"
             ),
-            Error::Forked => {
+            Cause::Forked => {
                 write!(f, "this handle was made before the fork: join anew in the child, with bus.join()")
             }
-            Error::PayloadTooLarge { len, max, limit: SizeLimit::Ring } => write!(
+            Cause::PayloadTooLarge { len, max, limit: SizeLimit::Ring } => write!(
                 f,
                 "the event has {len} bytes, the largest possible has {max} (a quarter of the ring, or one block): raise \
                  capacity or block_size, or post where to find it"
             ),
-            Error::PayloadTooLarge { len, max, limit: SizeLimit::Block } => write!(
+            Cause::PayloadTooLarge { len, max, limit: SizeLimit::Block } => write!(
                 f,
                 "the event has {len} bytes, and a reserved event must fit one block of {max}: raise block_size, or post \
                  it instead"
             ),
-            Error::NotYet { id, next } => {
+            Cause::NotYet { id, next } => {
                 write!(f, "cannot start at event id {id}: the next one to be posted is {next}")
             }
-            Error::OtherBus { name, position, found } => write!(
+            Cause::OtherBus { name, position, found } => write!(
                 f,
                 "the kept position is of bus {position}, but segment {name} is bus {found}: it was created again since, \
                  and what was left to read of the old one is gone; rebuild what depends on it, and start with \
                  Start::Oldest"
             ),
-            Error::TooLate { id } => write!(
+            Cause::TooLate { id } => write!(
                 f,
                 "reserved event id {id} was given up before its commit: commit within the readers' wait_max, or post"
             ),
-            Error::Payload { source, event, reason } => {
+            Cause::Payload { source, event, reason } => {
                 let (source, event) = (printable(source), printable(event));
                 write!(f, "the payload of {source}/{event} is not what its type says: {reason}")
             }
-            Error::Archive { type_name, reason } => {
+            Cause::Archive { type_name, reason } => {
                 write!(f, "a value of type {type_name} could not be archived: {reason}")
             }
-            Error::Corrupt { name, what } => write!(
+            Cause::Corrupt { name, what } => write!(
                 f,
                 "segment {name} is corrupt: {what}; stop its workers, unlink it, and find out who else writes to it"
             ),
-            Error::Exhausted { name, what } => {
+            Cause::Exhausted { name, what } => {
                 write!(f, "segment {name} has used up {what}: unlink it and create it anew")
             }
-            Error::Left => write!(f, "this worker has left the bus: join again"),
-            Error::AlreadyConfigured { name } => write!(
+            Cause::Left => write!(f, "this worker has left the bus: join again"),
+            Cause::AlreadyConfigured { name } => write!(
                 f,
                 "this process is configured already, on segment {name}: use reconfigure, or a worker of its own"
             ),
-            Error::NotConfigured => write!(f, "this process has no worker yet: call configure first"),
-            Error::PollerPanicked { message } => {
+            Cause::NotConfigured => write!(f, "this process has no worker yet: call configure first"),
+            Cause::PollerPanicked { message } => {
                 write!(f, "the poller's thread panicked: {message}; nothing is polled until another is started")
             }
-            Error::System { name, call, source } => {
+            Cause::System { name, call, source } => {
                 write!(f, "{call} failed for segment {name}: {source}")?;
                 match source.raw_os_error() {
                     Some(libc::EMFILE) => f.write_str(": close some, or raise RLIMIT_NOFILE (ulimit -n)"),
@@ -705,8 +788,8 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Error::System { source, .. } => Some(source),
+        match self.cause() {
+            Cause::System { source, .. } => Some(source),
             _ => None,
         }
     }
@@ -722,20 +805,20 @@ mod tests {
         let error = Error::system("/name", "open", io::Error::from(io::ErrorKind::NotFound));
         assert_eq!(error.source().unwrap().to_string(), io::Error::from(io::ErrorKind::NotFound).to_string());
         assert!(error.to_string().starts_with("open failed for segment /name: "), "{error}");
-        assert!(Error::Left.source().is_none());
+        assert!(Error::from(Cause::Left).source().is_none());
     }
 
     #[test]
     fn g10_names_and_labels_of_others_are_escaped() {
-        let text = |error: Error| error.to_string();
+        let text = |cause: Cause| Error::from(cause).to_string();
         let hostile = "a\n\u{1b}[2J\u{202e}\u{ad}\u{34f}\u{9b}\"".to_owned();
         let escaped = r"a\n\u{1b}[2J\u{202e}\u{ad}\u{34f}\u{9b}";
         let holders = vec![Holder { record: 0, pid: 7, label: hostile.clone(), unlocked: false }];
-        let held = text(Error::NoRecord { name: "/name".to_owned(), records: 1, holders });
+        let held = text(Cause::NoRecord { name: "/name".to_owned(), records: 1, holders });
         assert!(held.contains(&format!("(0: pid 7 \"{escaped}\\\"\"): ")), "{held}");
-        let payload = text(Error::Payload { source: hostile.clone(), event: hostile.clone(), reason: "odd" });
+        let payload = text(Cause::Payload { source: hostile.clone(), event: hostile.clone(), reason: "odd" });
         assert!(payload.starts_with(&format!("the payload of {escaped}\"/{escaped}\" is not")), "{payload}");
-        let name = text(Error::Name { name: hostile, rule: "it is bad" });
+        let name = text(Cause::Name { name: hostile, rule: "it is bad" });
         assert!(name.starts_with(&format!("\"{escaped}\\\"\" cannot name")), "{name}");
     }
 
@@ -743,7 +826,7 @@ mod tests {
     fn the_holders_of_all_records_are_listed() {
         let holder = |record, pid, label: &str| Holder { record, pid, label: label.to_owned(), unlocked: pid == 9 };
         let holders = vec![holder(0, 7, ""), holder(1, 8, "web"), holder(2, 9, "")];
-        let text = Error::NoRecord { name: "/name".to_owned(), records: 3, holders }.to_string();
+        let text = Cause::NoRecord { name: "/name".to_owned(), records: 3, holders }.to_string();
         assert!(text.contains("are held (0: pid 7, 1: pid 8 \"web\", 2: pid 9 unlocked): "), "{text}");
         assert!(text.contains("; 1 of them is held by a process that lives but has lost its lock: "), "{text}");
     }

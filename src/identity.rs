@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+#[cfg(doc)]
+use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 use crate::os::text::printable;
 
@@ -47,7 +49,7 @@ impl FromStr for BusId {
 
     /// # Errors
     ///
-    /// [`Error::Option`] if the text is not 32 hexadecimal digits.
+    /// [`ErrorKind::Option`] if the text is not 32 hexadecimal digits.
     fn from_str(text: &str) -> Result<BusId> {
         // Not left to the number's parser, which takes a sign too.
         let plausible = text.len() == DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -115,7 +117,7 @@ impl FromStr for Position {
 
     /// # Errors
     ///
-    /// [`Error::Option`] if the text is not one that a position gave.
+    /// [`ErrorKind::Option`] if the text is not one that a position gave.
     fn from_str(text: &str) -> Result<Position> {
         let parse = || {
             let (bus, next) = text.split_once(':')?;
@@ -138,6 +140,7 @@ fn shown(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Cause;
 
     #[test]
     fn what_is_printed_is_read_as_it_was_and_nothing_else_is() {
@@ -151,7 +154,13 @@ mod tests {
         }
         let id = BusId::of_nonce([3, 4]).to_string();
         for bad in ["", "7", &id[1..], &format!("{id}0"), &format!("+{}", &id[1..]), &format!("g{}", &id[1..])] {
-            assert!(matches!(bad.parse::<BusId>(), Err(Error::Option { option: "bus id", .. })), "{bad}");
+            assert!(
+                matches!(
+                    bad.parse::<BusId>().as_ref().map_err(|error| error.cause()),
+                    Err(Cause::Option { option: "bus id", .. })
+                ),
+                "{bad}"
+            );
             assert!(format!("{bad}:7").parse::<Position>().is_err(), "{bad}");
         }
         for bad in ["", ":", "+7", "-7", "7 ", "18446744073709551616", "7:7"] {

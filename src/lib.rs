@@ -52,56 +52,59 @@
 //! | G9 unique | at most one worker ever runs a unique event, whatever the clock and the ring do |
 //! | G10 hostile bytes | any content of a segment gives an error or a refused payload: no undefined behaviour, no panic |
 //! | G11 idle is free | a poll with nothing new is a few loads that stay in the cache: no system call, store, lock or clock |
-//! | G12 fork-safe | a handle used in a forked child gives [`Error::Forked`]; a child's exit disturbs nobody |
+//! | G12 fork-safe | a handle used in a forked child gives [`ErrorKind::Forked`]; a child's exit disturbs nobody |
 //!
 //! What is NOT promised: that a slow worker sees everything (the ring is overwritten; it is told what it missed), that
-//! events survive the last process and the segment, that they reach another host, or that a process with write access to
-//! the segment cannot spoil it for all.
+//! events survive the last process and the segment, that they reach another host, or that a process with write access
+//! to the segment cannot spoil it for all.
 //!
 //! # Fork
 //!
-//! Open the [`Bus`] in the master; join in each child. What joined before the fork stays the parent's. A master that drops
-//! privileges in its children joins them before, or gives the segment to the workers' user with [`SegmentOptions::owner`].
+//! Open the [`Bus`] in the master; join in each child. What joined before the fork stays the parent's. A master that
+//! drops privileges in its children joins them before, or gives the segment to the workers' user with
+//! [`SegmentOptions::owner`].
 //!
 //! What a forked child can do with what it inherits:
 //!
 //! | handle | in the child |
 //! |---|---|
 //! | [`Bus`] | works, and its drop never unlinks the name |
-//! | [`Worker`], [`Publisher`], [`Reservation`] | every call gives [`Error::Forked`] and does nothing; `unregister` returns `false` |
-//! | [`Poller`] | its thread is not there: `stop` gives [`Error::Forked`] |
+//! | [`Worker`], [`Publisher`], [`Reservation`] | every call gives [`ErrorKind::Forked`] and does nothing; `unregister` returns `false` |
+//! | [`Poller`] | its thread is not there: `stop` gives [`ErrorKind::Forked`] |
 //! | [`Waker`] | does nothing |
-//! | [`process::worker`] | gives [`Error::NotConfigured`], until the child configures its own |
+//! | [`process::worker`] | gives [`ErrorKind::NotConfigured`], until the child configures its own |
 //! | [`inspect::Inspector`], [`inspect::Tail`] | work |
 //!
 //! Whatever other threads were doing at the fork, none of these calls waits for them, and neither does a drop. A drop
 //! frees the child's copy of memory and descriptors only; what another thread was in the middle of changing is leaked.
 //!
-//! A handler may fork, and so may a reporter, a `Drop` that the library runs, or anything else of yours that it calls. If the
-//! child returns from there, the call that it is in, such as [`Worker::poll`], runs no further handler, stores nothing, and
-//! gives [`Error::Forked`] in the child; the parent goes on. On a [`Poller`]'s thread there is nothing to return to: the
-//! thread ends, and with it the child, with exit status 0.
+//! A handler may fork, and so may a reporter, a `Drop` that the library runs, or anything else of yours that it calls.
+//! If the child returns from there, the call that it is in, such as [`Worker::poll`], runs no further handler, stores
+//! nothing, and gives [`ErrorKind::Forked`] in the child; the parent goes on. On a [`Poller`]'s thread there is nothing
+//! to return to: the thread ends, and with it the child, with exit status 0.
 //!
-//! A child is known by a page that the kernel wipes in it (`MADV_WIPEONFORK`) and by a handler of `pthread_atfork`. So `fork`
-//! is supported everywhere, and a raw `clone` or `_Fork`, which run no handlers, where the kernel does wipe the page: Linux
-//! 4.14 and later, but not gVisor, qemu's user mode, or under a seccomp filter that answers for the kernel.
+//! A child is known by a page that the kernel wipes in it (`MADV_WIPEONFORK`) and by a handler of `pthread_atfork`. So
+//! `fork` is supported everywhere, and a raw `clone` or `_Fork`, which run no handlers, where the kernel does wipe the
+//! page: Linux 4.14 and later, but not gVisor, qemu's user mode, or under a seccomp filter that answers for the kernel.
 //!
 //! # Signals
 //!
-//! A signal handler may call [`Waker::wake`], and nothing else of this crate: it is the one call that is async-signal-safe. All
-//! that post, poll, claim, reserve, register, look or change options take locks or allocate. So a handler stores a flag and
-//! wakes; what the flag asks for is done in the loop that [`Worker::wait`] returns to. Where the process's signals are not its
-//! own to handle, as in an extension of a language's runtime, [`Worker::wait_interruptible`] returns after each.
+//! A signal handler may call [`Waker::wake`], and nothing else of this crate: it is the one call that is
+//! async-signal-safe. All that post, poll, claim, reserve, register, look or change options take locks or allocate. So
+//! a handler stores a flag and wakes; what the flag asks for is done in the loop that [`Worker::wait`] returns to.
+//! Where the process's signals are not its own to handle, as in an extension of a language's runtime,
+//! [`Worker::wait_interruptible`] returns after each.
 //!
-//! A thread that polls and is interrupted goes on where it was. A handler must return: one that leaves by `longjmp`, or that
-//! forks a child which returns from it, leaves the call that it interrupted half done. Only a wait takes that, and gives
-//! [`Error::Forked`] in the child. A [`Poller`]'s thread takes no signals.
+//! A thread that polls and is interrupted goes on where it was. A handler must return: one that leaves by `longjmp`, or
+//! that forks a child which returns from it, leaves the call that it interrupted half done. Only a wait takes that, and
+//! gives [`ErrorKind::Forked`] in the child. A [`Poller`]'s thread takes no signals.
 //!
 //! # Panics
 //!
-//! A handler that panics is reported like one that returns an error, and the next handler runs. The process's panic hook is
-//! yours: it gets these panics, too, and the crate does not change it. [`process::install_panic_hook`] adds location and
-//! backtrace to the reports. A reporter, an error, or a value that panics when it is dropped ends no poll either.
+//! A handler that panics is reported like one that returns an error, and the next handler runs. The process's panic
+//! hook is yours: it gets these panics, too, and the crate does not change it. [`process::install_panic_hook`] adds
+//! location and backtrace to the reports. A reporter, an error, or a value that panics when it is dropped ends no poll
+//! either.
 //!
 //! # Features
 //!
@@ -130,7 +133,7 @@ mod worker;
 
 pub use bus::{Bus, unlink};
 pub use claim::{Claim, Claimed, Unique};
-pub use error::{Difference, Error, Holder, Result, SizeLimit};
+pub use error::{Cause, Difference, Error, ErrorKind, Holder, Result, SizeLimit};
 pub use event::{Event, EventBuilder, Payload, Topic, Typed, TypedEvent, library};
 pub use identity::{BusId, Position};
 pub use rkyv;

@@ -14,14 +14,16 @@
 //! # Ok::<(), seqcast::Error>(())
 //! ```
 //!
-//! The worker and the panic hook are the only state of the crate that is global. Nothing else in it uses the worker, and
-//! the hook is installed only by [`install_panic_hook`].
+//! The worker and the panic hook are the only state of the crate that is global. Nothing else in it uses the worker,
+//! and the hook is installed only by [`install_panic_hook`].
 
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::bus::Bus;
-use crate::error::{Error, Result};
+#[cfg(doc)]
+use crate::error::ErrorKind;
+use crate::error::{Cause, Error, Result};
 use crate::seat::options::WorkerOptions;
 use crate::segment::options::SegmentOptions;
 use crate::worker::Worker;
@@ -34,7 +36,7 @@ static WORKER: AtomicPtr<Worker> = AtomicPtr::new(ptr::null_mut());
 ///
 /// # Errors
 ///
-/// [`Error::AlreadyConfigured`]; otherwise as [`Bus::open_or_create`] and [`Bus::join_with`].
+/// [`ErrorKind::AlreadyConfigured`]; otherwise as [`Bus::open_or_create`] and [`Bus::join_with`].
 pub fn configure(name: &str, options: &SegmentOptions, worker: &WorkerOptions) -> Result<&'static Worker> {
     configure_on(&options.open_or_create(name)?, worker)
 }
@@ -47,18 +49,18 @@ pub fn configure(name: &str, options: &SegmentOptions, worker: &WorkerOptions) -
 pub fn configure_on(bus: &Bus, worker: &WorkerOptions) -> Result<&'static Worker> {
     let before = WORKER.load(Ordering::Acquire);
     if let Some(worker) = usable(before) {
-        return Err(Error::AlreadyConfigured { name: worker.segment_name().to_owned() });
+        return Err(Error::from(Cause::AlreadyConfigured { name: worker.segment_name().to_owned() }));
     }
     let new = Box::into_raw(Box::new(bus.join_with(worker)?));
     // Release: with the worker's memory. What was there before is our parent's, or has left; it is never freed, since
     // somebody may still hold the reference.
     match WORKER.compare_exchange(before, new, Ordering::AcqRel, Ordering::Acquire) {
-        Ok(_) => worker_at(new).ok_or(Error::NotConfigured),
+        Ok(_) => worker_at(new).ok_or(Error::from(Cause::NotConfigured)),
         Err(winner) => {
             // SAFETY: it was made above by `Box::into_raw` and nobody else has seen it.
             drop(unsafe { Box::from_raw(new) });
             let name = usable(winner).map_or_else(|| bus.name().to_owned(), |worker| worker.segment_name().to_owned());
-            Err(Error::AlreadyConfigured { name })
+            Err(Error::from(Cause::AlreadyConfigured { name }))
         }
     }
 }
@@ -72,16 +74,16 @@ pub fn configured() -> bool {
 ///
 /// # Errors
 ///
-/// [`Error::NotConfigured`], also in a forked child and after [`leave`].
+/// [`ErrorKind::NotConfigured`], also in a forked child and after [`leave`].
 pub fn worker() -> Result<&'static Worker> {
-    usable(WORKER.load(Ordering::Acquire)).ok_or(Error::NotConfigured)
+    usable(WORKER.load(Ordering::Acquire)).ok_or(Error::from(Cause::NotConfigured))
 }
 
 /// Leaves the bus, as [`Worker::leave`] does; the process may configure a worker anew.
 ///
 /// # Errors
 ///
-/// [`Error::NotConfigured`]; otherwise as [`Worker::leave`].
+/// [`ErrorKind::NotConfigured`]; otherwise as [`Worker::leave`].
 pub fn leave() -> Result<()> {
     worker()?.clone().leave()
 }
@@ -89,9 +91,9 @@ pub fn leave() -> Result<()> {
 /// Installs a panic hook, so that reports of handlers that panic say where: [`HandlerPanic::location`], and
 /// [`HandlerPanic::backtrace`] if `RUST_BACKTRACE` asks for backtraces. Without it they have the message only.
 ///
-/// The hook passes every panic to the hook that was there before, first, and adds nothing to what that one prints. A panic
-/// that ends the process, because the program is built with `panic=abort` or the panic cannot unwind, is printed as
-/// before.
+/// The hook passes every panic to the hook that was there before, first, and adds nothing to what that one prints. A
+/// panic that ends the process, because the program is built with `panic=abort` or the panic cannot unwind, is printed
+/// as before.
 ///
 /// Call it once, at the beginning of `main`: between two steps of the standard library, another thread's panic may go
 /// to the default hook, and a hook that another library installs at the same moment may be lost. Further calls do

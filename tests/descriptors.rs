@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::atomic::Ordering::Relaxed;
 
-use seqcast::{Bus, Claimed, Error, Event, Scope, Worker, WorkerOptions};
+use seqcast::{Bus, Cause, Claimed, Event, Scope, Worker, WorkerOptions};
 use seqcast_testkit::{
     Child, HOUR, Log, Name, alone, bus, counts, error, eventually, in_child, poll, quiet, role, shared_words, small,
     stop_here,
@@ -138,12 +138,12 @@ alone! {
                 stop_here();
             });
             child.await_stop();
-            assert!(matches!(bus.join_with(&quiet()), Err(Error::NoRecord { .. })), "a seat was given away");
+            assert!(matches!(bus.join_with(&quiet()).as_ref().map_err(|error| error.cause()), Err(Cause::NoRecord { .. })), "a seat was given away");
             let stats = bus.stats().unwrap();
             assert!(stats.workers.len() == 3 && stats.workers.iter().all(|worker| worker.alive), "{stats:?}");
             child.go_on();
             child.await_stop();
-            assert!(matches!(bus.join_with(&quiet()), Err(Error::NoRecord { .. })), "a seat was given away");
+            assert!(matches!(bus.join_with(&quiet()).as_ref().map_err(|error| error.cause()), Err(Cause::NoRecord { .. })), "a seat was given away");
             assert!(matches!(worker.claim("held", HOUR).unwrap(), Claimed::Held { record: 1, .. }));
             poll(&worker);
             assert_eq!(log.events(), ["of the poster", "used", "reserved"], "and the unique one was the other's");
@@ -163,7 +163,7 @@ alone! {
             use_it(&worker, &log);
             close_from(3);
             let poster = worker.publisher().unwrap();
-            assert!(matches!(error(bus.join()), Error::NoRecord { .. }));
+            assert!(matches!(error(bus.join()).cause(), Cause::NoRecord { .. }));
             close_from(3);
             assert_eq!(bus.stats().unwrap().workers.len(), 2);
             close_from(3);
@@ -190,7 +190,7 @@ alone! {
             assert_eq!(poll(&own), (3, 0));
             assert_eq!(log.events(), ["close", "unique", "last"]);
             use_it(&own, &log);
-            assert!(matches!(error(bus.join()), Error::NoRecord { .. }));
+            assert!(matches!(error(bus.join()).cause(), Cause::NoRecord { .. }));
         });
         assert!(bus.audit().unwrap().is_clean());
     }
@@ -338,7 +338,7 @@ alone! {
             let heard = Log::of(&own, Scope::source("s"));
             lose_locks(inode(&name));
             // Its own process gives it to nobody either.
-            assert!(matches!(error(bus.join()), Error::NoRecord { .. }));
+            assert!(matches!(error(bus.join()).cause(), Cause::NoRecord { .. }));
             stop_here();
             use_it(&own, &heard);
             stop_here();
@@ -347,7 +347,7 @@ alone! {
         });
         child.await_stop();
         let refused = error(bus.join_with(&quiet()));
-        assert!(matches!(refused, Error::NoRecord { .. }), "{refused}");
+        assert!(matches!(refused.cause(), Cause::NoRecord { .. }), "{refused}");
         let text = refused.to_string();
         assert!(text.contains("1 of them") && text.contains("lost its lock"), "{text}");
         let stats = bus.stats().unwrap();
@@ -374,7 +374,7 @@ alone! {
             stop_here();
         });
         child.await_stop();
-        assert!(matches!(error(bus.join_with(&quiet())), Error::NoRecord { .. }));
+        assert!(matches!(error(bus.join_with(&quiet())).cause(), Cause::NoRecord { .. }));
         // Dead, but not buried.
         child.signal(libc::SIGKILL);
         eventually("its seat is free", || bus.join_with(&quiet()).is_ok());
@@ -392,7 +392,7 @@ alone! {
             panic!("{}", again.exec());
         });
         child.await_stop();
-        assert!(matches!(error(bus.join()), Error::NoRecord { .. }), "it has its seat again");
+        assert!(matches!(error(bus.join()).cause(), Cause::NoRecord { .. }), "it has its seat again");
         child.go_on();
         assert!(child.ended_well());
         assert_eq!(bus.next_id(), 2);
@@ -456,7 +456,7 @@ alone! {
         let after = counts(&bus, &successor);
         assert_eq!((after.pid, after.label, after.cursor), (before.pid, before.label, before.cursor));
         assert_eq!(after.posted, before.posted);
-        assert!(matches!(error(bus.join()), Error::NoRecord { .. }), "the displaced one gave the seats away");
+        assert!(matches!(error(bus.join()).cause(), Cause::NoRecord { .. }), "the displaced one gave the seats away");
         reservation.commit(("s", "reserved"), b"").unwrap();
         poster.post(("s", "of the poster"), b"").unwrap();
         use_it(&successor, &heard);

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use seqcast::library;
-use seqcast::{Claimed, Error, Event, Scope, WorkerOptions};
+use seqcast::{Cause, Claimed, Event, Scope, WorkerOptions};
 use seqcast_testkit::{
     Child, HOUR, Log, Name, alone, bus, counts, error, eventually, in_child, poll, quiet, shared_words, small,
     stop_here, threads,
@@ -47,13 +47,13 @@ fn children_are_known() {
     let worker = bus.join_with(&quiet()).unwrap();
     let log = Log::of(&worker, Scope::All);
     in_child(|| {
-        assert!(matches!(worker.post(("s", "e"), b""), Err(Error::Forked)));
-        assert!(matches!(worker.poll(), Err(Error::Forked)));
+        assert!(matches!(worker.post(("s", "e"), b"").as_ref().map_err(|error| error.cause()), Err(Cause::Forked)));
+        assert!(matches!(worker.poll().as_ref().map_err(|error| error.cause()), Err(Cause::Forked)));
         let own = bus.join_with(&quiet()).unwrap();
         own.post(("s", "child"), b"").unwrap();
         in_child(|| {
-            assert!(matches!(own.post(("s", "e"), b""), Err(Error::Forked)));
-            assert!(matches!(worker.post(("s", "e"), b""), Err(Error::Forked)));
+            assert!(matches!(own.post(("s", "e"), b"").as_ref().map_err(|error| error.cause()), Err(Cause::Forked)));
+            assert!(matches!(worker.post(("s", "e"), b"").as_ref().map_err(|error| error.cause()), Err(Cause::Forked)));
             bus.join_with(&quiet()).unwrap().post(("s", "grandchild"), b"").unwrap();
         });
         drop((worker.clone(), own));
@@ -109,7 +109,7 @@ alone! {
                 worker.clone().leave(),
             ];
             for (i, result) in results.into_iter().enumerate() {
-                assert!(matches!(result, Err(Error::Forked)), "call {i}: {result:?}");
+                assert!(matches!(result.as_ref().map_err(|error| error.cause()), Err(Cause::Forked)), "call {i}: {result:?}");
             }
             assert_eq!(log.len(), 0, "the child ran a handler");
         });
@@ -245,8 +245,8 @@ alone! {
         in_child(|| {
             let own = bus.join_with(&quiet()).unwrap();
             in_child(|| {
-                assert!(matches!(error(worker.post(("s", "e"), b"")), Error::Forked));
-                assert!(matches!(error(own.post(("s", "e"), b"")), Error::Forked));
+                assert!(matches!(error(worker.post(("s", "e"), b"")).cause(), Cause::Forked));
+                assert!(matches!(error(own.post(("s", "e"), b"")).cause(), Cause::Forked));
                 bus.join_with(&quiet()).unwrap().post(("s", "grandchild"), b"").unwrap();
             });
             own.post(("s", "child"), b"").unwrap();
@@ -263,7 +263,7 @@ alone! {
         let (inside, joining) = (worker.clone(), bus.clone());
         worker.on(Scope::events("s", ["fork"]), move |_: &Event<'_>| {
             in_child(|| {
-                assert!(matches!(error(inside.poll()), Error::Forked), "not even recursive");
+                assert!(matches!(error(inside.poll()).cause(), Cause::Forked), "not even recursive");
                 joining.join_with(&quiet()).unwrap().post(("s", "child"), b"").unwrap();
             });
         }).unwrap();
@@ -290,8 +290,8 @@ alone! {
             for _ in 0..50 {
                 // The locks of the worker may be held at this moment, for ever as the child sees it.
                 in_child(|| {
-                    assert!(matches!(worker.post(("s", "e"), b""), Err(Error::Forked)));
-                    assert!(matches!(worker.poll(), Err(Error::Forked)));
+                    assert!(matches!(worker.post(("s", "e"), b"").as_ref().map_err(|error| error.cause()), Err(Cause::Forked)));
+                    assert!(matches!(worker.poll().as_ref().map_err(|error| error.cause()), Err(Cause::Forked)));
                     bus.join_with(&quiet()).unwrap().post(("other", "e"), b"").unwrap();
                 });
             }
@@ -315,10 +315,10 @@ alone! {
             for _ in 0..200 {
                 // The lock around the options may be held at this moment: the check comes first, or this never ends.
                 in_child(|| {
-                    assert!(matches!(worker.event(("s", "e")).unique("key").post(b""), Err(Error::Forked)));
-                    assert!(matches!(worker.reconfigure(|options| options), Err(Error::Forked)));
-                    assert!(matches!(worker.start_poller(), Err(Error::Forked)));
-                    assert!(matches!(worker.publisher(), Err(Error::Forked)));
+                    assert!(matches!(worker.event(("s", "e")).unique("key").post(b"").as_ref().map_err(|error| error.cause()), Err(Cause::Forked)));
+                    assert!(matches!(worker.reconfigure(|options| options).as_ref().map_err(|error| error.cause()), Err(Cause::Forked)));
+                    assert!(matches!(worker.start_poller().as_ref().map_err(|error| error.cause()), Err(Cause::Forked)));
+                    assert!(matches!(worker.publisher().as_ref().map_err(|error| error.cause()), Err(Cause::Forked)));
                     drop(worker.options());
                 });
             }
@@ -344,12 +344,12 @@ alone! {
             for _ in 0..200 {
                 // Its lock may be held at this moment: the check comes first, or this never ends.
                 in_child(|| {
-                    assert!(matches!(worker.on(Scope::All, |_: &Event<'_>| {}), Err(Error::Forked)));
-                    assert!(matches!(worker.register(Scope::All, &handler), Err(Error::Forked)));
-                    assert!(matches!(worker.register_weak(Scope::All, &handler), Err(Error::Forked)));
+                    assert!(matches!(worker.on(Scope::All, |_: &Event<'_>| {}).as_ref().map_err(|error| error.cause()), Err(Cause::Forked)));
+                    assert!(matches!(worker.register(Scope::All, &handler).as_ref().map_err(|error| error.cause()), Err(Cause::Forked)));
+                    assert!(matches!(worker.register_weak(Scope::All, &handler).as_ref().map_err(|error| error.cause()), Err(Cause::Forked)));
                     assert!(!worker.unregister(first));
                     assert!(!worker.unregister_same(Scope::All, &handler));
-                    assert!(matches!(worker.post_local(("s", "e"), ()), Err(Error::Forked)));
+                    assert!(matches!(worker.post_local(("s", "e"), ()).as_ref().map_err(|error| error.cause()), Err(Cause::Forked)));
                     // What the last one owns may be half changed: it is left alone.
                     // SAFETY: this process ends before anybody uses what is moved out of here.
                     drop(unsafe { std::ptr::read(&raw const worker) });
@@ -369,7 +369,7 @@ alone! {
         let child = Child::fork(|| {
             assert_eq!(threads(), 1);
             drop(dropped);
-            assert!(matches!(poller.stop(), Err(Error::Forked)));
+            assert!(matches!(poller.stop().as_ref().map_err(|error| error.cause()), Err(Cause::Forked)));
             let own = bus.join_with(&quiet().interval(HOUR)).unwrap();
             let heard = Log::of(&own, Scope::All);
             let poller = own.start_poller().unwrap();
@@ -432,13 +432,13 @@ alone! {
         let (worker, poster) = (bus.join_with(&quiet()).unwrap(), bus.publisher().unwrap());
         let child = Child::fork(stop_here);
         child.await_stop();
-        assert!(matches!(bus.join_with(&quiet()), Err(Error::NoRecord { .. })));
+        assert!(matches!(bus.join_with(&quiet()).as_ref().map_err(|error| error.cause()), Err(Cause::NoRecord { .. })));
         drop((worker, poster));
         let successors = [bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap()];
         // What the child drops is not its parent's to lose.
         child.go_on();
         assert!(child.ended_well());
-        assert!(matches!(bus.join_with(&quiet()), Err(Error::NoRecord { .. })), "a child gave a successor's seat away");
+        assert!(matches!(bus.join_with(&quiet()).as_ref().map_err(|error| error.cause()), Err(Cause::NoRecord { .. })), "a child gave a successor's seat away");
         drop(successors);
     }
 
@@ -451,12 +451,12 @@ alone! {
         }).count();
         assert_eq!(before, 0, "it has a name");
         in_child(|| {
-            assert!(matches!(error(worker.post(("s", "e"), b"")), Error::Forked));
+            assert!(matches!(error(worker.post(("s", "e"), b"")).cause(), Cause::Forked));
             bus.join_with(&quiet()).unwrap().post(("s", "child"), b"").unwrap();
         });
         assert_eq!(poll(&worker), (1, 0));
         assert_eq!(log.events(), ["child"]);
-        assert!(matches!(error(bus.unlink()), Error::NotFound { .. }));
+        assert!(matches!(error(bus.unlink()).cause(), Cause::NotFound { .. }));
     }
 
     fn g12_the_unlinked_name_does_not_hinder_children() {
@@ -467,7 +467,7 @@ alone! {
         assert!(!name.path().exists());
         in_child(|| {
             bus.join_with(&quiet()).unwrap().post(("s", "child"), b"").unwrap();
-            assert!(matches!(error(small().open(&name)), Error::NotFound { .. }));
+            assert!(matches!(error(small().open(&name)).cause(), Cause::NotFound { .. }));
         });
         assert_eq!(poll(&worker), (1, 0));
         assert_eq!(log.events(), ["child"]);

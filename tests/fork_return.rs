@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use rkyv::rancor::Fallible;
 use rkyv::{Archive, Place, Serialize};
-use seqcast::{Bus, Claimed, Error, Event, Report, Scope, Topic, TypedEvent, Worker};
+use seqcast::{Bus, Cause, Claimed, Error, Event, Report, Scope, Topic, TypedEvent, Worker};
 use seqcast_testkit::{Child, HOUR, alone, bus, counts, eventually, poll, quiet, shared_words, small};
 
 /// A process, its children that return into the library, and what is run in whom.
@@ -81,7 +81,13 @@ impl Family {
 
     /// A poll in which children return from users' code.
     fn poll(self, worker: &Worker) -> (u64, u64) {
-        self.call(|| worker.poll(), |polled| assert!(matches!(polled, Err(Error::Forked)), "{polled:?}")).unwrap();
+        self.call(
+            || worker.poll(),
+            |polled| {
+                assert!(matches!(polled.as_ref().map_err(|error| error.cause()), Err(Cause::Forked)), "{polled:?}")
+            },
+        )
+        .unwrap();
         poll(worker)
     }
 
@@ -273,7 +279,7 @@ alone! {
                 let handles = unsafe { std::ptr::read(&raw const worker) };
                 family.call(|| drop((handles, worker)), |()| ());
             } else {
-                family.call(|| worker.leave(), |left| assert!(matches!(left, Err(Error::Forked)), "{left:?}")).unwrap();
+                family.call(|| worker.leave(), |left| assert!(matches!(left.as_ref().map_err(|error| error.cause()), Err(Cause::Forked)), "{left:?}")).unwrap();
                 drop(reservation);
             }
             family.check(2, 2);
@@ -300,7 +306,7 @@ alone! {
             family.run();
             family.fork();
         };
-        let is_forked = |left| assert!(matches!(left, Err(Error::Forked)), "{left:?}");
+        let is_forked = |left: Result<(), Error>| assert!(matches!(left.as_ref().map_err(|error| error.cause()), Err(Cause::Forked)), "{left:?}");
         family.call(|| subscriber.leave(run), is_forked).unwrap();
         family.check(3, 3);
         // Started, the reservation, three events, stopping.
@@ -334,7 +340,7 @@ alone! {
         worker.event(("s", "full")).unique("full").ttl(HOUR).post(b"").unwrap();
         worker.post(("s", "last"), b"").unwrap();
         worker.post_local(("s", "fails"), ()).unwrap();
-        let missed = family.call(|| worker.poll(), |polled| assert!(matches!(polled, Err(Error::Forked)))).unwrap();
+        let missed = family.call(|| worker.poll(), |polled| assert!(matches!(polled.as_ref().map_err(|error| error.cause()), Err(Cause::Forked)))).unwrap();
         assert!(matches!(missed, seqcast::Polled::Done { delivered: 3, missed: 1.., .. }), "{missed:?}");
         assert_eq!(reports[0].load(Relaxed), 4, "a gap, two failures, and one that nobody runs");
         family.check(4, 5);
@@ -361,7 +367,7 @@ alone! {
         worker.on(Scope::source("s"), |_: &Event<'_>| Err::<(), _>("this is reported")).unwrap();
         worker.post(("s", "e"), b"").unwrap();
         family.call(|| worker.poll(), |polled| {
-            assert!(matches!(polled, Err(Error::Forked)), "{polled:?}");
+            assert!(matches!(polled.as_ref().map_err(|error| error.cause()), Err(Cause::Forked)), "{polled:?}");
             let text = std::fs::read_to_string(format!("/proc/self/fd/{written}")).unwrap();
             assert_eq!(text, "", "the child reported");
         }).unwrap();
@@ -406,8 +412,8 @@ alone! {
             // An error in the parent: what there is afterwards is the child's or nobody's.
             if family.is_child() { options.label("child") } else { options.timeout(std::time::Duration::ZERO) }
         };
-        let changed = family.call(|| worker.reconfigure(change), |done| assert!(matches!(done, Err(Error::Forked))));
-        assert!(matches!(changed, Err(Error::Option { .. })), "{changed:?}");
+        let changed = family.call(|| worker.reconfigure(change), |done| assert!(matches!(done.as_ref().map_err(|error| error.cause()), Err(Cause::Forked))));
+        assert!(matches!(changed.as_ref().map_err(|error| error.cause()), Err(Cause::Option { .. })), "{changed:?}");
         family.check(1, 0);
         assert_eq!(counts(&bus, &worker).label, "parent");
         goes_on(&bus, &worker);
@@ -421,7 +427,7 @@ alone! {
         let poster = RefCell::new(bus.publisher().unwrap());
         let mut reservation = worker.reserve().unwrap();
         let value = || Forking { number: 1, forks: Forks };
-        let is_forked = |result: Result<(), Error>| assert!(matches!(result, Err(Error::Forked)), "{result:?}");
+        let is_forked = |result: Result<(), Error>| assert!(matches!(result.as_ref().map_err(|error| error.cause()), Err(Cause::Forked)), "{result:?}");
         let calls: [&mut dyn FnMut() -> Result<(), Error>; 9] = [
             &mut || worker.post(Forking::TOPIC, &value()).map(drop),
             &mut || worker.event(Forking::TOPIC).unique("key").post(&value()).map(drop),

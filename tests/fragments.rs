@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use seqcast::inspect::{self};
-use seqcast::{Bus, Error, Scope, SegmentOptions, Start, Worker};
+use seqcast::{Bus, Cause, Scope, SegmentOptions, Start, Worker};
 use seqcast_testkit::{
     Child, Log, Reports, alone, bus, counts, error, eventually, of_record, poll, quiet, shared_words, small,
 };
@@ -151,7 +151,7 @@ alone! {
                     error(poster.post(("s", "e"), payload(0, len))),
                 ] {
                     let text = refusal.to_string();
-                    let Error::PayloadTooLarge { len: found, max: limit, .. } = refusal else { panic!("{refusal:?}") };
+                    let Cause::PayloadTooLarge { len: found, max: limit, .. } = *refusal.cause() else { panic!("{refusal:?}") };
                     assert!((len..len + 128).contains(&found) && found > limit, "{text}");
                     assert_eq!(limit, bus.largest_event());
                     assert!(text.contains(&found.to_string()) && text.contains(&limit.to_string()), "{text}");

@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use std::{io, ptr};
 
-use seqcast::{Bus, Claimed, Error, Event, Scope, SegmentOptions, Worker, WorkerOptions};
+use seqcast::{Bus, Cause, Claimed, Event, Scope, SegmentOptions, Worker, WorkerOptions};
 use seqcast_testkit::ptrace::{Breakpoints, Traced, Until, trace_me};
 use seqcast_testkit::{Child, HOUR, Log, Name, Seen, alone, error, exit, poll, quiet, shared_words};
 
@@ -110,7 +110,7 @@ impl Scene {
         }
         drop(newcomer);
         let seats: Vec<_> = (0..4).map(|_| self.bus.publisher().unwrap()).collect();
-        assert!(matches!(error(self.bus.publisher()), Error::NoRecord { records: 6, .. }));
+        assert!(matches!(error(self.bus.publisher()).cause(), Cause::NoRecord { records: 6, .. }));
         drop(seats);
         let audit = self.bus.audit().unwrap();
         assert!(audit.is_clean(), "G7: {audit:?}");
@@ -304,7 +304,7 @@ fn reserve_and_commit(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() ->
     let worker = bus.join_with(&quiet()).unwrap();
     Box::new(move || match worker.reserve().unwrap().commit(("s", "commit"), payload(40)) {
         Ok(id) => id,
-        Err(Error::TooLate { .. }) => TOO_LATE,
+        Err(error) if matches!(error.cause(), Cause::TooLate { .. }) => TOO_LATE,
         Err(error) => panic!("{error}"),
     })
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use seqcast::{
-    Bus, Claim, Claimed, Error, Event, Handler, Polled, Registration, Reservation, Scope, SegmentOptions, Start,
+    Bus, Cause, Claim, Claimed, Event, Handler, Polled, Registration, Reservation, Scope, SegmentOptions, Start,
     Trouble, Unique, Worker, WorkerOptions,
 };
 use seqcast_testkit::HOUR;
@@ -603,7 +603,10 @@ impl Both {
             );
         let joined = self.bus.join_with(&options);
         if at > next_id {
-            assert!(matches!(joined, Err(Error::NotYet { id, next }) if id == at && next == next_id), "{joined:?}");
+            assert!(
+                matches!(joined.as_ref().map_err(|error| error.cause()), Err(Cause::NotYet { id, next }) if (*id, *next) == (at, next_id)),
+                "{joined:?}"
+            );
             return;
         }
         let worker = joined.unwrap();
@@ -644,8 +647,10 @@ impl Both {
                 assert!((1..=CAPACITY / 4).contains(&ids) && len <= self.longest);
                 self.model.post(slot, topic, unique, last_id);
             }
-            Err(Error::PayloadTooLarge { max, .. }) => assert!(max == self.longest && len + head_and_names > max),
-            Err(error) => panic!("{error}"),
+            Err(error) => match *error.cause() {
+                Cause::PayloadTooLarge { max, .. } => assert!(max == self.longest && len + head_and_names > max),
+                _ => panic!("{error}"),
+            },
         }
     }
 
@@ -724,9 +729,11 @@ impl Both {
                             let counts = &mut self.seat(slot).counts;
                             (counts.posted, counts.committed) = (counts.posted + 1, counts.committed + 1);
                         }
-                        Err(Error::TooLate { id: late }) => assert!(late == id && !open, "id {id} is still open"),
-                        Err(Error::PayloadTooLarge { max, .. }) => assert!(len + 64 > max, "{len} of {max}"),
-                        Err(error) => panic!("{error}"),
+                        Err(error) => match *error.cause() {
+                            Cause::TooLate { id: late } => assert!(late == id && !open, "id {id} is still open"),
+                            Cause::PayloadTooLarge { max, .. } => assert!(len + 64 > max, "{len} of {max}"),
+                            _ => panic!("{error}"),
+                        },
                     }
                 }
             }

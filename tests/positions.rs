@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use seqcast::inspect::Seen;
-use seqcast::{Bus, Error, Event, Polled, Position, Scope, Start, Unique, Worker};
+use seqcast::{Bus, Cause, Event, Polled, Position, Scope, Start, Unique, Worker};
 use seqcast_testkit::{HOUR, Log, Name, Reports, alone, bus, counts, error, in_child, poll, quiet, small};
 
 /// Over before anybody looks.
@@ -117,7 +117,7 @@ alone! {
     fn what_was_not_posted_yet_is_no_place_to_go_on_after() {
         let (_name, bus) = bus(&small());
         let poster = bus.join_with(&quiet()).unwrap();
-        assert!(matches!(error(bus.join_with(&quiet().start(Start::After(0)))), Error::NotYet { id: 1, next: 0 }));
+        assert!(matches!(error(bus.join_with(&quiet().start(Start::After(0)))).cause(), Cause::NotYet { id: 1, next: 0 }));
         post_until(&poster, 3);
         assert_eq!(poll(&after(&bus, 2)), (0, 0));
         for (start, id) in [
@@ -127,7 +127,7 @@ alone! {
             (Start::Resume(Position::after(bus.id(), u64::MAX)), u64::MAX),
         ] {
             let refusal = error(bus.join_with(&quiet().start(start)));
-            assert!(matches!(refusal, Error::NotYet { id: found, next: 3 } if found == id), "{start:?}: {refusal}");
+            assert!(matches!(*refusal.cause(), Cause::NotYet { id: found, next: 3 } if found == id), "{start:?}: {refusal}");
         }
         assert_eq!(bus.stats().unwrap().workers.len(), 1, "a refused join left a seat behind");
     }
@@ -152,12 +152,12 @@ alone! {
             }
             let refusal = error(new.join_with(&quiet().start(Start::Resume(position))));
             let text = refusal.to_string();
-            let Error::OtherBus { position: of, found, .. } = refusal else { panic!("{refusal:?}") };
+            let Cause::OtherBus { position: of, found, .. } = *refusal.cause() else { panic!("{refusal:?}") };
             assert_eq!((of, found), (old.id(), new.id()));
             assert!(text.contains(&of.to_string()) && text.contains(&found.to_string()), "{text}");
             assert!(text.contains(&*name) && text.contains("created again"), "{text}");
             let inspector = small().inspect(&name).unwrap();
-            assert!(matches!(error(inspector.tail(Start::Resume(position))), Error::OtherBus { .. }));
+            assert!(matches!(error(inspector.tail(Start::Resume(position))).cause(), Cause::OtherBus { .. }));
         }
         assert!(new.stats().unwrap().workers.is_empty(), "a refused join left a seat behind");
         // The old one is still there for who has it open.
@@ -169,7 +169,7 @@ alone! {
         assert!(a.is_current().unwrap() && a.id() != b.id());
         let worker = a.join_with(&quiet()).unwrap();
         assert_eq!(worker.position().bus(), a.id());
-        assert!(matches!(error(b.join_with(&quiet().start(Start::Resume(worker.position())))), Error::OtherBus { .. }));
+        assert!(matches!(error(b.join_with(&quiet().start(Start::Resume(worker.position())))).cause(), Cause::OtherBus { .. }));
         in_child(|| assert_eq!(a.clone().id(), worker.position().bus()));
     }
 
@@ -196,7 +196,7 @@ alone! {
         let _log = Log::of(&worker, Scope::All);
         assert_eq!(poll(&worker), (3, 0));
         let refusal = error(reservation.commit(("s", "e"), b""));
-        assert!(matches!(refusal, Error::TooLate { id: 1 }), "{refusal}");
+        assert!(matches!(refusal.cause(), Cause::TooLate { id: 1 }), "{refusal}");
     }
 
     fn g9_claims_do_not_speak_for_what_a_kept_position_passes_over() {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use seqcast::{Bus, Error, Polled, Scope, SegmentOptions, SizeLimit, Worker, WorkerOptions};
+use seqcast::{Bus, Cause, Polled, Scope, SegmentOptions, SizeLimit, Worker, WorkerOptions};
 use seqcast_testkit::{
     Child, HOUR, Log, Reports, alone, bus, counts, error, eventually, poll, quiet, shared_words, small, stop_here,
 };
@@ -198,7 +198,7 @@ alone! {
         for _ in 0..2 {
             let refusal = error(reservation.commit(("s", "late"), b""));
             let text = refusal.to_string();
-            assert!(matches!(refusal, Error::TooLate { id: 0 }), "{refusal:?}");
+            assert!(matches!(refusal.cause(), Cause::TooLate { id: 0 }), "{refusal:?}");
             assert!(text.contains("wait_max") && text.contains(" 0 "), "{text}");
         }
         assert_eq!((poll(&reader), poll(&other)), ((0, 0), (0, 0)));
@@ -221,7 +221,7 @@ alone! {
             stop_here();
             let mut second = reserver.reserve().unwrap();
             stop_here();
-            assert!(matches!(error(second.commit(("s", "too late"), b"")), Error::TooLate { id: 1 }));
+            assert!(matches!(error(second.commit(("s", "too late"), b"")).cause(), Cause::TooLate { id: 1 }));
             reserver.post(("s", "after"), b"").unwrap();
         });
         child.await_stop();
@@ -318,11 +318,11 @@ alone! {
         let mut second = worker.reserve().unwrap();
         assert_eq!((first.id(), second.id()), (0, 1));
         assert_eq!(counts(&bus, &worker).reserved, Some(1));
-        assert!(matches!(error(first.commit(("s", "first"), b"")), Error::TooLate { id: 0 }));
+        assert!(matches!(error(first.commit(("s", "first"), b"")).cause(), Cause::TooLate { id: 0 }));
         drop(first);
         assert_eq!(counts(&bus, &worker).reserved, Some(1), "the first's drop took the second");
         second.commit(("s", "second"), b"").unwrap();
-        assert!(matches!(error(second.commit(("s", "again"), b"")), Error::TooLate { id: 1 }), "it is used up");
+        assert!(matches!(error(second.commit(("s", "again"), b"")).cause(), Cause::TooLate { id: 1 }), "it is used up");
         assert_eq!(poll(&reader), (1, 0));
         assert_eq!(log.events(), ["second"]);
     }
@@ -410,7 +410,7 @@ alone! {
                             Err(refusal) => break refusal,
                         }
                     };
-                    assert!(matches!(refusal, Error::Left), "{refusal:?}");
+                    assert!(matches!(refusal.cause(), Cause::Left), "{refusal:?}");
                 });
                 eventually("it reserves", || bus.next_id() > 0);
                 leaver.leave().unwrap();
@@ -514,7 +514,7 @@ alone! {
         }
         assert!(matches!(reader.poll_now().unwrap(), Polled::Done { .. }));
         assert_eq!((log.ids(), counts(&bus, &reader).voided), (vec![1], 1));
-        assert!(matches!(error(reservation.commit(("s", "late"), b"")), Error::TooLate { id: 0 }));
+        assert!(matches!(error(reservation.commit(("s", "late"), b"")).cause(), Cause::TooLate { id: 0 }));
     }
 
     fn g6_a_poll_that_never_waits_gives_a_dead_reservers_id_up_at_once() {
@@ -601,15 +601,15 @@ alone! {
         let block = bus.stats().unwrap().block_size as usize;
         let mut reservation = worker.reserve().unwrap();
         let refusal = error(reservation.commit(("s", "e"), vec![1; block]));
-        let Error::PayloadTooLarge { len, max, limit: SizeLimit::Block } = refusal else { panic!("{refusal:?}") };
+        let Cause::PayloadTooLarge { len, max, limit: SizeLimit::Block } = *refusal.cause() else { panic!("{refusal:?}") };
         assert!(len > block && max == block, "{refusal:?}");
         let text = format!("the event has {len} bytes, and a reserved event must fit one block of {max}: raise block_size");
         assert!(refusal.to_string().starts_with(&text), "{refusal}");
         let larger_than_any = error(reservation.commit(("s", "e"), vec![1; bus.largest_event() + 1]));
-        assert!(matches!(larger_than_any, Error::PayloadTooLarge { max, limit: SizeLimit::Block, .. } if max == block));
+        assert!(matches!(*larger_than_any.cause(), Cause::PayloadTooLarge { max, limit: SizeLimit::Block, .. } if max == block));
         let posted = error(worker.post(("s", "e"), vec![1; bus.largest_event() + 1]));
-        assert!(matches!(posted, Error::PayloadTooLarge { limit: SizeLimit::Ring, .. }), "{posted:?}");
-        assert!(matches!(error(reservation.commit(("", "e"), b"")), Error::Topic { part: "source", .. }));
+        assert!(matches!(posted.cause(), Cause::PayloadTooLarge { limit: SizeLimit::Ring, .. }), "{posted:?}");
+        assert!(matches!(error(reservation.commit(("", "e"), b"")).cause(), Cause::Topic { part: "source", .. }));
         assert_eq!(counts(&bus, &worker).reserved, Some(0));
         reservation.commit(("s", "e"), vec![1; block - 64]).unwrap();
         assert_eq!(poll(&worker), (1, 0));
@@ -661,7 +661,7 @@ alone! {
                     assert_eq!((log.len(), reader.cursor()), (0, 0), "it did not wait");
                 }
             }
-            assert!(matches!(error(reservation.commit(("s", "late"), b"")), Error::TooLate { id: 0 }), "it was lapped");
+            assert!(matches!(error(reservation.commit(("s", "late"), b"")).cause(), Cause::TooLate { id: 0 }), "it was lapped");
             assert_eq!(polling.join().unwrap(), (640, 1));
         });
         assert_eq!(log.ids(), expected);
@@ -680,7 +680,7 @@ alone! {
             let committed = worker.reserve().unwrap().commit(("s", "e"), &payload);
             assert_eq!(committed.is_ok(), in_one_piece, "{len} bytes: {committed:?}");
             if !in_one_piece {
-                assert!(matches!(error(committed), Error::PayloadTooLarge { len: sum, max, .. } if sum == max + 1));
+                assert!(matches!(*error(committed).cause(), Cause::PayloadTooLarge { len: sum, max, .. } if sum == max + 1));
                 break;
             }
         }
@@ -825,7 +825,7 @@ alone! {
             }
             match reservation.commit(("s", "e"), b"") {
                 Ok(id) => committed.push(id),
-                Err(Error::TooLate { .. }) => {}
+                Err(error) if matches!(error.cause(), Cause::TooLate { .. }) => {}
                 Err(error) => panic!("{error}"),
             }
         }

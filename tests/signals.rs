@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicI32;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use seqcast::{Error, Scope, Waited, Waker};
+use seqcast::{Cause, Scope, Waited, Waker};
 use seqcast_testkit::{Child, HOUR, Log, alone, bus, error, eventually, in_child, poll, quiet, small, threads};
 
 /// The thread that the last signal was taken by.
@@ -309,7 +309,7 @@ alone! {
         assert_eq!(worker.wait_interruptible(Duration::ZERO).unwrap(), Waited::TimedOut, "a child woke its parent");
         worker.clone().leave().unwrap();
         waker.wake();
-        assert!(matches!(error(worker.wait_interruptible(HOUR)), Error::Left));
+        assert!(matches!(error(worker.wait_interruptible(HOUR)).cause(), Cause::Left));
         drop((worker, bus));
         assert!(!name.path().exists(), "a waker kept the name");
         waker.wake();
@@ -338,7 +338,7 @@ alone! {
             let polled = worker.poll();
             if std::process::id() != parent {
                 // The thread is the parent's, and so is what it is to say.
-                let well = matches!(polled, Err(Error::Forked));
+                let well = matches!(polled.as_ref().map_err(|error| error.cause()), Err(Cause::Forked));
                 // SAFETY: ends the child, which must not return to the harness.
                 unsafe { libc::_exit(if well { 0 } else { 101 }) }
             }
@@ -361,7 +361,7 @@ alone! {
         });
         let waited = worker.wait(HOUR);
         if std::process::id() != parent {
-            let well = matches!(waited, Err(Error::Forked));
+            let well = matches!(waited.as_ref().map_err(|error| error.cause()), Err(Cause::Forked));
             // SAFETY: ends the child, which must not return to the harness.
             unsafe { libc::_exit(if well { 0 } else { 101 }) }
         }
@@ -429,7 +429,7 @@ alone! {
             if !refuse_threads() {
                 return;
             }
-            assert!(matches!(error(worker.start_poller()), Error::System { .. }));
+            assert!(matches!(error(worker.start_poller()).cause(), Cause::System { .. }));
             let after = mask(libc::SIG_UNBLOCK, libc::SIGUSR2);
             for signal in 1..=64 {
                 // SAFETY: both are sets that `pthread_sigmask` wrote.

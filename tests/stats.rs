@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use std::{fs, thread};
 
 use seqcast::inspect::{ClaimKind, Inspector, Seen, Winner};
-use seqcast::{Bus, Claimed, Error, Event, Scope, Start, Unique, Worker, WorkerStats};
+use seqcast::{Bus, Cause, Claimed, Event, Scope, Start, Unique, Worker, WorkerStats};
 use seqcast_testkit::{
     Child, HOUR, Log, Reports, alone, bus, counts, eventually, in_child, of_record, poll, quiet, small, stop_here,
 };
@@ -374,7 +374,7 @@ alone! {
         assert_eq!(small().inspect(&name).and_then(|inspector| inspector.stats()).unwrap().workers.len(), 0, "with nobody there, too");
         assert!(name.path().exists());
         seqcast::unlink(&name).unwrap();
-        assert!(matches!(small().inspect(&name).and_then(|inspector| inspector.stats()), Err(Error::NotFound { .. })));
+        assert!(matches!(small().inspect(&name).and_then(|inspector| inspector.stats()).as_ref().map_err(|error| error.cause()), Err(Cause::NotFound { .. })));
     }
 }
 

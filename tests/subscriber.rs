@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use seqcast::{Bus, Claimed, Delivery, Error, Scope, Start, Subscriber, Undecided, Unique, WorkerOptions, library};
+use seqcast::{Bus, Cause, Claimed, Delivery, Scope, Start, Subscriber, Undecided, Unique, WorkerOptions, library};
 use seqcast_testkit::{
     Child, HOUR, Log, alone, bus, counts, error, eventually, in_child, of_record, poll, quiet, shared_words, small,
 };
@@ -115,7 +115,7 @@ alone! {
         let (_name, bus) = bus(&small());
         let (mut filtered, mut other) = (subscribe(&bus), subscribe(&bus));
         filtered.only([("s", "wanted")]).unwrap();
-        assert!(matches!(error(filtered.only([("s", "")])), Error::Topic { .. }));
+        assert!(matches!(error(filtered.only([("s", "")])).cause(), Cause::Topic { .. }));
         let mut publisher = bus.publisher().unwrap();
         let unwanted = publisher.event(("s", "unwanted")).unique("a").post("").unwrap();
         let wanted = publisher.event(("s", "wanted")).unique("b").post("").unwrap();
@@ -204,7 +204,7 @@ alone! {
         // An error of the closure's leaves the rest.
         subscriber.publisher().post(("s", "a"), "").unwrap();
         subscriber.publisher().post(("s", "b"), "").unwrap();
-        assert!(matches!(error(subscriber.drain(|_, _| Err(Error::Left))), Error::Left));
+        assert!(matches!(error(subscriber.drain(|_, _| Err(Cause::Left.into()))).cause(), Cause::Left));
         assert_eq!(ids(&all(&mut subscriber)).len(), 1);
     }
 
@@ -352,9 +352,9 @@ alone! {
         let mut subscriber = bus.subscribe_with(&WorkerOptions::new()).unwrap();
         let id = bus.publisher().unwrap().post(("s", "e"), "").unwrap();
         in_child(|| {
-            assert!(matches!(error(subscriber.try_next().map(drop)), Error::Forked));
-            assert!(matches!(error(subscriber.wait(HOUR)), Error::Forked));
-            assert!(matches!(error(subscriber.publisher().post(("s", "e"), "")), Error::Forked));
+            assert!(matches!(error(subscriber.try_next().map(drop)).cause(), Cause::Forked));
+            assert!(matches!(error(subscriber.wait(HOUR)).cause(), Cause::Forked));
+            assert!(matches!(error(subscriber.publisher().post(("s", "e"), "")).cause(), Cause::Forked));
             // SAFETY: the child ends without another use of it.
             drop(unsafe { std::ptr::read(&raw const subscriber) });
         });

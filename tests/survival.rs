@@ -11,7 +11,7 @@ use std::ptr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use seqcast::{Bus, Claimed, Error, Event, Polled, Scope, Worker, WorkerOptions};
+use seqcast::{Bus, Cause, Claimed, Event, Polled, Scope, Worker, WorkerOptions};
 use seqcast_testkit::{
     Child, HOUR, Log, alone, bus, counts, error, eventually, in_child, poll, quiet, shared_words, small, stop_here,
 };
@@ -122,7 +122,7 @@ alone! {
         worker.on(Scope::events("s", ["first"]), leave).unwrap();
         drop(reservation);
         assert!(matches!(worker.poll_at_most(1).unwrap(), Polled::Done { delivered: 1, missed: 0, .. }));
-        assert!(matches!(error(worker.poll()), Error::Left));
+        assert!(matches!(error(worker.poll()).cause(), Cause::Left));
         assert_eq!(log.events(), ["first", "second"], "nobody else would run it");
         drop(worker);
         assert_eq!(log.len(), 2);
@@ -138,7 +138,7 @@ alone! {
         worker.on(Scope::events("s", ["first"]), move |_: &Event<'_>| leaving.clone().leave()).unwrap();
         worker.clone().leave().unwrap();
         assert_eq!(log.events(), ["first", "second"], "what was claimed runs, though it has left in between");
-        assert!(matches!(error(worker.poll()), Error::Left));
+        assert!(matches!(error(worker.poll()).cause(), Cause::Left));
         drop(reservation);
         poll(&witness);
         assert_eq!(stopped.len(), 1, "it says once that it goes");
@@ -155,7 +155,7 @@ alone! {
         });
         child.await_stop();
         seqcast::unlink(&name).unwrap();
-        assert!(matches!(error(Bus::open(&name)), Error::NotFound { .. }));
+        assert!(matches!(error(Bus::open(&name)).cause(), Cause::NotFound { .. }));
         let log = Log::of(&worker, Scope::All);
         child.go_on();
         assert!(child.ended_well());
@@ -163,7 +163,7 @@ alone! {
         assert_eq!(log.events(), ["after"]);
         // Handles that are there can still join; so can children of theirs.
         in_child(|| drop(bus.join_with(&quiet()).unwrap()));
-        assert!(matches!(error(bus.unlink()), Error::NotFound { .. }));
+        assert!(matches!(error(bus.unlink()).cause(), Cause::NotFound { .. }));
     }
 
     fn g7_a_name_created_anew_makes_a_second_bus_and_mixes_nothing() {
@@ -178,7 +178,7 @@ alone! {
         poll(&old_worker);
         poll(&new_worker);
         assert_eq!((old_log.events(), new_log.events()), (vec!["old".to_owned()], vec!["new".to_owned()]));
-        assert!(matches!(error(old.unlink()), Error::Replaced { .. }), "it took the new one's name away");
+        assert!(matches!(error(old.unlink()).cause(), Cause::Replaced { .. }), "it took the new one's name away");
         new.unlink().unwrap();
     }
 
@@ -193,7 +193,7 @@ alone! {
         File::options().write(true).open(name.path()).unwrap().set_len(4096).unwrap();
         child.go_on();
         assert_eq!(ended_by(child), Some(libc::SIGBUS), "the page says that this cannot be survived");
-        assert!(matches!(error(Bus::open(&name)), Error::Truncated { .. }));
+        assert!(matches!(error(Bus::open(&name)).cause(), Cause::Truncated { .. }));
         // What has no name cannot be cut off.
         let anonymous = small().anonymous().unwrap();
         drop(anonymous.join().unwrap());
@@ -207,7 +207,7 @@ alone! {
         file.write_all_at(&vec![0xa5; tail.offset], 0).unwrap();
         use_everything(&bus, &worker);
         drop(bus.join().unwrap());
-        assert!(matches!(error(Bus::open(&name)), Error::Foreign { .. }));
+        assert!(matches!(error(Bus::open(&name)).cause(), Cause::Foreign { .. }));
     }
 
     fn g10_a_segment_overwritten_with_zeros_is_an_error_or_silence_and_never_a_crash() {
@@ -241,7 +241,7 @@ alone! {
             assert_eq!(filled.unwrap_err().raw_os_error(), Some(libc::ENOSPC), "the test needs it to be full");
             use_everything(&bus, &worker);
             let another = error(small().create("another"));
-            assert!(matches!(another, Error::NoSpace { .. }), "{another}");
+            assert!(matches!(another.cause(), Cause::NoSpace { .. }), "{another}");
         });
     }
 
@@ -322,7 +322,7 @@ alone! {
             bus.stats().unwrap().workers.iter().filter(|worker| worker.alive).count() == 2
         });
         let seats: Vec<_> = (0..2).map(|_| bus.publisher().unwrap()).collect();
-        assert!(matches!(error(bus.publisher()), Error::NoRecord { .. }), "the other's seat was taken");
+        assert!(matches!(error(bus.publisher()).cause(), Cause::NoRecord { .. }), "the other's seat was taken");
         drop((seats, second));
     }
 
@@ -381,7 +381,7 @@ alone! {
             panic!("{}", Command::new("sleep").arg("3600").exec());
         });
         child.await_stop();
-        assert!(matches!(error(bus.join()), Error::NoRecord { .. }));
+        assert!(matches!(error(bus.join()).cause(), Cause::NoRecord { .. }));
         child.go_on();
         let mut seat = None;
         eventually("the seat is free", || {
@@ -408,7 +408,7 @@ alone! {
         for _ in 0..1000 {
             worker.post(("s", "e"), b"").unwrap();
         }
-        assert!(matches!(error(bus.join()), Error::NoRecord { .. }), "late does not mean dead");
+        assert!(matches!(error(bus.join()).cause(), Cause::NoRecord { .. }), "late does not mean dead");
         child.go_on();
         assert!(child.ended_well());
         let (delivered, missed) = (said[0].load(Relaxed), said[1].load(Relaxed));
@@ -420,7 +420,8 @@ alone! {
         let (_name, bus) = bus(&small().records(8));
         let old: Vec<Child> = (0..4).map(|_| sleeper(&bus)).collect();
         let new: Vec<Child> = (0..4).map(|_| sleeper(&bus)).collect();
-        let Error::NoRecord { records: 8, holders, .. } = error(bus.join()) else { panic!("a ninth seat") };
+        let refusal = error(bus.join());
+        let Cause::NoRecord { records: 8, holders, .. } = refusal.cause() else { panic!("a ninth seat") };
         assert!(holders.iter().all(|holder| holder.label == "sleeper"));
         old.into_iter().for_each(Child::kill);
         let worker = bus.join_with(&WorkerOptions::new().label("after the reload")).unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use std::{fs, thread};
 
 use seqcast::inspect::{self};
-use seqcast::{Claim, Claimed, Error, Event, Polled, Scope, Start, Unique, Worker};
+use seqcast::{Cause, Claim, Claimed, Event, Polled, Scope, Start, Unique, Worker};
 use seqcast_testkit::{
     Child, HOUR, Log, Reports, alone, bus, counts, error, eventually, exec, in_child, in_time_namespace, poll, quiet,
     role, shared_words, small, stop_here,
@@ -624,8 +624,8 @@ alone! {
             (error(poster.event(("s", "e")).unique("").post(b"")), "key"),
             (error(poster.event(("s", "e")).unique(nothing).post(b"")), "ttl"),
         ] {
-            let Error::Option { option, .. } = refusal else { panic!("{refusal:?}") };
-            assert_eq!(option, expected);
+            let Cause::Option { option, .. } = refusal.cause() else { panic!("{refusal:?}") };
+            assert_eq!(*option, expected);
         }
         assert_eq!((bus.next_id(), bus.stats().unwrap().claims_held), (0, 0));
     }

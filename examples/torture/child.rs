@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use seqcast::{
-    Bus, Claimed, Error, Event, Publisher, Report, Reservation, Scope, SegmentOptions, Start, Topic, Trouble,
-    TypedEvent, Unique, WorkerOptions,
+    Bus, Cause, Claimed, Error, ErrorKind, Event, Publisher, Report, Reservation, Scope, SegmentOptions, Start, Topic,
+    Trouble, TypedEvent, Unique, WorkerOptions,
 };
 
 use crate::content::{Kind, LAST_SEQ, SHARED_TTL_NS, SOURCE, Tag, Typed, label, read_announcement};
@@ -47,7 +47,7 @@ pub fn run(round: &Round, bus: &Bus, shared: &'static Shared, slot: usize, life:
             Ok(Next::Exit) => return DONE,
             Err(error) => {
                 let (op, _) = probe.slot.current_op();
-                if matches!(error, Error::NoRecord { .. }) {
+                if matches!(error.cause(), Cause::NoRecord { .. }) {
                     probe.push(Entry::Reported { id: 0, what: Odd::NoRecord });
                 }
                 probe.fault(op, &error.to_string());
@@ -395,7 +395,7 @@ impl Child<'_> {
         seat.leave(self.probe, may_drop && self.rng.one_in(2))?;
         if self.probe.is_copy() {
             // A worker was dropped, which tells nobody.
-            return Err(Error::Forked);
+            return Err(Error::from(Cause::Forked));
         }
         drop(poster);
         self.probe.step();
@@ -522,7 +522,7 @@ impl Child<'_> {
                 session.reserve(probe)?;
                 probe.push(Entry::Void { id });
                 let late = reservation.commit((SOURCE, "late"), b"");
-                if !matches!(late, Err(Error::TooLate { .. })) {
+                if !matches!(late.as_ref().map_err(|error| error.cause()), Err(Cause::TooLate { .. })) {
                     probe.fault(Op::Commit, &format!("{late:?} after another reservation"));
                 }
                 Ok(())
@@ -541,7 +541,7 @@ impl Child<'_> {
                 let now = probe.step();
                 match result {
                     Ok(id) => probe.push(Entry::Posted { id, tag, before: id }),
-                    Err(Error::TooLate { .. }) => {
+                    Err(error) if matches!(error.cause(), Cause::TooLate { .. }) => {
                         let lapped = session.bus.next_id() > id + self.round.capacity;
                         if !lapped && now - reserved_at < WAIT_MAX.as_nanos() as u64 {
                             probe.push(Entry::Reported { id, what: Odd::GivenUpEarly });
@@ -667,7 +667,7 @@ impl Child<'_> {
         let worker = match bus.join_with(&WorkerOptions::new().on_report(|_| {})) {
             Ok(worker) => worker,
             // The name may be another's by now, which is no matter; 16 records may be taken at once.
-            Err(Error::NoRecord { .. }) => return Ok(()),
+            Err(error) if matches!(error.cause(), Cause::NoRecord { .. }) => return Ok(()),
             Err(error) => return Err(error),
         };
         let first = worker.post((SOURCE, "other"), b"1")?;
@@ -686,13 +686,14 @@ impl Child<'_> {
 /// What can come of a name that others create and unlink, and whose creator may be stopped or killed.
 fn allow_gone(result: Result<(), Error>) -> Result<(), Error> {
     match result {
-        Err(
-            Error::NotFound { .. }
-            | Error::Replaced { .. }
-            | Error::Exists { .. }
-            | Error::Unfinished { .. }
-            | Error::Busy { .. },
-        ) => Ok(()),
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::NotFound | ErrorKind::Replaced | ErrorKind::Exists | ErrorKind::Unfinished | ErrorKind::Busy
+            ) =>
+        {
+            Ok(())
+        }
         other => other,
     }
 }
@@ -756,7 +757,7 @@ impl Session {
         let refused = self.seat.post(Kind::Oversized.event(), &self.buffer);
         probe.step();
         match refused {
-            Err(Error::PayloadTooLarge { .. }) => Ok(()),
+            Err(error) if matches!(error.cause(), Cause::PayloadTooLarge { .. }) => Ok(()),
             Ok(id) => {
                 probe.push(Entry::Posted { id, tag, before: 0 });
                 Ok(())

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use seqcast::{Bus, Error};
+use seqcast::{Bus, Cause, Error};
 
 use crate::aim;
 use crate::child;
@@ -498,7 +498,8 @@ impl Conductor<'_> {
         if pid == 0 {
             let bus = self.bus;
             let seats: Result<Vec<_>, Error> = (0..self.round.records).map(|_| bus.publisher()).collect();
-            let good = seats.is_ok() && matches!(bus.publisher(), Err(Error::NoRecord { .. }));
+            let good = seats.is_ok()
+                && matches!(bus.publisher().as_ref().map_err(|error| error.cause()), Err(Cause::NoRecord { .. }));
             // SAFETY: as in `spawn`. The seats are not given back: their holder ends.
             unsafe { libc::_exit(i32::from(!good)) };
         }

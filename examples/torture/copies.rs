@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use seqcast::{Error, Scope};
+use seqcast::{Cause, Error, Scope};
 
 use crate::child::{FAILED, Probe, Session};
 use crate::rng::Rng;
@@ -35,7 +35,7 @@ pub fn reap() -> Option<i32> {
 
 /// A copy came out of a call of the library with `outcome`.
 pub fn check_outcome(probe: &Probe, outcome: Option<&Error>) {
-    if !matches!(outcome, Some(Error::Forked)) {
+    if !matches!(outcome.as_ref().map(|error| error.cause()), Some(Cause::Forked)) {
         fail(probe, &format!("a child that returned from a handler got {outcome:?}"));
     }
 }
@@ -43,7 +43,7 @@ pub fn check_outcome(probe: &Probe, outcome: Option<&Error>) {
 /// Tries everything that its parent could do.
 pub fn try_everything(probe: &Probe, session: &mut Session) {
     let check = |call: &str, outcome: Option<Error>| {
-        if !matches!(outcome, Some(Error::Forked)) {
+        if !matches!(outcome.as_ref().map(|error| error.cause()), Some(Cause::Forked)) {
             fail(probe, &format!("{call} in a child that returned from a handler: {outcome:?}"));
         }
     };

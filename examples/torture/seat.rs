@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use seqcast::{
-    Bus, Claim, Claimed, Delivery, Error, Payload, Polled, Publisher, Reservation, Subscriber, Topic, TypedEvent,
-    Undecided, Unique, Worker,
+    Bus, Cause, Claim, Claimed, Delivery, Error, Payload, Polled, Publisher, Reservation, Subscriber, Topic,
+    TypedEvent, Undecided, Unique, Worker,
 };
 
 use crate::child::Probe;
@@ -147,7 +147,7 @@ impl Seat {
         match self {
             _ if plainly => Ok(()),
             Seat::Pushed(worker) => match worker.leave() {
-                Err(Error::Left) => Ok(()),
+                Err(error) if matches!(error.cause(), Cause::Left) => Ok(()),
                 other => other,
             },
             Seat::Pulled(subscriber) => subscriber.leave(|event| probe.on_event(&event)),

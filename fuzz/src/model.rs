@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use seqcast::library;
-use seqcast::{
+use seqcast::{Cause, 
     Bus, Claim, Claimed, Error, Event, SegmentOptions, Polled, Reservation, Scope, Start, Trouble, Worker, WorkerOptions,
 };
 
@@ -240,8 +240,8 @@ impl Play {
             });
         let worker = match self.bus.join_with(&options) {
             Ok(worker) => worker,
-            Err(Error::NotYet { .. }) => return assert!(at > tail),
-            Err(Error::NoRecord { .. }) => return assert_eq!(self.actors.len() as u64, RECORDS),
+            Err(error) if matches!(error.cause(), Cause::NotYet { .. }) => return assert!(at > tail),
+            Err(error) if matches!(error.cause(), Cause::NoRecord { .. }) => return assert_eq!(self.actors.len() as u64, RECORDS),
             Err(error) => panic!("{error}"),
         };
         assert!(at <= tail && (self.actors.len() as u64) < RECORDS);
@@ -312,7 +312,7 @@ impl Play {
                 assert!(fits);
                 assert_eq!(id, self.model.post(actor.record, content), "G5");
             }
-            Err(Error::PayloadTooLarge { .. }) => assert!(!fits),
+            Err(error) if matches!(error.cause(), Cause::PayloadTooLarge { .. }) => assert!(!fits),
             Err(error) => panic!("{error}"),
         }
         assert_eq!(self.bus.next_id(), self.model.tail());
@@ -341,7 +341,7 @@ impl Play {
                 let content = Content { source: "s".to_owned(), event: "late".to_owned(), payload, unique: None };
                 *self.model.slot(id) = Slot::Event(content);
             }
-            Err(Error::TooLate { .. }) => assert!(!open),
+            Err(error) if matches!(error.cause(), Cause::TooLate { .. }) => assert!(!open),
             Err(error) => panic!("{error}"),
         }
     }

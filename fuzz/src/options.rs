@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use seqcast::{Bus, Error, Event, SegmentOptions, Scope, WorkerOptions};
+use seqcast::{Cause, Bus, Error, Event, SegmentOptions, Scope, WorkerOptions};
 
 use crate::hostile::draw::{Draw, Input};
 use crate::hostile::scene::{fresh_name, path_of};
@@ -25,7 +25,7 @@ pub fn options(bytes: &[u8]) {
             let error = result.expect_err("sizes that cannot be");
             assert_eq!(error.code(), "option", "{error}");
         }
-        assert!(matches!(options.open(&name), Err(Error::NotFound { .. })), "a refused call left something");
+        assert!(matches!(options.open(&name).as_ref().map_err(|error| error.cause()), Err(Cause::NotFound { .. })), "a refused call left something");
         return;
     }
     if sizes.bytes() > MOST_BYTES {

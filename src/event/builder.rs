@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::{Payload, Topic};
 use crate::claim::Unique;
+#[cfg(doc)]
+use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 
 /// An event that is about to be posted: [`Worker::event`](crate::Worker::event),
@@ -39,8 +41,8 @@ impl<'a, S: Sender> EventBuilder<'a, S> {
         EventBuilder { sender, topic, unique: None, ttl: None }
     }
 
-    /// Makes the event unique: at most one worker runs it, and no worker runs a later event with the same key until the ttl
-    /// ends. The first worker that reaches the event decides for all.
+    /// Makes the event unique: at most one worker runs it, and no worker runs a later event with the same key until the
+    /// ttl ends. The first worker that reaches the event decides for all.
     pub fn unique(mut self, key: impl Into<Unique<'a>>) -> EventBuilder<'a, S> {
         self.unique = Some(key.into());
         self
@@ -58,7 +60,7 @@ impl<'a, S: Sender> EventBuilder<'a, S> {
     /// # Errors
     ///
     /// As [`Worker::post`](crate::Worker::post) or, for a reservation,
-    /// [`Reservation::commit`](crate::Reservation::commit); and [`Error::Option`](crate::Error::Option) for an empty key, a
+    /// [`Reservation::commit`](crate::Reservation::commit); and [`ErrorKind::Option`] for an empty key, a
     /// ttl of zero, or a ttl without a key.
     pub fn post(self, payload: impl Payload) -> Result<u64> {
         let unique = match (self.unique, self.ttl) {

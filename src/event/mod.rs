@@ -20,7 +20,9 @@ pub use self::topic::{Topic, library};
 pub use self::typed::{Typed, TypedEvent};
 pub(crate) use self::typed::{access, type_tag};
 use crate::claim::Claim;
-use crate::error::{Error, Result};
+#[cfg(doc)]
+use crate::error::ErrorKind;
+use crate::error::{Cause, Error, Result};
 
 /// An event on its way to its handlers.
 ///
@@ -130,9 +132,9 @@ impl<'a> Event<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::Payload`] if it was not posted as a `T` of this version, or its bytes are not a valid `T`, or it is nested
-    /// more than 127 pointers deep (a box in a box, a vector in a vector): validation recurses, and the bytes must not
-    /// decide how far.
+    /// [`ErrorKind::Payload`] if it was not posted as a `T` of this version, or its bytes are not a valid `T`, or it is
+    /// nested more than 127 pointers deep (a box in a box, a vector in a vector): validation recurses, and the bytes
+    /// must not decide how far.
     pub fn typed<T: TypedEvent>(&self) -> Result<&'a T::Archived> {
         let reason = match self.data {
             Data::Bytes { type_tag: tag, bytes } if tag == const { type_tag::<T>() } => match access::<T>(bytes) {
@@ -142,7 +144,7 @@ impl<'a> Event<'a> {
             Data::Bytes { type_tag: 0, .. } | Data::Value(_) => "it was not posted as a typed event",
             Data::Bytes { .. } => "it was posted as another type or version",
         };
-        Err(Error::Payload { source: self.source.to_owned(), event: self.event.to_owned(), reason })
+        Err(Error::from(Cause::Payload { source: self.source.to_owned(), event: self.event.to_owned(), reason }))
     }
 }
 

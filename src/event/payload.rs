@@ -5,7 +5,7 @@ use rkyv::util::AlignedVec;
 use super::typed::{TypedEvent, archive, type_tag};
 use super::wire::PAYLOAD_ALIGN;
 use super::{LocalData, Topic};
-use crate::error::{Error, Result};
+use crate::error::{Cause, Error, Result};
 
 /// Where a value is archived on its way into a block.
 pub type Buffer = AlignedVec<PAYLOAD_ALIGN>;
@@ -91,9 +91,9 @@ fn check_topic_of<T: TypedEvent>(topic: Topic<'_>) -> Result<()> {
     if topic == T::TOPIC {
         return Ok(());
     }
-    Err(Error::TypedTopic {
+    Err(Error::from(Cause::TypedTopic {
         type_name: std::any::type_name::<T>(),
         topic: topic.to_string(),
         expected: T::TOPIC.to_string(),
-    })
+    }))
 }

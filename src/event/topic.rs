@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::wire::MOST_NAME;
-use crate::error::{Error, Result};
+use crate::error::{Cause, Error, Result};
 use crate::os::text::printable;
 
 /// The name of an event: a source (what it is about) and an event (what happened).
@@ -60,7 +60,7 @@ impl<'a> Topic<'a> {
     #[inline]
     pub(crate) fn check_to_post(&self) -> Result<()> {
         if self.source == library::SOURCE {
-            return Err(Error::LibrarySource);
+            return Err(Error::from(Cause::LibrarySource));
         }
         self.check()
     }
@@ -86,7 +86,7 @@ impl fmt::Display for Topic<'_> {
 pub(crate) fn check_topic(source: &str, event: &str) -> Result<()> {
     for (part, name) in [("source", source), ("event", event)] {
         if name.is_empty() || name.len() > MOST_NAME {
-            return Err(Error::Topic { part, len: name.len(), max: MOST_NAME });
+            return Err(Error::from(Cause::Topic { part, len: name.len(), max: MOST_NAME }));
         }
     }
     Ok(())

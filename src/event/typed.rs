@@ -16,7 +16,7 @@ use rkyv::{Archive, Serialize};
 
 use super::wire::PAYLOAD_ALIGN;
 use super::{Event, Topic};
-use crate::error::{Error, Result};
+use crate::error::{Cause, Error, Result};
 use crate::os::fnv::Fnv;
 
 /// A type whose values are events of their own: archived when posted, checked and accessed in place when handled.
@@ -45,8 +45,8 @@ pub trait TypedEvent:
 {
     /// The topic of these events.
     const TOPIC: Topic<'static>;
-    /// The version of the type. Raise it when the type's fields change meaning or order, so that workers of an older build do not take the new
-    /// values for theirs.
+    /// The version of the type. Raise it when the type's fields change meaning or order, so that workers of an older
+    /// build do not take the new values for theirs.
     const VERSION: u32 = 1;
 }
 
@@ -79,7 +79,7 @@ pub(crate) fn archive<T: TypedEvent>(
 ) -> Result<AlignedVec<PAYLOAD_ALIGN>> {
     buffer.clear();
     with_arena(|arena| to_bytes_in_with_alloc(value, buffer, arena.acquire())).map_err(|error: rancor::Error| {
-        Error::Archive { type_name: std::any::type_name::<T>(), reason: error.to_string() }
+        Error::from(Cause::Archive { type_name: std::any::type_name::<T>(), reason: error.to_string() })
     })
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use crate::error::{Error, Result};
+use crate::error::{Cause, Error, Result};
 use crate::os::clock::HostClock;
 use crate::protocol::claims::{Bucket, Entry, Key};
 use crate::seat::holder::Hold;
@@ -97,10 +97,10 @@ impl ClaimEntry {
 /// What has become of the holder that `record` had `since` so long.
 fn winner_of(segment: &Segment, record: u16, since: Duration) -> Result<Winner> {
     if record > segment.geometry().last_record() {
-        return Err(Error::Corrupt {
+        return Err(Error::from(Cause::Corrupt {
             name: segment.name().to_owned(),
             what: "a claim names a record that does not exist",
-        });
+        }));
     }
     let words = RecordWords::of(&segment.records(), record);
     let joined_at = SystemTime::UNIX_EPOCH + Duration::from_nanos(words.get(record_word!(identity.joined_at)));

@@ -1,8 +1,8 @@
 //! Looking into a segment without taking part in it.
 //!
 //! Everything here but the two repairs maps the segment for reading only and takes no worker record, so that it can
-//! change nothing, hold up nobody and be noticed by nobody. It reads the same layout by the same code as the workers do;
-//! the command `seqcast` (package `seqcast-cli`) is made of it.
+//! change nothing, hold up nobody and be noticed by nobody. It reads the same layout by the same code as the workers
+//! do; the command `seqcast` (package `seqcast-cli`) is made of it.
 //!
 //! ```
 //! use seqcast::inspect::{Inspector, Seen};
@@ -38,7 +38,7 @@ pub use self::claims::{ClaimEntry, ClaimKind, KeyHash, Winner};
 pub use self::processes::{Namespaces, OpenBy, Processes};
 pub use self::repair::{adopt_dead, unlink_unheld};
 pub use self::tail::{Seen, SeenEvent, SeenUnique, Tail, UniqueState};
-use crate::error::{Error, Result};
+use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::identity::BusId;
 use crate::os::sys;
 pub use crate::os::text::{Printable, is_printable, printable};
@@ -68,8 +68,8 @@ pub struct Inspector {
 }
 
 impl SegmentOptions {
-    /// Opens the segment `name` for looking at it: it is mapped read-only. Only `mode`, `owner` and `creation_timeout` are
-    /// used.
+    /// Opens the segment `name` for looking at it: it is mapped read-only. Only `mode`, `owner` and `creation_timeout`
+    /// are used.
     ///
     /// # Errors
     ///
@@ -98,11 +98,12 @@ impl Inspector {
         Inspector::open_waiting(name, PATIENCE_WITH_CREATORS)
     }
 
-    /// As [`open_any`](Inspector::open_any), but does not wait for a creator that is at work: for looking at many segments.
+    /// As [`open_any`](Inspector::open_any), but does not wait for a creator that is at work: for looking at many
+    /// segments.
     ///
     /// # Errors
     ///
-    /// As `open_any`; [`Error::Busy`] at once if the segment is just being created.
+    /// As `open_any`; [`ErrorKind::Busy`] at once if the segment is just being created.
     pub fn open_any_now(name: &str) -> Result<Inspector> {
         Inspector::open_waiting(name, Duration::ZERO)
     }
@@ -174,7 +175,7 @@ impl Inspector {
     ///
     /// # Errors
     ///
-    /// [`Error::System`] if the system does not tell which workers live; [`Error::Corrupt`].
+    /// [`ErrorKind::System`] if the system does not tell which workers live; [`ErrorKind::Corrupt`].
     pub fn stats(&self) -> Result<Stats> {
         Stats::of(&self.segment)
     }
@@ -218,7 +219,7 @@ impl Inspector {
     ///
     /// # Errors
     ///
-    /// [`Error::System`].
+    /// [`ErrorKind::System`].
     pub fn is_current(&self) -> Result<bool> {
         self.segment.is_current()
     }
@@ -227,7 +228,7 @@ impl Inspector {
     ///
     /// # Errors
     ///
-    /// [`Error::System`].
+    /// [`ErrorKind::System`].
     pub fn is_record_held(&self, record: u32) -> Result<bool> {
         match u16::try_from(record) {
             Ok(record) if record <= self.segment.geometry().last_record() => self.segment.is_record_held(record),
@@ -239,7 +240,7 @@ impl Inspector {
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`].
+    /// [`ErrorKind::Corrupt`].
     pub fn claims(&self) -> Result<Vec<ClaimEntry>> {
         claims::all(&self.segment)
     }
@@ -248,7 +249,7 @@ impl Inspector {
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`]; [`Error::Option`] for an empty key.
+    /// [`ErrorKind::Corrupt`]; [`ErrorKind::Option`] for an empty key.
     pub fn claim_on(&self, kind: ClaimKind, key: &[u8]) -> Result<Option<ClaimEntry>> {
         claims::on(&self.segment, kind, key)
     }
@@ -262,7 +263,7 @@ impl Inspector {
     ///
     /// # Errors
     ///
-    /// [`Error::NotYet`] for an id that was not posted yet; [`Error::OtherBus`] for a position on another bus.
+    /// [`ErrorKind::NotYet`] for an id that was not posted yet; [`ErrorKind::OtherBus`] for a position on another bus.
     pub fn tail(&self, start: Start) -> Result<Tail> {
         Tail::new(&self.segment, start)
     }
@@ -401,17 +402,20 @@ impl Listed {
     ///
     /// # Errors
     ///
-    /// If there is no segment, none that may be read, or something that is none: [`Error::Name`], [`Error::NotFound`],
-    /// [`Error::Foreign`], [`Error::Denied`], [`Error::System`].
+    /// If there is no segment, none that may be read, or something that is none: [`ErrorKind::Name`],
+    /// [`ErrorKind::NotFound`], [`ErrorKind::Foreign`], [`ErrorKind::Denied`], [`ErrorKind::System`].
     pub fn named(name: &str) -> Result<Listed> {
         let (name, file) = FileFacts::of(name)?;
         match Inspector::open_any_now(&name) {
-            Err(
-                error @ (Error::NotFound { .. } | Error::Foreign { .. } | Error::Denied { .. } | Error::System { .. }),
-            ) => Err(error),
+            Err(error) if is_unreadable(error.kind()) => Err(error),
             opened => Ok(Listed { name, file, opened }),
         }
     }
+}
+
+/// Whether there is no segment, or none that may be read.
+fn is_unreadable(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::NotFound | ErrorKind::Foreign | ErrorKind::Denied | ErrorKind::System)
 }
 
 /// The names, with their slash and sorted, of all finished segments that this user may read, of this layout or another.
@@ -420,7 +424,7 @@ impl Listed {
 ///
 /// # Errors
 ///
-/// [`Error::System`] if shared memory cannot be listed.
+/// [`ErrorKind::System`] if shared memory cannot be listed.
 ///
 /// ```
 /// # use seqcast::SegmentOptions;
@@ -433,13 +437,13 @@ pub fn names() -> Result<Vec<String>> {
     segment::segment_names().map_err(|error| Error::system("/dev/shm", "readdir", error))
 }
 
-/// The segments of this host, by name, those included that this build cannot read or nobody uses. What belongs to others,
-/// may not be read, or is an empty file, is left out: nothing says that it is ours. Waits for nobody: a segment that is just
-/// being created is [`Error::Busy`].
+/// The segments of this host, by name, those included that this build cannot read or nobody uses. What belongs to
+/// others, may not be read, or is an empty file, is left out: nothing says that it is ours. Waits for nobody: a segment
+/// that is just being created is [`ErrorKind::Busy`].
 ///
 /// # Errors
 ///
-/// [`Error::System`] if shared memory cannot be listed.
+/// [`ErrorKind::System`] if shared memory cannot be listed.
 pub fn list() -> Result<Vec<Listed>> {
     let names = segment::file_names().map_err(|error| Error::system("/dev/shm", "readdir", error))?;
     let mut listed = Vec::new();
@@ -448,16 +452,16 @@ pub fn list() -> Result<Vec<Listed>> {
         let opened = Inspector::open_any_now(&name);
         let ours = match &opened {
             Ok(_) => true,
-            Err(Error::Unfinished { .. }) => file.size > 0,
+            Err(error) if error.kind() == ErrorKind::Unfinished => file.size > 0,
             Err(error) => matches!(
-                error,
-                Error::Busy { .. }
-                    | Error::Layout { .. }
-                    | Error::Fingerprint { .. }
-                    | Error::OtherBoot { .. }
-                    | Error::Truncated { .. }
-                    | Error::Holes { .. }
-                    | Error::Corrupt { .. }
+                error.cause(),
+                Cause::Busy { .. }
+                    | Cause::Layout { .. }
+                    | Cause::Fingerprint { .. }
+                    | Cause::OtherBoot { .. }
+                    | Cause::Truncated { .. }
+                    | Cause::Holes { .. }
+                    | Cause::Corrupt { .. }
             ),
         };
         if ours {
@@ -471,7 +475,7 @@ pub fn list() -> Result<Vec<Listed>> {
 ///
 /// # Errors
 ///
-/// [`Error::Name`], [`Error::NotFound`], [`Error::Foreign`] if it is no regular file.
+/// [`ErrorKind::Name`], [`ErrorKind::NotFound`], [`ErrorKind::Foreign`] if it is no regular file.
 pub fn file_facts(name: &str) -> Result<(String, FileFacts)> {
     FileFacts::of(name)
 }

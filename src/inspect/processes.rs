@@ -1,7 +1,8 @@
 //! Which processes have a segment open, by what `/proc` says of their mappings and descriptors.
 //!
-//! A worker needs no descriptor: its mappings say that it is there. Whose record is whose is told by the record, which names
-//! the process and its start, and by the record's lock; and by the locks that a descriptor has, where there is one.
+//! A worker needs no descriptor: its mappings say that it is there. Whose record is whose is told by the record, which
+//! names the process and its start, and by the record's lock; and by the locks that a descriptor has, where there is
+//! one.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -34,8 +35,8 @@ pub struct OpenBy {
     pub own_pid: u32,
     /// The records that it holds.
     pub records: Vec<u32>,
-    /// The records that it keeps others from taking by locks that no worker takes: read locks, for which the right to read
-    /// is enough.
+    /// The records that it keeps others from taking by locks that no worker takes: read locks, for which the right to
+    /// read is enough.
     pub read_locks: Vec<u32>,
     /// Whether it can write to the segment, as every worker can, or merely looks at it.
     pub writes: bool,

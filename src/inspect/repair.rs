@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+#[cfg(doc)]
+use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 use crate::protocol::Fault;
 use crate::protocol::pool::Hand;
@@ -14,14 +16,14 @@ use crate::segment::options::SegmentOptions;
 use crate::segment::{self, Segment};
 
 /// Frees every worker record whose holder has died, as the next worker to join would, and returns their numbers. The
-/// record's lock, which the kernel takes from the dead, is held meanwhile. A record whose lock is lost while its holder lives
-/// is left to its holder.
+/// record's lock, which the kernel takes from the dead, is held meanwhile. A record whose lock is lost while its holder
+/// lives is left to its holder.
 ///
 /// If all records but such are taken it leaves them to whoever joins, lest that one finds none.
 ///
 /// # Errors
 ///
-/// As [`Bus::open`](crate::Bus::open); [`Error::Corrupt`].
+/// As [`Bus::open`](crate::Bus::open); [`ErrorKind::Corrupt`].
 pub fn adopt_dead(name: &str, options: &SegmentOptions) -> Result<Vec<u32>> {
     let segment = Arc::new(Segment::open(name, options)?);
     let mut free = 0_usize;
@@ -73,13 +75,13 @@ fn adopt(segment: &Segment, record: u16) -> Result<bool> {
 /// `false` if one has it open for writing, as every worker and every [`Bus`](crate::Bus) has. Who only looks does not
 /// count.
 ///
-/// The proof is a read lease of the kernel (`F_SETLEASE`): it is given only on a file that nobody has open or mapped for
-/// writing, in whatever namespace, and while it lasts nobody can open it so; who tries is told to try again.
+/// The proof is a read lease of the kernel (`F_SETLEASE`): it is given only on a file that nobody has open or mapped
+/// for writing, in whatever namespace, and while it lasts nobody can open it so; who tries is told to try again.
 ///
 /// # Errors
 ///
-/// [`Error::NotFound`]; [`Error::Foreign`] if it is not a segment of seqcast's; [`Error::Denied`]; [`Error::System`] if
-/// there is no proof to be had: only the owner and root get leases.
+/// [`ErrorKind::NotFound`]; [`ErrorKind::Foreign`] if it is not a segment of seqcast's; [`ErrorKind::Denied`];
+/// [`ErrorKind::System`] if there is no proof to be had: only the owner and root get leases.
 pub fn unlink_unheld(name: &str) -> Result<bool> {
     segment::unlink_unheld(name)
 }

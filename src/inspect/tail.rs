@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::claims::{self, ClaimEntry, Decided, KeyHash};
+#[cfg(doc)]
+use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 use crate::event::wire::{FragmentHead, Head, Kind, Meta, UniqueKey};
 use crate::protocol::Fault;
@@ -42,8 +44,8 @@ pub enum Seen {
         /// The id.
         id: u64,
     },
-    /// An id that is reserved, and whose payload did not come while this tail was willing to wait. It may still become an
-    /// event for the workers.
+    /// An id that is reserved, and whose payload did not come while this tail was willing to wait. It may still become
+    /// an event for the workers.
     PassedOver {
         /// The id.
         id: u64,
@@ -218,7 +220,7 @@ impl Tail {
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`].
+    /// [`ErrorKind::Corrupt`].
     #[expect(
         clippy::should_implement_trait,
         reason = "an iterator ends with its first `None`, and this goes on after it"

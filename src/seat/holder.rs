@@ -1,8 +1,8 @@
 //! What became of a record's holder, where the lock that is its hold does not say it.
 //!
-//! A lock that is held proves that its holder lives. A free one proves as a rule that the holder is dead or has left. But a
-//! lock can be lost while its holder lives, and then the process id and the start of the process say so, to those in the same
-//! pid namespace. Such a record is nobody's to take: its holder goes on with it.
+//! A lock that is held proves that its holder lives. A free one proves as a rule that the holder is dead or has left.
+//! But a lock can be lost while its holder lives, and then the process id and the start of the process say so, to those
+//! in the same pid namespace. Such a record is nobody's to take: its holder goes on with it.
 
 use crate::error::{Holder, Result};
 use crate::os::sys;
@@ -58,8 +58,8 @@ pub(crate) fn lives_without_lock(segment: &Segment, record: u16) -> bool {
     sys::is_running(pid, start) && sys::has_mapped(pid, segment.inode().1) != Some(false)
 }
 
-/// Whether `record` is what an earlier program of this very process has left: a process that executes itself anew keeps its
-/// id and its start. Nobody else can use such a record any more.
+/// Whether `record` is what an earlier program of this very process has left: a process that executes itself anew keeps
+/// its id and its start. Nobody else can use such a record any more.
 pub(crate) fn is_own_leftover(segment: &Segment, record: u16) -> bool {
     let words = RecordWords::of(&segment.records(), record);
     words.get(record_word!(identity.pid)) == u64::from(sys::pid())

@@ -16,7 +16,7 @@ pub(crate) mod words;
 
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use crate::error::{Cause, Error, Result};
 use crate::event::wire::Head;
 use crate::os::clock::HostClock;
 use crate::os::fork::ForkGuard;
@@ -60,8 +60,8 @@ fn is_used_up(words: &RecordWords) -> bool {
 pub(crate) const NO_CURSOR: u64 = u64::MAX;
 
 impl Seat {
-    /// Takes the first record that nobody alive holds, be its lock lost or not, leaving out those with which nothing more can
-    /// be published.
+    /// Takes the first record that nobody alive holds, be its lock lost or not, leaving out those with which nothing
+    /// more can be published.
     pub(crate) fn take(segment: &Arc<Segment>, label: &str) -> Result<Seat> {
         let guard = ForkGuard::new().map_err(|failed| Error::system(segment.name(), failed.call, failed.source))?;
         let used_up = |record| is_used_up(&RecordWords::of(&segment.records(), record));
@@ -72,7 +72,11 @@ impl Seat {
                 return Err(Error::of_fault(segment.name(), Fault::Exhausted(USED_UP)));
             }
             let records = segment.geometry().records as u32;
-            return Err(Error::NoRecord { name: segment.name().to_owned(), records, holders: holders(segment) });
+            return Err(Error::from(Cause::NoRecord {
+                name: segment.name().to_owned(),
+                records,
+                holders: holders(segment),
+            }));
         };
         let words = RecordWords::of(&segment.records(), record);
         let fault = |fault: Fault| Error::of_fault(segment.name(), fault);
@@ -192,7 +196,7 @@ mod tests {
         let seat = Seat::take(&segment, "").unwrap();
         assert_eq!(seat.record, 2, "a worker was given a record with which it cannot post or claim");
         let error = Seat::take(&segment, "").map(|seat| seat.record).unwrap_err();
-        assert!(matches!(error, Error::Exhausted { what: USED_UP, .. }), "{error}");
+        assert!(matches!(error.cause(), Cause::Exhausted { what: USED_UP, .. }), "{error}");
         drop(seat);
         assert_eq!(Seat::take(&segment, "").unwrap().record, 2);
     }

@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::{Error, Result};
+#[cfg(doc)]
+use crate::error::ErrorKind;
+use crate::error::{Cause, Error, Result};
 use crate::identity::Position;
 use crate::seat::report::Report;
 use crate::segment::Segment;
@@ -18,20 +20,20 @@ pub enum Start {
     Now,
     /// At the oldest event that the ring still holds.
     Oldest,
-    /// At an event id, as if there was nothing before it: right for "from there on". It is not for going on where a worker
-    /// was: an event in fragments is delivered at its last one, and one that began before this id is left out without a
-    /// report, though it was not delivered before. Use `After` or `Resume` for that.
+    /// At an event id, as if there was nothing before it: right for "from there on". It is not for going on where a
+    /// worker was: an event in fragments is delivered at its last one, and one that began before this id is left out
+    /// without a report, though it was not delivered before. Use `After` or `Resume` for that.
     ///
     /// An id is only valid on the bus that it came from. On a segment that was created again it says another place.
     At(u64),
-    /// After an event id: what is at greater ids is delivered, all of it or with a report of what was missed, as if this
-    /// worker had read on from there. The fragments of events that began before are gathered, as far as the ring still
-    /// has them; nothing else of what is before is read, claimed or counted.
+    /// After an event id: what is at greater ids is delivered, all of it or with a report of what was missed, as if
+    /// this worker had read on from there. The fragments of events that began before are gathered, as far as the ring
+    /// still has them; nothing else of what is before is read, claimed or counted.
     ///
     /// An id is only valid on the bus that it came from. `Resume` checks that.
     After(u64),
-    /// Where a worker was, as [`Worker::position`](crate::Worker::position) said: like `After`, on the bus that the position
-    /// is of. On another one it is [`Error::OtherBus`](crate::Error::OtherBus).
+    /// Where a worker was, as [`Worker::position`](crate::Worker::position) said: like `After`, on the bus that the
+    /// position is of. On another one it is [`ErrorKind::OtherBus`].
     Resume(Position),
 }
 
@@ -57,12 +59,12 @@ impl Start {
             Start::After(id) => (id.saturating_add(1), true),
             Start::Resume(position) if position.bus() != segment.id() => {
                 let name = segment.name().to_owned();
-                return Err(Error::OtherBus { name, position: position.bus(), found: segment.id() });
+                return Err(Error::from(Cause::OtherBus { name, position: position.bus(), found: segment.id() }));
             }
             Start::Resume(position) => (position.next(), true),
         };
         if first > newest {
-            return Err(Error::NotYet { id: first, next: newest });
+            return Err(Error::from(Cause::NotYet { id: first, next: newest }));
         }
         Ok(Begin { first, gathers })
     }
@@ -128,8 +130,8 @@ impl WorkerOptions {
         self
     }
 
-    /// How long to sleep between two looks at a reserved id whose payload is not visible yet; a commit ends the sleep at
-    /// once. Default 10 ms.
+    /// How long to sleep between two looks at a reserved id whose payload is not visible yet; a commit ends the sleep
+    /// at once. Default 10 ms.
     pub fn wait_interval(mut self, wait_interval: Duration) -> WorkerOptions {
         self.wait_interval = wait_interval;
         self
@@ -137,10 +139,10 @@ impl WorkerOptions {
 
     /// How long to wait for a reserved id's payload before the id is given up, for all workers. Default 500 ms.
     ///
-    /// It counts from when this worker first met the id. That may be before it can be read: while the worker waits for one
-    /// id it goes on to what follows, and where that is more than it can copy out, an id counts as met within an eighth of
-    /// `wait_max` after it was reserved. So however many ids are reserved, and however far apart, no event is held up by
-    /// them for longer than nine eighths of `wait_max` from when the last of them was reserved.
+    /// It counts from when this worker first met the id. That may be before it can be read: while the worker waits for
+    /// one id it goes on to what follows, and where that is more than it can copy out, an id counts as met within an
+    /// eighth of `wait_max` after it was reserved. So however many ids are reserved, and however far apart, no event is
+    /// held up by them for longer than nine eighths of `wait_max` from when the last of them was reserved.
     ///
     /// It is also the longest time that one [`poll`](crate::Worker::poll) waits at all.
     pub fn wait_max(mut self, wait_max: Duration) -> WorkerOptions {
@@ -161,11 +163,12 @@ impl WorkerOptions {
     }
 
     /// What to do with reports of failed handlers, unreadable events and the like. Called inside `poll`, and in
-    /// `join` if the segment [differs](crate::Bus::differences) from what was asked for; with every report. If it panics, the report goes the default way, and so does the panic; the poll goes on.
+    /// `join` if the segment [differs](crate::Bus::differences) from what was asked for; with every report. If it
+    /// panics, the report goes the default way, and so does the panic; the poll goes on.
     ///
-    /// Default: a line on standard error, or a `tracing` event with that feature and a subscriber in the polling thread.
-    /// Of one kind of trouble with one event five are reported in ten seconds. Others are counted, and the number is
-    /// reported after that time by the next `poll` or `wait`, and when the worker is dropped.
+    /// Default: a line on standard error, or a `tracing` event with that feature and a subscriber in the polling
+    /// thread. Of one kind of trouble with one event five are reported in ten seconds. Others are counted, and the
+    /// number is reported after that time by the next `poll` or `wait`, and when the worker is dropped.
     pub fn on_report(mut self, reporter: impl Fn(&Report<'_>) + Send + Sync + 'static) -> WorkerOptions {
         self.reporter = Some(Arc::new(reporter));
         self

@@ -1,6 +1,6 @@
 //! The posting half of a seat.
 
-use crate::error::{Error, Result, SizeLimit};
+use crate::error::{Cause, Error, Result, SizeLimit};
 use crate::event::Topic;
 use crate::event::wire::{FRAGMENT_HEAD_BYTES, FragmentHead, Kind, Meta, Prefix, UniqueKey, chunk_len};
 use crate::os::futex::SharedFutex;
@@ -85,7 +85,7 @@ impl Writer {
             SizeLimit::Block => self.block_bytes,
         };
         if len > max {
-            return Err(Error::PayloadTooLarge { len, max, limit });
+            return Err(Error::from(Cause::PayloadTooLarge { len, max, limit }));
         }
         Ok(prefix)
     }
@@ -144,7 +144,7 @@ impl Writer {
     /// Makes a reserved id the event.
     pub(crate) fn commit(&mut self, id: u64, event: &Outgoing<'_>) -> Result<()> {
         if self.reserved() != Some(id) {
-            return Err(Error::TooLate { id });
+            return Err(Error::from(Cause::TooLate { id }));
         }
         let prefix = self.prefix(event, SizeLimit::Block)?;
         let write = |block: Block<'_>| write_event(block, &prefix, event.payload);
@@ -160,7 +160,7 @@ impl Writer {
                 self.record.add(record_word!(posting.posted), 1);
                 Ok(())
             }
-            Fate::TooLate => Err(Error::TooLate { id }),
+            Fate::TooLate => Err(Error::from(Cause::TooLate { id })),
         }
     }
 

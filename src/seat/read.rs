@@ -61,8 +61,8 @@ pub(crate) enum Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pending {
     pub(crate) id: u64,
-    /// Since when it is waited for, by the clock since boot; `None` if this very worker has reserved it: nobody but it can
-    /// end that wait, so that waiting would never end it.
+    /// Since when it is waited for, by the clock since boot; `None` if this very worker has reserved it: nobody but it
+    /// can end that wait, so that waiting would never end it.
     pub(crate) since_ns: Option<u64>,
 }
 
@@ -94,8 +94,9 @@ impl Message {
     }
 }
 
-/// A moment at which too much was copied out ahead to read on. Every id below `end` was taken by then, so that one that is
-/// reserved has been waited for since, though it is met only later: the waits for many of them go on at the same time.
+/// A moment at which too much was copied out ahead to read on. Every id below `end` was taken by then, so that one that
+/// is reserved has been waited for since, though it is met only later: the waits for many of them go on at the same
+/// time.
 #[derive(Clone, Copy)]
 struct Horizon {
     end: u64,
@@ -387,7 +388,8 @@ impl Reader {
         }
     }
 
-    /// Gives the reserved `id` up if its reserver is proven dead, or alive but too slow. `false` if it is to be waited for.
+    /// Gives the reserved `id` up if its reserver is proven dead, or alive but too slow. `false` if it is to be waited
+    /// for.
     fn give_up(&mut self, id: u64, first_met_ns: u64) -> Result<bool> {
         if self.ring.reserved_by(self.record_number) == Some(id) {
             // Nobody but we can end that wait, so that waiting would never end it.
@@ -405,8 +407,8 @@ impl Reader {
         Ok(true)
     }
 
-    /// Whether a live process says that it has reserved `id`. If that cannot be told, as the segment's descriptor is lost, it
-    /// counts as alive: the wait for it has an end.
+    /// Whether a live process says that it has reserved `id`. If that cannot be told, as the segment's descriptor is
+    /// lost, it counts as alive: the wait for it has an end.
     fn reserver_lives(&self, id: u64) -> bool {
         (0..=self.segment.geometry().last_record()).any(|record| {
             self.ring.reserved_by(record) == Some(id) && self.segment.is_record_held(record).unwrap_or(true)

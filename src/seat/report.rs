@@ -104,9 +104,9 @@ impl fmt::Display for HandlerPanic {
 
 /// Something a worker has to report. Never carries a payload.
 ///
-/// `Display` writes a line: the event, and what happened, with names of events [escaped](crate::inspect::printable). Text
-/// of an error or a panic of the application follows as it is, and may have several lines. A backtrace follows on lines of
-/// its own, if there is one.
+/// `Display` writes a line: the event, and what happened, with names of events [escaped](crate::inspect::printable).
+/// Text of an error or a panic of the application follows as it is, and may have several lines. A backtrace follows on
+/// lines of its own, if there is one.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Report<'a> {
@@ -143,11 +143,11 @@ pub enum Trouble<'a> {
     ClaimsFull,
     /// This worker came to a unique event so late that it cannot know whether another ran it, and did not.
     ClaimLate,
-    /// Nobody ran a unique event. This worker had claimed it and came to it after all of its handlers were unregistered or
-    /// dropped. Its key is free again.
+    /// Nobody ran a unique event. This worker had claimed it and came to it after all of its handlers were unregistered
+    /// or dropped. Its key is free again.
     Orphaned,
-    /// The segment exists with other options than those that were set when it was opened, and keeps its own. Reported by the
-    /// first worker of a process that joins, at no event.
+    /// The segment exists with other options than those that were set when it was opened, and keeps its own. Reported
+    /// by the first worker of a process that joins, at no event.
     OptionsDiffer(&'a [Difference]),
     /// The function given to [`on_report`](crate::WorkerOptions::on_report) panicked. What it was to report has been
     /// reported in the default way, and so is this.
@@ -259,10 +259,11 @@ impl fmt::Display for Report<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Cause;
 
     #[test]
     fn each_kind_of_trouble_has_a_name_of_its_own() {
-        let (error, left) = (HandlerError::msg("no luck"), Error::Left);
+        let (error, left) = (HandlerError::msg("no luck"), Error::from(Cause::Left));
         let panic = crate::worker::panics::catch_panic(|| panic!("no luck")).unwrap_err();
         let troubles = [
             Trouble::Failed(&error),

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::claim::Claim;
+#[cfg(doc)]
+use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::event::wire::{Head, UniqueKey};
 use crate::event::{Data, Event, Origin, Topic, library};
@@ -24,8 +26,8 @@ use crate::segment::layout::{header_word, record_word};
 /// A seat that is read by pulling: one event at a time, without handlers, threads or callbacks.
 ///
 /// It is for one thread (`&mut self`). Event loops, other languages and async runtimes build on it; for handlers use a
-/// [`Worker`](crate::Worker). It takes part in unique events: an event that [`try_next`](Subscriber::try_next) returns with
-/// a [claim](Event::claim) is run by this seat and by no other.
+/// [`Worker`](crate::Worker). It takes part in unique events: an event that [`try_next`](Subscriber::try_next) returns
+/// with a [claim](Event::claim) is run by this seat and by no other.
 ///
 /// ```
 /// # let name = format!("doc-subscriber-{}", std::process::id());
@@ -141,11 +143,12 @@ impl Subscriber {
     }
 
     /// Delivers only events of `topics` from now on: their payloads alone are copied, and only their unique events are
-    /// claimed. An empty list delivers none. Events before [`Delivery::Reserved`] that were read ahead are not affected.
+    /// claimed. An empty list delivers none. Events before [`Delivery::Reserved`] that were read ahead are not
+    /// affected.
     ///
     /// # Errors
     ///
-    /// [`Error::Topic`](crate::Error::Topic) for names that no event can have; the filter is then as before.
+    /// [`ErrorKind::Topic`] for names that no event can have; the filter is then as before.
     pub fn only<'t>(&mut self, topics: impl IntoIterator<Item = impl Into<Topic<'t>>>) -> Result<()> {
         let wanted = |topic: Topic<'_>| {
             topic.check()?;
@@ -175,8 +178,8 @@ impl Subscriber {
     ///
     /// # Errors
     ///
-    /// [`Error::Forked`](crate::Error::Forked), [`Error::Displaced`](crate::Error::Displaced), [`Error::Corrupt`](crate::Error::Corrupt),
-    /// [`Error::Exhausted`](crate::Error::Exhausted).
+    /// [`ErrorKind::Forked`], [`ErrorKind::Displaced`], [`ErrorKind::Corrupt`],
+    /// [`ErrorKind::Exhausted`].
     #[inline]
     pub fn try_next(&mut self) -> Result<Option<Delivery<'_>>> {
         Ok(match self.step()? {
@@ -185,9 +188,9 @@ impl Subscriber {
         })
     }
 
-    /// Returns what comes next, and waits for it if there is nothing new: `None` when `timeout` is over. At a reserved id it
-    /// waits for the payload; it returns [`Delivery::Reserved`] only if `timeout` ends there, or if the id is this seat's
-    /// own.
+    /// Returns what comes next, and waits for it if there is nothing new: `None` when `timeout` is over. At a reserved
+    /// id it waits for the payload; it returns [`Delivery::Reserved`] only if `timeout` ends there, or if the id is
+    /// this seat's own.
     ///
     /// # Errors
     ///
@@ -212,7 +215,7 @@ impl Subscriber {
     ///
     /// # Errors
     ///
-    /// [`Error::Forked`](crate::Error::Forked).
+    /// [`ErrorKind::Forked`].
     pub fn wait(&mut self, timeout: Duration) -> Result<bool> {
         self.publisher.check()?;
         let deadline = Instant::now().checked_add(timeout);
@@ -233,8 +236,8 @@ impl Subscriber {
         &mut self.publisher
     }
 
-    /// Calls `run` with everything that is there now, and with the publishing half, until there is nothing new or the next
-    /// id is reserved. Returns the number of deliveries.
+    /// Calls `run` with everything that is there now, and with the publishing half, until there is nothing new or the
+    /// next id is reserved. Returns the number of deliveries.
     ///
     /// ```
     /// # let name = format!("doc-drain-{}", std::process::id());
@@ -295,8 +298,8 @@ impl Subscriber {
         self.publisher.record()
     }
 
-    /// Leaves the bus: posts [`STOPPING`](library::STOPPING) and frees the seat. Dropping a subscriber does the same, and
-    /// has nobody to tell of an error.
+    /// Leaves the bus: posts [`STOPPING`](library::STOPPING) and frees the seat. Dropping a subscriber does the same,
+    /// and has nobody to tell of an error.
     ///
     /// Unique events that this seat has claimed already, while it waited for a reserved id, are handed to `run` first,
     /// since no other seat will run them.

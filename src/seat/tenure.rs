@@ -1,10 +1,12 @@
 //! The time for which a worker has its record.
 //!
-//! A lock says whose the record is, and the kernel keeps that for as long as the holder lives. Should it be lost nevertheless,
-//! and another process take the record, the one that was displaced must not touch it any more: the incarnation tells it, for a
-//! load of a line that nobody else stores to.
+//! A lock says whose the record is, and the kernel keeps that for as long as the holder lives. Should it be lost
+//! nevertheless, and another process take the record, the one that was displaced must not touch it any more: the
+//! incarnation tells it, for a load of a line that nobody else stores to.
 
-use crate::error::{Error, Result};
+#[cfg(doc)]
+use crate::error::ErrorKind;
+use crate::error::{Cause, Error, Result};
 use crate::os::fork::ForkGuard;
 use crate::seat::words::RecordWords;
 use crate::segment::layout::record_word;
@@ -70,7 +72,7 @@ impl Incarnation {
         self.word.at(0).load(Ordering::Relaxed) != self.number
     }
 
-    /// [`Error::Displaced`] if another process has taken the record since.
+    /// [`ErrorKind::Displaced`] if another process has taken the record since.
     #[inline]
     pub(crate) fn check(&self, segment: &Segment) -> Result<()> {
         if self.is_over() { Err(self.displaced(segment)) } else { Ok(()) }
@@ -78,6 +80,6 @@ impl Incarnation {
 
     #[cold]
     fn displaced(&self, segment: &Segment) -> Error {
-        Error::Displaced { name: segment.name().to_owned(), record: u32::from(self.record) }
+        Error::from(Cause::Displaced { name: segment.name().to_owned(), record: u32::from(self.record) })
     }
 }

@@ -15,7 +15,7 @@ use super::{
     checked_name, create_file, file_size, free_space, is_any_record_held, links, map_named, native_words, not_found,
     open_error, open_file, read_at, regions, remove, reopen,
 };
-use crate::error::{Difference, Error, Result};
+use crate::error::{Cause, Difference, Error, Result};
 use crate::os::cgroup::{self, Bound};
 use crate::os::descriptor::{Descriptor, Inode};
 use crate::os::fork::ForkGuard;
@@ -107,7 +107,7 @@ impl<'a> Call<'a> {
                 return Ok(segment);
             }
         }
-        Err(Error::Replaced { name: self.name.clone() })
+        Err(Error::from(Cause::Replaced { name: self.name.clone() }))
     }
 
     pub(super) fn may_create(&self) -> bool {
@@ -124,16 +124,16 @@ impl<'a> Call<'a> {
         let (inode, state, lock) = checked?;
         let name = self.name.clone();
         match state {
-            State::Finished if self.intent == Intent::Create => Err(Error::Exists { name }),
+            State::Finished if self.intent == Intent::Create => Err(Error::from(Cause::Exists { name })),
             State::Finished => {
                 drop(lock);
                 self.open_finished(found.file)
             }
             State::Unfinished if Inode::of_name(&name)? != Some(inode) => Ok(None),
             State::Unfinished if self.may_create() => self.finish(found, inode),
-            State::Unfinished => Err(Error::Unfinished { name }),
-            State::Layout(found) => Err(Error::Layout { name, found, expected: LAYOUT_VERSION }),
-            State::Foreign(found) => Err(Error::Foreign { name, found }),
+            State::Unfinished => Err(Error::from(Cause::Unfinished { name })),
+            State::Layout(found) => Err(Error::from(Cause::Layout { name, found, expected: LAYOUT_VERSION })),
+            State::Foreign(found) => Err(Error::from(Cause::Foreign { name, found })),
         }
     }
 
@@ -195,14 +195,20 @@ impl<'a> Call<'a> {
                 let user = rustix::process::geteuid().as_raw();
                 let mode = fs::stat(SHM_DIR).map_or(0, |stat| stat.st_mode & 0o7777);
                 let found = format!("user {user} may not make files in {SHM_DIR}, which has mode {mode:04o}");
-                Error::NoSharedMemory { name: name(), found }
+                Error::from(Cause::NoSharedMemory { name: name(), found })
             }
             Errno::NOSPC | Errno::DQUOT => match fs::statvfs(SHM_DIR) {
-                Ok(of) if of.f_files > 0 && of.f_favail == 0 => Error::NoInodes { name: name(), inodes: of.f_files },
+                Ok(of) if of.f_files > 0 && of.f_favail == 0 => {
+                    Error::from(Cause::NoInodes { name: name(), inodes: of.f_files })
+                }
                 of => {
                     let free = of.map_or(0, |of| of.f_bavail.saturating_mul(of.f_frsize));
                     let size = self.options.geometry().and_then(|sizes| regions(&self.name, &sizes));
-                    Error::NoSpace { name: name(), size: size.map_or(0, |regions| regions.end as u64), free }
+                    Error::from(Cause::NoSpace {
+                        name: name(),
+                        size: size.map_or(0, |regions| regions.end as u64),
+                        free,
+                    })
                 }
             },
             other => open_error(&self.name, other),
@@ -217,15 +223,15 @@ impl<'a> Call<'a> {
         let mut accepted = vec![rustix::process::geteuid().as_raw()];
         accepted.extend(self.options.owner.map(|(uid, _)| uid));
         if !accepted.contains(&stat.st_uid) {
-            return Err(Error::Owner { name: name(), found: stat.st_uid, accepted });
+            return Err(Error::from(Cause::Owner { name: name(), found: stat.st_uid, accepted }));
         }
         let mode = stat.st_mode & 0o7777;
         if mode & !self.options.mode != 0 {
-            return Err(Error::Mode { name: name(), found: mode, accepted: self.options.mode });
+            return Err(Error::from(Cause::Mode { name: name(), found: mode, accepted: self.options.mode }));
         }
         // None is one that was just unlinked.
         if stat.st_nlink > 1 && self.intent != Intent::Inspect {
-            return Err(Error::Linked { name: name(), links: links(&stat) });
+            return Err(Error::from(Cause::Linked { name: name(), links: links(&stat) }));
         }
         Ok(Inode::of(&stat))
     }
@@ -241,7 +247,8 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Waits until no creator is at work on `file`. Takes no lock, so that an opener that is stopped holds up no creator.
+    /// Waits until no creator is at work on `file`. Takes no lock, so that an opener that is stopped holds up no
+    /// creator.
     pub(super) fn outwait_creator(&self, file: &Descriptor) -> Result<State> {
         loop {
             let locked = sys::is_byte_locked(file, CREATION_BYTE)
@@ -257,11 +264,11 @@ impl<'a> Call<'a> {
 
     pub(super) fn nap(&self) -> Result<()> {
         if self.options.creation_timeout.is_zero() {
-            return Err(Error::Busy { name: self.name.clone(), waited: Duration::ZERO });
+            return Err(Error::from(Cause::Busy { name: self.name.clone(), waited: Duration::ZERO }));
         }
         let waited = self.started.elapsed();
         let Some(left) = self.options.creation_timeout.checked_sub(waited).filter(|left| !left.is_zero()) else {
-            return Err(Error::Busy { name: self.name.clone(), waited });
+            return Err(Error::from(Cause::Busy { name: self.name.clone(), waited }));
         };
         std::thread::sleep(left.min(CREATION_NAP));
         Ok(())
@@ -277,10 +284,13 @@ impl<'a> Call<'a> {
         let regions = regions(&self.name, &geometry)?;
         let size = file_size(&self.name, &file)?;
         if size < regions.end as u64 {
-            return Err(Error::Truncated { name: self.name.clone(), size, expected: regions.end as u64 });
+            return Err(Error::from(Cause::Truncated { name: self.name.clone(), size, expected: regions.end as u64 }));
         }
         if header.word(header_word!(size)) != regions.end as u64 {
-            return Err(Error::Corrupt { name: self.name.clone(), what: "its size is not that of its parts" });
+            return Err(Error::from(Cause::Corrupt {
+                name: self.name.clone(),
+                what: "its size is not that of its parts",
+            }));
         }
         check_holes(&self.name, &file, regions.end as u64)?;
         let mapping = if self.intent == Intent::Inspect {
@@ -316,7 +326,7 @@ impl<'a> Call<'a> {
         let stat = fs::fstat(file).map_err(|errno| Error::system(&self.name, "fstat", errno))?;
         let differences = differences(self.options, geometry, &stat);
         if self.options.strict && !differences.is_empty() {
-            return Err(Error::OptionsDiffer { name: self.name.clone(), differences });
+            return Err(Error::from(Cause::OptionsDiffer { name: self.name.clone(), differences }));
         }
         Ok(differences)
     }
@@ -419,8 +429,9 @@ impl Draft<'_> {
 
     /// Gives the file its group, then its mode, then its user.
     ///
-    /// In this order nobody gets a right by the way: the mode never counts for a group that the file does not stay with.
-    /// The user comes last, since only a file's owner may change its mode: root without `CAP_FOWNER` is no exception.
+    /// In this order nobody gets a right by the way: the mode never counts for a group that the file does not stay
+    /// with. The user comes last, since only a file's owner may change its mode: root without `CAP_FOWNER` is no
+    /// exception.
     pub(super) fn set_access(&self, file: &Descriptor, mode: u32) -> Result<()> {
         let stat = fs::fstat(file).map_err(|errno| Error::system(self.name, "fstat", errno))?;
         let (uid, gid) = self.options.owner.unwrap_or((stat.st_uid, stat.st_gid));
@@ -472,17 +483,17 @@ impl Draft<'_> {
         // Where the file system is as large as the memory, the kernel ends processes before it says that there is no more.
         let free = free_space(file);
         if wanted > free {
-            return Err(Error::NoSpace { name: name(), size, free });
+            return Err(Error::from(Cause::NoSpace { name: name(), size, free }));
         }
         // So it does where a control group is full.
         if let Some(Bound { limit, left, file }) = cgroup::memory_bound()
             && wanted > left
         {
-            return Err(Error::MemoryLimit { name: name(), size, left, limit, file });
+            return Err(Error::from(Cause::MemoryLimit { name: name(), size, left, limit, file }));
         }
         // A file that grows beyond it is SIGXFSZ, which ends a process that knows nothing of it.
         match getrlimit(Resource::Fsize).current {
-            Some(limit) if limit < size => Err(Error::FileLimit { name: name(), size, limit }),
+            Some(limit) if limit < size => Err(Error::from(Cause::FileLimit { name: name(), size, limit })),
             _ => Ok(()),
         }
     }
@@ -520,7 +531,7 @@ impl Draft<'_> {
         if waited < self.options.creation_timeout.max(LEAST_PATIENCE_WITH_SIGNALS) {
             return Ok(());
         }
-        Err(Error::Interrupted { name: self.name.to_owned(), times, waited })
+        Err(Error::from(Cause::Interrupted { name: self.name.to_owned(), times, waited }))
     }
 
     pub(super) fn write_at(&self, file: &Descriptor, value: u64, word: usize) -> Result<()> {
@@ -532,13 +543,13 @@ impl Draft<'_> {
     pub(super) fn space_error(&self, free: u64, call: &'static str, errno: Errno) -> Error {
         match errno {
             Errno::NOSPC | Errno::FBIG | Errno::DQUOT | Errno::NOMEM => {
-                Error::NoSpace { name: self.name.to_owned(), size: self.regions.end as u64, free }
+                Error::from(Cause::NoSpace { name: self.name.to_owned(), size: self.regions.end as u64, free })
             }
-            Errno::OPNOTSUPP | Errno::NOSYS => Error::NoSharedMemory {
+            Errno::OPNOTSUPP | Errno::NOSYS => Error::from(Cause::NoSharedMemory {
                 name: self.name.to_owned(),
                 found: format!("the file system of {SHM_DIR} cannot set memory aside ({call}), as a ramfs cannot"),
-            },
-            Errno::ROFS => Error::ReadOnly { name: self.name.to_owned() },
+            }),
+            Errno::ROFS => Error::from(Cause::ReadOnly { name: self.name.to_owned() }),
             other => Error::system(self.name, call, other),
         }
     }
@@ -552,11 +563,11 @@ impl HeaderCopy {
         let mut bytes = [0; HEADER_BYTES];
         let len = read_at(name, file, &mut bytes, 0)?;
         if len < HEADER_BYTES {
-            return Err(Error::Truncated {
+            return Err(Error::from(Cause::Truncated {
                 name: name.to_owned(),
                 size: file_size(name, file)?,
                 expected: HEADER_BYTES as u64,
-            });
+            }));
         }
         Ok(HeaderCopy(native_words(&bytes)))
     }
@@ -573,11 +584,11 @@ impl HeaderCopy {
     pub(super) fn check(&self, name: &str, file: &Descriptor) -> Result<Geometry> {
         let name = || name.to_owned();
         if self.word(header_word!(magic)) != magic() {
-            return Err(Error::Corrupt { name: name(), what: "its first word changes while it is read" });
+            return Err(Error::from(Cause::Corrupt { name: name(), what: "its first word changes while it is read" }));
         }
         let (found, expected) = (self.word(header_word!(fingerprint)), fingerprint());
         if found != expected {
-            return Err(Error::Fingerprint { name: name(), found, expected });
+            return Err(Error::from(Cause::Fingerprint { name: name(), found, expected }));
         }
         // Either may be unknown: in a container without /proc, say.
         let (then, now) = (self.pair(header_word!(boot_id)), sys::boot_id());
@@ -585,7 +596,7 @@ impl HeaderCopy {
         // A container may be shown a boot id of its own. The locks are the kernel's: who has one lives in this boot.
         if may_be_stale && !is_any_record_held(&name(), file)? {
             let number = |[high, low]: [u64; 2]| u128::from(high) << 64 | u128::from(low);
-            return Err(Error::OtherBoot { name: name(), found: number(then), expected: number(now) });
+            return Err(Error::from(Cause::OtherBoot { name: name(), found: number(then), expected: number(now) }));
         }
         Ok(Geometry {
             capacity: self.word(header_word!(capacity)),

@@ -62,8 +62,8 @@ pub(crate) fn file_names() -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// The names, with their slash and sorted, of all files that begin as a finished segment does, of any layout. Nothing is
-/// mapped, so that nobody who cuts a file off meanwhile does harm.
+/// The names, with their slash and sorted, of all files that begin as a finished segment does, of any layout. Nothing
+/// is mapped, so that nobody who cuts a file off meanwhile does harm.
 pub(crate) fn segment_names() -> io::Result<Vec<String>> {
     let mut names = file_names()?;
     names.retain(|name| first_word(name).and_then(layout_version).is_some());

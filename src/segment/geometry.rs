@@ -48,8 +48,8 @@ pub(super) const fn buckets_for(keys: u64) -> u64 {
     keys.div_ceil(KEYS_PER_BUCKET).next_power_of_two()
 }
 
-/// Bytes from block to block for blocks that hold `payload` bytes: an odd number of lines, so that blocks spread over the
-/// sets of a cache.
+/// Bytes from block to block for blocks that hold `payload` bytes: an odd number of lines, so that blocks spread over
+/// the sets of a cache.
 pub(crate) const fn stride_for(payload: u64) -> u64 {
     let lines = (payload + pool::HEAD_WORDS as u64 * 8).div_ceil(LINE as u64);
     (lines | 1) * LINE as u64

@@ -203,8 +203,8 @@ pub struct Field {
     pub offset: usize,
     /// Length in bytes.
     pub len: usize,
-    /// Who stores to it: `"creator"`, `"anyone"`, `"poster"`, `"reader"`, `"claimer"` or `"holder"`, the last four being
-    /// halves of the worker that holds the record.
+    /// Who stores to it: `"creator"`, `"anyone"`, `"poster"`, `"reader"`, `"claimer"` or `"holder"`, the last four
+    /// being halves of the worker that holds the record.
     pub writer: &'static str,
 }
 

@@ -7,14 +7,14 @@
 //!                            +--- whoever has the lock on CREATION_BYTE goes on
 //! ```
 //!
-//! Whoever has that lock is the only one to change a file that is not finished, and the kernel takes it from the dead. A
-//! finished file needs no lock. A creator writes `FORMING` before it gives the file a size, so that one killed at any
+//! Whoever has that lock is the only one to change a file that is not finished, and the kernel takes it from the dead.
+//! A finished file needs no lock. A creator writes `FORMING` before it gives the file a size, so that one killed at any
 //! step leaves a file that is empty or forming, and the next one starts again from there. Nobody ever makes a file
-//! smaller: somebody may have mapped it. A new file gets its name when its owner can open it, whatever the umask is; where
-//! that cannot be done, it is made under its name (`O_CREAT|O_EXCL`).
+//! smaller: somebody may have mapped it. A new file gets its name when its owner can open it, whatever the umask is;
+//! where that cannot be done, it is made under its name (`O_CREAT|O_EXCL`).
 //!
-//! NOT promised: a name that leads to the same segment for ever. Anybody with the right to may remove it, and who has it
-//! open then works on, on a segment that nobody else will find.
+//! NOT promised: a name that leads to the same segment for ever. Anybody with the right to may remove it, and who has
+//! it open then works on, on a segment that nobody else will find.
 
 mod creation;
 mod differences;
@@ -35,7 +35,7 @@ use std::time::Instant;
 use rustix::fs::{self, AtFlags, CWD, FileType, MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::{Errno, retry_on_intr};
 
-use crate::error::{Difference, Error, Result};
+use crate::error::{Cause, Difference, Error, ErrorKind, Result};
 use crate::identity::BusId;
 use crate::os::descriptor::{Descriptor, Inode};
 use crate::os::fork::ForkGuard;
@@ -79,8 +79,8 @@ const PROOF_BYTES: u64 = CREATION_BYTE + (1 << 61);
 #[derive(Debug)]
 pub(crate) struct Segment {
     name: String,
-    /// Never locked: its description is shared with forked children. Its number may have been closed or reused by others
-    /// of this process: see [`file`](Segment::file).
+    /// Never locked: its description is shared with forked children. Its number may have been closed or reused by
+    /// others of this process: see [`file`](Segment::file).
     file: Descriptor,
     id: BusId,
     memory: Memory,
@@ -219,15 +219,15 @@ impl Segment {
         self.memory.mapping.word32(header_word * 8).expect("the header lies inside the mapping")
     }
 
-    /// Wakes all who wait for a reserved id that was just decided: the readers that have met it, and the sleepers to whom
-    /// its fate is news. Returns on how many words somebody slept.
+    /// Wakes all who wait for a reserved id that was just decided: the readers that have met it, and the sleepers to
+    /// whom its fate is news. Returns on how many words somebody slept.
     pub(crate) fn wake_for_decided(&self) -> u64 {
         let words = [header_word!(wake_reserved), header_word!(wake)];
         words.into_iter().map(|word| u64::from(wake::notify(self.wake_word(word), &SharedFutex))).sum()
     }
 
-    /// The segment's own descriptor. If its number was closed, or another file was put on it, the file is opened again by
-    /// the segment's name.
+    /// The segment's own descriptor. If its number was closed, or another file was put on it, the file is opened again
+    /// by the segment's name.
     fn file(&self) -> Result<&Descriptor> {
         let number = self.file.number();
         if !self.file.is_ours() {
@@ -282,8 +282,8 @@ impl Segment {
         sys::try_lock_byte(file, record_byte(record)).map_err(|error| self.system("fcntl(F_OFD_SETLK)", error))
     }
 
-    /// Whether a lock outlives the last descriptor of its description where a page of it is mapped. That is found out once, by
-    /// the lock of a byte that nobody else uses.
+    /// Whether a lock outlives the last descriptor of its description where a page of it is mapped. That is found out
+    /// once, by the lock of a byte that nobody else uses.
     fn keeps_locks_of_pages(&self) -> Result<bool> {
         let device = self.file.inode().device;
         if let Some(keeps) = LockKeeping::known(device) {
@@ -365,7 +365,7 @@ fn open_ours(name: &str) -> Result<Descriptor> {
     let stat = fs::fstat(&file).map_err(|errno| Error::system(name, "fstat", errno))?;
     check_type(name, stat.st_mode)?;
     match State::of(name, &file)? {
-        State::Foreign(found) => Err(Error::Foreign { name: name.to_owned(), found }),
+        State::Foreign(found) => Err(Error::from(Cause::Foreign { name: name.to_owned(), found })),
         _ => Ok(file),
     }
 }
@@ -373,22 +373,22 @@ fn open_ours(name: &str) -> Result<Descriptor> {
 /// Removes the name, if it leads to `inode`.
 fn remove_if(name: &str, inode: Inode) -> Result<()> {
     match Inode::of_name(name)? {
-        None => Err(Error::NotFound { name: name.to_owned() }),
-        Some(found) if found != inode => Err(Error::Replaced { name: name.to_owned() }),
+        None => Err(Error::from(Cause::NotFound { name: name.to_owned() })),
+        Some(found) if found != inode => Err(Error::from(Cause::Replaced { name: name.to_owned() })),
         Some(_) => remove(name),
     }
 }
 
 /// The hold on a record, by a lock that the kernel takes from the dead.
 ///
-/// The lock belongs to an open file description that nobody else has, and ends when that does: at exit, at SIGKILL, at exec.
-/// What keeps the description is not a descriptor, which any code of the process may close, but a page mapped from it (see
-/// [`HoldingPage`]). Children do not have that page, so that none keeps a dead parent's record.
+/// The lock belongs to an open file description that nobody else has, and ends when that does: at exit, at SIGKILL, at
+/// exec. What keeps the description is not a descriptor, which any code of the process may close, but a page mapped
+/// from it (see [`HoldingPage`]). Children do not have that page, so that none keeps a dead parent's record.
 ///
-/// Two exceptions. A child forked by another thread in the microseconds in which the lock is taken has the descriptor or the
-/// page as well, and keeps the record until it ends. And where the kernel does not keep a description for a mapping, or there
-/// is no room for one, the descriptor stays: then closing it frees the record, and children that live on keep it. Such a
-/// holder is still told when another has taken its record (`Error::Displaced`).
+/// Two exceptions. A child forked by another thread in the microseconds in which the lock is taken has the descriptor
+/// or the page as well, and keeps the record until it ends. And where the kernel does not keep a description for a
+/// mapping, or there is no room for one, the descriptor stays: then closing it frees the record, and children that live
+/// on keep it. Such a holder is still told when another has taken its record (`Error::from(Cause::Displaced)`).
 #[derive(Debug)]
 pub(crate) struct RecordLock {
     guard: ForkGuard,
@@ -405,8 +405,8 @@ enum Hold {
 }
 
 impl RecordLock {
-    /// Gives the record back, as the last thing that its holder does with it. In a child forked off the holder this does
-    /// nothing: there it is not the child's to give.
+    /// Gives the record back, as the last thing that its holder does with it. In a child forked off the holder this
+    /// does nothing: there it is not the child's to give.
     pub(crate) fn release(&mut self) {
         let hold = std::mem::replace(&mut self.hold, Hold::Over);
         if self.guard.is_forked() {
@@ -422,7 +422,8 @@ impl RecordLock {
         }
     }
 
-    /// For a holder whose record another has taken: its lock is lost, and where its page was there may be somebody else's.
+    /// For a holder whose record another has taken: its lock is lost, and where its page was there may be somebody
+    /// else's.
     pub(crate) fn abandon(&mut self) {
         if let Hold::Page(page) = std::mem::replace(&mut self.hold, Hold::Over)
             && !self.guard.is_forked()
@@ -456,8 +457,8 @@ impl Drop for ByteLock {
     }
 }
 
-/// Whether the locks of an open file description outlive its last descriptor where a page of it is mapped, as it was found
-/// out for one device: the device's number plus one, and the answer in the lowest bit. 0 if nothing is known.
+/// Whether the locks of an open file description outlive its last descriptor where a page of it is mapped, as it was
+/// found out for one device: the device's number plus one, and the answer in the lowest bit. 0 if nothing is known.
 struct LockKeeping;
 
 impl LockKeeping {
@@ -631,7 +632,7 @@ impl Inode {
 }
 
 fn regions(name: &str, geometry: &Geometry) -> Result<Regions> {
-    geometry.check().map_err(|what| Error::Corrupt { name: name.to_owned(), what })
+    geometry.check().map_err(|what| Error::from(Cause::Corrupt { name: name.to_owned(), what }))
 }
 
 /// The name with its slash.
@@ -642,7 +643,7 @@ fn checked_name(name: &str) -> Result<String> {
     if good {
         return Ok(format!("/{bare}"));
     }
-    Err(Error::Name { name: name.chars().take(SHOWN_NAME_CHARS).collect(), rule: NAME_RULE })
+    Err(Error::from(Cause::Name { name: name.chars().take(SHOWN_NAME_CHARS).collect(), rule: NAME_RULE }))
 }
 
 fn path(name: &str) -> String {
@@ -684,14 +685,14 @@ fn unnamed_file() -> std::result::Result<Descriptor, Errno> {
 }
 
 fn open_error(name: &str, errno: Errno) -> Error {
-    let foreign = |found: &str| Error::Foreign { name: name.to_owned(), found: found.to_owned() };
+    let foreign = |found: &str| Error::from(Cause::Foreign { name: name.to_owned(), found: found.to_owned() });
     match errno {
         Errno::ACCESS | Errno::PERM => denied(name),
         Errno::ISDIR => foreign("a directory"),
         Errno::LOOP => foreign("a symbolic link"),
         Errno::NXIO => foreign("a socket or device"),
         Errno::NOTDIR => not_found(name),
-        Errno::ROFS => Error::ReadOnly { name: name.to_owned() },
+        Errno::ROFS => Error::from(Cause::ReadOnly { name: name.to_owned() }),
         other => Error::system(name, "open", other),
     }
 }
@@ -700,20 +701,24 @@ fn open_error(name: &str, errno: Errno) -> Error {
 fn not_found(name: &str) -> Error {
     let name = name.to_owned();
     match fs::stat(SHM_DIR) {
-        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => Error::NotFound { name },
-        Ok(_) => Error::NoSharedMemory { name, found: format!("{SHM_DIR} is not a directory") },
-        Err(_) => Error::NoSharedMemory { name, found: format!("there is no {SHM_DIR} as this process sees it") },
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
+            Error::from(Cause::NotFound { name })
+        }
+        Ok(_) => Error::from(Cause::NoSharedMemory { name, found: format!("{SHM_DIR} is not a directory") }),
+        Err(_) => {
+            Error::from(Cause::NoSharedMemory { name, found: format!("there is no {SHM_DIR} as this process sees it") })
+        }
     }
 }
 
 fn denied(name: &str) -> Error {
-    Error::Denied { name: name.to_owned(), uid: rustix::process::geteuid().as_raw() }
+    Error::from(Cause::Denied { name: name.to_owned(), uid: rustix::process::geteuid().as_raw() })
 }
 
 fn check_type(name: &str, mode: u32) -> Result<()> {
     match FileType::from_raw_mode(mode) {
         FileType::RegularFile => Ok(()),
-        other => Err(Error::Foreign { name: name.to_owned(), found: format!("a file of type {other:?}") }),
+        other => Err(Error::from(Cause::Foreign { name: name.to_owned(), found: format!("a file of type {other:?}") })),
     }
 }
 
@@ -730,11 +735,13 @@ fn reopen(name: &str, file: &Descriptor) -> Result<Descriptor> {
     }
     match open_by_name(name, file.inode(), OFlags::RDWR) {
         // The descriptor is there, and nothing leads to a second one.
-        Err(Error::Descriptor { .. }) if file.is_ours() && name == ANONYMOUS => Err(open_error(name, Errno::NOENT)),
-        Err(Error::Descriptor { .. }) if file.is_ours() => Err(match not_found(name) {
-            // A process that has called chroot has neither /proc nor the name.
-            Error::NotFound { name } => Error::Replaced { name },
-            other => other,
+        Err(error) if error.kind() == ErrorKind::Descriptor && file.is_ours() => Err(match name {
+            ANONYMOUS => open_error(name, Errno::NOENT),
+            name => match not_found(name) {
+                // A process that has called chroot has neither /proc nor the name.
+                error if error.kind() == ErrorKind::NotFound => Cause::Replaced { name: name.to_owned() }.into(),
+                other => other,
+            },
         }),
         opened => opened,
     }
@@ -742,7 +749,7 @@ fn reopen(name: &str, file: &Descriptor) -> Result<Descriptor> {
 
 /// Opens the file `inode`, of which there is no descriptor, by the segment's name.
 fn open_by_name(name: &str, inode: Inode, access: OFlags) -> Result<Descriptor> {
-    let lost = |why| Error::Descriptor { name: name.to_owned(), why };
+    let lost = |why| Error::from(Cause::Descriptor { name: name.to_owned(), why });
     if name == ANONYMOUS {
         return Err(lost("it has no name to open it by again"));
     }
@@ -775,9 +782,9 @@ fn map_named(name: &str, len: usize) -> Result<Option<Mapping>> {
 fn remove(name: &str) -> Result<()> {
     match fs::unlink(path(name)) {
         Ok(()) => Ok(()),
-        Err(Errno::NOENT) => Err(Error::NotFound { name: name.to_owned() }),
+        Err(Errno::NOENT) => Err(Error::from(Cause::NotFound { name: name.to_owned() })),
         Err(Errno::ACCESS | Errno::PERM) => Err(denied(name)),
-        Err(Errno::ROFS) => Err(Error::ReadOnly { name: name.to_owned() }),
+        Err(Errno::ROFS) => Err(Error::from(Cause::ReadOnly { name: name.to_owned() })),
         Err(errno) => Err(Error::system(name, "unlink", errno)),
     }
 }
@@ -815,8 +822,8 @@ fn links(stat: &fs::Stat) -> u64 {
     u64::from(stat.st_nlink)
 }
 
-/// Refuses a file that has not all the memory of its first `end` bytes. A page that is missing is found or not found when
-/// it is first touched, and not found is SIGBUS.
+/// Refuses a file that has not all the memory of its first `end` bytes. A page that is missing is found or not found
+/// when it is first touched, and not found is SIGBUS.
 fn check_holes(name: &str, file: &Descriptor, end: u64) -> Result<()> {
     // Another file system may compress, and then the number of blocks says nothing. A tmpfs counts the pages it has given,
     // those that are swapped out included.
@@ -825,7 +832,11 @@ fn check_holes(name: &str, file: &Descriptor, end: u64) -> Result<()> {
         return Ok(());
     }
     let allocated = allocated_bytes(name, file)?;
-    if allocated < end { Err(Error::Holes { name: name.to_owned(), size: end, allocated }) } else { Ok(()) }
+    if allocated < end {
+        Err(Error::from(Cause::Holes { name: name.to_owned(), size: end, allocated }))
+    } else {
+        Ok(())
+    }
 }
 
 fn native_words<const N: usize>(bytes: &[u8]) -> [u64; N] {

@@ -6,6 +6,8 @@ use super::geometry::{
     BUCKET_STRIDE, Geometry, LEAST_BLOCK, LEAST_CAPACITY, MOST_BLOCK, MOST_BLOCKS, MOST_RECORDS, buckets_for,
     stride_for,
 };
+#[cfg(doc)]
+use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 
 /// What a new segment is to be like, and what an existing one must be like to be opened.
@@ -76,8 +78,8 @@ impl SegmentOptions {
         self
     }
 
-    /// Bytes of a block: the largest event that travels in one piece, with its source, its name and 16 bytes more; 64 to
-    /// 1,048,576, rounded up to an odd number of cache lines less 32. Default 288. Larger events travel as several.
+    /// Bytes of a block: the largest event that travels in one piece, with its source, its name and 16 bytes more; 64
+    /// to 1,048,576, rounded up to an odd number of cache lines less 32. Default 288. Larger events travel as several.
     pub fn block_size(mut self, bytes: u64) -> SegmentOptions {
         self.block_size = bytes;
         self.asked.block_size = true;
@@ -103,8 +105,8 @@ impl SegmentOptions {
     /// Permission bits of a new segment, and the widest that an existing one may have. Default `0o600`.
     ///
     /// Whoever may write to a segment can spoil it for all. Whoever may only read it sees all payloads, and can keep
-    /// workers from joining, by read locks on the bytes whose locks are the workers' seats; those who have joined go on.
-    /// `seqcast doctor` names the process that does so. Give no right to users who are not to be trusted with that.
+    /// workers from joining, by read locks on the bytes whose locks are the workers' seats; those who have joined go
+    /// on. `seqcast doctor` names the process that does so. Give no right to users who are not to be trusted with that.
     pub fn mode(mut self, mode: u32) -> SegmentOptions {
         self.mode = mode;
         self.asked.mode = true;
@@ -118,32 +120,32 @@ impl SegmentOptions {
         self
     }
 
-    /// Whether [`Bus::open_or_create`](crate::Bus::open_or_create) refuses an existing segment in which an option that was
-    /// set here is otherwise, with [`Error::OptionsDiffer`]: of `capacity`, `block_size`, `claims`, `records`, `mode` and
-    /// `owner`. Default: no; it is opened as it is, and the difference is reported. See
+    /// Whether [`Bus::open_or_create`](crate::Bus::open_or_create) refuses an existing segment in which an option that
+    /// was set here is otherwise, with [`ErrorKind::OptionsDiffer`]: of `capacity`, `block_size`, `claims`, `records`,
+    /// `mode` and `owner`. Default: no; it is opened as it is, and the difference is reported. See
     /// [`Bus::differences`](crate::Bus::differences).
     pub fn strict(mut self, yes: bool) -> SegmentOptions {
         self.strict = yes;
         self
     }
 
-    /// Whether the name is unlinked when the [`Bus`](crate::Bus) that created it is dropped, in the process that created
-    /// it. Default: no.
+    /// Whether the name is unlinked when the [`Bus`](crate::Bus) that created it is dropped, in the process that
+    /// created it. Default: no.
     pub fn unlink_on_drop(mut self, yes: bool) -> SegmentOptions {
         self.unlink_on_drop = yes;
         self
     }
 
     /// Whether the segment is a part of this process's core dumps, as far as `/proc/PID/coredump_filter` admits it.
-    /// Default: no. It holds the events of all workers, also such as a crash report should not carry away, and makes the
-    /// dump of each worker larger by its size. A copy of the file under `/dev/shm` shows the same.
+    /// Default: no. It holds the events of all workers, also such as a crash report should not carry away, and makes
+    /// the dump of each worker larger by its size. A copy of the file under `/dev/shm` shows the same.
     pub fn dump(mut self, yes: bool) -> SegmentOptions {
         self.dump = yes;
         self
     }
 
-    /// How long to wait for another process that is just creating the segment; zero does not wait. It also bounds how long
-    /// signals can interrupt the creation. Default 5 s.
+    /// How long to wait for another process that is just creating the segment; zero does not wait. It also bounds how
+    /// long signals can interrupt the creation. Default 5 s.
     pub fn creation_timeout(mut self, timeout: Duration) -> SegmentOptions {
         self.creation_timeout = timeout;
         self

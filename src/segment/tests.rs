@@ -108,7 +108,7 @@ fn is_new_or_signed(segment: &Segment) -> bool {
 
 macro_rules! assert_error {
     ($result:expr, $pattern:pat $(if $guard:expr)?) => {
-        match $result {
+        match $result.as_ref().map_err(|error| error.cause()) {
             Err($pattern) $(if $guard)? => {}
             other => panic!("{other:?} instead of {}", stringify!($pattern $(if $guard)?)),
         }
@@ -140,20 +140,20 @@ fn names_get_a_slash_and_bad_ones_are_refused() {
     }
     let too_long = "x".repeat(MOST_NAME_BYTES + 1);
     for bad in ["", "/", "//a", ".", "..", "/..", "a/b", "../a", "a b", "a\0", "ä", "a\n", &too_long] {
-        assert_error!(checked_name(bad), Error::Name { name, .. } if name.chars().count() <= 64);
-        assert_error!(Segment::open_or_create(bad, &small()), Error::Name { .. });
-        assert_error!(unlink(bad), Error::Name { .. });
+        assert_error!(checked_name(bad), Cause::Name { name, .. } if name.chars().count() <= 64);
+        assert_error!(Segment::open_or_create(bad, &small()), Cause::Name { .. });
+        assert_error!(unlink(bad), Cause::Name { .. });
     }
 }
 
 #[test]
 fn create_then_open_is_the_same_segment() {
     let name = Name::new("create");
-    assert_error!(Segment::open(&name, &small()), Error::NotFound { .. });
-    assert_error!(Segment::read_only(&name, &small()), Error::NotFound { .. });
-    assert_error!(unlink(&name), Error::NotFound { .. });
+    assert_error!(Segment::open(&name, &small()), Cause::NotFound { .. });
+    assert_error!(Segment::read_only(&name, &small()), Cause::NotFound { .. });
+    assert_error!(unlink(&name), Cause::NotFound { .. });
     let made = Segment::create(&name, &small()).unwrap();
-    assert_error!(Segment::create(&name, &small()), Error::Exists { .. });
+    assert_error!(Segment::create(&name, &small()), Cause::Exists { .. });
     // Without the slash, and with other sizes: an existing segment keeps its own.
     let opened = Segment::open(&name[1..], &SegmentOptions::new()).unwrap();
     let again = Segment::open_or_create(&name, &SegmentOptions::new()).unwrap();
@@ -200,11 +200,11 @@ fn all_of_the_memory_is_there_from_the_beginning() {
 fn what_seqcast_did_not_make_is_left_alone() {
     let name = Name::new("foreign");
     let refused = || {
-        assert_error!(Segment::create(&name, &small()), Error::Foreign { .. });
-        assert_error!(Segment::open(&name, &small()), Error::Foreign { .. });
-        assert_error!(Segment::open_or_create(&name, &small()), Error::Foreign { .. });
-        assert_error!(Segment::read_only(&name, &small()), Error::Foreign { .. });
-        assert_error!(unlink(&name), Error::Foreign { .. });
+        assert_error!(Segment::create(&name, &small()), Cause::Foreign { .. });
+        assert_error!(Segment::open(&name, &small()), Cause::Foreign { .. });
+        assert_error!(Segment::open_or_create(&name, &small()), Cause::Foreign { .. });
+        assert_error!(Segment::read_only(&name, &small()), Cause::Foreign { .. });
+        assert_error!(unlink(&name), Cause::Foreign { .. });
     };
     for bytes in [&b"x"[..], b"1234567", b"somebody's bytes", &[0; 8], &[0; 1 << 20]] {
         name.write(bytes);
@@ -234,7 +234,7 @@ fn a_segment_cut_off_is_refused_before_it_is_mapped() {
     let size = Segment::create(&name, &small()).unwrap().size() as u64;
     for (cut, least) in [(size - 1, size), (size / 2, size), (HEADER_BYTES as u64, size), (1023, 1024), (8, 1024)] {
         name.file().set_len(cut).unwrap();
-        let truncated = |error: &Error| matches!(error, Error::Truncated { size, expected, .. } if (*size, *expected) == (cut, least));
+        let truncated = |error: &Error| matches!(error.cause(), Cause::Truncated { size, expected, .. } if (*size, *expected) == (cut, least));
         assert!(truncated(&Segment::open(&name, &small()).unwrap_err()), "{cut}");
         assert!(truncated(&Segment::open_or_create(&name, &small()).unwrap_err()), "{cut}");
         assert!(truncated(&Segment::read_only(&name, &small()).unwrap_err()), "{cut}");
@@ -252,8 +252,8 @@ fn what_a_dead_creator_left_is_finished_by_the_next() {
         for make in [Segment::create, Segment::open_or_create] {
             name.clear();
             name.write(left);
-            assert_error!(Segment::open(&name, &small()), Error::Unfinished { .. });
-            assert_error!(Segment::read_only(&name, &small()), Error::Unfinished { .. });
+            assert_error!(Segment::open(&name, &small()), Cause::Unfinished { .. });
+            assert_error!(Segment::read_only(&name, &small()), Cause::Unfinished { .. });
             let made = make(&name, &small()).unwrap();
             assert!(made.was_created() && signatures(&made) == 0 && is_new_or_signed(&made));
             assert!(sign(&Segment::open(&name, &small()).unwrap()));
@@ -273,16 +273,16 @@ fn other_builds_and_boots_are_told_apart() {
     let open = || Segment::open(&name, &small());
 
     name.set_word(header_word!(magic), magic() - 1);
-    assert_error!(open(), Error::Layout { found, expected, .. } if found == expected - 1);
-    assert_error!(Segment::create(&name, &small()), Error::Layout { .. });
+    assert_error!(open(), Cause::Layout { found, expected, .. } if *found == expected - 1);
+    assert_error!(Segment::create(&name, &small()), Cause::Layout { .. });
     name.set_word(header_word!(magic), magic());
 
     name.set_word(header_word!(fingerprint), 7);
-    assert_error!(open(), Error::Fingerprint { found: 7, expected, .. } if expected == fingerprint());
+    assert_error!(open(), Cause::Fingerprint { found: 7, expected, .. } if *expected == fingerprint());
     name.set_word(header_word!(fingerprint), fingerprint());
 
     name.set_word(header_word!(boot_id), 7);
-    assert_error!(open(), Error::OtherBoot { .. });
+    assert_error!(open(), Cause::OtherBoot { .. });
     name.set_word(header_word!(boot_id), 0);
     name.set_word(header_word!(boot_id) + 1, 0);
     assert!(open().is_ok(), "an unknown boot id is no other boot");
@@ -313,7 +313,7 @@ fn g10_hostile_sizes_are_refused_and_never_read_again() {
                     continue;
                 }
                 name.set_word(word, hostile);
-                assert_error!(Segment::open(&name, &small()), Error::Corrupt { .. } | Error::Truncated { .. });
+                assert_error!(Segment::open(&name, &small()), Cause::Corrupt { .. } | Cause::Truncated { .. });
                 // Who has it open already goes on by the sizes that it checked.
                 assert_eq!(*made.geometry(), before);
                 assert_eq!(made.ring().capacity(), before.capacity);
@@ -330,14 +330,14 @@ fn a_wider_mode_or_another_owner_is_refused() {
     let group = small().mode(0o660);
     drop(Segment::create(&name, &group).unwrap());
     assert_eq!(std::fs::metadata(path(&name)).unwrap().mode() & 0o7777, 0o660, "whatever the umask is");
-    assert_error!(Segment::open(&name, &small()), Error::Mode { found: 0o660, accepted: 0o600, .. });
+    assert_error!(Segment::open(&name, &small()), Cause::Mode { found: 0o660, accepted: 0o600, .. });
     assert!(Segment::open(&name, &group).is_ok());
     if rustix::process::geteuid().as_raw() != 0 {
         return println!("skipped the rest: giving files away needs root");
     }
     std::os::unix::fs::chown(path(&name), Some(NOBODY), None).unwrap();
-    assert_error!(Segment::open(&name, &group), Error::Owner { found: NOBODY, accepted, .. } if accepted == [0]);
-    assert_error!(Segment::open_or_create(&name, &group), Error::Owner { .. });
+    assert_error!(Segment::open(&name, &group), Cause::Owner { found: NOBODY, accepted, .. } if *accepted == [0]);
+    assert_error!(Segment::open_or_create(&name, &group), Cause::Owner { .. });
     assert!(Segment::open_or_create(&name, &group.clone().owner(NOBODY, NOBODY)).is_ok());
 }
 
@@ -358,7 +358,9 @@ fn workers_that_drop_their_privileges_need_the_owner_option() {
     let roots = Segment::create(&name, &small()).unwrap();
     let refused = Child::fork_amid_threads(|| {
         drop_privileges();
-        let denied = |error: Option<Error>| matches!(error, Some(Error::Denied { uid: NOBODY, .. }));
+        let denied = |error: Option<Error>| {
+            matches!(error.as_ref().map(|error| error.cause()), Some(Cause::Denied { uid: NOBODY, .. }))
+        };
         denied(Segment::open_or_create(&name, &small()).err())
             && denied(roots.own_description().err())
             && denied(roots.unlink().err())
@@ -385,7 +387,7 @@ fn giving_a_segment_away_without_the_right_to_leaves_nothing_behind() {
     let refused = Child::fork_amid_threads(|| {
         drop_privileges();
         let error = Segment::create(&name, &small().owner(0, 0)).unwrap_err();
-        matches!(error, Error::System { call: "fchown", .. })
+        matches!(error.cause(), Cause::System { call: "fchown", .. })
             && error.to_string().contains(".owner()")
             && !name.exists()
     });
@@ -397,9 +399,9 @@ fn unlink_leaves_what_took_the_name_since() {
     let name = Name::new("unlink");
     let first = Segment::create(&name, &small()).unwrap();
     unlink(&name).unwrap();
-    assert_error!(first.unlink(), Error::NotFound { .. });
+    assert_error!(first.unlink(), Cause::NotFound { .. });
     let second = Segment::create(&name, &small()).unwrap();
-    assert_error!(first.unlink(), Error::Replaced { .. });
+    assert_error!(first.unlink(), Cause::Replaced { .. });
     assert!(name.exists());
     second.unlink().unwrap();
     assert!(!name.exists());
@@ -466,9 +468,9 @@ fn g8_a_creator_stopped_at_any_system_call_ends_on_the_same_segment() {
     let other_comes = |stops, stepped: Traced| {
         let other = match Segment::open_or_create(&name, &impatient()) {
             Ok(segment) => Some(segment),
-            Err(Error::Busy { waited, .. }) => {
-                assert!(waited >= Duration::from_millis(20));
-                assert_error!(Segment::open(&name, &impatient()), Error::Busy { .. });
+            Err(error) if error.kind() == crate::error::ErrorKind::Busy => {
+                assert!(matches!(error.cause(), Cause::Busy { waited, .. } if *waited >= Duration::from_millis(20)));
+                assert_error!(Segment::open(&name, &impatient()), Cause::Busy { .. });
                 None
             }
             Err(error) => panic!("{error} after {stops} stops"),
@@ -523,7 +525,7 @@ fn an_opener_never_maps_another_file_than_it_checked() {
     // The same with rubbish in its place: an error, not a wrong segment.
     let open = || match Segment::open(&name, &impatient()) {
         Ok(segment) => sign(&segment),
-        Err(Error::Foreign { .. }) => true,
+        Err(error) if matches!(error.cause(), Cause::Foreign { .. }) => true,
         Err(error) => panic!("{error}"),
     };
     let rubbish = |stops, stepped: Traced| {
@@ -555,7 +557,9 @@ fn two_creators_and_an_opener_at_once_end_on_one_segment() {
             loop {
                 match Segment::open(&name, &small()) {
                     Ok(segment) => return sign(&segment),
-                    Err(Error::NotFound { .. } | Error::Unfinished { .. }) => std::thread::yield_now(),
+                    Err(error) if matches!(error.cause(), Cause::NotFound { .. } | Cause::Unfinished { .. }) => {
+                        std::thread::yield_now()
+                    }
                     Err(error) => panic!("{error}"),
                 }
             }
@@ -575,7 +579,7 @@ fn of_two_creators_one_is_told_that_it_exists() {
         let ledger = Segment::anonymous(&small()).unwrap();
         let create = || match Segment::create(&name, &small()) {
             Ok(_) => sign(&ledger),
-            Err(Error::Exists { .. }) => true,
+            Err(error) if matches!(error.cause(), Cause::Exists { .. }) => true,
             Err(error) => panic!("{error}"),
         };
         let children = [Child::fork_amid_threads(create), Child::fork_amid_threads(create)];
@@ -608,7 +612,7 @@ fn g6_a_stopped_creator_costs_the_timeout_and_a_dead_one_nothing() {
     creator.signal(libc::SIGSTOP);
     let start = Instant::now();
     for call in [Segment::create, Segment::open_or_create, Segment::open, Segment::read_only] {
-        assert_error!(call(&name, &impatient()), Error::Busy { .. });
+        assert_error!(call(&name, &impatient()), Cause::Busy { .. });
     }
     let took = start.elapsed();
     assert!(took >= Duration::from_millis(80) && took < Duration::from_secs(5), "{took:?}");
@@ -646,7 +650,7 @@ fn an_opener_that_waits_ends_on_what_took_the_name_meanwhile() {
         sign(&gun);
         // An opener that comes before the new file, or between its making and its lock, is told so.
         let open = || match Segment::open(&name, &small()) {
-            Err(Error::Unfinished { .. } | Error::NotFound { .. }) => None,
+            Err(error) if matches!(error.cause(), Cause::Unfinished { .. } | Cause::NotFound { .. }) => None,
             opened => Some(opened.unwrap()),
         };
         sign(&std::iter::repeat_with(open).find_map(|opened| opened).unwrap())
@@ -682,7 +686,12 @@ fn an_opener_that_waits_sees_the_end_of_the_creation() {
 #[test]
 fn g6_a_stopped_opener_holds_up_no_creator() {
     let name = Name::new("stopped-opener");
-    let open = || matches!(Segment::open(&name, &small()), Ok(_) | Err(Error::Unfinished { .. }));
+    let open = || {
+        matches!(
+            Segment::open(&name, &small()).as_ref().map_err(|error| error.cause()),
+            Ok(_) | Err(Cause::Unfinished { .. })
+        )
+    };
     let create = |stops, stepped: Traced| {
         assert!(Segment::create(&name, &impatient()).is_ok(), "{stops} stops");
         assert!(stepped.ended_well(), "{stops} stops");
@@ -738,13 +747,17 @@ fn a_full_dev_shm_is_an_error_that_leaves_nothing_behind() {
         // More than is allocated at once.
         let large = SegmentOptions::new().capacity(1 << 16);
         let size = large.geometry().unwrap().check().unwrap().end as u64;
-        let full = |result| matches!(result, Err(Error::NoSpace { size: needs, free, .. }) if needs == size && free > 19 << 20 && free < size);
+        let full = |result: Result<Segment>| {
+            let error = result.unwrap_err();
+            matches!(*error.cause(), Cause::NoSpace { size: needs, free, .. }
+                if needs == size && free > 19 << 20 && free < size)
+        };
         assert!(full(Segment::create(&name, &large)));
         assert!(!name.exists(), "left behind");
         // Begun by somebody else, it stays as unfinished as it was, without the memory.
         name.write(&FORMING.to_ne_bytes());
         assert!(full(Segment::open_or_create(&name, &large)));
-        assert_error!(Segment::open(&name, &large), Error::Unfinished { .. });
+        assert_error!(Segment::open(&name, &large), Cause::Unfinished { .. });
         assert!(std::fs::metadata(path(&name)).unwrap().blocks() * 512 <= 64 << 10, "memory kept");
         sign(&Segment::open_or_create(&name, &small()).unwrap())
     });
@@ -773,7 +786,7 @@ fn no_page_at_all_is_an_error_that_leaves_nothing_behind() {
         }
         let filler = path("/filler");
         let _ = std::fs::write(&filler, vec![1; 1 << 20]);
-        assert_error!(Segment::create(&name, &small()), Error::NoSpace { .. });
+        assert_error!(Segment::create(&name, &small()), Cause::NoSpace { .. });
         assert!(!name.exists(), "left behind");
         std::fs::remove_file(filler).unwrap();
         sign(&Segment::create(&name, &small()).unwrap())
@@ -869,9 +882,9 @@ fn without_proc_a_description_is_opened_by_name() {
     };
     without_proc(|own| own.is_ok());
     name.clear();
-    without_proc(|own| matches!(own, Err(Error::Replaced { .. })));
+    without_proc(|own| matches!(own.as_ref().map_err(|error| error.cause()), Err(Cause::Replaced { .. })));
     drop(Segment::create(&name, &small()).unwrap());
-    without_proc(|own| matches!(own, Err(Error::Replaced { .. })));
+    without_proc(|own| matches!(own.as_ref().map_err(|error| error.cause()), Err(Cause::Replaced { .. })));
 }
 
 #[test]
@@ -881,7 +894,7 @@ fn an_anonymous_segment_is_shared_by_fork_alone() {
     let child = Child::fork_amid_threads(|| sign(&segment) && segment.take_any().unwrap().is_some());
     assert!(child.ended_well());
     assert_eq!(signatures(&segment), 1);
-    assert_error!(segment.unlink(), Error::NotFound { .. });
+    assert_error!(segment.unlink(), Cause::NotFound { .. });
     assert!(fs::ftruncate(&segment.file, 0).is_err(), "it can be cut off");
 }
 

@@ -15,8 +15,9 @@ pub(crate) enum Domain {
     Alone,
 }
 
-/// SipHash-1-3 with 128 bits (Aumasson and Bernstein), for each domain under a key of its own, which is a hash under the
-/// segment's random key: nobody outside can make values that collide, nor values of one domain that meet the other's.
+/// SipHash-1-3 with 128 bits (Aumasson and Bernstein), for each domain under a key of its own, which is a hash under
+/// the segment's random key: nobody outside can make values that collide, nor values of one domain that meet the
+/// other's.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct UniqueHash {
     events: [u64; 2],

@@ -1,7 +1,7 @@
 //! Where reports go by default: to `tracing` or standard error, and not without end.
 //!
-//! Troubles come in crowds: a handler that fails for one event fails for the next. Of each kind of trouble with each event
-//! the first few are reported, and the others are counted and told at the end of a period.
+//! Troubles come in crowds: a handler that fails for one event fails for the next. Of each kind of trouble with each
+//! event the first few are reported, and the others are counted and told at the end of a period.
 
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,7 +23,8 @@ const MOST_EVENTS: usize = 32;
 
 /// The default reports of one worker.
 pub(super) struct DefaultReports {
-    /// Only ever tried: another thread may have held it at a fork, or be interrupted under it. Nothing is written under it.
+    /// Only ever tried: another thread may have held it at a fork, or be interrupted under it. Nothing is written under
+    /// it.
     limits: DroppedUnlessHeld<Mutex<Limits>>,
     /// When something that was left out is to be told next; `u64::MAX` for never.
     due: AtomicU64,
@@ -34,8 +35,8 @@ impl DefaultReports {
         DefaultReports { limits: DroppedUnlessHeld::new(Mutex::default()), due: AtomicU64::new(u64::MAX) }
     }
 
-    /// Reports, or counts the report where there were enough of its like. Returns how many panics there were in that: of
-    /// the text of the user's error, or of a subscriber of `tracing`.
+    /// Reports, or counts the report where there were enough of its like. Returns how many panics there were in that:
+    /// of the text of the user's error, or of a subscriber of `tracing`.
     pub(super) fn report(&self, report: &Report<'_>, seat: u16, now: u64) -> u64 {
         let Some((admitted, over)) = self.with_limits(|limits| limits.admit(report, now)) else {
             return emit_report(report, seat);

@@ -29,7 +29,9 @@ fn worker() -> Worker {
 
 /// Every call that takes a lock, or whose parts do.
 fn call_everything(worker: &Worker, registration: Registration, handler: &Arc<fn(&Event<'_>)>, claim: &Claim) {
-    let forked = |call: &str, result: Result<()>| assert!(matches!(result, Err(Error::Forked)), "{call}: {result:?}");
+    let forked = |call: &str, result: Result<()>| {
+        assert!(matches!(result.as_ref().map_err(|error| error.cause()), Err(Cause::Forked)), "{call}: {result:?}")
+    };
     forked("on", worker.on(Scope::All, |_: &Event<'_>| {}).map(drop));
     forked("register", worker.register(Scope::All, handler).map(drop));
     forked("register_weak", worker.register_weak(Scope::All, handler).map(drop));
@@ -84,7 +86,7 @@ fn g12_no_call_in_a_child_waits_for_a_thread_that_is_not_there() {
                 std::ptr::read(&raw const worker),
             )
         };
-        assert!(matches!(poller.stop(), Err(Error::Forked)));
+        assert!(matches!(poller.stop().as_ref().map_err(|error| error.cause()), Err(Cause::Forked)));
         drop((reservation, last));
     });
     drop((reading, changing, held));

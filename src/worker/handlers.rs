@@ -11,15 +11,15 @@ use rustc_hash::FxHasher;
 use siphasher::sip::SipHasher13;
 
 use super::panics::catch_panic;
-use crate::error::{Error, Result};
+use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::event::wire::Head;
 use crate::event::{Event, LocalEvent, Topic, check_topic};
 use crate::os::fork::ForkGuard;
 use crate::os::locks::{Held, lock};
 use crate::seat::report::{HandlerError, Report, Trouble};
 
-/// By names that this process has registered itself. Names from a segment are only looked up in it, which no choice of names
-/// makes slow.
+/// By names that this process has registered itself. Names from a segment are only looked up in it, which no choice of
+/// names makes slow.
 type OwnNames<V> = HashMap<Box<str>, V, BuildHasherDefault<FxHasher>>;
 
 /// Something that is called with events. Every `Fn(&Event)` that returns nothing or a `Result` is one.
@@ -217,8 +217,8 @@ impl Index {
         std::iter::once(&mut self.all).chain(lists)
     }
 
-    /// Takes out the entries that `is_out` picks. They are to be dropped when the index is unlocked again: what a handler
-    /// owns may do anything when it is dropped.
+    /// Takes out the entries that `is_out` picks. They are to be dropped when the index is unlocked again: what a
+    /// handler owns may do anything when it is dropped.
     #[must_use]
     fn remove(&mut self, is_out: impl Fn(&Entry) -> bool) -> Vec<Arc<Entry>> {
         let mut removed = Vec::new();
@@ -257,7 +257,7 @@ impl Registry {
         let scope = scope.into_set();
         let mut index = lock(&self.index);
         if index.closed {
-            return Err(Error::Left);
+            return Err(Error::from(Cause::Left));
         }
         let registration = Registration { registry: self.number, number: index.next };
         index.next += 1;
@@ -364,7 +364,7 @@ impl Route {
     ///
     /// # Errors
     ///
-    /// [`Error::Forked`](crate::error::Error::Forked) in a child that one of them forked and that returned from it.
+    /// [`ErrorKind::Forked`] in a child that one of them forked and that returned from it.
     #[inline]
     pub(crate) fn dispatch(
         &self,
@@ -420,7 +420,7 @@ fn dispatch(
         match &result {
             Ok(Ok(())) => {}
             Ok(Err(error)) => report(match error.error().downcast_ref::<crate::error::Error>() {
-                Some(mistyped @ crate::error::Error::Payload { .. }) => Trouble::Mistyped(mistyped),
+                Some(error) if error.kind() == ErrorKind::Payload => Trouble::Mistyped(error),
                 _ => Trouble::Failed(error),
             })?,
             Err(panic) => report(Trouble::Panicked(panic))?,
@@ -442,13 +442,13 @@ pub(crate) struct Routes {
     by_hash: HashMap<u64, Arc<Route>, BuildHasherDefault<AsItIs>>,
     /// One of them, or of those that are out of date.
     last: Option<Arc<Route>>,
-    /// Routes that are out of date. They may be the last to own a handler that was unregistered, which may do anything when
-    /// it is dropped; see [`Routes::drop_stale`].
+    /// Routes that are out of date. They may be the last to own a handler that was unregistered, which may do anything
+    /// when it is dropped; see [`Routes::drop_stale`].
     stale: Vec<Arc<Route>>,
 }
 
-/// The most routes that are remembered. When there would be more, all are forgotten and found again. Bounds the memory that
-/// ever-new event names can take.
+/// The most routes that are remembered. When there would be more, all are forgotten and found again. Bounds the memory
+/// that ever-new event names can take.
 const MOST_ROUTES: usize = 16_384;
 
 impl Routes {
@@ -478,8 +478,8 @@ impl Routes {
         self.stale.extend(self.by_hash.drain().map(|(_, route)| route));
     }
 
-    /// Drops what is out of date, and with it perhaps handlers. For moments at which users' code may run. Returns whether
-    /// there was anything.
+    /// Drops what is out of date, and with it perhaps handlers. For moments at which users' code may run. Returns
+    /// whether there was anything.
     #[inline]
     pub(crate) fn drop_stale(&mut self) -> bool {
         !self.stale.is_empty() && {
@@ -511,8 +511,8 @@ impl Routes {
     }
 }
 
-/// SipHash-1-3 of an event's names under a random key of this worker. Names come from a segment, and nobody can choose names
-/// whose hashes collide.
+/// SipHash-1-3 of an event's names under a random key of this worker. Names come from a segment, and nobody can choose
+/// names whose hashes collide.
 struct NamesHash(SipHasher13);
 
 impl NamesHash {

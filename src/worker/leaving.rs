@@ -4,9 +4,10 @@
 //! seated ----> left ----> given up
 //! ```
 //!
-//! `left` is set under the locks of writer and claimer, so that nothing is posted or claimed after it; a poll that runs goes
-//! on to its end. Whoever then has the lock of the reading half is the last to be inside: it gives up the record and the
-//! handlers. That is the one that leaves, or, if a poll was running, the thread that polls, at the end of the poll.
+//! `left` is set under the locks of writer and claimer, so that nothing is posted or claimed after it; a poll that runs
+//! goes on to its end. Whoever then has the lock of the reading half is the last to be inside: it gives up the record
+//! and the handlers. That is the one that leaves, or, if a poll was running, the thread that polls, at the end of the
+//! poll.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -17,16 +18,16 @@ use std::sync::{Arc, Weak};
 
 use super::polling::Delivery;
 use super::{Inner, Worker};
-use crate::error::{Error, Result};
+use crate::error::{ErrorKind, Result};
 use crate::os::locks::lock;
 
-/// Looks for the end of a poll that is just ending. It looks for us after it has given the lock back, but that store may not
-/// be visible yet, for some nanoseconds: then neither would see the other.
+/// Looks for the end of a poll that is just ending. It looks for us after it has given the lock back, but that store
+/// may not be visible yet, for some nanoseconds: then neither would see the other.
 const LOOKS: u32 = 1000;
 
 impl Inner {
-    /// Gives up all that a worker which has left still has: what it has claimed, by running it; its record; and everything of
-    /// the users' that may own a clone of the worker: handlers, local events, the reporter.
+    /// Gives up all that a worker which has left still has: what it has claimed, by running it; its record; and
+    /// everything of the users' that may own a clone of the worker: handlers, local events, the reporter.
     ///
     /// Does nothing if a poll is running: it comes here at its end. Any later poll or wait comes here too.
     #[cold]
@@ -71,7 +72,7 @@ impl Inner {
     #[inline]
     pub(super) fn check_or_retire(&self) -> Result<()> {
         let checked = self.check();
-        if matches!(checked, Err(Error::Left)) {
+        if checked.as_ref().is_err_and(|error| error.kind() == ErrorKind::Left) {
             self.retire()?;
         }
         checked
@@ -113,7 +114,7 @@ pub struct WeakWorker {
 
 impl WeakWorker {
     /// The worker, unless its last clone has been dropped. A worker that has left is still given: its calls then return
-    /// [`Error::Left`].
+    /// [`ErrorKind::Left`].
     pub fn upgrade(&self) -> Option<Worker> {
         self.inner.upgrade().map(|inner| Worker { inner })
     }

@@ -30,7 +30,7 @@ use self::panics::catch_panic;
 use self::polling::{OWN, Reading, Wait};
 use self::waker::{Bell, Waited};
 use crate::claim::{Claim, Claimed, Unique};
-use crate::error::{Error, Result};
+use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::event::wire::{PAYLOAD_ALIGN, UniqueKey};
 use crate::event::{
     Buffer, Event, EventBuilder, LocalData, LocalEvent, Payload, Sender, Topic, Typed, TypedEvent, library,
@@ -62,8 +62,8 @@ use crate::worker::handlers::{Handler, Outcome, Registration, Registry, Scope, a
 /// Clones are the same worker. It may be used from several threads; one of them at a time can poll. It leaves the bus
 /// when the last clone is dropped, or by [`leave`](Worker::leave).
 ///
-/// A handler that uses its own worker holds a [`WeakWorker`]: one that owned a clone would keep the worker alive for as long
-/// as the worker keeps the handler, until somebody calls `leave`.
+/// A handler that uses its own worker holds a [`WeakWorker`]: one that owned a clone would keep the worker alive for as
+/// long as the worker keeps the handler, until somebody calls `leave`.
 ///
 /// ```
 /// # let name = format!("doc-worker-{}", std::process::id());
@@ -117,7 +117,8 @@ struct Inner {
 /// What an idle poll looks at.
 struct Hot {
     /// The [`Mark`] of the id that the last poll stopped at. It says nothing while that is not all there is to look at:
-    /// while somebody polls, or events were copied out ahead. One word and no more: polls of several threads store to it.
+    /// while somebody polls, or events were copied out ahead. One word and no more: polls of several threads store to
+    /// it.
     mark: AtomicU64,
     /// If the mark is one of a reserved id: since when it is waited for, or [`OWN`].
     reserved_since: AtomicU64,
@@ -202,8 +203,8 @@ pub enum Polled {
     Reserved {
         /// The reserved id.
         id: u64,
-        /// How long this worker still waits for it, at the most: a poll after that gives the id up. `None` if the worker
-        /// has reserved it itself, which it never gives up by waiting.
+        /// How long this worker still waits for it, at the most: a poll after that gives the id up. `None` if the
+        /// worker has reserved it itself, which it never gives up by waiting.
         left: Option<Duration>,
         /// As in [`Done`](Polled::Done).
         delivered: u64,
@@ -307,9 +308,10 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`Error::Topic`], [`Error::LibrarySource`], [`Error::PayloadTooLarge`], [`Error::Forked`], [`Error::Displaced`], [`Error::Left`];
-    /// [`Error::TypedTopic`] and [`Error::Archive`] for a typed payload; [`Error::Corrupt`] and [`Error::Exhausted`] if
-    /// the segment is. After an error nobody sees the event.
+    /// [`ErrorKind::Topic`], [`ErrorKind::LibrarySource`], [`ErrorKind::PayloadTooLarge`], [`ErrorKind::Forked`],
+    /// [`ErrorKind::Displaced`], [`ErrorKind::Left`]; [`ErrorKind::TypedTopic`] and [`ErrorKind::Archive`] for a typed
+    /// payload; [`ErrorKind::Corrupt`] and [`ErrorKind::Exhausted`] if the segment is. After an error nobody sees the
+    /// event.
     #[inline]
     pub fn post<'a>(&self, topic: impl Into<Topic<'a>>, payload: impl Payload) -> Result<u64> {
         self.send(topic.into(), None, payload)
@@ -319,7 +321,7 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// As [`post`](Worker::post), and [`Error::Archive`] if the value cannot be archived.
+    /// As [`post`](Worker::post), and [`ErrorKind::Archive`] if the value cannot be archived.
     #[inline]
     pub fn post_typed<T: TypedEvent>(&self, value: &T) -> Result<u64> {
         self.send(T::TOPIC, None, value)
@@ -337,7 +339,7 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`Error::Topic`], [`Error::LibrarySource`], [`Error::Forked`], [`Error::Left`].
+    /// [`ErrorKind::Topic`], [`ErrorKind::LibrarySource`], [`ErrorKind::Forked`], [`ErrorKind::Left`].
     pub fn post_local<'a, T: Any + Send + Sync>(&self, topic: impl Into<Topic<'a>>, value: T) -> Result<()> {
         self.inner.post_local(topic.into(), || Ok(LocalData::Value(Arc::new(value))))
     }
@@ -347,7 +349,8 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`Error::Forked`], [`Error::Displaced`], [`Error::Left`], [`Error::Corrupt`], [`Error::Exhausted`].
+    /// [`ErrorKind::Forked`], [`ErrorKind::Displaced`], [`ErrorKind::Left`], [`ErrorKind::Corrupt`],
+    /// [`ErrorKind::Exhausted`].
     pub fn reserve(&self) -> Result<Reservation> {
         let id = self.inner.writer_for_next()?.reserve()?;
         Ok(Reservation { worker: self.clone(), id, open: true })
@@ -357,7 +360,7 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`Error::NoRecord`], [`Error::Forked`], [`Error::Displaced`], [`Error::Left`].
+    /// [`ErrorKind::NoRecord`], [`ErrorKind::Forked`], [`ErrorKind::Displaced`], [`ErrorKind::Left`].
     pub fn publisher(&self) -> Result<Publisher> {
         self.inner.check()?;
         Publisher::join(&self.inner.segment, &self.options())
@@ -369,7 +372,7 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`Error::Topic`] if the scope names what no event can have; [`Error::Forked`].
+    /// [`ErrorKind::Topic`] if the scope names what no event can have; [`ErrorKind::Forked`].
     pub fn on<F, R>(&self, scope: impl Into<Scope>, handler: F) -> Result<Registration>
     where
         F: Fn(&Event<'_>) -> R + Send + Sync + 'static,
@@ -378,8 +381,8 @@ impl Worker {
         self.inner.register(scope.into(), Arc::new(handler))
     }
 
-    /// Calls `handler` with every value posted as a `T`: checked, and in place. An event of that topic that is not a `T` of
-    /// this version is reported and left out.
+    /// Calls `handler` with every value posted as a `T`: checked, and in place. An event of that topic that is not a
+    /// `T` of this version is reported and left out.
     ///
     /// ```
     /// # use rkyv::{Archive, Serialize};
@@ -443,15 +446,15 @@ impl Worker {
         self.inner.registry.register_weak(scope, Arc::downgrade(&handler))
     }
 
-    /// Undoes one registration. Returns `false`, and does nothing, if it was undone before or is another worker's, and in a
-    /// forked child.
+    /// Undoes one registration. Returns `false`, and does nothing, if it was undone before or is another worker's, and
+    /// in a forked child.
     pub fn unregister(&self, registration: Registration) -> bool {
         !self.is_forked() && self.inner.registry.unregister(registration)
     }
 
     /// Undoes every registration of this very handler for the same scope, strong or weak. Returns `false` if there was
-    /// none. Scopes are the same if they have the same events: the order of names does not matter, nor that one is named
-    /// twice. In a forked child nothing is done.
+    /// none. Scopes are the same if they have the same events: the order of names does not matter, nor that one is
+    /// named twice. In a forked child nothing is done.
     pub fn unregister_same<H: Handler + 'static>(&self, scope: impl Into<Scope>, handler: &Arc<H>) -> bool {
         let scope = scope.into();
         !self.is_forked() && self.inner.registry.unregister_same(scope, address_of(handler))
@@ -459,12 +462,12 @@ impl Worker {
 
     // ---- claims ----
 
-    /// Claims `key` among all workers for `ttl`: a lock that ends by itself. Keys of claims have nothing to do with keys
-    /// of unique events.
+    /// Claims `key` among all workers for `ttl`: a lock that ends by itself. Keys of claims have nothing to do with
+    /// keys of unique events.
     ///
-    /// The ttl is counted by the host's boot-time clock, which goes on while the host sleeps, also where workers live in
-    /// time namespaces of their own. A worker whose process has set up one more time namespace for its children, or has no
-    /// `/proc`, cannot know how far its clock is from the host's, and takes it for that of the host.
+    /// The ttl is counted by the host's boot-time clock, which goes on while the host sleeps, also where workers live
+    /// in time namespaces of their own. A worker whose process has set up one more time namespace for its children, or
+    /// has no `/proc`, cannot know how far its clock is from the host's, and takes it for that of the host.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -479,8 +482,8 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`Error::Option`] for a ttl of nothing or an empty key; [`Error::Forked`], [`Error::Displaced`], [`Error::Left`], [`Error::Corrupt`],
-    /// [`Error::Exhausted`].
+    /// [`ErrorKind::Option`] for a ttl of nothing or an empty key; [`ErrorKind::Forked`], [`ErrorKind::Displaced`],
+    /// [`ErrorKind::Left`], [`ErrorKind::Corrupt`], [`ErrorKind::Exhausted`].
     pub fn claim(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<Claimed> {
         // Users' code, which may do anything: before the check and the lock.
         let key = key.as_ref();
@@ -492,7 +495,8 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`Error::Forked`], [`Error::Displaced`], [`Error::Left`], [`Error::Corrupt`], [`Error::Exhausted`].
+    /// [`ErrorKind::Forked`], [`ErrorKind::Displaced`], [`ErrorKind::Left`], [`ErrorKind::Corrupt`],
+    /// [`ErrorKind::Exhausted`].
     pub fn release(&self, claim: &Claim) -> Result<bool> {
         self.inner.claimer()?.release(claim.key, claim.token)
     }
@@ -503,17 +507,18 @@ impl Worker {
     /// handlers post is delivered in the same poll, after what was there already. With nothing new it costs a few loads
     /// of lines that stay in this processor's cache, and no system call.
     ///
-    /// Where others post without a pause it goes on without one; [`poll_at_most`](Worker::poll_at_most) bounds the events
-    /// that it delivers.
+    /// Where others post without a pause it goes on without one; [`poll_at_most`](Worker::poll_at_most) bounds the
+    /// events that it delivers.
     ///
-    /// At an id that is reserved it waits until the payload is there. All such waiting of one poll together is bounded by
-    /// `wait_max`, however many ids are reserved one after the other; then it returns [`Polled::Reserved`], and a later poll
-    /// goes on. It never waits for an id of this worker's own. [`poll_now`](Worker::poll_now) does not wait at all.
+    /// At an id that is reserved it waits until the payload is there. All such waiting of one poll together is bounded
+    /// by `wait_max`, however many ids are reserved one after the other; then it returns [`Polled::Reserved`], and a
+    /// later poll goes on. It never waits for an id of this worker's own. [`poll_now`](Worker::poll_now) does not wait
+    /// at all.
     ///
     /// # Errors
     ///
-    /// [`Error::Forked`], [`Error::Displaced`], [`Error::Left`], [`Error::Corrupt`], [`Error::Exhausted`]. What was delivered before stays
-    /// delivered.
+    /// [`ErrorKind::Forked`], [`ErrorKind::Displaced`], [`ErrorKind::Left`], [`ErrorKind::Corrupt`],
+    /// [`ErrorKind::Exhausted`]. What was delivered before stays delivered.
     #[inline]
     pub fn poll(&self) -> Result<Polled> {
         self.poll_at_most(u64::MAX)
@@ -533,11 +538,11 @@ impl Worker {
         inner.poll(events, Wait::Bounded)
     }
 
-    /// [`poll`](Worker::poll) that never sleeps: at an id that is reserved it returns [`Polled::Reserved`]. For event loops,
-    /// which have other things to do meanwhile.
+    /// [`poll`](Worker::poll) that never sleeps: at an id that is reserved it returns [`Polled::Reserved`]. For event
+    /// loops, which have other things to do meanwhile.
     ///
-    /// [`wait`](Worker::wait) then sleeps until the id is decided, or until it is due to be given up. A loop with its own
-    /// sleep polls again when it is woken, and after `left` at the latest:
+    /// [`wait`](Worker::wait) then sleeps until the id is decided, or until it is due to be given up. A loop with its
+    /// own sleep polls again when it is woken, and after `left` at the latest:
     ///
     /// ```
     /// # use std::time::Duration;
@@ -578,15 +583,16 @@ impl Worker {
     /// Sleeps until there is something to poll, for `timeout` at most. Returns whether there is. Spins for less than a
     /// microsecond first.
     ///
-    /// A [`Waker`](crate::Waker) ends it early, from a signal handler or another thread. A signal alone does not: it goes on
-    /// after the handler has run, unlike [`wait_interruptible`](Worker::wait_interruptible).
+    /// A [`Waker`](crate::Waker) ends it early, from a signal handler or another thread. A signal alone does not: it
+    /// goes on after the handler has run, unlike [`wait_interruptible`](Worker::wait_interruptible).
     ///
-    /// While another thread polls, what is new is that thread's: this one sleeps until the poll is over, and then goes on
-    /// to wait. Inside a handler there is nothing to wait for, as nothing can be polled there: it returns `false` at once.
+    /// While another thread polls, what is new is that thread's: this one sleeps until the poll is over, and then goes
+    /// on to wait. Inside a handler there is nothing to wait for, as nothing can be polled there: it returns `false` at
+    /// once.
     ///
     /// # Errors
     ///
-    /// [`Error::Forked`], [`Error::Displaced`], [`Error::Left`].
+    /// [`ErrorKind::Forked`], [`ErrorKind::Displaced`], [`ErrorKind::Left`].
     pub fn wait(&self, timeout: Duration) -> Result<bool> {
         let wakes = self.inner.bell.listen();
         let news = self.inner.wait(timeout, &SharedFutex, || wakes.any())?;
@@ -594,8 +600,9 @@ impl Worker {
         Ok(news)
     }
 
-    /// [`wait`](Worker::wait) that is also ended by a signal for which the process has a handler, once the handler has run on
-    /// this thread, and says why it returned. For runtimes that do their signals' work between calls, as Python and Ruby do:
+    /// [`wait`](Worker::wait) that is also ended by a signal for which the process has a handler, once the handler has
+    /// run on this thread, and says why it returned. For runtimes that do their signals' work between calls, as Python
+    /// and Ruby do:
     ///
     /// ```
     /// # use std::time::Duration;
@@ -611,17 +618,18 @@ impl Worker {
     /// # }
     /// ```
     ///
-    /// A handler that has run just before the sleep began, or that runs on another thread, does not end it: such a signal is
-    /// seen after `timeout` at the latest. What must end the wait at once calls [`Waker::wake`](crate::Waker::wake) in the
-    /// handler. Inside a handler of this worker there is nothing to wait for: it returns at once.
+    /// A handler that has run just before the sleep began, or that runs on another thread, does not end it: such a
+    /// signal is seen after `timeout` at the latest. What must end the wait at once calls
+    /// [`Waker::wake`](crate::Waker::wake) in the handler. Inside a handler of this worker there is nothing to wait
+    /// for: it returns at once.
     ///
-    /// If there are several reasons it tells the first of these: a signal, a waker, news. The others are told by the next call,
-    /// but a signal by none.
+    /// If there are several reasons it tells the first of these: a signal, a waker, news. The others are told by the
+    /// next call, but a signal by none.
     ///
     /// # Errors
     ///
-    /// [`Error::Forked`], also if a signal handler has forked and this is the child; [`Error::Left`], also if the worker leaves
-    /// meanwhile.
+    /// [`ErrorKind::Forked`], also if a signal handler has forked and this is the child; [`ErrorKind::Left`], also if
+    /// the worker leaves meanwhile.
     pub fn wait_interruptible(&self, timeout: Duration) -> Result<Waited> {
         let wakes = self.inner.bell.listen();
         let futex = InterruptibleFutex::default();
@@ -654,11 +662,11 @@ impl Worker {
 
     // ---- the worker itself ----
 
-    /// Leaves the bus: posts [`STOPPING`](library::STOPPING), after which every call on any clone gives [`Error::Left`]. Unique events that
-    /// this worker has claimed already, while it waited for a reserved id, are handed to the handlers first: nobody else
-    /// would run them. Then the handlers are dropped, with whatever they own, and the seat is free, however many clones
-    /// there are. If a poll is running, in this thread or in another one, it delivers no further event but those, and all
-    /// this happens at its end.
+    /// Leaves the bus: posts [`STOPPING`](library::STOPPING), after which every call on any clone gives
+    /// [`ErrorKind::Left`]. Unique events that this worker has claimed already, while it waited for a reserved id, are
+    /// handed to the handlers first: nobody else would run them. Then the handlers are dropped, with whatever they own,
+    /// and the seat is free, however many clones there are. If a poll is running, in this thread or in another one, it
+    /// delivers no further event but those, and all this happens at its end.
     ///
     /// # Errors
     ///
@@ -670,8 +678,8 @@ impl Worker {
 
     /// Changes options while the worker runs. All but `start` take effect at once, and together.
     ///
-    /// Changes come one after the other: each `change` is given what the one before made, and another thread's call waits
-    /// until it is done. Nothing else waits meanwhile, so `change` may use the worker, but for this call.
+    /// Changes come one after the other: each `change` is given what the one before made, and another thread's call
+    /// waits until it is done. Nothing else waits meanwhile, so `change` may use the worker, but for this call.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -684,8 +692,8 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`Error::Option`], also for a call from inside `change`; [`Error::Forked`], [`Error::Displaced`], [`Error::Left`]. The options are then as
-    /// before.
+    /// [`ErrorKind::Option`], also for a call from inside `change`; [`ErrorKind::Forked`], [`ErrorKind::Displaced`],
+    /// [`ErrorKind::Left`]. The options are then as before.
     pub fn reconfigure(&self, change: impl FnOnce(WorkerOptions) -> WorkerOptions) -> Result<()> {
         self.inner.check()?;
         let _turn = self.inner.changing.begin()?;
@@ -706,8 +714,8 @@ impl Worker {
         Ok(self.inner.guard.check()?)
     }
 
-    /// The options in force. In a forked child: the parent's at the fork, or those that it joined with if another thread was
-    /// just changing them.
+    /// The options in force. In a forked child: the parent's at the fork, or those that it joined with if another
+    /// thread was just changing them.
     pub fn options(&self) -> Arc<WorkerOptions> {
         self.inner.options()
     }
@@ -717,11 +725,11 @@ impl Worker {
         u32::from(self.inner.record)
     }
 
-    /// How far this worker has come: all before it is handled, as far as this worker handles it at all, or was reported as
-    /// missed. Keep it to go on from there with [`Start::Resume`](crate::Start::Resume).
+    /// How far this worker has come: all before it is handled, as far as this worker handles it at all, or was reported
+    /// as missed. Keep it to go on from there with [`Start::Resume`](crate::Start::Resume).
     ///
-    /// While the handlers of an event run it is still before that event: if the process dies in them and resumes, they are
-    /// called again. What a handler has done for good it may keep as [`Position::after`] of
+    /// While the handlers of an event run it is still before that event: if the process dies in them and resumes, they
+    /// are called again. What a handler has done for good it may keep as [`Position::after`] of
     /// [`Event::id`](crate::Event::id) instead.
     pub fn position(&self) -> Position {
         // Acquire: with what the handlers did, whatever thread they ran on.
@@ -783,8 +791,8 @@ impl EventBuilder<'_, &Worker> {
     ///
     /// # Errors
     ///
-    /// As [`Worker::post_local`]; [`Error::TypedTopic`] and [`Error::Archive`] for a typed payload; [`Error::Option`] if the
-    /// event was made unique, since a local event has one reader anyway.
+    /// As [`Worker::post_local`]; [`ErrorKind::TypedTopic`] and [`ErrorKind::Archive`] for a typed payload;
+    /// [`ErrorKind::Option`] if the event was made unique, since a local event has one reader anyway.
     pub fn local(self, payload: impl Payload) -> Result<()> {
         if self.unique.is_some() || self.ttl.is_some() {
             return Err(Error::option(
@@ -805,18 +813,18 @@ impl Inner {
         self.check_seat()
     }
 
-    /// Whether the seat is still this worker's. That it has not left stands for as long as the caller holds the lock of what
-    /// it is about to use: [`leave`](Inner::leave) takes them too.
+    /// Whether the seat is still this worker's. That it has not left stands for as long as the caller holds the lock of
+    /// what it is about to use: [`leave`](Inner::leave) takes them too.
     #[inline]
     fn check_seat(&self) -> Result<()> {
         // Relaxed: a lock that `leave` held orders it; without one there is no "before".
         if self.has_left() {
-            return Err(Error::Left);
+            return Err(Error::from(Cause::Left));
         }
         self.hot.incarnation.check(&self.segment)
     }
 
-    /// [`Error::Displaced`] if another process has taken the record, which is no wonder once the worker has left.
+    /// [`ErrorKind::Displaced`] if another process has taken the record, which is no wonder once the worker has left.
     #[inline]
     fn check_displaced(&self) -> Result<()> {
         if self.hot.incarnation.is_over() && !self.has_left() {
@@ -1016,7 +1024,7 @@ impl Drop for Inner {
             // Nobody is there to be told of an error.
             Ok(()) => drop(self.leave()),
             // As a rule it is done; see `retire`.
-            Err(Error::Left) => drop(self.retire()),
+            Err(error) if error.kind() == ErrorKind::Left => drop(self.retire()),
             Err(_) => {}
         }
         if !self.guard.is_forked() {
@@ -1040,8 +1048,8 @@ fn with_encoded<P: Payload, R>(topic: Topic<'_>, payload: &P, run: impl FnOnce(u
     })
 }
 
-/// Lends this thread's archiving buffer; a new one if a value is archived while another is, or while the thread's locals
-/// are destroyed.
+/// Lends this thread's archiving buffer; a new one if a value is archived while another is, or while the thread's
+/// locals are destroyed.
 fn with_buffer<R>(run: impl FnOnce(&mut AlignedVec<PAYLOAD_ALIGN>) -> R) -> R {
     use std::cell::Cell;
     /// A buffer that has grown beyond this is not kept.
@@ -1071,13 +1079,13 @@ impl Reservation {
         self.id
     }
 
-    /// Makes the event visible at the reserved id. After an error other than [`Error::TooLate`] the reservation stands
-    /// and can be committed again.
+    /// Makes the event visible at the reserved id. After an error other than [`ErrorKind::TooLate`] the reservation
+    /// stands and can be committed again.
     ///
     /// # Errors
     ///
-    /// [`Error::TooLate`] if the readers have given the id up, and then nobody has seen the event;
-    /// [`Error::PayloadTooLarge`] if it does not fit one block; otherwise as [`Worker::post`].
+    /// [`ErrorKind::TooLate`] if the readers have given the id up, and then nobody has seen the event;
+    /// [`ErrorKind::PayloadTooLarge`] if it does not fit one block; otherwise as [`Worker::post`].
     #[inline]
     pub fn commit<'a>(&mut self, topic: impl Into<Topic<'a>>, payload: impl Payload) -> Result<u64> {
         self.send(topic.into(), None, payload)
@@ -1101,10 +1109,10 @@ impl Sender for &mut Reservation {
             if self.open {
                 writer.commit(self.id, &Outgoing { topic, type_tag, unique, payload })
             } else {
-                Err(Error::TooLate { id: self.id })
+                Err(Error::from(Cause::TooLate { id: self.id }))
             }
         });
-        if matches!(committed, Ok(()) | Err(Error::TooLate { .. })) {
+        if committed.as_ref().map_or_else(|error| error.kind() == ErrorKind::TooLate, |()| true) {
             self.open = false;
         }
         committed.map(|()| self.id)

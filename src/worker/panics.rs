@@ -2,9 +2,9 @@
 //!
 //! The process's panic hook belongs to the host. The crate leaves it alone unless
 //! [`install_panic_hook`](crate::process::install_panic_hook) is called, and the hook that this installs forwards every
-//! panic to the one before it, first of all. Whether a panic will be caught cannot be known where it begins: the program
-//! may abort on panics, a frame in between may not let it through, or the handler may catch it itself. A message that
-//! was held back in such a case would be lost.
+//! panic to the one before it, first of all. Whether a panic will be caught cannot be known where it begins: the
+//! program may abort on panics, a frame in between may not let it through, or the handler may catch it itself. A
+//! message that was held back in such a case would be lost.
 
 use std::any::{Any, TypeId};
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -25,7 +25,8 @@ struct Remembered {
 }
 
 thread_local! {
-    /// How many [`catch_panic`] this thread is in. It has no destructor, so that it can be used as long as the thread runs.
+    /// How many [`catch_panic`] this thread is in. It has no destructor, so that it can be used as long as the thread
+    /// runs.
     static DEPTH: Cell<u32> = const { Cell::new(0) };
     /// The newest panic of each depth, the least depth first.
     static REMEMBERED: RefCell<Vec<Remembered>> = const { RefCell::new(Vec::new()) };

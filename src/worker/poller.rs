@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use crate::error::{Error, Result};
+use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::os::signals::NoSignals;
 use crate::worker::Worker;
 use crate::worker::panics::{catch_panic, into_message};
@@ -15,8 +15,8 @@ use crate::worker::panics::{catch_panic, into_message};
 /// A thread that polls a worker: at once when something is posted, and every
 /// [`interval`](crate::WorkerOptions::interval) at the latest. Dropping it stops the thread and waits for its end.
 ///
-/// The thread does not survive a fork; a child starts its own after joining. A child that is forked by a handler on this
-/// thread, and returns from that handler, ends with exit status 0.
+/// The thread does not survive a fork; a child starts its own after joining. A child that is forked by a handler on
+/// this thread, and returns from that handler, ends with exit status 0.
 ///
 /// Keep it for as long as the worker is to be polled:
 ///
@@ -49,14 +49,15 @@ pub struct Poller {
 impl Worker {
     /// Starts a thread that polls this worker. Nothing else in this crate starts threads.
     ///
-    /// All signals are blocked on the thread, so that the process's handlers run on the process's own threads and interrupt
-    /// what they are meant to interrupt; all but those that a thread raises by its own instructions, such as SIGSEGV. A program
-    /// that a handler starts inherits that: unblock them in it (`pthread_sigmask`), or start it on another thread.
+    /// All signals are blocked on the thread, so that the process's handlers run on the process's own threads and
+    /// interrupt what they are meant to interrupt; all but those that a thread raises by its own instructions, such as
+    /// SIGSEGV. A program that a handler starts inherits that: unblock them in it (`pthread_sigmask`), or start it on
+    /// another thread.
     ///
     /// # Errors
     ///
-    /// [`Error::Option`] if the worker's `interval` is zero, which means that it is polled by hand; [`Error::System`] if
-    /// no thread can be had; [`Error::Forked`], [`Error::Left`].
+    /// [`ErrorKind::Option`] if the worker's `interval` is zero, which means that it is polled by hand;
+    /// [`ErrorKind::System`] if no thread can be had; [`ErrorKind::Forked`], [`ErrorKind::Left`].
     pub fn start_poller(&self) -> Result<Poller> {
         self.check()?;
         if self.options().interval.is_zero() {
@@ -71,10 +72,11 @@ impl Worker {
         let run = move || {
             STOPPED_BY.set(Arc::as_ptr(&stopped));
             let result = catch_panic(|| poll(&worker, &stopped))
-                .unwrap_or_else(|panic| Err(Error::PollerPanicked { message: panic.what().to_string() }));
+                .unwrap_or_else(|panic| Err(Cause::PollerPanicked { message: panic.what().to_string() }.into()));
             match &result {
+                Ok(()) => {}
                 // It was asked to, by `stop` or `leave`; and a forked child has no such thread.
-                Ok(()) | Err(Error::Left | Error::Forked) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::Left | ErrorKind::Forked) => {}
                 Err(error) => worker.report_poller_ended(error),
             }
             result
@@ -114,14 +116,14 @@ impl Poller {
     ///
     /// # Errors
     ///
-    /// What ended the polling before; [`Error::PollerPanicked`] if that was a panic.
+    /// What ended the polling before; [`ErrorKind::PollerPanicked`] if that was a panic.
     pub fn stop(mut self) -> Result<()> {
         self.end()
     }
 
     /// Whether the thread still polls. It ends by itself if the worker leaves, its `interval` is made zero, or after an
-    /// error, as of a corrupt segment. The error is reported as [`Trouble::PollerEnded`](crate::Trouble::PollerEnded), and
-    /// returned by [`stop`](Poller::stop).
+    /// error, as of a corrupt segment. The error is reported as [`Trouble::PollerEnded`](crate::Trouble::PollerEnded),
+    /// and returned by [`stop`](Poller::stop).
     pub fn is_running(&self) -> bool {
         !self.worker.is_forked() && self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
@@ -131,7 +133,7 @@ impl Poller {
         if self.worker.is_forked() {
             // The thread is the parent's; here there is none to join.
             std::mem::forget(thread);
-            return Err(Error::Forked);
+            return Err(Error::from(Cause::Forked));
         }
         self.stop.store(true, Ordering::Release);
         self.worker.end_waits();
@@ -140,7 +142,7 @@ impl Poller {
             return Ok(());
         }
         // Panics are caught in the thread; one of its locals' destructors may still have ended it.
-        thread.join().unwrap_or_else(|payload| Err(Error::PollerPanicked { message: into_message(payload) }))
+        thread.join().unwrap_or_else(|payload| Err(Cause::PollerPanicked { message: into_message(payload) }.into()))
     }
 }
 
@@ -179,13 +181,17 @@ mod tests {
             thread::yield_now();
         }
         let error = poller.stop().unwrap_err();
-        assert!(matches!(&error, Error::PollerPanicked { message } if message == "out of luck"), "{error:?}");
+        assert!(matches!(error.cause(), Cause::PollerPanicked { message } if message == "out of luck"), "{error:?}");
         assert_eq!(*reports.lock().unwrap(), [format!("the poller ended: {error}")]);
-        let poller =
-            worker.start_thread(|_, _| Err(Error::Corrupt { name: "/name".to_owned(), what: "a test" })).unwrap();
-        assert!(matches!(poller.stop(), Err(Error::Corrupt { .. })));
+        let poller = worker
+            .start_thread(|_, _| Err(Cause::Corrupt { name: "/name".to_owned(), what: "a test" }.into()))
+            .unwrap();
+        assert!(matches!(poller.stop().as_ref().map_err(|error| error.cause()), Err(Cause::Corrupt { .. })));
         assert!(reports.lock().unwrap()[1].starts_with("the poller ended: segment /name is corrupt"));
-        assert!(matches!(worker.start_thread(|_, _| Err(Error::Left)).unwrap().stop(), Err(Error::Left)));
+        assert!(matches!(
+            worker.start_thread(|_, _| Err(Cause::Left.into())).unwrap().stop().as_ref().map_err(|error| error.cause()),
+            Err(Cause::Left)
+        ));
         assert_eq!(reports.lock().unwrap().len(), 2, "leaving is no trouble");
     }
 
@@ -197,6 +203,6 @@ mod tests {
         poller.end().unwrap();
         poller.thread = Some(thread::spawn(|| std::panic::resume_unwind(Box::new("out of luck"))));
         let error = poller.stop().unwrap_err();
-        assert!(matches!(&error, Error::PollerPanicked { message } if message == "out of luck"), "{error:?}");
+        assert!(matches!(error.cause(), Cause::PollerPanicked { message } if message == "out of luck"), "{error:?}");
     }
 }

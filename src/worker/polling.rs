@@ -116,7 +116,8 @@ impl Patience<'_> {
     }
 }
 
-/// One delivery: says "somebody polls" while it lives, and stores what came of it when it ends, also if it ends in a panic.
+/// One delivery: says "somebody polls" while it lives, and stores what came of it when it ends, also if it ends in a
+/// panic.
 pub(super) struct Delivery<'a> {
     inner: &'a Inner,
     reading: Locked<'a, Reading>,
@@ -244,8 +245,8 @@ impl Inner {
         if self.is_in_handler() { Polled::Recursive } else { Polled::Busy }
     }
 
-    /// Whether a poll would find nothing and say so. All it costs is a few loads, so that it is for the many polls of which
-    /// this is all.
+    /// Whether a poll would find nothing and say so. All it costs is a few loads, so that it is for the many polls of
+    /// which this is all.
     #[inline]
     pub(super) fn is_idle(&self) -> bool {
         let Hot { mark, local, incarnation, .. } = &*self.hot;
@@ -297,8 +298,8 @@ impl Inner {
         })
     }
 
-    /// Hands over the unique events that were claimed and are not run yet, as nobody else will ever run them. For a worker
-    /// that leaves.
+    /// Hands over the unique events that were claimed and are not run yet, as nobody else will ever run them. For a
+    /// worker that leaves.
     pub(super) fn deliver_claimed(&self) -> Result<()> {
         // If it is held, one of our handlers leaves; the poll that runs it comes to them.
         let Some(delivery) = Delivery::begin(self, self.clock.coarse_ns()) else { return Ok(()) };
@@ -361,7 +362,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Delivers what was posted, until nothing is left; or, if there are local events again, what was there when they came.
+    /// Delivers what was posted, until nothing is left; or, if there are local events again, what was there when they
+    /// came.
     fn deliver_posted(
         &self,
         reading: &mut Reading,

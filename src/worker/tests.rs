@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::segment::layout::header_word;
 use crate::sync::Ordering;
-use crate::{Bus, Error, Event, Polled, Scope, SegmentOptions, Worker, WorkerOptions};
+use crate::{Bus, Cause, Event, Polled, Scope, SegmentOptions, Worker, WorkerOptions};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const MS: Duration = Duration::from_millis(1);
@@ -109,7 +109,7 @@ fn a_change_of_options_inside_another_is_an_error_and_the_outer_one_is_made() {
         })
         .unwrap();
     let refusal = inner.unwrap().unwrap_err();
-    assert!(matches!(refusal, Error::Option { option: "reconfigure", .. }), "{refusal:?}");
+    assert!(matches!(refusal.cause(), Cause::Option { option: "reconfigure", .. }), "{refusal:?}");
     assert_eq!(worker.options().label, "outer");
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         worker.reconfigure(|_| std::panic::resume_unwind(Box::new("in the change")))

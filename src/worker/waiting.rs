@@ -10,12 +10,12 @@ use crate::os::futex::SharedFutex;
 use crate::protocol::wake::{self, Futex};
 use crate::segment::layout::{header_word, record_word};
 
-/// Looks before sleep, with a pause of the processor's after each: well under a microsecond in all. Longer would delay the
-/// very process that is waited for, where it runs on the same core.
+/// Looks before sleep, with a pause of the processor's after each: well under a microsecond in all. Longer would delay
+/// the very process that is waited for, where it runs on the same core.
 const SPINS: u32 = 3;
 
-/// The first nap while another thread polls, each further one is twice as long. The end of a poll costs that thread no fence,
-/// so that it may miss a thread which is just about to sleep. That one looks again after this.
+/// The first nap while another thread polls, each further one is twice as long. The end of a poll costs that thread no
+/// fence, so that it may miss a thread which is just about to sleep. That one looks again after this.
 const FIRST_NAP: Duration = Duration::from_millis(1);
 
 impl Inner {
@@ -79,7 +79,8 @@ impl Inner {
         self.bell.ring();
     }
 
-    /// Has this process's threads look again that wait for anything: in `wait`, for the end of a poll, at a reserved id.
+    /// Has this process's threads look again that wait for anything: in `wait`, for the end of a poll, at a reserved
+    /// id.
     pub(super) fn end_waits(&self) {
         self.wake_own();
         wake::notify(self.segment.wake_word(header_word!(wake_reserved)), &SharedFutex);

@@ -18,10 +18,11 @@ use crate::worker::Worker;
 /// [`Worker::wait_interruptible`] return, whatever there is to poll.
 ///
 /// [`wake`](Waker::wake) ends every wait that another thread is in. If there is none it ends the next one, which then
-/// returns at once: no wake is lost between a look at a flag and the wait that follows. Several wakes before a wait count as one.
+/// returns at once: no wake is lost between a look at a flag and the wait that follows. Several wakes before a wait
+/// count as one.
 ///
-/// Clones are the same waker. It keeps the segment mapped and nothing else: no seat, no name, no worker. After the worker has
-/// left, and in a forked child, a wake does nothing.
+/// Clones are the same waker. It keeps the segment mapped and nothing else: no seat, no name, no worker. After the
+/// worker has left, and in a forked child, a wake does nothing.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -68,11 +69,11 @@ pub struct Waker {
 }
 
 impl Waker {
-    /// Ends the waits of the worker's threads, or else the next one. What the caller has stored before is seen by the thread
-    /// that returns from the wait. A [`Poller`](crate::Poller) waits on.
+    /// Ends the waits of the worker's threads, or else the next one. What the caller has stored before is seen by the
+    /// thread that returns from the wait. A [`Poller`](crate::Poller) waits on.
     ///
-    /// Async-signal-safe: it does not block, allocate or lock, and leaves `errno` as it is. Cloning a waker and dropping it
-    /// are not.
+    /// Async-signal-safe: it does not block, allocate or lock, and leaves `errno` as it is. Cloning a waker and
+    /// dropping it are not.
     pub fn wake(&self) {
         // In a forked child nobody waits; the futex would wake the sleepers of others in vain.
         if !self.bell.guard.is_forked() {
@@ -137,8 +138,8 @@ impl Bell {
         }
     }
 
-    /// Has the sleepers of this process look again at what they wait for. Async-signal-safe: a few atomics, and a system call
-    /// that is made without the C library.
+    /// Has the sleepers of this process look again at what they wait for. Async-signal-safe: a few atomics, and a
+    /// system call that is made without the C library.
     pub(super) fn ring(&self) {
         // SeqCst: with the one in `Inner::wait`. Either we see the sleeper, or it sees what it is to be woken for.
         fence(Ordering::SeqCst);

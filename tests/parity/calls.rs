@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use seqcast::library;
-use seqcast::{Error, Event, Polled, Scope, Start, WorkerOptions};
+use seqcast::{Cause, Event, Polled, Scope, Start, WorkerOptions};
 
 use seqcast_testkit::{Child, HOUR, Log, alone, bus, error, eventually, in_child, poll, quiet, shared_words, small};
 
@@ -47,13 +47,13 @@ alone! {
                 error(worker.on(Scope::events(source, [event]), |_: &Event<'_>| ())),
             ];
             for error in errors {
-                let right = matches!(error, Error::Topic { part: found, len: 0, max: 255 } if found == part);
+                let right = matches!(*error.cause(), Cause::Topic { part: found, len: 0, max: 255 } if found == part);
                 assert!(right, "{error:?}");
             }
         }
-        assert!(matches!(error(worker.on(Scope::source(""), |_: &Event<'_>| ())), Error::Topic { part: "source", .. }));
+        assert!(matches!(error(worker.on(Scope::source(""), |_: &Event<'_>| ())).cause(), Cause::Topic { part: "source", .. }));
         let none = Scope::events("s", [""; 0]);
-        assert!(matches!(error(worker.on(none, |_: &Event<'_>| ())), Error::Topic { part: "event", len: 0, .. }));
+        assert!(matches!(error(worker.on(none, |_: &Event<'_>| ())).cause(), Cause::Topic { part: "event", len: 0, .. }));
         assert_eq!(bus.next_id(), 0);
         assert_eq!(poll(&worker), (0, 0));
     }
@@ -215,9 +215,9 @@ alone! {
             clone.reconfigure(|options| options),
         ];
         for (i, result) in results.into_iter().enumerate() {
-            assert!(matches!(result, Err(Error::Left)), "call {i}: {result:?}");
+            assert!(matches!(result.as_ref().map_err(|error| error.cause()), Err(Cause::Left)), "call {i}: {result:?}");
         }
-        assert!(matches!(clone.clone().leave(), Err(Error::Left)));
+        assert!(matches!(clone.clone().leave().as_ref().map_err(|error| error.cause()), Err(Cause::Left)));
         drop(clone);
         drop(bus.join_with(&quiet()).unwrap());
     }
@@ -249,7 +249,7 @@ alone! {
         assert_eq!(log.texts(), ["98", "99"]);
         let next = bus.join_with(&quiet().start(Start::At(100))).unwrap();
         assert_eq!(poll(&next), (0, 0));
-        assert!(matches!(error(bus.join_with(&quiet().start(Start::At(101)))), Error::NotYet { id: 101, next: 100 }));
+        assert!(matches!(error(bus.join_with(&quiet().start(Start::At(101)))).cause(), Cause::NotYet { id: 101, next: 100 }));
         let gone = bus.join_with(&quiet().start(Start::At(0))).unwrap();
         assert_eq!(poll(&gone).1, 44, "what was overwritten before is missed, up to an eighth above the oldest");
     }
@@ -303,7 +303,7 @@ alone! {
             std::thread::sleep(Duration::from_millis(5));
             worker.clone().leave().unwrap();
             // Whether it slept by then or not: it comes to its end, with nothing to poll.
-            assert!(matches!(waiter.join().unwrap(), Ok(false) | Err(Error::Left)));
+            assert!(matches!(waiter.join().unwrap().as_ref().map_err(|error| error.cause()), Ok(false) | Err(Cause::Left)));
         });
     }
 

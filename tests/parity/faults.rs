@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use seqcast::{Claimed, Error, Event, Scope, Trouble, Unique};
+use seqcast::{Cause, Claimed, Event, Scope, Trouble, Unique};
 
 use seqcast_testkit::{
     Child, HOUR, Log, Reports, alone, bus, counts, error, eventually, poll, quiet, shared_words, small, stop_here,
@@ -18,7 +18,7 @@ alone! {
         let logs = [Log::of(&others[0], Scope::All), Log::of(&others[1], Scope::All)];
         let huge = vec![1; 64 * 1024 * 1024];
         let refusal = error(sender.post(("s", "huge"), &huge));
-        let Error::PayloadTooLarge { len, max, .. } = refusal else { panic!("{refusal:?}") };
+        let Cause::PayloadTooLarge { len, max, .. } = *refusal.cause() else { panic!("{refusal:?}") };
         assert!(len > huge.len() && max == bus.largest_event(), "{len} {max}");
         for i in 0..110_u32 {
             assert_eq!(sender.post(("s", "small"), i.to_string()).unwrap(), u64::from(i), "an id was lost");
@@ -72,7 +72,7 @@ alone! {
             error(worker.event(("s", "e")).unique("k").ttl(Duration::ZERO).post(b"")),
             error(worker.reserve().map(drop).and_then(|()| worker.post(("s", ""), b""))),
         ] {
-            assert!(matches!(failure, Error::PayloadTooLarge { .. } | Error::Topic { .. } | Error::Option { .. }));
+            assert!(matches!(failure.cause(), Cause::PayloadTooLarge { .. } | Cause::Topic { .. } | Cause::Option { .. }));
         }
         let id = worker.post(("s", "after"), b"").unwrap();
         // The one id between is the reservation that was given up.

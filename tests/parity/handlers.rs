@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use seqcast::{Error, Event, Polled, Registration, Scope, Worker};
+use seqcast::{Cause, Event, Polled, Registration, Scope, Worker};
 
 use seqcast_testkit::{Log, Reports, alone, bus, poll, quiet, small};
 
@@ -327,7 +327,7 @@ alone! {
         worker.on(Scope::events("s", ["stop"]), move |_: &Event<'_>| leaving.clone().leave()).unwrap();
         worker.post(("s", "stop"), b"").unwrap();
         assert_eq!(poll(&worker), (1, 0));
-        assert!(matches!(worker.poll(), Err(Error::Left)));
+        assert!(matches!(worker.poll().as_ref().map_err(|error| error.cause()), Err(Cause::Left)));
     }
 
     fn a_handler_may_own_the_last_of_its_worker() {

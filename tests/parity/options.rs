@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use seqcast::{Error, Scope, Start, WorkerOptions};
+use seqcast::{Cause, Scope, Start, WorkerOptions};
 
 use seqcast_testkit::{HOUR, Log, Reports, alone, bus, counts, error, poll, quiet, small};
 
@@ -29,10 +29,10 @@ alone! {
         for (change, name, shown, part_of_rule) in cases {
             for refusal in [error(bus.join_with(&change(quiet()))), error(worker.reconfigure(change))] {
                 let text = refusal.to_string();
-                let Error::Option { option, value, rule } = refusal else { panic!("{refusal:?}") };
-                assert_eq!((option, &*value), (name, shown));
+                let Cause::Option { option, value, rule } = refusal.cause() else { panic!("{refusal:?}") };
+                assert_eq!((*option, value.as_str()), (name, shown));
                 assert!(rule.contains(part_of_rule), "{rule}");
-                assert!(text.contains(name) && text.contains(shown) && text.contains(&rule), "{text}");
+                assert!(text.contains(name) && text.contains(shown) && text.contains(rule), "{text}");
             }
         }
         assert_eq!(format!("{:?}", worker.options()), before);
@@ -94,7 +94,7 @@ alone! {
         let (_name, bus) = bus(&small());
         let worker = bus.join_with(&quiet()).unwrap();
         let refusal = error(worker.reconfigure(|options| options.start(Start::Oldest).label("x")));
-        assert!(matches!(refusal, Error::Option { option: "start", .. }), "{refusal:?}");
+        assert!(matches!(refusal.cause(), Cause::Option { option: "start", .. }), "{refusal:?}");
         assert_eq!(counts(&bus, &worker).label, "");
     }
 }

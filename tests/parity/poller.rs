@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use seqcast::{Error, Event, Polled, Poller, Scope};
+use seqcast::{Cause, Event, Polled, Poller, Scope};
 
 use seqcast_testkit::{Child, HOUR, Log, alone, bus, counts, error, eventually, in_child, poll, quiet, small, threads};
 
@@ -81,7 +81,7 @@ alone! {
         let (_name, bus) = bus(&small());
         let worker = bus.join_with(&quiet().interval(Duration::ZERO)).unwrap();
         let refusal = error(worker.start_poller());
-        assert!(matches!(refusal, Error::Option { option: "interval", .. }), "{refusal:?}");
+        assert!(matches!(refusal.cause(), Cause::Option { option: "interval", .. }), "{refusal:?}");
         assert_eq!(poll(&worker), (0, 0));
     }
 
@@ -123,7 +123,7 @@ alone! {
         let poller = worker.start_poller().unwrap();
         worker.leave().unwrap();
         eventually("it has ended", || !poller.is_running());
-        assert!(matches!(poller.stop(), Err(Error::Left)));
+        assert!(matches!(poller.stop().as_ref().map_err(|error| error.cause()), Err(Cause::Left)));
     }
 
     fn a_poller_survives_handlers_that_panic() {

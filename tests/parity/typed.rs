@@ -1,7 +1,7 @@
 //! Typed events: bound to source, event and version, checked before a handler sees them.
 
 use rkyv::{Archive, Serialize};
-use seqcast::{Error, Event, Topic, Typed, TypedEvent, rkyv};
+use seqcast::{Cause, Event, Topic, Typed, TypedEvent, rkyv};
 
 use seqcast_testkit::{Child, Log, Reports, alone, bus, poll, quiet, small};
 use std::sync::{Arc, Mutex};
@@ -152,7 +152,7 @@ alone! {
         let noted = Arc::clone(&answers);
         worker.on(seqcast::Scope::All, move |event: &Event<'_>| {
             let refusal = event.typed::<NewUpstream>().err();
-            let typed = matches!(refusal, Some(Error::Payload { source, event, .. })
+            let typed = matches!(refusal.as_ref().map(|error| error.cause()), Some(Cause::Payload { source, event, .. })
                 if source == "health" && event == "down");
             noted.lock().unwrap().push((event.typed::<Upstream>().is_ok(), typed));
         }).unwrap();
@@ -166,7 +166,7 @@ alone! {
         let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, seqcast::Scope::All);
         let refusal = worker.post(("health", "up"), &upstream()).unwrap_err();
-        assert!(matches!(&refusal, Error::TypedTopic { topic, expected, .. }
+        assert!(matches!(refusal.cause(), Cause::TypedTopic { topic, expected, .. }
             if topic == "health/up" && expected == "health/down"), "{refusal:?}");
         assert!(worker.event(("health", "up")).local(&upstream()).is_err());
         worker.post(Upstream::TOPIC, &upstream()).unwrap();

@@ -3,7 +3,7 @@
 use std::io;
 use std::process::ExitCode;
 
-use seqcast::Error;
+use seqcast::{Error, ErrorKind};
 
 /// What an exit code says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,14 +73,16 @@ impl Failure {
             Failure::Unread => Exit::Fine,
             Failure::Usage(_) => Exit::Usage,
             Failure::Io { .. } => Exit::Trouble,
-            Failure::Bus(
-                Error::Name { .. }
-                | Error::Option { .. }
-                | Error::Topic { .. }
-                | Error::PayloadTooLarge { .. }
-                | Error::NotYet { .. },
-            ) => Exit::Usage,
-            Failure::Bus(_) | Failure::NoSegment { .. } | Failure::NotOurs { .. } => Exit::CannotOpen,
+            Failure::Bus(error) => match error.kind() {
+                ErrorKind::Name
+                | ErrorKind::Option
+                | ErrorKind::Topic
+                | ErrorKind::LibrarySource
+                | ErrorKind::PayloadTooLarge
+                | ErrorKind::NotYet => Exit::Usage,
+                _ => Exit::CannotOpen,
+            },
+            Failure::NoSegment { .. } | Failure::NotOurs { .. } => Exit::CannotOpen,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use seqcast::Error;
+use seqcast::ErrorKind;
 use seqcast::inspect::{self, Listed};
 
 use crate::exit::{Exit, Failure};
@@ -73,11 +73,11 @@ impl Row<'_> {
             Err(error) => error.to_string(),
         };
         let state = match &listed.opened {
-            Err(Error::Layout { .. }) => "another layout",
-            Err(Error::Fingerprint { .. }) => "another build",
-            Err(Error::OtherBoot { .. }) => "another boot",
-            Err(Error::Unfinished { .. }) => "unfinished",
-            Err(Error::Busy { .. }) => "in creation",
+            Err(error) if error.kind() == ErrorKind::Layout => "another layout",
+            Err(error) if error.kind() == ErrorKind::Fingerprint => "another build",
+            Err(error) if error.kind() == ErrorKind::OtherBoot => "another boot",
+            Err(error) if error.kind() == ErrorKind::Unfinished => "unfinished",
+            Err(error) if error.kind() == ErrorKind::Busy => "in creation",
             _ => "corrupt",
         };
         Row { listed, state, tone: Tone::Bad, figures: None, why: Some(error) }
@@ -129,9 +129,9 @@ mod tests {
         let mut listed = Listed::named(bus.name()).unwrap();
         assert_eq!(Row::of(&listed).state, "stale");
         for (error, state) in [
-            (Error::Busy { name: name(), waited: Duration::ZERO }, "in creation"),
-            (Error::Unfinished { name: name() }, "unfinished"),
-            (Error::Corrupt { name: name(), what: "its length" }, "corrupt"),
+            (seqcast::Error::from(seqcast::Cause::Busy { name: name(), waited: Duration::ZERO }), "in creation"),
+            (seqcast::Error::from(seqcast::Cause::Unfinished { name: name() }), "unfinished"),
+            (seqcast::Error::from(seqcast::Cause::Corrupt { name: name(), what: "its length" }), "corrupt"),
         ] {
             let why = error.to_string();
             listed.opened = Err(error);

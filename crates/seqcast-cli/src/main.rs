@@ -28,6 +28,7 @@ mod units;
 use std::process::ExitCode;
 
 use clap::FromArgMatches;
+use seqcast::Cause;
 
 use self::args::{Args, Command};
 use self::exit::{Exit, Failure};
@@ -48,7 +49,10 @@ fn main() -> ExitCode {
 fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     carry_out(args, output).map_err(|failure| match failure {
         // Perhaps it is one of the others.
-        Failure::Bus(seqcast::Error::NotFound { name }) => Failure::NoSegment { name, others: segments::names() },
+        Failure::Bus(error) => match error.cause() {
+            Cause::NotFound { name } => Failure::NoSegment { name: name.clone(), others: segments::names() },
+            _ => Failure::Bus(error),
+        },
         failure => failure,
     })
 }

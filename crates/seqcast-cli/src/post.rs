@@ -6,7 +6,7 @@ use std::io::Read;
 use serde_json::json;
 
 use seqcast::inspect::{ClaimKind, Inspector, file_facts};
-use seqcast::{Bus, Publisher, SegmentOptions, WorkerOptions};
+use seqcast::{Bus, Cause, Publisher, SegmentOptions, WorkerOptions};
 
 use crate::args::{Joining, PostArgs};
 use crate::exit::{Exit, Failure};
@@ -57,9 +57,9 @@ pub fn options(name: &str, joining: &Joining) -> Result<SegmentOptions, Failure>
 }
 
 pub fn open(name: &str, joining: &Joining) -> Result<Bus, Failure> {
-    options(name, joining)?.open(name).map_err(|error| match error {
-        seqcast::Error::Owner { name, found, .. } => Failure::NotOurs { name, owner: found },
-        error => error.into(),
+    options(name, joining)?.open(name).map_err(|error| match error.cause() {
+        Cause::Owner { name, found, .. } => Failure::NotOurs { name: name.clone(), owner: *found },
+        _ => error.into(),
     })
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use seqcast::inspect::{Inspector, unlink_unheld};
-use seqcast::{Error, WorkerStats};
+use seqcast::{ErrorKind, WorkerStats};
 
 use crate::args::RmArgs;
 use crate::exit::{Exit, Failure};
@@ -57,7 +57,12 @@ fn remove_if_unused(name: &str) -> Result<Option<Obstacle>, Failure> {
             }
         }
         // Not for this command to touch.
-        Err(error @ (Error::NotFound { .. } | Error::Foreign { .. } | Error::Name { .. } | Error::Denied { .. })) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::NotFound | ErrorKind::Foreign | ErrorKind::Name | ErrorKind::Denied
+            ) =>
+        {
             return Err(error.into());
         }
         // Whatever is wrong with it: the proof below does not depend on its content.

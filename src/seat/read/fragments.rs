@@ -70,8 +70,8 @@ impl Fragments {
         fragments
     }
 
-    /// Gathers the fragments before `end` of events that may end behind it. From the oldest on that the ring has: an event
-    /// takes a quarter of its ids at most, but those of others may lie between them.
+    /// Gathers the fragments before `end` of events that may end behind it. From the oldest on that the ring has: an
+    /// event takes a quarter of its ids at most, but those of others may lie between them.
     ///
     /// What is malformed, reserved or overwritten here is passed over. If a part of an event is missed by that, its end
     /// will say so.

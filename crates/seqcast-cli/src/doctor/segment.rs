@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use seqcast::inspect::{Inspector, Listed, Namespaces, OpenBy, Processes, Seen};
-use seqcast::{Error, Start, Stats};
+use seqcast::{Cause, Error, Start, Stats};
 
 use super::{Cure, Finding};
 use crate::output::printable;
@@ -53,19 +53,19 @@ fn links(listed: &Listed) -> Option<Finding> {
 
 fn unreadable(name: &str, error: &Error) -> Finding {
     let rm = format!("seqcast rm {name} when nobody uses it any more, or seqcast doctor --fix");
-    let (remedy, cure) = match error {
+    let (remedy, cure) = match error.cause() {
         // As the error says: not by force, since those who use it may be shown another boot id.
-        Error::OtherBoot { .. } => {
+        Cause::OtherBoot { .. } => {
             let remedy = format!(
                 "seqcast doctor --fix, or seqcast rm {name} without --force: both remove it only if no process has it open"
             );
             (remedy, Cure::Unlink)
         }
-        Error::Unfinished { .. } => (rm, Cure::Unlink),
-        Error::Layout { .. } | Error::Fingerprint { .. } => {
+        Cause::Unfinished { .. } => (rm, Cure::Unlink),
+        Cause::Layout { .. } | Cause::Fingerprint { .. } => {
             (format!("look at it with the seqcast that its workers were built with; {rm}"), Cure::Unlink)
         }
-        Error::Busy { .. } => ("let its creator go on, or end it".to_owned(), Cure::None),
+        Cause::Busy { .. } => ("let its creator go on, or end it".to_owned(), Cure::None),
         _ => {
             let remedy = format!(
                 "stop its workers, keep a copy of /dev/shm{name} to find out who wrote to it, then seqcast rm {name}"
