@@ -4,20 +4,17 @@
 //! The cases that fuzzing found are kept here by name; the last two tests run the fuzz targets' attacks from fixed seeds.
 //! The targets themselves are in `fuzz`.
 
-#[path = "hostile/mod.rs"]
-mod hostile;
-
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use hostile::attack;
-use hostile::draw::{Draw, Random};
-use hostile::events::{Chain, handle_typed};
-use hostile::map::{Map, cell_word};
-use hostile::scene::{Scene, options, worker_options};
 use seqcast::{Bus, Claim, Event, Polled, Scope, SegmentOptions, Start, Worker};
+use seqcast_testkit::hostile::attack;
+use seqcast_testkit::hostile::draw::{Draw, Random};
+use seqcast_testkit::hostile::events::{Chain, handle_typed};
+use seqcast_testkit::hostile::map::{Map, cell_word};
+use seqcast_testkit::hostile::scene::{Scene, options, worker_options};
 
 fn random_attacks(seed: u64, attacks: usize, meanwhile: bool) {
     let mut random = Random(seed);

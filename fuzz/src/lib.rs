@@ -3,9 +3,6 @@
 #![deny(missing_docs, missing_debug_implementations, unsafe_op_in_unsafe_fn)]
 #![deny(clippy::undocumented_unsafe_blocks)]
 
-#[allow(missing_docs)]
-#[path = "../../tests/hostile/mod.rs"]
-mod hostile;
 mod model;
 mod open;
 mod options;
@@ -15,6 +12,7 @@ pub use model::model;
 pub use open::open;
 pub use options::options;
 pub use records::records;
+use seqcast_testkit::hostile::attack;
 
 /// A target.
 pub type Target = fn(&[u8]);
@@ -32,10 +30,10 @@ pub const TARGETS: [(&str, Target); 6] = [
 /// Arbitrary stores to a segment, between the calls of honest workers that post, poll, reserve, commit, claim, release,
 /// wait, join, leave and look at the counters.
 pub fn segment(bytes: &[u8]) {
-    hostile::attack::run(bytes, false);
+    attack::run(bytes, false);
 }
 
 /// As [`segment`], and another thread stores all the while. What it finds depends on luck: run a finding again and again.
 pub fn segment_meanwhile(bytes: &[u8]) {
-    hostile::attack::run(bytes, true);
+    attack::run(bytes, true);
 }

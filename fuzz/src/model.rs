@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use seqcast::library;
-use seqcast::{Cause, 
-    Bus, Claim, Claimed, Error, Event, SegmentOptions, Polled, Reservation, Scope, Start, Trouble, Worker, WorkerOptions,
+use seqcast::{
+    Bus, Cause, Claim, Claimed, Event, Polled, Reservation, Scope, SegmentOptions, Start, Trouble, Worker,
+    WorkerOptions,
 };
-
-use crate::hostile::draw::{Draw, Input};
+use seqcast_testkit::hostile::draw::{Draw, Input};
 
 const MOST_STEPS: usize = 400;
 const RECORDS: u64 = 4;
@@ -241,7 +241,9 @@ impl Play {
         let worker = match self.bus.join_with(&options) {
             Ok(worker) => worker,
             Err(error) if matches!(error.cause(), Cause::NotYet { .. }) => return assert!(at > tail),
-            Err(error) if matches!(error.cause(), Cause::NoRecord { .. }) => return assert_eq!(self.actors.len() as u64, RECORDS),
+            Err(error) if matches!(error.cause(), Cause::NoRecord { .. }) => {
+                return assert_eq!(self.actors.len() as u64, RECORDS);
+            }
             Err(error) => panic!("{error}"),
         };
         assert!(at <= tail && (self.actors.len() as u64) < RECORDS);

@@ -4,10 +4,9 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 
 use seqcast::{Bus, Error, Start};
-
-use crate::hostile::draw::{Draw, Input};
-use crate::hostile::map::Map;
-use crate::hostile::scene::{fresh_image, fresh_name, options, path_of, worker_options, write_file};
+use seqcast_testkit::hostile::draw::{Draw, Input};
+use seqcast_testkit::hostile::map::Map;
+use seqcast_testkit::hostile::scene::{fresh_image, fresh_name, options, path_of, worker_options, write_file};
 
 /// No file is made larger than this, whatever the header says.
 const MOST_BYTES: u64 = 4 << 20;
@@ -98,7 +97,8 @@ fn visit(bus: &Bus) {
     let _ = bus.stats().map_err(show);
     let options = worker_options().start(Start::Oldest);
     let Ok(worker) = bus.join_with(&options).map_err(show) else { return };
-    let _ = worker.on(seqcast::Scope::All, |event: &seqcast::Event<'_>| crate::hostile::events::touch(event.bytes()));
+    let _ = worker
+        .on(seqcast::Scope::All, |event: &seqcast::Event<'_>| seqcast_testkit::hostile::events::touch(event.bytes()));
     let _ = worker.post(("a", "b"), [1; 8]).map_err(show);
     let _ = worker.claim("key", std::time::Duration::from_secs(1)).map_err(show);
     let _ = worker.poll().map_err(show);

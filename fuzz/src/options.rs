@@ -3,10 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use seqcast::{Cause, Bus, Error, Event, SegmentOptions, Scope, WorkerOptions};
-
-use crate::hostile::draw::{Draw, Input};
-use crate::hostile::scene::{fresh_name, path_of};
+use seqcast::{Bus, Cause, Error, Event, Scope, SegmentOptions, WorkerOptions};
+use seqcast_testkit::hostile::draw::{Draw, Input};
+use seqcast_testkit::hostile::scene::{fresh_name, path_of};
 
 /// No segment larger than this is made.
 const MOST_BYTES: u128 = 2 << 20;
@@ -25,7 +24,10 @@ pub fn options(bytes: &[u8]) {
             let error = result.expect_err("sizes that cannot be");
             assert_eq!(error.code(), "option", "{error}");
         }
-        assert!(matches!(options.open(&name).as_ref().map_err(|error| error.cause()), Err(Cause::NotFound { .. })), "a refused call left something");
+        assert!(
+            matches!(options.open(&name).as_ref().map_err(|error| error.cause()), Err(Cause::NotFound { .. })),
+            "a refused call left something"
+        );
         return;
     }
     if sizes.bytes() > MOST_BYTES {

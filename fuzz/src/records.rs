@@ -1,11 +1,10 @@
 //! Events and fragments of arbitrary bytes, published as by a writer of this crate.
 
 use seqcast::{Event, Scope, Start};
-
-use crate::hostile::draw::{Draw, Input};
-use crate::hostile::events::{handle_typed, touch};
-use crate::hostile::map::{HEAD_WORDS, META, Map, cell_word};
-use crate::hostile::scene::{Scene, fresh_image, used_image, worker_options};
+use seqcast_testkit::hostile::draw::{Draw, Input};
+use seqcast_testkit::hostile::events::{handle_typed, touch};
+use seqcast_testkit::hostile::map::{HEAD_WORDS, META, Map, cell_word};
+use seqcast_testkit::hostile::scene::{Scene, fresh_image, used_image, worker_options};
 
 const UNIQUE: u64 = 1;
 

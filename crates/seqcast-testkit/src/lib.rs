@@ -4,11 +4,13 @@
 //! - [`ptrace`]: children that are run step by step.
 //! - [`name`]: names of segments that vanish.
 //! - [`bus`]: small segments, quiet workers, handlers that take notes.
+//! - [`hostile`]: what a hostile process does to a segment.
 //!
 //! Unit tests inside seqcast see another copy of that crate than this one does. They can use what does not mention its
 //! types: [`process`], [`ptrace`] and [`name`].
 
 pub mod bus;
+pub mod hostile;
 pub mod name;
 pub mod process;
 pub mod ptrace;

@@ -2,9 +2,6 @@
 //!
 //! The segments are those of the fuzz targets, from fixed seeds and from what the fuzzer has gathered (`fuzz/seeds`, `fuzz/corpus`).
 
-#[path = "../../../../tests/hostile/mod.rs"]
-mod scenery;
-
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +9,12 @@ use std::time::Duration;
 use seqcast::inspect::is_printable;
 use seqcast::{Event, Scope, WorkerOptions};
 
-use self::scenery::attack::strike;
-use self::scenery::draw::{Draw, Input, Random};
-use self::scenery::look::look;
-use self::scenery::scene::{Scene, fresh_image, fresh_name, path_of, used_image, write_file};
 use crate::pty::Pty;
 use crate::support::{Name, Stop, command, seqcast, small};
+use seqcast_testkit::hostile::attack::strike;
+use seqcast_testkit::hostile::draw::{Draw, Input, Random};
+use seqcast_testkit::hostile::look::look;
+use seqcast_testkit::hostile::scene::{Scene, fresh_image, fresh_name, path_of, used_image, write_file};
 
 /// The damage that these bytes describe, as `attack::run` begins.
 fn damaged(bytes: &[u8], strikes: u64) -> Scene {

@@ -168,7 +168,7 @@ pub fn strike(draw: &mut impl Draw, tap: &Tap, map: &Map, anywhere: bool) {
             tap.set(word, value);
         }
         _ => {
-            let word = draw.below(tap.len() as u64) as usize;
+            let word = draw.below(tap.words() as u64) as usize;
             let value = arbitrary(draw, tap.get(word), tap);
             tap.set(word, value);
         }
@@ -200,7 +200,7 @@ fn arbitrary(draw: &mut impl Draw, old: u64, tap: &Tap) -> u64 {
         4 => u64::MAX - u64::from(draw.byte() & 15),
         5 => (1 << draw.below(64)) - draw.below(2),
         6 => old.wrapping_add(u64::from(draw.u16())),
-        7 => tap.get(draw.below(tap.len() as u64) as usize),
+        7 => tap.get(draw.below(tap.words() as u64) as usize),
         8 => old ^ u64::from(draw.byte()) << (8 * draw.below(8)),
         _ => draw.u64(),
     }

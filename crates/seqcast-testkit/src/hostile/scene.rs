@@ -36,8 +36,8 @@ impl Tap {
         Tap { base: NonNull::new(base.cast()).expect("a mapping is somewhere"), words: len / 8 }
     }
 
-    /// All words; `set` and `get` take them one by one.
-    pub fn len(&self) -> usize {
+    /// The number of words; `set` and `get` take them one by one.
+    pub fn words(&self) -> usize {
         self.words
     }
 
