@@ -6,8 +6,8 @@ use std::time::Duration;
 use seqcast::library;
 use seqcast::{Cause, Claimed, Event, Scope, WorkerOptions};
 use seqcast_testkit::{
-    Child, HOUR, Log, Name, alone, bus, counts, error, eventually, in_child, poll, quiet, shared_words, small,
-    stop_here, threads,
+    Child, HOUR, Log, Name, alone, bus, counts, error, eventually, in_child, poll, quiet, shared_words, sleepers,
+    small, stop_here, threads,
 };
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -366,6 +366,7 @@ alone! {
         let log = Log::of(&worker, Scope::All);
         let poller = worker.start_poller().unwrap();
         let dropped = worker.start_poller().unwrap();
+        eventually("both have started", || sleepers("seqcast-poller") == 2);
         let child = Child::fork(|| {
             assert_eq!(threads(), 1);
             drop(dropped);

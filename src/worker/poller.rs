@@ -54,6 +54,10 @@ impl Worker {
     /// SIGSEGV. A program that a handler starts inherits that: unblock them in it (`pthread_sigmask`), or start it on
     /// another thread.
     ///
+    /// A process that forks while one of its threads starts or ends may get a child in which no thread can start: the lock of
+    /// the standard library that the thread held is never free there, and a poller started in the child delivers nothing. Fork
+    /// from a process with one thread, or when its threads are known to run.
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::Option`] if the worker's `interval` is zero, which means that it is polled by hand;

@@ -1,21 +1,13 @@
 //! The background poller: only on request, at once when something is posted, and gone when it is stopped.
 
-use std::fs;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use seqcast::{Cause, Event, Polled, Poller, Scope};
 
-use seqcast_testkit::{Child, HOUR, Log, alone, bus, counts, error, eventually, in_child, poll, quiet, small, threads};
-
-/// Whether this process's thread of that name sleeps in the kernel.
-fn sleeps(name: &str) -> bool {
-    fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path()).any(|task| {
-        // It may have ended meanwhile.
-        let text = |file| fs::read_to_string(task.join(file)).unwrap_or_default();
-        text("comm").trim() == name && text("stat").rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" S"))
-    })
-}
+use seqcast_testkit::{
+    Child, HOUR, Log, alone, bus, counts, error, eventually, in_child, poll, quiet, sleepers, small, threads,
+};
 
 alone! {
     fn no_thread_is_started_but_by_a_poller() {
@@ -160,7 +152,7 @@ alone! {
             worker.post(("s", "2"), b"").unwrap();
             let poller = worker.start_poller().unwrap();
             // While it spins it never does.
-            eventually("the poller sleeps", || sleeps("seqcast-poller"));
+            eventually("the poller sleeps", || sleepers("seqcast-poller") == 1);
             release.send(()).unwrap();
             release.send(()).unwrap();
             assert_eq!(polling.join().unwrap(), (2, 0));

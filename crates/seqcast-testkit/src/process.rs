@@ -103,7 +103,7 @@ impl Child {
             return child;
         }
         // SAFETY: a system call without pointers.
-        unsafe { libc::alarm(HANGS.as_secs() as u32 / 2) };
+        unsafe { libc::alarm(HANGS.as_secs() as u32 * 3) };
         let done = panic::catch_unwind(panic::AssertUnwindSafe(body));
         if let Err(panic) = &done {
             // Past the harness's capture, which ends with the child. Not by a panic hook: to set one waits for the panics
@@ -320,4 +320,17 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 /// Threads of this process.
 pub fn threads() -> usize {
     fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+/// Threads of this process that have that name and sleep in the kernel.
+///
+/// A thread that sleeps under the name that it gave itself is past its start, where it holds a lock of the standard library.
+/// In a child forked at that moment the lock is never free, and no thread can start.
+pub fn sleepers(name: &str) -> usize {
+    let sleeps = |task: &PathBuf| {
+        // It may have ended meanwhile.
+        let text = |file| fs::read_to_string(task.join(file)).unwrap_or_default();
+        text("comm").trim() == name && text("stat").rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" S"))
+    };
+    fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path()).filter(sleeps).count()
 }
