@@ -64,6 +64,9 @@ impl Bus {
 
     /// Takes a seat with the default options.
     ///
+    /// Waits for nobody if a seat is free or all are held by workers that live. If the only seat to be had is one that another
+    /// process has locked as it joins, leaves, or frees it from a dead worker, this tries again for 50 ms at most.
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::NoRecord`] if all are taken; [`ErrorKind::Corrupt`].

@@ -9,6 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::os::sys;
+use crate::seat::holder::Hold;
 use crate::seat::words::RecordWords;
 use crate::segment::layout::record_word;
 use crate::segment::{Segment, record_byte, record_of_byte};
@@ -149,8 +150,8 @@ struct Seat {
 
 impl Seat {
     fn all(segment: &Segment) -> Vec<Seat> {
-        let is_held = |record: &u16| segment.is_record_held(*record).unwrap_or(false);
-        let seat = |record| {
+        let holds = Hold::of_all(segment).unwrap_or_default();
+        let seat = |record: u16| {
             let words = RecordWords::of(&segment.records(), record);
             Seat {
                 record: u32::from(record),
@@ -159,7 +160,7 @@ impl Seat {
                 namespace: words.get(record_word!(identity.pid_namespace)),
             }
         };
-        (0..=segment.geometry().last_record()).filter(is_held).map(seat).collect()
+        (0..).zip(holds).filter(|(_, hold)| *hold == Hold::Locked).map(|(record, _)| seat(record)).collect()
     }
 
     /// Whether its holder is the process of this id and start. A namespace that is not known is no other one.

@@ -19,7 +19,8 @@ use crate::segment::{self, Segment};
 /// record's lock, which the kernel takes from the dead, is held meanwhile. A record whose lock is lost while its holder
 /// lives is left to its holder.
 ///
-/// If all records but such are taken it leaves them to whoever joins, lest that one finds none.
+/// If no other record is free it leaves the dead one to the next worker that joins. A worker that finds no free record but one
+/// that this has locked waits for it a moment, which has an end even if this is stopped meanwhile.
 ///
 /// # Errors
 ///
@@ -28,8 +29,8 @@ pub fn adopt_dead(name: &str, options: &SegmentOptions) -> Result<Vec<u32>> {
     let segment = Arc::new(Segment::open(name, options)?);
     let mut free = 0_usize;
     let mut dead = Vec::new();
-    for record in 0..=segment.geometry().last_record() {
-        match Hold::of(&segment, record)? {
+    for (record, hold) in (0..).zip(Hold::of_all(&segment)?) {
+        match hold {
             Hold::Locked | Hold::Unlocked => continue,
             Hold::Dead => dead.push(record),
             Hold::Free => {}
@@ -64,10 +65,11 @@ fn adopt(segment: &Segment, record: u16) -> Result<bool> {
     Hand::adopt(segment.claims().pool(), hand(CLAIM_HAND), record).map_err(fault)?;
     // Readers void what it had reserved.
     ring.forget_reservation(record);
-    segment.wake_for_decided();
     words.add(record_word!(identity.incarnation), 1);
     words.add(record_word!(identity.adopted), 1);
+    // Before the system call, so that a worker that joins sees soon that the record is locked for a moment only.
     words.set(record_word!(identity.pid), 0);
+    segment.wake_for_decided();
     Ok(true)
 }
 

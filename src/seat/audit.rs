@@ -48,8 +48,8 @@ impl Audit {
         let mut events = Count::new(ring.pool(), geometry.capacity + geometry.records);
         let mut buckets = Count::new(claims.pool(), geometry.buckets + geometry.records);
         let mut held_records = 0;
-        for record in 0..=geometry.last_record() {
-            held_records += u32::from(Hold::of(segment, record)?.is_alive());
+        for (record, hold) in (0..).zip(Hold::of_all(segment)?) {
+            held_records += u32::from(hold.is_alive());
             for (count, hand) in
                 [(&mut events, record_word!(posting.hand)), (&mut buckets, record_word!(claiming.hand))]
             {

@@ -4,6 +4,8 @@
 //! But a lock can be lost while its holder lives, and then the process id and the start of the process say so, to those
 //! in the same pid namespace. Such a record is nobody's to take: its holder goes on with it.
 
+use std::cell::LazyCell;
+
 use crate::error::{Holder, Result};
 use crate::os::sys;
 use crate::seat::label_of;
@@ -39,6 +41,28 @@ impl Hold {
         Ok(if segment.is_record_held(record)? { Hold::Locked } else { Hold::Unlocked })
     }
 
+    /// The same of all records, in order. Each answer was true at some moment of the call.
+    ///
+    /// The kernel walks a file's locks for each question, so that records in a row that name no holder are asked for at once.
+    pub(crate) fn of_all(segment: &Segment) -> Result<Vec<Hold>> {
+        let records = segment.records();
+        let is_blank = |record: &u16| RecordWords::of(&records, *record).get(record_word!(identity.pid)) == 0;
+        let all: Vec<u16> = (0..=segment.geometry().last_record()).collect();
+        let mut holds = Vec::with_capacity(all.len());
+        for row in all.chunk_by(|a, b| is_blank(a) && is_blank(b)) {
+            let (first, last) = (row[0], row[row.len() - 1]);
+            if row.iter().all(is_blank) && !segment.is_any_record_held_of(first..=last)? {
+                holds.extend(row.iter().map(|_| Hold::Free));
+                continue;
+            }
+            // Somebody is just joining or leaving, or a row of one.
+            for &record in row {
+                holds.push(Hold::of(segment, record)?);
+            }
+        }
+        Ok(holds)
+    }
+
     /// Whether the holder lives.
     pub(crate) fn is_alive(self) -> bool {
         matches!(self, Hold::Locked | Hold::Unlocked)
@@ -58,8 +82,33 @@ pub(crate) fn lives_without_lock(segment: &Segment, record: u16) -> bool {
     sys::is_running(pid, start) && sys::has_mapped(pid, segment.inode().1) != Some(false)
 }
 
-/// Whether `record` is what an earlier program of this very process has left: a process that executes itself anew keeps
-/// its id and its start. Nobody else can use such a record any more.
+/// Whether a record looks as if nobody had it, by what it says of its holder and without a look at its lock: the holder has
+/// left, or its process is gone. A holder of another pid namespace, or whose process is dead and not buried yet, looks alive.
+pub(crate) fn looks_free(segment: &Segment) -> impl FnMut(u16) -> bool {
+    let (records, own_namespace) = (segment.records(), LazyCell::new(sys::pid_namespace));
+    // A process may have many records, in a row.
+    let mut last_asked = (0, true);
+    move |record| {
+        let words = RecordWords::of(&records, record);
+        let pid = words.get(record_word!(identity.pid));
+        // A record of this process's earlier program (`exec`) has this process's id and start, but not its program.
+        let of_earlier_program = || words.get(record_word!(identity.program)) != sys::program();
+        if pid == 0 || pid == u64::from(sys::pid()) && of_earlier_program() {
+            return true;
+        }
+        let namespace = words.get(record_word!(identity.pid_namespace));
+        if namespace == 0 || *own_namespace != Some(namespace) {
+            return false;
+        }
+        if last_asked.0 != pid {
+            last_asked = (pid, sys::is_gone(pid));
+        }
+        last_asked.1
+    }
+}
+
+/// Whether `record` is what an earlier program of this very process has left: a process that executes itself anew keeps its
+/// id and its start. Nobody else can use such a record any more.
 pub(crate) fn is_own_leftover(segment: &Segment, record: u16) -> bool {
     let words = RecordWords::of(&segment.records(), record);
     words.get(record_word!(identity.pid)) == u64::from(sys::pid())
@@ -70,6 +119,8 @@ pub(crate) fn is_own_leftover(segment: &Segment, record: u16) -> bool {
 /// Who holds which record, for an error.
 pub(crate) fn holders(segment: &Segment) -> Vec<Holder> {
     let records = segment.records();
+    // If it cannot be told which are unlocked, the list is worth having without it.
+    let holds = Hold::of_all(segment).unwrap_or_default();
     (0..=segment.geometry().last_record())
         .map(|record| {
             let words = RecordWords::of(&records, record);
@@ -77,9 +128,192 @@ pub(crate) fn holders(segment: &Segment) -> Vec<Holder> {
                 record: u32::from(record),
                 pid: words.get(record_word!(identity.pid)) as u32,
                 label: label_of(&words),
-                // If it cannot be told, the list is worth having without it.
-                unlocked: matches!(Hold::of(segment, record), Ok(Hold::Unlocked)),
+                unlocked: holds.get(usize::from(record)) == Some(&Hold::Unlocked),
             }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs::File;
+    use std::os::fd::AsRawFd;
+    use std::process::{Child, Command};
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::seat::Seat;
+    use crate::segment::options::SegmentOptions;
+    use crate::segment::record_byte;
+
+    const RECORDS: u16 = 160;
+
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum State {
+        NeverUsed,
+        Left,
+        Live,
+        Gone,
+        Zombie,
+        OfUnknownStart,
+        OfOtherNamespace,
+        Unlocked,
+        OwnLeftover,
+        ReadLocked,
+        GoneReadLocked,
+    }
+
+    use State::*;
+
+    const STATES: [State; 11] = [
+        NeverUsed,
+        Left,
+        Live,
+        Gone,
+        Zombie,
+        OfUnknownStart,
+        OfOtherNamespace,
+        Unlocked,
+        OwnLeftover,
+        ReadLocked,
+        GoneReadLocked,
+    ];
+
+    impl State {
+        fn hold(self) -> Hold {
+            match self {
+                Live => Hold::Locked,
+                Unlocked | OwnLeftover => Hold::Unlocked,
+                Gone | Zombie | OfUnknownStart | OfOtherNamespace | GoneReadLocked => Hold::Dead,
+                NeverUsed | Left | ReadLocked => Hold::Free,
+            }
+        }
+
+        fn can_be_taken(self) -> bool {
+            !matches!(self, Live | Unlocked | ReadLocked | GoneReadLocked)
+        }
+    }
+
+    /// What the states need besides the segment, for as long as they last.
+    struct Scene {
+        segment: Arc<Segment>,
+        zombie: Child,
+        gone: u32,
+        seats: Vec<Seat>,
+        read_locks: Vec<File>,
+    }
+
+    impl Scene {
+        fn new(name: &str) -> Scene {
+            let options = SegmentOptions::new().capacity(8).block_size(64).claims(8).records(RECORDS.into());
+            let segment = Arc::new(Segment::create(name, &options.unlink_on_drop(true)).unwrap());
+            let mut dead = Command::new("true").spawn().unwrap();
+            dead.wait().unwrap();
+            let zombie = Command::new("true").spawn().unwrap();
+            let started = sys::process_start_time(zombie.id()).unwrap();
+            while sys::is_running(zombie.id(), started) {
+                std::thread::yield_now();
+            }
+            Scene { segment, zombie, gone: dead.id(), seats: vec![], read_locks: vec![] }
+        }
+
+        /// Gives `record`, whose last holder has left, its state.
+        fn set(&mut self, record: u16, state: State) {
+            let words = RecordWords::of(&self.segment.records(), record);
+            let set = |word, value| words.set(word, value);
+            if state == NeverUsed {
+                (record_word!(identity)..record_word!(identity.label)).for_each(|word| set(word, 0));
+                return;
+            }
+            let (own, start) = (u64::from(sys::pid()), sys::own_start_time().unwrap());
+            let namespace = sys::pid_namespace().unwrap();
+            let (pid, start, namespace, program) = match state {
+                NeverUsed | Left | Live | ReadLocked => (0, start, namespace, sys::program()),
+                Gone | GoneReadLocked => (u64::from(self.gone), start, namespace, 1),
+                Zombie => {
+                    let zombie = self.zombie.id();
+                    (u64::from(zombie), sys::process_start_time(zombie).unwrap(), namespace, 1)
+                }
+                OfUnknownStart => (own, 0, namespace, sys::program()),
+                OfOtherNamespace => (own, start, namespace + 1, sys::program()),
+                Unlocked => (own, start, namespace, sys::program()),
+                OwnLeftover => (own, start, namespace, sys::program() + 1),
+            };
+            set(record_word!(identity.start_time), start);
+            set(record_word!(identity.pid_namespace), namespace);
+            set(record_word!(identity.program), program);
+            set(record_word!(identity.pid), pid);
+            if matches!(state, ReadLocked | GoneReadLocked) {
+                let file = File::open(format!("/dev/shm{}", self.segment.name())).unwrap();
+                // SAFETY: `flock` is plain numbers, for which zero is a value.
+                let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+                (lock.l_type, lock.l_start, lock.l_len) = (libc::F_RDLCK as _, record_byte(record) as _, 1);
+                // SAFETY: the descriptor is open, and the call reads one `flock`.
+                let done = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) };
+                assert_eq!(done, 0);
+                self.read_locks.push(file);
+            }
+        }
+    }
+
+    impl Drop for Scene {
+        fn drop(&mut self) {
+            let _ = self.zombie.wait();
+        }
+    }
+
+    #[test]
+    fn g9_what_is_free_among_many_is_what_a_look_at_each_record_says() {
+        for seed in 1..=4_u64 {
+            let name = format!("seqcast-t-{}-holders-{seed}", sys::pid());
+            let mut scene = Scene::new(&name);
+            let mut random = seed;
+            let mut next = || {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (random >> 33) as usize
+            };
+            // Rows of one state, short and long, beyond the records that are tried first, too.
+            let mut states = vec![];
+            while states.len() < usize::from(RECORDS) {
+                let state = STATES[next() % STATES.len()];
+                states.extend(vec![state; 1 + next() % 9]);
+            }
+            states.truncate(RECORDS.into());
+            // All seats are taken, and those given back that are not to be live.
+            let segment = Arc::clone(&scene.segment);
+            let all: Vec<_> = (0..RECORDS).map(|_| Seat::take(&segment, "").unwrap()).collect();
+            assert!(all.iter().map(|seat| seat.record).eq(0..RECORDS));
+            scene.seats.extend(all.into_iter().filter(|seat| states[usize::from(seat.record)] == Live));
+            for (record, &state) in (0..).zip(&states) {
+                if state != Live {
+                    scene.set(record, state);
+                }
+            }
+            let one_by_one: Vec<_> = (0..RECORDS).map(|record| Hold::of(&segment, record).unwrap()).collect();
+            let at_once = Hold::of_all(&segment).unwrap();
+            for (record, state) in states.iter().enumerate() {
+                assert_eq!(one_by_one[record], state.hold(), "record {record}: {state:?}");
+                assert_eq!(at_once[record], state.hold(), "record {record}: {state:?}, of all at once");
+            }
+            let free = || (0..RECORDS).filter(|record| states[usize::from(*record)].can_be_taken());
+            let mut taken = BTreeSet::new();
+            let full = loop {
+                match Seat::take(&segment, "") {
+                    Ok(seat) => {
+                        assert!(taken.insert(seat.record), "record {} was given twice", seat.record);
+                        scene.seats.push(seat);
+                    }
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!(full.kind(), ErrorKind::NoRecord, "{full}");
+            assert!(
+                taken.iter().copied().eq(free()),
+                "seed {seed}: took {taken:?} of {:?}",
+                free().collect::<Vec<_>>()
+            );
+        }
+    }
 }

@@ -26,7 +26,7 @@ use crate::protocol::pool::Hand;
 use crate::protocol::seat_words::{ATTEMPT, CLAIM_HAND, HAND_WORDS, RING_HAND, WORDS};
 use crate::protocol::word::Stamp;
 use crate::seat::claim::Claimer;
-use crate::seat::holder::{holders, is_own_leftover, lives_without_lock};
+use crate::seat::holder::{holders, is_own_leftover, lives_without_lock, looks_free};
 use crate::seat::publish::Writer;
 use crate::seat::tenure::{Incarnation, Tenure};
 use crate::seat::words::RecordWords;
@@ -60,14 +60,14 @@ fn is_used_up(words: &RecordWords) -> bool {
 pub(crate) const NO_CURSOR: u64 = u64::MAX;
 
 impl Seat {
-    /// Takes the first record that nobody alive holds, be its lock lost or not, leaving out those with which nothing
-    /// more can be published.
+    /// Takes a record that nobody alive holds, be its lock lost or not, leaving out those with which nothing more can be
+    /// published: the first of them that [`looks_free`], or one of the first few that is.
     pub(crate) fn take(segment: &Arc<Segment>, label: &str) -> Result<Seat> {
         let guard = ForkGuard::new().map_err(|failed| Error::system(segment.name(), failed.call, failed.source))?;
         let used_up = |record| is_used_up(&RecordWords::of(&segment.records(), record));
         let is_free =
             |record| !used_up(record) && (!lives_without_lock(segment, record) || is_own_leftover(segment, record));
-        let Some((record, lock)) = segment.take_free_record(guard, is_free)? else {
+        let Some((record, lock)) = segment.take_free_record(guard, looks_free(segment), is_free)? else {
             if (0..=segment.geometry().last_record()).any(used_up) {
                 return Err(Error::of_fault(segment.name(), Fault::Exhausted(USED_UP)));
             }

@@ -126,8 +126,8 @@ impl Stats {
         let header = segment.header();
         let word = |index| header.at(index).load(Ordering::Relaxed);
         let (mut workers, clock) = (Vec::new(), HostClock::of_this_process());
-        for record in 0..=segment.geometry().last_record() {
-            workers.extend(WorkerStats::of(segment, record, next_id, clock)?);
+        for (record, hold) in (0..).zip(Hold::of_all(segment)?) {
+            workers.extend(WorkerStats::of(segment, record, hold, next_id, clock));
         }
         Ok(Stats {
             name: segment.name().to_owned(),
@@ -162,13 +162,11 @@ impl Stats {
 
 impl WorkerStats {
     /// `None` for a record that nobody holds and whose last holder left in order.
-    fn of(segment: &Segment, record: u16, next_id: u64, clock: HostClock) -> Result<Option<WorkerStats>> {
-        let words = RecordWords::of(&segment.records(), record);
-        let pid = words.get(record_word!(identity.pid)) as u32;
-        let hold = Hold::of(segment, record)?;
+    fn of(segment: &Segment, record: u16, hold: Hold, next_id: u64, clock: HostClock) -> Option<WorkerStats> {
         if hold == Hold::Free {
-            return Ok(None);
+            return None;
         }
+        let words = RecordWords::of(&segment.records(), record);
         let cursor = match words.get(record_word!(reading.cursor)) {
             NO_CURSOR => None,
             cursor => Some(cursor),
@@ -182,11 +180,11 @@ impl WorkerStats {
                 words.get(record_word!($($path).+))
             };
         }
-        Ok(Some(WorkerStats {
+        Some(WorkerStats {
             record: u32::from(record),
             alive: hold.is_alive(),
             unlocked: hold == Hold::Unlocked,
-            pid,
+            pid: count!(identity.pid) as u32,
             start_time: count!(identity.start_time),
             label: label_of(&words),
             joined_at: at_wall_ns(count!(identity.joined_at)),
@@ -216,7 +214,7 @@ impl WorkerStats {
             claims_full: count!(claiming.full),
             claims_late: count!(claiming.late),
             claims_released: count!(claiming.released),
-        }))
+        })
     }
 }
 

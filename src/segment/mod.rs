@@ -27,10 +27,13 @@ mod remove;
 pub(crate) mod unique_hash;
 
 use std::io;
+use std::mem;
+use std::ops::RangeInclusive;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{self, AtFlags, CWD, FileType, MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::{Errno, retry_on_intr};
@@ -74,6 +77,13 @@ const OWNER_ALONE: u32 = 0o600;
 const RECORD_BYTES: u64 = 1 << 61;
 /// The first of the bytes that are locked to prove that a lock is kept, and for nothing else.
 const PROOF_BYTES: u64 = CREATION_BYTE + (1 << 61);
+
+/// How many records joining tries whatever they look like: so few locks are asked for faster than what records look like.
+const TRIED_FIRST: u16 = 64;
+/// How often joining tries again records that look free and are locked, so that it ends though their locker is stopped.
+const RETRIES: u32 = 50;
+/// How long it waits before each time: several times what a locker needs.
+const RETRY_AFTER: Duration = Duration::from_millis(1);
 
 /// A segment, mapped and open.
 #[derive(Debug)]
@@ -241,32 +251,74 @@ impl Segment {
         reopen(&self.name, &self.file)
     }
 
-    /// Takes the first record that nobody holds and `is_free` says yes to. It is asked while the record is locked.
+    /// Takes a record that nobody holds and `is_free` says yes to, which is asked while the record is locked.
+    ///
+    /// The kernel keeps the locks of a file in a list that it walks for each question, so that asking for every record takes
+    /// time that grows with the square of their number. Therefore the first [`TRIED_FIRST`] records are tried, in order, and
+    /// then those that `looks_free` says yes to, which need not be true. If none can be had, all others are tried as well: a
+    /// free record is found, whatever it looks like.
+    ///
+    /// A record that looks free and is locked may be so for a moment only: another process joins or leaves with it, or frees
+    /// it from its dead holder. Such records are tried again, at most [`RETRIES`] times, [`RETRY_AFTER`] apart. If nothing
+    /// looks free there is no waiting.
     pub(crate) fn take_free_record(
         &self,
         guard: ForkGuard,
+        mut looks_free: impl FnMut(u16) -> bool,
         mut is_free: impl FnMut(u16) -> bool,
     ) -> Result<Option<(u16, RecordLock)>> {
         let keeps = self.keeps_locks_of_pages()?;
-        let file = self.own_description()?;
-        let inode = file.inode().number;
-        for record in 0..=u16::MAX {
-            if u64::from(record) >= self.geometry().records {
+        let mut file = self.own_description()?;
+        let (mut others, mut locked) = (Vec::new(), Vec::new());
+        let first = (0..=self.geometry().last_record()).filter(|&record| {
+            let is_first = record < TRIED_FIRST || looks_free(record);
+            if !is_first {
+                others.push(record);
+            }
+            is_first
+        });
+        let mut taken = self.take_one_of(&file, first, &mut is_free, &mut locked)?;
+        if taken.is_none() {
+            taken = self.take_one_of(&file, others, &mut is_free, &mut locked)?;
+        }
+        for _ in 0..RETRIES {
+            if taken.is_some() {
                 break;
             }
-            if !self.try_lock(&file, record)? {
-                continue;
+            locked.retain(|&record| looks_free(record));
+            if locked.is_empty() {
+                break;
             }
-            if !is_free(record) {
-                let _ = sys::unlock_byte(&file, record_byte(record));
-                continue;
+            // A child that another thread forks while this one sleeps would share the description.
+            drop(file);
+            thread::sleep(RETRY_AFTER);
+            file = self.own_description()?;
+            taken = self.take_one_of(&file, mem::take(&mut locked), &mut is_free, &mut locked)?;
+        }
+        let Some(record) = taken else { return Ok(None) };
+        let inode = file.inode().number;
+        let page = keeps.then(|| HoldingPage::of(file.as_fd()).ok()).flatten();
+        // With a page the descriptor is closed here.
+        let hold = page.map_or_else(|| Hold::Descriptor(file), Hold::Page);
+        Ok(Some((record, RecordLock { guard, inode, record, hold })))
+    }
+
+    /// Locks the first of `records` that nobody has locked and `is_free` says yes to. Those that others have go to `locked`.
+    fn take_one_of(
+        &self,
+        file: &Descriptor,
+        records: impl IntoIterator<Item = u16>,
+        is_free: &mut impl FnMut(u16) -> bool,
+        locked: &mut Vec<u16>,
+    ) -> Result<Option<u16>> {
+        for record in records {
+            if !self.try_lock(file, record)? {
+                locked.push(record);
+            } else if is_free(record) {
+                return Ok(Some(record));
+            } else {
+                let _ = sys::unlock_byte(file, record_byte(record));
             }
-            let lock = |hold| RecordLock { guard, inode, record, hold };
-            if keeps && let Ok(page) = HoldingPage::of(file.as_fd()) {
-                // Here the descriptor is closed.
-                return Ok(Some((record, lock(Hold::Page(page)))));
-            }
-            return Ok(Some((record, lock(Hold::Descriptor(file)))));
         }
         Ok(None)
     }
@@ -320,6 +372,12 @@ impl Segment {
     /// Where everything is.
     pub(crate) fn regions(&self) -> &Regions {
         &self.memory.regions
+    }
+
+    /// Whether anybody, this process included, holds one of `records`.
+    pub(crate) fn is_any_record_held_of(&self, records: RangeInclusive<u16>) -> Result<bool> {
+        let (first, count) = (record_byte(*records.start()), records.len() as u64);
+        sys::is_any_byte_locked(self.file()?, first, count).map_err(|error| self.system("fcntl(F_OFD_GETLK)", error))
     }
 
     /// Whether anybody, this process included, holds `record`.

@@ -75,7 +75,7 @@ fn descriptor(file: File) -> Descriptor {
 impl Segment {
     /// Takes the first record that nobody has locked.
     fn take_any(&self) -> Result<Option<(u16, RecordLock)>> {
-        self.take_free_record(ForkGuard::new().unwrap(), |_| true)
+        self.take_free_record(ForkGuard::new().unwrap(), |_| false, |_| true)
     }
 }
 
@@ -840,6 +840,58 @@ fn records_run_out() {
         taken.iter().map(|(record, _)| *record).eq(0..4) && segment.take_any().unwrap().is_none()
     });
     assert!(child.ended_well());
+}
+
+#[test]
+fn g7_a_record_that_is_locked_for_a_moment_is_waited_for_and_not_refused() {
+    let segment = Segment::anonymous(&small()).unwrap();
+    let guard = ForkGuard::new().unwrap();
+    let lock = |record| segment.take_record(record).unwrap().unwrap();
+    let _held = [0, 1, 3].map(lock);
+    // It is locked at the first try, and is asked about before the second.
+    let mut for_a_moment = Some(lock(2));
+    let looks_free = |record| record == 2 && for_a_moment.take().is_some_and(|_| true);
+    let taken = segment.take_free_record(guard, looks_free, |_| true).unwrap();
+    assert_eq!(taken.map(|(record, _)| record), Some(2), "refused because of a lock that lasts a moment");
+}
+
+#[test]
+fn g6_a_locker_that_is_stopped_holds_up_nobody_for_long() {
+    let segment = Segment::anonymous(&small()).unwrap();
+    let guard = ForkGuard::new().unwrap();
+    let _held = [0, 1, 2, 3].map(|record| segment.take_record(record).unwrap().unwrap());
+    let mut asked = 0;
+    let mut take = |looks_free: fn(u16) -> bool| {
+        let looks_free = |record| {
+            asked += 1;
+            looks_free(record)
+        };
+        assert!(segment.take_free_record(guard, looks_free, |_| true).unwrap().is_none());
+        std::mem::take(&mut asked)
+    };
+    assert_eq!(take(|_| false), 4, "it waited for workers that live");
+    assert_eq!(take(|record| record == 1), 4 + RETRIES - 1);
+}
+
+#[test]
+fn g9_a_join_among_many_asks_for_the_locks_of_few_and_finds_every_free_record() {
+    let segment = Segment::anonymous(&small().records(200)).unwrap();
+    let guard = ForkGuard::new().unwrap();
+    let free = [150, 199];
+    let lock = |record: &u16| segment.take_record(*record).unwrap().unwrap();
+    let mut held: Vec<_> =
+        (0..200).filter(|record| !free.contains(record)).collect::<Vec<_>>().iter().map(lock).collect();
+    let take = |looks_free: fn(u16) -> bool| segment.take_free_record(guard, looks_free, |_| true).unwrap();
+    let number = |taken: &Option<(u16, RecordLock)>| taken.as_ref().map(|(record, _)| *record);
+    let first = take(|record| record == 199);
+    assert_eq!(number(&first), Some(199), "it asked for the locks of those that look taken first");
+    let second = take(|_| false);
+    assert_eq!(number(&second), Some(150), "it was free, and not found");
+    assert_eq!(number(&take(|_| false)), None);
+    // One of the first is tried whatever it looks like, as one of a zombie.
+    held.remove(7);
+    let third = take(|record| record == 199);
+    assert_eq!(number(&third), Some(7));
 }
 
 #[test]
