@@ -118,7 +118,9 @@ impl Probe {
     /// In the middle of a handler or a reporter: a fork now and then, whose child returns from it like its parent.
     fn fork_at(&self, id: u64) {
         let number = mix(id ^ self.round.seed ^ (self.number as u64) << 56);
-        if !number.is_multiple_of(self.round.fork_every()) || self.copies.load(Ordering::Relaxed) >= MOST_COPIES {
+        // What is run while a worker leaves is rare.
+        let every = if self.slot.current_op().0 == Op::Leave { 4 } else { self.round.fork_every() };
+        if !number.is_multiple_of(every) || self.copies.load(Ordering::Relaxed) >= MOST_COPIES {
             return;
         }
         match copies::fork() {
