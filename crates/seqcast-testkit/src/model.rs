@@ -1,0 +1,989 @@
+//! The bus against a reference model of plain vectors and maps: random operations of several workers in one process,
+//! and after each of them what the model predicts. `tests/model.rs` draws the operations with proptest, and the fuzz target
+//! `model` from a fuzzer's bytes.
+//!
+//! The model knows ids, laps, fragments, reservations, claims and handlers, but nothing of cells, blocks, buckets or
+//! routes. One answer it takes from the bus, since the guarantees leave it open, and checks what can be checked of it: when
+//! a claim is too late to be decided.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use seqcast::library;
+use seqcast::{
+    Bus, Cause, Claim, Claimed, Event, Handler, Polled, Registration, Reservation, Scope, SegmentOptions, Start,
+    Trouble, Unique, Worker, WorkerOptions,
+};
+
+use crate::bus::{HOUR, of_record};
+use crate::hostile::draw::Draw;
+
+pub const WORKERS: usize = 3;
+/// Of the topics that operations post and listen to, these are the sources and events.
+pub const SOURCES: [&str; 2] = ["cache", "health"];
+pub const EVENTS: [&str; 2] = ["stale", "down"];
+/// Stands for the library's own source in a topic.
+const LIBRARY: usize = SOURCES.len();
+pub const KEYS: [&str; 3] = ["key 0", "key 1", "key 2"];
+/// Over before anybody looks.
+const INSTANT: Duration = Duration::from_nanos(1);
+
+pub type Topic = (usize, usize);
+
+/// A handler's scope: all, a source, or some events of a source by their bits.
+#[derive(Clone, Copy, Debug)]
+pub enum Scoped {
+    All,
+    Source(usize),
+    Events(usize, u8),
+}
+
+/// Where a worker starts.
+#[derive(Clone, Copy, Debug)]
+pub enum From {
+    Now,
+    Oldest,
+    At(u64),
+    After(u64),
+}
+
+/// What one of the workers does.
+#[derive(Clone, Debug)]
+pub enum Op {
+    Post { worker: usize, topic: Topic, len: usize },
+    PostUnique { worker: usize, topic: Topic, len: usize, key: usize, lasting: bool },
+    PostLocal { worker: usize, topic: Topic },
+    Poll { worker: usize, most: u64 },
+    Reserve { worker: usize },
+    Commit { worker: usize, topic: Topic, len: usize },
+    DropReservation { worker: usize },
+    Claim { worker: usize, key: usize, lasting: bool },
+    Release { worker: usize },
+    ReleaseClaim { worker: usize, key: usize },
+    Register { worker: usize, scope: Scoped, weak: bool },
+    Unregister { worker: usize, nth: usize },
+    DropOwner { worker: usize, nth: usize },
+    Leave { worker: usize },
+    Join { worker: usize, from: From },
+}
+
+impl Op {
+    /// An operation on a bus that gives out `next_id` next, and on which no event is longer than `longest`.
+    pub fn draw(draw: &mut impl Draw, next_id: u64, longest: usize) -> Op {
+        let mut below = |bound: usize| draw.below(bound as u64) as usize;
+        let kind = below(32);
+        let worker = below(WORKERS);
+        match kind {
+            0..=6 => Op::Post { worker, topic: (below(2), below(2)), len: drawn_len(&mut below, longest) },
+            7..=11 => {
+                let (topic, len) = ((below(2), below(2)), drawn_len(&mut below, longest));
+                Op::PostUnique { worker, topic, len, key: below(KEYS.len()), lasting: below(4) > 0 }
+            }
+            12 => Op::PostLocal { worker, topic: (below(2), below(2)) },
+            13..=15 => Op::Poll { worker, most: 1 + below(4) as u64 },
+            16..=18 => Op::Poll { worker, most: u64::MAX },
+            19 | 20 => Op::Reserve { worker },
+            21 | 22 => Op::Commit { worker, topic: (below(2), below(2)), len: below(80) },
+            23 => Op::DropReservation { worker },
+            24 => Op::Claim { worker, key: below(KEYS.len()), lasting: below(4) > 0 },
+            25 => Op::ReleaseClaim { worker, key: below(KEYS.len()) },
+            26 => Op::Release { worker },
+            27 | 28 => {
+                let scope = match below(4) {
+                    0 | 1 => Scoped::All,
+                    2 => Scoped::Source(below(SOURCES.len())),
+                    _ => Scoped::Events(below(SOURCES.len()), 1 + below(3) as u8),
+                };
+                Op::Register { worker, scope, weak: below(2) > 0 }
+            }
+            29 => match below(2) {
+                0 => Op::Unregister { worker, nth: below(8) },
+                _ => Op::DropOwner { worker, nth: below(8) },
+            },
+            30 => Op::Leave { worker },
+            _ => {
+                let from = match below(4) {
+                    0 => From::Now,
+                    1 => From::Oldest,
+                    2 => From::After(draw.below(next_id + 3)),
+                    _ => From::At(draw.below(next_id + 3)),
+                };
+                Op::Join { worker, from }
+            }
+        }
+    }
+}
+
+fn drawn_len(below: &mut impl FnMut(usize) -> usize, longest: usize) -> usize {
+    if below(4) == 0 { below(longest + 20) } else { below(40) }
+}
+
+impl Scoped {
+    fn real(self) -> Scope {
+        match self {
+            Scoped::All => Scope::All,
+            Scoped::Source(source) => Scope::source(SOURCES[source]),
+            Scoped::Events(source, bits) => {
+                let events = EVENTS.iter().enumerate().filter(|(i, _)| bits >> i & 1 == 1).map(|(_, event)| *event);
+                Scope::events(SOURCES[source], events)
+            }
+        }
+    }
+
+    /// The place of its handlers in the order of calling, if it takes the topic at all.
+    fn rank(self, (source, event): Topic) -> Option<u8> {
+        match self {
+            Scoped::All => Some(0),
+            Scoped::Source(of) => (of == source).then_some(1),
+            Scoped::Events(of, bits) => (of == source && bits >> event & 1 == 1).then_some(2),
+        }
+    }
+}
+
+/// A call of a handler.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Call {
+    handler: usize,
+    /// `None` for local events.
+    id: Option<u64>,
+    /// Which event it is: its number among the posted, or among the local ones.
+    number: usize,
+}
+
+// ---- the bus, as it is ----
+
+/// The calls of all real handlers, and what they brought with them.
+#[derive(Clone, Default)]
+struct Calls(Arc<Mutex<Noted>>);
+
+#[derive(Default)]
+struct Noted {
+    calls: Vec<Call>,
+    /// The claims of unique events, with the events' ids.
+    claims: Vec<(Claim, u64)>,
+}
+
+struct Noting {
+    handler: usize,
+    calls: Calls,
+}
+
+impl Handler for Noting {
+    fn handle(&self, event: &Event<'_>) -> Result<(), seqcast::HandlerError> {
+        let number = match event.local::<usize>() {
+            Some(number) => *number,
+            // The library's own carry the label, which is the number here.
+            None if event.source() == library::SOURCE => std::str::from_utf8(event.bytes())?.parse()?,
+            None => number_of(event.bytes())?,
+        };
+        let Noted { calls, claims } = &mut *self.calls.0.lock().unwrap();
+        calls.push(Call { handler: self.handler, id: event.id(), number });
+        claims.extend(event.claim().zip(event.id()));
+        Ok(())
+    }
+}
+
+/// Bytes from which [`number_of`] tells the number again, and whether they are whole.
+fn payload(number: usize, len: usize) -> Vec<u8> {
+    let head = [&number.to_le_bytes()[..4], &len.to_le_bytes()[..4]].concat();
+    head.into_iter().chain((8..).map(|i: usize| ((i * 31) ^ (number * 7)) as u8)).take(len.max(8)).collect()
+}
+
+fn number_of(bytes: &[u8]) -> Result<usize, seqcast::HandlerError> {
+    let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]) as usize;
+    let (number, len) = (word(0), word(4));
+    if bytes == payload(number, len) { Ok(number) } else { Err(seqcast::HandlerError::msg("torn")) }
+}
+
+struct Real {
+    worker: Worker,
+    reservation: Option<Reservation>,
+    handlers: Vec<(Registration, Option<Arc<Noting>>)>,
+    /// The claims of the unique events that it ran, and the events' ids.
+    claims: Vec<(Claim, u64)>,
+    late: Arc<Mutex<Vec<u64>>>,
+    /// Reports of what must not be.
+    wrong: Arc<Mutex<Vec<String>>>,
+}
+
+// ---- the model ----
+
+#[derive(Clone, Debug)]
+struct Message {
+    topic: Topic,
+    /// Key, and whether it is held for long.
+    unique: Option<(usize, bool)>,
+    first_id: u64,
+    last_id: u64,
+    sender: u32,
+}
+
+/// What an id became.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Slot {
+    /// A message, or one fragment of it.
+    Part(usize),
+    Reserved(u32),
+    Void,
+}
+
+/// What a reader has taken in and not delivered yet.
+#[derive(Clone, Debug)]
+enum Ahead {
+    Waiting(u64),
+    Event(usize),
+    Missed(u64),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pending {
+    Nothing,
+    Own(u64),
+    CopiedOut,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    posted: u64,
+    fragments: u64,
+    reservations: u64,
+    committed: u64,
+    delivered: u64,
+    skipped: u64,
+    missed: u64,
+    lagged: u64,
+    voided: u64,
+    waited: u64,
+    won: u64,
+    lost: u64,
+    late: u64,
+    released: u64,
+    orphaned: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Seat {
+    record: u32,
+    /// Messages that began before it are none of its own.
+    start: u64,
+    next: u64,
+    ahead: VecDeque<Ahead>,
+    /// Of each sender, the message that the next fragment must be of, and the id that it must have.
+    partial: HashMap<u32, (usize, u64)>,
+    pending: Pending,
+    local: VecDeque<(usize, Topic)>,
+    handlers: Vec<(usize, Scoped, bool)>,
+    counts: Counts,
+}
+
+/// What a model knows of a unique key.
+#[derive(Clone, Debug, Default)]
+struct Key {
+    decided: HashSet<u64>,
+    /// The event that holds it for long.
+    held: Option<u64>,
+}
+
+#[derive(Default)]
+struct Model {
+    slots: Vec<Slot>,
+    messages: Vec<Message>,
+    locals: usize,
+    handlers: usize,
+    seats: Vec<Option<Seat>>,
+    keys: [Key; KEYS.len()],
+    claims: [Option<(u32, Claim)>; KEYS.len()],
+    capacity: u64,
+    /// Whether some worker has not read everything from the first id on. Only then may a claim come too late.
+    gaps: bool,
+    /// The ids of which the bus said in this operation that it is too late to decide them.
+    late: Vec<u64>,
+}
+
+/// What one step of reading comes to.
+enum Step {
+    Event(usize),
+    Missed(u64),
+    PendingOwn(u64),
+    Empty,
+}
+
+enum Resolved {
+    Event(usize),
+    Nothing,
+    Headless,
+}
+
+impl Model {
+    fn next_id(&self) -> u64 {
+        self.slots.len() as u64
+    }
+
+    /// What is at `id` now; `None` if it was overwritten.
+    fn slot(&self, id: u64) -> Option<Slot> {
+        (id + self.capacity >= self.next_id()).then(|| self.slots[id as usize])
+    }
+
+    /// What who goes on at `id` has of the message that began before it and ends behind, if the ring has all of that.
+    fn begun_before(&self, id: u64) -> HashMap<u32, (usize, u64)> {
+        let begun = self.messages.iter().enumerate().filter(|(_, message)| {
+            message.first_id < id && id <= message.last_id && message.first_id + self.capacity >= self.next_id()
+        });
+        begun.map(|(number, message)| (message.sender, (number, id))).collect()
+    }
+
+    fn post(&mut self, seat: usize, topic: Topic, unique: Option<(usize, bool)>, last_id: u64) {
+        let number = self.messages.len();
+        let first_id = self.next_id();
+        let seat = self.seats[seat].as_mut().unwrap();
+        seat.counts.posted += 1;
+        if last_id > first_id {
+            seat.counts.fragments += last_id + 1 - first_id;
+        }
+        self.messages.push(Message { topic, unique, first_id, last_id, sender: seat.record });
+        self.slots.resize(last_id as usize + 1, Slot::Part(number));
+    }
+
+    /// The handlers of a topic in the order of calling.
+    fn handlers_of(seat: &Seat, topic: Topic) -> Vec<usize> {
+        let ranked = |rank| {
+            seat.handlers
+                .iter()
+                .filter(move |(_, scope, live)| *live && scope.rank(topic) == Some(rank))
+                .map(|(handler, ..)| *handler)
+        };
+        (0..3).flat_map(ranked).collect()
+    }
+
+    /// What `id`, which holds a part of message `number`, is to the reader.
+    fn resolve(&mut self, seat: &mut Seat, id: u64, number: usize) -> Resolved {
+        let message = self.messages[number].clone();
+        if message.last_id > message.first_id {
+            let expected = seat.partial.remove(&message.sender);
+            let continues = id == message.first_id || expected == Some((number, id));
+            if continues && id < message.last_id {
+                seat.partial.insert(message.sender, (number, id + 1));
+                return Resolved::Nothing;
+            }
+            if !continues {
+                return match id == message.last_id && message.first_id >= seat.start {
+                    true => {
+                        self.gaps = true;
+                        Resolved::Headless
+                    }
+                    false => Resolved::Nothing,
+                };
+            }
+        }
+        if Self::handlers_of(seat, message.topic).is_empty() {
+            seat.counts.skipped += 1;
+            self.gaps |= message.unique.is_some();
+            return Resolved::Nothing;
+        }
+        match message.unique {
+            Some((key, lasting)) if !self.decide(seat, id, key, lasting) => Resolved::Nothing,
+            _ => Resolved::Event(number),
+        }
+    }
+
+    /// Whether the reader is the one to run the unique event at `id`.
+    fn decide(&mut self, seat: &mut Seat, id: u64, key: usize, lasting: bool) -> bool {
+        let key = &mut self.keys[key];
+        if self.late.contains(&id) {
+            assert!(self.gaps, "too late at id {id}, though everybody has read everything");
+            seat.counts.late += 1;
+            return false;
+        }
+        if !key.decided.insert(id) || key.held.is_some() {
+            seat.counts.lost += 1;
+            return false;
+        }
+        key.held = lasting.then_some(id);
+        seat.counts.won += 1;
+        true
+    }
+
+    /// Leaves out what was overwritten.
+    fn skip_lap(&mut self, seat: &mut Seat) -> u64 {
+        let to = (self.next_id() - self.capacity + self.capacity / 8).max(seat.next + 1);
+        let missed = to - seat.next;
+        seat.next = to;
+        self.gaps = true;
+        missed
+    }
+
+    fn read(&mut self, seat: &mut Seat) -> Step {
+        loop {
+            match seat.ahead.front().cloned() {
+                Some(Ahead::Waiting(id)) => match self.slot(id) {
+                    Some(Slot::Reserved(record)) if record == seat.record => {
+                        self.copy_ahead(seat);
+                        return Step::PendingOwn(id);
+                    }
+                    Some(Slot::Reserved(_)) => {
+                        // Nobody waits for long here.
+                        self.slots[id as usize] = Slot::Void;
+                        seat.counts.voided += 1;
+                    }
+                    Some(Slot::Void) => drop(seat.ahead.pop_front()),
+                    Some(Slot::Part(number)) => {
+                        seat.ahead.pop_front();
+                        if let Resolved::Event(number) = self.resolve(seat, id, number) {
+                            return Step::Event(number);
+                        }
+                    }
+                    None => {
+                        seat.ahead.pop_front();
+                        self.gaps = true;
+                        return Step::Missed(1);
+                    }
+                },
+                Some(Ahead::Event(number)) => {
+                    seat.ahead.pop_front();
+                    return Step::Event(number);
+                }
+                Some(Ahead::Missed(missed)) => {
+                    seat.ahead.pop_front();
+                    return Step::Missed(missed);
+                }
+                None => {
+                    if seat.next == self.next_id() {
+                        return Step::Empty;
+                    }
+                    match self.take_in(seat) {
+                        Some(Ahead::Event(number)) => return Step::Event(number),
+                        Some(Ahead::Missed(missed)) => return Step::Missed(missed),
+                        Some(waiting) => seat.ahead.push_back(waiting),
+                        None => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes in what is at the reader's next id.
+    fn take_in(&mut self, seat: &mut Seat) -> Option<Ahead> {
+        let id = seat.next;
+        let Some(slot) = self.slot(id) else { return Some(Ahead::Missed(self.skip_lap(seat))) };
+        seat.next += 1;
+        match slot {
+            Slot::Void => None,
+            Slot::Reserved(_) => {
+                seat.counts.waited += 1;
+                Some(Ahead::Waiting(id))
+            }
+            Slot::Part(number) => match self.resolve(seat, id, number) {
+                Resolved::Event(number) => Some(Ahead::Event(number)),
+                Resolved::Nothing => None,
+                Resolved::Headless => Some(Ahead::Missed(1)),
+            },
+        }
+    }
+
+    fn copy_ahead(&mut self, seat: &mut Seat) {
+        // Unique events that are claimed now, before those that are waited for are read.
+        self.gaps |= seat.next < self.next_id();
+        while seat.next < self.next_id() {
+            let taken = self.take_in(seat);
+            seat.ahead.extend(taken);
+        }
+    }
+
+    fn has_news(&self, seat: &Seat) -> bool {
+        !seat.local.is_empty()
+            || match seat.pending {
+                Pending::Nothing => seat.next < self.next_id(),
+                Pending::CopiedOut => true,
+                Pending::Own(id) => !matches!(self.slot(id), Some(Slot::Reserved(_))),
+            }
+    }
+
+    fn call(seat: &mut Seat, topic: Topic, id: Option<u64>, number: usize, calls: &mut Vec<Call>) {
+        seat.counts.delivered += 1;
+        calls.extend(Self::handlers_of(seat, topic).into_iter().map(|handler| Call { handler, id, number }));
+    }
+
+    /// Delivers a message, unless the handlers for which it was copied out are gone by now.
+    fn deliver(&mut self, seat: &mut Seat, number: usize, calls: &mut Vec<Call>) {
+        let Message { topic, unique, last_id, .. } = self.messages[number];
+        if !Self::handlers_of(seat, topic).is_empty() {
+            return Self::call(seat, topic, Some(last_id), number, calls);
+        }
+        let Some((key, _)) = unique else {
+            seat.counts.skipped += 1;
+            return;
+        };
+        seat.counts.orphaned += 1;
+        if self.keys[key].held.take_if(|held| *held == last_id).is_some() {
+            seat.counts.released += 1;
+        }
+    }
+
+    /// Polls. Returns the calls of handlers, and how many events were delivered and ids missed.
+    fn poll(&mut self, slot: usize, most: u64) -> (Vec<Call>, u64, u64) {
+        let mut seat = self.seats[slot].take().unwrap();
+        let before = seat.counts.clone();
+        let mut calls = Vec::new();
+        // Behind its own reserved id it reads on, though it delivers nothing.
+        if self.has_news(&seat) || matches!(seat.pending, Pending::Own(_)) {
+            let left = |seat: &Seat| seat.counts.delivered - before.delivered < most;
+            while left(&seat)
+                && let Some((number, topic)) = seat.local.pop_front()
+            {
+                Self::call(&mut seat, topic, None, number, &mut calls);
+            }
+            let mut own = None;
+            while left(&seat) {
+                own = None;
+                match self.read(&mut seat) {
+                    Step::Event(number) => {
+                        self.deliver(&mut seat, number, &mut calls);
+                    }
+                    Step::Missed(missed) => {
+                        seat.counts.missed += missed;
+                        seat.counts.lagged += 1;
+                    }
+                    Step::PendingOwn(id) => {
+                        own = Some(id);
+                        break;
+                    }
+                    Step::Empty => break,
+                }
+            }
+            seat.pending = match own {
+                Some(id) => Pending::Own(id),
+                None if !seat.ahead.is_empty() => Pending::CopiedOut,
+                None => Pending::Nothing,
+            };
+        }
+        let polled = (calls, seat.counts.delivered - before.delivered, seat.counts.missed - before.missed);
+        self.seats[slot] = Some(seat);
+        polled
+    }
+
+    /// The id that `record` has reserved and nobody has decided.
+    fn reserved_by(&self, record: u32) -> Option<u64> {
+        (0..self.next_id()).rev().find(|id| self.slots[*id as usize] == Slot::Reserved(record))
+    }
+
+    /// Leaves. What was claimed already is still run.
+    fn leave(&mut self, slot: usize) -> Vec<Call> {
+        let mut seat = self.seats[slot].take().unwrap();
+        if let Some(id) = self.reserved_by(seat.record) {
+            self.slots[id as usize] = Slot::Void;
+        }
+        let mut calls = Vec::new();
+        for ahead in std::mem::take(&mut seat.ahead) {
+            if let Ahead::Event(number) = ahead
+                && self.messages[number].unique.is_some()
+            {
+                self.deliver(&mut seat, number, &mut calls);
+            }
+        }
+        calls
+    }
+
+    fn cursor(&self, seat: &Seat) -> u64 {
+        match seat.ahead.front() {
+            Some(Ahead::Waiting(id)) => *id,
+            Some(Ahead::Event(number)) => self.messages[*number].last_id,
+            Some(Ahead::Missed(_)) | None => seat.next,
+        }
+    }
+}
+
+// ---- both side by side ----
+
+/// The bus and its model side by side.
+pub struct Both {
+    bus: Bus,
+    real: Vec<Option<Real>>,
+    calls: Calls,
+    model: Model,
+    longest: usize,
+    block_size: usize,
+    announce: bool,
+}
+
+impl Both {
+    /// A ring of `capacity` cells, and all workers on it. `announce`: whether they say that they join and leave.
+    pub fn new(capacity: u64, block_size: u64, announce: bool) -> Both {
+        let options =
+            SegmentOptions::new().capacity(capacity).block_size(block_size).claims(64).records(WORKERS as u64);
+        let bus = options.anonymous().unwrap();
+        let longest = bus.largest_event();
+        let block_size = bus.stats().unwrap().block_size as usize;
+        let model = Model { capacity, ..Model::default() };
+        let mut both = Both { bus, real: vec![], calls: Calls::default(), model, longest, block_size, announce };
+        for slot in 0..WORKERS {
+            both.real.push(None);
+            both.model.seats.push(None);
+            both.join(slot, From::Now);
+        }
+        both
+    }
+
+    /// The id of the next post.
+    pub fn next_id(&self) -> u64 {
+        self.model.next_id()
+    }
+
+    /// Bytes of the longest event, names and all.
+    pub fn longest(&self) -> usize {
+        self.longest
+    }
+
+    fn join(&mut self, slot: usize, from: From) {
+        let next_id = self.model.next_id();
+        let (start, at) = match from {
+            From::Now => (Start::Now, next_id),
+            From::Oldest => (Start::Oldest, next_id.saturating_sub(self.model.capacity)),
+            From::At(id) => (Start::At(id), id),
+            From::After(id) => (Start::After(id), id + 1),
+        };
+        let late: Arc<Mutex<Vec<u64>>> = Arc::default();
+        let wrong: Arc<Mutex<Vec<String>>> = Arc::default();
+        let (noted, refused) = (Arc::clone(&late), Arc::clone(&wrong));
+        let options = WorkerOptions::new()
+            .announce(self.announce)
+            .label(self.label())
+            .start(start)
+            .wait_interval(INSTANT)
+            .wait_max(INSTANT)
+            .on_report(move |report| match &report.trouble {
+                Trouble::ClaimLate => noted.lock().unwrap().extend(report.id),
+                Trouble::Lagged { .. } | Trouble::Orphaned => {}
+                _ => refused.lock().unwrap().push(report.to_string()),
+            });
+        let joined = self.bus.join_with(&options);
+        if at > next_id {
+            assert!(
+                matches!(joined.as_ref().map_err(|error| error.cause()), Err(Cause::NotYet { id, next }) if (*id, *next) == (at, next_id)),
+                "{joined:?}"
+            );
+            return;
+        }
+        let worker = joined.unwrap();
+        self.model.gaps |= at > 0;
+        self.model.seats[slot] = Some(Seat {
+            record: worker.record(),
+            start: if matches!(from, From::After(_)) { 0 } else { at },
+            next: at,
+            ahead: VecDeque::new(),
+            partial: if matches!(from, From::After(_)) { self.model.begun_before(at) } else { HashMap::new() },
+            pending: Pending::Nothing,
+            local: VecDeque::new(),
+            handlers: Vec::new(),
+            counts: Counts::default(),
+        });
+        let len = self.label().len();
+        self.announced(slot, 0, len);
+        self.real[slot] = Some(Real { worker, reservation: None, handlers: vec![], claims: vec![], late, wrong });
+    }
+
+    fn seat(&mut self, slot: usize) -> &mut Seat {
+        self.model.seats[slot].as_mut().unwrap()
+    }
+
+    /// The number of the next message, as text.
+    fn label(&self) -> String {
+        self.model.messages.len().to_string()
+    }
+
+    /// What the library posts for a worker that joins or leaves.
+    fn announced(&mut self, slot: usize, event: usize, len: usize) {
+        if self.announce {
+            let name = [library::STARTED, library::STOPPING][event].event();
+            let ids = self.ids_of(library::SOURCE.len() + name.len(), len, false).unwrap();
+            let last_id = self.model.next_id() + ids - 1;
+            self.model.post(slot, (LIBRARY, event), None, last_id);
+        }
+    }
+
+    /// How many ids an event takes whose names and payload have these lengths. `None` if it is too long.
+    fn ids_of(&self, names: usize, payload: usize, unique: bool) -> Option<u64> {
+        let head = if unique { 48 } else { 16 };
+        let len = (head + names).next_multiple_of(16) + payload;
+        let ids = if len <= self.block_size { 1 } else { len.div_ceil(self.block_size - 32) };
+        (len <= self.longest).then_some(ids as u64)
+    }
+
+    /// What came of a post.
+    fn posted(
+        &mut self,
+        slot: usize,
+        topic: Topic,
+        len: usize,
+        unique: Option<(usize, bool)>,
+        result: seqcast::Result<u64>,
+    ) {
+        let names = SOURCES[topic.0].len() + EVENTS[topic.1].len();
+        let ids = self.ids_of(names, payload(0, len).len(), unique.is_some());
+        match (result, ids) {
+            (Ok(last_id), Some(ids)) => {
+                assert_eq!(last_id + 1 - self.model.next_id(), ids, "{len} bytes");
+                assert!(ids <= self.model.capacity / 4);
+                self.model.post(slot, topic, unique, last_id);
+            }
+            (Err(error), None) => match error.cause() {
+                Cause::PayloadTooLarge { max, .. } => assert_eq!(*max, self.longest),
+                _ => panic!("{error}"),
+            },
+            (result, ids) => panic!("{result:?} of {len} bytes, which take {ids:?} ids"),
+        }
+    }
+
+    /// Does `op` on the bus, and compares the answers with the model's. An operation that cannot be is none.
+    ///
+    /// # Panics
+    ///
+    /// If they differ.
+    pub fn run(&mut self, op: &Op) {
+        let slot = match *op {
+            Op::Join { worker, .. } if self.real[worker].is_some() => {
+                if self.real.iter().all(Option::is_some) {
+                    let joined = self.bus.join_with(&WorkerOptions::new());
+                    assert!(joined.is_err_and(|error| matches!(error.cause(), Cause::NoRecord { .. })));
+                }
+                return;
+            }
+            Op::Join { worker, from } => return self.join(worker, from),
+            Op::Post { worker, .. }
+            | Op::PostUnique { worker, .. }
+            | Op::PostLocal { worker, .. }
+            | Op::Poll { worker, .. }
+            | Op::Reserve { worker }
+            | Op::Commit { worker, .. }
+            | Op::DropReservation { worker }
+            | Op::Claim { worker, .. }
+            | Op::Release { worker }
+            | Op::ReleaseClaim { worker, .. }
+            | Op::Register { worker, .. }
+            | Op::Unregister { worker, .. }
+            | Op::DropOwner { worker, .. }
+            | Op::Leave { worker } => worker,
+        };
+        let Some(mut real) = self.real[slot].take() else { return };
+        let worker = real.worker.clone();
+        let number = self.model.messages.len();
+        let names = |(source, event): Topic| (SOURCES[source], EVENTS[event]);
+        match *op {
+            Op::Post { topic, len, .. } => {
+                let (source, event) = names(topic);
+                let posted = worker.post((source, event), payload(number, len));
+                self.posted(slot, topic, len, None, posted);
+            }
+            Op::PostUnique { topic, len, key, lasting, .. } => {
+                let (source, event) = names(topic);
+                let unique = Unique::key(KEYS[key]).ttl(if lasting { HOUR } else { INSTANT });
+                let posted = worker.event((source, event)).unique(unique).post(payload(number, len));
+                self.posted(slot, topic, len, Some((key, lasting)), posted);
+            }
+            Op::PostLocal { topic, .. } => {
+                let (source, event) = names(topic);
+                let local = self.model.locals;
+                worker.post_local((source, event), local).unwrap();
+                self.model.locals += 1;
+                self.seat(slot).local.push_back((local, topic));
+            }
+            Op::Poll { most, .. } => {
+                let polled = worker.poll_at_most(most).unwrap();
+                assert!(matches!(polled, Polled::Done { .. } | Polled::Reserved { .. }), "{polled:?}");
+                let (delivered, missed) = (polled.delivered(), polled.missed());
+                self.model.late = std::mem::take(&mut *real.late.lock().unwrap());
+                let expected = self.model.poll(slot, most);
+                assert_eq!((self.take_calls(&mut real), delivered, missed), expected);
+            }
+            Op::Reserve { .. } => {
+                let reservation = worker.reserve().unwrap();
+                let record = worker.record();
+                if let Some(id) = self.model.reserved_by(record) {
+                    self.model.slots[id as usize] = Slot::Void;
+                }
+                assert_eq!(reservation.id(), self.model.next_id());
+                self.model.slots.push(Slot::Reserved(record));
+                self.seat(slot).counts.reservations += 1;
+                // The older one, dropped herewith, is none any more.
+                real.reservation = Some(reservation);
+            }
+            Op::Commit { topic, len, .. } => {
+                if let Some(reservation) = &mut real.reservation {
+                    let (source, event) = names(topic);
+                    let id = reservation.id();
+                    let open = self.model.slot(id) == Some(Slot::Reserved(worker.record()));
+                    match reservation.commit((source, event), payload(number, len)) {
+                        Ok(committed) => {
+                            assert!(committed == id && open, "id {id} was decided before");
+                            self.model.slots[id as usize] = Slot::Part(number);
+                            let (first_id, last_id, sender) = (id, id, worker.record());
+                            self.model.messages.push(Message { topic, unique: None, first_id, last_id, sender });
+                            let counts = &mut self.seat(slot).counts;
+                            (counts.posted, counts.committed) = (counts.posted + 1, counts.committed + 1);
+                        }
+                        Err(error) => match *error.cause() {
+                            Cause::TooLate { id: late } => assert!(late == id && !open, "id {id} is still open"),
+                            Cause::PayloadTooLarge { max, .. } => assert!(len + 64 > max, "{len} of {max}"),
+                            _ => panic!("{error}"),
+                        },
+                    }
+                }
+            }
+            Op::DropReservation { .. } => {
+                if let Some(reservation) = real.reservation.take()
+                    && self.model.slots[reservation.id() as usize] == Slot::Reserved(worker.record())
+                {
+                    self.model.slots[reservation.id() as usize] = Slot::Void;
+                }
+            }
+            Op::Claim { key, lasting, .. } => {
+                let claimed = worker.claim(KEYS[key], if lasting { HOUR } else { INSTANT }).unwrap();
+                let holder = self.model.claims[key];
+                let counts = &mut self.seat(slot).counts;
+                match (claimed, holder) {
+                    (Claimed::Won(claim), None) => {
+                        counts.won += 1;
+                        if lasting {
+                            assert!(worker.release(&claim).unwrap(), "what was won is not held");
+                            self.seat(slot).counts.released += 1;
+                            let Claimed::Won(claim) = worker.claim(KEYS[key], HOUR).unwrap() else {
+                                panic!("not free")
+                            };
+                            self.seat(slot).counts.won += 1;
+                            self.model.claims[key] = Some((worker.record(), claim));
+                        }
+                    }
+                    (Claimed::Held { record, left, .. }, Some((holder, _))) => {
+                        assert!(record == holder && left <= HOUR, "held by {record} and not by {holder}");
+                        counts.lost += 1;
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+            Op::Release { .. } => {
+                if let Some((claim, id)) = real.claims.pop() {
+                    let released = worker.release(&claim).unwrap();
+                    let again = worker.release(&claim).unwrap();
+                    assert!(!again, "released twice");
+                    let key = self.model.keys.iter_mut().find(|key| key.held == Some(id));
+                    let expected = key.map(|key| key.held = None).is_some();
+                    assert_eq!(released, expected, "the claim of id {id}");
+                    self.seat(slot).counts.released += u64::from(released);
+                }
+            }
+            Op::ReleaseClaim { key, .. } => {
+                if let Some((_, claim)) = self.model.claims[key].take() {
+                    assert!(worker.release(&claim).unwrap(), "what is held is not released");
+                    assert!(!worker.release(&claim).unwrap(), "released twice");
+                    self.seat(slot).counts.released += 1;
+                }
+            }
+            Op::Register { scope, weak, .. } => {
+                let handler = self.model.handlers;
+                self.model.handlers += 1;
+                let noting = Arc::new(Noting { handler, calls: self.calls.clone() });
+                let registered = match weak {
+                    true => (worker.register_weak(scope.real(), &noting).unwrap(), Some(noting)),
+                    false => (worker.register(scope.real(), &noting).unwrap(), None),
+                };
+                real.handlers.push(registered);
+                self.seat(slot).handlers.push((handler, scope, true));
+            }
+            Op::Unregister { nth, .. } => {
+                if let Some((registration, owner)) = real.handlers.get(nth) {
+                    let removed = worker.unregister(*registration);
+                    let seat = self.seat(slot);
+                    let live = std::mem::replace(&mut seat.handlers[nth].2, false);
+                    // Whether a registration whose owner is gone was cleared away already is nobody's business.
+                    assert!(removed == live || owner.is_none() && !live, "{removed}, {live}");
+                }
+            }
+            Op::DropOwner { nth, .. } => {
+                if let Some((_, owner @ Some(_))) = real.handlers.get_mut(nth) {
+                    *owner = None;
+                    self.seat(slot).handlers[nth].2 = false;
+                }
+            }
+            Op::Leave { .. } => {
+                drop(real.reservation.take());
+                let label = self.label();
+                let len = label.len();
+                worker.reconfigure(|options| options.label(label)).unwrap();
+                let record = worker.record();
+                worker.leave().unwrap();
+                self.model.late.clear();
+                // What it posts is read by others only.
+                if let Some(id) = self.model.reserved_by(record) {
+                    self.model.slots[id as usize] = Slot::Void;
+                }
+                self.announced(slot, 1, len);
+                let expected = self.model.leave(slot);
+                assert_eq!(self.take_calls(&mut real), expected);
+                return;
+            }
+            Op::Join { .. } => unreachable!("done above"),
+        }
+        self.real[slot] = Some(real);
+    }
+
+    /// The calls since the last time; keeps the claims that came with them.
+    fn take_calls(&self, real: &mut Real) -> Vec<Call> {
+        let Noted { calls, claims } = std::mem::take(&mut *self.calls.0.lock().unwrap());
+        real.claims.extend(claims);
+        calls
+    }
+
+    /// Everyone leaves.
+    pub fn end(mut self) {
+        for worker in 0..WORKERS {
+            self.run(&Op::Poll { worker, most: u64::MAX });
+            self.check();
+            self.run(&Op::Leave { worker });
+        }
+        self.check();
+        assert!(self.bus.stats().unwrap().workers.is_empty(), "all have left");
+    }
+
+    /// Compares what can be seen from outside, and every counter, with the model's.
+    ///
+    /// # Panics
+    ///
+    /// If they differ.
+    pub fn check(&self) {
+        let stats = self.bus.stats().unwrap();
+        assert_eq!(stats.next_id, self.model.next_id());
+        assert_eq!(stats.oldest_id, self.model.next_id().saturating_sub(self.model.capacity));
+        let held = self.model.keys.iter().filter(|key| key.held.is_some()).count()
+            + self.model.claims.iter().filter(|holder| holder.is_some()).count();
+        assert_eq!(stats.claims_held, held as u64);
+        for (real, seat) in self.real.iter().zip(&self.model.seats) {
+            let (Some(real), Some(seat)) = (real, seat) else {
+                assert!(real.is_none() && seat.is_none());
+                continue;
+            };
+            assert!(real.wrong.lock().unwrap().is_empty(), "{:?}", real.wrong.lock().unwrap());
+            assert_eq!(real.worker.cursor(), self.model.cursor(seat));
+            let counts = of_record(&stats, seat.record);
+            let shown = Counts {
+                posted: counts.posted,
+                fragments: counts.fragments,
+                reservations: counts.reservations,
+                committed: counts.committed,
+                delivered: counts.delivered,
+                skipped: counts.skipped,
+                missed: counts.missed,
+                lagged: counts.lagged,
+                voided: counts.voided,
+                waited: counts.waited,
+                won: counts.claims_won,
+                lost: counts.claims_lost,
+                late: counts.claims_late,
+                released: counts.claims_released,
+                orphaned: counts.orphaned,
+            };
+            assert_eq!(shown, seat.counts);
+            assert_eq!((counts.corrupt, counts.failed, counts.claims_full), (0, 0, 0));
+            assert_eq!(counts.lag, self.model.next_id() - self.model.cursor(seat));
+        }
+    }
+}
