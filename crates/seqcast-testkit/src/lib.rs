@@ -2,8 +2,8 @@
 //!
 //! - [`process`]: forked children, and tests that run in a process of their own ([`alone!`]).
 //! - [`ptrace`]: children that are run step by step.
-//! - [`name`]: names of segments that vanish.
-//! - [`bus`]: small segments, quiet workers, handlers that take notes.
+//! - [`mod@name`]: names of segments that vanish.
+//! - [`mod@bus`]: small segments, quiet workers, handlers that take notes.
 //! - [`hostile`]: what a hostile process does to a segment.
 //! - [`model`]: the reference model.
 //!
