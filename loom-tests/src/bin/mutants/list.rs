@@ -1018,7 +1018,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     // The lock between threads.
     Mutant {
         name: "lock without acquire",
-        file: "lock.rs",
+        file: "thread_lock.rs",
         edits: &[(
             "compare_exchange(FREE, HELD, Ordering::Acquire,",
             "compare_exchange(FREE, HELD, Ordering::Relaxed,",
@@ -1029,7 +1029,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "unlock without release",
-        file: "lock.rs",
+        file: "thread_lock.rs",
         edits: &[("store(FREE, Ordering::Release)", "store(FREE, Ordering::Relaxed)")],
         breaks: "the same",
         killers: &["loom::lock_races::two_threads_take_the_lock"],
@@ -1037,7 +1037,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "lock that lets everybody in",
-        file: "lock.rs",
+        file: "thread_lock.rs",
         edits: &[(
             "taken.is_ok().then(|| Locked(self, PhantomData))",
             "{ let _ = taken; Some(Locked(self, PhantomData)) }",
@@ -1275,3 +1275,27 @@ pub(crate) const REDUNDANT: &[Mutant] = &[
         ci: false,
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn every_edit_has_its_place_in_the_source() {
+        let protocol = Path::new(env!("CARGO_MANIFEST_DIR")).join("../src/protocol");
+        let mut lost = vec![];
+        for mutant in MUTANTS.iter().chain(REDUNDANT) {
+            // Edits are made one after the other.
+            let mut source = std::fs::read_to_string(protocol.join(mutant.file)).unwrap_or_default();
+            for (find, replace) in mutant.edits {
+                if source.matches(find).count() != 1 {
+                    lost.push((mutant.name, mutant.file, find));
+                }
+                source = source.replacen(find, replace, 1);
+            }
+        }
+        assert!(lost.is_empty(), "to be found exactly once, and are not: {lost:#?}");
+    }
+}
