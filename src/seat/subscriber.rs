@@ -231,7 +231,7 @@ impl Subscriber {
         Ok(self.has_news())
     }
 
-    /// Returns the publishing half of this seat, to post, claim and reserve.
+    /// Returns the publishing half of this seat, to post and to claim.
     pub fn publisher(&mut self) -> &mut Publisher {
         &mut self.publisher
     }
