@@ -176,10 +176,10 @@ fn worker(bus: &Bus, input: &mut Input<'_>) {
     } else {
         worker.post((&source, &event), &payload)
     };
-    let expected = if unique && (key.is_empty() || ttl.is_zero()) {
-        Some("option")
-    } else if !named {
+    let expected = if !named {
         Some("topic")
+    } else if unique && (key.is_empty() || ttl.is_zero()) {
+        Some("option")
     } else if before + len > largest {
         Some("payload_too_large")
     } else {
