@@ -44,6 +44,7 @@ use crate::os::sys;
 pub use crate::os::text::{Printable, is_printable, printable};
 use crate::protocol::claims::{BUCKET_HEAD_WORDS, ENTRY_WORDS};
 use crate::protocol::{pool, seat_words};
+pub use crate::seat::audit::{Audit, BlockAudit};
 use crate::seat::options::Start;
 use crate::seat::stats::Stats;
 use crate::seat::words::RecordWords;

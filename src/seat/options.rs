@@ -180,6 +180,41 @@ impl WorkerOptions {
         self.start.begin(segment).map(drop)
     }
 
+    /// Returns the label.
+    pub fn get_label(&self) -> &str {
+        &self.label
+    }
+
+    /// Returns where reading begins.
+    pub fn get_start(&self) -> Start {
+        self.start
+    }
+
+    /// Returns the longest time between two polls of a [`Poller`](crate::Poller).
+    pub fn get_interval(&self) -> Duration {
+        self.interval
+    }
+
+    /// Returns the sleep between two looks at a reserved id.
+    pub fn get_wait_interval(&self) -> Duration {
+        self.wait_interval
+    }
+
+    /// Returns the longest wait for a reserved id.
+    pub fn get_wait_max(&self) -> Duration {
+        self.wait_max
+    }
+
+    /// Returns how long a unique key is held when the post does not say.
+    pub fn get_timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Returns whether joining and leaving are announced.
+    pub fn get_announce(&self) -> bool {
+        self.announce
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
         if self.wait_interval.is_zero() {
             return Err(Error::option("wait_interval", "0", "it must be longer than nothing"));

@@ -151,6 +151,41 @@ impl SegmentOptions {
         self
     }
 
+    /// Returns the events that the ring holds.
+    pub fn get_capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    /// Returns the bytes of a block, as they were asked for.
+    pub fn get_block_size(&self) -> u64 {
+        self.block_size
+    }
+
+    /// Returns the unique keys held at once.
+    pub fn get_claims(&self) -> u64 {
+        self.claims
+    }
+
+    /// Returns the workers that can be on the bus at once.
+    pub fn get_records(&self) -> u64 {
+        self.records
+    }
+
+    /// Returns the permission bits.
+    pub fn get_mode(&self) -> u32 {
+        self.mode
+    }
+
+    /// Returns the user and group, if they were set.
+    pub fn get_owner(&self) -> Option<(u32, u32)> {
+        self.owner
+    }
+
+    /// Returns how long a call waits for another creator.
+    pub fn get_creation_timeout(&self) -> Duration {
+        self.creation_timeout
+    }
+
     /// The sizes of a segment made with these options.
     pub(crate) fn geometry(&self) -> Result<Geometry> {
         let SegmentOptions { capacity, block_size, claims, records, mode, .. } = *self;

@@ -42,23 +42,29 @@ where
     }
 }
 
-/// What a handler may return.
-pub trait Outcome {
-    /// As a result.
-    ///
-    /// # Errors
-    ///
-    /// The handler's.
+/// What a handler may return: nothing, or a `Result` whose error converts into a [`HandlerError`]. The trait is sealed.
+#[diagnostic::on_unimplemented(
+    message = "a handler cannot return `{Self}`",
+    note = "a handler returns `()` or `Result<(), E>`: end its last expression with `;`"
+)]
+pub trait Outcome: IntoOutcome {}
+
+impl<R: IntoOutcome> Outcome for R {}
+
+/// How an outcome becomes a result.
+pub trait IntoOutcome {
+    /// Returns the outcome as a result.
+    #[doc(hidden)]
     fn into_result(self) -> std::result::Result<(), HandlerError>;
 }
 
-impl Outcome for () {
+impl IntoOutcome for () {
     fn into_result(self) -> std::result::Result<(), HandlerError> {
         Ok(())
     }
 }
 
-impl<E: Into<HandlerError>> Outcome for std::result::Result<(), E> {
+impl<E: Into<HandlerError>> IntoOutcome for std::result::Result<(), E> {
     fn into_result(self) -> std::result::Result<(), HandlerError> {
         self.map_err(Into::into)
     }
