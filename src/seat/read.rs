@@ -526,9 +526,10 @@ impl Reader {
 
     /// Refuses a lap that the event id denies, which would otherwise be followed by another and another.
     fn check_lapped(&self, id: u64) -> Result<()> {
-        match self.ring.confirms_lap(id) {
-            true => Ok(()),
-            false => Err(self.corrupt("a cell is ahead of the event id by more than a lap")),
+        if self.ring.confirms_lap(id) {
+            Ok(())
+        } else {
+            Err(self.corrupt("a cell is ahead of the event id by more than a lap"))
         }
     }
 

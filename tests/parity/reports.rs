@@ -227,9 +227,10 @@ alone! {
                 // Rust's does not ignore SIGPIPE.
                 unsafe {
                     assert_ne!(libc::signal(libc::SIGPIPE, libc::SIG_DFL), libc::SIG_ERR);
-                    match closed {
-                        true => assert_eq!(libc::close(2), 0),
-                        false => assert_eq!(libc::dup2(writer.as_raw_fd(), 2), 2),
+                    if closed {
+                        assert_eq!(libc::close(2), 0);
+                    } else {
+                        assert_eq!(libc::dup2(writer.as_raw_fd(), 2), 2);
                     }
                 }
                 worker.on(Scope::All, |_: &Event<'_>| Err::<(), _>(NoLuck)).unwrap();

@@ -82,10 +82,12 @@ pub fn run(args: &DoctorArgs, output: &mut Output) -> Result<Exit, Failure> {
         }
     }
     report(&findings, looked_at, args.fix, output)?;
-    Ok(match findings.iter().any(Finding::is_open_trouble) {
-        true if unreadable => Exit::CannotOpen,
-        true => Exit::Trouble,
-        false => Exit::Fine,
+    Ok(if !findings.iter().any(Finding::is_open_trouble) {
+        Exit::Fine
+    } else if unreadable {
+        Exit::CannotOpen
+    } else {
+        Exit::Trouble
     })
 }
 

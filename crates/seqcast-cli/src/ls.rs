@@ -52,9 +52,10 @@ pub fn run(output: &mut Output) -> Result<Exit, Failure> {
             (row.tone, row.state.to_owned()),
         ]);
     }
-    match table.is_empty() {
-        true => output.note("no segments in /dev/shm that this user may read"),
-        false => output.table(&table)?,
+    if table.is_empty() {
+        output.note("no segments in /dev/shm that this user may read");
+    } else {
+        output.table(&table)?;
     }
     Ok(Exit::Fine)
 }

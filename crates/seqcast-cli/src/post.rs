@@ -23,13 +23,14 @@ pub fn run(args: &PostArgs, output: &mut Output) -> Result<Exit, Failure> {
         let held = Inspector::open_any(&args.name)?.claim_on(ClaimKind::Event, key.as_bytes())?;
         if let Some(entry) = held {
             let left = entry.left.unwrap_or_default();
-            match output.is_json() {
-                true => output.json(&json!({ "posted": false, "held": crate::claims::to_json(&entry) }))?,
-                false => output.line(format_args!(
+            if output.is_json() {
+                output.json(&json!({ "posted": false, "held": crate::claims::to_json(&entry) }))?;
+            } else {
+                output.line(format_args!(
                     "not posted: the key is {} for {} more, nobody would run it",
                     holder_text(&entry),
                     long_duration(left)
-                ))?,
+                ))?;
             }
             return Ok(Exit::Trouble);
         }
@@ -39,9 +40,10 @@ pub fn run(args: &PostArgs, output: &mut Output) -> Result<Exit, Failure> {
         Some(key) => poster.event((&args.source, &args.event)).unique(key).ttl(args.ttl).post(&payload)?,
         None => poster.post((&args.source, &args.event), &payload)?,
     };
-    match output.is_json() {
-        true => output.json(&json!({ "posted": true, "id": id }))?,
-        false => output.line(format_args!("posted as id {id}"))?,
+    if output.is_json() {
+        output.json(&json!({ "posted": true, "id": id }))?;
+    } else {
+        output.line(format_args!("posted as id {id}"))?;
     }
     Ok(Exit::Fine)
 }

@@ -60,12 +60,11 @@ fn show(args: &TailArgs, output: &mut Output, seen: &Seen, new_from: u64) -> Res
         }
     }
     let time = (id_of(seen) >= new_from).then(|| rfc3339(SystemTime::now()));
-    match output.is_json() {
-        true => output.json(&to_json(seen, time, args.payload))?,
-        false => {
-            let line = to_text(output, seen, time, args.payload);
-            output.line(line)?;
-        }
+    if output.is_json() {
+        output.json(&to_json(seen, time, args.payload))?;
+    } else {
+        let line = to_text(output, seen, time, args.payload);
+        output.line(line)?;
     }
     Ok(matches!(seen, Seen::Event(_)))
 }

@@ -367,13 +367,11 @@ impl Model {
                 return Resolved::Nothing;
             }
             if !continues {
-                return match id == message.last_id && message.first_id >= seat.start {
-                    true => {
-                        self.gaps = true;
-                        Resolved::Headless
-                    }
-                    false => Resolved::Nothing,
-                };
+                if id == message.last_id && message.first_id >= seat.start {
+                    self.gaps = true;
+                    return Resolved::Headless;
+                }
+                return Resolved::Nothing;
             }
         }
         if Self::handlers_of(seat, message.topic).is_empty() {
@@ -882,9 +880,10 @@ impl Both {
                 let handler = self.model.handlers;
                 self.model.handlers += 1;
                 let noting = Arc::new(Noting { handler, calls: self.calls.clone() });
-                let registered = match weak {
-                    true => (worker.register_weak(scope.real(), &noting).unwrap(), Some(noting)),
-                    false => (worker.register(scope.real(), &noting).unwrap(), None),
+                let registered = if weak {
+                    (worker.register_weak(scope.real(), &noting).unwrap(), Some(noting))
+                } else {
+                    (worker.register(scope.real(), &noting).unwrap(), None)
                 };
                 real.handlers.push(registered);
                 self.seat(slot).handlers.push((handler, scope, true));

@@ -139,10 +139,12 @@ impl Fragments {
         }
         let Some(partial) = self.partial.get_mut(&head.record).filter(|partial| partial.continues_with(&head)) else {
             self.partial.remove(&head.record);
-            return match is_last {
-                true if head.first_id < self.since => Assembled::BeforeOurTime,
-                true => Assembled::Headless,
-                false => Assembled::More,
+            return if !is_last {
+                Assembled::More
+            } else if head.first_id < self.since {
+                Assembled::BeforeOurTime
+            } else {
+                Assembled::Headless
             };
         };
         if !add(partial, chunk) {

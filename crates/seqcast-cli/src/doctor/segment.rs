@@ -278,9 +278,9 @@ fn strays(name: &str, processes: &Processes) -> Option<Finding> {
     let pids: Vec<String> = processes
         .strays
         .iter()
-        .map(|stray| match stray.namespaces.mnt.is_some() && stray.namespaces.mnt != own.mnt {
-            true => format!("{} (in another mount namespace)", stray.pid),
-            false => stray.pid.to_string(),
+        .map(|stray| {
+            let is_elsewhere = stray.namespaces.mnt.is_some() && stray.namespaces.mnt != own.mnt;
+            if is_elsewhere { format!("{} (in another mount namespace)", stray.pid) } else { stray.pid.to_string() }
         })
         .collect();
     (!pids.is_empty()).then(|| {

@@ -408,10 +408,7 @@ fn aligned(column: &Column, text: &str, width: u16) -> String {
 /// The last digits of an id, which are those that move.
 fn tail_of(id: u64, width: u16) -> String {
     let (text, width) = (id.to_string(), usize::from(width));
-    match text.len() > width {
-        true => format!("+{}", &text[text.len() - (width - 1)..]),
-        false => text,
-    }
+    if text.len() > width { format!("+{}", &text[text.len() - (width - 1)..]) } else { text }
 }
 
 #[cfg(test)]
