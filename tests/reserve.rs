@@ -359,7 +359,8 @@ alone! {
         await_waiting_record(&bus, 1, 1);
         eventually("the reader sleeps", || child.sleeps());
         let mut second = reserver.reserve().unwrap();
-        assert_eq!(counts(&bus, &reserver).wakes, 1, "the void woke nobody");
+        // More than one if the reader sleeps again in between.
+        assert_ne!(counts(&bus, &reserver).wakes, 0, "the void woke nobody");
         second.commit(("s", "2"), b"").unwrap();
         assert!(child.ended_well());
     }
