@@ -264,56 +264,58 @@ mod tests {
         }
     }
 
-    #[test]
-    fn g9_what_is_free_among_many_is_what_a_look_at_each_record_says() {
-        for seed in 1..=4_u64 {
-            let name = format!("seqcast-t-{}-holders-{seed}", sys::pid());
-            let mut scene = Scene::new(&name);
-            let mut random = seed;
-            let mut next = || {
-                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                (random >> 33) as usize
-            };
-            // Rows of one state, short and long, beyond the records that are tried first, too.
-            let mut states = vec![];
-            while states.len() < usize::from(RECORDS) {
-                let state = STATES[next() % STATES.len()];
-                states.extend(vec![state; 1 + next() % 9]);
-            }
-            states.truncate(RECORDS.into());
-            // All seats are taken, and those given back that are not to be live.
-            let segment = Arc::clone(&scene.segment);
-            let all: Vec<_> = (0..RECORDS).map(|_| Seat::take(&segment, "").unwrap()).collect();
-            assert!(all.iter().map(|seat| seat.record).eq(0..RECORDS));
-            scene.seats.extend(all.into_iter().filter(|seat| states[usize::from(seat.record)] == Live));
-            for (record, &state) in (0..).zip(&states) {
-                if state != Live {
-                    scene.set(record, state);
+    // Alone: a child that another test forks while a seat is given back keeps its lock for a moment.
+    seqcast_testkit::alone! {
+        fn g9_what_is_free_among_many_is_what_a_look_at_each_record_says() {
+            for seed in 1..=4_u64 {
+                let name = format!("seqcast-t-{}-holders-{seed}", sys::pid());
+                let mut scene = Scene::new(&name);
+                let mut random = seed;
+                let mut next = || {
+                    random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    (random >> 33) as usize
+                };
+                // Rows of one state, short and long, beyond the records that are tried first, too.
+                let mut states = vec![];
+                while states.len() < usize::from(RECORDS) {
+                    let state = STATES[next() % STATES.len()];
+                    states.extend(vec![state; 1 + next() % 9]);
                 }
-            }
-            let one_by_one: Vec<_> = (0..RECORDS).map(|record| Hold::of(&segment, record).unwrap()).collect();
-            let at_once = Hold::of_all(&segment).unwrap();
-            for (record, state) in states.iter().enumerate() {
-                assert_eq!(one_by_one[record], state.hold(), "record {record}: {state:?}");
-                assert_eq!(at_once[record], state.hold(), "record {record}: {state:?}, of all at once");
-            }
-            let free = || (0..RECORDS).filter(|record| states[usize::from(*record)].can_be_taken());
-            let mut taken = BTreeSet::new();
-            let full = loop {
-                match Seat::take(&segment, "") {
-                    Ok(seat) => {
-                        assert!(taken.insert(seat.record), "record {} was given twice", seat.record);
-                        scene.seats.push(seat);
+                states.truncate(RECORDS.into());
+                // All seats are taken, and those given back that are not to be live.
+                let segment = Arc::clone(&scene.segment);
+                let all: Vec<_> = (0..RECORDS).map(|_| Seat::take(&segment, "").unwrap()).collect();
+                assert!(all.iter().map(|seat| seat.record).eq(0..RECORDS));
+                scene.seats.extend(all.into_iter().filter(|seat| states[usize::from(seat.record)] == Live));
+                for (record, &state) in (0..).zip(&states) {
+                    if state != Live {
+                        scene.set(record, state);
                     }
-                    Err(error) => break error,
                 }
-            };
-            assert_eq!(full.kind(), ErrorKind::NoRecord, "{full}");
-            assert!(
-                taken.iter().copied().eq(free()),
-                "seed {seed}: took {taken:?} of {:?}",
-                free().collect::<Vec<_>>()
-            );
+                let one_by_one: Vec<_> = (0..RECORDS).map(|record| Hold::of(&segment, record).unwrap()).collect();
+                let at_once = Hold::of_all(&segment).unwrap();
+                for (record, state) in states.iter().enumerate() {
+                    assert_eq!(one_by_one[record], state.hold(), "record {record}: {state:?}");
+                    assert_eq!(at_once[record], state.hold(), "record {record}: {state:?}, of all at once");
+                }
+                let free = || (0..RECORDS).filter(|record| states[usize::from(*record)].can_be_taken());
+                let mut taken = BTreeSet::new();
+                let full = loop {
+                    match Seat::take(&segment, "") {
+                        Ok(seat) => {
+                            assert!(taken.insert(seat.record), "record {} was given twice", seat.record);
+                            scene.seats.push(seat);
+                        }
+                        Err(error) => break error,
+                    }
+                };
+                assert_eq!(full.kind(), ErrorKind::NoRecord, "{full}");
+                assert!(
+                    taken.iter().copied().eq(free()),
+                    "seed {seed}: took {taken:?} of {:?}",
+                    free().collect::<Vec<_>>()
+                );
+            }
         }
     }
 }

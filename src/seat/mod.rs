@@ -184,20 +184,22 @@ mod tests {
     use super::*;
     use crate::segment::options::SegmentOptions;
 
-    #[test]
-    fn g7_a_record_whose_attempts_are_used_up_is_given_to_nobody() {
-        let options = SegmentOptions::new().capacity(8).claims(8).records(3);
-        let segment = Arc::new(Segment::anonymous(&options).unwrap());
-        let use_up = |record, hand: usize| {
-            RecordWords::of(&segment.records(), record).set(hand + ATTEMPT, Stamp::LAST_ATTEMPT);
-        };
-        use_up(0, RING_HAND);
-        use_up(1, CLAIM_HAND);
-        let seat = Seat::take(&segment, "").unwrap();
-        assert_eq!(seat.record, 2, "a worker was given a record with which it cannot post or claim");
-        let error = Seat::take(&segment, "").map(|seat| seat.record).unwrap_err();
-        assert!(matches!(error.cause(), Cause::Exhausted { what: USED_UP, .. }), "{error}");
-        drop(seat);
-        assert_eq!(Seat::take(&segment, "").unwrap().record, 2);
+    // Alone: a child that another test forks while a seat is given back keeps its lock for a moment.
+    seqcast_testkit::alone! {
+        fn g7_a_record_whose_attempts_are_used_up_is_given_to_nobody() {
+            let options = SegmentOptions::new().capacity(8).claims(8).records(3);
+            let segment = Arc::new(Segment::anonymous(&options).unwrap());
+            let use_up = |record, hand: usize| {
+                RecordWords::of(&segment.records(), record).set(hand + ATTEMPT, Stamp::LAST_ATTEMPT);
+            };
+            use_up(0, RING_HAND);
+            use_up(1, CLAIM_HAND);
+            let seat = Seat::take(&segment, "").unwrap();
+            assert_eq!(seat.record, 2, "a worker was given a record with which it cannot post or claim");
+            let error = Seat::take(&segment, "").map(|seat| seat.record).unwrap_err();
+            assert!(matches!(error.cause(), Cause::Exhausted { what: USED_UP, .. }), "{error}");
+            drop(seat);
+            assert_eq!(Seat::take(&segment, "").unwrap().record, 2);
+        }
     }
 }
