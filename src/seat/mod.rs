@@ -115,22 +115,17 @@ impl Seat {
         self.guard.check()?;
         self.incarnation.check(&self.segment)
     }
+}
 
-    /// Whether this process posted an event. Pids alone do not tell: workers in containers may all have the same.
-    pub(crate) fn is_of_this_process(&self, head: &Head) -> bool {
-        // If the sender's seat was taken by another since, the event counts as another's, which harms nobody.
-        head.pid == self.pid
-            && (head.record == self.record || self.process_of(head.record) == self.process_of(self.record))
-    }
-
-    /// Pid namespace and start of the process that has `record`, or had it last.
-    fn process_of(&self, record: u16) -> Option<[u64; 2]> {
-        process_of(&self.segment.records(), record)
-    }
+/// Returns whether the process of the seat `record`, whose pid is `pid`, posted an event. Pids alone do not tell: workers in
+/// containers may all have the same.
+pub(crate) fn is_of_process(records: &Words, head: &Head, pid: u32, record: u16) -> bool {
+    // If the sender's seat was taken by another since, the event counts as another's, which harms nobody.
+    head.pid == pid && (head.record == record || process_of(records, head.record) == process_of(records, record))
 }
 
 /// Pid namespace and start of the process that has `record`, or had it last.
-pub(crate) fn process_of(records: &Words, record: u16) -> Option<[u64; 2]> {
+fn process_of(records: &Words, record: u16) -> Option<[u64; 2]> {
     let words = records.as_slice().get(usize::from(record) * WORDS..)?;
     // Relaxed: stored before the worker's first post, whose cell the caller has read.
     let word = |index: usize| words.get(index).map(|word| word.load(Ordering::Relaxed));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rkyv::util::AlignedVec;
 
 use self::fragments::{Assembled, Fragments};
+use crate::claim::Claim;
 use crate::error::{Error, Result};
 use crate::event::wire::{Head, Kind, Meta, PAYLOAD_ALIGN, UniqueKey};
 use crate::os::sys;
@@ -91,6 +92,12 @@ impl Message {
 
     pub(crate) fn payload(&self) -> &[u8] {
         &self.bytes[self.head.payload_at()..self.len]
+    }
+
+    /// Returns the claim by which a unique event is this seat's.
+    pub(crate) fn claim(&self) -> Option<Claim> {
+        let (token, unique) = (self.claim?, self.head.unique.as_ref()?);
+        Some(Claim { key: unique.key, token })
     }
 }
 

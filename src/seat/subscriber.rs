@@ -5,7 +5,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::claim::Claim;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::Result;
@@ -17,6 +16,7 @@ use crate::protocol::claims::{At, Decision, Token};
 use crate::protocol::ring::Look;
 use crate::protocol::wake;
 use crate::seat::claim::Claimer;
+use crate::seat::is_of_process;
 use crate::seat::options::WorkerOptions;
 use crate::seat::publisher::Publisher;
 use crate::seat::read::{Gate, Message, Pending, Reader, Step};
@@ -409,9 +409,9 @@ impl Drop for Subscriber {
         // Claimed ahead and never handed over. They stay decided, but later events with their keys need not wait.
         let mut unrun = Vec::new();
         if self.has_put_off_claimed() {
-            unrun.push(claim_of(self.reader.current()));
+            unrun.push(self.reader.current().claim());
         }
-        unrun.extend(self.reader.take_claimed().map(|message| claim_of(&message)));
+        unrun.extend(self.reader.take_claimed().map(|message| message.claim()));
         for claim in unrun.into_iter().flatten() {
             let seat = &mut self.publisher.seat;
             let _ = seat.claimer.release(claim.key, claim.token);
@@ -451,23 +451,18 @@ fn delivery<'a>(found: Found, reader: &'a Reader, publisher: &Publisher) -> Opti
     })
 }
 
-/// The claim that this seat has won on a unique event.
-fn claim_of(message: &Message) -> Option<Claim> {
-    let (token, unique) = (message.claim?, message.head.unique.as_ref()?);
-    Some(Claim { key: unique.key, token })
-}
-
 /// The event of `message`. The gate has let through only names that are text.
 fn event<'a>(message: &'a Message, publisher: &Publisher) -> Option<Event<'a>> {
     let head = &message.head;
     let source = str::from_utf8(head.source(&message.bytes)).ok()?;
     let event = str::from_utf8(head.event(&message.bytes)).ok()?;
+    let seat = &publisher.seat;
     let origin = Origin::Posted {
         id: message.id,
         pid: head.pid,
         record: head.record,
-        own: publisher.seat.is_of_this_process(head),
-        claim: claim_of(message),
+        own: is_of_process(&seat.segment.records(), head, seat.pid, seat.record),
+        claim: message.claim(),
     };
     let data = Data::Bytes { type_tag: head.type_tag, bytes: message.payload() };
     Some(Event { source, event, origin, data })

@@ -19,7 +19,7 @@ use crate::protocol::thread_lock::{Lock, Locked};
 use crate::protocol::wake;
 use crate::protocol::word::Mark;
 use crate::seat::claim::Claimer;
-use crate::seat::process_of;
+use crate::seat::is_of_process;
 use crate::seat::read::{Gate, Message, Pending, Reader, Step};
 use crate::seat::report::{Report, Trouble};
 use crate::seat::tenure::Tenure;
@@ -460,23 +460,13 @@ impl Inner {
         self.hot.unhandled.store(reader.cursor(), Ordering::Release);
     }
 
-    /// Whether this process posted an event. Pids alone do not say: workers in containers may all have the same.
-    fn is_of_this_process(&self, head: &Head) -> bool {
-        // If the sender's record was taken by another since, the event counts as another's, which harms nobody.
-        head.pid == self.pid
-            && (head.record == self.record
-                || process_of(&self.records, head.record) == process_of(&self.records, self.record))
-    }
-
     fn deliver(&self, message: &Message, routes: &mut Routes, tally: &mut Tally) -> Result<()> {
         let head = &message.head;
         let Some(route) = routes.find(&self.registry, head, &message.bytes) else { return Ok(()) };
-        let claim = match (message.claim, &head.unique) {
-            (Some(token), Some(unique)) => Some(Claim { key: unique.key, token }),
-            _ => None,
-        };
+        let claim = message.claim();
         let (id, pid, record) = (message.id, head.pid, head.record);
-        let origin = Origin::Posted { id, pid, record, own: self.is_of_this_process(head), claim };
+        let origin =
+            Origin::Posted { id, pid, record, own: is_of_process(&self.records, head, self.pid, self.record), claim };
         let data = Data::Bytes { type_tag: head.type_tag, bytes: message.payload() };
         let event = Event { source: route.source(), event: route.event(), origin, data };
         let dispatched = route.dispatch(&event, &self.guard, &|report| self.report_here(report))?;
