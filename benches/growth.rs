@@ -1,4 +1,4 @@
-//! What an event costs as everything around it grows: worker records, the segment, handlers of other events, readers. It
+//! What an event costs as everything around it grows: seats, the segment, handlers of other events, readers. It
 //! is to stay the same, but for what leaves the processor's caches.
 
 #[path = "criterion_support/mod.rs"]
@@ -56,17 +56,17 @@ fn post_and_poll(group: &mut BenchmarkGroup<'_, WallTime>, parameter: impl ToStr
 fn readers(c: &mut Criterion) {
     let mut group = c.benchmark_group("growth with readers");
     for readers in [1, 4, 16, 64] {
-        let bus = SegmentOptions::new().records(128).anonymous().expect("a segment");
+        let bus = SegmentOptions::new().seats(128).anonymous().expect("a segment");
         post_and_poll(&mut group, readers, &bus, readers);
     }
     group.finish();
 }
 
-fn records(c: &mut Criterion) {
-    let mut group = c.benchmark_group("growth with records");
-    for records in [8, 64, 1024] {
-        let bus = SegmentOptions::new().records(records).anonymous().expect("a segment");
-        post_and_poll(&mut group, records, &bus, 1);
+fn seats(c: &mut Criterion) {
+    let mut group = c.benchmark_group("growth with seats");
+    for seats in [8, 64, 1024] {
+        let bus = SegmentOptions::new().seats(seats).anonymous().expect("a segment");
+        post_and_poll(&mut group, seats, &bus, 1);
     }
     group.finish();
 }
@@ -120,6 +120,6 @@ fn other_handlers(c: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = support::config();
-    targets = readers, records, segment, other_handlers
+    targets = readers, seats, segment, other_handlers
 }
 criterion_main!(benches);

@@ -69,7 +69,7 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NoRecord`] if all are taken; [`ErrorKind::Corrupt`].
+    /// [`ErrorKind::NoSeat`] if all are taken; [`ErrorKind::Corrupt`].
     pub fn join(&self) -> Result<Worker> {
         self.join_with(&WorkerOptions::new())
     }
@@ -191,7 +191,7 @@ impl Bus {
     /// use seqcast::SegmentOptions;
     ///
     /// let first = SegmentOptions::new().capacity(1024).unlink_on_drop(true).create(&name)?;
-    /// let second = SegmentOptions::new().capacity(4096).records(64).open_or_create(&name)?;
+    /// let second = SegmentOptions::new().capacity(4096).seats(64).open_or_create(&name)?;
     /// assert_eq!(second.differences().len(), 1);
     /// assert_eq!(second.differences()[0].to_string(), "capacity is 1024, not 4096");
     /// assert!(SegmentOptions::new().capacity(4096).strict(true).open_or_create(&name).is_err());

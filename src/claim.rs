@@ -25,7 +25,7 @@ pub enum Claimed {
     #[non_exhaustive]
     Held {
         /// The number of the holder's seat.
-        record: u32,
+        seat: u32,
         /// Time until the key is free. Never too short; too long by at most one kernel tick (10 ms).
         left: Duration,
     },

@@ -250,12 +250,12 @@ pub enum Cause {
         /// The segment's name.
         name: String,
     },
-    /// Every worker record is taken.
-    NoRecord {
+    /// Every seat is taken.
+    NoSeat {
         /// The segment's name.
         name: String,
         /// How many there are.
-        records: u32,
+        seats: u32,
         /// Who holds them.
         holders: Vec<Holder>,
     },
@@ -267,13 +267,13 @@ pub enum Cause {
         /// Why it cannot be opened again.
         why: &'static str,
     },
-    /// Another process has taken this worker's record, as the lock that is the hold on it was lost. The worker can do nothing
-    /// any more, and has done nothing to the record since.
+    /// Another process has taken this worker's seat, as the lock that is the hold on it was lost. The worker can do nothing
+    /// any more, and has done nothing to the seat since.
     Displaced {
         /// The segment's name.
         name: String,
-        /// The record.
-        record: u32,
+        /// The seat.
+        seat: u32,
     },
     /// The handle was made before this process was forked off; or the process was forked off in the middle of the call, by a
     /// handler for example, and this is the child.
@@ -373,17 +373,17 @@ pub enum SizeLimit {
     Block,
 }
 
-/// Who holds a worker record.
+/// Who holds a seat.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Holder {
-    /// The record's number.
-    pub record: u32,
+    /// The seat's number.
+    pub seat: u32,
     /// The process id that the holder gave, in its own pid namespace.
     pub pid: u32,
     /// The holder's label.
     pub label: String,
-    /// Whether it lives though the lock of the record is lost. Its record is given to nobody.
+    /// Whether it lives though the lock of its seat is lost. The seat is given to nobody.
     pub unlocked: bool,
 }
 
@@ -482,7 +482,7 @@ kinds! {
     Linked = 26, "linked";
     Holes = 27, "holes";
     Replaced = 28, "replaced";
-    NoRecord = 29, "no_record";
+    NoSeat = 29, "no_seat";
     Descriptor = 30, "descriptor";
     Displaced = 31, "displaced";
     Forked = 32, "forked";
@@ -692,11 +692,11 @@ impl fmt::Display for Cause {
             Cause::Replaced { name } => {
                 write!(f, "the name {name} no longer leads to this segment: it was unlinked or created anew")
             }
-            Cause::NoRecord { name, records, holders } => {
-                write!(f, "all {records} worker records of segment {name} are held (")?;
+            Cause::NoSeat { name, seats, holders } => {
+                write!(f, "all {seats} seats of segment {name} are held (")?;
                 for (i, holder) in holders.iter().enumerate() {
                     let comma = if i == 0 { "" } else { ", " };
-                    write!(f, "{comma}{}: pid {}", holder.record, holder.pid)?;
+                    write!(f, "{comma}{}: pid {}", holder.seat, holder.pid)?;
                     if !holder.label.is_empty() {
                         write!(f, " {:?}", printable(&holder.label))?;
                     }
@@ -704,7 +704,7 @@ impl fmt::Display for Cause {
                         write!(f, " unlocked")?;
                     }
                 }
-                write!(f, "): create it with more .records()")?;
+                write!(f, "): create it with more .seats()")?;
                 match holders.iter().filter(|holder| holder.unlocked).count() {
                     0 => Ok(()),
                     unlocked => write!(
@@ -720,9 +720,9 @@ impl fmt::Display for Cause {
                 "this process has closed the descriptor of segment {name}, or put another file on its number, and {why}: \
                  close descriptors (closefrom, daemonizing) before the bus is opened"
             ),
-            Cause::Displaced { name, record } => write!(
+            Cause::Displaced { name, seat } => write!(
                 f,
-                "another process has taken worker record {record} of segment {name}, as the lock of this worker was \
+                "another process has taken seat {seat} of segment {name}, as the lock of this worker was \
                  lost: drop this worker and join again, and find out what closes or unmaps what is not its own"
             ),
             Cause::Forked => {
@@ -813,8 +813,8 @@ mod tests {
         let text = |cause: Cause| Error::from(cause).to_string();
         let hostile = "a\n\u{1b}[2J\u{202e}\u{ad}\u{34f}\u{9b}\"".to_owned();
         let escaped = r"a\n\u{1b}[2J\u{202e}\u{ad}\u{34f}\u{9b}";
-        let holders = vec![Holder { record: 0, pid: 7, label: hostile.clone(), unlocked: false }];
-        let held = text(Cause::NoRecord { name: "/name".to_owned(), records: 1, holders });
+        let holders = vec![Holder { seat: 0, pid: 7, label: hostile.clone(), unlocked: false }];
+        let held = text(Cause::NoSeat { name: "/name".to_owned(), seats: 1, holders });
         assert!(held.contains(&format!("(0: pid 7 \"{escaped}\\\"\"): ")), "{held}");
         let payload = text(Cause::Payload { source: hostile.clone(), event: hostile.clone(), reason: "odd" });
         assert!(payload.starts_with(&format!("the payload of {escaped}\"/{escaped}\" is not")), "{payload}");
@@ -823,10 +823,10 @@ mod tests {
     }
 
     #[test]
-    fn the_holders_of_all_records_are_listed() {
-        let holder = |record, pid, label: &str| Holder { record, pid, label: label.to_owned(), unlocked: pid == 9 };
+    fn the_holders_of_all_seats_are_listed() {
+        let holder = |seat, pid, label: &str| Holder { seat, pid, label: label.to_owned(), unlocked: pid == 9 };
         let holders = vec![holder(0, 7, ""), holder(1, 8, "web"), holder(2, 9, "")];
-        let text = Cause::NoRecord { name: "/name".to_owned(), records: 3, holders }.to_string();
+        let text = Cause::NoSeat { name: "/name".to_owned(), seats: 3, holders }.to_string();
         assert!(text.contains("are held (0: pid 7, 1: pid 8 \"web\", 2: pid 9 unlocked): "), "{text}");
         assert!(text.contains("; 1 of them is held by a process that lives but has lost its lock: "), "{text}");
     }

@@ -25,7 +25,7 @@
 //!
 //! | word | meaning |
 //! |---|---|
-//! | segment | the named shared-memory object: header, worker records, ring, claims |
+//! | segment | the named shared-memory object: header, seats, ring, claims |
 //! | [`Bus`] | a process's handle on a segment |
 //! | [`Worker`] | one seat on the bus: reads all events in order, posts events; one per process as a rule |
 //! | [`Subscriber`] | one seat that is read by pulling, for event loops and other languages |

@@ -136,8 +136,8 @@ alone! {
             (small().block_size(63), "block_size", "63", "64"),
             (small().block_size((1 << 20) + 1), "block_size", "1048577", "1048576"),
             (small().block_size(u64::MAX), "block_size", "18446744073709551615", "1048576"),
-            (small().records(0), "records", "0", "1 to 65536"),
-            (small().records(65_537), "records", "65537", "65536"),
+            (small().seats(0), "seats", "0", "1 to 65536"),
+            (small().seats(65_537), "seats", "65537", "65536"),
             (small().claims(0), "claims", "0", "1 to"),
             (small().claims(1 << 40), "claims", "1099511627776", "1048576"),
             (small().mode(0o400), "mode", "0o400", "owner"),
@@ -400,7 +400,7 @@ alone! {
             assert!(!text.contains(": unlink it"), "{text}");
         }
         assert!(!inspect::unlink_unheld(&name).unwrap(), "a bus that has it open was not enough");
-        // Also by the last record of all, and by a lock of another process.
+        // Also by the last seat of all, and by a lock of another process.
         let seats: Vec<Publisher> = (0..16).map(|_| bus.publisher().unwrap()).collect();
         let last = seats.into_iter().next_back().unwrap();
         let ours = [small().open(&name), small().open_or_create(&name)].map(Result::unwrap);
@@ -428,16 +428,16 @@ alone! {
             (SegmentOptions::new(), &[]),
             (small(), &[]),
             // Sizes that come to the same.
-            (SegmentOptions::new().capacity(64).block_size(made_block_size(&name)).claims(61).records(16).mode(0o600), &[]),
+            (SegmentOptions::new().capacity(64).block_size(made_block_size(&name)).claims(61).seats(16).mode(0o600), &[]),
             (SegmentOptions::new().capacity(128), &["capacity is 64, not 128"]),
             (SegmentOptions::new().capacity(8192), &["capacity is 64, not 8192"]),
             (SegmentOptions::new().block_size(1000), &["block_size is 416, not 1000"]),
             (SegmentOptions::new().claims(65), &["claims is 64, not 65"]),
-            (SegmentOptions::new().records(17), &["records is 16, not 17"]),
+            (SegmentOptions::new().seats(17), &["seats is 16, not 17"]),
             (SegmentOptions::new().mode(0o660), &["mode is 0600, not 0660"]),
             (
-                SegmentOptions::new().capacity(32).records(8).owner(uid, gid + 1),
-                &["capacity is 64, not 32", "records is 16, not 8", &format!("owner is {uid}:{gid}, not {uid}:{}", gid + 1)],
+                SegmentOptions::new().capacity(32).seats(8).owner(uid, gid + 1),
+                &["capacity is 64, not 32", "seats is 16, not 8", &format!("owner is {uid}:{gid}, not {uid}:{}", gid + 1)],
             ),
         ];
         for (options, expected) in cases {
@@ -474,7 +474,7 @@ alone! {
     }
 
     fn impossible_sizes_in_a_header_are_corrupt() {
-        for field in ["capacity", "block_stride", "records", "buckets", "bucket_stride", "size"] {
+        for field in ["capacity", "block_stride", "seats", "buckets", "bucket_stride", "size"] {
             for value in [0, 1, 7, 63, 1 << 20, 1 << 40, u64::MAX] {
                 let name = finished();
                 change_word(&name, field, |_| value);
@@ -573,7 +573,7 @@ alone! {
     }
 
     fn no_free_seat_names_the_holders_and_the_option() {
-        let (name, bus) = bus(&small().records(3));
+        let (name, bus) = bus(&small().seats(3));
         let worker = bus.join_with(&quiet().label("web-1")).unwrap();
         let log = Log::of(&worker, Scope::All);
         let child = Child::fork(|| {
@@ -591,13 +591,13 @@ alone! {
         ];
         for refusal in refused {
             let text = refusal.to_string();
-            let Cause::NoRecord { records, holders, .. } = refusal.cause() else { panic!("{refusal:?}") };
-            let shown: Vec<_> = holders.iter().map(|holder| (holder.record, holder.pid, &*holder.label)).collect();
+            let Cause::NoSeat { seats, holders, .. } = refusal.cause() else { panic!("{refusal:?}") };
+            let shown: Vec<_> = holders.iter().map(|holder| (holder.seat, holder.pid, &*holder.label)).collect();
             let me = std::process::id();
-            assert_eq!(*records, 3);
+            assert_eq!(*seats, 3);
             assert_eq!(shown, [(0, me, "web-1"), (1, child.pid(), "child"), (2, me, shown[2].2)]);
             assert!(text.contains("web-1") && text.contains(&child.pid().to_string()), "{text}");
-            assert!(text.contains(".records()"), "no remedy: {text}");
+            assert!(text.contains(".seats()"), "no remedy: {text}");
         }
         worker.post(("s", "e"), b"").unwrap();
         assert_eq!(poll(&worker), (1, 0));

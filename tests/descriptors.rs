@@ -61,11 +61,11 @@ fn lose_locks(inode: u64) {
     close_from(3);
 }
 
-/// Overwrites a word of the identity of `record`, in the file.
-fn set_identity(name: &Name, record: u32, field: &str, value: u64) {
+/// Overwrites a word of the identity of `seat`, in the file.
+fn set_identity(name: &Name, seat: u32, field: &str, value: u64) {
     let file = File::options().write(true).open(name.path()).unwrap();
     let field = seqcast::inspect::fields().into_iter().find(|found| found.name == field).unwrap();
-    file.write_all_at(&value.to_ne_bytes(), 1024 + u64::from(record) * 512 + field.offset as u64).unwrap();
+    file.write_all_at(&value.to_ne_bytes(), 1024 + u64::from(seat) * 512 + field.offset as u64).unwrap();
 }
 
 /// Posts, polls, claims and reserves.
@@ -121,7 +121,7 @@ alone! {
     fn g9_a_worker_keeps_its_seat_though_its_process_closes_every_descriptor() {
         for named in [true, false] {
             let name = Name::new();
-            let options = small().records(3);
+            let options = small().seats(3);
             let bus = if named { options.create(&name) } else { options.anonymous() }.unwrap();
             let worker = bus.join_with(&quiet()).unwrap();
             let log = Log::of(&worker, Scope::source("s"));
@@ -138,13 +138,13 @@ alone! {
                 stop_here();
             });
             child.await_stop();
-            assert!(matches!(bus.join_with(&quiet()).as_ref().map_err(|error| error.cause()), Err(Cause::NoRecord { .. })), "a seat was given away");
+            assert!(matches!(bus.join_with(&quiet()).as_ref().map_err(|error| error.cause()), Err(Cause::NoSeat { .. })), "a seat was given away");
             let stats = bus.stats().unwrap();
             assert!(stats.workers.len() == 3 && stats.workers.iter().all(|worker| worker.alive), "{stats:?}");
             child.go_on();
             child.await_stop();
-            assert!(matches!(bus.join_with(&quiet()).as_ref().map_err(|error| error.cause()), Err(Cause::NoRecord { .. })), "a seat was given away");
-            assert!(matches!(worker.claim("held", HOUR).unwrap(), Claimed::Held { record: 1, .. }));
+            assert!(matches!(bus.join_with(&quiet()).as_ref().map_err(|error| error.cause()), Err(Cause::NoSeat { .. })), "a seat was given away");
+            assert!(matches!(worker.claim("held", HOUR).unwrap(), Claimed::Held { seat: 1, .. }));
             poll(&worker);
             assert_eq!(log.events(), ["of the poster", "used", "reserved"], "and the unique one was the other's");
             child.kill();
@@ -155,7 +155,7 @@ alone! {
     }
 
     fn g12_descriptors_closed_between_opening_and_joining() {
-        let (name, bus) = bus(&small().records(2));
+        let (name, bus) = bus(&small().seats(2));
         in_child(|| {
             close_from(3);
             let worker = bus.join_with(&quiet()).unwrap();
@@ -163,7 +163,7 @@ alone! {
             use_it(&worker, &log);
             close_from(3);
             let poster = worker.publisher().unwrap();
-            assert!(matches!(error(bus.join()).cause(), Cause::NoRecord { .. }));
+            assert!(matches!(error(bus.join()).cause(), Cause::NoSeat { .. }));
             close_from(3);
             assert_eq!(bus.stats().unwrap().workers.len(), 2);
             close_from(3);
@@ -178,7 +178,7 @@ alone! {
     }
 
     fn g12_descriptors_closed_in_the_middle_of_a_poll() {
-        let (_name, bus) = bus(&small().records(2));
+        let (_name, bus) = bus(&small().seats(2));
         let _worker = bus.join_with(&quiet()).unwrap();
         in_child(|| {
             let own = bus.join_with(&quiet()).unwrap();
@@ -190,7 +190,7 @@ alone! {
             assert_eq!(poll(&own), (3, 0));
             assert_eq!(log.events(), ["close", "unique", "last"]);
             use_it(&own, &log);
-            assert!(matches!(error(bus.join()).cause(), Cause::NoRecord { .. }));
+            assert!(matches!(error(bus.join()).cause(), Cause::NoSeat { .. }));
         });
         assert!(bus.audit().unwrap().is_clean());
     }
@@ -299,7 +299,7 @@ alone! {
     }
 
     fn g7_a_dead_workers_seat_is_free_though_its_children_live() {
-        let (_name, bus) = bus(&small().records(2));
+        let (_name, bus) = bus(&small().seats(2));
         let pids = shared_words(2);
         let parent = Child::fork(|| {
             let _own = bus.join_with(&quiet()).unwrap();
@@ -330,7 +330,7 @@ alone! {
     }
 
     fn g2_a_seat_whose_lock_is_lost_is_not_given_away_while_its_process_lives() {
-        let (name, bus) = bus(&small().records(2));
+        let (name, bus) = bus(&small().seats(2));
         let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::source("s"));
         let child = Child::fork(|| {
@@ -338,7 +338,7 @@ alone! {
             let heard = Log::of(&own, Scope::source("s"));
             lose_locks(inode(&name));
             // Its own process gives it to nobody either.
-            assert!(matches!(error(bus.join()).cause(), Cause::NoRecord { .. }));
+            assert!(matches!(error(bus.join()).cause(), Cause::NoSeat { .. }));
             stop_here();
             use_it(&own, &heard);
             stop_here();
@@ -347,7 +347,7 @@ alone! {
         });
         child.await_stop();
         let refused = error(bus.join_with(&quiet()));
-        assert!(matches!(refused.cause(), Cause::NoRecord { .. }), "{refused}");
+        assert!(matches!(refused.cause(), Cause::NoSeat { .. }), "{refused}");
         let text = refused.to_string();
         assert!(text.contains("1 of them") && text.contains("lost its lock"), "{text}");
         let stats = bus.stats().unwrap();
@@ -360,21 +360,21 @@ alone! {
         assert_eq!(log.events(), ["used", "reserved"]);
         child.go_on();
         child.await_stop();
-        assert_eq!(bus.join_with(&quiet()).unwrap().record(), 1, "left in order");
+        assert_eq!(bus.join_with(&quiet()).unwrap().seat(), 1, "left in order");
         child.go_on();
         assert!(child.ended_well());
         assert!(bus.audit().unwrap().is_clean());
     }
 
     fn g7_a_seat_whose_lock_is_lost_is_free_when_its_process_is_dead() {
-        let (name, bus) = bus(&small().records(1));
+        let (name, bus) = bus(&small().seats(1));
         let child = Child::fork(|| {
             let _own = bus.join_with(&quiet()).unwrap();
             lose_locks(inode(&name));
             stop_here();
         });
         child.await_stop();
-        assert!(matches!(error(bus.join_with(&quiet())).cause(), Cause::NoRecord { .. }));
+        assert!(matches!(error(bus.join_with(&quiet())).cause(), Cause::NoSeat { .. }));
         // Dead, but not buried.
         child.signal(libc::SIGKILL);
         eventually("its seat is free", || bus.join_with(&quiet()).is_ok());
@@ -382,7 +382,7 @@ alone! {
     }
 
     fn g7_a_process_that_executes_itself_anew_gets_its_seat_again() {
-        let (name, bus) = bus(&small().records(1));
+        let (name, bus) = bus(&small().seats(1));
         let child = Child::fork(|| {
             let own = bus.join_with(&quiet()).unwrap();
             own.post(("s", "before"), b"").unwrap();
@@ -392,7 +392,7 @@ alone! {
             panic!("{}", again.exec());
         });
         child.await_stop();
-        assert!(matches!(error(bus.join()).cause(), Cause::NoRecord { .. }), "it has its seat again");
+        assert!(matches!(error(bus.join()).cause(), Cause::NoSeat { .. }), "it has its seat again");
         child.go_on();
         assert!(child.ended_well());
         assert_eq!(bus.next_id(), 2);
@@ -400,7 +400,7 @@ alone! {
     }
 
     fn g3_a_displaced_worker_does_no_harm() {
-        let (name, bus) = bus(&small().records(3));
+        let (name, bus) = bus(&small().seats(3));
         let watcher = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&watcher, Scope::source("s"));
         let child = Child::fork(|| {
@@ -441,12 +441,12 @@ alone! {
         });
         child.await_stop();
         // As from another pid namespace, where nobody can know that it lives.
-        for record in [1, 2] {
-            set_identity(&name, record, "start_time", 0);
+        for seat in [1, 2] {
+            set_identity(&name, seat, "start_time", 0);
         }
         let successor = bus.join_with(&quiet()).unwrap();
         let mut poster = bus.publisher().unwrap();
-        assert_eq!((successor.record(), poster.record()), (1, 2));
+        assert_eq!((successor.seat(), poster.seat()), (1, 2));
         let heard = Log::of(&successor, Scope::source("s"));
         let Claimed::Won(_) = successor.claim("other", HOUR).unwrap() else { panic!("not won") };
         let mut reservation = successor.reserve().unwrap();
@@ -456,7 +456,7 @@ alone! {
         let after = counts(&bus, &successor);
         assert_eq!((after.pid, after.label, after.cursor), (before.pid, before.label, before.cursor));
         assert_eq!(after.posted, before.posted);
-        assert!(matches!(error(bus.join()).cause(), Cause::NoRecord { .. }), "the displaced one gave the seats away");
+        assert!(matches!(error(bus.join()).cause(), Cause::NoSeat { .. }), "the displaced one gave the seats away");
         reservation.commit(("s", "reserved"), b"").unwrap();
         poster.post(("s", "of the poster"), b"").unwrap();
         use_it(&successor, &heard);
@@ -468,7 +468,7 @@ alone! {
     }
 
     fn g10_a_worker_that_is_displaced_by_a_forged_number_leaks_nothing() {
-        let (name, bus) = bus(&small().records(1));
+        let (name, bus) = bus(&small().seats(1));
         in_child(|| {
             let held = || fs::read_to_string("/proc/self/maps").unwrap().matches(" ---s ").count();
             for round in 1..=50 {
@@ -486,7 +486,7 @@ alone! {
     }
 
     fn g9_a_worker_displaced_while_its_handler_runs_claims_nothing_more() {
-        let (name, bus) = bus(&small().records(2));
+        let (name, bus) = bus(&small().seats(2));
         let watcher = bus.join_with(&quiet()).unwrap();
         let child = Child::fork(|| {
             let own = bus.join_with(&quiet()).unwrap();

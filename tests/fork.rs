@@ -139,7 +139,7 @@ alone! {
         let log = Log::of(&worker, Scope::All);
         let child = Child::fork(|| {
             let own = bus.join_with(&quiet()).unwrap();
-            assert_ne!(own.record(), worker.record());
+            assert_ne!(own.seat(), worker.seat());
             let heard = Log::of(&own, Scope::All);
             own.post(("s", "child"), b"").unwrap();
             stop_here();
@@ -404,7 +404,7 @@ alone! {
     }
 
     fn g12_a_child_that_never_joined_keeps_no_seat_of_its_dead_parent() {
-        let (_name, bus) = bus(&small().records(2));
+        let (_name, bus) = bus(&small().seats(2));
         let worker = bus.join_with(&quiet()).unwrap();
         let gate = shared_words(1);
         let parent = Child::fork(|| {
@@ -423,23 +423,23 @@ alone! {
         parent.await_stop();
         parent.kill();
         let successor = bus.join_with(&quiet()).unwrap();
-        assert_eq!((successor.record(), counts(&bus, &successor).adopted), (1, 1));
+        assert_eq!((successor.seat(), counts(&bus, &successor).adopted), (1, 1));
         worker.post(("s", "e"), b"").unwrap();
         gate[0].store(2, Relaxed);
     }
 
     fn g12_seats_left_in_order_are_free_though_children_live() {
-        let (_name, bus) = bus(&small().records(2));
+        let (_name, bus) = bus(&small().seats(2));
         let (worker, poster) = (bus.join_with(&quiet()).unwrap(), bus.publisher().unwrap());
         let child = Child::fork(stop_here);
         child.await_stop();
-        assert!(matches!(bus.join_with(&quiet()).as_ref().map_err(|error| error.cause()), Err(Cause::NoRecord { .. })));
+        assert!(matches!(bus.join_with(&quiet()).as_ref().map_err(|error| error.cause()), Err(Cause::NoSeat { .. })));
         drop((worker, poster));
         let successors = [bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap()];
         // What the child drops is not its parent's to lose.
         child.go_on();
         assert!(child.ended_well());
-        assert!(matches!(bus.join_with(&quiet()).as_ref().map_err(|error| error.cause()), Err(Cause::NoRecord { .. })), "a child gave a successor's seat away");
+        assert!(matches!(bus.join_with(&quiet()).as_ref().map_err(|error| error.cause()), Err(Cause::NoSeat { .. })), "a child gave a successor's seat away");
         drop(successors);
     }
 

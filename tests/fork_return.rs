@@ -174,7 +174,7 @@ alone! {
         assert_eq!(family.poll(&worker), (0, 0));
         family.check(3, 3);
         let stats = counts(&bus, &worker);
-        assert_eq!((stats.claims_won, stats.delivered, stats.failed), (3, 3, 0), "a child has counted in its parent's record");
+        assert_eq!((stats.claims_won, stats.delivered, stats.failed), (3, 3, 0), "a child has counted in its parent's seat");
         goes_on(&bus, &worker);
     }
 
@@ -258,14 +258,14 @@ alone! {
             let (_name, bus) = bus(&small());
             let family = Family::new();
             let worker = bus.join_with(&quiet().announce(true)).unwrap();
-            let record = worker.record();
+            let seat = worker.seat();
             let looking = bus.clone();
             let alive = shared_words(1);
             worker.on(Scope::source("s"), move |_: &Event<'_>| {
                 family.run();
                 family.fork();
                 let stats = looking.stats().unwrap();
-                alive[0].fetch_add(u64::from(stats.workers.iter().any(|w| w.record == record && w.alive)), Relaxed);
+                alive[0].fetch_add(u64::from(stats.workers.iter().any(|w| w.seat == seat && w.alive)), Relaxed);
             }).unwrap();
             let reservation = worker.reserve().unwrap();
             for key in ["a", "b"] {
@@ -287,7 +287,7 @@ alone! {
             assert_eq!(alive[0].load(Relaxed), 4, "a child gave its parent's seat away (by drop: {by_drop})");
             // Started, the reservation, two events, stopping.
             assert_eq!(bus.next_id(), 5, "a child posted (by drop: {by_drop})");
-            assert!(bus.stats().unwrap().workers.iter().all(|w| w.record != record || !w.alive), "by drop: {by_drop}");
+            assert!(bus.stats().unwrap().workers.iter().all(|w| w.seat != seat || !w.alive), "by drop: {by_drop}");
             assert!(bus.audit().unwrap().is_clean());
         }
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use seqcast::inspect::{self};
 use seqcast::{Bus, Cause, Scope, SegmentOptions, Start, Worker};
 use seqcast_testkit::{
-    Child, Log, Reports, alone, bus, counts, error, eventually, of_record, poll, quiet, shared_words, small,
+    Child, Log, Reports, alone, bus, counts, error, eventually, of_seat, poll, quiet, shared_words, small,
 };
 
 /// Bytes that tell where in which message they belong.
@@ -69,8 +69,8 @@ impl Sender {
 
     /// Lets it post the rest. Returns the message's number.
     fn go_on(&self, bus: &Bus) -> u64 {
-        let (before, record) = (bus.next_id(), self.record(bus));
-        let posted = || of_record(&bus.stats().unwrap(), record).posted;
+        let (before, seat) = (bus.next_id(), self.seat(bus));
+        let posted = || of_seat(&bus.stats().unwrap(), seat).posted;
         let first = posted();
         self.child.go_on();
         eventually("it has gone on", || posted() > first);
@@ -86,8 +86,8 @@ impl Sender {
         message
     }
 
-    fn record(&self, bus: &Bus) -> u32 {
-        bus.stats().unwrap().workers.iter().find(|worker| worker.pid == self.child.pid()).unwrap().record
+    fn seat(&self, bus: &Bus) -> u32 {
+        bus.stats().unwrap().workers.iter().find(|worker| worker.pid == self.child.pid()).unwrap().seat
     }
 
     fn payload(&self, message: u64) -> Vec<u8> {
@@ -313,7 +313,7 @@ alone! {
             drop(sender);
             // The successor in the same seat posts messages of the same number of fragments.
             let successor = bus.join_with(&quiet()).unwrap();
-            assert_eq!(successor.record(), 1);
+            assert_eq!(successor.seat(), 1);
             assert_eq!(counts(&bus, &successor).adopted, generation + 1);
             for message in 0..3 {
                 successor.post(("mine", "e"), payload(message + 1_000_000, len)).unwrap();
@@ -510,7 +510,7 @@ alone! {
         let worker = bus.join_with(&quiet()).unwrap();
         worker.post(("s", "e"), payload(1, max)).unwrap();
         worker.post(("s", "e"), b"").unwrap();
-        let counts = of_record(&bus.stats().unwrap(), worker.record());
+        let counts = of_seat(&bus.stats().unwrap(), worker.seat());
         assert_eq!((counts.posted, counts.fragments), (2, ids_of(&options, max)));
     }
 }

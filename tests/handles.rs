@@ -38,12 +38,12 @@ fn options_say_what_they_were_set_to() {
         .capacity(16)
         .block_size(128)
         .claims(32)
-        .records(3)
+        .seats(3)
         .mode(0o640)
         .owner(7, 8)
         .creation_timeout(Duration::from_secs(9));
     assert_eq!((segment.get_capacity(), segment.get_block_size(), segment.get_claims()), (16, 128, 32));
-    assert_eq!((segment.get_records(), segment.get_mode(), segment.get_owner()), (3, 0o640, Some((7, 8))));
+    assert_eq!((segment.get_seats(), segment.get_mode(), segment.get_owner()), (3, 0o640, Some((7, 8))));
     assert_eq!(segment.get_creation_timeout(), Duration::from_secs(9));
     let [a, b, c, d] = [1, 2, 3, 4].map(Duration::from_secs);
     let worker = WorkerOptions::new()

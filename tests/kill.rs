@@ -37,7 +37,7 @@ fn hasty() -> WorkerOptions {
 impl Scene {
     fn new() -> Scene {
         let name = Name::new();
-        let bus = SegmentOptions::new().capacity(8).block_size(64).records(6).claims(1).create(&name).unwrap();
+        let bus = SegmentOptions::new().capacity(8).block_size(64).seats(6).claims(1).create(&name).unwrap();
         let listener = || {
             let worker = bus.join_with(&hasty()).unwrap();
             let log = Log::of(&worker, Scope::All);
@@ -110,7 +110,7 @@ impl Scene {
         }
         drop(newcomer);
         let seats: Vec<_> = (0..4).map(|_| self.bus.publisher().unwrap()).collect();
-        assert!(matches!(error(self.bus.publisher()).cause(), Cause::NoRecord { records: 6, .. }));
+        assert!(matches!(error(self.bus.publisher()).cause(), Cause::NoSeat { seats: 6, .. }));
         drop(seats);
         let audit = self.bus.audit().unwrap();
         assert!(audit.is_clean(), "G7: {audit:?}");

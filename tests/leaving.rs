@@ -37,7 +37,7 @@ impl<F: FnMut()> Drop for OnDrop<F> {
 
 alone! {
     fn g7_a_worker_that_leaves_keeps_no_seat_and_no_descriptor_whatever_owns_a_clone_of_it() {
-        let (_name, bus) = bus(&small().records(2));
+        let (_name, bus) = bus(&small().seats(2));
         let before = descriptors();
         for round in 0..8 {
             let worker = entangled(&bus);
@@ -48,12 +48,12 @@ alone! {
         let kept = entangled(&bus);
         kept.clone().leave().unwrap();
         let (first, second) = (bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap());
-        assert_eq!((first.record(), second.record()), (0, 1), "a clone that is kept keeps the seat");
+        assert_eq!((first.seat(), second.seat()), (0, 1), "a clone that is kept keeps the seat");
         assert!(bus.audit().unwrap().is_clean());
     }
 
     fn g7_a_worker_that_leaves_in_a_handler_gives_up_all_at_the_end_of_the_poll() {
-        let (_name, bus) = bus(&small().records(1));
+        let (_name, bus) = bus(&small().seats(1));
         let kept = entangled(&bus);
         let log = Log::of(&kept, Scope::All);
         let leaving = kept.clone();
@@ -65,11 +65,11 @@ alone! {
         assert_eq!(poll(&kept), (1, 0));
         assert_eq!(log.events(), ["leave"], "a worker that has left delivers nothing more");
         assert!(matches!(error(kept.poll()).cause(), Cause::Left));
-        assert_eq!(bus.join_with(&quiet()).unwrap().record(), 0);
+        assert_eq!(bus.join_with(&quiet()).unwrap().seat(), 0);
     }
 
     fn g7_a_worker_that_leaves_while_another_thread_polls_keeps_its_seat_until_the_poll_is_over() {
-        let (_name, bus) = bus(&small().records(1));
+        let (_name, bus) = bus(&small().seats(1));
         let worker = entangled(&bus);
         poll(&worker);
         let (entered, entries) = mpsc::channel();
@@ -87,20 +87,20 @@ alone! {
         entries.recv().unwrap();
         worker.clone().leave().unwrap();
         assert!(matches!(error(worker.post(("s", "e"), b"")).cause(), Cause::Left));
-        assert!(matches!(error(bus.join_with(&quiet())).cause(), Cause::NoRecord { .. }), "somebody is still inside");
+        assert!(matches!(error(bus.join_with(&quiet())).cause(), Cause::NoSeat { .. }), "somebody is still inside");
         go_on.send(()).unwrap();
         assert_eq!(poller.join().unwrap(), (1, 0));
-        assert_eq!(bus.join_with(&quiet()).unwrap().record(), 0);
+        assert_eq!(bus.join_with(&quiet()).unwrap().seat(), 0);
         drop(worker);
     }
 
     fn g7_a_worker_that_has_left_changes_nothing_of_its_successor() {
-        let (_name, bus) = bus(&small().records(1));
+        let (_name, bus) = bus(&small().seats(1));
         let left = bus.join_with(&quiet().label("left")).unwrap();
         let mut reservation = left.reserve().unwrap();
         left.clone().leave().unwrap();
         let successor = bus.join_with(&quiet().label("successor")).unwrap();
-        assert_eq!(left.record(), successor.record());
+        assert_eq!(left.seat(), successor.seat());
         let cursor = left.cursor();
         for _ in 0..3 {
             successor.post(("s", "e"), b"").unwrap();
@@ -127,7 +127,7 @@ alone! {
     }
 
     fn g7_what_handlers_own_may_do_anything_when_their_worker_leaves() {
-        let (_name, bus) = bus(&small().records(2));
+        let (_name, bus) = bus(&small().seats(2));
         let dropped = Arc::new(AtomicU64::new(0));
         let worker = bus.join_with(&quiet()).unwrap();
         let registered = worker.on(Scope::All, |_: &Event<'_>| ()).unwrap();
@@ -158,7 +158,7 @@ alone! {
 
     fn g7_many_threads_inside_calls_while_their_worker_leaves_use_no_seat_of_anothers() {
         for round in 0..50 {
-            let (_name, bus) = bus(&small().records(2));
+            let (_name, bus) = bus(&small().seats(2));
             let worker = bus.join_with(&quiet()).unwrap();
             worker.on(Scope::All, |_: &Event<'_>| ()).unwrap();
             let threads: Vec<_> = (0..3)
@@ -195,7 +195,7 @@ alone! {
     }
 
     fn a_weak_handle_keeps_no_worker() {
-        let (_name, bus) = bus(&small().records(1));
+        let (_name, bus) = bus(&small().seats(1));
         let worker = bus.join_with(&quiet()).unwrap();
         let (weak, log) = (worker.downgrade(), Log::default());
         let (inside, noted) = (weak.clone(), log.clone());
@@ -209,7 +209,7 @@ alone! {
         worker.post(("s", "ping"), b"").unwrap();
         assert_eq!(poll(&worker), (2, 0));
         assert_eq!(log.events(), ["ping", "pong"]);
-        assert_eq!(weak.upgrade().unwrap().record(), worker.record());
+        assert_eq!(weak.upgrade().unwrap().seat(), worker.seat());
         assert_eq!(format!("{weak:?}"), "WeakWorker { alive: true }");
         drop(worker);
         assert!(weak.upgrade().is_none());

@@ -26,12 +26,12 @@ fn hasty() -> WorkerOptions {
 
 /// Waits until `worker`, which another thread or process polls, waits for `ids` reserved ids.
 fn await_waiting(bus: &Bus, worker: &Worker, ids: u64) {
-    await_waiting_record(bus, worker.record(), ids);
+    await_waiting_seat(bus, worker.seat(), ids);
 }
 
-fn await_waiting_record(bus: &Bus, record: u32, ids: u64) {
+fn await_waiting_seat(bus: &Bus, seat: u32, ids: u64) {
     eventually("the reader waits", || {
-        bus.stats().unwrap().workers.iter().any(|worker| worker.record == record && worker.waited == ids)
+        bus.stats().unwrap().workers.iter().any(|worker| worker.seat == seat && worker.waited == ids)
     });
 }
 
@@ -85,7 +85,7 @@ alone! {
         let mut reservation = reserver.reserve().unwrap();
         sender.post(("s", "1"), b"").unwrap();
         child.go_on();
-        await_waiting_record(&bus, 2, 1);
+        await_waiting_seat(&bus, 2, 1);
         eventually("the reader sleeps", || child.sleeps());
         sender.post(("s", "2"), b"").unwrap();
         sender.post(("s", "3"), b"").unwrap();
@@ -110,7 +110,7 @@ alone! {
         let reservation = reserver.reserve().unwrap();
         reserver.post(("s", "e"), b"").unwrap();
         child.go_on();
-        await_waiting_record(&bus, 1, 1);
+        await_waiting_seat(&bus, 1, 1);
         eventually("the reader sleeps", || child.sleeps());
         drop(reservation);
         assert_eq!(counts(&bus, &reserver).wakes, 1);
@@ -356,7 +356,7 @@ alone! {
         std::mem::forget(reserver.reserve().unwrap());
         reserver.post(("s", "1"), b"").unwrap();
         child.go_on();
-        await_waiting_record(&bus, 1, 1);
+        await_waiting_seat(&bus, 1, 1);
         eventually("the reader sleeps", || child.sleeps());
         let mut second = reserver.reserve().unwrap();
         // More than one if the reader sleeps again in between.

@@ -7,7 +7,7 @@ use std::{fs, thread};
 use seqcast::inspect::{ClaimKind, Inspector, Seen, Winner};
 use seqcast::{Bus, Cause, Claimed, Event, Scope, Start, Unique, Worker, WorkerStats};
 use seqcast_testkit::{
-    Child, HOUR, Log, Reports, alone, bus, counts, eventually, in_child, of_record, poll, quiet, small, stop_here,
+    Child, HOUR, Log, Reports, alone, bus, counts, eventually, in_child, of_seat, poll, quiet, small, stop_here,
 };
 
 /// The counters of a worker, by name.
@@ -55,7 +55,7 @@ alone! {
         assert_eq!(inspector.name(), bus.name());
         assert_eq!((inspector.oldest_id(), inspector.next_id()), (100 - 64, 100));
         assert!(inspector.is_current().unwrap());
-        assert!(inspector.is_record_held(0).unwrap() && !inspector.is_record_held(1).unwrap());
+        assert!(inspector.is_seat_held(0).unwrap() && !inspector.is_seat_held(1).unwrap());
         let header = inspector.header();
         let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
         assert_eq!(header.boot_id, u128::from_str_radix(&boot_id.trim().replace('-', ""), 16).ok());
@@ -64,19 +64,19 @@ alone! {
         assert!(SystemTime::now().duration_since(header.created_at).unwrap() < HOUR);
     }
 
-    fn an_inspector_knows_the_last_record_as_well_as_the_first() {
-        let (name, bus) = bus(&small().records(2));
+    fn an_inspector_knows_the_last_seat_as_well_as_the_first() {
+        let (name, bus) = bus(&small().seats(2));
         let workers = [(); 2].map(|()| bus.join_with(&quiet()).unwrap());
         let last = &workers[1];
-        assert_eq!(last.record(), 1);
+        assert_eq!(last.seat(), 1);
         let inspector = Inspector::open_any(&name).unwrap();
         let mut hasty = inspector.tail(Start::Now).unwrap().patience(Duration::ZERO);
         let reservation = last.reserve().unwrap();
         let seen = hasty.next().unwrap();
-        assert!(matches!(seen, Some(Seen::PassedOver { id, record: Some(1) }) if id == reservation.id()), "{seen:?}");
+        assert!(matches!(seen, Some(Seen::PassedOver { id, seat: Some(1) }) if id == reservation.id()), "{seen:?}");
         assert!(matches!(last.claim("key", HOUR).unwrap(), Claimed::Won(_)));
         let claim = inspector.claim_on(ClaimKind::Alone, b"key").unwrap().unwrap();
-        assert_eq!((claim.record, claim.winner), (1, Winner::Alive));
+        assert_eq!((claim.seat, claim.winner), (1, Winner::Alive));
         let regions = inspector.regions();
         assert!(regions.iter().all(|region| !region.is_empty()), "{regions:?}");
     }
@@ -189,7 +189,7 @@ alone! {
             stop_here();
         });
         child.await_stop();
-        let wakeups = || of_record(&bus.stats().unwrap(), 1).wakeups;
+        let wakeups = || of_seat(&bus.stats().unwrap(), 1).wakeups;
         assert_eq!(moved(&bus, &sender, || drop(sender.post(("s", "e"), b""))), [("posted", 1)], "nobody is asleep");
         child.go_on();
         child.await_stop();
@@ -240,7 +240,7 @@ alone! {
         assert_eq!(lost, [("claims_lost", entries), ("claims_late", 1)]);
     }
 
-    fn a_malformed_record_moves_corrupt_is_reported_and_what_is_behind_it_arrives() {
+    fn a_malformed_event_moves_corrupt_is_reported_and_what_is_behind_it_arrives() {
         let (name, bus) = bus(&small());
         let reports = Reports::default();
         let worker = bus.join_with(&reports.of(quiet())).unwrap();
@@ -265,21 +265,21 @@ alone! {
     fn a_seat_counts_its_holders_and_those_that_died() {
         let (_name, bus) = bus(&small());
         let first = bus.join_with(&quiet()).unwrap();
-        let record = first.record();
+        let seat = first.seat();
         drop(first);
         for (incarnation, adopted) in [(2, 0), (3, 1), (4, 2)] {
             let child = Child::fork(|| {
                 let worker = bus.join_with(&quiet()).unwrap();
-                assert_eq!(worker.record(), record);
+                assert_eq!(worker.seat(), seat);
                 worker.post(("s", "e"), b"").unwrap();
                 stop_here();
             });
             child.await_stop();
-            let counts = of_record(&bus.stats().unwrap(), record);
+            let counts = of_seat(&bus.stats().unwrap(), seat);
             assert_eq!((counts.incarnation, counts.adopted, counts.posted), (incarnation, adopted, 1));
             assert!(counts.alive && counts.pid == child.pid());
             child.kill();
-            let counts = of_record(&bus.stats().unwrap(), record);
+            let counts = of_seat(&bus.stats().unwrap(), seat);
             assert!(!counts.alive, "the dead are shown until their seat is taken");
         }
     }
@@ -298,7 +298,7 @@ alone! {
         let worker = bus.join_with(&quiet().label("web-ä-1")).unwrap();
         let poster = bus.publisher().unwrap();
         let stats = bus.stats().unwrap();
-        let counts = of_record(&stats, worker.record());
+        let counts = of_seat(&stats, worker.seat());
         assert!(counts.alive);
         assert_eq!((counts.pid, &*counts.label), (std::process::id(), "web-ä-1"));
         assert!(counts.joined_at >= before - Duration::from_secs(1) && counts.joined_at <= SystemTime::now());
@@ -306,7 +306,7 @@ alone! {
         let started: u64 = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap().parse().unwrap();
         assert_eq!(counts.start_time, started);
         assert_eq!((counts.cursor, counts.lag), (Some(0), 0));
-        let of_poster = of_record(&stats, poster.record());
+        let of_poster = of_seat(&stats, poster.seat());
         assert_eq!((of_poster.cursor, of_poster.lag), (None, 0), "it reads nothing");
     }
 
@@ -345,7 +345,7 @@ alone! {
     }
 
     fn stat_is_for_anybody_by_name_and_disturbs_nobody() {
-        let (name, bus) = bus(&small().records(2));
+        let (name, bus) = bus(&small().seats(2));
         let worker = bus.join_with(&quiet().label("web")).unwrap();
         let _log = Log::of(&worker, Scope::All);
         worker.post(("s", "e"), b"").unwrap();
@@ -358,16 +358,16 @@ alone! {
                 let stats = small().inspect(&name).and_then(|inspector| inspector.stats()).unwrap();
                 assert_eq!(stats.name, format!("/{}", &*name));
                 assert_eq!(stats.size, fs::metadata(name.path()).unwrap().len());
-                assert_eq!((stats.capacity, stats.records, stats.creator_pid), (64, 2, worker_pid(&stats)));
+                assert_eq!((stats.capacity, stats.seats, stats.creator_pid), (64, 2, worker_pid(&stats)));
                 assert_eq!(stats.workers.len(), 2, "it needs no seat");
-                let counts = of_record(&stats, worker.record());
+                let counts = of_seat(&stats, worker.seat());
                 assert_eq!((&*counts.label, counts.posted, counts.delivered), ("web", 1, 1));
             }
         });
         assert_eq!(fs::metadata(name.path()).unwrap().modified().unwrap(), modified);
         let after = bus.stats().unwrap();
-        for record in [worker.record(), full.record()] {
-            assert_eq!(counters(&of_record(&after, record)), counters(&of_record(&before, record)));
+        for seat in [worker.seat(), full.seat()] {
+            assert_eq!(counters(&of_seat(&after, seat)), counters(&of_seat(&before, seat)));
         }
         drop((worker, full));
         drop(bus);

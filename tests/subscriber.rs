@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use seqcast::{Bus, Cause, Claimed, Delivery, Scope, Start, Subscriber, Undecided, Unique, WorkerOptions, library};
 use seqcast_testkit::{
-    Child, HOUR, Log, alone, bus, counts, error, eventually, in_child, of_record, poll, quiet, shared_words, small,
+    Child, HOUR, Log, alone, bus, counts, error, eventually, in_child, of_seat, poll, quiet, shared_words, small,
 };
 
 /// What a delivery was, to be compared.
@@ -66,7 +66,7 @@ alone! {
         assert_eq!(all(&mut other), seen);
         assert_eq!(all(&mut one), [], "nothing twice");
         assert_eq!(counts(&bus, &worker).delivered, 3);
-        assert_eq!(of_record(&bus.stats().unwrap(), one.record()).delivered, 3);
+        assert_eq!(of_seat(&bus.stats().unwrap(), one.seat()).delivered, 3);
     }
 
     fn g4_a_lapped_subscriber_is_told_exactly_what_it_missed_before_its_next_event() {
@@ -270,8 +270,8 @@ alone! {
             let (_name, bus) = bus(&small().claims(64));
             let worker = bus.join_with(&quiet()).unwrap();
             let mut subscriber = subscribe(&bus);
-            let record = subscriber.record();
-            let won = || of_record(&bus.stats().unwrap(), record).claims_won;
+            let seat = subscriber.seat();
+            let won = || of_seat(&bus.stats().unwrap(), seat).claims_won;
             let post = |key: u64| {
                 let key = key.to_le_bytes();
                 worker.event(("s", "unique")).unique(Unique::key(&key).ttl(HOUR)).post("").unwrap()
@@ -326,7 +326,7 @@ alone! {
             let (_name, bus) = bus(&small());
             let worker = bus.join_with(&quiet()).unwrap();
             let mut subscriber = bus.subscribe_with(&quiet().wait_max(HOUR)).unwrap();
-            let record = subscriber.record();
+            let seat = subscriber.seat();
             let _reservation = worker.reserve().unwrap();
             let unique = worker.event(("s", "unique")).unique(Unique::key("key").ttl(HOUR)).post("").unwrap();
             assert_eq!(all(&mut subscriber), [Got::Reserved(0, false)]);
@@ -337,7 +337,7 @@ alone! {
             } else {
                 // Looked at while the seat is still there: it belongs to nobody afterwards.
                 let stats = || bus.stats().unwrap();
-                assert_eq!(of_record(&stats(), record).orphaned, 0);
+                assert_eq!(of_seat(&stats(), seat).orphaned, 0);
                 drop(subscriber);
                 let mut next = subscribe(&bus);
                 let again = worker.event(("s", "unique")).unique("key").post("").unwrap();

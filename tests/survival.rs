@@ -246,20 +246,20 @@ alone! {
     }
 
     fn a_pid_is_no_proof_of_life_nor_of_death() {
-        let (name, bus) = bus(&small().records(2));
+        let (name, bus) = bus(&small().seats(2));
         let child = sleeper(&bus);
-        let record = u64::from(bus.stats().unwrap().workers[0].record);
-        // The record names a process that does not exist, and then one that lives: our own parent.
+        let seat = u64::from(bus.stats().unwrap().workers[0].seat);
+        // The seat names a process that does not exist, and then one that lives: our own parent.
         let identity = seqcast::inspect::fields().into_iter().find(|field| field.name == "pid").unwrap();
         let file = File::options().write(true).open(name.path()).unwrap();
         for pid in [u64::from(u32::MAX), u64::from(std::os::unix::process::parent_id())] {
-            let at = 1024 + record * 512 + identity.offset as u64;
+            let at = 1024 + seat * 512 + identity.offset as u64;
             file.write_all_at(&pid.to_ne_bytes(), at).unwrap();
             let stats = bus.stats().unwrap();
             assert_eq!((u64::from(stats.workers[0].pid), stats.workers[0].alive), (pid, true));
             in_child(|| {
                 let worker = bus.join().unwrap();
-                assert_ne!(u64::from(worker.record()), record, "a seat was taken from the living");
+                assert_ne!(u64::from(worker.seat()), seat, "a seat was taken from the living");
             });
         }
         child.kill();
@@ -271,7 +271,7 @@ alone! {
     }
 
     fn g7_workers_of_several_pid_namespaces_know_who_lives() {
-        let (_name, bus) = bus(&small().records(4));
+        let (_name, bus) = bus(&small().seats(4));
         let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::source("s"));
         // Whether namespaces are permitted, and how many events the two took for their own and for the other's.
@@ -322,7 +322,7 @@ alone! {
             bus.stats().unwrap().workers.iter().filter(|worker| worker.alive).count() == 2
         });
         let seats: Vec<_> = (0..2).map(|_| bus.publisher().unwrap()).collect();
-        assert!(matches!(error(bus.publisher()).cause(), Cause::NoRecord { .. }), "the other's seat was taken");
+        assert!(matches!(error(bus.publisher()).cause(), Cause::NoSeat { .. }), "the other's seat was taken");
         drop((seats, second));
     }
 
@@ -332,7 +332,7 @@ alone! {
         worker.post(("s", "e"), b"").unwrap();
         let audit = bus.audit().unwrap();
         assert!(audit.is_clean());
-        assert_eq!((audit.events.blocks, audit.held_records), (64 + 16, 1));
+        assert_eq!((audit.events.blocks, audit.held_seats), (64 + 16, 1));
         // The second and third cell are made to name the block of the first.
         let file = File::options().read(true).write(true).open(name.path()).unwrap();
         let cells = 1024 + 16 * 512;
@@ -353,7 +353,7 @@ alone! {
     fn g7_an_audit_disturbs_nobody_who_joins() {
         const JOINS: usize = 5000;
         // One seat is free at any time, so that a join that finds it busy for a moment finds none.
-        let (_name, bus) = bus(&small().records(1));
+        let (_name, bus) = bus(&small().seats(1));
         let audits = shared_words(1);
         let auditor = Child::fork(|| {
             loop {
@@ -372,7 +372,7 @@ alone! {
     }
 
     fn g7_exec_frees_the_seat() {
-        let (_name, bus) = bus(&small().records(1));
+        let (_name, bus) = bus(&small().seats(1));
         let child = Child::fork(|| {
             let worker = bus.join_with(&quiet()).unwrap();
             worker.post(("s", "before"), b"").unwrap();
@@ -381,7 +381,7 @@ alone! {
             panic!("{}", Command::new("sleep").arg("3600").exec());
         });
         child.await_stop();
-        assert!(matches!(error(bus.join()).cause(), Cause::NoRecord { .. }));
+        assert!(matches!(error(bus.join()).cause(), Cause::NoSeat { .. }));
         child.go_on();
         let mut seat = None;
         eventually("the seat is free", || {
@@ -392,7 +392,7 @@ alone! {
     }
 
     fn g8_a_worker_stopped_for_many_laps_is_told_what_it_missed_and_keeps_its_seat() {
-        let (_name, bus) = bus(&small().capacity(8).records(2));
+        let (_name, bus) = bus(&small().capacity(8).seats(2));
         let said = shared_words(2);
         let child = Child::fork(|| {
             let own = bus.join_with(&quiet()).unwrap();
@@ -408,7 +408,7 @@ alone! {
         for _ in 0..1000 {
             worker.post(("s", "e"), b"").unwrap();
         }
-        assert!(matches!(error(bus.join()).cause(), Cause::NoRecord { .. }), "late does not mean dead");
+        assert!(matches!(error(bus.join()).cause(), Cause::NoSeat { .. }), "late does not mean dead");
         child.go_on();
         assert!(child.ended_well());
         let (delivered, missed) = (said[0].load(Relaxed), said[1].load(Relaxed));
@@ -417,11 +417,11 @@ alone! {
     }
 
     fn g7_a_reload_has_old_and_new_side_by_side() {
-        let (_name, bus) = bus(&small().records(8));
+        let (_name, bus) = bus(&small().seats(8));
         let old: Vec<Child> = (0..4).map(|_| sleeper(&bus)).collect();
         let new: Vec<Child> = (0..4).map(|_| sleeper(&bus)).collect();
         let refusal = error(bus.join());
-        let Cause::NoRecord { records: 8, holders, .. } = refusal.cause() else { panic!("a ninth seat") };
+        let Cause::NoSeat { seats: 8, holders, .. } = refusal.cause() else { panic!("a ninth seat") };
         assert!(holders.iter().all(|holder| holder.label == "sleeper"));
         old.into_iter().for_each(Child::kill);
         let worker = bus.join_with(&WorkerOptions::new().label("after the reload")).unwrap();

@@ -124,7 +124,7 @@ alone! {
         assert_eq!(failed.field("event"), Some("str stale"));
         assert_eq!(failed.field("id"), Some("u64 0"));
         assert_eq!(failed.field("missed"), None);
-        assert_eq!(failed.field("seat"), Some(format!("u64 {}", worker.record()).as_str()));
+        assert_eq!(failed.field("seat"), Some(format!("u64 {}", worker.seat()).as_str()));
         assert_eq!(failed.field("message"), Some("a handler failed: no route"));
         assert!(failed.field("backtrace").is_some(), "{failed:?}");
         assert_eq!((lagged.level, lagged.target.as_str()), (Level::WARN, "seqcast"));

@@ -164,8 +164,8 @@ alone! {
         let (_name, bus) = bus(&small());
         let (worker, other) = (bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap());
         let _ = won(&worker, "key", HOUR);
-        let Claimed::Held { record, left, .. } = other.claim("key", HOUR).unwrap() else { panic!("not held") };
-        assert_eq!(record, worker.record());
+        let Claimed::Held { seat, left, .. } = other.claim("key", HOUR).unwrap() else { panic!("not held") };
+        assert_eq!(seat, worker.seat());
         assert!(left <= HOUR && left > HOUR / 2, "{left:?}");
         assert!(matches!(worker.claim("key", HOUR).unwrap(), Claimed::Held { .. }), "not even for its holder");
     }
@@ -191,9 +191,9 @@ alone! {
         let (_name, bus) = bus(&small());
         let (worker, _other) = (bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap());
         let mut poster = bus.publisher().unwrap();
-        assert_eq!((worker.record(), poster.record()), (0, 2));
+        assert_eq!((worker.seat(), poster.seat()), (0, 2));
         let Claimed::Won(claim) = poster.claim("key", HOUR).unwrap() else { panic!("nobody has it") };
-        assert!(matches!(worker.claim("key", HOUR).unwrap(), Claimed::Held { record: 2, .. }));
+        assert!(matches!(worker.claim("key", HOUR).unwrap(), Claimed::Held { seat: 2, .. }));
         assert!(poster.release(&claim).unwrap());
         assert!(!poster.release(&claim).unwrap());
         assert!(matches!(worker.claim("key", HOUR).unwrap(), Claimed::Won(_)));

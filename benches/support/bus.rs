@@ -41,7 +41,7 @@ impl OnBus {
 
     /// A ring so small that a few rounds have touched every page of it.
     pub fn small() -> OnBus {
-        OnBus::with(&SegmentOptions::new().capacity(16).records(8).claims(8))
+        OnBus::with(&SegmentOptions::new().capacity(16).seats(8).claims(8))
     }
 
     pub fn with(options: &SegmentOptions) -> OnBus {

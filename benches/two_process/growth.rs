@@ -15,7 +15,7 @@ pub fn measure(lab: &mut Lab, time: Duration) {
     for readers in READERS {
         let key = Key::new("growth with readers", "seqcast", 64).with(1, readers);
         lab.measure(key, Limit::Lines(64), |board: &Board| {
-            let channel = Crowd { bus: OnBus::with(&seqcast::SegmentOptions::new().records(128)), readers };
+            let channel = Crowd { bus: OnBus::with(&seqcast::SegmentOptions::new().seats(128)), readers };
             flow(board, &channel, 64, 1, 1, time)
         });
     }

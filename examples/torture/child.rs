@@ -12,9 +12,9 @@ use crate::content::{Kind, LAST_SEQ, SHARED_TTL_NS, SOURCE, Tag, Typed, label, r
 use crate::copies;
 use crate::descriptors::{Other, Standard, close_from_3};
 use crate::log::{Entry, How, Odd, Op, Phase, Shared, Slot, boottime_ns};
+use crate::participant::{Participant, Reads};
 use crate::rng::{Rng, mix};
 use crate::round::{CLAIM_KEYS, LONG_TTL, Round, WAIT_INTERVAL, WAIT_MAX, claim_ttl_ns};
-use crate::seat::{Reads, Seat};
 
 /// Copies of one process that live at once, at most.
 const MOST_COPIES: u64 = 2;
@@ -47,8 +47,8 @@ pub fn run(round: &Round, bus: &Bus, shared: &'static Shared, slot: usize, life:
             Ok(Next::Exit) => return DONE,
             Err(error) => {
                 let (op, _) = probe.slot.current_op();
-                if matches!(error.cause(), Cause::NoRecord { .. }) {
-                    probe.push(Entry::Reported { id: 0, what: Odd::NoRecord });
+                if matches!(error.cause(), Cause::NoSeat { .. }) {
+                    probe.push(Entry::Reported { id: 0, what: Odd::NoSeat });
                 }
                 probe.fault(op, &error.to_string());
                 return FAILED;
@@ -246,7 +246,7 @@ struct Child<'a> {
 /// A worker and what hangs on it.
 pub struct Session {
     bus: Bus,
-    pub seat: Seat,
+    pub participant: Participant,
     pub poster: Option<Publisher>,
     pub reservation: Option<(Reservation, Tag)>,
     /// Whether it waits for nothing while it reads.
@@ -314,14 +314,14 @@ impl Child<'_> {
             &opened
         };
         let seat = if self.rng.one_in(4) {
-            Seat::Pulled(Box::new(bus.subscribe_with(&options)?))
+            Participant::Pulled(Box::new(bus.subscribe_with(&options)?))
         } else {
-            Seat::Pushed(bus.join_with(&options)?)
+            Participant::Pushed(bus.join_with(&options)?)
         };
         self.probe.step();
         self.probe.push(Entry::Joined { incarnation, start: seat.cursor() });
-        self.probe.slot.set_seat(Some((incarnation, seat.record())));
-        if let Seat::Pushed(worker) = &seat {
+        self.probe.slot.set_seat(Some((incarnation, seat.seat())));
+        if let Participant::Pushed(worker) = &seat {
             worker.on(Scope::All, move |event: &Event<'_>| probe.on_event(event))?;
         }
         match self.rng.below(16) {
@@ -332,7 +332,7 @@ impl Child<'_> {
         let bus = self.bus.clone();
         Ok(Session {
             bus,
-            seat,
+            participant: seat,
             poster: None,
             reservation: None,
             reads_now: self.rng.one_in(3),
@@ -378,10 +378,10 @@ impl Child<'_> {
     fn leave(&mut self, mut session: Session) -> Result<(), Error> {
         let at = self.probe.begin(Op::Leave);
         self.probe.slot.set_seat(None);
-        self.probe.push(Entry::Leaving { id: session.seat.cursor(), at });
+        self.probe.push(Entry::Leaving { id: session.participant.cursor(), at });
         if let Some((reservation, _)) = session.reservation.take() {
             let id = reservation.id();
-            if let Seat::Pushed(worker) = &session.seat
+            if let Participant::Pushed(worker) = &session.participant
                 && self.rng.one_in(2)
             {
                 // Its worker leaves first.
@@ -391,9 +391,9 @@ impl Child<'_> {
             }
             self.probe.push(Entry::Void { id });
         }
-        let Session { seat, poster, undrained_since, .. } = session;
+        let Session { participant: seat, poster, undrained_since, .. } = session;
         // A subscriber that is dropped runs nothing that it has claimed ahead.
-        let may_drop = matches!(seat, Seat::Pushed(_)) || undrained_since.is_none();
+        let may_drop = matches!(seat, Participant::Pushed(_)) || undrained_since.is_none();
         seat.leave(self.probe, may_drop && self.rng.one_in(2))?;
         if self.probe.is_copy() {
             // A worker was dropped, which tells nobody.
@@ -475,7 +475,7 @@ impl Child<'_> {
             970..990 => {
                 probe.begin(Op::Wait);
                 let timeout = Duration::from_micros(self.rng.below(3000));
-                session.seat.wait(timeout)?;
+                session.participant.wait(timeout)?;
                 probe.step();
             }
             990..992 => self.use_another_segment()?,
@@ -493,7 +493,7 @@ impl Child<'_> {
         let probe = self.probe;
         probe.begin(Op::Post);
         if session.poster.is_none() {
-            session.poster = Some(session.seat.publisher(&session.bus)?);
+            session.poster = Some(session.participant.publisher(&session.bus)?);
         }
         let Some(mut poster) = session.poster.take() else { return Ok(()) };
         probe.step();
@@ -504,7 +504,7 @@ impl Child<'_> {
             probe.step();
             probe.push(Entry::Posted { id, tag, before: id });
         }
-        // Now and then its record is free for another to take.
+        // Now and then its seat is free for another to take.
         if !self.rng.one_in(8) {
             session.poster = Some(poster);
         }
@@ -587,7 +587,7 @@ impl Child<'_> {
             return self.claim_fresh(session);
         }
         let ttl_ns = claim_ttl_ns(number);
-        let claimed = session.seat.claim(number.to_le_bytes(), Duration::from_nanos(ttl_ns))?;
+        let claimed = session.participant.claim(number.to_le_bytes(), Duration::from_nanos(ttl_ns))?;
         let until = probe.step();
         match claimed {
             Claimed::Won(claim) => {
@@ -596,8 +596,8 @@ impl Child<'_> {
                     self.release(session, &claim, number, since + ttl_ns)?;
                 }
             }
-            Claimed::Held { record, left, .. }
-                if left.as_nanos() as u64 > ttl_ns || u64::from(record) >= self.round.records =>
+            Claimed::Held { seat, left, .. }
+                if left.as_nanos() as u64 > ttl_ns || u64::from(seat) >= self.round.seats =>
             {
                 probe.push(Entry::Reported { id: number, what: Odd::FalseHolder });
             }
@@ -614,7 +614,7 @@ impl Child<'_> {
         }
         let at = probe.begin(Op::Release);
         probe.push(Entry::Releases { key: number, at });
-        let released = session.seat.release(claim)?;
+        let released = session.participant.release(claim)?;
         let now = probe.step();
         if !released && now < ends {
             probe.push(Entry::Reported { id: number, what: Odd::LostClaim });
@@ -627,16 +627,16 @@ impl Child<'_> {
         let probe = self.probe;
         let key = session.next_tag(probe, Kind::Oversized).0.to_le_bytes();
         let since = boottime_ns();
-        match session.seat.claim(key, Duration::from_millis(50))? {
+        match session.participant.claim(key, Duration::from_millis(50))? {
             Claimed::Held { .. } => probe.push(Entry::Reported { id: 0, what: Odd::FalseHolder }),
             Claimed::Won(claim) => {
-                let again = session.seat.claim(key, Duration::from_millis(50))?;
-                let held = matches!(again, Claimed::Held { record, .. } if record == session.seat.record());
+                let again = session.participant.claim(key, Duration::from_millis(50))?;
+                let held = matches!(again, Claimed::Held { seat, .. } if seat == session.participant.seat());
                 if !held && boottime_ns() < since + 50_000_000 {
                     probe.push(Entry::Reported { id: 0, what: Odd::LostClaim });
                 }
                 if self.rng.one_in(2) {
-                    session.seat.release(&claim)?;
+                    session.participant.release(&claim)?;
                 }
             }
             _ => {}
@@ -649,7 +649,7 @@ impl Child<'_> {
     fn use_another_segment(&mut self) -> Result<(), Error> {
         self.probe.begin(Op::Segments);
         let name = self.round.other_name(self.rng.below(2));
-        let options = SegmentOptions::new().capacity(8).block_size(64).records(16).claims(4);
+        let options = SegmentOptions::new().capacity(8).block_size(64).seats(16).claims(4);
         let options = options.creation_timeout(Duration::from_millis(50));
         if self.rng.one_in(3) {
             let gone = seqcast::unlink(&name);
@@ -668,8 +668,8 @@ impl Child<'_> {
         };
         let worker = match bus.join_with(&WorkerOptions::new().on_report(|_| {})) {
             Ok(worker) => worker,
-            // The name may be another's by now, which is no matter; 16 records may be taken at once.
-            Err(error) if matches!(error.cause(), Cause::NoRecord { .. }) => return Ok(()),
+            // The name may be another's by now, which is no matter; 16 seats may be taken at once.
+            Err(error) if matches!(error.cause(), Cause::NoSeat { .. }) => return Ok(()),
             Err(error) => return Err(error),
         };
         let first = worker.post((SOURCE, "other"), b"1")?;
@@ -715,14 +715,14 @@ impl Session {
             Kind::Fresh => {
                 let key = tag.0.to_le_bytes();
                 let unique = Unique::key(&key).ttl(probe.round.fresh_ttl());
-                self.seat.post_unique(Topic::new(SOURCE, kind.event()), unique, &self.buffer)?
+                self.participant.post_unique(Topic::new(SOURCE, kind.event()), unique, &self.buffer)?
             }
             Kind::Shared => {
                 let key = tag.shared_key().to_le_bytes();
                 let unique = Unique::key(&key).ttl(Duration::from_nanos(SHARED_TTL_NS));
-                self.seat.post_unique(Topic::new(SOURCE, kind.event()), unique, &self.buffer)?
+                self.participant.post_unique(Topic::new(SOURCE, kind.event()), unique, &self.buffer)?
             }
-            _ => self.seat.post(kind.event(), &self.buffer)?,
+            _ => self.participant.post(kind.event(), &self.buffer)?,
         };
         probe.step();
         probe.push(Entry::Posted { id, tag, before });
@@ -732,7 +732,7 @@ impl Session {
     fn reserve(&mut self, probe: &Probe) -> Result<(), Error> {
         self.reserved_at = probe.begin(Op::Reserve);
         let tag = self.next_tag(probe, Kind::Committed);
-        self.reservation = self.seat.reserve()?.map(|reservation| (reservation, tag));
+        self.reservation = self.participant.reserve()?.map(|reservation| (reservation, tag));
         probe.step();
         Ok(())
     }
@@ -743,9 +743,9 @@ impl Session {
         let id = if kind.is_unique() {
             let key = tag.0.to_le_bytes();
             let unique = Unique::key(&key).ttl(probe.round.fresh_ttl());
-            self.seat.post_unique(Typed::TOPIC, unique, &value)?
+            self.participant.post_unique(Typed::TOPIC, unique, &value)?
         } else {
-            self.seat.post_typed(&value)?
+            self.participant.post_typed(&value)?
         };
         probe.step();
         probe.push(Entry::Posted { id, tag, before: 0 });
@@ -756,7 +756,7 @@ impl Session {
     fn post_oversized(&mut self, probe: &Probe) -> Result<(), Error> {
         let tag = self.next_tag(probe, Kind::Oversized);
         probe.round.lengths().write(tag, &mut self.buffer);
-        let refused = self.seat.post(Kind::Oversized.event(), &self.buffer);
+        let refused = self.participant.post(Kind::Oversized.event(), &self.buffer);
         probe.step();
         match refused {
             Err(error) if matches!(error.cause(), Cause::PayloadTooLarge { .. }) => Ok(()),
@@ -775,9 +775,9 @@ impl Session {
             probe.claims_since.store(now, Ordering::Relaxed);
             probe.push(Entry::Polls { at: now });
         }
-        let drained = self.seat.read(probe, reads)?;
+        let drained = self.participant.read(probe, reads)?;
         let at = probe.step();
-        probe.push(Entry::Cursor { id: self.seat.cursor(), at });
+        probe.push(Entry::Cursor { id: self.participant.cursor(), at });
         if drained && self.reservation.is_none() {
             self.undrained_since = None;
         }

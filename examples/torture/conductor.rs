@@ -383,10 +383,10 @@ impl Conductor<'_> {
         let after = seats(self);
         for slot in 0..self.processes.len() {
             let Some(pid) = self.processes[slot].as_ref().map(|process| process.pid) else { continue };
-            let Some((_, record)) = before[slot].filter(|_| before[slot] == after[slot]) else { continue };
-            let seen = stats.workers.iter().find(|worker| worker.record == record);
+            let Some((_, seat)) = before[slot].filter(|_| before[slot] == after[slot]) else { continue };
+            let seen = stats.workers.iter().find(|worker| worker.seat == seat);
             if !seen.is_some_and(|seen| seen.alive && !seen.unlocked && seen.pid.cast_signed() == pid) {
-                let what = format!("process {pid} has seat {record} and lives, but others see {seen:?}");
+                let what = format!("process {pid} has seat {seat} and lives, but others see {seen:?}");
                 self.oracle.accuse(slot, |v| &mut v.leaked, what);
             }
         }
@@ -417,7 +417,7 @@ impl Conductor<'_> {
         }
     }
 
-    /// The orderly end: all are continued, read what is there, and leave; then every block and record must be free.
+    /// The orderly end: all are continued, read what is there, and leave; then every block and seat must be free.
     fn end(&mut self) {
         self.resume(|_| true);
         self.shared.set_phase(Phase::Still);
@@ -485,27 +485,27 @@ impl Conductor<'_> {
 
     fn audit(&mut self, when: &str) {
         match self.bus.audit() {
-            Ok(audit) if audit.is_clean() && audit.held_records == 0 => {}
+            Ok(audit) if audit.is_clean() && audit.held_seats == 0 => {}
             Ok(audit) => self.oracle.accuse(usize::MAX, |v| &mut v.leaked, format!("{when}: {audit:?}")),
             Err(error) => self.oracle.accuse(usize::MAX, |v| &mut v.leaked, format!("{when}: {error}")),
         }
     }
 
-    /// As many workers as there are records can join at once, and not one more.
+    /// As many workers as there are seats can join at once, and not one more.
     fn take_every_seat(&mut self) {
         // SAFETY: as in `spawn`.
         let pid = unsafe { libc::fork() };
         if pid == 0 {
             let bus = self.bus;
-            let seats: Result<Vec<_>, Error> = (0..self.round.records).map(|_| bus.publisher()).collect();
+            let seats: Result<Vec<_>, Error> = (0..self.round.seats).map(|_| bus.publisher()).collect();
             let good = seats.is_ok()
-                && matches!(bus.publisher().as_ref().map_err(|error| error.cause()), Err(Cause::NoRecord { .. }));
+                && matches!(bus.publisher().as_ref().map_err(|error| error.cause()), Err(Cause::NoSeat { .. }));
             // SAFETY: as in `spawn`. The seats are not given back: their holder ends.
             unsafe { libc::_exit(i32::from(!good)) };
         }
         let status = if pid > 0 { wait(pid, 0) } else { None };
         if status != Some(0) {
-            self.oracle.accuse(usize::MAX, |v| &mut v.leaked, "not every record can be taken".to_owned());
+            self.oracle.accuse(usize::MAX, |v| &mut v.leaked, "not every seat can be taken".to_owned());
         }
     }
 

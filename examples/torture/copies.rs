@@ -8,8 +8,8 @@ use std::time::Duration;
 use seqcast::{Cause, Error, Scope};
 
 use crate::child::{FAILED, Probe, Session};
+use crate::participant::{Participant, Reads};
 use crate::rng::Rng;
-use crate::seat::{Reads, Seat};
 
 /// A copy that hangs is ended by the kernel after so many seconds, which its status tells.
 const LONGEST_S: libc::c_uint = 15;
@@ -47,14 +47,14 @@ pub fn try_everything(probe: &Probe, session: &mut Session) {
             fail(probe, &format!("{call} in a child that returned from a handler: {outcome:?}"));
         }
     };
-    let seat = &mut session.seat;
+    let seat = &mut session.participant;
     let hour = Duration::from_secs(3600);
     check("post", seat.post("copy", b"").err());
     check("claim", seat.claim([0; 8], hour).err());
     check("wait", seat.wait(hour).err());
     check("read", seat.read(probe, Reads::Waiting { most: 8 }).err());
     check("read now", seat.read(probe, Reads::Now { most: 8 }).err());
-    if let Seat::Pushed(worker) = seat {
+    if let Participant::Pushed(worker) = seat {
         check("reserve", worker.reserve().err());
         check("publisher", worker.publisher().err());
         check("on", worker.on(Scope::All, |_: &seqcast::Event<'_>| {}).err());

@@ -66,7 +66,7 @@ macro_rules! numbered {
 
 numbered! {
     /// What is reported about an event.
-    Odd: ClaimsFull ClaimLate Unreadable HandlerTrouble Torn Misattributed LostClaim FalseHolder GivenUpEarly NoRecord
+    Odd: ClaimsFull ClaimLate Unreadable HandlerTrouble Torn Misattributed LostClaim FalseHolder GivenUpEarly NoSeat
 }
 numbered! {
     /// What is done to descriptors: some of 0 to 2 were closed before joining; all from 3 on after it; or replaced.
@@ -159,7 +159,7 @@ pub struct Slot {
     op: AtomicU64,
     op_since: AtomicU64,
     quiet: AtomicU64,
-    /// The worker that is on the bus: its incarnation, and its record plus one; 0 if there is none.
+    /// The worker that is on the bus: its incarnation, and its seat plus one; 0 if there is none.
     seat: AtomicU64,
     text: [AtomicU64; TEXT],
     tail: Aligned,
@@ -217,12 +217,12 @@ impl Slot {
 
     /// Says which worker's seat this child has from now on. Never while it has none.
     pub fn set_seat(&self, seat: Option<(u64, u32)>) {
-        let word = seat.map_or(0, |(incarnation, record)| incarnation << 16 | (u64::from(record) + 1));
+        let word = seat.map_or(0, |(incarnation, seat)| incarnation << 16 | (u64::from(seat) + 1));
         // Release: with what was done before, for a parent that compares.
         self.seat.store(word, Ordering::Release);
     }
 
-    /// The worker's incarnation and its record.
+    /// The worker's incarnation and its seat.
     pub fn seat(&self) -> Option<(u64, u32)> {
         let word = self.seat.load(Ordering::Acquire);
         (word != 0).then(|| (word >> 16, (word & 0xffff) as u32 - 1))

@@ -17,9 +17,9 @@ mod copies;
 mod descriptors;
 mod log;
 mod oracle;
+mod participant;
 mod rng;
 mod round;
-mod seat;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};

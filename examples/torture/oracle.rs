@@ -452,7 +452,7 @@ impl<'a> Oracle<'a> {
             Odd::Misattributed | Odd::GivenUpEarly => &mut self.violations.conflicting,
             Odd::LostClaim => &mut self.violations.double,
             Odd::FalseHolder => &mut self.violations.missing,
-            Odd::NoRecord => &mut self.violations.leaked,
+            Odd::NoSeat => &mut self.violations.leaked,
             Odd::HandlerTrouble => &mut self.violations.faults,
         };
         *count += 1;

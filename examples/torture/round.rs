@@ -26,7 +26,7 @@ pub struct Round {
     pub capacity: u64,
     /// Whether everybody takes a break after each thing done, so that reserved ids are not lapped but waited for.
     pub slow: bool,
-    pub records: u64,
+    pub seats: u64,
     block_size: u64,
     claims: u64,
     /// Known once the segment is there.
@@ -44,8 +44,8 @@ impl Round {
             workers,
             capacity: slots * [1, 64, 1, 8][(number % 4) as usize],
             slow: number % 4 == 1,
-            // A worker and a poster each, and not one more: a record that were lost would be missed.
-            records: 2 * workers as u64,
+            // A worker and a poster each, and not one more: a seat that were lost would be missed.
+            seats: 2 * workers as u64,
             block_size: rng.pick(&[64, 288, 700]),
             claims: rng.pick(&[4, 256, 8192]),
             largest: 0,
@@ -55,7 +55,7 @@ impl Round {
 
     pub fn options(&self) -> SegmentOptions {
         let options = SegmentOptions::new().capacity(self.capacity).block_size(self.block_size).unlink_on_drop(true);
-        options.records(self.records).claims(self.claims)
+        options.seats(self.seats).claims(self.claims)
     }
 
     /// The name of a segment that children create and unlink.

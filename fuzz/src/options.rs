@@ -36,7 +36,7 @@ pub fn options(bytes: &[u8]) {
     let made = if input.one_in(2) { options.anonymous() } else { options.create(&name) };
     let bus = made.expect("sizes that can be");
     let stats = bus.stats().expect("a sound segment");
-    assert_eq!((stats.capacity, u64::from(stats.records)), (sizes.capacity, sizes.records));
+    assert_eq!((stats.capacity, u64::from(stats.seats)), (sizes.capacity, sizes.seats));
     assert!(stats.block_size >= sizes.block_size, "{} for {}", stats.block_size, sizes.block_size);
     assert!(u128::from(stats.size) <= sizes.bytes(), "{} bytes, expected at most {}", stats.size, sizes.bytes());
     worker(&bus, &mut input);
@@ -61,7 +61,7 @@ fn name(input: &mut Input<'_>) {
 struct Sizes {
     capacity: u64,
     block_size: u64,
-    records: u64,
+    seats: u64,
     claims: u64,
     mode: u32,
 }
@@ -71,7 +71,7 @@ impl Sizes {
         Sizes {
             capacity: size(input, 8),
             block_size: size(input, 64),
-            records: size(input, 1),
+            seats: size(input, 1),
             claims: size(input, 1),
             mode: if input.one_in(4) { u32::from(input.u16()) } else { 0o600 | u32::from(input.byte() & 0o77) },
         }
@@ -81,7 +81,7 @@ impl Sizes {
         let options = SegmentOptions::new()
             .capacity(self.capacity)
             .block_size(self.block_size)
-            .records(self.records)
+            .seats(self.seats)
             .claims(self.claims)
             .mode(self.mode)
             .creation_timeout(Duration::from_millis(u64::from(input.byte())));
@@ -96,18 +96,18 @@ impl Sizes {
         self.capacity.is_power_of_two()
             && (8..=1 << 19).contains(&self.capacity)
             && (64..=1 << 20).contains(&self.block_size)
-            && (1..=1 << 16).contains(&self.records)
+            && (1..=1 << 16).contains(&self.seats)
             && (1..=1 << 20).contains(&self.claims)
             && self.mode & !0o777 == 0
             && self.mode & 0o600 == 0o600
-            && u128::from(self.records) + self.buckets() <= 1 << 20
+            && u128::from(self.seats) + self.buckets() <= 1 << 20
     }
 
     /// No fewer than the segment will have.
     fn bytes(&self) -> u128 {
-        let blocks = u128::from(self.capacity) + u128::from(self.records);
-        let buckets = self.buckets() + u128::from(self.records);
-        4096 + u128::from(self.records) * 512
+        let blocks = u128::from(self.capacity) + u128::from(self.seats);
+        let buckets = self.buckets() + u128::from(self.seats);
+        4096 + u128::from(self.seats) * 512
             + u128::from(self.capacity) * 8
             + blocks * (u128::from(self.block_size) + 32 + 128)
             + self.buckets() * 8
@@ -142,7 +142,7 @@ fn worker(bus: &Bus, input: &mut Input<'_>) {
     assert_eq!(joined.as_ref().err().map(Error::code), (!fits).then_some("option"));
     let worker = match joined {
         Ok(worker) => worker,
-        Err(_) => bus.join_with(&WorkerOptions::new().announce(false)).expect("the refused call took no record"),
+        Err(_) => bus.join_with(&WorkerOptions::new().announce(false)).expect("the refused call took no seat"),
     };
     let shown = &bus.stats().expect("a sound segment").workers[0].label;
     assert!(!fits || label.starts_with(shown.as_str()) && shown.len() <= 48 || label.contains('\0'));

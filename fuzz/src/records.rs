@@ -35,11 +35,11 @@ pub fn records(bytes: &[u8]) {
 
     let bus = scene.open().expect("the header is sound");
     scene.unname();
-    let worker = bus.join_with(&worker_options().start(Start::Oldest)).expect("the records are sound");
+    let worker = bus.join_with(&worker_options().start(Start::Oldest)).expect("the events are sound");
     let largest = bus.largest_event();
     let all = move |event: &Event<'_>| {
         assert!(!event.source().is_empty() && !event.event().is_empty() && event.bytes().len() <= largest);
-        touch(&(event.source(), event.event(), event.bytes(), event.pid(), event.record()));
+        touch(&(event.source(), event.event(), event.bytes(), event.pid(), event.seat()));
         touch(&format!("{event:?}"));
     };
     if input.one_in(4) {
@@ -62,7 +62,7 @@ impl Tags {
         let image = used_image();
         let word = |at: usize| u64::from_ne_bytes(image[at * 8..][..8].try_into().expect("a word has 8 bytes"));
         let map = Map::of(word);
-        let blocks = (0..map.capacity + map.records).map(|block| word(map.block(block).start + HEAD_WORDS + 1));
+        let blocks = (0..map.capacity + map.seats).map(|block| word(map.block(block).start + HEAD_WORDS + 1));
         Tags(blocks.filter(|&tag| tag > 1 << 40).collect())
     }
 }
@@ -102,7 +102,7 @@ fn write_event(input: &mut Input<'_>, scene: &Scene, words: std::ops::Range<usiz
 /// A fragment that may continue one before it. Returns its length.
 fn write_fragment(input: &mut Input<'_>, scene: &Scene, words: std::ops::Range<usize>) -> u64 {
     let chunk = words.len() as u64 * 8 - 32;
-    let record = if input.one_in(8) { u64::from(input.u16()) } else { input.below(2) };
+    let seat = if input.one_in(8) { u64::from(input.u16()) } else { input.below(2) };
     let number = if input.one_in(8) { input.u64() >> 16 } else { input.below(4) };
     let which = if input.one_in(8) { input.u64() } else { input.below(2) };
     let total = match input.below(8) {
@@ -110,7 +110,7 @@ fn write_fragment(input: &mut Input<'_>, scene: &Scene, words: std::ops::Range<u
         1 => u64::from(input.u16()),
         most => chunk * (most / 2) + input.below(chunk),
     };
-    for (word, value) in [record << 48 | number, which, total, input.below(4)].into_iter().enumerate() {
+    for (word, value) in [seat << 48 | number, which, total, input.below(4)].into_iter().enumerate() {
         scene.set(words.start + word, value);
     }
     let mut payload = input.bytes(chunk);

@@ -38,7 +38,7 @@ pub struct Event<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Origin {
     Local,
-    Posted { id: u64, pid: u32, record: u16, own: bool, claim: Option<Claim> },
+    Posted { id: u64, pid: u32, seat: u16, own: bool, claim: Option<Claim> },
 }
 
 /// What an event carries.
@@ -80,11 +80,11 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// The worker record of the sender. `None` for local events.
-    pub fn record(&self) -> Option<u32> {
+    /// The seat of the sender. `None` for local events.
+    pub fn seat(&self) -> Option<u32> {
         match self.origin {
             Origin::Local => None,
-            Origin::Posted { record, .. } => Some(u32::from(record)),
+            Origin::Posted { seat, .. } => Some(u32::from(seat)),
         }
     }
 
@@ -166,8 +166,8 @@ impl fmt::Debug for Event<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut event = f.debug_struct("Event");
         event.field("source", &self.source).field("event", &self.event);
-        if let Origin::Posted { id, pid, record, claim, .. } = &self.origin {
-            event.field("id", id).field("pid", pid).field("record", record).field("unique", &claim.is_some());
+        if let Origin::Posted { id, pid, seat, claim, .. } = &self.origin {
+            event.field("id", id).field("pid", pid).field("seat", seat).field("unique", &claim.is_some());
         }
         match self.data {
             Data::Bytes { bytes, .. } => event.field("len", &bytes.len()),

@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! event      63 ...... 48 47 ......... 24 23 .. 16 15 .. 8 7 .. 0
-//!        w0  [ record:16 ][ pid: 24      ][event:8][source:8][flags]   lengths of the names in bytes
+//!        w0  [ seat:16 ][ pid: 24      ][event:8][source:8][flags]   lengths of the names in bytes
 //!        w1  [ type tag, 0 for bytes                               ]
 //!        w2  [ key 0 ] w3 [ key 1 ] w4 [ ttl in ns ] w5 [ 0 ]          only with the flag UNIQUE
 //!            source and event, filled up to 16 bytes
 //!            payload
 //!
-//! fragment   w0  [ record:16 ][ number of the fragment: 48 ]
-//!            w1  [ incarnation of the record: 32 ][ message: 32 ]
+//! fragment   w0  [ seat:16 ][ number of the fragment: 48 ]
+//!            w1  [ incarnation of the seat: 32 ][ message: 32 ]
 //!            w2  [ length of the whole event in bytes ]
 //!            w3  [ id of the first fragment, if this is not it ]
 //!                the event's bytes from `number` times the chunk size on
@@ -30,7 +30,7 @@ const UNIQUE_HEAD_BYTES: usize = 48;
 const UNIQUE: u8 = 1;
 /// Payloads begin at a multiple of this, so that archived values can be accessed in place.
 pub(crate) const PAYLOAD_ALIGN: usize = 16;
-/// What kind of record a block holds.
+/// What a block holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Event = 1,
@@ -72,7 +72,7 @@ pub(crate) struct UniqueKey {
 /// An event's head, as read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Head {
-    pub(crate) record: u16,
+    pub(crate) seat: u16,
     pub(crate) pid: u32,
     pub(crate) type_tag: u64,
     pub(crate) unique: Option<UniqueKey>,
@@ -100,7 +100,7 @@ impl Head {
         let word = |i: usize| u64::from_ne_bytes(words[i]);
         let unique = (flags & UNIQUE != 0).then(|| UniqueKey { key: [word(2), word(3)], ttl_ns: word(4) });
         Some(Head {
-            record: (first >> 48) as u16,
+            seat: (first >> 48) as u16,
             pid: (first >> 24) as u32 & PID_MASK,
             type_tag: word(1),
             unique,
@@ -158,7 +158,7 @@ const fn fixed_len(flags: u8) -> usize {
 /// All that comes before an event's payload, to be written.
 #[derive(Clone, Copy)]
 pub(crate) struct Prefix<'a> {
-    pub(crate) record: u16,
+    pub(crate) seat: u16,
     pub(crate) pid: u32,
     /// Checked.
     pub(crate) topic: Topic<'a>,
@@ -181,7 +181,7 @@ impl Prefix<'_> {
     #[inline]
     pub(crate) fn for_each_word(&self, mut emit: impl FnMut(u64)) {
         emit(
-            u64::from(self.record) << 48
+            u64::from(self.seat) << 48
                 | u64::from(self.pid & PID_MASK) << 24
                 | (self.topic.event().len() as u64) << 16
                 | (self.topic.source().len() as u64) << 8
@@ -265,7 +265,7 @@ fn up_to_7_bytes(bytes: &[u8]) -> u64 {
 /// A fragment's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FragmentHead {
-    pub(crate) record: u16,
+    pub(crate) seat: u16,
     pub(crate) number: u64,
     pub(crate) incarnation: u32,
     pub(crate) message: u32,
@@ -278,7 +278,7 @@ pub(crate) struct FragmentHead {
 impl FragmentHead {
     pub(crate) fn to_bytes(self) -> [u8; FRAGMENT_HEAD_BYTES] {
         let words = [
-            u64::from(self.record) << 48 | self.number,
+            u64::from(self.seat) << 48 | self.number,
             u64::from(self.incarnation) << 32 | u64::from(self.message),
             self.total,
             self.first_id,
@@ -294,7 +294,7 @@ impl FragmentHead {
     pub(crate) fn parse(bytes: &[u8]) -> Option<FragmentHead> {
         let words = bytes.as_chunks::<8>().0.first_chunk::<4>()?.map(u64::from_ne_bytes);
         Some(FragmentHead {
-            record: (words[0] >> 48) as u16,
+            seat: (words[0] >> 48) as u16,
             number: words[0] & ((1 << 48) - 1),
             incarnation: (words[1] >> 32) as u32,
             message: words[1] as u32,
@@ -326,7 +326,7 @@ mod tests {
             {
                 let (source, event) = (&text[..source_len], &text[3..3 + event_len]);
                 let prefix =
-                    Prefix { record: 65535, pid: 4_194_303, topic: Topic::new(source, event), type_tag: 77, unique };
+                    Prefix { seat: 65535, pid: 4_194_303, topic: Topic::new(source, event), type_tag: 77, unique };
                 let mut bytes = Vec::new();
                 prefix.for_each_word(|word| bytes.extend(word.to_ne_bytes()));
                 let bytes = &bytes[..];
@@ -334,7 +334,7 @@ mod tests {
                 let first = u64::from_ne_bytes(bytes[..8].try_into().unwrap());
                 assert_eq!(Head::prefix_len(first), bytes.len());
                 let head = Head::parse(bytes).unwrap();
-                assert_eq!((head.record, head.pid, head.type_tag, head.unique), (65535, 4_194_303, 77, unique));
+                assert_eq!((head.seat, head.pid, head.type_tag, head.unique), (65535, 4_194_303, 77, unique));
                 assert_eq!(head.source(bytes), source.as_bytes());
                 assert_eq!(head.names(bytes), [source, event].concat().as_bytes());
                 assert_eq!(head.payload_at(), bytes.len());
@@ -369,7 +369,7 @@ mod tests {
     #[test]
     fn a_fragment_head_is_read_as_written() {
         let head = FragmentHead {
-            record: u16::MAX,
+            seat: u16::MAX,
             number: (1 << 48) - 1,
             incarnation: u32::MAX,
             message: 7,

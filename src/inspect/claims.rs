@@ -8,9 +8,9 @@ use crate::os::clock::HostClock;
 use crate::protocol::claims::{Bucket, Entry, Key};
 use crate::seat::holder::Hold;
 use crate::seat::label_of;
-use crate::seat::words::RecordWords;
+use crate::seat::words::SeatWords;
 use crate::segment::Segment;
-use crate::segment::layout::record_word;
+use crate::segment::layout::seat_word;
 use crate::segment::unique_hash::Domain;
 
 /// The hash of a unique key under the segment's random key. Shown as 32 hexadecimal digits; the key itself is nowhere
@@ -38,11 +38,11 @@ pub enum ClaimKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Winner {
-    /// A process that runs or is stopped holds the record that won.
+    /// A process that runs or is stopped holds the seat that won.
     Alive,
-    /// The record's holder has died, and nobody has taken the record since.
+    /// The seat's holder has died, and nobody has taken the seat since.
     Dead,
-    /// The record's holder has left, or another has the record since.
+    /// The seat's holder has left, or another has the seat since.
     Gone,
 }
 
@@ -54,11 +54,11 @@ pub struct ClaimEntry {
     pub key: KeyHash,
     /// What it is unique among.
     pub kind: ClaimKind,
-    /// The worker record that won it.
-    pub record: u32,
+    /// The seat that won it.
+    pub seat: u32,
     /// What has become of the winner.
     pub winner: Winner,
-    /// Process id of the record's last holder, in its own pid namespace; `None` if the winner is gone.
+    /// Process id of the seat's last holder, in its own pid namespace; `None` if the winner is gone.
     pub pid: Option<u32>,
     /// Its label; empty if the winner is gone.
     pub label: String,
@@ -73,19 +73,19 @@ pub struct ClaimEntry {
 impl ClaimEntry {
     fn of(segment: &Segment, entry: &Entry, clock: HostClock) -> Result<ClaimEntry> {
         let now = clock.boottime_ns();
-        let record = entry.token.record();
+        let seat = entry.token.seat();
         let since = Duration::from_nanos(now.saturating_sub(entry.since));
-        let winner = winner_of(segment, record, since)?;
+        let winner = winner_of(segment, seat, since)?;
         let known = winner != Winner::Gone;
-        let words = known.then(|| RecordWords::of(&segment.records(), record));
+        let words = known.then(|| SeatWords::of(&segment.seats(), seat));
         // Places are ids plus one; those before the first place of all are decided, too, and nobody's.
         let decided = (entry.last > 0).then(|| (entry.first.saturating_sub(1), entry.last - 1));
         Ok(ClaimEntry {
             key: KeyHash(entry.key.0),
             kind: if decided.is_some() { ClaimKind::Event } else { ClaimKind::Alone },
-            record: u32::from(record),
+            seat: u32::from(seat),
             winner,
-            pid: words.as_ref().map(|words| words.get(record_word!(identity.pid)) as u32),
+            pid: words.as_ref().map(|words| words.get(seat_word!(identity.pid)) as u32),
             label: words.as_ref().map(label_of).unwrap_or_default(),
             since,
             left: entry.deadline.checked_sub(now).filter(|&left| left > 0).map(Duration::from_nanos),
@@ -94,21 +94,21 @@ impl ClaimEntry {
     }
 }
 
-/// What has become of the holder that `record` had `since` so long.
-fn winner_of(segment: &Segment, record: u16, since: Duration) -> Result<Winner> {
-    if record > segment.geometry().last_record() {
+/// What has become of the holder that `seat` had `since` so long.
+fn winner_of(segment: &Segment, seat: u16, since: Duration) -> Result<Winner> {
+    if seat > segment.geometry().last_seat() {
         return Err(Error::from(Cause::Corrupt {
             name: segment.name().to_owned(),
-            what: "a claim names a record that does not exist",
+            what: "a claim names a seat that does not exist",
         }));
     }
-    let words = RecordWords::of(&segment.records(), record);
-    let joined_at = SystemTime::UNIX_EPOCH + Duration::from_nanos(words.get(record_word!(identity.joined_at)));
+    let words = SeatWords::of(&segment.seats(), seat);
+    let joined_at = SystemTime::UNIX_EPOCH + Duration::from_nanos(words.get(seat_word!(identity.joined_at)));
     let won_at = SystemTime::now().checked_sub(since).unwrap_or(SystemTime::UNIX_EPOCH);
     // Who joined after the key was won did not win it. By two clocks, so that a wall clock that was set meanwhile can make
     // this wrong by as much; nothing but what is shown depends on it.
     let is_another = joined_at.duration_since(won_at).is_ok_and(|by| by > CLOCK_SLACK);
-    Ok(match Hold::of(segment, record)? {
+    Ok(match Hold::of(segment, seat)? {
         _ if is_another => Winner::Gone,
         Hold::Locked | Hold::Unlocked => Winner::Alive,
         Hold::Dead => Winner::Dead,

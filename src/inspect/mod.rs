@@ -1,6 +1,6 @@
 //! Looking into a segment without taking part in it.
 //!
-//! Everything here but the two repairs maps the segment for reading only and takes no worker record, so that it can
+//! Everything here but the two repairs maps the segment for reading only and takes no seat, so that it can
 //! change nothing, hold up nobody and be noticed by nobody. It reads the same layout by the same code as the workers
 //! do; the command `seqcast` (package `seqcast-cli`) is made of it.
 //!
@@ -47,11 +47,11 @@ use crate::protocol::{pool, seat_words};
 pub use crate::seat::audit::{Audit, BlockAudit};
 use crate::seat::options::Start;
 use crate::seat::stats::Stats;
-use crate::seat::words::RecordWords;
+use crate::seat::words::SeatWords;
 pub use crate::segment::FileFacts;
 use crate::segment::geometry;
 pub use crate::segment::layout::Field;
-use crate::segment::layout::{self, HEADER_BYTES, header_word, record_word};
+use crate::segment::layout::{self, HEADER_BYTES, header_word, seat_word};
 use crate::segment::options::SegmentOptions;
 use crate::segment::{self, Segment};
 use crate::sync::Ordering;
@@ -150,7 +150,7 @@ impl Inspector {
             block_stride: geometry.block_stride,
             block_size: geometry.block_bytes() as u64,
             largest_event: geometry.largest_message() as u64,
-            records: geometry.records as u32,
+            seats: geometry.seats as u32,
             buckets: geometry.buckets,
             bucket_stride: geometry.bucket_stride,
             bucket_entries: self.segment.claims().entries_per_bucket() as u64,
@@ -159,16 +159,16 @@ impl Inspector {
 
     /// What is where, in order.
     pub fn regions(&self) -> Vec<Region> {
-        let geometry::Geometry { capacity, block_stride, records, buckets, bucket_stride } = *self.segment.geometry();
+        let geometry::Geometry { capacity, block_stride, seats, buckets, bucket_stride } = *self.segment.geometry();
         let at = self.segment.regions();
         let region = |name, offset: usize, count, stride| Region { name, offset: offset as u64, count, stride };
         vec![
             region("header", 0, 1, HEADER_BYTES as u64),
-            region("records", at.records, records, seat_words::WORDS as u64 * 8),
+            region("seats", at.seats, seats, seat_words::WORDS as u64 * 8),
             region("ring", at.cells, capacity, 8),
-            region("blocks", at.blocks, capacity + records, block_stride),
+            region("blocks", at.blocks, capacity + seats, block_stride),
             region("claims", at.claim_cells, buckets, 8),
-            region("buckets", at.bucket_blocks, buckets + records, bucket_stride),
+            region("buckets", at.bucket_blocks, buckets + seats, bucket_stride),
         ]
     }
 
@@ -181,23 +181,23 @@ impl Inspector {
         Stats::of(&self.segment)
     }
 
-    /// Troubles that were met and survived, over all records: by each record's present or last holder since it joined,
+    /// Troubles that were met and survived, over all seats: by each seat's present or last holder since it joined,
     /// except for `reclaimed`, which is since the segment was created.
     pub fn faults(&self) -> Faults {
-        let records = self.segment.records();
+        let seats = self.segment.seats();
         let mut faults = Faults::default();
-        for record in 0..=self.segment.geometry().last_record() {
-            let words = RecordWords::of(&records, record);
+        for seat in 0..=self.segment.geometry().last_seat() {
+            let words = SeatWords::of(&seats, seat);
             for (sum, word) in [
-                (&mut faults.voided, record_word!(reading.voided)),
-                (&mut faults.missed, record_word!(reading.missed)),
-                (&mut faults.lagged, record_word!(reading.lagged)),
-                (&mut faults.corrupt, record_word!(reading.corrupt)),
-                (&mut faults.failed, record_word!(reading.failed)),
-                (&mut faults.claims_full, record_word!(claiming.full)),
-                (&mut faults.claims_late, record_word!(claiming.late)),
-                (&mut faults.orphaned, record_word!(reading.orphaned)),
-                (&mut faults.reclaimed, record_word!(identity.adopted)),
+                (&mut faults.voided, seat_word!(reading.voided)),
+                (&mut faults.missed, seat_word!(reading.missed)),
+                (&mut faults.lagged, seat_word!(reading.lagged)),
+                (&mut faults.corrupt, seat_word!(reading.corrupt)),
+                (&mut faults.failed, seat_word!(reading.failed)),
+                (&mut faults.claims_full, seat_word!(claiming.full)),
+                (&mut faults.claims_late, seat_word!(claiming.late)),
+                (&mut faults.orphaned, seat_word!(reading.orphaned)),
+                (&mut faults.reclaimed, seat_word!(identity.adopted)),
             ] {
                 // Hostile counts may be anything.
                 *sum = sum.wrapping_add(words.get(word));
@@ -225,14 +225,14 @@ impl Inspector {
         self.segment.is_current()
     }
 
-    /// Whether a process that runs or is stopped holds `record`.
+    /// Whether a process that runs or is stopped holds `seat`.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::System`].
-    pub fn is_record_held(&self, record: u32) -> Result<bool> {
-        match u16::try_from(record) {
-            Ok(record) if record <= self.segment.geometry().last_record() => self.segment.is_record_held(record),
+    pub fn is_seat_held(&self, seat: u32) -> Result<bool> {
+        match u16::try_from(seat) {
+            Ok(seat) if seat <= self.segment.geometry().last_seat() => self.segment.is_seat_held(seat),
             _ => Ok(false),
         }
     }
@@ -255,12 +255,12 @@ impl Inspector {
         claims::on(&self.segment, kind, key)
     }
 
-    /// Which processes, as far as the system lets this one see, have the segment open, and the records that they hold.
+    /// Which processes, as far as the system lets this one see, have the segment open, and the seats that they hold.
     pub fn processes(&self) -> Processes {
         Processes::of(&self.segment)
     }
 
-    /// A reader of all events from `start` on. It takes no record: workers neither wait for it nor know of it.
+    /// A reader of all events from `start` on. It takes no seat: workers neither wait for it nor know of it.
     ///
     /// # Errors
     ///
@@ -308,8 +308,8 @@ pub struct Sizes {
     pub block_size: u64,
     /// Bytes of the largest event, in several fragments.
     pub largest_event: u64,
-    /// Worker records.
-    pub records: u32,
+    /// Worker seats.
+    pub seats: u32,
     /// Buckets of claims.
     pub buckets: u64,
     /// Bytes from bucket block to bucket block.
@@ -322,7 +322,7 @@ pub struct Sizes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Region {
-    /// `"header"`, `"records"`, `"ring"`, `"blocks"`, `"claims"` or `"buckets"`.
+    /// `"header"`, `"seats"`, `"ring"`, `"blocks"`, `"claims"` or `"buckets"`.
     pub name: &'static str,
     /// Where it begins, in bytes.
     pub offset: u64,
@@ -354,7 +354,7 @@ pub struct Faults {
     pub missed: u64,
     /// Times that readers were lapped.
     pub lagged: u64,
-    /// Malformed records met.
+    /// Malformed events met.
     pub corrupt: u64,
     /// Handlers that failed, and reporters that panicked.
     pub failed: u64,
@@ -364,7 +364,7 @@ pub struct Faults {
     pub claims_late: u64,
     /// Unique events that nobody ran, as their handlers were gone when the worker that had claimed them came to them.
     pub orphaned: u64,
-    /// Worker records taken over from the dead.
+    /// Worker seats taken over from the dead.
     pub reclaimed: u64,
 }
 
@@ -373,8 +373,8 @@ const BLOCK_HEAD: [&str; pool::HEAD_WORDS] = ["stamp", "cell", "version", "meta"
 const BUCKET_HEAD: [&str; BUCKET_HEAD_WORDS] = ["floor"];
 const ENTRY: [&str; ENTRY_WORDS] = ["key0", "key1", "deadline", "first", "last", "token", "since"];
 
-/// The layout table with all that repeats: the fields of the header, of a record, and of what blocks and buckets hold.
-/// Offsets are from the beginning of the header, the record, the block, the bucket's payload or the entry.
+/// The layout table with all that repeats: the fields of the header, of a seat, and of what blocks and buckets hold.
+/// Offsets are from the beginning of the header, the seat, the block, the bucket's payload or the entry.
 pub fn fields() -> Vec<Field> {
     let mut rows = layout::fields();
     let mut words = |region, names: &[&'static str], writer| {

@@ -1,7 +1,7 @@
 //! Which processes have a segment open, by what `/proc` says of their mappings and descriptors.
 //!
-//! A worker needs no descriptor: its mappings say that it is there. Whose record is whose is told by the record, which
-//! names the process and its start, and by the record's lock; and by the locks that a descriptor has, where there is
+//! A worker needs no descriptor: its mappings say that it is there. Whose seat is whose is told by the seat's words, which
+//! names the process and its start, and by the seat's lock; and by the locks that a descriptor has, where there is
 //! one.
 
 use std::fs;
@@ -10,9 +10,9 @@ use std::path::Path;
 
 use crate::os::sys;
 use crate::seat::holder::Hold;
-use crate::seat::words::RecordWords;
-use crate::segment::layout::record_word;
-use crate::segment::{Segment, record_byte, record_of_byte};
+use crate::seat::words::SeatWords;
+use crate::segment::layout::seat_word;
+use crate::segment::{Segment, seat_byte, seat_of_byte};
 
 /// The processes that have a segment open.
 #[derive(Clone, Debug, Default)]
@@ -34,9 +34,9 @@ pub struct OpenBy {
     pub pid: u32,
     /// Its process id in its own pid namespace.
     pub own_pid: u32,
-    /// The records that it holds.
-    pub records: Vec<u32>,
-    /// The records that it keeps others from taking by locks that no worker takes: read locks, for which the right to
+    /// The seats that it holds.
+    pub seats: Vec<u32>,
+    /// The seats that it keeps others from taking by locks that no worker takes: read locks, for which the right to
     /// read is enough.
     pub read_locks: Vec<u32>,
     /// Whether it can write to the segment, as every worker can, or merely looks at it.
@@ -78,15 +78,15 @@ impl Processes {
         let mut pids: Vec<u32> =
             entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
         pids.sort_unstable();
-        let seats = Seat::all(segment);
+        let held = HeldSeat::all(segment);
         for pid in pids.into_iter().filter(|&pid| pid != std::process::id()) {
-            found.look_at(segment, &seats, pid);
+            found.look_at(segment, &held, pid);
         }
         found
     }
 
     /// A process that ends meanwhile is none.
-    fn look_at(&mut self, segment: &Segment, seats: &[Seat], pid: u32) {
+    fn look_at(&mut self, segment: &Segment, held: &[HeldSeat], pid: u32) {
         let process = Path::new("/proc").join(pid.to_string());
         let descriptors = match fs::read_dir(process.join("fd")) {
             Ok(descriptors) => descriptors,
@@ -96,7 +96,7 @@ impl Processes {
             }
         };
         let (mut has_it, mut has_another, mut writes) = (false, false, false);
-        let (mut records, mut read_locks) = (Vec::new(), Vec::new());
+        let (mut seats, mut read_locks) = (Vec::new(), Vec::new());
         for descriptor in descriptors.flatten() {
             // By name first: to ask every descriptor for its file could hang on a dead server's.
             let Ok(target) = fs::read_link(descriptor.path()) else { continue };
@@ -113,8 +113,8 @@ impl Processes {
             has_it = true;
             let info = fs::read_to_string(process.join("fdinfo").join(descriptor.file_name())).unwrap_or_default();
             writes |= may_write(&info);
-            records.extend(records_in(&info, segment.geometry().records));
-            read_locks.extend(read_locks_in(&info, segment.geometry().records));
+            seats.extend(seats_in(&info, segment.geometry().seats));
+            read_locks.extend(read_locks_in(&info, segment.geometry().seats));
         }
         let maps = fs::read(process.join("maps")).unwrap_or_default();
         for mapping in String::from_utf8_lossy(&maps).lines().filter_map(Mapping::of) {
@@ -130,37 +130,37 @@ impl Processes {
         }
         let own_pid = own_pid_in(&fs::read_to_string(process.join("status")).unwrap_or_default()).unwrap_or(pid);
         let (namespaces, start) = (Namespaces::of(&process), sys::process_start_time(pid));
-        records.extend(seats.iter().filter(|seat| seat.is_of(own_pid, start, namespaces.pid)).map(|seat| seat.record));
-        for found in [&mut records, &mut read_locks] {
+        seats.extend(held.iter().filter(|seat| seat.is_of(own_pid, start, namespaces.pid)).map(|seat| seat.number));
+        for found in [&mut seats, &mut read_locks] {
             found.sort_unstable();
             found.dedup();
         }
-        let holder = OpenBy { pid, own_pid, records, read_locks, writes, namespaces };
+        let holder = OpenBy { pid, own_pid, seats, read_locks, writes, namespaces };
         if has_it { self.holders.push(holder) } else { self.strays.push(holder) }
     }
 }
 
-/// What a record of which the lock is held says of its holder.
-struct Seat {
-    record: u32,
+/// What a seat of which the lock is held says of its holder.
+struct HeldSeat {
+    number: u32,
     pid: u64,
     start: u64,
     namespace: u64,
 }
 
-impl Seat {
-    fn all(segment: &Segment) -> Vec<Seat> {
+impl HeldSeat {
+    fn all(segment: &Segment) -> Vec<HeldSeat> {
         let holds = Hold::of_all(segment).unwrap_or_default();
-        let seat = |record: u16| {
-            let words = RecordWords::of(&segment.records(), record);
-            Seat {
-                record: u32::from(record),
-                pid: words.get(record_word!(identity.pid)),
-                start: words.get(record_word!(identity.start_time)),
-                namespace: words.get(record_word!(identity.pid_namespace)),
+        let held = |number: u16| {
+            let words = SeatWords::of(&segment.seats(), number);
+            HeldSeat {
+                number: u32::from(number),
+                pid: words.get(seat_word!(identity.pid)),
+                start: words.get(seat_word!(identity.start_time)),
+                namespace: words.get(seat_word!(identity.pid_namespace)),
             }
         };
-        (0..).zip(holds).filter(|(_, hold)| *hold == Hold::Locked).map(|(record, _)| seat(record)).collect()
+        (0..).zip(holds).filter(|(_, hold)| *hold == Hold::Locked).map(|(number, _)| held(number)).collect()
     }
 
     /// Whether its holder is the process of this id and start. A namespace that is not known is no other one.
@@ -203,9 +203,9 @@ impl Mapping<'_> {
     }
 }
 
-/// The records whose locks a descriptor has, by its `fdinfo`:
+/// The seats whose locks a descriptor has, by its `fdinfo`:
 /// `lock: 1: OFDLCK ADVISORY  WRITE -1 00:1a:77 2305843009213693952 2305843009213693952`.
-fn records_in(fdinfo: &str, records: u64) -> Vec<u32> {
+fn seats_in(fdinfo: &str, seats: u64) -> Vec<u32> {
     let mut found = Vec::new();
     for line in fdinfo.lines().filter_map(|line| line.strip_prefix("lock:")) {
         let mut words = line.split_ascii_whitespace();
@@ -214,17 +214,17 @@ fn records_in(fdinfo: &str, records: u64) -> Vec<u32> {
         }
         let (Some(end), Some(start)) = (words.next_back(), words.next_back()) else { continue };
         let (Ok(start), Ok(end)) = (start.parse(), end.parse()) else { continue };
-        if let (Some(first), Some(last)) = (record_of_byte(start), record_of_byte(end)) {
+        if let (Some(first), Some(last)) = (seat_of_byte(start), seat_of_byte(end)) {
             // The kernel merges the locks of neighbouring bytes.
-            found.extend((first..=last).take_while(|&record| record < records).map(|record| record as u32));
+            found.extend((first..=last).take_while(|&seat| seat < seats).map(|seat| seat as u32));
         }
     }
     found
 }
 
-/// The records on whose bytes a descriptor has a read lock, of either kind, alone or as a part of a longer span:
+/// The seats on whose bytes a descriptor has a read lock, of either kind, alone or as a part of a longer span:
 /// `lock: 1: POSIX  ADVISORY  READ 4711 00:1a:77 0 EOF`.
-fn read_locks_in(fdinfo: &str, records: u64) -> Vec<u32> {
+fn read_locks_in(fdinfo: &str, seats: u64) -> Vec<u32> {
     let mut found = Vec::new();
     for line in fdinfo.lines().filter_map(|line| line.strip_prefix("lock:")) {
         let mut words = line.split_ascii_whitespace();
@@ -232,7 +232,7 @@ fn read_locks_in(fdinfo: &str, records: u64) -> Vec<u32> {
         let (Some(end), Some(start)) = (words.next_back(), words.next_back()) else { continue };
         let Ok(start) = start.parse::<u64>() else { continue };
         let end = if end == "EOF" { u64::MAX } else { end.parse().unwrap_or(start) };
-        found.extend((0..records).filter(|&record| (start..=end).contains(&record_byte(record))).map(|at| at as u32));
+        found.extend((0..seats).filter(|&seat| (start..=end).contains(&seat_byte(seat))).map(|at| at as u32));
     }
     found
 }
@@ -256,23 +256,19 @@ mod tests {
     const BASE: u64 = 1 << 61;
 
     #[test]
-    fn records_are_read_from_locks() {
+    fn seats_are_read_from_locks() {
         let line = |kind: &str, from: u64, to: &str| {
             format!("pos:\t0\nlock:\t1: {kind} ADVISORY  WRITE -1 00:1a:77 {from} {to}\n")
         };
-        assert_eq!(records_in(&line("OFDLCK", BASE + 3, &(BASE + 3).to_string()), 8), [3]);
-        assert_eq!(records_in(&line("OFDLCK", BASE, &(BASE + 2).to_string()), 8), [0, 1, 2]);
-        assert_eq!(
-            records_in(&line("OFDLCK", BASE + 6, &(BASE + 99).to_string()), 8),
-            [6, 7],
-            "beyond the last record"
-        );
+        assert_eq!(seats_in(&line("OFDLCK", BASE + 3, &(BASE + 3).to_string()), 8), [3]);
+        assert_eq!(seats_in(&line("OFDLCK", BASE, &(BASE + 2).to_string()), 8), [0, 1, 2]);
+        assert_eq!(seats_in(&line("OFDLCK", BASE + 6, &(BASE + 99).to_string()), 8), [6, 7], "beyond the last seat");
         for (kind, from, to) in [("POSIX", BASE, "2305843009213693952"), ("OFDLCK", 0, "0"), ("OFDLCK", 0, "EOF")] {
-            assert!(records_in(&line(kind, from, to), 8).is_empty(), "{kind} {from} {to}");
+            assert!(seats_in(&line(kind, from, to), 8).is_empty(), "{kind} {from} {to}");
         }
         // The creation lock.
-        assert!(records_in(&line("OFDLCK", 1 << 62, &(1_u64 << 62).to_string()), 65_536).is_empty());
-        assert!(records_in("lock:\t1: OFDLCK", 8).is_empty());
+        assert!(seats_in(&line("OFDLCK", 1 << 62, &(1_u64 << 62).to_string()), 65_536).is_empty());
+        assert!(seats_in("lock:\t1: OFDLCK", 8).is_empty());
     }
 
     #[test]
@@ -289,7 +285,7 @@ mod tests {
         {
             assert!(read_locks_in(&line(kind, access, from, "EOF"), 8).is_empty(), "{kind} {access} {from}");
         }
-        assert!(records_in(&line("OFDLCK", "READ", BASE, &BASE.to_string()), 8).is_empty(), "no worker does that");
+        assert!(seats_in(&line("OFDLCK", "READ", BASE, &BASE.to_string()), 8).is_empty(), "no worker does that");
         assert!(read_locks_in("lock:\t1: OFDLCK ADVISORY READ x\nlock:", 8).is_empty());
     }
 

@@ -1,5 +1,5 @@
 //! The two repairs that are proven safe, for operators. The bus needs neither: the next to join takes the dead one's
-//! record over, and an idle segment harms nobody.
+//! seat over, and an idle segment harms nobody.
 
 use std::sync::Arc;
 
@@ -10,16 +10,16 @@ use crate::protocol::Fault;
 use crate::protocol::pool::Hand;
 use crate::protocol::seat_words::{CLAIM_HAND, HAND_WORDS, RING_HAND};
 use crate::seat::holder::{Hold, lives_without_lock};
-use crate::seat::words::RecordWords;
-use crate::segment::layout::record_word;
+use crate::seat::words::SeatWords;
+use crate::segment::layout::seat_word;
 use crate::segment::options::SegmentOptions;
 use crate::segment::{self, Segment};
 
-/// Frees every worker record whose holder has died, as the next worker to join would, and returns their numbers. The
-/// record's lock, which the kernel takes from the dead, is held meanwhile. A record whose lock is lost while its holder
+/// Frees every seat whose holder has died, as the next worker to join would, and returns their numbers. The
+/// seat's lock, which the kernel takes from the dead, is held meanwhile. A seat whose lock is lost while its holder
 /// lives is left to its holder.
 ///
-/// If no other record is free it leaves the dead one to the next worker that joins. A worker that finds no free record but one
+/// If no other seat is free it leaves the dead one to the next worker that joins. A worker that finds no free seat but one
 /// that this has locked waits for it a moment, which has an end even if this is stopped meanwhile.
 ///
 /// # Errors
@@ -29,46 +29,46 @@ pub fn adopt_dead(name: &str, options: &SegmentOptions) -> Result<Vec<u32>> {
     let segment = Arc::new(Segment::open(name, options)?);
     let mut free = 0_usize;
     let mut dead = Vec::new();
-    for (record, hold) in (0..).zip(Hold::of_all(&segment)?) {
+    for (seat, hold) in (0..).zip(Hold::of_all(&segment)?) {
         match hold {
             Hold::Locked | Hold::Unlocked => continue,
-            Hold::Dead => dead.push(record),
+            Hold::Dead => dead.push(seat),
             Hold::Free => {}
         }
         free += 1;
     }
     let mut freed = Vec::new();
-    for record in dead {
-        if free > 1 && adopt(&segment, record)? {
-            freed.push(u32::from(record));
+    for seat in dead {
+        if free > 1 && adopt(&segment, seat)? {
+            freed.push(u32::from(seat));
         }
     }
     Ok(freed)
 }
 
-fn has_holder(segment: &Segment, record: u16) -> bool {
-    RecordWords::of(&segment.records(), record).get(record_word!(identity.pid)) != 0
+fn has_holder(segment: &Segment, seat: u16) -> bool {
+    SeatWords::of(&segment.seats(), seat).get(seat_word!(identity.pid)) != 0
 }
 
 /// `false` if somebody else was faster.
-fn adopt(segment: &Segment, record: u16) -> Result<bool> {
+fn adopt(segment: &Segment, seat: u16) -> Result<bool> {
     // The lock is the proof that the last holder is dead or has left, and ends with this call.
-    let Some(_lock) = segment.take_record(record)? else { return Ok(false) };
-    if !has_holder(segment, record) || lives_without_lock(segment, record) {
+    let Some(_lock) = segment.take_seat(seat)? else { return Ok(false) };
+    if !has_holder(segment, seat) || lives_without_lock(segment, seat) {
         return Ok(false);
     }
-    let words = RecordWords::of(&segment.records(), record);
+    let words = SeatWords::of(&segment.seats(), seat);
     let fault = |fault: Fault| Error::of_fault(segment.name(), fault);
     let ring = segment.ring();
     let hand = |from| words.words().sub(from, HAND_WORDS);
-    Hand::adopt(ring.pool(), hand(RING_HAND), record).map_err(fault)?;
-    Hand::adopt(segment.claims().pool(), hand(CLAIM_HAND), record).map_err(fault)?;
+    Hand::adopt(ring.pool(), hand(RING_HAND), seat).map_err(fault)?;
+    Hand::adopt(segment.claims().pool(), hand(CLAIM_HAND), seat).map_err(fault)?;
     // Readers void what it had reserved.
-    ring.forget_reservation(record);
-    words.add(record_word!(identity.incarnation), 1);
-    words.add(record_word!(identity.adopted), 1);
-    // Before the system call, so that a worker that joins sees soon that the record is locked for a moment only.
-    words.set(record_word!(identity.pid), 0);
+    ring.forget_reservation(seat);
+    words.add(seat_word!(identity.incarnation), 1);
+    words.add(seat_word!(identity.adopted), 1);
+    // Before the system call, so that a worker that joins sees soon that the seat is locked for a moment only.
+    words.set(seat_word!(identity.pid), 0);
     segment.wake_for_decided();
     Ok(true)
 }

@@ -49,15 +49,15 @@ pub enum Seen {
     PassedOver {
         /// The id.
         id: u64,
-        /// The worker record that reserved it, if one still says so.
-        record: Option<u32>,
+        /// The seat that reserved it, if one still says so.
+        seat: Option<u32>,
     },
     /// The last fragment of an event whose beginning was missed, or was before this tail's.
     Headless {
         /// The id.
         id: u64,
     },
-    /// An id whose record is not one that this crate writes.
+    /// An id whose seat is not one that this crate writes.
     Unreadable {
         /// The id.
         id: u64,
@@ -74,8 +74,8 @@ pub struct SeenEvent {
     pub source: String,
     /// Its name.
     pub event: String,
-    /// The worker record that posted it.
-    pub record: u32,
+    /// The seat that posted it.
+    pub seat: u32,
     /// The process id of the poster, in its own pid namespace.
     pub pid: u32,
     /// Length of its payload in bytes.
@@ -97,7 +97,7 @@ impl std::fmt::Debug for SeenEvent {
             .field("id", &self.id)
             .field("source", &self.source)
             .field("event", &self.event)
-            .field("record", &self.record)
+            .field("seat", &self.seat)
             .field("pid", &self.pid)
             .field("len", &self.len)
             .field("unique", &self.unique)
@@ -129,7 +129,7 @@ pub enum UniqueState {
     Forgotten,
 }
 
-/// A reader of all events that takes no record; made by [`Inspector::tail`](super::Inspector::tail).
+/// A reader of all events that takes no seat; made by [`Inspector::tail`](super::Inspector::tail).
 #[must_use = "a tail reads nothing until `next` is called"]
 pub struct Tail {
     segment: Arc<Segment>,
@@ -148,7 +148,7 @@ pub struct Tail {
 #[derive(Default)]
 struct Names {
     payloads: bool,
-    /// By the record of the sender.
+    /// By the seat of the sender.
     names: BTreeMap<u16, (String, String)>,
     sender: u16,
 }
@@ -245,7 +245,7 @@ impl Tail {
                         return Ok(None);
                     }
                     self.go_on(id.saturating_add(1));
-                    return Ok(Some(Seen::PassedOver { id, record: self.reserver_of(id) }));
+                    return Ok(Some(Seen::PassedOver { id, seat: self.reserver_of(id) }));
                 }
                 Look::Void => {
                     self.go_on(id.saturating_add(1));
@@ -269,9 +269,7 @@ impl Tail {
     }
 
     fn reserver_of(&self, id: u64) -> Option<u32> {
-        (0..=self.segment.geometry().last_record())
-            .find(|&record| self.ring.reserved_by(record) == Some(id))
-            .map(u32::from)
+        (0..=self.segment.geometry().last_seat()).find(|&seat| self.ring.reserved_by(seat) == Some(id)).map(u32::from)
     }
 
     fn copy(&mut self, id: u64, cell: CellWord) -> Result<Copied> {
@@ -311,11 +309,10 @@ impl Tail {
 
     /// Adds the fragment in the fragments' buffer to its event.
     fn assemble(&mut self, id: u64, len: usize) -> Result<Copied> {
-        let Some(FragmentHead { record, total, .. }) = self.fragments.buffered(len).and_then(FragmentHead::parse)
-        else {
+        let Some(FragmentHead { seat, total, .. }) = self.fragments.buffered(len).and_then(FragmentHead::parse) else {
             return Ok(Copied::Seen(Seen::Unreadable { id }));
         };
-        self.gate.sender = record;
+        self.gate.sender = seat;
         let (head, payload) = match self.fragments.add(len, &mut self.gate) {
             Assembled::More => return Ok(Copied::Nothing),
             Assembled::Headless | Assembled::BeforeOurTime => return Ok(Copied::Seen(Seen::Headless { id })),
@@ -326,7 +323,7 @@ impl Tail {
                 (head, Some(payload))
             }
         };
-        let names = self.gate.names.remove(&record).unwrap_or_default();
+        let names = self.gate.names.remove(&seat).unwrap_or_default();
         let Some(payload_len) = total.checked_sub(head.payload_at() as u64) else {
             return Ok(Copied::Seen(Seen::Unreadable { id }));
         };
@@ -358,7 +355,7 @@ impl Tail {
             id,
             source,
             event,
-            record: u32::from(head.record),
+            seat: u32::from(head.seat),
             pid: head.pid,
             len,
             fragmented,

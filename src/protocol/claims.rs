@@ -29,8 +29,8 @@ pub(crate) struct Key(pub(crate) [u64; 2]);
 pub(crate) struct Token(pub(crate) u64);
 
 impl Token {
-    pub(crate) fn record(self) -> u16 {
-        Stamp::from_bits(self.0).record()
+    pub(crate) fn seat(self) -> u16 {
+        Stamp::from_bits(self.0).seat()
     }
 }
 
@@ -322,7 +322,7 @@ impl Claims {
             // Both after the snapshot is known good: an entry that they end must not have been renewed since.
             let now = clock.now();
             let oldest = self.tail.at(0).load(Ordering::Acquire).saturating_sub(self.capacity) + 1;
-            let token = Token(Stamp::new(hand.next_attempt()?, hand.record()).bits());
+            let token = Token(Stamp::new(hand.next_attempt()?, hand.seat()).bits());
             let decision = match bucket.decide(self.entries_per_bucket(), Ask { key, ttl, at, token }, now, oldest) {
                 Ruling::Stands(decision) => return Ok(decision),
                 Ruling::IfExchanged(decision) => decision,
@@ -390,7 +390,7 @@ impl Claims {
         let ([own_slot, free @ ..], _) = rest.as_chunks::<ENTRY_WORDS>() else { return Ok(None) };
         // All that does not wait for the time: what is stored before it is read has come to rest when it is known.
         head[0].store(floor.load(Ordering::Relaxed), Ordering::Relaxed);
-        let token = Token(Stamp::new(hand.next_attempt()?, hand.record()).bits());
+        let token = Token(Stamp::new(hand.next_attempt()?, hand.seat()).bits());
         Entry { key, deadline: 0, first: 0, last: 0, token, since: 0 }.store(own_slot);
         // After the cell was loaded: an entry that it ends must not have been renewed since.
         let now = clock.now();

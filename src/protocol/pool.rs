@@ -1,6 +1,6 @@
 //! Cells and blocks, and the one exchange that moves a block from a worker to the public and back.
 //!
-//! Every block is named by one cell (public, immutable) or held by one record (private, its holder writes). One
+//! Every block is named by one cell (public, immutable) or held by one seat (private, its holder writes). One
 //! compare-exchange is the only transfer: it puts the private block into the cell, and the displaced block becomes the
 //! next private one. A cell's version only grows, so that a late compare-exchange fails.
 //!
@@ -104,7 +104,7 @@ impl Pool {
         let at = block as usize * self.stride;
         match self.blocks.as_slice().get(at..at + self.stride) {
             Some(words) => Ok(Block(words)),
-            None => Err(Fault::Corrupt("a cell or record names a block that does not exist")),
+            None => Err(Fault::Corrupt("a cell or seat names a block that does not exist")),
         }
     }
 
@@ -153,7 +153,7 @@ impl Pool {
     }
 
     /// Says of the publication that `seen` names that it happened, before the cell forgets it: its author may have died
-    /// in the middle, and whoever adopts the author's record must know. `false` if the cell has moved on.
+    /// in the middle, and whoever adopts the author's seat must know. `false` if the cell has moved on.
     ///
     /// The caller's own publications need no confirmation: of them only the last attempt is ever in question, and the
     /// caller, who has got on to the next, knows how it ended.
@@ -162,7 +162,7 @@ impl Pool {
         let stamp_word = &self.block(seen.block())?.0[STAMP];
         // Acquire: pairs with the release of A3, as the block was published by then.
         let stamp = Stamp::from_bits(stamp_word.load(Ordering::Acquire)); // H1
-        if stamp.is_confirmed() || stamp.record() == me {
+        if stamp.is_confirmed() || stamp.seat() == me {
             return Ok(true);
         }
         // Only while the cell names the block is this the stamp of the publication and not of a later attempt.
@@ -177,10 +177,10 @@ impl Pool {
     }
 }
 
-/// A record's hold on one block of a pool, and the right to exchange it.
+/// A seat's hold on one block of a pool, and the right to exchange it.
 pub(crate) struct Hand {
     shared: Words,
-    record: u16,
+    seat: u16,
     own: u32,
     attempt: u64,
     /// Every id below it is taken, and has been seen to be.
@@ -190,11 +190,11 @@ pub(crate) struct Hand {
 }
 
 impl Hand {
-    /// Takes over the hand of a record whose last holder is proven dead or has left, with the block that it holds.
+    /// Takes over the hand of a seat whose last holder is proven dead or has left, with the block that it holds.
     ///
     /// May itself be killed between any two steps: each store leaves a state that the next adopter reads alike.
-    pub(crate) fn adopt(pool: &Pool, shared: Words, record: u16) -> Result<Hand, Fault> {
-        let Found { own, held } = Hand::find(pool, &shared, record)?;
+    pub(crate) fn adopt(pool: &Pool, shared: Words, seat: u16) -> Result<Hand, Fault> {
+        let Found { own, held } = Hand::find(pool, &shared, seat)?;
         // Release: whoever adopts next reads both after everything we did.
         if held == own {
             shared.at(PREV).store(u64::from(held), Ordering::Release);
@@ -202,23 +202,23 @@ impl Hand {
             shared.at(OWN).store(u64::from(held), Ordering::Release);
         }
         let attempt = shared.at(ATTEMPT).load(Ordering::Acquire);
-        Ok(Hand { shared, record, own: held, attempt, known: 0, after_last: u64::MAX })
+        Ok(Hand { shared, seat, own: held, attempt, known: 0, after_last: u64::MAX })
     }
 
-    /// The block that a record's hand holds, for one who only looks. True while the hand is quiet, and stays so while it
+    /// The block that a seat's hand holds, for one who only looks. True while the hand is quiet, and stays so while it
     /// is adopted: an adopter changes what the hand says and not what is so.
-    pub(crate) fn held(pool: &Pool, shared: &Words, record: u16) -> Result<u32, Fault> {
-        Ok(Hand::find(pool, shared, record)?.held)
+    pub(crate) fn held(pool: &Pool, shared: &Words, seat: u16) -> Result<u32, Fault> {
+        Ok(Hand::find(pool, shared, seat)?.held)
     }
 
     /// Finds out which block a quiet hand holds: the one it wrote (its last exchange did not happen) or the one it was to
     /// get (it did).
-    fn find(pool: &Pool, shared: &Words, record: u16) -> Result<Found, Fault> {
+    fn find(pool: &Pool, shared: &Words, seat: u16) -> Result<Found, Fault> {
         let own = held_block(pool, shared.at(OWN).load(Ordering::Acquire))?;
         let prev = held_block(pool, shared.at(PREV).load(Ordering::Acquire))?;
         let block = pool.block(own)?.0;
         let stamp = Stamp::from_bits(block[STAMP].load(Ordering::Acquire));
-        let held = if stamp.record() == record && !stamp.is_confirmed() {
+        let held = if stamp.seat() == seat && !stamp.is_confirmed() {
             // An attempt was begun and nobody has confirmed it: it happened if the cell says so now, or if it was
             // confirmed while we looked. Acquire on the cell: a helper that erased the name confirmed first.
             let index = block[CELL].load(Ordering::Acquire);
@@ -236,8 +236,8 @@ impl Hand {
         Ok(Found { own, held })
     }
 
-    pub(crate) fn record(&self) -> u16 {
-        self.record
+    pub(crate) fn seat(&self) -> u16 {
+        self.seat
     }
 
     /// The id below which every one is known to be taken.
@@ -271,10 +271,10 @@ impl Hand {
         Ok(block)
     }
 
-    /// The number that the next exchange will have: never used before by this record, nor ever again.
+    /// The number that the next exchange will have: never used before by this seat, nor ever again.
     pub(crate) fn next_attempt(&self) -> Result<u64, Fault> {
         if self.attempt >= Stamp::LAST_ATTEMPT {
-            return Err(Fault::Exhausted("the publication attempts of a worker record"));
+            return Err(Fault::Exhausted("the publication attempts of a seat"));
         }
         Ok(self.attempt + 1)
     }
@@ -299,9 +299,9 @@ impl Hand {
         // stamp; with the stamp of an earlier attempt they only say that a failed exchange failed.
         block[CELL].store(index as u64, Ordering::Release); // A2
         block[VERSION].store(version, Ordering::Release);
-        block[STAMP].store(Stamp::new(self.attempt, self.record).bits(), Ordering::Release); // A3
+        block[STAMP].store(Stamp::new(self.attempt, self.seat).bits(), Ordering::Release); // A3
         self.shared.at(PREV).store(u64::from(old), Ordering::Release); // A4
-        if !pool.confirm(self.record, index, seen)? {
+        if !pool.confirm(self.seat, index, seen)? {
             return Ok(Exchange::Moved);
         }
         let published = CellWord::new(version, Phase::Published, self.own);
@@ -320,7 +320,7 @@ impl Hand {
     /// Replaces cell `index`, which holds `seen`, by `to`, of a new version but without moving a block.
     pub(crate) fn mark(&self, pool: &Pool, index: usize, seen: CellWord, to: CellWord) -> Result<Exchange, Fault> {
         // It ends the publication before it, which must be confirmed first like by any exchange.
-        if !pool.confirm(self.record, index, seen)? {
+        if !pool.confirm(self.seat, index, seen)? {
             return Ok(Exchange::Moved);
         }
         Ok(pool.mark(index, seen, to))
@@ -337,7 +337,7 @@ fn held_block(pool: &Pool, word: u64) -> Result<u32, Fault> {
     if word < u64::from(pool.count) {
         Ok(word as u32)
     } else {
-        Err(Fault::Corrupt("a worker record holds a block that does not exist"))
+        Err(Fault::Corrupt("a seat holds a block that does not exist"))
     }
 }
 

@@ -43,7 +43,7 @@ const PREFETCH_DISTANCE: u64 = 4;
 pub(crate) struct Ring {
     pool: Pool,
     tail: Words,
-    records: Words,
+    seats: Words,
     shift: u32,
     mask: u64,
     line_bits: u32,
@@ -89,14 +89,14 @@ pub(crate) enum Fate {
 
 impl Ring {
     /// A ring over `pool`, whose number of cells is a power of two, with the word that holds the global event id and the
-    /// worker records. All that use it have the same `stretch`, a power of two and no more than there are cells.
-    pub(crate) fn new(pool: Pool, tail: Words, records: Words, stretch: u64) -> Ring {
+    /// seats. All that use it have the same `stretch`, a power of two and no more than there are cells.
+    pub(crate) fn new(pool: Pool, tail: Words, seats: Words, stretch: u64) -> Ring {
         let capacity = pool.cells() as u64;
         debug_assert!(capacity.is_power_of_two() && stretch.is_power_of_two() && stretch <= capacity);
         let shift = capacity.trailing_zeros();
         // In a ring of less than eight lines there is nothing to spread over.
         let line_bits = if shift >= 2 * LINE_BITS { LINE_BITS } else { 0 };
-        Ring { pool, tail, records, shift, mask: capacity - 1, line_bits, lines_shift: shift - line_bits, stretch }
+        Ring { pool, tail, seats, shift, mask: capacity - 1, line_bits, lines_shift: shift - line_bits, stretch }
     }
 
     pub(crate) fn pool(&self) -> &Pool {
@@ -265,14 +265,14 @@ impl Ring {
         }
     }
 
-    /// Takes an id whose payload is to come. A reservation that this record forgot is voided first.
+    /// Takes an id whose payload is to come. A reservation that this seat forgot is voided first.
     pub(crate) fn reserve(&self, hand: &mut Hand) -> Result<u64, Fault> {
-        self.abandon(hand.record())?;
-        let reserved = self.reserved(hand.record());
+        self.abandon(hand.seat())?;
+        let reserved = self.reserved(hand.seat());
         let mut places = Places::new(self, hand.known());
         loop {
             let (id, seen) = places.next()?;
-            // Before the cell says so: a reader that meets a reserved id looks for a record that names it. The release
+            // Before the cell says so: a reader that meets a reserved id looks for a seat that names it. The release
             // of the exchange makes it visible.
             reserved.store(id + 1, Ordering::Release);
             let to = CellWord::new(self.version_of(id), Phase::Reserved, seen.block());
@@ -283,10 +283,10 @@ impl Ring {
         }
     }
 
-    /// Makes the payload of the reserved `id` visible, unless it is too late. It also is if this record has given `id` up
+    /// Makes the payload of the reserved `id` visible, unless it is too late. It also is if this seat has given `id` up
     /// to reserve another: the check is in here, so that one hold of the hand covers it, the exchange and the forgetting.
     pub(crate) fn commit(&self, hand: &mut Hand, id: u64, write: impl FnOnce(Block<'_>)) -> Result<Fate, Fault> {
-        if self.reserved_by(hand.record()) != Some(id) {
+        if self.reserved_by(hand.seat()) != Some(id) {
             return Ok(Fate::TooLate);
         }
         write(hand.begin(&self.pool)?);
@@ -297,7 +297,7 @@ impl Ring {
             },
             _ => Fate::TooLate,
         };
-        self.forget_reservation(hand.record());
+        self.forget_reservation(hand.seat());
         Ok(fate)
     }
 
@@ -311,29 +311,29 @@ impl Ring {
         })
     }
 
-    /// Voids what `record` has reserved, if anything. For its holder.
-    pub(crate) fn abandon(&self, record: u16) -> Result<Option<Fate>, Fault> {
-        let Some(id) = self.reserved_by(record) else { return Ok(None) };
+    /// Voids what `seat` has reserved, if anything. For its holder.
+    pub(crate) fn abandon(&self, seat: u16) -> Result<Option<Fate>, Fault> {
+        let Some(id) = self.reserved_by(seat) else { return Ok(None) };
         let fate = self.void(id)?;
-        self.forget_reservation(record);
+        self.forget_reservation(seat);
         Ok(Some(fate))
     }
 
-    /// Says that `record` has nothing reserved: after its reservation was decided, or for a dead holder, whereupon the
+    /// Says that `seat` has nothing reserved: after its reservation was decided, or for a dead holder, whereupon the
     /// readers void what it had reserved.
-    pub(crate) fn forget_reservation(&self, record: u16) {
+    pub(crate) fn forget_reservation(&self, seat: u16) {
         // Release: after the exchange that decided.
-        self.reserved(record).store(0, Ordering::Release);
+        self.reserved(seat).store(0, Ordering::Release);
     }
 
-    /// The id that `record` says it has reserved.
-    pub(crate) fn reserved_by(&self, record: u16) -> Option<u64> {
+    /// The id that `seat` says it has reserved.
+    pub(crate) fn reserved_by(&self, seat: u16) -> Option<u64> {
         // Acquire: pairs with `forget_reservation`, so that a reader that finds no name sees the decision.
-        load_acquire(self.reserved(record)).checked_sub(1)
+        load_acquire(self.reserved(seat)).checked_sub(1)
     }
 
-    fn reserved(&self, record: u16) -> &AtomicU64 {
-        self.records.at(usize::from(record) * WORDS + RESERVED)
+    fn reserved(&self, seat: u16) -> &AtomicU64 {
+        self.seats.at(usize::from(seat) * WORDS + RESERVED)
     }
 
     /// Asks for what the next posts will store to: the cells, and the block that the first of them displaces, last

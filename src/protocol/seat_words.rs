@@ -1,10 +1,10 @@
-//! Where a worker's own words are in its record. Written by the worker that holds the record, read by anyone.
+//! Where a worker's own words are in its seat. Written by the worker that holds the seat, read by anyone.
 //!
 //! Four 128-byte parts, so that no two writers and no writer and idle reader meet in a line (or in the pair of lines that
 //! processors fetch together): what posting writes, what reading writes, what claiming writes, and who it is. The fields
 //! that only the bus knows of are in `layout`, which asserts that the two agree.
 
-/// Words in a record.
+/// Words in a seat.
 pub(crate) const WORDS: usize = 64;
 
 /// First of the ring's three words.

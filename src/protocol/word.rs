@@ -154,7 +154,7 @@ impl fmt::Debug for Mark {
 ///
 /// ```text
 /// 63 ............ 17 16 .. 1  0
-/// [ attempt: 47  ][record:16][C]             attempts of a record never repeat
+/// [ attempt: 47  ][seat:16][C]             attempts of a seat never repeat
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp(u64);
@@ -164,9 +164,9 @@ impl Stamp {
     /// The last attempt that fits.
     pub(crate) const LAST_ATTEMPT: u64 = (1 << (64 - Self::ATTEMPT_SHIFT)) - 1;
 
-    pub(crate) const fn new(attempt: u64, record: u16) -> Stamp {
+    pub(crate) const fn new(attempt: u64, seat: u16) -> Stamp {
         debug_assert!(attempt <= Self::LAST_ATTEMPT);
-        Stamp(attempt << Self::ATTEMPT_SHIFT | (record as u64) << 1)
+        Stamp(attempt << Self::ATTEMPT_SHIFT | (seat as u64) << 1)
     }
 
     #[inline]
@@ -183,7 +183,7 @@ impl Stamp {
         self.0 >> Self::ATTEMPT_SHIFT
     }
 
-    pub(crate) const fn record(self) -> u16 {
+    pub(crate) const fn seat(self) -> u16 {
         (self.0 >> 1) as u16
     }
 
@@ -202,7 +202,7 @@ impl fmt::Debug for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stamp")
             .field("attempt", &self.attempt())
-            .field("record", &self.record())
+            .field("seat", &self.seat())
             .field("confirmed", &self.is_confirmed())
             .finish()
     }
@@ -244,11 +244,11 @@ mod tests {
     #[test]
     fn a_stamp_keeps_its_parts_apart() {
         for attempt in [0, 1, Stamp::LAST_ATTEMPT] {
-            for record in [0, 1, u16::MAX] {
-                let stamp = Stamp::new(attempt, record);
-                assert_eq!((stamp.attempt(), stamp.record(), stamp.is_confirmed()), (attempt, record, false));
+            for seat in [0, 1, u16::MAX] {
+                let stamp = Stamp::new(attempt, seat);
+                assert_eq!((stamp.attempt(), stamp.seat(), stamp.is_confirmed()), (attempt, seat, false));
                 let stamp = stamp.confirmed();
-                assert_eq!((stamp.attempt(), stamp.record(), stamp.is_confirmed()), (attempt, record, true));
+                assert_eq!((stamp.attempt(), stamp.seat(), stamp.is_confirmed()), (attempt, seat, true));
             }
         }
     }

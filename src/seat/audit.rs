@@ -7,11 +7,11 @@ use crate::protocol::seat_words::{HAND_WORDS, WORDS};
 use crate::protocol::word::CellWord;
 use crate::seat::holder::Hold;
 use crate::segment::Segment;
-use crate::segment::layout::record_word;
+use crate::segment::layout::seat_word;
 use crate::sync::Ordering;
 
 /// What an audit of a segment found: by rights every block is named by exactly one cell or held by exactly one worker
-/// record.
+/// seat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Audit {
@@ -19,8 +19,8 @@ pub struct Audit {
     pub events: BlockAudit,
     /// The blocks of claims.
     pub claims: BlockAudit,
-    /// Records that are held. What these workers hold is only known while they are quiet.
-    pub held_records: u32,
+    /// Seats that are held. What these workers hold is only known while they are quiet.
+    pub held_seats: u32,
 }
 
 /// What an audit found of one kind of blocks.
@@ -45,20 +45,18 @@ impl Audit {
     pub(crate) fn of(segment: &Segment) -> Result<Audit> {
         let (ring, claims) = (segment.ring(), segment.claims());
         let geometry = segment.geometry();
-        let mut events = Count::new(ring.pool(), geometry.capacity + geometry.records);
-        let mut buckets = Count::new(claims.pool(), geometry.buckets + geometry.records);
-        let mut held_records = 0;
-        for (record, hold) in (0..).zip(Hold::of_all(segment)?) {
-            held_records += u32::from(hold.is_alive());
-            for (count, hand) in
-                [(&mut events, record_word!(posting.hand)), (&mut buckets, record_word!(claiming.hand))]
-            {
-                let words = segment.records().sub(usize::from(record) * WORDS + hand, HAND_WORDS);
-                let held = Hand::held(count.pool, &words, record).map_err(|fault| of_fault(segment, fault))?;
+        let mut events = Count::new(ring.pool(), geometry.capacity + geometry.seats);
+        let mut buckets = Count::new(claims.pool(), geometry.buckets + geometry.seats);
+        let mut held_seats = 0;
+        for (seat, hold) in (0..).zip(Hold::of_all(segment)?) {
+            held_seats += u32::from(hold.is_alive());
+            for (count, hand) in [(&mut events, seat_word!(posting.hand)), (&mut buckets, seat_word!(claiming.hand))] {
+                let words = segment.seats().sub(usize::from(seat) * WORDS + hand, HAND_WORDS);
+                let held = Hand::held(count.pool, &words, seat).map_err(|fault| of_fault(segment, fault))?;
                 count.add(held);
             }
         }
-        Ok(Audit { events: events.finish(segment)?, claims: buckets.finish(segment)?, held_records })
+        Ok(Audit { events: events.finish(segment)?, claims: buckets.finish(segment)?, held_seats })
     }
 }
 
@@ -88,7 +86,7 @@ impl<'a> Count<'a> {
             self.add(word.block());
         }
         if self.unknown {
-            let fault = Fault::Corrupt("a cell or worker record names a block that does not exist");
+            let fault = Fault::Corrupt("a cell or seat names a block that does not exist");
             return Err(of_fault(segment, fault));
         }
         let count = |is: fn(u32) -> bool| self.times.iter().filter(|&&times| is(times)).count() as u64;
@@ -116,21 +114,21 @@ mod tests {
     use crate::segment::options::SegmentOptions;
 
     #[test]
-    fn g7_an_audit_needs_no_right_to_write_and_takes_no_record() {
+    fn g7_an_audit_needs_no_right_to_write_and_takes_no_seat() {
         let name = format!("seqcast-t-{}-audit", std::process::id());
-        let options = SegmentOptions::new().capacity(8).claims(8).records(2).unlink_on_drop(true);
+        let options = SegmentOptions::new().capacity(8).claims(8).seats(2).unlink_on_drop(true);
         let segment = Arc::new(Segment::create(&name, &options).unwrap());
         // A store to these words would be SIGSEGV, and a lock on its description an error.
         let inspector = Segment::read_only(&name, &options).unwrap();
         let mut seat = Seat::take(&segment, "").unwrap();
         let audit = Audit::of(&inspector).unwrap();
-        assert!(audit.is_clean() && audit.held_records == 1, "{audit:?}");
+        assert!(audit.is_clean() && audit.held_seats == 1, "{audit:?}");
         assert_eq!((audit.events.blocks, audit.claims.blocks), (10, segment.geometry().buckets + 2));
         // As a poster leaves it that is killed between the exchange and the last store.
-        let own = seat.words.get(record_word!(posting.hand) + OWN);
+        let own = seat.words.get(seat_word!(posting.hand) + OWN);
         seat.writer.post(&Outgoing { topic: Topic::new("s", "e"), type_tag: 0, unique: None, payload: b"" }).unwrap();
-        assert_ne!(seat.words.get(record_word!(posting.hand) + OWN), own);
-        seat.words.set(record_word!(posting.hand) + OWN, own);
+        assert_ne!(seat.words.get(seat_word!(posting.hand) + OWN), own);
+        seat.words.set(seat_word!(posting.hand) + OWN, own);
         let audit = Audit::of(&inspector).unwrap();
         assert!(audit.is_clean(), "it did not find out which of the two blocks is held: {audit:?}");
     }

@@ -10,9 +10,9 @@ use crate::os::clock::HostClock;
 use crate::protocol::claims::{At, Bucket, Claims, Decision, Key, Place, Token};
 use crate::protocol::pool::Hand;
 use crate::seat::claim_clock::Tick;
-use crate::seat::words::RecordWords;
+use crate::seat::words::SeatWords;
 use crate::segment::Segment;
-use crate::segment::layout::record_word;
+use crate::segment::layout::seat_word;
 use crate::segment::unique_hash::{Domain, UniqueHash};
 
 /// A ttl in nanoseconds; longer than can be said is for ever.
@@ -35,9 +35,7 @@ pub(crate) fn hash_unique(hash: &UniqueHash, unique: Unique<'_>, timeout: Durati
 fn claimed(key: [u64; 2], decision: Decision) -> Claimed {
     match decision {
         Decision::Won(token) => Claimed::Won(Claim { key, token }),
-        Decision::Held { by, left } => {
-            Claimed::Held { record: u32::from(by.record()), left: Duration::from_nanos(left) }
-        }
+        Decision::Held { by, left } => Claimed::Held { seat: u32::from(by.seat()), left: Duration::from_nanos(left) },
         // Decided and Late are answers about events.
         Decision::Full | Decision::Decided | Decision::Late => Claimed::Full,
     }
@@ -48,13 +46,13 @@ pub(crate) struct Claimer {
     claims: Claims,
     hand: Hand,
     scratch: Bucket,
-    record: RecordWords,
+    seat: SeatWords,
     tick: Tick,
 }
 
 impl Claimer {
-    pub(crate) fn new(segment: Arc<Segment>, hand: Hand, record: RecordWords, clock: HostClock) -> Claimer {
-        Claimer { claims: segment.claims(), segment, hand, scratch: Bucket::default(), record, tick: Tick::new(clock) }
+    pub(crate) fn new(segment: Arc<Segment>, hand: Hand, seat: SeatWords, clock: HostClock) -> Claimer {
+        Claimer { claims: segment.claims(), segment, hand, scratch: Bucket::default(), seat, tick: Tick::new(clock) }
     }
 
     /// Decides for all whether the caller runs the event `at`, or, without one, whether it gets the key.
@@ -71,12 +69,12 @@ impl Claimer {
     #[inline]
     fn count(&self, decision: Decision) -> Decision {
         let counter = match decision {
-            Decision::Won(_) => record_word!(claiming.won),
-            Decision::Held { .. } | Decision::Decided => record_word!(claiming.lost),
-            Decision::Full => record_word!(claiming.full),
-            Decision::Late => record_word!(claiming.late),
+            Decision::Won(_) => seat_word!(claiming.won),
+            Decision::Held { .. } | Decision::Decided => seat_word!(claiming.lost),
+            Decision::Full => seat_word!(claiming.full),
+            Decision::Late => seat_word!(claiming.late),
         };
-        self.record.add(counter, 1);
+        self.seat.add(counter, 1);
         decision
     }
 
@@ -110,7 +108,7 @@ impl Claimer {
             .release(&mut self.hand, &mut self.scratch, Key(key), token, &mut self.tick)
             .map_err(|fault| Error::of_fault(self.segment.name(), fault))?;
         if released {
-            self.record.add(record_word!(claiming.released), 1);
+            self.seat.add(seat_word!(claiming.released), 1);
         }
         Ok(released)
     }

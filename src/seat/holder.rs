@@ -1,19 +1,19 @@
-//! What became of a record's holder, where the lock that is its hold does not say it.
+//! What became of a seat's holder, where the lock that is its hold does not say it.
 //!
 //! A lock that is held proves that its holder lives. A free one proves as a rule that the holder is dead or has left.
 //! But a lock can be lost while its holder lives, and then the process id and the start of the process say so, to those
-//! in the same pid namespace. Such a record is nobody's to take: its holder goes on with it.
+//! in the same pid namespace. Such a seat is nobody's to take: its holder goes on with it.
 
 use std::cell::LazyCell;
 
 use crate::error::{Holder, Result};
 use crate::os::sys;
 use crate::seat::label_of;
-use crate::seat::words::RecordWords;
+use crate::seat::words::SeatWords;
 use crate::segment::Segment;
-use crate::segment::layout::record_word;
+use crate::segment::layout::seat_word;
 
-/// What the system says of a record's holder.
+/// What the system says of a seat's holder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hold {
     /// The lock is held.
@@ -27,37 +27,37 @@ pub(crate) enum Hold {
 }
 
 impl Hold {
-    pub(crate) fn of(segment: &Segment, record: u16) -> Result<Hold> {
-        if segment.is_record_held(record)? {
+    pub(crate) fn of(segment: &Segment, seat: u16) -> Result<Hold> {
+        if segment.is_seat_held(seat)? {
             return Ok(Hold::Locked);
         }
-        if RecordWords::of(&segment.records(), record).get(record_word!(identity.pid)) == 0 {
+        if SeatWords::of(&segment.seats(), seat).get(seat_word!(identity.pid)) == 0 {
             return Ok(Hold::Free);
         }
-        if !lives_without_lock(segment, record) {
+        if !lives_without_lock(segment, seat) {
             return Ok(Hold::Dead);
         }
         // Again: it may have joined since.
-        Ok(if segment.is_record_held(record)? { Hold::Locked } else { Hold::Unlocked })
+        Ok(if segment.is_seat_held(seat)? { Hold::Locked } else { Hold::Unlocked })
     }
 
-    /// The same of all records, in order. Each answer was true at some moment of the call.
+    /// The same of all seats, in order. Each answer was true at some moment of the call.
     ///
-    /// The kernel walks a file's locks for each question, so that records in a row that name no holder are asked for at once.
+    /// The kernel walks a file's locks for each question, so that seats in a row that name no holder are asked for at once.
     pub(crate) fn of_all(segment: &Segment) -> Result<Vec<Hold>> {
-        let records = segment.records();
-        let is_blank = |record: &u16| RecordWords::of(&records, *record).get(record_word!(identity.pid)) == 0;
-        let all: Vec<u16> = (0..=segment.geometry().last_record()).collect();
+        let seats = segment.seats();
+        let is_blank = |seat: &u16| SeatWords::of(&seats, *seat).get(seat_word!(identity.pid)) == 0;
+        let all: Vec<u16> = (0..=segment.geometry().last_seat()).collect();
         let mut holds = Vec::with_capacity(all.len());
         for row in all.chunk_by(|a, b| is_blank(a) && is_blank(b)) {
             let (first, last) = (row[0], row[row.len() - 1]);
-            if row.iter().all(is_blank) && !segment.is_any_record_held_of(first..=last)? {
+            if row.iter().all(is_blank) && !segment.is_any_seat_held_of(first..=last)? {
                 holds.extend(row.iter().map(|_| Hold::Free));
                 continue;
             }
             // Somebody is just joining or leaving, or a row of one.
-            for &record in row {
-                holds.push(Hold::of(segment, record)?);
+            for &seat in row {
+                holds.push(Hold::of(segment, seat)?);
             }
         }
         Ok(holds)
@@ -69,12 +69,12 @@ impl Hold {
     }
 }
 
-/// Whether the holder of `record`, of which nobody has the lock, is a process that lives and has the segment mapped.
-pub(crate) fn lives_without_lock(segment: &Segment, record: u16) -> bool {
-    let words = RecordWords::of(&segment.records(), record);
+/// Whether the holder of `seat`, of which nobody has the lock, is a process that lives and has the segment mapped.
+pub(crate) fn lives_without_lock(segment: &Segment, seat: u16) -> bool {
+    let words = SeatWords::of(&segment.seats(), seat);
     let word = |index| words.get(index);
-    let Ok(pid) = u32::try_from(word(record_word!(identity.pid))) else { return false };
-    let (start, namespace) = (word(record_word!(identity.start_time)), word(record_word!(identity.pid_namespace)));
+    let Ok(pid) = u32::try_from(word(seat_word!(identity.pid))) else { return false };
+    let (start, namespace) = (word(seat_word!(identity.start_time)), word(seat_word!(identity.pid_namespace)));
     if pid == 0 || start == 0 || namespace == 0 || sys::pid_namespace() != Some(namespace) {
         return false;
     }
@@ -82,21 +82,21 @@ pub(crate) fn lives_without_lock(segment: &Segment, record: u16) -> bool {
     sys::is_running(pid, start) && sys::has_mapped(pid, segment.inode().1) != Some(false)
 }
 
-/// Whether a record looks as if nobody had it, by what it says of its holder and without a look at its lock: the holder has
+/// Whether a seat looks as if nobody had it, by what it says of its holder and without a look at its lock: the holder has
 /// left, or its process is gone. A holder of another pid namespace, or whose process is dead and not buried yet, looks alive.
 pub(crate) fn looks_free(segment: &Segment) -> impl FnMut(u16) -> bool {
-    let (records, own_namespace) = (segment.records(), LazyCell::new(sys::pid_namespace));
-    // A process may have many records, in a row.
+    let (seats, own_namespace) = (segment.seats(), LazyCell::new(sys::pid_namespace));
+    // A process may have many seats, in a row.
     let mut last_asked = (0, true);
-    move |record| {
-        let words = RecordWords::of(&records, record);
-        let pid = words.get(record_word!(identity.pid));
-        // A record of this process's earlier program (`exec`) has this process's id and start, but not its program.
-        let of_earlier_program = || words.get(record_word!(identity.program)) != sys::program();
+    move |seat| {
+        let words = SeatWords::of(&seats, seat);
+        let pid = words.get(seat_word!(identity.pid));
+        // A seat of this process's earlier program (`exec`) has this process's id and start, but not its program.
+        let of_earlier_program = || words.get(seat_word!(identity.program)) != sys::program();
         if pid == 0 || pid == u64::from(sys::pid()) && of_earlier_program() {
             return true;
         }
-        let namespace = words.get(record_word!(identity.pid_namespace));
+        let namespace = words.get(seat_word!(identity.pid_namespace));
         if namespace == 0 || *own_namespace != Some(namespace) {
             return false;
         }
@@ -107,28 +107,28 @@ pub(crate) fn looks_free(segment: &Segment) -> impl FnMut(u16) -> bool {
     }
 }
 
-/// Whether `record` is what an earlier program of this very process has left: a process that executes itself anew keeps its
-/// id and its start. Nobody else can use such a record any more.
-pub(crate) fn is_own_leftover(segment: &Segment, record: u16) -> bool {
-    let words = RecordWords::of(&segment.records(), record);
-    words.get(record_word!(identity.pid)) == u64::from(sys::pid())
-        && Some(words.get(record_word!(identity.start_time))) == sys::own_start_time()
-        && words.get(record_word!(identity.program)) != sys::program()
+/// Whether `seat` is what an earlier program of this very process has left: a process that executes itself anew keeps its
+/// id and its start. Nobody else can use such a seat any more.
+pub(crate) fn is_own_leftover(segment: &Segment, seat: u16) -> bool {
+    let words = SeatWords::of(&segment.seats(), seat);
+    words.get(seat_word!(identity.pid)) == u64::from(sys::pid())
+        && Some(words.get(seat_word!(identity.start_time))) == sys::own_start_time()
+        && words.get(seat_word!(identity.program)) != sys::program()
 }
 
-/// Who holds which record, for an error.
+/// Who holds which seat, for an error.
 pub(crate) fn holders(segment: &Segment) -> Vec<Holder> {
-    let records = segment.records();
+    let seats = segment.seats();
     // If it cannot be told which are unlocked, the list is worth having without it.
     let holds = Hold::of_all(segment).unwrap_or_default();
-    (0..=segment.geometry().last_record())
-        .map(|record| {
-            let words = RecordWords::of(&records, record);
+    (0..=segment.geometry().last_seat())
+        .map(|seat| {
+            let words = SeatWords::of(&seats, seat);
             Holder {
-                record: u32::from(record),
-                pid: words.get(record_word!(identity.pid)) as u32,
+                seat: u32::from(seat),
+                pid: words.get(seat_word!(identity.pid)) as u32,
                 label: label_of(&words),
-                unlocked: holds.get(usize::from(record)) == Some(&Hold::Unlocked),
+                unlocked: holds.get(usize::from(seat)) == Some(&Hold::Unlocked),
             }
         })
         .collect()
@@ -146,9 +146,9 @@ mod tests {
     use crate::error::ErrorKind;
     use crate::seat::Seat;
     use crate::segment::options::SegmentOptions;
-    use crate::segment::record_byte;
+    use crate::segment::seat_byte;
 
-    const RECORDS: u16 = 160;
+    const SEATS: u16 = 160;
 
     #[derive(Clone, Copy, Debug, PartialEq)]
     enum State {
@@ -207,7 +207,7 @@ mod tests {
 
     impl Scene {
         fn new(name: &str) -> Scene {
-            let options = SegmentOptions::new().capacity(8).block_size(64).claims(8).records(RECORDS.into());
+            let options = SegmentOptions::new().capacity(8).block_size(64).claims(8).seats(SEATS.into());
             let segment = Arc::new(Segment::create(name, &options.unlink_on_drop(true)).unwrap());
             let mut dead = Command::new("true").spawn().unwrap();
             dead.wait().unwrap();
@@ -219,12 +219,12 @@ mod tests {
             Scene { segment, zombie, gone: dead.id(), seats: vec![], read_locks: vec![] }
         }
 
-        /// Gives `record`, whose last holder has left, its state.
-        fn set(&mut self, record: u16, state: State) {
-            let words = RecordWords::of(&self.segment.records(), record);
+        /// Gives `seat`, whose last holder has left, its state.
+        fn set(&mut self, seat: u16, state: State) {
+            let words = SeatWords::of(&self.segment.seats(), seat);
             let set = |word, value| words.set(word, value);
             if state == NeverUsed {
-                (record_word!(identity)..record_word!(identity.label)).for_each(|word| set(word, 0));
+                (seat_word!(identity)..seat_word!(identity.label)).for_each(|word| set(word, 0));
                 return;
             }
             let (own, start) = (u64::from(sys::pid()), sys::own_start_time().unwrap());
@@ -241,15 +241,15 @@ mod tests {
                 Unlocked => (own, start, namespace, sys::program()),
                 OwnLeftover => (own, start, namespace, sys::program() + 1),
             };
-            set(record_word!(identity.start_time), start);
-            set(record_word!(identity.pid_namespace), namespace);
-            set(record_word!(identity.program), program);
-            set(record_word!(identity.pid), pid);
+            set(seat_word!(identity.start_time), start);
+            set(seat_word!(identity.pid_namespace), namespace);
+            set(seat_word!(identity.program), program);
+            set(seat_word!(identity.pid), pid);
             if matches!(state, ReadLocked | GoneReadLocked) {
                 let file = File::open(format!("/dev/shm{}", self.segment.name())).unwrap();
                 // SAFETY: `flock` is plain numbers, for which zero is a value.
                 let mut lock: libc::flock = unsafe { std::mem::zeroed() };
-                (lock.l_type, lock.l_start, lock.l_len) = (libc::F_RDLCK as _, record_byte(record) as _, 1);
+                (lock.l_type, lock.l_start, lock.l_len) = (libc::F_RDLCK as _, seat_byte(seat) as _, 1);
                 // SAFETY: the descriptor is open, and the call reads one `flock`.
                 let done = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) };
                 assert_eq!(done, 0);
@@ -266,7 +266,7 @@ mod tests {
 
     // Alone: a child that another test forks while a seat is given back keeps its lock for a moment.
     seqcast_testkit::alone! {
-        fn g9_what_is_free_among_many_is_what_a_look_at_each_record_says() {
+        fn g9_what_is_free_among_many_is_what_a_look_at_each_seat_says() {
             for seed in 1..=4_u64 {
                 let name = format!("seqcast-t-{}-holders-{seed}", sys::pid());
                 let mut scene = Scene::new(&name);
@@ -275,41 +275,41 @@ mod tests {
                     random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                     (random >> 33) as usize
                 };
-                // Rows of one state, short and long, beyond the records that are tried first, too.
+                // Rows of one state, short and long, beyond the seats that are tried first, too.
                 let mut states = vec![];
-                while states.len() < usize::from(RECORDS) {
+                while states.len() < usize::from(SEATS) {
                     let state = STATES[next() % STATES.len()];
                     states.extend(vec![state; 1 + next() % 9]);
                 }
-                states.truncate(RECORDS.into());
+                states.truncate(SEATS.into());
                 // All seats are taken, and those given back that are not to be live.
                 let segment = Arc::clone(&scene.segment);
-                let all: Vec<_> = (0..RECORDS).map(|_| Seat::take(&segment, "").unwrap()).collect();
-                assert!(all.iter().map(|seat| seat.record).eq(0..RECORDS));
-                scene.seats.extend(all.into_iter().filter(|seat| states[usize::from(seat.record)] == Live));
-                for (record, &state) in (0..).zip(&states) {
+                let all: Vec<_> = (0..SEATS).map(|_| Seat::take(&segment, "").unwrap()).collect();
+                assert!(all.iter().map(|seat| seat.number).eq(0..SEATS));
+                scene.seats.extend(all.into_iter().filter(|seat| states[usize::from(seat.number)] == Live));
+                for (seat, &state) in (0..).zip(&states) {
                     if state != Live {
-                        scene.set(record, state);
+                        scene.set(seat, state);
                     }
                 }
-                let one_by_one: Vec<_> = (0..RECORDS).map(|record| Hold::of(&segment, record).unwrap()).collect();
+                let one_by_one: Vec<_> = (0..SEATS).map(|seat| Hold::of(&segment, seat).unwrap()).collect();
                 let at_once = Hold::of_all(&segment).unwrap();
-                for (record, state) in states.iter().enumerate() {
-                    assert_eq!(one_by_one[record], state.hold(), "record {record}: {state:?}");
-                    assert_eq!(at_once[record], state.hold(), "record {record}: {state:?}, of all at once");
+                for (seat, state) in states.iter().enumerate() {
+                    assert_eq!(one_by_one[seat], state.hold(), "seat {seat}: {state:?}");
+                    assert_eq!(at_once[seat], state.hold(), "seat {seat}: {state:?}, of all at once");
                 }
-                let free = || (0..RECORDS).filter(|record| states[usize::from(*record)].can_be_taken());
+                let free = || (0..SEATS).filter(|seat| states[usize::from(*seat)].can_be_taken());
                 let mut taken = BTreeSet::new();
                 let full = loop {
                     match Seat::take(&segment, "") {
                         Ok(seat) => {
-                            assert!(taken.insert(seat.record), "record {} was given twice", seat.record);
+                            assert!(taken.insert(seat.number), "seat {} was given twice", seat.number);
                             scene.seats.push(seat);
                         }
                         Err(error) => break error,
                     }
                 };
-                assert_eq!(full.kind(), ErrorKind::NoRecord, "{full}");
+                assert_eq!(full.kind(), ErrorKind::NoSeat, "{full}");
                 assert!(
                     taken.iter().copied().eq(free()),
                     "seed {seed}: took {taken:?} of {:?}",

@@ -1,4 +1,4 @@
-//! Taking a seat on the bus: a free worker record, its lock, and what its last holder left.
+//! Taking a seat on the bus: its lock, its words, and what its last holder left.
 
 pub(crate) mod audit;
 pub(crate) mod claim;
@@ -29,30 +29,30 @@ use crate::seat::claim::Claimer;
 use crate::seat::holder::{holders, is_own_leftover, lives_without_lock, looks_free};
 use crate::seat::publish::Writer;
 use crate::seat::tenure::{Incarnation, Tenure};
-use crate::seat::words::RecordWords;
+use crate::seat::words::SeatWords;
 use crate::segment::Segment;
-use crate::segment::layout::{LABEL_BYTES, record_word};
+use crate::segment::layout::{LABEL_BYTES, seat_word};
 use crate::sync::{Ordering, Words};
 
-/// A seat: the record of one worker, its halves not yet put together.
+/// A seat that was just taken, before its halves are put together.
 pub(crate) struct Seat {
     pub(crate) segment: Arc<Segment>,
     pub(crate) guard: ForkGuard,
     pub(crate) tenure: Tenure,
     pub(crate) incarnation: Incarnation,
-    pub(crate) record: u16,
-    pub(crate) words: RecordWords,
+    pub(crate) number: u16,
+    pub(crate) words: SeatWords,
     pub(crate) writer: Writer,
     pub(crate) claimer: Claimer,
     pub(crate) clock: HostClock,
     pub(crate) pid: u32,
 }
 
-/// What a segment has used up if no record is left to join with, as an error says it.
-const USED_UP: &str = "the publication attempts of every worker record that is not held";
+/// What a segment has used up if no seat is left to join with, as an error says it.
+const USED_UP: &str = "the publication attempts of every seat that is not held";
 
-/// Whether one of the record's hands has used up the numbers of its attempts, which never repeat.
-fn is_used_up(words: &RecordWords) -> bool {
+/// Whether one of the seat's hands has used up the numbers of its attempts, which never repeat.
+fn is_used_up(words: &SeatWords) -> bool {
     [RING_HAND, CLAIM_HAND].iter().any(|hand| words.get(hand + ATTEMPT) >= Stamp::LAST_ATTEMPT)
 }
 
@@ -60,39 +60,38 @@ fn is_used_up(words: &RecordWords) -> bool {
 pub(crate) const NO_CURSOR: u64 = u64::MAX;
 
 impl Seat {
-    /// Takes a record that nobody alive holds, be its lock lost or not, leaving out those with which nothing more can be
+    /// Takes a seat that nobody alive holds, be its lock lost or not, leaving out those with which nothing more can be
     /// published: the first of them that [`looks_free`], or one of the first few that is.
     pub(crate) fn take(segment: &Arc<Segment>, label: &str) -> Result<Seat> {
         let guard = ForkGuard::new().map_err(|failed| Error::system(segment.name(), failed.call, failed.source))?;
-        let used_up = |record| is_used_up(&RecordWords::of(&segment.records(), record));
-        let is_free =
-            |record| !used_up(record) && (!lives_without_lock(segment, record) || is_own_leftover(segment, record));
-        let Some((record, lock)) = segment.take_free_record(guard, looks_free(segment), is_free)? else {
-            if (0..=segment.geometry().last_record()).any(used_up) {
+        let used_up = |seat| is_used_up(&SeatWords::of(&segment.seats(), seat));
+        let is_free = |seat| !used_up(seat) && (!lives_without_lock(segment, seat) || is_own_leftover(segment, seat));
+        let Some((seat, lock)) = segment.take_free_seat(guard, looks_free(segment), is_free)? else {
+            if (0..=segment.geometry().last_seat()).any(used_up) {
                 return Err(Error::of_fault(segment.name(), Fault::Exhausted(USED_UP)));
             }
-            let records = segment.geometry().records as u32;
-            return Err(Error::from(Cause::NoRecord {
+            let seats = segment.geometry().seats as u32;
+            return Err(Error::from(Cause::NoSeat {
                 name: segment.name().to_owned(),
-                records,
+                seats,
                 holders: holders(segment),
             }));
         };
-        let words = RecordWords::of(&segment.records(), record);
+        let words = SeatWords::of(&segment.seats(), seat);
         let fault = |fault: Fault| Error::of_fault(segment.name(), fault);
         // The lock is the proof that the last holder is dead or has left.
         let ring = segment.ring();
         let hand = |from| words.words().sub(from, HAND_WORDS);
-        let ring_hand = Hand::adopt(ring.pool(), hand(RING_HAND), record).map_err(fault)?;
-        let claim_hand = Hand::adopt(segment.claims().pool(), hand(CLAIM_HAND), record).map_err(fault)?;
-        if ring.reserved_by(record).is_some() {
+        let ring_hand = Hand::adopt(ring.pool(), hand(RING_HAND), seat).map_err(fault)?;
+        let claim_hand = Hand::adopt(segment.claims().pool(), hand(CLAIM_HAND), seat).map_err(fault)?;
+        if ring.reserved_by(seat).is_some() {
             // Readers void what it had reserved, once they see that nobody names it any more.
-            ring.forget_reservation(record);
+            ring.forget_reservation(seat);
             segment.wake_for_decided();
         }
         let (pid, clock) = (sys::pid(), HostClock::of_this_process());
         identify(&words, pid, label);
-        let tenure = Tenure::new(guard, lock, words.clone(), record);
+        let tenure = Tenure::new(guard, lock, words.clone(), seat);
         Ok(Seat {
             writer: Writer::new(Arc::clone(segment), ring_hand, words.clone(), pid),
             claimer: Claimer::new(Arc::clone(segment), claim_hand, words.clone(), clock),
@@ -101,7 +100,7 @@ impl Seat {
             guard,
             incarnation: tenure.incarnation(),
             tenure,
-            record,
+            number: seat,
             words,
             pid,
         })
@@ -117,58 +116,58 @@ impl Seat {
     }
 }
 
-/// Returns whether the process of the seat `record`, whose pid is `pid`, posted an event. Pids alone do not tell: workers in
+/// Returns whether the process of seat `seat`, whose pid is `pid`, posted an event. Pids alone do not tell: workers in
 /// containers may all have the same.
-pub(crate) fn is_of_process(records: &Words, head: &Head, pid: u32, record: u16) -> bool {
+pub(crate) fn is_of_process(seats: &Words, head: &Head, pid: u32, seat: u16) -> bool {
     // If the sender's seat was taken by another since, the event counts as another's, which harms nobody.
-    head.pid == pid && (head.record == record || process_of(records, head.record) == process_of(records, record))
+    head.pid == pid && (head.seat == seat || process_of(seats, head.seat) == process_of(seats, seat))
 }
 
-/// Pid namespace and start of the process that has `record`, or had it last.
-fn process_of(records: &Words, record: u16) -> Option<[u64; 2]> {
-    let words = records.as_slice().get(usize::from(record) * WORDS..)?;
+/// Pid namespace and start of the process that has `seat`, or had it last.
+fn process_of(seats: &Words, seat: u16) -> Option<[u64; 2]> {
+    let words = seats.as_slice().get(usize::from(seat) * WORDS..)?;
     // Relaxed: stored before the worker's first post, whose cell the caller has read.
     let word = |index: usize| words.get(index).map(|word| word.load(Ordering::Relaxed));
-    Some([word(record_word!(identity.pid_namespace))?, word(record_word!(identity.start_time))?])
+    Some([word(seat_word!(identity.pid_namespace))?, word(seat_word!(identity.start_time))?])
 }
 
-/// Says who holds the record now, and begins its counts anew.
-fn identify(words: &RecordWords, pid: u32, label: &str) {
-    let died = words.get(record_word!(identity.pid)) != 0;
-    for word in (record_word!(posting.posted)..record_word!(reading))
-        .chain(record_word!(reading)..record_word!(claiming))
-        .chain(record_word!(claiming.won)..record_word!(identity))
+/// Says who holds the seat now, and begins its counts anew.
+fn identify(words: &SeatWords, pid: u32, label: &str) {
+    let died = words.get(seat_word!(identity.pid)) != 0;
+    for word in (seat_word!(posting.posted)..seat_word!(reading))
+        .chain(seat_word!(reading)..seat_word!(claiming))
+        .chain(seat_word!(claiming.won)..seat_word!(identity))
     {
         words.set(word, 0);
     }
-    words.set(record_word!(reading.cursor), NO_CURSOR);
-    words.add(record_word!(identity.incarnation), 1);
+    words.set(seat_word!(reading.cursor), NO_CURSOR);
+    words.add(seat_word!(identity.incarnation), 1);
     if died {
-        words.add(record_word!(identity.adopted), 1);
+        words.add(seat_word!(identity.adopted), 1);
     }
     set_label(words, label);
-    words.set(record_word!(identity.start_time), sys::own_start_time().unwrap_or(0));
-    words.set(record_word!(identity.pid_namespace), sys::pid_namespace().unwrap_or(0));
-    words.set(record_word!(identity.program), sys::program());
-    words.set(record_word!(identity.joined_at), sys::wall_ns());
-    words.set(record_word!(identity.pid), u64::from(pid));
+    words.set(seat_word!(identity.start_time), sys::own_start_time().unwrap_or(0));
+    words.set(seat_word!(identity.pid_namespace), sys::pid_namespace().unwrap_or(0));
+    words.set(seat_word!(identity.program), sys::program());
+    words.set(seat_word!(identity.joined_at), sys::wall_ns());
+    words.set(seat_word!(identity.pid), u64::from(pid));
 }
 
 /// Stores as much of `label` as fits, in whole characters.
-pub(crate) fn set_label(words: &RecordWords, label: &str) {
+pub(crate) fn set_label(words: &SeatWords, label: &str) {
     let mut bytes = [0; LABEL_BYTES];
     let end = (0..=LABEL_BYTES.min(label.len())).rev().find(|&end| label.is_char_boundary(end)).unwrap_or(0);
     bytes[..end].copy_from_slice(&label.as_bytes()[..end]);
     for (i, chunk) in bytes.as_chunks::<8>().0.iter().enumerate() {
-        words.set(record_word!(identity.label) + i, u64::from_ne_bytes(*chunk));
+        words.set(seat_word!(identity.label) + i, u64::from_ne_bytes(*chunk));
     }
 }
 
-/// What a record's label says; anything that is not text is shown as such.
-pub(crate) fn label_of(words: &RecordWords) -> String {
+/// What a seat's label says; anything that is not text is shown as such.
+pub(crate) fn label_of(words: &SeatWords) -> String {
     let mut bytes = [0; LABEL_BYTES];
     for (i, chunk) in bytes.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-        *chunk = words.get(record_word!(identity.label) + i).to_ne_bytes();
+        *chunk = words.get(seat_word!(identity.label) + i).to_ne_bytes();
     }
     let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(LABEL_BYTES);
     String::from_utf8_lossy(&bytes[..end]).into_owned()
@@ -181,20 +180,20 @@ mod tests {
 
     // Alone: a child that another test forks while a seat is given back keeps its lock for a moment.
     seqcast_testkit::alone! {
-        fn g7_a_record_whose_attempts_are_used_up_is_given_to_nobody() {
-            let options = SegmentOptions::new().capacity(8).claims(8).records(3);
+        fn g7_a_seat_whose_attempts_are_used_up_is_given_to_nobody() {
+            let options = SegmentOptions::new().capacity(8).claims(8).seats(3);
             let segment = Arc::new(Segment::anonymous(&options).unwrap());
-            let use_up = |record, hand: usize| {
-                RecordWords::of(&segment.records(), record).set(hand + ATTEMPT, Stamp::LAST_ATTEMPT);
+            let use_up = |seat, hand: usize| {
+                SeatWords::of(&segment.seats(), seat).set(hand + ATTEMPT, Stamp::LAST_ATTEMPT);
             };
             use_up(0, RING_HAND);
             use_up(1, CLAIM_HAND);
             let seat = Seat::take(&segment, "").unwrap();
-            assert_eq!(seat.record, 2, "a worker was given a record with which it cannot post or claim");
-            let error = Seat::take(&segment, "").map(|seat| seat.record).unwrap_err();
+            assert_eq!(seat.number, 2, "a worker was given a seat with which it cannot post or claim");
+            let error = Seat::take(&segment, "").map(|seat| seat.number).unwrap_err();
             assert!(matches!(error.cause(), Cause::Exhausted { what: USED_UP, .. }), "{error}");
             drop(seat);
-            assert_eq!(Seat::take(&segment, "").unwrap().record, 2);
+            assert_eq!(Seat::take(&segment, "").unwrap().number, 2);
         }
     }
 }

@@ -8,9 +8,9 @@ use crate::protocol::bytes;
 use crate::protocol::pool::{Block, Hand};
 use crate::protocol::ring::{Fate, Ring};
 use crate::protocol::wake;
-use crate::seat::words::RecordWords;
+use crate::seat::words::SeatWords;
 use crate::segment::Segment;
-use crate::segment::layout::{header_word, record_word};
+use crate::segment::layout::{header_word, seat_word};
 use crate::sync::Ordering;
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub(crate) struct Writer {
     segment: Arc<Segment>,
     ring: Ring,
     hand: Hand,
-    record: RecordWords,
+    seat: SeatWords,
     pid: u32,
     incarnation: u32,
     block_bytes: usize,
@@ -35,15 +35,15 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn new(segment: Arc<Segment>, hand: Hand, record: RecordWords, pid: u32) -> Writer {
-        let incarnation = record.get(record_word!(identity.incarnation)) as u32;
+    pub(crate) fn new(segment: Arc<Segment>, hand: Hand, seat: SeatWords, pid: u32) -> Writer {
+        let incarnation = seat.get(seat_word!(identity.incarnation)) as u32;
         Writer {
             ring: segment.ring(),
             block_bytes: segment.geometry().block_bytes(),
             largest: segment.geometry().largest_message(),
             segment,
             hand,
-            record,
+            seat,
             pid,
             incarnation,
         }
@@ -69,7 +69,7 @@ impl Writer {
         } else {
             self.post_fragments(&prefix, event.payload)?
         };
-        self.record.add(record_word!(posting.posted), 1);
+        self.seat.add(seat_word!(posting.posted), 1);
         self.notify(header_word!(wake));
         Ok(id)
     }
@@ -78,7 +78,7 @@ impl Writer {
     fn prefix<'a>(&self, event: &Outgoing<'a>, limit: SizeLimit) -> Result<Prefix<'a>> {
         let Outgoing { topic, type_tag, unique, payload } = *event;
         topic.check()?;
-        let prefix = Prefix { record: self.hand.record(), pid: self.pid, topic, type_tag, unique };
+        let prefix = Prefix { seat: self.hand.seat(), pid: self.pid, topic, type_tag, unique };
         let len = prefix.len().saturating_add(payload.len());
         let max = match limit {
             SizeLimit::Ring => self.largest,
@@ -98,10 +98,10 @@ impl Writer {
         let mut whole = Vec::with_capacity(prefix.len() + payload.len());
         prefix.for_each_word(|word| whole.extend(word.to_ne_bytes()));
         whole.extend_from_slice(payload);
-        let message = self.record.get(record_word!(posting.message)).wrapping_add(1);
-        self.record.set(record_word!(posting.message), message);
+        let message = self.seat.get(seat_word!(posting.message)).wrapping_add(1);
+        self.seat.set(seat_word!(posting.message), message);
         let mut head = FragmentHead {
-            record: self.hand.record(),
+            seat: self.hand.seat(),
             number: 0,
             incarnation: self.incarnation,
             message: message as u32,
@@ -126,7 +126,7 @@ impl Writer {
             head.number += 1;
             rest = later;
         }
-        self.record.add(record_word!(posting.fragments), head.number);
+        self.seat.add(seat_word!(posting.fragments), head.number);
         Ok(last_id)
     }
 
@@ -135,7 +135,7 @@ impl Writer {
         // Readers wait for what this worker reserved before and forgot.
         self.abandon()?;
         let id = self.ring.reserve(&mut self.hand).map_err(|fault| self.fault(fault))?;
-        self.record.add(record_word!(posting.reservations), 1);
+        self.seat.add(seat_word!(posting.reservations), 1);
         // Readers that sleep must start the wait for its payload; that wait is not ours to time.
         self.notify(header_word!(wake));
         Ok(id)
@@ -156,8 +156,8 @@ impl Writer {
         self.wake_for_decided();
         match fate {
             Fate::Decided => {
-                self.record.add(record_word!(posting.committed), 1);
-                self.record.add(record_word!(posting.posted), 1);
+                self.seat.add(seat_word!(posting.committed), 1);
+                self.seat.add(seat_word!(posting.posted), 1);
                 Ok(())
             }
             Fate::TooLate => Err(Error::from(Cause::TooLate { id })),
@@ -166,7 +166,7 @@ impl Writer {
 
     /// Gives up what is reserved, if anything.
     pub(crate) fn abandon(&mut self) -> Result<()> {
-        let abandoned = self.ring.abandon(self.hand.record()).map_err(|fault| self.fault(fault))?;
+        let abandoned = self.ring.abandon(self.hand.seat()).map_err(|fault| self.fault(fault))?;
         if abandoned.is_some() {
             self.wake_for_decided();
         }
@@ -174,18 +174,18 @@ impl Writer {
     }
 
     fn wake_for_decided(&self) {
-        self.record.add(record_word!(posting.wakes), self.segment.wake_for_decided());
+        self.seat.add(seat_word!(posting.wakes), self.segment.wake_for_decided());
     }
 
     /// The id that is reserved and not decided by us yet.
     pub(crate) fn reserved(&self) -> Option<u64> {
-        self.ring.reserved_by(self.hand.record())
+        self.ring.reserved_by(self.hand.seat())
     }
 
     #[inline]
     fn notify(&self, word: usize) {
         if wake::notify(self.segment.wake_word(word), &SharedFutex) {
-            self.record.add(record_word!(posting.wakes), 1);
+            self.seat.add(seat_word!(posting.wakes), 1);
         }
     }
 

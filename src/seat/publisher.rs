@@ -77,9 +77,9 @@ impl Publisher {
         self.seat.claimer.release(claim.key, claim.token)
     }
 
-    /// The number of this poster's worker record.
-    pub fn record(&self) -> u32 {
-        u32::from(self.seat.record)
+    /// The number of this poster's seat.
+    pub fn seat(&self) -> u32 {
+        u32::from(self.seat.number)
     }
 
     #[inline]
@@ -114,7 +114,7 @@ impl fmt::Debug for Publisher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Publisher")
             .field("segment", &self.seat.segment.name())
-            .field("record", &self.seat.record)
+            .field("seat", &self.seat.number)
             .finish_non_exhaustive()
     }
 }

@@ -19,9 +19,9 @@ use crate::protocol::pool::Tries;
 use crate::protocol::ring::{Fate, Look, Ring};
 use crate::protocol::word::CellWord;
 use crate::seat::options::Begin;
-use crate::seat::words::RecordWords;
+use crate::seat::words::SeatWords;
 use crate::segment::Segment;
-use crate::segment::layout::record_word;
+use crate::segment::layout::seat_word;
 use crate::sync::Ordering;
 
 /// Most events that are copied out ahead of one whose payload is not there yet.
@@ -50,7 +50,7 @@ pub(crate) enum Step {
     Event,
     /// The `missed` ids from `first` on were overwritten before they were read.
     Lagged { first: u64, missed: u64 },
-    /// An id's record cannot be what a writer of this crate stores.
+    /// An id's seat cannot be what a writer of this crate stores.
     Unreadable { id: u64 },
     /// The next id is reserved and its payload not visible yet.
     Pending(Pending),
@@ -139,8 +139,8 @@ enum Copied {
 pub(crate) struct Reader {
     segment: Arc<Segment>,
     ring: Ring,
-    record: RecordWords,
-    record_number: u16,
+    seat: SeatWords,
+    seat_number: u16,
     /// The next id to copy out.
     next: u64,
     /// The place from which on every event was read (see `protocol::claims`).
@@ -159,17 +159,17 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn new(segment: Arc<Segment>, record: RecordWords, record_number: u16, begin: Begin) -> Reader {
+    pub(crate) fn new(segment: Arc<Segment>, seat: SeatWords, seat_number: u16, begin: Begin) -> Reader {
         let ring = segment.ring();
         let start = begin.first;
-        record.set(record_word!(reading.cursor), start);
+        seat.set(seat_word!(reading.cursor), start);
         Reader {
             fragments: Fragments::beginning(segment.geometry(), &ring, begin),
             block_bytes: segment.geometry().block_bytes(),
             segment,
             ring,
-            record,
-            record_number,
+            seat,
+            seat_number,
             next: start,
             since: place_of(start),
             ahead: VecDeque::new(),
@@ -186,8 +186,8 @@ impl Reader {
         self.wait_max_ns = ns;
     }
 
-    pub(crate) fn record(&self) -> &RecordWords {
-        &self.record
+    pub(crate) fn seat(&self) -> &SeatWords {
+        &self.seat
     }
 
     /// The id that reading goes on with.
@@ -297,7 +297,7 @@ impl Reader {
                             continue;
                         }
                         self.copy_ahead(gate)?;
-                        let own = self.ring.reserved_by(self.record_number) == Some(id);
+                        let own = self.ring.reserved_by(self.seat_number) == Some(id);
                         let since_ns = if own { None } else { Some(first_met_ns) };
                         return Ok(Some(Step::Pending(Pending { id, since_ns })));
                     }
@@ -370,7 +370,7 @@ impl Reader {
     }
 
     fn wait_for(&mut self, id: u64) {
-        self.record.add(record_word!(reading.waited), 1);
+        self.seat.add(seat_word!(reading.waited), 1);
         let known_since = self.horizons.iter().find(|horizon| id < horizon.end).map(|horizon| horizon.at_ns);
         let first_met_ns = known_since.unwrap_or_else(sys::boottime_ns);
         self.ahead.push_back(Ahead::Waiting { id, first_met_ns });
@@ -398,7 +398,7 @@ impl Reader {
     /// Gives the reserved `id` up if its reserver is proven dead, or alive but too slow. `false` if it is to be waited
     /// for.
     fn give_up(&mut self, id: u64, first_met_ns: u64) -> Result<bool> {
-        if self.ring.reserved_by(self.record_number) == Some(id) {
+        if self.ring.reserved_by(self.seat_number) == Some(id) {
             // Nobody but we can end that wait, so that waiting would never end it.
             return Ok(false);
         }
@@ -408,7 +408,7 @@ impl Reader {
         }
         let fate = self.ring.void(id).map_err(|fault| self.fault(fault))?;
         if fate == Fate::Decided {
-            self.record.add(record_word!(reading.voided), 1);
+            self.seat.add(seat_word!(reading.voided), 1);
             self.segment.wake_for_decided();
         }
         Ok(true)
@@ -417,9 +417,8 @@ impl Reader {
     /// Whether a live process says that it has reserved `id`. If that cannot be told, as the segment's descriptor is
     /// lost, it counts as alive: the wait for it has an end.
     fn reserver_lives(&self, id: u64) -> bool {
-        (0..=self.segment.geometry().last_record()).any(|record| {
-            self.ring.reserved_by(record) == Some(id) && self.segment.is_record_held(record).unwrap_or(true)
-        })
+        (0..=self.segment.geometry().last_seat())
+            .any(|seat| self.ring.reserved_by(seat) == Some(id) && self.segment.is_seat_held(seat).unwrap_or(true))
     }
 
     /// Copies the event at `id` out, if it is one for us.
@@ -497,7 +496,7 @@ impl Reader {
     }
 
     fn not_wanted(&mut self, id: u64, head: &Head) {
-        self.record.add(record_word!(reading.skipped), 1);
+        self.seat.add(seat_word!(reading.skipped), 1);
         if head.unique.is_some() {
             // We leave its fate to those who handle it, so that our later claims must not speak for it.
             self.read_from_after(id);
@@ -567,13 +566,13 @@ impl Reader {
 
     fn unreadable(&mut self, id: u64) -> Step {
         self.read_from_after(id);
-        self.record.add(record_word!(reading.corrupt), 1);
+        self.seat.add(seat_word!(reading.corrupt), 1);
         Step::Unreadable { id }
     }
 
     fn count_missed(&self, first: u64, missed: u64) -> Step {
-        self.record.add(record_word!(reading.missed), missed);
-        self.record.add(record_word!(reading.lagged), 1);
+        self.seat.add(seat_word!(reading.missed), missed);
+        self.seat.add(seat_word!(reading.lagged), 1);
         Step::Lagged { first, missed }
     }
 
@@ -590,7 +589,7 @@ impl Reader {
     /// Says to those who look how far we are.
     #[inline]
     fn store_cursor(&self) {
-        self.record.set(record_word!(reading.cursor), self.cursor());
+        self.seat.set(seat_word!(reading.cursor), self.cursor());
     }
 
     #[inline]

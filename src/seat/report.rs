@@ -132,7 +132,7 @@ pub enum Trouble<'a> {
     Panicked(&'a HandlerPanic),
     /// A typed handler got something else.
     Mistyped(&'a Error),
-    /// The record at this id is not one that this crate writes. It was left out.
+    /// The seat at this id is not one that this crate writes. It was left out.
     Unreadable,
     /// Events were overwritten before this worker read them.
     Lagged {
@@ -204,7 +204,7 @@ impl fmt::Display for Trouble<'_> {
             Trouble::Panicked(panic) => write!(f, "a handler panicked: {}", panic.what()),
             Trouble::Mistyped(error) => write!(f, "a typed handler was left out: {error}"),
             Trouble::Unreadable => {
-                write!(f, "its record is malformed and was left out: somebody else writes to the segment")
+                write!(f, "its seat is malformed and was left out: somebody else writes to the segment")
             }
             Trouble::Lagged { missed } => {
                 write!(f, "{missed} events were overwritten before they were read: poll more often or raise capacity")

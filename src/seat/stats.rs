@@ -6,10 +6,10 @@ use crate::error::Result;
 use crate::os::clock::HostClock;
 use crate::protocol::claims::Bucket;
 use crate::seat::holder::Hold;
-use crate::seat::words::RecordWords;
+use crate::seat::words::SeatWords;
 use crate::seat::{NO_CURSOR, label_of};
 use crate::segment::Segment;
-use crate::segment::layout::{header_word, record_word};
+use crate::segment::layout::{header_word, seat_word};
 use crate::sync::Ordering;
 
 /// A snapshot of a segment: every figure true at some moment of its making.
@@ -24,8 +24,8 @@ pub struct Stats {
     pub capacity: u64,
     /// Bytes of a block's payload.
     pub block_size: u64,
-    /// Worker records, taken or not.
-    pub records: u32,
+    /// Worker seats, taken or not.
+    pub seats: u32,
     /// Buckets of claims, and entries of each.
     pub buckets: u64,
     /// Entries of a bucket.
@@ -40,7 +40,7 @@ pub struct Stats {
     pub next_id: u64,
     /// The oldest id that the ring still holds.
     pub oldest_id: u64,
-    /// Workers that live, and records of workers that died and were not taken since.
+    /// Workers that live, and seats of workers that died and were not taken since.
     pub workers: Vec<WorkerStats>,
 }
 
@@ -48,13 +48,13 @@ pub struct Stats {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct WorkerStats {
-    /// Its record's number.
-    pub record: u32,
+    /// Its seat's number.
+    pub seat: u32,
     /// Whether its process lives, running or stopped. The lock that it holds says so, or, if that is lost,
     /// [`unlocked`](WorkerStats::unlocked).
     pub alive: bool,
-    /// Whether the lock of its record is lost while its process lives, as id and start of the process say in one pid
-    /// namespace. It goes on, and its record is given to nobody.
+    /// Whether the lock of its seat is lost while its process lives, as id and start of the process say in one pid
+    /// namespace. It goes on, and its seat is given to nobody.
     pub unlocked: bool,
     /// Its process id, in its own pid namespace.
     pub pid: u32,
@@ -64,9 +64,9 @@ pub struct WorkerStats {
     pub label: String,
     /// When it joined.
     pub joined_at: SystemTime,
-    /// How often its record was taken so far, this worker included.
+    /// How often its seat was taken so far, this worker included.
     pub incarnation: u64,
-    /// How often its record was taken over from a worker that had died.
+    /// How often its seat was taken over from a worker that had died.
     pub adopted: u64,
     /// The next id to be delivered to it. `None` if it only posts.
     pub cursor: Option<u64>,
@@ -100,7 +100,7 @@ pub struct WorkerStats {
     pub waited: u64,
     /// Times of being woken from sleep.
     pub wakeups: u64,
-    /// Malformed records met.
+    /// Malformed events met.
     pub corrupt: u64,
     /// Handlers that failed, and reporters that panicked.
     pub failed: u64,
@@ -126,15 +126,15 @@ impl Stats {
         let header = segment.header();
         let word = |index| header.at(index).load(Ordering::Relaxed);
         let (mut workers, clock) = (Vec::new(), HostClock::of_this_process());
-        for (record, hold) in (0..).zip(Hold::of_all(segment)?) {
-            workers.extend(WorkerStats::of(segment, record, hold, next_id, clock));
+        for (seat, hold) in (0..).zip(Hold::of_all(segment)?) {
+            workers.extend(WorkerStats::of(segment, seat, hold, next_id, clock));
         }
         Ok(Stats {
             name: segment.name().to_owned(),
             size: segment.size() as u64,
             capacity: geometry.capacity,
             block_size: geometry.block_bytes() as u64,
-            records: geometry.records as u32,
+            seats: geometry.seats as u32,
             buckets: geometry.buckets,
             bucket_entries: segment.claims().entries_per_bucket() as u64,
             creator_pid: word(header_word!(creator_pid)) as u32,
@@ -161,27 +161,27 @@ impl Stats {
 }
 
 impl WorkerStats {
-    /// `None` for a record that nobody holds and whose last holder left in order.
-    fn of(segment: &Segment, record: u16, hold: Hold, next_id: u64, clock: HostClock) -> Option<WorkerStats> {
+    /// `None` for a seat that nobody holds and whose last holder left in order.
+    fn of(segment: &Segment, seat: u16, hold: Hold, next_id: u64, clock: HostClock) -> Option<WorkerStats> {
         if hold == Hold::Free {
             return None;
         }
-        let words = RecordWords::of(&segment.records(), record);
-        let cursor = match words.get(record_word!(reading.cursor)) {
+        let words = SeatWords::of(&segment.seats(), seat);
+        let cursor = match words.get(seat_word!(reading.cursor)) {
             NO_CURSOR => None,
             cursor => Some(cursor),
         };
-        let last_poll = match words.get(record_word!(reading.last_poll)) {
+        let last_poll = match words.get(seat_word!(reading.last_poll)) {
             0 => None,
             then => Some(Duration::from_nanos(clock.coarse_ns().saturating_sub(then))),
         };
         macro_rules! count {
             ($($path:ident).+) => {
-                words.get(record_word!($($path).+))
+                words.get(seat_word!($($path).+))
             };
         }
         Some(WorkerStats {
-            record: u32::from(record),
+            seat: u32::from(seat),
             alive: hold.is_alive(),
             unlocked: hold == Hold::Unlocked,
             pid: count!(identity.pid) as u32,
@@ -193,7 +193,7 @@ impl WorkerStats {
             cursor,
             lag: cursor.map_or(0, |cursor| next_id.saturating_sub(cursor)),
             last_poll,
-            reserved: segment.ring().reserved_by(record),
+            reserved: segment.ring().reserved_by(seat),
             posted: count!(posting.posted),
             fragments: count!(posting.fragments),
             reservations: count!(posting.reservations),

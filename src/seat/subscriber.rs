@@ -21,7 +21,7 @@ use crate::seat::options::WorkerOptions;
 use crate::seat::publisher::Publisher;
 use crate::seat::read::{Gate, Message, Pending, Reader, Step};
 use crate::segment::Segment;
-use crate::segment::layout::{header_word, record_word};
+use crate::segment::layout::{header_word, seat_word};
 
 /// A seat that is read by pulling: one event at a time, without handlers, threads or callbacks.
 ///
@@ -94,7 +94,7 @@ pub enum Delivery<'a> {
         /// Why it is not known.
         reason: Undecided,
     },
-    /// The record at this id was not written by this crate. It was left out.
+    /// The seat at this id was not written by this crate. It was left out.
     #[non_exhaustive]
     Unreadable {
         /// The id.
@@ -124,7 +124,7 @@ impl Subscriber {
         let mut publisher = Publisher::join(segment, options)?;
         let begin = options.start.begin(segment)?;
         let seat = &publisher.seat;
-        let mut reader = Reader::new(Arc::clone(&seat.segment), seat.words.clone(), seat.record, begin);
+        let mut reader = Reader::new(Arc::clone(&seat.segment), seat.words.clone(), seat.number, begin);
         reader.set_wait_max(u64::try_from(options.wait_max.as_nanos()).unwrap_or(u64::MAX));
         let announces = options.announce.then(|| options.label.clone());
         if let Some(label) = &announces {
@@ -294,8 +294,8 @@ impl Subscriber {
     }
 
     /// Returns the number of this subscriber's seat.
-    pub fn record(&self) -> u32 {
-        self.publisher.record()
+    pub fn seat(&self) -> u32 {
+        self.publisher.seat()
     }
 
     /// Leaves the bus: posts [`STOPPING`](library::STOPPING) and frees the seat. Dropping a subscriber does the same,
@@ -348,7 +348,7 @@ impl Subscriber {
         match step {
             Step::Empty => return Ok(None),
             Step::Pending(pending) => self.reserved = Some((pending.id, pending.is_own())),
-            Step::Event => self.publisher.seat.words.add(record_word!(reading.delivered), 1),
+            Step::Event => self.publisher.seat.words.add(seat_word!(reading.delivered), 1),
             _ => {}
         }
         Ok(Some(Found::Step(step)))
@@ -415,7 +415,7 @@ impl Drop for Subscriber {
         for claim in unrun.into_iter().flatten() {
             let seat = &mut self.publisher.seat;
             let _ = seat.claimer.release(claim.key, claim.token);
-            seat.words.add(record_word!(reading.orphaned), 1);
+            seat.words.add(seat_word!(reading.orphaned), 1);
         }
         if let Some(label) = self.announces.take() {
             let _ = self.publisher.announce(library::STOPPING, &label);
@@ -427,7 +427,7 @@ impl fmt::Debug for Subscriber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Subscriber")
             .field("segment", &self.publisher.seat.segment.name())
-            .field("record", &self.record())
+            .field("seat", &self.seat())
             .field("cursor", &self.cursor())
             .finish_non_exhaustive()
     }
@@ -460,8 +460,8 @@ fn event<'a>(message: &'a Message, publisher: &Publisher) -> Option<Event<'a>> {
     let origin = Origin::Posted {
         id: message.id,
         pid: head.pid,
-        record: head.record,
-        own: is_of_process(&seat.segment.records(), head, seat.pid, seat.record),
+        seat: head.seat,
+        own: is_of_process(&seat.segment.seats(), head, seat.pid, seat.number),
         claim: message.claim(),
     };
     let data = Data::Bytes { type_tag: head.type_tag, bytes: message.payload() };

@@ -1,15 +1,15 @@
-//! A worker's counters: words of its record that only one half of the worker stores to.
+//! A worker's counters: words of its seat that only one half of the worker stores to.
 
 use crate::protocol::seat_words::WORDS;
 use crate::sync::{Ordering, Words};
 
-/// The words of one record, for the half of the worker that may write some of them.
+/// The words of one seat, for the half of the worker that may write some of them.
 #[derive(Clone)]
-pub(crate) struct RecordWords(Words);
+pub(crate) struct SeatWords(Words);
 
-impl RecordWords {
-    pub(crate) fn of(records: &Words, record: u16) -> RecordWords {
-        RecordWords(records.sub(usize::from(record) * WORDS, WORDS))
+impl SeatWords {
+    pub(crate) fn of(seats: &Words, seat: u16) -> SeatWords {
+        SeatWords(seats.sub(usize::from(seat) * WORDS, WORDS))
     }
 
     pub(crate) fn words(&self) -> &Words {

@@ -12,7 +12,7 @@ use rustix::process::{Resource, getrlimit};
 use super::differences::differences;
 use super::{
     Birth, BusId, ByteLock, Memory, OWNER_ALONE, SHM_DIR, Segment, allocated_bytes, check_holes, check_type,
-    checked_name, create_file, file_size, free_space, is_any_record_held, links, map_named, native_words, not_found,
+    checked_name, create_file, file_size, free_space, is_any_seat_held, links, map_named, native_words, not_found,
     open_error, open_file, read_at, regions, remove, reopen,
 };
 use crate::error::{Cause, Difference, Error, Result};
@@ -594,14 +594,14 @@ impl HeaderCopy {
         let (then, now) = (self.pair(header_word!(boot_id)), sys::boot_id());
         let may_be_stale = then != now && then != [0; 2] && now != [0; 2];
         // A container may be shown a boot id of its own. The locks are the kernel's: who has one lives in this boot.
-        if may_be_stale && !is_any_record_held(&name(), file)? {
+        if may_be_stale && !is_any_seat_held(&name(), file)? {
             let number = |[high, low]: [u64; 2]| u128::from(high) << 64 | u128::from(low);
             return Err(Error::from(Cause::OtherBoot { name: name(), found: number(then), expected: number(now) }));
         }
         Ok(Geometry {
             capacity: self.word(header_word!(capacity)),
             block_stride: self.word(header_word!(block_stride)),
-            records: self.word(header_word!(records)),
+            seats: self.word(header_word!(seats)),
             buckets: self.word(header_word!(buckets)),
             bucket_stride: self.word(header_word!(bucket_stride)),
         })

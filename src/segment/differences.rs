@@ -21,8 +21,8 @@ pub(super) fn differences(options: &SegmentOptions, geometry: &Geometry, stat: &
     if asked.claims && buckets_for(options.claims) != geometry.buckets {
         differ("claims", options.claims.to_string(), (geometry.buckets * KEYS_PER_BUCKET).to_string());
     }
-    if asked.records && options.records != geometry.records {
-        differ("records", options.records.to_string(), geometry.records.to_string());
+    if asked.seats && options.seats != geometry.seats {
+        differ("seats", options.seats.to_string(), geometry.seats.to_string());
     }
     let mode = stat.st_mode & 0o7777;
     if asked.mode && options.mode != mode {

@@ -12,7 +12,7 @@ pub(crate) const FRAGMENT_HEAD_BYTES: usize = 32;
 pub(crate) struct Geometry {
     pub(crate) capacity: u64,
     pub(crate) block_stride: u64,
-    pub(crate) records: u64,
+    pub(crate) seats: u64,
     pub(crate) buckets: u64,
     pub(crate) bucket_stride: u64,
 }
@@ -20,7 +20,7 @@ pub(crate) struct Geometry {
 /// Offsets of the regions, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Regions {
-    pub(crate) records: usize,
+    pub(crate) seats: usize,
     pub(crate) cells: usize,
     pub(crate) blocks: usize,
     pub(crate) claim_cells: usize,
@@ -29,10 +29,10 @@ pub(crate) struct Regions {
     pub(crate) end: usize,
 }
 
-/// Blocks that cells can tell apart, less the records' own, is the greatest capacity.
+/// Blocks that cells can tell apart, less the seats' own, is the greatest capacity.
 pub(crate) const MOST_BLOCKS: u64 = CellWord::BLOCKS;
-/// Records that a stamp can tell apart.
-pub(crate) const MOST_RECORDS: u64 = 1 << 16;
+/// Seats that a stamp can tell apart.
+pub(crate) const MOST_SEATS: u64 = 1 << 16;
 pub(crate) const LEAST_CAPACITY: u64 = 8;
 /// Payload bytes of a block: at least a fragment's head and as much again.
 pub(crate) const LEAST_BLOCK: u64 = 64;
@@ -61,9 +61,9 @@ impl Geometry {
         self.block_stride as usize - pool::HEAD_WORDS * 8
     }
 
-    /// The number of the last record; there is at least one, and at most 65,536.
-    pub(crate) fn last_record(&self) -> u16 {
-        (self.records - 1) as u16
+    /// The number of the last seat; there is at least one, and at most 65,536.
+    pub(crate) fn last_seat(&self) -> u16 {
+        (self.seats - 1) as u16
     }
 
     /// Bytes of the largest message: a quarter of what the ring holds.
@@ -73,16 +73,16 @@ impl Geometry {
 
     /// Whether these can be a segment's sizes, whoever wrote them. The text says what is wrong.
     pub(crate) fn check(&self) -> std::result::Result<Regions, &'static str> {
-        let Geometry { capacity, block_stride, records, buckets, bucket_stride } = *self;
+        let Geometry { capacity, block_stride, seats, buckets, bucket_stride } = *self;
         let odd_lines = |stride: u64| stride.is_multiple_of(LINE as u64) && stride / LINE as u64 % 2 == 1;
         if !capacity.is_power_of_two() || capacity < LEAST_CAPACITY {
             return Err("its capacity is not a power of two of at least 8");
         }
-        // No overflow in the sums: powers of two, and few records.
-        if records == 0 || records > MOST_RECORDS || capacity + records > MOST_BLOCKS {
-            return Err("its capacity and records exceed what cells can tell apart");
+        // No overflow in the sums: powers of two, and few seats.
+        if seats == 0 || seats > MOST_SEATS || capacity + seats > MOST_BLOCKS {
+            return Err("its capacity and seats exceed what cells can tell apart");
         }
-        if !buckets.is_power_of_two() || buckets + records > MOST_BLOCKS {
+        if !buckets.is_power_of_two() || buckets + seats > MOST_BLOCKS {
             return Err("its number of claim buckets is impossible");
         }
         if block_stride < stride_for(LEAST_BLOCK) || block_stride > stride_for(MOST_BLOCK) || !odd_lines(block_stride) {
@@ -98,12 +98,12 @@ impl Geometry {
             start as usize
         };
         // No overflow: at most 2^20 blocks of about 2^20 bytes each, twice.
-        let records_at = region(records * seat_words::WORDS as u64 * 8);
+        let seats_at = region(seats * seat_words::WORDS as u64 * 8);
         let cells = region(capacity * 8);
-        let blocks = region((capacity + records) * block_stride);
+        let blocks = region((capacity + seats) * block_stride);
         let claim_cells = region(buckets * 8);
-        let bucket_blocks = region((buckets + records) * bucket_stride);
-        Ok(Regions { records: records_at, cells, blocks, claim_cells, bucket_blocks, end: end as usize })
+        let bucket_blocks = region((buckets + seats) * bucket_stride);
+        Ok(Regions { seats: seats_at, cells, blocks, claim_cells, bucket_blocks, end: end as usize })
     }
 }
 
@@ -121,10 +121,10 @@ mod tests {
         };
         for (capacity, good) in [(0, false), (4, false), (8, true), (12, false), (1 << 19, true), (1 << 20, false)] {
             assert_eq!(ok(&|sizes| sizes.capacity = capacity), good, "capacity {capacity}");
-            assert_eq!(ok(&|sizes| (sizes.capacity, sizes.records) = (capacity, 1 << 16)), good, "capacity {capacity}");
+            assert_eq!(ok(&|sizes| (sizes.capacity, sizes.seats) = (capacity, 1 << 16)), good, "capacity {capacity}");
         }
-        for (records, good) in [(0, false), (1, true), (1 << 16, true), ((1 << 16) + 1, false), (u64::MAX, false)] {
-            assert_eq!(ok(&|sizes| sizes.records = records), good, "{records} records");
+        for (seats, good) in [(0, false), (1, true), (1 << 16, true), ((1 << 16) + 1, false), (u64::MAX, false)] {
+            assert_eq!(ok(&|sizes| sizes.seats = seats), good, "{seats} seats");
         }
         for (buckets, good) in [(0, false), (1, true), (3, false), (1 << 19, true), (1 << 20, false), (1 << 63, false)]
         {

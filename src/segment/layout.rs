@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! 0        header      who made it and with what geometry; the event id; the wake words
-//! 1024     records     one of 512 bytes for each worker
+//! 1024     seats     one of 512 bytes for each worker
 //!          ring        capacity cells of 8 bytes
-//!          blocks      capacity + records blocks, 64-byte aligned, an odd number of lines apart
+//!          blocks      capacity + seats blocks, 64-byte aligned, an odd number of lines apart
 //!          claims      one cell of 8 bytes for each bucket
-//!          buckets     buckets + records blocks, likewise
+//!          buckets     buckets + seats blocks, likewise
 //! ```
 //!
 //! Every region begins on a 128-byte boundary. Words are 64 bits in the machine's byte order.
@@ -37,7 +37,7 @@ pub(crate) const fn layout_version(magic: u64) -> Option<u32> {
 
 /// Where a line of the processor's cache begins, and blocks with it.
 pub(crate) const LINE: usize = 64;
-/// Where regions and records begin: two lines, since processors fetch them in pairs.
+/// Where regions and seats begin: two lines, since processors fetch them in pairs.
 pub(crate) const REGION_ALIGN: usize = 128;
 
 /// The beginning of a segment. Only `tail` and the wake words are written after creation.
@@ -58,7 +58,7 @@ pub(crate) struct Header {
     pub(crate) capacity: AtomicU64,
     /// Bytes from block to block.
     pub(crate) block_stride: AtomicU64,
-    pub(crate) records: AtomicU64,
+    pub(crate) seats: AtomicU64,
     pub(crate) buckets: AtomicU64,
     /// Bytes from bucket block to bucket block.
     pub(crate) bucket_stride: AtomicU64,
@@ -75,14 +75,14 @@ pub(crate) struct Header {
 
 /// What one worker writes and the others read.
 #[repr(C, align(128))]
-pub(crate) struct Record {
+pub(crate) struct SeatLayout {
     pub(crate) posting: Posting,
     pub(crate) reading: Reading,
     pub(crate) claiming: Claiming,
     pub(crate) identity: Identity,
 }
 
-/// The part of a record that posting writes.
+/// The part of a seat that posting writes.
 #[repr(C, align(128))]
 pub(crate) struct Posting {
     pub(crate) hand: [AtomicU64; seat_words::HAND_WORDS],
@@ -99,7 +99,7 @@ pub(crate) struct Posting {
     pub(crate) message: AtomicU64,
 }
 
-/// The part of a record that reading writes.
+/// The part of a seat that reading writes.
 #[repr(C, align(128))]
 pub(crate) struct Reading {
     /// The next id to be delivered.
@@ -119,7 +119,7 @@ pub(crate) struct Reading {
     pub(crate) waited: AtomicU64,
     /// Times of being woken from sleep.
     pub(crate) wakeups: AtomicU64,
-    /// Records that could not be read for what they should be.
+    /// Events that could not be read for what they should be.
     pub(crate) corrupt: AtomicU64,
     /// Handlers that failed or panicked, and reporters that panicked.
     pub(crate) failed: AtomicU64,
@@ -127,7 +127,7 @@ pub(crate) struct Reading {
     pub(crate) orphaned: AtomicU64,
 }
 
-/// The part of a record that claiming writes.
+/// The part of a seat that claiming writes.
 #[repr(C, align(128))]
 pub(crate) struct Claiming {
     pub(crate) hand: [AtomicU64; seat_words::HAND_WORDS],
@@ -138,7 +138,7 @@ pub(crate) struct Claiming {
     pub(crate) released: AtomicU64,
 }
 
-/// The part of a record that says who holds it.
+/// The part of a seat that says who holds it.
 #[repr(C, align(128))]
 pub(crate) struct Identity {
     /// Zero when the last holder left in order.
@@ -151,7 +151,7 @@ pub(crate) struct Identity {
     pub(crate) program: AtomicU64,
     /// Nanoseconds of the wall clock at the time of joining.
     pub(crate) joined_at: AtomicU64,
-    /// How often this record was taken.
+    /// How often this seat was taken.
     pub(crate) incarnation: AtomicU64,
     /// How often it was taken over from a holder that had died.
     pub(crate) adopted: AtomicU64,
@@ -170,21 +170,21 @@ macro_rules! header_word {
         core::mem::offset_of!($crate::segment::layout::Header, $field) / 8
     };
 }
-/// The word of a record that holds a field of one of its parts: `record_word!(reading.cursor)`.
-macro_rules! record_word {
+/// The word of a seat that holds a field of one of its parts: `seat_word!(reading.cursor)`.
+macro_rules! seat_word {
     ($($path:ident).+) => {
-        core::mem::offset_of!($crate::segment::layout::Record, $($path).+) / 8
+        core::mem::offset_of!($crate::segment::layout::SeatLayout, $($path).+) / 8
     };
 }
-pub(crate) use {header_word, record_word};
+pub(crate) use {header_word, seat_word};
 
 const _: () = {
-    assert!(size_of::<Record>() == seat_words::WORDS * 8);
-    assert!(record_word!(posting.hand) == seat_words::RING_HAND);
-    assert!(record_word!(posting.reserved) == seat_words::RESERVED);
-    assert!(record_word!(claiming.hand) == seat_words::CLAIM_HAND);
+    assert!(size_of::<SeatLayout>() == seat_words::WORDS * 8);
+    assert!(seat_word!(posting.hand) == seat_words::RING_HAND);
+    assert!(seat_word!(posting.reserved) == seat_words::RESERVED);
+    assert!(seat_word!(claiming.hand) == seat_words::CLAIM_HAND);
     assert!(size_of::<Header>() <= HEADER_BYTES);
-    assert!(align_of::<Header>() <= 4096 && align_of::<Record>() == REGION_ALIGN);
+    assert!(align_of::<Header>() <= 4096 && align_of::<SeatLayout>() == REGION_ALIGN);
     assert!(usize::BITS == 64, "seqcast needs a 64-bit target");
 };
 
@@ -195,20 +195,20 @@ pub(crate) const HEADER_BYTES: usize = 1024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Field {
-    /// `"header"` or `"record"`.
+    /// `"header"` or `"seat"`.
     pub region: &'static str,
     /// The field's name.
     pub name: &'static str,
-    /// Offset in bytes from the region's (the record's) beginning.
+    /// Offset in bytes from the region's (the seat's) beginning.
     pub offset: usize,
     /// Length in bytes.
     pub len: usize,
     /// Who stores to it: `"creator"`, `"anyone"`, `"poster"`, `"reader"`, `"claimer"` or `"holder"`, the last four
-    /// being halves of the worker that holds the record.
+    /// being halves of the worker that holds the seat.
     pub writer: &'static str,
 }
 
-/// The fields of header and record as this build lays them out, in order of their offset.
+/// The fields of header and seat as this build lays them out, in order of their offset.
 pub fn fields() -> Vec<Field> {
     let mut rows = Vec::new();
     macro_rules! rows {
@@ -225,18 +225,18 @@ pub fn fields() -> Vec<Field> {
             })+
         };
     }
-    rows!("header", 0, Header, "creator": magic fingerprint nonce boot_id hash_key size capacity block_stride records
+    rows!("header", 0, Header, "creator": magic fingerprint nonce boot_id hash_key size capacity block_stride seats
         buckets bucket_stride creator_pid created_at);
     rows!("header", 0, Header, "anyone": tail wake wake_reserved);
-    let part = span_of!(Record, posting).start;
-    rows!("record", part, Posting, "poster": hand reserved posted fragments reservations committed wakes message);
-    let part = span_of!(Record, reading).start;
-    rows!("record", part, Reading, "reader": cursor last_poll delivered skipped missed lagged voided waited wakeups
+    let part = span_of!(SeatLayout, posting).start;
+    rows!("seat", part, Posting, "poster": hand reserved posted fragments reservations committed wakes message);
+    let part = span_of!(SeatLayout, reading).start;
+    rows!("seat", part, Reading, "reader": cursor last_poll delivered skipped missed lagged voided waited wakeups
         corrupt failed orphaned);
-    let part = span_of!(Record, claiming).start;
-    rows!("record", part, Claiming, "claimer": hand won lost full late released);
-    let part = span_of!(Record, identity).start;
-    rows!("record", part, Identity, "holder": pid start_time pid_namespace program joined_at incarnation adopted label);
+    let part = span_of!(SeatLayout, claiming).start;
+    rows!("seat", part, Claiming, "claimer": hand won lost full late released);
+    let part = span_of!(SeatLayout, identity).start;
+    rows!("seat", part, Identity, "holder": pid start_time pid_namespace program joined_at incarnation adopted label);
     rows
 }
 
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_has_no_overlap_and_covers_the_record_parts() {
+    fn the_table_has_no_overlap_and_covers_the_seat_parts() {
         for pair in fields().windows(2) {
             let [a, b] = pair else { unreachable!() };
             assert!(a.region != b.region || a.offset + a.len <= b.offset, "{a:?} overlaps {b:?}");

@@ -51,7 +51,7 @@ use crate::protocol::ring::{Ring, stretch_for};
 use crate::protocol::seat_words;
 use crate::protocol::wake;
 use crate::segment::fingerprint::fingerprint;
-use crate::segment::geometry::{Geometry, MOST_RECORDS, Regions};
+use crate::segment::geometry::{Geometry, MOST_SEATS, Regions};
 use crate::segment::layout::{header_word, magic};
 use crate::segment::options::SegmentOptions;
 use crate::segment::unique_hash::UniqueHash;
@@ -73,14 +73,14 @@ const SHM_DIR: &str = "/dev/shm";
 /// The mode of a file in creation.
 const OWNER_ALONE: u32 = 0o600;
 
-/// The byte whose lock is the hold on record 0; the other records' follow.
-const RECORD_BYTES: u64 = 1 << 61;
+/// The byte whose lock is the hold on seat 0; the other seats' follow.
+const SEAT_BYTES: u64 = 1 << 61;
 /// The first of the bytes that are locked to prove that a lock is kept, and for nothing else.
 const PROOF_BYTES: u64 = CREATION_BYTE + (1 << 61);
 
-/// How many records joining tries whatever they look like: so few locks are asked for faster than what records look like.
+/// How many seats joining tries whatever they look like: so few locks are asked for faster than what seats look like.
 const TRIED_FIRST: u16 = 64;
-/// How often joining tries again records that look free and are locked, so that it ends though their locker is stopped.
+/// How often joining tries again seats that look free and are locked, so that it ends though their locker is stopped.
 const RETRIES: u32 = 50;
 /// How long it waits before each time: several times what a locker needs.
 const RETRY_AFTER: Duration = Duration::from_millis(1);
@@ -205,13 +205,13 @@ impl Segment {
         self.memory.tail()
     }
 
-    /// The words of all records.
-    pub(crate) fn records(&self) -> Words {
-        self.memory.records()
+    /// The words of all seats.
+    pub(crate) fn seats(&self) -> Words {
+        self.memory.seats()
     }
 
     pub(crate) fn ring(&self) -> Ring {
-        Ring::new(self.memory.ring_pool(), self.tail(), self.records(), stretch_for(self.geometry().capacity))
+        Ring::new(self.memory.ring_pool(), self.tail(), self.seats(), stretch_for(self.geometry().capacity))
     }
 
     pub(crate) fn claims(&self) -> Claims {
@@ -251,29 +251,29 @@ impl Segment {
         reopen(&self.name, &self.file)
     }
 
-    /// Takes a record that nobody holds and `is_free` says yes to, which is asked while the record is locked.
+    /// Takes a seat that nobody holds and `is_free` says yes to, which is asked while the seat is locked.
     ///
-    /// The kernel keeps the locks of a file in a list that it walks for each question, so that asking for every record takes
-    /// time that grows with the square of their number. Therefore the first [`TRIED_FIRST`] records are tried, in order, and
+    /// The kernel keeps the locks of a file in a list that it walks for each question, so that asking for every seat takes
+    /// time that grows with the square of their number. Therefore the first [`TRIED_FIRST`] seats are tried, in order, and
     /// then those that `looks_free` says yes to, which need not be true. If none can be had, all others are tried as well: a
-    /// free record is found, whatever it looks like.
+    /// free seat is found, whatever it looks like.
     ///
-    /// A record that looks free and is locked may be so for a moment only: another process joins or leaves with it, or frees
-    /// it from its dead holder. Such records are tried again, at most [`RETRIES`] times, [`RETRY_AFTER`] apart. If nothing
+    /// A seat that looks free and is locked may be so for a moment only: another process joins or leaves with it, or frees
+    /// it from its dead holder. Such seats are tried again, at most [`RETRIES`] times, [`RETRY_AFTER`] apart. If nothing
     /// looks free there is no waiting.
-    pub(crate) fn take_free_record(
+    pub(crate) fn take_free_seat(
         &self,
         guard: ForkGuard,
         mut looks_free: impl FnMut(u16) -> bool,
         mut is_free: impl FnMut(u16) -> bool,
-    ) -> Result<Option<(u16, RecordLock)>> {
+    ) -> Result<Option<(u16, SeatLock)>> {
         let keeps = self.keeps_locks_of_pages()?;
         let mut file = self.own_description()?;
         let (mut others, mut locked) = (Vec::new(), Vec::new());
-        let first = (0..=self.geometry().last_record()).filter(|&record| {
-            let is_first = record < TRIED_FIRST || looks_free(record);
+        let first = (0..=self.geometry().last_seat()).filter(|&seat| {
+            let is_first = seat < TRIED_FIRST || looks_free(seat);
             if !is_first {
-                others.push(record);
+                others.push(seat);
             }
             is_first
         });
@@ -285,7 +285,7 @@ impl Segment {
             if taken.is_some() {
                 break;
             }
-            locked.retain(|&record| looks_free(record));
+            locked.retain(|&seat| looks_free(seat));
             if locked.is_empty() {
                 break;
             }
@@ -295,43 +295,43 @@ impl Segment {
             file = self.own_description()?;
             taken = self.take_one_of(&file, mem::take(&mut locked), &mut is_free, &mut locked)?;
         }
-        let Some(record) = taken else { return Ok(None) };
+        let Some(seat) = taken else { return Ok(None) };
         let inode = file.inode().number;
         let page = keeps.then(|| HoldingPage::of(file.as_fd()).ok()).flatten();
         // With a page the descriptor is closed here.
         let hold = page.map_or_else(|| Hold::Descriptor(file), Hold::Page);
-        Ok(Some((record, RecordLock { guard, inode, record, hold })))
+        Ok(Some((seat, SeatLock { guard, inode, seat, hold })))
     }
 
-    /// Locks the first of `records` that nobody has locked and `is_free` says yes to. Those that others have go to `locked`.
+    /// Locks the first of `seats` that nobody has locked and `is_free` says yes to. Those that others have go to `locked`.
     fn take_one_of(
         &self,
         file: &Descriptor,
-        records: impl IntoIterator<Item = u16>,
+        seats: impl IntoIterator<Item = u16>,
         is_free: &mut impl FnMut(u16) -> bool,
         locked: &mut Vec<u16>,
     ) -> Result<Option<u16>> {
-        for record in records {
-            if !self.try_lock(file, record)? {
-                locked.push(record);
-            } else if is_free(record) {
-                return Ok(Some(record));
+        for seat in seats {
+            if !self.try_lock(file, seat)? {
+                locked.push(seat);
+            } else if is_free(seat) {
+                return Ok(Some(seat));
             } else {
-                let _ = sys::unlock_byte(file, record_byte(record));
+                let _ = sys::unlock_byte(file, seat_byte(seat));
             }
         }
         Ok(None)
     }
 
-    /// Takes `record` for the length of a call, unless somebody holds it.
-    pub(crate) fn take_record(&self, record: u16) -> Result<Option<ByteLock>> {
+    /// Takes `seat` for the length of a call, unless somebody holds it.
+    pub(crate) fn take_seat(&self, seat: u16) -> Result<Option<ByteLock>> {
         let file = self.own_description()?;
-        let taken = self.try_lock(&file, record)?;
-        Ok(taken.then_some(ByteLock { file, byte: record_byte(record) }))
+        let taken = self.try_lock(&file, seat)?;
+        Ok(taken.then_some(ByteLock { file, byte: seat_byte(seat) }))
     }
 
-    fn try_lock(&self, file: &Descriptor, record: u16) -> Result<bool> {
-        sys::try_lock_byte(file, record_byte(record)).map_err(|error| self.system("fcntl(F_OFD_SETLK)", error))
+    fn try_lock(&self, file: &Descriptor, seat: u16) -> Result<bool> {
+        sys::try_lock_byte(file, seat_byte(seat)).map_err(|error| self.system("fcntl(F_OFD_SETLK)", error))
     }
 
     /// Whether a lock outlives the last descriptor of its description where a page of it is mapped. That is found out
@@ -374,16 +374,16 @@ impl Segment {
         &self.memory.regions
     }
 
-    /// Whether anybody, this process included, holds one of `records`.
-    pub(crate) fn is_any_record_held_of(&self, records: RangeInclusive<u16>) -> Result<bool> {
-        let (first, count) = (record_byte(*records.start()), records.len() as u64);
+    /// Whether anybody, this process included, holds one of `seats`.
+    pub(crate) fn is_any_seat_held_of(&self, seats: RangeInclusive<u16>) -> Result<bool> {
+        let (first, count) = (seat_byte(*seats.start()), seats.len() as u64);
         sys::is_any_byte_locked(self.file()?, first, count).map_err(|error| self.system("fcntl(F_OFD_GETLK)", error))
     }
 
-    /// Whether anybody, this process included, holds `record`.
-    pub(crate) fn is_record_held(&self, record: u16) -> Result<bool> {
+    /// Whether anybody, this process included, holds `seat`.
+    pub(crate) fn is_seat_held(&self, seat: u16) -> Result<bool> {
         // The segment's own description never has a lock, so that all of them are others'.
-        sys::is_byte_locked(self.file()?, record_byte(record)).map_err(|error| self.system("fcntl(F_OFD_GETLK)", error))
+        sys::is_byte_locked(self.file()?, seat_byte(seat)).map_err(|error| self.system("fcntl(F_OFD_GETLK)", error))
     }
 
     /// Removes the name, if it still leads to this segment.
@@ -437,21 +437,21 @@ fn remove_if(name: &str, inode: Inode) -> Result<()> {
     }
 }
 
-/// The hold on a record, by a lock that the kernel takes from the dead.
+/// The hold on a seat, by a lock that the kernel takes from the dead.
 ///
 /// The lock belongs to an open file description that nobody else has, and ends when that does: at exit, at SIGKILL, at
 /// exec. What keeps the description is not a descriptor, which any code of the process may close, but a page mapped
-/// from it (see [`HoldingPage`]). Children do not have that page, so that none keeps a dead parent's record.
+/// from it (see [`HoldingPage`]). Children do not have that page, so that none keeps a dead parent's seat.
 ///
 /// Two exceptions. A child forked by another thread in the microseconds in which the lock is taken has the descriptor
-/// or the page as well, and keeps the record until it ends. And where the kernel does not keep a description for a
-/// mapping, or there is no room for one, the descriptor stays: then closing it frees the record, and children that live
-/// on keep it. Such a holder is still told when another has taken its record (`Error::from(Cause::Displaced)`).
+/// or the page as well, and keeps the seat until it ends. And where the kernel does not keep a description for a
+/// mapping, or there is no room for one, the descriptor stays: then closing it frees the seat, and children that live
+/// on keep it. Such a holder is still told when another has taken its seat (`Error::from(Cause::Displaced)`).
 #[derive(Debug)]
-pub(crate) struct RecordLock {
+pub(crate) struct SeatLock {
     guard: ForkGuard,
     inode: u64,
-    record: u16,
+    seat: u16,
     hold: Hold,
 }
 
@@ -462,8 +462,8 @@ enum Hold {
     Over,
 }
 
-impl RecordLock {
-    /// Gives the record back, as the last thing that its holder does with it. In a child forked off the holder this
+impl SeatLock {
+    /// Gives the seat back, as the last thing that its holder does with it. In a child forked off the holder this
     /// does nothing: there it is not the child's to give.
     pub(crate) fn release(&mut self) {
         let hold = std::mem::replace(&mut self.hold, Hold::Over);
@@ -474,13 +474,13 @@ impl RecordLock {
             Hold::Page(page) => page.unmap(),
             Hold::Descriptor(file) if file.is_ours() => {
                 // If it fails, closing does the same as soon as no child shares the description.
-                let _ = sys::unlock_byte(&file, record_byte(self.record));
+                let _ = sys::unlock_byte(&file, seat_byte(self.seat));
             }
             Hold::Descriptor(_) | Hold::Over => {}
         }
     }
 
-    /// For a holder whose record another has taken: its lock is lost, and where its page was there may be somebody
+    /// For a holder whose seat another has taken: its lock is lost, and where its page was there may be somebody
     /// else's.
     pub(crate) fn abandon(&mut self) {
         if let Hold::Page(page) = std::mem::replace(&mut self.hold, Hold::Over)
@@ -492,7 +492,7 @@ impl RecordLock {
     }
 }
 
-impl Drop for RecordLock {
+impl Drop for SeatLock {
     fn drop(&mut self) {
         self.release();
     }
@@ -550,20 +550,20 @@ fn proof_byte(name: &str) -> Result<u64> {
     Ok(PROOF_BYTES + (u64::from_ne_bytes(bytes) >> 4))
 }
 
-/// Whether anybody, this process included, holds a record, be it one that `file` has or not.
-fn is_any_record_held(name: &str, file: &Descriptor) -> Result<bool> {
-    sys::is_any_byte_locked(file, RECORD_BYTES, MOST_RECORDS)
+/// Whether anybody, this process included, holds a seat, be it one that `file` has or not.
+fn is_any_seat_held(name: &str, file: &Descriptor) -> Result<bool> {
+    sys::is_any_byte_locked(file, SEAT_BYTES, MOST_SEATS)
         .map_err(|error| Error::system(name, "fcntl(F_OFD_GETLK)", error))
 }
 
-/// The byte whose lock is the hold on the record.
-pub(crate) fn record_byte(record: impl Into<u64>) -> u64 {
-    RECORD_BYTES + record.into()
+/// The byte whose lock is the hold on the seat.
+pub(crate) fn seat_byte(seat: impl Into<u64>) -> u64 {
+    SEAT_BYTES + seat.into()
 }
 
-/// The record, there be it or not, whose lock is on the byte.
-pub(crate) fn record_of_byte(byte: u64) -> Option<u64> {
-    byte.checked_sub(RECORD_BYTES).filter(|_| byte < CREATION_BYTE)
+/// The seat, there be it or not, whose lock is on the byte.
+pub(crate) fn seat_of_byte(byte: u64) -> Option<u64> {
+    byte.checked_sub(SEAT_BYTES).filter(|_| byte < CREATION_BYTE)
 }
 
 /// The mapped bytes and where everything is in them.
@@ -594,35 +594,35 @@ impl Memory {
         self.words(header_word!(tail) * 8, 1)
     }
 
-    fn records(&self) -> Words {
-        self.words(self.regions.records, self.geometry.records * seat_words::WORDS as u64)
+    fn seats(&self) -> Words {
+        self.words(self.regions.seats, self.geometry.seats * seat_words::WORDS as u64)
     }
 
     fn ring_pool(&self) -> Pool {
-        let Geometry { capacity, records, block_stride, .. } = self.geometry;
+        let Geometry { capacity, seats, block_stride, .. } = self.geometry;
         let cells = self.words(self.regions.cells, capacity);
-        let blocks = self.words(self.regions.blocks, (capacity + records) * (block_stride / 8));
+        let blocks = self.words(self.regions.blocks, (capacity + seats) * (block_stride / 8));
         Pool::new(cells, blocks, block_stride as usize / 8)
     }
 
     fn claim_pool(&self) -> Pool {
-        let Geometry { buckets, records, bucket_stride, .. } = self.geometry;
+        let Geometry { buckets, seats, bucket_stride, .. } = self.geometry;
         let cells = self.words(self.regions.claim_cells, buckets);
-        let blocks = self.words(self.regions.bucket_blocks, (buckets + records) * (bucket_stride / 8));
+        let blocks = self.words(self.regions.bucket_blocks, (buckets + seats) * (bucket_stride / 8));
         Pool::new(cells, blocks, bucket_stride as usize / 8)
     }
 
     /// Makes zeroed memory a finished segment.
     fn format(&self, birth: &Birth) {
         let hands = |first_word: usize| -> Vec<Words> {
-            let records = self.records();
-            let hand = |record| records.sub(record * seat_words::WORDS + first_word, seat_words::HAND_WORDS);
-            (0..self.geometry.records as usize).map(hand).collect()
+            let seats = self.seats();
+            let hand = |seat| seats.sub(seat * seat_words::WORDS + first_word, seat_words::HAND_WORDS);
+            (0..self.geometry.seats as usize).map(hand).collect()
         };
         self.ring_pool().format(&hands(seat_words::RING_HAND));
         self.claim_pool().format(&hands(seat_words::CLAIM_HAND));
         let header = self.header();
-        let Geometry { capacity, block_stride, records, buckets, bucket_stride } = self.geometry;
+        let Geometry { capacity, block_stride, seats, buckets, bucket_stride } = self.geometry;
         let boot_id = sys::boot_id();
         for (word, value) in [
             (header_word!(fingerprint), fingerprint()),
@@ -635,7 +635,7 @@ impl Memory {
             (header_word!(size), self.regions.end as u64),
             (header_word!(capacity), capacity),
             (header_word!(block_stride), block_stride),
-            (header_word!(records), records),
+            (header_word!(seats), seats),
             (header_word!(buckets), buckets),
             (header_word!(bucket_stride), bucket_stride),
             (header_word!(creator_pid), u64::from(sys::pid())),

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::geometry::{
-    BUCKET_STRIDE, Geometry, LEAST_BLOCK, LEAST_CAPACITY, MOST_BLOCK, MOST_BLOCKS, MOST_RECORDS, buckets_for,
-    stride_for,
+    BUCKET_STRIDE, Geometry, LEAST_BLOCK, LEAST_CAPACITY, MOST_BLOCK, MOST_BLOCKS, MOST_SEATS, buckets_for, stride_for,
 };
 #[cfg(doc)]
 use crate::error::ErrorKind;
@@ -16,7 +15,7 @@ use crate::error::{Error, Result};
 /// created; an existing one keeps its own. That it differs is told, or refused: see [`strict`](SegmentOptions::strict).
 ///
 /// ```
-/// let options = seqcast::SegmentOptions::new().capacity(1024).records(32).mode(0o660);
+/// let options = seqcast::SegmentOptions::new().capacity(1024).seats(32).mode(0o660);
 /// # let _ = options;
 /// ```
 #[derive(Clone, Debug)]
@@ -25,7 +24,7 @@ pub struct SegmentOptions {
     pub(super) capacity: u64,
     pub(super) block_size: u64,
     pub(super) claims: u64,
-    pub(super) records: u64,
+    pub(super) seats: u64,
     pub(crate) mode: u32,
     pub(crate) owner: Option<(u32, u32)>,
     pub(super) asked: Asked,
@@ -41,7 +40,7 @@ pub(super) struct Asked {
     pub(super) capacity: bool,
     pub(super) block_size: bool,
     pub(super) claims: bool,
-    pub(super) records: bool,
+    pub(super) seats: bool,
     pub(super) mode: bool,
 }
 
@@ -51,7 +50,7 @@ impl Default for SegmentOptions {
             capacity: 8192,
             block_size: 288,
             claims: 8192,
-            records: 64,
+            seats: 64,
             mode: 0o600,
             owner: None,
             asked: Asked::default(),
@@ -96,9 +95,9 @@ impl SegmentOptions {
 
     /// How many workers can be on the bus at once: 1 to 65,536; at least twice what is expected, since a reload has old
     /// and new side by side. Default 64.
-    pub fn records(mut self, workers: u64) -> SegmentOptions {
-        self.records = workers;
-        self.asked.records = true;
+    pub fn seats(mut self, workers: u64) -> SegmentOptions {
+        self.seats = workers;
+        self.asked.seats = true;
         self
     }
 
@@ -121,7 +120,7 @@ impl SegmentOptions {
     }
 
     /// Whether [`Bus::open_or_create`](crate::Bus::open_or_create) refuses an existing segment in which an option that
-    /// was set here is otherwise, with [`ErrorKind::OptionsDiffer`]: of `capacity`, `block_size`, `claims`, `records`,
+    /// was set here is otherwise, with [`ErrorKind::OptionsDiffer`]: of `capacity`, `block_size`, `claims`, `seats`,
     /// `mode` and `owner`. Default: no; it is opened as it is, and the difference is reported. See
     /// [`Bus::differences`](crate::Bus::differences).
     pub fn strict(mut self, yes: bool) -> SegmentOptions {
@@ -167,8 +166,8 @@ impl SegmentOptions {
     }
 
     /// Returns the workers that can be on the bus at once.
-    pub fn get_records(&self) -> u64 {
-        self.records
+    pub fn get_seats(&self) -> u64 {
+        self.seats
     }
 
     /// Returns the permission bits.
@@ -188,14 +187,14 @@ impl SegmentOptions {
 
     /// The sizes of a segment made with these options.
     pub(crate) fn geometry(&self) -> Result<Geometry> {
-        let SegmentOptions { capacity, block_size, claims, records, mode, .. } = *self;
+        let SegmentOptions { capacity, block_size, claims, seats, mode, .. } = *self;
         let most_capacity = MOST_BLOCKS / 2;
         if !capacity.is_power_of_two() || !(LEAST_CAPACITY..=most_capacity).contains(&capacity) {
             let rule = format!("it must be a power of two from {LEAST_CAPACITY} to {most_capacity}");
             return Err(Error::option("capacity", capacity, rule));
         }
-        if !(1..=MOST_RECORDS).contains(&records) {
-            return Err(Error::option("records", records, format!("it must be 1 to {MOST_RECORDS}")));
+        if !(1..=MOST_SEATS).contains(&seats) {
+            return Err(Error::option("seats", seats, format!("it must be 1 to {MOST_SEATS}")));
         }
         if !(LEAST_BLOCK..=MOST_BLOCK).contains(&block_size) {
             let rule = format!("it must be {LEAST_BLOCK} to {MOST_BLOCK} bytes");
@@ -210,11 +209,11 @@ impl SegmentOptions {
             return Err(Error::option("mode", format_args!("{mode:#o}"), rule));
         }
         let (block_stride, buckets) = (stride_for(block_size), buckets_for(claims));
-        let geometry = Geometry { capacity, block_stride, records, buckets, bucket_stride: BUCKET_STRIDE };
+        let geometry = Geometry { capacity, block_stride, seats, buckets, bucket_stride: BUCKET_STRIDE };
         match geometry.check() {
             Ok(_) => Ok(geometry),
             Err(what) => {
-                let value = format!("{capacity} with records = {records} and claims = {claims}");
+                let value = format!("{capacity} with seats = {seats} and claims = {claims}");
                 Err(Error::option("capacity", value, what))
             }
         }

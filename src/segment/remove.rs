@@ -1,6 +1,6 @@
 //! Removing a segment that is proven to be nobody's.
 //!
-//! No record being held is not that proof: a master that has yet to fork has the segment open and holds no record. The
+//! No seat being held is not that proof: a master that has yet to fork has the segment open and holds no seat. The
 //! kernel knows better. It gives a read lease (`F_SETLEASE`) only on a file that no open file description can write to,
 //! a mapping's included, in whatever process and namespace; and while the lease lasts nobody can open it for writing.
 //! Those who only look do not count.

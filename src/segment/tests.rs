@@ -65,7 +65,7 @@ impl Drop for Name {
 }
 
 fn small() -> SegmentOptions {
-    SegmentOptions::new().capacity(8).block_size(64).records(4).claims(4).creation_timeout(Duration::from_secs(10))
+    SegmentOptions::new().capacity(8).block_size(64).seats(4).claims(4).creation_timeout(Duration::from_secs(10))
 }
 
 fn descriptor(file: File) -> Descriptor {
@@ -73,9 +73,9 @@ fn descriptor(file: File) -> Descriptor {
 }
 
 impl Segment {
-    /// Takes the first record that nobody has locked.
-    fn take_any(&self) -> Result<Option<(u16, RecordLock)>> {
-        self.take_free_record(ForkGuard::new().unwrap(), |_| false, |_| true)
+    /// Takes the first seat that nobody has locked.
+    fn take_any(&self) -> Result<Option<(u16, SeatLock)>> {
+        self.take_free_seat(ForkGuard::new().unwrap(), |_| false, |_| true)
     }
 }
 
@@ -96,14 +96,14 @@ fn signatures(segment: &Segment) -> u64 {
 
 /// Whether everything is as a creator leaves it, but for the tail.
 fn is_new_or_signed(segment: &Segment) -> bool {
-    let Geometry { capacity, records, .. } = *segment.geometry();
+    let Geometry { capacity, seats, .. } = *segment.geometry();
     let all = Words::of(&segment.memory.mapping, 0, segment.size() / 8).unwrap();
     let word = |offset: usize| all.at(offset / 8).load(Ordering::Relaxed);
     let blocks = segment.memory.regions.blocks..segment.memory.regions.claim_cells;
-    let hands: HashSet<u64> = (0..records as usize)
-        .map(|at| segment.records().at(at * seat_words::WORDS + seat_words::RING_HAND).load(Ordering::Relaxed))
+    let hands: HashSet<u64> = (0..seats as usize)
+        .map(|at| segment.seats().at(at * seat_words::WORDS + seat_words::RING_HAND).load(Ordering::Relaxed))
         .collect();
-    blocks.step_by(8).all(|offset| word(offset) == 0) && hands == HashSet::from_iter(capacity..capacity + records)
+    blocks.step_by(8).all(|offset| word(offset) == 0) && hands == HashSet::from_iter(capacity..capacity + seats)
 }
 
 macro_rules! assert_error {
@@ -301,7 +301,7 @@ fn g10_hostile_sizes_are_refused_and_never_read_again() {
         header_word!(size),
         header_word!(capacity),
         header_word!(block_stride),
-        header_word!(records),
+        header_word!(seats),
         header_word!(buckets),
         header_word!(bucket_stride),
     ];
@@ -795,29 +795,29 @@ fn no_page_at_all_is_an_error_that_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_record_is_held_through_a_stop_and_freed_by_death() {
-    let name = Name::new("record");
+fn a_seat_is_held_through_a_stop_and_freed_by_death() {
+    let name = Name::new("seat");
     let segment = Segment::create(&name, &small()).unwrap();
     let inspector = Segment::read_only(&name, &small()).unwrap();
     let holder = Child::fork_amid_threads(|| {
-        let (record, _lock) = segment.take_any().unwrap().unwrap();
-        assert_eq!(record, 0);
+        let (seat, _lock) = segment.take_any().unwrap().unwrap();
+        assert_eq!(seat, 0);
         sign(&segment);
         loop {
             std::thread::sleep(Duration::from_secs(1));
         }
     });
-    eventually("the holder has its record", || signatures(&segment) == 1);
+    eventually("the holder has its seat", || signatures(&segment) == 1);
     let probe = |expected: u64| {
-        let held = |of: &Segment| of.is_record_held(0).unwrap();
+        let held = |of: &Segment| of.is_seat_held(0).unwrap();
         assert!(held(&segment) && held(&inspector));
         let child = Child::fork_amid_threads(|| {
-            let (record, _lock) = segment.take_any().unwrap().unwrap();
-            u64::from(record) == expected
-                && segment.is_record_held(0).unwrap()
-                && segment.is_record_held(record).unwrap()
+            let (seat, _lock) = segment.take_any().unwrap().unwrap();
+            u64::from(seat) == expected
+                && segment.is_seat_held(0).unwrap()
+                && segment.is_seat_held(seat).unwrap()
                 // Asking does not take.
-                && !segment.is_record_held(3).unwrap()
+                && !segment.is_seat_held(3).unwrap()
         });
         assert!(child.ended_well());
     };
@@ -826,76 +826,75 @@ fn a_record_is_held_through_a_stop_and_freed_by_death() {
     probe(1);
     holder.signal(libc::SIGKILL);
     holder.await_zombie();
-    assert!(!segment.is_record_held(0).unwrap() && !inspector.is_record_held(0).unwrap());
-    let heir = Child::fork_amid_threads(|| segment.take_any().unwrap().is_some_and(|(record, _)| record == 0));
+    assert!(!segment.is_seat_held(0).unwrap() && !inspector.is_seat_held(0).unwrap());
+    let heir = Child::fork_amid_threads(|| segment.take_any().unwrap().is_some_and(|(seat, _)| seat == 0));
     assert!(heir.ended_well());
 }
 
 #[test]
-fn records_run_out() {
-    let name = Name::new("records");
+fn seats_run_out() {
+    let name = Name::new("seats");
     let segment = Segment::create(&name, &small()).unwrap();
     let child = Child::fork_amid_threads(|| {
         let taken: Vec<_> = (0..4).map(|_| segment.take_any().unwrap().unwrap()).collect();
-        taken.iter().map(|(record, _)| *record).eq(0..4) && segment.take_any().unwrap().is_none()
+        taken.iter().map(|(seat, _)| *seat).eq(0..4) && segment.take_any().unwrap().is_none()
     });
     assert!(child.ended_well());
 }
 
 #[test]
-fn g7_a_record_that_is_locked_for_a_moment_is_waited_for_and_not_refused() {
+fn g7_a_seat_that_is_locked_for_a_moment_is_waited_for_and_not_refused() {
     let segment = Segment::anonymous(&small()).unwrap();
     let guard = ForkGuard::new().unwrap();
-    let lock = |record| segment.take_record(record).unwrap().unwrap();
+    let lock = |seat| segment.take_seat(seat).unwrap().unwrap();
     let _held = [0, 1, 3].map(lock);
     // It is locked at the first try, and is asked about before the second.
     let mut for_a_moment = Some(lock(2));
-    let looks_free = |record| record == 2 && for_a_moment.take().is_some_and(|_| true);
-    let taken = segment.take_free_record(guard, looks_free, |_| true).unwrap();
-    assert_eq!(taken.map(|(record, _)| record), Some(2), "refused because of a lock that lasts a moment");
+    let looks_free = |seat| seat == 2 && for_a_moment.take().is_some_and(|_| true);
+    let taken = segment.take_free_seat(guard, looks_free, |_| true).unwrap();
+    assert_eq!(taken.map(|(seat, _)| seat), Some(2), "refused because of a lock that lasts a moment");
 }
 
 #[test]
 fn g6_a_locker_that_is_stopped_holds_up_nobody_for_long() {
     let segment = Segment::anonymous(&small()).unwrap();
     let guard = ForkGuard::new().unwrap();
-    let _held = [0, 1, 2, 3].map(|record| segment.take_record(record).unwrap().unwrap());
+    let _held = [0, 1, 2, 3].map(|seat| segment.take_seat(seat).unwrap().unwrap());
     let mut asked = 0;
     let mut take = |looks_free: fn(u16) -> bool| {
-        let looks_free = |record| {
+        let looks_free = |seat| {
             asked += 1;
-            looks_free(record)
+            looks_free(seat)
         };
-        assert!(segment.take_free_record(guard, looks_free, |_| true).unwrap().is_none());
+        assert!(segment.take_free_seat(guard, looks_free, |_| true).unwrap().is_none());
         std::mem::take(&mut asked)
     };
     assert_eq!(take(|_| false), 4, "it waited for workers that live");
-    assert_eq!(take(|record| record == 1), 4 + RETRIES - 1);
+    assert_eq!(take(|seat| seat == 1), 4 + RETRIES - 1);
 }
 
 #[test]
-fn g9_a_join_among_many_asks_for_the_locks_of_few_and_finds_every_free_record() {
-    let segment = Segment::anonymous(&small().records(200)).unwrap();
+fn g9_a_join_among_many_asks_for_the_locks_of_few_and_finds_every_free_seat() {
+    let segment = Segment::anonymous(&small().seats(200)).unwrap();
     let guard = ForkGuard::new().unwrap();
     let free = [150, 199];
-    let lock = |record: &u16| segment.take_record(*record).unwrap().unwrap();
-    let mut held: Vec<_> =
-        (0..200).filter(|record| !free.contains(record)).collect::<Vec<_>>().iter().map(lock).collect();
-    let take = |looks_free: fn(u16) -> bool| segment.take_free_record(guard, looks_free, |_| true).unwrap();
-    let number = |taken: &Option<(u16, RecordLock)>| taken.as_ref().map(|(record, _)| *record);
-    let first = take(|record| record == 199);
+    let lock = |seat: &u16| segment.take_seat(*seat).unwrap().unwrap();
+    let mut held: Vec<_> = (0..200).filter(|seat| !free.contains(seat)).collect::<Vec<_>>().iter().map(lock).collect();
+    let take = |looks_free: fn(u16) -> bool| segment.take_free_seat(guard, looks_free, |_| true).unwrap();
+    let number = |taken: &Option<(u16, SeatLock)>| taken.as_ref().map(|(seat, _)| *seat);
+    let first = take(|seat| seat == 199);
     assert_eq!(number(&first), Some(199), "it asked for the locks of those that look taken first");
     let second = take(|_| false);
     assert_eq!(number(&second), Some(150), "it was free, and not found");
     assert_eq!(number(&take(|_| false)), None);
     // One of the first is tried whatever it looks like, as one of a zombie.
     held.remove(7);
-    let third = take(|record| record == 199);
+    let third = take(|seat| seat == 199);
     assert_eq!(number(&third), Some(7));
 }
 
 #[test]
-fn g12_a_child_that_drops_what_it_inherited_frees_no_record() {
+fn g12_a_child_that_drops_what_it_inherited_frees_no_seat() {
     let name = Name::new("inherited");
     let segment = Segment::create(&name, &small()).unwrap();
     let child = Child::fork_amid_threads(|| {
@@ -904,7 +903,7 @@ fn g12_a_child_that_drops_what_it_inherited_frees_no_record() {
             drop(taken.take());
             true
         });
-        grandchild.ended_well() && segment.is_record_held(0).unwrap()
+        grandchild.ended_well() && segment.is_seat_held(0).unwrap()
     });
     assert!(child.ended_well());
 }
@@ -915,9 +914,9 @@ fn g12_a_forked_child_opens_a_description_of_its_own() {
     let segment = Segment::create(&name, &small()).unwrap();
     segment.unlink().unwrap();
     let child = Child::fork_amid_threads(|| {
-        let (record, _lock) = segment.take_any().unwrap().unwrap();
+        let (seat, _lock) = segment.take_any().unwrap().unwrap();
         let sibling =
-            Child::fork_amid_threads(|| segment.take_any().unwrap().is_some_and(|(next, _)| next == record + 1));
+            Child::fork_amid_threads(|| segment.take_any().unwrap().is_some_and(|(next, _)| next == seat + 1));
         sibling.ended_well()
     });
     assert!(child.ended_well());
@@ -998,8 +997,8 @@ fn a_segment_is_current_while_its_name_leads_to_it() {
 
 #[test]
 fn the_bytes_that_are_locked_are_told_apart() {
-    assert_eq!([0, 1, u16::MAX].map(|record| record_of_byte(record_byte(record))), [Some(0), Some(1), Some(0xffff)]);
-    assert_eq!([0, RECORD_BYTES - 1, CREATION_BYTE, u64::MAX].map(record_of_byte), [None; 4]);
+    assert_eq!([0, 1, u16::MAX].map(|seat| seat_of_byte(seat_byte(seat))), [Some(0), Some(1), Some(0xffff)]);
+    assert_eq!([0, SEAT_BYTES - 1, CREATION_BYTE, u64::MAX].map(seat_of_byte), [None; 4]);
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn in_child(child: impl FnOnce()) -> i32 {
 }
 
 fn worker() -> Worker {
-    let bus = crate::SegmentOptions::new().capacity(64).claims(64).records(4).anonymous().unwrap();
+    let bus = crate::SegmentOptions::new().capacity(64).claims(64).seats(4).anonymous().unwrap();
     bus.join_with(&WorkerOptions::new().announce(false).label("joined").on_report(|_: &Report<'_>| {})).unwrap()
 }
 
@@ -52,7 +52,7 @@ fn call_everything(worker: &Worker, registration: Registration, handler: &Arc<fn
     forked("start_poller", worker.start_poller().map(drop));
     forked("leave", worker.clone().leave());
     assert!(format!("{worker:?}").contains("Worker"));
-    assert_eq!((worker.record(), worker.cursor()), (0, 0));
+    assert_eq!((worker.seat(), worker.cursor()), (0, 0));
 }
 
 #[test]

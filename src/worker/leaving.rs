@@ -5,7 +5,7 @@
 //! ```
 //!
 //! `left` is set under the locks of writer and claimer, so that nothing is posted or claimed after it; a poll that runs
-//! goes on to its end. Whoever then has the lock of the reading half is the last to be inside: it gives up the record
+//! goes on to its end. Whoever then has the lock of the reading half is the last to be inside: it gives up the seat
 //! and the handlers. That is the one that leaves, or, if a poll was running, the thread that polls, at the end of the
 //! poll.
 
@@ -26,7 +26,7 @@ use crate::os::locks::lock;
 const LOOKS: u32 = 1000;
 
 impl Inner {
-    /// Gives up all that a worker which has left still has: what it has claimed, by running it; its record; and
+    /// Gives up all that a worker which has left still has: what it has claimed, by running it; its seat; and
     /// everything of the users' that may own a clone of the worker: handlers, local events, the reporter.
     ///
     /// Does nothing if a poll is running: it comes here at its end. Any later poll or wait comes here too.

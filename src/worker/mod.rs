@@ -50,10 +50,10 @@ use crate::seat::publisher::Publisher;
 use crate::seat::read::Reader;
 use crate::seat::report::{Report, Trouble};
 use crate::seat::tenure::Incarnation;
-use crate::seat::words::RecordWords;
+use crate::seat::words::SeatWords;
 use crate::seat::{Seat, set_label};
 use crate::segment::Segment;
-use crate::segment::layout::record_word;
+use crate::segment::layout::seat_word;
 use crate::sync::Words;
 use crate::worker::handlers::{Handler, Outcome, Registration, Registry, Scope, address_of};
 
@@ -99,17 +99,17 @@ struct Inner {
     changing: Changing,
     tuning: Tuning,
     clock: HostClock,
-    words: RecordWords,
-    /// All workers' records, to tell processes of the same pid apart.
-    records: Words,
-    record: u16,
+    words: SeatWords,
+    /// All workers' seats, to tell processes of the same pid apart.
+    seats: Words,
+    seat: u16,
     pid: u32,
     default_reports: DefaultReports,
-    /// Reporters that panicked, and are not counted in the record yet.
+    /// Reporters that panicked, and are not counted in the seat yet.
     reporters_failed: AtomicU64,
     bell: Arc<Bell>,
     left: AtomicBool,
-    /// Whether the record is still this worker's, and the handlers are still there: cleared once, by the one that gives
+    /// Whether the seat is still this worker's, and the handlers are still there: cleared once, by the one that gives
     /// them up. See [`leaving`].
     seated: AtomicBool,
 }
@@ -131,7 +131,7 @@ struct Hot {
     polling: AtomicUsize,
     /// The first id that this worker has posted since the handlers of the last event began.
     first_own_post: AtomicU64,
-    /// Whether the record is still this worker's.
+    /// Whether the seat is still this worker's.
     incarnation: Incarnation,
 }
 
@@ -243,12 +243,13 @@ impl Worker {
         // Again, since `Now` means that of the seat. Ids only grow, so that what was posted before still is.
         let begin = options.start.begin(segment)?;
         let (ring, start) = (segment.ring(), begin.first);
-        let Seat { segment, guard, tenure, incarnation, record, words, writer, claimer, clock, pid } = seat;
-        let reader = Reader::new(Arc::clone(&segment), words.clone(), record, begin);
+        let Seat { segment, guard, tenure, incarnation, number: seat_number, words, writer, claimer, clock, pid } =
+            seat;
+        let reader = Reader::new(Arc::clone(&segment), words.clone(), seat_number, begin);
         let mark = ring.mark_empty(start);
         let options = Arc::new(options);
         let inner = Inner {
-            records: segment.records(),
+            seats: segment.seats(),
             bell: Arc::new(Bell::new(&segment, guard)),
             segment,
             guard,
@@ -274,7 +275,7 @@ impl Worker {
             joined_with: options,
             changing: Changing::default(),
             words,
-            record,
+            seat: seat_number,
             pid,
             default_reports: DefaultReports::new(),
             reporters_failed: AtomicU64::new(0),
@@ -360,7 +361,7 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NoRecord`], [`ErrorKind::Forked`], [`ErrorKind::Displaced`], [`ErrorKind::Left`].
+    /// [`ErrorKind::NoSeat`], [`ErrorKind::Forked`], [`ErrorKind::Displaced`], [`ErrorKind::Left`].
     pub fn publisher(&self) -> Result<Publisher> {
         self.inner.check()?;
         Publisher::join(&self.inner.segment, &self.options())
@@ -720,9 +721,9 @@ impl Worker {
         self.inner.options()
     }
 
-    /// The number of this worker's record.
-    pub fn record(&self) -> u32 {
-        u32::from(self.inner.record)
+    /// The number of this worker's seat.
+    pub fn seat(&self) -> u32 {
+        u32::from(self.inner.seat)
     }
 
     /// How far this worker has come: all before it is handled, as far as this worker handles it at all, or was reported
@@ -738,11 +739,11 @@ impl Worker {
 
     /// The next id to be delivered.
     pub fn cursor(&self) -> u64 {
-        // The record may be another's when the worker has left.
+        // The seat may be another's when the worker has left.
         if self.has_left() {
             self.inner.hot.unhandled.load(Ordering::Acquire)
         } else {
-            self.inner.words.get(record_word!(reading.cursor))
+            self.inner.words.get(seat_word!(reading.cursor))
         }
     }
 
@@ -768,7 +769,7 @@ impl fmt::Debug for Worker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Worker")
             .field("segment", &self.inner.segment.name())
-            .field("record", &self.inner.record)
+            .field("seat", &self.inner.seat)
             .field("pid", &self.inner.pid)
             .field("cursor", &self.cursor())
             .finish_non_exhaustive()
@@ -824,7 +825,7 @@ impl Inner {
         self.hot.incarnation.check(&self.segment)
     }
 
-    /// [`ErrorKind::Displaced`] if another process has taken the record, which is no wonder once the worker has left.
+    /// [`ErrorKind::Displaced`] if another process has taken the seat, which is no wonder once the worker has left.
     #[inline]
     fn check_displaced(&self) -> Result<()> {
         if self.hot.incarnation.is_over() && !self.has_left() {
@@ -859,7 +860,7 @@ impl Inner {
     /// For the one that changes them.
     fn set_options(&self, after: WorkerOptions) -> Result<()> {
         let after = Arc::new(after);
-        // The lock: the record may be another's, and nobody is to come back with a reporter, when the worker has left.
+        // The lock: the seat may be another's, and nobody is to come back with a reporter, when the worker has left.
         let writer = self.writer()?;
         set_label(&self.words, &after.label);
         self.tuning.set(&after);
@@ -897,7 +898,7 @@ impl Inner {
     }
 
     fn report_by_default(&self, report: &Report<'_>) {
-        let panics = self.default_reports.report(report, self.record, self.clock.coarse_ns());
+        let panics = self.default_reports.report(report, self.seat, self.clock.coarse_ns());
         self.reporters_failed.fetch_add(panics, Ordering::Relaxed);
     }
 
@@ -914,7 +915,7 @@ impl Inner {
 
     #[cold]
     fn tell_left_out_reports_until(&self, until: Until) {
-        let panics = self.default_reports.tell_left_out(self.record, self.clock.coarse_ns(), until);
+        let panics = self.default_reports.tell_left_out(self.seat, self.clock.coarse_ns(), until);
         self.reporters_failed.fetch_add(panics, Ordering::Relaxed);
     }
 

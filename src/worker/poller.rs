@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_poller_that_ends_by_itself_says_so() {
-        let bus = SegmentOptions::new().capacity(8).claims(8).records(2).anonymous().unwrap();
+        let bus = SegmentOptions::new().capacity(8).claims(8).seats(2).anonymous().unwrap();
         let reports: Arc<Mutex<Vec<String>>> = Arc::default();
         let noted = Arc::clone(&reports);
         let options = WorkerOptions::new().on_report(move |report| noted.lock().unwrap().push(report.to_string()));
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_thread_that_ends_in_a_panic_of_its_own_says_so() {
-        let bus = SegmentOptions::new().capacity(8).claims(8).records(2).anonymous().unwrap();
+        let bus = SegmentOptions::new().capacity(8).claims(8).seats(2).anonymous().unwrap();
         let worker = bus.join().unwrap();
         let mut poller = worker.start_thread(|_, _| Ok(())).unwrap();
         poller.end().unwrap();

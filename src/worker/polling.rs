@@ -23,14 +23,14 @@ use crate::seat::is_of_process;
 use crate::seat::read::{Gate, Message, Pending, Reader, Step};
 use crate::seat::report::{Report, Trouble};
 use crate::seat::tenure::Tenure;
-use crate::segment::layout::{header_word, record_word};
+use crate::segment::layout::{header_word, seat_word};
 use crate::worker::handlers::{Registry, Routes, dispatch_local};
 
 /// What only the polling thread uses.
 pub(super) struct Reading {
     reader: Reader,
     routes: Routes,
-    /// The hold on the record, until the worker has given it up.
+    /// The hold on the seat, until the worker has given it up.
     tenure: Option<Tenure>,
 }
 
@@ -39,7 +39,7 @@ impl Reading {
         Reading { reader, routes: Routes::new(), tenure: Some(tenure) }
     }
 
-    /// Gives the record back.
+    /// Gives the seat back.
     pub(super) fn end_tenure(&mut self) {
         self.tenure = None;
     }
@@ -140,7 +140,7 @@ impl Drop for PollEnd<'_> {
 }
 
 impl<'a> Delivery<'a> {
-    /// `None` if another goes on, or the worker has given its record up.
+    /// `None` if another goes on, or the worker has given its seat up.
     #[inline]
     pub(super) fn begin(inner: &'a Inner, began: u64) -> Option<Delivery<'a>> {
         let reading = inner.reading.try_lock()?;
@@ -163,7 +163,7 @@ impl Drop for Delivery<'_> {
         let hot = &*inner.hot;
         if inner.guard.is_forked() || hot.incarnation.is_over() {
             // A child that a handler forked and that returned from it, or a worker that was displaced meanwhile: what follows
-            // is for the holder of the record to store.
+            // is for the holder of the seat to store.
             hot.polling.store(0, Ordering::Relaxed);
             return;
         }
@@ -179,15 +179,15 @@ impl Drop for Delivery<'_> {
         };
         // Release: with the time that belongs to it.
         hot.mark.store(mark.bits(), Ordering::Release);
-        let record = reader.record();
-        record.add(record_word!(reading.delivered), tally.delivered);
+        let seat = reader.seat();
+        seat.add(seat_word!(reading.delivered), tally.delivered);
         let mut failed = tally.failed;
         if inner.reporters_failed.load(Ordering::Relaxed) > 0 {
             failed += inner.reporters_failed.swap(0, Ordering::Relaxed);
         }
-        record.add(record_word!(reading.failed), failed);
+        seat.add(seat_word!(reading.failed), failed);
         if tally.read {
-            record.set(record_word!(reading.last_poll), *began);
+            seat.set(seat_word!(reading.last_poll), *began);
         }
         // Release: with the mark. Before the lock is given back: who takes it next stores its own number at once.
         hot.polling.store(0, Ordering::Release);
@@ -278,7 +278,7 @@ impl Inner {
         let result = self.deliver_all(reading, tally, most, &mut Patience::of(wait, wait_max));
         // A child that a handler forked and that returned from it ends here: what follows is the parent's to store.
         self.guard.check()?;
-        // Nor may one whose handlers took their time store to a record that another has by now.
+        // Nor may one whose handlers took their time store to a seat that another has by now.
         self.check_displaced()?;
         self.note_handled(&reading.reader);
         let Tally { delivered, missed, reserved, .. } = delivery.tally;
@@ -464,9 +464,9 @@ impl Inner {
         let head = &message.head;
         let Some(route) = routes.find(&self.registry, head, &message.bytes) else { return Ok(()) };
         let claim = message.claim();
-        let (id, pid, record) = (message.id, head.pid, head.record);
+        let (id, pid, seat) = (message.id, head.pid, head.seat);
         let origin =
-            Origin::Posted { id, pid, record, own: is_of_process(&self.records, head, self.pid, self.record), claim };
+            Origin::Posted { id, pid, seat, own: is_of_process(&self.seats, head, self.pid, self.seat), claim };
         let data = Data::Bytes { type_tag: head.type_tag, bytes: message.payload() };
         let event = Event { source: route.source(), event: route.event(), origin, data };
         let dispatched = route.dispatch(&event, &self.guard, &|report| self.report_here(report))?;
@@ -482,13 +482,13 @@ impl Inner {
     #[cold]
     fn not_handled(&self, event: &Event<'_>, claim: Option<Claim>) -> Result<()> {
         let Some(claim) = claim else {
-            self.words.add(record_word!(reading.skipped), 1);
+            self.words.add(seat_word!(reading.skipped), 1);
             return Ok(());
         };
         // The event stays decided, so that nobody runs it; but the next one with its key need not wait for the ttl. If
         // the segment is corrupt, the next call says so.
         let _ = self.claimer.lock().release(claim.key, claim.token);
-        self.words.add(record_word!(reading.orphaned), 1);
+        self.words.add(seat_word!(reading.orphaned), 1);
         self.report_here(&Report {
             source: event.source(),
             event: event.event(),

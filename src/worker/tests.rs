@@ -13,7 +13,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const MS: Duration = Duration::from_millis(1);
 
 fn bus() -> Bus {
-    SegmentOptions::new().capacity(64).claims(64).records(8).anonymous().unwrap()
+    SegmentOptions::new().capacity(64).claims(64).seats(8).anonymous().unwrap()
 }
 
 fn quiet() -> WorkerOptions {
@@ -59,7 +59,7 @@ fn g6_a_void_by_a_reader_wakes_the_reserver_that_sleeps() {
         });
         let before = epoch(&reserver, header_word!(wake));
         assert!(matches!(reader.poll().unwrap(), Polled::Done { delivered: 0, .. }));
-        assert_eq!(reader.inner.words.get(crate::segment::layout::record_word!(reading.voided)), 1);
+        assert_eq!(reader.inner.words.get(crate::segment::layout::seat_word!(reading.voided)), 1);
         assert!(epoch(&reserver, header_word!(wake)) > before, "the void woke nobody");
         assert!(waiting.join().unwrap());
     });

@@ -8,7 +8,7 @@ use super::Inner;
 use crate::error::Result;
 use crate::os::futex::SharedFutex;
 use crate::protocol::wake::{self, Futex};
-use crate::segment::layout::{header_word, record_word};
+use crate::segment::layout::{header_word, seat_word};
 
 /// Looks before sleep, with a pause of the processor's after each: well under a microsecond in all. Longer would delay
 /// the very process that is waited for, where it runs on the same core.
@@ -64,12 +64,12 @@ impl Inner {
         self.bell.sleepers.fetch_sub(1, Ordering::Relaxed);
         self.check_displaced()?;
         let news = is_news();
-        // The lock: the record is another's when the worker has left.
+        // The lock: the seat is another's when the worker has left.
         if slept
             && news
             && let Ok(_writer) = self.writer()
         {
-            self.words.add(record_word!(reading.wakeups), 1);
+            self.words.add(seat_word!(reading.wakeups), 1);
         }
         Ok(news)
     }

@@ -65,7 +65,7 @@ alone! {
         let senders = Arc::new(Mutex::new(Vec::new()));
         let note = Arc::clone(&senders);
         worker.on(Scope::source("s"), move |event: &Event<'_>| {
-            note.lock().unwrap().push((event.record(), event.is_own()));
+            note.lock().unwrap().push((event.seat(), event.is_own()));
         }).unwrap();
         let child = Child::fork(|| {
             bus.join_with(&quiet()).unwrap().post(("s", "e"), b"").unwrap();
@@ -91,7 +91,7 @@ alone! {
         worker.on(Scope::All, move |event: &Event<'_>| {
             let got = event.local::<std::sync::Arc<Connection>>().unwrap();
             let is_it = std::sync::Arc::ptr_eq(got, &expected);
-            let local = event.is_local() && event.pid().is_none() && event.id().is_none() && event.record().is_none();
+            let local = event.is_local() && event.pid().is_none() && event.id().is_none() && event.seat().is_none();
             seen[0].fetch_add(u64::from(is_it && local), std::sync::atomic::Ordering::Relaxed);
         }).unwrap();
         worker.post_local(("s", "e"), data).unwrap();
@@ -196,7 +196,7 @@ alone! {
     }
 
     fn after_leave_every_call_says_so_and_the_seat_is_free_again() {
-        let (_name, bus) = bus(&small().records(1));
+        let (_name, bus) = bus(&small().seats(1));
         let worker = bus.join_with(&quiet()).unwrap();
         let clone = worker.clone();
         let Ok(seqcast::Claimed::Won(claim)) = worker.claim("key", HOUR) else { panic!("not won") };

@@ -331,7 +331,7 @@ alone! {
     }
 
     fn a_handler_may_own_the_last_of_its_worker() {
-        let (_name, bus) = bus(&small().records(1));
+        let (_name, bus) = bus(&small().seats(1));
         let worker = bus.join_with(&quiet()).unwrap();
         let slot: Arc<Mutex<Option<Worker>>> = Arc::default();
         let inside = Arc::clone(&slot);

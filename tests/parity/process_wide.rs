@@ -59,7 +59,7 @@ alone! {
             assert!(matches!(error(process::worker()).cause(), Cause::NotConfigured));
             assert!(matches!(error(process::leave()).cause(), Cause::NotConfigured));
             let own = process::configure_on(&bus, &quiet()).unwrap();
-            assert_ne!(own.record(), worker.record());
+            assert_ne!(own.seat(), worker.seat());
             own.post(("s", "child"), b"").unwrap();
         });
         process::worker().unwrap().post(("s", "parent"), b"").unwrap();

@@ -13,7 +13,7 @@ use crate::units::parse_duration;
 
 /// Looks into seqcast segments, and posts and claims by hand.
 ///
-/// What only looks maps the segment for reading and takes no worker record: it changes nothing and holds up nobody.
+/// What only looks maps the segment for reading and takes no seat: it changes nothing and holds up nobody.
 #[derive(Debug, Parser)]
 #[command(name = "seqcast", version, max_term_width = 100, propagate_version = true)]
 pub struct Args {
@@ -86,13 +86,13 @@ pub struct TopArgs {
     #[arg(long, value_parser = parse_duration, default_value = "1s", value_name = "TIME")]
     pub interval: Duration,
     /// What to sort by.
-    #[arg(long, value_enum, default_value_t = Sort::Record, value_name = "COLUMN")]
+    #[arg(long, value_enum, default_value_t = Sort::Seat, value_name = "COLUMN")]
     pub sort: Sort,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Sort {
-    Record,
+    Seat,
     Pid,
     Label,
     Age,
@@ -216,7 +216,7 @@ pub struct DoctorArgs {
     /// The segment's name; all of this host if left out.
     #[arg(add = ArgValueCompleter::new(segment_names))]
     pub name: Option<String>,
-    /// Mend what is proven safe to mend: worker records whose holder is dead, segments that nobody has open.
+    /// Mend what is proven safe to mend: seats whose holder is dead, segments that nobody has open.
     #[arg(long)]
     pub fix: bool,
     #[command(flatten)]

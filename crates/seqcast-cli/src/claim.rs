@@ -47,8 +47,8 @@ pub fn run(args: &ClaimArgs, output: &mut Output) -> Result<Exit, Failure> {
     }
     let claim = match claimed {
         Claimed::Won(claim) => claim,
-        Claimed::Held { record, left, .. } => {
-            tell_holder(args, output, record, left)?;
+        Claimed::Held { seat, left, .. } => {
+            tell_holder(args, output, seat, left)?;
             return Ok(Exit::Other(args.conflict_exit_code));
         }
         _ => {
@@ -75,18 +75,18 @@ pub fn run(args: &ClaimArgs, output: &mut Output) -> Result<Exit, Failure> {
 }
 
 /// On standard error, since standard output belongs to the command.
-fn tell_holder(args: &ClaimArgs, output: &Output, record: u32, left: Duration) -> Result<(), Failure> {
+fn tell_holder(args: &ClaimArgs, output: &Output, seat: u32, left: Duration) -> Result<(), Failure> {
     // It may have ended since.
     let entry = Inspector::open_any(&args.name)?.claim_on(ClaimKind::Alone, args.key.as_bytes())?;
-    let entry = entry.filter(|entry| entry.record == record);
+    let entry = entry.filter(|entry| entry.seat == seat);
     if output.is_json() {
         let held = match &entry {
             Some(entry) => crate::claims::to_json(entry),
-            None => json!({ "record": record, "left_seconds": left.as_secs_f64() }),
+            None => json!({ "seat": seat, "left_seconds": left.as_secs_f64() }),
         };
         output.note_json(&json!({ "claimed": false, "held": held }));
     } else {
-        let holder = entry.as_ref().map_or_else(|| format!("held by record {record}"), holder_text);
+        let holder = entry.as_ref().map_or_else(|| format!("held by seat {seat}"), holder_text);
         output.note(format_args!("not run: the key is {holder} for {} more", long_duration(left)));
     }
     Ok(())

@@ -30,7 +30,7 @@ pub fn run(args: &ClaimsArgs, output: &mut Output) -> Result<Exit, Failure> {
     let mut table = Table::new(&[
         ("KEY HASH", Align::Left),
         ("KIND", Align::Left),
-        ("RECORD", Align::Right),
+        ("SEAT", Align::Right),
         ("PID", Align::Right),
         ("HOLDER", Align::Left),
         ("SINCE", Align::Right),
@@ -45,7 +45,7 @@ pub fn run(args: &ClaimsArgs, output: &mut Output) -> Result<Exit, Failure> {
         table.row([
             plain(claim.key.to_string()),
             plain(kind(claim)),
-            plain(claim.record.to_string()),
+            plain(claim.seat.to_string()),
             plain(claim.pid.map_or("-".into(), |pid| pid.to_string())),
             holder,
             plain(long_duration(claim.since)),
@@ -78,7 +78,7 @@ pub fn to_json(claim: &ClaimEntry) -> Value {
     json!({
         "key": claim.key.to_string(),
         "kind": kind(claim),
-        "record": claim.record,
+        "seat": claim.seat,
         "pid": claim.pid,
         "label": claim.label,
         "holder": winner,

@@ -36,7 +36,7 @@ pub enum Level {
 pub enum Cure {
     /// Nothing that is proven safe.
     None,
-    /// Free the records of dead holders.
+    /// Free the seats of dead holders.
     AdoptDead,
     /// Remove the segment, if nobody can write to it.
     Unlink,
@@ -96,8 +96,8 @@ fn fix(finding: &mut Finding, args: &DoctorArgs) {
         Cure::AdoptDead => post::options(&finding.subject, &args.joining)
             .and_then(|options| Ok(adopt_dead(&finding.subject, &options)?))
             .map(|freed| match freed.as_slice() {
-                [] => Cure::Failed("left to the next worker that joins, since no other record is free".into()),
-                freed => Cure::Done(format!("freed {}", count_of(freed.len(), "worker record"))),
+                [] => Cure::Failed("left to the next worker that joins, since no other seat is free".into()),
+                freed => Cure::Done(format!("freed {}", count_of(freed.len(), "seat"))),
             }),
         Cure::Unlink => match unlink_unheld(&finding.subject) {
             Ok(true) => Ok(Cure::Done("removed".into())),

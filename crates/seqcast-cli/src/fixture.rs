@@ -6,7 +6,7 @@ use seqcast::{Bus, SegmentOptions, Worker, WorkerOptions, WorkerStats};
 /// A small segment of the test's own, removed with what is returned, also when the test fails.
 pub fn bus(what: &str) -> Bus {
     let name = format!("/seqcast-bin-{}-{what}", std::process::id());
-    SegmentOptions::new().capacity(64).records(32).claims(16).unlink_on_drop(true).create(&name).unwrap()
+    SegmentOptions::new().capacity(64).seats(32).claims(16).unlink_on_drop(true).create(&name).unwrap()
 }
 
 /// A worker that has posted nothing of its own, and reports nothing.

@@ -42,7 +42,7 @@ pub fn run(args: &InspectArgs, output: &mut Output) -> Result<Exit, Failure> {
             "block_size_bytes": geometry.block_size,
             "block_stride_bytes": geometry.block_stride,
             "largest_event_bytes": geometry.largest_event,
-            "records": geometry.records,
+            "seats": geometry.seats,
             "buckets": geometry.buckets,
             "bucket_entries": geometry.bucket_entries,
             "next_id": stats.next_id,
@@ -50,7 +50,7 @@ pub fn run(args: &InspectArgs, output: &mut Output) -> Result<Exit, Failure> {
             "events_per_second": rate,
             "holds_seconds": holds,
             "live_workers": live,
-            "dead_records": dead,
+            "dead_seats": dead,
             "claims_held": stats.claims_held,
             "faults": {
                 "voided": faults.voided,
@@ -103,7 +103,7 @@ pub fn run(args: &InspectArgs, output: &mut Output) -> Result<Exit, Failure> {
             None => format!("for as long as nothing is posted (no event in {})", long_duration(args.sample)),
         },
     )?;
-    row("workers", format!("{live} of {} records; {dead} whose holder is dead", stats.records))?;
+    row("workers", format!("{live} of {} seats; {dead} whose holder is dead", stats.seats))?;
     row("claims", format!("{} held, room for {} keys", grouped(stats.claims_held), grouped(most)))?;
     row(
         "faults",

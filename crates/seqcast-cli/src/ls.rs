@@ -14,7 +14,7 @@ struct Row<'a> {
     listed: &'a Listed,
     state: &'static str,
     tone: Tone,
-    /// Live workers, all records, and the next id; `None` if the segment cannot be read.
+    /// Live workers, all seats, and the next id; `None` if the segment cannot be read.
     figures: Option<(u64, u32, u64)>,
     why: Option<String>,
 }
@@ -38,7 +38,7 @@ pub fn run(output: &mut Output) -> Result<Exit, Failure> {
     ]);
     for row in &rows {
         let (workers, head) = match row.figures {
-            Some((live, records, head)) => (format!("{live}/{records}"), head.to_string()),
+            Some((live, seats, head)) => (format!("{live}/{seats}"), head.to_string()),
             None => ("-".into(), "-".into()),
         };
         let file = &row.listed.file;
@@ -67,7 +67,7 @@ impl Row<'_> {
                 Ok(stats) => {
                     let live = stats.workers.iter().filter(|worker| worker.alive).count() as u64;
                     let (state, tone) = if live > 0 { ("ok", Tone::Good) } else { ("stale", Tone::Warning) };
-                    return Row { listed, state, tone, figures: Some((live, stats.records, stats.next_id)), why: None };
+                    return Row { listed, state, tone, figures: Some((live, stats.seats, stats.next_id)), why: None };
                 }
                 Err(error) => error.to_string(),
             },
@@ -94,7 +94,7 @@ impl Row<'_> {
             "owner": user_name(file.uid),
             "mode": format!("{:04o}", file.mode),
             "live_workers": self.figures.map(|(live, ..)| live),
-            "records": self.figures.map(|(_, records, _)| records),
+            "seats": self.figures.map(|(_, seats, _)| seats),
             "next_id": self.figures.map(|(.., next)| next),
             "state": self.state.replace(' ', "_"),
             "why": self.why,

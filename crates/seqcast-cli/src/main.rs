@@ -1,6 +1,6 @@
 //! `seqcast`: looks into the segments of this host, and posts and claims by hand.
 //!
-//! Everything that only looks maps a segment for reading and takes no worker record; see `seqcast::inspect`. Each
+//! Everything that only looks maps a segment for reading and takes no seat; see `seqcast::inspect`. Each
 //! command is a file of its own; what it prints as JSON is described in `docs/cli.md`.
 
 mod args;

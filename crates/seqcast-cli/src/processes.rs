@@ -32,7 +32,7 @@ impl State {
 const LONG_SILENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
 impl State {
-    /// Dead: nobody has the record's lock. Unlocked: nobody has it, though the worker lives. Stopped: the process is stopped by a signal or a debugger, as far as it can be
+    /// Dead: nobody has the seat's lock. Unlocked: nobody has it, though the worker lives. Stopped: the process is stopped by a signal or a debugger, as far as it can be
     /// seen from this pid namespace. Slow: more than a quarter of the ring behind, or behind and silent for long.
     pub fn of(worker: &WorkerStats, capacity: u64) -> State {
         if !worker.alive {

@@ -79,13 +79,13 @@ fn report(output: &mut Output, name: &str, removed: bool, workers: &[WorkerStats
     if output.is_json() {
         let workers: Vec<Value> = workers
             .iter()
-            .map(|worker| json!({ "record": worker.record, "pid": worker.pid, "label": worker.label }))
+            .map(|worker| json!({ "seat": worker.seat, "pid": worker.pid, "label": worker.label }))
             .collect();
         return output.json(&json!({ "name": name, "removed": removed, "live_workers": workers, "what": what }));
     }
     output.line(format_args!("{name}: {what}"))?;
     for worker in workers {
-        output.line(format_args!("  record {}: pid {} {}", worker.record, worker.pid, printable(&worker.label)))?;
+        output.line(format_args!("  seat {}: pid {} {}", worker.seat, worker.pid, printable(&worker.label)))?;
     }
     Ok(())
 }

@@ -92,8 +92,8 @@ fn to_text(output: &Output, seen: &Seen, time: Option<String>, payload: Payload)
             )
         }
         Seen::Void { id } => (*id, Tone::Faint, "-- void: was reserved and never became an event --".to_owned()),
-        Seen::PassedOver { id, record } => {
-            let by = record.map_or("nobody who still says so".to_owned(), |record| format!("record {record}"));
+        Seen::PassedOver { id, seat } => {
+            let by = seat.map_or("nobody who still says so".to_owned(), |seat| format!("seat {seat}"));
             (*id, Tone::Warning, format!("-- reserved by {by}, not there yet: passed over --"))
         }
         Seen::Headless { id } => {
@@ -135,7 +135,7 @@ fn unique_text(unique: &SeenUnique) -> String {
 
 /// Who holds a claim, for people.
 pub fn holder_text(entry: &ClaimEntry) -> String {
-    let mut text = format!("held by record {}", entry.record);
+    let mut text = format!("held by seat {}", entry.seat);
     if let Some(pid) = entry.pid {
         text.push_str(&format!(" (pid {pid}"));
         if !entry.label.is_empty() {
@@ -177,7 +177,7 @@ fn to_json(seen: &Seen, time: Option<String>, payload: Payload) -> Value {
                 "id": event.id,
                 "source": event.source,
                 "event": event.event,
-                "record": event.record,
+                "seat": event.seat,
                 "pid": event.pid,
                 "len_bytes": event.len,
                 "fragmented": event.fragmented,
@@ -193,8 +193,8 @@ fn to_json(seen: &Seen, time: Option<String>, payload: Payload) -> Value {
         }
         Seen::Gap { from, missed } => json!({ "kind": "gap", "seen_at": time, "id": from, "missed": missed }),
         Seen::Void { id } => json!({ "kind": "void", "seen_at": time, "id": id }),
-        Seen::PassedOver { id, record } => {
-            json!({ "kind": "passed_over", "seen_at": time, "id": id, "record": record })
+        Seen::PassedOver { id, seat } => {
+            json!({ "kind": "passed_over", "seen_at": time, "id": id, "seat": seat })
         }
         Seen::Headless { id } => json!({ "kind": "headless", "seen_at": time, "id": id }),
         Seen::Unreadable { id } => json!({ "kind": "unreadable", "seen_at": time, "id": id }),
@@ -240,7 +240,7 @@ mod tests {
         }
     }
 
-    /// A claim that is held, by record 0.
+    /// A claim that is held, by seat 0.
     fn entry(what: &str) -> ClaimEntry {
         let bus = fixture::bus(what);
         let worker = fixture::worker(&bus, "web");
@@ -255,8 +255,8 @@ mod tests {
         for (seen, kind, id, words, counts_from) in [
             (Seen::Gap { from: 10, missed: 5 }, "gap", 10, "gap: 5 ids up to 14 were", 15),
             (Seen::Void { id: 7 }, "void", 7, "void: was reserved", 7),
-            (Seen::PassedOver { id: 8, record: Some(3) }, "passed_over", 8, "reserved by record 3, not there", 8),
-            (Seen::PassedOver { id: 8, record: None }, "passed_over", 8, "reserved by nobody who still says so", 8),
+            (Seen::PassedOver { id: 8, seat: Some(3) }, "passed_over", 8, "reserved by seat 3, not there", 8),
+            (Seen::PassedOver { id: 8, seat: None }, "passed_over", 8, "reserved by nobody who still says so", 8),
             (Seen::Headless { id: 9 }, "headless", 9, "end of an event whose beginning was not seen", 9),
             (Seen::Unreadable { id: 6 }, "unreadable", 6, "malformed: somebody else writes", 6),
         ] {
@@ -269,7 +269,7 @@ mod tests {
             assert_eq!((&json["kind"], &json["id"], &json["seen_at"]), (&json!(kind), &json!(id), &json!(now())));
         }
         assert_eq!(to_json(&Seen::Gap { from: 10, missed: 5 }, None, Payload::Len)["missed"], 5);
-        assert_eq!(to_json(&Seen::PassedOver { id: 8, record: Some(3) }, None, Payload::Len)["record"], 3);
+        assert_eq!(to_json(&Seen::PassedOver { id: 8, seat: Some(3) }, None, Payload::Len)["seat"], 3);
         let mut event = event("id");
         event.id = 4;
         assert_eq!(id_of(&Seen::Event(event)), 4);
@@ -321,13 +321,13 @@ mod tests {
     #[test]
     fn a_holder_is_told_with_what_became_of_it() {
         let mut entry = entry("holder");
-        let held = format!("held by record 0 (pid {} \"web\")", std::process::id());
+        let held = format!("held by seat 0 (pid {} \"web\")", std::process::id());
         assert_eq!(holder_text(&entry), held);
         entry.winner = Winner::Dead;
         assert_eq!(holder_text(&entry), format!("{held}, which is dead,"));
         entry.label.clear();
-        assert_eq!(holder_text(&entry), format!("held by record 0 (pid {}), which is dead,", std::process::id()));
+        assert_eq!(holder_text(&entry), format!("held by seat 0 (pid {}), which is dead,", std::process::id()));
         (entry.winner, entry.pid) = (Winner::Gone, None);
-        assert_eq!(holder_text(&entry), "held by record 0, which has left,");
+        assert_eq!(holder_text(&entry), "held by seat 0, which has left,");
     }
 }

@@ -158,7 +158,7 @@ pub fn tone_of(state: State) -> Tone {
 
 fn print_table(model: &Model, output: &mut Output) -> Result<(), Failure> {
     let mut table = Table::new(&[
-        ("REC", Align::Right),
+        ("SEAT", Align::Right),
         ("PID", Align::Right),
         ("LABEL", Align::Left),
         ("AGE", Align::Right),
@@ -176,7 +176,7 @@ fn print_table(model: &Model, output: &mut Output) -> Result<(), Failure> {
         let reads = row.worker.cursor.is_some();
         let if_reads = |text: String| plain(if reads { text } else { "-".into() });
         table.row([
-            plain(row.worker.record.to_string()),
+            plain(row.worker.seat.to_string()),
             plain(row.worker.pid.to_string()),
             plain(&row.worker.label),
             plain(short_duration(row.age())),
@@ -209,7 +209,7 @@ fn to_json(model: &Model) -> Value {
 fn row_json(row: &Row) -> Value {
     let worker = &row.worker;
     json!({
-        "record": worker.record,
+        "seat": worker.seat,
         "pid": worker.pid,
         "label": worker.label,
         "age_seconds": row.age().as_secs_f64(),
@@ -280,7 +280,7 @@ mod tests {
     }
 
     fn measured(inspector: &Inspector) -> Model {
-        let mut model = Model::new(Sort::Record, None);
+        let mut model = Model::new(Sort::Seat, None);
         model.measure(inspector).unwrap();
         model
     }
@@ -352,9 +352,9 @@ mod tests {
             (KeyCode::Right, "sort: label"),
             (KeyCode::Char('r'), "sort: label reversed"),
             (KeyCode::Left, "sort: pid reversed"),
-            (KeyCode::Char('S'), "sort: record reversed"),
-            (KeyCode::Char('r'), "sort: record"),
-            (KeyCode::Char('c'), "sort: record"),
+            (KeyCode::Char('S'), "sort: seat reversed"),
+            (KeyCode::Char('r'), "sort: seat"),
+            (KeyCode::Char('c'), "sort: seat"),
         ] {
             assert!(screen.press(key), "{key:?} ended it");
             assert!(foot(&mut screen).ends_with(sort), "{key:?}: {}", foot(&mut screen));
@@ -388,7 +388,7 @@ mod tests {
         screen.press(KeyCode::Char('r'));
         assert_eq!(shown(&mut screen), ["web-2", "web-1"]);
         assert!(screen.lines()[8].starts_with("filter: wEb  2 of 3"), "{:?}", screen.lines());
-        assert!(screen.lines()[1].starts_with("3 of 32 records: 3 ok"), "{:?}", screen.lines());
+        assert!(screen.lines()[1].starts_with("3 of 32 seats: 3 ok"), "{:?}", screen.lines());
         // The first ends the filter, the second top.
         assert!(screen.press(KeyCode::Esc));
         assert_eq!(shown(&mut screen).len(), 3);
@@ -432,7 +432,7 @@ mod tests {
         };
         assert!(text.contains("worker first"), "{text}");
         for (name, value) in [
-            ("\nrecord ", "0"),
+            ("\nseat ", "0"),
             ("pid ", &std::process::id().to_string()),
             ("state ", "slow"),
             (" posted ", "1,234"),
@@ -513,7 +513,7 @@ mod tests {
         let (inspector, worker) = (fixture::inspector(&bus), fixture::worker(&bus, "web"));
         let _claim = worker.claim("key", Duration::from_secs(600)).unwrap();
         let mut screen = Screen::new(80, 9, measured(&inspector));
-        let counts = "1 of 32 records: 1 ok 0 slow 0 stopped 0 dead  claims 1  events/s";
+        let counts = "1 of 32 seats: 1 ok 0 slow 0 stopped 0 dead  claims 1  events/s";
         assert_eq!(screen.lines()[1], counts);
         // States that nobody is in are faint, the others have their colour.
         assert_eq!(screen.style(1, " 1 ok"), (Color::Green, Modifier::empty()));
@@ -573,9 +573,9 @@ mod tests {
         let bus = fixture::bus("sorted");
         let mut screen = Screen::new(160, 9, measured(&fixture::inspector(&bus)));
         let (plain, reversed) = (Modifier::BOLD, Modifier::BOLD | Modifier::REVERSED);
-        assert_eq!((screen.style(2, "REC").1, screen.style(2, "READ/S").1), (reversed, plain));
+        assert_eq!((screen.style(2, "SEAT").1, screen.style(2, "READ/S").1), (reversed, plain));
         screen.model.sort = Sort::Rate;
-        assert_eq!((screen.style(2, "REC").1, screen.style(2, "READ/S").1), (plain, reversed));
+        assert_eq!((screen.style(2, "SEAT").1, screen.style(2, "READ/S").1), (plain, reversed));
         // These are of the same column and are not sorted by.
         assert_eq!((screen.style(2, "READ/S HISTORY").1, screen.style(2, "CURSOR").1), (plain, plain));
         assert_eq!(screen.style(8, "q quit").1, Modifier::DIM);
@@ -598,7 +598,7 @@ mod tests {
         let json = to_json(&model);
         assert_eq!((&json["name"], &json["next_id"], &json["capacity"]), (&json!(bus.name()), &json!(1), &json!(64)));
         let row = &json["workers"][0];
-        assert_eq!((&row["record"], &row["label"], &row["state"]), (&json!(0), &json!("web"), &json!("ok")));
+        assert_eq!((&row["seat"], &row["label"], &row["state"]), (&json!(0), &json!("web"), &json!("ok")));
         assert_eq!((&row["posted"], &row["lag"], &row["lag_high"]), (&json!(1), &json!(1), &json!(1)));
         assert_eq!(row["posted_per_second"], model.rows()[0].post_rate);
         assert_eq!((&row["last_poll_seconds"], &row["reserved"]), (&Value::Null, &Value::Null));

@@ -13,7 +13,7 @@ pub const HOUR: Duration = Duration::from_secs(3600);
 
 /// A small segment that is quickly made.
 pub fn small() -> SegmentOptions {
-    SegmentOptions::new().capacity(64).claims(64).records(16)
+    SegmentOptions::new().capacity(64).claims(64).seats(16)
 }
 
 /// A bus on a segment of its own, with `options`.
@@ -129,12 +129,12 @@ pub fn poll(worker: &Worker) -> (u64, u64) {
 
 /// What `worker` has counted so far.
 pub fn counts(bus: &Bus, worker: &Worker) -> WorkerStats {
-    of_record(&bus.stats().unwrap(), worker.record())
+    of_seat(&bus.stats().unwrap(), worker.seat())
 }
 
-/// What the worker of `record` has counted.
-pub fn of_record(stats: &Stats, record: u32) -> WorkerStats {
-    stats.workers.iter().find(|worker| worker.record == record).cloned().unwrap()
+/// What the worker of `seat` has counted.
+pub fn of_seat(stats: &Stats, seat: u32) -> WorkerStats {
+    stats.workers.iter().find(|worker| worker.seat == seat).cloned().unwrap()
 }
 
 /// The error, which there must be.

@@ -16,7 +16,7 @@ use seqcast::{
     Trouble, Unique, Worker, WorkerOptions,
 };
 
-use crate::bus::{HOUR, of_record};
+use crate::bus::{HOUR, of_seat};
 use crate::hostile::draw::Draw;
 
 pub const WORKERS: usize = 3;
@@ -264,7 +264,7 @@ struct Counts {
 
 #[derive(Clone, Debug)]
 struct Seat {
-    record: u32,
+    number: u32,
     /// Messages that began before it are none of its own.
     start: u64,
     next: u64,
@@ -341,7 +341,7 @@ impl Model {
         if last_id > first_id {
             seat.counts.fragments += last_id + 1 - first_id;
         }
-        self.messages.push(Message { topic, unique, first_id, last_id, sender: seat.record });
+        self.messages.push(Message { topic, unique, first_id, last_id, sender: seat.number });
         self.slots.resize(last_id as usize + 1, Slot::Part(number));
     }
 
@@ -415,7 +415,7 @@ impl Model {
         loop {
             match seat.ahead.front().cloned() {
                 Some(Ahead::Waiting(id)) => match self.slot(id) {
-                    Some(Slot::Reserved(record)) if record == seat.record => {
+                    Some(Slot::Reserved(number)) if number == seat.number => {
                         self.copy_ahead(seat);
                         return Step::PendingOwn(id);
                     }
@@ -560,15 +560,15 @@ impl Model {
         polled
     }
 
-    /// The id that `record` has reserved and nobody has decided.
-    fn reserved_by(&self, record: u32) -> Option<u64> {
-        (0..self.next_id()).rev().find(|id| self.slots[*id as usize] == Slot::Reserved(record))
+    /// The id that `seat` has reserved and nobody has decided.
+    fn reserved_by(&self, seat: u32) -> Option<u64> {
+        (0..self.next_id()).rev().find(|id| self.slots[*id as usize] == Slot::Reserved(seat))
     }
 
     /// Leaves. What was claimed already is still run.
     fn leave(&mut self, slot: usize) -> Vec<Call> {
         let mut seat = self.seats[slot].take().unwrap();
-        if let Some(id) = self.reserved_by(seat.record) {
+        if let Some(id) = self.reserved_by(seat.number) {
             self.slots[id as usize] = Slot::Void;
         }
         let mut calls = Vec::new();
@@ -607,8 +607,7 @@ pub struct Both {
 impl Both {
     /// A ring of `capacity` cells, and all workers on it. `announce`: whether they say that they join and leave.
     pub fn new(capacity: u64, block_size: u64, announce: bool) -> Both {
-        let options =
-            SegmentOptions::new().capacity(capacity).block_size(block_size).claims(64).records(WORKERS as u64);
+        let options = SegmentOptions::new().capacity(capacity).block_size(block_size).claims(64).seats(WORKERS as u64);
         let bus = options.anonymous().unwrap();
         let longest = bus.largest_event();
         let block_size = bus.stats().unwrap().block_size as usize;
@@ -665,7 +664,7 @@ impl Both {
         let worker = joined.unwrap();
         self.model.gaps |= at > 0;
         self.model.seats[slot] = Some(Seat {
-            record: worker.record(),
+            number: worker.seat(),
             start: if matches!(from, From::After(_)) { 0 } else { at },
             next: at,
             ahead: VecDeque::new(),
@@ -742,7 +741,7 @@ impl Both {
             Op::Join { worker, .. } if self.real[worker].is_some() => {
                 if self.real.iter().all(Option::is_some) {
                     let joined = self.bus.join_with(&WorkerOptions::new());
-                    assert!(joined.is_err_and(|error| matches!(error.cause(), Cause::NoRecord { .. })));
+                    assert!(joined.is_err_and(|error| matches!(error.cause(), Cause::NoSeat { .. })));
                 }
                 return;
             }
@@ -795,12 +794,12 @@ impl Both {
             }
             Op::Reserve { .. } => {
                 let reservation = worker.reserve().unwrap();
-                let record = worker.record();
-                if let Some(id) = self.model.reserved_by(record) {
+                let seat = worker.seat();
+                if let Some(id) = self.model.reserved_by(seat) {
                     self.model.slots[id as usize] = Slot::Void;
                 }
                 assert_eq!(reservation.id(), self.model.next_id());
-                self.model.slots.push(Slot::Reserved(record));
+                self.model.slots.push(Slot::Reserved(seat));
                 self.seat(slot).counts.reservations += 1;
                 // The older one, dropped herewith, is none any more.
                 real.reservation = Some(reservation);
@@ -809,12 +808,12 @@ impl Both {
                 if let Some(reservation) = &mut real.reservation {
                     let (source, event) = names(topic);
                     let id = reservation.id();
-                    let open = self.model.slot(id) == Some(Slot::Reserved(worker.record()));
+                    let open = self.model.slot(id) == Some(Slot::Reserved(worker.seat()));
                     match reservation.commit((source, event), payload(number, len)) {
                         Ok(committed) => {
                             assert!(committed == id && open, "id {id} was decided before");
                             self.model.slots[id as usize] = Slot::Part(number);
-                            let (first_id, last_id, sender) = (id, id, worker.record());
+                            let (first_id, last_id, sender) = (id, id, worker.seat());
                             self.model.messages.push(Message { topic, unique: None, first_id, last_id, sender });
                             let counts = &mut self.seat(slot).counts;
                             (counts.posted, counts.committed) = (counts.posted + 1, counts.committed + 1);
@@ -829,7 +828,7 @@ impl Both {
             }
             Op::DropReservation { .. } => {
                 if let Some(reservation) = real.reservation.take()
-                    && self.model.slots[reservation.id() as usize] == Slot::Reserved(worker.record())
+                    && self.model.slots[reservation.id() as usize] == Slot::Reserved(worker.seat())
                 {
                     self.model.slots[reservation.id() as usize] = Slot::Void;
                 }
@@ -848,11 +847,11 @@ impl Both {
                                 panic!("not free")
                             };
                             self.seat(slot).counts.won += 1;
-                            self.model.claims[key] = Some((worker.record(), claim));
+                            self.model.claims[key] = Some((worker.seat(), claim));
                         }
                     }
-                    (Claimed::Held { record, left, .. }, Some((holder, _))) => {
-                        assert!(record == holder && left <= HOUR, "held by {record} and not by {holder}");
+                    (Claimed::Held { seat, left, .. }, Some((holder, _))) => {
+                        assert!(seat == holder && left <= HOUR, "held by {seat} and not by {holder}");
                         counts.lost += 1;
                     }
                     other => panic!("{other:?}"),
@@ -908,11 +907,11 @@ impl Both {
                 let label = self.label();
                 let len = label.len();
                 worker.reconfigure(|options| options.label(label)).unwrap();
-                let record = worker.record();
+                let seat = worker.seat();
                 worker.leave().unwrap();
                 self.model.late.clear();
                 // What it posts is read by others only.
-                if let Some(id) = self.model.reserved_by(record) {
+                if let Some(id) = self.model.reserved_by(seat) {
                     self.model.slots[id as usize] = Slot::Void;
                 }
                 self.announced(slot, 1, len);
@@ -962,7 +961,7 @@ impl Both {
             };
             assert!(real.wrong.lock().unwrap().is_empty(), "{:?}", real.wrong.lock().unwrap());
             assert_eq!(real.worker.cursor(), self.model.cursor(seat));
-            let counts = of_record(&stats, seat.record);
+            let counts = of_seat(&stats, seat.number);
             let shown = Counts {
                 posted: counts.posted,
                 fragments: counts.fragments,

@@ -27,12 +27,12 @@ impl Clock for Time {
 pub(crate) struct Region {
     pub(crate) claims: Claims,
     cells: Words,
-    records: Words,
+    seats: Words,
     count: u16,
 }
 
 impl Region {
-    pub(crate) fn new(mode: Mode, entries: usize, records: u16, capacity: u64, tail: Words) -> Region {
+    pub(crate) fn new(mode: Mode, entries: usize, seats: u16, capacity: u64, tail: Words) -> Region {
         let control = |_| Some(mode);
         let stride = HEAD_WORDS + BUCKET_HEAD_WORDS + entries * ENTRY_WORDS;
         let block_word =
@@ -43,21 +43,20 @@ impl Region {
                 .then_some(mode)
         };
         let cells = Words::new(1, control);
-        let pool = Pool::new(cells.clone(), Words::new((1 + usize::from(records)) * stride, block_word), stride);
-        let records_words = Words::new(usize::from(records) * seat_words::WORDS, hand_word);
-        let region =
-            Region { claims: Claims::new(pool, tail, capacity), cells, records: records_words, count: records };
-        let hands: Vec<Words> = (0..records).map(|record| region.hand_words(record)).collect();
+        let pool = Pool::new(cells.clone(), Words::new((1 + usize::from(seats)) * stride, block_word), stride);
+        let seats_words = Words::new(usize::from(seats) * seat_words::WORDS, hand_word);
+        let region = Region { claims: Claims::new(pool, tail, capacity), cells, seats: seats_words, count: seats };
+        let hands: Vec<Words> = (0..seats).map(|seat| region.hand_words(seat)).collect();
         region.claims.pool().format(&hands);
         region
     }
 
-    fn hand_words(&self, record: u16) -> Words {
-        self.records.sub(usize::from(record) * seat_words::WORDS + seat_words::CLAIM_HAND, HAND_WORDS)
+    fn hand_words(&self, seat: u16) -> Words {
+        self.seats.sub(usize::from(seat) * seat_words::WORDS + seat_words::CLAIM_HAND, HAND_WORDS)
     }
 
-    pub(crate) fn adopt(&self, record: u16) -> Hand {
-        Hand::adopt(self.claims.pool(), self.hand_words(record), record).expect("a sound record")
+    pub(crate) fn adopt(&self, seat: u16) -> Hand {
+        Hand::adopt(self.claims.pool(), self.hand_words(seat), seat).expect("a sound seat")
     }
 
     pub(crate) fn claim(&self, hand: &mut Hand, key: Key, ttl: u64, at: Option<At>, now: u64) -> Decision {
@@ -91,7 +90,7 @@ impl Region {
     /// Each block is in one place.
     pub(crate) fn judge(&self) {
         let mut places = vec![CellWord::from_bits(self.cells.at(0).at_rest()).block().into()];
-        places.extend((0..self.count).map(|record| self.hand_words(record).at(seat_words::OWN).at_rest()));
+        places.extend((0..self.count).map(|seat| self.hand_words(seat).at(seat_words::OWN).at_rest()));
         places.sort_unstable();
         assert!(places.iter().copied().eq(0..=u64::from(self.count)), "blocks are in the places {places:?}");
     }

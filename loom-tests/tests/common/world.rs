@@ -19,7 +19,7 @@ const STRIDE: usize = HEAD_WORDS + 1;
 #[derive(Clone)]
 pub(crate) struct World {
     pub(crate) ring: Ring,
-    records: Words,
+    seats: Words,
     count: u16,
     cells: Words,
     blocks: Words,
@@ -41,43 +41,43 @@ pub(crate) fn write(content: u64) -> impl FnOnce(Block<'_>) {
 
 impl World {
     /// A formatted segment with `capacity` cells, all of them one stretch, so that the tail lags as much as it can, and
-    /// one hand for each of `records` records.
-    pub(crate) fn new(mode: Mode, capacity: usize, records: u16) -> World {
-        World::over(mode, capacity, capacity as u64, records, Words::new(1, |_| Some(mode)))
+    /// one hand for each of `seats` seats.
+    pub(crate) fn new(mode: Mode, capacity: usize, seats: u16) -> World {
+        World::over(mode, capacity, capacity as u64, seats, Words::new(1, |_| Some(mode)))
     }
 
     /// The same, with so many ids to a `stretch` and a `tail` that others read too.
-    pub(crate) fn over(mode: Mode, capacity: usize, stretch: u64, records: u16, tail: Words) -> World {
+    pub(crate) fn over(mode: Mode, capacity: usize, stretch: u64, seats: u16, tail: Words) -> World {
         let control = |_| Some(mode);
         // Of a block only the stamp is contended; its other words are plain, see `sync`.
         let block_word =
             |word: usize| Some(if word.is_multiple_of(STRIDE) { mode.of_exchanged() } else { Mode::Plain });
-        let record_word = |word: usize| (word % seat_words::WORDS <= seat_words::RESERVED).then_some(mode);
+        let seat_word = |word: usize| (word % seat_words::WORDS <= seat_words::RESERVED).then_some(mode);
         let cells = Words::new(capacity, control);
-        let blocks = Words::new((capacity + usize::from(records)) * STRIDE, block_word);
-        let words = Words::new(usize::from(records) * seat_words::WORDS, record_word);
+        let blocks = Words::new((capacity + usize::from(seats)) * STRIDE, block_word);
+        let words = Words::new(usize::from(seats) * seat_words::WORDS, seat_word);
         let pool = Pool::new(cells.clone(), blocks.clone(), STRIDE);
         let world = World {
             ring: Ring::new(pool, tail, words.clone(), stretch),
-            records: words,
-            count: records,
+            seats: words,
+            count: seats,
             cells,
             blocks,
             log: Arc::default(),
         };
-        let hands: Vec<Words> = (0..records).map(|record| world.hand_words(record)).collect();
+        let hands: Vec<Words> = (0..seats).map(|seat| world.hand_words(seat)).collect();
         world.ring.pool().format(&hands);
         world
     }
 
-    fn hand_words(&self, record: u16) -> Words {
-        self.records.sub(usize::from(record) * seat_words::WORDS + seat_words::RING_HAND, HAND_WORDS)
+    fn hand_words(&self, seat: u16) -> Words {
+        self.seats.sub(usize::from(seat) * seat_words::WORDS + seat_words::RING_HAND, HAND_WORDS)
     }
 
-    /// Takes over `record`, whose holder is dead or never was.
-    pub(crate) fn adopt(&self, record: u16) -> Hand {
-        let hand = Hand::adopt(self.ring.pool(), self.hand_words(record), record).expect("a sound record");
-        self.ring.forget_reservation(record);
+    /// Takes over `seat`, whose holder is dead or never was.
+    pub(crate) fn adopt(&self, seat: u16) -> Hand {
+        let hand = Hand::adopt(self.ring.pool(), self.hand_words(seat), seat).expect("a sound seat");
+        self.ring.forget_reservation(seat);
         hand
     }
 
@@ -149,7 +149,7 @@ impl World {
     }
 
     /// What holds when everybody has gone: each block is in one place, and what a cell names is what was said of its id.
-    /// Every record is lived in: one whose holder died was adopted.
+    /// Every seat is lived in: one whose holder died was adopted.
     pub(crate) fn judge(&self) {
         let mut log = self.log.lock().unwrap();
         let mut places = BTreeSet::new();
@@ -171,9 +171,9 @@ impl World {
                 None => panic!("a phase that does not exist"),
             }
         }
-        for record in 0..self.count {
-            let own = self.hand_words(record).at(seat_words::OWN).at_rest();
-            assert!(places.insert(own), "block {own} of record {record} is somewhere else too");
+        for seat in 0..self.count {
+            let own = self.hand_words(seat).at(seat_words::OWN).at_rest();
+            assert!(places.insert(own), "block {own} of seat {seat} is somewhere else too");
         }
         assert_eq!(places.len(), capacity + usize::from(self.count), "a block was lost");
     }

@@ -1,6 +1,6 @@
-//! Death in the middle of an exchange, and the successor that finds out which block its record holds.
+//! Death in the middle of an exchange, and the successor that finds out which block its seat holds.
 //!
-//! Here the victim has record 1: the blocks of a fresh segment bear a stamp that reads as record 0's.
+//! Here the victim has seat 1: the blocks of a fresh segment bear a stamp that reads as seat 0's.
 
 use crate::protocol::ring::Fate;
 use crate::race::race;
@@ -253,11 +253,11 @@ fn two_posters_are_killed_on_one_cell() {
         .run(|run| {
             let world = World::new(run.mode, 1, 2);
             let mut cast = run.cast();
-            for record in 0..2 {
-                let (victim, watch, mut hand) = (world.clone(), run.clone(), world.adopt(record));
+            for seat in 0..2 {
+                let (victim, watch, mut hand) = (world.clone(), run.clone(), world.adopt(seat));
                 cast.actor(move || {
-                    watch.mortal(record.into(), || victim.post(&mut hand, u64::from(record) * 10));
-                    victim.adopt(record);
+                    watch.mortal(seat.into(), || victim.post(&mut hand, u64::from(seat) * 10));
+                    victim.adopt(seat);
                 });
             }
             cast.play();

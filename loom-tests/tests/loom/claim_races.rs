@@ -14,10 +14,10 @@ const OTHER: Key = Key([0, 8]);
 const LONG: u64 = 1_000;
 
 /// A region beside a ring of four cells whose tail stands at `tail`.
-fn region(run: &Run, entries: usize, records: u16, tail: u64) -> Region {
+fn region(run: &Run, entries: usize, seats: u16, tail: u64) -> Region {
     let word = Words::new(1, |_| Some(run.mode));
     word.at(0).store(tail, Ordering::Relaxed);
-    Region::new(run.mode, entries, records, 4, word)
+    Region::new(run.mode, entries, seats, 4, word)
 }
 
 /// The event with id `id`, for a worker that has read everything.
@@ -25,7 +25,7 @@ fn at(id: u64) -> Option<At> {
     Some(At { place: id + 1, since: 1 })
 }
 
-/// What the actors of an execution came to, in the order of their records.
+/// What the actors of an execution came to, in the order of their seats.
 #[derive(Clone)]
 struct Answers(Arc<Mutex<Vec<Option<Decision>>>>);
 
@@ -34,8 +34,8 @@ impl Answers {
         Answers(Arc::new(Mutex::new(vec![None; actors.into()])))
     }
 
-    fn set(&self, record: u16, decision: Decision) {
-        self.0.lock().unwrap()[usize::from(record)] = Some(decision);
+    fn set(&self, seat: u16, decision: Decision) {
+        self.0.lock().unwrap()[usize::from(seat)] = Some(decision);
     }
 
     /// Says it in words. G9: at most one has won.
@@ -61,9 +61,9 @@ fn two_claim_one_key() {
         let region = region(run, 2, 2, 0);
         let answers = Answers::new(2);
         let mut cast = run.cast();
-        for record in 0..2 {
-            let (region, answers, mut hand) = (region.clone(), answers.clone(), region.adopt(record));
-            cast.actor(move || answers.set(record, region.claim(&mut hand, KEY, LONG, None, 1)));
+        for seat in 0..2 {
+            let (region, answers, mut hand) = (region.clone(), answers.clone(), region.adopt(seat));
+            cast.actor(move || answers.set(seat, region.claim(&mut hand, KEY, LONG, None, 1)));
         }
         cast.play();
         region.judge();
@@ -78,9 +78,9 @@ fn two_reach_one_unique_event() {
             let region = region(run, 2, 2, 1);
             let answers = Answers::new(2);
             let mut cast = run.cast();
-            for record in 0..2 {
-                let (region, answers, mut hand) = (region.clone(), answers.clone(), region.adopt(record));
-                cast.actor(move || answers.set(record, region.claim(&mut hand, KEY, 0, at(0), 1)));
+            for seat in 0..2 {
+                let (region, answers, mut hand) = (region.clone(), answers.clone(), region.adopt(seat));
+                cast.actor(move || answers.set(seat, region.claim(&mut hand, KEY, 0, at(0), 1)));
             }
             cast.play();
             region.judge();
@@ -95,8 +95,8 @@ fn two_claim_two_keys_of_one_bucket() {
         let region = region(run, 2, 2, 0);
         let mut cast = run.cast();
         let won = Arc::new(Mutex::new(0));
-        for (record, key) in [(0, KEY), (1, OTHER)] {
-            let (region, won, mut hand) = (region.clone(), won.clone(), region.adopt(record));
+        for (seat, key) in [(0, KEY), (1, OTHER)] {
+            let (region, won, mut hand) = (region.clone(), won.clone(), region.adopt(seat));
             cast.actor(move || {
                 assert!(matches!(region.claim(&mut hand, key, LONG, None, 1), Decision::Won(_)));
                 *won.lock().unwrap() += 1;
@@ -176,7 +176,7 @@ fn a_claimer_copies_a_bucket_that_is_written_again() {
                 };
                 match first.claim_by_copy(&mut hand, KEY, LONG, None, 1) {
                     Decision::Won(token) => told.lock().unwrap().push(token),
-                    Decision::Held { by, .. } => assert_eq!(by.record(), 1, "held by whom it is held by"),
+                    Decision::Held { by, .. } => assert_eq!(by.seat(), 1, "held by whom it is held by"),
                     other => panic!("{other:?}"),
                 }
                 assert!(first.release(&mut hand, OTHER, other, 1));
@@ -239,7 +239,7 @@ fn claimed_anew(
             assert!(holder.release(&mut hand, KEY, token, 2));
             match holder.claim_in_place(&mut hand, KEY, 2 * LONG, 5) {
                 Some(Decision::Won(_)) | None => {}
-                Some(Decision::Held { by, .. }) => assert_eq!(by.record(), 1, "held by whom it is held by"),
+                Some(Decision::Held { by, .. }) => assert_eq!(by.seat(), 1, "held by whom it is held by"),
                 other => panic!("{other:?}"),
             }
         });
@@ -253,7 +253,7 @@ fn claimed_anew(
                     "held"
                 }
                 Some(Decision::Held { by, left }) => {
-                    assert_eq!((by.record(), left), (0, 2 * LONG), "what is left is not of this claim");
+                    assert_eq!((by.seat(), left), (0, 2 * LONG), "what is left is not of this claim");
                     "held anew"
                 }
                 other => panic!("{other:?}"),
@@ -306,9 +306,9 @@ fn two_claim_a_key_whose_ttl_has_ended() {
             let mut hands = [region.adopt(0), region.adopt(1)];
             assert!(matches!(region.claim(&mut hands[0], KEY, 10, None, 0), Decision::Won(_)));
             let mut cast = run.cast();
-            for (record, mut hand) in (0..).zip(hands) {
+            for (seat, mut hand) in (0..).zip(hands) {
                 let (region, answers) = (region.clone(), answers.clone());
-                cast.actor(move || answers.set(record, region.claim(&mut hand, KEY, LONG, None, 10)));
+                cast.actor(move || answers.set(seat, region.claim(&mut hand, KEY, LONG, None, 10)));
             }
             cast.play();
             region.judge();
@@ -329,9 +329,9 @@ fn a_late_reader_meets_a_bucket_that_forgets() {
             let mut hands = [region.adopt(0), region.adopt(1)];
             assert!(matches!(region.claim(&mut hands[0], KEY, 10, at(0), 0), Decision::Won(_)));
             let mut cast = run.cast();
-            for ((record, mut hand), (key, event)) in (0..).zip(hands).zip([(OTHER, at(7)), (KEY, at(0))]) {
+            for ((seat, mut hand), (key, event)) in (0..).zip(hands).zip([(OTHER, at(7)), (KEY, at(0))]) {
                 let (region, answers) = (region.clone(), answers.clone());
-                cast.actor(move || answers.set(record, region.claim(&mut hand, key, LONG, event, 20)));
+                cast.actor(move || answers.set(seat, region.claim(&mut hand, key, LONG, event, 20)));
             }
             cast.play();
             region.judge();
@@ -378,15 +378,15 @@ fn a_second_event_comes_while_the_first_is_decided() {
             let region = region(run, 2, 2, 2);
             let answers = Answers::new(2);
             let mut cast = run.cast();
-            for record in 0..2 {
-                let (region, answers, mut hand) = (region.clone(), answers.clone(), region.adopt(record));
+            for seat in 0..2 {
+                let (region, answers, mut hand) = (region.clone(), answers.clone(), region.adopt(seat));
                 cast.actor(move || {
                     let first = region.claim(&mut hand, KEY, LONG, at(0), 1);
-                    if record == 0 {
+                    if seat == 0 {
                         answers.set(0, first);
                     }
                     let second = region.claim(&mut hand, KEY, LONG, at(1), 1);
-                    if record == 1 {
+                    if seat == 1 {
                         answers.set(1, second);
                     }
                     assert!(!matches!(second, Decision::Won(_)), "the key is held");

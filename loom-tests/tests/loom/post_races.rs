@@ -8,9 +8,9 @@ fn two_posters_meet_in_one_cell() {
     race("two posters meet in one cell").preemptions(None, None).allowed(&["0 first", "1 first"]).run(|run| {
         let world = World::new(run.mode, 1, 2);
         let mut cast = run.cast();
-        for record in 0..2 {
-            let (world, mut hand) = (world.clone(), world.adopt(record));
-            cast.actor(move || _ = world.post(&mut hand, u64::from(record)));
+        for seat in 0..2 {
+            let (world, mut hand) = (world.clone(), world.adopt(seat));
+            cast.actor(move || _ = world.post(&mut hand, u64::from(seat)));
         }
         cast.play();
         world.judge();
@@ -26,11 +26,11 @@ fn two_posters_fill_two_cells() {
         |run| {
             let world = World::new(run.mode, 2, 2);
             let mut cast = run.cast();
-            for record in 0..2 {
-                let (world, mut hand) = (world.clone(), world.adopt(record));
+            for seat in 0..2 {
+                let (world, mut hand) = (world.clone(), world.adopt(seat));
                 cast.actor(move || {
-                    let first = world.post(&mut hand, u64::from(record) * 10);
-                    let second = world.post(&mut hand, u64::from(record) * 10 + 1);
+                    let first = world.post(&mut hand, u64::from(seat) * 10);
+                    let second = world.post(&mut hand, u64::from(seat) * 10 + 1);
                     assert!(first < second, "a worker's own events are in its order");
                 });
             }
@@ -72,9 +72,9 @@ fn two_readers_of_two_posters_agree() {
         .run(|run| {
             let world = World::new(run.mode, 2, 2);
             let mut cast = run.cast();
-            for record in 0..2 {
-                let (world, mut hand) = (world.clone(), world.adopt(record));
-                cast.actor(move || _ = world.post(&mut hand, u64::from(record)));
+            for seat in 0..2 {
+                let (world, mut hand) = (world.clone(), world.adopt(seat));
+                cast.actor(move || _ = world.post(&mut hand, u64::from(seat)));
             }
             let stories = std::sync::Arc::new(std::sync::Mutex::new(vec![]));
             for _ in 0..2 {
@@ -123,11 +123,11 @@ fn a_poster_goes_by_a_tail_that_a_third_has_moved() {
 fn place_of_the_last(run: &Run, posts: &[u64]) {
     let world = World::new(run.mode, 1, posts.len() as u16);
     let mut cast = run.cast();
-    for (record, &posts) in (0..).zip(posts) {
-        let (world, mut hand) = (world.clone(), world.adopt(record));
+    for (seat, &posts) in (0..).zip(posts) {
+        let (world, mut hand) = (world.clone(), world.adopt(seat));
         cast.actor(move || {
             for post in 0..posts {
-                world.post(&mut hand, u64::from(record) * 10 + post);
+                world.post(&mut hand, u64::from(seat) * 10 + post);
             }
         });
     }

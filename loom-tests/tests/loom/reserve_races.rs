@@ -273,7 +273,7 @@ fn two_threads_of_a_worker_reserve_and_commit() {
         });
 }
 
-/// The lock of record 0, as the kernel keeps it: held until its holder is dead.
+/// The lock of seat 0, as the kernel keeps it: held until its holder is dead.
 fn lock() -> std::sync::Arc<loom::sync::atomic::AtomicBool> {
     std::sync::Arc::new(loom::sync::atomic::AtomicBool::new(true))
 }

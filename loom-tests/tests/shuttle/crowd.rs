@@ -53,19 +53,19 @@ fn a_crowd_of_writers_and_readers() {
 }
 
 fn crowd() {
-    let records = WRITERS + READERS;
+    let seats = WRITERS + READERS;
     let tail = Words::new(1, |_| Some(Mode::Plain));
-    let world = World::over(Mode::Plain, CAPACITY, STRETCH, records, tail.clone());
-    let region = Region::new(Mode::Plain, 1, records, CAPACITY as u64, tail);
+    let world = World::over(Mode::Plain, CAPACITY, STRETCH, seats, tail.clone());
+    let region = Region::new(Mode::Plain, 1, seats, CAPACITY as u64, tail);
     let unique = Arc::new(Mutex::new(Unique::default()));
     let mut actors = vec![];
-    for record in 0..WRITERS {
-        let (world, hand) = (world.clone(), world.adopt(record));
+    for seat in 0..WRITERS {
+        let (world, hand) = (world.clone(), world.adopt(seat));
         actors.push(thread::spawn(move || write(&world, hand)));
     }
-    for record in WRITERS..records {
+    for seat in WRITERS..seats {
         let (world, region, unique) = (world.clone(), region.clone(), unique.clone());
-        actors.push(thread::spawn(move || read(&world, &region, record, &unique)));
+        actors.push(thread::spawn(move || read(&world, &region, seat, &unique)));
     }
     for actor in actors {
         actor.join().expect("an actor failed");
@@ -74,19 +74,19 @@ fn crowd() {
     region.judge();
 }
 
-/// A worker that sends, dies somewhere, and one who takes over its record and sends on.
+/// A worker that sends, dies somewhere, and one who takes over its seat and sends on.
 fn write(world: &World, mut hand: Hand) {
-    let record = hand.record();
+    let seat = hand.seat();
     if killed_at(thread_rng().gen_range(0..LONG_LIFE), || send(world, &mut hand, 0)).is_none() {
         saw("writer killed");
     }
-    send(world, &mut world.adopt(record), 1);
+    send(world, &mut world.adopt(seat), 1);
 }
 
 fn send(world: &World, hand: &mut Hand, life: u64) {
     for number in 0..3 {
         // Never the same twice.
-        let content = u64::from(hand.record()) * 100 + life * 10 + number;
+        let content = u64::from(hand.seat()) * 100 + life * 10 + number;
         match thread_rng().gen_range(0..6) {
             0..3 => _ = world.post(hand, content),
             3..5 => {
@@ -99,8 +99,8 @@ fn send(world: &World, hand: &mut Hand, life: u64) {
 }
 
 /// A worker that reads from the beginning, whatever it finds, and claims what it reads as unique events of two keys.
-fn read(world: &World, region: &Region, record: u16, unique: &Mutex<Unique>) {
-    let mut hand = region.adopt(record);
+fn read(world: &World, region: &Region, seat: u16, unique: &Mutex<Unique>) {
+    let mut hand = region.adopt(seat);
     let (mut next, mut since) = (0, 0);
     for _ in 0..16 {
         match world.poll(next) {
@@ -121,7 +121,7 @@ fn read(world: &World, region: &Region, record: u16, unique: &Mutex<Unique>) {
                     // Its successor begins where the ring is now.
                     None => {
                         saw("claimer killed");
-                        hand = region.adopt(record);
+                        hand = region.adopt(seat);
                         next = world.ring.newest();
                         since = next;
                         continue;
@@ -135,7 +135,7 @@ fn read(world: &World, region: &Region, record: u16, unique: &Mutex<Unique>) {
             }
             Poll::Reserved(_) => {
                 saw("reserved");
-                let named = (0..WRITERS).any(|record| world.ring.reserved_by(record) == Some(next));
+                let named = (0..WRITERS).any(|seat| world.ring.reserved_by(seat) == Some(next));
                 if (!named || thread_rng().gen_range(0..4) == 0) && world.ring.void(next) == Ok(Fate::Decided) {
                     saw("voided");
                     world.log.lock().unwrap().void(next);

@@ -13,14 +13,14 @@ use crate::segment::geometry::Geometry;
 use crate::sync::Ordering;
 
 pub(crate) struct Fragments {
-    /// By record of the sender.
+    /// By seat of the sender.
     partial: BTreeMap<u16, Partial>,
     /// The fragment just copied out.
     buffer: AlignedVec<PAYLOAD_ALIGN>,
     /// Payload bytes of a full fragment.
     chunk: u64,
     largest: u64,
-    records: u64,
+    seats: u64,
     /// Events that began before this id are none that the reader was to deliver.
     since: u64,
 }
@@ -61,7 +61,7 @@ impl Fragments {
             buffer: AlignedVec::new(),
             chunk: (geometry.block_bytes() - FRAGMENT_HEAD_BYTES) as u64,
             largest: geometry.largest_message() as u64,
-            records: geometry.records,
+            seats: geometry.seats,
             since: if begin.gathers { 0 } else { begin.first },
         };
         if begin.gathers {
@@ -126,19 +126,19 @@ impl Fragments {
     fn add_with(&mut self, len: usize, add: impl FnOnce(&mut Partial, &[u8]) -> bool) -> Assembled {
         let Some(head) = FragmentHead::parse(&self.buffer[..len]) else { return Assembled::Malformed };
         let chunk = &self.buffer[FRAGMENT_HEAD_BYTES..len];
-        let plausible = u64::from(head.record) < self.records
+        let plausible = u64::from(head.seat) < self.seats
             && head.total <= self.largest
             && chunk_len(head.total, head.number, self.chunk) == Some(chunk.len() as u64);
         if !plausible {
-            self.partial.remove(&head.record);
+            self.partial.remove(&head.seat);
             return Assembled::Malformed;
         }
         let is_last = chunk_len(head.total, head.number + 1, self.chunk).is_none();
         if head.number == 0 {
-            self.partial.insert(head.record, Partial::begin(&head));
+            self.partial.insert(head.seat, Partial::begin(&head));
         }
-        let Some(partial) = self.partial.get_mut(&head.record).filter(|partial| partial.continues_with(&head)) else {
-            self.partial.remove(&head.record);
+        let Some(partial) = self.partial.get_mut(&head.seat).filter(|partial| partial.continues_with(&head)) else {
+            self.partial.remove(&head.seat);
             return if !is_last {
                 Assembled::More
             } else if head.first_id < self.since {
@@ -148,13 +148,13 @@ impl Fragments {
             };
         };
         if !add(partial, chunk) {
-            self.partial.remove(&head.record);
+            self.partial.remove(&head.seat);
             return Assembled::Malformed;
         }
         if !is_last {
             return Assembled::More;
         }
-        match self.partial.remove(&head.record) {
+        match self.partial.remove(&head.seat) {
             Some(Partial { head: Some(head), wanted: true, bytes, .. }) => Assembled::Whole { head, bytes },
             Some(Partial { head: Some(head), .. }) => Assembled::NotWanted { head },
             _ => Assembled::Malformed,

@@ -584,24 +584,24 @@ fn read_lock(name: &str, at: u64, len: u64) -> File {
 fn g7_a_read_lock_makes_nobody_look_alive() {
     let name = Name::new("read-locks");
     let segment = Segment::create(&name, &small()).unwrap();
-    let any = || is_any_record_held(&name, &segment.file).unwrap();
+    let any = || is_any_seat_held(&name, &segment.file).unwrap();
     assert!(!any());
-    let (record, holder) = segment.take_any().unwrap().unwrap();
-    assert!(record == 0 && any());
+    let (seat, holder) = segment.take_any().unwrap().unwrap();
+    assert!(seat == 0 && any());
     // Beside the one that is held, of either kind: several small ones, and all that is free.
-    let small_ones = [read_lock(&name, record_byte(1_u16), 1), read_lock(&name, record_byte(3_u16), 1)];
-    let rest = read_lock(&name, record_byte(1_u16), 0);
-    assert!(any() && segment.is_record_held(0).unwrap());
-    assert!((1..4).all(|record| !segment.is_record_held(record).unwrap()), "a reader is no worker");
+    let small_ones = [read_lock(&name, seat_byte(1_u16), 1), read_lock(&name, seat_byte(3_u16), 1)];
+    let rest = read_lock(&name, seat_byte(1_u16), 0);
+    assert!(any() && segment.is_seat_held(0).unwrap());
+    assert!((1..4).all(|seat| !segment.is_seat_held(seat).unwrap()), "a reader is no worker");
     // That is what it can do.
     assert!(segment.take_any().unwrap().is_none());
-    drop((record, holder));
-    assert!(!any() && !segment.is_record_held(0).unwrap());
+    drop((seat, holder));
+    assert!(!any() && !segment.is_seat_held(0).unwrap());
     drop((small_ones, rest));
-    assert!(segment.take_record(1).unwrap().is_some());
+    assert!(segment.take_seat(1).unwrap().is_some());
     // All of the file, as `fcntl` knows it from of old.
     let _all = read_lock(&name, 0, 0);
-    assert!(!any() && segment.take_record(1).unwrap().is_none());
+    assert!(!any() && segment.take_seat(1).unwrap().is_none());
 }
 
 /// Whether this process's mapping of the segment is marked as not to be dumped.

@@ -85,7 +85,7 @@ fn inside(listed: &Listed, inspector: &Inspector) -> Vec<Finding> {
     let processes = inspector.processes();
     let mut findings = Vec::new();
     findings.extend(ring(name, inspector));
-    findings.extend(dead_records(name, &stats));
+    findings.extend(dead_seats(name, &stats));
     findings.extend(unlocked(name, &stats));
     findings.extend(unused(name, &stats, &processes));
     findings.extend(laggards(name, &stats));
@@ -133,25 +133,21 @@ fn ring(name: &str, inspector: &Inspector) -> Option<Finding> {
     }
 }
 
-fn dead_records(name: &str, stats: &Stats) -> Option<Finding> {
+fn dead_seats(name: &str, stats: &Stats) -> Option<Finding> {
     let dead: Vec<String> = stats
         .workers
         .iter()
         .filter(|worker| !worker.alive)
         .map(|worker| match worker.label.as_str() {
-            "" => format!("{} (pid {})", worker.record, worker.pid),
-            label => format!("{} (pid {} {:?})", worker.record, worker.pid, printable(label)),
+            "" => format!("{} (pid {})", worker.seat, worker.pid),
+            label => format!("{} (pid {} {:?})", worker.seat, worker.pid, printable(label)),
         })
         .collect();
     (!dead.is_empty()).then(|| {
         Finding::trouble(
-            "dead_records",
+            "dead_seats",
             name,
-            format!(
-                "the holder of {} died without leaving: {}",
-                count_of(dead.len(), "worker record"),
-                dead.join(", ")
-            ),
+            format!("the holder of {} died without leaving: {}", count_of(dead.len(), "seat"), dead.join(", ")),
             "none is needed: the next worker to join takes one over; seqcast doctor --fix frees them now. Find out why \
              the workers died",
         )
@@ -159,7 +155,7 @@ fn dead_records(name: &str, stats: &Stats) -> Option<Finding> {
     })
 }
 
-/// Live workers that have lost the lock of their record.
+/// Live workers that have lost the lock of their seat.
 fn unlocked(name: &str, stats: &Stats) -> Vec<Finding> {
     let unlocked = stats.workers.iter().filter(|worker| worker.unlocked);
     unlocked
@@ -168,10 +164,10 @@ fn unlocked(name: &str, stats: &Stats) -> Vec<Finding> {
                 "unlocked",
                 name,
                 format!(
-                    "the worker of record {} (pid {} {:?}) lives, but the lock of its record is lost: something in its \
-                     process has closed or unmapped what is not its own. Processes of this pid namespace leave the record \
+                    "the worker of seat {} (pid {} {:?}) lives, but the lock of its seat is lost: something in its \
+                     process has closed or unmapped what is not its own. Processes of this pid namespace leave the seat \
                      to it; those of others take it",
-                    worker.record, worker.pid, worker.label
+                    worker.seat, worker.pid, worker.label
                 ),
                 "restart that process, and have it close descriptors before it opens the bus",
             )
@@ -185,7 +181,7 @@ fn laggards(name: &str, stats: &Stats) -> Vec<Finding> {
     for worker in &stats.workers {
         let left = stats.capacity.saturating_sub(worker.lag);
         let label = printable(&worker.label);
-        let who = format!("record {} (pid {} {label:?}), {} behind", worker.record, worker.pid, worker.lag);
+        let who = format!("seat {} (pid {} {label:?}), {} behind", worker.seat, worker.pid, worker.lag);
         match State::of(worker, stats.capacity) {
             State::Stopped => findings.push(Finding::trouble(
                 "stopped",
@@ -225,23 +221,22 @@ fn unused(name: &str, stats: &Stats, processes: &Processes) -> Option<Finding> {
 }
 
 /// A child that another thread forks in the moment in which its parent joins has the parent's lock as well, and so has any
-/// child where the system keeps locks by descriptors only. One that outlives the parent keeps the record from being taken
+/// child where the system keeps locks by descriptors only. One that outlives the parent keeps the seat from being taken
 /// over.
 fn kept_by_children(name: &str, stats: &Stats, processes: &Processes) -> Vec<Finding> {
     let mut findings = Vec::new();
     for worker in stats.workers.iter().filter(|worker| worker.alive) {
-        let holders: Vec<_> =
-            processes.holders.iter().filter(|holder| holder.records.contains(&worker.record)).collect();
+        let holders: Vec<_> = processes.holders.iter().filter(|holder| holder.seats.contains(&worker.seat)).collect();
         if holders.is_empty() || holders.iter().any(|holder| holder.own_pid == worker.pid) {
             continue;
         }
         let pids: Vec<String> = holders.iter().map(|holder| holder.pid.to_string()).collect();
         findings.push(Finding::trouble(
-            "kept_record",
+            "kept_seat",
             name,
             format!(
-                "the worker of record {} (pid {}) is gone, but what it had forked (pid {}) keeps its record",
-                worker.record,
+                "the worker of seat {} (pid {}) is gone, but what it had forked (pid {}) keeps its seat",
+                worker.seat,
                 worker.pid,
                 pids.join(", ")
             ),
@@ -261,8 +256,8 @@ fn read_locks(name: &str, stats: &Stats, processes: &Processes) -> Vec<Finding> 
             format!(
                 "process {} holds read locks on {} of {}, so that nobody can join with them",
                 holder.pid,
-                count_of(holder.read_locks.len(), "worker record"),
-                stats.records,
+                count_of(holder.read_locks.len(), "seat"),
+                stats.seats,
             ),
             format!(
                 "end that process, which no worker of seqcast's is, and take the right to read from its user: chmod go-r \
@@ -319,7 +314,7 @@ fn pid_namespaces(name: &str, processes: &Processes, own: Namespaces) -> Option<
         name,
         format!(
             "processes of other {} namespaces than this one's share it: pid {} as seen from here; the process ids that \
-             seqcast shows for their records are those of their own namespace",
+             seqcast shows for their seats are those of their own namespace",
             kinds.join(", "),
             pids.join(", ")
         ),

@@ -12,7 +12,7 @@ use crate::output::{Output, Tone};
 fn parts_of(region: &Region) -> &'static [&'static str] {
     match region.name {
         "header" => &["header"],
-        "records" => &["record"],
+        "seats" => &["seat"],
         "blocks" => &["block"],
         "buckets" => &["block", "bucket", "entry"],
         _ => &[],

@@ -48,14 +48,14 @@ pub fn families(inspector: &Inspector) -> seqcast::Result<Vec<Family>> {
     of_segment("seqcast_size_bytes", MetricType::Gauge, "Size of the segment.", stats.size as f64);
     of_segment("seqcast_ring_capacity_events", MetricType::Gauge, "Events that the ring holds.", stats.capacity as f64);
     of_segment("seqcast_ids_total", MetricType::Counter, "Event ids taken.", stats.next_id as f64);
-    of_segment("seqcast_records", MetricType::Gauge, "Worker records, taken or not.", f64::from(stats.records));
+    of_segment("seqcast_seats", MetricType::Gauge, "Worker seats, taken or not.", f64::from(stats.seats));
     of_segment("seqcast_claims_held", MetricType::Gauge, "Unique keys that are held.", stats.claims_held as f64);
     let room = stats.buckets * stats.bucket_entries;
     of_segment("seqcast_claims_capacity_keys", MetricType::Gauge, "Unique keys that there is room for.", room as f64);
     of_segment(
-        "seqcast_records_reclaimed_total",
+        "seqcast_seats_reclaimed_total",
         MetricType::Counter,
-        "Worker records taken over from the dead.",
+        "Worker seats taken over from the dead.",
         faults.reclaimed as f64,
     );
     families.push(workers_by_state(&stats));
@@ -72,12 +72,12 @@ fn workers_by_state(stats: &Stats) -> Family {
     Family {
         name: "seqcast_workers",
         kind: MetricType::Gauge,
-        help: "Workers by state; dead ones until their record is taken again.",
+        help: "Workers by state; dead ones until their seat is taken again.",
         series: series.into(),
     }
 }
 
-/// One series for each live worker, told apart by record and label.
+/// One series for each live worker, told apart by seat and label.
 fn worker_families(stats: &Stats) -> Vec<Family> {
     type Value = fn(&WorkerStats) -> Option<f64>;
     let rows: [(&str, MetricType, &str, Value); 20] = [
@@ -113,7 +113,7 @@ fn worker_families(stats: &Stats) -> Vec<Family> {
         ("seqcast_worker_voided_total", MetricType::Counter, "Reserved ids given up for all.", |w| {
             Some(w.voided as f64)
         }),
-        ("seqcast_worker_corrupt_total", MetricType::Counter, "Malformed records met.", |w| Some(w.corrupt as f64)),
+        ("seqcast_worker_corrupt_total", MetricType::Counter, "Malformed events met.", |w| Some(w.corrupt as f64)),
         ("seqcast_worker_failed_total", MetricType::Counter, "Handlers that failed.", |w| Some(w.failed as f64)),
         ("seqcast_worker_claims_won_total", MetricType::Counter, "Claims won.", |w| Some(w.claims_won as f64)),
         ("seqcast_worker_claims_lost_total", MetricType::Counter, "Claims that others had.", |w| {
@@ -137,7 +137,7 @@ fn worker_families(stats: &Stats) -> Vec<Family> {
             let series = stats.workers.iter().filter(|worker| worker.alive).filter_map(|worker| {
                 let labels = vec![
                     ("segment", stats.name.clone()),
-                    ("record", worker.record.to_string()),
+                    ("seat", worker.seat.to_string()),
                     ("label", worker.label.clone()),
                 ];
                 Some((labels, value(worker)?))

@@ -48,7 +48,7 @@ pub struct Row {
     pub post_history: VecDeque<f64>,
 }
 
-/// A worker, whatever its record is used for later.
+/// A worker, whatever its seat is used for later.
 pub type WorkerId = (u32, u64);
 
 impl Row {
@@ -57,7 +57,7 @@ impl Row {
     }
 
     pub fn id(&self) -> WorkerId {
-        (self.worker.record, self.worker.incarnation)
+        (self.worker.seat, self.worker.incarnation)
     }
 
     fn new(worker: &WorkerStats, state: State) -> Row {
@@ -121,11 +121,11 @@ impl Model {
         let stats = inspector.stats()?;
         let now = Instant::now();
         let time = now - self.measured_at;
-        // A record that was taken anew is another worker.
+        // A seat that was taken anew is another worker.
         let mut before: BTreeMap<WorkerId, Row> = self.rows.drain(..).map(|row| (row.id(), row)).collect();
         for worker in &stats.workers {
             let state = State::of(worker, stats.capacity);
-            let row = match before.remove(&(worker.record, worker.incarnation)) {
+            let row = match before.remove(&(worker.seat, worker.incarnation)) {
                 Some(row) => row.then(worker, state, time),
                 None => Row::new(worker, state),
             };
@@ -179,8 +179,8 @@ impl Model {
         self.stats.as_ref().map_or(0, |stats| stats.capacity)
     }
 
-    pub fn records(&self) -> u32 {
-        self.stats.as_ref().map_or(0, |stats| stats.records)
+    pub fn seats(&self) -> u32 {
+        self.stats.as_ref().map_or(0, |stats| stats.seats)
     }
 
     pub fn claims_held(&self) -> u64 {
@@ -207,11 +207,11 @@ impl Model {
         self.sort_rows();
     }
 
-    /// What is worth a look comes first: great lags, bad states, long silences. Equal rows stay in order of their record.
+    /// What is worth a look comes first: great lags, bad states, long silences. Equal rows stay in order of their seat.
     fn sort_rows(&mut self) {
         let silence = |row: &Row| row.worker.last_poll.unwrap_or(Duration::MAX);
         let order = |a: &Row, b: &Row| match self.sort {
-            Sort::Record => Ordering::Equal,
+            Sort::Seat => Ordering::Equal,
             Sort::Pid => a.worker.pid.cmp(&b.worker.pid),
             Sort::Label => a.worker.label.cmp(&b.worker.label),
             Sort::Age => b.worker.joined_at.cmp(&a.worker.joined_at).reverse(),
@@ -224,7 +224,7 @@ impl Model {
             Sort::Posts => b.post_rate.total_cmp(&a.post_rate),
             Sort::Failed => b.worker.failed.cmp(&a.worker.failed),
         };
-        self.rows.sort_by(|a, b| order(a, b).then(a.worker.record.cmp(&b.worker.record)));
+        self.rows.sort_by(|a, b| order(a, b).then(a.worker.seat.cmp(&b.worker.seat)));
         if self.reversed {
             self.rows.reverse();
         }
@@ -248,10 +248,10 @@ mod tests {
         let bus = fixture::bus("model");
         let inspector = fixture::inspector(&bus);
         let worker = fixture::worker(&bus, "web");
-        let mut model = Model::new(Sort::Record, None);
-        assert_eq!((model.name(), model.next_id(), model.capacity(), model.records()), ("", 0, 0, 0));
+        let mut model = Model::new(Sort::Seat, None);
+        assert_eq!((model.name(), model.next_id(), model.capacity(), model.seats()), ("", 0, 0, 0));
         model.measure(&inspector).unwrap();
-        assert_eq!((model.name(), model.next_id(), model.capacity(), model.records()), (bus.name(), 0, 64, 32));
+        assert_eq!((model.name(), model.next_id(), model.capacity(), model.seats()), (bus.name(), 0, 64, 32));
         assert_eq!((model.rate(), model.history().len(), model.rows().len()), (0.0, 0, 1));
         for _ in 0..6 {
             worker.post(("a", "b"), "").unwrap();
@@ -270,12 +270,12 @@ mod tests {
         assert_eq!((row.worker.lag, row.high_lag, row.history.len()), (0, 6, 2));
         assert!(row.rate > 0.0 && row.history == [0.0, row.rate], "six events were read");
         assert_eq!(State::ALL.map(|state| model.count(state)), [1, 0, 0, 0, 0]);
-        // Who takes the record next begins anew.
+        // Who takes the seat next begins anew.
         drop(worker);
         let _next = fixture::worker(&bus, "next");
         model.measure(&inspector).unwrap();
         let row = model.rows()[0];
-        assert_eq!((row.worker.record, row.high_lag, row.history.len()), (0, 0, 0));
+        assert_eq!((row.worker.seat, row.high_lag, row.history.len()), (0, 0, 0));
     }
 
     #[test]
@@ -283,7 +283,7 @@ mod tests {
         let bus = fixture::bus("model-poster");
         let inspector = fixture::inspector(&bus);
         let mut poster = bus.publisher().unwrap();
-        let mut model = Model::new(Sort::Record, None);
+        let mut model = Model::new(Sort::Seat, None);
         model.measure(&inspector).unwrap();
         poster.post(("a", "b"), "").unwrap();
         model.measure(&inspector).unwrap();
@@ -295,7 +295,7 @@ mod tests {
         let bus = fixture::bus("model-filter");
         let _workers = ["Web-1", "web-2", "mailer"].map(|label| fixture::worker(&bus, label));
         let shown = |pid: Option<u32>, filter: &str| -> Vec<String> {
-            let mut model = Model::new(Sort::Record, pid);
+            let mut model = Model::new(Sort::Seat, pid);
             model.measure(&fixture::inspector(&bus)).unwrap();
             model.filter = filter.to_owned();
             assert_eq!((model.workers(), model.count(State::Ok)), (3, 3), "the others are counted");
@@ -333,7 +333,7 @@ mod tests {
     fn posts_are_measured_beside_what_is_read() {
         let bus = fixture::bus("model-posts");
         let (inspector, worker) = (fixture::inspector(&bus), fixture::worker(&bus, "web"));
-        let mut model = Model::new(Sort::Record, None);
+        let mut model = Model::new(Sort::Seat, None);
         model.measure(&inspector).unwrap();
         worker.post(("a", "b"), "").unwrap();
         model.measure(&inspector).unwrap();
@@ -361,9 +361,9 @@ mod tests {
     fn what_is_worth_a_look_comes_first() {
         let bus = fixture::bus("model-sort");
         let template = fixture::worker_stats(&bus);
-        let row = |record: u32, change: Change<'_>| {
+        let row = |seat: u32, change: Change<'_>| {
             let mut row = Row::new(&template, State::Ok);
-            (row.worker.record, row.worker.last_poll) = (record, Some(Duration::ZERO));
+            (row.worker.seat, row.worker.last_poll) = (seat, Some(Duration::ZERO));
             change(&mut row);
             row
         };
@@ -375,10 +375,10 @@ mod tests {
                 model.reverse();
             }
             assert_eq!(model.is_reversed(), reversed);
-            model.rows().iter().map(|row| row.worker.record).collect()
+            model.rows().iter().map(|row| row.worker.seat).collect()
         };
         let old = template.joined_at - Duration::from_secs(60);
-        // In each column 2 is to come first, and of the equal ones the one of the lower record.
+        // In each column 2 is to come first, and of the equal ones the one of the lower seat.
         let firsts: [(Sort, Change<'_>); 11] = [
             (Sort::Pid, &|row| row.worker.pid = 0),
             (Sort::Label, &|row| row.worker.label = "a".to_owned()),
@@ -396,7 +396,7 @@ mod tests {
             let rows = || vec![row(3, &|_| ()), row(2, change), row(1, &|_| ())];
             assert_eq!(sorted(sort, false, rows()), [2, 1, 3], "{sort:?}");
             assert_eq!(sorted(sort, true, rows()), [3, 1, 2], "{sort:?}, reversed");
-            assert_eq!(sorted(Sort::Record, false, rows()), [1, 2, 3], "by record, whatever its {sort:?}");
+            assert_eq!(sorted(Sort::Seat, false, rows()), [1, 2, 3], "by seat, whatever its {sort:?}");
         }
     }
 

@@ -25,13 +25,13 @@ struct Column {
 
 /// In the order of the screen. A terminal of 80 columns has room for all but the first four to go.
 const COLUMNS: [Column; 16] = [
-    column("REC", Sort::Record, 4, 3, |row, _| row.worker.record.to_string()),
+    column("SEAT", Sort::Seat, 4, 3, |row, _| row.worker.seat.to_string()),
     column("PID", Sort::Pid, 7, 0, |row, _| row.worker.pid.to_string()),
     column(LABEL, Sort::Label, 12, 0, |row, width| {
         printable(&row.worker.label).to_string().chars().take(usize::from(width)).collect()
     }),
     column("AGE", Sort::Age, 4, 7, |row, _| short_duration(row.age())),
-    column("CURSOR", Sort::Record, 8, 5, |row, width| {
+    column("CURSOR", Sort::Seat, 8, 5, |row, width| {
         row.worker.cursor.map_or("-".to_owned(), |cursor| tail_of(cursor, width))
     }),
     column("LAG", Sort::Lag, 5, 0, |row, _| if_reads(row, short_count(row.worker.lag))),
@@ -40,10 +40,10 @@ const COLUMNS: [Column; 16] = [
     column("FAILED", Sort::Failed, 6, 12, |row, _| short_count(row.worker.failed)),
     column("POLL", Sort::Poll, 4, 8, |row, _| row.worker.last_poll.map_or("-".to_owned(), short_duration)),
     column("STATE", Sort::State, 7, 0, |row, _| row.state.name().to_owned()),
-    column("RESERVED", Sort::Record, 8, 1, |row, width| {
+    column("RESERVED", Sort::Seat, 8, 1, |row, width| {
         row.worker.reserved.map_or("-".to_owned(), |id| tail_of(id, width))
     }),
-    column("CLAIMS", Sort::Record, 6, 2, |row, _| short_count(row.worker.claims_won)),
+    column("CLAIMS", Sort::Seat, 6, 2, |row, _| short_count(row.worker.claims_won)),
     column("READ/S", Sort::Rate, 6, 11, |row, _| if_reads(row, short_rate(row.rate))),
     column("POST/S", Sort::Posts, 6, 9, |row, _| short_rate(row.post_rate)),
     // Drawn by the view, which has the bars.
@@ -191,7 +191,7 @@ impl View {
     }
 
     fn summary(&self, model: &Model, width: u16) -> Paragraph<'static> {
-        let mut spans = vec![Span::raw(format!("{} of {} records:", model.workers(), model.records()))];
+        let mut spans = vec![Span::raw(format!("{} of {} seats:", model.workers(), model.seats()))];
         for state in State::ALL {
             let count = model.count(state);
             if state == State::Unlocked && count == 0 {
@@ -259,7 +259,7 @@ impl View {
         let of_reader = |text: String| plain(if_reads(row, text));
         let or_none = |id: Option<u64>| plain(id.map_or("-".to_owned(), grouped));
         let facts: [(&str, (String, Tone)); 32] = [
-            ("record", plain(worker.record.to_string())),
+            ("seat", plain(worker.seat.to_string())),
             ("taken", plain(format!("{} times, {} from the dead", worker.incarnation, worker.adopted))),
             ("pid", plain(worker.pid.to_string())),
             ("state", (row.state.name().to_owned(), tone_of(row.state))),
@@ -278,7 +278,7 @@ impl View {
             ("skipped", count(worker.skipped)),
             ("fragments posted", count(worker.fragments)),
             ("handlers failed", bad(worker.failed)),
-            ("malformed records met", bad(worker.corrupt)),
+            ("malformed events met", bad(worker.corrupt)),
             ("reserved id", or_none(worker.reserved)),
             ("ids reserved", count(worker.reservations)),
             ("ids committed", count(worker.committed)),

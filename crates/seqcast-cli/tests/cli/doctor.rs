@@ -42,7 +42,7 @@ fn a_sound_segment_has_no_finding() {
 }
 
 #[test]
-fn g7_records_of_the_dead_are_found_and_freed() {
+fn g7_seats_of_the_dead_are_found_and_freed() {
     let (name, bus) = Name::segment("dead");
     let mut alive = WorkerProcess::join(&name, "alive");
     let (mut first, second) = (WorkerProcess::join(&name, "first"), WorkerProcess::join(&name, "second"));
@@ -51,12 +51,12 @@ fn g7_records_of_the_dead_are_found_and_freed() {
     first.kill();
     second.kill();
     let found = the_trouble(&doctor(&name, &[]).expect(1));
-    assert_eq!(found["code"], "dead_records");
+    assert_eq!(found["code"], "dead_seats");
     assert!(found["what"].as_str().unwrap().contains(&format!("1 (pid {pid} \"first\")")), "{found}");
     assert_eq!((&found["fixable"], &found["fixed"]), (&json!(true), &Value::Null));
     assert_eq!(bus.stats().unwrap().workers.len(), 3, "looking has changed something");
     let fixed = the_trouble(&doctor(&name, &["--fix"]).expect(0));
-    assert_eq!((&fixed["fixed"], &fixed["fix"]), (&json!(true), &json!("freed 2 worker records")));
+    assert_eq!((&fixed["fixed"], &fixed["fix"]), (&json!(true), &json!("freed 2 seats")));
     let stats = bus.stats().unwrap();
     assert_eq!(stats.workers.iter().map(|worker| worker.pid).collect::<Vec<_>>(), [alive.pid()]);
     doctor(&name, &[]).expect(0);
@@ -65,7 +65,7 @@ fn g7_records_of_the_dead_are_found_and_freed() {
     assert_eq!(alive.told("poll"), "Done { delivered: 4, missed: 0 }");
     let faults = seqcast(&["inspect", &name, "--format", "json", "--sample", "1ms"]).expect(0).json()["faults"].clone();
     assert_eq!((&faults["reclaimed"], &faults["voided"]), (&json!(2), &json!(1)));
-    // The freed records serve again, and no block is lost.
+    // The freed seats serve again, and no block is lost.
     let again: Vec<_> = (0..7).map(|_| WorkerProcess::join(&name, "again")).collect();
     drop(again);
 }
@@ -98,7 +98,7 @@ fn g7_a_reader_that_keeps_others_from_joining_is_named() {
     assert!(bus.join().is_err(), "it can, and so it is told");
     let found = the_trouble(&doctor(&name, &[]).expect(1));
     assert_eq!(found["code"], "read_locks");
-    let what = format!("process {} holds read locks on 7 worker records of 8", std::process::id());
+    let what = format!("process {} holds read locks on 7 seats of 8", std::process::id());
     assert!(found["what"].as_str().unwrap().starts_with(&what), "{found}");
     drop(file);
     drop(bus.join().unwrap());
@@ -198,7 +198,7 @@ fn write_through(name: &Name, bytes: &[u8], at: usize) {
 }
 
 #[test]
-fn g12_a_record_kept_by_a_dead_workers_child_is_found() {
+fn g12_a_seat_kept_by_a_dead_workers_child_is_found() {
     let (name, bus) = Name::segment("kept");
     // The worker forks a child that lives on, and is killed: the child keeps nothing.
     let mut worker = WorkerProcess::join(&name, "parent");
@@ -208,8 +208,8 @@ fn g12_a_record_kept_by_a_dead_workers_child_is_found() {
     let run = doctor(&name, &[]);
     // SAFETY: a system call without pointers; the child was forked for this test, and nobody but init reaps it.
     assert_eq!(unsafe { libc::kill(child, libc::SIGKILL) }, 0);
-    assert_eq!(the_trouble(&run.expect(1))["code"], "dead_records");
-    // As a child that has the lock by a descriptor, this process locks the record.
+    assert_eq!(the_trouble(&run.expect(1))["code"], "dead_seats");
+    // As a child that has the lock by a descriptor, this process locks the seat.
     let file = std::fs::OpenOptions::new().read(true).write(true).open(name.path()).unwrap();
     // SAFETY: plain numbers, for which zero is a value.
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
@@ -217,7 +217,7 @@ fn g12_a_record_kept_by_a_dead_workers_child_is_found() {
     // SAFETY: the descriptor is open, and the request outlives the call.
     assert_eq!(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) }, 0);
     let found = the_trouble(&doctor(&name, &[]).expect(1));
-    assert_eq!(found["code"], "kept_record");
+    assert_eq!(found["code"], "kept_seat");
     let what = found["what"].as_str().unwrap();
     let keeper = std::process::id();
     assert!(what.contains(&format!("(pid {pid})")) && what.contains(&format!("(pid {keeper})")), "{found}");
@@ -225,7 +225,7 @@ fn g12_a_record_kept_by_a_dead_workers_child_is_found() {
 }
 
 #[test]
-fn g2_a_living_worker_without_its_lock_is_not_called_dead_and_its_record_not_freed() {
+fn g2_a_living_worker_without_its_lock_is_not_called_dead_and_its_seat_not_freed() {
     let (name, bus) = Name::segment("unlocked");
     let mut worker = WorkerProcess::join(&name, "unlucky");
     let pid = worker.pid();
@@ -246,9 +246,9 @@ fn g2_a_living_worker_without_its_lock_is_not_called_dead_and_its_record_not_fre
     // It goes on, and its seat is its own.
     worker.told("post a b c");
     assert_eq!(worker.told("poll"), "Done { delivered: 2, missed: 0 }");
-    assert_eq!(bus.publisher().unwrap().record(), 1);
+    assert_eq!(bus.publisher().unwrap().seat(), 1);
     worker.kill();
-    assert_eq!(the_trouble(&doctor(&name, &[]).expect(1))["code"], "dead_records");
+    assert_eq!(the_trouble(&doctor(&name, &[]).expect(1))["code"], "dead_seats");
     drop(bus);
 }
 

@@ -198,7 +198,7 @@ const ESCAPED: &str = r"a\n\u{1b}[2J\u{9b}\u{7f}\u{202e}\u{61c}\u{ad}\u{feff}b";
 #[test]
 fn g10_labels_and_names_of_others_reach_no_terminal_as_they_are() {
     let name = Name::new("steer");
-    let bus = small().records(2).create(&name).unwrap();
+    let bus = small().seats(2).create(&name).unwrap();
     let worker = bus.join_with(&WorkerOptions::new().label(HOSTILE)).unwrap();
     let _second = bus.join_with(&WorkerOptions::new().label(HOSTILE)).unwrap();
     worker.event((HOSTILE, HOSTILE)).unique("key").ttl(Duration::from_secs(600)).post(HOSTILE).unwrap();
@@ -214,7 +214,7 @@ fn g10_labels_and_names_of_others_reach_no_terminal_as_they_are() {
         (&["doctor", &name], false),
         (&["rm", &name], true),
         (&["metrics", &name], true),
-        // Every record is held, and the error says by whom.
+        // Every seat is held, and the error says by whom.
         (&["post", &name, "a", "b"], true),
         // The key is held, and the refusal says by whom.
         (&["post", &name, "a", "b", "--unique", "key"], true),

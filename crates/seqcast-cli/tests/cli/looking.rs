@@ -160,7 +160,7 @@ fn the_layout_is_drawn_from_the_table_of_the_library() {
     let heading = |region: &str| vec![region.to_owned()];
     let expected = [
         [heading("header"), of("header", "")].concat(),
-        [heading("records"), of("record", "")].concat(),
+        [heading("seats"), of("seat", "")].concat(),
         heading("ring"),
         [heading("blocks"), of("block", "")].concat(),
         heading("claims"),
@@ -183,7 +183,7 @@ fn tail_shows_events_without_their_payload() {
     };
     let text = tail(&[]);
     assert!(text.contains(&format!("cache/stale  pid {}  6 B", worker.pid())), "{text}");
-    assert!(text.contains("decided, held by record 0"), "{text}");
+    assert!(text.contains("decided, held by seat 0"), "{text}");
     for text in [text, tail(&["--format", "json"])] {
         assert!(!text.contains("SECRET") && !text.contains("nightly"), "{text}");
     }
@@ -260,7 +260,7 @@ impl Drop for Tail {
 }
 
 #[test]
-fn tail_follows_and_takes_no_record() {
+fn tail_follows_and_takes_no_seat() {
     let (name, bus) = Name::segment("tail-follow");
     let mut worker = WorkerProcess::join(&name, "web");
     let mut tail = Tail::start(&name, &["--from", "0"]);
@@ -269,7 +269,7 @@ fn tail_follows_and_takes_no_record() {
     let event = tail.next();
     assert_eq!((&event["id"], &event["pid"]), (&json!(id), &json!(worker.pid())));
     assert!(event["seen_at"].as_str().unwrap().ends_with('Z'));
-    assert_eq!(bus.stats().unwrap().workers.len(), 1, "a looker has taken a record");
+    assert_eq!(bus.stats().unwrap().workers.len(), 1, "a looker has taken a seat");
     // In fragments: one block holds 288 bytes.
     worker.told("post_bytes 2000");
     let event = tail.next();
@@ -311,7 +311,7 @@ fn tail_shows_gaps_voids_and_what_it_passed_over() {
     let late: u64 = worker.told("reserve").parse().unwrap();
     worker.told("post after the reserved");
     let event = tail.next();
-    assert_eq!((&event["kind"], &event["id"], &event["record"]), (&json!("passed_over"), &json!(late), &json!(0)));
+    assert_eq!((&event["kind"], &event["id"], &event["seat"]), (&json!("passed_over"), &json!(late), &json!(0)));
     assert_eq!(tail.next()["event"], "the", "and goes on");
     // The looker has not given the id up for the workers.
     assert_eq!(worker.told("commit late"), late.to_string());
@@ -354,7 +354,7 @@ fn a_tail_waits_for_a_reserved_id_for_as_long_as_it_is_patient() {
     let mut reservation = worker.reserve().unwrap();
     let id = reservation.id();
     worker.post(("after", "it"), "").unwrap();
-    assert!(matches!(hasty.next().unwrap(), Some(Seen::PassedOver { id: passed, record: Some(0) }) if passed == id));
+    assert!(matches!(hasty.next().unwrap(), Some(Seen::PassedOver { id: passed, seat: Some(0) }) if passed == id));
     assert!(matches!(hasty.next().unwrap(), Some(Seen::Event(event)) if event.id == id + 1));
     assert!(patient.next().unwrap().is_none(), "it does not wait");
     assert_eq!(patient.waiting_for(), Some(id));
@@ -390,13 +390,13 @@ fn claims_lists_keys_and_marks_dead_holders() {
         (&second["holder"], &second["pid"], &second["kind"]),
         (&json!("alive"), &json!(alive.pid()), &json!("claim"))
     );
-    assert_eq!((&third["kind"], &third["record"]), (&json!("event"), &json!(0)));
+    assert_eq!((&third["kind"], &third["seat"]), (&json!("event"), &json!(0)));
     let (since, left) = (second["since_seconds"].as_f64().unwrap(), second["left_seconds"].as_f64().unwrap());
     assert!(since >= 0.0 && (since + left - 600.0).abs() < 1e-3, "{second}");
     let text = seqcast(&["claims", &name]).expect(0).stdout;
     let holder = |column: &str| text.lines().any(|line| line.contains(&format!(" {column}  ")));
     assert!(holder("doomed (dead)") && holder("alive") && !text.contains("(gone)"), "{text}");
-    // Who takes the dead one's record did not win its key.
+    // Who takes the dead one's seat did not win its key.
     let _next = WorkerProcess::join(&name, "heir");
     let claims = seqcast(&["claims", &name, "--format", "json"]).expect(0).json()["claims"].clone();
     assert_eq!(

@@ -66,7 +66,7 @@ fn g9_a_unique_post_whose_key_is_held_is_refused_with_the_holder() {
     worker.told("poll");
     let before = bus.next_id();
     let refused = seqcast(&post).expect(1);
-    let expected = format!("held by record 0 (pid {} \"mailer\") for 9m", worker.pid());
+    let expected = format!("held by seat 0 (pid {} \"mailer\") for 9m", worker.pid());
     assert!(refused.stdout.contains(&expected), "{refused:?}");
     assert!(!refused.stdout.contains("nightly"), "the key is shown: {refused:?}");
     let refused = seqcast(&[&["--format", "json"], post.as_slice()].concat()).expect(1).json();
@@ -86,7 +86,7 @@ fn claim_runs_a_command_once_and_gives_its_exit_code() {
     seqcast(&["claim", &name, "import", "--ttl", "10m", "--keep", "--", "true"]).expect(0);
     // Kept until its ttl ends.
     let refused = seqcast(&["claim", &name, "import", "--ttl", "10m", "--", "echo", "twice"]).expect(1);
-    assert!(refused.stdout.is_empty() && refused.stderr.contains("held by record"), "{refused:?}");
+    assert!(refused.stdout.is_empty() && refused.stderr.contains("held by seat"), "{refused:?}");
     seqcast(&["claim", &name, "import", "--ttl", "10m", "-E", "42", "--", "echo", "twice"]).expect(42);
     seqcast(&["claim", &name, "a", "--ttl", "10m", "--", "/no/such/command"]).expect(127);
     seqcast(&["claim", &name, "a", "--ttl", "10m", "--", "/etc/passwd"]).expect(126);
@@ -194,7 +194,7 @@ fn claim_waits_for_a_key_for_as_long_as_it_is_told_to() {
         command(&["claim", &name, "key", "--ttl", "10m", "--", "cat"]).stdin(Stdio::piped()).spawn().unwrap();
     eventually("the first has it", || bus.stats().unwrap().claims_held == 1);
     let refused = seqcast(&["claim", &name, "key", "--ttl", "10m", "--wait", "1ms", "-E", "7", "--", "true"]).expect(7);
-    assert!(refused.stderr.contains("not run: the key is held by record"), "{refused:?}");
+    assert!(refused.stderr.contains("not run: the key is held by seat"), "{refused:?}");
     let mut second =
         command(&["claim", &name, "key", "--ttl", "10m", "--wait", "1h", "--", "sh", "-c", "exit 5"]).spawn().unwrap();
     eventually("the second has come", || bus.stats().unwrap().workers.len() == 2);

@@ -74,7 +74,7 @@ fn rm_removes_nothing_foreign_and_anything_of_ours() {
 #[test]
 fn only_what_nobody_can_write_to_is_unheld() {
     let (name, bus) = Name::segment("unheld");
-    assert!(!unlink_unheld(&name).unwrap(), "removed under its user, who holds no record");
+    assert!(!unlink_unheld(&name).unwrap(), "removed under its user, who holds no seat");
     drop(bus);
     // Another test's child may be between fork and exec, with a copy of the descriptor.
     eventually("nobody has it", || unlink_unheld(&name).unwrap());

@@ -69,12 +69,12 @@ fn metrics_are_in_the_text_format_and_of_all_workers() {
     assert_eq!(of("seqcast_claims_held", ""), 1.0);
     assert_eq!(of("seqcast_workers", ",state=\"ok\""), 2.0);
     assert_eq!(of("seqcast_workers", ",state=\"dead\""), 1.0);
-    assert_eq!(of("seqcast_worker_posted_total", ",record=\"0\",label=\"web\""), 11.0);
-    assert_eq!(of("seqcast_worker_delivered_total", ",record=\"0\",label=\"web\""), 12.0);
-    assert_eq!(of("seqcast_worker_lag_events", ",record=\"1\",label=\"mailer\""), 13.0);
-    assert_eq!(of("seqcast_worker_claims_won_total", ",record=\"1\",label=\"mailer\""), 1.0);
+    assert_eq!(of("seqcast_worker_posted_total", ",seat=\"0\",label=\"web\""), 11.0);
+    assert_eq!(of("seqcast_worker_delivered_total", ",seat=\"0\",label=\"web\""), 12.0);
+    assert_eq!(of("seqcast_worker_lag_events", ",seat=\"1\",label=\"mailer\""), 13.0);
+    assert_eq!(of("seqcast_worker_claims_won_total", ",seat=\"1\",label=\"mailer\""), 1.0);
     assert!(!values.keys().any(|series| series.contains("doomed")), "the dead have series of their own");
-    assert_eq!(labels(&values), BTreeSet::from(["segment", "record", "label", "state"]));
+    assert_eq!(labels(&values), BTreeSet::from(["segment", "seat", "label", "state"]));
     let json = seqcast(&["metrics", &name, "--format", "json"]).expect(0).json();
     assert_eq!(json["metrics"].as_array().unwrap().len(), values.len());
 }

@@ -48,7 +48,7 @@ impl Drop for Name {
 }
 
 pub fn small() -> SegmentOptions {
-    SegmentOptions::new().capacity(64).records(8).claims(16)
+    SegmentOptions::new().capacity(64).seats(8).claims(16)
 }
 
 /// What a run of the command gave.

@@ -13,7 +13,7 @@ fn top(name: &str, more: &[&str], rows: u16, columns: u16) -> Pty {
 
 /// The screen's line of the worker `pid`.
 fn row(screen: &str, pid: u32) -> Option<&str> {
-    // On a wide screen the record stands before it.
+    // On a wide screen the seat stands before it.
     screen.lines().find(|line| line.split_whitespace().take(2).any(|word| word == pid.to_string()))
 }
 
@@ -33,7 +33,7 @@ fn top_shows_every_worker_in_80_columns() {
     });
     let text = pty.text();
     assert!(pty.lines().iter().all(|line| line.chars().count() <= 80), "{text}");
-    assert!(text.contains("3 of 8 records: 2 ok 0 slow 0 stopped 1 dead"), "{text}");
+    assert!(text.contains("3 of 8 seats: 2 ok 0 slow 0 stopped 1 dead"), "{text}");
     assert!(text.lines().next().unwrap().contains("next 13"), "{text}");
     let heading = text.lines().find(|line| line.contains("PID")).unwrap();
     for column in ["LABEL", "AGE", "LAG", "HIGH", "MISSED", "FAILED", "POLL", "STATE", "READ/S", "POST/S"] {
@@ -123,7 +123,7 @@ fn top_sorts_by_every_column() {
     pty.type_in("ss");
     pty.shows("by lag", |screen| screen.contains("sort: lag") && order(screen)[0] == pids[1]);
     pty.type_in("SSSS");
-    pty.shows("by record", |screen| screen.contains("sort: record") && order(screen) == pids);
+    pty.shows("by seat", |screen| screen.contains("sort: seat") && order(screen) == pids);
     pty.type_in("q");
     assert!(pty.ends().success());
     let once = seqcast(&["top", &name, "--once", "--interval", "1ms", "--sort", "lag", "--format", "json"]).expect(0);
@@ -134,9 +134,9 @@ fn top_sorts_by_every_column() {
 fn top_looks_no_sooner_than_asked_and_answers_keys_meanwhile() {
     let (name, _bus) = Name::segment("top-interval");
     let mut pty = Pty::run(command(&["top", &name, "--interval", "1h"]), 24, 80);
-    pty.shows("its screen", |screen| screen.contains("sort: record"));
+    pty.shows("its screen", |screen| screen.contains("sort: seat"));
     pty.type_in("r");
-    pty.shows("the other order", |screen| screen.contains("sort: record reversed"));
+    pty.shows("the other order", |screen| screen.contains("sort: seat reversed"));
     // A second look would be in the history.
     assert!(pty.lines()[1].trim_end().ends_with("claims 0  events/s"), "{}", pty.text());
     pty.type_in("q");
@@ -148,7 +148,7 @@ fn top_leaves_the_terminal_as_it_was() {
     let (name, _bus) = Name::segment("top-quit");
     for leave in ["q", "\x1b", "\x03", "SIGTERM", "SIGHUP"] {
         let mut pty = top(&name, &[], 24, 80);
-        pty.shows("its screen", |screen| screen.contains("0 of 8 records"));
+        pty.shows("its screen", |screen| screen.contains("0 of 8 seats"));
         eventually("the terminal is taken", || pty.is_alternate() && !pty.is_cooked() && pty.hides_cursor());
         match leave {
             "SIGTERM" => pty.signal(libc::SIGTERM),
@@ -168,7 +168,7 @@ fn a_segment_cut_off_under_top_gives_the_terminal_back_and_a_reason() {
     let (name, bus) = Name::segment("top-cut");
     drop(bus);
     let mut pty = top(&name, &[], 24, 80);
-    pty.shows("its screen", |screen| screen.contains("0 of 8 records"));
+    pty.shows("its screen", |screen| screen.contains("0 of 8 seats"));
     std::fs::OpenOptions::new().write(true).open(name.path()).unwrap().set_len(0).unwrap();
     assert_eq!(pty.ends().code(), Some(3));
     pty.shows("why", |screen| screen.contains("somebody truncated its file"));
@@ -179,11 +179,11 @@ fn a_segment_cut_off_under_top_gives_the_terminal_back_and_a_reason() {
 fn top_follows_a_segment_that_is_created_anew() {
     let (name, bus) = Name::segment("top-anew");
     let mut pty = top(&name, &[], 24, 80);
-    pty.shows("the old one", |screen| screen.contains("0 of 8 records"));
+    pty.shows("the old one", |screen| screen.contains("0 of 8 seats"));
     bus.unlink().unwrap();
     pty.shows("that it is gone", |screen| screen.contains("REMOVED"));
-    let _bus = crate::support::small().records(5).create(&name).unwrap();
-    pty.shows("the new one", |screen| screen.contains("0 of 5 records") && !screen.contains("REMOVED"));
+    let _bus = crate::support::small().seats(5).create(&name).unwrap();
+    pty.shows("the new one", |screen| screen.contains("0 of 5 seats") && !screen.contains("REMOVED"));
     pty.type_in("q");
     assert!(pty.ends().success());
 }

@@ -97,7 +97,7 @@ pub fn strike(draw: &mut impl Draw, tap: &Tap, map: &Map, anywhere: bool) {
         0 | 1 => {
             let cell = draw.below(map.capacity);
             let word = map.cell(cell);
-            let value = arbitrary_cell(draw, tap.get(word), map.capacity + map.records, tap);
+            let value = arbitrary_cell(draw, tap.get(word), map.capacity + map.seats, tap);
             tap.set(word, value);
         }
         2 => {
@@ -106,52 +106,52 @@ pub fn strike(draw: &mut impl Draw, tap: &Tap, map: &Map, anywhere: bool) {
             tap.set(word, value);
         }
         3 => {
-            let block = map.block(draw.below(map.capacity + map.records));
+            let block = map.block(draw.below(map.capacity + map.seats));
             let word = block.start + draw.below(HEAD_WORDS as u64) as usize;
             let value = arbitrary(draw, tap.get(word), tap);
             tap.set(word, value);
         }
         4 => {
-            let block = map.block(draw.below(map.capacity + map.records));
+            let block = map.block(draw.below(map.capacity + map.seats));
             let len = draw.below(2 * 8 * map.block_words);
             tap.set(block.start + META, (1 + draw.below(3)) << 32 | len);
         }
         5 | 6 => {
-            let block = map.block(draw.below(map.capacity + map.records));
+            let block = map.block(draw.below(map.capacity + map.seats));
             let word = block.start + HEAD_WORDS + draw.below(block.len() as u64 - HEAD_WORDS as u64) as usize;
             let value = arbitrary(draw, tap.get(word), tap);
             tap.set(word, value);
         }
         7 => whole_payload(draw, tap, map),
-        // Records.
+        // Seats.
         8 => {
-            let record = draw.below(map.records);
+            let seat = draw.below(map.seats);
             let word = match draw.below(4) {
-                0 => map.ring_hand(record) + draw.below(3) as usize,
-                1 => map.claim_hand(record) + draw.below(3) as usize,
-                2 => map.record(record, "reserved"),
-                _ => map.record(record, "hand") + draw.below(64) as usize,
+                0 => map.ring_hand(seat) + draw.below(3) as usize,
+                1 => map.claim_hand(seat) + draw.below(3) as usize,
+                2 => map.seat(seat, "reserved"),
+                _ => map.seat(seat, "hand") + draw.below(64) as usize,
             };
             let value = arbitrary(draw, tap.get(word), tap);
             tap.set(word, value);
         }
         9 => {
-            // An id that is reserved by a record that says so.
+            // An id that is reserved by a seat that says so.
             let tail = tap.get(Map::header("tail"));
             let id = tail.wrapping_sub(draw.below(4));
             let word = map.cell(id);
             let version = (id / map.capacity).wrapping_add(1);
-            tap.set(map.record(draw.below(map.records), "reserved"), id.wrapping_add(1));
+            tap.set(map.seat(draw.below(map.seats), "reserved"), id.wrapping_add(1));
             tap.set(word, cell_word(version, 1 + draw.below(3), block_of(tap.get(word))));
         }
         // Claims.
         10 => {
             let word = map.claim_cell(draw.below(map.buckets));
-            let value = arbitrary_cell(draw, tap.get(word), map.buckets + map.records, tap);
+            let value = arbitrary_cell(draw, tap.get(word), map.buckets + map.seats, tap);
             tap.set(word, value);
         }
         11 => {
-            let bucket = map.bucket(draw.below(map.buckets + map.records));
+            let bucket = map.bucket(draw.below(map.buckets + map.seats));
             let word = bucket.start + draw.below(HEAD_WORDS as u64 + 14) as usize;
             let value = arbitrary(draw, tap.get(word), tap);
             tap.set(word, value);
@@ -175,9 +175,9 @@ pub fn strike(draw: &mut impl Draw, tap: &Tap, map: &Map, anywhere: bool) {
     }
 }
 
-/// Stores a whole record of arbitrary bytes behind a head that may be right.
+/// Stores a whole seat of arbitrary bytes behind a head that may be right.
 fn whole_payload(draw: &mut impl Draw, tap: &Tap, map: &Map) {
-    let block = map.block(draw.below(map.capacity + map.records));
+    let block = map.block(draw.below(map.capacity + map.seats));
     let room = block.len() - HEAD_WORDS;
     let len = draw.below(8 * room as u64 + 1);
     tap.set(block.start + META, (1 + draw.below(2)) << 32 | len);
@@ -271,7 +271,7 @@ impl Cast {
 
     fn join(&mut self, start: Start) {
         let joined = self.bus.join_with(&worker_options().start(start).label("cast"));
-        let Some(worker) = plain(joined, &["no_record", "not_yet"]) else { return };
+        let Some(worker) = plain(joined, &["no_seat", "not_yet"]) else { return };
         let largest = self.bus.largest_event();
         let last = AtomicU64::new(0);
         let all = move |event: &Event<'_>| {

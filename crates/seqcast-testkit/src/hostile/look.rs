@@ -1,4 +1,4 @@
-//! Looks at a segment from outside, as the command `seqcast` does: mapped for reading, without a record.
+//! Looks at a segment from outside, as the command `seqcast` does: mapped for reading, without a seat.
 
 use seqcast::Start;
 use seqcast::inspect::{ClaimKind, Inspector, Listed, Seen, UniqueState};

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 const HEADER_WORDS: u64 = 1024 / 8;
-const RECORD_WORDS: u64 = 512 / 8;
+const SEAT_WORDS: u64 = 512 / 8;
 const ALIGN_WORDS: u64 = 128 / 8;
 /// Words of a block before its payload: stamp, cell, version, meta.
 pub const HEAD_WORDS: usize = 4;
@@ -16,10 +16,10 @@ pub const META: usize = 3;
 pub struct Map {
     pub capacity: u64,
     pub block_words: u64,
-    pub records: u64,
+    pub seats: u64,
     pub buckets: u64,
     pub bucket_words: u64,
-    records_at: u64,
+    seats_at: u64,
     cells_at: u64,
     blocks_at: u64,
     claim_cells_at: u64,
@@ -31,7 +31,7 @@ impl Map {
     /// The map of a segment whose first words are `words`.
     pub fn of(word: impl Fn(usize) -> u64) -> Map {
         let header = |name| word(Map::header(name));
-        let (capacity, records, buckets) = (header("capacity"), header("records"), header("buckets"));
+        let (capacity, seats, buckets) = (header("capacity"), header("seats"), header("buckets"));
         let (block_words, bucket_words) = (header("block_stride") / 8, header("bucket_stride") / 8);
         let mut end = HEADER_WORDS;
         let mut region = |words: u64| {
@@ -42,14 +42,14 @@ impl Map {
         Map {
             capacity,
             block_words,
-            records,
+            seats,
             buckets,
             bucket_words,
-            records_at: region(records * RECORD_WORDS),
+            seats_at: region(seats * SEAT_WORDS),
             cells_at: region(capacity),
-            blocks_at: region((capacity + records) * block_words),
+            blocks_at: region((capacity + seats) * block_words),
             claim_cells_at: region(buckets),
-            buckets_at: region((buckets + records) * bucket_words),
+            buckets_at: region((buckets + seats) * bucket_words),
             end,
         }
     }
@@ -59,23 +59,23 @@ impl Map {
         field("header", name, 0)
     }
 
-    /// The word of a record's field.
-    pub fn record(&self, record: u64, name: &str) -> usize {
-        self.in_record(record, field("record", name, 0))
+    /// The word of a seat's field.
+    pub fn seat(&self, seat: u64, name: &str) -> usize {
+        self.in_seat(seat, field("seat", name, 0))
     }
 
-    /// The first word (own, prev, attempt) of the hand with which a record posts.
-    pub fn ring_hand(&self, record: u64) -> usize {
-        self.in_record(record, field("record", "hand", 0))
+    /// The first word (own, prev, attempt) of the hand with which a seat posts.
+    pub fn ring_hand(&self, seat: u64) -> usize {
+        self.in_seat(seat, field("seat", "hand", 0))
     }
 
     /// The same of the hand with which it claims.
-    pub fn claim_hand(&self, record: u64) -> usize {
-        self.in_record(record, field("record", "hand", 1))
+    pub fn claim_hand(&self, seat: u64) -> usize {
+        self.in_seat(seat, field("seat", "hand", 1))
     }
 
-    fn in_record(&self, record: u64, word: usize) -> usize {
-        (self.records_at + record % self.records * RECORD_WORDS) as usize + word
+    fn in_seat(&self, seat: u64, word: usize) -> usize {
+        (self.seats_at + seat % self.seats * SEAT_WORDS) as usize + word
     }
 
     /// The word of a cell, by its number: also that of the id, in a ring of less than 64 cells, where the cells of ids are
@@ -86,7 +86,7 @@ impl Map {
 
     /// The words of a block of the ring.
     pub fn block(&self, block: u64) -> Range<usize> {
-        let at = self.blocks_at + block % (self.capacity + self.records) * self.block_words;
+        let at = self.blocks_at + block % (self.capacity + self.seats) * self.block_words;
         at as usize..(at + self.block_words) as usize
     }
 
@@ -96,7 +96,7 @@ impl Map {
 
     /// The words of a block of the claims.
     pub fn bucket(&self, block: u64) -> Range<usize> {
-        let at = self.buckets_at + block % (self.buckets + self.records) * self.bucket_words;
+        let at = self.buckets_at + block % (self.buckets + self.seats) * self.bucket_words;
         at as usize..(at + self.bucket_words) as usize
     }
 

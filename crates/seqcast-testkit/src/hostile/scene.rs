@@ -137,9 +137,9 @@ impl Drop for Scene {
     }
 }
 
-/// Small, so that everything is met soon: laps, full buckets, no free record, messages of several fragments.
+/// Small, so that everything is met soon: laps, full buckets, no free seat, messages of several fragments.
 pub fn options() -> SegmentOptions {
-    SegmentOptions::new().capacity(16).block_size(64).records(4).claims(8).creation_timeout(Duration::from_millis(20))
+    SegmentOptions::new().capacity(16).block_size(64).seats(4).claims(8).creation_timeout(Duration::from_millis(20))
 }
 
 /// Waits that do not hold up a fuzzer, and reports that go nowhere but are put into words.
@@ -160,7 +160,7 @@ pub fn fresh_image() -> &'static [u8] {
 }
 
 /// The bytes of a segment with a past: laps, every kind of event, held and ended claims, a reserved id whose worker is
-/// gone, and records of workers that did not leave in order.
+/// gone, and seats of workers that did not leave in order.
 pub fn used_image() -> &'static [u8] {
     static IMAGE: OnceLock<Vec<u8>> = OnceLock::new();
     IMAGE.get_or_init(|| {

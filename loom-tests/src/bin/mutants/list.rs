@@ -211,7 +211,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "exchange without confirmation",
         file: "pool.rs",
         edits: &[(
-            "        if !pool.confirm(self.record, index, seen)? {\n            return Ok(Exchange::Moved);\n        }\n        let published",
+            "        if !pool.confirm(self.seat, index, seen)? {\n            return Ok(Exchange::Moved);\n        }\n        let published",
             "        let published",
         )],
         breaks: "the successor of a dead poster takes its lapped event for one that never was: a block in two places",
@@ -222,7 +222,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "mark without confirmation",
         file: "pool.rs",
         edits: &[(
-            "        // It ends the publication before it, which must be confirmed first like by any exchange.\n        if !pool.confirm(self.record, index, seen)? {",
+            "        // It ends the publication before it, which must be confirmed first like by any exchange.\n        if !pool.confirm(self.seat, index, seen)? {",
             "        if false {",
         )],
         breaks: "as above, where a reservation laps",
@@ -260,9 +260,9 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         ci: false,
     },
     Mutant {
-        name: "confirm trusts every record",
+        name: "confirm trusts every seat",
         file: "pool.rs",
-        edits: &[("stamp.is_confirmed() || stamp.record() == me", "true")],
+        edits: &[("stamp.is_confirmed() || stamp.seat() == me", "true")],
         breaks: "as without confirmation",
         killers: &["loom::adopt_races::a_poster_is_killed_and_a_lap_confirms"],
         ci: false,
@@ -302,7 +302,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "A3 missing",
         file: "pool.rs",
         edits: &[(
-            "        block[STAMP].store(Stamp::new(self.attempt, self.record).bits(), Ordering::Release); // A3\n",
+            "        block[STAMP].store(Stamp::new(self.attempt, self.seat).bits(), Ordering::Release); // A3\n",
             "",
         )],
         breaks: "an adopter takes an attempt for one that was confirmed long ago",
@@ -384,7 +384,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "adopt: confirmation not asked",
         file: "pool.rs",
-        edits: &[("stamp.record() == record && !stamp.is_confirmed()", "stamp.record() == record")],
+        edits: &[("stamp.seat() == seat && !stamp.is_confirmed()", "stamp.seat() == seat")],
         breaks: "an adopter takes a lapped event's block for its own",
         killers: &["loom::adopt_races::a_poster_is_killed_and_a_lap_confirms"],
         ci: true,
@@ -454,9 +454,9 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         edits: &[
             (
                 "        let fate = match self.look(id)? {",
-                "        self.forget_reservation(hand.record());\n        let fate = match self.look(id)? {",
+                "        self.forget_reservation(hand.seat());\n        let fate = match self.look(id)? {",
             ),
-            ("        self.forget_reservation(hand.record());\n        Ok(fate)", "        Ok(fate)"),
+            ("        self.forget_reservation(hand.seat());\n        Ok(fate)", "        Ok(fate)"),
         ],
         breaks: "a reader voids what a living worker is about to commit",
         killers: &["loom::reserve_races::a_reader_asks_for_the_reserver"],
@@ -487,7 +487,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "reserve forgets without voiding",
         file: "ring.rs",
-        edits: &[("        self.abandon(hand.record())?;\n", "")],
+        edits: &[("        self.abandon(hand.seat())?;\n", "")],
         breaks: "an id stays reserved that nobody will ever commit",
         killers: &["loom::reserve_races::a_forgotten_reservation_is_voided_by_the_next"],
         ci: true,
@@ -495,7 +495,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "commit forgets whatever is reserved",
         file: "ring.rs",
-        edits: &[("        if self.reserved_by(hand.record()) != Some(id) {", "        if false {")],
+        edits: &[("        if self.reserved_by(hand.seat()) != Some(id) {", "        if false {")],
         breaks: "another thread of the worker loses what it has just reserved",
         killers: &["loom::reserve_races::two_threads_of_a_worker_reserve_and_commit"],
         ci: true,
@@ -1087,8 +1087,8 @@ pub(crate) const REDUNDANT: &[Mutant] = &[
     Mutant {
         name: "adopt: whose stamp it is not asked",
         file: "pool.rs",
-        edits: &[("stamp.record() == record && !stamp.is_confirmed()", "!stamp.is_confirmed()")],
-        breaks: "nothing: a block displaced from another record was confirmed before. The question costs nothing and makes the answer plain",
+        edits: &[("stamp.seat() == seat && !stamp.is_confirmed()", "!stamp.is_confirmed()")],
+        breaks: "nothing: a block displaced from another seat was confirmed before. The question costs nothing and makes the answer plain",
         killers: &["loom::adopt_races::"],
         ci: false,
     },
@@ -1118,8 +1118,8 @@ pub(crate) const REDUNDANT: &[Mutant] = &[
         name: "reserved_by without acquire",
         file: "ring.rs",
         edits: &[(
-            "load_acquire(self.reserved(record)).checked_sub(1)",
-            "self.reserved(record).load(Ordering::Relaxed).checked_sub(1)",
+            "load_acquire(self.reserved(seat)).checked_sub(1)",
+            "self.reserved(seat).load(Ordering::Relaxed).checked_sub(1)",
         )],
         breaks: "nothing: the exchange decides, and a reader that sees a stale name waits or fails to void",
         killers: &["loom::reserve_races::"],
@@ -1129,8 +1129,8 @@ pub(crate) const REDUNDANT: &[Mutant] = &[
         name: "forget_reservation without release",
         file: "ring.rs",
         edits: &[(
-            "self.reserved(record).store(0, Ordering::Release)",
-            "self.reserved(record).store(0, Ordering::Relaxed)",
+            "self.reserved(seat).store(0, Ordering::Release)",
+            "self.reserved(seat).store(0, Ordering::Relaxed)",
         )],
         breaks: "nothing: as above",
         killers: &["loom::reserve_races::"],
@@ -1175,8 +1175,8 @@ pub(crate) const REDUNDANT: &[Mutant] = &[
         name: "A3 relaxed",
         file: "pool.rs",
         edits: &[(
-            "        block[STAMP].store(Stamp::new(self.attempt, self.record).bits(), Ordering::Release); // A3\n",
-            "        block[STAMP].store(Stamp::new(self.attempt, self.record).bits(), Ordering::Relaxed); // A3\n",
+            "        block[STAMP].store(Stamp::new(self.attempt, self.seat).bits(), Ordering::Release); // A3\n",
+            "        block[STAMP].store(Stamp::new(self.attempt, self.seat).bits(), Ordering::Relaxed); // A3\n",
         )],
         breaks: "nothing that a model shows: the lock that proves the death orders all that the dead did before. Release keeps the compiler from storing in another order than is written",
         killers: &["loom::adopt_races::"],
@@ -1228,8 +1228,8 @@ pub(crate) const REDUNDANT: &[Mutant] = &[
         name: "A2 after A3",
         file: "pool.rs",
         edits: &[(
-            "        block[CELL].store(index as u64, Ordering::Release); // A2\n        block[VERSION].store(version, Ordering::Release);\n        block[STAMP].store(Stamp::new(self.attempt, self.record).bits(), Ordering::Release); // A3\n",
-            "        block[STAMP].store(Stamp::new(self.attempt, self.record).bits(), Ordering::Release); // A3\n        block[CELL].store(index as u64, Ordering::Release); // A2\n        block[VERSION].store(version, Ordering::Release);\n",
+            "        block[CELL].store(index as u64, Ordering::Release); // A2\n        block[VERSION].store(version, Ordering::Release);\n        block[STAMP].store(Stamp::new(self.attempt, self.seat).bits(), Ordering::Release); // A3\n",
+            "        block[STAMP].store(Stamp::new(self.attempt, self.seat).bits(), Ordering::Release); // A3\n        block[CELL].store(index as u64, Ordering::Release); // A2\n        block[VERSION].store(version, Ordering::Release);\n",
         )],
         breaks: "nothing: who dies between has not exchanged, and an older cell and version say so as well",
         killers: &["loom::adopt_races::"],

@@ -11,14 +11,14 @@ use crate::child::Probe;
 use crate::content::SOURCE;
 use crate::log::{Entry, Odd};
 
-pub enum Seat {
+pub enum Participant {
     /// Events are pushed to handlers.
     Pushed(Worker),
     /// Events are pulled.
     Pulled(Box<Subscriber>),
 }
 
-/// How a seat reads.
+/// How a participant reads.
 #[derive(Clone, Copy)]
 pub enum Reads {
     /// Waits at reserved ids.
@@ -27,84 +27,84 @@ pub enum Reads {
     Now { most: u64 },
 }
 
-impl Seat {
-    pub fn record(&self) -> u32 {
+impl Participant {
+    pub fn seat(&self) -> u32 {
         match self {
-            Seat::Pushed(worker) => worker.record(),
-            Seat::Pulled(subscriber) => subscriber.record(),
+            Participant::Pushed(worker) => worker.seat(),
+            Participant::Pulled(subscriber) => subscriber.seat(),
         }
     }
 
     pub fn cursor(&self) -> u64 {
         match self {
-            Seat::Pushed(worker) => worker.cursor(),
-            Seat::Pulled(subscriber) => subscriber.cursor(),
+            Participant::Pushed(worker) => worker.cursor(),
+            Participant::Pulled(subscriber) => subscriber.cursor(),
         }
     }
 
     pub fn post(&mut self, event: &str, payload: impl Payload) -> Result<u64, Error> {
         match self {
-            Seat::Pushed(worker) => worker.post((SOURCE, event), payload),
-            Seat::Pulled(subscriber) => subscriber.publisher().post((SOURCE, event), payload),
+            Participant::Pushed(worker) => worker.post((SOURCE, event), payload),
+            Participant::Pulled(subscriber) => subscriber.publisher().post((SOURCE, event), payload),
         }
     }
 
     pub fn post_typed<T: TypedEvent>(&mut self, value: &T) -> Result<u64, Error> {
         match self {
-            Seat::Pushed(worker) => worker.post_typed(value),
-            Seat::Pulled(subscriber) => subscriber.publisher().post_typed(value),
+            Participant::Pushed(worker) => worker.post_typed(value),
+            Participant::Pulled(subscriber) => subscriber.publisher().post_typed(value),
         }
     }
 
     pub fn post_unique(&mut self, topic: Topic<'_>, unique: Unique<'_>, payload: impl Payload) -> Result<u64, Error> {
         match self {
-            Seat::Pushed(worker) => worker.event(topic).unique(unique).post(payload),
-            Seat::Pulled(subscriber) => subscriber.publisher().event(topic).unique(unique).post(payload),
+            Participant::Pushed(worker) => worker.event(topic).unique(unique).post(payload),
+            Participant::Pulled(subscriber) => subscriber.publisher().event(topic).unique(unique).post(payload),
         }
     }
 
     pub fn claim(&mut self, key: [u8; 8], ttl: Duration) -> Result<Claimed, Error> {
         match self {
-            Seat::Pushed(worker) => worker.claim(key, ttl),
-            Seat::Pulled(subscriber) => subscriber.publisher().claim(key, ttl),
+            Participant::Pushed(worker) => worker.claim(key, ttl),
+            Participant::Pulled(subscriber) => subscriber.publisher().claim(key, ttl),
         }
     }
 
     pub fn release(&mut self, claim: &Claim) -> Result<bool, Error> {
         match self {
-            Seat::Pushed(worker) => worker.release(claim),
-            Seat::Pulled(subscriber) => subscriber.publisher().release(claim),
+            Participant::Pushed(worker) => worker.release(claim),
+            Participant::Pulled(subscriber) => subscriber.publisher().release(claim),
         }
     }
 
     /// A publisher with a seat of its own.
     pub fn publisher(&self, bus: &Bus) -> Result<Publisher, Error> {
         match self {
-            Seat::Pushed(worker) => worker.publisher(),
-            Seat::Pulled(_) => bus.publisher(),
+            Participant::Pushed(worker) => worker.publisher(),
+            Participant::Pulled(_) => bus.publisher(),
         }
     }
 
     /// Reserves, if it is of the kind that can.
     pub fn reserve(&self) -> Result<Option<Reservation>, Error> {
         match self {
-            Seat::Pushed(worker) => worker.reserve().map(Some),
-            Seat::Pulled(_) => Ok(None),
+            Participant::Pushed(worker) => worker.reserve().map(Some),
+            Participant::Pulled(_) => Ok(None),
         }
     }
 
     pub fn wait(&mut self, timeout: Duration) -> Result<bool, Error> {
         match self {
-            Seat::Pushed(worker) => worker.wait(timeout),
-            Seat::Pulled(subscriber) => subscriber.wait(timeout),
+            Participant::Pushed(worker) => worker.wait(timeout),
+            Participant::Pulled(subscriber) => subscriber.wait(timeout),
         }
     }
 
     /// Reads. Returns whether all that there was is delivered.
     pub fn read(&mut self, probe: &Probe, reads: Reads) -> Result<bool, Error> {
         let subscriber = match self {
-            Seat::Pulled(subscriber) => subscriber,
-            Seat::Pushed(worker) => {
+            Participant::Pulled(subscriber) => subscriber,
+            Participant::Pushed(worker) => {
                 return Ok(match reads {
                     Reads::Waiting { most } => {
                         matches!(worker.poll_at_most(most)?, Polled::Done { delivered, .. } if delivered < most)
@@ -146,11 +146,11 @@ impl Seat {
     pub fn leave(self, probe: &Probe, plainly: bool) -> Result<(), Error> {
         match self {
             _ if plainly => Ok(()),
-            Seat::Pushed(worker) => match worker.leave() {
+            Participant::Pushed(worker) => match worker.leave() {
                 Err(error) if matches!(error.cause(), Cause::Left) => Ok(()),
                 other => other,
             },
-            Seat::Pulled(subscriber) => subscriber.leave(|event| probe.on_event(&event)),
+            Participant::Pulled(subscriber) => subscriber.leave(|event| probe.on_event(&event)),
         }
     }
 }
