@@ -143,10 +143,9 @@ pub use seat::report::{HandlerError, HandlerPanic, Report, Trouble};
 pub use seat::stats::{Stats, WorkerStats};
 pub use seat::subscriber::{Delivery, Subscriber, Undecided};
 pub use segment::options::SegmentOptions;
-pub use worker::handlers::{Handler, Outcome, Registration, Scope};
-pub use worker::poller::Poller;
-pub use worker::waker::{Waited, Waker};
-pub use worker::{Polled, Reservation, WeakWorker, Worker};
+pub use worker::{
+    Handler, Outcome, Polled, Poller, Registration, Reservation, Scope, Waited, Waker, WeakWorker, Worker,
+};
 
 /// The README's program, so that it keeps compiling.
 #[cfg(doctest)]

@@ -7,6 +7,11 @@ use std::time::Duration;
 use seqcast_testkit::process::Child;
 
 use super::*;
+use crate::claim::{Claim, Claimed};
+use crate::error::{Cause, Result};
+use crate::event::Event;
+use crate::os::locks::lock;
+use crate::seat::options::WorkerOptions;
 use crate::seat::report::Report;
 
 const HOUR: Duration = Duration::from_secs(3600);

@@ -10,22 +10,65 @@
 //! poll.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::hint::spin_loop;
 use std::mem;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
 
-use super::polling::Delivery;
-use super::{Inner, Worker};
+use super::default_report::Until;
+use super::handle::Worker;
+use super::inner::Inner;
+use super::polling::delivery::Delivery;
 use crate::error::{ErrorKind, Result};
+use crate::event::library;
 use crate::os::locks::lock;
 
 /// Looks for the end of a poll that is just ending. It looks for us after it has given the lock back, but that store
 /// may not be visible yet, for some nanoseconds: then neither would see the other.
 const LOOKS: u32 = 1000;
 
+impl Worker {
+    /// Leaves the bus: posts [`STOPPING`](library::STOPPING), after which every call on any clone gives
+    /// [`ErrorKind::Left`]. Unique events that this worker has claimed already, while it waited for a reserved id, are
+    /// handed to the handlers first: nobody else would run them. Then the handlers are dropped, with whatever they own,
+    /// and the seat is free, however many clones there are. If a poll is running, in this thread or in another one, it
+    /// delivers no further event but those, and all this happens at its end.
+    ///
+    /// # Errors
+    ///
+    /// As [`post`](Worker::post).
+    pub fn leave(self) -> Result<()> {
+        self.inner.check()?;
+        self.inner.leave()
+    }
+}
+
 impl Inner {
+    fn leave(&self) -> Result<()> {
+        self.deliver_claimed()?;
+        // Dropped after the locks: it may be the last owner of a reporter, which may do anything then.
+        let options = self.options();
+        // What uses one of the two has ended, or finds that the worker has left: nothing is posted, reserved or claimed after
+        // the last reservation is given up.
+        let (mut writer, claimer) = (self.writer.lock(), self.claimer.lock());
+        if self.left.load(Ordering::Relaxed) {
+            // By one of their handlers, or by another thread.
+            drop((writer, claimer));
+            return self.retire();
+        }
+        // They may take their time.
+        self.check_displaced()?;
+        // Acquire: with the cells that the reading half has seen.
+        writer.know(self.hot.next.load(Ordering::Acquire));
+        let announced = self.announce(&mut writer, &options, library::STOPPING);
+        let abandoned = writer.abandon();
+        self.left.store(true, Ordering::Relaxed);
+        drop((writer, claimer));
+        self.end_waits();
+        let retired = self.retire();
+        announced.and(abandoned).and(retired)
+    }
+
     /// Gives up all that a worker which has left still has: what it has claimed, by running it; its seat; and
     /// everything of the users' that may own a clone of the worker: handlers, local events, the reporter.
     ///
@@ -78,50 +121,18 @@ impl Inner {
         checked
     }
 }
-
-impl Worker {
-    /// A handle that does not keep this worker alive, for its own handlers.
-    ///
-    /// ```
-    /// # let name = format!("doc-weak-{}", std::process::id());
-    /// # let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
-    /// let worker = bus.join()?;
-    /// let weak = worker.downgrade();
-    /// worker.on(seqcast::Scope::source("ping"), move |event: &seqcast::Event<'_>| {
-    ///     match weak.upgrade() {
-    ///         Some(worker) => worker.post(("pong", event.event()), event.bytes()).map(drop),
-    ///         None => Ok(()),
-    ///     }
-    /// })?;
-    /// # let weak = worker.downgrade();
-    /// # drop(worker);
-    /// # assert!(weak.upgrade().is_none());
-    /// # Ok::<(), seqcast::Error>(())
-    /// ```
-    pub fn downgrade(&self) -> WeakWorker {
-        WeakWorker { inner: Arc::downgrade(&self.inner) }
-    }
-}
-
-/// A handle on a [`Worker`] that does not keep it alive; made by [`Worker::downgrade`].
-///
-/// A handler is owned by its worker. One that owns a clone of the worker in turn keeps it, and its seat, until
-/// [`Worker::leave`] is called; one that owns this keeps nothing.
-#[derive(Clone)]
-pub struct WeakWorker {
-    inner: Weak<Inner>,
-}
-
-impl WeakWorker {
-    /// The worker, unless its last clone has been dropped. A worker that has left is still given: its calls then return
-    /// [`ErrorKind::Left`].
-    pub fn upgrade(&self) -> Option<Worker> {
-        self.inner.upgrade().map(|inner| Worker { inner })
-    }
-}
-
-impl fmt::Debug for WeakWorker {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WeakWorker").field("alive", &(self.inner.strong_count() > 0)).finish()
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // In a forked child all this belongs to the parent; only our copies of memory and descriptors go.
+        match self.check() {
+            // Nobody is there to be told of an error.
+            Ok(()) => drop(self.leave()),
+            // As a rule it is done; see `retire`.
+            Err(error) if error.kind() == ErrorKind::Left => drop(self.retire()),
+            Err(_) => {}
+        }
+        if !self.guard.is_forked() {
+            self.tell_left_out_reports_until(Until::End);
+        }
     }
 }

@@ -4,9 +4,12 @@ use std::hint::spin_loop;
 use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
-use super::Inner;
+use super::handle::Worker;
+use super::inner::Inner;
+#[cfg(doc)]
+use crate::error::ErrorKind;
 use crate::error::Result;
-use crate::os::futex::SharedFutex;
+use crate::os::futex::{InterruptibleFutex, SharedFutex};
 use crate::protocol::wake::{self, Futex};
 use crate::segment::layout::{header_word, seat_word};
 
@@ -17,6 +20,97 @@ const SPINS: u32 = 3;
 /// The first nap while another thread polls, each further one is twice as long. The end of a poll costs that thread no
 /// fence, so that it may miss a thread which is just about to sleep. That one looks again after this.
 const FIRST_NAP: Duration = Duration::from_millis(1);
+
+/// Why [`Worker::wait_interruptible`] returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Waited {
+    /// There is something to poll.
+    News,
+    /// Nothing came in time.
+    TimedOut,
+    /// A [`Waker`](crate::Waker) has ended the wait. There may be something to poll, too.
+    Woken,
+    /// The thread has run a signal handler. There may be something to poll, too.
+    Interrupted,
+}
+
+impl Worker {
+    /// Sleeps until there is something to poll, for `timeout` at most. Returns whether there is. Spins for less than a
+    /// microsecond first.
+    ///
+    /// A [`Waker`](crate::Waker) ends it early, from a signal handler or another thread. A signal alone does not: it
+    /// goes on after the handler has run, unlike [`wait_interruptible`](Worker::wait_interruptible).
+    ///
+    /// While another thread polls, what is new is that thread's: this one sleeps until the poll is over, and then goes
+    /// on to wait. Inside a handler there is nothing to wait for, as nothing can be polled there: it returns `false` at
+    /// once.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Forked`], [`ErrorKind::Displaced`], [`ErrorKind::Left`].
+    pub fn wait(&self, timeout: Duration) -> Result<bool> {
+        let wakes = self.inner.bell.listen();
+        let news = self.inner.wait(timeout, &SharedFutex, || wakes.any())?;
+        wakes.answer();
+        Ok(news)
+    }
+
+    /// [`wait`](Worker::wait) that is also ended by a signal for which the process has a handler, once the handler has
+    /// run on this thread, and says why it returned. For runtimes that do their signals' work between calls, as Python
+    /// and Ruby do:
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use seqcast::Waited;
+    /// # fn check_signals() {}
+    /// # fn run(worker: &seqcast::Worker) -> seqcast::Result<()> {
+    /// loop {
+    ///     match worker.wait_interruptible(Duration::from_secs(1))? {
+    ///         Waited::Interrupted => check_signals(),
+    ///         _ => drop(worker.poll()?),
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// A handler that has run just before the sleep began, or that runs on another thread, does not end it: such a
+    /// signal is seen after `timeout` at the latest. What must end the wait at once calls
+    /// [`Waker::wake`](crate::Waker::wake) in the handler. Inside a handler of this worker there is nothing to wait
+    /// for: it returns at once.
+    ///
+    /// If there are several reasons it tells the first of these: a signal, a waker, news. The others are told by the
+    /// next call, but a signal by none.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Forked`], also if a signal handler has forked and this is the child; [`ErrorKind::Left`], also if
+    /// the worker leaves meanwhile.
+    pub fn wait_interruptible(&self, timeout: Duration) -> Result<Waited> {
+        let wakes = self.inner.bell.listen();
+        let futex = InterruptibleFutex::default();
+        let news = self.inner.wait(timeout, &futex, || futex.was_interrupted() || wakes.any())?;
+        self.inner.check()?;
+        Ok(if futex.was_interrupted() {
+            Waited::Interrupted
+        } else if wakes.answer() {
+            Waited::Woken
+        } else if news {
+            Waited::News
+        } else {
+            Waited::TimedOut
+        })
+    }
+
+    pub(crate) fn wait_until(&self, timeout: Duration, stop: impl Fn() -> bool) -> Result<bool> {
+        self.inner.wait(timeout, &SharedFutex, stop)
+    }
+
+    /// Has this process's threads that wait look again, in [`wait`](Worker::wait) and at a reserved id.
+    pub(crate) fn end_waits(&self) {
+        self.inner.end_waits();
+    }
+}
 
 impl Inner {
     /// Sleeps by `futex` until there is news or `stop` says so, at most `timeout`. Returns whether there is news.

@@ -97,20 +97,6 @@ impl Worker {
     }
 }
 
-/// Why [`Worker::wait_interruptible`] returned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Waited {
-    /// There is something to poll.
-    News,
-    /// Nothing came in time.
-    TimedOut,
-    /// A [`Waker`] has ended the wait. There may be something to poll, too.
-    Woken,
-    /// The thread has run a signal handler. There may be something to poll, too.
-    Interrupted,
-}
-
 /// What the threads of this process that wait are woken by, other than by what is posted.
 pub(super) struct Bell {
     guard: ForkGuard,

@@ -1,266 +1,120 @@
 //! Polling: from the ring and the local queue to the handlers.
 
+pub(super) mod delivery;
+mod gate;
+mod idle;
+mod patience;
+pub(crate) mod polled;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_utils::Backoff;
 
-use super::{Hot, Inner, Polled};
+use self::delivery::{Delivery, Reading, Tally};
+use self::gate::WorkerGate;
+use self::patience::{Patience, Wait};
+use self::polled::Polled;
+use super::handle::Worker;
+use super::handlers::{Routes, dispatch_local};
+use super::inner::Inner;
 use crate::claim::Claim;
+#[cfg(doc)]
+use crate::error::ErrorKind;
 use crate::error::Result;
-use crate::event::wire::{Head, UniqueKey};
 use crate::event::{Data, Event, Origin};
 use crate::os::futex::SharedFutex;
 use crate::os::locks::lock;
 use crate::os::sys;
-use crate::protocol::claims::{At, Decision, Token};
-use crate::protocol::ring::{AtMark, Look};
-use crate::protocol::thread_lock::{Lock, Locked};
+use crate::protocol::ring::Look;
 use crate::protocol::wake;
-use crate::protocol::word::Mark;
-use crate::seat::claim::Claimer;
 use crate::seat::is_of_process;
-use crate::seat::read::{Gate, Message, Pending, Reader, Step};
+use crate::seat::read::{Message, Pending, Reader, Step};
 use crate::seat::report::{Report, Trouble};
-use crate::seat::tenure::Tenure;
 use crate::segment::layout::{header_word, seat_word};
-use crate::worker::handlers::{Registry, Routes, dispatch_local};
 
-/// What only the polling thread uses.
-pub(super) struct Reading {
-    reader: Reader,
-    routes: Routes,
-    /// The hold on the seat, until the worker has given it up.
-    tenure: Option<Tenure>,
-}
-
-impl Reading {
-    pub(super) fn new(reader: Reader, tenure: Tenure) -> Reading {
-        Reading { reader, routes: Routes::new(), tenure: Some(tenure) }
-    }
-
-    /// Gives the seat back.
-    pub(super) fn end_tenure(&mut self) {
-        self.tenure = None;
-    }
-
-    /// Forgets the routes found so far. They are to be dropped where users' code may run.
-    #[must_use = "a route may own a handler, which may do anything when it is dropped"]
-    pub(super) fn take_routes(&mut self) -> Routes {
-        std::mem::replace(&mut self.routes, Routes::new())
-    }
-}
-
-/// Counts of one poll.
-#[derive(Default)]
-struct Tally {
-    delivered: u64,
-    missed: u64,
-    failed: u64,
-    /// Whether anything was read at all, be it for us or not.
-    read: bool,
-    /// The reserved id that reading stopped at.
-    reserved: Option<Pending>,
-}
-
-/// In `Hot::reserved_since`: the id is the worker's own, which it waits for without an end.
-pub(super) const OWN: u64 = u64::MAX;
-
-/// How long a poll waits at reserved ids.
-#[derive(Clone, Copy)]
-pub(super) enum Wait<'a> {
-    /// Not at all.
-    Never,
-    /// For `wait_max`, all waits of the poll together.
-    Bounded,
-    /// The same, until it is set.
-    BoundedUntil(&'a AtomicBool),
-}
-
-impl Wait<'_> {
-    fn is_stopped(self) -> bool {
-        match self {
-            Wait::Never | Wait::Bounded => false,
-            // Acquire: as elsewhere for the word, which is not ours.
-            Wait::BoundedUntil(stop) => stop.load(Ordering::Acquire),
-        }
-    }
-}
-
-/// What a poll has left of its `wait_max`.
-struct Patience<'a> {
-    wait: Wait<'a>,
-    left_ns: u64,
-    /// Since when it waits, if it does.
-    waits_since: Option<u64>,
-}
-
-impl Patience<'_> {
-    fn of(wait: Wait<'_>, wait_max_ns: u64) -> Patience<'_> {
-        let left_ns = if matches!(wait, Wait::Never) { 0 } else { wait_max_ns };
-        Patience { wait, left_ns, waits_since: None }
-    }
-
-    /// How long it may wait from `now` on.
-    fn waits(&mut self, now: u64) -> u64 {
-        let since = *self.waits_since.get_or_insert(now);
-        self.left_ns.saturating_sub(now.saturating_sub(since))
-    }
-
-    /// Says that it does not wait any more.
+impl Worker {
+    /// Hands everything there is to the handlers: local events first, then the segment's, until nothing is new; what
+    /// handlers post is delivered in the same poll, after what was there already. With nothing new it costs a few loads
+    /// of lines that stay in this processor's cache, and no system call.
+    ///
+    /// Where others post without a pause it goes on without one; [`poll_at_most`](Worker::poll_at_most) bounds the
+    /// events that it delivers.
+    ///
+    /// At an id that is reserved it waits until the payload is there. All such waiting of one poll together is bounded
+    /// by `wait_max`, however many ids are reserved one after the other; then it returns [`Polled::Reserved`], and a
+    /// later poll goes on. It never waits for an id of this worker's own. [`poll_now`](Worker::poll_now) does not wait
+    /// at all.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Forked`], [`ErrorKind::Displaced`], [`ErrorKind::Left`], [`ErrorKind::Corrupt`],
+    /// [`ErrorKind::Exhausted`]. What was delivered before stays delivered.
     #[inline]
-    fn goes_on(&mut self) {
-        if let Some(since) = self.waits_since.take() {
-            self.left_ns = self.left_ns.saturating_sub(sys::boottime_ns().saturating_sub(since));
-        }
+    pub fn poll(&self) -> Result<Polled> {
+        self.poll_at_most(u64::MAX)
     }
-}
 
-/// One delivery: says "somebody polls" while it lives, and stores what came of it when it ends, also if it ends in a
-/// panic.
-pub(super) struct Delivery<'a> {
-    inner: &'a Inner,
-    reading: Locked<'a, Reading>,
-    tally: Tally,
-    /// When it began, as the worker's coarse clock says.
-    began: u64,
-    /// Dropped last, after the lock.
-    _end: PollEnd<'a>,
-}
-
-/// Wakes the threads that wait for the end of a poll, when it is dropped.
-struct PollEnd<'a>(&'a Inner);
-
-impl Drop for PollEnd<'_> {
+    /// [`poll`](Worker::poll) that stops after `events` were delivered.
+    ///
+    /// # Errors
+    ///
+    /// As [`poll`](Worker::poll).
     #[inline]
-    fn drop(&mut self) {
-        // No fence, which every poll would pay for: a thread that was about to sleep meanwhile looks again soon (`wait`).
-        wake::notify(&self.0.bell.poll_ended, &SharedFutex);
+    pub fn poll_at_most(&self, events: u64) -> Result<Polled> {
+        let inner = &*self.inner;
+        if inner.is_idle() {
+            return Ok(Polled::Done { delivered: 0, missed: 0 });
+        }
+        inner.poll(events, Wait::Bounded)
     }
-}
 
-impl<'a> Delivery<'a> {
-    /// `None` if another goes on, or the worker has given its seat up.
+    /// [`poll`](Worker::poll) that never sleeps: at an id that is reserved it returns [`Polled::Reserved`]. For event
+    /// loops, which have other things to do meanwhile.
+    ///
+    /// [`wait`](Worker::wait) then sleeps until the id is decided, or until it is due to be given up. A loop with its
+    /// own sleep polls again when it is woken, and after `left` at the latest:
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use seqcast::Polled;
+    /// # let name = format!("doc-poll-now-{}", std::process::id());
+    /// # let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
+    /// # let worker = bus.join()?;
+    /// # let other = bus.join()?;
+    /// # worker.poll()?;
+    /// let mut reservation = other.reserve()?;
+    /// let sleep_at_most = match worker.poll_now()? {
+    ///     Polled::Reserved { left: Some(left), .. } => left,
+    ///     _ => Duration::from_secs(1),
+    /// };
+    /// assert!(sleep_at_most <= Duration::from_millis(500), "longer than `wait_max`");
+    /// reservation.commit(("s", "e"), b"")?;
+    /// assert!(matches!(worker.poll_now()?, Polled::Done { .. }));
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`poll`](Worker::poll).
     #[inline]
-    pub(super) fn begin(inner: &'a Inner, began: u64) -> Option<Delivery<'a>> {
-        let reading = inner.reading.try_lock()?;
-        // Relaxed: cleared under the lock.
-        if !inner.seated.load(Ordering::Relaxed) {
-            return None;
+    pub fn poll_now(&self) -> Result<Polled> {
+        let inner = &*self.inner;
+        if inner.is_idle() {
+            return Ok(Polled::Done { delivered: 0, missed: 0 });
         }
-        // Relaxed: the lock decides; this says so to those who find nothing new and do not try it.
-        inner.hot.polling.store(sys::this_thread(), Ordering::Relaxed);
-        inner.hot.mark.store(Mark::NONE.bits(), Ordering::Relaxed);
-        Some(Delivery { inner, reading, tally: Tally::default(), began, _end: PollEnd(inner) })
+        inner.poll(u64::MAX, Wait::Never)
     }
-}
 
-impl Drop for Delivery<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        let Delivery { inner, reading, tally, began, .. } = self;
-        let reader = &reading.reader;
-        let hot = &*inner.hot;
-        if inner.guard.is_forked() || hot.incarnation.is_over() {
-            // A child that a handler forked and that returned from it, or a worker that was displaced meanwhile: what follows
-            // is for the holder of the seat to store.
-            hot.polling.store(0, Ordering::Relaxed);
-            return;
-        }
-        // Stored after each step, too. Release: with the cells that were seen, for the writing half.
-        hot.next.store(reader.next(), Ordering::Release);
-        let mark = match tally.reserved {
-            Some(Pending { id, since_ns }) => {
-                hot.reserved_since.store(since_ns.unwrap_or(OWN), Ordering::Relaxed);
-                inner.ring.mark_reserved(id)
-            }
-            None if reader.has_ahead() => Mark::NONE,
-            None => inner.ring.mark_empty(reader.next()),
-        };
-        // Release: with the time that belongs to it.
-        hot.mark.store(mark.bits(), Ordering::Release);
-        let seat = reader.seat();
-        seat.add(seat_word!(reading.delivered), tally.delivered);
-        let mut failed = tally.failed;
-        if inner.reporters_failed.load(Ordering::Relaxed) > 0 {
-            failed += inner.reporters_failed.swap(0, Ordering::Relaxed);
-        }
-        seat.add(seat_word!(reading.failed), failed);
-        if tally.read {
-            seat.set(seat_word!(reading.last_poll), *began);
-        }
-        // Release: with the mark. Before the lock is given back: who takes it next stores its own number at once.
-        hot.polling.store(0, Ordering::Release);
+    /// [`poll`](Worker::poll) that ends early when `stop` is set and [`end_waits`](Worker::end_waits) was called.
+    pub(crate) fn poll_until(&self, stop: &AtomicBool) -> Result<Polled> {
+        self.inner.poll(u64::MAX, Wait::BoundedUntil(stop))
     }
 }
 
 impl Inner {
-    /// Whether a poll would find something.
-    #[inline]
-    pub(super) fn has_news(&self) -> bool {
-        // Acquire: with the local event that was counted.
-        if self.hot.local.load(Ordering::Acquire) > 0 {
-            return true;
-        }
-        // Acquire: with the time that belongs to it, or a later one.
-        match self.ring.at_mark(Mark::from_bits(self.hot.mark.load(Ordering::Acquire))) {
-            AtMark::Empty => false,
-            AtMark::Reserved => self.due_in().is_zero(),
-            AtMark::News => true,
-        }
-    }
-
-    /// How long the reserved id that the last poll stopped at is still waited for, if it stopped at one.
-    pub(super) fn due_in(&self) -> Duration {
-        // Acquire: as in `has_news`.
-        let mark = Mark::from_bits(self.hot.mark.load(Ordering::Acquire));
-        let since = self.hot.reserved_since.load(Ordering::Relaxed);
-        if !mark.is_reserved() || since == OWN {
-            return Duration::MAX;
-        }
-        self.left_of_wait_max(since, sys::boottime_ns())
-    }
-
-    /// How much of `wait_max` is left for an id that was met at `since`.
-    fn left_of_wait_max(&self, since: u64, now: u64) -> Duration {
-        let waited = now.saturating_sub(since);
-        Duration::from_nanos(self.tuning.wait_max.load(Ordering::Relaxed).saturating_sub(waited))
-    }
-
-    /// Whether a thread polls, this one included.
-    #[inline]
-    pub(super) fn is_polled(&self) -> bool {
-        // Acquire: who sees the end of a poll sees the mark that it left.
-        self.hot.polling.load(Ordering::Acquire) != 0
-    }
-
-    /// Whether a handler of this worker runs on this thread.
-    pub(super) fn is_in_handler(&self) -> bool {
-        // Relaxed: only this thread stores its own number.
-        self.hot.polling.load(Ordering::Relaxed) == sys::this_thread()
-    }
-
-    /// What a poll answers that did not get its turn.
-    fn refusal(&self) -> Polled {
-        if self.is_in_handler() { Polled::Recursive } else { Polled::Busy }
-    }
-
-    /// Whether a poll would find nothing and say so. All it costs is a few loads, so that it is for the many polls of
-    /// which this is all.
-    #[inline]
-    pub(super) fn is_idle(&self) -> bool {
-        let Hot { mark, local, incarnation, .. } = &*self.hot;
-        !self.guard.is_forked()
-            && !self.left.load(Ordering::Relaxed)
-            && !incarnation.is_over()
-            // Acquire: with the local event that was counted.
-            && local.load(Ordering::Acquire) == 0
-            // Relaxed: a mark of an earlier poll is one of an id that is taken by now.
-            && self.ring.is_empty_by(Mark::from_bits(mark.load(Ordering::Relaxed)))
-    }
-
     #[inline(never)]
-    pub(super) fn poll(&self, most: u64, wait: Wait<'_>) -> Result<Polled> {
+    pub(crate) fn poll(&self, most: u64, wait: Wait<'_>) -> Result<Polled> {
         self.check_or_retire()?;
         if self.is_polled() {
             return Ok(self.refusal());
@@ -300,14 +154,14 @@ impl Inner {
 
     /// Hands over the unique events that were claimed and are not run yet, as nobody else will ever run them. For a
     /// worker that leaves.
-    pub(super) fn deliver_claimed(&self) -> Result<()> {
+    pub(crate) fn deliver_claimed(&self) -> Result<()> {
         // If it is held, one of our handlers leaves; the poll that runs it comes to them.
         let Some(delivery) = Delivery::begin(self, self.clock.coarse_ns()) else { return Ok(()) };
         self.deliver_claimed_by(delivery)
     }
 
     /// The same, for one that has the right to.
-    pub(super) fn deliver_claimed_by(&self, mut delivery: Delivery<'_>) -> Result<()> {
+    pub(crate) fn deliver_claimed_by(&self, mut delivery: Delivery<'_>) -> Result<()> {
         let Delivery { reading, tally, .. } = &mut delivery;
         let Reading { reader, routes, .. } = &mut **reading;
         for message in reader.take_claimed() {
@@ -344,7 +198,7 @@ impl Inner {
     }
 
     /// Reports from within a poll.
-    fn report_here(&self, report: &Report<'_>) -> Result<()> {
+    pub(super) fn report_here(&self, report: &Report<'_>) -> Result<()> {
         self.report(report);
         Ok(self.guard.check()?)
     }
@@ -495,31 +349,5 @@ impl Inner {
             id: event.id(),
             trouble: Trouble::Orphaned,
         })
-    }
-}
-
-struct WorkerGate<'a> {
-    inner: &'a Inner,
-    registry: &'a Registry,
-    routes: &'a mut Routes,
-    claimer: &'a Lock<Claimer>,
-}
-
-impl Gate for WorkerGate<'_> {
-    fn wants(&mut self, head: &Head, prefix: &[u8]) -> bool {
-        self.routes.find(self.registry, head, prefix).is_some_and(|route| route.is_wanted())
-    }
-
-    fn claim(&mut self, unique: &UniqueKey, at: At) -> Result<Option<Token>> {
-        let decision = self.claimer.lock().claim(unique.key, unique.ttl_ns, Some(at))?;
-        let trouble = match decision {
-            Decision::Won(token) => return Ok(Some(token)),
-            Decision::Held { .. } | Decision::Decided => return Ok(None),
-            Decision::Full => Trouble::ClaimsFull,
-            Decision::Late => Trouble::ClaimLate,
-        };
-        // Before the reader goes on to store what it has read.
-        self.inner.report_here(&Report { source: "", event: "", id: Some(at.place - 1), trouble })?;
-        Ok(None)
     }
 }

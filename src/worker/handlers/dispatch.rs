@@ -1,0 +1,93 @@
+//! Calling the handlers of an event.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::registry::{Callback, Entry, Registry};
+use crate::error::{ErrorKind, Result};
+use crate::event::{Event, LocalEvent};
+use crate::os::fork::ForkGuard;
+use crate::seat::report::{Report, Trouble};
+use crate::worker::panics::catch_panic;
+
+/// What came of handing an event over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Dispatched {
+    /// Handlers that were called.
+    pub(crate) called: u64,
+    /// Those of them that failed.
+    pub(crate) failed: u64,
+}
+
+#[inline]
+pub(super) fn dispatch(
+    handlers: &[Arc<Entry>],
+    event: &Event<'_>,
+    guard: &ForkGuard,
+    report: &dyn Fn(&Report<'_>) -> Result<()>,
+) -> Result<Dispatched> {
+    let mut dispatched = Dispatched::default();
+    for entry in handlers {
+        // Relaxed: a handler that unregisters another does so on this thread; from others there is no "before".
+        if !entry.live.load(Ordering::Relaxed) {
+            continue;
+        }
+        let result = match &entry.callback {
+            Callback::Strong(handler) => catch_panic(|| handler.handle(event)),
+            Callback::Weak(handler) => match handler.upgrade() {
+                // The closure owns it, so that it is also dropped in there if we are its last owner by now.
+                Some(handler) => catch_panic(move || handler.handle(event)),
+                None => continue,
+            },
+            Callback::Gone => continue,
+        };
+        dispatched.called += 1;
+        // The event and the handlers after this one are the parent's.
+        guard.check()?;
+        if let Ok(Ok(())) = result {
+            continue;
+        }
+        dispatched.failed += 1;
+        let report = |trouble: Trouble<'_>| {
+            report(&Report { source: event.source(), event: event.event(), id: event.id(), trouble })
+        };
+        match &result {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => report(match error.error().downcast_ref::<crate::error::Error>() {
+                Some(error) if error.kind() == ErrorKind::Payload => Trouble::Mistyped(error),
+                _ => Trouble::Failed(error),
+            })?,
+            Err(panic) => report(Trouble::Panicked(panic))?,
+        }
+        // The error is the handler's own value.
+        let dropped = catch_panic(|| drop(result));
+        guard.check()?;
+        if let Err(panic) = dropped {
+            report(Trouble::Panicked(&panic))?;
+        }
+    }
+    Ok(dispatched)
+}
+
+/// Calls the handlers of a local event.
+///
+/// # Errors
+///
+/// As [`Route::dispatch`].
+pub(crate) fn dispatch_local(
+    registry: &Registry,
+    event: LocalEvent,
+    guard: &ForkGuard,
+    report: &dyn Fn(&Report<'_>) -> Result<()>,
+) -> Result<Dispatched> {
+    let mut dispatched =
+        dispatch(&registry.handlers_of(&event.source, &event.event), &event.as_event(), guard, report)?;
+    let LocalEvent { source, event, data } = event;
+    // The value is the poster's own.
+    let dropped = catch_panic(|| drop(data));
+    guard.check()?;
+    let Err(panic) = dropped else { return Ok(dispatched) };
+    report(&Report { source: &source, event: &event, id: None, trouble: Trouble::Panicked(&panic) })?;
+    dispatched.failed += 1;
+    Ok(dispatched)
+}

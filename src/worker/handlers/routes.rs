@@ -1,0 +1,240 @@
+//! Which handlers an event has, found once for each of its names.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use siphasher::sip::SipHasher13;
+
+use super::dispatch::{Dispatched, dispatch};
+use super::registry::{Entry, Registry};
+use crate::error::Result;
+use crate::event::Event;
+use crate::event::wire::Head;
+use crate::os::fork::ForkGuard;
+use crate::seat::report::Report;
+
+/// The handlers of one event, resolved.
+pub(crate) struct Route {
+    /// Source and event without a gap.
+    names: Box<str>,
+    source_len: usize,
+    handlers: Box<[Arc<Entry>]>,
+}
+
+impl Route {
+    pub(crate) fn source(&self) -> &str {
+        &self.names[..self.source_len]
+    }
+
+    pub(crate) fn event(&self) -> &str {
+        &self.names[self.source_len..]
+    }
+
+    fn is_of(&self, names: &[u8], source_len: usize) -> bool {
+        self.source_len == source_len && self.names.as_bytes() == names
+    }
+
+    /// Whether anybody handles the event.
+    #[inline]
+    pub(crate) fn is_wanted(&self) -> bool {
+        // A weak handler may have gone since the route was found; nobody must claim an event for it.
+        self.handlers.iter().any(|entry| !entry.is_gone())
+    }
+
+    /// Calls the handlers with `event`, whose names are the route's.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Forked`] in a child that one of them forked and that returned from it.
+    #[inline]
+    pub(crate) fn dispatch(
+        &self,
+        event: &Event<'_>,
+        guard: &ForkGuard,
+        report: &dyn Fn(&Report<'_>) -> Result<()>,
+    ) -> Result<Dispatched> {
+        dispatch(&self.handlers, event, guard, report)
+    }
+}
+
+/// Routes found so far. Belongs to the thread that polls.
+pub(crate) struct Routes {
+    generation: u64,
+    hash: NamesHash,
+    by_hash: HashMap<u64, Arc<Route>, BuildHasherDefault<AsItIs>>,
+    /// One of them, or of those that are out of date.
+    last: Option<Arc<Route>>,
+    /// Routes that are out of date. They may be the last to own a handler that was unregistered, which may do anything
+    /// when it is dropped; see [`Routes::drop_stale`].
+    stale: Vec<Arc<Route>>,
+}
+
+/// The most routes that are remembered. When there would be more, all are forgotten and found again. Bounds the memory
+/// that ever-new event names can take.
+const MOST_ROUTES: usize = 16_384;
+
+impl Routes {
+    pub(crate) fn new() -> Routes {
+        Routes { generation: 0, hash: NamesHash::new(), by_hash: HashMap::default(), last: None, stale: Vec::new() }
+    }
+
+    /// The route of the event whose head is `head`, read from `bytes`. `None` if its names are not UTF-8.
+    #[inline]
+    pub(crate) fn find(&mut self, registry: &Registry, head: &Head, bytes: &[u8]) -> Option<&Arc<Route>> {
+        // Acquire: with the index that this generation stands for.
+        let generation = registry.generation.load(Ordering::Acquire);
+        if generation != self.generation {
+            self.generation = generation;
+            self.retire();
+        }
+        let names = head.names(bytes);
+        let source_len = head.source(bytes).len();
+        if !self.last.as_ref().is_some_and(|last| last.is_of(names, source_len)) {
+            self.last = Some(self.look_up(registry, names, source_len)?);
+        }
+        self.last.as_ref()
+    }
+
+    fn retire(&mut self) {
+        self.last = None;
+        self.stale.extend(self.by_hash.drain().map(|(_, route)| route));
+    }
+
+    /// Drops what is out of date, and with it perhaps handlers. For moments at which users' code may run. Returns
+    /// whether there was anything.
+    #[inline]
+    pub(crate) fn drop_stale(&mut self) -> bool {
+        !self.stale.is_empty() && {
+            // One after the other: one that panics takes no other with it.
+            while let Some(route) = self.stale.pop() {
+                drop(route);
+            }
+            true
+        }
+    }
+
+    fn look_up(&mut self, registry: &Registry, names: &[u8], source_len: usize) -> Option<Arc<Route>> {
+        let hash = self.hash.of(names, source_len);
+        if let Some(route) = self.by_hash.get(&hash)
+            && route.is_of(names, source_len)
+        {
+            return Some(Arc::clone(route));
+        }
+        let names_text = str::from_utf8(names).ok()?;
+        let (source, event) = names_text.split_at_checked(source_len)?;
+        let handlers = registry.handlers_of(source, event);
+        let route = Arc::new(Route { names: names_text.into(), source_len, handlers });
+        if self.by_hash.len() >= MOST_ROUTES {
+            self.retire();
+        }
+        // If another route has this hash, it is replaced, and found again when it is needed.
+        self.stale.extend(self.by_hash.insert(hash, Arc::clone(&route)));
+        Some(route)
+    }
+}
+
+/// SipHash-1-3 of an event's names under a random key of this worker. Names come from a segment, and nobody can choose
+/// names whose hashes collide.
+struct NamesHash(SipHasher13);
+
+impl NamesHash {
+    fn new() -> NamesHash {
+        // The standard library's keys are random for each process.
+        let random = || RandomState::new().build_hasher().finish();
+        NamesHash(SipHasher13::new_with_keys(random(), random()))
+    }
+
+    /// Equal names that differ in where the source ends never have the same hash.
+    #[inline]
+    fn of(&self, names: &[u8], source_len: usize) -> u64 {
+        self.0.hash(names).wrapping_add(source_len as u64)
+    }
+}
+
+/// A hasher for keys that are hashes.
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn write(&mut self, bytes: &[u8]) {
+        unreachable!("{} bytes instead of a hash", bytes.len());
+    }
+
+    #[inline]
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Topic;
+    use crate::event::wire::Prefix;
+    use crate::worker::handlers::handler::Handler;
+    use crate::worker::handlers::scope::Scope;
+
+    /// An event's head, and the bytes that it was read from.
+    fn event(source: &str, event: &str) -> (Head, Vec<u8>) {
+        let mut bytes = Vec::new();
+        let prefix = Prefix { seat: 0, pid: 1, topic: Topic::new(source, event), type_tag: 0, unique: None };
+        prefix.for_each_word(|word| bytes.extend(word.to_ne_bytes()));
+        (Head::parse(&bytes).unwrap(), bytes)
+    }
+
+    #[test]
+    fn g10_hashes_of_names_cannot_be_known_in_advance() {
+        let (one, other) = (NamesHash::new(), NamesHash::new());
+        assert_ne!(one.of(b"cachestale", 5), other.of(b"cachestale", 5));
+        assert_eq!(one.of(b"cachestale", 5), one.of(b"cachestale", 5));
+        assert_ne!(one.of(b"cachestale", 5), one.of(b"cachestale", 4));
+    }
+
+    #[test]
+    fn names_that_differ_only_in_where_the_source_ends_have_routes_of_their_own() {
+        let (registry, mut routes) = (Registry::new(), Routes::new());
+        let names = "abcdefgh".repeat(32);
+        let handler: Arc<dyn Handler> = Arc::new(|_: &Event<'_>| {});
+        registry.register(Scope::source(&names[..7]), handler).unwrap();
+        // Twice: found, and remembered.
+        for source_len in (1..names.len()).chain(1..names.len()) {
+            let (head, bytes) = event(&names[..source_len], &names[source_len..]);
+            let route = routes.find(&registry, &head, &bytes).unwrap();
+            assert_eq!((route.source(), route.event()), names.split_at(source_len));
+            assert_eq!(route.is_wanted(), source_len == 7);
+        }
+        assert_eq!(routes.by_hash.len(), names.len() - 1);
+    }
+
+    #[test]
+    fn g10_ever_new_names_take_a_bounded_amount_of_memory() {
+        let (registry, mut routes) = (Registry::new(), Routes::new());
+        for i in 0..MOST_ROUTES + 100 {
+            // Each with a sibling that differs only in where the source ends.
+            for (source, name) in [(format!("a{i}"), "bc"), (format!("a{i}b"), "c")] {
+                let (head, bytes) = event(&source, name);
+                assert_eq!(routes.find(&registry, &head, &bytes).unwrap().source(), source);
+            }
+            assert!(routes.by_hash.len() <= MOST_ROUTES);
+        }
+    }
+
+    #[test]
+    fn a_route_that_was_replaced_is_found_again() {
+        let (registry, mut routes) = (Registry::new(), Routes::new());
+        let (head, bytes) = event("cache", "stale");
+        let (other, other_bytes) = event("other", "event");
+        let route = Arc::clone(routes.find(&registry, &other, &other_bytes).unwrap());
+        // As if both had one hash.
+        routes.by_hash.insert(routes.hash.of(b"cachestale", 5), route);
+        assert_eq!(routes.find(&registry, &head, &bytes).unwrap().source(), "cache");
+        assert_eq!(routes.find(&registry, &head, &bytes).unwrap().event(), "stale");
+    }
+}

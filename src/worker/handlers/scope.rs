@@ -1,0 +1,58 @@
+//! Which events a handler gets.
+
+use crate::error::Result;
+use crate::event::{Topic, check_topic};
+
+/// Which events a handler gets.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Scope {
+    /// Every event.
+    All,
+    /// Every event of a source.
+    Source(String),
+    /// Some events of a source.
+    Events(String, Vec<String>),
+}
+
+impl Scope {
+    /// Every event of `source`.
+    pub fn source(source: impl Into<String>) -> Scope {
+        Scope::Source(source.into())
+    }
+
+    /// The `events` of `source`.
+    pub fn events<E: Into<String>>(source: impl Into<String>, events: impl IntoIterator<Item = E>) -> Scope {
+        Scope::Events(source.into(), events.into_iter().map(Into::into).collect())
+    }
+
+    /// The same scope with its names sorted, each once: which events it has does not depend on their order.
+    pub(crate) fn into_set(mut self) -> Scope {
+        if let Scope::Events(_, events) = &mut self {
+            events.sort_unstable();
+            events.dedup();
+        }
+        self
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        match self {
+            Scope::All => Ok(()),
+            Scope::Source(source) => check_topic(source, "-"),
+            Scope::Events(source, events) if events.is_empty() => check_topic(source, ""),
+            Scope::Events(source, events) => events.iter().try_for_each(|event| check_topic(source, event)),
+        }
+    }
+}
+
+impl From<Topic<'_>> for Scope {
+    fn from(topic: Topic<'_>) -> Scope {
+        Scope::events(topic.source(), [topic.event()])
+    }
+}
+
+impl<S: AsRef<str> + ?Sized, E: AsRef<str> + ?Sized> From<(&S, &E)> for Scope {
+    fn from((source, event): (&S, &E)) -> Scope {
+        Scope::events(source.as_ref(), [event.as_ref()])
+    }
+}

@@ -1,0 +1,194 @@
+//! What all clones of a worker share: its seat, its halves with their locks, and what an idle poll looks at.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+
+use crossbeam_utils::CachePadded;
+
+use super::default_report::DefaultReports;
+use super::handlers::registry::Registry;
+use super::options::{Changing, Tuning};
+use super::polling::delivery::{OWN, Reading};
+use super::waker::Bell;
+use crate::error::{Cause, Error, Result};
+use crate::event::LocalEvent;
+use crate::os::clock::HostClock;
+use crate::os::fork::ForkGuard;
+use crate::os::locks::DroppedUnlessHeld;
+use crate::protocol::ring::Ring;
+use crate::protocol::thread_lock::{Lock, Locked};
+use crate::seat::Seat;
+use crate::seat::claim::Claimer;
+use crate::seat::options::WorkerOptions;
+use crate::seat::publish::Writer;
+use crate::seat::read::Reader;
+use crate::seat::tenure::Incarnation;
+use crate::seat::words::SeatWords;
+use crate::segment::Segment;
+use crate::sync::Words;
+
+pub(crate) struct Inner {
+    pub(super) segment: Arc<Segment>,
+    pub(super) guard: ForkGuard,
+    pub(super) ring: Ring,
+    pub(super) hot: CachePadded<Hot>,
+    // What another thread of the parent was changing at a fork is left alone in the child.
+    pub(super) writer: DroppedUnlessHeld<Lock<Writer>>,
+    pub(super) claimer: DroppedUnlessHeld<Lock<Claimer>>,
+    pub(super) reading: DroppedUnlessHeld<Lock<Reading>>,
+    pub(super) local: DroppedUnlessHeld<Mutex<VecDeque<LocalEvent>>>,
+    pub(super) registry: DroppedUnlessHeld<Registry>,
+    pub(super) options: DroppedUnlessHeld<RwLock<Arc<WorkerOptions>>>,
+    /// The options at the beginning.
+    pub(super) joined_with: Arc<WorkerOptions>,
+    pub(super) changing: Changing,
+    pub(super) tuning: Tuning,
+    pub(super) clock: HostClock,
+    pub(super) words: SeatWords,
+    /// All workers' seats, to tell processes of the same pid apart.
+    pub(super) seats: Words,
+    pub(super) seat: u16,
+    pub(super) pid: u32,
+    pub(super) default_reports: DefaultReports,
+    /// Reporters that panicked, and are not counted in the seat yet.
+    pub(super) reporters_failed: AtomicU64,
+    pub(super) bell: Arc<Bell>,
+    pub(super) left: AtomicBool,
+    /// Whether the seat is still this worker's, and the handlers are still there: cleared once, by the one that gives
+    /// them up. See [`leaving`](super::leaving).
+    pub(super) seated: AtomicBool,
+}
+
+/// What an idle poll looks at.
+pub(crate) struct Hot {
+    /// The [`Mark`] of the id that the last poll stopped at. It says nothing while that is not all there is to look at:
+    /// while somebody polls, or events were copied out ahead. One word and no more: polls of several threads store to
+    /// it.
+    pub(super) mark: AtomicU64,
+    /// If the mark is one of a reserved id: since when it is waited for, or [`OWN`].
+    pub(super) reserved_since: AtomicU64,
+    /// The id that reading goes on with.
+    pub(super) next: AtomicU64,
+    /// The first id that is not handled: its handlers have not returned, or it was not even read.
+    pub(super) unhandled: AtomicU64,
+    pub(super) local: AtomicUsize,
+    /// The thread that polls, 0 for none.
+    pub(super) polling: AtomicUsize,
+    /// The first id that this worker has posted since the handlers of the last event began.
+    pub(super) first_own_post: AtomicU64,
+    /// Whether the seat is still this worker's.
+    pub(super) incarnation: Incarnation,
+}
+
+impl Inner {
+    /// Takes a seat for a worker.
+    pub(super) fn join(segment: &Arc<Segment>, options: WorkerOptions) -> Result<Inner> {
+        options.check_to_join(segment)?;
+        let seat = Seat::take(segment, &options.label)?;
+        // Again, since `Now` means that of the seat. Ids only grow, so that what was posted before still is.
+        let begin = options.start.begin(segment)?;
+        let (ring, start) = (segment.ring(), begin.first);
+        let Seat { segment, guard, tenure, incarnation, number: seat_number, words, writer, claimer, clock, pid } =
+            seat;
+        let reader = Reader::new(Arc::clone(&segment), words.clone(), seat_number, begin);
+        let mark = ring.mark_empty(start);
+        let options = Arc::new(options);
+        Ok(Inner {
+            seats: segment.seats(),
+            bell: Arc::new(Bell::new(&segment, guard)),
+            segment,
+            guard,
+            ring,
+            hot: CachePadded::new(Hot {
+                mark: AtomicU64::new(mark.bits()),
+                reserved_since: AtomicU64::new(OWN),
+                next: AtomicU64::new(start),
+                unhandled: AtomicU64::new(start),
+                local: AtomicUsize::new(0),
+                polling: AtomicUsize::new(0),
+                first_own_post: AtomicU64::new(u64::MAX),
+                incarnation,
+            }),
+            writer: DroppedUnlessHeld::new(Lock::new(AtomicU32::new(0), writer)),
+            claimer: DroppedUnlessHeld::new(Lock::new(AtomicU32::new(0), claimer)),
+            reading: DroppedUnlessHeld::new(Lock::new(AtomicU32::new(0), Reading::new(reader, tenure))),
+            local: DroppedUnlessHeld::new(Mutex::default()),
+            registry: DroppedUnlessHeld::new(Registry::new()),
+            tuning: Tuning::of(&options),
+            clock,
+            options: DroppedUnlessHeld::new(RwLock::new(Arc::clone(&options))),
+            joined_with: options,
+            changing: Changing::default(),
+            words,
+            seat: seat_number,
+            pid,
+            default_reports: DefaultReports::new(),
+            reporters_failed: AtomicU64::new(0),
+            left: AtomicBool::new(false),
+            seated: AtomicBool::new(true),
+        })
+    }
+
+    #[inline]
+    pub(super) fn check(&self) -> Result<()> {
+        // Before any lock: another thread may have held it at the fork.
+        self.guard.check()?;
+        self.check_seat()
+    }
+
+    /// Whether the seat is still this worker's. That it has not left stands for as long as the caller holds the lock of
+    /// what it is about to use: [`leave`](Inner::leave) takes them too.
+    #[inline]
+    pub(super) fn check_seat(&self) -> Result<()> {
+        // Relaxed: a lock that `leave` held orders it; without one there is no "before".
+        if self.has_left() {
+            return Err(Error::from(Cause::Left));
+        }
+        self.hot.incarnation.check(&self.segment)
+    }
+
+    /// [`ErrorKind::Displaced`] if another process has taken the seat, which is no wonder once the worker has left.
+    #[inline]
+    pub(super) fn check_displaced(&self) -> Result<()> {
+        if self.hot.incarnation.is_over() && !self.has_left() {
+            self.hot.incarnation.check(&self.segment)
+        } else {
+            Ok(())
+        }
+    }
+
+    #[inline]
+    pub(super) fn has_left(&self) -> bool {
+        self.left.load(Ordering::Relaxed)
+    }
+
+    /// The writer. Until it is given back the worker does not leave.
+    #[inline]
+    pub(super) fn writer(&self) -> Result<Locked<'_, Writer>> {
+        // Before the lock: another thread may have held it at the fork.
+        self.guard.check()?;
+        let writer = self.writer.lock();
+        self.check_seat()?;
+        Ok(writer)
+    }
+
+    /// The writer, to take the next id. It looks for it behind what this worker has read.
+    #[inline]
+    pub(super) fn writer_for_next(&self) -> Result<Locked<'_, Writer>> {
+        let mut writer = self.writer()?;
+        // Acquire: with the cells that the reading half has seen.
+        writer.know(self.hot.next.load(Ordering::Acquire));
+        Ok(writer)
+    }
+
+    /// The claimer. Until it is given back the worker does not leave.
+    #[inline]
+    pub(super) fn claimer(&self) -> Result<Locked<'_, Claimer>> {
+        // Before the lock: another thread may have held it at the fork.
+        self.guard.check()?;
+        let claimer = self.claimer.lock();
+        self.check_seat()?;
+        Ok(claimer)
+    }
+}

@@ -1,0 +1,144 @@
+//! A worker's options: what polls look at, and changing them while the worker runs.
+
+use std::mem;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
+
+use super::handle::Worker;
+use super::inner::Inner;
+#[cfg(doc)]
+use crate::error::ErrorKind;
+use crate::error::{Error, Result};
+use crate::os::locks::lock;
+use crate::os::sys;
+use crate::seat::options::WorkerOptions;
+use crate::seat::set_label;
+
+/// Those options that polls look at, where a look costs nothing. In nanoseconds.
+pub(crate) struct Tuning {
+    pub(super) wait_interval: AtomicU64,
+    pub(super) wait_max: AtomicU64,
+}
+
+impl Tuning {
+    pub(super) fn of(options: &WorkerOptions) -> Tuning {
+        let tuning = Tuning { wait_interval: AtomicU64::new(0), wait_max: AtomicU64::new(0) };
+        tuning.set(options);
+        tuning
+    }
+
+    pub(super) fn set(&self, options: &WorkerOptions) {
+        let ns = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        self.wait_interval.store(ns(options.wait_interval), Ordering::Relaxed);
+        self.wait_max.store(ns(options.wait_max), Ordering::Relaxed);
+    }
+}
+
+/// Whose turn it is to change the options. Users' code runs in a turn, so that nothing else may need it.
+#[derive(Default)]
+pub(crate) struct Changing {
+    turn: Mutex<()>,
+    /// The thread whose turn it is, 0 for none.
+    thread: AtomicUsize,
+}
+
+pub(crate) struct ChangeTurn<'a>(&'a Changing, #[expect(dead_code, reason = "held")] MutexGuard<'a, ()>);
+
+impl Changing {
+    pub(super) fn begin(&self) -> Result<ChangeTurn<'_>> {
+        let here = sys::this_thread();
+        // Relaxed: only this thread stores its own number.
+        if self.thread.load(Ordering::Relaxed) == here {
+            let rule = "a change of options cannot be made inside another: make both in one";
+            return Err(Error::option("reconfigure", "a call from inside its own closure", rule));
+        }
+        let turn = lock(&self.turn);
+        self.thread.store(here, Ordering::Relaxed);
+        Ok(ChangeTurn(self, turn))
+    }
+}
+
+impl Drop for ChangeTurn<'_> {
+    fn drop(&mut self) {
+        self.0.thread.store(0, Ordering::Relaxed);
+    }
+}
+
+impl Worker {
+    /// Changes options while the worker runs. All but `start` take effect at once, and together.
+    ///
+    /// Changes come one after the other: each `change` is given what the one before made, and another thread's call
+    /// waits until it is done. Nothing else waits meanwhile, so `change` may use the worker, but for this call.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let name = format!("doc-reconfigure-{}", std::process::id());
+    /// # let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
+    /// # let worker = bus.join()?;
+    /// worker.reconfigure(|options| options.wait_max(Duration::from_secs(2)))?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Option`], also for a call from inside `change`; [`ErrorKind::Forked`], [`ErrorKind::Displaced`],
+    /// [`ErrorKind::Left`]. The options are then as before.
+    pub fn reconfigure(&self, change: impl FnOnce(WorkerOptions) -> WorkerOptions) -> Result<()> {
+        self.inner.check()?;
+        let _turn = self.inner.changing.begin()?;
+        let before = self.options();
+        let after = change((*before).clone());
+        // It may have forked, and returned in the child.
+        self.inner.check()?;
+        after.check()?;
+        if after.start != before.start {
+            let value = format!("{:?}", after.start);
+            return Err(Error::option("start", value, "a worker that has joined cannot start anew: join again"));
+        }
+        // In `change` the process may have forked, and the worker may have left.
+        self.inner.check()?;
+        self.inner.set_options(after)?;
+        self.end_waits();
+        // The reporter of before may have been dropped.
+        Ok(self.inner.guard.check()?)
+    }
+
+    /// The options in force. In a forked child: the parent's at the fork, or those that it joined with if another
+    /// thread was just changing them.
+    pub fn options(&self) -> Arc<WorkerOptions> {
+        self.inner.options()
+    }
+}
+
+impl Inner {
+    pub(super) fn options(&self) -> Arc<WorkerOptions> {
+        if self.guard.is_forked() {
+            return match self.options.try_read() {
+                Ok(options) => Arc::clone(&options),
+                Err(TryLockError::Poisoned(poisoned)) => Arc::clone(&poisoned.into_inner()),
+                // By a thread that is not in this process.
+                Err(TryLockError::WouldBlock) => Arc::clone(&self.joined_with),
+            };
+        }
+        Arc::clone(&self.options.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// For the one that changes them.
+    pub(super) fn set_options(&self, after: WorkerOptions) -> Result<()> {
+        let after = Arc::new(after);
+        // The lock: the seat may be another's, and nobody is to come back with a reporter, when the worker has left.
+        let writer = self.writer()?;
+        set_label(&self.words, &after.label);
+        self.tuning.set(&after);
+        let before = self.replace_options(after);
+        drop(writer);
+        // Without the locks: the reporter is the user's, and may do anything when it is dropped.
+        drop(before);
+        Ok(())
+    }
+
+    pub(super) fn replace_options(&self, after: Arc<WorkerOptions>) -> Arc<WorkerOptions> {
+        mem::replace(&mut *self.options.write().unwrap_or_else(PoisonError::into_inner), after)
+    }
+}

@@ -1,0 +1,198 @@
+//! The posting half of a worker.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rkyv::util::AlignedVec;
+
+use super::handle::Worker;
+use super::inner::Inner;
+use crate::claim::Unique;
+#[cfg(doc)]
+use crate::error::ErrorKind;
+use crate::error::{Error, Result};
+#[cfg(doc)]
+use crate::event::Event;
+use crate::event::wire::{PAYLOAD_ALIGN, UniqueKey};
+use crate::event::{Buffer, EventBuilder, LocalData, LocalEvent, Payload, Sender, Topic, TypedEvent};
+use crate::os::locks::lock;
+use crate::seat::claim::hash_unique;
+use crate::seat::options::WorkerOptions;
+use crate::seat::publish::{Outgoing, Writer};
+use crate::seat::publisher::Publisher;
+
+impl Worker {
+    /// Posts an event to all workers, this one included. No handler runs in here. Returns the event's id.
+    ///
+    /// ```
+    /// # let name = format!("doc-post-{}", std::process::id());
+    /// # let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
+    /// # let worker = bus.join()?;
+    /// seqcast::event_list! { mod cache = "cache" { STALE = "stale" } }
+    ///
+    /// worker.post(("cache", "stale"), "user:42")?;
+    /// worker.post(cache::STALE, "user:43")?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Topic`], [`ErrorKind::LibrarySource`], [`ErrorKind::PayloadTooLarge`], [`ErrorKind::Forked`],
+    /// [`ErrorKind::Displaced`], [`ErrorKind::Left`]; [`ErrorKind::TypedTopic`] and [`ErrorKind::Archive`] for a typed
+    /// payload; [`ErrorKind::Corrupt`] and [`ErrorKind::Exhausted`] if the segment is. After an error nobody sees the
+    /// event.
+    #[inline]
+    pub fn post<'a>(&self, topic: impl Into<Topic<'a>>, payload: impl Payload) -> Result<u64> {
+        self.send(topic.into(), None, payload)
+    }
+
+    /// Posts a value under its type's topic. Returns the event's id.
+    ///
+    /// # Errors
+    ///
+    /// As [`post`](Worker::post), and [`ErrorKind::Archive`] if the value cannot be archived.
+    #[inline]
+    pub fn post_typed<T: TypedEvent>(&self, value: &T) -> Result<u64> {
+        self.send(T::TOPIC, None, value)
+    }
+
+    /// Begins an event about which more is said than topic and payload: see [`EventBuilder`].
+    pub fn event<'a>(&'a self, topic: impl Into<Topic<'a>>) -> EventBuilder<'a, &'a Worker> {
+        EventBuilder::new(self, topic.into())
+    }
+
+    /// Posts a value to this worker only. It never enters the segment, and the handlers get `value` as it is, by
+    /// [`Event::local`].
+    ///
+    /// To post bytes or a typed value to this worker only, use [`EventBuilder::local`].
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Topic`], [`ErrorKind::LibrarySource`], [`ErrorKind::Forked`], [`ErrorKind::Left`].
+    pub fn post_local<'a, T: Any + Send + Sync>(&self, topic: impl Into<Topic<'a>>, value: T) -> Result<()> {
+        self.inner.post_local(topic.into(), || Ok(LocalData::Value(Arc::new(value))))
+    }
+
+    /// Returns a seat of its own for a thread that posts much, so that no lock is around its posts.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NoSeat`], [`ErrorKind::Forked`], [`ErrorKind::Displaced`], [`ErrorKind::Left`].
+    pub fn publisher(&self) -> Result<Publisher> {
+        self.inner.check()?;
+        Publisher::join(&self.inner.segment, &self.options())
+    }
+}
+
+impl Sender for &Worker {
+    #[inline]
+    fn send(self, topic: Topic<'_>, unique: Option<Unique<'_>>, payload: impl Payload) -> Result<u64> {
+        let inner = &*self.inner;
+        inner.check()?;
+        topic.check_to_post()?;
+        let unique = inner.unique_key(unique)?;
+        with_encoded(topic, &payload, |type_tag, payload| inner.post(&Outgoing { topic, type_tag, unique, payload }))
+    }
+}
+
+impl EventBuilder<'_, &Worker> {
+    /// Posts the event to this worker only. It never enters the segment.
+    ///
+    /// # Errors
+    ///
+    /// As [`Worker::post_local`]; [`ErrorKind::TypedTopic`] and [`ErrorKind::Archive`] for a typed payload;
+    /// [`ErrorKind::Option`] if the event was made unique, since a local event has one reader anyway.
+    pub fn local(self, payload: impl Payload) -> Result<()> {
+        if self.unique.is_some() || self.ttl.is_some() {
+            return Err(Error::option(
+                "unique",
+                "set",
+                "a local event has one reader anyway: leave out .unique and .ttl",
+            ));
+        }
+        self.sender.inner.post_local(self.topic, || payload.into_local(self.topic))
+    }
+}
+
+impl Inner {
+    #[inline]
+    fn post(&self, event: &Outgoing<'_>) -> Result<u64> {
+        let mut writer = self.writer_for_next()?;
+        self.post_by(&mut writer, event)
+    }
+
+    #[inline]
+    fn post_by(&self, writer: &mut Writer, event: &Outgoing<'_>) -> Result<u64> {
+        let id = writer.post(event)?;
+        if self.hot.polling.load(Ordering::Relaxed) != 0 {
+            self.hot.first_own_post.fetch_min(id, Ordering::Relaxed);
+        }
+        Ok(id)
+    }
+
+    fn post_local(&self, topic: Topic<'_>, data: impl FnOnce() -> Result<LocalData>) -> Result<()> {
+        topic.check_to_post()?;
+        let data = data()?;
+        // After archiving, which is users' code: it may have forked, and returned in the child.
+        self.check()?;
+        let mut local = lock(&self.local);
+        // Under the lock: one that leaves empties the queue once.
+        self.check_seat()?;
+        local.push_back(LocalEvent { source: topic.source().into(), event: topic.event().into(), data });
+        // Release: a sleeper that sees the number finds the event.
+        self.hot.local.store(local.len(), Ordering::Release);
+        drop(local);
+        self.wake_own();
+        Ok(())
+    }
+
+    pub(super) fn unique_key(&self, unique: Option<Unique<'_>>) -> Result<Option<UniqueKey>> {
+        let Some(unique) = unique else { return Ok(None) };
+        hash_unique(self.segment.unique_hash(), unique, self.options().timeout).map(Some)
+    }
+
+    pub(super) fn announce(&self, writer: &mut Writer, options: &WorkerOptions, topic: Topic<'static>) -> Result<()> {
+        if options.announce {
+            let payload = options.label.as_bytes();
+            self.post_by(writer, &Outgoing { topic, type_tag: 0, unique: None, payload })?;
+        }
+        Ok(())
+    }
+}
+
+/// Encodes `payload`, and lends this thread's archiving buffer for that if it is needed.
+#[inline]
+pub(super) fn with_encoded<P: Payload, R>(
+    topic: Topic<'_>,
+    payload: &P,
+    run: impl FnOnce(u64, &[u8]) -> Result<R>,
+) -> Result<R> {
+    if !P::BUFFERED {
+        // It allocates nothing before it is written to.
+        let mut buffer = Buffer::new();
+        let (type_tag, bytes) = payload.encode(topic, &mut buffer)?;
+        return run(type_tag, bytes);
+    }
+    with_buffer(|buffer| {
+        let (type_tag, bytes) = payload.encode(topic, buffer)?;
+        run(type_tag, bytes)
+    })
+}
+
+/// Lends this thread's archiving buffer; a new one if a value is archived while another is, or while the thread's
+/// locals are destroyed.
+fn with_buffer<R>(run: impl FnOnce(&mut AlignedVec<PAYLOAD_ALIGN>) -> R) -> R {
+    /// A buffer that has grown beyond this is not kept.
+    const MOST_KEPT: usize = 64 << 10;
+    thread_local! {
+        static BUFFER: Cell<AlignedVec<PAYLOAD_ALIGN>> = Cell::default();
+    }
+    let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
+    let result = run(&mut buffer);
+    if buffer.capacity() <= MOST_KEPT {
+        let _ = BUFFER.try_with(|kept| kept.set(buffer));
+    }
+    result
+}
