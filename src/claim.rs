@@ -15,6 +15,35 @@ pub struct Claim {
     pub(crate) token: Token,
 }
 
+impl Claim {
+    /// Returns the claim as plain data, to be kept outside of Rust or released by another worker of this bus.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// use seqcast::{Claim, Claimed};
+    ///
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// let mut publisher = bus.publisher()?;
+    /// let Claimed::Won(claim) = publisher.claim("nightly-mail", Duration::from_secs(60))? else { panic!() };
+    /// let bytes: [u8; 24] = claim.to_bytes();
+    /// assert!(bus.publisher()?.release(&Claim::from_bytes(bytes))?);
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    pub fn to_bytes(self) -> [u8; 24] {
+        let mut bytes = [0; 24];
+        for (chunk, word) in bytes.as_chunks_mut().0.iter_mut().zip([self.key[0], self.key[1], self.token.0]) {
+            *chunk = word.to_le_bytes();
+        }
+        bytes
+    }
+
+    /// Returns the claim that gave these bytes. Bytes that no claim gave make one that holds nothing.
+    pub fn from_bytes(bytes: [u8; 24]) -> Claim {
+        let word = |index: usize| u64::from_le_bytes(bytes.as_chunks().0[index]);
+        Claim { key: [word(0), word(1)], token: Token(word(2)) }
+    }
+}
+
 /// The result of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

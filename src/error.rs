@@ -430,6 +430,9 @@ macro_rules! kinds {
         }
 
         impl ErrorKind {
+            /// All kinds, by their numbers.
+            pub const ALL: &'static [ErrorKind] = &[$(ErrorKind::$kind,)+];
+
             /// Returns the stable number of the kind, from 1, for foreign callers.
             pub const fn number(self) -> u16 {
                 self as u16
@@ -799,6 +802,16 @@ impl std::error::Error for Error {
 mod tests {
     use super::*;
     use std::error::Error as _;
+
+    #[test]
+    fn kinds_are_numbered_from_1_and_have_codes_of_their_own() {
+        let numbers: Vec<u16> = ErrorKind::ALL.iter().map(|kind| kind.number()).collect();
+        assert_eq!(numbers, (1..=ErrorKind::ALL.len() as u16).collect::<Vec<_>>());
+        let mut codes: Vec<&str> = ErrorKind::ALL.iter().map(|kind| kind.code()).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), ErrorKind::ALL.len());
+    }
 
     #[test]
     fn only_a_failed_call_has_a_source() {

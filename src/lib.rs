@@ -134,7 +134,7 @@ mod worker;
 pub use bus::{Bus, unlink};
 pub use claim::{Claim, Claimed, Unique};
 pub use error::{Cause, Difference, Error, ErrorKind, Holder, Result, SizeLimit};
-pub use event::{Event, EventBuilder, Payload, Topic, Typed, TypedEvent, library};
+pub use event::{Event, EventBuilder, Payload, Tagged, Topic, Typed, TypedEvent, library};
 pub use identity::{BusId, Position};
 pub use rkyv;
 pub use seat::options::{Start, WorkerOptions};

@@ -35,6 +35,28 @@ fn moved(bus: &Bus, worker: &Worker, act: impl FnOnce()) -> Vec<(&'static str, u
 }
 
 alone! {
+    fn figures_by_name_are_the_fields() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(&quiet()).unwrap();
+        let publisher = bus.publisher_with(&quiet()).unwrap();
+        worker.post(("s", "e"), [0; 1000]).unwrap();
+        poll(&worker);
+        let stats = bus.stats().unwrap();
+        let reader = of_seat(&stats, worker.seat());
+        let named: Vec<_> = reader.figures().collect();
+        for counter in counters(&reader) {
+            assert!(named.contains(&counter), "{counter:?} of {named:?}");
+        }
+        assert!(reader.fragments > 0 && named.contains(&("cursor", reader.cursor.unwrap())), "{named:?}");
+        let of_poster = of_seat(&stats, publisher.seat());
+        assert!(!of_poster.figures().any(|(name, _)| name == "cursor" || name == "last_poll_ns"), "{of_poster:?}");
+        let named: Vec<_> = stats.figures().collect();
+        let expected = [("seats", 16), ("next_id", stats.next_id), ("creator_pid", u64::from(std::process::id()))];
+        for figure in expected {
+            assert!(named.contains(&figure), "{figure:?} of {named:?}");
+        }
+    }
+
     fn a_wait_that_need_not_sleep_or_is_not_woken_is_no_wakeup() {
         let (_name, bus) = bus(&small());
         let (worker, sender) = (bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap());

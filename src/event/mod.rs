@@ -14,7 +14,7 @@ pub use self::builder::EventBuilder;
 pub(crate) use self::builder::Sender;
 pub(crate) use self::local::{LocalData, LocalEvent};
 pub(crate) use self::payload::Buffer;
-pub use self::payload::Payload;
+pub use self::payload::{Payload, Tagged};
 pub(crate) use self::topic::check_topic;
 pub use self::topic::{Topic, library};
 pub use self::typed::{Typed, TypedEvent};
@@ -117,6 +117,15 @@ impl<'a> Event<'a> {
         match self.data {
             Data::Bytes { bytes, .. } => bytes,
             Data::Value(value) => bytes_of_value(value),
+        }
+    }
+
+    /// The tag of the payload's type: 0 for bytes and text, and for values that were posted to this worker only.
+    /// See [`Tagged`].
+    pub fn type_tag(&self) -> u64 {
+        match self.data {
+            Data::Bytes { type_tag, .. } => type_tag,
+            Data::Value(_) => 0,
         }
     }
 

@@ -1,5 +1,7 @@
 //! What an event can carry.
 
+use std::fmt;
+
 use rkyv::util::AlignedVec;
 
 use super::typed::{TypedEvent, archive, type_tag};
@@ -30,6 +32,51 @@ pub type Buffer = AlignedVec<PAYLOAD_ALIGN>;
 pub trait Payload: Encode {}
 
 impl<P: Encode> Payload for P {}
+
+/// Bytes that say by a tag what they are, for formats of the application and for other languages.
+///
+/// The tag is any number but 0, which means bytes without one; [`Event::type_tag`](crate::Event::type_tag) has it at the
+/// reader. A tag that a [`TypedEvent`] has by chance harms nobody: its bytes are checked before they count as a value.
+///
+/// ```
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+/// use seqcast::{Delivery, Tagged};
+///
+/// const CBOR: u64 = 0x63626f72;
+/// let mut subscriber = bus.subscribe()?;
+/// bus.publisher()?.post(("cache", "stale"), Tagged { type_tag: CBOR, bytes: &[0x18, 0x2a] })?;
+/// # subscriber.only([("cache", "stale")])?;
+/// let Some(Delivery::Event(event)) = subscriber.try_next()? else { panic!() };
+/// assert_eq!((event.type_tag(), event.bytes()), (CBOR, &[0x18, 0x2a][..]));
+/// # Ok::<(), seqcast::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Tagged<'a> {
+    /// The tag.
+    pub type_tag: u64,
+    /// The payload.
+    pub bytes: &'a [u8],
+}
+
+impl fmt::Debug for Tagged<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the payload.
+        f.debug_struct("Tagged").field("type_tag", &self.type_tag).field("len", &self.bytes.len()).finish()
+    }
+}
+
+impl Encode for Tagged<'_> {
+    #[inline]
+    fn encode<'b>(&'b self, _topic: Topic<'_>, _buffer: &'b mut Buffer) -> Result<(u64, &'b [u8])> {
+        Ok((self.type_tag, self.bytes))
+    }
+
+    fn into_local(self, _topic: Topic<'_>) -> Result<LocalData> {
+        let mut bytes = Buffer::with_capacity(self.bytes.len());
+        bytes.extend_from_slice(self.bytes);
+        Ok(LocalData::Archived { type_tag: self.type_tag, bytes })
+    }
+}
 
 /// How a payload becomes bytes.
 pub trait Encode {

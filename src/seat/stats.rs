@@ -146,6 +146,48 @@ impl Stats {
         })
     }
 
+    /// Returns the figures by name, for other languages and for what prints all there are: the fields' names, times as
+    /// nanoseconds with `_ns` at their end.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// let stats = bus.stats()?;
+    /// assert!(stats.figures().any(|(name, value)| name == "next_id" && value == stats.next_id));
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    pub fn figures(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        // All fields, so that a new one is not forgotten.
+        let &Stats {
+            name: _,
+            size,
+            capacity,
+            block_size,
+            seats,
+            buckets,
+            bucket_entries,
+            creator_pid,
+            created_at,
+            claims_held,
+            next_id,
+            oldest_id,
+            workers: _,
+        } = self;
+        [
+            ("size", size),
+            ("capacity", capacity),
+            ("block_size", block_size),
+            ("seats", u64::from(seats)),
+            ("buckets", buckets),
+            ("bucket_entries", bucket_entries),
+            ("creator_pid", u64::from(creator_pid)),
+            ("created_at_ns", wall_ns_of(created_at)),
+            ("claims_held", claims_held),
+            ("next_id", next_id),
+            ("oldest_id", oldest_id),
+        ]
+        .into_iter()
+    }
+
     fn claims_held(segment: &Segment, clock: HostClock) -> Result<u64> {
         let claims = segment.claims();
         let mut bucket = Bucket::default();
@@ -161,6 +203,84 @@ impl Stats {
 }
 
 impl WorkerStats {
+    /// Returns the figures by name, as [`Stats::figures`] does. What is `None` is left out, and `alive` and `unlocked` are
+    /// 0 or 1.
+    pub fn figures(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        // All fields, so that a new one is not forgotten.
+        let &WorkerStats {
+            seat,
+            alive,
+            unlocked,
+            pid,
+            start_time,
+            label: _,
+            joined_at,
+            incarnation,
+            adopted,
+            cursor,
+            lag,
+            last_poll,
+            reserved,
+            posted,
+            fragments,
+            reservations,
+            committed,
+            wakes,
+            delivered,
+            skipped,
+            missed,
+            lagged,
+            voided,
+            waited,
+            wakeups,
+            corrupt,
+            failed,
+            orphaned,
+            claims_won,
+            claims_lost,
+            claims_full,
+            claims_late,
+            claims_released,
+        } = self;
+        let last_poll_ns = last_poll.map(|ago| u64::try_from(ago.as_nanos()).unwrap_or(u64::MAX));
+        [
+            ("seat", Some(u64::from(seat))),
+            ("alive", Some(u64::from(alive))),
+            ("unlocked", Some(u64::from(unlocked))),
+            ("pid", Some(u64::from(pid))),
+            ("start_time", Some(start_time)),
+            ("joined_at_ns", Some(wall_ns_of(joined_at))),
+            ("incarnation", Some(incarnation)),
+            ("adopted", Some(adopted)),
+            ("cursor", cursor),
+            ("lag", Some(lag)),
+            ("last_poll_ns", last_poll_ns),
+            ("reserved", reserved),
+            ("posted", Some(posted)),
+            ("fragments", Some(fragments)),
+            ("reservations", Some(reservations)),
+            ("committed", Some(committed)),
+            ("wakes", Some(wakes)),
+            ("delivered", Some(delivered)),
+            ("skipped", Some(skipped)),
+            ("missed", Some(missed)),
+            ("lagged", Some(lagged)),
+            ("voided", Some(voided)),
+            ("waited", Some(waited)),
+            ("wakeups", Some(wakeups)),
+            ("corrupt", Some(corrupt)),
+            ("failed", Some(failed)),
+            ("orphaned", Some(orphaned)),
+            ("claims_won", Some(claims_won)),
+            ("claims_lost", Some(claims_lost)),
+            ("claims_full", Some(claims_full)),
+            ("claims_late", Some(claims_late)),
+            ("claims_released", Some(claims_released)),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+    }
+
     /// `None` for a seat that nobody holds and whose last holder left in order.
     fn of(segment: &Segment, seat: u16, hold: Hold, next_id: u64, clock: HostClock) -> Option<WorkerStats> {
         if hold == Hold::Free {
@@ -220,4 +340,8 @@ impl WorkerStats {
 
 fn at_wall_ns(ns: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_nanos(ns)
+}
+
+fn wall_ns_of(at: SystemTime) -> u64 {
+    at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
