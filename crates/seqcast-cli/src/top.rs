@@ -560,7 +560,7 @@ mod tests {
         let mut wide = Screen::new(160, 9, screen.model);
         let lines = wide.lines();
         let heading =
-            "REC PID LABEL AGE CURSOR LAG HIGH MISSED FAILED POLL STATE RESERVED CLAIMS READ/S POST/S READ/S HISTORY";
+            "SEAT PID LABEL AGE CURSOR LAG HIGH MISSED FAILED POLL STATE RESERVED CLAIMS READ/S POST/S READ/S HISTORY";
         assert_eq!(columns(&lines[2]).join(" "), heading);
         let web = columns(&lines[3]);
         assert_eq!((&*web[0], &*web[4], &*web[11], &*web[12]), ("0", "20", "-", "0"), "{web:?}");
