@@ -108,8 +108,14 @@
 //!
 //! # Features
 //!
+//! `typed`, on by default: values of Rust types as events, archived by [rkyv](https://docs.rs/rkyv). Without it events
+//! carry bytes and text, and rkyv is not built.
+//!
 //! `tracing`: where the thread that reports has a subscriber, reports go to `tracing` and not to standard error.
 
+// Pages that stand without the feature name what comes with it.
+#![cfg_attr(not(feature = "typed"), allow(rustdoc::broken_intra_doc_links))]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(missing_docs, missing_debug_implementations)]
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
@@ -134,8 +140,11 @@ mod worker;
 pub use bus::{Bus, unlink};
 pub use claim::{Claim, Claimed, Unique};
 pub use error::{Cause, Difference, Error, ErrorKind, Holder, Result, SizeLimit};
-pub use event::{Event, EventBuilder, Payload, Tagged, Topic, Typed, TypedEvent, library};
+pub use event::{Event, EventBuilder, Payload, Tagged, Topic, library};
+#[cfg(feature = "typed")]
+pub use event::{Typed, TypedEvent};
 pub use identity::{BusId, Position};
+#[cfg(feature = "typed")]
 pub use rkyv;
 pub use seat::options::{Start, WorkerOptions};
 pub use seat::publisher::Publisher;

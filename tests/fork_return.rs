@@ -1,15 +1,13 @@
 //! G12: children that are forked in users' code that the library calls, and return from it into the library.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 
-use rkyv::rancor::Fallible;
-use rkyv::{Archive, Place, Serialize};
-use seqcast::{Bus, Cause, Claimed, Error, Event, Report, Scope, Topic, TypedEvent, Worker};
+use seqcast::{Bus, Cause, Claimed, Error, Event, Report, Scope, Worker};
 use seqcast_testkit::{Child, HOUR, alone, bus, counts, eventually, poll, quiet, shared_words, small};
 
 /// A process, its children that return into the library, and what is run in whom.
@@ -107,50 +105,6 @@ fn goes_on(bus: &Bus, worker: &Worker) {
     poll(worker);
     assert_eq!(worker.cursor(), posted + 1);
     assert!(bus.audit().unwrap().is_clean());
-}
-
-/// Bytes that fork when they are asked for.
-struct Bytes(Family);
-
-impl AsRef<[u8]> for Bytes {
-    fn as_ref(&self) -> &[u8] {
-        self.0.fork();
-        b"bytes"
-    }
-}
-
-thread_local! {
-    /// Who forks when a [`Forks`] is archived.
-    static FAMILY: Cell<Option<Family>> = const { Cell::new(None) };
-}
-
-/// A value that forks when it is archived.
-struct Forks;
-
-impl Archive for Forks {
-    type Archived = ();
-    type Resolver = ();
-
-    fn resolve(&self, (): (), _: Place<()>) {}
-}
-
-impl<S: Fallible + ?Sized> Serialize<S> for Forks {
-    fn serialize(&self, _: &mut S) -> Result<(), S::Error> {
-        if let Some(family) = FAMILY.get() {
-            family.fork();
-        }
-        Ok(())
-    }
-}
-
-#[derive(Archive, Serialize)]
-struct Forking {
-    number: u32,
-    forks: Forks,
-}
-
-impl TypedEvent for Forking {
-    const TOPIC: Topic<'static> = Topic::new("s", "typed");
 }
 
 /// Forks when it is dropped.
@@ -419,36 +373,6 @@ alone! {
         goes_on(&bus, &worker);
     }
 
-    fn g12_a_child_that_returns_from_bytes_or_values_that_are_posted_posts_and_claims_nothing() {
-        let (_name, bus) = bus(&small());
-        let family = Family::new();
-        FAMILY.set(Some(family));
-        let worker = bus.join_with(&quiet()).unwrap();
-        let poster = RefCell::new(bus.publisher().unwrap());
-        let mut reservation = worker.reserve().unwrap();
-        let value = || Forking { number: 1, forks: Forks };
-        let is_forked = |result: Result<(), Error>| assert!(matches!(result.as_ref().map_err(|error| error.cause()), Err(Cause::Forked)), "{result:?}");
-        let calls: [&mut dyn FnMut() -> Result<(), Error>; 9] = [
-            &mut || worker.post(Forking::TOPIC, &value()).map(drop),
-            &mut || worker.event(Forking::TOPIC).unique("key").post(&value()).map(drop),
-            &mut || worker.post_typed(&value()).map(drop),
-            &mut || worker.event(Forking::TOPIC).local(&value()),
-            &mut || worker.claim(Bytes(family), HOUR).map(drop),
-            &mut || reservation.commit(Forking::TOPIC, &value()).map(drop),
-            &mut || poster.borrow_mut().post(Forking::TOPIC, &value()).map(drop),
-            &mut || poster.borrow_mut().post_typed(&value()).map(drop),
-            &mut || poster.borrow_mut().claim(Bytes(family), HOUR).map(drop),
-        ];
-        for call in calls {
-            family.call(call, is_forked).unwrap();
-        }
-        family.check(9, 0);
-        // The reservation is the first of them.
-        assert_eq!(bus.next_id(), 6);
-        drop(reservation);
-        goes_on(&bus, &worker);
-    }
-
     fn g12_a_child_that_returns_from_a_handler_on_a_pollers_thread_ends() {
         let (_name, bus) = bus(&small());
         let family = Family::new();
@@ -463,5 +387,92 @@ alone! {
         assert!(poller.is_running());
         poller.stop().unwrap();
         goes_on(&bus, &worker);
+    }
+}
+
+#[cfg(feature = "typed")]
+mod archived {
+    use std::cell::RefCell;
+
+    use rkyv::rancor::Fallible;
+    use rkyv::{Archive, Place, Serialize};
+    use seqcast::{Topic, TypedEvent};
+
+    use super::*;
+
+    thread_local! {
+        /// Who forks when a [`Forks`] is archived.
+        static FAMILY: Cell<Option<Family>> = const { Cell::new(None) };
+    }
+
+    /// Bytes that fork when they are asked for.
+    struct Bytes(Family);
+
+    impl AsRef<[u8]> for Bytes {
+        fn as_ref(&self) -> &[u8] {
+            self.0.fork();
+            b"bytes"
+        }
+    }
+
+    /// A value that forks when it is archived.
+    struct Forks;
+
+    impl Archive for Forks {
+        type Archived = ();
+        type Resolver = ();
+
+        fn resolve(&self, (): (), _: Place<()>) {}
+    }
+
+    impl<S: Fallible + ?Sized> Serialize<S> for Forks {
+        fn serialize(&self, _: &mut S) -> Result<(), S::Error> {
+            if let Some(family) = FAMILY.get() {
+                family.fork();
+            }
+            Ok(())
+        }
+    }
+
+    #[derive(Archive, Serialize)]
+    struct Forking {
+        number: u32,
+        forks: Forks,
+    }
+
+    impl TypedEvent for Forking {
+        const TOPIC: Topic<'static> = Topic::new("s", "typed");
+    }
+
+    alone! {
+        fn g12_a_child_that_returns_from_bytes_or_values_that_are_posted_posts_and_claims_nothing() {
+            let (_name, bus) = bus(&small());
+            let family = Family::new();
+            FAMILY.set(Some(family));
+            let worker = bus.join_with(&quiet()).unwrap();
+            let poster = RefCell::new(bus.publisher().unwrap());
+            let mut reservation = worker.reserve().unwrap();
+            let value = || Forking { number: 1, forks: Forks };
+            let is_forked = |result: Result<(), Error>| assert!(matches!(result.as_ref().map_err(|error| error.cause()), Err(Cause::Forked)), "{result:?}");
+            let calls: [&mut dyn FnMut() -> Result<(), Error>; 9] = [
+                &mut || worker.post(Forking::TOPIC, &value()).map(drop),
+                &mut || worker.event(Forking::TOPIC).unique("key").post(&value()).map(drop),
+                &mut || worker.post_typed(&value()).map(drop),
+                &mut || worker.event(Forking::TOPIC).local(&value()),
+                &mut || worker.claim(Bytes(family), HOUR).map(drop),
+                &mut || reservation.commit(Forking::TOPIC, &value()).map(drop),
+                &mut || poster.borrow_mut().post(Forking::TOPIC, &value()).map(drop),
+                &mut || poster.borrow_mut().post_typed(&value()).map(drop),
+                &mut || poster.borrow_mut().claim(Bytes(family), HOUR).map(drop),
+            ];
+            for call in calls {
+                family.call(call, is_forked).unwrap();
+            }
+            family.check(9, 0);
+            // The reservation is the first of them.
+            assert_eq!(bus.next_id(), 6);
+            drop(reservation);
+            goes_on(&bus, &worker);
+        }
     }
 }

@@ -4,6 +4,8 @@
 //! The cases that fuzzing found are kept here by name; the last two tests run the fuzz targets' attacks from fixed seeds.
 //! The targets themselves are in `fuzz`.
 
+#![cfg(feature = "typed")]
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, JoinHandle};

@@ -1,16 +1,14 @@
 //! Panics of handlers, reporters and values: where they end, that nothing is lost by them, and that nobody else's panic
 //! is touched.
 
-use std::cell::RefCell;
 use std::error::Error as StdError;
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::Duration;
 
-use seqcast::{Claimed, Event, HandlerError, Poller, Scope, Topic, TypedEvent, Worker, process};
+use seqcast::{Event, Scope, Worker, process};
 use seqcast_testkit::{HOUR, Log, Reports, alone, bus, counts, eventually, in_child, poll, quiet, small, stderr_of};
 
 /// Has every panic of this process noted.
@@ -87,29 +85,6 @@ impl fmt::Display for Brittle {
 }
 
 impl StdError for Brittle {}
-
-#[derive(rkyv::Archive, rkyv::Serialize)]
-#[rkyv(crate = seqcast::rkyv)]
-struct Farewell {
-    to: String,
-}
-
-impl TypedEvent for Farewell {
-    const TOPIC: Topic<'static> = Topic::new("thread", "farewell");
-}
-
-/// What a thread does when its locals are destroyed.
-struct OnThreadEnd(Box<dyn FnOnce()>);
-
-impl Drop for OnThreadEnd {
-    fn drop(&mut self) {
-        std::mem::replace(&mut self.0, Box::new(|| ()))();
-    }
-}
-
-thread_local! {
-    static ON_THREAD_END: RefCell<Option<OnThreadEnd>> = const { RefCell::new(None) };
-}
 
 extern "C" fn callback_that_panics() {
     panic!("inside a callback");
@@ -393,43 +368,78 @@ alone! {
             assert!(reports.texts().iter().all(|text| text.ends_with("a handler panicked: (no text)")));
         });
     }
+}
 
-    fn every_call_works_while_a_threads_locals_are_destroyed() {
-        let (_name, bus) = bus(&small());
-        let (ended_well, text) = stderr_of(|| {
-            process::install_panic_hook();
-            let worker = bus.join_with(&quiet().interval(HOUR)).unwrap();
-            let log = Log::of(&worker, Scope::All);
-            worker.on(Scope::events("thread", ["farewell"]), |_: &Event<'_>| -> () { panic!("so late") }).unwrap();
-            worker.on(Scope::events("thread", ["farewell"]), |_: &Event<'_>| {
-                Err::<(), _>(HandlerError::msg("too late"))
-            }).unwrap();
-            let poller: Arc<Mutex<Option<Poller>>> = Arc::default();
-            let (late, stopped) = (worker.clone(), Arc::clone(&poller));
-            let polled = bus.join_with(&quiet().interval(HOUR)).unwrap();
-            *poller.lock().unwrap() = Some(polled.start_poller().unwrap());
-            let thread = thread::spawn(move || {
-                let at_end = late.clone();
-                // Locals are destroyed in the reverse order of their first use: those of the crate before this one.
-                ON_THREAD_END.set(Some(OnThreadEnd(Box::new(move || {
-                    at_end.post(Farewell::TOPIC, &Farewell { to: "all".to_owned() }).unwrap();
-                    at_end.event(Farewell::TOPIC).local(&Farewell { to: "itself".to_owned() }).unwrap();
-                    drop(at_end.start_poller().unwrap());
-                    drop(stopped.lock().unwrap().take());
-                    at_end.wait(Duration::ZERO).unwrap();
-                    poll(&at_end);
-                    assert!(matches!(at_end.claim("key", HOUR), Ok(Claimed::Won(_))));
-                }))));
-                late.post(Farewell::TOPIC, &Farewell { to: "one".to_owned() }).unwrap();
-                poll(&late);
+#[cfg(feature = "typed")]
+mod thread_end {
+    use std::cell::RefCell;
+    use std::thread;
+
+    use seqcast::{Claimed, HandlerError, Poller, Topic, TypedEvent};
+
+    use super::*;
+
+    #[derive(rkyv::Archive, rkyv::Serialize)]
+    #[rkyv(crate = seqcast::rkyv)]
+    struct Farewell {
+        to: String,
+    }
+
+    impl TypedEvent for Farewell {
+        const TOPIC: Topic<'static> = Topic::new("thread", "farewell");
+    }
+
+    /// What a thread does when its locals are destroyed.
+    struct OnThreadEnd(Box<dyn FnOnce()>);
+
+    impl Drop for OnThreadEnd {
+        fn drop(&mut self) {
+            std::mem::replace(&mut self.0, Box::new(|| ()))();
+        }
+    }
+
+    thread_local! {
+        static ON_THREAD_END: RefCell<Option<OnThreadEnd>> = const { RefCell::new(None) };
+    }
+
+    alone! {
+        fn every_call_works_while_a_threads_locals_are_destroyed() {
+            let (_name, bus) = bus(&small());
+            let (ended_well, text) = stderr_of(|| {
+                process::install_panic_hook();
+                let worker = bus.join_with(&quiet().interval(HOUR)).unwrap();
+                let log = Log::of(&worker, Scope::All);
+                worker.on(Scope::events("thread", ["farewell"]), |_: &Event<'_>| -> () { panic!("so late") }).unwrap();
+                worker.on(Scope::events("thread", ["farewell"]), |_: &Event<'_>| {
+                    Err::<(), _>(HandlerError::msg("too late"))
+                }).unwrap();
+                let poller: Arc<Mutex<Option<Poller>>> = Arc::default();
+                let (late, stopped) = (worker.clone(), Arc::clone(&poller));
+                let polled = bus.join_with(&quiet().interval(HOUR)).unwrap();
+                *poller.lock().unwrap() = Some(polled.start_poller().unwrap());
+                let thread = thread::spawn(move || {
+                    let at_end = late.clone();
+                    // Locals are destroyed in the reverse order of their first use: those of the crate before this one.
+                    ON_THREAD_END.set(Some(OnThreadEnd(Box::new(move || {
+                        at_end.post(Farewell::TOPIC, &Farewell { to: "all".to_owned() }).unwrap();
+                        at_end.event(Farewell::TOPIC).local(&Farewell { to: "itself".to_owned() }).unwrap();
+                        drop(at_end.start_poller().unwrap());
+                        drop(stopped.lock().unwrap().take());
+                        at_end.wait(Duration::ZERO).unwrap();
+                        poll(&at_end);
+                        assert!(matches!(at_end.claim("key", HOUR), Ok(Claimed::Won(_))));
+                    }))));
+                    late.post(Farewell::TOPIC, &Farewell { to: "one".to_owned() }).unwrap();
+                    poll(&late);
+                });
+                thread.join().unwrap();
+                poll(&worker);
+                assert_eq!(log.len(), 3);
+                assert_eq!(counts(&bus, &worker).failed, 6);
             });
-            thread.join().unwrap();
-            poll(&worker);
-            assert_eq!(log.len(), 3);
-            assert_eq!(counts(&bus, &worker).failed, 6);
-        });
-        assert!(ended_well, "{text}");
-        assert!(text.matches("a handler failed: too late").count() >= 3, "{text}");
-        assert!(text.matches("a handler panicked: so late").count() >= 3, "{text}");
+            assert!(ended_well, "{text}");
+            assert!(text.matches("a handler failed: too late").count() >= 3, "{text}");
+            assert!(text.matches("a handler panicked: so late").count() >= 3, "{text}");
+        }
     }
 }

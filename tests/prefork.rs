@@ -1,5 +1,6 @@
 //! The example `prefork`, run as a user would, and the audit by which it judges itself.
 
+#![cfg(feature = "typed")]
 #![deny(clippy::undocumented_unsafe_blocks)]
 
 #[allow(dead_code)]

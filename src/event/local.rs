@@ -4,10 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use rkyv::util::AlignedVec;
-
-use super::wire::PAYLOAD_ALIGN;
-use super::{Data, Event, Origin};
+use super::{Buffer, Data, Event, Origin};
 
 /// An event that waits in its own process.
 pub(crate) struct LocalEvent {
@@ -18,7 +15,7 @@ pub(crate) struct LocalEvent {
 
 pub enum LocalData {
     Value(Arc<dyn Any + Send + Sync>),
-    Archived { type_tag: u64, bytes: AlignedVec<PAYLOAD_ALIGN> },
+    Archived { type_tag: u64, bytes: Buffer },
 }
 
 impl fmt::Debug for LocalData {

@@ -4,6 +4,7 @@ mod builder;
 mod local;
 mod payload;
 mod topic;
+#[cfg(feature = "typed")]
 mod typed;
 pub(crate) mod wire;
 
@@ -17,12 +18,9 @@ pub(crate) use self::payload::Buffer;
 pub use self::payload::{Payload, Tagged};
 pub(crate) use self::topic::check_topic;
 pub use self::topic::{Topic, library};
+#[cfg(feature = "typed")]
 pub use self::typed::{Typed, TypedEvent};
-pub(crate) use self::typed::{access, type_tag};
 use crate::claim::Claim;
-#[cfg(doc)]
-use crate::error::ErrorKind;
-use crate::error::{Cause, Error, Result};
 
 /// An event on its way to its handlers.
 ///
@@ -135,25 +133,6 @@ impl<'a> Event<'a> {
             Data::Bytes { .. } => None,
             Data::Value(value) => value.downcast_ref(),
         }
-    }
-
-    /// The value that was posted as a `T`, checked and in place.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Payload`] if it was not posted as a `T` of this version, or its bytes are not a valid `T`, or it is
-    /// nested more than 127 pointers deep (a box in a box, a vector in a vector): validation recurses, and the bytes
-    /// must not decide how far.
-    pub fn typed<T: TypedEvent>(&self) -> Result<&'a T::Archived> {
-        let reason = match self.data {
-            Data::Bytes { type_tag: tag, bytes } if tag == const { type_tag::<T>() } => match access::<T>(bytes) {
-                Some(value) => return Ok(value),
-                None => "its bytes are not a valid value",
-            },
-            Data::Bytes { type_tag: 0, .. } | Data::Value(_) => "it was not posted as a typed event",
-            Data::Bytes { .. } => "it was posted as another type or version",
-        };
-        Err(Error::from(Cause::Payload { source: self.source.to_owned(), event: self.event.to_owned(), reason }))
     }
 }
 

@@ -2,17 +2,18 @@
 
 use std::fmt;
 
-use rkyv::util::AlignedVec;
-
-use super::typed::{TypedEvent, archive, type_tag};
-use super::wire::PAYLOAD_ALIGN;
 use super::{LocalData, Topic};
-use crate::error::{Cause, Error, Result};
+use crate::error::Result;
 
-/// Where a value is archived on its way into a block.
-pub type Buffer = AlignedVec<PAYLOAD_ALIGN>;
+/// The bytes of an event outside of the segment. Archived values are accessed in place in it.
+#[cfg(feature = "typed")]
+pub type Buffer = rkyv::util::AlignedVec<{ super::wire::PAYLOAD_ALIGN }>;
+/// The bytes of an event outside of the segment.
+#[cfg(not(feature = "typed"))]
+pub type Buffer = Vec<u8>;
 
-/// What an event can carry: bytes or text, owned or borrowed, or a reference to a [`TypedEvent`].
+/// What an event can carry: bytes or text, owned or borrowed, or a reference to a
+/// [`TypedEvent`](crate::TypedEvent).
 ///
 /// ```
 /// # let name = format!("doc-payload-{}", std::process::id());
@@ -36,7 +37,8 @@ impl<P: Encode> Payload for P {}
 /// Bytes that say by a tag what they are, for formats of the application and for other languages.
 ///
 /// The tag is any number but 0, which means bytes without one; [`Event::type_tag`](crate::Event::type_tag) has it at the
-/// reader. A tag that a [`TypedEvent`] has by chance harms nobody: its bytes are checked before they count as a value.
+/// reader. A tag that a [`TypedEvent`](crate::TypedEvent) has by chance harms nobody: its bytes are checked before they count
+/// as a value.
 ///
 /// ```
 /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -114,33 +116,4 @@ macro_rules! bytes {
 bytes! {
     [] &[u8], [] &str, [] &&[u8], [] &&str, [] &String, [] &Vec<u8>, [] String, [] Vec<u8>, [const N: usize] [u8; N], [const N: usize] &[u8; N],
     [] Box<[u8]>, [] std::borrow::Cow<'_, [u8]>, [] std::sync::Arc<[u8]>,
-}
-
-impl<T: TypedEvent> Encode for &T {
-    const BUFFERED: bool = true;
-
-    #[inline]
-    fn encode<'b>(&'b self, topic: Topic<'_>, buffer: &'b mut Buffer) -> Result<(u64, &'b [u8])> {
-        check_topic_of::<T>(topic)?;
-        *buffer = archive(*self, std::mem::take(buffer))?;
-        Ok((const { type_tag::<T>() }, buffer))
-    }
-
-    fn into_local(self, topic: Topic<'_>) -> Result<LocalData> {
-        check_topic_of::<T>(topic)?;
-        Ok(LocalData::Archived { type_tag: const { type_tag::<T>() }, bytes: archive(self, Buffer::new())? })
-    }
-}
-
-/// Refuses to post a typed value under a topic at which no typed handler expects it.
-#[inline]
-fn check_topic_of<T: TypedEvent>(topic: Topic<'_>) -> Result<()> {
-    if topic == T::TOPIC {
-        return Ok(());
-    }
-    Err(Error::from(Cause::TypedTopic {
-        type_name: std::any::type_name::<T>(),
-        topic: topic.to_string(),
-        expected: T::TOPIC.to_string(),
-    }))
 }

@@ -8,14 +8,16 @@ use rkyv::api::high::{HighSerializer, HighValidator, to_bytes_in_with_alloc};
 use rkyv::bytecheck::CheckBytes;
 use rkyv::rancor;
 use rkyv::ser::allocator::{Arena, ArenaHandle};
-use rkyv::util::AlignedVec;
 use rkyv::validation::Validator;
 use rkyv::validation::archive::ArchiveValidator;
 use rkyv::validation::shared::SharedValidator;
 use rkyv::{Archive, Serialize};
 
+use super::payload::Encode;
 use super::wire::PAYLOAD_ALIGN;
-use super::{Event, Topic};
+use super::{Buffer, Data, Event, LocalData, Topic};
+#[cfg(doc)]
+use crate::error::ErrorKind;
 use crate::error::{Cause, Error, Result};
 use crate::os::fnv::Fnv;
 
@@ -55,10 +57,10 @@ pub trait TypedEvent:
 const MOST_DEPTH: usize = 129;
 
 /// What archives posted values.
-pub type Serializer<'a> = HighSerializer<AlignedVec<PAYLOAD_ALIGN>, ArenaHandle<'a>, rancor::Error>;
+pub type Serializer<'a> = HighSerializer<Buffer, ArenaHandle<'a>, rancor::Error>;
 
 /// Tells values of `T` from those of any other type and version. Never 0, which means bytes.
-pub(crate) const fn type_tag<T: TypedEvent>() -> u64 {
+const fn type_tag<T: TypedEvent>() -> u64 {
     assert!(align_of::<T::Archived>() <= PAYLOAD_ALIGN, "archived events are aligned to at most 16 bytes");
     let (source, event) = (T::TOPIC.source(), T::TOPIC.event());
     let mut hash = Fnv::new();
@@ -73,10 +75,7 @@ pub(crate) const fn type_tag<T: TypedEvent>() -> u64 {
 }
 
 /// Archives `value` into `buffer`, which is emptied first.
-pub(crate) fn archive<T: TypedEvent>(
-    value: &T,
-    mut buffer: AlignedVec<PAYLOAD_ALIGN>,
-) -> Result<AlignedVec<PAYLOAD_ALIGN>> {
+fn archive<T: TypedEvent>(value: &T, mut buffer: Buffer) -> Result<Buffer> {
     buffer.clear();
     with_arena(|arena| to_bytes_in_with_alloc(value, buffer, arena.acquire())).map_err(|error: rancor::Error| {
         Error::from(Cause::Archive { type_name: std::any::type_name::<T>(), reason: error.to_string() })
@@ -100,10 +99,60 @@ fn with_arena<R>(run: impl FnOnce(&mut Arena) -> R) -> R {
 }
 
 /// Checks that `bytes` are a `T` and returns it in place.
-pub(crate) fn access<T: TypedEvent>(bytes: &[u8]) -> Option<&T::Archived> {
+fn access<T: TypedEvent>(bytes: &[u8]) -> Option<&T::Archived> {
     let archive = ArchiveValidator::with_max_depth(bytes, NonZeroUsize::new(MOST_DEPTH));
     let mut validator = Validator::new(archive, SharedValidator::new());
     rkyv::api::access_with_context::<T::Archived, _, rancor::Failure>(bytes, &mut validator).ok()
+}
+
+impl<T: TypedEvent> Encode for &T {
+    const BUFFERED: bool = true;
+
+    #[inline]
+    fn encode<'b>(&'b self, topic: Topic<'_>, buffer: &'b mut Buffer) -> Result<(u64, &'b [u8])> {
+        check_topic_of::<T>(topic)?;
+        *buffer = archive(*self, std::mem::take(buffer))?;
+        Ok((const { type_tag::<T>() }, buffer))
+    }
+
+    fn into_local(self, topic: Topic<'_>) -> Result<LocalData> {
+        check_topic_of::<T>(topic)?;
+        Ok(LocalData::Archived { type_tag: const { type_tag::<T>() }, bytes: archive(self, Buffer::new())? })
+    }
+}
+
+/// Refuses to post a typed value under a topic at which no typed handler expects it.
+#[inline]
+fn check_topic_of<T: TypedEvent>(topic: Topic<'_>) -> Result<()> {
+    if topic == T::TOPIC {
+        return Ok(());
+    }
+    Err(Error::from(Cause::TypedTopic {
+        type_name: std::any::type_name::<T>(),
+        topic: topic.to_string(),
+        expected: T::TOPIC.to_string(),
+    }))
+}
+
+impl<'a> Event<'a> {
+    /// The value that was posted as a `T`, checked and in place.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Payload`] if it was not posted as a `T` of this version, or its bytes are not a valid `T`, or it is
+    /// nested more than 127 pointers deep (a box in a box, a vector in a vector): validation recurses, and the bytes
+    /// must not decide how far.
+    pub fn typed<T: TypedEvent>(&self) -> Result<&'a T::Archived> {
+        let reason = match self.data {
+            Data::Bytes { type_tag: tag, bytes } if tag == const { type_tag::<T>() } => match access::<T>(bytes) {
+                Some(value) => return Ok(value),
+                None => "its bytes are not a valid value",
+            },
+            Data::Bytes { type_tag: 0, .. } | Data::Value(_) => "it was not posted as a typed event",
+            Data::Bytes { .. } => "it was posted as another type or version",
+        };
+        Err(Error::from(Cause::Payload { source: self.source.to_owned(), event: self.event.to_owned(), reason }))
+    }
 }
 
 /// A value of a typed event, in place, as [`Worker::on_typed`](crate::Worker::on_typed) hands it to a handler.

@@ -4,12 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rkyv::util::AlignedVec;
-
 use crate::claim::{Claim, Claimed, Unique};
 use crate::error::Result;
-use crate::event::wire::PAYLOAD_ALIGN;
-use crate::event::{EventBuilder, Payload, Sender, Topic, TypedEvent};
+#[cfg(feature = "typed")]
+use crate::event::TypedEvent;
+use crate::event::{Buffer, EventBuilder, Payload, Sender, Topic};
 use crate::seat::Seat;
 use crate::seat::claim::hash_unique;
 use crate::seat::options::WorkerOptions;
@@ -21,14 +20,14 @@ use crate::segment::Segment;
 pub struct Publisher {
     pub(super) seat: Seat,
     timeout: Duration,
-    buffer: AlignedVec<PAYLOAD_ALIGN>,
+    buffer: Buffer,
 }
 
 impl Publisher {
     pub(crate) fn join(segment: &Arc<Segment>, options: &WorkerOptions) -> Result<Publisher> {
         options.check_to_join(segment)?;
         let seat = Seat::take(segment, &options.label)?;
-        Ok(Publisher { seat, timeout: options.timeout, buffer: AlignedVec::new() })
+        Ok(Publisher { seat, timeout: options.timeout, buffer: Buffer::new() })
     }
 
     /// Posts an event to all workers. Returns its id.
@@ -46,6 +45,7 @@ impl Publisher {
     /// # Errors
     ///
     /// As [`Worker::post_typed`](crate::Worker::post_typed).
+    #[cfg(feature = "typed")]
     #[inline]
     pub fn post_typed<T: TypedEvent>(&mut self, value: &T) -> Result<u64> {
         self.send(T::TOPIC, None, value)

@@ -5,12 +5,11 @@ pub(crate) mod fragments;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use rkyv::util::AlignedVec;
-
 use self::fragments::{Assembled, Fragments};
 use crate::claim::Claim;
 use crate::error::{Error, Result};
-use crate::event::wire::{Head, Kind, Meta, PAYLOAD_ALIGN, UniqueKey};
+use crate::event::Buffer;
+use crate::event::wire::{Head, Kind, Meta, UniqueKey};
 use crate::os::sys;
 use crate::protocol::Fault;
 use crate::protocol::bytes;
@@ -79,7 +78,7 @@ pub(crate) struct Message {
     pub(crate) id: u64,
     pub(crate) head: Head,
     /// In its first `len` bytes the whole event from its head on; payloads are aligned in it.
-    pub(crate) bytes: AlignedVec<PAYLOAD_ALIGN>,
+    pub(crate) bytes: Buffer,
     pub(crate) len: usize,
     /// The claim by which a unique event is ours.
     pub(crate) claim: Option<Token>,
@@ -87,7 +86,7 @@ pub(crate) struct Message {
 
 impl Message {
     fn nothing() -> Message {
-        Message { id: 0, head: Head::default(), bytes: AlignedVec::new(), len: 0, claim: None }
+        Message { id: 0, head: Head::default(), bytes: Buffer::new(), len: 0, claim: None }
     }
 
     pub(crate) fn payload(&self) -> &[u8] {

@@ -17,6 +17,8 @@ mod reporting;
 mod reservation;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "typed")]
+mod typed;
 mod waiting;
 pub(crate) mod waker;
 mod weak;

@@ -5,8 +5,6 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use rkyv::util::AlignedVec;
-
 use super::handle::Worker;
 use super::inner::Inner;
 use crate::claim::Unique;
@@ -15,8 +13,8 @@ use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 #[cfg(doc)]
 use crate::event::Event;
-use crate::event::wire::{PAYLOAD_ALIGN, UniqueKey};
-use crate::event::{Buffer, EventBuilder, LocalData, LocalEvent, Payload, Sender, Topic, TypedEvent};
+use crate::event::wire::UniqueKey;
+use crate::event::{Buffer, EventBuilder, LocalData, LocalEvent, Payload, Sender, Topic};
 use crate::os::locks::lock;
 use crate::seat::claim::hash_unique;
 use crate::seat::options::WorkerOptions;
@@ -46,16 +44,6 @@ impl Worker {
     #[inline]
     pub fn post<'a>(&self, topic: impl Into<Topic<'a>>, payload: impl Payload) -> Result<u64> {
         self.send(topic.into(), None, payload)
-    }
-
-    /// Posts a value under its type's topic. Returns the event's id.
-    ///
-    /// # Errors
-    ///
-    /// As [`post`](Worker::post), and [`ErrorKind::Archive`] if the value cannot be archived.
-    #[inline]
-    pub fn post_typed<T: TypedEvent>(&self, value: &T) -> Result<u64> {
-        self.send(T::TOPIC, None, value)
     }
 
     /// Begins an event about which more is said than topic and payload: see [`EventBuilder`].
@@ -183,11 +171,11 @@ pub(super) fn with_encoded<P: Payload, R>(
 
 /// Lends this thread's archiving buffer; a new one if a value is archived while another is, or while the thread's
 /// locals are destroyed.
-fn with_buffer<R>(run: impl FnOnce(&mut AlignedVec<PAYLOAD_ALIGN>) -> R) -> R {
+fn with_buffer<R>(run: impl FnOnce(&mut Buffer) -> R) -> R {
     /// A buffer that has grown beyond this is not kept.
     const MOST_KEPT: usize = 64 << 10;
     thread_local! {
-        static BUFFER: Cell<AlignedVec<PAYLOAD_ALIGN>> = Cell::default();
+        static BUFFER: Cell<Buffer> = Cell::default();
     }
     let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
     let result = run(&mut buffer);

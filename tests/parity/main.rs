@@ -7,4 +7,5 @@ mod options;
 mod poller;
 mod process_wide;
 mod reports;
+#[cfg(feature = "typed")]
 mod typed;

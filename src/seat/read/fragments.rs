@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use rkyv::util::AlignedVec;
-
 use super::Gate;
-use crate::event::wire::{FRAGMENT_HEAD_BYTES, FragmentHead, Head, Kind, Meta, PAYLOAD_ALIGN, chunk_len};
+use crate::event::Buffer;
+use crate::event::wire::{FRAGMENT_HEAD_BYTES, FragmentHead, Head, Kind, Meta, chunk_len};
 use crate::protocol::bytes;
 use crate::protocol::ring::{Look, Ring};
 use crate::seat::options::Begin;
@@ -16,7 +15,7 @@ pub(crate) struct Fragments {
     /// By seat of the sender.
     partial: BTreeMap<u16, Partial>,
     /// The fragment just copied out.
-    buffer: AlignedVec<PAYLOAD_ALIGN>,
+    buffer: Buffer,
     /// Payload bytes of a full fragment.
     chunk: u64,
     largest: u64,
@@ -31,7 +30,7 @@ struct Partial {
     total: u64,
     /// Number of the fragment that must come next.
     next: u64,
-    bytes: AlignedVec<PAYLOAD_ALIGN>,
+    bytes: Buffer,
     /// `None` until the head is complete.
     head: Option<Head>,
     wanted: bool,
@@ -42,7 +41,7 @@ pub(crate) enum Assembled {
     /// There are more to come.
     More,
     /// It was the last of an event that is wanted.
-    Whole { head: Head, bytes: AlignedVec<PAYLOAD_ALIGN> },
+    Whole { head: Head, bytes: Buffer },
     /// It was the last of an event that is not.
     NotWanted { head: Head },
     /// It was the last of an event that has lost a part.
@@ -58,7 +57,7 @@ impl Fragments {
     pub(crate) fn beginning(geometry: &Geometry, ring: &Ring, begin: Begin) -> Fragments {
         let mut fragments = Fragments {
             partial: BTreeMap::new(),
-            buffer: AlignedVec::new(),
+            buffer: Buffer::new(),
             chunk: (geometry.block_bytes() - FRAGMENT_HEAD_BYTES) as u64,
             largest: geometry.largest_message() as u64,
             seats: geometry.seats,
@@ -165,7 +164,7 @@ impl Fragments {
 impl Partial {
     fn begin(head: &FragmentHead) -> Partial {
         let FragmentHead { incarnation, message, total, .. } = *head;
-        Partial { incarnation, message, total, next: 0, bytes: AlignedVec::new(), head: None, wanted: true }
+        Partial { incarnation, message, total, next: 0, bytes: Buffer::new(), head: None, wanted: true }
     }
 
     fn continues_with(&self, head: &FragmentHead) -> bool {
@@ -201,7 +200,7 @@ impl Partial {
                 // The length was checked against the largest there can be.
                 self.bytes.reserve(self.total as usize - self.bytes.len());
             } else {
-                self.bytes = AlignedVec::new();
+                self.bytes = Buffer::new();
             }
         }
         true

@@ -18,7 +18,7 @@ use super::inner::Inner;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::Result;
-use crate::event::{Event, Typed, TypedEvent};
+use crate::event::Event;
 
 impl Worker {
     /// Calls `handler` with every event in `scope`. Returns a number to [`unregister`](Worker::unregister) it by.
@@ -32,43 +32,6 @@ impl Worker {
         R: Outcome,
     {
         self.inner.register(scope.into(), Arc::new(handler))
-    }
-
-    /// Calls `handler` with every value posted as a `T`: checked, and in place. An event of that topic that is not a
-    /// `T` of this version is reported and left out.
-    ///
-    /// ```
-    /// # use rkyv::{Archive, Serialize};
-    /// # let name = format!("doc-on-typed-{}", std::process::id());
-    /// # let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
-    /// # let worker = bus.join()?;
-    /// use seqcast::{Topic, Typed, TypedEvent};
-    ///
-    /// #[derive(Archive, Serialize)]
-    /// struct UpstreamDown {
-    ///     port: u16,
-    /// }
-    ///
-    /// impl TypedEvent for UpstreamDown {
-    ///     const TOPIC: Topic<'static> = Topic::new("health", "down");
-    /// }
-    ///
-    /// worker.on_typed(|down: Typed<'_, UpstreamDown>| assert_eq!(down.port, 8080))?;
-    /// worker.post_typed(&UpstreamDown { port: 8080 })?;
-    /// worker.poll()?;
-    /// # Ok::<(), seqcast::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// As [`on`](Worker::on).
-    pub fn on_typed<T, F, R>(&self, handler: F) -> Result<Registration>
-    where
-        T: TypedEvent,
-        F: Fn(Typed<'_, T>) -> R + Send + Sync + 'static,
-        R: Outcome,
-    {
-        self.on(T::TOPIC, move |event: &Event<'_>| handler(Typed::of(event)?).into_result())
     }
 
     /// Like [`on`](Worker::on), with a handler that the caller keeps too, to

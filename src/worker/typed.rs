@@ -1,0 +1,57 @@
+//! Typed events of a worker.
+
+use super::Worker;
+#[cfg(doc)]
+use crate::error::ErrorKind;
+use crate::error::Result;
+use crate::event::{Event, Sender, Typed, TypedEvent};
+use crate::worker::{Outcome, Registration};
+
+impl Worker {
+    /// Posts a value under its type's topic. Returns the event's id.
+    ///
+    /// # Errors
+    ///
+    /// As [`post`](Worker::post), and [`ErrorKind::Archive`] if the value cannot be archived.
+    #[inline]
+    pub fn post_typed<T: TypedEvent>(&self, value: &T) -> Result<u64> {
+        self.send(T::TOPIC, None, value)
+    }
+
+    /// Calls `handler` with every value posted as a `T`: checked, and in place. An event of that topic that is not a
+    /// `T` of this version is reported and left out.
+    ///
+    /// ```
+    /// # use rkyv::{Archive, Serialize};
+    /// # let name = format!("doc-on-typed-{}", std::process::id());
+    /// # let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
+    /// # let worker = bus.join()?;
+    /// use seqcast::{Topic, Typed, TypedEvent};
+    ///
+    /// #[derive(Archive, Serialize)]
+    /// struct UpstreamDown {
+    ///     port: u16,
+    /// }
+    ///
+    /// impl TypedEvent for UpstreamDown {
+    ///     const TOPIC: Topic<'static> = Topic::new("health", "down");
+    /// }
+    ///
+    /// worker.on_typed(|down: Typed<'_, UpstreamDown>| assert_eq!(down.port, 8080))?;
+    /// worker.post_typed(&UpstreamDown { port: 8080 })?;
+    /// worker.poll()?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`on`](Worker::on).
+    pub fn on_typed<T, F, R>(&self, handler: F) -> Result<Registration>
+    where
+        T: TypedEvent,
+        F: Fn(Typed<'_, T>) -> R + Send + Sync + 'static,
+        R: Outcome,
+    {
+        self.on(T::TOPIC, move |event: &Event<'_>| handler(Typed::of(event)?).into_result())
+    }
+}
