@@ -1,5 +1,4 @@
-//! The command line, from which the completions and the man pages are made, too. What they say beyond it is in
-//! `manual.rs`.
+//! The command line. The completions and the man pages are generated from it; `manual.rs` has their additional text.
 
 use std::ffi::OsStr;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -11,13 +10,14 @@ use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 
 use crate::units::parse_duration;
 
-/// Looks into seqcast segments, and posts and claims by hand.
+/// Inspects seqcast segments, and posts and claims by hand.
 ///
-/// What only looks maps the segment for reading and takes no seat: it changes nothing and holds up nobody.
+/// Commands that only read map the segment read-only and take no seat: they change nothing, and no worker waits for
+/// them.
 #[derive(Debug, Parser)]
 #[command(name = "seqcast", version, max_term_width = 100, propagate_version = true)]
 pub struct Args {
-    /// How to print: for people, or as JSON for programs (one object, or one object a line).
+    /// Output format: text for people, or JSON for programs (one object, or one object per line).
     #[arg(long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     pub format: Format,
     #[command(subcommand)]
@@ -38,19 +38,19 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Watch the workers of a segment.
     Top(TopArgs),
-    /// Print events as they come.
+    /// Print events as they arrive.
     Tail(TailArgs),
     /// Post an event.
     Post(PostArgs),
-    /// Run a command on one worker or process only, like flock.
+    /// Run a command in one place only, like flock.
     Claim(ClaimArgs),
-    /// List the unique keys that are held.
+    /// List held unique keys.
     Claims(ClaimsArgs),
-    /// Look for what is wrong, with a remedy for each finding.
+    /// Look for problems, with a remedy for each.
     Doctor(DoctorArgs),
     /// Remove a segment that no worker uses.
     Rm(RmArgs),
-    /// Print a segment's figures for Prometheus, or serve them.
+    /// Print a segment's metrics for Prometheus, or serve them.
     Metrics(MetricsArgs),
     /// Print a completion script for a shell.
     Completions(CompletionsArgs),
@@ -63,29 +63,29 @@ pub struct InspectArgs {
     /// The segment's name.
     #[arg(add = ArgValueCompleter::new(segment_names))]
     pub name: String,
-    /// Draw every region and field with its offset.
+    /// Show every region and field with its offset.
     #[arg(long)]
     pub layout: bool,
-    /// For how long to measure the rate of events.
+    /// Time over which to measure the rate of events.
     #[arg(long, value_parser = parse_duration, default_value = "500ms", value_name = "TIME")]
     pub sample: Duration,
 }
 
 #[derive(Debug, clap::Args)]
 pub struct TopArgs {
-    /// The segment's name. It may be left out if --pid leads to one.
+    /// The segment's name. It may be omitted with --pid.
     #[arg(required_unless_present = "pid", add = ArgValueCompleter::new(segment_names))]
     pub name: Option<String>,
-    /// Show the workers of this process only. Without NAME the segment is the one that the process has mapped.
+    /// Show the workers of this process only. Without NAME, use the segment that the process has mapped.
     #[arg(long, value_name = "PID")]
     pub pid: Option<u32>,
-    /// Print one measurement, taken over one interval, and end.
+    /// Print one measurement, taken over one interval, and exit.
     #[arg(long)]
     pub once: bool,
-    /// How often to look.
+    /// Time between measurements.
     #[arg(long, value_parser = parse_duration, default_value = "1s", value_name = "TIME")]
     pub interval: Duration,
-    /// What to sort by.
+    /// The column to sort by.
     #[arg(long, value_enum, default_value_t = Sort::Seat, value_name = "COLUMN")]
     pub sort: Sort,
 }
@@ -101,9 +101,9 @@ pub enum Sort {
     Missed,
     Poll,
     State,
-    /// Ids read a second.
+    /// Ids read per second.
     Rate,
-    /// Events posted a second.
+    /// Events posted per second.
     Posts,
     Failed,
 }
@@ -119,17 +119,16 @@ pub struct TailArgs {
     /// Events of this name only.
     #[arg(long)]
     pub event: Option<String>,
-    /// Where to begin: at what is posted next, at the oldest event in the ring, at an id, or at the position that
-    /// a worker has kept.
+    /// Where to begin: at the next event, at the oldest event in the ring, at an id, or at a worker's saved position.
     #[arg(long, value_name = "now|oldest|ID|POSITION", default_value = "now", value_parser = parse_start)]
     pub from: seqcast::Start,
-    /// What to show of payloads.
+    /// How to show payloads.
     #[arg(long, value_enum, default_value_t = Payload::Len, value_name = "WHAT")]
     pub payload: Payload,
-    /// End after so many events.
+    /// Exit after this many events.
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
-    /// End at the end of what is there.
+    /// Exit at the end of the ring.
     #[arg(long)]
     pub no_follow: bool,
 }
@@ -138,15 +137,15 @@ pub struct TailArgs {
 pub enum Payload {
     /// Hexadecimal digits.
     Hex,
-    /// Text, with everything unprintable escaped.
+    /// Text, with unprintable characters escaped.
     Utf8,
-    /// Its length only.
+    /// The length only.
     Len,
 }
 
 #[derive(Debug, clap::Args)]
 pub struct Joining {
-    /// Take part even though the segment belongs to another user.
+    /// Open the segment even if it belongs to another user.
     #[arg(long)]
     pub trust_owner: bool,
 }
@@ -160,13 +159,13 @@ pub struct PostArgs {
     pub source: String,
     /// The event's name.
     pub event: String,
-    /// The payload: a text, `-` for standard input, or `@` and a file's name.
+    /// The payload: text, `-` for standard input, or `@` and a file name.
     #[arg(long, value_name = "TEXT|-|@FILE", allow_hyphen_values = true)]
     pub data: Option<String>,
-    /// Post a unique event: one worker runs it, unless KEY is held for an earlier one.
+    /// Post a unique event: one worker runs it, unless KEY is still held for an earlier event.
     #[arg(long, value_name = "KEY")]
     pub unique: Option<String>,
-    /// How long KEY is held once a worker has reached the event.
+    /// How long KEY is held after a worker has reached the event.
     #[arg(long, value_parser = parse_duration, requires = "unique", default_value = "2s", value_name = "TIME")]
     pub ttl: Duration,
     #[command(flatten)]
@@ -180,21 +179,21 @@ pub struct ClaimArgs {
     pub name: String,
     /// The key to claim.
     pub key: String,
-    /// How long the claim lasts at most; longer than COMMAND takes.
+    /// The longest duration of the claim; must exceed the run time of COMMAND.
     #[arg(long, value_parser = parse_duration, value_name = "TIME")]
     pub ttl: Duration,
-    /// Let the ttl end the claim and not the end of COMMAND: it then runs once per TIME.
+    /// Keep the claim until the ttl ends, even if COMMAND ends earlier: it then runs once per TIME.
     #[arg(long)]
     pub keep: bool,
-    /// Wait so long for the key if it is held elsewhere.
+    /// If the key is held elsewhere, wait this long for it.
     #[arg(long, value_parser = parse_duration, value_name = "TIME")]
     pub wait: Option<Duration>,
-    /// The exit code if the claim is held elsewhere.
+    /// The exit code if the key is held elsewhere.
     #[arg(short = 'E', long, value_name = "CODE", default_value_t = 1)]
     pub conflict_exit_code: u8,
     #[command(flatten)]
     pub joining: Joining,
-    /// What to run.
+    /// The command to run.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<std::ffi::OsString>,
 }
@@ -204,19 +203,19 @@ pub struct ClaimsArgs {
     /// The segment's name.
     #[arg(add = ArgValueCompleter::new(segment_names))]
     pub name: String,
-    /// Only this key, as a claim and as a unique event's. The exit code is 1 if it is not held.
+    /// Show only this key, as a claim and as the key of a unique event. The exit code is 1 if it is not held.
     pub key: Option<String>,
-    /// Keys of which only the decision is remembered, too.
+    /// Include keys of which only the decision is remembered.
     #[arg(long, conflicts_with = "key")]
     pub all: bool,
 }
 
 #[derive(Debug, clap::Args)]
 pub struct DoctorArgs {
-    /// The segment's name; all of this host if left out.
+    /// The segment's name. If omitted, all segments of this host.
     #[arg(add = ArgValueCompleter::new(segment_names))]
     pub name: Option<String>,
-    /// Mend what is proven safe to mend: seats whose holder is dead, segments that nobody has open.
+    /// Repair what is proven safe: free the seats of dead holders, remove segments that no process has open.
     #[arg(long)]
     pub fix: bool,
     #[command(flatten)]
@@ -228,8 +227,8 @@ pub struct RmArgs {
     /// The segment's name.
     #[arg(add = ArgValueCompleter::new(segment_names))]
     pub name: String,
-    /// Remove it under its workers, too: they go on among themselves in the old one, and whoever opens the name from then
-    /// on gets a new, empty one.
+    /// Remove it even under its workers. They continue with each other in the old segment, and processes that open the
+    /// name from then on get a new, empty one.
     #[arg(long)]
     pub force: bool,
 }
@@ -239,8 +238,8 @@ pub struct MetricsArgs {
     /// The segment's name.
     #[arg(add = ArgValueCompleter::new(segment_names))]
     pub name: String,
-    /// Serve them over HTTP at `/metrics` of this address, which must be of this host only: 127.0.0.1:9464, [::1]:9464,
-    /// localhost:9464. Requests for another host name are refused.
+    /// Serve the metrics over HTTP at `/metrics` of this address, which must belong to this host only: 127.0.0.1:9464,
+    /// [::1]:9464, localhost:9464. Requests for another host name are refused.
     #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
     pub listen: Option<Listen>,
 }
@@ -248,9 +247,9 @@ pub struct MetricsArgs {
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
-    /// An address of this host only.
+    /// A loopback address.
     pub address: SocketAddr,
-    /// The host name that it was given by, if it was not given as an address.
+    /// The host name, if the address was given by name.
     pub host: Option<String>,
 }
 
@@ -263,14 +262,14 @@ pub struct CompletionsArgs {
 
 #[derive(Debug, clap::Args)]
 pub struct ManArgs {
-    /// The command whose page to print; the page of `seqcast` itself if left out.
+    /// The command whose page to print. If omitted, the page of `seqcast`.
     pub command: Option<String>,
     /// Write all pages into this directory instead.
     #[arg(long, value_name = "DIR", conflicts_with = "command")]
     pub dir: Option<PathBuf>,
 }
 
-/// The names of segments that begin as what was typed, with a slash if one was typed.
+/// The names of segments that begin with the typed text, with a slash if one was typed.
 fn segment_names(typed: &OsStr) -> Vec<CompletionCandidate> {
     let Some(typed) = typed.to_str() else { return Vec::new() };
     let names = crate::segments::names().into_iter();
@@ -296,10 +295,10 @@ fn parse_start(text: &str) -> Result<seqcast::Start, String> {
 
 fn parse_listen(text: &str) -> Result<Listen, String> {
     let mut addresses =
-        text.to_socket_addrs().map_err(|_| "it must be an address and a port, as 127.0.0.1:9464".to_owned())?;
-    let address = addresses.next().ok_or_else(|| "it leads to no address".to_owned())?;
+        text.to_socket_addrs().map_err(|_| "it must be an address and a port, such as 127.0.0.1:9464".to_owned())?;
+    let address = addresses.next().ok_or_else(|| "it resolves to no address".to_owned())?;
     if let Some(other) = std::iter::once(address).chain(addresses).find(|address| !address.ip().is_loopback()) {
-        return Err(format!("{} can be reached from elsewhere: use 127.0.0.1 or [::1]", other.ip()));
+        return Err(format!("{} can be reached from other hosts: use 127.0.0.1 or [::1]", other.ip()));
     }
     let is_name = text.parse::<SocketAddr>().is_err();
     let host = text.rsplit_once(':').filter(|_| is_name).map(|(host, _)| host.to_owned());

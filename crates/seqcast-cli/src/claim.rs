@@ -20,10 +20,10 @@ use crate::post::{open, seat};
 use crate::tail::holder_text;
 use crate::units::long_duration;
 
-/// What shells give for a command that is not there, and for one that cannot be run.
+/// The exit codes of shells for a command that does not exist, and for one that cannot be run.
 const NOT_FOUND: u8 = 127;
 const NOT_RUNNABLE: u8 = 126;
-/// Between two tries for a key that is held.
+/// Between two tries for a held key.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 pub fn run(args: &ClaimArgs, output: &mut Output) -> Result<Exit, Failure> {
@@ -35,13 +35,13 @@ pub fn run(args: &ClaimArgs, output: &mut Output) -> Result<Exit, Failure> {
         let patience = match (args.wait, until) {
             (None, _) => break,
             (Some(_), Some(until)) => until.saturating_duration_since(Instant::now()),
-            // Longer than the clock can say.
+            // Longer than the clock can represent.
             (Some(wait), None) => wait,
         };
         if patience.is_zero() {
             break;
         }
-        // A key that is released before its time is noticed by the next look.
+        // The next try notices a key that is released early.
         std::thread::sleep(LOOK_AGAIN.min(*left).min(patience).max(Duration::from_millis(1)));
         claimed = poster.claim(&args.key, args.ttl)?;
     }
@@ -61,7 +61,7 @@ pub fn run(args: &ClaimArgs, output: &mut Output) -> Result<Exit, Failure> {
     let released = is_kept || poster.release(&claim)?;
     if !released {
         output.note(format_args!(
-            "the claim's {} were over before the command was: another may have run meanwhile; give a longer --ttl",
+            "the claim's {} ended before the command did: another command may have run meanwhile; use a longer --ttl",
             long_duration(args.ttl)
         ));
     }
@@ -74,9 +74,9 @@ pub fn run(args: &ClaimArgs, output: &mut Output) -> Result<Exit, Failure> {
     }
 }
 
-/// On standard error, since standard output belongs to the command.
+/// On standard error, because standard output belongs to the command.
 fn tell_holder(args: &ClaimArgs, output: &Output, seat: u32, left: Duration) -> Result<(), Failure> {
-    // It may have ended since.
+    // The claim may have ended since.
     let entry = Inspector::open_any(&args.name)?.claim_on(ClaimKind::Alone, args.key.as_bytes())?;
     let entry = entry.filter(|entry| entry.seat == seat);
     if output.is_json() {
@@ -92,10 +92,10 @@ fn tell_holder(args: &ClaimArgs, output: &Output, seat: u32, left: Duration) -> 
     Ok(())
 }
 
-/// Runs the command to its end. Signals that would end this process meanwhile are handed on to it: the claim is released
+/// Runs the command until it ends. Signals that would end this process are forwarded to it, and the claim is released
 /// after it.
 fn run_command(command: &[std::ffi::OsString]) -> io::Result<ExitStatus> {
-    // Before the start, so that none is missed.
+    // Registered before the command starts, so that no signal is missed.
     let mut signals = Signals::new([SIGTERM, SIGHUP, SIGINT, SIGQUIT])?;
     let handle = signals.handle();
     let on_terminal = io::stdin().is_terminal();
@@ -111,23 +111,23 @@ fn run_command(command: &[std::ffi::OsString]) -> io::Result<ExitStatus> {
                     SIGINT => Signal::INT,
                     _ => Signal::QUIT,
                 };
-                // If it has ended there is nobody to tell.
+                // If the command has ended, there is nothing to signal.
                 let _ = pidfd_send_signal(&descriptor, signal);
             }
         })),
-        // Before Linux 5.3. The claim is then released only at the command's own end.
+        // Before Linux 5.3. The claim is then released only when the command ends by itself.
         Err(_) => None,
     };
     let status = child.wait();
     handle.close();
     if let Some(forwarding) = forwarding {
-        // It cannot panic, and there is nothing to be done if it did.
+        // The closure cannot panic, and nothing could be done if it did.
         let _ = forwarding.join();
     }
     status
 }
 
-/// A descriptor of the process: its number may be another's once it has ended.
+/// A descriptor of the process, because its pid may be reused once it has ended.
 fn descriptor_of(child: &Child) -> io::Result<std::os::fd::OwnedFd> {
     let pid = Pid::from_raw(child.id() as i32).ok_or(io::ErrorKind::InvalidInput)?;
     Ok(pidfd_open(pid, PidfdFlags::empty())?)

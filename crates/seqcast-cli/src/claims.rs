@@ -19,7 +19,7 @@ pub fn run(args: &ClaimsArgs, output: &mut Output) -> Result<Exit, Failure> {
         }
     };
     claims.retain(|claim| args.all || claim.left.is_some());
-    // Whether a key is held is a question with an answer.
+    // The exit code answers whether the key is held.
     let exit = if args.key.is_some() && claims.is_empty() { Exit::Trouble } else { Exit::Fine };
     claims.sort_by_key(|claim| (std::cmp::Reverse(claim.left), claim.key));
     if output.is_json() {

@@ -13,9 +13,9 @@ use crate::output::{Output, Tone, printable};
 use crate::post;
 use crate::units::count_of;
 
-/// Something that is wrong, or good to know.
+/// A problem, or a note.
 pub struct Finding {
-    /// A short stable name.
+    /// A short, stable name.
     pub code: &'static str,
     pub level: Level,
     /// The segment's name, or `/dev/shm`, or `host`.
@@ -31,14 +31,14 @@ pub enum Level {
     Note,
 }
 
-/// What `--fix` can do about a finding.
+/// A possible repair by `--fix`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cure {
-    /// Nothing that is proven safe.
+    /// None that is proven safe.
     None,
     /// Free the seats of dead holders.
     AdoptDead,
-    /// Remove the segment, if nobody can write to it.
+    /// Remove the segment if no process can write to it.
     Unlink,
     Done(String),
     Failed(String),
@@ -74,7 +74,7 @@ pub fn run(args: &DoctorArgs, output: &mut Output) -> Result<Exit, Failure> {
     }
     let looked_at = segments.len();
     let unreadable = args.name.is_some() && segments.iter().any(|listed| listed.opened.is_err());
-    // Ours is not to be among those who have it open.
+    // Our own handle must not be among those that have it open.
     drop(segments);
     if args.fix {
         for finding in &mut findings {
@@ -96,7 +96,7 @@ fn fix(finding: &mut Finding, args: &DoctorArgs) {
         Cure::AdoptDead => post::options(&finding.subject, &args.joining)
             .and_then(|options| Ok(adopt_dead(&finding.subject, &options)?))
             .map(|freed| match freed.as_slice() {
-                [] => Cure::Failed("left to the next worker that joins, since no other seat is free".into()),
+                [] => Cure::Failed("left to the next worker that joins, because no other seat is free".into()),
                 freed => Cure::Done(format!("freed {}", count_of(freed.len(), "seat"))),
             }),
         Cure::Unlink => match unlink_unheld(&finding.subject) {
@@ -168,7 +168,7 @@ mod tests {
     fn a_finding_says_whether_it_was_fixed() {
         let trouble = |cure: Cure| Finding::trouble("stale", "/a", "what", "remedy").with_cure(cure);
         let failed = Cure::Failed("in use".to_owned());
-        // Cure, and what is said of it without and with --fix: fixed, fix, fixable.
+        // A cure, and what the output says of it without and with --fix: fixed, fix, fixable.
         for (cure, fixing, fixed, fix, fixable) in [
             (Cure::None, false, Value::Null, Value::Null, false),
             (Cure::None, true, json!(false), Value::Null, false),
@@ -182,7 +182,7 @@ mod tests {
         assert_eq!(to_json(&trouble(Cure::None), false)["level"], "trouble");
         let note = Finding::note("slow", "/a", "what", "remedy");
         assert_eq!(to_json(&note, false)["level"], "note");
-        // Only trouble that is still there is a reason for the exit code.
+        // Only problems that remain affect the exit code.
         assert!(trouble(Cure::None).is_open_trouble() && trouble(failed).is_open_trouble());
         assert!(!note.is_open_trouble() && !trouble(Cure::Done("removed".to_owned())).is_open_trouble());
     }

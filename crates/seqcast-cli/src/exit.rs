@@ -5,18 +5,18 @@ use std::process::ExitCode;
 
 use seqcast::{Error, ErrorKind};
 
-/// What an exit code says.
+/// The meaning of an exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// Done, and nothing is wrong.
     Fine,
-    /// Trouble was found, or a claim is held elsewhere.
+    /// A problem was found, or a claim is held elsewhere.
     Trouble,
-    /// The command line cannot be done as it is.
+    /// The command line cannot be executed.
     Usage,
     /// The segment cannot be opened or read.
     CannotOpen,
-    /// What the command run by `seqcast claim` gave.
+    /// The exit code of the command run by `seqcast claim`.
     Other(u8),
 }
 
@@ -41,17 +41,17 @@ impl Exit {
 /// Why a command could not do its work.
 #[derive(Debug)]
 pub enum Failure {
-    /// The bus said so.
+    /// An error of the bus.
     Bus(Error),
-    /// No segment has this name, but others are there.
+    /// No segment has this name, but others exist.
     NoSegment { name: String, others: Vec<String> },
-    /// The segment is another user's, and taking part in it was not asked for.
+    /// The segment belongs to another user, and `--trust-owner` was not given.
     NotOurs { name: String, owner: u32 },
-    /// The command line is wrong in a way that only shows when it is carried out.
+    /// The command line is wrong in a way that only shows during execution.
     Usage(String),
-    /// Something that is no fault of the segment's: a terminal, a socket, a file.
+    /// An error that does not concern the segment: a terminal, a socket, a file.
     Io { what: String, error: io::Error },
-    /// Standard output is closed. Nobody is there to be told.
+    /// Standard output is closed, so nothing can be printed.
     Unread,
 }
 
@@ -60,7 +60,7 @@ impl Failure {
         |error| Failure::Io { what: what.into(), error }
     }
 
-    /// For what is written to standard output.
+    /// For errors while writing to standard output.
     pub fn output(error: io::Error) -> Failure {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Failure::Unread,
@@ -86,7 +86,7 @@ impl Failure {
         }
     }
 
-    /// A short stable name of what went wrong.
+    /// A short, stable name of the error.
     pub fn code(&self) -> &'static str {
         match self {
             Failure::Bus(error) => error.code(),

@@ -1,7 +1,7 @@
 //! `seqcast completions` and `seqcast man`.
 //!
-//! Both are made by the binary itself, from the very command line that it parses: so they fit it wherever it came from,
-//! `cargo install` has no place to put such files anyway, and the library needs no build script for them.
+//! The binary generates both from the command line that it parses, so they always match it. `cargo install` has no
+//! place for such files anyway, and the library needs no build script.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -14,30 +14,30 @@ use crate::exit::{Exit, Failure};
 use crate::manual;
 use crate::output::Output;
 
-/// The variable by which the script asks.
+/// The variable through which the script asks.
 const COMPLETE: &str = "SEQCAST_COMPLETE";
 
-/// A script that has this program complete: the names of segments are known when they are asked for.
+/// Prints a script that calls this program to complete. It knows the names of segments at the time of the request.
 pub fn completions(args: &CompletionsArgs, output: &mut Output) -> Result<Exit, Failure> {
     let shell = args.shell.to_string();
     let shells = Shells::builtins();
-    let completer = shells.completer(&shell).ok_or_else(|| Failure::Usage(format!("{shell} is not known here")))?;
+    let completer = shells.completer(&shell).ok_or_else(|| Failure::Usage(format!("{shell} is not supported")))?;
     let mut script = Vec::new();
     completer
         .write_registration(COMPLETE, "seqcast", "seqcast", "seqcast", &mut script)
-        .map_err(Failure::io("making the completions"))?;
+        .map_err(Failure::io("generating the completions"))?;
     output.raw(&script)?;
     Ok(Exit::Fine)
 }
 
-/// Answers a shell that asks for completions, as the script above has it do, and ends then.
+/// Answers a shell's request for completions, as made by the script above, and then exits.
 pub fn complete() {
     CompleteEnv::with_factory(manual::command).var(COMPLETE).complete();
 }
 
 pub fn man(args: &ManArgs, output: &mut Output) -> Result<Exit, Failure> {
     let mut seqcast = manual::command();
-    // Gives the subcommands their full names and the options that all of them have.
+    // Gives the subcommands their full names and the common options.
     seqcast.build();
     if let Some(dir) = &args.dir {
         write_page(dir, &seqcast)?;
@@ -50,7 +50,7 @@ pub fn man(args: &ManArgs, output: &mut Output) -> Result<Exit, Failure> {
         None => &seqcast,
         Some(name) => seqcast
             .find_subcommand(name)
-            .ok_or_else(|| Failure::Usage(format!("there is no command {name}: seqcast --help lists them")))?,
+            .ok_or_else(|| Failure::Usage(format!("no command {name}: seqcast --help lists all commands")))?,
     };
     output.raw(&page(command)?)?;
     Ok(Exit::Fine)
@@ -76,7 +76,7 @@ fn page(command: &clap::Command) -> Result<Vec<u8>, Failure> {
         page.write_all(manual::roff(manual::sections(command.get_name())).as_bytes())?;
         man.render_version_section(&mut page)
     };
-    render().map_err(Failure::io("making the man page"))?;
+    render().map_err(Failure::io("generating the man page"))?;
     Ok(page)
 }
 

@@ -68,7 +68,7 @@ pub fn run(args: &InspectArgs, output: &mut Output) -> Result<Exit, Failure> {
     }
 
     let age = header.created_at.elapsed().unwrap_or_default();
-    let gone = if inspector.is_current()? { "" } else { " (the name was removed or leads elsewhere by now)" };
+    let gone = if inspector.is_current()? { "" } else { " (the name was removed or now leads elsewhere)" };
     let heading = output.toned(Tone::Heading, format_args!("{}{gone}", stats.name));
     output.line(heading)?;
     let mut row = |name: &str, text: String| output.line(format_args!("  {name:<13}{text}"));
@@ -78,13 +78,13 @@ pub fn run(args: &InspectArgs, output: &mut Output) -> Result<Exit, Failure> {
     )?;
     row("bus", inspector.id().to_string())?;
     row("layout", format!("version {}, fingerprint {:#018x}", header.layout_version, header.fingerprint))?;
-    let which = if header.same_boot_id { "this one" } else { "not the one that is shown here" };
+    let which = if header.same_boot_id { "this one" } else { "not the one of this process" };
     row("boot", header.boot_id.map_or("unknown".into(), |id| format!("{id:032x}, {which}")))?;
     row("size", bytes(geometry.size))?;
     row(
         "ring",
         format!(
-            "{} events of {} B in one piece, {} in several",
+            "{} events of {} B in one block, {} in fragments",
             grouped(geometry.capacity),
             geometry.block_size,
             bytes(geometry.largest_event)
@@ -96,14 +96,14 @@ pub fn run(args: &InspectArgs, output: &mut Output) -> Result<Exit, Failure> {
         "holds",
         match holds {
             Some(seconds) => format!(
-                "{} at the present {} events/s",
+                "{} at the current {} events/s",
                 long_duration(std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default()),
                 short_rate(rate)
             ),
             None => format!("for as long as nothing is posted (no event in {})", long_duration(args.sample)),
         },
     )?;
-    row("workers", format!("{live} of {} seats; {dead} whose holder is dead", stats.seats))?;
+    row("workers", format!("{live} of {} seats; {dead} with a dead holder", stats.seats))?;
     row("claims", format!("{} held, room for {} keys", grouped(stats.claims_held), grouped(most)))?;
     row(
         "faults",

@@ -106,7 +106,8 @@ fn owner_name(uid: u32) -> String {
     user_name(uid).unwrap_or_else(|| uid.to_string())
 }
 
-/// The name of a user of `/etc/passwd`. Others are shown by number: asking a directory server may take for ever.
+/// Returns the name of a user in `/etc/passwd`. Other users are shown by number, because a directory server may never
+/// answer.
 fn user_name(uid: u32) -> Option<String> {
     let passwd = std::fs::read_to_string("/etc/passwd").ok()?;
     passwd.lines().find_map(|line| {
@@ -147,7 +148,7 @@ mod tests {
     #[test]
     fn users_are_told_by_name_or_else_by_number() {
         assert_eq!((user_name(0).as_deref(), owner_name(0).as_str()), (Some("root"), "root"));
-        // No system gives this one to a user.
+        // No system assigns this uid to a user.
         assert_eq!((user_name(u32::MAX), owner_name(u32::MAX).as_str()), (None, "4294967295"));
     }
 }

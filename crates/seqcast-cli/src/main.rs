@@ -1,7 +1,7 @@
-//! `seqcast`: looks into the segments of this host, and posts and claims by hand.
+//! `seqcast`: inspects the segments of this host, and posts and claims by hand.
 //!
-//! Everything that only looks maps a segment for reading and takes no seat; see `seqcast::inspect`. Each
-//! command is a file of its own; what it prints as JSON is described in `docs/cli.md`.
+//! Commands that only read map a segment read-only and take no seat; see `seqcast::inspect`. Each command is a separate
+//! file. `docs/cli.md` describes the JSON output.
 
 mod args;
 mod claim;
@@ -36,7 +36,7 @@ use self::output::Output;
 
 fn main() -> ExitCode {
     generate::complete();
-    // Wrong usage ends here, with code 2.
+    // Wrong usage exits here, with code 2.
     let args = Args::from_arg_matches(&manual::command().get_matches()).unwrap_or_else(|error| error.exit());
     let mut output = Output::new(args.format);
     signals::explain_sigbus();
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
 
 fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     carry_out(args, output).map_err(|failure| match failure {
-        // Perhaps it is one of the others.
+        // Other segments may exist.
         Failure::Bus(error) => match error.cause() {
             Cause::NotFound { name } => Failure::NoSegment { name: name.clone(), others: segments::names() },
             _ => Failure::Bus(error),

@@ -1,4 +1,4 @@
-//! What help and man pages say beyond the command line: exit codes, keys and examples.
+//! The text of help and man pages beyond the command line: exit codes, keys and examples.
 
 use clap::{Command, CommandFactory};
 
@@ -11,14 +11,14 @@ const EXIT_CODES: Section = (
     "Exit codes",
     "\
 0  done, nothing is wrong
-1  trouble was found, or a claim is held elsewhere
+1  a problem was found, or a claim is held elsewhere
 2  wrong usage
 3  the segment cannot be opened or read",
 );
 const COLOURS: Section =
     ("Environment", "Colours are used on a terminal only, and never if NO_COLOR is set or TERM is dumb.");
 
-/// The sections of a command, by its name; of `seqcast` itself by that.
+/// The sections of a command, by name; the name `seqcast` gives the sections of the main page.
 pub fn sections(command: &str) -> Vec<Section> {
     let of_command: &[Section] = match command {
         "ls" => &[(
@@ -44,7 +44,7 @@ pub fn sections(command: &str) -> Vec<Section> {
                 "Exit codes",
                 "\
 0  posted
-1  not posted, since KEY is held and nobody would run the event
+1  not posted: KEY is held, so no worker would run the event
 2  wrong usage, or a value that the bus refuses
 3  the segment cannot be opened",
             ),
@@ -63,7 +63,7 @@ COMMAND's own; 128 + N if signal N ended it
 2    wrong usage
 3    the segment cannot be opened
 126  COMMAND cannot be run
-127  there is no such COMMAND",
+127  COMMAND does not exist",
             ),
             (
                 "Examples",
@@ -119,7 +119,7 @@ pub fn roff(sections: Vec<Section>) -> String {
         page.push_str(&format!(".SH {}\n.nf\n", heading.to_uppercase()));
         for line in text.lines() {
             let line = line.replace('\\', "\\e").replace('-', "\\-");
-            // A line that begins so would be a request.
+            // Such a line would be a request.
             let guard = if line.starts_with(['.', '\'']) { "\\&" } else { "" };
             page.push_str(&format!("{guard}{line}\n"));
         }

@@ -1,4 +1,4 @@
-//! What goes to standard output and standard error.
+//! Output to standard output and standard error.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
@@ -17,7 +17,7 @@ pub struct Output {
     stdout: BufWriter<Stdout>,
 }
 
-/// What a colour says.
+/// The meaning of a colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
     Plain,
@@ -41,7 +41,7 @@ impl Tone {
     }
 }
 
-/// Whether NO_COLOR (no-color.org) or the terminal forbids colours.
+/// Returns `true` if NO_COLOR (no-color.org) or the terminal forbids colours.
 pub fn colours_forbidden() -> bool {
     let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     set("NO_COLOR") || std::env::var_os("TERM").is_some_and(|term| term == "dumb")
@@ -57,7 +57,7 @@ impl Output {
         self.format == Format::Json
     }
 
-    /// `text` in the colour of `tone`, if colours are wanted.
+    /// `text` in the colour of `tone`, if colours are enabled.
     pub fn toned(&self, tone: Tone, text: impl fmt::Display) -> String {
         match (self.colours, tone.code()) {
             (true, code) if !code.is_empty() => format!("\x1b[{code}m{text}\x1b[0m"),
@@ -73,7 +73,7 @@ impl Output {
         self.stdout.write_all(bytes).map_err(Failure::output)
     }
 
-    /// One object, on one line.
+    /// Prints one object on one line.
     pub fn json(&mut self, value: &Value) -> Result<(), Failure> {
         self.line(json_text(value))
     }
@@ -87,21 +87,21 @@ impl Output {
         self.stdout.flush().map_err(Failure::output)
     }
 
-    /// Something to know that is no part of the answer, made safe to print.
+    /// Prints a note that is not part of the answer, made safe to print.
     pub fn note(&self, text: impl fmt::Display) {
-        // Nobody is there to be told if standard error is closed.
+        // If standard error is closed, nothing can be printed.
         let _ = writeln!(io::stderr(), "seqcast: {}", printable(&text.to_string()));
     }
 
-    /// The same for programs.
+    /// Prints a note in JSON.
     pub fn note_json(&self, value: &Value) {
         let _ = writeln!(io::stderr(), "{}", json_text(value));
     }
 
-    /// Says why the command failed.
+    /// Prints why the command failed.
     pub fn fail(&mut self, failure: &Failure) -> Exit {
         let exit = failure.exit();
-        // What was printed before comes first.
+        // Earlier output comes first.
         let _ = self.stdout.flush();
         match failure {
             Failure::Unread => {}
@@ -133,7 +133,7 @@ impl Table {
         Table { columns: columns.to_vec(), rows: Vec::new() }
     }
 
-    /// Adds a row. Its cells are made safe to print here, whatever they say.
+    /// Adds a row. Makes its cells safe to print.
     pub fn row(&mut self, cells: impl IntoIterator<Item = (Tone, String)>) {
         let safe = |(tone, cell): (Tone, String)| (tone, printable(&cell).to_string());
         self.rows.push(cells.into_iter().map(safe).collect());
@@ -172,14 +172,14 @@ impl Table {
     }
 }
 
-/// `value` as JSON on one line. Characters that are not safe to print are written as `\uXXXX`, which means the same to a
-/// program and does nothing to a terminal.
+/// `value` as JSON on one line. Characters that are not safe to print are written as `\uXXXX`: a program reads the same
+/// text, and a terminal is not affected.
 pub fn json_text(value: &Value) -> String {
     let text = value.to_string();
     if text.chars().all(is_printable) {
         return text;
     }
-    // They are inside of strings: all that stands outside of them is ASCII.
+    // Such characters occur only inside strings: everything outside them is ASCII.
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         if is_printable(c) {

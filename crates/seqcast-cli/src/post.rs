@@ -18,8 +18,8 @@ pub fn run(args: &PostArgs, output: &mut Output) -> Result<Exit, Failure> {
     let bus = open(&args.name, &args.joining)?;
     let payload = payload(args.data.as_deref(), bus.largest_event())?;
     if let Some(key) = &args.unique {
-        // Such an event would be ignored by every worker. It is a look and no decision: the first worker that reaches the
-        // event decides, and may find the key taken since.
+        // Every worker would ignore such an event. The check decides nothing: the first worker that reaches the event
+        // decides, and the key may have been taken since.
         let held = Inspector::open_any(&args.name)?.claim_on(ClaimKind::Event, key.as_bytes())?;
         if let Some(entry) = held {
             let left = entry.left.unwrap_or_default();
@@ -27,7 +27,7 @@ pub fn run(args: &PostArgs, output: &mut Output) -> Result<Exit, Failure> {
                 output.json(&json!({ "posted": false, "held": crate::claims::to_json(&entry) }))?;
             } else {
                 output.line(format_args!(
-                    "not posted: the key is {} for {} more, nobody would run it",
+                    "not posted: the key is {} for {} more, so no worker would run the event",
                     holder_text(&entry),
                     long_duration(left)
                 ))?;
@@ -48,7 +48,7 @@ pub fn run(args: &PostArgs, output: &mut Output) -> Result<Exit, Failure> {
     Ok(Exit::Fine)
 }
 
-/// The options to take part in the segment `name`: of any mode, and of this user unless others' are trusted.
+/// Options to join the segment `name`: any mode, and this user as owner unless other owners are trusted.
 pub fn options(name: &str, joining: &Joining) -> Result<SegmentOptions, Failure> {
     let anything = SegmentOptions::new().mode(0o7777);
     if !joining.trust_owner {
@@ -65,13 +65,13 @@ pub fn open(name: &str, joining: &Joining) -> Result<Bus, Failure> {
     })
 }
 
-/// A seat that does not read, so that nobody sees it lag.
+/// A seat that does not read, so it never appears to lag.
 pub fn seat(bus: &Bus, label: &str) -> Result<Publisher, Failure> {
     Ok(bus.publisher_with(&WorkerOptions::new().label(label))?)
 }
 
 fn payload(data: Option<&str>, most: usize) -> Result<Vec<u8>, Failure> {
-    // One byte more than can be posted is enough to be refused.
+    // One byte more than the limit is enough to be refused.
     let most = most as u64 + 1;
     let mut bytes = Vec::new();
     match data {
@@ -101,7 +101,7 @@ mod tests {
         let at = format!("@{}", file.display());
         let read = [4, 7, 8, 100].map(|most| payload(Some(&at), most).map(|bytes| bytes.len()));
         std::fs::remove_file(&file).unwrap();
-        // One byte more than may be posted shows that it is too long.
+        // One byte more than the limit shows that the payload is too long.
         assert_eq!(read.map(Result::unwrap), [5, 8, 8, 8]);
         assert_eq!(payload(Some("text"), 100).unwrap(), b"text");
         assert_eq!(payload(None, 100).unwrap(), b"");

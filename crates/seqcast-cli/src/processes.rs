@@ -1,9 +1,9 @@
-//! What the system says of a worker's process.
+//! The state of a worker's process.
 
 use seqcast::WorkerStats;
 use seqcast::inspect::process_start_time;
 
-/// What a worker is doing.
+/// The state of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
     Dead,
@@ -14,7 +14,7 @@ pub enum State {
 }
 
 impl State {
-    /// All of them, the best first.
+    /// All states, best first.
     pub const ALL: [State; 5] = [State::Ok, State::Slow, State::Stopped, State::Unlocked, State::Dead];
 
     pub fn name(self) -> &'static str {
@@ -28,12 +28,13 @@ impl State {
     }
 }
 
-/// A worker that has not read for so long, though there was something to read, is slow.
+/// A worker that has read nothing for this long, although there are events to read, is slow.
 const LONG_SILENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
 impl State {
-    /// Dead: nobody has the seat's lock. Unlocked: nobody has it, though the worker lives. Stopped: the process is stopped by a signal or a debugger, as far as it can be
-    /// seen from this pid namespace. Slow: more than a quarter of the ring behind, or behind and silent for long.
+    /// Dead: no process holds the seat's lock. Unlocked: no process holds it, but the worker lives. Stopped: a signal
+    /// or a debugger has stopped the process, as far as this pid namespace can see. Slow: more than a quarter of the
+    /// ring behind, or behind and silent for long.
     pub fn of(worker: &WorkerStats, capacity: u64) -> State {
         if !worker.alive {
             return State::Dead;
@@ -44,7 +45,7 @@ impl State {
         if is_stopped(worker) {
             return State::Stopped;
         }
-        // A worker that never read may have joined just now.
+        // A worker that never read may have just joined.
         let age = worker.joined_at.elapsed().unwrap_or_default();
         let silent = worker.last_poll.map_or(age, |ago| ago.min(age)) > LONG_SILENCE;
         if worker.lag > capacity / 4 || worker.lag > 0 && silent { State::Slow } else { State::Ok }
@@ -52,13 +53,13 @@ impl State {
 }
 
 fn is_stopped(worker: &WorkerStats) -> bool {
-    // Another process may have this id here, if the worker's pid namespace is another.
+    // If the worker is in another pid namespace, the pid may belong to another process here.
     process_start_time(worker.pid) == Some(worker.start_time) && matches!(state_letter(worker.pid), Some('T' | 't'))
 }
 
 fn state_letter(pid: u32) -> Option<char> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name before it may hold blanks and parentheses.
+    // The name before it may contain blanks and parentheses.
     stat.rsplit_once(')')?.1.trim_start().chars().next()
 }
 
@@ -80,14 +81,14 @@ mod tests {
             State::of(&worker, 400)
         };
         let hour = 3600;
-        // By much is more than a quarter of the ring.
+        // More than a quarter of the ring.
         assert_eq!(of(100, Some(0), hour), State::Ok);
         assert_eq!(of(101, Some(0), hour), State::Slow);
-        // For long is more than five seconds of silence, if there was something to read.
+        // More than five seconds of silence while there are events to read.
         assert_eq!(of(1, Some(5), hour), State::Ok);
         assert_eq!(of(1, Some(6), hour), State::Slow);
         assert_eq!(of(0, Some(6), hour), State::Ok);
-        // Who never read is silent since it joined, and nobody for longer.
+        // A worker that never read has been silent since it joined.
         assert_eq!(of(1, None, hour), State::Slow);
         assert_eq!(of(1, None, 0), State::Ok);
         assert_eq!(of(1, Some(6), 0), State::Ok);

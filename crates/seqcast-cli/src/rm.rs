@@ -10,10 +10,10 @@ use crate::exit::{Exit, Failure};
 use crate::output::{Output, printable};
 use crate::units::count_of;
 
-/// What is in the way of removing a segment.
+/// A reason not to remove a segment.
 enum Obstacle {
     Workers(Vec<WorkerStats>),
-    /// Somebody has it open, a bus without a seat, or cannot be told from a worker.
+    /// A process has it open that is a bus without a seat, or that may be a worker.
     Open,
 }
 
@@ -27,19 +27,19 @@ pub fn run(args: &RmArgs, output: &mut Output) -> Result<Exit, Failure> {
         Obstacle::Open => &[],
     };
     let who = match workers.len() {
-        0 => "a process that is no worker (yet) has it open".to_owned(),
+        0 => "a process that is not a worker (yet) has it open".to_owned(),
         1 => "1 worker lives".to_owned(),
         live => format!("{} live", count_of(live, "worker")),
     };
     if !args.force {
-        let why = format!("not removed: {who}; stop what uses it, or see what --force does with seqcast rm --help");
+        let why = format!("not removed: {who}; stop what uses it, or see --force in seqcast rm --help");
         report(output, &args.name, false, workers, &why)?;
         return Ok(Exit::Trouble);
     }
     let what = format!(
-        "removing it while {who}: those go on among themselves, unseen, until they end; whoever opens the name from now \
-         on gets a new, empty segment, and the two never hear each other; claims held in the old one do not hold in the \
-         new"
+        "removing it while {who}: they continue with each other in the old segment until they end; processes that open \
+         the name from now on get a new, empty segment; the two exchange no events, and claims in the old one do not \
+         hold in the new one"
     );
     report(output, &args.name, true, workers, &what)?;
     output.flush()?;
@@ -56,7 +56,7 @@ fn remove_if_unused(name: &str) -> Result<Option<Obstacle>, Failure> {
                 return Ok(Some(Obstacle::Workers(workers)));
             }
         }
-        // Not for this command to touch.
+        // This command does not touch such a file.
         Err(error)
             if matches!(
                 error.kind(),
@@ -65,7 +65,7 @@ fn remove_if_unused(name: &str) -> Result<Option<Obstacle>, Failure> {
         {
             return Err(error.into());
         }
-        // Whatever is wrong with it: the proof below does not depend on its content.
+        // The proof below does not depend on the segment's content.
         Err(_) => {}
     }
     match unlink_unheld(name) {

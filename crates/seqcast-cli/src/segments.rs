@@ -12,7 +12,7 @@ pub fn names() -> Vec<String> {
     inspect::names().unwrap_or_default()
 }
 
-/// Names for a message: the first few, and how many there are beyond them.
+/// Names for a message: the first few, and the number of others.
 pub fn listed(names: &[String]) -> String {
     let shown = &names[..names.len().min(MOST_NAMES)];
     let more = names.len() - shown.len();
@@ -31,10 +31,12 @@ pub fn of_process(pid: u32) -> Result<String, Failure> {
     match names.as_slice() {
         [name] => Ok(name.clone()),
         [] if maps.lines().any(|line| path_of(line) == Some("/memfd:seqcast")) => Err(Failure::Usage(format!(
-            "process {pid} uses a segment without a name, which only its own children can open: give it a name to look at it"
+            "process {pid} uses an anonymous segment, which only its children can open: name it to inspect it"
         ))),
-        [] => Err(Failure::Usage(format!("process {pid} has no segment mapped that this user may read"))),
-        names => Err(Failure::Usage(format!("process {pid} uses several segments: name one of {}", listed(names)))),
+        [] => Err(Failure::Usage(format!("process {pid} has mapped no segment that this user may read"))),
+        names => {
+            Err(Failure::Usage(format!("process {pid} uses several segments: give NAME, one of {}", listed(names))))
+        }
     }
 }
 
@@ -45,10 +47,10 @@ fn files_in_shared_memory(maps: &str) -> impl Iterator<Item = &str> {
 
 /// The path of a line of /proc/PID/maps, unless its file was removed.
 fn path_of(line: &str) -> Option<&str> {
-    // Range, rights, offset, device and inode come before it. A path may hold blanks.
+    // Range, rights, offset, device and inode come before the path. The path may contain blanks.
     let path = line.splitn(6, ' ').nth(5)?.trim_start();
     match path.strip_suffix(" (deleted)") {
-        // What has no name is always shown so.
+        // A file without a name is always shown like this.
         Some(path) if path.starts_with("/memfd:") => Some(path),
         Some(_) => None,
         None => Some(path),

@@ -1,10 +1,10 @@
-//! What would otherwise end this program without a word.
+//! Signals that would otherwise end this program without a message.
 
-/// Says what it means when a segment is cut off while it is looked at: whoever may write to it can do that, and a touch
-/// beyond its new end is SIGBUS.
+/// Prints an explanation if a segment is truncated while it is read. Any process with write access can do that, and an
+/// access beyond the new end is SIGBUS.
 pub fn explain_sigbus() {
     extern "C" fn explain(_: libc::c_int) {
-        const TEXT: &[u8] = b"seqcast: the segment was cut off while it was looked at: somebody truncated its file\n";
+        const TEXT: &[u8] = b"seqcast: a process truncated the segment's file while it was being read\n";
         crate::top::restore_terminal_in_signal();
         // SAFETY: both are async-signal-safe, and the text is static.
         unsafe {
@@ -16,7 +16,7 @@ pub fn explain_sigbus() {
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = explain as extern "C" fn(libc::c_int) as libc::sighandler_t;
-        // It cannot fail for a signal that exists, and without it the default is only less kind.
+        // It cannot fail for an existing signal, and without the handler only the message is missing.
         libc::sigaction(libc::SIGBUS, &raw const action, std::ptr::null_mut());
     }
 }

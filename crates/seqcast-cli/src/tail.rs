@@ -11,20 +11,20 @@ use crate::exit::{Exit, Failure};
 use crate::output::{Output, Tone, printable};
 use crate::units::{long_duration, rfc3339};
 
-/// Between two looks when nothing is new. A looker may not write, and so cannot ask to be woken.
+/// Between two looks when nothing is new. An inspector may not write, and so cannot ask to be woken.
 const NAP: Duration = Duration::from_millis(10);
-/// How often to see whether the name still leads to this segment.
+/// Looks between two checks that the name still leads to this segment.
 const LOOKS_BETWEEN_CHECKS: u32 = 100;
 
 pub fn run(args: &TailArgs, output: &mut Output) -> Result<Exit, Failure> {
     let inspector = Inspector::open_any(&args.name)?;
     let mut tail = inspector.tail(args.from)?.payloads(args.payload != Payload::Len);
-    // When events before this one were posted is not known.
+    // The post time of earlier events is not known.
     let new_from = inspector.next_id();
     let mut left = args.count.unwrap_or(u64::MAX);
     let (mut idle_looks, mut told) = (0_u32, false);
     while left > 0 {
-        // What is posted meanwhile is not waited for, however fast it comes.
+        // Later events are not waited for, however fast they arrive.
         if args.no_follow && tail.next_id() >= new_from {
             break;
         }
@@ -34,14 +34,14 @@ pub fn run(args: &TailArgs, output: &mut Output) -> Result<Exit, Failure> {
         }
         output.flush()?;
         if args.no_follow && tail.waiting_for().is_none() {
-            // Less than the segment said it holds.
+            // Fewer ids than the segment claims to hold.
             break;
         }
         idle_looks = idle_looks.wrapping_add(1);
         if !told && idle_looks.is_multiple_of(LOOKS_BETWEEN_CHECKS) && !inspector.is_current()? {
             told = true;
             output.note(format_args!(
-                "{} was removed or created anew; what is posted to the old one is still shown",
+                "{} was removed or created again; events of the old segment are still shown",
                 inspector.name()
             ));
         }
@@ -50,7 +50,7 @@ pub fn run(args: &TailArgs, output: &mut Output) -> Result<Exit, Failure> {
     Ok(Exit::Fine)
 }
 
-/// Prints what was asked for. Returns whether it was an event.
+/// Prints `seen` in the requested form. Returns `true` if it is an event.
 fn show(args: &TailArgs, output: &mut Output, seen: &Seen, new_from: u64) -> Result<bool, Failure> {
     if let Seen::Event(event) = seen {
         let wanted = args.source.as_ref().is_none_or(|source| *source == event.source)
@@ -79,27 +79,23 @@ fn id_of(seen: &Seen) -> u64 {
 }
 
 fn to_text(output: &Output, seen: &Seen, time: Option<String>, payload: Payload) -> String {
-    // Hours to milliseconds of what is always UTC.
+    // The time of day with milliseconds, always in UTC.
     let time = time.as_deref().and_then(|time| time.get(11..23)).unwrap_or("      -     ").to_owned();
     let (id, tone, what) = match seen {
         Seen::Event(event) => (event.id, Tone::Plain, event_text(event, payload)),
         Seen::Gap { from, missed } => {
             let last = from.saturating_add(*missed).saturating_sub(1);
-            (
-                *from,
-                Tone::Bad,
-                format!("-- gap: {missed} ids up to {last} were overwritten before they were seen here --"),
-            )
+            (*from, Tone::Bad, format!("-- gap: {missed} ids up to {last} were overwritten before tail read them --"))
         }
         Seen::Void { id } => (*id, Tone::Faint, "-- void: was reserved and never became an event --".to_owned()),
         Seen::PassedOver { id, seat } => {
-            let by = seat.map_or("nobody who still says so".to_owned(), |seat| format!("seat {seat}"));
-            (*id, Tone::Warning, format!("-- reserved by {by}, not there yet: passed over --"))
+            let by = seat.map_or("an unknown seat".to_owned(), |seat| format!("seat {seat}"));
+            (*id, Tone::Warning, format!("-- reserved by {by}, not committed yet: passed over --"))
         }
         Seen::Headless { id } => {
-            (*id, Tone::Faint, "-- end of an event whose beginning was not seen here --".to_owned())
+            (*id, Tone::Faint, "-- end of an event whose beginning tail has not seen --".to_owned())
         }
-        Seen::Unreadable { id } => (*id, Tone::Bad, "-- malformed: somebody else writes to the segment --".to_owned()),
+        Seen::Unreadable { id } => (*id, Tone::Bad, "-- malformed: not written by a worker --".to_owned()),
         _ => (0, Tone::Plain, String::new()),
     };
     format!("{} {id:>10}  {}", output.toned(Tone::Faint, time), output.toned(tone, what))
@@ -133,7 +129,7 @@ fn unique_text(unique: &SeenUnique) -> String {
     }
 }
 
-/// Who holds a claim, for people.
+/// The holder of a claim, as text.
 pub fn holder_text(entry: &ClaimEntry) -> String {
     let mut text = format!("held by seat {}", entry.seat);
     if let Some(pid) = entry.pid {
@@ -229,7 +225,7 @@ mod tests {
 
     const TTL: Duration = Duration::from_secs(600);
 
-    /// A unique event that nobody has reached, as a tail sees it.
+    /// A unique event that no worker has reached, as `tail` sees it.
     fn event(what: &str) -> SeenEvent {
         let bus = fixture::bus(what);
         fixture::worker(&bus, "web").event(("jobs", "run")).unique("nightly").ttl(TTL).post("a\nb").unwrap();
@@ -240,7 +236,7 @@ mod tests {
         }
     }
 
-    /// A claim that is held, by seat 0.
+    /// A claim that seat 0 holds.
     fn entry(what: &str) -> ClaimEntry {
         let bus = fixture::bus(what);
         let worker = fixture::worker(&bus, "web");
@@ -255,10 +251,10 @@ mod tests {
         for (seen, kind, id, words, counts_from) in [
             (Seen::Gap { from: 10, missed: 5 }, "gap", 10, "gap: 5 ids up to 14 were", 15),
             (Seen::Void { id: 7 }, "void", 7, "void: was reserved", 7),
-            (Seen::PassedOver { id: 8, seat: Some(3) }, "passed_over", 8, "reserved by seat 3, not there", 8),
-            (Seen::PassedOver { id: 8, seat: None }, "passed_over", 8, "reserved by nobody who still says so", 8),
-            (Seen::Headless { id: 9 }, "headless", 9, "end of an event whose beginning was not seen", 9),
-            (Seen::Unreadable { id: 6 }, "unreadable", 6, "malformed: somebody else writes", 6),
+            (Seen::PassedOver { id: 8, seat: Some(3) }, "passed_over", 8, "reserved by seat 3, not committed", 8),
+            (Seen::PassedOver { id: 8, seat: None }, "passed_over", 8, "reserved by an unknown seat", 8),
+            (Seen::Headless { id: 9 }, "headless", 9, "end of an event whose beginning tail has not seen", 9),
+            (Seen::Unreadable { id: 6 }, "unreadable", 6, "malformed: not written", 6),
         ] {
             assert_eq!(id_of(&seen), counts_from, "{seen:?}");
             let text = to_text(&output, &seen, now(), Payload::Len);

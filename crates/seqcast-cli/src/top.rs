@@ -26,14 +26,14 @@ use crate::processes::State;
 use crate::segments;
 use crate::units::{short_duration, short_rate};
 
-/// The longest time for which keys, signals and new sizes of the terminal go unnoticed.
+/// The longest delay in the reaction to keys, signals and a new size of the terminal.
 const ATTENTION: Duration = Duration::from_millis(100);
 
 pub fn run(args: &TopArgs, output: &mut Output) -> Result<Exit, Failure> {
     let name = match (&args.name, args.pid) {
         (Some(name), _) => name.clone(),
         (None, Some(pid)) => segments::of_process(pid)?,
-        (None, None) => return Err(Failure::Usage("top needs a segment's NAME, or --pid".to_owned())),
+        (None, None) => return Err(Failure::Usage("top needs the NAME of a segment, or --pid".to_owned())),
     };
     let inspector = Inspector::open_any(&name)?;
     let mut model = Model::new(args.sort, args.pid);
@@ -67,7 +67,7 @@ fn watch(args: &TopArgs, name: &str, mut inspector: Inspector, mut model: Model)
     }
     model.measure(&inspector)?;
     let mut view = View::new();
-    // Given back when it is dropped, however this ends.
+    // Dropping it restores the terminal, however this ends.
     let mut terminal = Terminal::new()?;
     let mut next_look = Instant::now() + args.interval;
     loop {
@@ -86,7 +86,7 @@ fn watch(args: &TopArgs, name: &str, mut inspector: Inspector, mut model: Model)
         if Instant::now() >= next_look {
             next_look = Instant::now() + args.interval;
             if !inspector.is_current()? {
-                // Removed; or created anew, and then that one is the one to watch.
+                // The segment was removed. If it was created again, watch the new one.
                 model.gone = true;
                 if let Ok(new) = Inspector::open_any(name) {
                     inspector = new;
@@ -98,7 +98,7 @@ fn watch(args: &TopArgs, name: &str, mut inspector: Inspector, mut model: Model)
     }
 }
 
-/// `false` to end.
+/// Returns `false` to quit.
 fn press(key: KeyEvent, view: &mut View, model: &mut Model) -> bool {
     if key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL) {
         return false;
@@ -246,7 +246,7 @@ mod tests {
     use crate::args::Sort;
     use crate::fixture;
 
-    /// A screen that nobody sees.
+    /// A screen in memory.
     struct Screen {
         terminal: ratatui::Terminal<TestBackend>,
         view: View,
@@ -266,14 +266,14 @@ mod tests {
             (0..buffer.area.height).map(|y| line(y).trim_end().to_owned()).collect()
         }
 
-        /// The style of where `text` begins in a line.
+        /// Returns the style at the place where `text` begins in a line.
         fn style(&mut self, line: usize, text: &str) -> (Color, Modifier) {
             let at = self.lines()[line].find(text).unwrap_or_else(|| panic!("no {text} in {:?}", self.lines()));
             let cell = &self.terminal.backend().buffer()[(at as u16, line as u16)];
             (cell.fg, cell.modifier)
         }
 
-        /// Presses a key, and returns whether it goes on.
+        /// Presses a key. Returns `true` if `top` continues.
         fn press(&mut self, code: KeyCode) -> bool {
             press(KeyEvent::new(code, KeyModifiers::NONE), &mut self.view, &mut self.model)
         }
@@ -289,7 +289,7 @@ mod tests {
     fn keys_select_a_worker_and_the_screen_follows() {
         let bus = fixture::bus("scroll");
         let workers: Vec<_> = (0..20).map(|i| fixture::worker(&bus, &format!("w{i}"))).collect();
-        // Head, summary, heading and foot leave room for five.
+        // Head, summary, heading and foot leave five rows.
         let mut screen = Screen::new(80, 9, measured(&fixture::inspector(&bus)));
         let number = |line: &str| line.split_whitespace().nth(1).unwrap().strip_prefix('w').unwrap().parse().unwrap();
         let shown = |screen: &mut Screen| -> (usize, usize, String) {
@@ -333,7 +333,7 @@ mod tests {
             let y = (3..8).find(|&y| buffer[(0, y)].modifier.contains(Modifier::REVERSED)).unwrap();
             screen.lines()[usize::from(y)].split_whitespace().nth(1).unwrap().to_owned()
         };
-        // The first place is not a worker: there the worst comes up.
+        // The first row is not tied to a worker: the worst worker appears there.
         screen.press(KeyCode::Char('r'));
         assert_eq!(selected(&mut screen), "w19");
         screen.press(KeyCode::Down);
@@ -383,17 +383,17 @@ mod tests {
         assert!(screen.lines()[8].starts_with("filter: wEbx_  0 of 3"), "{:?}", screen.lines());
         screen.press(KeyCode::Backspace);
         assert_eq!(shown(&mut screen), ["web-1", "web-2"]);
-        // Kept, and keys are commands again.
+        // The filter is kept, and keys are commands again.
         screen.press(KeyCode::Enter);
         screen.press(KeyCode::Char('r'));
         assert_eq!(shown(&mut screen), ["web-2", "web-1"]);
         assert!(screen.lines()[8].starts_with("filter: wEb  2 of 3"), "{:?}", screen.lines());
         assert!(screen.lines()[1].starts_with("3 of 32 seats: 3 ok"), "{:?}", screen.lines());
-        // The first ends the filter, the second top.
+        // The first ends the filter, the second `top`.
         assert!(screen.press(KeyCode::Esc));
         assert_eq!(shown(&mut screen).len(), 3);
         assert!(!screen.press(KeyCode::Esc));
-        // Given up while it is typed.
+        // The filter is given up while it is typed.
         for key in [KeyCode::Char('/'), KeyCode::Char('m'), KeyCode::Esc] {
             assert!(screen.press(key));
         }
@@ -441,7 +441,7 @@ mod tests {
         ] {
             assert_eq!(fact(&text, name).as_deref(), Some(value), "{name} in\n{text}");
         }
-        // The next one, of whom no handler wanted to be quiet.
+        // The next worker, which has failed handlers.
         screen.press(KeyCode::Down);
         second.poll().unwrap();
         screen.model.measure(&inspector).unwrap();
@@ -452,14 +452,14 @@ mod tests {
         assert_eq!(fact(&text, "handlers failed "), Some(failed.to_string()), "{text}");
         screen.press(KeyCode::Enter);
         assert_eq!(screen.view.mode, Mode::Table);
-        // When it has left there is nothing to show.
+        // After it has left, there is nothing to show.
         screen.press(KeyCode::Enter);
         screen.lines();
         drop(second);
         screen.model.measure(&inspector).unwrap();
         assert!(screen.lines()[2].contains("LABEL"), "{:?}", screen.lines());
         assert_eq!(screen.view.mode, Mode::Table);
-        // On a narrow screen and on one that is too small for it.
+        // On a narrow screen, and on one that is too small.
         for (width, height) in [(40, 40), (20, 3), (1, 1)] {
             let mut screen = Screen::new(width, height, measured(&inspector));
             screen.press(KeyCode::Enter);
@@ -501,7 +501,7 @@ mod tests {
         assert_eq!(screen.lines()[0], format!("seqcast top {}{figures}", bus.name()));
         screen.model.gone = true;
         assert_eq!(screen.lines()[0], format!("seqcast top {}  REMOVED{figures}", bus.name()));
-        // A name that is too long is cut, and nothing else.
+        // Only a name that is too long is cut.
         let just = "seqcast top   REMOVED".len() + figures.len() + 4;
         let mut narrow = Screen::new(just as u16, 9, screen.model);
         assert_eq!(narrow.lines()[0], format!("seqcast top {}  REMOVED{figures}", &bus.name()[..4]));
@@ -515,7 +515,7 @@ mod tests {
         let mut screen = Screen::new(80, 9, measured(&inspector));
         let counts = "1 of 32 seats: 1 ok 0 slow 0 stopped 0 dead  claims 1  events/s";
         assert_eq!(screen.lines()[1], counts);
-        // States that nobody is in are faint, the others have their colour.
+        // States without workers are faint, the others have their colour.
         assert_eq!(screen.style(1, " 1 ok"), (Color::Green, Modifier::empty()));
         assert_eq!(screen.style(1, " 0 dead"), (Color::Reset, Modifier::DIM));
         screen.model.measure(&inspector).unwrap();
@@ -543,10 +543,10 @@ mod tests {
         let web = columns(&lines[3]);
         let expected = [&pid, "web", "20", "20", "0", "0", "-", "slow", "0", &posts(&screen)];
         assert_eq!([&web[..2], &web[3..]].concat(), expected);
-        // Figures stand below the end of their heading, and text below its beginning.
+        // Numbers end below the end of their heading, and text begins below its beginning.
         assert_eq!(lines[2].find("LAG").unwrap() + "LAG".len(), lines[3].find(" 20 ").unwrap() + " 20".len());
         assert_eq!(lines[2].find("STATE"), lines[3].find("slow"));
-        // A worker that only posts has no place in the ring.
+        // A worker that only posts has no position in the ring.
         let poster_row = columns(&lines[4]);
         assert_eq!(poster_row[2..], ["-", "-", "-", "0", "-", "ok", "-", "0"], "{poster_row:?}");
         assert_eq!(screen.style(4, "ok").0, Color::Green);
@@ -576,7 +576,7 @@ mod tests {
         assert_eq!((screen.style(2, "SEAT").1, screen.style(2, "READ/S").1), (reversed, plain));
         screen.model.sort = Sort::Rate;
         assert_eq!((screen.style(2, "SEAT").1, screen.style(2, "READ/S").1), (plain, reversed));
-        // These are of the same column and are not sorted by.
+        // These belong to the same column and are not sorted by.
         assert_eq!((screen.style(2, "READ/S HISTORY").1, screen.style(2, "CURSOR").1), (plain, plain));
         assert_eq!(screen.style(8, "q quit").1, Modifier::DIM);
         assert_eq!(screen.style(0, "/seqcast").1, Modifier::BOLD);

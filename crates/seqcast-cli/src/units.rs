@@ -1,22 +1,22 @@
-//! Figures for people, and times from them.
+//! Text forms of numbers and times.
 
 use std::time::{Duration, SystemTime};
 
 use jiff::fmt::friendly::SpanParser;
 use jiff::{SpanRelativeTo, Timestamp};
 
-/// `10m`, `1h30m`, `500ms`: what jiff calls the friendly format, with days of 24 hours.
+/// Parses `10m`, `1h30m`, `500ms`: jiff's friendly format, with days of 24 hours.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let rule = |_| "it must be like 500ms, 10s, 5m, 1h30m or 2d".to_owned();
+    let rule = |_| "it must look like 500ms, 10s, 5m, 1h30m or 2d".to_owned();
     let span = SpanParser::new().parse_span(text.trim()).map_err(rule)?;
     let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(rule)?;
     match Duration::try_from(duration) {
-        Ok(Duration::ZERO) | Err(_) => Err("it must be longer than nothing".to_owned()),
+        Ok(Duration::ZERO) | Err(_) => Err("it must be greater than zero".to_owned()),
         Ok(duration) => Ok(duration),
     }
 }
 
-/// In at most four characters up to 999 days: `0.3s`, `4.2s`, `59s`, `12m`, `3h`, `5d`.
+/// At most four characters for up to 999 days: `0.3s`, `4.2s`, `59s`, `12m`, `3h`, `5d`.
 pub fn short_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
@@ -60,9 +60,9 @@ pub fn short_rate(per_second: f64) -> String {
     }
 }
 
-/// How many a second, if there were so many in `time`.
+/// The rate per second of `count` in `time`.
 pub fn per_second(count: u64, time: Duration) -> f64 {
-    // No shorter than can be asked for: looks at once after one another say nothing.
+    // At least the shortest interval that can be requested: shorter ones say nothing.
     count as f64 / time.max(Duration::from_millis(1)).as_secs_f64()
 }
 
@@ -76,7 +76,7 @@ pub fn bytes(count: u64) -> String {
 
 fn scaled(mut value: f64, step: f64, units: &[&str]) -> String {
     let mut unit = 0;
-    // What would be rounded up to the step is the next unit's; there are units for all that 64 bits can say.
+    // A value that would round up to the step belongs to the next unit; there are units for all 64-bit values.
     while value >= step - 0.5 {
         value /= step;
         unit += 1;
@@ -84,7 +84,7 @@ fn scaled(mut value: f64, step: f64, units: &[&str]) -> String {
     if value < 9.95 { format!("{value:.1}{}", units[unit]) } else { format!("{value:.0}{}", units[unit]) }
 }
 
-/// With a mark at every three digits: `1,234,567`.
+/// With a comma between groups of three digits: `1,234,567`.
 pub fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
@@ -102,9 +102,9 @@ pub fn count_of(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// A moment in UTC, to the millisecond, as RFC 3339 has it: `2026-11-23T06:52:48.123Z`.
+/// A point in time in UTC as RFC 3339, to the millisecond: `2026-11-23T06:52:48.123Z`.
 pub fn rfc3339(time: SystemTime) -> String {
-    // A segment may hold any moment. Those beyond the year 9999 have no such text.
+    // A segment may contain any time. Times beyond the year 9999 have no such text.
     Timestamp::try_from(time).map_or_else(|_| "-".to_owned(), |time| format!("{time:.3}"))
 }
 
@@ -126,7 +126,7 @@ mod tests {
             assert_eq!(parse_duration(text), Ok(Duration::from_millis(ms)), "{text}");
         }
         for text in ["", "10", "m", "-1s", "0s", "1mo", "1s 2", "99999999999999999999s", "999999999999d", "1s ago"] {
-            assert!(parse_duration(text).is_err(), "{text:?} was taken");
+            assert!(parse_duration(text).is_err(), "{text:?} was accepted");
         }
     }
 

@@ -1,4 +1,4 @@
-//! What is wrong with the host.
+//! Findings about the host.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,9 +8,9 @@ use seqcast::inspect::Listed;
 use super::Finding;
 use crate::units::bytes;
 
-/// Less of /dev/shm than one in so many parts is nearly full.
+/// /dev/shm is nearly full if less than one part in this number is free.
 const LEAST_FREE_PART: u64 = 10;
-/// The first user id that is a person's and not a service's, for logind.
+/// The lowest user id of a regular user, as opposed to a service, for logind.
 const FIRST_PERSON: u32 = 1000;
 
 pub fn findings(segments: &[Listed]) -> Vec<Finding> {
@@ -42,19 +42,19 @@ fn nearly_full(total: u64, free: u64) -> Option<Finding> {
             "shm_full",
             "/dev/shm",
             format!("nearly full: {} of {} free", bytes(free), bytes(total)),
-            "remove what nobody needs (seqcast ls, seqcast doctor --fix), or enlarge it: mount -o remount,size=SIZE \
+            "remove unused segments (seqcast ls, seqcast doctor --fix), or enlarge it: mount -o remount,size=SIZE \
              /dev/shm; docker run --shm-size=SIZE",
         )
     })
 }
 
-/// Whether logind runs and is not told to leave shared memory alone.
+/// Returns `true` if logind runs and is not configured to leave shared memory alone.
 fn logind_removes_ipc(root: &Path) -> bool {
     root.join("run/systemd/users").is_dir() && remove_ipc(root)
 }
 
-/// What logind.conf(5) says of RemoveIPC: one main file, and of all drop-ins the last by name; those in /etc replace
-/// others of the same name.
+/// Reads RemoveIPC as logind.conf(5) describes it: one main file, and the last of all drop-ins by name. Drop-ins in
+/// /etc replace others of the same name.
 fn remove_ipc(root: &Path) -> bool {
     let places =
         ["usr/lib/systemd", "usr/local/lib/systemd", "run/systemd", "etc/systemd"].map(|place| root.join(place));

@@ -1,4 +1,4 @@
-//! What is wrong with one segment.
+//! Findings about one segment.
 
 use std::collections::BTreeSet;
 
@@ -23,12 +23,10 @@ fn mode(listed: &Listed) -> Option<Finding> {
     let mode = listed.file.mode;
     let path = format!("/dev/shm{}", listed.name);
     let (what, remedy) = match mode {
-        _ if mode & 0o002 != 0 => {
-            ("everybody may write to it, and so tear or forge every event", format!("chmod o-rwx {path}"))
-        }
-        _ if mode & 0o004 != 0 => ("everybody may read it, payloads included", format!("chmod o-rwx {path}")),
+        _ if mode & 0o002 != 0 => ("any user may write to it and tear or forge events", format!("chmod o-rwx {path}")),
+        _ if mode & 0o004 != 0 => ("any user may read it, including payloads", format!("chmod o-rwx {path}")),
         _ if mode & 0o600 != 0o600 => {
-            ("its owner may not read and write it, so that no worker can open it", format!("chmod u+rw {path}"))
+            ("its owner may not read and write it, so no worker can open it", format!("chmod u+rw {path}"))
         }
         _ if mode & !0o777 != 0 => ("it has mode bits that no segment has", format!("chmod 0600 {path}")),
         _ => return None,
@@ -36,39 +34,37 @@ fn mode(listed: &Listed) -> Option<Finding> {
     Some(Finding::trouble("mode", &listed.name, format!("mode {mode:04o}: {what}"), remedy))
 }
 
-/// A second name lets somebody in who cannot see the first, and outlives it.
+/// A second name gives access to processes that cannot see the first, and outlives it.
 fn links(listed: &Listed) -> Option<Finding> {
     let (name, links) = (&listed.name, listed.file.links);
     (links > 1).then(|| {
         Finding::trouble(
             "linked",
             name,
-            format!("its file has {links} names, so that no worker joins it any more"),
-            format!(
-                "find the others with: find /dev/shm -samefile /dev/shm{name}; and remove those that nobody knows of"
-            ),
+            format!("its file has {links} names, so workers can no longer join it"),
+            format!("find the others with: find /dev/shm -samefile /dev/shm{name}; and remove the unknown ones"),
         )
     })
 }
 
 fn unreadable(name: &str, error: &Error) -> Finding {
-    let rm = format!("seqcast rm {name} when nobody uses it any more, or seqcast doctor --fix");
+    let rm = format!("seqcast rm {name} when no process uses it any more, or seqcast doctor --fix");
     let (remedy, cure) = match error.cause() {
-        // As the error says: not by force, since those who use it may be shown another boot id.
+        // As the error says: not by force, because processes that use it may see another boot id.
         Cause::OtherBoot { .. } => {
             let remedy = format!(
-                "seqcast doctor --fix, or seqcast rm {name} without --force: both remove it only if no process has it open"
+                "seqcast doctor --fix, or seqcast rm {name} without --force: both remove it only if no process uses it"
             );
             (remedy, Cure::Unlink)
         }
         Cause::Unfinished { .. } => (rm, Cure::Unlink),
         Cause::Layout { .. } | Cause::Fingerprint { .. } => {
-            (format!("look at it with the seqcast that its workers were built with; {rm}"), Cure::Unlink)
+            (format!("inspect it with the seqcast version of its workers; {rm}"), Cure::Unlink)
         }
-        Cause::Busy { .. } => ("let its creator go on, or end it".to_owned(), Cure::None),
+        Cause::Busy { .. } => ("let its creator continue, or end it".to_owned(), Cure::None),
         _ => {
             let remedy = format!(
-                "stop its workers, keep a copy of /dev/shm{name} to find out who wrote to it, then seqcast rm {name}"
+                "stop its workers, keep a copy of /dev/shm{name} to find out what wrote to it, then seqcast rm {name}"
             );
             (remedy, Cure::None)
         }
@@ -97,14 +93,14 @@ fn inside(listed: &Listed, inspector: &Inspector) -> Vec<Finding> {
         findings.push(Finding::note(
             "hidden_processes",
             name,
-            format!("{} processes could not be looked at, and may have it open, too", processes.hidden),
-            "run seqcast doctor as root for the full answer",
+            format!("{} processes could not be examined and may also have it open", processes.hidden),
+            "run seqcast doctor as root for a complete answer",
         ));
     }
     findings
 }
 
-/// Reads all that the ring holds, for what no writer of ours writes.
+/// Reads the whole ring, and looks for events that no worker has written.
 fn ring(name: &str, inspector: &Inspector) -> Option<Finding> {
     let end = inspector.next_id();
     let look = || -> seqcast::Result<Option<(u64, u64)>> {
@@ -126,8 +122,8 @@ fn ring(name: &str, inspector: &Inspector) -> Option<Finding> {
         Ok(Some((first, count))) => Some(Finding::trouble(
             "corrupt",
             name,
-            format!("{count} events cannot be what a worker writes, the first has id {first}"),
-            format!("find out who else writes to /dev/shm{name}; workers leave such events out and count them"),
+            format!("{count} events were not written by a worker; the first has id {first}"),
+            format!("find the other process that writes to /dev/shm{name}; workers skip such events and count them"),
         )),
         Err(error) => Some(unreadable(name, &error)),
     }
@@ -148,8 +144,8 @@ fn dead_seats(name: &str, stats: &Stats) -> Option<Finding> {
             "dead_seats",
             name,
             format!("the holder of {} died without leaving: {}", count_of(dead.len(), "seat"), dead.join(", ")),
-            "none is needed: the next worker to join takes one over; seqcast doctor --fix frees them now. Find out why \
-             the workers died",
+            "none is needed: the next worker that joins takes one over; seqcast doctor --fix frees them now. Find out \
+             why the workers died",
         )
         .with_cure(Cure::AdoptDead)
     })
@@ -165,11 +161,11 @@ fn unlocked(name: &str, stats: &Stats) -> Vec<Finding> {
                 name,
                 format!(
                     "the worker of seat {} (pid {} {:?}) lives, but the lock of its seat is lost: something in its \
-                     process has closed or unmapped what is not its own. Processes of this pid namespace leave the seat \
-                     to it; those of others take it",
+                     process closed or unmapped what it does not own. Processes of this pid namespace leave the seat \
+                     to it; processes of other namespaces may take it",
                     worker.seat, worker.pid, worker.label
                 ),
-                "restart that process, and have it close descriptors before it opens the bus",
+                "restart that process, and let it close descriptors before it opens the bus",
             )
         })
         .collect()
@@ -186,9 +182,9 @@ fn laggards(name: &str, stats: &Stats) -> Vec<Finding> {
             State::Stopped => findings.push(Finding::trouble(
                 "stopped",
                 name,
-                format!("the worker of {who}, is stopped by a signal or a debugger"),
+                format!("the worker of {who}, was stopped by a signal or a debugger"),
                 format!(
-                    "let it go on (kill -CONT {}) or end it; after {left} more events it begins to miss some",
+                    "continue it (kill -CONT {}) or end it; after {left} more events it begins to miss events",
                     worker.pid
                 ),
             )),
@@ -197,8 +193,8 @@ fn laggards(name: &str, stats: &Stats) -> Vec<Finding> {
                 name,
                 format!("the worker of {who}, does not keep up"),
                 format!(
-                    "have it poll more often, or create the segment with more .capacity(); after {left} more events it \
-                         begins to miss some"
+                    "let it poll more often, or create the segment with more .capacity(); after {left} more events it \
+                         begins to miss events"
                 ),
             )),
             State::Dead | State::Unlocked | State::Ok => {}
@@ -213,16 +209,16 @@ fn unused(name: &str, stats: &Stats, processes: &Processes) -> Option<Finding> {
         Finding::trouble(
             "stale",
             name,
-            "no worker lives, and no process is seen that could write to it",
-            format!("seqcast rm {name}, or seqcast doctor --fix, which proves first that nobody has it open"),
+            "no worker lives, and no visible process can write to it",
+            format!("seqcast rm {name}, or seqcast doctor --fix, which first proves that no process has it open"),
         )
         .with_cure(Cure::Unlink)
     })
 }
 
-/// A child that another thread forks in the moment in which its parent joins has the parent's lock as well, and so has any
-/// child where the system keeps locks by descriptors only. One that outlives the parent keeps the seat from being taken
-/// over.
+/// If another thread forks a child at the moment its parent joins, the child has the parent's lock as well. The same
+/// holds for any child where the system keeps locks by descriptors only. If such a child outlives the parent, no
+/// process can take over the seat.
 fn kept_by_children(name: &str, stats: &Stats, processes: &Processes) -> Vec<Finding> {
     let mut findings = Vec::new();
     for worker in stats.workers.iter().filter(|worker| worker.alive) {
@@ -235,18 +231,18 @@ fn kept_by_children(name: &str, stats: &Stats, processes: &Processes) -> Vec<Fin
             "kept_seat",
             name,
             format!(
-                "the worker of seat {} (pid {}) is gone, but what it had forked (pid {}) keeps its seat",
+                "the worker of seat {} (pid {}) is gone, but a child that it forked (pid {}) keeps its seat",
                 worker.seat,
                 worker.pid,
                 pids.join(", ")
             ),
-            "end that process; have workers fork before they join, or their children exec",
+            "end that process; let workers fork before they join, or let their children exec",
         ));
     }
     findings
 }
 
-/// The right to read is enough for a read lock, and a worker cannot take a seat that has one.
+/// Read access is enough for a read lock, and a worker cannot take a seat with a read lock.
 fn read_locks(name: &str, stats: &Stats, processes: &Processes) -> Vec<Finding> {
     let lockers = processes.holders.iter().filter(|holder| !holder.read_locks.is_empty());
     let finding = |holder: &OpenBy| {
@@ -254,13 +250,13 @@ fn read_locks(name: &str, stats: &Stats, processes: &Processes) -> Vec<Finding> 
             "read_locks",
             name,
             format!(
-                "process {} holds read locks on {} of {}, so that nobody can join with them",
+                "process {} holds read locks on {} of {}, so no process can join with them",
                 holder.pid,
                 count_of(holder.read_locks.len(), "seat"),
                 stats.seats,
             ),
             format!(
-                "end that process, which no worker of seqcast's is, and take the right to read from its user: chmod go-r \
+                "end that process, which is not a worker, and remove read access from its user: chmod go-r \
                  /dev/shm{name}"
             ),
         )
@@ -283,12 +279,12 @@ fn strays(name: &str, processes: &Processes) -> Option<Finding> {
             "split",
             name,
             format!(
-                "processes have another segment of this name open, an older one or one of another /dev/shm, and never \
-                 hear those of this one: pid {}",
+                "processes have another segment of this name open, an older one or one of another /dev/shm, and \
+                 exchange no events with this one: pid {}",
                 pids.join(", ")
             ),
-            "restart them; containers must share one /dev/shm: docker run --ipc=shareable and --ipc=container:NAME, or a \
-             common volume at /dev/shm (Kubernetes: an emptyDir with medium: Memory)",
+            "restart them; containers must share one /dev/shm: docker run --ipc=shareable and --ipc=container:NAME, or \
+             a common volume at /dev/shm (Kubernetes: an emptyDir with medium: Memory)",
         )
     })
 }
@@ -313,12 +309,12 @@ fn pid_namespaces(name: &str, processes: &Processes, own: Namespaces) -> Option<
         "namespaces",
         name,
         format!(
-            "processes of other {} namespaces than this one's share it: pid {} as seen from here; the process ids that \
-             seqcast shows for their seats are those of their own namespace",
+            "processes of other {} namespaces share it: pid {} as seen from here; the process ids that \
+             seqcast shows for their seats belong to their own namespaces",
             kinds.join(", "),
             pids.join(", ")
         ),
-        "none is needed: life and death of workers is told by locks and not by process ids",
+        "none is needed: locks, not process ids, tell which workers live",
     ))
 }
 
@@ -332,8 +328,8 @@ mod tests {
         let bus = fixture::bus("modes");
         let mut listed = Listed::named(bus.name()).unwrap();
         for (bits, what, cure) in [
-            (0o666, "everybody may write to it", "chmod o-rwx"),
-            (0o604, "everybody may read it", "chmod o-rwx"),
+            (0o666, "any user may write to it", "chmod o-rwx"),
+            (0o604, "any user may read it", "chmod o-rwx"),
             (0o400, "its owner may not read and write it", "chmod u+rw"),
             (0o200, "its owner may not read and write it", "chmod u+rw"),
             (0o1600, "it has mode bits that no segment has", "chmod 0600"),

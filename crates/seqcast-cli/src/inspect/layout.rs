@@ -1,4 +1,4 @@
-//! `seqcast inspect --layout`: every region and every field, where this build has them.
+//! `seqcast inspect --layout`: every region and field, as in this build.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use seqcast::inspect::{Inspector, Region, fields};
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, Tone};
 
-/// Fields of what each region is made of.
+/// The fields of each region.
 fn parts_of(region: &Region) -> &'static [&'static str] {
     match region.name {
         "header" => &["header"],

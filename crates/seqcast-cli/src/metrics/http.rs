@@ -1,8 +1,8 @@
 //! An HTTP server for one page, for clients of this host.
 //!
-//! Any process of the host may connect, and any web page that a browser of the host shows may have the browser connect. So
-//! a request must name this host (a page of another site that lets its name lead here does not), a client has one deadline
-//! for all of its request and answer, and clients that say nothing give way to new ones.
+//! Any process of the host may connect, and any web page in a browser of the host may make the browser connect.
+//! Therefore a request must name this host (a page of another site that resolves its own name to this host does not), a
+//! client has one deadline for its whole request and answer, and idle clients are dropped for new ones.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -31,21 +31,22 @@ use crate::args::Listen;
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
 
-/// The longest head of a request.
+/// The longest request head.
 const MOST_REQUEST: usize = 8 << 10;
-/// The longest that one client may take, from its connection to the last byte of its answer.
+/// The longest time for one client, from its connection to the last byte of its answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The most clients at once. The oldest gives way to a new one.
+/// The largest number of clients at once. A new one displaces the oldest.
 const MOST_CLIENTS: usize = 64;
-/// The most pages that are made at once.
+/// The largest number of pages that are rendered at once.
 const MOST_PAGES: usize = 4;
-/// How long to wait when no client can be accepted, because descriptors are used up.
+/// The delay if no client can be accepted because descriptors are used up.
 const RETRY: Duration = Duration::from_millis(50);
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const TEXT_TYPE: &str = "text/plain; charset=utf-8";
 
 pub fn serve(listen: &Listen, name: &str, output: &mut Output) -> Result<Exit, Failure> {
-    // A wrong name is better told now than at every scrape; a segment that comes and goes is none.
+    // A wrong name is reported now instead of at every scrape. A segment that does not exist at the moment is not an
+    // error.
     drop(Inspector::open_any(name)?);
     let runtime = runtime::Builder::new_current_thread().enable_all().max_blocking_threads(MOST_PAGES).build();
     runtime.map_err(Failure::io("starting the server"))?.block_on(accept(listen, name, output))
@@ -65,7 +66,7 @@ async fn accept(listen: &Listen, name: &str, output: &mut Output) -> Result<Exit
     let site = Arc::new(Site { segment: name.to_owned(), host: listen.host.clone() });
     let mut clients: VecDeque<AbortHandle> = VecDeque::new();
     loop {
-        // Neither a client that is gone again nor a lack of descriptors is a reason to end.
+        // Neither a client that has left nor a lack of descriptors is a reason to end.
         let Ok((client, _)) = listener.accept().await else {
             tokio::time::sleep(RETRY).await;
             continue;
@@ -80,10 +81,10 @@ async fn accept(listen: &Listen, name: &str, output: &mut Output) -> Result<Exit
     }
 }
 
-/// What is served, and to whom.
+/// The served segment, and the accepted hosts.
 struct Site {
     segment: String,
-    /// The host name that was given to listen at.
+    /// The host name of the listening address, if it was given by name.
     host: Option<String>,
 }
 
@@ -94,14 +95,14 @@ async fn handle(client: impl AsyncRead + AsyncWrite + Unpin, site: Arc<Site>) {
         async move { Ok::<_, Infallible>(site.answer(&request).await) }
     });
     let serving = http1::Builder::new()
-        // The deadline below is for all of it.
+        // The deadline below covers all of it.
         .header_read_timeout(None)
         .keep_alive(false)
-        // A client may have nothing more to say, and still listen.
+        // A client may have finished sending and still wait for the answer.
         .half_close(true)
         .max_buf_size(MOST_REQUEST)
         .serve_connection(TokioIo::new(client), service);
-    // A client that does not listen, or speaks another protocol, is its own affair.
+    // A client that does not read, or speaks another protocol, needs no handling.
     let _ = tokio::time::timeout(PATIENCE, serving).await;
 }
 
@@ -118,10 +119,10 @@ impl Site {
         match request.uri().path() {
             "/metrics" => {
                 let segment = self.segment.clone();
-                // It may wait for a segment's creator. The other clients need not.
+                // Rendering may wait for a segment's creator. The other clients must not.
                 match tokio::task::spawn_blocking(move || page(&segment)).await {
                     Ok(Ok(page)) => response(StatusCode::OK, METRICS_TYPE, page),
-                    _ => response(StatusCode::INTERNAL_SERVER_ERROR, TEXT_TYPE, "the page could not be made\n"),
+                    _ => response(StatusCode::INTERNAL_SERVER_ERROR, TEXT_TYPE, "the page could not be rendered\n"),
                 }
             }
             "/" => response(StatusCode::OK, TEXT_TYPE, "seqcast: see /metrics\n"),
@@ -129,8 +130,8 @@ impl Site {
         }
     }
 
-    /// A page of another site can have its own name lead to this server and then read the answer, since for the browser it
-    /// is of the same origin. What it cannot do is to have the browser send another name than its own.
+    /// A page of another site can resolve its own name to this server and then read the answer, because for the browser
+    /// both are the same origin. But it cannot make the browser send another name than its own.
     fn check_host(&self, request: &Request<Incoming>) -> Result<(), (StatusCode, &'static str)> {
         const MALFORMED: (StatusCode, &str) = (StatusCode::BAD_REQUEST, "a request must have one Host\n");
         let mut hosts = request.headers().get_all(HOST).iter();
@@ -141,7 +142,7 @@ impl Site {
         let of_header = host.map(|host| Authority::try_from(host.as_bytes())).transpose().map_err(|_| MALFORMED)?;
         for authority in request.uri().authority().into_iter().chain(&of_header) {
             if !self.is_us(authority.host()) {
-                let why = "this server is not that host: ask for localhost, 127.0.0.1 or the name that it listens at\n";
+                let why = "this server is not that host: use localhost, 127.0.0.1 or the name it listens at\n";
                 return Err((StatusCode::MISDIRECTED_REQUEST, why));
             }
         }
@@ -155,7 +156,7 @@ impl Site {
             Ok(address) => address.is_loopback(),
             Err(_) => {
                 let is_given = self.host.as_ref().is_some_and(|given| given.eq_ignore_ascii_case(&bare));
-                // RFC 6761: such names lead to this host wherever they are resolved.
+                // RFC 6761: such names resolve to this host everywhere.
                 bare == "localhost" || bare.ends_with(".localhost") || is_given
             }
         }
@@ -169,7 +170,7 @@ fn response(status: StatusCode, kind: &'static str, body: impl Into<String>) -> 
     response
 }
 
-/// Opens the segment for every scrape, so that one that was created again is followed.
+/// Opens the segment for every scrape, to follow a segment that was created again.
 fn page(name: &str) -> Result<String, fmt::Error> {
     let families = Inspector::open_any(name).and_then(|inspector| text::families(&inspector));
     let slashed = format!("/{}", name.trim_start_matches('/'));
@@ -186,7 +187,7 @@ mod tests {
 
     const REQUEST: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-    /// The client's end of a connection with a server of the segment `name`, through a pipe of `room` bytes.
+    /// The client's end of a connection to a server of the segment `name`, through a pipe of `room` bytes.
     fn connect(name: &str, room: usize) -> DuplexStream {
         let (client, server) = tokio::io::duplex(room);
         tokio::spawn(handle(server, Arc::new(Site { segment: name.to_owned(), host: Some("node1".to_owned()) })));
@@ -201,7 +202,7 @@ mod tests {
         answer
     }
 
-    /// Time stands still but for sleepers, who wake at once.
+    /// Time stands still except for sleepers, which wake at once.
     fn in_paused_time(test: impl Future<Output = ()>) {
         runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(test);
     }
@@ -219,7 +220,7 @@ mod tests {
                 ("/metrics", "Host: [::1]:9464", 200),
                 ("/metrics", "Host: node1:9464", 200),
                 ("http://localhost/metrics", "Host: localhost", 200),
-                // Another site's name that leads here, by DNS.
+                // Another site's name that resolves to this host.
                 ("/metrics", "Host: evil.example", 421),
                 ("/metrics", "Host: evil.example:9464", 421),
                 ("/metrics", "Host: localhost.evil.example", 421),
@@ -240,7 +241,7 @@ mod tests {
                 assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{target} {host}: {answer}");
                 assert_eq!(answer.contains("seqcast_up"), status == 200, "{target} {host}: {answer}");
             }
-            // There was no such field in the first version.
+            // HTTP/1.0 had no such field.
             assert!(ask(bus.name(), "GET /metrics HTTP/1.0\r\n\r\n").await.starts_with("HTTP/1.0 200 "));
         });
     }
@@ -267,12 +268,12 @@ mod tests {
             let mut client = connect(bus.name(), 64);
             client.write_all(REQUEST).await.unwrap();
             let (mut read, mut byte) = (0, [0]);
-            // The server can write again after each of them: a deadline for each write would never come.
+            // The server can write again after each byte, so a deadline for each write would never pass.
             while matches!(client.read(&mut byte).await, Ok(1..)) {
                 read += 1;
                 sleep(Duration::from_millis(100)).await;
             }
-            // What the pipe held when the server left is still read.
+            // The client still reads what the pipe held when the server left.
             assert!((50..=50 + 64 + 1).contains(&read), "{read} bytes");
         });
     }

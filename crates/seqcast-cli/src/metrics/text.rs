@@ -1,4 +1,4 @@
-//! Figures as Prometheus wants them: base units, `_total` for what only grows, one series for each segment or worker.
+//! Metrics in the form of Prometheus: base units, `_total` for counters, one series for each segment or worker.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -25,10 +25,10 @@ pub struct Family {
     series: Vec<(Vec<(&'static str, String)>, f64)>,
 }
 
-/// Whether the segment can be read: the one figure that is there if it cannot.
+/// Tells whether the segment can be read: the only metric if it cannot.
 pub fn up(segment: &str, up: bool) -> Family {
     let series = vec![(vec![("segment", segment.to_owned())], f64::from(u8::from(up)))];
-    Family { name: "seqcast_up", kind: MetricType::Gauge, help: "Whether the segment can be read.", series }
+    Family { name: "seqcast_up", kind: MetricType::Gauge, help: "1 if the segment can be read, else 0.", series }
 }
 
 pub fn families(inspector: &Inspector) -> seqcast::Result<Vec<Family>> {
@@ -48,14 +48,14 @@ pub fn families(inspector: &Inspector) -> seqcast::Result<Vec<Family>> {
     of_segment("seqcast_size_bytes", MetricType::Gauge, "Size of the segment.", stats.size as f64);
     of_segment("seqcast_ring_capacity_events", MetricType::Gauge, "Events that the ring holds.", stats.capacity as f64);
     of_segment("seqcast_ids_total", MetricType::Counter, "Event ids taken.", stats.next_id as f64);
-    of_segment("seqcast_seats", MetricType::Gauge, "Worker seats, taken or not.", f64::from(stats.seats));
-    of_segment("seqcast_claims_held", MetricType::Gauge, "Unique keys that are held.", stats.claims_held as f64);
+    of_segment("seqcast_seats", MetricType::Gauge, "Worker seats, taken and free.", f64::from(stats.seats));
+    of_segment("seqcast_claims_held", MetricType::Gauge, "Held unique keys.", stats.claims_held as f64);
     let room = stats.buckets * stats.bucket_entries;
-    of_segment("seqcast_claims_capacity_keys", MetricType::Gauge, "Unique keys that there is room for.", room as f64);
+    of_segment("seqcast_claims_capacity_keys", MetricType::Gauge, "Number of unique keys that fit.", room as f64);
     of_segment(
         "seqcast_seats_reclaimed_total",
         MetricType::Counter,
-        "Worker seats taken over from the dead.",
+        "Seats taken over from dead workers.",
         faults.reclaimed as f64,
     );
     families.push(workers_by_state(&stats));
@@ -72,24 +72,21 @@ fn workers_by_state(stats: &Stats) -> Family {
     Family {
         name: "seqcast_workers",
         kind: MetricType::Gauge,
-        help: "Workers by state; dead ones until their seat is taken again.",
+        help: "Workers by state; a dead worker counts until its seat is taken again.",
         series: series.into(),
     }
 }
 
-/// One series for each live worker, told apart by seat and label.
+/// One series for each live worker, distinguished by seat and label.
 fn worker_families(stats: &Stats) -> Vec<Family> {
     type Value = fn(&WorkerStats) -> Option<f64>;
     let rows: [(&str, MetricType, &str, Value); 20] = [
         ("seqcast_worker_lag_events", MetricType::Gauge, "Ids that the worker is behind.", |w| {
             w.cursor.map(|_| w.lag as f64)
         }),
-        (
-            "seqcast_worker_last_poll_age_seconds",
-            MetricType::Gauge,
-            "Time since the worker last read something.",
-            |w| w.last_poll.map(|ago| ago.as_secs_f64()),
-        ),
+        ("seqcast_worker_last_poll_age_seconds", MetricType::Gauge, "Time since the worker's last read.", |w| {
+            w.last_poll.map(|ago| ago.as_secs_f64())
+        }),
         ("seqcast_worker_joined_timestamp_seconds", MetricType::Gauge, "When the worker joined.", |w| {
             w.joined_at.duration_since(SystemTime::UNIX_EPOCH).ok().map(|at| at.as_secs_f64())
         }),
@@ -99,33 +96,35 @@ fn worker_families(stats: &Stats) -> Vec<Family> {
         ("seqcast_worker_committed_total", MetricType::Counter, "Reserved ids committed.", |w| {
             Some(w.committed as f64)
         }),
-        ("seqcast_worker_wakes_total", MetricType::Counter, "Posts that had somebody to wake.", |w| {
-            Some(w.wakes as f64)
-        }),
+        ("seqcast_worker_wakes_total", MetricType::Counter, "Posts that woke sleepers.", |w| Some(w.wakes as f64)),
         ("seqcast_worker_delivered_total", MetricType::Counter, "Events delivered to handlers.", |w| {
             Some(w.delivered as f64)
         }),
         ("seqcast_worker_skipped_total", MetricType::Counter, "Events that no handler wanted.", |w| {
             Some(w.skipped as f64)
         }),
-        ("seqcast_worker_missed_total", MetricType::Counter, "Ids missed by being lapped.", |w| Some(w.missed as f64)),
-        ("seqcast_worker_lagged_total", MetricType::Counter, "Times of being lapped.", |w| Some(w.lagged as f64)),
-        ("seqcast_worker_voided_total", MetricType::Counter, "Reserved ids given up for all.", |w| {
+        ("seqcast_worker_missed_total", MetricType::Counter, "Ids missed because the worker was lapped.", |w| {
+            Some(w.missed as f64)
+        }),
+        ("seqcast_worker_lagged_total", MetricType::Counter, "Number of times the worker was lapped.", |w| {
+            Some(w.lagged as f64)
+        }),
+        ("seqcast_worker_voided_total", MetricType::Counter, "Reserved ids that the worker voided.", |w| {
             Some(w.voided as f64)
         }),
-        ("seqcast_worker_corrupt_total", MetricType::Counter, "Malformed events met.", |w| Some(w.corrupt as f64)),
+        ("seqcast_worker_corrupt_total", MetricType::Counter, "Malformed events read.", |w| Some(w.corrupt as f64)),
         ("seqcast_worker_failed_total", MetricType::Counter, "Handlers that failed.", |w| Some(w.failed as f64)),
         ("seqcast_worker_claims_won_total", MetricType::Counter, "Claims won.", |w| Some(w.claims_won as f64)),
-        ("seqcast_worker_claims_lost_total", MetricType::Counter, "Claims that others had.", |w| {
+        ("seqcast_worker_claims_lost_total", MetricType::Counter, "Claims lost to other workers.", |w| {
             Some(w.claims_lost as f64)
         }),
-        ("seqcast_worker_claims_full_total", MetricType::Counter, "Claims for which there was no room.", |w| {
+        ("seqcast_worker_claims_full_total", MetricType::Counter, "Claims refused for lack of room.", |w| {
             Some(w.claims_full as f64)
         }),
         (
             "seqcast_worker_orphaned_total",
             MetricType::Counter,
-            "Unique events claimed whose handlers were gone.",
+            "Claimed unique events whose handlers were gone.",
             |w| Some(w.orphaned as f64),
         ),
         ("seqcast_worker_claims_late_total", MetricType::Counter, "Unique events reached too late.", |w| {
@@ -147,7 +146,7 @@ fn worker_families(stats: &Stats) -> Vec<Family> {
         .collect()
 }
 
-/// The text format of OpenMetrics, which Prometheus and its relatives read.
+/// The OpenMetrics text format, which Prometheus and compatible systems read.
 pub fn render(families: Vec<Family>) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Families(families)));
@@ -162,11 +161,12 @@ struct Families(Vec<Family>);
 impl Collector for Families {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         for Family { name, kind, help, series } in self.0.iter().filter(|family| !family.series.is_empty()) {
-            // The encoder adds the counters' ending to each series.
+            // The encoder appends the counters' suffix to each series.
             let family = name.strip_suffix("_total").unwrap_or(name);
             let mut metric = encoder.encode_descriptor(family, help, None, *kind)?;
             for (labels, value) in series {
-                // The encoder escapes what would end a label. This is for what would steer the terminal of a reader.
+                // The encoder escapes characters that would end a label. `printable` escapes those that would control a
+                // reader's terminal.
                 let labels: Vec<(&str, String)> =
                     labels.iter().map(|(name, value)| (*name, printable(value).to_string())).collect();
                 let mut series = metric.encode_family(&labels)?;

@@ -1,4 +1,4 @@
-//! What `top` knows: the last measurement, and what it has seen before it.
+//! The data of `top`: the last measurement, and what `top` has seen before.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
@@ -13,7 +13,7 @@ use crate::args::Sort;
 use crate::processes::State;
 use crate::units::per_second;
 
-/// Measurements that are kept for the history.
+/// The number of measurements in the history.
 const MOST_HISTORY: usize = 120;
 
 pub struct Model {
@@ -24,11 +24,11 @@ pub struct Model {
     history: VecDeque<f64>,
     pub sort: Sort,
     reversed: bool,
-    /// What a row must contain to be shown.
+    /// The text that a row must contain to be shown.
     pub filter: String,
-    /// The only process whose workers are shown.
+    /// If set, only workers of this process are shown.
     pid: Option<u32>,
-    /// Whether the segment's name does not lead to it any more.
+    /// `true` if the segment's name no longer leads to it.
     pub gone: bool,
 }
 
@@ -36,11 +36,11 @@ pub struct Model {
 pub struct Row {
     pub worker: WorkerStats,
     pub state: State,
-    /// Ids read a second; posted, of a worker that does not read.
+    /// Ids read per second, or events posted per second if the worker does not read.
     pub rate: f64,
-    /// Events posted a second.
+    /// Events posted per second.
     pub post_rate: f64,
-    /// The greatest lag since this viewer was started.
+    /// The greatest lag since this viewer started.
     pub high_lag: u64,
     /// The latest values of `rate`.
     pub history: VecDeque<f64>,
@@ -48,7 +48,7 @@ pub struct Row {
     pub post_history: VecDeque<f64>,
 }
 
-/// A worker, whatever its seat is used for later.
+/// Identifies a worker, even if its seat is taken again later.
 pub type WorkerId = (u32, u64);
 
 impl Row {
@@ -81,7 +81,7 @@ impl Row {
         Row { state, high_lag: self.high_lag.max(worker.lag), worker: worker.clone(), ..self }
     }
 
-    /// Whether the pid, the label or the state contains `text`, which is in lower case.
+    /// Returns `true` if the pid, the label or the state contains `text`, which is in lower case.
     fn contains(&self, text: &str) -> bool {
         let worker = &self.worker;
         worker.pid.to_string().contains(text)
@@ -89,7 +89,7 @@ impl Row {
             || self.state.name().contains(text)
     }
 
-    /// Something that grows with the worker's work.
+    /// A number that grows as the worker works.
     fn work(worker: &WorkerStats) -> u64 {
         worker.cursor.unwrap_or(worker.posted)
     }
@@ -111,7 +111,7 @@ impl Model {
         }
     }
 
-    /// For another segment, shown in the same way.
+    /// For another segment, with the same sort order and filter.
     pub fn restart(&mut self) {
         let filter = std::mem::take(&mut self.filter);
         *self = Model { reversed: self.reversed, filter, ..Model::new(self.sort, self.pid) };
@@ -121,7 +121,7 @@ impl Model {
         let stats = inspector.stats()?;
         let now = Instant::now();
         let time = now - self.measured_at;
-        // A seat that was taken anew is another worker.
+        // If the seat has been taken again, it is another worker.
         let mut before: BTreeMap<WorkerId, Row> = self.rows.drain(..).map(|row| (row.id(), row)).collect();
         for worker in &stats.workers {
             let state = State::of(worker, stats.capacity);
@@ -141,21 +141,21 @@ impl Model {
         Ok(())
     }
 
-    /// Those asked for, in the order asked for.
+    /// The rows that match the filter, sorted.
     pub fn rows(&self) -> Vec<&Row> {
         let filter = self.filter.to_lowercase();
         let is_wanted = |row: &&Row| self.pid.is_none_or(|pid| row.worker.pid == pid) && row.contains(&filter);
         self.rows.iter().filter(is_wanted).collect()
     }
 
-    /// How many workers there are, shown or not.
+    /// The number of workers, shown or not.
     pub fn workers(&self) -> usize {
         self.rows.len()
     }
 
-    /// How many handlers have failed, of workers shown or not.
+    /// The number of failed handlers of all workers, shown or not.
     pub fn failed(&self) -> u64 {
-        // Hostile counts may be anything.
+        // Hostile counts may have any value.
         self.rows.iter().fold(0, |sum, row| row.worker.failed.saturating_add(sum))
     }
 
@@ -207,7 +207,8 @@ impl Model {
         self.sort_rows();
     }
 
-    /// What is worth a look comes first: great lags, bad states, long silences. Equal rows stay in order of their seat.
+    /// Conspicuous workers come first: great lags, bad states, long silences. Equal rows stay in the order of their
+    /// seats.
     fn sort_rows(&mut self) {
         let silence = |row: &Row| row.worker.last_poll.unwrap_or(Duration::MAX);
         let order = |a: &Row, b: &Row| match self.sort {
@@ -259,7 +260,7 @@ mod tests {
         let _claim = worker.claim("key", Duration::from_secs(600)).unwrap();
         model.measure(&inspector).unwrap();
         assert_eq!((model.next_id(), model.claims_held()), (6, 1));
-        assert!(model.rate() > 0.0, "six events came");
+        assert!(model.rate() > 0.0, "six events were posted");
         assert_eq!(model.history(), &[model.rate()]);
         let row = model.rows()[0];
         assert_eq!((row.worker.lag, row.high_lag, row.rate, row.history.len()), (6, 6, 0.0, 1));
@@ -270,7 +271,7 @@ mod tests {
         assert_eq!((row.worker.lag, row.high_lag, row.history.len()), (0, 6, 2));
         assert!(row.rate > 0.0 && row.history == [0.0, row.rate], "six events were read");
         assert_eq!(State::ALL.map(|state| model.count(state)), [1, 0, 0, 0, 0]);
-        // Who takes the seat next begins anew.
+        // The next holder of the seat starts from zero.
         drop(worker);
         let _next = fixture::worker(&bus, "next");
         model.measure(&inspector).unwrap();
@@ -378,7 +379,7 @@ mod tests {
             model.rows().iter().map(|row| row.worker.seat).collect()
         };
         let old = template.joined_at - Duration::from_secs(60);
-        // In each column 2 is to come first, and of the equal ones the one of the lower seat.
+        // In each column 2 comes first, and among equal rows the lower seat.
         let firsts: [(Sort, Change<'_>); 11] = [
             (Sort::Pid, &|row| row.worker.pid = 0),
             (Sort::Label, &|row| row.worker.label = "a".to_owned()),

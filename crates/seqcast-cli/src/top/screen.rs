@@ -1,4 +1,4 @@
-//! The screen of `top`. Fits 80 columns; what is wider goes to the labels and the histories.
+//! The screen of `top`. It fits 80 columns; additional width goes to the labels and the histories.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -13,8 +13,8 @@ use crate::output::{Tone, colours_forbidden, printable};
 use crate::processes::State;
 use crate::units::{grouped, long_duration, rfc3339, short_count, short_duration, short_rate};
 
-/// A column: its name, what it is sorted by, its narrowest width, and which to leave out first on a narrow terminal, from 1
-/// on; 0 for those that are always there.
+/// A column: its name, its sort order, its smallest width, and the order in which columns are omitted on a narrow
+/// terminal, from 1 on; 0 for columns that are always shown.
 struct Column {
     name: &'static str,
     sort: Sort,
@@ -23,7 +23,7 @@ struct Column {
     cell: fn(&Row, u16) -> String,
 }
 
-/// In the order of the screen. A terminal of 80 columns has room for all but the first four to go.
+/// In the order of the screen. A terminal of 80 columns has room for all but the first four that are omitted.
 const COLUMNS: [Column; 16] = [
     column("SEAT", Sort::Seat, 4, 3, |row, _| row.worker.seat.to_string()),
     column("PID", Sort::Pid, 7, 0, |row, _| row.worker.pid.to_string()),
@@ -51,7 +51,7 @@ const COLUMNS: [Column; 16] = [
 ];
 const LABEL: &str = "LABEL";
 const HISTORY: &str = "HISTORY";
-/// The widest that the label's column gets.
+/// The largest width of the label column.
 const MOST_LABEL: u16 = 48;
 /// The columns of a worker's details.
 const DETAIL_WIDTH: u16 = 38;
@@ -64,27 +64,27 @@ fn if_reads(row: &Row, text: String) -> String {
     if row.worker.cursor.is_some() { text } else { "-".to_owned() }
 }
 
-/// What the keys do.
+/// The keys.
 pub const KEYS: &str = "\
 up, down, k, j        select a worker; page up, page down, home, end
 enter                 details of the selected worker, and back
-/                     show only workers whose pid, label or state contains a text
-esc                   end the filter, or the details; else quit
+/                     filter workers by a text in pid, label or state
+esc                   leave the filter or the details; otherwise quit
 s, S, right, left     sort by another column
-r                     the other way round
+r                     reverse the order
 ?                     this help
 q, ctrl-c             quit";
 
 const WORDS: &str = "\
-LAG, HIGH    ids behind, now and at most since this top was started
+LAG, HIGH    ids behind: now, and the most since this top was started
 MISSED       ids overwritten before the worker read them
 FAILED       handlers that returned an error or panicked
-POLL         time since the worker last read something
-READ/S       ids read a second; of HISTORY too, and posts of one that only posts
+POLL         time since the worker's last read
+READ/S       ids read per second, also in HISTORY (or posts, if the worker only posts)
 CLAIMS       claims won    RESERVED   the id that the worker has reserved
-ring holds   how long an event stays in the ring at the present rate";
+ring holds   how long an event stays in the ring at the current rate";
 
-/// What the screen shows below the head.
+/// The content of the screen below the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     Table,
@@ -99,11 +99,11 @@ pub struct View {
     colours: bool,
     utf8: bool,
     pub mode: Mode,
-    /// Rows scrolled over.
+    /// The number of rows scrolled past.
     offset: usize,
-    /// Rows that fitted when the screen was drawn last.
+    /// The number of rows that fitted when the screen was last drawn.
     page: usize,
-    /// The selected row's place, and its worker once it was chosen, which is then followed when the order changes.
+    /// The position of the selected row. Once a worker is chosen, the selection follows it when the order changes.
     selected: usize,
     chosen: Option<WorkerId>,
 }
@@ -113,18 +113,19 @@ impl View {
         let utf8 = ["LC_ALL", "LC_CTYPE", "LANG"]
             .iter()
             .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
-            // Without any the locale is C; but terminals that cannot show these are rare, and such environments are not.
+            // Without any of these the locale is C. But terminals that cannot show these characters are rare, and such
+            // environments are not.
             .is_none_or(|locale| locale.to_ascii_uppercase().replace('-', "").contains("UTF8"));
         View { colours: !colours_forbidden(), utf8, mode: Mode::Table, offset: 0, page: 1, selected: 0, chosen: None }
     }
 
-    /// In colours and with arrows, whatever the environment says.
+    /// With colours and arrows, regardless of the environment.
     #[cfg(test)]
     pub fn coloured() -> View {
         View { colours: true, utf8: true, ..View::new() }
     }
 
-    /// Moves the selection. Its ends are those of the list when it is drawn.
+    /// Moves the selection. It is limited to the list when the list is drawn.
     pub fn select(&mut self, rows: isize) {
         self.selected = match rows {
             isize::MIN => 0,
@@ -138,12 +139,12 @@ impl View {
     fn choose<'a>(&mut self, rows: &[&'a Row]) -> Option<&'a Row> {
         let followed = self.chosen.and_then(|chosen| rows.iter().position(|row| row.id() == chosen));
         if self.chosen.is_some() && followed.is_none() && self.mode == Mode::Details {
-            // It has left. The next one's details are not what was asked for.
+            // The worker has left. The user did not ask for the next one's details.
             self.mode = Mode::Table;
         }
         self.selected = followed.unwrap_or(self.selected).min(rows.len().saturating_sub(1));
         let row = rows.get(self.selected).copied();
-        // The first is where the worst comes up: there the place is followed, and not the worker.
+        // The worst worker appears in the first row: there the selection follows the row, not the worker.
         if self.selected > 0 || self.mode == Mode::Details {
             self.chosen = row.map(Row::id);
         }
@@ -174,12 +175,12 @@ impl View {
             0.0 => "idle".to_owned(),
             rate => {
                 let seconds = std::time::Duration::try_from_secs_f64(model.capacity() as f64 / rate);
-                format!("ring holds {}", seconds.map_or_else(|_| "for ever".to_owned(), long_duration))
+                format!("ring holds {}", seconds.map_or_else(|_| "indefinitely".to_owned(), long_duration))
             }
         };
         let figures = format!("next {}  {}/s  {holds}", model.next_id(), short_rate(model.rate()));
         let gone = if model.gone { "  REMOVED" } else { "" };
-        // A long name gives way.
+        // A long name is cut.
         let room = usize::from(width).saturating_sub(figures.len() + gone.len() + "seqcast top   ".len());
         let name: String = model.name().chars().take(room).collect();
         Paragraph::new(Line::from(vec![
@@ -195,7 +196,7 @@ impl View {
         for state in State::ALL {
             let count = model.count(state);
             if state == State::Unlocked && count == 0 {
-                // So rare that the room is worth more.
+                // These states are so rare that the room is worth more.
                 continue;
             }
             let tone = if count == 0 { Tone::Faint } else { tone_of(state) };
@@ -216,7 +217,7 @@ impl View {
     fn draw_table(&self, frame: &mut Frame<'_>, model: &Model, rows: &[&Row], area: Rect) {
         let columns = columns_for(area.width);
         let heading = TableRow::new(columns.iter().map(|&(column, width)| {
-            // Of the columns that say the same, the first.
+            // Show only the first of the columns that say the same.
             let sorted = COLUMNS.iter().find(|other| other.sort == model.sort);
             let style = if sorted.is_some_and(|sorted| sorted.name == column.name) {
                 self.style(Tone::Heading).add_modifier(Modifier::REVERSED)
@@ -250,7 +251,7 @@ impl View {
         }))
     }
 
-    /// Everything that is known of a worker.
+    /// All details of a worker.
     fn details(&self, row: &Row, width: u16) -> Paragraph<'static> {
         let worker = &row.worker;
         let count = |count: u64| (grouped(count), Tone::Plain);
@@ -327,7 +328,7 @@ impl View {
             }
             Mode::Table => format!("q quit  ? help  / filter  enter details  s/S r sort: {column}{reversed}"),
         };
-        // Workers that are not on the screen are more important than keys.
+        // The number of workers outside the screen is more important than the keys.
         let (above, below) = (self.offset, rows.saturating_sub(self.offset + self.page));
         let (up, down) = if self.utf8 { ("↑", "↓") } else { ("^", "v") };
         let more = match (self.mode, above, below) {
@@ -343,7 +344,7 @@ impl View {
         Paragraph::new(Line::from(vec![Span::styled(text, self.style(Tone::Faint)), Span::raw(gap), more]))
     }
 
-    /// The last `width` values, the greatest of them as the highest bar.
+    /// The last `width` values. The greatest is the highest bar.
     fn line(&self, values: impl DoubleEndedIterator<Item = f64>, width: usize) -> String {
         let bars = if self.utf8 {
             ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
@@ -396,7 +397,7 @@ fn columns_for(width: u16) -> Vec<(&'static Column, u16)> {
     columns
 }
 
-/// Text to the left, figures to the right.
+/// Text to the left, numbers to the right.
 fn aligned(column: &Column, text: &str, width: u16) -> String {
     let width = usize::from(width);
     match column.name {
@@ -405,7 +406,7 @@ fn aligned(column: &Column, text: &str, width: u16) -> String {
     }
 }
 
-/// The last digits of an id, which are those that move.
+/// The last digits of an id, which change most.
 fn tail_of(id: u64, width: u16) -> String {
     let (text, width) = (id.to_string(), usize::from(width));
     if text.len() > width { format!("+{}", &text[text.len() - (width - 1)..]) } else { text }
@@ -428,7 +429,7 @@ mod tests {
             assert!(used <= width && fills, "{used} of {width}: {:?}", names(width));
             assert!(["PID", LABEL, "LAG", "STATE"].iter().all(|name| names(width).contains(name)), "{width}");
         }
-        // A wider one has all that a narrower one has.
+        // A wider terminal has every column that a narrower one has.
         for width in 38..200 {
             assert!(names(width).iter().all(|name| names(width + 1).contains(name)), "{width}");
         }

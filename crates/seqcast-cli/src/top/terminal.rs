@@ -1,4 +1,4 @@
-//! The terminal, taken over and given back.
+//! The terminal: taken over, and restored.
 
 use std::io;
 use std::sync::OnceLock;
@@ -8,7 +8,7 @@ use ratatui::{DefaultTerminal, Frame};
 
 use crate::exit::Failure;
 
-/// A terminal in raw mode on its alternate screen, until it is dropped. A panic gives it back, too.
+/// A terminal in raw mode on its alternate screen, until it is dropped. A panic restores it, too.
 pub struct Terminal(DefaultTerminal);
 
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -17,10 +17,10 @@ static BEFORE: OnceLock<libc::termios> = OnceLock::new();
 impl Terminal {
     pub fn new() -> Result<Terminal, Failure> {
         if let Some(before) = settings() {
-            // Set once: a second terminal of this process is the first.
+            // Set once: a later terminal of this process is the same one.
             let _ = BEFORE.set(before);
         }
-        let terminal = ratatui::try_init().map_err(Failure::io("taking the terminal"))?;
+        let terminal = ratatui::try_init().map_err(Failure::io("taking over the terminal"))?;
         TAKEN.store(true, Ordering::Release);
         Ok(Terminal(terminal))
     }
@@ -45,9 +45,9 @@ fn settings() -> Option<libc::termios> {
     }
 }
 
-/// Gives the terminal back from a signal handler that will not return.
+/// Restores the terminal from a signal handler that does not return.
 pub fn restore_terminal_in_signal() {
-    // Off the alternate screen, cursor shown.
+    // Leave the alternate screen, show the cursor.
     const LEAVE: &[u8] = b"\x1b[?1049l\x1b[?25h";
     if !TAKEN.load(Ordering::Acquire) {
         return;

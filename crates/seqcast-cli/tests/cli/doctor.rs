@@ -1,4 +1,4 @@
-//! doctor: each finding with its remedy, and --fix only where it is proven safe.
+//! doctor: each finding with its remedy, and `--fix` only where it is proven safe.
 
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
@@ -17,7 +17,7 @@ fn doctor(name: &str, more: &[&str]) -> Run {
     seqcast(&[&["doctor", name, "--format", "json"], more].concat())
 }
 
-/// The one trouble that is found. Notes depend on who runs the test.
+/// The only finding of level trouble. Notes depend on the user that runs the test.
 #[track_caller]
 fn the_trouble(run: &Run) -> Value {
     let mut found = findings(run);
@@ -37,7 +37,7 @@ fn a_sound_segment_has_no_finding() {
     worker.told("poll");
     let run = doctor(&name, &[]).expect(0);
     assert!(findings(&run).iter().all(|(_, row)| row["level"] == "note"), "{run:?}");
-    // That some processes could not be looked at is said only if there are some.
+    // `hidden_processes` appears only if some processes could not be examined.
     assert!(findings(&run).iter().all(|(_, row)| !row["what"].as_str().unwrap().starts_with("0 ")), "{run:?}");
 }
 
@@ -54,18 +54,18 @@ fn g7_seats_of_the_dead_are_found_and_freed() {
     assert_eq!(found["code"], "dead_seats");
     assert!(found["what"].as_str().unwrap().contains(&format!("1 (pid {pid} \"first\")")), "{found}");
     assert_eq!((&found["fixable"], &found["fixed"]), (&json!(true), &Value::Null));
-    assert_eq!(bus.stats().unwrap().workers.len(), 3, "looking has changed something");
+    assert_eq!(bus.stats().unwrap().workers.len(), 3, "doctor has changed something");
     let fixed = the_trouble(&doctor(&name, &["--fix"]).expect(0));
     assert_eq!((&fixed["fixed"], &fixed["fix"]), (&json!(true), &json!("freed 2 seats")));
     let stats = bus.stats().unwrap();
     assert_eq!(stats.workers.iter().map(|worker| worker.pid).collect::<Vec<_>>(), [alive.pid()]);
     doctor(&name, &[]).expect(0);
-    // What the dead one had reserved is given up by the readers at once.
+    // The next reader gives up the id that the dead worker had reserved.
     assert_eq!(alive.told("post after the reserved"), (reserved + 1).to_string());
     assert_eq!(alive.told("poll"), "Done { delivered: 4, missed: 0 }");
     let faults = seqcast(&["inspect", &name, "--format", "json", "--sample", "1ms"]).expect(0).json()["faults"].clone();
     assert_eq!((&faults["reclaimed"], &faults["voided"]), (&json!(2), &json!(1)));
-    // The freed seats serve again, and no block is lost.
+    // The freed seats can be taken again, and no block is lost.
     let again: Vec<_> = (0..7).map(|_| WorkerProcess::join(&name, "again")).collect();
     drop(again);
 }
@@ -80,14 +80,14 @@ fn g8_a_stopped_worker_is_found() {
     let found = the_trouble(&seqcast_until(1, &["doctor", &name, "--format", "json"]));
     assert_eq!(found["code"], "stopped");
     assert!(found["what"].as_str().unwrap().contains(&format!("pid {} \"web\"), 6 behind", worker.pid())), "{found}");
-    assert!(found["remedy"].as_str().unwrap().ends_with("after 58 more events it begins to miss some"), "{found}");
+    assert!(found["remedy"].as_str().unwrap().ends_with("after 58 more events it begins to miss events"), "{found}");
 }
 
 #[test]
 fn g7_a_reader_that_keeps_others_from_joining_is_named() {
     let (name, bus) = Name::segment("read-locks");
     let _worker = WorkerProcess::join(&name, "web");
-    // Read only, and without being told what the bytes are for: all that follow the first seat, to the end.
+    // Read only, and without knowing the meaning of the bytes: all from the second seat to the end.
     let file = std::fs::File::open(name.path()).unwrap();
     // SAFETY: `flock` is plain numbers, for which zero is a value.
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
@@ -95,7 +95,7 @@ fn g7_a_reader_that_keeps_others_from_joining_is_named() {
     // SAFETY: the descriptor is open, and the call reads one `flock`.
     let locked = unsafe { libc::fcntl(std::os::fd::AsRawFd::as_raw_fd(&file), libc::F_OFD_SETLK, &raw const lock) };
     assert_eq!(locked, 0);
-    assert!(bus.join().is_err(), "it can, and so it is told");
+    assert!(bus.join().is_err(), "a worker can join although doctor reports read locks");
     let found = the_trouble(&doctor(&name, &[]).expect(1));
     assert_eq!(found["code"], "read_locks");
     let what = format!("process {} holds read locks on 7 seats of 8", std::process::id());
@@ -108,7 +108,7 @@ fn g7_a_reader_that_keeps_others_from_joining_is_named() {
 #[test]
 fn a_segment_that_nobody_holds_is_removed_and_no_other() {
     let (name, bus) = Name::segment("stale");
-    // Held without a seat: this process has it open.
+    // Held without a seat: this process has the segment open.
     let run = doctor(&name, &["--fix"]).expect(0);
     assert!(findings(&run).iter().all(|(code, _)| code != "stale"), "{run:?}");
     assert!(std::fs::exists(name.path()).unwrap());
@@ -120,7 +120,7 @@ fn a_segment_that_nobody_holds_is_removed_and_no_other() {
     assert!(!std::fs::exists(name.path()).unwrap());
 }
 
-/// A segment whose creator has begun and gone.
+/// A segment with a creator that has begun and is gone.
 fn unfinished(what: &str) -> Name {
     let name = Name::new(what);
     std::fs::write(name.path(), 0x7365_7143_4153_7e7e_u64.to_ne_bytes()).unwrap();
@@ -167,7 +167,7 @@ fn a_mode_that_lets_everybody_in_is_found() {
     let _worker = WorkerProcess::join(&name, "web");
     std::fs::set_permissions(name.path(), PermissionsExt::from_mode(0o666)).unwrap();
     let found = the_trouble(&doctor(&name, &["--fix"]).expect(1));
-    assert_eq!((&found["code"], &found["fixed"]), (&json!("mode"), &json!(false)), "a mode is not for --fix to choose");
+    assert_eq!((&found["code"], &found["fixed"]), (&json!("mode"), &json!(false)), "--fix must not choose a mode");
     assert!(found["remedy"].as_str().unwrap().contains(&format!("chmod o-rwx {}", name.path())), "{found}");
 }
 
@@ -179,7 +179,7 @@ fn malformed_events_are_found() {
     let facts = seqcast(&["inspect", &name, "--layout", "--format", "json"]).expect(0).json();
     let blocks = facts["regions"].as_array().unwrap().iter().find(|region| region["name"] == "blocks").unwrap().clone();
     let (offset, stride) = (blocks["offset"].as_u64().unwrap() as usize, blocks["stride"].as_u64().unwrap() as usize);
-    // Whatever block it is: their kinds become ones that do not exist.
+    // Whatever the block contains, its kinds become ones that do not exist.
     let mut bytes = std::fs::read(name.path()).unwrap();
     for block in bytes[offset..].chunks_exact_mut(stride).take(blocks["count"].as_u64().unwrap() as usize) {
         block[28..32].fill(0xff);
@@ -190,7 +190,7 @@ fn malformed_events_are_found() {
     assert!(found["what"].as_str().unwrap().contains(&format!("{} events", id + 1)), "{found}");
 }
 
-/// Overwrites a part of the file without making it shorter in between.
+/// Overwrites a part of the file without truncating it in between.
 fn write_through(name: &Name, bytes: &[u8], at: usize) {
     use std::os::unix::fs::FileExt;
     let file = std::fs::OpenOptions::new().write(true).open(name.path()).unwrap();
@@ -200,16 +200,16 @@ fn write_through(name: &Name, bytes: &[u8], at: usize) {
 #[test]
 fn g12_a_seat_kept_by_a_dead_workers_child_is_found() {
     let (name, bus) = Name::segment("kept");
-    // The worker forks a child that lives on, and is killed: the child keeps nothing.
+    // The worker forks a child that lives on, and is killed. The child keeps nothing.
     let mut worker = WorkerProcess::join(&name, "parent");
     let child: i32 = worker.told("fork").parse().unwrap();
     let pid = worker.pid();
     worker.kill();
     let run = doctor(&name, &[]);
-    // SAFETY: a system call without pointers; the child was forked for this test, and nobody but init reaps it.
+    // SAFETY: a system call without pointers; the child was forked for this test, and only init reaps it.
     assert_eq!(unsafe { libc::kill(child, libc::SIGKILL) }, 0);
     assert_eq!(the_trouble(&run.expect(1))["code"], "dead_seats");
-    // As a child that has the lock by a descriptor, this process locks the seat.
+    // This process locks the seat, like a child that has the lock by a descriptor.
     let file = std::fs::OpenOptions::new().read(true).write(true).open(name.path()).unwrap();
     // SAFETY: plain numbers, for which zero is a value.
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
@@ -243,7 +243,7 @@ fn g2_a_living_worker_without_its_lock_is_not_called_dead_and_its_seat_not_freed
         "{metrics}"
     );
     assert!(metrics.contains("state=\"dead\"} 0"), "{metrics}");
-    // It goes on, and its seat is its own.
+    // The worker continues, and its seat is its own.
     worker.told("post a b c");
     assert_eq!(worker.told("poll"), "Done { delivered: 2, missed: 0 }");
     assert_eq!(bus.publisher().unwrap().seat(), 1);
@@ -261,7 +261,7 @@ fn processes_on_an_older_segment_of_the_name_are_found() {
     let bus = small().create(&name).unwrap();
     let _worker = WorkerProcess::join(&name, "new");
     // Another test's child may be between fork and exec, with a copy of the old one's descriptor.
-    eventually("it alone is found", || {
+    eventually("only the stray process is found", || {
         let found = the_trouble(&doctor(&name, &[]).expect(1));
         assert_eq!(found["code"], "split");
         found["what"].as_str().unwrap().ends_with(&format!(": pid {}", stray.pid()))
@@ -269,7 +269,7 @@ fn processes_on_an_older_segment_of_the_name_are_found() {
     drop(bus);
 }
 
-/// `unshare` of util-linux with these options runs `seqcast` or a shell in it, or there is no right to.
+/// Runs `seqcast` or a shell under `unshare` of util-linux with these options, unless that is not permitted.
 fn unshare(options: &[&str]) -> Option<std::process::Command> {
     let probe = run(std::process::Command::new("unshare").args(options).arg("true").stdin(Stdio::null()));
     if probe.code != 0 {
@@ -307,7 +307,7 @@ fn a_worker_on_another_dev_shm_is_found() {
     let (name, bus) = Name::segment("mount");
     let _worker = WorkerProcess::join(&name, "here");
     let Some(mut unshare) = unshare(&["--mount"]) else { return };
-    // Its own /dev/shm, with a segment of the same name; said on standard output when it has it.
+    // A separate /dev/shm with a segment of the same name. The script prints a line when it has it.
     let script = format!(
         "mount -t tmpfs -o size=16m tmpfs /dev/shm && cp /proc/{}/root{} {} && exec {} claim {} key --ttl 10m -- \
          sh -c 'echo ready; cat'",

@@ -1,6 +1,8 @@
-//! G10 for lookers: whatever a segment holds, also while it changes, the command gives a diagnosis and never crashes.
+//! G10 for inspectors: whatever a segment contains, even while it changes, the command gives a diagnosis and never
+//! crashes.
 //!
-//! The segments are those of the fuzz targets, from fixed seeds and from what the fuzzer has gathered (`fuzz/seeds`, `fuzz/corpus`).
+//! The segments are those of the fuzz targets, from fixed seeds and from the inputs that the fuzzer has collected
+//! (`fuzz/seeds`, `fuzz/corpus`).
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +18,7 @@ use seqcast_testkit::hostile::draw::{Draw, Input, Random};
 use seqcast_testkit::hostile::look::look;
 use seqcast_testkit::hostile::scene::{Scene, fresh_image, fresh_name, path_of, used_image, write_file};
 
-/// The damage that these bytes describe, as `attack::run` begins.
+/// The damage that these bytes describe, as at the beginning of `attack::run`.
 fn damaged(bytes: &[u8], strikes: u64) -> Scene {
     let mut input = Input::new(bytes);
     let scene = Scene::of_bytes(if input.one_in(4) { fresh_image() } else { used_image() });
@@ -26,7 +28,7 @@ fn damaged(bytes: &[u8], strikes: u64) -> Scene {
     scene
 }
 
-/// Every command that looks, once. Returns their exit codes.
+/// Runs every read-only command once. Returns their exit codes.
 #[track_caller]
 fn look_by_command(name: &str) -> Vec<i32> {
     let mut codes = Vec::new();
@@ -67,13 +69,13 @@ fn g10_damaged_segments_are_diagnosed() {
             seen[code as usize] += 1;
         }
     }
-    // Both must have been met, or this has shown nothing.
+    // Without both, this test would show nothing.
     assert!(seen[0] > 0 && seen[1] > 0 && seen[3] > 0, "{seen:?}");
 }
 
 #[test]
 fn g10_what_the_fuzzer_has_gathered_is_diagnosed() {
-    // The seeds are a part of what was gathered; the rest is where somebody has let the fuzzer run.
+    // The seeds are a part of the collected inputs; the rest exists only where the fuzzer has run.
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
     let mut inputs: Vec<Vec<u8>> = vec![vec![], vec![0; 64], vec![0xff; 256], (0..=255).collect()];
     for gathered in ["seeds/segment", "seeds/segment_meanwhile", "corpus/segment", "corpus/segment_meanwhile"] {
@@ -84,7 +86,7 @@ fn g10_what_the_fuzzer_has_gathered_is_diagnosed() {
     for (i, bytes) in inputs.iter().enumerate() {
         let scene = damaged(bytes, 64);
         look(&scene.name);
-        // All of them in this process; by the command as many as there is time for.
+        // All of them run in this process; through the command, as many as there is time for.
         if i < 4 || i.is_multiple_of(inputs.len().div_ceil(20)) {
             look_by_command(&scene.name);
         }
@@ -92,7 +94,7 @@ fn g10_what_the_fuzzer_has_gathered_is_diagnosed() {
 }
 
 #[test]
-fn g10_a_thousand_damaged_segments_harm_no_looker() {
+fn g10_a_thousand_damaged_segments_harm_no_inspector() {
     let mut random = Random(6);
     for _ in 0..1000 {
         look(&damaged(&random.bytes(600), 24).name);
@@ -100,7 +102,7 @@ fn g10_a_thousand_damaged_segments_harm_no_looker() {
 }
 
 #[test]
-fn g10_a_segment_that_changes_under_a_looker_does_no_harm() {
+fn g10_a_segment_that_changes_under_an_inspector_does_no_harm() {
     let mut random = Random(7);
     for _ in 0..20 {
         let scene = damaged(&random.bytes(600), 4);
@@ -128,7 +130,7 @@ fn g10_files_that_are_no_segments_are_diagnosed() {
     let image = used_image();
     let mut random = Random(8);
     let mut contents: Vec<Vec<u8>> = vec![vec![], vec![0], vec![0xa5; 4096], vec![0; 1 << 20], random.bytes(3000)];
-    // Cut off everywhere, and with every header word off by a little and by much.
+    // Truncated everywhere, and with every header word wrong by a little and by much.
     contents.extend([8, 16, 1000, 1024, 4096, image.len() - 1].map(|len| image[..len].to_vec()));
     for word in 0..16 {
         for change in [1, 0x0100_0000, 1 << 63, u64::MAX] {
@@ -172,7 +174,7 @@ fn things_of_other_kinds_are_told_by_kind() {
 }
 
 #[test]
-fn a_segment_cut_off_under_a_looker_gives_a_reason() {
+fn a_segment_cut_off_under_an_inspector_gives_a_reason() {
     let (name, bus) = Name::segment("cut");
     drop(bus);
     let mut child = command(&["tail", &name])
@@ -180,7 +182,7 @@ fn a_segment_cut_off_under_a_looker_gives_a_reason() {
         .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    // When it has the file open it maps it next, and looks at it from then on.
+    // Once the command has the file open, it maps it, and reads it from then on.
     let mapped =
         || std::fs::read_to_string(format!("/proc/{}/maps", child.id())).is_ok_and(|maps| maps.contains(&*name));
     crate::support::eventually("it is mapped", mapped);
@@ -188,10 +190,11 @@ fn a_segment_cut_off_under_a_looker_gives_a_reason() {
     let mut why = String::new();
     std::io::Read::read_to_string(child.stderr.as_mut().unwrap(), &mut why).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(3), "{why}");
-    assert!(why.contains("somebody truncated its file"), "{why}");
+    assert!(why.contains("a process truncated the segment's file"), "{why}");
 }
 
-/// A label, a source and an event that clear the screen, forge a line, reorder and hide; as long as a label may be.
+/// A label, a source and an event that clear the screen, forge a line, reorder and hide text; as long as a label may
+/// be.
 const HOSTILE: &str = "a\n\x1b[2J\u{9b}\u{7f}\u{202e}\u{61c}\u{ad}\u{feff}b";
 const ESCAPED: &str = r"a\n\u{1b}[2J\u{9b}\u{7f}\u{202e}\u{61c}\u{ad}\u{feff}b";
 
@@ -214,9 +217,9 @@ fn g10_labels_and_names_of_others_reach_no_terminal_as_they_are() {
         (&["doctor", &name], false),
         (&["rm", &name], true),
         (&["metrics", &name], true),
-        // Every seat is held, and the error says by whom.
+        // Every seat is held, and the error names the holder.
         (&["post", &name, "a", "b"], true),
-        // The key is held, and the refusal says by whom.
+        // The key is held, and the refusal names the holder.
         (&["post", &name, "a", "b", "--unique", "key"], true),
     ] {
         for format in ["text", "json"] {
@@ -230,7 +233,7 @@ fn g10_labels_and_names_of_others_reach_no_terminal_as_they_are() {
             }
         }
     }
-    // To a program they say what is so.
+    // Programs get the original text.
     let json = |arguments: &[&str]| seqcast(&[arguments, &["--format", "json"]].concat()).json();
     assert_eq!(json(&["top", &name, "--once", "--interval", "1ms"])["workers"][0]["label"], HOSTILE);
     assert_eq!(json(&["claims", &name])["claims"][0]["label"], HOSTILE);

@@ -1,4 +1,4 @@
-//! ls, inspect, tail, claims: looking changes nothing and shows no payload that was not asked for.
+//! ls, inspect, tail, claims: they change nothing and show no payload without a request.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Stdio};
@@ -85,7 +85,7 @@ fn inspect_says_who_made_it_and_what_it_holds() {
     assert_eq!(facts["faults"]["missed"], 0);
     worker.told("poll");
     let facts = seqcast(&["inspect", &name, "--format", "json", "--sample", "10ms"]).expect(0).json();
-    // It was at 0 and goes on an eighth of the ring above the oldest.
+    // The cursor was at 0 and continues an eighth of the ring above the oldest event.
     assert_eq!(facts["faults"]["missed"], 44);
     let text = seqcast(&["inspect", &name, "--sample", "10ms"]).expect(0).stdout;
     for part in ["created", "fingerprint 0x", "next 100, oldest 36", "1 held", "44 missed", "0 reclaimed"] {
@@ -134,7 +134,7 @@ fn the_layout_is_drawn_from_the_table_of_the_library() {
     assert!(regions.windows(2).all(|pair| pair[0].0 + pair[0].1 <= pair[1].0), "they overlap: {regions:?}");
     let (last, len) = regions[5];
     assert!((last + len).next_multiple_of(128) == drawn["size_bytes"].as_u64().unwrap(), "{drawn}");
-    // Every region with the fields of what it is made of, in order.
+    // Every region with its fields, in order.
     let text = seqcast(&["inspect", &name, "--layout"]).expect(0).stdout;
     let mut shown: Vec<String> = Vec::new();
     for line in text.lines().filter_map(|line| line.split_once(" | ")) {
@@ -196,7 +196,7 @@ fn tail_shows_events_without_their_payload() {
     assert_eq!(event["unique"]["state"], "held");
     assert_eq!(event["unique"]["holder"]["pid"], worker.pid());
     assert_eq!(event["unique"]["ttl_seconds"], 600.0);
-    assert_eq!(event["seen_at"], Value::Null, "when it was posted is not known");
+    assert_eq!(event["seen_at"], Value::Null, "the time of the post is not known");
     assert!(tail(&["--event", "stale"]).lines().count() == 1);
 }
 
@@ -211,11 +211,11 @@ fn tail_shows_what_would_steer_the_terminal_as_text() {
     assert!(!text.contains('\x1b') && text.contains("[31mred"), "{text:?}");
 }
 
-/// A running `seqcast tail` whose objects are read one by one.
+/// A running `seqcast tail`. Its objects are read one by one.
 struct Tail {
     child: Child,
     lines: std::io::Lines<BufReader<ChildStdout>>,
-    /// What it has said on standard error.
+    /// Its output to standard error.
     notes: Arc<Mutex<String>>,
     listener: Option<JoinHandle<()>>,
 }
@@ -244,7 +244,7 @@ impl Tail {
         self.notes.lock().unwrap().clone()
     }
 
-    /// Waits for its end. Returns all that it has said on standard error.
+    /// Waits for its end. Returns its whole output to standard error.
     fn ends(mut self) -> String {
         assert!(self.child.wait().unwrap().success());
         self.listener.take().unwrap().join().unwrap();
@@ -269,7 +269,7 @@ fn tail_follows_and_takes_no_seat() {
     let event = tail.next();
     assert_eq!((&event["id"], &event["pid"]), (&json!(id), &json!(worker.pid())));
     assert!(event["seen_at"].as_str().unwrap().ends_with('Z'));
-    assert_eq!(bus.stats().unwrap().workers.len(), 1, "a looker has taken a seat");
+    assert_eq!(bus.stats().unwrap().workers.len(), 1, "an inspector has taken a seat");
     // In fragments: one block holds 288 bytes.
     worker.told("post_bytes 2000");
     let event = tail.next();
@@ -312,8 +312,8 @@ fn tail_shows_gaps_voids_and_what_it_passed_over() {
     worker.told("post after the reserved");
     let event = tail.next();
     assert_eq!((&event["kind"], &event["id"], &event["seat"]), (&json!("passed_over"), &json!(late), &json!(0)));
-    assert_eq!(tail.next()["event"], "the", "and goes on");
-    // The looker has not given the id up for the workers.
+    assert_eq!(tail.next()["event"], "the", "tail continues");
+    // The inspector has not given the id up for the workers.
     assert_eq!(worker.told("commit late"), late.to_string());
 }
 
@@ -322,23 +322,23 @@ fn tail_says_once_that_the_name_leads_elsewhere() {
     let (name, bus) = Name::segment("tail-removed");
     let worker = bus.join_with(&seqcast::WorkerOptions::new().announce(false)).unwrap();
     let post = |event: &str| worker.post(("a", event), "").unwrap();
-    // An event is written out when nothing is left to read: between two of them the tail has looked in vain.
+    // An event is printed when nothing is left to read: between two of them, `tail` has found nothing.
     let mut tail = Tail::start(&name, &["--from", "0", "--count", "2"]);
     for event in ["first", "second"] {
         post(event);
         assert_eq!(tail.next()["event"], event);
     }
-    assert_eq!(tail.ends(), "", "the name leads to it");
+    assert_eq!(tail.ends(), "", "the name still leads to the segment");
     let mut tail = Tail::start(&name, &["--from", "1", "--count", "3"]);
     assert_eq!(tail.next()["event"], "second");
     bus.unlink().unwrap();
-    eventually("it is said", || !tail.notes().is_empty());
+    eventually("tail says so", || !tail.notes().is_empty());
     for event in ["third", "fourth"] {
         post(event);
-        assert_eq!(tail.next()["event"], event, "what is posted to the old one is not shown");
+        assert_eq!(tail.next()["event"], event, "an event of the old segment is not shown");
     }
     let notes = tail.ends();
-    assert!(notes.contains("removed or created anew") && notes.lines().count() == 1, "{notes}");
+    assert!(notes.contains("removed or created again") && notes.lines().count() == 1, "{notes}");
 }
 
 #[test]
@@ -396,7 +396,7 @@ fn claims_lists_keys_and_marks_dead_holders() {
     let text = seqcast(&["claims", &name]).expect(0).stdout;
     let holder = |column: &str| text.lines().any(|line| line.contains(&format!(" {column}  ")));
     assert!(holder("doomed (dead)") && holder("alive") && !text.contains("(gone)"), "{text}");
-    // Who takes the dead one's seat did not win its key.
+    // The new holder of the dead worker's seat did not win its key.
     let _next = WorkerProcess::join(&name, "heir");
     let claims = seqcast(&["claims", &name, "--format", "json"]).expect(0).json()["claims"].clone();
     assert_eq!(
@@ -422,7 +422,7 @@ fn an_error_is_text_for_people_and_an_object_for_programs() {
         let text = seqcast(&arguments).expect(3);
         let why = format!("seqcast: no segment {}", &*name);
         assert!(text.stdout.is_empty() && text.stderr.starts_with(&why), "{text:?}");
-        // Before `--`, after which all is the command's.
+        // Before `--`: everything after it belongs to the command.
         let json = seqcast(&[&["--format", "json"], arguments.as_slice()].concat()).expect(3);
         let error: Value = serde_json::from_str(&json.stderr).unwrap();
         assert_eq!((&error["error"]["code"], &error["exit"]), (&json!("not_found"), &json!(3)), "{json:?}");
@@ -453,7 +453,7 @@ fn wrong_usage_is_code_2() {
     }
 }
 
-/// What a shell is told to complete the last of the words with, asked as the script for bash asks.
+/// The completions of the last of the words, as the script for bash asks for them.
 fn completed(words: &[&str]) -> Vec<String> {
     let mut asking = command(&[&["--"], words].concat());
     asking.env("SEQCAST_COMPLETE", "bash").env("_CLAP_IFS", "\n").env("_CLAP_COMPLETE_SPACE", "true");
@@ -550,11 +550,11 @@ fn looking_works_without_the_right_to_write() {
     let bus = small().mode(0o644).create(&name).unwrap();
     let worker = bus.join().unwrap();
     worker.post(("a", "b"), "").unwrap();
-    // As another user, if this is root; an ordinary user tests the same as everybody else does.
+    // As another user, if this is root; an ordinary user tests the same without that.
     let program = env!("CARGO_BIN_EXE_seqcast");
     let copy = std::env::temp_dir().join(format!("seqcast-nobody-{}", std::process::id()));
-    // Not by this process: a child of another test would have it open for writing until its exec, and nobody could run
-    // it.
+    // Not by this process: a child of another test would have the file open for writing until its exec, and then it
+    // cannot be executed.
     assert!(std::process::Command::new("cp").arg(program).arg(&copy).status().unwrap().success());
     let mut results = Vec::new();
     for arguments in [

@@ -10,9 +10,9 @@ mod scraping;
 mod support;
 mod top;
 
-/// Not a test: what the tests start as a worker process. See `support::WorkerProcess`.
+/// Not a test: the tests start this as a worker process. See `support::WorkerProcess`.
 #[test]
-#[ignore = "a worker process for the others"]
+#[ignore = "a worker process for the other tests"]
 fn worker_process() {
     support::worker_process();
 }

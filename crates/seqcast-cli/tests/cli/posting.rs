@@ -1,4 +1,4 @@
-//! post and claim: taking part for a moment.
+//! post and claim: they join for a moment.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
@@ -22,7 +22,7 @@ fn post_reaches_the_workers() {
     let (name, _bus) = Name::segment("post");
     let mut worker = WorkerProcess::join(&name, "web");
     let posted = seqcast(&["post", &name, "cache", "stale", "--data", "user:42", "--format", "json"]).expect(0).json();
-    // After the worker's own start.
+    // After the worker's own start event.
     assert_eq!(posted, json!({ "posted": true, "id": 1 }));
     assert_eq!(worker.told("poll"), "Done { delivered: 2, missed: 0 }");
     assert_eq!(seqcast(&["post", &name, "cache", "stale"]).expect(0).stdout, "posted as id 2\n");
@@ -61,7 +61,7 @@ fn g9_a_unique_post_whose_key_is_held_is_refused_with_the_holder() {
     let mut worker = WorkerProcess::join(&name, "mailer");
     let post = ["post", &*name, "jobs", "run", "--unique", "nightly", "--ttl", "10m"];
     seqcast(&post).expect(0);
-    // Nobody has reached it: the next one may still be the one that runs.
+    // No worker has reached the event, so the next event may still run.
     seqcast(&post).expect(0);
     worker.told("poll");
     let before = bus.next_id();
@@ -72,8 +72,8 @@ fn g9_a_unique_post_whose_key_is_held_is_refused_with_the_holder() {
     let refused = seqcast(&[&["--format", "json"], post.as_slice()].concat()).expect(1).json();
     assert_eq!((&refused["posted"], &refused["held"]["pid"]), (&json!(false), &json!(worker.pid())));
     assert!(refused["held"]["left_seconds"].as_f64().unwrap() > 500.0, "{refused}");
-    assert_eq!(bus.next_id(), before, "it was posted all the same");
-    // Keys of claims that stand alone have nothing to do with it.
+    assert_eq!(bus.next_id(), before, "it was posted anyway");
+    // Keys of claims without an event are separate.
     seqcast(&["claim", &name, "nightly", "--ttl", "1m", "--", "true"]).expect(0);
 }
 
@@ -82,7 +82,7 @@ fn claim_runs_a_command_once_and_gives_its_exit_code() {
     let (name, _bus) = Name::segment("claim");
     let ran = seqcast(&["claim", &name, "import", "--ttl", "10m", "--", "sh", "-c", "echo done; exit 7"]).expect(7);
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("done\n", ""));
-    // Released with the command's end.
+    // Released when the command ends.
     seqcast(&["claim", &name, "import", "--ttl", "10m", "--keep", "--", "true"]).expect(0);
     // Kept until its ttl ends.
     let refused = seqcast(&["claim", &name, "import", "--ttl", "10m", "--", "echo", "twice"]).expect(1);
@@ -117,8 +117,8 @@ fn claim_is_held_while_the_command_runs_and_by_a_seat_that_does_not_lag() {
     assert!(bus.stats().unwrap().workers.is_empty());
 }
 
-/// A script that tells which of these signals it got, and ends with 3 when it got the last. Not for ever: if the last
-/// does not come it ends by itself, with another code.
+/// A script that prints each of these signals that it gets, and exits with 3 on the last one. If the last one does not
+/// come, the script ends by itself with another code.
 fn script_that_tells(signals: &[&str]) -> String {
     let traps: String = signals.iter().map(|signal| format!("trap 'echo told {signal}' {signal}; ")).collect();
     let last = signals.last().unwrap();
@@ -154,7 +154,7 @@ fn claim_leaves_it_to_a_terminal_to_interrupt_the_command() {
     let script = script_that_tells(&["INT", "QUIT", "TERM"]);
     let mut pty = Pty::run(command(&["claim", &name, "import", "--ttl", "10m", "--", "sh", "-c", &script]), 24, 80);
     pty.shows("that it runs", |screen| screen.contains("ready"));
-    // As a terminal sends them, but to the claim alone; the command would tell of them before it tells of the last.
+    // As a terminal sends them, but to `claim` only; the command would print them before the last one.
     for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
         pty.signal(signal);
     }
@@ -167,7 +167,7 @@ fn claim_leaves_it_to_a_terminal_to_interrupt_the_command() {
 fn claim_says_when_its_time_was_too_short() {
     let (name, _bus) = Name::segment("claim-short");
     let ran = seqcast(&["claim", &name, "import", "--ttl", "10ms", "--", "sleep", "0.1"]).expect(0);
-    assert!(ran.stderr.contains("give a longer --ttl"), "{ran:?}");
+    assert!(ran.stderr.contains("use a longer --ttl"), "{ran:?}");
 }
 
 #[test]
@@ -197,12 +197,12 @@ fn claim_waits_for_a_key_for_as_long_as_it_is_told_to() {
     assert!(refused.stderr.contains("not run: the key is held by seat"), "{refused:?}");
     let mut second =
         command(&["claim", &name, "key", "--ttl", "10m", "--wait", "1h", "--", "sh", "-c", "exit 5"]).spawn().unwrap();
-    eventually("the second has come", || bus.stats().unwrap().workers.len() == 2);
+    eventually("the second has joined", || bus.stats().unwrap().workers.len() == 2);
     assert!(second.try_wait().unwrap().is_none(), "it has not waited");
     drop(first.stdin.take());
     assert!(first.wait().unwrap().success());
     assert_eq!(second.wait().unwrap().code(), Some(5));
-    // A key whose time is over is free, too.
+    // A key is also free when its time is over.
     let worker = bus.join().unwrap();
     let _claim = worker.claim("key", Duration::from_millis(50)).unwrap();
     seqcast(&["claim", &name, "key", "--ttl", "1s", "--wait", "1h", "--", "true"]).expect(0);

@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex};
 
 use crate::support::eventually;
 
-/// A program that runs in a terminal of its own.
+/// A program in a terminal of its own.
 pub struct Pty {
     child: Child,
     keyboard: File,
     screen: Arc<Mutex<vt100::Parser>>,
-    /// What came, escape sequences included.
+    /// The output, including escape sequences.
     raw: Arc<Mutex<Vec<u8>>>,
     slave: OwnedFd,
 }
@@ -25,12 +25,12 @@ impl Pty {
         let on = |size| NonZero::new(size).unwrap();
         let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         let (mut master, mut slave) = (-1, -1);
-        // SAFETY: the two numbers and the size outlive the call; no name and no settings are asked for.
+        // SAFETY: the two numbers and the size outlive the call; no name and no settings are requested.
         let opened = unsafe {
             libc::openpty(&raw mut master, &raw mut slave, std::ptr::null_mut(), std::ptr::null(), &raw const size)
         };
         assert_eq!(opened, 0);
-        // SAFETY: both were just opened and are nobody else's.
+        // SAFETY: both were just opened and have no other owner.
         let (master, slave) = unsafe { (OwnedFd::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) };
         let terminal = slave.as_raw_fd();
         command.stdin(slave.try_clone().unwrap()).stdout(slave.try_clone().unwrap()).stderr(slave.try_clone().unwrap());
@@ -38,7 +38,7 @@ impl Pty {
         // SAFETY: the closure makes system calls on numbers only.
         unsafe {
             command.pre_exec(move || {
-                // A session of its own, whose terminal this is: signals and sizes go to it.
+                // A new session with this terminal: signals and sizes go to the program.
                 if libc::setsid() == -1 || libc::ioctl(terminal, libc::TIOCSCTTY, 0) == -1 {
                     return Err(std::io::Error::last_os_error());
                 }
@@ -50,7 +50,7 @@ impl Pty {
         let raw = Arc::new(Mutex::new(Vec::new()));
         let mut output = File::from(master.try_clone().unwrap());
         let (to_screen, to_raw) = (Arc::clone(&screen), Arc::clone(&raw));
-        // Ends with the last slave.
+        // Ends when the last slave is closed.
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];
             while let Ok(len @ 1..) = output.read(&mut bytes) {
@@ -85,7 +85,7 @@ impl Pty {
         self.screen.lock().unwrap().screen().hide_cursor()
     }
 
-    /// Waits until the screen is as wanted.
+    /// Waits until the screen is as `wanted`.
     #[track_caller]
     pub fn shows(&self, what: &str, mut wanted: impl FnMut(&str) -> bool) {
         let start = std::time::Instant::now();
@@ -95,7 +95,7 @@ impl Pty {
         }
     }
 
-    /// Whether keys are echoed and lines are gathered, as before a program takes the terminal.
+    /// Returns `true` if the terminal echoes keys and collects lines, as before a program takes it over.
     pub fn is_cooked(&self) -> bool {
         // SAFETY: `termios` is plain numbers, and the call writes one of them.
         let settings = unsafe {

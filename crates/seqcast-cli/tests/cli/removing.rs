@@ -1,4 +1,4 @@
-//! rm, and the proof that nobody uses what is removed.
+//! rm, and the proof that no process uses the removed segment.
 
 use seqcast::inspect::unlink_unheld;
 use seqcast::{Cause, SegmentOptions};
@@ -24,7 +24,7 @@ fn rm_refuses_while_a_worker_lives() {
     seqcast(&["rm", &name]).expect(1);
     assert!(exists(&name));
     let forced = seqcast(&["rm", &name, "--force"]).expect(0);
-    assert!(forced.stdout.contains("new, empty segment"), "it does not say what happens: {forced:?}");
+    assert!(forced.stdout.contains("new, empty segment"), "it does not explain the effect: {forced:?}");
     assert!(!exists(&name));
 }
 
@@ -43,8 +43,8 @@ fn rm_refuses_while_a_bus_without_a_seat_has_it_open() {
     let (name, bus) = Name::segment("rm-bus");
     let refused = seqcast(&["rm", &name]).expect(1);
     assert!(refused.stdout.contains("has it open"), "{refused:?}");
-    // A looker is no obstacle.
-    let _looker = seqcast::inspect::Inspector::open_any(&name).unwrap();
+    // An inspector is no obstacle.
+    let _inspector = seqcast::inspect::Inspector::open_any(&name).unwrap();
     drop(bus);
     seqcast_until(0, &["rm", &name]);
     assert!(!exists(&name));
@@ -59,13 +59,13 @@ fn rm_removes_nothing_foreign_and_anything_of_ours() {
         assert!(refused.stderr.contains("not a seqcast segment"), "{refused:?}");
     }
     assert!(exists(&foreign));
-    // Of another layout; its workers could not be asked for.
+    // The segment has another layout, so its workers are not known.
     let (other, bus) = Name::segment("rm-layout");
     let mut bytes = std::fs::read(other.path()).unwrap();
     bytes[0] ^= 0x40;
     std::fs::write(other.path(), &bytes).unwrap();
     seqcast(&["rm", &other]).expect(1);
-    assert!(exists(&other), "removed under somebody who has it open");
+    assert!(exists(&other), "removed although a process has it open");
     drop(bus);
     seqcast_until(0, &["rm", &other]);
     assert!(!exists(&other));
@@ -74,10 +74,10 @@ fn rm_removes_nothing_foreign_and_anything_of_ours() {
 #[test]
 fn only_what_nobody_can_write_to_is_unheld() {
     let (name, bus) = Name::segment("unheld");
-    assert!(!unlink_unheld(&name).unwrap(), "removed under its user, who holds no seat");
+    assert!(!unlink_unheld(&name).unwrap(), "removed although a process without a seat uses it");
     drop(bus);
     // Another test's child may be between fork and exec, with a copy of the descriptor.
-    eventually("nobody has it", || unlink_unheld(&name).unwrap());
+    eventually("no process has it open", || unlink_unheld(&name).unwrap());
     assert!(matches!(unlink_unheld(&name).as_ref().map_err(|error| error.cause()), Err(Cause::NotFound { .. })));
 }
 
@@ -93,16 +93,16 @@ fn who_opens_while_it_is_removed_is_not_refused() {
             && libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK) == 0
     };
     // As in the test above.
-    eventually("the lease is given", lease);
+    eventually("the lease is granted", lease);
     let impatient = SegmentOptions::new().creation_timeout(std::time::Duration::from_millis(5));
     assert!(
         matches!(impatient.open(&name).as_ref().map_err(|error| error.cause()), Err(Cause::Busy { .. })),
-        "the lease keeps nobody out"
+        "the lease does not stop an opener"
     );
     std::thread::scope(|scope| {
         let opener = scope.spawn(|| small().open_or_create(&name).map(|bus| bus.was_created()));
         std::fs::remove_file(name.path()).unwrap();
         drop(file);
-        assert!(opener.join().unwrap().unwrap(), "the opener went on with what was removed");
+        assert!(opener.join().unwrap().unwrap(), "the opener continued with the removed segment");
     });
 }

@@ -1,4 +1,4 @@
-//! metrics, by print and over HTTP.
+//! metrics, printed and over HTTP.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -7,7 +7,7 @@ use std::process::{Child, Stdio};
 
 use crate::support::{Name, WorkerProcess, command, seqcast};
 
-/// Reads the text format as the specification of OpenMetrics has it, and refuses what it forbids.
+/// Parses the text format as OpenMetrics specifies it, and rejects what the specification forbids.
 fn parse(text: &str) -> BTreeMap<String, f64> {
     let mut families = BTreeSet::new();
     let mut values = BTreeMap::new();
@@ -22,7 +22,7 @@ fn parse(text: &str) -> BTreeMap<String, f64> {
         }
         if let Some(rest) = line.strip_prefix("# TYPE ") {
             let (name, kind) = rest.split_once(' ').unwrap();
-            assert!(families.insert(name.to_owned()), "the type of {name} is given twice");
+            assert!(families.insert(name.to_owned()), "the type of {name} appears twice");
             suffix = match kind {
                 "counter" => "_total",
                 "gauge" => "",
@@ -40,12 +40,12 @@ fn parse(text: &str) -> BTreeMap<String, f64> {
             assert!(!name.contains(unit), "{name} is not in a base unit");
         }
         let before = values.insert(series.to_owned(), value.parse().unwrap());
-        assert!(before.is_none(), "{series} is given twice");
+        assert!(before.is_none(), "{series} appears twice");
     }
     values
 }
 
-/// The names of the labels of all series.
+/// The label names of all series.
 fn labels(values: &BTreeMap<String, f64>) -> BTreeSet<&str> {
     let lists = values.keys().filter_map(|series| series.split_once('{')?.1.strip_suffix('}'));
     lists.flat_map(|list| list.split(',').filter_map(|label| Some(label.split_once('=')?.0))).collect()
@@ -73,7 +73,7 @@ fn metrics_are_in_the_text_format_and_of_all_workers() {
     assert_eq!(of("seqcast_worker_delivered_total", ",seat=\"0\",label=\"web\""), 12.0);
     assert_eq!(of("seqcast_worker_lag_events", ",seat=\"1\",label=\"mailer\""), 13.0);
     assert_eq!(of("seqcast_worker_claims_won_total", ",seat=\"1\",label=\"mailer\""), 1.0);
-    assert!(!values.keys().any(|series| series.contains("doomed")), "the dead have series of their own");
+    assert!(!values.keys().any(|series| series.contains("doomed")), "dead workers have their own series");
     assert_eq!(labels(&values), BTreeSet::from(["segment", "seat", "label", "state"]));
     let json = seqcast(&["metrics", &name, "--format", "json"]).expect(0).json();
     assert_eq!(json["metrics"].as_array().unwrap().len(), values.len());
@@ -94,7 +94,7 @@ impl Exporter {
         Exporter { address: address.to_owned(), child }
     }
 
-    /// What is answered, its head and its body.
+    /// Returns the head and the body of the answer.
     fn ask(&self, request: &str) -> (String, String) {
         let mut connection = TcpStream::connect(&self.address).unwrap();
         connection.write_all(request.as_bytes()).unwrap();
@@ -142,7 +142,7 @@ fn metrics_are_served_on_loopback() {
         assert!(head.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{request:?}: {head}");
     }
     assert_eq!(exporter.ask("HEAD /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").1, "");
-    // Removed, and created anew: the exporter follows.
+    // Removed and created again: the exporter follows.
     bus.unlink().unwrap();
     assert_eq!(exporter.scrape(), BTreeMap::from([(format!("seqcast_up{{segment=\"{}\"}}", &*name), 0.0)]));
     let _bus = crate::support::small().create(&name).unwrap();
@@ -153,12 +153,12 @@ fn metrics_are_served_on_loopback() {
 fn clients_that_say_nothing_keep_nobody_out() {
     let (name, _bus) = Name::segment("silent");
     let exporter = Exporter::start(&name);
-    // More of them than are served at once.
+    // More clients than are served at once.
     let mut silent: Vec<TcpStream> = (0..200).map(|_| TcpStream::connect(&exporter.address).unwrap()).collect();
     for _ in 0..3 {
         exporter.scrape();
     }
-    // The oldest gave way, and the others are given up when their time is over.
+    // The oldest was dropped, and the others end at their deadline.
     for connection in &mut silent {
         let mut answer = Vec::new();
         let ended = connection.read_to_end(&mut answer);

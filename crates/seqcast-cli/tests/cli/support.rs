@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use seqcast::{Bus, Claimed, Reservation, Scope, SegmentOptions, Worker, WorkerOptions};
 use serde_json::Value;
 
-/// How long to wait for what must come. Long, since only a failure waits to its end.
+/// How long to wait for an expected result. Long, because only a failure waits to its end.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A segment name of this test's own; what it leads to is removed with it, also when the test fails.
+/// A segment name for one test. Dropping it removes the segment, also when the test fails.
 pub struct Name(String);
 
 impl Name {
@@ -25,7 +25,7 @@ impl Name {
         format!("/dev/shm{}", self.0)
     }
 
-    /// A small segment of this name.
+    /// Creates a small segment with this name.
     pub fn segment(what: &str) -> (Name, Bus) {
         let name = Name::new(what);
         let bus = small().create(&name).unwrap();
@@ -51,7 +51,7 @@ pub fn small() -> SegmentOptions {
     SegmentOptions::new().capacity(64).seats(8).claims(16)
 }
 
-/// What a run of the command gave.
+/// The result of a run of the command.
 #[derive(Debug)]
 pub struct Run {
     pub code: i32,
@@ -64,7 +64,7 @@ impl Run {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in {self:?}"))
     }
 
-    /// One object a line.
+    /// One object per line.
     pub fn json_lines(&self) -> Vec<Value> {
         self.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
@@ -82,7 +82,7 @@ pub fn command(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs `seqcast` to its end.
+/// Runs `seqcast` until it ends.
 pub fn seqcast(arguments: &[&str]) -> Run {
     run(&mut command(arguments))
 }
@@ -90,12 +90,12 @@ pub fn seqcast(arguments: &[&str]) -> Run {
 pub fn run(command: &mut Command) -> Run {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let output = Watched(child).output();
-    // A crash is a signal's number, negative.
+    // A crash is the negative number of a signal.
     let code = output.status.code().unwrap_or_else(|| -output.status.signal().unwrap());
     Run { code, stdout: String::from_utf8(output.stdout).unwrap(), stderr: String::from_utf8(output.stderr).unwrap() }
 }
 
-/// A child that is not waited for for ever.
+/// Waits for a child, but not indefinitely.
 struct Watched(Child);
 
 impl Watched {
@@ -125,8 +125,8 @@ impl Drop for Watched {
     }
 }
 
-/// Runs `seqcast` until it ends with `code`. For what depends on a segment being closed here: another test's child may
-/// be between fork and exec, with a copy of the descriptor.
+/// Runs `seqcast` until it ends with `code`. For results that depend on a segment being closed here: another test's
+/// child may be between fork and exec, with a copy of the descriptor.
 #[track_caller]
 pub fn seqcast_until(code: i32, arguments: &[&str]) -> Run {
     let mut last = None;
@@ -139,11 +139,11 @@ pub fn seqcast_until(code: i32, arguments: &[&str]) -> Run {
     last.unwrap()
 }
 
-/// Runs what looks at all segments of the host; again if one was cut off meanwhile, which other tests do to theirs.
+/// Runs a command that reads all segments of the host. Runs it again if one was truncated meanwhile, as other tests do.
 pub fn seqcast_on_all(arguments: &[&str]) -> Run {
     let mut run = seqcast(arguments);
-    eventually("none is cut off", || {
-        let cut_off = run.stderr.contains("somebody truncated its file");
+    eventually("no segment is truncated", || {
+        let cut_off = run.stderr.contains("a process truncated the segment's file");
         if cut_off {
             run = seqcast(arguments);
         }
@@ -152,7 +152,7 @@ pub fn seqcast_on_all(arguments: &[&str]) -> Run {
     run
 }
 
-/// Says "stop" when it is dropped, also by a panic: to what else would go on for ever.
+/// Says "stop" when it is dropped, also by a panic, to something that would not end otherwise.
 #[derive(Default)]
 pub struct Stop(AtomicBool);
 
@@ -173,7 +173,7 @@ impl Stop {
     }
 }
 
-/// Waits until something is so.
+/// Waits until a condition holds.
 #[track_caller]
 pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
@@ -183,7 +183,7 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// A worker in a process of its own that does what it is told, line by line.
+/// A worker in a separate process that executes orders, line by line.
 pub struct WorkerProcess {
     child: Child,
     orders: ChildStdin,
@@ -215,7 +215,7 @@ impl WorkerProcess {
         self.child.id()
     }
 
-    /// Gives an order and returns what came of it.
+    /// Gives an order and returns the answer.
     pub fn told(&mut self, order: &str) -> String {
         writeln!(self.orders, "{order}").unwrap();
         self.answer()
@@ -225,7 +225,7 @@ impl WorkerProcess {
         loop {
             let mut line = String::new();
             assert_ne!(self.answers.read_line(&mut line).unwrap(), 0, "the worker process has ended");
-            // The harness says something on the same line.
+            // The harness prints something on the same line.
             if let Some((_, answer)) = line.split_once(ANSWER) {
                 return answer.trim_end().to_owned();
             }
@@ -237,7 +237,7 @@ impl WorkerProcess {
         assert_eq!(unsafe { libc::kill(self.child.id() as i32, signal) }, 0);
     }
 
-    /// Ends it as a crash would, and waits until it is gone.
+    /// Kills it, and waits until it is gone.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -253,7 +253,7 @@ impl Drop for WorkerProcess {
 
 /// The worker process itself.
 pub fn worker_process() {
-    // Started by hand there is nothing to do.
+    // If it was started by hand, there is nothing to do.
     let (Ok(name), Ok(label)) = (std::env::var(NAME), std::env::var(LABEL)) else { return };
     let bus = Bus::open_or_create(&name).unwrap();
     let worker = bus.join_with(&WorkerOptions::new().label(label)).unwrap();
@@ -294,7 +294,7 @@ fn obey(worker: &Worker, reservation: &mut Option<Reservation>, order: &str) -> 
             drop(reservation.take());
             "given up".to_owned()
         }
-        // A child that does nothing but be there.
+        // A child that only stays alive.
         ["fork"] => {
             // SAFETY: the child makes system calls only, and never returns.
             let child = unsafe { libc::fork() };
@@ -306,14 +306,14 @@ fn obey(worker: &Worker, reservation: &mut Option<Reservation>, order: &str) -> 
             }
             child.to_string()
         }
-        // As nothing does but what unmaps memory that is not its own. Returns how many locks are gone.
+        // Simulates code that unmaps memory that it does not own. Returns the number of lost locks.
         ["lose_lock"] => {
             let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
             let pages: Vec<&str> = maps.lines().filter(|line| line.contains(" ---s ")).collect();
             for page in &pages {
                 let (from, to) = page.split_once(' ').unwrap().0.split_once('-').unwrap();
                 let [from, to] = [from, to].map(|address| usize::from_str_radix(address, 16).unwrap());
-                // SAFETY: nothing reads or writes pages that are mapped without the right to either.
+                // SAFETY: no code reads or writes pages that are mapped without the right to either.
                 assert_eq!(unsafe { libc::munmap(from as *mut libc::c_void, to - from) }, 0);
             }
             pages.len().to_string()

@@ -11,9 +11,9 @@ fn top(name: &str, more: &[&str], rows: u16, columns: u16) -> Pty {
     Pty::run(command(&arguments), rows, columns)
 }
 
-/// The screen's line of the worker `pid`.
+/// The line of the worker `pid` on the screen.
 fn row(screen: &str, pid: u32) -> Option<&str> {
-    // On a wide screen the seat stands before it.
+    // On a wide screen the seat is before it.
     screen.lines().find(|line| line.split_whitespace().take(2).any(|word| word == pid.to_string()))
 }
 
@@ -28,7 +28,7 @@ fn top_shows_every_worker_in_80_columns() {
     web.told("posts 10");
     web.told("poll");
     let mut pty = top(&name, &[], 24, 80);
-    pty.shows("the three", |screen| {
+    pty.shows("the three workers", |screen| {
         [web.pid(), mailer.pid(), doomed_pid].iter().all(|&pid| row(screen, pid).is_some())
     });
     let text = pty.text();
@@ -44,7 +44,7 @@ fn top_shows_every_worker_in_80_columns() {
     // PID LABEL AGE LAG HIGH MISSED FAILED POLL STATE READ/S POST/S.
     assert_eq!([fields(web.pid())[1], fields(web.pid())[3], fields(web.pid())[5]], ["web", "0", "0"], "{text}");
     assert!(row(&text, mailer.pid()).unwrap().contains("a label that "), "{text}");
-    // Its label has blanks.
+    // Its label contains blanks.
     let behind = row(&text, mailer.pid()).unwrap().split_once("that ").unwrap().1;
     assert_eq!(behind.split_whitespace().skip(2).take(3).collect::<Vec<_>>(), ["12", "12", "0"], "{text}");
     assert!(row(&text, doomed_pid).unwrap().contains(" dead "), "{text}");
@@ -56,7 +56,7 @@ fn top_shows_every_worker_in_80_columns() {
 fn g8_a_stopped_worker_is_stopped_and_a_dead_one_dead() {
     let (name, _bus) = Name::segment("top-states");
     let mut worker = WorkerProcess::join(&name, "web");
-    // Who has nothing to read is not slow, however long it says nothing.
+    // A worker with nothing to read is not slow, even after a long silence.
     worker.told("poll");
     let pid = worker.pid();
     let mut pty = top(&name, &[], 24, 80);
@@ -90,7 +90,7 @@ fn the_high_water_mark_of_lag_stays_and_the_history_moves() {
         field(screen, 5).as_deref() == Some("40") && field(screen, 10).as_deref() == Some("slow")
     });
     worker.told("poll");
-    pty.shows("the lag gone, its mark left", |screen| {
+    pty.shows("no lag, but HIGH still shows 40", |screen| {
         field(screen, 5).as_deref() == Some("0") && field(screen, 6).as_deref() == Some("40")
     });
     pty.shows("a peak in the history", |screen| {
@@ -137,7 +137,7 @@ fn top_looks_no_sooner_than_asked_and_answers_keys_meanwhile() {
     pty.shows("its screen", |screen| screen.contains("sort: seat"));
     pty.type_in("r");
     pty.shows("the other order", |screen| screen.contains("sort: seat reversed"));
-    // A second look would be in the history.
+    // A second measurement would be in the history.
     assert!(pty.lines()[1].trim_end().ends_with("claims 0  events/s"), "{}", pty.text());
     pty.type_in("q");
     assert!(pty.ends().success());
@@ -149,15 +149,15 @@ fn top_leaves_the_terminal_as_it_was() {
     for leave in ["q", "\x1b", "\x03", "SIGTERM", "SIGHUP"] {
         let mut pty = top(&name, &[], 24, 80);
         pty.shows("its screen", |screen| screen.contains("0 of 8 seats"));
-        eventually("the terminal is taken", || pty.is_alternate() && !pty.is_cooked() && pty.hides_cursor());
+        eventually("the terminal is taken over", || pty.is_alternate() && !pty.is_cooked() && pty.hides_cursor());
         match leave {
             "SIGTERM" => pty.signal(libc::SIGTERM),
             "SIGHUP" => pty.signal(libc::SIGHUP),
             keys => pty.type_in(keys),
         }
         assert_eq!(pty.ends().code(), Some(0), "after {leave:?}");
-        pty.shows("nothing of it", |screen| screen.trim().is_empty());
-        eventually(&format!("the terminal is given back after {leave:?}"), || {
+        pty.shows("an empty screen", |screen| screen.trim().is_empty());
+        eventually(&format!("the terminal is restored after {leave:?}"), || {
             !pty.is_alternate() && pty.is_cooked() && !pty.hides_cursor()
         });
     }
@@ -171,7 +171,7 @@ fn a_segment_cut_off_under_top_gives_the_terminal_back_and_a_reason() {
     pty.shows("its screen", |screen| screen.contains("0 of 8 seats"));
     std::fs::OpenOptions::new().write(true).open(name.path()).unwrap().set_len(0).unwrap();
     assert_eq!(pty.ends().code(), Some(3));
-    pty.shows("why", |screen| screen.contains("somebody truncated its file"));
+    pty.shows("why", |screen| screen.contains("a process truncated the segment's file"));
     assert!(!pty.is_alternate() && pty.is_cooked() && !pty.hides_cursor());
 }
 
@@ -181,7 +181,7 @@ fn top_follows_a_segment_that_is_created_anew() {
     let mut pty = top(&name, &[], 24, 80);
     pty.shows("the old one", |screen| screen.contains("0 of 8 seats"));
     bus.unlink().unwrap();
-    pty.shows("that it is gone", |screen| screen.contains("REMOVED"));
+    pty.shows("REMOVED", |screen| screen.contains("REMOVED"));
     let _bus = crate::support::small().seats(5).create(&name).unwrap();
     pty.shows("the new one", |screen| screen.contains("0 of 5 seats") && !screen.contains("REMOVED"));
     pty.type_in("q");
@@ -200,7 +200,7 @@ fn top_works_on_narrow_and_wide_terminals() {
         if columns == 200 {
             assert!(pty.text().contains("a label of some length for once"), "{}", pty.text());
         }
-        // On a screen too small for anything it still quits.
+        // On a screen that is too small for anything, it still quits.
         pty.type_in("q");
         assert_eq!(pty.ends().code(), Some(0), "{columns} x {rows}");
     }
@@ -253,13 +253,13 @@ fn top_shows_help_details_and_a_part_by_keys() {
     pty.type_in("?");
     pty.shows("help", |screen| screen.contains("details of the selected worker") && !is_shown(screen, 0));
     pty.type_in("x");
-    pty.shows("both again", |screen| is_shown(screen, 0) && is_shown(screen, 1));
+    pty.shows("both workers again", |screen| is_shown(screen, 0) && is_shown(screen, 1));
     pty.type_in("/mail");
-    pty.shows("one of them", |screen| {
+    pty.shows("one worker", |screen| {
         screen.contains("filter: mail_  1 of 2") && !is_shown(screen, 0) && is_shown(screen, 1)
     });
     pty.type_in("\r\r");
-    pty.shows("its details", |screen| screen.contains("worker mailer") && screen.contains("handlers failed"));
+    pty.shows("details of the worker", |screen| screen.contains("worker mailer") && screen.contains("handlers failed"));
     pty.type_in("q");
     assert!(pty.ends().success());
 }
@@ -280,7 +280,7 @@ fn top_finds_the_segment_of_a_process() {
         assert_eq!((&row["pid"], &row["label"]), (&json!(web.pid()), &json!("web")));
     }
     assert_eq!(of(&[&name]).expect(0).json()["workers"].as_array().unwrap().len(), 2);
-    // A process without one, and one that is not there.
+    // A process without a segment, and a process that does not exist.
     let own = of(&["--pid", "1"]);
     assert!(own.code != 0 && !own.stderr.is_empty(), "{own:?}");
     assert_ne!(of(&["--pid", "4194304"]).code, 0);
