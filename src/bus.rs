@@ -208,7 +208,7 @@ impl Bus {
 
     /// Events that the ring holds.
     pub fn capacity(&self) -> u64 {
-        self.segment.geometry().capacity
+        self.segment.geometry().capacity()
     }
 
     /// Bytes of the largest event, with its names and up to 63 bytes more.

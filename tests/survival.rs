@@ -332,7 +332,7 @@ alone! {
         worker.post(("s", "e"), b"").unwrap();
         let audit = bus.audit().unwrap();
         assert!(audit.is_clean());
-        assert_eq!((audit.events.blocks, audit.held_seats), (64 + 16, 1));
+        assert_eq!((audit.pools[0].pool, audit.pools[0].blocks, audit.held_seats), ("ring", 64 + 16, 1));
         // The second and third cell are made to name the block of the first.
         let file = File::options().read(true).write(true).open(name.path()).unwrap();
         let cells = 1024 + 16 * 512;
@@ -347,7 +347,8 @@ alone! {
         }
         let audit = bus.audit().unwrap();
         assert!(!audit.is_clean());
-        assert_eq!((audit.events.leaked, audit.events.shared, audit.claims.leaked, audit.claims.shared), (2, 1, 0, 0));
+        let found: Vec<_> = audit.pools.iter().map(|pool| (pool.pool, pool.leaked, pool.shared)).collect();
+        assert_eq!(found, [("ring", 2, 1), ("claims", 0, 0)]);
     }
 
     fn g7_an_audit_disturbs_nobody_who_joins() {

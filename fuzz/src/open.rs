@@ -75,7 +75,7 @@ fn content(right: u8, input: &mut Input<'_>) -> Vec<u8> {
     keep(2, &["boot_id"], input);
     keep(3, &["size"], input);
     keep(4, &["capacity", "block_stride"], input);
-    keep(5, &["records"], input);
+    keep(5, &["seats"], input);
     keep(6, &["buckets", "bucket_stride"], input);
     if right & 1 << 2 != 0 {
         // The second word of the boot id.

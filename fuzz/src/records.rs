@@ -14,7 +14,7 @@ pub fn records(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let scene = Scene::of_bytes(fresh_image());
     let map = scene.map;
-    let tags = Tags::new();
+    let tags = Tags::new(&map);
     let count = 1 + input.below(map.capacity);
     for id in 0..count {
         let block = map.block(id);
@@ -58,10 +58,10 @@ pub fn records(bytes: &[u8]) {
 struct Tags(Vec<u64>);
 
 impl Tags {
-    fn new() -> Tags {
+    /// Of the used image, which has the sizes of the fresh one.
+    fn new(map: &Map) -> Tags {
         let image = used_image();
         let word = |at: usize| u64::from_ne_bytes(image[at * 8..][..8].try_into().expect("a word has 8 bytes"));
-        let map = Map::of(word);
         let blocks = (0..map.capacity + map.seats).map(|block| word(map.block(block).start + HEAD_WORDS + 1));
         Tags(blocks.filter(|&tag| tag > 1 << 40).collect())
     }

@@ -44,15 +44,15 @@ use crate::os::sys;
 pub use crate::os::text::{Printable, is_printable, printable};
 use crate::protocol::claims::{BUCKET_HEAD_WORDS, ENTRY_WORDS};
 use crate::protocol::{pool, seat_words};
-pub use crate::seat::audit::{Audit, BlockAudit};
+pub use crate::seat::audit::{Audit, PoolAudit};
 use crate::seat::options::Start;
 use crate::seat::stats::Stats;
 use crate::seat::words::SeatWords;
 pub use crate::segment::FileFacts;
-use crate::segment::geometry;
 pub use crate::segment::layout::Field;
 use crate::segment::layout::{self, HEADER_BYTES, header_word, seat_word};
 use crate::segment::options::SegmentOptions;
+use crate::segment::pools::{POOLS, PoolId};
 use crate::segment::{self, Segment};
 use crate::sync::Ordering;
 
@@ -144,32 +144,33 @@ impl Inspector {
     /// The sizes that decide the layout.
     pub fn geometry(&self) -> Sizes {
         let geometry = self.segment.geometry();
+        let (ring, claims) = (geometry.pool(PoolId::Ring), geometry.pool(PoolId::Claims));
         Sizes {
             size: self.segment.size() as u64,
-            capacity: geometry.capacity,
-            block_stride: geometry.block_stride,
+            capacity: ring.cells,
+            block_stride: ring.stride,
             block_size: geometry.block_bytes() as u64,
             largest_event: geometry.largest_message() as u64,
             seats: geometry.seats as u32,
-            buckets: geometry.buckets,
-            bucket_stride: geometry.bucket_stride,
+            buckets: claims.cells,
+            bucket_stride: claims.stride,
             bucket_entries: self.segment.claims().entries_per_bucket() as u64,
         }
     }
 
     /// What is where, in order.
     pub fn regions(&self) -> Vec<Region> {
-        let geometry::Geometry { capacity, block_stride, seats, buckets, bucket_stride } = *self.segment.geometry();
-        let at = self.segment.regions();
-        let region = |name, offset: usize, count, stride| Region { name, offset: offset as u64, count, stride };
-        vec![
-            region("header", 0, 1, HEADER_BYTES as u64),
-            region("seats", at.seats, seats, seat_words::WORDS as u64 * 8),
-            region("ring", at.cells, capacity, 8),
-            region("blocks", at.blocks, capacity + seats, block_stride),
-            region("claims", at.claim_cells, buckets, 8),
-            region("buckets", at.bucket_blocks, buckets + seats, bucket_stride),
-        ]
+        let (geometry, at) = (self.segment.geometry(), self.segment.regions());
+        let mut regions = vec![
+            Region::of("header", 0, 1, HEADER_BYTES as u64, &["header"]),
+            Region::of("seats", at.seats, geometry.seats, seat_words::WORDS as u64 * 8, &["seat"]),
+        ];
+        for (spec, at) in POOLS.iter().zip(&at.pools) {
+            let (size, blocks) = (geometry.pool(spec.id), geometry.blocks(spec.id));
+            regions.push(Region::of(spec.cells_region, at.cells, size.cells, 8, &[]));
+            regions.push(Region::of(spec.blocks_region, at.blocks, blocks, size.stride, spec.block_parts));
+        }
+        regions
     }
 
     /// What the workers have counted.
@@ -330,9 +331,15 @@ pub struct Region {
     pub count: u64,
     /// Bytes from one of them to the next.
     pub stride: u64,
+    /// What each of them is made of, by the regions of [`fields`]; empty if it is one word.
+    pub parts: &'static [&'static str],
 }
 
 impl Region {
+    fn of(name: &'static str, offset: usize, count: u64, stride: u64, parts: &'static [&'static str]) -> Region {
+        Region { name, offset: offset as u64, count, stride, parts }
+    }
+
     /// Its length in bytes.
     pub fn len(&self) -> u64 {
         self.count * self.stride

@@ -5,10 +5,8 @@ use std::sync::Arc;
 
 #[cfg(doc)]
 use crate::error::ErrorKind;
-use crate::error::{Error, Result};
-use crate::protocol::Fault;
-use crate::protocol::pool::Hand;
-use crate::protocol::seat_words::{CLAIM_HAND, HAND_WORDS, RING_HAND};
+use crate::error::Result;
+use crate::seat::adopt::adopt_all;
 use crate::seat::holder::{Hold, lives_without_lock};
 use crate::seat::words::SeatWords;
 use crate::segment::layout::seat_word;
@@ -58,18 +56,14 @@ fn adopt(segment: &Segment, seat: u16) -> Result<bool> {
         return Ok(false);
     }
     let words = SeatWords::of(&segment.seats(), seat);
-    let fault = |fault: Fault| Error::of_fault(segment.name(), fault);
-    let ring = segment.ring();
-    let hand = |from| words.words().sub(from, HAND_WORDS);
-    Hand::adopt(ring.pool(), hand(RING_HAND), seat).map_err(fault)?;
-    Hand::adopt(segment.claims().pool(), hand(CLAIM_HAND), seat).map_err(fault)?;
-    // Readers void what it had reserved.
-    ring.forget_reservation(seat);
+    let had_reserved = adopt_all(segment, seat)?.had_reserved;
     words.add(seat_word!(identity.incarnation), 1);
     words.add(seat_word!(identity.adopted), 1);
     // Before the system call, so that a worker that joins sees soon that the seat is locked for a moment only.
     words.set(seat_word!(identity.pid), 0);
-    segment.wake_for_decided();
+    if had_reserved {
+        segment.wake_for_decided();
+    }
     Ok(true)
 }
 

@@ -281,10 +281,6 @@ impl Claims {
         Claims { pool, tail, capacity }
     }
 
-    pub(crate) fn pool(&self) -> &Pool {
-        &self.pool
-    }
-
     pub(crate) fn buckets(&self) -> usize {
         self.pool.cells()
     }

@@ -99,10 +99,6 @@ impl Ring {
         Ring { pool, tail, seats, shift, mask: capacity - 1, line_bits, lines_shift: shift - line_bits, stretch }
     }
 
-    pub(crate) fn pool(&self) -> &Pool {
-        &self.pool
-    }
-
     #[inline]
     pub(crate) fn capacity(&self) -> u64 {
         self.mask + 1

@@ -1,5 +1,6 @@
 //! Taking a seat on the bus: its lock, its words, and what its last holder left.
 
+pub(crate) mod adopt;
 pub(crate) mod audit;
 pub(crate) mod claim;
 pub(crate) mod claim_clock;
@@ -22,9 +23,9 @@ use crate::os::clock::HostClock;
 use crate::os::fork::ForkGuard;
 use crate::os::sys;
 use crate::protocol::Fault;
-use crate::protocol::pool::Hand;
-use crate::protocol::seat_words::{ATTEMPT, CLAIM_HAND, HAND_WORDS, RING_HAND, WORDS};
+use crate::protocol::seat_words::{ATTEMPT, WORDS};
 use crate::protocol::word::Stamp;
+use crate::seat::adopt::{Adopted, adopt_all};
 use crate::seat::claim::Claimer;
 use crate::seat::holder::{holders, is_own_leftover, lives_without_lock, looks_free};
 use crate::seat::publish::Writer;
@@ -32,6 +33,7 @@ use crate::seat::tenure::{Incarnation, Tenure};
 use crate::seat::words::SeatWords;
 use crate::segment::Segment;
 use crate::segment::layout::{LABEL_BYTES, seat_word};
+use crate::segment::pools::POOLS;
 use crate::sync::{Ordering, Words};
 
 /// A seat that was just taken, before its halves are put together.
@@ -53,7 +55,7 @@ const USED_UP: &str = "the publication attempts of every seat that is not held";
 
 /// Whether one of the seat's hands has used up the numbers of its attempts, which never repeat.
 fn is_used_up(words: &SeatWords) -> bool {
-    [RING_HAND, CLAIM_HAND].iter().any(|hand| words.get(hand + ATTEMPT) >= Stamp::LAST_ATTEMPT)
+    POOLS.iter().any(|pool| words.get(pool.hand + ATTEMPT) >= Stamp::LAST_ATTEMPT)
 }
 
 /// Of a seat that only posts: it reads nothing.
@@ -78,15 +80,8 @@ impl Seat {
             }));
         };
         let words = SeatWords::of(&segment.seats(), seat);
-        let fault = |fault: Fault| Error::of_fault(segment.name(), fault);
-        // The lock is the proof that the last holder is dead or has left.
-        let ring = segment.ring();
-        let hand = |from| words.words().sub(from, HAND_WORDS);
-        let ring_hand = Hand::adopt(ring.pool(), hand(RING_HAND), seat).map_err(fault)?;
-        let claim_hand = Hand::adopt(segment.claims().pool(), hand(CLAIM_HAND), seat).map_err(fault)?;
-        if ring.reserved_by(seat).is_some() {
-            // Readers void what it had reserved, once they see that nobody names it any more.
-            ring.forget_reservation(seat);
+        let Adopted { hands: [ring_hand, claim_hand], had_reserved } = adopt_all(segment, seat)?;
+        if had_reserved {
             segment.wake_for_decided();
         }
         let (pid, clock) = (sys::pid(), HostClock::of_this_process());
@@ -181,19 +176,19 @@ mod tests {
     // Alone: a child that another test forks while a seat is given back keeps its lock for a moment.
     seqcast_testkit::alone! {
         fn g7_a_seat_whose_attempts_are_used_up_is_given_to_nobody() {
-            let options = SegmentOptions::new().capacity(8).claims(8).seats(3);
+            let count = POOLS.len();
+            let options = SegmentOptions::new().capacity(8).claims(8).seats(count as u64 + 1);
             let segment = Arc::new(Segment::anonymous(&options).unwrap());
-            let use_up = |seat, hand: usize| {
-                SeatWords::of(&segment.seats(), seat).set(hand + ATTEMPT, Stamp::LAST_ATTEMPT);
-            };
-            use_up(0, RING_HAND);
-            use_up(1, CLAIM_HAND);
+            // In each seat but the last the hand of another pool.
+            for (seat, pool) in (0..).zip(&POOLS) {
+                segment.hand(pool.id, seat).at(ATTEMPT).store(Stamp::LAST_ATTEMPT, Ordering::Relaxed);
+            }
             let seat = Seat::take(&segment, "").unwrap();
-            assert_eq!(seat.number, 2, "a worker was given a seat with which it cannot post or claim");
+            assert_eq!(usize::from(seat.number), count, "a worker was given a seat with which it cannot post or claim");
             let error = Seat::take(&segment, "").map(|seat| seat.number).unwrap_err();
             assert!(matches!(error.cause(), Cause::Exhausted { what: USED_UP, .. }), "{error}");
             drop(seat);
-            assert_eq!(Seat::take(&segment, "").unwrap().number, 2);
+            assert_eq!(usize::from(Seat::take(&segment, "").unwrap().number), count);
         }
     }
 }

@@ -54,7 +54,7 @@ impl Start {
         let (first, gathers) = match self {
             Start::Now => (newest, false),
             // Not what the ring says now, which may be a lap later, and then ahead of the id above.
-            Start::Oldest => (newest.saturating_sub(segment.geometry().capacity), false),
+            Start::Oldest => (newest.saturating_sub(segment.geometry().capacity()), false),
             Start::At(id) => (id, false),
             Start::After(id) => (id.saturating_add(1), true),
             Start::Resume(position) if position.bus() != segment.id() => {

@@ -10,6 +10,7 @@ use crate::seat::words::SeatWords;
 use crate::seat::{NO_CURSOR, label_of};
 use crate::segment::Segment;
 use crate::segment::layout::{header_word, seat_word};
+use crate::segment::pools::PoolId;
 use crate::sync::Ordering;
 
 /// A snapshot of a segment: every figure true at some moment of its making.
@@ -132,10 +133,10 @@ impl Stats {
         Ok(Stats {
             name: segment.name().to_owned(),
             size: segment.size() as u64,
-            capacity: geometry.capacity,
+            capacity: geometry.capacity(),
             block_size: geometry.block_bytes() as u64,
             seats: geometry.seats as u32,
-            buckets: geometry.buckets,
+            buckets: geometry.pool(PoolId::Claims).cells,
             bucket_entries: segment.claims().entries_per_bucket() as u64,
             creator_pid: word(header_word!(creator_pid)) as u32,
             created_at: at_wall_ns(word(header_word!(created_at))),

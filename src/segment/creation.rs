@@ -22,9 +22,10 @@ use crate::os::fork::ForkGuard;
 use crate::os::mapping::Mapping;
 use crate::os::sys;
 use crate::segment::fingerprint::fingerprint;
-use crate::segment::geometry::{Geometry, Regions};
+use crate::segment::geometry::{Geometry, PoolSize, Regions};
 use crate::segment::layout::{FORMING, HEADER_BYTES, LAYOUT_VERSION, header_word, layout_version, magic};
 use crate::segment::options::SegmentOptions;
+use crate::segment::pools::{POOLS, PoolSpec};
 use crate::segment::unique_hash::UniqueHash;
 use crate::sync::{Ordering, fence};
 
@@ -598,12 +599,8 @@ impl HeaderCopy {
             let number = |[high, low]: [u64; 2]| u128::from(high) << 64 | u128::from(low);
             return Err(Error::from(Cause::OtherBoot { name: name(), found: number(then), expected: number(now) }));
         }
-        Ok(Geometry {
-            capacity: self.word(header_word!(capacity)),
-            block_stride: self.word(header_word!(block_stride)),
-            seats: self.word(header_word!(seats)),
-            buckets: self.word(header_word!(buckets)),
-            bucket_stride: self.word(header_word!(bucket_stride)),
-        })
+        let size =
+            |spec: &PoolSpec| PoolSize { cells: self.word(spec.cells_word), stride: self.word(spec.stride_word) };
+        Ok(Geometry { seats: self.word(header_word!(seats)), pools: POOLS.each_ref().map(size) })
     }
 }

@@ -4,6 +4,7 @@ use rustix::fs::Stat;
 
 use super::geometry::{Geometry, KEYS_PER_BUCKET, buckets_for, stride_for};
 use super::options::SegmentOptions;
+use super::pools::PoolId;
 use crate::error::Difference;
 
 /// What was set in `options` and is otherwise in a segment with this geometry and file.
@@ -11,15 +12,16 @@ pub(super) fn differences(options: &SegmentOptions, geometry: &Geometry, stat: &
     let mut all = Vec::new();
     let mut differ = |option, wanted: String, found: String| all.push(Difference { option, wanted, found });
     let asked = options.asked;
-    if asked.capacity && options.capacity != geometry.capacity {
-        differ("capacity", options.capacity.to_string(), geometry.capacity.to_string());
+    if asked.capacity && options.capacity != geometry.capacity() {
+        differ("capacity", options.capacity.to_string(), geometry.capacity().to_string());
     }
     // By what becomes of them: sizes that are rounded to the same are the same.
-    if asked.block_size && stride_for(options.block_size) != geometry.block_stride {
+    if asked.block_size && stride_for(options.block_size) != geometry.pool(PoolId::Ring).stride {
         differ("block_size", options.block_size.to_string(), geometry.block_bytes().to_string());
     }
-    if asked.claims && buckets_for(options.claims) != geometry.buckets {
-        differ("claims", options.claims.to_string(), (geometry.buckets * KEYS_PER_BUCKET).to_string());
+    let buckets = geometry.pool(PoolId::Claims).cells;
+    if asked.claims && buckets_for(options.claims) != buckets {
+        differ("claims", options.claims.to_string(), (buckets * KEYS_PER_BUCKET).to_string());
     }
     if asked.seats && options.seats != geometry.seats {
         differ("seats", options.seats.to_string(), geometry.seats.to_string());

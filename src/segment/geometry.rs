@@ -1,6 +1,7 @@
 //! The sizes of a segment, and what follows from them.
 
 use super::layout::{HEADER_BYTES, LINE, REGION_ALIGN};
+use super::pools::{POOL_COUNT, POOLS, PoolId, PoolSpec};
 use crate::protocol::word::CellWord;
 use crate::protocol::{pool, seat_words};
 
@@ -10,23 +11,35 @@ pub(crate) const FRAGMENT_HEAD_BYTES: usize = 32;
 /// The sizes that decide where everything is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Geometry {
-    pub(crate) capacity: u64,
-    pub(crate) block_stride: u64,
     pub(crate) seats: u64,
-    pub(crate) buckets: u64,
-    pub(crate) bucket_stride: u64,
+    /// In the order of [`POOLS`].
+    pub(crate) pools: [PoolSize; POOL_COUNT],
+}
+
+/// The size of a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PoolSize {
+    /// Cells; there are as many blocks, and one more for each seat.
+    pub(crate) cells: u64,
+    /// Bytes from block to block.
+    pub(crate) stride: u64,
 }
 
 /// Offsets of the regions, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Regions {
     pub(crate) seats: usize,
-    pub(crate) cells: usize,
-    pub(crate) blocks: usize,
-    pub(crate) claim_cells: usize,
-    pub(crate) bucket_blocks: usize,
+    /// In the order of [`POOLS`].
+    pub(crate) pools: [PoolRegions; POOL_COUNT],
     /// Size of the segment.
     pub(crate) end: usize,
+}
+
+/// Offsets of a pool's regions, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PoolRegions {
+    pub(crate) cells: usize,
+    pub(crate) blocks: usize,
 }
 
 /// Blocks that cells can tell apart, less the seats' own, is the greatest capacity.
@@ -56,9 +69,24 @@ pub(crate) const fn stride_for(payload: u64) -> u64 {
 }
 
 impl Geometry {
-    /// Payload bytes of a block.
+    /// Returns the size of one pool.
+    pub(crate) fn pool(&self, pool: PoolId) -> PoolSize {
+        self.pools[pool as usize]
+    }
+
+    /// Events that the ring holds.
+    pub(crate) fn capacity(&self) -> u64 {
+        self.pool(PoolId::Ring).cells
+    }
+
+    /// Blocks of one pool.
+    pub(crate) fn blocks(&self, pool: PoolId) -> u64 {
+        self.pool(pool).cells + self.seats
+    }
+
+    /// Payload bytes of a block of the ring.
     pub(crate) fn block_bytes(&self) -> usize {
-        self.block_stride as usize - pool::HEAD_WORDS * 8
+        self.pool(PoolId::Ring).stride as usize - pool::HEAD_WORDS * 8
     }
 
     /// The number of the last seat; there is at least one, and at most 65,536.
@@ -68,28 +96,17 @@ impl Geometry {
 
     /// Bytes of the largest message: a quarter of what the ring holds.
     pub(crate) fn largest_message(&self) -> usize {
-        self.block_bytes().max(self.capacity as usize / 4 * (self.block_bytes() - FRAGMENT_HEAD_BYTES))
+        self.block_bytes().max(self.capacity() as usize / 4 * (self.block_bytes() - FRAGMENT_HEAD_BYTES))
     }
 
-    /// Whether these can be a segment's sizes, whoever wrote them. The text says what is wrong.
+    /// Returns where the regions of a segment with these sizes are, or what makes the sizes impossible. They may be
+    /// anybody's.
     pub(crate) fn check(&self) -> std::result::Result<Regions, &'static str> {
-        let Geometry { capacity, block_stride, seats, buckets, bucket_stride } = *self;
-        let odd_lines = |stride: u64| stride.is_multiple_of(LINE as u64) && stride / LINE as u64 % 2 == 1;
-        if !capacity.is_power_of_two() || capacity < LEAST_CAPACITY {
-            return Err("its capacity is not a power of two of at least 8");
+        if !(1..=MOST_SEATS).contains(&self.seats) {
+            return Err("its number of seats is impossible");
         }
-        // No overflow in the sums: powers of two, and few seats.
-        if seats == 0 || seats > MOST_SEATS || capacity + seats > MOST_BLOCKS {
-            return Err("its capacity and seats exceed what cells can tell apart");
-        }
-        if !buckets.is_power_of_two() || buckets + seats > MOST_BLOCKS {
-            return Err("its number of claim buckets is impossible");
-        }
-        if block_stride < stride_for(LEAST_BLOCK) || block_stride > stride_for(MOST_BLOCK) || !odd_lines(block_stride) {
-            return Err("its block size is impossible");
-        }
-        if bucket_stride != BUCKET_STRIDE {
-            return Err("its bucket size is impossible");
+        for (size, spec) in self.pools.iter().zip(&POOLS) {
+            size.check(spec, self.seats)?;
         }
         let mut end = HEADER_BYTES as u64;
         let mut region = |bytes: u64| {
@@ -97,13 +114,29 @@ impl Geometry {
             end = (start + bytes).next_multiple_of(REGION_ALIGN as u64);
             start as usize
         };
-        // No overflow: at most 2^20 blocks of about 2^20 bytes each, twice.
-        let seats_at = region(seats * seat_words::WORDS as u64 * 8);
-        let cells = region(capacity * 8);
-        let blocks = region((capacity + seats) * block_stride);
-        let claim_cells = region(buckets * 8);
-        let bucket_blocks = region((buckets + seats) * bucket_stride);
-        Ok(Regions { seats: seats_at, cells, blocks, claim_cells, bucket_blocks, end: end as usize })
+        // No overflow: in each pool at most 2^20 blocks of about 2^20 bytes each.
+        let seats = region(self.seats * seat_words::WORDS as u64 * 8);
+        let pools = self.pools.map(|PoolSize { cells, stride }| PoolRegions {
+            cells: region(cells * 8),
+            blocks: region((cells + self.seats) * stride),
+        });
+        Ok(Regions { seats, pools, end: end as usize })
+    }
+}
+
+impl PoolSize {
+    fn check(&self, spec: &PoolSpec, seats: u64) -> std::result::Result<(), &'static str> {
+        let PoolSize { cells, stride } = *self;
+        if !cells.is_power_of_two() || cells < spec.least_cells {
+            return Err(spec.bad_cells);
+        }
+        // No overflow in the sum: a power of two, and few seats.
+        if cells + seats > MOST_BLOCKS {
+            return Err("it has more blocks than its cells can tell apart");
+        }
+        let [least, most] = spec.strides;
+        let is_odd_lines = stride.is_multiple_of(LINE as u64) && stride / LINE as u64 % 2 == 1;
+        if !is_odd_lines || !(least..=most).contains(&stride) { Err(spec.bad_stride) } else { Ok(()) }
     }
 }
 
@@ -119,24 +152,27 @@ mod tests {
             change(&mut geometry);
             geometry.check().is_ok()
         };
-        for (capacity, good) in [(0, false), (4, false), (8, true), (12, false), (1 << 19, true), (1 << 20, false)] {
-            assert_eq!(ok(&|sizes| sizes.capacity = capacity), good, "capacity {capacity}");
-            assert_eq!(ok(&|sizes| (sizes.capacity, sizes.seats) = (capacity, 1 << 16)), good, "capacity {capacity}");
-        }
+        const RING: usize = PoolId::Ring as usize;
+        const CLAIMS: usize = PoolId::Claims as usize;
         for (seats, good) in [(0, false), (1, true), (1 << 16, true), ((1 << 16) + 1, false), (u64::MAX, false)] {
             assert_eq!(ok(&|sizes| sizes.seats = seats), good, "{seats} seats");
         }
-        for (buckets, good) in [(0, false), (1, true), (3, false), (1 << 19, true), (1 << 20, false), (1 << 63, false)]
-        {
-            assert_eq!(ok(&|sizes| sizes.buckets = buckets), good, "{buckets} buckets");
+        let cells =
+            [(0, false), (3, false), (4, true), (12, false), (1 << 19, true), (1 << 20, false), (1 << 63, false)];
+        for (pool, least) in [(RING, 8), (CLAIMS, 1)] {
+            for (cells, good) in cells.into_iter().chain([(1, true), (8, true)]) {
+                let good = good && cells >= least;
+                assert_eq!(ok(&|sizes| sizes.pools[pool].cells = cells), good, "{cells} cells of {pool}");
+                let with_all_seats = |sizes: &mut Geometry| (sizes.pools[pool].cells, sizes.seats) = (cells, 1 << 16);
+                assert_eq!(ok(&with_all_seats), good, "{cells} cells of {pool}");
+            }
         }
-        assert!(!ok(&|sizes| sizes.capacity = 1 << 63));
         let (least, most) = (stride_for(LEAST_BLOCK), stride_for(MOST_BLOCK));
         for stride in [least - 128, least + 64, least + 1, most - 64, most + 128, 0, u64::MAX - 63] {
-            assert!(!ok(&|sizes| sizes.block_stride = stride), "block stride {stride}");
+            assert!(!ok(&|sizes| sizes.pools[RING].stride = stride), "block stride {stride}");
         }
-        assert!([least, least + 128, most].iter().all(|&stride| ok(&|sizes| sizes.block_stride = stride)));
-        assert!(!ok(&|sizes| sizes.bucket_stride -= 128) && !ok(&|sizes| sizes.bucket_stride = 0));
+        assert!([least, least + 128, most].iter().all(|&stride| ok(&|sizes| sizes.pools[RING].stride = stride)));
+        assert!(!ok(&|sizes| sizes.pools[CLAIMS].stride -= 128) && !ok(&|sizes| sizes.pools[CLAIMS].stride = 0));
     }
 
     #[test]

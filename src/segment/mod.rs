@@ -22,7 +22,9 @@ mod file;
 pub(crate) mod fingerprint;
 pub(crate) mod geometry;
 pub(crate) mod layout;
+mod memory;
 pub(crate) mod options;
+pub(crate) mod pools;
 mod remove;
 pub(crate) mod unique_hash;
 
@@ -48,18 +50,18 @@ use crate::os::sys;
 use crate::protocol::claims::Claims;
 use crate::protocol::pool::Pool;
 use crate::protocol::ring::{Ring, stretch_for};
-use crate::protocol::seat_words;
 use crate::protocol::wake;
-use crate::segment::fingerprint::fingerprint;
 use crate::segment::geometry::{Geometry, MOST_SEATS, Regions};
-use crate::segment::layout::{header_word, magic};
+use crate::segment::layout::header_word;
 use crate::segment::options::SegmentOptions;
+use crate::segment::pools::PoolId;
 use crate::segment::unique_hash::UniqueHash;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, Words};
 
 use self::creation::{CREATION_BYTE, Call, Draft, Intent, State};
 pub use self::file::FileFacts;
 pub(crate) use self::file::{file_names, segment_names};
+use self::memory::{Birth, Memory};
 pub(crate) use self::remove::unlink_unheld;
 
 const NAME_RULE: &str = "after a leading slash, which may be left out, it must be 1 to 200 of the characters A-Z a-z 0-9 . _ - \
@@ -211,11 +213,21 @@ impl Segment {
     }
 
     pub(crate) fn ring(&self) -> Ring {
-        Ring::new(self.memory.ring_pool(), self.tail(), self.seats(), stretch_for(self.geometry().capacity))
+        Ring::new(self.pool(PoolId::Ring), self.tail(), self.seats(), stretch_for(self.geometry().capacity()))
     }
 
     pub(crate) fn claims(&self) -> Claims {
-        Claims::new(self.memory.claim_pool(), self.tail(), self.geometry().capacity)
+        Claims::new(self.pool(PoolId::Claims), self.tail(), self.geometry().capacity())
+    }
+
+    /// The cells and blocks of a pool.
+    pub(crate) fn pool(&self, pool: PoolId) -> Pool {
+        self.memory.pool(pool)
+    }
+
+    /// The words of the hand that `seat` has in a pool.
+    pub(crate) fn hand(&self, pool: PoolId, seat: u16) -> Words {
+        self.memory.hand(pool, seat)
     }
 
     /// The mapped bytes, which stay for as long as somebody has this.
@@ -564,113 +576,6 @@ pub(crate) fn seat_byte(seat: impl Into<u64>) -> u64 {
 /// The seat, there be it or not, whose lock is on the byte.
 pub(crate) fn seat_of_byte(byte: u64) -> Option<u64> {
     byte.checked_sub(SEAT_BYTES).filter(|_| byte < CREATION_BYTE)
-}
-
-/// The mapped bytes and where everything is in them.
-#[derive(Debug)]
-struct Memory {
-    mapping: Arc<Mapping>,
-    geometry: Geometry,
-    regions: Regions,
-}
-
-impl Memory {
-    fn of(mapping: Mapping, geometry: Geometry, regions: Regions, options: &SegmentOptions) -> Memory {
-        if !options.dump {
-            mapping.keep_out_of_dumps();
-        }
-        Memory { mapping: Arc::new(mapping), geometry, regions }
-    }
-
-    fn words(&self, offset: usize, len: u64) -> Words {
-        Words::of(&self.mapping, offset, len as usize).expect("the regions lie inside the mapping")
-    }
-
-    fn header(&self) -> Words {
-        self.words(0, header_word!(tail) as u64)
-    }
-
-    fn tail(&self) -> Words {
-        self.words(header_word!(tail) * 8, 1)
-    }
-
-    fn seats(&self) -> Words {
-        self.words(self.regions.seats, self.geometry.seats * seat_words::WORDS as u64)
-    }
-
-    fn ring_pool(&self) -> Pool {
-        let Geometry { capacity, seats, block_stride, .. } = self.geometry;
-        let cells = self.words(self.regions.cells, capacity);
-        let blocks = self.words(self.regions.blocks, (capacity + seats) * (block_stride / 8));
-        Pool::new(cells, blocks, block_stride as usize / 8)
-    }
-
-    fn claim_pool(&self) -> Pool {
-        let Geometry { buckets, seats, bucket_stride, .. } = self.geometry;
-        let cells = self.words(self.regions.claim_cells, buckets);
-        let blocks = self.words(self.regions.bucket_blocks, (buckets + seats) * (bucket_stride / 8));
-        Pool::new(cells, blocks, bucket_stride as usize / 8)
-    }
-
-    /// Makes zeroed memory a finished segment.
-    fn format(&self, birth: &Birth) {
-        let hands = |first_word: usize| -> Vec<Words> {
-            let seats = self.seats();
-            let hand = |seat| seats.sub(seat * seat_words::WORDS + first_word, seat_words::HAND_WORDS);
-            (0..self.geometry.seats as usize).map(hand).collect()
-        };
-        self.ring_pool().format(&hands(seat_words::RING_HAND));
-        self.claim_pool().format(&hands(seat_words::CLAIM_HAND));
-        let header = self.header();
-        let Geometry { capacity, block_stride, seats, buckets, bucket_stride } = self.geometry;
-        let boot_id = sys::boot_id();
-        for (word, value) in [
-            (header_word!(fingerprint), fingerprint()),
-            (header_word!(nonce), birth.nonce[0]),
-            (header_word!(nonce) + 1, birth.nonce[1]),
-            (header_word!(boot_id), boot_id[0]),
-            (header_word!(boot_id) + 1, boot_id[1]),
-            (header_word!(hash_key), birth.hash_key[0]),
-            (header_word!(hash_key) + 1, birth.hash_key[1]),
-            (header_word!(size), self.regions.end as u64),
-            (header_word!(capacity), capacity),
-            (header_word!(block_stride), block_stride),
-            (header_word!(seats), seats),
-            (header_word!(buckets), buckets),
-            (header_word!(bucket_stride), bucket_stride),
-            (header_word!(creator_pid), u64::from(sys::pid())),
-            (header_word!(created_at), sys::wall_ns()),
-        ] {
-            // Relaxed: nobody looks before the magic is there.
-            header.at(word).store(value, Ordering::Relaxed);
-        }
-        // Release: whoever reads the magic reads everything stored before it.
-        header.at(header_word!(magic)).store(magic(), Ordering::Release);
-    }
-
-    /// Whether these are the bytes of the file in which `nonce` was read.
-    fn has_nonce(&self, nonce: [u64; 2]) -> bool {
-        // Relaxed: written long before the file was found finished, or by this process.
-        let word = |word| self.header().at(word).load(Ordering::Relaxed);
-        [word(header_word!(nonce)), word(header_word!(nonce) + 1)] == nonce
-    }
-}
-
-/// What is random about a segment.
-struct Birth {
-    nonce: [u64; 2],
-    hash_key: [u64; 2],
-}
-
-impl Birth {
-    fn now(name: &str) -> Result<Birth> {
-        let mut bytes = [0; 32];
-        // So few bytes come all at once, or not at all while the host boots.
-        retry_on_intr(|| rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty()))
-            .map_err(|errno| Error::system(name, "getrandom", errno))?;
-        let words = native_words::<4>(&bytes);
-        Ok(Birth { nonce: [words[0], words[1]], hash_key: [words[2], words[3]] })
-    }
 }
 
 impl Inode {

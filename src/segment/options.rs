@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::geometry::{
-    BUCKET_STRIDE, Geometry, LEAST_BLOCK, LEAST_CAPACITY, MOST_BLOCK, MOST_BLOCKS, MOST_SEATS, buckets_for, stride_for,
+    BUCKET_STRIDE, Geometry, LEAST_BLOCK, LEAST_CAPACITY, MOST_BLOCK, MOST_BLOCKS, MOST_SEATS, PoolSize, buckets_for,
+    stride_for,
 };
 #[cfg(doc)]
 use crate::error::ErrorKind;
@@ -208,8 +209,9 @@ impl SegmentOptions {
             let rule = "it must be permission bits with read and write for the owner, as 0o600 or 0o660";
             return Err(Error::option("mode", format_args!("{mode:#o}"), rule));
         }
-        let (block_stride, buckets) = (stride_for(block_size), buckets_for(claims));
-        let geometry = Geometry { capacity, block_stride, seats, buckets, bucket_stride: BUCKET_STRIDE };
+        let ring = PoolSize { cells: capacity, stride: stride_for(block_size) };
+        let buckets = PoolSize { cells: buckets_for(claims), stride: BUCKET_STRIDE };
+        let geometry = Geometry { seats, pools: [ring, buckets] };
         match geometry.check() {
             Ok(_) => Ok(geometry),
             Err(what) => {

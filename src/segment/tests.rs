@@ -12,7 +12,10 @@ use seqcast_testkit::ptrace::{Traced, at_every_system_call};
 
 use super::creation::*;
 use super::*;
-use crate::segment::layout::{FORMING, HEADER_BYTES};
+use crate::protocol::seat_words;
+use crate::segment::fingerprint::fingerprint;
+use crate::segment::layout::{FORMING, HEADER_BYTES, magic};
+use crate::segment::pools::POOLS;
 
 /// Another user than the one who runs the tests.
 const NOBODY: u32 = 65_534;
@@ -96,12 +99,13 @@ fn signatures(segment: &Segment) -> u64 {
 
 /// Whether everything is as a creator leaves it, but for the tail.
 fn is_new_or_signed(segment: &Segment) -> bool {
-    let Geometry { capacity, seats, .. } = *segment.geometry();
+    let (capacity, seats) = (segment.geometry().capacity(), segment.geometry().seats);
     let all = Words::of(&segment.memory.mapping, 0, segment.size() / 8).unwrap();
     let word = |offset: usize| all.at(offset / 8).load(Ordering::Relaxed);
-    let blocks = segment.memory.regions.blocks..segment.memory.regions.claim_cells;
-    let hands: HashSet<u64> = (0..seats as usize)
-        .map(|at| segment.seats().at(at * seat_words::WORDS + seat_words::RING_HAND).load(Ordering::Relaxed))
+    let [ring, claims] = segment.memory.regions.pools;
+    let blocks = ring.blocks..claims.cells;
+    let hands: HashSet<u64> = (0..seats as u16)
+        .map(|seat| segment.hand(PoolId::Ring, seat).at(seat_words::OWN).load(Ordering::Relaxed))
         .collect();
     blocks.step_by(8).all(|offset| word(offset) == 0) && hands == HashSet::from_iter(capacity..capacity + seats)
 }
@@ -297,14 +301,8 @@ fn g10_hostile_sizes_are_refused_and_never_read_again() {
     let name = Name::new("hostile");
     let made = Segment::create(&name, &small()).unwrap();
     let before = *made.geometry();
-    let words = [
-        header_word!(size),
-        header_word!(capacity),
-        header_word!(block_stride),
-        header_word!(seats),
-        header_word!(buckets),
-        header_word!(bucket_stride),
-    ];
+    let of_pools = POOLS.iter().flat_map(|pool| [pool.cells_word, pool.stride_word]);
+    let words: Vec<usize> = [header_word!(size), header_word!(seats)].into_iter().chain(of_pools).collect();
     for word in words {
         let good = made.header().at(word).load(Ordering::Relaxed);
         for shift in 0..64 {
@@ -316,7 +314,7 @@ fn g10_hostile_sizes_are_refused_and_never_read_again() {
                 assert_error!(Segment::open(&name, &small()), Cause::Corrupt { .. } | Cause::Truncated { .. });
                 // Who has it open already goes on by the sizes that it checked.
                 assert_eq!(*made.geometry(), before);
-                assert_eq!(made.ring().capacity(), before.capacity);
+                assert_eq!(made.ring().capacity(), before.capacity());
             }
         }
         name.set_word(word, good);

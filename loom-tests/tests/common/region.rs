@@ -26,6 +26,7 @@ impl Clock for Time {
 #[derive(Clone)]
 pub(crate) struct Region {
     pub(crate) claims: Claims,
+    pool: Pool,
     cells: Words,
     seats: Words,
     count: u16,
@@ -45,9 +46,10 @@ impl Region {
         let cells = Words::new(1, control);
         let pool = Pool::new(cells.clone(), Words::new((1 + usize::from(seats)) * stride, block_word), stride);
         let seats_words = Words::new(usize::from(seats) * seat_words::WORDS, hand_word);
-        let region = Region { claims: Claims::new(pool, tail, capacity), cells, seats: seats_words, count: seats };
+        let region =
+            Region { claims: Claims::new(pool.clone(), tail, capacity), pool, cells, seats: seats_words, count: seats };
         let hands: Vec<Words> = (0..seats).map(|seat| region.hand_words(seat)).collect();
-        region.claims.pool().format(&hands);
+        region.pool.format(&hands);
         region
     }
 
@@ -56,7 +58,7 @@ impl Region {
     }
 
     pub(crate) fn adopt(&self, seat: u16) -> Hand {
-        Hand::adopt(self.claims.pool(), self.hand_words(seat), seat).expect("a sound seat")
+        Hand::adopt(&self.pool, self.hand_words(seat), seat).expect("a sound seat")
     }
 
     pub(crate) fn claim(&self, hand: &mut Hand, key: Key, ttl: u64, at: Option<At>, now: u64) -> Decision {

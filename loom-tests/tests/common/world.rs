@@ -19,6 +19,7 @@ const STRIDE: usize = HEAD_WORDS + 1;
 #[derive(Clone)]
 pub(crate) struct World {
     pub(crate) ring: Ring,
+    pool: Pool,
     seats: Words,
     count: u16,
     cells: Words,
@@ -58,7 +59,8 @@ impl World {
         let words = Words::new(usize::from(seats) * seat_words::WORDS, seat_word);
         let pool = Pool::new(cells.clone(), blocks.clone(), STRIDE);
         let world = World {
-            ring: Ring::new(pool, tail, words.clone(), stretch),
+            ring: Ring::new(pool.clone(), tail, words.clone(), stretch),
+            pool,
             seats: words,
             count: seats,
             cells,
@@ -66,7 +68,7 @@ impl World {
             log: Arc::default(),
         };
         let hands: Vec<Words> = (0..seats).map(|seat| world.hand_words(seat)).collect();
-        world.ring.pool().format(&hands);
+        world.pool.format(&hands);
         world
     }
 
@@ -76,7 +78,7 @@ impl World {
 
     /// Takes over `seat`, whose holder is dead or never was.
     pub(crate) fn adopt(&self, seat: u16) -> Hand {
-        let hand = Hand::adopt(self.ring.pool(), self.hand_words(seat), seat).expect("a sound seat");
+        let hand = Hand::adopt(&self.pool, self.hand_words(seat), seat).expect("a sound seat");
         self.ring.forget_reservation(seat);
         hand
     }

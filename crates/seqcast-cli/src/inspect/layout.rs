@@ -8,17 +8,6 @@ use seqcast::inspect::{Inspector, Region, fields};
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, Tone};
 
-/// The fields of each region.
-fn parts_of(region: &Region) -> &'static [&'static str] {
-    match region.name {
-        "header" => &["header"],
-        "seats" => &["seat"],
-        "blocks" => &["block"],
-        "buckets" => &["block", "bucket", "entry"],
-        _ => &[],
-    }
-}
-
 pub fn run(inspector: &Inspector, output: &mut Output) -> Result<Exit, Failure> {
     let (regions, fields) = (inspector.regions(), fields());
     let size = inspector.geometry().size;
@@ -40,7 +29,7 @@ pub fn run(inspector: &Inspector, output: &mut Output) -> Result<Exit, Failure> 
             region.offset,
             output.toned(Tone::Heading, format_args!("{:<8}", region.name)),
         ))?;
-        for part in parts_of(region) {
+        for part in region.parts {
             for field in fields.iter().filter(|field| field.region == *part) {
                 let within = match *part {
                     "bucket" | "entry" => format!("{part} "),

@@ -1,11 +1,10 @@
-//! Where everything is in a segment, in words, for those who write to it without asking. Made from the public table of
-//! fields and the header; the offsets of the regions follow the drawing at the head of `src/segment/layout.rs`.
+//! Where everything is in a segment, in words, for those who write to it without asking. Made from the public tables of
+//! regions and fields.
 
 use std::ops::Range;
 
-const HEADER_WORDS: u64 = 1024 / 8;
-const SEAT_WORDS: u64 = 512 / 8;
-const ALIGN_WORDS: u64 = 128 / 8;
+use seqcast::inspect::{Inspector, Region};
+
 /// Words of a block before its payload: stamp, cell, version, meta.
 pub const HEAD_WORDS: usize = 4;
 /// Which of them says what the payload is.
@@ -19,6 +18,7 @@ pub struct Map {
     pub seats: u64,
     pub buckets: u64,
     pub bucket_words: u64,
+    seat_words: u64,
     seats_at: u64,
     cells_at: u64,
     blocks_at: u64,
@@ -28,29 +28,25 @@ pub struct Map {
 }
 
 impl Map {
-    /// The map of a segment whose first words are `words`.
-    pub fn of(word: impl Fn(usize) -> u64) -> Map {
-        let header = |name| word(Map::header(name));
-        let (capacity, seats, buckets) = (header("capacity"), header("seats"), header("buckets"));
-        let (block_words, bucket_words) = (header("block_stride") / 8, header("bucket_stride") / 8);
-        let mut end = HEADER_WORDS;
-        let mut region = |words: u64| {
-            let start = end;
-            end = (start + words).next_multiple_of(ALIGN_WORDS);
-            start
-        };
+    /// The map of a segment.
+    pub fn of(inspector: &Inspector) -> Map {
+        let regions = inspector.regions();
+        let region = |name| find(&regions, name);
+        let (seats, ring, blocks) = (region("seats"), region("ring"), region("blocks"));
+        let (claims, buckets) = (region("claims"), region("buckets"));
         Map {
-            capacity,
-            block_words,
-            seats,
-            buckets,
-            bucket_words,
-            seats_at: region(seats * SEAT_WORDS),
-            cells_at: region(capacity),
-            blocks_at: region((capacity + seats) * block_words),
-            claim_cells_at: region(buckets),
-            buckets_at: region((buckets + seats) * bucket_words),
-            end,
+            capacity: ring.count,
+            block_words: blocks.stride / 8,
+            seats: seats.count,
+            buckets: claims.count,
+            bucket_words: buckets.stride / 8,
+            seat_words: seats.stride / 8,
+            seats_at: seats.offset / 8,
+            cells_at: ring.offset / 8,
+            blocks_at: blocks.offset / 8,
+            claim_cells_at: claims.offset / 8,
+            buckets_at: buckets.offset / 8,
+            end: inspector.geometry().size / 8,
         }
     }
 
@@ -75,7 +71,7 @@ impl Map {
     }
 
     fn in_seat(&self, seat: u64, word: usize) -> usize {
-        (self.seats_at + seat % self.seats * SEAT_WORDS) as usize + word
+        (self.seats_at + seat % self.seats * self.seat_words) as usize + word
     }
 
     /// The word of a cell, by its number: also that of the id, in a ring of less than 64 cells, where the cells of ids are
@@ -104,6 +100,10 @@ impl Map {
     pub fn words(&self) -> usize {
         self.end as usize
     }
+}
+
+fn find<'a>(regions: &'a [Region], name: &str) -> &'a Region {
+    regions.iter().find(|region| region.name == name).unwrap_or_else(|| panic!("no region {name}"))
 }
 
 /// The word at which the `nth` field of that name begins.

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rustix::mm::{MapFlags, ProtFlags};
+use seqcast::inspect::Inspector;
 use seqcast::{Bus, Reservation, SegmentOptions, Worker, WorkerOptions};
 
 use super::events::{Chain, Plain, Rich};
@@ -92,7 +93,7 @@ pub fn write_file(name: &str, bytes: &[u8]) -> File {
 }
 
 impl Scene {
-    /// A segment of these bytes, which must have a header to make a map of.
+    /// A segment of these bytes, which must begin with a sound header.
     pub fn of_bytes(bytes: &[u8]) -> Scene {
         let name = fresh_name();
         let file = write_file(&name, bytes);
@@ -109,7 +110,7 @@ impl Scene {
 
     fn tapped(name: String, file: &File) -> Scene {
         let tap = Tap::of(file);
-        let map = Map::of(|word| tap.get(word));
+        let map = Map::of(&Inspector::open_any(&name).expect("a sound header"));
         Scene { name, tap: Arc::new(tap), map }
     }
 

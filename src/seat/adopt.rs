@@ -1,0 +1,80 @@
+//! Taking over what the last holder of a seat has left.
+
+use crate::error::{Error, Result};
+use crate::protocol::pool::Hand;
+use crate::segment::Segment;
+use crate::segment::pools::{POOL_COUNT, POOLS, PoolSpec};
+
+/// What a seat's last holder left.
+pub(crate) struct Adopted {
+    /// The seat's hands, in the order of [`POOLS`].
+    pub(crate) hands: [Hand; POOL_COUNT],
+    /// Whether it had an id reserved. It no longer has: readers void the id, and they are to be woken for that (see
+    /// [`Segment::wake_for_decided`]).
+    pub(crate) had_reserved: bool,
+}
+
+/// Adopts the hand of `seat` in every pool, and gives up the id that it has reserved.
+///
+/// The caller has the seat's lock. That is the proof that the last holder is dead or has left. May be killed between
+/// any two steps: the next adopter finds what this one found.
+pub(crate) fn adopt_all(segment: &Segment, seat: u16) -> Result<Adopted> {
+    let adopt = |spec: &PoolSpec| Hand::adopt(&segment.pool(spec.id), segment.hand(spec.id, seat), seat);
+    let hands: Vec<Hand> = POOLS
+        .iter()
+        .map(adopt)
+        .collect::<std::result::Result<_, _>>()
+        .map_err(|fault| Error::of_fault(segment.name(), fault))?;
+    let Ok(hands) = hands.try_into() else { unreachable!("there is one hand for each pool") };
+    let ring = segment.ring();
+    let had_reserved = ring.reserved_by(seat).is_some();
+    if had_reserved {
+        ring.forget_reservation(seat);
+    }
+    Ok(Adopted { hands, had_reserved })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::pool::Exchange;
+    use crate::protocol::seat_words::{OWN, PREV};
+    use crate::protocol::word::CellWord;
+    use crate::segment::options::SegmentOptions;
+    use crate::sync::Ordering;
+
+    #[test]
+    fn g7_the_block_of_a_holder_that_was_killed_is_found_in_every_pool() {
+        for spec in &POOLS {
+            let segment = Segment::anonymous(&SegmentOptions::new().capacity(8).claims(8).seats(2)).unwrap();
+            let (pool, words) = (segment.pool(spec.id), segment.hand(spec.id, 0));
+            let Adopted { mut hands, had_reserved } = adopt_all(&segment, 0).unwrap();
+            assert!(!had_reserved);
+            let word = |at: usize| words.at(at).load(Ordering::Relaxed);
+            let own = word(OWN);
+            let seen = CellWord::from_bits(pool.cell(0).load(Ordering::Relaxed));
+            let hand = &mut hands[spec.id as usize];
+            assert_eq!(hand.exchange(&pool, 0, seen, seen.version() + 1), Ok(Exchange::Done));
+            // As it is if the holder is killed between the exchange and the last store.
+            words.at(OWN).store(own, Ordering::Relaxed);
+            adopt_all(&segment, 0).unwrap();
+            assert_eq!(
+                [word(OWN), word(PREV)],
+                [u64::from(seen.block()); 2],
+                "{}: the block was not adopted",
+                spec.name
+            );
+        }
+    }
+
+    #[test]
+    fn g7_an_id_that_the_dead_had_reserved_is_given_up() {
+        let segment = Segment::anonymous(&SegmentOptions::new().capacity(8).claims(8).seats(2)).unwrap();
+        let Adopted { hands: [mut ring_hand, ..], .. } = adopt_all(&segment, 1).unwrap();
+        segment.ring().reserve(&mut ring_hand).unwrap();
+        assert_eq!(segment.ring().reserved_by(1), Some(0));
+        assert!(adopt_all(&segment, 1).unwrap().had_reserved);
+        assert_eq!(segment.ring().reserved_by(1), None);
+        assert!(!adopt_all(&segment, 1).unwrap().had_reserved);
+    }
+}

@@ -1,0 +1,115 @@
+//! The mapped bytes of a segment, and where everything is in them.
+
+use std::sync::Arc;
+
+use rustix::io::retry_on_intr;
+
+use super::fingerprint::fingerprint;
+use super::geometry::{Geometry, PoolRegions, PoolSize, Regions};
+use super::layout::{header_word, magic};
+use super::native_words;
+use super::options::SegmentOptions;
+use super::pools::{POOLS, PoolId};
+use crate::error::{Error, Result};
+use crate::os::mapping::Mapping;
+use crate::os::sys;
+use crate::protocol::pool::Pool;
+use crate::protocol::seat_words::{self, HAND_WORDS};
+use crate::sync::{Ordering, Words};
+
+#[derive(Debug)]
+pub(super) struct Memory {
+    pub(super) mapping: Arc<Mapping>,
+    pub(super) geometry: Geometry,
+    pub(super) regions: Regions,
+}
+
+impl Memory {
+    pub(super) fn of(mapping: Mapping, geometry: Geometry, regions: Regions, options: &SegmentOptions) -> Memory {
+        if !options.dump {
+            mapping.keep_out_of_dumps();
+        }
+        Memory { mapping: Arc::new(mapping), geometry, regions }
+    }
+
+    fn words(&self, offset: usize, len: u64) -> Words {
+        Words::of(&self.mapping, offset, len as usize).expect("the regions lie inside the mapping")
+    }
+
+    pub(super) fn header(&self) -> Words {
+        self.words(0, header_word!(tail) as u64)
+    }
+
+    pub(super) fn tail(&self) -> Words {
+        self.words(header_word!(tail) * 8, 1)
+    }
+
+    pub(super) fn seats(&self) -> Words {
+        self.words(self.regions.seats, self.geometry.seats * seat_words::WORDS as u64)
+    }
+
+    pub(super) fn pool(&self, pool: PoolId) -> Pool {
+        let PoolSize { cells, stride } = self.geometry.pool(pool);
+        let at: PoolRegions = self.regions.pools[pool as usize];
+        let blocks = self.words(at.blocks, self.geometry.blocks(pool) * (stride / 8));
+        Pool::new(self.words(at.cells, cells), blocks, stride as usize / 8)
+    }
+
+    /// The words of the hand that `seat` has in a pool.
+    pub(super) fn hand(&self, pool: PoolId, seat: u16) -> Words {
+        self.seats().sub(usize::from(seat) * seat_words::WORDS + pool.spec().hand, HAND_WORDS)
+    }
+
+    /// Makes zeroed memory a finished segment.
+    pub(super) fn format(&self, birth: &Birth) {
+        for spec in &POOLS {
+            let hands: Vec<Words> = (0..=self.geometry.last_seat()).map(|seat| self.hand(spec.id, seat)).collect();
+            self.pool(spec.id).format(&hands);
+        }
+        let header = self.header();
+        // Relaxed: nobody looks before the magic is there.
+        let set = |word: usize, value| header.at(word).store(value, Ordering::Relaxed);
+        let boot_id = sys::boot_id();
+        set(header_word!(fingerprint), fingerprint());
+        set(header_word!(nonce), birth.nonce[0]);
+        set(header_word!(nonce) + 1, birth.nonce[1]);
+        set(header_word!(boot_id), boot_id[0]);
+        set(header_word!(boot_id) + 1, boot_id[1]);
+        set(header_word!(hash_key), birth.hash_key[0]);
+        set(header_word!(hash_key) + 1, birth.hash_key[1]);
+        set(header_word!(size), self.regions.end as u64);
+        set(header_word!(seats), self.geometry.seats);
+        for (size, spec) in self.geometry.pools.iter().zip(&POOLS) {
+            set(spec.cells_word, size.cells);
+            set(spec.stride_word, size.stride);
+        }
+        set(header_word!(creator_pid), u64::from(sys::pid()));
+        set(header_word!(created_at), sys::wall_ns());
+        // Release: whoever reads the magic reads everything stored before it.
+        header.at(header_word!(magic)).store(magic(), Ordering::Release);
+    }
+
+    /// Whether these are the bytes of the file in which `nonce` was read.
+    pub(super) fn has_nonce(&self, nonce: [u64; 2]) -> bool {
+        // Relaxed: written long before the file was found finished, or by this process.
+        let word = |word| self.header().at(word).load(Ordering::Relaxed);
+        [word(header_word!(nonce)), word(header_word!(nonce) + 1)] == nonce
+    }
+}
+
+/// What is random about a segment.
+pub(super) struct Birth {
+    pub(super) nonce: [u64; 2],
+    pub(super) hash_key: [u64; 2],
+}
+
+impl Birth {
+    pub(super) fn now(name: &str) -> Result<Birth> {
+        let mut bytes = [0; 32];
+        // So few bytes come all at once, or not at all while the host boots.
+        retry_on_intr(|| rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty()))
+            .map_err(|errno| Error::system(name, "getrandom", errno))?;
+        let words = native_words::<4>(&bytes);
+        Ok(Birth { nonce: [words[0], words[1]], hash_key: [words[2], words[3]] })
+    }
+}
