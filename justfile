@@ -4,6 +4,10 @@
 ci:
     .ci/run
 
+# Writes the listing of the public API.
+api:
+    cargo run -p api-listing -- --update
+
 # Everything that `cargo test` runs.
 test:
     cargo test --workspace --all-features
