@@ -49,9 +49,9 @@ fn pair() -> (Worker, Worker) {
 fn post_typed(c: &mut Criterion) {
     let mut group = c.benchmark_group("post typed");
     let (worker, _) = pair();
-    group.bench_function("plain fields", |b| b.iter(|| worker.post_typed(black_box(&DOWN))));
+    group.bench_function("plain fields", |b| b.iter(|| worker.post(UpstreamDown::TOPIC, black_box(&DOWN))));
     let value = invalidated();
-    group.bench_function("strings", |b| b.iter(|| worker.post_typed(black_box(&value))));
+    group.bench_function("strings", |b| b.iter(|| worker.post(Invalidated::TOPIC, black_box(&value))));
     group.finish();
 }
 
@@ -78,11 +78,15 @@ fn dispatch_typed(c: &mut Criterion) {
     reader.on_typed(|down: Typed<'_, UpstreamDown>| keep(down.port.to_native())).expect("a handler");
     reader.on_typed(|value: Typed<'_, Invalidated>| keep(value.keys.len())).expect("a handler");
     group.bench_function("plain fields", |b| {
-        b.iter_custom(|events| in_polls(&reader, events, |_| keep(worker.post_typed(&DOWN).expect("posted"))));
+        b.iter_custom(|events| {
+            in_polls(&reader, events, |_| keep(worker.post(UpstreamDown::TOPIC, &DOWN).expect("posted")))
+        });
     });
     let value = invalidated();
     group.bench_function("strings", |b| {
-        b.iter_custom(|events| in_polls(&reader, events, |_| keep(worker.post_typed(&value).expect("posted"))));
+        b.iter_custom(|events| {
+            in_polls(&reader, events, |_| keep(worker.post(Invalidated::TOPIC, &value).expect("posted")))
+        });
     });
     group.finish();
 }

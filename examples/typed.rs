@@ -37,12 +37,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // A thread that calls the handlers as soon as something is posted. Without one, call `proxy.poll()` now and then.
     let poller = proxy.start_poller()?;
-    checker.post_typed(&UpstreamDown { ip: [10, 0, 0, 7], port: 8080, reason: "no answer in 2 s".to_owned() })?;
+    checker.post(
+        UpstreamDown::TOPIC,
+        &UpstreamDown { ip: [10, 0, 0, 7], port: 8080, reason: "no answer in 2 s".to_owned() },
+    )?;
     wait.recv_timeout(Duration::from_secs(5))?;
 
     // What was set at the beginning can be changed at any time, all but where to start.
     proxy.reconfigure(|options| options.interval(Duration::from_millis(100)))?;
-    checker.post_typed(&UpstreamDown { ip: [10, 0, 0, 9], port: 8080, reason: "connection refused".to_owned() })?;
+    checker.post(
+        UpstreamDown::TOPIC,
+        &UpstreamDown { ip: [10, 0, 0, 9], port: 8080, reason: "connection refused".to_owned() },
+    )?;
     wait.recv_timeout(Duration::from_secs(5))?;
 
     // Bytes that only share the names do not reach a typed handler: the worker reports them, here on standard error.

@@ -575,7 +575,7 @@ impl fmt::Display for Cause {
             }
             Cause::TypedTopic { type_name, topic, expected } => write!(
                 f,
-                "a value of type {type_name} was posted under {topic}, its topic is {expected}: use post_typed, or post \
+                "a value of type {type_name} was posted under {topic}, its topic is {expected}: post it under that, or post \
                  bytes"
             ),
             Cause::NotFound { name } => {

@@ -149,12 +149,11 @@ pub use rkyv;
 pub use seat::options::{Start, WorkerOptions};
 pub use seat::publisher::Publisher;
 pub use seat::report::{HandlerError, HandlerPanic, Report, Trouble};
+pub use seat::reservation::Reservation;
 pub use seat::stats::{Stats, WorkerStats};
 pub use seat::subscriber::{Delivery, Subscriber, Undecided};
 pub use segment::options::SegmentOptions;
-pub use worker::{
-    Handler, Outcome, Polled, Poller, Registration, Reservation, Scope, Waited, Waker, WeakWorker, Worker,
-};
+pub use worker::{Handler, Outcome, Polled, Poller, Registration, Scope, Waited, Waker, WeakWorker, Worker};
 
 /// The README's program, so that it keeps compiling.
 #[cfg(doctest)]

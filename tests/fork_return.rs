@@ -451,27 +451,24 @@ mod archived {
             FAMILY.set(Some(family));
             let worker = bus.join_with(&quiet()).unwrap();
             let poster = RefCell::new(bus.publisher().unwrap());
-            let mut reservation = worker.reserve().unwrap();
             let value = || Forking { number: 1, forks: Forks };
             let is_forked = |result: Result<(), Error>| assert!(matches!(result.as_ref().map_err(|error| error.cause()), Err(Cause::Forked)), "{result:?}");
             let calls: [&mut dyn FnMut() -> Result<(), Error>; 9] = [
                 &mut || worker.post(Forking::TOPIC, &value()).map(drop),
                 &mut || worker.event(Forking::TOPIC).unique("key").post(&value()).map(drop),
-                &mut || worker.post_typed(&value()).map(drop),
+                &mut || worker.reserve()?.event(Forking::TOPIC).unique("key").post(&value()).map(drop),
                 &mut || worker.event(Forking::TOPIC).local(&value()),
                 &mut || worker.claim(Bytes(family), HOUR).map(drop),
-                &mut || reservation.commit(Forking::TOPIC, &value()).map(drop),
+                &mut || worker.reserve()?.commit(Forking::TOPIC, &value()).map(drop),
                 &mut || poster.borrow_mut().post(Forking::TOPIC, &value()).map(drop),
-                &mut || poster.borrow_mut().post_typed(&value()).map(drop),
+                &mut || poster.borrow_mut().reserve()?.commit(Forking::TOPIC, &value()).map(drop),
                 &mut || poster.borrow_mut().claim(Bytes(family), HOUR).map(drop),
             ];
             for call in calls {
                 family.call(call, is_forked).unwrap();
             }
             family.check(9, 0);
-            // The reservation is the first of them.
             assert_eq!(bus.next_id(), 6);
-            drop(reservation);
             goes_on(&bus, &worker);
         }
     }

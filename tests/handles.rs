@@ -17,7 +17,8 @@ fn every_handle_can_be_sent_to_another_thread_and_shared() {
     is_send_and_sync::<Worker>();
     is_send_and_sync::<WeakWorker>();
     is_send_and_sync::<Waker>();
-    is_send_and_sync::<Reservation>();
+    is_send_and_sync::<Reservation<Worker>>();
+    is_send_and_sync::<Reservation<&mut Publisher>>();
     is_send_and_sync::<Poller>();
     is_send_and_sync::<Registration>();
     is_send_and_sync::<Claim>();

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use seqcast::{Bus, Claim, Event, Polled, Scope, SegmentOptions, Start, Worker};
+use seqcast::{Bus, Claim, Event, Polled, Scope, SegmentOptions, Start, TypedEvent, Worker};
 use seqcast_testkit::hostile::attack;
 use seqcast_testkit::hostile::draw::{Draw, Random};
 use seqcast_testkit::hostile::events::{Chain, handle_typed};
@@ -47,9 +47,11 @@ fn g10_a_value_of_endless_depth_is_refused_and_not_recursed_into() {
     worker.on(Scope::source("typed"), move |_: &Event<'_>| _ = count.fetch_add(1, Ordering::Relaxed)).unwrap();
     let sender = worker.clone();
     // Archiving recurses too, which is the sender's affair: it has the stack for it.
-    let deep = std::thread::Builder::new().stack_size(1 << 30).spawn(move || sender.post_typed(&Chain::of_len(30_000)));
+    let deep = std::thread::Builder::new()
+        .stack_size(1 << 30)
+        .spawn(move || sender.post(Chain::TOPIC, &Chain::of_len(30_000)));
     deep.unwrap().join().unwrap().unwrap();
-    worker.post_typed(&Chain::of_len(128)).unwrap();
+    worker.post(Chain::TOPIC, &Chain::of_len(128)).unwrap();
     let _ = worker.poll().unwrap();
     assert_eq!(delivered.load(Ordering::Relaxed), 2);
     let stats = bus.stats().unwrap();

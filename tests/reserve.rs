@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use seqcast::{Bus, Cause, Polled, Scope, SegmentOptions, SizeLimit, Worker, WorkerOptions};
 use seqcast_testkit::{
-    Child, HOUR, Log, Reports, alone, bus, counts, error, eventually, poll, quiet, shared_words, small, stop_here,
+    Child, HOUR, Log, Reports, alone, bus, counts, error, eventually, of_seat, poll, quiet, shared_words, small,
+    stop_here,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -325,6 +326,65 @@ alone! {
         assert!(matches!(error(second.commit(("s", "again"), b"")).cause(), Cause::TooLate { id: 1 }), "it is used up");
         assert_eq!(poll(&reader), (1, 0));
         assert_eq!(log.events(), ["second"]);
+    }
+
+    fn g1_a_publisher_commits_in_the_order_of_its_id() {
+        let (_name, bus) = bus(&small());
+        let reader = bus.join_with(&patient()).unwrap();
+        let log = Log::of(&reader, Scope::All);
+        let mut publisher = bus.publisher().unwrap();
+        let mut reservation = publisher.reserve().unwrap();
+        assert_eq!(reservation.publisher().post(("s", "behind"), b"").unwrap(), reservation.id() + 1);
+        let too_long = vec![0; bus.largest_event()];
+        assert!(matches!(error(reservation.commit(("s", "long"), too_long)).cause(), Cause::PayloadTooLarge { .. }));
+        assert_eq!(reservation.event(("s", "reserved")).unique("key").ttl(HOUR).post(b"").unwrap(), 0);
+        assert!(matches!(error(reservation.commit(("s", "again"), b"")).cause(), Cause::TooLate { id: 0 }));
+        drop(reservation);
+        // Its key is held for an hour.
+        publisher.event(("s", "later")).unique("key").post(b"").unwrap();
+        assert_eq!(poll(&reader), (2, 0));
+        assert_eq!(log.events(), ["reserved", "behind"]);
+        let commits = of_seat(&bus.stats().unwrap(), publisher.seat());
+        assert_eq!((commits.reservations, commits.committed, commits.reserved), (1, 1, None));
+    }
+
+    fn a_kept_reservation_is_picked_up_again_and_a_second_gives_it_up() {
+        let (_name, bus) = bus(&small());
+        let reader = bus.join_with(&patient()).unwrap();
+        let log = Log::of(&reader, Scope::All);
+        let mut publisher = bus.publisher().unwrap();
+        assert!(publisher.reserved().unwrap().is_none());
+        let first = publisher.reserve().unwrap().keep();
+        assert!(matches!(reader.poll_now().unwrap(), Polled::Reserved { id, .. } if id == first));
+        assert_eq!(publisher.reserved().unwrap().unwrap().keep(), first);
+        let second = publisher.reserve().unwrap().keep();
+        assert_eq!(publisher.reserved().unwrap().unwrap().commit(("s", "second"), b"").unwrap(), second);
+        assert!(publisher.reserved().unwrap().is_none(), "it is used up");
+        publisher.reserve().unwrap().keep();
+        drop(publisher.reserved().unwrap());
+        assert!(publisher.reserved().unwrap().is_none(), "dropped, it is given up");
+        publisher.post(("s", "last"), b"").unwrap();
+        assert_eq!(poll(&reader), (2, 0));
+        assert_eq!(log.events(), ["second", "last"]);
+        assert_eq!(counts(&bus, &reader).voided, 0, "the reader gave one up, not the publisher");
+    }
+
+    fn g6_a_publisher_that_is_dropped_wakes_the_reader_of_what_it_has_kept() {
+        let (_name, bus) = bus(&small());
+        let mut publisher = bus.publisher().unwrap();
+        let child = Child::fork(|| {
+            let reader = bus.join_with(&patient().wait_interval(HOUR)).unwrap();
+            stop_here();
+            assert_eq!(poll(&reader), (0, 0));
+            assert_eq!(counts(&bus, &reader).voided, 0, "the reader gave it up, not the publisher");
+        });
+        child.await_stop();
+        publisher.reserve().unwrap().keep();
+        child.go_on();
+        await_waiting_seat(&bus, 1, 1);
+        eventually("the reader sleeps", || child.sleeps());
+        drop(publisher);
+        assert!(child.ended_well());
     }
 
     fn a_forgotten_reservation_ends_with_the_next_or_with_its_worker() {

@@ -154,6 +154,26 @@ alone! {
         assert_eq!(ids(&all(&mut subscriber)), [last]);
     }
 
+    fn g1_a_subscriber_commits_an_id_that_it_reserved_before_it_read_on() {
+        let (_name, bus) = bus(&small());
+        let mut other = subscribe(&bus);
+        let mut subscriber = subscribe(&bus);
+        let reserved = subscriber.publisher().reserve().unwrap().keep();
+        let after = bus.publisher().unwrap().post(("s", "after"), "").unwrap();
+        for _ in 0..2 {
+            assert_eq!(all(&mut subscriber), [Got::Reserved(reserved, true)]);
+        }
+        let mut reservation = subscriber.publisher().reserved().unwrap().unwrap();
+        reservation.event(("s", "reserved")).unique("key").post("").unwrap();
+        drop(reservation);
+        assert_eq!(ids(&all(&mut subscriber)), [reserved, after]);
+        assert_eq!(ids(&all(&mut other)), [after], "the unique event ran in one seat");
+        // What it has kept is given up when it leaves.
+        subscriber.publisher().reserve().unwrap().keep();
+        subscriber.leave(|_| ()).unwrap();
+        assert_eq!(all(&mut other), []);
+    }
+
     fn g6_a_dead_reserver_makes_nobody_wait() {
         let (_name, bus) = bus(&small());
         let mut subscriber = bus.subscribe_with(&quiet().wait_max(HOUR)).unwrap();
@@ -354,6 +374,8 @@ alone! {
         in_child(|| {
             assert!(matches!(error(subscriber.try_next().map(drop)).cause(), Cause::Forked));
             assert!(matches!(error(subscriber.wait(HOUR)).cause(), Cause::Forked));
+            assert!(matches!(error(subscriber.publisher().reserve().map(drop)).cause(), Cause::Forked));
+            assert!(matches!(error(subscriber.publisher().reserved().map(drop)).cause(), Cause::Forked));
             assert!(matches!(error(subscriber.publisher().post(("s", "e"), "")).cause(), Cause::Forked));
             // SAFETY: the child ends without another use of it.
             drop(unsafe { std::ptr::read(&raw const subscriber) });

@@ -76,7 +76,7 @@ fn use_everything(bus: &Bus, worker: &Worker) {
 
 /// A worker that has claimed two unique events and cannot deliver them, since it waits for an id of its own; and what it
 /// has run of them.
-fn holding_unique_events(bus: &Bus) -> (Worker, Log, seqcast::Reservation) {
+fn holding_unique_events(bus: &Bus) -> (Worker, Log, seqcast::Reservation<Worker>) {
     let worker = bus.join_with(&quiet()).unwrap();
     let log = Log::of(&worker, Scope::source("s"));
     let reservation = worker.reserve().unwrap();

@@ -52,7 +52,7 @@ pub fn round_trips(board: &Board, length: Length) -> Result<Batch, String> {
         board.meet(2);
         let ask = |number: u64| {
             let request = Request { number, ip: [7; 16], port: 443, weights: [number as u32; 9] };
-            worker.post_typed(&request).expect("posted");
+            worker.post(Request::TOPIC, &request).expect("posted");
         };
         let mut number = 0;
         let mut trip = || {
@@ -88,7 +88,7 @@ pub fn round_trips(board: &Board, length: Length) -> Result<Batch, String> {
         let on_request = move |request: Typed<'_, Request>| -> seqcast::Result<()> {
             let number = request.number.to_native();
             let sum = request.weights.iter().map(|weight| u64::from(weight.to_native())).sum();
-            own.post_typed(&Reply { number, sum })?;
+            own.post(Reply::TOPIC, &Reply { number, sum })?;
             seen.store(number, Ordering::Relaxed);
             Ok(())
         };

@@ -9,7 +9,7 @@ use http_body_util::{Either, Full};
 use hyper::body::{Body, Bytes, Frame, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use seqcast::{Event, Handler, Polled, Scope, Worker};
+use seqcast::{Event, Handler, Polled, Scope, TypedEvent, Worker};
 use tokio::sync::mpsc;
 
 use crate::events::{Invalidate, Render, cache, health, jobs, now_ns};
@@ -77,7 +77,7 @@ async fn route(site: &Arc<Site>, request: &Request<Incoming>) -> seqcast::Result
         (&Method::GET, ["items", key]) => page(site, key),
         (&Method::DELETE, ["items", key]) => {
             let key = (*key).to_owned();
-            posted(worker.post_typed(&Invalidate { key, posted_ns: now_ns() })?)
+            posted(worker.post(Invalidate::TOPIC, &Invalidate { key, posted_ns: now_ns() })?)
         }
         (&Method::DELETE, ["items"]) => posted(worker.post(cache::PURGE, b"")?),
         (&Method::POST, ["items", key, "refresh"]) => {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use seqcast::{Claimed, Event, HandlerError, Scope, Typed, Worker};
+use seqcast::{Claimed, Event, HandlerError, Scope, Typed, TypedEvent, Worker};
 use tokio::sync::watch;
 
 use crate::events::{Invalidate, Render, Rendered, cache, health, now_ns, server};
@@ -78,7 +78,7 @@ impl Site {
     /// Renders a page for all workers.
     fn publish(&self, key: &str) -> Result<(), HandlerError> {
         let Some(page) = self.render(key) else { return Err(HandlerError::msg("all upstreams are down")) };
-        self.worker.post_typed(&Rendered { key: key.to_owned(), page, posted_ns: now_ns() })?;
+        self.worker.post(Rendered::TOPIC, &Rendered { key: key.to_owned(), page, posted_ns: now_ns() })?;
         Ok(())
     }
 

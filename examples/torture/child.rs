@@ -4,15 +4,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use seqcast::{
-    Bus, Cause, Claimed, Error, ErrorKind, Event, Publisher, Report, Reservation, Scope, SegmentOptions, Start, Topic,
-    Trouble, TypedEvent, Unique, WorkerOptions,
+    Bus, Cause, Claimed, Error, ErrorKind, Event, Publisher, Report, Scope, SegmentOptions, Start, Topic, Trouble,
+    TypedEvent, Unique, WorkerOptions,
 };
 
 use crate::content::{Kind, LAST_SEQ, SHARED_TTL_NS, SOURCE, Tag, Typed, label, read_announcement};
 use crate::copies;
 use crate::descriptors::{Other, Standard, close_from_3};
 use crate::log::{Entry, How, Odd, Op, Phase, Shared, Slot, boottime_ns};
-use crate::participant::{Participant, Reads};
+use crate::participant::{Held, Participant, Reads};
 use crate::rng::{Rng, mix};
 use crate::round::{CLAIM_KEYS, LONG_TTL, Round, WAIT_INTERVAL, WAIT_MAX, claim_ttl_ns};
 
@@ -248,7 +248,7 @@ pub struct Session {
     bus: Bus,
     pub participant: Participant,
     pub poster: Option<Publisher>,
-    pub reservation: Option<(Reservation, Tag)>,
+    pub reservation: Option<(Held, Tag)>,
     /// Whether it waits for nothing while it reads.
     reads_now: bool,
     /// When it was begun.
@@ -381,13 +381,12 @@ impl Child<'_> {
         self.probe.push(Entry::Leaving { id: session.participant.cursor(), at });
         if let Some((reservation, _)) = session.reservation.take() {
             let id = reservation.id();
-            if let Participant::Pushed(worker) = &session.participant
-                && self.rng.one_in(2)
-            {
-                // Its worker leaves first.
-                worker.clone().leave()?;
-            } else {
-                drop(reservation);
+            let is_left_to_its_seat = self.rng.one_in(2);
+            match &session.participant {
+                Participant::Pushed(worker) if is_left_to_its_seat => worker.clone().leave()?,
+                // It is given up when the subscriber leaves.
+                Participant::Pulled(_) if is_left_to_its_seat => {}
+                _ => session.participant.give_up(reservation),
             }
             self.probe.push(Entry::Void { id });
         }
@@ -412,7 +411,7 @@ impl Child<'_> {
         session.poster = None;
         if let Some((reservation, _)) = session.reservation.take() {
             let id = reservation.id();
-            drop(reservation);
+            session.participant.give_up(reservation);
             self.probe.push(Entry::Void { id });
         }
         self.probe.slot.set_quiet(true);
@@ -523,7 +522,7 @@ impl Child<'_> {
                 // Forgotten for a new one: that is given up first.
                 session.reserve(probe)?;
                 probe.push(Entry::Void { id });
-                let late = reservation.commit((SOURCE, "late"), b"");
+                let late = session.participant.commit(&mut reservation, Topic::new(SOURCE, "late"), b"");
                 if !matches!(late.as_ref().map_err(|error| error.cause()), Err(Cause::TooLate { .. })) {
                     probe.fault(Op::Commit, &format!("{late:?} after another reservation"));
                 }
@@ -531,7 +530,7 @@ impl Child<'_> {
             }
             1 => {
                 probe.begin(Op::Abandon);
-                drop(reservation);
+                session.participant.give_up(reservation);
                 probe.step();
                 probe.push(Entry::Void { id });
                 Ok(())
@@ -539,7 +538,8 @@ impl Child<'_> {
             _ => {
                 probe.begin(Op::Commit);
                 probe.round.lengths().write(tag, &mut session.buffer);
-                let result = reservation.commit((SOURCE, Kind::Committed.event()), &session.buffer);
+                let topic = Topic::new(SOURCE, Kind::Committed.event());
+                let result = session.participant.commit(&mut reservation, topic, &session.buffer);
                 let now = probe.step();
                 match result {
                     Ok(id) => probe.push(Entry::Posted { id, tag, before: id }),
@@ -732,7 +732,7 @@ impl Session {
     fn reserve(&mut self, probe: &Probe) -> Result<(), Error> {
         self.reserved_at = probe.begin(Op::Reserve);
         let tag = self.next_tag(probe, Kind::Committed);
-        self.reservation = self.participant.reserve()?.map(|reservation| (reservation, tag));
+        self.reservation = Some((self.participant.reserve()?, tag));
         probe.step();
         Ok(())
     }

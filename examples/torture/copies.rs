@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use seqcast::{Cause, Error, Scope};
+use seqcast::{Cause, Error, Scope, Topic};
 
 use crate::child::{FAILED, Probe, Session};
 use crate::participant::{Participant, Reads};
@@ -52,10 +52,10 @@ pub fn try_everything(probe: &Probe, session: &mut Session) {
     check("post", seat.post("copy", b"").err());
     check("claim", seat.claim([0; 8], hour).err());
     check("wait", seat.wait(hour).err());
+    check("reserve", seat.reserve().err());
     check("read", seat.read(probe, Reads::Waiting { most: 8 }).err());
     check("read now", seat.read(probe, Reads::Now { most: 8 }).err());
     if let Participant::Pushed(worker) = seat {
-        check("reserve", worker.reserve().err());
         check("publisher", worker.publisher().err());
         check("on", worker.on(Scope::All, |_: &seqcast::Event<'_>| {}).err());
         check("post_local", worker.post_local(("a", "b"), 1).err());
@@ -63,7 +63,7 @@ pub fn try_everything(probe: &Probe, session: &mut Session) {
         check("leave", worker.clone().leave().err());
     }
     if let Some((reservation, _)) = &mut session.reservation {
-        check("commit", reservation.commit(("a", "b"), b"").err());
+        check("commit", seat.commit(reservation, Topic::new("a", "b"), b"").err());
     }
     if let Some(publisher) = &mut session.poster {
         check("publisher's post", publisher.post(("a", "b"), b"").err());

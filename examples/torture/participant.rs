@@ -27,6 +27,33 @@ pub enum Reads {
     Now { most: u64 },
 }
 
+/// An id that a participant has reserved.
+pub enum Held {
+    ByWorker(Reservation<Worker>),
+    BySubscriber(u64),
+}
+
+impl Held {
+    pub fn id(&self) -> u64 {
+        match self {
+            Held::ByWorker(reservation) => reservation.id(),
+            Held::BySubscriber(id) => *id,
+        }
+    }
+}
+
+/// The reservation of `id`, unless it was given up for another.
+fn kept(subscriber: &mut Subscriber, id: u64) -> Result<Option<Reservation<&mut Publisher>>, Error> {
+    let reservation = subscriber.publisher().reserved()?;
+    match reservation {
+        Some(other) if other.id() != id => {
+            other.keep();
+            Ok(None)
+        }
+        kept => Ok(kept),
+    }
+}
+
 impl Participant {
     pub fn seat(&self) -> u32 {
         match self {
@@ -51,8 +78,8 @@ impl Participant {
 
     pub fn post_typed<T: TypedEvent>(&mut self, value: &T) -> Result<u64, Error> {
         match self {
-            Participant::Pushed(worker) => worker.post_typed(value),
-            Participant::Pulled(subscriber) => subscriber.publisher().post_typed(value),
+            Participant::Pushed(worker) => worker.post(T::TOPIC, value),
+            Participant::Pulled(subscriber) => subscriber.publisher().post(T::TOPIC, value),
         }
     }
 
@@ -85,11 +112,27 @@ impl Participant {
         }
     }
 
-    /// Reserves, if it is of the kind that can.
-    pub fn reserve(&self) -> Result<Option<Reservation>, Error> {
+    pub fn reserve(&mut self) -> Result<Held, Error> {
         match self {
-            Participant::Pushed(worker) => worker.reserve().map(Some),
-            Participant::Pulled(_) => Ok(None),
+            Participant::Pushed(worker) => worker.reserve().map(Held::ByWorker),
+            Participant::Pulled(subscriber) => Ok(Held::BySubscriber(subscriber.publisher().reserve()?.keep())),
+        }
+    }
+
+    pub fn commit(&mut self, held: &mut Held, topic: Topic<'_>, payload: impl Payload) -> Result<u64, Error> {
+        match (self, held) {
+            (_, Held::ByWorker(reservation)) => reservation.commit(topic, payload),
+            (Participant::Pulled(subscriber), Held::BySubscriber(id)) => match kept(subscriber, *id)? {
+                Some(mut reservation) => reservation.commit(topic, payload),
+                None => Err(Error::from(Cause::TooLate { id: *id })),
+            },
+            (Participant::Pushed(_), Held::BySubscriber(_)) => unreachable!("a worker keeps no ids"),
+        }
+    }
+
+    pub fn give_up(&mut self, held: Held) {
+        if let (Participant::Pulled(subscriber), Held::BySubscriber(id)) = (self, held) {
+            let _ = kept(subscriber, id);
         }
     }
 

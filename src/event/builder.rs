@@ -30,7 +30,7 @@ pub struct EventBuilder<'a, S> {
 }
 
 /// A handle that posts events. The trait is sealed.
-pub trait Sender: Send {
+pub trait Sender {
     /// Posts an event.
     #[doc(hidden)]
     fn send(self, topic: Topic<'_>, unique: Option<Unique<'_>>, payload: impl Payload) -> Result<u64>;

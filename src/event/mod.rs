@@ -15,6 +15,7 @@ pub use self::builder::EventBuilder;
 pub(crate) use self::builder::Sender;
 pub(crate) use self::local::{LocalData, LocalEvent};
 pub(crate) use self::payload::Buffer;
+pub(crate) use self::payload::with_encoded;
 pub use self::payload::{Payload, Tagged};
 pub(crate) use self::topic::check_topic;
 pub use self::topic::{Topic, library};

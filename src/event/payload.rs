@@ -1,5 +1,6 @@
 //! What an event can carry.
 
+use std::cell::Cell;
 use std::fmt;
 
 use super::{LocalData, Topic};
@@ -116,4 +117,39 @@ macro_rules! bytes {
 bytes! {
     [] &[u8], [] &str, [] &&[u8], [] &&str, [] &String, [] &Vec<u8>, [] String, [] Vec<u8>, [const N: usize] [u8; N], [const N: usize] &[u8; N],
     [] Box<[u8]>, [] std::borrow::Cow<'_, [u8]>, [] std::sync::Arc<[u8]>,
+}
+
+/// Encodes `payload`, and lends this thread's archiving buffer for that if it is needed.
+#[inline]
+pub(crate) fn with_encoded<P: Payload, R>(
+    topic: Topic<'_>,
+    payload: &P,
+    run: impl FnOnce(u64, &[u8]) -> Result<R>,
+) -> Result<R> {
+    if !P::BUFFERED {
+        // It allocates nothing before it is written to.
+        let mut buffer = Buffer::new();
+        let (type_tag, bytes) = payload.encode(topic, &mut buffer)?;
+        return run(type_tag, bytes);
+    }
+    with_buffer(|buffer| {
+        let (type_tag, bytes) = payload.encode(topic, buffer)?;
+        run(type_tag, bytes)
+    })
+}
+
+/// Lends this thread's archiving buffer; a new one if a value is archived while another is, or while the thread's
+/// locals are destroyed.
+fn with_buffer<R>(run: impl FnOnce(&mut Buffer) -> R) -> R {
+    /// A buffer that has grown beyond this is not kept.
+    const MOST_KEPT: usize = 64 << 10;
+    thread_local! {
+        static BUFFER: Cell<Buffer> = Cell::default();
+    }
+    let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
+    let result = run(&mut buffer);
+    if buffer.capacity() <= MOST_KEPT {
+        let _ = BUFFER.try_with(|kept| kept.set(buffer));
+    }
+    result
 }

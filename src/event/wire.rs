@@ -64,7 +64,7 @@ impl Meta {
 
 /// A unique event's key and how long it is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct UniqueKey {
+pub struct UniqueKey {
     pub(crate) key: [u64; 2],
     pub(crate) ttl_ns: u64,
 }

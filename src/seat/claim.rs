@@ -24,10 +24,14 @@ pub(crate) fn ttl_ns(ttl: Duration) -> Result<u64> {
     }
 }
 
-/// What a unique event carries, for a key that says no ttl of its own held for `timeout`.
-pub(crate) fn hash_unique(hash: &UniqueHash, unique: Unique<'_>, timeout: Duration) -> Result<UniqueKey> {
+/// Returns what a unique event carries. A key without a ttl of its own is held for `timeout`.
+pub(crate) fn hash_unique(
+    hash: &UniqueHash,
+    unique: Unique<'_>,
+    timeout: impl FnOnce() -> Duration,
+) -> Result<UniqueKey> {
     let key = hash.hash(Domain::Events, unique.key)?;
-    Ok(UniqueKey { key, ttl_ns: ttl_ns(unique.ttl.unwrap_or(timeout))? })
+    Ok(UniqueKey { key, ttl_ns: ttl_ns(unique.ttl.unwrap_or_else(timeout))? })
 }
 
 /// What the user is told of a claim for its own sake.

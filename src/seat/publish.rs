@@ -1,5 +1,8 @@
 //! The posting half of a seat.
 
+use std::fmt;
+use std::sync::Arc;
+
 use crate::error::{Cause, Error, Result, SizeLimit};
 use crate::event::Topic;
 use crate::event::wire::{FRAGMENT_HEAD_BYTES, FragmentHead, Kind, Meta, Prefix, UniqueKey, chunk_len};
@@ -12,7 +15,6 @@ use crate::seat::words::SeatWords;
 use crate::segment::Segment;
 use crate::segment::layout::{header_word, seat_word};
 use crate::sync::Ordering;
-use std::sync::Arc;
 
 /// An event to be posted.
 #[derive(Clone, Copy)]
@@ -23,7 +25,7 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) payload: &'a [u8],
 }
 
-pub(crate) struct Writer {
+pub struct Writer {
     segment: Arc<Segment>,
     ring: Ring,
     hand: Hand,
@@ -191,6 +193,12 @@ impl Writer {
 
     fn fault(&self, fault: crate::protocol::Fault) -> Error {
         Error::of_fault(self.segment.name(), fault)
+    }
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").field("seat", &self.hand.seat()).finish_non_exhaustive()
     }
 }
 

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::claim::{Claim, Claimed, Unique};
+#[cfg(doc)]
+use crate::error::ErrorKind;
 use crate::error::Result;
-#[cfg(feature = "typed")]
-use crate::event::TypedEvent;
-use crate::event::{Buffer, EventBuilder, Payload, Sender, Topic};
+use crate::event::wire::UniqueKey;
+use crate::event::{EventBuilder, Payload, Sender, Topic};
 use crate::seat::Seat;
 use crate::seat::claim::hash_unique;
 use crate::seat::options::WorkerOptions;
-use crate::seat::publish::Outgoing;
+use crate::seat::post::{Posts, send};
+use crate::seat::publish::{Outgoing, Writer};
+use crate::seat::reservation::Reservation;
 use crate::segment::Segment;
 
 /// A seat that only posts, for one thread: no lock is around its posts. Dropping it frees the seat.
@@ -20,14 +23,13 @@ use crate::segment::Segment;
 pub struct Publisher {
     pub(super) seat: Seat,
     timeout: Duration,
-    buffer: Buffer,
 }
 
 impl Publisher {
     pub(crate) fn join(segment: &Arc<Segment>, options: &WorkerOptions) -> Result<Publisher> {
         options.check_to_join(segment)?;
         let seat = Seat::take(segment, &options.label)?;
-        Ok(Publisher { seat, timeout: options.timeout, buffer: Buffer::new() })
+        Ok(Publisher { seat, timeout: options.timeout })
     }
 
     /// Posts an event to all workers. Returns its id.
@@ -40,20 +42,47 @@ impl Publisher {
         self.send(topic.into(), None, payload)
     }
 
-    /// Posts a value under its type's topic. Returns the event's id.
-    ///
-    /// # Errors
-    ///
-    /// As [`Worker::post_typed`](crate::Worker::post_typed).
-    #[cfg(feature = "typed")]
-    #[inline]
-    pub fn post_typed<T: TypedEvent>(&mut self, value: &T) -> Result<u64> {
-        self.send(T::TOPIC, None, value)
-    }
-
     /// Begins an event about which more is said than topic and payload: see [`EventBuilder`].
     pub fn event<'a>(&'a mut self, topic: impl Into<Topic<'a>>) -> EventBuilder<'a, &'a mut Publisher> {
         EventBuilder::new(self, topic.into())
+    }
+
+    /// Takes the next event id now, for an event whose payload comes later, as
+    /// [`Worker::reserve`](crate::Worker::reserve) does. A reservation that this seat has not committed is given up
+    /// first.
+    ///
+    /// The reservation borrows the publisher. [`Reservation::keep`] ends the borrow and leaves the id reserved.
+    ///
+    /// # Errors
+    ///
+    /// As [`Worker::reserve`](crate::Worker::reserve).
+    pub fn reserve(&mut self) -> Result<Reservation<&mut Publisher>> {
+        Reservation::take(self)
+    }
+
+    /// Returns the reservation that this seat has [kept](Reservation::keep), or `None` if there is none. If the returned
+    /// reservation is dropped, it is given up.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// use std::time::Duration;
+    ///
+    /// let mut subscriber = bus.subscribe()?;
+    /// subscriber.publisher().reserve()?.keep();
+    /// // ... read what comes meanwhile ...
+    /// subscriber.next(Duration::ZERO)?;
+    /// if let Some(mut reservation) = subscriber.publisher().reserved()? {
+    ///     reservation.commit(("config", "changed"), "workers = 4")?;
+    /// }
+    /// assert!(subscriber.publisher().reserved()?.is_none());
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Forked`], [`ErrorKind::Displaced`].
+    pub fn reserved(&mut self) -> Result<Option<Reservation<&mut Publisher>>> {
+        Reservation::held(self)
     }
 
     /// Claims `key` among all workers for `ttl`, as [`Worker::claim`](crate::Worker::claim) does.
@@ -94,19 +123,36 @@ impl Publisher {
     }
 }
 
+impl Posts for Publisher {
+    #[inline]
+    fn check(&self) -> Result<()> {
+        self.seat.check()
+    }
+
+    fn unique_key(&self, unique: Unique<'_>) -> Result<UniqueKey> {
+        hash_unique(self.seat.segment.unique_hash(), unique, || self.timeout)
+    }
+
+    #[inline]
+    fn with_writer<R>(&mut self, run: impl FnOnce(&mut Writer) -> Result<R>) -> Result<R> {
+        self.seat.check()?;
+        run(&mut self.seat.writer)
+    }
+}
+
 impl Sender for &mut Publisher {
     #[inline]
     fn send(self, topic: Topic<'_>, unique: Option<Unique<'_>>, payload: impl Payload) -> Result<u64> {
-        self.check()?;
-        topic.check_to_post()?;
-        let unique = match unique {
-            Some(unique) => Some(hash_unique(self.seat.segment.unique_hash(), unique, self.timeout)?),
-            None => None,
-        };
-        let (type_tag, payload) = payload.encode(topic, &mut self.buffer)?;
-        // Archiving was users' code: it may have forked, and returned in the child, or taken its time.
-        self.seat.check()?;
-        self.seat.writer.post(&Outgoing { topic, type_tag, unique, payload })
+        send(self, topic, unique, &payload, |writer, event| writer.post(event))
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        // A reservation that was kept. Readers would learn only after a sleep that its seat is free.
+        if self.seat.check().is_ok() {
+            let _ = self.seat.writer.abandon();
+        }
     }
 }
 

@@ -14,7 +14,6 @@ pub(crate) mod poller;
 mod polling;
 mod posting;
 mod reporting;
-mod reservation;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "typed")]
@@ -29,7 +28,6 @@ pub use self::handlers::registry::Registration;
 pub use self::handlers::scope::Scope;
 pub use self::poller::Poller;
 pub use self::polling::polled::Polled;
-pub use self::reservation::Reservation;
 pub use self::waiting::Waited;
 pub use self::waker::Waker;
 pub use self::weak::WeakWorker;

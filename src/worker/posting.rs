@@ -1,7 +1,6 @@
 //! The posting half of a worker.
 
 use std::any::Any;
-use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -14,12 +13,14 @@ use crate::error::{Error, Result};
 #[cfg(doc)]
 use crate::event::Event;
 use crate::event::wire::UniqueKey;
-use crate::event::{Buffer, EventBuilder, LocalData, LocalEvent, Payload, Sender, Topic};
+use crate::event::{EventBuilder, LocalData, LocalEvent, Payload, Sender, Topic};
 use crate::os::locks::lock;
 use crate::seat::claim::hash_unique;
 use crate::seat::options::WorkerOptions;
+use crate::seat::post::{Posts, send};
 use crate::seat::publish::{Outgoing, Writer};
 use crate::seat::publisher::Publisher;
+use crate::seat::reservation::Reservation;
 
 impl Worker {
     /// Posts an event to all workers, this one included. No handler runs in here. Returns the event's id.
@@ -63,6 +64,17 @@ impl Worker {
         self.inner.post_local(topic.into(), || Ok(LocalData::Value(Arc::new(value))))
     }
 
+    /// Takes the next event id now, for an event whose payload comes later; until then, or until their `wait_max`, the
+    /// readers wait at it. A reservation that this worker has not committed is given up first: it can hold one.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Forked`], [`ErrorKind::Displaced`], [`ErrorKind::Left`], [`ErrorKind::Corrupt`],
+    /// [`ErrorKind::Exhausted`].
+    pub fn reserve(&self) -> Result<Reservation<Worker>> {
+        Reservation::take(self.clone())
+    }
+
     /// Returns a seat of its own for a thread that posts much, so that no lock is around its posts.
     ///
     /// # Errors
@@ -74,14 +86,40 @@ impl Worker {
     }
 }
 
+impl Posts for &Worker {
+    #[inline]
+    fn check(&self) -> Result<()> {
+        self.inner.check()
+    }
+
+    fn unique_key(&self, unique: Unique<'_>) -> Result<UniqueKey> {
+        hash_unique(self.inner.segment.unique_hash(), unique, || self.inner.options().timeout)
+    }
+
+    #[inline]
+    fn with_writer<R>(&mut self, run: impl FnOnce(&mut Writer) -> Result<R>) -> Result<R> {
+        run(&mut *self.inner.writer_for_next()?)
+    }
+}
+
+impl Posts for Worker {
+    fn check(&self) -> Result<()> {
+        Posts::check(&self)
+    }
+
+    fn unique_key(&self, unique: Unique<'_>) -> Result<UniqueKey> {
+        (&self).unique_key(unique)
+    }
+
+    fn with_writer<R>(&mut self, run: impl FnOnce(&mut Writer) -> Result<R>) -> Result<R> {
+        (&mut &*self).with_writer(run)
+    }
+}
+
 impl Sender for &Worker {
     #[inline]
     fn send(self, topic: Topic<'_>, unique: Option<Unique<'_>>, payload: impl Payload) -> Result<u64> {
-        let inner = &*self.inner;
-        inner.check()?;
-        topic.check_to_post()?;
-        let unique = inner.unique_key(unique)?;
-        with_encoded(topic, &payload, |type_tag, payload| inner.post(&Outgoing { topic, type_tag, unique, payload }))
+        send(self, topic, unique, &payload, |writer, event| self.inner.post_by(writer, event))
     }
 }
 
@@ -105,12 +143,6 @@ impl EventBuilder<'_, &Worker> {
 }
 
 impl Inner {
-    #[inline]
-    fn post(&self, event: &Outgoing<'_>) -> Result<u64> {
-        let mut writer = self.writer_for_next()?;
-        self.post_by(&mut writer, event)
-    }
-
     #[inline]
     fn post_by(&self, writer: &mut Writer, event: &Outgoing<'_>) -> Result<u64> {
         let id = writer.post(event)?;
@@ -136,11 +168,6 @@ impl Inner {
         Ok(())
     }
 
-    pub(super) fn unique_key(&self, unique: Option<Unique<'_>>) -> Result<Option<UniqueKey>> {
-        let Some(unique) = unique else { return Ok(None) };
-        hash_unique(self.segment.unique_hash(), unique, self.options().timeout).map(Some)
-    }
-
     pub(super) fn announce(&self, writer: &mut Writer, options: &WorkerOptions, topic: Topic<'static>) -> Result<()> {
         if options.announce {
             let payload = options.label.as_bytes();
@@ -148,39 +175,4 @@ impl Inner {
         }
         Ok(())
     }
-}
-
-/// Encodes `payload`, and lends this thread's archiving buffer for that if it is needed.
-#[inline]
-pub(super) fn with_encoded<P: Payload, R>(
-    topic: Topic<'_>,
-    payload: &P,
-    run: impl FnOnce(u64, &[u8]) -> Result<R>,
-) -> Result<R> {
-    if !P::BUFFERED {
-        // It allocates nothing before it is written to.
-        let mut buffer = Buffer::new();
-        let (type_tag, bytes) = payload.encode(topic, &mut buffer)?;
-        return run(type_tag, bytes);
-    }
-    with_buffer(|buffer| {
-        let (type_tag, bytes) = payload.encode(topic, buffer)?;
-        run(type_tag, bytes)
-    })
-}
-
-/// Lends this thread's archiving buffer; a new one if a value is archived while another is, or while the thread's
-/// locals are destroyed.
-fn with_buffer<R>(run: impl FnOnce(&mut Buffer) -> R) -> R {
-    /// A buffer that has grown beyond this is not kept.
-    const MOST_KEPT: usize = 64 << 10;
-    thread_local! {
-        static BUFFER: Cell<Buffer> = Cell::default();
-    }
-    let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
-    let result = run(&mut buffer);
-    if buffer.capacity() <= MOST_KEPT {
-        let _ = BUFFER.try_with(|kept| kept.set(buffer));
-    }
-    result
 }

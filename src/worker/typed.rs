@@ -1,23 +1,11 @@
 //! Typed events of a worker.
 
 use super::Worker;
-#[cfg(doc)]
-use crate::error::ErrorKind;
 use crate::error::Result;
-use crate::event::{Event, Sender, Typed, TypedEvent};
+use crate::event::{Event, Typed, TypedEvent};
 use crate::worker::{Outcome, Registration};
 
 impl Worker {
-    /// Posts a value under its type's topic. Returns the event's id.
-    ///
-    /// # Errors
-    ///
-    /// As [`post`](Worker::post), and [`ErrorKind::Archive`] if the value cannot be archived.
-    #[inline]
-    pub fn post_typed<T: TypedEvent>(&self, value: &T) -> Result<u64> {
-        self.send(T::TOPIC, None, value)
-    }
-
     /// Calls `handler` with every value posted as a `T`: checked, and in place. An event of that topic that is not a
     /// `T` of this version is reported and left out.
     ///
@@ -38,7 +26,7 @@ impl Worker {
     /// }
     ///
     /// worker.on_typed(|down: Typed<'_, UpstreamDown>| assert_eq!(down.port, 8080))?;
-    /// worker.post_typed(&UpstreamDown { port: 8080 })?;
+    /// worker.post(UpstreamDown::TOPIC, &UpstreamDown { port: 8080 })?;
     /// worker.poll()?;
     /// # Ok::<(), seqcast::Error>(())
     /// ```

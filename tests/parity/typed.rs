@@ -76,12 +76,12 @@ alone! {
             let place = (event.is_local(), event.claim().is_some());
             noted.lock().unwrap().push(format!("{} {} {weights:?} {place:?}", upstream.host, upstream.port));
         }).unwrap();
-        worker.post_typed(&upstream()).unwrap();
+        worker.post(Upstream::TOPIC, &upstream()).unwrap();
         worker.event(Upstream::TOPIC).unique("key").post(&upstream()).unwrap();
-        bus.publisher().unwrap().post_typed(&upstream()).unwrap();
+        bus.publisher().unwrap().post(Upstream::TOPIC, &upstream()).unwrap();
         worker.event(Upstream::TOPIC).local(&upstream()).unwrap();
         let child = Child::fork(|| {
-            bus.join_with(&quiet()).unwrap().post_typed(&upstream()).unwrap();
+            bus.join_with(&quiet()).unwrap().post(Upstream::TOPIC, &upstream()).unwrap();
         });
         assert!(child.ended_well());
         assert_eq!(poll(&worker), (5, 0));
@@ -98,7 +98,7 @@ alone! {
         worker.on_typed(move |upstream: Typed<'_, Upstream>| {
             *adding.lock().unwrap() += upstream.weights.iter().map(|weight| weight.to_native()).sum::<u64>();
         }).unwrap();
-        worker.post_typed(&Upstream { weights: (0..400).collect(), ..upstream() }).unwrap();
+        worker.post(Upstream::TOPIC, &Upstream { weights: (0..400).collect(), ..upstream() }).unwrap();
         assert!(bus.next_id() > 10, "it was one fragment");
         assert_eq!(poll(&worker), (1, 0));
         assert_eq!(*sum.lock().unwrap(), 399 * 200);
@@ -114,7 +114,7 @@ alone! {
             let values = digits.values.map(|value| value.to_native());
             *noted.lock().unwrap() = Some((values, digits.signed.to_native(), digits.float.to_native()));
         }).unwrap();
-        worker.post_typed(&Digits { values: exact, signed: i64::MIN + 1, float: 0.1 }).unwrap();
+        worker.post(Digits::TOPIC, &Digits { values: exact, signed: i64::MIN + 1, float: 0.1 }).unwrap();
         poll(&worker);
         assert_eq!(*seen.lock().unwrap(), Some((exact, i64::MIN + 1, 0.1)));
     }
@@ -127,11 +127,11 @@ alone! {
         let counting = Arc::clone(&called);
         worker.on_typed(move |_: Typed<'_, Upstream>| *counting.lock().unwrap() += 1).unwrap();
         let after = Log::of(&worker, seqcast::Scope::events("health", ["down"]));
-        worker.post_typed(&NewUpstream { host: String::new(), port: 1, weights: vec![] }).unwrap();
-        worker.post_typed(&Number { value: 7 }).unwrap();
+        worker.post(NewUpstream::TOPIC, &NewUpstream { host: String::new(), port: 1, weights: vec![] }).unwrap();
+        worker.post(Number::TOPIC, &Number { value: 7 }).unwrap();
         worker.post(("health", "down"), b"plain bytes").unwrap();
         worker.post_local(("health", "down"), upstream()).unwrap();
-        worker.post_typed(&upstream()).unwrap();
+        worker.post(Upstream::TOPIC, &upstream()).unwrap();
         assert_eq!(poll(&worker), (5, 0));
         assert_eq!(*called.lock().unwrap(), 1, "the handler ran for what is none of its own");
         assert_eq!(after.len(), 5);
@@ -156,7 +156,7 @@ alone! {
                 if source == "health" && event == "down");
             noted.lock().unwrap().push((event.typed::<Upstream>().is_ok(), typed));
         }).unwrap();
-        worker.post_typed(&upstream()).unwrap();
+        worker.post(Upstream::TOPIC, &upstream()).unwrap();
         poll(&worker);
         assert_eq!(*answers.lock().unwrap(), [(true, true)]);
     }

@@ -198,7 +198,7 @@ fn number_of(bytes: &[u8]) -> Result<usize, seqcast::HandlerError> {
 
 struct Real {
     worker: Worker,
-    reservation: Option<Reservation>,
+    reservation: Option<Reservation<Worker>>,
     handlers: Vec<(Registration, Option<Arc<Noting>>)>,
     /// The claims of the unique events that it ran, and the events' ids.
     claims: Vec<(Claim, u64)>,

@@ -266,7 +266,7 @@ pub fn worker_process() {
     }
 }
 
-fn obey(worker: &Worker, reservation: &mut Option<Reservation>, order: &str) -> String {
+fn obey(worker: &Worker, reservation: &mut Option<Reservation<Worker>>, order: &str) -> String {
     let words: Vec<&str> = order.split(' ').collect();
     let ms = |text: &str| Duration::from_millis(text.parse().unwrap());
     match *words.as_slice() {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use seqcast::{Bus, Claim, Error, Event, Reservation, Scope, Start, Unique, Worker};
+use seqcast::{Bus, Claim, Error, Event, Reservation, Scope, Start, TypedEvent, Unique, Worker};
 
 use super::draw::{Draw, Input, Random};
 use super::events::{Chain, Plain, Rich, handle_typed};
@@ -253,7 +253,7 @@ impl Drop for Vandal {
 struct Cast {
     bus: Bus,
     workers: Vec<Worker>,
-    reservations: Vec<Reservation>,
+    reservations: Vec<Reservation<Worker>>,
     /// The claim that a handler got with its last unique event.
     last_claim: Option<Claim>,
 }
@@ -326,9 +326,9 @@ impl Cast {
             }
             12 => {
                 let posted = match draw.below(3) {
-                    0 => worker.post_typed(&Plain { number: draw.u64(), bytes: [draw.byte(); 12] }),
-                    1 => worker.post_typed(&Rich::example()),
-                    _ => worker.post_typed(&Chain::of_len(1 + draw.below(20) as u32)),
+                    0 => worker.post(Plain::TOPIC, &Plain { number: draw.u64(), bytes: [draw.byte(); 12] }),
+                    1 => worker.post(Rich::TOPIC, &Rich::example()),
+                    _ => worker.post(Chain::TOPIC, &Chain::of_len(1 + draw.below(20) as u32)),
                 };
                 plain(posted, &["payload_too_large"]);
             }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustix::mm::{MapFlags, ProtFlags};
 use seqcast::inspect::Inspector;
-use seqcast::{Bus, Reservation, SegmentOptions, Worker, WorkerOptions};
+use seqcast::{Bus, Reservation, SegmentOptions, TypedEvent, Worker, WorkerOptions};
 
 use super::events::{Chain, Plain, Rich};
 use super::map::Map;
@@ -172,7 +172,7 @@ pub fn used_image() -> &'static [u8] {
     })
 }
 
-fn live(bus: &Bus) -> seqcast::Result<(Reservation, [Worker; 2])> {
+fn live(bus: &Bus) -> seqcast::Result<(Reservation<Worker>, [Worker; 2])> {
     let first = bus.join_with(&worker_options().label("first"))?;
     let second = bus.join_with(&worker_options().label("second"))?;
     for worker in [&first, &second] {
@@ -190,9 +190,9 @@ fn live(bus: &Bus) -> seqcast::Result<(Reservation, [Worker; 2])> {
     let _ = second.poll()?;
     second.event(("job", "run")).unique("job").post(b"again")?;
     second.post(("bytes", "large"), [7; 400])?;
-    first.post_typed(&Plain { number: 1, bytes: [2; 12] })?;
-    second.post_typed(&Rich::example())?;
-    first.post_typed(&Chain::of_len(4))?;
+    first.post(Plain::TOPIC, &Plain { number: 1, bytes: [2; 12] })?;
+    second.post(Rich::TOPIC, &Rich::example())?;
+    first.post(Chain::TOPIC, &Chain::of_len(4))?;
     let _ = first.poll()?;
     Ok((second.reserve()?, [first, second]))
 }

@@ -1,0 +1,148 @@
+//! An event id that was taken for an event still to come.
+
+use std::fmt;
+
+use crate::claim::Unique;
+use crate::error::{Cause, Error, ErrorKind, Result};
+use crate::event::{EventBuilder, Payload, Sender, Topic};
+use crate::seat::post::{Posts, send};
+use crate::seat::publisher::Publisher;
+
+/// An event id that was taken for an event still to come. Dropped, it is given up.
+///
+/// [`Worker::reserve`](crate::Worker::reserve) returns a `Reservation<Worker>`, which owns a clone of the worker.
+/// [`Publisher::reserve`] returns a `Reservation<&mut Publisher>`, which borrows the publisher.
+///
+/// A reserved id fixes the event's place in the order before its payload is known. Readers that reach it wait, for
+/// their [`wait_max`](crate::WorkerOptions::wait_max) at most; what comes after it is delivered after it. A seat holds
+/// one reservation at a time.
+///
+/// ```
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+/// let worker = bus.join()?;
+/// let mut reservation = worker.reserve()?;
+/// let config = "workers = 4"; // takes a while to compute
+/// let id = reservation.commit(("config", "changed"), config)?;
+/// assert_eq!(id, reservation.id());
+/// # Ok::<(), seqcast::Error>(())
+/// ```
+#[must_use = "a reservation that is dropped is given up"]
+pub struct Reservation<S: Posts> {
+    seat: S,
+    id: u64,
+    open: bool,
+}
+
+impl<S: Posts> Reservation<S> {
+    /// Takes the next id. A reservation that the seat holds already is given up first.
+    pub(crate) fn take(mut seat: S) -> Result<Reservation<S>> {
+        let id = seat.with_writer(|writer| writer.reserve())?;
+        Ok(Reservation { seat, id, open: true })
+    }
+
+    /// Returns the id.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Makes the event visible at the reserved id. Returns the id. After an error other than [`ErrorKind::TooLate`] the
+    /// reservation stands and can be committed again.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// let mut reservation = worker.reserve()?;
+    /// let too_long = vec![0; 1 << 20];
+    /// assert!(reservation.commit(("job", "done"), too_long).is_err());
+    /// reservation.commit(("job", "done"), "short")?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::TooLate`] if the id was given up, and then no worker has seen the event;
+    /// [`ErrorKind::PayloadTooLarge`] if it does not fit one block; otherwise as
+    /// [`Worker::post`](crate::Worker::post).
+    #[inline]
+    pub fn commit<'a>(&mut self, topic: impl Into<Topic<'a>>, payload: impl Payload) -> Result<u64> {
+        self.send(topic.into(), None, payload)
+    }
+
+    /// Begins an event with more than a topic and a payload, to be committed at the reserved id.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// let mut reservation = worker.reserve()?;
+    /// reservation.event(("report", "ready")).unique("nightly").ttl(Duration::from_secs(60)).post("")?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    pub fn event<'a>(&'a mut self, topic: impl Into<Topic<'a>>) -> EventBuilder<'a, &'a mut Reservation<S>> {
+        EventBuilder::new(self, topic.into())
+    }
+}
+
+impl<'p> Reservation<&'p mut Publisher> {
+    /// Picks up what `publisher` has reserved.
+    pub(crate) fn held(publisher: &'p mut Publisher) -> Result<Option<Reservation<&'p mut Publisher>>> {
+        publisher.check()?;
+        let id = publisher.seat.writer.reserved();
+        Ok(id.map(|id| Reservation { seat: publisher, id, open: true }))
+    }
+
+    /// Returns the publisher, to post and claim while the id is reserved. If it reserves again, this reservation is
+    /// given up.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// let mut publisher = bus.publisher()?;
+    /// let mut reservation = publisher.reserve()?;
+    /// let progress = reservation.publisher().post(("job", "progress"), "50 %")?;
+    /// assert!(reservation.commit(("job", "began"), "")? < progress);
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    pub fn publisher(&mut self) -> &mut Publisher {
+        self.seat
+    }
+
+    /// Ends the borrow of the publisher without giving the id up. Returns the id. [`Publisher::reserved`] picks the
+    /// reservation up again.
+    ///
+    /// It is still given up when the publisher reserves again or is dropped, and readers wait for it no longer than
+    /// their [`wait_max`](crate::WorkerOptions::wait_max).
+    pub fn keep(mut self) -> u64 {
+        self.open = false;
+        self.id
+    }
+}
+
+impl<S: Posts> Sender for &mut Reservation<S> {
+    fn send(self, topic: Topic<'_>, unique: Option<Unique<'_>>, payload: impl Payload) -> Result<u64> {
+        let Reservation { seat, id, open } = self;
+        let committed = send(seat, topic, unique, &payload, |writer, event| {
+            if *open { writer.commit(*id, event) } else { Err(Error::from(Cause::TooLate { id: *id })) }
+        });
+        if committed.as_ref().map_or_else(|error| error.kind() == ErrorKind::TooLate, |()| true) {
+            *open = false;
+        }
+        committed.map(|()| *id)
+    }
+}
+
+impl<S: Posts> Drop for Reservation<S> {
+    fn drop(&mut self) {
+        if !self.open {
+            return;
+        }
+        let id = self.id;
+        // If the segment is corrupt, there is no reader that waits.
+        let _ = self.seat.with_writer(|writer| if writer.reserved() == Some(id) { writer.abandon() } else { Ok(()) });
+    }
+}
+
+impl<S: Posts> fmt::Debug for Reservation<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reservation").field("id", &self.id).field("open", &self.open).finish_non_exhaustive()
+    }
+}
