@@ -1,7 +1,7 @@
 //! What all clones of a worker share: its seat, its halves with their locks, and what an idle poll looks at.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, RwLock};
 
 use crossbeam_utils::CachePadded;
@@ -11,7 +11,7 @@ use super::handlers::registry::Registry;
 use super::options::{Changing, Tuning};
 use super::polling::delivery::{OWN, Reading};
 use super::waker::Bell;
-use crate::error::{Cause, Error, Result};
+use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::event::LocalEvent;
 use crate::os::clock::HostClock;
 use crate::os::fork::ForkGuard;
@@ -137,24 +137,38 @@ impl Inner {
         self.check_seat()
     }
 
-    /// Whether the seat is still this worker's. That it has not left stands for as long as the caller holds the lock of
-    /// what it is about to use: [`leave`](Inner::leave) takes them too.
+    /// Refuses a worker that has left or was displaced. That it has not left stands for as long as the caller holds the
+    /// lock of what it is about to use: [`leave`](Inner::leave) takes them too.
     #[inline]
     pub(super) fn check_seat(&self) -> Result<()> {
         // Relaxed: a lock that `leave` held orders it; without one there is no "before".
         if self.has_left() {
             return Err(Error::from(Cause::Left));
         }
-        self.hot.incarnation.check(&self.segment)
+        if self.hot.incarnation.is_over() { Err(self.lost_seat()) } else { Ok(()) }
     }
 
-    /// [`ErrorKind::Displaced`] if another process has taken the seat, which is no wonder once the worker has left.
+    /// [`ErrorKind::Displaced`] if another process has taken the seat before the worker has left.
     #[inline]
     pub(super) fn check_displaced(&self) -> Result<()> {
-        if self.hot.incarnation.is_over() && !self.has_left() {
-            self.hot.incarnation.check(&self.segment)
-        } else {
-            Ok(())
+        if self.hot.incarnation.is_over() {
+            let error = self.lost_seat();
+            if error.kind() == ErrorKind::Displaced {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Says why the seat is another's by now.
+    #[cold]
+    fn lost_seat(&self) -> Error {
+        // Acquire: with the incarnation that was seen. A worker says that it has left before it gives up the lock by
+        // which others take the seat.
+        fence(Ordering::Acquire);
+        match self.hot.incarnation.check(&self.segment) {
+            Err(displaced) if !self.has_left() => displaced,
+            _ => Error::from(Cause::Left),
         }
     }
 
