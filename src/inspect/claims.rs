@@ -3,13 +3,14 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use crate::error::{Cause, Error, Result};
+use crate::error::Result;
 use crate::os::clock::HostClock;
 use crate::protocol::claims::{Bucket, Entry, Key};
 use crate::seat::holder::Hold;
 use crate::seat::label_of;
 use crate::seat::words::SeatWords;
 use crate::segment::Segment;
+use crate::segment::fault::InSegment;
 use crate::segment::layout::seat_word;
 use crate::segment::unique_hash::Domain;
 
@@ -97,10 +98,7 @@ impl ClaimEntry {
 /// What has become of the holder that `seat` had `since` so long.
 fn winner_of(segment: &Segment, seat: u16, since: Duration) -> Result<Winner> {
     if seat > segment.geometry().last_seat() {
-        return Err(Error::from(Cause::Corrupt {
-            name: segment.name().to_owned(),
-            what: "a claim names a seat that does not exist",
-        }));
+        return Err(segment.corrupt("a claim names a seat that does not exist"));
     }
     let words = SeatWords::of(&segment.seats(), seat);
     let joined_at = SystemTime::UNIX_EPOCH + Duration::from_nanos(words.get(seat_word!(identity.joined_at)));
@@ -124,7 +122,7 @@ pub(super) fn all(segment: &Segment) -> Result<Vec<ClaimEntry>> {
     let mut bucket = Bucket::default();
     let (mut all, clock) = (Vec::new(), HostClock::of_this_process());
     for index in 0..claims.buckets() {
-        claims.snapshot(index, &mut bucket).map_err(|fault| Error::of_fault(segment.name(), fault))?;
+        claims.snapshot(index, &mut bucket).in_segment(segment)?;
         for entry in bucket.entries() {
             all.push(ClaimEntry::of(segment, entry, clock)?);
         }
@@ -168,6 +166,6 @@ pub(super) fn decided(segment: &Segment, key: [u64; 2], place: u64) -> Result<De
 fn bucket_of(segment: &Segment, key: Key) -> Result<Bucket> {
     let claims = segment.claims();
     let mut bucket = Bucket::default();
-    claims.snapshot(claims.bucket_of(key), &mut bucket).map_err(|fault| Error::of_fault(segment.name(), fault))?;
+    claims.snapshot(claims.bucket_of(key), &mut bucket).in_segment(segment)?;
     Ok(bucket)
 }

@@ -10,9 +10,8 @@ use std::time::{Duration, Instant};
 use super::claims::{self, ClaimEntry, Decided, KeyHash};
 #[cfg(doc)]
 use crate::error::ErrorKind;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::wire::{FragmentHead, Head, Kind, Meta, UniqueKey};
-use crate::protocol::Fault;
 use crate::protocol::bytes;
 use crate::protocol::claims::{At, Token};
 use crate::protocol::ring::{Look, Ring};
@@ -21,6 +20,7 @@ use crate::seat::options::Start;
 use crate::seat::read::Gate;
 use crate::seat::read::fragments::{Assembled, Fragments};
 use crate::segment::Segment;
+use crate::segment::fault::InSegment;
 use crate::sync::Ordering;
 
 /// How long a reserved id is waited for, if the caller does not say: as long as workers do by default.
@@ -228,7 +228,7 @@ impl Tail {
     pub fn next(&mut self) -> Result<Option<Seen>> {
         loop {
             let id = self.next;
-            match self.ring.look(id).map_err(|fault| self.fault(fault))? {
+            match self.ring.look(id).in_segment(&self.segment)? {
                 Look::Empty => return Ok(None),
                 Look::Published(cell) => {
                     let copied = self.copy(id, cell)?;
@@ -274,8 +274,7 @@ impl Tail {
 
     fn copy(&mut self, id: u64, cell: CellWord) -> Result<Copied> {
         let Tail { ring, fragments, gate, buffer, .. } = self;
-        let corrupt = |fault| Error::of_fault(self.segment.name(), fault);
-        let block = ring.block(cell).map_err(corrupt)?;
+        let block = ring.block(cell).in_segment(&self.segment)?;
         let settled = |copied| if ring.unchanged(id, cell) { copied } else { Copied::Lapped };
         let unreadable = || Copied::Seen(Seen::Unreadable { id });
         let Some(Meta { kind, len }) = Meta::from_bits(block.meta().load(Ordering::Relaxed), self.block_bytes) else {
@@ -363,10 +362,6 @@ impl Tail {
             unique,
             payload,
         })))
-    }
-
-    fn fault(&self, fault: Fault) -> Error {
-        Error::of_fault(self.segment.name(), fault)
     }
 }
 

@@ -1,8 +1,9 @@
 //! Taking over what the last holder of a seat has left.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::protocol::pool::Hand;
 use crate::segment::Segment;
+use crate::segment::fault::InSegment;
 use crate::segment::pools::{POOL_COUNT, POOLS, PoolSpec};
 
 /// What a seat's last holder left.
@@ -20,11 +21,7 @@ pub(crate) struct Adopted {
 /// any two steps: the next adopter finds what this one found.
 pub(crate) fn adopt_all(segment: &Segment, seat: u16) -> Result<Adopted> {
     let adopt = |spec: &PoolSpec| Hand::adopt(&segment.pool(spec.id), segment.hand(spec.id, seat), seat);
-    let hands: Vec<Hand> = POOLS
-        .iter()
-        .map(adopt)
-        .collect::<std::result::Result<_, _>>()
-        .map_err(|fault| Error::of_fault(segment.name(), fault))?;
+    let hands: Vec<Hand> = POOLS.iter().map(adopt).collect::<std::result::Result<_, _>>().in_segment(segment)?;
     let Ok(hands) = hands.try_into() else { unreachable!("there is one hand for each pool") };
     let ring = segment.ring();
     let had_reserved = ring.reserved_by(seat).is_some();

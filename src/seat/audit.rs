@@ -1,11 +1,12 @@
 //! Whether every block is where it belongs.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::protocol::Fault;
 use crate::protocol::pool::Hand;
 use crate::protocol::word::CellWord;
 use crate::seat::holder::Hold;
 use crate::segment::Segment;
+use crate::segment::fault::InSegment;
 use crate::segment::pools::{POOLS, PoolSpec};
 use crate::sync::Ordering;
 
@@ -44,7 +45,7 @@ impl Audit {
         let holds = Hold::of_all(segment)?;
         let held_seats = holds.iter().filter(|hold| hold.is_alive()).count() as u32;
         let pools = POOLS.iter().map(|spec| PoolAudit::of(segment, spec)).collect::<std::result::Result<_, _>>();
-        Ok(Audit { pools: pools.map_err(|fault| Error::of_fault(segment.name(), fault))?, held_seats })
+        Ok(Audit { pools: pools.in_segment(segment)?, held_seats })
     }
 }
 

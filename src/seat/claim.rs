@@ -12,6 +12,7 @@ use crate::protocol::pool::Hand;
 use crate::seat::claim_clock::Tick;
 use crate::seat::words::SeatWords;
 use crate::segment::Segment;
+use crate::segment::fault::InSegment;
 use crate::segment::layout::seat_word;
 use crate::segment::unique_hash::{Domain, UniqueHash};
 
@@ -66,7 +67,7 @@ impl Claimer {
         let decision = self
             .claims
             .claim(&mut self.hand, &mut self.scratch, Key(key), ttl_ns, at, &mut self.tick)
-            .map_err(|fault| Error::of_fault(self.segment.name(), fault))?;
+            .in_segment(&self.segment)?;
         Ok(self.count(decision))
     }
 
@@ -98,7 +99,7 @@ impl Claimer {
     #[inline(never)]
     fn claim_free(&mut self, place: Place, key: [u64; 2], ttl: u64) -> Result<Claimed> {
         let in_place = self.claims.claim_in_place(&mut self.hand, place, Key(key), ttl, &mut self.tick);
-        let decision = match in_place.map_err(|fault| Error::of_fault(self.segment.name(), fault))? {
+        let decision = match in_place.in_segment(&self.segment)? {
             Some(decision) => self.count(decision),
             None => self.claim(key, ttl, None)?,
         };
@@ -110,7 +111,7 @@ impl Claimer {
         let released = self
             .claims
             .release(&mut self.hand, &mut self.scratch, Key(key), token, &mut self.tick)
-            .map_err(|fault| Error::of_fault(self.segment.name(), fault))?;
+            .in_segment(&self.segment)?;
         if released {
             self.seat.add(seat_word!(claiming.released), 1);
         }

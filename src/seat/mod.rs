@@ -72,7 +72,7 @@ impl Seat {
         let is_free = |seat| !used_up(seat) && (!lives_without_lock(segment, seat) || is_own_leftover(segment, seat));
         let Some((seat, lock)) = segment.take_free_seat(guard, looks_free(segment), is_free)? else {
             if (0..=segment.geometry().last_seat()).any(used_up) {
-                return Err(Error::of_fault(segment.name(), Fault::Exhausted(USED_UP)));
+                return Err(segment.fault(Fault::Exhausted(USED_UP)));
             }
             let seats = segment.geometry().seats as u32;
             return Err(Error::from(Cause::NoSeat {

@@ -13,6 +13,7 @@ use crate::protocol::ring::{Fate, Ring};
 use crate::protocol::wake;
 use crate::seat::words::SeatWords;
 use crate::segment::Segment;
+use crate::segment::fault::InSegment;
 use crate::segment::layout::{header_word, seat_word};
 use crate::sync::Ordering;
 
@@ -64,10 +65,7 @@ impl Writer {
         let len = prefix.len() + event.payload.len();
         let id = if len <= self.block_bytes {
             let write = |block: Block<'_>| write_event(block, &prefix, event.payload);
-            match self.ring.post(&mut self.hand, write) {
-                Ok(id) => id,
-                Err(fault) => return Err(Error::of_fault(self.segment.name(), fault)),
-            }
+            self.ring.post(&mut self.hand, write).in_segment(&self.segment)?
         } else {
             self.post_fragments(&prefix, event.payload)?
         };
@@ -120,8 +118,7 @@ impl Writer {
                 let at = bytes::store(block.payload(), &head_bytes);
                 bytes::store(&block.payload()[at..], now);
             };
-            last_id =
-                self.ring.post(&mut self.hand, write).map_err(|fault| Error::of_fault(self.segment.name(), fault))?;
+            last_id = self.ring.post(&mut self.hand, write).in_segment(&self.segment)?;
             if head.number == 0 {
                 head.first_id = last_id;
             }
@@ -136,7 +133,7 @@ impl Writer {
     pub(crate) fn reserve(&mut self) -> Result<u64> {
         // Readers wait for what this worker reserved before and forgot.
         self.abandon()?;
-        let id = self.ring.reserve(&mut self.hand).map_err(|fault| self.fault(fault))?;
+        let id = self.ring.reserve(&mut self.hand).in_segment(&self.segment)?;
         self.seat.add(seat_word!(posting.reservations), 1);
         // Readers that sleep must start the wait for its payload; that wait is not ours to time.
         self.notify(header_word!(wake));
@@ -150,10 +147,7 @@ impl Writer {
         }
         let prefix = self.prefix(event, SizeLimit::Block)?;
         let write = |block: Block<'_>| write_event(block, &prefix, event.payload);
-        let fate = self.ring.commit(&mut self.hand, id, write).map_err(|fault| {
-            // The borrow of `ring` by the closure ends with the call.
-            Error::of_fault(self.segment.name(), fault)
-        })?;
+        let fate = self.ring.commit(&mut self.hand, id, write).in_segment(&self.segment)?;
         // Also where a lap decided it: the lapping post wakes nobody who waits for a reserved id.
         self.wake_for_decided();
         match fate {
@@ -168,7 +162,7 @@ impl Writer {
 
     /// Gives up what is reserved, if anything.
     pub(crate) fn abandon(&mut self) -> Result<()> {
-        let abandoned = self.ring.abandon(self.hand.seat()).map_err(|fault| self.fault(fault))?;
+        let abandoned = self.ring.abandon(self.hand.seat()).in_segment(&self.segment)?;
         if abandoned.is_some() {
             self.wake_for_decided();
         }
@@ -189,10 +183,6 @@ impl Writer {
         if wake::notify(self.segment.wake_word(word), &SharedFutex) {
             self.seat.add(seat_word!(posting.wakes), 1);
         }
-    }
-
-    fn fault(&self, fault: crate::protocol::Fault) -> Error {
-        Error::of_fault(self.segment.name(), fault)
     }
 }
 

@@ -7,11 +7,10 @@ use std::sync::Arc;
 
 use self::fragments::{Assembled, Fragments};
 use crate::claim::Claim;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::Buffer;
 use crate::event::wire::{Head, Kind, Meta, UniqueKey};
 use crate::os::sys;
-use crate::protocol::Fault;
 use crate::protocol::bytes;
 use crate::protocol::claims::{At, Token};
 use crate::protocol::pool::Tries;
@@ -20,6 +19,7 @@ use crate::protocol::word::CellWord;
 use crate::seat::options::Begin;
 use crate::seat::words::SeatWords;
 use crate::segment::Segment;
+use crate::segment::fault::InSegment;
 use crate::segment::layout::seat_word;
 use crate::sync::Ordering;
 
@@ -292,7 +292,7 @@ impl Reader {
                     Look::Reserved(_) => {
                         if self.give_up(id, first_met_ns)? {
                             // Decided, by us or by another: look again. Who reserves it anew each time is no worker.
-                            tries.another().map_err(|fault| self.fault(fault))?;
+                            tries.another().in_segment(&self.segment)?;
                             continue;
                         }
                         self.copy_ahead(gate)?;
@@ -300,7 +300,7 @@ impl Reader {
                         let since_ns = if own { None } else { Some(first_met_ns) };
                         return Ok(Some(Step::Pending(Pending { id, since_ns })));
                     }
-                    Look::Empty => return Err(self.corrupt("an id that was reserved is not taken any more")),
+                    Look::Empty => return Err(self.segment.corrupt("an id that was reserved is not taken any more")),
                 }
                 // It was no event for us, and there may be nothing behind it.
                 self.store_cursor();
@@ -405,7 +405,7 @@ impl Reader {
         if !over && self.reserver_lives(id) {
             return Ok(false);
         }
-        let fate = self.ring.void(id).map_err(|fault| self.fault(fault))?;
+        let fate = self.ring.void(id).in_segment(&self.segment)?;
         if fate == Fate::Decided {
             self.seat.add(seat_word!(reading.voided), 1);
             self.segment.wake_for_decided();
@@ -423,7 +423,7 @@ impl Reader {
     /// Copies the event at `id` out, if it is one for us.
     fn copy(&mut self, id: u64, seen: CellWord, since: u64, gate: &mut impl Gate) -> Result<Copied> {
         let ring = &self.ring;
-        let block = ring.block(seen).map_err(|fault| self.fault(fault))?;
+        let block = ring.block(seen).in_segment(&self.segment)?;
         block.prefetch_second_line();
         let meta = Meta::from_bits(block.meta().load(Ordering::Relaxed), self.block_bytes);
         let Some(Meta { kind, len }) = meta else {
@@ -534,7 +534,7 @@ impl Reader {
         if self.ring.confirms_lap(id) {
             Ok(())
         } else {
-            Err(self.corrupt("a cell is ahead of the event id by more than a lap"))
+            Err(self.segment.corrupt("a cell is ahead of the event id by more than a lap"))
         }
     }
 
@@ -593,15 +593,7 @@ impl Reader {
 
     #[inline]
     fn look(&self, id: u64) -> Result<Look> {
-        self.ring.look(id).map_err(|fault| self.fault(fault))
-    }
-
-    fn fault(&self, fault: Fault) -> Error {
-        Error::of_fault(self.segment.name(), fault)
-    }
-
-    fn corrupt(&self, what: &'static str) -> Error {
-        self.fault(Fault::Corrupt(what))
+        self.ring.look(id).in_segment(&self.segment)
     }
 }
 

@@ -9,6 +9,7 @@ use crate::seat::holder::Hold;
 use crate::seat::words::SeatWords;
 use crate::seat::{NO_CURSOR, label_of};
 use crate::segment::Segment;
+use crate::segment::fault::InSegment;
 use crate::segment::layout::{header_word, seat_word};
 use crate::segment::pools::PoolId;
 use crate::sync::Ordering;
@@ -194,8 +195,7 @@ impl Stats {
         let mut bucket = Bucket::default();
         let mut held = 0;
         for index in 0..claims.buckets() {
-            let snapshot = claims.snapshot(index, &mut bucket);
-            snapshot.map_err(|fault| crate::error::Error::of_fault(segment.name(), fault))?;
+            claims.snapshot(index, &mut bucket).in_segment(segment)?;
             let now = clock.boottime_ns();
             held += bucket.entries().iter().filter(|entry| entry.deadline > now).count() as u64;
         }

@@ -18,6 +18,7 @@
 
 mod creation;
 mod differences;
+pub(crate) mod fault;
 mod file;
 pub(crate) mod fingerprint;
 pub(crate) mod geometry;
