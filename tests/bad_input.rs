@@ -634,7 +634,7 @@ alone! {
 
     fn a_claim_by_somebody_who_is_stopped_in_creation_makes_others_busy_and_no_longer() {
         let name = Name::new();
-        // The lock of the creation byte, as `src/segment/mod.rs` has it, held as a creator at work would.
+        // The lock of the creation byte, as `src/segment/locks.rs` has it, held as a creator at work would.
         let file = File::create(name.path()).unwrap();
         fs::set_permissions(name.path(), fs::Permissions::from_mode(0o600)).unwrap();
         // SAFETY: `flock` is plain numbers, for which zero is a value.

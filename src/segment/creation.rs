@@ -1,51 +1,36 @@
 //! How a segment comes to be: found or made, checked, finished.
 
-use std::io;
 use std::os::fd::AsFd;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{self, FallocateFlags, Mode, OFlags};
-use rustix::io::{Errno, retry_on_intr};
-use rustix::process::{Resource, getrlimit};
+use rustix::fs::{self, OFlags};
+use rustix::io::Errno;
 
+use super::Segment;
 use super::differences::differences;
-use super::{
-    Birth, BusId, ByteLock, Memory, OWNER_ALONE, SHM_DIR, Segment, allocated_bytes, check_holes, check_type,
-    checked_name, create_file, file_size, free_space, is_any_seat_held, links, map_named, native_words, not_found,
-    open_error, open_file, read_at, regions, remove, reopen,
-};
+use super::draft::Draft;
+use super::file::{check_type, create_file, map_named, not_found, open_error, open_file, reopen};
+use super::geometry::Geometry;
+use super::header::HeaderCopy;
+use super::layout::{FORMING, LAYOUT_VERSION, header_word, layout_version};
+use super::locks::{ByteLock, CREATION_BYTE};
+use super::memory::{Birth, Memory};
+use super::names::{SHM_DIR, checked_name};
+use super::options::SegmentOptions;
+use super::remove::{Unlinker, remove};
+use super::storage::{check_holes, file_size, links, read_at};
 use crate::error::{Cause, Difference, Error, Result};
-use crate::os::cgroup::{self, Bound};
 use crate::os::descriptor::{Descriptor, Inode};
 use crate::os::fork::ForkGuard;
 use crate::os::mapping::Mapping;
 use crate::os::sys;
-use crate::segment::fingerprint::fingerprint;
-use crate::segment::geometry::{Geometry, PoolSize, Regions};
-use crate::segment::layout::{FORMING, HEADER_BYTES, LAYOUT_VERSION, header_word, layout_version, magic};
-use crate::segment::options::SegmentOptions;
-use crate::segment::pools::{POOLS, PoolSpec};
-use crate::segment::unique_hash::UniqueHash;
 use crate::sync::{Ordering, fence};
-
-/// The byte whose lock is the right to finish a file. Locks may lie beyond a file's end, and these do.
-pub(super) const CREATION_BYTE: u64 = 1 << 62;
 
 /// How often a call starts again because the name was removed or given away under its hands.
 const ROUNDS: u32 = 1000;
 
 /// How long to sleep before asking again whether another creator is done.
 const CREATION_NAP: Duration = Duration::from_millis(1);
-
-/// Bytes allocated at once: few enough that signals do not keep interrupting it.
-const ALLOCATION_STEP: u64 = 16 << 20;
-
-/// Bytes allocated at once where signals interrupt it nevertheless: a page, which nothing interrupts on the way.
-pub(super) const LEAST_ALLOCATION_STEP: u64 = 4096;
-
-/// How long signals may interrupt an allocation, if the creation's timeout is shorter.
-const LEAST_PATIENCE_WITH_SIGNALS: Duration = Duration::from_millis(100);
 
 /// How far a file has come, by its first word.
 #[derive(Debug, PartialEq, Eq)]
@@ -204,7 +189,7 @@ impl<'a> Call<'a> {
                 }
                 of => {
                     let free = of.map_or(0, |of| of.f_bavail.saturating_mul(of.f_frsize));
-                    let size = self.options.geometry().and_then(|sizes| regions(&self.name, &sizes));
+                    let size = self.options.geometry().and_then(|sizes| sizes.regions(&self.name));
                     Error::from(Cause::NoSpace {
                         name: name(),
                         size: size.map_or(0, |regions| regions.end as u64),
@@ -282,16 +267,14 @@ impl<'a> Call<'a> {
         self.check_access(&file)?;
         let header = HeaderCopy::read(&self.name, &file)?;
         let geometry = header.check(&self.name, &file)?;
-        let regions = regions(&self.name, &geometry)?;
+        let regions = geometry.regions(&self.name)?;
         let size = file_size(&self.name, &file)?;
         if size < regions.end as u64 {
             return Err(Error::from(Cause::Truncated { name: self.name.clone(), size, expected: regions.end as u64 }));
         }
         if header.word(header_word!(size)) != regions.end as u64 {
-            return Err(Error::from(Cause::Corrupt {
-                name: self.name.clone(),
-                what: "its size is not that of its parts",
-            }));
+            let what = "its size is not that of its parts";
+            return Err(Error::from(Cause::Corrupt { name: self.name.clone(), what }));
         }
         check_holes(&self.name, &file, regions.end as u64)?;
         let mapping = if self.intent == Intent::Inspect {
@@ -303,20 +286,11 @@ impl<'a> Call<'a> {
         let Some(mapping) = mapping else { return Ok(None) };
         let differences = self.differences(&file, &geometry)?;
         let memory = Memory::of(mapping, geometry, regions, self.options);
-        if !memory.has_nonce(header.pair(header_word!(nonce))) {
+        let birth = Birth { nonce: header.pair(header_word!(nonce)), hash_key: header.pair(header_word!(hash_key)) };
+        if !memory.has_nonce(birth.nonce) {
             return Ok(None);
         }
-        Ok(Some(Segment {
-            name: self.name.clone(),
-            file,
-            id: BusId::of_nonce(header.pair(header_word!(nonce))),
-            memory,
-            unique_hash: UniqueHash::new(header.pair(header_word!(hash_key))),
-            created: false,
-            differences,
-            differences_reported: AtomicBool::new(false),
-            unlinker: None,
-        }))
+        Ok(Some(Segment { differences, ..Segment::found(&self.name, file, memory, &birth) }))
     }
 
     /// What this call wants of a segment that it would create, and `file` is not. Who merely opens takes it as it is.
@@ -334,35 +308,25 @@ impl<'a> Call<'a> {
 
     /// Makes an unfinished file a segment. The caller has the creation lock.
     pub(super) fn finish(&self, found: Found, inode: Inode) -> Result<Option<Segment>> {
-        let geometry = self.options.geometry()?;
-        let regions = regions(&self.name, &geometry)?;
-        let draft = Draft { name: &self.name, options: self.options, started: self.started, geometry, regions };
-        let formed = self.unlinker().and_then(|unlinker| {
+        let draft = Draft::new(&self.name, self.options, self.started)?;
+        let formed = self.unlinking_process().and_then(|guard| {
             let formed = draft.form(&found.file)?;
-            Ok(formed.map(|(memory, birth)| (memory, birth, unlinker)))
+            Ok(formed.map(|(memory, birth)| (memory, birth, guard)))
         });
         if formed.is_err() {
             draft.undo(&found, inode);
         }
         // Under its name others find it from now on, if the name still leads here.
-        let Some((memory, birth, unlinker)) = formed? else { return Ok(None) };
+        let Some((memory, birth, guard)) = formed? else { return Ok(None) };
         if Inode::of_name(&self.name)? != Some(inode) {
             return Ok(None);
         }
-        Ok(Some(Segment {
-            name: self.name.clone(),
-            file: found.file,
-            id: BusId::of_nonce(birth.nonce),
-            memory,
-            unique_hash: UniqueHash::new(birth.hash_key),
-            created: true,
-            differences: Vec::new(),
-            differences_reported: AtomicBool::new(false),
-            unlinker,
-        }))
+        let unlinker = guard.map(|guard| Unlinker { name: self.name.clone(), inode, guard });
+        Ok(Some(Segment { _unlinker: unlinker, ..Segment::made(&self.name, found.file, memory, &birth) }))
     }
 
-    pub(super) fn unlinker(&self) -> Result<Option<ForkGuard>> {
+    /// Returns this process's guard if it is to unlink the segment's name.
+    fn unlinking_process(&self) -> Result<Option<ForkGuard>> {
         let guard = || ForkGuard::new().map_err(|failed| Error::system(&self.name, failed.call, failed.source));
         self.options.unlink_on_drop.then(guard).transpose()
     }
@@ -373,234 +337,4 @@ pub(super) struct Found {
     pub(super) file: Descriptor,
     /// Whether this call gave the name to it.
     pub(super) made: bool,
-}
-
-/// A segment to be.
-pub(super) struct Draft<'a> {
-    pub(super) name: &'a str,
-    pub(super) options: &'a SegmentOptions,
-    /// When the call began that makes it.
-    pub(super) started: Instant,
-    pub(super) geometry: Geometry,
-    pub(super) regions: Regions,
-}
-
-impl Draft<'_> {
-    /// From empty or forming to finished. `None` if the name leads elsewhere by now.
-    pub(super) fn form(&self, file: &Descriptor) -> Result<Option<(Memory, Birth)>> {
-        self.check_limits(file)?;
-        // From here on the file is known for an unfinished segment, whatever size it has.
-        self.write_at(file, FORMING, header_word!(magic))?;
-        self.wipe(file)?;
-        self.set_access(file, self.options.mode)?;
-        self.allocate(file)?;
-        let birth = Birth::now(self.name)?;
-        self.write_at(file, birth.nonce[0], header_word!(nonce))?;
-        self.write_at(file, birth.nonce[1], header_word!(nonce) + 1)?;
-        let Some(mapping) = map_named(self.name, self.regions.end)? else { return Ok(None) };
-        let memory = Memory::of(mapping, self.geometry, self.regions, self.options);
-        if !memory.has_nonce(birth.nonce) {
-            return Ok(None);
-        }
-        memory.mapping.populate();
-        memory.format(&birth);
-        Ok(Some((memory, birth)))
-    }
-
-    /// Takes back what a failed `form` did.
-    pub(super) fn undo(&self, found: &Found, inode: Inode) {
-        // The error that led here is the one to report.
-        if !found.made {
-            let _ = self.wipe(&found.file);
-        } else if inode.has_name(self.name) {
-            let _ = remove(self.name);
-        }
-    }
-
-    /// Zeroes all but the first word, and gives its memory back.
-    pub(super) fn wipe(&self, file: &Descriptor) -> Result<()> {
-        let size = file_size(self.name, file)?;
-        if size <= 8 {
-            return Ok(());
-        }
-        let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        retry_on_intr(|| fs::fallocate(file, punch, 8, size - 8))
-            .map_err(|errno| self.space_error(free_space(file), "fallocate(FALLOC_FL_PUNCH_HOLE)", errno))
-    }
-
-    /// Gives the file its group, then its mode, then its user.
-    ///
-    /// In this order nobody gets a right by the way: the mode never counts for a group that the file does not stay
-    /// with. The user comes last, since only a file's owner may change its mode: root without `CAP_FOWNER` is no
-    /// exception.
-    pub(super) fn set_access(&self, file: &Descriptor, mode: u32) -> Result<()> {
-        let stat = fs::fstat(file).map_err(|errno| Error::system(self.name, "fstat", errno))?;
-        let (uid, gid) = self.options.owner.unwrap_or((stat.st_uid, stat.st_gid));
-        let now = stat.st_mode & 0o7777;
-        if (stat.st_uid, stat.st_gid, now) == (uid, gid, mode) {
-            return Ok(());
-        }
-        if stat.st_gid != gid {
-            // One that a dead creator left may be open to its group.
-            if now & !OWNER_ALONE != 0 {
-                self.change_mode(file, OWNER_ALONE)?;
-            }
-            self.change_owner(file, None, Some(gid))?;
-        }
-        self.change_mode(file, mode)?;
-        if stat.st_uid == uid { Ok(()) } else { self.change_owner(file, Some(uid), None) }
-    }
-
-    fn change_mode(&self, file: &Descriptor, mode: u32) -> Result<()> {
-        fs::fchmod(file, Mode::from_raw_mode(mode)).map_err(|errno| Error::system(self.name, "fchmod", errno))
-    }
-
-    fn change_owner(&self, file: &Descriptor, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
-        let (user, group) = (uid.map(rustix::process::Uid::from_raw), gid.map(rustix::process::Gid::from_raw));
-        fs::fchown(file, user, group).map_err(|errno| {
-            let to = match (uid, gid) {
-                (Some(uid), _) => format!("user {uid}"),
-                (None, gid) => format!("group {}", gid.unwrap_or(0)),
-            };
-            let source = match errno {
-                Errno::PERM => io::Error::new(
-                    io::ErrorKind::PermissionDenied,
-                    format!(
-                        "user {} may not give it to {to}: create it as root before dropping privileges, or leave out \
-                         .owner()",
-                        rustix::process::geteuid().as_raw(),
-                    ),
-                ),
-                other => other.into(),
-            };
-            Error::system(self.name, "fchown", source)
-        })
-    }
-
-    /// Refuses what the host does not have or allow, before a byte is taken.
-    pub(super) fn check_limits(&self, file: &Descriptor) -> Result<()> {
-        let (name, size) = (|| self.name.to_owned(), self.regions.end as u64);
-        let wanted = size.saturating_sub(allocated_bytes(self.name, file)?);
-        // Where the file system is as large as the memory, the kernel ends processes before it says that there is no more.
-        let free = free_space(file);
-        if wanted > free {
-            return Err(Error::from(Cause::NoSpace { name: name(), size, free }));
-        }
-        // So it does where a control group is full.
-        if let Some(Bound { limit, left, file }) = cgroup::memory_bound()
-            && wanted > left
-        {
-            return Err(Error::from(Cause::MemoryLimit { name: name(), size, left, limit, file }));
-        }
-        // A file that grows beyond it is SIGXFSZ, which ends a process that knows nothing of it.
-        match getrlimit(Resource::Fsize).current {
-            Some(limit) if limit < size => Err(Error::from(Cause::FileLimit { name: name(), size, limit })),
-            _ => Ok(()),
-        }
-    }
-
-    /// Gives the file its size and all of its memory: a page that is missing when it is first touched is SIGBUS.
-    pub(super) fn allocate(&self, file: &Descriptor) -> Result<()> {
-        let end = self.regions.end as u64;
-        // Now, since afterwards a part of it is ours.
-        let free = free_space(file);
-        if file_size(self.name, file)? < end {
-            retry_on_intr(|| fs::ftruncate(file, end)).map_err(|errno| self.space_error(free, "ftruncate", errno))?;
-        }
-        let mut at = 0;
-        let (mut step, mut interruptions) = (ALLOCATION_STEP, 0);
-        while at < end {
-            let len = step.min(end - at);
-            match fs::fallocate(file, FallocateFlags::empty(), at, len) {
-                Ok(()) => at += len,
-                // Nothing of the step is left then, so that the next one must be shorter than the signals are apart. Kernels
-                // of today hear fatal signals only.
-                Err(Errno::INTR) => {
-                    interruptions += 1;
-                    step = (step / 2).max(LEAST_ALLOCATION_STEP);
-                    self.bear_with_signals(interruptions)?;
-                }
-                Err(errno) => return Err(self.space_error(free, "fallocate", errno)),
-            }
-        }
-        Ok(())
-    }
-
-    /// An error once signals have kept the call for longer than others wait for it.
-    fn bear_with_signals(&self, times: u64) -> Result<()> {
-        let waited = self.started.elapsed();
-        if waited < self.options.creation_timeout.max(LEAST_PATIENCE_WITH_SIGNALS) {
-            return Ok(());
-        }
-        Err(Error::from(Cause::Interrupted { name: self.name.to_owned(), times, waited }))
-    }
-
-    pub(super) fn write_at(&self, file: &Descriptor, value: u64, word: usize) -> Result<()> {
-        let written = retry_on_intr(|| rustix::io::pwrite(file, &value.to_ne_bytes(), word as u64 * 8))
-            .map_err(|errno| self.space_error(free_space(file), "pwrite", errno))?;
-        if written == 8 { Ok(()) } else { Err(Error::system(self.name, "pwrite", io::ErrorKind::WriteZero)) }
-    }
-
-    pub(super) fn space_error(&self, free: u64, call: &'static str, errno: Errno) -> Error {
-        match errno {
-            Errno::NOSPC | Errno::FBIG | Errno::DQUOT | Errno::NOMEM => {
-                Error::from(Cause::NoSpace { name: self.name.to_owned(), size: self.regions.end as u64, free })
-            }
-            Errno::OPNOTSUPP | Errno::NOSYS => Error::from(Cause::NoSharedMemory {
-                name: self.name.to_owned(),
-                found: format!("the file system of {SHM_DIR} cannot set memory aside ({call}), as a ramfs cannot"),
-            }),
-            Errno::ROFS => Error::from(Cause::ReadOnly { name: self.name.to_owned() }),
-            other => Error::system(self.name, call, other),
-        }
-    }
-}
-
-/// A header as it was read once: what was checked is what is used.
-pub(super) struct HeaderCopy([u64; HEADER_BYTES / 8]);
-
-impl HeaderCopy {
-    pub(super) fn read(name: &str, file: &Descriptor) -> Result<HeaderCopy> {
-        let mut bytes = [0; HEADER_BYTES];
-        let len = read_at(name, file, &mut bytes, 0)?;
-        if len < HEADER_BYTES {
-            return Err(Error::from(Cause::Truncated {
-                name: name.to_owned(),
-                size: file_size(name, file)?,
-                expected: HEADER_BYTES as u64,
-            }));
-        }
-        Ok(HeaderCopy(native_words(&bytes)))
-    }
-
-    pub(super) fn word(&self, word: usize) -> u64 {
-        self.0[word]
-    }
-
-    pub(super) fn pair(&self, word: usize) -> [u64; 2] {
-        [self.0[word], self.0[word + 1]]
-    }
-
-    /// Whether this build can use the segment `file` with this header. Returns its sizes.
-    pub(super) fn check(&self, name: &str, file: &Descriptor) -> Result<Geometry> {
-        let name = || name.to_owned();
-        if self.word(header_word!(magic)) != magic() {
-            return Err(Error::from(Cause::Corrupt { name: name(), what: "its first word changes while it is read" }));
-        }
-        let (found, expected) = (self.word(header_word!(fingerprint)), fingerprint());
-        if found != expected {
-            return Err(Error::from(Cause::Fingerprint { name: name(), found, expected }));
-        }
-        // Either may be unknown: in a container without /proc, say.
-        let (then, now) = (self.pair(header_word!(boot_id)), sys::boot_id());
-        let may_be_stale = then != now && then != [0; 2] && now != [0; 2];
-        // A container may be shown a boot id of its own. The locks are the kernel's: who has one lives in this boot.
-        if may_be_stale && !is_any_seat_held(&name(), file)? {
-            let number = |[high, low]: [u64; 2]| u128::from(high) << 64 | u128::from(low);
-            return Err(Error::from(Cause::OtherBoot { name: name(), found: number(then), expected: number(now) }));
-        }
-        let size =
-            |spec: &PoolSpec| PoolSize { cells: self.word(spec.cells_word), stride: self.word(spec.stride_word) };
-        Ok(Geometry { seats: self.word(header_word!(seats)), pools: POOLS.each_ref().map(size) })
-    }
 }

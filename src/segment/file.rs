@@ -1,78 +1,141 @@
-//! What the file system says about segments.
+//! Opening and making a segment's file.
 
-use std::io;
-
-use rustix::fs::{self, AtFlags, CWD, OFlags};
+use rustix::fs::{self, AtFlags, CWD, FileType, MemfdFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::layout::layout_version;
-use super::{SHM_DIR, check_type, checked_name, links, not_found, open_file, path, read_at};
-use crate::error::{Error, Result};
+use super::names::{ANONYMOUS, SHM_DIR, path};
+use crate::error::{Cause, Error, ErrorKind, Result};
+use crate::os::descriptor::{Descriptor, Inode};
+use crate::os::mapping::Mapping;
 
-/// A segment's file, as its directory knows it. Nothing of its content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct FileFacts {
-    /// Its size in bytes.
-    pub size: u64,
-    /// The owner's user id.
-    pub uid: u32,
-    /// The owner's group id.
-    pub gid: u32,
-    /// Its permission bits.
-    pub mode: u32,
-    /// How many names it has. A segment has one.
-    pub links: u64,
-    /// The device it is on.
-    pub device: u64,
-    /// Its number there.
-    pub inode: u64,
+/// The mode of a file in creation.
+pub(super) const OWNER_ALONE: u32 = 0o600;
+
+pub(super) fn open_file(name: &str, access: OFlags) -> std::result::Result<Descriptor, Errno> {
+    // O_NOFOLLOW: a symbolic link in a directory that all may write to is a trap. O_NONBLOCK: so is a pipe.
+    let flags = access | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    Descriptor::of(|| fs::open(path(name), flags, Mode::from_raw_mode(OWNER_ALONE)))
 }
 
-impl FileFacts {
-    /// The file of the segment `name`, which is returned with its slash.
-    pub(crate) fn of(name: &str) -> Result<(String, FileFacts)> {
-        let name = checked_name(name)?;
-        let stat = match fs::statat(CWD, path(&name), AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => stat,
-            Err(Errno::NOENT | Errno::NOTDIR) => return Err(not_found(&name)),
-            Err(errno) => return Err(Error::system(&name, "stat", errno)),
-        };
-        check_type(&name, stat.st_mode)?;
-        let facts = FileFacts {
-            size: u64::try_from(stat.st_size).unwrap_or(0),
-            uid: stat.st_uid,
-            gid: stat.st_gid,
-            mode: stat.st_mode & 0o7777,
-            links: links(&stat),
-            device: stat.st_dev,
-            inode: stat.st_ino,
-        };
-        Ok((name, facts))
+/// Makes the file that `name` shall lead to, readable and writable by its owner alone until the creator says otherwise.
+/// `EEXIST` if the name leads to one already.
+pub(super) fn create_file(name: &str) -> std::result::Result<Descriptor, Errno> {
+    // Without its name at first: the process's umask may forbid the owner to read and write, and a creator killed before
+    // it has set that right would leave a file that only root can open.
+    if let Ok(file) = unnamed_file() {
+        let found = format!("/proc/self/fd/{}", file.number());
+        match fs::linkat(CWD, found, CWD, path(name), AtFlags::SYMLINK_FOLLOW) {
+            Ok(()) => return Ok(file),
+            Err(Errno::EXIST) => return Err(Errno::EXIST),
+            // No /proc, or links are forbidden here.
+            Err(_) => {}
+        }
+    }
+    let file = open_file(name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)?;
+    // If it fails the creation says so, as soon as it opens the file again.
+    let _ = fs::fchmod(&file, Mode::from_raw_mode(OWNER_ALONE));
+    Ok(file)
+}
+
+/// A file in the directory of segments that has no name yet. Not every file system can do that.
+pub(super) fn unnamed_file() -> std::result::Result<Descriptor, Errno> {
+    let mode = Mode::from_raw_mode(OWNER_ALONE);
+    let file = Descriptor::of(|| fs::open(SHM_DIR, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, mode))?;
+    fs::fchmod(&file, mode)?;
+    Ok(file)
+}
+
+pub(super) fn open_error(name: &str, errno: Errno) -> Error {
+    let foreign = |found: &str| Error::from(Cause::Foreign { name: name.to_owned(), found: found.to_owned() });
+    match errno {
+        Errno::ACCESS | Errno::PERM => denied(name),
+        Errno::ISDIR => foreign("a directory"),
+        Errno::LOOP => foreign("a symbolic link"),
+        Errno::NXIO => foreign("a socket or device"),
+        Errno::NOTDIR => not_found(name),
+        Errno::ROFS => Error::from(Cause::ReadOnly { name: name.to_owned() }),
+        other => Error::system(name, "open", other),
     }
 }
 
-/// The names, with their slash and sorted, of all files that could be segments by their name.
-pub(crate) fn file_names() -> io::Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(SHM_DIR)? {
-        names.extend(entry?.file_name().to_str().and_then(|name| checked_name(name).ok()));
+/// Why the name leads nowhere.
+pub(super) fn not_found(name: &str) -> Error {
+    let name = name.to_owned();
+    match fs::stat(SHM_DIR) {
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
+            Error::from(Cause::NotFound { name })
+        }
+        Ok(_) => Error::from(Cause::NoSharedMemory { name, found: format!("{SHM_DIR} is not a directory") }),
+        Err(_) => {
+            Error::from(Cause::NoSharedMemory { name, found: format!("there is no {SHM_DIR} as this process sees it") })
+        }
     }
-    names.sort_unstable();
-    Ok(names)
 }
 
-/// The names, with their slash and sorted, of all files that begin as a finished segment does, of any layout. Nothing
-/// is mapped, so that nobody who cuts a file off meanwhile does harm.
-pub(crate) fn segment_names() -> io::Result<Vec<String>> {
-    let mut names = file_names()?;
-    names.retain(|name| first_word(name).and_then(layout_version).is_some());
-    Ok(names)
+pub(super) fn denied(name: &str) -> Error {
+    Error::from(Cause::Denied { name: name.to_owned(), uid: rustix::process::geteuid().as_raw() })
 }
 
-fn first_word(name: &str) -> Option<u64> {
-    let file = open_file(name, OFlags::RDONLY).ok()?;
-    let mut word = [0; 8];
-    let len = read_at(name, &file, &mut word, 0).ok()?;
-    (len == word.len()).then_some(u64::from_ne_bytes(word))
+pub(super) fn check_type(name: &str, mode: u32) -> Result<()> {
+    match FileType::from_raw_mode(mode) {
+        FileType::RegularFile => Ok(()),
+        other => Err(Error::from(Cause::Foreign { name: name.to_owned(), found: format!("a file of type {other:?}") })),
+    }
+}
+
+/// A new open file description of the file that `file` was opened on, for reading and writing.
+pub(super) fn reopen(name: &str, file: &Descriptor) -> Result<Descriptor> {
+    if file.is_ours() {
+        let found = format!("/proc/self/fd/{}", file.number());
+        match Descriptor::of(|| fs::open(&*found, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())) {
+            Ok(own) if own.inode() == file.inode() => return Ok(own),
+            // Without /proc, and if the number was reused in this instant, there is still the name.
+            Ok(_) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(open_error(name, errno)),
+        }
+    }
+    match open_by_name(name, file.inode(), OFlags::RDWR) {
+        // The descriptor is there, and nothing leads to a second one.
+        Err(error) if error.kind() == ErrorKind::Descriptor && file.is_ours() => Err(match name {
+            ANONYMOUS => open_error(name, Errno::NOENT),
+            name => match not_found(name) {
+                // A process that has called chroot has neither /proc nor the name.
+                error if error.kind() == ErrorKind::NotFound => Cause::Replaced { name: name.to_owned() }.into(),
+                other => other,
+            },
+        }),
+        opened => opened,
+    }
+}
+
+/// Opens the file `inode`, of which there is no descriptor, by the segment's name.
+pub(super) fn open_by_name(name: &str, inode: Inode, access: OFlags) -> Result<Descriptor> {
+    let lost = |why| Error::from(Cause::Descriptor { name: name.to_owned(), why });
+    if name == ANONYMOUS {
+        return Err(lost("it has no name to open it by again"));
+    }
+    match open_file(name, access) {
+        Ok(own) if own.inode() == inode => Ok(own),
+        Ok(_) | Err(Errno::NOENT) => Err(lost("its name no longer leads to it")),
+        Err(errno) => Err(open_error(name, errno)),
+    }
+}
+
+pub(super) fn anonymous_file() -> Result<Descriptor> {
+    let create = |more| Descriptor::of(|| fs::memfd_create("seqcast", MemfdFlags::CLOEXEC | more));
+    // Some hosts refuse a file that could be executed; kernels before 6.3 do not know how to say that it cannot.
+    create(MemfdFlags::NOEXEC_SEAL)
+        .or_else(|_| create(MemfdFlags::ALLOW_SEALING))
+        .map_err(|errno| Error::system(ANONYMOUS, "memfd_create", errno))
+}
+
+/// Maps at least `len` bytes of what `name` leads to. `None` if that cannot be the file that was meant.
+pub(super) fn map_named(name: &str, len: usize) -> Result<Option<Mapping>> {
+    match Mapping::named(name) {
+        Ok(mapping) if mapping.len() >= len => Ok(Some(mapping)),
+        Ok(_) => Ok(None),
+        // Removed, or replaced by something still empty.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINVAL)) => Ok(None),
+        Err(error) => Err(Error::system(name, "mmap", error)),
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::layout::{HEADER_BYTES, LINE, REGION_ALIGN};
 use super::pools::{POOL_COUNT, POOLS, PoolId, PoolSpec};
+use crate::error::{Cause, Error, Result};
 use crate::protocol::word::CellWord;
 use crate::protocol::{pool, seat_words};
 
@@ -121,6 +122,13 @@ impl Geometry {
             blocks: region((cells + self.seats) * stride),
         });
         Ok(Regions { seats, pools, end: end as usize })
+    }
+}
+
+impl Geometry {
+    /// Returns where the regions of the segment `name` are, which has these sizes.
+    pub(super) fn regions(&self, name: &str) -> Result<Regions> {
+        self.check().map_err(|what| Error::from(Cause::Corrupt { name: name.to_owned(), what }))
     }
 }
 

@@ -45,7 +45,7 @@ pub(crate) const REGION_ALIGN: usize = 128;
 pub(crate) struct Header {
     /// [`magic`], stored last.
     pub(crate) magic: AtomicU64,
-    /// [`fingerprint`] of the creator.
+    /// The [fingerprint](super::fingerprint) of the creator.
     pub(crate) fingerprint: AtomicU64,
     /// Random, to tell this segment from any other of the same name.
     pub(crate) nonce: [AtomicU64; 2],

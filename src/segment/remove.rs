@@ -1,13 +1,69 @@
-//! Removing a segment that is proven to be nobody's.
+//! Removing a segment's name, also one that is proven to be nobody's.
 //!
 //! No seat being held is not that proof: a master that has yet to fork has the segment open and holds no seat. The
 //! kernel knows better. It gives a read lease (`F_SETLEASE`) only on a file that no open file description can write to,
 //! a mapping's included, in whatever process and namespace; and while the lease lasts nobody can open it for writing.
 //! Those who only look do not count.
 
-use super::{checked_name, open_ours, remove_if};
-use crate::error::{Error, Result};
+use rustix::fs::{self, OFlags};
+use rustix::io::Errno;
+
+use super::creation::State;
+use super::file::{check_type, denied, not_found, open_error, open_file};
+use super::names::{checked_name, path};
+use crate::error::{Cause, Error, Result};
+use crate::os::descriptor::{Descriptor, Inode};
+use crate::os::fork::ForkGuard;
 use crate::os::sys;
+
+/// Removes a segment's name when it is dropped, in the process that made the segment.
+#[derive(Debug)]
+pub(super) struct Unlinker {
+    pub(super) name: String,
+    pub(super) inode: Inode,
+    pub(super) guard: ForkGuard,
+}
+
+impl Drop for Unlinker {
+    fn drop(&mut self) {
+        // Not in a child that merely inherited it.
+        if !self.guard.is_forked() {
+            // Gone or replaced is as wanted, and a drop has no way to tell of more.
+            let _ = remove_if(&self.name, self.inode);
+        }
+    }
+}
+
+/// Removes the segment `name`, finished or not.
+pub(crate) fn unlink(name: &str) -> Result<()> {
+    let name = checked_name(name)?;
+    let file = open_ours(&name)?;
+    remove_if(&name, file.inode())
+}
+
+/// Opens what `name` leads to, if it is a segment of seqcast's, finished or not.
+fn open_ours(name: &str) -> Result<Descriptor> {
+    let file = match open_file(name, OFlags::RDONLY) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Err(not_found(name)),
+        Err(errno) => return Err(open_error(name, errno)),
+    };
+    let stat = fs::fstat(&file).map_err(|errno| Error::system(name, "fstat", errno))?;
+    check_type(name, stat.st_mode)?;
+    match State::of(name, &file)? {
+        State::Foreign(found) => Err(Error::from(Cause::Foreign { name: name.to_owned(), found })),
+        _ => Ok(file),
+    }
+}
+
+/// Removes the name, if it leads to `inode`.
+pub(super) fn remove_if(name: &str, inode: Inode) -> Result<()> {
+    match Inode::of_name(name)? {
+        None => Err(Error::from(Cause::NotFound { name: name.to_owned() })),
+        Some(found) if found != inode => Err(Error::from(Cause::Replaced { name: name.to_owned() })),
+        Some(_) => remove(name),
+    }
+}
 
 /// Removes the segment `name`, finished or not, if no process has it open for writing. `false` if one has.
 pub(crate) fn unlink_unheld(name: &str) -> Result<bool> {
@@ -18,4 +74,14 @@ pub(crate) fn unlink_unheld(name: &str) -> Result<bool> {
     }
     // The lease ends with `file`, after the name is gone. Who comes meanwhile is told to try again.
     remove_if(&name, file.inode()).map(|()| true)
+}
+
+pub(super) fn remove(name: &str) -> Result<()> {
+    match fs::unlink(path(name)) {
+        Ok(()) => Ok(()),
+        Err(Errno::NOENT) => Err(Error::from(Cause::NotFound { name: name.to_owned() })),
+        Err(Errno::ACCESS | Errno::PERM) => Err(denied(name)),
+        Err(Errno::ROFS) => Err(Error::from(Cause::ReadOnly { name: name.to_owned() })),
+        Err(errno) => Err(Error::system(name, "unlink", errno)),
+    }
 }

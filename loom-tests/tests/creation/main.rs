@@ -1,7 +1,7 @@
 //! How a segment comes to be, as a program over an abstract file system: every interleaving of creators, an opener, one
 //! who unlinks, and a death at any step.
 //!
-//! The steps are those of `src/segment/mod.rs`, in its order; this is a model of them and not the source itself, which is
+//! The steps are those of `src/segment/creation.rs`, in its order; this is a model of them and not the source itself, which is
 //! system calls. So its deliberate bugs are here too: each clause left out must break something.
 
 mod file_system;

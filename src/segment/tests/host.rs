@@ -2,125 +2,46 @@
 
 use super::*;
 
-const HOUR: Duration = Duration::from_secs(3600);
-/// Another group than the one of whoever runs the tests.
-const NOGROUP: u32 = 65_534;
-
-fn is_root() -> bool {
-    let root = rustix::process::geteuid().is_root();
-    if !root {
-        println!("skipped: it needs root");
-    }
-    root
-}
-
-/// The file under the name, if there is one.
-fn metadata(name: &str) -> Option<std::fs::Metadata> {
-    std::fs::symlink_metadata(path(name)).ok()
-}
-
-/// Steps a child that does `body` through all its system calls, and looks after and before each of them.
-fn look_at_every_system_call(body: impl FnOnce() -> bool, mut look: impl FnMut(usize)) -> usize {
-    let mut stepped = Traced::fork_amid_threads(body);
-    for stop in 1.. {
-        stepped = match stepped.system_calls(1) {
-            Ok(stepped) => stepped,
-            Err(status) => {
-                assert!(status.success(), "the child failed: {status}");
-                return stop - 1;
-            }
-        };
-        look(stop);
-    }
-    unreachable!()
-}
-
 #[test]
-fn a_new_file_is_never_open_to_a_group_that_it_does_not_stay_with() {
-    if !is_root() {
-        return;
-    }
-    let name = Name::new("fchown");
-    let given = small().mode(0o660).owner(NOBODY, NOGROUP);
-    // Also one that a dead creator left, open to its own group.
-    for left in [None, Some(FORMING.to_ne_bytes())] {
-        name.clear();
-        if let Some(bytes) = left {
-            name.write(&bytes);
-            std::fs::set_permissions(path(&name), Permissions::from_mode(0o660)).unwrap();
-        }
-        let (mut looks, mut begun) = (0, left.is_none());
-        look_at_every_system_call(
-            || Segment::open_or_create(&name, &given).is_ok(),
-            |stop| {
-                let Some(file) = metadata(&name) else { return };
-                begun |= file.mode() & 0o777 != 0o660;
-                if begun && file.gid() != NOGROUP {
-                    looks += 1;
-                    assert_eq!(file.mode() & 0o077, 0, "stop {stop}: mode {:o}, group {}", file.mode(), file.gid());
-                }
-            },
-        );
-        let file = metadata(&name).unwrap();
-        assert_eq!((file.uid(), file.gid(), file.mode() & 0o7777), (NOBODY, NOGROUP, 0o660));
-        assert!(looks > 0, "nothing was seen on the way");
-    }
-}
-
-#[test]
-fn root_without_the_right_to_others_modes_gives_a_segment_away() {
-    const CAP_FOWNER: u32 = 3;
-    if !is_root() {
-        return;
-    }
-    let name = Name::new("fowner");
+fn a_full_dev_shm_is_an_error_that_leaves_nothing_behind() {
+    let name = Name::new("full");
     let child = Child::fork_amid_threads(|| {
-        let caps = |set| rustix::thread::CapabilitySet::from_bits_retain(set);
-        let mut sets = rustix::thread::capabilities(None).unwrap();
-        sets.effective = caps(sets.effective.bits() & !(1 << CAP_FOWNER));
-        rustix::thread::set_capabilities(None, sets).unwrap();
-        drop(Segment::create(&name, &small().mode(0o660).owner(NOBODY, NOGROUP)).unwrap());
-        true
-    });
-    assert!(child.ended_well());
-    let file = metadata(&name).unwrap();
-    assert_eq!((file.uid(), file.gid(), file.mode() & 0o7777), (NOBODY, NOGROUP, 0o660));
-}
-
-#[test]
-fn g7_a_umask_that_forbids_all_leaves_no_file_that_its_owner_cannot_open() {
-    if !is_root() {
-        return;
-    }
-    let name = Name::new("umask");
-    for umask in [0o277, 0o777] {
-        name.clear();
-        let create = || {
-            // Root may open what it likes.
-            drop_privileges();
-            // SAFETY: a system call without pointers.
-            unsafe { libc::umask(umask) };
-            Segment::create(&name, &small()).is_ok()
-        };
-        // Killed at any of these stops it would leave the file as it is then.
-        look_at_every_system_call(create, |stop| {
-            let mode = metadata(&name).map_or(0o600, |file| file.mode() & 0o7777);
-            assert_eq!(mode, 0o600, "umask {umask:o}, stop {stop}");
-        });
-        assert_eq!(metadata(&name).unwrap().mode() & 0o7777, 0o600);
-    }
-}
-
-#[test]
-fn without_proc_a_segment_is_made_under_any_umask() {
-    let name = Name::new("umask-no-proc");
-    let child = Child::fork_amid_threads(|| {
-        if !mount_own(c"/proc", c"size=64k") {
+        if !mount_own(c"/dev/shm", c"size=20m") {
             return true;
         }
-        // SAFETY: a system call without pointers.
-        unsafe { libc::umask(0o777) };
-        sign(&Segment::create(&name, &small()).unwrap()) && metadata(&name).unwrap().mode() & 0o7777 == 0o600
+        // More than is allocated at once.
+        let large = SegmentOptions::new().capacity(1 << 16);
+        let size = large.geometry().unwrap().check().unwrap().end as u64;
+        let full = |result: Result<Segment>| {
+            let error = result.unwrap_err();
+            matches!(*error.cause(), Cause::NoSpace { size: needs, free, .. }
+                if needs == size && free > 19 << 20 && free < size)
+        };
+        assert!(full(Segment::create(&name, &large)));
+        assert!(!name.exists(), "left behind");
+        // Begun by somebody else, it stays as unfinished as it was, without the memory.
+        name.write(&FORMING.to_ne_bytes());
+        assert!(full(Segment::open_or_create(&name, &large)));
+        assert_error!(Segment::open(&name, &large), Cause::Unfinished { .. });
+        assert!(std::fs::metadata(path(&name)).unwrap().blocks() * 512 <= 64 << 10, "memory kept");
+        sign(&Segment::open_or_create(&name, &small()).unwrap())
+    });
+    assert!(child.ended_well());
+}
+
+#[test]
+fn no_page_at_all_is_an_error_that_leaves_nothing_behind() {
+    let name = Name::new("no-page");
+    let child = Child::fork_amid_threads(|| {
+        if !mount_own(c"/dev/shm", c"size=64k") {
+            return true;
+        }
+        let filler = path("/filler");
+        let _ = std::fs::write(&filler, vec![1; 1 << 20]);
+        assert_error!(Segment::create(&name, &small()), Cause::NoSpace { .. });
+        assert!(!name.exists(), "left behind");
+        std::fs::remove_file(filler).unwrap();
+        sign(&Segment::create(&name, &small()).unwrap())
     });
     assert!(child.ended_well());
 }
@@ -160,44 +81,6 @@ fn g7_the_last_descriptor_leaves_no_empty_file_behind() {
         name.clear();
     }
     assert!(failed >= 2 && made >= 2, "{failed} failed, {made} did not: the numbers miss the point");
-}
-
-#[test]
-fn g7_a_file_that_another_creator_has_begun_with_is_not_given_up() {
-    let name = Name::new("given-up");
-    let gun = Segment::anonymous(&small()).unwrap();
-    name.write(&[]);
-    let other = lock_holder(&name, &gun, || true);
-    // As if this call had made it, and cannot get the lock in time.
-    let child = Child::fork_amid_threads(|| {
-        let options = impatient();
-        let call = Call::new(&name, &options, Intent::Create).unwrap();
-        call.give_up(&descriptor(name.file()));
-        name.exists()
-    });
-    assert!(child.ended_well(), "removed under another creator's hands");
-    sign(&gun);
-    assert!(other.ended_well());
-    let child = Child::fork_amid_threads(|| {
-        let options = impatient();
-        let call = Call::new(&name, &options, Intent::Create).unwrap();
-        call.give_up(&descriptor(name.file()));
-        !name.exists()
-    });
-    assert!(child.ended_well(), "left behind");
-    drop(Segment::create(&name, &small()).unwrap());
-    let options = small();
-    Call::new(&name, &options, Intent::Create).unwrap().give_up(&descriptor(name.file()));
-    assert!(name.exists(), "a finished segment was removed");
-}
-
-/// Ends a child with an error by which its call is judged.
-fn says(error: &Error, parts: &[&str]) -> bool {
-    let text = error.to_string();
-    for part in parts {
-        assert!(text.contains(part), "{text:?} does not say {part:?}");
-    }
-    true
 }
 
 #[test]
@@ -467,57 +350,6 @@ fn a_directory_that_this_user_may_not_write_to_is_told_with_its_mode() {
 }
 
 #[test]
-fn g10_a_second_name_of_the_file_is_refused_and_can_be_looked_at() {
-    let (name, second) = (Name::new("linked"), Name::new("linked-second"));
-    for left in ["finished", "begun"] {
-        name.clear();
-        second.clear();
-        if left == "finished" {
-            drop(Segment::create(&name, &small()).unwrap())
-        } else {
-            name.write(&[])
-        }
-        std::fs::hard_link(path(&name), path(&second)).unwrap();
-        for call in [Segment::open, Segment::open_or_create] {
-            for either in [&name, &second] {
-                assert_error!(call(either, &small()), Cause::Linked { links: 2, .. });
-            }
-        }
-        assert!(name.exists() && second.exists(), "a file of another's was removed");
-        assert!(left == "begun" || Segment::read_only(&name, &small()).is_ok());
-        second.clear();
-        assert!(Segment::open_or_create(&name, &small()).is_ok(), "with one name it is as good as any");
-    }
-}
-
-#[test]
-fn g10_a_file_with_holes_is_refused_before_anybody_touches_them() {
-    let name = Name::new("holes");
-    let size = Segment::create(&name, &small()).unwrap().size() as u64;
-    let file = descriptor(name.file());
-    let punch = fs::FallocateFlags::PUNCH_HOLE | fs::FallocateFlags::KEEP_SIZE;
-    fs::fallocate(&file, punch, 8192, 4096).unwrap();
-    let full = allocated_bytes(&name, &file).unwrap() + 4096;
-    for call in [Segment::open, Segment::open_or_create, Segment::read_only] {
-        let error = call(&name, &small()).unwrap_err();
-        assert!(says(&error, &["SIGBUS", "unlink it"]));
-        assert_error!(
-            Err::<Segment, _>(error),
-            Cause::Holes { size: of, allocated, .. } if *of == size && *allocated == full - 4096
-        );
-    }
-    // Copied without what is zero.
-    let bytes = std::fs::read(path(&name)).unwrap();
-    name.clear();
-    name.write(&[]);
-    name.file().set_len(bytes.len() as u64).unwrap();
-    name.file().write_all_at(&bytes[..4096], 0).unwrap();
-    assert_error!(Segment::open(&name, &small()), Cause::Holes { allocated: 4096, .. });
-    name.file().write_all_at(&bytes, 0).unwrap();
-    assert!(Segment::open(&name, &small()).is_ok(), "all of it is there");
-}
-
-#[test]
 fn a_control_group_that_has_less_left_is_an_error_and_not_the_oom_killer() {
     let name = Name::new("cgroup");
     let size = small().geometry().unwrap().check().unwrap().end as u64;
@@ -549,84 +381,4 @@ fn a_control_group_that_has_less_left_is_an_error_and_not_the_oom_killer() {
         sign(&Segment::create(&name, &small()).unwrap())
     });
     assert!(child.ended_well());
-}
-
-#[test]
-fn g6_a_list_waits_for_no_creator() {
-    let name = Name::new("list");
-    name.write(&FORMING.to_ne_bytes());
-    let gun = Segment::anonymous(&small()).unwrap();
-    let creator = lock_holder(&name, &gun, || true);
-    // To have waited would show in the error.
-    let at_once = |opened: Result<_>| assert_error!(opened, Cause::Busy { waited: Duration::ZERO, .. });
-    let listed = crate::inspect::list().unwrap().into_iter().find(|listed| listed.name == *name);
-    at_once(listed.unwrap().opened);
-    at_once(crate::inspect::Listed::named(&name).unwrap().opened);
-    at_once(crate::inspect::Inspector::open_any_now(&name));
-    at_once(small().creation_timeout(Duration::ZERO).inspect(&name));
-    sign(&gun);
-    assert!(creator.ended_well());
-    assert_error!(crate::inspect::Inspector::open_any_now(&name), Cause::Unfinished { .. });
-}
-
-/// Takes a read lock on `len` bytes through a descriptor that can only read; for as long as that is open.
-fn read_lock(name: &str, at: u64, len: u64) -> File {
-    let file = File::open(path(name)).unwrap();
-    // SAFETY: `flock` is plain numbers, for which zero is a value.
-    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
-    (lock.l_type, lock.l_start, lock.l_len) = (libc::F_RDLCK as libc::c_short, at as i64, len as i64);
-    // SAFETY: the descriptor is open, and the call reads one `flock`.
-    assert_eq!(unsafe { libc::fcntl(std::os::fd::AsRawFd::as_raw_fd(&file), libc::F_OFD_SETLK, &raw const lock) }, 0);
-    file
-}
-
-#[test]
-fn g7_a_read_lock_makes_nobody_look_alive() {
-    let name = Name::new("read-locks");
-    let segment = Segment::create(&name, &small()).unwrap();
-    let any = || is_any_seat_held(&name, &segment.file).unwrap();
-    assert!(!any());
-    let (seat, holder) = segment.take_any().unwrap().unwrap();
-    assert!(seat == 0 && any());
-    // Beside the one that is held, of either kind: several small ones, and all that is free.
-    let small_ones = [read_lock(&name, seat_byte(1_u16), 1), read_lock(&name, seat_byte(3_u16), 1)];
-    let rest = read_lock(&name, seat_byte(1_u16), 0);
-    assert!(any() && segment.is_seat_held(0).unwrap());
-    assert!((1..4).all(|seat| !segment.is_seat_held(seat).unwrap()), "a reader is no worker");
-    // That is what it can do.
-    assert!(segment.take_any().unwrap().is_none());
-    drop((seat, holder));
-    assert!(!any() && !segment.is_seat_held(0).unwrap());
-    drop((small_ones, rest));
-    assert!(segment.take_seat(1).unwrap().is_some());
-    // All of the file, as `fcntl` knows it from of old.
-    let _all = read_lock(&name, 0, 0);
-    assert!(!any() && segment.take_seat(1).unwrap().is_none());
-}
-
-/// Whether this process's mapping of the segment is marked as not to be dumped.
-fn is_kept_out_of_dumps(segment: &Segment) -> bool {
-    let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
-    let start = format!("{:x}-", segment.memory.mapping.base().as_ptr() as usize);
-    let mut lines = maps.lines().skip_while(|line| !line.starts_with(&start));
-    assert!(lines.next().is_some(), "it is not mapped");
-    let flags = lines.find_map(|line| line.strip_prefix("VmFlags:")).unwrap();
-    flags.split_ascii_whitespace().any(|flag| flag == "dd")
-}
-
-#[test]
-fn a_segment_is_no_part_of_core_dumps_unless_it_is_asked_for() {
-    let name = Name::new("dump");
-    for (options, kept_out) in [(small(), true), (small().dump(true), false), (small().dump(false), true)] {
-        name.clear();
-        let made = Segment::create(&name, &options).unwrap();
-        let others =
-            [Segment::open(&name, &options), Segment::read_only(&name, &options), Segment::anonymous(&options)];
-        assert_eq!(is_kept_out_of_dumps(&made), kept_out, "{options:?}");
-        for other in others {
-            assert_eq!(is_kept_out_of_dumps(&other.unwrap()), kept_out, "{options:?}");
-        }
-        let child = Child::fork_amid_threads(|| is_kept_out_of_dumps(&made) == kept_out);
-        assert!(child.ended_well());
-    }
 }

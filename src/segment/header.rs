@@ -1,0 +1,60 @@
+//! A segment's header, read from its file and checked before anything is mapped.
+
+use super::fingerprint::fingerprint;
+use super::geometry::{Geometry, PoolSize};
+use super::layout::{HEADER_BYTES, header_word, magic};
+use super::locks::is_any_seat_held;
+use super::pools::{POOLS, PoolSpec};
+use super::storage::{file_size, native_words, read_at};
+use crate::error::{Cause, Error, Result};
+use crate::os::descriptor::Descriptor;
+use crate::os::sys;
+
+/// A header as it was read once: what was checked is what is used.
+pub(super) struct HeaderCopy([u64; HEADER_BYTES / 8]);
+
+impl HeaderCopy {
+    pub(super) fn read(name: &str, file: &Descriptor) -> Result<HeaderCopy> {
+        let mut bytes = [0; HEADER_BYTES];
+        let len = read_at(name, file, &mut bytes, 0)?;
+        if len < HEADER_BYTES {
+            return Err(Error::from(Cause::Truncated {
+                name: name.to_owned(),
+                size: file_size(name, file)?,
+                expected: HEADER_BYTES as u64,
+            }));
+        }
+        Ok(HeaderCopy(native_words(&bytes)))
+    }
+
+    pub(super) fn word(&self, word: usize) -> u64 {
+        self.0[word]
+    }
+
+    pub(super) fn pair(&self, word: usize) -> [u64; 2] {
+        [self.0[word], self.0[word + 1]]
+    }
+
+    /// Whether this build can use the segment `file` with this header. Returns its sizes.
+    pub(super) fn check(&self, name: &str, file: &Descriptor) -> Result<Geometry> {
+        let name = || name.to_owned();
+        if self.word(header_word!(magic)) != magic() {
+            return Err(Error::from(Cause::Corrupt { name: name(), what: "its first word changes while it is read" }));
+        }
+        let (found, expected) = (self.word(header_word!(fingerprint)), fingerprint());
+        if found != expected {
+            return Err(Error::from(Cause::Fingerprint { name: name(), found, expected }));
+        }
+        // Either may be unknown: in a container without /proc, say.
+        let (then, now) = (self.pair(header_word!(boot_id)), sys::boot_id());
+        let may_be_stale = then != now && then != [0; 2] && now != [0; 2];
+        // A container may be shown a boot id of its own. The locks are the kernel's: who has one lives in this boot.
+        if may_be_stale && !is_any_seat_held(&name(), file)? {
+            let number = |[high, low]: [u64; 2]| u128::from(high) << 64 | u128::from(low);
+            return Err(Error::from(Cause::OtherBoot { name: name(), found: number(then), expected: number(now) }));
+        }
+        let size =
+            |spec: &PoolSpec| PoolSize { cells: self.word(spec.cells_word), stride: self.word(spec.stride_word) };
+        Ok(Geometry { seats: self.word(header_word!(seats)), pools: POOLS.each_ref().map(size) })
+    }
+}
