@@ -2,14 +2,17 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::AtomicU32;
 
+use rustix::fs::Mode;
+use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, MremapFlags, ProtFlags};
+use rustix::shm;
 use shared_memory::{ShmemConf, ShmemError};
 
-use crate::os::descriptor::Fillers;
+use crate::os::descriptor::{Descriptor, Fillers};
 
 /// Shared memory, mapped as long as this lives.
 ///
@@ -50,9 +53,18 @@ impl Mapping {
         // then. So these are the same pages at a second place, and `shmem` ends here.
         // SAFETY: the mapping is shared and alive, and with an old size of 0 it stays as it is. The second one is at an
         // address of the kernel's choice and so touches no memory that exists.
-        let base = unsafe { rustix::mm::mremap(shmem.as_ptr().cast(), 0, len, MremapFlags::MAYMOVE) }?;
-        let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::InvalidData)?;
-        Ok(Mapping { base, len })
+        match unsafe { rustix::mm::mremap(shmem.as_ptr().cast(), 0, len, MremapFlags::MAYMOVE) } {
+            Ok(base) => Ok(Mapping { base: NonNull::new(base.cast()).ok_or(io::ErrorKind::InvalidData)?, len }),
+            Err(Errno::INVAL) => Mapping::opened(name),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// The same where a mapping cannot be had at a second place: valgrind does not know how.
+    fn opened(name: &str) -> io::Result<Mapping> {
+        let file = Descriptor::of(|| shm::open(name, shm::OFlags::RDWR, Mode::empty()))?;
+        let len = usize::try_from(rustix::fs::fstat(&file)?.st_size).map_err(|_| io::ErrorKind::InvalidData)?;
+        Mapping::of_fd(file.as_fd(), len, ProtFlags::READ | ProtFlags::WRITE)
     }
 
     /// Maps the first `len` bytes of a file without a name.
@@ -156,7 +168,6 @@ fn io_error(error: ShmemError) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsFd;
 
     fn memory(name: &str, len: usize) -> std::os::fd::OwnedFd {
         let file = rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC).unwrap();
@@ -184,6 +195,21 @@ mod tests {
         assert_eq!(resident(NAME).unwrap(), if can_populate { "1024 kB" } else { "0 kB" });
         drop(mapping);
         assert_eq!(resident(NAME), None);
+    }
+
+    #[test]
+    fn a_mapping_by_name_is_the_same_in_both_ways() {
+        let name = seqcast_testkit::Name::new();
+        let made = shm::open(&*name, shm::OFlags::CREATE | shm::OFlags::RDWR, Mode::from(0o600)).unwrap();
+        rustix::fs::ftruncate(&made, 8192).unwrap();
+        let mappings = [Mapping::named(&name).unwrap(), Mapping::opened(&name).unwrap()];
+        for (mapping, value) in mappings.iter().zip([7, 8]) {
+            assert_eq!(mapping.len(), 8192);
+            mapping.word32(4096).unwrap().store(value, std::sync::atomic::Ordering::Relaxed);
+            for other in &mappings {
+                assert_eq!(other.word32(4096).unwrap().load(std::sync::atomic::Ordering::Relaxed), value);
+            }
+        }
     }
 
     #[test]

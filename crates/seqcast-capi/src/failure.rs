@@ -1,0 +1,285 @@
+//! What a call gives when it fails: a number, and a text that its thread keeps.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::ffi::{CString, c_char, c_int};
+use std::panic::{self, AssertUnwindSafe};
+
+use seqcast::{Cause, Error, ErrorKind};
+
+use crate::argument::copy_text;
+
+/// What a call returns if it fails: these numbers never change, and new errors get new ones. `seqcast_error_message` has
+/// the text with the values and the remedy.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum seqcast_error {
+    /// The name cannot name a segment.
+    SEQCAST_E_NAME = -1,
+    /// An option or argument is outside what is possible.
+    SEQCAST_E_OPTION = -2,
+    /// A source or event name is empty or longer than 255 bytes.
+    SEQCAST_E_TOPIC = -3,
+    /// The source `seqcast` is the library's own.
+    SEQCAST_E_LIBRARY_SOURCE = -4,
+    /// A typed Rust value was posted under another topic than its type's. Not from C.
+    SEQCAST_E_TYPED_TOPIC = -5,
+    /// No segment has this name.
+    SEQCAST_E_NOT_FOUND = -6,
+    /// A segment of this name exists already.
+    SEQCAST_E_EXISTS = -7,
+    /// The name belongs to something that seqcast did not make.
+    SEQCAST_E_FOREIGN = -8,
+    /// The segment's creator died, or is still at work, before it was finished.
+    SEQCAST_E_UNFINISHED = -9,
+    /// Another process is creating the segment and has not finished in time.
+    SEQCAST_E_BUSY = -10,
+    /// The segment has a layout that this version does not know.
+    SEQCAST_E_LAYOUT = -11,
+    /// The segment was made by a build that lays out memory differently.
+    SEQCAST_E_FINGERPRINT = -12,
+    /// The segment was made before the host was started, or in a container that has a boot id of its own.
+    SEQCAST_E_OTHER_BOOT = -13,
+    /// The segment belongs to another user.
+    SEQCAST_E_OWNER = -14,
+    /// The segment's mode lets in more users than the options do.
+    SEQCAST_E_MODE = -15,
+    /// The segment exists with other options than those that were set, and `strict` was.
+    SEQCAST_E_OPTIONS_DIFFER = -16,
+    /// The segment is smaller than its header says.
+    SEQCAST_E_TRUNCATED = -17,
+    /// The system does not let this process open the segment.
+    SEQCAST_E_DENIED = -18,
+    /// There is not enough shared memory for the segment.
+    SEQCAST_E_NO_SPACE = -19,
+    /// The process may not make files of the segment's size.
+    SEQCAST_E_FILE_LIMIT = -20,
+    /// A control group does not allow the process so much memory.
+    SEQCAST_E_MEMORY_LIMIT = -21,
+    /// Signals kept interrupting the creation of the segment.
+    SEQCAST_E_INTERRUPTED = -22,
+    /// The directory of shared memory is missing, or cannot hold a segment.
+    SEQCAST_E_NO_SHARED_MEMORY = -23,
+    /// The file system of shared memory is mounted for reading only.
+    SEQCAST_E_READ_ONLY = -24,
+    /// The file system of shared memory has no room for one more file.
+    SEQCAST_E_NO_INODES = -25,
+    /// The segment's file has more names than one.
+    SEQCAST_E_LINKED = -26,
+    /// The segment's file does not have all of its memory.
+    SEQCAST_E_HOLES = -27,
+    /// The name does not lead to this segment any more.
+    SEQCAST_E_REPLACED = -28,
+    /// Every seat is taken. The text lists who holds them.
+    SEQCAST_E_NO_SEAT = -29,
+    /// This process has closed the descriptor of its segment.
+    SEQCAST_E_DESCRIPTOR = -30,
+    /// Another process has taken this seat, as its lock was lost.
+    SEQCAST_E_DISPLACED = -31,
+    /// The seat was taken before this process was forked off: take one in the child.
+    SEQCAST_E_FORKED = -32,
+    /// The payload does not fit.
+    SEQCAST_E_PAYLOAD_TOO_LARGE = -33,
+    /// The id to start at has not been posted yet.
+    SEQCAST_E_NOT_YET = -34,
+    /// A kept position is of another bus: the segment of this name was created again since.
+    SEQCAST_E_OTHER_BUS = -35,
+    /// The reserved id was given up before the commit came.
+    SEQCAST_E_TOO_LATE = -36,
+    /// A payload is not what its Rust type says. Not from C.
+    SEQCAST_E_PAYLOAD = -37,
+    /// A Rust value could not be archived. Not from C.
+    SEQCAST_E_ARCHIVE = -38,
+    /// The segment's words contradict each other.
+    SEQCAST_E_CORRUPT = -39,
+    /// A counter that must never repeat has come to its end.
+    SEQCAST_E_EXHAUSTED = -40,
+    /// The seat has left the bus.
+    SEQCAST_E_LEFT = -41,
+    /// The process has configured its worker already. Not from C.
+    SEQCAST_E_ALREADY_CONFIGURED = -42,
+    /// The process has not configured its worker yet. Not from C.
+    SEQCAST_E_NOT_CONFIGURED = -43,
+    /// The thread of a poller panicked. Not from C.
+    SEQCAST_E_POLLER_PANICKED = -44,
+    /// A system call failed: `seqcast_error_errno` has its number.
+    SEQCAST_E_SYSTEM = -45,
+
+    /// An argument is null that must not be.
+    SEQCAST_E_NULL = -1001,
+    /// A handle was freed, is of another kind, or never was one.
+    SEQCAST_E_HANDLE = -1002,
+    /// Another thread is inside a call with this handle.
+    SEQCAST_E_IN_USE = -1003,
+    /// The library panicked, which is a bug of it. A seat that it happened to can only be freed.
+    SEQCAST_E_PANIC = -1004,
+    /// A text is not UTF-8.
+    SEQCAST_E_TEXT = -1005,
+    /// The `size` of an options struct is not set, or the struct asks for something that this library does not know.
+    SEQCAST_E_SIZE = -1006,
+    /// The seat only posts.
+    SEQCAST_E_NOT_A_READER = -1007,
+    /// The process has 65,536 handles of one kind.
+    SEQCAST_E_TOO_MANY_HANDLES = -1008,
+}
+
+use seqcast_error::*;
+
+/// The errors of this interface. All others are those of the crate.
+const OWN: [(seqcast_error, &str); 8] = [
+    (SEQCAST_E_NULL, "null"),
+    (SEQCAST_E_HANDLE, "handle"),
+    (SEQCAST_E_IN_USE, "in_use"),
+    (SEQCAST_E_PANIC, "panic"),
+    (SEQCAST_E_TEXT, "text"),
+    (SEQCAST_E_SIZE, "size"),
+    (SEQCAST_E_NOT_A_READER, "not_a_reader"),
+    (SEQCAST_E_TOO_MANY_HANDLES, "too_many_handles"),
+];
+
+/// Why a call failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    number: c_int,
+    text: Cow<'static, str>,
+    errno: c_int,
+}
+
+pub(crate) type Result<T> = std::result::Result<T, Failure>;
+
+impl Failure {
+    #[cold]
+    pub(crate) fn new(number: seqcast_error, text: impl Into<Cow<'static, str>>) -> Failure {
+        Failure { number: number as c_int, text: text.into(), errno: 0 }
+    }
+
+    #[cold]
+    fn of_panic(payload: &(dyn Any + Send)) -> Failure {
+        let message = payload.downcast_ref::<&str>().copied();
+        let message = message.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text");
+        Failure::new(SEQCAST_E_PANIC, format!("the library panicked, please report it: {message}"))
+    }
+
+    #[cold]
+    pub(crate) fn forked() -> Failure {
+        Error::from(Cause::Forked).into()
+    }
+
+    /// Keeps the text for the thread. Returns the number.
+    #[cold]
+    fn keep(self) -> c_int {
+        let text = CString::new(self.text.replace('\0', " ")).unwrap_or_default();
+        // While the thread's locals are destroyed there is no text.
+        let _ = LAST.try_with(|last| {
+            if let Ok(mut last) = last.try_borrow_mut() {
+                *last = Last { text, errno: self.errno };
+            }
+        });
+        self.number
+    }
+}
+
+impl From<Error> for Failure {
+    #[cold]
+    fn from(error: Error) -> Failure {
+        let errno = match error.cause() {
+            Cause::System { source, .. } => source.raw_os_error().unwrap_or(0),
+            _ => 0,
+        };
+        Failure { number: -c_int::from(error.kind().number()), text: error.to_string().into(), errno }
+    }
+}
+
+/// The last failure of a thread.
+#[derive(Default)]
+struct Last {
+    text: CString,
+    errno: c_int,
+}
+
+thread_local! {
+    static LAST: RefCell<Last> = RefCell::default();
+}
+
+/// Runs the body of a function of the interface: what it returns is at least 0, an error or a panic is negative.
+#[inline]
+pub(crate) fn call(body: impl FnOnce() -> Result<c_int>) -> c_int {
+    // Unwind safe: what was being changed is behind a handle, which a panic poisons.
+    match panic::catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(failure)) => failure.keep(),
+        Err(payload) => {
+            let number = Failure::of_panic(&*payload).keep();
+            // Its drop might panic again.
+            std::mem::forget(payload);
+            number
+        }
+    }
+}
+
+/// Returns the text of this thread's last failure: what happened, with the values, and what to do. It is never null, and
+/// empty if nothing has failed. It is valid until the next call of this thread that fails.
+#[unsafe(no_mangle)]
+pub extern "C" fn seqcast_error_message() -> *const c_char {
+    let text = LAST.try_with(|last| last.try_borrow().map(|last| last.text.as_ptr()).ok());
+    text.ok().flatten().unwrap_or(c"the thread is ending, and its last error is gone".as_ptr())
+}
+
+/// Returns the `errno` of the system call that made this thread's last failure, or 0 if it was none.
+#[unsafe(no_mangle)]
+pub extern "C" fn seqcast_error_errno() -> c_int {
+    let errno = LAST.try_with(|last| last.try_borrow().map(|last| last.errno).ok());
+    errno.ok().flatten().unwrap_or(0)
+}
+
+/// Copies a short stable name of the error `result`, such as `not_found`, for logs and metrics; `unknown` for a number
+/// that is no error. Texts are copied as all functions do.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn seqcast_error_code(result: c_int, buffer: *mut c_char, capacity: usize) -> c_int {
+    // SAFETY: as the caller promises.
+    call(|| unsafe { copy_text(code_of(result), buffer, capacity) })
+}
+
+fn code_of(result: c_int) -> &'static str {
+    let own = OWN.iter().find(|(error, _)| *error as c_int == result).map(|(_, code)| *code);
+    let core = || ErrorKind::ALL.iter().find(|kind| -c_int::from(kind.number()) == result).map(|kind| kind.code());
+    own.or_else(core).unwrap_or("unknown")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::CStr;
+
+    use super::*;
+
+    fn message() -> String {
+        // SAFETY: it is a text of this thread, and no call has failed since.
+        unsafe { CStr::from_ptr(seqcast_error_message()) }.to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_panic_is_an_error_with_its_text() {
+        assert_eq!(call(|| panic!("values {}", 7)), SEQCAST_E_PANIC as c_int);
+        assert!(message().ends_with(": values 7"), "{}", message());
+        assert_eq!(call(|| Ok(3)), 3);
+        assert!(message().ends_with(": values 7"), "what succeeds leaves the text: {}", message());
+    }
+
+    #[test]
+    fn a_failed_system_call_has_its_errno() {
+        let source = std::io::Error::from_raw_os_error(libc::EMFILE);
+        let error = Error::from(Cause::System { name: "/name".to_owned(), call: "open", source });
+        assert_eq!(call(|| Err(error.clone().into())), SEQCAST_E_SYSTEM as c_int);
+        assert_eq!(seqcast_error_errno(), libc::EMFILE);
+        assert_eq!(message(), error.to_string());
+        assert_eq!(call(|| Err(Failure::forked())), SEQCAST_E_FORKED as c_int);
+        assert_eq!(seqcast_error_errno(), 0);
+    }
+
+    #[test]
+    fn a_text_with_a_zero_in_it_is_kept_whole() {
+        call(|| Err(Failure::new(SEQCAST_E_NULL, "a\0b")));
+        assert_eq!(message(), "a b");
+    }
+}

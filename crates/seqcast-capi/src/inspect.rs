@@ -1,0 +1,267 @@
+//! Looking at a segment without taking part in it.
+
+use std::ffi::{c_char, c_int, c_void};
+use std::ptr;
+use std::time::Duration;
+
+use seqcast::inspect::{self, Inspector, Seen, SeenEvent, Tail};
+
+use crate::argument::{copy_text, place, text};
+use crate::failure::{Result, call};
+use crate::handle::{Kind, Table};
+use crate::options::{Options, read, start};
+use crate::stats::{keep, seqcast_stats};
+
+/// A segment that is mapped for reading only. It takes no seat, and no worker notices it.
+pub struct seqcast_inspector(());
+
+/// A reader of all events that takes no seat, for one thread at a time. It may miss events: no writer waits for it.
+pub struct seqcast_tail(());
+
+static INSPECTORS: Table<Inspector> = Table::new(Kind::Inspector);
+static TAILS: Table<Watched> = Table::new(Kind::Tail);
+
+/// How a tail reads. Set everything to zero, then `size`, then what matters.
+#[repr(C)]
+pub struct seqcast_tail_options {
+    /// `sizeof(seqcast_tail_options)`.
+    pub size: usize,
+    /// For `SEQCAST_START_AT` and `SEQCAST_START_AFTER`.
+    pub start_id: u64,
+    /// For `SEQCAST_START_RESUME`.
+    pub start_position: *const c_char,
+    /// Bytes of `start_position`.
+    pub start_position_len: usize,
+    /// How long to wait at a reserved id before it is passed over, in nanoseconds. 0: 500 milliseconds.
+    pub patience_ns: u64,
+    /// A `seqcast_start_at`.
+    pub start: i32,
+    /// Not 0: payloads are copied and shown.
+    pub payloads: i32,
+}
+
+// SAFETY: numbers and pointers behind a size, the small ones last and in pairs.
+unsafe impl Options for seqcast_tail_options {
+    const NAME: &'static str = "seqcast_tail_options";
+}
+
+/// What a tail came upon.
+#[repr(C)]
+pub enum seqcast_seen_kind {
+    /// There is nothing new.
+    SEQCAST_SEEN_NOTHING = 0,
+    /// An event.
+    SEQCAST_SEEN_EVENT = 1,
+    /// `missed` ids from `id` on were overwritten before they were read.
+    SEQCAST_SEEN_GAP = 2,
+    /// An id that was reserved and never became an event.
+    SEQCAST_SEEN_VOID = 3,
+    /// An id that is reserved, and whose payload did not come in time. It may still become an event.
+    SEQCAST_SEEN_PASSED_OVER = 4,
+    /// The last fragment of an event whose beginning was missed.
+    SEQCAST_SEEN_HEADLESS = 5,
+    /// What is at `id` was not written by seqcast.
+    SEQCAST_SEEN_UNREADABLE = 6,
+    /// Something that this interface does not know.
+    SEQCAST_SEEN_OTHER = 7,
+}
+
+/// What a tail came upon. The library fills it; later versions add fields at its end. It and what it leads to are valid
+/// until the next call with the tail. No pointer in it is null. Texts do not end with a zero.
+#[repr(C)]
+pub struct seqcast_seen {
+    /// A `seqcast_seen_kind`.
+    pub kind: i32,
+    /// 1 if the event came in fragments.
+    pub fragmented: i32,
+    /// 1 if the event has a unique key.
+    pub unique: i32,
+    /// The process id of the sender, in its own pid namespace.
+    pub pid: u32,
+    /// The number of the sender's seat.
+    pub seat: u32,
+    /// 1 if the event was posted with a type tag.
+    pub typed: i32,
+    /// The id.
+    pub id: u64,
+    /// How many ids were missed.
+    pub missed: u64,
+    /// What the event is about. It may be any bytes.
+    pub source: *const c_char,
+    /// Bytes of `source`.
+    pub source_len: usize,
+    /// What happened. It may be any bytes.
+    pub event: *const c_char,
+    /// Bytes of `event`.
+    pub event_len: usize,
+    /// Bytes that the event's payload has.
+    pub len: u64,
+    /// The payload, if the options asked for payloads.
+    pub payload: *const c_void,
+    /// Bytes at `payload`: 0 if the options did not ask.
+    pub payload_len: usize,
+}
+
+use seqcast_seen_kind::*;
+
+impl seqcast_seen {
+    const fn of(kind: seqcast_seen_kind, id: u64) -> seqcast_seen {
+        seqcast_seen {
+            kind: kind as i32,
+            fragmented: 0,
+            unique: 0,
+            pid: 0,
+            seat: 0,
+            typed: 0,
+            id,
+            missed: 0,
+            source: c"".as_ptr(),
+            source_len: 0,
+            event: c"".as_ptr(),
+            event_len: 0,
+            len: 0,
+            payload: c"".as_ptr().cast(),
+            payload_len: 0,
+        }
+    }
+
+    fn of_event(event: &SeenEvent) -> seqcast_seen {
+        let payload = event.payload.as_deref().unwrap_or_default();
+        seqcast_seen {
+            fragmented: i32::from(event.fragmented),
+            unique: i32::from(event.unique.is_some()),
+            pid: event.pid,
+            seat: event.seat,
+            typed: i32::from(event.typed),
+            source: event.source.as_ptr().cast(),
+            source_len: event.source.len(),
+            event: event.event.as_ptr().cast(),
+            event_len: event.event.len(),
+            len: event.len,
+            payload: payload.as_ptr().cast(),
+            payload_len: payload.len(),
+            ..seqcast_seen::of(SEQCAST_SEEN_EVENT, event.id)
+        }
+    }
+}
+
+/// A tail, and what it came upon last.
+struct Watched {
+    tail: Tail,
+    event: Option<SeenEvent>,
+    seen: Box<seqcast_seen>,
+}
+
+// SAFETY: the pointers of `seen` lead to `event`, which moves with it.
+unsafe impl Send for Watched {}
+
+impl Watched {
+    fn next(&mut self) -> Result<(c_int, *const seqcast_seen)> {
+        let found = self.tail.next()?;
+        let outcome = c_int::from(found.is_some());
+        *self.seen = match found {
+            None => seqcast_seen::of(SEQCAST_SEEN_NOTHING, 0),
+            Some(Seen::Event(event)) => seqcast_seen::of_event(self.event.insert(event)),
+            Some(Seen::Gap { from, missed }) => seqcast_seen { missed, ..seqcast_seen::of(SEQCAST_SEEN_GAP, from) },
+            Some(Seen::Void { id }) => seqcast_seen::of(SEQCAST_SEEN_VOID, id),
+            Some(Seen::PassedOver { id, seat }) => {
+                seqcast_seen { seat: seat.unwrap_or(0), ..seqcast_seen::of(SEQCAST_SEEN_PASSED_OVER, id) }
+            }
+            Some(Seen::Headless { id }) => seqcast_seen::of(SEQCAST_SEEN_HEADLESS, id),
+            Some(Seen::Unreadable { id }) => seqcast_seen::of(SEQCAST_SEEN_UNREADABLE, id),
+            Some(_) => seqcast_seen::of(SEQCAST_SEEN_OTHER, 0),
+        };
+        Ok((outcome, &raw const *self.seen))
+    }
+}
+
+/// Opens the segment `name` to look at it, with any owner and mode. Returns 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn seqcast_inspector_open(
+    name: *const c_char,
+    name_len: usize,
+    out: *mut *mut seqcast_inspector,
+) -> c_int {
+    call(|| {
+        // SAFETY: as the caller promises.
+        let (out, name) = unsafe { (place(out, "out")?, text(name, name_len, "name")?) };
+        *out = ptr::null_mut();
+        *out = INSPECTORS.insert(Inspector::open_any(name)?)?;
+        Ok(0)
+    })
+}
+
+/// Frees an inspector. Tails that were made with it stay. Returns 0, also for null.
+#[unsafe(no_mangle)]
+pub extern "C" fn seqcast_inspector_free(inspector: *mut seqcast_inspector) -> c_int {
+    call(|| INSPECTORS.remove(inspector))
+}
+
+/// Stores a snapshot of the segment's figures. Returns 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn seqcast_inspector_stats(
+    inspector: *const seqcast_inspector,
+    out: *mut *mut seqcast_stats,
+) -> c_int {
+    // SAFETY: as the caller promises.
+    call(|| unsafe { keep(out, || INSPECTORS.share(inspector, |inspector| Ok(inspector.stats()?))) })
+}
+
+/// Returns 1 if the name still leads to this segment, 0 if not.
+#[unsafe(no_mangle)]
+pub extern "C" fn seqcast_inspector_is_current(inspector: *const seqcast_inspector) -> c_int {
+    call(|| INSPECTORS.share(inspector, |inspector| Ok(c_int::from(inspector.is_current()?))))
+}
+
+/// Makes a reader of all events. `options` may be null. Returns 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn seqcast_inspector_tail(
+    inspector: *const seqcast_inspector,
+    options: *const seqcast_tail_options,
+    out: *mut *mut seqcast_tail,
+) -> c_int {
+    call(|| {
+        // SAFETY: as the caller promises.
+        let (out, options) = unsafe { (place(out, "out")?, read(options)?) };
+        *out = ptr::null_mut();
+        // SAFETY: all bytes zero is a value of it.
+        let options = options.unwrap_or_else(|| unsafe { std::mem::zeroed::<seqcast_tail_options>() });
+        // SAFETY: as the caller promises.
+        let position = unsafe { text(options.start_position, options.start_position_len, "start_position") }?;
+        let start = start(options.start, options.start_id, position)?;
+        let tail = INSPECTORS.share(inspector, |inspector| Ok(inspector.tail(start)?))?;
+        let mut tail = tail.payloads(options.payloads != 0);
+        if options.patience_ns > 0 {
+            tail = tail.patience(Duration::from_nanos(options.patience_ns));
+        }
+        let seen = Box::new(seqcast_seen::of(SEQCAST_SEEN_NOTHING, 0));
+        *out = TAILS.insert(Watched { tail, event: None, seen })?;
+        Ok(0)
+    })
+}
+
+/// Takes what comes next. Never waits. Returns 1 if there is something, 0 if there is nothing new or the next id is
+/// reserved; `*out` says what, by its `kind`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn seqcast_tail_next(tail: *mut seqcast_tail, out: *mut *const seqcast_seen) -> c_int {
+    call(|| {
+        // SAFETY: as the caller promises.
+        let out = unsafe { place(out, "out") }?;
+        let (outcome, seen) = TAILS.with(tail, Watched::next)?;
+        *out = seen;
+        Ok(outcome)
+    })
+}
+
+/// Frees a tail. Returns 0, also for null.
+#[unsafe(no_mangle)]
+pub extern "C" fn seqcast_tail_free(tail: *mut seqcast_tail) -> c_int {
+    call(|| TAILS.remove(tail))
+}
+
+/// Copies the names, with their slash and a newline between, of all segments of this host that this user may read.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn seqcast_names(buffer: *mut c_char, capacity: usize) -> c_int {
+    // SAFETY: as the caller promises.
+    call(|| unsafe { copy_text(&inspect::names()?.join("\n"), buffer, capacity) })
+}

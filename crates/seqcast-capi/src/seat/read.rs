@@ -1,0 +1,172 @@
+//! Reading.
+
+use std::ffi::{c_char, c_int};
+use std::time::Duration;
+
+use seqcast::{Cause, Error, Topic};
+
+use super::{SEATS, Seat, seqcast_seat};
+use crate::argument::{copy_text, null, place, text};
+use crate::delivery::seqcast_delivery;
+use crate::failure::{Result, call};
+
+/// A source, or one event of it.
+#[repr(C)]
+pub struct seqcast_topic {
+    /// What the event is about.
+    pub source: *const c_char,
+    /// Bytes of `source`.
+    pub source_len: usize,
+    /// What happened.
+    pub event: *const c_char,
+    /// Bytes of `event`.
+    pub event_len: usize,
+}
+
+/// A text.
+#[repr(C)]
+pub struct seqcast_text {
+    /// Its bytes.
+    pub data: *const c_char,
+    /// How many there are.
+    pub len: usize,
+}
+
+/// Takes what comes next, and waits for it up to `timeout_ns` nanoseconds if there is nothing: 0 never waits,
+/// `UINT64_MAX` waits without end. A signal does not end the wait.
+///
+/// Returns 1 if there is something to handle, 0 if not; `*out` says what it is, by its `kind`. At a reserved id there is
+/// nothing to handle either, so that `while ((result = seqcast_seat_next(seat, 0, &delivery)) > 0)` ends.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn seqcast_seat_next(
+    seat: *mut seqcast_seat,
+    timeout_ns: u64,
+    out: *mut *const seqcast_delivery,
+) -> c_int {
+    call(|| {
+        // SAFETY: as the caller promises.
+        let out = unsafe { place(out, "out") }?;
+        let (outcome, delivery) = SEATS.with(seat, |seat| {
+            seat.deliver(|subscriber| match timeout_ns {
+                0 => subscriber.try_next(),
+                _ => subscriber.next(Duration::from_nanos(timeout_ns)),
+            })
+        })?;
+        *out = delivery;
+        Ok(outcome)
+    })
+}
+
+/// Like `seqcast_seat_next` without waiting, but takes nothing whose id is `end` or greater: with the next id of the bus
+/// from before a loop, the loop ends however fast others post, and leaves what its own handlers post for later.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn seqcast_seat_next_before(
+    seat: *mut seqcast_seat,
+    end: u64,
+    out: *mut *const seqcast_delivery,
+) -> c_int {
+    call(|| {
+        // SAFETY: as the caller promises.
+        let out = unsafe { place(out, "out") }?;
+        let (outcome, delivery) = SEATS.with(seat, |seat| {
+            seat.deliver(|subscriber| if subscriber.cursor() < end { subscriber.try_next() } else { Ok(None) })
+        })?;
+        *out = delivery;
+        Ok(outcome)
+    })
+}
+
+/// Sleeps until `seqcast_seat_next` may give something else than before, for at most `timeout_ns` nanoseconds. Returns 1
+/// if there is something new, 0 if not. A signal does not end the wait.
+#[unsafe(no_mangle)]
+pub extern "C" fn seqcast_seat_wait(seat: *mut seqcast_seat, timeout_ns: u64) -> c_int {
+    call(|| {
+        let wait = |seat: &mut Seat| Ok(seat.subscriber()?.wait(Duration::from_nanos(timeout_ns))?);
+        SEATS.with(seat, wait).map(c_int::from)
+    })
+}
+
+/// Delivers only events of `topics` from now on: their payloads alone are copied, and only their unique events are
+/// claimed; none is if `count` is 0. Returns 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn seqcast_seat_only(
+    seat: *mut seqcast_seat,
+    topics: *const seqcast_topic,
+    count: usize,
+) -> c_int {
+    call(|| {
+        // SAFETY: as the caller promises.
+        let topics = unsafe { array(topics, count, "topics") }?;
+        let topic = |topic: &seqcast_topic| {
+            let (source, event) = ((topic.source, topic.source_len), (topic.event, topic.event_len));
+            // SAFETY: as the caller promises.
+            unsafe { crate::argument::topic(source, event) }
+        };
+        let topics: Vec<Topic<'_>> = topics.iter().map(topic).collect::<Result<_>>()?;
+        SEATS.with(seat, |seat| {
+            seat.subscriber()?.only(topics)?;
+            Ok(0)
+        })
+    })
+}
+
+/// Delivers only events of `sources` from now on, like `seqcast_seat_only`. Returns 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn seqcast_seat_only_sources(
+    seat: *mut seqcast_seat,
+    sources: *const seqcast_text,
+    count: usize,
+) -> c_int {
+    call(|| {
+        // SAFETY: as the caller promises.
+        let sources = unsafe { array(sources, count, "sources") }?;
+        // SAFETY: as the caller promises.
+        let source = |source: &seqcast_text| unsafe { text(source.data, source.len, "source") };
+        let sources: Vec<&str> = sources.iter().map(source).collect::<Result<_>>()?;
+        SEATS.with(seat, |seat| {
+            seat.subscriber()?.only_sources(sources)?;
+            Ok(0)
+        })
+    })
+}
+
+/// Returns the elements of an argument.
+///
+/// # Safety
+///
+/// `pointer` is null or leads to `count` elements that stay as they are.
+unsafe fn array<'a, T>(pointer: *const T, count: usize, what: &str) -> Result<&'a [T]> {
+    if count == 0 {
+        return Ok(&[]);
+    }
+    if pointer.is_null() {
+        return Err(null(what));
+    }
+    if count.checked_mul(size_of::<T>()).is_none_or(|bytes| isize::try_from(bytes).is_err()) {
+        let (value, rule) = (count.to_string(), "no memory is so large".to_owned());
+        return Err(Error::from(Cause::Option { option: "count", value, rule }).into());
+    }
+    // SAFETY: not null, not too long, and as the caller promises.
+    Ok(unsafe { std::slice::from_raw_parts(pointer, count) })
+}
+
+/// Stores the next id to be delivered. Returns 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn seqcast_seat_cursor(seat: *mut seqcast_seat, id: *mut u64) -> c_int {
+    call(|| {
+        // SAFETY: as the caller promises.
+        let id = unsafe { place(id, "id") }?;
+        *id = SEATS.with(seat, |seat| Ok(seat.subscriber()?.cursor()))?;
+        Ok(0)
+    })
+}
+
+/// Copies where the seat is, to go on from there later with `SEQCAST_START_RESUME`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn seqcast_seat_position(seat: *mut seqcast_seat, buffer: *mut c_char, capacity: usize) -> c_int {
+    call(|| {
+        let position = SEATS.with(seat, |seat| Ok(seat.subscriber()?.position().to_string()))?;
+        // SAFETY: as the caller promises.
+        unsafe { copy_text(&position, buffer, capacity) }
+    })
+}

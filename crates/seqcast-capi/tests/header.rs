@@ -1,0 +1,98 @@
+//! The headers that are checked in are those that cbindgen makes of the source, and they say what is true.
+//!
+//! `SEQCAST_WRITE_HEADERS=1 cargo test -p seqcast-capi --test header` writes them.
+
+use std::fs;
+use std::path::Path;
+
+use cbindgen::{Builder, Config};
+use seqcast::ErrorKind;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn config() -> Config {
+    Config::from_file(root().join("cbindgen.toml")).unwrap()
+}
+
+fn generate(config: Config) -> String {
+    // The crate's files and no more: the library that it stands on is no part of the interface.
+    let builder = Builder::new().with_config(config).with_src(root().join("src/lib.rs"));
+    let mut text = Vec::new();
+    builder.generate().unwrap().write(&mut text);
+    String::from_utf8(text).unwrap()
+}
+
+/// The crate's files.
+fn sources() -> Vec<String> {
+    let files = |folder: &str| fs::read_dir(root().join(folder)).unwrap();
+    let paths = files("src").chain(files("src/seat")).map(|entry| entry.unwrap().path());
+    paths.filter(|path| path.is_file()).map(|path| fs::read_to_string(path).unwrap()).collect()
+}
+
+/// The header for C and C++.
+fn header() -> String {
+    generate(Config { header: Some(include_str!("../include/overview.txt").to_owned()), ..config() })
+}
+
+/// The declarations alone, without a preprocessor's work: for LuaJIT's `ffi.cdef` and Python's cffi.
+fn declarations() -> String {
+    let mut config = Config { cpp_compat: false, include_guard: None, documentation: false, ..config() };
+    config.sys_includes.clear();
+    generate(config)
+}
+
+fn check(file: &str, made: &str) {
+    let path = root().join("include").join(file);
+    if std::env::var_os("SEQCAST_WRITE_HEADERS").is_some() {
+        fs::write(&path, made).unwrap();
+    }
+    let kept = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        kept == made,
+        "include/{file} is not what the source says: SEQCAST_WRITE_HEADERS=1 cargo test -p seqcast-capi --test header writes it"
+    );
+}
+
+#[test]
+fn the_header_is_that_of_the_source() {
+    check("seqcast.h", &header());
+}
+
+#[test]
+fn the_declarations_are_those_of_the_source_and_need_no_preprocessor() {
+    let made = declarations();
+    assert!(!made.lines().any(|line| line.trim_start().starts_with('#')), "{made}");
+    check("seqcast_cdef.h", &made);
+}
+
+#[test]
+fn every_function_is_in_the_header_and_explained_in_it() {
+    let header = header();
+    let mut functions = 0;
+    for source in sources() {
+        for (at, _) in source.match_indices("#[unsafe(no_mangle)]") {
+            let name = source[at..].split_once("fn ").unwrap().1.split_once('(').unwrap().0;
+            let declares =
+                |line: &str| !line.starts_with(['/', ' ']) && line.split([' ', '*', '(']).any(|word| word == name);
+            let above = header.lines().zip(header.lines().skip(1)).find(|(_, line)| declares(line));
+            let (above, _) = above.unwrap_or_else(|| panic!("{name} is not in the header"));
+            assert!(above.starts_with("// "), "{name} is not explained: {above}");
+            functions += 1;
+        }
+    }
+    assert!(functions > 40, "{functions} functions");
+}
+
+#[test]
+fn errors_have_the_numbers_and_names_of_the_crate() {
+    let header = header();
+    for kind in ErrorKind::ALL {
+        let constant = format!("  SEQCAST_E_{} = -{},\n", kind.code().to_uppercase(), kind.number());
+        assert!(header.contains(&constant), "{constant}");
+        assert!(kind.number() < 1000, "{kind:?}: the numbers from 1000 on are this crate's");
+    }
+    let of_the_crate = header.matches("  SEQCAST_E_").count() - header.matches(" = -100").count();
+    assert_eq!(of_the_crate, ErrorKind::ALL.len(), "the header has errors that the crate does not have");
+}

@@ -1,0 +1,111 @@
+//! C and C++ programs that use the library as it is installed, shared and static.
+//!
+//! They need a C compiler, which Rust's linker is on every machine. What needs more than that is ignored, and run by
+//! `tests/run`, which installs it.
+
+mod support;
+
+use std::path::Path;
+use std::process::Command;
+
+use seqcast_testkit::Name;
+use support::{Linking, Program, library, run, temporary};
+
+fn runs(source: &str, linking: Linking) {
+    let program = Program::c(source, linking);
+    run(program.command().arg(&*Name::new()));
+}
+
+macro_rules! programs {
+    ($($name:ident)+) => {
+        mod shared {
+            $(#[test] fn $name() { super::runs(concat!(stringify!($name), ".c"), super::Linking::Shared); })+
+        }
+        mod statically {
+            $(#[test] fn $name() { super::runs(concat!(stringify!($name), ".c"), super::Linking::Static); })+
+        }
+        mod valgrind {
+            $(
+                #[test]
+                #[ignore = "needs valgrind: crates/seqcast-capi/tests/run"]
+                fn $name() { super::runs_under_valgrind(concat!(stringify!($name), ".c")); }
+            )+
+        }
+    };
+}
+
+programs!(events figures forks misuse threads unique);
+
+fn runs_under_valgrind(source: &str) {
+    let program = Program::c(source, Linking::Shared);
+    let mut valgrind = Command::new("valgrind");
+    valgrind.args(["-q", "--error-exitcode=99", "--leak-check=full", "--errors-for-leak-kinds=definite,possible"]);
+    run(valgrind.arg(program.path()).arg(&*Name::new()));
+}
+
+#[test]
+fn a_library_that_is_closed_stays_mapped() {
+    let program = Program::c("unload.c", Linking::None);
+    run(program.command().arg(library().join("libseqcast.so")));
+}
+
+/// What a dynamic linker and a program's author see of the library.
+#[test]
+#[ignore = "needs readelf and nm: crates/seqcast-capi/tests/run"]
+fn the_library_has_a_soname_and_exports_its_functions_only() {
+    let library = library().join("libseqcast.so");
+    let dynamic = run(Command::new("readelf").arg("-dW").arg(&library));
+    assert!(dynamic.contains("Library soname: [libseqcast.so.0]"), "{dynamic}");
+    assert!(dynamic.lines().any(|line| line.contains("FLAGS_1") && line.contains("NODELETE")), "{dynamic}");
+    let symbols = run(Command::new("nm").args(["-D", "--defined-only", "-f", "posix"]).arg(&library));
+    let names: Vec<&str> = symbols.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert!(names.contains(&"seqcast_seat_post"), "{names:?}");
+    let others: Vec<_> = names.iter().filter(|name| !name.starts_with("seqcast_")).collect();
+    assert!(others.is_empty(), "{others:?}");
+}
+
+#[test]
+fn the_header_is_c11() {
+    parses("cc", &["-std=c11", "-xc"]);
+}
+
+#[test]
+#[ignore = "needs g++: crates/seqcast-capi/tests/run"]
+fn the_header_is_cpp11() {
+    parses("g++", &["-std=c++11", "-xc++"]);
+}
+
+#[test]
+#[ignore = "needs clang: crates/seqcast-capi/tests/run"]
+fn clang_takes_the_header_as_c11_and_cpp11() {
+    parses("clang", &["-std=c11", "-xc", "-Weverything", "-Wno-padded"]);
+    let more = ["-Weverything", "-Wno-padded", "-Wno-c++98-compat", "-Wno-c++98-compat-pedantic"];
+    parses("clang++", &[&["-std=c++11", "-xc++"][..], &more].concat());
+}
+
+/// The header alone, with every warning an error.
+fn parses(compiler: &str, language: &[&str]) {
+    let file = temporary().join(format!("header-{compiler}.txt"));
+    std::fs::write(&file, "#include \"seqcast.h\"\nint main(void) { return SEQCAST_ABI; }\n").unwrap();
+    let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("include");
+    let warnings = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-fsyntax-only"];
+    run(Command::new(compiler).args(language).args(warnings).arg("-I").arg(include).arg(file));
+}
+
+#[test]
+#[ignore = "needs g++: crates/seqcast-capi/tests/run"]
+fn a_cpp_program_runs_shared_and_static() {
+    for linking in [Linking::Shared, Linking::Static] {
+        let program = Program::cpp("plus.cpp", linking);
+        run(program.command().arg(&*Name::new()));
+    }
+}
+
+#[test]
+#[ignore = "needs g++ and valgrind: crates/seqcast-capi/tests/run"]
+fn a_cpp_program_runs_under_valgrind() {
+    let program = Program::cpp("plus.cpp", Linking::Shared);
+    let mut valgrind = Command::new("valgrind");
+    valgrind.args(["-q", "--error-exitcode=99", "--leak-check=full"]);
+    run(valgrind.arg(program.path()).arg(&*Name::new()));
+}
