@@ -588,6 +588,27 @@ int seqcast_seat_post(struct seqcast_seat *seat,
                       const struct seqcast_post_options *options,
                       uint64_t *id);
 
+// Takes the next event id now and stores it, for an event whose payload comes later. Readers that reach it wait, for their
+// `wait_max_ns` at most; what is posted after it is delivered after it. A seat holds one reservation: one that it has not
+// committed is given up first, as when it leaves. Returns 0.
+int seqcast_seat_reserve(struct seqcast_seat *seat,
+                         uint64_t *id);
+
+// Makes the event visible at the reserved id. It must fit one block. Returns 0. `SEQCAST_E_TOO_LATE` says that the id was
+// given up before, and no seat sees the event; after another error the reservation stands and can be committed again.
+int seqcast_seat_commit(struct seqcast_seat *seat,
+                        uint64_t id,
+                        const char *source,
+                        size_t source_len,
+                        const char *event,
+                        size_t event_len,
+                        const void *payload,
+                        size_t payload_len,
+                        const struct seqcast_post_options *options);
+
+// Gives a reserved id up. Returns 1, or 0 if it was not reserved any more.
+int seqcast_seat_abandon(struct seqcast_seat *seat, uint64_t id);
+
 // Takes what comes next, and waits for it up to `timeout_ns` nanoseconds if there is nothing: 0 never waits,
 // `UINT64_MAX` waits without end. A signal does not end the wait.
 //

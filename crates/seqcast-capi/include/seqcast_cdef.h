@@ -296,6 +296,20 @@ int seqcast_seat_post(struct seqcast_seat *seat,
                       const struct seqcast_post_options *options,
                       uint64_t *id);
 
+int seqcast_seat_reserve(struct seqcast_seat *seat, uint64_t *id);
+
+int seqcast_seat_commit(struct seqcast_seat *seat,
+                        uint64_t id,
+                        const char *source,
+                        size_t source_len,
+                        const char *event,
+                        size_t event_len,
+                        const void *payload,
+                        size_t payload_len,
+                        const struct seqcast_post_options *options);
+
+int seqcast_seat_abandon(struct seqcast_seat *seat, uint64_t id);
+
 int seqcast_seat_next(struct seqcast_seat *seat,
                       uint64_t timeout_ns,
                       const struct seqcast_delivery **out);

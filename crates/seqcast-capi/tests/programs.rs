@@ -34,7 +34,7 @@ macro_rules! programs {
     };
 }
 
-programs!(events figures forks misuse threads unique);
+programs!(events figures forks misuse reservations threads unique);
 
 fn runs_under_valgrind(source: &str) {
     let program = Program::c(source, Linking::Shared);

@@ -27,6 +27,9 @@ static void seat_calls_are_errors(seqcast_seat *seat) {
     CHECK_IS(seqcast_seat_post(seat, "s", 1, "e", 1, NULL, 0, NULL, NULL), SEQCAST_E_FORKED);
     CHECK_IS(seqcast_seat_claim(seat, "k", 1, HOUR, &claim, NULL, NULL), SEQCAST_E_FORKED);
     CHECK_IS(seqcast_seat_release(seat, &claim), SEQCAST_E_FORKED);
+    uint64_t id;
+    CHECK_IS(seqcast_seat_reserve(seat, &id), SEQCAST_E_FORKED);
+    CHECK_IS(seqcast_seat_commit(seat, 0, "s", 1, "e", 1, NULL, 0, NULL), SEQCAST_E_FORKED);
     CHECK_MESSAGE("fork");
 }
 

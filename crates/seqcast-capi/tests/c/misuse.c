@@ -47,6 +47,9 @@ static void seat_calls_give(seqcast_seat *seat, int error) {
     CHECK_IS(seqcast_seat_post(seat, "s", 1, "e", 1, "p", 1, NULL, NULL), error);
     CHECK_IS(seqcast_seat_claim(seat, "k", 1, HOUR, &claim, NULL, NULL), error);
     CHECK_IS(seqcast_seat_release(seat, &claim), error);
+    CHECK_IS(seqcast_seat_reserve(seat, &number), error);
+    CHECK_IS(seqcast_seat_commit(seat, 0, "s", 1, "e", 1, "p", 1, NULL), error);
+    CHECK_IS(seqcast_seat_abandon(seat, 0), error);
 }
 
 static void stats_calls_give(const seqcast_stats *stats, int error) {
@@ -127,6 +130,10 @@ static void a_null_argument_is_an_error(const char *name) {
     CHECK_NULL(seqcast_seat_claim(seat, "k", 1, HOUR, NULL, NULL, NULL));
     CHECK_NULL(seqcast_seat_claim(seat, NULL, 1, HOUR, &claim, NULL, NULL));
     CHECK_NULL(seqcast_seat_release(seat, NULL));
+    CHECK_NULL(seqcast_seat_reserve(seat, NULL));
+    CHECK_NULL(seqcast_seat_commit(seat, 0, NULL, 1, "e", 1, NULL, 0, NULL));
+    CHECK_NULL(seqcast_seat_commit(seat, 0, "s", 1, NULL, 1, NULL, 0, NULL));
+    CHECK_NULL(seqcast_seat_commit(seat, 0, "s", 1, "e", 1, NULL, 1, NULL));
     CHECK_NULL(seqcast_stats_label(stats, 0, NULL, 10));
     CHECK_NULL(seqcast_stats_get(stats, 0, "size", 4, NULL));
     CHECK_NULL(seqcast_stats_get(stats, 0, NULL, 4, &number));
