@@ -1,13 +1,14 @@
 //! G12: children that are forked in users' code that the library calls, and return from it into the library.
 
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
+use std::thread;
 
-use seqcast::{Bus, Cause, Claimed, Error, Event, Report, Scope, Worker};
+use seqcast::{Bus, Cause, Claimed, Error, Event, Polled, Report, Scope, Worker};
 use seqcast_testkit::{Child, HOUR, alone, bus, counts, eventually, poll, quiet, shared_words, small};
 
 /// A process, its children that return into the library, and what is run in whom.
@@ -171,6 +172,31 @@ alone! {
         family.check(2, 0);
         assert_eq!(counts(&bus, &worker).failed, 0);
         assert!(reports.lock().unwrap().is_empty(), "{:?}", reports.lock().unwrap());
+        goes_on(&bus, &worker);
+    }
+
+    fn g12_a_child_that_returns_or_panics_out_of_a_visit_visits_nothing_more() {
+        let (_name, bus) = bus(&small());
+        let family = Family::new();
+        let worker = bus.join_with(&quiet()).unwrap();
+        for event in ["returns", "panics", "returns"] {
+            worker.post(("s", event), b"").unwrap();
+        }
+        let visit = |event: &Event<'_>| {
+            family.run();
+            family.fork();
+            if family.is_child() && event.event() == "panics" {
+                resume_unwind(Box::new("in the child"));
+            }
+        };
+        let in_child = |polled: thread::Result<Result<Polled, Error>>| match polled {
+            Ok(polled) => assert!(matches!(polled.unwrap_err().cause(), Cause::Forked)),
+            Err(panic) => assert_eq!(panic.downcast_ref(), Some(&"in the child")),
+        };
+        let polled = family.call(|| catch_unwind(AssertUnwindSafe(|| worker.poll_with(visit))), in_child);
+        assert!(matches!(polled, Ok(Ok(Polled::Done { delivered: 3, .. }))), "{polled:?}");
+        family.check(3, 3);
+        assert_eq!(counts(&bus, &worker).failed, 0);
         goes_on(&bus, &worker);
     }
 

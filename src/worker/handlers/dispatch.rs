@@ -1,5 +1,6 @@
 //! Calling the handlers of an event.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -7,7 +8,7 @@ use super::registry::{Callback, Entry, Registry};
 use crate::error::{ErrorKind, Result};
 use crate::event::{Event, LocalEvent};
 use crate::os::fork::ForkGuard;
-use crate::seat::report::{Report, Trouble};
+use crate::seat::report::{HandlerError, HandlerPanic, Report, Trouble};
 use crate::worker::panics::catch_panic;
 
 /// What came of handing an event over.
@@ -17,11 +18,25 @@ pub(crate) struct Dispatched {
     pub(crate) called: u64,
     /// Those of them that failed.
     pub(crate) failed: u64,
+    /// Whether the visitor panicked, and nothing more is to be delivered.
+    pub(crate) stopped: bool,
 }
 
+/// What a handler returned.
+type Returned = std::result::Result<(), HandlerError>;
+
+/// What a poll calls with every event, after the handlers. It returns `Break` if it panicked.
+pub(crate) type Visitor<'a> = dyn FnMut(&Event<'_>) -> ControlFlow<(), Returned> + 'a;
+
+/// Calls `handlers`, then `visitor`.
+///
+/// # Errors
+///
+/// [`ErrorKind::Forked`] in a child that one of them forked and that returned from it.
 #[inline]
 pub(super) fn dispatch(
     handlers: &[Arc<Entry>],
+    visitor: Option<&mut Visitor<'_>>,
     event: &Event<'_>,
     guard: &ForkGuard,
     report: &dyn Fn(&Report<'_>) -> Result<()>,
@@ -48,25 +63,52 @@ pub(super) fn dispatch(
             continue;
         }
         dispatched.failed += 1;
-        let report = |trouble: Trouble<'_>| {
-            report(&Report { source: event.source(), event: event.event(), id: event.id(), trouble })
-        };
-        match &result {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => report(match error.error().downcast_ref::<crate::error::Error>() {
-                Some(error) if error.kind() == ErrorKind::Payload => Trouble::Mistyped(error),
-                _ => Trouble::Failed(error),
-            })?,
-            Err(panic) => report(Trouble::Panicked(panic))?,
+        report_failure(result, event, guard, report)?;
+    }
+    let Some(visitor) = visitor else { return Ok(dispatched) };
+    let visited = visitor(event);
+    dispatched.called += 1;
+    guard.check()?;
+    match visited {
+        ControlFlow::Continue(Ok(())) => {}
+        ControlFlow::Continue(failed) => {
+            dispatched.failed += 1;
+            report_failure(Ok(failed), event, guard, report)?;
         }
-        // The error is the handler's own value.
-        let dropped = catch_panic(|| drop(result));
-        guard.check()?;
-        if let Err(panic) = dropped {
-            report(Trouble::Panicked(&panic))?;
+        ControlFlow::Break(()) => {
+            dispatched.failed += 1;
+            dispatched.stopped = true;
         }
     }
     Ok(dispatched)
+}
+
+/// Reports a handler that failed, and drops what it returned.
+#[cold]
+fn report_failure(
+    result: std::result::Result<Returned, HandlerPanic>,
+    event: &Event<'_>,
+    guard: &ForkGuard,
+    report: &dyn Fn(&Report<'_>) -> Result<()>,
+) -> Result<()> {
+    let report = |trouble: Trouble<'_>| {
+        report(&Report { source: event.source(), event: event.event(), id: event.id(), trouble })
+    };
+    match &result {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => report(match error.error().downcast_ref::<crate::error::Error>() {
+            Some(error) if error.kind() == ErrorKind::Payload => Trouble::Mistyped(error),
+            _ => Trouble::Failed(error),
+        })?,
+        Err(panic) => report(Trouble::Panicked(panic))?,
+    }
+    // The error is the handler's own value.
+    let dropped = catch_panic(|| drop(result));
+    guard.check()?;
+    match dropped {
+        Ok(()) => Ok(()),
+        Err(panic) => report(Trouble::Panicked(&panic)),
+    }
 }
 
 /// Calls the handlers of a local event.
@@ -76,12 +118,13 @@ pub(super) fn dispatch(
 /// As [`Route::dispatch`].
 pub(crate) fn dispatch_local(
     registry: &Registry,
+    visitor: Option<&mut Visitor<'_>>,
     event: LocalEvent,
     guard: &ForkGuard,
     report: &dyn Fn(&Report<'_>) -> Result<()>,
 ) -> Result<Dispatched> {
     let mut dispatched =
-        dispatch(&registry.handlers_of(&event.source, &event.event), &event.as_event(), guard, report)?;
+        dispatch(&registry.handlers_of(&event.source, &event.event), visitor, &event.as_event(), guard, report)?;
     let LocalEvent { source, event, data } = event;
     // The value is the poster's own.
     let dropped = catch_panic(|| drop(data));

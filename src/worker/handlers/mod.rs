@@ -8,7 +8,7 @@ pub(crate) mod scope;
 
 use std::sync::Arc;
 
-pub(super) use self::dispatch::dispatch_local;
+pub(super) use self::dispatch::{Visitor, dispatch_local};
 use self::handler::{Handler, Outcome};
 use self::registry::Registration;
 pub(super) use self::routes::Routes;

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use siphasher::sip::SipHasher13;
 
-use super::dispatch::{Dispatched, dispatch};
+use super::dispatch::{Dispatched, Visitor, dispatch};
 use super::registry::{Entry, Registry};
 use crate::error::Result;
 use crate::event::Event;
@@ -43,7 +43,7 @@ impl Route {
         self.handlers.iter().any(|entry| !entry.is_gone())
     }
 
-    /// Calls the handlers with `event`, whose names are the route's.
+    /// Calls the handlers and `visitor` with `event`, whose names are the route's.
     ///
     /// # Errors
     ///
@@ -51,11 +51,12 @@ impl Route {
     #[inline]
     pub(crate) fn dispatch(
         &self,
+        visitor: Option<&mut Visitor<'_>>,
         event: &Event<'_>,
         guard: &ForkGuard,
         report: &dyn Fn(&Report<'_>) -> Result<()>,
     ) -> Result<Dispatched> {
-        dispatch(&self.handlers, event, guard, report)
+        dispatch(&self.handlers, visitor, event, guard, report)
     }
 }
 

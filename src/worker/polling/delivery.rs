@@ -2,7 +2,6 @@
 
 use std::sync::atomic::Ordering;
 
-use super::Routes;
 use crate::os::futex::SharedFutex;
 use crate::os::sys;
 use crate::protocol::thread_lock::Locked;
@@ -11,6 +10,7 @@ use crate::protocol::word::Mark;
 use crate::seat::read::{Pending, Reader};
 use crate::seat::tenure::Tenure;
 use crate::segment::layout::seat_word;
+use crate::worker::handlers::Routes;
 use crate::worker::inner::Inner;
 
 /// What only the polling thread uses.

@@ -16,11 +16,13 @@ pub(crate) struct WorkerGate<'a> {
     pub(super) registry: &'a Registry,
     pub(super) routes: &'a mut Routes,
     pub(super) claimer: &'a Lock<Claimer>,
+    /// Whether every event is wanted, also those without a handler.
+    pub(super) wants_all: bool,
 }
 
 impl Gate for WorkerGate<'_> {
     fn wants(&mut self, head: &Head, prefix: &[u8]) -> bool {
-        self.routes.find(self.registry, head, prefix).is_some_and(|route| route.is_wanted())
+        self.routes.find(self.registry, head, prefix).is_some_and(|route| self.wants_all || route.is_wanted())
     }
 
     fn claim(&mut self, unique: &UniqueKey, at: At) -> Result<Option<Token>> {

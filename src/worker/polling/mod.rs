@@ -1,37 +1,25 @@
-//! Polling: from the ring and the local queue to the handlers.
+//! Polling: what hands events to the handlers.
 
+mod deliver;
 pub(super) mod delivery;
 mod gate;
 mod idle;
 mod patience;
 pub(crate) mod polled;
+mod request;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::AtomicBool;
 
-use crossbeam_utils::Backoff;
-
-use self::delivery::{Delivery, Reading, Tally};
-use self::gate::WorkerGate;
-use self::patience::{Patience, Wait};
+use self::patience::Wait;
 use self::polled::Polled;
 use super::handle::Worker;
-use super::handlers::{Routes, dispatch_local};
-use super::inner::Inner;
-use crate::claim::Claim;
+use super::handlers::handler::Outcome;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::Result;
-use crate::event::{Data, Event, Origin};
-use crate::os::futex::SharedFutex;
-use crate::os::locks::lock;
-use crate::os::sys;
-use crate::protocol::ring::Look;
-use crate::protocol::wake;
-use crate::seat::is_of_process;
-use crate::seat::read::{Message, Pending, Reader, Step};
-use crate::seat::report::{Report, Trouble};
-use crate::segment::layout::{header_word, seat_word};
+use crate::event::Event;
 
 impl Worker {
     /// Hands everything there is to the handlers: local events first, then the segment's, until nothing is new; what
@@ -66,7 +54,7 @@ impl Worker {
         if inner.is_idle() {
             return Ok(Polled::Done { delivered: 0, missed: 0 });
         }
-        inner.poll(events, Wait::Bounded)
+        inner.poll(events, Wait::Bounded, None)
     }
 
     /// [`poll`](Worker::poll) that never sleeps: at an id that is reserved it returns [`Polled::Reserved`]. For event
@@ -103,251 +91,78 @@ impl Worker {
         if inner.is_idle() {
             return Ok(Polled::Done { delivered: 0, missed: 0 });
         }
-        inner.poll(u64::MAX, Wait::Never)
+        inner.poll(u64::MAX, Wait::Never, None)
+    }
+
+    /// [`poll`](Worker::poll) that calls `visit` with every event, for one thread that keeps its state to itself. `visit`
+    /// may borrow that state and change it. It is registered nowhere and ends with the call.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// use std::collections::HashMap;
+    ///
+    /// let worker = bus.join()?;
+    /// let mut cache = HashMap::from([("user:42".to_owned(), "Ada")]);
+    /// worker.post(("cache", "stale"), "user:42")?;
+    /// worker.poll_with(|event| {
+    ///     if event.source() == "cache" {
+    ///         cache.remove(&*String::from_utf8_lossy(event.bytes()));
+    ///     }
+    /// })?;
+    /// assert!(cache.is_empty());
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// - **Handlers.** `visit` gets every event, local ones too, each after the handlers that are registered for it. So
+    ///   none is skipped, and this worker takes part in all unique events. A [`Subscriber`](crate::Subscriber) has a
+    ///   filter.
+    /// - **Reserved ids.** It waits at them as `poll` does. While it waits it reads ahead, and claims unique events, for
+    ///   `visit`. So use either `poll_with` or the other polls on one worker: an event that was claimed for `visit` and that
+    ///   a later `poll` finds without a handler is reported as [`Trouble::Orphaned`](crate::Trouble::Orphaned).
+    /// - **Missed events.** They are reported, and counted in what this returns. `visit` is not told where they were.
+    /// - **Errors.** What `visit` may return, and what becomes of its errors, is as for a handler: they are reported, and
+    ///   the next event follows.
+    /// - **Panics.** A panic in `visit` is not reported, and goes on to the caller, who owns the state that it may have
+    ///   left half changed. The event counts as delivered and failed. The next poll goes on after it.
+    /// - **Inside `visit`.** It may use the worker. A poll there returns [`Polled::Recursive`] and calls nothing, as in a
+    ///   handler.
+    ///
+    /// If another thread polls, this returns [`Polled::Busy`] and does not call `visit`.
+    ///
+    /// # Errors
+    ///
+    /// As [`poll`](Worker::poll).
+    ///
+    /// # Panics
+    ///
+    /// If `visit` does.
+    pub fn poll_with<F, R>(&self, mut visit: F) -> Result<Polled>
+    where
+        F: FnMut(&Event<'_>) -> R,
+        R: Outcome,
+    {
+        let inner = &*self.inner;
+        if inner.is_idle() {
+            return Ok(Polled::Done { delivered: 0, missed: 0 });
+        }
+        let mut panicked = None;
+        // The poll ends in order before the panic goes on. Until then `visit` is not called again.
+        let mut visitor = |event: &Event<'_>| match catch_unwind(AssertUnwindSafe(|| visit(event).into_result())) {
+            Ok(returned) => ControlFlow::Continue(returned),
+            Err(payload) => {
+                panicked = Some(payload);
+                ControlFlow::Break(())
+            }
+        };
+        let polled = inner.poll(u64::MAX, Wait::Bounded, Some(&mut visitor));
+        match panicked {
+            Some(payload) => resume_unwind(payload),
+            None => polled,
+        }
     }
 
     /// [`poll`](Worker::poll) that ends early when `stop` is set and [`end_waits`](Worker::end_waits) was called.
     pub(crate) fn poll_until(&self, stop: &AtomicBool) -> Result<Polled> {
-        self.inner.poll(u64::MAX, Wait::BoundedUntil(stop))
-    }
-}
-
-impl Inner {
-    #[inline(never)]
-    pub(crate) fn poll(&self, most: u64, wait: Wait<'_>) -> Result<Polled> {
-        self.check_or_retire()?;
-        if self.is_polled() {
-            return Ok(self.refusal());
-        }
-        // What takes its time meanwhile: the lines of the first event are on their way.
-        self.ring.prefetch_event(self.hot.next.load(Ordering::Relaxed));
-        let now = self.clock.coarse_ns();
-        let Some(mut delivery) = Delivery::begin(self, now) else {
-            self.check()?;
-            return Ok(self.refusal());
-        };
-        let Delivery { reading, tally, .. } = &mut delivery;
-        let wait_max = self.tuning.wait_max.load(Ordering::Relaxed);
-        reading.reader.set_wait_max(wait_max);
-        let result = self.deliver_all(reading, tally, most, &mut Patience::of(wait, wait_max));
-        // A child that a handler forked and that returned from it ends here: what follows is the parent's to store.
-        self.guard.check()?;
-        // Nor may one whose handlers took their time store to a seat that another has by now.
-        self.check_displaced()?;
-        self.note_handled(&reading.reader);
-        let Tally { delivered, missed, reserved, .. } = delivery.tally;
-        drop(delivery);
-        self.tell_left_out_reports()?;
-        if self.has_left() {
-            // By a handler, or by another thread, which could not do it while we were at it.
-            self.retire()?;
-        }
-        result?;
-        Ok(match reserved {
-            Some(Pending { id, since_ns }) => {
-                let left = since_ns.map(|since| self.left_of_wait_max(since, sys::boottime_ns()));
-                Polled::Reserved { id, left, delivered, missed }
-            }
-            None => Polled::Done { delivered, missed },
-        })
-    }
-
-    /// Hands over the unique events that were claimed and are not run yet, as nobody else will ever run them. For a
-    /// worker that leaves.
-    pub(crate) fn deliver_claimed(&self) -> Result<()> {
-        // If it is held, one of our handlers leaves; the poll that runs it comes to them.
-        let Some(delivery) = Delivery::begin(self, self.clock.coarse_ns()) else { return Ok(()) };
-        self.deliver_claimed_by(delivery)
-    }
-
-    /// The same, for one that has the right to.
-    pub(crate) fn deliver_claimed_by(&self, mut delivery: Delivery<'_>) -> Result<()> {
-        let Delivery { reading, tally, .. } = &mut delivery;
-        let Reading { reader, routes, .. } = &mut **reading;
-        for message in reader.take_claimed() {
-            self.deliver(&message, routes, tally)?;
-        }
-        self.drop_stale(routes)
-    }
-
-    fn deliver_all(
-        &self,
-        reading: &mut Reading,
-        tally: &mut Tally,
-        most: u64,
-        patience: &mut Patience<'_>,
-    ) -> Result<()> {
-        loop {
-            self.deliver_local(tally, most)?;
-            self.deliver_posted(reading, tally, most, patience)?;
-            self.drop_stale(&mut reading.routes)?;
-            let local_left = self.hot.local.load(Ordering::Acquire) > 0;
-            if tally.delivered >= most || !local_left || self.has_left() || patience.wait.is_stopped() {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Drops routes that are out of date, and with them handlers that were unregistered.
-    fn drop_stale(&self, routes: &mut Routes) -> Result<()> {
-        // Like every other call of users' code it may fork and return in the child.
-        if routes.drop_stale() {
-            self.guard.check()?;
-        }
-        Ok(())
-    }
-
-    /// Reports from within a poll.
-    pub(super) fn report_here(&self, report: &Report<'_>) -> Result<()> {
-        self.report(report);
-        Ok(self.guard.check()?)
-    }
-
-    fn deliver_local(&self, tally: &mut Tally, most: u64) -> Result<()> {
-        while tally.delivered < most && self.hot.local.load(Ordering::Acquire) > 0 && !self.has_left() {
-            let mut local = lock(&self.local);
-            let Some(event) = local.pop_front() else { return Ok(()) };
-            self.hot.local.store(local.len(), Ordering::Release);
-            drop(local);
-            tally.delivered += 1;
-            let report = |report: &Report<'_>| self.report_here(report);
-            tally.failed += dispatch_local(&self.registry, event, &self.guard, &report)?.failed;
-        }
-        Ok(())
-    }
-
-    /// Delivers what was posted, until nothing is left; or, if there are local events again, what was there when they
-    /// came.
-    fn deliver_posted(
-        &self,
-        reading: &mut Reading,
-        tally: &mut Tally,
-        most: u64,
-        patience: &mut Patience<'_>,
-    ) -> Result<()> {
-        let Reading { reader, routes, .. } = reading;
-        let backoff = Backoff::new();
-        // The event id is looked at only if need be: its line is the posters'.
-        let mut end = None;
-        while tally.delivered < most && !self.has_left() && !patience.wait.is_stopped() {
-            self.drop_stale(routes)?;
-            if end.is_none() && self.hot.local.load(Ordering::Acquire) > 0 {
-                end = Some(self.ring.newest().min(self.hot.first_own_post.load(Ordering::Relaxed)));
-            }
-            if end.is_some_and(|end| reader.next() >= end) && !reader.has_ahead() {
-                return Ok(());
-            }
-            // After each event, as its handler may have taken its time.
-            self.check_displaced()?;
-            self.note_handled(reader);
-            let mut gate =
-                WorkerGate { inner: self, routes: &mut *routes, registry: &self.registry, claimer: &self.claimer };
-            let step = reader.read(&mut gate);
-            // Also after an error. Release: with the cells that were seen, for the writing half.
-            self.hot.next.store(reader.next(), Ordering::Release);
-            let step = step?;
-            tally.read = true;
-            if let Step::Pending(pending) = step {
-                tally.reserved = Some(pending);
-                if !self.wait_at(pending, patience, &backoff) {
-                    return Ok(());
-                }
-                // While it slept a signal handler may have forked, and returned in the child.
-                self.guard.check()?;
-                continue;
-            }
-            tally.reserved = None;
-            patience.goes_on();
-            match step {
-                Step::Event => {
-                    if end.is_none() {
-                        self.hot.first_own_post.store(u64::MAX, Ordering::Relaxed);
-                    }
-                    self.deliver(reader.current(), routes, tally)?;
-                    if reader.is_at_end() {
-                        return Ok(());
-                    }
-                }
-                Step::Lagged { first, missed } => {
-                    tally.missed += missed;
-                    let trouble = Trouble::Lagged { missed };
-                    self.report_here(&Report { source: "", event: "", id: Some(first), trouble })?;
-                }
-                Step::Unreadable { id } => {
-                    self.report_here(&Report { source: "", event: "", id: Some(id), trouble: Trouble::Unreadable })?;
-                }
-                Step::Empty | Step::Pending(_) => return Ok(()),
-            }
-        }
-        Ok(())
-    }
-
-    /// Waits a little at a reserved id. `false` if this poll is not to wait for it any more.
-    fn wait_at(&self, pending: Pending, patience: &mut Patience<'_>, backoff: &Backoff) -> bool {
-        let Some(since) = pending.since_ns else { return false };
-        let now = sys::boottime_ns();
-        let due_in = self.left_of_wait_max(since, now);
-        if due_in.is_zero() {
-            // The next step gives it up.
-            return true;
-        }
-        let may_wait = patience.waits(now);
-        let is_over = || patience.wait.is_stopped() || self.has_left();
-        if may_wait == 0 || is_over() {
-            return false;
-        }
-        if backoff.is_completed() {
-            let settled = || is_over() || !matches!(self.ring.look(pending.id), Ok(Look::Reserved(_)));
-            let wait_interval = self.tuning.wait_interval.load(Ordering::Relaxed);
-            let nap = Duration::from_nanos(wait_interval.min(may_wait)).min(due_in);
-            wake::nap(self.segment.wake_word(header_word!(wake_reserved)), &SharedFutex, nap, settled);
-        } else {
-            backoff.snooze();
-        }
-        true
-    }
-
-    /// Says how far all is handled. Not while an event is.
-    #[inline]
-    fn note_handled(&self, reader: &Reader) {
-        // Release: with what the handlers did.
-        self.hot.unhandled.store(reader.cursor(), Ordering::Release);
-    }
-
-    fn deliver(&self, message: &Message, routes: &mut Routes, tally: &mut Tally) -> Result<()> {
-        let head = &message.head;
-        let Some(route) = routes.find(&self.registry, head, &message.bytes) else { return Ok(()) };
-        let claim = message.claim();
-        let (id, pid, seat) = (message.id, head.pid, head.seat);
-        let origin =
-            Origin::Posted { id, pid, seat, own: is_of_process(&self.seats, head, self.pid, self.seat), claim };
-        let data = Data::Bytes { type_tag: head.type_tag, bytes: message.payload() };
-        let event = Event { source: route.source(), event: route.event(), origin, data };
-        let dispatched = route.dispatch(&event, &self.guard, &|report| self.report_here(report))?;
-        if dispatched.called == 0 {
-            return self.not_handled(&event, claim);
-        }
-        tally.delivered += 1;
-        tally.failed += dispatched.failed;
-        Ok(())
-    }
-
-    /// Says of an event that was copied out for handlers which are gone by now what became of it.
-    #[cold]
-    fn not_handled(&self, event: &Event<'_>, claim: Option<Claim>) -> Result<()> {
-        let Some(claim) = claim else {
-            self.words.add(seat_word!(reading.skipped), 1);
-            return Ok(());
-        };
-        // The event stays decided, so that nobody runs it; but the next one with its key need not wait for the ttl. If
-        // the segment is corrupt, the next call says so.
-        let _ = self.claimer.lock().release(claim.key, claim.token);
-        self.words.add(seat_word!(reading.orphaned), 1);
-        self.report_here(&Report {
-            source: event.source(),
-            event: event.event(),
-            id: event.id(),
-            trouble: Trouble::Orphaned,
-        })
+        self.inner.poll(u64::MAX, Wait::BoundedUntil(stop), None)
     }
 }
