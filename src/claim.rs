@@ -1,4 +1,4 @@
-//! What a claim gives.
+//! The result of a claim.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// Returns the claim as plain data, to be kept outside of Rust or released by another worker of this bus.
+    /// Returns the claim as plain data, to be stored outside Rust or released by another worker of this bus.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -37,7 +37,7 @@ impl Claim {
         bytes
     }
 
-    /// Returns the claim that gave these bytes. Bytes that no claim gave make one that holds nothing.
+    /// Returns the claim for bytes from [`Claim::to_bytes`]. Other bytes give a claim that holds nothing.
     pub fn from_bytes(bytes: [u8; 24]) -> Claim {
         let word = |index: usize| u64::from_le_bytes(bytes.as_chunks().0[index]);
         Claim { key: [word(0), word(1)], token: Token(word(2)) }
@@ -62,9 +62,10 @@ pub enum Claimed {
     Full,
 }
 
-/// The key of a unique event and, if it is not the worker's [`timeout`](crate::WorkerOptions::timeout), its ttl.
+/// The key of a unique event, with an optional ttl; the default ttl is the worker's
+/// [`timeout`](crate::WorkerOptions::timeout).
 ///
-/// Everything that is bytes or text makes one, as it makes the key of a [`claim`](crate::Worker::claim).
+/// Bytes and text convert into it, as they do into the key of a [`claim`](crate::Worker::claim).
 ///
 /// ```
 /// # use std::time::Duration;
@@ -85,7 +86,7 @@ impl<'a> Unique<'a> {
         Unique { key: key.as_ref(), ttl: None }
     }
 
-    /// Sets how long the key is held, from when the first worker reaches the event. It must be longer than zero.
+    /// Sets how long the key is held after the first worker has reached the event. It must be greater than zero.
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Unique<'a> {
         self.ttl = Some(ttl);
@@ -101,7 +102,7 @@ impl<'a, K: AsRef<[u8]> + ?Sized> From<&'a K> for Unique<'a> {
 
 impl fmt::Debug for Unique<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A key may be made of payload.
+        // A key may contain payload bytes.
         f.debug_struct("Unique").field("key_len", &self.key.len()).field("ttl", &self.ttl).finish()
     }
 }

@@ -1,4 +1,4 @@
-//! The one error type.
+//! The error type.
 
 use std::fmt;
 use std::io;
@@ -16,9 +16,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// What went wrong, with the values, and what to do about it.
 ///
-/// It is one word wide. [`kind`](Error::kind) is for decisions and has stable numbers, [`cause`](Error::cause) has the values,
-/// and the text has both and the remedy. An error never means that something was half done: what was there before the call
-/// is there after it.
+/// An error is one word wide. [`kind`](Error::kind) is for decisions and has stable numbers, [`cause`](Error::cause)
+/// returns the values, and the text contains both and a remedy. No error leaves an operation half done: the state
+/// before the call is the state after it.
 ///
 /// ```
 /// use seqcast::{Bus, Cause, ErrorKind};
@@ -40,16 +40,16 @@ pub enum Cause {
     Name {
         /// The name as given, shortened.
         name: String,
-        /// What names must be like.
+        /// The rule for names.
         rule: &'static str,
     },
-    /// An option's value is outside what is possible.
+    /// An option's value is out of range.
     Option {
         /// The option.
         option: &'static str,
         /// The value given.
         value: String,
-        /// What values must be like.
+        /// The rule for values.
         rule: String,
     },
     /// A source or event name is empty or too long.
@@ -58,12 +58,12 @@ pub enum Cause {
         part: &'static str,
         /// Its length in bytes.
         len: usize,
-        /// The greatest length in bytes.
+        /// The largest length in bytes.
         max: usize,
     },
     /// An application posted under the library's own source.
     LibrarySource,
-    /// A typed value was posted under another topic than its type's.
+    /// A typed value was posted under a topic other than its type's.
     TypedTopic {
         /// The Rust type.
         type_name: &'static str,
@@ -77,31 +77,31 @@ pub enum Cause {
         /// The segment's name.
         name: String,
     },
-    /// A segment of this name exists already.
+    /// A segment of this name already exists.
     Exists {
         /// The segment's name.
         name: String,
     },
-    /// The name belongs to something that seqcast did not make.
+    /// The name leads to something that is not a seqcast segment.
     Foreign {
         /// The segment's name.
         name: String,
-        /// What was found.
+        /// What the name leads to.
         found: String,
     },
-    /// The segment's creator died, or is still at work, before it was finished.
+    /// The segment is unfinished: its creator died, or is still at work.
     Unfinished {
         /// The segment's name.
         name: String,
     },
-    /// Another process is creating the segment and does not come to an end.
+    /// Another process is creating the segment and has not finished.
     Busy {
         /// The segment's name.
         name: String,
         /// How long this call waited.
         waited: Duration,
     },
-    /// The segment has a layout that this version of the crate does not know.
+    /// The segment has a layout that this version of the crate does not support.
     Layout {
         /// The segment's name.
         name: String,
@@ -110,7 +110,7 @@ pub enum Cause {
         /// The layout version of this crate.
         expected: u32,
     },
-    /// The segment was made by a build that lays out memory or archives values differently.
+    /// The segment was created by a build with a different memory layout or archive format.
     Fingerprint {
         /// The segment's name.
         name: String,
@@ -119,14 +119,14 @@ pub enum Cause {
         /// The fingerprint of this build.
         expected: u64,
     },
-    /// The segment was made under another boot id, and no worker of this kernel has a seat in it: it is from before the host
-    /// was started, or from a container that is shown a boot id of its own and has no worker on it yet.
+    /// The segment was created under another boot id, and no worker of this kernel has a seat in it. It is from before
+    /// the host was started, or from a container with a different boot id that has no worker on it yet.
     OtherBoot {
         /// The segment's name.
         name: String,
-        /// The boot id that it was made under.
+        /// The boot id under which it was created.
         found: u128,
-        /// The boot id that this process is shown.
+        /// The boot id that this process sees.
         expected: u128,
     },
     /// The segment belongs to another user.
@@ -135,26 +135,27 @@ pub enum Cause {
         name: String,
         /// The owner's user id.
         found: u32,
-        /// The user ids accepted.
+        /// The accepted user ids.
         accepted: Vec<u32>,
     },
-    /// The segment's mode lets in more users than the options do.
+    /// The segment's mode gives access to more users than the options allow.
     Mode {
         /// The segment's name.
         name: String,
         /// The mode found.
         found: u32,
-        /// The widest mode accepted.
+        /// The widest accepted mode.
         accepted: u32,
     },
-    /// The segment exists with other options than those that were set, and [`SegmentOptions::strict`](crate::SegmentOptions::strict) was.
+    /// The segment exists with options other than those that were set, and
+    /// [`SegmentOptions::strict`](crate::SegmentOptions::strict) was set.
     OptionsDiffer {
         /// The segment's name.
         name: String,
-        /// What is otherwise.
+        /// The differing options.
         differences: Vec<Difference>,
     },
-    /// The segment is smaller than its header says, or than a header.
+    /// The segment is smaller than its header says, or smaller than a header.
     Truncated {
         /// The segment's name.
         name: String,
@@ -163,14 +164,14 @@ pub enum Cause {
         /// The size in bytes that it must have.
         expected: u64,
     },
-    /// The system does not let this process open the segment.
+    /// The system denies this process access to the segment.
     Denied {
         /// The segment's name.
         name: String,
         /// This process's effective user id.
         uid: u32,
     },
-    /// There is not enough shared memory for the segment.
+    /// There is too little shared memory for the segment.
     NoSpace {
         /// The segment's name.
         name: String,
@@ -179,33 +180,33 @@ pub enum Cause {
         /// Free shared memory in bytes.
         free: u64,
     },
-    /// The process may not make files of the segment's size (`RLIMIT_FSIZE`).
+    /// The process may not create files of the segment's size (`RLIMIT_FSIZE`).
     FileLimit {
         /// The segment's name.
         name: String,
         /// The segment's size in bytes.
         size: u64,
-        /// The largest file that the process may make, in bytes.
+        /// The size in bytes of the largest file that the process may create.
         limit: u64,
     },
-    /// A control group of the process does not allow it so much memory.
+    /// A control group of the process has too little memory left.
     MemoryLimit {
         /// The segment's name.
         name: String,
         /// The segment's size in bytes.
         size: u64,
-        /// Bytes that the group has left.
+        /// The remaining memory of the group, in bytes.
         left: u64,
         /// The group's limit in bytes.
         limit: u64,
-        /// The file that the limit was read from.
+        /// The file that contains the limit.
         file: PathBuf,
     },
-    /// Signals kept interrupting the creation of the segment.
+    /// Signals repeatedly interrupted the creation of the segment.
     Interrupted {
         /// The segment's name.
         name: String,
-        /// How often.
+        /// The number of interruptions.
         times: u64,
         /// How long this call tried.
         waited: Duration,
@@ -214,38 +215,38 @@ pub enum Cause {
     NoSharedMemory {
         /// The segment's name.
         name: String,
-        /// What was found.
+        /// The state of the directory.
         found: String,
     },
-    /// The file system of shared memory is mounted for reading only.
+    /// The file system of shared memory is mounted read-only.
     ReadOnly {
         /// The segment's name.
         name: String,
     },
-    /// The file system of shared memory has no room for one more file.
+    /// The file system of shared memory has no free inode.
     NoInodes {
         /// The segment's name.
         name: String,
-        /// How many files it can have.
+        /// The number of inodes of the file system.
         inodes: u64,
     },
-    /// The segment's file has more names than one.
+    /// The segment's file has more than one name.
     Linked {
         /// The segment's name.
         name: String,
-        /// How many names it has.
+        /// The number of names.
         links: u64,
     },
-    /// The segment's file does not have all of its memory.
+    /// The segment's file lacks some of its memory.
     Holes {
         /// The segment's name.
         name: String,
         /// Its size in bytes.
         size: u64,
-        /// How many of them it has memory for.
+        /// The number of bytes with memory.
         allocated: u64,
     },
-    /// The name does not lead to this segment any more.
+    /// The name no longer leads to this segment.
     Replaced {
         /// The segment's name.
         name: String,
@@ -254,93 +255,93 @@ pub enum Cause {
     NoSeat {
         /// The segment's name.
         name: String,
-        /// How many there are.
+        /// The number of seats.
         seats: u32,
-        /// Who holds them.
+        /// The holders of the seats.
         holders: Vec<Holder>,
     },
-    /// This process has closed the descriptor of its segment, or put another file on its number, and the segment cannot be
-    /// opened again. Workers that have joined go on.
+    /// This process has closed the descriptor of its segment, or has put another file on its number, and the segment
+    /// cannot be opened again. Workers that have joined continue.
     Descriptor {
         /// The segment's name.
         name: String,
-        /// Why it cannot be opened again.
+        /// The reason why it cannot be opened again.
         why: &'static str,
     },
-    /// Another process has taken this worker's seat, as the lock that is the hold on it was lost. The worker can do nothing
-    /// any more, and has done nothing to the seat since.
+    /// Another process has taken this worker's seat, because the lock on the seat was lost. The worker can no longer do
+    /// anything, and has not changed the seat since.
     Displaced {
         /// The segment's name.
         name: String,
         /// The seat.
         seat: u32,
     },
-    /// The handle was made before this process was forked off; or the process was forked off in the middle of the call, by a
-    /// handler for example, and this is the child.
+    /// The handle was created before this process was forked. Or the process was forked during the call, for example by
+    /// a handler, and this is the child.
     Forked,
-    /// The payload does not fit.
+    /// The payload is too large.
     PayloadTooLarge {
-        /// The payload's length in bytes, with its source and event.
+        /// The payload's length in bytes, including its source and event.
         len: usize,
-        /// The greatest such length in bytes.
+        /// The largest such length in bytes.
         max: usize,
-        /// What it does not fit.
+        /// The limit that it exceeds.
         limit: SizeLimit,
     },
     /// The id to start at has not been posted yet.
     NotYet {
-        /// The id asked for.
+        /// The requested id.
         id: u64,
         /// The next id to be posted.
         next: u64,
     },
-    /// A kept position is of another bus: the segment of this name was created again since.
+    /// The saved position belongs to another bus: the segment of this name has been created again since.
     OtherBus {
         /// The segment's name.
         name: String,
-        /// The bus that the position is of.
+        /// The bus of the position.
         position: BusId,
         /// The bus that the name leads to.
         found: BusId,
     },
-    /// The reserved id was given up before the commit came.
+    /// The reserved id was given up before the commit.
     TooLate {
         /// The id.
         id: u64,
     },
-    /// A payload is not what its type says.
+    /// A payload does not match its type.
     Payload {
         /// The event's source.
         source: String,
         /// The event's name.
         event: String,
-        /// What is wrong with it.
+        /// The mismatch.
         reason: &'static str,
     },
     /// A value could not be archived.
     Archive {
         /// The Rust type.
         type_name: &'static str,
-        /// The archiver's words.
+        /// The message of the archiver.
         reason: String,
     },
-    /// The segment's words contradict each other.
+    /// The segment's words are inconsistent.
     Corrupt {
         /// The segment's name.
         name: String,
-        /// The contradiction.
+        /// The inconsistency.
         what: &'static str,
     },
-    /// A counter that must never repeat has come to its end.
+    /// A counter that must never repeat is exhausted.
     Exhausted {
         /// The segment's name.
         name: String,
-        /// What is used up.
+        /// The exhausted counter.
         what: &'static str,
     },
     /// The worker has left the bus.
     Left,
-    /// The process has configured its worker already.
+    /// The process has already configured its worker.
     AlreadyConfigured {
         /// The segment's name.
         name: String,
@@ -349,7 +350,7 @@ pub enum Cause {
     NotConfigured,
     /// The thread of a poller panicked.
     PollerPanicked {
-        /// What the panic said.
+        /// The message of the panic.
         message: String,
     },
     /// A system call failed.
@@ -363,40 +364,40 @@ pub enum Cause {
     },
 }
 
-/// What bounds the size of an event.
+/// The limit on the size of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SizeLimit {
-    /// A posted event takes a quarter of the ring at most, or one block where that is more.
+    /// A posted event fits a quarter of the ring, or one block if that is larger.
     Ring,
-    /// A reserved event takes one block at most.
+    /// A reserved event fits one block.
     Block,
 }
 
-/// Who holds a seat.
+/// The holder of a seat.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Holder {
     /// The seat's number.
     pub seat: u32,
-    /// The process id that the holder gave, in its own pid namespace.
+    /// The holder's process id, in its own pid namespace.
     pub pid: u32,
     /// The holder's label.
     pub label: String,
-    /// Whether it lives though the lock of its seat is lost. The seat is given to nobody.
+    /// `true` if the holder lives but has lost the lock of its seat. No other process takes the seat.
     pub unlocked: bool,
 }
 
-/// An option that was set when an existing segment was opened, and that the segment does not have: it keeps what it was
-/// created with. See [`Bus::differences`](crate::Bus::differences).
+/// An option that was set when an existing segment was opened, and that differs from the segment's. The segment keeps
+/// the value it was created with. See [`Bus::differences`](crate::Bus::differences).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Difference {
-    /// The option, as [`SegmentOptions`](crate::SegmentOptions) calls it.
+    /// The option, as named in [`SegmentOptions`](crate::SegmentOptions).
     pub option: &'static str,
-    /// What was set.
+    /// The value that was set.
     pub wanted: String,
-    /// What the segment has.
+    /// The segment's value.
     pub found: String,
 }
 
@@ -406,7 +407,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// A list of them, to be printed.
+/// A list of differences, to be printed.
 pub(crate) struct Listed<'a>(pub(crate) &'a [Difference]);
 
 impl fmt::Display for Listed<'_> {
@@ -438,7 +439,7 @@ macro_rules! kinds {
                 self as u16
             }
 
-            /// Returns a short stable name of the kind, for logs, metrics and foreign callers.
+            /// Returns a short, stable name of the kind, for logs, metrics and foreign callers.
             pub const fn code(self) -> &'static str {
                 match self {
                     $(ErrorKind::$kind => $code,)+
@@ -515,7 +516,7 @@ impl Error {
         &self.0
     }
 
-    /// Returns a short stable name of the kind of error: [`ErrorKind::code`].
+    /// Returns a short, stable name of the kind: [`ErrorKind::code`].
     pub fn code(&self) -> &'static str {
         self.kind().code()
     }
@@ -571,12 +572,12 @@ impl fmt::Display for Cause {
                 write!(f, "the {part} is {len} bytes long: give it 1 to {max} bytes")
             }
             Cause::LibrarySource => {
-                write!(f, "the source \"seqcast\" is the library's own: post under another source")
+                write!(f, "the source \"seqcast\" is the library's own: use another source")
             }
             Cause::TypedTopic { type_name, topic, expected } => write!(
                 f,
-                "a value of type {type_name} was posted under {topic}, its topic is {expected}: post it under that, or post \
-                 bytes"
+                "a value of type {type_name} was posted under {topic}, but its topic is {expected}: post it under its own \
+                 topic, or post bytes"
             ),
             Cause::NotFound { name } => {
                 write!(f, "no segment {name}: create it first, or use open_or_create")
@@ -586,58 +587,58 @@ impl fmt::Display for Cause {
             }
             Cause::Foreign { name, found } => write!(
                 f,
-                "{name} is not a seqcast segment ({found}): choose another name, or remove what is there if nobody \
-                 needs it"
+                "{name} is not a seqcast segment ({found}): choose another name, or remove the file if it is \
+                 not needed"
             ),
             Cause::Unfinished { name } => write!(
                 f,
-                "segment {name} was never finished: its creator died or is still at work; open_or_create finishes it"
+                "segment {name} is unfinished: its creator died or is still at work; open_or_create finishes it"
             ),
             Cause::Busy { name, waited: Duration::ZERO } => {
-                write!(f, "segment {name} is just being created by another process: end that process if it is stopped")
+                write!(f, "another process is creating segment {name}: end that process if it is stopped")
             }
             Cause::Busy { name, waited } => write!(
                 f,
-                "segment {name} has been in creation by another process for {waited:?}: try again, or end that process \
+                "another process has been creating segment {name} for {waited:?}: try again, or end that process \
                  if it is stopped"
             ),
             Cause::Layout { name, found, expected } => write!(
                 f,
-                "segment {name} has layout version {found}, this seqcast has {expected}: give the new release a segment \
-                 name of its own, or unlink the old segment when its workers are gone"
+                "segment {name} has layout version {found}, this seqcast uses {expected}: give the new release a \
+                 segment name of its own, or unlink the old segment when its workers are gone"
             ),
             Cause::Fingerprint { name, found, expected } => write!(
                 f,
-                "segment {name} was made by a differing build (fingerprint {found:#018x}, ours {expected:#018x}: other \
-                 target or rkyv format features): use another name, or build all workers alike"
+                "segment {name} was created by another build (fingerprint {found:#018x}, ours {expected:#018x}; the \
+                 target or rkyv format features differ): use another name, or build all workers alike"
             ),
             Cause::OtherBoot { name, found, expected } => write!(
                 f,
-                "segment {name} was made under boot id {found:032x}, this process is shown {expected:032x}, and no worker \
-                 of this kernel has a seat in it: if a container with a boot id of its own uses it, let a worker join \
-                 there first; if it is from before the host was started, remove it with seqcast doctor --fix or \
+                "segment {name} was created under boot id {found:032x}, this process sees {expected:032x}, and no \
+                 worker of this kernel has a seat in it: if a container with another boot id uses it, let a worker \
+                 join there first; if it is from before the last boot, remove it with seqcast doctor --fix or \
                  inspect::unlink_unheld, which remove it only if no process has it open"
             ),
             Cause::Owner { name, found, accepted } => write!(
                 f,
-                "segment {name} belongs to user {found}, accepted are {accepted:?}: create it with .owner(uid, gid) \
-                 of the workers' user, or accept that owner with the same option"
+                "segment {name} belongs to user {found}, accepted users are {accepted:?}: create it with .owner(uid, \
+                 gid) of the workers' user, or accept that owner with the same option"
             ),
             Cause::Mode { name, found, accepted } => write!(
                 f,
-                "segment {name} has mode {found:04o}, accepted is at most {accepted:04o}: open it with \
-                 .mode({found:#o}) if that is wanted, or chmod it"
+                "segment {name} has mode {found:04o}, the widest accepted is {accepted:04o}: open it with \
+                 .mode({found:#o}) if that is intended, or chmod it"
             ),
             Cause::OptionsDiffer { name, differences } => write!(
                 f,
-                "segment {name} exists with other options than those that were set: {}; open it without .strict(true) to \
-                 take it as it is, use another name, or unlink it when its workers are gone",
+                "segment {name} exists with options other than those set: {}; open it without .strict(true) to \
+                 accept them, use another name, or unlink it when its workers are gone",
                 Listed(differences)
             ),
             Cause::Truncated { name, size, expected } => write!(
                 f,
-                "segment {name} has {size} bytes instead of {expected}: somebody cut it off; unlink it and create it \
-                 anew"
+                "segment {name} has {size} bytes instead of {expected}: it was truncated; unlink it and create it \
+                 again"
             ),
             Cause::Denied { name, uid } => write!(
                 f,
@@ -646,54 +647,55 @@ impl fmt::Display for Cause {
             ),
             Cause::NoSpace { name, size, free } => write!(
                 f,
-                "segment {name} needs {size} bytes, shared memory has {free} free: lower capacity, block_size or \
+                "segment {name} needs {size} bytes, but shared memory has {free} free: lower capacity, block_size or \
                  claims, or enlarge /dev/shm (docker: --shm-size)"
             ),
             Cause::FileLimit { name, size, limit } => write!(
                 f,
-                "segment {name} needs {size} bytes, this process may make files of {limit} bytes at most (RLIMIT_FSIZE): \
-                 raise it (ulimit -f, systemd: LimitFSIZE=), or lower capacity, block_size or claims"
+                "segment {name} needs {size} bytes, but this process may create files of at most {limit} bytes \
+                 (RLIMIT_FSIZE): raise it (ulimit -f, systemd: LimitFSIZE=), or lower capacity, block_size or claims"
             ),
             Cause::MemoryLimit { name, size, left, limit, file } => write!(
                 f,
-                "segment {name} needs {size} bytes, the control group of this process has {left} left of the {limit} in \
-                 {}: raise that limit (docker: --memory, systemd: MemoryMax=), or lower capacity, block_size or claims",
+                "segment {name} needs {size} bytes, but the control group of this process has {left} left of the \
+                 {limit} in {}: raise that limit (docker: --memory, systemd: MemoryMax=), or lower capacity, \
+                 block_size or claims",
                 file.display(),
             ),
             Cause::Interrupted { name, times, waited } => write!(
                 f,
-                "the creation of segment {name} was interrupted by signals {times} times within {waited:?}: block them \
-                 while the bus is created, or find out what sends so many"
+                "signals interrupted the creation of segment {name} {times} times within {waited:?}: block them \
+                 while the bus is created, or find their sender"
             ),
             Cause::NoSharedMemory { name, found } => write!(
                 f,
-                "no segment {name} can be here: {found}; mount a tmpfs there (mount -t tmpfs -o mode=1777 tmpfs \
-                 /dev/shm), and if this process has called chroot, open and join the bus before, or bind the host's \
+                "segment {name} cannot exist here: {found}; mount a tmpfs there (mount -t tmpfs -o mode=1777 tmpfs \
+                 /dev/shm); if this process calls chroot, open and join the bus before that, or bind the host's \
                  /dev/shm into the new root"
             ),
             Cause::ReadOnly { name } => write!(
                 f,
-                "/dev/shm is mounted read-only, so that segment {name} can be looked at, but not created, joined or removed: \
-                 mount -o remount,rw /dev/shm (docker --read-only: add --tmpfs /dev/shm, or --ipc=shareable)"
+                "/dev/shm is mounted read-only, so segment {name} can be inspected, but not created, joined or \
+                 removed: mount -o remount,rw /dev/shm (docker --read-only: add --tmpfs /dev/shm, or --ipc=shareable)"
             ),
             Cause::NoInodes { name, inodes } => write!(
                 f,
-                "segment {name} cannot be created: /dev/shm has room for {inodes} files and all of them are there; \
-                 remove what nobody needs, or mount -o remount,nr_inodes=NUMBER /dev/shm"
+                "segment {name} cannot be created: /dev/shm has room for {inodes} files and all are in use; \
+                 remove unused files, or mount -o remount,nr_inodes=NUMBER /dev/shm"
             ),
             Cause::Linked { name, links } => write!(
                 f,
-                "the file of segment {name} has {links} names: somebody else may reach it by the others; unlink it and \
-                 create it again (find /dev/shm -samefile /dev/shm{name} shows them)"
+                "the file of segment {name} has {links} names, and other processes may open it by the other names; \
+                 unlink it and create it again (find /dev/shm -samefile /dev/shm{name} shows them)"
             ),
             Cause::Holes { name, size, allocated } => write!(
                 f,
-                "segment {name} has memory for {allocated} of its {size} bytes, so that a worker could die of SIGBUS \
-                 when it touches the rest: somebody punched holes into it or copied it sparsely; unlink it and create it \
-                 again"
+                "segment {name} has memory for only {allocated} of its {size} bytes, and a worker could die of SIGBUS \
+                 when it touches the rest: holes were punched into it, or it was copied sparsely; unlink it and create \
+                 it again"
             ),
             Cause::Replaced { name } => {
-                write!(f, "the name {name} no longer leads to this segment: it was unlinked or created anew")
+                write!(f, "the name {name} no longer leads to this segment: it was unlinked or created again")
             }
             Cause::NoSeat { name, seats, holders } => {
                 write!(f, "all {seats} seats of segment {name} are held (")?;
@@ -712,7 +714,7 @@ impl fmt::Display for Cause {
                     0 => Ok(()),
                     unlocked => write!(
                         f,
-                        "; {unlocked} of them {} by a process that lives but has lost its lock: restart those that are \
+                        "; {unlocked} of them {} by a process that lives but has lost its lock: restart the processes \
                          marked unlocked",
                         if unlocked == 1 { "is held" } else { "are held" }
                     ),
@@ -720,35 +722,35 @@ impl fmt::Display for Cause {
             }
             Cause::Descriptor { name, why } => write!(
                 f,
-                "this process has closed the descriptor of segment {name}, or put another file on its number, and {why}: \
-                 close descriptors (closefrom, daemonizing) before the bus is opened"
+                "this process has closed the descriptor of segment {name}, or put another file on its number, and \
+                 {why}: close descriptors (closefrom, daemonizing) before the bus is opened"
             ),
             Cause::Displaced { name, seat } => write!(
                 f,
-                "another process has taken seat {seat} of segment {name}, as the lock of this worker was \
-                 lost: drop this worker and join again, and find out what closes or unmaps what is not its own"
+                "another process has taken seat {seat} of segment {name}, because the lock of this worker was \
+                 lost: drop this worker and join again, and find the code that closes or unmaps what it does not own"
             ),
             Cause::Forked => {
-                write!(f, "this handle was made before the fork: join anew in the child, with bus.join()")
+                write!(f, "this handle was created before the fork: join again in the child, with bus.join()")
             }
             Cause::PayloadTooLarge { len, max, limit: SizeLimit::Ring } => write!(
                 f,
-                "the event has {len} bytes, the largest possible has {max} (a quarter of the ring, or one block): raise \
-                 capacity or block_size, or post where to find it"
+                "the event has {len} bytes, but the limit is {max} (a quarter of the ring, or one block): raise \
+                 capacity or block_size, or post a reference to the data"
             ),
             Cause::PayloadTooLarge { len, max, limit: SizeLimit::Block } => write!(
                 f,
-                "the event has {len} bytes, and a reserved event must fit one block of {max}: raise block_size, or post \
-                 it instead"
+                "the event has {len} bytes, but a reserved event must fit one block of {max}: raise block_size, or \
+                 post it instead"
             ),
             Cause::NotYet { id, next } => {
                 write!(f, "cannot start at event id {id}: the next one to be posted is {next}")
             }
             Cause::OtherBus { name, position, found } => write!(
                 f,
-                "the kept position is of bus {position}, but segment {name} is bus {found}: it was created again since, \
-                 and what was left to read of the old one is gone; rebuild what depends on it, and start with \
-                 Start::Oldest"
+                "the saved position belongs to bus {position}, but segment {name} is bus {found}: it was created again \
+                 since, and the unread events of the old one are gone; rebuild the state that depends on them, and \
+                 start with Start::Oldest"
             ),
             Cause::TooLate { id } => write!(
                 f,
@@ -756,31 +758,31 @@ impl fmt::Display for Cause {
             ),
             Cause::Payload { source, event, reason } => {
                 let (source, event) = (printable(source), printable(event));
-                write!(f, "the payload of {source}/{event} is not what its type says: {reason}")
+                write!(f, "the payload of {source}/{event} is not a valid value of its type: {reason}")
             }
             Cause::Archive { type_name, reason } => {
                 write!(f, "a value of type {type_name} could not be archived: {reason}")
             }
             Cause::Corrupt { name, what } => write!(
                 f,
-                "segment {name} is corrupt: {what}; stop its workers, unlink it, and find out who else writes to it"
+                "segment {name} is corrupt: {what}; stop its workers, unlink it, and find what else writes to it"
             ),
             Cause::Exhausted { name, what } => {
-                write!(f, "segment {name} has used up {what}: unlink it and create it anew")
+                write!(f, "segment {name} has used up {what}: unlink it and create it again")
             }
             Cause::Left => write!(f, "this worker has left the bus: join again"),
             Cause::AlreadyConfigured { name } => write!(
                 f,
-                "this process is configured already, on segment {name}: use reconfigure, or a worker of its own"
+                "this process is already configured, on segment {name}: use reconfigure, or join a separate worker"
             ),
             Cause::NotConfigured => write!(f, "this process has no worker yet: call configure first"),
             Cause::PollerPanicked { message } => {
-                write!(f, "the poller's thread panicked: {message}; nothing is polled until another is started")
+                write!(f, "the poller's thread panicked: {message}; nothing is polled until another poller is started")
             }
             Cause::System { name, call, source } => {
                 write!(f, "{call} failed for segment {name}: {source}")?;
                 match source.raw_os_error() {
-                    Some(libc::EMFILE) => f.write_str(": close some, or raise RLIMIT_NOFILE (ulimit -n)"),
+                    Some(libc::EMFILE) => f.write_str(": close some descriptors, or raise RLIMIT_NOFILE (ulimit -n)"),
                     Some(libc::ENFILE) => f.write_str(": the host's fs.file-max is reached"),
                     _ => Ok(()),
                 }

@@ -1,4 +1,4 @@
-//! Which segment, and how far in it: what a position is worth only together with.
+//! Which segment, and which position in it: a position has a meaning only together with its segment.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,8 @@ use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 use crate::os::text::printable;
 
-/// The identity of a bus: a random number that its creator drew. No two segments have the same, whatever their names.
+/// The identity of a bus: a random number chosen by its creator. No two segments have the same one, even under one
+/// name.
 ///
 /// Its text form is 32 hexadecimal digits.
 ///
@@ -23,7 +24,7 @@ use crate::os::text::printable;
 pub struct BusId([u64; 2]);
 
 const DIGITS: usize = 32;
-/// Characters of a bad text that an error repeats.
+/// The number of characters of a bad text that an error repeats.
 const SHOWN_CHARS: usize = 64;
 
 impl BusId {
@@ -51,7 +52,7 @@ impl FromStr for BusId {
     ///
     /// [`ErrorKind::Option`] if the text is not 32 hexadecimal digits.
     fn from_str(text: &str) -> Result<BusId> {
-        // Not left to the number's parser, which takes a sign too.
+        // The number's own parser would also accept a sign.
         let plausible = text.len() == DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         match u128::from_str_radix(text, 16) {
             Ok(id) if plausible => Ok(BusId([(id >> 64) as u64, id as u64])),
@@ -60,8 +61,8 @@ impl FromStr for BusId {
     }
 }
 
-/// How far a worker has come on a bus: everything before [`next`](Position::next) is handled. Kept, on a disk or by
-/// another process, it says where to go on: see [`Start::Resume`](crate::Start::Resume).
+/// A worker's position on a bus: everything before [`next`](Position::next) is handled. Stored on disk or in another
+/// process, it tells where to continue: see [`Start::Resume`](crate::Start::Resume).
 ///
 /// Its text form is that of the [`BusId`], a colon, and the next id.
 ///
@@ -85,22 +86,22 @@ pub struct Position {
 }
 
 impl Position {
-    /// The position after the event `id` of `bus`: that event and all before it are handled.
+    /// Returns the position after the event `id` of `bus`: that event and all earlier ones are handled.
     pub const fn after(bus: BusId, id: u64) -> Position {
         Position::before(bus, id.saturating_add(1))
     }
 
-    /// The position before the event `id` of `bus`: all before it are handled.
+    /// Returns the position before the event `id` of `bus`: all earlier events are handled.
     pub const fn before(bus: BusId, id: u64) -> Position {
         Position { bus, next: id }
     }
 
-    /// The bus that the position is of.
+    /// Returns the bus of the position.
     pub const fn bus(&self) -> BusId {
         self.bus
     }
 
-    /// The first id that is not handled.
+    /// Returns the first id that is not handled.
     pub const fn next(&self) -> u64 {
         self.next
     }
@@ -117,7 +118,7 @@ impl FromStr for Position {
 
     /// # Errors
     ///
-    /// [`ErrorKind::Option`] if the text is not one that a position gave.
+    /// [`ErrorKind::Option`] if the text is not the text form of a position.
     fn from_str(text: &str) -> Result<Position> {
         let parse = || {
             let (bus, next) = text.split_once(':')?;
@@ -131,7 +132,7 @@ impl FromStr for Position {
     }
 }
 
-/// As much of a bad text as an error repeats, quoted.
+/// The beginning of a bad text for an error, quoted.
 fn shown(text: &str) -> String {
     let beginning: String = text.chars().take(SHOWN_CHARS).collect();
     format!("{:?}", printable(&beginning))

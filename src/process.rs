@@ -14,8 +14,8 @@
 //! # Ok::<(), seqcast::Error>(())
 //! ```
 //!
-//! The worker and the panic hook are the only state of the crate that is global. Nothing else in it uses the worker,
-//! and the hook is installed only by [`install_panic_hook`].
+//! The worker and the panic hook are the only global state of the crate. Nothing else in it uses the worker, and only
+//! [`install_panic_hook`] installs the hook.
 
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -29,10 +29,11 @@ use crate::segment::options::SegmentOptions;
 use crate::worker::Worker;
 use crate::worker::panics;
 
-/// The process's worker. A pointer and not a lock: a lock that another thread holds at a fork stays held in the child.
+/// The process's worker. It is a pointer instead of a lock, because a lock that another thread holds at a fork stays
+/// locked in the child.
 static WORKER: AtomicPtr<Worker> = AtomicPtr::new(ptr::null_mut());
 
-/// Opens or creates the segment `name` and joins it, once per process; a forked child does so anew.
+/// Opens or creates the segment `name` and joins it, once per process. A forked child does so again.
 ///
 /// # Errors
 ///
@@ -41,7 +42,7 @@ pub fn configure(name: &str, options: &SegmentOptions, worker: &WorkerOptions) -
     configure_on(&options.open_or_create(name)?, worker)
 }
 
-/// Like [`configure`], on a bus that is open already.
+/// Like [`configure`], on an open bus.
 ///
 /// # Errors
 ///
@@ -52,12 +53,12 @@ pub fn configure_on(bus: &Bus, worker: &WorkerOptions) -> Result<&'static Worker
         return Err(Error::from(Cause::AlreadyConfigured { name: worker.segment_name().to_owned() }));
     }
     let new = Box::into_raw(Box::new(bus.join_with(worker)?));
-    // Release: with the worker's memory. What was there before is our parent's, or has left; it is never freed, since
-    // somebody may still hold the reference.
+    // Release: publishes the worker's memory. A previous worker is our parent's, or has left; it is never freed,
+    // because a caller may still hold the reference.
     match WORKER.compare_exchange(before, new, Ordering::AcqRel, Ordering::Acquire) {
         Ok(_) => worker_at(new).ok_or(Error::from(Cause::NotConfigured)),
         Err(winner) => {
-            // SAFETY: it was made above by `Box::into_raw` and nobody else has seen it.
+            // SAFETY: it was made above by `Box::into_raw`, and no other code has seen it.
             drop(unsafe { Box::from_raw(new) });
             let name = usable(winner).map_or_else(|| bus.name().to_owned(), |worker| worker.segment_name().to_owned());
             Err(Error::from(Cause::AlreadyConfigured { name }))
@@ -65,12 +66,12 @@ pub fn configure_on(bus: &Bus, worker: &WorkerOptions) -> Result<&'static Worker
     }
 }
 
-/// Whether this process has configured its worker. A forked child has not.
+/// Returns `true` if this process has configured its worker. A forked child has not.
 pub fn configured() -> bool {
     worker().is_ok()
 }
 
-/// The process's worker.
+/// Returns the process's worker.
 ///
 /// # Errors
 ///
@@ -79,7 +80,7 @@ pub fn worker() -> Result<&'static Worker> {
     usable(WORKER.load(Ordering::Acquire)).ok_or(Error::from(Cause::NotConfigured))
 }
 
-/// Leaves the bus, as [`Worker::leave`] does; the process may configure a worker anew.
+/// Leaves the bus, as [`Worker::leave`] does. The process may then configure a worker again.
 ///
 /// # Errors
 ///
@@ -88,17 +89,16 @@ pub fn leave() -> Result<()> {
     worker()?.clone().leave()
 }
 
-/// Installs a panic hook, so that reports of handlers that panic say where: [`HandlerPanic::location`], and
-/// [`HandlerPanic::backtrace`] if `RUST_BACKTRACE` asks for backtraces. Without it they have the message only.
+/// Installs a panic hook, so that reports of handler panics contain the [`HandlerPanic::location`], and the
+/// [`HandlerPanic::backtrace`] if `RUST_BACKTRACE` asks for backtraces. Without it they contain the message only.
 ///
-/// The hook passes every panic to the hook that was there before, first, and adds nothing to what that one prints. A
-/// panic that ends the process, because the program is built with `panic=abort` or the panic cannot unwind, is printed
-/// as before.
+/// The hook first passes every panic to the previous hook, and adds nothing to its output. A panic that ends the
+/// process, because the program is built with `panic=abort` or the panic cannot unwind, is printed as before.
 ///
 /// Call it once, at the beginning of `main`: between two steps of the standard library, another thread's panic may go
 /// to the default hook, and a hook that another library installs at the same moment may be lost. Further calls do
-/// nothing. Returns whether the hook has been installed. In a thread that is panicking no hook can be installed, and if
-/// none has been before, the call returns `false`.
+/// nothing. Returns `true` if the hook is installed. No hook can be installed in a panicking thread: if none was
+/// installed before, the call then returns `false`.
 ///
 /// ```
 /// assert!(seqcast::process::install_panic_hook());

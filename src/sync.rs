@@ -1,7 +1,7 @@
-//! The one place that chooses the atomics: here the real ones, over mapped memory.
+//! The one module that chooses the atomics: here the real ones, over mapped memory.
 //!
-//! Everything under `protocol` names atomics only through this module, so that the package `loom-tests` can compile the
-//! very same source against a model checker's atomics.
+//! `protocol` names atomics only through this module, so that the package `loom-tests` can compile the same source
+//! against a model checker's atomics.
 
 pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
@@ -30,7 +30,8 @@ unsafe impl Send for Words {}
 unsafe impl Sync for Words {}
 
 impl Words {
-    /// The `len` words that begin `offset` bytes into `mapping`, or `None` where the mapping does not hold them.
+    /// Returns the `len` words that begin `offset` bytes into `mapping`, or `None` if they are not all inside the
+    /// mapping.
     pub(crate) fn of(mapping: &Arc<Mapping>, offset: usize, len: usize) -> Option<Words> {
         let bytes = len.checked_mul(8)?;
         let fits = offset.is_multiple_of(8) && offset.checked_add(bytes)? <= mapping.len();
@@ -45,8 +46,8 @@ impl Words {
     #[inline]
     pub(crate) fn as_slice(&self) -> &[AtomicU64] {
         // SAFETY: `of` and `sub` keep the span inside the mapping, which lives as long as `self`. The mapping is
-        // page-aligned and offsets are multiples of 8. Any bit pattern is a valid `AtomicU64`, and this process touches
-        // these bytes in no other way than as atomics.
+        // page-aligned and offsets are multiples of 8. Any bit pattern is a valid `AtomicU64`, and this process
+        // accesses these bytes only as atomics.
         unsafe { core::slice::from_raw_parts(self.base.as_ptr(), self.len) }
     }
 
@@ -55,19 +56,19 @@ impl Words {
         &self.as_slice()[index]
     }
 
-    /// The words `from..from + len` of these.
+    /// Returns the words `from..from + len` of these.
     pub(crate) fn sub(&self, from: usize, len: usize) -> Words {
         let inside = &self.as_slice()[from..from + len];
         Words { base: NonNull::from(inside).cast(), len, mapping: Arc::clone(&self.mapping) }
     }
 }
 
-/// Lets some time pass before look number `look` at what another thread of this process is about to finish.
+/// Lets some time pass before look number `look` at something that another thread of this process is about to finish.
 pub(crate) fn pause(look: u32) {
-    /// Looks before this thread offers its processor to others, and before it sleeps: they take less than a microsecond.
+    /// Looks before this thread yields its processor, and before it sleeps: they take less than a microsecond.
     const SPINS: u32 = 16;
     const YIELDS: u32 = 8;
-    /// Whoever it waits for was put aside; a sleep lets it on, whatever the priorities.
+    /// The other thread was preempted. A sleep lets it run, whatever the priorities.
     const NAP: Duration = Duration::from_micros(20);
     if look < SPINS {
         core::hint::spin_loop();
@@ -78,15 +79,16 @@ pub(crate) fn pause(look: u32) {
     }
 }
 
-/// Whether prefetching does anything here.
+/// `true` if prefetching has an effect on this target.
 pub(crate) const PREFETCHES: bool = cfg!(target_arch = "x86_64");
 
-/// Asks the processor to bring the line of `word` near, to be written soon.
+/// Prefetches the line of `word`, which will be written soon.
 #[inline]
 pub(crate) fn prefetch_to_write(word: &AtomicU64) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch has no effect on memory or registers, whatever the address. Written out, since the intrinsic
-    // becomes a prefetch for reading unless the build is for newer processors only; older ones ignore this one.
+    // SAFETY: a prefetch has no effect on memory or registers, whatever the address. It is written as assembly because
+    // the intrinsic becomes a prefetch for reading, unless the build targets newer processors only; older processors
+    // ignore this one.
     unsafe {
         core::arch::asm!("prefetchw [{}]", in(reg) core::ptr::from_ref(word), options(nostack, preserves_flags, readonly));
     }
@@ -94,7 +96,7 @@ pub(crate) fn prefetch_to_write(word: &AtomicU64) {
     let _ = word;
 }
 
-/// Asks the processor to bring the line of `word` near, to be read soon.
+/// Prefetches the line of `word`, which will be read soon.
 #[inline]
 pub(crate) fn prefetch_to_read(word: &AtomicU64) {
     #[cfg(target_arch = "x86_64")]
@@ -163,7 +165,7 @@ mod tests {
                     for _ in 0..EACH {
                         let mut pair = lock.lock();
                         pair.0 += 1;
-                        assert_eq!(pair.0, pair.1 + 1, "somebody else was in");
+                        assert_eq!(pair.0, pair.1 + 1, "another thread was inside");
                         pair.1 += 1;
                     }
                 });

@@ -664,7 +664,7 @@ alone! {
         let refusal = error(reservation.commit(("s", "e"), vec![1; block]));
         let Cause::PayloadTooLarge { len, max, limit: SizeLimit::Block } = *refusal.cause() else { panic!("{refusal:?}") };
         assert!(len > block && max == block, "{refusal:?}");
-        let text = format!("the event has {len} bytes, and a reserved event must fit one block of {max}: raise block_size");
+        let text = format!("the event has {len} bytes, but a reserved event must fit one block of {max}: raise block_size");
         assert!(refusal.to_string().starts_with(&text), "{refusal}");
         let larger_than_any = error(reservation.commit(("s", "e"), vec![1; bus.largest_event() + 1]));
         assert!(matches!(*larger_than_any.cause(), Cause::PayloadTooLarge { max, limit: SizeLimit::Block, .. } if max == block));

@@ -1,4 +1,4 @@
-//! An event about which more is said than its topic and payload.
+//! An event with options beyond its topic and payload.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use crate::claim::Unique;
 use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 
-/// An event that is about to be posted: [`Worker::event`](crate::Worker::event),
-/// [`Publisher::event`](crate::Publisher::event), [`Reservation::event`](crate::Reservation::event).
+/// An unposted event: [`Worker::event`](crate::Worker::event), [`Publisher::event`](crate::Publisher::event),
+/// [`Reservation::event`](crate::Reservation::event).
 ///
 /// ```
 /// # use std::time::Duration;
@@ -48,7 +48,7 @@ impl<'a, S: Sender> EventBuilder<'a, S> {
         self
     }
 
-    /// Sets how long the key of a unique event is held, from when the first worker reaches the event. Default: the
+    /// Sets how long the key of a unique event is held after the first worker has reached the event. Default: the
     /// worker's [`timeout`](crate::WorkerOptions::timeout).
     pub fn ttl(mut self, ttl: Duration) -> EventBuilder<'a, S> {
         self.ttl = Some(ttl);
@@ -65,7 +65,7 @@ impl<'a, S: Sender> EventBuilder<'a, S> {
     pub fn post(self, payload: impl Payload) -> Result<u64> {
         let unique = match (self.unique, self.ttl) {
             (None, Some(ttl)) => {
-                let rule = "only a unique event has one: give it a .unique(key)";
+                let rule = "only a unique event has a ttl: add .unique(key)";
                 return Err(Error::option("ttl", format!("{ttl:?}"), rule));
             }
             (unique, None) => unique,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{Buffer, Data, Event, Origin};
 
-/// An event that waits in its own process.
+/// An event in the queue of its own process.
 pub(crate) struct LocalEvent {
     pub(crate) source: Arc<str>,
     pub(crate) event: Arc<str>,

@@ -1,4 +1,4 @@
-//! Events: their names, what they carry, and how they stand in a block.
+//! Events: their names, their payload, and their form in a block.
 
 mod builder;
 mod local;
@@ -23,9 +23,9 @@ pub use self::topic::{Topic, library};
 pub use self::typed::{Typed, TypedEvent};
 use crate::claim::Claim;
 
-/// An event on its way to its handlers.
+/// An event, as handlers receive it.
 ///
-/// Its `Debug` shows everything but the payload.
+/// Its `Debug` output shows everything except the payload.
 pub struct Event<'a> {
     pub(crate) source: &'a str,
     pub(crate) event: &'a str,
@@ -33,14 +33,14 @@ pub struct Event<'a> {
     pub(crate) data: Data<'a>,
 }
 
-/// Where an event came from.
+/// The origin of an event.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Origin {
     Local,
     Posted { id: u64, pid: u32, seat: u16, own: bool, claim: Option<Claim> },
 }
 
-/// What an event carries.
+/// The payload of an event.
 #[derive(Clone, Copy)]
 pub(crate) enum Data<'a> {
     Bytes { type_tag: u64, bytes: &'a [u8] },
@@ -48,12 +48,12 @@ pub(crate) enum Data<'a> {
 }
 
 impl<'a> Event<'a> {
-    /// What the event is about.
+    /// Returns the source: what the event is about.
     pub fn source(&self) -> &'a str {
         self.source
     }
 
-    /// What happened.
+    /// Returns the event's name: what happened.
     pub fn event(&self) -> &'a str {
         self.event
     }
@@ -63,7 +63,7 @@ impl<'a> Event<'a> {
         Topic::of_event(self.source, self.event)
     }
 
-    /// The event's place in the order that all workers share. `None` for local events.
+    /// Returns the event's position in the order that all workers share. `None` for local events.
     pub fn id(&self) -> Option<u64> {
         match self.origin {
             Origin::Local => None,
@@ -71,7 +71,7 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// Process id of the sender, in its own pid namespace. `None` for local events.
+    /// Returns the process id of the sender, in its own pid namespace. `None` for local events.
     pub fn pid(&self) -> Option<u32> {
         match self.origin {
             Origin::Local => None,
@@ -79,7 +79,7 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// The seat of the sender. `None` for local events.
+    /// Returns the seat of the sender. `None` for local events.
     pub fn seat(&self) -> Option<u32> {
         match self.origin {
             Origin::Local => None,
@@ -87,8 +87,8 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// Whether this process posted the event. Not so, to be on the safe side, if the worker that posted it has left and
-    /// another process has taken its seat since.
+    /// Returns `true` if this process posted the event. Returns `false`, to be safe, if the worker that posted it has
+    /// left and another process has taken its seat since.
     pub fn is_own(&self) -> bool {
         match self.origin {
             Origin::Local => true,
@@ -96,13 +96,13 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// Whether the event was posted to this worker only.
+    /// Returns `true` if the event was posted to this worker only.
     pub fn is_local(&self) -> bool {
         matches!(self.origin, Origin::Local)
     }
 
-    /// The claim by which this worker is the only one to run a unique event. Releasing it lets the next event with the
-    /// same key run before the ttl is over.
+    /// Returns the claim that makes this worker the only one to run a unique event. If it is released, the next event
+    /// with the same key can run before the ttl is over.
     pub fn claim(&self) -> Option<Claim> {
         match self.origin {
             Origin::Local => None,
@@ -110,8 +110,8 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// The payload's bytes. For a local event: those of the vector, string or static slice that was posted, and none
-    /// for any other value.
+    /// Returns the payload's bytes. For a local event these are the bytes of the posted vector, string or static slice,
+    /// and none for any other value.
     pub fn bytes(&self) -> &'a [u8] {
         match self.data {
             Data::Bytes { bytes, .. } => bytes,
@@ -119,8 +119,8 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// The tag of the payload's type: 0 for bytes and text, and for values that were posted to this worker only.
-    /// See [`Tagged`].
+    /// Returns the tag of the payload's type: 0 for bytes and text, and for values that were posted to this worker
+    /// only. See [`Tagged`].
     pub fn type_tag(&self) -> u64 {
         match self.data {
             Data::Bytes { type_tag, .. } => type_tag,
@@ -128,7 +128,7 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// The value that was posted with [`Worker::post_local`](crate::Worker::post_local), if it is a `T`.
+    /// Returns the value that was posted with [`Worker::post_local`](crate::Worker::post_local), if it is a `T`.
     pub fn local<T: Any>(&self) -> Option<&'a T> {
         match self.data {
             Data::Bytes { .. } => None,

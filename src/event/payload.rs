@@ -1,4 +1,4 @@
-//! What an event can carry.
+//! The payloads of events.
 
 use std::cell::Cell;
 use std::fmt;
@@ -6,14 +6,14 @@ use std::fmt;
 use super::{LocalData, Topic};
 use crate::error::Result;
 
-/// The bytes of an event outside of the segment. Archived values are accessed in place in it.
+/// The bytes of an event outside the segment. Archived values are accessed in place in it.
 #[cfg(feature = "typed")]
 pub type Buffer = rkyv::util::AlignedVec<{ super::wire::PAYLOAD_ALIGN }>;
-/// The bytes of an event outside of the segment.
+/// The bytes of an event outside the segment.
 #[cfg(not(feature = "typed"))]
 pub type Buffer = Vec<u8>;
 
-/// What an event can carry: bytes or text, owned or borrowed, or a reference to a
+/// The payload of an event: bytes or text, owned or borrowed, or a reference to a
 /// [`TypedEvent`](crate::TypedEvent).
 ///
 /// ```
@@ -35,11 +35,11 @@ pub trait Payload: Encode {}
 
 impl<P: Encode> Payload for P {}
 
-/// Bytes that say by a tag what they are, for formats of the application and for other languages.
+/// Bytes with a type tag, for formats of the application and for other languages.
 ///
-/// The tag is any number but 0, which means bytes without one; [`Event::type_tag`](crate::Event::type_tag) has it at the
-/// reader. A tag that a [`TypedEvent`](crate::TypedEvent) has by chance harms nobody: its bytes are checked before they count
-/// as a value.
+/// The tag is any number except 0, which means bytes without a tag. The reader gets it from
+/// [`Event::type_tag`](crate::Event::type_tag). A tag that equals the tag of a [`TypedEvent`](crate::TypedEvent) by
+/// chance does no harm: the bytes are validated before they count as a value.
 ///
 /// ```
 /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -81,13 +81,13 @@ impl Encode for Tagged<'_> {
     }
 }
 
-/// How a payload becomes bytes.
+/// The conversion of a payload to bytes.
 pub trait Encode {
-    /// Returns the type tag and the bytes. `buffer` is used if they are not there yet.
+    /// Returns the type tag and the bytes. Uses `buffer` if the bytes do not exist yet.
     #[doc(hidden)]
     fn encode<'b>(&'b self, topic: Topic<'_>, buffer: &'b mut Buffer) -> Result<(u64, &'b [u8])>;
 
-    /// Whether [`encode`](Encode::encode) needs the buffer.
+    /// Returns `true` if [`encode`](Encode::encode) needs the buffer.
     #[doc(hidden)]
     const BUFFERED: bool = false;
 

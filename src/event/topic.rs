@@ -8,7 +8,8 @@ use crate::os::text::printable;
 
 /// The name of an event: a source (what it is about) and an event (what happened).
 ///
-/// Calls that take a topic accept a pair of strings too. [`event_list!`](crate::event_list) makes constants of topics.
+/// Calls that take a topic also accept a pair of strings. [`event_list!`](crate::event_list) creates constants of
+/// topics.
 ///
 /// ```
 /// use seqcast::Topic;
@@ -24,7 +25,7 @@ pub struct Topic<'a> {
 }
 
 impl<'a> Topic<'a> {
-    /// Returns the topic of these names. In a constant, names that no event can have do not compile.
+    /// Returns the topic of these names. In a constant, invalid names do not compile.
     ///
     /// # Panics
     ///
@@ -35,28 +36,28 @@ impl<'a> Topic<'a> {
         Topic { source, event }
     }
 
-    /// Returns the topic of an event that was read. Its names may be anything.
+    /// Returns the topic of an event from the segment. Its names may be anything.
     pub(crate) const fn of_event(source: &'a str, event: &'a str) -> Topic<'a> {
         Topic { source, event }
     }
 
-    /// Returns what the event is about.
+    /// Returns the source: what the event is about.
     pub const fn source(&self) -> &'a str {
         self.source
     }
 
-    /// Returns what happened.
+    /// Returns the event: what happened.
     pub const fn event(&self) -> &'a str {
         self.event
     }
 
-    /// Refuses names that no event can have.
+    /// Rejects names that no event can have.
     #[inline]
     pub(crate) fn check(&self) -> Result<()> {
         check_topic(self.source, self.event)
     }
 
-    /// Refuses names that no event of an application can have.
+    /// Rejects names that no event of an application can have.
     #[inline]
     pub(crate) fn check_to_post(&self) -> Result<()> {
         if self.source == library::SOURCE {
@@ -67,7 +68,7 @@ impl<'a> Topic<'a> {
 }
 
 impl<'a, S: AsRef<str> + ?Sized, E: AsRef<str> + ?Sized> From<(&'a S, &'a E)> for Topic<'a> {
-    /// Names that no event can have are refused by the call that gets the topic.
+    /// The call that gets the topic rejects names that no event can have.
     #[inline]
     fn from((source, event): (&'a S, &'a E)) -> Topic<'a> {
         Topic { source: source.as_ref(), event: event.as_ref() }
@@ -81,7 +82,7 @@ impl fmt::Display for Topic<'_> {
     }
 }
 
-/// Refuses names that no event can have.
+/// Rejects names that no event can have.
 #[inline]
 pub(crate) fn check_topic(source: &str, event: &str) -> Result<()> {
     for (part, name) in [("source", source), ("event", event)] {
@@ -130,12 +131,12 @@ macro_rules! event_list {
 }
 
 crate::event_list! {
-    /// The library's own events. Workers get them; nobody else can post them.
+    /// The library's own events. Workers receive them; only the library can post them.
     pub mod library = "seqcast" {
         /// Posted by each worker that joins, unless [`announce`](crate::WorkerOptions::announce) is off. The payload is
         /// the worker's label.
         STARTED = "started",
-        /// Posted by each worker that leaves in order, unless [`announce`](crate::WorkerOptions::announce) is off. The
+        /// Posted by each worker that leaves properly, unless [`announce`](crate::WorkerOptions::announce) is off. The
         /// payload is the worker's label.
         STOPPING = "stopping",
     }

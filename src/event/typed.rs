@@ -1,4 +1,4 @@
-//! Types whose values are events.
+//! Types with values that are events.
 
 use std::cell::Cell;
 use std::num::NonZeroUsize;
@@ -21,7 +21,7 @@ use crate::error::ErrorKind;
 use crate::error::{Cause, Error, Result};
 use crate::os::fnv::Fnv;
 
-/// A type whose values are events of their own: archived when posted, checked and accessed in place when handled.
+/// A type with values that are events: archived when posted, validated and accessed in place when handled.
 ///
 /// ```
 /// use rkyv::{Archive, Serialize};
@@ -48,18 +48,18 @@ pub trait TypedEvent:
     /// The topic of these events.
     const TOPIC: Topic<'static>;
     /// The version of the type. Raise it when the type's fields change meaning or order, so that workers of an older
-    /// build do not take the new values for theirs.
+    /// build do not misread the new values.
     const VERSION: u32 = 1;
 }
 
-/// Ranges within ranges that validation follows, the whole being the first. A link of a list takes eight bytes, so that
-/// hostile ones would otherwise recurse until the stack is used up.
+/// The largest depth of ranges within ranges in validation, counting the whole as the first. A link of a list takes
+/// eight bytes, so hostile ones would otherwise recurse until the stack is used up.
 const MOST_DEPTH: usize = 129;
 
-/// What archives posted values.
+/// The serializer of posted values.
 pub type Serializer<'a> = HighSerializer<Buffer, ArenaHandle<'a>, rancor::Error>;
 
-/// Tells values of `T` from those of any other type and version. Never 0, which means bytes.
+/// Distinguishes values of `T` from those of any other type and version. Never 0, which means bytes.
 const fn type_tag<T: TypedEvent>() -> u64 {
     assert!(align_of::<T::Archived>() <= PAYLOAD_ALIGN, "archived events are aligned to at most 16 bytes");
     let (source, event) = (T::TOPIC.source(), T::TOPIC.event());
@@ -74,7 +74,7 @@ const fn type_tag<T: TypedEvent>() -> u64 {
     hash.finish() | 1
 }
 
-/// Archives `value` into `buffer`, which is emptied first.
+/// Archives `value` into `buffer`, which is cleared first.
 fn archive<T: TypedEvent>(value: &T, mut buffer: Buffer) -> Result<Buffer> {
     buffer.clear();
     with_arena(|arena| to_bytes_in_with_alloc(value, buffer, arena.acquire())).map_err(|error: rancor::Error| {
@@ -82,10 +82,11 @@ fn archive<T: TypedEvent>(value: &T, mut buffer: Buffer) -> Result<Buffer> {
     })
 }
 
-/// Lends this thread's arena, where rkyv keeps what it needs while it archives; a new one if a value is archived while
-/// another is, or while the thread's locals are destroyed. There rkyv's own arena would panic.
+/// Lends this thread's arena, where rkyv keeps temporary data while it archives. Lends a new one if a value is archived
+/// during the archiving of another, or during the destruction of the thread's locals, where rkyv's own arena would
+/// panic.
 fn with_arena<R>(run: impl FnOnce(&mut Arena) -> R) -> R {
-    /// One that has grown beyond this is not kept.
+    /// A larger arena is not kept.
     const MOST_KEPT: usize = 64 << 10;
     thread_local! {
         static ARENA: Cell<Option<Arena>> = const { Cell::new(None) };
@@ -98,7 +99,7 @@ fn with_arena<R>(run: impl FnOnce(&mut Arena) -> R) -> R {
     result
 }
 
-/// Checks that `bytes` are a `T` and returns it in place.
+/// Validates that `bytes` are a `T` and returns it in place.
 fn access<T: TypedEvent>(bytes: &[u8]) -> Option<&T::Archived> {
     let archive = ArchiveValidator::with_max_depth(bytes, NonZeroUsize::new(MOST_DEPTH));
     let mut validator = Validator::new(archive, SharedValidator::new());
@@ -121,7 +122,7 @@ impl<T: TypedEvent> Encode for &T {
     }
 }
 
-/// Refuses to post a typed value under a topic at which no typed handler expects it.
+/// Rejects a typed value under a topic for which no typed handler expects it.
 #[inline]
 fn check_topic_of<T: TypedEvent>(topic: Topic<'_>) -> Result<()> {
     if topic == T::TOPIC {
@@ -135,13 +136,13 @@ fn check_topic_of<T: TypedEvent>(topic: Topic<'_>) -> Result<()> {
 }
 
 impl<'a> Event<'a> {
-    /// The value that was posted as a `T`, checked and in place.
+    /// Returns the value that was posted as a `T`, validated and in place.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Payload`] if it was not posted as a `T` of this version, or its bytes are not a valid `T`, or it is
-    /// nested more than 127 pointers deep (a box in a box, a vector in a vector): validation recurses, and the bytes
-    /// must not decide how far.
+    /// [`ErrorKind::Payload`] if the event was not posted as a `T` of this version, if its bytes are not a valid `T`,
+    /// or if it is nested more than 127 pointers deep (a box in a box, a vector in a vector): validation recurses, and
+    /// the bytes must not decide how deep.
     pub fn typed<T: TypedEvent>(&self) -> Result<&'a T::Archived> {
         let reason = match self.data {
             Data::Bytes { type_tag: tag, bytes } if tag == const { type_tag::<T>() } => match access::<T>(bytes) {
@@ -155,7 +156,7 @@ impl<'a> Event<'a> {
     }
 }
 
-/// A value of a typed event, in place, as [`Worker::on_typed`](crate::Worker::on_typed) hands it to a handler.
+/// A value of a typed event, in place, as a handler of [`Worker::on_typed`](crate::Worker::on_typed) receives it.
 ///
 /// It dereferences to the archived value.
 #[derive(Debug)]
@@ -165,7 +166,7 @@ pub struct Typed<'a, T: TypedEvent> {
 }
 
 impl<'a, T: TypedEvent> Typed<'a, T> {
-    /// The value of `event`, if it is a `T`.
+    /// Returns the value of `event`, if it is a `T`.
     pub(crate) fn of(event: &'a Event<'a>) -> Result<Typed<'a, T>> {
         event.typed::<T>().map(|value| Typed { value, event })
     }

@@ -1,11 +1,11 @@
-//! What a block's payload is: an event, or a fragment of one.
+//! The payload of a block: an event, or a fragment of one.
 //!
 //! ```text
 //! event      63 ...... 48 47 ......... 24 23 .. 16 15 .. 8 7 .. 0
 //!        w0  [ seat:16 ][ pid: 24      ][event:8][source:8][flags]   lengths of the names in bytes
 //!        w1  [ type tag, 0 for bytes                               ]
 //!        w2  [ key 0 ] w3 [ key 1 ] w4 [ ttl in ns ] w5 [ 0 ]          only with the flag UNIQUE
-//!            source and event, filled up to 16 bytes
+//!            source and event, padded to 16 bytes
 //!            payload
 //!
 //! fragment   w0  [ seat:16 ][ number of the fragment: 48 ]
@@ -22,22 +22,22 @@ use std::ops::Range;
 use super::Topic;
 pub(crate) use crate::segment::geometry::FRAGMENT_HEAD_BYTES;
 
-/// The longest name of a source or event, in bytes.
+/// The largest length of a source or event name, in bytes.
 pub(crate) const MOST_NAME: usize = 255;
 /// Bytes of an event before its names, without and with a unique key.
 const HEAD_BYTES: usize = 16;
 const UNIQUE_HEAD_BYTES: usize = 48;
 const UNIQUE: u8 = 1;
-/// Payloads begin at a multiple of this, so that archived values can be accessed in place.
+/// Payloads begin at a multiple of this, so archived values can be accessed in place.
 pub(crate) const PAYLOAD_ALIGN: usize = 16;
-/// What a block holds.
+/// The content of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Event = 1,
     Fragment = 2,
 }
 
-/// The word of a block that says what its payload is.
+/// The word of a block that describes its payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Meta {
     pub(crate) kind: Kind,
@@ -49,7 +49,7 @@ impl Meta {
         (self.kind as u64) << 32 | self.len as u64
     }
 
-    /// `None` for what no writer of this layout stores in blocks of `block_bytes`.
+    /// Returns `None` for a word that no writer of this layout stores in blocks of `block_bytes`.
     #[inline]
     pub(crate) fn from_bits(bits: u64, block_bytes: usize) -> Option<Meta> {
         let kind = match bits >> 32 {
@@ -62,14 +62,14 @@ impl Meta {
     }
 }
 
-/// A unique event's key and how long it is held.
+/// A unique event's key and ttl.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UniqueKey {
     pub(crate) key: [u64; 2],
     pub(crate) ttl_ns: u64,
 }
 
-/// An event's head, as read.
+/// The head of an event, as read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Head {
     pub(crate) seat: u16,
@@ -81,14 +81,14 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// Bytes to read for [`Head::parse`], given the first 8 of them.
+    /// Returns the number of bytes that [`Head::parse`] needs, given the first 8 of them.
     #[inline]
     pub(crate) fn prefix_len(first: u64) -> usize {
         let [flags, source, event, ..] = first.to_le_bytes();
         (fixed_len(flags) + usize::from(source) + usize::from(event)).next_multiple_of(PAYLOAD_ALIGN)
     }
 
-    /// Reads a head from the first bytes of an event. `None` if it cannot be one.
+    /// Parses a head from the first bytes of an event. Returns `None` if it is not valid.
     #[inline]
     pub(crate) fn parse(bytes: &[u8]) -> Option<Head> {
         let (words, _) = bytes.as_chunks::<8>();
@@ -123,25 +123,25 @@ impl Head {
         start..start + usize::from(self.event_len)
     }
 
-    /// Source and event without a gap, likewise.
+    /// Returns source and event without a gap, in the bytes that this head was read from.
     #[inline]
     pub(crate) fn names<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         &bytes[self.source_range().start..self.event_range().end]
     }
 
-    /// Where the payload begins.
+    /// Returns where the payload begins.
     #[inline]
     pub(crate) fn payload_at(&self) -> usize {
         self.event_range().end.next_multiple_of(PAYLOAD_ALIGN)
     }
 
-    /// The source's bytes, in the bytes that this head was read from.
+    /// Returns the source, in the bytes that this head was read from.
     #[inline]
     pub(crate) fn source<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         &bytes[self.source_range()]
     }
 
-    /// The event's bytes, likewise.
+    /// Returns the event's name, in the bytes that this head was read from.
     #[inline]
     pub(crate) fn event<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         &bytes[self.event_range()]
@@ -155,12 +155,12 @@ const fn fixed_len(flags: u8) -> usize {
     if flags & UNIQUE == 0 { HEAD_BYTES } else { UNIQUE_HEAD_BYTES }
 }
 
-/// All that comes before an event's payload, to be written.
+/// Everything before an event's payload, for writing.
 #[derive(Clone, Copy)]
 pub(crate) struct Prefix<'a> {
     pub(crate) seat: u16,
     pub(crate) pid: u32,
-    /// Checked.
+    /// Already validated.
     pub(crate) topic: Topic<'a>,
     pub(crate) type_tag: u64,
     pub(crate) unique: Option<UniqueKey>,
@@ -171,13 +171,13 @@ impl Prefix<'_> {
         if self.unique.is_some() { UNIQUE } else { 0 }
     }
 
-    /// Its length in bytes.
+    /// Returns its length in bytes.
     #[inline]
     pub(crate) fn len(&self) -> usize {
         (fixed_len(self.flags()) + self.topic.source().len() + self.topic.event().len()).next_multiple_of(PAYLOAD_ALIGN)
     }
 
-    /// Gives its words to `emit`, one after the other.
+    /// Passes its words to `emit`, one after the other.
     #[inline]
     pub(crate) fn for_each_word(&self, mut emit: impl FnMut(u64)) {
         emit(
@@ -203,7 +203,7 @@ impl Prefix<'_> {
 /// Packs bytes into words.
 struct Packer<F> {
     emit: F,
-    /// The word in the making: its first `filled` bytes, in the order of memory on a little-endian machine.
+    /// The current word: its first `filled` bytes, in the memory order of a little-endian machine.
     word: u64,
     filled: u32,
     emitted: u32,
@@ -219,7 +219,7 @@ impl<F: FnMut(u64)> Packer<F> {
         self.push_up_to_8(up_to_7_bytes(rest), rest.len() as u32);
     }
 
-    /// Adds the lower `len` bytes of `bytes`, whose others are 0.
+    /// Adds the lower `len` bytes of `bytes`; the other bytes are 0.
     #[inline]
     fn push_up_to_8(&mut self, bytes: u64, len: u32) {
         self.word |= bytes << (8 * self.filled);
@@ -227,7 +227,7 @@ impl<F: FnMut(u64)> Packer<F> {
         if self.filled >= 8 {
             self.emit_word();
             self.filled -= 8;
-            // What did not fit: the upper `filled` of the `len` bytes.
+            // The rest: the upper `filled` of the `len` bytes.
             self.word = if self.filled == 0 { 0 } else { bytes >> (8 * (len - self.filled)) };
         }
     }
@@ -239,7 +239,7 @@ impl<F: FnMut(u64)> Packer<F> {
         self.word = 0;
     }
 
-    /// Fills up to a multiple of 16 bytes.
+    /// Pads to a multiple of 16 bytes.
     #[inline]
     fn finish(mut self) {
         if self.filled > 0 {
@@ -251,27 +251,27 @@ impl<F: FnMut(u64)> Packer<F> {
     }
 }
 
-/// At most 7 bytes as a little-endian number, without a call of `memcpy` for a length that only the run time knows.
+/// Reads at most 7 bytes as a little-endian number, without a call of `memcpy` for a length known only at run time.
 #[inline]
 fn up_to_7_bytes(bytes: &[u8]) -> u64 {
     let len = bytes.len();
     if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
-        // The two overlap where they say the same.
+        // The two loads overlap in equal bytes.
         return u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << (8 * (len - 4));
     }
     bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte))
 }
 
-/// A fragment's head.
+/// The head of a fragment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FragmentHead {
     pub(crate) seat: u16,
     pub(crate) number: u64,
     pub(crate) incarnation: u32,
     pub(crate) message: u32,
-    /// Length of the whole event in bytes.
+    /// The length of the whole event in bytes.
     pub(crate) total: u64,
-    /// Id of the message's first fragment; meaningless in the first.
+    /// The id of the message's first fragment; without meaning in the first one.
     pub(crate) first_id: u64,
 }
 
@@ -290,7 +290,7 @@ impl FragmentHead {
         bytes
     }
 
-    /// `None` if there are too few bytes.
+    /// Returns `None` if there are too few bytes.
     pub(crate) fn parse(bytes: &[u8]) -> Option<FragmentHead> {
         let words = bytes.as_chunks::<8>().0.first_chunk::<4>()?.map(u64::from_ne_bytes);
         Some(FragmentHead {
@@ -304,8 +304,8 @@ impl FragmentHead {
     }
 }
 
-/// Payload bytes that fragment number `number` of an event of `total` bytes has, in fragments of at most `chunk`.
-/// `None` if there is no such fragment.
+/// Returns the number of payload bytes in fragment number `number` of an event of `total` bytes, in fragments of at
+/// most `chunk` bytes. Returns `None` if there is no such fragment.
 pub(crate) fn chunk_len(total: u64, number: u64, chunk: u64) -> Option<u64> {
     let start = number.checked_mul(chunk)?;
     let left = total.checked_sub(start)?;

@@ -1,42 +1,42 @@
-//! How much memory the control groups of this process still allow it.
+//! The memory that the control groups of this process still allow it.
 //!
-//! Shared memory is charged to the group of the process that touches it first, and a group at its limit has a process
-//! killed. The limits can be read beforehand: those of the process's own group and of all groups around it, of either
-//! version of the interface.
+//! Shared memory is charged to the group of the process that touches it first, and when a group reaches its limit, the
+//! kernel kills a process. The limits can be read beforehand: those of the process's own group and of all groups around
+//! it, for both versions of the interface.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::sys::kib_in;
 
-/// What the tightest limit leaves.
+/// The memory left by the tightest limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Bound {
     /// The limit in bytes.
     pub(crate) limit: u64,
-    /// Bytes that can be had below it, with what the kernel can drop or swap out for them.
+    /// Bytes available below it, including memory that the kernel can drop or swap out.
     pub(crate) left: u64,
-    /// The file that says the limit.
+    /// The file that contains the limit.
     pub(crate) file: PathBuf,
 }
 
-/// The tightest limit of the calling process's groups. `None` if there is none, or none that can be read.
+/// Returns the tightest limit of the calling process's groups, or `None` if there is none or it cannot be read.
 pub(crate) fn memory_bound() -> Option<Bound> {
     bound_below(Path::new("/"))
 }
 
-/// How the files of a group are called.
+/// The names of a group's files.
 struct Interface {
-    /// The type of its file system, by `/proc/self/mountinfo`.
+    /// The type of its file system in `/proc/self/mountinfo`.
     fstype: &'static str,
     limit: &'static str,
     usage: &'static str,
-    /// The rows of `memory.stat` that count memory which the kernel takes back when it needs it. Shared memory is not in
-    /// them: its pages are on the lists of anonymous ones.
+    /// The rows of `memory.stat` that count memory which the kernel can reclaim. Shared memory is not in them: its
+    /// pages are on the lists of anonymous pages.
     reclaimable: &'static [&'static str],
     swap_limit: &'static str,
     swap_usage: &'static str,
-    /// Whether the limit of swap counts memory too.
+    /// `true` if the limit of swap includes memory.
     swap_counts_memory: bool,
 }
 
@@ -60,7 +60,7 @@ const LEGACY: Interface = Interface {
     swap_counts_memory: true,
 };
 
-/// As [`memory_bound`], with all paths below `root`.
+/// Like [`memory_bound`], with all paths below `root`.
 fn bound_below(root: &Path) -> Option<Bound> {
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
     let mounts = fs::read_to_string(root.join("proc/self/mountinfo")).ok()?;
@@ -80,14 +80,15 @@ fn bound_below(root: &Path) -> Option<Bound> {
     tightest
 }
 
-/// The path of a group from the one that is mounted. A group outside of it, as seen in a container, is taken for that one.
+/// The path of a group relative to the mounted one. A group outside of it, as seen in a container, is taken for the
+/// mounted one.
 fn below<'a>(group: &'a str, mounted: &str) -> &'a Path {
     let inside = Path::new(group).strip_prefix(mounted).unwrap_or(Path::new(""));
     if inside.components().all(|part| matches!(part, std::path::Component::Normal(_))) { inside } else { Path::new("") }
 }
 
 impl Interface {
-    /// The group that a line of `/proc/self/cgroup` names, `ID:CONTROLLERS:PATH`, if it is of this interface.
+    /// The group in a line of `/proc/self/cgroup`, `ID:CONTROLLERS:PATH`, if it is of this interface.
     fn group_in<'a>(&self, line: &'a str) -> Option<&'a str> {
         let mut fields = line.splitn(3, ':');
         let (id, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
@@ -99,8 +100,8 @@ impl Interface {
         is_ours.then_some(path)
     }
 
-    /// The group that is mounted, and where, if a line of `/proc/self/mountinfo` is about this interface:
-    /// `31 24 0:27 ROOT MOUNT-POINT rw - TYPE SOURCE OPTIONS`, with any number of fields before the dash.
+    /// The mounted group and its mount point, if a line of `/proc/self/mountinfo` is about this interface: `31 24 0:27
+    /// ROOT MOUNT-POINT rw - TYPE SOURCE OPTIONS`, with any number of fields before the dash.
     fn mount_in(&self, line: &str) -> Option<(String, PathBuf)> {
         let (mount, system) = line.split_once(" - ")?;
         let mut system = system.split(' ');
@@ -114,13 +115,13 @@ impl Interface {
         Some((unescaped(mounted), PathBuf::from(unescaped(at))))
     }
 
-    /// The limits of the group and of all around it, up to the one that is mounted.
+    /// The limits of the group and of all groups around it, up to the mounted one.
     fn bounds(&self, root: &Path, at: &Path, group: &Path, free_swap: u64) -> Vec<Bound> {
         let mut bounds = Vec::new();
         for (depth, group) in group.ancestors().enumerate() {
             let at = at.join(group);
             let directory = root.join(at.strip_prefix("/").unwrap_or(&at));
-            // Groups of the first version can be told not to count what is in those below.
+            // A group of the first version can be configured not to count the groups below it.
             if depth > 0 && self.number(&directory, "memory.use_hierarchy") == Some(0) {
                 break;
             }
@@ -143,7 +144,7 @@ impl Interface {
         let swap = self.number(directory, self.swap_limit).zip(self.number(directory, self.swap_usage));
         let left = left_of(limit, usage);
         let left = match swap {
-            // A group with no limit of swap can have all that the host has.
+            // A group without a limit of swap can use all of the host's swap.
             None => left.saturating_add(free_swap),
             Some((limit, usage)) if self.swap_counts_memory => {
                 left.saturating_add(free_swap).min(left_of(limit, usage))
@@ -153,13 +154,13 @@ impl Interface {
         Some(Bound { limit, left, file: shown.join(self.limit) })
     }
 
-    /// What a file of one number says. `max` is none.
+    /// The number in a file. `max` means none.
     fn number(&self, directory: &Path, file: &str) -> Option<u64> {
         fs::read_to_string(directory.join(file)).ok()?.trim().parse().ok()
     }
 }
 
-/// The kernel writes blanks and the like as `\040`, in octal.
+/// The kernel writes blanks and similar characters as `\040`, in octal.
 fn unescaped(field: &str) -> String {
     let mut parts = field.split('\\');
     let mut text = parts.next().unwrap_or("").to_owned();
@@ -208,7 +209,7 @@ mod tests {
             }
         }
 
-        /// What is left, the limit, and the file that says so.
+        /// The memory left, the limit, and its file.
         fn bound(&self) -> Option<(u64, u64, String)> {
             let bound = bound_below(&self.0)?;
             Some((bound.left, bound.limit, bound.file.to_str().unwrap().to_owned()))
@@ -278,7 +279,7 @@ mod tests {
         );
         let of_job = Some((2 * MIB, 8 * MIB, "/sys/fs/cgroup/memory/job/memory.limit_in_bytes".to_owned()));
         assert_eq!(root.bound(), of_job);
-        // With swap: the second limit is for both together.
+        // With swap: the second limit includes both.
         root.write("proc/meminfo", "SwapFree: 4096 kB\n");
         assert_eq!(root.bound().unwrap().0, 6 * MIB);
         root.set(
@@ -292,7 +293,7 @@ mod tests {
 
     #[test]
     fn a_container_sees_its_own_group_where_it_is_mounted() {
-        // Docker without a namespace for groups: the path is the host's, and so is the mounted root.
+        // Docker without a cgroup namespace: the path and the mounted root are those of the host.
         let mounts = "34 25 0:30 /docker/0a1b /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n";
         for (group, directory) in [
             ("/docker/0a1b", "sys/fs/cgroup/memory"),
@@ -305,7 +306,7 @@ mod tests {
             let expected = Some((7 * MIB, 8 * MIB, format!("/{directory}/memory.limit_in_bytes")));
             assert_eq!(root.bound(), expected, "{group}");
         }
-        // Below a mount of its own namespace, from which the group lies above.
+        // Below a mount of its own namespace. The group lies above it.
         let mounts = "31 25 0:27 /.. /sys/fs/cgroup\\040two rw - cgroup2 cgroup2 rw\n";
         let root = Root::new("above", "0::/../sibling\n", mounts);
         root.set("sys/fs/cgroup two", &[("memory.max", 8 * MIB), ("memory.current", MIB)]);

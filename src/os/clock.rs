@@ -1,19 +1,19 @@
-//! The host's clocks, from inside whatever time namespace.
+//! The host's clocks, from inside any time namespace.
 //!
-//! A time namespace (`time_namespaces(7)`) shows its processes the boot-time and monotonic clocks shifted by an offset of
-//! its own. What one process stores and another compares with its clock, such as the deadline of a claim, is therefore
-//! in the time of the host: the clock that is read, less the offset.
+//! A time namespace (`time_namespaces(7)`) shifts the boot-time and monotonic clocks of its processes by an offset. A
+//! time that one process stores and another compares with its clock, such as the deadline of a claim, is therefore
+//! stored in the time of the host: the clock as read, minus the offset.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use crate::os::sys;
 
-/// The inode of the host's own time namespace, a fixed number of the kernel's.
+/// The inode of the host's own time namespace, a constant of the kernel.
 const HOST_NAMESPACE: u64 = 0xefff_fffa;
 const SECOND_NS: i64 = 1_000_000_000;
 
-/// By how much a process's clocks are ahead of the host's, in nanoseconds.
+/// The offset of a process's clocks from the host's, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct HostClock {
     boottime_ahead: i64,
@@ -21,10 +21,11 @@ pub(crate) struct HostClock {
 }
 
 impl HostClock {
-    /// That of the calling process, for as long as it stays in its time namespace. A forked child may be in another one.
+    /// Returns the clock of the calling process, valid for as long as the process stays in its time namespace. A forked
+    /// child may be in another one.
     ///
-    /// As if there was no offset where it cannot be told: without `/proc`, and in a process of another namespace than the
-    /// host's that has set up one more for its children, since the kernel then shows that one's offsets.
+    /// Assumes no offset where it cannot be determined: without `/proc`, and in a process outside the host's namespace
+    /// that has set up another namespace for its children, because the kernel then shows the offsets of that namespace.
     pub(crate) fn of_this_process() -> HostClock {
         let namespace = |name: &str| fs::metadata(format!("/proc/self/ns/{name}")).ok().map(|of| of.ino());
         let own = namespace("time");
@@ -34,28 +35,29 @@ impl HostClock {
         fs::read_to_string("/proc/self/timens_offsets").map_or_else(|_| HostClock::default(), |text| offsets_in(&text))
     }
 
-    /// [`sys::boottime_ns`] of the host: one clock for all its processes. (Offsets may be negative; sums wrap.)
+    /// Returns [`sys::boottime_ns`] of the host: one clock for all its processes. (Offsets may be negative; sums wrap.)
     #[inline]
     pub(crate) fn boottime_ns(self) -> u64 {
         sys::boottime_ns().wrapping_sub(self.boottime_ahead as u64)
     }
 
-    /// [`sys::coarse_ns`] of the host.
+    /// Returns [`sys::coarse_ns`] of the host.
     #[inline]
     pub(crate) fn coarse_ns(self) -> u64 {
         sys::coarse_ns().wrapping_sub(self.monotonic_ahead as u64)
     }
 
-    /// A number of clock ticks since boot, as `/proc` says it to this process, in the time of the host. Exact where the
-    /// offset is of whole ticks, as it is unless it was set to nanoseconds; else it may be one less.
+    /// Converts a number of clock ticks since boot, as `/proc` shows it to this process, to the time of the host. The
+    /// result is exact if the offset is a whole number of ticks, as it is unless it was set in nanoseconds; otherwise
+    /// it may be one too low.
     pub(crate) fn host_ticks(self, ticks: u64) -> u64 {
         let tick_ns = SECOND_NS / rustix::param::clock_ticks_per_second().max(1) as i64;
         ticks.wrapping_sub(self.boottime_ahead.div_euclid(tick_ns.max(1)) as u64)
     }
 }
 
-/// What `/proc/self/timens_offsets` says: lines of a clock, seconds and nanoseconds. The first kernels that had it named
-/// clocks by their numbers.
+/// Parses `/proc/self/timens_offsets`: lines with a clock, seconds and nanoseconds. The first kernels with this file
+/// named the clocks by numbers.
 fn offsets_in(text: &str) -> HostClock {
     let mut clock = HostClock::default();
     for line in text.lines() {

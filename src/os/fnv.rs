@@ -1,6 +1,6 @@
 //! FNV-1a (Fowler, Noll, Vo), 64 bits: a hash that is const and frozen.
 
-/// A hash in the making. For fingerprints and type tags, where a collision helps nobody.
+/// An unfinished hash. For fingerprints and type tags, where a collision benefits no attacker.
 pub(crate) struct Fnv(u64);
 
 impl Fnv {

@@ -1,14 +1,15 @@
-//! Telling a process from the children that were forked off it, for two loads and a compare.
+//! Distinguishes a process from its forked children, for two loads and a comparison.
 //!
-//! One page of the process holds its *generation*, a number that no process it was forked off has ever had. A child does not
-//! find that number there, for two reasons, of which either is enough:
+//! One page of the process holds its *generation*, a number that none of its ancestors has ever had. A child does not
+//! find that number there, for two reasons, and either is enough:
 //!
-//! - the kernel gives it the page as zeros (`MADV_WIPEONFORK`, Linux 4.14), however the child was made;
-//! - libc calls [`in_child`] in it (`pthread_atfork`), which stores the zero. Some kernels know the advice and do nothing
-//!   (gVisor, qemu's user mode, a seccomp filter that answers 0 for it), and older ones do not know it.
+//! - the kernel gives it the page as zeros (`MADV_WIPEONFORK`, Linux 4.14), however the child was created;
+//! - libc calls [`in_child`] in it (`pthread_atfork`), which stores the zero. Some kernels accept the advice and do
+//!   nothing (gVisor, qemu's user mode, a seccomp filter that answers 0), and older ones do not know it.
 //!
-//! So a child is missed only if both fail: made by a raw `clone` or by `_Fork`, which run no handlers, on a kernel that does
-//! not wipe the page. No probe is made: it would cost a fork at the first join, and change nothing.
+//! A child is therefore missed only if both fail: if it was created by a raw `clone` or by `_Fork`, which run no
+//! handlers, on a kernel that does not wipe the page. The crate does not probe the kernel: a probe would cost a fork at
+//! the first join, and change nothing.
 //!
 //! `getpid` would be a system call, and pids repeat across pid namespaces.
 
@@ -21,14 +22,14 @@ use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 use super::sys;
 
-/// The word of the page, once there is one. The page stays for the rest of the process.
+/// The word of the page, once it exists. The page stays for the rest of the process.
 static WORD: AtomicPtr<AtomicU64> = AtomicPtr::new(null_mut());
-/// Generations given out by this process and those it was forked off. Ordinary memory, which a child inherits.
+/// Generations used by this process and its ancestors. Ordinary memory, which a child inherits.
 static GIVEN: AtomicU32 = AtomicU32::new(0);
-/// What the word was when the latest fork began.
+/// The value of the word at the beginning of the latest fork.
 static AT_FORK: AtomicU64 = AtomicU64::new(0);
 
-/// Knows the process that made it from the children forked off it.
+/// Distinguishes the process that created it from forked children.
 #[derive(Clone, Copy)]
 pub(crate) struct ForkGuard {
     word: &'static AtomicU64,
@@ -44,7 +45,7 @@ impl fmt::Debug for ForkGuard {
 impl ForkGuard {
     /// Returns a guard of the calling process, or the system call that failed.
     pub(crate) fn new() -> Result<ForkGuard, Failed> {
-        // Acquire: with what was done to the page before it was published.
+        // Acquire: makes the page visible as it was at publication.
         let word = match word_at(WORD.load(Ordering::Acquire)) {
             Some(word) => word,
             None => make_word()?,
@@ -52,14 +53,15 @@ impl ForkGuard {
         Ok(ForkGuard { word, generation: generation(word) })
     }
 
-    /// Whether the calling process was forked off the one that made the guard.
+    /// Returns `true` in a forked child of the process that created the guard.
     #[inline]
     pub(crate) fn is_forked(&self) -> bool {
-        // Relaxed: for a guard that exists the word changes only by a fork, which is before everything that the child does.
+        // Relaxed: for an existing guard, only a fork changes the word, and the fork comes before everything that the
+        // child does.
         self.word.load(Ordering::Relaxed) != self.generation
     }
 
-    /// Returns [`Forked`] in a forked child. To be called before every lock, and after every call of users' code, which may
+    /// Returns [`Forked`] in a forked child. Call it before every lock, and after every call of users' code, which may
     /// fork and return in the child.
     #[inline]
     pub(crate) fn check(&self) -> Result<(), Forked> {
@@ -67,11 +69,11 @@ impl ForkGuard {
     }
 }
 
-/// The calling process was forked off the one that made the guard.
+/// The calling process is a forked child of the process that created the guard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Forked;
 
-/// A system call that failed.
+/// A failed system call.
 #[derive(Debug)]
 pub(crate) struct Failed {
     pub(crate) call: &'static str,
@@ -84,16 +86,16 @@ impl Failed {
     }
 }
 
-/// The calling process's generation. A process that has none yet, new or forked, gets one.
+/// Returns the calling process's generation. A process that has none yet, new or forked, gets one.
 fn generation(word: &AtomicU64) -> u64 {
-    // Relaxed throughout: a number, which stands for nothing else in memory.
+    // Relaxed throughout: the number protects no other memory.
     match word.load(Ordering::Relaxed) {
         0 => {}
         generation => return generation,
     }
     let count = GIVEN.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-    // The count alone tells it from those of its ancestors. The pid does too where a thread gave the first generation just
-    // as another forked, and the child has the guard but not the count.
+    // The count alone distinguishes it from the ancestors' generations. The pid is needed if one thread sets the first
+    // generation while another forks: then the child has the guard but not the count.
     let fresh = u64::from(sys::pid()) << 32 | u64::from(count);
     match word.compare_exchange(0, fresh, Ordering::Relaxed, Ordering::Relaxed) {
         Ok(_) => fresh,
@@ -102,16 +104,17 @@ fn generation(word: &AtomicU64) -> u64 {
 }
 
 fn word_at(pointer: *mut AtomicU64) -> Option<&'static AtomicU64> {
-    // SAFETY: null, or the beginning of a page that `make_word` has mapped, which is never unmapped once it is here. Any bit
-    // pattern is a valid `AtomicU64`.
+    // SAFETY: null, or the beginning of a page that `make_word` has mapped, which is never unmapped once it is stored
+    // here. Any bit pattern is a valid `AtomicU64`.
     unsafe { pointer.as_ref() }
 }
 
-/// Maps the page, unless another thread is faster. No lock: a thread that holds one at a fork holds it for ever in the child.
+/// Maps the page, unless another thread is faster. It takes no lock, because a lock held at a fork stays locked in the
+/// child.
 #[cold]
 fn make_word() -> Result<&'static AtomicU64, Failed> {
-    // Before the page is there for guards. Two threads may both register the handlers, which does no harm.
-    // SAFETY: the handlers touch atomics only, and live as long as the code that they are part of: libc forgets them when that is
+    // Registered before the page is visible to guards. Two threads may both register the handlers, which does no harm.
+    // SAFETY: the handlers touch atomics only, and live as long as their code: libc removes them when the code is
     // unloaded.
     let errno = unsafe { libc::pthread_atfork(Some(before_fork), None, Some(in_child)) };
     if errno != 0 {
@@ -124,14 +127,14 @@ fn make_word() -> Result<&'static AtomicU64, Failed> {
         .map_err(|errno| Failed::new("mmap", errno))?;
     let page: NonNull<AtomicU64> =
         NonNull::new(page.cast()).ok_or_else(|| Failed::new("mmap", io::ErrorKind::InvalidData))?;
-    // A kernel that refuses is no worse than one that says yes and does nothing, and those cannot be told: the handler is
-    // enough for every child that is made with `fork`.
+    // A kernel that refuses is no worse than one that reports success and does nothing, which cannot be detected. The
+    // handler is enough for every child that is created by `fork`.
     // SAFETY: the advice is for the page just mapped, which holds nothing yet.
     let _ = unsafe { rustix::mm::madvise(page.as_ptr().cast(), len, Advice::LinuxWipeOnFork) };
-    // Release: with the page. Acquire: with another's.
+    // Release: publishes the page. Acquire: sees another thread's page.
     let published = WORD.compare_exchange(null_mut(), page.as_ptr(), Ordering::AcqRel, Ordering::Acquire);
     if published.is_err() {
-        // SAFETY: mapped above, and nobody has seen it.
+        // SAFETY: mapped above, and no other thread has seen it.
         let _ = unsafe { rustix::mm::munmap(page.as_ptr().cast(), len) };
     }
     Ok(word_at(published.map_or_else(|theirs| theirs, |_| page.as_ptr())).expect("one of the two was published"))
@@ -140,15 +143,15 @@ fn make_word() -> Result<&'static AtomicU64, Failed> {
 /// Called by libc in a process that is about to fork.
 extern "C" fn before_fork() {
     if let Some(word) = word_at(WORD.load(Ordering::Acquire)) {
-        // Relaxed: libc runs one fork's handlers at a time, and the child's run on this thread's copy.
+        // Relaxed: libc runs one fork's handlers at a time, and the child's handler runs on a copy of this thread.
         AT_FORK.store(word.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 }
 
-/// Called by libc in a forked child, on its only thread. Async-signal-safe, as it must be.
+/// Called by libc in a forked child, on its only thread. It must be async-signal-safe, and is.
 extern "C" fn in_child() {
     if let Some(word) = word_at(WORD.load(Ordering::Acquire)) {
-        // It is something else already if the kernel has wiped the page, and another library's handler has joined since.
+        // The word already differs if the kernel has wiped the page and another library's handler has joined since.
         let _ = word.compare_exchange(AT_FORK.load(Ordering::Relaxed), 0, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
@@ -169,7 +172,8 @@ mod tests {
         assert_eq!(unsafe { libc::madvise(page, rustix::param::page_size(), advice) }, 0);
     }
 
-    /// What `run` says in a child made by `fork`. It must not allocate, as this process has other threads.
+    /// Returns the result of `run` in a child made by `fork`. `run` must not allocate, because this process has other
+    /// threads.
     fn in_a_child(fork: impl FnOnce() -> libc::c_int, run: impl FnOnce() -> bool) -> bool {
         match fork() {
             0 => {
@@ -192,9 +196,9 @@ mod tests {
         unsafe { libc::fork() }
     }
 
-    /// A fork that libc does not know of.
+    /// A fork that bypasses libc.
     fn clone() -> libc::c_int {
-        // SAFETY: as above; without flags it is what fork does, and the child goes on on a copy of this stack.
+        // SAFETY: as above; without flags it does what fork does, and the child continues on a copy of this stack.
         unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) as libc::c_int }
     }
 
@@ -208,14 +212,14 @@ mod tests {
         assert!(!guard.is_forked());
     }
 
-    /// As on a kernel that says yes to the advice and does nothing.
+    /// Simulates a kernel that accepts the advice and does nothing.
     #[test]
     fn g12_the_guard_knows_a_forked_child_though_the_kernel_does_not_wipe_its_page() {
         let _advice = lock(&ADVICE);
         let guard = ForkGuard::new().unwrap();
         advise(libc::MADV_KEEPONFORK);
         let known = in_a_child(fork, || guard.is_forked());
-        // What is made in the child is the child's, and a grandchild's not.
+        // A guard made in the child belongs to the child, and not to a grandchild.
         let own = in_a_child(fork, || {
             let own = ForkGuard::new().unwrap();
             guard.is_forked() && !own.is_forked() && in_a_child(fork, || own.is_forked() && guard.is_forked())
@@ -243,7 +247,7 @@ mod tests {
     #[test]
     fn g12_a_handler_that_joined_before_ours_ran_keeps_its_guard() {
         let _advice = lock(&ADVICE);
-        // The order in which libc runs them is that of their registration; here it is played.
+        // libc runs the handlers in the order of their registration; this test simulates it.
         let guard = ForkGuard::new().unwrap();
         assert!(in_a_child(fork, || {
             let own = ForkGuard::new().unwrap();

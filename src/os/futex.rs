@@ -8,14 +8,14 @@ use rustix::io::Errno;
 use rustix::thread::futex;
 use rustix::time::Timespec;
 
-/// A shared futex, since its sleepers and wakers are different processes.
+/// A shared futex, because its sleepers and wakers are different processes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SharedFutex;
 
 impl SharedFutex {
     /// Sleeps until woken, for at most `timeout`, unless `word` differs from `expected`. May return early.
     pub(crate) fn wait(self, word: &AtomicU32, expected: u32, timeout: Duration) {
-        // Woken, no longer `expected` (EAGAIN), interrupted and timed out are one to the caller: it looks again.
+        // Woken, word changed (EAGAIN), interrupted and timed out are the same to the caller: it looks again.
         let _ = wait(word, expected, timeout);
     }
 
@@ -26,7 +26,7 @@ impl SharedFutex {
     }
 }
 
-/// The same, and remembers whether this thread ran a signal handler meanwhile.
+/// A shared futex that also records whether this thread ran a signal handler during the wait.
 #[derive(Debug, Default)]
 pub(crate) struct InterruptibleFutex(Cell<bool>);
 
@@ -35,9 +35,9 @@ impl InterruptibleFutex {
         self.0.get()
     }
 
-    /// As [`SharedFutex::wait`].
+    /// Like [`SharedFutex::wait`].
     pub(crate) fn wait(&self, word: &AtomicU32, expected: u32, timeout: Duration) {
-        // With a timeout the kernel says so even if the handler asks for calls to be restarted.
+        // With a timeout the kernel returns EINTR even if the handler asks for calls to be restarted.
         if wait(word, expected, timeout) == Err(Errno::INTR) {
             self.0.set(true);
         }
@@ -45,7 +45,7 @@ impl InterruptibleFutex {
 }
 
 fn wait(word: &AtomicU32, expected: u32, timeout: Duration) -> Result<(), Errno> {
-    // A timeout that cannot be expressed is as good as none.
+    // A timeout that cannot be represented counts as none.
     let timeout = Timespec::try_from(timeout).ok();
     futex::wait(word, futex::Flags::empty(), expected, timeout.as_ref())
 }
@@ -77,7 +77,7 @@ mod tests {
                 SharedFutex.wake_all(&word);
                 std::thread::sleep(Duration::from_millis(1));
             }
-            // SAFETY: no more than the end of a process whose sleeper would sleep on for an hour.
+            // SAFETY: at worst it ends a process with a sleeper that would sleep for an hour.
             unsafe { libc::abort() }
         });
     }

@@ -4,15 +4,15 @@ use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 
-/// Locks `mutex`. What it protects is left whole by every panic: no handler runs under it, and what we do ourselves
-/// under it is either done or not.
+/// Locks `mutex`. A panic never leaves its value half changed: no handler runs under the lock, and our own changes
+/// under it are made completely or not at all.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A lock that can tell whether it is held, without waiting for it.
+/// A lock that can tell whether it is held, without waiting.
 pub(crate) trait Held {
-    /// Whether somebody holds it, to read or to write.
+    /// Returns `true` if a thread holds it, to read or to write.
     fn is_held(&self) -> bool;
 }
 
@@ -28,10 +28,10 @@ impl<T> Held for RwLock<T> {
     }
 }
 
-/// What a lock protects, dropped only if nobody holds the lock; else it is leaked.
+/// A lock's value that is dropped only if no thread holds the lock; otherwise it is leaked.
 ///
-/// Its owner being dropped, nobody can hold it but a thread of the process that this one was forked off. Here there is no such
-/// thread, and what it was changing stays half changed: not to be touched any more.
+/// When the owner is dropped, only a thread of the parent process that held the lock at the fork can still hold it. That
+/// thread does not exist here. The value that it was changing stays half changed and must not be touched.
 pub(crate) struct DroppedUnlessHeld<L: Held>(ManuallyDrop<L>);
 
 impl<L: Held> DroppedUnlessHeld<L> {
@@ -52,7 +52,7 @@ impl<L: Held> Deref for DroppedUnlessHeld<L> {
 impl<L: Held> Drop for DroppedUnlessHeld<L> {
     fn drop(&mut self) {
         if !self.0.is_held() {
-            // SAFETY: it is dropped nowhere else, and not used after this.
+            // SAFETY: it is dropped only here, and not used afterwards.
             unsafe { ManuallyDrop::drop(&mut self.0) }
         }
     }
@@ -76,7 +76,7 @@ mod tests {
         let (lock, mutex, rw_lock) = locks();
         drop((DroppedUnlessHeld::new(lock), DroppedUnlessHeld::new(mutex), DroppedUnlessHeld::new(rw_lock)));
         assert_eq!(Arc::strong_count(&value), 1);
-        // As a thread does that is gone.
+        // Simulates a thread that no longer exists.
         let (lock, mutex, rw_lock) = locks();
         std::mem::forget((lock.lock(), mutex.lock().unwrap(), rw_lock.read().unwrap()));
         drop((DroppedUnlessHeld::new(lock), DroppedUnlessHeld::new(mutex), DroppedUnlessHeld::new(rw_lock)));

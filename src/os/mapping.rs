@@ -1,4 +1,4 @@
-//! Mapping a segment into this process. Nothing else in the crate maps shared memory or knows `shared_memory`.
+//! Maps a segment into this process. No other module maps shared memory or uses `shared_memory`.
 
 use std::fmt;
 use std::io;
@@ -14,10 +14,10 @@ use shared_memory::{ShmemConf, ShmemError};
 
 use crate::os::descriptor::{Descriptor, Fillers};
 
-/// Shared memory, mapped as long as this lives.
+/// Shared memory, mapped for as long as this value lives.
 ///
-/// It is page-aligned and never given out but as atomics. Whoever can write to the file can also truncate it, and then a
-/// touch behind its new end is SIGBUS: the file's owner and mode are all that protects from that.
+/// It is page-aligned and accessed only as atomics. A process that can write to the file can also truncate it, and then
+/// an access beyond its new end is SIGBUS: only the file's owner and mode protect against that.
 pub(crate) struct Mapping {
     base: NonNull<u8>,
     len: usize,
@@ -36,23 +36,23 @@ impl fmt::Debug for Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: `of_fd` or `named` mapped exactly this span, and what points into it keeps `self` alive.
+        // SAFETY: `of_fd` or `named` mapped exactly this span, and pointers into it keep `self` alive.
         let _ = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.len) };
     }
 }
 
 impl Mapping {
-    /// Maps the whole of what `name` leads to now, for reading and writing. The caller must find out whether that is what
-    /// it meant, as the name may have been given to something else meanwhile.
+    /// Maps the whole file that `name` leads to now, for reading and writing. The caller must check that it is the
+    /// intended file, because the name may lead to another file by now.
     pub(crate) fn named(name: &str) -> io::Result<Mapping> {
-        // `shared_memory` opens a descriptor of its own, wherever there is room.
+        // `shared_memory` opens a descriptor of its own, on any free number.
         let _fillers = Fillers::hold()?;
         let shmem = ShmemConf::new().os_id(name).open().map_err(io_error)?;
         let len = shmem.len();
-        // It would keep that descriptor for as long as the mapping lives, and close the number whatever it leads to by
-        // then. So these are the same pages at a second place, and `shmem` ends here.
-        // SAFETY: the mapping is shared and alive, and with an old size of 0 it stays as it is. The second one is at an
-        // address of the kernel's choice and so touches no memory that exists.
+        // It would keep that descriptor for as long as the mapping lives, and then close the number, whatever it leads
+        // to by then. Therefore this maps the same pages a second time, and `shmem` ends here.
+        // SAFETY: the mapping is shared and alive, and with an old size of 0 it stays as it is. The second mapping is
+        // at an address of the kernel's choice and so touches no existing memory.
         match unsafe { rustix::mm::mremap(shmem.as_ptr().cast(), 0, len, MremapFlags::MAYMOVE) } {
             Ok(base) => Ok(Mapping { base: NonNull::new(base.cast()).ok_or(io::ErrorKind::InvalidData)?, len }),
             Err(Errno::INVAL) => Mapping::opened(name),
@@ -60,40 +60,41 @@ impl Mapping {
         }
     }
 
-    /// The same where a mapping cannot be had at a second place: valgrind does not know how.
+    /// Does the same where a mapping cannot be mapped a second time: valgrind does not support that.
     fn opened(name: &str) -> io::Result<Mapping> {
         let file = Descriptor::of(|| shm::open(name, shm::OFlags::RDWR, Mode::empty()))?;
         let len = usize::try_from(rustix::fs::fstat(&file)?.st_size).map_err(|_| io::ErrorKind::InvalidData)?;
         Mapping::of_fd(file.as_fd(), len, ProtFlags::READ | ProtFlags::WRITE)
     }
 
-    /// Maps the first `len` bytes of a file without a name.
+    /// Maps the first `len` bytes of an anonymous file.
     pub(crate) fn anonymous(file: BorrowedFd<'_>, len: usize) -> io::Result<Mapping> {
         Mapping::of_fd(file, len, ProtFlags::READ | ProtFlags::WRITE)
     }
 
-    /// Maps the first `len` bytes of a file for looking at. A store to them is SIGSEGV.
+    /// Maps the first `len` bytes of a file read-only. A store to them is SIGSEGV.
     pub(crate) fn read_only(file: BorrowedFd<'_>, len: usize) -> io::Result<Mapping> {
         Mapping::of_fd(file, len, ProtFlags::READ)
     }
 
     fn of_fd(file: BorrowedFd<'_>, len: usize, protection: ProtFlags) -> io::Result<Mapping> {
-        // SAFETY: a new mapping at an address of the kernel's choice touches no memory that exists.
+        // SAFETY: a new mapping at an address of the kernel's choice touches no existing memory.
         let base = unsafe { rustix::mm::mmap(null_mut(), len, protection, MapFlags::SHARED, file, 0) }?;
         let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::InvalidData)?;
         Ok(Mapping { base, len })
     }
 
-    /// Gives every page its memory now. A page that was only allocated (`fallocate`) is cleared at the first touch of any
-    /// process, and until then the kernel does not map it together with its neighbours: each first post of a lap would
-    /// meet a page fault of a microsecond or two. Before Linux 5.14, which cannot do it, it is done then.
+    /// Gives every page its memory now. The kernel clears a page that was only allocated (`fallocate`) at the first
+    /// touch of any process, and does not map it together with its neighbours before that: each first post of a lap
+    /// would take a page fault of a microsecond or two. Linux before 5.14 cannot do this in advance, and takes the page
+    /// faults.
     pub(crate) fn populate(&self) {
         // SAFETY: the span is exactly the mapping. Its pages are allocated already, and their bytes stay as they are.
         let _ = unsafe { rustix::mm::madvise(self.base.as_ptr().cast(), self.len, Advice::LinuxPopulateWrite) };
     }
 
-    /// Keeps the mapping out of core dumps, in forked children too. A kernel that cannot do it dumps what it is told to by
-    /// `/proc/PID/coredump_filter`.
+    /// Excludes the mapping from core dumps, in forked children too. A kernel without this feature dumps what
+    /// `/proc/PID/coredump_filter` selects.
     pub(crate) fn keep_out_of_dumps(&self) {
         // SAFETY: the span is exactly the mapping, and the advice changes none of its bytes.
         let _ = unsafe { rustix::mm::madvise(self.base.as_ptr().cast(), self.len, Advice::LinuxDontDump) };
@@ -107,24 +108,25 @@ impl Mapping {
         self.len
     }
 
-    /// The 32-bit word `offset` bytes into the mapping, or `None` where there is none.
+    /// Returns the 32-bit word `offset` bytes into the mapping, or `None` if it is not inside.
     #[inline]
     pub(crate) fn word32(&self, offset: usize) -> Option<&AtomicU32> {
         let fits = offset.is_multiple_of(4) && offset.checked_add(4)? <= self.len;
-        // SAFETY: the word lies inside the mapping, which `self` keeps, and is aligned, since the mapping is page-aligned.
-        // Any bit pattern is a valid `AtomicU32`.
+        // SAFETY: the word lies inside the mapping, which `self` keeps, and it is aligned, because the mapping is
+        // page-aligned. Any bit pattern is a valid `AtomicU32`.
         fits.then(|| unsafe { self.base.add(offset).cast().as_ref() })
     }
 }
 
-/// One page of an open file, which can be neither read nor written: as long as it is mapped, the open file description
-/// lives, with its locks, whatever becomes of the descriptors of it. Children that are forked off do not have it.
+/// One page of an open file, without the right to read or write it. As long as it is mapped, the open file description
+/// and its locks live, whatever happens to its descriptors. Forked children do not have the page.
 ///
-/// Dropping it does nothing, since in a forked child something else may be mapped there: see [`unmap`](HoldingPage::unmap).
+/// Dropping it does nothing, because in a forked child another mapping may be at the address: see
+/// [`unmap`](HoldingPage::unmap).
 #[derive(Debug)]
 pub(crate) struct HoldingPage(NonNull<u8>);
 
-// SAFETY: an address of this process, at which nobody reads or writes.
+// SAFETY: an address of this process that no code reads or writes.
 unsafe impl Send for HoldingPage {}
 // SAFETY: as above.
 unsafe impl Sync for HoldingPage {}
@@ -143,19 +145,20 @@ impl HoldingPage {
         Ok(page)
     }
 
-    /// Where it was mapped.
+    /// Returns the address of the mapping.
     pub(crate) fn address(&self) -> usize {
         self.0.as_ptr().addr()
     }
 
-    /// Ends the hold. Only in the process that made it: elsewhere the address is somebody else's.
+    /// Unmaps the page. Call it only in the process that mapped it: in another process the address may hold another
+    /// mapping.
     pub(crate) fn unmap(&self) {
-        // SAFETY: the page is still mapped, as its owner calls this once, and nobody points to it.
+        // SAFETY: the page is still mapped, because its owner calls this once, and there are no pointers to it.
         let _ = unsafe { rustix::mm::munmap(self.0.as_ptr().cast(), rustix::param::page_size()) };
     }
 }
 
-/// The system's error behind an error of opening and mapping.
+/// Returns the system error behind an error of opening and mapping.
 fn io_error(error: ShmemError) -> io::Error {
     match error {
         ShmemError::MapOpenFailed(errno) | ShmemError::UnknownOsError(errno) => {
@@ -175,7 +178,7 @@ mod tests {
         file
     }
 
-    /// How much memory the mapping of the file `name` has, as the system says it, if the file is mapped.
+    /// Returns how much memory the mapping of the file `name` has according to the system, if the file is mapped.
     fn resident(name: &str) -> Option<String> {
         let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
         let (_, of_file) = maps.split_once(&format!("/memfd:{name} "))?;

@@ -1,4 +1,5 @@
-//! The operating system: clocks, the fork check, futexes, byte locks, `/proc`, mappings. Nothing here knows of seqcast.
+//! The operating system: clocks, the fork check, futexes, byte locks, `/proc`, mappings. This module contains nothing
+//! specific to seqcast.
 
 pub(crate) mod cgroup;
 pub(crate) mod clock;

@@ -1,25 +1,27 @@
-//! Which threads take the signals of the process.
+//! Controls which threads take the signals of the process.
 
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ptr::null_mut;
 
-/// Raised by a thread's own instructions, and taken by that thread or by nobody: blocked, they end the process without a look at
-/// the handlers that its host has for them.
+/// A thread's own instructions raise these signals, and only that thread can take them. If they are blocked, they end
+/// the process without calling the host's handlers.
 const OF_THE_THREAD: [libc::c_int; 6] =
     [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS];
 
-/// Keeps the calling thread from taking signals while this lives. A thread that it starts meanwhile never takes any.
+/// Keeps the calling thread from taking signals while this value lives. A thread that it starts meanwhile never takes
+/// any.
 pub(crate) struct NoSignals {
     before: libc::sigset_t,
-    /// It ends on the thread that it began on.
+    /// It must be dropped on the thread that created it.
     thread: PhantomData<*const ()>,
 }
 
 impl NoSignals {
     pub(crate) fn begin() -> NoSignals {
         let (mut all, mut before) = (MaybeUninit::uninit(), MaybeUninit::uninit());
-        // SAFETY: `sigfillset` and `pthread_sigmask` write a whole set each, and none of these calls fails with valid numbers.
+        // SAFETY: `sigfillset` and `pthread_sigmask` write a whole set each, and none of these calls fails with valid
+        // numbers.
         let before = unsafe {
             libc::sigfillset(all.as_mut_ptr());
             for signal in OF_THE_THREAD {
@@ -34,7 +36,7 @@ impl NoSignals {
 
 impl Drop for NoSignals {
     fn drop(&mut self) {
-        // SAFETY: a set that `pthread_sigmask` wrote, on the thread that it is of.
+        // SAFETY: `pthread_sigmask` wrote this set, on the same thread.
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, null_mut()) };
     }
 }

@@ -1,15 +1,15 @@
-//! Standard error, as a library may use it.
+//! Standard error for use by a library.
 
 use std::ptr;
 
-/// Writes `text` to standard error, as far as that goes.
+/// Writes `text` to standard error, as far as possible.
 ///
-/// It differs from the standard library's in three ways. It takes no lock, which another thread may have held at a fork.
-/// It writes all of the text at once, so that what other processes write to the same pipe or file comes before or after
-/// it (up to `PIPE_BUF`, 4096 bytes, of a pipe). And where nobody reads the pipe any more, the SIGPIPE of it does not reach
-/// the process: only programs whose `main` is Rust's ignore that signal, and it ends the others.
+/// It differs from the standard library's way in three respects. It takes no lock, which another thread may have held
+/// at a fork. It writes the whole text at once, so that output of other processes to the same pipe or file comes before
+/// or after it (for a pipe, up to `PIPE_BUF`, 4096 bytes). And if the pipe has no reader, the resulting SIGPIPE does
+/// not reach the process: only programs with a Rust `main` ignore that signal, and it ends others.
 ///
-/// Errors are ignored: there is nowhere to tell them.
+/// Errors are ignored, because there is no place to report them.
 pub(crate) fn write(text: &[u8]) {
     // SAFETY: all pointers are to values that live through the calls; zeros are a signal set, which is then made empty.
     unsafe {
@@ -25,7 +25,7 @@ pub(crate) fn write(text: &[u8]) {
         libc::sigpending(&raw mut pending);
         let was_pending = libc::sigismember(&raw const pending, libc::SIGPIPE) == 1;
         if write_all(text) == Err(libc::EPIPE) && !was_pending {
-            // It is pending for this thread, by our own doing: take it back.
+            // Our own write made it pending for this thread: take it back.
             let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
             libc::sigtimedwait(&raw const sigpipe, ptr::null_mut(), &raw const now);
         }

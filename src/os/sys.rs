@@ -1,4 +1,4 @@
-//! The system: clocks, futexes, byte locks, who a process is.
+//! System calls: clocks, futexes, byte locks, identity of processes.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -12,83 +12,85 @@ use rustix::time::ClockId;
 
 use crate::os::clock::HostClock;
 
-/// A number that tells this thread from all others of the process that live. Never 0.
+/// A number that distinguishes this thread from all other live threads of the process. Never 0.
 #[inline]
 pub(crate) fn this_thread() -> usize {
     thread_local! {
         static HERE: u8 = const { 0 };
     }
-    // Made without code and dropped without any, so that it is there in a thread's last destructors, too.
+    // It has no constructor and no destructor code, so it is also available in a thread's last destructors.
     HERE.with(|here| std::ptr::from_ref(here).addr())
 }
 
-/// Nanoseconds since boot, suspended time included: one clock for all processes of the host, and never set back. Linux
-/// has no coarse variant of it; this one is read without a system call (vDSO).
+/// Nanoseconds since boot, including suspended time: one clock for all processes of the host, never set back. Linux has
+/// no coarse variant of it; this one is read without a system call (vDSO).
 #[inline]
 pub(crate) fn boottime_ns() -> u64 {
     let now = rustix::time::clock_gettime(ClockId::Boottime);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// Nanoseconds since boot, less suspended time, a few milliseconds behind: to say how long ago something was, where the
-/// fine clock would cost more than what it is said of.
+/// Nanoseconds since boot, excluding suspended time, a few milliseconds late. It tells how long ago something was,
+/// where the fine clock would cost more than the operation itself.
 #[inline]
 pub(crate) fn coarse_ns() -> u64 {
     let now = rustix::time::clock_gettime(ClockId::MonotonicCoarse);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// Nanoseconds of the wall clock since 1970, for people to read; nothing depends on it.
+/// Nanoseconds of the wall clock since 1970, for display only.
 pub(crate) fn wall_ns() -> u64 {
     SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos() as u64)
 }
 
-/// The calling process's id, in its own pid namespace.
+/// Returns the calling process's id, in its own pid namespace.
 pub(crate) fn pid() -> u32 {
     std::process::id()
 }
 
-/// What tells this process's pid namespace from all others of the host. `None` if there is no `/proc`.
+/// Returns a number that distinguishes this process's pid namespace from all others of the host. `None` without
+/// `/proc`.
 pub(crate) fn pid_namespace() -> Option<u64> {
     std::fs::metadata("/proc/self/ns/pid").ok().map(|namespace| namespace.ino())
 }
 
-/// When this process started, in clock ticks since boot, in the time of the host. `None` if there is no `/proc`. Not by its pid, which may be another
-/// process's in the namespace that `/proc` shows.
+/// Returns when this process started, in clock ticks since boot, in the time of the host. `None` without `/proc`. It
+/// does not use the pid, which may belong to another process in the namespace that `/proc` shows.
 pub(crate) fn own_start_time() -> Option<u64> {
     let ticks = start_time_in(&std::fs::read_to_string("/proc/self/stat").ok()?)?;
     Some(HostClock::of_this_process().host_ticks(ticks))
 }
 
-/// When a process started, in clock ticks since boot, in the time of the host. `None` if there is no such process, or no `/proc`.
+/// Returns when a process started, in clock ticks since boot, in the time of the host. `None` if there is no such
+/// process, or without `/proc`.
 pub(crate) fn process_start_time(pid: u32) -> Option<u64> {
     let ticks = start_time_in(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
     Some(HostClock::of_this_process().host_ticks(ticks))
 }
 
-/// Field 22 of `/proc/PID/stat`, which is in the time of the process that reads it. The second field is a file name in parentheses, which may itself hold blanks and
-/// parentheses, so that fields are counted from the last one.
+/// Parses field 22 of `/proc/PID/stat`, in the time of the process that reads it. The second field is a file name in
+/// parentheses and may itself contain blanks and parentheses, so fields are counted from the last parenthesis.
 fn start_time_in(stat: &str) -> Option<u64> {
     let (_, from_third) = stat.rsplit_once(')')?;
     from_third.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
 }
 
-/// Whether there is no process of this id in the caller's pid namespace, not even a dead one that is not buried yet. `false` if
-/// it cannot be told. Cheaper by far than a look into `/proc`.
+/// Returns `true` if no process has this id in the caller's pid namespace, not even a zombie. Returns `false` if this
+/// cannot be determined. Much cheaper than reading `/proc`.
 pub(crate) fn is_gone(pid: u64) -> bool {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    // The call sends nothing. A number below 1, which is no process, is never asked for.
+    // The call sends nothing. Numbers below 1 are not process ids and are never used.
     pid.is_some_and(|pid| test_kill_process(pid) == Err(Errno::SRCH))
 }
 
-/// Whether the process of this id that started then runs, or is stopped: it is neither dead nor ending. `false` if there is
-/// no `/proc`.
+/// Returns `true` if the process with this id and start time runs or is stopped, and is neither dead nor exiting.
+/// Returns `false` without `/proc`.
 pub(crate) fn is_running(pid: u32, start_time: u64) -> bool {
     let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
     if start_time_in(&stat) != Some(start_time) {
         return false;
     }
-    // A process of which the first thread has ended lives on in the others.
+    // If the first thread of a process has ended, the process lives on in its other threads.
     is_live(&stat)
         || std::fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|tasks| {
             tasks
@@ -97,9 +99,9 @@ pub(crate) fn is_running(pid: u32, start_time: u64) -> bool {
         })
 }
 
-/// Whether a thread is neither dead nor ending, by its state (field 3) and the kernel's flags (field 9).
+/// Returns `true` if a thread is neither dead nor exiting, by its state (field 3) and the kernel's flags (field 9).
 fn is_live(stat: &str) -> bool {
-    /// The thread is about to be none: `PF_EXITING` of the kernel, the same in all releases.
+    /// The thread is exiting: `PF_EXITING` of the kernel, the same in all releases.
     const EXITING: u64 = 4;
     let Some((_, from_third)) = stat.rsplit_once(')') else { return false };
     let mut fields = from_third.split_ascii_whitespace();
@@ -107,13 +109,13 @@ fn is_live(stat: &str) -> bool {
     !is_dead && fields.nth(9 - 4).and_then(|flags| flags.parse().ok()).is_some_and(|flags: u64| flags & EXITING == 0)
 }
 
-/// Whether a process has a file of this inode number mapped. `None` if it may not be looked at.
+/// Returns whether a process has mapped a file with this inode number. `None` if access is denied.
 pub(crate) fn has_mapped(pid: u32, inode: u64) -> Option<bool> {
     let maps = std::fs::read(format!("/proc/{pid}/maps")).ok()?;
     Some(String::from_utf8_lossy(&maps).lines().any(|line| inode_of_mapping(line) == Some(inode)))
 }
 
-/// The inode number of the file that this process has mapped from `address` on, without the right to touch it.
+/// Returns the inode number of the file that this process has mapped at `address` without any access rights.
 pub(crate) fn inode_mapped_at(address: usize) -> Option<u64> {
     let maps = std::fs::read("/proc/self/maps").ok()?;
     let beginning = format!("{address:x}-");
@@ -123,22 +125,22 @@ pub(crate) fn inode_mapped_at(address: usize) -> Option<u64> {
         .and_then(inode_of_mapping)
 }
 
-/// The inode number in a line of `/proc/PID/maps`: `7f00-7f01 ---s 00000000 00:1a 77  /dev/shm/name`.
+/// Parses the inode number in a line of `/proc/PID/maps`: `7f00-7f01 ---s 00000000 00:1a 77  /dev/shm/name`.
 pub(crate) fn inode_of_mapping(line: &str) -> Option<u64> {
     line.split_ascii_whitespace().nth(4)?.parse().ok()
 }
 
-/// A number for the program that this process runs: another after `exec`, though pid and start of the process stay.
+/// Returns a number for the program that this process runs. It changes with `exec`, unlike the pid and the start time.
 pub(crate) fn program() -> u64 {
     static PROGRAM: AtomicU64 = AtomicU64::new(0);
-    // Relaxed throughout: a number, which stands for nothing else in memory.
+    // Relaxed throughout: the number protects no other memory.
     match PROGRAM.load(Ordering::Relaxed) {
         0 => {}
         program => return program,
     }
     let mut bytes = [0; 8];
     let _ = rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty());
-    // Without random numbers the time has to do.
+    // Without random numbers, use the time.
     let fresh = (u64::from_ne_bytes(bytes) ^ boottime_ns()).max(1);
     match PROGRAM.compare_exchange(0, fresh, Ordering::Relaxed, Ordering::Relaxed) {
         Ok(_) => fresh,
@@ -146,7 +148,8 @@ pub(crate) fn program() -> u64 {
     }
 }
 
-/// Bytes of memory that can be had without ending a process, by the kernel's estimate. `None` where it cannot be read.
+/// Returns the memory in bytes that is available without killing a process, by the kernel's estimate. `None` if it
+/// cannot be read.
 pub(crate) fn available_memory() -> Option<u64> {
     available_in(&std::fs::read_to_string("/proc/meminfo").ok()?)
 }
@@ -156,13 +159,13 @@ fn available_in(meminfo: &str) -> Option<u64> {
     Some(total.saturating_mul(1024))
 }
 
-/// A row of `/proc/meminfo`, in KiB.
+/// Parses a row of `/proc/meminfo`, in KiB.
 pub(super) fn kib_in(meminfo: &str, row: &str) -> Option<u64> {
     let rest = meminfo.lines().find_map(|line| line.strip_prefix(row)?.strip_prefix(':'))?;
     rest.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
-/// The host's boot id, or zeros where it cannot be read.
+/// Returns the host's boot id, or zeros if it cannot be read.
 pub(crate) fn boot_id() -> [u64; 2] {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .ok()
@@ -170,9 +173,10 @@ pub(crate) fn boot_id() -> [u64; 2] {
         .map_or([0; 2], |id| [(id >> 64) as u64, id as u64])
 }
 
-/// Takes the lock on one byte of a file for its open file description. `false` if another description has it.
+/// Takes the lock on one byte of a file for its open file description. Returns `false` if another description has it.
 ///
-/// The lock belongs to the description and goes when the last descriptor of it is closed, by whatever death.
+/// The lock belongs to the description. The kernel releases it when the last descriptor is closed, however the process
+/// ends.
 pub(crate) fn try_lock_byte(file: impl AsFd, at: u64) -> io::Result<bool> {
     match lock_request(&file, libc::F_OFD_SETLK, libc::F_WRLCK, at, 1) {
         Ok(_) => Ok(true),
@@ -181,28 +185,30 @@ pub(crate) fn try_lock_byte(file: impl AsFd, at: u64) -> io::Result<bool> {
     }
 }
 
-/// Gives the lock on one byte back, for all who share the description.
+/// Releases the lock on one byte, for all that share the description.
 pub(crate) fn unlock_byte(file: impl AsFd, at: u64) -> io::Result<()> {
     lock_request(&file, libc::F_OFD_SETLK, libc::F_UNLCK, at, 1).map(drop)
 }
 
-/// Whether a description other than `file`'s has the lock on one byte. Works on a file open for reading only, too.
+/// Returns `true` if a description other than `file`'s has the lock on one byte. Works on a file that is open
+/// read-only, too.
 ///
-/// Read locks do not count: they keep others from locking the byte, but anybody who may read the file can take one.
+/// Read locks do not count: they keep others from locking the byte, but any process that may read the file can take
+/// one.
 pub(crate) fn is_byte_locked(file: impl AsFd, at: u64) -> io::Result<bool> {
     is_any_byte_locked(file, at, 1)
 }
 
-/// The same of any of `len` bytes.
+/// The same for any of `len` bytes.
 pub(crate) fn is_any_byte_locked(file: impl AsFd, at: u64, len: u64) -> io::Result<bool> {
     let mut spans = vec![(at, at.saturating_add(len))];
     while let Some((from, to)) = spans.pop() {
-        // Of several locks in the span this finds one, whichever.
+        // If the span contains several locks, this finds one of them.
         let found = lock_request(&file, libc::F_OFD_GETLK, libc::F_WRLCK, from, to - from)?;
         match libc::c_int::from(found.l_type) {
             libc::F_UNLCK => {}
             libc::F_RDLCK => {
-                // Nobody else has a lock on what somebody has for writing, so that the rest of the span remains.
+                // A byte that is locked for writing has no other lock, so only the rest of the span remains.
                 let start = (found.l_start as u64).clamp(from, to);
                 let end = if found.l_len == 0 { to } else { (found.l_start + found.l_len) as u64 };
                 spans.extend([(from, start), (end.clamp(start, to), to)].into_iter().filter(|(from, to)| from < to));
@@ -213,11 +219,11 @@ pub(crate) fn is_any_byte_locked(file: impl AsFd, at: u64, len: u64) -> io::Resu
     Ok(false)
 }
 
-/// Takes a read lease on `file`, which must be open for reading only, until it is closed: nobody can open it for writing
-/// meanwhile. `false` if somebody has it open for writing.
+/// Takes a read lease on `file`, which must be open read-only, until it is closed: meanwhile no process can open it for
+/// writing. Returns `false` if a process has it open for writing.
 ///
-/// If somebody tries to, the kernel asks for the lease back by a signal: here by one that is ignored by default, and not
-/// by SIGIO, which ends a process.
+/// If a process tries to open it for writing, the kernel asks for the lease back by a signal. This uses a signal that
+/// is ignored by default, and not SIGIO, which ends a process.
 pub(crate) fn try_lease(file: impl AsFd) -> io::Result<bool> {
     let fd = file.as_fd().as_raw_fd();
     // SAFETY: the descriptor is open, and both commands take a number.
@@ -295,7 +301,7 @@ mod tests {
                 }
             }
             let mut thread = 0;
-            // SAFETY: as glibc lets a child do; the first thread ends alone.
+            // SAFETY: glibc allows this in a child; only the first thread ends.
             unsafe {
                 libc::pthread_create(&raw mut thread, std::ptr::null(), sleep, std::ptr::null_mut());
                 libc::syscall(libc::SYS_exit, 0);
@@ -308,13 +314,13 @@ mod tests {
         }
         let start = process_start_time(child).unwrap();
         let ran = is_running(child, start);
-        // SAFETY: our own child, which is not buried yet.
+        // SAFETY: our own child, which has not been reaped yet.
         unsafe { libc::kill(child as libc::pid_t, libc::SIGKILL) };
         while is_running(child, start) {
             std::thread::sleep(Duration::from_millis(1));
         }
         assert_eq!(process_start_time(child), Some(start), "it is not buried");
-        // SAFETY: no status is asked for.
+        // SAFETY: no status is requested.
         unsafe { libc::waitpid(child as libc::pid_t, std::ptr::null_mut(), 0) };
         assert!(ran);
     }

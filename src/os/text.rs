@@ -1,16 +1,16 @@
-//! Text that others wrote, made safe to print.
+//! Makes text of other processes safe to print.
 
 use std::fmt::{self, Write};
 
-/// `text` in a form that is safe to print on a terminal and in a log: it stays on its line, and what is seen is what it
-/// says.
+/// Returns `text` in a form that is safe to print on a terminal and in a log: it stays on its line and shows what it
+/// contains.
 ///
-/// Labels, sources and event names come from processes that may write anything into a segment. Printed as they are, they
-/// can clear a screen, forge a log line, or reorder the text around them. Every character that is not plainly visible is
-/// written as its escape: control characters (C0, DEL, C1), line and paragraph separators, format characters (among them
-/// bidi controls, zero-width characters and the soft hyphen), blanks other than the space, private and unassigned
-/// characters, and letters and marks that no font draws. Text without these is returned unchanged, and so is text that
-/// was escaped before.
+/// Labels, sources and event names come from processes that may write anything into a segment. Printed raw, they can
+/// clear a screen, forge a log line, or reorder the text around them. Every character that is not plainly visible is
+/// written as its escape: control characters (C0, DEL, C1), line and paragraph separators, format characters (among
+/// them bidi controls, zero-width characters and the soft hyphen), blanks other than the space, private and unassigned
+/// characters, and letters and marks that no font draws. Text without these characters is unchanged, and so is text
+/// that is already escaped.
 ///
 /// `Display` writes the escaped text. `Debug` writes it in double quotes, with quotes and backslashes escaped.
 ///
@@ -29,7 +29,7 @@ pub fn printable(text: &str) -> Printable<'_> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Printable<'a>(&'a str);
 
-/// Whether [`printable`] leaves `c` as it is.
+/// Returns `true` if [`printable`] leaves `c` unchanged.
 ///
 /// ```
 /// use seqcast::inspect::is_printable;
@@ -40,15 +40,15 @@ pub fn is_printable(c: char) -> bool {
     if c.is_ascii() {
         return matches!(c, ' '..='~');
     }
-    // The standard library has the tables: behind another character it escapes what is not printable, and only that.
+    // The standard library has the tables: after another character it escapes exactly what is not printable.
     let mut bytes = [b'a'; 5];
     let len = c.encode_utf8(&mut bytes[1..]).len();
-    // It is UTF-8 by construction; if it were not, nothing would be printed raw.
+    // It is UTF-8 by construction. Otherwise nothing would be printed raw.
     let is_seen = str::from_utf8(&bytes[..=len]).is_ok_and(|text| text.escape_debug().nth(1) == Some(c));
     is_seen && !is_drawn_as_nothing(c)
 }
 
-/// Letters and marks that Unicode calls ignorable: fonts draw nothing for them, so that two texts look alike that differ.
+/// Letters and marks that Unicode calls ignorable: fonts draw nothing for them, so different texts can look alike.
 fn is_drawn_as_nothing(c: char) -> bool {
     matches!(
         c,
@@ -107,11 +107,11 @@ mod tests {
     #[test]
     fn g10_no_character_that_steers_hides_or_reorders_is_printed() {
         let ranges: [std::ops::RangeInclusive<u32>; 34] = [
-            // Control characters, and what ends a line.
+            // Control characters, and line endings.
             0x00..=0x1f,
             0x7f..=0x9f,
             0x2028..=0x2029,
-            // What reorders: bidi marks, embeddings, overrides and isolates.
+            // Characters that reorder: bidi marks, embeddings, overrides and isolates.
             0x061c..=0x061c,
             0x200e..=0x200f,
             0x202a..=0x202e,
@@ -139,17 +139,17 @@ mod tests {
             0xfe00..=0xfe0f,
             0xffa0..=0xffa0,
             0xe0100..=0xe01ef,
-            // Blanks that look like the space or like nothing.
+            // Blanks that look like a space or like nothing.
             0x00a0..=0x00a0,
             0x2000..=0x200a,
             0x3000..=0x3000,
-            // Private, unassigned and no characters.
+            // Private, unassigned and non-characters.
             0xe000..=0xe001,
             0xfffe..=0xffff,
             0x10_fffd..=0x10_ffff,
         ];
         for c in ranges.into_iter().flatten().map(|c| char::from_u32(c).unwrap()) {
-            // First, after a letter and before one: where a character stands makes no difference.
+            // First, after a letter and before one: the position of a character makes no difference.
             let text = shown(&format!("{c}a{c}b"));
             assert!(!text.contains(c), "{:#x}: {text:?}", u32::from(c));
             assert!(text.starts_with('\\') && text.ends_with('b'), "{:#x}: {text:?}", u32::from(c));

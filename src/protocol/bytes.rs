@@ -1,24 +1,24 @@
-//! Payload bytes in and out of shared words, as relaxed 64-bit accesses: a racing reader gets garbage and finds out,
-//! never undefined behaviour.
+//! Payload bytes in and out of shared words, as relaxed 64-bit accesses. A racing reader gets garbage and detects it;
+//! there is never undefined behaviour.
 
 use crate::sync::{AtomicU64, Ordering};
 
-/// Words that hold `len` bytes.
+/// Returns how many words hold `len` bytes.
 #[inline]
 pub(crate) const fn words_for(len: usize) -> usize {
     len.div_ceil(8)
 }
 
-/// Stores `bytes` from the first of `words` on; the last word is filled up with zeros. Returns how many words that took.
+/// Stores `bytes` at the beginning of `words` and fills the last word with zeros. Returns how many words it wrote.
 ///
 /// # Panics
 ///
-/// If `words` are too few, which the caller has checked.
+/// If there are too few `words`. The caller has checked their number.
 #[inline]
 pub(crate) fn store(words: &[AtomicU64], bytes: &[u8]) -> usize {
     let (chunks, rest) = bytes.as_chunks::<8>();
     let words = &words[..words_for(bytes.len())];
-    // Relaxed: the exchange that publishes the block comes after.
+    // Relaxed: the exchange that publishes the block comes later.
     for (word, chunk) in words.iter().zip(chunks) {
         word.store(u64::from_ne_bytes(*chunk), Ordering::Relaxed);
     }
@@ -34,7 +34,7 @@ pub(crate) fn store(words: &[AtomicU64], bytes: &[u8]) -> usize {
 ///
 /// # Panics
 ///
-/// If `words` are too few for it, which the caller has checked.
+/// If there are too few `words`. The caller has checked their number.
 #[inline]
 pub(crate) fn load_bytes(words: &[AtomicU64], into: &mut [u8]) {
     debug_assert!(into.len().is_multiple_of(8));

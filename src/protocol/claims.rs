@@ -1,14 +1,14 @@
-//! Unique keys. A bucket is one block, replaced as a whole by the exchange of [`super::pool`]: no tombstones, no key in
-//! two places, no entry half written.
+//! Unique keys. A bucket is one block, and the exchange of [`super::pool`] replaces it as a whole: there are no
+//! tombstones, no key is in two places, and no entry is half written.
 //!
 //! ```text
 //! bucket   [floor] then entries [key0][key1][deadline][first][last][token][since]
 //! ```
 //!
-//! Events are told apart by their *place*, which is their id plus one, so that 0 means "none". Every event of an entry's
-//! key whose place is in `first..=last` is decided. `floor` is the highest place of which the bucket has forgotten
-//! something. So a decision is in an entry, or at or below the floor, and running twice is excluded whatever the clock
-//! and the ring do.
+//! Events are identified by their *place*, which is their id plus one, so that 0 means "none". Every event of an
+//! entry's key with a place in `first..=last` is decided. `floor` is the highest place that the bucket has forgotten. A
+//! decision is therefore in an entry, or at or below the floor, and no event runs twice, regardless of the clock and of
+//! laps of the ring.
 
 use super::pool::{Exchange, Hand, Pool, Tries};
 use super::word::{CellWord, Stamp};
@@ -24,7 +24,7 @@ pub(crate) const BUCKET_HEAD_WORDS: usize = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key(pub(crate) [u64; 2]);
 
-/// Who won a claim, and by which attempt: never the same twice.
+/// The winner of a claim and its attempt: never the same twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Token(pub(crate) u64);
 
@@ -34,7 +34,7 @@ impl Token {
     }
 }
 
-/// The event that a claim is made for.
+/// The event of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct At {
     /// Its id plus one.
@@ -46,19 +46,19 @@ pub(crate) struct At {
 /// A decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// The caller has it until the ttl ends.
+    /// The caller holds the key until the ttl ends.
     Won(Token),
-    /// The key is held for `left` nanoseconds more. The caller's event is decided herewith: nobody runs it.
+    /// The key is held for `left` nanoseconds more. This decides the caller's event: no worker runs it.
     Held { by: Token, left: u64 },
-    /// Another worker has decided this event before.
+    /// Another worker has already decided this event.
     Decided,
-    /// The bucket has forgotten too much to know; nobody may run the event on the strength of this answer.
+    /// The bucket has forgotten too much to know. With this answer no worker may run the event.
     Late,
     /// Every entry of the bucket is held.
     Full,
 }
 
-/// What is asked of a bucket: `key` for `ttl` nanoseconds, for the event `at` if there is one, to be held by `token`.
+/// A request to a bucket: hold `key` for `ttl` nanoseconds, for the event `at` if there is one, with `token`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ask {
     pub(crate) key: Key,
@@ -67,16 +67,16 @@ pub(crate) struct Ask {
     pub(crate) token: Token,
 }
 
-/// How a decision comes to hold.
+/// How a decision takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ruling {
-    /// As it is: it changes nothing.
+    /// At once: it changes nothing.
     Stands(Decision),
-    /// When the changed bucket has taken the place of the one that was read.
+    /// When the changed bucket has replaced the one that was read.
     IfExchanged(Decision),
 }
 
-/// A held or remembered key, for those who look.
+/// A held or remembered key, for inspection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) key: Key,
@@ -85,12 +85,12 @@ pub(crate) struct Entry {
     pub(crate) first: u64,
     pub(crate) last: u64,
     pub(crate) token: Token,
-    /// When it was won, by the same clock. For those who look; nothing is decided by it.
+    /// The time of the win, by the same clock. For inspection only.
     pub(crate) since: u64,
 }
 
 impl Entry {
-    /// Relaxed, as all loads and stores of entries: between the two looks of a seqlock, or before the exchange.
+    /// Relaxed, like all loads and stores of entries: between the two looks of a seqlock, or before the exchange.
     #[inline]
     fn load(slot: &[AtomicU64; ENTRY_WORDS]) -> Entry {
         let [key0, key1, deadline, first, last, token, since] =
@@ -105,32 +105,32 @@ impl Entry {
         }
     }
 
-    /// Whether the event at `place` was decided before, if it is of this entry's key.
+    /// Returns `true` if the event at `place` was already decided, provided that it has this entry's key.
     pub(crate) fn decides(&self, place: u64) -> bool {
         (self.first..=self.last).contains(&place)
     }
 
-    /// The answer to who asks for the key at the time `now`, if it is held.
+    /// Returns the answer to a request for the key at the time `now`, if the key is held.
     fn held_at(&self, now: u64) -> Option<Decision> {
         let left = self.deadline.checked_sub(now).filter(|&left| left > 0)?;
         Some(Decision::Held { by: self.token, left })
     }
 
-    /// First and last with the event at `place`, unless it lies so far before them that there may be an undecided one
-    /// between.
+    /// Returns first and last extended to the event at `place`, unless the event lies so far before them that there may
+    /// be an undecided one in between.
     fn range_with(&self, place: u64) -> (u64, u64) {
         let first = if place.saturating_add(1) == self.first { place } else { self.first };
         (first, self.last.max(place))
     }
 }
 
-/// What tells claims the time, in nanoseconds that never go back.
+/// The clock of claims, in nanoseconds that never go back.
 pub(crate) trait Clock {
-    /// The time.
+    /// Returns the time.
     fn now(&mut self) -> u64;
 
-    /// What is left until `deadline`, or somewhat more, where that can be told for less than reading the clock. `None` if
-    /// it cannot, as when `deadline` is near or over.
+    /// Returns the time until `deadline`, or slightly more, if this costs less than reading the clock. Returns `None`
+    /// otherwise, for example when `deadline` is near or over.
     fn left_until_far(&mut self, deadline: u64) -> Option<u64>;
 }
 
@@ -154,7 +154,7 @@ impl Bucket {
         &self.entries
     }
 
-    /// The highest place of which the bucket has forgotten something.
+    /// Returns the highest place that the bucket has forgotten.
     pub(crate) fn floor(&self) -> u64 {
         self.floor
     }
@@ -173,14 +173,14 @@ impl Bucket {
         self.raise_floor(entry.last);
     }
 
-    /// Forgets what no reader can ask for any more: ended, and its events left the ring.
+    /// Forgets entries that no reader can ask for any more: they have ended, and their events left the ring.
     fn sweep(&mut self, now: u64, oldest: u64) {
         while let Some(index) = self.entries.iter().position(|entry| entry.deadline <= now && entry.last < oldest) {
             self.forget(index);
         }
     }
 
-    /// Makes room for an entry. `false` if every entry is held.
+    /// Makes room for an entry. Returns `false` if every entry is held.
     fn make_room(&mut self, limit: usize, now: u64) -> bool {
         if self.entries.len() < limit {
             return true;
@@ -195,7 +195,7 @@ impl Bucket {
         }
     }
 
-    /// What was decided of the event `at` before, if anything was.
+    /// Returns the earlier decision about the event `at`, if there is one.
     pub(crate) fn known(&self, key: Key, at: At) -> Option<Decision> {
         let of_key = self.entries.iter().find(|entry| entry.key == key);
         if of_key.is_some_and(|entry| entry.decides(at.place)) {
@@ -207,20 +207,20 @@ impl Bucket {
         }
     }
 
-    /// The rule. Decides on what is not [`Bucket::known`]; `limit` is how many entries there may be, `now` the time and
-    /// `oldest` the first place that the ring still holds, both read after this bucket was.
+    /// The rule. Decides an event that is not [`Bucket::known`]. `limit` is the largest number of entries, `now` the
+    /// time and `oldest` the first place that the ring still holds. Both must be read after this bucket.
     pub(crate) fn decide(&mut self, limit: usize, ask: Ask, now: u64, oldest: u64) -> Ruling {
         let Ask { key, ttl, at, token } = ask;
         let found = self.find(key);
         if let (Some(at), Some(e)) = (at, found) {
             let Entry { first, last, .. } = self.entries[e];
             if at.place > last && at.since > last.saturating_add(1) {
-                // The asker has not read what lies between; some of it may have been of this key and undecided.
+                // The asker has not read the events in between; some of them may be undecided events of this key.
                 self.raise_floor(last);
                 self.entries[e].first = at.since;
             } else if at.place.saturating_add(1) < first {
-                // Nor has anybody read for this entry what lies between; the asker is still to do so. The floor remembers
-                // that its event is decided.
+                // No worker has read the events in between for this entry either; the asker has yet to read them. The
+                // floor records that this event is decided.
                 self.raise_floor(at.place);
             }
         }
@@ -245,7 +245,7 @@ impl Bucket {
         Ruling::IfExchanged(Decision::Won(token))
     }
 
-    /// Ends the ttl of the claim that was won with `token`, at the time `now`. `false` if it is not held any more.
+    /// Ends the ttl of the claim that was won with `token`, at the time `now`. Returns `false` if it is no longer held.
     pub(crate) fn end(&mut self, key: Key, token: Token, now: u64) -> bool {
         let Some(e) = self.find(key) else { return false };
         let entry = &mut self.entries[e];
@@ -255,17 +255,17 @@ impl Bucket {
         if entry.last == 0 {
             self.entries.swap_remove(e);
         } else {
-            // What was decided stays decided.
+            // Decided events stay decided.
             entry.deadline = 0;
         }
         true
     }
 }
 
-/// Floor and entries of a bucket, where they are.
+/// Floor and entries of a bucket, in place.
 type InPlace<'a> = (&'a AtomicU64, &'a [[AtomicU64; ENTRY_WORDS]]);
 
-/// Where a key was looked for.
+/// The result of a look for a key.
 #[derive(Clone, Copy)]
 pub(crate) struct Place {
     bucket: usize,
@@ -275,7 +275,7 @@ pub(crate) struct Place {
 }
 
 impl Claims {
-    /// Claims over `pool`, for the ring whose tail and capacity these are.
+    /// Creates claims over `pool`, for the ring with this tail and capacity.
     pub(crate) fn new(pool: Pool, tail: Words, capacity: u64) -> Claims {
         debug_assert!(pool.cells().is_power_of_two());
         Claims { pool, tail, capacity }
@@ -285,7 +285,7 @@ impl Claims {
         self.pool.cells()
     }
 
-    /// Entries that a bucket can hold.
+    /// Returns the number of entries that a bucket can hold.
     pub(crate) fn entries_per_bucket(&self) -> usize {
         (self.pool.payload_words() - BUCKET_HEAD_WORDS) / ENTRY_WORDS
     }
@@ -294,8 +294,8 @@ impl Claims {
         key.0[0] as usize & (self.buckets() - 1)
     }
 
-    /// Claims `key` for `ttl` nanoseconds, for the event `at` or, without one, for its own sake.
-    // Always: its result is wide, and copying that from call to call takes 3 ns each time.
+    /// Claims `key` for `ttl` nanoseconds, for the event `at` or without an event.
+    // Always inlined: its result is wide, and each copy of it from call to call takes 3 ns.
     #[inline(always)]
     pub(crate) fn claim(
         &self,
@@ -315,7 +315,8 @@ impl Claims {
             if let Some(decision) = at.and_then(|at| bucket.known(key, at)) {
                 return Ok(decision);
             }
-            // Both after the snapshot is known good: an entry that they end must not have been renewed since.
+            // Both are read after the snapshot is known to be good: an entry that they end must not have been renewed
+            // since.
             let now = clock.now();
             let oldest = self.tail.at(0).load(Ordering::Acquire).saturating_sub(self.capacity) + 1;
             let token = Token(Stamp::new(hand.next_attempt()?, hand.seat()).bits());
@@ -335,7 +336,8 @@ impl Claims {
         let bucket = self.bucket_of(key);
         // Acquire: as for a reader of the ring.
         let seen = CellWord::from_bits(self.pool.cell(bucket).load(Ordering::Acquire));
-        // Relaxed, like all that is read in place: the exchange tells whether it holds, or else the seqlock's second look.
+        // Relaxed, like all reads in place: the exchange, or else the seqlock's second look, tells whether they are
+        // valid.
         let has_key = |[key0, key1, ..]: &[AtomicU64; ENTRY_WORDS]| {
             key0.load(Ordering::Relaxed) == key.0[0] && key1.load(Ordering::Relaxed) == key.0[1]
         };
@@ -343,7 +345,8 @@ impl Claims {
         Place { bucket, seen, entry: in_place.and_then(|(_, slots)| slots.iter().position(has_key)) }
     }
 
-    /// Floor and entries of the bucket that `seen` names, where they are. `None` if it says that it holds more than fit.
+    /// Returns floor and entries of the bucket that `seen` names, in place. Returns `None` if the bucket claims more
+    /// entries than fit.
     #[inline]
     fn in_place(&self, seen: CellWord) -> Result<Option<InPlace<'_>>, Fault> {
         let block = self.pool.block(seen.block())?;
@@ -354,23 +357,25 @@ impl Claims {
         Ok(entries.map(|entries| (&head[0], entries)))
     }
 
-    /// Who holds the key that was looked for, and for how long, if that is so long that the time need not be known more
-    /// exactly than `clock` can say for little. Most claims are lost, and this is where.
+    /// Returns the holder and the remaining time of a key, if the remaining time is so long that the cheap time of `clock`
+    /// is exact enough. Most claims are lost, and this is where.
     #[inline]
     pub(crate) fn held_for_long(&self, place: Place, clock: &mut impl Clock) -> Option<Decision> {
         let Place { bucket, seen, entry } = place;
         let entry = entry?;
         let (_, slots) = self.in_place(seen).ok()??;
         let entry = Entry::load(slots.get(entry)?);
-        // Nobody is told of more than was asked for.
+        // The answer is at most the ttl of the claim.
         let left = clock.left_until_far(entry.deadline)?.min(entry.deadline.saturating_sub(entry.since));
         self.pool.unchanged(bucket, seen).then_some(Decision::Held { by: entry.token, left })
     }
 
-    /// What [`Claims::claim`] does without an event where events have no part in it: all there is to decide is who holds the
-    /// key, and that takes no copy of the bucket. `None` where it is not so simple, or the bucket was replaced meanwhile.
+    /// Does what [`Claims::claim`] does for a claim without an event, in the simple case: the only question is who
+    /// holds the key, and that needs no copy of the bucket. Returns `None` in all other cases, and if the bucket was
+    /// replaced meanwhile.
     ///
-    /// What is read of the bucket holds if the exchange succeeds: whoever writes its block anew has replaced it before.
+    /// The words read from the bucket are valid if the exchange succeeds: a process that writes to its block has
+    /// replaced the bucket before.
     pub(crate) fn claim_in_place(
         &self,
         hand: &mut Hand,
@@ -384,7 +389,7 @@ impl Claims {
         let block = hand.begin(&self.pool)?;
         let (head, rest) = block.payload().split_at(BUCKET_HEAD_WORDS);
         let ([own_slot, free @ ..], _) = rest.as_chunks::<ENTRY_WORDS>() else { return Ok(None) };
-        // All that does not wait for the time: what is stored before it is read has come to rest when it is known.
+        // Everything that does not depend on the time: these stores are complete by the time the clock is read.
         head[0].store(floor.load(Ordering::Relaxed), Ordering::Relaxed);
         let token = Token(Stamp::new(hand.next_attempt()?, hand.seat()).bits());
         Entry { key, deadline: 0, first: 0, last: 0, token, since: 0 }.store(own_slot);
@@ -401,7 +406,7 @@ impl Claims {
                 entry.store(slot);
                 kept += 1;
             } else if entry.last != 0 {
-                // It decided events, which the rule may have to remember.
+                // The entry decided events, which the rule may have to remember.
                 return Ok(None);
             }
         }
@@ -415,7 +420,7 @@ impl Claims {
         })
     }
 
-    /// Ends the ttl of the claim that was won with `token`. `false` if it is not held any more.
+    /// Ends the ttl of the claim that was won with `token`. Returns `false` if it is no longer held.
     pub(crate) fn release(
         &self,
         hand: &mut Hand,
@@ -439,7 +444,7 @@ impl Claims {
         }
     }
 
-    /// Copies bucket `index` whole. Returns the word that its cell held.
+    /// Copies the whole bucket `index`. Returns the word that its cell held.
     pub(crate) fn snapshot(&self, index: usize, into: &mut Bucket) -> Result<CellWord, Fault> {
         let Bucket { floor, entries } = into;
         for _ in 0..TRIES {
@@ -450,7 +455,7 @@ impl Claims {
             if seen.version() == 0 {
                 return Ok(seen);
             }
-            // Relaxed, like all that follows: between the two looks of the seqlock.
+            // Relaxed, like all loads that follow: between the two looks of the seqlock.
             let in_place = self.in_place(seen)?;
             if let Some((from, slots)) = in_place {
                 *floor = from.load(Ordering::Relaxed);
@@ -460,11 +465,11 @@ impl Claims {
                 continue;
             }
             if in_place.is_none() {
-                return Err(Fault::Corrupt("a bucket of claims says it holds more entries than fit"));
+                return Err(Fault::Corrupt("a bucket of claims names more entries than fit"));
             }
             return Ok(seen);
         }
-        Err(Fault::Corrupt("a bucket of claims never stood still"))
+        Err(Fault::Corrupt("a bucket of claims changed during every read"))
     }
 
     fn replace(&self, hand: &mut Hand, index: usize, seen: CellWord, bucket: &Bucket) -> Result<Exchange, Fault> {
@@ -474,7 +479,7 @@ impl Claims {
     }
 
     /// Exchanges bucket `index` for the one that `hand` has written.
-    // Always: as for `Claims::claim`.
+    // Always inlined, for the same reason as `Claims::claim`.
     #[inline(always)]
     fn publish(&self, hand: &mut Hand, index: usize, seen: CellWord) -> Result<Exchange, Fault> {
         let version = seen.version() + 1;

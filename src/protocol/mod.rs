@@ -1,7 +1,7 @@
-//! The lock-free core: what processes do to each other's words.
+//! The lock-free core: how processes change each other's words.
 //!
-//! Nothing here knows of segments, files, handlers or system calls; it sees words through [`crate::sync`] alone, and the
-//! package `loom-tests` compiles these files a second time over a model checker's words.
+//! This module contains nothing about segments, files, handlers or system calls. It accesses words only through
+//! [`crate::sync`], and the package `loom-tests` compiles these files a second time over a model checker's words.
 //!
 //! | file | what |
 //! |---|---|
@@ -11,8 +11,8 @@
 //! | [`ring`] | the total order: post, look, copy, reserve, commit, void |
 //! | [`claims`] | unique keys: one decision per event, for all |
 //! | [`wake`] | sleeping until something is published |
-//! | [`thread_lock`] | between the threads of one process: who of them posts, claims, polls |
-//! | [`seat_words`] | where a worker's own words are |
+//! | [`thread_lock`] | a lock between the threads of one process that post, claim and poll |
+//! | [`seat_words`] | the layout of a worker's own words |
 
 pub(crate) mod bytes;
 pub(crate) mod claims;
@@ -25,17 +25,18 @@ pub(crate) mod word;
 
 use crate::sync::{AtomicU64, Ordering, fence};
 
-/// Why a protocol step could not be taken. The bus turns it into the public error, with its name and values.
+/// The reason why a protocol step failed. The bus turns it into the public error, with its name and values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// Shared words contradict each other: somebody who does not follow the protocol wrote to the segment.
+    /// Shared words are inconsistent: a process that does not follow the protocol wrote to the segment.
     Corrupt(&'static str),
-    /// A counter that must never repeat has come to its end.
+    /// A counter that must never repeat is exhausted.
     Exhausted(&'static str),
 }
 
-/// An acquire load of a word that may be mapped for reading only, as in an inspector. On such memory std promises nothing
-/// but relaxed loads ("Atomic accesses to read-only memory"); with the fence after it, one is as strong.
+/// An acquire load of a word that may be mapped read-only, as in an inspector. On such memory std guarantees only
+/// relaxed loads ("Atomic accesses to read-only memory"); together with the fence after it, a relaxed load is as
+/// strong.
 #[inline]
 pub(crate) fn load_acquire(word: &AtomicU64) -> u64 {
     // Acquire fence: pairs with the release of the store that this load reads.
@@ -44,6 +45,6 @@ pub(crate) fn load_acquire(word: &AtomicU64) -> u64 {
     seen
 }
 
-/// Tries after which a step that others always got ahead of is taken for a fault. Every failed try means that another
-/// process succeeded meanwhile, so that honest peers are never near it; it ends the loop when the words are hostile.
+/// The number of tries after which a step counts as a fault. Every failed try means that another process succeeded, so
+/// honest processes never come near this number; it ends the loop when the words are hostile.
 pub(crate) const TRIES: u32 = 1 << 20;

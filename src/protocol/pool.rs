@@ -1,8 +1,8 @@
-//! Cells and blocks, and the one exchange that moves a block from a worker to the public and back.
+//! Cells and blocks, and the exchange that makes a private block public and a public block private.
 //!
 //! Every block is named by one cell (public, immutable) or held by one seat (private, its holder writes). One
 //! compare-exchange is the only transfer: it puts the private block into the cell, and the displaced block becomes the
-//! next private one. A cell's version only grows, so that a late compare-exchange fails.
+//! next private one. A cell's version only grows, so a late compare-exchange fails.
 //!
 //! ```text
 //! block    [stamp][cell][version][meta] [payload ...]
@@ -17,7 +17,7 @@ const STAMP: usize = 0;
 const CELL: usize = 1;
 const VERSION: usize = 2;
 const META: usize = 3;
-/// Words of a line of the processor's cache.
+/// Words in a cache line.
 const WORDS_PER_LINE: usize = 8;
 /// Words before a block's payload.
 pub(crate) const HEAD_WORDS: usize = 4;
@@ -31,18 +31,18 @@ pub(crate) struct Pool {
     count: u32,
 }
 
-/// A block in place.
+/// A mapped block.
 #[derive(Clone, Copy)]
 pub(crate) struct Block<'a>(&'a [AtomicU64]);
 
 impl<'a> Block<'a> {
-    /// The word that says what the payload is, for the layer above.
+    /// The word that describes the payload, for the layer above.
     #[inline]
     pub(crate) fn meta(self) -> &'a AtomicU64 {
         &self.0[META]
     }
 
-    /// Asks for the second line, which would otherwise be fetched only after the first has been looked at.
+    /// Prefetches the second line, which would otherwise be fetched only after the first has been read.
     #[inline]
     pub(crate) fn prefetch_second_line(self) {
         if let Some(word) = self.0.get(WORDS_PER_LINE) {
@@ -56,23 +56,23 @@ impl<'a> Block<'a> {
     }
 }
 
-/// What came of an exchange.
+/// The result of an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exchange {
     /// The block is public.
     Done,
-    /// The cell has moved on; nobody saw the block.
+    /// The cell has moved on; no reader has seen the block.
     Moved,
 }
 
 impl Pool {
-    /// A pool over `cells` and over `blocks`, which are `stride` words each.
+    /// Creates a pool over `cells` and `blocks`, which are `stride` words each.
     pub(crate) fn new(cells: Words, blocks: Words, stride: usize) -> Pool {
         let count = (blocks.as_slice().len() / stride) as u32;
         Pool { cells, blocks, stride, count }
     }
 
-    /// Gives each cell and then each of `hands` the block it begins with. Only for a segment that nobody else sees yet.
+    /// Gives each cell and then each of `hands` its first block. Only for a segment that no other process sees yet.
     pub(crate) fn format(&self, hands: &[Words]) {
         let cells = self.cells.as_slice();
         for (block, cell) in cells.iter().enumerate() {
@@ -108,94 +108,95 @@ impl Pool {
         }
     }
 
-    /// The seqlock's second look: whether cell `index` still holds `seen`, so that what was copied out of its block
-    /// since is what was published.
+    /// The seqlock's second look. Returns `true` if cell `index` still holds `seen`: then the words that were copied
+    /// from its block in between are those that were published.
     #[inline]
     pub(crate) fn unchanged(&self, index: usize, seen: CellWord) -> bool {
-        // Acquire fence: had a payload load met a word of the block's next use, this look would see the exchange that
-        // came before that use (release fence in `Hand::begin`).
+        // Acquire fence: if a payload load had read a word of the block's next use, this look would see the exchange
+        // that came before that use (release fence in `Hand::begin`).
         fence(Ordering::Acquire);
         self.cell(index).load(Ordering::Relaxed) == seen.bits()
     }
 
-    /// Replaces cell `index`, which holds `seen`, by `to`, of the same version and block.
+    /// Replaces `seen` in cell `index` by `to`, with the same version and block.
     pub(crate) fn mark(&self, index: usize, seen: CellWord, to: CellWord) -> Exchange {
-        // SeqCst: as in `Hand::exchange`, for the words that the marker stored before.
+        // SeqCst: as in `Hand::exchange`, for the words that the caller stored before.
         let marked = self.cell(index).compare_exchange(seen.bits(), to.bits(), Ordering::SeqCst, Ordering::Relaxed);
         if marked.is_ok() { Exchange::Done } else { Exchange::Moved }
     }
 
-    /// Asks for the lines that an exchange of cell `index` will store to.
+    /// Prefetches the lines that an exchange of cell `index` will store to.
     #[inline]
     pub(crate) fn prefetch_to_write(&self, index: usize) {
         self.first_lines(index).for_each(sync::prefetch_to_write);
     }
 
-    /// Asks for the lines that a reader of cell `index` will copy.
+    /// Prefetches the lines that a reader of cell `index` will copy.
     #[inline]
     pub(crate) fn prefetch_to_read(&self, index: usize) {
         self.first_lines(index).for_each(sync::prefetch_to_read);
     }
 
-    /// Asks for the line of cell `index`, to be looked at.
+    /// Prefetches the line of cell `index`, for reading.
     #[inline]
     pub(crate) fn prefetch_cell(&self, index: usize) {
         sync::prefetch_to_read(self.cell(index));
     }
 
-    /// The first words of the two lines of a cell's block that small events use.
+    /// Returns the first words of the two lines of a cell's block that small events use.
     #[inline]
     fn first_lines(&self, index: usize) -> impl Iterator<Item = &AtomicU64> {
-        // Relaxed: nothing is read through it.
+        // Relaxed: the caller does not read through it.
         let seen = CellWord::from_bits(self.cell(index).load(Ordering::Relaxed));
         let words = self.block(seen.block()).map_or(&[][..], |block| block.0);
         [words.first(), words.get(WORDS_PER_LINE)].into_iter().flatten()
     }
 
-    /// Says of the publication that `seen` names that it happened, before the cell forgets it: its author may have died
-    /// in the middle, and whoever adopts the author's seat must know. `false` if the cell has moved on.
+    /// Confirms the publication that `seen` names, before the cell is overwritten: its author may have died before it
+    /// knew that the publication happened, and the process that adopts its seat must know. Returns `false` if the cell
+    /// has moved on.
     ///
-    /// The caller's own publications need no confirmation: of them only the last attempt is ever in question, and the
-    /// caller, who has got on to the next, knows how it ended.
+    /// The caller's own publications need no confirmation: of these only the last attempt is ever in question, and the
+    /// caller has continued past it, so it knows the result.
     #[inline]
     fn confirm(&self, me: u16, index: usize, seen: CellWord) -> Result<bool, Fault> {
         let stamp_word = &self.block(seen.block())?.0[STAMP];
-        // Acquire: pairs with the release of A3, as the block was published by then.
+        // Acquire: pairs with the release of A3, which came before the publication of the block.
         let stamp = Stamp::from_bits(stamp_word.load(Ordering::Acquire)); // H1
         if stamp.is_confirmed() || stamp.seat() == me {
             return Ok(true);
         }
-        // Only while the cell names the block is this the stamp of the publication and not of a later attempt.
+        // Only while the cell names the block does the stamp belong to this publication, and not to a later attempt.
         if !self.unchanged(index, seen) {
             return Ok(false);
         }
-        // Attempts never repeat, so that this fails if the block has got another stamp meanwhile. Release: an adopter
-        // that reads the confirmation must see no older stamp afterwards. A failure needs nothing.
+        // Attempts never repeat, so this fails if the block has another stamp by now. Release: an adopter that reads
+        // the confirmation must not see an older stamp afterwards. A failure needs no action.
         let _ =
             stamp_word.compare_exchange(stamp.bits(), stamp.confirmed().bits(), Ordering::AcqRel, Ordering::Relaxed); // H2
         Ok(true)
     }
 }
 
-/// A seat's hold on one block of a pool, and the right to exchange it.
+/// A seat's ownership of one block of a pool, with the right to exchange it.
 pub(crate) struct Hand {
     shared: Words,
     seat: u16,
     own: u32,
     attempt: u64,
-    /// Every id below it is taken, and has been seen to be.
+    /// Every id below it is taken, and this hand has seen that.
     known: u64,
-    /// The id after the last that was taken by this hand. Nothing is decided by it.
+    /// The id after the last one that this hand has taken. Nothing depends on it.
     after_last: u64,
 }
 
 impl Hand {
-    /// Takes over the hand of a seat whose last holder is proven dead or has left, with the block that it holds.
+    /// Takes over the hand of a seat and its block. The seat's last holder must be proven dead, or must have left.
     ///
-    /// May itself be killed between any two steps: each store leaves a state that the next adopter reads alike.
+    /// The adopter may itself be killed between any two steps: after each store the next adopter reads the same state.
     pub(crate) fn adopt(pool: &Pool, shared: Words, seat: u16) -> Result<Hand, Fault> {
         let Found { own, held } = Hand::find(pool, &shared, seat)?;
-        // Release: whoever adopts next reads both after everything we did.
+        // Release: the next adopter reads both after everything that we did.
         if held == own {
             shared.at(PREV).store(u64::from(held), Ordering::Release);
         } else {
@@ -205,22 +206,22 @@ impl Hand {
         Ok(Hand { shared, seat, own: held, attempt, known: 0, after_last: u64::MAX })
     }
 
-    /// The block that a seat's hand holds, for one who only looks. True while the hand is quiet, and stays so while it
-    /// is adopted: an adopter changes what the hand says and not what is so.
+    /// Returns the block that a seat's hand holds, without changing anything. The result is valid while no process uses
+    /// the hand, and also during an adoption, which changes the words of the hand but not the block that it holds.
     pub(crate) fn held(pool: &Pool, shared: &Words, seat: u16) -> Result<u32, Fault> {
         Ok(Hand::find(pool, shared, seat)?.held)
     }
 
-    /// Finds out which block a quiet hand holds: the one it wrote (its last exchange did not happen) or the one it was to
-    /// get (it did).
+    /// Finds the block of a hand that no process uses: the one that it wrote (its last exchange did not happen) or the
+    /// one that it was to get (the exchange happened).
     fn find(pool: &Pool, shared: &Words, seat: u16) -> Result<Found, Fault> {
         let own = held_block(pool, shared.at(OWN).load(Ordering::Acquire))?;
         let prev = held_block(pool, shared.at(PREV).load(Ordering::Acquire))?;
         let block = pool.block(own)?.0;
         let stamp = Stamp::from_bits(block[STAMP].load(Ordering::Acquire));
         let held = if stamp.seat() == seat && !stamp.is_confirmed() {
-            // An attempt was begun and nobody has confirmed it: it happened if the cell says so now, or if it was
-            // confirmed while we looked. Acquire on the cell: a helper that erased the name confirmed first.
+            // An attempt began and was not confirmed. It happened if the cell says so now, or if it was confirmed while
+            // we looked. Acquire on the cell: a helper that erased the name confirmed first.
             let index = block[CELL].load(Ordering::Acquire);
             let version = block[VERSION].load(Ordering::Acquire);
             let named = index < pool.cells() as u64
@@ -240,19 +241,19 @@ impl Hand {
         self.seat
     }
 
-    /// The id below which every one is known to be taken.
+    /// Returns an id below which every id is known to be taken.
     #[inline]
     pub(crate) fn known(&self) -> u64 {
         self.known
     }
 
-    /// Says that every id below `id` is taken, of which the caller has seen the cells.
+    /// Records that every id below `id` is taken. The caller has seen their cells.
     #[inline]
     pub(crate) fn know(&mut self, id: u64) {
         self.known = self.known.max(id);
     }
 
-    /// Says that this hand has taken `id`. Returns whether it took the one before, too.
+    /// Records that this hand has taken `id`. Returns `true` if it also took the one before.
     #[inline]
     pub(crate) fn has_taken(&mut self, id: u64) -> bool {
         let in_a_row = self.after_last == id;
@@ -261,17 +262,17 @@ impl Hand {
         in_a_row
     }
 
-    /// The private block, to be written. Comes before any store to it.
+    /// Returns the private block for writing. Must be called before any store to it.
     #[inline]
     pub(crate) fn begin<'a>(&self, pool: &'a Pool) -> Result<Block<'a>, Fault> {
         let block = pool.block(self.own)?;
-        // A reader may still be copying this block's last event. Release fence: if it meets a word that we store from
-        // here on, its second look sees that the cell has moved on (fence in `Pool::unchanged`).
+        // A reader may still be copying this block's last event. Release fence: if the reader loads a word that we
+        // store from here on, its second look sees that the cell has moved on (fence in `Pool::unchanged`).
         fence(Ordering::Release);
         Ok(block)
     }
 
-    /// The number that the next exchange will have: never used before by this seat, nor ever again.
+    /// Returns the number of the next exchange: this seat has never used it before and never will again.
     pub(crate) fn next_attempt(&self) -> Result<u64, Fault> {
         if self.attempt >= Stamp::LAST_ATTEMPT {
             return Err(Fault::Exhausted("the publication attempts of a seat"));
@@ -279,9 +280,9 @@ impl Hand {
         Ok(self.attempt + 1)
     }
 
-    /// Puts the private block into cell `index` as `version`, if the cell still holds `seen`. On success the displaced
-    /// block is the private one.
-    // Always: as for `Claims::claim`.
+    /// Puts the private block into cell `index` with `version`, if the cell still holds `seen`. On success the
+    /// displaced block becomes the private one.
+    // Always inlined, for the same reason as `Claims::claim`.
     #[inline(always)]
     pub(crate) fn exchange(
         &mut self,
@@ -293,10 +294,10 @@ impl Hand {
         let old = seen.block();
         let block = pool.block(self.own)?.0;
         self.attempt = self.next_attempt()?;
-        // Relaxed: before A3 in program order, which is what a successor sees of the dead.
+        // Relaxed: before A3 in program order, which is the order that a successor sees.
         self.shared.at(ATTEMPT).store(self.attempt, Ordering::Relaxed); // A1
-        // Release: an adopter that reads the stamp of this attempt reads its cell and version too. Stored before the
-        // stamp; with the stamp of an earlier attempt they only say that a failed exchange failed.
+        // Release: an adopter that reads the stamp of this attempt also reads its cell and version. They are stored
+        // before the stamp; with the stamp of an earlier attempt they only show that a failed exchange failed.
         block[CELL].store(index as u64, Ordering::Release); // A2
         block[VERSION].store(version, Ordering::Release);
         block[STAMP].store(Stamp::new(self.attempt, self.seat).bits(), Ordering::Release); // A3
@@ -305,8 +306,8 @@ impl Hand {
             return Ok(Exchange::Moved);
         }
         let published = CellWord::new(version, Phase::Published, self.own);
-        // Release: the payload and A1 to A4 are visible to whoever reads the cell. Acquire: what we will write into the
-        // displaced block comes after everything its readers could have seen of it. SeqCst: for `wake::notify`.
+        // Release: a reader of the cell sees the payload and A1 to A4. Acquire: our later stores to the displaced block
+        // come after everything that its readers could have seen of it. SeqCst: for `wake::notify`.
         let exchanged =
             pool.cell(index).compare_exchange(seen.bits(), published.bits(), Ordering::SeqCst, Ordering::Relaxed); // P
         if exchanged.is_err() {
@@ -317,9 +318,9 @@ impl Hand {
         Ok(Exchange::Done)
     }
 
-    /// Replaces cell `index`, which holds `seen`, by `to`, of a new version but without moving a block.
+    /// Replaces `seen` in cell `index` by `to`, with a new version but the same block.
     pub(crate) fn mark(&self, pool: &Pool, index: usize, seen: CellWord, to: CellWord) -> Result<Exchange, Fault> {
-        // It ends the publication before it, which must be confirmed first like by any exchange.
+        // It ends the previous publication, which must be confirmed first, as for any exchange.
         if !pool.confirm(self.seat, index, seen)? {
             return Ok(Exchange::Moved);
         }
@@ -327,7 +328,7 @@ impl Hand {
     }
 }
 
-/// The block that a hand says it holds, and the one that it does.
+/// The block that a hand names, and the block that it holds.
 struct Found {
     own: u32,
     held: u32,
@@ -356,7 +357,7 @@ impl Tries {
                 self.0 = left;
                 Ok(())
             }
-            None => Err(Fault::Corrupt("a step never came to an end, though every word was tried again")),
+            None => Err(Fault::Corrupt("a step did not end, although it was retried many times")),
         }
     }
 }

@@ -1,8 +1,9 @@
-//! Where a worker's own words are in its seat. Written by the worker that holds the seat, read by anyone.
+//! The layout of a worker's own words in its seat. The worker that holds the seat writes them, and any process may read
+//! them.
 //!
-//! Four 128-byte parts, so that no two writers and no writer and idle reader meet in a line (or in the pair of lines that
-//! processors fetch together): what posting writes, what reading writes, what claiming writes, and who it is. The fields
-//! that only the bus knows of are in `layout`, which asserts that the two agree.
+//! There are four 128-byte parts, so that no two writers, and no writer and idle reader, share a line (or the pair of
+//! lines that processors fetch together): words that posting writes, words that reading writes, words that claiming
+//! writes, and the identity. The fields that only the bus uses are in `layout`, which asserts that the two agree.
 
 /// Words in a seat.
 pub(crate) const WORDS: usize = 64;
@@ -14,9 +15,9 @@ pub(crate) const RESERVED: usize = 3;
 /// First of the claims' three words.
 pub(crate) const CLAIM_HAND: usize = 32;
 
-/// In a hand: the block held, when the last exchange is known to be over.
+/// In a hand: the held block, when the last exchange is known to be over.
 pub(crate) const OWN: usize = 0;
-/// In a hand: the block held if the last exchange succeeded.
+/// In a hand: the held block if the last exchange succeeded.
 pub(crate) const PREV: usize = 1;
 /// In a hand: the number of the last attempt.
 pub(crate) const ATTEMPT: usize = 2;

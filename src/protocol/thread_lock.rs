@@ -1,9 +1,9 @@
-//! A lock between the threads of one process, for what takes nanoseconds: a post, a claim.
+//! A lock between the threads of one process, for operations that take nanoseconds: a post, a claim.
 //!
-//! Giving it back is a plain store. A `std::sync::Mutex` pays a second exchange there, to learn whether anybody sleeps;
-//! here nobody sleeps until woken: who finds it taken for longer, because its holder was put aside in the middle, looks
-//! again every few microseconds. Where users' code may run under it, which is in a poll, nobody waits: others only try. No
-//! panic under it leaves anything half done.
+//! Unlocking is a plain store. A `std::sync::Mutex` needs a second exchange there, to learn whether a thread sleeps.
+//! Here no thread sleeps until it is woken: if a thread finds the lock taken for longer, because the holder was
+//! preempted, it looks again every few microseconds. Where users' code may run under the lock, in a poll, no thread
+//! waits: others only try. A panic under the lock leaves nothing half done.
 
 use std::cell::UnsafeCell;
 use std::marker::PhantomData;
@@ -21,15 +21,15 @@ pub(crate) struct Lock<T> {
     value: UnsafeCell<T>,
 }
 
-// SAFETY: `value` is reached only through a `Locked`, of which there is one at a time: the next is given out after the
-// release store of the one before. So a `Lock` moves the value between threads, and no more.
+// SAFETY: `value` is reached only through a `Locked`, and there is only one at a time: the next is created after the
+// release store of the previous one. So a `Lock` only moves the value between threads.
 unsafe impl<T: Send> Sync for Lock<T> {}
 
-// A panic under the lock leaves the value whole.
+// A panic under the lock leaves the value valid.
 impl<T> UnwindSafe for Lock<T> {}
 impl<T> RefUnwindSafe for Lock<T> {}
 
-/// The right to use the value: to other threads it is what a `&mut T` is.
+/// The right to use the value; other threads see it like a `&mut T`.
 pub(crate) struct Locked<'a, T>(&'a Lock<T>, PhantomData<&'a mut T>);
 
 impl<T> Lock<T> {
@@ -38,15 +38,15 @@ impl<T> Lock<T> {
         Lock { state, value: UnsafeCell::new(value) }
     }
 
-    /// `None` if it is held, be it by this thread.
+    /// Returns `None` if any thread holds the lock, including this one.
     #[inline]
     pub(crate) fn try_lock(&self) -> Option<Locked<'_, T>> {
-        // Acquire: pairs with the release of the holder before.
+        // Acquire: pairs with the release of the previous holder.
         let taken = self.state.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed);
         taken.is_ok().then(|| Locked(self, PhantomData))
     }
 
-    /// Waits for as long as it is held.
+    /// Waits for as long as the lock is held.
     #[inline]
     pub(crate) fn lock(&self) -> Locked<'_, T> {
         match self.try_lock() {
@@ -81,7 +81,7 @@ impl<T> Deref for Locked<'_, T> {
 impl<T> DerefMut for Locked<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: as in `deref`; and it is borrowed mutably itself.
+        // SAFETY: as in `deref`; and `self` is borrowed mutably.
         unsafe { &mut *self.0.value.get() }
     }
 }
@@ -89,7 +89,7 @@ impl<T> DerefMut for Locked<'_, T> {
 impl<T> Drop for Locked<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        // Release: what was done to the value is done for the next holder.
+        // Release: the next holder sees everything that was done to the value.
         self.0.state.store(FREE, Ordering::Release);
     }
 }

@@ -2,18 +2,18 @@
 
 use core::fmt;
 
-/// What an id is, as its cell says it.
+/// The phase of an id, as its cell shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// The block holds the event.
     Published = 0,
-    /// The id is taken, its payload is still to come.
+    /// The id is taken; its payload follows later.
     Reserved = 1,
     /// The id never became an event.
     Void = 2,
 }
 
-/// A word of the ring or of the claims: which block is public here, and since which lap.
+/// A word of the ring or of the claims: the public block of this cell, and its lap.
 ///
 /// ```text
 /// 63 ........... 22 21 20 19 ..... 0
@@ -26,9 +26,9 @@ impl CellWord {
     const BLOCK_BITS: u32 = 20;
     const PHASE_BITS: u32 = 2;
     const VERSION_SHIFT: u32 = Self::BLOCK_BITS + Self::PHASE_BITS;
-    /// The last version that fits.
+    /// The largest version.
     pub(crate) const LAST_VERSION: u64 = (1 << (64 - Self::VERSION_SHIFT)) - 1;
-    /// The number of blocks that a cell can tell apart.
+    /// The number of blocks that a cell can distinguish.
     pub(crate) const BLOCKS: u64 = 1 << Self::BLOCK_BITS;
 
     pub(crate) const fn new(version: u64, phase: Phase, block: u32) -> CellWord {
@@ -56,7 +56,7 @@ impl CellWord {
         (self.0 & (Self::BLOCKS - 1)) as u32
     }
 
-    /// `None` for the one pattern that no writer stores.
+    /// Returns `None` for the one pattern that no writer stores.
     #[inline]
     pub(crate) const fn phase(self) -> Option<Phase> {
         match self.0 >> Self::BLOCK_BITS & ((1 << Self::PHASE_BITS) - 1) {
@@ -78,22 +78,22 @@ impl fmt::Debug for CellWord {
     }
 }
 
-/// Where a reader goes on, for a look that costs next to nothing: a cell, and the version that it will have. One word, so
-/// that the cell of one id never goes with the lap of another.
+/// The place where a reader continues, for a look that costs next to nothing: a cell, and the version that it will
+/// have. It is one word, so the cell of one id is never combined with the lap of another.
 ///
 /// ```text
 /// 63 ........... 22 21   20  19 .... 0
-/// [ version: 42   ][0][RES][ cell: 20 ]      RES: it is reserved, and else not taken yet; 0: nothing is said
+/// [ version: 42   ][0][RES][ cell: 20 ]      RES: reserved, otherwise not taken yet; 0: no information
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mark(u64);
 
 impl Mark {
     const RESERVED: u64 = (Phase::Reserved as u64) << CellWord::BLOCK_BITS;
-    /// Says nothing: a reader has to look.
+    /// No information: a reader has to look.
     pub(crate) const NONE: Mark = Mark(0);
 
-    /// Of an id that is not taken yet. [`Mark::NONE`] if its version does not fit.
+    /// Creates a mark of an id that is not taken yet. Returns [`Mark::NONE`] if its version does not fit.
     #[inline]
     pub(crate) const fn empty(version: u64, cell: usize) -> Mark {
         debug_assert!((cell as u64) < CellWord::BLOCKS);
@@ -104,7 +104,7 @@ impl Mark {
         }
     }
 
-    /// Of an id that is reserved.
+    /// Creates a mark of a reserved id.
     pub(crate) const fn reserved(version: u64, cell: usize) -> Mark {
         Mark(Mark::empty(version, cell).0 | Mark::RESERVED)
     }
@@ -129,7 +129,7 @@ impl Mark {
         self.0 >> CellWord::VERSION_SHIFT
     }
 
-    /// The least bits that the cell has when the id is taken; 0, which nothing is below, if nothing is said.
+    /// Returns the smallest value of the cell once the id is taken; 0, the smallest of all, if there is no information.
     #[inline]
     pub(crate) const fn first_bits(self) -> u64 {
         self.0 >> CellWord::VERSION_SHIFT << CellWord::VERSION_SHIFT
@@ -150,7 +150,7 @@ impl fmt::Debug for Mark {
     }
 }
 
-/// A block's mark: whose publication attempt it was last written for, and whether a helper saw that attempt succeed.
+/// A block's mark: the publication attempt that it was last written for, and whether a helper saw that attempt succeed.
 ///
 /// ```text
 /// 63 ............ 17 16 .. 1  0
@@ -161,7 +161,7 @@ pub(crate) struct Stamp(u64);
 
 impl Stamp {
     const ATTEMPT_SHIFT: u32 = 17;
-    /// The last attempt that fits.
+    /// The largest attempt.
     pub(crate) const LAST_ATTEMPT: u64 = (1 << (64 - Self::ATTEMPT_SHIFT)) - 1;
 
     pub(crate) const fn new(attempt: u64, seat: u16) -> Stamp {

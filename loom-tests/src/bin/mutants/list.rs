@@ -222,7 +222,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "mark without confirmation",
         file: "pool.rs",
         edits: &[(
-            "        // It ends the publication before it, which must be confirmed first like by any exchange.\n        if !pool.confirm(self.seat, index, seen)? {",
+            "        // It ends the previous publication, which must be confirmed first, as for any exchange.\n        if !pool.confirm(self.seat, index, seen)? {",
             "        if false {",
         )],
         breaks: "as above, where a reservation laps",
@@ -852,8 +852,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
                 "            Some((index, _)) if index == usize::MAX => {\n                self.forget(index);",
             ),
             (
-                "            None => false,\n        }\n    }\n\n    /// What was decided",
-                "            _ => false,\n        }\n    }\n\n    /// What was decided",
+                "            None => false,\n        }\n    }\n\n    /// Returns the earlier decision",
+                "            _ => false,\n        }\n    }\n\n    /// Returns the earlier decision",
             ),
         ],
         breaks: "a bucket is full of keys that ended",
