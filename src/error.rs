@@ -353,6 +353,18 @@ pub enum Cause {
         /// The message of the panic.
         message: String,
     },
+    /// A bell hears no posts. It looks at an interval instead.
+    Unheard {
+        /// The segment's name.
+        name: String,
+        /// Why not.
+        why: String,
+    },
+    /// This process has closed a descriptor of a bell, or put another file on its number.
+    BellClosed {
+        /// The segment's name.
+        name: String,
+    },
     /// A system call failed.
     System {
         /// The segment's name.
@@ -503,6 +515,8 @@ kinds! {
     NotConfigured = 43, "not_configured";
     PollerPanicked = 44, "poller_panicked";
     System = 45, "system";
+    Unheard = 46, "unheard";
+    BellClosed = 47, "bell_closed";
 }
 
 impl Error {
@@ -779,6 +793,14 @@ impl fmt::Display for Cause {
             Cause::PollerPanicked { message } => {
                 write!(f, "the poller's thread panicked: {message}; nothing is polled until another poller is started")
             }
+            Cause::Unheard { name, why } => {
+                write!(f, "posts do not ring the bell of segment {name}, which looks at an interval instead: {why}")
+            }
+            Cause::BellClosed { name } => write!(
+                f,
+                "this process has closed a descriptor of a bell of segment {name}, or put another file on its number: make \
+                 a new bell, after descriptors are closed (closefrom, daemonizing)"
+            ),
             Cause::System { name, call, source } => {
                 write!(f, "{call} failed for segment {name}: {source}")?;
                 match source.raw_os_error() {

@@ -146,6 +146,8 @@ pub use event::{Typed, TypedEvent};
 pub use identity::{BusId, Position};
 #[cfg(feature = "typed")]
 pub use rkyv;
+pub use seat::bell::options::{BellKind, BellOptions};
+pub use seat::bell::pull::PullBell;
 pub use seat::options::{Start, WorkerOptions};
 pub use seat::publisher::Publisher;
 pub use seat::report::{HandlerError, HandlerPanic, Report, Trouble};
@@ -153,7 +155,7 @@ pub use seat::reservation::Reservation;
 pub use seat::stats::{Stats, WorkerStats};
 pub use seat::subscriber::{Delivery, Subscriber, Undecided};
 pub use segment::options::SegmentOptions;
-pub use worker::{Handler, Outcome, Polled, Poller, Registration, Scope, Waited, Waker, WeakWorker, Worker};
+pub use worker::{Bell, Handler, Outcome, Polled, Poller, Registration, Scope, Waited, Waker, WeakWorker, Worker};
 
 /// The README's program, so that it keeps compiling.
 #[cfg(doctest)]

@@ -15,7 +15,7 @@ use rustix::fs::{self, Mode, OFlags, Stat};
 use rustix::io::{Errno, fcntl_dupfd_cloexec, retry_on_intr};
 
 /// Standard error. Programs write to it without checking where it leads.
-const LAST_STANDARD: RawFd = 2;
+pub(super) const LAST_STANDARD: RawFd = 2;
 
 /// Identifies a file, whatever its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

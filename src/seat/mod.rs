@@ -2,6 +2,7 @@
 
 pub(crate) mod adopt;
 pub(crate) mod audit;
+pub(crate) mod bell;
 pub(crate) mod claim;
 pub(crate) mod claim_clock;
 pub(crate) mod holder;

@@ -6,11 +6,9 @@ use std::sync::Arc;
 use crate::error::{Cause, Error, Result, SizeLimit};
 use crate::event::Topic;
 use crate::event::wire::{FRAGMENT_HEAD_BYTES, FragmentHead, Kind, Meta, Prefix, UniqueKey, chunk_len};
-use crate::os::futex::SharedFutex;
 use crate::protocol::bytes;
 use crate::protocol::pool::{Block, Hand};
 use crate::protocol::ring::{Fate, Ring};
-use crate::protocol::wake;
 use crate::seat::words::SeatWords;
 use crate::segment::Segment;
 use crate::segment::fault::InSegment;
@@ -180,7 +178,7 @@ impl Writer {
 
     #[inline]
     fn notify(&self, word: usize) {
-        if wake::notify(self.segment.wake_word(word), &SharedFutex) {
+        if self.segment.notify(word) {
             self.seat.add(seat_word!(posting.wakes), 1);
         }
     }

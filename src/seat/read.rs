@@ -4,6 +4,7 @@ pub(crate) mod fragments;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use self::fragments::{Assembled, Fragments};
 use crate::claim::Claim;
@@ -401,8 +402,7 @@ impl Reader {
             // Nobody but we can end that wait, so that waiting would never end it.
             return Ok(false);
         }
-        let over = sys::boottime_ns().saturating_sub(first_met_ns) >= self.wait_max_ns;
-        if !over && self.reserver_lives(id) {
+        if !self.gives_up(Pending { id, since_ns: Some(first_met_ns) }) {
             return Ok(false);
         }
         let fate = self.ring.void(id).in_segment(&self.segment)?;
@@ -411,6 +411,17 @@ impl Reader {
             self.segment.wake_for_decided();
         }
         Ok(true)
+    }
+
+    /// Whether the next step gives up a reserved id that this seat has met.
+    pub(crate) fn gives_up(&self, pending: Pending) -> bool {
+        self.left_of_wait(pending).is_some_and(|left| left.is_zero() || !self.reserver_lives(pending.id))
+    }
+
+    /// How long it is still waited for; `None` if it is this seat's own.
+    pub(crate) fn left_of_wait(&self, pending: Pending) -> Option<Duration> {
+        let waited = sys::boottime_ns().saturating_sub(pending.since_ns?);
+        Some(Duration::from_nanos(self.wait_max_ns.saturating_sub(waited)))
     }
 
     /// Whether a live process says that it has reserved `id`. If that cannot be told, as the segment's descriptor is

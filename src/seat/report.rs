@@ -154,6 +154,9 @@ pub enum Trouble<'a> {
     ReporterPanicked(&'a HandlerPanic),
     /// A [`Poller`](crate::Poller) ended by itself, because of this error. Nothing is polled until another is started.
     PollerEnded(&'a Error),
+    /// A [`Bell`](crate::Bell) was made that posts do not ring, for this reason. It looks at an interval instead. Reported
+    /// at no event.
+    Unheard(&'a Error),
 }
 
 impl Trouble<'_> {
@@ -176,6 +179,7 @@ impl Trouble<'_> {
             Trouble::OptionsDiffer(_) => "options_differ",
             Trouble::ReporterPanicked(_) => "reporter_panicked",
             Trouble::PollerEnded(_) => "poller_ended",
+            Trouble::Unheard(_) => "unheard",
         }
     }
 
@@ -228,6 +232,7 @@ impl fmt::Display for Trouble<'_> {
             }
             Trouble::ReporterPanicked(panic) => write!(f, "the function given to on_report panicked: {}", panic.what()),
             Trouble::PollerEnded(error) => write!(f, "the poller ended: {error}"),
+            Trouble::Unheard(error) => write!(f, "{error}"),
         }
     }
 }
@@ -277,11 +282,12 @@ mod tests {
             Trouble::OptionsDiffer(&[]),
             Trouble::ReporterPanicked(&panic),
             Trouble::PollerEnded(&left),
+            Trouble::Unheard(&left),
         ];
         let names: Vec<&str> = troubles.iter().map(Trouble::name).collect();
         let [first, rest] = [
             "failed panicked mistyped unreadable lagged claims_full claim_late",
-            "orphaned options_differ reporter_panicked poller_ended",
+            "orphaned options_differ reporter_panicked poller_ended unheard",
         ];
         assert_eq!(names.join(" "), format!("{first} {rest}"));
     }

@@ -59,7 +59,7 @@ pub struct Subscriber {
     /// A step that was taken and is told after what is undecided.
     put_off: Option<Step>,
     /// The reserved id that reading stopped at.
-    reserved: Option<(u64, bool)>,
+    reserved: Option<Pending>,
 }
 
 /// What a [`Subscriber`] gets, in order.
@@ -347,7 +347,7 @@ impl Subscriber {
         }
         match step {
             Step::Empty => return Ok(None),
-            Step::Pending(pending) => self.reserved = Some((pending.id, pending.is_own())),
+            Step::Pending(pending) => self.reserved = Some(pending),
             Step::Event => self.publisher.seat.words.add(seat_word!(reading.delivered), 1),
             _ => {}
         }
@@ -371,13 +371,33 @@ impl Subscriber {
         delivery(found, &self.reader, &self.publisher)
     }
 
+    pub(crate) fn segment(&self) -> &Segment {
+        &self.publisher.seat.segment
+    }
+
+    /// Whether the seat is the calling process's.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.publisher.check()
+    }
+
+    /// How long the reserved id that reading stopped at is still waited for: `None` if there is none, or if it is this
+    /// seat's own.
+    pub(crate) fn left_of_wait(&self) -> Option<Duration> {
+        self.reserved.and_then(|pending| self.reader.left_of_wait(pending))
+    }
+
+    /// Whether the next step gives up the reserved id that reading stopped at.
+    pub(crate) fn gives_up(&self) -> bool {
+        self.reserved.is_some_and(|pending| self.reader.gives_up(pending))
+    }
+
     /// Whether the next step may find something new.
-    fn has_news(&self) -> bool {
+    pub(crate) fn has_news(&self) -> bool {
         if !self.undecided.is_empty() || self.put_off.is_some() {
             return true;
         }
         match self.reserved {
-            Some((id, _)) => self.is_settled(id),
+            Some(pending) => self.is_settled(pending.id),
             None => self.reader.has_ahead() || !self.publisher.seat.segment.ring().is_empty_at(self.reader.next()),
         }
     }
@@ -390,7 +410,7 @@ impl Subscriber {
     fn nap(&self, most: Duration) {
         let segment = &self.publisher.seat.segment;
         match self.reserved {
-            Some((id, _)) => {
+            Some(Pending { id, .. }) => {
                 let word = segment.wake_word(header_word!(wake_reserved));
                 wake::nap(word, &SharedFutex, most.min(self.wait_interval), || self.is_settled(id));
             }

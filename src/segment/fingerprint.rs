@@ -55,8 +55,8 @@ mod tests {
     fn g11_the_layout_is_the_one_of_its_version() {
         #[cfg(feature = "typed")]
         assert_eq!(super::fingerprint(), 0xd49b_1a1e_6182_c631);
-        assert_eq!(LAYOUT_VERSION, 2);
-        assert_eq!(layout_version(magic()), Some(2));
+        assert_eq!(LAYOUT_VERSION, 3);
+        assert_eq!(layout_version(magic()), Some(3));
         assert_eq!([layout_version(0), layout_version(FORMING)], [None; 2]);
     }
 }

@@ -19,7 +19,7 @@ use memoffset::span_of;
 use crate::protocol::seat_words;
 
 /// Version of the layout below. Raise it with every change that an older binary would misread.
-pub(crate) const LAYOUT_VERSION: u32 = 2;
+pub(crate) const LAYOUT_VERSION: u32 = 3;
 /// The upper 48 bits of a finished segment's first word; the lower 16 are the layout version.
 const MAGIC: u64 = 0x7365_7163_6173_0000; // "seqcas"
 /// First word of a segment in creation.

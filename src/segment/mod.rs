@@ -41,6 +41,7 @@ mod names;
 pub(crate) mod options;
 pub(crate) mod pools;
 mod remove;
+mod ringing;
 mod storage;
 pub(crate) mod unique_hash;
 
@@ -54,14 +55,11 @@ use rustix::fs::OFlags;
 use crate::error::{Difference, Error, Result};
 use crate::identity::BusId;
 use crate::os::descriptor::{Descriptor, Inode};
-use crate::os::futex::SharedFutex;
 use crate::os::mapping::Mapping;
 use crate::protocol::claims::Claims;
 use crate::protocol::pool::Pool;
 use crate::protocol::ring::{Ring, stretch_for};
-use crate::protocol::wake;
 use crate::segment::geometry::{Geometry, Regions};
-use crate::segment::layout::header_word;
 use crate::segment::options::SegmentOptions;
 use crate::segment::pools::PoolId;
 use crate::segment::unique_hash::UniqueHash;
@@ -122,6 +120,8 @@ impl Segment {
         let draft = Draft::new(ANONYMOUS, options, Instant::now())?;
         let file = anonymous_file()?;
         let (memory, birth) = draft.form_anonymous(&file)?;
+        // Reads by the description that the system has made raise no event. Without /proc there is no other.
+        let file = reopen(ANONYMOUS, &file).unwrap_or(file);
         Ok(Segment::made(ANONYMOUS, file, memory, &birth))
     }
 
@@ -229,13 +229,6 @@ impl Segment {
     #[inline]
     pub(crate) fn wake_word(&self, header_word: usize) -> &AtomicU32 {
         self.memory.mapping.word32(header_word * 8).expect("the header lies inside the mapping")
-    }
-
-    /// Wakes all who wait for a reserved id that was just decided: the readers that have met it, and the sleepers to
-    /// whom its fate is news. Returns on how many words somebody slept.
-    pub(crate) fn wake_for_decided(&self) -> u64 {
-        let words = [header_word!(wake_reserved), header_word!(wake)];
-        words.into_iter().map(|word| u64::from(wake::notify(self.wake_word(word), &SharedFutex))).sum()
     }
 
     /// The segment's own descriptor. If its number was closed, or another file was put on it, the file is opened again

@@ -27,7 +27,7 @@ use crate::os::fork::ForkGuard;
 use crate::os::sys;
 use crate::protocol::seat_words;
 use crate::segment::fingerprint::fingerprint;
-use crate::segment::layout::{FORMING, HEADER_BYTES, magic};
+use crate::segment::layout::{FORMING, HEADER_BYTES, header_word, magic};
 use crate::segment::pools::POOLS;
 
 /// Another user than the one who runs the tests.

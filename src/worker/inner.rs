@@ -10,7 +10,7 @@ use super::default_report::DefaultReports;
 use super::handlers::registry::Registry;
 use super::options::{Changing, Tuning};
 use super::polling::delivery::{OWN, Reading};
-use super::waker::Bell;
+use super::waker::OwnWakes;
 use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::event::LocalEvent;
 use crate::os::clock::HostClock;
@@ -53,7 +53,7 @@ pub(crate) struct Inner {
     pub(super) default_reports: DefaultReports,
     /// Reporters that panicked, and are not counted in the seat yet.
     pub(super) reporters_failed: AtomicU64,
-    pub(super) bell: Arc<Bell>,
+    pub(super) own_wakes: Arc<OwnWakes>,
     pub(super) left: AtomicBool,
     /// Whether the seat is still this worker's, and the handlers are still there: cleared once, by the one that gives
     /// them up. See [`leaving`](super::leaving).
@@ -96,7 +96,7 @@ impl Inner {
         let options = Arc::new(options);
         Ok(Inner {
             seats: segment.seats(),
-            bell: Arc::new(Bell::new(&segment, guard)),
+            own_wakes: Arc::new(OwnWakes::new(&segment, guard)),
             segment,
             guard,
             ring,

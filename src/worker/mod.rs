@@ -1,5 +1,6 @@
 //! A worker: one seat on the bus, with handlers.
 
+mod bell;
 mod claiming;
 mod default_report;
 #[cfg(test)]
@@ -22,6 +23,7 @@ mod waiting;
 pub(crate) mod waker;
 mod weak;
 
+pub use self::bell::Bell;
 pub use self::handle::Worker;
 pub use self::handlers::handler::{Handler, Outcome};
 pub use self::handlers::registry::Registration;

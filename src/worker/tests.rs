@@ -152,7 +152,7 @@ fn g11_a_wait_beside_a_handler_of_another_thread_sleeps_and_is_woken_by_its_end(
                 }
             }
         });
-        let word = &worker.inner.bell.poll_ended;
+        let word = &worker.inner.own_wakes.poll_ended;
         // A thread that spins never says that it is about to sleep.
         eventually("it sleeps", || word.load(Ordering::SeqCst) & 1 == 1);
         let before = word.load(Ordering::SeqCst) >> 2;

@@ -50,7 +50,7 @@ impl Worker {
     ///
     /// [`ErrorKind::Forked`], [`ErrorKind::Displaced`], [`ErrorKind::Left`].
     pub fn wait(&self, timeout: Duration) -> Result<bool> {
-        let wakes = self.inner.bell.listen();
+        let wakes = self.inner.own_wakes.listen();
         let news = self.inner.wait(timeout, &SharedFutex, || wakes.any())?;
         wakes.answer();
         Ok(news)
@@ -87,7 +87,7 @@ impl Worker {
     /// [`ErrorKind::Forked`], also if a signal handler has forked and this is the child; [`ErrorKind::Left`], also if
     /// the worker leaves meanwhile.
     pub fn wait_interruptible(&self, timeout: Duration) -> Result<Waited> {
-        let wakes = self.inner.bell.listen();
+        let wakes = self.inner.own_wakes.listen();
         let futex = InterruptibleFutex::default();
         let news = self.inner.wait(timeout, &futex, || futex.was_interrupted() || wakes.any())?;
         self.inner.check()?;
@@ -136,13 +136,13 @@ impl Inner {
         let mut left = timeout;
         let mut slept = false;
         let mut nap = FIRST_NAP;
-        self.bell.sleepers.fetch_add(1, Ordering::Relaxed);
-        // SeqCst: with the one in `Bell::ring`.
+        self.own_wakes.sleepers.fetch_add(1, Ordering::Relaxed);
+        // SeqCst: with the one in `OwnWakes::rouse`.
         fence(Ordering::SeqCst);
         // Looked at before each announcement: who is awake and has news does not ask to be woken for more.
         while !over() && !left.is_zero() {
             if self.is_polled() {
-                wake::nap(&self.bell.poll_ended, futex, left.min(nap), || is_ended() || !self.is_polled());
+                wake::nap(&self.own_wakes.poll_ended, futex, left.min(nap), || is_ended() || !self.is_polled());
                 nap = nap.saturating_mul(2);
             } else {
                 let is_for_us = || over() || self.is_polled();
@@ -155,7 +155,7 @@ impl Inner {
             self.tell_left_out_reports()?;
             left = deadline.map_or(timeout, |deadline| deadline.saturating_duration_since(Instant::now()));
         }
-        self.bell.sleepers.fetch_sub(1, Ordering::Relaxed);
+        self.own_wakes.sleepers.fetch_sub(1, Ordering::Relaxed);
         self.check_displaced()?;
         let news = is_news();
         // The lock: the seat is another's when the worker has left.
@@ -170,13 +170,13 @@ impl Inner {
 
     /// Ends the sleep of this process's threads in `wait`, for something that they do not learn from the segment.
     pub(super) fn wake_own(&self) {
-        self.bell.ring();
+        self.own_wakes.rouse();
     }
 
     /// Has this process's threads look again that wait for anything: in `wait`, for the end of a poll, at a reserved
     /// id.
     pub(super) fn end_waits(&self) {
         self.wake_own();
-        wake::notify(self.segment.wake_word(header_word!(wake_reserved)), &SharedFutex);
+        wake::wake_sleepers(self.segment.wake_word(header_word!(wake_reserved)), &SharedFutex);
     }
 }

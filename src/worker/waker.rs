@@ -9,7 +9,8 @@ use crossbeam_utils::CachePadded;
 use crate::os::fork::ForkGuard;
 use crate::os::futex::SharedFutex;
 use crate::os::mapping::Mapping;
-use crate::protocol::wake;
+use crate::os::ready_set::Knocker;
+use crate::protocol::wake::{self, Bells};
 use crate::segment::Segment;
 use crate::segment::layout::header_word;
 use crate::worker::Worker;
@@ -65,7 +66,7 @@ use crate::worker::Worker;
 /// ```
 #[derive(Clone)]
 pub struct Waker {
-    bell: Arc<Bell>,
+    own_wakes: Arc<OwnWakes>,
 }
 
 impl Waker {
@@ -76,10 +77,10 @@ impl Waker {
     /// dropping it are not.
     pub fn wake(&self) {
         // In a forked child nobody waits; the futex would wake the sleepers of others in vain.
-        if !self.bell.guard.is_forked() {
+        if !self.own_wakes.guard.is_forked() {
             // Release: with what the caller has stored before.
-            self.bell.wakes.fetch_add(1, Ordering::Release);
-            self.bell.ring();
+            self.own_wakes.wakes.fetch_add(1, Ordering::Release);
+            self.own_wakes.rouse();
         }
     }
 }
@@ -93,12 +94,15 @@ impl fmt::Debug for Waker {
 impl Worker {
     /// What ends this worker's waits, from a signal handler or from any thread.
     pub fn waker(&self) -> Waker {
-        Waker { bell: Arc::clone(&self.inner.bell) }
+        Waker { own_wakes: Arc::clone(&self.inner.own_wakes) }
     }
 }
 
-/// What the threads of this process that wait are woken by, other than by what is posted.
-pub(super) struct Bell {
+/// Most bells that a worker has at a time.
+pub(super) const MOST_BELLS: usize = 8;
+
+/// What the threads of this process that wait, and its bells, are woken by, other than by what is posted.
+pub(super) struct OwnWakes {
     guard: ForkGuard,
     /// Of the segment, and not the segment itself: a waker that is kept must not keep its name.
     mapping: Arc<Mapping>,
@@ -110,61 +114,105 @@ pub(super) struct Bell {
     wakes: AtomicU64,
     /// Those of them that have ended a wait.
     answered: AtomicU64,
+    /// A wake word of this process alone, on which bells are armed.
+    pub(super) bells_armed: CachePadded<AtomicU32>,
+    /// What makes each bell readable, as bits; 0 for none.
+    bells: [AtomicU64; MOST_BELLS],
 }
 
-impl Bell {
-    pub(super) fn new(segment: &Segment, guard: ForkGuard) -> Bell {
-        Bell {
+impl OwnWakes {
+    pub(super) fn new(segment: &Segment, guard: ForkGuard) -> OwnWakes {
+        OwnWakes {
             guard,
             mapping: Arc::clone(segment.mapping()),
             sleepers: AtomicUsize::new(0),
             poll_ended: CachePadded::new(AtomicU32::new(0)),
             wakes: AtomicU64::new(0),
             answered: AtomicU64::new(0),
+            bells_armed: CachePadded::new(AtomicU32::new(0)),
+            bells: Default::default(),
         }
     }
 
-    /// Has the sleepers of this process look again at what they wait for. Async-signal-safe: a few atomics, and a
-    /// system call that is made without the C library.
-    pub(super) fn ring(&self) {
+    /// Has the sleepers and the event loops of this process look again at what they wait for. Async-signal-safe: a few
+    /// atomics, and system calls that are made without the C library.
+    pub(super) fn rouse(&self) {
         // SeqCst: with the one in `Inner::wait`. Either we see the sleeper, or it sees what it is to be woken for.
         fence(Ordering::SeqCst);
         if self.sleepers.load(Ordering::Relaxed) > 0 {
-            wake::notify(&self.poll_ended, &SharedFutex);
+            wake::wake_sleepers(&self.poll_ended, &SharedFutex);
             if let Some(word) = self.mapping.word32(header_word!(wake) * 8) {
-                wake::notify(word, &SharedFutex);
+                wake::wake_sleepers(word, &SharedFutex);
             }
         }
+        wake::notify(&self.bells_armed, &SharedFutex, self);
+    }
+
+    /// Says that a poll is over.
+    #[inline]
+    pub(super) fn end_poll(&self) {
+        // No fence, which every poll would pay for: a thread or a loop that was about to sleep meanwhile looks again soon
+        // (`Inner::wait`, `Bell::poll`).
+        wake::notify(&self.poll_ended, &SharedFutex, self);
+    }
+
+    /// Adds a bell. Returns its place, or `None` if there is no room.
+    pub(super) fn add_bell(&self, knocker: Knocker) -> Option<usize> {
+        // Relaxed: arming the bell orders it.
+        self.bells.iter().position(|place| {
+            place.compare_exchange(0, knocker.to_bits(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        })
+    }
+
+    /// Removes the bell at `place`. A thread that is just making it readable does no harm (see [`Knocker`]).
+    pub(super) fn remove_bell(&self, place: usize) {
+        self.bells[place].store(0, Ordering::Relaxed);
+    }
+
+    /// Calls of [`Waker::wake`] so far.
+    pub(super) fn wakes(&self) -> u64 {
+        // Acquire: with what the caller of `wake` has stored before.
+        self.wakes.load(Ordering::Acquire)
     }
 
     /// Begins to look for wakes: for those that have not ended a wait yet, and those to come.
     pub(super) fn listen(&self) -> Wakes<'_> {
         // Relaxed: a number.
-        Wakes { bell: self, before: self.answered.load(Ordering::Relaxed) }
+        Wakes { own_wakes: self, before: self.answered.load(Ordering::Relaxed) }
+    }
+}
+
+impl Bells for OwnWakes {
+    fn ring_all(&self) {
+        // In a forked child the bells are the parent's.
+        if !self.guard.is_forked() {
+            // Relaxed: whoever has armed a bell has added it before.
+            let knockers = self.bells.iter().map(|place| place.load(Ordering::Relaxed));
+            knockers.filter(|&bits| bits != 0).for_each(|bits| Knocker::from_bits(bits).knock());
+        }
     }
 }
 
 /// The wakes during one wait.
 pub(super) struct Wakes<'a> {
-    bell: &'a Bell,
+    own_wakes: &'a OwnWakes,
     before: u64,
 }
 
 impl Wakes<'_> {
     /// Whether there was one.
     pub(super) fn any(&self) -> bool {
-        // Acquire: with what the caller of `wake` has stored before.
-        self.bell.wakes.load(Ordering::Acquire) != self.before
+        self.own_wakes.wakes() != self.before
     }
 
     /// Ends the wait: what there was ends no other that begins now. Returns whether there was any.
     pub(super) fn answer(self) -> bool {
-        let wakes = self.bell.wakes.load(Ordering::Acquire);
+        let wakes = self.own_wakes.wakes();
         if wakes == self.before {
             return false;
         }
         // Relaxed: a number. The greatest, since another thread may have answered later wakes already.
-        self.bell.answered.fetch_max(wakes, Ordering::Relaxed);
+        self.own_wakes.answered.fetch_max(wakes, Ordering::Relaxed);
         true
     }
 }

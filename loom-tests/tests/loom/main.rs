@@ -14,10 +14,12 @@ mod log;
 mod race;
 #[path = "../common/region.rs"]
 mod region;
+mod room;
 #[path = "../common/world.rs"]
 mod world;
 
 mod adopt_races;
+mod bell_races;
 mod claim_races;
 mod lock_races;
 mod mark_races;

@@ -1,81 +1,13 @@
 //! Sleeping and waking: no wake-up is lost while nobody is killed, and a killed waker or sleeper costs only time.
-//!
-//! Here a sleep never ends by itself, though the bus bounds it: a lost wake-up is a deadlock, which loom reports.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use loom::sync::{Condvar, Mutex as Lock};
-
-use crate::life;
 use crate::protocol::ring::Fate;
-use crate::protocol::wake::{self, Futex};
-use crate::race::{Run, race};
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::protocol::wake;
+use crate::race::race;
+use crate::room::Room;
+use crate::sync::{AtomicU32, Ordering};
 use crate::world::{Poll, World};
-
-/// The kernel's side: looking at the word and going to sleep is one step for those who wake.
-struct Kernel {
-    lock: Lock<u32>,
-    wakes: Condvar,
-}
-
-impl Futex for Kernel {
-    fn wait(&self, word: &AtomicU32, expected: u32, _: Duration) {
-        let mut calls = self.lock.lock().unwrap();
-        if word.load(Ordering::SeqCst) != expected {
-            return;
-        }
-        let before = *calls;
-        while *calls == before {
-            calls = self.wakes.wait(calls).unwrap();
-        }
-    }
-
-    fn wake_all(&self, _: &AtomicU32) {
-        // A system call is a point to be killed at like a write.
-        life::about_to_write();
-        *self.lock.lock().unwrap() += 1;
-        self.wakes.notify_all();
-    }
-}
-
-struct Room {
-    word: AtomicU32,
-    /// Stands for the ring: how much is published.
-    events: AtomicU64,
-    kernel: Kernel,
-}
-
-impl Room {
-    fn new(run: &Run) -> Arc<Room> {
-        Arc::new(Room {
-            word: AtomicU32::new(0, run.mode),
-            events: AtomicU64::new(0, run.mode),
-            kernel: Kernel { lock: Lock::new(0), wakes: Condvar::new() },
-        })
-    }
-
-    /// An exchange, and then the call. Says whether somebody was to be woken.
-    fn publish(&self) -> bool {
-        // As the exchange of a post.
-        self.events.fetch_add(1, Ordering::SeqCst);
-        wake::notify(&self.word, &self.kernel)
-    }
-
-    fn has(&self, events: u64) -> bool {
-        self.events.load(Ordering::Acquire) >= events
-    }
-
-    /// Waits until there are so many events. Says how often it went to the kernel for a nap, which may be refused.
-    fn wait_for(&self, events: u64) -> u32 {
-        let mut naps = 0;
-        while !self.has(events) && !wake::nap(&self.word, &self.kernel, wake::LONGEST_NAP, || self.has(events)) {
-            naps += 1;
-        }
-        naps
-    }
-}
 
 #[test]
 fn a_sleeper_announces_while_an_event_is_published() {
@@ -212,6 +144,32 @@ fn a_sleeper_is_killed_and_costs_one_call() {
 }
 
 #[test]
+fn a_sleeper_is_roused_from_within_its_process() {
+    race("a sleeper is roused from within its process").preemptions(None, None).allowed(&["naps 0", "naps 1"]).run(
+        |run| {
+            let room = Room::new(run);
+            let stop = Arc::new(AtomicU32::new(0, run.mode));
+            let mut cast = run.cast();
+            let (rouser, stopped) = (room.clone(), stop.clone());
+            cast.actor(move || {
+                stopped.fetch_add(1, Ordering::SeqCst);
+                wake::wake_sleepers(&rouser.word, &rouser.kernel);
+            });
+            let watch = run.clone();
+            cast.actor(move || {
+                let ready = || stop.load(Ordering::Acquire) > 0;
+                let mut naps = 0;
+                while !ready() && !wake::nap(&room.word, &room.kernel, wake::LONGEST_NAP, ready) {
+                    naps += 1;
+                }
+                watch.outcome(format!("naps {naps}"));
+            });
+            cast.play();
+        },
+    );
+}
+
+#[test]
 fn a_sleeper_waits_for_a_post() {
     race("a sleeper waits for a post").preemptions(Some(3), None).allowed(&["naps 0", "naps 1"]).run(|run| {
         let (world, room) = (World::new(run.mode, 1, 1), Room::new(run));
@@ -219,7 +177,7 @@ fn a_sleeper_waits_for_a_post() {
         let (poster, caller, mut hand) = (world.clone(), room.clone(), world.adopt(0));
         cast.actor(move || {
             poster.post(&mut hand, 0);
-            wake::notify(&caller.word, &caller.kernel);
+            caller.notify();
         });
         let (reader, watch) = (world.clone(), run.clone());
         cast.actor(move || {
@@ -246,7 +204,7 @@ fn a_sleeper_waits_for_a_void() {
         let (reserver, caller) = (world.clone(), room.clone());
         cast.actor(move || {
             assert_eq!(reserver.ring.abandon(0), Ok(Some(Fate::Decided)));
-            wake::notify(&caller.word, &caller.kernel);
+            caller.notify();
         });
         let (reader, watch) = (world.clone(), run.clone());
         cast.actor(move || {

@@ -27,7 +27,7 @@ use crate::worker::inner::Inner;
 
 impl Inner {
     #[inline(never)]
-    pub(super) fn poll(&self, most: u64, wait: Wait<'_>, visitor: Option<&mut Visitor<'_>>) -> Result<Polled> {
+    pub(crate) fn poll(&self, most: u64, wait: Wait<'_>, visitor: Option<&mut Visitor<'_>>) -> Result<Polled> {
         self.check_or_retire()?;
         if self.is_polled() {
             return Ok(self.refusal());

@@ -2,10 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::os::futex::SharedFutex;
 use crate::os::sys;
 use crate::protocol::thread_lock::Locked;
-use crate::protocol::wake;
 use crate::protocol::word::Mark;
 use crate::seat::read::{Pending, Reader};
 use crate::seat::tenure::Tenure;
@@ -71,8 +69,7 @@ struct PollEnd<'a>(&'a Inner);
 impl Drop for PollEnd<'_> {
     #[inline]
     fn drop(&mut self) {
-        // No fence, which every poll would pay for: a thread that was about to sleep meanwhile looks again soon (`wait`).
-        wake::notify(&self.0.bell.poll_ended, &SharedFutex);
+        self.0.own_wakes.end_poll();
     }
 }
 

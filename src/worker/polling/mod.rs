@@ -4,7 +4,7 @@ mod deliver;
 pub(super) mod delivery;
 mod gate;
 mod idle;
-mod patience;
+pub(crate) mod patience;
 pub(crate) mod polled;
 mod request;
 

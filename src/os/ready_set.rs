@@ -1,0 +1,366 @@
+//! A descriptor that is readable after a file was read or closed, when a time has come, or when it is made so by hand: an
+//! epoll set of an inotify instance, a timer and an event counter.
+//!
+//! The host program may close any number, or put another file on it (see [`descriptor`](super::descriptor)). All files of
+//! these kinds share one inode, so that `fstat` does not tell them apart. `EPOLL_CTL_MOD` does: it succeeds only if the set
+//! is a set, and the number leads to the very file that was added to it under that number. It comes before each use, and
+//! changes nothing of a foreign file. A later set that has got the same numbers is told by its [`Owner`].
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::time::Duration;
+
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::fs::inotify::{self, WatchFlags};
+use rustix::io::{Errno, fcntl_dupfd_cloexec, retry_on_intr};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+};
+
+use super::descriptor::{Fillers, LAST_STANDARD};
+
+/// A member of the set, with its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Member {
+    /// The inotify instance.
+    Watch(RawFd),
+    /// The timer.
+    Timer(RawFd),
+    /// The event counter, of which nothing is ever read: it is always readable. The set reports it once for each time
+    /// that it is added or modified.
+    Hand(RawFd),
+}
+
+impl Member {
+    fn number(self) -> RawFd {
+        let (Member::Watch(number) | Member::Timer(number) | Member::Hand(number)) = self;
+        number
+    }
+
+    fn flags(self) -> EventFlags {
+        match self {
+            Member::Watch(_) | Member::Timer(_) => EventFlags::IN,
+            Member::Hand(_) => EventFlags::IN | EventFlags::ET,
+        }
+    }
+
+    fn data(self) -> EventData {
+        EventData::new_u64(match self {
+            Member::Watch(_) => 0,
+            Member::Timer(_) => TIMER,
+            Member::Hand(_) => 2,
+        })
+    }
+
+    /// Joins the set of number `set`.
+    fn enter(self, set: RawFd) -> Result<(), Errno> {
+        epoll::add(borrow(set), borrow(self.number()), self.data(), self.flags())
+    }
+
+    /// Succeeds only if `set` leads to a set, and the number to the file that has joined it. Makes the set readable if
+    /// this is the hand.
+    fn touch(self, set: RawFd) -> Result<(), Lost> {
+        epoll::modify(borrow(set), borrow(self.number()), self.data(), self.flags()).map_err(|_| Lost)
+    }
+}
+
+const TIMER: u64 = 1;
+
+/// One of the numbers was closed, or leads to another file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lost;
+
+/// A system call that failed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FailedCall {
+    pub(crate) call: &'static str,
+    pub(crate) errno: Errno,
+}
+
+fn failed(call: &'static str) -> impl Fn(Errno) -> FailedCall {
+    move |errno| FailedCall { call, errno }
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(crate) struct ReadySet {
+    set: RawFd,
+    owner: Owner,
+    timer: Member,
+    hand: Member,
+    watch: Option<Member>,
+    interval: Duration,
+}
+
+impl ReadySet {
+    /// A set that is readable now, and at the end of each `interval`.
+    pub(crate) fn new(interval: Duration) -> Result<ReadySet, FailedCall> {
+        let _fillers = Fillers::hold().map_err(failed("open"))?;
+        let set = above_standard("epoll_create1", || epoll::create(CreateFlags::CLOEXEC))?;
+        let timer = above_standard("timerfd_create", || {
+            timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)
+        })?;
+        let hand = above_standard("eventfd", || eventfd(1, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC))?;
+        let made = ReadySet {
+            timer: Member::Timer(timer.as_raw_fd()),
+            hand: Member::Hand(hand.as_raw_fd()),
+            set: set.as_raw_fd(),
+            owner: Owner::of(set.as_raw_fd()),
+            watch: None,
+            interval,
+        };
+        let joined = made.timer.enter(made.set).and_then(|()| made.hand.enter(made.set));
+        if let Err(errno) = joined {
+            // The three close as what they are.
+            std::mem::forget(made);
+            return Err(FailedCall { call: "epoll_ctl", errno });
+        }
+        for owned in [set, timer, hand] {
+            let _ = owned.into_raw_fd();
+        }
+        made.start_timer(interval)?;
+        Ok(made)
+    }
+
+    /// Changes the interval.
+    pub(crate) fn set_interval(&mut self, interval: Duration) -> Result<(), FailedCall> {
+        self.interval = interval;
+        self.start_timer(interval)
+    }
+
+    /// Has the set be readable after `path`, a file, is read, or closed by one that could write to it.
+    pub(crate) fn watch(&mut self, path: &str) -> Result<(), FailedCall> {
+        let _fillers = Fillers::hold().map_err(failed("open"))?;
+        let flags = inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC;
+        let instance = above_standard("inotify_init1", || inotify::init(flags))?;
+        let events = WatchFlags::ACCESS | WatchFlags::CLOSE_WRITE;
+        retry_on_intr(|| inotify::add_watch(&instance, path, events)).map_err(failed("inotify_add_watch"))?;
+        let watch = Member::Watch(instance.as_raw_fd());
+        watch.enter(self.set).map_err(failed("epoll_ctl"))?;
+        let _ = instance.into_raw_fd();
+        self.watch = Some(watch);
+        Ok(())
+    }
+
+    /// Ends the watch.
+    pub(crate) fn unwatch(&mut self) {
+        if let Some(watch) = self.watch.take() {
+            let _ = self.close(watch);
+        }
+    }
+
+    /// Returns `true` if the watched file was read or closed since the last call, or the last [`drain`](ReadySet::drain).
+    pub(crate) fn hears(&self) -> bool {
+        self.watch.is_some_and(|watch| self.read_all(watch) == Ok(true))
+    }
+
+    /// Returns `true` if the process can open one more descriptor.
+    pub(crate) fn is_room_for_one_more(&self) -> bool {
+        fcntl_dupfd_cloexec(borrow(self.set), 0).is_ok()
+    }
+
+    /// Makes the set unreadable, but for what comes meanwhile.
+    pub(crate) fn drain(&self) -> Result<(), Lost> {
+        match self.watch {
+            Some(watch) => _ = self.read_all(watch)?,
+            None => self.touch(self.timer)?,
+        }
+        // That the hand was reported is enough to forget it.
+        let mut events = [Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }; 3];
+        let none = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let ready = retry_on_intr(|| epoll::wait(borrow(self.set), &mut events, Some(&none))).map_err(|_| Lost)?;
+        if events[..ready].iter().any(|event| { event.data }.u64() == TIMER) {
+            // A periodic timer that is not read never becomes readable again for an edge-triggered loop.
+            self.read_all(self.timer)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the set readable.
+    pub(crate) fn knock(&self) -> Result<(), Lost> {
+        self.touch(self.hand)
+    }
+
+    /// What makes the set readable from elsewhere.
+    pub(crate) fn knocker(&self) -> Knocker {
+        Knocker { set: self.set, hand: self.hand.number() }
+    }
+
+    /// Makes the set readable after `time`, if the interval does not do so earlier.
+    pub(crate) fn wake_in(&self, time: Duration) -> Result<(), Lost> {
+        if time >= self.interval {
+            return Ok(());
+        }
+        self.touch(self.timer)?;
+        self.start_timer(time).map_err(|_| Lost)
+    }
+
+    fn start_timer(&self, first: Duration) -> Result<(), FailedCall> {
+        let times = Itimerspec { it_value: timespec(first), it_interval: timespec(self.interval) };
+        timerfd_settime(borrow(self.timer.number()), TimerfdTimerFlags::empty(), &times)
+            .map(drop)
+            .map_err(failed("timerfd_settime"))
+    }
+
+    /// Succeeds only if the set's number and the member's lead to what they did. Makes the set readable if `member` is the
+    /// hand.
+    fn touch(&self, member: Member) -> Result<(), Lost> {
+        if self.owner.is_over() {
+            return Err(Lost);
+        }
+        member.touch(self.set)
+    }
+
+    /// Closes the number of `member`, if it leads to that.
+    fn close(&self, member: Member) -> Result<(), Lost> {
+        self.touch(member)?;
+        close(member.number());
+        Ok(())
+    }
+
+    /// Reads all that `member` has. Returns `false` if that is nothing.
+    fn read_all(&self, member: Member) -> Result<bool, Lost> {
+        /// Room for so many events that a loop is rare.
+        const ROOM: usize = 4096;
+        /// The largest event of a watched file that is no directory.
+        const EVENT: usize = 16;
+        self.touch(member)?;
+        let mut any = false;
+        loop {
+            match retry_on_intr(|| rustix::io::read(borrow(member.number()), &mut [0_u8; ROOM])) {
+                Ok(len) if len > ROOM - EVENT => any = true,
+                Ok(len) => return Ok(any || len > 0),
+                Err(Errno::AGAIN) => return Ok(any),
+                Err(_) => return Err(Lost),
+            }
+        }
+    }
+}
+
+impl AsFd for ReadySet {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        borrow(self.set)
+    }
+}
+
+impl Drop for ReadySet {
+    fn drop(&mut self) {
+        // Each number for itself: some may have been closed or reused. In a forked child the set is the parent's too, and
+        // becomes readable there once.
+        let members = [self.watch, Some(self.hand), Some(self.timer)].into_iter().flatten();
+        let closed = members.filter(|&member| self.close(member).is_ok()).count();
+        if closed > 0 {
+            close(self.set);
+        }
+    }
+}
+
+/// The right to a set's number: it ends when a later set has got the same one, so that the earlier one was closed by other
+/// hands.
+#[derive(Debug)]
+struct Owner {
+    entry: &'static Entry,
+    ticket: u64,
+}
+
+/// A number that a set has had. Entries are never removed: there is one for each number.
+#[derive(Debug)]
+struct Entry {
+    number: RawFd,
+    /// The ticket of the latest set.
+    ticket: AtomicU64,
+    next: Option<&'static Entry>,
+}
+
+impl Owner {
+    /// Takes the right to `number`, which has just been opened. No lock: a thread that holds one at a fork holds it for ever
+    /// in the child.
+    fn of(number: RawFd) -> Owner {
+        static TICKETS: AtomicU64 = AtomicU64::new(0);
+        static ENTRIES: AtomicPtr<Entry> = AtomicPtr::new(null_mut());
+        // Relaxed: a number.
+        let ticket = TICKETS.fetch_add(1, Ordering::Relaxed);
+        // Acquire: with the entries that were stored there.
+        let mut first = ENTRIES.load(Ordering::Acquire);
+        loop {
+            // SAFETY: null, or an entry that was leaked below and is not changed but through its atomic.
+            let next = unsafe { first.as_ref() };
+            let found = std::iter::successors(next, |entry| entry.next).find(|entry| entry.number == number);
+            if let Some(entry) = found {
+                // Relaxed: whoever has the earlier set and finds it still valid uses it a moment before it is lost.
+                entry.ticket.store(ticket, Ordering::Relaxed);
+                return Owner { entry, ticket };
+            }
+            let entry = Box::into_raw(Box::new(Entry { number, ticket: AtomicU64::new(ticket), next }));
+            // Release: with the entry. Acquire: with another's.
+            match ENTRIES.compare_exchange(first, entry, Ordering::AcqRel, Ordering::Acquire) {
+                // SAFETY: the entry is leaked.
+                Ok(_) => return Owner { entry: unsafe { &*entry }, ticket },
+                Err(now) => {
+                    // SAFETY: made above, and nobody has seen it.
+                    drop(unsafe { Box::from_raw(entry) });
+                    first = now;
+                }
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        // Relaxed: as above.
+        self.entry.ticket.load(Ordering::Relaxed) != self.ticket
+    }
+}
+
+/// Makes a set readable from anywhere in its process. Once the set is closed it does nothing, or makes a set readable that
+/// has got the same numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Knocker {
+    set: RawFd,
+    hand: RawFd,
+}
+
+impl Knocker {
+    /// Async-signal-safe: a system call that is made without the C library.
+    pub(crate) fn knock(self) {
+        let _ = Member::Hand(self.hand).touch(self.set);
+    }
+
+    /// As a number that is not 0.
+    pub(crate) fn to_bits(self) -> u64 {
+        u64::from(self.set as u32) << 32 | u64::from(self.hand as u32)
+    }
+
+    /// What [`to_bits`](Knocker::to_bits) has given.
+    pub(crate) fn from_bits(bits: u64) -> Knocker {
+        Knocker { set: (bits >> 32) as RawFd, hand: bits as RawFd }
+    }
+}
+
+/// What `open` opens, above the standard descriptors.
+fn above_standard(call: &'static str, open: impl Fn() -> Result<OwnedFd, Errno>) -> Result<OwnedFd, FailedCall> {
+    let opened = open().map_err(failed(call))?;
+    if opened.as_raw_fd() > LAST_STANDARD {
+        return Ok(opened);
+    }
+    // Another thread closes the standard ones meanwhile.
+    fcntl_dupfd_cloexec(&opened, LAST_STANDARD + 1).map_err(failed("fcntl"))
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    // Zero would stop the timer. Longer than the clock can say never ends.
+    let duration = duration.max(Duration::from_nanos(1));
+    Timespec::try_from(duration).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 })
+}
+
+fn borrow<'a>(number: RawFd) -> BorrowedFd<'a> {
+    // SAFETY: the number was opened by a `ReadySet`, and is never -1. If the host, or the set's drop, has closed or reused
+    // it since, the system calls of this file fail on it or change nothing.
+    unsafe { BorrowedFd::borrow_raw(number) }
+}
+
+fn close(number: RawFd) {
+    // SAFETY: it was just found to lead to the file that a `ReadySet` has opened, which borrows it no longer.
+    drop(unsafe { OwnedFd::from_raw_fd(number) });
+}

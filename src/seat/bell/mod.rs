@@ -1,0 +1,128 @@
+//! Bells: descriptors that are readable as long as there may be something to read, for event loops.
+//!
+//! A bell is an epoll set ([`ReadySet`]) of three descriptors: a watch of the segment's file, which hears the posts of all
+//! processes; a timer, for posters that were stopped before they rang; and one by which the process itself makes it
+//! readable.
+
+pub(crate) mod options;
+pub(crate) mod pull;
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use self::options::{BellKind, BellOptions};
+use crate::error::{Cause, Error, Result};
+use crate::os::fork::ForkGuard;
+use crate::os::ready_set::{FailedCall, ReadySet};
+use crate::protocol::wake::Bells;
+use crate::segment::Segment;
+
+/// What bells of workers and of subscribers have in common.
+#[derive(Debug)]
+pub(crate) struct BellCore {
+    name: String,
+    guard: ForkGuard,
+    pub(crate) ready: ReadySet,
+    kind: BellKind,
+    unheard: Option<Error>,
+}
+
+impl BellCore {
+    /// A bell of `segment` that is readable now. One that cannot hear the posts looks for itself, every
+    /// [`tick`](BellOptions::tick).
+    pub(crate) fn new(segment: &Segment, options: &BellOptions) -> Result<BellCore> {
+        options.check()?;
+        let name = segment.name().to_owned();
+        let failed = |FailedCall { call, errno }| Error::system(segment.name(), call, errno);
+        let guard = ForkGuard::new().map_err(|failed| Error::system(segment.name(), failed.call, failed.source))?;
+        let mut ready = ReadySet::new(options.interval).map_err(failed)?;
+        let unheard = listen(&mut ready, segment)?;
+        let kind = match unheard {
+            None => BellKind::Inotify,
+            Some(_) => {
+                ready.unwatch();
+                let tick = options.tick.min(options.interval);
+                ready.set_interval(tick).map_err(failed)?;
+                BellKind::Tick(tick)
+            }
+        };
+        let unheard = unheard.map(|why| Error::from(Cause::Unheard { name: name.clone(), why }));
+        Ok(BellCore { name, guard, ready, kind, unheard })
+    }
+
+    /// Refuses a bell that was made before a fork: its descriptors are the parent's, from whom reading them would steal.
+    #[inline]
+    pub(crate) fn check(&self) -> Result<()> {
+        Ok(self.guard.check()?)
+    }
+
+    /// How posts are heard.
+    pub(crate) fn kind(&self) -> BellKind {
+        self.kind
+    }
+
+    /// Why they are not, for a bell that ticks.
+    pub(crate) fn unheard(&self) -> Option<&Error> {
+        self.unheard.as_ref()
+    }
+
+    /// Forgets what was rung.
+    pub(crate) fn drain(&self) -> Result<()> {
+        self.ready.drain().or_else(|_| self.closed())
+    }
+
+    /// Makes the bell readable.
+    pub(crate) fn ring(&self) -> Result<()> {
+        self.ready.knock().or_else(|_| self.closed())
+    }
+
+    /// Makes the bell readable after `time` at the latest.
+    pub(crate) fn ring_in(&self, time: Duration) -> Result<()> {
+        self.ready.wake_in(time).or_else(|_| self.closed())
+    }
+
+    #[cold]
+    fn closed(&self) -> Result<()> {
+        Err(Cause::BellClosed { name: self.name.clone() }.into())
+    }
+}
+
+impl AsFd for BellCore {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ready.as_fd()
+    }
+}
+
+/// Has `ready` listen to the segment's bells, and tries whether it does. Returns why not.
+fn listen(ready: &mut ReadySet, segment: &Segment) -> Result<Option<String>> {
+    if let Err(FailedCall { call, errno }) = ready.watch(&segment.watched_path()?) {
+        return Ok(Some(why_not(ready, call, errno)));
+    }
+    // What rings in the process itself rings in all.
+    segment.ring_all();
+    let why = "a read of its file was not told to this process: its file system, or a sandbox, does not do so";
+    Ok((!ready.hears()).then(|| why.to_owned()))
+}
+
+fn why_not(ready: &ReadySet, call: &str, errno: Errno) -> String {
+    let cause = match errno {
+        Errno::MFILE if call == "inotify_init1" && ready.is_room_for_one_more() => limit("max_user_instances"),
+        Errno::NOSPC if call == "inotify_add_watch" => limit("max_user_watches"),
+        Errno::MFILE => {
+            "the process has all the descriptors that RLIMIT_NOFILE allows; raise it (ulimit -n)".to_owned()
+        }
+        Errno::ACCESS | Errno::PERM | Errno::NOSYS => "the system forbids it (seccomp, SELinux)".to_owned(),
+        _ => String::new(),
+    };
+    let colon = if cause.is_empty() { "" } else { ": " };
+    format!("{call} failed, {}{colon}{cause}", std::io::Error::from(errno))
+}
+
+/// What to do where a limit of inotify is reached.
+fn limit(file: &str) -> String {
+    let now = std::fs::read_to_string(format!("/proc/sys/fs/inotify/{file}")).unwrap_or_default();
+    let (equals, now) = if now.is_empty() { ("", "") } else { (" = ", now.trim()) };
+    format!("this user has as many as sysctl fs.inotify.{file}{equals}{now} allows; raise it")
+}

@@ -1,0 +1,131 @@
+//! A subscriber's bell.
+
+use std::fmt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+use super::BellCore;
+use super::options::{BellKind, BellOptions};
+#[cfg(doc)]
+use crate::error::ErrorKind;
+use crate::error::{Error, Result};
+use crate::identity::BusId;
+use crate::protocol::wake;
+use crate::seat::subscriber::Subscriber;
+use crate::segment::layout::header_word;
+
+/// A descriptor that is readable as long as a [`Subscriber`] may have something to read, for event loops.
+///
+/// Made by [`Subscriber::bell`]. What holds of [`Bell`](crate::Bell) holds of it, except that the loop reads: when the
+/// descriptor is readable, read until [`try_next`](Subscriber::try_next) returns `None`, then call [`arm`](PullBell::arm).
+///
+/// ```
+/// # let name = format!("doc-pull-bell-{}", std::process::id());
+/// # let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
+/// use seqcast::{Delivery, PullBell, Subscriber};
+///
+/// /// To be called when `bell` is readable.
+/// fn on_readable(bell: &PullBell, subscriber: &mut Subscriber) -> seqcast::Result<()> {
+///     loop {
+///         while let Some(delivery) = subscriber.try_next()? {
+///             match delivery {
+///                 Delivery::Event(event) => println!("{} {:?}", event.topic(), event.bytes()),
+///                 // What follows comes when the id is decided. The bell tells.
+///                 Delivery::Reserved { .. } => break,
+///                 _ => {}
+///             }
+///         }
+///         if !bell.arm(subscriber)? {
+///             return Ok(());
+///         }
+///     }
+/// }
+///
+/// let mut subscriber = bus.subscribe()?;
+/// let bell = subscriber.bell()?;
+/// on_readable(&bell, &mut subscriber)?;
+/// # Ok::<(), seqcast::Error>(())
+/// ```
+///
+/// It is a handle of its own: it can be given to a runtime's thread while the subscriber is used elsewhere. When the
+/// subscriber is gone it is no longer rung.
+pub struct PullBell {
+    core: BellCore,
+    bus: BusId,
+}
+
+impl Subscriber {
+    /// Makes a descriptor that is readable as long as there may be something to read: see [`PullBell`].
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::System`] if there are no descriptors left; [`ErrorKind::Forked`], [`ErrorKind::Displaced`],
+    /// [`ErrorKind::Descriptor`].
+    pub fn bell(&self) -> Result<PullBell> {
+        self.bell_with(&BellOptions::new())
+    }
+
+    /// [`bell`](Subscriber::bell) with options.
+    ///
+    /// # Errors
+    ///
+    /// As [`bell`](Subscriber::bell), and [`ErrorKind::Option`].
+    pub fn bell_with(&self, options: &BellOptions) -> Result<PullBell> {
+        self.check()?;
+        Ok(PullBell { core: BellCore::new(self.segment(), options)?, bus: self.segment().id() })
+    }
+}
+
+impl PullBell {
+    /// Prepares the event loop's sleep. Returns `true` if there is something to read after all: read on and call it again.
+    /// After `false` the descriptor becomes readable as soon as there is something.
+    ///
+    /// At a reserved id it has the descriptor be readable when the id is decided, or due to be given up.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::BellClosed`] if other code of the process has closed a descriptor of the bell: make a new one.
+    /// [`ErrorKind::Option`] if the subscriber is one of another bus; [`ErrorKind::Forked`], [`ErrorKind::Displaced`].
+    pub fn arm(&self, subscriber: &Subscriber) -> Result<bool> {
+        self.core.check()?;
+        subscriber.check()?;
+        let segment = subscriber.segment();
+        if segment.id() != self.bus {
+            let rule = format!("a bell of bus {} cannot be armed for it", self.bus);
+            return Err(Error::option("subscriber", format!("one of bus {}", segment.id()), rule));
+        }
+        let word = segment.wake_word(header_word!(wake));
+        let has_news = wake::settle(&[word], || self.core.drain(), || subscriber.has_news() || subscriber.gives_up())?;
+        if !has_news && let Some(left) = subscriber.left_of_wait() {
+            self.core.ring_in(left)?;
+        }
+        Ok(has_news)
+    }
+
+    /// Returns how the bell hears of posts.
+    pub fn kind(&self) -> BellKind {
+        self.core.kind()
+    }
+
+    /// Returns why the bell is not rung by posts, if its kind is [`BellKind::Tick`].
+    pub fn unheard(&self) -> Option<&Error> {
+        self.core.unheard()
+    }
+}
+
+impl AsFd for PullBell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.core.as_fd()
+    }
+}
+
+impl AsRawFd for PullBell {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+impl fmt::Debug for PullBell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PullBell").field("fd", &self.as_raw_fd()).field("kind", &self.kind()).finish_non_exhaustive()
+    }
+}

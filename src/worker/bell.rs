@@ -1,0 +1,270 @@
+//! A worker's bell.
+
+use std::fmt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::handle::Worker;
+use super::polling::patience::Wait;
+use super::polling::polled::Polled;
+use super::waker::MOST_BELLS;
+#[cfg(doc)]
+use crate::error::ErrorKind;
+use crate::error::{Error, Result};
+use crate::protocol::wake;
+use crate::seat::bell::BellCore;
+use crate::seat::bell::options::{BellKind, BellOptions};
+use crate::seat::report::{Report, Trouble};
+use crate::segment::layout::header_word;
+
+/// The first time after which a bell looks again while another thread polls; each further one is twice as long. See
+/// `FIRST_NAP` of the waits.
+const FIRST_LOOK: Duration = Duration::from_millis(1);
+
+/// A descriptor that is readable as long as a [`Worker`] may have something to poll, for event loops.
+///
+/// When it is readable, call [`poll`](Bell::poll). It becomes readable again when there is more: something posted by any
+/// process or by [`post_local`](Worker::post_local), a reserved id that is decided or due to be given up, a
+/// [`Waker`](crate::Waker), the worker's leaving. It may be readable for nothing, and a poll for nothing does no harm.
+/// [`Worker::poll`] and other handles of the worker can be used as well.
+///
+/// Every loop that waits for descriptors can wait for it, level-triggered or edge-triggered: poll, select, epoll, io_uring,
+/// and what is built on them. Ask for reading only. Read nothing from it, and write nothing to it.
+///
+/// A bell is readable when it is made: the first poll arms it.
+///
+/// ```
+/// # let name = format!("doc-bell-{}", std::process::id());
+/// # let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
+/// # fn wait_until_readable(_: std::os::fd::BorrowedFd<'_>) {}
+/// use std::os::fd::AsFd;
+///
+/// let worker = bus.join()?;
+/// worker.on(seqcast::Scope::source("cache"), |event| println!("{} is stale", event.event()))?;
+/// let bell = worker.bell()?;
+/// # for _ in 0..1 {
+/// # /*
+/// loop {
+/// # */
+///     wait_until_readable(bell.as_fd()); // by epoll, or by your event loop
+///     bell.poll()?;
+/// }
+/// # Ok::<(), seqcast::Error>(())
+/// ```
+///
+/// # Cost
+///
+/// A post that finds no bell armed makes no system call. One that does makes one, however many bells there are, and rings
+/// those of all processes: a process that is awake finds its bell readable once for nothing. An idle bell wakes its loop at
+/// the end of each [`interval`](BellOptions::interval), once a second by default. It takes four descriptors.
+///
+/// Dropping a bell takes up to some milliseconds, in which the kernel ends its watch. Make one when the loop starts, and
+/// keep it. Remove it from the loop before it is dropped.
+///
+/// # What rings
+///
+/// Posters read one byte of the segment's file, which inotify tells to the bells ([`BellKind::Inotify`]). If a poster is
+/// killed before that, the kernel rings for it. If it is stopped there, the bell is readable at the end of the interval at
+/// the latest, or with the next post. Where inotify cannot be had, the bell is readable every 10 ms
+/// ([`BellKind::Tick`]): a user has at most 128 instances by default (`fs.inotify.max_user_instances`), shared by all
+/// containers that have no user namespace of their own, and some sandboxes have none. That is
+/// [reported](Trouble::Unheard). A sandbox whose inotify works inside and ends at its border, as gVisor's may, cannot be
+/// found out: set a short interval there.
+///
+/// # Forks
+///
+/// A forked child inherits the descriptors. It must not wait for them; in it, [`poll`](Bell::poll) returns
+/// [`ErrorKind::Forked`]. It joins and makes a bell of its own. Programs that are executed inherit none of them.
+pub struct Bell {
+    core: BellCore,
+    worker: Worker,
+    /// Its place among the worker's bells.
+    place: usize,
+    /// The calls of [`Waker::wake`](crate::Waker::wake) for which the bell was made readable.
+    answered: AtomicU64,
+    /// When to look again while another thread polls, in nanoseconds; 0 if none does.
+    look_in: AtomicU64,
+}
+
+impl Worker {
+    /// Makes a descriptor that is readable as long as there may be something to poll: see [`Bell`]. It is a handle of this
+    /// worker like its clones.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::System`] if there are no descriptors left; [`ErrorKind::Option`] if this worker has 8 bells already;
+    /// [`ErrorKind::Forked`], [`ErrorKind::Displaced`], [`ErrorKind::Left`], [`ErrorKind::Descriptor`].
+    pub fn bell(&self) -> Result<Bell> {
+        self.bell_with(&BellOptions::new())
+    }
+
+    /// [`bell`](Worker::bell) with options.
+    ///
+    /// # Errors
+    ///
+    /// As [`bell`](Worker::bell), and [`ErrorKind::Option`].
+    pub fn bell_with(&self, options: &BellOptions) -> Result<Bell> {
+        self.check()?;
+        let inner = &*self.inner;
+        let core = BellCore::new(&inner.segment, options)?;
+        let Some(place) = inner.own_wakes.add_bell(core.ready.knocker()) else {
+            let rule = format!("a worker has at most {MOST_BELLS} bells at a time: drop one first");
+            return Err(Error::option("bell", "one more", rule));
+        };
+        let answered = AtomicU64::new(inner.own_wakes.wakes());
+        let bell = Bell { core, worker: self.clone(), place, answered, look_in: AtomicU64::new(0) };
+        if let Some(error) = bell.unheard() {
+            inner.report(&Report { source: "", event: "", id: None, trouble: Trouble::Unheard(error) });
+            // The reporter may have forked, and returned in the child.
+            bell.core.check()?;
+        }
+        Ok(bell)
+    }
+}
+
+impl Bell {
+    /// Polls the worker and prepares the event loop's sleep: everything there is has been handed to the handlers, and the
+    /// descriptor becomes readable when there is more.
+    ///
+    /// It never sleeps: at a reserved id it returns [`Polled::Reserved`] as [`Worker::poll_now`] does, and the descriptor
+    /// becomes readable when the id is decided, or due to be given up. While another thread polls the worker it returns
+    /// [`Polled::Busy`], and the descriptor becomes readable when that poll is over.
+    ///
+    /// # Errors
+    ///
+    /// As [`Worker::poll`]; [`ErrorKind::BellClosed`] if other code of the process has closed a descriptor of the bell: make
+    /// a new one.
+    pub fn poll(&self) -> Result<Polled> {
+        self.poll_at_most(u64::MAX)
+    }
+
+    /// [`poll`](Bell::poll) that stops after `events` were delivered. The descriptor is readable again if there are more, so
+    /// that the loop's other descriptors get their turn.
+    ///
+    /// # Errors
+    ///
+    /// As [`poll`](Bell::poll).
+    pub fn poll_at_most(&self, events: u64) -> Result<Polled> {
+        self.core.check()?;
+        let first = self.deliver(events).or_else(|error| self.give_up(error))?;
+        let left = events - first.delivered();
+        let look = || if left > 0 { self.deliver(left) } else { Ok(first) };
+        let second = wake::settle(&self.words(first), || self.core.drain(), look)?;
+        let second = second.or_else(|error| self.give_up(error))?;
+        let polled = if left > 0 { sum(first, second) } else { first };
+        self.come_back(polled.delivered() >= events, first, second)?;
+        Ok(polled)
+    }
+
+    /// Returns how the bell hears of posts.
+    pub fn kind(&self) -> BellKind {
+        self.core.kind()
+    }
+
+    /// Returns why the bell is not rung by posts, if its kind is [`BellKind::Tick`].
+    pub fn unheard(&self) -> Option<&Error> {
+        self.core.unheard()
+    }
+
+    fn deliver(&self, events: u64) -> Result<Polled> {
+        let inner = &*self.worker.inner;
+        if inner.is_idle() {
+            return Ok(Polled::Done { delivered: 0, missed: 0 });
+        }
+        inner.poll(events, Wait::Never, None)
+    }
+
+    /// What is rung for is forgotten also after an error, so that a loop which ignores errors does not spin.
+    #[cold]
+    fn give_up(&self, error: Error) -> Result<Polled> {
+        self.core.check()?;
+        let _ = self.core.drain();
+        Err(error)
+    }
+
+    /// The words on which to arm the bell after a poll that did this.
+    fn words(&self, polled: Polled) -> [&AtomicU32; 2] {
+        let inner = &*self.worker.inner;
+        let other = if is_refused(polled) {
+            // The end of the poll that goes on. What is posted until then is that poll's.
+            &*inner.own_wakes.poll_ended
+        } else {
+            inner.segment.wake_word(header_word!(wake))
+        };
+        [&inner.own_wakes.bells_armed, other]
+    }
+
+    /// Has the descriptor be readable again for what is not told by those words.
+    fn come_back(&self, stopped_early: bool, first: Polled, second: Polled) -> Result<()> {
+        let own_wakes = &self.worker.inner.own_wakes;
+        let wakes = own_wakes.wakes();
+        // Relaxed: a number. A wake that came before this poll was armed made nothing readable; one that did is answered
+        // twice.
+        let is_woken = self.answered.swap(wakes, Ordering::Relaxed) != wakes;
+        let has_more = stopped_early && self.worker.inner.has_news();
+        if is_woken || has_more || is_refused(first) != is_refused(second) {
+            return self.core.ring();
+        }
+        if is_refused(second) {
+            return self.look_later();
+        }
+        self.look_in.store(0, Ordering::Relaxed);
+        match second {
+            Polled::Reserved { left: Some(left), .. } => self.core.ring_in(left),
+            _ => Ok(()),
+        }
+    }
+
+    /// The end of a poll costs that thread no fence, so that it may miss a bell that is just being armed.
+    fn look_later(&self) -> Result<()> {
+        let first = FIRST_LOOK.as_nanos() as u64;
+        let look_in = self.look_in.load(Ordering::Relaxed).max(first);
+        self.look_in.store(look_in.saturating_mul(2), Ordering::Relaxed);
+        self.core.ring_in(Duration::from_nanos(look_in))
+    }
+}
+
+fn is_refused(polled: Polled) -> bool {
+    matches!(polled, Polled::Busy | Polled::Recursive)
+}
+
+/// What two polls did, one after the other.
+fn sum(first: Polled, second: Polled) -> Polled {
+    let (delivered, missed) = (first.delivered() + second.delivered(), first.missed() + second.missed());
+    match second {
+        Polled::Reserved { id, left, .. } => Polled::Reserved { id, left, delivered, missed },
+        Polled::Busy | Polled::Recursive if is_refused(first) => second,
+        _ => Polled::Done { delivered, missed },
+    }
+}
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        if self.core.check().is_ok() {
+            self.worker.inner.own_wakes.remove_bell(self.place);
+        }
+    }
+}
+
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.core.as_fd()
+    }
+}
+
+impl AsRawFd for Bell {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+impl fmt::Debug for Bell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bell")
+            .field("fd", &self.as_raw_fd())
+            .field("kind", &self.kind())
+            .field("worker", &self.worker)
+            .finish_non_exhaustive()
+    }
+}
