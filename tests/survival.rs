@@ -424,7 +424,7 @@ alone! {
         let refusal = error(bus.join());
         let Cause::NoSeat { seats: 8, holders, .. } = refusal.cause() else { panic!("a ninth seat") };
         assert!(holders.iter().all(|holder| holder.label == "sleeper"));
-        old.into_iter().for_each(Child::kill);
+        drop(old);
         let worker = bus.join_with(&WorkerOptions::new().label("after the reload")).unwrap();
         assert_eq!(counts(&bus, &worker).adopted, 1);
         assert_eq!(bus.stats().unwrap().workers.iter().filter(|worker| worker.alive).count(), 5);

@@ -1,8 +1,10 @@
 //! The processes of a batch.
 
-use std::io::{self, Write};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use seqcast_testkit::process::{Child, first_to_end};
 
 use super::board::Board;
 use super::cpu;
@@ -28,72 +30,30 @@ impl<'a> Role<'a> {
 /// Forks a process for each role and waits for all. An error says which failed; the others are ended then.
 pub fn run(board: &Board, roles: &[Role<'_>]) -> Result<(), String> {
     board.reset();
-    let _ = io::stdout().flush();
-    let _ = io::stderr().flush();
-    let mut children: Vec<libc::pid_t> = Vec::new();
-    for role in roles {
-        // SAFETY: this process has one thread, so that the child may do anything.
-        match unsafe { libc::fork() } {
-            -1 => {
-                end(&children);
-                return Err(format!("fork: {}", io::Error::last_os_error()));
-            }
-            0 => child(role),
-            pid => children.push(pid),
-        }
-    }
-    let mut failure = None;
+    let mut children: Vec<Child> = roles.iter().map(|role| Child::fork(|| perform(role))).collect();
     while !children.is_empty() {
-        let mut status = 0;
-        // Any child of this process group: peers' servers have groups of their own.
-        // SAFETY: `status` is writable for the call.
-        let pid = unsafe { libc::waitpid(0, &raw mut status, 0) };
-        let Some(at) = children.iter().position(|&child| child == pid) else {
-            if pid == -1 && io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
-                return Err(format!("waitpid: {}", io::Error::last_os_error()));
-            }
-            continue;
-        };
-        children.swap_remove(at);
-        if status != 0 && failure.is_none() {
-            failure = Some(describe(status));
-            end(&children);
+        let status = first_to_end(&mut children);
+        if !status.success() {
+            return Err(describe(status));
         }
     }
-    failure.map_or(Ok(()), Err)
+    Ok(())
 }
 
-fn child(role: &Role<'_>) -> ! {
-    // SAFETY: plain system calls; `_exit` leaves what was inherited as it is.
-    unsafe {
-        libc::alarm(LIMIT_S);
-        // Ended with the parent, not after it.
-        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+fn perform(role: &Role<'_>) {
+    // SAFETY: a system call without pointers.
+    unsafe { libc::alarm(LIMIT_S) };
+    cpu::pin(role.core).expect("pinned to a core that this process may use");
+    if REALTIME.load(Ordering::Relaxed) {
+        cpu::realtime();
     }
-    let ran = catch_unwind(AssertUnwindSafe(|| {
-        cpu::pin(role.core).expect("pinned to a core that this process may use");
-        if REALTIME.load(Ordering::Relaxed) {
-            cpu::realtime();
-        }
-        (role.run)();
-    }));
-    // SAFETY: as above.
-    unsafe { libc::_exit(i32::from(ran.is_err())) }
+    (role.run)();
 }
 
-fn describe(status: i32) -> String {
-    match status {
-        _ if libc::WIFEXITED(status) => format!("a process of the batch panicked (exit code {})", status >> 8),
-        _ if libc::WTERMSIG(status) == libc::SIGALRM => {
-            format!("a process of the batch was not done after {LIMIT_S} s")
-        }
-        _ => format!("a process of the batch was ended by signal {}", libc::WTERMSIG(status)),
-    }
-}
-
-fn end(children: &[libc::pid_t]) {
-    for &child in children {
-        // SAFETY: a child of ours that was not waited for yet, so that the pid is still its.
-        unsafe { libc::kill(child, libc::SIGKILL) };
+fn describe(status: ExitStatus) -> String {
+    match status.signal() {
+        None => format!("a process of the batch panicked ({status})"),
+        Some(libc::SIGALRM) => format!("a process of the batch was not done after {LIMIT_S} s"),
+        Some(signal) => format!("a process of the batch was ended by signal {signal}"),
     }
 }

@@ -4,9 +4,9 @@
 //! the second says that the first is done. So a part of the signals is aimed: the process is run instruction by
 //! instruction (ptrace) up to a compare-exchange and a few instructions beyond.
 
-use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
+use seqcast_testkit::process::Child;
 use seqcast_testkit::ptrace::{Tracee, Until, Went};
 
 use crate::rng::Rng;
@@ -16,19 +16,13 @@ const MOST_STEPS: u64 = 400;
 /// Instructions to go on after the compare-exchange, at most.
 const BEYOND: u64 = 8;
 
-/// A process that is held by its parent.
-pub struct Held {
-    pid: libc::pid_t,
-    tracee: Tracee,
-}
-
-/// Holds `pid` next to an atomic instruction, or where it was if there was none near. `Err` with the wait status if it
-/// has ended.
-pub fn hold(pid: libc::pid_t, rng: &mut Rng) -> Result<Held, i32> {
-    let tracee = Tracee::seize(pid).map_err(ExitStatus::into_raw)?;
+/// Holds `child` next to an atomic instruction, or where it was if there was none near. `Err` if it has ended; it is
+/// buried then.
+pub fn hold(child: &Child, rng: &mut Rng) -> Result<Tracee, ExitStatus> {
+    let tracee = Tracee::seize(child.pid().cast_signed())?;
     let mut skip = rng.below(3);
     for _ in 0..MOST_STEPS {
-        let found = is_at_exchange(tracee, pid);
+        let found = is_at_exchange(tracee, child);
         step(tracee)?;
         if found && skip == 0 {
             for _ in 0..rng.below(BEYOND) {
@@ -38,36 +32,24 @@ pub fn hold(pid: libc::pid_t, rng: &mut Rng) -> Result<Held, i32> {
         }
         skip -= u64::from(found);
     }
-    Ok(Held { pid, tracee })
+    Ok(tracee)
 }
 
-impl Held {
-    /// Lets it go, and it stops at once by SIGSTOP.
-    pub fn stop(self) {
-        self.tracee.detach(libc::SIGSTOP);
-    }
-
-    pub fn kill(self) {
-        // SAFETY: a system call on our own child, not waited for yet.
-        unsafe { libc::kill(self.pid, libc::SIGKILL) };
-    }
-}
-
-fn step(tracee: Tracee) -> Result<(), i32> {
+fn step(tracee: Tracee) -> Result<(), ExitStatus> {
     match tracee.go_on(Until::Instruction) {
         Went::Stopped(_) => Ok(()),
-        Went::Ended(status) => Err(status.into_raw()),
+        Went::Ended(status) => Err(status),
     }
 }
 
 /// Whether the next instruction is `lock cmpxchg`.
 #[cfg(target_arch = "x86_64")]
-fn is_at_exchange(tracee: Tracee, _: libc::pid_t) -> bool {
+fn is_at_exchange(tracee: Tracee, _: &Child) -> bool {
     matches!(tracee.peek(tracee.instruction_pointer()), [0xf0, 0x40..=0x4f, 0x0f, 0xb1, ..] | [0xf0, 0x0f, 0xb1, ..])
 }
 
 /// Where instructions are not known, every one in a few hundred is as good as an exchange.
 #[cfg(not(target_arch = "x86_64"))]
-fn is_at_exchange(_: Tracee, pid: libc::pid_t) -> bool {
-    crate::rng::mix(crate::log::boottime_ns() ^ pid as u64) % 300 == 0
+fn is_at_exchange(_: Tracee, child: &Child) -> bool {
+    crate::rng::mix(crate::log::boottime_ns() ^ u64::from(child.pid())) % 300 == 0
 }

@@ -1,9 +1,12 @@
 //! Starts the children of a round, kills, stops and replaces them, and gives the oracle what they say.
 
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use seqcast::{Bus, Cause, Error};
+use seqcast_testkit::process::{Child, exit};
 
 use crate::aim;
 use crate::child;
@@ -68,7 +71,7 @@ pub struct Tally {
 
 /// A process of a slot.
 struct Process {
-    pid: libc::pid_t,
+    child: Child,
     /// Since when it is stopped, and until when it shall be.
     stopped: Option<(u64, Instant)>,
 }
@@ -76,7 +79,7 @@ struct Process {
 /// A process that has ended.
 struct Dead {
     slot: usize,
-    pid: libc::pid_t,
+    pid: u32,
     since: Instant,
 }
 
@@ -226,44 +229,35 @@ impl Conductor<'_> {
         self.shared.slot(slot).set_quiet(false);
         self.shared.slot(slot).begin(Op::Idle, boottime_ns());
         self.shared.slot(slot).set_seat(None);
-        // SAFETY: this process has one thread, so that the child finds no lock held and may do anything.
-        let pid = unsafe { libc::fork() };
-        assert!(pid >= 0, "fork: {}", std::io::Error::last_os_error());
-        if pid == 0 {
-            // SAFETY: plain system calls; without a parent there is nobody to hear the child.
+        let (round, bus, shared, life) = (self.round, self.bus, self.shared, self.lives);
+        // This process has one thread, so that the child finds no lock held and may do anything.
+        let child = Child::fork(|| {
+            // SAFETY: plain system calls. A terminal interrupts them all; the parent ends the children in order.
             unsafe {
-                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-                // A terminal interrupts them all; the parent ends the children in order.
                 libc::signal(libc::SIGINT, libc::SIG_IGN);
                 libc::signal(libc::SIGTERM, libc::SIG_DFL);
             }
-            let (round, bus, shared, life) = (self.round, self.bus, self.shared, self.lives);
-            let outcome = std::panic::catch_unwind(|| child::run(round, bus, shared, slot, life));
-            // SAFETY: ends the child without running what is the parent's to run.
-            unsafe { libc::_exit(outcome.unwrap_or(child::FAILED)) };
-        }
-        self.processes[slot] = Some(Process { pid, stopped: None });
+            exit(child::run(round, bus, shared, slot, life));
+        });
+        self.processes[slot] = Some(Process { child, stopped: None });
     }
 
     /// Kills one at random, whatever it is at.
     fn kill(&mut self) {
         let slot = self.rng.below(self.processes.len() as u64) as usize;
-        let Some(Process { pid, stopped }) = self.processes[slot].take() else { return };
+        let Some(Process { child, stopped }) = self.processes[slot].take() else { return };
+        let pid = child.pid();
         let aimed = stopped.is_none() && self.rng.one_in(AIMED_KILLS);
         self.note(slot, pid, if aimed { "SIGKILL, aimed," } else { "SIGKILL" });
-        let status = match aimed.then(|| aim::hold(pid, &mut self.rng)) {
-            Some(Err(status)) => status,
-            Some(Ok(held)) => {
-                held.kill();
-                wait(pid, 0).unwrap_or(0)
+        let status = match aimed.then(|| aim::hold(&child, &mut self.rng)) {
+            Some(Err(status)) => {
+                child.buried();
+                status
             }
-            None => {
-                signal(pid, libc::SIGKILL);
-                wait(pid, 0).unwrap_or(0)
-            }
+            Some(Ok(_)) | None => child.kill(),
         };
         self.kills += 1;
-        if !libc::WIFSIGNALED(status) {
+        if status.signal().is_none() {
             self.check_exit(slot, status);
         }
         self.bury(slot, pid);
@@ -276,27 +270,27 @@ impl Conductor<'_> {
             1..6 => Duration::from_micros(self.rng.below(150_000)),
             _ => Duration::from_micros(self.rng.below(8_000)),
         };
-        let Some(process) = self.processes[slot].as_ref().filter(|process| process.stopped.is_none()) else { return };
-        let pid = process.pid;
+        let running = self.processes[slot].take_if(|process| process.stopped.is_none());
+        let Some(Process { child, .. }) = running else { return };
+        let pid = child.pid();
         let since = boottime_ns();
         let aimed = self.rng.one_in(AIMED_STOPS);
         self.stops += 1;
         self.note(slot, pid, if aimed { "SIGSTOP, aimed," } else { "SIGSTOP" });
         if aimed {
-            match aim::hold(pid, &mut self.rng) {
-                Ok(held) => held.stop(),
+            match aim::hold(&child, &mut self.rng) {
+                // Let go, it stops at once.
+                Ok(held) => held.detach(libc::SIGSTOP),
                 Err(status) => {
-                    self.processes[slot] = None;
+                    child.buried();
                     self.check_exit(slot, status);
                     return self.bury(slot, pid);
                 }
             }
         } else {
-            signal(pid, libc::SIGSTOP);
+            child.signal(libc::SIGSTOP);
         }
-        if let Some(process) = &mut self.processes[slot] {
-            process.stopped = Some((since, Instant::now() + length));
-        }
+        self.processes[slot] = Some(Process { child, stopped: Some((since, Instant::now() + length)) });
     }
 
     /// Continues those whose time `is_over`.
@@ -306,10 +300,10 @@ impl Conductor<'_> {
             let Some((since, until)) = process.stopped else { continue };
             if is_over(until) {
                 process.stopped = None;
-                let pid = process.pid;
+                let pid = process.child.pid();
                 // Before the signal: what the child says of the time must find it.
                 self.oracle.stopped(slot, since, boottime_ns() + 1_000_000);
-                signal(pid, libc::SIGCONT);
+                process.child.go_on();
                 self.note(slot, pid, "SIGCONT");
             }
         }
@@ -318,11 +312,14 @@ impl Conductor<'_> {
     /// Takes note of children that have ended by themselves.
     fn reap(&mut self) {
         for slot in 0..self.processes.len() {
-            let Some(pid) = self.processes[slot].as_ref().map(|process| process.pid) else { continue };
-            if let Some(status) = wait(pid, libc::WNOHANG) {
-                self.processes[slot] = None;
-                self.check_exit(slot, status);
-                self.bury(slot, pid);
+            let Some(Process { child, stopped }) = self.processes[slot].take() else { continue };
+            let pid = child.pid();
+            match child.try_end() {
+                Ok(status) => {
+                    self.check_exit(slot, status);
+                    self.bury(slot, pid);
+                }
+                Err(child) => self.processes[slot] = Some(Process { child, stopped }),
             }
         }
     }
@@ -340,11 +337,11 @@ impl Conductor<'_> {
             if found != 0 || pid == 0 {
                 return found == 0;
             }
-            if self.processes.iter().flatten().any(|process| process.pid == pid) {
+            if self.processes.iter().flatten().any(|process| process.child.pid() == pid.cast_unsigned()) {
                 // A child of our own, for `reap`.
                 return true;
             }
-            let status = wait(pid, 0).unwrap_or(-1);
+            let status = bury_orphan(pid);
             self.oracle.copy_ended(usize::MAX, status);
             if status != 0 {
                 for slot in 0..self.processes.len() {
@@ -354,16 +351,16 @@ impl Conductor<'_> {
         }
     }
 
-    fn check_exit(&mut self, slot: usize, status: i32) {
-        if !(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == child::DONE) {
+    fn check_exit(&mut self, slot: usize, status: ExitStatus) {
+        if status.code() != Some(child::DONE) {
             let said = self.shared.slot(slot).text();
-            let what = format!("its process ended with wait status {status:#x} and said: {said}");
+            let what = format!("its process ended ({status}) and said: {said}");
             self.oracle.accuse(slot, |v| &mut v.faults, what);
         }
     }
 
     /// The process of `slot` is gone; its log is not.
-    fn bury(&mut self, slot: usize, pid: libc::pid_t) {
+    fn bury(&mut self, slot: usize, pid: u32) {
         self.dead.push(Dead { slot, pid, since: Instant::now() });
         while self.hear_slot(slot, BATCH) > 0 {}
         self.oracle.died(slot);
@@ -382,16 +379,16 @@ impl Conductor<'_> {
         };
         let after = seats(self);
         for slot in 0..self.processes.len() {
-            let Some(pid) = self.processes[slot].as_ref().map(|process| process.pid) else { continue };
+            let Some(pid) = self.processes[slot].as_ref().map(|process| process.child.pid()) else { continue };
             let Some((_, seat)) = before[slot].filter(|_| before[slot] == after[slot]) else { continue };
             let seen = stats.workers.iter().find(|worker| worker.seat == seat);
-            if !seen.is_some_and(|seen| seen.alive && !seen.unlocked && seen.pid.cast_signed() == pid) {
+            if !seen.is_some_and(|seen| seen.alive && !seen.unlocked && seen.pid == pid) {
                 let what = format!("process {pid} has seat {seat} and lives, but others see {seen:?}");
                 self.oracle.accuse(slot, |v| &mut v.leaked, what);
             }
         }
         for Dead { slot, pid, since } in std::mem::take(&mut self.dead) {
-            let Some(seen) = stats.workers.iter().find(|seen| seen.alive && seen.pid.cast_signed() == pid) else {
+            let Some(seen) = stats.workers.iter().find(|seen| seen.alive && seen.pid == pid) else {
                 continue;
             };
             if since.elapsed() < STALE {
@@ -407,7 +404,8 @@ impl Conductor<'_> {
         self.check_seats();
         let now = boottime_ns();
         for slot in 0..self.processes.len() {
-            let Some(Process { pid, stopped: None }) = self.processes[slot] else { continue };
+            let Some(Process { child, stopped: None }) = &self.processes[slot] else { continue };
+            let pid = child.pid();
             let (op, since) = self.shared.slot(slot).current_op();
             let stopped = self.oracle.stopped_since(slot, since);
             if now.saturating_sub(since).saturating_sub(stopped) > HUNG.as_nanos() as u64 {
@@ -434,8 +432,7 @@ impl Conductor<'_> {
         self.hear_all();
         for slot in 0..self.processes.len() {
             if let Some(process) = self.processes[slot].take() {
-                signal(process.pid, libc::SIGKILL);
-                let _ = wait(process.pid, 0);
+                process.child.kill();
             }
         }
         self.wait_for_copies();
@@ -473,7 +470,7 @@ impl Conductor<'_> {
             if Instant::now() > deadline {
                 for slot in 0..self.processes.len() {
                     let op = self.shared.slot(slot).current_op().0;
-                    if let Some(pid) = self.processes[slot].as_ref().map(|process| process.pid) {
+                    if let Some(pid) = self.processes[slot].as_ref().map(|process| process.child.pid()) {
                         let what = format!("in {op:?}, it does not come {what}; {}", state_of(pid));
                         self.oracle.accuse(slot, |v| &mut v.delayed, what);
                     }
@@ -493,44 +490,36 @@ impl Conductor<'_> {
 
     /// As many workers as there are seats can join at once, and not one more.
     fn take_every_seat(&mut self) {
-        // SAFETY: as in `spawn`.
-        let pid = unsafe { libc::fork() };
-        if pid == 0 {
-            let bus = self.bus;
+        let bus = self.bus;
+        let child = Child::fork(|| {
             let seats: Result<Vec<_>, Error> = (0..self.round.seats).map(|_| bus.publisher()).collect();
             let good = seats.is_ok()
                 && matches!(bus.publisher().as_ref().map_err(|error| error.cause()), Err(Cause::NoSeat { .. }));
-            // SAFETY: as in `spawn`. The seats are not given back: their holder ends.
-            unsafe { libc::_exit(i32::from(!good)) };
-        }
-        let status = if pid > 0 { wait(pid, 0) } else { None };
-        if status != Some(0) {
+            // The seats are not given back: their holder ends.
+            exit(i32::from(!good));
+        });
+        if !child.ended_well() {
             self.oracle.accuse(usize::MAX, |v| &mut v.leaked, "not every seat can be taken".to_owned());
         }
     }
 
-    fn note(&mut self, slot: usize, pid: libc::pid_t, what: &str) {
+    fn note(&mut self, slot: usize, pid: u32, what: &str) {
         self.oracle.note_signal(format!("{} {what} to slot {slot}, process {pid}", boottime_ns()));
     }
 }
 
 /// Whether a process runs, sleeps or is stopped, and in which system call.
-fn state_of(pid: libc::pid_t) -> String {
+fn state_of(pid: u32) -> String {
     let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
     let status = read("status");
     let state = status.lines().find(|line| line.starts_with("State")).unwrap_or("gone");
     format!("{state}, system call {}", read("syscall").trim_end())
 }
 
-fn signal(pid: libc::pid_t, signal: libc::c_int) {
-    // SAFETY: a system call on a child that was not waited for yet.
-    unsafe { libc::kill(pid, signal) };
-}
-
-/// The wait status of a child that has ended.
-fn wait(pid: libc::pid_t, options: libc::c_int) -> Option<i32> {
+/// Waits for a child that this process has inherited. Returns its wait status.
+fn bury_orphan(pid: libc::pid_t) -> i32 {
     let mut status = 0;
     // SAFETY: the call fills `status`.
-    let waited = unsafe { libc::waitpid(pid, &raw mut status, options) };
-    (waited == pid).then_some(status)
+    let found = unsafe { libc::waitpid(pid, &raw mut status, 0) };
+    if found == pid { status } else { -1 }
 }

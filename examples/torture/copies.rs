@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use seqcast::{Cause, Error, Scope, Topic};
+use seqcast_testkit::process::exit;
 
 use crate::child::{FAILED, Probe, Session};
 use crate::participant::{Participant, Reads};
@@ -85,9 +86,4 @@ pub fn end(mut rng: Rng) -> ! {
 pub fn fail(probe: &Probe, what: &str) -> ! {
     probe.slot.say(what);
     exit(FAILED)
-}
-
-fn exit(code: i32) -> ! {
-    // SAFETY: ends the process without running what is its parent's to run.
-    unsafe { libc::_exit(code) }
 }

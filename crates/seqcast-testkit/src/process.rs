@@ -176,7 +176,7 @@ impl Child {
     pub fn end(self) -> ExitStatus {
         let status = wait(self.0, 0);
         assert!(status.stopped_signal().is_none(), "the child is traced, and stopped");
-        std::mem::forget(self);
+        self.buried();
         status
     }
 
@@ -186,9 +186,35 @@ impl Child {
         self.end().success()
     }
 
-    /// Kills the child; afterwards it is gone.
-    pub fn kill(self) {
-        drop(self);
+    /// Returns how the child ended, or the child if it has not.
+    pub fn try_end(self) -> Result<ExitStatus, Child> {
+        let mut status = 0;
+        // SAFETY: `status` is writable for the call.
+        let found = unsafe { libc::waitpid(self.0, &raw mut status, libc::WNOHANG) };
+        assert!(found >= 0, "waitpid: {}", io::Error::last_os_error());
+        if found == 0 {
+            return Err(self);
+        }
+        self.buried();
+        Ok(ExitStatus::from_raw(status))
+    }
+
+    /// Kills the child. Returns how it ended, which may have been before.
+    pub fn kill(self) -> ExitStatus {
+        self.signal(libc::SIGKILL);
+        loop {
+            let status = wait(self.0, 0);
+            // It may be traced, and have stopped before the signal came.
+            if status.stopped_signal().is_none() {
+                self.buried();
+                return status;
+            }
+        }
+    }
+
+    /// Gives up the handle on a child that was waited for elsewhere.
+    pub fn buried(self) {
+        std::mem::forget(self);
     }
 }
 
@@ -206,6 +232,23 @@ impl Drop for Child {
         }
         // It may be traced, and have stopped before the signal came.
         while wait(self.0, 0).stopped_signal().is_some() {}
+    }
+}
+
+/// Waits until one of `children` ends, and takes it out. Returns how it ended.
+///
+/// This buries other children of this process group that end meanwhile.
+pub fn first_to_end(children: &mut Vec<Child>) -> ExitStatus {
+    loop {
+        let mut status = 0;
+        // SAFETY: `status` is writable for the call.
+        let found = unsafe { libc::waitpid(0, &raw mut status, 0) };
+        if let Some(at) = children.iter().position(|child| child.0 == found) {
+            children.swap_remove(at).buried();
+            return ExitStatus::from_raw(status);
+        }
+        let error = io::Error::last_os_error();
+        assert!(found > 0 || error.kind() == io::ErrorKind::Interrupted, "waitpid: {error}");
     }
 }
 

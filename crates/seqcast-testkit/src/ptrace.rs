@@ -180,8 +180,7 @@ impl Traced {
         match self.tracee().go_on(until) {
             Went::Stopped(signal) => Ok((self, signal)),
             Went::Ended(status) => {
-                // It is buried already.
-                std::mem::forget(self.0);
+                self.0.buried();
                 Err(status)
             }
         }
