@@ -17,32 +17,42 @@ mod targets;
 use std::fs;
 use std::path::PathBuf;
 
+use clap::Parser;
 use figures::Figures;
 
+#[derive(Parser)]
+struct Arguments {
+    /// The figures that the harnesses wrote
+    #[arg(long, value_name = "FILE")]
+    figures: Option<PathBuf>,
+    /// Where criterion keeps its estimates
+    #[arg(long, value_name = "DIRECTORY")]
+    criterion: Option<PathBuf>,
+    /// Where the report goes
+    #[arg(long, value_name = "DIRECTORY")]
+    out: Option<PathBuf>,
+    /// The commit that was measured
+    #[arg(long, default_value = "?")]
+    commit: String,
+    /// When it was measured
+    #[arg(long, default_value = "?")]
+    date: String,
+    /// What cargo bench adds
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
 fn main() {
-    let mut values = std::collections::HashMap::new();
-    let mut words = std::env::args().skip(1);
-    while let Some(word) = words.next() {
-        match word.as_str() {
-            // What cargo bench adds.
-            "--bench" => {}
-            "--figures" | "--criterion" | "--out" | "--commit" | "--date" => {
-                values.insert(word, words.next().unwrap_or_default());
-            }
-            _ => panic!("{word}: unknown; --figures, --criterion, --out, --commit and --date are known"),
-        }
-    }
+    let arguments = Arguments::parse();
     // `cargo bench` without arguments comes here too, with nothing to report on.
-    let (Some(figures), Some(out)) = (values.get("--figures"), values.get("--out").map(PathBuf::from)) else {
+    let (Some(figures), Some(out)) = (arguments.figures, arguments.out) else {
         println!("nothing to do without --figures and --out; benches/run gives them");
         return;
     };
-    let criterion = values.get("--criterion").map(PathBuf::from);
-    let figures = Figures::read(figures.as_ref(), criterion.as_deref());
+    let figures = Figures::read(&figures, arguments.criterion.as_deref());
     fs::create_dir_all(&out).expect("the directory for the report");
-    let about = |key: &str| values.get(key).map_or("?", String::as_str);
     plots::draw(&figures, &out);
-    let report = tables::report(&figures, about("--commit"), about("--date"));
+    let report = tables::report(&figures, &arguments.commit, &arguments.date);
     fs::write(out.join("README.md"), report).expect("the report");
     println!("{}", out.join("README.md").display());
 }

@@ -25,7 +25,7 @@ use support::table::{Arguments, finish};
 const SIZES: [usize; 7] = [8, 64, 256, 1024, 4096, 16_384, 65_536];
 
 fn main() {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::from_command_line();
     let length = Length { rounds: 10_000, time: Duration::from_millis(20) };
     let flow_time = Duration::from_millis(40);
     let wakes = 60;

@@ -19,7 +19,7 @@ use seqcast_testkit::hostile::map::{Map, cell_word};
 use seqcast_testkit::hostile::scene::{Scene, options, worker_options};
 
 fn random_attacks(seed: u64, attacks: usize, meanwhile: bool) {
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     for _ in 0..attacks {
         let bytes = random.bytes(600);
         attack::run(&bytes, meanwhile);

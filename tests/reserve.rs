@@ -875,14 +875,13 @@ alone! {
         }).collect();
         eventually("all read", || ready[0].load(Relaxed) == READERS as u64);
         let mut committed = Vec::new();
-        let mut random = 12345_u64;
+        let mut random = fastrand::Rng::with_seed(12345);
         for round in 0..RESERVATIONS {
             let mut reservation = reserver.reserve().unwrap();
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             match round % 4 {
                 0 => {}
                 1 => thread::sleep(MS * 3),
-                _ => thread::sleep(Duration::from_micros(random >> 32 & 255)),
+                _ => thread::sleep(Duration::from_micros(random.u64(..256))),
             }
             match reservation.commit(("s", "e"), b"") {
                 Ok(id) => committed.push(id),

@@ -53,10 +53,9 @@ fn role_of_a_worker_that_polls_at_random_times() {
     let noted = Arc::clone(&done);
     worker.on(Scope::events("control", ["end"]), move |_: &Event<'_>| *noted.lock().unwrap() = true).unwrap();
     worker.post(("control", "ready"), b"").unwrap();
-    let mut random = u64::from(std::process::id());
+    let mut random = fastrand::Rng::with_seed(std::process::id().into());
     while !*done.lock().unwrap() {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        thread::sleep(Duration::from_micros(random >> 32 & 2047));
+        thread::sleep(Duration::from_micros(random.u64(..2048)));
         assert_eq!(poll(&worker).1, 0);
     }
 }

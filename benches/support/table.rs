@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::sync::atomic::Ordering;
 
+use clap::Parser;
 use serde_json::{Value, json};
 
 use super::cpu;
@@ -11,35 +12,39 @@ use super::series::Lab;
 use super::team::REALTIME;
 
 /// What a harness was asked for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Parser)]
 pub struct Arguments {
+    /// Few batches, for a first look
+    #[arg(long)]
     quick: bool,
+    /// Only scenarios whose name contains this; may be given several times
+    #[arg(long, value_name = "NAME")]
     only: Vec<String>,
+    /// How many batches of each scenario
+    #[arg(long, value_name = "N")]
     batches: Option<usize>,
+    /// Add the figures to this file, as JSON
+    #[arg(long, value_name = "FILE")]
     json: Option<String>,
+    /// Run with this niceness
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    nice: Option<i32>,
+    /// Run ahead of all ordinary processes
+    #[arg(long)]
+    realtime: bool,
+    /// What cargo bench adds
+    #[arg(long, hide = true)]
+    bench: bool,
 }
 
 impl Arguments {
     /// From the command line; ends the program on what it does not know.
-    pub fn parse() -> Arguments {
-        let mut arguments = Arguments::default();
-        let mut words = std::env::args().skip(1);
-        while let Some(word) = words.next() {
-            let mut value = || words.next().unwrap_or_else(|| fail(&format!("{word} needs a value")));
-            match word.as_str() {
-                "--quick" => arguments.quick = true,
-                "--only" => arguments.only.push(value()),
-                "--batches" => arguments.batches = value().parse().ok(),
-                "--json" => arguments.json = Some(value()),
-                "--nice" => cpu::nice(value().parse().unwrap_or_else(|_| fail("--nice needs a number"))),
-                "--realtime" => REALTIME.store(true, Ordering::Relaxed),
-                // What cargo bench adds.
-                "--bench" => {}
-                _ => fail(&format!(
-                    "{word}: unknown; --quick, --only, --batches, --json, --nice and --realtime are known"
-                )),
-            }
+    pub fn from_command_line() -> Arguments {
+        let arguments = Arguments::parse();
+        if let Some(niceness) = arguments.nice {
+            cpu::nice(niceness);
         }
+        REALTIME.store(arguments.realtime, Ordering::Relaxed);
         // Before any fork.
         super::clock::granule_ns();
         arguments
@@ -58,11 +63,6 @@ impl Arguments {
     pub fn is_quick(&self) -> bool {
         self.quick
     }
-}
-
-fn fail(why: &str) -> ! {
-    eprintln!("{why}");
-    std::process::exit(2)
 }
 
 /// Prints the figures, and adds them to the file that was asked for.

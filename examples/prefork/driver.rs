@@ -131,12 +131,12 @@ impl Driver {
 
     /// Sends requests of all kinds to one worker, so many per second.
     async fn load(&self, slot: usize, rate: f64) -> Result<()> {
-        let mut random = Random(slot as u64 + 1);
+        let mut random = fastrand::Rng::with_seed(slot as u64);
         let (start, mut sent) = (Instant::now(), 0.0);
         while !self.is_over() {
             while sent < start.elapsed().as_secs_f64() * rate && !self.is_over() {
-                let item = random.below(ITEMS);
-                match random.below(100) {
+                let item = random.u64(..ITEMS);
+                match random.u32(..100) {
                     0..60 => self.send(slot, Method::DELETE, &format!("/items/item-{item}")).await?,
                     60..80 => self.send(slot, Method::GET, &format!("/items/item-{item}")).await?,
                     80..90 => self.send(slot, Method::PUT, "/upstreams/app-1/down").await?,
@@ -279,16 +279,4 @@ impl Driver {
 /// The key of the unique event that a request to `path` posts, if it posts one.
 fn unique_key(path: &str) -> Option<String> {
     Some(path.strip_prefix("/items/")?.strip_suffix("/refresh")?.to_owned())
-}
-
-/// A small generator of random numbers (xorshift); what is random here only has to be spread out.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 32) % end
-    }
 }

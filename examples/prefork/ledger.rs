@@ -2,16 +2,19 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use hdrhistogram::Histogram;
 use seqcast::{Event, Handler, HandlerError};
 
 use crate::args::Fault;
 use crate::events::{Render, now_ns, server};
 use crate::fold::{Fold, digest};
-use crate::histogram::Histogram;
+use crate::latency;
 use crate::report::{Checkpoint, Report, Sender};
 
 /// Events after which a checkpoint is sent at the latest.
 const CHECKPOINT_EVERY: u64 = 64;
+/// Latencies that a report has room for.
+const MOST_LATENCIES: usize = 200;
 
 /// A handler of every event, called before all others. It belongs to the demonstration, not to the server.
 #[derive(Debug)]
@@ -25,7 +28,7 @@ struct Entries {
     checkpoint: Option<Checkpoint>,
     /// `count` of the last checkpoint sent.
     sent: u64,
-    latency: Histogram,
+    latency: Histogram<u64>,
     /// Set by the stop event: what comes after it does not count, in no worker.
     closed: bool,
     fault: Option<Fault>,
@@ -38,7 +41,7 @@ const FAULTY_EVENT: u64 = 10;
 
 impl Ledger {
     pub fn new(reports: Sender, fault: Option<Fault>) -> Ledger {
-        let latency = Histogram::default();
+        let latency = latency::none();
         let entries = Entries { reports, checkpoint: None, sent: 0, latency, closed: false, fault, held: None };
         Ledger { entries: Mutex::new(entries) }
     }
@@ -51,7 +54,7 @@ impl Ledger {
     /// for another process to wake up.
     pub fn delivered(&self, posted_ns: u64, event: &Event<'_>) {
         if !event.is_own() {
-            self.entries().latency.record(now_ns().saturating_sub(posted_ns));
+            self.entries().latency.saturating_record(now_ns().saturating_sub(posted_ns));
         }
     }
 
@@ -64,9 +67,8 @@ impl Ledger {
     pub fn send(&self) -> crate::Result<()> {
         let mut entries = self.entries();
         entries.send_checkpoint()?;
-        let latency = entries.latency.drain();
-        if !latency.is_empty() {
-            entries.reports.send(&Report::Latency(latency))?;
+        for latencies in latency::take(&mut entries.latency).chunks(MOST_LATENCIES) {
+            entries.reports.send(&Report::Latency(latencies.to_vec()))?;
         }
         Ok(())
     }

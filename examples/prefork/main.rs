@@ -24,8 +24,8 @@ mod child;
 mod driver;
 mod events;
 mod fold;
-mod histogram;
 mod lane;
+mod latency;
 mod ledger;
 mod master;
 mod observer;
@@ -39,23 +39,16 @@ mod upstreams;
 
 use std::process::ExitCode;
 
+use clap::Parser;
+
+use crate::args::Args;
+
 /// Errors here end the process; nobody tells them apart.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 type Result<T, E = Failure> = std::result::Result<T, E>;
 
 fn main() -> ExitCode {
-    let args = match args::parse(std::env::args().skip(1)) {
-        Ok(args) => args,
-        Err(args::Refused::Help) => {
-            print!("{}", args::HELP);
-            return ExitCode::SUCCESS;
-        }
-        Err(args::Refused::Wrong(why)) => {
-            eprintln!("prefork: {why}; --help says what there is");
-            return ExitCode::from(2);
-        }
-    };
-    match master::run(&args) {
+    match master::run(&Args::parse()) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("prefork: {error}");

@@ -32,8 +32,8 @@ const INTERRUPTED: u8 = 130;
 /// Runs the example. The exit code says whether all was as it should be.
 pub fn run(args: &Args) -> Result<ExitCode> {
     process::watch_for_stop();
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port))
-        .map_err(|error| format!("cannot listen on 127.0.0.1:{}: {error}", args.port))?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port()))
+        .map_err(|error| format!("cannot listen on 127.0.0.1:{}: {error}", args.port()))?;
 
     // The workers inherit the segment, so that it needs no name, and nothing has to be cleaned up. A name is for processes
     // that have no parent in common, as `seqcast top`.
@@ -230,7 +230,7 @@ impl<'a> Master<'a> {
                 }
                 (Report::Checkpoint(checkpoint), Some(number)) => self.audit.checkpoint(number, checkpoint),
                 (Report::Ran { id, key }, Some(number)) => self.audit.ran(number, id, &key),
-                (Report::Latency(buckets), _) => self.progress.add_latency(&buckets),
+                (Report::Latency(latencies), _) => self.progress.add_latency(&latencies),
                 (report, _) => return Err(format!("worker {} sent {report:?} out of turn", worker.slot).into()),
             }
         }

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::histogram::Histogram;
+use hdrhistogram::Histogram;
+
+use crate::latency;
 
 /// Time between two progress lines.
 const EVERY: Duration = Duration::from_secs(1);
@@ -13,15 +15,14 @@ pub struct Progress {
     start: Instant,
     /// When the last progress line was printed, and the next event then.
     last: (Instant, u64),
-    latency: Histogram,
-    latency_in_all: Histogram,
+    latency: Histogram<u64>,
+    latency_in_all: Histogram<u64>,
 }
 
 impl Progress {
     pub fn new() -> Progress {
         let now = Instant::now();
-        let (latency, latency_in_all) = Default::default();
-        Progress { start: now, last: (now, 0), latency, latency_in_all }
+        Progress { start: now, last: (now, 0), latency: latency::none(), latency_in_all: latency::none() }
     }
 
     /// Prints a line.
@@ -30,15 +31,15 @@ impl Progress {
     }
 
     /// Takes in latencies that a worker has measured.
-    pub fn add_latency(&mut self, buckets: &[(u16, u32)]) {
-        self.latency.merge(buckets);
-        self.latency_in_all.merge(buckets);
+    pub fn add_latency(&mut self, latencies: &[(u64, u64)]) {
+        latency::add(&mut self.latency, latencies);
+        latency::add(&mut self.latency_in_all, latencies);
     }
 
     /// Begins to count anew.
     pub fn restart(&mut self, next: u64) {
         self.last = (Instant::now(), next);
-        self.latency = Histogram::default();
+        self.latency.reset();
     }
 
     /// Prints a progress line if it is time for one and there was something to see.
@@ -49,7 +50,7 @@ impl Progress {
         }
         if next > before {
             let rate = (next - before) as f64 / at.elapsed().as_secs_f64();
-            let latency = latency(&self.latency);
+            let latency = latency::describe(&self.latency);
             self.say(&format!("{workers} workers, event id {next}: {rate:.0} events/s, {latency}"));
         }
         self.restart(next);
@@ -57,14 +58,6 @@ impl Progress {
 
     /// The latencies of the whole run, in words.
     pub fn latency_in_all(&self) -> String {
-        latency(&self.latency_in_all)
+        latency::describe(&self.latency_in_all)
     }
-}
-
-fn latency(histogram: &Histogram) -> String {
-    let us = |share| match histogram.quantile(share) {
-        Some(latency) => format!("{:.0} us", latency.as_secs_f64() * 1e6),
-        None => "-".to_owned(),
-    };
-    format!("post to handler p50 {}, p99 {}", us(0.5), us(0.99))
 }

@@ -17,8 +17,8 @@ pub enum Report {
     Checkpoint(Checkpoint),
     /// A worker runs a unique event.
     Ran { id: u64, key: String },
-    /// Nanoseconds from post to handler since the last such report: buckets of a histogram and their counts.
-    Latency(Vec<(u16, u32)>),
+    /// Nanoseconds from post to handler since the last such report, and how often each occurred.
+    Latency(Vec<(u64, u64)>),
     /// The driver was told that its request was posted as this event; with its key if it was a unique one.
     Answered { id: u64, unique: Option<String> },
     /// The driver got no answer to a request to post a unique event: its worker was killed. Perhaps it was posted.

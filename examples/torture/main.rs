@@ -24,6 +24,9 @@ mod round;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use clap::builder::RangedU64ValueParser;
+use clap::{Parser, value_parser};
+
 use crate::conductor::Tally;
 use crate::oracle::{Archive, Seen, Violations};
 use crate::round::Round;
@@ -31,42 +34,35 @@ use crate::round::Round;
 /// How long a segment is tortured before the next one.
 const ROUND: Duration = Duration::from_secs(5);
 
+/// Kills, stops and replaces processes that use a bus, and checks all that they saw.
+#[derive(Parser)]
+#[command(name = "torture", max_term_width = 100)]
 struct Arguments {
+    /// How long to run, in seconds
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = value_parser!(u64).range(1..))]
     seconds: u64,
+    /// How many processes
+    #[arg(long, value_name = "N", default_value = "6", value_parser = RangedU64ValueParser::<usize>::new().range(2..=64))]
     workers: usize,
+    /// Cells of the ring, a power of two from 8 to 4096; some rounds take a multiple
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = cells)]
     slots: u64,
-    seed: u64,
+    /// What decides what each process tries to do [default: the time]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Repeat this round of the seed
+    #[arg(long, value_name = "N")]
     round: Option<u64>,
 }
 
-fn arguments() -> Result<Arguments, String> {
-    let mut given = std::env::args().skip(1);
-    let mut arguments = Arguments { seconds: 20, workers: 6, slots: 8, seed: log::boottime_ns(), round: None };
-    while let Some(option) = given.next() {
-        let value = given.next().and_then(|value| value.parse().ok());
-        let value: u64 = value.ok_or_else(|| format!("{option}: a number must follow"))?;
-        match option.as_str() {
-            "--seconds" => arguments.seconds = value.max(1),
-            "--workers" if (2..=64).contains(&value) => arguments.workers = value as usize,
-            "--slots" if value.is_power_of_two() && (8..=4096).contains(&value) => arguments.slots = value,
-            "--seed" => arguments.seed = value,
-            "--round" => arguments.round = Some(value),
-            "--workers" => return Err("--workers: 2 to 64".to_owned()),
-            "--slots" => return Err("--slots: a power of two from 8 to 4096".to_owned()),
-            _ => return Err(format!("{option}: unknown")),
-        }
-    }
-    Ok(arguments)
+fn cells(text: &str) -> Result<u64, &'static str> {
+    let cells = text.parse().ok().filter(|cells: &u64| cells.is_power_of_two() && (8..=4096).contains(cells));
+    cells.ok_or("a power of two from 8 to 4096")
 }
 
 fn main() -> ExitCode {
-    let Arguments { seconds, workers, slots, seed, round: repeated } = match arguments() {
-        Ok(arguments) => arguments,
-        Err(what) => {
-            eprintln!("{what}\nusage: torture [--seconds N] [--workers N] [--slots N] [--seed N] [--round N]");
-            return ExitCode::from(2);
-        }
-    };
+    let Arguments { seconds, workers, slots, seed, round: repeated } = Arguments::parse();
+    let seed = seed.unwrap_or_else(log::boottime_ns);
     eprintln!("torture: {workers} processes, {slots} slots, {seconds} s, seed {seed}");
     conductor::take_interrupts();
     conductor::take_orphans();

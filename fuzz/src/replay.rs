@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use seqcast_fuzz::{TARGETS, Target};
+use seqcast_testkit::hostile::draw::{Draw, Random};
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -62,16 +63,7 @@ fn random(name: &str, target: Target, time: Duration, seed: u64) {
 }
 
 fn input_of(number: u64) -> Vec<u8> {
-    let mut state = number;
-    let mut next = || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    };
-    let len = next() % 1024;
-    (0..len).map(|_| next() as u8).collect()
+    Random::new(number).bytes(1023)
 }
 
 /// Writes the input down when the target panics.

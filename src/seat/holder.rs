@@ -150,36 +150,22 @@ mod tests {
 
     const SEATS: u16 = 160;
 
-    #[derive(Clone, Copy, Debug, PartialEq)]
-    enum State {
-        NeverUsed,
-        Left,
-        Live,
-        Gone,
-        Zombie,
-        OfUnknownStart,
-        OfOtherNamespace,
-        Unlocked,
-        OwnLeftover,
-        ReadLocked,
-        GoneReadLocked,
+    macro_rules! states {
+        ($($state:ident)+) => {
+            #[derive(Clone, Copy, Debug, PartialEq)]
+            enum State {
+                $($state,)+
+            }
+
+            const STATES: &[State] = &[$(State::$state),+];
+        };
+    }
+
+    states! {
+        NeverUsed Left Live Gone Zombie OfUnknownStart OfOtherNamespace Unlocked OwnLeftover ReadLocked GoneReadLocked
     }
 
     use State::*;
-
-    const STATES: [State; 11] = [
-        NeverUsed,
-        Left,
-        Live,
-        Gone,
-        Zombie,
-        OfUnknownStart,
-        OfOtherNamespace,
-        Unlocked,
-        OwnLeftover,
-        ReadLocked,
-        GoneReadLocked,
-    ];
 
     impl State {
         fn hold(self) -> Hold {
@@ -270,16 +256,12 @@ mod tests {
             for seed in 1..=4_u64 {
                 let name = format!("seqcast-t-{}-holders-{seed}", sys::pid());
                 let mut scene = Scene::new(&name);
-                let mut random = seed;
-                let mut next = || {
-                    random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                    (random >> 33) as usize
-                };
+                let mut random = fastrand::Rng::with_seed(seed);
                 // Rows of one state, short and long, beyond the seats that are tried first, too.
                 let mut states = vec![];
                 while states.len() < usize::from(SEATS) {
-                    let state = STATES[next() % STATES.len()];
-                    states.extend(vec![state; 1 + next() % 9]);
+                    let state = STATES[random.usize(..STATES.len())];
+                    states.extend(vec![state; random.usize(1..10)]);
                 }
                 states.truncate(SEATS.into());
                 // All seats are taken, and those given back that are not to be live.

@@ -50,7 +50,7 @@ struct Plan {
 }
 
 fn main() {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::from_command_line();
     let plan = Plan {
         length: Length { rounds: 10_000, time: Duration::from_millis(20) },
         flow: Duration::from_millis(40),

@@ -61,7 +61,7 @@ fn look_by_command(name: &str) -> Vec<i32> {
 
 #[test]
 fn g10_damaged_segments_are_diagnosed() {
-    let mut random = Random(5);
+    let mut random = Random::new(5);
     let mut seen = [0; 4];
     for _ in 0..40 {
         let scene = damaged(&random.bytes(600), 12);
@@ -95,7 +95,7 @@ fn g10_what_the_fuzzer_has_gathered_is_diagnosed() {
 
 #[test]
 fn g10_a_thousand_damaged_segments_harm_no_inspector() {
-    let mut random = Random(6);
+    let mut random = Random::new(6);
     for _ in 0..1000 {
         look(&damaged(&random.bytes(600), 24).name);
     }
@@ -103,14 +103,14 @@ fn g10_a_thousand_damaged_segments_harm_no_inspector() {
 
 #[test]
 fn g10_a_segment_that_changes_under_an_inspector_does_no_harm() {
-    let mut random = Random(7);
+    let mut random = Random::new(7);
     for _ in 0..20 {
         let scene = damaged(&random.bytes(600), 4);
         let stop = Stop::default();
         let seed = random.u64();
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                let mut random = Random(seed);
+                let mut random = Random::new(seed);
                 let tap = Arc::clone(&scene.tap);
                 while !stop.is_said() {
                     strike(&mut random, &tap, &scene.map, false);
@@ -128,7 +128,7 @@ fn g10_a_segment_that_changes_under_an_inspector_does_no_harm() {
 #[test]
 fn g10_files_that_are_no_segments_are_diagnosed() {
     let image = used_image();
-    let mut random = Random(8);
+    let mut random = Random::new(8);
     let mut contents: Vec<Vec<u8>> = vec![vec![], vec![0], vec![0xa5; 4096], vec![0; 1 << 20], random.bytes(3000)];
     // Truncated everywhere, and with every header word wrong by a little and by much.
     contents.extend([8, 16, 1000, 1024, 4096, image.len() - 1].map(|len| image[..len].to_vec()));

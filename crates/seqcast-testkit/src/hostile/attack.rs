@@ -230,7 +230,7 @@ impl Vandal {
         let stop = Arc::new(AtomicBool::new(false));
         let (tap, map, stopped) = (Arc::clone(&scene.tap), scene.map, Arc::clone(&stop));
         let thread = thread::spawn(move || {
-            let mut random = Random(seed);
+            let mut random = Random::new(seed);
             while !stopped.load(Ordering::Relaxed) {
                 strike(&mut random, &tap, &map, false);
             }

@@ -72,24 +72,26 @@ impl Draw for Input<'_> {
     }
 }
 
-/// SplitMix64 (Steele, Lea, Flood): the same numbers for the same seed, always.
+/// A seeded generator: the same numbers for the same seed.
 #[derive(Clone, Debug)]
-pub struct Random(pub u64);
+pub struct Random(fastrand::Rng);
+
+impl Random {
+    pub fn new(seed: u64) -> Random {
+        Random(fastrand::Rng::with_seed(seed))
+    }
+}
 
 impl Draw for Random {
     fn byte(&mut self) -> u8 {
-        self.u64() as u8
+        self.0.u8(..)
     }
 
     fn u16(&mut self) -> u16 {
-        self.u64() as u16
+        self.0.u16(..)
     }
 
     fn u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        self.0.u64(..)
     }
 }
