@@ -46,6 +46,7 @@ impl Claim {
 
 /// The result of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "only the seat that won may do what the key stands for"]
 #[non_exhaustive]
 pub enum Claimed {
     /// The caller holds the key until the ttl ends or the claim is released.
@@ -60,6 +61,27 @@ pub enum Claimed {
     },
     /// The bucket of this key has no room; raise [`SegmentOptions::claims`](crate::SegmentOptions::claims).
     Full,
+}
+
+impl Claimed {
+    /// Returns the claim if the caller has won it.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// if let Some(claim) = worker.claim("nightly-mail", Duration::from_secs(3600))?.won() {
+    ///     // send it, and let another try if that fails:
+    ///     worker.release(&claim)?;
+    /// }
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    pub fn won(self) -> Option<Claim> {
+        match self {
+            Claimed::Won(claim) => Some(claim),
+            _ => None,
+        }
+    }
 }
 
 /// The key of a unique event, with an optional ttl; the default ttl is the worker's

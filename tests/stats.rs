@@ -95,7 +95,7 @@ alone! {
         let mut hasty = inspector.tail(Start::Now).unwrap().patience(Duration::ZERO);
         let reservation = last.reserve().unwrap();
         let seen = hasty.next().unwrap();
-        assert!(matches!(seen, Some(Seen::PassedOver { id, seat: Some(1) }) if id == reservation.id()), "{seen:?}");
+        assert!(matches!(seen, Some(Seen::PassedOver { id, seat: Some(1), .. }) if id == reservation.id()), "{seen:?}");
         assert!(matches!(last.claim("key", HOUR).unwrap(), Claimed::Won(_)));
         let claim = inspector.claim_on(ClaimKind::Alone, b"key").unwrap().unwrap();
         assert_eq!((claim.seat, claim.winner), (1, Winner::Alive));

@@ -208,7 +208,7 @@ impl Probe {
     fn on_report(&self, report: &Report<'_>) {
         let id = report.id.unwrap_or(u64::MAX);
         let what = match report.trouble {
-            Trouble::Lagged { missed } => return self.on_lagged(id, missed),
+            Trouble::Lagged { missed, .. } => return self.on_lagged(id, missed),
             Trouble::ClaimsFull => Odd::ClaimsFull,
             Trouble::ClaimLate => Odd::ClaimLate,
             Trouble::Unreadable => Odd::Unreadable,

@@ -33,6 +33,7 @@ pub enum Seen {
     /// An event.
     Event(SeenEvent),
     /// Ids that were overwritten before they were read.
+    #[non_exhaustive]
     Gap {
         /// The first of them.
         from: u64,
@@ -40,12 +41,14 @@ pub enum Seen {
         missed: u64,
     },
     /// An id that was reserved and never became an event.
+    #[non_exhaustive]
     Void {
         /// The id.
         id: u64,
     },
     /// An id that is reserved, and whose payload did not come while this tail was willing to wait. It may still become
     /// an event for the workers.
+    #[non_exhaustive]
     PassedOver {
         /// The id.
         id: u64,
@@ -53,11 +56,13 @@ pub enum Seen {
         seat: Option<u32>,
     },
     /// The last fragment of an event whose beginning was missed, or was before this tail's.
+    #[non_exhaustive]
     Headless {
         /// The id.
         id: u64,
     },
     /// An id whose seat is not one that this crate writes.
+    #[non_exhaustive]
     Unreadable {
         /// The id.
         id: u64,

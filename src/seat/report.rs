@@ -135,6 +135,7 @@ pub enum Trouble<'a> {
     /// The seat at this id is not one that this crate writes. It was left out.
     Unreadable,
     /// Events were overwritten before this worker read them.
+    #[non_exhaustive]
     Lagged {
         /// How many ids, from the report's on.
         missed: u64,
@@ -164,7 +165,9 @@ impl Trouble<'_> {
     /// between words.
     ///
     /// ```
-    /// assert_eq!(seqcast::Trouble::Lagged { missed: 3 }.name(), "lagged");
+    /// use seqcast::Trouble;
+    ///
+    /// assert_eq!(Trouble::ClaimsFull.name(), "claims_full");
     /// ```
     pub fn name(&self) -> &'static str {
         match self {
@@ -192,8 +195,8 @@ impl Trouble<'_> {
         }
     }
 
-    /// How many ids were missed.
-    pub(crate) fn missed(&self) -> Option<u64> {
+    /// Returns how many ids were missed, if that is the trouble.
+    pub fn missed(&self) -> Option<u64> {
         match self {
             Trouble::Lagged { missed } => Some(*missed),
             _ => None,

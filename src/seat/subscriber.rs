@@ -64,6 +64,7 @@ pub struct Subscriber {
 
 /// What a [`Subscriber`] gets, in order.
 #[derive(Debug)]
+#[must_use = "it is not delivered again"]
 #[non_exhaustive]
 pub enum Delivery<'a> {
     /// An event.
@@ -100,6 +101,37 @@ pub enum Delivery<'a> {
         /// The id.
         id: u64,
     },
+}
+
+impl<'a> Delivery<'a> {
+    /// Returns the event, if this is one.
+    pub fn event(&self) -> Option<&Event<'a>> {
+        match self {
+            Delivery::Event(event) => Some(event),
+            _ => None,
+        }
+    }
+
+    /// Returns the id of the event, of what was not delivered, or of the first of several.
+    pub fn id(&self) -> u64 {
+        match self {
+            // A subscriber has no local events.
+            Delivery::Event(event) => event.id().unwrap_or_default(),
+            Delivery::Lagged { first: id, .. }
+            | Delivery::Reserved { id, .. }
+            | Delivery::Undecided { id, .. }
+            | Delivery::Unreadable { id, .. } => *id,
+        }
+    }
+
+    /// Returns how many ids were overwritten before this seat read them: 0 unless this is
+    /// [`Lagged`](Delivery::Lagged).
+    pub fn missed(&self) -> u64 {
+        match self {
+            Delivery::Lagged { missed, .. } => *missed,
+            _ => 0,
+        }
+    }
 }
 
 /// Why a unique event was not run.

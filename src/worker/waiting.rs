@@ -23,6 +23,7 @@ const FIRST_NAP: Duration = Duration::from_millis(1);
 
 /// Why [`Worker::wait_interruptible`] returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "it may ask for what the signal's handler has left to do"]
 #[non_exhaustive]
 pub enum Waited {
     /// There is something to poll.

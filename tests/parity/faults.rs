@@ -89,7 +89,7 @@ alone! {
         let log = Log::default();
         let (noted, at) = (Arc::clone(&told), log.clone());
         let worker = bus.join_with(&quiet().on_report(move |report| {
-            let Trouble::Lagged { missed } = report.trouble else { panic!("{report}") };
+            let Trouble::Lagged { missed, .. } = report.trouble else { panic!("{report}") };
             noted.lock().unwrap().push((at.len() as u64, missed));
         })).unwrap();
         worker.on(Scope::All, log.noting()).unwrap();

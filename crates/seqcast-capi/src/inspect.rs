@@ -162,13 +162,13 @@ impl Watched {
         *self.seen = match found {
             None => seqcast_seen::of(SEQCAST_SEEN_NOTHING, 0),
             Some(Seen::Event(event)) => seqcast_seen::of_event(self.event.insert(event)),
-            Some(Seen::Gap { from, missed }) => seqcast_seen { missed, ..seqcast_seen::of(SEQCAST_SEEN_GAP, from) },
-            Some(Seen::Void { id }) => seqcast_seen::of(SEQCAST_SEEN_VOID, id),
-            Some(Seen::PassedOver { id, seat }) => {
+            Some(Seen::Gap { from, missed, .. }) => seqcast_seen { missed, ..seqcast_seen::of(SEQCAST_SEEN_GAP, from) },
+            Some(Seen::Void { id, .. }) => seqcast_seen::of(SEQCAST_SEEN_VOID, id),
+            Some(Seen::PassedOver { id, seat, .. }) => {
                 seqcast_seen { seat: seat.unwrap_or(0), ..seqcast_seen::of(SEQCAST_SEEN_PASSED_OVER, id) }
             }
-            Some(Seen::Headless { id }) => seqcast_seen::of(SEQCAST_SEEN_HEADLESS, id),
-            Some(Seen::Unreadable { id }) => seqcast_seen::of(SEQCAST_SEEN_UNREADABLE, id),
+            Some(Seen::Headless { id, .. }) => seqcast_seen::of(SEQCAST_SEEN_HEADLESS, id),
+            Some(Seen::Unreadable { id, .. }) => seqcast_seen::of(SEQCAST_SEEN_UNREADABLE, id),
             Some(_) => seqcast_seen::of(SEQCAST_SEEN_OTHER, 0),
         };
         Ok((outcome, &raw const *self.seen))

@@ -72,8 +72,11 @@ fn show(args: &TailArgs, output: &mut Output, seen: &Seen, new_from: u64) -> Res
 fn id_of(seen: &Seen) -> u64 {
     match seen {
         Seen::Event(event) => event.id,
-        Seen::Gap { from, missed } => from.saturating_add(*missed),
-        Seen::Void { id } | Seen::PassedOver { id, .. } | Seen::Headless { id } | Seen::Unreadable { id } => *id,
+        Seen::Gap { from, missed, .. } => from.saturating_add(*missed),
+        Seen::Void { id, .. }
+        | Seen::PassedOver { id, .. }
+        | Seen::Headless { id, .. }
+        | Seen::Unreadable { id, .. } => *id,
         _ => 0,
     }
 }
@@ -83,22 +86,26 @@ fn to_text(output: &Output, seen: &Seen, time: Option<String>, payload: Payload)
     let time = time.as_deref().and_then(|time| time.get(11..23)).unwrap_or("      -     ").to_owned();
     let (id, tone, what) = match seen {
         Seen::Event(event) => (event.id, Tone::Plain, event_text(event, payload)),
-        Seen::Gap { from, missed } => {
+        Seen::Gap { from, missed, .. } => {
             let last = from.saturating_add(*missed).saturating_sub(1);
             (*from, Tone::Bad, format!("-- gap: {missed} ids up to {last} were overwritten before tail read them --"))
         }
-        Seen::Void { id } => (*id, Tone::Faint, "-- void: was reserved and never became an event --".to_owned()),
-        Seen::PassedOver { id, seat } => {
-            let by = seat.map_or("an unknown seat".to_owned(), |seat| format!("seat {seat}"));
+        Seen::Void { id, .. } => (*id, Tone::Faint, "-- void: was reserved and never became an event --".to_owned()),
+        Seen::PassedOver { id, seat, .. } => {
+            let by = reserver(*seat);
             (*id, Tone::Warning, format!("-- reserved by {by}, not committed yet: passed over --"))
         }
-        Seen::Headless { id } => {
+        Seen::Headless { id, .. } => {
             (*id, Tone::Faint, "-- end of an event whose beginning tail has not seen --".to_owned())
         }
-        Seen::Unreadable { id } => (*id, Tone::Bad, "-- malformed: not written by a worker --".to_owned()),
+        Seen::Unreadable { id, .. } => (*id, Tone::Bad, "-- malformed: not written by a worker --".to_owned()),
         _ => (0, Tone::Plain, String::new()),
     };
     format!("{} {id:>10}  {}", output.toned(Tone::Faint, time), output.toned(tone, what))
+}
+
+fn reserver(seat: Option<u32>) -> String {
+    seat.map_or("an unknown seat".to_owned(), |seat| format!("seat {seat}"))
 }
 
 fn event_text(event: &SeenEvent, payload: Payload) -> String {
@@ -187,13 +194,13 @@ fn to_json(seen: &Seen, time: Option<String>, payload: Payload) -> Value {
             }
             value
         }
-        Seen::Gap { from, missed } => json!({ "kind": "gap", "seen_at": time, "id": from, "missed": missed }),
-        Seen::Void { id } => json!({ "kind": "void", "seen_at": time, "id": id }),
-        Seen::PassedOver { id, seat } => {
+        Seen::Gap { from, missed, .. } => json!({ "kind": "gap", "seen_at": time, "id": from, "missed": missed }),
+        Seen::Void { id, .. } => json!({ "kind": "void", "seen_at": time, "id": id }),
+        Seen::PassedOver { id, seat, .. } => {
             json!({ "kind": "passed_over", "seen_at": time, "id": id, "seat": seat })
         }
-        Seen::Headless { id } => json!({ "kind": "headless", "seen_at": time, "id": id }),
-        Seen::Unreadable { id } => json!({ "kind": "unreadable", "seen_at": time, "id": id }),
+        Seen::Headless { id, .. } => json!({ "kind": "headless", "seen_at": time, "id": id }),
+        Seen::Unreadable { id, .. } => json!({ "kind": "unreadable", "seen_at": time, "id": id }),
         _ => json!({ "kind": "unknown", "seen_at": time }),
     }
 }
@@ -216,8 +223,10 @@ fn unique_json(unique: &SeenUnique) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use seqcast::Start;
+    use std::os::unix::fs::FileExt;
+
     use seqcast::inspect::ClaimKind;
+    use seqcast::{Bus, Start, Worker};
 
     use super::*;
     use crate::args::Format;
@@ -244,17 +253,56 @@ mod tests {
         fixture::inspector(&bus).claim_on(ClaimKind::Alone, b"nightly").unwrap().unwrap()
     }
 
+    /// The first thing at or after `id` that a tail sees.
+    fn first_at(bus: &Bus, id: u64) -> Seen {
+        fixture::inspector(bus).tail(Start::At(id)).unwrap().patience(Duration::ZERO).next().unwrap().unwrap()
+    }
+
+    /// Posts an event and overwrites its head.
+    fn post_malformed(bus: &Bus, worker: &Worker) -> u64 {
+        let mark = b"a payload that is found again";
+        let id = worker.post(("s", "malformed"), mark).unwrap();
+        let path = format!("/dev/shm{}", bus.name());
+        let bytes = std::fs::read(&path).unwrap();
+        let at = bytes.windows(mark.len()).position(|window| window == mark).unwrap();
+        // Blocks begin at multiples of 64 bytes, with 32 bytes that say where they belong.
+        let head = (at - 33) / 64 * 64 + 32;
+        let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+        file.write_all_at(&vec![0xff; at - head], head as u64).unwrap();
+        id
+    }
+
     #[test]
     fn what_is_no_event_is_told_by_kind_with_its_ids() {
+        let bus = fixture::bus("kinds");
+        let worker = fixture::worker(&bus, "web");
+        for _ in 0..100 {
+            worker.post(("s", "e"), "").unwrap();
+        }
+        let gap = first_at(&bus, 0);
+        let Seen::Gap { from: 0, missed, .. } = gap else { panic!("{gap:?}") };
+        let gap_again = gap.clone();
+        let void = worker.reserve().unwrap().id();
+        let malformed = post_malformed(&bus, &worker);
+        // Its last fragment.
+        let headless = worker.post(("s", "long"), vec![0; 1000]).unwrap();
+        let reservation = worker.reserve().unwrap();
+        let reserved = reservation.id();
+        let gap_words = format!("gap: {missed} ids up to {} were", missed - 1);
         let output = Output::new(Format::Text);
         let now = || Some("2026-11-23T06:52:48.123Z".to_owned());
         for (seen, kind, id, words, counts_from) in [
-            (Seen::Gap { from: 10, missed: 5 }, "gap", 10, "gap: 5 ids up to 14 were", 15),
-            (Seen::Void { id: 7 }, "void", 7, "void: was reserved", 7),
-            (Seen::PassedOver { id: 8, seat: Some(3) }, "passed_over", 8, "reserved by seat 3, not committed", 8),
-            (Seen::PassedOver { id: 8, seat: None }, "passed_over", 8, "reserved by an unknown seat", 8),
-            (Seen::Headless { id: 9 }, "headless", 9, "end of an event whose beginning tail has not seen", 9),
-            (Seen::Unreadable { id: 6 }, "unreadable", 6, "malformed: not written", 6),
+            (gap, "gap", 0, gap_words.as_str(), missed),
+            (first_at(&bus, void), "void", void, "void: was reserved", void),
+            (first_at(&bus, reserved), "passed_over", reserved, "reserved by seat 0, not committed", reserved),
+            (
+                first_at(&bus, headless),
+                "headless",
+                headless,
+                "end of an event whose beginning tail has not seen",
+                headless,
+            ),
+            (first_at(&bus, malformed), "unreadable", malformed, "malformed: not written", malformed),
         ] {
             assert_eq!(id_of(&seen), counts_from, "{seen:?}");
             let text = to_text(&output, &seen, now(), Payload::Len);
@@ -264,8 +312,9 @@ mod tests {
             let json = to_json(&seen, now(), Payload::Len);
             assert_eq!((&json["kind"], &json["id"], &json["seen_at"]), (&json!(kind), &json!(id), &json!(now())));
         }
-        assert_eq!(to_json(&Seen::Gap { from: 10, missed: 5 }, None, Payload::Len)["missed"], 5);
-        assert_eq!(to_json(&Seen::PassedOver { id: 8, seat: Some(3) }, None, Payload::Len)["seat"], 3);
+        assert_eq!(to_json(&gap_again, None, Payload::Len)["missed"], missed);
+        assert_eq!(to_json(&first_at(&bus, reserved), None, Payload::Len)["seat"], 0);
+        assert_eq!(reserver(None), "an unknown seat");
         let mut event = event("id");
         event.id = 4;
         assert_eq!(id_of(&Seen::Event(event)), 4);

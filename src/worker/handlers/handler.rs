@@ -4,6 +4,11 @@ use crate::event::Event;
 use crate::seat::report::HandlerError;
 
 /// Something that is called with events. Every `Fn(&Event)` that returns nothing or a `Result` is one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a handler",
+    note = "a handler is a closure `|event: &Event<'_>| ..` that returns `()` or `Result<(), E>`, or a type that \
+            implements `Handler`"
+)]
 pub trait Handler: Send + Sync {
     /// Handles an event. An error is reported; the handlers after this one run all the same.
     ///
@@ -33,6 +38,10 @@ pub trait Outcome: IntoOutcome {}
 impl<R: IntoOutcome> Outcome for R {}
 
 /// How an outcome becomes a result.
+#[diagnostic::on_unimplemented(
+    message = "a handler cannot return `{Self}`",
+    note = "a handler returns `()` or `Result<(), E>`: end its last expression with `;`"
+)]
 pub trait IntoOutcome {
     /// Returns the outcome as a result.
     #[doc(hidden)]

@@ -47,6 +47,14 @@ impl Polled {
         }
     }
 
+    /// Returns the reserved id that the poll stopped at, if it did.
+    pub fn reserved(&self) -> Option<u64> {
+        match *self {
+            Polled::Reserved { id, .. } => Some(id),
+            _ => None,
+        }
+    }
+
     /// Ids that were overwritten before they were read.
     pub fn missed(&self) -> u64 {
         match *self {

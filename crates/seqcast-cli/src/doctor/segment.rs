@@ -108,7 +108,7 @@ fn ring(name: &str, inspector: &Inspector) -> Option<Finding> {
         let mut unreadable = None;
         while tail.next_id() < end {
             match tail.next()? {
-                Some(Seen::Unreadable { id }) => {
+                Some(Seen::Unreadable { id, .. }) => {
                     unreadable = Some(unreadable.map_or((id, 1), |(first, count)| (first, count + 1)));
                 }
                 Some(_) => {}

@@ -357,7 +357,7 @@ fn a_tail_waits_for_a_reserved_id_for_as_long_as_it_is_patient() {
     let mut reservation = worker.reserve().unwrap();
     let id = reservation.id();
     worker.post(("after", "it"), "").unwrap();
-    assert!(matches!(hasty.next().unwrap(), Some(Seen::PassedOver { id: passed, seat: Some(0) }) if passed == id));
+    assert!(matches!(hasty.next().unwrap(), Some(Seen::PassedOver { id: passed, seat: Some(0), .. }) if passed == id));
     assert!(matches!(hasty.next().unwrap(), Some(Seen::Event(event)) if event.id == id + 1));
     assert!(patient.next().unwrap().is_none(), "it does not wait");
     assert_eq!(patient.waiting_for(), Some(id));
