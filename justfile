@@ -32,6 +32,10 @@ fuzz seconds="600":
 sanitizers:
     .ci/sanitizers
 
+# Licences, sources and advisories of what is built in; needs cargo-deny.
+deny:
+    cargo deny check
+
 coverage:
     .ci/coverage
 

@@ -6,8 +6,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use seqcast::inspect::{self, Inspector};
-use seqcast::{Bus, Cause, Error, Publisher, Scope, SegmentOptions, Worker};
-use seqcast_testkit::{Child, HOUR, Log, Name, Reports, alone, bus, error, in_child, poll, quiet, small, stop_here};
+use seqcast::{Bus, Cause, Error, Publisher, SegmentOptions, Worker};
+use seqcast_testkit::{
+    Child, HOUR, Log, Name, Reports, alone, bus, error, in_child, listener, poll, quiet, small, stop_here,
+};
 
 /// First word of a segment in creation, as `src/segment/layout.rs` has it.
 const FORMING: u64 = 0x7365_7143_4153_7e7e;
@@ -23,8 +25,7 @@ struct Healthy {
 impl Healthy {
     fn new() -> Healthy {
         let (name, bus) = bus(&small());
-        let worker = bus.join_with(&quiet()).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet());
         worker.post(("s", "before"), b"").unwrap();
         Healthy { name, bus, worker, log }
     }
@@ -73,8 +74,7 @@ fn change_word(name: &Name, field: &str, change: impl FnOnce(u64) -> u64) {
 fn assert_usable_after_removal(name: &Name) {
     fs::remove_file(name.path()).unwrap();
     let bus = small().create(name).unwrap();
-    let worker = bus.join_with(&quiet()).unwrap();
-    let log = Log::of(&worker, Scope::All);
+    let (worker, log) = listener(&bus, &quiet());
     worker.post(("s", "e"), b"").unwrap();
     assert_eq!(poll(&worker), (1, 0));
     assert_eq!(log.len(), 1);
@@ -332,8 +332,7 @@ alone! {
             }
             let bus = small().open_or_create(&name).unwrap();
             assert!(bus.was_created());
-            let worker = bus.join_with(&quiet()).unwrap();
-            let log = Log::of(&worker, Scope::All);
+            let (worker, log) = listener(&bus, &quiet());
             small().open(&name).unwrap().join_with(&quiet()).unwrap().post(("s", "e"), b"").unwrap();
             assert_eq!(poll(&worker), (1, 0));
             assert_eq!(log.len(), 1);
@@ -574,8 +573,7 @@ alone! {
 
     fn no_free_seat_names_the_holders_and_the_option() {
         let (name, bus) = bus(&small().seats(3));
-        let worker = bus.join_with(&quiet().label("web-1")).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet().label("web-1"));
         let child = Child::fork(|| {
             let _worker = bus.join_with(&quiet().label("child")).unwrap();
             stop_here();

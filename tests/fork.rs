@@ -6,8 +6,8 @@ use std::time::Duration;
 use seqcast::library;
 use seqcast::{Cause, Claimed, Event, Scope, WorkerOptions};
 use seqcast_testkit::{
-    Child, HOUR, Log, Name, alone, bus, counts, error, eventually, in_child, poll, quiet, shared_words, sleepers,
-    small, stop_here, threads,
+    Child, HOUR, Log, Name, alone, bus, counts, error, eventually, in_child, listener, poll, quiet, shared_words,
+    sleepers, small, stop_here, threads,
 };
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -44,8 +44,7 @@ fn answer_wipe_on_fork_with(errno: u32) -> bool {
 /// What is promised of forked children, without a kernel that wipes pages.
 fn children_are_known() {
     let (name, bus) = bus(&small().unlink_on_drop(true));
-    let worker = bus.join_with(&quiet()).unwrap();
-    let log = Log::of(&worker, Scope::All);
+    let (worker, log) = listener(&bus, &quiet());
     in_child(|| {
         assert!(matches!(worker.post(("s", "e"), b"").as_ref().map_err(|error| error.cause()), Err(Cause::Forked)));
         assert!(matches!(worker.poll().as_ref().map_err(|error| error.cause()), Err(Cause::Forked)));
@@ -82,8 +81,7 @@ alone! {
 
     fn g12_every_call_on_an_inherited_handle_says_forked_and_does_nothing() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(&quiet()).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet());
         let mut poster = bus.publisher().unwrap();
         let Claimed::Won(claim) = worker.claim("key", HOUR).unwrap() else { panic!("not won") };
         worker.post(("s", "before"), b"").unwrap();
@@ -135,8 +133,7 @@ alone! {
 
     fn g12_a_child_joins_by_the_inherited_bus() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(&quiet()).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet());
         let child = Child::fork(|| {
             let own = bus.join_with(&quiet()).unwrap();
             assert_ne!(own.seat(), worker.seat());
@@ -157,8 +154,7 @@ alone! {
 
     fn g12_a_child_that_drops_everything_and_exits_disturbs_nobody() {
         let (name, bus) = bus(&small().unlink_on_drop(true));
-        let watcher = bus.join_with(&quiet()).unwrap();
-        let log = Log::of(&watcher, Scope::All);
+        let (watcher, log) = listener(&bus, &quiet());
         let worker = bus.join_with(&WorkerOptions::new().label("parent")).unwrap();
         let poster = bus.publisher().unwrap();
         let reservation = worker.reserve().unwrap();
@@ -240,8 +236,7 @@ alone! {
 
     fn g12_a_grandchild_is_a_forked_child_of_both() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(&quiet()).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet());
         in_child(|| {
             let own = bus.join_with(&quiet()).unwrap();
             in_child(|| {
@@ -258,8 +253,7 @@ alone! {
 
     fn g12_a_fork_inside_a_handler() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(&quiet()).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet());
         let (inside, joining) = (worker.clone(), bus.clone());
         worker.on(Scope::events("s", ["fork"]), move |_: &Event<'_>| {
             in_child(|| {
@@ -362,8 +356,7 @@ alone! {
 
     fn g12_a_poller_in_a_child_says_forked_and_the_parents_goes_on() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(&quiet().interval(HOUR)).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet().interval(HOUR));
         let poller = worker.start_poller().unwrap();
         let dropped = worker.start_poller().unwrap();
         eventually("both have started", || sleepers("seqcast-poller") == 2);
@@ -371,8 +364,7 @@ alone! {
             assert_eq!(threads(), 1);
             drop(dropped);
             assert!(matches!(poller.stop().as_ref().map_err(|error| error.cause()), Err(Cause::Forked)));
-            let own = bus.join_with(&quiet().interval(HOUR)).unwrap();
-            let heard = Log::of(&own, Scope::All);
+            let (own, heard) = listener(&bus, &quiet().interval(HOUR));
             let poller = own.start_poller().unwrap();
             own.post(("s", "child"), b"").unwrap();
             eventually("the child's poller delivers", || heard.len() == 1);
@@ -445,8 +437,7 @@ alone! {
 
     fn g12_an_anonymous_bus_is_shared_by_fork() {
         let bus = small().anonymous().unwrap();
-        let worker = bus.join_with(&quiet()).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet());
         let before = fs::read_dir("/dev/shm").unwrap().filter(|entry| {
             entry.as_ref().unwrap().file_name().to_string_lossy().contains(&std::process::id().to_string())
         }).count();
@@ -462,8 +453,7 @@ alone! {
 
     fn g12_the_unlinked_name_does_not_hinder_children() {
         let (name, bus) = bus(&small());
-        let worker = bus.join_with(&quiet()).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet());
         bus.unlink().unwrap();
         assert!(!name.path().exists());
         in_child(|| {
@@ -483,8 +473,7 @@ alone! {
         let children: Vec<Child> = (0..CHILDREN).map(|child| {
             let (bus, digests, ready) = (&bus, digests, ready);
             Child::fork(move || {
-                let worker = bus.join_with(&quiet()).unwrap();
-                let log = Log::of(&worker, Scope::All);
+                let (worker, log) = listener(bus, &quiet());
                 ready[0].fetch_add(1, Relaxed);
                 eventually("all have joined", || ready[0].load(Relaxed) == CHILDREN as u64);
                 for i in 0..EACH {

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use seqcast::inspect::{self};
 use seqcast::{Bus, Cause, Scope, SegmentOptions, Start, Worker};
 use seqcast_testkit::{
-    Child, Log, Reports, alone, bus, counts, error, eventually, of_seat, poll, quiet, shared_words, small,
+    Child, Log, Reports, alone, bus, counts, error, eventually, listener, of_seat, poll, quiet, shared_words, small,
 };
 
 /// Bytes that tell where in which message they belong.
@@ -118,8 +118,7 @@ alone! {
         for options in [small(), small().block_size(64), small().capacity(8), small().block_size(1000).capacity(16)] {
             let max = longest(&options);
             let (_name, bus) = bus(&options);
-            let worker = bus.join_with(&quiet()).unwrap();
-            let log = Log::of(&worker, Scope::All);
+            let (worker, log) = listener(&bus, &quiet());
             let mut taken = Vec::new();
             for len in 0..=max {
                 let before = bus.next_id();
@@ -141,8 +140,7 @@ alone! {
         for options in [small(), small().capacity(8).block_size(64), small().block_size(4096)] {
             let max = longest(&options);
             let (_name, bus) = bus(&options);
-            let worker = bus.join_with(&quiet()).unwrap();
-            let log = Log::of(&worker, Scope::All);
+            let (worker, log) = listener(&bus, &quiet());
             let mut poster = bus.publisher().unwrap();
             for len in [max + 1, max + 2, max * 2, max * 100] {
                 for refusal in [
@@ -220,8 +218,7 @@ alone! {
         let options = roomy();
         let len = longest(&options);
         let (_name, bus) = bus(&options);
-        let reader = bus.join_with(&quiet().on_report(|_| ())).unwrap();
-        let log = Log::of(&reader, Scope::All);
+        let (reader, log) = listener(&bus, &quiet().on_report(|_| ()));
         let sender = Sender::stopped_in_the_middle(&bus, len, ids_of(&options, len));
         catch_up(&reader, &log);
         // Others' events, small and large, pass the half message by.
@@ -263,8 +260,7 @@ alone! {
         let len = longest(&options);
         let ids = ids_of(&options, len);
         let (_name, bus) = bus(&options);
-        let reader = bus.join_with(&quiet().on_report(|_| ())).unwrap();
-        let log = Log::of(&reader, Scope::All);
+        let (reader, log) = listener(&bus, &quiet().on_report(|_| ()));
         let sender = Sender::stopped_in_the_middle(&bus, len, ids);
         catch_up(&reader, &log);
         sender.go_on(&bus);
@@ -287,8 +283,7 @@ alone! {
         let (_name, bus) = bus(&options);
         let sender = Sender::stopped_in_the_middle(&bus, len, ids_of(&options, len));
         let reports = Reports::default();
-        let joiner = bus.join_with(&reports.of(quiet())).unwrap();
-        let log = Log::of(&joiner, Scope::All);
+        let (joiner, log) = listener(&bus, &reports.of(quiet()));
         sender.go_on(&bus);
         assert_eq!(poll(&joiner), (0, 0), "of a message that began before it joined");
         let message = sender.post_another(&bus);
@@ -304,8 +299,7 @@ alone! {
         let ids = ids_of(&options, len);
         let (_name, bus) = bus(&options);
         let reports = Reports::default();
-        let reader = bus.join_with(&reports.of(quiet())).unwrap();
-        let log = Log::of(&reader, Scope::All);
+        let (reader, log) = listener(&bus, &reports.of(quiet()));
         for generation in 0..5 {
             let sender = Sender::stopped_in_the_middle(&bus, len, ids);
             catch_up(&reader, &log);
@@ -334,8 +328,7 @@ alone! {
         for posted in ids..=capacity + 2 * ids {
             let (_name, bus) = bus(&options);
             let reports = Reports::default();
-            let reader = bus.join_with(&reports.of(quiet())).unwrap();
-            let log = Log::of(&reader, Scope::All);
+            let (reader, log) = listener(&bus, &reports.of(quiet()));
             let sender = bus.join_with(&quiet()).unwrap();
             sender.post(("s", "large"), payload(1, max)).unwrap();
             for id in ids..posted {
@@ -368,8 +361,7 @@ alone! {
         sender.post(("s", "small"), b"").unwrap();
         for start in 0..=ids {
             let reports = Reports::default();
-            let reader = bus.join_with(&reports.of(quiet().start(Start::At(start)))).unwrap();
-            let log = Log::of(&reader, Scope::All);
+            let (reader, log) = listener(&bus, &reports.of(quiet().start(Start::At(start))));
             poll(&reader);
             let expected: &[&str] = if start == 0 { &["large", "small"] } else { &["small"] };
             assert_eq!(log.events(), expected, "from id {start}");
@@ -402,8 +394,7 @@ alone! {
         let ends = (begin - 1..begin + 9).chain(end - 9..end).chain((begin..end).step_by(37));
         for id in ends {
             let reports = Reports::default();
-            let resumed = bus.join_with(&reports.of(quiet().start(Start::After(id)))).unwrap();
-            let theirs = Log::of(&resumed, Scope::All);
+            let (resumed, theirs) = listener(&bus, &reports.of(quiet().start(Start::After(id))));
             let expected: Vec<_> = all.iter().filter(|seen| seen.id.unwrap() > id).cloned().collect();
             assert_eq!(resumed.cursor(), id + 1);
             assert_eq!(poll(&resumed), (expected.len() as u64, 0), "after {id} of {begin}..{end}");
@@ -439,8 +430,7 @@ alone! {
         // After some of the small ones that the ring still has: only the message is lost.
         for id in [small_end - 11, small_end - 1, end - 2] {
             let reports = Reports::default();
-            let resumed = bus.join_with(&reports.of(quiet().start(Start::After(id)))).unwrap();
-            let log = Log::of(&resumed, Scope::All);
+            let (resumed, log) = listener(&bus, &reports.of(quiet().start(Start::After(id))));
             let smalls = small_end.saturating_sub(id + 1);
             assert_eq!(poll(&resumed), (smalls, 1), "after {id} of {begin}..{end}");
             assert_eq!(log.ids(), (id + 1..small_end).collect::<Vec<_>>());
@@ -449,8 +439,7 @@ alone! {
         }
         // After one that the ring has no more: from the next id on, exactly.
         let reports = Reports::default();
-        let resumed = bus.join_with(&reports.of(quiet().start(Start::After(begin - 1)))).unwrap();
-        let log = Log::of(&resumed, Scope::All);
+        let (resumed, log) = listener(&bus, &reports.of(quiet().start(Start::After(begin - 1))));
         let goes_on = end - bus.capacity() + bus.capacity() / 8;
         assert_eq!(poll(&resumed), (small_end - goes_on, goes_on - begin + 1));
         assert_eq!(log.ids(), (goes_on..small_end).collect::<Vec<_>>());
@@ -491,8 +480,7 @@ alone! {
     fn names_of_every_length_travel_in_fragments_too() {
         for options in [small().block_size(64), small()] {
             let (_name, bus) = bus(&options);
-            let worker = bus.join_with(&quiet()).unwrap();
-            let log = Log::of(&worker, Scope::All);
+            let (worker, log) = listener(&bus, &quiet());
             for len in (1..=255).step_by(7).chain([254, 255]) {
                 let (source, event) = ("s".repeat(len), "e".repeat(256 - len));
                 worker.post((&source, &event), payload(len as u64, 100)).unwrap();

@@ -16,7 +16,7 @@ use std::{io, ptr};
 
 use seqcast::{Bus, Cause, Claimed, Event, Scope, SegmentOptions, Worker, WorkerOptions};
 use seqcast_testkit::ptrace::{Breakpoints, Traced, Until, trace_me};
-use seqcast_testkit::{Child, HOUR, Log, Name, Seen, alone, error, exit, poll, quiet, shared_words};
+use seqcast_testkit::{Child, HOUR, Log, Name, Seen, alone, error, exit, listener, poll, quiet, shared_words};
 
 /// A segment with two workers that listen, in this process, and a child that does one call.
 struct Scene {
@@ -39,8 +39,7 @@ impl Scene {
         let name = Name::new();
         let bus = SegmentOptions::new().capacity(8).block_size(64).seats(6).claims(1).create(&name).unwrap();
         let listener = || {
-            let worker = bus.join_with(&hasty()).unwrap();
-            let log = Log::of(&worker, Scope::All);
+            let (worker, log) = listener(&bus, &hasty());
             (worker, log)
         };
         let listeners = [listener(), listener()];

@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use seqcast::{Event, Scope, Worker, process};
-use seqcast_testkit::{HOUR, Log, Reports, alone, bus, counts, eventually, in_child, poll, quiet, small, stderr_of};
+use seqcast::{Bus, Event, Scope, Worker, process};
+use seqcast_testkit::{
+    HOUR, Log, Reports, alone, bus, counts, deliver_one_by_one, in_child, listener, poll, quiet, small, stderr_of,
+};
 
 /// Has every panic of this process noted.
 fn note_panics() -> Arc<Mutex<Vec<String>>> {
@@ -86,6 +88,42 @@ impl fmt::Display for Brittle {
 
 impl StdError for Brittle {}
 
+/// Panics in a handler and outside of one. Returns what was reported.
+fn panic_inside_and_outside(bus: &Bus) -> Reports {
+    let reports = Reports::default();
+    let worker = bus.join_with(&reports.of(quiet())).unwrap();
+    deliver_to(&worker, |_| panic!("inside"));
+    let outside = panic::catch_unwind(|| panic!("outside"));
+    drop(panic::take_hook());
+    assert!(outside.is_err());
+    reports
+}
+
+/// Delivers one event to `handler`.
+fn deliver_to(worker: &Worker, handler: impl Fn(&Event<'_>) + Send + Sync + 'static) {
+    worker.on(Scope::All, handler).unwrap();
+    worker.post(("s", "e"), b"").unwrap();
+    assert_eq!(poll(worker), (1, 0));
+}
+
+/// Delivers an event to a handler that ends its process, without the crate's panic hook and with it. Returns what the two
+/// processes wrote.
+fn last_words(before: fn(), handler: fn(&Event<'_>)) -> [String; 2] {
+    [false, true].map(|with_hook| {
+        let (_name, bus) = bus(&small());
+        let (ended_well, text) = stderr_of(|| {
+            before();
+            if with_hook {
+                process::install_panic_hook();
+            }
+            let worker = bus.join_with(&quiet()).unwrap();
+            deliver_to(&worker, handler);
+        });
+        assert!(!ended_well, "with hook: {with_hook}: {text}");
+        text
+    })
+}
+
 extern "C" fn callback_that_panics() {
     panic!("inside a callback");
 }
@@ -94,14 +132,7 @@ alone! {
     fn the_panic_hook_is_the_hosts_and_gets_every_panic() {
         let (_name, bus) = bus(&small());
         let panics = note_panics();
-        let reports = Reports::default();
-        let worker = bus.join_with(&reports.of(quiet())).unwrap();
-        worker.on(Scope::All, |_: &Event<'_>| -> () { panic!("inside") }).unwrap();
-        worker.post(("s", "e"), b"").unwrap();
-        assert_eq!(poll(&worker), (1, 0));
-        let outside = panic::catch_unwind(|| panic!("outside"));
-        drop(panic::take_hook());
-        assert!(outside.is_err());
+        let reports = panic_inside_and_outside(&bus);
         assert_eq!(noted(&panics), ["inside", "outside"]);
         assert_eq!(reports.texts(), ["s/e (id 0): a handler panicked: inside"]);
     }
@@ -110,14 +141,7 @@ alone! {
         let (_name, bus) = bus(&small());
         let panics = note_panics();
         assert!(process::install_panic_hook() && process::install_panic_hook());
-        let reports = Reports::default();
-        let worker = bus.join_with(&reports.of(quiet())).unwrap();
-        worker.on(Scope::All, |_: &Event<'_>| -> () { panic!("inside") }).unwrap();
-        worker.post(("s", "e"), b"").unwrap();
-        assert_eq!(poll(&worker), (1, 0));
-        let outside = panic::catch_unwind(|| panic!("outside"));
-        drop(panic::take_hook());
-        assert!(outside.is_err());
+        let reports = panic_inside_and_outside(&bus);
         assert_eq!(noted(&panics), ["inside", "outside"]);
         assert!(reports.texts()[0].contains("panicked: inside, at tests/panics.rs:"), "{:?}", reports.texts());
     }
@@ -157,62 +181,31 @@ alone! {
     }
 
     fn a_panic_in_an_extern_c_callback_ends_the_process_with_its_message() {
-        let (_name, bus) = bus(&small());
-        for with_hook in [false, true] {
-            let (ended_well, text) = stderr_of(|| {
-                if with_hook {
-                    process::install_panic_hook();
-                }
-                let worker = bus.join_with(&quiet()).unwrap();
-                worker.on(Scope::All, |_: &Event<'_>| callback_that_panics()).unwrap();
-                worker.post(("s", "e"), b"").unwrap();
-                poll(&worker);
-            });
-            assert!(!ended_well, "a panic cannot pass through C");
-            assert!(text.contains("inside a callback"), "with hook: {with_hook}: {text}");
+        // A panic cannot pass through C.
+        for text in last_words(|| (), |_| callback_that_panics()) {
+            assert!(text.contains("inside a callback"), "{text}");
         }
     }
 
     fn a_host_that_aborts_on_panics_prints_the_message_of_a_handlers_panic() {
-        let (_name, bus) = bus(&small());
-        for with_hook in [false, true] {
-            let (ended_well, text) = stderr_of(|| {
-                // What `panic=abort` does: the hook, and then the end.
-                panic::set_hook(Box::new(|info| {
-                    eprintln!("last words: {info}");
-                    // SAFETY: it ends the process.
-                    unsafe { libc::abort() };
-                }));
-                if with_hook {
-                    process::install_panic_hook();
-                }
-                let worker = bus.join_with(&quiet()).unwrap();
-                worker.on(Scope::All, |_: &Event<'_>| -> () { panic!("the end") }).unwrap();
-                worker.post(("s", "e"), b"").unwrap();
-                poll(&worker);
-            });
-            assert!(!ended_well);
-            assert!(text.contains("last words: ") && text.contains("the end"), "with hook: {with_hook}: {text}");
+        // What `panic=abort` does: the hook, and then the end.
+        let abort_on_panic = || panic::set_hook(Box::new(|info| {
+            eprintln!("last words: {info}");
+            // SAFETY: it ends the process.
+            unsafe { libc::abort() };
+        }));
+        for text in last_words(abort_on_panic, |_| panic!("the end")) {
+            assert!(text.contains("last words: ") && text.contains("the end"), "{text}");
         }
     }
 
     fn a_panic_in_a_panic_of_a_handler_ends_the_process_with_both_messages() {
-        let (_name, bus) = bus(&small());
-        for with_hook in [false, true] {
-            let (ended_well, text) = stderr_of(|| {
-                if with_hook {
-                    process::install_panic_hook();
-                }
-                let worker = bus.join_with(&quiet()).unwrap();
-                worker.on(Scope::All, |_: &Event<'_>| -> () {
-                    let _bomb = Bomb("the second");
-                    panic!("the first");
-                }).unwrap();
-                worker.post(("s", "e"), b"").unwrap();
-                poll(&worker);
-            });
-            assert!(!ended_well);
-            assert!(text.contains("the first") && text.contains("the second"), "with hook: {with_hook}: {text}");
+        let panic_twice = |_: &Event<'_>| {
+            let _bomb = Bomb("the second");
+            panic!("the first");
+        };
+        for text in last_words(|| (), panic_twice) {
+            assert!(text.contains("the first") && text.contains("the second"), "{text}");
         }
     }
 
@@ -221,8 +214,7 @@ alone! {
         in_child(|| {
             let panics = note_panics();
             let reports = Reports::default();
-            let worker = bus.join_with(&reports.of(quiet())).unwrap();
-            let log = Log::of(&worker, Scope::All);
+            let (worker, log) = listener(&bus, &reports.of(quiet()));
             worker.on(Scope::All, |_: &Event<'_>| -> () { panic!("of the handler") }).unwrap();
             worker.post(("s", "e"), b"").unwrap();
             let unwound = panic::catch_unwind(AssertUnwindSafe(|| {
@@ -288,10 +280,7 @@ alone! {
             worker.on(Scope::All, |_: &Event<'_>| -> () { panic!("again") }).unwrap();
             let log = Log::of(&worker, Scope::All);
             let poller = worker.start_poller().unwrap();
-            for delivered in 1..=3 {
-                worker.post(("s", "e"), b"").unwrap();
-                eventually("it is delivered", || log.len() == delivered);
-            }
+            deliver_one_by_one(&worker, &log, 3);
             assert!(poller.is_running());
             poller.stop().unwrap();
         });
@@ -407,8 +396,7 @@ mod thread_end {
             let (_name, bus) = bus(&small());
             let (ended_well, text) = stderr_of(|| {
                 process::install_panic_hook();
-                let worker = bus.join_with(&quiet().interval(HOUR)).unwrap();
-                let log = Log::of(&worker, Scope::All);
+                let (worker, log) = listener(&bus, &quiet().interval(HOUR));
                 worker.on(Scope::events("thread", ["farewell"]), |_: &Event<'_>| -> () { panic!("so late") }).unwrap();
                 worker.on(Scope::events("thread", ["farewell"]), |_: &Event<'_>| {
                     Err::<(), _>(HandlerError::msg("too late"))

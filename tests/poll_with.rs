@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread;
 
 use seqcast::{Event, Polled, Scope, Worker};
-use seqcast_testkit::{HOUR, Log, Reports, alone, bus, counts, poll, quiet, small};
+use seqcast_testkit::{HOUR, Log, Reports, alone, bus, counts, listener, poll, quiet, small};
 
 /// The names of the events that `worker` is handed by a poll.
 fn names(worker: &Worker) -> Vec<String> {
@@ -90,8 +90,7 @@ alone! {
     fn a_panic_goes_on_to_the_caller_and_the_next_poll_goes_on_after_its_event() {
         let (_name, bus) = bus(&small());
         let reports = Reports::default();
-        let worker = bus.join_with(&reports.of(quiet())).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &reports.of(quiet()));
         worker.post_local(("s", "local"), ()).unwrap();
         worker.post(("s", "1"), b"").unwrap();
         worker.event(("s", "2")).unique("2").ttl(HOUR).post(b"").unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use seqcast::inspect::Seen;
 use seqcast::{Bus, Cause, Event, Polled, Position, Scope, Start, Unique, Worker};
-use seqcast_testkit::{HOUR, Log, Name, Reports, alone, bus, counts, error, in_child, poll, quiet, small};
+use seqcast_testkit::{HOUR, Log, Name, Reports, alone, bus, counts, error, in_child, listener, poll, quiet, small};
 
 /// Over before anybody looks.
 const INSTANT: Duration = Duration::from_nanos(1);
@@ -76,8 +76,7 @@ alone! {
 
     fn g4_what_was_copied_ahead_of_a_reserved_id_is_not_behind_the_position() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(&quiet()).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet());
         let mut reservation = worker.reserve().unwrap();
         post_until(&worker, 5);
         assert_eq!(poll(&worker), (0, 0));
@@ -98,8 +97,7 @@ alone! {
             post_until(&poster, posted);
             for id in [0, posted / 2, posted.saturating_sub(2), posted - 1] {
                 let reports = Reports::default();
-                let worker = bus.join_with(&reports.of(quiet().start(Start::After(id)))).unwrap();
-                let log = Log::of(&worker, Scope::All);
+                let (worker, log) = listener(&bus, &reports.of(quiet().start(Start::After(id))));
                 let lapped = id + 1 + bus.capacity() < posted;
                 let resumed = if lapped { posted - bus.capacity() + bus.capacity() / 8 } else { id + 1 };
                 let missed = resumed - (id + 1);
@@ -179,8 +177,7 @@ alone! {
         let reservation = reserver.reserve().unwrap();
         post_until(&reserver, 5);
         let options = quiet().wait_max(HOUR).start(Start::After(reservation.id()));
-        let worker = bus.join_with(&options).unwrap();
-        let _log = Log::of(&worker, Scope::All);
+        let (worker, _log) = listener(&bus, &options);
         assert_eq!(poll(&worker), (4, 0));
         assert_eq!(counts(&bus, &worker).waited, 0);
     }
@@ -192,8 +189,7 @@ alone! {
         let mut reservation = reserver.reserve().unwrap();
         post_until(&reserver, 5);
         let options = quiet().wait_interval(INSTANT).wait_max(INSTANT).start(Start::After(0));
-        let worker = bus.join_with(&options).unwrap();
-        let _log = Log::of(&worker, Scope::All);
+        let (worker, _log) = listener(&bus, &options);
         assert_eq!(poll(&worker), (3, 0));
         let refusal = error(reservation.commit(("s", "e"), b""));
         assert!(matches!(refusal.cause(), Cause::TooLate { id: 1 }), "{refusal}");
@@ -212,8 +208,7 @@ alone! {
         assert_eq!(log.events(), ["new"]);
         // Who reads the first one later runs it: nobody has decided it.
         let reports = Reports::default();
-        let late = bus.join_with(&reports.of(quiet().start(Start::Oldest))).unwrap();
-        let lates = Log::of(&late, Scope::All);
+        let (late, lates) = listener(&bus, &reports.of(quiet().start(Start::Oldest)));
         poll(&late);
         assert_eq!(lates.events(), ["passed over", "e"], "{:?}", reports.texts());
         assert_eq!(counts(&bus, &worker).claims_won, 1);
@@ -225,8 +220,7 @@ alone! {
         for i in 0..5 {
             poster.event(("s", "e")).unique(&format!("key {i}")).ttl(HOUR).post(b"").unwrap();
         }
-        let first = bus.join_with(&quiet().start(Start::Oldest)).unwrap();
-        let log = Log::of(&first, Scope::All);
+        let (first, log) = listener(&bus, &quiet().start(Start::Oldest));
         assert!(matches!(first.poll_at_most(3).unwrap(), Polled::Done { delivered: 3, missed: 0, .. }));
         // Kept too early, as by a process that dies before it keeps the newest.
         let second = after(&bus, 0);

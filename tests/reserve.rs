@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use seqcast::{Bus, Cause, Polled, Scope, SegmentOptions, SizeLimit, Worker, WorkerOptions};
 use seqcast_testkit::{
-    Child, HOUR, Log, Reports, alone, bus, counts, error, eventually, of_seat, poll, quiet, shared_words, small,
-    stop_here,
+    Child, HOUR, Log, Reports, alone, bus, counts, error, eventually, listener, of_seat, poll, quiet, shared_words,
+    small, stop_here,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -36,12 +36,29 @@ fn await_waiting_seat(bus: &Bus, seat: u32, ids: u64) {
     });
 }
 
+/// A process that has reserved an id and is stopped.
+fn stopped_reserver(bus: &Bus) -> Child {
+    let child = Child::fork(|| {
+        let reserver = bus.join_with(&quiet()).unwrap();
+        let _reservation = reserver.reserve().unwrap();
+        stop_here();
+    });
+    child.await_stop();
+    child
+}
+
+/// Lets a stopped reader with this seat go on until it sleeps at a reserved id.
+fn let_sleep_at_a_reserved_id(bus: &Bus, reader: &Child, seat: u32) {
+    reader.go_on();
+    await_waiting_seat(bus, seat, 1);
+    eventually("the reader sleeps", || reader.sleeps());
+}
+
 alone! {
     fn a_commit_comes_in_the_order_of_its_id() {
         let (_name, bus) = bus(&small());
         let (reserver, sender) = (bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap());
-        let reader = bus.join_with(&patient()).unwrap();
-        let log = Log::of(&reader, Scope::All);
+        let (reader, log) = listener(&bus, &patient());
         sender.post(("s", "0"), b"").unwrap();
         let mut reservation = reserver.reserve().unwrap();
         assert_eq!(reservation.id(), 1);
@@ -62,8 +79,7 @@ alone! {
     fn a_commit_before_anybody_reads_makes_nobody_wait() {
         let (_name, bus) = bus(&small());
         let reserver = bus.join_with(&quiet()).unwrap();
-        let reader = bus.join_with(&patient()).unwrap();
-        let log = Log::of(&reader, Scope::All);
+        let (reader, log) = listener(&bus, &patient());
         let mut reservation = reserver.reserve().unwrap();
         reserver.post(("s", "after"), b"").unwrap();
         reservation.commit(("s", "reserved"), b"").unwrap();
@@ -76,8 +92,7 @@ alone! {
         let (_name, bus) = bus(&small());
         let (reserver, sender) = (bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap());
         let child = Child::fork(|| {
-            let reader = bus.join_with(&patient().wait_interval(HOUR)).unwrap();
-            let log = Log::of(&reader, Scope::All);
+            let (reader, log) = listener(&bus, &patient().wait_interval(HOUR));
             stop_here();
             assert_eq!(poll(&reader), (4, 0));
             assert_eq!(log.events(), ["reserved", "1", "2", "3"]);
@@ -85,9 +100,7 @@ alone! {
         child.await_stop();
         let mut reservation = reserver.reserve().unwrap();
         sender.post(("s", "1"), b"").unwrap();
-        child.go_on();
-        await_waiting_seat(&bus, 2, 1);
-        eventually("the reader sleeps", || child.sleeps());
+        let_sleep_at_a_reserved_id(&bus, &child, 2);
         sender.post(("s", "2"), b"").unwrap();
         sender.post(("s", "3"), b"").unwrap();
         assert_eq!(counts(&bus, &sender).wakes, 0, "a post woke a reader that waits for a commit");
@@ -100,8 +113,7 @@ alone! {
         let (_name, bus) = bus(&small());
         let reserver = bus.join_with(&quiet()).unwrap();
         let child = Child::fork(|| {
-            let reader = bus.join_with(&patient().wait_interval(HOUR)).unwrap();
-            let log = Log::of(&reader, Scope::All);
+            let (reader, log) = listener(&bus, &patient().wait_interval(HOUR));
             stop_here();
             assert_eq!(poll(&reader), (1, 0));
             assert_eq!(log.ids(), [1]);
@@ -110,9 +122,7 @@ alone! {
         child.await_stop();
         let reservation = reserver.reserve().unwrap();
         reserver.post(("s", "e"), b"").unwrap();
-        child.go_on();
-        await_waiting_seat(&bus, 1, 1);
-        eventually("the reader sleeps", || child.sleeps());
+        let_sleep_at_a_reserved_id(&bus, &child, 1);
         drop(reservation);
         assert_eq!(counts(&bus, &reserver).wakes, 1);
         assert_eq!(counts(&bus, &reserver).reserved, None);
@@ -121,8 +131,7 @@ alone! {
 
     fn g6_nobody_waits_for_a_reserver_that_was_killed() {
         let (_name, bus) = bus(&small());
-        let reader = bus.join_with(&patient()).unwrap();
-        let log = Log::of(&reader, Scope::All);
+        let (reader, log) = listener(&bus, &patient());
         let child = Child::fork(|| {
             let reserver = bus.join_with(&quiet()).unwrap();
             let _reservation = reserver.reserve().unwrap();
@@ -135,8 +144,7 @@ alone! {
         assert_eq!(poll(&reader), (1, 0));
         assert_eq!(log.events(), ["after"]);
         assert_eq!(counts(&bus, &reader).voided, 1);
-        let other = bus.join_with(&patient().start(seqcast::Start::Oldest)).unwrap();
-        let log = Log::of(&other, Scope::All);
+        let (other, log) = listener(&bus, &patient().start(seqcast::Start::Oldest));
         assert_eq!(poll(&other), (1, 0));
         assert_eq!((log.ids(), counts(&bus, &other).waited), (vec![1], 0), "it is void for everybody from then on");
     }
@@ -144,12 +152,7 @@ alone! {
     fn g6_a_reader_that_waits_already_notices_the_reservers_death() {
         let (_name, bus) = bus(&small());
         let reader = bus.join_with(&patient()).unwrap();
-        let child = Child::fork(|| {
-            let reserver = bus.join_with(&quiet()).unwrap();
-            let _reservation = reserver.reserve().unwrap();
-            stop_here();
-        });
-        child.await_stop();
+        let child = stopped_reserver(&bus);
         thread::scope(|scope| {
             let polling = scope.spawn(|| poll(&reader));
             await_waiting(&bus, &reader, 1);
@@ -161,14 +164,8 @@ alone! {
 
     fn a_successor_in_a_dead_reservers_seat_is_not_taken_for_it() {
         let (_name, bus) = bus(&small());
-        let reader = bus.join_with(&patient()).unwrap();
-        let log = Log::of(&reader, Scope::All);
-        let child = Child::fork(|| {
-            let reserver = bus.join_with(&quiet()).unwrap();
-            let _reservation = reserver.reserve().unwrap();
-            stop_here();
-        });
-        child.await_stop();
+        let (reader, log) = listener(&bus, &patient());
+        let child = stopped_reserver(&bus);
         child.kill();
         let successor = bus.join_with(&quiet()).unwrap();
         assert_eq!(counts(&bus, &successor).adopted, 1);
@@ -212,8 +209,7 @@ alone! {
 
     fn g8_a_stopped_reserver_is_late_and_not_dead() {
         let (_name, bus) = bus(&small());
-        let reader = bus.join_with(&patient()).unwrap();
-        let log = Log::of(&reader, Scope::All);
+        let (reader, log) = listener(&bus, &patient());
         let child = Child::fork(|| {
             let reserver = bus.join_with(&quiet()).unwrap();
             let mut first = reserver.reserve().unwrap();
@@ -262,8 +258,7 @@ alone! {
 
     fn ones_own_reservation_is_pending_at_once_and_never_given_up_by_oneself() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(&hasty()).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &hasty());
         worker.post(("s", "0"), b"").unwrap();
         let mut reservation = worker.reserve().unwrap();
         worker.post(("s", "2"), b"").unwrap();
@@ -282,8 +277,7 @@ alone! {
 
     fn ones_own_reservation_dropped_lets_the_rest_through() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(&patient()).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &patient());
         let reservation = worker.reserve().unwrap();
         worker.post(("s", "1"), b"").unwrap();
         assert_eq!(poll(&worker), (0, 0));
@@ -295,8 +289,7 @@ alone! {
 
     fn a_reservation_inside_a_handler_is_ones_own_too() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(&patient()).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &patient());
         let (inside, slot) = (worker.clone(), std::sync::Arc::new(std::sync::Mutex::new(None)));
         let kept = slot.clone();
         worker.on(Scope::events("s", ["0"]), move |_: &seqcast::Event<'_>| {
@@ -313,8 +306,7 @@ alone! {
     fn a_worker_holds_one_reservation_and_a_second_gives_the_first_up() {
         let (_name, bus) = bus(&small());
         let worker = bus.join_with(&patient()).unwrap();
-        let reader = bus.join_with(&patient()).unwrap();
-        let log = Log::of(&reader, Scope::All);
+        let (reader, log) = listener(&bus, &patient());
         let mut first = worker.reserve().unwrap();
         let mut second = worker.reserve().unwrap();
         assert_eq!((first.id(), second.id()), (0, 1));
@@ -330,8 +322,7 @@ alone! {
 
     fn g1_a_publisher_commits_in_the_order_of_its_id() {
         let (_name, bus) = bus(&small());
-        let reader = bus.join_with(&patient()).unwrap();
-        let log = Log::of(&reader, Scope::All);
+        let (reader, log) = listener(&bus, &patient());
         let mut publisher = bus.publisher().unwrap();
         let mut reservation = publisher.reserve().unwrap();
         assert_eq!(reservation.publisher().post(("s", "behind"), b"").unwrap(), reservation.id() + 1);
@@ -350,8 +341,7 @@ alone! {
 
     fn a_kept_reservation_is_picked_up_again_and_a_second_gives_it_up() {
         let (_name, bus) = bus(&small());
-        let reader = bus.join_with(&patient()).unwrap();
-        let log = Log::of(&reader, Scope::All);
+        let (reader, log) = listener(&bus, &patient());
         let mut publisher = bus.publisher().unwrap();
         assert!(publisher.reserved().unwrap().is_none());
         let first = publisher.reserve().unwrap().keep();
@@ -380,9 +370,7 @@ alone! {
         });
         child.await_stop();
         publisher.reserve().unwrap().keep();
-        child.go_on();
-        await_waiting_seat(&bus, 1, 1);
-        eventually("the reader sleeps", || child.sleeps());
+        let_sleep_at_a_reserved_id(&bus, &child, 1);
         drop(publisher);
         assert!(child.ended_well());
     }
@@ -402,8 +390,7 @@ alone! {
         let (_name, bus) = bus(&small());
         let reserver = bus.join_with(&quiet()).unwrap();
         let child = Child::fork(|| {
-            let reader = bus.join_with(&patient().wait_interval(HOUR)).unwrap();
-            let log = Log::of(&reader, Scope::All);
+            let (reader, log) = listener(&bus, &patient().wait_interval(HOUR));
             stop_here();
             // It may be awake before the second is reserved.
             while log.len() < 2 {
@@ -415,9 +402,7 @@ alone! {
         child.await_stop();
         std::mem::forget(reserver.reserve().unwrap());
         reserver.post(("s", "1"), b"").unwrap();
-        child.go_on();
-        await_waiting_seat(&bus, 1, 1);
-        eventually("the reader sleeps", || child.sleeps());
+        let_sleep_at_a_reserved_id(&bus, &child, 1);
         let mut second = reserver.reserve().unwrap();
         // More than one if the reader sleeps again in between.
         assert_ne!(counts(&bus, &reserver).wakes, 0, "the void woke nobody");
@@ -518,8 +503,7 @@ alone! {
     fn g6_a_poller_that_waits_for_a_reserved_id_can_be_stopped() {
         let (_name, bus) = bus(&small());
         let reserver = bus.join_with(&quiet()).unwrap();
-        let reader = bus.join_with(&patient().wait_interval(HOUR)).unwrap();
-        let log = Log::of(&reader, Scope::All);
+        let (reader, log) = listener(&bus, &patient().wait_interval(HOUR));
         let mut reservation = reserver.reserve().unwrap();
         let poller = reader.start_poller().unwrap();
         await_waiting(&bus, &reader, 1);
@@ -564,8 +548,7 @@ alone! {
     fn g6_an_id_is_given_up_in_time_by_polls_that_never_wait() {
         let (_name, bus) = bus(&small());
         let reserver = bus.join_with(&quiet()).unwrap();
-        let reader = bus.join_with(&quiet().wait_interval(MS).wait_max(MS * 30)).unwrap();
-        let log = Log::of(&reader, Scope::All);
+        let (reader, log) = listener(&bus, &quiet().wait_interval(MS).wait_max(MS * 30));
         let mut reservation = reserver.reserve().unwrap();
         reserver.post(("s", "1"), b"").unwrap();
         if let Polled::Reserved { id: 0, left: Some(left), .. } = reader.poll_now().unwrap() {
@@ -581,12 +564,7 @@ alone! {
     fn g6_a_poll_that_never_waits_gives_a_dead_reservers_id_up_at_once() {
         let (_name, bus) = bus(&small());
         let reader = bus.join_with(&patient()).unwrap();
-        let child = Child::fork(|| {
-            let reserver = bus.join_with(&quiet()).unwrap();
-            let _reservation = reserver.reserve().unwrap();
-            stop_here();
-        });
-        child.await_stop();
+        let child = stopped_reserver(&bus);
         assert!(matches!(reader.poll_now().unwrap(), Polled::Reserved { id: 0, left: Some(_), .. }));
         child.kill();
         assert!(matches!(reader.poll_now().unwrap(), Polled::Done { .. }));
@@ -613,8 +591,7 @@ alone! {
         let sender = bus.join_with(&quiet()).unwrap();
         let reservers: Vec<Worker> = (0..3).map(|_| bus.join_with(&quiet()).unwrap()).collect();
         let wait_max = MS * 1000;
-        let reader = bus.join_with(&patient()).unwrap();
-        let log = Log::of(&reader, Scope::All);
+        let (reader, log) = listener(&bus, &patient());
         let reservations: Vec<_> = reservers.iter().map(|reserver| {
             let reservation = reserver.reserve().unwrap();
             for _ in 0..FAR {
@@ -637,8 +614,7 @@ alone! {
         let (_name, bus) = bus(&SegmentOptions::new().capacity(16_384));
         let sender = bus.join_with(&quiet()).unwrap();
         let (first, second) = (bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap());
-        let reader = bus.join_with(&patient()).unwrap();
-        let _log = Log::of(&reader, Scope::All);
+        let (reader, _log) = listener(&bus, &patient());
         let early = first.reserve().unwrap();
         for _ in 0..5000 {
             sender.post(("s", "e"), b"").unwrap();
@@ -657,8 +633,7 @@ alone! {
 
     fn a_commit_that_is_refused_leaves_the_reservation_as_it_was() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(&quiet()).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet());
         let block = bus.stats().unwrap().block_size as usize;
         let mut reservation = worker.reserve().unwrap();
         let refusal = error(reservation.commit(("s", "e"), vec![1; block]));
@@ -680,8 +655,7 @@ alone! {
     fn a_reservation_does_not_block_posts_of_its_worker_nor_its_seat() {
         let (_name, bus) = bus(&small());
         let worker = bus.join_with(&quiet()).unwrap();
-        let reader = bus.join_with(&patient()).unwrap();
-        let log = Log::of(&reader, Scope::All);
+        let (reader, log) = listener(&bus, &patient());
         let mut reservation = worker.reserve().unwrap();
         let large = vec![7; bus.largest_event() / 2];
         let last = worker.post(("s", "large"), &large).unwrap();

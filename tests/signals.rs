@@ -8,8 +8,8 @@ use std::sync::atomic::AtomicI32;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use seqcast::{Cause, Scope, Waited, Waker};
-use seqcast_testkit::{Child, HOUR, Log, alone, bus, error, eventually, in_child, poll, quiet, small, threads};
+use seqcast::{Cause, Waited, Waker};
+use seqcast_testkit::{Child, HOUR, alone, bus, error, eventually, in_child, listener, poll, quiet, small, threads};
 
 /// The thread that the last signal was taken by.
 static TAKEN_BY: AtomicI32 = AtomicI32::new(0);
@@ -319,8 +319,7 @@ alone! {
     fn g12_a_child_that_returns_from_a_signal_handler_into_a_poll_that_waits_ends_it() {
         let (_name, bus) = bus(&small());
         let reserver = bus.join_with(&quiet()).unwrap();
-        let worker = bus.join_with(&quiet().wait_max(HOUR).wait_interval(HOUR)).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet().wait_max(HOUR).wait_interval(HOUR));
         let mut reservation = reserver.reserve().unwrap();
         handle(libc::SIGUSR1, fork_once, 0);
         let tid = this_thread();
@@ -378,8 +377,7 @@ alone! {
         // In a child, which has no other threads.
         in_child(|| {
             handle(libc::SIGUSR1, note_thread, 0);
-            let worker = bus.join_with(&quiet().interval(HOUR)).unwrap();
-            let log = Log::of(&worker, Scope::All);
+            let (worker, log) = listener(&bus, &quiet().interval(HOUR));
             let poller = worker.start_poller().unwrap();
             assert_eq!(threads(), 2);
             // As a master does that wants its signals in `ppoll` only.
@@ -401,8 +399,7 @@ alone! {
 
     fn g6_a_pollers_thread_blocks_every_signal_but_its_own_faults() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(&quiet().interval(HOUR)).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet().interval(HOUR));
         mask(libc::SIG_BLOCK, libc::SIGUSR2);
         let before = blocked("thread-self");
         let poller = worker.start_poller().unwrap();

@@ -7,7 +7,8 @@ use std::{fs, thread};
 use seqcast::inspect::{ClaimKind, Inspector, Seen, Winner};
 use seqcast::{Bus, Cause, Claimed, Event, Scope, Start, Unique, Worker, WorkerStats};
 use seqcast_testkit::{
-    Child, HOUR, Log, Reports, alone, bus, counts, eventually, in_child, of_seat, poll, quiet, small, stop_here,
+    Child, HOUR, Log, Reports, alone, bus, counts, eventually, in_child, listener, of_seat, poll, quiet, small,
+    stop_here,
 };
 
 /// The counters of a worker, by name.
@@ -265,8 +266,7 @@ alone! {
     fn a_malformed_event_moves_corrupt_is_reported_and_what_is_behind_it_arrives() {
         let (name, bus) = bus(&small());
         let reports = Reports::default();
-        let worker = bus.join_with(&reports.of(quiet())).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &reports.of(quiet()));
         let mark = b"a-payload-that-is-found-again";
         worker.post(("s", "e"), mark).unwrap();
         worker.post(("s", "e"), b"after").unwrap();
@@ -368,8 +368,7 @@ alone! {
 
     fn stat_is_for_anybody_by_name_and_disturbs_nobody() {
         let (name, bus) = bus(&small().seats(2));
-        let worker = bus.join_with(&quiet().label("web")).unwrap();
-        let _log = Log::of(&worker, Scope::All);
+        let (worker, _log) = listener(&bus, &quiet().label("web"));
         worker.post(("s", "e"), b"").unwrap();
         poll(&worker);
         let full = bus.join_with(&quiet()).unwrap();

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use seqcast::{Bus, Cause, Claimed, Delivery, Scope, Start, Subscriber, Undecided, Unique, WorkerOptions, library};
 use seqcast_testkit::{
-    Child, HOUR, Log, alone, bus, counts, error, eventually, in_child, of_seat, poll, quiet, shared_words, small,
+    Child, HOUR, Log, alone, bus, counts, error, eventually, in_child, listener, of_seat, poll, quiet, shared_words,
+    small,
 };
 
 /// What a delivery was, to be compared.
@@ -53,8 +54,7 @@ alone! {
     fn g1_subscribers_and_workers_get_the_same_events_in_the_same_order() {
         let (_name, bus) = bus(&small());
         let (mut one, mut other) = (subscribe(&bus), subscribe(&bus));
-        let worker = bus.join_with(&quiet()).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet());
         one.publisher().post(("cache", "stale"), "user:1").unwrap();
         worker.post(("cache", "stale"), vec![7; 1000]).unwrap();
         other.publisher().event(("jobs", "run")).post([1, 2]).unwrap();
@@ -85,8 +85,7 @@ alone! {
     fn g9_a_unique_event_reaches_one_seat_of_all_kinds() {
         let (_name, bus) = bus(&small());
         let mut subscribers = [subscribe(&bus), subscribe(&bus)];
-        let worker = bus.join_with(&quiet()).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet());
         for round in 0..30_u64 {
             let key = round.to_le_bytes();
             let id = worker.event(("s", "unique")).unique(Unique::key(&key).ttl(HOUR)).post("").unwrap();

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use seqcast::{Bus, Cause, Claimed, Event, Polled, Scope, Worker, WorkerOptions};
 use seqcast_testkit::{
-    Child, HOUR, Log, alone, bus, counts, error, eventually, in_child, poll, quiet, shared_words, small, stop_here,
+    Child, HOUR, Log, alone, bus, counts, error, eventually, in_child, listener, poll, quiet, shared_words, small,
+    stop_here,
 };
 
 /// Forks a child that joins, says so, and sleeps until it is killed.
@@ -213,8 +214,7 @@ alone! {
     fn g10_a_segment_overwritten_with_zeros_is_an_error_or_silence_and_never_a_crash() {
         let (name, bus) = bus(&small());
         let child = Child::fork(|| {
-            let worker = bus.join_with(&quiet()).unwrap();
-            let _log = Log::of(&worker, Scope::All);
+            let (worker, _log) = listener(&bus, &quiet());
             stop_here();
             for _ in 0..500 {
                 let _ = worker.post(("s", "e"), b"");
@@ -396,8 +396,7 @@ alone! {
         let (_name, bus) = bus(&small().capacity(8).seats(2));
         let said = shared_words(2);
         let child = Child::fork(|| {
-            let own = bus.join_with(&quiet()).unwrap();
-            let log = Log::of(&own, Scope::All);
+            let (own, log) = listener(&bus, &quiet());
             stop_here();
             let (delivered, missed) = poll(&own);
             assert_eq!(delivered as usize, log.len());

@@ -8,8 +8,8 @@ use std::{fs, thread};
 use seqcast::inspect::{self};
 use seqcast::{Cause, Claim, Claimed, Event, Polled, Scope, Start, Unique, Worker};
 use seqcast_testkit::{
-    Child, HOUR, Log, Reports, alone, bus, counts, error, eventually, exec, in_child, in_time_namespace, poll, quiet,
-    role, shared_words, small, stop_here,
+    Child, HOUR, Log, Reports, alone, bus, counts, error, eventually, exec, in_child, in_time_namespace, listener,
+    poll, quiet, role, shared_words, small, stop_here,
 };
 
 /// Over before anybody looks.
@@ -220,8 +220,7 @@ alone! {
 
     fn a_handler_may_release_its_claim_so_that_the_next_event_runs_in_the_same_poll() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(&quiet()).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet());
         let inside = worker.clone();
         worker.on(Scope::All, move |event: &Event<'_>| {
             assert!(inside.release(&event.claim().unwrap()).unwrap());
@@ -253,8 +252,7 @@ alone! {
 
     fn g9_nobody_runs_again_what_a_killed_worker_was_running() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(&quiet()).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet());
         let child = Child::fork(|| {
             let own = bus.join_with(&quiet()).unwrap();
             own.on(Scope::All, |_: &Event<'_>| stop_here()).unwrap();
@@ -312,13 +310,11 @@ alone! {
 
     fn g9_a_newcomer_that_is_faster_does_not_speak_for_events_before_its_time() {
         let (_name, bus) = bus(&small());
-        let slow = bus.join_with(&quiet()).unwrap();
-        let log = Log::of(&slow, Scope::All);
+        let (slow, log) = listener(&bus, &quiet());
         for event in ["0", "1", "2"] {
             slow.event(("s", event)).unique(ended("key")).post(b"").unwrap();
         }
-        let newcomer = bus.join_with(&quiet()).unwrap();
-        let newcomers = Log::of(&newcomer, Scope::All);
+        let (newcomer, newcomers) = listener(&bus, &quiet());
         slow.event(("s", "3")).unique(ended("key")).post(b"").unwrap();
         assert_eq!(poll(&newcomer), (1, 0));
         poll(&slow);
@@ -327,11 +323,9 @@ alone! {
 
     fn g9_a_newcomer_that_waits_for_an_id_does_not_speak_for_events_before_its_time() {
         let (_name, bus) = bus(&small());
-        let slow = bus.join_with(&quiet()).unwrap();
-        let log = Log::of(&slow, Scope::All);
+        let (slow, log) = listener(&bus, &quiet());
         slow.event(("s", "before")).unique(ended("key")).post(b"").unwrap();
-        let newcomer = bus.join_with(&quiet()).unwrap();
-        let ahead = Log::of(&newcomer, Scope::All);
+        let (newcomer, ahead) = listener(&bus, &quiet());
         let mut reservation = newcomer.reserve().unwrap();
         slow.event(("s", "after")).unique(ended("key")).post(b"").unwrap();
         // Behind its own reservation it claims what it copies out.
@@ -348,15 +342,13 @@ alone! {
 
     fn g9_a_newcomer_that_replays_the_ring_runs_nothing_again() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(&quiet()).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet());
         for i in 0..20 {
             worker.event(("s", "e")).unique(ended(&format!("key {}", i % 4))).post(b"").unwrap();
         }
         assert_eq!(poll(&worker), (20, 0));
         for start in [Start::Oldest, Start::At(7)] {
-            let newcomer = bus.join_with(&quiet().start(start)).unwrap();
-            let again = Log::of(&newcomer, Scope::All);
+            let (newcomer, again) = listener(&bus, &quiet().start(start));
             assert_eq!(poll(&newcomer), (0, 0));
             assert_eq!(again.len(), 0);
         }
@@ -380,8 +372,7 @@ alone! {
 
     fn g9_does_not_depend_on_the_clock() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(&quiet()).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet());
         for i in 0..20 {
             worker.event(("s", "decided")).unique(held(&format!("key {i}"))).post(b"").unwrap();
         }
@@ -392,8 +383,7 @@ alone! {
         let done = in_time_namespace(10_000_000, || {
             // SAFETY: changes what this process's children see only, and takes no memory.
             assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWTIME) }, 0);
-            let late = bus.join_with(&quiet().start(Start::Oldest)).unwrap();
-            let again = Log::of(&late, Scope::All);
+            let (late, again) = listener(&bus, &quiet().start(Start::Oldest));
             assert_eq!(poll(&late), (0, 0), "it ran what was decided");
             late.event(("s", "by the late")).unique(held("key 0")).post(b"").unwrap();
             assert_eq!(poll(&late), (1, 0), "to its clock the ttl is over");
@@ -408,8 +398,7 @@ alone! {
 
     fn g9_workers_of_several_time_namespaces_hold_a_key_for_as_long_as_it_was_claimed() {
         let (name, bus) = bus(&small());
-        let worker = bus.join_with(&quiet()).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet());
         // Up to half of what the host has been up: no clock may show a time before the boot.
         let uptime: f64 = fs::read_to_string("/proc/uptime").unwrap().split(' ').next().unwrap().parse().unwrap();
         for (i, ahead) in [30 * 86_400, -(uptime / 2.0) as i64].into_iter().enumerate() {
@@ -418,8 +407,7 @@ alone! {
             poll(&worker);
             let words = shared_words(2);
             let done = in_time_namespace(ahead, || {
-                let other = bus.join_with(&quiet().start(Start::Now)).unwrap();
-                let others = Log::of(&other, Scope::All);
+                let (other, others) = listener(&bus, &quiet().start(Start::Now));
                 let Claimed::Held { left, .. } = other.claim(format!("ours {i}"), HOUR).unwrap() else {
                     panic!("{ahead} s ahead: a held key was won")
                 };
@@ -525,8 +513,7 @@ alone! {
 
     fn keys_of_events_and_of_claims_have_nothing_to_do_with_each_other() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(&quiet()).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet());
         let _ = won(&worker, "key", HOUR);
         worker.event(("s", "e")).unique(held("key")).post(b"").unwrap();
         assert_eq!(poll(&worker), (1, 0));

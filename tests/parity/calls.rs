@@ -6,7 +6,9 @@ use std::time::Duration;
 use seqcast::library;
 use seqcast::{Cause, Event, Polled, Scope, Start, WorkerOptions};
 
-use seqcast_testkit::{Child, HOUR, Log, alone, bus, error, eventually, in_child, poll, quiet, shared_words, small};
+use seqcast_testkit::{
+    Child, HOUR, Log, alone, bus, error, eventually, in_child, listener, poll, quiet, shared_words, small,
+};
 
 alone! {
     fn post_reaches_every_worker_and_the_sender_too() {
@@ -25,8 +27,7 @@ alone! {
 
     fn post_is_asynchronous_no_handler_runs_inside_it() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(&quiet()).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet());
         worker.post(("s", "posted"), b"").unwrap();
         worker.post_local(("s", "local"), ()).unwrap();
         assert_eq!(log.len(), 0);
@@ -84,8 +85,7 @@ alone! {
 
         let (_name, bus) = bus(&small());
         let worker = bus.join_with(&quiet()).unwrap();
-        let other = bus.join_with(&quiet()).unwrap();
-        let elsewhere = Log::of(&other, Scope::All);
+        let (other, elsewhere) = listener(&bus, &quiet());
         let data = std::sync::Arc::new(Connection(7.into()));
         let (seen, expected) = (shared_words(1), data.clone());
         worker.on(Scope::All, move |event: &Event<'_>| {
@@ -104,8 +104,7 @@ alone! {
 
     fn post_local_shows_the_bytes_of_texts_and_vectors() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(&quiet()).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet());
         worker.post_local(("s", "e"), b"vector".to_vec()).unwrap();
         worker.post_local(("s", "e"), "string".to_owned()).unwrap();
         worker.post_local(("s", "e"), "static").unwrap();
@@ -116,8 +115,7 @@ alone! {
 
     fn poll_delivers_local_events_first_and_until_nothing_is_new() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(&quiet()).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet());
         worker.post(("s", "posted 1"), b"").unwrap();
         worker.post_local(("s", "local 1"), ()).unwrap();
         worker.post(("s", "posted 2"), b"").unwrap();
@@ -129,8 +127,7 @@ alone! {
 
     fn poll_at_most_stops_there_and_goes_on_from_there() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(&quiet()).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet());
         for text in ["a", "b", "c"] {
             worker.post(("s", "e"), text).unwrap();
         }
@@ -226,8 +223,7 @@ alone! {
         let (_name, bus) = bus(&small());
         let elder = bus.join_with(&quiet()).unwrap();
         elder.post(("s", "before"), b"").unwrap();
-        let worker = bus.join_with(&quiet()).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet());
         elder.post(("s", "after"), b"").unwrap();
         assert_eq!(poll(&worker), (1, 0));
         assert_eq!(log.events(), ["after"]);
@@ -239,12 +235,10 @@ alone! {
         for i in 0..100_u32 {
             elder.post(("s", "e"), i.to_string()).unwrap();
         }
-        let oldest = bus.join_with(&quiet().start(Start::Oldest)).unwrap();
-        let log = Log::of(&oldest, Scope::All);
+        let (oldest, log) = listener(&bus, &quiet().start(Start::Oldest));
         assert_eq!(poll(&oldest), (64, 0));
         assert_eq!(log.ids(), (36..100).collect::<Vec<_>>());
-        let at = bus.join_with(&quiet().start(Start::At(98))).unwrap();
-        let log = Log::of(&at, Scope::All);
+        let (at, log) = listener(&bus, &quiet().start(Start::At(98)));
         assert_eq!(poll(&at), (2, 0));
         assert_eq!(log.texts(), ["98", "99"]);
         let next = bus.join_with(&quiet().start(Start::At(100))).unwrap();
@@ -256,8 +250,7 @@ alone! {
 
     fn wait_ends_for_a_post_of_another_process_and_for_a_local_one() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(&quiet()).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet());
         assert!(!worker.wait(Duration::from_millis(1)).unwrap(), "there is nothing to poll");
         assert!(!worker.wait(Duration::ZERO).unwrap());
         let child = Child::fork(|| {
@@ -277,8 +270,7 @@ alone! {
 
     fn wait_in_one_thread_ends_for_a_local_post_in_another() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(&quiet()).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet());
         std::thread::scope(|scope| {
             let waiter = scope.spawn(|| worker.wait(HOUR).unwrap());
             eventually("it sleeps", || {
@@ -309,8 +301,7 @@ alone! {
 
     fn threads_of_a_process_post_each_with_a_seat_of_its_own() {
         let (_name, bus) = bus(&small().capacity(4096));
-        let worker = bus.join_with(&quiet()).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet());
         std::thread::scope(|scope| {
             for t in 0..4_u32 {
                 let mut poster = worker.publisher().unwrap();
@@ -332,8 +323,7 @@ alone! {
 
     fn threads_of_a_process_share_one_worker() {
         let (_name, bus) = bus(&small().capacity(4096));
-        let worker = bus.join_with(&quiet()).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet());
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {

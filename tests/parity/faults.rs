@@ -7,7 +7,8 @@ use std::time::Duration;
 use seqcast::{Cause, Claimed, Event, Scope, Trouble, Unique};
 
 use seqcast_testkit::{
-    Child, HOUR, Log, Reports, alone, bus, counts, error, eventually, poll, quiet, shared_words, small, stop_here,
+    Child, HOUR, Log, Reports, alone, bus, counts, error, eventually, listener, poll, quiet, shared_words, small,
+    stop_here,
 };
 
 alone! {
@@ -33,8 +34,7 @@ alone! {
         const POSTS: u64 = 20_000;
         let (_name, bus) = bus(&small().capacity(32_768));
         let child = Child::fork(|| {
-            let worker = bus.join_with(&quiet()).unwrap();
-            let log = Log::of(&worker, Scope::All);
+            let (worker, log) = listener(&bus, &quiet());
             stop_here();
             while log.len() < POSTS as usize {
                 assert_eq!(poll(&worker).1, 0);
@@ -61,8 +61,7 @@ alone! {
     fn a_failed_post_leaves_no_hole() {
         let (_name, bus) = bus(&small());
         // Were there a hole, this worker would wait for it for an hour.
-        let worker = bus.join_with(&quiet().wait_interval(HOUR).wait_max(HOUR)).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet().wait_interval(HOUR).wait_max(HOUR));
         worker.post(("s", "before"), b"").unwrap();
         let huge = vec![0; bus.largest_event() + 1];
         for failure in [
@@ -158,8 +157,7 @@ alone! {
 
     fn g6_a_worker_stopped_in_a_handler_holds_up_nobody() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(&quiet()).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet());
         let ran = shared_words(1);
         let child = Child::fork(|| {
             let worker = bus.join_with(&quiet()).unwrap();

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use seqcast::{Cause, Event, Polled, Registration, Scope, Worker};
 
-use seqcast_testkit::{Log, Reports, alone, bus, poll, quiet, small};
+use seqcast_testkit::{Log, Reports, alone, bus, listener, poll, quiet, small};
 
 /// A handler that notes its own name.
 fn naming(name: &str, called: &Arc<Mutex<Vec<String>>>) -> impl Fn(&Event<'_>) + Send + Sync + use<> {
@@ -210,8 +210,7 @@ alone! {
 
     fn what_a_handler_posts_comes_in_the_same_poll_after_what_is_there_local_first() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(&quiet()).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet());
         let poster = worker.clone();
         worker.on(Scope::events("s", ["first"]), move |_: &Event<'_>| {
             poster.post(("s", "posted by it"), b"").unwrap();
@@ -225,8 +224,7 @@ alone! {
 
     fn a_handler_of_a_local_event_may_post_too() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(&quiet()).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet());
         let poster = worker.clone();
         worker.on(Scope::events("s", ["local"]), move |_: &Event<'_>| {
             poster.post(("s", "posted"), b"").map(drop)
@@ -238,8 +236,7 @@ alone! {
 
     fn poll_inside_a_handler_is_recursive_and_does_nothing() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(&quiet()).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet());
         let (inside, answers) = (worker.clone(), Arc::new(Mutex::new(Vec::new())));
         let (seen, noted) = (log.clone(), Arc::clone(&answers));
         worker.on(Scope::All, move |_: &Event<'_>| {
@@ -257,8 +254,7 @@ alone! {
 
     fn poll_while_another_thread_polls_is_busy_and_does_nothing() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(&quiet()).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet());
         let (elsewhere, answers) = (worker.clone(), Arc::new(Mutex::new(Vec::new())));
         let noted = Arc::clone(&answers);
         worker.on(Scope::All, move |_: &Event<'_>| {
@@ -358,8 +354,7 @@ alone! {
 
     fn handlers_may_be_registered_while_another_thread_polls() {
         let (_name, bus) = bus(&small().capacity(4096));
-        let worker = bus.join_with(&quiet()).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet());
         std::thread::scope(|scope| {
             let changing = scope.spawn(|| {
                 for _ in 0..300 {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use seqcast::{Cause, Scope, Start, WorkerOptions};
 
-use seqcast_testkit::{HOUR, Log, Reports, alone, bus, counts, error, poll, quiet, small};
+use seqcast_testkit::{HOUR, Reports, alone, bus, counts, error, listener, poll, quiet, small};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -52,8 +52,7 @@ alone! {
 
     fn reconfigure_changes_the_ttl_of_unique_events_posted_from_then_on() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(&quiet().timeout(HOUR)).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet().timeout(HOUR));
         worker.reconfigure(|options| options.timeout(Duration::from_nanos(1))).unwrap();
         for _ in 0..2 {
             worker.event(("s", "e")).unique("key").post(b"").unwrap();

@@ -6,7 +6,8 @@ use std::time::Duration;
 use seqcast::{Cause, Event, Polled, Poller, Scope};
 
 use seqcast_testkit::{
-    Child, HOUR, Log, alone, bus, counts, error, eventually, in_child, poll, quiet, sleepers, small, threads,
+    Child, HOUR, Log, alone, bus, counts, deliver_one_by_one, error, eventually, in_child, listener, poll, quiet,
+    sleepers, small, threads,
 };
 
 alone! {
@@ -14,8 +15,7 @@ alone! {
         let (_name, bus) = bus(&small());
         in_child(|| {
             assert_eq!(threads(), 1);
-            let worker = bus.join_with(&quiet()).unwrap();
-            let log = Log::of(&worker, Scope::All);
+            let (worker, log) = listener(&bus, &quiet());
             worker.post(("s", "e"), b"").unwrap();
             worker.wait(HOUR).unwrap();
             poll(&worker);
@@ -37,8 +37,7 @@ alone! {
 
     fn a_poller_delivers_at_once_whatever_its_interval() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(&quiet().interval(HOUR)).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet().interval(HOUR));
         let poller = worker.start_poller().unwrap();
         for posted in 1..=20 {
             // From another process, so that only the segment can have told it.
@@ -56,8 +55,7 @@ alone! {
 
     fn a_sleeping_poller_is_woken_by_a_call() {
         let (_name, bus) = bus(&small());
-        let worker = bus.join_with(&quiet().interval(HOUR)).unwrap();
-        let _log = Log::of(&worker, Scope::All);
+        let (worker, _log) = listener(&bus, &quiet().interval(HOUR));
         let sender = bus.join_with(&quiet()).unwrap();
         let poller = worker.start_poller().unwrap();
         // It may be awake when we post; then it needs no call.
@@ -124,10 +122,7 @@ alone! {
         worker.on(Scope::All, |_: &Event<'_>| -> () { panic!("again") }).unwrap();
         let log = Log::of(&worker, Scope::All);
         let poller = worker.start_poller().unwrap();
-        for delivered in 1..=3 {
-            worker.post(("s", "e"), b"").unwrap();
-            eventually("it is delivered", || log.len() == delivered);
-        }
+        deliver_one_by_one(&worker, &log, 3);
         assert!(poller.is_running());
         poller.stop().unwrap();
     }
@@ -165,8 +160,7 @@ alone! {
 
     fn polling_by_hand_beside_a_poller_delivers_everything_once() {
         let (_name, bus) = bus(&small().capacity(4096));
-        let worker = bus.join_with(&quiet().interval(HOUR)).unwrap();
-        let log = Log::of(&worker, Scope::All);
+        let (worker, log) = listener(&bus, &quiet().interval(HOUR));
         let poller = worker.start_poller().unwrap();
         for _ in 0..1000 {
             worker.post(("s", "e"), b"").unwrap();

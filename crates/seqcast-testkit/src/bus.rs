@@ -7,6 +7,7 @@ use std::time::Duration;
 use seqcast::{Bus, Event, Polled, Report, Scope, SegmentOptions, Stats, Worker, WorkerOptions, WorkerStats};
 
 use crate::name::Name;
+use crate::process::eventually;
 
 /// An hour, for waits that must not be.
 pub const HOUR: Duration = Duration::from_secs(3600);
@@ -94,6 +95,21 @@ impl Log {
     /// Takes out what there is.
     pub fn drain(&self) -> Vec<Seen> {
         std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+/// Joins a worker that notes all that it delivers.
+pub fn listener(bus: &Bus, options: &WorkerOptions) -> (Worker, Log) {
+    let worker = bus.join_with(options).unwrap();
+    let log = Log::of(&worker, Scope::All);
+    (worker, log)
+}
+
+/// Posts `count` events that `worker`, which a poller polls, notes in `log`: each after the one before it was delivered.
+pub fn deliver_one_by_one(worker: &Worker, log: &Log, count: usize) {
+    for delivered in log.len() + 1..=log.len() + count {
+        worker.post(("s", "e"), b"").unwrap();
+        eventually("it is delivered", || log.len() == delivered);
     }
 }
 
