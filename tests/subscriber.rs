@@ -153,6 +153,18 @@ alone! {
         assert_eq!(ids(&all(&mut subscriber)), [last]);
     }
 
+    fn g6_wait_max_is_changed_while_a_subscriber_waits() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(&quiet()).unwrap();
+        let mut subscriber = bus.subscribe_with(&quiet().wait_max(HOUR)).unwrap();
+        let reservation = worker.reserve().unwrap();
+        let after = worker.post(("s", "after"), "").unwrap();
+        assert_eq!(all(&mut subscriber), [Got::Reserved(reservation.id(), false)]);
+        subscriber.set_wait_max(Duration::from_millis(1));
+        // Without the change it would be an hour.
+        assert_eq!(subscriber.next(HOUR).unwrap().map(got), Some(Got::Event(after, "s/after".into(), vec![])));
+    }
+
     fn g1_a_subscriber_commits_an_id_that_it_reserved_before_it_read_on() {
         let (_name, bus) = bus(&small());
         let mut other = subscribe(&bus);

@@ -206,6 +206,20 @@ impl Subscriber {
         Ok(())
     }
 
+    /// Changes [`WorkerOptions::wait_max`] of this seat. A wait that has begun ends by the new value.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let mut subscriber = bus.subscribe()?;
+    /// use std::time::Duration;
+    ///
+    /// subscriber.set_wait_max(Duration::from_millis(50));
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    pub fn set_wait_max(&mut self, wait_max: Duration) {
+        self.reader.set_wait_max(u64::try_from(wait_max.as_nanos()).unwrap_or(u64::MAX));
+    }
+
     /// Returns what comes next, or `None` if there is nothing new. Never waits.
     ///
     /// # Errors

@@ -629,6 +629,10 @@ int seqcast_seat_next_before(struct seqcast_seat *seat,
 int seqcast_seat_wait(struct seqcast_seat *seat,
                       uint64_t timeout_ns);
 
+// Changes how long the seat waits for a reserved id before it is given up for all, to `wait_max_ns` nanoseconds. Returns 0.
+int seqcast_seat_set_wait_max(struct seqcast_seat *seat,
+                              uint64_t wait_max_ns);
+
 // Delivers only events of `topics` from now on: their payloads alone are copied, and only their unique events are
 // claimed; none is if `count` is 0. Returns 0.
 int seqcast_seat_only(struct seqcast_seat *seat,

@@ -320,6 +320,8 @@ int seqcast_seat_next_before(struct seqcast_seat *seat,
 
 int seqcast_seat_wait(struct seqcast_seat *seat, uint64_t timeout_ns);
 
+int seqcast_seat_set_wait_max(struct seqcast_seat *seat, uint64_t wait_max_ns);
+
 int seqcast_seat_only(struct seqcast_seat *seat, const struct seqcast_topic *topics, size_t count);
 
 int seqcast_seat_only_sources(struct seqcast_seat *seat,

@@ -86,6 +86,17 @@ pub extern "C" fn seqcast_seat_wait(seat: *mut seqcast_seat, timeout_ns: u64) ->
     })
 }
 
+/// Changes how long the seat waits for a reserved id before it is given up for all, to `wait_max_ns` nanoseconds. Returns 0.
+#[unsafe(no_mangle)]
+pub extern "C" fn seqcast_seat_set_wait_max(seat: *mut seqcast_seat, wait_max_ns: u64) -> c_int {
+    call(|| {
+        SEATS.with(seat, |seat| {
+            seat.subscriber()?.set_wait_max(Duration::from_nanos(wait_max_ns));
+            Ok(0)
+        })
+    })
+}
+
 /// Delivers only events of `topics` from now on: their payloads alone are copied, and only their unique events are
 /// claimed; none is if `count` is 0. Returns 0.
 #[unsafe(no_mangle)]

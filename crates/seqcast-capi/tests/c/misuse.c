@@ -40,6 +40,7 @@ static void seat_calls_give(seqcast_seat *seat, int error) {
     CHECK_IS(seqcast_seat_next_before(seat, UINT64_MAX, &delivery), error);
     CHECK(delivery == NULL);
     CHECK_IS(seqcast_seat_wait(seat, HOUR), error);
+    CHECK_IS(seqcast_seat_set_wait_max(seat, HOUR), error);
     CHECK_IS(seqcast_seat_only(seat, &topic, 1), error);
     CHECK_IS(seqcast_seat_only_sources(seat, &source, 1), error);
     CHECK_IS(seqcast_seat_cursor(seat, &number), error);
@@ -220,6 +221,7 @@ static void a_seat_that_only_posts_says_so(void) {
     CHECK_IS(seqcast_seat_next(seat, 0, &delivery), SEQCAST_E_NOT_A_READER);
     CHECK_IS(seqcast_seat_next_before(seat, 1, &delivery), SEQCAST_E_NOT_A_READER);
     CHECK_IS(seqcast_seat_wait(seat, HOUR), SEQCAST_E_NOT_A_READER);
+    CHECK_IS(seqcast_seat_set_wait_max(seat, HOUR), SEQCAST_E_NOT_A_READER);
     CHECK_IS(seqcast_seat_cursor(seat, &number), SEQCAST_E_NOT_A_READER);
     CHECK_IS(seqcast_seat_only(seat, NULL, 0), SEQCAST_E_NOT_A_READER);
     post(seat, "x");

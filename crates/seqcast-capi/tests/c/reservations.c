@@ -123,6 +123,21 @@ static void a_reader_gives_up_the_id_of_a_killed_process(void) {
     seqcast_seat_free(seat), seqcast_seat_free(poster), seqcast_bus_free(bus);
 }
 
+static void how_long_a_seat_waits_is_changed_while_it_waits(void) {
+    seqcast_bus *bus = small_bus();
+    seqcast_seat *seat = patient(bus), *poster = publisher(bus);
+    uint64_t id;
+    CHECK_IS(seqcast_seat_reserve(poster, &id), 0);
+    post(poster, "after");
+    expect_reserved(seat, id, 0);
+    CHECK_IS(seqcast_seat_set_wait_max(seat, MS), 0);
+    const seqcast_delivery *delivery;
+    CHECK_IS(seqcast_seat_next(seat, HOUR, &delivery), 1);
+    CHECK(same(delivery->payload, delivery->payload_len, "after"));
+    commit(poster, id, "too late", SEQCAST_E_TOO_LATE);
+    seqcast_seat_free(seat), seqcast_seat_free(poster), seqcast_bus_free(bus);
+}
+
 /* A seat that waits for a reserved id claims what comes behind it. If it leaves then, it must run that. */
 static void what_was_claimed_ahead_is_given_after_leaving(void) {
     seqcast_bus *bus = small_bus();
@@ -162,6 +177,7 @@ int main(void) {
     a_reserved_event_has_a_tag_and_a_key();
     an_id_that_is_given_up_is_no_event();
     a_reader_gives_up_the_id_of_a_killed_process();
+    how_long_a_seat_waits_is_changed_while_it_waits();
     what_was_claimed_ahead_is_given_after_leaving();
     return 0;
 }
