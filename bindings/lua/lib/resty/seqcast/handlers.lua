@@ -1,0 +1,181 @@
+--- Which handlers an event has, and running them.
+--
+-- A level is everything, a source, or an event of a source. Each level has a list of handlers that are held weakly and
+-- one of those that are held. In a list a handler that was removed leaves a hole, so that a list can change while its
+-- handlers run; `tidy` closes the holes when none runs.
+
+local ipairs = ipairs
+local next = next
+local select = select
+local setmetatable = setmetatable
+local xpcall = xpcall
+
+local Registry = {}
+Registry.__index = Registry
+
+local function new_level()
+  return {
+    weak = setmetatable({ n = 0 }, { __mode = "v" }),
+    strong = { n = 0 },
+    below = {},
+  }
+end
+
+--- Makes a registry. `explain(err)` makes of what a handler raised what `report(err, data, event, source, pid)` gets.
+local function new(explain, report)
+  return setmetatable({ all = new_level(), dirty = {}, has_holes = false, explain = explain, report = report }, Registry)
+end
+
+local function below(level, name)
+  local found = level.below[name]
+  if not found then
+    found = new_level()
+    level.below[name] = found
+  end
+  return found
+end
+
+--- Calls `run` with each level that the arguments name. Levels that are not there are made, or left out.
+local function each_level(self, make, run, source, ...)
+  if not source then
+    return run(self.all)
+  end
+  local level = make and below(self.all, source) or self.all.below[source]
+  if not level then
+    return
+  end
+  local n = select("#", ...)
+  local named = false
+  for i = 1, n do
+    local event = select(i, ...)
+    if event ~= nil then
+      named = true
+      local found = make and below(level, event) or level.below[event]
+      if found then
+        run(found)
+      end
+    end
+  end
+  if not named then
+    run(level)
+  end
+end
+
+--- Adds a callback, by `kind` "weak" or "strong": for everything, for a source, or for events of a source.
+function Registry:add(kind, callback, source, ...)
+  each_level(self, true, function(level)
+    local list = level[kind]
+    local n = list.n + 1
+    list[n], list.n = callback, n
+  end, source, ...)
+end
+
+function Registry:note_hole(list)
+  self.dirty[list] = true
+  self.has_holes = true
+end
+
+--- Removes a callback, however it is held. Returns true if it was there.
+function Registry:remove(callback, source, ...)
+  local removed = false
+  each_level(self, false, function(level)
+    for _, list in ipairs { level.weak, level.strong } do
+      for i = 1, list.n do
+        if list[i] == callback then
+          list[i] = false
+          self:note_hole(list)
+          removed = true
+        end
+      end
+    end
+  end, source, ...)
+  return removed
+end
+
+--- Closes holes. Not while handlers run.
+function Registry:tidy()
+  self.has_holes = false
+  for list in next, self.dirty do
+    local n = 0
+    for i = 1, list.n do
+      local callback = list[i]
+      if callback then
+        n = n + 1
+        list[n] = callback
+      end
+    end
+    for i = n + 1, list.n do
+      list[i] = nil
+    end
+    list.n = n
+  end
+  self.dirty = {}
+end
+
+local function run_one(self, list, i, data, event, source, pid)
+  local callback = list[i]
+  if callback then
+    local ok, err = xpcall(callback, self.explain, data, event, source, pid)
+    if not ok then
+      self.report(err, event, source, pid)
+    end
+  else
+    self:note_hole(list)
+  end
+end
+
+local function run_from(self, list, i, data, event, source, pid)
+  -- It may grow meanwhile.
+  while i <= list.n do
+    run_one(self, list, i, data, event, source, pid)
+    i = i + 1
+  end
+end
+
+--- Without a loop for the usual one or two: LuaJIT compiles no loop that is left at once, nor what is around it.
+local function run_list(self, list, data, event, source, pid)
+  if list.n > 0 then
+    run_one(self, list, 1, data, event, source, pid)
+    if list.n > 1 then
+      run_one(self, list, 2, data, event, source, pid)
+      if list.n > 2 then
+        run_from(self, list, 3, data, event, source, pid)
+      end
+    end
+  end
+end
+
+local function run_level(self, level, data, event, source, pid)
+  run_list(self, level.weak, data, event, source, pid)
+  run_list(self, level.strong, data, event, source, pid)
+end
+
+--- Runs all handlers of an event.
+function Registry:run(data, event, source, pid)
+  local all = self.all
+  run_level(self, all, data, event, source, pid)
+  local level = all.below[source]
+  if level then
+    run_level(self, level, data, event, source, pid)
+    level = level.below[event]
+    if level then
+      run_level(self, level, data, event, source, pid)
+    end
+  end
+end
+
+local function has_any(level)
+  return level ~= nil and (level.weak.n > 0 or level.strong.n > 0)
+end
+
+--- Returns true if an event may have a handler: without one its payload needs no look.
+function Registry:wants(event, source)
+  local all = self.all
+  if has_any(all) then
+    return true
+  end
+  local level = all.below[source]
+  return level ~= nil and (has_any(level) or has_any(level.below[event]))
+end
+
+return { new = new }

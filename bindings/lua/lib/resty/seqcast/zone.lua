@@ -1,0 +1,174 @@
+--- The segment of an nginx: its name, its sizes, and that nothing of it stays behind.
+
+local process = require "ngx.process"
+local seqcast = require "resty.seqcast"
+
+local byte = string.byte
+local floor = math.floor
+local format = string.format
+local io_open = io.open
+local ipairs = ipairs
+local max = math.max
+local min = math.min
+local newproxy = newproxy
+local pairs = pairs
+local getmetatable = getmetatable
+local tonumber = tonumber
+
+local _M = {}
+
+-- Names
+
+--- When a process was started, in clock ticks since boot; nil if it does not run, "0" if the system does not say.
+local function start_time(pid)
+  local file = io_open("/proc/" .. pid .. "/stat")
+  if not file then
+    return nil
+  end
+  local line = file:read("*a") or ""
+  file:close()
+  -- The second field is a name, and may have anything in it.
+  local fields, at = line:match(".*%) (.*)") or "", 2
+  for field in fields:gmatch("%S+") do
+    at = at + 1
+    if at == 3 and (field == "Z" or field == "X") then
+      return nil
+    elseif at == 22 then
+      return field
+    end
+  end
+  return "0"
+end
+
+--- The name that all workers of a master have in common, and no others: by its pid and when it was started, since pids
+-- come again. A master that is replaced by another binary is another one, as for `lua_shared_dict`.
+function _M.name(zone)
+  local pid = process.get_master_pid() or ngx.worker.pid()
+  local plain = zone:gsub("[^%w_-]", function(char) return format(".%02X", byte(char)) end)
+  if #plain > 120 then
+    plain = plain:sub(1, 100) .. format(".%08x", ngx.crc32_long(zone))
+  end
+  return format("nginx.%s.%d.%s", plain, pid, start_time(pid) or "0")
+end
+
+--- Removes the segments of masters that are gone, of which no worker is left. For when all of an nginx was killed.
+local function sweep()
+  for _, name in ipairs(seqcast.names() or {}) do
+    local pid, started = name:match("^/nginx%..*%.(%d+)%.(%d+)$")
+    if pid and start_time(pid) ~= started then
+      -- Refused as long as any process has it open.
+      seqcast.unlink_unheld(name)
+    end
+  end
+end
+
+-- Sizes
+
+-- A block holds a source, an event and a small payload; larger events take several. With its head it has `STRIDE` bytes.
+local BLOCK, STRIDE = 160, 192
+local MIN_CAPACITY, MAX_CAPACITY = 8192, 524288
+local MAX_BLOCK = 1048576
+local MIN_CLAIMS = 8192
+-- A worker of nginx keeps its seat as long as its requests last, however often nginx is reloaded.
+local SEATS = 1024
+-- The largest event is a quarter of the ring: four times the zone, so that it holds what the zone could hold. Of a large
+-- zone that would be much, and nobody posts events of many megabytes.
+local TIMES = 4
+local LARGE = 64 * 1024 * 1024
+
+local function with_capacity(sizes, capacity)
+  sizes.capacity = capacity
+  sizes.claims = max(MIN_CLAIMS, capacity / 4)
+  return sizes
+end
+
+--- The options of a new segment in place of a zone of so many bytes.
+local function sizes_for(bytes)
+  local ring = max(min(TIMES * bytes, LARGE), bytes)
+  local capacity = MIN_CAPACITY
+  while capacity < MAX_CAPACITY and capacity * STRIDE < ring do
+    capacity = capacity * 2
+  end
+  local block = BLOCK
+  if capacity * STRIDE < ring then
+    block = min(floor(ring / capacity), MAX_BLOCK)
+  end
+  return with_capacity({ block_size = block, seats = SEATS }, capacity)
+end
+
+-- Opening
+
+local function merged(sizes, options)
+  local result = {}
+  for name, value in pairs(sizes) do
+    result[name] = value
+  end
+  for name, value in pairs(options) do
+    result[name] = value
+  end
+  return result
+end
+
+--- Opens the segment, or creates it: smaller ones if there is no room for the one that the zone asks for.
+local function open(name, bytes, options, log)
+  local sizes = sizes_for(bytes)
+  while true do
+    local bus, err, code = seqcast.open_or_create(name, merged(sizes, options))
+    local may_shrink = not options.capacity and sizes.capacity > MIN_CAPACITY
+    if bus or code ~= "no_space" and code ~= "memory_limit" or not may_shrink then
+      return bus, err
+    end
+    log(ngx.WARN, "worker-events: ", err, "; trying with half of it")
+    with_capacity(sizes, sizes.capacity / 2)
+  end
+end
+
+--- Joins the bus `name`. Returns the bus and the seat.
+--
+-- `bytes` is the size of the zone, `options` are those of the segment, `seat_options` those of the seat.
+function _M.join(name, bytes, options, seat_options, log)
+  -- The last worker may be removing the name. With a seat it is certain which one it was.
+  for _ = 1, 100 do
+    local bus, err = open(name, bytes, options, log)
+    if not bus then
+      return nil, err
+    end
+    local seat
+    seat, err = bus:subscribe(seat_options)
+    if not seat then
+      return nil, err
+    end
+    if bus:is_current() then
+      if bus:was_created() then
+        sweep()
+      else
+        local differences = bus:differences()
+        if differences and differences ~= "" then
+          log(ngx.NOTICE, "worker-events: the segment ", name, " is there already, and otherwise: ", differences)
+        end
+      end
+      return bus, seat
+    end
+    seat:free()
+    bus:free()
+  end
+  return nil, "the segment " .. name .. " is removed and created again all the time"
+end
+
+--- Gives seat and bus back, and removes the name if no process has the segment open.
+function _M.leave(name, bus, seat, unlink)
+  seat:free()
+  bus:free()
+  if unlink then
+    seqcast.unlink_unheld(name)
+  end
+end
+
+--- Calls `run` when this Lua VM is closed, as at the end of a worker: nginx has no other hook for it.
+function _M.at_exit(run)
+  local guard = newproxy(true)
+  getmetatable(guard).__gc = run
+  return guard
+end
+
+return _M

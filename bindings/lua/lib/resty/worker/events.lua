@@ -1,0 +1,723 @@
+--- Events between the workers of an nginx, in place of lua-resty-worker-events 2.0.1: same name, options and calls.
+--
+-- Events travel through a segment of seqcast. The payload is the JSON of `data`, so that other processes can read it and
+-- post: see the option `segment` and the command `seqcast`.
+
+local ffi = require "ffi"
+local handlers = require "resty.seqcast.handlers"
+local json = require "resty.seqcast.json"
+local seqcast = require "resty.seqcast"
+local zone = require "resty.seqcast.zone"
+local errlog = require "ngx.errlog"
+local semaphore = require "ngx.semaphore"
+
+local error = error
+local exiting = ngx.worker.exiting
+local ffi_string = ffi.string
+local format = string.format
+local get_filter_level = errlog.get_sys_filter_level
+local get_phase = ngx.get_phase
+local ipairs = ipairs
+local log = ngx.log
+local pairs = pairs
+local pcall = pcall
+local setmetatable = setmetatable
+local sleep = ngx.sleep
+local timer_at = ngx.timer.at
+local tonumber = tonumber
+local tostring = tostring
+local traceback = debug.traceback
+local type = type
+
+local DEBUG, ERR = ngx.DEBUG, ngx.ERR
+
+local C = seqcast.C
+local decode, encode = json.decode, json.encode
+
+local _M = {
+  -- Of the module whose place this takes.
+  _VERSION = "2.0.1",
+  _SEQCAST_VERSION = seqcast._VERSION,
+}
+
+-- State
+
+local options         -- what is in effect
+local pending         -- what `init_by_lua` asked for, and no worker has done yet
+local joined          -- the bus, the seat, the segment's name
+local bus_handle
+local seat_handle
+local at_exit         -- lives as long as the Lua VM
+
+local out = ffi.new("const seqcast_delivery *[1]")
+local posted_id = ffi.new("uint64_t[1]")
+local post_options = ffi.new("seqcast_post_options")
+post_options.size = ffi.sizeof(post_options)
+
+-- What is posted here for here, and where it is put while that is handled.
+local queue, spare, queued = {}, {}, 0
+-- Local events that handlers post come after what is there, and before what was posted since: the id of the first event
+-- since. Nil if there is none.
+local bound
+
+-- What a running poll holds. Weak: the poll of a request that was aborted in a handler never ends, and goes with its
+-- stack.
+local polling = setmetatable({}, { __mode = "v" })
+
+local NOTHING = tonumber(C.SEQCAST_NOTHING)
+local EVENT = tonumber(C.SEQCAST_EVENT)
+local LAGGED = tonumber(C.SEQCAST_LAGGED)
+local RESERVED = tonumber(C.SEQCAST_RESERVED)
+local UNDECIDED = tonumber(C.SEQCAST_UNDECIDED)
+local UNREADABLE = tonumber(C.SEQCAST_UNREADABLE)
+local CLAIMS_FULL = tonumber(C.SEQCAST_REASON_CLAIMS_FULL)
+local DISPLACED = tonumber(C.SEQCAST_E_DISPLACED)
+
+-- What is posted under this source is text for people, and no JSON.
+local LIBRARY_SOURCE = "seqcast"
+
+local function last_error()
+  return ffi_string(C.seqcast_error_message())
+end
+
+-- Handlers
+
+--- What a handler raised, as a text with the stack.
+local function explain(err)
+  if type(err) ~= "string" then
+    local ok, text = pcall(tostring, err)
+    err = ok and text or "a " .. type(err) .. " that has no text"
+  end
+  return traceback(err, 2)
+end
+
+local function report_failure(err, event, source, pid)
+  -- Without the data, which may be secret.
+  log(ERR, "worker-events: event callback failed; source=", source, ", event=", event, ", pid=", pid, " error='", err, "'")
+end
+
+local registry = handlers.new(explain, report_failure)
+
+local function expect_function(callback)
+  if type(callback) ~= "function" then
+    error("expected function, got: " .. type(callback), 3)
+  end
+end
+
+-- As the log of the worker has it, looked up once: a line that is not written costs as much as an event.
+local logs_debug = true
+
+local function log_event(source, event, pid)
+  log(DEBUG, "worker-events: handling event; source=", source, ", event=", event, ", pid=", pid)
+end
+
+-- Reading
+
+local function run_local(it)
+  if logs_debug then
+    log_event(it.source, it.event, nil)
+  end
+  registry:run(it.data, it.event, it.source, nil)
+end
+
+--- Runs local events, and those that their handlers post after them.
+local function run_queued()
+  local events, n = queue, queued
+  queue, spare, queued = spare, events, 0
+  local it = events[1]
+  events[1] = nil
+  run_local(it)
+  for i = 2, n do
+    it = events[i]
+    events[i] = nil
+    run_local(it)
+  end
+  if queued > 0 then
+    return run_queued()
+  end
+  bound = nil
+end
+
+local function deliver_event(it)
+  local source, event = ffi_string(it.source, it.source_len), ffi_string(it.event, it.event_len)
+  local pid = it.pid
+  if logs_debug then
+    log_event(source, event, pid)
+  end
+  if not registry:wants(event, source) then
+    return
+  end
+  local len, data = it.payload_len, nil
+  if len > 0 then
+    data = ffi_string(it.payload, len)
+    if source ~= LIBRARY_SOURCE then
+      local err
+      data, err = decode(data)
+      if data == nil then
+        log(ERR, "worker-events: failed decoding json event data: ", err, "; source=", source, ", event=", event,
+            ", pid=", pid)
+        return
+      end
+    end
+  end
+  registry:run(data, event, source, pid)
+end
+
+local function deliver_lag(it)
+  local first, missed = tonumber(it.id), tonumber(it.missed)
+  log(ERR, "worker-events: missed ", format("%d", missed), " events from id ", format("%d", first),
+      " on, they were overwritten before this worker polled: poll more often, or use a larger shm")
+  registry:run({ first = first, missed = missed }, _M.events.missed, _M.events._source, nil)
+end
+
+local function deliver(it)
+  local kind = it.kind
+  if kind == EVENT then
+    return deliver_event(it)
+  elseif kind == LAGGED then
+    return deliver_lag(it)
+  end
+  local id = format("%d", tonumber(it.id))
+  if kind == UNDECIDED then
+    local reason = "this worker polled too late: poll more often, or use a longer timeout"
+    if it.reason == CLAIMS_FULL then
+      reason = "there are too many unique keys: use a larger shm, or a shorter timeout"
+    end
+    log(ERR, "worker-events: cannot determine who handles event ", id, ", dropping it: ", reason)
+  elseif kind == UNREADABLE then
+    log(ERR, "worker-events: dropping event ", id, ", which no program of this library has written")
+  end
+end
+
+--- How many ids this worker has given up, as their data did not come. A look at all seats and claims: not for every poll.
+local function given_up()
+  local seat, stats = joined.seat:number(), joined.bus:stats()
+  for _, worker in ipairs(stats and stats.workers or {}) do
+    if worker.seat == seat then
+      return worker.voided
+    end
+  end
+  return 0
+end
+
+--- Looks at what is next.
+local function look()
+  if bound then
+    return C.seqcast_seat_next_before(seat_handle, bound, out)
+  end
+  return C.seqcast_seat_next(seat_handle, 0, out)
+end
+
+--- Waits at an id that another process has reserved: what follows it comes after it. Returns what a look gives then.
+local function wait_for_data(id)
+  local before = given_up()
+  local result
+  repeat
+    local interval = options.wait_interval
+    -- Where it is not allowed to yield, as in `init_worker`, the process sleeps.
+    if not pcall(sleep, interval) then
+      C.seqcast_seat_wait(seat_handle, interval * 1e9)
+    end
+    result = look()
+  until result ~= 0 or out[0].kind ~= RESERVED or out[0].id ~= id
+  if given_up() > before then
+    log(ERR, "worker-events: dropping event; waiting for event data timed out, id: ", format("%d", tonumber(id)))
+  end
+  return result
+end
+
+local join
+
+--- What a poll returns if the library fails.
+local function poll_failed(result)
+  local err = "failed to read events: " .. last_error()
+  log(ERR, "worker-events: ", err)
+  if result == DISPLACED then
+    -- Its place on the bus was lost with the descriptor, which something in this process has closed.
+    join(options)
+  end
+  return nil, err
+end
+
+local drain
+
+--- Goes on where a look found no event.
+local function drain_rest(result)
+  if result < 0 then
+    return poll_failed(result)
+  elseif out[0].kind == RESERVED then
+    return drain(wait_for_data(out[0].id))
+  elseif queued > 0 then
+    run_queued()
+    return drain(look())
+  elseif bound then
+    bound = nil
+    return drain(look())
+  end
+  return "done"
+end
+
+--- Delivers all there is. `result` is that of a look at what is next. A tail call and no loop: LuaJIT compiles no loop
+-- that is left after one or two events, nor what is around it.
+function drain(result)
+  if result > 0 then
+    deliver(out[0])
+    return drain(look())
+  end
+  return drain_rest(result)
+end
+
+local function drain_alone(result)
+  local token = {}
+  polling[1] = token
+  if not result then
+    run_queued()
+    result = look()
+  end
+  local answer, err = drain(result)
+  polling[1] = nil
+  -- Used, so that it is there until here.
+  token.ended = true
+  if registry.has_holes then
+    registry:tidy()
+  end
+  if not answer then
+    return nil, err
+  end
+  return answer
+end
+
+local ensure_joined
+
+--- Delivers all events that there are, and those that their handlers post. Returns "done"; "recursive" if a poll is
+-- running already; or nil and an error.
+function _M.poll()
+  if polling[1] then
+    return "recursive"
+  end
+  if not seat_handle then
+    local ok, err = ensure_joined()
+    if not ok then
+      if queued > 0 then
+        run_queued()
+      end
+      return nil, err
+    end
+  end
+  if queued > 0 then
+    return drain_alone()
+  end
+  local result = C.seqcast_seat_next(seat_handle, 0, out)
+  if result == 0 and out[0].kind == NOTHING then
+    return "done"
+  end
+  return drain_alone(result)
+end
+
+-- Posting
+
+--- The key of a unique event as a text, nil if it is none; or nil and what is wrong with it.
+local function key_of(unique)
+  local kind = type(unique)
+  if kind == "string" then
+    -- The library's keys have at least a byte.
+    return unique == "" and "\0" or unique
+  elseif kind == "number" then
+    local text, err = encode(unique)
+    return text and tostring(tonumber(text)), err
+  elseif unique == true then
+    return "true"
+  elseif unique then
+    return nil, "unique must be a string, a number or true, got a " .. kind
+  end
+end
+
+local function post(source, event, data, unique)
+  local payload = ""
+  if data ~= nil then
+    local err
+    payload, err = encode(data)
+    if not payload then
+      return nil, err
+    end
+  end
+  local more
+  if unique then
+    local key, err = key_of(unique)
+    if not key then
+      return nil, err
+    end
+    more = post_options
+    more.key, more.key_len = key, #key
+    more.ttl_ns = options.timeout_ns
+  end
+  if C.seqcast_seat_post(seat_handle, source, #source, event, #event, payload, #payload, more, posted_id) < 0 then
+    return nil, last_error()
+  end
+  if polling[1] and not bound then
+    bound = tonumber(posted_id[0])
+  end
+  return true
+end
+
+--- A name in a message.
+local function shown(name)
+  return #name > 255 and name:sub(1, 64) .. ".." or name
+end
+
+--- Posts an event to all workers, this one included. Returns true, or nil and an error.
+function _M.post(source, event, data, unique)
+  if type(source) ~= "string" or source == "" then
+    return nil, "source is required"
+  end
+  if type(event) ~= "string" or event == "" then
+    return nil, "event is required"
+  end
+  local ok, err
+  if seat_handle then
+    ok = true
+  else
+    ok, err = ensure_joined()
+  end
+  if ok then
+    ok, err = post(source, event, data, unique)
+  end
+  if not ok then
+    err = 'failed posting event "' .. shown(event) .. '" by "' .. shown(source) .. '"; ' .. tostring(err)
+    log(ERR, "worker-events: ", traceback(err))
+    return nil, err
+  end
+  return true
+end
+
+--- Posts an event to this worker only, with `data` as it is. Returns true, or nil and an error.
+function _M.post_local(source, event, data)
+  if type(source) ~= "string" or source == "" then
+    return nil, "source is required"
+  end
+  if type(event) ~= "string" or event == "" then
+    return nil, "event is required"
+  end
+  if pending then
+    ensure_joined()
+  end
+  if polling[1] and not bound and seat_handle then
+    C.seqcast_bus_next_id(bus_handle, posted_id)
+    bound = tonumber(posted_id[0])
+  end
+  queued = queued + 1
+  queue[queued] = { source = source, event = event, data = data }
+  return true
+end
+
+-- Registering
+
+--- Registers `callback(data, event, source, pid)` for all events, those of a source, or some of a source. Returns true.
+function _M.register(callback, source, ...)
+  expect_function(callback)
+  registry:add("strong", callback, source, ...)
+  return true
+end
+
+--- Like `register`, but holds the callback weakly: when its owner drops it, it is gone.
+function _M.register_weak(callback, source, ...)
+  expect_function(callback)
+  registry:add("weak", callback, source, ...)
+  return true
+end
+
+--- Unregisters a callback where it was registered with the same arguments. Returns true if it was there.
+function _M.unregister(callback, source, ...)
+  expect_function(callback)
+  local removed = registry:remove(callback, source, ...)
+  if not polling[1] then
+    registry:tidy()
+  end
+  return removed
+end
+
+--- Makes a table of event names, in which an unknown name is an error: `list._source`, `list.name`.
+function _M.event_list(source, ...)
+  local list = { _source = source }
+  for _, event in pairs { ... } do
+    list[event] = event
+  end
+  return setmetatable(list, {
+    __index = function(_, key)
+      error("event '" .. tostring(key) .. "' is an unknown event", 2)
+    end,
+  })
+end
+
+--- The library's own events: `started` and `stopping` of each worker, and `missed`, which a worker gets for itself, with
+-- `{ first =, missed = }`, if events were overwritten before it polled.
+_M.events = _M.event_list("resty-worker-events", "started", "stopping", "missed")
+
+-- In the background
+
+local LONGEST_WAIT = 3600
+local wake = semaphore.new()
+-- Of the poll in the background. Weak, as `polling`: a handler may abort the timer that it runs in.
+local looping = setmetatable({}, { __mode = "v" })
+local is_watching = false
+
+local function poll_and_log()
+  local ok, err = _M.poll()
+  if not ok then
+    log(ERR, "worker-events: timer-poll returned: ", err)
+  end
+end
+
+local function stop()
+  _M.post(_M.events._source, _M.events.stopping)
+  poll_and_log()
+end
+
+local function loop(premature, token)
+  if premature then
+    if not is_watching then
+      stop()
+    end
+    return
+  end
+  while looping[1] == token do
+    poll_and_log()
+    local interval = options.interval
+    if interval == 0 or exiting() then
+      looping[1] = nil
+    else
+      wake:wait(interval < LONGEST_WAIT and interval or LONGEST_WAIT)
+    end
+  end
+end
+
+local function start_loop()
+  local token = {}
+  local ok, err = timer_at(0, loop, token)
+  if not ok then
+    return nil, err
+  end
+  looping[1] = token
+  return true
+end
+
+--- Runs `stop` when the worker exits. Looks every now and then whether the poll in the background runs.
+local function watch(premature)
+  if premature then
+    stop()
+    wake:post(1)
+    -- nginx looks at what was posted when a timer or an event comes, which may be long from now.
+    sleep(0.001)
+    return
+  end
+  if options.interval > 0 and not looping[1] then
+    start_loop()
+  end
+  is_watching = timer_at(60, watch) or false
+end
+
+--- Starts what the options ask for and does not run yet.
+local function run_in_background(is_first)
+  if options.interval > 0 or is_first then
+    if looping[1] then
+      wake:post(1)
+    else
+      local ok, err = start_loop()
+      if not ok then
+        return nil, err
+      end
+    end
+  end
+  if options.interval > 0 and not is_watching then
+    is_watching = timer_at(60, watch) or false
+  end
+  return true
+end
+
+-- Configuring
+
+local NUMBERS = {
+  { name = "timeout", default = 2, rule = "greater than 0", is_good = function(value) return value > 0 end },
+  { name = "interval", default = 1, rule = "greater than or equal to 0" },
+  { name = "wait_interval", default = 0.010, rule = "greater than or equal to 0" },
+  { name = "wait_max", default = 0.5, rule = "greater than or equal to 0" },
+  { name = "shm_retries", default = 999, rule = "0 or greater" },
+}
+
+-- Of a new segment, in place of what follows from the size of the zone.
+local SEGMENT_OPTIONS = { "capacity", "block_size", "claims", "seats", "mode", "owner" }
+
+local FARTHEST = 9.2e18
+
+--- The options that are in effect if `given` is configured over `before`, or nil and what is wrong.
+local function checked(given, before)
+  local result = { segment_options = before.segment_options }
+  for _, number in ipairs(NUMBERS) do
+    local name = number.name
+    local value = given[name] or before[name] or number.default
+    if type(value) ~= "number" then
+      return nil, 'optional "' .. name .. '" option must be a number'
+    end
+    if value ~= value then
+      return nil, '"' .. name .. '" must not be nan'
+    end
+    local is_good = number.is_good and number.is_good(value) or not number.is_good and value >= 0
+    if not is_good then
+      return nil, '"' .. name .. '" must be ' .. number.rule
+    end
+    result[name] = value
+  end
+  local ns = result.timeout * 1e9
+  result.timeout_ns = ns > FARTHEST and FARTHEST or ns < 1 and 1 or ns
+  for _, name in ipairs { "shm", "segment" } do
+    result[name] = given[name] or before[name]
+  end
+  result.unlink = before.unlink
+  if given.unlink ~= nil then
+    result.unlink = given.unlink
+  end
+  if not before.segment_options then
+    result.segment_options = {}
+    for _, name in ipairs(SEGMENT_OPTIONS) do
+      result.segment_options[name] = given[name]
+    end
+  end
+  return result
+end
+
+local function leave()
+  if joined then
+    local it = joined
+    joined, bus_handle, seat_handle = nil, nil, nil
+    zone.leave(it.name, it.bus, it.seat, it.unlink)
+  end
+end
+
+--- Takes a place on the bus. Returns true, or nil and an error.
+function join(wanted)
+  leave()
+  local dict = wanted.shm and ngx.shared[wanted.shm]
+  local name = wanted.segment or zone.name(wanted.shm)
+  local seat_options = {
+    label = format("nginx worker %d", ngx.worker.id() or -1),
+    silent = true,
+    wait_max = wanted.wait_max,
+  }
+  local bus, seat = zone.join(name, dict and dict:capacity() or 0, wanted.segment_options, seat_options, log)
+  if not bus then
+    return nil, seat
+  end
+  joined = { name = name, bus = bus, seat = seat, unlink = wanted.unlink ~= false }
+  bus_handle, seat_handle = bus.handle, seat.handle
+  logs_debug = get_filter_level() >= DEBUG
+  at_exit = at_exit or zone.at_exit(leave)
+  return true
+end
+
+local function start(wanted)
+  local ok, err = join(wanted)
+  if not ok then
+    return nil, err
+  end
+  options = wanted
+  ok, err = _M.post(_M.events._source, _M.events.started)
+  if not ok then
+    return nil, err
+  end
+  ok, err = run_in_background(true)
+  if not ok then
+    if err == "process exiting" then
+      _M.post(_M.events._source, _M.events.stopping)
+    end
+    err = "failed to create timer: " .. tostring(err)
+    log(ERR, "worker-events: ", err)
+    return nil, err
+  end
+  return true
+end
+
+--- Does in this worker what was configured in `init_by_lua`, where there are no workers yet.
+function ensure_joined()
+  if seat_handle then
+    return true
+  end
+  if options then
+    return join(options)
+  end
+  if not pending or get_phase() == "init" then
+    return nil, "not configured: call configure in init_worker_by_lua"
+  end
+  local wanted = pending
+  pending = nil
+  local ok, err = start(wanted)
+  if not ok and not options then
+    pending = wanted
+  end
+  return ok, err
+end
+
+local function change(wanted)
+  if wanted.wait_max ~= options.wait_max then
+    joined.seat:set_wait_max(wanted.wait_max)
+  end
+  options = wanted
+  local ok, err = run_in_background(false)
+  if not ok then
+    return nil, "failed to create timer: " .. tostring(err)
+  end
+  _M.poll()
+  return true
+end
+
+--- Joins the bus with these options, or changes them. Returns true, or nil and an error.
+--
+-- `shm`, `interval`, `timeout`, `wait_interval`, `wait_max` as in lua-resty-worker-events; `shm_retries` is checked, and
+-- nothing has to be tried again. `segment` is the name of a segment to share with other programs, `unlink = false` keeps
+-- its name when the last worker leaves; `capacity`, `block_size`, `claims`, `seats`, `mode` and `owner` are those of
+-- `resty.seqcast`.
+function _M.configure(given)
+  if type(given) ~= "table" then
+    error("Expected a table, got " .. type(given), 2)
+  end
+  local shm = given.shm
+  if options and (shm or given.segment) then
+    return nil, "Already started, cannot change shm"
+  end
+  local before = options or pending or {}
+  if not (shm or given.segment or before.shm or before.segment) then
+    return nil, '"shm" option required to start'
+  end
+  if shm and not ngx.shared[shm] then
+    return nil, 'shm "' .. tostring(shm) .. '" not found'
+  end
+  if given.segment and type(given.segment) ~= "string" then
+    return nil, 'optional "segment" option must be a string'
+  end
+  local wanted, err = checked(given, before)
+  if not wanted then
+    return nil, err
+  end
+  local ok = true
+  if options then
+    ok, err = change(wanted)
+  elseif get_phase() == "init" then
+    pending = wanted
+  else
+    pending = nil
+    ok, err = start(wanted)
+  end
+  if not ok then
+    return nil, err
+  end
+  if given.debug then
+    _M._callbacks = registry.all
+  end
+  return true
+end
+
+--- Returns true if configured.
+function _M.configured()
+  return options ~= nil or pending ~= nil
+end
+
+return _M

@@ -1,0 +1,75 @@
+"""Tests of resty.worker.events, against this one or, with --original, against lua-resty-worker-events itself.
+
+A test that is marked `fault` shows a fault of the original: it must pass here and fail there. One that is marked
+`differs` tests something that is otherwise on purpose, and is skipped there.
+"""
+
+import os
+import pathlib
+
+import pytest
+
+from nginx import Nginx
+
+HERE = pathlib.Path(__file__).resolve().parent
+OURS = HERE.parent / "lib"
+
+
+def pytest_addoption(parser):
+    parser.addoption("--original", metavar="LIB", help="the folder `lib` of a checkout of lua-resty-worker-events")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "fault: shows a fault of lua-resty-worker-events, and must fail there")
+    config.addinivalue_line("markers", "differs: is otherwise in lua-resty-worker-events")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--original"):
+        return
+    for item in items:
+        if item.get_closest_marker("differs"):
+            item.add_marker(pytest.mark.skip(reason="is otherwise in the original"))
+        if item.get_closest_marker("fault"):
+            item.add_marker(pytest.mark.xfail(strict=True, reason="a fault of the original"))
+
+
+@pytest.fixture
+def is_original(request):
+    return bool(request.config.getoption("--original"))
+
+
+@pytest.fixture
+def lib(request):
+    return pathlib.Path(request.config.getoption("--original") or OURS).resolve()
+
+
+@pytest.fixture
+def nginx(tmp_path, lib):
+    """Starts nginx with the settings given. After the test all of them have ended, in order, without an alert or an
+    unexpected error in their logs, and nothing is left in /dev/shm."""
+    # Workers of another user must reach the sockets.
+    for folder in (tmp_path, *tmp_path.parents):
+        if os.stat(folder).st_uid == os.getuid() and folder != pathlib.Path("/"):
+            folder.chmod(folder.stat().st_mode | 0o011)
+    started = []
+
+    def start(**settings):
+        folder = tmp_path / f"nginx{len(started)}"
+        folder.mkdir(mode=0o777)
+        folder.chmod(0o777)
+        server = Nginx(folder, **{"lib": lib, **settings})
+        started.append(server)
+        return server.start()
+
+    yield start
+    try:
+        for server in started:
+            if server.running():
+                server.stop()
+    finally:
+        for server in started:
+            server.kill()
+    for server in started:
+        assert server.errors() == []
+        assert server.segments() == []

@@ -1,0 +1,350 @@
+"""A real nginx in a temporary folder: on Unix sockets, ended with the test, by pid only."""
+
+import http.client
+import itertools
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import time
+
+# Debian's, or another one with the Lua module built in or beside it.
+BINARY = os.environ.get("NGINX_BINARY", "/usr/sbin/nginx")
+MODULES = [pathlib.Path(os.environ.get("NGINX_MODULES", "/usr/lib/nginx/modules"), name)
+           for name in ("ndk_http_module.so", "ngx_http_lua_module.so")]
+LUA_PATH = os.environ.get("NGINX_LUA_PATH", "")
+HERE = pathlib.Path(__file__).resolve().parent
+TIMEOUT = 30
+
+CONFIG = """
+{modules}
+daemon {daemon};
+master_process {master};
+worker_processes {workers};
+worker_shutdown_timeout 20s;
+{user}
+pid nginx.pid;
+error_log error.log {log};
+{main}
+events {{ worker_connections 128; }}
+http {{
+    access_log off;
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    client_body_buffer_size 4m;
+    client_max_body_size 8m;
+    keepalive_timeout 1h;
+    keepalive_requests 1000000;
+    lua_package_path "{tests}/lua/?.lua;{package_path};;";
+    lua_shared_dict {zone} {zone_size};
+    {http}
+    {init}
+    {init_worker}
+    server {{
+        listen unix:{folder}/nginx.sock;
+        location = /run {{ content_by_lua_block {{ require("tap").run() }} }}
+        location = /park {{ content_by_lua_block {{ require("tap").park() }} }}
+        {server}
+    }}
+}}
+"""
+
+CONFIGURE = """
+    local ev = require "resty.worker.events"
+    ev.register(require("tap").record)
+    local options = {options}
+    options.shm = options.shm or "{zone}"
+    assert(ev.configure(options))
+"""
+
+_numbers = itertools.count()
+
+
+class LuaError(Exception):
+    """What the code given to `run` raised."""
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, path):
+        super().__init__("localhost", timeout=TIMEOUT)
+        self._path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class Worker:
+    """A connection that is kept, and so one worker process."""
+
+    def __init__(self, path):
+        self._connection = _Connection(path)
+        self.pid = None
+
+    def start(self, code, *args):
+        self._connection.request("POST", "/run", json.dumps({"code": code, "args": args}))
+
+    def finish(self):
+        answer = self._connection.getresponse()
+        body = answer.read()
+        if answer.status != 200:
+            raise LuaError(f"status {answer.status}: {body.decode(errors='replace')}")
+        result = json.loads(body)
+        self.pid = result["pid"]
+        if "error" in result:
+            raise LuaError(result["error"])
+        values = (result["values"] or [])[: result["n"]]
+        values += [None] * (result["n"] - len(values))
+        return values[0] if len(values) == 1 else tuple(values) or None
+
+    def run(self, code, *args):
+        """Runs Lua code in this worker and returns what it returns: `ev`, `tap` and `args` are defined there."""
+        self.start(code, *args)
+        return self.finish()
+
+    def poll(self):
+        return self.run("return ev.poll()")
+
+    def seen(self):
+        """The events since the last call, as (source, event, data)."""
+        return [tuple(event[:3]) for event in self.run("return tap.take()") or []]
+
+    def seen_all(self):
+        """The events since the last call, with pid and number of arguments."""
+        return self.run("return tap.take()") or []
+
+    def polled(self):
+        """Polls by hand and returns what came, without the library's own events."""
+        assert self.poll() == "done"
+        return [event for event in self.seen() if event[0] != "resty-worker-events"]
+
+    def park(self, fifo):
+        self._connection.request("POST", "/park", str(fifo))
+
+    def unpark(self):
+        answer = self._connection.getresponse()
+        self.pid = int(answer.read())
+
+    def close(self):
+        self._connection.close()
+
+
+class Nginx:
+    def __init__(self, folder, *, lib, options="{ interval = 0 }", **settings):
+        self.folder = pathlib.Path(folder)
+        self.zone = settings.pop("zone", f"t{os.getpid()}x{next(_numbers)}")
+        self.user = settings.pop("user", None)
+        self.daemon = settings.pop("daemon", True)
+        self.master = settings.pop("master", True)
+        self.worker_processes = settings.pop("workers", 1)
+        self.allowed = settings.pop("allowed", ())
+        self.configure = CONFIGURE.format(options=options, zone=self.zone)
+        self.binary = settings.pop("binary", BINARY)
+        self._settings = {
+            "zone_size": "1m", "init": None, "init_worker": self.configure, "server": "", "http": "", "main": "",
+            "log": "info", "package_path": f"{lib}/?.lua;{LUA_PATH}",
+        }
+        unknown = settings.keys() - self._settings.keys()
+        assert not unknown, unknown
+        self._settings.update(settings)
+        self._process = None
+        self._found = []
+        self._started = set()
+        self.write_config()
+
+    def write_config(self, **changes):
+        self._settings.update(changes)
+        settings = dict(self._settings)
+        for phase in ("init", "init_worker"):
+            code = settings[phase]
+            settings[phase] = f"{phase}_by_lua_block {{ {code} }}" if code else ""
+        config = CONFIG.format(
+            modules="\n".join(f"load_module {path};" for path in MODULES if path.exists()),
+            daemon="on" if self.daemon else "off", master="on" if self.master else "off",
+            workers=self.worker_processes, user=f"user {self.user};" if self.user else "",
+            tests=HERE, folder=self.folder, zone=self.zone, **settings)
+        (self.folder / "nginx.conf").write_text(config)
+
+    # Life
+
+    def start(self):
+        command = [self.binary, "-p", str(self.folder), "-c", str(self.folder / "nginx.conf"),
+                   "-e", str(self.folder / "error.log")]
+        out = open(self.folder / "out.log", "ab")
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        if self.daemon and self.master:
+            assert self._process.wait(TIMEOUT) == 0, self.log() + (self.folder / "out.log").read_text()
+        wait_for(lambda: self._pid_in_file() and self.accepts() and self._has_workers(), "nginx to start", self.log)
+        self.note_processes()
+        return self
+
+    def _has_workers(self):
+        # A signal that comes before the master has them is lost.
+        return not self.master or len(self.children()) >= self.worker_processes
+
+    def accepts(self):
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self.folder / "nginx.sock")) == 0
+
+    def _pid_in_file(self, name="nginx.pid"):
+        try:
+            return int((self.folder / name).read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+
+    @property
+    def pid(self):
+        return self._pid_in_file()
+
+    def children(self, of=None):
+        of = of or self.pid
+        try:
+            text = pathlib.Path(f"/proc/{of}/task/{of}/children").read_text()
+        except FileNotFoundError:
+            return []
+        return [int(pid) for pid in text.split()]
+
+    def note_processes(self):
+        """Remembers what to end: this nginx's own processes, by pid and start time."""
+        for root in (self.pid, self._pid_in_file("nginx.pid.oldbin")):
+            if root:
+                for pid in (root, *self.children(root)):
+                    self._started.add((pid, start_time(pid)))
+
+    def send(self, number, pid=None):
+        self.note_processes()
+        os.kill(pid or self.pid, number)
+
+    def reload(self):
+        """HUP, and back when new workers alone accept. Old ones may still be there. Returns their pids."""
+        old = set(self.children())
+        self.send(signal.SIGHUP)
+        wait_for(lambda: len(set(self.children()) - old) >= self.worker_processes, "new workers", self.log)
+        wait_for(lambda: all(f"{pid}: gracefully shutting down" in self.log() for pid in old), "the end of the old",
+                 self.log)
+        self.forget_workers()
+        return old
+
+    def stop(self, number=signal.SIGQUIT, timeout=TIMEOUT):
+        """Ends nginx in order, and checks that it did end."""
+        self.note_processes()
+        self.forget_workers()
+        pid = self.pid
+        if pid and alive(pid, dict(self._started).get(pid)):
+            os.kill(pid, number)
+        wait_for(lambda: not self.running(), "nginx to end", self.log, timeout)
+        if self._process:
+            self._process.wait(TIMEOUT)
+
+    def running(self):
+        if self._process:
+            self._process.poll()
+        return [pid for pid, started in self._started if started is not None and alive(pid, started)]
+
+    def kill(self):
+        """Ends whatever is left."""
+        self.note_processes()
+        self.forget_workers()
+        for pid, started in self._started:
+            if started is not None and alive(pid, started):
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+        if self._process:
+            self._process.wait(TIMEOUT)
+        wait_for(lambda: not self.running(), "killed processes to be gone", self.log)
+
+    # Workers
+
+    def forget_workers(self):
+        for worker in self._found:
+            worker.close()
+        self._found = []
+
+    def connect(self):
+        """A worker, whichever accepts."""
+        worker = Worker(str(self.folder / "nginx.sock"))
+        self._found.append(worker)
+        worker.run("return 0")
+        return worker
+
+    def workers(self, count=None):
+        """One connection to each worker. Those found already are parked, so that the next connection is another's."""
+        count = count or self.worker_processes
+        found, fifos = [], []
+        try:
+            while len(found) < count:
+                worker = Worker(str(self.folder / "nginx.sock"))
+                fifo = self.folder / f"park{next(_numbers)}"
+                os.mkfifo(fifo, 0o666)
+                os.chmod(fifo, 0o666)
+                worker.park(fifo)
+                # Opens when the worker reads, and then it does nothing else.
+                fifos.append((fifo, open(fifo, "w")))
+                found.append(worker)
+        finally:
+            for fifo, pipe in fifos:
+                pipe.close()
+                fifo.unlink()
+        for worker in found:
+            worker.unpark()
+        assert len({worker.pid for worker in found}) == count
+        self._found += found
+        found.sort(key=lambda worker: worker.pid)
+        return found
+
+    # What is left
+
+    def log(self):
+        try:
+            return (self.folder / "error.log").read_text(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def log_lines(self, *words):
+        """Lines of the library in the log, that have all `words`."""
+        lines = [line for line in self.log().splitlines() if "worker-events: " in line]
+        return [line for line in lines if all(word in line for word in words)]
+
+    def errors(self):
+        """What no test lets pass unseen: crashes, and errors that it did not expect."""
+        levels = ("[alert]", "[emerg]", "[crit]", "[error]", "[warn]")
+        lines = [line for line in self.log().splitlines() if any(level in line for level in levels)]
+        return [line for line in lines if not any(word in line for word in self.allowed)]
+
+    def segments(self):
+        """Names in shared memory that this nginx's zone is part of."""
+        return sorted(name for name in os.listdir("/dev/shm") if self.zone in name)
+
+
+def start_time(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def alive(pid, started=None):
+    """Whether the process runs: neither gone, nor dead and not yet collected, nor another one of that number."""
+    try:
+        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return fields[0] not in "ZX" and (started is None or fields[19] == started)
+
+
+def wait_for(condition, what, log=lambda: "", timeout=TIMEOUT):
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"waited {timeout} s for {what}\n{log()[-3000:]}"
+        time.sleep(0.005)
