@@ -14,9 +14,14 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use std::{io, ptr};
 
-use seqcast::{Bus, Cause, Claimed, Event, Scope, SegmentOptions, Worker, WorkerOptions};
+use seqcast::{
+    Bell, BellKind, BellOptions, Bus, Cause, Claimed, Delivery, Event, PullBell, Scope, SegmentOptions, Subscriber,
+    Worker, WorkerOptions,
+};
 use seqcast_testkit::ptrace::{Breakpoints, Traced, Until, trace_me};
-use seqcast_testkit::{Child, HOUR, Log, Name, Seen, alone, error, exit, listener, poll, quiet, shared_words};
+use seqcast_testkit::{
+    Child, HANGS, HOUR, Log, Name, Seen, alone, error, exit, is_readable, listener, poll, quiet, shared_words,
+};
 
 /// A segment with two workers that listen, in this process, and a child that does one call.
 struct Scene {
@@ -25,6 +30,53 @@ struct Scene {
     listeners: [(Worker, Log); 2],
     /// What the child said: its call's result plus one, and how often it ran the unique event.
     said: &'static [AtomicU64],
+    /// They are armed when the child begins its call.
+    bells: Option<Bells>,
+}
+
+/// A loop that is not woken in this time sleeps over an event.
+const LONG: Duration = HANGS.checked_div(4).unwrap();
+
+/// Event loops, which no timer wakes and which wait for reserved ids as long as their reservers live.
+struct Bells {
+    worker: Worker,
+    pushed: Bell,
+    subscriber: Subscriber,
+    pulled: PullBell,
+}
+
+impl Bells {
+    fn new(bus: &Bus) -> Bells {
+        let (patient, options) = (quiet().wait_max(HOUR), BellOptions::new().interval(HOUR));
+        let (worker, subscriber) = (bus.join_with(&patient).unwrap(), bus.subscribe_with(&patient).unwrap());
+        let (pushed, pulled) = (worker.bell_with(&options).unwrap(), subscriber.bell_with(&options).unwrap());
+        assert_eq!([pushed.kind(), pulled.kind()], [BellKind::Inotify; 2]);
+        Bells { worker, pushed, subscriber, pulled }
+    }
+
+    /// Runs both loops until neither is woken again.
+    fn run(&mut self) {
+        while is_readable(&self.pushed, Duration::ZERO) || is_readable(&self.pulled, Duration::ZERO) {
+            self.pushed.poll().unwrap();
+            while let Some(delivery) = self.subscriber.try_next().unwrap() {
+                if matches!(delivery, Delivery::Reserved { .. }) {
+                    break;
+                }
+            }
+            assert!(!self.pulled.arm(&self.subscriber).unwrap(), "nobody posts");
+        }
+    }
+
+    fn has_all(&self, bus: &Bus) -> bool {
+        [self.worker.cursor(), self.subscriber.cursor()] == [bus.next_id(); 2]
+    }
+
+    /// Both loops are woken, and then have everything.
+    fn assert_rung(&mut self, bus: &Bus) {
+        assert!(is_readable(&self.pushed, LONG) && is_readable(&self.pulled, LONG), "G13: a loop sleeps over an event");
+        self.run();
+        assert!(self.has_all(bus), "G13: a loop sleeps over an event");
+    }
 }
 
 /// What the child does: first its preparation, then, given that, the call under test.
@@ -43,9 +95,15 @@ impl Scene {
             (worker, log)
         };
         let listeners = [listener(), listener()];
-        let scene = Scene { name, bus, listeners, said: shared_words(2) };
+        let scene = Scene { name, bus, listeners, said: shared_words(2), bells: None };
         // More than a lap, so that every block has been somebody's.
         scene.post_and_hear(12);
+        scene
+    }
+
+    fn with_bells() -> Scene {
+        let mut scene = Scene::new();
+        scene.bells = Some(Bells::new(&scene.bus));
         scene
     }
 
@@ -82,8 +140,8 @@ impl Scene {
         self.said[0].load(Relaxed).checked_sub(1)
     }
 
-    fn stepped(&self, call: Call, places: &[u64]) -> Stepped {
-        let memory = Memory::of(&self.name);
+    fn stepped(&mut self, call: Call, places: &[u64]) -> Stepped {
+        let mut memory = Memory::of(&self.name);
         let (bus, said) = (self.bus.clone(), self.said);
         let child = Traced::of(Child::fork(move || {
             let call = call(&bus, said);
@@ -94,6 +152,10 @@ impl Scene {
         }));
         let breaks = Breakpoints::at(child.tracee(), places);
         breaks.put(child.tracee());
+        if let Some(bells) = &mut self.bells {
+            bells.run();
+        }
+        memory.has_changed();
         Stepped { child, memory, breaks }
     }
 
@@ -248,20 +310,59 @@ fn killed_and_stopped_at_every_step(call: Call, least: usize, check: Check) {
 }
 
 fn at_every_step(call: Call, places: &[u64], act: impl Fn(&Scene, Stepped)) {
+    at_every_step_of(Scene::new, call, places, |scene, stepped| act(scene, stepped));
+}
+
+fn at_every_step_of(scene: fn() -> Scene, call: Call, places: &[u64], act: impl Fn(&mut Scene, Stepped)) {
     for steps in 0.. {
-        let scene = Scene::new();
+        let mut scene = scene();
         let mut stepped = Some(scene.stepped(call, places));
         for _ in 0..steps {
             stepped = stepped.and_then(Stepped::next_change);
         }
         match stepped {
-            Some(stepped) => act(&scene, stepped),
+            Some(stepped) => act(&mut scene, stepped),
             None => {
                 assert!(steps > places.len() / 2, "of {} changes only {} were met", places.len(), steps - 1);
                 return;
             }
         }
     }
+}
+
+/// Kills `call` after each of its changes to the segment; then, in other scenes, stops it there while another posts, and lets
+/// it go on. No loop sleeps over an event. `least`: how many changes there are at least.
+fn rung_at_every_step(call: Call, least: usize) {
+    fn bells(scene: &mut Scene) -> (&mut Bells, &Bus) {
+        (scene.bells.as_mut().unwrap(), &scene.bus)
+    }
+    let mut scene = Scene::with_bells();
+    let places = scene.stepped(call, &[]).learn();
+    assert!(places.len() >= least, "the call changes only {} words: does it ring?", places.len());
+    let (loops, bus) = bells(&mut scene);
+    loops.assert_rung(bus);
+    at_every_step_of(Scene::with_bells, call, &places, |scene, stepped| {
+        stepped.child.kill();
+        let (loops, bus) = bells(scene);
+        // Also if nothing was posted: the kernel rings for every death.
+        loops.assert_rung(bus);
+        scene.listeners[1].0.post(("s", "filler"), b"").unwrap();
+        let (loops, bus) = bells(scene);
+        loops.assert_rung(bus);
+    });
+    at_every_step_of(Scene::with_bells, call, &places, |scene, stepped| {
+        scene.listeners[1].0.post(("s", "filler"), b"").unwrap();
+        let (loops, bus) = bells(scene);
+        assert!(
+            is_readable(&loops.pushed, LONG) && is_readable(&loops.pulled, LONG),
+            "G13: a loop sleeps over an event"
+        );
+        loops.run();
+        stepped.let_go();
+        if !loops.has_all(bus) {
+            loops.assert_rung(bus);
+        }
+    });
 }
 
 fn payload(len: usize) -> Vec<u8> {
@@ -306,6 +407,13 @@ fn reserve_and_commit(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() ->
         Err(error) if matches!(error.cause(), Cause::TooLate { .. }) => TOO_LATE,
         Err(error) => panic!("{error}"),
     })
+}
+
+/// With an id that was reserved before.
+fn commit(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
+    let worker = bus.join_with(&quiet()).unwrap();
+    let mut reservation = worker.reserve().unwrap();
+    Box::new(move || reservation.commit(("s", "commit"), payload(40)).unwrap())
 }
 
 fn reserve_and_drop(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
@@ -458,6 +566,18 @@ alone! {
 
     fn g7_g8_a_leave_takes_no_seat_for_ever() {
         killed_and_stopped_at_every_step(leave, 5, may_announce);
+    }
+
+    fn g13_a_post_rings_or_the_kernel_rings_for_its_dead_poster() {
+        rung_at_every_step(post, 12);
+    }
+
+    fn g13_a_post_of_fragments_rings_or_the_kernel_rings_for_its_dead_poster() {
+        rung_at_every_step(post_long, 20);
+    }
+
+    fn g13_a_commit_rings_or_the_kernel_rings_for_its_dead_reserver() {
+        rung_at_every_step(commit, 5);
     }
 
     fn g7_g8_a_sleeper_delays_nobody() {

@@ -44,6 +44,11 @@ pub(crate) trait Bells {
     fn ring_all(&self);
 }
 
+/// None: for a word that only threads sleep on.
+impl Bells for () {
+    fn ring_all(&self) {}
+}
+
 /// Wakes all threads that wait for what the caller has just published, and rings the bells. Returns `true` if there was a
 /// sleeper or a bell.
 #[inline]
@@ -145,8 +150,8 @@ pub(crate) fn nap(word: &AtomicU32, futex: &impl Futex, nap: Duration, mut ready
 /// The drain comes before the arming. A ring that clears the flag set here comes after the arming, so it stays in the queue.
 /// If it were drained, the ring and the flag would both be gone, and the event that it was for may be one that is delivered
 /// already: the next event would ring no bell.
-pub(crate) fn settle<T, E>(
-    words: &[&AtomicU32],
+pub(crate) fn settle<'w, T, E>(
+    words: impl IntoIterator<Item = &'w AtomicU32>,
     drain: impl FnOnce() -> Result<(), E>,
     look: impl FnOnce() -> T,
 ) -> Result<T, E> {

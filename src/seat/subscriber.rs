@@ -15,6 +15,7 @@ use crate::os::futex::SharedFutex;
 use crate::protocol::claims::{At, Decision, Token};
 use crate::protocol::ring::Look;
 use crate::protocol::wake;
+use crate::protocol::word::Mark;
 use crate::seat::claim::Claimer;
 use crate::seat::is_of_process;
 use crate::seat::options::WorkerOptions;
@@ -417,7 +418,17 @@ impl Subscriber {
         delivery(found, &self.reader, &self.publisher)
     }
 
-    pub(crate) fn segment(&self) -> &Segment {
+    /// The place that reading stopped at; it says nothing if there is more to look at than that.
+    pub(crate) fn mark(&self) -> Mark {
+        let ring = self.segment().ring();
+        match self.reserved {
+            Some(pending) => ring.mark_reserved(pending.id),
+            None if self.reader.has_ahead() => Mark::NONE,
+            None => ring.mark_empty(self.reader.next()),
+        }
+    }
+
+    pub(crate) fn segment(&self) -> &Arc<Segment> {
         &self.publisher.seat.segment
     }
 

@@ -2,21 +2,21 @@
 
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::handle::Worker;
+use super::inner::Inner;
 use super::polling::patience::Wait;
 use super::polling::polled::Polled;
 use super::waker::MOST_BELLS;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::{Error, Result};
-use crate::protocol::wake;
+use crate::protocol::word::Mark;
 use crate::seat::bell::BellCore;
 use crate::seat::bell::options::{BellKind, BellOptions};
 use crate::seat::report::{Report, Trouble};
-use crate::segment::layout::header_word;
 
 /// The first time after which a bell looks again while another thread polls; each further one is twice as long. See
 /// `FIRST_NAP` of the waits.
@@ -108,7 +108,7 @@ impl Worker {
         self.check()?;
         let inner = &*self.inner;
         let core = BellCore::new(&inner.segment, options)?;
-        let Some(place) = inner.own_wakes.add_bell(core.ready.knocker()) else {
+        let Some(place) = inner.own_wakes.add_bell(core.knocker()) else {
             let rule = format!("a worker has at most {MOST_BELLS} bells at a time: drop one first");
             return Err(Error::option("bell", "one more", rule));
         };
@@ -150,8 +150,7 @@ impl Bell {
         let first = self.deliver(events).or_else(|error| self.give_up(error))?;
         let left = events - first.delivered();
         let look = || if left > 0 { self.deliver(left) } else { Ok(first) };
-        let second = wake::settle(&self.words(first), || self.core.drain(), look)?;
-        let second = second.or_else(|error| self.give_up(error))?;
+        let second = self.settle(first, look)?.or_else(|error| self.give_up(error))?;
         let polled = if left > 0 { sum(first, second) } else { first };
         self.come_back(polled.delivered() >= events, first, second)?;
         Ok(polled)
@@ -183,16 +182,16 @@ impl Bell {
         Err(error)
     }
 
-    /// The words on which to arm the bell after a poll that did this.
-    fn words(&self, polled: Polled) -> [&AtomicU32; 2] {
-        let inner = &*self.worker.inner;
-        let other = if is_refused(polled) {
-            // The end of the poll that goes on. What is posted until then is that poll's.
-            &*inner.own_wakes.poll_ended
-        } else {
-            inner.segment.wake_word(header_word!(wake))
-        };
-        [&inner.own_wakes.bells_armed, other]
+    /// Prepares the loop's sleep after a poll that did this.
+    fn settle<T>(&self, polled: Polled, look: impl FnOnce() -> T) -> Result<T> {
+        let Inner { own_wakes, segment, hot, .. } = &*self.worker.inner;
+        if is_refused(polled) {
+            // For the end of the poll that goes on. What is posted until then is that poll's.
+            return self.core.settle(&[&own_wakes.bells_armed, &own_wakes.poll_ended], None, Mark::NONE, look);
+        }
+        // Acquire: with what that poll has read.
+        let mark = Mark::from_bits(hot.mark.load(Ordering::Acquire));
+        self.core.settle(&[&own_wakes.bells_armed], Some(segment), mark, look)
     }
 
     /// Has the descriptor be readable again for what is not told by those words.

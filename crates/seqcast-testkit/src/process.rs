@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
@@ -17,7 +17,7 @@ const ALONE: &str = "SEQCAST_TEST_ALONE";
 /// Says to a test binary which role it plays for the test that started it.
 const ROLE: &str = "SEQCAST_TEST_ROLE";
 /// A test that takes longer than this hangs. No test's outcome depends on it otherwise.
-const HANGS: Duration = Duration::from_secs(60);
+pub const HANGS: Duration = Duration::from_secs(60);
 
 /// Declares tests each of which runs in a process of its own: single-threaded, so that it can fork as it likes; killed
 /// when it hangs, with all that it forked; and swept of the segments it left behind.
@@ -358,6 +358,16 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(started.elapsed() < HANGS / 2, "never: {what}");
         thread::sleep(Duration::from_micros(200));
     }
+}
+
+/// Waits until a descriptor is readable, for `timeout` at most. Returns whether it is.
+pub fn is_readable(descriptor: impl AsFd, timeout: Duration) -> bool {
+    let mut polled = libc::pollfd { fd: descriptor.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: the call reads and writes one `pollfd`.
+    let ready = unsafe { libc::poll(&raw mut polled, 1, timeout.as_millis() as libc::c_int) };
+    assert!(ready >= 0, "poll: {}", io::Error::last_os_error());
+    assert_eq!(polled.revents & !libc::POLLIN, 0, "the descriptor is no good");
+    ready == 1
 }
 
 /// Threads of this process.

@@ -151,7 +151,7 @@ impl Room {
             *self.kernel.descriptors[number].readable.lock().unwrap() = false;
             Ok::<(), Infallible>(())
         };
-        wake::settle(&[&self.word], drain, deliver).unwrap()
+        wake::settle([&self.word], drain, deliver).unwrap()
     }
 
     pub(crate) fn is_readable(&self, number: usize) -> bool {

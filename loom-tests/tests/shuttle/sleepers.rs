@@ -96,7 +96,7 @@ fn publishers_wake_sleepers() {
             let (word, events, kernel) = (word.clone(), events.clone(), kernel.clone());
             actors.push(thread::spawn(move || {
                 let deliver = || events.load(Ordering::Acquire) >= 8;
-                while !deliver() && !wake::settle(&[&word], || kernel.drain(number), deliver).unwrap() {
+                while !deliver() && !wake::settle([&*word], || kernel.drain(number), deliver).unwrap() {
                     kernel.sleep_on(number);
                 }
             }));

@@ -4,52 +4,59 @@
 //! processes; a timer, for posters that were stopped before they rang; and one by which the process itself makes it
 //! readable.
 
+mod listener;
 pub(crate) mod options;
 pub(crate) mod pull;
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
 
+use self::listener::Listener;
 use self::options::{BellKind, BellOptions};
 use crate::error::{Cause, Error, Result};
 use crate::os::fork::ForkGuard;
-use crate::os::ready_set::{FailedCall, ReadySet};
-use crate::protocol::wake::Bells;
+use crate::os::ready_set::{FailedCall, Knocker, ReadySet};
+use crate::protocol::wake::{self, Bells};
+use crate::protocol::word::Mark;
 use crate::segment::Segment;
+use crate::segment::layout::header_word;
+use crate::sync::AtomicU32;
 
 /// What bells of workers and of subscribers have in common.
-#[derive(Debug)]
 pub(crate) struct BellCore {
     name: String,
     guard: ForkGuard,
-    pub(crate) ready: ReadySet,
     kind: BellKind,
     unheard: Option<Error>,
+    /// Ends before the set.
+    listener: Option<Listener>,
+    ready: ReadySet,
 }
 
 impl BellCore {
     /// A bell of `segment` that is readable now. One that cannot hear the posts looks for itself, every
     /// [`tick`](BellOptions::tick).
-    pub(crate) fn new(segment: &Segment, options: &BellOptions) -> Result<BellCore> {
+    pub(crate) fn new(segment: &Arc<Segment>, options: &BellOptions) -> Result<BellCore> {
         options.check()?;
         let name = segment.name().to_owned();
         let failed = |FailedCall { call, errno }| Error::system(segment.name(), call, errno);
         let guard = ForkGuard::new().map_err(|failed| Error::system(segment.name(), failed.call, failed.source))?;
         let mut ready = ReadySet::new(options.interval).map_err(failed)?;
-        let unheard = listen(&mut ready, segment)?;
-        let kind = match unheard {
-            None => BellKind::Inotify,
-            Some(_) => {
-                ready.unwatch();
-                let tick = options.tick.min(options.interval);
-                ready.set_interval(tick).map_err(failed)?;
-                BellKind::Tick(tick)
-            }
+        if options.thread {
+            let listener = Some(Listener::start(segment, guard, ready.knocker())?);
+            return Ok(BellCore { name, guard, kind: BellKind::Thread, unheard: None, listener, ready });
+        }
+        let Some(why) = listen(&mut ready, segment)? else {
+            return Ok(BellCore { name, guard, kind: BellKind::Inotify, unheard: None, listener: None, ready });
         };
-        let unheard = unheard.map(|why| Error::from(Cause::Unheard { name: name.clone(), why }));
-        Ok(BellCore { name, guard, ready, kind, unheard })
+        ready.unwatch();
+        let tick = options.tick.min(options.interval);
+        ready.set_interval(tick).map_err(failed)?;
+        let unheard = Some(Cause::Unheard { name: name.clone(), why }.into());
+        Ok(BellCore { name, guard, kind: BellKind::Tick(tick), unheard, listener: None, ready })
     }
 
     /// Refuses a bell that was made before a fork: its descriptors are the parent's, from whom reading them would steal.
@@ -66,6 +73,38 @@ impl BellCore {
     /// Why they are not, for a bell that ticks.
     pub(crate) fn unheard(&self) -> Option<&Error> {
         self.unheard.as_ref()
+    }
+
+    /// What makes the bell readable from elsewhere in the process.
+    pub(crate) fn knocker(&self) -> Knocker {
+        self.ready.knocker()
+    }
+
+    /// Prepares the event loop's sleep, at a place that is told by `mark`: see [`wake::settle`]. The bell is armed on
+    /// `own`, and, if there is a `segment`, for what is posted there.
+    pub(crate) fn settle<T>(
+        &self,
+        own: &[&AtomicU32],
+        segment: Option<&Segment>,
+        mark: Mark,
+        look: impl FnOnce() -> T,
+    ) -> Result<T> {
+        let drain = || -> Result<()> {
+            self.drain()?;
+            if let Some(listener) = &self.listener {
+                listener.listen_at(segment.map_or(Mark::NONE, |_| mark));
+            }
+            Ok(())
+        };
+        // What does not hear it need not be rung.
+        let rung = segment.filter(|_| self.kind == BellKind::Inotify);
+        let posts = rung.map(|segment| segment.wake_word(header_word!(wake)));
+        let seen = wake::settle(own.iter().copied().chain(posts), drain, look)?;
+        if self.listener.is_some() && segment.is_some() && mark == Mark::NONE {
+            // There was no place to listen at.
+            self.ring()?;
+        }
+        Ok(seen)
     }
 
     /// Forgets what was rung.

@@ -9,9 +9,7 @@ use super::options::{BellKind, BellOptions};
 use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 use crate::identity::BusId;
-use crate::protocol::wake;
 use crate::seat::subscriber::Subscriber;
-use crate::segment::layout::header_word;
 
 /// A descriptor that is readable as long as a [`Subscriber`] may have something to read, for event loops.
 ///
@@ -93,8 +91,8 @@ impl PullBell {
             let rule = format!("a bell of bus {} cannot be armed for it", self.bus);
             return Err(Error::option("subscriber", format!("one of bus {}", segment.id()), rule));
         }
-        let word = segment.wake_word(header_word!(wake));
-        let has_news = wake::settle(&[word], || self.core.drain(), || subscriber.has_news() || subscriber.gives_up())?;
+        let look = || subscriber.has_news() || subscriber.gives_up();
+        let has_news = self.core.settle(&[], Some(segment), subscriber.mark(), look)?;
         if !has_news && let Some(left) = subscriber.left_of_wait() {
             self.core.ring_in(left)?;
         }

@@ -1,0 +1,60 @@
+//! Bells: descriptors that are readable as long as there may be something to poll.
+
+mod ready;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use seqcast::{Bell, BellOptions, Bus, Event, Scope, Worker};
+use seqcast_testkit::{HOUR, Name, bus, is_readable, quiet, small};
+
+const NOW: Duration = Duration::ZERO;
+/// Longer than a ring takes, so that silence is silence.
+const SOON: Duration = Duration::from_millis(2);
+
+/// No timer makes such a bell readable.
+fn rung_only() -> BellOptions {
+    BellOptions::new().interval(HOUR)
+}
+
+/// Both kinds of bells that hear posts.
+fn hearing() -> [BellOptions; 2] {
+    [rung_only(), rung_only().thread(true)]
+}
+
+/// A bus with a name, and one without.
+fn buses() -> [(Option<Name>, Bus); 2] {
+    let (name, named) = bus(&small());
+    [(Some(name), named), (None, small().anonymous().unwrap())]
+}
+
+/// How often a handler ran.
+#[derive(Clone, Default)]
+struct Count(Arc<AtomicU64>);
+
+impl Count {
+    /// Counts one more, and returns how many that makes.
+    fn add(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A worker that counts what it delivers.
+fn counting(bus: &Bus) -> (Worker, Count) {
+    let (worker, count) = (bus.join_with(&quiet()).unwrap(), Count::default());
+    let counted = count.clone();
+    worker.on(Scope::All, move |_: &Event<'_>| _ = counted.add()).unwrap();
+    (worker, count)
+}
+
+/// Polls until the bell is silent.
+fn settle(bell: &Bell) {
+    while is_readable(bell, SOON) {
+        bell.poll().unwrap();
+    }
+}
