@@ -167,11 +167,7 @@ impl Bell {
     }
 
     fn deliver(&self, events: u64) -> Result<Polled> {
-        let inner = &*self.worker.inner;
-        if inner.is_idle() {
-            return Ok(Polled::Done { delivered: 0, missed: 0 });
-        }
-        inner.poll(events, Wait::Never, None)
+        self.worker.inner.poll_unless_idle(events, Wait::Never, None)
     }
 
     /// What is rung for is forgotten also after an error, so that a loop which ignores errors does not spin.

@@ -11,36 +11,53 @@ use crate::error::Result;
 use crate::event::Event;
 
 impl Worker {
-    /// Claims `key` among all workers for `ttl`: a lock that ends by itself. Keys of claims have nothing to do with
-    /// keys of unique events.
+    /// Claims `key` among all workers for `ttl`: a lock that ends by itself. A claim and a unique event of the same key
+    /// do not affect each other.
     ///
-    /// The ttl is counted by the host's boot-time clock, which goes on while the host sleeps, also where workers live
-    /// in time namespaces of their own. A worker whose process has set up one more time namespace for its children, or
-    /// has no `/proc`, cannot know how far its clock is from the host's, and takes it for that of the host.
+    /// The holder's death does not end a claim. The ttl is measured by the host's boot-time clock, which goes on while
+    /// the host sleeps, and is the same in all time namespaces. A process that has no `/proc`, or that has made a time
+    /// namespace for its children, cannot know the offset of its clock and assumes that there is none.
     ///
     /// ```
-    /// # use std::time::Duration;
-    /// # let name = format!("doc-claim-{}", std::process::id());
-    /// # let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
     /// # let worker = bus.join()?;
-    /// if let seqcast::Claimed::Won(_) = worker.claim("nightly-mail", Duration::from_secs(3600))? {
-    ///     // send it
+    /// use std::time::Duration;
+    /// use seqcast::Claimed;
+    ///
+    /// match worker.claim("nightly-mail", Duration::from_secs(3600))? {
+    ///     Claimed::Won(_) => println!("send it"),
+    ///     Claimed::Held { seat, left, .. } => println!("seat {seat} sends it; again in {left:?}"),
+    ///     _ => println!("there are too many claims"),
     /// }
     /// # Ok::<(), seqcast::Error>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Option`] for a ttl of nothing or an empty key; [`ErrorKind::Forked`], [`ErrorKind::Displaced`],
+    /// [`ErrorKind::Option`] for a ttl of zero or an empty key; [`ErrorKind::Forked`], [`ErrorKind::Displaced`],
     /// [`ErrorKind::Left`], [`ErrorKind::Corrupt`], [`ErrorKind::Exhausted`].
     pub fn claim(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<Claimed> {
-        // Users' code, which may do anything: before the check and the lock.
+        // The application's code, which may do anything: before the check and the lock.
         let key = key.as_ref();
         self.inner.claimer()?.claim_alone(key, ttl)
     }
 
-    /// Ends a claim before its ttl does. `false` if it had ended. A unique event's [claim](Event::claim) can be ended
-    /// too: the event itself stays decided, the next one with its key runs.
+    /// Ends a claim before its ttl does. Returns `false` if it had ended already.
+    ///
+    /// The [claim](Event::claim) of a unique event can be ended, too. The event itself stays decided; the next one with
+    /// its key runs.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// # use std::time::Duration;
+    /// let hour = Duration::from_secs(3600);
+    /// let claim = worker.claim("nightly-mail", hour)?.won().expect("nobody else is here");
+    /// assert!(worker.claim("nightly-mail", hour)?.won().is_none());
+    /// assert!(worker.release(&claim)?);
+    /// assert!(worker.claim("nightly-mail", hour)?.won().is_some());
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

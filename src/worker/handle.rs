@@ -13,17 +13,16 @@ use crate::seat::report::{Report, Trouble};
 use crate::segment::Segment;
 use crate::segment::layout::seat_word;
 
-/// One seat on the bus: posts events, and hands those of all workers to its handlers, in the order of their ids.
+/// One seat on the bus. It posts events, and delivers those of all workers to its handlers in the order of their ids.
 ///
-/// Clones are the same worker. It may be used from several threads; one of them at a time can poll. It leaves the bus
-/// when the last clone is dropped, or by [`leave`](Worker::leave).
+/// Clones are the same worker. Any thread may use it; one thread at a time can poll. It leaves the bus when its last
+/// clone is dropped, or by [`leave`](Worker::leave).
 ///
-/// A handler that uses its own worker holds a [`WeakWorker`](crate::WeakWorker): one that owned a clone would keep
-/// the worker alive for as long as the worker keeps the handler, until somebody calls `leave`.
+/// A handler that uses its own worker owns a [`WeakWorker`](crate::WeakWorker). If it owned a clone, worker and handler
+/// would keep each other alive until `leave` is called.
 ///
 /// ```
-/// # let name = format!("doc-worker-{}", std::process::id());
-/// let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
 /// let worker = bus.join()?;
 /// worker.on(seqcast::Scope::source("cache"), |event| {
 ///     println!("{}: {} bytes from {:?}", event.event(), event.bytes().len(), event.pid());
@@ -50,23 +49,39 @@ impl Worker {
         Ok(worker)
     }
 
-    /// The number of this worker's seat.
+    /// Returns the number of this worker's seat.
     pub fn seat(&self) -> u32 {
         u32::from(self.inner.seat)
     }
 
-    /// How far this worker has come: all before it is handled, as far as this worker handles it at all, or was reported
-    /// as missed. Keep it to go on from there with [`Start::Resume`](crate::Start::Resume).
+    /// Returns how far this worker has come. Every event before that is handled, or was reported as missed. A worker
+    /// that joins with [`Start::Resume`](crate::Start::Resume) goes on from there.
     ///
-    /// While the handlers of an event run it is still before that event: if the process dies in them and resumes, they
-    /// are called again. What a handler has done for good it may keep as [`Position::after`] of
-    /// [`Event::id`](crate::Event::id) instead.
+    /// While the handlers of an event run, the position is before it. If the process dies in them and resumes, they are
+    /// called again. To keep what a handler has done for good, use [`Position::after`] the event's
+    /// [`id`](crate::Event::id) instead.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// use seqcast::{Start, WorkerOptions};
+    ///
+    /// let worker = bus.join()?;
+    /// worker.poll()?;
+    /// let position = worker.position(); // stored in a file, perhaps: it has a text form
+    /// worker.leave()?;
+    /// bus.publisher()?.post(("cache", "stale"), "user:42")?;
+    ///
+    /// let worker = bus.join_with(&WorkerOptions::new().start(Start::Resume(position)))?;
+    /// worker.on(("cache", "stale"), |event| println!("not missed: {event:?}"))?;
+    /// assert_eq!(worker.poll()?.delivered(), 1);
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     pub fn position(&self) -> Position {
         // Acquire: with what the handlers did, whatever thread they ran on.
         Position::before(self.inner.segment.id(), self.inner.hot.unhandled.load(Ordering::Acquire))
     }
 
-    /// The next id to be delivered.
+    /// Returns the next id to be delivered.
     pub fn cursor(&self) -> u64 {
         // The seat may be another's when the worker has left.
         if self.has_left() {
@@ -76,7 +91,7 @@ impl Worker {
         }
     }
 
-    /// The name of the segment.
+    /// Returns the name of the segment.
     pub fn segment_name(&self) -> &str {
         self.inner.segment.name()
     }

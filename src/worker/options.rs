@@ -15,7 +15,7 @@ use crate::os::sys;
 use crate::seat::options::WorkerOptions;
 use crate::seat::set_label;
 
-/// Those options that polls look at, where a look costs nothing. In nanoseconds.
+/// The options that polls look at, where a look costs next to nothing. In nanoseconds.
 pub(crate) struct Tuning {
     pub(super) wait_interval: AtomicU64,
     pub(super) wait_max: AtomicU64,
@@ -35,7 +35,7 @@ impl Tuning {
     }
 }
 
-/// Whose turn it is to change the options. Users' code runs in a turn, so that nothing else may need it.
+/// The turns of threads that change the options. The application's code runs in a turn, so nothing else waits for one.
 #[derive(Default)]
 pub(crate) struct Changing {
     turn: Mutex<()>,
@@ -66,17 +66,18 @@ impl Drop for ChangeTurn<'_> {
 }
 
 impl Worker {
-    /// Changes options while the worker runs. All but `start` take effect at once, and together.
+    /// Changes options while the worker runs. They take effect at once, and together. `start` cannot be changed.
     ///
-    /// Changes come one after the other: each `change` is given what the one before made, and another thread's call
-    /// waits until it is done. Nothing else waits meanwhile, so `change` may use the worker, but for this call.
+    /// Calls take turns: `change` gets what the call before has made, and another thread's call waits until this one is
+    /// done. Nothing else waits meanwhile. `change` may use the worker, except for this call.
     ///
     /// ```
-    /// # use std::time::Duration;
-    /// # let name = format!("doc-reconfigure-{}", std::process::id());
-    /// # let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
     /// # let worker = bus.join()?;
-    /// worker.reconfigure(|options| options.wait_max(Duration::from_secs(2)))?;
+    /// worker.reconfigure(|options| {
+    ///     let patient = options.get_wait_max() * 2;
+    ///     options.wait_max(patient)
+    /// })?;
     /// # Ok::<(), seqcast::Error>(())
     /// ```
     ///
@@ -89,23 +90,28 @@ impl Worker {
         let _turn = self.inner.changing.begin()?;
         let before = self.options();
         let after = change((*before).clone());
-        // It may have forked, and returned in the child.
+        // It may have forked and returned in the child.
         self.inner.check()?;
         after.check()?;
         if after.start != before.start {
             let value = format!("{:?}", after.start);
-            return Err(Error::option("start", value, "a worker that has joined cannot start anew: join again"));
+            return Err(Error::option("start", value, "a worker that has joined cannot start again: join again"));
         }
-        // In `change` the process may have forked, and the worker may have left.
-        self.inner.check()?;
         self.inner.set_options(after)?;
         self.end_waits();
         // The reporter of before may have been dropped.
         Ok(self.inner.guard.check()?)
     }
 
-    /// The options in force. In a forked child: the parent's at the fork, or those that it joined with if another
-    /// thread was just changing them.
+    /// Returns the options in force. In a forked child these are the parent's at the fork or, if another thread was just
+    /// changing them, those that the parent joined with.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// assert_eq!(worker.options().get_wait_max().as_millis(), 500);
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     pub fn options(&self) -> Arc<WorkerOptions> {
         self.inner.options()
     }
@@ -124,16 +130,16 @@ impl Inner {
         Arc::clone(&self.options.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// For the one that changes them.
+    /// Sets the options. The caller has its turn to change them.
     pub(super) fn set_options(&self, after: WorkerOptions) -> Result<()> {
         let after = Arc::new(after);
-        // The lock: the seat may be another's, and nobody is to come back with a reporter, when the worker has left.
+        // The lock: when the worker has left, the seat may be another's, and no reporter may come back.
         let writer = self.writer()?;
         set_label(&self.words, &after.label);
         self.tuning.set(&after);
         let before = self.replace_options(after);
         drop(writer);
-        // Without the locks: the reporter is the user's, and may do anything when it is dropped.
+        // Without the locks: the reporter is the application's and may do anything when it is dropped.
         drop(before);
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Polling in the background, for those who ask for it.
+//! Polling in the background.
 
 use std::cell::Cell;
 use std::fmt;
@@ -21,8 +21,7 @@ use crate::worker::panics::{catch_panic, into_message};
 /// Keep it for as long as the worker is to be polled:
 ///
 /// ```
-/// # let name = format!("doc-poller-{}", std::process::id());
-/// # let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
 /// # let worker = bus.join()?;
 /// let poller = worker.start_poller()?;
 /// // ... the handlers run ...
@@ -30,7 +29,7 @@ use crate::worker::panics::{catch_panic, into_message};
 /// # Ok::<(), seqcast::Error>(())
 /// ```
 ///
-/// A poller that is not kept stops at once, which is a warning (here it is made an error):
+/// A poller that is not kept stops at once. That is a warning, here turned into an error:
 ///
 /// ```compile_fail
 /// #![deny(unused_must_use)]
@@ -49,19 +48,34 @@ pub struct Poller {
 impl Worker {
     /// Starts a thread that polls this worker. Nothing else in this crate starts threads.
     ///
-    /// All signals are blocked on the thread, so that the process's handlers run on the process's own threads and
-    /// interrupt what they are meant to interrupt; all but those that a thread raises by its own instructions, such as
-    /// SIGSEGV. A program that a handler starts inherits that: unblock them in it (`pthread_sigmask`), or start it on
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// # worker.poll()?;
+    /// use std::sync::mpsc;
+    ///
+    /// let (sender, receiver) = mpsc::channel();
+    /// worker.on(("job", "done"), move |event| sender.send(event.id()))?;
+    /// let poller = worker.start_poller()?;
+    /// let id = worker.post(("job", "done"), "7")?;
+    /// assert_eq!(receiver.recv().unwrap(), Some(id));
+    /// poller.stop()?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// All signals are blocked on the thread, except those that a thread raises by its own instructions, such as SIGSEGV.
+    /// So the process's handlers run on its other threads, and interrupt what they are meant to interrupt. A program that a
+    /// handler on this thread starts inherits the mask: unblock the signals in it (`pthread_sigmask`), or start it on
     /// another thread.
     ///
-    /// A process that forks while one of its threads starts or ends may get a child in which no thread can start: the lock of
-    /// the standard library that the thread held is never free there, and a poller started in the child delivers nothing. Fork
-    /// from a process with one thread, or when its threads are known to run.
+    /// If a process forks while one of its threads starts or ends, no thread may be able to start in the child: a lock of
+    /// the standard library that the thread held is never free there, and a poller started in the child delivers nothing.
+    /// Fork from a process with one thread, or when its threads are known to run.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Option`] if the worker's `interval` is zero, which means that it is polled by hand;
-    /// [`ErrorKind::System`] if no thread can be had; [`ErrorKind::Forked`], [`ErrorKind::Left`].
+    /// [`ErrorKind::System`] if the system starts no thread; [`ErrorKind::Forked`], [`ErrorKind::Left`].
     pub fn start_poller(&self) -> Result<Poller> {
         self.check()?;
         if self.options().interval.is_zero() {
@@ -115,8 +129,8 @@ fn poll_until(worker: &Worker, stop: &AtomicBool) -> Result<()> {
 }
 
 impl Poller {
-    /// Stops the thread and waits for its end. A handler that is running is let finish; nothing else is waited for, no
-    /// reserved id either.
+    /// Stops the thread and waits for its end. A handler that is running finishes; the thread waits for nothing else, not
+    /// for a reserved id either.
     ///
     /// # Errors
     ///
@@ -125,8 +139,8 @@ impl Poller {
         self.end()
     }
 
-    /// Whether the thread still polls. It ends by itself if the worker leaves, its `interval` is made zero, or after an
-    /// error, as of a corrupt segment. The error is reported as [`Trouble::PollerEnded`](crate::Trouble::PollerEnded),
+    /// Returns `true` while the thread polls. It ends by itself if the worker leaves, if its `interval` is made zero, and
+    /// after an error, as of a corrupt segment. The error is reported as [`Trouble::PollerEnded`](crate::Trouble::PollerEnded),
     /// and returned by [`stop`](Poller::stop).
     pub fn is_running(&self) -> bool {
         !self.worker.is_forked() && self.thread.as_ref().is_some_and(|thread| !thread.is_finished())

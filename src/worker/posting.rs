@@ -23,11 +23,15 @@ use crate::seat::publisher::Publisher;
 use crate::seat::reservation::Reservation;
 
 impl Worker {
-    /// Posts an event to all workers, this one included. No handler runs in here. Returns the event's id.
+    /// Posts an event to all workers, this one included. Returns its id.
+    ///
+    /// The event is visible when this returns. It calls no handler: those of this worker run in its next
+    /// [`poll`](Worker::poll). It waits for no other process.
+    ///
+    /// The same two arguments post on a [`Publisher`] and, as [`commit`](Reservation::commit), at a reserved id.
     ///
     /// ```
-    /// # let name = format!("doc-post-{}", std::process::id());
-    /// # let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
     /// # let worker = bus.join()?;
     /// seqcast::event_list! { mod cache = "cache" { STALE = "stale" } }
     ///
@@ -40,22 +44,46 @@ impl Worker {
     ///
     /// [`ErrorKind::Topic`], [`ErrorKind::LibrarySource`], [`ErrorKind::PayloadTooLarge`], [`ErrorKind::Forked`],
     /// [`ErrorKind::Displaced`], [`ErrorKind::Left`]; [`ErrorKind::TypedTopic`] and [`ErrorKind::Archive`] for a typed
-    /// payload; [`ErrorKind::Corrupt`] and [`ErrorKind::Exhausted`] if the segment is. After an error nobody sees the
+    /// payload; [`ErrorKind::Corrupt`] and [`ErrorKind::Exhausted`] if the segment is. After an error no worker sees the
     /// event.
     #[inline]
     pub fn post<'a>(&self, topic: impl Into<Topic<'a>>, payload: impl Payload) -> Result<u64> {
         self.send(topic.into(), None, payload)
     }
 
-    /// Begins an event about which more is said than topic and payload: see [`EventBuilder`].
+    /// Begins an event with more than a topic and a payload: see [`EventBuilder`].
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// worker.event(("refresh", "users")).unique("users").post("")?;
+    /// worker.event(("cache", "stale")).local("user:42")?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     pub fn event<'a>(&'a self, topic: impl Into<Topic<'a>>) -> EventBuilder<'a, &'a Worker> {
         EventBuilder::new(self, topic.into())
     }
 
-    /// Posts a value to this worker only. It never enters the segment, and the handlers get `value` as it is, by
+    /// Posts a value to this worker only. It never enters the segment. The handlers get `value` itself, by
     /// [`Event::local`].
     ///
-    /// To post bytes or a typed value to this worker only, use [`EventBuilder::local`].
+    /// A poll delivers local events before those of the segment. To post a payload to this worker only, use
+    /// [`EventBuilder::local`].
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// use std::net::SocketAddr;
+    ///
+    /// worker.on(("upstream", "found"), |event| {
+    ///     let upstream: Option<&SocketAddr> = event.local();
+    ///     println!("{upstream:?}");
+    /// })?;
+    /// worker.post_local(("upstream", "found"), SocketAddr::from(([10, 0, 0, 7], 8080)))?;
+    /// worker.poll()?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
     ///
     /// # Errors
     ///
@@ -64,8 +92,20 @@ impl Worker {
         self.inner.post_local(topic.into(), || Ok(LocalData::Value(Arc::new(value))))
     }
 
-    /// Takes the next event id now, for an event whose payload comes later; until then, or until their `wait_max`, the
-    /// readers wait at it. A reservation that this worker has not committed is given up first: it can hold one.
+    /// Takes the next event id for an event whose payload is not known yet. See [`Reservation`].
+    ///
+    /// Readers that reach the id wait for the payload, for their [`wait_max`](WorkerOptions::wait_max) at most. A worker
+    /// holds one reservation: if it has another one, that is given up first.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// let mut reservation = worker.reserve()?;
+    /// let after = worker.post(("cache", "stale"), "user:42")?;
+    /// let before = reservation.commit(("config", "changed"), "workers = 4")?;
+    /// assert!(before < after, "the id was taken first");
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -75,7 +115,16 @@ impl Worker {
         Reservation::take(self.clone())
     }
 
-    /// Returns a seat of its own for a thread that posts much, so that no lock is around its posts.
+    /// Takes one more seat, for a thread that posts much: there is no lock around its posts. It has this worker's label
+    /// and timeout.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// let mut publisher = worker.publisher()?;
+    /// std::thread::spawn(move || publisher.post(("job", "done"), "7").map(drop)).join().unwrap()?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -126,10 +175,20 @@ impl Sender for &Worker {
 impl EventBuilder<'_, &Worker> {
     /// Posts the event to this worker only. It never enters the segment.
     ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// # worker.poll()?;
+    /// worker.on(("cache", "stale"), |event| assert!(event.is_local()))?;
+    /// worker.event(("cache", "stale")).local("user:42")?;
+    /// assert_eq!(worker.poll()?.delivered(), 1);
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Worker::post_local`]; [`ErrorKind::TypedTopic`] and [`ErrorKind::Archive`] for a typed payload;
-    /// [`ErrorKind::Option`] if the event was made unique, since a local event has one reader anyway.
+    /// [`ErrorKind::Option`] if the event is unique: a local event has one reader anyway.
     pub fn local(self, payload: impl Payload) -> Result<()> {
         if self.unique.is_some() || self.ttl.is_some() {
             return Err(Error::option(
@@ -155,10 +214,10 @@ impl Inner {
     fn post_local(&self, topic: Topic<'_>, data: impl FnOnce() -> Result<LocalData>) -> Result<()> {
         topic.check_to_post()?;
         let data = data()?;
-        // After archiving, which is users' code: it may have forked, and returned in the child.
+        // After archiving, which is the application's code: it may have forked and returned in the child.
         self.check()?;
         let mut local = lock(&self.local);
-        // Under the lock: one that leaves empties the queue once.
+        // Under the lock: a worker that leaves empties the queue once.
         self.check_seat()?;
         local.push_back(LocalEvent { source: topic.source().into(), event: topic.event().into(), data });
         // Release: a sleeper that sees the number finds the event.

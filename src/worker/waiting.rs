@@ -22,6 +22,21 @@ const SPINS: u32 = 3;
 const FIRST_NAP: Duration = Duration::from_millis(1);
 
 /// Why [`Worker::wait_interruptible`] returned.
+///
+/// ```
+/// # use std::time::Duration;
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+/// # let worker = bus.join()?;
+/// # worker.poll()?;
+/// use seqcast::Waited;
+///
+/// assert_eq!(worker.wait_interruptible(Duration::ZERO)?, Waited::TimedOut);
+/// worker.waker().wake();
+/// assert_eq!(worker.wait_interruptible(Duration::from_secs(60))?, Waited::Woken);
+/// worker.post(("cache", "stale"), "user:42")?;
+/// assert_eq!(worker.wait_interruptible(Duration::from_secs(60))?, Waited::News);
+/// # Ok::<(), seqcast::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "it may ask for what the signal's handler has left to do"]
 #[non_exhaustive]
@@ -37,15 +52,33 @@ pub enum Waited {
 }
 
 impl Worker {
-    /// Sleeps until there is something to poll, for `timeout` at most. Returns whether there is. Spins for less than a
-    /// microsecond first.
+    /// Sleeps until there is something to poll, for at most `timeout`. Returns `true` if there is. It spins for less than
+    /// a microsecond before it sleeps.
     ///
-    /// A [`Waker`](crate::Waker) ends it early, from a signal handler or another thread. A signal alone does not: it
-    /// goes on after the handler has run, unlike [`wait_interruptible`](Worker::wait_interruptible).
+    /// A [`Waker`](crate::Waker) ends it early, from a signal handler or another thread. A signal alone does not, unless
+    /// the wait is [`wait_interruptible`](Worker::wait_interruptible).
     ///
-    /// While another thread polls, what is new is that thread's: this one sleeps until the poll is over, and then goes
-    /// on to wait. Inside a handler there is nothing to wait for, as nothing can be polled there: it returns `false` at
-    /// once.
+    /// While another thread polls, what is new is for that thread: this one sleeps until the poll is over, then waits on.
+    /// Inside a handler it returns `false` at once, since nothing can be polled there.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// # let other = bus.join()?;
+    /// # other.post(("cache", "stale"), "user:42")?;
+    /// use std::time::Duration;
+    ///
+    /// # for _ in 0..1 {
+    /// # /*
+    /// loop {
+    /// # */
+    ///     if worker.wait(Duration::from_secs(1))? {
+    ///         worker.poll()?;
+    ///     }
+    ///     // ... what is to be done every second ...
+    /// }
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -57,9 +90,8 @@ impl Worker {
         Ok(news)
     }
 
-    /// [`wait`](Worker::wait) that is also ended by a signal for which the process has a handler, once the handler has
-    /// run on this thread, and says why it returned. For runtimes that do their signals' work between calls, as Python
-    /// and Ruby do:
+    /// [`wait`](Worker::wait) that is also ended by a signal, once the process's handler has run on this thread. Returns
+    /// why it ended. It is for runtimes that do the work of signals between calls, as Python and Ruby do:
     ///
     /// ```
     /// # use std::time::Duration;
@@ -75,18 +107,17 @@ impl Worker {
     /// # }
     /// ```
     ///
-    /// A handler that has run just before the sleep began, or that runs on another thread, does not end it: such a
-    /// signal is seen after `timeout` at the latest. What must end the wait at once calls
-    /// [`Waker::wake`](crate::Waker::wake) in the handler. Inside a handler of this worker there is nothing to wait
-    /// for: it returns at once.
+    /// A signal does not end it if its handler ran just before the sleep began, or runs on another thread. Such a signal
+    /// is noticed after `timeout` at the latest; a handler that must end the wait at once calls
+    /// [`Waker::wake`](crate::Waker::wake). Inside a handler of this worker it returns at once.
     ///
-    /// If there are several reasons it tells the first of these: a signal, a waker, news. The others are told by the
-    /// next call, but a signal by none.
+    /// If there are several reasons, it returns the first of these: a signal, a waker, news. The next call returns the
+    /// others, but not a signal.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Forked`], also if a signal handler has forked and this is the child; [`ErrorKind::Left`], also if
-    /// the worker leaves meanwhile.
+    /// [`ErrorKind::Forked`], also in a child that a signal handler has forked; [`ErrorKind::Displaced`];
+    /// [`ErrorKind::Left`], also if the worker leaves meanwhile.
     pub fn wait_interruptible(&self, timeout: Duration) -> Result<Waited> {
         let wakes = self.inner.own_wakes.listen();
         let futex = InterruptibleFutex::default();

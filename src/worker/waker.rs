@@ -27,8 +27,7 @@ use crate::worker::Worker;
 ///
 /// ```
 /// # use std::time::Duration;
-/// # let name = format!("doc-waker-{}", std::process::id());
-/// # let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
 /// # let worker = bus.join()?;
 /// # worker.poll()?;
 /// let waker = worker.waker();
@@ -70,11 +69,11 @@ pub struct Waker {
 }
 
 impl Waker {
-    /// Ends the waits of the worker's threads, or else the next one. What the caller has stored before is seen by the
-    /// thread that returns from the wait. A [`Poller`](crate::Poller) waits on.
+    /// Ends the waits of the worker's threads or, if there are none, the next wait. A thread that returns from the wait
+    /// sees what the caller stored before. A [`Poller`](crate::Poller) waits on.
     ///
-    /// Async-signal-safe: it does not block, allocate or lock, and leaves `errno` as it is. Cloning a waker and
-    /// dropping it are not.
+    /// It is async-signal-safe: it does not block, allocate or lock, and leaves `errno` as it is. To clone or to drop a
+    /// waker is not.
     pub fn wake(&self) {
         // In a forked child nobody waits; the futex would wake the sleepers of others in vain.
         if !self.own_wakes.guard.is_forked() {
@@ -92,7 +91,7 @@ impl fmt::Debug for Waker {
 }
 
 impl Worker {
-    /// What ends this worker's waits, from a signal handler or from any thread.
+    /// Returns a handle that ends this worker's waits, from a signal handler or from any thread: see [`Waker`].
     pub fn waker(&self) -> Waker {
         Waker { own_wakes: Arc::clone(&self.inner.own_wakes) }
     }

@@ -9,40 +9,37 @@ use super::inner::Inner;
 use crate::error::ErrorKind;
 
 impl Worker {
-    /// A handle that does not keep this worker alive, for its own handlers.
-    ///
-    /// ```
-    /// # let name = format!("doc-weak-{}", std::process::id());
-    /// # let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
-    /// let worker = bus.join()?;
-    /// let weak = worker.downgrade();
-    /// worker.on(seqcast::Scope::source("ping"), move |event: &seqcast::Event<'_>| {
-    ///     match weak.upgrade() {
-    ///         Some(worker) => worker.post(("pong", event.event()), event.bytes()).map(drop),
-    ///         None => Ok(()),
-    ///     }
-    /// })?;
-    /// # let weak = worker.downgrade();
-    /// # drop(worker);
-    /// # assert!(weak.upgrade().is_none());
-    /// # Ok::<(), seqcast::Error>(())
-    /// ```
+    /// Returns a handle that does not keep this worker alive, for its own handlers: see [`WeakWorker`].
     pub fn downgrade(&self) -> WeakWorker {
         WeakWorker { inner: Arc::downgrade(&self.inner) }
     }
 }
 
-/// A handle on a [`Worker`] that does not keep it alive; made by [`Worker::downgrade`].
+/// A handle on a [`Worker`] that does not keep it alive, made by [`Worker::downgrade`].
 ///
-/// A handler is owned by its worker. One that owns a clone of the worker in turn keeps it, and its seat, until
-/// [`Worker::leave`] is called; one that owns this keeps nothing.
+/// A worker owns its handlers. A handler that owned a clone of its worker would keep it and its seat until
+/// [`Worker::leave`] is called. A handler that owns a `WeakWorker` does not.
+///
+/// ```
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+/// let worker = bus.join()?;
+/// let weak = worker.downgrade();
+/// worker.on(("service", "ping"), move |event| match weak.upgrade() {
+///     Some(worker) => worker.post(("service", "pong"), event.bytes()).map(drop),
+///     None => Ok(()),
+/// })?;
+/// # let weak = worker.downgrade();
+/// drop(worker);
+/// assert!(weak.upgrade().is_none());
+/// # Ok::<(), seqcast::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct WeakWorker {
     inner: Weak<Inner>,
 }
 
 impl WeakWorker {
-    /// The worker, unless its last clone has been dropped. A worker that has left is still given: its calls then return
+    /// Returns the worker, or `None` if its last clone has been dropped. The calls of a worker that has left return
     /// [`ErrorKind::Left`].
     pub fn upgrade(&self) -> Option<Worker> {
         self.inner.upgrade().map(|inner| Worker { inner })

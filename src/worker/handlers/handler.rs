@@ -3,18 +3,46 @@
 use crate::event::Event;
 use crate::seat::report::HandlerError;
 
-/// Something that is called with events. Every `Fn(&Event)` that returns nothing or a `Result` is one.
+/// Something that is called with events.
+///
+/// Every `Fn(&Event)` that returns `()` or a `Result<(), E>` is a handler, so that closures need no more than
+/// [`Worker::on`](crate::Worker::on). A type with state of its own implements the trait and is registered with
+/// [`Worker::register`](crate::Worker::register).
+///
+/// A handler that panics or returns an error is reported, and the handlers after it run all the same. State belongs
+/// into the handler, and what is sent on from it may lag: see [Handlers](crate#handlers).
+///
+/// ```
+/// use std::collections::HashMap;
+/// use std::sync::Mutex;
+/// use seqcast::{Event, Handler, HandlerError};
+///
+/// #[derive(Default)]
+/// struct Cache {
+///     entries: Mutex<HashMap<String, Vec<u8>>>,
+/// }
+///
+/// impl Handler for Cache {
+///     fn handle(&self, event: &Event<'_>) -> Result<(), HandlerError> {
+///         let key = std::str::from_utf8(event.bytes())?;
+///         self.entries.lock().unwrap().remove(key);
+///         Ok(())
+///     }
+/// }
+/// # let _ = Cache::default();
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a handler",
     note = "a handler is a closure `|event: &Event<'_>| ..` that returns `()` or `Result<(), E>`, or a type that \
             implements `Handler`"
 )]
 pub trait Handler: Send + Sync {
-    /// Handles an event. An error is reported; the handlers after this one run all the same.
+    /// Handles an event.
     ///
     /// # Errors
     ///
-    /// Whatever went wrong.
+    /// Any error. It is reported as [`Trouble::Failed`](crate::Trouble::Failed), or as
+    /// [`Trouble::Mistyped`](crate::Trouble::Mistyped) if it is what [`Event::typed`] returned.
     fn handle(&self, event: &Event<'_>) -> std::result::Result<(), HandlerError>;
 }
 
@@ -28,7 +56,21 @@ where
     }
 }
 
-/// What a handler may return: nothing, or a `Result` whose error converts into a [`HandlerError`]. The trait is sealed.
+/// What a handler may return: `()`, or a `Result` with an error that converts into a [`HandlerError`], as every
+/// [`Error`](std::error::Error) and every text does. The trait is sealed.
+///
+/// ```
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+/// # let worker = bus.join()?;
+/// worker.on(("config", "changed"), |event| {
+///     let workers: u32 = std::str::from_utf8(event.bytes())?.parse()?;
+///     if workers == 0 {
+///         return Err("no workers".into());
+///     }
+///     Ok::<(), seqcast::HandlerError>(())
+/// })?;
+/// # Ok::<(), seqcast::Error>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "a handler cannot return `{Self}`",
     note = "a handler returns `()` or `Result<(), E>`: end its last expression with `;`"

@@ -21,11 +21,42 @@ use crate::error::Result;
 use crate::event::Event;
 
 impl Worker {
-    /// Calls `handler` with every event in `scope`. Returns a number to [`unregister`](Worker::unregister) it by.
+    /// Registers `handler`, which [polls](Worker::poll) call with every event in `scope`. Returns what
+    /// [`unregister`](Worker::unregister) removes it by.
+    ///
+    /// For one event the handlers of [`Scope::All`] run first, then those of its source, then those of the event; within
+    /// each, in the order of their registration. A handler may use the worker, by a [`WeakWorker`](crate::WeakWorker).
+    ///
+    /// Change state in the handler. Send on, into a channel or to another thread, only what may lag: when
+    /// [`poll`](Worker::poll) returns, the handlers have run, but what they sent on may still be in the channel. See
+    /// [Handlers](crate#handlers).
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// use std::collections::HashMap;
+    /// use std::sync::{Arc, Mutex};
+    /// use seqcast::Scope;
+    ///
+    /// let cache = Arc::new(Mutex::new(HashMap::from([("user:42".to_owned(), "Ada")])));
+    /// let stale = Arc::clone(&cache);
+    /// worker.on(("cache", "stale"), move |event| {
+    ///     stale.lock().unwrap().remove(&*String::from_utf8_lossy(event.bytes()));
+    /// })?;
+    /// worker.on(Scope::All, |event| println!("{event:?}"))?;
+    ///
+    /// worker.post(("cache", "stale"), "user:42")?;
+    /// worker.poll()?;
+    /// assert!(cache.lock().unwrap().is_empty());
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// A closure that changes what it captured without a lock is no handler, since several threads may poll. For such a
+    /// closure there is [`poll_with`](Worker::poll_with).
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Topic`] if the scope names what no event can have; [`ErrorKind::Forked`].
+    /// [`ErrorKind::Topic`] if the scope has a name that no event can have; [`ErrorKind::Forked`], [`ErrorKind::Left`].
     pub fn on<F, R>(&self, scope: impl Into<Scope>, handler: F) -> Result<Registration>
     where
         F: Fn(&Event<'_>) -> R + Send + Sync + 'static,
@@ -34,8 +65,33 @@ impl Worker {
         self.inner.register(scope.into(), Arc::new(handler))
     }
 
-    /// Like [`on`](Worker::on), with a handler that the caller keeps too, to
-    /// [`unregister_same`](Worker::unregister_same) it.
+    /// Registers a handler that the caller keeps, too. [`unregister_same`](Worker::unregister_same) removes it.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    /// use seqcast::{Event, Handler, HandlerError, Scope};
+    ///
+    /// #[derive(Default)]
+    /// struct Count(AtomicU64);
+    ///
+    /// impl Handler for Count {
+    ///     fn handle(&self, _: &Event<'_>) -> Result<(), HandlerError> {
+    ///         self.0.fetch_add(1, Ordering::Relaxed);
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let count = Arc::new(Count::default());
+    /// worker.register(Scope::source("cache"), &count)?;
+    /// worker.post(("cache", "stale"), "user:42")?;
+    /// worker.poll()?;
+    /// assert_eq!(count.0.load(Ordering::Relaxed), 1);
+    /// assert!(worker.unregister_same(Scope::source("cache"), &count));
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -45,8 +101,29 @@ impl Worker {
         self.inner.register(scope.into(), handler)
     }
 
-    /// Like [`register`](Worker::register), but the worker does not keep the handler alive: when its owners drop it, it
-    /// is gone.
+    /// Registers a handler without keeping it alive. It is gone when the last of its owners drops it.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// # use std::sync::Arc;
+    /// # use seqcast::{Event, Handler, HandlerError, Scope};
+    /// # struct Session;
+    /// # impl Handler for Session {
+    /// #     fn handle(&self, _: &Event<'_>) -> Result<(), HandlerError> {
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// let session = Arc::new(Session); // a type that implements `Handler`
+    /// worker.register_weak(Scope::All, &session)?;
+    /// worker.post(("s", "e"), "")?;
+    /// assert_eq!(worker.poll()?.delivered(), 2, "the event that announces the worker, and this one");
+    ///
+    /// drop(session);
+    /// worker.post(("s", "e"), "")?;
+    /// assert_eq!(worker.poll()?.delivered(), 0);
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -62,15 +139,48 @@ impl Worker {
         self.inner.registry.register_weak(scope, Arc::downgrade(&handler))
     }
 
-    /// Undoes one registration. Returns `false`, and does nothing, if it was undone before or is another worker's, and
-    /// in a forked child.
+    /// Removes the handler of one registration. Returns `false`, and does nothing, if it was removed before, if the
+    /// registration is another worker's, or in a forked child.
+    ///
+    /// An event that is being delivered no longer reaches a handler that an earlier handler of it has removed.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// use seqcast::Scope;
+    ///
+    /// let other = bus.join()?;
+    /// let registration = worker.on(Scope::All, |_| ())?;
+    /// assert!(!other.unregister(registration));
+    /// assert!(worker.unregister(registration));
+    /// assert!(!worker.unregister(registration));
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     pub fn unregister(&self, registration: Registration) -> bool {
         !self.is_forked() && self.inner.registry.unregister(registration)
     }
 
-    /// Undoes every registration of this very handler for the same scope, strong or weak. Returns `false` if there was
-    /// none. Scopes are the same if they have the same events: the order of names does not matter, nor that one is
-    /// named twice. In a forked child nothing is done.
+    /// Removes every registration of this very handler for the same scope, strong or weak. Returns `false` if there is
+    /// none, and in a forked child. The order of the names in a scope does not matter, nor does it matter if one of them
+    /// stands in it twice.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// # use std::sync::Arc;
+    /// # use seqcast::{Event, Handler, HandlerError, Scope};
+    /// # struct Session;
+    /// # impl Handler for Session {
+    /// #     fn handle(&self, _: &Event<'_>) -> Result<(), HandlerError> {
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// let session = Arc::new(Session); // a type that implements `Handler`
+    /// worker.register(Scope::events("cache", ["stale", "full"]), &session)?;
+    /// assert!(!worker.unregister_same(Scope::source("cache"), &session));
+    /// assert!(worker.unregister_same(Scope::events("cache", ["full", "stale"]), &session));
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     pub fn unregister_same<H: Handler + 'static>(&self, scope: impl Into<Scope>, handler: &Arc<H>) -> bool {
         let scope = scope.into();
         !self.is_forked() && self.inner.registry.unregister_same(scope, address_of(handler))

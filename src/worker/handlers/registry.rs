@@ -19,7 +19,18 @@ use crate::worker::panics::catch_panic;
 /// names makes slow.
 type OwnNames<V> = HashMap<Box<str>, V, BuildHasherDefault<FxHasher>>;
 
-/// A handler's registration with one worker, to unregister it by. It means nothing to other workers.
+/// A handler's registration with one worker, for [`Worker::unregister`](crate::Worker::unregister). Other workers do not
+/// know it.
+///
+/// It can be copied and kept anywhere; the handler stays registered without it.
+///
+/// ```
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+/// # let worker = bus.join()?;
+/// let registration = worker.on(("job", "done"), |_| ())?;
+/// worker.unregister(registration);
+/// # Ok::<(), seqcast::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Registration {
     /// The number of the worker's registry in this process.

@@ -4,6 +4,23 @@ use crate::error::Result;
 use crate::event::{Topic, check_topic};
 
 /// Which events a handler gets.
+///
+/// A topic converts into the scope of that event alone.
+///
+/// ```
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+/// # let worker = bus.join()?;
+/// use seqcast::Scope;
+///
+/// seqcast::event_list! { mod health = "health" { DOWN = "down", UP = "up" } }
+///
+/// worker.on(Scope::All, |_| ())?;
+/// worker.on(Scope::source("cache"), |_| ())?;
+/// worker.on(Scope::events("cache", ["stale", "full"]), |_| ())?;
+/// worker.on(("cache", "stale"), |_| ())?;
+/// worker.on(health::DOWN, |_| ())?;
+/// # Ok::<(), seqcast::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Scope {
@@ -16,12 +33,12 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// Every event of `source`.
+    /// Returns the scope of every event of `source`.
     pub fn source(source: impl Into<String>) -> Scope {
         Scope::Source(source.into())
     }
 
-    /// The `events` of `source`.
+    /// Returns the scope of the named `events` of `source`. An empty list has no event.
     pub fn events<E: Into<String>>(source: impl Into<String>, events: impl IntoIterator<Item = E>) -> Scope {
         Scope::Events(source.into(), events.into_iter().map(Into::into).collect())
     }

@@ -26,6 +26,19 @@ use crate::worker::handlers::{Routes, Visitor, dispatch_local};
 use crate::worker::inner::Inner;
 
 impl Inner {
+    #[inline]
+    pub(crate) fn poll_unless_idle(
+        &self,
+        most: u64,
+        wait: Wait<'_>,
+        visitor: Option<&mut Visitor<'_>>,
+    ) -> Result<Polled> {
+        if self.is_idle() {
+            return Ok(Polled::Done { delivered: 0, missed: 0 });
+        }
+        self.poll(most, wait, visitor)
+    }
+
     #[inline(never)]
     pub(crate) fn poll(&self, most: u64, wait: Wait<'_>, visitor: Option<&mut Visitor<'_>>) -> Result<Polled> {
         self.check_or_retire()?;

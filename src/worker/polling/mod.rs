@@ -22,17 +22,28 @@ use crate::error::Result;
 use crate::event::Event;
 
 impl Worker {
-    /// Hands everything there is to the handlers: local events first, then the segment's, until nothing is new; what
-    /// handlers post is delivered in the same poll, after what was there already. With nothing new it costs a few loads
-    /// of lines that stay in this processor's cache, and no system call.
+    /// Delivers everything there is to the handlers until nothing is new: local events first, then those of the segment.
+    /// What handlers post is delivered in the same poll, after what was there already.
     ///
-    /// Where others post without a pause it goes on without one; [`poll_at_most`](Worker::poll_at_most) bounds the
-    /// events that it delivers.
+    /// When it returns, the handlers have run. An answer that is computed after it is as new as the events are.
     ///
-    /// At an id that is reserved it waits until the payload is there. All such waiting of one poll together is bounded
-    /// by `wait_max`, however many ids are reserved one after the other; then it returns [`Polled::Reserved`], and a
-    /// later poll goes on. It never waits for an id of this worker's own. [`poll_now`](Worker::poll_now) does not wait
-    /// at all.
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// # worker.poll()?;
+    /// worker.on(("cache", "stale"), |event| println!("{event:?}"))?;
+    /// worker.post(("cache", "stale"), "user:42")?;
+    /// let polled = worker.poll()?;
+    /// assert_eq!((polled.delivered(), polled.missed()), (1, 0));
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// With nothing new it costs a few loads of lines that stay in this processor's cache, and no system call. If other
+    /// workers post without a pause, it does not end; [`poll_at_most`](Worker::poll_at_most) does.
+    ///
+    /// At a reserved id it waits for the payload. All waits of one poll together last `wait_max` at most; then it returns
+    /// [`Polled::Reserved`], and a later poll goes on. It never waits for an id that this worker has reserved.
+    /// [`poll_now`](Worker::poll_now) never waits.
     ///
     /// # Errors
     ///
@@ -43,31 +54,39 @@ impl Worker {
         self.poll_at_most(u64::MAX)
     }
 
-    /// [`poll`](Worker::poll) that stops after `events` were delivered.
+    /// [`poll`](Worker::poll) that ends after it has delivered `events`.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// # worker.poll()?;
+    /// worker.on(("job", "done"), |event| println!("{event:?}"))?;
+    /// for job in 0..3 {
+    ///     worker.post(("job", "done"), job.to_string())?;
+    /// }
+    /// assert_eq!(worker.poll_at_most(2)?.delivered(), 2);
+    /// assert_eq!(worker.poll_at_most(2)?.delivered(), 1);
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
     /// As [`poll`](Worker::poll).
     #[inline]
     pub fn poll_at_most(&self, events: u64) -> Result<Polled> {
-        let inner = &*self.inner;
-        if inner.is_idle() {
-            return Ok(Polled::Done { delivered: 0, missed: 0 });
-        }
-        inner.poll(events, Wait::Bounded, None)
+        self.inner.poll_unless_idle(events, Wait::Bounded, None)
     }
 
-    /// [`poll`](Worker::poll) that never sleeps: at an id that is reserved it returns [`Polled::Reserved`]. For event
-    /// loops, which have other things to do meanwhile.
+    /// [`poll`](Worker::poll) that never sleeps: at a reserved id it returns [`Polled::Reserved`]. It is for event loops,
+    /// which have other things to do meanwhile.
     ///
-    /// [`wait`](Worker::wait) then sleeps until the id is decided, or until it is due to be given up. A loop with its
-    /// own sleep polls again when it is woken, and after `left` at the latest:
+    /// [`wait`](Worker::wait) then sleeps until the id is decided or due to be given up. A loop with its own sleep polls
+    /// again when it is woken, and after `left` at the latest. A [`Bell`](crate::Bell) is a descriptor that wakes it.
     ///
     /// ```
     /// # use std::time::Duration;
     /// # use seqcast::Polled;
-    /// # let name = format!("doc-poll-now-{}", std::process::id());
-    /// # let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
     /// # let worker = bus.join()?;
     /// # let other = bus.join()?;
     /// # worker.poll()?;
@@ -87,11 +106,7 @@ impl Worker {
     /// As [`poll`](Worker::poll).
     #[inline]
     pub fn poll_now(&self) -> Result<Polled> {
-        let inner = &*self.inner;
-        if inner.is_idle() {
-            return Ok(Polled::Done { delivered: 0, missed: 0 });
-        }
-        inner.poll(u64::MAX, Wait::Never, None)
+        self.inner.poll_unless_idle(u64::MAX, Wait::Never, None)
     }
 
     /// [`poll`](Worker::poll) that calls `visit` with every event, for one thread that keeps its state to itself. `visit`
@@ -141,10 +156,6 @@ impl Worker {
         F: FnMut(&Event<'_>) -> R,
         R: Outcome,
     {
-        let inner = &*self.inner;
-        if inner.is_idle() {
-            return Ok(Polled::Done { delivered: 0, missed: 0 });
-        }
         let mut panicked = None;
         // The poll ends in order before the panic goes on. Until then `visit` is not called again.
         let mut visitor = |event: &Event<'_>| match catch_unwind(AssertUnwindSafe(|| visit(event).into_result())) {
@@ -154,7 +165,7 @@ impl Worker {
                 ControlFlow::Break(())
             }
         };
-        let polled = inner.poll(u64::MAX, Wait::Bounded, Some(&mut visitor));
+        let polled = self.inner.poll_unless_idle(u64::MAX, Wait::Bounded, Some(&mut visitor));
         match panicked {
             Some(payload) => resume_unwind(payload),
             None => polled,

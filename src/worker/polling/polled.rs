@@ -6,25 +6,39 @@ use std::time::Duration;
 use crate::worker::Worker;
 
 /// What a poll did.
+///
+/// ```
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+/// # let worker = bus.join()?;
+/// use seqcast::Polled;
+///
+/// match worker.poll()? {
+///     Polled::Done { missed, .. } if missed > 0 => println!("missed {missed} events: build the state again"),
+///     Polled::Done { .. } => {}
+///     Polled::Reserved { id, .. } => println!("stopped at {id}, whose payload is not there yet"),
+///     other => println!("nothing done: {other:?}"),
+/// }
+/// # Ok::<(), seqcast::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Polled {
-    /// Everything there was has been handed to the handlers, or as much as was asked for.
+    /// Everything there was is delivered, or as much as was asked for.
     #[non_exhaustive]
     Done {
-        /// Events that handlers of this worker were called with.
+        /// Events that handlers of this worker were called with, and local events.
         delivered: u64,
         /// Ids that were overwritten before they were read.
         missed: u64,
     },
-    /// Everything before a reserved id has been handed to the handlers. What follows comes with a later poll, after the
-    /// commit or when the id was given up.
+    /// Everything before a reserved id is delivered. What follows comes with a later poll, when the id is committed or
+    /// given up.
     #[non_exhaustive]
     Reserved {
         /// The reserved id.
         id: u64,
-        /// How long this worker still waits for it, at the most: a poll after that gives the id up. `None` if the
-        /// worker has reserved it itself, which it never gives up by waiting.
+        /// How long this worker still waits for it at most. A poll after that gives the id up. `None` if this worker
+        /// has reserved it: it never gives up its own.
         left: Option<Duration>,
         /// As in [`Done`](Polled::Done).
         delivered: u64,
@@ -33,13 +47,13 @@ pub enum Polled {
     },
     /// The call came from inside a handler of this worker. Nothing was done.
     Recursive,
-    /// Another thread polls this worker. Nothing was done; what there is to handle is that thread's.
-    /// [`Worker::wait`] sleeps until its poll is over.
+    /// Another thread polls this worker and delivers what there is. Nothing was done. [`Worker::wait`] sleeps until that
+    /// poll is over.
     Busy,
 }
 
 impl Polled {
-    /// Events that handlers of this worker were called with.
+    /// Returns the number of events that handlers of this worker were called with, and of local events.
     pub fn delivered(&self) -> u64 {
         match *self {
             Polled::Done { delivered, .. } | Polled::Reserved { delivered, .. } => delivered,
@@ -55,7 +69,7 @@ impl Polled {
         }
     }
 
-    /// Ids that were overwritten before they were read.
+    /// Returns the number of ids that were overwritten before they were read.
     pub fn missed(&self) -> u64 {
         match *self {
             Polled::Done { missed, .. } | Polled::Reserved { missed, .. } => missed,
