@@ -50,6 +50,18 @@ typedef enum seqcast_abi_version {
   SEQCAST_ABI = 0,
 } seqcast_abi_version;
 
+// How a bell hears of posts.
+typedef enum seqcast_bell_kind {
+  // By inotify: each post that finds a bell armed rings it at once.
+  SEQCAST_BELL_INOTIFY = 0,
+  // Not at all: it becomes readable at an interval. `seqcast_seat_bell_unheard` says why.
+  SEQCAST_BELL_TICK = 1,
+  // By a thread that waits for posts.
+  SEQCAST_BELL_THREAD = 2,
+  // In a way that this interface does not know.
+  SEQCAST_BELL_OTHER = 3,
+} seqcast_bell_kind;
+
 // What `seqcast_seat_claim` returns.
 typedef enum seqcast_claimed {
   // Another seat holds the key.
@@ -153,6 +165,10 @@ typedef enum seqcast_error {
   SEQCAST_E_POLLER_PANICKED = -44,
   // A system call failed: `seqcast_error_errno` has its number.
   SEQCAST_E_SYSTEM = -45,
+  // A bell is not rung by posts. `seqcast_seat_bell_unheard` has its text; no call returns it.
+  SEQCAST_E_UNHEARD = -46,
+  // Other code of the process has closed a descriptor of the bell.
+  SEQCAST_E_BELL_CLOSED = -47,
   // An argument is null that must not be.
   SEQCAST_E_NULL = -1001,
   // A handle was freed, is of another kind, or never was one.
@@ -169,6 +185,8 @@ typedef enum seqcast_error {
   SEQCAST_E_NOT_A_READER = -1007,
   // The process has 65,536 handles of one kind.
   SEQCAST_E_TOO_MANY_HANDLES = -1008,
+  // The seat has no bell: `seqcast_seat_bell` makes one.
+  SEQCAST_E_NO_BELL = -1009,
 } seqcast_error;
 
 // What a delivery is.
@@ -309,6 +327,20 @@ typedef struct seqcast_seat_options {
   // Not 0: the events `seqcast/started` and `seqcast/stopping` are not posted.
   int32_t silent;
 } seqcast_seat_options;
+
+// How a bell behaves. Set everything to zero, then `size`, then what matters.
+typedef struct seqcast_bell_options {
+  // `sizeof(seqcast_bell_options)`.
+  size_t size;
+  // The longest time between two looks, whether the bell was rung or not, in nanoseconds. 0: 1 second.
+  uint64_t interval_ns;
+  // The time between two looks of a bell that cannot be rung, in nanoseconds. 0: 10 milliseconds.
+  uint64_t tick_ns;
+  // Not 0: where inotify cannot be had, a thread waits for posts and rings.
+  int32_t thread;
+  // 0.
+  int32_t reserved;
+} seqcast_bell_options;
 
 // The right to run a unique key until its ttl is over. Plain data: it may be copied and kept.
 typedef struct seqcast_claim {
@@ -557,6 +589,26 @@ int seqcast_seat_leave(struct seqcast_seat *seat);
 
 // Returns the number of the seat.
 int seqcast_seat_number(struct seqcast_seat *seat);
+
+// Makes a descriptor that is readable as long as the seat may have something to read, for epoll, poll, libuv and other
+// event loops, and stores it. A second call stores the same one, whatever its options. `options` may be null. Returns 0.
+//
+// When it is readable, and once at the beginning, read until `seqcast_seat_next` returns 0, then call `seqcast_seat_arm`.
+// Wait for reading only, level- or edge-triggered. The descriptor is the seat's: do not read it, and do not close it.
+// `seqcast_seat_leave` and `_free` close it, after the loop was told to forget it.
+int seqcast_seat_bell(struct seqcast_seat *seat,
+                      const struct seqcast_bell_options *options,
+                      int *fd);
+
+// Prepares the sleep of the event loop. Returns 1 if there is something to read after all: read on, and call it again.
+// Returns 0 if the loop may sleep: the bell becomes readable as soon as there is something.
+int seqcast_seat_arm(struct seqcast_seat *seat);
+
+// Returns how the seat's bell hears of posts: a `seqcast_bell_kind`.
+int seqcast_seat_bell_kind(struct seqcast_seat *seat);
+
+// Copies why posts do not ring the seat's bell. Returns 0 if they do.
+int seqcast_seat_bell_unheard(struct seqcast_seat *seat, char *buffer, size_t capacity);
 
 // Claims `key` among all seats for `ttl_ns` nanoseconds. Returns a `seqcast_claimed`; compare it with
 // `SEQCAST_CLAIM_WON`.

@@ -13,12 +13,23 @@ pub(crate) fn null(what: &str) -> Failure {
     Failure::new(SEQCAST_E_NULL, format!("{what} is null"))
 }
 
+#[cold]
+fn too_long(len: usize, what: &str) -> Failure {
+    Failure::new(SEQCAST_E_OPTION, format!("{what} is {len} bytes long: no memory is so large"))
+}
+
+#[cold]
+fn no_text(at: usize, len: usize, what: &str) -> Failure {
+    Failure::new(SEQCAST_E_TEXT, format!("{what} is not UTF-8 at byte {at} of {len}: names are UTF-8 texts"))
+}
+
 /// Returns the bytes of an argument. Null is no bytes if the length is 0.
 ///
 /// # Safety
 ///
 /// `pointer` is null or leads to `len` bytes that stay as they are.
-#[inline]
+// Always: a result that is handed on costs as much as the check.
+#[inline(always)]
 pub(crate) unsafe fn bytes<'a>(pointer: *const c_void, len: usize, what: &str) -> Result<&'a [u8]> {
     if len == 0 {
         return Ok(&[]);
@@ -27,7 +38,7 @@ pub(crate) unsafe fn bytes<'a>(pointer: *const c_void, len: usize, what: &str) -
         return Err(null(what));
     }
     if isize::try_from(len).is_err() {
-        return Err(Failure::new(SEQCAST_E_OPTION, format!("{what} is {len} bytes long: no memory is so large")));
+        return Err(too_long(len, what));
     }
     // SAFETY: not null, not too long, and as the caller promises.
     Ok(unsafe { slice::from_raw_parts(pointer.cast(), len) })
@@ -38,14 +49,12 @@ pub(crate) unsafe fn bytes<'a>(pointer: *const c_void, len: usize, what: &str) -
 /// # Safety
 ///
 /// As [`bytes`].
-#[inline]
+// Always: a result that is handed on costs as much as the check.
+#[inline(always)]
 pub(crate) unsafe fn text<'a>(pointer: *const c_char, len: usize, what: &str) -> Result<&'a str> {
     // SAFETY: as the caller promises.
     let bytes = unsafe { bytes(pointer.cast(), len, what) }?;
-    str::from_utf8(bytes).map_err(|error| {
-        let at = error.valid_up_to();
-        Failure::new(SEQCAST_E_TEXT, format!("{what} is not UTF-8 at byte {at} of {len}: names are UTF-8 texts"))
-    })
+    str::from_utf8(bytes).map_err(|error| no_text(error.valid_up_to(), len, what))
 }
 
 /// Returns the topic of two arguments.
@@ -53,7 +62,8 @@ pub(crate) unsafe fn text<'a>(pointer: *const c_char, len: usize, what: &str) ->
 /// # Safety
 ///
 /// As [`bytes`], for both.
-#[inline]
+// Always: a result that is handed on costs as much as the check.
+#[inline(always)]
 pub(crate) unsafe fn topic<'a>(
     (source, source_len): (*const c_char, usize),
     (event, event_len): (*const c_char, usize),

@@ -130,7 +130,7 @@ impl seqcast_delivery {
 
     /// Takes over what was delivered. Returns what the caller is told: 1 if there is something to handle.
     #[inline]
-    pub(crate) fn set(&mut self, found: Option<Delivery<'_>>) -> c_int {
+    pub(crate) fn set(&mut self, found: Option<&Delivery<'_>>) -> c_int {
         let of = |kind: seqcast_kind, id| seqcast_delivery { kind: kind as i32, id, ..seqcast_delivery::NOTHING };
         let Some(delivery) = found else {
             if self.kind != SEQCAST_NOTHING as i32 {
@@ -138,8 +138,8 @@ impl seqcast_delivery {
             }
             return 0;
         };
-        *self = match delivery {
-            Delivery::Event(event) => seqcast_delivery::of_event(&event),
+        *self = match *delivery {
+            Delivery::Event(ref event) => seqcast_delivery::of_event(event),
             Delivery::Lagged { first, missed, .. } => seqcast_delivery { missed, ..of(SEQCAST_LAGGED, first) },
             Delivery::Reserved { id, own, .. } => {
                 *self = seqcast_delivery { own: i32::from(own), ..of(SEQCAST_RESERVED, id) };

@@ -105,6 +105,10 @@ pub enum seqcast_error {
     SEQCAST_E_POLLER_PANICKED = -44,
     /// A system call failed: `seqcast_error_errno` has its number.
     SEQCAST_E_SYSTEM = -45,
+    /// A bell is not rung by posts. `seqcast_seat_bell_unheard` has its text; no call returns it.
+    SEQCAST_E_UNHEARD = -46,
+    /// Other code of the process has closed a descriptor of the bell.
+    SEQCAST_E_BELL_CLOSED = -47,
 
     /// An argument is null that must not be.
     SEQCAST_E_NULL = -1001,
@@ -122,12 +126,14 @@ pub enum seqcast_error {
     SEQCAST_E_NOT_A_READER = -1007,
     /// The process has 65,536 handles of one kind.
     SEQCAST_E_TOO_MANY_HANDLES = -1008,
+    /// The seat has no bell: `seqcast_seat_bell` makes one.
+    SEQCAST_E_NO_BELL = -1009,
 }
 
 use seqcast_error::*;
 
 /// The errors of this interface. All others are those of the crate.
-const OWN: [(seqcast_error, &str); 8] = [
+const OWN: [(seqcast_error, &str); 9] = [
     (SEQCAST_E_NULL, "null"),
     (SEQCAST_E_HANDLE, "handle"),
     (SEQCAST_E_IN_USE, "in_use"),
@@ -136,6 +142,7 @@ const OWN: [(seqcast_error, &str); 8] = [
     (SEQCAST_E_SIZE, "size"),
     (SEQCAST_E_NOT_A_READER, "not_a_reader"),
     (SEQCAST_E_TOO_MANY_HANDLES, "too_many_handles"),
+    (SEQCAST_E_NO_BELL, "no_bell"),
 ];
 
 /// Why a call failed.

@@ -177,7 +177,7 @@ fn unknown<T: Options>(size: usize, at: usize) -> Failure {
     )
 }
 
-fn set<O, V>(options: O, value: Option<V>, with: impl FnOnce(O, V) -> O) -> O {
+pub(crate) fn set<O, V>(options: O, value: Option<V>, with: impl FnOnce(O, V) -> O) -> O {
     match value {
         Some(value) => with(options, value),
         None => options,
@@ -189,7 +189,7 @@ fn given<N: Default + PartialEq>(value: N) -> Option<N> {
     (value != N::default()).then_some(value)
 }
 
-fn duration(ns: u64) -> Option<Duration> {
+pub(crate) fn duration(ns: u64) -> Option<Duration> {
     given(ns).map(Duration::from_nanos)
 }
 

@@ -1,5 +1,6 @@
 //! A place on the bus, to read and to post.
 
+pub mod bell;
 pub mod claim;
 pub mod post;
 pub mod read;
@@ -8,7 +9,7 @@ use std::collections::VecDeque;
 use std::ffi::c_int;
 use std::ptr::{self, NonNull};
 
-use seqcast::{Bus, Cause, Delivery, Error, Event, Publisher, Subscriber, WorkerOptions};
+use seqcast::{Bus, Cause, Delivery, Error, Event, Publisher, PullBell, Subscriber, WorkerOptions};
 
 use crate::argument::place;
 use crate::bus::{BUSES, seqcast_bus};
@@ -25,6 +26,7 @@ pub(crate) static SEATS: Table<Seat> = Table::new(Kind::Seat);
 
 pub(crate) struct Seat {
     role: Role,
+    bell: Option<PullBell>,
     /// Allocated by itself: the caller looks into it while the seat posts.
     delivery: NonNull<seqcast_delivery>,
 }
@@ -88,7 +90,7 @@ fn left() -> Failure {
 
 impl Seat {
     fn new(role: Role) -> Seat {
-        Seat { role, delivery: NonNull::from(Box::leak(Box::new(seqcast_delivery::NOTHING))) }
+        Seat { role, bell: None, delivery: NonNull::from(Box::leak(Box::new(seqcast_delivery::NOTHING))) }
     }
 
     #[inline]
@@ -116,8 +118,8 @@ impl Seat {
         next: impl FnOnce(&'a mut Subscriber) -> seqcast::Result<Option<Delivery<'a>>>,
     ) -> Result<(c_int, *const seqcast_delivery)> {
         let place = self.delivery;
-        let found = match &mut self.role {
-            Role::Subscriber(subscriber) => next(subscriber)?,
+        let result = match &mut self.role {
+            Role::Subscriber(subscriber) => next(subscriber),
             Role::Publisher(_) => return Err(not_a_reader()),
             Role::Left(leftover) => {
                 let kept = leftover.next();
@@ -126,12 +128,16 @@ impl Seat {
                 return Ok((c_int::from(kept.is_some()), place.as_ptr()));
             }
         };
-        // SAFETY: as above.
-        let outcome = unsafe { &mut *place.as_ptr() }.set(found);
-        Ok((outcome, place.as_ptr()))
+        // By reference: a delivery that is moved costs more than an idle call.
+        match &result {
+            // SAFETY: as above.
+            Ok(found) => Ok((unsafe { &mut *place.as_ptr() }.set(found.as_ref()), place.as_ptr())),
+            Err(error) => Err(error.clone().into()),
+        }
     }
 
     fn leave(&mut self) -> Result<()> {
+        self.bell = None;
         match std::mem::replace(&mut self.role, Role::Left(Leftover::default())) {
             Role::Subscriber(subscriber) => {
                 let mut events = VecDeque::new();

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 use seqcast_testkit::Name;
-use support::{Linking, Program, library, run, temporary};
+use support::{Linking, Program, built, library, run, temporary};
 
 fn runs(source: &str, linking: Linking) {
     let program = Program::c(source, linking);
@@ -34,7 +34,7 @@ macro_rules! programs {
     };
 }
 
-programs!(events figures forks misuse reservations threads unique);
+programs!(bells events figures forks misuse reservations threads unique);
 
 fn runs_under_valgrind(source: &str) {
     let program = Program::c(source, Linking::Shared);
@@ -108,4 +108,63 @@ fn a_cpp_program_runs_under_valgrind() {
     let mut valgrind = Command::new("valgrind");
     valgrind.args(["-q", "--error-exitcode=99", "--leak-check=full"]);
     run(valgrind.arg(program.path()).arg(&*Name::new()));
+}
+
+#[test]
+#[ignore = "needs luajit: crates/seqcast-capi/tests/run"]
+fn luajit_takes_the_declarations_and_calls_the_library() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut luajit = Command::new("luajit");
+    luajit.arg(root.join("tests/luajit.lua")).arg(root.join("include/seqcast_cdef.h"));
+    run(luajit.arg(library().join("libseqcast.so")).arg(&*Name::new()));
+}
+
+#[test]
+#[ignore = "needs make and pkg-config: crates/seqcast-capi/tests/run"]
+fn what_is_installed_is_found_by_pkg_config_and_uninstalled() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let installed = temporary().join(format!("installed-{}", std::process::id()));
+    let make = |what: &str| {
+        let mut make = Command::new("make");
+        make.arg("-C").arg(root).arg(what).arg("PREFIX=/opt/seqcast").arg("LIBDIR=/opt/seqcast/lib64");
+        make.arg(format!("DESTDIR={}", installed.display())).arg(format!("built={}", built().display()));
+        run(&mut make)
+    };
+    library();
+    make("install");
+    let lib = installed.join("opt/seqcast/lib64");
+    assert_eq!(std::fs::read_link(lib.join("libseqcast.so")).unwrap(), Path::new("libseqcast.so.0"));
+    assert!(lib.join("libseqcast.so.0").exists());
+    let flags = |more: &[&str]| {
+        let mut pkg_config = Command::new("pkg-config");
+        pkg_config.args(["--cflags", "--libs"]).args(more).arg("seqcast");
+        pkg_config.env("PKG_CONFIG_PATH", lib.join("pkgconfig")).env("PKG_CONFIG_SYSROOT_DIR", &installed);
+        run(&mut pkg_config)
+    };
+    for more in [&[][..], &["--static"]] {
+        let program = installed.join("events");
+        let mut compiler = Command::new("cc");
+        compiler.args(["-std=c11", "-D_GNU_SOURCE"]).arg(root.join("tests/c/events.c")).arg("-o").arg(&program);
+        if more.is_empty() {
+            run(compiler.args(flags(more).split_whitespace()));
+        } else {
+            let flags = flags(more).replace("-lseqcast", "-l:libseqcast.a");
+            run(compiler.args(flags.split_whitespace()));
+        }
+        run(Command::new(&program).arg(&*Name::new()).env("LD_LIBRARY_PATH", &lib));
+    }
+    make("uninstall");
+    std::fs::remove_file(installed.join("events")).unwrap();
+    let left = run(Command::new("find").arg(&installed).args(["!", "-type", "d"]));
+    std::fs::remove_dir_all(&installed).unwrap();
+    assert_eq!(left, "");
+}
+
+/// The example checks what it shows, and says so in its last line.
+#[test]
+fn the_example_runs() {
+    let program = Program::example("echo.c", Linking::Shared);
+    let output = run(&mut program.command());
+    let last = output.lines().last().unwrap_or_default();
+    assert!(last.starts_with("seqcast-echo: workers=3 ") && last.ends_with(" killed=1 replaced=1 ok"), "{output}");
 }

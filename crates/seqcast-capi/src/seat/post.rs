@@ -22,7 +22,8 @@ impl<'a> Posted<'a> {
     /// # Safety
     ///
     /// The options are as [`read`] asks, and the key as [`bytes`].
-    #[inline]
+    // Always: as for the arguments.
+    #[inline(always)]
     unsafe fn new(topic: Topic<'a>, payload: &'a [u8], options: *const seqcast_post_options) -> Result<Posted<'a>> {
         let plain = Posted { topic, payload: Tagged { type_tag: 0, bytes: payload }, unique: None, ttl: None };
         // SAFETY: as the caller promises.

@@ -49,6 +49,12 @@ static void seat_calls_give(seqcast_seat *seat, int error) {
     CHECK_IS(seqcast_seat_claim(seat, "k", 1, HOUR, &claim, NULL, NULL), error);
     CHECK_IS(seqcast_seat_release(seat, &claim), error);
     CHECK_IS(seqcast_seat_reserve(seat, &number), error);
+    int fd = -7;
+    CHECK_IS(seqcast_seat_bell(seat, NULL, &fd), error);
+    CHECK_IS(seqcast_seat_arm(seat), error);
+    CHECK_IS(seqcast_seat_bell_kind(seat), error);
+    CHECK_IS(seqcast_seat_bell_unheard(seat, text, sizeof text), error);
+    CHECK_IS(fd, -7);
     CHECK_IS(seqcast_seat_commit(seat, 0, "s", 1, "e", 1, "p", 1, NULL), error);
     CHECK_IS(seqcast_seat_abandon(seat, 0), error);
 }
@@ -132,6 +138,7 @@ static void a_null_argument_is_an_error(const char *name) {
     CHECK_NULL(seqcast_seat_claim(seat, NULL, 1, HOUR, &claim, NULL, NULL));
     CHECK_NULL(seqcast_seat_release(seat, NULL));
     CHECK_NULL(seqcast_seat_reserve(seat, NULL));
+    CHECK_NULL(seqcast_seat_bell(seat, NULL, NULL));
     CHECK_NULL(seqcast_seat_commit(seat, 0, NULL, 1, "e", 1, NULL, 0, NULL));
     CHECK_NULL(seqcast_seat_commit(seat, 0, "s", 1, NULL, 1, NULL, 0, NULL));
     CHECK_NULL(seqcast_seat_commit(seat, 0, "s", 1, "e", 1, NULL, 1, NULL));
@@ -224,6 +231,9 @@ static void a_seat_that_only_posts_says_so(void) {
     CHECK_IS(seqcast_seat_set_wait_max(seat, HOUR), SEQCAST_E_NOT_A_READER);
     CHECK_IS(seqcast_seat_cursor(seat, &number), SEQCAST_E_NOT_A_READER);
     CHECK_IS(seqcast_seat_only(seat, NULL, 0), SEQCAST_E_NOT_A_READER);
+    int fd;
+    CHECK_IS(seqcast_seat_bell(seat, NULL, &fd), SEQCAST_E_NOT_A_READER);
+    CHECK_IS(seqcast_seat_arm(seat), SEQCAST_E_NOT_A_READER);
     post(seat, "x");
     CHECK_IS(seqcast_seat_leave(seat), 0);
     CHECK_IS(seqcast_seat_post(seat, "s", 1, "e", 1, NULL, 0, NULL, NULL), SEQCAST_E_LEFT);

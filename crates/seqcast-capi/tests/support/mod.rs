@@ -24,11 +24,15 @@ pub struct Program(PathBuf);
 
 impl Program {
     pub fn c(source: &str, linking: Linking) -> Program {
-        Program::compiled("cc", "-std=c11", source, linking)
+        Program::compiled("cc", "-std=c11", &format!("tests/c/{source}"), linking)
+    }
+
+    pub fn example(source: &str, linking: Linking) -> Program {
+        Program::compiled("cc", "-std=c11", &format!("examples/{source}"), linking)
     }
 
     pub fn cpp(source: &str, linking: Linking) -> Program {
-        Program::compiled("g++", "-std=c++11", source, linking)
+        Program::compiled("g++", "-std=c++11", &format!("tests/c/{source}"), linking)
     }
 
     fn compiled(compiler: &str, standard: &str, source: &str, linking: Linking) -> Program {
@@ -39,7 +43,7 @@ impl Program {
         let program = temporary().join(format!("{}-{}-{number}", source.replace('/', "-"), std::process::id()));
         let mut command = Command::new(compiler);
         command.args([standard, "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-pedantic", "-g", "-O1", "-pthread"]);
-        command.arg("-I").arg(root.join("include")).arg(root.join("tests/c").join(source)).arg("-o").arg(&program);
+        command.arg("-I").arg(root.join("include")).arg(root.join(source)).arg("-o").arg(&program);
         match linking {
             Linking::Shared => {
                 let mut path = std::ffi::OsString::from("-Wl,-rpath,");
@@ -79,13 +83,18 @@ pub fn temporary() -> &'static Path {
     folder
 }
 
+/// The folder in which cargo leaves the library.
+pub fn built() -> PathBuf {
+    // target/PROFILE/deps/TEST
+    env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned()
+}
+
 /// The folder that has the library as it is installed. Cargo does not build it for these tests by itself, as it is no
 /// library for Rust.
 pub fn library() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
     LIBRARY.get_or_init(|| {
-        // target/PROFILE/deps/TEST
-        let profile = env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned();
+        let profile = built();
         let mut build = Command::new(env!("CARGO"));
         build.args(["build", "--quiet", "--package", "seqcast-capi"]).current_dir(env!("CARGO_MANIFEST_DIR"));
         build.arg("--target-dir").arg(profile.parent().unwrap());

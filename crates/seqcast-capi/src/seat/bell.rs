@@ -1,0 +1,138 @@
+//! A descriptor for event loops.
+
+use std::ffi::{c_char, c_int};
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use seqcast::{BellKind, BellOptions, PullBell};
+
+use super::{Role, SEATS, Seat, seqcast_seat};
+use crate::argument::{copy_text, place};
+use crate::failure::seqcast_error::SEQCAST_E_NO_BELL;
+use crate::failure::{Failure, Result, call};
+use crate::options::{Options, duration, read, set};
+
+/// How a bell behaves. Set everything to zero, then `size`, then what matters.
+#[repr(C)]
+pub struct seqcast_bell_options {
+    /// `sizeof(seqcast_bell_options)`.
+    pub size: usize,
+    /// The longest time between two looks, whether the bell was rung or not, in nanoseconds. 0: 1 second.
+    pub interval_ns: u64,
+    /// The time between two looks of a bell that cannot be rung, in nanoseconds. 0: 10 milliseconds.
+    pub tick_ns: u64,
+    /// Not 0: where inotify cannot be had, a thread waits for posts and rings.
+    pub thread: i32,
+    /// 0.
+    pub reserved: i32,
+}
+
+// SAFETY: numbers behind a size, the small ones last and in pairs.
+unsafe impl Options for seqcast_bell_options {
+    const NAME: &'static str = "seqcast_bell_options";
+}
+
+/// How a bell hears of posts.
+#[repr(C)]
+pub enum seqcast_bell_kind {
+    /// By inotify: each post that finds a bell armed rings it at once.
+    SEQCAST_BELL_INOTIFY = 0,
+    /// Not at all: it becomes readable at an interval. `seqcast_seat_bell_unheard` says why.
+    SEQCAST_BELL_TICK = 1,
+    /// By a thread that waits for posts.
+    SEQCAST_BELL_THREAD = 2,
+    /// In a way that this interface does not know.
+    SEQCAST_BELL_OTHER = 3,
+}
+
+/// Makes a descriptor that is readable as long as the seat may have something to read, for epoll, poll, libuv and other
+/// event loops, and stores it. A second call stores the same one, whatever its options. `options` may be null. Returns 0.
+///
+/// When it is readable, and once at the beginning, read until `seqcast_seat_next` returns 0, then call `seqcast_seat_arm`.
+/// Wait for reading only, level- or edge-triggered. The descriptor is the seat's: do not read it, and do not close it.
+/// `seqcast_seat_leave` and `_free` close it, after the loop was told to forget it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn seqcast_seat_bell(
+    seat: *mut seqcast_seat,
+    options: *const seqcast_bell_options,
+    fd: *mut c_int,
+) -> c_int {
+    call(|| {
+        // SAFETY: as the caller promises.
+        let (fd, options) = unsafe { (place(fd, "fd")?, read(options)?) };
+        let options = options.map_or_else(BellOptions::new, |options| options.to_bell_options());
+        *fd = SEATS.with(seat, |seat| seat.bell_or_new(&options))?;
+        Ok(0)
+    })
+}
+
+/// Prepares the sleep of the event loop. Returns 1 if there is something to read after all: read on, and call it again.
+/// Returns 0 if the loop may sleep: the bell becomes readable as soon as there is something.
+#[unsafe(no_mangle)]
+pub extern "C" fn seqcast_seat_arm(seat: *mut seqcast_seat) -> c_int {
+    call(|| SEATS.with(seat, |seat| Ok(c_int::from(seat.arm()?))))
+}
+
+/// Returns how the seat's bell hears of posts: a `seqcast_bell_kind`.
+#[unsafe(no_mangle)]
+pub extern "C" fn seqcast_seat_bell_kind(seat: *mut seqcast_seat) -> c_int {
+    call(|| {
+        let kind = SEATS.with(seat, |seat| Ok(seat.bell()?.kind()))?;
+        let kind = match kind {
+            BellKind::Inotify => seqcast_bell_kind::SEQCAST_BELL_INOTIFY,
+            BellKind::Tick(_) => seqcast_bell_kind::SEQCAST_BELL_TICK,
+            BellKind::Thread => seqcast_bell_kind::SEQCAST_BELL_THREAD,
+            _ => seqcast_bell_kind::SEQCAST_BELL_OTHER,
+        };
+        Ok(kind as c_int)
+    })
+}
+
+/// Copies why posts do not ring the seat's bell. Returns 0 if they do.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn seqcast_seat_bell_unheard(
+    seat: *mut seqcast_seat,
+    buffer: *mut c_char,
+    capacity: usize,
+) -> c_int {
+    call(|| {
+        let reason = SEATS.with(seat, |seat| Ok(seat.bell()?.unheard().map(ToString::to_string)))?;
+        // SAFETY: as the caller promises.
+        unsafe { copy_text(&reason.unwrap_or_default(), buffer, capacity) }
+    })
+}
+
+impl seqcast_bell_options {
+    fn to_bell_options(&self) -> BellOptions {
+        let options = BellOptions::new().thread(self.thread != 0);
+        let options = set(options, duration(self.interval_ns), BellOptions::interval);
+        set(options, duration(self.tick_ns), BellOptions::tick)
+    }
+}
+
+impl Seat {
+    fn bell_or_new(&mut self, options: &BellOptions) -> Result<c_int> {
+        // Refuses what was inherited by a fork, or displaced.
+        self.subscriber()?.wait(Duration::ZERO)?;
+        if self.bell.is_none() {
+            self.bell = Some(self.subscriber()?.bell_with(options)?);
+        }
+        Ok(self.bell()?.as_raw_fd())
+    }
+
+    fn bell(&mut self) -> Result<&PullBell> {
+        self.subscriber()?;
+        self.bell.as_ref().ok_or_else(no_bell)
+    }
+
+    fn arm(&mut self) -> Result<bool> {
+        self.subscriber()?;
+        let (Role::Subscriber(subscriber), Some(bell)) = (&self.role, &self.bell) else { return Err(no_bell()) };
+        Ok(bell.arm(subscriber)?)
+    }
+}
+
+#[cold]
+fn no_bell() -> Failure {
+    Failure::new(SEQCAST_E_NO_BELL, "this seat has no bell: make one with seqcast_seat_bell first")
+}
