@@ -7,6 +7,13 @@ typedef enum seqcast_abi_version {
   SEQCAST_ABI = 0,
 } seqcast_abi_version;
 
+typedef enum seqcast_bell_kind {
+  SEQCAST_BELL_INOTIFY = 0,
+  SEQCAST_BELL_TICK = 1,
+  SEQCAST_BELL_THREAD = 2,
+  SEQCAST_BELL_OTHER = 3,
+} seqcast_bell_kind;
+
 typedef enum seqcast_claimed {
   SEQCAST_CLAIM_HELD = 0,
   SEQCAST_CLAIM_WON = 1,
@@ -59,6 +66,8 @@ typedef enum seqcast_error {
   SEQCAST_E_NOT_CONFIGURED = -43,
   SEQCAST_E_POLLER_PANICKED = -44,
   SEQCAST_E_SYSTEM = -45,
+  SEQCAST_E_UNHEARD = -46,
+  SEQCAST_E_BELL_CLOSED = -47,
   SEQCAST_E_NULL = -1001,
   SEQCAST_E_HANDLE = -1002,
   SEQCAST_E_IN_USE = -1003,
@@ -67,6 +76,7 @@ typedef enum seqcast_error {
   SEQCAST_E_SIZE = -1006,
   SEQCAST_E_NOT_A_READER = -1007,
   SEQCAST_E_TOO_MANY_HANDLES = -1008,
+  SEQCAST_E_NO_BELL = -1009,
 } seqcast_error;
 
 typedef enum seqcast_kind {
@@ -144,6 +154,14 @@ typedef struct seqcast_seat_options {
   int32_t start;
   int32_t silent;
 } seqcast_seat_options;
+
+typedef struct seqcast_bell_options {
+  size_t size;
+  uint64_t interval_ns;
+  uint64_t tick_ns;
+  int32_t thread;
+  int32_t reserved;
+} seqcast_bell_options;
 
 typedef struct seqcast_claim {
   uint64_t words[3];
@@ -280,6 +298,16 @@ int seqcast_seat_free(struct seqcast_seat *seat);
 int seqcast_seat_leave(struct seqcast_seat *seat);
 
 int seqcast_seat_number(struct seqcast_seat *seat);
+
+int seqcast_seat_bell(struct seqcast_seat *seat,
+                      const struct seqcast_bell_options *options,
+                      int *fd);
+
+int seqcast_seat_arm(struct seqcast_seat *seat);
+
+int seqcast_seat_bell_kind(struct seqcast_seat *seat);
+
+int seqcast_seat_bell_unheard(struct seqcast_seat *seat, char *buffer, size_t capacity);
 
 int seqcast_seat_claim(struct seqcast_seat *seat,
                        const char *key,
