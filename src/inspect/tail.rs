@@ -11,17 +11,15 @@ use super::claims::{self, ClaimEntry, Decided, KeyHash};
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::Result;
-use crate::event::wire::{FragmentHead, Head, Kind, Meta, UniqueKey};
-use crate::protocol::bytes;
-use crate::protocol::claims::{At, Token};
+use crate::event::Buffer;
+use crate::event::wire::{FragmentHead, Head, UniqueKey};
 use crate::protocol::ring::{Look, Ring};
 use crate::protocol::word::CellWord;
+use crate::seat::copy::{Copied, Published};
+use crate::seat::fragments::{Assembled, Fragments};
 use crate::seat::options::Start;
-use crate::seat::read::Gate;
-use crate::seat::read::fragments::{Assembled, Fragments};
 use crate::segment::Segment;
 use crate::segment::fault::InSegment;
-use crate::sync::Ordering;
 
 /// How long a reserved id is waited for, if the caller does not say: as long as workers do by default.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -141,33 +139,13 @@ pub struct Tail {
     ring: Ring,
     next: u64,
     fragments: Fragments,
-    gate: Names,
+    payloads: bool,
+    /// The names of events that are still in fragments, by the seat of the sender.
+    names: BTreeMap<u16, (String, String)>,
     patience: Duration,
     /// Since when the reserved id `next` is waited for.
     waiting_since: Option<Instant>,
-    block_bytes: usize,
-    buffer: Vec<u8>,
-}
-
-/// Names of events that are still in fragments; the payloads are kept only if asked for.
-#[derive(Default)]
-struct Names {
-    payloads: bool,
-    /// By the seat of the sender.
-    names: BTreeMap<u16, (String, String)>,
-    sender: u16,
-}
-
-impl Gate for Names {
-    fn wants(&mut self, head: &Head, prefix: &[u8]) -> bool {
-        self.names.insert(self.sender, names_of(head, prefix));
-        self.payloads
-    }
-
-    fn claim(&mut self, _: &UniqueKey, _: At) -> Result<Option<Token>> {
-        // Nobody asks: only workers claim.
-        Ok(None)
-    }
+    buffer: Buffer,
 }
 
 fn names_of(head: &Head, prefix: &[u8]) -> (String, String) {
@@ -175,8 +153,8 @@ fn names_of(head: &Head, prefix: &[u8]) -> (String, String) {
     (String::from_utf8_lossy(source).into_owned(), String::from_utf8_lossy(event).into_owned())
 }
 
-/// What came of one id.
-enum Copied {
+/// What was met at one id.
+enum Met {
     Seen(Seen),
     Nothing,
     Lapped,
@@ -188,20 +166,20 @@ impl Tail {
         let begin = start.begin(segment)?;
         Ok(Tail {
             fragments: Fragments::beginning(segment.geometry(), &ring, begin),
-            block_bytes: segment.geometry().block_bytes(),
             segment: Arc::clone(segment),
             ring,
             next: begin.first,
-            gate: Names::default(),
+            payloads: false,
+            names: BTreeMap::new(),
             patience: PATIENCE,
             waiting_since: None,
-            buffer: Vec::new(),
+            buffer: Buffer::new(),
         })
     }
 
     /// Whether payloads are copied out, too. Default: no.
     pub fn payloads(mut self, yes: bool) -> Tail {
-        self.gate.payloads = yes;
+        self.payloads = yes;
         self
     }
 
@@ -235,16 +213,14 @@ impl Tail {
             let id = self.next;
             match self.ring.look(id).in_segment(&self.segment)? {
                 Look::Empty => return Ok(None),
-                Look::Published(cell) => {
-                    let copied = self.copy(id, cell)?;
-                    if matches!(copied, Copied::Lapped) {
-                        return Ok(Some(self.lapped()));
-                    }
-                    self.go_on(id.saturating_add(1));
-                    if let Copied::Seen(seen) = copied {
+                Look::Published(cell) => match self.copy(id, cell)? {
+                    Met::Lapped => return Ok(Some(self.lapped())),
+                    Met::Nothing => self.go_on(id.saturating_add(1)),
+                    Met::Seen(seen) => {
+                        self.go_on(id.saturating_add(1));
                         return Ok(Some(seen));
                     }
-                }
+                },
                 Look::Reserved(_) => {
                     if self.waiting_since.get_or_insert_with(Instant::now).elapsed() < self.patience {
                         return Ok(None);
@@ -277,59 +253,42 @@ impl Tail {
         (0..=self.segment.geometry().last_seat()).find(|&seat| self.ring.reserved_by(seat) == Some(id)).map(u32::from)
     }
 
-    fn copy(&mut self, id: u64, cell: CellWord) -> Result<Copied> {
-        let Tail { ring, fragments, gate, buffer, .. } = self;
-        let block = ring.block(cell).in_segment(&self.segment)?;
-        let settled = |copied| if ring.unchanged(id, cell) { copied } else { Copied::Lapped };
-        let unreadable = || Copied::Seen(Seen::Unreadable { id });
-        let Some(Meta { kind, len }) = Meta::from_bits(block.meta().load(Ordering::Relaxed), self.block_bytes) else {
-            return Ok(settled(unreadable()));
+    fn copy(&mut self, id: u64, cell: CellWord) -> Result<Met> {
+        let published = Published::of(&self.ring, id, cell).in_segment(&self.segment)?;
+        let copied = published.copy_out(&mut self.buffer, &mut self.fragments, |_, _| self.payloads);
+        let (head, len, payload) = match copied {
+            Copied::Event { head, len } => (head, len, Some(self.buffer[head.payload_at()..len].to_vec())),
+            Copied::NotWanted { head, len } => (head, len, None),
+            Copied::Fragment { len } => return self.assemble(id, len),
+            Copied::Lapped => return Ok(Met::Lapped),
+            Copied::Unreadable => return Ok(Met::Seen(Seen::Unreadable { id })),
         };
-        if kind == Kind::Fragment {
-            bytes::load_bytes(block.payload(), fragments.buffer(len));
-            if !ring.unchanged(id, cell) {
-                return Ok(Copied::Lapped);
-            }
-            return self.assemble(id, len);
-        }
-        let prefix_len = Head::prefix_len(block.payload()[0].load(Ordering::Relaxed));
-        if prefix_len > len {
-            return Ok(settled(unreadable()));
-        }
-        // A payload that nobody asked for is not even copied.
-        let wanted = if gate.payloads { len } else { prefix_len };
-        buffer.resize(wanted.next_multiple_of(8), 0);
-        bytes::load_bytes(block.payload(), buffer);
-        if !ring.unchanged(id, cell) {
-            return Ok(Copied::Lapped);
-        }
-        let Some(head) = Head::parse(&buffer[..prefix_len]).filter(|head| head.payload_at() <= prefix_len) else {
-            return Ok(unreadable());
-        };
-        let names = names_of(&head, buffer);
-        let payload = gate.payloads.then(|| buffer[head.payload_at()..len].to_vec());
+        let names = names_of(&head, &self.buffer);
         self.seen(id, &head, names, (len - head.payload_at()) as u64, false, payload)
     }
 
     /// Adds the fragment in the fragments' buffer to its event.
-    fn assemble(&mut self, id: u64, len: usize) -> Result<Copied> {
+    fn assemble(&mut self, id: u64, len: usize) -> Result<Met> {
         let Some(FragmentHead { seat, total, .. }) = self.fragments.buffered(len).and_then(FragmentHead::parse) else {
-            return Ok(Copied::Seen(Seen::Unreadable { id }));
+            return Ok(Met::Seen(Seen::Unreadable { id }));
         };
-        self.gate.sender = seat;
-        let (head, payload) = match self.fragments.add(len, &mut self.gate) {
-            Assembled::More => return Ok(Copied::Nothing),
-            Assembled::Headless | Assembled::BeforeOurTime => return Ok(Copied::Seen(Seen::Headless { id })),
-            Assembled::Malformed => return Ok(Copied::Seen(Seen::Unreadable { id })),
+        let wants = |head: &Head, prefix: &[u8]| {
+            self.names.insert(seat, names_of(head, prefix));
+            self.payloads
+        };
+        let (head, payload) = match self.fragments.add(len, wants) {
+            Assembled::More => return Ok(Met::Nothing),
+            Assembled::Headless | Assembled::BeforeOurTime => return Ok(Met::Seen(Seen::Headless { id })),
+            Assembled::Malformed => return Ok(Met::Seen(Seen::Unreadable { id })),
             Assembled::NotWanted { head } => (head, None),
             Assembled::Whole { head, bytes } => {
                 let payload = bytes.get(head.payload_at()..).unwrap_or_default().to_vec();
                 (head, Some(payload))
             }
         };
-        let names = self.gate.names.remove(&seat).unwrap_or_default();
+        let names = self.names.remove(&seat).unwrap_or_default();
         let Some(payload_len) = total.checked_sub(head.payload_at() as u64) else {
-            return Ok(Copied::Seen(Seen::Unreadable { id }));
+            return Ok(Met::Seen(Seen::Unreadable { id }));
         };
         self.seen(id, &head, names, payload_len, true, payload)
     }
@@ -342,7 +301,7 @@ impl Tail {
         len: u64,
         fragmented: bool,
         payload: Option<Vec<u8>>,
-    ) -> Result<Copied> {
+    ) -> Result<Met> {
         let unique = match head.unique {
             None => None,
             Some(UniqueKey { key, ttl_ns }) => Some(SeenUnique {
@@ -355,7 +314,7 @@ impl Tail {
                 },
             }),
         };
-        Ok(Copied::Seen(Seen::Event(SeenEvent {
+        Ok(Met::Seen(Seen::Event(SeenEvent {
             id,
             source,
             event,

@@ -1,10 +1,13 @@
 //! Taking a seat on the bus: its lock, its words, and what its last holder left.
 
 pub(crate) mod adopt;
+pub(crate) mod ahead;
 pub(crate) mod audit;
 pub(crate) mod bell;
 pub(crate) mod claim;
 pub(crate) mod claim_clock;
+pub(crate) mod copy;
+pub(crate) mod fragments;
 pub(crate) mod holder;
 pub(crate) mod options;
 pub(crate) mod post;

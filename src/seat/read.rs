@@ -1,36 +1,25 @@
 //! The reading half of a seat: every event in order, gaps named where they are.
 
-pub(crate) mod fragments;
-
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::fragments::{Assembled, Fragments};
 use crate::claim::Claim;
 use crate::error::Result;
 use crate::event::Buffer;
-use crate::event::wire::{Head, Kind, Meta, UniqueKey};
+use crate::event::wire::{Head, UniqueKey};
 use crate::os::sys;
-use crate::protocol::bytes;
 use crate::protocol::claims::{At, Token};
 use crate::protocol::pool::Tries;
 use crate::protocol::ring::{Fate, Look, Ring};
 use crate::protocol::word::CellWord;
+use crate::seat::ahead::{Ahead, ReadAhead};
+use crate::seat::copy::{Copied, Published};
+use crate::seat::fragments::{Assembled, Fragments};
 use crate::seat::options::Begin;
 use crate::seat::words::SeatWords;
 use crate::segment::Segment;
 use crate::segment::fault::InSegment;
 use crate::segment::layout::seat_word;
-use crate::sync::Ordering;
-
-/// Most events that are copied out ahead of one whose payload is not there yet.
-const MOST_AHEAD: usize = 4096;
-/// Most bytes of them.
-const MOST_AHEAD_BYTES: usize = 256 << 10;
-
-/// Events of up to so many bytes, which is what two lines hold, are copied whole before anybody asks who wants them.
-const SMALL: usize = 96;
 
 /// Events read one after the other from which on a reader counts as behind, and asks for lines ahead.
 const BEHIND: u32 = 8;
@@ -101,33 +90,11 @@ impl Message {
     }
 }
 
-/// A moment at which too much was copied out ahead to read on. Every id below `end` was taken by then, so that one that
-/// is reserved has been waited for since, though it is met only later: the waits for many of them go on at the same
-/// time.
-#[derive(Clone, Copy)]
-struct Horizon {
-    end: u64,
-    at_ns: u64,
-}
-
-/// Horizons are so many in a `wait_max`: by one of these parts an id may be waited for longer.
-const HORIZONS: u64 = 8;
-/// Most horizons kept. There are a few more than [`HORIZONS`] while `wait_max` stays as it is.
-const MOST_HORIZONS: usize = 32;
-
-/// What was found beyond a reserved id, in order.
-enum Ahead {
-    Message(Message),
-    Lagged { first: u64, missed: u64 },
-    Unreadable { id: u64 },
-    Waiting { id: u64, first_met_ns: u64 },
-}
-
-/// What came of copying one id out.
-enum Copied {
-    /// Into `current`.
+/// What came of reading one id.
+enum Taken {
+    /// An event, which is `current`.
     Event,
-    /// An id that is no event for us: not wanted, run by another worker, or a fragment that is not the last.
+    /// No event for this worker: not wanted, run by another worker, or a fragment that is not the last.
     Nothing,
     /// Overwritten while it was copied.
     Lapped,
@@ -146,13 +113,9 @@ pub(crate) struct Reader {
     /// The place from which on every event was read (see `protocol::claims`).
     since: u64,
     /// Not empty while ids are waited for: then it begins with one of them.
-    ahead: VecDeque<Ahead>,
-    ahead_bytes: usize,
-    /// Later ones end further.
-    horizons: VecDeque<Horizon>,
+    ahead: ReadAhead,
     fragments: Fragments,
     current: Message,
-    block_bytes: usize,
     wait_max_ns: u64,
     /// Events read since the last look that found none, up to [`BEHIND`].
     streak: u32,
@@ -165,16 +128,13 @@ impl Reader {
         seat.set(seat_word!(reading.cursor), start);
         Reader {
             fragments: Fragments::beginning(segment.geometry(), &ring, begin),
-            block_bytes: segment.geometry().block_bytes(),
             segment,
             ring,
             seat,
             seat_number,
             next: start,
             since: place_of(start),
-            ahead: VecDeque::new(),
-            ahead_bytes: 0,
-            horizons: VecDeque::new(),
+            ahead: ReadAhead::default(),
             current: Message::nothing(),
             wait_max_ns: 0,
             streak: 0,
@@ -219,11 +179,7 @@ impl Reader {
 
     /// The unique events that were copied out and claimed, in order. The rest of what was copied out is left.
     pub(crate) fn take_claimed(&mut self) -> impl Iterator<Item = Message> {
-        self.ahead_bytes = 0;
-        std::mem::take(&mut self.ahead).into_iter().filter_map(|ahead| match ahead {
-            Ahead::Message(message) if message.claim.is_some() => Some(message),
-            _ => None,
-        })
+        self.ahead.take_claimed()
     }
 
     /// Takes one step. Never waits.
@@ -241,14 +197,14 @@ impl Reader {
                 Look::Published(seen) => {
                     self.next = next_id(id);
                     match self.copy(id, seen, self.since, gate)? {
-                        Copied::Event => break Step::Event,
-                        Copied::Nothing => {}
-                        Copied::Lapped => {
+                        Taken::Event => break Step::Event,
+                        Taken::Nothing => {}
+                        Taken::Lapped => {
                             self.next = id;
                             break self.lapped();
                         }
-                        Copied::Headless => break self.missed_one(id),
-                        Copied::Unreadable => break self.unreadable(id),
+                        Taken::Headless => break self.missed_one(id),
+                        Taken::Unreadable => break self.unreadable(id),
                     }
                 }
                 Look::Reserved(_) => {
@@ -272,84 +228,96 @@ impl Reader {
         let mut tries = Tries::new();
         while let Some(front) = self.ahead.front() {
             if let &Ahead::Waiting { id, first_met_ns } = front {
-                match self.look(id)? {
-                    Look::Published(seen) => {
-                        let copied = self.copy(id, seen, self.since_before(id), gate)?;
-                        self.ahead.pop_front();
-                        match copied {
-                            Copied::Event => return Ok(Some(Step::Event)),
-                            Copied::Nothing => {}
-                            Copied::Lapped | Copied::Headless => return Ok(Some(self.missed_one(id))),
-                            Copied::Unreadable => return Ok(Some(self.unreadable(id))),
-                        }
-                    }
-                    Look::Void => {
-                        self.ahead.pop_front();
-                    }
-                    Look::Lapped => {
-                        self.ahead.pop_front();
-                        return Ok(Some(self.missed_one(id)));
-                    }
-                    Look::Reserved(_) => {
-                        if self.give_up(id, first_met_ns)? {
-                            // Decided, by us or by another: look again. Who reserves it anew each time is no worker.
-                            tries.another().in_segment(&self.segment)?;
-                            continue;
-                        }
-                        self.copy_ahead(gate)?;
-                        let own = self.ring.reserved_by(self.seat_number) == Some(id);
-                        let since_ns = if own { None } else { Some(first_met_ns) };
-                        return Ok(Some(Step::Pending(Pending { id, since_ns })));
-                    }
-                    Look::Empty => return Err(self.segment.corrupt("an id that was reserved is not taken any more")),
+                if let Some(step) = self.read_waiting(id, first_met_ns, &mut tries, gate)? {
+                    return Ok(Some(step));
                 }
                 // It was no event for us, and there may be nothing behind it.
                 self.store_cursor();
                 continue;
             }
-            let Some(ahead) = self.ahead.pop_front() else { break };
-            return Ok(Some(match ahead {
-                Ahead::Message(message) => {
-                    self.ahead_bytes -= message.bytes.len();
+            return Ok(match self.ahead.pop() {
+                Some(Ahead::Message(message)) => {
                     self.current = message;
-                    Step::Event
+                    Some(Step::Event)
                 }
-                Ahead::Lagged { first, missed } => self.count_missed(first, missed),
-                Ahead::Unreadable { id } => self.unreadable(id),
-                Ahead::Waiting { .. } => continue,
-            }));
+                Some(Ahead::Lagged { first, missed }) => Some(self.count_missed(first, missed)),
+                Some(Ahead::Unreadable { id }) => Some(self.unreadable(id)),
+                Some(Ahead::Waiting { .. }) | None => continue,
+            });
         }
         Ok(None)
+    }
+
+    /// One step at the id that is waited for, which is the first of those ahead. `None` if it led to nothing: then the
+    /// caller goes on with what is first now.
+    fn read_waiting(
+        &mut self,
+        id: u64,
+        first_met_ns: u64,
+        tries: &mut Tries,
+        gate: &mut impl Gate,
+    ) -> Result<Option<Step>> {
+        match self.look(id)? {
+            Look::Published(seen) => {
+                let taken = self.copy(id, seen, self.since_before(id), gate)?;
+                self.ahead.pop();
+                Ok(match taken {
+                    Taken::Event => Some(Step::Event),
+                    Taken::Nothing => None,
+                    Taken::Lapped | Taken::Headless => Some(self.missed_one(id)),
+                    Taken::Unreadable => Some(self.unreadable(id)),
+                })
+            }
+            Look::Void => {
+                self.ahead.pop();
+                Ok(None)
+            }
+            Look::Lapped => {
+                self.ahead.pop();
+                Ok(Some(self.missed_one(id)))
+            }
+            Look::Reserved(_) if self.give_up(id, first_met_ns)? => {
+                // Decided, by us or by another: look again. Who reserves it anew each time is no worker.
+                tries.another().in_segment(&self.segment)?;
+                Ok(None)
+            }
+            Look::Reserved(_) => {
+                self.copy_ahead(gate)?;
+                let own = self.ring.reserved_by(self.seat_number) == Some(id);
+                let since_ns = if own { None } else { Some(first_met_ns) };
+                Ok(Some(Step::Pending(Pending { id, since_ns })))
+            }
+            Look::Empty => Err(self.segment.corrupt("an id that was reserved is not taken any more")),
+        }
     }
 
     /// Copies out what is readable behind an id that is waited for, so that its reserver's slowness costs nobody else's
     /// events.
     fn copy_ahead(&mut self, gate: &mut impl Gate) -> Result<()> {
-        while self.ahead.len() < MOST_AHEAD && self.ahead_bytes < MOST_AHEAD_BYTES {
+        while self.ahead.has_room() {
             let id = self.next;
             match self.look(id)? {
                 Look::Empty => return Ok(()),
                 Look::Published(seen) => {
                     self.next = next_id(id);
                     match self.copy(id, seen, self.since_with_waiting(), gate)? {
-                        Copied::Event => {
+                        Taken::Event => {
                             let message = std::mem::replace(&mut self.current, Message::nothing());
-                            self.ahead_bytes += message.bytes.len();
-                            self.ahead.push_back(Ahead::Message(message));
+                            self.ahead.push(Ahead::Message(message));
                         }
-                        Copied::Nothing => {}
-                        Copied::Lapped => {
+                        Taken::Nothing => {}
+                        Taken::Lapped => {
                             self.next = id;
                             let missed = self.skip_lap();
-                            self.ahead.push_back(Ahead::Lagged { first: id, missed });
+                            self.ahead.push(Ahead::Lagged { first: id, missed });
                         }
-                        Copied::Headless => {
+                        Taken::Headless => {
                             self.read_from_after(id);
-                            self.ahead.push_back(Ahead::Lagged { first: id, missed: 1 });
+                            self.ahead.push(Ahead::Lagged { first: id, missed: 1 });
                         }
-                        Copied::Unreadable => {
+                        Taken::Unreadable => {
                             self.read_from_after(id);
-                            self.ahead.push_back(Ahead::Unreadable { id });
+                            self.ahead.push(Ahead::Unreadable { id });
                         }
                     }
                 }
@@ -361,38 +329,17 @@ impl Reader {
                 Look::Lapped => {
                     self.check_lapped(id)?;
                     let missed = self.skip_lap();
-                    self.ahead.push_back(Ahead::Lagged { first: id, missed });
+                    self.ahead.push(Ahead::Lagged { first: id, missed });
                 }
             }
         }
-        self.note_horizon();
+        self.ahead.note_horizon(self.next, self.ring.newest(), self.wait_max_ns);
         Ok(())
     }
 
     fn wait_for(&mut self, id: u64) {
         self.seat.add(seat_word!(reading.waited), 1);
-        let known_since = self.horizons.iter().find(|horizon| id < horizon.end).map(|horizon| horizon.at_ns);
-        let first_met_ns = known_since.unwrap_or_else(sys::boottime_ns);
-        self.ahead.push_back(Ahead::Waiting { id, first_met_ns });
-    }
-
-    /// Remembers how far ids are taken, as there is no room to read up to there.
-    fn note_horizon(&mut self) {
-        let (now, end) = (sys::boottime_ns(), self.ring.newest());
-        while self.horizons.front().is_some_and(|horizon| horizon.end <= self.next) {
-            self.horizons.pop_front();
-        }
-        // Of those that are as long ago as anybody waits, the last says it for all.
-        while self.horizons.get(1).is_some_and(|horizon| now.saturating_sub(horizon.at_ns) >= self.wait_max_ns) {
-            self.horizons.pop_front();
-        }
-        let is_new = self
-            .horizons
-            .back()
-            .is_none_or(|last| end > last.end && now.saturating_sub(last.at_ns) >= self.wait_max_ns / HORIZONS);
-        if is_new && end > self.next && self.horizons.len() < MOST_HORIZONS {
-            self.horizons.push_back(Horizon { end, at_ns: now });
-        }
+        self.ahead.wait_for(id);
     }
 
     /// Gives the reserved `id` up if its reserver is proven dead, or alive but too slow. `false` if it is to be waited
@@ -432,76 +379,47 @@ impl Reader {
     }
 
     /// Copies the event at `id` out, if it is one for us.
-    fn copy(&mut self, id: u64, seen: CellWord, since: u64, gate: &mut impl Gate) -> Result<Copied> {
-        let ring = &self.ring;
-        let block = ring.block(seen).in_segment(&self.segment)?;
-        block.prefetch_second_line();
-        let meta = Meta::from_bits(block.meta().load(Ordering::Relaxed), self.block_bytes);
-        let Some(Meta { kind, len }) = meta else {
-            return Ok(if ring.unchanged(id, seen) { Copied::Unreadable } else { Copied::Lapped });
-        };
-        self.streak = if self.streak < BEHIND { self.streak + 1 } else { BEHIND * u32::from(ring.prefetch_after(id)) };
-        let payload = block.payload();
-        if kind == Kind::Fragment {
-            let buffer = self.fragments.buffer(len);
-            bytes::load_bytes(payload, buffer);
-            if !ring.unchanged(id, seen) {
-                return Ok(Copied::Lapped);
+    fn copy(&mut self, id: u64, seen: CellWord, since: u64, gate: &mut impl Gate) -> Result<Taken> {
+        let published = Published::of(&self.ring, id, seen).in_segment(&self.segment)?;
+        self.streak =
+            if self.streak < BEHIND { self.streak + 1 } else { BEHIND * u32::from(self.ring.prefetch_after(id)) };
+        let wants = |head: &Head, prefix: &[u8]| gate.wants(head, prefix);
+        match published.copy_out(&mut self.current.bytes, &mut self.fragments, wants) {
+            Copied::Event { head, len } => {
+                self.current.id = id;
+                self.current.len = len;
+                self.current.head = head;
+                self.decide(id, since, gate)
             }
-            return self.assemble(id, len, since, gate);
-        }
-
-        let first = payload[0].load(Ordering::Relaxed);
-        let prefix_len = Head::prefix_len(first);
-        if prefix_len > len {
-            return Ok(if ring.unchanged(id, seen) { Copied::Unreadable } else { Copied::Lapped });
-        }
-        let whole_words = len.next_multiple_of(8);
-        let at_first = if len <= SMALL { whole_words } else { prefix_len };
-        let bytes = &mut self.current.bytes;
-        if bytes.len() < whole_words {
-            bytes.resize(whole_words, 0);
-        }
-        bytes::load_bytes(payload, &mut bytes[..at_first]);
-        if !ring.unchanged(id, seen) {
-            return Ok(Copied::Lapped);
-        }
-        let Some(head) = Head::parse(&bytes[..prefix_len]) else { return Ok(Copied::Unreadable) };
-        if !gate.wants(&head, &bytes[..prefix_len]) {
-            self.not_wanted(id, &head);
-            return Ok(Copied::Nothing);
-        }
-        if at_first < whole_words {
-            bytes::load_bytes(&payload[at_first / 8..], &mut bytes[at_first..whole_words]);
-            if !ring.unchanged(id, seen) {
-                return Ok(Copied::Lapped);
+            Copied::NotWanted { head, .. } => {
+                self.not_wanted(id, &head);
+                Ok(Taken::Nothing)
             }
+            Copied::Fragment { len } => self.assemble(id, len, since, gate),
+            Copied::Lapped => Ok(Taken::Lapped),
+            Copied::Unreadable => Ok(Taken::Unreadable),
         }
-        self.current.id = id;
-        self.current.len = len;
-        self.current.head = head;
-        self.decide(id, since, gate)
     }
 
     /// Adds the fragment in the fragments' buffer to its message.
-    fn assemble(&mut self, id: u64, len: usize, since: u64, gate: &mut impl Gate) -> Result<Copied> {
-        match self.fragments.add(len, gate) {
+    fn assemble(&mut self, id: u64, len: usize, since: u64, gate: &mut impl Gate) -> Result<Taken> {
+        match self.fragments.add(len, |head, prefix| gate.wants(head, prefix)) {
             Assembled::Whole { head, bytes } => {
                 self.current = Message { id, head, len: bytes.len(), bytes, claim: None };
                 self.decide(id, since, gate)
             }
             Assembled::NotWanted { head } => {
                 self.not_wanted(id, &head);
-                Ok(Copied::Nothing)
+                Ok(Taken::Nothing)
             }
-            Assembled::More => Ok(Copied::Nothing),
+            Assembled::More => Ok(Taken::Nothing),
             Assembled::BeforeOurTime => {
                 // It may be a unique event. Who has all of it decides, and our later claims must not speak for it.
                 self.read_from_after(id);
-                Ok(Copied::Nothing)
+                Ok(Taken::Nothing)
             }
-            Assembled::Headless => Ok(Copied::Headless),
-            Assembled::Malformed => Ok(Copied::Unreadable),
+            Assembled::Headless => Ok(Taken::Headless),
+            Assembled::Malformed => Ok(Taken::Unreadable),
         }
     }
 
@@ -515,15 +433,15 @@ impl Reader {
 
     /// Asks for a unique event in `current` whether it is ours.
     #[inline]
-    fn decide(&mut self, id: u64, since: u64, gate: &mut impl Gate) -> Result<Copied> {
+    fn decide(&mut self, id: u64, since: u64, gate: &mut impl Gate) -> Result<Taken> {
         self.current.claim = None;
         if let Some(unique) = &self.current.head.unique {
             self.current.claim = gate.claim(unique, At { place: place_of(id), since })?;
             if self.current.claim.is_none() {
-                return Ok(Copied::Nothing);
+                return Ok(Taken::Nothing);
             }
         }
-        Ok(Copied::Event)
+        Ok(Taken::Event)
     }
 
     /// Where our claims may begin to speak, for an id that was waited for: it is read before what follows it.
@@ -533,11 +451,7 @@ impl Reader {
 
     /// The same for an id that was read while others before it are waited for: those are not read yet.
     fn since_with_waiting(&self) -> u64 {
-        let last_waiting = self.ahead.iter().rev().find_map(|ahead| match ahead {
-            Ahead::Waiting { id, .. } => Some(*id),
-            _ => None,
-        });
-        last_waiting.map_or(self.since, |id| self.since.max(place_after(id)))
+        self.ahead.last_waiting().map_or(self.since, |id| self.since.max(place_after(id)))
     }
 
     /// Refuses a lap that the event id denies, which would otherwise be followed by another and another.
@@ -589,11 +503,7 @@ impl Reader {
     /// The first id that is not delivered.
     #[inline]
     pub(crate) fn cursor(&self) -> u64 {
-        match self.ahead.front() {
-            Some(&Ahead::Waiting { id, .. } | &Ahead::Unreadable { id } | &Ahead::Lagged { first: id, .. }) => id,
-            Some(Ahead::Message(message)) => message.id,
-            None => self.next,
-        }
+        self.ahead.first_id().unwrap_or(self.next)
     }
 
     /// Says to those who look how far we are.

@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::Gate;
 use crate::event::Buffer;
-use crate::event::wire::{FRAGMENT_HEAD_BYTES, FragmentHead, Head, Kind, Meta, chunk_len};
-use crate::protocol::bytes;
+use crate::event::wire::{FRAGMENT_HEAD_BYTES, FragmentHead, Head, chunk_len};
 use crate::protocol::ring::{Look, Ring};
+use crate::seat::copy::{Copied, Published};
 use crate::seat::options::Begin;
 use crate::segment::geometry::Geometry;
-use crate::sync::Ordering;
 
 pub(crate) struct Fragments {
     /// By seat of the sender.
@@ -64,7 +62,7 @@ impl Fragments {
             since: if begin.gathers { 0 } else { begin.first },
         };
         if begin.gathers {
-            fragments.gather(ring, geometry.block_bytes(), begin.first);
+            fragments.gather(ring, begin.first);
         }
         fragments
     }
@@ -74,10 +72,10 @@ impl Fragments {
     ///
     /// What is malformed, reserved or overwritten here is passed over. If a part of an event is missed by that, its end
     /// will say so.
-    fn gather(&mut self, ring: &Ring, block_bytes: usize, end: u64) {
+    fn gather(&mut self, ring: &Ring, end: u64) {
         let mut id = ring.oldest();
         while id < end {
-            id = match self.gather_at(ring, block_bytes, id) {
+            id = match self.gather_at(ring, id) {
                 Some(()) => id + 1,
                 // Lapped. Not further on than need be: what is lost here is lost for good.
                 None => ring.oldest().max(id + 1),
@@ -86,23 +84,23 @@ impl Fragments {
     }
 
     /// Adds the fragment at `id`, if there is one. `None` if it was overwritten.
-    fn gather_at(&mut self, ring: &Ring, block_bytes: usize, id: u64) -> Option<()> {
+    fn gather_at(&mut self, ring: &Ring, id: u64) -> Option<()> {
         let seen = match ring.look(id) {
             Ok(Look::Published(seen)) => seen,
             Ok(Look::Lapped) => return None,
             _ => return Some(()),
         };
-        let Ok(block) = ring.block(seen) else { return Some(()) };
+        let Ok(published) = Published::of(ring, id, seen) else { return Some(()) };
         ring.prefetch_after(id);
-        // Relaxed: the second look tells whether it counts.
-        let meta = Meta::from_bits(block.meta().load(Ordering::Relaxed), block_bytes);
-        if let Some(Meta { kind: Kind::Fragment, len }) = meta {
-            bytes::load_bytes(block.payload(), self.buffer(len));
-            ring.unchanged(id, seen).then_some(())?;
-            // One that is whole here goes; nobody is asked yet whether the others are wanted.
-            self.add_with(len, Partial::keep);
+        match published.copy_fragment_out(self) {
+            Some(Copied::Lapped) => None,
+            Some(Copied::Fragment { len }) => {
+                // One that is whole here goes; nobody is asked yet whether the others are wanted.
+                self.add_with(len, Partial::keep);
+                Some(())
+            }
+            _ => Some(()),
         }
-        Some(())
     }
 
     /// Where to copy a fragment of `len` bytes to, rounded up to whole words.
@@ -117,8 +115,8 @@ impl Fragments {
     }
 
     /// Adds the fragment of `len` bytes in the buffer.
-    pub(crate) fn add(&mut self, len: usize, gate: &mut impl Gate) -> Assembled {
-        self.add_with(len, |partial, chunk| partial.add(chunk, gate))
+    pub(crate) fn add(&mut self, len: usize, wants: impl FnOnce(&Head, &[u8]) -> bool) -> Assembled {
+        self.add_with(len, |partial, chunk| partial.add(chunk, wants))
     }
 
     /// The same, where `add` puts the bytes of a fragment to those of its event, or says that they cannot be.
@@ -180,7 +178,7 @@ impl Partial {
     }
 
     /// `false` if the event's head cannot be one.
-    fn add(&mut self, chunk: &[u8], gate: &mut impl Gate) -> bool {
+    fn add(&mut self, chunk: &[u8], wants: impl FnOnce(&Head, &[u8]) -> bool) -> bool {
         self.next += 1;
         if !self.wanted {
             return true;
@@ -194,7 +192,7 @@ impl Partial {
             }
             let Some(prefix) = self.bytes.get(..prefix_len) else { return true };
             let Some(head) = Head::parse(prefix) else { return false };
-            self.wanted = gate.wants(&head, prefix);
+            self.wanted = wants(&head, prefix);
             self.head = Some(head);
             if self.wanted {
                 // The length was checked against the largest there can be.

@@ -1,0 +1,125 @@
+//! What a reader has copied out behind an id that it waits for.
+
+use std::collections::VecDeque;
+
+use crate::os::sys;
+use crate::seat::read::Message;
+
+/// Most entries.
+const MOST: usize = 4096;
+/// Most bytes of events.
+const MOST_BYTES: usize = 256 << 10;
+
+/// Horizons are so many in a `wait_max`: by one of these parts an id may be waited for longer.
+const HORIZONS: u64 = 8;
+/// Most horizons kept. There are a few more than [`HORIZONS`] while `wait_max` stays as it is.
+const MOST_HORIZONS: usize = 32;
+
+/// What was found at an id.
+pub(crate) enum Ahead {
+    Message(Message),
+    Lagged { first: u64, missed: u64 },
+    Unreadable { id: u64 },
+    Waiting { id: u64, first_met_ns: u64 },
+}
+
+/// A moment at which there was no room to read on. Every id below `end` was taken by then, so that one that is reserved
+/// has been waited for since, though it is met only later: the waits for many of them go on at the same time.
+#[derive(Clone, Copy)]
+struct Horizon {
+    end: u64,
+    at_ns: u64,
+}
+
+/// The entries in order of their ids. If there are any, the first is an id that is waited for, or was until the reader's
+/// last step.
+#[derive(Default)]
+pub(crate) struct ReadAhead {
+    entries: VecDeque<Ahead>,
+    bytes: usize,
+    /// Later ones end further.
+    horizons: VecDeque<Horizon>,
+}
+
+impl ReadAhead {
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        self.entries.len() < MOST && self.bytes < MOST_BYTES
+    }
+
+    #[inline]
+    pub(crate) fn front(&self) -> Option<&Ahead> {
+        self.entries.front()
+    }
+
+    /// The id of the first entry.
+    #[inline]
+    pub(crate) fn first_id(&self) -> Option<u64> {
+        Some(match self.entries.front()? {
+            &Ahead::Waiting { id, .. } | &Ahead::Unreadable { id } | &Ahead::Lagged { first: id, .. } => id,
+            Ahead::Message(message) => message.id,
+        })
+    }
+
+    /// The last id that is waited for.
+    pub(crate) fn last_waiting(&self) -> Option<u64> {
+        self.entries.iter().rev().find_map(|entry| match entry {
+            Ahead::Waiting { id, .. } => Some(*id),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn push(&mut self, entry: Ahead) {
+        if let Ahead::Message(message) = &entry {
+            self.bytes += message.bytes.len();
+        }
+        self.entries.push_back(entry);
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Ahead> {
+        let entry = self.entries.pop_front()?;
+        if let Ahead::Message(message) = &entry {
+            self.bytes -= message.bytes.len();
+        }
+        Some(entry)
+    }
+
+    /// Adds an id to be waited for.
+    pub(crate) fn wait_for(&mut self, id: u64) {
+        let known_since = self.horizons.iter().find(|horizon| id < horizon.end).map(|horizon| horizon.at_ns);
+        let first_met_ns = known_since.unwrap_or_else(sys::boottime_ns);
+        self.entries.push_back(Ahead::Waiting { id, first_met_ns });
+    }
+
+    /// Removes all entries and returns the unique events that were claimed, in order.
+    pub(crate) fn take_claimed(&mut self) -> impl Iterator<Item = Message> + use<> {
+        self.bytes = 0;
+        std::mem::take(&mut self.entries).into_iter().filter_map(|entry| match entry {
+            Ahead::Message(message) if message.claim.is_some() => Some(message),
+            _ => None,
+        })
+    }
+
+    /// Remembers that ids below `end` are taken, as there is no room to read from `next` up to there.
+    pub(crate) fn note_horizon(&mut self, next: u64, end: u64, wait_max_ns: u64) {
+        let now = sys::boottime_ns();
+        while self.horizons.front().is_some_and(|horizon| horizon.end <= next) {
+            self.horizons.pop_front();
+        }
+        // Of those that are as long ago as any reader waits, the last says it for all.
+        while self.horizons.get(1).is_some_and(|horizon| now.saturating_sub(horizon.at_ns) >= wait_max_ns) {
+            self.horizons.pop_front();
+        }
+        let is_new = self
+            .horizons
+            .back()
+            .is_none_or(|last| end > last.end && now.saturating_sub(last.at_ns) >= wait_max_ns / HORIZONS);
+        if is_new && end > next && self.horizons.len() < MOST_HORIZONS {
+            self.horizons.push_back(Horizon { end, at_ns: now });
+        }
+    }
+}

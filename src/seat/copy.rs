@@ -1,0 +1,247 @@
+//! The one copy of what a published cell's block holds.
+//!
+//! ```text
+//! first look    the cell names the block        Ring::look
+//! copy          relaxed loads, into private memory
+//! second look   the cell is as it was           Published::is_unchanged
+//! ```
+//!
+//! The words may be overwritten while they are copied, and then they are anything. So nothing is believed before the second
+//! look: until then a length is only a bound on what is copied.
+
+use crate::event::Buffer;
+use crate::event::wire::{Head, Kind, Meta};
+use crate::protocol::Fault;
+use crate::protocol::bytes;
+use crate::protocol::pool::Block;
+use crate::protocol::ring::Ring;
+use crate::protocol::word::CellWord;
+use crate::seat::fragments::Fragments;
+use crate::sync::Ordering;
+
+/// Events of up to so many bytes, which is what two lines hold, are copied whole before it is known who wants them.
+const SMALL: usize = 96;
+
+/// An id whose cell was found published.
+pub(crate) struct Published<'a> {
+    ring: &'a Ring,
+    id: u64,
+    cell: CellWord,
+    block: Block<'a>,
+}
+
+/// What was copied out.
+pub(crate) enum Copied {
+    /// An event that is wanted, in the first `len` bytes of the buffer.
+    Event { head: Head, len: usize },
+    /// An event of `len` bytes that is not wanted. The buffer has at least what stands before its payload.
+    NotWanted { head: Head, len: usize },
+    /// A fragment, in the first `len` bytes of the fragments' buffer.
+    Fragment { len: usize },
+    /// Nothing: the id was overwritten.
+    Lapped,
+    /// Nothing: no writer of this crate stores what is there.
+    Unreadable,
+}
+
+impl<'a> Published<'a> {
+    /// The id whose cell held `cell` at the first look.
+    #[inline]
+    pub(crate) fn of(ring: &'a Ring, id: u64, cell: CellWord) -> Result<Published<'a>, Fault> {
+        let block = ring.block(cell)?;
+        block.prefetch_second_line();
+        Ok(Published { ring, id, cell, block })
+    }
+
+    /// The second look. Returns `true` if what was copied out before is what was published.
+    #[inline]
+    fn is_unchanged(&self) -> bool {
+        self.ring.unchanged(self.id, self.cell)
+    }
+
+    /// What the block says that it holds. A block has no more bytes than that.
+    #[inline]
+    fn meta(&self) -> Option<Meta> {
+        // Relaxed: before the second look, like all loads of the copy.
+        Meta::from_bits(self.block.meta().load(Ordering::Relaxed), self.block.payload().len() * 8)
+    }
+
+    /// Copies words from byte `at` of the payload on. Returns `true` if they are what was published.
+    #[inline]
+    fn copy(&self, at: usize, into: &mut [u8]) -> bool {
+        bytes::load_bytes(&self.block.payload()[at / 8..], into);
+        self.is_unchanged()
+    }
+
+    #[inline]
+    fn copy_fragment(&self, len: usize, fragments: &mut Fragments) -> Copied {
+        if self.copy(0, fragments.buffer(len)) { Copied::Fragment { len } } else { Copied::Lapped }
+    }
+
+    /// Nothing to copy, if that is what was published.
+    #[cold]
+    fn unreadable(&self) -> Copied {
+        if self.is_unchanged() { Copied::Unreadable } else { Copied::Lapped }
+    }
+
+    /// Copies an event into `buffer`, which grows as it must, or a fragment into the buffer of `fragments`. `wants` is asked
+    /// about an event by its head and by all that stands before its payload. The payload of one that is not wanted is
+    /// not copied, unless the event is small.
+    // Always: one call for each event read, and the caller's match on the outcome goes into it.
+    #[inline(always)]
+    pub(crate) fn copy_out(
+        &self,
+        buffer: &mut Buffer,
+        fragments: &mut Fragments,
+        wants: impl FnOnce(&Head, &[u8]) -> bool,
+    ) -> Copied {
+        let len = match self.meta() {
+            Some(Meta { kind: Kind::Event, len }) => len,
+            Some(Meta { kind: Kind::Fragment, len }) => return self.copy_fragment(len, fragments),
+            None => return self.unreadable(),
+        };
+        let prefix_len = Head::prefix_len(self.block.payload()[0].load(Ordering::Relaxed));
+        if prefix_len > len {
+            return self.unreadable();
+        }
+        let whole = len.next_multiple_of(8);
+        let at_first = if len <= SMALL { whole } else { prefix_len };
+        if buffer.len() < whole {
+            buffer.resize(whole, 0);
+        }
+        if !self.copy(0, &mut buffer[..at_first]) {
+            return Copied::Lapped;
+        }
+        let prefix = &buffer[..prefix_len];
+        let Some(head) = Head::parse(prefix) else { return Copied::Unreadable };
+        if !wants(&head, prefix) {
+            return Copied::NotWanted { head, len };
+        }
+        if at_first < whole && !self.copy(at_first, &mut buffer[at_first..whole]) {
+            return Copied::Lapped;
+        }
+        Copied::Event { head, len }
+    }
+
+    /// The same for fragments alone. `None` if what is there is not one.
+    pub(crate) fn copy_fragment_out(&self, fragments: &mut Fragments) -> Option<Copied> {
+        match self.meta()? {
+            Meta { kind: Kind::Fragment, len } => Some(self.copy_fragment(len, fragments)),
+            Meta { kind: Kind::Event, .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::event::Topic;
+    use crate::protocol::ring::Look;
+    use crate::seat::Seat;
+    use crate::seat::options::Start;
+    use crate::seat::publish::Outgoing;
+    use crate::segment::Segment;
+    use crate::segment::options::SegmentOptions;
+
+    const CAPACITY: u64 = 8;
+
+    struct Posted {
+        seat: Seat,
+        ring: Ring,
+        cell: CellWord,
+    }
+
+    impl Posted {
+        /// A bus with one event, which is id 0.
+        fn of(payload: &[u8]) -> Posted {
+            let options = SegmentOptions::new().capacity(CAPACITY).block_size(288).claims(8).seats(2);
+            let segment = Arc::new(Segment::anonymous(&options).unwrap());
+            let mut seat = Seat::take(&segment, "").unwrap();
+            post(&mut seat, payload);
+            let ring = segment.ring();
+            let Ok(Look::Published(cell)) = ring.look(0) else { panic!("it was posted") };
+            Posted { seat, ring, cell }
+        }
+
+        fn fragments(&self) -> Fragments {
+            let segment = &self.seat.segment;
+            Fragments::beginning(segment.geometry(), &self.ring, Start::Oldest.begin(segment).unwrap())
+        }
+
+        /// Copies id 0 out, and posts a lap before, or while it is asked whether the event is wanted.
+        fn copy(&mut self, lap_before: bool, lap_meanwhile: bool, is_wanted: bool) -> (Copied, Buffer) {
+            let (mut buffer, mut fragments) = (Buffer::new(), self.fragments());
+            if lap_before {
+                lap(&mut self.seat);
+            }
+            let published = Published::of(&self.ring, 0, self.cell).unwrap();
+            let copied = published.copy_out(&mut buffer, &mut fragments, |_, _| {
+                if lap_meanwhile {
+                    lap(&mut self.seat);
+                }
+                is_wanted
+            });
+            (copied, buffer)
+        }
+    }
+
+    fn post(seat: &mut Seat, payload: &[u8]) {
+        seat.writer.post(&Outgoing { topic: Topic::new("s", "e"), type_tag: 0, unique: None, payload }).unwrap();
+    }
+
+    fn lap(seat: &mut Seat) {
+        (0..CAPACITY).for_each(|_| post(seat, b"later"));
+    }
+
+    #[test]
+    fn g3_what_is_overwritten_while_it_is_copied_is_lapped() {
+        let (small, large) = (&[1; 8][..], &[1; 200][..]);
+        for payload in [small, large] {
+            for is_wanted in [true, false] {
+                let (copied, buffer) = Posted::of(payload).copy(false, false, is_wanted);
+                match copied {
+                    Copied::Event { head, len } if is_wanted => assert_eq!(buffer[head.payload_at()..len], *payload),
+                    Copied::NotWanted { head, len } if !is_wanted => assert_eq!(len - head.payload_at(), payload.len()),
+                    _ => panic!("{} bytes, wanted: {is_wanted}", payload.len()),
+                }
+                let (copied, _) = Posted::of(payload).copy(true, false, is_wanted);
+                assert!(matches!(copied, Copied::Lapped), "{} bytes: a later event", payload.len());
+            }
+        }
+        // A small one is copied whole before. Of a large one the rest is copied afterwards, and looked at again.
+        let (copied, _) = Posted::of(small).copy(false, true, true);
+        assert!(matches!(copied, Copied::Event { .. }));
+        let (copied, _) = Posted::of(large).copy(false, true, true);
+        assert!(matches!(copied, Copied::Lapped), "the head of one event, and the payload of another");
+    }
+
+    #[test]
+    fn g3_a_fragment_that_is_overwritten_is_lapped() {
+        let whole = [1; 400];
+        let mut posted = Posted::of(&whole);
+        assert!(matches!(posted.copy(false, false, true).0, Copied::Fragment { .. }));
+        assert!(matches!(posted.copy(true, false, true).0, Copied::Lapped));
+        let posted = Posted::of(&whole);
+        let mut fragments = posted.fragments();
+        let Posted { mut seat, ring, cell } = posted;
+        let published = Published::of(&ring, 0, cell).unwrap();
+        assert!(matches!(published.copy_fragment_out(&mut fragments), Some(Copied::Fragment { .. })));
+        lap(&mut seat);
+        assert!(!matches!(published.copy_fragment_out(&mut fragments), Some(Copied::Fragment { .. })));
+    }
+
+    #[test]
+    fn g10_what_no_writer_stores_is_unreadable_unless_it_was_overwritten() {
+        for meta in [0, u64::MAX, 1 << 32 | 289, 1 << 32 | 8, 3 << 32 | 64] {
+            let mut posted = Posted::of(&[1; 8]);
+            posted.ring.block(posted.cell).unwrap().meta().store(meta, Ordering::Relaxed);
+            assert!(matches!(posted.copy(false, false, true).0, Copied::Unreadable), "meta {meta:#x}");
+            // The block is private now, and is filled again.
+            lap(&mut posted.seat);
+            posted.ring.block(posted.cell).unwrap().meta().store(meta, Ordering::Relaxed);
+            assert!(matches!(posted.copy(false, false, true).0, Copied::Lapped), "meta {meta:#x}");
+        }
+    }
+}
