@@ -1,22 +1,22 @@
-//! Two workers on one bus hear each other: `cargo run --example hello`
+//! Two workers on one bus: `cargo run --example hello`
 
 use seqcast::{Scope, SegmentOptions};
 
 fn main() -> seqcast::Result<()> {
-    // Other processes would open it by its name. The name is gone when `bus` is dropped.
+    // Other processes would open it by its name. Dropping `bus` unlinks the name.
     let name = format!("seqcast-hello-{}", std::process::id());
     let bus = SegmentOptions::new().unlink_on_drop(true).create(&name)?;
 
-    // As a rule each process has one worker; here one process has two.
+    // Usually each process has one worker; here one process has two.
     let (a, b) = (bus.join()?, bus.join()?);
-    for (who, worker) in [("a", &a), ("b", &b)] {
+    for (label, worker) in [("a", &a), ("b", &b)] {
         worker.on(Scope::source("cache"), move |event| {
             let (id, text) = (event.id(), String::from_utf8_lossy(event.bytes()));
-            println!("{who}: event {id:?}: {}/{} {text:?}", event.source(), event.event());
+            println!("{label}: event {id:?}: {}/{} {text:?}", event.source(), event.event());
         })?;
     }
 
-    // All hear it, in the same order, the sender too; each when it polls.
+    // All workers get both events in the same order, including the sender, when they poll.
     a.post(("cache", "invalidate"), "user:42")?;
     b.post(("cache", "invalidate"), "user:43")?;
     println!("a: {:?}", a.poll()?);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rkyv::{Archive, Serialize};
 use seqcast::{SegmentOptions, Topic, Typed, TypedEvent, WorkerOptions};
 
-/// A value with fields. Posted, it is archived; its handlers read it in place, after it was checked to be one.
+/// A value with fields. `post` archives it; its handlers read it in place, after validation.
 #[derive(Archive, Serialize)]
 struct UpstreamDown {
     ip: [u8; 4],
@@ -16,13 +16,13 @@ struct UpstreamDown {
 
 impl TypedEvent for UpstreamDown {
     const TOPIC: Topic<'static> = Topic::new("health", "down");
-    // Raise it with every change of the fields: workers of an older build then report such an event, and do not misread
-    // it.
+    // Raise it with every change of the fields. Workers of an older build then report such an event instead of
+    // misreading it.
     const VERSION: u32 = 1;
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // For the processes that this one forks; here it is two workers in one process.
+    // An anonymous segment is for forked children; here two workers share one process.
     let bus = SegmentOptions::new().anonymous()?;
     let checker = bus.join()?;
     let proxy = bus.join_with(&WorkerOptions::new().label("proxy").interval(Duration::from_secs(5)))?;
@@ -31,11 +31,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     proxy.on_typed(move |down: Typed<'_, UpstreamDown>| {
         let [a, b, c, d] = down.ip;
         println!("proxy: event {:?}: {a}.{b}.{c}.{d}:{} is down: {}", down.event().id(), down.port, down.reason);
-        // A handler may fail. That is reported, and the other handlers run all the same.
+        // A handler may fail. The failure is reported, and the other handlers still run.
         handled.send(())
     })?;
 
-    // A thread that calls the handlers as soon as something is posted. Without one, call `proxy.poll()` now and then.
+    // A thread that calls the handlers as soon as an event is posted. Without one, call `proxy.poll()` regularly.
     let poller = proxy.start_poller()?;
     checker.post(
         UpstreamDown::TOPIC,
@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     )?;
     wait.recv_timeout(Duration::from_secs(5))?;
 
-    // What was set at the beginning can be changed at any time, all but where to start.
+    // All options except the start position can be changed at any time.
     proxy.reconfigure(|options| options.interval(Duration::from_millis(100)))?;
     checker.post(
         UpstreamDown::TOPIC,
@@ -51,7 +51,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     )?;
     wait.recv_timeout(Duration::from_secs(5))?;
 
-    // Bytes that only share the names do not reach a typed handler: the worker reports them, here on standard error.
+    // Bytes under the same names do not reach a typed handler. The worker reports them, here on standard error.
     checker.post(UpstreamDown::TOPIC, "10.0.0.11:8080")?;
     poller.stop()?;
     println!("proxy: {:?}", proxy.poll()?);

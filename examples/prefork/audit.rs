@@ -1,9 +1,9 @@
-//! Compares what the workers have handled with what the master saw on the bus.
+//! Compares the events that the workers have handled with those that the master saw on the bus.
 //!
-//! An id is either an ordinary event, which every worker handles and the master too, or a unique one, which one worker
-//! runs and the master leaves alone. So the ids between those that the master saw are the unique ones.
+//! An id is either an ordinary event, which every worker and the master handle, or a unique one, which one worker runs
+//! and the master does not. So the ids between those that the master saw are the unique ones.
 //!
-//! A total order makes the end exact: all events before the stop event were handled by every worker that handled it.
+//! A total order makes the end exact: every worker that handled the stop event has handled all events before it.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -11,7 +11,7 @@ use std::fmt;
 use crate::fold::Fold;
 use crate::report::Checkpoint;
 
-/// Digests of the latest events that are kept at least, for workers that are behind.
+/// The smallest number of digests of the latest events that are kept, for workers that are behind.
 const KEEP: usize = 1 << 20;
 
 /// The master's own record of the events, and how far each worker agrees with it.
@@ -21,22 +21,22 @@ pub struct Audit {
     base: u64,
     /// The ordinary events' digests; `None` for other ids.
     digests: VecDeque<Option<u64>>,
-    /// Id of the first event ever.
+    /// The id of the first event.
     first: u64,
-    /// Ids that are no ordinary events.
+    /// The number of ids that are not ordinary events.
     gaps: u64,
-    /// Ids that the master itself did not get to see.
+    /// The number of ids that the master itself missed.
     missed: u64,
     workers: Vec<WorkerAudit>,
-    /// Posted events that the driver was told of and the master has not come to yet.
+    /// Posted events that the driver reported and the master has not reached yet.
     answered: Vec<(u64, bool)>,
-    /// Of those, how many were unique events.
+    /// The number of unique events among them.
     answered_unique: u64,
-    /// Of those, how many never appeared.
+    /// The number of events among them that never appeared.
     vanished: u64,
-    /// Unique posts of which nobody knows whether they took place.
+    /// Unique posts with an unknown result.
     unanswered: u64,
-    /// Whether the driver, which says what it asked for, is the only one who asks.
+    /// `true` if the driver, which reports its requests, is the only client.
     driven: bool,
     keys: HashMap<String, Key>,
     ran_ids: HashMap<u64, u32>,
@@ -46,25 +46,25 @@ pub struct Audit {
 #[derive(Debug)]
 pub struct WorkerAudit {
     first: u64,
-    /// Everything before this id is compared.
+    /// Every event before this id has been compared.
     compared_to: u64,
-    /// What the worker must have folded up to there.
+    /// The digest that the worker must have up to there.
     fold: Fold,
     last: Option<Checkpoint>,
     waiting: VecDeque<Checkpoint>,
     differs: bool,
     lost: u64,
     ran: u64,
-    /// If it was killed: the next id at the time when it was surely dead.
+    /// If it was killed: the next id when it was certainly dead.
     killed_before: Option<u64>,
 }
 
-/// What came of a unique key that was asked for.
+/// The results for a unique key that was requested.
 #[derive(Debug, Default)]
 struct Key {
-    /// The events that asked, as far as the driver was told.
+    /// The events that requested it, as far as the driver knows.
     asked_by: Vec<u64>,
-    /// Whether it was not told of another that perhaps took place.
+    /// `true` if another request may have been posted without an answer.
     unanswered: bool,
     runs: u32,
 }
@@ -77,16 +77,16 @@ pub enum Unique {
     Never,
 }
 
-/// What came of it all. Printed, it is the example's last line.
+/// The result of the audit. Its text is the example's last line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// Workers that went on to the end.
+    /// Workers that ran to the end.
     pub workers: usize,
-    /// Events from the first to the stop event, unique ones included.
+    /// Events from the first to the stop event, including unique ones.
     pub events: u64,
-    /// Events that somebody should have seen and did not.
+    /// Events that a worker should have seen and did not.
     pub lost: u64,
-    /// Whether all saw the same events in the same order.
+    /// `true` if all workers saw the same events in the same order.
     pub identical: bool,
     pub unique: Unique,
     /// Workers that were killed.
@@ -94,7 +94,7 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Whether nothing went wrong.
+    /// Returns `true` if there was no error.
     pub fn is_good(&self) -> bool {
         self.lost == 0 && self.identical && self.unique == Unique::Once
     }
@@ -117,8 +117,8 @@ impl fmt::Display for Verdict {
 }
 
 impl Audit {
-    /// An audit of the events from id `first` on. If it is `driven`, the driver tells what it asked for, and nobody else
-    /// asks for anything.
+    /// Creates an audit of the events from id `first` on. With `driven`, the driver reports its requests, and there are
+    /// no other clients.
     pub fn new(first: u64, driven: bool) -> Audit {
         Audit {
             base: first,
@@ -139,13 +139,13 @@ impl Audit {
 
     // ---- what the master saw ----
 
-    /// The master saw an ordinary event.
+    /// Records an ordinary event that the master saw.
     pub fn saw(&mut self, id: u64, digest: u64) {
         self.pad_to(id);
         self.digests.push_back(Some(digest));
     }
 
-    /// The master has come to `next`, and missed so many ids in between.
+    /// Records that the master has reached `next`, and missed this many ids in between.
     pub fn came_to(&mut self, next: u64, missed: u64) {
         self.pad_to(next);
         self.missed += missed;
@@ -160,7 +160,7 @@ impl Audit {
         self.forget();
     }
 
-    /// The id that the master comes to next.
+    /// Returns the next id of the master.
     pub fn next(&self) -> u64 {
         self.base + self.digests.len() as u64
     }
@@ -177,7 +177,7 @@ impl Audit {
         *self.digests.get(index as usize)?
     }
 
-    /// Lets go of what all workers that live have in common.
+    /// Drops the digests that all live workers agree on.
     fn forget(&mut self) {
         let live = self.workers.iter().filter(|worker| worker.killed_before.is_none());
         let agreed = live.map(|worker| worker.compared_to).min().unwrap_or(self.base);
@@ -190,7 +190,7 @@ impl Audit {
 
     // ---- what the workers reported ----
 
-    /// A worker reads from `first` on. Returns the number by which it goes here.
+    /// Adds a worker that reads from `first` on. Returns its number here.
     pub fn joined(&mut self, first: u64) -> usize {
         self.workers.push(WorkerAudit {
             first,
@@ -206,38 +206,38 @@ impl Audit {
         self.workers.len() - 1
     }
 
-    /// A worker said what it had handled.
+    /// Records a worker's report of the events that it has handled.
     pub fn checkpoint(&mut self, worker: usize, checkpoint: Checkpoint) {
         self.workers[worker].waiting.push_back(checkpoint);
         self.compare(worker);
     }
 
-    /// A worker ran a unique event.
+    /// Records that a worker ran a unique event.
     pub fn ran(&mut self, worker: usize, id: u64, key: &str) {
         self.workers[worker].ran += 1;
         *self.ran_ids.entry(id).or_default() += 1;
         if self.driven {
-            // Whether the driver's word that it asked for it came before or comes later.
+            // The driver's report of the request may have come before, or may come later.
             self.keys.entry(key.to_owned()).or_default().runs += 1;
         }
     }
 
-    /// A worker was killed and is dead, and no event before `next` can be missing for another reason.
+    /// Records that a worker was killed and is dead. No event before `next` can be missing for another reason.
     pub fn killed(&mut self, worker: usize, next: u64) {
         self.workers[worker].killed_before = Some(next);
     }
 
-    /// The worker as it stands.
+    /// Returns the state of a worker.
     pub fn worker(&self, worker: usize) -> &WorkerAudit {
         &self.workers[worker]
     }
 
-    /// All workers, in the order of joining.
+    /// Returns all workers, in the order of joining.
     pub fn workers(&self) -> &[WorkerAudit] {
         &self.workers
     }
 
-    /// Compares those checkpoints of a worker that the master has seen all events of.
+    /// Compares the checkpoints of a worker for which the master has seen all events.
     fn compare(&mut self, index: usize) {
         while let Some(&checkpoint) = self.workers[index].waiting.front()
             && checkpoint.last < self.next()
@@ -263,7 +263,7 @@ impl Audit {
 
     // ---- what the driver reported ----
 
-    /// The driver was told that its request was posted as event `id`.
+    /// Records that the driver's request was posted as event `id`.
     pub fn answered(&mut self, id: u64, unique: Option<String>) {
         self.answered.push((id, unique.is_some()));
         if let Some(key) = unique {
@@ -271,7 +271,7 @@ impl Audit {
         }
     }
 
-    /// The driver got no answer to a request to post a unique event.
+    /// Records that the driver got no answer to a request that posts a unique event.
     pub fn unanswered(&mut self, unique: String) {
         self.unanswered += 1;
         self.keys.entry(unique).or_default().unanswered = true;
@@ -279,7 +279,7 @@ impl Audit {
 
     // ---- the end ----
 
-    /// What came of it all, up to the stop event with id `stop`.
+    /// Returns the result up to the stop event with id `stop`.
     pub fn verdict(&self, stop: u64) -> Verdict {
         let mut lost = self.missed + self.vanished + self.answered.len() as u64 + self.unexplained();
         for worker in &self.workers {
@@ -298,10 +298,10 @@ impl Audit {
         }
     }
 
-    /// Ids that are neither an event that the master saw nor a unique one that the driver asked for.
+    /// Counts the ids that are neither an event that the master saw nor a unique event that the driver requested.
     fn unexplained(&self) -> u64 {
         if !self.driven {
-            // Nobody keeps account of what was asked for.
+            // There is no record of the requests.
             return 0;
         }
         self.gaps.saturating_sub(self.answered_unique + self.unanswered)
@@ -312,7 +312,7 @@ impl Audit {
         if self.ran_ids.values().any(|runs| *runs > 1) || asked().any(|key| key.runs > 1) {
             return Unique::Twice;
         }
-        // A worker that is killed may have taken one unique event and not have come to run it.
+        // A killed worker may have claimed a unique event without running it.
         let never: Vec<&Key> = asked().filter(|key| key.runs == 0).collect();
         let killed: Vec<&WorkerAudit> = self.workers.iter().filter(|worker| worker.killed_before.is_some()).collect();
         let excused = |key: &&Key| killed.iter().any(|worker| worker.may_have_taken(key));
@@ -325,29 +325,29 @@ impl WorkerAudit {
         self.compared_to > last
     }
 
-    /// Whether this worker, killed, may have died with the key in its hands: some event that asked for it is between
-    /// what the worker last reported and what there was when it was dead.
+    /// Returns `true` if this worker, which was killed, may have died while it held the key: an event that requested it
+    /// lies between the worker's last report and its death.
     fn may_have_taken(&self, key: &Key) -> bool {
         let taken = |id: &u64| (self.compared_to..self.killed_before.unwrap_or(0)).contains(id);
         key.unanswered || key.asked_by.iter().any(taken)
     }
 
-    /// The first id that it could handle.
+    /// Returns the first id that it could handle.
     pub fn first(&self) -> u64 {
         self.first
     }
 
-    /// What it reported last, as far as it is compared.
+    /// Returns its last report, as far as it is compared.
     pub fn last(&self) -> Option<Checkpoint> {
         self.last
     }
 
-    /// Whether it agrees with the master so far.
+    /// Returns `true` if it agrees with the master so far.
     pub fn agrees(&self) -> bool {
         !self.differs
     }
 
-    /// Unique events that it ran.
+    /// Returns the number of unique events that it ran.
     pub fn ran(&self) -> u64 {
         self.ran
     }

@@ -8,21 +8,20 @@ use crate::Result;
 use crate::process;
 use crate::report::{self, Receiver, Report, Sender};
 
-/// A child that this process has forked. Dropped, it is killed: also when the master returns early or panics, none is
-/// left.
+/// A forked child. Dropping it kills the child, so that none is left if the master returns early or panics.
 #[derive(Debug)]
 pub struct Child {
     pid: Pid,
     reports: Receiver,
-    /// Set once it was waited for; from then on the pid is not its any more.
+    /// Set once the child was waited for; from then on the pid may belong to another process.
     ended: Option<WaitStatus>,
 }
 
 impl Child {
-    /// Forks a child that does `run` and reports through the pipe that it is given.
+    /// Forks a child that does `run` and reports through the given pipe.
     pub fn fork(name: &str, run: impl FnOnce(Sender) -> Result<()>) -> io::Result<Child> {
         let (sender, reports) = report::channel()?;
-        // The closure owns the writing end, so that here it is closed when `fork` comes back.
+        // The closure owns the writing end, so that it is closed here when `fork` returns.
         let pid = process::fork(name, move || run(sender))?;
         Ok(Child { pid, reports, ended: None })
     }
@@ -31,12 +30,12 @@ impl Child {
         self.pid.as_raw_nonzero().get()
     }
 
-    /// What it has reported since the last call. After its [end](Child::ended) that is all there will ever be.
+    /// Returns its reports since the last call. After its [end](Child::ended) there are no further ones.
     pub fn reports(&mut self) -> Result<Vec<Report>> {
         self.reports.drain()
     }
 
-    /// How it ended, if it has.
+    /// Returns how it ended, if it has.
     pub fn ended(&mut self) -> io::Result<Option<WaitStatus>> {
         if self.ended.is_none() {
             self.ended = process::ended(self.pid)?;
@@ -55,14 +54,14 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         if self.ended.is_none() {
-            // It is our child and was not waited for, so that the pid is still its.
+            // It is our child and was not waited for, so the pid is still its.
             let _ = self.kill();
             process::reap(self.pid);
         }
     }
 }
 
-/// How a process ended, in words.
+/// Describes how a process ended.
 pub fn describe(status: WaitStatus) -> String {
     match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => format!("exited with code {code}"),

@@ -1,6 +1,7 @@
-//! Drives the server with real HTTP requests, from a process of its own.
+//! Drives the server with real HTTP requests, from a separate process.
 //!
-//! It keeps one connection to each worker, a lane, so that it can tell one worker something and ask the others about it.
+//! It keeps one connection to each worker, a lane, so that it can send a request to one worker and then check the
+//! others.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +17,7 @@ use crate::Result;
 use crate::lane::{Answer, Lane, connect, request};
 use crate::report::{Driven, Report, Sender};
 
-/// What the driver is told at birth.
+/// The parameters of the driver.
 pub struct Birth {
     pub address: SocketAddr,
     pub workers: usize,
@@ -25,16 +26,16 @@ pub struct Birth {
     pub rate: u64,
 }
 
-/// Time between two checks that an invalidated page and a marked upstream show in all workers.
+/// Time between two checks that an invalidated page and a marked upstream appear in all workers.
 const CHECK_EVERY: Duration = Duration::from_millis(50);
-/// Time between two unique events; each is asked for at all workers at once.
+/// Time between two unique events; each is requested from all workers at once.
 const REFRESH_EVERY: Duration = Duration::from_millis(20);
-/// Refreshes after which all caches are purged.
+/// The number of refreshes between two purges of all caches.
 const PURGE_EVERY: u64 = 25;
-/// Pages that the load is about.
+/// The number of pages in the load.
 const ITEMS: u64 = 200;
 
-/// Runs the driver, in the process that was forked for it.
+/// Runs the driver, in its forked process.
 pub fn run(birth: Birth, reports: Sender) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(drive(birth, reports))
@@ -106,7 +107,8 @@ impl Driver {
         self.reports.lock().unwrap_or_else(PoisonError::into_inner).send(report)
     }
 
-    /// Sends a request to a worker and tells the master what it was told. `None` if the worker died over it.
+    /// Sends a request to a worker and reports the result to the master. Returns `None` if the worker died before it
+    /// answered.
     async fn send(&self, slot: usize, method: Method, path: &str) -> Result<Option<Answer>> {
         let Some(answer) = self.lanes[slot].send(method, path).await? else {
             add_one(&self.counts.unanswered);
@@ -119,7 +121,7 @@ impl Driver {
         Ok(Some(answer))
     }
 
-    /// Counts a check of an answer. The first that fails is printed.
+    /// Counts a check of an answer. Prints the first that fails.
     fn check(&self, holds: bool, what: impl FnOnce() -> String) {
         add_one(&self.counts.checks);
         if !holds && self.counts.stale.fetch_add(1, Ordering::Relaxed) == 0 {
@@ -129,7 +131,7 @@ impl Driver {
 
     // ---- load ----
 
-    /// Sends requests of all kinds to one worker, so many per second.
+    /// Sends requests of all kinds to one worker, at the given rate.
     async fn load(&self, slot: usize, rate: f64) -> Result<()> {
         let mut random = fastrand::Rng::with_seed(slot as u64);
         let (start, mut sent) = (Instant::now(), 0.0);
@@ -149,7 +151,7 @@ impl Driver {
         Ok(())
     }
 
-    // ---- what one worker is told shows in all ----
+    // ---- a change in one worker appears in all ----
 
     async fn check_all(&self) -> Result<()> {
         for round in 0.. {
@@ -164,7 +166,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Has all workers cache a page, tells one that it is stale, and asks all.
+    /// Makes all workers cache a page, tells one that it is stale, and asks all.
     async fn check_invalidation(&self, slot: usize, key: &str) -> Result<()> {
         let path = format!("/items/{key}");
         let mut cached = Vec::new();
@@ -202,7 +204,7 @@ impl Driver {
         Ok(())
     }
 
-    // ---- one worker does it ----
+    // ---- one worker does the work ----
 
     async fn refresh_all(self: &Arc<Self>) -> Result<()> {
         for round in 0.. {
@@ -218,20 +220,20 @@ impl Driver {
         Ok(())
     }
 
-    /// Asks all workers at once to have one page rendered anew. One of them does it, and then all have the same page.
+    /// Asks all workers at once to render one page again. One of them does it, and then all have the same page.
     async fn refresh(self: &Arc<Self>, key: &str) -> Result<()> {
         let path = format!("/items/{key}");
         let there_before = self.send_to_all(Method::GET, "/").await?;
         let asked = self.send_to_all(Method::POST, &format!("{path}/refresh")).await?;
-        // Every worker handles what is there before it answers: so after one round of requests, whichever takes the
-        // event has rendered the page and posted it, and after another all have it.
+        // Every worker handles the posted events before it answers. So after one round of requests, the worker that
+        // took the event has rendered the page and posted it, and after another round all have it.
         let decided = self.send_to_all(Method::GET, "/").await?;
         let pages = self.send_to_all(Method::GET, &path).await?;
         for _ in asked.iter().filter(|answer| answer.is_none()) {
             self.report(&Report::Unanswered { unique: key.to_owned() })?;
         }
-        // Only if these are the same workers all the time: one that was killed may be the one that took the event, and its
-        // replacement may have come too late for the page.
+        // Only if the workers have not changed meanwhile: a killed worker may be the one that took the event, and its
+        // replacement may have joined too late for the page.
         let pids = |answers: &[Option<Answer>]| -> Option<Vec<u32>> {
             answers.iter().map(|answer| answer.as_ref().map(|answer| answer.pid)).collect()
         };
@@ -261,7 +263,7 @@ impl Driver {
 
     // ---- the live feed ----
 
-    /// Counts the lines of a live feed, of whichever worker it comes from.
+    /// Counts the lines of a live feed from any worker.
     async fn read_feed(&self, address: SocketAddr) {
         while let Ok(mut sender) = connect(address).await
             && let Ok(request) = request(Method::GET, "/events")
@@ -276,7 +278,7 @@ impl Driver {
     }
 }
 
-/// The key of the unique event that a request to `path` posts, if it posts one.
+/// Returns the key of the unique event that a request to `path` posts, if it posts one.
 fn unique_key(path: &str) -> Option<String> {
     Some(path.strip_prefix("/items/")?.strip_suffix("/refresh")?.to_owned())
 }

@@ -1,7 +1,7 @@
-//! What the workers tell each other.
+//! The events of this example.
 //!
-//! Names stand here once, so that a misspelt one does not compile. Some events are typed: an rkyv value that its handler
-//! gets checked and in place. Others are plain bytes.
+//! Each name is defined once here, so that a misspelt one does not compile. Some events are typed: an rkyv value that
+//! its handler gets validated and in place. Others are plain bytes.
 
 use rkyv::{Archive, Serialize};
 use seqcast::{Topic, TypedEvent, event_list};
@@ -11,9 +11,9 @@ event_list! {
     pub mod cache = "cache" {
         /// One page is stale: an [`Invalidate`](super::Invalidate).
         INVALIDATE = "invalidate",
-        /// All pages are. No payload.
+        /// All pages are stale. No payload.
         PURGE = "purge",
-        /// A page for everybody's cache: a [`Rendered`](super::Rendered).
+        /// A page for all caches: a [`Rendered`](super::Rendered).
         RENDERED = "rendered",
     }
 }
@@ -35,7 +35,7 @@ event_list! {
 }
 
 event_list! {
-    /// From the master.
+    /// Events of the master.
     pub mod server = "server" {
         /// Stop. No payload. In every worker the same events come before this one.
         STOP = "stop",
@@ -46,7 +46,7 @@ event_list! {
 #[derive(Archive, Serialize)]
 pub struct Invalidate {
     pub key: String,
-    /// [`now_ns`] of the poster, to measure how long it takes until a handler runs.
+    /// [`now_ns`] of the poster, to measure the time until a handler runs.
     pub posted_ns: u64,
 }
 
@@ -54,7 +54,7 @@ impl TypedEvent for Invalidate {
     const TOPIC: Topic<'static> = cache::INVALIDATE;
 }
 
-/// A page was rendered anew; here it is.
+/// A page was rendered again; here it is.
 #[derive(Archive, Serialize)]
 pub struct Rendered {
     pub key: String,
@@ -67,7 +67,7 @@ impl TypedEvent for Rendered {
     const TOPIC: Topic<'static> = cache::RENDERED;
 }
 
-/// Somebody is to render a page anew; one of us is enough.
+/// A request to render a page again; one worker is enough.
 #[derive(Archive, Serialize)]
 pub struct Render {
     pub key: String,

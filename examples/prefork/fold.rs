@@ -5,14 +5,14 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use rkyv::{Archive, Deserialize, Serialize};
 use seqcast::Event;
 
-/// A digest of an event: its id and its whole content.
+/// The digest of an event: its id and its whole content.
 pub fn digest(id: u64, event: &Event<'_>) -> u64 {
     let mut hasher = DefaultHasher::new();
     (id, event.source(), event.event(), event.pid(), event.bytes()).hash(&mut hasher);
     hasher.finish()
 }
 
-/// How many events there were, and what they were, in this order. Two are equal if what was folded into them is.
+/// The number of events, and a hash over them in this order. Two values are equal if the same events were folded in.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fold {
     pub count: u64,

@@ -16,12 +16,12 @@ use tokio::time::sleep;
 use crate::Result;
 use crate::routes::{CACHE, EVENT_ID, PID, WORKER};
 
-/// How long it may take to get a connection to a certain worker.
+/// The longest time to get a connection to a certain worker.
 const CONNECT_WITHIN: Duration = Duration::from_secs(20);
 
 type Connection = SendRequest<Empty<Bytes>>;
 
-/// A connection to the worker in one slot, whichever process that is.
+/// A connection to the worker in one slot, whichever process it is.
 #[derive(Debug)]
 pub struct Lane {
     address: SocketAddr,
@@ -29,14 +29,14 @@ pub struct Lane {
     connection: Mutex<Option<Connection>>,
 }
 
-/// What a worker answered.
+/// A worker's answer.
 #[derive(Debug)]
 pub struct Answer {
     pub slot: Option<usize>,
     pub pid: u32,
     /// The event that the request posted.
     pub event_id: Option<u64>,
-    /// Whether the page was in the worker's cache.
+    /// `true` if the page was in the worker's cache.
     pub hit: bool,
     pub body: String,
 }
@@ -46,8 +46,8 @@ impl Lane {
         Lane { address, slot, connection: Mutex::new(None) }
     }
 
-    /// Sends a request and waits for the answer. `None` if the connection broke over it: nobody knows then whether the
-    /// worker acted on it, and it is not sent again.
+    /// Sends a request and waits for the answer. Returns `None` if the connection broke meanwhile: then it is unknown
+    /// whether the worker acted on the request, and it is not sent again.
     pub async fn send(&self, method: Method, path: &str) -> Result<Option<Answer>> {
         let mut lane = self.connection.lock().await;
         if lane.as_ref().is_none_or(Connection::is_closed) {
@@ -61,7 +61,7 @@ impl Lane {
         Ok(Some(answer))
     }
 
-    /// Connects until it is the wanted worker that accepts. All share one socket, so that nobody can choose.
+    /// Connects until the wanted worker accepts. All workers share one socket, so the client cannot choose.
     async fn connect_to_slot(&self) -> Result<Connection> {
         let start = Instant::now();
         while start.elapsed() < CONNECT_WITHIN {
@@ -77,12 +77,12 @@ impl Lane {
     }
 }
 
-/// A new connection, to whichever worker accepts it.
+/// Opens a new connection, to whichever worker accepts it.
 pub async fn connect(address: SocketAddr) -> Result<Connection> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    // It ends when the sender is dropped; what it has to say the sender says too.
+    // It ends when the sender is dropped. The sender returns its error.
     tokio::spawn(connection);
     Ok(sender)
 }

@@ -1,4 +1,4 @@
-//! What a worker has handled, for the master to compare.
+//! A record of what a worker has handled, for the master to compare.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -11,12 +11,12 @@ use crate::fold::{Fold, digest};
 use crate::latency;
 use crate::report::{Checkpoint, Report, Sender};
 
-/// Events after which a checkpoint is sent at the latest.
+/// A checkpoint is sent after this many events at the latest.
 const CHECKPOINT_EVERY: u64 = 64;
 /// Latencies that a report has room for.
 const MOST_LATENCIES: usize = 200;
 
-/// A handler of every event, called before all others. It belongs to the demonstration, not to the server.
+/// A handler of every event that runs before all others. It belongs to the demonstration, not to the server.
 #[derive(Debug)]
 pub struct Ledger {
     entries: Mutex<Entries>,
@@ -36,7 +36,7 @@ struct Entries {
     held: Option<u64>,
 }
 
-/// Which event a [`Fault`] befalls.
+/// The event that a [`Fault`] affects.
 const FAULTY_EVENT: u64 = 10;
 
 impl Ledger {
@@ -50,20 +50,20 @@ impl Ledger {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts how long an event took from its post to its handler. A worker's own events are left out: they never wait
-    /// for another process to wake up.
+    /// Counts the time between an event's post and its handler. A worker's own events are left out: they never wait for
+    /// another process to wake up.
     pub fn delivered(&self, posted_ns: u64, event: &Event<'_>) {
         if !event.is_own() {
             self.entries().latency.saturating_record(now_ns().saturating_sub(posted_ns));
         }
     }
 
-    /// Says where this worker begins to read.
+    /// Reports where this worker begins to read.
     pub fn joined(&self, first: u64) -> crate::Result<()> {
         self.entries().reports.send(&Report::Joined { first })
     }
 
-    /// Sends what is new.
+    /// Sends new data.
     pub fn send(&self) -> crate::Result<()> {
         let mut entries = self.entries();
         entries.send_checkpoint()?;
@@ -73,7 +73,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// How many events this worker has handled, unique ones left out.
+    /// Returns the number of events that this worker has handled, without unique ones.
     pub fn handled(&self) -> u64 {
         self.entries().checkpoint.map_or(0, |checkpoint| checkpoint.fold.count)
     }
@@ -81,7 +81,7 @@ impl Ledger {
 
 impl Handler for Ledger {
     fn handle(&self, event: &Event<'_>) -> Result<(), HandlerError> {
-        // Local events have no id and are nobody else's business.
+        // Local events have no id and stay in this worker.
         let Some(id) = event.id() else { return Ok(()) };
         let mut entries = self.entries();
         if entries.closed {

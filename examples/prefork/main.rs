@@ -1,22 +1,22 @@
-//! A prefork HTTP server whose workers hear each other.
+//! A prefork HTTP server with workers that exchange events.
 //!
 //! ```text
-//! cargo run --release --example prefork              drives itself for six seconds and says what came of it
-//! cargo run --release --example prefork -- --serve   stays up, to be tried with curl
+//! cargo run --release --example prefork              drives itself for six seconds and prints the results
+//! cargo run --release --example prefork -- --serve   keeps running, for requests with curl
 //! ```
 //!
 //! A master forks workers that share one listening socket. Each has its own cache of pages and its own table of
-//! upstreams; seqcast keeps them in step. Where to read on:
+//! upstreams; seqcast keeps them in step. Suggested reading order:
 //!
-//! - `events.rs`: what the workers tell each other. Start here.
-//! - `site.rs`: one worker's memory, and the handlers that keep it in step with the others'.
+//! - `events.rs`: the events of the workers. Start here.
+//! - `site.rs`: one worker's memory, and the handlers that keep it in step with the other workers.
 //! - `routes.rs`: HTTP requests that read that memory and post events.
 //! - `server.rs`: the life of a worker: joining the bus after the fork, polling in the background, leaving.
-//! - `master.rs`: forks, replaces the dead, ends all in order.
+//! - `master.rs`: forks, replaces dead workers, shuts down in order.
 //!
-//! The rest is the demonstration's proof. Every worker folds what it handled into a running hash (`ledger.rs`) that it
-//! reports to the master (`report.rs`), who listens on the same bus and compares (`audit.rs`), while `driver.rs` sends
-//! real requests and checks that what it told one worker shows in all.
+//! The other files prove that it works. Every worker folds the events that it handled into a running hash (`ledger.rs`)
+//! and reports it to the master (`report.rs`). The master listens on the same bus and compares (`audit.rs`). Meanwhile
+//! `driver.rs` sends real requests and checks that a change in one worker appears in all.
 
 mod args;
 mod audit;

@@ -1,6 +1,6 @@
-//! The master: forks the workers, replaces those that die, and ends all in order.
+//! The master: forks the workers, replaces those that die, and shuts down in order.
 //!
-//! It has one thread, so that it may fork at any time.
+//! It has one thread, so it may fork at any time.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::ExitCode;
@@ -17,26 +17,26 @@ use crate::progress::Progress;
 use crate::report::{Driven, Report};
 use crate::{Result, driver, process, routes, server};
 
-/// How long the master sleeps at most before it looks after its children.
+/// The longest sleep of the master before it checks its children.
 const NAP: Duration = Duration::from_millis(10);
-/// How long the workers may take to come up, or to end when they were told to.
+/// The time within which the workers must start, or end after the stop event.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a unique key is held with --serve: the crate's default. After that a page can be refreshed again.
 const SERVED_TTL: Duration = Duration::from_secs(2);
-/// How long it is held in the demonstration: longer than any of the requests for the same key can be late, since all of
-/// them together are to run once.
+/// How long it is held in the demonstration: longer than any request for the same key can be late, because all of them
+/// together must run once.
 const DRIVEN_TTL: Duration = Duration::from_secs(30);
-/// The exit code after Ctrl-C in the middle of the demonstration.
+/// The exit code after Ctrl-C during the demonstration.
 const INTERRUPTED: u8 = 130;
 
-/// Runs the example. The exit code says whether all was as it should be.
+/// Runs the example. The exit code tells whether it succeeded.
 pub fn run(args: &Args) -> Result<ExitCode> {
     process::watch_for_stop();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port()))
         .map_err(|error| format!("cannot listen on 127.0.0.1:{}: {error}", args.port()))?;
 
-    // The workers inherit the segment, so that it needs no name, and nothing has to be cleaned up. A name is for processes
-    // that have no parent in common, as `seqcast top`.
+    // The workers inherit the segment, so it needs no name, and there is nothing to clean up. A name is for processes
+    // without a common parent, such as `seqcast top`.
     let options = SegmentOptions::new().capacity(1 << 15);
     let bus = match &args.name {
         None => options.anonymous()?,
@@ -64,7 +64,7 @@ struct Master<'a> {
     driver: Option<Child>,
     driven: Option<Driven>,
     progress: Progress,
-    /// Workers and drivers that ended when nobody had asked for it.
+    /// The number of workers and drivers that ended unexpectedly.
     accidents: usize,
 }
 
@@ -74,7 +74,7 @@ struct WorkerChild {
     child: Child,
     /// Its number in the audit, once it has joined.
     joined: Option<usize>,
-    /// Whether the master has killed it.
+    /// `true` if the master has killed it.
     killed: bool,
     gone: bool,
 }
@@ -98,11 +98,11 @@ impl<'a> Master<'a> {
         })
     }
 
-    // ---- what it is for ----
+    // ---- the modes ----
 
     fn serve(mut self) -> Result<ExitCode> {
         println!(
-            "\nTry, each a few times, since every connection may come to another worker:\n\n{}",
+            "\nTry each of these a few times, since each connection may reach another worker:\n\n{}",
             self.curl_lines()
         );
         println!("{}\nCtrl-C ends it.\n", routes::HELP);
@@ -133,7 +133,7 @@ impl<'a> Master<'a> {
         }
         let mut verdict = self.stop()?;
         let Some(driven) = self.driven else { return Err("the driver ended without a result".into()) };
-        // An answer that did not show an event is an event that got lost on its way, to those who ask.
+        // For the clients, an answer that does not show an event means that the event was lost.
         verdict.lost += driven.stale;
         self.show_result(&driven);
         println!("{verdict}");
@@ -160,7 +160,7 @@ impl<'a> Master<'a> {
     }
 
     fn start_worker(&mut self, slot: usize) -> Result<()> {
-        // The worker inherits what the master knows, and reads on from where the master is.
+        // The worker inherits the master's state, and reads on from the master's position.
         let birth = server::Birth {
             slot,
             listener: self.listener.try_clone()?,
@@ -197,7 +197,7 @@ impl<'a> Master<'a> {
 
     // ---- one turn ----
 
-    /// Sleeps a little, then sees what is new.
+    /// Sleeps a little, then handles new events and reports.
     fn step(&mut self, replace: Replace) -> Result<()> {
         self.observer.wait(NAP)?;
         self.observer.poll(&mut self.audit)?;
@@ -218,7 +218,7 @@ impl<'a> Master<'a> {
 
     fn look_after(&mut self, index: usize) -> Result<()> {
         let worker = &mut self.workers[index];
-        // Asked for first: what it has reported by its end is there when we read after that.
+        // Checked first: after its end, all its reports are there to be read.
         let ended = worker.child.ended()?;
         for report in worker.child.reports()? {
             match (report, worker.joined) {
@@ -241,10 +241,10 @@ impl<'a> Master<'a> {
         }
         let (slot, how) = (worker.slot, describe(status));
         let Some(number) = worker.joined else {
-            // Another would not fare better.
+            // Another one would fail in the same way.
             return Err(format!("worker {slot} {how} before it had joined the bus").into());
         };
-        // It is dead, so that the next id is beyond all that it can have seen.
+        // It is dead, so the next id is beyond everything that it can have seen.
         self.audit.killed(number, self.bus.next_id());
         let last = self.audit.worker(number).last();
         let last = last.map_or_else(|| "none".to_owned(), |checkpoint| checkpoint.last.to_string());
@@ -291,12 +291,12 @@ impl<'a> Master<'a> {
 
     fn show_result(&self, driven: &Driven) {
         let Driven { requests, unanswered, checks, stale, feed_lines } = driven;
-        println!("\nin all: {}", self.progress.latency_in_all());
-        println!("driver: {requests} requests answered, {unanswered} not, because their worker was killed");
-        println!("driver: {checks} checks that what one worker was told shows in another, {stale} failed");
+        println!("\ntotal: {}", self.progress.latency_in_all());
+        println!("driver: {requests} requests answered, {unanswered} unanswered because their worker was killed");
+        println!("driver: {checks} checks that a change in one worker appears in another, {stale} failed");
         println!("driver: {feed_lines} lines read from a live feed");
         println!(
-            "\nworker       pid     first id      last id    handled   unique   digest             as the master's"
+            "\nworker       pid     first id      last id    handled   unique   digest             same as master"
         );
         for ((slot, pid), worker) in self.joined.iter().zip(self.audit.workers()) {
             let (first, ran) = (worker.first(), worker.ran());
@@ -317,7 +317,7 @@ impl<'a> Master<'a> {
     }
 }
 
-/// Whether workers that end are replaced.
+/// `true` if workers that end are replaced.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Replace {
     Yes,

@@ -11,7 +11,7 @@ use crate::events::{cache, health, server};
 use crate::fold::digest;
 use crate::upstreams::Upstreams;
 
-/// A worker that handles all events but the unique ones, and so never takes one of those from the others.
+/// A worker that handles all events except unique ones, so it never takes one of those from the others.
 #[derive(Debug)]
 pub struct Observer {
     worker: Worker,
@@ -35,12 +35,12 @@ impl Observer {
         Ok(Observer { worker, upstreams, seen })
     }
 
-    /// The next event that it comes to. The table of upstreams is as it was just before it.
+    /// Returns its next event. The table of upstreams is as it was just before that event.
     pub fn next(&self) -> u64 {
         self.worker.cursor()
     }
 
-    /// The table of upstreams, for a worker that is forked to go on from.
+    /// Returns the table of upstreams, for a forked worker to start with.
     pub fn upstreams(&self) -> Arc<Upstreams> {
         Arc::clone(&self.upstreams)
     }
@@ -50,13 +50,13 @@ impl Observer {
         Ok(self.worker.post(topic, b"")?)
     }
 
-    /// Sleeps until there is something to see, for `nap` at most.
+    /// Sleeps until there is an event, for at most `nap`.
     pub fn wait(&self, nap: Duration) -> Result<()> {
         self.worker.wait(nap)?;
         Ok(())
     }
 
-    /// Sees what is there, and tells `audit`.
+    /// Handles new events, and reports them to `audit`.
     pub fn poll(&self, audit: &mut Audit) -> Result<()> {
         let polled = self.worker.poll()?;
         let seen = std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner));

@@ -1,4 +1,4 @@
-//! Processes: forking, dying with the master, and being told to stop.
+//! Processes: forking, dying with the master, and stopping.
 
 use std::io::{self, Write};
 use std::os::raw::c_int;
@@ -16,7 +16,7 @@ extern "C" fn on_stop_signal(_: c_int) {
 /// Signals that ask the master to stop: Ctrl-C, `kill`, and a terminal that is closed.
 const STOP_SIGNALS: [c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
 
-/// Takes note of stop signals from now on, instead of dying of them.
+/// Records stop signals from now on, instead of dying from them.
 pub fn watch_for_stop() {
     for signal in STOP_SIGNALS {
         // SAFETY: the handler stores to an atomic, which a handler may do.
@@ -24,22 +24,22 @@ pub fn watch_for_stop() {
     }
 }
 
-/// Whether a stop signal came.
+/// Returns `true` if a stop signal came.
 pub fn stop_requested() -> bool {
     STOP.load(Ordering::Relaxed)
 }
 
-/// Forks. The child runs `run` and exits with code 0, or with 1 after printing what went wrong. It does not outlive this
-/// process, however that ends.
+/// Forks. The child runs `run` and exits with code 0, or with 1 after printing the error. It does not outlive this
+/// process, however this process ends.
 pub fn fork(name: &str, run: impl FnOnce() -> crate::Result<()>) -> io::Result<Pid> {
     let threads = std::fs::read_dir("/proc/self/task")?.count();
     if threads != 1 {
-        // A lock that another thread holds would stay locked in the child for ever.
+        // A lock that another thread holds would stay locked in the child.
         return Err(io::Error::other(format!("will not fork a process of {threads} threads")));
     }
     let parent = rustix::process::getpid();
     io::stdout().flush()?;
-    // SAFETY: there is no other thread, so that the child's memory is as consistent as ours.
+    // SAFETY: there is no other thread, so the child's memory is as consistent as ours.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         0 => {
@@ -48,7 +48,7 @@ pub fn fork(name: &str, run: impl FnOnce() -> crate::Result<()>) -> io::Result<P
                 leave_signals_to_the_master();
                 run()
             }));
-            // Not back up the stack: what stands there is the master's to drop.
+            // Do not return up the stack: the values there are the master's to drop.
             std::process::exit(match result {
                 Ok(Ok(())) => 0,
                 Ok(Err(error)) => {
@@ -62,7 +62,7 @@ pub fn fork(name: &str, run: impl FnOnce() -> crate::Result<()>) -> io::Result<P
     }
 }
 
-/// Has the kernel kill this process when `parent` dies.
+/// Makes the kernel kill this process when `parent` dies.
 fn die_with(parent: Pid) -> crate::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     if rustix::process::getppid() != Some(parent) {
@@ -71,8 +71,8 @@ fn die_with(parent: Pid) -> crate::Result<()> {
     Ok(())
 }
 
-/// Ctrl-C in a terminal goes to all processes; it is the master that tells the others. Somebody who kills a worker on
-/// purpose gets what he wants.
+/// Ctrl-C in a terminal goes to all processes, but the master stops the others. A deliberate kill of a worker still
+/// works.
 fn leave_signals_to_the_master() {
     for (signal, action) in
         [(libc::SIGINT, libc::SIG_IGN), (libc::SIGHUP, libc::SIG_IGN), (libc::SIGTERM, libc::SIG_DFL)]
@@ -82,12 +82,12 @@ fn leave_signals_to_the_master() {
     }
 }
 
-/// Sends a signal. One that has died and was not waited for yet gets it too, to no effect.
+/// Sends a signal. A dead child that was not waited for yet gets it too, without effect.
 pub fn signal(pid: Pid, signal: Signal) -> io::Result<()> {
     Ok(rustix::process::kill_process(pid, signal)?)
 }
 
-/// How the child ended, if it has.
+/// Returns how the child ended, if it has.
 pub fn ended(pid: Pid) -> io::Result<Option<WaitStatus>> {
     Ok(rustix::process::waitpid(Some(pid), WaitOptions::NOHANG)?.map(|(_, status)| status))
 }

@@ -1,4 +1,4 @@
-//! What a person is shown while it runs.
+//! The output while it runs.
 
 use std::time::{Duration, Instant};
 
@@ -9,11 +9,11 @@ use crate::latency;
 /// Time between two progress lines.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Prints lines with the time in front, and every second one on how it goes.
+/// Prints lines with the time in front, and a progress line every second.
 #[derive(Debug)]
 pub struct Progress {
     start: Instant,
-    /// When the last progress line was printed, and the next event then.
+    /// The time of the last progress line, and the next event at that time.
     last: (Instant, u64),
     latency: Histogram<u64>,
     latency_in_all: Histogram<u64>,
@@ -36,13 +36,13 @@ impl Progress {
         latency::add(&mut self.latency_in_all, latencies);
     }
 
-    /// Begins to count anew.
+    /// Starts counting again.
     pub fn restart(&mut self, next: u64) {
         self.last = (Instant::now(), next);
         self.latency.reset();
     }
 
-    /// Prints a progress line if it is time for one and there was something to see.
+    /// Prints a progress line if it is time for one and there were events.
     pub fn tick(&mut self, workers: usize, next: u64) {
         let (at, before) = self.last;
         if at.elapsed() < EVERY {
@@ -56,7 +56,7 @@ impl Progress {
         self.restart(next);
     }
 
-    /// The latencies of the whole run, in words.
+    /// Describes the latencies of the whole run.
     pub fn latency_in_all(&self) -> String {
         latency::describe(&self.latency_in_all)
     }

@@ -1,4 +1,4 @@
-//! What workers and the driver report to the master, through a pipe each: rkyv values with their length in front.
+//! Reports of the workers and the driver to the master, through a pipe each: rkyv values with their length in front.
 
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
 
@@ -8,12 +8,12 @@ use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::fold::Fold;
 
-/// What there is to report.
+/// The kinds of reports.
 #[derive(Archive, Serialize, Deserialize, Debug)]
 pub enum Report {
     /// A worker is on the bus and reads from this id on.
     Joined { first: u64 },
-    /// All that a worker has handled so far.
+    /// Everything that a worker has handled so far.
     Checkpoint(Checkpoint),
     /// A worker runs a unique event.
     Ran { id: u64, key: String },
@@ -21,31 +21,32 @@ pub enum Report {
     Latency(Vec<(u64, u64)>),
     /// The driver was told that its request was posted as this event; with its key if it was a unique one.
     Answered { id: u64, unique: Option<String> },
-    /// The driver got no answer to a request to post a unique event: its worker was killed. Perhaps it was posted.
+    /// The driver got no answer to a request for a unique event, because its worker was killed. It may have been
+    /// posted.
     Unanswered { unique: String },
-    /// The driver is done.
+    /// The driver is finished.
     Driven(Driven),
 }
 
-/// All that a worker has handled, unique events left out: those come to one worker only.
+/// Everything that a worker has handled, except unique events, which reach one worker only.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
     /// Id of the first event.
     pub first: u64,
     /// Id of the last.
     pub last: u64,
-    /// Those two and all between.
+    /// The digest of those two and all events in between.
     pub fold: Fold,
 }
 
-/// What the driver has seen.
+/// The driver's results.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, Default)]
 pub struct Driven {
-    /// Requests answered.
+    /// Answered requests.
     pub requests: u64,
     /// Requests without an answer, because their worker was killed.
     pub unanswered: u64,
-    /// Answers that had to show what another worker had been told.
+    /// Answers that had to show a change in another worker.
     pub checks: u64,
     /// Those that did not.
     pub stale: u64,
@@ -53,7 +54,7 @@ pub struct Driven {
     pub feed_lines: u64,
 }
 
-/// A report up to this length enters the pipe whole or not at all, also if its sender is killed (`PIPE_BUF`).
+/// A report up to this length enters the pipe whole or not at all, even if its sender is killed (`PIPE_BUF`).
 const MOST_BYTES: usize = 4096;
 
 /// The writing end, in a child.
@@ -70,7 +71,7 @@ pub struct Receiver {
     ended: bool,
 }
 
-/// A new pipe.
+/// Creates a pipe.
 pub fn channel() -> io::Result<(Sender, Receiver)> {
     let (reader, writer) = io::pipe()?;
     rustix::io::ioctl_fionbio(&reader, true)?;
@@ -78,7 +79,7 @@ pub fn channel() -> io::Result<(Sender, Receiver)> {
 }
 
 impl Sender {
-    /// Sends a report. Blocks if the master has much unread.
+    /// Sends a report. Blocks if the master has much unread data.
     pub fn send(&mut self, report: &Report) -> crate::Result<()> {
         let value = rkyv::to_bytes::<rancor::Error>(report)?;
         let mut frame = Vec::with_capacity(4 + value.len());
@@ -90,7 +91,7 @@ impl Sender {
 }
 
 impl Receiver {
-    /// All reports that are there.
+    /// Returns all available reports.
     pub fn drain(&mut self) -> crate::Result<Vec<Report>> {
         let mut chunk = [0; 16 << 10];
         while !self.ended {
@@ -107,7 +108,7 @@ impl Receiver {
         while let Some((len, after)) = rest.split_first_chunk::<4>()
             && let Some((value, after)) = after.split_at_checked(u32::from_le_bytes(*len) as usize)
         {
-            // Archived values are read where they are aligned.
+            // Archived values must be aligned to be read.
             let mut aligned: AlignedVec = AlignedVec::with_capacity(value.len());
             aligned.extend_from_slice(value);
             reports.push(rkyv::from_bytes::<Report, rancor::Error>(&aligned)?);

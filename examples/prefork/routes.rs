@@ -21,25 +21,25 @@ pub const WORKER: &str = "x-worker";
 pub const PID: &str = "x-pid";
 /// The id of the event that a request posted.
 pub const EVENT_ID: &str = "x-event-id";
-/// Whether a page was in the worker's cache: `hit` or `miss`.
+/// `hit` or `miss`: tells whether a page was in the worker's cache.
 pub const CACHE: &str = "x-cache";
 
-/// What `GET /help` says.
+/// The text of `GET /help`.
 pub const HELP: &str = "\
-GET    /                     what the worker that answers says of itself
-GET    /items/KEY            a page, from its cache or rendered anew (x-cache: hit or miss)
+GET    /                     facts about the worker that answers
+GET    /items/KEY            a page, from its cache or rendered again (x-cache: hit or miss)
 DELETE /items/KEY            all workers drop the page
 DELETE /items                all workers drop all pages
-POST   /items/KEY/refresh    one worker renders the page anew, all keep it
+POST   /items/KEY/refresh    one worker renders the page again, all keep it
 GET    /upstreams            the worker's table of upstreams
 PUT    /upstreams/NAME/down  all workers mark it down
 PUT    /upstreams/NAME/up    all workers mark it up
-GET    /events               events as they come in at this worker, until you hang up
+GET    /events               events as they arrive at this worker, until you disconnect
 ";
 
-/// Longest key of a page, in bytes.
+/// The longest key of a page, in bytes.
 const MOST_KEY: usize = 128;
-/// Lines that a slow reader of the live feed may be behind; what is more it does not get.
+/// The number of lines that a slow reader of the live feed may be behind; further lines are dropped.
 const FEED_LINES: usize = 1024;
 
 type Answer = Response<Either<Full<Bytes>, Feed>>;
@@ -57,7 +57,7 @@ pub async fn answer(site: Arc<Site>, request: Request<Incoming>) -> Result<Answe
 
 async fn route(site: &Arc<Site>, request: &Request<Incoming>) -> seqcast::Result<Answer> {
     let worker = site.worker;
-    // What was posted before this request came in counts for its answer.
+    // Events posted before this request must affect its answer.
     catch_up(worker).await?;
 
     let path: Vec<&str> = request.uri().path().split('/').skip(1).collect();
@@ -82,8 +82,8 @@ async fn route(site: &Arc<Site>, request: &Request<Incoming>) -> seqcast::Result
         (&Method::DELETE, ["items"]) => posted(worker.post(cache::PURGE, b"")?),
         (&Method::POST, ["items", key, "refresh"]) => {
             let wanted = Render { key: (*key).to_owned() };
-            // The key makes it unique: of all the workers one renders the page, and requests for the same page are
-            // ignored until the ttl is over.
+            // The key makes it unique: one of the workers renders the page, and requests for the same page are ignored
+            // until the ttl is over.
             posted(worker.event(jobs::RENDER).unique(*key).post(&wanted)?)
         }
         (&Method::GET, ["upstreams"]) => text(StatusCode::OK, site.upstreams.to_string()),
@@ -94,11 +94,11 @@ async fn route(site: &Arc<Site>, request: &Request<Incoming>) -> seqcast::Result
     })
 }
 
-/// Handles what was posted so far. When all workers do this before they answer, nobody who was told "posted" by one of
-/// them gets an older answer from another. With nothing new it costs a few nanoseconds.
+/// Handles the events that have been posted so far. If all workers do this before they answer, a client that was told
+/// "posted" by one of them gets no older answer from another. If there is nothing new, it costs a few nanoseconds.
 async fn catch_up(worker: &Worker) -> seqcast::Result<()> {
     while worker.poll()? == Polled::Busy {
-        // The poller's thread is at it, and done in a moment.
+        // The poller's thread is polling, and finishes in a moment.
         std::thread::yield_now();
         tokio::task::yield_now().await;
     }
@@ -129,10 +129,10 @@ fn page(site: &Site, key: &str) -> Answer {
     answer
 }
 
-/// A response that goes on for as long as the client listens: a line for each event.
+/// A response that continues for as long as the client listens: a line for each event.
 pub struct Feed {
     lines: mpsc::Receiver<Bytes>,
-    /// The worker holds it weakly. When the client hangs up, this response is dropped, and with it the handler.
+    /// The worker holds it weakly. When the client disconnects, this response is dropped, and the handler with it.
     _handler: Arc<dyn Handler>,
 }
 

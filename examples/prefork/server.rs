@@ -22,16 +22,16 @@ use crate::upstreams::Upstreams;
 
 /// How often one of the workers renders the front page for all.
 pub const FRONT_PAGE_EVERY: Duration = Duration::from_secs(1);
-/// How often a worker tells the master what it has handled, if it is not much.
+/// How often a worker reports to the master, if there is little to report.
 const REPORT_EVERY: Duration = Duration::from_millis(50);
-/// How long a worker that stops lets its connections finish what they do.
+/// How long a stopping worker lets its connections finish.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// What a worker is told at birth.
+/// The parameters of a worker.
 pub struct Birth {
     pub slot: usize,
     pub listener: TcpListener,
-    /// The upstreams as they were when the master had handled all events before the next field's.
+    /// The upstreams at the time when the master had handled all events before `first`.
     pub upstreams: Arc<Upstreams>,
     /// The first event to read.
     pub first: u64,
@@ -39,10 +39,10 @@ pub struct Birth {
     pub fault: Option<Fault>,
 }
 
-/// Runs a worker, in the process that was forked for it, until the master posts the stop event.
+/// Runs a worker, in its forked process, until the master posts the stop event.
 pub fn run(bus: &Bus, birth: Birth, reports: Sender) -> Result<()> {
-    // The master made the bus; each child joins it after the fork. The worker is for all of this process, to be used
-    // from anywhere in it.
+    // The master created the bus; each child joins it after the fork. The worker belongs to the whole process and can
+    // be used from anywhere in it.
     let options = WorkerOptions::new()
         .label(format!("worker {}", birth.slot))
         .start(Start::At(birth.first))
@@ -51,12 +51,12 @@ pub fn run(bus: &Bus, birth: Birth, reports: Sender) -> Result<()> {
     let ledger = Arc::new(Ledger::new(reports, birth.fault));
     ledger.joined(worker.cursor())?;
 
-    // Nothing is delivered before the first poll, so that no handler comes too late.
+    // Nothing is delivered before the first poll, so no handler is registered too late.
     let site = Site::new(birth.slot, worker, ledger, birth.upstreams);
     site.subscribe()?;
 
-    // A thread that sleeps until somebody posts, and then calls the handlers. The alternative is to call `poll` from
-    // the event loop; requests do that too, see `routes::catch_up`.
+    // A thread that sleeps until an event is posted, and then calls the handlers. The alternative is to call `poll`
+    // from the event loop. Requests do that too, see `routes::catch_up`.
     let poller = worker.start_poller()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(serve(&site, birth.listener))?;
@@ -78,19 +78,19 @@ async fn serve(site: &Arc<Site>, listener: TcpListener) -> Result<()> {
         };
         let (site, watcher) = (Arc::clone(site), connections.watcher());
         tokio::spawn(async move {
-            // A client that goes away in the middle is its own business.
+            // A client that disconnects early needs no handling.
             converse(site, stream, watcher).await.unwrap_or_default();
         });
     }
     reporting.abort();
     rendering.abort();
-    // Not for ever: the live feed has no end.
+    // With a timeout, because the live feed has no end.
     let _ = tokio::time::timeout(GRACE, connections.shutdown()).await;
     Ok(())
 }
 
-/// Accepts connections on the socket that all workers share. This is a thread that blocks, and not the event loop: of
-/// those who block in accept the kernel wakes the one that has waited longest, so that the workers take turns.
+/// Accepts connections on the socket that all workers share. It uses a blocking thread instead of the event loop: among
+/// threads blocked in accept, the kernel wakes the one that has waited longest, so the workers take turns.
 fn accept(listener: TcpListener) -> Result<mpsc::UnboundedReceiver<TcpStream>> {
     let (sender, arrivals) = mpsc::unbounded_channel();
     let accept_all = move || {
@@ -101,7 +101,7 @@ fn accept(listener: TcpListener) -> Result<mpsc::UnboundedReceiver<TcpStream>> {
                         return;
                     }
                 }
-                // The client has gone again, or for now there are no descriptors left.
+                // The client has disconnected again, or there are no descriptors left at the moment.
                 Err(_) => thread::sleep(Duration::from_millis(1)),
             }
         }
@@ -121,7 +121,7 @@ async fn converse(site: Arc<Site>, stream: TcpStream, connections: Watcher) -> R
 async fn report(site: Arc<Site>) {
     loop {
         tokio::time::sleep(REPORT_EVERY).await;
-        // The master is gone if this fails, and the kernel is about to end this process.
+        // If this fails, the master is gone, and the kernel is about to kill this process.
         let _ = site.ledger.send();
     }
 }

@@ -1,4 +1,4 @@
-//! One worker's memory, and the handlers that keep it in step with the others'.
+//! One worker's memory, and the handlers that keep it in step with the other workers.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,10 +11,10 @@ use crate::ledger::Ledger;
 use crate::server::FRONT_PAGE_EVERY;
 use crate::upstreams::Upstreams;
 
-/// Pages that a worker keeps at most.
+/// The largest number of pages in a worker's cache.
 const MOST_PAGES: usize = 10_000;
 
-/// What one worker knows. Handlers change it, on the thread that polls; requests read it.
+/// The state of one worker. Handlers change it, on the thread that polls; requests read it.
 #[derive(Debug)]
 pub struct Site {
     pub slot: usize,
@@ -22,7 +22,7 @@ pub struct Site {
     pub ledger: Arc<Ledger>,
     pub upstreams: Arc<Upstreams>,
     pages: Mutex<HashMap<String, Arc<str>>>,
-    /// True once the master has said so.
+    /// True once the master has posted the stop event.
     stop: watch::Sender<bool>,
 }
 
@@ -40,13 +40,13 @@ impl Site {
         Arc::new(Site { slot, worker, ledger, upstreams, pages: Mutex::default(), stop })
     }
 
-    /// Registers the handlers. For one event those of everything are called first, then those of its source, then those
-    /// of its name.
+    /// Registers the handlers. For one event, the handlers of all events run first, then those of its source, then
+    /// those of its name.
     pub fn subscribe(self: &Arc<Self>) -> seqcast::Result<()> {
         let worker = self.worker;
         worker.register(Scope::All, &self.ledger)?;
 
-        // Typed events: the handler gets the archived value, checked, and still where it was read to.
+        // Typed events: the handler gets the archived value, validated, in the buffer into which it was read.
         let site = Arc::clone(self);
         worker.on_typed(move |stale: Typed<'_, Invalidate>| {
             site.ledger.delivered(stale.posted_ns.into(), stale.event());
@@ -58,8 +58,8 @@ impl Site {
             keep(&mut lock(&site.pages), &rendered.key, rendered.page.as_str().into());
         })?;
 
-        // A unique event: this runs in the one worker that reaches it first. What a handler posts goes to all, this
-        // worker included.
+        // A unique event: this runs in the one worker that reaches it first. Events that a handler posts go to all
+        // workers, including this one.
         let site = Arc::clone(self);
         worker.on_typed(move |wanted: Typed<'_, Render>| site.publish(&wanted.key))?;
 
@@ -73,7 +73,7 @@ impl Site {
         Ok(())
     }
 
-    // ---- what handlers do ----
+    // ---- called by handlers ----
 
     /// Renders a page for all workers.
     fn publish(&self, key: &str) -> Result<(), HandlerError> {
@@ -82,13 +82,13 @@ impl Site {
         Ok(())
     }
 
-    // ---- what requests do ----
+    // ---- called by requests ----
 
-    /// The page `key`, from this worker's cache or rendered for it.
+    /// Returns the page `key`, from this worker's cache or rendered for it.
     pub fn page(&self, key: &str) -> Page {
-        // The lock is held while the page is rendered: an event that makes it stale in between is handled after it is
-        // kept, and drops it. (Where rendering is slow, keep a count of invalidations instead, and keep the page only if
-        // the count has not moved.)
+        // The lock is held while the page is rendered. An event that makes the page stale in between is handled after
+        // the page is stored, and drops it. (If rendering is slow, keep a count of invalidations instead, and store the
+        // page only if the count has not changed.)
         let mut pages = lock(&self.pages);
         if let Some(page) = pages.get(key) {
             return Page::Cached(Arc::clone(page));
@@ -104,25 +104,25 @@ impl Site {
         Some(format!("{key}, rendered by worker {} from {upstream} at {}\n", self.slot, now_ns()))
     }
 
-    /// What this worker has to say of itself.
+    /// Returns facts about this worker.
     pub fn status(&self) -> String {
         let (handled, next) = (self.ledger.handled(), self.worker.cursor());
         let (pid, pages) = (std::process::id(), lock(&self.pages).len());
         format!("worker {}, pid {pid}: {handled} events handled, next id {next}, {pages} pages cached\n", self.slot)
     }
 
-    // ---- what time does ----
+    // ---- called by time ----
 
-    /// Renders the front page, if this worker is the first to come to it in this period. All workers call this.
+    /// Renders the front page, if this worker is the first to reach it in this period. All workers call this.
     pub fn render_front_page(&self) -> crate::Result<()> {
-        // The claim is not given back: it ends when the next rendering is due.
+        // The claim is not released: it ends when the next rendering is due.
         if let Claimed::Won(_) = self.worker.claim("front page", FRONT_PAGE_EVERY)? {
             self.publish("front").map_err(|error| error.to_string())?;
         }
         Ok(())
     }
 
-    /// Comes back when the master has said that it is time to stop.
+    /// Returns when the master has posted the stop event.
     pub async fn stopped(&self) {
         // The sender cannot be gone: it is in `self`.
         let _ = self.stop.subscribe().wait_for(|stop| *stop).await;

@@ -8,12 +8,12 @@ use seqcast::{Event, Handler, HandlerError};
 
 use crate::events::health;
 
-/// The upstreams that all workers know; all are up at first.
+/// The upstreams that all workers know. All are up at first.
 const NAMES: [&str; 3] = ["app-1", "app-2", "app-3"];
 
-/// A table, kept up to date by the events of [`health`]: it is a handler of those.
+/// A table that the events of [`health`] keep up to date: it is a handler of them.
 ///
-/// The master keeps one too. A worker that it forks inherits it, and reads on from the event that the master had come to.
+/// The master keeps one too. A worker that it forks inherits it, and reads on from the master's position.
 #[derive(Debug)]
 pub struct Upstreams {
     is_up: Mutex<BTreeMap<&'static str, bool>>,
@@ -28,12 +28,12 @@ impl Upstreams {
         self.is_up.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether there is such an upstream.
+    /// Returns `true` if there is such an upstream.
     pub fn has(&self, name: &str) -> bool {
         self.is_up().contains_key(name)
     }
 
-    /// One that is up.
+    /// Returns one that is up.
     pub fn any(&self) -> Option<&'static str> {
         self.is_up().iter().find(|(_, up)| **up).map(|(name, _)| *name)
     }
@@ -44,7 +44,7 @@ impl Handler for Upstreams {
         let name = str::from_utf8(event.bytes())?;
         match self.is_up().get_mut(name) {
             Some(up) => *up = event.topic() == health::UP,
-            // What a handler returns as an error is reported with source, event and id. The others run all the same.
+            // An error that a handler returns is reported with source, event and id. The other handlers still run.
             None => return Err(HandlerError::msg("no such upstream")),
         }
         Ok(())

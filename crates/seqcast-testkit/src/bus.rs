@@ -1,4 +1,4 @@
-//! Small segments, quiet workers, and handlers that take notes.
+//! Small segments, quiet workers, and handlers that record events.
 
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
@@ -9,22 +9,22 @@ use seqcast::{Bus, Event, Polled, Report, Scope, SegmentOptions, Stats, Worker, 
 use crate::name::Name;
 use crate::process::eventually;
 
-/// An hour, for waits that must not be.
+/// An hour, for waits that must not end by their timeout.
 pub const HOUR: Duration = Duration::from_secs(3600);
 
-/// A small segment that is quickly made.
+/// Options of a small segment that is created quickly.
 pub fn small() -> SegmentOptions {
     SegmentOptions::new().capacity(64).claims(64).seats(16)
 }
 
-/// A bus on a segment of its own, with `options`.
+/// Creates a bus on a new segment with `options`.
 pub fn bus(options: &SegmentOptions) -> (Name, Bus) {
     let name = Name::new();
     let bus = options.create(&name).unwrap();
     (name, bus)
 }
 
-/// SegmentOptions of a worker that posts nothing of its own, so that ids are what the test posts.
+/// Options of a worker that posts no events itself, so that all ids belong to the test's posts.
 pub fn quiet() -> WorkerOptions {
     WorkerOptions::new().announce(false)
 }
@@ -39,19 +39,19 @@ pub struct Seen {
     pub bytes: Vec<u8>,
 }
 
-/// What handlers have seen, in order.
+/// The events that handlers have seen, in order.
 #[derive(Clone, Default)]
 pub struct Log(Arc<Mutex<Vec<Seen>>>);
 
 impl Log {
-    /// A log of everything in `scope` that `worker` delivers.
+    /// Returns a log of all events in `scope` that `worker` delivers.
     pub fn of(worker: &Worker, scope: impl Into<Scope>) -> Log {
         let log = Log::default();
         worker.on(scope, log.noting()).unwrap();
         log
     }
 
-    /// A handler that notes events here.
+    /// Returns a handler that records events here.
     pub fn noting(&self) -> impl Fn(&Event<'_>) + Send + Sync + 'static {
         let log = self.clone();
         move |event| log.note(event)
@@ -87,12 +87,12 @@ impl Log {
         self.0.lock().unwrap().iter().map(|seen| seen.event.clone()).collect()
     }
 
-    /// The payloads as text.
+    /// Returns the payloads as text.
     pub fn texts(&self) -> Vec<String> {
         self.0.lock().unwrap().iter().map(|seen| String::from_utf8(seen.bytes.clone()).unwrap()).collect()
     }
 
-    /// Takes out what there is.
+    /// Takes out the recorded events.
     pub fn drain(&self) -> Vec<Seen> {
         std::mem::take(&mut *self.0.lock().unwrap())
     }
@@ -118,7 +118,7 @@ pub fn deliver_one_by_one(worker: &Worker, log: &Log, count: usize) {
 pub struct Reports(Arc<Mutex<Vec<(String, String)>>>);
 
 impl Reports {
-    /// `options` with reports kept here.
+    /// Returns `options` with reports recorded here.
     pub fn of(&self, options: WorkerOptions) -> WorkerOptions {
         let reports = self.clone();
         options.on_report(move |report: &Report<'_>| {
@@ -135,7 +135,7 @@ impl Reports {
     }
 }
 
-/// A poll that must come to its end, be it one at a reserved id.
+/// Polls once, to the end or to a reserved id. Returns the numbers of delivered and missed events.
 pub fn poll(worker: &Worker) -> (u64, u64) {
     match worker.poll().unwrap() {
         polled @ (Polled::Done { .. } | Polled::Reserved { .. }) => (polled.delivered(), polled.missed()),
@@ -143,17 +143,17 @@ pub fn poll(worker: &Worker) -> (u64, u64) {
     }
 }
 
-/// What `worker` has counted so far.
+/// Returns the current counters of `worker`.
 pub fn counts(bus: &Bus, worker: &Worker) -> WorkerStats {
     of_seat(&bus.stats().unwrap(), worker.seat())
 }
 
-/// What the worker of `seat` has counted.
+/// Returns the counters of the worker of `seat`.
 pub fn of_seat(stats: &Stats, seat: u32) -> WorkerStats {
     stats.workers.iter().find(|worker| worker.seat == seat).cloned().unwrap()
 }
 
-/// The error, which there must be.
+/// Returns the error of a result that must be one.
 pub fn error<T: Debug>(result: seqcast::Result<T>) -> seqcast::Error {
     result.expect_err("an error")
 }

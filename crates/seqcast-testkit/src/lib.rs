@@ -1,14 +1,14 @@
-//! What the tests, fuzz targets, benchmarks and examples of seqcast share. Not published.
+//! Code shared by the tests, fuzz targets, benchmarks and examples of seqcast. Not published.
 //!
-//! - [`process`]: forked children, and tests that run in a process of their own ([`alone!`]).
+//! - [`process`]: forked children, and tests that run in a separate process ([`alone!`]).
 //! - [`ptrace`]: children that are run step by step.
-//! - [`mod@name`]: names of segments that vanish.
-//! - [`mod@bus`]: small segments, quiet workers, handlers that take notes.
-//! - [`hostile`]: what a hostile process does to a segment.
+//! - [`mod@name`]: names of segments that are removed.
+//! - [`mod@bus`]: small segments, quiet workers, handlers that record events.
+//! - [`hostile`]: what a hostile process can do to a segment.
 //! - [`model`]: the reference model.
 //!
-//! Unit tests inside seqcast see another copy of that crate than this one does. They can use what does not mention its
-//! types: [`process`], [`ptrace`] and [`name`].
+//! Unit tests inside seqcast see another copy of that crate than this one does. They can only use modules that do not
+//! mention its types: [`process`], [`ptrace`] and [`name`].
 
 pub mod bus;
 pub mod hostile;

@@ -1,10 +1,10 @@
-//! The bus against a reference model of plain vectors and maps: random operations of several workers in one process,
-//! and after each of them what the model predicts. `tests/model.rs` draws the operations with proptest, and the fuzz target
-//! `model` from a fuzzer's bytes.
+//! The bus against a reference model of plain vectors and maps. Several workers in one process do random operations,
+//! and each result is compared with the model's prediction. `tests/model.rs` draws the operations with proptest, and
+//! the fuzz target `model` from a fuzzer's bytes.
 //!
-//! The model knows ids, laps, fragments, reservations, claims and handlers, but nothing of cells, blocks, buckets or
-//! routes. One answer it takes from the bus, since the guarantees leave it open, and checks what can be checked of it: when
-//! a claim is too late to be decided.
+//! The model knows ids, laps, fragments, reservations, claims and handlers, but no cells, blocks, buckets or routes. It
+//! takes one answer from the bus, because the guarantees leave it open, and checks it as far as possible: whether a
+//! claim is too late to be decided.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -20,13 +20,13 @@ use crate::bus::{HOUR, of_seat};
 use crate::hostile::draw::Draw;
 
 pub const WORKERS: usize = 3;
-/// Of the topics that operations post and listen to, these are the sources and events.
+/// The sources and events of topics in operations.
 pub const SOURCES: [&str; 2] = ["cache", "health"];
 pub const EVENTS: [&str; 2] = ["stale", "down"];
 /// Stands for the library's own source in a topic.
 const LIBRARY: usize = SOURCES.len();
 pub const KEYS: [&str; 3] = ["key 0", "key 1", "key 2"];
-/// Over before anybody looks.
+/// A ttl that has ended before any worker looks.
 const INSTANT: Duration = Duration::from_nanos(1);
 
 pub type Topic = (usize, usize);
@@ -39,7 +39,7 @@ pub enum Scoped {
     Events(usize, u8),
 }
 
-/// Where a worker starts.
+/// The start of a worker.
 #[derive(Clone, Copy, Debug)]
 pub enum From {
     Now,
@@ -48,7 +48,7 @@ pub enum From {
     After(u64),
 }
 
-/// What one of the workers does.
+/// An operation of one of the workers.
 #[derive(Clone, Debug)]
 pub enum Op {
     Post { worker: usize, topic: Topic, len: usize },
@@ -69,7 +69,7 @@ pub enum Op {
 }
 
 impl Op {
-    /// An operation on a bus that gives out `next_id` next, and on which no event is longer than `longest`.
+    /// Draws an operation on a bus that assigns `next_id` next, and on which no event is longer than `longest`.
     pub fn draw(draw: &mut impl Draw, next_id: u64, longest: usize) -> Op {
         let mut below = |bound: usize| draw.below(bound as u64) as usize;
         let kind = below(32);
@@ -131,7 +131,7 @@ impl Scoped {
         }
     }
 
-    /// The place of its handlers in the order of calling, if it takes the topic at all.
+    /// Returns the position of its handlers in the calling order, if it takes the topic at all.
     fn rank(self, (source, event): Topic) -> Option<u8> {
         match self {
             Scoped::All => Some(0),
@@ -147,13 +147,13 @@ struct Call {
     handler: usize,
     /// `None` for local events.
     id: Option<u64>,
-    /// Which event it is: its number among the posted, or among the local ones.
+    /// The number of the event, among the posted or among the local ones.
     number: usize,
 }
 
-// ---- the bus, as it is ----
+// ---- the real bus ----
 
-/// The calls of all real handlers, and what they brought with them.
+/// The calls of all real handlers, and what came with them.
 #[derive(Clone, Default)]
 struct Calls(Arc<Mutex<Noted>>);
 
@@ -173,7 +173,7 @@ impl Handler for Noting {
     fn handle(&self, event: &Event<'_>) -> Result<(), seqcast::HandlerError> {
         let number = match event.local::<usize>() {
             Some(number) => *number,
-            // The library's own carry the label, which is the number here.
+            // The library's own events carry the label, which is the number here.
             None if event.source() == library::SOURCE => std::str::from_utf8(event.bytes())?.parse()?,
             None => number_of(event.bytes())?,
         };
@@ -184,7 +184,7 @@ impl Handler for Noting {
     }
 }
 
-/// Bytes from which [`number_of`] tells the number again, and whether they are whole.
+/// Bytes from which [`number_of`] reads the number back, and a check that they are complete.
 fn payload(number: usize, len: usize) -> Vec<u8> {
     let head = [&number.to_le_bytes()[..4], &len.to_le_bytes()[..4]].concat();
     head.into_iter().chain((8..).map(|i: usize| ((i * 31) ^ (number * 7)) as u8)).take(len.max(8)).collect()
@@ -203,7 +203,7 @@ struct Real {
     /// The claims of the unique events that it ran, and the events' ids.
     claims: Vec<(Claim, u64)>,
     late: Arc<Mutex<Vec<u64>>>,
-    /// Reports of what must not be.
+    /// Unexpected reports.
     wrong: Arc<Mutex<Vec<String>>>,
 }
 
@@ -212,14 +212,14 @@ struct Real {
 #[derive(Clone, Debug)]
 struct Message {
     topic: Topic,
-    /// Key, and whether it is held for long.
+    /// The key, and `true` if it is held for long.
     unique: Option<(usize, bool)>,
     first_id: u64,
     last_id: u64,
     sender: u32,
 }
 
-/// What an id became.
+/// What became of an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Slot {
     /// A message, or one fragment of it.
@@ -228,7 +228,7 @@ enum Slot {
     Void,
 }
 
-/// What a reader has taken in and not delivered yet.
+/// A message that a reader has read and not delivered yet.
 #[derive(Clone, Debug)]
 enum Ahead {
     Waiting(u64),
@@ -265,11 +265,11 @@ struct Counts {
 #[derive(Clone, Debug)]
 struct Seat {
     number: u32,
-    /// Messages that began before it are none of its own.
+    /// Messages that began before it are not its own.
     start: u64,
     next: u64,
     ahead: VecDeque<Ahead>,
-    /// Of each sender, the message that the next fragment must be of, and the id that it must have.
+    /// For each sender: the message that the next fragment must belong to, and the id that it must have.
     partial: HashMap<u32, (usize, u64)>,
     pending: Pending,
     local: VecDeque<(usize, Topic)>,
@@ -277,7 +277,7 @@ struct Seat {
     counts: Counts,
 }
 
-/// What a model knows of a unique key.
+/// What the model knows of a unique key.
 #[derive(Clone, Debug, Default)]
 struct Key {
     decided: HashSet<u64>,
@@ -295,13 +295,13 @@ struct Model {
     keys: [Key; KEYS.len()],
     claims: [Option<(u32, Claim)>; KEYS.len()],
     capacity: u64,
-    /// Whether some worker has not read everything from the first id on. Only then may a claim come too late.
+    /// `true` if some worker has not read everything from the first id on. Only then may a claim come too late.
     gaps: bool,
-    /// The ids of which the bus said in this operation that it is too late to decide them.
+    /// The ids for which the bus said in this operation that it is too late to decide them.
     late: Vec<u64>,
 }
 
-/// What one step of reading comes to.
+/// The result of one reading step.
 enum Step {
     Event(usize),
     Missed(u64),
@@ -320,12 +320,13 @@ impl Model {
         self.slots.len() as u64
     }
 
-    /// What is at `id` now; `None` if it was overwritten.
+    /// Returns the entry at `id`; `None` if it was overwritten.
     fn slot(&self, id: u64) -> Option<Slot> {
         (id + self.capacity >= self.next_id()).then(|| self.slots[id as usize])
     }
 
-    /// What who goes on at `id` has of the message that began before it and ends behind, if the ring has all of that.
+    /// For a reader that continues at `id`: returns the message that began before `id` and ends behind it, if the ring
+    /// has all of it.
     fn begun_before(&self, id: u64) -> HashMap<u32, (usize, u64)> {
         let begun = self.messages.iter().enumerate().filter(|(_, message)| {
             message.first_id < id && id <= message.last_id && message.first_id + self.capacity >= self.next_id()
@@ -345,7 +346,7 @@ impl Model {
         self.slots.resize(last_id as usize + 1, Slot::Part(number));
     }
 
-    /// The handlers of a topic in the order of calling.
+    /// Returns the handlers of a topic in calling order.
     fn handlers_of(seat: &Seat, topic: Topic) -> Vec<usize> {
         let ranked = |rank| {
             seat.handlers
@@ -356,7 +357,7 @@ impl Model {
         (0..3).flat_map(ranked).collect()
     }
 
-    /// What `id`, which holds a part of message `number`, is to the reader.
+    /// Returns what `id`, which holds a part of message `number`, means to the reader.
     fn resolve(&mut self, seat: &mut Seat, id: u64, number: usize) -> Resolved {
         let message = self.messages[number].clone();
         if message.last_id > message.first_id {
@@ -385,11 +386,11 @@ impl Model {
         }
     }
 
-    /// Whether the reader is the one to run the unique event at `id`.
+    /// Returns `true` if the reader is the one that runs the unique event at `id`.
     fn decide(&mut self, seat: &mut Seat, id: u64, key: usize, lasting: bool) -> bool {
         let key = &mut self.keys[key];
         if self.late.contains(&id) {
-            assert!(self.gaps, "too late at id {id}, though everybody has read everything");
+            assert!(self.gaps, "too late at id {id}, although all workers have read everything");
             seat.counts.late += 1;
             return false;
         }
@@ -402,7 +403,7 @@ impl Model {
         true
     }
 
-    /// Leaves out what was overwritten.
+    /// Skips overwritten ids.
     fn skip_lap(&mut self, seat: &mut Seat) -> u64 {
         let to = (self.next_id() - self.capacity + self.capacity / 8).max(seat.next + 1);
         let missed = to - seat.next;
@@ -420,7 +421,7 @@ impl Model {
                         return Step::PendingOwn(id);
                     }
                     Some(Slot::Reserved(_)) => {
-                        // Nobody waits for long here.
+                        // No worker waits for long here.
                         self.slots[id as usize] = Slot::Void;
                         seat.counts.voided += 1;
                     }
@@ -460,7 +461,7 @@ impl Model {
         }
     }
 
-    /// Takes in what is at the reader's next id.
+    /// Reads the entry at the reader's next id.
     fn take_in(&mut self, seat: &mut Seat) -> Option<Ahead> {
         let id = seat.next;
         let Some(slot) = self.slot(id) else { return Some(Ahead::Missed(self.skip_lap(seat))) };
@@ -480,7 +481,7 @@ impl Model {
     }
 
     fn copy_ahead(&mut self, seat: &mut Seat) {
-        // Unique events that are claimed now, before those that are waited for are read.
+        // Unique events that are claimed now, before the reserved ids in front of them are read.
         self.gaps |= seat.next < self.next_id();
         while seat.next < self.next_id() {
             let taken = self.take_in(seat);
@@ -502,7 +503,7 @@ impl Model {
         calls.extend(Self::handlers_of(seat, topic).into_iter().map(|handler| Call { handler, id, number }));
     }
 
-    /// Delivers a message, unless the handlers for which it was copied out are gone by now.
+    /// Delivers a message, unless the handlers for which it was copied are gone by now.
     fn deliver(&mut self, seat: &mut Seat, number: usize, calls: &mut Vec<Call>) {
         let Message { topic, unique, last_id, .. } = self.messages[number];
         if !Self::handlers_of(seat, topic).is_empty() {
@@ -518,12 +519,12 @@ impl Model {
         }
     }
 
-    /// Polls. Returns the calls of handlers, and how many events were delivered and ids missed.
+    /// Polls. Returns the calls of handlers, and the numbers of delivered events and missed ids.
     fn poll(&mut self, slot: usize, most: u64) -> (Vec<Call>, u64, u64) {
         let mut seat = self.seats[slot].take().unwrap();
         let before = seat.counts.clone();
         let mut calls = Vec::new();
-        // Behind its own reserved id it reads on, though it delivers nothing.
+        // Behind its own reserved id it reads on, but delivers nothing.
         if self.has_news(&seat) || matches!(seat.pending, Pending::Own(_)) {
             let left = |seat: &Seat| seat.counts.delivered - before.delivered < most;
             while left(&seat)
@@ -560,12 +561,12 @@ impl Model {
         polled
     }
 
-    /// The id that `seat` has reserved and nobody has decided.
+    /// Returns the undecided id that `seat` has reserved.
     fn reserved_by(&self, seat: u32) -> Option<u64> {
         (0..self.next_id()).rev().find(|id| self.slots[*id as usize] == Slot::Reserved(seat))
     }
 
-    /// Leaves. What was claimed already is still run.
+    /// Leaves. Events that are already claimed still run.
     fn leave(&mut self, slot: usize) -> Vec<Call> {
         let mut seat = self.seats[slot].take().unwrap();
         if let Some(id) = self.reserved_by(seat.number) {
@@ -591,9 +592,9 @@ impl Model {
     }
 }
 
-// ---- both side by side ----
+// ---- bus and model together ----
 
-/// The bus and its model side by side.
+/// The bus and its model.
 pub struct Both {
     bus: Bus,
     real: Vec<Option<Real>>,
@@ -605,7 +606,8 @@ pub struct Both {
 }
 
 impl Both {
-    /// A ring of `capacity` cells, and all workers on it. `announce`: whether they say that they join and leave.
+    /// Creates a ring of `capacity` cells, with all workers on it. With `announce`, they post events when they join and
+    /// leave.
     pub fn new(capacity: u64, block_size: u64, announce: bool) -> Both {
         let options = SegmentOptions::new().capacity(capacity).block_size(block_size).claims(64).seats(WORKERS as u64);
         let bus = options.anonymous().unwrap();
@@ -621,12 +623,12 @@ impl Both {
         both
     }
 
-    /// The id of the next post.
+    /// Returns the id of the next post.
     pub fn next_id(&self) -> u64 {
         self.model.next_id()
     }
 
-    /// Bytes of the longest event, names and all.
+    /// Returns the length of the longest event in bytes, including its names.
     pub fn longest(&self) -> usize {
         self.longest
     }
@@ -688,7 +690,7 @@ impl Both {
         self.model.messages.len().to_string()
     }
 
-    /// What the library posts for a worker that joins or leaves.
+    /// Returns the event that the library posts for a worker that joins or leaves.
     fn announced(&mut self, slot: usize, event: usize, len: usize) {
         if self.announce {
             let name = [library::STARTED, library::STOPPING][event].event();
@@ -698,7 +700,7 @@ impl Both {
         }
     }
 
-    /// How many ids an event takes whose names and payload have these lengths. `None` if it is too long.
+    /// Returns the number of ids of an event with names and payload of these lengths. `None` if it is too long.
     fn ids_of(&self, names: usize, payload: usize, unique: bool) -> Option<u64> {
         let head = if unique { 48 } else { 16 };
         let len = (head + names).next_multiple_of(16) + payload;
@@ -706,7 +708,7 @@ impl Both {
         (len <= self.longest).then_some(ids as u64)
     }
 
-    /// What came of a post.
+    /// Records the result of a post.
     fn posted(
         &mut self,
         slot: usize,
@@ -731,7 +733,7 @@ impl Both {
         }
     }
 
-    /// Does `op` on the bus, and compares the answers with the model's. An operation that cannot be is none.
+    /// Does `op` on the bus, and compares the results with the model's. An impossible operation does nothing.
     ///
     /// # Panics
     ///
@@ -801,7 +803,7 @@ impl Both {
                 assert_eq!(reservation.id(), self.model.next_id());
                 self.model.slots.push(Slot::Reserved(seat));
                 self.seat(slot).counts.reservations += 1;
-                // The older one, dropped herewith, is none any more.
+                // The older reservation, dropped here, has ended.
                 real.reservation = Some(reservation);
             }
             Op::Commit { topic, len, .. } => {
@@ -841,7 +843,7 @@ impl Both {
                     (Claimed::Won(claim), None) => {
                         counts.won += 1;
                         if lasting {
-                            assert!(worker.release(&claim).unwrap(), "what was won is not held");
+                            assert!(worker.release(&claim).unwrap(), "a won claim is not held");
                             self.seat(slot).counts.released += 1;
                             let Claimed::Won(claim) = worker.claim(KEYS[key], HOUR).unwrap() else {
                                 panic!("not free")
@@ -870,7 +872,7 @@ impl Both {
             }
             Op::ReleaseClaim { key, .. } => {
                 if let Some((_, claim)) = self.model.claims[key].take() {
-                    assert!(worker.release(&claim).unwrap(), "what is held is not released");
+                    assert!(worker.release(&claim).unwrap(), "a held claim was not released");
                     assert!(!worker.release(&claim).unwrap(), "released twice");
                     self.seat(slot).counts.released += 1;
                 }
@@ -892,7 +894,7 @@ impl Both {
                     let removed = worker.unregister(*registration);
                     let seat = self.seat(slot);
                     let live = std::mem::replace(&mut seat.handlers[nth].2, false);
-                    // Whether a registration whose owner is gone was cleared away already is nobody's business.
+                    // It does not matter whether a registration without an owner was already cleared.
                     assert!(removed == live || owner.is_none() && !live, "{removed}, {live}");
                 }
             }
@@ -910,7 +912,7 @@ impl Both {
                 let seat = worker.seat();
                 worker.leave().unwrap();
                 self.model.late.clear();
-                // What it posts is read by others only.
+                // Only others read what it posts.
                 if let Some(id) = self.model.reserved_by(seat) {
                     self.model.slots[id as usize] = Slot::Void;
                 }
@@ -924,14 +926,14 @@ impl Both {
         self.real[slot] = Some(real);
     }
 
-    /// The calls since the last time; keeps the claims that came with them.
+    /// Returns the calls since the last time, and keeps the claims that came with them.
     fn take_calls(&self, real: &mut Real) -> Vec<Call> {
         let Noted { calls, claims } = std::mem::take(&mut *self.calls.0.lock().unwrap());
         real.claims.extend(claims);
         calls
     }
 
-    /// Everyone leaves.
+    /// All workers leave.
     pub fn end(mut self) {
         for worker in 0..WORKERS {
             self.run(&Op::Poll { worker, most: u64::MAX });
@@ -942,7 +944,7 @@ impl Both {
         assert!(self.bus.stats().unwrap().workers.is_empty(), "all have left");
     }
 
-    /// Compares what can be seen from outside, and every counter, with the model's.
+    /// Compares everything that is visible from outside, and every counter, with the model's.
     ///
     /// # Panics
     ///

@@ -1,12 +1,11 @@
-//! Names of segments that vanish.
+//! Names of segments that are removed.
 
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{fs, process};
 
-/// The name of a segment, of this process alone. What it leads to is removed when it is dropped, in the process that
-/// made it.
+/// The name of a segment of this process alone. Dropping it in the process that created it removes the segment.
 pub struct Name {
     name: String,
     pid: u32,
@@ -17,7 +16,7 @@ impl Name {
         Name::default()
     }
 
-    /// Where the system keeps it.
+    /// Returns the path of the segment.
     pub fn path(&self) -> PathBuf {
         PathBuf::from("/dev/shm").join(&self.name)
     }

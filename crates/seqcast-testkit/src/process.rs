@@ -1,6 +1,7 @@
-//! Processes of a test: forked children, tests that run in a process of their own, and what such processes leave behind.
+//! Processes of a test: forked children, tests that run in a separate process, and the files that such processes leave
+//! behind.
 //!
-//! Nothing here mentions seqcast, so that its unit tests, which see another copy of that crate, can use it.
+//! Nothing here mentions seqcast, so the unit tests of seqcast, which see another copy of that crate, can use it.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -12,15 +13,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, fs, panic, process, ptr, slice, thread};
 
-/// Says to a test binary which of its tests it was started for.
+/// Tells a test binary which of its tests it was started for.
 const ALONE: &str = "SEQCAST_TEST_ALONE";
-/// Says to a test binary which role it plays for the test that started it.
+/// Tells a test binary which role it has for the test that started it.
 const ROLE: &str = "SEQCAST_TEST_ROLE";
 /// A test that takes longer than this hangs. No test's outcome depends on it otherwise.
 pub const HANGS: Duration = Duration::from_secs(60);
 
-/// Declares tests each of which runs in a process of its own: single-threaded, so that it can fork as it likes; killed
-/// when it hangs, with all that it forked; and swept of the segments it left behind.
+/// Declares tests that each run in a separate process: single-threaded, so that it can fork; killed with all of its
+/// children if it hangs; and swept of the segments that it left behind.
 #[macro_export]
 macro_rules! alone {
     ($($(#[$attr:meta])* fn $name:ident() $body:block)+) => {
@@ -42,7 +43,7 @@ pub fn alone(path: &str, body: impl FnOnce()) {
     let mut command = Command::new(env::current_exe().unwrap());
     command.args([test, "--exact", "--nocapture", "--test-threads=1"]).env(ALONE, test).env("RUST_BACKTRACE", "1");
     let mut child = command.stdout(writer.try_clone().unwrap()).stderr(writer).spawn().unwrap();
-    // The command has the pipe's ends for writing; with them open there would be no end of output.
+    // The command has the pipe's ends for writing. If they stay open, the output never ends.
     drop(command);
     let reader = thread::spawn(move || {
         let mut bytes = Vec::new();
@@ -68,7 +69,7 @@ pub fn alone(path: &str, body: impl FnOnce()) {
     assert!(left.is_empty(), "{test} left {left:?} behind");
 }
 
-/// Removes what process `pid` left in /dev/shm.
+/// Removes the files that process `pid` left in /dev/shm.
 fn sweep(pid: u32) -> Vec<PathBuf> {
     let prefix = format!("seqcast-t-{pid}-");
     let entries = fs::read_dir("/dev/shm").unwrap().map(|entry| entry.unwrap().path());
@@ -82,11 +83,11 @@ fn sweep(pid: u32) -> Vec<PathBuf> {
 pub struct Child(pub(crate) libc::pid_t);
 
 impl Child {
-    /// Forks a child that runs `body`; one that panics has not [ended well](Child::ended_well). What `body` owns is
-    /// dropped in the child only: here it lives on, out of reach.
+    /// Forks a child that runs `body`. A child that panics has not [ended well](Child::ended_well). The captures of
+    /// `body` are dropped in the child only: here they stay alive, out of reach.
     pub fn fork(body: impl FnOnce()) -> Child {
-        // `alone` makes this process single-threaded when it is called, and glibc makes its allocator usable in a child of
-        // several threads, too.
+        // `alone` ensures that this process has one thread, and glibc makes its allocator usable in a child of several
+        // threads, too.
         let Some(child) = Child::fork_here() else {
             let done = panic::catch_unwind(panic::AssertUnwindSafe(body));
             let _ = io::stderr().flush();
@@ -96,8 +97,8 @@ impl Child {
         child
     }
 
-    /// Forks a child of a process that has other threads, as one of unit tests has. The child ends well if `body` returns
-    /// `true`. It is ended when it hangs: a thread that panicked during the fork may have held a lock that it needs.
+    /// Forks a child of a process that has other threads, as unit tests have. The child ends well if `body` returns
+    /// `true`. It is killed if it hangs: a thread that panicked during the fork may have held a lock that it needs.
     pub fn fork_amid_threads(body: impl FnOnce() -> bool) -> Child {
         if let Some(child) = Child::fork_here() {
             return child;
@@ -106,8 +107,8 @@ impl Child {
         unsafe { libc::alarm(HANGS.as_secs() as u32 * 3) };
         let done = panic::catch_unwind(panic::AssertUnwindSafe(body));
         if let Err(panic) = &done {
-            // Past the harness's capture, which ends with the child. Not by a panic hook: to set one waits for the panics
-            // of all threads, and those of the parent never end here.
+            // Bypasses the harness's capture, which ends with the child. A panic hook cannot be used: setting one waits
+            // for the panics of all threads, and those of the parent never end here.
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without text");
             let stderr = File::options().append(true).open("/dev/stderr");
@@ -116,10 +117,11 @@ impl Child {
         exit(done.map_or(101, |good| i32::from(!good)))
     }
 
-    /// Forks a child that goes on here, as its parent does: there it is `None`. It must not come back to the harness.
+    /// Forks a child that continues here, as its parent does. In the child this returns `None`. The child must not
+    /// return to the harness.
     pub fn fork_here() -> Option<Child> {
-        // SAFETY: the caller sees to it that the child does not return to the harness, and that what it does is possible in
-        // the child of as many threads as there are.
+        // SAFETY: the caller ensures that the child does not return to the harness, and does only what a child of so
+        // many threads may do.
         match unsafe { libc::fork() } {
             0 => {
                 die_with_parent();
@@ -137,11 +139,11 @@ impl Child {
     }
 
     pub fn signal(&self, signal: libc::c_int) {
-        // SAFETY: our own child, not buried yet.
+        // SAFETY: our own child, not reaped yet.
         assert_eq!(unsafe { libc::kill(self.0, signal) }, 0);
     }
 
-    /// Waits until the child has stopped, by whatever signal.
+    /// Waits until any signal has stopped the child.
     pub fn await_stop(&self) {
         let status = wait(self.0, libc::WUNTRACED);
         assert!(status.stopped_signal().is_some(), "the child ended instead: {status}");
@@ -157,7 +159,7 @@ impl Child {
         self.signal(libc::SIGCONT);
     }
 
-    /// Whether it sleeps in the kernel.
+    /// Returns `true` if it sleeps in the kernel.
     pub fn sleeps(&self) -> bool {
         self.state() == 'S'
     }
@@ -180,7 +182,7 @@ impl Child {
         status
     }
 
-    /// Waits for the child's end, and tells whether it did what it should.
+    /// Waits for the child's end. Returns `true` if it ended well.
     #[must_use]
     pub fn ended_well(self) -> bool {
         self.end().success()
@@ -220,9 +222,9 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        // A test that failed may have buried it, and nothing is to fail here.
+        // A failed test may have reaped it already, and nothing must fail here.
         let mut status = 0;
-        // SAFETY: a signal for our own child, not buried by anybody else; `status` is writable for the calls.
+        // SAFETY: a signal to our own child, which no other code has reaped; `status` is writable for the calls.
         unsafe {
             let found = libc::waitpid(self.0, &raw mut status, libc::WNOHANG);
             if found < 0 || found == self.0 && !libc::WIFSTOPPED(status) {
@@ -230,7 +232,7 @@ impl Drop for Child {
             }
             libc::kill(self.0, libc::SIGKILL);
         }
-        // It may be traced, and have stopped before the signal came.
+        // It may be traced, and may have stopped before the signal arrived.
         while wait(self.0, 0).stopped_signal().is_some() {}
     }
 }
@@ -267,7 +269,7 @@ pub(crate) fn wait(pid: libc::pid_t, options: libc::c_int) -> ExitStatus {
 
 /// Ends a forked child without the harness's exit handlers.
 pub fn exit(code: i32) -> ! {
-    // SAFETY: ends the process, and leaves what was inherited as it is.
+    // SAFETY: ends the process, and leaves inherited values untouched.
     unsafe { libc::_exit(code) }
 }
 
@@ -276,14 +278,14 @@ pub fn in_child(body: impl FnOnce()) {
     assert!(Child::fork(body).ended_well(), "the forked child failed; its panic is above");
 }
 
-/// Runs `body` in a process whose clocks, of boot time and monotonic, are `ahead` seconds ahead of the host's, and waits
-/// for it to end well. `false`, with the reason printed, where that is refused.
+/// Runs `body` in a process with clocks (boot time and monotonic) that are `ahead` seconds ahead of the host's, and
+/// waits for it to end well. Returns `false`, and prints the reason, if that is not permitted.
 pub fn in_time_namespace(ahead: i64, body: impl FnOnce()) -> bool {
     let refused = &shared_words(1)[0];
     in_child(|| {
         // SAFETY: both only return a number.
         let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
-        // SAFETY: changes what this process's children see only, and takes no memory.
+        // SAFETY: affects only this process's children, and takes no memory.
         if unsafe { libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWTIME) } != 0 {
             eprintln!("skipped: no time namespaces here: {}", io::Error::last_os_error());
             refused.store(1, Ordering::Relaxed);
@@ -299,7 +301,7 @@ pub fn in_time_namespace(ahead: i64, body: impl FnOnce()) -> bool {
     refused.load(Ordering::Relaxed) == 0
 }
 
-/// Runs `body` in a forked child. Returns whether it ended well, and what it wrote to standard error.
+/// Runs `body` in a forked child. Returns whether it ended well, and its output to standard error.
 pub fn stderr_of(body: impl FnOnce()) -> (bool, String) {
     let (mut reader, writer) = io::pipe().unwrap();
     let child = Child::fork(|| {
@@ -313,13 +315,13 @@ pub fn stderr_of(body: impl FnOnce()) -> (bool, String) {
     (child.ended_well(), text)
 }
 
-/// Stops the calling process until somebody sends SIGCONT.
+/// Stops the calling process until it gets SIGCONT.
 pub fn stop_here() {
     // SAFETY: a signal to this process only.
     unsafe { libc::raise(libc::SIGSTOP) };
 }
 
-/// Starts this test binary anew, by exec, in `role`: it runs the test of that name, which asks for [`role`].
+/// Starts this test binary again, by exec, in `role`: it runs the test of that name, which asks for [`role`].
 pub fn exec(role: &str, segment: &str) -> process::Child {
     let mut command = Command::new(env::current_exe().unwrap());
     command
@@ -329,7 +331,7 @@ pub fn exec(role: &str, segment: &str) -> process::Child {
     command.spawn().unwrap()
 }
 
-/// The segment that this process was started for by [`exec`], if it was.
+/// Returns the segment for which [`exec`] started this process, if it did.
 pub fn role() -> Option<String> {
     env::var(ROLE).ok().inspect(|_| die_with_parent())
 }
@@ -338,20 +340,20 @@ pub fn role() -> Option<String> {
 pub fn shared_words(len: usize) -> &'static [AtomicU64] {
     let bytes = len * size_of::<AtomicU64>();
     let protection = libc::PROT_READ | libc::PROT_WRITE;
-    // SAFETY: a new mapping at an address of the kernel's choice touches no memory that exists.
+    // SAFETY: a new mapping at an address of the kernel's choice touches no existing memory.
     let at = unsafe { libc::mmap(ptr::null_mut(), bytes, protection, libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1, 0) };
     assert_ne!(at, libc::MAP_FAILED);
-    // SAFETY: page-aligned zeros of that length, never unmapped, and touched as atomics only.
+    // SAFETY: page-aligned zeros of that length, never unmapped, and accessed only as atomics.
     unsafe { slice::from_raw_parts(at.cast(), len) }
 }
 
-/// Has this process killed when the thread that started it ends: whatever becomes of a test, nothing runs on.
+/// Kills this process when the thread that started it ends, so that nothing outlives a test.
 fn die_with_parent() {
     // SAFETY: plain numbers; the signal is for this process.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
 }
 
-/// Waits until it is so.
+/// Waits until a condition holds.
 pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let started = Instant::now();
     while !is_so() {
@@ -375,10 +377,10 @@ pub fn threads() -> usize {
     fs::read_dir("/proc/self/task").unwrap().count()
 }
 
-/// Threads of this process that have that name and sleep in the kernel.
+/// Returns the number of threads of this process that have that name and sleep in the kernel.
 ///
-/// A thread that sleeps under the name that it gave itself is past its start, where it holds a lock of the standard library.
-/// In a child forked at that moment the lock is never free, and no thread can start.
+/// A thread that sleeps under the name that it gave itself is past its start, during which it holds a lock of the
+/// standard library. In a child forked at that moment the lock is never released, and no thread can start.
 pub fn sleepers(name: &str) -> usize {
     let sleeps = |task: &PathBuf| {
         // It may have ended meanwhile.

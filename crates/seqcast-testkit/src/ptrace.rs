@@ -1,4 +1,4 @@
-//! Children that are run step by step: by single instructions, from system call to system call, or from breakpoint to
+//! Children that run step by step: by single instructions, from system call to system call, or from breakpoint to
 //! breakpoint.
 
 use std::io;
@@ -7,23 +7,23 @@ use std::process::ExitStatus;
 
 use crate::process::{Child, stop_here, wait};
 
-/// How far a traced process goes before it stops again.
+/// How far a traced process runs before it stops again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
     /// One instruction.
     Instruction,
-    /// The beginning or the end of its next system call.
+    /// To the beginning or the end of its next system call.
     SystemCall,
-    /// A signal, of which a breakpoint is one.
+    /// To a signal; a breakpoint is one.
     Signal,
 }
 
-/// Where a process went that was let go on.
+/// Where a resumed process stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Went {
-    /// It has stopped, by this signal.
+    /// It has stopped with this signal.
     Stopped(libc::c_int),
-    /// It has ended and is buried.
+    /// It has ended and was reaped.
     Ended(ExitStatus),
 }
 
@@ -32,10 +32,11 @@ pub enum Went {
 pub struct Tracee(libc::pid_t);
 
 impl Tracee {
-    /// Traces and stops the child `pid` of this process, wherever it is. `Err` if it has ended; it is buried then.
+    /// Traces and stops the child `pid` of this process, wherever it is. Returns `Err` if it has ended; then it was
+    /// reaped.
     pub fn seize(pid: libc::pid_t) -> Result<Tracee, ExitStatus> {
         let tracee = Tracee(pid);
-        // Both fail if it has just ended, which shows in the wait.
+        // Both fail if it has just ended, which the wait then shows.
         tracee.request(libc::PTRACE_SEIZE, 0, 0);
         tracee.request(libc::PTRACE_INTERRUPT, 0, 0);
         match tracee.wait() {
@@ -44,7 +45,7 @@ impl Tracee {
         }
     }
 
-    /// Lets it go on, and waits until it has stopped again or ended.
+    /// Resumes it, and waits until it has stopped again or ended.
     pub fn go_on(self, until: Until) -> Went {
         let request = match until {
             Until::Instruction => libc::PTRACE_SINGLESTEP,
@@ -52,14 +53,14 @@ impl Tracee {
             Until::Signal => libc::PTRACE_CONT,
         };
         if self.request(request, 0, 0) != 0 {
-            // Killed by somebody else, it has ended, which shows in the wait.
+            // If another process killed it, it has ended, which the wait then shows.
             let error = io::Error::last_os_error();
             assert_eq!(error.raw_os_error(), Some(libc::ESRCH), "{error}");
         }
         self.wait()
     }
 
-    /// Ends the tracing. The process goes on, or gets `signal` first if that is not 0.
+    /// Ends the tracing. The process continues, and first gets `signal` if that is not 0.
     pub fn detach(self, signal: libc::c_int) {
         if self.request(libc::PTRACE_DETACH, 0, signal.into()) != 0 {
             let error = io::Error::last_os_error();
@@ -73,18 +74,18 @@ impl Tracee {
     }
 
     fn request(self, request: libc::c_uint, at: u64, data: libc::c_long) -> libc::c_long {
-        // SAFETY: the requests that are made here write to the child's memory and registers only.
+        // SAFETY: the requests used here write only to the child's memory and registers.
         unsafe { libc::ptrace(request, self.0, at, data) }
     }
 }
 
-/// Reading and writing what a stopped process is at.
+/// Reads and writes the state of a stopped process.
 #[cfg(target_arch = "x86_64")]
 impl Tracee {
-    /// Where the instruction pointer is among a process's registers.
+    /// The index of the instruction pointer among the registers.
     const RIP: u64 = std::mem::offset_of!(libc::user_regs_struct, rip) as u64;
 
-    /// The address of the next instruction.
+    /// Returns the address of the next instruction.
     pub fn instruction_pointer(self) -> u64 {
         self.request(libc::PTRACE_PEEKUSER, Self::RIP, 0) as u64
     }
@@ -93,7 +94,7 @@ impl Tracee {
         assert_eq!(self.request(libc::PTRACE_POKEUSER, Self::RIP, address as libc::c_long), 0);
     }
 
-    /// The eight bytes at `address`.
+    /// Returns the eight bytes at `address`.
     pub fn peek(self, address: u64) -> [u8; 8] {
         self.request(libc::PTRACE_PEEKTEXT, address, 0).to_le_bytes()
     }
@@ -107,7 +108,7 @@ impl Tracee {
 #[cfg(target_arch = "x86_64")]
 #[derive(Debug, Default)]
 pub struct Breakpoints {
-    /// The addresses, and the bytes that stand there.
+    /// The addresses, and their original bytes.
     places: Vec<(u64, u8)>,
 }
 
@@ -116,7 +117,7 @@ impl Breakpoints {
     /// The instruction that stops a process. It is one byte long.
     const INT3: u8 = 0xcc;
 
-    /// Breakpoints at these addresses of `tracee`, not [put](Breakpoints::put) yet.
+    /// Creates breakpoints at these addresses of `tracee`, without [putting](Breakpoints::put) them yet.
     pub fn at(tracee: Tracee, addresses: &[u64]) -> Breakpoints {
         Breakpoints { places: addresses.iter().map(|&address| (address, tracee.peek(address)[0])).collect() }
     }
@@ -130,7 +131,7 @@ impl Breakpoints {
     }
 
     fn write(&self, tracee: Tracee, first: impl Fn(u8) -> u8) {
-        // One after the other: they may lie within a word of each other.
+        // One after the other: they may lie within one word.
         for &(address, byte) in &self.places {
             let mut bytes = tracee.peek(address);
             bytes[0] = first(byte);
@@ -138,14 +139,14 @@ impl Breakpoints {
         }
     }
 
-    /// Goes on from behind a breakpoint that stopped `tracee`: sets it back to the instruction that the breakpoint hides.
+    /// Continues after a breakpoint has stopped `tracee`: sets it back to the instruction that the breakpoint hides.
     pub fn step_back(tracee: Tracee) {
         tracee.set_instruction_pointer(tracee.instruction_pointer() - 1);
     }
 }
 
-/// Has the calling process, a forked child, traced by its parent, and stops it. Everything that it does from here on is
-/// under the parent's control, which has to make a [`Traced`] of it.
+/// Lets its parent trace the calling process, a forked child, and stops it. From here on the parent controls it, and
+/// has to make a [`Traced`] of it.
 pub fn trace_me() {
     // SAFETY: a system call about this process only.
     let asked = unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) };
@@ -153,17 +154,17 @@ pub fn trace_me() {
     stop_here();
 }
 
-/// A child that is traced, killed when this is dropped.
+/// A traced child. Dropping this kills it.
 pub struct Traced(Child);
 
 impl Traced {
-    /// A child that calls [`trace_me`]. Waits until it has done so.
+    /// Forks a child that calls [`trace_me`]. Waits until it has done so.
     pub fn of(child: Child) -> Traced {
         child.await_stop();
         Traced(child)
     }
 
-    /// A child of a process with threads that runs `body` under control from its first instruction on.
+    /// Forks a child of a process with threads. The child runs `body` under control from its first instruction on.
     pub fn fork_amid_threads(body: impl FnOnce() -> bool) -> Traced {
         Traced::of(Child::fork_amid_threads(|| {
             trace_me();
@@ -175,7 +176,7 @@ impl Traced {
         Tracee(self.0.0)
     }
 
-    /// Lets the child go on until it has stopped again, and returns by which signal. `Err` if it has ended.
+    /// Resumes the child until it has stopped again, and returns the signal. Returns `Err` if it has ended.
     pub fn go_on(self, until: Until) -> Result<(Traced, libc::c_int), ExitStatus> {
         match self.tracee().go_on(until) {
             Went::Stopped(signal) => Ok((self, signal)),
@@ -186,7 +187,8 @@ impl Traced {
         }
     }
 
-    /// Lets the child go on to the beginning or end of a system call, the `stops`th from here. `Err` if it ends before.
+    /// Resumes the child to the beginning or end of a system call, the `stops`th from here. Returns `Err` if it ends
+    /// before.
     pub fn system_calls(mut self, stops: usize) -> Result<Traced, ExitStatus> {
         for _ in 0..stops {
             (self, _) = self.go_on(Until::SystemCall)?;
@@ -194,25 +196,25 @@ impl Traced {
         Ok(self)
     }
 
-    /// Lets the child run by itself, to its end. Returns whether it did what it should.
+    /// Lets the child run by itself, to its end. Returns `true` if it ended well.
     #[must_use]
     pub fn ended_well(self) -> bool {
         self.tracee().detach(0);
         self.0.ended_well()
     }
 
-    /// Kills the child; afterwards it is gone.
+    /// Kills the child and waits until it is gone.
     pub fn kill(self) {
         self.0.kill();
     }
 }
 
-/// Does `at_stop` with the child of `body` stopped before and after each of its system calls in turn, a new child for each.
-/// Returns the number of these stops.
+/// Calls `at_stop` with the child of `body` stopped before and after each of its system calls in turn, with a new child
+/// for each stop. Returns the number of these stops.
 ///
 /// # Panics
 ///
-/// If the child does not end well when nobody disturbs it.
+/// If the child does not end well without any interference.
 pub fn at_every_system_call(
     body: impl Fn() -> bool,
     mut at_stop: impl FnMut(usize, Traced),
@@ -223,7 +225,7 @@ pub fn at_every_system_call(
         match Traced::fork_amid_threads(&body).system_calls(stops) {
             Ok(traced) => at_stop(stops, traced),
             Err(status) => {
-                assert!(status.success(), "the child failed when nobody disturbed it: {status}");
+                assert!(status.success(), "the child failed without interference: {status}");
                 return stops - 1;
             }
         }

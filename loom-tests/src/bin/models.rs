@@ -1,4 +1,4 @@
-//! Runs every model and prints what was searched, as a table.
+//! Runs every model and prints a table of what was searched.
 //!
 //! ```text
 //! cargo run -p loom-tests --release --bin models              as `cargo test` does, in minutes
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-/// The test programs, and what their third and fourth columns count.
+/// The test programs, and the contents of their third and fourth columns.
 const SUITES: [(&str, [&str; 2]); 4] = [
     ("loom", ["executions", "outcomes"]),
     ("claim_rule", ["states", "steps"]),
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
         None => false,
         Some("--deep") => true,
         Some(other) => {
-            eprintln!("models: there is no option {other:?}, only --deep");
+            eprintln!("models: unknown option {other:?}; the only option is --deep");
             return ExitCode::from(2);
         }
     };
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Runs one suite, which appends its rows to the file `rows`. Whether all of it passed.
+/// Runs one suite, which appends its rows to the file `rows`. Returns `true` if all of it passed.
 fn run(suite: &str, deep: bool, rows: &Path) -> bool {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     Command::new(env!("CARGO"))

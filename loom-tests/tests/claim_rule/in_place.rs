@@ -1,4 +1,5 @@
-//! Claims without an event are made in place, where that can be done, and not by the rule. This is that both do the same.
+//! Claims without an event are made in place, if possible, and not by the rule. This checks that both have the same
+//! result.
 
 use std::collections::BTreeSet;
 
@@ -15,16 +16,16 @@ const ENTRIES: usize = 2;
 const KEYS: u64 = 3;
 /// Cells of the ring.
 const CAPACITY: u64 = 2;
-/// Calls in a row. Every row there can be of so many is tried.
+/// The number of calls in a sequence. Every possible sequence of this length is tried.
 const CALLS: u32 = 6;
 
-/// One call of a worker, at a time that comes after the last.
+/// A call of a worker, at a time after the previous one.
 #[derive(Clone, Copy, Debug)]
 enum Call {
-    /// For the next event, of this key.
+    /// A claim for the next event of this key.
     Claim(u64),
     ClaimAlone(u64),
-    /// Of the last that was won.
+    /// A release of the last claim that was won.
     Release,
 }
 
@@ -63,7 +64,7 @@ impl Region {
     }
 }
 
-/// What a bucket says, whatever the order of its entries.
+/// The contents of a bucket, regardless of the order of its entries.
 fn said_by(bucket: &Bucket) -> (u64, BTreeSet<[u64; 6]>) {
     let words = |entry: &Entry| {
         let Entry { key, deadline, first, last, token, since } = *entry;
@@ -86,7 +87,7 @@ fn a_claim_in_place_does_what_the_rule_does() {
     assert_eq!(answers, BTreeSet::from(["held", "left to the rule: events", "left to the rule: full", "won"]));
 }
 
-/// Plays a row of calls. `answers` get what the claims without an event came to.
+/// Plays a sequence of calls. `answers` collects the results of the claims without an event.
 fn play(row: &[Call], ttl: u64, answers: &mut BTreeSet<&'static str>) {
     let mut region = Region::new();
     let (mut events, mut last_won) = (0, None);
@@ -134,13 +135,13 @@ fn claim_alone(
     let Region { claims, hand, .. } = region;
     let place = claims.look_for(key);
     if let Some(held) = claims.held_for_long(place, clock) {
-        assert_eq!(ruling, Ruling::Stands(held), "not who holds it, or for how long");
+        assert_eq!(ruling, Ruling::Stands(held), "another holder, or another remaining time");
     }
     match claims.claim_in_place(hand, place, key, ttl, clock).unwrap() {
         Some(decision @ Decision::Won(token)) => {
             answers.insert("won");
             assert_eq!(ruling, Ruling::IfExchanged(decision));
-            assert_eq!(said_by(&region.bucket()), said_by(&ruled), "the bucket is not what the rule makes of it");
+            assert_eq!(said_by(&region.bucket()), said_by(&ruled), "the bucket differs from the rule's");
             Some((key, token))
         }
         Some(decision) => {

@@ -1,8 +1,9 @@
-//! The rule of unique events, checked as a rule: every interleaving of a few workers' steps, by a search over states.
+//! The rule of unique events, checked as a rule: a search over states covers every interleaving of a few workers'
+//! steps.
 //!
-//! What is checked is the crate's own `Bucket::known`, `decide` and `end`, which the lock-free part calls with a private
-//! copy. Here copies and exchanges are single steps: that they are atomic is for the models of the exchange to show. Of
-//! claims without an event, which are made in place, `in_place` shows that they do what the rule does.
+//! It checks the crate's own `Bucket::known`, `decide` and `end`, which the lock-free part calls with a private copy.
+//! Here copies and exchanges are single steps; the models of the exchange show that they are atomic. For claims without
+//! an event, which are made in place, `in_place` shows that they follow the rule.
 
 #[path = "../../../src/protocol/mod.rs"]
 #[allow(dead_code)]
@@ -39,7 +40,7 @@ fn deep() -> bool {
     std::env::var("SEQCAST_MODEL_DEPTH").is_ok_and(|depth| depth == "deep")
 }
 
-/// So many in CI, one more in a deep run.
+/// This many in CI, one more in a deep run.
 fn more(some: u64) -> u64 {
     some + u64::from(deep())
 }
@@ -49,7 +50,7 @@ fn laps() -> &'static [(u64, usize)] {
     if deep() { &[(1, 0), (1, 1), (2, 0), (2, 1), (4, 0), (4, 1)] } else { &[(1, 0), (2, 1)] }
 }
 
-/// Runs every one of `settings` to its end. All of them together give the answers `expected`, and no other.
+/// Runs each of `settings` to its end. Together they give the answers `expected`, and no other.
 fn check(name: &str, settings: impl IntoIterator<Item = Setting>, expected: &[&str]) {
     let mut answers = BTreeSet::new();
     for setting in settings {
@@ -67,7 +68,7 @@ fn check(name: &str, settings: impl IntoIterator<Item = Setting>, expected: &[&s
 #[test]
 fn one_key_and_a_ring_that_holds_everything() {
     let settings = [0, 1].map(|joiners| Setting { joiners, events: 4, ..SMALL });
-    // Nothing is forgotten, so that nobody is late, and there is room.
+    // Nothing is forgotten, so no worker is late, and there is room.
     check("one key, no laps", settings, &["decided", "held", "moved", "released", "won"]);
 }
 
@@ -154,7 +155,7 @@ fn claims_without_an_event_make_nobody_late() {
     check("claims without an event, no laps", [setting], &expected);
 }
 
-/// Where there is no room, the ended key goes whose events are the oldest: what the bucket forgets is as little as can be.
+/// If there is no room, the ended key with the oldest events is dropped: the bucket forgets as little as possible.
 #[test]
 fn the_oldest_ended_key_makes_room() {
     let mut bucket = Bucket::default();
@@ -167,7 +168,7 @@ fn the_oldest_ended_key_makes_room() {
     assert_eq!((keys, bucket.floor()), (vec![2, 3], 10));
 }
 
-/// What has ended and left the ring goes with the next claim, so that buckets stay short.
+/// The next claim drops entries that have ended and left the ring, so buckets stay short.
 #[test]
 fn what_left_the_ring_is_forgotten() {
     let mut bucket = Bucket::default();

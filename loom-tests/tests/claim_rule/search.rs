@@ -1,4 +1,4 @@
-//! Visits every state that can be reached.
+//! Visits every reachable state.
 
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{Hash, Hasher};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::setting::Setting;
 use crate::world::{Step, World};
 
-/// What a search came upon.
+/// The results of a search.
 pub(crate) struct Found {
     pub(crate) states: usize,
     pub(crate) steps: u64,
@@ -15,7 +15,7 @@ pub(crate) struct Found {
     pub(crate) time: Duration,
 }
 
-/// One step on the way to the state that is being looked at, and the steps from there that are still to be taken.
+/// A step on the way to the current state, and the steps from there that remain.
 struct Frame {
     name: String,
     left: std::vec::IntoIter<Step>,
@@ -25,7 +25,7 @@ struct Frame {
 ///
 /// # Panics
 ///
-/// If a step breaks a guarantee. The message tells the way there.
+/// If a step breaks a guarantee. The message contains the way there.
 pub(crate) fn every_state(setting: &Setting) -> Found {
     let begin = Instant::now();
     let start = World::new(setting);
@@ -56,14 +56,14 @@ pub(crate) fn every_state(setting: &Setting) -> Found {
     found
 }
 
-/// 128 bits, so that two states are never taken for one.
+/// 128 bits, so that two states are never confused.
 fn fingerprint(world: &World) -> u128 {
     let mut lanes = Lanes(0x9e37_79b9_7f4a_7c15, 0xd1b5_4a32_d192_ed03);
     world.hash(&mut lanes);
     u128::from(lanes.0) << 64 | u128::from(lanes.1)
 }
 
-/// Two multiplying hashes side by side: quick, and nobody chooses the states to make them meet.
+/// Two multiplying hashes side by side: fast, and no attacker chooses the states.
 struct Lanes(u64, u64);
 
 impl Hasher for Lanes {

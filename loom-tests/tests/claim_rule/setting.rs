@@ -1,10 +1,10 @@
-//! How large a world is.
+//! The size of a world.
 
-/// What there is of everything.
+/// The numbers of a world.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setting {
     pub(crate) workers: usize,
-    /// How many of the workers join while the others are at work.
+    /// The number of workers that join while the others work.
     pub(crate) joiners: usize,
     pub(crate) keys: u64,
     /// Cells of the ring.
@@ -15,9 +15,9 @@ pub(crate) struct Setting {
     /// Claims without an event.
     pub(crate) alone: u64,
     pub(crate) ttl: u64,
-    /// How far the clock goes.
+    /// The last time of the clock.
     pub(crate) clock: u64,
     pub(crate) kills: u32,
-    /// Whether winners release.
+    /// `true` if winners release.
     pub(crate) releases: bool,
 }

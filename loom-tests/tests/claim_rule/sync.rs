@@ -1,4 +1,4 @@
-//! What `src/sync.rs` is to the crate, over plain memory: nothing here runs at the same time as anything else.
+//! Replaces `src/sync.rs` over plain memory: nothing here runs in parallel.
 
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 

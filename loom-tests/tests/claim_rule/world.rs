@@ -15,7 +15,7 @@ struct Holder {
     deadline: u64,
 }
 
-/// A bucket as far as decisions depend on it, to be told from others.
+/// The parts of a bucket that affect decisions, to distinguish it from others.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Known {
     floor: u64,
@@ -29,7 +29,7 @@ impl Known {
     }
 }
 
-/// A bucket that can be compared.
+/// A comparable bucket.
 #[derive(Clone, Debug)]
 pub(crate) struct Copied(Bucket);
 
@@ -47,7 +47,7 @@ impl std::hash::Hash for Copied {
     }
 }
 
-/// What has become of an event.
+/// The state of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Fate {
     Open,
@@ -65,25 +65,25 @@ struct Event {
     fate: Fate,
 }
 
-/// Where a worker is with the event that it has copied.
+/// What a worker does with the event that it has copied.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Doing {
     NotJoined,
     Nothing,
-    /// Has copied the event at `next`, or begun a claim without an event: its task.
+    /// It has copied the event at `next`, or begun a claim without an event: its task.
     Copied,
-    /// Has copied the bucket too. `stale`: it has been exchanged since.
+    /// It has also copied the bucket. `stale`: the bucket has been exchanged since.
     Snapshot {
         bucket: Copied,
         stale: bool,
     },
-    /// Has decided at the time `now`, and is about to exchange the bucket.
+    /// It has decided at the time `now`, and is about to exchange the bucket.
     Decided {
         bucket: Copied,
         verdict: Verdict,
         now: u64,
     },
-    /// Has decided, and the exchange will fail.
+    /// It has decided, and the exchange will fail.
     Overtaken,
     Dead,
 }
@@ -98,32 +98,32 @@ enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Worker {
     doing: Doing,
-    /// Its task is a claim for its own sake.
+    /// Its task is a claim without an event.
     alone: bool,
-    /// The place that it reads next, or whose event it has copied.
+    /// The place that it reads next, or of the event that it has copied.
     next: u64,
     /// It has read every event from here on.
     since: u64,
-    /// What it may release.
+    /// The claim that it may release.
     holds: Option<(u64, u64)>,
 }
 
-/// All there is at one moment.
+/// The whole state at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct World {
     clock: u64,
     /// The event at place `p` is `events[p - 1]`.
     events: Vec<Event>,
     bucket: Copied,
-    /// Who holds each key in truth, and until when: what the bucket says is what is checked.
+    /// The real holder of each key, and its deadline. The bucket is checked against it.
     holders: [Option<Holder>; KEYS],
     workers: Vec<Worker>,
     kills: u32,
-    /// Claims begun without an event.
+    /// The number of claims begun without an event.
     alone: u64,
 }
 
-/// A step taken: its name, what it said, and where it leads.
+/// A step: its name, its answer, and the next state.
 pub(crate) struct Step {
     pub(crate) name: String,
     pub(crate) answer: Option<&'static str>,
@@ -154,12 +154,12 @@ impl World {
         self.events.len() as u64
     }
 
-    /// The first place that the ring still holds.
+    /// Returns the first place that the ring still holds.
     fn oldest(&self, setting: &Setting) -> u64 {
         self.newest().saturating_sub(setting.capacity) + 1
     }
 
-    /// Every step that anybody could take now.
+    /// Returns every step that any worker can take now.
     pub(crate) fn steps(&self, setting: &Setting) -> Vec<Step> {
         let mut steps = vec![];
         if self.newest() < setting.events {
@@ -180,7 +180,7 @@ impl World {
         steps
     }
 
-    /// The steps of worker `index`.
+    /// Returns the steps of worker `index`.
     fn work(&self, setting: &Setting, index: usize, steps: &mut Vec<Step>) {
         let worker = &self.workers[index];
         let mut step = |what: &str, answer, to| steps.push(Step { name: format!("worker {index} {what}"), answer, to });
@@ -300,7 +300,7 @@ impl World {
         let place = self.workers[index].next;
         let fate = self.event(place).fate;
         let (answer, sound) = match decision {
-            // Somebody decided it, or reported it: else it is lost, and nobody knows.
+            // Another worker decided it, or reported it. Otherwise it is lost silently.
             Decision::Decided => ("decided", fate != Fate::Open),
             Decision::Late => ("late", true),
             Decision::Full => ("full", true),
@@ -347,7 +347,7 @@ impl World {
         let fate = self.event(place).fate;
         let (answer, next, sound) = match verdict {
             Verdict::Won(_) => ("won", Fate::Run, matches!(fate, Fate::Open | Fate::Reported) && !held),
-            // That two workers ignore one event is no harm.
+            // Two workers may ignore one event.
             Verdict::Held => ("held", Fate::Ignored, fate != Fate::Run && held),
         };
         if !sound {
@@ -358,7 +358,7 @@ impl World {
         (answer, Ok(to))
     }
 
-    /// Whoever has copied the bucket has an old one now.
+    /// Every worker that has copied the bucket now has an old one.
     fn exchanged(&mut self) {
         for worker in &mut self.workers {
             match &mut worker.doing {
@@ -380,7 +380,7 @@ impl World {
         worker.alone = false;
     }
 
-    /// The key that worker `index` is at.
+    /// Returns the key of worker `index`'s current task.
     fn key(&self, index: usize) -> u64 {
         let worker = &self.workers[index];
         if worker.alone { ALONE } else { self.event(worker.next).key }

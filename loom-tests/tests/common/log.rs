@@ -1,22 +1,22 @@
-//! The oracle: what everybody saw, held against the guarantees.
+//! The oracle: checks what all actors saw against the guarantees.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What everybody saw, to be judged at the end.
+/// What all actors saw, to be judged at the end.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
-    /// What `post` or `commit` said is visible.
+    /// Contents that `post` or `commit` reported as visible.
     pub(crate) posted: BTreeMap<u64, u64>,
-    /// Ids that somebody saw void.
+    /// Ids that an actor saw as void.
     pub(crate) void: BTreeSet<u64>,
-    /// What readers read.
+    /// Events that readers read.
     pub(crate) read: BTreeMap<u64, u64>,
-    /// Contents whose commit failed.
+    /// Contents of failed commits.
     never: BTreeSet<u64>,
 }
 
 impl Log {
-    /// G1, G2, G5: one fate and one content for each id, whoever says so.
+    /// G1, G2, G5: each id has one outcome and one content in all observations.
     pub(crate) fn event(&mut self, id: u64, content: u64) {
         assert!(!self.void.contains(&id), "id {id} is void for one and an event for another");
         assert!(!self.never.contains(&content), "{content} is visible after an error said that it never will be");

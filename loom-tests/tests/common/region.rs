@@ -1,4 +1,4 @@
-//! A tiny claims region and those who use it.
+//! A tiny claims region and its users.
 
 use crate::protocol::claims::{At, BUCKET_HEAD_WORDS, Bucket, Claims, Clock, Decision, ENTRY_WORDS, Key, Token};
 use crate::protocol::pool::{HEAD_WORDS, Hand, Pool};
@@ -9,7 +9,7 @@ use crate::sync::{Mode, Words};
 /// The time of one call.
 struct Time(u64);
 
-/// What is further ahead than this can be told by less than the clock.
+/// Times further ahead than this can be told without the clock.
 const FAR: u64 = 100;
 
 impl Clock for Time {
@@ -63,7 +63,7 @@ impl Region {
 
     pub(crate) fn claim(&self, hand: &mut Hand, key: Key, ttl: u64, at: Option<At>, now: u64) -> Decision {
         if at.is_none() {
-            // As the crate's `Claimer` does.
+            // As in the crate's `Claimer`.
             let in_place = self.held_for_long(key, now).or_else(|| self.claim_in_place(hand, key, ttl, now));
             if let Some(decision) = in_place {
                 return decision;
@@ -80,7 +80,7 @@ impl Region {
         self.claims.claim_in_place(hand, self.claims.look_for(key), key, ttl, &mut Time(now)).expect("a sound region")
     }
 
-    /// The same, in the way that is always open.
+    /// Like `claim`, without the shortcut in place.
     pub(crate) fn claim_by_copy(&self, hand: &mut Hand, key: Key, ttl: u64, at: Option<At>, now: u64) -> Decision {
         self.claims.claim(hand, &mut Bucket::default(), key, ttl, at, &mut Time(now)).expect("a sound region")
     }
@@ -89,7 +89,7 @@ impl Region {
         self.claims.release(hand, &mut Bucket::default(), key, token, &mut Time(now)).expect("a sound region")
     }
 
-    /// Each block is in one place.
+    /// Checks that each block is in one place.
     pub(crate) fn judge(&self) {
         let mut places = vec![CellWord::from_bits(self.cells.at(0).at_rest()).block().into()];
         places.extend((0..self.count).map(|seat| self.hand_words(seat).at(seat_words::OWN).at_rest()));

@@ -1,4 +1,4 @@
-//! A tiny segment, those who use it, and the oracle that knows the guarantees.
+//! A tiny segment, its users, and the oracle that knows the guarantees.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -10,12 +10,12 @@ use crate::protocol::seat_words::{self, HAND_WORDS};
 use crate::protocol::word::{CellWord, Phase};
 use crate::sync::{Mode, Ordering, Words};
 
-/// Where the pool keeps the word that says what a payload is.
+/// The word of the pool that describes a payload.
 const META: usize = HEAD_WORDS - 1;
-/// A payload is one word. With the block's meta word that makes two which must belong together.
+/// A payload is one word. Together with the block's meta word it makes two words that must belong together.
 const STRIDE: usize = HEAD_WORDS + 1;
 
-/// A segment with a ring, and what happened to it.
+/// A segment with a ring, and a log of what happened to it.
 #[derive(Clone)]
 pub(crate) struct World {
     pub(crate) ring: Ring,
@@ -27,7 +27,7 @@ pub(crate) struct World {
     pub(crate) log: Arc<Mutex<Log>>,
 }
 
-/// What a content is on its way through a block: two words of which each follows from the other.
+/// The form of a content in a block: two words, each of which follows from the other.
 fn pair(content: u64) -> (u64, u64) {
     (content, content.wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
@@ -41,16 +41,16 @@ pub(crate) fn write(content: u64) -> impl FnOnce(Block<'_>) {
 }
 
 impl World {
-    /// A formatted segment with `capacity` cells, all of them one stretch, so that the tail lags as much as it can, and
+    /// Creates a formatted segment with `capacity` cells in one stretch, so that the tail lags as much as it can, and
     /// one hand for each of `seats` seats.
     pub(crate) fn new(mode: Mode, capacity: usize, seats: u16) -> World {
         World::over(mode, capacity, capacity as u64, seats, Words::new(1, |_| Some(mode)))
     }
 
-    /// The same, with so many ids to a `stretch` and a `tail` that others read too.
+    /// Creates the same with a `stretch` of this many ids, and a `tail` that others read too.
     pub(crate) fn over(mode: Mode, capacity: usize, stretch: u64, seats: u16, tail: Words) -> World {
         let control = |_| Some(mode);
-        // Of a block only the stamp is contended; its other words are plain, see `sync`.
+        // Only the stamp of a block is contended; its other words are plain, see `sync`.
         let block_word =
             |word: usize| Some(if word.is_multiple_of(STRIDE) { mode.of_exchanged() } else { Mode::Plain });
         let seat_word = |word: usize| (word % seat_words::WORDS <= seat_words::RESERVED).then_some(mode);
@@ -76,7 +76,7 @@ impl World {
         self.seats.sub(usize::from(seat) * seat_words::WORDS + seat_words::RING_HAND, HAND_WORDS)
     }
 
-    /// Takes over `seat`, whose holder is dead or never was.
+    /// Adopts `seat`, whose holder is dead or never existed.
     pub(crate) fn adopt(&self, seat: u16) -> Hand {
         let hand = Hand::adopt(&self.pool, self.hand_words(seat), seat).expect("a sound seat");
         self.ring.forget_reservation(seat);
@@ -100,7 +100,7 @@ impl World {
         fate
     }
 
-    /// The reader's step at `next`: as the bus does it.
+    /// The reader's step at `next`, as on the bus.
     pub(crate) fn poll(&self, next: u64) -> Poll {
         match self.ring.look(next).expect("a sound ring") {
             Look::Empty => Poll::Empty,
@@ -128,7 +128,7 @@ impl World {
         }
     }
 
-    /// Polls from `next` on, at most `polls` times, until there is nothing more. Tells what it found: the events'
+    /// Polls from `next` on, at most `polls` times, until there is nothing more. Returns what it found: the events'
     /// contents, `void`, `lapped`, `reserved`.
     pub(crate) fn follow(&self, next: u64, polls: u64) -> Vec<String> {
         let mut story = vec![];
@@ -150,8 +150,8 @@ impl World {
         story
     }
 
-    /// What holds when everybody has gone: each block is in one place, and what a cell names is what was said of its id.
-    /// Every seat is lived in: one whose holder died was adopted.
+    /// Checks the final state: each block is in one place, and each cell agrees with the reports about its id. Every
+    /// seat has a holder: if one died, its seat was adopted.
     pub(crate) fn judge(&self) {
         let mut log = self.log.lock().unwrap();
         let mut places = BTreeSet::new();

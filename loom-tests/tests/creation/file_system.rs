@@ -7,11 +7,11 @@ pub(crate) struct File {
     pub(crate) has_size: bool,
     pub(crate) formatted: bool,
     pub(crate) nonce: u8,
-    /// Who has the lock on its creation byte. The kernel takes it from the dead.
+    /// The process that has the lock on its creation byte. The kernel releases the lock of a dead process.
     pub(crate) locked_by: Option<usize>,
 }
 
-/// What its first word says.
+/// The state of its first word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Content {
     #[default]
@@ -20,7 +20,7 @@ pub(crate) enum Content {
     Magic,
 }
 
-/// Indexes into `files` are inodes: never used twice.
+/// Indexes into `files` are inodes, and are never reused.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct FileSystem {
     pub(crate) name: Option<usize>,

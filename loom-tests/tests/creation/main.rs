@@ -1,8 +1,8 @@
-//! How a segment comes to be, as a program over an abstract file system: every interleaving of creators, an opener, one
-//! who unlinks, and a death at any step.
+//! The creation of a segment, as a program over an abstract file system: every interleaving of creators, an opener, a
+//! process that unlinks, and a death at any step.
 //!
-//! The steps are those of `src/segment/creation.rs`, in its order; this is a model of them and not the source itself, which is
-//! system calls. So its deliberate bugs are here too: each clause left out must break something.
+//! The steps are those of `src/segment/creation.rs`, in the same order. This is a model of that file and not its
+//! source, which consists of system calls. Its deliberate bugs are here, too: each omitted clause must break something.
 
 mod file_system;
 mod process;
@@ -15,7 +15,7 @@ use Intent::{Create, Open, OpenOrCreate, Unlink};
 
 const NO_BUG: Option<Bug> = None;
 
-/// Every way in which the processes of a scene can end, each as the list of their ends.
+/// All ways in which the processes of a scene can end, each as the list of their ends.
 fn ends(name: &str, intents: &[Intent], kills: u32, bug: Option<Bug>) -> Result<Vec<Vec<End>>, String> {
     let found = every_state(&Scene { intents: intents.to_vec(), kills, bug })?;
     search::report(name, &found);
@@ -78,10 +78,11 @@ fn two_are_killed_and_the_third_creates() {
 fn a_name_is_removed_meanwhile() {
     let ends = sound("a name is removed", &[OpenOrCreate, OpenOrCreate, Unlink], 1);
     for end in &ends {
-        // Each has a good segment, if not the same: one of them may have lost its name. Or it was killed.
+        // Each has a valid segment, although not always the same one, because one of them may have lost its name. Or it
+        // was killed.
         assert!(end[..2].iter().all(|end| matches!(end, End::Has(_) | End::Dead)), "{end:?}");
     }
-    assert!(ends.iter().any(|end| end[0] != end[1] && !end.contains(&End::Dead)), "the name was never given anew");
+    assert!(ends.iter().any(|end| end[0] != end[1] && !end.contains(&End::Dead)), "the name was never created again");
 }
 
 #[test]
@@ -91,7 +92,7 @@ fn an_opener_never_gets_a_segment_that_is_not_finished() {
     assert!(seen(|end| matches!(end, End::Has(_))) && seen(|end| *end == End::NotFound));
 }
 
-/// What the deliberate bugs are tried on.
+/// The scenes on which the deliberate bugs are tried.
 const SCENES: [(&[Intent], u32); 5] = [
     (&[OpenOrCreate, OpenOrCreate, Open], 0),
     (&[OpenOrCreate, OpenOrCreate, Open], 1),
@@ -100,7 +101,7 @@ const SCENES: [(&[Intent], u32); 5] = [
     (&[OpenOrCreate, OpenOrCreate, OpenOrCreate], 0),
 ];
 
-/// What `bug` breaks, if anything.
+/// Returns what `bug` breaks, if anything.
 fn broken_by(bug: Bug) -> Option<String> {
     SCENES.iter().find_map(|(intents, kills)| match ends("", intents, *kills, Some(bug)) {
         Err(harm) => Some(harm),
@@ -108,8 +109,8 @@ fn broken_by(bug: Bug) -> Option<String> {
     })
 }
 
-/// Whether every living creator has a segment, the same for all if the name was not removed, and an opener that came
-/// after a finished one found it.
+/// Checks that every living creator has a segment (the same for all if the name was not removed), and that an opener
+/// that came after a finished one found it.
 fn is_good(ends: &[End], intents: &[Intent]) -> bool {
     let living = |(end, intent): &(&End, &Intent)| **intent == OpenOrCreate && **end != End::Dead;
     let creators: Vec<_> = ends.iter().zip(intents).filter(living).map(|(end, _)| *end).collect();
@@ -125,17 +126,17 @@ fn every_clause_is_needed() {
     }
 }
 
-/// Mapping by name, with the nonce compared, shows that the name led to the file while it was formed. To look before
-/// saves the work and the memory; to look afterwards brings those together who would else be parted by a removal. But one
-/// right after the call does that too.
+/// Mapping by name and comparing the nonce shows that the name led to the file while it was formed. An earlier check
+/// saves the work and the memory. A later check unites processes that a removal would otherwise separate, but one right
+/// after the call does that too.
 #[test]
 fn comparing_the_name_is_courtesy() {
     assert_eq!(broken_by(Bug::NameNotComparedBeforeForming), None);
     assert_eq!(broken_by(Bug::NameNotComparedAfterForming), None);
 }
 
-/// An opener that does not wait for the creator it sees at work is told that there is an unfinished segment. True, but of
-/// no use to anybody: it waits so that it need not be called again.
+/// An opener that does not wait for an active creator reports an unfinished segment. That is true but useless: it waits
+/// so that the caller does not have to try again.
 #[test]
 fn an_opener_waits_out_of_kindness() {
     assert_eq!(broken_by(Bug::OpenerDoesNotWait), None);

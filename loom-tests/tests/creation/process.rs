@@ -1,8 +1,8 @@
-//! One process's way through creation, a system call at a time.
+//! One process's way through creation, one system call at a time.
 
 use crate::file_system::{Content, FileSystem};
 
-/// What a process is after.
+/// What a process wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Intent {
     Create,
@@ -11,7 +11,7 @@ pub(crate) enum Intent {
     Unlink,
 }
 
-/// A clause of the protocol that is left out.
+/// An omitted clause of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bug {
     NoLock,
@@ -27,7 +27,7 @@ pub(crate) enum Bug {
 }
 
 impl Bug {
-    /// Those that break something.
+    /// The bugs that break something.
     pub(crate) const ALL: [Bug; 7] = [
         Bug::NoLock,
         Bug::NoSecondLookUnderTheLock,
@@ -39,7 +39,7 @@ impl Bug {
     ];
 }
 
-/// How it ended for a process.
+/// The end of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum End {
     /// Has mapped this inode.
@@ -54,7 +54,7 @@ pub(crate) enum End {
     Dead,
 }
 
-/// The system call that comes next.
+/// The next system call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Next {
     Open,
@@ -86,12 +86,12 @@ enum Next {
 pub(crate) struct Process {
     intent: Intent,
     next: Next,
-    /// The inode that is open.
+    /// The open inode.
     file: usize,
     rounds: u8,
 }
 
-/// Rounds after which a name that changes hands again and again is given up.
+/// The number of rounds after which a process gives up a name that changes repeatedly.
 const ROUNDS: u8 = 4;
 
 impl Process {
@@ -120,7 +120,7 @@ impl Process {
         if self.rounds == ROUNDS { Next::Ended(End::Replaced) } else { Next::Open }
     }
 
-    /// Takes the next step as process number `me`. `Ok(false)` if it has to wait. `Err` if it does harm.
+    /// Takes the next step as process number `me`. Returns `Ok(false)` if it has to wait, and `Err` if it does harm.
     pub(crate) fn step(&mut self, fs: &mut FileSystem, me: usize, bug: Option<Bug>) -> Result<bool, String> {
         let is = |wanted| bug == Some(wanted);
         let nonce = 1 + me as u8 * ROUNDS + self.rounds;
@@ -185,7 +185,7 @@ impl Process {
                 fs.files[self.file].nonce = nonce;
                 Next::MapOwn
             }
-            // The crate that maps opens the name once more. The nonce says whether it found the same file.
+            // The crate that maps opens the name once more. The nonce tells whether it found the same file.
             Next::MapOwn => match fs.name {
                 Some(mapped) if fs.files[mapped].nonce == nonce || is(Bug::NonceNotComparedByTheCreator) => {
                     Next::Format { mapped }
@@ -210,7 +210,7 @@ impl Process {
             Next::AskForLock => Next::ReadStateOutwaited { locked: fs.files[self.file].locked_by.is_some() },
             Next::ReadStateOutwaited { locked } => match fs.files[self.file].content {
                 Content::Magic => Next::ReadNonce,
-                // Naps, until there is something new to see.
+                // It naps until there is something new to see.
                 _ if locked && fs.files[self.file].locked_by.is_some() => return Ok(false),
                 _ if locked => Next::AskForLock,
                 _ => Next::CompareNameUnfinished,
@@ -242,7 +242,7 @@ impl Process {
         };
         if self.end().is_some() {
             fs.release_locks_of(me);
-            // What is no longer looked at tells no states apart.
+            // State that is no longer read must not distinguish states.
             (self.file, self.rounds) = (usize::MAX, 0);
         }
         Ok(true)
@@ -253,7 +253,7 @@ impl Process {
         if self.intent == Intent::Create { Next::Ended(End::Exists) } else { Next::ReadNonce }
     }
 
-    /// Ends with `inode`, which is a good segment or harm is done.
+    /// Ends with `inode`, which must be a valid segment; otherwise harm is done.
     fn has(&self, fs: &FileSystem, me: usize, inode: usize) -> Result<Next, String> {
         let file = &fs.files[inode];
         if file.content != Content::Magic || !file.formatted || !file.has_size || file.nonce == 0 {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::file_system::{Content, FileSystem};
 use crate::process::{Bug, End, Intent, Process};
 
-/// Who takes part.
+/// The participants.
 pub(crate) struct Scene {
     pub(crate) intents: Vec<Intent>,
     pub(crate) kills: u32,
@@ -27,7 +27,7 @@ struct State {
     kills: u32,
 }
 
-/// All ends of `scene`, or the harm that was done on a way to one.
+/// Returns all ends of `scene`, or the harm that was done on the way to one.
 pub(crate) fn every_state(scene: &Scene) -> Result<Found, String> {
     let begin = Instant::now();
     let processes = scene.intents.iter().map(|&intent| Process::new(intent)).collect();
@@ -60,13 +60,13 @@ pub(crate) fn every_state(scene: &Scene) -> Result<Found, String> {
         }
         if !moved {
             let all: Option<Vec<End>> = state.processes.iter().map(Process::end).collect();
-            ends.insert(all.ok_or_else(|| format!("somebody waits for ever: {:?}", state.processes))?);
+            ends.insert(all.ok_or_else(|| format!("a process waits indefinitely: {:?}", state.processes))?);
         }
     }
     Ok(Found { states: seen.len(), ends, time: begin.elapsed() })
 }
 
-/// A segment that was finished stays as it is.
+/// Checks that a finished segment stays as it is.
 fn still_good(before: &State, after: &State) -> Result<(), String> {
     let spoiled = before.fs.files.iter().zip(&after.fs.files).position(|(before, after)| {
         let good = before.content == Content::Magic && before.formatted && before.nonce != 0;

@@ -1,6 +1,6 @@
-//! Death in the middle of an exchange, and the successor that finds out which block its seat holds.
+//! Death in the middle of an exchange, and the successor that determines which block its seat holds.
 //!
-//! Here the victim has seat 1: the blocks of a fresh segment bear a stamp that reads as seat 0's.
+//! The victim has seat 1, because the blocks of a fresh segment have a stamp that reads as seat 0's.
 
 use crate::protocol::ring::Fate;
 use crate::race::race;
@@ -9,7 +9,7 @@ use crate::world::{Poll, World};
 const VICTIM: u16 = 1;
 const LAPPER: u16 = 0;
 
-/// How a victim's post ended, as the others see it at the end.
+/// The end of a victim's post, as the others see it.
 fn fate_of(world: &World, content: u64) -> &'static str {
     let log = world.log.lock().unwrap();
     let seen = log.posted.values().chain(log.read.values()).any(|&other| other == content);
@@ -79,8 +79,8 @@ fn a_helper_that_stopped_confirms_late() {
             let mut cast = run.cast();
             let (victim, watch, mut hand) = (world.clone(), run.clone(), world.adopt(VICTIM));
             cast.actor(move || {
-                // The block of the first event, which the helper is about to confirm, comes back with the second, and is
-                // stamped anew in the third post.
+                // The block of the first event, which the helper is about to confirm, comes back with the second, and
+                // is stamped again in the third post.
                 victim.post(&mut hand, 0);
                 victim.post(&mut hand, 1);
                 let mut hand = victim.adopt(VICTIM);

@@ -1,4 +1,4 @@
-//! Unique keys: whoever reaches an event first decides it for all.
+//! Unique keys: the first worker that reaches an event decides it for all.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,10 +10,10 @@ use crate::sync::{Ordering, Words};
 
 const KEY: Key = Key([0, 7]);
 const OTHER: Key = Key([0, 8]);
-/// A ttl that never ends in a model whose clock stands near 0.
+/// A ttl that never ends in a model with a clock near 0.
 const LONG: u64 = 1_000;
 
-/// A region beside a ring of four cells whose tail stands at `tail`.
+/// A region beside a ring of four cells with its tail at `tail`.
 fn region(run: &Run, entries: usize, seats: u16, tail: u64) -> Region {
     let word = Words::new(1, |_| Some(run.mode));
     word.at(0).store(tail, Ordering::Relaxed);
@@ -25,7 +25,7 @@ fn at(id: u64) -> Option<At> {
     Some(At { place: id + 1, since: 1 })
 }
 
-/// What the actors of an execution came to, in the order of their seats.
+/// The results of the actors of an execution, in the order of their seats.
 #[derive(Clone)]
 struct Answers(Arc<Mutex<Vec<Option<Decision>>>>);
 
@@ -38,7 +38,7 @@ impl Answers {
         self.0.lock().unwrap()[usize::from(seat)] = Some(decision);
     }
 
-    /// Says it in words. G9: at most one has won.
+    /// Describes them in words. G9: at most one has won.
     fn story(&self) -> String {
         let answers = self.0.lock().unwrap();
         let winners = answers.iter().flatten().filter(|answer| matches!(answer, Decision::Won(_))).count();
@@ -118,7 +118,7 @@ fn a_claim_meets_a_release() {
         let region = region(run, 2, 2, 0);
         let mut cast = run.cast();
         let (holder, mut hand) = (region.clone(), region.adopt(0));
-        let Decision::Won(token) = holder.claim(&mut hand, KEY, LONG, None, 1) else { panic!("nobody else claims") };
+        let Decision::Won(token) = holder.claim(&mut hand, KEY, LONG, None, 1) else { panic!("nothing else claims") };
         cast.actor(move || {
             assert!(holder.release(&mut hand, KEY, token, 2), "it was held");
             assert!(!holder.release(&mut hand, KEY, token, 2), "it is released once");
@@ -145,7 +145,7 @@ fn a_release_meets_a_claim_of_another_key() {
         let region = region(run, 2, 2, 0);
         let mut cast = run.cast();
         let (holder, mut hand) = (region.clone(), region.adopt(0));
-        let Decision::Won(token) = holder.claim(&mut hand, KEY, LONG, None, 1) else { panic!("nobody else claims") };
+        let Decision::Won(token) = holder.claim(&mut hand, KEY, LONG, None, 1) else { panic!("nothing else claims") };
         cast.actor(move || assert!(holder.release(&mut hand, KEY, token, 2), "it was held"));
         let (other, mut hand) = (region.clone(), region.adopt(1));
         cast.actor(move || assert!(matches!(other.claim(&mut hand, OTHER, LONG, None, 2), Decision::Won(_))));
@@ -172,11 +172,11 @@ fn a_claimer_copies_a_bucket_that_is_written_again() {
             cast.actor(move || {
                 // The block that was public after the first step is the one that the third writes.
                 let Decision::Won(other) = first.claim_by_copy(&mut hand, OTHER, LONG, None, 1) else {
-                    panic!("nobody has it")
+                    panic!("no worker holds it")
                 };
                 match first.claim_by_copy(&mut hand, KEY, LONG, None, 1) {
                     Decision::Won(token) => told.lock().unwrap().push(token),
-                    Decision::Held { by, .. } => assert_eq!(by.seat(), 1, "held by whom it is held by"),
+                    Decision::Held { by, .. } => assert_eq!(by.seat(), 1, "held by another seat"),
                     other => panic!("{other:?}"),
                 }
                 assert!(first.release(&mut hand, OTHER, other, 1));
@@ -190,7 +190,7 @@ fn a_claimer_copies_a_bucket_that_is_written_again() {
                     told.lock().unwrap().push(token);
                 }
                 Decision::Held { by, .. } => {
-                    assert_eq!(by, Token(crate::protocol::word::Stamp::new(2, 0).bits()), "held by whom it is held by");
+                    assert_eq!(by, Token(crate::protocol::word::Stamp::new(2, 0).bits()), "held by another seat");
                     watch.outcome("held by the first");
                 }
                 other => panic!("{other:?}"),
@@ -207,25 +207,25 @@ fn a_claimer_copies_a_bucket_that_is_written_again() {
 
 #[test]
 fn a_claimer_looks_at_a_bucket_that_is_written_again() {
-    claimed_anew(
+    claimed_again(
         "a claimer looks at a bucket that is written again",
-        &["held", "held anew", "cannot tell"],
+        &["held", "held again", "cannot tell"],
         |region, _| region.held_for_long(KEY, 5),
     );
 }
 
 #[test]
 fn a_claimer_in_place_meets_a_bucket_that_is_written_again() {
-    claimed_anew(
+    claimed_again(
         "a claimer in place meets a bucket that is written again",
-        &["held", "held anew", "won", "cannot tell"],
+        &["held", "held again", "won", "cannot tell"],
         |region, hand| region.claim_in_place(hand, KEY, LONG, 5),
     );
 }
 
-/// One claims, releases and claims anew, whereby the block that was public at first is written again; the other does
-/// `look` beside it.
-fn claimed_anew(
+/// One worker claims, releases and claims again, so that the block that was public at first is written again. Meanwhile
+/// the other does `look`.
+fn claimed_again(
     name: &'static str,
     allowed: &'static [&'static str],
     look: fn(&Region, &mut Hand) -> Option<Decision>,
@@ -233,13 +233,13 @@ fn claimed_anew(
     race(name).preemptions(Some(1), Some(1)).allowed(allowed).run(move |run| {
         let region = region(run, 1, 2, 0);
         let (holder, mut hand) = (region.clone(), region.adopt(0));
-        let Decision::Won(token) = holder.claim(&mut hand, KEY, LONG, None, 1) else { panic!("nobody else claims") };
+        let Decision::Won(token) = holder.claim(&mut hand, KEY, LONG, None, 1) else { panic!("nothing else claims") };
         let mut cast = run.cast();
         cast.actor(move || {
             assert!(holder.release(&mut hand, KEY, token, 2));
             match holder.claim_in_place(&mut hand, KEY, 2 * LONG, 5) {
                 Some(Decision::Won(_)) | None => {}
-                Some(Decision::Held { by, .. }) => assert_eq!(by.seat(), 1, "held by whom it is held by"),
+                Some(Decision::Held { by, .. }) => assert_eq!(by.seat(), 1, "held by another seat"),
                 other => panic!("{other:?}"),
             }
         });
@@ -249,12 +249,12 @@ fn claimed_anew(
                 None => "cannot tell",
                 Some(Decision::Won(_)) => "won",
                 Some(Decision::Held { by, left }) if by == token => {
-                    assert_eq!(left, LONG + 1 - 5, "what is left is not of this claim");
+                    assert_eq!(left, LONG + 1 - 5, "the remaining time belongs to another claim");
                     "held"
                 }
                 Some(Decision::Held { by, left }) => {
-                    assert_eq!((by.seat(), left), (0, 2 * LONG), "what is left is not of this claim");
-                    "held anew"
+                    assert_eq!((by.seat(), left), (0, 2 * LONG), "the remaining time belongs to another claim");
+                    "held again"
                 }
                 other => panic!("{other:?}"),
             });
@@ -275,7 +275,7 @@ fn a_late_release_meets_the_next_holder() {
             let (holder, watch, mut hand) = (region.clone(), run.clone(), region.adopt(0));
             let Decision::Won(token) = holder.claim(&mut hand, KEY, 10, None, 0) else { panic!("nobody else claims") };
             cast.actor(move || {
-                // Its clock still says 9, the other one's 10: clocks are read before the exchange.
+                // Its clock still says 9, the other one's says 10: clocks are read before the exchange.
                 let released = holder.release(&mut hand, KEY, token, 9);
                 watch.outcome(if released { "released in time" } else { "too late to release" });
             });
@@ -323,7 +323,7 @@ fn a_late_reader_meets_a_bucket_that_forgets() {
         .preemptions(Some(3), None)
         .allowed(&["won, decided", "won, late"])
         .run(|run| {
-            // One entry, for KEY's event 0, whose ttl has ended and which has left the ring.
+            // One entry, for KEY's event 0. Its ttl has ended, and the event has left the ring.
             let region = region(run, 1, 2, 8);
             let answers = Answers::new(2);
             let mut hands = [region.adopt(0), region.adopt(1)];
@@ -350,7 +350,7 @@ fn a_releaser_is_killed_and_another_claims() {
             let mut cast = run.cast();
             let (victim, watch, mut hand) = (region.clone(), run.clone(), region.adopt(0));
             let Decision::Won(token) = victim.claim(&mut hand, KEY, LONG, None, 1) else {
-                panic!("nobody else claims")
+                panic!("nothing else claims")
             };
             let end = Arc::new(Mutex::new("dead"));
             let told = end.clone();
@@ -417,9 +417,9 @@ fn a_claimer_is_killed_and_another_decides() {
                 let mut hand = victim.adopt(0);
                 let again = victim.claim(&mut hand, KEY, LONG, at(0), 1);
                 assert!(matches!(again, Decision::Decided | Decision::Won(_)));
-                // Its attempts go on where the dead one's ended, so that no token is given twice.
+                // Its attempts continue where the dead worker's ended, so that no token is used twice.
                 let Decision::Won(token) = victim.claim(&mut hand, OTHER, LONG, None, 1) else {
-                    panic!("nobody has it")
+                    panic!("no worker holds it")
                 };
                 let mut bucket = Bucket::default();
                 victim.claims.snapshot(0, &mut bucket).unwrap();

@@ -1,4 +1,4 @@
-//! The lock between threads of one process: each holder sees what the one before did, and two never hold it.
+//! The lock between threads of one process: each holder sees what the previous one did, and two never hold it.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::sync::{AtomicU32, AtomicU64, Mode, Ordering};
 #[test]
 fn two_threads_take_the_lock() {
     race("two threads take the lock").preemptions(None, None).allowed(&["waits 0", "waits 1"]).run(|run| {
-        // Plain relaxed words: who is let in too early, or sees too little, counts wrong.
+        // Plain relaxed words: a thread that enters too early, or sees too little, counts wrong.
         let words = || [0, 1].map(|_| AtomicU64::new(0, Mode::Plain));
         let lock = Arc::new(Lock::new(AtomicU32::new(0, run.mode.of_exchanged()), words()));
         let mut cast = run.cast();
@@ -21,7 +21,7 @@ fn two_threads_take_the_lock() {
                     None => (lock.lock(), 1),
                 };
                 let [one, two] = [0, 1].map(|word| held[word].load(Ordering::Relaxed));
-                assert_eq!(one, two, "actor {actor} is in together with the other, or sees half of what it did");
+                assert_eq!(one, two, "actor {actor} is inside together with the other, or sees half of its work");
                 held[0].store(one + 1, Ordering::Relaxed);
                 held[1].store(two + 1, Ordering::Relaxed);
                 drop(held);

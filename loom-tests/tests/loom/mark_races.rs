@@ -1,4 +1,4 @@
-//! The mark that a worker's polls leave for idle looks: threads of one process share it.
+//! The mark that a worker's polls leave for idle looks. Threads of one process share it.
 
 use std::sync::{Arc, Mutex};
 
@@ -17,7 +17,7 @@ fn an_idle_look_beside_a_poll_that_comes_to_the_next_lap() {
             let mut hand = world.adopt(0);
             world.post(&mut hand, 10);
             let mark = Arc::new(AtomicU64::new(world.ring.mark_empty(1).bits(), run.mode));
-            // How far the polling thread has come: no part of the protocol.
+            // The progress of the polling thread: not a part of the protocol.
             let read = Arc::new(Mutex::new(1));
             let mut cast = run.cast();
             let (poller, left, progress) = (world.clone(), mark.clone(), read.clone());
@@ -37,7 +37,7 @@ fn an_idle_look_beside_a_poll_that_comes_to_the_next_lap() {
                 let seen = Mark::from_bits(mark.load(Ordering::Relaxed));
                 let idle = sender.ring.is_empty_by(seen);
                 let read = *read.lock().unwrap();
-                assert!(!idle || read == 3, "a thread is told that there is nothing, after its own posts, at {seen:?}");
+                assert!(!idle || read == 3, "an idle look finds nothing after the thread's own posts, at {seen:?}");
                 watch.outcome(format!("{}, {read} read", if idle { "idle" } else { "look" }));
             });
             cast.play();

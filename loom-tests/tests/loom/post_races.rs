@@ -1,4 +1,4 @@
-//! Posting: the exchange, its helpers, and readers beside it.
+//! Posting: the exchange, its helpers, and concurrent readers.
 
 use crate::race::{Run, race};
 use crate::world::{Poll, World};
@@ -112,14 +112,14 @@ fn a_poster_that_stopped_moves_the_tail_late() {
 
 #[test]
 fn a_poster_goes_by_a_tail_that_a_third_has_moved() {
-    // The second moves the tail on the strength of what it saw of the first; the third sees the tail first.
+    // The second moves the tail based on what it saw of the first; the third sees the tail first.
     race("a poster goes by a tail that a third has moved")
         .preemptions(Some(1), Some(2))
         .allowed(&["0", "1", "2", "3"])
         .run(|run| place_of_the_last(run, &[2, 1, 1]));
 }
 
-/// Posters on one cell, each of so many events, the last of one. The outcome is the place of that one.
+/// Posters on one cell, each with this many events, the last with one. The outcome is the place of that event.
 fn place_of_the_last(run: &Run, posts: &[u64]) {
     let world = World::new(run.mode, 1, posts.len() as u16);
     let mut cast = run.cast();
@@ -160,9 +160,9 @@ fn a_reader_that_was_lapped_goes_on() {
                 }
                 let next = reader.ring.resume_after_lap(0);
                 watch.outcome(format!("missed {next}"));
-                // Everything below was taken, so that here is an event, nothing yet, or again another lap.
+                // Everything below was taken, so here is an event, nothing yet, or another lap.
                 match reader.poll(next) {
-                    Poll::Event(content) => assert_eq!(content, next, "the count of what was missed is exact"),
+                    Poll::Event(content) => assert_eq!(content, next, "the count of missed ids is not exact"),
                     Poll::Empty | Poll::Lapped => {}
                     other => panic!("{other:?}"),
                 }
@@ -184,7 +184,7 @@ fn a_poster_is_killed_before_it_moves_the_tail() {
             let (victim, watch, mut hand) = (world.clone(), run.clone(), world.adopt(0));
             cast.actor(move || {
                 watch.mortal(0, || victim.post(&mut hand, 0));
-                // Its hand goes on, adopted; its successor posts nothing.
+                // Its hand continues, adopted; its successor posts nothing.
                 victim.adopt(0);
             });
             let (poster, mut hand) = (world.clone(), world.adopt(1));
@@ -217,7 +217,7 @@ fn a_joiner_starts_after_what_it_has_heard_of() {
             cast.actor(move || _ = poster.post(&mut hand, 10));
             let (joiner, watch) = (world.clone(), run.clone());
             cast.actor(move || {
-                // Whatever a worker has read or posted before it tells another one to join is not news to that one.
+                // Events that a worker has read or posted before it tells another one to join are not new to that one.
                 let heard = joiner.follow(0, 2).len() as u64;
                 let newest = joiner.ring.newest();
                 assert!(newest >= heard, "joined at {newest}, having heard of {heard} events");

@@ -1,7 +1,7 @@
-//! Runs one race through loom, in every mode and order, and holds it to the outcomes that it may have.
+//! Runs one race through loom, in every mode and order, and compares its outcomes with the allowed ones.
 //!
-//! A green model can be empty: loom may never have tried the interleaving that the test is about. So each race names
-//! the outcomes that are allowed, and fails if one of them was never seen as well as if another one was.
+//! A passing model can be empty: loom may never have tried the interleaving that the test is about. Each race therefore
+//! names its allowed outcomes. It fails if another outcome occurs, and also if one of them never occurs.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -21,19 +21,19 @@ pub(crate) struct Race {
     deep_only: bool,
 }
 
-/// In which order the actors are spawned, which is the order in which loom first lets them run.
+/// The order in which the actors are spawned, which is the order in which loom first runs them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
     AsWritten,
     Reversed,
 }
 
-/// One way to run a race: all its executions have this in common.
+/// One way to run a race, common to all its executions.
 #[derive(Clone)]
 pub(crate) struct Run {
     pub(crate) mode: Mode,
     order: Order,
-    /// At which shared write each mortal dies.
+    /// The shared write at which each mortal dies.
     deaths: Vec<u32>,
     shared: Arc<Shared>,
 }
@@ -60,22 +60,22 @@ fn deep() -> bool {
 }
 
 impl Race {
-    /// Every outcome that the race may have, and does.
+    /// Every outcome that the race may have, and has.
     pub(crate) fn allowed(self, allowed: &'static [&'static str]) -> Race {
         Race { allowed, ..self }
     }
 
-    /// Preemptions that loom may make in an execution: in CI and in a deep run. `None`: any number.
+    /// The number of preemptions that loom may make in an execution: in CI and in a deep run. `None`: any number.
     pub(crate) fn preemptions(self, ci: Option<usize>, deep: Option<usize>) -> Race {
         Race { bounds: [ci, deep], ..self }
     }
 
-    /// How many lives of the race end at a chosen write; it is run for every choice.
+    /// The number of lives of the race that end at a chosen write. It runs for every choice.
     pub(crate) fn deaths(self, deaths: usize) -> Race {
         Race { deaths, ..self }
     }
 
-    /// Not in CI: it takes too long.
+    /// Not in CI, because it takes too long.
     pub(crate) fn deep_only(self) -> Race {
         Race { deep_only: true, ..self }
     }
@@ -113,7 +113,7 @@ impl Race {
             run.shared.died[mortal].store(false, Ordering::Relaxed);
             let died = Arc::clone(&run.shared);
             self.with_deaths(run, bound, model);
-            // Nobody makes that many writes: every choice has been tried.
+            // No actor makes that many writes: every choice has been tried.
             if !died.died[mortal].load(Ordering::Relaxed) {
                 break;
             }
@@ -149,12 +149,12 @@ impl Run {
         Cast { order: self.order, actors: vec![] }
     }
 
-    /// One execution ended like this.
+    /// Records the outcome of one execution.
     pub(crate) fn outcome(&self, outcome: impl Into<String>) {
         self.shared.seen.lock().unwrap().insert(outcome.into());
     }
 
-    /// A life that ends at the write chosen for mortal number `mortal`. `None` if it did end there.
+    /// A life that ends at the write chosen for mortal number `mortal`. Returns `None` if it ended there.
     pub(crate) fn mortal<T>(&self, mortal: usize, life: impl FnOnce() -> T) -> Option<T> {
         let end = life::killed_at(self.deaths[mortal], life);
         if end.is_none() {
@@ -169,7 +169,8 @@ impl Cast {
         self.actors.push(Box::new(actor));
     }
 
-    /// Spawns all actors and waits for their end. The caller takes no part in the race: loom would try too little.
+    /// Spawns all actors and waits for their end. The caller takes no part in the race, because loom would try too
+    /// little.
     pub(crate) fn play(mut self) {
         if self.order == Order::Reversed {
             self.actors.reverse();
@@ -181,7 +182,7 @@ impl Cast {
     }
 }
 
-/// Says which run it was that failed.
+/// Describes the run that failed.
 struct Which(String);
 
 impl Drop for Which {

@@ -1,4 +1,4 @@
-//! Reserved ids: commit, void and the lap decide by one exchange each, so that every worker sees the same fate.
+//! Reserved ids: commit, void and the lap decide by one exchange each, so every worker sees the same outcome.
 
 use crate::protocol::ring::Fate;
 use crate::protocol::thread_lock::Lock;
@@ -6,7 +6,7 @@ use crate::race::race;
 use crate::sync::AtomicU32;
 use crate::world::{Poll, World};
 
-/// What its reserver came to know about an id.
+/// What the reserver of an id learned about it.
 fn fate(fate: Fate) -> &'static str {
     match fate {
         Fate::Decided => "committed",
@@ -56,17 +56,17 @@ fn a_commit_meets_a_void_by_a_reader() {
             });
             let (reader, heard) = (world.clone(), told.clone());
             cast.actor(move || {
-                // A reader whose patience is over.
+                // A reader that has waited long enough.
                 let story = match reader.poll(0) {
                     Poll::Empty => "nothing",
                     Poll::Event(_) => "0",
                     Poll::Reserved(_) => match reader.ring.void(0).unwrap() {
                         Fate::Decided => {
-                            assert_eq!(reader.poll(0), Poll::Void, "who voided an id sees it void");
+                            assert_eq!(reader.poll(0), Poll::Void, "the reader that voided an id sees it void");
                             "void"
                         }
                         Fate::TooLate => {
-                            assert_eq!(reader.poll(0), Poll::Event(0), "who did not void it sees what came first");
+                            assert_eq!(reader.poll(0), Poll::Event(0), "a reader that did not void it sees the event");
                             "too late to void"
                         }
                     },
@@ -180,7 +180,7 @@ fn a_reader_asks_for_the_reserver() {
                 for content in 0..2 {
                     let id = reserver.ring.reserve(&mut hand).unwrap();
                     let end = reserver.commit(&mut hand, id, content);
-                    assert_eq!(end, Fate::Decided, "nobody voids what a living reserver has reserved");
+                    assert_eq!(end, Fate::Decided, "a living reserver's id was voided");
                 }
             });
             let (reader, watch) = (world.clone(), run.clone());
@@ -194,7 +194,7 @@ fn a_reader_asks_for_the_reserver() {
                         watch.outcome("named");
                         continue;
                     }
-                    // Nobody names it, so that nobody will commit it: if it is still reserved, it may be voided at once.
+                    // No seat names it, so it will not be committed: if it is still reserved, it may be voided at once.
                     assert_eq!(reader.ring.void(id).unwrap(), Fate::TooLate);
                     watch.outcome("decided meanwhile");
                 }
@@ -244,7 +244,7 @@ fn two_threads_of_a_worker_reserve_and_commit() {
         .allowed(&["0 committed", "0 too late", "1 committed"])
         .run(|run| {
             let world = World::new(run.mode, 2, 1);
-            // The worker's hand, and what it is known to have reserved.
+            // The worker's hand, and its known reservation.
             let state = AtomicU32::new(0, run.mode.of_exchanged());
             let writer = std::sync::Arc::new(Lock::new(state, (world.adopt(0), None)));
             let mut cast = run.cast();

@@ -1,12 +1,12 @@
-//! What `src/sync.rs` is to the crate: the atomics that `protocol` is compiled over. Here they are loom's.
+//! Replaces `src/sync.rs`: the atomics over which `protocol` is compiled. Here they are loom's.
 //!
-//! loom keeps only the last access to each word for its search, so that a writer's own load hides a reader's earlier one
-//! and "reader later" is never tried. Therefore each word is made in one of two modes: plain, or with loads that are
-//! read-modify-writes, which loom never forgets. Payload is always plain: between two looks of a seqlock nothing but a
+//! loom keeps only the last access to each word for its search. A writer's own load therefore hides a reader's earlier
+//! one, and the case "reader later" is never tried. Each word is made in one of two modes: plain, or with loads that
+//! are read-modify-writes, which loom never forgets. Payload is always plain: between two looks of a seqlock only a
 //! plain relaxed load can be torn in all the ways that the memory model allows.
 //!
-//! Another limit: of a store and a read-modify-write that do not happen one before the other, loom does not settle which
-//! comes first, and then reports orders that the memory model forbids. Where both meet in a word, stores are swaps.
+//! Another limit: if a store and a read-modify-write are not ordered by happens-before, loom does not settle which
+//! comes first, and then reports orders that the memory model forbids. If both occur on a word, stores are swaps.
 
 pub(crate) use loom::sync::atomic::{Ordering, fence};
 pub(crate) use loom::thread_local;
@@ -16,20 +16,20 @@ use std::sync::Arc;
 
 use crate::life;
 
-/// How a word's loads and stores are made.
+/// The way in which a word is loaded and stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// As they are written.
+    /// As written.
     Plain,
-    /// Loads as they are written, stores as swaps: for a word that some store to and others exchange. A store that loom
-    /// has not ordered against an exchange could be read as if it came between what the exchange read and what it wrote.
+    /// Loads as written, stores as swaps: for a word that some actors store to and others exchange. A store that loom
+    /// has not ordered relative to an exchange could be read as if it came between the exchange's read and write.
     Swap,
-    /// As read-modify-writes that change nothing, and swaps.
+    /// Loads as read-modify-writes that change nothing, and stores as swaps.
     Rmw,
 }
 
 impl Mode {
-    /// The mode of a word that some store to while others exchange it.
+    /// The mode of a word that some actors store to while others exchange it.
     pub(crate) fn of_exchanged(self) -> Mode {
         if self == Mode::Plain { Mode::Swap } else { self }
     }
@@ -37,7 +37,7 @@ impl Mode {
 
 macro_rules! atomic {
     ($name:ident, $int:ty) => {
-        /// A word of shared memory. One that the protocol never touches has no loom object.
+        /// A word of shared memory. A word that the protocol never accesses has no loom object.
         #[derive(Debug)]
         pub(crate) struct $name {
             word: Option<loom::sync::atomic::$name>,
@@ -117,9 +117,9 @@ macro_rules! atomic {
                 before
             }
 
-            /// The word when every actor has been joined: no step of the model.
+            /// Reads the word after every actor has been joined: not a step of the model.
             pub(crate) fn at_rest(&self) -> $int {
-                // SAFETY: not a question of memory: loom panics if an access to the word does not happen before this.
+                // SAFETY: not a matter of memory: loom panics if an access to the word does not happen before this.
                 unsafe { self.word().unsync_load() }
             }
         }
@@ -137,7 +137,7 @@ pub(crate) struct Words {
 }
 
 impl Words {
-    /// `len` words, all 0; `mode` says of each how it is accessed, `None` that the protocol never touches it.
+    /// Creates `len` words, all 0. `mode` tells for each how it is accessed; `None` means never by the protocol.
     pub(crate) fn new(len: usize, mode: impl Fn(usize) -> Option<Mode>) -> Words {
         let word = |index| match mode(index) {
             Some(mode) => AtomicU64::new(0, mode),
@@ -160,21 +160,21 @@ impl Words {
     }
 }
 
-/// Another thread's turn.
+/// Lets another thread run.
 pub(crate) fn pause(_: u32) {
     loom::thread::yield_now();
 }
 
-/// Nothing to do here, and no loads for it.
+/// Does nothing here, and loads nothing.
 pub(crate) const PREFETCHES: bool = false;
 
 pub(crate) fn prefetch_to_write(_: &AtomicU64) {}
 
 pub(crate) fn prefetch_to_read(_: &AtomicU64) {}
 
-/// Sequentially consistent accesses. loom takes them for acquire and release. What the protocol needs of them is that a
-/// SeqCst load after a SeqCst exchange of the same actor cannot be ordered before it, which a SeqCst fence between the two
-/// says as well, and loom has those. Either access made weaker loses the fence, as it should.
+/// Sequentially consistent accesses. loom treats them as acquire and release. The protocol only needs that a SeqCst
+/// load after a SeqCst exchange of the same actor cannot be ordered before it. A SeqCst fence between the two ensures
+/// the same, and loom supports fences. If either access is made weaker, the fence is omitted, as it should be.
 mod sequential {
     use std::cell::Cell;
 

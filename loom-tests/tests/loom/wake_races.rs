@@ -87,7 +87,7 @@ fn a_waker_is_killed_and_the_next_one_wakes() {
             let (victim, watch) = (room.clone(), run.clone());
             cast.actor(move || {
                 watch.mortal(0, || victim.publish());
-                // Whoever comes next leaves nobody asleep, wherever the dead one stopped.
+                // The next publisher leaves no process asleep, wherever the dead one stopped.
                 victim.publish();
                 victim.publish();
             });
@@ -130,8 +130,8 @@ fn a_sleeper_is_killed_and_costs_one_call() {
             let mut cast = run.cast();
             let (victim, watch) = (room.clone(), run.clone());
             cast.actor(move || {
-                // A sleeper writes nothing but its announcement. One that is killed in its sleep looks to the others like
-                // one that has announced itself and then never comes back.
+                // A sleeper writes only its announcement. To the others, a sleeper that is killed in its sleep looks
+                // like one that has announced itself and never comes back.
                 watch.mortal(0, || wake::nap(&victim.word, &victim.kernel, wake::LONGEST_NAP, || true));
             });
             let (publisher, watch) = (room.clone(), run.clone());

@@ -17,12 +17,12 @@ use crate::world::{Poll, World};
 const WRITERS: u16 = 4;
 const READERS: u16 = 3;
 const CAPACITY: usize = 4;
-/// Ids to a stretch.
+/// The number of ids in a stretch.
 const STRETCH: u64 = 2;
 /// More writes than a life makes.
 const LONG_LIFE: u32 = 150;
 
-/// What was met in some schedule or other. All of it must be: what never happens is not tested.
+/// What occurred in any of the schedules. All of it must occur, because what never happens is not tested.
 static SEEN: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
 
 fn saw(what: &'static str) {
@@ -74,7 +74,7 @@ fn crowd() {
     region.judge();
 }
 
-/// A worker that sends, dies somewhere, and one who takes over its seat and sends on.
+/// A worker that posts and dies somewhere, and one that adopts its seat and continues to post.
 fn write(world: &World, mut hand: Hand) {
     let seat = hand.seat();
     if killed_at(thread_rng().gen_range(0..LONG_LIFE), || send(world, &mut hand, 0)).is_none() {
@@ -118,7 +118,7 @@ fn read(world: &World, region: &Region, seat: u16, unique: &Mutex<Unique>) {
                 });
                 match decision {
                     Some(decision) => unique.lock().unwrap().judge(next, decision),
-                    // Its successor begins where the ring is now.
+                    // Its successor begins at the current end of the ring.
                     None => {
                         saw("claimer killed");
                         hand = region.adopt(seat);
@@ -147,7 +147,7 @@ fn read(world: &World, region: &Region, seat: u16, unique: &Mutex<Unique>) {
                 saw("lapped");
                 let to = world.ring.resume_after_lap(next);
                 assert!(to > next, "a lapped reader gets on");
-                assert!(to <= world.ring.newest(), "missed what is still to come");
+                assert!(to <= world.ring.newest(), "a gap includes ids that are not taken yet");
                 (next, since) = (to, to);
             }
         }
@@ -184,7 +184,7 @@ impl Unique {
             // Counted and reported.
             Decision::Late => saw("late"),
             Decision::Full => saw("full"),
-            // Its decider may not have told us yet, or may have been killed.
+            // The worker that decided it may not have reported yet, or may have been killed.
             Decision::Decided => saw("decided"),
         }
     }

@@ -1,5 +1,5 @@
-//! What `src/sync.rs` is to the crate, over shuttle's atomics. Every access is a point at which another thread may go on;
-//! all are sequentially consistent, so that orderings are not tested here.
+//! Replaces `src/sync.rs` with shuttle's atomics. At every access another thread may run. All accesses are sequentially
+//! consistent, so orderings are not tested here.
 
 pub(crate) use shuttle::sync::atomic::{Ordering, fence};
 pub(crate) use shuttle::thread_local;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::life;
 
-/// The models over loom have several.
+/// The models over loom have several modes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     Plain,
@@ -62,7 +62,7 @@ macro_rules! atomic {
                 self.0.fetch_add(value, ordering)
             }
 
-            /// The word when every thread has been joined.
+            /// Reads the word after every thread has been joined.
             pub(crate) fn at_rest(&self) -> $int {
                 self.0.load(Ordering::SeqCst)
             }
@@ -81,7 +81,7 @@ pub(crate) struct Words {
 }
 
 impl Words {
-    /// `len` words, all 0.
+    /// Creates `len` words, all 0.
     pub(crate) fn new(len: usize, _: impl Fn(usize) -> Option<Mode>) -> Words {
         Words { all: (0..len).map(|_| AtomicU64::new(0, Mode::Plain)).collect(), span: 0..len }
     }

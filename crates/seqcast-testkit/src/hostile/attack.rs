@@ -1,5 +1,5 @@
-//! Attacks: stores of arbitrary values to well-chosen words, between and during the calls of an honest process; and what
-//! must hold in that process whatever they are (G10).
+//! Attacks: stores of arbitrary values to selected words, between and during the calls of an honest process; and the
+//! properties that must hold in that process for any values (G10).
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -15,20 +15,20 @@ use super::look::look;
 use super::map::{HEAD_WORDS, META, Map, block_of, cell_word, version_of};
 use super::scene::{Scene, Tap, fresh_image, options, used_image, worker_options};
 
-/// Most calls of one attack.
+/// The largest number of calls in one attack.
 const MOST_STEPS: usize = 200;
 
-/// Runs the attack that `bytes` describe. `meanwhile`: also stores while the calls run, from another thread.
+/// Runs the attack that `bytes` describe. With `meanwhile`, another thread also stores while the calls run.
 ///
 /// # Panics
 ///
-/// If something does not hold that must hold whatever the segment's bytes are.
+/// If a property fails that must hold for any bytes of the segment.
 pub fn run(bytes: &[u8], meanwhile: bool) {
     let mut input = Input::new(bytes);
     let image = if input.one_in(4) { fresh_image() } else { used_image() };
     let scene = Scene::of_bytes(image);
     for _ in 0..input.below(8) {
-        // Of the header, too, which counts only before the segment is opened.
+        // Includes the header, which counts only before the segment is opened.
         strike(&mut input, &scene.tap, &scene.map, true);
     }
     let opened = scene.open();
@@ -61,7 +61,7 @@ fn look_from_outside(scene: &Scene) {
     }
 }
 
-/// An error of a hostile segment is one of those that say so, and can be shown.
+/// Checks an error of a hostile segment: it must be one of the expected kinds, and its text must be printable.
 pub fn assert_plain(error: &Error) {
     let known = [
         "corrupt",
@@ -77,7 +77,7 @@ pub fn assert_plain(error: &Error) {
     assert!(known.contains(&error.code()), "{error}: {error:?}");
 }
 
-/// What an honest caller may get for an honest call on a segment that was opened.
+/// Checks an error that an honest caller gets for an honest call on an open segment.
 fn plain<T>(result: seqcast::Result<T>, also: &[&str]) -> Option<T> {
     match result {
         Ok(value) => Some(value),
@@ -89,11 +89,11 @@ fn plain<T>(result: seqcast::Result<T>, also: &[&str]) -> Option<T> {
     }
 }
 
-/// Stores one arbitrary value to one word. `anywhere`: also to words that are not looked at after opening.
+/// Stores one arbitrary value to one word. With `anywhere`, also to words that are not read after opening.
 pub fn strike(draw: &mut impl Draw, tap: &Tap, map: &Map, anywhere: bool) {
     let kinds = if anywhere { 16 } else { 13 };
     match draw.below(kinds) {
-        // Events and what tells where they are.
+        // Events, and the words that locate them.
         0 | 1 => {
             let cell = draw.below(map.capacity);
             let word = map.cell(cell);
@@ -136,7 +136,7 @@ pub fn strike(draw: &mut impl Draw, tap: &Tap, map: &Map, anywhere: bool) {
             tap.set(word, value);
         }
         9 => {
-            // An id that is reserved by a seat that says so.
+            // An id that a seat has reserved and names.
             let tail = tap.get(Map::header("tail"));
             let id = tail.wrapping_sub(draw.below(4));
             let word = map.cell(id);
@@ -162,7 +162,7 @@ pub fn strike(draw: &mut impl Draw, tap: &Tap, map: &Map, anywhere: bool) {
             tap.set(word, value);
         }
         13 | 14 => {
-            // The file's size stays: a segment that says it is larger is met by the target for opening.
+            // The file's size stays. The target for opening covers a segment that claims to be larger.
             let word = draw.below(16) as usize;
             let value = arbitrary(draw, tap.get(word), tap);
             tap.set(word, value);
@@ -175,7 +175,7 @@ pub fn strike(draw: &mut impl Draw, tap: &Tap, map: &Map, anywhere: bool) {
     }
 }
 
-/// Stores a whole seat of arbitrary bytes behind a head that may be right.
+/// Stores a whole seat of arbitrary bytes behind a head that may be valid.
 fn whole_payload(draw: &mut impl Draw, tap: &Tap, map: &Map) {
     let block = map.block(draw.below(map.capacity + map.seats));
     let room = block.len() - HEAD_WORDS;
@@ -190,7 +190,7 @@ fn whole_payload(draw: &mut impl Draw, tap: &Tap, map: &Map) {
     }
 }
 
-/// A word that is near `old`, or one of those that programs get wrong, or any.
+/// Returns a word that is near `old`, or a typical edge case, or any value.
 fn arbitrary(draw: &mut impl Draw, old: u64, tap: &Tap) -> u64 {
     match draw.below(10) {
         0 => old ^ 1 << draw.below(64),
@@ -219,7 +219,7 @@ fn arbitrary_cell(draw: &mut impl Draw, old: u64, blocks: u64, tap: &Tap) -> u64
     cell_word(version, draw.below(4), block)
 }
 
-/// A thread that goes on striking.
+/// A thread that continues to attack.
 struct Vandal {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -249,7 +249,7 @@ impl Drop for Vandal {
     }
 }
 
-/// The honest workers of the attacked process.
+/// The honest workers in the attacked process.
 struct Cast {
     bus: Bus,
     workers: Vec<Worker>,
@@ -373,7 +373,7 @@ impl Cast {
         }
     }
 
-    /// Every read path once more, and leaving, in whatever state things are.
+    /// Runs every read path once more, and leaves, in any state.
     fn curtain(mut self) {
         for _ in 0..2 {
             for worker in &self.workers {

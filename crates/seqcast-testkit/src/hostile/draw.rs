@@ -1,8 +1,8 @@
-//! Where arbitrary values come from: a fuzzer's bytes, or a seeded generator.
+//! Sources of arbitrary values: a fuzzer's bytes, or a seeded generator.
 
 /// A source of arbitrary values.
 pub trait Draw {
-    /// The next byte.
+    /// Returns the next byte.
     fn byte(&mut self) -> u8;
 
     fn u16(&mut self) -> u16 {
@@ -13,7 +13,7 @@ pub trait Draw {
         u64::from_le_bytes(std::array::from_fn(|_| self.byte()))
     }
 
-    /// A number below `bound`, which is not 0. Takes as few bytes as that needs.
+    /// Returns a number below `bound`, which is not 0. Takes as few bytes as that needs.
     fn below(&mut self, bound: u64) -> u64 {
         match bound {
             0..=0x100 => u64::from(self.byte()) % bound,
@@ -22,17 +22,17 @@ pub trait Draw {
         }
     }
 
-    /// One in `n`.
+    /// Returns `true` with a probability of one in `n`.
     fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }
 
-    /// At most `most` bytes.
+    /// Returns at most `most` bytes.
     fn bytes(&mut self, most: u64) -> Vec<u8> {
         (0..self.below(most + 1)).map(|_| self.byte()).collect()
     }
 
-    /// At most `most` characters, some of them long.
+    /// Returns at most `most` characters, some of them long.
     fn text(&mut self, most: u64) -> String {
         let mut text = String::new();
         for _ in 0..self.below(most + 1) {
@@ -45,7 +45,7 @@ pub trait Draw {
     }
 }
 
-/// A fuzzer's bytes; zeros when they have come to their end.
+/// A fuzzer's bytes; zeros after their end.
 #[derive(Debug)]
 pub struct Input<'a>(&'a [u8]);
 
@@ -58,7 +58,7 @@ impl<'a> Input<'a> {
         self.0.is_empty()
     }
 
-    /// All that is left.
+    /// Returns all remaining bytes.
     pub fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.0)
     }

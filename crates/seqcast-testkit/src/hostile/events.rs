@@ -1,11 +1,11 @@
-//! Typed events whose archives have something to get wrong: pointers, lengths, tags, invalid values, recursion.
+//! Typed events with archives that can be invalid in many ways: pointers, lengths, tags, invalid values, recursion.
 
 use std::num::NonZeroU32;
 
 use seqcast::rkyv::{Archive, Serialize};
 use seqcast::{Scope, Topic, Typed, TypedEvent, Worker};
 
-/// Every bit pattern is a value.
+/// Every bit pattern is a valid value.
 #[derive(Archive, Serialize)]
 #[rkyv(crate = seqcast::rkyv)]
 pub struct Plain {
@@ -42,7 +42,7 @@ impl TypedEvent for Rich {
     const TOPIC: Topic<'static> = Topic::new("typed", "rich");
 }
 
-/// As deep as its sender says.
+/// The sender decides its depth.
 #[derive(Archive, Serialize)]
 #[rkyv(
     crate = seqcast::rkyv,
@@ -66,7 +66,7 @@ impl TypedEvent for Chain {
 }
 
 impl Chain {
-    /// A chain of `len` links.
+    /// Returns a chain of `len` links.
     pub fn of_len(len: u32) -> Chain {
         let mut chain = Chain { link: 0, next: None };
         for link in 1..len {
@@ -78,7 +78,7 @@ impl Chain {
 
 impl Drop for Chain {
     fn drop(&mut self) {
-        // One after the other: the derived way is as deep as the chain.
+        // Iterative: the derived drop would recurse along the chain.
         let mut next = self.next.take();
         while let Some(mut link) = next {
             next = link.next.take();
@@ -90,7 +90,7 @@ impl Rich {
     pub fn example() -> Rich {
         Rich {
             name: "upstream-of-some-length".to_owned(),
-            words: vec![String::new(), "inline".to_owned(), "longer than what is kept inline".to_owned()],
+            words: vec![String::new(), "inline".to_owned(), "longer than an inline string".to_owned()],
             choice: Choice::Text { text: "down for maintenance".to_owned() },
             nested: Some(Box::new((7, vec![1, 2, 3]))),
             not_zero: NonZeroU32::MIN,
@@ -100,7 +100,7 @@ impl Rich {
     }
 }
 
-/// Registers handlers that touch every byte that an event lets them.
+/// Registers handlers that read every byte of an event.
 pub fn handle_typed(worker: &Worker) -> seqcast::Result<()> {
     worker.on_typed(|plain: Typed<'_, Plain>| {
         touch(&(plain.number.to_native(), plain.bytes));
@@ -127,14 +127,14 @@ pub fn handle_typed(worker: &Worker) -> seqcast::Result<()> {
             chain = link.next.as_ref().map(|next| &**next);
         }
     })?;
-    // A scope of one event beside the typed ones, so that routes with several handlers are walked.
+    // A scope of one event beside the typed ones, so that routes with several handlers are used.
     worker.on(Scope::events("typed", ["plain", "no such"]), |event: &seqcast::Event<'_>| {
         touch(&event.bytes());
     })?;
     Ok(())
 }
 
-/// Reads the whole of a value in a way that is not optimised out.
+/// Reads the whole value in a way that is not optimised out.
 pub fn touch<T: std::hash::Hash + ?Sized>(value: &T) {
     use std::hash::{DefaultHasher, Hasher};
     let mut hasher = DefaultHasher::new();

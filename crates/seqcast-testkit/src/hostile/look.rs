@@ -1,18 +1,18 @@
-//! Looks at a segment from outside, as the command `seqcast` does: mapped for reading, without a seat.
+//! Inspects a segment from outside, as the command `seqcast` does: mapped read-only, without a seat.
 
 use seqcast::Start;
 use seqcast::inspect::{ClaimKind, Inspector, Listed, Seen, UniqueState};
 
 use super::attack::assert_plain;
 
-/// More than any ring of these tests holds, gaps and all.
+/// More events than any ring of these tests holds, including gaps.
 const MOST_SEEN: usize = 10_000;
 
-/// Asks for everything there is to ask for.
+/// Calls every method of the inspector.
 ///
 /// # Panics
 ///
-/// If something does not hold that must hold whatever the segment's bytes are.
+/// If a property fails that must hold for any bytes of the segment.
 pub fn look(name: &str) {
     if let Err(error) = try_look(name) {
         assert_plain(&error);

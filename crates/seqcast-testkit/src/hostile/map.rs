@@ -1,5 +1,5 @@
-//! Where everything is in a segment, in words, for those who write to it without asking. Made from the public tables of
-//! regions and fields.
+//! The layout of a segment, in words, for code that writes to it directly. Made from the public tables of regions and
+//! fields.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use seqcast::inspect::{Inspector, Region};
 
 /// Words of a block before its payload: stamp, cell, version, meta.
 pub const HEAD_WORDS: usize = 4;
-/// Which of them says what the payload is.
+/// The word that describes the payload.
 pub const META: usize = 3;
 
 /// The spans of a segment's parts.
@@ -50,22 +50,22 @@ impl Map {
         }
     }
 
-    /// The word of a field of the header.
+    /// Returns the word of a field of the header.
     pub fn header(name: &str) -> usize {
         field("header", name, 0)
     }
 
-    /// The word of a seat's field.
+    /// Returns the word of a seat's field.
     pub fn seat(&self, seat: u64, name: &str) -> usize {
         self.in_seat(seat, field("seat", name, 0))
     }
 
-    /// The first word (own, prev, attempt) of the hand with which a seat posts.
+    /// Returns the first word (own, prev, attempt) of the hand with which a seat posts.
     pub fn ring_hand(&self, seat: u64) -> usize {
         self.in_seat(seat, field("seat", "hand", 0))
     }
 
-    /// The same of the hand with which it claims.
+    /// Returns the first word of the hand with which it claims.
     pub fn claim_hand(&self, seat: u64) -> usize {
         self.in_seat(seat, field("seat", "hand", 1))
     }
@@ -74,13 +74,13 @@ impl Map {
         (self.seats_at + seat % self.seats * self.seat_words) as usize + word
     }
 
-    /// The word of a cell, by its number: also that of the id, in a ring of less than 64 cells, where the cells of ids are
-    /// not spread over lines.
+    /// Returns the word of a cell, by its number. In a ring of less than 64 cells, this is also the cell of the id,
+    /// because such a ring does not spread the cells of ids over lines.
     pub fn cell(&self, cell: u64) -> usize {
         (self.cells_at + cell % self.capacity) as usize
     }
 
-    /// The words of a block of the ring.
+    /// Returns the words of a block of the ring.
     pub fn block(&self, block: u64) -> Range<usize> {
         let at = self.blocks_at + block % (self.capacity + self.seats) * self.block_words;
         at as usize..(at + self.block_words) as usize
@@ -90,13 +90,13 @@ impl Map {
         (self.claim_cells_at + bucket % self.buckets) as usize
     }
 
-    /// The words of a block of the claims.
+    /// Returns the words of a block of the claims.
     pub fn bucket(&self, block: u64) -> Range<usize> {
         let at = self.buckets_at + block % (self.buckets + self.seats) * self.bucket_words;
         at as usize..(at + self.bucket_words) as usize
     }
 
-    /// Words of the whole segment.
+    /// Returns the number of words in the whole segment.
     pub fn words(&self) -> usize {
         self.end as usize
     }
@@ -106,7 +106,7 @@ fn find<'a>(regions: &'a [Region], name: &str) -> &'a Region {
     regions.iter().find(|region| region.name == name).unwrap_or_else(|| panic!("no region {name}"))
 }
 
-/// The word at which the `nth` field of that name begins.
+/// Returns the word at which the `nth` field of that name begins.
 fn field(region: &str, name: &str, nth: usize) -> usize {
     let fields = seqcast::inspect::fields();
     let named = fields.iter().filter(|field| field.region == region && field.name == name).nth(nth);
@@ -118,12 +118,12 @@ pub fn cell_word(version: u64, phase: u64, block: u64) -> u64 {
     version << 22 | (phase & 3) << 20 | block & 0xf_ffff
 }
 
-/// The version in a cell's word.
+/// Returns the version in a cell's word.
 pub fn version_of(word: u64) -> u64 {
     word >> 22
 }
 
-/// The block in a cell's word.
+/// Returns the block in a cell's word.
 pub fn block_of(word: u64) -> u64 {
     word & 0xf_ffff
 }

@@ -1,5 +1,5 @@
-//! What a hostile process does to a segment, and what must not come of it. Shared by `tests/hostile.rs`, the tests of the
-//! command and the fuzz targets, so that a case which one of them finds can be kept by the others.
+//! What a hostile process can do to a segment, and the checks of the effects. Shared by `tests/hostile.rs`, the tests
+//! of the command and the fuzz targets, so that a case found by one of them can be kept by the others.
 
 #[cfg(feature = "typed")]
 pub mod attack;

@@ -1,4 +1,4 @@
-//! A segment and a second view of its bytes, behind seqcast's back.
+//! A segment and a second mapping of its bytes that bypasses seqcast.
 
 use std::fs::{self, File, Permissions};
 use std::io::Write;
@@ -22,7 +22,7 @@ pub struct Tap {
     words: usize,
 }
 
-// SAFETY: the mapping belongs to the process, and its words are given out as atomics only.
+// SAFETY: the mapping belongs to the process, and its words are accessed only as atomics.
 unsafe impl Send for Tap {}
 // SAFETY: as above.
 unsafe impl Sync for Tap {}
@@ -30,14 +30,14 @@ unsafe impl Sync for Tap {}
 impl Tap {
     fn of(file: &File) -> Tap {
         let len = file.metadata().expect("the file is open").len() as usize;
-        // SAFETY: a new mapping at an address of the kernel's choice touches no memory that exists.
+        // SAFETY: a new mapping at an address of the kernel's choice touches no existing memory.
         let base =
             unsafe { rustix::mm::mmap(null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, file, 0) }
                 .expect("a second mapping");
         Tap { base: NonNull::new(base.cast()).expect("a mapping is somewhere"), words: len / 8 }
     }
 
-    /// The number of words; `set` and `get` take them one by one.
+    /// Returns the number of words; `set` and `get` access them one by one.
     pub fn words(&self) -> usize {
         self.words
     }
@@ -64,7 +64,7 @@ impl Drop for Tap {
     }
 }
 
-/// A named segment, or what poses as one. The name is removed at drop.
+/// A named segment, or a file that poses as one. Dropping it removes the name.
 #[derive(Debug)]
 pub struct Scene {
     pub name: String,
@@ -72,19 +72,19 @@ pub struct Scene {
     pub map: Map,
 }
 
-/// A name that no other process and no other scene of this one has.
+/// A name that no other process and no other scene of this process has.
 pub fn fresh_name() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let next = NEXT.fetch_add(1, Ordering::Relaxed);
     format!("seqcast-hostile-{}-{next}", std::process::id())
 }
 
-/// Where the system keeps `name`.
+/// Returns the path of `name`.
 pub fn path_of(name: &str) -> String {
     format!("/dev/shm/{name}")
 }
 
-/// Puts a file of these bytes under `name`, with a mode that would be accepted.
+/// Creates a file of these bytes under `name`, with an accepted mode.
 pub fn write_file(name: &str, bytes: &[u8]) -> File {
     let mut file = File::options().read(true).write(true).create_new(true).open(path_of(name)).expect("a new file");
     file.set_permissions(Permissions::from_mode(0o600)).expect("our own file");
@@ -93,14 +93,14 @@ pub fn write_file(name: &str, bytes: &[u8]) -> File {
 }
 
 impl Scene {
-    /// A segment of these bytes, which must begin with a sound header.
+    /// Creates a segment of these bytes, which must begin with a valid header.
     pub fn of_bytes(bytes: &[u8]) -> Scene {
         let name = fresh_name();
         let file = write_file(&name, bytes);
         Scene::tapped(name, &file)
     }
 
-    /// A new segment.
+    /// Creates a new segment.
     pub fn new(options: &SegmentOptions) -> (Scene, Bus) {
         let name = fresh_name();
         let bus = options.create(&name).expect("a new segment");
@@ -126,7 +126,7 @@ impl Scene {
         self.tap.set(word, value);
     }
 
-    /// Removes the name, so that it is gone even if the process is killed later. What is open stays open.
+    /// Removes the name, so that it is gone even if the process is killed later. Open handles stay open.
     pub fn unname(&self) {
         let _ = fs::remove_file(path_of(&self.name));
     }
@@ -138,12 +138,12 @@ impl Drop for Scene {
     }
 }
 
-/// Small, so that everything is met soon: laps, full buckets, no free seat, messages of several fragments.
+/// Small, so that all cases occur soon: laps, full buckets, no free seat, messages of several fragments.
 pub fn options() -> SegmentOptions {
     SegmentOptions::new().capacity(16).block_size(64).seats(4).claims(8).creation_timeout(Duration::from_millis(20))
 }
 
-/// Waits that do not hold up a fuzzer, and reports that go nowhere but are put into words.
+/// Waits that do not delay a fuzzer, and reports that are only formatted.
 pub fn worker_options() -> WorkerOptions {
     WorkerOptions::new()
         .wait_interval(Duration::from_micros(20))
@@ -151,7 +151,7 @@ pub fn worker_options() -> WorkerOptions {
         .on_report(|report| _ = std::hint::black_box(report.to_string()))
 }
 
-/// The bytes of a segment that nobody has used.
+/// Returns the bytes of an unused segment.
 pub fn fresh_image() -> &'static [u8] {
     static IMAGE: OnceLock<Vec<u8>> = OnceLock::new();
     IMAGE.get_or_init(|| {
@@ -160,13 +160,13 @@ pub fn fresh_image() -> &'static [u8] {
     })
 }
 
-/// The bytes of a segment with a past: laps, every kind of event, held and ended claims, a reserved id whose worker is
-/// gone, and seats of workers that did not leave in order.
+/// Returns the bytes of a used segment: laps, every kind of event, held and ended claims, a reserved id of a worker
+/// that is gone, and seats of workers that did not leave properly.
 pub fn used_image() -> &'static [u8] {
     static IMAGE: OnceLock<Vec<u8>> = OnceLock::new();
     IMAGE.get_or_init(|| {
         let (scene, bus) = Scene::new(&options());
-        // Read while both are still there and an id is reserved: as if the host had lost its power.
+        // Read while both workers are still there and an id is reserved, as after a power failure.
         let _alive = live(&bus).expect("a sound segment");
         fs::read(path_of(&scene.name)).expect("the segment's file")
     })

@@ -1,16 +1,16 @@
-//! Plants one deliberate bug at a time into a copy of `src/protocol` and runs the tests that must find it.
+//! Plants one deliberate bug at a time in a copy of `src/protocol` and runs the tests that must find it.
 //!
 //! ```text
 //! cargo run -p loom-tests --release --bin mutants -- --ci           the subset for every change
 //! cargo run -p loom-tests --release --bin mutants -- --all          every mutant
-//! cargo run -p loom-tests --release --bin mutants -- NAME...        those whose names begin so
+//! cargo run -p loom-tests --release --bin mutants -- NAME...        mutants with names that begin like this
 //! cargo run -p loom-tests --release --bin mutants -- --redundant [NAME...]    edits that must break nothing
-//! cargo run -p loom-tests --release --bin mutants -- --list         what there is, as the tables of README.md
-//!     --search     run all tests against each, not only those that are expected to find it
-//!     --jobs N     so many at a time, 2 if not said
+//! cargo run -p loom-tests --release --bin mutants -- --list         print all of them, as the tables of README.md
+//!     --search     run all tests against each, not only those expected to find it
+//!     --jobs N     run N at a time; the default is 2
 //! ```
 //!
-//! A survivor, or a mutant whose text is no longer in the source, is exit code 1.
+//! The exit code is 1 if a mutant survives, or if its text is no longer in the source.
 
 mod list;
 mod plant;
@@ -35,7 +35,7 @@ struct Order {
 
 impl Order {
     fn terms(&self) -> Terms {
-        // What breaks nothing runs whole modules to their end.
+        // Edits that break nothing run whole modules to their end.
         let minutes = if self.redundant { 60 } else { 4 };
         Terms { search: self.search, longest: Duration::from_secs(60 * minutes) }
     }
@@ -125,7 +125,7 @@ fn order(words: impl Iterator<Item = String>) -> Result<Order, String> {
                 let before = order.mutants.len();
                 order.mutants.extend(known.iter().filter(|mutant| mutant.name.starts_with(name)));
                 if order.mutants.len() == before {
-                    return Err(format!("there is no mutant {name:?}"));
+                    return Err(format!("unknown mutant {name:?}"));
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! A workspace of one's own in which the protocol may be spoiled.
+//! A separate workspace in which the protocol may be changed.
 
 use std::fs;
 use std::io;
@@ -11,16 +11,16 @@ use crate::list::Mutant;
 pub(crate) struct Plant {
     original: PathBuf,
     tree: PathBuf,
-    /// Stands while a run is at work: two would spoil each other's sources.
+    /// Exists while a run is active: two runs would spoil each other's sources.
     sign: PathBuf,
-    /// Held while the tree is spoiled.
+    /// Held while the tree is changed.
     spoiled: Mutex<()>,
 }
 
-/// What spends its time in this package and not in loom.
+/// Suites that spend their time in this package and not in loom.
 const SUITES_OPTIMISED: [&str; 1] = ["claim_rule"];
 
-/// Models of a mutant are built often and run little: not optimised, unlike loom itself.
+/// A mutant's models are built often and run briefly, so they are not optimised, unlike loom itself.
 const WORKSPACE: &str = r#"[workspace]
 members = ["loom-tests"]
 resolver = "3"
@@ -33,7 +33,7 @@ opt-level = 0
 "#;
 
 impl Plant {
-    /// A copy of what the models are built from, beside the other things that cargo builds.
+    /// Copies the sources of the models to a directory beside cargo's other output.
     pub(crate) fn new() -> io::Result<Plant> {
         let models = Path::new(env!("CARGO_MANIFEST_DIR"));
         let root = models.parent().expect("the package lies in the workspace");
@@ -61,7 +61,7 @@ impl Plant {
         self.tree.join("src/protocol")
     }
 
-    /// Builds the tests of `suite` over a spoiled protocol, for worker number `job`. Returns their program.
+    /// Builds the tests of `suite` over a changed protocol, for worker number `job`. Returns the path of the program.
     pub(crate) fn build(&self, mutant: &Mutant, suite: &str, job: usize) -> Result<PathBuf, String> {
         // One at a time: it takes about a second, and cargo would make others wait in any case.
         let _spoiled = self.spoiled.lock().unwrap();
@@ -69,12 +69,12 @@ impl Plant {
         copy(&self.original.join(mutant.file), &self.protocol().join(mutant.file))
             .map_err(|error| error.to_string())?;
         let program = self.tree.join(format!("program-{job}"));
-        // The next build writes over what cargo has built.
+        // The next build overwrites cargo's output.
         fs::copy(built?, &program).map_err(|error| error.to_string())?;
         Ok(program)
     }
 
-    /// `Err` says which edit has no place, or more than one.
+    /// Returns `Err` with the edit whose text is missing, or occurs more than once.
     fn spoil(&self, mutant: &Mutant) -> Result<(), String> {
         let mut source = fs::read_to_string(self.original.join(mutant.file)).map_err(|error| error.to_string())?;
         for (find, replace) in mutant.edits {
@@ -102,7 +102,7 @@ impl Plant {
         if !output.status.success() {
             return Err(format!("does not build: {}", output_of_rustc(&said)));
         }
-        // Cargo tells of each artifact in a line.
+        // Cargo prints one line for each artifact.
         let tests = said.lines().filter(|line| line.contains("\"kind\":[\"test\"]"));
         let program = tests.flat_map(|line| line.split("\"executable\":\"").nth(1)).next();
         let program = program.and_then(|rest| rest.split('"').next());
@@ -122,7 +122,7 @@ fn output_of_rustc(messages: &str) -> &str {
     &text[..text.len().min(500)]
 }
 
-/// Writes only what differs, so that cargo builds only what differs.
+/// Writes a file only if it differs, so that cargo builds only what changed.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     if fs::read_to_string(path).is_ok_and(|before| before == text) {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Runs the tests that must find a spoiled protocol spoiled.
+//! Runs the tests that must find a changed protocol.
 
 use std::fmt;
 use std::path::Path;
@@ -8,20 +8,20 @@ use std::time::{Duration, Instant};
 use crate::list::{Mutant, SUITES};
 use crate::plant::Plant;
 
-/// How a trial is made.
+/// The options of a trial.
 #[derive(Clone, Copy)]
 pub(crate) struct Terms {
-    /// On all tests, not only those that are expected to find it.
+    /// Run all tests, not only those expected to find the mutant.
     pub(crate) search: bool,
-    /// A mutant that makes a test run longer than this is found out: the protocol never ends.
+    /// A mutant that makes a test run longer than this counts as found: the protocol does not end.
     pub(crate) longest: Duration,
 }
 
 pub(crate) enum Verdict {
-    /// By this test.
+    /// The test that found it.
     Killed(String),
     Survived,
-    /// The trial could not be made.
+    /// The trial could not be run.
     Unfit(String),
 }
 
@@ -35,7 +35,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Tries `mutant` out as worker number `job`.
+/// Tries `mutant` as worker number `job`.
 pub(crate) fn try_out(plant: &Plant, mutant: &Mutant, terms: Terms, job: usize) -> Verdict {
     judge(plant, mutant, terms, job).unwrap_or_else(Verdict::Unfit)
 }
@@ -50,7 +50,7 @@ fn judge(plant: &Plant, mutant: &Mutant, terms: Terms, job: usize) -> Result<Ver
         let program = plant.build(mutant, suite, job)?;
         let all = names(&program)?;
         if let Some(missing) = expected.iter().find(|expected| !all.iter().any(|test| is_meant(expected, test))) {
-            return Err(format!("there is no test {prefix}{missing}"));
+            return Err(format!("unknown test {prefix}{missing}"));
         }
         for test in all.iter().filter(|test| terms.search || expected.iter().any(|expected| is_meant(expected, test))) {
             if let Some(how) = fails(&program, test, terms.longest)? {
@@ -61,7 +61,7 @@ fn judge(plant: &Plant, mutant: &Mutant, terms: Terms, job: usize) -> Result<Ver
     Ok(Verdict::Survived)
 }
 
-/// Whether `expected` is `test`, or the module that it is in.
+/// Returns `true` if `expected` is `test`, or the module that contains it.
 fn is_meant(expected: &str, test: &str) -> bool {
     test == expected || (expected.is_empty() || expected.ends_with("::")) && test.starts_with(expected)
 }
@@ -73,7 +73,7 @@ fn names(program: &Path) -> Result<Vec<String>, String> {
     Ok(listed.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
 }
 
-/// Whether `test` fails, and how if not by an assertion.
+/// Runs `test`. Returns how it failed, if it did: an empty text means by an assertion.
 fn fails(program: &Path, test: &str, longest: Duration) -> Result<Option<&'static str>, String> {
     let begin = Instant::now();
     let mut running = Command::new(program)
