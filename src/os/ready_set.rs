@@ -20,6 +20,7 @@ use rustix::time::{
 };
 
 use super::descriptor::{Fillers, LAST_STANDARD};
+use super::sys;
 
 /// A member of the set, with its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +93,8 @@ pub(crate) struct ReadySet {
     hand: Member,
     watch: Option<Member>,
     interval: Duration,
+    /// When all members were checked, by the coarse clock.
+    checked: AtomicU64,
 }
 
 impl ReadySet {
@@ -110,6 +113,7 @@ impl ReadySet {
             owner: Owner::of(set.as_raw_fd()),
             watch: None,
             interval,
+            checked: AtomicU64::new(sys::coarse_ns()),
         };
         let joined = made.timer.enter(made.set).and_then(|()| made.hand.enter(made.set));
         if let Err(errno) = joined {
@@ -161,12 +165,13 @@ impl ReadySet {
         fcntl_dupfd_cloexec(borrow(self.set), 0).is_ok()
     }
 
-    /// Makes the set unreadable, but for what comes meanwhile.
+    /// Makes the set unreadable, except for what comes in the meantime.
     pub(crate) fn drain(&self) -> Result<(), Lost> {
         match self.watch {
             Some(watch) => _ = self.read_all(watch)?,
             None => self.touch(self.timer)?,
         }
+        self.check_now_and_then()?;
         // That the hand was reported is enough to forget it.
         let mut events = [Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }; 3];
         let none = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -202,6 +207,19 @@ impl ReadySet {
         timerfd_settime(borrow(self.timer.number()), TimerfdTimerFlags::empty(), &times)
             .map(drop)
             .map_err(failed("timerfd_settime"))
+    }
+
+    /// Checks the members that a drain does not read, at most once a second.
+    fn check_now_and_then(&self) -> Result<(), Lost> {
+        const EVERY_NS: u64 = 1_000_000_000;
+        let now = sys::coarse_ns();
+        // Relaxed: a time, and it does not matter which of two threads checks.
+        if now.saturating_sub(self.checked.load(Ordering::Relaxed)) < EVERY_NS {
+            return Ok(());
+        }
+        self.checked.store(now, Ordering::Relaxed);
+        self.touch(self.timer)?;
+        self.touch(self.hand)
     }
 
     /// Succeeds only if the set's number and the member's lead to what they did. Makes the set readable if `member` is the

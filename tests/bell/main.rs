@@ -1,5 +1,9 @@
 //! Bells: descriptors that are readable as long as there may be something to poll.
 
+mod descriptors;
+mod hosts;
+mod loops;
+mod processes;
 mod ready;
 
 use std::sync::Arc;
