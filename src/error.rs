@@ -420,9 +420,9 @@ impl fmt::Display for Difference {
 }
 
 /// A list of differences, to be printed.
-pub(crate) struct Listed<'a>(pub(crate) &'a [Difference]);
+pub(crate) struct DifferenceList<'a>(pub(crate) &'a [Difference]);
 
-impl fmt::Display for Listed<'_> {
+impl fmt::Display for DifferenceList<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, difference) in self.0.iter().enumerate() {
             let comma = if i == 0 { "" } else { ", " };
@@ -647,7 +647,7 @@ impl fmt::Display for Cause {
                 f,
                 "segment {name} exists with options other than those set: {}; open it without .strict(true) to \
                  accept them, use another name, or unlink it when its workers are gone",
-                Listed(differences)
+                DifferenceList(differences)
             ),
             Cause::Truncated { name, size, expected } => write!(
                 f,

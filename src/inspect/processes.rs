@@ -117,7 +117,7 @@ impl Processes {
             read_locks.extend(read_locks_in(&info, segment.geometry().seats));
         }
         let maps = fs::read(process.join("maps")).unwrap_or_default();
-        for mapping in String::from_utf8_lossy(&maps).lines().filter_map(Mapping::of) {
+        for mapping in String::from_utf8_lossy(&maps).lines().filter_map(MapsLine::of) {
             if mapping.is_of(segment) {
                 has_it = true;
                 writes |= mapping.writes;
@@ -172,7 +172,7 @@ impl HeldSeat {
 }
 
 /// A line of `/proc/PID/maps`: `7f00-7f01 rw-s 00000000 00:1a 77                  /dev/shm/name`.
-struct Mapping<'a> {
+struct MapsLine<'a> {
     writes: bool,
     /// Major and minor number of the device.
     device: (u32, u32),
@@ -181,15 +181,15 @@ struct Mapping<'a> {
     path: &'a str,
 }
 
-impl Mapping<'_> {
-    fn of(line: &str) -> Option<Mapping<'_>> {
+impl MapsLine<'_> {
+    fn of(line: &str) -> Option<MapsLine<'_>> {
         let mut words = line.split_ascii_whitespace();
         let (rights, device) = (words.nth(1)?, words.nth(1)?);
         let (major, minor) = device.split_once(':')?;
         let number = |text| u32::from_str_radix(text, 16).ok();
         let inode = words.next()?.parse().ok()?;
         let path = line.find('/').map_or("", |at| &line[at..]);
-        Some(Mapping {
+        Some(MapsLine {
             writes: rights.contains('w'),
             device: (number(major)?, number(minor)?),
             inode,
@@ -299,12 +299,12 @@ mod tests {
     #[test]
     fn a_mapping_is_told_by_device_and_inode() {
         let line = "7f00-7f01 rw-s 00000000 00:1a 77                         /dev/shm/a b (deleted)";
-        let mapping = Mapping::of(line).unwrap();
+        let mapping = MapsLine::of(line).unwrap();
         assert_eq!((mapping.device, mapping.inode, mapping.writes), ((0, 0x1a), 77, true));
         assert_eq!(mapping.path, "/dev/shm/a b");
-        let page = Mapping::of("7f00-7f01 ---s 00000000 103:02 9 ").unwrap();
+        let page = MapsLine::of("7f00-7f01 ---s 00000000 103:02 9 ").unwrap();
         assert_eq!((page.device, page.inode, page.writes, page.path), ((0x103, 2), 9, false, ""));
-        assert!(Mapping::of("7f00-7f01 rw-p").is_none() && Mapping::of("").is_none());
+        assert!(MapsLine::of("7f00-7f01 rw-p").is_none() && MapsLine::of("").is_none());
     }
 
     #[test]

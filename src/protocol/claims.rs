@@ -267,7 +267,7 @@ type InPlace<'a> = (&'a AtomicU64, &'a [[AtomicU64; ENTRY_WORDS]]);
 
 /// The result of a look for a key.
 #[derive(Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct Lookup {
     bucket: usize,
     seen: CellWord,
     /// The key's entry, if there is one.
@@ -332,7 +332,7 @@ impl Claims {
 
     /// Looks for `key` in its bucket, in place.
     #[inline]
-    pub(crate) fn look_for(&self, key: Key) -> Place {
+    pub(crate) fn look_for(&self, key: Key) -> Lookup {
         let bucket = self.bucket_of(key);
         // Acquire: as for a reader of the ring.
         let seen = CellWord::from_bits(self.pool.cell(bucket).load(Ordering::Acquire));
@@ -342,7 +342,7 @@ impl Claims {
             key0.load(Ordering::Relaxed) == key.0[0] && key1.load(Ordering::Relaxed) == key.0[1]
         };
         let in_place = self.in_place(seen).ok().flatten();
-        Place { bucket, seen, entry: in_place.and_then(|(_, slots)| slots.iter().position(has_key)) }
+        Lookup { bucket, seen, entry: in_place.and_then(|(_, slots)| slots.iter().position(has_key)) }
     }
 
     /// Returns floor and entries of the bucket that `seen` names, in place. Returns `None` if the bucket claims more
@@ -360,8 +360,8 @@ impl Claims {
     /// Returns the holder and the remaining time of a key, if the remaining time is so long that the cheap time of `clock`
     /// is exact enough. Most claims are lost, and this is where.
     #[inline]
-    pub(crate) fn held_for_long(&self, place: Place, clock: &mut impl Clock) -> Option<Decision> {
-        let Place { bucket, seen, entry } = place;
+    pub(crate) fn held_for_long(&self, found: Lookup, clock: &mut impl Clock) -> Option<Decision> {
+        let Lookup { bucket, seen, entry } = found;
         let entry = entry?;
         let (_, slots) = self.in_place(seen).ok()??;
         let entry = Entry::load(slots.get(entry)?);
@@ -379,12 +379,12 @@ impl Claims {
     pub(crate) fn claim_in_place(
         &self,
         hand: &mut Hand,
-        place: Place,
+        found: Lookup,
         key: Key,
         ttl: u64,
         clock: &mut impl Clock,
     ) -> Result<Option<Decision>, Fault> {
-        let Place { bucket, seen, entry: own } = place;
+        let Lookup { bucket, seen, entry: own } = found;
         let Some((floor, slots)) = self.in_place(seen)? else { return Ok(None) };
         let block = hand.begin(&self.pool)?;
         let (head, rest) = block.payload().split_at(BUCKET_HEAD_WORDS);

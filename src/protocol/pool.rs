@@ -195,7 +195,7 @@ impl Hand {
     ///
     /// The adopter may itself be killed between any two steps: after each store the next adopter reads the same state.
     pub(crate) fn adopt(pool: &Pool, shared: Words, seat: u16) -> Result<Hand, Fault> {
-        let Found { own, held } = Hand::find(pool, &shared, seat)?;
+        let HandBlocks { own, held } = Hand::find(pool, &shared, seat)?;
         // Release: the next adopter reads both after everything that we did.
         if held == own {
             shared.at(PREV).store(u64::from(held), Ordering::Release);
@@ -214,7 +214,7 @@ impl Hand {
 
     /// Finds the block of a hand that no process uses: the one that it wrote (its last exchange did not happen) or the
     /// one that it was to get (the exchange happened).
-    fn find(pool: &Pool, shared: &Words, seat: u16) -> Result<Found, Fault> {
+    fn find(pool: &Pool, shared: &Words, seat: u16) -> Result<HandBlocks, Fault> {
         let own = held_block(pool, shared.at(OWN).load(Ordering::Acquire))?;
         let prev = held_block(pool, shared.at(PREV).load(Ordering::Acquire))?;
         let block = pool.block(own)?.0;
@@ -234,7 +234,7 @@ impl Hand {
             // Confirmed, or stamped by a later holder, or adopted before.
             prev
         };
-        Ok(Found { own, held })
+        Ok(HandBlocks { own, held })
     }
 
     pub(crate) fn seat(&self) -> u16 {
@@ -329,7 +329,7 @@ impl Hand {
 }
 
 /// The block that a hand names, and the block that it holds.
-struct Found {
+struct HandBlocks {
     own: u32,
     held: u32,
 }

@@ -254,9 +254,9 @@ impl Ring {
     #[inline]
     pub(crate) fn post(&self, hand: &mut Hand, write: impl FnOnce(Block<'_>)) -> Result<u64, Fault> {
         write(hand.begin(&self.pool)?);
-        let mut places = Places::new(self, hand.known());
+        let mut search = IdSearch::new(self, hand.known());
         loop {
-            let (id, seen) = places.next()?;
+            let (id, seen) = search.next()?;
             let version = self.version_of(id);
             if hand.exchange(&self.pool, self.cell_of(id), seen, version)? == Exchange::Done {
                 self.prefetch_places_after(id, hand.has_taken(id));
@@ -269,9 +269,9 @@ impl Ring {
     pub(crate) fn reserve(&self, hand: &mut Hand) -> Result<u64, Fault> {
         self.abandon(hand.seat())?;
         let reserved = self.reserved(hand.seat());
-        let mut places = Places::new(self, hand.known());
+        let mut search = IdSearch::new(self, hand.known());
         loop {
-            let (id, seen) = places.next()?;
+            let (id, seen) = search.next()?;
             // Stored before the cell says so: a reader that meets a reserved id looks for a seat that names it. The
             // release of the exchange makes it visible.
             reserved.store(id + 1, Ordering::Release);
@@ -366,7 +366,7 @@ impl Ring {
 }
 
 /// The search for the next id to take.
-struct Places<'a> {
+struct IdSearch<'a> {
     ring: &'a Ring,
     /// The next id to look at; every id below it is taken.
     id: u64,
@@ -375,11 +375,11 @@ struct Places<'a> {
     tries: Tries,
 }
 
-impl<'a> Places<'a> {
+impl<'a> IdSearch<'a> {
     /// Begins at `known`, below which every id is taken.
     #[inline]
-    fn new(ring: &'a Ring, known: u64) -> Places<'a> {
-        Places { ring, id: known, from_tail: false, tries: Tries::new() }
+    fn new(ring: &'a Ring, known: u64) -> IdSearch<'a> {
+        IdSearch { ring, id: known, from_tail: false, tries: Tries::new() }
     }
 
     /// Returns an id that looked free, and the word that its cell held then.

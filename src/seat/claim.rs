@@ -7,7 +7,7 @@ use crate::claim::{Claim, Claimed, Unique};
 use crate::error::{Error, Result};
 use crate::event::wire::UniqueKey;
 use crate::os::clock::HostClock;
-use crate::protocol::claims::{At, Bucket, Claims, Decision, Key, Place, Token};
+use crate::protocol::claims::{At, Bucket, Claims, Decision, Key, Lookup, Token};
 use crate::protocol::pool::Hand;
 use crate::seat::claim_clock::Tick;
 use crate::seat::words::SeatWords;
@@ -88,17 +88,17 @@ impl Claimer {
     pub(crate) fn claim_alone(&mut self, key: &[u8], ttl: Duration) -> Result<Claimed> {
         let ttl = ttl_ns(ttl)?;
         let key = self.segment.unique_hash().hash(Domain::Alone, key)?;
-        let place = self.claims.look_for(Key(key));
-        if let Some(held) = self.claims.held_for_long(place, &mut self.tick) {
+        let found = self.claims.look_for(Key(key));
+        if let Some(held) = self.claims.held_for_long(found, &mut self.tick) {
             return Ok(claimed(key, self.count(held)));
         }
-        self.claim_free(place, key, ttl)
+        self.claim_free(found, key, ttl)
     }
 
     /// The same for a key that is free, or may be.
     #[inline(never)]
-    fn claim_free(&mut self, place: Place, key: [u64; 2], ttl: u64) -> Result<Claimed> {
-        let in_place = self.claims.claim_in_place(&mut self.hand, place, Key(key), ttl, &mut self.tick);
+    fn claim_free(&mut self, found: Lookup, key: [u64; 2], ttl: u64) -> Result<Claimed> {
+        let in_place = self.claims.claim_in_place(&mut self.hand, found, Key(key), ttl, &mut self.tick);
         let decision = match in_place.in_segment(&self.segment)? {
             Some(decision) => self.count(decision),
             None => self.claim(key, ttl, None)?,

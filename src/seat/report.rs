@@ -4,7 +4,7 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
 
 use crate::error::Error;
-use crate::error::{Difference, Listed};
+use crate::error::{Difference, DifferenceList};
 use crate::os::text::printable;
 
 /// What a handler returns when it failed: any error, with a backtrace of where `?` or `into` met it (if
@@ -225,7 +225,7 @@ impl fmt::Display for Trouble<'_> {
                 f,
                 "the segment exists with other options than those that were set, and keeps them: {}; unlink it when its \
                  workers are gone, or set what it has",
-                Listed(differences)
+                DifferenceList(differences)
             ),
             Trouble::ClaimLate => {
                 write!(

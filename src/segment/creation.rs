@@ -34,7 +34,7 @@ const CREATION_NAP: Duration = Duration::from_millis(1);
 
 /// How far a file has come, by its first word.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum FileState {
     /// Empty or forming.
     Unfinished,
     /// A segment of this layout.
@@ -45,19 +45,19 @@ pub(super) enum State {
     Foreign(String),
 }
 
-impl State {
+impl FileState {
     /// While a creator is at work the answer may be any but a wrong `Finished`: the word is not read in one piece.
-    pub(super) fn of(name: &str, file: &Descriptor) -> Result<State> {
+    pub(super) fn of(name: &str, file: &Descriptor) -> Result<FileState> {
         let mut word = [0; 8];
         let len = read_at(name, file, &mut word, 0)?;
         let first = u64::from_ne_bytes(word);
         Ok(match (len, layout_version(first)) {
-            (0, _) => State::Unfinished,
-            (1..8, _) => State::Foreign(format!("{len} bytes")),
-            (_, Some(LAYOUT_VERSION)) => State::Finished,
-            (_, Some(other)) => State::Layout(other),
-            (_, None) if first == FORMING => State::Unfinished,
-            (_, None) => State::Foreign(format!("its first word is {first:#018x}")),
+            (0, _) => FileState::Unfinished,
+            (1..8, _) => FileState::Foreign(format!("{len} bytes")),
+            (_, Some(LAYOUT_VERSION)) => FileState::Finished,
+            (_, Some(other)) => FileState::Layout(other),
+            (_, None) if first == FORMING => FileState::Unfinished,
+            (_, None) => FileState::Foreign(format!("its first word is {first:#018x}")),
         })
     }
 }
@@ -110,31 +110,31 @@ impl<'a> Call<'a> {
         let (inode, state, lock) = checked?;
         let name = self.name.clone();
         match state {
-            State::Finished if self.intent == Intent::Create => Err(Error::from(Cause::Exists { name })),
-            State::Finished => {
+            FileState::Finished if self.intent == Intent::Create => Err(Error::from(Cause::Exists { name })),
+            FileState::Finished => {
                 drop(lock);
                 self.open_finished(found.file)
             }
-            State::Unfinished if Inode::of_name(&name)? != Some(inode) => Ok(None),
-            State::Unfinished if self.may_create() => self.finish(found, inode),
-            State::Unfinished => Err(Error::from(Cause::Unfinished { name })),
-            State::Layout(found) => Err(Error::from(Cause::Layout { name, found, expected: LAYOUT_VERSION })),
-            State::Foreign(found) => Err(Error::from(Cause::Foreign { name, found })),
+            FileState::Unfinished if Inode::of_name(&name)? != Some(inode) => Ok(None),
+            FileState::Unfinished if self.may_create() => self.finish(found, inode),
+            FileState::Unfinished => Err(Error::from(Cause::Unfinished { name })),
+            FileState::Layout(found) => Err(Error::from(Cause::Layout { name, found, expected: LAYOUT_VERSION })),
+            FileState::Foreign(found) => Err(Error::from(Cause::Foreign { name, found })),
         }
     }
 
     /// What the file is and how far it has come, with the right to finish it if it is unfinished and may be finished.
-    fn check(&self, file: &Descriptor) -> Result<(Inode, State, Option<ByteLock>)> {
+    fn check(&self, file: &Descriptor) -> Result<(Inode, FileState, Option<ByteLock>)> {
         let inode = self.check_access(file)?;
-        let state = State::of(&self.name, file)?;
-        if state == State::Finished {
+        let state = FileState::of(&self.name, file)?;
+        if state == FileState::Finished {
             return Ok((inode, state, None));
         }
         if !self.may_create() {
             return Ok((inode, self.outwait_creator(file)?, None));
         }
         let lock = self.lock_creation(file)?;
-        Ok((inode, State::of(&self.name, file)?, Some(lock)))
+        Ok((inode, FileState::of(&self.name, file)?, Some(lock)))
     }
 
     /// Takes back the name that this call has just given to `file`, unless another creator has begun with it.
@@ -144,18 +144,18 @@ impl<'a> Call<'a> {
         if !matches!(sys::try_lock_byte(file, CREATION_BYTE), Ok(true)) {
             return;
         }
-        let is_unused = matches!(State::of(&self.name, file), Ok(State::Unfinished));
+        let is_unused = matches!(FileState::of(&self.name, file), Ok(FileState::Unfinished));
         if is_unused && file.inode().has_name(&self.name) {
             let _ = remove(&self.name);
         }
         let _ = sys::unlock_byte(file, CREATION_BYTE);
     }
 
-    pub(super) fn open_or_make(&self) -> Result<Option<Found>> {
+    pub(super) fn open_or_make(&self) -> Result<Option<NamedFile>> {
         let access = if self.intent == Intent::Inspect { OFlags::RDONLY } else { OFlags::RDWR };
         // Without O_CREAT first: with it, fs.protected_regular refuses what another user made in a sticky directory.
         match open_file(&self.name, access) {
-            Ok(file) => return Ok(Some(Found { file, made: false })),
+            Ok(file) => return Ok(Some(NamedFile { file, made: false })),
             Err(Errno::NOENT) if self.may_create() => {}
             Err(Errno::NOENT) => return Err(not_found(&self.name)),
             // Somebody has a lease on it, to unlink what nobody has open (`unheld`).
@@ -166,7 +166,7 @@ impl<'a> Call<'a> {
             Err(errno) => return Err(open_error(&self.name, errno)),
         }
         match create_file(&self.name) {
-            Ok(file) => Ok(Some(Found { file, made: true })),
+            Ok(file) => Ok(Some(NamedFile { file, made: true })),
             Err(Errno::EXIST) => Ok(None),
             Err(errno) => Err(self.making_error(errno)),
         }
@@ -235,13 +235,13 @@ impl<'a> Call<'a> {
 
     /// Waits until no creator is at work on `file`. Takes no lock, so that an opener that is stopped holds up no
     /// creator.
-    pub(super) fn outwait_creator(&self, file: &Descriptor) -> Result<State> {
+    pub(super) fn outwait_creator(&self, file: &Descriptor) -> Result<FileState> {
         loop {
             let locked = sys::is_byte_locked(file, CREATION_BYTE)
                 .map_err(|error| Error::system(&self.name, "fcntl(F_OFD_GETLK)", error))?;
             // After the look at the lock, since a creator unlocks last.
-            let state = State::of(&self.name, file)?;
-            if !locked || state == State::Finished {
+            let state = FileState::of(&self.name, file)?;
+            if !locked || state == FileState::Finished {
                 return Ok(state);
             }
             self.nap()?;
@@ -307,7 +307,7 @@ impl<'a> Call<'a> {
     }
 
     /// Makes an unfinished file a segment. The caller has the creation lock.
-    pub(super) fn finish(&self, found: Found, inode: Inode) -> Result<Option<Segment>> {
+    pub(super) fn finish(&self, found: NamedFile, inode: Inode) -> Result<Option<Segment>> {
         let draft = Draft::new(&self.name, self.options, self.started)?;
         let formed = self.unlinking_process().and_then(|guard| {
             let formed = draft.form(&found.file)?;
@@ -333,7 +333,7 @@ impl<'a> Call<'a> {
 }
 
 /// A file that the name led to.
-pub(super) struct Found {
+pub(super) struct NamedFile {
     pub(super) file: Descriptor,
     /// Whether this call gave the name to it.
     pub(super) made: bool,

@@ -8,7 +8,7 @@ use rustix::fs::{self, FallocateFlags, Mode, SealFlags};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Resource, getrlimit};
 
-use super::creation::Found;
+use super::creation::NamedFile;
 use super::file::{OWNER_ALONE, map_named};
 use super::geometry::{Geometry, Regions};
 use super::layout::{FORMING, header_word};
@@ -85,7 +85,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Takes back what a failed `form` did.
-    pub(super) fn undo(&self, found: &Found, inode: Inode) {
+    pub(super) fn undo(&self, found: &NamedFile, inode: Inode) {
         // The error that led here is the one to report.
         if !found.made {
             let _ = self.wipe(&found.file);

@@ -42,7 +42,7 @@ pub(crate) const REGION_ALIGN: usize = 128;
 
 /// The beginning of a segment. Only `tail` and the wake words are written after creation.
 #[repr(C)]
-pub(crate) struct Header {
+pub(crate) struct HeaderLayout {
     /// [`magic`], stored last.
     pub(crate) magic: AtomicU64,
     /// The [fingerprint](super::fingerprint) of the creator.
@@ -76,15 +76,15 @@ pub(crate) struct Header {
 /// What one worker writes and the others read.
 #[repr(C, align(128))]
 pub(crate) struct SeatLayout {
-    pub(crate) posting: Posting,
-    pub(crate) reading: Reading,
-    pub(crate) claiming: Claiming,
-    pub(crate) identity: Identity,
+    pub(crate) posting: PostingLayout,
+    pub(crate) reading: ReadingLayout,
+    pub(crate) claiming: ClaimingLayout,
+    pub(crate) identity: IdentityLayout,
 }
 
 /// The part of a seat that posting writes.
 #[repr(C, align(128))]
-pub(crate) struct Posting {
+pub(crate) struct PostingLayout {
     pub(crate) hand: [AtomicU64; seat_words::HAND_WORDS],
     pub(crate) reserved: AtomicU64,
     /// Messages posted, fragmented ones counted once.
@@ -101,7 +101,7 @@ pub(crate) struct Posting {
 
 /// The part of a seat that reading writes.
 #[repr(C, align(128))]
-pub(crate) struct Reading {
+pub(crate) struct ReadingLayout {
     /// The next id to be delivered.
     pub(crate) cursor: AtomicU64,
     /// Nanoseconds of `HostClock::coarse_ns` when something was last read.
@@ -129,7 +129,7 @@ pub(crate) struct Reading {
 
 /// The part of a seat that claiming writes.
 #[repr(C, align(128))]
-pub(crate) struct Claiming {
+pub(crate) struct ClaimingLayout {
     pub(crate) hand: [AtomicU64; seat_words::HAND_WORDS],
     pub(crate) won: AtomicU64,
     pub(crate) lost: AtomicU64,
@@ -140,7 +140,7 @@ pub(crate) struct Claiming {
 
 /// The part of a seat that says who holds it.
 #[repr(C, align(128))]
-pub(crate) struct Identity {
+pub(crate) struct IdentityLayout {
     /// Zero when the last holder left in order.
     pub(crate) pid: AtomicU64,
     /// The holder's start, in clock ticks since boot, as in `/proc/PID/stat`.
@@ -164,10 +164,10 @@ pub(crate) const LABEL_WORDS: usize = 6;
 /// The longest label in bytes; longer ones are cut off.
 pub(crate) const LABEL_BYTES: usize = LABEL_WORDS * 8;
 
-/// The word that holds a field of [`Header`].
+/// The word that holds a field of [`HeaderLayout`].
 macro_rules! header_word {
     ($field:ident) => {
-        core::mem::offset_of!($crate::segment::layout::Header, $field) / 8
+        core::mem::offset_of!($crate::segment::layout::HeaderLayout, $field) / 8
     };
 }
 /// The word of a seat that holds a field of one of its parts: `seat_word!(reading.cursor)`.
@@ -183,8 +183,8 @@ const _: () = {
     assert!(seat_word!(posting.hand) == seat_words::RING_HAND);
     assert!(seat_word!(posting.reserved) == seat_words::RESERVED);
     assert!(seat_word!(claiming.hand) == seat_words::CLAIM_HAND);
-    assert!(size_of::<Header>() <= HEADER_BYTES);
-    assert!(align_of::<Header>() <= 4096 && align_of::<SeatLayout>() == REGION_ALIGN);
+    assert!(size_of::<HeaderLayout>() <= HEADER_BYTES);
+    assert!(align_of::<HeaderLayout>() <= 4096 && align_of::<SeatLayout>() == REGION_ALIGN);
     assert!(usize::BITS == 64, "seqcast needs a 64-bit target");
 };
 
@@ -225,18 +225,18 @@ pub fn fields() -> Vec<Field> {
             })+
         };
     }
-    rows!("header", 0, Header, "creator": magic fingerprint nonce boot_id hash_key size capacity block_stride seats
+    rows!("header", 0, HeaderLayout, "creator": magic fingerprint nonce boot_id hash_key size capacity block_stride seats
         buckets bucket_stride creator_pid created_at);
-    rows!("header", 0, Header, "anyone": tail wake wake_reserved);
+    rows!("header", 0, HeaderLayout, "anyone": tail wake wake_reserved);
     let part = span_of!(SeatLayout, posting).start;
-    rows!("seat", part, Posting, "poster": hand reserved posted fragments reservations committed wakes message);
+    rows!("seat", part, PostingLayout, "poster": hand reserved posted fragments reservations committed wakes message);
     let part = span_of!(SeatLayout, reading).start;
-    rows!("seat", part, Reading, "reader": cursor last_poll delivered skipped missed lagged voided waited wakeups
+    rows!("seat", part, ReadingLayout, "reader": cursor last_poll delivered skipped missed lagged voided waited wakeups
         corrupt failed orphaned);
     let part = span_of!(SeatLayout, claiming).start;
-    rows!("seat", part, Claiming, "claimer": hand won lost full late released);
+    rows!("seat", part, ClaimingLayout, "claimer": hand won lost full late released);
     let part = span_of!(SeatLayout, identity).start;
-    rows!("seat", part, Identity, "holder": pid start_time pid_namespace program joined_at incarnation adopted label);
+    rows!("seat", part, IdentityLayout, "holder": pid start_time pid_namespace program joined_at incarnation adopted label);
     rows
 }
 

@@ -80,8 +80,8 @@ impl Segment {
         let inode = file.inode().number;
         let page = keeps.then(|| HoldingPage::of(file.as_fd()).ok()).flatten();
         // With a page the descriptor is closed here.
-        let hold = page.map_or_else(|| Hold::Descriptor(file), Hold::Page);
-        Ok(Some((seat, SeatLock { guard, inode, seat, hold })))
+        let keeper = page.map_or_else(|| Keeper::Descriptor(file), Keeper::Page);
+        Ok(Some((seat, SeatLock { guard, inode, seat, keeper })))
     }
 
     /// Locks the first of `seats` that nobody has locked and `is_free` says yes to. Those that others have go to `locked`.
@@ -164,11 +164,11 @@ pub(crate) struct SeatLock {
     guard: ForkGuard,
     inode: u64,
     seat: u16,
-    hold: Hold,
+    keeper: Keeper,
 }
 
 #[derive(Debug)]
-enum Hold {
+enum Keeper {
     Page(HoldingPage),
     Descriptor(Descriptor),
     Over,
@@ -178,24 +178,24 @@ impl SeatLock {
     /// Gives the seat back, as the last thing that its holder does with it. In a child forked off the holder this
     /// does nothing: there it is not the child's to give.
     pub(crate) fn release(&mut self) {
-        let hold = std::mem::replace(&mut self.hold, Hold::Over);
+        let keeper = std::mem::replace(&mut self.keeper, Keeper::Over);
         if self.guard.is_forked() {
             return;
         }
-        match hold {
-            Hold::Page(page) => page.unmap(),
-            Hold::Descriptor(file) if file.is_ours() => {
+        match keeper {
+            Keeper::Page(page) => page.unmap(),
+            Keeper::Descriptor(file) if file.is_ours() => {
                 // If it fails, closing does the same as soon as no child shares the description.
                 let _ = sys::unlock_byte(&file, seat_byte(self.seat));
             }
-            Hold::Descriptor(_) | Hold::Over => {}
+            Keeper::Descriptor(_) | Keeper::Over => {}
         }
     }
 
     /// For a holder whose seat another has taken: its lock is lost, and where its page was there may be somebody
     /// else's.
     pub(crate) fn abandon(&mut self) {
-        if let Hold::Page(page) = std::mem::replace(&mut self.hold, Hold::Over)
+        if let Keeper::Page(page) = std::mem::replace(&mut self.keeper, Keeper::Over)
             && !self.guard.is_forked()
             && sys::inode_mapped_at(page.address()) == Some(self.inode)
         {

@@ -8,7 +8,7 @@
 use rustix::fs::{self, OFlags};
 use rustix::io::Errno;
 
-use super::creation::State;
+use super::creation::FileState;
 use super::file::{check_type, denied, not_found, open_error, open_file};
 use super::names::{checked_name, path};
 use crate::error::{Cause, Error, Result};
@@ -50,8 +50,8 @@ fn open_ours(name: &str) -> Result<Descriptor> {
     };
     let stat = fs::fstat(&file).map_err(|errno| Error::system(name, "fstat", errno))?;
     check_type(name, stat.st_mode)?;
-    match State::of(name, &file)? {
-        State::Foreign(found) => Err(Error::from(Cause::Foreign { name: name.to_owned(), found })),
+    match FileState::of(name, &file)? {
+        FileState::Foreign(found) => Err(Error::from(Cause::Foreign { name: name.to_owned(), found })),
         _ => Ok(file),
     }
 }

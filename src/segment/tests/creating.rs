@@ -92,7 +92,7 @@ fn a_creator_whose_name_is_given_away_ends_on_the_new_segment() {
     let name = Name::new("given-away");
     let create = || sign(&Segment::open_or_create(&name, &small()).unwrap());
     let replace = |stops, stepped: Traced| {
-        let done = name.exists() && State::of(&name, &descriptor(name.file())).unwrap() == State::Finished;
+        let done = name.exists() && FileState::of(&name, &descriptor(name.file())).unwrap() == FileState::Finished;
         name.clear();
         let new = Segment::create(&name, &impatient()).unwrap();
         sign(&new);

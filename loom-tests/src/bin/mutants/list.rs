@@ -115,7 +115,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         ci: true,
     },
     Mutant {
-        name: "places: tail without acquire",
+        name: "id search: tail without acquire",
         file: "ring.rs",
         edits: &[(
             "let tail = self.ring.tail().load(Ordering::Acquire);",
@@ -126,7 +126,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         ci: true,
     },
     Mutant {
-        name: "places: cell without acquire",
+        name: "id search: cell without acquire",
         file: "ring.rs",
         edits: &[(
             "CellWord::from_bits(ring.pool.cell(ring.cell_of(id)).load(Ordering::Acquire));",
@@ -159,7 +159,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         ci: true,
     },
     Mutant {
-        name: "places: tail not moved",
+        name: "id search: tail not moved",
         file: "ring.rs",
         edits: &[("                    ring.help_tail(id);\n", "")],
         breaks: "the event id does not move, and a poster reports a valid ring as corrupt",
@@ -167,7 +167,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         ci: true,
     },
     Mutant {
-        name: "places: overtaken taken for corrupt",
+        name: "id search: overtaken taken for corrupt",
         file: "ring.rs",
         edits: &[("if seen > version && tail <= self.id {", "if seen > version {")],
         breaks: "a lapped poster reports a valid ring as corrupt",
