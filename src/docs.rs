@@ -23,3 +23,7 @@ pub mod rejected {}
 /// What the trust model is, and what a process with write access to a segment can do.
 #[doc = include_str!("../SECURITY.md")]
 pub mod security {}
+
+/// How to wait for events in an event loop: tokio, mio, async-io, epoll, poll, io_uring, libuv.
+#[doc = include_str!("../docs/event_loops.md")]
+pub mod event_loops {}

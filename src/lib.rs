@@ -111,6 +111,8 @@
 //! `typed`, on by default: values of Rust types as events, archived by [rkyv](https://docs.rs/rkyv). Without it events
 //! carry bytes and text, and rkyv is not built.
 //!
+//! `tokio`: [`tokio::AsyncSubscriber`] and [`tokio::AsyncWorker`], which wait as tasks.
+//!
 //! `tracing`: where the thread that reports has a subscriber, reports go to `tracing` and not to standard error.
 
 // Pages that stand without the feature name what comes with it.
@@ -135,6 +137,8 @@ mod protocol;
 mod seat;
 mod segment;
 mod sync;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 mod worker;
 
 pub use bus::{Bus, unlink};

@@ -13,7 +13,7 @@ const FLOORS: [&[&str]; 9] = [
     &["claim", "event"],
     &["seat"],
     &["worker"],
-    &["bus", "inspect", "process"],
+    &["bus", "inspect", "process", "tokio"],
     &["docs", "lib"],
 ];
 

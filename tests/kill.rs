@@ -73,9 +73,9 @@ impl Bells {
 
     /// Both loops are woken, and then have everything.
     fn assert_rung(&mut self, bus: &Bus) {
-        assert!(is_readable(&self.pushed, LONG) && is_readable(&self.pulled, LONG), "G13: a loop sleeps over an event");
+        assert!(is_readable(&self.pushed, LONG) && is_readable(&self.pulled, LONG), "G19: a loop sleeps over an event");
         self.run();
-        assert!(self.has_all(bus), "G13: a loop sleeps over an event");
+        assert!(self.has_all(bus), "G19: a loop sleeps over an event");
     }
 }
 
@@ -355,7 +355,7 @@ fn rung_at_every_step(call: Call, least: usize) {
         let (loops, bus) = bells(scene);
         assert!(
             is_readable(&loops.pushed, LONG) && is_readable(&loops.pulled, LONG),
-            "G13: a loop sleeps over an event"
+            "G19: a loop sleeps over an event"
         );
         loops.run();
         stepped.let_go();
@@ -568,15 +568,15 @@ alone! {
         killed_and_stopped_at_every_step(leave, 5, may_announce);
     }
 
-    fn g13_a_post_rings_or_the_kernel_rings_for_its_dead_poster() {
+    fn g19_a_post_rings_or_the_kernel_rings_for_its_dead_poster() {
         rung_at_every_step(post, 12);
     }
 
-    fn g13_a_post_of_fragments_rings_or_the_kernel_rings_for_its_dead_poster() {
+    fn g19_a_post_of_fragments_rings_or_the_kernel_rings_for_its_dead_poster() {
         rung_at_every_step(post_long, 20);
     }
 
-    fn g13_a_commit_rings_or_the_kernel_rings_for_its_dead_reserver() {
+    fn g19_a_commit_rings_or_the_kernel_rings_for_its_dead_reserver() {
         rung_at_every_step(commit, 5);
     }
 

@@ -380,7 +380,7 @@ impl Subscriber {
 
     /// Takes the next step that is worth telling.
     #[inline]
-    fn step(&mut self) -> Result<Option<Found>> {
+    pub(crate) fn step(&mut self) -> Result<Option<Found>> {
         self.publisher.check()?;
         self.reserved = None;
         let step = match self.put_off.take() {
@@ -426,6 +426,12 @@ impl Subscriber {
             None if self.reader.has_ahead() => Mark::NONE,
             None => ring.mark_empty(self.reader.next()),
         }
+    }
+
+    /// Returns the delivery of the last [`step`](Subscriber::step).
+    #[cfg(feature = "tokio")]
+    pub(crate) fn tell(&self, found: Found) -> Delivery<'_> {
+        self.delivery(found).unwrap_or_else(|| Delivery::Unreadable { id: self.reader.current().id })
     }
 
     pub(crate) fn segment(&self) -> &Arc<Segment> {
@@ -512,9 +518,17 @@ impl fmt::Debug for Subscriber {
 
 /// What a step found.
 #[derive(Clone, Copy)]
-enum Found {
+pub(crate) enum Found {
     Step(Step),
     Undecided(u64, Undecided),
+}
+
+impl Found {
+    /// Returns `true` at an id that another seat has reserved.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_reserved_by_another(&self) -> bool {
+        matches!(self, Found::Step(Step::Pending(pending)) if !pending.is_own())
+    }
 }
 
 fn delivery<'a>(found: Found, reader: &'a Reader, publisher: &Publisher) -> Option<Delivery<'a>> {

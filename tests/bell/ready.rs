@@ -10,7 +10,7 @@ use seqcast_testkit::{HANGS, HOUR, bus, error, eventually, is_readable, quiet, s
 use crate::{NOW, SOON, buses, counting, hearing, rung_only, settle};
 
 #[test]
-fn g13_a_bell_is_readable_when_there_is_something_to_poll_and_not_else() {
+fn g19_a_bell_is_readable_when_there_is_something_to_poll_and_not_else() {
     for options in hearing() {
         for (_name, bus) in buses() {
             let (worker, delivered) = counting(&bus);
@@ -36,7 +36,7 @@ fn g13_a_bell_is_readable_when_there_is_something_to_poll_and_not_else() {
 }
 
 #[test]
-fn g13_a_subscribers_bell_is_readable_when_there_is_something_to_read() {
+fn g19_a_subscribers_bell_is_readable_when_there_is_something_to_read() {
     for options in hearing() {
         for (_name, bus) in buses() {
             let mut subscriber = bus.subscribe_with(&quiet()).unwrap();
@@ -63,7 +63,7 @@ fn g13_a_subscribers_bell_is_readable_when_there_is_something_to_read() {
 }
 
 #[test]
-fn g13_a_bell_is_readable_for_what_its_own_worker_does() {
+fn g19_a_bell_is_readable_for_what_its_own_worker_does() {
     for options in hearing() {
         let (_name, bus) = bus(&small());
         let (worker, _) = counting(&bus);
@@ -85,7 +85,7 @@ fn g13_a_bell_is_readable_for_what_its_own_worker_does() {
 }
 
 #[test]
-fn g13_a_poll_that_stops_early_leaves_the_bell_readable() {
+fn g19_a_poll_that_stops_early_leaves_the_bell_readable() {
     for options in hearing() {
         let (_name, bus) = bus(&small());
         let (worker, delivered) = counting(&bus);
@@ -109,7 +109,7 @@ fn g13_a_poll_that_stops_early_leaves_the_bell_readable() {
 }
 
 #[test]
-fn g13_handlers_that_post_leave_nothing_behind() {
+fn g19_handlers_that_post_leave_nothing_behind() {
     let (_name, bus) = bus(&small());
     let worker = bus.join_with(&quiet()).unwrap();
     let weak = worker.downgrade();
@@ -132,7 +132,7 @@ fn g13_handlers_that_post_leave_nothing_behind() {
 }
 
 #[test]
-fn g13_a_reserved_id_makes_bells_readable_when_it_is_decided() {
+fn g19_a_reserved_id_makes_bells_readable_when_it_is_decided() {
     for options in hearing() {
         let (_name, bus) = bus(&small());
         let patient = quiet().wait_max(HOUR);
@@ -165,7 +165,7 @@ fn g13_a_reserved_id_makes_bells_readable_when_it_is_decided() {
 }
 
 #[test]
-fn g13_g6_a_reserved_id_makes_bells_readable_when_it_is_due_to_be_given_up() {
+fn g19_g6_a_reserved_id_makes_bells_readable_when_it_is_due_to_be_given_up() {
     let (_name, bus) = bus(&small());
     let hasty = quiet().wait_max(Duration::from_millis(30));
     let (worker, mut subscriber) = (bus.join_with(&hasty).unwrap(), bus.subscribe_with(&hasty).unwrap());
@@ -190,7 +190,7 @@ fn g13_g6_a_reserved_id_makes_bells_readable_when_it_is_due_to_be_given_up() {
 }
 
 #[test]
-fn g13_an_own_reserved_id_sets_no_timer_and_its_commit_rings() {
+fn g19_an_own_reserved_id_sets_no_timer_and_its_commit_rings() {
     let (_name, bus) = bus(&small());
     let (worker, delivered) = counting(&bus);
     worker.reconfigure(|options| options.wait_max(Duration::from_millis(10))).unwrap();
@@ -207,7 +207,7 @@ fn g13_an_own_reserved_id_sets_no_timer_and_its_commit_rings() {
 }
 
 #[test]
-fn g13_the_interval_makes_a_bell_readable_and_no_more_often() {
+fn g19_the_interval_makes_a_bell_readable_and_no_more_often() {
     let (_name, bus) = bus(&small());
     let (worker, _) = counting(&bus);
     let interval = Duration::from_millis(20);
@@ -224,7 +224,7 @@ fn g13_the_interval_makes_a_bell_readable_and_no_more_often() {
 }
 
 #[test]
-fn g13_a_waker_makes_a_bell_readable_and_no_wake_is_lost() {
+fn g19_a_waker_makes_a_bell_readable_and_no_wake_is_lost() {
     let (_name, bus) = bus(&small());
     let (worker, _) = counting(&bus);
     let bell = worker.bell_with(&rung_only()).unwrap();
@@ -247,7 +247,7 @@ fn g13_a_waker_makes_a_bell_readable_and_no_wake_is_lost() {
 }
 
 #[test]
-fn g13_g11_a_bell_beside_another_threads_handler_is_silent_until_that_poll_is_over() {
+fn g19_g11_a_bell_beside_another_threads_handler_is_silent_until_that_poll_is_over() {
     let (_name, bus) = bus(&small());
     let worker = bus.join_with(&quiet()).unwrap();
     let ((begun, begins), (go, gone)) = (mpsc::channel(), mpsc::channel());
@@ -284,7 +284,7 @@ fn g13_g11_a_bell_beside_another_threads_handler_is_silent_until_that_poll_is_ov
 }
 
 #[test]
-fn g13_a_poll_of_a_bell_in_a_handler_loses_nothing() {
+fn g19_a_poll_of_a_bell_in_a_handler_loses_nothing() {
     let (_name, bus) = bus(&small());
     let worker = bus.join_with(&quiet()).unwrap();
     let bell = std::sync::Arc::new(worker.bell_with(&rung_only()).unwrap());
@@ -308,7 +308,7 @@ fn g13_a_poll_of_a_bell_in_a_handler_loses_nothing() {
 }
 
 #[test]
-fn g13_all_bells_of_a_worker_are_readable_and_there_are_eight_at_most() {
+fn g19_all_bells_of_a_worker_are_readable_and_there_are_eight_at_most() {
     let (_name, bus) = bus(&small());
     let (worker, _) = counting(&bus);
     let mut bells: Vec<_> = (0..8).map(|_| worker.bell_with(&rung_only().thread(true)).unwrap()).collect();
@@ -331,7 +331,7 @@ fn g13_all_bells_of_a_worker_are_readable_and_there_are_eight_at_most() {
 }
 
 #[test]
-fn g13_a_bell_of_another_bus_is_refused() {
+fn g19_a_bell_of_another_bus_is_refused() {
     let ((_a, one), (_b, other)) = (bus(&small()), bus(&small()));
     let (subscriber, wrong) = (one.subscribe().unwrap(), other.subscribe().unwrap());
     let bell = subscriber.bell().unwrap();
