@@ -8,6 +8,15 @@ ci:
 api:
     cargo run -p api-listing -- --update
 
+# Writes the C header and the declarations for LuaJIT.
+header:
+    SEQCAST_WRITE_HEADERS=1 cargo test -p seqcast-capi --test header
+    make -C bindings/lua cdef
+
+# All tests of the C interface.
+capi:
+    crates/seqcast-capi/tests/run
+
 # Everything that `cargo test` runs.
 test:
     cargo test --workspace --all-features

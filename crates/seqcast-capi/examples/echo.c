@@ -336,7 +336,6 @@ static int serve(int port, const char *name) {
     end_by_signals();
     port = begin(&master, name, CLIENTS_IN_SERVICE, port);
     printf("seqcast-echo: %d workers serve 127.0.0.1:%d\n", WORKERS, port);
-    fflush(stdout);
     while (!is_over) {
         pid_t pid = waitpid(-1, NULL, 0);
         if (pid > 0 && !is_over)
@@ -478,6 +477,8 @@ static int demonstrate(void) {
 }
 
 int main(int argc, char **argv) {
+    /* By lines, so that a child does not inherit any. */
+    setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
     if (argc == 1)
         return demonstrate();
     if ((argc == 3 || argc == 4) && strcmp(argv[1], "--serve") == 0)

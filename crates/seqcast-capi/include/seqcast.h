@@ -336,7 +336,7 @@ typedef struct seqcast_bell_options {
   uint64_t interval_ns;
   // The time between two looks of a bell that cannot be rung, in nanoseconds. 0: 10 milliseconds.
   uint64_t tick_ns;
-  // Not 0: where inotify cannot be had, a thread waits for posts and rings.
+  // Not 0: a thread waits for posts and rings, for systems without inotify.
   int32_t thread;
   // 0.
   int32_t reserved;

@@ -165,6 +165,7 @@ fn what_is_installed_is_found_by_pkg_config_and_uninstalled() {
 fn the_example_runs() {
     let program = Program::example("echo.c", Linking::Shared);
     let output = run(&mut program.command());
-    let last = output.lines().last().unwrap_or_default();
-    assert!(last.starts_with("seqcast-echo: workers=3 ") && last.ends_with(" killed=1 replaced=1 ok"), "{output}");
+    let lines: Vec<&str> = output.lines().collect();
+    assert_eq!(lines.len(), 3, "{output}");
+    assert!(lines[2].starts_with("seqcast-echo: workers=3 ") && lines[2].ends_with(" replaced=1 ok"), "{output}");
 }

@@ -21,7 +21,7 @@ pub struct seqcast_bell_options {
     pub interval_ns: u64,
     /// The time between two looks of a bell that cannot be rung, in nanoseconds. 0: 10 milliseconds.
     pub tick_ns: u64,
-    /// Not 0: where inotify cannot be had, a thread waits for posts and rings.
+    /// Not 0: a thread waits for posts and rings, for systems without inotify.
     pub thread: i32,
     /// 0.
     pub reserved: i32,
