@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crossbeam_utils::Backoff;
 use seqcast::{Bus, Cause, Polled, Scope, SegmentOptions, SizeLimit, Worker, WorkerOptions};
 use seqcast_testkit::{
     Child, HOUR, Log, Reports, alone, bus, counts, error, eventually, listener, of_seat, poll, quiet, shared_words,
@@ -418,8 +419,9 @@ alone! {
         let late = thread::scope(|scope| {
             let other = scope.spawn(|| {
                 for number in 1..=ROUNDS {
+                    let backoff = Backoff::new();
                     while begun.load(Relaxed) < number {
-                        std::hint::spin_loop();
+                        backoff.snooze();
                     }
                     // Whatever becomes of the first, nobody reserves after this.
                     let mut second = worker.reserve().unwrap();
@@ -433,8 +435,9 @@ alone! {
                 let mut first = worker.reserve().unwrap();
                 begun.store(number, Relaxed);
                 late += u64::from(first.commit(("s", "first"), b"").is_err());
+                let backoff = Backoff::new();
                 while done.load(Relaxed) < number && !other.is_finished() {
-                    std::hint::spin_loop();
+                    backoff.snooze();
                 }
             }
             late
