@@ -140,6 +140,8 @@ fn shown(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use seqcast_testkit::assert_error;
+
     use super::*;
     use crate::error::Cause;
 
@@ -155,13 +157,7 @@ mod tests {
         }
         let id = BusId::of_nonce([3, 4]).to_string();
         for bad in ["", "7", &id[1..], &format!("{id}0"), &format!("+{}", &id[1..]), &format!("g{}", &id[1..])] {
-            assert!(
-                matches!(
-                    bad.parse::<BusId>().as_ref().map_err(|error| error.cause()),
-                    Err(Cause::Option { option: "bus id", .. })
-                ),
-                "{bad}"
-            );
+            assert_error!(bad.parse::<BusId>(), Cause::Option { option: "bus id", .. }, "{bad}");
             assert!(format!("{bad}:7").parse::<Position>().is_err(), "{bad}");
         }
         for bad in ["", ":", "+7", "-7", "7 ", "18446744073709551616", "7:7"] {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use seqcast::inspect::{self, Inspector};
 use seqcast::{Bus, Cause, Error, Publisher, SegmentOptions, Worker};
 use seqcast_testkit::{
-    Child, HOUR, Log, Name, Reports, alone, bus, error, in_child, listener, poll, quiet, small, stop_here,
+    Child, HOUR, Log, Name, Reports, alone, assert_error, bus, error, in_child, listener, poll, quiet, small, stop_here,
 };
 
 /// First word of a segment in creation, as `src/segment/layout.rs` has it.
@@ -201,9 +201,9 @@ alone! {
         let healthy = Healthy::new();
         let worker = &healthy.worker;
         let nothing = seqcast::Unique::key("key").ttl(Duration::ZERO);
-        assert!(matches!(error(worker.event(("s", "e")).unique(nothing).post(b"")).cause(), Cause::Option { option: "ttl", .. }));
-        assert!(matches!(error(worker.event(("s", "e")).unique("").post(b"")).cause(), Cause::Option { option: "key", .. }));
-        assert!(matches!(error(worker.claim("key", Duration::ZERO)).cause(), Cause::Option { option: "ttl", .. }));
+        assert_error!(worker.event(("s", "e")).unique(nothing).post(b""), Cause::Option { option: "ttl", .. });
+        assert_error!(worker.event(("s", "e")).unique("").post(b""), Cause::Option { option: "key", .. });
+        assert_error!(worker.claim("key", Duration::ZERO), Cause::Option { option: "ttl", .. });
         let refusal = error(healthy.bus.join_with(&quiet().timeout(Duration::ZERO)));
         assert!(matches!(refusal.cause(), Cause::Option { option: "timeout", .. }));
         let long = "x".repeat(999);
@@ -224,15 +224,15 @@ alone! {
         let healthy = Healthy::new();
         let worker = &healthy.worker;
         let next = healthy.bus.next_id();
-        assert!(matches!(error(worker.event(("s", "e")).ttl(HOUR).post(b"")).cause(), Cause::Option { option: "ttl", .. }));
+        assert_error!(worker.event(("s", "e")).ttl(HOUR).post(b""), Cause::Option { option: "ttl", .. });
         let local = worker.event(("s", "e")).unique("key").local(b"");
-        assert!(matches!(error(local).cause(), Cause::Option { option: "unique", .. }));
+        assert_error!(local, Cause::Option { option: "unique", .. });
         let text = error(worker.post((seqcast::library::SOURCE, "started"), b"")).to_string();
         assert!(text.contains("\"seqcast\" is the library's own"), "{text}");
-        assert!(matches!(error(worker.post(seqcast::library::STOPPING, b"")).cause(), Cause::LibrarySource));
-        assert!(matches!(error(worker.post_local(seqcast::library::STARTED, 1)).cause(), Cause::LibrarySource));
+        assert_error!(worker.post(seqcast::library::STOPPING, b""), Cause::LibrarySource);
+        assert_error!(worker.post_local(seqcast::library::STARTED, 1), Cause::LibrarySource);
         let mut publisher = healthy.bus.publisher().unwrap();
-        assert!(matches!(error(publisher.post(seqcast::library::STARTED, b"")).cause(), Cause::LibrarySource));
+        assert_error!(publisher.post(seqcast::library::STARTED, b""), Cause::LibrarySource);
         drop(publisher);
         assert_eq!(healthy.bus.next_id(), next);
         healthy.check();
@@ -242,7 +242,7 @@ alone! {
         let (_name, bus) = bus(&small());
         let worker = bus.join_with(&quiet()).unwrap();
         let mut reservation = worker.reserve().unwrap();
-        assert!(matches!(error(reservation.commit(seqcast::library::STARTED, b"")).cause(), Cause::LibrarySource));
+        assert_error!(reservation.commit(seqcast::library::STARTED, b""), Cause::LibrarySource);
         assert_eq!(reservation.commit(("s", "e"), b"").unwrap(), 0);
     }
 
@@ -411,9 +411,9 @@ alone! {
         assert_eq!(ours.each_ref().map(Bus::next_id), [1, 1]);
         assert!(small().inspect(&name).and_then(|inspector| inspector.stats()).is_ok() && Inspector::open_any(&name).is_ok());
         assert!(!Inspector::open_any(&name).unwrap().header().same_boot_id);
-        assert!(matches!(error(small().create(&name)).cause(), Cause::Exists { .. }));
+        assert_error!(small().create(&name), Cause::Exists { .. });
         drop(last);
-        assert!(matches!(error(small().open(&name)).cause(), Cause::OtherBoot { .. }));
+        assert_error!(small().open(&name), Cause::OtherBoot { .. });
     }
 
     fn g4_options_that_an_existing_segment_does_not_have_are_told_and_refused_where_that_is_wanted() {
@@ -619,7 +619,7 @@ alone! {
         let (name, bus) = bus(&small());
         let worker = bus.join_with(&quiet()).unwrap();
         seqcast::unlink(&name).unwrap();
-        assert!(matches!(error(bus.unlink()).cause(), Cause::NotFound { .. }));
+        assert_error!(bus.unlink(), Cause::NotFound { .. });
         let second = small().create(&name).unwrap();
         let refusal = error(bus.unlink());
         assert!(matches!(refusal.cause(), Cause::Replaced { .. }), "{refusal:?}");

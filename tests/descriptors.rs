@@ -11,8 +11,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use seqcast::{Bus, Cause, Claimed, Event, Scope, Worker, WorkerOptions};
 use seqcast_testkit::{
-    Child, HOUR, Log, Name, alone, bus, counts, error, eventually, in_child, poll, quiet, role, shared_words, small,
-    stop_here,
+    Child, HOUR, Log, Name, alone, assert_error, bus, counts, error, eventually, in_child, poll, quiet, role,
+    shared_words, small, stop_here,
 };
 
 /// What a daemon does with descriptors that it believes to be nobody's.
@@ -138,12 +138,12 @@ alone! {
                 stop_here();
             });
             child.await_stop();
-            assert!(matches!(bus.join_with(&quiet()).as_ref().map_err(|error| error.cause()), Err(Cause::NoSeat { .. })), "a seat was given away");
+            assert_error!(bus.join_with(&quiet()), Cause::NoSeat { .. }, "a seat was given away");
             let stats = bus.stats().unwrap();
             assert!(stats.workers.len() == 3 && stats.workers.iter().all(|worker| worker.alive), "{stats:?}");
             child.go_on();
             child.await_stop();
-            assert!(matches!(bus.join_with(&quiet()).as_ref().map_err(|error| error.cause()), Err(Cause::NoSeat { .. })), "a seat was given away");
+            assert_error!(bus.join_with(&quiet()), Cause::NoSeat { .. }, "a seat was given away");
             assert!(matches!(worker.claim("held", HOUR).unwrap(), Claimed::Held { seat: 1, .. }));
             poll(&worker);
             assert_eq!(log.events(), ["of the poster", "used", "reserved"], "and the unique one was the other's");
@@ -163,7 +163,7 @@ alone! {
             use_it(&worker, &log);
             close_from(3);
             let poster = worker.publisher().unwrap();
-            assert!(matches!(error(bus.join()).cause(), Cause::NoSeat { .. }));
+            assert_error!(bus.join(), Cause::NoSeat { .. });
             close_from(3);
             assert_eq!(bus.stats().unwrap().workers.len(), 2);
             close_from(3);
@@ -190,7 +190,7 @@ alone! {
             assert_eq!(poll(&own), (3, 0));
             assert_eq!(log.events(), ["close", "unique", "last"]);
             use_it(&own, &log);
-            assert!(matches!(error(bus.join()).cause(), Cause::NoSeat { .. }));
+            assert_error!(bus.join(), Cause::NoSeat { .. });
         });
         assert!(bus.audit().unwrap().is_clean());
     }
@@ -338,7 +338,7 @@ alone! {
             let heard = Log::of(&own, Scope::source("s"));
             lose_locks(inode(&name));
             // Its own process gives it to nobody either.
-            assert!(matches!(error(bus.join()).cause(), Cause::NoSeat { .. }));
+            assert_error!(bus.join(), Cause::NoSeat { .. });
             stop_here();
             use_it(&own, &heard);
             stop_here();
@@ -374,7 +374,7 @@ alone! {
             stop_here();
         });
         child.await_stop();
-        assert!(matches!(error(bus.join_with(&quiet())).cause(), Cause::NoSeat { .. }));
+        assert_error!(bus.join_with(&quiet()), Cause::NoSeat { .. });
         // Dead, but not buried.
         child.signal(libc::SIGKILL);
         eventually("its seat is free", || bus.join_with(&quiet()).is_ok());
@@ -392,7 +392,7 @@ alone! {
             panic!("{}", again.exec());
         });
         child.await_stop();
-        assert!(matches!(error(bus.join()).cause(), Cause::NoSeat { .. }), "it has its seat again");
+        assert_error!(bus.join(), Cause::NoSeat { .. }, "it has its seat again");
         child.go_on();
         assert!(child.ended_well());
         assert_eq!(bus.next_id(), 2);
@@ -456,7 +456,7 @@ alone! {
         let after = counts(&bus, &successor);
         assert_eq!((after.pid, after.label, after.cursor), (before.pid, before.label, before.cursor));
         assert_eq!(after.posted, before.posted);
-        assert!(matches!(error(bus.join()).cause(), Cause::NoSeat { .. }), "the displaced one gave the seats away");
+        assert_error!(bus.join(), Cause::NoSeat { .. }, "the displaced one gave the seats away");
         reservation.commit(("s", "reserved"), b"").unwrap();
         poster.post(("s", "of the poster"), b"").unwrap();
         use_it(&successor, &heard);

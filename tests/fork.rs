@@ -6,8 +6,8 @@ use std::time::Duration;
 use seqcast::library;
 use seqcast::{Cause, Claimed, Event, Scope, WorkerOptions};
 use seqcast_testkit::{
-    Child, HOUR, Log, Name, alone, bus, counts, error, eventually, in_child, listener, poll, quiet, shared_words,
-    sleepers, small, stop_here, threads,
+    Child, HOUR, Log, Name, alone, assert_error, bus, counts, error, eventually, in_child, listener, poll, quiet,
+    shared_words, sleepers, small, stop_here, threads,
 };
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -46,13 +46,13 @@ fn children_are_known() {
     let (name, bus) = bus(&small().unlink_on_drop(true));
     let (worker, log) = listener(&bus, &quiet());
     in_child(|| {
-        assert!(matches!(worker.post(("s", "e"), b"").as_ref().map_err(|error| error.cause()), Err(Cause::Forked)));
-        assert!(matches!(worker.poll().as_ref().map_err(|error| error.cause()), Err(Cause::Forked)));
+        assert_error!(worker.post(("s", "e"), b""), Cause::Forked);
+        assert_error!(worker.poll(), Cause::Forked);
         let own = bus.join_with(&quiet()).unwrap();
         own.post(("s", "child"), b"").unwrap();
         in_child(|| {
-            assert!(matches!(own.post(("s", "e"), b"").as_ref().map_err(|error| error.cause()), Err(Cause::Forked)));
-            assert!(matches!(worker.post(("s", "e"), b"").as_ref().map_err(|error| error.cause()), Err(Cause::Forked)));
+            assert_error!(own.post(("s", "e"), b""), Cause::Forked);
+            assert_error!(worker.post(("s", "e"), b""), Cause::Forked);
             bus.join_with(&quiet()).unwrap().post(("s", "grandchild"), b"").unwrap();
         });
         drop((worker.clone(), own));
@@ -107,7 +107,7 @@ alone! {
                 worker.clone().leave(),
             ];
             for (i, result) in results.into_iter().enumerate() {
-                assert!(matches!(result.as_ref().map_err(|error| error.cause()), Err(Cause::Forked)), "call {i}: {result:?}");
+                assert_error!(result, Cause::Forked, "call {i}");
             }
             assert_eq!(log.len(), 0, "the child ran a handler");
         });
@@ -240,8 +240,8 @@ alone! {
         in_child(|| {
             let own = bus.join_with(&quiet()).unwrap();
             in_child(|| {
-                assert!(matches!(error(worker.post(("s", "e"), b"")).cause(), Cause::Forked));
-                assert!(matches!(error(own.post(("s", "e"), b"")).cause(), Cause::Forked));
+                assert_error!(worker.post(("s", "e"), b""), Cause::Forked);
+                assert_error!(own.post(("s", "e"), b""), Cause::Forked);
                 bus.join_with(&quiet()).unwrap().post(("s", "grandchild"), b"").unwrap();
             });
             own.post(("s", "child"), b"").unwrap();
@@ -257,7 +257,7 @@ alone! {
         let (inside, joining) = (worker.clone(), bus.clone());
         worker.on(Scope::events("s", ["fork"]), move |_: &Event<'_>| {
             in_child(|| {
-                assert!(matches!(error(inside.poll()).cause(), Cause::Forked), "not even recursive");
+                assert_error!(inside.poll(), Cause::Forked, "not even recursive");
                 joining.join_with(&quiet()).unwrap().post(("s", "child"), b"").unwrap();
             });
         }).unwrap();
@@ -284,8 +284,8 @@ alone! {
             for _ in 0..50 {
                 // The locks of the worker may be held at this moment, for ever as the child sees it.
                 in_child(|| {
-                    assert!(matches!(worker.post(("s", "e"), b"").as_ref().map_err(|error| error.cause()), Err(Cause::Forked)));
-                    assert!(matches!(worker.poll().as_ref().map_err(|error| error.cause()), Err(Cause::Forked)));
+                    assert_error!(worker.post(("s", "e"), b""), Cause::Forked);
+                    assert_error!(worker.poll(), Cause::Forked);
                     bus.join_with(&quiet()).unwrap().post(("other", "e"), b"").unwrap();
                 });
             }
@@ -309,10 +309,10 @@ alone! {
             for _ in 0..200 {
                 // The lock around the options may be held at this moment: the check comes first, or this never ends.
                 in_child(|| {
-                    assert!(matches!(worker.event(("s", "e")).unique("key").post(b"").as_ref().map_err(|error| error.cause()), Err(Cause::Forked)));
-                    assert!(matches!(worker.reconfigure(|options| options).as_ref().map_err(|error| error.cause()), Err(Cause::Forked)));
-                    assert!(matches!(worker.start_poller().as_ref().map_err(|error| error.cause()), Err(Cause::Forked)));
-                    assert!(matches!(worker.publisher().as_ref().map_err(|error| error.cause()), Err(Cause::Forked)));
+                    assert_error!(worker.event(("s", "e")).unique("key").post(b""), Cause::Forked);
+                    assert_error!(worker.reconfigure(|options| options), Cause::Forked);
+                    assert_error!(worker.start_poller(), Cause::Forked);
+                    assert_error!(worker.publisher(), Cause::Forked);
                     drop(worker.options());
                 });
             }
@@ -338,12 +338,12 @@ alone! {
             for _ in 0..200 {
                 // Its lock may be held at this moment: the check comes first, or this never ends.
                 in_child(|| {
-                    assert!(matches!(worker.on(Scope::All, |_: &Event<'_>| {}).as_ref().map_err(|error| error.cause()), Err(Cause::Forked)));
-                    assert!(matches!(worker.register(Scope::All, &handler).as_ref().map_err(|error| error.cause()), Err(Cause::Forked)));
-                    assert!(matches!(worker.register_weak(Scope::All, &handler).as_ref().map_err(|error| error.cause()), Err(Cause::Forked)));
+                    assert_error!(worker.on(Scope::All, |_: &Event<'_>| {}), Cause::Forked);
+                    assert_error!(worker.register(Scope::All, &handler), Cause::Forked);
+                    assert_error!(worker.register_weak(Scope::All, &handler), Cause::Forked);
                     assert!(!worker.unregister(first));
                     assert!(!worker.unregister_same(Scope::All, &handler));
-                    assert!(matches!(worker.post_local(("s", "e"), ()).as_ref().map_err(|error| error.cause()), Err(Cause::Forked)));
+                    assert_error!(worker.post_local(("s", "e"), ()), Cause::Forked);
                     // What the last one owns may be half changed: it is left alone.
                     // SAFETY: this process ends before anybody uses what is moved out of here.
                     drop(unsafe { std::ptr::read(&raw const worker) });
@@ -363,7 +363,7 @@ alone! {
         let child = Child::fork(|| {
             assert_eq!(threads(), 1);
             drop(dropped);
-            assert!(matches!(poller.stop().as_ref().map_err(|error| error.cause()), Err(Cause::Forked)));
+            assert_error!(poller.stop(), Cause::Forked);
             let (own, heard) = listener(&bus, &quiet().interval(HOUR));
             let poller = own.start_poller().unwrap();
             own.post(("s", "child"), b"").unwrap();
@@ -425,13 +425,13 @@ alone! {
         let (worker, poster) = (bus.join_with(&quiet()).unwrap(), bus.publisher().unwrap());
         let child = Child::fork(stop_here);
         child.await_stop();
-        assert!(matches!(bus.join_with(&quiet()).as_ref().map_err(|error| error.cause()), Err(Cause::NoSeat { .. })));
+        assert_error!(bus.join_with(&quiet()), Cause::NoSeat { .. });
         drop((worker, poster));
         let successors = [bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap()];
         // What the child drops is not its parent's to lose.
         child.go_on();
         assert!(child.ended_well());
-        assert!(matches!(bus.join_with(&quiet()).as_ref().map_err(|error| error.cause()), Err(Cause::NoSeat { .. })), "a child gave a successor's seat away");
+        assert_error!(bus.join_with(&quiet()), Cause::NoSeat { .. }, "a child gave a successor's seat away");
         drop(successors);
     }
 
@@ -443,12 +443,12 @@ alone! {
         }).count();
         assert_eq!(before, 0, "it has a name");
         in_child(|| {
-            assert!(matches!(error(worker.post(("s", "e"), b"")).cause(), Cause::Forked));
+            assert_error!(worker.post(("s", "e"), b""), Cause::Forked);
             bus.join_with(&quiet()).unwrap().post(("s", "child"), b"").unwrap();
         });
         assert_eq!(poll(&worker), (1, 0));
         assert_eq!(log.events(), ["child"]);
-        assert!(matches!(error(bus.unlink()).cause(), Cause::NotFound { .. }));
+        assert_error!(bus.unlink(), Cause::NotFound { .. });
     }
 
     fn g12_the_unlinked_name_does_not_hinder_children() {
@@ -458,7 +458,7 @@ alone! {
         assert!(!name.path().exists());
         in_child(|| {
             bus.join_with(&quiet()).unwrap().post(("s", "child"), b"").unwrap();
-            assert!(matches!(error(small().open(&name)).cause(), Cause::NotFound { .. }));
+            assert_error!(small().open(&name), Cause::NotFound { .. });
         });
         assert_eq!(poll(&worker), (1, 0));
         assert_eq!(log.events(), ["child"]);

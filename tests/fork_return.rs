@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use seqcast::{Bus, Cause, Claimed, Error, Event, Polled, Report, Scope, Worker};
-use seqcast_testkit::{Child, HOUR, alone, bus, counts, eventually, poll, quiet, shared_words, small};
+use seqcast_testkit::{Child, HOUR, alone, assert_error, bus, counts, eventually, poll, quiet, shared_words, small};
 
 /// A process, its children that return into the library, and what is run in whom.
 #[derive(Clone, Copy)]
@@ -80,13 +80,7 @@ impl Family {
 
     /// A poll in which children return from users' code.
     fn poll(self, worker: &Worker) -> (u64, u64) {
-        self.call(
-            || worker.poll(),
-            |polled| {
-                assert!(matches!(polled.as_ref().map_err(|error| error.cause()), Err(Cause::Forked)), "{polled:?}")
-            },
-        )
-        .unwrap();
+        self.call(|| worker.poll(), |polled| assert_error!(polled, Cause::Forked)).unwrap();
         poll(worker)
     }
 
@@ -259,7 +253,7 @@ alone! {
                 let handles = unsafe { std::ptr::read(&raw const worker) };
                 family.call(|| drop((handles, worker)), |()| ());
             } else {
-                family.call(|| worker.leave(), |left| assert!(matches!(left.as_ref().map_err(|error| error.cause()), Err(Cause::Forked)), "{left:?}")).unwrap();
+                family.call(|| worker.leave(), |left| assert_error!(left, Cause::Forked)).unwrap();
                 drop(reservation);
             }
             family.check(2, 2);
@@ -286,7 +280,7 @@ alone! {
             family.run();
             family.fork();
         };
-        let is_forked = |left: Result<(), Error>| assert!(matches!(left.as_ref().map_err(|error| error.cause()), Err(Cause::Forked)), "{left:?}");
+        let is_forked = |left: Result<(), Error>| assert_error!(left, Cause::Forked);
         family.call(|| subscriber.leave(run), is_forked).unwrap();
         family.check(3, 3);
         // Started, the reservation, three events, stopping.
@@ -320,7 +314,7 @@ alone! {
         worker.event(("s", "full")).unique("full").ttl(HOUR).post(b"").unwrap();
         worker.post(("s", "last"), b"").unwrap();
         worker.post_local(("s", "fails"), ()).unwrap();
-        let missed = family.call(|| worker.poll(), |polled| assert!(matches!(polled.as_ref().map_err(|error| error.cause()), Err(Cause::Forked)))).unwrap();
+        let missed = family.call(|| worker.poll(), |polled| assert_error!(polled, Cause::Forked)).unwrap();
         assert!(matches!(missed, seqcast::Polled::Done { delivered: 3, missed: 1.., .. }), "{missed:?}");
         assert_eq!(reports[0].load(Relaxed), 4, "a gap, two failures, and one that nobody runs");
         family.check(4, 5);
@@ -347,7 +341,7 @@ alone! {
         worker.on(Scope::source("s"), |_: &Event<'_>| Err::<(), _>("this is reported")).unwrap();
         worker.post(("s", "e"), b"").unwrap();
         family.call(|| worker.poll(), |polled| {
-            assert!(matches!(polled.as_ref().map_err(|error| error.cause()), Err(Cause::Forked)), "{polled:?}");
+            assert_error!(polled, Cause::Forked);
             let text = std::fs::read_to_string(format!("/proc/self/fd/{written}")).unwrap();
             assert_eq!(text, "", "the child reported");
         }).unwrap();
@@ -392,8 +386,8 @@ alone! {
             // An error in the parent: what there is afterwards is the child's or nobody's.
             if family.is_child() { options.label("child") } else { options.timeout(std::time::Duration::ZERO) }
         };
-        let changed = family.call(|| worker.reconfigure(change), |done| assert!(matches!(done.as_ref().map_err(|error| error.cause()), Err(Cause::Forked))));
-        assert!(matches!(changed.as_ref().map_err(|error| error.cause()), Err(Cause::Option { .. })), "{changed:?}");
+        let changed = family.call(|| worker.reconfigure(change), |done| assert_error!(done, Cause::Forked));
+        assert_error!(changed, Cause::Option { .. });
         family.check(1, 0);
         assert_eq!(counts(&bus, &worker).label, "parent");
         goes_on(&bus, &worker);
@@ -478,7 +472,7 @@ mod archived {
             let worker = bus.join_with(&quiet()).unwrap();
             let poster = RefCell::new(bus.publisher().unwrap());
             let value = || Forking { number: 1, forks: Forks };
-            let is_forked = |result: Result<(), Error>| assert!(matches!(result.as_ref().map_err(|error| error.cause()), Err(Cause::Forked)), "{result:?}");
+            let is_forked = |result: Result<(), Error>| assert_error!(result, Cause::Forked);
             let calls: [&mut dyn FnMut() -> Result<(), Error>; 9] = [
                 &mut || worker.post(Forking::TOPIC, &value()).map(drop),
                 &mut || worker.event(Forking::TOPIC).unique("key").post(&value()).map(drop),

@@ -20,7 +20,7 @@ use seqcast::{
 };
 use seqcast_testkit::ptrace::{Breakpoints, Traced, Until, trace_me};
 use seqcast_testkit::{
-    Child, HANGS, HOUR, Log, Name, Seen, alone, error, exit, is_readable, listener, poll, quiet, shared_words,
+    Child, HANGS, HOUR, Log, Name, Seen, alone, assert_error, exit, is_readable, listener, poll, quiet, shared_words,
 };
 
 /// A segment with two workers that listen, in this process, and a child that does one call.
@@ -171,7 +171,7 @@ impl Scene {
         }
         drop(newcomer);
         let seats: Vec<_> = (0..4).map(|_| self.bus.publisher().unwrap()).collect();
-        assert!(matches!(error(self.bus.publisher()).cause(), Cause::NoSeat { seats: 6, .. }));
+        assert_error!(self.bus.publisher(), Cause::NoSeat { seats: 6, .. });
         drop(seats);
         let audit = self.bus.audit().unwrap();
         assert!(audit.is_clean(), "G7: {audit:?}");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use std::{fs, thread};
 
 use seqcast::{Bus, Cause, Event, Scope, Worker};
-use seqcast_testkit::{Log, alone, bus, counts, error, poll, quiet, small};
+use seqcast_testkit::{Log, alone, assert_error, bus, counts, poll, quiet, small};
 
 fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
@@ -64,7 +64,7 @@ alone! {
         kept.post(("s", "after"), b"").unwrap();
         assert_eq!(poll(&kept), (1, 0));
         assert_eq!(log.events(), ["leave"], "a worker that has left delivers nothing more");
-        assert!(matches!(error(kept.poll()).cause(), Cause::Left));
+        assert_error!(kept.poll(), Cause::Left);
         assert_eq!(bus.join_with(&quiet()).unwrap().seat(), 0);
     }
 
@@ -86,8 +86,8 @@ alone! {
         let poller = thread::spawn(move || poll(&polling));
         entries.recv().unwrap();
         worker.clone().leave().unwrap();
-        assert!(matches!(error(worker.post(("s", "e"), b"")).cause(), Cause::Left));
-        assert!(matches!(error(bus.join_with(&quiet())).cause(), Cause::NoSeat { .. }), "somebody is still inside");
+        assert_error!(worker.post(("s", "e"), b""), Cause::Left);
+        assert_error!(bus.join_with(&quiet()), Cause::NoSeat { .. }, "somebody is still inside");
         go_on.send(()).unwrap();
         assert_eq!(poller.join().unwrap(), (1, 0));
         assert_eq!(bus.join_with(&quiet()).unwrap().seat(), 0);
@@ -107,16 +107,16 @@ alone! {
             poll(&successor);
         }
         let before = counts(&bus, &successor);
-        assert!(matches!(error(left.post(("s", "e"), b"")).cause(), Cause::Left));
-        assert!(matches!(error(left.reserve()).cause(), Cause::Left));
-        assert!(matches!(error(reservation.commit(("s", "e"), b"")).cause(), Cause::Left));
-        assert!(matches!(error(left.claim("key", Duration::from_secs(1))).cause(), Cause::Left));
-        assert!(matches!(error(left.post_local(("s", "e"), ())).cause(), Cause::Left));
-        assert!(matches!(error(left.reconfigure(|options| options.label("again"))).cause(), Cause::Left));
-        assert!(matches!(error(left.on(Scope::All, |_: &Event<'_>| ())).cause(), Cause::Left));
-        assert!(matches!(error(left.poll()).cause(), Cause::Left));
-        assert!(matches!(error(left.wait(Duration::from_secs(60))).cause(), Cause::Left));
-        assert!(matches!(error(left.clone().leave()).cause(), Cause::Left));
+        assert_error!(left.post(("s", "e"), b""), Cause::Left);
+        assert_error!(left.reserve(), Cause::Left);
+        assert_error!(reservation.commit(("s", "e"), b""), Cause::Left);
+        assert_error!(left.claim("key", Duration::from_secs(1)), Cause::Left);
+        assert_error!(left.post_local(("s", "e"), ()), Cause::Left);
+        assert_error!(left.reconfigure(|options| options.label("again")), Cause::Left);
+        assert_error!(left.on(Scope::All, |_: &Event<'_>| ()), Cause::Left);
+        assert_error!(left.poll(), Cause::Left);
+        assert_error!(left.wait(Duration::from_secs(60)), Cause::Left);
+        assert_error!(left.clone().leave(), Cause::Left);
         assert_eq!(left.cursor(), cursor, "the successor's");
         drop((reservation, left));
         let mut after = counts(&bus, &successor);
@@ -134,10 +134,10 @@ alone! {
         for _ in 0..3 {
             let (inside, bus, dropped) = (worker.clone(), bus.clone(), Arc::clone(&dropped));
             let busy = OnDrop(move || {
-                assert!(matches!(error(inside.post(("s", "e"), b"")).cause(), Cause::Left));
-                assert!(matches!(error(inside.poll()).cause(), Cause::Left));
-                assert!(matches!(error(inside.clone().leave()).cause(), Cause::Left));
-                assert!(matches!(error(inside.on(Scope::All, |_: &Event<'_>| ())).cause(), Cause::Left));
+                assert_error!(inside.post(("s", "e"), b""), Cause::Left);
+                assert_error!(inside.poll(), Cause::Left);
+                assert_error!(inside.clone().leave(), Cause::Left);
+                assert_error!(inside.on(Scope::All, |_: &Event<'_>| ()), Cause::Left);
                 assert!(!inside.unregister(registered));
                 let next = bus.join_with(&quiet()).unwrap();
                 next.post(("s", "e"), b"").unwrap();
@@ -217,6 +217,6 @@ alone! {
         let again = bus.join_with(&quiet()).unwrap();
         let weak = again.downgrade();
         again.clone().leave().unwrap();
-        assert!(matches!(error(weak.upgrade().unwrap().post(("s", "e"), b"")).cause(), Cause::Left));
+        assert_error!(weak.upgrade().unwrap().post(("s", "e"), b""), Cause::Left);
     }
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use seqcast::inspect::Seen;
 use seqcast::{Bus, Cause, Event, Polled, Position, Scope, Start, Unique, Worker};
-use seqcast_testkit::{HOUR, Log, Name, Reports, alone, bus, counts, error, in_child, listener, poll, quiet, small};
+use seqcast_testkit::{
+    HOUR, Log, Name, Reports, alone, assert_error, bus, counts, error, in_child, listener, poll, quiet, small,
+};
 
 /// Over before anybody looks.
 const INSTANT: Duration = Duration::from_nanos(1);
@@ -115,7 +117,7 @@ alone! {
     fn what_was_not_posted_yet_is_no_place_to_go_on_after() {
         let (_name, bus) = bus(&small());
         let poster = bus.join_with(&quiet()).unwrap();
-        assert!(matches!(error(bus.join_with(&quiet().start(Start::After(0)))).cause(), Cause::NotYet { id: 1, next: 0 }));
+        assert_error!(bus.join_with(&quiet().start(Start::After(0))), Cause::NotYet { id: 1, next: 0 });
         post_until(&poster, 3);
         assert_eq!(poll(&after(&bus, 2)), (0, 0));
         for (start, id) in [
@@ -155,7 +157,7 @@ alone! {
             assert!(text.contains(&of.to_string()) && text.contains(&found.to_string()), "{text}");
             assert!(text.contains(&*name) && text.contains("created again"), "{text}");
             let inspector = small().inspect(&name).unwrap();
-            assert!(matches!(error(inspector.tail(Start::Resume(position))).cause(), Cause::OtherBus { .. }));
+            assert_error!(inspector.tail(Start::Resume(position)), Cause::OtherBus { .. });
         }
         assert!(new.stats().unwrap().workers.is_empty(), "a refused join left a seat behind");
         // The old one is still there for who has it open.
@@ -167,7 +169,7 @@ alone! {
         assert!(a.is_current().unwrap() && a.id() != b.id());
         let worker = a.join_with(&quiet()).unwrap();
         assert_eq!(worker.position().bus(), a.id());
-        assert!(matches!(error(b.join_with(&quiet().start(Start::Resume(worker.position())))).cause(), Cause::OtherBus { .. }));
+        assert_error!(b.join_with(&quiet().start(Start::Resume(worker.position()))), Cause::OtherBus { .. });
         in_child(|| assert_eq!(a.clone().id(), worker.position().bus()));
     }
 

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use crossbeam_utils::Backoff;
 use seqcast::{Bus, Cause, Polled, Scope, SegmentOptions, SizeLimit, Worker, WorkerOptions};
 use seqcast_testkit::{
-    Child, HOUR, Log, Reports, alone, bus, counts, error, eventually, listener, of_seat, poll, quiet, shared_words,
-    small, stop_here,
+    Child, HOUR, Log, Reports, alone, assert_error, bus, counts, error, eventually, listener, of_seat, poll, quiet,
+    shared_words, small, stop_here,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -219,7 +219,7 @@ alone! {
             stop_here();
             let mut second = reserver.reserve().unwrap();
             stop_here();
-            assert!(matches!(error(second.commit(("s", "too late"), b"")).cause(), Cause::TooLate { id: 1 }));
+            assert_error!(second.commit(("s", "too late"), b""), Cause::TooLate { id: 1 });
             reserver.post(("s", "after"), b"").unwrap();
         });
         child.await_stop();
@@ -312,11 +312,11 @@ alone! {
         let mut second = worker.reserve().unwrap();
         assert_eq!((first.id(), second.id()), (0, 1));
         assert_eq!(counts(&bus, &worker).reserved, Some(1));
-        assert!(matches!(error(first.commit(("s", "first"), b"")).cause(), Cause::TooLate { id: 0 }));
+        assert_error!(first.commit(("s", "first"), b""), Cause::TooLate { id: 0 });
         drop(first);
         assert_eq!(counts(&bus, &worker).reserved, Some(1), "the first's drop took the second");
         second.commit(("s", "second"), b"").unwrap();
-        assert!(matches!(error(second.commit(("s", "again"), b"")).cause(), Cause::TooLate { id: 1 }), "it is used up");
+        assert_error!(second.commit(("s", "again"), b""), Cause::TooLate { id: 1 }, "it is used up");
         assert_eq!(poll(&reader), (1, 0));
         assert_eq!(log.events(), ["second"]);
     }
@@ -328,9 +328,9 @@ alone! {
         let mut reservation = publisher.reserve().unwrap();
         assert_eq!(reservation.publisher().post(("s", "behind"), b"").unwrap(), reservation.id() + 1);
         let too_long = vec![0; bus.largest_event()];
-        assert!(matches!(error(reservation.commit(("s", "long"), too_long)).cause(), Cause::PayloadTooLarge { .. }));
+        assert_error!(reservation.commit(("s", "long"), too_long), Cause::PayloadTooLarge { .. });
         assert_eq!(reservation.event(("s", "reserved")).unique("key").ttl(HOUR).post(b"").unwrap(), 0);
-        assert!(matches!(error(reservation.commit(("s", "again"), b"")).cause(), Cause::TooLate { id: 0 }));
+        assert_error!(reservation.commit(("s", "again"), b""), Cause::TooLate { id: 0 });
         drop(reservation);
         // Its key is held for an hour.
         publisher.event(("s", "later")).unique("key").post(b"").unwrap();
@@ -561,7 +561,7 @@ alone! {
         }
         assert!(matches!(reader.poll_now().unwrap(), Polled::Done { .. }));
         assert_eq!((log.ids(), counts(&bus, &reader).voided), (vec![1], 1));
-        assert!(matches!(error(reservation.commit(("s", "late"), b"")).cause(), Cause::TooLate { id: 0 }));
+        assert_error!(reservation.commit(("s", "late"), b""), Cause::TooLate { id: 0 });
     }
 
     fn g6_a_poll_that_never_waits_gives_a_dead_reservers_id_up_at_once() {
@@ -648,7 +648,7 @@ alone! {
         assert!(matches!(*larger_than_any.cause(), Cause::PayloadTooLarge { max, limit: SizeLimit::Block, .. } if max == block));
         let posted = error(worker.post(("s", "e"), vec![1; bus.largest_event() + 1]));
         assert!(matches!(posted.cause(), Cause::PayloadTooLarge { limit: SizeLimit::Ring, .. }), "{posted:?}");
-        assert!(matches!(error(reservation.commit(("", "e"), b"")).cause(), Cause::Topic { part: "source", .. }));
+        assert_error!(reservation.commit(("", "e"), b""), Cause::Topic { part: "source", .. });
         assert_eq!(counts(&bus, &worker).reserved, Some(0));
         reservation.commit(("s", "e"), vec![1; block - 64]).unwrap();
         assert_eq!(poll(&worker), (1, 0));
@@ -699,7 +699,7 @@ alone! {
                     assert_eq!((log.len(), reader.cursor()), (0, 0), "it did not wait");
                 }
             }
-            assert!(matches!(error(reservation.commit(("s", "late"), b"")).cause(), Cause::TooLate { id: 0 }), "it was lapped");
+            assert_error!(reservation.commit(("s", "late"), b""), Cause::TooLate { id: 0 }, "it was lapped");
             assert_eq!(polling.join().unwrap(), (640, 1));
         });
         assert_eq!(log.ids(), expected);
@@ -718,7 +718,7 @@ alone! {
             let committed = worker.reserve().unwrap().commit(("s", "e"), &payload);
             assert_eq!(committed.is_ok(), in_one_piece, "{len} bytes: {committed:?}");
             if !in_one_piece {
-                assert!(matches!(*error(committed).cause(), Cause::PayloadTooLarge { len: sum, max, .. } if sum == max + 1));
+                assert_error!(committed, Cause::PayloadTooLarge { len: sum, max, .. } if *sum == max + 1);
                 break;
             }
         }

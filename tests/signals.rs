@@ -9,7 +9,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use seqcast::{Cause, Waited, Waker};
-use seqcast_testkit::{Child, HOUR, alone, bus, error, eventually, in_child, listener, poll, quiet, small, threads};
+use seqcast_testkit::{
+    Child, HOUR, alone, assert_error, bus, eventually, in_child, listener, poll, quiet, small, threads,
+};
 
 /// The thread that the last signal was taken by.
 static TAKEN_BY: AtomicI32 = AtomicI32::new(0);
@@ -309,7 +311,7 @@ alone! {
         assert_eq!(worker.wait_interruptible(Duration::ZERO).unwrap(), Waited::TimedOut, "a child woke its parent");
         worker.clone().leave().unwrap();
         waker.wake();
-        assert!(matches!(error(worker.wait_interruptible(HOUR)).cause(), Cause::Left));
+        assert_error!(worker.wait_interruptible(HOUR), Cause::Left);
         drop((worker, bus));
         assert!(!name.path().exists(), "a waker kept the name");
         waker.wake();
@@ -426,7 +428,7 @@ alone! {
             if !refuse_threads() {
                 return;
             }
-            assert!(matches!(error(worker.start_poller()).cause(), Cause::System { .. }));
+            assert_error!(worker.start_poller(), Cause::System { .. });
             let after = mask(libc::SIG_UNBLOCK, libc::SIGUSR2);
             for signal in 1..=64 {
                 // SAFETY: both are sets that `pthread_sigmask` wrote.

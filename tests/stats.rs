@@ -7,8 +7,8 @@ use std::{fs, thread};
 use seqcast::inspect::{ClaimKind, Inspector, Seen, Winner};
 use seqcast::{Bus, Cause, Claimed, Event, Scope, Start, Unique, Worker, WorkerStats};
 use seqcast_testkit::{
-    Child, HOUR, Log, Reports, alone, bus, counts, eventually, in_child, listener, of_seat, poll, quiet, small,
-    stop_here,
+    Child, HOUR, Log, Reports, alone, assert_error, bus, counts, eventually, in_child, listener, of_seat, poll, quiet,
+    small, stop_here,
 };
 
 /// The counters of a worker, by name.
@@ -395,7 +395,7 @@ alone! {
         assert_eq!(small().inspect(&name).and_then(|inspector| inspector.stats()).unwrap().workers.len(), 0, "with nobody there, too");
         assert!(name.path().exists());
         seqcast::unlink(&name).unwrap();
-        assert!(matches!(small().inspect(&name).and_then(|inspector| inspector.stats()).as_ref().map_err(|error| error.cause()), Err(Cause::NotFound { .. })));
+        assert_error!(small().inspect(&name).and_then(|inspector| inspector.stats()), Cause::NotFound { .. });
     }
 }
 

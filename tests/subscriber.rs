@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use seqcast::{Bus, Cause, Claimed, Delivery, Scope, Start, Subscriber, Undecided, Unique, WorkerOptions, library};
 use seqcast_testkit::{
-    Child, HOUR, Log, alone, bus, counts, error, eventually, in_child, listener, of_seat, poll, quiet, shared_words,
-    small,
+    Child, HOUR, Log, alone, assert_error, bus, counts, eventually, in_child, listener, of_seat, poll, quiet,
+    shared_words, small,
 };
 
 /// What a delivery was, to be compared.
@@ -114,7 +114,7 @@ alone! {
         let (_name, bus) = bus(&small());
         let (mut filtered, mut other) = (subscribe(&bus), subscribe(&bus));
         filtered.only([("s", "wanted")]).unwrap();
-        assert!(matches!(error(filtered.only([("s", "")])).cause(), Cause::Topic { .. }));
+        assert_error!(filtered.only([("s", "")]), Cause::Topic { .. });
         let mut publisher = bus.publisher().unwrap();
         let unwanted = publisher.event(("s", "unwanted")).unique("a").post("").unwrap();
         let wanted = publisher.event(("s", "wanted")).unique("b").post("").unwrap();
@@ -235,7 +235,7 @@ alone! {
         // An error of the closure's leaves the rest.
         subscriber.publisher().post(("s", "a"), "").unwrap();
         subscriber.publisher().post(("s", "b"), "").unwrap();
-        assert!(matches!(error(subscriber.drain(|_, _| Err(Cause::Left.into()))).cause(), Cause::Left));
+        assert_error!(subscriber.drain(|_, _| Err(Cause::Left.into())), Cause::Left);
         assert_eq!(ids(&all(&mut subscriber)).len(), 1);
     }
 
@@ -383,11 +383,11 @@ alone! {
         let mut subscriber = bus.subscribe_with(&WorkerOptions::new()).unwrap();
         let id = bus.publisher().unwrap().post(("s", "e"), "").unwrap();
         in_child(|| {
-            assert!(matches!(error(subscriber.try_next().map(drop)).cause(), Cause::Forked));
-            assert!(matches!(error(subscriber.wait(HOUR)).cause(), Cause::Forked));
-            assert!(matches!(error(subscriber.publisher().reserve().map(drop)).cause(), Cause::Forked));
-            assert!(matches!(error(subscriber.publisher().reserved().map(drop)).cause(), Cause::Forked));
-            assert!(matches!(error(subscriber.publisher().post(("s", "e"), "")).cause(), Cause::Forked));
+            assert_error!(subscriber.try_next().map(drop), Cause::Forked);
+            assert_error!(subscriber.wait(HOUR), Cause::Forked);
+            assert_error!(subscriber.publisher().reserve().map(drop), Cause::Forked);
+            assert_error!(subscriber.publisher().reserved().map(drop), Cause::Forked);
+            assert_error!(subscriber.publisher().post(("s", "e"), ""), Cause::Forked);
             // SAFETY: the child ends without another use of it.
             drop(unsafe { std::ptr::read(&raw const subscriber) });
         });

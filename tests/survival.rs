@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use seqcast::{Bus, Cause, Claimed, Event, Polled, Scope, Worker, WorkerOptions};
 use seqcast_testkit::{
-    Child, HOUR, Log, alone, bus, counts, error, eventually, in_child, listener, poll, quiet, shared_words, small,
-    stop_here,
+    Child, HOUR, Log, alone, assert_error, bus, counts, error, eventually, in_child, listener, poll, quiet,
+    shared_words, small, stop_here,
 };
 
 /// Forks a child that joins, says so, and sleeps until it is killed.
@@ -123,7 +123,7 @@ alone! {
         worker.on(Scope::events("s", ["first"]), leave).unwrap();
         drop(reservation);
         assert!(matches!(worker.poll_at_most(1).unwrap(), Polled::Done { delivered: 1, missed: 0, .. }));
-        assert!(matches!(error(worker.poll()).cause(), Cause::Left));
+        assert_error!(worker.poll(), Cause::Left);
         assert_eq!(log.events(), ["first", "second"], "nobody else would run it");
         drop(worker);
         assert_eq!(log.len(), 2);
@@ -139,7 +139,7 @@ alone! {
         worker.on(Scope::events("s", ["first"]), move |_: &Event<'_>| leaving.clone().leave()).unwrap();
         worker.clone().leave().unwrap();
         assert_eq!(log.events(), ["first", "second"], "what was claimed runs, though it has left in between");
-        assert!(matches!(error(worker.poll()).cause(), Cause::Left));
+        assert_error!(worker.poll(), Cause::Left);
         drop(reservation);
         poll(&witness);
         assert_eq!(stopped.len(), 1, "it says once that it goes");
@@ -156,7 +156,7 @@ alone! {
         });
         child.await_stop();
         seqcast::unlink(&name).unwrap();
-        assert!(matches!(error(Bus::open(&name)).cause(), Cause::NotFound { .. }));
+        assert_error!(Bus::open(&name), Cause::NotFound { .. });
         let log = Log::of(&worker, Scope::All);
         child.go_on();
         assert!(child.ended_well());
@@ -164,7 +164,7 @@ alone! {
         assert_eq!(log.events(), ["after"]);
         // Handles that are there can still join; so can children of theirs.
         in_child(|| drop(bus.join_with(&quiet()).unwrap()));
-        assert!(matches!(error(bus.unlink()).cause(), Cause::NotFound { .. }));
+        assert_error!(bus.unlink(), Cause::NotFound { .. });
     }
 
     fn g7_a_name_created_anew_makes_a_second_bus_and_mixes_nothing() {
@@ -179,7 +179,7 @@ alone! {
         poll(&old_worker);
         poll(&new_worker);
         assert_eq!((old_log.events(), new_log.events()), (vec!["old".to_owned()], vec!["new".to_owned()]));
-        assert!(matches!(error(old.unlink()).cause(), Cause::Replaced { .. }), "it took the new one's name away");
+        assert_error!(old.unlink(), Cause::Replaced { .. }, "it took the new one's name away");
         new.unlink().unwrap();
     }
 
@@ -194,7 +194,7 @@ alone! {
         File::options().write(true).open(name.path()).unwrap().set_len(4096).unwrap();
         child.go_on();
         assert_eq!(ended_by(child), Some(libc::SIGBUS), "the page says that this cannot be survived");
-        assert!(matches!(error(Bus::open(&name)).cause(), Cause::Truncated { .. }));
+        assert_error!(Bus::open(&name), Cause::Truncated { .. });
         // What has no name cannot be cut off.
         let anonymous = small().anonymous().unwrap();
         drop(anonymous.join().unwrap());
@@ -208,7 +208,7 @@ alone! {
         file.write_all_at(&vec![0xa5; tail.offset], 0).unwrap();
         use_everything(&bus, &worker);
         drop(bus.join().unwrap());
-        assert!(matches!(error(Bus::open(&name)).cause(), Cause::Foreign { .. }));
+        assert_error!(Bus::open(&name), Cause::Foreign { .. });
     }
 
     fn g10_a_segment_overwritten_with_zeros_is_an_error_or_silence_and_never_a_crash() {
@@ -322,7 +322,7 @@ alone! {
             bus.stats().unwrap().workers.iter().filter(|worker| worker.alive).count() == 2
         });
         let seats: Vec<_> = (0..2).map(|_| bus.publisher().unwrap()).collect();
-        assert!(matches!(error(bus.publisher()).cause(), Cause::NoSeat { .. }), "the other's seat was taken");
+        assert_error!(bus.publisher(), Cause::NoSeat { .. }, "the other's seat was taken");
         drop((seats, second));
     }
 
@@ -382,7 +382,7 @@ alone! {
             panic!("{}", Command::new("sleep").arg("3600").exec());
         });
         child.await_stop();
-        assert!(matches!(error(bus.join()).cause(), Cause::NoSeat { .. }));
+        assert_error!(bus.join(), Cause::NoSeat { .. });
         child.go_on();
         let mut seat = None;
         eventually("the seat is free", || {
@@ -408,7 +408,7 @@ alone! {
         for _ in 0..1000 {
             worker.post(("s", "e"), b"").unwrap();
         }
-        assert!(matches!(error(bus.join()).cause(), Cause::NoSeat { .. }), "late does not mean dead");
+        assert_error!(bus.join(), Cause::NoSeat { .. }, "late does not mean dead");
         child.go_on();
         assert!(child.ended_well());
         let (delivered, missed) = (said[0].load(Relaxed), said[1].load(Relaxed));

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{self, Mode, SealFlags};
 use rustix::io::Errno;
+use seqcast_testkit::assert_error;
 use seqcast_testkit::process::{Child, eventually};
 use seqcast_testkit::ptrace::{Traced, at_every_system_call};
 
@@ -126,15 +127,6 @@ fn is_new_or_signed(segment: &Segment) -> bool {
         .map(|seat| segment.hand(PoolId::Ring, seat).at(seat_words::OWN).load(Ordering::Relaxed))
         .collect();
     blocks.step_by(8).all(|offset| word(offset) == 0) && hands == HashSet::from_iter(capacity..capacity + seats)
-}
-
-macro_rules! assert_error {
-    ($result:expr, $pattern:pat $(if $guard:expr)?) => {
-        match $result.as_ref().map_err(|error| error.cause()) {
-            Err($pattern) $(if $guard)? => {}
-            other => panic!("{other:?} instead of {}", stringify!($pattern $(if $guard)?)),
-        }
-    };
 }
 
 fn is_root() -> bool {

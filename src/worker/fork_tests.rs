@@ -4,6 +4,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use seqcast_testkit::assert_error;
 use seqcast_testkit::process::Child;
 
 use super::*;
@@ -34,9 +35,7 @@ fn worker() -> Worker {
 
 /// Every call that takes a lock, or whose parts do.
 fn call_everything(worker: &Worker, registration: Registration, handler: &Arc<fn(&Event<'_>)>, claim: &Claim) {
-    let forked = |call: &str, result: Result<()>| {
-        assert!(matches!(result.as_ref().map_err(|error| error.cause()), Err(Cause::Forked)), "{call}: {result:?}")
-    };
+    let forked = |call: &str, result: Result<()>| assert_error!(result, Cause::Forked, "{call}");
     forked("on", worker.on(Scope::All, |_: &Event<'_>| {}).map(drop));
     forked("register", worker.register(Scope::All, handler).map(drop));
     forked("register_weak", worker.register_weak(Scope::All, handler).map(drop));
@@ -91,7 +90,7 @@ fn g12_no_call_in_a_child_waits_for_a_thread_that_is_not_there() {
                 std::ptr::read(&raw const worker),
             )
         };
-        assert!(matches!(poller.stop().as_ref().map_err(|error| error.cause()), Err(Cause::Forked)));
+        assert_error!(poller.stop(), Cause::Forked);
         drop((reservation, last));
     });
     drop((reading, changing, held));

@@ -184,6 +184,8 @@ impl fmt::Debug for Poller {
 mod tests {
     use std::sync::Mutex;
 
+    use seqcast_testkit::assert_error;
+
     use super::*;
     use crate::{SegmentOptions, WorkerOptions};
 
@@ -204,12 +206,9 @@ mod tests {
         let poller = worker
             .start_thread(|_, _| Err(Cause::Corrupt { name: "/name".to_owned(), what: "a test" }.into()))
             .unwrap();
-        assert!(matches!(poller.stop().as_ref().map_err(|error| error.cause()), Err(Cause::Corrupt { .. })));
+        assert_error!(poller.stop(), Cause::Corrupt { .. });
         assert!(reports.lock().unwrap()[1].starts_with("the poller ended: segment /name is corrupt"));
-        assert!(matches!(
-            worker.start_thread(|_, _| Err(Cause::Left.into())).unwrap().stop().as_ref().map_err(|error| error.cause()),
-            Err(Cause::Left)
-        ));
+        assert_error!(worker.start_thread(|_, _| Err(Cause::Left.into())).unwrap().stop(), Cause::Left);
         assert_eq!(reports.lock().unwrap().len(), 2, "leaving is no trouble");
     }
 

@@ -7,7 +7,7 @@ use seqcast::library;
 use seqcast::{Cause, Event, Polled, Scope, Start, WorkerOptions};
 
 use seqcast_testkit::{
-    Child, HOUR, Log, alone, bus, error, eventually, in_child, listener, poll, quiet, shared_words, small,
+    Child, HOUR, Log, alone, assert_error, bus, error, eventually, in_child, listener, poll, quiet, shared_words, small,
 };
 
 alone! {
@@ -52,9 +52,9 @@ alone! {
                 assert!(right, "{error:?}");
             }
         }
-        assert!(matches!(error(worker.on(Scope::source(""), |_: &Event<'_>| ())).cause(), Cause::Topic { part: "source", .. }));
+        assert_error!(worker.on(Scope::source(""), |_: &Event<'_>| ()), Cause::Topic { part: "source", .. });
         let none = Scope::events("s", [""; 0]);
-        assert!(matches!(error(worker.on(none, |_: &Event<'_>| ())).cause(), Cause::Topic { part: "event", len: 0, .. }));
+        assert_error!(worker.on(none, |_: &Event<'_>| ()), Cause::Topic { part: "event", len: 0, .. });
         assert_eq!(bus.next_id(), 0);
         assert_eq!(poll(&worker), (0, 0));
     }
@@ -212,9 +212,9 @@ alone! {
             clone.reconfigure(|options| options),
         ];
         for (i, result) in results.into_iter().enumerate() {
-            assert!(matches!(result.as_ref().map_err(|error| error.cause()), Err(Cause::Left)), "call {i}: {result:?}");
+            assert_error!(result, Cause::Left, "call {i}");
         }
-        assert!(matches!(clone.clone().leave().as_ref().map_err(|error| error.cause()), Err(Cause::Left)));
+        assert_error!(clone.clone().leave(), Cause::Left);
         drop(clone);
         drop(bus.join_with(&quiet()).unwrap());
     }
@@ -243,7 +243,7 @@ alone! {
         assert_eq!(log.texts(), ["98", "99"]);
         let next = bus.join_with(&quiet().start(Start::At(100))).unwrap();
         assert_eq!(poll(&next), (0, 0));
-        assert!(matches!(error(bus.join_with(&quiet().start(Start::At(101)))).cause(), Cause::NotYet { id: 101, next: 100 }));
+        assert_error!(bus.join_with(&quiet().start(Start::At(101))), Cause::NotYet { id: 101, next: 100 });
         let gone = bus.join_with(&quiet().start(Start::At(0))).unwrap();
         assert_eq!(poll(&gone).1, 44, "what was overwritten before is missed, up to an eighth above the oldest");
     }

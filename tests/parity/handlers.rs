@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use seqcast::{Cause, Event, Polled, Registration, Scope, Worker};
 
-use seqcast_testkit::{Log, Reports, alone, bus, listener, poll, quiet, small};
+use seqcast_testkit::{Log, Reports, alone, assert_error, bus, listener, poll, quiet, small};
 
 /// A handler that notes its own name.
 fn naming(name: &str, called: &Arc<Mutex<Vec<String>>>) -> impl Fn(&Event<'_>) + Send + Sync + use<> {
@@ -323,7 +323,7 @@ alone! {
         worker.on(Scope::events("s", ["stop"]), move |_: &Event<'_>| leaving.clone().leave()).unwrap();
         worker.post(("s", "stop"), b"").unwrap();
         assert_eq!(poll(&worker), (1, 0));
-        assert!(matches!(worker.poll().as_ref().map_err(|error| error.cause()), Err(Cause::Left)));
+        assert_error!(worker.poll(), Cause::Left);
     }
 
     fn a_handler_may_own_the_last_of_its_worker() {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use seqcast::{Cause, Event, Polled, Poller, Scope};
 
 use seqcast_testkit::{
-    Child, HOUR, Log, alone, bus, counts, deliver_one_by_one, error, eventually, in_child, listener, poll, quiet,
-    sleepers, small, threads,
+    Child, HOUR, Log, alone, assert_error, bus, counts, deliver_one_by_one, error, eventually, in_child, listener,
+    poll, quiet, sleepers, small, threads,
 };
 
 alone! {
@@ -113,7 +113,7 @@ alone! {
         let poller = worker.start_poller().unwrap();
         worker.leave().unwrap();
         eventually("it has ended", || !poller.is_running());
-        assert!(matches!(poller.stop().as_ref().map_err(|error| error.cause()), Err(Cause::Left)));
+        assert_error!(poller.stop(), Cause::Left);
     }
 
     fn a_poller_survives_handlers_that_panic() {

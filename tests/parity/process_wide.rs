@@ -3,13 +3,13 @@
 use seqcast::library;
 use seqcast::{Cause, Scope, SegmentOptions, WorkerOptions, process};
 
-use seqcast_testkit::{HOUR, Log, Name, alone, bus, error, in_child, poll, quiet, small};
+use seqcast_testkit::{HOUR, Log, Name, alone, assert_error, bus, error, in_child, poll, quiet, small};
 
 alone! {
     fn configure_is_once_and_a_second_time_says_so_and_reconfigure_works() {
         let name = Name::new();
         assert!(!process::configured());
-        assert!(matches!(error(process::worker()).cause(), Cause::NotConfigured));
+        assert_error!(process::worker(), Cause::NotConfigured);
         let worker = process::configure(&name, &small(), &WorkerOptions::new()).unwrap();
         assert!(process::configured());
         let log = Log::of(worker, Scope::events(library::SOURCE, [library::STARTED.event()]));
@@ -28,10 +28,10 @@ alone! {
     fn configure_opens_what_exists_and_a_refusal_leaves_the_process_unconfigured() {
         let (name, bus) = bus(&small());
         let refusal = process::configure(&name, &small(), &quiet().timeout(std::time::Duration::ZERO));
-        assert!(matches!(refusal.as_ref().map_err(|error| error.cause()), Err(Cause::Option { option: "timeout", .. })));
+        assert_error!(refusal, Cause::Option { option: "timeout", .. });
         assert!(!process::configured());
         let bad = process::configure(&name, &SegmentOptions::new().capacity(7), &quiet());
-        assert!(matches!(bad.as_ref().map_err(|error| error.cause()), Err(Cause::Option { option: "capacity", .. })));
+        assert_error!(bad, Cause::Option { option: "capacity", .. });
         process::configure(&name, &small(), &quiet()).unwrap();
         assert_eq!(bus.stats().unwrap().workers.len(), 1);
     }
@@ -40,11 +40,11 @@ alone! {
         let (_name, bus) = bus(&small());
         let watcher = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&watcher, Scope::source(library::SOURCE));
-        assert!(matches!(error(process::leave()).cause(), Cause::NotConfigured));
+        assert_error!(process::leave(), Cause::NotConfigured);
         let old = process::configure_on(&bus, &WorkerOptions::new()).unwrap();
         process::leave().unwrap();
         assert!(!process::configured());
-        assert!(matches!(error(old.post(("s", "e"), b"")).cause(), Cause::Left));
+        assert_error!(old.post(("s", "e"), b""), Cause::Left);
         process::configure_on(&bus, &WorkerOptions::new()).unwrap().post(("s", "e"), b"").unwrap();
         poll(&watcher);
         assert_eq!(log.events(), [library::STARTED.event(), library::STOPPING.event(), library::STARTED.event()]);
@@ -56,8 +56,8 @@ alone! {
         let log = Log::of(worker, Scope::source("s"));
         in_child(|| {
             assert!(!process::configured());
-            assert!(matches!(error(process::worker()).cause(), Cause::NotConfigured));
-            assert!(matches!(error(process::leave()).cause(), Cause::NotConfigured));
+            assert_error!(process::worker(), Cause::NotConfigured);
+            assert_error!(process::leave(), Cause::NotConfigured);
             let own = process::configure_on(&bus, &quiet()).unwrap();
             assert_ne!(own.seat(), worker.seat());
             own.post(("s", "child"), b"").unwrap();

@@ -31,6 +31,22 @@ macro_rules! alone {
     };
 }
 
+/// Asserts that a call failed with an error whose cause matches. A further text, with its arguments, is
+/// added to the message.
+#[macro_export]
+macro_rules! assert_error {
+    ($result:expr, $cause:pat $(if $guard:expr)? $(, $($why:tt)+)?) => {
+        match $result.as_ref().map_err(|error| error.cause()) {
+            Err($cause) $(if $guard)? => {}
+            other => panic!(
+                "{other:?} instead of {}{}",
+                stringify!($cause $(if $guard)?),
+                String::new() $(+ ": " + &format!($($why)+))?
+            ),
+        }
+    };
+}
+
 /// Runs `body` in a new process of this test binary, or here if this is that process.
 pub fn alone(path: &str, body: impl FnOnce()) {
     // The harness names tests without the crate.

@@ -2,6 +2,7 @@
 
 use seqcast::inspect::unlink_unheld;
 use seqcast::{Cause, SegmentOptions};
+use seqcast_testkit::assert_error;
 use serde_json::json;
 
 use crate::support::{Name, WorkerProcess, eventually, seqcast, seqcast_until, small};
@@ -78,7 +79,7 @@ fn only_what_nobody_can_write_to_is_unheld() {
     drop(bus);
     // Another test's child may be between fork and exec, with a copy of the descriptor.
     eventually("no process has it open", || unlink_unheld(&name).unwrap());
-    assert!(matches!(unlink_unheld(&name).as_ref().map_err(|error| error.cause()), Err(Cause::NotFound { .. })));
+    assert_error!(unlink_unheld(&name), Cause::NotFound { .. });
 }
 
 #[test]
@@ -95,10 +96,7 @@ fn who_opens_while_it_is_removed_is_not_refused() {
     // As in the test above.
     eventually("the lease is granted", lease);
     let impatient = SegmentOptions::new().creation_timeout(std::time::Duration::from_millis(5));
-    assert!(
-        matches!(impatient.open(&name).as_ref().map_err(|error| error.cause()), Err(Cause::Busy { .. })),
-        "the lease does not stop an opener"
-    );
+    assert_error!(impatient.open(&name), Cause::Busy { .. }, "the lease does not stop an opener");
     std::thread::scope(|scope| {
         let opener = scope.spawn(|| small().open_or_create(&name).map(|bus| bus.was_created()));
         std::fs::remove_file(name.path()).unwrap();
