@@ -152,12 +152,13 @@ pub use identity::{BusId, Position};
 pub use rkyv;
 pub use seat::bell::options::{BellKind, BellOptions};
 pub use seat::bell::pull::PullBell;
+pub use seat::delivery::{Delivery, Undecided};
 pub use seat::options::{Start, WorkerOptions};
 pub use seat::publisher::Publisher;
 pub use seat::report::{HandlerError, HandlerPanic, Report, Trouble};
 pub use seat::reservation::Reservation;
 pub use seat::stats::{Stats, WorkerStats};
-pub use seat::subscriber::{Delivery, Subscriber, Undecided};
+pub use seat::subscriber::Subscriber;
 pub use segment::options::SegmentOptions;
 pub use worker::{Bell, Handler, Outcome, Polled, Poller, Registration, Scope, Waited, Waker, WeakWorker, Worker};
 

@@ -1,5 +1,6 @@
 //! The pull reader: what a handler-less seat gets, in order, and when it sleeps.
 
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -183,6 +184,22 @@ alone! {
         subscriber.publisher().reserve().unwrap().keep();
         subscriber.leave(|_| ()).unwrap();
         assert_eq!(all(&mut other), []);
+    }
+
+    fn g10_an_event_with_a_name_that_is_no_text_is_left_out() {
+        let (name, bus) = bus(&small());
+        let [mut all_sources, mut of_source] = [subscribe(&bus), subscribe(&bus)];
+        of_source.only_sources(["s"]).unwrap();
+        let mut publisher = bus.publisher().unwrap();
+        let text = b"a-name-that-is-found-again";
+        publisher.post(("s", std::str::from_utf8(text).unwrap()), "").unwrap();
+        let after = publisher.post(("s", "after"), "").unwrap();
+        let file = std::fs::OpenOptions::new().read(true).write(true).open(name.path()).unwrap();
+        let bytes = std::fs::read(name.path()).unwrap();
+        let at = bytes.windows(text.len()).position(|window| window == text).unwrap();
+        file.write_all_at(&[0xff; 4], at as u64).unwrap();
+        assert_eq!(ids(&all(&mut all_sources)), [after]);
+        assert_eq!(ids(&all(&mut of_source)), [after], "what cannot be told was told as nothing new");
     }
 
     fn g6_a_dead_reserver_makes_nobody_wait() {

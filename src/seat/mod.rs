@@ -7,6 +7,8 @@ pub(crate) mod bell;
 pub(crate) mod claim;
 pub(crate) mod claim_clock;
 pub(crate) mod copy;
+pub(crate) mod delivery;
+pub(crate) mod filter;
 pub(crate) mod fragments;
 pub(crate) mod holder;
 pub(crate) mod options;

@@ -12,28 +12,39 @@ use crate::seat::report::Report;
 use crate::segment::Segment;
 
 /// Where a worker begins to read.
+///
+/// ```
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+/// use seqcast::{Start, WorkerOptions};
+///
+/// bus.publisher()?.post(("cache", "stale"), "user:42")?;
+/// let late = bus.join_with(&WorkerOptions::new().start(Start::Oldest))?;
+/// late.on(("cache", "stale"), |event| println!("{event:?}"))?;
+/// assert_eq!(late.poll()?.delivered(), 1);
+/// # Ok::<(), seqcast::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Start {
-    /// At what is posted next: nothing is replayed.
+    /// At the event that is posted next. No older event is delivered.
     #[default]
     Now,
     /// At the oldest event that the ring still holds.
     Oldest,
-    /// At an event id, as if there was nothing before it: right for "from there on". It is not for going on where a
-    /// worker was: an event in fragments is delivered at its last one, and one that began before this id is left out
-    /// without a report, though it was not delivered before. Use `After` or `Resume` for that.
+    /// At an event id, as if there were nothing before it. To go on where a worker was, use `After` or `Resume`: an
+    /// event that began in a fragment before this id is left out without a report, even if its last fragment is after
+    /// it.
     ///
-    /// An id is only valid on the bus that it came from. On a segment that was created again it says another place.
+    /// An id is valid on the bus that it came from. On a segment that was created again it means another event.
     At(u64),
-    /// After an event id: what is at greater ids is delivered, all of it or with a report of what was missed, as if
-    /// this worker had read on from there. The fragments of events that began before are gathered, as far as the ring
-    /// still has them; nothing else of what is before is read, claimed or counted.
+    /// After an event id, as if this worker had read on from there: every event with a greater id is delivered or
+    /// reported as missed. Fragments before the id are gathered for events that end after it, as far as the ring still
+    /// holds them.
     ///
-    /// An id is only valid on the bus that it came from. `Resume` checks that.
+    /// An id is valid on the bus that it came from. `Resume` checks that.
     After(u64),
-    /// Where a worker was, as [`Worker::position`](crate::Worker::position) said: like `After`, on the bus that the
-    /// position is of. On another one it is [`ErrorKind::OtherBus`].
+    /// Where a worker was: like `After`, at what [`Worker::position`](crate::Worker::position) returned. On another bus
+    /// it is [`ErrorKind::OtherBus`].
     Resume(Position),
 }
 
@@ -42,7 +53,7 @@ pub enum Start {
 pub(crate) struct Begin {
     /// The first id to be delivered.
     pub(crate) first: u64,
-    /// Whether events that began before it and end behind are to be delivered.
+    /// Whether events that began before it and end after it are to be delivered.
     pub(crate) gathers: bool,
 }
 
@@ -72,11 +83,25 @@ impl Start {
 
 type Reporter = Arc<dyn Fn(&Report<'_>) + Send + Sync>;
 
-/// How a worker behaves. All but [`start`](WorkerOptions::start) can be changed while it runs, with
+/// How a worker behaves. All options except [`start`](WorkerOptions::start) can be changed while it runs, with
 /// [`Worker::reconfigure`](crate::Worker::reconfigure).
 ///
-/// The option `shm_retries` of lua-resty-worker-events has no counterpart: blocks are of one size, nothing fragments,
-/// and a post never has to evict and try again.
+/// ```
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+/// use std::time::Duration;
+/// use seqcast::{Start, WorkerOptions};
+///
+/// let options = WorkerOptions::new()
+///     .label("web-1")
+///     .start(Start::Oldest)
+///     .wait_max(Duration::from_secs(1))
+///     .on_report(|report| eprintln!("{report}"));
+/// let worker = bus.join_with(&options)?;
+/// assert_eq!(worker.options().get_label(), "web-1");
+/// # Ok::<(), seqcast::Error>(())
+/// ```
+///
+/// The option `shm_retries` of lua-resty-worker-events has no counterpart: a post never evicts events and tries again.
 #[derive(Clone)]
 #[must_use = "options do nothing until something is joined or configured with them"]
 pub struct WorkerOptions {
@@ -106,75 +131,112 @@ impl Default for WorkerOptions {
 }
 
 impl WorkerOptions {
-    /// The defaults.
+    /// Returns the defaults.
     pub fn new() -> WorkerOptions {
         WorkerOptions::default()
     }
 
-    /// A name for those who look at the segment; what is beyond 48 bytes is cut off. Default: none.
+    /// Sets a name that `seqcast top` and [`Stats`](crate::Stats) show. What exceeds 48 bytes is cut off. Default: none.
     pub fn label(mut self, label: impl Into<String>) -> WorkerOptions {
         self.label = label.into();
         self
     }
 
-    /// Where to begin to read. Default: at what is posted next.
+    /// Sets where reading begins. Default: [`Start::Now`].
     pub fn start(mut self, start: Start) -> WorkerOptions {
         self.start = start;
         self
     }
 
-    /// The longest time between two polls of a [`Poller`](crate::Poller); it polls at once when something is posted.
-    /// Zero means that there is to be none. Default 1 s.
+    /// Sets the longest time between two polls of a [`Poller`](crate::Poller), which also polls at once when something is
+    /// posted. Zero means that no poller can be started, and ends one that runs. Default: 1 s.
     pub fn interval(mut self, interval: Duration) -> WorkerOptions {
         self.interval = interval;
         self
     }
 
-    /// How long to sleep between two looks at a reserved id whose payload is not visible yet; a commit ends the sleep
-    /// at once. Default 10 ms.
+    /// Sets how long to sleep between two looks at a reserved id whose payload is not there yet. A commit ends the sleep
+    /// at once; a look finds out if the reserver has died. It must be above zero, and not above `wait_max`. Default:
+    /// 10 ms.
     pub fn wait_interval(mut self, wait_interval: Duration) -> WorkerOptions {
         self.wait_interval = wait_interval;
         self
     }
 
-    /// How long to wait for a reserved id's payload before the id is given up, for all workers. Default 500 ms.
+    /// Sets how long to wait for the payload of a reserved id. Then this worker gives the id up for all workers. It is
+    /// also the longest time that one [`poll`](crate::Worker::poll) waits. Default: 500 ms.
     ///
-    /// It counts from when this worker first met the id. That may be before it can be read: while the worker waits for
-    /// one id it goes on to what follows, and where that is more than it can copy out, an id counts as met within an
-    /// eighth of `wait_max` after it was reserved. So however many ids are reserved, and however far apart, no event is
-    /// held up by them for longer than nine eighths of `wait_max` from when the last of them was reserved.
+    /// The time counts from when this worker met the id, which may be before its turn: while the worker waits for one
+    /// id, it reads ahead. Where it cannot read further ahead, an id counts as met at most an eighth of `wait_max` after
+    /// it was reserved. So no event is delayed by reserved ids for longer than nine eighths of `wait_max` after the last
+    /// of them was reserved, however many there are and however far apart.
     ///
-    /// It is also the longest time that one [`poll`](crate::Worker::poll) waits at all.
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// use std::time::Duration;
+    /// use seqcast::WorkerOptions;
+    ///
+    /// let ms = Duration::from_millis(1);
+    /// let worker = bus.join_with(&WorkerOptions::new().wait_interval(ms).wait_max(20 * ms))?;
+    /// let other = bus.join()?;
+    /// let mut reservation = other.reserve()?;
+    /// worker.poll()?; // waits for 20 ms, then gives the id up
+    /// assert!(reservation.commit(("job", "done"), "too late").is_err());
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     pub fn wait_max(mut self, wait_max: Duration) -> WorkerOptions {
         self.wait_max = wait_max;
         self
     }
 
-    /// How long a unique key is held when the post does not say. Default 2 s.
+    /// Sets how long the key of a unique event is held if the post does not say. It must be above zero. Default: 2 s.
     pub fn timeout(mut self, timeout: Duration) -> WorkerOptions {
         self.timeout = timeout;
         self
     }
 
-    /// Whether to post [`STARTED`](crate::library::STARTED) and [`STOPPING`](crate::library::STOPPING). Default: yes.
+    /// Sets whether joining posts [`STARTED`](crate::library::STARTED) and leaving posts
+    /// [`STOPPING`](crate::library::STOPPING). Default: `true`.
     pub fn announce(mut self, yes: bool) -> WorkerOptions {
         self.announce = yes;
         self
     }
 
-    /// What to do with reports of failed handlers, unreadable events and the like. Called inside `poll`, and in
-    /// `join` if the segment [differs](crate::Bus::differences) from what was asked for; with every report. If it
-    /// panics, the report goes the default way, and so does the panic; the poll goes on.
+    /// Sets the function that gets every [`Report`]: of failed handlers, missed events and the like. It is called inside
+    /// `poll`, and in `join` if the segment [differs](crate::Bus::differences) from what was asked for. If it panics, the
+    /// report and the panic are reported in the default way, and the poll goes on.
     ///
-    /// Default: a line on standard error, or a `tracing` event with that feature and a subscriber in the polling
-    /// thread. Of one kind of trouble with one event five are reported in ten seconds. Others are counted, and the
-    /// number is reported after that time by the next `poll` or `wait`, and when the worker is dropped.
+    /// Default: a line on standard error or, with the feature `tracing`, an event for the subscriber of the thread that
+    /// reports. At most five reports of one kind about one event are written in ten seconds. Further ones are counted, and
+    /// the count is written after that time by the next `poll` or `wait`, and when the worker is dropped.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    /// use seqcast::WorkerOptions;
+    ///
+    /// let missed = Arc::new(AtomicU64::new(0));
+    /// let counted = Arc::clone(&missed);
+    /// let worker = bus.join_with(&WorkerOptions::new().on_report(move |report| {
+    ///     counted.fetch_add(report.trouble.missed().unwrap_or(0), Ordering::Relaxed);
+    ///     eprintln!("{}: {report}", report.trouble.name());
+    /// }))?;
+    /// let mut publisher = bus.publisher()?;
+    /// for _ in 0..2 * bus.capacity() {
+    ///     publisher.post(("cache", "stale"), "user:42")?;
+    /// }
+    /// let polled = worker.poll()?;
+    /// assert_eq!(polled.missed(), missed.load(Ordering::Relaxed));
+    /// assert!(polled.missed() > 0);
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     pub fn on_report(mut self, reporter: impl Fn(&Report<'_>) + Send + Sync + 'static) -> WorkerOptions {
         self.reporter = Some(Arc::new(reporter));
         self
     }
 
-    /// Refuses options that nobody can join with, be it as a worker or as a poster.
+    /// Refuses options that no worker, publisher or subscriber can join with.
     pub(crate) fn check_to_join(&self, segment: &Segment) -> Result<()> {
         self.check()?;
         self.start.begin(segment).map(drop)

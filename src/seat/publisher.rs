@@ -18,8 +18,22 @@ use crate::seat::publish::{Outgoing, Writer};
 use crate::seat::reservation::Reservation;
 use crate::segment::Segment;
 
-/// A seat that only posts, for one thread: no lock is around its posts. Dropping it frees the seat.
-#[must_use = "a poster frees its seat when it is dropped"]
+/// A seat that only posts, for one thread (`&mut self`): there is no lock around its posts. Dropping it frees the seat.
+///
+/// It posts as a [`Worker`](crate::Worker) does, and reads nothing. A [`Subscriber`](crate::Subscriber) has one as its
+/// publishing half.
+///
+/// ```
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+/// use std::time::Duration;
+///
+/// let mut publisher = bus.publisher()?;
+/// publisher.post(("cache", "stale"), "user:42")?;
+/// publisher.event(("refresh", "users")).unique("users").ttl(Duration::from_secs(10)).post("")?;
+/// publisher.reserve()?.commit(("config", "changed"), "workers = 4")?;
+/// # Ok::<(), seqcast::Error>(())
+/// ```
+#[must_use = "a publisher frees its seat when it is dropped"]
 pub struct Publisher {
     pub(super) seat: Seat,
     timeout: Duration,
@@ -34,6 +48,14 @@ impl Publisher {
 
     /// Posts an event to all workers. Returns its id.
     ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let mut publisher = bus.publisher()?;
+    /// let first = publisher.post(("cache", "stale"), "user:42")?;
+    /// assert_eq!(publisher.post(("cache", "stale"), "user:43")?, first + 1);
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Worker::post`](crate::Worker::post).
@@ -42,16 +64,31 @@ impl Publisher {
         self.send(topic.into(), None, payload)
     }
 
-    /// Begins an event about which more is said than topic and payload: see [`EventBuilder`].
+    /// Begins an event with more than a topic and a payload: see [`EventBuilder`].
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let mut publisher = bus.publisher()?;
+    /// publisher.event(("refresh", "users")).unique("users").post("")?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     pub fn event<'a>(&'a mut self, topic: impl Into<Topic<'a>>) -> EventBuilder<'a, &'a mut Publisher> {
         EventBuilder::new(self, topic.into())
     }
 
-    /// Takes the next event id now, for an event whose payload comes later, as
-    /// [`Worker::reserve`](crate::Worker::reserve) does. A reservation that this seat has not committed is given up
-    /// first.
+    /// Takes the next event id for an event whose payload is not known yet, as
+    /// [`Worker::reserve`](crate::Worker::reserve) does.
     ///
-    /// The reservation borrows the publisher. [`Reservation::keep`] ends the borrow and leaves the id reserved.
+    /// The reservation borrows the publisher, and can [lend](Reservation::publisher) it. [`Reservation::keep`] ends the
+    /// borrow and leaves the id reserved.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let mut publisher = bus.publisher()?;
+    /// let mut reservation = publisher.reserve()?;
+    /// reservation.commit(("config", "changed"), "workers = 4")?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -87,6 +124,16 @@ impl Publisher {
 
     /// Claims `key` among all workers for `ttl`, as [`Worker::claim`](crate::Worker::claim) does.
     ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let mut publisher = bus.publisher()?;
+    /// # use std::time::Duration;
+    /// if publisher.claim("nightly-mail", Duration::from_secs(3600))?.won().is_some() {
+    ///     println!("send it");
+    /// }
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Worker::claim`](crate::Worker::claim).
@@ -96,7 +143,16 @@ impl Publisher {
         self.seat.claimer.claim_alone(key, ttl)
     }
 
-    /// Ends a claim before its ttl does. `false` if it had ended.
+    /// Ends a claim before its ttl does. Returns `false` if it had ended already.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let mut publisher = bus.publisher()?;
+    /// # use std::time::Duration;
+    /// let claim = publisher.claim("nightly-mail", Duration::from_secs(3600))?.won().expect("nobody else is here");
+    /// assert!(publisher.release(&claim)?);
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -106,7 +162,7 @@ impl Publisher {
         self.seat.claimer.release(claim.key, claim.token)
     }
 
-    /// The number of this poster's seat.
+    /// Returns the number of this publisher's seat.
     pub fn seat(&self) -> u32 {
         u32::from(self.seat.number)
     }

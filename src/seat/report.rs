@@ -7,27 +7,42 @@ use crate::error::Error;
 use crate::error::{Difference, DifferenceList};
 use crate::os::text::printable;
 
-/// What a handler returns when it failed: any error, with a backtrace of where `?` or `into` met it (if
-/// `RUST_BACKTRACE` asks for backtraces).
+/// The error of a handler. Every error and every text converts into it. It has a backtrace of where that happened, by `?`
+/// or `into`, if `RUST_BACKTRACE` asks for backtraces.
 ///
-/// What the error's text says is printed as it is: leave payloads out of it.
+/// Its text is written to logs: leave payloads out of it.
+///
+/// ```
+/// use seqcast::{Event, HandlerError};
+///
+/// fn changed(event: &Event<'_>) -> Result<(), HandlerError> {
+///     let workers: u32 = std::str::from_utf8(event.bytes())?.parse()?;
+///     match workers {
+///         0 => Err(HandlerError::msg("no workers")),
+///         _ => Ok(()),
+///     }
+/// }
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+/// # bus.join()?.on(("config", "changed"), changed)?;
+/// # Ok::<(), seqcast::Error>(())
+/// ```
 pub struct HandlerError {
     error: Box<dyn std::error::Error + Send + Sync>,
     backtrace: Backtrace,
 }
 
 impl HandlerError {
-    /// An error that says `message`.
+    /// Returns an error with this text.
     pub fn msg(message: impl Into<String>) -> HandlerError {
         HandlerError { error: message.into().into(), backtrace: Backtrace::capture() }
     }
 
-    /// Where it came up.
+    /// Returns where the error became a `HandlerError`.
     pub fn backtrace(&self) -> &Backtrace {
         &self.backtrace
     }
 
-    /// What came up.
+    /// Returns the error.
     pub fn error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
         &*self.error
     }
@@ -55,20 +70,33 @@ impl fmt::Debug for HandlerError {
     }
 }
 
-/// A backtrace that is one, and not the remark that backtraces are disabled.
+/// Returns the backtrace if it was captured, and not disabled.
 fn captured(backtrace: &Backtrace) -> Option<&Backtrace> {
     (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace)
 }
 
 /// A panic in a handler.
+///
+/// ```
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+/// use seqcast::{Trouble, WorkerOptions};
+///
+/// let options = WorkerOptions::new().on_report(|report| {
+///     if let Trouble::Panicked(panic) = &report.trouble {
+///         eprintln!("{} panicked: {} ({:?})", report.event, panic.message, panic.location);
+///     }
+/// });
+/// let worker = bus.join_with(&options)?;
+/// # Ok::<(), seqcast::Error>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct HandlerPanic {
-    /// What it said, if it said a text.
+    /// The text of the panic, or `(no text)`.
     pub message: String,
     /// File, line and column. Known only with [`install_panic_hook`](crate::process::install_panic_hook).
     pub location: Option<String>,
-    /// Where it came from. Known only with [`install_panic_hook`](crate::process::install_panic_hook), and if
+    /// The backtrace. Known only with [`install_panic_hook`](crate::process::install_panic_hook), and if
     /// `RUST_BACKTRACE` asks for backtraces.
     pub backtrace: Option<Backtrace>,
 }
@@ -102,11 +130,29 @@ impl fmt::Display for HandlerPanic {
     }
 }
 
-/// Something a worker has to report. Never carries a payload.
+/// What a worker reports. It never carries a payload.
 ///
-/// `Display` writes a line: the event, and what happened, with names of events [escaped](crate::inspect::printable).
-/// Text of an error or a panic of the application follows as it is, and may have several lines. A backtrace follows on
-/// lines of its own, if there is one.
+/// [`WorkerOptions::on_report`](crate::WorkerOptions::on_report) sets the function that gets it.
+///
+/// `Display` writes a line: the event and what happened, with the names of events [escaped](crate::inspect::printable).
+/// Text of an error or a panic of the application follows as it is, and may have several lines. A backtrace, if there is
+/// one, follows on lines of its own.
+///
+/// ```
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+/// use std::sync::mpsc;
+/// use seqcast::WorkerOptions;
+///
+/// let (sender, reports) = mpsc::channel();
+/// let options = WorkerOptions::new().on_report(move |report| sender.send(report.to_string()).unwrap_or_default());
+/// let worker = bus.join_with(&options)?;
+/// worker.on(("config", "changed"), |_| Err::<(), _>("the file is not there"))?;
+/// worker.post(("config", "changed"), "")?;
+/// worker.poll()?;
+/// let report = reports.recv().unwrap();
+/// assert!(report.starts_with("config/changed (id 1): a handler failed: the file is not there"), "{report}");
+/// # Ok::<(), seqcast::Error>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Report<'a> {
@@ -120,40 +166,52 @@ pub struct Report<'a> {
     pub trouble: Trouble<'a>,
 }
 
-/// What a worker has to report of an event.
+/// What happened, in a [`Report`].
 ///
-/// `Display` writes what happened, without the event and without a backtrace.
+/// `Display` writes it without the event and without a backtrace.
+///
+/// ```
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+/// use seqcast::{Trouble, WorkerOptions};
+///
+/// let options = WorkerOptions::new().on_report(|report| match &report.trouble {
+///     Trouble::Lagged { missed, .. } => println!("missed {missed} events: build the state again"),
+///     trouble => eprintln!("{}: {report}", trouble.name()),
+/// });
+/// let worker = bus.join_with(&options)?;
+/// # Ok::<(), seqcast::Error>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Trouble<'a> {
     /// A handler returned an error.
     Failed(&'a HandlerError),
-    /// A handler panicked, or what it was given or returned panicked when it was dropped.
+    /// A handler panicked, or a value that it got or returned panicked when it was dropped.
     Panicked(&'a HandlerPanic),
-    /// A typed handler got something else.
+    /// A typed handler got an event that is not of its type.
     Mistyped(&'a Error),
-    /// The seat at this id is not one that this crate writes. It was left out.
+    /// What stands at this id was not written by this crate. It was left out.
     Unreadable,
     /// Events were overwritten before this worker read them.
     #[non_exhaustive]
     Lagged {
-        /// How many ids, from the report's on.
+        /// How many ids, from the report's id on.
         missed: u64,
     },
-    /// Nobody ran a unique event, because the claims have no room for its key.
+    /// No worker ran a unique event, because the claims have no room for its key.
     ClaimsFull,
-    /// This worker came to a unique event so late that it cannot know whether another ran it, and did not.
+    /// This worker reached a unique event so late that it cannot know if another ran it, and did not run it.
     ClaimLate,
-    /// Nobody ran a unique event. This worker had claimed it and came to it after all of its handlers were unregistered
-    /// or dropped. Its key is free again.
+    /// No worker ran a unique event. This worker had claimed it, and delivered it when no handler for it was left. Its
+    /// key is free again.
     Orphaned,
-    /// The segment exists with other options than those that were set when it was opened, and keeps its own. Reported
-    /// by the first worker of a process that joins, at no event.
+    /// The segment exists with other options than those that were set when it was opened, and keeps its own. The first
+    /// worker of a process that joins reports it, without an event.
     OptionsDiffer(&'a [Difference]),
-    /// The function given to [`on_report`](crate::WorkerOptions::on_report) panicked. What it was to report has been
-    /// reported in the default way, and so is this.
+    /// The function given to [`on_report`](crate::WorkerOptions::on_report) panicked. Its report was reported in the
+    /// default way, and so is this.
     ReporterPanicked(&'a HandlerPanic),
-    /// A [`Poller`](crate::Poller) ended by itself, because of this error. Nothing is polled until another is started.
+    /// A [`Poller`](crate::Poller) ended because of this error. Nothing is polled until another one is started.
     PollerEnded(&'a Error),
     /// A [`Bell`](crate::Bell) was made that posts do not ring, for this reason. It looks at an interval instead. Reported
     /// at no event.
@@ -161,8 +219,7 @@ pub enum Trouble<'a> {
 }
 
 impl Trouble<'_> {
-    /// A short stable name of the kind of trouble, for logs and metrics: the variant's name in lower case, with `_`
-    /// between words.
+    /// Returns a short stable name, for logs and metrics: that of the variant in lower case, with `_` between words.
     ///
     /// ```
     /// use seqcast::Trouble;
@@ -186,7 +243,7 @@ impl Trouble<'_> {
         }
     }
 
-    /// Where it came from, if that was captured.
+    /// Returns the backtrace, if there is one.
     pub(crate) fn backtrace(&self) -> Option<&Backtrace> {
         match self {
             Trouble::Failed(error) => captured(error.backtrace()),
@@ -211,7 +268,7 @@ impl fmt::Display for Trouble<'_> {
             Trouble::Panicked(panic) => write!(f, "a handler panicked: {}", panic.what()),
             Trouble::Mistyped(error) => write!(f, "a typed handler was left out: {error}"),
             Trouble::Unreadable => {
-                write!(f, "its seat is malformed and was left out: somebody else writes to the segment")
+                write!(f, "its bytes are malformed and were left out: something else writes to the segment")
             }
             Trouble::Lagged { missed } => {
                 write!(f, "{missed} events were overwritten before they were read: poll more often or raise capacity")

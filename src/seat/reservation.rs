@@ -111,6 +111,16 @@ impl<'p> Reservation<&'p mut Publisher> {
     ///
     /// It is still given up when the publisher reserves again or is dropped, and readers wait for it no longer than
     /// their [`wait_max`](crate::WorkerOptions::wait_max).
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let mut publisher = bus.publisher()?;
+    /// let id = publisher.reserve()?.keep();
+    /// publisher.post(("job", "progress"), "50 %")?;
+    /// let mut reservation = publisher.reserved()?.expect("it was kept");
+    /// assert_eq!(reservation.commit(("job", "began"), "")?, id);
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     pub fn keep(mut self) -> u64 {
         self.open = false;
         self.id

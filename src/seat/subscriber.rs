@@ -8,31 +8,29 @@ use std::time::{Duration, Instant};
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::Result;
-use crate::event::wire::{Head, UniqueKey};
 use crate::event::{Data, Event, Origin, Topic, library};
 use crate::identity::Position;
 use crate::os::futex::SharedFutex;
-use crate::protocol::claims::{At, Decision, Token};
 use crate::protocol::ring::Look;
 use crate::protocol::wake;
 use crate::protocol::word::Mark;
-use crate::seat::claim::Claimer;
+use crate::seat::delivery::{Delivery, Undecided};
+use crate::seat::filter::{Filter, PullGate};
 use crate::seat::is_of_process;
 use crate::seat::options::WorkerOptions;
 use crate::seat::publisher::Publisher;
-use crate::seat::read::{Gate, Message, Pending, Reader, Step};
+use crate::seat::read::{Message, Pending, Reader, Step};
 use crate::segment::Segment;
 use crate::segment::layout::{header_word, seat_word};
 
 /// A seat that is read by pulling: one event at a time, without handlers, threads or callbacks.
 ///
-/// It is for one thread (`&mut self`). Event loops, other languages and async runtimes build on it; for handlers use a
-/// [`Worker`](crate::Worker). It takes part in unique events: an event that [`try_next`](Subscriber::try_next) returns
-/// with a [claim](Event::claim) is run by this seat and by no other.
+/// It is for one thread (`&mut self`). Event loops, async runtimes and other languages build on it. For handlers, use a
+/// [`Worker`](crate::Worker). It takes part in unique events: an event that comes with a [claim](Event::claim) is run by
+/// this seat and by no other.
 ///
 /// ```
-/// # let name = format!("doc-subscriber-{}", std::process::id());
-/// # let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
 /// use std::time::Duration;
 /// use seqcast::Delivery;
 ///
@@ -54,102 +52,13 @@ pub struct Subscriber {
     reader: Reader,
     announces: Option<String>,
     wait_interval: Duration,
-    filter: Option<Vec<Wanted>>,
+    filter: Filter,
     /// Unique events whose fate this seat could not decide, in order.
     undecided: VecDeque<(u64, Undecided)>,
-    /// A step that was taken and is told after what is undecided.
+    /// A step that was taken, to be returned after what is undecided.
     put_off: Option<Step>,
     /// The reserved id that reading stopped at.
     reserved: Option<Pending>,
-}
-
-/// What a [`Subscriber`] gets, in order.
-#[derive(Debug)]
-#[must_use = "it is not delivered again"]
-#[non_exhaustive]
-pub enum Delivery<'a> {
-    /// An event.
-    Event(Event<'a>),
-    /// Ids that were overwritten before this seat read them. State that was built from events must be refreshed.
-    #[non_exhaustive]
-    Lagged {
-        /// The first of them.
-        first: u64,
-        /// How many there are. Some of them may never have been events.
-        missed: u64,
-    },
-    /// The next id is reserved and its payload is not there yet. What follows it is delivered after it.
-    ///
-    /// The same answer comes again until the id is committed or given up; [`Subscriber::wait`] sleeps until then.
-    #[non_exhaustive]
-    Reserved {
-        /// The id.
-        id: u64,
-        /// Whether this seat reserved it. Then only its own commit ends the wait.
-        own: bool,
-    },
-    /// A unique event that this seat did not run, because nobody can know whether it was run before.
-    #[non_exhaustive]
-    Undecided {
-        /// The event's id.
-        id: u64,
-        /// Why it is not known.
-        reason: Undecided,
-    },
-    /// The seat at this id was not written by this crate. It was left out.
-    #[non_exhaustive]
-    Unreadable {
-        /// The id.
-        id: u64,
-    },
-}
-
-impl<'a> Delivery<'a> {
-    /// Returns the event, if this is one.
-    pub fn event(&self) -> Option<&Event<'a>> {
-        match self {
-            Delivery::Event(event) => Some(event),
-            _ => None,
-        }
-    }
-
-    /// Returns the id of the event, of what was not delivered, or of the first of several.
-    pub fn id(&self) -> u64 {
-        match self {
-            // A subscriber has no local events.
-            Delivery::Event(event) => event.id().unwrap_or_default(),
-            Delivery::Lagged { first: id, .. }
-            | Delivery::Reserved { id, .. }
-            | Delivery::Undecided { id, .. }
-            | Delivery::Unreadable { id, .. } => *id,
-        }
-    }
-
-    /// Returns how many ids were overwritten before this seat read them: 0 unless this is
-    /// [`Lagged`](Delivery::Lagged).
-    pub fn missed(&self) -> u64 {
-        match self {
-            Delivery::Lagged { missed, .. } => *missed,
-            _ => 0,
-        }
-    }
-}
-
-/// Why a unique event was not run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Undecided {
-    /// The claims have no room for its key: raise [`SegmentOptions::claims`](crate::SegmentOptions::claims).
-    ClaimsFull,
-    /// This seat reached it too late to know whether another ran it: read more often, or raise the ttl.
-    Late,
-}
-
-/// One source, or one event of it.
-#[derive(Clone, Debug)]
-struct Wanted {
-    source: Box<str>,
-    event: Option<Box<str>>,
 }
 
 impl Subscriber {
@@ -168,42 +77,52 @@ impl Subscriber {
             reader,
             announces,
             wait_interval: options.wait_interval,
-            filter: None,
+            filter: Filter::default(),
             undecided: VecDeque::new(),
             put_off: None,
             reserved: None,
         })
     }
 
-    /// Delivers only events of `topics` from now on: their payloads alone are copied, and only their unique events are
-    /// claimed. An empty list delivers none. Events before [`Delivery::Reserved`] that were read ahead are not
-    /// affected.
+    /// Delivers only events of `topics` from now on. Other payloads are not copied, and other unique events are left to
+    /// other seats. An empty list delivers none. Events that were read ahead of a reserved id already are not affected.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let mut subscriber = bus.subscribe()?;
+    /// # let mut publisher = bus.publisher()?;
+    /// use std::time::Duration;
+    ///
+    /// subscriber.only([("cache", "stale"), ("cache", "full")])?;
+    /// publisher.post(("job", "done"), "7")?;
+    /// let id = publisher.post(("cache", "full"), "")?;
+    /// let delivery = subscriber.next(Duration::ZERO)?.expect("an event");
+    /// assert_eq!(delivery.id(), id);
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Topic`] for names that no event can have; the filter is then as before.
     pub fn only<'t>(&mut self, topics: impl IntoIterator<Item = impl Into<Topic<'t>>>) -> Result<()> {
-        let wanted = |topic: Topic<'_>| {
-            topic.check()?;
-            Ok(Wanted { source: topic.source().into(), event: Some(topic.event().into()) })
-        };
-        let filter = topics.into_iter().map(|topic| wanted(topic.into())).collect::<Result<_>>()?;
-        self.filter = Some(filter);
+        self.filter = Filter::topics(topics)?;
         Ok(())
     }
 
     /// Delivers only events of `sources` from now on, like [`only`](Subscriber::only).
     ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let mut subscriber = bus.subscribe()?;
+    /// subscriber.only_sources(["cache", "health"])?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`only`](Subscriber::only).
     pub fn only_sources<S: AsRef<str>>(&mut self, sources: impl IntoIterator<Item = S>) -> Result<()> {
-        let wanted = |source: &str| {
-            Topic::from((source, "-")).check()?;
-            Ok(Wanted { source: source.into(), event: None })
-        };
-        let filter = sources.into_iter().map(|source| wanted(source.as_ref())).collect::<Result<_>>()?;
-        self.filter = Some(filter);
+        self.filter = Filter::sources(sources)?;
         Ok(())
     }
 
@@ -223,10 +142,26 @@ impl Subscriber {
 
     /// Returns what comes next, or `None` if there is nothing new. Never waits.
     ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let mut subscriber = bus.subscribe()?;
+    /// # bus.publisher()?.post(("cache", "stale"), "user:42")?;
+    /// use seqcast::Delivery;
+    ///
+    /// while let Some(delivery) = subscriber.try_next()? {
+    ///     match delivery {
+    ///         Delivery::Event(event) => println!("{event:?}"),
+    ///         Delivery::Lagged { missed, .. } => println!("missed {missed}"),
+    ///         Delivery::Reserved { .. } => break, // it would come again and again: wait, or do something else
+    ///         other => println!("{other:?}"),
+    ///     }
+    /// }
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
-    /// [`ErrorKind::Forked`], [`ErrorKind::Displaced`], [`ErrorKind::Corrupt`],
-    /// [`ErrorKind::Exhausted`].
+    /// [`ErrorKind::Forked`], [`ErrorKind::Displaced`], [`ErrorKind::Corrupt`], [`ErrorKind::Exhausted`].
     #[inline]
     pub fn try_next(&mut self) -> Result<Option<Delivery<'_>>> {
         Ok(match self.step()? {
@@ -235,9 +170,24 @@ impl Subscriber {
         })
     }
 
-    /// Returns what comes next, and waits for it if there is nothing new: `None` when `timeout` is over. At a reserved
-    /// id it waits for the payload; it returns [`Delivery::Reserved`] only if `timeout` ends there, or if the id is
-    /// this seat's own.
+    /// Returns what comes next. If there is nothing new, it waits for at most `timeout`, and then returns `None`. At a
+    /// reserved id it waits for the payload. It returns [`Delivery::Reserved`] only if `timeout` ends there, or if this
+    /// seat has reserved the id.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let mut subscriber = bus.subscribe()?;
+    /// # bus.publisher()?.post(("cache", "stale"), "user:42")?;
+    /// use std::time::Duration;
+    ///
+    /// let second = Duration::from_secs(1);
+    /// # let second = Duration::ZERO;
+    /// while let Some(delivery) = subscriber.next(second)? {
+    ///     println!("{delivery:?}");
+    /// }
+    /// println!("nothing for a second");
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -258,11 +208,23 @@ impl Subscriber {
     }
 
     /// Sleeps until [`try_next`](Subscriber::try_next) may return something else than before, for at most `timeout`.
-    /// Returns whether there is something new.
+    /// Returns `true` if there is something new.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let mut subscriber = bus.subscribe()?;
+    /// # while let Some(_) = subscriber.try_next()? {}
+    /// use std::time::Duration;
+    ///
+    /// assert!(!subscriber.wait(Duration::from_millis(1))?);
+    /// bus.publisher()?.post(("cache", "stale"), "user:42")?;
+    /// assert!(subscriber.wait(Duration::from_secs(60))?);
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Forked`].
+    /// [`ErrorKind::Forked`], [`ErrorKind::Displaced`].
     pub fn wait(&mut self, timeout: Duration) -> Result<bool> {
         self.publisher.check()?;
         let deadline = Instant::now().checked_add(timeout);
@@ -271,24 +233,31 @@ impl Subscriber {
             self.nap(left);
             left = deadline.map_or(timeout, |deadline| deadline.saturating_duration_since(Instant::now()));
             if self.reserved.is_some() {
-                // Its reserver may have died, or its time may be over: a look tells, and ends it if so.
+                // Its reserver may have died, or its time may be over. The next read finds out and gives it up.
                 break;
             }
         }
         Ok(self.has_news())
     }
 
-    /// Returns the publishing half of this seat, to post and to claim.
+    /// Returns the publishing half of this seat, to post, to reserve and to claim.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let mut subscriber = bus.subscribe()?;
+    /// let id = subscriber.publisher().post(("cache", "stale"), "user:42")?;
+    /// assert_eq!(bus.next_id(), id + 1);
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     pub fn publisher(&mut self) -> &mut Publisher {
         &mut self.publisher
     }
 
-    /// Calls `run` with everything that is there now, and with the publishing half, until there is nothing new or the
-    /// next id is reserved. Returns the number of deliveries.
+    /// Calls `run` with every delivery that is there, and with the publishing half, until there is nothing new or the next
+    /// id is reserved. Returns the number of deliveries.
     ///
     /// ```
-    /// # let name = format!("doc-drain-{}", std::process::id());
-    /// # let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
     /// # let mut subscriber = bus.subscribe()?;
     /// let mut pings = 0;
     /// bus.publisher()?.post(("service", "ping"), "")?;
@@ -307,7 +276,7 @@ impl Subscriber {
     ///
     /// # Errors
     ///
-    /// As [`try_next`](Subscriber::try_next), and what `run` returns; then the rest is left for the next call.
+    /// As [`try_next`](Subscriber::try_next), and what `run` returns. The rest is left for the next call.
     pub fn drain(&mut self, mut run: impl FnMut(Delivery<'_>, &mut Publisher) -> Result<()>) -> Result<u64> {
         let mut count = 0;
         while let Some(found) = self.step()? {
@@ -335,7 +304,23 @@ impl Subscriber {
         self.undecided.front().map_or(read, |&(id, _)| id.min(read))
     }
 
-    /// Returns where this subscriber is, to go on from there later with [`Start::Resume`](crate::Start::Resume).
+    /// Returns how far this subscriber has come. One that joins with [`Start::Resume`](crate::Start::Resume) goes on from
+    /// there.
+    ///
+    /// The position is after the last delivery: keep it when that is handled.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// use std::time::Duration;
+    /// use seqcast::{Start, WorkerOptions};
+    ///
+    /// let options = WorkerOptions::new().announce(false);
+    /// let position = bus.subscribe_with(&options)?.position();
+    /// let id = bus.publisher()?.post(("cache", "stale"), "user:42")?;
+    /// let mut subscriber = bus.subscribe_with(&options.start(Start::Resume(position)))?;
+    /// assert_eq!(subscriber.next(Duration::ZERO)?.map(|delivery| delivery.id()), Some(id));
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     pub fn position(&self) -> Position {
         Position::before(self.publisher.seat.segment.id(), self.cursor())
     }
@@ -345,11 +330,17 @@ impl Subscriber {
         self.publisher.seat()
     }
 
-    /// Leaves the bus: posts [`STOPPING`](library::STOPPING) and frees the seat. Dropping a subscriber does the same,
-    /// and has nobody to tell of an error.
+    /// Leaves the bus: posts [`STOPPING`](library::STOPPING) and frees the seat.
     ///
-    /// Unique events that this seat has claimed already, while it waited for a reserved id, are handed to `run` first,
-    /// since no other seat will run them.
+    /// `run` gets the unique events that this seat has claimed already, while it waited for a reserved id: no other seat
+    /// will run them. If a subscriber is dropped instead, nothing runs them; their keys are released.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let mut subscriber = bus.subscribe()?;
+    /// subscriber.leave(|event| println!("{event:?}"))?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -361,11 +352,11 @@ impl Subscriber {
         {
             run(event);
         }
-        // From here on no second time, whatever becomes of the rest.
+        // It is not delivered again if the rest fails.
         self.put_off = None;
         let claimed: Vec<Message> = self.reader.take_claimed().collect();
         for message in &claimed {
-            // `run` may fork, and return in the child, to whom none of them belongs.
+            // `run` may fork and return in the child, which owns none of them.
             self.publisher.check()?;
             if let Some(event) = event(message, &self.publisher) {
                 run(event);
@@ -378,7 +369,7 @@ impl Subscriber {
         }
     }
 
-    /// Takes the next step that is worth telling.
+    /// Takes the next step that is to be returned.
     #[inline]
     pub(crate) fn step(&mut self) -> Result<Option<Found>> {
         self.publisher.check()?;
@@ -404,8 +395,7 @@ impl Subscriber {
     #[inline]
     fn read(&mut self) -> Result<Step> {
         let Publisher { seat, .. } = &mut self.publisher;
-        let mut gate =
-            PullGate { filter: self.filter.as_deref(), claimer: &mut seat.claimer, undecided: &mut self.undecided };
+        let mut gate = PullGate { filter: &self.filter, claimer: &mut seat.claimer, undecided: &mut self.undecided };
         self.reader.read(&mut gate)
     }
 
@@ -489,7 +479,7 @@ impl Drop for Subscriber {
         if self.publisher.check().is_err() {
             return;
         }
-        // Claimed ahead and never handed over. They stay decided, but later events with their keys need not wait.
+        // Claimed ahead and never delivered. They stay decided, but later events with their keys need not wait.
         let mut unrun = Vec::new();
         if self.has_put_off_claimed() {
             unrun.push(self.reader.current().claim());
@@ -557,34 +547,4 @@ fn event<'a>(message: &'a Message, publisher: &Publisher) -> Option<Event<'a>> {
     };
     let data = Data::Bytes { type_tag: head.type_tag, bytes: message.payload() };
     Some(Event { source, event, origin, data })
-}
-
-struct PullGate<'a> {
-    filter: Option<&'a [Wanted]>,
-    claimer: &'a mut Claimer,
-    undecided: &'a mut VecDeque<(u64, Undecided)>,
-}
-
-impl Gate for PullGate<'_> {
-    fn wants(&mut self, head: &Head, prefix: &[u8]) -> bool {
-        let (source, event) = (head.source(prefix), head.event(prefix));
-        let of = |wanted: &Wanted| {
-            wanted.source.as_bytes() == source && wanted.event.as_ref().is_none_or(|name| name.as_bytes() == event)
-        };
-        match self.filter {
-            Some(filter) => filter.iter().any(of),
-            None => str::from_utf8(source).is_ok() && str::from_utf8(event).is_ok(),
-        }
-    }
-
-    fn claim(&mut self, unique: &UniqueKey, at: At) -> Result<Option<Token>> {
-        let reason = match self.claimer.claim(unique.key, unique.ttl_ns, Some(at))? {
-            Decision::Won(token) => return Ok(Some(token)),
-            Decision::Held { .. } | Decision::Decided => return Ok(None),
-            Decision::Full => Undecided::ClaimsFull,
-            Decision::Late => Undecided::Late,
-        };
-        self.undecided.push_back((at.place - 1, reason));
-        Ok(None)
-    }
 }

@@ -1,0 +1,113 @@
+//! What a subscriber gets.
+
+use crate::event::Event;
+#[cfg(doc)]
+use crate::seat::subscriber::Subscriber;
+
+/// What a [`Subscriber`] gets, in order.
+///
+/// ```
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+/// # let mut subscriber = bus.subscribe()?;
+/// use seqcast::Delivery;
+///
+/// match subscriber.try_next()? {
+///     Some(Delivery::Event(event)) => println!("{} {:?}", event.topic(), event.bytes()),
+///     Some(Delivery::Lagged { first, missed, .. }) => println!("missed {missed} events from {first} on"),
+///     Some(Delivery::Reserved { id, .. }) => println!("the payload of {id} is not there yet"),
+///     Some(other) => println!("{other:?}"),
+///     None => println!("nothing new"),
+/// }
+/// # Ok::<(), seqcast::Error>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "it is not delivered again"]
+#[non_exhaustive]
+pub enum Delivery<'a> {
+    /// An event.
+    Event(Event<'a>),
+    /// Ids that were overwritten before this seat read them. State that is built from events must be built again.
+    #[non_exhaustive]
+    Lagged {
+        /// The first of them.
+        first: u64,
+        /// How many there are. Some of them may never have been events.
+        missed: u64,
+    },
+    /// The next id is reserved, and its payload is not there yet. What follows the id is delivered after it.
+    ///
+    /// The same delivery comes again until the id is committed or given up. [`Subscriber::wait`] sleeps until then.
+    #[non_exhaustive]
+    Reserved {
+        /// The id.
+        id: u64,
+        /// `true` if this seat has reserved it. Then only this seat's commit ends the wait.
+        own: bool,
+    },
+    /// A unique event that this seat does not get, since it cannot be known if another seat has run it.
+    #[non_exhaustive]
+    Undecided {
+        /// The event's id.
+        id: u64,
+        /// Why it is not known.
+        reason: Undecided,
+    },
+    /// What stands at this id was not written by this crate. It is left out.
+    #[non_exhaustive]
+    Unreadable {
+        /// The id.
+        id: u64,
+    },
+}
+
+impl<'a> Delivery<'a> {
+    /// Returns the event, if this is one.
+    pub fn event(&self) -> Option<&Event<'a>> {
+        match self {
+            Delivery::Event(event) => Some(event),
+            _ => None,
+        }
+    }
+
+    /// Returns the id of the event, of what was not delivered, or of the first of several.
+    pub fn id(&self) -> u64 {
+        match self {
+            // A subscriber has no local events.
+            Delivery::Event(event) => event.id().unwrap_or_default(),
+            Delivery::Lagged { first: id, .. }
+            | Delivery::Reserved { id, .. }
+            | Delivery::Undecided { id, .. }
+            | Delivery::Unreadable { id, .. } => *id,
+        }
+    }
+
+    /// Returns how many ids were overwritten before this seat read them: 0 unless this is
+    /// [`Lagged`](Delivery::Lagged).
+    pub fn missed(&self) -> u64 {
+        match self {
+            Delivery::Lagged { missed, .. } => *missed,
+            _ => 0,
+        }
+    }
+}
+
+/// Why it cannot be known if a unique event has run.
+///
+/// ```
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+/// # let mut subscriber = bus.subscribe()?;
+/// use seqcast::{Delivery, Undecided};
+///
+/// if let Some(Delivery::Undecided { reason: Undecided::ClaimsFull, .. }) = subscriber.try_next()? {
+///     println!("create the segment with more .claims()");
+/// }
+/// # Ok::<(), seqcast::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Undecided {
+    /// The claims have no room for its key: raise [`SegmentOptions::claims`](crate::SegmentOptions::claims).
+    ClaimsFull,
+    /// This seat reached the event too late to know if another has run it: read more often, or raise the ttl.
+    Late,
+}

@@ -1,0 +1,79 @@
+//! Which events a subscriber wants, and which unique events are its own.
+
+use std::collections::VecDeque;
+
+use crate::error::Result;
+use crate::event::Topic;
+use crate::event::wire::{Head, UniqueKey};
+use crate::protocol::claims::{At, Decision, Token};
+use crate::seat::claim::Claimer;
+use crate::seat::delivery::Undecided;
+use crate::seat::read::Gate;
+
+/// The events that a subscriber wants.
+#[derive(Debug, Default)]
+pub(crate) struct Filter(Option<Vec<Wanted>>);
+
+/// One source, or one event of it.
+#[derive(Debug)]
+struct Wanted {
+    source: Box<str>,
+    event: Option<Box<str>>,
+}
+
+impl Filter {
+    /// Wants the events of `topics`.
+    pub(crate) fn topics<'t>(topics: impl IntoIterator<Item = impl Into<Topic<'t>>>) -> Result<Filter> {
+        let wanted = |topic: Topic<'_>| {
+            topic.check()?;
+            Ok(Wanted { source: topic.source().into(), event: Some(topic.event().into()) })
+        };
+        topics.into_iter().map(|topic| wanted(topic.into())).collect::<Result<_>>().map(|wanted| Filter(Some(wanted)))
+    }
+
+    /// Wants all events of `sources`.
+    pub(crate) fn sources<S: AsRef<str>>(sources: impl IntoIterator<Item = S>) -> Result<Filter> {
+        let wanted = |source: &str| {
+            Topic::from((source, "-")).check()?;
+            Ok(Wanted { source: source.into(), event: None })
+        };
+        sources.into_iter().map(|name| wanted(name.as_ref())).collect::<Result<_>>().map(|wanted| Filter(Some(wanted)))
+    }
+
+    fn wants(&self, source: &[u8], event: &[u8]) -> bool {
+        let is_of = |wanted: &Wanted| {
+            wanted.source.as_bytes() == source && wanted.event.as_ref().is_none_or(|name| name.as_bytes() == event)
+        };
+        match &self.0 {
+            Some(wanted) => wanted.iter().any(is_of),
+            None => true,
+        }
+    }
+}
+
+/// Decides for a subscriber.
+pub(crate) struct PullGate<'a> {
+    pub(crate) filter: &'a Filter,
+    pub(crate) claimer: &'a mut Claimer,
+    /// Unique events whose fate could not be decided.
+    pub(crate) undecided: &'a mut VecDeque<(u64, Undecided)>,
+}
+
+impl Gate for PullGate<'_> {
+    fn wants(&mut self, head: &Head, prefix: &[u8]) -> bool {
+        let (source, event) = (head.source(prefix), head.event(prefix));
+        let is_text = || str::from_utf8(source).is_ok() && str::from_utf8(event).is_ok();
+        self.filter.wants(source, event) && is_text()
+    }
+
+    fn claim(&mut self, unique: &UniqueKey, at: At) -> Result<Option<Token>> {
+        let reason = match self.claimer.claim(unique.key, unique.ttl_ns, Some(at))? {
+            Decision::Won(token) => return Ok(Some(token)),
+            Decision::Held { .. } | Decision::Decided => return Ok(None),
+            Decision::Full => Undecided::ClaimsFull,
+            Decision::Late => Undecided::Late,
+        };
+        self.undecided.push_back((at.place - 1, reason));
+        Ok(None)
+    }
+}
