@@ -8,6 +8,15 @@ use crate::protocol::claims::Token;
 /// The right to run a unique key until its ttl ends.
 ///
 /// Dropping a claim does not release it. Keep it to [`release`](crate::Worker::release) it, or let the ttl end it.
+///
+/// ```
+/// # use std::time::Duration;
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+/// # let worker = bus.join()?;
+/// let claim = worker.claim("nightly-mail", Duration::from_secs(3600))?.won().expect("nobody else is here");
+/// worker.release(&claim)?;
+/// # Ok::<(), seqcast::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "the key stays held until the claim is released or its ttl ends"]
 pub struct Claim {
@@ -45,6 +54,20 @@ impl Claim {
 }
 
 /// The result of a claim.
+///
+/// ```
+/// # use std::time::Duration;
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+/// # let worker = bus.join()?;
+/// use seqcast::Claimed;
+///
+/// match worker.claim("nightly-mail", Duration::from_secs(3600))? {
+///     Claimed::Won(_) => println!("send it"),
+///     Claimed::Held { seat, left, .. } => println!("seat {seat} sends it; again in {left:?}"),
+///     _ => println!("there are too many claims"),
+/// }
+/// # Ok::<(), seqcast::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "only the seat that won may do what the key stands for"]
 #[non_exhaustive]

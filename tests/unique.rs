@@ -570,7 +570,7 @@ alone! {
             assert_eq!(log.len(), 0, "{way}");
             let texts = reports.texts();
             assert_eq!(texts.len(), 1, "{way}: {texts:?}");
-            assert!(texts[0].starts_with(&format!("s/unique (id {id}): nobody ran this unique event")), "{texts:?}");
+            assert!(texts[0].starts_with(&format!("s/unique (id {id}): no worker ran this unique event")), "{texts:?}");
             // The event stays decided; the key does not stay held for it.
             assert_eq!(poll(&other), (1, 0), "{way}");
             other.event(("s", "next")).unique(held("key")).post(b"").unwrap();

@@ -9,16 +9,21 @@ use crate::claim::Unique;
 use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 
-/// An unposted event: [`Worker::event`](crate::Worker::event), [`Publisher::event`](crate::Publisher::event),
-/// [`Reservation::event`](crate::Reservation::event).
+/// An event with more than a topic and a payload, before it is posted. It is the same on every handle that posts:
+/// [`Worker::event`](crate::Worker::event), [`Publisher::event`](crate::Publisher::event), and
+/// [`Reservation::event`](crate::Reservation::event) for an event at a reserved id.
 ///
 /// ```
 /// # use std::time::Duration;
-/// # let name = format!("doc-builder-{}", std::process::id());
-/// # let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
 /// # let worker = bus.join()?;
 /// // One worker refreshes the users, and none does so again within ten seconds.
-/// worker.event(("refresh", "users")).unique("users").ttl(Duration::from_secs(10)).post("")?;
+/// let ttl = Duration::from_secs(10);
+/// worker.event(("refresh", "users")).unique("users").ttl(ttl).post("")?;
+/// bus.publisher()?.event(("refresh", "users")).unique("users").ttl(ttl).post("")?;
+/// worker.reserve()?.event(("refresh", "users")).unique("users").ttl(ttl).post("")?;
+/// // For this worker alone.
+/// worker.event(("cache", "stale")).local("user:42")?;
 /// # Ok::<(), seqcast::Error>(())
 /// ```
 #[must_use = "nothing is posted before `post`"]
@@ -43,6 +48,17 @@ impl<'a, S: Sender> EventBuilder<'a, S> {
 
     /// Makes the event unique: at most one worker runs it, and no worker runs a later event with the same key until the
     /// ttl ends. The first worker that reaches the event decides for all.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// # worker.poll()?;
+    /// worker.on(("refresh", "users"), |_| println!("only one of the workers gets here"))?;
+    /// worker.event(("refresh", "users")).unique("users").post("")?;
+    /// worker.event(("refresh", "users")).unique("users").post("")?;
+    /// assert_eq!(worker.poll()?.delivered(), 1, "the key is held for the second one");
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     pub fn unique(mut self, key: impl Into<Unique<'a>>) -> EventBuilder<'a, S> {
         self.unique = Some(key.into());
         self
@@ -50,12 +66,28 @@ impl<'a, S: Sender> EventBuilder<'a, S> {
 
     /// Sets how long the key of a unique event is held after the first worker has reached the event. Default: the
     /// worker's [`timeout`](crate::WorkerOptions::timeout).
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// # use std::time::Duration;
+    /// worker.event(("mail", "nightly")).unique("mail").ttl(Duration::from_secs(3600)).post("")?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     pub fn ttl(mut self, ttl: Duration) -> EventBuilder<'a, S> {
         self.ttl = Some(ttl);
         self
     }
 
     /// Posts the event. Returns its id.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// let id = worker.event(("refresh", "users")).unique("users").post("all of them")?;
+    /// assert_eq!(bus.next_id(), id + 1);
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -26,6 +26,19 @@ use crate::claim::Claim;
 /// An event, as handlers receive it.
 ///
 /// Its `Debug` output shows everything except the payload.
+///
+/// ```
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+/// # let worker = bus.join()?;
+/// # worker.poll()?;
+/// worker.on(("cache", "stale"), |event| {
+///     let key = String::from_utf8_lossy(event.bytes());
+///     println!("{}: {key}, from process {:?}, at {:?}", event.topic(), event.pid(), event.id());
+/// })?;
+/// worker.post(("cache", "stale"), "user:42")?;
+/// assert_eq!(worker.poll()?.delivered(), 1);
+/// # Ok::<(), seqcast::Error>(())
+/// ```
 pub struct Event<'a> {
     pub(crate) source: &'a str,
     pub(crate) event: &'a str,
@@ -64,6 +77,18 @@ impl<'a> Event<'a> {
     }
 
     /// Returns the event's position in the order that all workers share. `None` for local events.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// # worker.poll()?;
+    /// let mut ids = Vec::new();
+    /// let posted = worker.post(("cache", "stale"), "user:42")?;
+    /// worker.event(("cache", "stale")).local("user:42")?;
+    /// worker.poll_with(|event| ids.push(event.id()))?;
+    /// assert_eq!(ids, [None, Some(posted)]);
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     pub fn id(&self) -> Option<u64> {
         match self.origin {
             Origin::Local => None,
@@ -89,6 +114,17 @@ impl<'a> Event<'a> {
 
     /// Returns `true` if this process posted the event. Returns `false`, to be safe, if the worker that posted it has
     /// left and another process has taken its seat since.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// worker.on(("cache", "stale"), |event| {
+    ///     if !event.is_own() {
+    ///         println!("another process has changed something");
+    ///     }
+    /// })?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     pub fn is_own(&self) -> bool {
         match self.origin {
             Origin::Local => true,
@@ -103,6 +139,25 @@ impl<'a> Event<'a> {
 
     /// Returns the claim that makes this worker the only one to run a unique event. If it is released, the next event
     /// with the same key can run before the ttl is over.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// # worker.poll()?;
+    /// let weak = worker.downgrade();
+    /// worker.on(("refresh", "users"), move |event| {
+    ///     // ... it failed: another worker may try when the next such event is posted.
+    ///     match (weak.upgrade(), event.claim()) {
+    ///         (Some(worker), Some(claim)) => worker.release(&claim).map(drop),
+    ///         _ => Ok(()),
+    ///     }
+    /// })?;
+    /// for _ in 0..2 {
+    ///     worker.event(("refresh", "users")).unique("users").post("")?;
+    /// }
+    /// assert_eq!(worker.poll()?.delivered(), 2);
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     pub fn claim(&self) -> Option<Claim> {
         match self.origin {
             Origin::Local => None,
@@ -112,6 +167,17 @@ impl<'a> Event<'a> {
 
     /// Returns the payload's bytes. For a local event these are the bytes of the posted vector, string or static slice,
     /// and none for any other value.
+    ///
+    /// The bytes of a posted event are a private copy, which no other process can change.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// # worker.poll()?;
+    /// worker.post(("cache", "stale"), "user:42")?;
+    /// worker.poll_with(|event| assert_eq!(event.bytes(), b"user:42"))?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     pub fn bytes(&self) -> &'a [u8] {
         match self.data {
             Data::Bytes { bytes, .. } => bytes,
@@ -129,6 +195,15 @@ impl<'a> Event<'a> {
     }
 
     /// Returns the value that was posted with [`Worker::post_local`](crate::Worker::post_local), if it is a `T`.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// # worker.poll()?;
+    /// worker.post_local(("upstream", "weights"), vec![3, 1, 1])?;
+    /// worker.poll_with(|event| assert_eq!(event.local::<Vec<i32>>(), Some(&vec![3, 1, 1])))?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     pub fn local<T: Any>(&self) -> Option<&'a T> {
         match self.data {
             Data::Bytes { .. } => None,

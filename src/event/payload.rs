@@ -17,8 +17,7 @@ pub type Buffer = Vec<u8>;
 /// [`TypedEvent`](crate::TypedEvent).
 ///
 /// ```
-/// # let name = format!("doc-payload-{}", std::process::id());
-/// # let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
 /// # let worker = bus.join()?;
 /// worker.post(("cache", "stale"), "user:42")?;
 /// worker.post(("cache", "stale"), [7, 8, 9])?;

@@ -27,6 +27,13 @@ pub struct Topic<'a> {
 impl<'a> Topic<'a> {
     /// Returns the topic of these names. In a constant, invalid names do not compile.
     ///
+    /// ```
+    /// use seqcast::Topic;
+    ///
+    /// const STALE: Topic<'_> = Topic::new("cache", "stale");
+    /// # assert_eq!(STALE.source(), "cache");
+    /// ```
+    ///
     /// # Panics
     ///
     /// If a name is empty or longer than 255 bytes.
@@ -132,6 +139,17 @@ macro_rules! event_list {
 
 crate::event_list! {
     /// The library's own events. Workers receive them; only the library can post them.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// use seqcast::{WorkerOptions, library};
+    ///
+    /// let worker = bus.join()?;
+    /// worker.on(library::STARTED, |event| println!("{:?} joins", String::from_utf8_lossy(event.bytes())))?;
+    /// let web = bus.join_with(&WorkerOptions::new().label("web"))?;
+    /// assert_eq!(worker.poll()?.delivered(), 2);
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     pub mod library = "seqcast" {
         /// Posted by each worker that joins, unless [`announce`](crate::WorkerOptions::announce) is off. The payload is
         /// the worker's label.

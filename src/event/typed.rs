@@ -138,6 +138,29 @@ fn check_topic_of<T: TypedEvent>(topic: Topic<'_>) -> Result<()> {
 impl<'a> Event<'a> {
     /// Returns the value that was posted as a `T`, validated and in place.
     ///
+    /// ```
+    /// # use seqcast::rkyv::{Archive, Serialize};
+    /// # use seqcast::{Topic, TypedEvent};
+    /// # #[derive(Archive, Serialize)]
+    /// # #[rkyv(crate = seqcast::rkyv)]
+    /// # struct UpstreamDown {
+    /// #     port: u16,
+    /// # }
+    /// # impl TypedEvent for UpstreamDown {
+    /// #     const TOPIC: Topic<'static> = Topic::new("health", "down");
+    /// # }
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// # worker.poll()?;
+    /// worker.post(UpstreamDown::TOPIC, &UpstreamDown { port: 8080 })?;
+    /// worker.poll_with(|event| {
+    ///     let down = event.typed::<UpstreamDown>()?;
+    ///     println!("port {}", down.port);
+    ///     Ok::<(), seqcast::HandlerError>(())
+    /// })?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::Payload`] if the event was not posted as a `T` of this version, if its bytes are not a valid `T`,
@@ -159,6 +182,27 @@ impl<'a> Event<'a> {
 /// A value of a typed event, in place, as a handler of [`Worker::on_typed`](crate::Worker::on_typed) receives it.
 ///
 /// It dereferences to the archived value.
+///
+/// ```
+/// # use seqcast::rkyv::{Archive, Serialize};
+/// # use seqcast::{Topic, TypedEvent};
+/// # #[derive(Archive, Serialize)]
+/// # #[rkyv(crate = seqcast::rkyv)]
+/// # struct UpstreamDown {
+/// #     port: u16,
+/// # }
+/// # impl TypedEvent for UpstreamDown {
+/// #     const TOPIC: Topic<'static> = Topic::new("health", "down");
+/// # }
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+/// # let worker = bus.join()?;
+/// use seqcast::Typed;
+///
+/// worker.on_typed(|down: Typed<'_, UpstreamDown>| {
+///     println!("port {} is down, says event {:?}", down.port, down.event().id());
+/// })?;
+/// # Ok::<(), seqcast::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Typed<'a, T: TypedEvent> {
     value: &'a T::Archived,

@@ -273,10 +273,10 @@ impl fmt::Display for Trouble<'_> {
             Trouble::Lagged { missed } => {
                 write!(f, "{missed} events were overwritten before they were read: poll more often or raise capacity")
             }
-            Trouble::ClaimsFull => write!(f, "nobody ran this unique event: the claims are full, raise .claims()"),
+            Trouble::ClaimsFull => write!(f, "no worker ran this unique event: the claims are full, raise .claims()"),
             Trouble::Orphaned => write!(
                 f,
-                "nobody ran this unique event: its handlers were unregistered or dropped after this worker had claimed it"
+                "no worker ran this unique event: its handlers were unregistered or dropped after this worker had claimed it"
             ),
             Trouble::OptionsDiffer(differences) => write!(
                 f,
