@@ -14,8 +14,9 @@ use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::seat::bell::options::BellOptions;
 use crate::seat::bell::pull::PullBell;
+use crate::seat::delivery::Delivery;
 use crate::seat::publisher::Publisher;
-use crate::seat::subscriber::{Delivery, Found, Subscriber};
+use crate::seat::subscriber::{Found, Subscriber};
 
 /// A [`Subscriber`] that is awaited on a tokio runtime.
 ///
