@@ -436,12 +436,13 @@ alone! {
 fn every_test_that_the_page_names_is_there() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = fs::read_to_string(root.join("docs/survival.md")).unwrap();
-    let named: Vec<_> = page.split('`').filter_map(|code| code.split_once(".rs::")).collect();
+    let named: Vec<_> = page.split('`').filter_map(|code| code.split_once("::")).collect();
+    let named: Vec<_> = named.into_iter().filter(|(file, _)| file.ends_with(".rs") || file.ends_with(".c")).collect();
     assert!(named.len() > 30, "{named:?}");
     for (file, test) in named {
-        let file = format!("{file}.rs");
-        match fs::read_to_string(root.join(&file)) {
-            Ok(source) => assert!(source.contains(&format!("fn {test}(")), "{file} has no test {test}"),
+        let function = if file.ends_with(".rs") { "fn" } else { "void" };
+        match fs::read_to_string(root.join(file)) {
+            Ok(source) => assert!(source.contains(&format!("{function} {test}(")), "{file} has no test {test}"),
             // The package that is published has neither the models nor the command.
             Err(_) => assert!(file.starts_with("loom-tests/") || file.starts_with("crates/"), "{file} is not there"),
         }

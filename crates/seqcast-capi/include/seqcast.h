@@ -601,7 +601,8 @@ int seqcast_seat_bell(struct seqcast_seat *seat,
                       int *fd);
 
 // Prepares the sleep of the event loop. Returns 1 if there is something to read after all: read on, and call it again.
-// Returns 0 if the loop may sleep: the bell becomes readable as soon as there is something.
+// Returns 0 if the loop may sleep: the bell becomes readable as soon as there is something. After
+// `SEQCAST_E_BELL_CLOSED` the seat has no bell any more, and `seqcast_seat_bell` makes another.
 int seqcast_seat_arm(struct seqcast_seat *seat);
 
 // Returns how the seat's bell hears of posts: a `seqcast_bell_kind`.

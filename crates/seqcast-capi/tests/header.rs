@@ -104,6 +104,29 @@ fn every_function_is_in_the_header_and_explained_in_it() {
 }
 
 #[test]
+fn every_field_and_number_is_frozen() {
+    let frozen = fs::read_to_string(root().join("tests/c/abi.c")).unwrap();
+    let mut structure = None;
+    for line in declarations().lines() {
+        let words: Vec<&str> = line.trim_end_matches([',', ';']).split([' ', '*', '[']).collect();
+        match (words[..].first(), structure) {
+            (Some(&"typedef"), _) if line.ends_with('{') => structure = Some((words[1], words[2])),
+            (Some(&"}"), _) => structure = None,
+            (_, Some(("enum", _))) => {
+                let expected = format!("IS({}, {});", words[2], words[4]);
+                assert!(frozen.contains(&expected), "{expected} is not in tests/c/abi.c");
+            }
+            (_, Some((_, of))) => {
+                let field = words.iter().rfind(|word| word.starts_with(|c: char| c.is_ascii_alphabetic())).unwrap();
+                let expected = format!("AT({of}, {field}, ");
+                assert!(frozen.contains(&expected), "{expected}..) is not in tests/c/abi.c");
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
 fn errors_have_the_numbers_and_names_of_the_crate() {
     let header = header();
     for kind in ErrorKind::ALL {

@@ -5,8 +5,10 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use seqcast_testkit::Name;
 use support::{Linking, Program, built, library, run, temporary};
@@ -34,7 +36,7 @@ macro_rules! programs {
     };
 }
 
-programs!(bells events figures forks misuse reservations threads unique);
+programs!(abi bells events figures forks misuse reservations threads unique);
 
 fn runs_under_valgrind(source: &str) {
     let program = Program::c(source, Linking::Shared);
@@ -158,6 +160,34 @@ fn what_is_installed_is_found_by_pkg_config_and_uninstalled() {
     let left = run(Command::new("find").arg(&installed).args(["!", "-type", "d"]));
     std::fs::remove_dir_all(&installed).unwrap();
     assert_eq!(left, "");
+}
+
+/// Served to others than itself, on a segment with a name, and ended by a signal.
+#[test]
+fn the_example_serves_until_a_signal_ends_it() {
+    let (program, name) = (Program::example("echo.c", Linking::Static), Name::new());
+    let mut server = program.command().args(["--serve", "0", &name]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let port: u16 = line.trim().rsplit(':').next().unwrap().parse().unwrap_or_else(|_| panic!("{line}"));
+    let connect = || BufReader::new(TcpStream::connect(("127.0.0.1", port)).unwrap());
+    let (mut one, mut other) = (connect(), connect());
+    let ask = |client: &mut BufReader<TcpStream>, text: &str| {
+        client.get_mut().write_all(text.as_bytes()).unwrap();
+        let mut answer = String::new();
+        client.read_line(&mut answer).unwrap();
+        answer
+    };
+    assert_eq!(ask(&mut one, "hello\n"), "hello\n");
+    assert_eq!(ask(&mut other, "two\nlines\n"), "two\n");
+    assert_eq!(ask(&mut other, ""), "lines\n");
+    assert_eq!(ask(&mut one, "say something\n"), "said something\n");
+    assert_eq!(ask(&mut other, ""), "said something\n");
+    assert!(name.path().exists());
+    let pid = rustix::process::Pid::from_child(&server);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert!(server.wait().unwrap().success());
+    assert!(!name.path().exists(), "the name is left behind");
 }
 
 /// The example checks what it shows, and says so in its last line.

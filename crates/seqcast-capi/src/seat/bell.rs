@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_int};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use seqcast::{BellKind, BellOptions, PullBell};
+use seqcast::{BellKind, BellOptions, ErrorKind, PullBell};
 
 use super::{Role, SEATS, Seat, seqcast_seat};
 use crate::argument::{copy_text, place};
@@ -67,7 +67,8 @@ pub unsafe extern "C" fn seqcast_seat_bell(
 }
 
 /// Prepares the sleep of the event loop. Returns 1 if there is something to read after all: read on, and call it again.
-/// Returns 0 if the loop may sleep: the bell becomes readable as soon as there is something.
+/// Returns 0 if the loop may sleep: the bell becomes readable as soon as there is something. After
+/// `SEQCAST_E_BELL_CLOSED` the seat has no bell any more, and `seqcast_seat_bell` makes another.
 #[unsafe(no_mangle)]
 pub extern "C" fn seqcast_seat_arm(seat: *mut seqcast_seat) -> c_int {
     call(|| SEATS.with(seat, |seat| Ok(c_int::from(seat.arm()?))))
@@ -128,7 +129,12 @@ impl Seat {
     fn arm(&mut self) -> Result<bool> {
         self.subscriber()?;
         let (Role::Subscriber(subscriber), Some(bell)) = (&self.role, &self.bell) else { return Err(no_bell()) };
-        Ok(bell.arm(subscriber)?)
+        let armed = bell.arm(subscriber);
+        if matches!(&armed, Err(error) if error.kind() == ErrorKind::BellClosed) {
+            // The next call of `seqcast_seat_bell` makes another.
+            self.bell = None;
+        }
+        Ok(armed?)
     }
 }
 

@@ -128,6 +128,30 @@ static void leaving_closes_the_bell(void) {
     seqcast_seat_free(seat), seqcast_bus_free(bus);
 }
 
+static void a_bell_that_was_closed_is_made_again(void) {
+    seqcast_bus *bus = small_bus();
+    int fd, other;
+    seqcast_seat *seat = with_bell(bus, &fd), *poster = publisher(bus);
+    take_all(seat);
+    /* What a daemon does to descriptors that it did not open. */
+    CHECK_IS(close(fd), 0);
+    int mine = dup(STDERR_FILENO);
+    CHECK_IS(mine, fd);
+    CHECK_IS(seqcast_seat_arm(seat), SEQCAST_E_BELL_CLOSED);
+    CHECK_IS(seqcast_seat_arm(seat), SEQCAST_E_NO_BELL);
+    CHECK_IS(fcntl(mine, F_GETFD), 0);
+    CHECK_IS(seqcast_seat_bell(seat, NULL, &other), 0);
+    CHECK(other != mine);
+    take_all(seat);
+    post(poster, "x");
+    CHECK_IS(is_readable(other, -1), 1);
+    CHECK_IS(take_all(seat), 1);
+    CHECK_IS(seqcast_seat_free(seat), 0);
+    CHECK_IS(fcntl(mine, F_GETFD), 0);
+    close(mine);
+    seqcast_seat_free(poster), seqcast_bus_free(bus);
+}
+
 static void bad_options_are_errors_and_others_are_taken(void) {
     seqcast_bus *bus = small_bus();
     seqcast_seat *seat = subscribe(bus);
@@ -150,6 +174,7 @@ int main(void) {
     the_end_of_a_reservation_rings_the_bell();
     a_post_of_another_process_rings_the_bell_and_a_child_cannot_use_it();
     leaving_closes_the_bell();
+    a_bell_that_was_closed_is_made_again();
     bad_options_are_errors_and_others_are_taken();
     return 0;
 }

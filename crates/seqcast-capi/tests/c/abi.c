@@ -1,0 +1,209 @@
+/*
+ * What programs are compiled with: the structs' fields and sizes, and the numbers. None of these lines may change, except
+ * for the size of a struct that gets new fields at its end. If one has to, SEQCAST_ABI and the soname change.
+ */
+#include "check.h"
+
+#define AT(type, field, offset) _Static_assert(offsetof(type, field) == (offset), #type "." #field " has moved")
+#define SIZE(type, bytes) _Static_assert(sizeof(type) == (bytes), #type " has another size")
+#define IS(constant, number) _Static_assert((constant) == (number), #constant " has another number")
+
+AT(seqcast_bus_options, size, 0);
+AT(seqcast_bus_options, capacity, 8);
+AT(seqcast_bus_options, block_size, 16);
+AT(seqcast_bus_options, claims, 24);
+AT(seqcast_bus_options, seats, 32);
+AT(seqcast_bus_options, creation_timeout_ns, 40);
+AT(seqcast_bus_options, mode, 48);
+AT(seqcast_bus_options, set_owner, 52);
+AT(seqcast_bus_options, owner_uid, 56);
+AT(seqcast_bus_options, owner_gid, 60);
+AT(seqcast_bus_options, strict, 64);
+AT(seqcast_bus_options, unlink_on_free, 68);
+AT(seqcast_bus_options, dump, 72);
+AT(seqcast_bus_options, reserved, 76);
+SIZE(seqcast_bus_options, 80);
+
+AT(seqcast_seat_options, size, 0);
+AT(seqcast_seat_options, label, 8);
+AT(seqcast_seat_options, label_len, 16);
+AT(seqcast_seat_options, start_id, 24);
+AT(seqcast_seat_options, start_position, 32);
+AT(seqcast_seat_options, start_position_len, 40);
+AT(seqcast_seat_options, wait_interval_ns, 48);
+AT(seqcast_seat_options, wait_max_ns, 56);
+AT(seqcast_seat_options, timeout_ns, 64);
+AT(seqcast_seat_options, start, 72);
+AT(seqcast_seat_options, silent, 76);
+SIZE(seqcast_seat_options, 80);
+
+AT(seqcast_bell_options, size, 0);
+AT(seqcast_bell_options, interval_ns, 8);
+AT(seqcast_bell_options, tick_ns, 16);
+AT(seqcast_bell_options, thread, 24);
+AT(seqcast_bell_options, reserved, 28);
+SIZE(seqcast_bell_options, 32);
+
+AT(seqcast_claim, words, 0);
+SIZE(seqcast_claim, 24);
+
+AT(seqcast_post_options, size, 0);
+AT(seqcast_post_options, type_tag, 8);
+AT(seqcast_post_options, key, 16);
+AT(seqcast_post_options, key_len, 24);
+AT(seqcast_post_options, ttl_ns, 32);
+SIZE(seqcast_post_options, 40);
+
+AT(seqcast_delivery, kind, 0);
+AT(seqcast_delivery, own, 4);
+AT(seqcast_delivery, pid, 8);
+AT(seqcast_delivery, seat, 12);
+AT(seqcast_delivery, id, 16);
+AT(seqcast_delivery, missed, 24);
+AT(seqcast_delivery, type_tag, 32);
+AT(seqcast_delivery, source, 40);
+AT(seqcast_delivery, source_len, 48);
+AT(seqcast_delivery, event, 56);
+AT(seqcast_delivery, event_len, 64);
+AT(seqcast_delivery, payload, 72);
+AT(seqcast_delivery, payload_len, 80);
+AT(seqcast_delivery, unique, 88);
+AT(seqcast_delivery, reason, 92);
+AT(seqcast_delivery, claim, 96);
+SIZE(seqcast_delivery, 120);
+
+AT(seqcast_topic, source, 0);
+AT(seqcast_topic, source_len, 8);
+AT(seqcast_topic, event, 16);
+AT(seqcast_topic, event_len, 24);
+SIZE(seqcast_topic, 32);
+
+AT(seqcast_text, data, 0);
+AT(seqcast_text, len, 8);
+SIZE(seqcast_text, 16);
+
+AT(seqcast_tail_options, size, 0);
+AT(seqcast_tail_options, start_id, 8);
+AT(seqcast_tail_options, start_position, 16);
+AT(seqcast_tail_options, start_position_len, 24);
+AT(seqcast_tail_options, patience_ns, 32);
+AT(seqcast_tail_options, start, 40);
+AT(seqcast_tail_options, payloads, 44);
+SIZE(seqcast_tail_options, 48);
+
+AT(seqcast_seen, kind, 0);
+AT(seqcast_seen, fragmented, 4);
+AT(seqcast_seen, unique, 8);
+AT(seqcast_seen, pid, 12);
+AT(seqcast_seen, seat, 16);
+AT(seqcast_seen, typed, 20);
+AT(seqcast_seen, id, 24);
+AT(seqcast_seen, missed, 32);
+AT(seqcast_seen, source, 40);
+AT(seqcast_seen, source_len, 48);
+AT(seqcast_seen, event, 56);
+AT(seqcast_seen, event_len, 64);
+AT(seqcast_seen, len, 72);
+AT(seqcast_seen, payload, 80);
+AT(seqcast_seen, payload_len, 88);
+SIZE(seqcast_seen, 96);
+
+IS(SEQCAST_ABI, 0);
+
+IS(SEQCAST_BELL_INOTIFY, 0);
+IS(SEQCAST_BELL_TICK, 1);
+IS(SEQCAST_BELL_THREAD, 2);
+IS(SEQCAST_BELL_OTHER, 3);
+
+IS(SEQCAST_CLAIM_HELD, 0);
+IS(SEQCAST_CLAIM_WON, 1);
+IS(SEQCAST_CLAIM_FULL, 2);
+
+IS(SEQCAST_E_NAME, -1);
+IS(SEQCAST_E_OPTION, -2);
+IS(SEQCAST_E_TOPIC, -3);
+IS(SEQCAST_E_LIBRARY_SOURCE, -4);
+IS(SEQCAST_E_TYPED_TOPIC, -5);
+IS(SEQCAST_E_NOT_FOUND, -6);
+IS(SEQCAST_E_EXISTS, -7);
+IS(SEQCAST_E_FOREIGN, -8);
+IS(SEQCAST_E_UNFINISHED, -9);
+IS(SEQCAST_E_BUSY, -10);
+IS(SEQCAST_E_LAYOUT, -11);
+IS(SEQCAST_E_FINGERPRINT, -12);
+IS(SEQCAST_E_OTHER_BOOT, -13);
+IS(SEQCAST_E_OWNER, -14);
+IS(SEQCAST_E_MODE, -15);
+IS(SEQCAST_E_OPTIONS_DIFFER, -16);
+IS(SEQCAST_E_TRUNCATED, -17);
+IS(SEQCAST_E_DENIED, -18);
+IS(SEQCAST_E_NO_SPACE, -19);
+IS(SEQCAST_E_FILE_LIMIT, -20);
+IS(SEQCAST_E_MEMORY_LIMIT, -21);
+IS(SEQCAST_E_INTERRUPTED, -22);
+IS(SEQCAST_E_NO_SHARED_MEMORY, -23);
+IS(SEQCAST_E_READ_ONLY, -24);
+IS(SEQCAST_E_NO_INODES, -25);
+IS(SEQCAST_E_LINKED, -26);
+IS(SEQCAST_E_HOLES, -27);
+IS(SEQCAST_E_REPLACED, -28);
+IS(SEQCAST_E_NO_SEAT, -29);
+IS(SEQCAST_E_DESCRIPTOR, -30);
+IS(SEQCAST_E_DISPLACED, -31);
+IS(SEQCAST_E_FORKED, -32);
+IS(SEQCAST_E_PAYLOAD_TOO_LARGE, -33);
+IS(SEQCAST_E_NOT_YET, -34);
+IS(SEQCAST_E_OTHER_BUS, -35);
+IS(SEQCAST_E_TOO_LATE, -36);
+IS(SEQCAST_E_PAYLOAD, -37);
+IS(SEQCAST_E_ARCHIVE, -38);
+IS(SEQCAST_E_CORRUPT, -39);
+IS(SEQCAST_E_EXHAUSTED, -40);
+IS(SEQCAST_E_LEFT, -41);
+IS(SEQCAST_E_ALREADY_CONFIGURED, -42);
+IS(SEQCAST_E_NOT_CONFIGURED, -43);
+IS(SEQCAST_E_POLLER_PANICKED, -44);
+IS(SEQCAST_E_SYSTEM, -45);
+IS(SEQCAST_E_UNHEARD, -46);
+IS(SEQCAST_E_BELL_CLOSED, -47);
+IS(SEQCAST_E_NULL, -1001);
+IS(SEQCAST_E_HANDLE, -1002);
+IS(SEQCAST_E_IN_USE, -1003);
+IS(SEQCAST_E_PANIC, -1004);
+IS(SEQCAST_E_TEXT, -1005);
+IS(SEQCAST_E_SIZE, -1006);
+IS(SEQCAST_E_NOT_A_READER, -1007);
+IS(SEQCAST_E_TOO_MANY_HANDLES, -1008);
+IS(SEQCAST_E_NO_BELL, -1009);
+
+IS(SEQCAST_NOTHING, 0);
+IS(SEQCAST_EVENT, 1);
+IS(SEQCAST_LAGGED, 2);
+IS(SEQCAST_RESERVED, 3);
+IS(SEQCAST_UNDECIDED, 4);
+IS(SEQCAST_UNREADABLE, 5);
+IS(SEQCAST_OTHER, 6);
+
+IS(SEQCAST_REASON_OTHER, 0);
+IS(SEQCAST_REASON_CLAIMS_FULL, 1);
+IS(SEQCAST_REASON_LATE, 2);
+
+IS(SEQCAST_SEEN_NOTHING, 0);
+IS(SEQCAST_SEEN_EVENT, 1);
+IS(SEQCAST_SEEN_GAP, 2);
+IS(SEQCAST_SEEN_VOID, 3);
+IS(SEQCAST_SEEN_PASSED_OVER, 4);
+IS(SEQCAST_SEEN_HEADLESS, 5);
+IS(SEQCAST_SEEN_UNREADABLE, 6);
+IS(SEQCAST_SEEN_OTHER, 7);
+
+IS(SEQCAST_START_NOW, 0);
+IS(SEQCAST_START_OLDEST, 1);
+IS(SEQCAST_START_AT, 2);
+IS(SEQCAST_START_AFTER, 3);
+IS(SEQCAST_START_RESUME, 4);
+
+int main(void) {
+    CHECK_IS(seqcast_abi(), 0);
+    return 0;
+}
