@@ -196,7 +196,9 @@ static void take_client(struct worker *worker) {
     client->next = worker->clients;
     worker->clients = client;
     watch(worker, fd, EPOLLIN, client);
-    if (++worker->client_count == worker->most_clients && epoll_ctl(worker->epoll, EPOLL_CTL_DEL, worker->listener, NULL))
+    if (++worker->client_count < worker->most_clients)
+        return;
+    if (epoll_ctl(worker->epoll, EPOLL_CTL_DEL, worker->listener, NULL) < 0)
         fail("epoll_ctl");
 }
 

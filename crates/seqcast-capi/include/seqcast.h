@@ -1,5 +1,5 @@
 /*
- * seqcast: events between the worker processes of one host, through shared memory, without a broker and without locks.
+ * seqcast: events between the worker processes of one host, through shared memory, without a broker or locks.
  *
  *     seqcast_bus *bus;                                    // in the master, before it forks
  *     seqcast_bus_open_or_create("my-server", 9, NULL, &bus);
@@ -13,24 +13,26 @@
  *         if (delivery->kind == SEQCAST_EVENT)
  *             printf("%.*s\n", (int)delivery->event_len, delivery->event);
  *
- * Results. A function that returns int returns 0 or more if it succeeds, and a negative seqcast_error if it fails. After a
- * failure nothing is half done, and seqcast_error_message() says what happened, with the values, and what to do.
+ * Results. A function that returns int returns 0 or more if it succeeds, and a negative seqcast_error if it fails.
+ * After a failure nothing is half done, and seqcast_error_message() says what happened, with the values, and what to
+ * do.
  *
- * Handles. seqcast_bus *, seqcast_seat * and the like are numbers and lead to no memory. One that is null, was freed, is of
- * another kind or is none at all gives an error. The _free functions take null.
+ * Handles. seqcast_bus *, seqcast_seat * and the like are numbers and lead to no memory. One that is null, was
+ * freed, is of another kind or is none at all gives an error. The _free functions take null.
  *
- * Texts and bytes are passed as a pointer and a length, and need no zero at their end. The pointer may be null if the length
- * is 0. Names are UTF-8. A function that copies a text copies as much as fits with a zero behind it, and returns the length
- * of the whole text without the zero, as snprintf does.
+ * Texts and bytes are passed as a pointer and a length, and need no zero at their end. The pointer may be null if
+ * the length is 0. Names are UTF-8. A function that copies a text copies as much as fits with a zero behind it, and
+ * returns the length of the whole text without the zero, as snprintf does.
  *
- * Options. A struct of options begins with its size; zero is the default of every field, and a null pointer means all
- * defaults. In C: seqcast_seat_options options = {0}; options.size = sizeof options;
+ * Options. A struct of options begins with its size; zero is the default of every field, and a null pointer means
+ * all defaults. In C: seqcast_seat_options options = {0}; options.size = sizeof options;
  *
- * Threads. A bus, a snapshot and an inspector are for any number of threads at the same time. A seat and a tail may move
- * from thread to thread, but are for one at a time: a second one gets SEQCAST_E_IN_USE.
+ * Threads. A bus, a snapshot and an inspector are for any number of threads at the same time. A seat and a tail may
+ * move from thread to thread, but are for one at a time: a second one gets SEQCAST_E_IN_USE.
  *
- * Fork. Open the bus in the master and take seats in each child. With what it inherits, a child gets SEQCAST_E_FORKED from a
- * seat; a bus, a snapshot, an inspector and a tail work. A child's exit and its _free calls disturb nobody.
+ * Fork. Open the bus in the master and take seats in each child. With what it inherits, a child gets
+ * SEQCAST_E_FORKED from a seat; a bus, a snapshot, an inspector and a tail work. A child's exit and its _free calls
+ * disturb no other process.
  *
  * Signals. No function may be called from a signal handler.
  *
@@ -72,8 +74,8 @@ typedef enum seqcast_claimed {
   SEQCAST_CLAIM_FULL = 2,
 } seqcast_claimed;
 
-// What a call returns if it fails: these numbers never change, and new errors get new ones. `seqcast_error_message` has
-// the text with the values and the remedy.
+// What a call returns if it fails: these numbers never change, and new errors get new ones. `seqcast_error_message`
+// has the text with the values and the remedy.
 typedef enum seqcast_error {
   // The name cannot name a segment.
   SEQCAST_E_NAME = -1,
@@ -197,8 +199,8 @@ typedef enum seqcast_kind {
   SEQCAST_EVENT = 1,
   // `missed` ids from `id` on were overwritten before this seat read them: rebuild what depends on them.
   SEQCAST_LAGGED = 2,
-  // The next id, `id`, is reserved and its payload is not there yet. What follows it is delivered after it. Nothing is
-  // to be done: call again later, or wait.
+  // The next id, `id`, is reserved and its payload is not there yet. What follows it is delivered after it. Nothing
+  // is to be done: call again later, or wait.
   SEQCAST_RESERVED = 3,
   // A unique event at `id` that this seat did not run, for `reason`: it cannot be known whether it was run before.
   SEQCAST_UNDECIDED = 4,
@@ -261,14 +263,15 @@ typedef struct seqcast_inspector seqcast_inspector;
 // A place on the bus, by which one thread at a time reads and posts. Threads that post at the same time take one each.
 typedef struct seqcast_seat seqcast_seat;
 
-// A snapshot of a segment's figures. Row 0 is the segment; each further row is a worker that lives, or one that died and
-// whose seat was not taken since.
+// A snapshot of a segment's figures. Row 0 is the segment; each further row is a worker that lives, or one that died
+// and whose seat was not taken since.
 typedef struct seqcast_stats seqcast_stats;
 
 // A reader of all events that takes no seat, for one thread at a time. It may miss events: no writer waits for it.
 typedef struct seqcast_tail seqcast_tail;
 
-// How a segment is made, and what an existing one must be like. Set everything to zero, then `size`, then what matters.
+// How a segment is made, and what an existing one must be like. Set everything to zero, then `size`, then what
+// matters.
 //
 // Sizes count when a segment is created. An existing one keeps its own: see `strict` and `seqcast_bus_differences`.
 typedef struct seqcast_bus_options {
@@ -365,8 +368,8 @@ typedef struct seqcast_post_options {
 
 // What a seat is given. The library fills it; later versions add fields at its end.
 //
-// It and what it leads to are valid until the next call of `seqcast_seat_next`, `_next_before`, `_leave` or `_free` with
-// the seat; a post or a claim leaves them alone. No pointer in it is null. Texts do not end with a zero.
+// It and what it leads to are valid until the next call of `seqcast_seat_next`, `_next_before`, `_leave` or `_free`
+// with the seat; a post or a claim leaves them alone. No pointer in it is null. Texts do not end with a zero.
 typedef struct seqcast_delivery {
   // A `seqcast_kind`.
   int32_t kind;
@@ -485,8 +488,8 @@ uint32_t seqcast_abi(void);
 // Copies the version of the library, such as `0.1.0`, as all functions copy texts.
 int seqcast_version(char *buffer, size_t capacity);
 
-// Returns the text of this thread's last failure: what happened, with the values, and what to do. It is never null, and
-// empty if nothing has failed. It is valid until the next call of this thread that fails.
+// Returns the text of this thread's last failure: what happened, with the values, and what to do. It is never null,
+// and empty if nothing has failed. It is valid until the next call of this thread that fails.
 const char *seqcast_error_message(void);
 
 // Returns the `errno` of the system call that made this thread's last failure, or 0 if it was none.
@@ -498,14 +501,15 @@ int seqcast_error_code(int result,
                        char *buffer,
                        size_t capacity);
 
-// Creates the segment `name` and opens it. A name has 1 to 200 of the characters `A-Z a-z 0-9 . _ -`; a leading slash is
-// added. `options` may be null. Returns 0.
+// Creates the segment `name` and opens it. A name has 1 to 200 of the characters `A-Z a-z 0-9 . _ -`; a leading slash
+// is added. `options` may be null. Returns 0.
 int seqcast_bus_create(const char *name,
                        size_t name_len,
                        const struct seqcast_bus_options *options,
                        struct seqcast_bus **out);
 
-// Opens the segment `name`. Of the options only `mode`, the owner, `creation_timeout_ns` and `dump` are used. Returns 0.
+// Opens the segment `name`. Of the options only `mode`, the owner, `creation_timeout_ns` and `dump` are used. Returns
+// 0.
 int seqcast_bus_open(const char *name,
                      size_t name_len,
                      const struct seqcast_bus_options *options,
@@ -578,24 +582,26 @@ int seqcast_bus_publisher(const struct seqcast_bus *bus,
                           const struct seqcast_seat_options *options,
                           struct seqcast_seat **out);
 
-// Leaves the bus if `seqcast_seat_leave` has not, and frees the handle. In a forked child it frees the child's memory and
-// disturbs nobody. Returns 0, also for null; `SEQCAST_E_IN_USE` if another thread is inside a call, and nothing is freed.
+// Leaves the bus if `seqcast_seat_leave` has not, and frees the handle. In a forked child it frees the child's memory
+// and disturbs nobody. Returns 0, also for null; `SEQCAST_E_IN_USE` if another thread is inside a call, and nothing
+// is freed.
 int seqcast_seat_free(struct seqcast_seat *seat);
 
-// Leaves the bus: posts `seqcast/stopping`, and the place is free for another. Unique events that the seat has claimed
-// already, while it waited for a reserved id, are given by `seqcast_seat_next` afterwards, since no other seat runs them;
-// every other call gives `SEQCAST_E_LEFT`. The handle is to be freed as before. Returns 0.
+// Leaves the bus: posts `seqcast/stopping`, and the place is free for another. Unique events that the seat has
+// claimed already, while it waited for a reserved id, are given by `seqcast_seat_next` afterwards, since no other
+// seat runs them; every other call gives `SEQCAST_E_LEFT`. The handle is to be freed as before. Returns 0.
 int seqcast_seat_leave(struct seqcast_seat *seat);
 
 // Returns the number of the seat.
 int seqcast_seat_number(struct seqcast_seat *seat);
 
-// Makes a descriptor that is readable as long as the seat may have something to read, for epoll, poll, libuv and other
-// event loops, and stores it. A second call stores the same one, whatever its options. `options` may be null. Returns 0.
+// Makes a descriptor that is readable as long as the seat may have something to read, for epoll, poll, libuv and
+// other event loops, and stores it. A second call stores the same one, whatever its options. `options` may be null.
+// Returns 0.
 //
-// When it is readable, and once at the beginning, read until `seqcast_seat_next` returns 0, then call `seqcast_seat_arm`.
-// Wait for reading only, level- or edge-triggered. The descriptor is the seat's: do not read it, and do not close it.
-// `seqcast_seat_leave` and `_free` close it, after the loop was told to forget it.
+// When it is readable, and once at the beginning, read until `seqcast_seat_next` returns 0, then call
+// `seqcast_seat_arm`. Wait for reading only, level- or edge-triggered. The descriptor is the seat's: do not read it,
+// and do not close it. `seqcast_seat_leave` and `_free` close it, after the loop was told to forget it.
 int seqcast_seat_bell(struct seqcast_seat *seat,
                       const struct seqcast_bell_options *options,
                       int *fd);
@@ -614,8 +620,8 @@ int seqcast_seat_bell_unheard(struct seqcast_seat *seat, char *buffer, size_t ca
 // Claims `key` among all seats for `ttl_ns` nanoseconds. Returns a `seqcast_claimed`; compare it with
 // `SEQCAST_CLAIM_WON`.
 //
-// If it is won, `*claim` is what releases it. If it is held, `*left_ns` is the time until the key is free, and `*holder`
-// the number of the holder's seat. `left_ns` and `holder` may be null.
+// If it is won, `*claim` is what releases it. If it is held, `*left_ns` is the time until the key is free, and
+// `*holder` the number of the holder's seat. `left_ns` and `holder` may be null.
 int seqcast_seat_claim(struct seqcast_seat *seat,
                        const char *key,
                        size_t key_len,
@@ -624,13 +630,13 @@ int seqcast_seat_claim(struct seqcast_seat *seat,
                        uint64_t *left_ns,
                        uint32_t *holder);
 
-// Ends a claim, or the claim of a unique event, before its ttl does. Any seat of the bus may do so. Returns 1 if it did,
-// 0 if the claim had ended.
+// Ends a claim, or the claim of a unique event, before its ttl does. Any seat of the bus may do so. Returns 1 if it
+// did, 0 if the claim had ended.
 int seqcast_seat_release(struct seqcast_seat *seat,
                          const struct seqcast_claim *claim);
 
-// Posts an event to all seats. `options` may be null, and so may `payload` if `payload_len` is 0. If `id` is not null the
-// event's id is stored there. Returns 0; after an error no seat sees the event.
+// Posts an event to all seats. `options` may be null, and so may `payload` if `payload_len` is 0. If `id` is not null
+// the event's id is stored there. Returns 0; after an error no seat sees the event.
 int seqcast_seat_post(struct seqcast_seat *seat,
                       const char *source,
                       size_t source_len,
@@ -641,14 +647,15 @@ int seqcast_seat_post(struct seqcast_seat *seat,
                       const struct seqcast_post_options *options,
                       uint64_t *id);
 
-// Takes the next event id now and stores it, for an event whose payload comes later. Readers that reach it wait, for their
-// `wait_max_ns` at most; what is posted after it is delivered after it. A seat holds one reservation: one that it has not
-// committed is given up first, as when it leaves. Returns 0.
+// Takes the next event id now and stores it, for an event whose payload comes later. Readers that reach it wait, for
+// their `wait_max_ns` at most; what is posted after it is delivered after it. A seat holds one reservation: one that
+// it has not committed is given up first, as when it leaves. Returns 0.
 int seqcast_seat_reserve(struct seqcast_seat *seat,
                          uint64_t *id);
 
-// Makes the event visible at the reserved id. It must fit one block. Returns 0. `SEQCAST_E_TOO_LATE` says that the id was
-// given up before, and no seat sees the event; after another error the reservation stands and can be committed again.
+// Makes the event visible at the reserved id. It must fit one block. Returns 0. `SEQCAST_E_TOO_LATE` says that the id
+// was given up before, and no seat sees the event; after another error the reservation stands and can be committed
+// again.
 int seqcast_seat_commit(struct seqcast_seat *seat,
                         uint64_t id,
                         const char *source,
@@ -665,24 +672,25 @@ int seqcast_seat_abandon(struct seqcast_seat *seat, uint64_t id);
 // Takes what comes next, and waits for it up to `timeout_ns` nanoseconds if there is nothing: 0 never waits,
 // `UINT64_MAX` waits without end. A signal does not end the wait.
 //
-// Returns 1 if there is something to handle, 0 if not; `*out` says what it is, by its `kind`. At a reserved id there is
-// nothing to handle either, so that `while ((result = seqcast_seat_next(seat, 0, &delivery)) > 0)` ends.
+// Returns 1 if there is something to handle, 0 if not; `*out` says what it is, by its `kind`. At a reserved id there
+// is nothing to handle either, so that `while ((result = seqcast_seat_next(seat, 0, &delivery)) > 0)` ends.
 int seqcast_seat_next(struct seqcast_seat *seat,
                       uint64_t timeout_ns,
                       const struct seqcast_delivery **out);
 
-// Like `seqcast_seat_next` without waiting, but takes nothing whose id is `end` or greater: with the next id of the bus
-// from before a loop, the loop ends however fast others post, and leaves what its own handlers post for later.
+// Like `seqcast_seat_next` without waiting, but takes nothing whose id is `end` or greater: with the next id of the
+// bus from before a loop, the loop ends however fast others post, and leaves what its own handlers post for later.
 int seqcast_seat_next_before(struct seqcast_seat *seat,
                              uint64_t end,
                              const struct seqcast_delivery **out);
 
-// Sleeps until `seqcast_seat_next` may give something else than before, for at most `timeout_ns` nanoseconds. Returns 1
-// if there is something new, 0 if not. A signal does not end the wait.
+// Sleeps until `seqcast_seat_next` may give something else than before, for at most `timeout_ns` nanoseconds. Returns
+// 1 if there is something new, 0 if not. A signal does not end the wait.
 int seqcast_seat_wait(struct seqcast_seat *seat,
                       uint64_t timeout_ns);
 
-// Changes how long the seat waits for a reserved id before it is given up for all, to `wait_max_ns` nanoseconds. Returns 0.
+// Changes how long the seat waits for a reserved id before it is given up for all, to `wait_max_ns` nanoseconds.
+// Returns 0.
 int seqcast_seat_set_wait_max(struct seqcast_seat *seat,
                               uint64_t wait_max_ns);
 
@@ -718,16 +726,16 @@ int seqcast_stats_label(const struct seqcast_stats *stats,
                         char *buffer,
                         size_t capacity);
 
-// Stores the figure `name` of a row, such as `next_id` of row 0 or `posted` of a worker. Returns 1, or 0 if the row has no
-// figure of this name: it is not known, or there is none at the moment, as `cursor` of a seat that only posts.
+// Stores the figure `name` of a row, such as `next_id` of row 0 or `posted` of a worker. Returns 1, or 0 if the row
+// has no figure of this name: it is not known, or there is none at the moment, as `cursor` of a seat that only posts.
 int seqcast_stats_get(const struct seqcast_stats *stats,
                       size_t row,
                       const char *name,
                       size_t name_len,
                       uint64_t *value);
 
-// Stores the figure of number `index` of a row, from 0: its name, which ends with a zero and is valid until the snapshot
-// is freed, and its value. Returns 1, or 0 if there are no more. Names of times end with `_ns`.
+// Stores the figure of number `index` of a row, from 0: its name, which ends with a zero and is valid until the
+// snapshot is freed, and its value. Returns 1, or 0 if there are no more. Names of times end with `_ns`.
 int seqcast_stats_at(const struct seqcast_stats *stats,
                      size_t row,
                      size_t index,

@@ -33,8 +33,8 @@ unsafe fn make(
     Ok(0)
 }
 
-/// Creates the segment `name` and opens it. A name has 1 to 200 of the characters `A-Z a-z 0-9 . _ -`; a leading slash is
-/// added. `options` may be null. Returns 0.
+/// Creates the segment `name` and opens it. A name has 1 to 200 of the characters `A-Z a-z 0-9 . _ -`; a leading slash
+/// is added. `options` may be null. Returns 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_bus_create(
     name: *const c_char,
@@ -49,7 +49,8 @@ pub unsafe extern "C" fn seqcast_bus_create(
     })
 }
 
-/// Opens the segment `name`. Of the options only `mode`, the owner, `creation_timeout_ns` and `dump` are used. Returns 0.
+/// Opens the segment `name`. Of the options only `mode`, the owner, `creation_timeout_ns` and `dump` are used. Returns
+/// 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_bus_open(
     name: *const c_char,

@@ -19,8 +19,8 @@ pub enum seqcast_kind {
     SEQCAST_EVENT = 1,
     /// `missed` ids from `id` on were overwritten before this seat read them: rebuild what depends on them.
     SEQCAST_LAGGED = 2,
-    /// The next id, `id`, is reserved and its payload is not there yet. What follows it is delivered after it. Nothing is
-    /// to be done: call again later, or wait.
+    /// The next id, `id`, is reserved and its payload is not there yet. What follows it is delivered after it. Nothing
+    /// is to be done: call again later, or wait.
     SEQCAST_RESERVED = 3,
     /// A unique event at `id` that this seat did not run, for `reason`: it cannot be known whether it was run before.
     SEQCAST_UNDECIDED = 4,
@@ -51,8 +51,8 @@ pub struct seqcast_claim {
 
 /// What a seat is given. The library fills it; later versions add fields at its end.
 ///
-/// It and what it leads to are valid until the next call of `seqcast_seat_next`, `_next_before`, `_leave` or `_free` with
-/// the seat; a post or a claim leaves them alone. No pointer in it is null. Texts do not end with a zero.
+/// It and what it leads to are valid until the next call of `seqcast_seat_next`, `_next_before`, `_leave` or `_free`
+/// with the seat; a post or a claim leaves them alone. No pointer in it is null. Texts do not end with a zero.
 #[repr(C)]
 pub struct seqcast_delivery {
     /// A `seqcast_kind`.

@@ -10,8 +10,8 @@ use seqcast::{Cause, Error, ErrorKind};
 
 use crate::argument::copy_text;
 
-/// What a call returns if it fails: these numbers never change, and new errors get new ones. `seqcast_error_message` has
-/// the text with the values and the remedy.
+/// What a call returns if it fails: these numbers never change, and new errors get new ones. `seqcast_error_message`
+/// has the text with the values and the remedy.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum seqcast_error {
@@ -225,8 +225,8 @@ pub(crate) fn call(body: impl FnOnce() -> Result<c_int>) -> c_int {
     }
 }
 
-/// Returns the text of this thread's last failure: what happened, with the values, and what to do. It is never null, and
-/// empty if nothing has failed. It is valid until the next call of this thread that fails.
+/// Returns the text of this thread's last failure: what happened, with the values, and what to do. It is never null,
+/// and empty if nothing has failed. It is valid until the next call of this thread that fails.
 #[unsafe(no_mangle)]
 pub extern "C" fn seqcast_error_message() -> *const c_char {
     let text = LAST.try_with(|last| last.try_borrow().map(|last| last.text.as_ptr()).ok());

@@ -64,7 +64,7 @@ enum Status {
     Live = 1,
     /// A panic came out of a call.
     Poisoned = 2,
-    /// Being filled or emptied; for ever if that was in the middle of it at a fork.
+    /// Being filled or emptied. In a child that was forked in the middle of that, it stays so.
     Changing = 3,
 }
 
@@ -107,8 +107,8 @@ pub(crate) struct Table<T> {
     chunks: [AtomicPtr<[Slot<T>; CHUNK]>; CHUNKS],
 }
 
-// SAFETY: a value moves from thread to thread (`Send`), and is lent to one at a time by `with`, or to several by `share`,
-// which asks for `Sync` itself.
+// SAFETY: a value moves from thread to thread (`Send`), and is lent to one at a time by `with`, or to several by
+// `share`, which asks for `Sync` itself.
 unsafe impl<T: Send> Sync for Table<T> {}
 
 impl<T: Send> Table<T> {

@@ -1,8 +1,8 @@
 //! The C interface of seqcast. `include/seqcast.h` is made from this crate and documents it for its callers.
 //!
 //! Each function is [`call`](failure::call)ed in one frame that turns errors and panics into numbers. What a caller
-//! holds is a number that [`handle::Table`] looks up, and never an address: a handle that was freed, is of another kind,
-//! or is in use by another thread gives an error.
+//! holds is a number that [`handle::Table`] looks up, and never an address: a handle that was freed, is of another
+//! kind, or is in use by another thread gives an error.
 
 #![allow(non_camel_case_types, reason = "the names are those of the header")]
 #![allow(clippy::missing_safety_doc, reason = "the header says once, for all functions, what pointers must be")]

@@ -13,7 +13,8 @@ use crate::failure::{Failure, Result};
 /// No options struct is or will be so large: a size above it was never set.
 const MOST_SIZE: usize = 4096;
 
-/// How a segment is made, and what an existing one must be like. Set everything to zero, then `size`, then what matters.
+/// How a segment is made, and what an existing one must be like. Set everything to zero, then `size`, then what
+/// matters.
 ///
 /// Sizes count when a segment is created. An existing one keeps its own: see `strict` and `seqcast_bus_differences`.
 #[repr(C)]
@@ -170,8 +171,8 @@ fn unknown<T: Options>(size: usize, at: usize) -> Failure {
     Failure::new(
         SEQCAST_E_SIZE,
         format!(
-            "{name} has {size} bytes and byte {at} is set, this library ({}) knows {own} of them: leave newer options at \
-             0, or use the library that belongs to the header",
+            "{name} has {size} bytes and byte {at} is set, this library ({}) knows {own} of them: leave newer options \
+             at 0, or use the library that belongs to the header",
             env!("CARGO_PKG_VERSION")
         ),
     )

@@ -216,16 +216,17 @@ pub unsafe extern "C" fn seqcast_bus_publisher(
     call(|| unsafe { take(bus, options, out, join) })
 }
 
-/// Leaves the bus if `seqcast_seat_leave` has not, and frees the handle. In a forked child it frees the child's memory and
-/// disturbs nobody. Returns 0, also for null; `SEQCAST_E_IN_USE` if another thread is inside a call, and nothing is freed.
+/// Leaves the bus if `seqcast_seat_leave` has not, and frees the handle. In a forked child it frees the child's memory
+/// and disturbs nobody. Returns 0, also for null; `SEQCAST_E_IN_USE` if another thread is inside a call, and nothing
+/// is freed.
 #[unsafe(no_mangle)]
 pub extern "C" fn seqcast_seat_free(seat: *mut seqcast_seat) -> c_int {
     call(|| SEATS.remove(seat))
 }
 
-/// Leaves the bus: posts `seqcast/stopping`, and the place is free for another. Unique events that the seat has claimed
-/// already, while it waited for a reserved id, are given by `seqcast_seat_next` afterwards, since no other seat runs them;
-/// every other call gives `SEQCAST_E_LEFT`. The handle is to be freed as before. Returns 0.
+/// Leaves the bus: posts `seqcast/stopping`, and the place is free for another. Unique events that the seat has
+/// claimed already, while it waited for a reserved id, are given by `seqcast_seat_next` afterwards, since no other
+/// seat runs them; every other call gives `SEQCAST_E_LEFT`. The handle is to be freed as before. Returns 0.
 #[unsafe(no_mangle)]
 pub extern "C" fn seqcast_seat_leave(seat: *mut seqcast_seat) -> c_int {
     call(|| {

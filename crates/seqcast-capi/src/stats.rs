@@ -10,8 +10,8 @@ use crate::bus::{BUSES, seqcast_bus};
 use crate::failure::{Failure, Result, call};
 use crate::handle::{Kind, Table};
 
-/// A snapshot of a segment's figures. Row 0 is the segment; each further row is a worker that lives, or one that died and
-/// whose seat was not taken since.
+/// A snapshot of a segment's figures. Row 0 is the segment; each further row is a worker that lives, or one that died
+/// and whose seat was not taken since.
 pub struct seqcast_stats(());
 
 pub(crate) static STATS: Table<Snapshot> = Table::new(Kind::Stats);
@@ -95,8 +95,8 @@ pub unsafe extern "C" fn seqcast_stats_label(
     call(|| STATS.share(stats, |stats| unsafe { copy_text(&stats.row(row)?.label, buffer, capacity) }))
 }
 
-/// Stores the figure `name` of a row, such as `next_id` of row 0 or `posted` of a worker. Returns 1, or 0 if the row has no
-/// figure of this name: it is not known, or there is none at the moment, as `cursor` of a seat that only posts.
+/// Stores the figure `name` of a row, such as `next_id` of row 0 or `posted` of a worker. Returns 1, or 0 if the row
+/// has no figure of this name: it is not known, or there is none at the moment, as `cursor` of a seat that only posts.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_stats_get(
     stats: *const seqcast_stats,
@@ -118,8 +118,8 @@ pub unsafe extern "C" fn seqcast_stats_get(
     })
 }
 
-/// Stores the figure of number `index` of a row, from 0: its name, which ends with a zero and is valid until the snapshot
-/// is freed, and its value. Returns 1, or 0 if there are no more. Names of times end with `_ns`.
+/// Stores the figure of number `index` of a row, from 0: its name, which ends with a zero and is valid until the
+/// snapshot is freed, and its value. Returns 1, or 0 if there are no more. Names of times end with `_ns`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_stats_at(
     stats: *const seqcast_stats,

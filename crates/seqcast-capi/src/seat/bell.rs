@@ -45,12 +45,13 @@ pub enum seqcast_bell_kind {
     SEQCAST_BELL_OTHER = 3,
 }
 
-/// Makes a descriptor that is readable as long as the seat may have something to read, for epoll, poll, libuv and other
-/// event loops, and stores it. A second call stores the same one, whatever its options. `options` may be null. Returns 0.
+/// Makes a descriptor that is readable as long as the seat may have something to read, for epoll, poll, libuv and
+/// other event loops, and stores it. A second call stores the same one, whatever its options. `options` may be null.
+/// Returns 0.
 ///
-/// When it is readable, and once at the beginning, read until `seqcast_seat_next` returns 0, then call `seqcast_seat_arm`.
-/// Wait for reading only, level- or edge-triggered. The descriptor is the seat's: do not read it, and do not close it.
-/// `seqcast_seat_leave` and `_free` close it, after the loop was told to forget it.
+/// When it is readable, and once at the beginning, read until `seqcast_seat_next` returns 0, then call
+/// `seqcast_seat_arm`. Wait for reading only, level- or edge-triggered. The descriptor is the seat's: do not read it,
+/// and do not close it. `seqcast_seat_leave` and `_free` close it, after the loop was told to forget it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_seat_bell(
     seat: *mut seqcast_seat,

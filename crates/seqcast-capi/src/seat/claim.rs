@@ -24,8 +24,8 @@ pub enum seqcast_claimed {
 /// Claims `key` among all seats for `ttl_ns` nanoseconds. Returns a `seqcast_claimed`; compare it with
 /// `SEQCAST_CLAIM_WON`.
 ///
-/// If it is won, `*claim` is what releases it. If it is held, `*left_ns` is the time until the key is free, and `*holder`
-/// the number of the holder's seat. `left_ns` and `holder` may be null.
+/// If it is won, `*claim` is what releases it. If it is held, `*left_ns` is the time until the key is free, and
+/// `*holder` the number of the holder's seat. `left_ns` and `holder` may be null.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_seat_claim(
     seat: *mut seqcast_seat,
@@ -60,8 +60,8 @@ pub unsafe extern "C" fn seqcast_seat_claim(
     })
 }
 
-/// Ends a claim, or the claim of a unique event, before its ttl does. Any seat of the bus may do so. Returns 1 if it did,
-/// 0 if the claim had ended.
+/// Ends a claim, or the claim of a unique event, before its ttl does. Any seat of the bus may do so. Returns 1 if it
+/// did, 0 if the claim had ended.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_seat_release(seat: *mut seqcast_seat, claim: *const seqcast_claim) -> c_int {
     call(|| {

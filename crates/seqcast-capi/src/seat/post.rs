@@ -54,8 +54,8 @@ macro_rules! send {
     }};
 }
 
-/// Posts an event to all seats. `options` may be null, and so may `payload` if `payload_len` is 0. If `id` is not null the
-/// event's id is stored there. Returns 0; after an error no seat sees the event.
+/// Posts an event to all seats. `options` may be null, and so may `payload` if `payload_len` is 0. If `id` is not null
+/// the event's id is stored there. Returns 0; after an error no seat sees the event.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_seat_post(
     seat: *mut seqcast_seat,
@@ -83,9 +83,9 @@ pub unsafe extern "C" fn seqcast_seat_post(
     })
 }
 
-/// Takes the next event id now and stores it, for an event whose payload comes later. Readers that reach it wait, for their
-/// `wait_max_ns` at most; what is posted after it is delivered after it. A seat holds one reservation: one that it has not
-/// committed is given up first, as when it leaves. Returns 0.
+/// Takes the next event id now and stores it, for an event whose payload comes later. Readers that reach it wait, for
+/// their `wait_max_ns` at most; what is posted after it is delivered after it. A seat holds one reservation: one that
+/// it has not committed is given up first, as when it leaves. Returns 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_seat_reserve(seat: *mut seqcast_seat, id: *mut u64) -> c_int {
     call(|| {
@@ -96,8 +96,9 @@ pub unsafe extern "C" fn seqcast_seat_reserve(seat: *mut seqcast_seat, id: *mut 
     })
 }
 
-/// Makes the event visible at the reserved id. It must fit one block. Returns 0. `SEQCAST_E_TOO_LATE` says that the id was
-/// given up before, and no seat sees the event; after another error the reservation stands and can be committed again.
+/// Makes the event visible at the reserved id. It must fit one block. Returns 0. `SEQCAST_E_TOO_LATE` says that the id
+/// was given up before, and no seat sees the event; after another error the reservation stands and can be committed
+/// again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_seat_commit(
     seat: *mut seqcast_seat,

@@ -35,8 +35,8 @@ pub struct seqcast_text {
 /// Takes what comes next, and waits for it up to `timeout_ns` nanoseconds if there is nothing: 0 never waits,
 /// `UINT64_MAX` waits without end. A signal does not end the wait.
 ///
-/// Returns 1 if there is something to handle, 0 if not; `*out` says what it is, by its `kind`. At a reserved id there is
-/// nothing to handle either, so that `while ((result = seqcast_seat_next(seat, 0, &delivery)) > 0)` ends.
+/// Returns 1 if there is something to handle, 0 if not; `*out` says what it is, by its `kind`. At a reserved id there
+/// is nothing to handle either, so that `while ((result = seqcast_seat_next(seat, 0, &delivery)) > 0)` ends.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_seat_next(
     seat: *mut seqcast_seat,
@@ -57,8 +57,8 @@ pub unsafe extern "C" fn seqcast_seat_next(
     })
 }
 
-/// Like `seqcast_seat_next` without waiting, but takes nothing whose id is `end` or greater: with the next id of the bus
-/// from before a loop, the loop ends however fast others post, and leaves what its own handlers post for later.
+/// Like `seqcast_seat_next` without waiting, but takes nothing whose id is `end` or greater: with the next id of the
+/// bus from before a loop, the loop ends however fast others post, and leaves what its own handlers post for later.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_seat_next_before(
     seat: *mut seqcast_seat,
@@ -76,8 +76,8 @@ pub unsafe extern "C" fn seqcast_seat_next_before(
     })
 }
 
-/// Sleeps until `seqcast_seat_next` may give something else than before, for at most `timeout_ns` nanoseconds. Returns 1
-/// if there is something new, 0 if not. A signal does not end the wait.
+/// Sleeps until `seqcast_seat_next` may give something else than before, for at most `timeout_ns` nanoseconds. Returns
+/// 1 if there is something new, 0 if not. A signal does not end the wait.
 #[unsafe(no_mangle)]
 pub extern "C" fn seqcast_seat_wait(seat: *mut seqcast_seat, timeout_ns: u64) -> c_int {
     call(|| {
@@ -86,7 +86,8 @@ pub extern "C" fn seqcast_seat_wait(seat: *mut seqcast_seat, timeout_ns: u64) ->
     })
 }
 
-/// Changes how long the seat waits for a reserved id before it is given up for all, to `wait_max_ns` nanoseconds. Returns 0.
+/// Changes how long the seat waits for a reserved id before it is given up for all, to `wait_max_ns` nanoseconds.
+/// Returns 0.
 #[unsafe(no_mangle)]
 pub extern "C" fn seqcast_seat_set_wait_max(seat: *mut seqcast_seat, wait_max_ns: u64) -> c_int {
     call(|| {

@@ -1,6 +1,6 @@
 /*
- * A program that unloads the library, as nginx does at each reload when it closes a Lua VM: the library stays mapped, so
- * that its fork handler and the ends of threads that used it find its code. The argument is the library's path.
+ * A program that unloads the library, as nginx does at each reload when it closes a Lua VM: the library stays mapped,
+ * so that its fork handler and the ends of threads that used it find its code. The argument is the library's path.
  */
 #include <dlfcn.h>
 #include <pthread.h>
