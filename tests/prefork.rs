@@ -32,40 +32,11 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 /// How long anything may take that is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The example's executable, built if it is not up to date.
+/// The example's executable.
 fn example() -> &'static Path {
     static EXAMPLE: OnceLock<PathBuf> = OnceLock::new();
-    EXAMPLE.get_or_init(|| {
-        let test = std::env::current_exe().expect("a test knows its executable");
-        // TARGET[/TRIPLE]/PROFILE/deps/prefork-HASH
-        let is_marked = |dir: &Path| dir.join("CACHEDIR.TAG").exists();
-        let profile_dir = test.parent().and_then(Path::parent).expect("a test is in PROFILE/deps");
-        // The outermost that is marked: some cargos mark the directory of a target triple, too.
-        let marked = profile_dir.ancestors().skip_while(|dir| !is_marked(dir)).take_while(|dir| is_marked(dir));
-        let target_dir = marked.last();
-        let target_dir = target_dir.expect("cargo marks its target directory");
-        let between: Vec<_> = profile_dir.strip_prefix(target_dir).expect("it is in there").iter().collect();
-
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--quiet", "--example", "prefork"]);
-        cargo.arg("--target-dir").arg(target_dir);
-        match between.last().and_then(|profile| profile.to_str()) {
-            Some("debug") => {}
-            Some(profile) => {
-                cargo.args(["--profile", profile]);
-            }
-            None => panic!("no profile in {}", profile_dir.display()),
-        }
-        if let [triple, _] = between[..] {
-            cargo.arg("--target").arg(triple);
-        }
-        if cfg!(feature = "tracing") {
-            cargo.args(["--features", "tracing"]);
-        }
-        let built = cargo.status().expect("cargo runs");
-        assert!(built.success(), "{cargo:?}: {built}");
-        profile_dir.join("examples/prefork")
-    })
+    let features = if cfg!(feature = "tracing") { &["tracing"][..] } else { &[] };
+    EXAMPLE.get_or_init(|| seqcast_testkit::example("prefork", features))
 }
 
 fn run(args: &[&str]) -> Output {

@@ -4,6 +4,7 @@
 //! - [`ptrace`]: children that are run step by step.
 //! - [`mod@name`]: names of segments that are removed.
 //! - [`mod@bus`]: small segments, quiet workers, handlers that record events.
+//! - [`mod@example`]: examples, built and found.
 //! - [`hostile`]: what a hostile process can do to a segment.
 //! - [`model`]: the reference model.
 //!
@@ -11,6 +12,7 @@
 //! mention its types: [`process`], [`ptrace`] and [`name`].
 
 pub mod bus;
+pub mod example;
 pub mod hostile;
 pub mod model;
 pub mod name;
@@ -18,5 +20,6 @@ pub mod process;
 pub mod ptrace;
 
 pub use bus::*;
+pub use example::example;
 pub use name::Name;
 pub use process::*;
