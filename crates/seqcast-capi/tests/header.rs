@@ -51,8 +51,8 @@ fn check(file: &str, made: &str) {
     let kept = fs::read_to_string(&path).unwrap_or_default();
     assert!(
         kept == made,
-        "include/{file} is not what the source says: `just header` writes it, or cargo test -p seqcast-capi --test header \
-         with SEQCAST_WRITE_HEADERS=1"
+        "include/{file} is not what the source says: `just header` writes it, or cargo test -p seqcast-capi --test \
+         header with SEQCAST_WRITE_HEADERS=1"
     );
 }
 
