@@ -1,4 +1,4 @@
-//! Claims and unique events: won, lost, contended, and by how full the region is.
+//! Claims and unique events: won, lost, contended, and by fill level of the region.
 
 #[path = "criterion_support/mod.rs"]
 mod support;
@@ -13,7 +13,7 @@ use seqcast::{Bus, Claimed, Event, Scope, SegmentOptions, Unique, Worker};
 use support::{poll, quiet};
 
 const HOUR: Duration = Duration::from_secs(3600);
-/// As many ended claims as the region holds at half load are in it once the first thousand were won.
+/// After the first thousand wins, the region holds as many ended claims as at half load.
 const BRIEF: Duration = Duration::from_nanos(1);
 
 fn bus_with(claims: u64) -> Bus {
@@ -31,7 +31,7 @@ fn won_and_lost(c: &mut Criterion) {
     let other = bus.join_with(&quiet()).expect("a seat");
     let keys = keys(1024);
     let mut next = keys.iter().cycle();
-    // The ttl has ended by the time the key comes round again.
+    // The ttl has ended by the time the key is used again.
     group.bench_function("won", |b| {
         b.iter(|| won(&worker, next.next().expect("a cycle"), BRIEF));
     });
@@ -59,7 +59,7 @@ fn won(worker: &Worker, key: &str, ttl: Duration) -> seqcast::Claim {
     }
 }
 
-/// With so much of the region held by others.
+/// With this share of the region held by others.
 fn by_load(c: &mut Criterion) {
     let mut group = c.benchmark_group("claim won by load");
     const KEYS: u64 = 8192;
@@ -78,7 +78,7 @@ fn by_load(c: &mut Criterion) {
     group.finish();
 }
 
-/// Against another thread that claims and releases the same key all the time.
+/// Against another thread that repeatedly claims and releases the same key.
 fn contended(c: &mut Criterion) {
     let bus = bus_with(8192);
     let worker = bus.join_with(&quiet()).expect("a seat");
@@ -103,7 +103,7 @@ fn contended(c: &mut Criterion) {
     });
 }
 
-/// A unique event: the worker that runs it, and the worker that comes second.
+/// A unique event: the worker that runs it, and the worker that reaches it second.
 fn unique_events(c: &mut Criterion) {
     const BURST: u64 = 64;
     let mut group = c.benchmark_group("unique event");

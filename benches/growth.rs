@@ -1,5 +1,5 @@
-//! What an event costs as everything around it grows: seats, the segment, handlers of other events, readers. It
-//! is to stay the same, but for what leaves the processor's caches.
+//! The cost of an event as its surroundings grow: seats, the segment, handlers of other events, readers. The cost
+//! should stay the same, except for effects of the processor's caches.
 
 #[path = "criterion_support/mod.rs"]
 mod support;
@@ -16,11 +16,11 @@ use support::{keep, poll, quiet, reader};
 const PAYLOAD: [u8; 64] = [7; 64];
 const BURST: u64 = 64;
 
-/// Posts and polls on one bus, each timed for itself.
+/// Posts and polls on one bus, each timed separately.
 fn post_and_poll(group: &mut BenchmarkGroup<'_, WallTime>, parameter: impl ToString, bus: &Bus, readers: usize) {
     let worker = bus.join_with(&quiet()).expect("a seat");
     let readers: Vec<_> = (0..readers).map(|_| reader(bus)).collect();
-    // Once round the ring, so that every page and block has been used.
+    // Once around the ring, so that every page and block has been used.
     for _ in 0..bus.capacity() {
         worker.post(("bench", "event"), PAYLOAD).expect("posted");
     }
@@ -71,7 +71,7 @@ fn seats(c: &mut Criterion) {
     group.finish();
 }
 
-/// Rings of ever more events, of 320 bytes each with their block, from what fits a cache to what does not.
+/// Rings of more and more events, of 320 bytes each with their block, from sizes that fit a cache to sizes that do not.
 fn segment(c: &mut Criterion) {
     let mut group = c.benchmark_group("growth with the segment");
     for (mebibytes, capacity, block_size) in
@@ -86,7 +86,7 @@ fn segment(c: &mut Criterion) {
     group.finish();
 }
 
-/// Handlers of other events than those that come.
+/// Handlers of events that are not posted.
 fn other_handlers(c: &mut Criterion) {
     let mut group = c.benchmark_group("growth with handlers of other events");
     for handlers in [1, 100, 10_000] {

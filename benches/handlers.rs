@@ -1,4 +1,4 @@
-//! Typed events and their way to handlers: by number of handlers, sources and events.
+//! Typed events and their dispatch: by number of handlers, sources and events.
 
 #[path = "criterion_support/mod.rs"]
 mod support;
@@ -55,7 +55,7 @@ fn post_typed(c: &mut Criterion) {
     group.finish();
 }
 
-/// Time of `events` events in the reader's polls, posted by `post` in bursts.
+/// The time of the reader's polls for `events` events, posted by `post` in bursts.
 fn in_polls(reader: &Worker, events: u64, mut post: impl FnMut(u64)) -> Duration {
     let mut spent = Duration::ZERO;
     let mut done = 0;
@@ -91,7 +91,7 @@ fn dispatch_typed(c: &mut Criterion) {
     group.finish();
 }
 
-/// An event whose handlers are many: the cost of an event, and with it that of each call.
+/// An event with many handlers: the cost of an event, and with it the cost of each call.
 fn handlers_of_one_event(c: &mut Criterion) {
     let mut group = c.benchmark_group("dispatch by handlers of the event");
     for handlers in [1, 10, 100, 1000, 10_000] {
@@ -109,7 +109,7 @@ fn handlers_of_one_event(c: &mut Criterion) {
     group.finish();
 }
 
-/// Many sources, each with one handler, and events of all of them in turn: what finding the handlers costs.
+/// Many sources, each with one handler, and events of all of them in turn: the cost of finding the handlers.
 fn sources(c: &mut Criterion) {
     let mut group = c.benchmark_group("dispatch by sources");
     for sources in [1, 10, 100, 1000, 10_000] {
@@ -130,7 +130,7 @@ fn sources(c: &mut Criterion) {
     group.finish();
 }
 
-/// Events nobody here handles: their payloads are not copied.
+/// Events that no handler here wants: their payloads are not copied.
 fn unwanted(c: &mut Criterion) {
     let mut group = c.benchmark_group("skip what no handler wants");
     for size in [64, 4096] {

@@ -1,4 +1,4 @@
-//! Coming and going: creating, opening, joining, leaving, looking at the counters.
+//! The life of workers: creating, opening, joining, leaving, reading the counters.
 
 #[path = "criterion_support/mod.rs"]
 mod support;

@@ -1,5 +1,5 @@
 //! Posting and polling within one process: by payload size, with readers attached, idle, lapped, in fragments, and
-//! waiting when nobody has to.
+//! waiting when no wait is needed.
 
 #[path = "criterion_support/mod.rs"]
 mod support;
@@ -13,7 +13,7 @@ use seqcast::{Event, Polled, Scope, SegmentOptions};
 
 use support::{SIZES, bus_for, keep, options_for, payload_of, poll, quiet, reader};
 
-/// Events posted before those who read them are timed, at most; less than the smallest ring here holds.
+/// The largest number of events posted before the timed reads; less than the smallest ring here holds.
 const BURST: u64 = 32;
 
 fn post(c: &mut Criterion) {
@@ -22,8 +22,8 @@ fn post(c: &mut Criterion) {
         for size in SIZES {
             let bus = bus_for(size);
             let worker = bus.join_with(&quiet()).expect("a seat");
-            // They are there and keep a cursor; what their reading costs the writer needs another core, and is measured
-            // by `two_process`.
+            // They exist and have a cursor. The cost of their reading for the writer needs another core; `two_process`
+            // measures it.
             let _readers: Vec<_> = (0..readers).map(|_| reader(&bus)).collect();
             let payload = payload_of(size);
             group.bench_function(BenchmarkId::new(format!("{readers} readers"), size), |b| {
@@ -47,7 +47,7 @@ fn poster(c: &mut Criterion) {
     group.finish();
 }
 
-/// What one event costs one of so many readers, each of which reads all.
+/// The cost of one event for one of several readers, each of which reads all.
 fn poll_events(c: &mut Criterion) {
     let mut group = c.benchmark_group("poll");
     for readers in [1, 4, 16] {
@@ -85,7 +85,7 @@ fn idle(c: &mut Criterion) {
     let bus = bus_for(64);
     let worker = reader(&bus);
     poll(&worker);
-    // Looked at as users do: to hand the whole result on by reference would cost more than the poll.
+    // Used as users do: passing the whole result by reference would cost more than the poll.
     group.bench_function("poll", |b| b.iter(|| matches!(worker.poll(), Ok(Polled::Done { .. }))));
     group.bench_function("wait of zero", |b| b.iter(|| worker.wait(Duration::ZERO)));
     let poster = bus.join_with(&quiet()).expect("a seat");
@@ -94,7 +94,7 @@ fn idle(c: &mut Criterion) {
     group.finish();
 }
 
-/// A reader that lost its place: finding out, going on, and the first event after it.
+/// A reader that lost its place: detecting it, continuing, and the first event after it.
 fn lapped(c: &mut Criterion) {
     let options = SegmentOptions::new().capacity(64);
     let bus = options.anonymous().expect("a segment");
@@ -118,7 +118,7 @@ fn lapped(c: &mut Criterion) {
     });
 }
 
-/// Events larger than a block, in as many ids as it takes, against the same in one block.
+/// Events larger than a block, in as many ids as needed, compared with the same event in one block.
 fn fragments(c: &mut Criterion) {
     let mut group = c.benchmark_group("fragments");
     for size in [1024, 4096, 65_536] {

@@ -1,5 +1,4 @@
-//! Makes the report: Markdown tables and SVG plots from the figures that the harnesses wrote and the estimates that
-//! criterion keeps.
+//! Makes the report: Markdown tables and SVG plots from the harnesses' figures and criterion's estimates.
 //!
 //! ```text
 //! cargo bench --bench report -- --figures FILE --criterion DIRECTORY --out DIRECTORY --commit COMMIT --date DATE
@@ -22,29 +21,29 @@ use figures::Figures;
 
 #[derive(Parser)]
 struct Arguments {
-    /// The figures that the harnesses wrote
+    /// The harnesses' figures
     #[arg(long, value_name = "FILE")]
     figures: Option<PathBuf>,
-    /// Where criterion keeps its estimates
+    /// The directory of criterion's estimates
     #[arg(long, value_name = "DIRECTORY")]
     criterion: Option<PathBuf>,
-    /// Where the report goes
+    /// The directory for the report
     #[arg(long, value_name = "DIRECTORY")]
     out: Option<PathBuf>,
-    /// The commit that was measured
+    /// The measured commit
     #[arg(long, default_value = "?")]
     commit: String,
-    /// When it was measured
+    /// The time of the measurement
     #[arg(long, default_value = "?")]
     date: String,
-    /// What cargo bench adds
+    /// Added by cargo bench
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 fn main() {
     let arguments = Arguments::parse();
-    // `cargo bench` without arguments comes here too, with nothing to report on.
+    // `cargo bench` without arguments also runs this, with nothing to report on.
     let (Some(figures), Some(out)) = (arguments.figures, arguments.out) else {
         println!("nothing to do without --figures and --out; benches/run gives them");
         return;

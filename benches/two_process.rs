@@ -1,11 +1,11 @@
 //! seqcast between processes: one way by size, throughput, several writers and readers, request and reply, waking a
-//! sleeper, starting up. Every batch has the raw hand-over of cache lines beside it.
+//! sleeper, starting up. The raw hand-over of cache lines is measured around every batch.
 //!
 //! ```text
 //! cargo bench --bench two_process -- [--quick] [--only SCENARIO] [--batches N] [--json FILE] [--nice N] [--realtime]
 //! ```
 //!
-//! Prints a Markdown table; `--json` adds the figures to a file, one object a line.
+//! Prints a Markdown table. `--json` appends the figures to a file, one object per line.
 
 #[path = "two_process/growth.rs"]
 mod growth;

@@ -8,9 +8,9 @@ use serde_json::Value;
 /// Everything that was measured.
 #[derive(Clone)]
 pub struct Figures {
-    /// Whether [`Figures::of`] gives what was measured with the cores far from each other.
+    /// `true` if [`Figures::of`] returns figures of cores far from each other.
     pub far: bool,
-    /// What the harnesses said of themselves: machine, load, length.
+    /// Facts about the run: machine, load, length.
     pub runs: Vec<Value>,
     /// A row for each scenario, subject, size and placement of the cores.
     pub rows: Vec<Value>,
@@ -23,12 +23,12 @@ impl Figures {
     ///
     /// # Panics
     ///
-    /// If there is no such file, or it is not what the harnesses write.
+    /// If there is no such file, or its format is not the harnesses'.
     pub fn read(path: &Path, criterion: Option<&Path>) -> Figures {
         let text = fs::read_to_string(path).expect("the file with the figures");
         let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("a JSON object on each line"));
         let (runs, all): (Vec<Value>, Vec<Value>) = lines.partition(|value| value.get("run").is_some());
-        // What two programs of the run measured counts as the later one found it, which had the peers beside it.
+        // If two programs of the run measured the same, the later one counts, which had the peers beside it.
         let mut rows: Vec<Value> = Vec::new();
         for row in all {
             match rows.iter_mut().find(|known| is_same(known, &row)) {
@@ -46,33 +46,33 @@ impl Figures {
         Figures { far, ..figures }
     }
 
-    /// The same, with the cores near or far.
+    /// The same figures, with the cores near or far.
     pub fn with_cores(&self, far: bool) -> Figures {
         Figures { far, ..self.clone() }
     }
 
-    /// How many batches ran with the cores like that.
+    /// Returns how many batches ran with the cores in this placement.
     pub fn batches(&self, placement: &str) -> u64 {
         let rows = self.rows.iter().filter(|row| text(row, "placement") == placement);
         rows.filter_map(|row| row["batches"].as_u64()).sum()
     }
 
-    /// The rows of a scenario that ran, with the cores as [`Figures::far`] says.
+    /// Returns the rows of a scenario that ran, with the cores as [`Figures::far`] says.
     pub fn of<'a>(&'a self, scenario: &'a str) -> impl Iterator<Item = &'a Value> {
         self.all_of(scenario).filter(|row| (text(row, "placement") == "far") == self.far)
     }
 
-    /// The rows of a scenario that ran, wherever the cores were.
+    /// Returns the rows of a scenario that ran, wherever the cores were.
     pub fn all_of<'a>(&'a self, scenario: &'a str) -> impl Iterator<Item = &'a Value> {
         self.rows.iter().filter(move |row| text(row, "scenario") == scenario && row.get("raw_line_ns").is_some())
     }
 
-    /// The row of one subject.
+    /// Returns the row of one subject.
     pub fn one<'a>(&'a self, scenario: &'a str, subject: &str, size: u64) -> Option<&'a Value> {
         self.of(scenario).find(|row| text(row, "subject") == subject && row["size"].as_u64() == Some(size))
     }
 
-    /// Median of a criterion bench.
+    /// Returns the median of a criterion bench.
     pub fn median_of(&self, name: &str) -> Option<f64> {
         self.criterion.iter().find(|(bench, _)| bench == name).map(|&(_, ns)| ns)
     }

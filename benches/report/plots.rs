@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::figures::{Figures, number, text};
 
-/// File and title of each.
+/// The file and title of each plot.
 pub const PLOTS: [(&str, &str); 3] = [
     ("latency.svg", "One way, 64 bytes: distribution"),
     ("throughput.svg", "One writer, one reader: received by payload size"),
@@ -17,7 +17,7 @@ pub const PLOTS: [(&str, &str); 3] = [
 ];
 
 const SIZE: (u32, u32) = (980, 520);
-/// The first eight are told apart also by who sees few colours (Okabe and Ito).
+/// The first eight can also be distinguished with colour-vision deficiency (Okabe and Ito).
 const COLOURS: [RGBColor; 13] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -37,7 +37,7 @@ const COLOURS: [RGBColor; 13] = [
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 type Line = (String, Vec<(f64, f64)>);
 
-/// Draws what there are figures for.
+/// Draws the plots for which there are figures.
 pub fn draw(figures: &Figures, out: &Path) {
     let path = |index: usize| out.join(PLOTS[index].0);
     let drawn = [
@@ -52,7 +52,7 @@ pub fn draw(figures: &Figures, out: &Path) {
     }
 }
 
-/// Quantiles against "one in so many": the further right, the rarer.
+/// Quantiles against "one in this many": the further right, the rarer.
 fn latency(figures: &Figures) -> Vec<Line> {
     let rows = figures.of("one way").filter(|row| row["size"] == 64 && row.get("curve").is_some());
     let curve = |row: &Value| -> Vec<(f64, f64)> {
@@ -78,7 +78,7 @@ fn readers(figures: &Figures) -> Vec<Line> {
     by_subject(peers.chain(crowd))
 }
 
-/// One line for each subject. A subject that stands twice, from two harnesses of a run, counts with the first.
+/// One line for each subject. If a subject occurs twice, from two harnesses of a run, the first counts.
 fn by_subject<'a>(points: impl Iterator<Item = (&'a str, Vec<(f64, f64)>)>) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     for (subject, points) in points {

@@ -8,7 +8,7 @@ use crate::figures::{Figures, number, text};
 use crate::plots::PLOTS;
 use crate::targets::targets;
 
-/// The whole report. Its tables are sorted by figure, so that what is faster stands above, whoever it is.
+/// The whole report. Its tables are sorted by figure, so the faster stands above.
 pub fn report(figures: &Figures, commit: &str, date: &str) -> String {
     let mut out = String::new();
     let machine = figures.runs.first().map_or("?", |run| text(run, "machine"));
@@ -20,18 +20,18 @@ pub fn report(figures: &Figures, commit: &str, date: &str) -> String {
     }
     let _ = writeln!(
         out,
-        "\nMade by `benches/run`; what is measured and how is in [benches/README.md](../../README.md). All times are \
-         nanoseconds. \"to raw\" is the median over the batches of the figure divided by the raw hand-over of as many cache \
-         lines (or the raw futex), measured right beside it.\n"
+        "\nMade by `benches/run`; [benches/README.md](../../README.md) describes the measurements. All times are \
+         nanoseconds. \"to raw\" is the median over the batches of the figure divided by the raw hand-over of the same \
+         number of cache lines (or by the raw futex), measured right beside it.\n"
     );
     let far = figures.batches("far");
     let near = figures.batches("near");
     if far > 0 && near > 0 {
         let _ = writeln!(
             out,
-            "The host moved the two cores during the run: {near} batches ran with them near each other, {far} with them far \
-             (another cluster of caches), where all hand-overs cost several times as much. The two are never mixed. The \
-             plots show the {} ones.\n",
+            "The host moved the two cores during the run: {near} batches ran with the cores near each other, {far} with \
+             the cores far apart (in another cluster of caches), where all hand-overs cost several times as much. The \
+             two are never mixed. The plots show the {} ones.\n",
             if figures.far { "far" } else { "near" }
         );
     }
@@ -66,7 +66,7 @@ fn targets_table(figures: &Figures, title: &str) -> String {
     out + "\n"
 }
 
-/// Where seqcast stands for each scenario and size, in one line each.
+/// The position of seqcast for each scenario and size, in one line each.
 fn peers_table(figures: &Figures, title: &str) -> String {
     let mut out = format!("## Against its peers, {title}\n\n");
     let better_first = |scenario: &'static str, key: &'static str, size: u64, high: bool| {
@@ -94,7 +94,7 @@ fn peers_table(figures: &Figures, title: &str) -> String {
     out
 }
 
-/// What did not run, and why.
+/// The subjects that did not run, and why.
 fn failures(figures: &Figures) -> String {
     let mut out = String::new();
     let failed: Vec<String> = figures
@@ -187,7 +187,7 @@ fn criterion_table(figures: &Figures) -> String {
     out
 }
 
-/// Nanoseconds with as many digits as mean something.
+/// Nanoseconds with as many digits as are significant.
 pub fn ns_text(ns: f64) -> String {
     match ns {
         _ if ns < 10.0 => format!("{ns:.2}"),

@@ -1,4 +1,4 @@
-//! What the project set itself to reach, and what this run says to it.
+//! The project's targets, and the results of this run.
 
 use crate::figures::{Figures, number};
 
@@ -7,7 +7,7 @@ pub struct Target {
     pub what: &'static str,
     pub wanted: String,
     pub found: String,
-    /// `None` if this run did not measure it.
+    /// Returns `None` if this run did not measure it.
     pub reached: Option<bool>,
 }
 
@@ -20,7 +20,7 @@ pub fn targets(figures: &Figures) -> Vec<Target> {
     let to_limit = |scenario: &str, subject: &str, size: u64| {
         figures.one(scenario, subject, size).and_then(|row| number(row, "to_limit"))
     };
-    // The hand-over of a flag and 64 bytes is two lines, and the limit that all sizes' targets speak of.
+    // The hand-over of a flag and 64 bytes is two lines. It is the limit for the targets of all sizes.
     let two_lines = figures.one("one way", BUS, 64).and_then(|row| number(row, "raw_limit_ns"));
     let ratio_256 = p50(BUS, 256).zip(two_lines).map(|(ns, line)| ns / line);
     let received = |subject: &str| figures.one("throughput", subject, 64).and_then(|row| number(row, "received_per_s"));

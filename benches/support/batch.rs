@@ -1,4 +1,4 @@
-//! The scenarios, one batch of each at a time.
+//! The scenarios, one batch at a time.
 
 use std::time::Duration;
 
@@ -8,46 +8,45 @@ use super::clock::{granule_ns, ns_per_tick, spin_for, ticks, ticks_in};
 use super::cpu::core_of;
 use super::team::{self, Role};
 
-/// What a batch found, in nanoseconds or events.
+/// The result of a batch, in nanoseconds or events.
 #[derive(Clone, Debug)]
 pub enum Batch {
-    /// Times of single events, and the step in which they could be told.
+    /// Times of single events, and the resolution of the clock.
     Times(Vec<f64>, f64),
-    /// Events in a while.
+    /// Events in a period.
     Flow(Flow),
 }
 
 impl Batch {
-    /// The samples on the board, each counted as `share` of itself.
+    /// Returns the samples on the board, each counted as `share` of itself.
     pub fn sampled(board: &Board, share: f64) -> Batch {
         let times = board.samples().map(|ticks| ticks as f64 * ns_per_tick() * share).collect();
         Batch::Times(times, granule_ns() * share)
     }
 }
 
-/// Events in a while.
+/// Events in a period.
 #[derive(Clone, Debug)]
 pub struct Flow {
-    /// Posted by each writer, and for how many nanoseconds.
+    /// Events posted by each writer, and its duration in nanoseconds.
     pub posted: Vec<(u64, f64)>,
-    /// Received and missed by each reader, and for how many nanoseconds.
+    /// Events received and missed by each reader, and its duration in nanoseconds.
     pub received: Vec<(u64, u64, f64)>,
 }
 
-/// How long a batch lasts.
+/// The length of a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Length {
     pub rounds: usize,
     pub time: Duration,
 }
 
-/// Round trips of one payload between two processes on two cores, each given as half of it: one way. A reader polls all
-/// the time.
+/// Round trips of one payload between two processes on two cores, each halved: one way. A reader polls all the time.
 pub fn one_way<C: Channel>(board: &Board, channel: &C, size: usize, length: Length) -> Result<Batch, String> {
     round_trips(board, channel, size, length, 0.5, [core_of(0), core_of(1)])
 }
 
-/// Round trips, whole.
+/// Whole round trips.
 pub fn round_trip<C: Channel>(board: &Board, channel: &C, size: usize, length: Length) -> Result<Batch, String> {
     round_trips(board, channel, size, length, 1.0, [core_of(0), core_of(1)])
 }
@@ -119,17 +118,17 @@ fn round_trips<C: Channel>(
     Ok(Batch::sampled(board, share))
 }
 
-/// Where a sleeper and its waker run.
+/// The cores of a sleeper and its waker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wake {
     /// On one core: the wake-up is a context switch.
     OneCore,
-    /// On two: the sleeper's core is idle, and has to be woken too.
+    /// On two cores: the sleeper's core is idle, and has to be woken too.
     TwoCores,
 }
 
-/// From before a post until the answer of a process that slept until then has arrived. The waker sleeps meanwhile if it
-/// has but one core, and else polls.
+/// The time from before a post until the answer of a sleeping process has arrived. Meanwhile the waker sleeps if there
+/// is only one core, and otherwise polls.
 pub fn wake<C: Channel>(board: &Board, channel: &C, place: Wake, rounds: usize) -> Result<Batch, String> {
     let cores = match place {
         Wake::OneCore => [core_of(0); 2],
@@ -142,7 +141,7 @@ pub fn wake<C: Channel>(board: &Board, channel: &C, place: Wake, rounds: usize) 
         board.meet(2);
         let warm_up = rounds / 10 + 10;
         for round in 0..rounds + warm_up {
-            // Long enough for the other to have gone to sleep.
+            // Long enough for the other process to have gone to sleep.
             match place {
                 Wake::OneCore => std::thread::sleep(Duration::from_micros(60)),
                 Wake::TwoCores => spin_for(Duration::from_micros(60)),
@@ -185,8 +184,8 @@ pub fn wake<C: Channel>(board: &Board, channel: &C, place: Wake, rounds: usize) 
     Ok(Batch::sampled(board, 1.0))
 }
 
-/// Writers flat out for `time`, and readers that take what they can, each on a core of its own as far as there are
-/// cores: writers first.
+/// Writers at full speed for `time`, and readers that take what they can, each on a separate core as far as there are
+/// cores, writers first.
 pub fn flow<C: Channel>(
     board: &Board,
     channel: &C,
@@ -218,7 +217,7 @@ pub fn flow<C: Channel>(
             }
             board.report(writer, 0, posted);
             board.report(writer, 1, now - start);
-            // The readers stay until all writers are done.
+            // The readers continue until all writers are done.
             board.all_done(writers as u64);
             number(&mut payload, STOP);
             end.send(&payload);
@@ -243,13 +242,13 @@ pub fn flow<C: Channel>(
                     std::thread::yield_now();
                 }
             }
-            // Without the one that said stop.
+            // Without the one that means stop.
             board.report(role, 0, sink.count() - sink.stops());
             board.report(role, 1, end.missed());
             board.report(role, 2, now - start);
             std::hint::black_box(sink.sum());
         };
-        // Readers take the cores that writers leave, all in turn.
+        // Readers take the cores that the writers leave, in turn.
         let cores = super::cpu::allowed();
         let core = match cores.len() {
             0..=1 => core_of(0),
@@ -264,14 +263,14 @@ pub fn flow<C: Channel>(
     let all_posted: u64 = posted.iter().map(|&(count, _)| count).sum();
     for role in writers..writers + readers {
         let (count, missed) = (board.figure(role, 0), board.figure(role, 1));
-        // With several writers, one that said stop may be among the missed.
+        // With several writers, one that means stop may be among the missed.
         if C::End::TELLS_LOSSES && writers == 1 && count + missed != all_posted {
             return Err(format!("{count} received and {missed} missed are not {all_posted} posted"));
         }
     }
     let of_reader = |role| {
         let count = board.figure(role, 0);
-        // Some channels cannot tell what they lost.
+        // Some channels cannot count what they lost.
         let missed = board.figure(role, 1).max(all_posted.saturating_sub(count));
         (count, missed, ns(board.figure(role, 2)))
     };

@@ -3,15 +3,15 @@
 use std::ptr::{null_mut, slice_from_raw_parts};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Words of a cache line, twice: processors fetch lines in pairs.
+/// Words of two cache lines: processors fetch lines in pairs.
 const APART: usize = 16;
-/// Roles that a batch can have.
+/// The largest number of roles in a batch.
 pub const MOST_ROLES: usize = 80;
-/// Words that a role reports.
+/// The number of words that a role reports.
 pub const FIGURES: usize = 16;
-/// Round trips that a batch can record.
+/// The largest number of round trips in a batch.
 pub const MOST_SAMPLES: usize = 1 << 20;
-/// Words for the raw hand-over: the flags, and as much payload as the largest.
+/// Words for the raw hand-over: the flags, and the largest payload.
 const PLAY: usize = 4 * APART + (64 << 10) / 8;
 
 const READY: usize = 0;
@@ -34,21 +34,21 @@ impl Board {
     pub fn new() -> Board {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_POPULATE;
-        // SAFETY: a new mapping at an address of the kernel's choice touches no memory that exists.
+        // SAFETY: a new mapping at an address of the kernel's choice touches no existing memory.
         let base = unsafe { libc::mmap(null_mut(), WORDS * 8, protection, flags, -1, 0) };
         assert_ne!(base, libc::MAP_FAILED, "mmap: {}", std::io::Error::last_os_error());
-        // SAFETY: the mapping has that many words, is never unmapped, and is touched as atomics only.
+        // SAFETY: the mapping has that many words, is never unmapped, and is accessed only as atomics.
         Board { words: unsafe { &*slice_from_raw_parts(base.cast(), WORDS) } }
     }
 
-    /// Before a batch: as if new.
+    /// Resets everything before a batch.
     pub fn reset(&self) {
         for word in &self.words[..SAMPLES_AT] {
             word.store(0, Ordering::Relaxed);
         }
     }
 
-    /// Waits for `roles` processes in all to come here. Yields, since several may share a core.
+    /// Waits until `roles` processes have reached this point. Yields, because several may share a core.
     pub fn meet(&self, roles: u64) {
         let arrived = self.words[READY].fetch_add(1, Ordering::AcqRel) + 1;
         if arrived.is_multiple_of(roles) {
@@ -60,7 +60,7 @@ impl Board {
         }
     }
 
-    /// Waits for `writers` processes in all to be done.
+    /// Waits until `writers` processes are done.
     pub fn all_done(&self, writers: u64) {
         self.words[DONE].fetch_add(1, Ordering::AcqRel);
         while self.words[DONE].load(Ordering::Acquire) < writers {
@@ -68,12 +68,12 @@ impl Board {
         }
     }
 
-    /// The words in which role `role` reports what it found.
+    /// Returns the words for the results of role `role`.
     pub fn figures(&self, role: usize) -> &'static [AtomicU64] {
         &self.words[FIGURES_AT + role * FIGURES..][..FIGURES]
     }
 
-    /// A figure, once its role has exited.
+    /// Returns a figure, once its role has exited.
     pub fn figure(&self, role: usize, index: usize) -> u64 {
         self.figures(role)[index].load(Ordering::Relaxed)
     }
@@ -89,23 +89,23 @@ impl Board {
         self.words[SAMPLES_AT + index % MOST_SAMPLES].store(ticks, Ordering::Relaxed);
     }
 
-    /// How many samples there are, said by who took them.
+    /// Sets the number of samples. The process that took them calls this.
     pub fn set_samples(&self, count: usize) {
         self.words[COUNT].store(count.min(MOST_SAMPLES) as u64, Ordering::Release);
     }
 
-    /// The samples of the last batch.
+    /// Returns the samples of the last batch.
     pub fn samples(&self) -> impl Iterator<Item = u64> {
         let count = self.words[COUNT].load(Ordering::Acquire) as usize;
         self.words[SAMPLES_AT..][..count].iter().map(|word| word.load(Ordering::Relaxed))
     }
 
-    /// Word 0 of play line `line`; lines are two cache lines apart.
+    /// Returns word 0 of play line `line`; lines are two cache lines apart.
     pub fn play_flag(&self, line: usize) -> &'static AtomicU64 {
         &self.words[PLAY_AT + line * APART]
     }
 
-    /// Words for a payload to be handed over.
+    /// Returns the words for a payload of the raw hand-over.
     pub fn play_payload(&self) -> &'static [AtomicU64] {
         &self.words[PLAY_AT + 4 * APART..SAMPLES_AT]
     }

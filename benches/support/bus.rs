@@ -1,4 +1,4 @@
-//! seqcast as a channel: workers of one bus, through the calls that users make.
+//! seqcast as a channel: workers of one bus, through the public calls.
 
 use std::time::Duration;
 
@@ -6,26 +6,26 @@ use seqcast::{Bus, Event, Polled, Scope, SegmentOptions, Worker, WorkerOptions};
 
 use super::channel::{Channel, End, Side, Sink};
 
-/// The source of what the near side sends, and of what the far side does.
+/// The sources of the near side's events and of the far side's.
 const SOURCES: [&str; 2] = ["ping", "pong"];
 const EVENT: &str = "e";
-/// What precedes a payload in a block with these names.
+/// The bytes before a payload in a block with these names.
 const PREFIX: u64 = 32;
-/// Bytes of the rings that are measured, about.
+/// The approximate size of the measured rings in bytes.
 const RING_BYTES: u64 = 4 << 20;
 
-/// A bus without a name, made before the processes are forked; each joins it.
+/// An anonymous bus, created before the processes are forked; each joins it.
 pub struct OnBus {
     bus: Bus,
 }
 
 impl OnBus {
-    /// With the default options: payloads above 224 bytes travel as fragments.
+    /// Creates one with the default options: payloads above 224 bytes are sent as fragments.
     pub fn by_default() -> OnBus {
         OnBus::with(&SegmentOptions::new())
     }
 
-    /// With blocks that fit `size`, as somebody who sends such events would have them.
+    /// Creates one with blocks that fit `size`, as a user would choose them for such events.
     pub fn for_size(size: usize) -> OnBus {
         OnBus::with(&OnBus::options_for_size(size))
     }
@@ -39,7 +39,7 @@ impl OnBus {
         options.block_size(block).capacity((RING_BYTES / block).next_power_of_two().max(64))
     }
 
-    /// A ring so small that a few rounds have touched every page of it.
+    /// Creates a ring so small that all its pages are touched within a few rounds.
     pub fn small() -> OnBus {
         OnBus::with(&SegmentOptions::new().capacity(16).seats(8).claims(8))
     }
@@ -71,13 +71,13 @@ impl Channel for OnBus {
     }
 }
 
-/// SegmentOptions of workers that are measured: nothing on standard error when they are lapped.
+/// Options of measured workers: no output to standard error when they are lapped.
 pub fn quiet() -> WorkerOptions {
     WorkerOptions::new().announce(false).on_report(|_| {})
 }
 
 impl OnBusEnd {
-    /// Polls, but leaves off after `events`.
+    /// Polls, but stops after `events`.
     #[inline]
     pub fn poll_some(&mut self, events: u64) {
         if let Polled::Done { missed, .. } = self.worker.poll_at_most(events).expect("polled") {

@@ -1,45 +1,45 @@
-//! What is measured: something that takes payloads from one process to another.
+//! The measured subjects: channels that carry payloads from one process to another.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The first word of the last payload of a batch.
 pub const STOP: u64 = u64::MAX;
 
-/// Which end of a two-way channel.
+/// An end of a two-way channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// Sends first, and keeps the time.
+    /// Sends first, and measures the time.
     Near,
-    /// Answers, or only receives. Several may, each with its number.
+    /// Answers, or only receives. There may be several, each with a number.
     Far(usize),
 }
 
-/// A way from process to process, as it is before the processes are forked.
+/// A channel between processes, before the processes are forked.
 pub trait Channel {
-    /// An end of it.
+    /// The type of its ends.
     type End: End;
-    /// One end, in the process that is to use it; `sink` gets what arrives there.
+    /// Returns one end, in the process that uses it; arriving payloads go to `sink`.
     fn open(&self, side: Side, sink: &'static Sink) -> Self::End;
 }
 
 /// One process's end of a channel.
 pub trait End {
-    /// Whether what it received and what it missed must add up to what was sent.
+    /// `true` if received and missed payloads must add up to the sent ones.
     const TELLS_LOSSES: bool = false;
-    /// Sends a payload, whole; waits if there is no room and the channel is one that waits.
+    /// Sends a whole payload. Waits for room if the channel is one that waits.
     fn send(&mut self, payload: &[u8]);
-    /// Hands what has arrived to the sink, by [`Sink::take`]. Does not wait, unless the channel can only wait.
+    /// Passes arrived payloads to the sink, by [`Sink::take`]. Does not wait, unless the channel can only wait.
     fn poll(&mut self);
-    /// Sleeps until something has arrived, or for some time.
+    /// Sleeps until a payload has arrived, or for some time.
     fn wait(&mut self) {}
-    /// Payloads lost so far, if the channel can tell.
+    /// Returns the number of lost payloads, if the channel can count them.
     fn missed(&self) -> u64 {
         0
     }
 }
 
-/// Takes payloads, and reads every byte of each: a channel that lends out its memory and one that copies end at the same
-/// point, with the payload's bytes in this process.
+/// Takes payloads, and reads every byte of each. Thus a channel that lends its memory and one that copies end at the
+/// same point, with the payload's bytes in this process.
 #[derive(Debug, Default)]
 pub struct Sink {
     last: AtomicU64,
@@ -49,17 +49,17 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// One that lives as long as the process, which has one for each batch at most.
+    /// Returns a sink that lives as long as the process, which has at most one for each batch.
     pub fn leaked() -> &'static Sink {
         Box::leak(Box::default())
     }
 
-    /// Takes a payload. Its first word is its number.
+    /// Takes a payload. The payload's first word is its number.
     #[inline]
     pub fn take(&self, payload: &[u8]) {
         let (words, _) = payload.as_chunks::<8>();
         let sum = words.iter().fold(0, |sum: u64, word| sum.wrapping_add(u64::from_ne_bytes(*word)));
-        // Plain stores: only the process's own thread takes.
+        // Plain stores: only the process's own thread takes payloads.
         self.sum.store(self.sum.load(Ordering::Relaxed).wrapping_add(sum), Ordering::Relaxed);
         self.count.store(self.count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         let number = words.first().map_or(0, |word| u64::from_ne_bytes(*word));
@@ -69,34 +69,34 @@ impl Sink {
         }
     }
 
-    /// The number of the last payload.
+    /// Returns the number of the last payload.
     #[inline]
     pub fn last(&self) -> u64 {
         self.last.load(Ordering::Relaxed)
     }
 
-    /// Payloads taken.
+    /// Returns the number of payloads.
     pub fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// How many of them were [`STOP`].
+    /// Returns how many of them were [`STOP`].
     pub fn stops(&self) -> u64 {
         self.stops.load(Ordering::Relaxed)
     }
 
-    /// The sum of all words taken: what keeps the compiler from leaving the reading out.
+    /// Returns the sum of all words, which prevents the compiler from omitting the reads.
     pub fn sum(&self) -> u64 {
         self.sum.load(Ordering::Relaxed)
     }
 }
 
-/// A payload of `size` bytes with something in each.
+/// Returns a payload of `size` bytes, all set.
 pub fn payload_of(size: usize) -> Vec<u8> {
     (0..size.max(8)).map(|i| i as u8).collect()
 }
 
-/// Gives a payload its number.
+/// Sets the number of a payload.
 #[inline]
 pub fn number(payload: &mut [u8], number: u64) {
     payload[..8].copy_from_slice(&number.to_ne_bytes());

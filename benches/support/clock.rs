@@ -3,12 +3,12 @@
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// Ticks since some moment in the past.
+/// Returns the ticks since some time in the past.
 #[inline(always)]
 pub fn ticks() -> u64 {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: reads a counter and nothing else. Not serialising: its own jitter is a few nanoseconds, and it costs every
-    // channel the same.
+    // SAFETY: only reads a counter. It does not serialise: its own jitter is a few nanoseconds, the same for every
+    // channel.
     unsafe {
         core::arch::x86_64::_rdtsc()
     }
@@ -19,7 +19,7 @@ pub fn ticks() -> u64 {
     }
 }
 
-/// Nanoseconds of a tick. Measured on the first call, which should be before any fork.
+/// Returns the nanoseconds of a tick. Measured on the first call, which should be before any fork.
 pub fn ns_per_tick() -> f64 {
     static RATE: OnceLock<f64> = OnceLock::new();
     *RATE.get_or_init(|| {
@@ -31,8 +31,8 @@ pub fn ns_per_tick() -> f64 {
     })
 }
 
-/// Nanoseconds by which the counter goes on at a time. On some machines that is 10 ns and more, so that medians of single
-/// times must be taken with care.
+/// Returns the step of the counter in nanoseconds. On some machines it is 10 ns and more, so that medians of single
+/// times need care.
 pub fn granule_ns() -> f64 {
     static GRANULE: OnceLock<f64> = OnceLock::new();
     *GRANULE.get_or_init(|| {
@@ -50,7 +50,7 @@ pub fn granule_ns() -> f64 {
     })
 }
 
-/// Ticks of a duration.
+/// Returns the ticks of a duration.
 pub fn ticks_in(duration: Duration) -> u64 {
     (duration.as_nanos() as f64 / ns_per_tick()) as u64
 }

@@ -2,9 +2,9 @@
 
 use std::{fs, io, mem, ptr};
 
-/// The cores that this process may run on.
+/// Returns the cores that this process may run on.
 pub fn allowed() -> Vec<usize> {
-    // SAFETY: `cpu_set_t` is plain bits, for which zero is a value, and is as long as we say.
+    // SAFETY: `cpu_set_t` is plain bits, for which zero is a value, and has the given length.
     let set = unsafe {
         let mut set: libc::cpu_set_t = mem::zeroed();
         libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set);
@@ -14,7 +14,7 @@ pub fn allowed() -> Vec<usize> {
     (0..libc::CPU_SETSIZE as usize).filter(|&core| unsafe { libc::CPU_ISSET(core, &set) }).collect()
 }
 
-/// Keeps the calling process on `core`.
+/// Pins the calling thread to `core`.
 pub fn pin(core: usize) -> io::Result<()> {
     // SAFETY: as in `allowed`.
     let done = unsafe {
@@ -25,27 +25,27 @@ pub fn pin(core: usize) -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Asks for a niceness; without the right to it nothing changes.
+/// Sets the niceness; without permission nothing changes.
 pub fn nice(niceness: i32) {
     // SAFETY: a system call on numbers.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, niceness) };
 }
 
-/// Lets the calling process run ahead of all ordinary ones, for a machine that others use meanwhile. Without the right
-/// to it nothing changes.
+/// Lets the calling process run before all ordinary ones, for a machine with other users. Without permission nothing
+/// changes.
 pub fn realtime() {
     let priority = libc::sched_param { sched_priority: 1 };
     // SAFETY: the structure is readable for the call.
     unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const priority) };
 }
 
-/// Core number `role` of those there are, round and round: on two cores the roles alternate.
+/// Returns the core of role number `role`, in turn: on two cores the roles alternate.
 pub fn core_of(role: usize) -> usize {
     let cores = allowed();
     cores[role % cores.len()]
 }
 
-/// The machine in a line: processor, cores, kernel.
+/// Describes the machine in a line: processor, cores, kernel.
 pub fn machine() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let of = |key: &str| {
@@ -64,7 +64,7 @@ pub fn machine() -> String {
     )
 }
 
-/// The load of the last minute, to say how quiet the machine was.
+/// Returns the load of the last minute, which tells how quiet the machine was.
 pub fn load() -> f64 {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split_ascii_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(f64::NAN)

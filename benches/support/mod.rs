@@ -1,23 +1,24 @@
-//! What the two-process harnesses share: `benches/two_process.rs` and the package `benches/peers` compile it alike.
+//! Shared code of the two-process harnesses: `benches/two_process.rs` and the package `benches/peers` compile the same
+//! files.
 //!
-//! One *batch* is: fork the processes, pin each to its core, let them meet, warm up, measure, exit. Batches of the bus,
-//! of its peers and of the raw hand-over of cache lines alternate in one run, so that a figure and its physical limit
-//! come from the same seconds of the same machine.
+//! One *batch* is: fork the processes, pin each to its core, synchronise them, warm up, measure, exit. Batches of the
+//! bus, of its peers and of the raw hand-over of cache lines alternate in one run, so that a figure and its physical
+//! limit come from the same seconds of the same machine.
 //!
 //! | file | what |
 //! |---|---|
 //! | [`clock`] | the processor's time stamp counter |
-//! | [`cpu`] | which cores, and what machine this is |
-//! | [`board`] | memory that the processes of a batch share: where they meet, and what they found |
+//! | [`cpu`] | the cores and the machine |
+//! | [`board`] | memory that the processes of a batch share: synchronisation and results |
 //! | [`team`] | forking, pinning, waiting for the processes of a batch |
-//! | [`channel`] | what is measured, as a trait; the sink that reads every byte that arrives |
+//! | [`channel`] | the measured subjects, as a trait; the sink that reads every arriving byte |
 //! | [`raw`] | the physical limits: cache lines and futexes by hand |
 //! | [`bus`] | seqcast as a channel |
 //! | [`batch`] | the scenarios: one way, throughput, waking a sleeper |
 //! | [`series`] | batches to figures: placement of the cores, medians, ratios |
 //! | [`table`] | arguments, Markdown, JSON |
 
-#![allow(dead_code, missing_docs)] // Two programs use it, each a part.
+#![allow(dead_code, missing_docs)] // Two programs use parts of it.
 
 pub mod batch;
 pub mod board;

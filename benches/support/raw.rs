@@ -1,7 +1,8 @@
-//! The physical limits, by hand: what two cores need to hand over one cache line, a flag and its payload, or a wake-up.
+//! The physical limits, measured directly: the time that two cores need to hand over one cache line, a flag and its
+//! payload, or a wake-up.
 //!
-//! They keep nothing, order nothing and survive nothing, and are no channels anybody could use. They are what the
-//! figures of real ones are divided by.
+//! They store nothing, order nothing and survive nothing, and cannot be used as channels. The figures of real channels
+//! are divided by them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,22 +10,22 @@ use std::time::Duration;
 use super::board::Board;
 use super::channel::{Channel, End, STOP, Side, Sink};
 
-/// One line that goes to and fro: the payload is its number.
+/// One line that goes back and forth: the payload is its number.
 pub struct OneLine(pub Board);
 
-/// A payload in lines of its own, and a flag in another that says it is there. With up to 64 bytes: two lines.
+/// A payload in separate lines, and a flag in another line that announces it. Two lines for up to 64 bytes.
 pub struct FlagAndPayload(pub Board, pub usize);
 
 /// A word, and a futex on it.
 pub struct Futex(pub Board);
 
-/// Numbers of the one side are even, of the other odd, so that a word says whose it is.
+/// One side uses even numbers, the other odd ones, so that a word tells which side wrote it.
 #[inline]
 fn tag(side: Side, number: u64) -> u64 {
     if number == STOP { STOP } else { number << 1 | u64::from(side != Side::Near) }
 }
 
-/// The number in `word`, if it is the other side's.
+/// Returns the number in `word`, if the other side wrote it.
 #[inline]
 fn untag(side: Side, word: u64) -> Option<u64> {
     match word {
@@ -132,7 +133,7 @@ impl Channel for Futex {
 }
 
 impl FutexEnd {
-    /// The half of the word that counts up, which a futex can sleep on.
+    /// Returns the half of the word that counts up, on which a futex can sleep.
     fn low_half(&self) -> *mut u32 {
         self.word.as_ptr().cast::<u32>().wrapping_add(usize::from(cfg!(target_endian = "big")))
     }

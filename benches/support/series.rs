@@ -1,8 +1,8 @@
-//! From batches to figures.
+//! Turns batches into figures.
 //!
-//! Around every batch the raw hand-over of one line is measured. A host may move a virtual core at any time, from beside
-//! the other to another part of the chip, and everything is then slower by the same factor: batches are sorted by what
-//! the raw hand-over took, and near and far ones are never put into one figure.
+//! The raw hand-over of one line is measured around every batch. A host may move a virtual core at any time, from
+//! beside the other to another part of the chip, and then everything is slower by the same factor. Batches are
+//! therefore sorted by the raw hand-over, and near and far ones are never combined in one figure.
 
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
@@ -11,12 +11,12 @@ use super::batch::{Batch, Length, Wake, one_way, wake};
 use super::board::Board;
 use super::raw::{FlagAndPayload, Futex, OneLine};
 
-/// What a figure is of.
+/// The subject of a figure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
-    /// Which scenario.
+    /// The scenario.
     pub scenario: &'static str,
-    /// Who.
+    /// The channel.
     pub subject: String,
     /// Bytes of a payload.
     pub size: usize,
@@ -35,16 +35,16 @@ impl Key {
     }
 }
 
-/// The limit that a batch is compared with.
+/// The limit with which a batch is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
-    /// Handing over a flag and a payload of this size.
+    /// The hand-over of a flag and a payload of this size.
     Lines(usize),
-    /// Waking a sleeper by futex.
+    /// The wake-up of a sleeper by futex.
     Futex(Wake),
 }
 
-/// A batch and what was measured around it, in nanoseconds.
+/// A batch and the measurements around it, in nanoseconds.
 struct Measured {
     line: [f64; 2],
     limit: f64,
@@ -57,7 +57,7 @@ struct Series {
     failure: Option<String>,
 }
 
-/// Everything that a run measures.
+/// All measurements of a run.
 pub struct Lab {
     pub board: Board,
     raw: Length,
@@ -72,7 +72,8 @@ impl Lab {
         Lab { board: Board::new(), raw, wake_rounds, series: Vec::new(), last_line: None }
     }
 
-    /// Measures one batch of `key` between two looks at the raw hand-over. A subject that failed once is not tried again.
+    /// Measures one batch of `key` between two measurements of the raw hand-over. A subject that failed once is not
+    /// tried again.
     pub fn measure(&mut self, key: Key, limit: Limit, run: impl FnOnce(&Board) -> Result<Batch, String>) {
         let at = self.series.iter().position(|series| series.key == key).unwrap_or_else(|| {
             self.series.push(Series { key, measured: Vec::new(), failure: None });
@@ -88,7 +89,7 @@ impl Lab {
         }
     }
 
-    /// Notes that `key` cannot be measured here, and why.
+    /// Records that `key` cannot be measured here, and why.
     pub fn cannot(&mut self, key: Key, why: impl Into<String>) {
         if !self.series.iter().any(|series| series.key == key) {
             self.series.push(Series { key, measured: Vec::new(), failure: Some(why.into()) });
@@ -121,7 +122,7 @@ impl Lab {
         Ok(median_of(&one_way(&self.board, &OneLine(self.board), 8, self.raw)?))
     }
 
-    /// The figures, one JSON object for each key and placement.
+    /// Returns the figures, one JSON object for each key and placement.
     pub fn figures(&self) -> Vec<Value> {
         let border = self.border();
         let mut figures = Vec::new();
@@ -151,9 +152,9 @@ impl Lab {
         figures
     }
 
-    /// The raw hand-over time that tells near from far. If this run saw both: the widest gap between two values seen, if it
-    /// is a factor of more than 1.6 and both sides have a tenth of the values. If not, what neighbouring cores of today's
-    /// processors stay below.
+    /// Returns the raw hand-over time that separates near from far. If this run saw both: the widest gap between two
+    /// values, if it is a factor of more than 1.6 and both sides have a tenth of the values. Otherwise a limit that
+    /// neighbouring cores of today's processors stay below.
     fn border(&self) -> f64 {
         const NEIGHBOURS_NS: f64 = 150.0;
         let mut lines: Vec<f64> = self.series.iter().flat_map(|s| s.measured.iter().flat_map(|m| m.line)).collect();
@@ -168,7 +169,7 @@ impl Lab {
     }
 }
 
-/// Whether a batch ran far; `None` if that changed between its beginning and its end.
+/// Returns `true` if a batch ran far; `None` if that changed between its beginning and its end.
 fn place_of([before, after]: [f64; 2], border: f64) -> Option<bool> {
     ((before > border) == (after > border)).then_some(before > border)
 }
@@ -204,7 +205,7 @@ fn summary(alike: &[&Measured]) -> Value {
         json!({
             "samples": histogram.len(),
             "min_ns": round(histogram.min() as f64 / 10.0),
-            // Of the batches' medians, so that one disturbed batch is one vote.
+            // The median of the batches' medians, so that one disturbed batch has one vote.
             "p50_ns": round(median(of_batch.iter().copied())),
             "p99_ns": at(0.99), "p99_9_ns": at(0.999), "max_ns": round(histogram.max() as f64 / 10.0),
             "to_limit": ratio(|batch| batch.limit),
@@ -225,7 +226,7 @@ fn flow_summary(alike: &[&Measured]) -> Value {
     let rate = |count: u64, ns: f64| count as f64 / ns * 1e9;
     let posted = flows.iter().map(|flow| flow.posted.iter().map(|&(count, ns)| rate(count, ns)).sum());
     let per_post = flows.iter().map(|flow| median(flow.posted.iter().map(|&(count, ns)| ns / count as f64)));
-    // Of the reader that got least.
+    // Of the reader that received least.
     let least = |flow: &super::batch::Flow| {
         flow.received.iter().map(|&(count, _, ns)| rate(count, ns)).min_by(f64::total_cmp).unwrap_or(0.0)
     };
@@ -246,7 +247,7 @@ fn median_of(batch: &Batch) -> f64 {
     }
 }
 
-/// The middle one, or 0 of none.
+/// Returns the middle value, or 0 if there is none.
 pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();
     if values.is_empty() {
@@ -256,8 +257,8 @@ pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     *values.select_nth_unstable_by(middle, f64::total_cmp).1
 }
 
-/// The median of times that come in steps of `granule`: where in its step the middle one lies, by how many are below the
-/// step and how many in it.
+/// Returns the median of times with a resolution of `granule`: the position of the middle one within its step, by the
+/// numbers below the step and within it.
 fn grouped_median(times: &[f64], granule: f64) -> f64 {
     let middle = median(times.iter().copied());
     let low = middle - granule / 2.0;

@@ -1,4 +1,4 @@
-//! Arguments in, tables out.
+//! Parses arguments, prints tables.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -11,34 +11,34 @@ use super::cpu;
 use super::series::Lab;
 use super::team::REALTIME;
 
-/// What a harness was asked for.
+/// The options of a harness.
 #[derive(Clone, Debug, Default, Parser)]
 pub struct Arguments {
-    /// Few batches, for a first look
+    /// Run few batches, for a first look
     #[arg(long)]
     quick: bool,
-    /// Only scenarios whose name contains this; may be given several times
+    /// Run only scenarios with this text in the name; may be given several times
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
-    /// How many batches of each scenario
+    /// The number of batches of each scenario
     #[arg(long, value_name = "N")]
     batches: Option<usize>,
-    /// Add the figures to this file, as JSON
+    /// Append the figures to this file, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<String>,
     /// Run with this niceness
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     nice: Option<i32>,
-    /// Run ahead of all ordinary processes
+    /// Run before all ordinary processes
     #[arg(long)]
     realtime: bool,
-    /// What cargo bench adds
+    /// Added by cargo bench
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 impl Arguments {
-    /// From the command line; ends the program on what it does not know.
+    /// Parses the command line. Exits on unknown arguments.
     pub fn from_command_line() -> Arguments {
         let arguments = Arguments::parse();
         if let Some(niceness) = arguments.nice {
@@ -50,12 +50,12 @@ impl Arguments {
         arguments
     }
 
-    /// Whether scenario `name` is to run.
+    /// Returns `true` if scenario `name` is to run.
     pub fn wants(&self, name: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|only| name.contains(only.as_str()))
     }
 
-    /// How many batches of each: as asked, or these.
+    /// Returns the number of batches: as requested, or this default.
     pub fn batches(&self, full: usize, quick: usize) -> usize {
         self.batches.unwrap_or(if self.quick { quick } else { full })
     }
@@ -65,7 +65,7 @@ impl Arguments {
     }
 }
 
-/// Prints the figures, and adds them to the file that was asked for.
+/// Prints the figures, and appends them to the requested file.
 pub fn finish(title: &str, lab: &Lab, arguments: &Arguments) {
     let figures = lab.figures();
     println!("## {title}\n\n{}; load {:.2}\n", cpu::machine(), cpu::load());
@@ -79,7 +79,7 @@ pub fn finish(title: &str, lab: &Lab, arguments: &Arguments) {
     }
 }
 
-/// The figures as tables, one for each scenario.
+/// Returns the figures as tables, one for each scenario.
 pub fn markdown(figures: &[Value]) -> String {
     let mut out = String::new();
     let mut scenarios: Vec<&str> = figures.iter().map(|figure| text(figure, "scenario")).collect();
@@ -144,7 +144,7 @@ fn line(row: &Value, flow: bool) -> String {
     )
 }
 
-/// Nanoseconds with as many digits as mean something.
+/// Nanoseconds with as many digits as are significant.
 pub fn ns_text(ns: f64) -> String {
     match ns {
         _ if ns < 100.0 => format!("{ns:.1}"),

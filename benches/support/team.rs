@@ -9,13 +9,13 @@ use seqcast_testkit::process::{Child, first_to_end};
 use super::board::Board;
 use super::cpu;
 
-/// Seconds after which a process of a batch is ended: something it waits for did not come.
+/// The time in seconds after which a process of a batch is killed, because it waits for something that did not come.
 const LIMIT_S: u32 = 40;
 
-/// Whether the processes of batches run ahead of everything else.
+/// `true` if the processes of batches run before all others.
 pub static REALTIME: AtomicBool = AtomicBool::new(false);
 
-/// One process: the core it is kept on, and what it does.
+/// One process: its core, and its work.
 pub struct Role<'a> {
     pub core: usize,
     pub run: Box<dyn Fn() + 'a>,
@@ -27,7 +27,7 @@ impl<'a> Role<'a> {
     }
 }
 
-/// Forks a process for each role and waits for all. An error says which failed; the others are ended then.
+/// Forks a process for each role and waits for all. An error names the one that failed; the others are then killed.
 pub fn run(board: &Board, roles: &[Role<'_>]) -> Result<(), String> {
     board.reset();
     let mut children: Vec<Child> = roles.iter().map(|role| Child::fork(|| perform(role))).collect();

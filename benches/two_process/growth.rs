@@ -1,5 +1,5 @@
-//! What an event costs its writer as more workers read it: readers on the other core, all in one process that polls them
-//! in turn, so that the number of workers grows and the number of cores does not.
+//! The cost of an event for its writer as more workers read it. The readers are on the other core, all in one process
+//! that polls them in turn, so that the number of workers grows and the number of cores does not.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ impl Channel for Crowd {
 
     fn open(&self, side: Side, sink: &'static Sink) -> CrowdEnd {
         let workers = if side == Side::Near { 1 } else { self.readers };
-        // The last one's events count; the others' are read as well.
+        // The last one's events are counted; the others' are read as well.
         let sink_of = |worker| if worker + 1 == workers { sink } else { Sink::leaked() };
         CrowdEnd((0..workers).map(|worker| self.bus.open(side, sink_of(worker))).collect())
     }
@@ -49,7 +49,7 @@ impl End for CrowdEnd {
 
     fn poll(&mut self) {
         for end in &mut self.0 {
-            // Some at a time: a poll ends when nothing is new, and with a writer flat out that may be never.
+            // Some at a time: a poll ends when nothing is new, which may never happen with a writer at full speed.
             end.poll_some(64);
         }
     }

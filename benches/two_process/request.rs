@@ -1,4 +1,4 @@
-//! A request and its reply, both typed, the reply posted by the request's handler: what users write.
+//! A request and its reply, both typed. The request's handler posts the reply, as in users' code.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,7 +37,7 @@ impl TypedEvent for Reply {
     const TOPIC: Topic<'static> = Topic::new("balancer", "answer");
 }
 
-/// Times from before the request was made to after the reply was handled, of two processes on two cores that poll.
+/// Times from before the request to after the handling of the reply, for two polling processes on two cores.
 pub fn round_trips(board: &Board, length: Length) -> Result<Batch, String> {
     let bus = SegmentOptions::new().anonymous().map_err(|error| error.to_string())?;
     let near = || {

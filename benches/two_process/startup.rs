@@ -1,4 +1,4 @@
-//! What a new worker process pays before its first poll: opening the segment by name, joining, registering a handler.
+//! The cost of a new worker process before its first poll: opening the segment by name, joining, registering a handler.
 
 use seqcast::{Bus, Event, Scope, SegmentOptions};
 
@@ -9,7 +9,7 @@ use crate::support::clock::{granule_ns, ns_per_tick, ticks};
 use crate::support::cpu::core_of;
 use crate::support::team::{self, Role};
 
-/// Starts of a batch, each in a process of its own.
+/// The starts of a batch, each in a separate process.
 const STARTS: usize = 20;
 
 pub fn times(board: &Board) -> Result<Batch, String> {

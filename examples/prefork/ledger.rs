@@ -13,7 +13,7 @@ use crate::report::{Checkpoint, Report, Sender};
 
 /// A checkpoint is sent after this many events at the latest.
 const CHECKPOINT_EVERY: u64 = 64;
-/// Latencies that a report has room for.
+/// The number of latencies that fit a report.
 const MOST_LATENCIES: usize = 200;
 
 /// A handler of every event that runs before all others. It belongs to the demonstration, not to the server.
@@ -29,7 +29,7 @@ struct Entries {
     /// `count` of the last checkpoint sent.
     sent: u64,
     latency: Histogram<u64>,
-    /// Set by the stop event: what comes after it does not count, in no worker.
+    /// Set by the stop event. Events after it do not count, in any worker.
     closed: bool,
     fault: Option<Fault>,
     /// With [`Fault::Swap`], the event that is held back.

@@ -43,7 +43,7 @@ use clap::Parser;
 
 use crate::args::Args;
 
-/// Errors here end the process; nobody tells them apart.
+/// Errors here end the process; no code distinguishes them.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 type Result<T, E = Failure> = std::result::Result<T, E>;
 

@@ -30,7 +30,7 @@ impl Progress {
         println!("{:6.2} s  {what}", self.start.elapsed().as_secs_f64());
     }
 
-    /// Takes in latencies that a worker has measured.
+    /// Adds latencies that a worker has measured.
     pub fn add_latency(&mut self, latencies: &[(u64, u64)]) {
         latency::add(&mut self.latency, latencies);
         latency::add(&mut self.latency_in_all, latencies);

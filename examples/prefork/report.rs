@@ -19,7 +19,7 @@ pub enum Report {
     Ran { id: u64, key: String },
     /// Nanoseconds from post to handler since the last such report, and how often each occurred.
     Latency(Vec<(u64, u64)>),
-    /// The driver was told that its request was posted as this event; with its key if it was a unique one.
+    /// The driver's request was posted as this event; with its key if it was a unique one.
     Answered { id: u64, unique: Option<String> },
     /// The driver got no answer to a request for a unique event, because its worker was killed. It may have been
     /// posted.

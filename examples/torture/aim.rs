@@ -1,7 +1,7 @@
-//! Kills and stops that hit where it hurts: next to an atomic instruction.
+//! Kills and stops at the critical places: next to an atomic instruction.
 //!
 //! A signal sent at a random time finds a process where it spends its time, and hardly ever between two stores of which
-//! the second says that the first is done. So a part of the signals is aimed: the process is run instruction by
+//! the second states that the first is done. So some of the signals are aimed: the process runs instruction by
 //! instruction (ptrace) up to a compare-exchange and a few instructions beyond.
 
 use std::process::ExitStatus;
@@ -11,13 +11,13 @@ use seqcast_testkit::ptrace::{Tracee, Until, Went};
 
 use crate::rng::Rng;
 
-/// Instructions after which the aim is given up, and the process left where it is.
+/// The number of instructions after which the aim is given up, and the process left where it is.
 const MOST_STEPS: u64 = 400;
-/// Instructions to go on after the compare-exchange, at most.
+/// The largest number of instructions after the compare-exchange.
 const BEYOND: u64 = 8;
 
-/// Holds `child` next to an atomic instruction, or where it was if there was none near. `Err` if it has ended; it is
-/// buried then.
+/// Holds `child` next to an atomic instruction, or at its current place if there is none near. Returns `Err` if it has
+/// ended; then it was reaped.
 pub fn hold(child: &Child, rng: &mut Rng) -> Result<Tracee, ExitStatus> {
     let tracee = Tracee::seize(child.pid().cast_signed())?;
     let mut skip = rng.below(3);
@@ -42,13 +42,13 @@ fn step(tracee: Tracee) -> Result<(), ExitStatus> {
     }
 }
 
-/// Whether the next instruction is `lock cmpxchg`.
+/// Returns `true` if the next instruction is `lock cmpxchg`.
 #[cfg(target_arch = "x86_64")]
 fn is_at_exchange(tracee: Tracee, _: &Child) -> bool {
     matches!(tracee.peek(tracee.instruction_pointer()), [0xf0, 0x40..=0x4f, 0x0f, 0xb1, ..] | [0xf0, 0x0f, 0xb1, ..])
 }
 
-/// Where instructions are not known, every one in a few hundred is as good as an exchange.
+/// On architectures without a decoder, one instruction in a few hundred counts as an exchange.
 #[cfg(not(target_arch = "x86_64"))]
 fn is_at_exchange(_: Tracee, child: &Child) -> bool {
     crate::rng::mix(crate::log::boottime_ns() ^ u64::from(child.pid())) % 300 == 0

@@ -1,4 +1,4 @@
-//! What one process does until it is killed or told to stop.
+//! The actions of one process until it is killed or told to stop.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,14 +16,14 @@ use crate::participant::{Held, Participant, Reads};
 use crate::rng::{Rng, mix};
 use crate::round::{CLAIM_KEYS, LONG_TTL, Round, WAIT_INTERVAL, WAIT_MAX, claim_ttl_ns};
 
-/// Copies of one process that live at once, at most.
+/// The largest number of live copies of one process.
 const MOST_COPIES: u64 = 2;
 
 /// Exit codes that the parent knows.
 pub const DONE: i32 = 0;
 pub const FAILED: i32 = 1;
 
-/// A child's life. Returns its exit code.
+/// The life of a child. Returns its exit code.
 pub fn run(round: &Round, bus: &Bus, shared: &'static Shared, slot: usize, life: u64) -> i32 {
     let probe: &'static Probe = Box::leak(Box::new(Probe::new(shared.slot(slot), slot, round.clone())));
     // Standard error may be closed.
@@ -57,23 +57,23 @@ pub fn run(round: &Round, bus: &Bus, shared: &'static Shared, slot: usize, life:
     }
 }
 
-/// What handlers and reporters need, too.
+/// State that handlers and reporters need, too.
 pub struct Probe {
     pub slot: &'static Slot,
     number: usize,
     round: Round,
-    /// Incarnations of this very process begin here.
+    /// The first incarnation of this process.
     first_incarnation: u64,
-    /// When the last step ended.
+    /// The end of the last step.
     stepped: AtomicU64,
-    /// When a claim for what is delivered now can have been won at the earliest.
+    /// The earliest time at which a claim for the current delivery can have been won.
     claims_since: AtomicU64,
-    /// `/proc/self/schedstat`'s time without a processor, and when it was read.
+    /// The time without a processor in `/proc/self/schedstat`, and the time of its reading.
     unserved: AtomicU64,
     unserved_at: AtomicU64,
-    /// Whether this process was forked in the middle of a handler.
+    /// `true` if this process was forked in the middle of a handler.
     is_copy: AtomicBool,
-    /// Copies of this process that it has not reaped yet.
+    /// The number of copies of this process that it has not reaped yet.
     copies: AtomicU64,
 }
 
@@ -99,7 +99,7 @@ impl Probe {
         self.is_copy.load(Ordering::Relaxed)
     }
 
-    /// Adds an entry. The time that this takes is nobody's delay.
+    /// Adds an entry. Its duration does not count as a delay.
     pub fn push(&self, entry: Entry) {
         if self.is_copy() {
             copies::fail(self, &format!("a child that returned from a handler would say: {entry:?}"));
@@ -109,16 +109,16 @@ impl Probe {
         }
     }
 
-    /// An error that should not be.
+    /// Records an error that should not occur.
     fn fault(&self, op: Op, what: &str) {
         self.slot.say(what);
         self.push(Entry::Fault { op });
     }
 
-    /// In the middle of a handler or a reporter: a fork now and then, whose child returns from it like its parent.
+    /// In the middle of a handler or a reporter: sometimes forks, and the child returns like its parent.
     fn fork_at(&self, id: u64) {
         let number = mix(id ^ self.round.seed ^ (self.number as u64) << 56);
-        // What is run while a worker leaves is rare.
+        // Code that runs while a worker leaves is rare.
         let every = if self.slot.current_op().0 == Op::Leave { 4 } else { self.round.fork_every() };
         if !number.is_multiple_of(every) || self.copies.load(Ordering::Relaxed) >= MOST_COPIES {
             return;
@@ -144,7 +144,7 @@ impl Probe {
 
     fn begin(&self, op: Op) -> u64 {
         if self.is_copy() {
-            copies::fail(self, &format!("a child that returned from a handler goes on with {op:?}"));
+            copies::fail(self, &format!("a child that returned from a handler continues with {op:?}"));
         }
         let now = boottime_ns();
         self.slot.begin(op, now);
@@ -156,7 +156,7 @@ impl Probe {
         now
     }
 
-    /// Ends a step that by the promises is bounded.
+    /// Ends a step that is bounded by the guarantees.
     fn step(&self) -> u64 {
         let now = boottime_ns();
         let since = self.stepped.swap(now, Ordering::Relaxed);
@@ -184,7 +184,7 @@ impl Probe {
         let kind = tag.kind().unwrap_or(Kind::Oversized);
         let named_right = event.source() == seqcast::library::SOURCE || event.event() == kind.event();
         let ours = tag.slot() == self.number && tag.incarnation() >= self.first_incarnation;
-        // A sender's seat may have been taken by another since; then its event no longer counts as its own.
+        // Another process may have taken a sender's seat since. Then its event no longer counts as its own.
         let wrongly_ours = event.is_own() && !ours;
         if wrongly_ours || event.claim().is_some() != kind.is_unique() || !named_right {
             self.push(Entry::Reported { id, what: Odd::Misattributed });
@@ -221,7 +221,7 @@ impl Probe {
     }
 }
 
-/// How long this process was ready to run and did not, since its start.
+/// Returns the time that this process was ready to run but did not run, since its start.
 fn unserved_ns() -> u64 {
     let stat = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
     stat.split(' ').nth(1).and_then(|ns| ns.parse().ok()).unwrap_or(0)
@@ -239,24 +239,24 @@ struct Child<'a> {
     probe: &'static Probe,
     rng: Rng,
     standard: Standard,
-    /// What is on the numbers of descriptors that this process has replaced.
+    /// The file on the descriptor numbers that this process has replaced.
     other: Option<Other>,
 }
 
-/// A worker and what hangs on it.
+/// A worker and its resources.
 pub struct Session {
     bus: Bus,
     pub participant: Participant,
     pub poster: Option<Publisher>,
     pub reservation: Option<(Held, Tag)>,
-    /// Whether it waits for nothing while it reads.
+    /// `true` if its reads never wait.
     reads_now: bool,
-    /// When it was begun.
+    /// The time of its creation.
     reserved_at: u64,
     incarnation: u64,
     seq: u32,
     buffer: Vec<u8>,
-    /// Since when polls have ended before everything was delivered.
+    /// The time since which polls have ended before everything was delivered.
     undrained_since: Option<u64>,
 }
 
@@ -305,7 +305,7 @@ impl Child<'_> {
             .wait_interval(WAIT_INTERVAL)
             .timeout(LONG_TTL)
             .on_report(move |report| probe.on_report(report));
-        // By the handle that was inherited, or by the name.
+        // Through the inherited handle, or by the name.
         let opened;
         let bus = if self.rng.one_in(2) {
             self.bus
@@ -344,7 +344,7 @@ impl Child<'_> {
         })
     }
 
-    /// What a process does that becomes a daemon.
+    /// Acts like a process that becomes a daemon.
     fn close_descriptors(&mut self) {
         self.probe.begin(Op::Descriptors);
         self.check_descriptors();
@@ -353,7 +353,7 @@ impl Child<'_> {
         self.probe.push(Entry::Descriptors { how: How::Closed });
     }
 
-    /// What a process does that believes numbers to be its own which are not.
+    /// Acts like a process that uses numbers that it does not own.
     fn replace_descriptors(&mut self) {
         self.probe.begin(Op::Descriptors);
         self.check_descriptors();
@@ -384,18 +384,18 @@ impl Child<'_> {
             let is_left_to_its_seat = self.rng.one_in(2);
             match &session.participant {
                 Participant::Pushed(worker) if is_left_to_its_seat => worker.clone().leave()?,
-                // It is given up when the subscriber leaves.
+                // The subscriber gives it up when it leaves.
                 Participant::Pulled(_) if is_left_to_its_seat => {}
                 _ => session.participant.give_up(reservation),
             }
             self.probe.push(Entry::Void { id });
         }
         let Session { participant: seat, poster, undrained_since, .. } = session;
-        // A subscriber that is dropped runs nothing that it has claimed ahead.
+        // A dropped subscriber does not run events that it has claimed ahead.
         let may_drop = matches!(seat, Participant::Pushed(_)) || undrained_since.is_none();
         seat.leave(self.probe, may_drop && self.rng.one_in(2))?;
         if self.probe.is_copy() {
-            // A worker was dropped, which tells nobody.
+            // A worker was dropped, without an event.
             return Err(Error::from(Cause::Forked));
         }
         drop(poster);
@@ -405,7 +405,7 @@ impl Child<'_> {
         Ok(())
     }
 
-    /// The orderly end of a round: everything that is there is read.
+    /// The orderly end of a round: reads all remaining events.
     fn finish(&mut self, mut session: Session) -> Result<Next, Error> {
         self.probe.begin(Op::Drain);
         session.poster = None;
@@ -425,7 +425,7 @@ impl Child<'_> {
         Ok(Next::Exit)
     }
 
-    /// One thing, chosen at random.
+    /// Does one action, chosen at random.
     fn act(&mut self, session: &mut Session) -> Result<Option<Next>, Error> {
         let probe = self.probe;
         match self.rng.below(1003) {
@@ -503,7 +503,7 @@ impl Child<'_> {
             probe.step();
             probe.push(Entry::Posted { id, tag, before: id });
         }
-        // Now and then its seat is free for another to take.
+        // Sometimes its seat is free for another process to take.
         if !self.rng.one_in(8) {
             session.poster = Some(poster);
         }
@@ -519,7 +519,7 @@ impl Child<'_> {
         let (id, reserved_at) = (reservation.id(), session.reserved_at);
         match self.rng.below(8) {
             0 => {
-                // Forgotten for a new one: that is given up first.
+                // Forgotten for a new one, so the old one is given up first.
                 session.reserve(probe)?;
                 probe.push(Entry::Void { id });
                 let late = session.participant.commit(&mut reservation, Topic::new(SOURCE, "late"), b"");
@@ -557,7 +557,7 @@ impl Child<'_> {
         }
     }
 
-    /// Holds reservations again and again, as buggy workers do: it must keep nobody's poll longer than one of them.
+    /// Holds reservations repeatedly, as buggy workers do. No other poll may wait longer than for one of them.
     fn hold(&mut self, session: &mut Session) -> Result<(), Error> {
         let probe = self.probe;
         let nap = if self.round.slow { WAIT_MAX / 2 } else { Duration::from_micros(self.rng.below(300)) };
@@ -601,7 +601,7 @@ impl Child<'_> {
             {
                 probe.push(Entry::Reported { id: number, what: Odd::FalseHolder });
             }
-            // Held by another; or no room, which the worker counts itself.
+            // Held by another process; or there is no room, which the worker counts itself.
             _ => {}
         }
         Ok(())
@@ -622,7 +622,7 @@ impl Child<'_> {
         Ok(())
     }
 
-    /// A key that nobody else has: nobody else can hold it, and it is held from then on.
+    /// Claims a key that no other process uses: it must be won, and is held from then on.
     fn claim_fresh(&mut self, session: &mut Session) -> Result<(), Error> {
         let probe = self.probe;
         let key = session.next_tag(probe, Kind::Oversized).0.to_le_bytes();
@@ -645,7 +645,7 @@ impl Child<'_> {
         Ok(())
     }
 
-    /// Creates, joins, leaves and unlinks a segment that others do the same to.
+    /// Creates, joins, leaves and unlinks a segment, concurrently with others.
     fn use_another_segment(&mut self) -> Result<(), Error> {
         self.probe.begin(Op::Segments);
         let name = self.round.other_name(self.rng.below(2));
@@ -668,7 +668,7 @@ impl Child<'_> {
         };
         let worker = match bus.join_with(&WorkerOptions::new().on_report(|_| {})) {
             Ok(worker) => worker,
-            // The name may be another's by now, which is no matter; 16 seats may be taken at once.
+            // The name may belong to another process by now, which is fine; 16 seats may be taken at once.
             Err(error) if matches!(error.cause(), Cause::NoSeat { .. }) => return Ok(()),
             Err(error) => return Err(error),
         };
@@ -685,7 +685,7 @@ impl Child<'_> {
     }
 }
 
-/// What can come of a name that others create and unlink, and whose creator may be stopped or killed.
+/// Checks the result for a name that others create and unlink, and whose creator may be stopped or killed.
 fn allow_gone(result: Result<(), Error>) -> Result<(), Error> {
     match result {
         Err(error)
@@ -752,7 +752,7 @@ impl Session {
         Ok(())
     }
 
-    /// After an error nobody sees the event.
+    /// After an error no worker sees the event.
     fn post_oversized(&mut self, probe: &Probe) -> Result<(), Error> {
         let tag = self.next_tag(probe, Kind::Oversized);
         probe.round.lengths().write(tag, &mut self.buffer);

@@ -1,4 +1,4 @@
-//! Starts the children of a round, kills, stops and replaces them, and gives the oracle what they say.
+//! Starts the children of a round, kills, stops and replaces them, and passes their reports to the oracle.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -15,22 +15,23 @@ use crate::oracle::{Archive, Oracle, Seen, Violations};
 use crate::rng::Rng;
 use crate::round::Round;
 
-/// Entries heard of one child before the next one's turn.
+/// The number of entries read from one child before the next one's turn.
 const BATCH: usize = 4096;
 /// Mean time between two kills, and between two stops.
 const KILL_EVERY: Duration = Duration::from_millis(12);
 const STOP_EVERY: Duration = Duration::from_millis(3);
-/// The last part of a round is calm: what must happen when nobody is killed must happen there.
+/// The last part of a round is calm, so that effects which require it are tested, too.
 const CALM: u32 = 10;
-/// One in so many kills, and stops, is aimed; going by single instructions takes its time.
+/// One in this many kills, and stops, is aimed; single-stepping is slow.
 const AIMED_KILLS: u64 = 6;
 const AIMED_STOPS: u64 = 32;
-/// A turn of the conductor's own that takes so long was not its doing.
+/// A turn of the conductor that takes this long was delayed by the host.
 const STALL: Duration = Duration::from_millis(30);
-/// A child that is in one step for so long is hung.
+/// A child that is in one step for this long hangs.
 const HUNG: Duration = Duration::from_secs(20);
 
-/// For so long a dead worker's name may stand at its seat though the seat is taken: by one that is stopped while it joins.
+/// A dead worker's name may stay at its seat for this long although the seat is taken, by a process that is stopped
+/// while it joins.
 const STALE: Duration = Duration::from_millis(2500);
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -48,7 +49,7 @@ pub fn take_interrupts() {
     }
 }
 
-/// From now on processes whose parents have ended are this one's children.
+/// From now on this process adopts children whose parents have ended.
 pub fn take_orphans() {
     // SAFETY: a system call without pointers.
     let result = unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
@@ -69,10 +70,10 @@ pub struct Tally {
     pub seen: Seen,
 }
 
-/// A process of a slot.
+/// The process of a slot.
 struct Process {
     child: Child,
-    /// Since when it is stopped, and until when it shall be.
+    /// The time since which it is stopped, and the time until which it stays stopped.
     stopped: Option<(u64, Instant)>,
 }
 
@@ -89,7 +90,7 @@ struct Conductor<'a> {
     shared: &'static Shared,
     oracle: Oracle<'a>,
     processes: Vec<Option<Process>>,
-    /// When to replace a dead one.
+    /// The time at which to replace a dead one.
     respawn_at: Vec<Instant>,
     /// Those that were not seen dead yet.
     dead: Vec<Dead>,
@@ -98,11 +99,11 @@ struct Conductor<'a> {
     stops: u64,
     rng: Rng,
     begin: Instant,
-    /// When its last turn began.
+    /// The beginning of its last turn.
     turned: u64,
 }
 
-/// One segment's life, in torture.
+/// One tortured segment.
 pub fn run(mut round: Round, length: Duration, archive: &mut Archive, tally: &mut Tally) {
     let bus = match round.options().create(&round.name) {
         Ok(bus) => bus,
@@ -202,7 +203,7 @@ impl Conductor<'_> {
         self.oracle.judge_slow();
     }
 
-    /// A random time with this mean.
+    /// Returns a random time with this mean.
     fn about(&mut self, mean: Duration) -> Duration {
         mean * self.rng.below(200) as u32 / 100
     }
@@ -230,7 +231,7 @@ impl Conductor<'_> {
         self.shared.slot(slot).begin(Op::Idle, boottime_ns());
         self.shared.slot(slot).set_seat(None);
         let (round, bus, shared, life) = (self.round, self.bus, self.shared, self.lives);
-        // This process has one thread, so that the child finds no lock held and may do anything.
+        // This process has one thread, so the child finds no lock held and may do anything.
         let child = Child::fork(|| {
             // SAFETY: plain system calls. A terminal interrupts them all; the parent ends the children in order.
             unsafe {
@@ -242,7 +243,7 @@ impl Conductor<'_> {
         self.processes[slot] = Some(Process { child, stopped: None });
     }
 
-    /// Kills one at random, whatever it is at.
+    /// Kills a random process, whatever it does.
     fn kill(&mut self) {
         let slot = self.rng.below(self.processes.len() as u64) as usize;
         let Some(Process { child, stopped }) = self.processes[slot].take() else { return };
@@ -279,7 +280,7 @@ impl Conductor<'_> {
         self.note(slot, pid, if aimed { "SIGSTOP, aimed," } else { "SIGSTOP" });
         if aimed {
             match aim::hold(&child, &mut self.rng) {
-                // Let go, it stops at once.
+                // It stops at once when it is released.
                 Ok(held) => held.detach(libc::SIGSTOP),
                 Err(status) => {
                     child.buried();
@@ -293,7 +294,7 @@ impl Conductor<'_> {
         self.processes[slot] = Some(Process { child, stopped: Some((since, Instant::now() + length)) });
     }
 
-    /// Continues those whose time `is_over`.
+    /// Continues the processes for which `is_over`.
     fn resume(&mut self, is_over: impl Fn(Instant) -> bool) {
         for slot in 0..self.processes.len() {
             let Some(process) = &mut self.processes[slot] else { continue };
@@ -301,7 +302,7 @@ impl Conductor<'_> {
             if is_over(until) {
                 process.stopped = None;
                 let pid = process.child.pid();
-                // Before the signal: what the child says of the time must find it.
+                // Before the signal: the child's report about this time must find it.
                 self.oracle.stopped(slot, since, boottime_ns() + 1_000_000);
                 process.child.go_on();
                 self.note(slot, pid, "SIGCONT");
@@ -309,7 +310,7 @@ impl Conductor<'_> {
         }
     }
 
-    /// Takes note of children that have ended by themselves.
+    /// Records children that have ended by themselves.
     fn reap(&mut self) {
         for slot in 0..self.processes.len() {
             let Some(Process { child, stopped }) = self.processes[slot].take() else { continue };
@@ -324,7 +325,7 @@ impl Conductor<'_> {
         }
     }
 
-    /// Takes note of children that handlers forked and that have outlived their parents. Returns whether there are more.
+    /// Records children that handlers forked and that have outlived their parents. Returns `true` if there are more.
     fn reap_copies(&mut self) -> bool {
         loop {
             // SAFETY: zeros are a `siginfo_t`.
@@ -332,7 +333,7 @@ impl Conductor<'_> {
             // SAFETY: the call fills `info`.
             let found =
                 unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT) };
-            // SAFETY: the call has filled it, with zeros if there is nobody to wait for yet.
+            // SAFETY: the call has filled it, with zeros if no child has ended yet.
             let pid = unsafe { info.si_pid() };
             if found != 0 || pid == 0 {
                 return found == 0;
@@ -359,7 +360,7 @@ impl Conductor<'_> {
         }
     }
 
-    /// The process of `slot` is gone; its log is not.
+    /// Handles the end of the process of `slot`; its log remains.
     fn bury(&mut self, slot: usize, pid: u32) {
         self.dead.push(Dead { slot, pid, since: Instant::now() });
         while self.hear_slot(slot, BATCH) > 0 {}
@@ -367,7 +368,7 @@ impl Conductor<'_> {
         self.respawn_at[slot] = Instant::now() + Duration::from_micros(self.rng.below(2000));
     }
 
-    /// Whether others see rightly who lives and who does not, whatever was done to descriptors.
+    /// Checks that other processes see correctly who lives, whatever was done to descriptors.
     fn check_seats(&mut self) {
         let seats = |conductor: &Self| -> Vec<_> {
             (0..conductor.processes.len()).map(|slot| conductor.shared.slot(slot).seat()).collect()
@@ -399,7 +400,7 @@ impl Conductor<'_> {
         }
     }
 
-    /// Looks for children that do not come to the end of a step.
+    /// Looks for children that do not finish a step.
     fn watch(&mut self) {
         self.check_seats();
         let now = boottime_ns();
@@ -415,7 +416,8 @@ impl Conductor<'_> {
         }
     }
 
-    /// The orderly end: all are continued, read what is there, and leave; then every block and seat must be free.
+    /// The orderly end: all are continued, read the remaining events, and leave; then every block and seat must be
+    /// free.
     fn end(&mut self) {
         self.resume(|_| true);
         self.shared.set_phase(Phase::Still);
@@ -424,7 +426,7 @@ impl Conductor<'_> {
             (0..conductor.processes.len()).all(quiet)
         };
         self.wait_until(all_quiet, "to be quiet");
-        // Nobody posts any more. A child is not quiet before it was told so by an entry.
+        // No process posts any more. A child is not quiet before it has read that in an entry.
         self.hear_all();
         self.shared.set_phase(Phase::Drain);
         let all_gone = |conductor: &Self| conductor.processes.iter().all(Option::is_none);
@@ -443,7 +445,7 @@ impl Conductor<'_> {
         self.audit("after every seat was taken once more");
     }
 
-    /// Every child that a handler forked ends by itself, and the kernel ends those that hang.
+    /// Every child that a handler forked ends by itself. The kernel kills those that hang.
     fn wait_for_copies(&mut self) {
         let deadline = Instant::now() + HUNG;
         while self.reap_copies() {
@@ -488,14 +490,14 @@ impl Conductor<'_> {
         }
     }
 
-    /// As many workers as there are seats can join at once, and not one more.
+    /// Checks that as many workers as there are seats can join at once, and not one more.
     fn take_every_seat(&mut self) {
         let bus = self.bus;
         let child = Child::fork(|| {
             let seats: Result<Vec<_>, Error> = (0..self.round.seats).map(|_| bus.publisher()).collect();
             let good = seats.is_ok()
                 && matches!(bus.publisher().as_ref().map_err(|error| error.cause()), Err(Cause::NoSeat { .. }));
-            // The seats are not given back: their holder ends.
+            // The seats are not released: their holder ends.
             exit(i32::from(!good));
         });
         if !child.ended_well() {
@@ -508,7 +510,7 @@ impl Conductor<'_> {
     }
 }
 
-/// Whether a process runs, sleeps or is stopped, and in which system call.
+/// Describes whether a process runs, sleeps or is stopped, and in which system call.
 fn state_of(pid: u32) -> String {
     let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
     let status = read("status");

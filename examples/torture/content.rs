@@ -1,4 +1,4 @@
-//! What the events say: everything follows from a tag, so that whoever reads one can tell whether it is whole.
+//! The contents of the events. Everything follows from a tag, so that a reader can tell whether an event is complete.
 
 use rkyv::{Archive, Serialize};
 use seqcast::rkyv;
@@ -7,7 +7,7 @@ use crate::rng::{Rng, mix};
 
 pub const SOURCE: &str = "t";
 
-/// Who sent an event, which of its events it is, and of what kind.
+/// The sender of an event, its number among the sender's events, and its kind.
 ///
 /// ```text
 /// 63 .. 56 55 ... 36 35 .. 4 3 .. 0
@@ -29,7 +29,7 @@ pub enum Kind {
     Committed,
     /// `started` and `stopping`.
     Announced,
-    /// Larger than can be posted: nobody must ever see one.
+    /// Larger than can be posted: no process may ever see one.
     Oversized,
 }
 
@@ -67,7 +67,7 @@ impl Kind {
         matches!(self, Kind::Fresh | Kind::FreshTyped)
     }
 
-    /// Whether every worker that comes by must get it.
+    /// Returns `true` if every worker that reads the id must get it.
     pub fn is_for_all(self) -> bool {
         matches!(self, Kind::Plain | Kind::Typed | Kind::Committed | Kind::Announced)
     }
@@ -76,9 +76,9 @@ impl Kind {
 /// Keys that [`Kind::Shared`] events have.
 pub const SHARED_KEYS: u64 = 6;
 pub const SHARED_TTL_NS: u64 = 4_000_000;
-/// Of the first event of an incarnation, `started`.
+/// The number of the first event of an incarnation, `started`.
 pub const FIRST_SEQ: u32 = 0;
-/// Of its last, `stopping`.
+/// The number of its last event, `stopping`.
 pub const LAST_SEQ: u32 = u32::MAX;
 
 impl Tag {
@@ -99,7 +99,7 @@ impl Tag {
         KINDS.get((self.0 & 0xf) as usize).copied()
     }
 
-    /// Grows from event to event of a slot.
+    /// Increases from event to event of a slot.
     pub fn rank(self) -> u64 {
         self.0 >> 4 & 0xf_ffff_ffff_ffff
     }
@@ -116,7 +116,7 @@ impl std::fmt::Debug for Tag {
     }
 }
 
-/// How long payloads of each kind may be in one round.
+/// The lengths of payloads of each kind in one round.
 #[derive(Clone, Copy, Debug)]
 pub struct Lengths {
     pub block: usize,
@@ -146,7 +146,7 @@ impl Lengths {
         into.truncate(len);
     }
 
-    /// The tag of a payload that is whole.
+    /// Returns the tag of a payload that is complete.
     pub fn read(&self, bytes: &[u8]) -> Option<Tag> {
         let tag = Tag(u64::from_le_bytes(*bytes.first_chunk()?));
         tag.kind()?;
@@ -184,7 +184,7 @@ impl Typed {
 }
 
 impl ArchivedTyped {
-    /// The tag of a value that is whole.
+    /// Returns the tag of a value that is complete.
     pub fn read(&self) -> Option<Tag> {
         let tag = Tag(self.tag.to_native());
         let expected = Typed::new(tag);
@@ -199,7 +199,7 @@ pub fn label(slot: usize, incarnation: u64) -> String {
     format!("{slot}.{incarnation}")
 }
 
-/// The tag of an announcement, from its payload.
+/// Returns the tag of an announcement, from its payload.
 pub fn read_announcement(event: &str, payload: &[u8]) -> Option<Tag> {
     let (slot, incarnation) = str::from_utf8(payload).ok()?.split_once('.')?;
     let seq = if event == seqcast::library::STARTED.event() {

@@ -1,7 +1,7 @@
 //! Children that are forked in the middle of a handler and return from it.
 //!
-//! Such a copy has its parent's worker, reservation and claims in its hands and must get nothing by them. It says nothing
-//! to the oracle: its exit status tells whoever reaps it.
+//! Such a copy has copies of its parent's worker, reservation and claims, and must get nothing through them. It does
+//! not report to the oracle: its exit status reports to the process that reaps it.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use crate::child::{FAILED, Probe, Session};
 use crate::participant::{Participant, Reads};
 use crate::rng::Rng;
 
-/// A copy that hangs is ended by the kernel after so many seconds, which its status tells.
+/// The kernel kills a copy that hangs after this many seconds, which its status shows.
 const LONGEST_S: libc::c_uint = 15;
 
-/// Forks. Returns in both; `None` if there was no process to be had.
+/// Forks. Returns in both processes; `None` if there was no process to be had.
 pub fn fork() -> Option<libc::pid_t> {
-    // SAFETY: this process has one thread, so that the child finds no lock held that its own thread does not know of.
+    // SAFETY: this process has one thread, so the child finds no lock held that its own thread does not know.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
         // SAFETY: a system call without pointers.
@@ -34,14 +34,14 @@ pub fn reap() -> Option<i32> {
     (pid > 0).then_some(status)
 }
 
-/// A copy came out of a call of the library with `outcome`.
+/// Handles a copy that returned from a call of the library with `outcome`.
 pub fn check_outcome(probe: &Probe, outcome: Option<&Error>) {
     if !matches!(outcome.as_ref().map(|error| error.cause()), Some(Cause::Forked)) {
         fail(probe, &format!("a child that returned from a handler got {outcome:?}"));
     }
 }
 
-/// Tries everything that its parent could do.
+/// Tries every call that its parent could make.
 pub fn try_everything(probe: &Probe, session: &mut Session) {
     let check = |call: &str, outcome: Option<Error>| {
         if !matches!(outcome.as_ref().map(|error| error.cause()), Some(Cause::Forked)) {
@@ -72,7 +72,7 @@ pub fn try_everything(probe: &Probe, session: &mut Session) {
     }
 }
 
-/// The end of a copy that has done no harm. It may outlive its parent, and the parent's successor in its seat.
+/// Ends a copy that has done no harm. It may outlive its parent, and the parent's successor in its seat.
 pub fn end(mut rng: Rng) -> ! {
     match rng.below(16) {
         0 => std::thread::sleep(Duration::from_micros(rng.below(500_000))),
@@ -82,7 +82,7 @@ pub fn end(mut rng: Rng) -> ! {
     exit(0)
 }
 
-/// The end of a copy that got what it should not.
+/// Ends a copy that got something that it should not get.
 pub fn fail(probe: &Probe, what: &str) -> ! {
     probe.slot.say(what);
     exit(FAILED)

@@ -1,13 +1,13 @@
-//! What hosts do with descriptors: close the standard ones, close all others, put other files on their numbers.
+//! Actions of hosts on descriptors: close the standard ones, close all others, put other files on their numbers.
 
 use std::mem::MaybeUninit;
 
 use crate::rng::Rng;
 
-/// Numbers from here on are nobody's in a child.
+/// A child does not use numbers from here on.
 const MOST: i32 = 64;
 
-/// Which of the descriptors 0 to 2 this process has closed.
+/// The descriptors 0 to 2 that this process has closed.
 #[derive(Clone, Copy)]
 pub struct Standard(u64);
 
@@ -29,9 +29,10 @@ impl Standard {
         (0..3).filter(move |number| self.0 >> number & 1 == 1)
     }
 
-    /// Writes to those that are closed, as every program does to its standard error. The number of one that is open.
+    /// Writes to those that are closed, as every program does to its standard error. Returns the number of one that is
+    /// open.
     pub fn write(self) -> Option<i32> {
-        // SAFETY: the bytes are there, and the number is written to on purpose, whatever it leads to.
+        // SAFETY: the bytes exist, and the number is written to deliberately, wherever it leads.
         self.numbers().find(|&number| unsafe { libc::write(number, b"overwritten".as_ptr().cast(), 11) } >= 0)
     }
 }
@@ -52,9 +53,9 @@ pub struct Other {
 }
 
 impl Other {
-    /// Puts it there. `None` if there is no such file to be had.
+    /// Puts it there. Returns `None` if there is no such file.
     pub fn put() -> Option<Other> {
-        // SAFETY: the name is a C string; a new descriptor is nobody else's.
+        // SAFETY: the name is a C string; a new descriptor has no other owner.
         let lowest = unsafe { libc::memfd_create(c"torture".as_ptr(), libc::MFD_CLOEXEC) };
         // The lowest number may be one of 0 to 2, which stay closed.
         // SAFETY: a system call without pointers.
@@ -63,14 +64,14 @@ impl Other {
         let inode = inode_of(file)?;
         let mut numbers: Vec<_> = (3..MOST).filter(|&number| number != file && is_open(number)).collect();
         for &number in &numbers {
-            // SAFETY: replaces what is on the number, on purpose.
+            // SAFETY: deliberately replaces the file on the number.
             unsafe { libc::dup2(file, number) };
         }
         numbers.push(file);
         Some(Other { inode, numbers })
     }
 
-    /// Whether every number still leads to it, and nobody has written to it or locked it.
+    /// Returns `true` if every number still leads to it, and no process has written to it or locked it.
     pub fn is_untouched(&self) -> bool {
         let there = self.numbers.iter().all(|&number| inode_of(number) == Some(self.inode));
         there && self.numbers.first().is_none_or(|&number| !is_locked(number))
@@ -82,7 +83,7 @@ impl Other {
 }
 
 fn close(number: i32) {
-    // SAFETY: closed on purpose; a number that is not open is an error and nothing else.
+    // SAFETY: closed deliberately; a number that is not open is only an error.
     unsafe { libc::close(number) };
 }
 
@@ -91,7 +92,7 @@ fn is_open(number: i32) -> bool {
     unsafe { libc::fcntl(number, libc::F_GETFD) != -1 }
 }
 
-/// The number of the empty file that a descriptor leads to.
+/// Returns the number of the empty file that a descriptor leads to.
 fn inode_of(number: i32) -> Option<u64> {
     let mut stat = MaybeUninit::<libc::stat>::uninit();
     // SAFETY: the call fills `stat` if it returns 0, and only then it is read.
@@ -99,7 +100,7 @@ fn inode_of(number: i32) -> Option<u64> {
     (stat.st_size == 0).then_some(stat.st_ino)
 }
 
-/// Whether somebody holds a lock on the file by the description that `number` refers to.
+/// Returns `true` if a process holds a lock on the file by the description of `number`.
 fn is_locked(number: i32) -> bool {
     use std::os::fd::AsRawFd;
     let Ok(another) = std::fs::File::options().read(true).write(true).open(format!("/proc/self/fd/{number}")) else {

@@ -1,7 +1,7 @@
-//! What the children say to the oracle, through memory that outlives them.
+//! The children's reports to the oracle, through memory that outlives them.
 //!
 //! Each child has one log: a ring of entries that only it writes and only the parent reads. An entry counts once `head`
-//! is past it, so that a child killed at any instruction leaves a log that is good up to there.
+//! is past it, so a child that is killed at any instruction leaves a log that is valid up to there.
 
 use std::fmt;
 use std::ptr::{NonNull, null_mut};
@@ -18,7 +18,7 @@ const TEXT: usize = 64;
 pub enum Entry {
     /// A worker joined and reads from `start`.
     Joined { incarnation: u64, start: u64 },
-    /// A post or commit came back. `before`: the next id when a long one was begun.
+    /// A post or commit returned. `before`: the next id when a long one was begun.
     Posted { id: u64, tag: Tag, before: u64 },
     /// A handler got an event. For unique ones, the claim was won in `since..=until`.
     Delivered { id: u64, tag: Tag, since: u64, until: u64 },
@@ -30,21 +30,21 @@ pub enum Entry {
     Cursor { id: u64, at: u64 },
     /// The worker is about to leave; its cursor is at `id`.
     Leaving { id: u64, at: u64 },
-    /// It has left; the next id was `newest` then.
+    /// It has left; the next id was `newest` at that time.
     Left { newest: u64 },
-    /// The reserver gave `id` up, or was told that it was too late.
+    /// The reserver gave `id` up, or got an error that it was too late.
     Void { id: u64 },
-    /// Something was reported about `id`.
+    /// A report about `id`.
     Reported { id: u64, what: Odd },
     /// The claim on a shared key was won in `since..=until`.
     Won { key: u64, since: u64, until: u64 },
     /// Its release is about to be called.
     Releases { key: u64, at: u64 },
-    /// A step took longer than the bound; the child was ready to run but had no processor for `unserved` of it at most.
+    /// A step took longer than the bound; the child was ready to run but had no processor for at most `unserved` of it.
     Slow { op: Op, since: u64, until: u64, unserved: u64 },
-    /// An error that should not be; the slot says which.
+    /// An error that should not occur; the slot says which.
     Fault { op: Op },
-    /// Something was done to descriptors.
+    /// An action on descriptors.
     Descriptors { how: How },
     /// A child that a handler forked has ended with this wait status.
     Copy { status: i32 },
@@ -65,15 +65,16 @@ macro_rules! numbered {
 }
 
 numbered! {
-    /// What is reported about an event.
+    /// The report about an event.
     Odd: ClaimsFull ClaimLate Unreadable HandlerTrouble Torn Misattributed LostClaim FalseHolder GivenUpEarly NoSeat
 }
 numbered! {
-    /// What is done to descriptors: some of 0 to 2 were closed before joining; all from 3 on after it; or replaced.
+    /// The action on descriptors: some of 0 to 2 were closed before joining; all from 3 on were closed after it; or
+    /// they were replaced.
     How: Standard Closed Replaced
 }
 numbered! {
-    /// What a child does.
+    /// The action of a child.
     Op: Idle Join Post Long Reserve Commit Abandon Poll Claim Release Wait Segments Leave Drain
         Descriptors
 }
@@ -153,9 +154,9 @@ impl fmt::Debug for Entry {
 #[repr(C, align(128))]
 pub struct Slot {
     head: AtomicU64,
-    /// Workers of this slot so far; the number of the next.
+    /// The number of workers of this slot so far, which is the number of the next.
     incarnations: AtomicU64,
-    /// What the child does now, and since when.
+    /// The current action of the child, and its start.
     op: AtomicU64,
     op_since: AtomicU64,
     quiet: AtomicU64,
@@ -170,7 +171,7 @@ pub struct Slot {
 struct Aligned(AtomicU64);
 
 impl Slot {
-    /// Adds an entry, after waiting for room if there is none. Returns whether it had to wait.
+    /// Adds an entry, after waiting for room if there is none. Returns `true` if it had to wait.
     pub fn push(&self, entry: Entry) -> bool {
         let head = self.head.load(Ordering::Relaxed);
         let mut waited = false;
@@ -181,7 +182,7 @@ impl Slot {
         for (word, value) in self.entries[head as usize % ENTRIES].iter().zip(entry.words()) {
             word.store(value, Ordering::Relaxed);
         }
-        // Release: with the entry.
+        // Release: publishes the entry.
         self.head.store(head + 1, Ordering::Release);
         waited
     }
@@ -189,7 +190,7 @@ impl Slot {
     /// Takes the next entry.
     pub fn pop(&self) -> Option<Entry> {
         let tail = self.tail.0.load(Ordering::Relaxed);
-        // Acquire: with the entry.
+        // Acquire: sees the entry.
         if tail == self.head.load(Ordering::Acquire) {
             return None;
         }
@@ -215,10 +216,10 @@ impl Slot {
         (Op::from_number(self.op.load(Ordering::Relaxed)), self.op_since.load(Ordering::Relaxed))
     }
 
-    /// Says which worker's seat this child has from now on. Never while it has none.
+    /// Records which worker's seat this child has from now on. Never changes while it has one.
     pub fn set_seat(&self, seat: Option<(u64, u32)>) {
         let word = seat.map_or(0, |(incarnation, seat)| incarnation << 16 | (u64::from(seat) + 1));
-        // Release: with what was done before, for a parent that compares.
+        // Release: publishes what was done before, for a parent that compares.
         self.seat.store(word, Ordering::Release);
     }
 
@@ -228,7 +229,7 @@ impl Slot {
         (word != 0).then(|| (word >> 16, (word & 0xffff) as u32 - 1))
     }
 
-    /// What went wrong, of which there is only one thing as a rule. A child may have no standard error.
+    /// The error; usually there is only one. A child may have no standard error.
     pub fn say(&self, what: &str) {
         let mut bytes = what.bytes();
         for word in &self.text {
@@ -251,14 +252,14 @@ impl Slot {
     }
 }
 
-/// How far a round is.
+/// The phase of a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Everything goes on.
+    /// Everything runs.
     Run,
-    /// Nobody begins anything new.
+    /// No process begins anything new.
     Still,
-    /// Everybody reads what is there, and leaves.
+    /// All processes read the remaining events, and leave.
     Drain,
 }
 
@@ -282,9 +283,9 @@ impl Shared {
         unsafe { self.slots.add(slot).as_ref() }
     }
 
-    /// Gives the memory back, once every child is gone and nobody looks any more.
+    /// Unmaps the memory, once every child is gone and no process reads it any more.
     pub fn unmap(&self) {
-        // SAFETY: these are the mappings that `new` made, and the caller is the last to use them.
+        // SAFETY: these are the mappings that `new` made, and the caller is the last user.
         unsafe {
             libc::munmap(self.slots.as_ptr().cast(), size_of::<Slot>() * self.count);
             libc::munmap(self.phase.as_ptr().cast(), size_of::<AtomicU64>());
@@ -312,13 +313,13 @@ impl Shared {
 /// Zeroed memory that forked children share with their parent.
 pub fn map_shared(len: usize) -> NonNull<u8> {
     let protection = libc::PROT_READ | libc::PROT_WRITE;
-    // SAFETY: a new mapping at an address of the kernel's choice touches no memory that exists.
+    // SAFETY: a new mapping at an address of the kernel's choice touches no existing memory.
     let at = unsafe { libc::mmap(null_mut(), len, protection, libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1, 0) };
     assert!(at != libc::MAP_FAILED, "mmap of {len} bytes: {}", std::io::Error::last_os_error());
     NonNull::new(at.cast()).expect("mmap gives no null")
 }
 
-/// The clock that seqcast's ttls run by.
+/// The clock of seqcast's ttls.
 pub fn boottime_ns() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the call fills `now`.

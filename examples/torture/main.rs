@@ -1,13 +1,13 @@
-//! Real processes that post, read, reserve, claim, wait, join and leave, while this one kills, stops and replaces them,
-//! and an oracle that holds everything they saw against the guarantees.
+//! Real processes that post, read, reserve, claim, wait, join and leave, while this one kills, stops and replaces them.
+//! An oracle checks everything that they saw against the guarantees.
 //!
 //! ```text
 //! cargo run --release --example torture -- --seconds 60 [--workers N] [--slots N] [--seed N] [--round N]
 //! ```
 //!
-//! The last line is the verdict; with anything but zeros in it the exit code is 1, and the seed and a trace are printed.
-//! The seed decides what each process tries to do and which signals it is sent; the interleaving is the kernel's. `--round`
-//! repeats one round of a seed again and again.
+//! The last line is the verdict. If it contains anything but zeros, the exit code is 1, and the seed and a trace are
+//! printed. The seed decides what each process tries to do and which signals it gets; the kernel decides the
+//! interleaving. `--round` repeats one round of a seed.
 
 mod aim;
 mod child;
@@ -31,7 +31,7 @@ use crate::conductor::Tally;
 use crate::oracle::{Archive, Seen, Violations};
 use crate::round::Round;
 
-/// How long a segment is tortured before the next one.
+/// The time that one segment is tortured before the next one.
 const ROUND: Duration = Duration::from_secs(5);
 
 /// Kills, stops and replaces processes that use a bus, and checks all that they saw.
@@ -76,11 +76,11 @@ fn main() -> ExitCode {
             break;
         }
         let round = Round::new(seed, repeated.unwrap_or(number), workers, slots);
-        // No crumb of a round at the end.
+        // A very short round at the end would test nothing.
         let length = if left < ROUND * 3 / 2 { left } else { ROUND };
         conductor::run(round, length, &mut archive, &mut tally);
     }
-    // Less than was asked for, if something ended it.
+    // Less than requested, if a signal ended it.
     let seconds = begin.elapsed().as_secs().min(seconds);
     let Tally { events, kills, stops, violations, seen } = tally;
     let Seen { delivered, missed, laps, nothing, void, joins, stale, .. } = seen;
@@ -101,7 +101,7 @@ fn main() -> ExitCode {
     );
     let Seen { standard, closed, replaced, forked, .. } = seen;
     println!("torture: descriptors: closed={closed} replaced={replaced} without_some_of_0_to_2={standard}");
-    // What every run tries.
+    // Every run tries these.
     let closed = closed + replaced;
     let complete = closed > 0 && forked > 0;
     if !complete {

@@ -1,8 +1,8 @@
-//! Judges what the children say against what is promised.
+//! Judges the children's reports against the guarantees.
 //!
-//! The oracle has memory of its own that no child can reach. For each recent id it keeps what is known of it from
-//! whomever; each new piece of evidence is held against that, so that it does not matter in which order the children's
-//! logs come in. An id's file is closed when another id needs the place, or at the end of the round.
+//! The oracle has memory that no child can reach. For each recent id it keeps everything that any child reported, and
+//! checks each new report against that, so the order in which the children's logs are read does not matter. An id's
+//! file is closed when another id needs the place, or at the end of the round.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -13,23 +13,23 @@ use crate::content::{Kind, SHARED_TTL_NS, Tag};
 use crate::log::{Entry, How, Odd, boottime_ns, map_shared};
 use crate::round::{CLAIM_KEYS, Round, claim_ttl_ns};
 
-/// Ids whose files are open at once.
+/// The number of ids with open files.
 const FILES: usize = 1 << 21;
-/// Entries of each child that a trace shows.
+/// The number of entries of each child in a trace.
 const TRACED: usize = 400;
-/// Violations that are described.
+/// The number of violations that are described.
 const MOST_TOLD: u64 = 12;
 
-/// What is known of one id.
+/// What is known about one id.
 #[derive(Clone, Copy)]
 struct File {
     id: u64,
     tag: Tag,
     /// For a long event: the next id when its first fragment was about to be posted.
     before: u64,
-    /// The earliest start of a worker that came by and got nothing.
+    /// The earliest start of a worker that passed the id and got nothing.
     passed_by: u64,
-    /// When those who got nothing came by, at the earliest and at the latest.
+    /// The times at which such workers passed the id: the earliest and the latest.
     passed: (u64, u64),
     runs: u32,
     flags: u32,
@@ -37,16 +37,16 @@ struct File {
 
 const KNOWN: u32 = 1;
 const VOID: u32 = 2;
-/// Somebody reported that it cannot run this unique event.
+/// A worker reported that it cannot run this unique event.
 const EXCUSED: u32 = 4;
-/// Reported as missed though it was not overwritten: right only for the end of a long event.
+/// Reported as missed although it was not overwritten: correct only for the end of a long event.
 const HEADLESS: u32 = 8;
 const BEFORE: u32 = 16;
 
 const NOBODY: u64 = u64::MAX;
 const CLOSED: u64 = u64::MAX;
 
-/// What was found wrong, by kind.
+/// The violations, by kind.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Violations {
     pub torn: u64,
@@ -56,7 +56,7 @@ pub struct Violations {
     pub leaked: u64,
     /// Steps that took longer than the bound.
     pub delayed: u64,
-    /// Errors and ends of children that should not be.
+    /// Errors and ends of children that should not occur.
     pub faults: u64,
 }
 
@@ -99,34 +99,34 @@ pub struct Seen {
     pub stale: u64,
     /// Processes that ran without some of the descriptors 0 to 2.
     pub standard: u64,
-    /// Times that a process closed its descriptors, or replaced them, after joining.
+    /// How often a process closed or replaced its descriptors after joining.
     pub closed: u64,
     pub replaced: u64,
     /// Children that were forked in handlers, returned from them and ended well.
     pub forked: u64,
 }
 
-/// What the oracle knows of a child.
+/// The oracle's knowledge of a child.
 struct Subject {
-    /// Whether its worker is on the bus.
+    /// `true` if its worker is on the bus.
     reads: bool,
-    /// Whether it leaves: then it may still get the unique events that it has claimed.
+    /// `true` while it leaves: then it may still get the unique events that it has claimed.
     leaving: bool,
     start: u64,
-    /// The next id that it must account for.
+    /// The next id that it has to account for.
     next: u64,
-    /// Before this, it had copied nothing out of what is delivered now.
+    /// Before this time, it had copied nothing of what is delivered now.
     polls_since: u64,
     /// The rank of the last event that it got from each slot.
     ranks: Vec<u64>,
-    /// Its last win of each stand-alone key, by index into `wins`.
+    /// Its last win of each key without an event, by index into `wins`.
     last_win: Vec<Option<usize>>,
     stops: VecDeque<(u64, u64)>,
     history: VecDeque<Entry>,
 }
 
-/// A unique event with a shared key that nobody ran, and when those came by who got nothing: somebody must have had the key
-/// then.
+/// A unique event with a shared key that no worker ran, and the times at which workers passed it and got nothing: some
+/// process must have held the key then.
 #[derive(Clone, Copy)]
 struct Ignored {
     id: u64,
@@ -135,7 +135,7 @@ struct Ignored {
     to: u64,
 }
 
-/// A time for which a key was won: at some moment of `since..=until`, and until `ends` at the earliest.
+/// A time for which a key was won: at some moment of `since..=until`, and at least until `ends`.
 #[derive(Clone, Copy)]
 struct Win {
     since: u64,
@@ -151,25 +151,25 @@ pub struct Oracle<'a> {
     subjects: Vec<Subject>,
     /// Ids that a killed worker may have claimed.
     of_the_dead: Vec<(u64, u64)>,
-    /// When a worker was killed that may have won any key since the first of the two times.
+    /// Kills of workers that may have won any key since the first of the two times.
     deaths: Vec<(u64, u64)>,
     ignored: Vec<Ignored>,
-    /// Ids that a worker may have decided on, as it had copied ahead, before it left without accounting for them.
+    /// Ids that a worker may have decided, because it had copied ahead, before it left without accounting for them.
     of_the_gone: Vec<(u64, u64)>,
-    /// Of stand-alone claims, by key; then of unique events.
+    /// Wins of claims without an event, by key; then of unique events.
     wins: [Vec<Vec<Win>>; 2],
     newest: u64,
     pub violations: Violations,
     pub seen: Seen,
     told: u64,
     signals: VecDeque<String>,
-    /// When the oracle itself could not run: then the host did not, and nobody's delay can be judged.
+    /// Times when the oracle itself did not run: then the host did not run, and no delay can be judged.
     stalls: VecDeque<(u64, u64)>,
     /// Not judged yet.
     slow: Vec<(usize, Entry)>,
 }
 
-/// The memory for the files, made once: children do not inherit it.
+/// The memory for the files, allocated once: children do not inherit it.
 pub struct Archive(&'static mut [File]);
 
 impl Archive {
@@ -179,8 +179,8 @@ impl Archive {
         // SAFETY: the range is the mapping just made. Children that touched it would die, and they do not.
         let result = unsafe { libc::madvise(at.as_ptr().cast(), bytes, libc::MADV_DONTFORK) };
         assert_eq!(result, 0, "madvise(MADV_DONTFORK)");
-        // SAFETY: the mapping is as long as that, aligned to a page, never unmapped and nobody else's; zeros are a
-        // `File`, which is made of numbers.
+        // SAFETY: the mapping has this length, is aligned to a page, is never unmapped and has no other owner; zeros
+        // are a `File`, which consists of numbers.
         Archive(unsafe { std::slice::from_raw_parts_mut(at.as_ptr().cast(), FILES) })
     }
 }
@@ -222,7 +222,7 @@ impl<'a> Oracle<'a> {
         }
     }
 
-    /// Takes one entry of `slot`'s log.
+    /// Handles one entry of `slot`'s log.
     pub fn hear(&mut self, slot: usize, entry: Entry) {
         let history = &mut self.subjects[slot].history;
         if history.len() == TRACED {
@@ -259,7 +259,7 @@ impl<'a> Oracle<'a> {
                     *ends = at.min(*ends);
                 }
             }
-            // The conductor may have been held up just now by the same, and not have said so yet.
+            // The same event may have delayed the conductor just now, before it could report it.
             Entry::Slow { .. } => self.slow.push((slot, entry)),
             Entry::Fault { op } => {
                 self.violations.faults += 1;
@@ -272,7 +272,8 @@ impl<'a> Oracle<'a> {
         }
     }
 
-    /// A child that was forked in a handler has ended; `slot` is no number of one if its parent had ended before.
+    /// Handles the end of a child that was forked in a handler. If its parent had ended before, `slot` is not a slot
+    /// number.
     pub fn copy_ended(&mut self, slot: usize, status: i32) {
         if status == 0 {
             self.seen.forked += 1;
@@ -296,7 +297,7 @@ impl<'a> Oracle<'a> {
     fn posted(&mut self, slot: usize, id: u64, tag: Tag, before: u64) {
         if tag.kind() == Some(Kind::Oversized) {
             self.violations.conflicting += 1;
-            self.tell(slot, format!("{id} = {tag:?} was posted, though it is larger than the largest"));
+            self.tell(slot, format!("{id} = {tag:?} was posted, although it is larger than the limit"));
         }
         let Some(file) = self.file(id) else { return };
         if tag.kind() == Some(Kind::Fragmented) {
@@ -332,7 +333,7 @@ impl<'a> Oracle<'a> {
         }
         if tag.kind() == Some(Kind::Oversized) {
             self.violations.conflicting += 1;
-            self.tell(slot, format!("{id} = {tag:?} was delivered, though its post failed"));
+            self.tell(slot, format!("{id} = {tag:?} was delivered, although its post failed"));
         }
         if tag.kind().is_some_and(Kind::is_unique) {
             self.seen.unique_runs += 1;
@@ -352,7 +353,7 @@ impl<'a> Oracle<'a> {
         }
     }
 
-    /// Notes what `id` is.
+    /// Records what `id` is.
     fn identify(&mut self, slot: usize, id: u64, tag: Tag) {
         let Some(file) = self.file(id) else { return };
         if file.flags & KNOWN == 0 {
@@ -370,7 +371,7 @@ impl<'a> Oracle<'a> {
         self.check_passed(slot, id);
     }
 
-    /// `slot` accounts for everything before `id` without having got it.
+    /// Records that `slot` passed all ids before `id` without getting an event.
     fn pass_until(&mut self, slot: usize, id: u64, at: u64) {
         let Subject { next, start, reads, polls_since, .. } = self.subjects[slot];
         if !reads || id < next || id > self.newest(id) {
@@ -391,17 +392,14 @@ impl<'a> Oracle<'a> {
         self.subjects[slot].next = id;
     }
 
-    /// Whether a worker came by `id` and did not get it, though it should have.
+    /// Checks a worker that passed `id` and did not get it, although it should have.
     fn check_passed(&mut self, slot: usize, id: u64) {
         let Some(&mut File { tag, flags, before, passed_by, .. }) = self.file(id) else { return };
         let Some(kind) = tag.kind().filter(|_| flags & KNOWN != 0 && passed_by != NOBODY) else { return };
         let due = kind.is_for_all() || kind == Kind::Fragmented && flags & BEFORE != 0 && passed_by <= before;
         if due {
             self.violations.missing += 1;
-            self.tell(
-                slot,
-                format!("{id} = {tag:?} is an event for some, and nothing for one that began at {passed_by}"),
-            );
+            self.tell(slot, format!("{id} = {tag:?} is an event for some, but not for one that began at {passed_by}"));
         }
     }
 
@@ -411,7 +409,7 @@ impl<'a> Oracle<'a> {
         self.pass_until(slot, first, at);
         let to = first + missed;
         self.subjects[slot].next = to;
-        // A lapped reader goes on an eighth of the ring above the oldest.
+        // A lapped reader continues an eighth of the ring above the oldest event.
         let overwritten = to + self.round.capacity - self.round.capacity / 8;
         if self.newest(overwritten) < overwritten {
             if missed == 1 {
@@ -459,7 +457,7 @@ impl<'a> Oracle<'a> {
         self.tell(slot, format!("{id}: {what:?}"));
     }
 
-    /// Whether what was slow since the last call was slower than it may be.
+    /// Checks whether a step since the last call was slower than allowed.
     pub fn judge_slow(&mut self) {
         for (slot, entry) in std::mem::take(&mut self.slow) {
             if let Entry::Slow { since, until, unserved, .. } = entry {
@@ -476,7 +474,7 @@ impl<'a> Oracle<'a> {
         let net = (until - since).saturating_sub(stopped).saturating_sub(stalled).saturating_sub(unserved);
         if net > self.round.bound_ns() {
             self.violations.delayed += 1;
-            self.tell(slot, format!("{entry:?}, {stopped} stopped, {stalled} stalled: {net} ns are too long"));
+            self.tell(slot, format!("{entry:?}, {stopped} stopped, {stalled} stalled: {net} ns is too long"));
         }
     }
 
@@ -495,12 +493,12 @@ impl<'a> Oracle<'a> {
         self.stalls.push_back((from, to));
     }
 
-    /// How long `slot` was stopped since `since`.
+    /// Returns how long `slot` was stopped since `since`.
     pub fn stopped_since(&self, slot: usize, since: u64) -> u64 {
         self.subjects[slot].stops.iter().map(|&(from, to)| to.saturating_sub(from.max(since))).sum()
     }
 
-    /// The process of `slot` is dead, and its log was heard to its end.
+    /// Handles the death of the process of `slot`; its log has been read to its end.
     pub fn died(&mut self, slot: usize) {
         let subject = &mut self.subjects[slot];
         if std::mem::replace(&mut subject.reads, false) {
@@ -511,7 +509,7 @@ impl<'a> Oracle<'a> {
         }
     }
 
-    /// Counts what the conductor found itself.
+    /// Counts a violation that the conductor found.
     pub fn accuse(&mut self, slot: usize, kind: impl FnOnce(&mut Violations) -> &mut u64, what: String) {
         *kind(&mut self.violations) += 1;
         self.tell(slot, what);
@@ -524,7 +522,7 @@ impl<'a> Oracle<'a> {
         self.signals.push_back(what);
     }
 
-    /// The next id, known to be at least `wanted` if it is.
+    /// Returns the next id, which is at least `wanted` if that is known.
     fn newest(&mut self, wanted: u64) -> u64 {
         if self.newest <= wanted {
             self.newest = self.bus.next_id();
@@ -532,7 +530,7 @@ impl<'a> Oracle<'a> {
         self.newest
     }
 
-    /// The file of `id`. `None` if it was closed before.
+    /// Returns the file of `id`, or `None` if it was closed before.
     fn file(&mut self, id: u64) -> Option<&mut File> {
         let at = id as usize % FILES;
         let before = self.files[at];
@@ -571,14 +569,11 @@ impl<'a> Oracle<'a> {
             self.ignored.push(Ignored { id, tag, from: passed.0, to: passed.1 });
         } else {
             self.violations.missing += 1;
-            self.tell(
-                usize::MAX,
-                format!("the unique event {id} = {tag:?} never ran, and nobody was killed or told so"),
-            );
+            self.tell(usize::MAX, format!("the unique event {id} = {tag:?} never ran, without a kill or a report"));
         }
     }
 
-    /// The end of the round: closes all files and holds all claims against each other.
+    /// The end of the round: closes all files and compares all claims.
     pub fn close_all(&mut self) {
         for at in 0..FILES {
             let file = std::mem::replace(&mut self.files[at], EMPTY);
@@ -611,7 +606,7 @@ impl<'a> Oracle<'a> {
         }
     }
 
-    /// Whether somebody had the key of each unique event that was ignored.
+    /// Checks that some process held the key of each unique event that was ignored.
     fn check_ignored(&mut self) {
         for Ignored { id, tag, from, to } in std::mem::take(&mut self.ignored) {
             let overlaps = |since: u64, until: u64| since <= to && until + SHARED_TTL_NS >= from;
@@ -624,7 +619,7 @@ impl<'a> Oracle<'a> {
                 self.violations.missing += 1;
                 self.tell(
                     usize::MAX,
-                    format!("the unique event {id} = {tag:?} was ignored in {from}..{to}, when nobody had its key"),
+                    format!("the unique event {id} = {tag:?} was ignored in {from}..{to}, although its key was free"),
                 );
             }
         }
@@ -642,7 +637,7 @@ impl<'a> Oracle<'a> {
         }
     }
 
-    /// What each child said last, and the signals sent, into a file.
+    /// Writes the last reports of each child, and the signals sent, into a file.
     fn write_trace(&self, what: &str) {
         let mut text = format!("{what}\n{:#?}\n", self.round);
         for (slot, subject) in self.subjects.iter().enumerate() {

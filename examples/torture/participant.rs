@@ -1,4 +1,4 @@
-//! A worker, by handlers or by pulling.
+//! A worker that reads through handlers or by pulling.
 
 use std::time::Duration;
 
@@ -18,12 +18,12 @@ pub enum Participant {
     Pulled(Box<Subscriber>),
 }
 
-/// How a participant reads.
+/// The way in which a participant reads.
 #[derive(Clone, Copy)]
 pub enum Reads {
     /// Waits at reserved ids.
     Waiting { most: u64 },
-    /// Waits for nothing.
+    /// Never waits.
     Now { most: u64 },
 }
 
@@ -42,7 +42,7 @@ impl Held {
     }
 }
 
-/// The reservation of `id`, unless it was given up for another.
+/// Returns the reservation of `id`, unless it was given up for another.
 fn kept(subscriber: &mut Subscriber, id: u64) -> Result<Option<Reservation<&mut Publisher>>, Error> {
     let reservation = subscriber.publisher().reserved()?;
     match reservation {
@@ -104,7 +104,7 @@ impl Participant {
         }
     }
 
-    /// A publisher with a seat of its own.
+    /// Creates a publisher with a separate seat.
     pub fn publisher(&self, bus: &Bus) -> Result<Publisher, Error> {
         match self {
             Participant::Pushed(worker) => worker.publisher(),
@@ -143,7 +143,7 @@ impl Participant {
         }
     }
 
-    /// Reads. Returns whether all that there was is delivered.
+    /// Reads. Returns `true` if everything was delivered.
     pub fn read(&mut self, probe: &Probe, reads: Reads) -> Result<bool, Error> {
         let subscriber = match self {
             Participant::Pulled(subscriber) => subscriber,
@@ -179,13 +179,13 @@ impl Participant {
             }
         }
         if probe.is_copy() {
-            // Forked at the last one.
+            // Forked in the last one.
             subscriber.try_next()?;
         }
         Ok(false)
     }
 
-    /// Leaves. `plainly`: by being dropped.
+    /// Leaves. With `plainly`, by being dropped.
     pub fn leave(self, probe: &Probe, plainly: bool) -> Result<(), Error> {
         match self {
             _ if plainly => Ok(()),

@@ -1,4 +1,4 @@
-//! Numbers that a seed decides.
+//! Random numbers from a seed.
 
 #[derive(Clone, Debug)]
 pub struct Rng(fastrand::Rng);
@@ -8,7 +8,7 @@ impl Rng {
         Rng(fastrand::Rng::with_seed(seed))
     }
 
-    /// A generator of its own for each of `numbers`.
+    /// Returns a separate generator for each of `numbers`.
     pub fn of(numbers: &[u64]) -> Rng {
         Rng::new(numbers.iter().fold(0, |hash, &number| mix(hash ^ mix(number))))
     }
@@ -17,7 +17,7 @@ impl Rng {
         self.0.u64(..)
     }
 
-    /// A number below `bound`, which is not 0.
+    /// Returns a number below `bound`, which is not 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.0.u64(..bound)
     }
@@ -31,7 +31,7 @@ impl Rng {
     }
 }
 
-/// Always the same for the same number, and far from those of its neighbours.
+/// Always the same for a number, and far from the values of neighbouring numbers.
 pub fn mix(number: u64) -> u64 {
     Rng::new(number).next()
 }

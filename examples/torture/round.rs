@@ -1,4 +1,4 @@
-//! What one round is like.
+//! The parameters of a round.
 
 use std::time::Duration;
 
@@ -10,9 +10,10 @@ use crate::rng::Rng;
 pub const WAIT_MAX: Duration = Duration::from_millis(10);
 pub const WAIT_INTERVAL: Duration = Duration::from_millis(1);
 pub const LONG_TTL: Duration = Duration::from_secs(2);
-/// Keys that stand-alone claims are made on.
+/// The number of keys for claims without an event.
 pub const CLAIM_KEYS: u64 = 8;
-/// What a step may take beyond the stated bounds: the host is shared, and its hypervisor's theft is seen by nobody here.
+/// The time that a step may take beyond the documented bounds: the host is shared, and no process here sees its
+/// hypervisor's theft.
 const SLACK: Duration = Duration::from_millis(250);
 
 /// One segment's life.
@@ -24,12 +25,12 @@ pub struct Round {
     pub workers: usize,
     /// Tiny, so that laps and races are frequent; in some rounds with room for messages of many fragments.
     pub capacity: u64,
-    /// Whether everybody takes a break after each thing done, so that reserved ids are not lapped but waited for.
+    /// `true` if all processes pause after each action, so that reserved ids are not lapped but waited for.
     pub slow: bool,
     pub seats: u64,
     block_size: u64,
     claims: u64,
-    /// Known once the segment is there.
+    /// Known once the segment exists.
     pub largest: usize,
     pub block: usize,
 }
@@ -44,7 +45,7 @@ impl Round {
             workers,
             capacity: slots * [1, 64, 1, 8][(number % 4) as usize],
             slow: number % 4 == 1,
-            // A worker and a poster each, and not one more: a seat that were lost would be missed.
+            // A worker and a publisher for each, and not one more: a lost seat would show.
             seats: 2 * workers as u64,
             block_size: rng.pick(&[64, 288, 700]),
             claims: rng.pick(&[4, 256, 8192]),
@@ -67,18 +68,18 @@ impl Round {
         Lengths { block: self.block, largest: self.largest }
     }
 
-    /// How long a unique key that no other event has is held: it must not run twice whatever the ttl.
+    /// How long a unique key that no other event has is held. The event must not run twice, whatever the ttl.
     pub fn fresh_ttl(&self) -> Duration {
         Duration::from_micros(if self.number.is_multiple_of(2) { 50 } else { 5000 })
     }
 
-    /// Of so many deliveries one forks, in each process.
+    /// One in this many deliveries forks, in each process.
     pub fn fork_every(&self) -> u64 {
         if self.slow { 256 } else { 4096 }
     }
 
-    /// The longest that one step of a process may take, whatever the others do and whatever is done to them: a poll waits
-    /// for `wait_max` in all, however many ids are reserved.
+    /// The longest time of one step of a process, whatever the others do and whatever is done to them: a poll waits for
+    /// `wait_max` in all, however many ids are reserved.
     pub fn bound_ns(&self) -> u64 {
         (WAIT_MAX + SLACK).as_nanos() as u64
     }

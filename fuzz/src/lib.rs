@@ -1,4 +1,4 @@
-//! What the fuzz targets do. Each is a function of bytes, so that the fuzzer, a replay and a regression test run the same.
+//! The fuzz targets. Each is a function of bytes, so that the fuzzer, a replay and a regression test run the same code.
 
 #![deny(missing_docs, missing_debug_implementations, unsafe_op_in_unsafe_fn)]
 #![deny(clippy::undocumented_unsafe_blocks)]
@@ -28,12 +28,12 @@ pub const TARGETS: [(&str, Target); 6] = [
 ];
 
 /// Arbitrary stores to a segment, between the calls of honest workers that post, poll, reserve, commit, claim, release,
-/// wait, join, leave and look at the counters.
+/// wait, join, leave and read the counters.
 pub fn segment(bytes: &[u8]) {
     attack::run(bytes, false);
 }
 
-/// As [`segment`], and another thread stores all the while. What it finds depends on luck: run a finding again and again.
+/// Like [`segment`], and another thread stores all the time. Findings depend on luck: run them repeatedly.
 pub fn segment_meanwhile(bytes: &[u8]) {
     attack::run(bytes, true);
 }

@@ -1,11 +1,11 @@
-//! Sequences of calls on a sound segment, against the reference model (G1, G2, G4, G5, G9).
+//! Sequences of calls on a valid segment, against the reference model (G1, G2, G4, G5, G9).
 
 use seqcast_testkit::hostile::draw::{Draw, Input};
 use seqcast_testkit::model::{Both, Op};
 
 const MOST_STEPS: usize = 400;
 
-/// Posts, polls, reserves, commits, claims, releases, joins and leaves as the bytes say, and checks every answer.
+/// Posts, polls, reserves, commits, claims, releases, joins and leaves as the bytes say, and checks every result.
 pub fn model(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let mut both = Both::new(8 << input.below(3), 64, !input.one_in(4));

@@ -1,4 +1,4 @@
-//! A file of arbitrary bytes where a segment is looked for.
+//! A file of arbitrary bytes in the place of a segment.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -8,11 +8,12 @@ use seqcast_testkit::hostile::draw::{Draw, Input};
 use seqcast_testkit::hostile::map::Map;
 use seqcast_testkit::hostile::scene::{fresh_image, fresh_name, options, path_of, worker_options, write_file};
 
-/// No file is made larger than this, whatever the header says.
+/// No file is larger than this, whatever the header says.
 const MOST_BYTES: u64 = 4 << 20;
 
-/// Makes a file of arbitrary bytes and opens, joins, polls, looks at, finishes and unlinks it. Its header may be right in
-/// part: magic, fingerprint and boot id that this build accepts, sizes that are possible but not the file's.
+/// Creates a file of arbitrary bytes, then opens, joins, polls, inspects, finishes and unlinks it. Its header may be
+/// partly valid: magic, fingerprint and boot id that this build accepts, sizes that are possible but differ from the
+/// file's.
 pub fn open(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let right = input.byte();
@@ -44,7 +45,7 @@ pub fn open(bytes: &[u8]) {
     }
 }
 
-/// A header of `right` and wrong parts, and arbitrary bytes behind.
+/// A header of valid and invalid parts, followed by arbitrary bytes.
 fn content(right: u8, input: &mut Input<'_>) -> Vec<u8> {
     let image = fresh_image();
     let mut bytes = Vec::new();
@@ -108,7 +109,7 @@ fn show(error: Error) {
     std::hint::black_box((error.to_string(), format!("{error:?}"), error.code()));
 }
 
-/// Removes the name at drop.
+/// Dropping this removes the name.
 struct Cleared<'a>(&'a str);
 
 impl Drop for Cleared<'_> {

@@ -1,4 +1,4 @@
-//! Names, options and sizes of every kind: what is possible works, what is not is refused with the error that says so.
+//! Names, options and sizes of every kind: valid ones work, and invalid ones are refused with the matching error.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -7,11 +7,11 @@ use seqcast::{Bus, Cause, Error, Event, Scope, SegmentOptions, WorkerOptions};
 use seqcast_testkit::hostile::draw::{Draw, Input};
 use seqcast_testkit::hostile::scene::{fresh_name, path_of};
 
-/// No segment larger than this is made.
+/// No segment is larger than this.
 const MOST_BYTES: u128 = 2 << 20;
 
-/// Calls everything that takes a name, a size or a time with arbitrary ones, and holds the answers against the rules of
-/// the documentation, written down a second time here.
+/// Calls everything that takes a name, a size or a time with arbitrary values, and compares the results with the
+/// documented rules, which are written a second time here.
 pub fn options(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     name(&mut input);
@@ -42,7 +42,7 @@ pub fn options(bytes: &[u8]) {
     worker(&bus, &mut input);
 }
 
-/// A name: whether it is refused is only a matter of its characters.
+/// A name: only its characters decide whether it is refused.
 fn name(input: &mut Input<'_>) {
     let mut name = input.text(24);
     if input.one_in(8) {
@@ -53,7 +53,7 @@ fn name(input: &mut Input<'_>) {
         && bare.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
         && bare != "."
         && bare != "..";
-    // Whatever else has that name is only looked at.
+    // A file that already has this name is only inspected.
     let error = Bus::open(&name).err().map(|error| error.code());
     assert_eq!(error == Some("name"), !good, "{name:?}: {error:?}");
 }
@@ -103,7 +103,7 @@ impl Sizes {
             && u128::from(self.seats) + self.buckets() <= 1 << 20
     }
 
-    /// No fewer than the segment will have.
+    /// At least as many as the segment will have.
     fn bytes(&self) -> u128 {
         let blocks = u128::from(self.capacity) + u128::from(self.seats);
         let buckets = self.buckets() + u128::from(self.seats);
@@ -115,7 +115,7 @@ impl Sizes {
     }
 }
 
-/// A size: possible more often than not.
+/// A size: valid more often than not.
 fn size(input: &mut Input<'_>, least: u64) -> u64 {
     match input.below(8) {
         0 => input.u64(),
@@ -189,7 +189,7 @@ fn worker(bus: &Bus, input: &mut Input<'_>) {
     let _ = worker.poll().expect("a sound segment");
     let seen = seen.lock().expect("no handler panics").take();
     match expected {
-        None => assert!(seen == Some((source, event, payload)), "the event is not what was posted"),
+        None => assert!(seen == Some((source, event, payload)), "the event differs from the post"),
         Some(_) => assert!(seen.is_none(), "an event came of a refused post"),
     }
     let claimed = worker.claim(&key, ttl).map(drop).map_err(|error| error.code());
@@ -206,7 +206,7 @@ fn time(input: &mut Input<'_>) -> Duration {
     }
 }
 
-/// Removes the name at drop.
+/// Dropping this removes the name.
 struct Cleared<'a>(&'a str);
 
 impl Drop for Cleared<'_> {

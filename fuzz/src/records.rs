@@ -1,4 +1,4 @@
-//! Events and fragments of arbitrary bytes, published as by a writer of this crate.
+//! Events and fragments of arbitrary bytes, published as a writer of this crate would.
 
 use seqcast::{Event, Scope, Start};
 use seqcast_testkit::hostile::draw::{Draw, Input};
@@ -8,7 +8,7 @@ use seqcast_testkit::hostile::scene::{Scene, fresh_image, used_image, worker_opt
 
 const UNIQUE: u64 = 1;
 
-/// Writes events, fragments and nonsense into the blocks of a sound segment, publishes them, and lets a worker with
+/// Writes events, fragments and garbage into the blocks of a valid segment, publishes them, and lets a worker with
 /// handlers of every kind read them.
 pub fn records(bytes: &[u8]) {
     let mut input = Input::new(bytes);
@@ -54,11 +54,11 @@ pub fn records(bytes: &[u8]) {
     assert!(cursor > count, "the worker stopped at {cursor} of {count}");
 }
 
-/// The type tags of the typed events, read off a segment that has some.
+/// The type tags of the typed events, read from a segment that contains some.
 struct Tags(Vec<u64>);
 
 impl Tags {
-    /// Of the used image, which has the sizes of the fresh one.
+    /// From the used image, which has the sizes of the fresh one.
     fn new(map: &Map) -> Tags {
         let image = used_image();
         let word = |at: usize| u64::from_ne_bytes(image[at * 8..][..8].try_into().expect("a word has 8 bytes"));
@@ -67,7 +67,7 @@ impl Tags {
     }
 }
 
-/// An event whose head may be wrong. Returns its length.
+/// Writes an event with a head that may be invalid. Returns its length.
 fn write_event(input: &mut Input<'_>, scene: &Scene, words: std::ops::Range<usize>, tags: &Tags) -> u64 {
     let source = ["s", "typed", "job", "é"][input.below(4) as usize];
     let event = ["e", "plain", "rich", "chain"][input.below(4) as usize];
@@ -99,7 +99,7 @@ fn write_event(input: &mut Input<'_>, scene: &Scene, words: std::ops::Range<usiz
     }
 }
 
-/// A fragment that may continue one before it. Returns its length.
+/// Writes a fragment that may continue an earlier one. Returns its length.
 fn write_fragment(input: &mut Input<'_>, scene: &Scene, words: std::ops::Range<usize>) -> u64 {
     let chunk = words.len() as u64 * 8 - 32;
     let seat = if input.one_in(8) { u64::from(input.u16()) } else { input.below(2) };

@@ -1,4 +1,4 @@
-//! Runs fuzz targets without a fuzzer: on files, or on pseudo-random bytes for some seconds. Any toolchain will do.
+//! Runs fuzz targets without a fuzzer: on files, or on pseudo-random bytes for some seconds. Works with any toolchain.
 //!
 //! ```text
 //! replay TARGET FILE...             each file or directory of files once
@@ -45,7 +45,7 @@ fn files_of(path: &Path) -> Vec<PathBuf> {
     }
 }
 
-/// SplitMix64 makes an input of each number of a sequence, so that a failing one is named by its number.
+/// SplitMix64 makes an input of each number of a sequence, so that a number identifies a failing input.
 fn random(name: &str, target: Target, time: Duration, seed: u64) {
     let start = Instant::now();
     let (mut inputs, mut slowest) = (0_u64, (Duration::ZERO, 0));
@@ -66,7 +66,7 @@ fn input_of(number: u64) -> Vec<u8> {
     Random::new(number).bytes(1023)
 }
 
-/// Writes the input down when the target panics.
+/// Writes the input to a file if the target panics.
 struct Hint<'a> {
     name: &'a str,
     number: u64,

@@ -11,7 +11,7 @@ use iceoryx2::prelude::*;
 use crate::scratch;
 use crate::support::channel::{Channel, End, Side, Sink};
 
-/// The two services; with `wakes`, each send also notifies, and whoever waits does so at its listener.
+/// The two services. With `wakes`, each send also notifies, and a waiting reader waits at its listener.
 pub struct Iceoryx {
     name: String,
     config: Config,
@@ -24,7 +24,7 @@ impl Iceoryx {
         Iceoryx::with(size, false)
     }
 
-    /// With few samples, so that a few rounds have touched every page of them, and with events that wake sleepers.
+    /// With few samples, so that all their pages are touched within a few rounds, and with events that wake sleepers.
     pub fn small(size: usize) -> Iceoryx {
         Iceoryx::with(size, true)
     }
@@ -38,14 +38,14 @@ impl Iceoryx {
         Iceoryx { name, config, size, wakes }
     }
 
-    /// Samples that a subscriber's queue holds: like the rings here, some megabytes, but never fewer than 16.
+    /// The number of samples in a subscriber's queue: some megabytes, like the rings here, but never fewer than 16.
     fn buffer(&self) -> usize {
         if self.wakes { 16 } else { ((4 << 20) / self.size.max(64)).clamp(16, 8192) }
     }
 }
 
 pub struct IceoryxEnd {
-    // In this order: ports go before the node.
+    // In this order: ports are dropped before the node.
     publisher: Publisher<ipc::Service, [u8], ()>,
     subscriber: Subscriber<ipc::Service, [u8], ()>,
     wakes: Option<(Notifier<ipc::Service>, Listener<ipc::Service>)>,
@@ -116,7 +116,7 @@ fn directory(name: &str) -> String {
 
 impl Drop for Iceoryx {
     fn drop(&mut self) {
-        // Some of its files stay when the last node goes, and all of those of a process that was ended.
+        // Some of its files remain after the last node, and so do all files of a killed process.
         let _ = std::fs::remove_dir_all(directory(&self.name));
         scratch::remove_shared_memory(&self.name);
     }

@@ -8,7 +8,7 @@ use crate::support::channel::{Channel, End, Side, Sink};
 
 type Pair = (IpcBytesSender, IpcBytesReceiver);
 
-/// Made before the fork; each process takes its ends from its copy.
+/// Created before the fork; each process takes its ends from its copy.
 pub struct Ipc {
     pairs: RefCell<Option<[Pair; 2]>>,
 }

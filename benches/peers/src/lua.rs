@@ -1,5 +1,5 @@
-//! The original: lua-resty-worker-events on nginx with its Lua module, two pinned nginx workers that post and poll in tight
-//! loops. Its source is where the user says, in `LUA_WORKER_EVENTS`; nothing of it is here.
+//! The original: lua-resty-worker-events on nginx with its Lua module, with two pinned nginx workers that post and poll
+//! in tight loops. The user gives the path of its source in `LUA_WORKER_EVENTS`; none of it is here.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,13 +13,13 @@ use crate::support::batch::{Batch, Flow};
 const SCRIPT: &str = include_str!("lua/bench.lua");
 const CONFIG: &str = include_str!("lua/nginx.conf");
 
-/// What one run of nginx found.
+/// The results of one run of nginx.
 pub struct Found {
     pub one_way: Batch,
     pub flow: Batch,
 }
 
-/// Where the original is, or why it cannot be run.
+/// Returns the path of the original, or the reason why it cannot be run.
 pub fn source() -> Result<PathBuf, String> {
     let root = std::env::var_os("LUA_WORKER_EVENTS")
         .map(PathBuf::from)

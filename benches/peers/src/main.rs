@@ -1,14 +1,14 @@
-//! seqcast beside its peers: the same payloads, the same cores, batches in turn, the raw hand-over of cache lines around
-//! each.
+//! seqcast and its peers: the same payloads, the same cores, alternating batches, and the raw hand-over of cache lines
+//! around each batch.
 //!
 //! ```text
 //! cargo run --release -- [--quick] [--only SCENARIO] [--batches N] [--json FILE] [--nice N] [--realtime]
-//! LUA_WORKER_EVENTS=DIR    a checkout of lua-resty-worker-events, to be run on nginx with its Lua module
+//! LUA_WORKER_EVENTS=DIR    a checkout of lua-resty-worker-events, to run on nginx with its Lua module
 //! ```
 //!
-//! Peers that only go from one process to another get a channel for each direction; on a bus, where everybody hears
-//! everybody, both directions share one, and each side passes over what it posted itself. ringfire's ring of many producers
-//! is measured both ways.
+//! Peers that only go from one process to another get a channel for each direction. On a bus all processes hear each
+//! other, so both directions share one, and each side skips its own events. ringfire's ring of many producers is
+//! measured both ways.
 
 mod iceoryx;
 mod ipc;
@@ -40,7 +40,7 @@ const LATENCY: &str = "one way";
 const FLOW: &str = "throughput";
 const READERS: &str = "one writer, more readers";
 
-/// How long the batches are.
+/// The lengths of batches.
 #[derive(Clone, Copy)]
 struct Plan {
     length: Length,
@@ -80,7 +80,7 @@ fn main() {
         if arguments.wants("wake-up") {
             wake_ups(&mut lab, plan);
         }
-        // Half a second each: a few tell as much.
+        // Half a second each: a few are enough.
         if round < 3 && arguments.wants("lua") | arguments.wants(LATENCY) | arguments.wants(FLOW) {
             the_original(&mut lab, plan, &lua);
         }
@@ -89,7 +89,7 @@ fn main() {
     finish("seqcast and its peers", &lab, &arguments);
 }
 
-/// One way and throughput of `$channel`, called `$name`.
+/// Measures one way and throughput of `$channel`, named `$name`.
 macro_rules! both {
     ($lab:expr, $arguments:expr, $plan:expr, $size:expr, $name:literal, $channel:expr) => {
         if $arguments.wants(LATENCY) {
@@ -105,7 +105,7 @@ macro_rules! both {
     };
 }
 
-/// Those whose items have a type, of `N` bytes.
+/// Peers with typed items of `N` bytes.
 fn each_typed<const N: usize>(lab: &mut Lab, arguments: &Arguments, plan: Plan) {
     both!(lab, arguments, plan, N, "ringfire, many producers", MpmcBus::<N>::new());
     if arguments.wants(LATENCY) {
@@ -116,7 +116,7 @@ fn each_typed<const N: usize>(lab: &mut Lab, arguments: &Arguments, plan: Plan) 
     both!(lab, arguments, plan, N, "orbit-core", Orbit::<N>::new());
 }
 
-/// All others, with payloads of `size` bytes.
+/// All other peers, with payloads of `size` bytes.
 fn each_size(lab: &mut Lab, arguments: &Arguments, plan: Plan, server: &Result<Server, String>, size: usize) {
     both!(lab, arguments, plan, size, "seqcast", OnBus::for_size(size));
     both!(lab, arguments, plan, size, "iceoryx2", Iceoryx::new(size));
@@ -130,7 +130,7 @@ fn each_size(lab: &mut Lab, arguments: &Arguments, plan: Plan, server: &Result<S
             lab.cannot(Key::new(scenario, "ringfire, many producers", size), why);
         }
     }
-    // A round trip of some hundred microseconds: the sizes that matter.
+    // A round trip takes some hundred microseconds: only the relevant sizes.
     if matches!(size, 64 | 4096) {
         match server {
             Ok(server) => {
@@ -144,7 +144,7 @@ fn each_size(lab: &mut Lab, arguments: &Arguments, plan: Plan, server: &Result<S
     }
 }
 
-/// Those that have readers who all get everything.
+/// Peers with several readers that each get everything.
 fn more_readers(lab: &mut Lab, plan: Plan, readers: usize) {
     macro_rules! subject {
         ($name:literal, $channel:expr) => {
@@ -159,7 +159,7 @@ fn more_readers(lab: &mut Lab, plan: Plan, readers: usize) {
     subject!("orbit-core", Orbit::<64>::new());
 }
 
-/// Those that can wake a sleeper.
+/// Peers that can wake a sleeper.
 fn wake_ups(lab: &mut Lab, plan: Plan) {
     for (scenario, place) in [("wake-up on one core", Wake::OneCore), ("wake-up of the other core", Wake::TwoCores)] {
         macro_rules! subject {

@@ -1,4 +1,4 @@
-//! orbit-core: its one ring that has an order among all writers and survives their death, one for each direction.
+//! orbit-core: its only ring that orders all writers and survives their death, one for each direction.
 
 use bytes::Bytes;
 use orbit_core::ring::cursor::RingCursor;
@@ -35,7 +35,7 @@ fn join(name: &str, node: u16) -> Fleet {
 
 impl<const N: usize> Drop for Orbit<N> {
     fn drop(&mut self) {
-        // Its segments stay when the last member goes.
+        // Its segments remain after the last member.
         scratch::remove_shared_memory(&self.name);
     }
 }

@@ -1,5 +1,5 @@
-//! Redis publish/subscribe on a Unix socket: a server process between the two. Its clients sleep in `read`, as its server
-//! needs the cores too.
+//! Redis publish/subscribe on a Unix socket, with a server process between the two. Its clients sleep in `read`,
+//! because its server needs the cores, too.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::scratch::{Directory, name};
 use crate::support::channel::{Channel, End, Side, Sink};
 
-/// A server of this run's own, ended with it.
+/// A separate server for this run. Dropping this ends it.
 pub struct Server {
     child: Child,
     socket: PathBuf,
@@ -21,7 +21,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts one. The error says why there is none.
+    /// Starts one. The error tells why there is none.
     pub fn start() -> Result<Server, String> {
         let directory = Directory::new();
         let socket = directory.0.join("redis.sock");
@@ -54,8 +54,8 @@ impl Drop for Server {
     }
 }
 
-/// In a process group of its own, so that the harness does not take it for a process of a batch, and killed when the
-/// harness ends in whatever way.
+/// In a separate process group, so that the harness does not take it for a process of a batch, and killed when the
+/// harness ends in any way.
 pub fn ended_with_us(command: &mut Command) -> &mut Command {
     command.stdin(Stdio::null()).process_group(0);
     // SAFETY: one system call on numbers, which is safe after a fork.
@@ -108,7 +108,7 @@ impl Channel for PubSub {
 }
 
 impl PubSubEnd {
-    /// Reads a reply of three parts, and returns where in the buffer the last is, if it is bytes.
+    /// Reads a reply of three parts. Returns the position of the last one in the buffer, if it consists of bytes.
     fn reply(&mut self) -> Option<()> {
         let mut bytes_in_last = false;
         let parts = self.header('*');
@@ -133,13 +133,13 @@ impl PubSubEnd {
         line.trim_end().strip_prefix(kind).and_then(|number| number.parse().ok()).expect("an array")
     }
 
-    /// Takes the server's answers to what was published, as far as they are there; all of them, if `wait`.
+    /// Reads the server's replies to publications, as far as they have arrived; with `wait`, all of them.
     fn take_answers(&mut self, wait: bool) {
         let mut answers = [0_u8; 4096];
         let fd = self.publisher.as_raw_fd();
         while self.unanswered > 0 {
             let flags = if wait { 0 } else { libc::MSG_DONTWAIT };
-            // SAFETY: the pointer and length are the array's.
+            // SAFETY: the pointer and length belong to the array.
             let read = unsafe { libc::recv(fd, answers.as_mut_ptr().cast(), answers.len(), flags) };
             let Ok(read @ 1..) = usize::try_from(read) else { return };
             self.unanswered -= answers[..read].iter().filter(|&&byte| byte == b'\n').count();
@@ -149,7 +149,7 @@ impl PubSubEnd {
 
 impl Drop for PubSubEnd {
     fn drop(&mut self) {
-        // A socket closed with something unread in it takes what the other side has not read yet with it.
+        // If a socket is closed with unread data, data that the other side has not read yet is lost, too.
         self.take_answers(true);
     }
 }
@@ -171,7 +171,7 @@ impl End for PubSubEnd {
         if self.reply().is_some() {
             self.sink.take(&self.buffer);
         }
-        // What came in the same read.
+        // Data that arrived in the same read.
         while !self.subscriber.buffer().is_empty() && self.reply().is_some() {
             self.sink.take(&self.buffer);
         }

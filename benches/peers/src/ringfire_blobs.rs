@@ -1,4 +1,4 @@
-//! ringfire's ring of byte strings in an arena: one producer, for payloads too large to be passed by value.
+//! ringfire's ring of byte strings in an arena: one producer, for payloads too large to pass by value.
 
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
@@ -13,7 +13,7 @@ use crate::support::channel::{Channel, End, Side, Sink};
 pub struct Blobs {
     paths: [PathBuf; 2],
     size: usize,
-    /// Made before the fork; each process takes its own from its copy.
+    /// Created before the fork; each process takes its own from its copy.
     producers: RefCell<[Option<BlobProducer<u64>>; 2]>,
 }
 
@@ -29,7 +29,7 @@ impl Blobs {
 }
 
 pub struct BlobsEnd {
-    /// Forgotten at the end: the ring is the parent's to remove.
+    /// Forgotten at the end: the parent removes the ring.
     to: ManuallyDrop<BlobProducer<u64>>,
     from: BlobConsumer<u64>,
     buffer: Vec<u8>,

@@ -1,6 +1,6 @@
-//! ringfire: rings of fixed-size items that overwrite the oldest. Its ring of many producers does the most of a bus's work
-//! if all use the same one, and is measured so and with a ring for each direction; its ring of one producer does less and
-//! is faster.
+//! ringfire: rings of fixed-size items that overwrite the oldest. Its ring of many producers does most of a bus's work
+//! if all processes use the same one. It is measured like that, and with a ring for each direction. Its ring of one
+//! producer does less and is faster.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -13,7 +13,7 @@ use ringfire::{
 use crate::scratch;
 use crate::support::channel::{Channel, End, Side, Sink};
 
-/// Slots of the rings that are measured: some megabytes.
+/// The number of slots of the measured rings: some megabytes.
 const fn slots(size: usize) -> u64 {
     let slots = (4 << 20) / (if size < 64 { 64 } else { size }) as u64;
     let slots = slots.next_power_of_two();
@@ -43,7 +43,7 @@ impl<const N: usize> Mpmc<N> {
         Mpmc::with(slots(N))
     }
 
-    /// A ring so small that a few rounds have touched every page of it.
+    /// Creates a ring so small that all its pages are touched within a few rounds.
     pub fn small() -> Mpmc<N> {
         Mpmc::with(16)
     }
@@ -92,7 +92,7 @@ impl<const N: usize> End for MpmcEnd<N> {
     }
 }
 
-/// Many producers, and one ring for both directions, as on a bus: each side passes over what it sent itself.
+/// Many producers, and one ring for both directions, as on a bus: each side skips its own items.
 pub struct MpmcBus<const N: usize> {
     path: PathBuf,
     _maker: MpmcProducer<[u8; N]>,
@@ -109,7 +109,7 @@ impl<const N: usize> MpmcBus<N> {
 pub struct MpmcBusEnd<const N: usize> {
     ring: MpmcProducer<[u8; N]>,
     from: RingConsumer<[u8; N]>,
-    /// Numbers of own items that are still to come round; not kept without end by those who never read.
+    /// The numbers of own items that will still come around; bounded for processes that never read.
     own: VecDeque<u64>,
     missed: u64,
     sink: &'static Sink,
@@ -161,7 +161,7 @@ impl<const N: usize> End for MpmcBusEnd<N> {
 /// One producer.
 pub struct Spmc<const N: usize> {
     paths: [PathBuf; 2],
-    /// Made before the fork; each process takes its own from its copy.
+    /// Created before the fork; each process takes its own from its copy.
     producers: RefCell<[Option<RingProducer<[u8; N]>>; 2]>,
 }
 
@@ -175,7 +175,7 @@ impl<const N: usize> Spmc<N> {
 }
 
 pub struct SpmcEnd<const N: usize> {
-    /// Forgotten at the end: the ring is the parent's to remove.
+    /// Forgotten at the end: the parent removes the ring.
     to: std::mem::ManuallyDrop<RingProducer<[u8; N]>>,
     from: Receiver<N>,
 }

@@ -1,16 +1,16 @@
-//! Names that no other run uses, and what is left under them.
+//! Names that no other run uses, and removal of the files under them.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A name of this process's, never given twice.
+/// Returns a name of this process that is never returned twice.
 pub fn name() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    // The dash behind keeps the name from being the beginning of another.
+    // The dash at the end prevents the name from being the beginning of another.
     format!("seqcast-bench-{}-{}-", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Removes the shared memory whose names have `name` in them.
+/// Removes the shared memory with `name` in its name.
 pub fn remove_shared_memory(name: &str) {
     let Ok(entries) = std::fs::read_dir("/dev/shm") else { return };
     for entry in entries.flatten() {
@@ -20,7 +20,7 @@ pub fn remove_shared_memory(name: &str) {
     }
 }
 
-/// A directory of this process's, gone when dropped.
+/// A directory of this process. Dropping it removes the directory.
 pub struct Directory(pub PathBuf);
 
 impl Directory {

@@ -1,5 +1,5 @@
-//! What the kernel offers: a pair of Unix datagram sockets, and two pipes. Readers poll without sleeping, as all do here
-//! but where a sleeper is measured.
+//! Kernel primitives: a pair of Unix datagram sockets, and two pipes. Readers poll without sleeping, like all others
+//! here except in the scenario of sleepers.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -20,7 +20,7 @@ pub struct Pipes {
 
 fn owned([a, b]: [RawFd; 2], made: i32) -> [OwnedFd; 2] {
     assert_eq!(made, 0, "{}", io::Error::last_os_error());
-    // SAFETY: the kernel has just made them for us.
+    // SAFETY: the kernel has just created them for us.
     unsafe { [OwnedFd::from_raw_fd(a), OwnedFd::from_raw_fd(b)] }
 }
 
@@ -41,7 +41,8 @@ impl Pipes {
             // SAFETY: the array is writable for the call.
             let made = unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_NONBLOCK) };
             let pipe = owned(fds, made);
-            // SAFETY: a system call on numbers. As large as anybody may have it; without that it is as it is.
+            // SAFETY: a system call on numbers. It requests the largest permitted size; otherwise the size stays as it
+            // is.
             unsafe { libc::fcntl(pipe[0].as_raw_fd(), libc::F_SETPIPE_SZ, 1 << 20) };
             pipe
         };
@@ -49,7 +50,7 @@ impl Pipes {
     }
 }
 
-/// Two descriptors, and the payload that is on its way in.
+/// Two descriptors, and the payload that is being received.
 pub struct FdEnd {
     to: RawFd,
     from: RawFd,
@@ -86,7 +87,7 @@ impl FdEnd {
     }
 }
 
-/// The number of bytes that a system call moved; none if it would have had to wait.
+/// Returns the number of bytes that a system call moved; 0 if it would have had to wait.
 fn moved(result: isize) -> usize {
     if result >= 0 {
         return result as usize;
@@ -101,11 +102,11 @@ fn moved(result: isize) -> usize {
 impl End for FdEnd {
     fn send(&mut self, mut payload: &[u8]) {
         while !payload.is_empty() {
-            // SAFETY: the pointer and length are the slice's.
+            // SAFETY: the pointer and length belong to the slice.
             let wrote = moved(unsafe { libc::write(self.to, payload.as_ptr().cast(), payload.len()) });
             payload = &payload[wrote..];
             if wrote == 0 {
-                // Full: the reader has to go first, and it polls too.
+                // Full: the reader has to read first, and it polls too.
                 std::hint::spin_loop();
             }
         }
@@ -114,7 +115,7 @@ impl End for FdEnd {
     fn poll(&mut self) {
         loop {
             let rest = &mut self.buffer[self.filled..];
-            // SAFETY: the pointer and length are the slice's.
+            // SAFETY: the pointer and length belong to the slice.
             let read = moved(unsafe { libc::read(self.from, rest.as_mut_ptr().cast(), rest.len()) });
             if read == 0 {
                 return;

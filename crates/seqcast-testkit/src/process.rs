@@ -17,7 +17,7 @@ use std::{env, fs, panic, process, ptr, slice, thread};
 const ALONE: &str = "SEQCAST_TEST_ALONE";
 /// Tells a test binary which role it has for the test that started it.
 const ROLE: &str = "SEQCAST_TEST_ROLE";
-/// A test that takes longer than this hangs. No test's outcome depends on it otherwise.
+/// A test that takes longer than this hangs. No result of a test depends on it otherwise.
 pub const HANGS: Duration = Duration::from_secs(60);
 
 /// Declares tests that each run in a separate process: single-threaded, so that it can fork; killed with all of its
@@ -222,7 +222,7 @@ impl Child {
         self.signal(libc::SIGKILL);
         loop {
             let status = wait(self.0, 0);
-            // It may be traced, and have stopped before the signal came.
+            // It may be traced, and may have stopped before the signal arrived.
             if status.stopped_signal().is_none() {
                 self.buried();
                 return status;
@@ -255,7 +255,7 @@ impl Drop for Child {
 
 /// Waits until one of `children` ends, and takes it out. Returns how it ended.
 ///
-/// This buries other children of this process group that end meanwhile.
+/// This also reaps other children of this process group that end meanwhile.
 pub fn first_to_end(children: &mut Vec<Child>) -> ExitStatus {
     loop {
         let mut status = 0;
@@ -270,7 +270,7 @@ pub fn first_to_end(children: &mut Vec<Child>) -> ExitStatus {
     }
 }
 
-/// Waits for a child of this process to end or, depending on `options` and if it is traced, to stop.
+/// Waits until a child of this process ends or, depending on `options` and if it is traced, stops.
 pub(crate) fn wait(pid: libc::pid_t, options: libc::c_int) -> ExitStatus {
     let mut status = 0;
     loop {
@@ -378,17 +378,17 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Waits until a descriptor is readable, for `timeout` at most. Returns whether it is.
+/// Waits until a descriptor is readable, for at most `timeout`. Returns `true` if it is.
 pub fn is_readable(descriptor: impl AsFd, timeout: Duration) -> bool {
     let mut polled = libc::pollfd { fd: descriptor.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
     // SAFETY: the call reads and writes one `pollfd`.
     let ready = unsafe { libc::poll(&raw mut polled, 1, timeout.as_millis() as libc::c_int) };
     assert!(ready >= 0, "poll: {}", io::Error::last_os_error());
-    assert_eq!(polled.revents & !libc::POLLIN, 0, "the descriptor is no good");
+    assert_eq!(polled.revents & !libc::POLLIN, 0, "the descriptor is not valid");
     ready == 1
 }
 
-/// Threads of this process.
+/// Returns the number of threads of this process.
 pub fn threads() -> usize {
     fs::read_dir("/proc/self/task").unwrap().count()
 }

@@ -1,5 +1,5 @@
-//! Bells: no event loop sleeps over an event, whoever is killed or comes at the same time, and nobody rings for the dead
-//! twice.
+//! Bells: no event loop sleeps over an event, whichever process is killed or arrives at the same time, and no process
+//! rings for the dead twice.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,7 +9,7 @@ use crate::race::{Cast, Run, race};
 use crate::room::Room;
 use crate::world::{Poll, World};
 
-/// So many processes publish one event each, and then end.
+/// This many processes publish one event each, and then end.
 fn publishers(cast: &mut Cast, room: &Arc<Room>, count: usize) {
     for _ in 0..count {
         let publisher = room.clone();
@@ -132,7 +132,7 @@ fn a_ringer_is_killed_while_another_one_rings() {
         });
 }
 
-/// As where the dead one's description lives on, in a child or with a stopped process.
+/// As if the dead process's description lives on, in a child or with a stopped process.
 #[test]
 fn a_ringer_is_killed_unheard_and_the_next_one_rings() {
     race("a ringer is killed unheard and the next one rings")
@@ -145,7 +145,7 @@ fn a_ringer_is_killed_unheard_and_the_next_one_rings() {
             let (victim, watch) = (room.clone(), run.clone());
             cast.actor(move || {
                 watch.mortal(0, || victim.publish());
-                // The next one leaves no loop asleep, wherever the dead one stopped.
+                // The next publisher leaves no loop asleep, wherever the dead one stopped.
                 victim.publish();
                 victim.publish();
             });
@@ -183,8 +183,8 @@ fn a_loop_is_killed_and_costs_one_ring() {
             let room = Room::with_loops(run, 1);
             let mut cast = run.cast();
             let (victim, watch) = (room.clone(), run.clone());
-            // A loop writes nothing but its announcement. One that is killed in its sleep looks to the others like one that
-            // has armed its bell and then never comes back.
+            // A loop writes only its announcement. To the others, a loop that is killed in its sleep looks like one
+            // that has armed its bell and never comes back.
             cast.actor(move || _ = watch.mortal(0, || victim.settle(0, || false)));
             let publisher = room.clone();
             cast.actor(move || {
@@ -198,7 +198,7 @@ fn a_loop_is_killed_and_costs_one_ring() {
     );
 }
 
-/// A sleeper that comes back all the time does not keep the flag of a dead loop up, and the reverse.
+/// A sleeper that repeatedly comes back does not keep the flag of a dead loop set, and the reverse.
 #[test]
 fn each_kind_of_sleeper_is_called_for_itself() {
     race("each kind of sleeper is called for itself")

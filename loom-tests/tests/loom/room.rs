@@ -1,6 +1,7 @@
-//! A wake word, what is published, and the kernel's side of sleeping: what the races of sleepers and of bells share.
+//! A wake word, a counter of published events, and the kernel's side of sleeping. The races of sleepers and of bells
+//! share them.
 //!
-//! Here a sleep never ends by itself, though the bus bounds it: a lost wake-up is a deadlock, which loom reports.
+//! Here a sleep never ends by itself, although the bus bounds it: a lost wake-up is a deadlock, which loom reports.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,17 +15,17 @@ use crate::protocol::wake::{self, Bells, Futex};
 use crate::race::Run;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
-/// The kernel's side: looking at the word and going to sleep is one step for those who wake.
+/// The kernel's side: for wakers, the check of the word and going to sleep are one step.
 pub(crate) struct Kernel {
     lock: Lock<u32>,
     wakes: Condvar,
     descriptors: Vec<Descriptor>,
-    /// Calls that were made. Not a part of the model.
+    /// The number of calls. Not a part of the model.
     pub(crate) calls: Count,
     pub(crate) rings: Count,
 }
 
-/// What an event loop sleeps on. Equal events of a queue are merged, so that a bit is enough.
+/// The object on which an event loop sleeps. Equal events of a queue are merged, so a bit is enough.
 #[derive(Default)]
 struct Descriptor {
     readable: Lock<bool>,
@@ -42,7 +43,7 @@ impl Kernel {
         }
     }
 
-    /// What the kernel does when a process that could write to the segment ends.
+    /// The kernel's action when a process that could write to the segment ends.
     pub(crate) fn bury(&self) {
         for descriptor in &self.descriptors {
             *descriptor.readable.lock().unwrap() = true;
@@ -64,7 +65,7 @@ impl Futex for Kernel {
     }
 
     fn wake_all(&self, _: &AtomicU32) {
-        // A system call is a point to be killed at like a write.
+        // A process can be killed at a system call as at a write.
         life::about_to_write();
         self.calls.fetch_add(1, CountOrdering::Relaxed);
         *self.lock.lock().unwrap() += 1;
@@ -82,7 +83,7 @@ impl Bells for Kernel {
 
 pub(crate) struct Room {
     pub(crate) word: AtomicU32,
-    /// Stands for the ring: how much is published.
+    /// Stands for the ring: how many events are published.
     events: AtomicU64,
     pub(crate) kernel: Kernel,
 }
@@ -92,7 +93,7 @@ impl Room {
         Room::with_loops(run, 0)
     }
 
-    /// A room with so many event loops.
+    /// Creates a room with this many event loops.
     pub(crate) fn with_loops(run: &Run, loops: usize) -> Arc<Room> {
         Arc::new(Room {
             word: AtomicU32::new(0, run.mode),
@@ -101,13 +102,13 @@ impl Room {
         })
     }
 
-    /// An exchange, and then the call. Says whether somebody was to be woken.
+    /// An exchange, and then the call. Returns `true` if there was a sleeper to wake.
     pub(crate) fn publish(&self) -> bool {
         self.exchange();
         self.notify()
     }
 
-    /// As the exchange of a post.
+    /// Like the exchange of a post.
     pub(crate) fn exchange(&self) {
         self.events.fetch_add(1, Ordering::SeqCst);
     }
@@ -120,7 +121,8 @@ impl Room {
         self.events.load(Ordering::Acquire) >= events
     }
 
-    /// A thread waits until there are so many events. Says how often it went to the kernel for a nap, which may be refused.
+    /// A thread waits until there are this many events. Returns how often it asked the kernel for a nap, which may be
+    /// refused.
     pub(crate) fn wait_for(&self, events: u64) -> u32 {
         let mut naps = 0;
         while !self.has(events) && !wake::nap(&self.word, &self.kernel, wake::LONGEST_NAP, || self.has(events)) {
@@ -129,13 +131,13 @@ impl Room {
         naps
     }
 
-    /// An event loop delivers until there have been so many events. Says how often it slept.
+    /// An event loop delivers until it has delivered this many events. Returns how often it slept.
     pub(crate) fn run_loop(&self, number: usize, events: u64) -> u32 {
         self.run_loop_until(number, || self.has(events))
     }
 
-    /// An event loop delivers until `deliver` says that it was the last, and sleeps whenever its bell has settled. Says how
-    /// often it slept.
+    /// An event loop delivers until `deliver` reports the last one, and sleeps whenever its bell has settled. Returns
+    /// how often it slept.
     pub(crate) fn run_loop_until(&self, number: usize, deliver: impl Fn() -> bool) -> u32 {
         let mut sleeps = 0;
         while !deliver() && !self.settle(number, &deliver) {
@@ -145,7 +147,7 @@ impl Room {
         sleeps
     }
 
-    /// What a bell does before its loop sleeps.
+    /// The actions of a bell before its loop sleeps.
     pub(crate) fn settle(&self, number: usize, deliver: impl Fn() -> bool) -> bool {
         let drain = || {
             *self.kernel.descriptors[number].readable.lock().unwrap() = false;

@@ -1,4 +1,4 @@
-//! Sleeping and waking: no wake-up is lost while nobody is killed, and a killed waker or sleeper costs only time.
+//! Sleeping and waking: no wake-up is lost while no process is killed, and a killed waker or sleeper costs only time.
 
 use std::sync::{Arc, Mutex};
 
