@@ -17,21 +17,44 @@ use crate::segment::options::SegmentOptions;
 use crate::segment::{self, Segment};
 use crate::worker::Worker;
 
-/// A process's handle on a segment: from it workers join.
+/// A process's handle on a segment. Workers join by it.
 ///
-/// Make it before forking and join in each child, or open the segment by its name in each process. A `Bus` may be used
-/// in a forked child; what has joined may not. Dropping it leaves the segment as it is, unless
+/// Open it in a master process and join in each child, or open the segment by its name in each process. A `Bus` works in a
+/// forked child; a worker does not. Dropping it leaves the segment as it is, unless
 /// [`SegmentOptions::unlink_on_drop`] was set and this process created it.
 ///
 /// Clones are the same handle.
+///
+/// ```
+/// # let name = format!("doc-bus-{}", std::process::id());
+/// # let my_server = &*name;
+/// use seqcast::Bus;
+///
+/// let bus = Bus::open_or_create(my_server)?;
+/// let worker = bus.join()?;
+/// worker.post(("cache", "stale"), "user:42")?;
+/// # bus.unlink()?;
+/// # Ok::<(), seqcast::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Bus {
     segment: Arc<Segment>,
 }
 
 impl Bus {
-    /// Creates the segment `name` with the default options. A name has 1 to 200 of the characters `A-Z a-z 0-9 . _ -`;
-    /// a leading slash is added.
+    /// Creates the segment `name` with the default options. A name has 1 to 200 of the characters `A-Z a-z 0-9 . _ -`,
+    /// with or without a leading slash.
+    ///
+    /// ```
+    /// # let name = format!("doc-bus-create-{}", std::process::id());
+    /// # let my_server = &*name;
+    /// use seqcast::{Bus, ErrorKind};
+    ///
+    /// let bus = Bus::create(my_server)?;
+    /// assert_eq!(Bus::create(my_server).unwrap_err().kind(), ErrorKind::Exists);
+    /// # bus.unlink()?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -42,6 +65,12 @@ impl Bus {
 
     /// Opens the segment `name` with the default options.
     ///
+    /// ```
+    /// use seqcast::{Bus, ErrorKind};
+    ///
+    /// assert_eq!(Bus::open("there-is-no-such-segment").unwrap_err().kind(), ErrorKind::NotFound);
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`SegmentOptions::open`].
@@ -49,7 +78,19 @@ impl Bus {
         SegmentOptions::new().open(name)
     }
 
-    /// Opens the segment `name`, or creates it with the default options if there is none.
+    /// Opens the segment `name`, or creates it with the default options if there is none. Safe to call concurrently: all
+    /// callers get the same segment.
+    ///
+    /// ```
+    /// # let name = format!("doc-bus-open-or-create-{}", std::process::id());
+    /// # let my_server = &*name;
+    /// use seqcast::Bus;
+    ///
+    /// let (first, second) = (Bus::open_or_create(my_server)?, Bus::open_or_create(my_server)?);
+    /// assert!(first.was_created() && !second.was_created() && first.id() == second.id());
+    /// # first.unlink()?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -62,10 +103,18 @@ impl Bus {
         Bus { segment: Arc::new(segment) }
     }
 
-    /// Takes a seat with the default options.
+    /// Joins the bus as a [`Worker`] with the default options.
     ///
-    /// Waits for nobody if a seat is free or all are held by workers that live. If the only seat to be had is one that another
-    /// process has locked as it joins, leaves, or frees it from a dead worker, this tries again for 50 ms at most.
+    /// It does not wait if a seat is free, or if all are held by workers that live. If the only free seat is locked for a
+    /// moment, by a process that joins, leaves or frees it from a dead worker, this tries again for at most 50 ms.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// let worker = bus.join()?;
+    /// worker.on(("cache", "stale"), |event| println!("{event:?}"))?;
+    /// worker.poll()?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -74,8 +123,17 @@ impl Bus {
         self.join_with(&WorkerOptions::new())
     }
 
-    /// Takes a seat. It reads from where [`WorkerOptions::start`] says, and its own
-    /// [`STARTED`](crate::library::STARTED) is the first of its events.
+    /// [`join`](Bus::join) with options. The worker reads from [`WorkerOptions::start`] on. Its own
+    /// [`STARTED`](crate::library::STARTED) is among its events.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// use seqcast::{Start, WorkerOptions};
+    ///
+    /// let worker = bus.join_with(&WorkerOptions::new().label("web-1").start(Start::Oldest))?;
+    /// assert_eq!(worker.options().get_label(), "web-1");
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -85,7 +143,14 @@ impl Bus {
         Worker::join(&self.segment, options.clone())
     }
 
-    /// Takes a seat that only posts.
+    /// Joins the bus as a [`Publisher`], which only posts.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// let mut publisher = bus.publisher()?;
+    /// publisher.post(("cache", "stale"), "user:42")?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -94,9 +159,18 @@ impl Bus {
         self.publisher_with(&WorkerOptions::new())
     }
 
-    /// [`publisher`](Bus::publisher) with a label, and with a timeout for unique keys that say no ttl of their own. The
-    /// other options are checked as [`join_with`](Bus::join_with) checks them, and have no effect: a poster reads
-    /// nothing, announces nothing and has nothing to report.
+    /// [`publisher`](Bus::publisher) with options. `label` is used, and `timeout` for unique keys without a ttl. The other
+    /// options are checked as [`join_with`](Bus::join_with) checks them, and have no effect: a publisher reads, announces
+    /// and reports nothing.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// use seqcast::WorkerOptions;
+    ///
+    /// let publisher = bus.publisher_with(&WorkerOptions::new().label("importer"))?;
+    /// assert_eq!(bus.stats()?.workers[0].label, "importer");
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -106,6 +180,18 @@ impl Bus {
     }
 
     /// Joins the bus as a [`Subscriber`], which is read by pulling.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// use std::time::Duration;
+    ///
+    /// let mut subscriber = bus.subscribe()?;
+    /// bus.publisher()?.post(("cache", "stale"), "user:42")?;
+    /// while let Some(delivery) = subscriber.next(Duration::ZERO)? {
+    ///     println!("{delivery:?}");
+    /// }
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -117,6 +203,16 @@ impl Bus {
     /// [`subscribe`](Bus::subscribe) with options. `label`, `start`, `wait_interval`, `wait_max`, `timeout` and
     /// `announce` are used.
     ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// use seqcast::{Start, WorkerOptions};
+    ///
+    /// bus.publisher()?.post(("cache", "stale"), "user:42")?;
+    /// let mut subscriber = bus.subscribe_with(&WorkerOptions::new().start(Start::Oldest))?;
+    /// assert_eq!(subscriber.try_next()?.map(|delivery| delivery.id()), Some(0));
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`join_with`](Bus::join_with).
@@ -124,7 +220,16 @@ impl Bus {
         Subscriber::join(&self.segment, options)
     }
 
-    /// What all workers have counted.
+    /// Returns what all workers have counted.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// for worker in bus.stats()?.workers {
+    ///     println!("{} in seat {}: {} delivered, {} missed", worker.label, worker.seat, worker.delivered, worker.missed);
+    /// }
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -133,10 +238,18 @@ impl Bus {
         Stats::of(&self.segment)
     }
 
-    /// Whether every block of the segment is named or held exactly once, as it must be whatever was killed when. It
-    /// only reads: it takes no seat and no lock, adopts nothing, and disturbs nobody. What it finds is only true while
-    /// no worker posts or claims: one that does is between two places. Workers may be dead, stopped, or join and leave
-    /// without announcing it.
+    /// Checks that every block of the segment is named or held exactly once, as it must be whatever was killed when.
+    ///
+    /// It only reads: it takes no seat and no lock, adopts nothing, and disturbs no worker. Its result is only true if no
+    /// worker posts or claims meanwhile, since such a worker is between two states. Workers may be dead or stopped, and may
+    /// join and leave without announcing it.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// assert!(bus.audit()?.is_clean());
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -146,18 +259,30 @@ impl Bus {
         Audit::of(&self.segment)
     }
 
-    /// The segment's name, with its slash.
+    /// Returns the segment's name, with its slash.
     pub fn name(&self) -> &str {
         self.segment.name()
     }
 
-    /// The bus's identity. It is another one when a segment of the same name is created again, and with it all event
-    /// ids begin again: a bare id means nothing without it. See [`Position`](crate::Position).
+    /// Returns the identity of the bus. If a segment of the same name is created again, it has another identity, and its
+    /// event ids begin at 0: an event id means nothing without it. See [`Position`](crate::Position).
+    ///
+    /// ```
+    /// # let name = format!("doc-bus-id-{}", std::process::id());
+    /// use seqcast::Bus;
+    ///
+    /// let old = Bus::create(&name)?;
+    /// old.unlink()?;
+    /// let new = Bus::create(&name)?;
+    /// assert_ne!(old.id(), new.id());
+    /// # new.unlink()?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     pub fn id(&self) -> BusId {
         self.segment.id()
     }
 
-    /// Returns whether the name still leads to this bus. If it does not, the segment was unlinked, and perhaps created
+    /// Returns `true` if the name still leads to this bus. If it does not, the segment was unlinked, and perhaps created
     /// again: its workers continue among themselves, and processes that open the name now are on another bus. An
     /// anonymous bus is always current.
     ///
@@ -180,11 +305,11 @@ impl Bus {
         self.segment.is_current()
     }
 
-    /// Returns the options that were set in [`SegmentOptions::open_or_create`] and that the existing segment does not
+    /// Returns the options that were set for [`SegmentOptions::open_or_create`] and that the existing segment does not
     /// have. Options left at their defaults do not count, nor do sizes that are rounded to the same. Empty if this call
     /// created the segment, or if it was opened with `open`.
     ///
-    /// The first worker of the process that joins by this handle [reports](crate::Trouble::OptionsDiffer) it.
+    /// The first worker that joins by this handle [reports](crate::Trouble::OptionsDiffer) them.
     ///
     /// ```
     /// # let name = format!("doc-differences-{}", std::process::id());
@@ -206,29 +331,69 @@ impl Bus {
         self.segment.was_created()
     }
 
-    /// Events that the ring holds.
+    /// Returns the number of events that the ring holds.
     pub fn capacity(&self) -> u64 {
         self.segment.geometry().capacity()
     }
 
-    /// Bytes of the largest event, with its names and up to 63 bytes more.
+    /// Returns the bytes of the largest event, with its names and up to 63 bytes more. It is a quarter of the ring.
     pub fn largest_event(&self) -> usize {
         self.segment.geometry().largest_message()
     }
 
-    /// The next id to be posted.
+    /// Returns the next id to be posted.
     pub fn next_id(&self) -> u64 {
         self.segment.ring().newest()
     }
 
-    /// Removes the segment's name. Workers that have it open go on; nobody can open it any more.
+    /// Removes the segment's name. Its workers continue among themselves; no process can open it any more.
+    ///
+    /// ```
+    /// # let name = format!("doc-bus-unlink-{}", std::process::id());
+    /// use seqcast::Bus;
+    ///
+    /// let bus = Bus::create(&name)?;
+    /// let worker = bus.join()?;
+    /// bus.unlink()?;
+    /// worker.post(("cache", "stale"), "user:42")?; // still works
+    /// assert!(Bus::open(&name).is_err());
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Replaced`] or [`ErrorKind::NotFound`] if the name does not
-    /// lead to this segment.
+    /// [`ErrorKind::Replaced`] or [`ErrorKind::NotFound`] if the name does not lead to this segment.
     pub fn unlink(&self) -> Result<()> {
         self.segment.unlink()
+    }
+
+    /// Gives up this handle and removes the segment's name if no handle on it is left, in this process or any other.
+    /// Returns `true` if this call removed the name.
+    ///
+    /// Handles are everything that keeps the segment mapped for writing: clones of the bus, workers, publishers,
+    /// subscribers, reservations, wakers, bells; also those that a forked child has inherited. Drop them first.
+    /// Inspectors do not count, and neither does a process that has been killed. Independent processes that each call
+    /// this at their end leave no segment behind, and split no bus: see [Reload](crate#reload).
+    ///
+    /// ```
+    /// # let name = format!("doc-unlink-if-last-{}", std::process::id());
+    /// use seqcast::Bus;
+    ///
+    /// let (first, second) = (Bus::open_or_create(&name)?, Bus::open_or_create(&name)?);
+    /// let worker = first.join()?;
+    /// assert!(!first.unlink_if_last()?);
+    /// worker.leave()?;
+    /// assert!(second.unlink_if_last()?);
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// The kernel proves it, by a lease on the file: only the segment's owner and root can call this.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::System`] if the kernel gives this user no lease; [`ErrorKind::Denied`].
+    pub fn unlink_if_last(self) -> Result<bool> {
+        segment::unlink_if_last(self.segment)
     }
 }
 
@@ -247,18 +412,28 @@ impl SegmentOptions {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Exists`] if there is one; for bad names, options, rights and lack of space the error
-    /// that says so.
+    /// [`ErrorKind::Exists`] if there is one; for bad names, options, rights and lack of space the error of that kind.
     pub fn create(&self, name: &str) -> Result<Bus> {
         Segment::create(name, self).map(Bus::of)
     }
 
-    /// Opens the segment `name`. Only `mode`, `owner`, `creation_timeout` and `dump` are used; sizes come from the
+    /// Opens the segment `name`. Only `mode`, `owner`, `creation_timeout` and `dump` are used. The sizes are those of the
     /// segment.
+    ///
+    /// ```
+    /// # let name = format!("doc-open-{}", std::process::id());
+    /// use seqcast::SegmentOptions;
+    ///
+    /// let created = SegmentOptions::new().capacity(1024).mode(0o660).unlink_on_drop(true).create(&name)?;
+    /// assert!(SegmentOptions::new().open(&name).is_err(), "more may open it than were accepted");
+    /// let bus = SegmentOptions::new().mode(0o660).open(&name)?;
+    /// assert_eq!(bus.capacity(), 1024);
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`], and the error that says why what is there cannot be used.
+    /// [`ErrorKind::NotFound`], or the reason why the segment cannot be used.
     pub fn open(&self, name: &str) -> Result<Bus> {
         Segment::open(name, self).map(Bus::of)
     }
@@ -267,8 +442,19 @@ impl SegmentOptions {
     /// segment.
     ///
     /// An existing segment keeps its sizes, mode and owner, even if other ones are set here, as after a reload with a
-    /// changed configuration. That is reported, and in [`Bus::differences`]; [`strict`](SegmentOptions::strict) makes
-    /// it an error.
+    /// changed configuration. The differences are reported, and returned by [`Bus::differences`]. With
+    /// [`strict`](SegmentOptions::strict) they are an error. See [Reload](crate#reload).
+    ///
+    /// ```
+    /// # let name = format!("doc-open-or-create-{}", std::process::id());
+    /// use seqcast::SegmentOptions;
+    ///
+    /// let options = SegmentOptions::new().capacity(1024).unlink_on_drop(true);
+    /// let bus = options.open_or_create(&name)?;
+    /// assert!(bus.was_created());
+    /// assert!(!options.open_or_create(&name)?.was_created());
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -280,6 +466,13 @@ impl SegmentOptions {
 
     /// Creates a segment without a name, for this process and the processes that it forks. It is gone when the last of
     /// them ends.
+    ///
+    /// ```
+    /// let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// // ... fork ...
+    /// let worker = bus.join()?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -295,12 +488,21 @@ impl fmt::Debug for Bus {
     }
 }
 
-/// Removes the segment `name`. Workers that have it open go on; nobody can open it any more.
+/// Removes the segment `name`. Its workers continue among themselves; no process can open it any more.
+///
+/// A segment may have been created again under this name meanwhile: [`Bus::unlink`] removes only its own.
+///
+/// ```
+/// # let name = format!("doc-unlink-{}", std::process::id());
+/// seqcast::Bus::create(&name)?;
+/// seqcast::unlink(&name)?;
+/// assert!(seqcast::unlink(&name).is_err());
+/// # Ok::<(), seqcast::Error>(())
+/// ```
 ///
 /// # Errors
 ///
-/// [`ErrorKind::NotFound`]; [`ErrorKind::Foreign`] if it is not a segment of
-/// seqcast's.
+/// [`ErrorKind::NotFound`]; [`ErrorKind::Foreign`] if it is not a segment of seqcast's.
 pub fn unlink(name: &str) -> Result<()> {
     segment::unlink(name)
 }

@@ -4,8 +4,7 @@
 //! use seqcast::{SegmentOptions, Scope, WorkerOptions, process};
 //!
 //! # let name = format!("doc-process-{}", std::process::id());
-//! # let unlink = SegmentOptions::new().unlink_on_drop(true);
-//! # let bus = unlink.create(&name)?;
+//! # let bus = SegmentOptions::new().unlink_on_drop(true).create(&name)?;
 //! process::configure(&name, &SegmentOptions::new(), &WorkerOptions::new().label("web"))?;
 //! process::worker()?.on(Scope::source("cache"), |event| println!("{}", event.event()))?;
 //! process::worker()?.post(("cache", "purge"), b"")?;
@@ -35,6 +34,18 @@ static WORKER: AtomicPtr<Worker> = AtomicPtr::new(ptr::null_mut());
 
 /// Opens or creates the segment `name` and joins it, once per process. A forked child does so again.
 ///
+/// ```
+/// # let name = format!("doc-configure-{}", std::process::id());
+/// # let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
+/// use seqcast::{SegmentOptions, WorkerOptions, process};
+///
+/// let worker = process::configure(&name, &SegmentOptions::new(), &WorkerOptions::new().label("web"))?;
+/// worker.on(("cache", "stale"), |event| println!("{event:?}"))?;
+/// assert!(process::configure(&name, &SegmentOptions::new(), &WorkerOptions::new()).is_err());
+/// # process::leave()?;
+/// # Ok::<(), seqcast::Error>(())
+/// ```
+///
 /// # Errors
 ///
 /// [`ErrorKind::AlreadyConfigured`]; otherwise as [`Bus::open_or_create`] and [`Bus::join_with`].
@@ -42,7 +53,17 @@ pub fn configure(name: &str, options: &SegmentOptions, worker: &WorkerOptions) -
     configure_on(&options.open_or_create(name)?, worker)
 }
 
-/// Like [`configure`], on an open bus.
+/// Like [`configure`], on an open bus, such as one that a master has opened before it forked.
+///
+/// ```
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+/// use seqcast::{WorkerOptions, process};
+///
+/// process::configure_on(&bus, &WorkerOptions::new())?;
+/// process::worker()?.post(("cache", "stale"), "user:42")?;
+/// # process::leave()?;
+/// # Ok::<(), seqcast::Error>(())
+/// ```
 ///
 /// # Errors
 ///
@@ -67,11 +88,21 @@ pub fn configure_on(bus: &Bus, worker: &WorkerOptions) -> Result<&'static Worker
 }
 
 /// Returns `true` if this process has configured its worker. A forked child has not.
+///
+/// ```
+/// assert!(!seqcast::process::configured());
+/// ```
 pub fn configured() -> bool {
     worker().is_ok()
 }
 
 /// Returns the process's worker.
+///
+/// ```
+/// use seqcast::{ErrorKind, process};
+///
+/// assert_eq!(process::worker().unwrap_err().kind(), ErrorKind::NotConfigured);
+/// ```
 ///
 /// # Errors
 ///
@@ -81,6 +112,17 @@ pub fn worker() -> Result<&'static Worker> {
 }
 
 /// Leaves the bus, as [`Worker::leave`] does. The process may then configure a worker again.
+///
+/// ```
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+/// use seqcast::{WorkerOptions, process};
+///
+/// process::configure_on(&bus, &WorkerOptions::new())?;
+/// process::leave()?;
+/// process::configure_on(&bus, &WorkerOptions::new())?;
+/// # process::leave()?;
+/// # Ok::<(), seqcast::Error>(())
+/// ```
 ///
 /// # Errors
 ///

@@ -74,7 +74,7 @@ pub(crate) use self::locks::{SeatLock, seat_byte, seat_of_byte};
 use self::memory::{Birth, Memory};
 use self::names::ANONYMOUS;
 use self::remove::{Unlinker, remove_if};
-pub(crate) use self::remove::{unlink, unlink_unheld};
+pub(crate) use self::remove::{unlink, unlink_if_last, unlink_unheld};
 
 /// A segment, mapped and open.
 #[derive(Debug)]

@@ -5,13 +5,16 @@
 //! a mapping's included, in whatever process and namespace; and while the lease lasts nobody can open it for writing.
 //! Those who only look do not count.
 
+use std::sync::Arc;
+
 use rustix::fs::{self, OFlags};
 use rustix::io::Errno;
 
+use super::Segment;
 use super::creation::FileState;
 use super::file::{check_type, denied, not_found, open_error, open_file};
-use super::names::{checked_name, path};
-use crate::error::{Cause, Error, Result};
+use super::names::{ANONYMOUS, checked_name, path};
+use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::os::descriptor::{Descriptor, Inode};
 use crate::os::fork::ForkGuard;
 use crate::os::sys;
@@ -68,12 +71,34 @@ pub(super) fn remove_if(name: &str, inode: Inode) -> Result<()> {
 /// Removes the segment `name`, finished or not, if no process has it open for writing. `false` if one has.
 pub(crate) fn unlink_unheld(name: &str) -> Result<bool> {
     let name = checked_name(name)?;
-    let file = open_ours(&name)?;
-    if !sys::try_lease(&file).map_err(|error| Error::system(&name, "fcntl(F_SETLEASE)", error))? {
+    remove_unheld(&name, &open_ours(&name)?)
+}
+
+fn remove_unheld(name: &str, file: &Descriptor) -> Result<bool> {
+    if !sys::try_lease(file).map_err(|error| Error::system(name, "fcntl(F_SETLEASE)", error))? {
         return Ok(false);
     }
-    // The lease ends with `file`, after the name is gone. Who comes meanwhile is told to try again.
-    remove_if(&name, file.inode()).map(|()| true)
+    // The lease ends with `file`, after the name is gone. A process that opens it meanwhile is told to try again.
+    remove_if(name, file.inode()).map(|()| true)
+}
+
+/// Drops a segment, and removes its name if no process has it open for writing any more. Returns `false` if one has, or if
+/// the name does not lead to this segment.
+pub(crate) fn unlink_if_last(segment: Arc<Segment>) -> Result<bool> {
+    let (name, inode) = (segment.name().to_owned(), segment.file.inode());
+    drop(segment);
+    if name == ANONYMOUS {
+        return Ok(false);
+    }
+    let removed =
+        open_ours(&name).and_then(|file| if file.inode() == inode { remove_unheld(&name, &file) } else { Ok(false) });
+    match removed {
+        // Another process that is the last as well may be ahead of this one at each step.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Replaced | ErrorKind::Foreign) => {
+            Ok(false)
+        }
+        removed => removed,
+    }
 }
 
 pub(super) fn remove(name: &str) -> Result<()> {
