@@ -387,7 +387,9 @@ impl Bus {
     /// # Ok::<(), seqcast::Error>(())
     /// ```
     ///
-    /// The kernel proves it, by a lease on the file: only the segment's owner and root can call this.
+    /// The kernel proves it, by a lease on the file: only the segment's owner and root can call this. If this process is
+    /// stopped in the call for longer than the kernel keeps a lease (`fs.lease-break-time`, 45 s), a process that opens
+    /// the name then can lose it. It finds out by [`is_current`](Bus::is_current).
     ///
     /// # Errors
     ///
