@@ -160,9 +160,9 @@ impl Pool {
     /// caller has continued past it, so it knows the result.
     #[inline]
     fn confirm(&self, me: u16, index: usize, seen: CellWord) -> Result<bool, Fault> {
-        let stamp_word = &self.block(seen.block())?.0[STAMP];
+        let word = &self.block(seen.block())?.0[STAMP];
         // Acquire: pairs with the release of A3, which came before the publication of the block.
-        let stamp = Stamp::from_bits(stamp_word.load(Ordering::Acquire)); // H1
+        let stamp = Stamp::from_bits(word.load(Ordering::Acquire)); // H1
         if stamp.is_confirmed() || stamp.seat() == me {
             return Ok(true);
         }
@@ -172,8 +172,7 @@ impl Pool {
         }
         // Attempts never repeat, so this fails if the block has another stamp by now. Release: an adopter that reads
         // the confirmation must not see an older stamp afterwards. A failure needs no action.
-        let _ =
-            stamp_word.compare_exchange(stamp.bits(), stamp.confirmed().bits(), Ordering::AcqRel, Ordering::Relaxed); // H2
+        let _ = word.compare_exchange(stamp.bits(), stamp.confirmed().bits(), Ordering::AcqRel, Ordering::Relaxed); // H2
         Ok(true)
     }
 }

@@ -85,7 +85,10 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "exchange as a store",
         file: "pool.rs",
         edits: &[(
-            "            pool.cell(index).compare_exchange(seen.bits(), published.bits(), Ordering::SeqCst, Ordering::Relaxed); // P",
+            concat!(
+                "            pool.cell(index).compare_exchange(seen.bits(), published.bits(), Ordering::SeqCst, ",
+                "Ordering::Relaxed); // P",
+            ),
             "            Ok::<u64, u64>(pool.cell(index).swap(published.bits(), Ordering::SeqCst));",
         )],
         breaks: "two posters get one id",
@@ -107,8 +110,14 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "look without acquire",
         file: "ring.rs",
         edits: &[(
-            "        let seen = CellWord::from_bits(load_acquire(self.pool.cell(self.cell_of(id))));\n        let version = self.version_of(id);",
-            "        let seen = CellWord::from_bits(self.pool.cell(self.cell_of(id)).load(Ordering::Relaxed));\n        let version = self.version_of(id);",
+            concat!(
+                "        let seen = CellWord::from_bits(load_acquire(self.pool.cell(self.cell_of(id))));\n",
+                "        let version = self.version_of(id);",
+            ),
+            concat!(
+                "        let seen = CellWord::from_bits(self.pool.cell(self.cell_of(id)).load(Ordering::Relaxed));\n",
+                "        let version = self.version_of(id);",
+            ),
         )],
         breaks: "a reader sees the cell before the payload: torn",
         killers: &["loom::post_races::a_reader_copies_while_a_lap_overwrites"],
@@ -211,10 +220,16 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "exchange without confirmation",
         file: "pool.rs",
         edits: &[(
-            "        if !pool.confirm(self.seat, index, seen)? {\n            return Ok(Exchange::Moved);\n        }\n        let published",
+            concat!(
+                "        if !pool.confirm(self.seat, index, seen)? {\n",
+                "            return Ok(Exchange::Moved);\n",
+                "        }\n",
+                "        let published",
+            ),
             "        let published",
         )],
-        breaks: "the successor of a dead poster takes its lapped event for one that never existed: a block in two places",
+        breaks: "the successor of a dead poster takes its lapped event for one that never existed: a block in two \
+            places",
         killers: &["loom::adopt_races::a_poster_is_killed_and_a_lap_confirms"],
         ci: true,
     },
@@ -222,7 +237,10 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "mark without confirmation",
         file: "pool.rs",
         edits: &[(
-            "        // It ends the previous publication, which must be confirmed first, as for any exchange.\n        if !pool.confirm(self.seat, index, seen)? {",
+            concat!(
+                "        // It ends the previous publication, which must be confirmed first, as for any exchange.\n",
+                "        if !pool.confirm(self.seat, index, seen)? {",
+            ),
             "        if false {",
         )],
         breaks: "as above, where a reservation laps",
@@ -241,8 +259,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "confirm without H2",
         file: "pool.rs",
         edits: &[(
-            "stamp_word.compare_exchange(stamp.bits(), stamp.confirmed().bits(), Ordering::AcqRel, Ordering::Relaxed); // H2",
-            "stamp_word.compare_exchange(stamp.bits(), stamp.bits(), Ordering::AcqRel, Ordering::Relaxed); // H2",
+            "word.compare_exchange(stamp.bits(), stamp.confirmed().bits(), Ordering::AcqRel, Ordering::Relaxed); // H2",
+            "word.compare_exchange(stamp.bits(), stamp.bits(), Ordering::AcqRel, Ordering::Relaxed); // H2",
         )],
         breaks: "as in \"exchange without confirmation\"",
         killers: &["loom::adopt_races::a_poster_is_killed_and_a_lap_confirms"],
@@ -252,8 +270,11 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "H2 as a store",
         file: "pool.rs",
         edits: &[(
-            "        let _ =\n            stamp_word.compare_exchange(stamp.bits(), stamp.confirmed().bits(), Ordering::AcqRel, Ordering::Relaxed); // H2",
-            "        stamp_word.store(stamp.confirmed().bits(), Ordering::Release);",
+            concat!(
+                "        let _ = word.compare_exchange(stamp.bits(), stamp.confirmed().bits(), Ordering::AcqRel, ",
+                "Ordering::Relaxed); // H2",
+            ),
+            "        word.store(stamp.confirmed().bits(), Ordering::Release);",
         )],
         breaks: "a helper that stopped erases a later stamp",
         killers: &["loom::adopt_races::a_helper_that_stopped_confirms_late"],
@@ -286,12 +307,19 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: "pool.rs",
         edits: &[
             (
-                "        block[CELL].store(index as u64, Ordering::Release); // A2\n        block[VERSION].store(version, Ordering::Release);\n",
+                concat!(
+                    "        block[CELL].store(index as u64, Ordering::Release); // A2\n",
+                    "        block[VERSION].store(version, Ordering::Release);\n",
+                ),
                 "",
             ),
             (
                 "        self.own = old;\n",
-                "        block[CELL].store(index as u64, Ordering::Release);\n        block[VERSION].store(version, Ordering::Release);\n        self.own = old;\n",
+                concat!(
+                    "        block[CELL].store(index as u64, Ordering::Release);\n",
+                    "        block[VERSION].store(version, Ordering::Release);\n",
+                    "        self.own = old;\n",
+                ),
             ),
         ],
         breaks: "an adopter looks for the event in the wrong cell",
@@ -316,7 +344,10 @@ pub(crate) const MUTANTS: &[Mutant] = &[
             ("        self.shared.at(PREV).store(u64::from(old), Ordering::Release); // A4\n", ""),
             (
                 "        block[CELL].store(index as u64, Ordering::Release); // A2\n",
-                "        self.shared.at(PREV).store(u64::from(old), Ordering::Release);\n        block[CELL].store(index as u64, Ordering::Release); // A2\n",
+                concat!(
+                    "        self.shared.at(PREV).store(u64::from(old), Ordering::Release);\n",
+                    "        block[CELL].store(index as u64, Ordering::Release); // A2\n",
+                ),
             ),
         ],
         breaks: "an adopter takes the block that the dead seat was to get, although no attempt began",
@@ -370,10 +401,16 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         edits: &[
             (
                 "            let named = index <",
-                "            let stamp_after = Stamp::from_bits(block[STAMP].load(Ordering::Acquire));\n            let named = index <",
+                concat!(
+                    "            let stamp_after = Stamp::from_bits(block[STAMP].load(Ordering::Acquire));\n",
+                    "            let named = index <",
+                ),
             ),
             (
-                "                    == CellWord::new(version, Phase::Published, own).bits();\n            let stamp_after = Stamp::from_bits(block[STAMP].load(Ordering::Acquire));\n",
+                concat!(
+                    "                    == CellWord::new(version, Phase::Published, own).bits();\n",
+                    "            let stamp_after = Stamp::from_bits(block[STAMP].load(Ordering::Acquire));\n",
+                ),
                 "                    == CellWord::new(version, Phase::Published, own).bits();\n",
             ),
         ],
@@ -416,7 +453,13 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: "pool.rs",
         edits: &[(
             "        if held == own {\n            shared.at(PREV)",
-            "        if held != own {\n            shared.at(PREV).store(u64::from(own), Ordering::Release);\n            shared.at(OWN).store(u64::from(held), Ordering::Release);\n        } else if held == own {\n            shared.at(PREV)",
+            concat!(
+                "        if held != own {\n",
+                "            shared.at(PREV).store(u64::from(own), Ordering::Release);\n",
+                "            shared.at(OWN).store(u64::from(held), Ordering::Release);\n",
+                "        } else if held == own {\n",
+                "            shared.at(PREV)",
+            ),
         )],
         breaks: "an adopter that is killed between the two stores leaves another answer",
         killers: &["loom::adopt_races::an_adopter_is_killed_too"],
@@ -426,7 +469,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "adopt: attempts begin anew",
         file: "pool.rs",
         edits: &[("let attempt = shared.at(ATTEMPT).load(Ordering::Acquire);", "let attempt = 0;")],
-        breaks: "an attempt's number is used twice: two claims with one token, and a helper that stopped confirms the wrong one",
+        breaks: "an attempt's number is used twice: two claims with one token, and a helper that stopped confirms the \
+            wrong one",
         killers: &[
             "loom::claim_races::a_claimer_is_killed_and_another_decides",
             "loom::adopt_races::a_helper_that_stopped_confirms_late",
@@ -440,8 +484,25 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         edits: &[
             ("            reserved.store(id + 1, Ordering::Release);\n", ""),
             (
-                "                hand.has_taken(id);\n                return Ok(id);\n            }\n        }\n    }\n\n    /// Makes",
-                "                reserved.store(id + 1, Ordering::Release);\n                hand.has_taken(id);\n                return Ok(id);\n            }\n        }\n    }\n\n    /// Makes",
+                concat!(
+                    "                hand.has_taken(id);\n",
+                    "                return Ok(id);\n",
+                    "            }\n",
+                    "        }\n",
+                    "    }\n",
+                    "\n",
+                    "    /// Makes",
+                ),
+                concat!(
+                    "                reserved.store(id + 1, Ordering::Release);\n",
+                    "                hand.has_taken(id);\n",
+                    "                return Ok(id);\n",
+                    "            }\n",
+                    "        }\n",
+                    "    }\n",
+                    "\n",
+                    "    /// Makes",
+                ),
             ),
         ],
         breaks: "a reader voids what a living worker has just reserved",
@@ -557,7 +618,11 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "claim not tried again",
         file: "claims.rs",
         edits: &[(
-            "            if self.replace(hand, index, seen, bucket)? == Exchange::Done {\n                return Ok(decision);\n            }",
+            concat!(
+                "            if self.replace(hand, index, seen, bucket)? == Exchange::Done {\n",
+                "                return Ok(decision);\n",
+                "            }",
+            ),
             "            self.replace(hand, index, seen, bucket)?;\n            return Ok(decision);",
         )],
         breaks: "two workers run one event",
@@ -568,7 +633,11 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "release not tried again",
         file: "claims.rs",
         edits: &[(
-            "            if self.replace(hand, index, seen, bucket)? == Exchange::Done {\n                return Ok(true);\n            }",
+            concat!(
+                "            if self.replace(hand, index, seen, bucket)? == Exchange::Done {\n",
+                "                return Ok(true);\n",
+                "            }",
+            ),
             "            self.replace(hand, index, seen, bucket)?;\n            return Ok(true);",
         )],
         breaks: "a release is lost",
@@ -1137,7 +1206,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
             ),
             ("if calling & BELL != 0 {", "if seen & BELL != 0 {"),
         ],
-        breaks: "a ringer that is killed before its ring, and that the kernel does not ring for, leaves loops that nobody wakes",
+        breaks: "a ringer that is killed before its ring, and that the kernel does not ring for, leaves loops that \
+            nobody wakes",
         killers: &["loom::bell_races::a_ringer_is_killed_unheard_and_the_next_one_rings"],
         ci: true,
     },
@@ -1235,7 +1305,8 @@ pub(crate) const REDUNDANT: &[Mutant] = &[
             "        let tail = load_acquire(self.tail());\n        // It lags",
             "        let tail = self.tail().load(Ordering::Relaxed);\n        // It lags",
         )],
-        breaks: "nothing that is guaranteed: the joiner sees no tail older than the one it has learned of, and a cell that looks older than it is looks empty and is read again",
+        breaks: "nothing that is guaranteed: the joiner sees no tail older than the one it has learned of, and a cell \
+            that looks older than it is looks empty and is read again",
         killers: &["loom::post_races::"],
         ci: false,
     },
@@ -1243,10 +1314,11 @@ pub(crate) const REDUNDANT: &[Mutant] = &[
         name: "H1 without acquire",
         file: "pool.rs",
         edits: &[(
-            "Stamp::from_bits(stamp_word.load(Ordering::Acquire)); // H1",
-            "Stamp::from_bits(stamp_word.load(Ordering::Relaxed)); // H1",
+            "Stamp::from_bits(word.load(Ordering::Acquire)); // H1",
+            "Stamp::from_bits(word.load(Ordering::Relaxed)); // H1",
         )],
-        breaks: "nothing: the cell was read with acquire, and after that no stamp older than that of its publication is visible",
+        breaks: "nothing: the cell was read with acquire, and after that no stamp older than that of its publication \
+            is visible",
         killers: &["loom::adopt_races::"],
         ci: false,
     },
@@ -1254,8 +1326,11 @@ pub(crate) const REDUNDANT: &[Mutant] = &[
         name: "H2 relaxed",
         file: "pool.rs",
         edits: &[(
-            "stamp_word.compare_exchange(stamp.bits(), stamp.confirmed().bits(), Ordering::AcqRel, Ordering::Relaxed); // H2",
-            "stamp_word.compare_exchange(stamp.bits(), stamp.confirmed().bits(), Ordering::Relaxed, Ordering::Relaxed); // H2",
+            "word.compare_exchange(stamp.bits(), stamp.confirmed().bits(), Ordering::AcqRel, Ordering::Relaxed); // H2",
+            concat!(
+                "word.compare_exchange(stamp.bits(), stamp.confirmed().bits(), Ordering::Relaxed, ",
+                "Ordering::Relaxed); // H2",
+            ),
         )],
         breaks: "nothing: a reader of the cell that the helper writes next sees no stamp older than the helper's",
         killers: &["loom::adopt_races::"],
@@ -1265,7 +1340,8 @@ pub(crate) const REDUNDANT: &[Mutant] = &[
         name: "adopt: whose stamp it is not asked",
         file: "pool.rs",
         edits: &[("stamp.seat() == seat && !stamp.is_confirmed()", "!stamp.is_confirmed()")],
-        breaks: "nothing: a block displaced from another seat was confirmed before. The check costs nothing and makes the answer obvious",
+        breaks: "nothing: a block displaced from another seat was confirmed before. The check costs nothing and makes \
+            the answer obvious",
         killers: &["loom::adopt_races::"],
         ci: false,
     },
@@ -1325,7 +1401,8 @@ pub(crate) const REDUNDANT: &[Mutant] = &[
         name: "rule: a new entry begins at its event",
         file: "claims.rs",
         edits: &[("(at.since.max(self.floor.saturating_add(1)), at.place)", "(at.place, at.place)")],
-        breaks: "nothing: the asker has read the events before it. The decided ones are at or below the floor, and those reported as Full may be decided later",
+        breaks: "nothing: the asker has read the events before it. The decided ones are at or below the floor, and \
+            those reported as Full may be decided later",
         killers: &["claim_rule::"],
         ci: false,
     },
@@ -1341,10 +1418,17 @@ pub(crate) const REDUNDANT: &[Mutant] = &[
         name: "A2 relaxed",
         file: "pool.rs",
         edits: &[(
-            "        block[CELL].store(index as u64, Ordering::Release); // A2\n        block[VERSION].store(version, Ordering::Release);\n",
-            "        block[CELL].store(index as u64, Ordering::Relaxed); // A2\n        block[VERSION].store(version, Ordering::Relaxed);\n",
+            concat!(
+                "        block[CELL].store(index as u64, Ordering::Release); // A2\n",
+                "        block[VERSION].store(version, Ordering::Release);\n",
+            ),
+            concat!(
+                "        block[CELL].store(index as u64, Ordering::Relaxed); // A2\n",
+                "        block[VERSION].store(version, Ordering::Relaxed);\n",
+            ),
         )],
-        breaks: "nothing that a model shows: the lock that proves the death orders all stores of the dead process before it. Release keeps the compiler from reordering the stores",
+        breaks: "nothing that a model shows: the lock that proves the death orders all stores of the dead process \
+            before it. Release keeps the compiler from reordering the stores",
         killers: &["loom::adopt_races::"],
         ci: false,
     },
@@ -1355,7 +1439,8 @@ pub(crate) const REDUNDANT: &[Mutant] = &[
             "        block[STAMP].store(Stamp::new(self.attempt, self.seat).bits(), Ordering::Release); // A3\n",
             "        block[STAMP].store(Stamp::new(self.attempt, self.seat).bits(), Ordering::Relaxed); // A3\n",
         )],
-        breaks: "nothing that a model shows: the lock that proves the death orders all stores of the dead process before it. Release keeps the compiler from reordering the stores",
+        breaks: "nothing that a model shows: the lock that proves the death orders all stores of the dead process \
+            before it. Release keeps the compiler from reordering the stores",
         killers: &["loom::adopt_races::"],
         ci: false,
     },
@@ -1366,7 +1451,8 @@ pub(crate) const REDUNDANT: &[Mutant] = &[
             "        self.shared.at(PREV).store(u64::from(old), Ordering::Release); // A4\n",
             "        self.shared.at(PREV).store(u64::from(old), Ordering::Relaxed); // A4\n",
         )],
-        breaks: "nothing that a model shows: the lock that proves the death orders all stores of the dead process before it. Release keeps the compiler from reordering the stores",
+        breaks: "nothing that a model shows: the lock that proves the death orders all stores of the dead process \
+            before it. Release keeps the compiler from reordering the stores",
         killers: &["loom::adopt_races::"],
         ci: false,
     },
@@ -1377,7 +1463,8 @@ pub(crate) const REDUNDANT: &[Mutant] = &[
             "        self.shared.at(OWN).store(u64::from(old), Ordering::Release);\n        Ok(Exchange::Done)",
             "        self.shared.at(OWN).store(u64::from(old), Ordering::Relaxed);\n        Ok(Exchange::Done)",
         )],
-        breaks: "nothing that a model shows: the lock that proves the death orders all stores of the dead process before it. Release keeps the compiler from reordering the stores",
+        breaks: "nothing that a model shows: the lock that proves the death orders all stores of the dead process \
+            before it. Release keeps the compiler from reordering the stores",
         killers: &["loom::adopt_races::"],
         ci: false,
     },
@@ -1397,7 +1484,8 @@ pub(crate) const REDUNDANT: &[Mutant] = &[
             ),
             ("shared.at(ATTEMPT).load(Ordering::Acquire)", "shared.at(ATTEMPT).load(Ordering::Relaxed)"),
         ],
-        breaks: "nothing that a model shows: the lock that proves the death orders all stores of the dead process before it. Release keeps the compiler from reordering the stores",
+        breaks: "nothing that a model shows: the lock that proves the death orders all stores of the dead process \
+            before it. Release keeps the compiler from reordering the stores",
         killers: &["loom::adopt_races::"],
         ci: false,
     },
@@ -1405,10 +1493,19 @@ pub(crate) const REDUNDANT: &[Mutant] = &[
         name: "A2 after A3",
         file: "pool.rs",
         edits: &[(
-            "        block[CELL].store(index as u64, Ordering::Release); // A2\n        block[VERSION].store(version, Ordering::Release);\n        block[STAMP].store(Stamp::new(self.attempt, self.seat).bits(), Ordering::Release); // A3\n",
-            "        block[STAMP].store(Stamp::new(self.attempt, self.seat).bits(), Ordering::Release); // A3\n        block[CELL].store(index as u64, Ordering::Release); // A2\n        block[VERSION].store(version, Ordering::Release);\n",
+            concat!(
+                "        block[CELL].store(index as u64, Ordering::Release); // A2\n",
+                "        block[VERSION].store(version, Ordering::Release);\n",
+                "        block[STAMP].store(Stamp::new(self.attempt, self.seat).bits(), Ordering::Release); // A3\n",
+            ),
+            concat!(
+                "        block[STAMP].store(Stamp::new(self.attempt, self.seat).bits(), Ordering::Release); // A3\n",
+                "        block[CELL].store(index as u64, Ordering::Release); // A2\n",
+                "        block[VERSION].store(version, Ordering::Release);\n",
+            ),
         )],
-        breaks: "nothing: a process that dies in between has not exchanged, and an older cell and version say so as well",
+        breaks: "nothing: a process that dies in between has not exchanged, and an older cell and version say so as \
+            well",
         killers: &["loom::adopt_races::"],
         ci: false,
     },
@@ -1442,8 +1539,17 @@ pub(crate) const REDUNDANT: &[Mutant] = &[
         file: "claims.rs",
         edits: &[
             (
-                "            let seen = self.snapshot(index, scratch)?;\n            let bucket = &mut *scratch;\n            if let Some(decision)",
-                "            let now = clock.now();\n            let seen = self.snapshot(index, scratch)?;\n            let bucket = &mut *scratch;\n            if let Some(decision)",
+                concat!(
+                    "            let seen = self.snapshot(index, scratch)?;\n",
+                    "            let bucket = &mut *scratch;\n",
+                    "            if let Some(decision)",
+                ),
+                concat!(
+                    "            let now = clock.now();\n",
+                    "            let seen = self.snapshot(index, scratch)?;\n",
+                    "            let bucket = &mut *scratch;\n",
+                    "            if let Some(decision)",
+                ),
             ),
             ("            let now = clock.now();\n            let oldest", "            let oldest"),
         ],
