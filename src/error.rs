@@ -590,8 +590,8 @@ impl fmt::Display for Cause {
             }
             Cause::TypedTopic { type_name, topic, expected } => write!(
                 f,
-                "a value of type {type_name} was posted under {topic}, but its topic is {expected}: post it under its own \
-                 topic, or post bytes"
+                "a value of type {type_name} was posted under {topic}, but its topic is {expected}: post it under its \
+                 own topic, or post bytes"
             ),
             Cause::NotFound { name } => {
                 write!(f, "no segment {name}: create it first, or use open_or_create")
@@ -798,8 +798,8 @@ impl fmt::Display for Cause {
             }
             Cause::BellClosed { name } => write!(
                 f,
-                "this process has closed a descriptor of a bell of segment {name}, or put another file on its number: make \
-                 a new bell, after descriptors are closed (closefrom, daemonizing)"
+                "this process has closed a descriptor of a bell of segment {name}, or put another file on its number: \
+                 make a new bell, after descriptors are closed (closefrom, daemonizing)"
             ),
             Cause::System { name, call, source } => {
                 write!(f, "{call} failed for segment {name}: {source}")?;

@@ -90,7 +90,11 @@ pub(crate) fn prefetch_to_write(word: &AtomicU64) {
     // the intrinsic becomes a prefetch for reading, unless the build targets newer processors only; older processors
     // ignore this one.
     unsafe {
-        core::arch::asm!("prefetchw [{}]", in(reg) core::ptr::from_ref(word), options(nostack, preserves_flags, readonly));
+        core::arch::asm!(
+            "prefetchw [{}]",
+            in(reg) core::ptr::from_ref(word),
+            options(nostack, preserves_flags, readonly)
+        );
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = word;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use seqcast::inspect::{self, Inspector};
-use seqcast::{Bus, Cause, Error, Publisher, SegmentOptions, Worker};
+use seqcast::{Bus, Cause, Error, Publisher, SegmentOptions, Stats, Worker};
 use seqcast_testkit::{
     Child, HOUR, Log, Name, Reports, alone, assert_error, bus, error, in_child, listener, poll, quiet, small, stop_here,
 };
@@ -78,6 +78,11 @@ fn assert_usable_after_removal(name: &Name) {
     worker.post(("s", "e"), b"").unwrap();
     assert_eq!(poll(&worker), (1, 0));
     assert_eq!(log.len(), 1);
+}
+
+/// Inspects the segment.
+fn look(name: &str) -> seqcast::Result<Stats> {
+    small().inspect(name)?.stats()
 }
 
 fn made_by(name: &str) -> inspect::FileFacts {
@@ -210,7 +215,8 @@ alone! {
         for (source, event, len) in [("", "e", 0), ("s", "", 0), (&long[..256], "e", 256), ("s", &long, 999)] {
             let refusal = error(worker.post((source, event), b""));
             let text = refusal.to_string();
-            assert!(matches!(*refusal.cause(), Cause::Topic { len: found, max: 255, .. } if found == len), "{refusal:?}");
+            let Cause::Topic { len: found, max, .. } = *refusal.cause() else { panic!("{refusal:?}") };
+            assert_eq!((found, max), (len, 255));
             assert!(text.contains(&format!("{len} bytes")) && text.contains("255"), "{text}");
         }
         let max = healthy.bus.largest_event();
@@ -325,7 +331,7 @@ alone! {
             let name = Name::new();
             fs::write(name.path(), content).unwrap();
             fs::set_permissions(name.path(), fs::Permissions::from_mode(0o600)).unwrap();
-            for refusal in [error(small().open(&name)), error(small().inspect(&name).and_then(|inspector| inspector.stats()))] {
+            for refusal in [error(small().open(&name)), error(look(&name))] {
                 let text = refusal.to_string();
                 assert!(matches!(refusal.cause(), Cause::Unfinished { .. }), "{refusal:?}");
                 assert!(text.contains("open_or_create"), "{text}");
@@ -395,7 +401,8 @@ alone! {
             let text = refusal.to_string();
             let Cause::OtherBoot { found, expected, .. } = refusal.cause() else { panic!("{refusal:?}") };
             assert_eq!(found ^ expected, 1 << 64);
-            assert!(text.contains(&format!("{found:032x}")) && text.contains("let a worker join there first"), "{text}");
+            let boot = format!("{found:032x}");
+            assert!(text.contains(&boot) && text.contains("let a worker join there first"), "{text}");
             assert!(!text.contains(": unlink it"), "{text}");
         }
         assert!(!inspect::unlink_unheld(&name).unwrap(), "a bus that has it open was not enough");
@@ -409,7 +416,7 @@ alone! {
             theirs.publisher().unwrap().post(("s", "e"), b"").unwrap();
         });
         assert_eq!(ours.each_ref().map(Bus::next_id), [1, 1]);
-        assert!(small().inspect(&name).and_then(|inspector| inspector.stats()).is_ok() && Inspector::open_any(&name).is_ok());
+        assert!(look(&name).is_ok() && Inspector::open_any(&name).is_ok());
         assert!(!Inspector::open_any(&name).unwrap().header().same_boot_id);
         assert_error!(small().create(&name), Cause::Exists { .. });
         drop(last);
@@ -427,7 +434,10 @@ alone! {
             (SegmentOptions::new(), &[]),
             (small(), &[]),
             // Sizes that come to the same.
-            (SegmentOptions::new().capacity(64).block_size(made_block_size(&name)).claims(61).seats(16).mode(0o600), &[]),
+            (
+                SegmentOptions::new().capacity(64).block_size(made_block_size(&name)).claims(61).seats(16).mode(0o600),
+                &[],
+            ),
             (SegmentOptions::new().capacity(128), &["capacity is 64, not 128"]),
             (SegmentOptions::new().capacity(8192), &["capacity is 64, not 8192"]),
             (SegmentOptions::new().block_size(1000), &["block_size is 416, not 1000"]),
@@ -436,7 +446,11 @@ alone! {
             (SegmentOptions::new().mode(0o660), &["mode is 0600, not 0660"]),
             (
                 SegmentOptions::new().capacity(32).seats(8).owner(uid, gid + 1),
-                &["capacity is 64, not 32", "seats is 16, not 8", &format!("owner is {uid}:{gid}, not {uid}:{}", gid + 1)],
+                &[
+                    "capacity is 64, not 32",
+                    "seats is 16, not 8",
+                    &format!("owner is {uid}:{gid}, not {uid}:{}", gid + 1),
+                ],
             ),
         ];
         for (options, expected) in cases {

@@ -107,7 +107,8 @@ alone! {
                 }
                 use_it(&worker, &log);
                 drop((bus, opened, poster, worker));
-                let leftover: Vec<i32> = (0..3).filter(|number| closed & 1 << number != 0 && is_open(*number)).collect();
+                let is_leftover = |number: &i32| closed & 1 << number != 0 && is_open(*number);
+                let leftover: Vec<i32> = (0..3).filter(is_leftover).collect();
                 assert!(leftover.is_empty(), "{leftover:?}");
                 told[0].store(1, Relaxed);
             });
@@ -248,8 +249,9 @@ alone! {
             let worker = bus.join_with(&quiet()).unwrap();
             let opened = small().open(&name).unwrap();
             let anonymous = small().anonymous().unwrap();
-            let of_memory =
-                |entry: &fs::DirEntry| fs::read_link(entry.path()).is_ok_and(|to| to.to_string_lossy().contains("memfd:"));
+            let of_memory = |entry: &fs::DirEntry| {
+                fs::read_link(entry.path()).is_ok_and(|to| to.to_string_lossy().contains("memfd:"))
+            };
             let put = [numbers_of(inode(&name)), numbers(of_memory)].concat();
             assert!(put.len() >= 3, "{put:?}");
             for number in &put {

@@ -113,7 +113,8 @@ alone! {
         });
         assert_eq!(bus.next_id(), 2, "the child posted");
         assert_eq!(counts(&bus, &worker).label, "");
-        assert_eq!(reservation.commit(("s", "reserved"), b"").unwrap(), 1, "the child gave the parent's reservation up");
+        let committed = reservation.commit(("s", "reserved"), b"").unwrap();
+        assert_eq!(committed, 1, "the child gave the parent's reservation up");
         worker.post(("s", "after"), b"").unwrap();
         poster.post(("s", "of the poster"), b"").unwrap();
         assert_eq!(poll(&worker), (4, 0));

@@ -123,7 +123,8 @@ alone! {
         assert_eq!(family.poll(&worker), (0, 0));
         family.check(3, 3);
         let stats = counts(&bus, &worker);
-        assert_eq!((stats.claims_won, stats.delivered, stats.failed), (3, 3, 0), "a child has counted in its parent's seat");
+        let counted = (stats.claims_won, stats.delivered, stats.failed);
+        assert_eq!(counted, (3, 3, 0), "a child has counted in its parent's seat");
         goes_on(&bus, &worker);
     }
 

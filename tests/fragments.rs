@@ -149,7 +149,9 @@ alone! {
                     error(poster.post(("s", "e"), payload(0, len))),
                 ] {
                     let text = refusal.to_string();
-                    let Cause::PayloadTooLarge { len: found, max: limit, .. } = *refusal.cause() else { panic!("{refusal:?}") };
+                    let Cause::PayloadTooLarge { len: found, max: limit, .. } = *refusal.cause() else {
+                        panic!("{refusal:?}")
+                    };
                     assert!((len..len + 128).contains(&found) && found > limit, "{text}");
                     assert_eq!(limit, bus.largest_event());
                     assert!(text.contains(&found.to_string()) && text.contains(&limit.to_string()), "{text}");
@@ -444,7 +446,8 @@ alone! {
         assert_eq!(poll(&resumed), (small_end - goes_on, goes_on - begin + 1));
         assert_eq!(log.ids(), (goes_on..small_end).collect::<Vec<_>>());
         let texts = reports.texts();
-        assert!(texts.len() == 2 && texts[0].starts_with(&format!("event id {begin}: {} ", goes_on - begin)), "{texts:?}");
+        let missed = format!("event id {begin}: {} ", goes_on - begin);
+        assert!(texts.len() == 2 && texts[0].starts_with(&missed), "{texts:?}");
         // Whereas who begins at an id for the first time has no part in it.
         let fresh = bus.join_with(&quiet().start(Start::At(end - 1))).unwrap();
         assert_eq!(poll(&fresh), (0, 0));

@@ -107,7 +107,8 @@ alone! {
                 assert_eq!(log.ids(), (resumed..posted).collect::<Vec<_>>(), "{posted} posted, after {id}");
                 let texts = reports.texts();
                 assert_eq!(texts.len(), usize::from(lapped), "{posted} posted, after {id}: {texts:?}");
-                assert!(texts.iter().all(|text| text.starts_with(&format!("event id {}: {missed} ", id + 1))), "{texts:?}");
+                let expected = format!("event id {}: {missed} ", id + 1);
+                assert!(texts.iter().all(|text| text.starts_with(&expected)), "{texts:?}");
                 let counts = counts(&bus, &worker);
                 assert_eq!((counts.delivered, counts.skipped, counts.missed), (posted - resumed, 0, missed));
             }
@@ -127,7 +128,8 @@ alone! {
             (Start::Resume(Position::after(bus.id(), u64::MAX)), u64::MAX),
         ] {
             let refusal = error(bus.join_with(&quiet().start(start)));
-            assert!(matches!(*refusal.cause(), Cause::NotYet { id: found, next: 3 } if found == id), "{start:?}: {refusal}");
+            let Cause::NotYet { id: found, next } = *refusal.cause() else { panic!("{start:?}: {refusal:?}") };
+            assert_eq!((found, next), (id, 3), "{start:?}");
         }
         assert_eq!(bus.stats().unwrap().workers.len(), 1, "a refused join left a seat behind");
     }

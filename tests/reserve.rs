@@ -449,7 +449,8 @@ alone! {
     fn g6_a_reservation_beside_a_leave_is_refused_or_given_up() {
         for _ in 0..20 {
             let (_name, bus) = bus(&small());
-            let (worker, reader) = (bus.join_with(&quiet()).unwrap(), bus.join_with(&patient().on_report(|_| ())).unwrap());
+            let worker = bus.join_with(&quiet()).unwrap();
+            let reader = bus.join_with(&patient().on_report(|_| ())).unwrap();
             let leaver = worker.clone();
             thread::scope(|scope| {
                 let reserving = scope.spawn(|| {
@@ -578,7 +579,9 @@ alone! {
         let (_name, bus) = bus(&small());
         let worker = bus.join_with(&hasty()).unwrap();
         let mut reservation = worker.reserve().unwrap();
-        let own = |polled: Polled| matches!(polled, Polled::Reserved { id: 0, left: None, delivered: 0, missed: 0, .. });
+        let own = |polled: Polled| {
+            matches!(polled, Polled::Reserved { id: 0, left: None, delivered: 0, missed: 0, .. })
+        };
         for _ in 0..2 {
             assert!(own(worker.poll_now().unwrap()));
             assert!(own(worker.poll().unwrap()));
@@ -640,12 +643,15 @@ alone! {
         let block = bus.stats().unwrap().block_size as usize;
         let mut reservation = worker.reserve().unwrap();
         let refusal = error(reservation.commit(("s", "e"), vec![1; block]));
-        let Cause::PayloadTooLarge { len, max, limit: SizeLimit::Block } = *refusal.cause() else { panic!("{refusal:?}") };
+        let Cause::PayloadTooLarge { len, max, limit: SizeLimit::Block } = *refusal.cause() else {
+            panic!("{refusal:?}")
+        };
         assert!(len > block && max == block, "{refusal:?}");
-        let text = format!("the event has {len} bytes, but a reserved event must fit one block of {max}: raise block_size");
+        let text =
+            format!("the event has {len} bytes, but a reserved event must fit one block of {max}: raise block_size");
         assert!(refusal.to_string().starts_with(&text), "{refusal}");
-        let larger_than_any = error(reservation.commit(("s", "e"), vec![1; bus.largest_event() + 1]));
-        assert!(matches!(*larger_than_any.cause(), Cause::PayloadTooLarge { max, limit: SizeLimit::Block, .. } if max == block));
+        let larger_than_any = reservation.commit(("s", "e"), vec![1; bus.largest_event() + 1]);
+        assert_error!(larger_than_any, Cause::PayloadTooLarge { max, limit: SizeLimit::Block, .. } if *max == block);
         let posted = error(worker.post(("s", "e"), vec![1; bus.largest_event() + 1]));
         assert!(matches!(posted.cause(), Cause::PayloadTooLarge { limit: SizeLimit::Ring, .. }), "{posted:?}");
         assert_error!(reservation.commit(("", "e"), b""), Cause::Topic { part: "source", .. });
@@ -838,7 +844,8 @@ alone! {
         let children: Vec<Child> = (0..READERS).map(|reader| {
             let bus = &bus;
             Child::fork(move || {
-                let worker = bus.join_with(&quiet().wait_interval(Duration::from_micros(100)).wait_max(Duration::from_micros(300))).unwrap();
+                let options = quiet().wait_interval(Duration::from_micros(100)).wait_max(Duration::from_micros(300));
+                let worker = bus.join_with(&options).unwrap();
                 let log = Log::of(&worker, Scope::source("s"));
                 ready[0].fetch_add(1, Relaxed);
                 while !log.events().iter().any(|event| event == "end") {

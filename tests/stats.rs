@@ -117,7 +117,8 @@ alone! {
         let other = bus.join_with(&quiet()).unwrap();
         let unmoved = moved(&bus, &other, || {
             assert_eq!(moved(&bus, &worker, || drop(worker.post(("s", "e"), b""))), [("posted", 1)]);
-            assert_eq!(moved(&bus, &worker, || drop(worker.event(("s", "e")).unique("key").post(b""))), [("posted", 1)]);
+            let unique = || drop(worker.event(("s", "e")).unique("key").post(b""));
+            assert_eq!(moved(&bus, &worker, unique), [("posted", 1)]);
             let before = bus.next_id();
             let large = moved(&bus, &worker, || drop(worker.post(("s", "e"), [0; 2000])));
             assert_eq!(large, [("posted", 1), ("fragments", bus.next_id() - before)]);
@@ -392,10 +393,11 @@ alone! {
         }
         drop((worker, full));
         drop(bus);
-        assert_eq!(small().inspect(&name).and_then(|inspector| inspector.stats()).unwrap().workers.len(), 0, "with nobody there, too");
+        let look = || small().inspect(&name).and_then(|inspector| inspector.stats());
+        assert_eq!(look().unwrap().workers.len(), 0, "with nobody there, too");
         assert!(name.path().exists());
         seqcast::unlink(&name).unwrap();
-        assert_error!(small().inspect(&name).and_then(|inspector| inspector.stats()), Cause::NotFound { .. });
+        assert_error!(look(), Cause::NotFound { .. });
     }
 }
 

@@ -331,7 +331,8 @@ alone! {
         // Behind its own reservation it claims what it copies out.
         assert_eq!(poll(&newcomer), (0, 0));
         let one = slow.poll_at_most(1).unwrap();
-        assert!(matches!(one, Polled::Done { delivered: 1, .. }), "the newcomer has silenced an event that it never saw");
+        let is_delivered = matches!(one, Polled::Done { delivered: 1, .. });
+        assert!(is_delivered, "the newcomer has silenced an event that it never saw");
         assert_eq!(log.ids(), [0]);
         reservation.commit(("s", "between"), b"").unwrap();
         assert_eq!(poll(&newcomer), (2, 0));
@@ -436,7 +437,8 @@ alone! {
             }
             assert_eq!(words[1].load(Relaxed), 1);
             let (ours, theirs) = (counts(&bus, &worker).start_time, words[0].load(Relaxed));
-            assert!((ours..ours + 100 * 300).contains(&theirs), "{ahead} s ahead: started at {theirs}, and we at {ours}");
+            let soon = ours..ours + 100 * 300;
+            assert!(soon.contains(&theirs), "{ahead} s ahead: started at {theirs}, and we at {ours}");
             let Claimed::Held { left, .. } = worker.claim(format!("theirs {i}"), HOUR).unwrap() else {
                 panic!("{ahead} s ahead: a key that it holds was won")
             };

@@ -14,7 +14,7 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     port: Option<u16>,
     /// Number of workers to fork
-    #[arg(long, value_name = "N", default_value = "4", value_parser = RangedU64ValueParser::<usize>::new().range(1..=64))]
+    #[arg(long, value_name = "N", default_value = "4", value_parser = workers())]
     pub workers: usize,
     /// Duration of the demonstration, in seconds
     #[arg(long, value_name = "N", default_value_t = 6, value_parser = value_parser!(u64).range(1..=3600))]
@@ -35,6 +35,10 @@ impl Args {
     pub fn port(&self) -> u16 {
         self.port.unwrap_or(if self.serve { 8080 } else { 0 })
     }
+}
+
+fn workers() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=64)
 }
 
 /// A fault of worker 0, on request.

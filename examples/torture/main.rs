@@ -42,7 +42,7 @@ struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = value_parser!(u64).range(1..))]
     seconds: u64,
     /// How many processes
-    #[arg(long, value_name = "N", default_value = "6", value_parser = RangedU64ValueParser::<usize>::new().range(2..=64))]
+    #[arg(long, value_name = "N", default_value = "6", value_parser = workers())]
     workers: usize,
     /// Cells of the ring, a power of two from 8 to 4096; some rounds take a multiple
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = cells)]
@@ -53,6 +53,10 @@ struct Arguments {
     /// Repeat this round of the seed
     #[arg(long, value_name = "N")]
     round: Option<u64>,
+}
+
+fn workers() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(2..=64)
 }
 
 fn cells(text: &str) -> Result<u64, &'static str> {
@@ -96,8 +100,9 @@ fn main() -> ExitCode {
     } = seen;
     println!("torture: delivered={delivered} missed={missed} laps={laps} nothing={nothing} void={void} joins={joins}");
     println!(
-        "torture: unique: ran={unique_runs} ignored={unique_ignored} of_the_gone={unique_of_the_gone} excused={unique_excused} \
-         full={claims_full} late={claims_late}; claims won={claims_won}; too_old_to_judge={stale}"
+        "torture: unique: ran={unique_runs} ignored={unique_ignored} of_the_gone={unique_of_the_gone} \
+         excused={unique_excused} full={claims_full} late={claims_late}; claims won={claims_won}; \
+         too_old_to_judge={stale}"
     );
     let Seen { standard, closed, replaced, forked, .. } = seen;
     println!("torture: descriptors: closed={closed} replaced={replaced} without_some_of_0_to_2={standard}");
@@ -114,8 +119,8 @@ fn main() -> ExitCode {
         );
     }
     println!(
-        "torture: seconds={seconds} events={events} kills={kills} stops={stops} closed={closed} forked={forked} torn={torn} \
-         conflicting={conflicting} missing={missing} double={double} leaked={leaked}"
+        "torture: seconds={seconds} events={events} kills={kills} stops={stops} closed={closed} forked={forked} \
+         torn={torn} conflicting={conflicting} missing={missing} double={double} leaked={leaked}"
     );
     if violations.total() == 0 && complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -77,8 +77,8 @@ macro_rules! sums {
     };
 }
 sums!(Violations: torn conflicting missing double leaked delayed faults);
-sums!(Seen: delivered missed laps nothing void unique_runs unique_excused unique_of_the_gone unique_ignored claims_full claims_late
-    claims_won joins stale standard closed replaced forked);
+sums!(Seen: delivered missed laps nothing void unique_runs unique_excused unique_of_the_gone unique_ignored
+    claims_full claims_late claims_won joins stale standard closed replaced forked);
 
 /// What was seen, for the report.
 #[derive(Clone, Copy, Debug, Default)]

@@ -114,7 +114,8 @@ macro_rules! bytes {
 }
 
 bytes! {
-    [] &[u8], [] &str, [] &&[u8], [] &&str, [] &String, [] &Vec<u8>, [] String, [] Vec<u8>, [const N: usize] [u8; N], [const N: usize] &[u8; N],
+    [] &[u8], [] &&[u8], [] &Vec<u8>, [] Vec<u8>, [const N: usize] [u8; N], [const N: usize] &[u8; N],
+    [] &str, [] &&str, [] &String, [] String,
     [] Box<[u8]>, [] std::borrow::Cow<'_, [u8]>, [] std::sync::Arc<[u8]>,
 }
 

@@ -222,7 +222,8 @@ mod tests {
         }
     }
 
-    const UNIFIED_MOUNT: &str = "25 24 0:22 / /sys rw shared:7 - sysfs sysfs rw\n31 25 0:27 / /sys/fs/cgroup rw shared:9 - cgroup2 cgroup2 rw\n";
+    const UNIFIED_MOUNT: &str = "25 24 0:22 / /sys rw shared:7 - sysfs sysfs rw\n\
+        31 25 0:27 / /sys/fs/cgroup rw shared:9 - cgroup2 cgroup2 rw\n";
 
     #[test]
     fn the_tightest_group_of_the_unified_hierarchy_counts() {
@@ -250,7 +251,8 @@ mod tests {
         root.set(own, &[("memory.max", 10 * MIB), ("memory.current", 9 * MIB)]);
         root.write(
             &format!("{own}/memory.stat"),
-            "anon 7340032\nfile 3145728\nshmem 1048576\ninactive_file 1048576\nactive_file 1048576\nslab_reclaimable x\n",
+            "anon 7340032\nfile 3145728\nshmem 1048576\ninactive_file 1048576\nactive_file 1048576\n\
+             slab_reclaimable x\n",
         );
         let left = || root.bound().unwrap().0 / MIB;
         assert_eq!(left(), 3);

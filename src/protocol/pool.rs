@@ -170,9 +170,9 @@ impl Pool {
         if !self.unchanged(index, seen) {
             return Ok(false);
         }
-        // Attempts never repeat, so this fails if the block has another stamp by now. Release: an adopter that reads
+        // H2. Attempts never repeat, so this fails if the block has another stamp by now. Release: an adopter that reads
         // the confirmation must not see an older stamp afterwards. A failure needs no action.
-        let _ = word.compare_exchange(stamp.bits(), stamp.confirmed().bits(), Ordering::AcqRel, Ordering::Relaxed); // H2
+        let _ = word.compare_exchange(stamp.bits(), stamp.confirmed().bits(), Ordering::AcqRel, Ordering::Relaxed);
         Ok(true)
     }
 }

@@ -276,12 +276,13 @@ impl fmt::Display for Trouble<'_> {
             Trouble::ClaimsFull => write!(f, "no worker ran this unique event: the claims are full, raise .claims()"),
             Trouble::Orphaned => write!(
                 f,
-                "no worker ran this unique event: its handlers were unregistered or dropped after this worker had claimed it"
+                "no worker ran this unique event: its handlers were unregistered or dropped after this worker had \
+                 claimed it"
             ),
             Trouble::OptionsDiffer(differences) => write!(
                 f,
-                "the segment exists with other options than those that were set, and keeps them: {}; unlink it when its \
-                 workers are gone, or set what it has",
+                "the segment exists with other options than those that were set, and keeps them: {}; unlink it when \
+                 its workers are gone, or set what it has",
                 DifferenceList(differences)
             ),
             Trouble::ClaimLate => {

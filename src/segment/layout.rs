@@ -225,8 +225,8 @@ pub fn fields() -> Vec<Field> {
             })+
         };
     }
-    rows!("header", 0, HeaderLayout, "creator": magic fingerprint nonce boot_id hash_key size capacity block_stride seats
-        buckets bucket_stride creator_pid created_at);
+    rows!("header", 0, HeaderLayout, "creator": magic fingerprint nonce boot_id hash_key size capacity block_stride
+        seats buckets bucket_stride creator_pid created_at);
     rows!("header", 0, HeaderLayout, "anyone": tail wake wake_reserved);
     let part = span_of!(SeatLayout, posting).start;
     rows!("seat", part, PostingLayout, "poster": hand reserved posted fragments reservations committed wakes message);
@@ -236,7 +236,8 @@ pub fn fields() -> Vec<Field> {
     let part = span_of!(SeatLayout, claiming).start;
     rows!("seat", part, ClaimingLayout, "claimer": hand won lost full late released);
     let part = span_of!(SeatLayout, identity).start;
-    rows!("seat", part, IdentityLayout, "holder": pid start_time pid_namespace program joined_at incarnation adopted label);
+    rows!("seat", part, IdentityLayout, "holder": pid start_time pid_namespace program joined_at incarnation
+        adopted label);
     rows
 }
 

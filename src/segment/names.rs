@@ -6,8 +6,8 @@ use rustix::io::Errno;
 use crate::error::{Cause, Error, Result};
 use crate::os::descriptor::Inode;
 
-pub(super) const NAME_RULE: &str = "after a leading slash, which may be left out, it must be 1 to 200 of the characters A-Z a-z 0-9 . _ - \
-                         and neither . nor ..";
+pub(super) const NAME_RULE: &str = "after a leading slash, which may be left out, it must be 1 to 200 of the \
+                         characters A-Z a-z 0-9 . _ - and neither . nor ..";
 pub(super) const MOST_NAME_BYTES: usize = 200;
 /// Characters of a bad name that an error repeats.
 pub(super) const SHOWN_NAME_CHARS: usize = 64;

@@ -183,8 +183,9 @@ alone! {
             }
             // SAFETY: the strings are C strings; what is mounted is this process's alone.
             let mounted = unsafe {
-                libc::mount(c"none".as_ptr(), c"/".as_ptr(), std::ptr::null(), libc::MS_REC | libc::MS_PRIVATE, std::ptr::null()) == 0
-                    && libc::mount(c"none".as_ptr(), c"/proc".as_ptr(), c"tmpfs".as_ptr(), 0, std::ptr::null()) == 0
+                let (none, null) = (c"none".as_ptr(), std::ptr::null());
+                libc::mount(none, c"/".as_ptr(), null, libc::MS_REC | libc::MS_PRIVATE, null.cast()) == 0
+                    && libc::mount(none, c"/proc".as_ptr(), c"tmpfs".as_ptr(), 0, null.cast()) == 0
             };
             assert!(mounted, "{}", io::Error::last_os_error());
             let (worker, _) = counting(&bus);

@@ -295,7 +295,8 @@ alone! {
             std::thread::sleep(Duration::from_millis(5));
             worker.clone().leave().unwrap();
             // Whether it slept by then or not: it comes to its end, with nothing to poll.
-            assert!(matches!(waiter.join().unwrap().as_ref().map_err(|error| error.cause()), Ok(false) | Err(Cause::Left)));
+            let waited = waiter.join().unwrap();
+            assert!(matches!(waited.as_ref().map_err(|error| error.cause()), Ok(false) | Err(Cause::Left)));
         });
     }
 

@@ -150,7 +150,8 @@ alone! {
             assert!(ended_well, "{text}");
             let lines: Vec<&str> = text.lines().collect();
             assert_eq!(lines[0], "seqcast: health/down (id 0): a handler failed: no luck today");
-            let panicked = "seqcast: health/down (id 0): a handler panicked: index out of luck, at tests/parity/reports.rs";
+            let panicked =
+                "seqcast: health/down (id 0): a handler panicked: index out of luck, at tests/parity/reports.rs";
             assert!(lines[1].starts_with(panicked), "{setting:?}: {text}");
             assert_eq!(lines.len(), 2, "{setting:?}: {text}");
         }

@@ -658,7 +658,10 @@ impl Both {
         let joined = self.bus.join_with(&options);
         if at > next_id {
             assert!(
-                matches!(joined.as_ref().map_err(|error| error.cause()), Err(Cause::NotYet { id, next }) if (*id, *next) == (at, next_id)),
+                matches!(
+                    joined.as_ref().map_err(|error| error.cause()),
+                    Err(Cause::NotYet { id, next }) if (*id, *next) == (at, next_id)
+                ),
                 "{joined:?}"
             );
             return;

@@ -126,7 +126,8 @@ fn a_limit_of_address_space_is_an_error_that_leaves_nothing_behind() {
         let limits = rustix::process::Rlimit { current: Some(most), maximum: Some(most) };
         rustix::process::setrlimit(rustix::process::Resource::As, limits).unwrap();
         let error = Segment::create(&name, &SegmentOptions::new()).unwrap_err();
-        assert_error!(Err::<Segment, _>(error), Cause::System { call: "mmap", source, .. } if source.raw_os_error() == Some(libc::ENOMEM));
+        let refused = |source: &io::Error| source.raw_os_error() == Some(libc::ENOMEM);
+        assert_error!(Err::<Segment, _>(error), Cause::System { call: "mmap", source, .. } if refused(source));
         !name.exists()
     });
     assert!(child.ended_well());
@@ -370,7 +371,8 @@ fn a_control_group_that_has_less_left_is_an_error_and_not_the_oom_killer() {
             assert!(says(&error, &["in /proc/groups/all/memory.max", "MemoryMax="]));
             assert_error!(
                 Err::<Segment, _>(error),
-                Cause::MemoryLimit { size: needs, left, limit, .. } if (*needs, *left, *limit) == (size, size - 4096, size)
+                Cause::MemoryLimit { size: needs, left, limit, .. }
+                    if (*needs, *left, *limit) == (size, size - 4096, size)
             );
             assert!(!name.exists(), "left behind");
         }

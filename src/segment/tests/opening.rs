@@ -90,10 +90,14 @@ fn a_segment_cut_off_is_refused_before_it_is_mapped() {
     let size = Segment::create(&name, &small()).unwrap().size() as u64;
     for (cut, least) in [(size - 1, size), (size / 2, size), (HEADER_BYTES as u64, size), (1023, 1024), (8, 1024)] {
         name.file().set_len(cut).unwrap();
-        let truncated = |error: &Error| matches!(error.cause(), Cause::Truncated { size, expected, .. } if (*size, *expected) == (cut, least));
-        assert!(truncated(&Segment::open(&name, &small()).unwrap_err()), "{cut}");
-        assert!(truncated(&Segment::open_or_create(&name, &small()).unwrap_err()), "{cut}");
-        assert!(truncated(&Segment::read_only(&name, &small()).unwrap_err()), "{cut}");
+        let is_this = |size: u64, expected: u64| (size, expected) == (cut, least);
+        for refused in [
+            Segment::open(&name, &small()),
+            Segment::open_or_create(&name, &small()),
+            Segment::read_only(&name, &small()),
+        ] {
+            assert_error!(refused, Cause::Truncated { size, expected, .. } if is_this(*size, *expected), "{cut}");
+        }
     }
     unlink(&name).unwrap();
 }

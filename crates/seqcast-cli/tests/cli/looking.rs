@@ -121,7 +121,8 @@ fn the_layout_is_drawn_from_the_table_of_the_library() {
     let fields = drawn["fields"].as_array().unwrap();
     for field in seqcast::inspect::fields() {
         let row = json!({
-            "region": field.region, "name": field.name, "offset": field.offset, "len": field.len, "writer": field.writer,
+            "region": field.region, "name": field.name, "offset": field.offset, "len": field.len,
+            "writer": field.writer,
         });
         assert!(fields.contains(&row), "{field:?} is missing");
     }

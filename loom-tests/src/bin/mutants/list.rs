@@ -259,8 +259,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "confirm without H2",
         file: "pool.rs",
         edits: &[(
-            "word.compare_exchange(stamp.bits(), stamp.confirmed().bits(), Ordering::AcqRel, Ordering::Relaxed); // H2",
-            "word.compare_exchange(stamp.bits(), stamp.bits(), Ordering::AcqRel, Ordering::Relaxed); // H2",
+            "word.compare_exchange(stamp.bits(), stamp.confirmed().bits(), Ordering::AcqRel, Ordering::Relaxed);",
+            "word.compare_exchange(stamp.bits(), stamp.bits(), Ordering::AcqRel, Ordering::Relaxed);",
         )],
         breaks: "as in \"exchange without confirmation\"",
         killers: &["loom::adopt_races::a_poster_is_killed_and_a_lap_confirms"],
@@ -272,7 +272,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         edits: &[(
             concat!(
                 "        let _ = word.compare_exchange(stamp.bits(), stamp.confirmed().bits(), Ordering::AcqRel, ",
-                "Ordering::Relaxed); // H2",
+                "Ordering::Relaxed);",
             ),
             "        word.store(stamp.confirmed().bits(), Ordering::Release);",
         )],
@@ -1326,10 +1326,10 @@ pub(crate) const REDUNDANT: &[Mutant] = &[
         name: "H2 relaxed",
         file: "pool.rs",
         edits: &[(
-            "word.compare_exchange(stamp.bits(), stamp.confirmed().bits(), Ordering::AcqRel, Ordering::Relaxed); // H2",
+            "word.compare_exchange(stamp.bits(), stamp.confirmed().bits(), Ordering::AcqRel, Ordering::Relaxed);",
             concat!(
                 "word.compare_exchange(stamp.bits(), stamp.confirmed().bits(), Ordering::Relaxed, ",
-                "Ordering::Relaxed); // H2",
+                "Ordering::Relaxed);",
             ),
         )],
         breaks: "nothing: a reader of the cell that the helper writes next sees no stamp older than the helper's",
