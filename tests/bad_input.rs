@@ -1,4 +1,4 @@
-//! Bad input: each a typed error with values and remedy, nothing lost, the bus usable afterwards.
+//! Bad input: each case gives a typed error with values and remedy, loses nothing, and leaves the bus usable.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, PermissionsExt};
@@ -11,10 +11,10 @@ use seqcast_testkit::{
     Child, HOUR, Log, Name, Reports, alone, assert_error, bus, error, in_child, listener, poll, quiet, small, stop_here,
 };
 
-/// First word of a segment in creation, as `src/segment/layout.rs` has it.
+/// The first word of a segment in creation, as in `src/segment/layout.rs`.
 const FORMING: u64 = 0x7365_7143_4153_7e7e;
 
-/// A bus in use, to see that a refusal has cost it nothing.
+/// A bus in use, to check that a refusal affects nothing.
 struct Healthy {
     name: Name,
     bus: Bus,
@@ -30,7 +30,7 @@ impl Healthy {
         Healthy { name, bus, worker, log }
     }
 
-    /// What was posted before is still there, and everything works.
+    /// Checks that earlier posts are still there, and that everything works.
     fn check(self) {
         let id = self.worker.post(("s", "after"), b"").unwrap();
         assert_eq!(id, 1, "something else was posted");
@@ -41,7 +41,7 @@ impl Healthy {
     }
 }
 
-/// What must be refused in opening `name`, by every way of opening.
+/// Checks that `name` is refused by every way of opening.
 fn refusals(name: &str, options: &SegmentOptions) -> Vec<Error> {
     vec![
         error(options.open(name)),
@@ -54,7 +54,7 @@ fn open_rw(path: &Path) -> File {
     OpenOptions::new().read(true).write(true).open(path).unwrap()
 }
 
-/// A finished segment that nobody uses.
+/// A finished segment without users.
 fn finished() -> Name {
     let (name, bus) = bus(&small());
     bus.join_with(&quiet()).unwrap().post(("s", "e"), b"").unwrap();
@@ -70,7 +70,7 @@ fn change_word(name: &Name, field: &str, change: impl FnOnce(u64) -> u64) {
     file.write_all_at(&change(u64::from_ne_bytes(word)).to_ne_bytes(), field.offset as u64).unwrap();
 }
 
-/// Unlinks what the name leads to, whereupon it must be as good as new.
+/// Unlinks the name. Then it must be usable as a new one.
 fn assert_usable_after_removal(name: &Name) {
     fs::remove_file(name.path()).unwrap();
     let bus = small().create(name).unwrap();
@@ -177,7 +177,7 @@ alone! {
     fn a_segment_larger_than_the_free_memory_is_refused_with_both_before_any_is_taken() {
         let fresh = Name::new();
         in_child(|| {
-            // Whoever sizes or allocates a file beyond this is killed by SIGXFSZ, before the host runs out of memory.
+            // Creating or allocating a larger file is SIGXFSZ, before the host runs out of memory.
             let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
             // SAFETY: writes one `rlimit`.
             assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut limit) }, 0);
@@ -395,7 +395,7 @@ alone! {
 
     fn g2_a_segment_of_another_boot_id_is_opened_while_a_worker_of_this_kernel_has_a_seat() {
         let (name, bus) = bus(&small());
-        // As a container sees it that is shown a boot id of its own.
+        // As seen by a container with a different boot id.
         change_word(&name, "boot_id", |word| word ^ 1);
         for refusal in refusals(&name, &small()) {
             let text = refusal.to_string();
@@ -406,7 +406,7 @@ alone! {
             assert!(!text.contains(": unlink it"), "{text}");
         }
         assert!(!inspect::unlink_unheld(&name).unwrap(), "a bus that has it open was not enough");
-        // Also by the last seat of all, and by a lock of another process.
+        // Also if the last seat is held, and if another process holds the lock.
         let seats: Vec<Publisher> = (0..16).map(|_| bus.publisher().unwrap()).collect();
         let last = seats.into_iter().next_back().unwrap();
         let ours = [small().open(&name), small().open_or_create(&name)].map(Result::unwrap);
@@ -429,11 +429,11 @@ alone! {
         assert!(made.differences().is_empty());
         fs::set_permissions(name.path(), fs::Permissions::from_mode(0o600)).unwrap();
         let (uid, gid) = (made_by(&name).uid, made_by(&name).gid);
-        // What is set, and what is to be said of it.
+        // The options, and the expected report.
         let cases: [(SegmentOptions, &[&str]); 10] = [
             (SegmentOptions::new(), &[]),
             (small(), &[]),
-            // Sizes that come to the same.
+            // Sizes that are equal after rounding.
             (
                 SegmentOptions::new().capacity(64).block_size(made_block_size(&name)).claims(61).seats(16).mode(0o600),
                 &[],
@@ -457,13 +457,13 @@ alone! {
             let bus = options.open_or_create(&name).unwrap();
             let texts: Vec<String> = bus.differences().iter().map(ToString::to_string).collect();
             assert_eq!(texts, expected, "{options:?}");
-            // By the first worker that joins, and by none of those after it.
+            // Reported by the first worker that joins, and by none after it.
             let reports = Reports::default();
             let _workers = [0; 2].map(|_| bus.join_with(&reports.of(quiet())).unwrap());
             let told = reports.texts();
             assert_eq!(told.len(), usize::from(!expected.is_empty()), "{told:?}");
             assert!(expected.iter().all(|text| told[0].contains(text)), "{told:?}");
-            // Who merely opens it takes it as it is.
+            // A process that merely opens it accepts it as it is.
             assert!(options.clone().strict(true).open(&name).unwrap().differences().is_empty());
             match (options.strict(true).open_or_create(&name), expected) {
                 (Ok(bus), []) => assert_eq!(bus.id(), made.id()),
@@ -493,7 +493,7 @@ alone! {
                 change_word(&name, field, |_| value);
                 for refusal in refusals(&name, &small()) {
                     let text = refusal.to_string();
-                    // A size that is possible but not this file's is told by the file's end.
+                    // A size that is possible but not this file's is detected by the file's end.
                     let typed = matches!(refusal.cause(), Cause::Corrupt { .. } | Cause::Truncated { .. });
                     assert!(typed, "{field} = {value}: {refusal:?}");
                     assert!(text.contains(&*name) && text.contains("unlink"), "{text}");
@@ -525,14 +525,14 @@ alone! {
         }
         let healthy = Healthy::new();
         in_child(|| {
-            // SAFETY: this single-threaded child gives its rights up for good.
+            // SAFETY: this single-threaded child permanently gives up its rights.
             assert_eq!(unsafe { libc::setgid(4711) | libc::setuid(4711) }, 0);
             for refusal in refusals(&healthy.name, &small()) {
                 let text = refusal.to_string();
                 assert!(matches!(refusal.cause(), Cause::Denied { uid: 4711, .. }), "{refusal:?}");
                 assert!(text.contains("before dropping privileges") && text.contains(".owner("), "{text}");
             }
-            // The inherited bus has it open, but a seat needs a description of its own.
+            // The inherited bus has it open, but a seat needs its own open file description.
             let refusal = error(healthy.bus.join_with(&quiet()));
             assert!(refusal.to_string().contains("privileges"), "{refusal}");
         });
@@ -546,7 +546,7 @@ alone! {
         }
         let (_name, bus) = bus(&small().owner(4711, 4711));
         in_child(|| {
-            // SAFETY: this single-threaded child gives its rights up for good.
+            // SAFETY: this single-threaded child permanently gives up its rights.
             assert_eq!(unsafe { libc::setgid(4711) | libc::setuid(4711) }, 0);
             bus.join_with(&quiet()).unwrap().post(("s", "e"), b"").unwrap();
         });
@@ -579,7 +579,7 @@ alone! {
             assert_eq!(of_poster.to_string(), of_worker.to_string(), "{options:?}");
         }
         assert!(bus.stats().unwrap().workers.is_empty(), "a seat was taken");
-        // What has no effect on a poster is no error.
+        // Options without effect on a publisher are not an error.
         let idle = quiet().interval(Duration::ZERO).start(seqcast::Start::Oldest).on_report(|_| ());
         let mut poster = bus.publisher_with(&idle).unwrap();
         assert_eq!(poster.post(("s", "e"), b"").unwrap(), 0);
@@ -593,7 +593,7 @@ alone! {
             stop_here();
         });
         child.await_stop();
-        // After the fork: a child that lives keeps what it inherited.
+        // After the fork: a live child keeps what it inherited.
         let poster = bus.publisher().unwrap();
         let refused = [
             error(bus.join_with(&quiet())),
@@ -638,7 +638,7 @@ alone! {
         let refusal = error(bus.unlink());
         assert!(matches!(refusal.cause(), Cause::Replaced { .. }), "{refusal:?}");
         assert!(name.path().exists());
-        // Those that have it open go on, each on its own.
+        // Processes that have it open continue, each on its own.
         worker.post(("s", "e"), b"").unwrap();
         assert_eq!((bus.next_id(), second.next_id()), (1, 0));
         second.unlink().unwrap();
@@ -646,7 +646,7 @@ alone! {
 
     fn a_claim_by_somebody_who_is_stopped_in_creation_makes_others_busy_and_no_longer() {
         let name = Name::new();
-        // The lock of the creation byte, as `src/segment/locks.rs` has it, held as a creator at work would.
+        // The lock of the creation byte, as in `src/segment/locks.rs`, held as an active creator would.
         let file = File::create(name.path()).unwrap();
         fs::set_permissions(name.path(), fs::Permissions::from_mode(0o600)).unwrap();
         // SAFETY: `flock` is plain numbers, for which zero is a value.
@@ -671,7 +671,7 @@ alone! {
     }
 }
 
-/// A page of bytes without order.
+/// A page of random bytes.
 fn noise() -> Vec<u8> {
     let mut state = 88_172_645_463_325_252_u64;
     let mut next = || {

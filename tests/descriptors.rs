@@ -1,5 +1,5 @@
-//! Descriptors are not ours alone: hosts start programs with 0 to 2 closed, close all from 3 on, close a number twice, and
-//! put other files on numbers that were ours.
+//! A library does not own a process's descriptors: hosts start programs with 0 to 2 closed, close all from 3 on, close
+//! a number twice, and put other files on numbers that belonged to seqcast.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -15,10 +15,10 @@ use seqcast_testkit::{
     shared_words, small, stop_here,
 };
 
-/// What a daemon does with descriptors that it believes to be nobody's.
+/// Closes descriptors as a daemon does that believes them to be unused.
 fn close_from(first: i32) {
     for number in first..1024 {
-        // SAFETY: a number that is not open is an error and nothing else; this process opens no others meanwhile.
+        // SAFETY: a number that is not open is only an error; this process opens no others meanwhile.
         unsafe { libc::close(number) };
     }
 }
@@ -33,29 +33,29 @@ fn is_open(number: i32) -> bool {
     unsafe { libc::fcntl(number, libc::F_GETFD) != -1 }
 }
 
-/// The number of the file that a segment's name leads to.
+/// Returns the number of the file that a segment's name leads to.
 fn inode(name: &Name) -> u64 {
     fs::metadata(name.path()).unwrap().ino()
 }
 
-/// The numbers in this process of descriptors that `are_so`.
+/// Returns this process's descriptor numbers for which `are_so`.
 fn numbers(are_so: impl Fn(&fs::DirEntry) -> bool) -> Vec<i32> {
     let entries = fs::read_dir("/proc/self/fd").unwrap().flatten().filter(are_so);
     entries.map(|entry| entry.file_name().to_str().unwrap().parse().unwrap()).collect()
 }
 
-/// Those of a segment's file.
+/// Returns the numbers that lead to a segment's file.
 fn numbers_of(inode: u64) -> Vec<i32> {
     numbers(|entry| fs::metadata(entry.path()).is_ok_and(|file| file.ino() == inode))
 }
 
-/// Ends the hold of this process on all its seats of the segment, as no host ever does: by descriptors and by mappings.
+/// Ends this process's locks on all its seats of the segment, by descriptors and by mappings. No host does this.
 fn lose_locks(inode: u64) {
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
     for line in maps.lines().filter(|line| line.contains(" ---s ") && line.contains(&format!(" {inode} "))) {
         let (from, to) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
         let [from, to] = [from, to].map(|address| usize::from_str_radix(address, 16).unwrap());
-        // SAFETY: nothing reads or writes pages that are mapped without the right to either.
+        // SAFETY: no code reads or writes pages that are mapped without the right to either.
         assert_eq!(unsafe { libc::munmap(from as *mut libc::c_void, to - from) }, 0);
     }
     close_from(3);
@@ -210,7 +210,7 @@ alone! {
             reserver.kill();
             own.post(("s", "behind it"), b"").unwrap();
             close_from(3);
-            // It would wait for an hour if it could not tell.
+            // It would wait for an hour if it could not detect the death.
             assert_eq!(poll(&own), (1, 0));
             assert_eq!(log.events(), ["behind it"]);
         });
@@ -229,7 +229,7 @@ alone! {
                 let text = refused.to_string();
                 assert!(text.contains(remedy) && text.contains("clos") && text.contains("before"), "{text}");
             }
-            // Those who have joined need it no more.
+            // Workers that have joined no longer need it.
             for worker in workers {
                 let log = Log::of(&worker, Scope::source("s"));
                 use_it(&worker, &log);
@@ -255,7 +255,7 @@ alone! {
             let put = [numbers_of(inode(&name)), numbers(of_memory)].concat();
             assert!(put.len() >= 3, "{put:?}");
             for number in &put {
-                // SAFETY: as a host does that takes the number for its own.
+                // SAFETY: acts like a host that takes the number for its own.
                 assert_eq!(unsafe { libc::dup2(other.as_raw_fd(), *number) }, *number);
             }
             let log = Log::of(&worker, Scope::source("s"));
@@ -323,7 +323,7 @@ alone! {
         let pids = [0, 1].map(|i| pids[i].load(Relaxed) as libc::pid_t);
         let seats = [bus.join_with(&quiet()), bus.join_with(&quiet())];
         for pid in pids {
-            // SAFETY: processes of this test, which nobody but init buries.
+            // SAFETY: processes of this test, which only init reaps.
             assert_eq!(unsafe { libc::kill(pid, libc::SIGKILL) }, 0, "{pid} did not live so long");
         }
         for seat in seats {
@@ -339,7 +339,7 @@ alone! {
             let own = bus.join_with(&quiet().label("unlucky")).unwrap();
             let heard = Log::of(&own, Scope::source("s"));
             lose_locks(inode(&name));
-            // Its own process gives it to nobody either.
+            // Its own process does not give it away either.
             assert_error!(bus.join(), Cause::NoSeat { .. });
             stop_here();
             use_it(&own, &heard);
@@ -377,7 +377,7 @@ alone! {
         });
         child.await_stop();
         assert_error!(bus.join_with(&quiet()), Cause::NoSeat { .. });
-        // Dead, but not buried.
+        // Dead, but not reaped.
         child.signal(libc::SIGKILL);
         eventually("its seat is free", || bus.join_with(&quiet()).is_ok());
         child.kill();
@@ -442,7 +442,7 @@ alone! {
             stop_here();
         });
         child.await_stop();
-        // As from another pid namespace, where nobody can know that it lives.
+        // As from another pid namespace, where no process can know that it lives.
         for seat in [1, 2] {
             set_identity(&name, seat, "start_time", 0);
         }
@@ -480,7 +480,7 @@ alone! {
                 assert_eq!(error(worker.poll()).code(), "displaced");
                 drop(worker);
                 assert_eq!(held(), 0, "its page stays");
-                // What it must not touch says that it lives, and it does not know better.
+                // The words that it must not touch say that it lives, and it knows no better.
                 set_identity(&name, 0, "pid", 0);
             }
         });
@@ -515,13 +515,13 @@ alone! {
         assert_eq!((after.delivered, after.cursor, after.claims_won), (before.delivered, before.cursor, 0));
         let log = Log::of(&watcher, Scope::source("s"));
         poll(&watcher);
-        assert_eq!(log.events(), ["lose", "unique", "after"], "nobody had claimed it");
+        assert_eq!(log.events(), ["lose", "unique", "after"], "the event was already claimed");
         drop((watcher, successor));
         assert!(bus.audit().unwrap().is_clean());
     }
 }
 
-/// Removes the name, of which another segment may have taken the place.
+/// Removes the name, which another segment may have taken.
 fn name_gone(name: &Name, bus: &Bus) {
     bus.unlink().unwrap();
     drop(small().create(name).unwrap());

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// From the lowest to the highest. The files of a floor may use their own floor and those below.
+/// From the lowest to the highest. The files of a floor may use their own floor and the floors below.
 const FLOORS: [&[&str]; 9] = [
     &["os"],
     &["protocol", "sync"],
@@ -32,7 +32,7 @@ fn source_files(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// The code of a file without its unit tests and comments.
+/// Returns the code of a file without its unit tests and comments.
 fn code_of(source: &str) -> String {
     let code = source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
     code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")

@@ -11,11 +11,12 @@ use seqcast_testkit::{
 };
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Has the kernel answer `errno` when this thread asks for pages that are wiped on fork, and do nothing: with 0 it says yes.
-/// `false` where there are no such filters.
+/// Makes the kernel answer `errno` when this thread asks for pages that are wiped on fork, and do nothing; 0 reports
+/// success. Returns `false` where there are no such filters.
 fn answer_wipe_on_fork_with(errno: u32) -> bool {
     const MADV_WIPEONFORK: u32 = libc::MADV_WIPEONFORK as u32;
-    /// Of `struct seccomp_data`; the third argument's lower half, on the little-endian machines that these tests run on.
+    /// Offset in `struct seccomp_data`: the third argument's lower half, on the little-endian machines that these tests
+    /// run on.
     const NUMBER: u32 = 0;
     const ADVICE: u32 = 16 + 2 * 8;
     let load = |k| libc::sock_filter { code: (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16, jt: 0, jf: 0, k };
@@ -30,7 +31,8 @@ fn answer_wipe_on_fork_with(errno: u32) -> bool {
         answer(libc::SECCOMP_RET_ALLOW),
     ];
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-    // SAFETY: plain numbers, and a program that outlives the call; it changes what this thread and its children are told.
+    // SAFETY: plain numbers, and a program that outlives the call; it changes only the results for this thread and its
+    // children.
     let done = unsafe {
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
             && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) == 0
@@ -41,7 +43,7 @@ fn answer_wipe_on_fork_with(errno: u32) -> bool {
     done
 }
 
-/// What is promised of forked children, without a kernel that wipes pages.
+/// The guarantees for forked children, without a kernel that wipes pages.
 fn children_are_known() {
     let (name, bus) = bus(&small().unlink_on_drop(true));
     let (worker, log) = listener(&bus, &quiet());
@@ -128,7 +130,7 @@ alone! {
         in_child(|| {
             let text = error(worker.post(("s", "e"), b"")).to_string();
             assert!(text.contains("fork") && text.contains("join"), "{text}");
-            assert!(!text.contains("after_fork"), "there is no such call: {text}");
+            assert!(!text.contains("after_fork"), "this call does not exist: {text}");
         });
     }
 
@@ -161,12 +163,12 @@ alone! {
         let reservation = worker.reserve().unwrap();
         let held = bus.clone();
         let child = Child::fork(|| {
-            // Moved in here, so that it is this process that drops them.
+            // Moved in here, so that this process drops them.
             drop((reservation, poster, worker, watcher, held, bus));
             stop_here();
         });
         child.await_stop();
-        // In this process they all live on, out of reach: look at the segment from outside.
+        // In this process they all stay alive, out of reach: look at the segment from outside.
         assert!(name.path().exists(), "the child unlinked the name");
         let other = small().open(&name).unwrap();
         let stats = other.stats().unwrap();
@@ -186,7 +188,7 @@ alone! {
         let worker = bus.join_with(&WorkerOptions::new()).unwrap();
         let child = Child::fork(|| {
             let _inherited = (&bus, &worker);
-            // With the handlers of `atexit`, unlike what `Child` does.
+            // With the handlers of `atexit`, unlike `Child`.
             std::process::exit(0);
         });
         assert!(child.ended_well());
@@ -283,7 +285,7 @@ alone! {
                 posted
             });
             for _ in 0..50 {
-                // The locks of the worker may be held at this moment, for ever as the child sees it.
+                // The locks of the worker may be held at this moment, which for the child means indefinitely.
                 in_child(|| {
                     assert_error!(worker.post(("s", "e"), b""), Cause::Forked);
                     assert_error!(worker.poll(), Cause::Forked);
@@ -345,8 +347,8 @@ alone! {
                     assert!(!worker.unregister(first));
                     assert!(!worker.unregister_same(Scope::All, &handler));
                     assert_error!(worker.post_local(("s", "e"), ()), Cause::Forked);
-                    // What the last one owns may be half changed: it is left alone.
-                    // SAFETY: this process ends before anybody uses what is moved out of here.
+                    // The values of the last one may be half changed: they are not touched.
+                    // SAFETY: this process ends before any code uses the values that are moved out of here.
                     drop(unsafe { std::ptr::read(&raw const worker) });
                 });
             }
@@ -429,7 +431,7 @@ alone! {
         assert_error!(bus.join_with(&quiet()), Cause::NoSeat { .. });
         drop((worker, poster));
         let successors = [bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap()];
-        // What the child drops is not its parent's to lose.
+        // Values that the child drops are not lost to its parent.
         child.go_on();
         assert!(child.ended_well());
         assert_error!(bus.join_with(&quiet()), Cause::NoSeat { .. }, "a child gave a successor's seat away");

@@ -1,4 +1,4 @@
-//! G12: children that are forked in users' code that the library calls, and return from it into the library.
+//! G12: children that are forked in users' code that the library calls, and that return into the library.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -11,7 +11,7 @@ use std::thread;
 use seqcast::{Bus, Cause, Claimed, Error, Event, Polled, Report, Scope, Worker};
 use seqcast_testkit::{Child, HOUR, alone, assert_error, bus, counts, eventually, poll, quiet, shared_words, small};
 
-/// A process, its children that return into the library, and what is run in whom.
+/// A process, its children that return into the library, and a record of which code runs in which process.
 #[derive(Clone, Copy)]
 struct Family {
     parent: u32,
@@ -36,7 +36,7 @@ impl Family {
         self.words[word].load(Relaxed)
     }
 
-    /// Forks, but not in a child. Returns in the child at once, and here when the child has ended.
+    /// Forks, except in a child. Returns in the child at once, and here when the child has ended.
     fn fork(self) {
         if self.is_child() {
             return;
@@ -48,13 +48,13 @@ impl Family {
         }
     }
 
-    /// Notes that something ran here.
+    /// Records that code ran here.
     fn run(self) {
         let word = if self.is_child() { RUN_IN_CHILD } else { RUN_IN_PARENT };
         self.words[word].fetch_add(1, Relaxed);
     }
 
-    /// A handler that notes that it ran, and forks a child that returns from it.
+    /// A handler that records its run, and forks a child that returns from it.
     fn forking(self) -> impl Fn(&Event<'_>) + Send + Sync + 'static {
         move |_| {
             self.run();
@@ -62,12 +62,12 @@ impl Family {
         }
     }
 
-    /// A handler that notes that it ran.
+    /// A handler that records its run.
     fn running(self) -> impl Fn(&Event<'_>) + Send + Sync + 'static {
         move |_| self.run()
     }
 
-    /// Calls `call`, which forks. In the children, which return from it too, `check` sees what it returned, and they end.
+    /// Calls `call`, which forks. In the children, which also return from it, `check` gets the result, and they end.
     fn call<T>(self, call: impl FnOnce() -> T, check: impl FnOnce(T)) -> T {
         let result = call();
         if !self.is_child() {
@@ -91,7 +91,7 @@ impl Family {
     }
 }
 
-/// Checks that nothing of the segment is held twice or lost, and that `worker` goes on.
+/// Checks that nothing of the segment is held twice or lost, and that `worker` continues to work.
 fn goes_on(bus: &Bus, worker: &Worker) {
     let posted = bus.next_id();
     assert_eq!(worker.post(("other", "e"), b"").unwrap(), posted, "a child posted");
@@ -250,7 +250,7 @@ alone! {
             if by_drop {
                 std::mem::forget(reservation);
                 // The reservation is one of the worker's handles.
-                // SAFETY: counted once too often by the reservation that was forgotten.
+                // SAFETY: the count includes the forgotten reservation.
                 let handles = unsafe { std::ptr::read(&raw const worker) };
                 family.call(|| drop((handles, worker)), |()| ());
             } else {
@@ -258,7 +258,7 @@ alone! {
                 drop(reservation);
             }
             family.check(2, 2);
-            // Both in the parent, and the first of them after a child had gone.
+            // Both in the parent, the first of them after a child had ended.
             assert_eq!(alive[0].load(Relaxed), 4, "a child gave its parent's seat away (by drop: {by_drop})");
             // Started, the reservation, two events, stopping.
             assert_eq!(bus.next_id(), 5, "a child posted (by drop: {by_drop})");
@@ -317,7 +317,7 @@ alone! {
         worker.post_local(("s", "fails"), ()).unwrap();
         let missed = family.call(|| worker.poll(), |polled| assert_error!(polled, Cause::Forked)).unwrap();
         assert!(matches!(missed, seqcast::Polled::Done { delivered: 3, missed: 1.., .. }), "{missed:?}");
-        assert_eq!(reports[0].load(Relaxed), 4, "a gap, two failures, and one that nobody runs");
+        assert_eq!(reports[0].load(Relaxed), 4, "a gap, two failures, and one that no worker runs");
         family.check(4, 5);
         let stats = counts(&bus, &worker);
         assert_eq!((stats.delivered, stats.failed, stats.claims_full), (3, 2, 1));
@@ -384,7 +384,7 @@ alone! {
         let worker = bus.join_with(&quiet().label("parent")).unwrap();
         let change = |options: seqcast::WorkerOptions| {
             family.fork();
-            // An error in the parent: what there is afterwards is the child's or nobody's.
+            // An error in the parent: later code would be the child's.
             if family.is_child() { options.label("child") } else { options.timeout(std::time::Duration::ZERO) }
         };
         let changed = family.call(|| worker.reconfigure(change), |done| assert_error!(done, Cause::Forked));
@@ -422,11 +422,11 @@ mod archived {
     use super::*;
 
     thread_local! {
-        /// Who forks when a [`Forks`] is archived.
+        /// The process that forks when a [`Forks`] is archived.
         static FAMILY: Cell<Option<Family>> = const { Cell::new(None) };
     }
 
-    /// Bytes that fork when they are asked for.
+    /// Bytes that fork when they are requested.
     struct Bytes(Family);
 
     impl AsRef<[u8]> for Bytes {

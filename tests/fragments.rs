@@ -9,12 +9,12 @@ use seqcast_testkit::{
     Child, Log, Reports, alone, bus, counts, error, eventually, listener, of_seat, poll, quiet, shared_words, small,
 };
 
-/// Bytes that tell where in which message they belong.
+/// Bytes that identify their message and their position in it.
 fn payload(message: u64, len: usize) -> Vec<u8> {
     (0..len as u64).map(|i| (i.wrapping_mul(31) ^ message.wrapping_mul(7) ^ (i >> 8)) as u8).collect()
 }
 
-/// Ids that an event of `len` bytes takes on a bus of these sizes.
+/// Returns the number of ids of an event of `len` bytes on a bus of these sizes.
 fn ids_of(options: &SegmentOptions, len: usize) -> u64 {
     let (_name, bus) = bus(options);
     ids_on(&bus, &bus.join_with(&quiet()).unwrap(), len)
@@ -26,7 +26,7 @@ fn ids_on(bus: &Bus, worker: &Worker, len: usize) -> u64 {
     bus.next_id() - before
 }
 
-/// The longest payload that fits at all.
+/// Returns the length of the longest payload that fits.
 fn longest(options: &SegmentOptions) -> usize {
     let (_name, bus) = bus(options);
     let worker = bus.join_with(&quiet()).unwrap();
@@ -34,7 +34,7 @@ fn longest(options: &SegmentOptions) -> usize {
     (0..=largest).rev().find(|&len| worker.post(("s", "e"), payload(0, len)).is_ok()).unwrap()
 }
 
-/// A process that posts messages of one length, each when it is told to.
+/// A process that posts messages of one length, each on request.
 struct Sender {
     child: Child,
     wanted: &'static AtomicU64,
@@ -43,7 +43,7 @@ struct Sender {
 }
 
 impl Sender {
-    /// A sender of messages of `len` bytes in `ids` fragments, stopped in the middle of one of them.
+    /// Returns a sender of messages of `len` bytes in `ids` fragments, stopped in the middle of one of them.
     fn stopped_in_the_middle(bus: &Bus, len: usize, ids: u64) -> Sender {
         let wanted = &shared_words(1)[0];
         let child = Child::fork(|| {
@@ -67,7 +67,7 @@ impl Sender {
         }
     }
 
-    /// Lets it post the rest. Returns the message's number.
+    /// Lets it post the remaining fragments. Returns the message's number.
     fn go_on(&self, bus: &Bus) -> u64 {
         let (before, seat) = (bus.next_id(), self.seat(bus));
         let posted = || of_seat(&bus.stats().unwrap(), seat).posted;
@@ -78,7 +78,7 @@ impl Sender {
         self.wanted.load(Relaxed) - 1
     }
 
-    /// Has it post another message, whole. Returns its number.
+    /// Makes it post another whole message. Returns its number.
     fn post_another(&self, bus: &Bus) -> u64 {
         let before = bus.next_id();
         let message = self.wanted.fetch_add(1, Relaxed);
@@ -95,14 +95,14 @@ impl Sender {
     }
 }
 
-/// Waits until it is so, which may be never: whoever waits is killed then.
+/// Waits until a condition holds, possibly indefinitely: the waiting process is then killed.
 fn eventually_or_never(mut is_so: impl FnMut() -> bool) {
     while !is_so() {
         std::thread::sleep(std::time::Duration::from_micros(100));
     }
 }
 
-/// Catches up with what is there; reports are none of the test's concern.
+/// Reads all available events, and ignores reports.
 fn catch_up(worker: &Worker, log: &Log) {
     poll(worker);
     log.drain();
@@ -223,7 +223,7 @@ alone! {
         let (reader, log) = listener(&bus, &quiet().on_report(|_| ()));
         let sender = Sender::stopped_in_the_middle(&bus, len, ids_of(&options, len));
         catch_up(&reader, &log);
-        // Others' events, small and large, pass the half message by.
+        // Events of others, small and large, overtake the half message.
         for i in 0..20 {
             reader.post(("mine", "small"), payload(i, 10)).unwrap();
             reader.post(("mine", "large"), payload(i, len / 50)).unwrap();
@@ -266,7 +266,8 @@ alone! {
         let sender = Sender::stopped_in_the_middle(&bus, len, ids);
         catch_up(&reader, &log);
         sender.go_on(&bus);
-        // A lap and more, so that the reader, which has half of the first, goes on in the middle of a later one.
+        // More than a lap, so that the reader, which has half of the first message, continues in the middle of a later
+        // one.
         let laps = bus.capacity() / ids + 1;
         let messages: Vec<u64> = (0..laps).map(|_| sender.post_another(&bus)).collect();
         let resumed = bus.next_id() - bus.capacity() + bus.capacity() / 8;
@@ -307,7 +308,7 @@ alone! {
             catch_up(&reader, &log);
             let reported = reports.texts().len();
             drop(sender);
-            // The successor in the same seat posts messages of the same number of fragments.
+            // The successor in the same seat posts messages with the same number of fragments.
             let successor = bus.join_with(&quiet()).unwrap();
             assert_eq!(successor.seat(), 1);
             assert_eq!(counts(&bus, &successor).adopted, generation + 1);
@@ -326,7 +327,7 @@ alone! {
         let max = longest(&options);
         let ids = ids_of(&options, max);
         assert_eq!(ids, 8);
-        // One message at ids 0..8, then single events until `posted`; the reader goes on an eighth above the oldest.
+        // One message at ids 0..8, then single events until `posted`; the reader continues an eighth above the oldest.
         for posted in ids..=capacity + 2 * ids {
             let (_name, bus) = bus(&options);
             let reports = Reports::default();
@@ -338,7 +339,7 @@ alone! {
             }
             let resumed = if posted > capacity { posted - capacity + capacity / 8 } else { 0 };
             let whole = u64::from(resumed == 0);
-            // An end without its beginning is one event missed; what is in between is not told of by itself.
+            // An end without its beginning is one missed event; the ids in between are not reported separately.
             let headless = u64::from((1..ids).contains(&resumed));
             let singles = posted - ids.max(resumed);
             assert_eq!(poll(&reader), (whole + singles, resumed + headless), "{posted} posted");
@@ -405,7 +406,7 @@ alone! {
             assert_eq!((counts.delivered, counts.skipped, counts.missed), (expected.len() as u64, 0, 0));
             assert_eq!((reports.texts().len(), resumed.position().next()), (0, end));
         }
-        // Who does not want it is not told of it; who only looks sees it, too.
+        // A reader that does not want it gets no report; an inspector sees it, too.
         let resumed = bus.join_with(&quiet().start(Start::After(end - 3))).unwrap();
         let theirs = Log::of(&resumed, Scope::source("s"));
         assert_eq!(poll(&resumed), (1, 0));
@@ -429,7 +430,7 @@ alone! {
         let small_end = bus.next_id();
         sender.go_on(&bus);
         let end = bus.next_id();
-        // After some of the small ones that the ring still has: only the message is lost.
+        // After some of the small ones that the ring still holds: only the message is lost.
         for id in [small_end - 11, small_end - 1, end - 2] {
             let reports = Reports::default();
             let (resumed, log) = listener(&bus, &reports.of(quiet().start(Start::After(id))));
@@ -439,7 +440,7 @@ alone! {
             let texts = reports.texts();
             assert!(texts.len() == 1 && texts[0].starts_with(&format!("event id {}: 1 ", end - 1)), "{texts:?}");
         }
-        // After one that the ring has no more: from the next id on, exactly.
+        // After one that the ring no longer holds: from the next id on, exactly.
         let reports = Reports::default();
         let (resumed, log) = listener(&bus, &reports.of(quiet().start(Start::After(begin - 1))));
         let goes_on = end - bus.capacity() + bus.capacity() / 8;
@@ -448,7 +449,7 @@ alone! {
         let texts = reports.texts();
         let missed = format!("event id {begin}: {} ", goes_on - begin);
         assert!(texts.len() == 2 && texts[0].starts_with(&missed), "{texts:?}");
-        // Whereas who begins at an id for the first time has no part in it.
+        // A reader that begins at an id for the first time has no part in it.
         let fresh = bus.join_with(&quiet().start(Start::At(end - 1))).unwrap();
         assert_eq!(poll(&fresh), (0, 0));
     }

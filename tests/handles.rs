@@ -1,4 +1,4 @@
-//! What handles may do across threads, and that options can be read.
+//! The use of handles across threads, and reading options.
 
 use std::time::Duration;
 

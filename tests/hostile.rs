@@ -1,8 +1,8 @@
-//! G10: any content of a segment, also one changing while it is read, gives an error or a wrong payload that fails
-//! validation: no undefined behaviour, no panic, no endless loop.
+//! G10: any content of a segment, even if it changes while it is read, leads to an error or to a wrong payload that
+//! fails validation. It never leads to undefined behaviour, a panic or an endless loop.
 //!
-//! The cases that fuzzing found are kept here by name; the last two tests run the fuzz targets' attacks from fixed seeds.
-//! The targets themselves are in `fuzz`.
+//! Cases found by fuzzing are kept here by name. The last two tests run the fuzz targets' attacks from fixed seeds. The
+//! targets themselves are in `fuzz`.
 
 #![cfg(feature = "typed")]
 
@@ -36,7 +36,7 @@ fn g10_random_stores_during_calls_do_no_harm() {
     random_attacks(2, 300, true);
 }
 
-/// A recursive type is validated by recursion, whose depth the bytes decide: a link takes eight of them.
+/// A recursive type is validated by recursion, and the bytes decide its depth: a link takes eight of them.
 #[test]
 fn g10_a_value_of_endless_depth_is_refused_and_not_recursed_into() {
     let bus = SegmentOptions::new().anonymous().unwrap();
@@ -46,7 +46,7 @@ fn g10_a_value_of_endless_depth_is_refused_and_not_recursed_into() {
     let count = Arc::clone(&delivered);
     worker.on(Scope::source("typed"), move |_: &Event<'_>| _ = count.fetch_add(1, Ordering::Relaxed)).unwrap();
     let sender = worker.clone();
-    // Archiving recurses too, which is the sender's affair: it has the stack for it.
+    // Archiving recurses too, but in the sender, which has the stack for it.
     let deep = std::thread::Builder::new()
         .stack_size(1 << 30)
         .spawn(move || sender.post(Chain::TOPIC, &Chain::of_len(30_000)));
@@ -58,7 +58,7 @@ fn g10_a_value_of_endless_depth_is_refused_and_not_recursed_into() {
     assert_eq!(stats.workers[0].failed, 1, "the deep one alone is refused");
 }
 
-/// A bus whose workers write down what they run.
+/// A bus with workers that record what they run.
 struct Stage {
     bus: Bus,
     ran: Arc<Mutex<Vec<(&'static str, u64)>>>,
@@ -92,8 +92,8 @@ impl Stage {
     }
 }
 
-/// Found by writing the model of the fuzz target `model`: two decided events of a key say nothing of those between them,
-/// if the worker that decided the earlier one is not the one that decided the later.
+/// Found while writing the model of the fuzz target `model`: two decided events of a key say nothing about those
+/// between them, if different workers decided the two.
 #[test]
 fn g9_an_undecided_event_between_two_decided_ones_is_run() {
     let stage = Stage::new();
@@ -105,15 +105,16 @@ fn g9_an_undecided_event_between_two_decided_ones_is_run() {
     late.event(("job", "run")).unique("key").post(b"3").unwrap();
     // Wins 3.
     let _ = late.poll().unwrap();
-    // 0 is ignored, as the key is held; 1 is delivered.
+    // 0 is ignored, because the key is held; 1 is delivered.
     let _ = early.poll_at_most(1).unwrap();
     assert!(late.release(&stage.last_claim()).unwrap());
-    // The first to reach 2, and the key is free.
+    // The first worker that reaches 2, and the key is free.
     let _ = early.poll().unwrap();
     assert_eq!(stage.ran(), [("late", 3), ("early", 1), ("early", 2)]);
 }
 
-/// Found by the fuzz target `model`: who skips a message because it began before it joined has not decided it.
+/// Found by the fuzz target `model`: a worker that skips a message because it began before the worker joined has not
+/// decided it.
 #[test]
 fn g9_a_unique_event_that_began_before_a_worker_is_left_to_the_others() {
     let stage = Stage::new();
@@ -128,7 +129,7 @@ fn g9_a_unique_event_that_began_before_a_worker_is_left_to_the_others() {
     assert_eq!(stage.ran(), [("late", short), ("early", long)]);
 }
 
-/// Stores the values that `next` says into `word`, again and again, until the returned guard is dropped.
+/// Repeatedly stores the values of `next` into `word`, until the returned guard is dropped.
 fn keep_storing(scene: &Scene, word: usize, next: impl Fn(u64) -> u64 + Send + 'static) -> impl Drop {
     struct Storing(Arc<AtomicBool>, Option<JoinHandle<()>>);
     impl Drop for Storing {
@@ -150,13 +151,13 @@ fn keep_storing(scene: &Scene, word: usize, next: impl Fn(u64) -> u64 + Send + '
     Storing(stop, Some(thread))
 }
 
-/// Panics if `call` does not come to an end, which all calls must, left alone or not. The time is far beyond what any of
-/// them needs on a busy host; it only tells long from endless.
+/// Panics if `call` does not end, as all calls must, with or without interference. The limit is far beyond what any of
+/// them needs on a busy host; it only distinguishes long from endless.
 fn ends<R: Send + 'static>(call: impl FnOnce() -> R + Send + 'static) -> R {
     let (tell, told) = mpsc::channel();
     let began = Instant::now();
     thread::spawn(move || tell.send(call()));
-    let answer = told.recv_timeout(Duration::from_secs(120)).expect("the call goes on for ever");
+    let answer = told.recv_timeout(Duration::from_secs(120)).expect("the call does not end");
     println!("took {:?}", began.elapsed());
     answer
 }
@@ -179,10 +180,10 @@ fn g10_a_poll_ends_where_an_id_is_reserved_anew_as_often_as_it_is_given_up() {
 fn g10_a_lap_that_the_event_id_denies_is_an_error_and_not_a_gap() {
     let (scene, bus) = Scene::new(&options());
     let worker = bus.join_with(&worker_options().announce(false)).unwrap();
-    // Two laps on, where the event id says that there was none.
+    // Two laps ahead, where the event id shows that there was none.
     scene.set(scene.map.cell(0), cell_word(3, 0, 0));
     assert_eq!(worker.poll().unwrap_err().code(), "corrupt");
-    // With an event id that fits it is a lap like any other.
+    // With a matching event id it is a lap like any other.
     scene.set(Map::header("tail"), 2 * scene.map.capacity + 1);
     assert!(matches!(worker.poll().unwrap(), Polled::Done { delivered: 0, missed, .. } if missed > 0));
 }

@@ -1,9 +1,9 @@
 //! G7 and G8 with real processes: SIGKILL at every step of every call, and a stop at every step.
 //!
-//! A child is run instruction by instruction (ptrace). Whenever the segment's memory has changed, that is a step of the
-//! protocol: what others could meet from then on differs from what they could meet before. So killing it after each
-//! change in turn is killing it at every instruction, as far as anybody can tell. Single steps are slow: they are taken
-//! once for each call, to learn behind which instructions the memory changes, and these then get breakpoints.
+//! A child runs instruction by instruction (ptrace). Each change of the segment's memory is a step of the protocol:
+//! from then on other processes could see another state than before. So killing the child after each change is
+//! equivalent to killing it at every instruction. Single steps are slow, so they are taken once for each call, to learn
+//! after which instructions the memory changes. These then get breakpoints.
 
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
@@ -23,21 +23,21 @@ use seqcast_testkit::{
     Child, HANGS, HOUR, Log, Name, Seen, alone, assert_error, exit, is_readable, listener, poll, quiet, shared_words,
 };
 
-/// A segment with two workers that listen, in this process, and a child that does one call.
+/// A segment with two listening workers in this process, and a child that does one call.
 struct Scene {
     name: Name,
     bus: Bus,
     listeners: [(Worker, Log); 2],
-    /// What the child said: its call's result plus one, and how often it ran the unique event.
+    /// The child's report: its call's result plus one, and how often it ran the unique event.
     said: &'static [AtomicU64],
     /// They are armed when the child begins its call.
     bells: Option<Bells>,
 }
 
-/// A loop that is not woken in this time sleeps over an event.
+/// A loop that is not woken within this time sleeps although there is an event.
 const LONG: Duration = HANGS.checked_div(4).unwrap();
 
-/// Event loops, which no timer wakes and which wait for reserved ids as long as their reservers live.
+/// Event loops that no timer wakes, and that wait for reserved ids as long as their reservers live.
 struct Bells {
     worker: Worker,
     pushed: Bell,
@@ -63,7 +63,7 @@ impl Bells {
                     break;
                 }
             }
-            assert!(!self.pulled.arm(&self.subscriber).unwrap(), "nobody posts");
+            assert!(!self.pulled.arm(&self.subscriber).unwrap(), "an event came from nowhere");
         }
     }
 
@@ -79,7 +79,7 @@ impl Bells {
     }
 }
 
-/// What the child does: first its preparation, then, given that, the call under test.
+/// The child's actions: first its preparation, then the call under test.
 type Call = fn(&Bus, &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64>;
 
 fn hasty() -> WorkerOptions {
@@ -96,7 +96,7 @@ impl Scene {
         };
         let listeners = [listener(), listener()];
         let scene = Scene { name, bus, listeners, said: shared_words(2), bells: None };
-        // More than a lap, so that every block has been somebody's.
+        // More than a lap, so that every block has been used.
         scene.post_and_hear(12);
         scene
     }
@@ -119,14 +119,14 @@ impl Scene {
         }
     }
 
-    /// What both listeners have got that was not filled in; they must agree.
+    /// Returns the events of both listeners except the filler events; they must agree.
     fn heard(&self) -> Vec<Seen> {
         for (worker, _) in &self.listeners {
             assert_eq!(poll(worker).1, 0, "G4: missed something");
         }
         let heard = |log: &Log| log.seen().into_iter().filter(|seen| seen.event != "filler").collect::<Vec<_>>();
         let [first, second] = [heard(&self.listeners[0].1), heard(&self.listeners[1].1)];
-        // A unique event is for one of them.
+        // A unique event reaches only one of them.
         let for_all = |seen: &[Seen]| seen.iter().filter(|seen| seen.event != "unique").cloned().collect::<Vec<_>>();
         assert_eq!(for_all(&first), for_all(&second), "G1, G2: they do not agree");
         let unique = second.iter().filter(|seen| seen.event == "unique").cloned();
@@ -135,7 +135,7 @@ impl Scene {
         all
     }
 
-    /// What the call said, if it came back.
+    /// Returns the result of the call, if it returned.
     fn said(&self) -> Option<u64> {
         self.said[0].load(Relaxed).checked_sub(1)
     }
@@ -147,7 +147,7 @@ impl Scene {
             let call = call(&bus, said);
             trace_me();
             said[0].store(call() + 1, Relaxed);
-            // Without the destructors: they are another call.
+            // Without the destructors, which are another call.
             exit(0);
         }));
         let breaks = Breakpoints::at(child.tracee(), places);
@@ -159,10 +159,10 @@ impl Scene {
         Stepped { child, memory, breaks }
     }
 
-    /// Everything works, and no block is lost.
+    /// Checks that everything works, and that no block is lost.
     fn assert_sound(&self) {
         self.post_and_hear(20);
-        // Whoever joins takes the dead one's seat over.
+        // The next join adopts the dead worker's seat.
         let newcomer = self.bus.join_with(&hasty()).unwrap();
         for _ in 0..20 {
             newcomer.post(("s", "filler"), b"from the newcomer").unwrap();
@@ -178,7 +178,7 @@ impl Scene {
     }
 }
 
-/// The bytes of a segment, looked at from outside while nobody writes to them.
+/// The bytes of a segment, read from outside while no process writes to them.
 struct Memory {
     at: *const libc::c_void,
     before: Vec<u8>,
@@ -188,7 +188,7 @@ impl Memory {
     fn of(name: &Name) -> Memory {
         let file = File::open(name.path()).unwrap();
         let len = file.metadata().unwrap().len() as usize;
-        // SAFETY: a new mapping at an address of the kernel's choice touches no memory that exists.
+        // SAFETY: a new mapping at an address of the kernel's choice touches no existing memory.
         let at = unsafe { libc::mmap(ptr::null_mut(), len, libc::PROT_READ, libc::MAP_SHARED, file.as_raw_fd(), 0) };
         assert_ne!(at, libc::MAP_FAILED, "{}", io::Error::last_os_error());
         let mut memory = Memory { at, before: vec![0; len] };
@@ -198,8 +198,8 @@ impl Memory {
 
     fn has_changed(&mut self) -> bool {
         let len = self.before.len();
-        // SAFETY: both are `len` bytes, and the one process that writes to the mapping is stopped. C's function, since it
-        // is fast in debug builds, too.
+        // SAFETY: both are `len` bytes, and the only process that writes to the mapping is stopped. C's function,
+        // because it is also fast in debug builds.
         unsafe {
             let changed = libc::memcmp(self.at, self.before.as_ptr().cast(), len) != 0;
             libc::memcpy(self.before.as_mut_ptr().cast(), self.at, len);
@@ -210,20 +210,20 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // SAFETY: the mapping that `of` made, which nothing else points to.
+        // SAFETY: the mapping that `of` made, with no other pointers to it.
         unsafe { libc::munmap(self.at.cast_mut(), self.before.len()) };
     }
 }
 
-/// A child that goes from change to change of the segment's memory.
+/// A child that runs from change to change of the segment's memory.
 struct Stepped {
     child: Traced,
     memory: Memory,
-    /// Behind the instructions that change it.
+    /// After the instructions that change it.
     breaks: Breakpoints,
 }
 
-/// Lets the child go on until it stops. `None` if it has come to its end instead.
+/// Resumes the child until it stops. Returns `None` if it has ended instead.
 fn resume(child: Traced, until: Until) -> Option<Traced> {
     match child.go_on(until) {
         Ok((child, signal)) => {
@@ -238,7 +238,7 @@ fn resume(child: Traced, until: Until) -> Option<Traced> {
 }
 
 impl Stepped {
-    /// Goes to the child's end by single instructions. Returns where it was after each change.
+    /// Runs to the child's end by single instructions. Returns its position after each change.
     fn learn(self) -> Vec<u64> {
         let Stepped { mut child, mut memory, .. } = self;
         let mut places = Vec::new();
@@ -251,11 +251,11 @@ impl Stepped {
         places
     }
 
-    /// Goes on to the next change. `None` if the child has come to its end before.
+    /// Runs to the next change. Returns `None` if the child has ended before.
     fn next_change(self) -> Option<Stepped> {
         let Stepped { mut child, mut memory, breaks } = self;
         loop {
-            // Over the instruction that a breakpoint may hide here.
+            // Past the instruction that a breakpoint may hide here.
             breaks.take_away(child.tracee());
             child = resume(child, Until::Instruction)?;
             if memory.has_changed() {
@@ -271,18 +271,18 @@ impl Stepped {
         Some(Stepped { child, memory, breaks })
     }
 
-    /// Lets the child go on by itself, to its end.
+    /// Lets the child run by itself, to its end.
     fn let_go(self) {
         self.breaks.take_away(self.child.tracee());
         assert!(self.child.ended_well(), "G8: the woken child failed");
     }
 }
 
-/// What must hold of what the listeners heard, and of what the call said if it came back.
+/// A check of the listeners' events, and of the result of the call if it returned.
 type Check = fn(&Scene, said: Option<u64>, heard: &[Seen]);
 
-/// Kills `call` after each of its changes to the segment; then, in other scenes, stops it there for more than two laps
-/// and lets it go on. `least`: how many changes there are at least.
+/// Kills `call` after each of its changes to the segment. Then, in other scenes, stops it there for more than two laps
+/// and resumes it. `least`: the smallest number of changes.
 fn killed_and_stopped_at_every_step(call: Call, least: usize, check: Check) {
     let places = Scene::new().stepped(call, &[]).learn();
     assert!(places.len() >= least, "the call changes only {} words: does it do anything?", places.len());
@@ -295,14 +295,14 @@ fn killed_and_stopped_at_every_step(call: Call, least: usize, check: Check) {
     });
     at_every_step(call, &places, |scene, stepped| {
         let before = scene.heard();
-        // G6: nobody waits for it. G8: late does not mean dead, its seat is not given away.
+        // G6: no process waits for it. G8: late does not mean dead, and its seat is not given away.
         scene.post_and_hear(20);
         let newcomer = scene.bus.join_with(&hasty()).unwrap();
         newcomer.post(("s", "filler"), b"from the newcomer").unwrap();
         drop(newcomer);
         stepped.let_go();
         let heard = scene.heard();
-        assert!(heard.starts_with(&before), "G1: what was heard is not so any more");
+        assert!(heard.starts_with(&before), "G1: earlier events have changed");
         assert!(scene.said().is_some());
         check(scene, scene.said(), &heard);
         scene.assert_sound();
@@ -330,8 +330,8 @@ fn at_every_step_of(scene: fn() -> Scene, call: Call, places: &[u64], act: impl 
     }
 }
 
-/// Kills `call` after each of its changes to the segment; then, in other scenes, stops it there while another posts, and lets
-/// it go on. No loop sleeps over an event. `least`: how many changes there are at least.
+/// Kills `call` after each of its changes to the segment. Then, in other scenes, stops it there while another process
+/// posts, and resumes it. No loop sleeps although there is an event. `least`: the smallest number of changes.
 fn rung_at_every_step(call: Call, least: usize) {
     fn bells(scene: &mut Scene) -> (&mut Bells, &Bus) {
         (scene.bells.as_mut().unwrap(), &scene.bus)
@@ -344,7 +344,7 @@ fn rung_at_every_step(call: Call, least: usize) {
     at_every_step_of(Scene::with_bells, call, &places, |scene, stepped| {
         stepped.child.kill();
         let (loops, bus) = bells(scene);
-        // Also if nothing was posted: the kernel rings for every death.
+        // Even if nothing was posted: the kernel rings for every death.
         loops.assert_rung(bus);
         scene.listeners[1].0.post(("s", "filler"), b"").unwrap();
         let (loops, bus) = bells(scene);
@@ -369,7 +369,7 @@ fn payload(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i * 7 + len) as u8).collect()
 }
 
-/// An event of `len` bytes is there whole or not at all; and it is there, if the call said so.
+/// An event of `len` bytes exists completely or not at all; and it exists if the call said so.
 fn whole_or_nothing(said: Option<u64>, heard: &[Seen], event: &str, len: usize) {
     for seen in heard {
         assert_eq!((&*seen.event, &*seen.bytes), (event, &*payload(len)), "G3: torn");
@@ -409,7 +409,7 @@ fn reserve_and_commit(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() ->
     })
 }
 
-/// With an id that was reserved before.
+/// With a reserved id from the preparation.
 fn commit(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
     let worker = bus.join_with(&quiet()).unwrap();
     let mut reservation = worker.reserve().unwrap();
@@ -434,7 +434,7 @@ fn release(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
     Box::new(move || u64::from(worker.release(&claim).unwrap()))
 }
 
-/// Polls three events, of which the second is unique; counts how often that one ran.
+/// Polls three events, of which the second is unique; counts the runs of that one.
 fn deliver(bus: &Bus, said: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
     let worker = bus.join_with(&quiet()).unwrap();
     let ran = Scope::events("s", ["unique"]);
@@ -493,7 +493,7 @@ fn nothing_is_heard(_: &Scene, _: Option<u64>, heard: &[Seen]) {
     assert_eq!(heard.len(), 0);
 }
 
-/// Between the caller and a listener one has the key, and nobody but they.
+/// Either the caller or a listener has the key.
 fn claim_is_whole(scene: &Scene, said: Option<u64>, _: &[Seen]) {
     let [(first, _), (second, _)] = &scene.listeners;
     let won = |worker: &Worker| matches!(worker.claim("key", HOUR).unwrap(), Claimed::Won(_));
@@ -505,7 +505,7 @@ fn claim_is_whole(scene: &Scene, said: Option<u64>, _: &[Seen]) {
 fn release_is_whole(scene: &Scene, said: Option<u64>, _: &[Seen]) {
     let won = matches!(scene.listeners[0].0.claim("key", HOUR).unwrap(), Claimed::Won(_));
     assert!(won || said.is_none(), "released, and held still");
-    assert_ne!(said, Some(0), "nobody else had it");
+    assert_ne!(said, Some(0), "no other process had it");
 }
 
 fn unique_runs_at_most_once(scene: &Scene, said: Option<u64>, heard: &[Seen]) {
@@ -514,7 +514,7 @@ fn unique_runs_at_most_once(scene: &Scene, said: Option<u64>, heard: &[Seen]) {
     let ran = events("unique") + scene.said[1].load(Relaxed);
     assert!(ran <= 1, "G9: it ran twice");
     if said.is_some() {
-        assert_eq!(ran, 1, "G9: nobody was killed, and it never ran");
+        assert_eq!(ran, 1, "G9: without a kill, it never ran");
     }
 }
 

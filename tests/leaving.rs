@@ -1,4 +1,4 @@
-//! Leaving: what a worker gives up, whoever still owns a clone of it.
+//! Leaving: a worker releases everything, regardless of the owners of its clones.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -14,7 +14,7 @@ fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// A worker that is owned by everything that it owns.
+/// A worker owned by everything that it owns.
 fn entangled(bus: &Bus) -> Worker {
     let worker = bus.join_with(&quiet()).unwrap();
     let (handler, value, reporter) = (worker.clone(), worker.clone(), worker.clone());
@@ -87,7 +87,7 @@ alone! {
         entries.recv().unwrap();
         worker.clone().leave().unwrap();
         assert_error!(worker.post(("s", "e"), b""), Cause::Left);
-        assert_error!(bus.join_with(&quiet()), Cause::NoSeat { .. }, "somebody is still inside");
+        assert_error!(bus.join_with(&quiet()), Cause::NoSeat { .. }, "a call is still running");
         go_on.send(()).unwrap();
         assert_eq!(poller.join().unwrap(), (1, 0));
         assert_eq!(bus.join_with(&quiet()).unwrap().seat(), 0);
@@ -120,7 +120,7 @@ alone! {
         assert_eq!(left.cursor(), cursor, "the successor's");
         drop((reservation, left));
         let mut after = counts(&bus, &successor);
-        // How long ago its last poll was goes on by itself.
+        // The age of its last poll grows by itself.
         after.last_poll = before.last_poll;
         assert_eq!(format!("{before:?}"), format!("{after:?}"));
         assert!(bus.join_with(&quiet()).is_err(), "the successor's lock is gone");
@@ -179,7 +179,7 @@ alone! {
                 })
                 .collect();
             worker.clone().leave().unwrap();
-            // The seat is another's while the threads find out.
+            // Another worker has the seat while the threads find out.
             let mut successor = None;
             while successor.is_none() {
                 successor = bus.join_with(&quiet()).ok();

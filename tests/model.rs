@@ -47,7 +47,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 }
 
 proptest! {
-    // 256 cases, or what PROPTEST_CASES says. Failures are not kept in a file: keys hash anew in every segment.
+    // 256 cases, or the value of PROPTEST_CASES. Failures are not kept in a file, because keys hash differently in
+    // every segment.
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]

@@ -1,5 +1,5 @@
-//! Panics of handlers, reporters and values: where they end, that nothing is lost by them, and that nobody else's panic
-//! is touched.
+//! Panics of handlers, reporters and values: where they end, that they lose nothing, and that other code's panics are
+//! not touched.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -13,7 +13,7 @@ use seqcast_testkit::{
     HOUR, Log, Reports, alone, bus, counts, deliver_one_by_one, in_child, listener, poll, quiet, small, stderr_of,
 };
 
-/// Has every panic of this process noted.
+/// Records every panic of this process.
 fn note_panics() -> Arc<Mutex<Vec<String>>> {
     let panics: Arc<Mutex<Vec<String>>> = Arc::default();
     let noted = Arc::clone(&panics);
@@ -26,7 +26,8 @@ fn note_panics() -> Arc<Mutex<Vec<String>>> {
     panics
 }
 
-/// What was noted so far. The lock is not held while a test looks at it: an assertion that fails is noted, too.
+/// Returns the recorded panics. The lock is not held while a test uses them, because a failing assertion is recorded,
+/// too.
 fn noted(panics: &Mutex<Vec<String>>) -> Vec<String> {
     panics.lock().unwrap().clone()
 }
@@ -40,7 +41,7 @@ impl Drop for Bomb {
     }
 }
 
-/// Counts how many were dropped.
+/// The number of drops.
 struct Counted(Arc<AtomicU32>);
 
 impl Drop for Counted {
@@ -59,7 +60,7 @@ impl Drop for PollsOnDrop<'_> {
     }
 }
 
-/// An error whose text cannot be had.
+/// An error whose text panics.
 #[derive(Debug)]
 struct Unspeakable;
 
@@ -88,7 +89,7 @@ impl fmt::Display for Brittle {
 
 impl StdError for Brittle {}
 
-/// Panics in a handler and outside of one. Returns what was reported.
+/// Panics in a handler and outside one. Returns the reports.
 fn panic_inside_and_outside(bus: &Bus) -> Reports {
     let reports = Reports::default();
     let worker = bus.join_with(&reports.of(quiet())).unwrap();
@@ -106,8 +107,8 @@ fn deliver_to(worker: &Worker, handler: impl Fn(&Event<'_>) + Send + Sync + 'sta
     assert_eq!(poll(worker), (1, 0));
 }
 
-/// Delivers an event to a handler that ends its process, without the crate's panic hook and with it. Returns what the two
-/// processes wrote.
+/// Delivers an event to a handler that ends its process, without and with the crate's panic hook. Returns the output of
+/// the two processes.
 fn last_words(before: fn(), handler: fn(&Event<'_>)) -> [String; 2] {
     [false, true].map(|with_hook| {
         let (_name, bus) = bus(&small());
@@ -188,7 +189,7 @@ alone! {
     }
 
     fn a_host_that_aborts_on_panics_prints_the_message_of_a_handlers_panic() {
-        // What `panic=abort` does: the hook, and then the end.
+        // The effect of `panic=abort`: the hook, and then the end.
         let abort_on_panic = || panic::set_hook(Box::new(|info| {
             eprintln!("last words: {info}");
             // SAFETY: it ends the process.
@@ -263,7 +264,7 @@ alone! {
             let _reservation = other.reserve().unwrap();
             other.post(("s", "first"), b"").unwrap();
             other.post(("s", "behind"), b"").unwrap();
-            // The reserved id is given up, and those behind it have been read by then.
+            // The reserved id is given up, and by then those behind it have been read.
             assert_eq!(poll(&worker), (2, 0));
             assert_eq!(log.ids(), [2]);
             assert_eq!(poll(&worker), (0, 0));
@@ -308,7 +309,7 @@ alone! {
             let panics = note_panics();
             let reports = Reports::default();
             let worker = bus.join_with(&reports.of(quiet())).unwrap();
-            // A handler's own value, dropped where a poll finds that the handler is gone.
+            // A handler's own value, dropped when a poll finds that the handler is gone.
             let bomb = Bomb("of a handler");
             let owner = worker.on(Scope::All, move |_: &Event<'_>| { let _ = &bomb; }).unwrap();
             let log = Log::of(&worker, Scope::All);
@@ -318,7 +319,7 @@ alone! {
             worker.post(("s", "second"), b"").unwrap();
             assert_eq!(poll(&worker), (1, 0));
             assert_eq!(noted(&panics), ["of a handler"]);
-            // An error's, and a local event's.
+            // The value of an error, and of a local event.
             let fails = |_: &Event<'_>| Err::<(), _>(Brittle(Bomb("of an error")));
             worker.on(Scope::events("s", ["error"]), fails).unwrap();
             worker.post(("s", "error"), b"").unwrap();
@@ -378,7 +379,7 @@ mod thread_end {
         const TOPIC: Topic<'static> = Topic::new("thread", "farewell");
     }
 
-    /// What a thread does when its locals are destroyed.
+    /// The calls of a thread during the destruction of its locals.
     struct OnThreadEnd(Box<dyn FnOnce()>);
 
     impl Drop for OnThreadEnd {

@@ -1,4 +1,4 @@
-//! A poll with a handler of its own, which borrows.
+//! A poll with a closure as its handler, which borrows.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread;
@@ -6,20 +6,20 @@ use std::thread;
 use seqcast::{Event, Polled, Scope, Worker};
 use seqcast_testkit::{HOUR, Log, Reports, alone, bus, counts, listener, poll, quiet, small};
 
-/// The names of the events that `worker` is handed by a poll.
+/// Returns the names of the events that a poll passes to the closure.
 fn names(worker: &Worker) -> Vec<String> {
     let mut names = Vec::new();
     worker.poll_with(|event| names.push(event.event().to_owned())).unwrap();
     names
 }
 
-/// The text that a panic of `call` carries on to its caller.
+/// Returns the text of the panic of `call` that reaches its caller.
 fn panic_of<T>(call: impl FnOnce() -> T) -> String {
     let payload = catch_unwind(AssertUnwindSafe(call)).err().expect("a panic");
     payload.downcast_ref::<&str>().expect("a text").to_string()
 }
 
-/// A visit that must not be.
+/// A closure that must not be called.
 fn must_not(event: &Event<'_>) {
     panic!("{event:?}");
 }
@@ -113,7 +113,7 @@ alone! {
         assert!(reports.texts().is_empty(), "{:?}", reports.texts());
         let counts = counts(&bus, &worker);
         assert_eq!((counts.delivered, counts.failed, counts.cursor), (4, 4, Some(3)));
-        // The worker is as it was.
+        // The worker is as before.
         worker.post(("s", "4"), b"").unwrap();
         assert_eq!(names(&worker), ["4"]);
     }
@@ -129,7 +129,7 @@ alone! {
             let busy = || worker.poll_with(must_not).unwrap();
             answers.push(thread::scope(|scope| scope.spawn(busy).join().unwrap()));
             assert!(!worker.wait(HOUR).unwrap());
-            // What is posted inside comes in the same poll.
+            // Events posted inside come in the same poll.
             if worker.cursor() == 1 {
                 worker.post(("s", "2"), b"").unwrap();
             }

@@ -1,4 +1,4 @@
-//! Kept positions: a worker goes on where another stopped, on the same bus and nowhere else.
+//! Saved positions: a worker continues where another stopped, on the same bus and nowhere else.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use seqcast_testkit::{
     HOUR, Log, Name, Reports, alone, assert_error, bus, counts, error, in_child, listener, poll, quiet, small,
 };
 
-/// Over before anybody looks.
+/// A ttl that has ended before any worker looks.
 const INSTANT: Duration = Duration::from_nanos(1);
 
 fn after(bus: &Bus, id: u64) -> Worker {
@@ -33,7 +33,7 @@ alone! {
         let log = Log::of(&first, Scope::All);
         post_until(&poster, 10);
         assert!(matches!(first.poll_at_most(4).unwrap(), Polled::Done { delivered: 4, missed: 0, .. }));
-        // As text, through a new process and a handle of its own on the segment.
+        // As text, through a new process and a separate handle on the segment.
         let kept = first.position().to_string();
         drop(first);
         in_child(|| {
@@ -46,7 +46,7 @@ alone! {
             assert_eq!(poll(&second), (6, 0));
             assert_eq!(rest.ids(), [4, 5, 6, 7, 8, 9]);
             assert_eq!(second.position(), Position::before(bus.id(), 10));
-            // Nothing is new to who comes now.
+            // Nothing is new to a worker that joins now.
             let third = resumed(&bus, second.position());
             assert!(!third.wait(Duration::ZERO).unwrap());
             assert_eq!(poll(&third), (0, 0));
@@ -147,7 +147,7 @@ alone! {
         assert!(!old.is_current().unwrap());
         let new = small().create(&name).unwrap();
         assert!(new.is_current().unwrap() && !old.is_current().unwrap() && new.id() != old.id());
-        // Also where the new one has come further than the old one had.
+        // Also where the new one has advanced further than the old one.
         for next_id in [0, 3, 20] {
             if next_id > 0 {
                 post_until(&new.join_with(&quiet()).unwrap(), next_id);
@@ -162,7 +162,7 @@ alone! {
             assert_error!(inspector.tail(Start::Resume(position)), Cause::OtherBus { .. });
         }
         assert!(new.stats().unwrap().workers.is_empty(), "a refused join left a seat behind");
-        // The old one is still there for who has it open.
+        // Processes that have the old one open can still use it.
         assert_eq!(poll(&resumed(&old, position)), (0, 0));
     }
 
@@ -210,7 +210,7 @@ alone! {
         let log = Log::of(&worker, Scope::All);
         assert_eq!(poll(&worker), (1, 0));
         assert_eq!(log.events(), ["new"]);
-        // Who reads the first one later runs it: nobody has decided it.
+        // A worker that reads the first one later runs it: it was not decided.
         let reports = Reports::default();
         let (late, lates) = listener(&bus, &reports.of(quiet().start(Start::Oldest)));
         poll(&late);
@@ -226,7 +226,7 @@ alone! {
         }
         let (first, log) = listener(&bus, &quiet().start(Start::Oldest));
         assert!(matches!(first.poll_at_most(3).unwrap(), Polled::Done { delivered: 3, missed: 0, .. }));
-        // Kept too early, as by a process that dies before it keeps the newest.
+        // Saved too early, as by a process that dies before it saves the newest.
         let second = after(&bus, 0);
         let seconds = Log::of(&second, Scope::All);
         assert_eq!(poll(&second), (2, 0));

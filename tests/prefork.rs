@@ -1,4 +1,4 @@
-//! The example `prefork`, run as a user would, and the audit by which it judges itself.
+//! The example `prefork`, run as a user would, and the audit of its results.
 
 #![cfg(feature = "typed")]
 #![deny(clippy::undocumented_unsafe_blocks)]
@@ -26,10 +26,10 @@ use self::audit::{Audit, Unique, Verdict};
 use self::fold::Fold;
 use self::report::Checkpoint;
 
-// What the modules above expect of the example.
+// The items of the example that the modules above use.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// How long anything may take that is waited for.
+/// The longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The example's executable.
@@ -43,7 +43,7 @@ fn run(args: &[&str]) -> Output {
     Command::new(example()).args(args).output().expect("the example runs")
 }
 
-/// The figures of a last line, if it has exactly the shape that it is to have.
+/// Returns the fields of a last line that has exactly the required form.
 fn last_line(output: &Output) -> Vec<(String, String)> {
     let text = String::from_utf8_lossy(&output.stdout);
     let last = text.lines().last().unwrap_or_default();
@@ -57,13 +57,13 @@ fn number(fields: &[(String, String)], at: usize, name: &str) -> u64 {
     fields[at].1.parse().expect("a number")
 }
 
-/// Pids of all workers that a run says it had.
+/// Returns the pids of all workers in the output of a run.
 fn workers_of(text: &str) -> Vec<i32> {
     let pid = |line: &str| line.split_once(" is pid ")?.1.split_whitespace().next()?.parse().ok();
     text.lines().filter(|line| line.contains(" reads from ")).filter_map(pid).collect()
 }
 
-/// Whether a process runs; one that is dead and was not waited for does not.
+/// Returns `true` if a process runs. A zombie does not.
 fn runs(pid: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit_once(") ").map(|(_, rest)| &rest[..1]);
@@ -78,7 +78,7 @@ fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// G1, G2, G5, G7, G9 as a user meets them.
+/// G1, G2, G5, G7, G9 from a user's view.
 #[test]
 fn a_killed_worker_costs_nothing() {
     let output = run(&["--seconds", "2"]);
@@ -145,7 +145,7 @@ fn bad_arguments_are_refused_with_the_rule() {
     }
 }
 
-/// A server that was started with `--serve`, and what it has printed.
+/// A server that was started with `--serve`, and its output.
 struct Server {
     child: Child,
     output: BufReader<std::process::ChildStdout>,
@@ -173,7 +173,7 @@ impl Server {
         Pid::from_child(&self.child)
     }
 
-    /// What a worker answers, headers included, on a connection of its own.
+    /// Returns a worker's answer, including headers, on a new connection.
     fn ask(&self, method: &str, path: &str) -> String {
         let address = self.printed.split_once("http://").expect("it says where").1;
         let address = address.split_whitespace().next().expect("an address");
@@ -241,9 +241,9 @@ fn workers_do_not_outlive_a_killed_master() {
     wait_until("the end of all workers", || !workers.iter().any(|pid| runs(*pid)));
 }
 
-// ---- the audit by itself ----
+// ---- the audit alone ----
 
-/// Events of a made-up run: of the ids from 0 on, every fifth is a unique event.
+/// Events of a simulated run: of the ids from 0 on, every fifth is a unique event.
 fn is_unique(id: u64) -> bool {
     id % 5 == 4
 }
@@ -256,7 +256,7 @@ fn key(id: u64) -> String {
     format!("key-{id}")
 }
 
-/// What a worker reports that has handled the events `ids`, in this order.
+/// The report of a worker that has handled the events `ids`, in this order.
 fn checkpoint(ids: impl IntoIterator<Item = u64>) -> Checkpoint {
     let ids: Vec<u64> = ids.into_iter().filter(|id| !is_unique(*id)).collect();
     let mut fold = Fold::default();
@@ -264,10 +264,10 @@ fn checkpoint(ids: impl IntoIterator<Item = u64>) -> Checkpoint {
     Checkpoint { first: ids[0], last: *ids.iter().max().expect("events"), fold }
 }
 
-/// The stop event of a made-up run.
+/// The stop event of a simulated run.
 const STOP: u64 = 101;
 
-/// An audit of a run in which the master saw everything up to [`STOP`], and the driver was told of every event.
+/// An audit of a run in which the master saw everything up to [`STOP`], and the driver got an answer for every event.
 fn audit() -> Audit {
     let mut audit = Audit::new(0, true);
     for id in 0..=STOP {
@@ -286,8 +286,8 @@ fn run_unique(audit: &mut Audit, worker: usize, ids: impl IntoIterator<Item = u6
     }
 }
 
-/// Two workers, of which the second was killed after it had reported events up to 50, and a replacement from 60 on. Of
-/// the unique events those in `not_run` did not run.
+/// Two workers, of which the second was killed after it had reported events up to 50, and a replacement from 60 on. The
+/// unique events in `not_run` did not run.
 fn verdict_with_kill(not_run: &[u64]) -> Verdict {
     let mut audit = audit();
     let (first, second) = (audit.joined(0), audit.joined(0));
@@ -311,7 +311,7 @@ fn audit_finds_nothing_where_nothing_is() {
 fn audit_excuses_what_a_killed_worker_had_in_its_hands() {
     assert_eq!(verdict_with_kill(&[54]).unique, Unique::Once);
     assert_eq!(verdict_with_kill(&[54, 59]).unique, Unique::Never, "it had one at most");
-    assert_eq!(verdict_with_kill(&[49]).unique, Unique::Never, "it had handled what comes after");
+    assert_eq!(verdict_with_kill(&[49]).unique, Unique::Never, "it had handled later events");
     assert_eq!(verdict_with_kill(&[64]).unique, Unique::Never, "it was dead");
 }
 
@@ -342,7 +342,7 @@ fn audit_counts_posts_that_nobody_saw() {
         audit.saw(id, digest(id));
     }
     audit.came_to(4, 0);
-    // Once as a post that vanished, once as an id that nothing explains.
+    // Once as a post that vanished, once as an unexplained id.
     assert_eq!(audit.verdict(3).lost, 2);
     audit.answered(7, None);
     assert_eq!(audit.verdict(3).lost, 3);

@@ -1,4 +1,4 @@
-//! Reserved ids: DESIGN.md section 4.
+//! Reserved ids.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -13,7 +13,7 @@ use seqcast_testkit::{
 };
 
 const MS: Duration = Duration::from_millis(1);
-/// Rounds of a race between threads.
+/// The number of rounds of a race between threads.
 const ROUNDS: u64 = 20_000;
 
 /// A reader that would wait for an hour.
@@ -48,7 +48,7 @@ fn stopped_reserver(bus: &Bus) -> Child {
     child
 }
 
-/// Lets a stopped reader with this seat go on until it sleeps at a reserved id.
+/// Resumes a stopped reader with this seat until it sleeps at a reserved id.
 fn let_sleep_at_a_reserved_id(bus: &Bus, reader: &Child, seat: u32) {
     reader.go_on();
     await_waiting_seat(bus, seat, 1);
@@ -68,7 +68,7 @@ alone! {
         thread::scope(|scope| {
             let polling = scope.spawn(|| poll(&reader));
             await_waiting(&bus, &reader, 1);
-            assert_eq!(log.events(), ["0"], "what follows a reserved id was delivered before it");
+            assert_eq!(log.events(), ["0"], "events behind a reserved id were delivered before it");
             assert_eq!(reader.cursor(), 1);
             assert_eq!(reservation.commit(("s", "1"), b"late").unwrap(), 1);
             assert_eq!(polling.join().unwrap(), (4, 0));
@@ -106,7 +106,7 @@ alone! {
         sender.post(("s", "3"), b"").unwrap();
         assert_eq!(counts(&bus, &sender).wakes, 0, "a post woke a reader that waits for a commit");
         reservation.commit(("s", "reserved"), b"").unwrap();
-        assert_eq!(counts(&bus, &reserver).wakes, 1, "the commit woke nobody");
+        assert_eq!(counts(&bus, &reserver).wakes, 1, "the commit woke no process");
         assert!(child.ended_well());
     }
 
@@ -141,13 +141,13 @@ alone! {
         });
         child.await_stop();
         child.kill();
-        // Would it wait, it would do so for an hour.
+        // If it waited, it would wait for an hour.
         assert_eq!(poll(&reader), (1, 0));
         assert_eq!(log.events(), ["after"]);
         assert_eq!(counts(&bus, &reader).voided, 1);
         let (other, log) = listener(&bus, &patient().start(seqcast::Start::Oldest));
         assert_eq!(poll(&other), (1, 0));
-        assert_eq!((log.ids(), counts(&bus, &other).waited), (vec![1], 0), "it is void for everybody from then on");
+        assert_eq!((log.ids(), counts(&bus, &other).waited), (vec![1], 0), "it is void for all from then on");
     }
 
     fn g6_a_reader_that_waits_already_notices_the_reservers_death() {
@@ -191,7 +191,7 @@ alone! {
         reserver.post(("s", "after"), b"").unwrap();
         assert_eq!(poll(&reader), (1, 0));
         assert_eq!((counts(&bus, &reader).waited, counts(&bus, &reader).voided), (1, 1));
-        // The other need not wait any more.
+        // The other worker no longer has to wait.
         assert_eq!(poll(&other), (1, 0));
         assert_eq!((counts(&bus, &other).waited, counts(&bus, &other).voided), (0, 0));
         for _ in 0..2 {
@@ -202,7 +202,7 @@ alone! {
         }
         assert_eq!((poll(&reader), poll(&other)), ((0, 0), (0, 0)));
         assert_eq!(logs.map(|log| log.events()), [["after"], ["after"]]);
-        // The seat is as good as before.
+        // The seat is as usable as before.
         let mut next = reserver.reserve().unwrap();
         next.commit(("s", "next"), b"").unwrap();
         assert_eq!(poll(&reader), (1, 0));
@@ -226,7 +226,7 @@ alone! {
         thread::scope(|scope| {
             let polling = scope.spawn(|| poll(&reader));
             await_waiting(&bus, &reader, 1);
-            // Time enough to be taken for dead, if stopped were dead.
+            // Long enough to be taken for dead, if stopped processes counted as dead.
             thread::sleep(MS * 20);
             assert!(!polling.is_finished(), "a stopped reserver was taken for dead");
             child.go_on();
@@ -406,7 +406,7 @@ alone! {
         let_sleep_at_a_reserved_id(&bus, &child, 1);
         let mut second = reserver.reserve().unwrap();
         // More than one if the reader sleeps again in between.
-        assert_ne!(counts(&bus, &reserver).wakes, 0, "the void woke nobody");
+        assert_ne!(counts(&bus, &reserver).wakes, 0, "the void woke no process");
         second.commit(("s", "2"), b"").unwrap();
         assert!(child.ended_well());
     }
@@ -414,7 +414,7 @@ alone! {
     fn g2_threads_of_a_worker_lose_no_reservation_to_each_others_commits() {
         let (_name, bus) = bus(&small());
         let worker = bus.join_with(&quiet()).unwrap();
-        // The round that has begun, and the one that the other thread is through with.
+        // The current round, and the one that the other thread has finished.
         let (begun, done) = (AtomicU64::new(0), AtomicU64::new(0));
         let late = thread::scope(|scope| {
             let other = scope.spawn(|| {
@@ -423,7 +423,7 @@ alone! {
                     while begun.load(Relaxed) < number {
                         backoff.snooze();
                     }
-                    // Whatever becomes of the first, nobody reserves after this.
+                    // Whatever happens to the first, nothing is reserved after this.
                     let mut second = worker.reserve().unwrap();
                     let committed = second.commit(("s", "second"), b"");
                     assert!(committed.is_ok(), "round {number}: {committed:?}");
@@ -466,7 +466,7 @@ alone! {
                 leaver.leave().unwrap();
                 reserving.join().unwrap();
             });
-            // The seat is still held: if something is reserved there, this waits for an hour.
+            // The seat is still held: if it has a reservation, this waits for an hour.
             while let (_, 1..) = poll(&reader) {}
             assert_eq!(reader.cursor(), bus.next_id());
         }
@@ -479,8 +479,8 @@ alone! {
         let _log = Log::of(&reader, Scope::source("wanted"));
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
-            // One of the two has always reserved the last id there is, and both commit soon: there is no end to be read to,
-            // and nothing to be given up.
+            // One of the two has always reserved the last id, and both commit soon: the reader reaches no end, and
+            // nothing is given up.
             scope.spawn(|| {
                 let mut before = reservers[0].reserve().unwrap();
                 for reserver in reservers.iter().cycle().skip(1) {
@@ -493,8 +493,8 @@ alone! {
                     }
                 }
             });
-            eventually("there is one", || bus.next_id() > 1);
-            // They come back; else this hangs.
+            eventually("there is a reservation", || bus.next_id() > 1);
+            // They return; otherwise this hangs.
             for polled in [reader.poll().unwrap(), reader.poll_at_most(1).unwrap()] {
                 assert!(matches!(polled, Polled::Reserved { .. } | Polled::Done { .. }), "{polled:?}");
             }
@@ -535,7 +535,7 @@ alone! {
             assert!(left <= HOUR && left > HOUR / 2, "{left:?}");
         }
         assert_eq!(reader.cursor(), 1);
-        assert!(!reader.wait(Duration::ZERO).unwrap(), "what follows cannot be polled yet");
+        assert!(!reader.wait(Duration::ZERO).unwrap(), "later events cannot be polled yet");
         reader.post_local(("s", "local"), ()).unwrap();
         assert!(reader.wait(HOUR).unwrap());
         assert!(matches!(reader.poll_now().unwrap(), Polled::Reserved { id: 1, delivered: 1, .. }));
@@ -557,7 +557,7 @@ alone! {
         reserver.post(("s", "1"), b"").unwrap();
         if let Polled::Reserved { id: 0, left: Some(left), .. } = reader.poll_now().unwrap() {
             assert!(left <= MS * 30);
-            // Nobody wakes it but the end of that time.
+            // Only the end of that time wakes it.
             assert!(reader.wait(HOUR).unwrap());
         }
         assert!(matches!(reader.poll_now().unwrap(), Polled::Done { .. }));
@@ -606,9 +606,9 @@ alone! {
             reservation
         }).collect();
         assert!(matches!(reader.poll_now().unwrap(), Polled::Reserved { id: 0, .. }));
-        assert_eq!(counts(&bus, &reader).waited, 1, "the second is not beyond what is copied out");
+        assert_eq!(counts(&bus, &reader).waited, 1, "the second is not beyond the read-ahead");
         thread::sleep(wait_max);
-        // All three have had their time.
+        // All three have had their full time.
         reader.reconfigure(|options| options.wait_max(wait_max)).unwrap();
         let polled = reader.poll_now().unwrap();
         assert!(matches!(polled, Polled::Done { .. }), "{polled:?}");
@@ -630,7 +630,7 @@ alone! {
         let reserving = Instant::now();
         let late = second.reserve().unwrap();
         drop(early);
-        // What it had to wait for is over; what the second has left is nearly all of an hour, and none of the first's.
+        // The wait is over: the second had nearly an hour left, and the first nothing.
         let before = reader.poll_now().unwrap();
         let Polled::Reserved { id, left: Some(left), .. } = before else { panic!("{before:?}") };
         assert_eq!(id, late.id());
@@ -686,7 +686,7 @@ alone! {
         thread::scope(|scope| {
             let polling = scope.spawn(|| {
                 let mut total = (0, 0);
-                // The last that is posted is not for the log.
+                // The last posted event is not for the log.
                 while log.len() < 640 || counts(&bus, &reader).skipped < 40 {
                     let (delivered, missed) = poll(&reader);
                     total = (total.0 + delivered, total.1 + missed);
@@ -694,7 +694,7 @@ alone! {
                 total
             });
             await_waiting(&bus, &reader, 1);
-            // Ten laps of the ring; after each quarter of one the reader is seen to have copied it out.
+            // Ten laps of the ring. After each quarter of a lap the test checks that the reader has copied it.
             for quarter in 1..=40 {
                 for i in 0..16 {
                     expected.push(sender.post(("s", "e"), format!("{quarter} {i}")).unwrap());
@@ -739,8 +739,8 @@ alone! {
         let large = [0; 200];
         let bytes_of_large = 32 + large.len() as u64;
         let mut skipped = 0;
-        // Behind its own reservation a worker copies out what there is, and returns. Each round is within the bounds, all
-        // of them together are not; the last events of each are one too many.
+        // Behind its own reservation a worker copies the available events, and returns. Each round is within the
+        // bounds, all of them together are not; the last events of each are one too many.
         for _ in 0..3 {
             for (wanted, payload) in [(MOST_EVENTS - 1, &b""[..]), (MOST_BYTES.div_ceil(bytes_of_large), &large[..])] {
                 let mut reservation = worker.reserve().unwrap();
@@ -780,8 +780,8 @@ alone! {
             reservation.commit(("s", "0"), b"").unwrap();
             assert!(matches!(polling.join().unwrap(), Polled::Done { delivered: 1, missed: 0, .. }));
         });
-        // Nothing is in the ring that this worker has not read.
-        assert!(reader.wait(Duration::ZERO).unwrap(), "it does not know of what it has copied out");
+        // The ring contains no event that this worker has not read.
+        assert!(reader.wait(Duration::ZERO).unwrap(), "it does not report the events that it has copied");
         assert_eq!(poll(&reader), (3, 0));
         assert_eq!(log.ids(), [0, 1, 2, 3]);
         assert!(!reader.wait(Duration::ZERO).unwrap());

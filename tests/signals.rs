@@ -1,4 +1,4 @@
-//! Signals: whose threads take them, and how a wait is ended by one.
+//! Signals: which threads take them, and how they end a wait.
 
 use std::fs;
 use std::mem::MaybeUninit;
@@ -13,7 +13,7 @@ use seqcast_testkit::{
     Child, HOUR, alone, assert_error, bus, eventually, in_child, listener, poll, quiet, small, threads,
 };
 
-/// The thread that the last signal was taken by.
+/// The thread that took the last signal.
 static TAKEN_BY: AtomicI32 = AtomicI32::new(0);
 
 extern "C" fn note_thread(_: libc::c_int) {
@@ -35,12 +35,12 @@ extern "C" fn fork_once(_: libc::c_int) {
         FORKED.store(pid, Relaxed);
         wake_waiter(0);
     } else {
-        // SAFETY: the child ends with its parent, whatever becomes of the test.
+        // SAFETY: the child ends with its parent, whatever happens to the test.
         unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
     }
 }
 
-/// Has `signal` handled by `handler`, with `flags`.
+/// Installs `handler` for `signal`, with `flags`.
 fn handle(signal: libc::c_int, handler: extern "C" fn(libc::c_int), flags: libc::c_int) {
     // SAFETY: `sigaction` is plain numbers, for which zeros are values; the handler is async-signal-safe.
     unsafe {
@@ -51,7 +51,7 @@ fn handle(signal: libc::c_int, handler: extern "C" fn(libc::c_int), flags: libc:
     }
 }
 
-/// Changes this thread's mask by `signal`. Returns the mask of before.
+/// Changes this thread's mask by `signal`. Returns the previous mask.
 fn mask(how: libc::c_int, signal: libc::c_int) -> libc::sigset_t {
     let (mut set, mut before) = (MaybeUninit::uninit(), MaybeUninit::uninit());
     // SAFETY: `sigemptyset` and `pthread_sigmask` write a whole set each.
@@ -63,7 +63,7 @@ fn mask(how: libc::c_int, signal: libc::c_int) -> libc::sigset_t {
     }
 }
 
-/// The signals that a thread blocks, a bit for each from signal 1 on, as the system says them.
+/// Returns the signals that a thread blocks according to the system, a bit for each from signal 1 on.
 fn blocked(thread: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{thread}/status")).unwrap();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap();
@@ -86,7 +86,8 @@ fn poller_task() -> String {
     found[0].clone()
 }
 
-/// Has the kernel refuse new threads and processes to the calling process. `false` where there are no such filters.
+/// Makes the kernel refuse new threads and processes to the calling process. Returns `false` where there are no such
+/// filters.
 fn refuse_threads() -> bool {
     let load = libc::sock_filter { code: (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16, jt: 0, jf: 0, k: 0 };
     let equals = |k, jt| libc::sock_filter { code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16, jt, jf: 0, k };
@@ -99,7 +100,7 @@ fn refuse_threads() -> bool {
         answer(libc::SECCOMP_RET_ERRNO | libc::EAGAIN as u32),
     ];
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-    // SAFETY: plain numbers, and a program that outlives the call; it changes what this thread is told.
+    // SAFETY: plain numbers, and a program that outlives the call; it changes only the results for this thread.
     let done = unsafe {
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
             && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) == 0
@@ -110,7 +111,7 @@ fn refuse_threads() -> bool {
     done
 }
 
-/// What [`wake_waiter`] wakes.
+/// The worker that [`wake_waiter`] wakes.
 static WAKER: OnceLock<Waker> = OnceLock::new();
 
 extern "C" fn wake_waiter(_: libc::c_int) {
@@ -119,7 +120,7 @@ extern "C" fn wake_waiter(_: libc::c_int) {
     }
 }
 
-/// Sends `signal` to the thread `tid` of this process, again and again, until `is_seen`.
+/// Repeatedly sends `signal` to the thread `tid` of this process, until `is_seen`.
 fn signal_until(tid: libc::pid_t, signal: libc::c_int, is_seen: impl Fn() -> bool) {
     eventually("the signal is seen", || {
         // SAFETY: a system call; the thread is one of this process.
@@ -165,7 +166,7 @@ alone! {
                 wakes.join().unwrap();
             }
         });
-        // With something to poll the wake is told first, and then the news.
+        // If there is something to poll, the wake is reported first, and then the events.
         worker.post(("s", "e"), b"").unwrap();
         waker.wake();
         assert_eq!(worker.wait_interruptible(HOUR).unwrap(), Waited::Woken);
@@ -206,7 +207,7 @@ alone! {
                 eventually("it has begun", || tid.load(Relaxed) != 0);
                 until_asleep(tid.load(Relaxed));
             }
-            // A thread may sleep elsewhere on its way into the wait: one wake more than is needed is harmless.
+            // A thread may sleep elsewhere on its way into the wait; a superfluous wake does no harm.
             eventually("all are woken", || {
                 waker.wake();
                 waits.iter().all(std::thread::ScopedJoinHandle::is_finished)
@@ -234,7 +235,7 @@ alone! {
             });
             eventually("it has begun", || tid.load(Relaxed) != 0);
             for round in 1..=200 {
-                // At whatever point of the wait it comes: one signal is enough.
+                // One signal is enough, at whatever point of the wait it comes.
                 // SAFETY: a system call; the thread waits for this one.
                 unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid.load(Relaxed), libc::SIGUSR1) };
                 eventually("the wait ends", || rounds.load(Relaxed) == round);
@@ -338,7 +339,7 @@ alone! {
             });
             let polled = worker.poll();
             if std::process::id() != parent {
-                // The thread is the parent's, and so is what it is to say.
+                // The thread is the parent's, and so is its result.
                 let well = matches!(polled.as_ref().map_err(|error| error.cause()), Err(Cause::Forked));
                 // SAFETY: ends the child, which must not return to the harness.
                 unsafe { libc::_exit(if well { 0 } else { 101 }) }
@@ -382,15 +383,15 @@ alone! {
             let (worker, log) = listener(&bus, &quiet().interval(HOUR));
             let poller = worker.start_poller().unwrap();
             assert_eq!(threads(), 2);
-            // As a master does that wants its signals in `ppoll` only.
+            // As in a master that takes its signals only in `ppoll`.
             let in_ppoll = mask(libc::SIG_BLOCK, libc::SIGUSR1);
             // SAFETY: a signal to this process.
             assert_eq!(unsafe { libc::kill(libc::getpid(), libc::SIGUSR1) }, 0);
-            // A thread that takes it does so before it runs on.
+            // A thread that takes it does so before it continues.
             worker.post(("s", "e"), b"").unwrap();
             eventually("the poller polls", || log.len() == 1);
             assert_eq!(TAKEN_BY.load(Relaxed), 0, "the poller took it");
-            // SAFETY: a wait without descriptors and without an end but by a signal.
+            // SAFETY: a wait without descriptors, which only a signal ends.
             assert_eq!(unsafe { libc::ppoll(null_mut(), 0, null(), &raw const in_ppoll) }, -1);
             assert_eq!(std::io::Error::last_os_error().kind(), std::io::ErrorKind::Interrupted);
             // SAFETY: a system call without arguments.
@@ -406,12 +407,12 @@ alone! {
         let before = blocked("thread-self");
         let poller = worker.start_poller().unwrap();
         assert_eq!(blocked("thread-self"), before, "the caller's mask was not restored");
-        // It gives itself its name, and later it polls.
+        // It sets its own name, and polls later.
         worker.post(("s", "e"), b"").unwrap();
         eventually("the poller polls", || log.len() == 1);
         let of_the_poller = blocked(&format!("self/task/{}", poller_task()));
         let own = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS];
-        // Nobody can block the first two, and the next two are the C library's.
+        // The first two cannot be blocked, and the next two belong to the C library.
         let never = [libc::SIGKILL, libc::SIGSTOP, 32, 33];
         for signal in (1..=64).filter(|signal| !never.contains(signal)) {
             let expected = !own.contains(&signal);

@@ -1,4 +1,4 @@
-//! The counters of the workers, and who can read them.
+//! The counters of the workers, and access to them.
 
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, SystemTime};
@@ -22,7 +22,7 @@ fn counters(counts: &WorkerStats) -> [(&'static str, u64); 22] {
         waited wakeups corrupt failed orphaned claims_won claims_lost claims_full claims_late claims_released)
 }
 
-/// What `act` changes of a worker's counters. Those that it does not name must not move.
+/// Returns the changes of a worker's counters by `act`. Counters that it does not name must not change.
 fn moved(bus: &Bus, worker: &Worker, act: impl FnOnce()) -> Vec<(&'static str, u64)> {
     let before = counters(&counts(bus, worker));
     act();
@@ -214,7 +214,7 @@ alone! {
         });
         child.await_stop();
         let wakeups = || of_seat(&bus.stats().unwrap(), 1).wakeups;
-        assert_eq!(moved(&bus, &sender, || drop(sender.post(("s", "e"), b""))), [("posted", 1)], "nobody is asleep");
+        assert_eq!(moved(&bus, &sender, || drop(sender.post(("s", "e"), b""))), [("posted", 1)], "it woke one");
         child.go_on();
         child.await_stop();
         assert_eq!(wakeups(), 0, "there was news: it had no need to sleep");
@@ -275,7 +275,7 @@ alone! {
         let mut bytes = vec![0; file.metadata().unwrap().len() as usize];
         file.read_exact_at(&mut bytes, 0).unwrap();
         let at = bytes.windows(mark.len()).position(|window| window == mark).unwrap();
-        // Ones over all that comes before the payload but its block's head of 32 bytes.
+        // Ones over everything before the payload, except its block's head of 32 bytes.
         let block = (at - 33) / 64 * 64;
         file.write_all_at(&vec![0xff; at - block - 32], (block + 32) as u64).unwrap();
         let did = moved(&bus, &worker, || assert_eq!(poll(&worker), (1, 0)));
@@ -394,7 +394,7 @@ alone! {
         drop((worker, full));
         drop(bus);
         let look = || small().inspect(&name).and_then(|inspector| inspector.stats());
-        assert_eq!(look().unwrap().workers.len(), 0, "with nobody there, too");
+        assert_eq!(look().unwrap().workers.len(), 0);
         assert!(name.path().exists());
         seqcast::unlink(&name).unwrap();
         assert_error!(look(), Cause::NotFound { .. });

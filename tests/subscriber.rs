@@ -1,4 +1,4 @@
-//! The pull reader: what a handler-less seat gets, in order, and when it sleeps.
+//! The pull reader: what a seat without handlers gets, in order, and when it sleeps.
 
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering::Relaxed;
@@ -10,7 +10,7 @@ use seqcast_testkit::{
     shared_words, small,
 };
 
-/// What a delivery was, to be compared.
+/// A delivery in comparable form.
 #[derive(Debug, PartialEq, Eq)]
 enum Got {
     Event(u64, String, Vec<u8>),
@@ -29,7 +29,7 @@ fn got(delivery: Delivery<'_>) -> Got {
     }
 }
 
-/// Everything that is there now.
+/// Returns all current deliveries.
 fn all(subscriber: &mut Subscriber) -> Vec<Got> {
     let mut all = Vec::new();
     while let Some(delivery) = subscriber.try_next().unwrap() {
@@ -133,7 +133,7 @@ alone! {
     fn g6_a_reserved_id_is_told_and_what_follows_comes_after_it() {
         let (_name, bus) = bus(&small());
         let worker = bus.join_with(&quiet()).unwrap();
-        // Nobody gives the id up before an hour.
+        // The id is not given up before an hour.
         let options = quiet().wait_max(HOUR);
         let mut subscriber = bus.subscribe_with(&options).unwrap();
         let mut reservation = worker.reserve().unwrap();
@@ -146,7 +146,7 @@ alone! {
         reservation.commit(("s", "reserved"), "").unwrap();
         assert!(subscriber.wait(HOUR).unwrap());
         assert_eq!(ids(&all(&mut subscriber)), [reserved, after]);
-        // Given up: what follows comes at once.
+        // Given up: later events come at once.
         let reservation = worker.reserve().unwrap();
         let last = worker.post(("s", "last"), "").unwrap();
         assert_eq!(all(&mut subscriber), [Got::Reserved(reservation.id(), false)]);
@@ -162,7 +162,7 @@ alone! {
         let after = worker.post(("s", "after"), "").unwrap();
         assert_eq!(all(&mut subscriber), [Got::Reserved(reservation.id(), false)]);
         subscriber.set_wait_max(Duration::from_millis(1));
-        // Without the change it would be an hour.
+        // Without the change it would wait for an hour.
         assert_eq!(subscriber.next(HOUR).unwrap().map(got), Some(Got::Event(after, "s/after".into(), vec![])));
     }
 
@@ -180,7 +180,7 @@ alone! {
         drop(reservation);
         assert_eq!(ids(&all(&mut subscriber)), [reserved, after]);
         assert_eq!(ids(&all(&mut other)), [after], "the unique event ran in one seat");
-        // What it has kept is given up when it leaves.
+        // Its reservation is given up when it leaves.
         subscriber.publisher().reserve().unwrap().keep();
         subscriber.leave(|_| ()).unwrap();
         assert_eq!(all(&mut other), []);
@@ -249,7 +249,7 @@ alone! {
         }).unwrap();
         assert_eq!((count, topics.join(" ")), (2, "s/ping s/pong".to_owned()));
         assert_eq!(bus.stats().unwrap().workers.len(), 1, "it took a second seat");
-        // An error of the closure's leaves the rest.
+        // An error of the closure leaves the remaining events.
         subscriber.publisher().post(("s", "a"), "").unwrap();
         subscriber.publisher().post(("s", "b"), "").unwrap();
         assert_error!(subscriber.drain(|_, _| Err(Cause::Left.into())), Cause::Left);
@@ -262,7 +262,7 @@ alone! {
         let mut subscriber = subscribe(&bus);
         let keys = 0_u64..;
         let fills = |key: u64| matches!(worker.claim(key.to_le_bytes(), HOUR).unwrap(), Claimed::Full);
-        assert!(keys.into_iter().any(fills), "there is room for ever more");
+        assert!(keys.into_iter().any(fills), "the room is unlimited");
         let before = worker.post(("s", "before"), "").unwrap();
         let full = worker.event(("s", "unique")).unique("one too many").post("").unwrap();
         let after = worker.post(("s", "after"), "").unwrap();
@@ -276,7 +276,7 @@ alone! {
         let worker = bus.join_with(&quiet()).unwrap();
         let mut subscriber = subscribe(&bus);
         let fills = |key: u64| matches!(worker.claim(key.to_le_bytes(), HOUR).unwrap(), Claimed::Full);
-        assert!((0..).any(fills), "there is room for ever more");
+        assert!((0..).any(fills), "the room is unlimited");
         let full = ["one", "two"].map(|key| worker.event(("s", "unique")).unique(key).post("").unwrap());
         let after = worker.post(("s", "after"), "").unwrap();
         for (id, next) in [(full[0], full[1]), (full[1], after)] {
@@ -295,14 +295,14 @@ alone! {
         let worker = bus.join_with(&quiet()).unwrap();
         let mut subscriber = subscribe(&bus);
         let fills = |key: u64| matches!(worker.claim(key.to_le_bytes(), HOUR).unwrap(), Claimed::Full);
-        assert!((0..).any(fills), "there is room for ever more");
+        assert!((0..).any(fills), "the room is unlimited");
         let post_full = || worker.event(("s", "unique")).unique("one too many").post("").unwrap();
         let full = post_full();
         assert_eq!(subscriber.try_next().unwrap().map(got), Some(Got::Undecided(full, Undecided::ClaimsFull)));
         let reserved = worker.reserve().unwrap();
         let id = reserved.id();
         let full = [post_full(), post_full()];
-        // They are told ahead of the reserved id, at which a position still is.
+        // They are reported ahead of the reserved id, at which the position still is.
         for id_told in full {
             let told = subscriber.try_next().unwrap().map(got);
             assert_eq!(told, Some(Got::Undecided(id_told, Undecided::ClaimsFull)));
@@ -310,7 +310,7 @@ alone! {
         }
         drop(reserved);
         let after = worker.post(("s", "after"), "").unwrap();
-        assert_eq!(ids(&all(&mut subscriber)), [after], "a reserved id that was given up is still told");
+        assert_eq!(ids(&all(&mut subscriber)), [after], "a given up id was reported again");
     }
 
     fn g9_what_was_claimed_and_put_off_is_run_when_a_subscriber_leaves() {
@@ -330,7 +330,7 @@ alone! {
                 matches!(subscriber.try_next().unwrap(), Some(Delivery::Undecided { .. }))
             });
             let full = full.unwrap();
-            // One whose bucket has room.
+            // A key with room in its bucket.
             let (key, unique) = loop {
                 let key = keys.next().unwrap();
                 let (before, undecided, unique) = (won(), post(full), post(key));
@@ -349,7 +349,7 @@ alone! {
                 drop(subscriber);
                 let mut next = subscribe(&bus);
                 let again = post(key);
-                assert_eq!(ids(&all(&mut next)), [again], "nobody runs it, and its key is not free");
+                assert_eq!(ids(&all(&mut next)), [again], "no worker runs it, and its key is not free");
             }
         }
     }
@@ -383,7 +383,7 @@ alone! {
                 subscriber.leave(|event| handed.extend(event.id())).unwrap();
                 assert_eq!(handed, [unique]);
             } else {
-                // Looked at while the seat is still there: it belongs to nobody afterwards.
+                // Read while the seat is still held: afterwards it has no owner.
                 let stats = || bus.stats().unwrap();
                 assert_eq!(of_seat(&stats(), seat).orphaned, 0);
                 drop(subscriber);

@@ -1,5 +1,6 @@
-//! What docs/survival.md promises and no other test shows: segments unlinked, recreated, cut off and overwritten under
-//! running workers, a /dev/shm that fills up, pid namespaces, exec, and workers that leave in the middle of something.
+//! Guarantees of docs/survival.md that no other test shows: segments unlinked, recreated, truncated and overwritten
+//! under running workers, a /dev/shm that fills up, pid namespaces, exec, and workers that leave in the middle of an
+//! operation.
 
 use std::ffi::CStr;
 use std::fs::{self, File};
@@ -17,7 +18,7 @@ use seqcast_testkit::{
     shared_words, small, stop_here,
 };
 
-/// Forks a child that joins, says so, and sleeps until it is killed.
+/// Forks a child that joins, reports it, and sleeps until it is killed.
 fn sleeper(bus: &Bus) -> Child {
     let child = Child::fork(|| {
         let _worker = bus.join_with(&quiet().label("sleeper")).unwrap();
@@ -34,23 +35,24 @@ fn sleeper(bus: &Bus) -> Child {
 /// Waits for the child's end. Returns the signal that ended it.
 fn ended_by(child: Child) -> Option<i32> {
     let mut status = 0;
-    // SAFETY: `status` is writable for the call; the child is ours and not buried yet.
+    // SAFETY: `status` is writable for the call; the child is ours and not reaped yet.
     let waited = unsafe { libc::waitpid(child.pid() as libc::pid_t, &raw mut status, 0) };
     assert_eq!(waited, child.pid() as libc::pid_t);
     std::mem::forget(child);
     libc::WIFSIGNALED(status).then_some(libc::WTERMSIG(status))
 }
 
-/// Whether the child has ended; it stays to be buried.
+/// Returns `true` if the child has ended; it is not reaped.
 fn has_ended(child: &Child) -> bool {
     let stat = fs::read_to_string(format!("/proc/{}/stat", child.pid())).unwrap();
     stat.rsplit_once(')').unwrap().1.starts_with(" Z")
 }
 
-/// Makes the calling process, a forked child, see a file system of its own in place of /dev/shm. `false` if it may not.
+/// Gives the calling process, a forked child, its own file system in place of /dev/shm. Returns `false` if that is not
+/// permitted.
 fn mount_own_shm(options: &CStr) -> bool {
     let (none, tmpfs, at) = (c"none".as_ptr(), c"tmpfs".as_ptr(), c"/dev/shm".as_ptr());
-    // SAFETY: system calls on C strings; they change what this child sees and nothing else.
+    // SAFETY: system calls on C strings; they affect only this child.
     let done = unsafe {
         libc::unshare(libc::CLONE_NEWNS) == 0
             && libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, ptr::null()) == 0
@@ -75,8 +77,8 @@ fn use_everything(bus: &Bus, worker: &Worker) {
     assert!(bus.audit().unwrap().is_clean());
 }
 
-/// A worker that has claimed two unique events and cannot deliver them, since it waits for an id of its own; and what it
-/// has run of them.
+/// A worker that has claimed two unique events and cannot deliver them, because it waits for its own reserved id; and a
+/// log of what it has run.
 fn holding_unique_events(bus: &Bus) -> (Worker, Log, seqcast::Reservation<Worker>) {
     let worker = bus.join_with(&quiet()).unwrap();
     let log = Log::of(&worker, Scope::source("s"));
@@ -113,7 +115,7 @@ alone! {
     fn g9_a_handler_that_leaves_lets_the_unique_events_that_were_claimed_run() {
         let (_name, bus) = bus(&small());
         let (worker, log, reservation) = holding_unique_events(&bus);
-        // `first` is the last that this poll delivers; its handler leaves.
+        // `first` is the last event that this poll delivers; its handler leaves.
         let slot = std::sync::Arc::new(std::sync::Mutex::new(Some(worker.clone())));
         let leaving = std::sync::Arc::clone(&slot);
         let leave = move |_: &Event<'_>| match leaving.lock().unwrap().take() {
@@ -124,7 +126,7 @@ alone! {
         drop(reservation);
         assert!(matches!(worker.poll_at_most(1).unwrap(), Polled::Done { delivered: 1, missed: 0, .. }));
         assert_error!(worker.poll(), Cause::Left);
-        assert_eq!(log.events(), ["first", "second"], "nobody else would run it");
+        assert_eq!(log.events(), ["first", "second"], "no other worker would run it");
         drop(worker);
         assert_eq!(log.len(), 2);
     }
@@ -138,11 +140,11 @@ alone! {
         let leaving = worker.clone();
         worker.on(Scope::events("s", ["first"]), move |_: &Event<'_>| leaving.clone().leave()).unwrap();
         worker.clone().leave().unwrap();
-        assert_eq!(log.events(), ["first", "second"], "what was claimed runs, though it has left in between");
+        assert_eq!(log.events(), ["first", "second"], "claimed events did not run after the worker left");
         assert_error!(worker.poll(), Cause::Left);
         drop(reservation);
         poll(&witness);
-        assert_eq!(stopped.len(), 1, "it says once that it goes");
+        assert_eq!(stopped.len(), 1, "it announces its end once");
     }
 
     fn g7_a_name_that_is_unlinked_under_running_workers_parts_nobody_who_is_there() {
@@ -162,7 +164,7 @@ alone! {
         assert!(child.ended_well());
         poll(&worker);
         assert_eq!(log.events(), ["after"]);
-        // Handles that are there can still join; so can children of theirs.
+        // Existing handles can still join; so can children of their processes.
         in_child(|| drop(bus.join_with(&quiet()).unwrap()));
         assert_error!(bus.unlink(), Cause::NotFound { .. });
     }
@@ -195,7 +197,7 @@ alone! {
         child.go_on();
         assert_eq!(ended_by(child), Some(libc::SIGBUS), "the page says that this cannot be survived");
         assert_error!(Bus::open(&name), Cause::Truncated { .. });
-        // What has no name cannot be cut off.
+        // An anonymous segment cannot be truncated.
         let anonymous = small().anonymous().unwrap();
         drop(anonymous.join().unwrap());
     }
@@ -249,7 +251,7 @@ alone! {
         let (name, bus) = bus(&small().seats(2));
         let child = sleeper(&bus);
         let seat = u64::from(bus.stats().unwrap().workers[0].seat);
-        // The seat names a process that does not exist, and then one that lives: our own parent.
+        // The seat names a process that does not exist, and then a live one: our own parent.
         let identity = seqcast::inspect::fields().into_iter().find(|field| field.name == "pid").unwrap();
         let file = File::options().write(true).open(name.path()).unwrap();
         for pid in [u64::from(u32::MAX), u64::from(std::os::unix::process::parent_id())] {
@@ -274,7 +276,7 @@ alone! {
         let (_name, bus) = bus(&small().seats(4));
         let worker = bus.join_with(&quiet()).unwrap();
         let log = Log::of(&worker, Scope::source("s"));
-        // Whether namespaces are permitted, and how many events the two took for their own and for the other's.
+        // Tells whether namespaces are permitted, and how many events the two took for their own and for the other's.
         let permitted = shared_words(3);
         // In each namespace the worker is process 1.
         let contained = |event: &'static str| {
@@ -312,11 +314,11 @@ alone! {
         let stats = bus.stats().unwrap();
         let ones: Vec<_> = stats.workers.iter().filter(|worker| worker.pid == 1).collect();
         assert!(ones.len() == 2 && ones.iter().all(|one| one.alive), "{ones:?}");
-        eventually("both know their own events, and who joined before the other's was posted that one too", || {
+        eventually("both know their own events, and an earlier joiner also knows the other one", || {
             permitted[1].load(Relaxed) == 2 && permitted[2].load(Relaxed) >= 1
         });
         let [first, second] = children;
-        // With the process outside dies the one inside, by the signal for a parent's death.
+        // When the process outside dies, the one inside dies too, by the signal for a parent's death.
         first.kill();
         eventually("one of the two is known to be dead", || {
             bus.stats().unwrap().workers.iter().filter(|worker| worker.alive).count() == 2
@@ -333,7 +335,7 @@ alone! {
         let audit = bus.audit().unwrap();
         assert!(audit.is_clean());
         assert_eq!((audit.pools[0].pool, audit.pools[0].blocks, audit.held_seats), ("ring", 64 + 16, 1));
-        // The second and third cell are made to name the block of the first.
+        // Makes the second and third cell name the block of the first.
         let file = File::options().read(true).write(true).open(name.path()).unwrap();
         let cells = 1024 + 16 * 512;
         let mut words = [[0; 8]; 3];
@@ -353,7 +355,7 @@ alone! {
 
     fn g7_an_audit_disturbs_nobody_who_joins() {
         const JOINS: usize = 5000;
-        // One seat is free at any time, so that a join that finds it busy for a moment finds none.
+        // One seat is free at any time, so a join that finds it busy for a moment finds none.
         let (_name, bus) = bus(&small().seats(1));
         let audits = shared_words(1);
         let auditor = Child::fork(|| {
@@ -378,7 +380,7 @@ alone! {
             let worker = bus.join_with(&quiet()).unwrap();
             worker.post(("s", "before"), b"").unwrap();
             stop_here();
-            // Nothing is dropped: the program is gone with all that it had.
+            // Nothing is dropped: the program is gone with all its values.
             panic!("{}", Command::new("sleep").arg("3600").exec());
         });
         child.await_stop();
@@ -443,7 +445,7 @@ fn every_test_that_the_page_names_is_there() {
         let function = if file.ends_with(".rs") { "fn" } else { "void" };
         match fs::read_to_string(root.join(file)) {
             Ok(source) => assert!(source.contains(&format!("{function} {test}(")), "{file} has no test {test}"),
-            // The package that is published has neither the models nor the command.
+            // The published package contains neither the models nor the command.
             Err(_) => assert!(file.starts_with("loom-tests/") || file.starts_with("crates/"), "{file} is not there"),
         }
     }

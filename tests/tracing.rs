@@ -11,7 +11,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Level, Metadata, Subscriber};
 
-/// Keeps the events that reach it.
+/// Keeps the events that it receives.
 #[derive(Clone, Default)]
 struct Kept(Arc<Mutex<Vec<Traced>>>);
 

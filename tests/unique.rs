@@ -1,4 +1,4 @@
-//! G9: at most one worker runs a unique event, whatever the clock, the ring and the others do.
+//! G9: at most one worker runs a unique event, regardless of the clock, the ring and the other workers.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use seqcast_testkit::{
     poll, quiet, role, shared_words, small, stop_here,
 };
 
-/// Over before anybody looks.
+/// A ttl that has ended before any worker looks.
 const INSTANT: Duration = Duration::from_nanos(1);
 
 fn held(key: &str) -> Unique<'_> {
@@ -36,7 +36,7 @@ fn one_bucket() -> seqcast::SegmentOptions {
     small().claims(1)
 }
 
-/// A worker of [`g9_processes_that_poll_at_random_times_run_every_event_once`], started by exec. It is no test.
+/// A worker of [`g9_processes_that_poll_at_random_times_run_every_event_once`], started by exec. Not a test.
 #[test]
 #[ignore = "a role that another test starts"]
 fn role_of_a_worker_that_polls_at_random_times() {
@@ -75,7 +75,7 @@ alone! {
         });
         let mut posted = Vec::new();
         for i in 0..400 {
-            // Some ttls are over before most workers have polled, some are not.
+            // Some ttls are over before most workers have polled, others are not.
             let ttl = [INSTANT, Duration::from_micros(500), HOUR][i % 3];
             let id = worker.event(("jobs", "run")).unique(&format!("key {i}")).ttl(ttl).post(b"").unwrap();
             posted.push(id.to_string());
@@ -150,7 +150,7 @@ alone! {
         early.event(("s", "first")).unique(held("key")).post(b"").unwrap();
         early.event(("s", "second")).unique(held("key")).post(b"").unwrap();
         assert_eq!(poll(&early), (1, 0));
-        // The early one ignored the second, whose key was held; it is not held any more when the late one comes to it.
+        // The early one ignored the second, whose key was held; it is no longer held when the late one reaches it.
         let claim = claim.lock().unwrap().unwrap();
         assert!(early.release(&claim).unwrap());
         assert_eq!(poll(&late), (0, 0), "an event that was ignored ran later");
@@ -181,7 +181,7 @@ alone! {
         assert!(other.release(&newer).unwrap());
         let over = won(&worker, "key", INSTANT);
         assert!(!worker.release(&over).unwrap(), "its ttl was over");
-        // A claim may be given to another worker to release.
+        // A claim may be passed to another worker to release.
         let given = won(&worker, "key", HOUR);
         assert!(other.release(&given).unwrap());
     }
@@ -191,7 +191,7 @@ alone! {
         let (worker, _other) = (bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap());
         let mut poster = bus.publisher().unwrap();
         assert_eq!((worker.seat(), poster.seat()), (0, 2));
-        let Claimed::Won(claim) = poster.claim("key", HOUR).unwrap() else { panic!("nobody has it") };
+        let Claimed::Won(claim) = poster.claim("key", HOUR).unwrap() else { panic!("the key is held") };
         assert!(matches!(worker.claim("key", HOUR).unwrap(), Claimed::Held { seat: 2, .. }));
         assert!(poster.release(&claim).unwrap());
         assert!(!poster.release(&claim).unwrap());
@@ -291,7 +291,7 @@ alone! {
         assert_eq!(poll(&forgetful), (1, 0));
         drop(owned);
         forgetful.event(("s", "e")).unique(held("key 2")).post(b"2").unwrap();
-        assert_eq!(poll(&forgetful), (0, 0), "it took an event that it has no handler for");
+        assert_eq!(poll(&forgetful), (0, 0), "it took an event for which it has no handler");
         assert_eq!(poll(&worker), (1, 0));
         assert_eq!((lost.texts(), log.texts()), (vec!["1".into()], vec!["2".into()]));
     }
@@ -300,11 +300,11 @@ alone! {
         let (_name, bus) = bus(&small());
         let (picky, worker) = (bus.join_with(&quiet()).unwrap(), bus.join_with(&quiet()).unwrap());
         let logs = [Log::of(&picky, Scope::events("s", ["b"])), Log::of(&worker, Scope::events("s", ["a", "b"]))];
-        // The same key; the picky one reads both and handles the second only.
+        // The same key; the picky one reads both and handles only the second.
         worker.event(("s", "a")).unique(ended("key")).post(b"").unwrap();
         worker.event(("s", "b")).unique(ended("key")).post(b"").unwrap();
         assert_eq!(poll(&picky), (1, 0));
-        assert_eq!(poll(&worker), (1, 0), "the first was nobody's decision yet");
+        assert_eq!(poll(&worker), (1, 0), "the first was already decided");
         assert_eq!(logs.map(|log| log.events()), [["b"], ["a"]]);
     }
 
@@ -328,11 +328,11 @@ alone! {
         let (newcomer, ahead) = listener(&bus, &quiet());
         let mut reservation = newcomer.reserve().unwrap();
         slow.event(("s", "after")).unique(ended("key")).post(b"").unwrap();
-        // Behind its own reservation it claims what it copies out.
+        // Behind its own reservation it claims the events that it copies.
         assert_eq!(poll(&newcomer), (0, 0));
         let one = slow.poll_at_most(1).unwrap();
         let is_delivered = matches!(one, Polled::Done { delivered: 1, .. });
-        assert!(is_delivered, "the newcomer has silenced an event that it never saw");
+        assert!(is_delivered, "the newcomer suppressed an unseen event");
         assert_eq!(log.ids(), [0]);
         reservation.commit(("s", "between"), b"").unwrap();
         assert_eq!(poll(&newcomer), (2, 0));
@@ -378,21 +378,21 @@ alone! {
             worker.event(("s", "decided")).unique(held(&format!("key {i}"))).post(b"").unwrap();
         }
         poll(&worker);
-        // A process whose clock is months ahead, and that cannot know by how much, since it has set up one more namespace:
-        // to it every ttl was over long ago.
+        // A process with a clock that is months ahead, and that cannot know by how much, because it has set up another
+        // namespace: for it every ttl was over long ago.
         let ran = shared_words(1);
         let done = in_time_namespace(10_000_000, || {
-            // SAFETY: changes what this process's children see only, and takes no memory.
+            // SAFETY: affects only this process's children, and takes no memory.
             assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWTIME) }, 0);
             let (late, again) = listener(&bus, &quiet().start(Start::Oldest));
-            assert_eq!(poll(&late), (0, 0), "it ran what was decided");
+            assert_eq!(poll(&late), (0, 0), "it ran a decided event");
             late.event(("s", "by the late")).unique(held("key 0")).post(b"").unwrap();
             assert_eq!(poll(&late), (1, 0), "to its clock the ttl is over");
             ran[0].store(again.len() as u64, Relaxed);
         });
         if done {
             assert_eq!(ran[0].load(Relaxed), 1);
-            assert_eq!(poll(&worker), (0, 0), "what the late one ran ran here, too");
+            assert_eq!(poll(&worker), (0, 0), "the late one's event also ran here");
             assert_eq!(log.len(), 20);
         }
     }
@@ -400,7 +400,7 @@ alone! {
     fn g9_workers_of_several_time_namespaces_hold_a_key_for_as_long_as_it_was_claimed() {
         let (name, bus) = bus(&small());
         let (worker, log) = listener(&bus, &quiet());
-        // Up to half of what the host has been up: no clock may show a time before the boot.
+        // Up to half of the host's uptime: no clock may show a time before the boot.
         let uptime: f64 = fs::read_to_string("/proc/uptime").unwrap().split(' ').next().unwrap().parse().unwrap();
         for (i, ahead) in [30 * 86_400, -(uptime / 2.0) as i64].into_iter().enumerate() {
             let claim = won(&worker, &format!("ours {i}"), HOUR);
@@ -419,9 +419,9 @@ alone! {
                 let _ = won(&other, &format!("over {i}"), INSTANT);
                 other.post(("s", "e"), b"").unwrap();
                 assert_eq!(poll(&other), (1, 0));
-                // What is shown of it is shown alike.
-                let looker = small().inspect(&name).unwrap();
-                for claim in looker.claims().unwrap() {
+                // The displayed times are equal.
+                let inspector = small().inspect(&name).unwrap();
+                for claim in inspector.claims().unwrap() {
                     assert!(claim.since < HOUR / 2 && claim.left.is_none_or(|left| left <= HOUR), "{claim:?}");
                 }
                 let ours = counts(&bus, &worker);
@@ -440,7 +440,7 @@ alone! {
             let soon = ours..ours + 100 * 300;
             assert!(soon.contains(&theirs), "{ahead} s ahead: started at {theirs}, and we at {ours}");
             let Claimed::Held { left, .. } = worker.claim(format!("theirs {i}"), HOUR).unwrap() else {
-                panic!("{ahead} s ahead: a key that it holds was won")
+                panic!("{ahead} s ahead: a key that it holds was won by another")
             };
             assert!(left <= HOUR && left > HOUR / 2, "{ahead} s ahead: held for {left:?}");
             let _ = won(&worker, &format!("over {i}"), HOUR);
@@ -497,7 +497,7 @@ alone! {
         let reports = Reports::default();
         let (worker, late) = (bus.join_with(&quiet()).unwrap(), bus.join_with(&reports.of(quiet())).unwrap());
         let logs = [Log::of(&worker, Scope::All), Log::of(&late, Scope::All)];
-        // More keys than the bucket remembers: of the first two it forgets that they ran.
+        // More keys than the bucket remembers: it forgets that the first two ran.
         for i in 0..entries + 2 {
             worker.event(("s", "e")).unique(ended(&format!("key {i}"))).post(b"").unwrap();
         }
@@ -565,7 +565,7 @@ alone! {
                 drop(reservation);
             } else {
                 drop(reservation);
-                assert_eq!(poll(&worker), (0, 0), "{way}: delivered to nobody");
+                assert_eq!(poll(&worker), (0, 0), "{way}: delivered although there is no handler");
                 let counts = counts(&bus, &worker);
                 assert_eq!((counts.orphaned, counts.delivered, counts.skipped), (1, 0, 1), "{way}");
             }

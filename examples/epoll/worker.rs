@@ -206,7 +206,7 @@ fn signal_descriptor() -> Result<OwnedFd> {
     if descriptor < 0 {
         return Err(std::io::Error::last_os_error().into());
     }
-    // SAFETY: it was just opened, and is nobody else's.
+    // SAFETY: it was just opened, and has no other owner.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 

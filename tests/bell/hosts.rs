@@ -194,7 +194,7 @@ alone! {
             settle(&bell);
             worker.post(("s", "e"), "").unwrap();
             assert!(is_readable(&bell, NOW));
-            // The name leads to another file: nobody knows this one by it.
+            // The name leads to another file: no process can open this one by it.
             bus.unlink().unwrap();
             let _other = small().unlink_on_drop(true).create(bus.name()).unwrap();
             let deaf = worker.bell_with(&BellOptions::new().tick(TICK)).unwrap();

@@ -14,7 +14,7 @@ use seqcast::{Bell, BellOptions, Bus, Event, Scope, Worker};
 use seqcast_testkit::{HOUR, Name, bus, is_readable, quiet, small};
 
 const NOW: Duration = Duration::ZERO;
-/// Longer than a ring takes, so that silence is silence.
+/// Longer than a ring takes, so that silence is certain.
 const SOON: Duration = Duration::from_millis(2);
 
 /// No timer makes such a bell readable.
@@ -22,23 +22,23 @@ fn rung_only() -> BellOptions {
     BellOptions::new().interval(HOUR)
 }
 
-/// Both kinds of bells that hear posts.
+/// Both kinds of bells that react to posts.
 fn hearing() -> [BellOptions; 2] {
     [rung_only(), rung_only().thread(true)]
 }
 
-/// A bus with a name, and one without.
+/// A named bus, and an anonymous one.
 fn buses() -> [(Option<Name>, Bus); 2] {
     let (name, named) = bus(&small());
     [(Some(name), named), (None, small().anonymous().unwrap())]
 }
 
-/// How often a handler ran.
+/// The number of calls of a handler.
 #[derive(Clone, Default)]
 struct Count(Arc<AtomicU64>);
 
 impl Count {
-    /// Counts one more, and returns how many that makes.
+    /// Counts a call, and returns the number of calls.
     fn add(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed) + 1
     }
@@ -48,7 +48,7 @@ impl Count {
     }
 }
 
-/// A worker that counts what it delivers.
+/// A worker that counts delivered events.
 fn counting(bus: &Bus) -> (Worker, Count) {
     let (worker, count) = (bus.join_with(&quiet()).unwrap(), Count::default());
     let counted = count.clone();

@@ -105,7 +105,7 @@ alone! {
                 assert_eq!(delivered.get(), before + 1);
                 let grandchild = grandchild[0].load(Ordering::Acquire) as libc::pid_t;
                 if grandchild != 0 {
-                    // SAFETY: a process of this test's own; it is not waited for by anybody else.
+                    // SAFETY: a process of this test's own; no other code waits for it.
                     unsafe { libc::kill(grandchild, libc::SIGKILL) };
                 }
             }
@@ -190,7 +190,7 @@ alone! {
         // After the look at the id, and before the descriptor is drained.
         child.kill();
         eventually("the seat is free", || bus.stats().unwrap().workers.iter().filter(|seat| seat.alive).count() == 1);
-        assert!(bell.arm(&subscriber).unwrap(), "the ring of its death is drained, and nobody will ring again");
+        assert!(bell.arm(&subscriber).unwrap(), "the ring of its death is drained, and no process will ring again");
         assert!(subscriber.try_next().unwrap().is_none());
     }
 

@@ -28,7 +28,7 @@ fn g19_a_bell_is_readable_when_there_is_something_to_poll_and_not_else() {
                 assert!(is_readable(&bell, HANGS), "round {round}");
                 assert_eq!(bell.poll().unwrap().delivered(), 2);
                 assert_eq!(delivered.get(), 2 * round);
-                // The thread may knock once more, for the second post.
+                // The thread may ring once more, for the second post.
                 settle(&bell);
             }
         }
@@ -51,7 +51,7 @@ fn g19_a_subscribers_bell_is_readable_when_there_is_something_to_read() {
                 assert!(is_readable(&bell, HANGS), "round {round}");
                 assert!(matches!(subscriber.try_next().unwrap(), Some(Delivery::Event(_))));
                 publisher.post(("s", "e"), "").unwrap();
-                assert!(bell.arm(&subscriber).unwrap(), "there is more");
+                assert!(bell.arm(&subscriber).unwrap(), "no more events");
                 assert!(matches!(subscriber.try_next().unwrap(), Some(Delivery::Event(_))));
                 while is_readable(&bell, SOON) {
                     assert!(!bell.arm(&subscriber).unwrap());
@@ -233,12 +233,12 @@ fn g19_a_waker_makes_a_bell_readable_and_no_wake_is_lost() {
     thread::scope(|scope| scope.spawn(|| waker.wake()).join().unwrap());
     assert!(is_readable(&bell, NOW));
     settle(&bell);
-    // One that comes after a look at a flag, and before the poll that drains.
+    // An event that comes after a check of a flag, and before the poll that drains.
     waker.wake();
     bell.poll().unwrap();
     assert!(is_readable(&bell, NOW), "the loop would sleep and not look at its flag");
     settle(&bell);
-    // In the middle of the poll.
+    // During the poll.
     worker.on(Scope::source("wakes"), move |_: &Event<'_>| waker.wake()).unwrap();
     worker.post(("wakes", "e"), "").unwrap();
     bell.poll().unwrap();
@@ -270,7 +270,7 @@ fn g19_g11_a_bell_beside_another_threads_handler_is_silent_until_that_poll_is_ov
         assert_eq!(bell.poll().unwrap(), Polled::Busy);
         polls += 1;
     }
-    // Each look is twice as long after the one before, from a millisecond on.
+    // The interval between two looks doubles each time, starting at a millisecond.
     let most = 10 + began.elapsed().as_millis().ilog2();
     assert!(polls <= most, "{polls} polls, of {most}");
     go.send(()).unwrap();
@@ -299,7 +299,7 @@ fn g19_a_poll_of_a_bell_in_a_handler_loses_nothing() {
     for _ in 0..3 {
         worker.post(("s", "e"), "").unwrap();
     }
-    // By the worker, which does not poll the rest.
+    // By the worker, which does not poll the remaining events.
     worker.poll_at_most(1).unwrap();
     assert!(is_readable(&*bell, HANGS), "two events are left");
     assert_eq!(bell.poll().unwrap().delivered(), 2);

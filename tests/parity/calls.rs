@@ -245,7 +245,7 @@ alone! {
         assert_eq!(poll(&next), (0, 0));
         assert_error!(bus.join_with(&quiet().start(Start::At(101))), Cause::NotYet { id: 101, next: 100 });
         let gone = bus.join_with(&quiet().start(Start::At(0))).unwrap();
-        assert_eq!(poll(&gone).1, 44, "what was overwritten before is missed, up to an eighth above the oldest");
+        assert_eq!(poll(&gone).1, 44, "overwritten events are missed, up to an eighth above the oldest");
     }
 
     fn wait_ends_for_a_post_of_another_process_and_for_a_local_one() {
@@ -294,7 +294,7 @@ alone! {
             let waiter = scope.spawn(|| worker.wait(HOUR));
             std::thread::sleep(Duration::from_millis(5));
             worker.clone().leave().unwrap();
-            // Whether it slept by then or not: it comes to its end, with nothing to poll.
+            // Whether or not it sleeps by then, it returns with nothing to poll.
             let waited = waiter.join().unwrap();
             assert!(matches!(waited.as_ref().map_err(|error| error.cause()), Ok(false) | Err(Cause::Left)));
         });
@@ -346,17 +346,17 @@ alone! {
             worker.post(("s", "e"), [7; 100]).unwrap();
             poster.post(("s", "e"), [7; 100]).unwrap();
             poll(&worker);
-            // SAFETY: from here on any system call but read, write and exit kills this process with SIGKILL.
+            // SAFETY: from here on any system call except read, write and exit kills this process with SIGKILL.
             assert_eq!(unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_STRICT) }, 0);
             let mut good = true;
             for _ in 0..100 {
                 good &= matches!(worker.poll(), Ok(Polled::Done { delivered: 0, missed: 0, .. }));
             }
-            // More than a lap, fragmented posts apart.
+            // More than a lap, apart from fragmented posts.
             for _ in 0..100 {
                 good &= worker.post(("s", "e"), [7; 100]).is_ok() && poster.post(("s", "e"), [7; 100]).is_ok();
             }
-            // SAFETY: ends this thread, which is the only one. `_exit` is a system call of another number.
+            // SAFETY: ends this thread, which is the only one. `_exit` is a different system call.
             unsafe { libc::syscall(libc::SYS_exit, i32::from(!good)) };
         });
     }

@@ -60,7 +60,7 @@ alone! {
 
     fn a_failed_post_leaves_no_hole() {
         let (_name, bus) = bus(&small());
-        // Were there a hole, this worker would wait for it for an hour.
+        // If there were a hole, this worker would wait for it for an hour.
         let (worker, log) = listener(&bus, &quiet().wait_interval(HOUR).wait_max(HOUR));
         worker.post(("s", "before"), b"").unwrap();
         let huge = vec![0; bus.largest_event() + 1];
@@ -75,7 +75,7 @@ alone! {
             assert!(refusals.contains(&failure.kind()), "{failure:?}");
         }
         let id = worker.post(("s", "after"), b"").unwrap();
-        // The one id between is the reservation that was given up.
+        // The one id in between is the reservation that was given up.
         assert_eq!(id, 2);
         assert_eq!(poll(&worker), (2, 0));
         assert_eq!(log.events(), ["before", "after"]);
@@ -122,7 +122,7 @@ alone! {
         }
         for worker in &workers {
             poll(worker);
-            // The ttl was over long before; this makes it so whatever the clock's step.
+            // The ttl was over long before; this makes it certain whatever the clock's step.
             std::thread::sleep(Duration::from_millis(1));
         }
         assert_eq!(logs.map(|log| log.len()), [100, 0, 0, 0]);
@@ -163,7 +163,7 @@ alone! {
         let child = Child::fork(|| {
             let worker = bus.join_with(&quiet()).unwrap();
             worker.on(Scope::All, |_: &Event<'_>| {
-                // The first time with a claim just taken.
+                // The first time with a newly taken claim.
                 ran[0].fetch_add(1, Relaxed);
                 stop_here();
             }).unwrap();
@@ -172,7 +172,7 @@ alone! {
         });
         child.await_stop();
         assert_eq!(ran[0].load(Relaxed), 1);
-        // Everything that workers do, with the other stopped in the middle of its poll.
+        // All calls of workers, with the other worker stopped in the middle of its poll.
         assert_eq!(poll(&worker), (0, 0), "the unique event is the other's");
         for _ in 0..300 {
             worker.post(("s", "e"), b"").unwrap();

@@ -6,7 +6,7 @@ use seqcast::{Cause, Event, Polled, Registration, Scope, Worker};
 
 use seqcast_testkit::{Log, Reports, alone, assert_error, bus, listener, poll, quiet, small};
 
-/// A handler that notes its own name.
+/// A handler that records its own name.
 fn naming(name: &str, called: &Arc<Mutex<Vec<String>>>) -> impl Fn(&Event<'_>) + Send + Sync + use<> {
     let (name, called) = (name.to_owned(), Arc::clone(called));
     move |_| called.lock().unwrap().push(name.clone())
@@ -133,7 +133,7 @@ alone! {
         assert_eq!(poll(&mine), (1, 0));
         assert_eq!(log.len(), 1, "a stranger's registration removed the handler");
         drop(other);
-        // Nor is it the one of a worker that takes the same seat later.
+        // Nor does it belong to a worker that takes the same seat later.
         let successor = bus.join_with(&quiet()).unwrap();
         successor.on(Scope::All, |_: &Event<'_>| ()).unwrap();
         assert!(!successor.unregister(theirs));
@@ -186,7 +186,7 @@ alone! {
         worker.post(("s", "e"), b"").unwrap();
         poll(&worker);
         assert!(worker.unregister(registration));
-        // What polling remembers of it goes with the next event.
+        // State of the poll that refers to it disappears with the next event.
         worker.post(("s", "e"), b"").unwrap();
         poll(&worker);
         assert_eq!(Arc::strong_count(&handler), 1);

@@ -1,4 +1,5 @@
-//! What the users of lua-resty-worker-events rely on, row by row of PARITY.md, and the faults it was seen to have.
+//! The behaviour that users of lua-resty-worker-events rely on, row by row of PARITY.md, and the faults that it was
+//! seen to have.
 
 mod calls;
 mod faults;

@@ -46,7 +46,7 @@ alone! {
         worker.reconfigure(|options| options.label("after").timeout(MS * 3).interval(MS * 4)).unwrap();
         let options = format!("{:?}", worker.options());
         assert!(options.contains("timeout: 3ms") && options.contains("interval: 4ms"), "{options}");
-        assert!(options.contains("wait_max: 500ms"), "what was not changed is as before: {options}");
+        assert!(options.contains("wait_max: 500ms"), "an unchanged option differs: {options}");
         assert_eq!(counts(&bus, &worker).label, "after");
     }
 

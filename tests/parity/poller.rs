@@ -1,4 +1,4 @@
-//! The background poller: only on request, at once when something is posted, and gone when it is stopped.
+//! The background poller: only on request, at once after a post, and gone when it is stopped.
 
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -40,7 +40,7 @@ alone! {
         let (worker, log) = listener(&bus, &quiet().interval(HOUR));
         let poller = worker.start_poller().unwrap();
         for posted in 1..=20 {
-            // From another process, so that only the segment can have told it.
+            // From another process, so that only the segment can have woken it.
             in_child(|| {
                 bus.join_with(&quiet()).unwrap().post(("s", "e"), b"").unwrap();
             });
@@ -50,7 +50,7 @@ alone! {
         eventually("a local event is delivered", || log.len() == 21);
         poller.stop().unwrap();
         worker.post(("s", "e"), b"").unwrap();
-        assert_eq!(poll(&worker), (1, 0), "nobody polls any more but us");
+        assert_eq!(poll(&worker), (1, 0), "another thread still polls");
     }
 
     fn a_sleeping_poller_is_woken_by_a_call() {
@@ -58,7 +58,7 @@ alone! {
         let (worker, _log) = listener(&bus, &quiet().interval(HOUR));
         let sender = bus.join_with(&quiet()).unwrap();
         let poller = worker.start_poller().unwrap();
-        // It may be awake when we post; then it needs no call.
+        // It may be awake when we post; then it needs no wake call.
         eventually("a post woke it", || {
             std::thread::sleep(Duration::from_millis(2));
             sender.post(("s", "e"), b"").unwrap();
@@ -153,7 +153,7 @@ alone! {
             assert_eq!(polling.join().unwrap(), (2, 0));
             worker.post(("s", "3"), b"").unwrap();
             release.send(()).unwrap();
-            eventually("the poller goes on", || worker.cursor() == 3);
+            eventually("the poller continues", || worker.cursor() == 3);
             poller.stop().unwrap();
         });
     }

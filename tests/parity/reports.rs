@@ -1,4 +1,4 @@
-//! What is reported, and that no payload is in it.
+//! Reports, and that they contain no payload.
 
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex};
@@ -7,7 +7,7 @@ use seqcast::{Event, HandlerError, Report, Scope, Trouble, Unique, Worker, proce
 
 use seqcast_testkit::{HOUR, Log, Reports, alone, bus, in_child, poll, quiet, small, stderr_of};
 
-/// A payload that nobody may print, as text or as numbers.
+/// A payload that must not be printed, as text or as numbers.
 const SECRET: &str = "s3cret-payload";
 
 fn assert_secret(what: &str, text: &str) {
@@ -124,7 +124,7 @@ alone! {
         for setting in [None, Some("0")] {
             let (_name, bus) = bus(&small());
             let (ended_well, text) = stderr_of(|| {
-                // SAFETY: the child has one thread, and nothing has asked for a backtrace yet.
+                // SAFETY: the child has one thread, and no code has asked for a backtrace yet.
                 unsafe {
                     match setting {
                         Some(value) => std::env::set_var("RUST_BACKTRACE", value),
@@ -171,7 +171,7 @@ alone! {
             }
             assert_eq!((poll(&limited), poll(&unlimited)), ((499, 0), (499, 0)));
             assert_eq!(reports.texts().len(), 499);
-            // What was left out is told at the latest when the worker leaves.
+            // Omitted reports are counted at the latest when the worker leaves.
             drop(limited);
         });
         assert!(ended_well, "{text}");
@@ -181,7 +181,7 @@ alone! {
             rest.split_once(" more like it in the last ")?.0.parse::<usize>().ok()
         });
         assert_eq!(failed + left_out.sum::<usize>(), 499, "{text}");
-        // However slow this is, no more than five in ten seconds.
+        // However slow this is, there are at most five in ten seconds.
         assert!(failed < 50, "{failed} lines");
     }
 
@@ -240,7 +240,7 @@ alone! {
                 worker.post(("s", "e"), b"").unwrap();
                 assert_eq!(poll(&worker), (2, 0));
                 assert_eq!(log.len(), 2);
-                // The process's signals are as they were: none pending, none blocked.
+                // The process's signals are as before: none pending, none blocked.
                 // SAFETY: a signal set is plain numbers, and it outlives the calls.
                 unsafe {
                     let mut set: libc::sigset_t = std::mem::zeroed();

@@ -1,4 +1,4 @@
-//! Typed events: bound to source, event and version, checked before a handler sees them.
+//! Typed events: bound to source, event and version, validated before a handler sees them.
 
 use rkyv::{Archive, Serialize};
 use seqcast::{Cause, Event, Topic, Typed, TypedEvent, rkyv};
@@ -19,7 +19,7 @@ impl TypedEvent for Upstream {
     const VERSION: u32 = 1;
 }
 
-/// The same fields in a newer meaning.
+/// The same fields with a newer meaning.
 #[derive(Archive, Serialize)]
 #[rkyv(crate = rkyv)]
 struct NewUpstream {
@@ -133,7 +133,7 @@ alone! {
         worker.post_local(("health", "down"), upstream()).unwrap();
         worker.post(Upstream::TOPIC, &upstream()).unwrap();
         assert_eq!(poll(&worker), (5, 0));
-        assert_eq!(*called.lock().unwrap(), 1, "the handler ran for what is none of its own");
+        assert_eq!(*called.lock().unwrap(), 1, "the handler ran for another type's event");
         assert_eq!(after.len(), 5);
         let texts = reports.texts();
         assert_eq!(texts.len(), 4);

@@ -273,7 +273,7 @@ fn a_late_release_meets_the_next_holder() {
             let region = region(run, 2, 2, 0);
             let mut cast = run.cast();
             let (holder, watch, mut hand) = (region.clone(), run.clone(), region.adopt(0));
-            let Decision::Won(token) = holder.claim(&mut hand, KEY, 10, None, 0) else { panic!("nobody else claims") };
+            let Decision::Won(token) = holder.claim(&mut hand, KEY, 10, None, 0) else { panic!("nothing else claims") };
             cast.actor(move || {
                 // Its clock still says 9, the other one's says 10: clocks are read before the exchange.
                 let released = holder.release(&mut hand, KEY, token, 9);
