@@ -1,4 +1,4 @@
-# Shortcuts for the slower checks. `just --list` shows them; each line works as it stands without just, too.
+# Shortcuts for the slower checks. `just --list` shows them; each command also works without just.
 
 # The gate.
 ci:
@@ -41,7 +41,7 @@ fuzz seconds="600":
 sanitizers:
     .ci/sanitizers
 
-# Licences, sources and advisories of what is built in; needs cargo-deny.
+# Licences, sources and advisories of the dependencies; needs cargo-deny.
 deny:
     cargo deny check
 

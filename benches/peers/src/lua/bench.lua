@@ -1,5 +1,5 @@
--- Two nginx workers on the original: worker 0 posts "ping" and polls until worker 1 has answered "pong"; then it posts as
--- fast as it can while worker 1 polls. Polling is by hand (interval 0), in tight loops. Times are nanoseconds.
+-- Two nginx workers on the original: worker 0 posts "ping" and polls until worker 1 has answered "pong". Then it posts as
+-- fast as it can while worker 1 polls. Both poll explicitly (interval 0), in tight loops. Times are in nanoseconds.
 
 local ffi = require "ffi"
 local events = require "resty.worker.events"
@@ -21,7 +21,7 @@ local own, others = near and "ping" or "pong", near and "pong" or "ping"
 local filler = ("x"):rep(math.max(bench_size - 12, 0))
 local last, count = 0, 0
 
--- The number in twelve digits, and as many bytes after it as make the payload's size.
+-- The number in twelve digits, padded to the payload's size.
 local function post(number)
     local ok, err = events.post(own, "e", ("%012d"):format(number) .. filler)
     if not ok then error(err) end
