@@ -337,6 +337,15 @@ impl Bus {
     }
 
     /// Returns the bytes of the largest event, with its names and up to 63 bytes more. It is a quarter of the ring.
+    ///
+    /// ```
+    /// let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// assert_eq!(bus.largest_event(), 512 << 10);
+    /// let mut publisher = bus.publisher()?;
+    /// publisher.post(("blob", "new"), vec![0; 500 << 10])?;
+    /// assert!(publisher.post(("blob", "new"), vec![0; 512 << 10]).is_err());
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     pub fn largest_event(&self) -> usize {
         self.segment.geometry().largest_message()
     }

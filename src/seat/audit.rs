@@ -10,7 +10,15 @@ use crate::segment::fault::InSegment;
 use crate::segment::pools::{POOLS, PoolSpec};
 use crate::sync::Ordering;
 
-/// What an audit of a segment found: by rights every block is named by exactly one cell or held by exactly one seat.
+/// The result of [`Bus::audit`](crate::Bus::audit): each block must be named by exactly one cell, or held by exactly one
+/// seat.
+///
+/// ```
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+/// let audit = bus.audit()?;
+/// assert!(audit.is_clean(), "{audit:?}");
+/// # Ok::<(), seqcast::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Audit {
@@ -21,6 +29,14 @@ pub struct Audit {
 }
 
 /// What an audit found of the blocks of one pool.
+///
+/// ```
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+/// for pool in bus.audit()?.pools {
+///     println!("{}: {} blocks, {} leaked, {} shared", pool.pool, pool.blocks, pool.leaked, pool.shared);
+/// }
+/// # Ok::<(), seqcast::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PoolAudit {
@@ -40,7 +56,7 @@ impl Audit {
         self.pools.iter().all(|pool| pool.leaked == 0 && pool.shared == 0)
     }
 
-    /// Only looks: it takes no lock, so that it disturbs nobody who joins meanwhile, and stores nothing.
+    /// Audits the segment. It only reads and takes no lock, so that it disturbs no process that joins meanwhile.
     pub(crate) fn of(segment: &Segment) -> Result<Audit> {
         let holds = Hold::of_all(segment)?;
         let held_seats = holds.iter().filter(|hold| hold.is_alive()).count() as u32;

@@ -150,6 +150,16 @@ impl WorkerOptions {
 
     /// Sets the longest time between two polls of a [`Poller`](crate::Poller), which also polls at once when something is
     /// posted. Zero means that no poller can be started, and ends one that runs. Default: 1 s.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// use std::time::Duration;
+    /// use seqcast::WorkerOptions;
+    ///
+    /// let worker = bus.join_with(&WorkerOptions::new().interval(Duration::ZERO))?;
+    /// assert!(worker.start_poller().is_err(), "it is polled by hand");
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     pub fn interval(mut self, interval: Duration) -> WorkerOptions {
         self.interval = interval;
         self
@@ -190,6 +200,16 @@ impl WorkerOptions {
     }
 
     /// Sets how long the key of a unique event is held if the post does not say. It must be above zero. Default: 2 s.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// use std::time::Duration;
+    /// use seqcast::WorkerOptions;
+    ///
+    /// let worker = bus.join_with(&WorkerOptions::new().timeout(Duration::from_secs(60)))?;
+    /// worker.event(("mail", "nightly")).unique("mail").post("")?; // its key is held for a minute
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> WorkerOptions {
         self.timeout = timeout;
         self
@@ -197,6 +217,15 @@ impl WorkerOptions {
 
     /// Sets whether joining posts [`STARTED`](crate::library::STARTED) and leaving posts
     /// [`STOPPING`](crate::library::STOPPING). Default: `true`.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// use seqcast::WorkerOptions;
+    ///
+    /// let quiet = bus.join_with(&WorkerOptions::new().announce(false))?;
+    /// assert_eq!(bus.next_id(), 0);
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     pub fn announce(mut self, yes: bool) -> WorkerOptions {
         self.announce = yes;
         self

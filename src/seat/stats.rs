@@ -14,7 +14,15 @@ use crate::segment::layout::{header_word, seat_word};
 use crate::segment::pools::PoolId;
 use crate::sync::Ordering;
 
-/// A snapshot of a segment: every figure true at some moment of its making.
+/// A snapshot of a segment, from [`Bus::stats`](crate::Bus::stats). Each figure was true at some moment of the call.
+///
+/// ```
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+/// let stats = bus.stats()?;
+/// println!("{} holds events {} to {}", stats.name, stats.oldest_id, stats.next_id);
+/// assert!(stats.workers.is_empty());
+/// # Ok::<(), seqcast::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Stats {
@@ -47,6 +55,15 @@ pub struct Stats {
 }
 
 /// What one worker has counted since it joined.
+///
+/// ```
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+/// # let worker = bus.join()?;
+/// for worker in bus.stats()?.workers {
+///     println!("{}: posted {}, missed {}, failed {}", worker.label, worker.posted, worker.missed, worker.failed);
+/// }
+/// # Ok::<(), seqcast::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct WorkerStats {
@@ -206,6 +223,15 @@ impl Stats {
 impl WorkerStats {
     /// Returns the figures by name, as [`Stats::figures`] does. What is `None` is left out, and `alive` and `unlocked` are
     /// 0 or 1.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// for (name, value) in bus.stats()?.workers[0].figures() {
+    ///     println!("{name} {value}");
+    /// }
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     pub fn figures(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
         // All fields, so that a new one is not forgotten.
         let &WorkerStats {

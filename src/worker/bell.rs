@@ -35,8 +35,7 @@ const FIRST_LOOK: Duration = Duration::from_millis(1);
 /// A bell is readable when it is made: the first poll arms it.
 ///
 /// ```
-/// # let name = format!("doc-bell-{}", std::process::id());
-/// # let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
 /// # fn wait_until_readable(_: std::os::fd::BorrowedFd<'_>) {}
 /// use std::os::fd::AsFd;
 ///
@@ -101,6 +100,16 @@ impl Worker {
 
     /// [`bell`](Worker::bell) with options.
     ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// use std::time::Duration;
+    /// use seqcast::BellOptions;
+    ///
+    /// let bell = worker.bell_with(&BellOptions::new().interval(Duration::from_secs(5)))?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`bell`](Worker::bell), and [`ErrorKind::Option`].
@@ -124,8 +133,16 @@ impl Worker {
 }
 
 impl Bell {
-    /// Polls the worker and prepares the event loop's sleep: everything there is has been handed to the handlers, and the
-    /// descriptor becomes readable when there is more.
+    /// Polls the worker and prepares the event loop's sleep: everything there is is delivered, and the descriptor becomes
+    /// readable when there is more.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// let bell = worker.bell()?;
+    /// assert_eq!(bell.poll()?.missed(), 0);
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     ///
     /// It never sleeps: at a reserved id it returns [`Polled::Reserved`] as [`Worker::poll_now`] does, and the descriptor
     /// becomes readable when the id is decided, or due to be given up. While another thread polls the worker it returns
@@ -139,8 +156,22 @@ impl Bell {
         self.poll_at_most(u64::MAX)
     }
 
-    /// [`poll`](Bell::poll) that stops after `events` were delivered. The descriptor is readable again if there are more, so
-    /// that the loop's other descriptors get their turn.
+    /// [`poll`](Bell::poll) that ends after it has delivered `events`. The descriptor is readable again if there are more,
+    /// so that the loop's other descriptors get their turn.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// # worker.poll()?;
+    /// worker.on(("job", "done"), |event| println!("{event:?}"))?;
+    /// let bell = worker.bell()?;
+    /// for job in 0..3 {
+    ///     worker.post(("job", "done"), job.to_string())?;
+    /// }
+    /// assert_eq!(bell.poll_at_most(2)?.delivered(), 2);
+    /// assert_eq!(bell.poll_at_most(2)?.delivered(), 1);
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

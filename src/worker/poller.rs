@@ -140,8 +140,17 @@ impl Poller {
     }
 
     /// Returns `true` while the thread polls. It ends by itself if the worker leaves, if its `interval` is made zero, and
-    /// after an error, as of a corrupt segment. The error is reported as [`Trouble::PollerEnded`](crate::Trouble::PollerEnded),
-    /// and returned by [`stop`](Poller::stop).
+    /// after an error, as of a corrupt segment. The error is reported as
+    /// [`Trouble::PollerEnded`](crate::Trouble::PollerEnded), and returned by [`stop`](Poller::stop).
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// let poller = worker.start_poller()?;
+    /// assert!(poller.is_running());
+    /// poller.stop()?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     pub fn is_running(&self) -> bool {
         !self.worker.is_forked() && self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }

@@ -11,8 +11,7 @@ impl Worker {
     ///
     /// ```
     /// # use rkyv::{Archive, Serialize};
-    /// # let name = format!("doc-on-typed-{}", std::process::id());
-    /// # let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
     /// # let worker = bus.join()?;
     /// use seqcast::{Topic, Typed, TypedEvent};
     ///

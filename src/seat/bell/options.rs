@@ -7,6 +7,18 @@ use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 
 /// How a bell hears of posts.
+///
+/// ```
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+/// # let worker = bus.join()?;
+/// use seqcast::BellKind;
+///
+/// let bell = worker.bell()?;
+/// if let BellKind::Tick(interval) = bell.kind() {
+///     println!("the bell looks every {interval:?}: {:?}", bell.unheard());
+/// }
+/// # Ok::<(), seqcast::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BellKind {
@@ -21,8 +33,7 @@ pub enum BellKind {
 /// Options of a [`Bell`](crate::Bell) or [`PullBell`](crate::PullBell).
 ///
 /// ```
-/// # let name = format!("doc-bell-options-{}", std::process::id());
-/// # let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
 /// use std::time::Duration;
 /// use seqcast::BellOptions;
 ///
@@ -45,29 +56,39 @@ impl Default for BellOptions {
 }
 
 impl BellOptions {
-    /// The defaults.
+    /// Returns the defaults.
     pub fn new() -> BellOptions {
         BellOptions::default()
     }
 
-    /// The longest time between two looks, whether the bell was rung or not. Default 1 s.
+    /// Sets the longest time between two looks, whether the bell was rung or not. An idle event loop wakes that often.
+    /// Default: 1 s.
     ///
-    /// It bounds the delay of an event whose poster was stopped between its publication and its ring. So often does the
-    /// bell wake an idle event loop.
+    /// It bounds the delay of an event if its poster is stopped between its publication and its ring.
     pub fn interval(mut self, interval: Duration) -> BellOptions {
         self.interval = interval;
         self
     }
 
-    /// The time between two looks of a bell that cannot be rung: [`BellKind::Tick`]. Default 10 ms; never more than the
-    /// interval.
+    /// Sets the time between two looks of a bell that cannot be rung: [`BellKind::Tick`]. It is never more than the
+    /// interval. Default: 10 ms.
     pub fn tick(mut self, tick: Duration) -> BellOptions {
         self.tick = tick;
         self
     }
 
-    /// Has a thread wait for posts and ring the bell, for systems without inotify. It wakes ten times a second while idle,
-    /// and takes twice the time of inotify to ring. Default: no.
+    /// Sets whether a thread waits for posts and rings the bell, for systems without inotify. It wakes ten times a second
+    /// while idle, and takes twice the time of inotify to ring. Default: `false`.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// use seqcast::{BellKind, BellOptions};
+    ///
+    /// let bell = worker.bell_with(&BellOptions::new().thread(true))?;
+    /// assert_eq!(bell.kind(), BellKind::Thread);
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     pub fn thread(mut self, yes: bool) -> BellOptions {
         self.thread = yes;
         self

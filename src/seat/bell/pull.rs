@@ -17,8 +17,7 @@ use crate::seat::subscriber::Subscriber;
 /// descriptor is readable, read until [`try_next`](Subscriber::try_next) returns `None`, then call [`arm`](PullBell::arm).
 ///
 /// ```
-/// # let name = format!("doc-pull-bell-{}", std::process::id());
-/// # let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
 /// use seqcast::{Delivery, PullBell, Subscriber};
 ///
 /// /// To be called when `bell` is readable.
@@ -64,6 +63,16 @@ impl Subscriber {
 
     /// [`bell`](Subscriber::bell) with options.
     ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// use std::time::Duration;
+    /// use seqcast::BellOptions;
+    ///
+    /// let subscriber = bus.subscribe()?;
+    /// let bell = subscriber.bell_with(&BellOptions::new().interval(Duration::from_secs(5)))?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`bell`](Subscriber::bell), and [`ErrorKind::Option`].
@@ -77,7 +86,17 @@ impl PullBell {
     /// Prepares the event loop's sleep. Returns `true` if there is something to read after all: read on and call it again.
     /// After `false` the descriptor becomes readable as soon as there is something.
     ///
-    /// At a reserved id it has the descriptor be readable when the id is decided, or due to be given up.
+    /// At a reserved id the descriptor becomes readable when the id is decided, or due to be given up.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// let mut subscriber = bus.subscribe()?;
+    /// let bell = subscriber.bell()?;
+    /// assert!(bell.arm(&subscriber)?, "its own announcement is there");
+    /// while let Some(_) = subscriber.try_next()? {}
+    /// assert!(!bell.arm(&subscriber)?);
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
