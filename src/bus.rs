@@ -19,8 +19,8 @@ use crate::worker::Worker;
 
 /// A process's handle on a segment. Workers join by it.
 ///
-/// Open it in a master process and join in each child, or open the segment by its name in each process. A `Bus` works in a
-/// forked child; a worker does not. Dropping it leaves the segment as it is, unless
+/// Open it in a master process and join in each child, or open the segment by its name in each process. A `Bus` works
+/// in a forked child; a worker does not. Dropping it leaves the segment as it is, unless
 /// [`SegmentOptions::unlink_on_drop`] was set and this process created it.
 ///
 /// Clones are the same handle.
@@ -78,8 +78,8 @@ impl Bus {
         SegmentOptions::new().open(name)
     }
 
-    /// Opens the segment `name`, or creates it with the default options if there is none. Safe to call concurrently: all
-    /// callers get the same segment.
+    /// Opens the segment `name`, or creates it with the default options if there is none. Safe to call concurrently:
+    /// all callers get the same segment.
     ///
     /// ```
     /// # let name = format!("doc-bus-open-or-create-{}", std::process::id());
@@ -105,8 +105,8 @@ impl Bus {
 
     /// Joins the bus as a [`Worker`] with the default options.
     ///
-    /// It does not wait if a seat is free, or if all are held by workers that live. If the only free seat is locked for a
-    /// moment, by a process that joins, leaves or frees it from a dead worker, this tries again for at most 50 ms.
+    /// It does not wait if a seat is free, or if all are held by workers that live. If the only free seat is locked for
+    /// a moment, by a process that joins, leaves or frees it from a dead worker, this tries again for at most 50 ms.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -159,9 +159,9 @@ impl Bus {
         self.publisher_with(&WorkerOptions::new())
     }
 
-    /// [`publisher`](Bus::publisher) with options. `label` is used, and `timeout` for unique keys without a ttl. The other
-    /// options are checked as [`join_with`](Bus::join_with) checks them, and have no effect: a publisher reads, announces
-    /// and reports nothing.
+    /// [`publisher`](Bus::publisher) with options. `label` is used, and `timeout` for unique keys without a ttl. The
+    /// other options are checked as [`join_with`](Bus::join_with) checks them, and have no effect: a publisher reads,
+    /// announces and reports nothing.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -226,7 +226,7 @@ impl Bus {
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
     /// # let worker = bus.join()?;
     /// for worker in bus.stats()?.workers {
-    ///     println!("{} in seat {}: {} delivered, {} missed", worker.label, worker.seat, worker.delivered, worker.missed);
+    ///     println!("{}: {} delivered, {} missed", worker.label, worker.delivered, worker.missed);
     /// }
     /// # Ok::<(), seqcast::Error>(())
     /// ```
@@ -240,9 +240,9 @@ impl Bus {
 
     /// Checks that every block of the segment is named or held exactly once, as it must be whatever was killed when.
     ///
-    /// It only reads: it takes no seat and no lock, adopts nothing, and disturbs no worker. Its result is only true if no
-    /// worker posts or claims meanwhile, since such a worker is between two states. Workers may be dead or stopped, and may
-    /// join and leave without announcing it.
+    /// It only reads: it takes no seat and no lock, adopts nothing, and disturbs no worker. Its result is only true if
+    /// no worker posts or claims meanwhile, since such a worker is between two states. Workers may be dead or stopped,
+    /// and may join and leave without announcing it.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -264,8 +264,8 @@ impl Bus {
         self.segment.name()
     }
 
-    /// Returns the identity of the bus. If a segment of the same name is created again, it has another identity, and its
-    /// event ids begin at 0: an event id means nothing without it. See [`Position`](crate::Position).
+    /// Returns the identity of the bus. If a segment of the same name is created again, it has another identity, and
+    /// its event ids begin at 0: an event id means nothing without it. See [`Position`](crate::Position).
     ///
     /// ```
     /// # let name = format!("doc-bus-id-{}", std::process::id());
@@ -282,9 +282,9 @@ impl Bus {
         self.segment.id()
     }
 
-    /// Returns `true` if the name still leads to this bus. If it does not, the segment was unlinked, and perhaps created
-    /// again: its workers continue among themselves, and processes that open the name now are on another bus. An
-    /// anonymous bus is always current.
+    /// Returns `true` if the name still leads to this bus. If it does not, the segment was unlinked, and perhaps
+    /// created again: its workers continue among themselves, and processes that open the name now are on another bus.
+    /// An anonymous bus is always current.
     ///
     /// ```
     /// # let name = format!("doc-current-{}", std::process::id());
@@ -396,9 +396,9 @@ impl Bus {
     /// # Ok::<(), seqcast::Error>(())
     /// ```
     ///
-    /// The kernel proves it, by a lease on the file: only the segment's owner and root can call this. If this process is
-    /// stopped in the call for longer than the kernel keeps a lease (`fs.lease-break-time`, 45 s), a process that opens
-    /// the name then can lose it. It finds out by [`is_current`](Bus::is_current).
+    /// The kernel proves it, by a lease on the file: only the segment's owner and root can call this. If this process
+    /// is stopped in the call for longer than the kernel keeps a lease (`fs.lease-break-time`, 45 s), a process that
+    /// opens the name then can lose it. It finds out by [`is_current`](Bus::is_current).
     ///
     /// # Errors
     ///
@@ -428,8 +428,8 @@ impl SegmentOptions {
         Segment::create(name, self).map(Bus::of)
     }
 
-    /// Opens the segment `name`. Only `mode`, `owner`, `creation_timeout` and `dump` are used. The sizes are those of the
-    /// segment.
+    /// Opens the segment `name`. Only `mode`, `owner`, `creation_timeout` and `dump` are used. The sizes are those of
+    /// the segment.
     ///
     /// ```
     /// # let name = format!("doc-open-{}", std::process::id());

@@ -10,8 +10,8 @@ use crate::segment::fault::InSegment;
 use crate::segment::pools::{POOLS, PoolSpec};
 use crate::sync::Ordering;
 
-/// The result of [`Bus::audit`](crate::Bus::audit): each block must be named by exactly one cell, or held by exactly one
-/// seat.
+/// The result of [`Bus::audit`](crate::Bus::audit): each block must be named by exactly one cell, or held by exactly
+/// one seat.
 ///
 /// ```
 /// # let bus = seqcast::SegmentOptions::new().anonymous()?;

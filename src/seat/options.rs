@@ -136,7 +136,8 @@ impl WorkerOptions {
         WorkerOptions::default()
     }
 
-    /// Sets a name that `seqcast top` and [`Stats`](crate::Stats) show. What exceeds 48 bytes is cut off. Default: none.
+    /// Sets a name that `seqcast top` and [`Stats`](crate::Stats) show. What exceeds 48 bytes is cut off. Default:
+    /// none.
     pub fn label(mut self, label: impl Into<String>) -> WorkerOptions {
         self.label = label.into();
         self
@@ -148,8 +149,8 @@ impl WorkerOptions {
         self
     }
 
-    /// Sets the longest time between two polls of a [`Poller`](crate::Poller), which also polls at once when something is
-    /// posted. Zero means that no poller can be started, and ends one that runs. Default: 1 s.
+    /// Sets the longest time between two polls of a [`Poller`](crate::Poller), which also polls at once when something
+    /// is posted. Zero means that no poller can be started, and ends one that runs. Default: 1 s.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -165,9 +166,9 @@ impl WorkerOptions {
         self
     }
 
-    /// Sets how long to sleep between two looks at a reserved id whose payload is not there yet. A commit ends the sleep
-    /// at once; a look finds out if the reserver has died. It must be above zero, and not above `wait_max`. Default:
-    /// 10 ms.
+    /// Sets how long to sleep between two looks at a reserved id whose payload is not there yet. A commit ends the
+    /// sleep at once; a look finds out if the reserver has died. It must be above zero, and not above `wait_max`.
+    /// Default: 10 ms.
     pub fn wait_interval(mut self, wait_interval: Duration) -> WorkerOptions {
         self.wait_interval = wait_interval;
         self
@@ -177,9 +178,9 @@ impl WorkerOptions {
     /// also the longest time that one [`poll`](crate::Worker::poll) waits. Default: 500 ms.
     ///
     /// The time counts from when this worker met the id, which may be before its turn: while the worker waits for one
-    /// id, it reads ahead. Where it cannot read further ahead, an id counts as met at most an eighth of `wait_max` after
-    /// it was reserved. So no event is delayed by reserved ids for longer than nine eighths of `wait_max` after the last
-    /// of them was reserved, however many there are and however far apart.
+    /// id, it reads ahead. Where it cannot read further ahead, an id counts as met at most an eighth of `wait_max`
+    /// after it was reserved. So no event is delayed by reserved ids for longer than nine eighths of `wait_max` after
+    /// the last of them was reserved, however many there are and however far apart.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -231,13 +232,13 @@ impl WorkerOptions {
         self
     }
 
-    /// Sets the function that gets every [`Report`]: of failed handlers, missed events and the like. It is called inside
-    /// `poll`, and in `join` if the segment [differs](crate::Bus::differences) from what was asked for. If it panics, the
-    /// report and the panic are reported in the default way, and the poll goes on.
+    /// Sets the function that gets every [`Report`]: of failed handlers, missed events and the like. It is called
+    /// inside `poll`, and in `join` if the segment [differs](crate::Bus::differences) from what was asked for. If it
+    /// panics, the report and the panic are reported in the default way, and the poll goes on.
     ///
     /// Default: a line on standard error or, with the feature `tracing`, an event for the subscriber of the thread that
-    /// reports. At most five reports of one kind about one event are written in ten seconds. Further ones are counted, and
-    /// the count is written after that time by the next `poll` or `wait`, and when the worker is dropped.
+    /// reports. At most five reports of one kind about one event are written in ten seconds. Further ones are counted,
+    /// and the count is written after that time by the next `poll` or `wait`, and when the worker is dropped.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;

@@ -97,8 +97,8 @@ impl Publisher {
         Reservation::take(self)
     }
 
-    /// Returns the reservation that this seat has [kept](Reservation::keep), or `None` if there is none. If the returned
-    /// reservation is dropped, it is given up.
+    /// Returns the reservation that this seat has [kept](Reservation::keep), or `None` if there is none. If the
+    /// returned reservation is dropped, it is given up.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;

@@ -7,8 +7,8 @@ use crate::error::Error;
 use crate::error::{Difference, DifferenceList};
 use crate::os::text::printable;
 
-/// The error of a handler. Every error and every text converts into it. It has a backtrace of where that happened, by `?`
-/// or `into`, if `RUST_BACKTRACE` asks for backtraces.
+/// The error of a handler. Every error and every text converts into it. It has a backtrace of where that happened, by
+/// `?` or `into`, if `RUST_BACKTRACE` asks for backtraces.
 ///
 /// Its text is written to logs: leave payloads out of it.
 ///
@@ -135,8 +135,8 @@ impl fmt::Display for HandlerPanic {
 /// [`WorkerOptions::on_report`](crate::WorkerOptions::on_report) sets the function that gets it.
 ///
 /// `Display` writes a line: the event and what happened, with the names of events [escaped](crate::inspect::printable).
-/// Text of an error or a panic of the application follows as it is, and may have several lines. A backtrace, if there is
-/// one, follows on lines of its own.
+/// Text of an error or a panic of the application follows as it is, and may have several lines. A backtrace, if there
+/// is one, follows on lines of its own.
 ///
 /// ```
 /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -213,8 +213,8 @@ pub enum Trouble<'a> {
     ReporterPanicked(&'a HandlerPanic),
     /// A [`Poller`](crate::Poller) ended because of this error. Nothing is polled until another one is started.
     PollerEnded(&'a Error),
-    /// A [`Bell`](crate::Bell) was made that posts do not ring, for this reason. It looks at an interval instead. Reported
-    /// at no event.
+    /// A [`Bell`](crate::Bell) was made that posts do not ring, for this reason. It looks at an interval instead.
+    /// Reported at no event.
     Unheard(&'a Error),
 }
 

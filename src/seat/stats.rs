@@ -221,8 +221,8 @@ impl Stats {
 }
 
 impl WorkerStats {
-    /// Returns the figures by name, as [`Stats::figures`] does. What is `None` is left out, and `alive` and `unlocked` are
-    /// 0 or 1.
+    /// Returns the figures by name, as [`Stats::figures`] does. What is `None` is left out, and `alive` and `unlocked`
+    /// are 0 or 1.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;

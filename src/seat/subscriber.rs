@@ -26,8 +26,8 @@ use crate::segment::layout::{header_word, seat_word};
 /// A seat that is read by pulling: one event at a time, without handlers, threads or callbacks.
 ///
 /// It is for one thread (`&mut self`). Event loops, async runtimes and other languages build on it. For handlers, use a
-/// [`Worker`](crate::Worker). It takes part in unique events: an event that comes with a [claim](Event::claim) is run by
-/// this seat and by no other.
+/// [`Worker`](crate::Worker). It takes part in unique events: an event that comes with a [claim](Event::claim) is run
+/// by this seat and by no other.
 ///
 /// ```
 /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -253,8 +253,8 @@ impl Subscriber {
         &mut self.publisher
     }
 
-    /// Calls `run` with every delivery that is there, and with the publishing half, until there is nothing new or the next
-    /// id is reserved. Returns the number of deliveries.
+    /// Calls `run` with every delivery that is there, and with the publishing half, until there is nothing new or the
+    /// next id is reserved. Returns the number of deliveries.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -304,8 +304,8 @@ impl Subscriber {
         self.undecided.front().map_or(read, |&(id, _)| id.min(read))
     }
 
-    /// Returns how far this subscriber has come. One that joins with [`Start::Resume`](crate::Start::Resume) goes on from
-    /// there.
+    /// Returns how far this subscriber has come. One that joins with [`Start::Resume`](crate::Start::Resume) goes on
+    /// from there.
     ///
     /// The position is after the last delivery: keep it when that is handled.
     ///
@@ -332,8 +332,8 @@ impl Subscriber {
 
     /// Leaves the bus: posts [`STOPPING`](library::STOPPING) and frees the seat.
     ///
-    /// `run` gets the unique events that this seat has claimed already, while it waited for a reserved id: no other seat
-    /// will run them. If a subscriber is dropped instead, nothing runs them; their keys are released.
+    /// `run` gets the unique events that this seat has claimed already, while it waited for a reserved id: no other
+    /// seat will run them. If a subscriber is dropped instead, nothing runs them; their keys are released.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;

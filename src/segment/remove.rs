@@ -82,8 +82,8 @@ fn remove_unheld(name: &str, file: &Descriptor) -> Result<bool> {
     remove_if(name, file.inode()).map(|()| true)
 }
 
-/// Drops a segment, and removes its name if no process has it open for writing any more. Returns `false` if one has, or if
-/// the name does not lead to this segment.
+/// Drops a segment, and removes its name if no process has it open for writing any more. Returns `false` if one has, or
+/// if the name does not lead to this segment.
 pub(crate) fn unlink_if_last(segment: Arc<Segment>) -> Result<bool> {
     let (name, inode) = (segment.name().to_owned(), segment.file.inode());
     drop(segment);

@@ -24,13 +24,13 @@ const FIRST_LOOK: Duration = Duration::from_millis(1);
 
 /// A descriptor that is readable as long as a [`Worker`] may have something to poll, for event loops.
 ///
-/// When it is readable, call [`poll`](Bell::poll). It becomes readable again when there is more: something posted by any
-/// process or by [`post_local`](Worker::post_local), a reserved id that is decided or due to be given up, a
+/// When it is readable, call [`poll`](Bell::poll). It becomes readable again when there is more: something posted by
+/// any process or by [`post_local`](Worker::post_local), a reserved id that is decided or due to be given up, a
 /// [`Waker`](crate::Waker), the worker's leaving. It may be readable for nothing, and a poll for nothing does no harm.
 /// [`Worker::poll`] and other handles of the worker can be used as well.
 ///
-/// Every loop that waits for descriptors can wait for it, level-triggered or edge-triggered: poll, select, epoll, io_uring,
-/// and what is built on them. Ask for reading only. Read nothing from it, and write nothing to it.
+/// Every loop that waits for descriptors can wait for it, level-triggered or edge-triggered: poll, select, epoll,
+/// io_uring, and what is built on them. Ask for reading only. Read nothing from it, and write nothing to it.
 ///
 /// A bell is readable when it is made: the first poll arms it.
 ///
@@ -54,22 +54,23 @@ const FIRST_LOOK: Duration = Duration::from_millis(1);
 ///
 /// # Cost
 ///
-/// A post that finds no bell armed makes no system call. One that does makes one, however many bells there are, and rings
-/// those of all processes: a process that is awake finds its bell readable once for nothing. An idle bell wakes its loop at
-/// the end of each [`interval`](BellOptions::interval), once a second by default. It takes four descriptors.
+/// A post that finds no bell armed makes no system call. One that does makes one, however many bells there are, and
+/// rings those of all processes: a process that is awake finds its bell readable once for nothing. An idle bell wakes
+/// its loop at the end of each [`interval`](BellOptions::interval), once a second by default. It takes four
+/// descriptors.
 ///
-/// Dropping a bell takes up to some milliseconds, in which the kernel ends its watch. Make one when the loop starts, and
-/// keep it. Remove it from the loop before it is dropped.
+/// Dropping a bell takes up to some milliseconds, in which the kernel ends its watch. Make one when the loop starts,
+/// and keep it. Remove it from the loop before it is dropped.
 ///
 /// # What rings
 ///
-/// Posters read one byte of the segment's file, which inotify tells to the bells ([`BellKind::Inotify`]). If a poster is
-/// killed before that, the kernel rings for it. If it is stopped there, the bell is readable at the end of the interval at
-/// the latest, or with the next post. Where inotify cannot be had, the bell is readable every 10 ms
+/// Posters read one byte of the segment's file, which inotify tells to the bells ([`BellKind::Inotify`]). If a poster
+/// is killed before that, the kernel rings for it. If it is stopped there, the bell is readable at the end of the
+/// interval at the latest, or with the next post. Where inotify cannot be had, the bell is readable every 10 ms
 /// ([`BellKind::Tick`]): a user has at most 128 instances by default (`fs.inotify.max_user_instances`), shared by all
 /// containers that have no user namespace of their own, and some sandboxes have none. That is
-/// [reported](Trouble::Unheard). A sandbox whose inotify works inside and ends at its border, as gVisor's may, cannot be
-/// found out: set a short interval there.
+/// [reported](Trouble::Unheard). A sandbox whose inotify works inside and ends at its border, as gVisor's may,
+/// cannot be found out: set a short interval there.
 ///
 /// # Forks
 ///
@@ -87,13 +88,13 @@ pub struct Bell {
 }
 
 impl Worker {
-    /// Makes a descriptor that is readable as long as there may be something to poll: see [`Bell`]. It is a handle of this
-    /// worker like its clones.
+    /// Makes a descriptor that is readable as long as there may be something to poll: see [`Bell`]. It is a handle of
+    /// this worker like its clones.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::System`] if there are no descriptors left; [`ErrorKind::Option`] if this worker has 8 bells already;
-    /// [`ErrorKind::Forked`], [`ErrorKind::Displaced`], [`ErrorKind::Left`], [`ErrorKind::Descriptor`].
+    /// [`ErrorKind::System`] if there are no descriptors left; [`ErrorKind::Option`] if this worker has 8 bells
+    /// already; [`ErrorKind::Forked`], [`ErrorKind::Displaced`], [`ErrorKind::Left`], [`ErrorKind::Descriptor`].
     pub fn bell(&self) -> Result<Bell> {
         self.bell_with(&BellOptions::new())
     }
@@ -133,8 +134,8 @@ impl Worker {
 }
 
 impl Bell {
-    /// Polls the worker and prepares the event loop's sleep: everything there is is delivered, and the descriptor becomes
-    /// readable when there is more.
+    /// Polls the worker and prepares the event loop's sleep: everything there is is delivered, and the descriptor
+    /// becomes readable when there is more.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -144,20 +145,20 @@ impl Bell {
     /// # Ok::<(), seqcast::Error>(())
     /// ```
     ///
-    /// It never sleeps: at a reserved id it returns [`Polled::Reserved`] as [`Worker::poll_now`] does, and the descriptor
-    /// becomes readable when the id is decided, or due to be given up. While another thread polls the worker it returns
-    /// [`Polled::Busy`], and the descriptor becomes readable when that poll is over.
+    /// It never sleeps: at a reserved id it returns [`Polled::Reserved`] as [`Worker::poll_now`] does, and the
+    /// descriptor becomes readable when the id is decided, or due to be given up. While another thread polls the worker
+    /// it returns [`Polled::Busy`], and the descriptor becomes readable when that poll is over.
     ///
     /// # Errors
     ///
-    /// As [`Worker::poll`]; [`ErrorKind::BellClosed`] if other code of the process has closed a descriptor of the bell: make
-    /// a new one.
+    /// As [`Worker::poll`]; [`ErrorKind::BellClosed`] if other code of the process has closed a descriptor of the bell:
+    /// make a new one.
     pub fn poll(&self) -> Result<Polled> {
         self.poll_at_most(u64::MAX)
     }
 
-    /// [`poll`](Bell::poll) that ends after it has delivered `events`. The descriptor is readable again if there are more,
-    /// so that the loop's other descriptors get their turn.
+    /// [`poll`](Bell::poll) that ends after it has delivered `events`. The descriptor is readable again if there are
+    /// more, so that the loop's other descriptors get their turn.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -225,8 +226,8 @@ impl Bell {
     fn come_back(&self, stopped_early: bool, first: Polled, second: Polled) -> Result<()> {
         let own_wakes = &self.worker.inner.own_wakes;
         let wakes = own_wakes.wakes();
-        // Relaxed: a number. A wake that came before this poll was armed made nothing readable; one that did is answered
-        // twice.
+        // Relaxed: a number. A wake that came before this poll was armed made nothing readable; one that did is
+        // answered twice.
         let is_woken = self.answered.swap(wakes, Ordering::Relaxed) != wakes;
         let has_more = stopped_early && self.worker.inner.has_news();
         if is_woken || has_more || is_refused(first) != is_refused(second) {

@@ -5,8 +5,9 @@
 //! ```
 //!
 //! `left` is set under the locks of writer and claimer, so that nothing is posted or claimed after it. A poll that runs
-//! goes on to its end. The thread that then has the lock of the reading half is the last inside: it gives up the seat and
-//! the handlers. That is the thread that leaves or, if a poll was running, the thread that polls, at the end of its poll.
+//! goes on to its end. The thread that then has the lock of the reading half is the last inside: it gives up the seat
+//! and the handlers. That is the thread that leaves or, if a poll was running, the thread that polls, at the end of its
+//! poll.
 
 use std::collections::VecDeque;
 use std::hint::spin_loop;
@@ -22,19 +23,20 @@ use crate::error::{ErrorKind, Result};
 use crate::event::library;
 use crate::os::locks::lock;
 
-/// Looks for the end of a poll that is just ending. The thread that polls looks for us after it has given the lock back,
-/// but that store may not be visible for some nanoseconds: then neither would see the other.
+/// Looks for the end of a poll that is just ending. The thread that polls looks for us after it has given the lock
+/// back, but that store may not be visible for some nanoseconds: then neither would see the other.
 const LOOKS: u32 = 1000;
 
 impl Worker {
     /// Leaves the bus. Afterwards every call on any clone returns [`ErrorKind::Left`].
     ///
     /// In this order: the unique events that this worker has claimed already, while it waited for a reserved id, are
-    /// delivered, since no other worker will run them; [`STOPPING`](library::STOPPING) is posted; a reservation is given
-    /// up; the seat is free, and the handlers are dropped with what they own. The number of clones does not matter.
+    /// delivered, since no other worker will run them; [`STOPPING`](library::STOPPING) is posted; a reservation is
+    /// given up; the seat is free, and the handlers are dropped with what they own. The number of clones does not
+    /// matter.
     ///
-    /// If a poll is running, on this thread or another one, it delivers nothing but those claimed events, and the seat and
-    /// the handlers are given up at its end.
+    /// If a poll is running, on this thread or another one, it delivers nothing but those claimed events, and the seat
+    /// and the handlers are given up at its end.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;

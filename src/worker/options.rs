@@ -103,8 +103,8 @@ impl Worker {
         Ok(self.inner.guard.check()?)
     }
 
-    /// Returns the options in force. In a forked child these are the parent's at the fork or, if another thread was just
-    /// changing them, those that the parent joined with.
+    /// Returns the options in force. In a forked child these are the parent's at the fork or, if another thread was
+    /// just changing them, those that the parent joined with.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;

@@ -116,7 +116,8 @@ pub(crate) fn into_message(payload: Box<dyn Any + Send>) -> String {
         Err(payload) => payload,
     };
     let message = text_of(&*payload).unwrap_or(NO_TEXT).to_owned();
-    // It is a user's value, whose drop may panic, too; and so may that of the second panic's payload, which is not tried.
+    // It is a user's value, whose drop may panic, too; and so may that of the second panic's payload, which is not
+    // tried.
     if let Err(second) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         mem::forget(second);
     }

@@ -63,14 +63,14 @@ impl Worker {
     /// # Ok::<(), seqcast::Error>(())
     /// ```
     ///
-    /// All signals are blocked on the thread, except those that a thread raises by its own instructions, such as SIGSEGV.
-    /// So the process's handlers run on its other threads, and interrupt what they are meant to interrupt. A program that a
-    /// handler on this thread starts inherits the mask: unblock the signals in it (`pthread_sigmask`), or start it on
-    /// another thread.
+    /// All signals are blocked on the thread, except those that a thread raises by its own instructions, such as
+    /// SIGSEGV. So the process's handlers run on its other threads, and interrupt what they are meant to interrupt. A
+    /// program that a handler on this thread starts inherits the mask: unblock the signals in it (`pthread_sigmask`),
+    /// or start it on another thread.
     ///
-    /// If a process forks while one of its threads starts or ends, no thread may be able to start in the child: a lock of
-    /// the standard library that the thread held is never free there, and a poller started in the child delivers nothing.
-    /// Fork from a process with one thread, or when its threads are known to run.
+    /// If a process forks while one of its threads starts or ends, no thread may be able to start in the child: a lock
+    /// of the standard library that the thread held is never free there, and a poller started in the child delivers
+    /// nothing. Fork from a process with one thread, or when its threads are known to run.
     ///
     /// # Errors
     ///
@@ -129,8 +129,8 @@ fn poll_until(worker: &Worker, stop: &AtomicBool) -> Result<()> {
 }
 
 impl Poller {
-    /// Stops the thread and waits for its end. A handler that is running finishes; the thread waits for nothing else, not
-    /// for a reserved id either.
+    /// Stops the thread and waits for its end. A handler that is running finishes; the thread waits for nothing else,
+    /// not for a reserved id either.
     ///
     /// # Errors
     ///
@@ -139,8 +139,8 @@ impl Poller {
         self.end()
     }
 
-    /// Returns `true` while the thread polls. It ends by itself if the worker leaves, if its `interval` is made zero, and
-    /// after an error, as of a corrupt segment. The error is reported as
+    /// Returns `true` while the thread polls. It ends by itself if the worker leaves, if its `interval` is made zero,
+    /// and after an error, as of a corrupt segment. The error is reported as
     /// [`Trouble::PollerEnded`](crate::Trouble::PollerEnded), and returned by [`stop`](Poller::stop).
     ///
     /// ```

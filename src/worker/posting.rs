@@ -44,8 +44,8 @@ impl Worker {
     ///
     /// [`ErrorKind::Topic`], [`ErrorKind::LibrarySource`], [`ErrorKind::PayloadTooLarge`], [`ErrorKind::Forked`],
     /// [`ErrorKind::Displaced`], [`ErrorKind::Left`]; [`ErrorKind::TypedTopic`] and [`ErrorKind::Archive`] for a typed
-    /// payload; [`ErrorKind::Corrupt`] and [`ErrorKind::Exhausted`] if the segment is. After an error no worker sees the
-    /// event.
+    /// payload; [`ErrorKind::Corrupt`] and [`ErrorKind::Exhausted`] if the segment is. After an error no worker sees
+    /// the event.
     #[inline]
     pub fn post<'a>(&self, topic: impl Into<Topic<'a>>, payload: impl Payload) -> Result<u64> {
         self.send(topic.into(), None, payload)
@@ -94,8 +94,8 @@ impl Worker {
 
     /// Takes the next event id for an event whose payload is not known yet. See [`Reservation`].
     ///
-    /// Readers that reach the id wait for the payload, for their [`wait_max`](WorkerOptions::wait_max) at most. A worker
-    /// holds one reservation: if it has another one, that is given up first.
+    /// Readers that reach the id wait for the payload, for their [`wait_max`](WorkerOptions::wait_max) at most. A
+    /// worker holds one reservation: if it has another one, that is given up first.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;

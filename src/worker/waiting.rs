@@ -52,14 +52,14 @@ pub enum Waited {
 }
 
 impl Worker {
-    /// Sleeps until there is something to poll, for at most `timeout`. Returns `true` if there is. It spins for less than
-    /// a microsecond before it sleeps.
+    /// Sleeps until there is something to poll, for at most `timeout`. Returns `true` if there is. It spins for less
+    /// than a microsecond before it sleeps.
     ///
-    /// A [`Waker`](crate::Waker) ends it early, from a signal handler or another thread. A signal alone does not, unless
-    /// the wait is [`wait_interruptible`](Worker::wait_interruptible).
+    /// A [`Waker`](crate::Waker) ends it early, from a signal handler or another thread. A signal alone does not,
+    /// unless the wait is [`wait_interruptible`](Worker::wait_interruptible).
     ///
-    /// While another thread polls, what is new is for that thread: this one sleeps until the poll is over, then waits on.
-    /// Inside a handler it returns `false` at once, since nothing can be polled there.
+    /// While another thread polls, what is new is for that thread: this one sleeps until the poll is over, then waits
+    /// on. Inside a handler it returns `false` at once, since nothing can be polled there.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -90,8 +90,8 @@ impl Worker {
         Ok(news)
     }
 
-    /// [`wait`](Worker::wait) that is also ended by a signal, once the process's handler has run on this thread. Returns
-    /// why it ended. It is for runtimes that do the work of signals between calls, as Python and Ruby do:
+    /// [`wait`](Worker::wait) that is also ended by a signal, once the process's handler has run on this thread.
+    /// Returns why it ended. It is for runtimes that do the work of signals between calls, as Python and Ruby do:
     ///
     /// ```
     /// # use std::time::Duration;
@@ -107,8 +107,8 @@ impl Worker {
     /// # }
     /// ```
     ///
-    /// A signal does not end it if its handler ran just before the sleep began, or runs on another thread. Such a signal
-    /// is noticed after `timeout` at the latest; a handler that must end the wait at once calls
+    /// A signal does not end it if its handler ran just before the sleep began, or runs on another thread. Such a
+    /// signal is noticed after `timeout` at the latest; a handler that must end the wait at once calls
     /// [`Waker::wake`](crate::Waker::wake). Inside a handler of this worker it returns at once.
     ///
     /// If there are several reasons, it returns the first of these: a signal, a waker, news. The next call returns the

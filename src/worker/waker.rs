@@ -150,8 +150,8 @@ impl OwnWakes {
     /// Says that a poll is over.
     #[inline]
     pub(super) fn end_poll(&self) {
-        // No fence, which every poll would pay for: a thread or a loop that was about to sleep meanwhile looks again soon
-        // (`Inner::wait`, `Bell::poll`).
+        // No fence, which every poll would pay for: a thread or a loop that was about to sleep meanwhile looks again
+        // soon (`Inner::wait`, `Bell::poll`).
         wake::notify(&self.poll_ended, &SharedFutex, self);
     }
 

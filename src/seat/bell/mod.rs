@@ -1,7 +1,7 @@
 //! Bells: descriptors that are readable as long as there may be something to read, for event loops.
 //!
-//! A bell is an epoll set ([`ReadySet`]) of three descriptors: a watch of the segment's file, which hears the posts of all
-//! processes; a timer, for posters that were stopped before they rang; and one by which the process itself makes it
+//! A bell is an epoll set ([`ReadySet`]) of three descriptors: a watch of the segment's file, which hears the posts of
+//! all processes; a timer, for posters that were stopped before they rang; and one by which the process itself makes it
 //! readable.
 
 mod listener;
@@ -59,7 +59,8 @@ impl BellCore {
         Ok(BellCore { name, guard, kind: BellKind::Tick(tick), unheard, listener: None, ready })
     }
 
-    /// Refuses a bell that was made before a fork: its descriptors are the parent's, from whom reading them would steal.
+    /// Refuses a bell that was made before a fork: its descriptors are the parent's, from whom reading them would
+    /// steal.
     #[inline]
     pub(crate) fn check(&self) -> Result<()> {
         Ok(self.guard.check()?)

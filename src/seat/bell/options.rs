@@ -77,8 +77,8 @@ impl BellOptions {
         self
     }
 
-    /// Sets whether a thread waits for posts and rings the bell, for systems without inotify. It wakes ten times a second
-    /// while idle, and takes twice the time of inotify to ring. Default: `false`.
+    /// Sets whether a thread waits for posts and rings the bell, for systems without inotify. It wakes ten times a
+    /// second while idle, and takes twice the time of inotify to ring. Default: `false`.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;

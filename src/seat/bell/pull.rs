@@ -14,7 +14,8 @@ use crate::seat::subscriber::Subscriber;
 /// A descriptor that is readable as long as a [`Subscriber`] may have something to read, for event loops.
 ///
 /// Made by [`Subscriber::bell`]. What holds of [`Bell`](crate::Bell) holds of it, except that the loop reads: when the
-/// descriptor is readable, read until [`try_next`](Subscriber::try_next) returns `None`, then call [`arm`](PullBell::arm).
+/// descriptor is readable, read until [`try_next`](Subscriber::try_next) returns `None`, then call
+/// [`arm`](PullBell::arm).
 ///
 /// ```
 /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -83,8 +84,8 @@ impl Subscriber {
 }
 
 impl PullBell {
-    /// Prepares the event loop's sleep. Returns `true` if there is something to read after all: read on and call it again.
-    /// After `false` the descriptor becomes readable as soon as there is something.
+    /// Prepares the event loop's sleep. Returns `true` if there is something to read after all: read on and call it
+    /// again. After `false` the descriptor becomes readable as soon as there is something.
     ///
     /// At a reserved id the descriptor becomes readable when the id is decided, or due to be given up.
     ///

@@ -24,8 +24,9 @@ impl Worker {
     /// Registers `handler`, which [polls](Worker::poll) call with every event in `scope`. Returns what
     /// [`unregister`](Worker::unregister) removes it by.
     ///
-    /// For one event the handlers of [`Scope::All`] run first, then those of its source, then those of the event; within
-    /// each, in the order of their registration. A handler may use the worker, by a [`WeakWorker`](crate::WeakWorker).
+    /// For one event the handlers of [`Scope::All`] run first, then those of its source, then those of the event;
+    /// within each, in the order of their registration. A handler may use the worker, by a
+    /// [`WeakWorker`](crate::WeakWorker).
     ///
     /// Change state in the handler. Send on, into a channel or to another thread, only what may lag: when
     /// [`poll`](Worker::poll) returns, the handlers have run, but what they sent on may still be in the channel. See
@@ -161,8 +162,8 @@ impl Worker {
     }
 
     /// Removes every registration of this very handler for the same scope, strong or weak. Returns `false` if there is
-    /// none, and in a forked child. The order of the names in a scope does not matter, nor does it matter if one of them
-    /// stands in it twice.
+    /// none, and in a forked child. The order of the names in a scope does not matter, nor does it matter if one of
+    /// them stands in it twice.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;

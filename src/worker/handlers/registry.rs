@@ -19,8 +19,8 @@ use crate::worker::panics::catch_panic;
 /// names makes slow.
 type OwnNames<V> = HashMap<Box<str>, V, BuildHasherDefault<FxHasher>>;
 
-/// A handler's registration with one worker, for [`Worker::unregister`](crate::Worker::unregister). Other workers do not
-/// know it.
+/// A handler's registration with one worker, for [`Worker::unregister`](crate::Worker::unregister). Other workers do
+/// not know it.
 ///
 /// It can be copied and kept anywhere; the handler stays registered without it.
 ///
@@ -74,8 +74,8 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        // What a handler owns is dropped with it, where the last reference to it is: in `unregister`, or in the middle of
-        // a poll, which must not end there. The process's panic hook has printed a panic.
+        // What a handler owns is dropped with it, where the last reference to it is: in `unregister`, or in the middle
+        // of a poll, which must not end there. The process's panic hook has printed a panic.
         let callback = mem::replace(&mut self.callback, Callback::Gone);
         let _ = catch_panic(|| drop(callback));
     }

@@ -96,8 +96,8 @@ impl Drop for Delivery<'_> {
         let reader = &reading.reader;
         let hot = &*inner.hot;
         if inner.guard.is_forked() || hot.incarnation.is_over() {
-            // A child that a handler forked and that returned from it, or a worker that was displaced meanwhile: what follows
-            // is for the holder of the seat to store.
+            // A child that a handler forked and that returned from it, or a worker that was displaced meanwhile: what
+            // follows is for the holder of the seat to store.
             hot.polling.store(0, Ordering::Relaxed);
             return;
         }

@@ -22,8 +22,8 @@ use crate::error::Result;
 use crate::event::Event;
 
 impl Worker {
-    /// Delivers everything there is to the handlers until nothing is new: local events first, then those of the segment.
-    /// What handlers post is delivered in the same poll, after what was there already.
+    /// Delivers everything there is to the handlers until nothing is new: local events first, then those of the
+    /// segment. What handlers post is delivered in the same poll, after what was there already.
     ///
     /// When it returns, the handlers have run. An answer that is computed after it is as new as the events are.
     ///
@@ -41,8 +41,8 @@ impl Worker {
     /// With nothing new it costs a few loads of lines that stay in this processor's cache, and no system call. If other
     /// workers post without a pause, it does not end; [`poll_at_most`](Worker::poll_at_most) does.
     ///
-    /// At a reserved id it waits for the payload. All waits of one poll together last `wait_max` at most; then it returns
-    /// [`Polled::Reserved`], and a later poll goes on. It never waits for an id that this worker has reserved.
+    /// At a reserved id it waits for the payload. All waits of one poll together last `wait_max` at most; then it
+    /// returns [`Polled::Reserved`], and a later poll goes on. It never waits for an id that this worker has reserved.
     /// [`poll_now`](Worker::poll_now) never waits.
     ///
     /// # Errors
@@ -77,11 +77,12 @@ impl Worker {
         self.inner.poll_unless_idle(events, Wait::Bounded, None)
     }
 
-    /// [`poll`](Worker::poll) that never sleeps: at a reserved id it returns [`Polled::Reserved`]. It is for event loops,
-    /// which have other things to do meanwhile.
+    /// [`poll`](Worker::poll) that never sleeps: at a reserved id it returns [`Polled::Reserved`]. It is for event
+    /// loops, which have other things to do meanwhile.
     ///
-    /// [`wait`](Worker::wait) then sleeps until the id is decided or due to be given up. A loop with its own sleep polls
-    /// again when it is woken, and after `left` at the latest. A [`Bell`](crate::Bell) is a descriptor that wakes it.
+    /// [`wait`](Worker::wait) then sleeps until the id is decided or due to be given up. A loop with its own sleep
+    /// polls again when it is woken, and after `left` at the latest. A [`Bell`](crate::Bell) is a descriptor that wakes
+    /// it.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -109,8 +110,8 @@ impl Worker {
         self.inner.poll_unless_idle(u64::MAX, Wait::Never, None)
     }
 
-    /// [`poll`](Worker::poll) that calls `visit` with every event, for one thread that keeps its state to itself. `visit`
-    /// may borrow that state and change it. It is registered nowhere and ends with the call.
+    /// [`poll`](Worker::poll) that calls `visit` with every event, for one thread that keeps its state to itself.
+    /// `visit` may borrow that state and change it. It is registered nowhere and ends with the call.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -131,16 +132,17 @@ impl Worker {
     /// - **Handlers.** `visit` gets every event, local ones too, each after the handlers that are registered for it. So
     ///   none is skipped, and this worker takes part in all unique events. A [`Subscriber`](crate::Subscriber) has a
     ///   filter.
-    /// - **Reserved ids.** It waits at them as `poll` does. While it waits it reads ahead, and claims unique events, for
-    ///   `visit`. So use either `poll_with` or the other polls on one worker: an event that was claimed for `visit` and that
-    ///   a later `poll` finds without a handler is reported as [`Trouble::Orphaned`](crate::Trouble::Orphaned).
+    /// - **Reserved ids.** It waits at them as `poll` does. While it waits it reads ahead, and claims unique events,
+    ///   for `visit`. So use either `poll_with` or the other polls on one worker: an event that was claimed for `visit`
+    ///   and that a later `poll` finds without a handler is reported as
+    ///   [`Trouble::Orphaned`](crate::Trouble::Orphaned).
     /// - **Missed events.** They are reported, and counted in what this returns. `visit` is not told where they were.
-    /// - **Errors.** What `visit` may return, and what becomes of its errors, is as for a handler: they are reported, and
-    ///   the next event follows.
+    /// - **Errors.** What `visit` may return, and what becomes of its errors, is as for a handler: they are reported,
+    ///   and the next event follows.
     /// - **Panics.** A panic in `visit` is not reported, and goes on to the caller, who owns the state that it may have
     ///   left half changed. The event counts as delivered and failed. The next poll goes on after it.
-    /// - **Inside `visit`.** It may use the worker. A poll there returns [`Polled::Recursive`] and calls nothing, as in a
-    ///   handler.
+    /// - **Inside `visit`.** It may use the worker. A poll there returns [`Polled::Recursive`] and calls nothing, as in
+    ///   a handler.
     ///
     /// If another thread polls, this returns [`Polled::Busy`] and does not call `visit`.
     ///

@@ -47,8 +47,8 @@ pub enum Polled {
     },
     /// The call came from inside a handler of this worker. Nothing was done.
     Recursive,
-    /// Another thread polls this worker and delivers what there is. Nothing was done. [`Worker::wait`] sleeps until that
-    /// poll is over.
+    /// Another thread polls this worker and delivers what there is. Nothing was done. [`Worker::wait`] sleeps until
+    /// that poll is over.
     Busy,
 }
 
