@@ -53,7 +53,7 @@ pub enum Start {
 pub(crate) struct Begin {
     /// The first id to be delivered.
     pub(crate) first: u64,
-    /// Whether events that began before it and end after it are to be delivered.
+    /// `true` if events that began before it and end after it are to be delivered.
     pub(crate) gathers: bool,
 }
 
@@ -302,7 +302,7 @@ impl WorkerOptions {
         self.timeout
     }
 
-    /// Returns whether joining and leaving are announced.
+    /// Returns `true` if joining and leaving are announced.
     pub fn get_announce(&self) -> bool {
         self.announce
     }

@@ -399,7 +399,7 @@ impl Subscriber {
         self.reader.read(&mut gate)
     }
 
-    /// Whether the next step is an event that this seat has claimed, put off for what is undecided before it.
+    /// Returns `true` if the next step is an event that this seat has claimed, put off for what is undecided before it.
     fn has_put_off_claimed(&self) -> bool {
         matches!(self.put_off, Some(Step::Event)) && self.reader.current().claim.is_some()
     }
@@ -428,7 +428,7 @@ impl Subscriber {
         &self.publisher.seat.segment
     }
 
-    /// Whether the seat is the calling process's.
+    /// Rejects a seat that is not the calling process's any more.
     pub(crate) fn check(&self) -> Result<()> {
         self.publisher.check()
     }
@@ -439,12 +439,12 @@ impl Subscriber {
         self.reserved.and_then(|pending| self.reader.left_of_wait(pending))
     }
 
-    /// Whether the next step gives up the reserved id that reading stopped at.
+    /// Returns `true` if the next step gives up the reserved id that reading stopped at.
     pub(crate) fn gives_up(&self) -> bool {
         self.reserved.is_some_and(|pending| self.reader.gives_up(pending))
     }
 
-    /// Whether the next step may find something new.
+    /// Returns `true` if the next step may find something new.
     pub(crate) fn has_news(&self) -> bool {
         if !self.undecided.is_empty() || self.put_off.is_some() {
             return true;

@@ -1,9 +1,9 @@
-//! Removing a segment's name, also one that is proven to be nobody's.
+//! Removing a segment's name, also one that is proven to be unused.
 //!
-//! No seat being held is not that proof: a master that has yet to fork has the segment open and holds no seat. The
-//! kernel knows better. It gives a read lease (`F_SETLEASE`) only on a file that no open file description can write to,
-//! a mapping's included, in whatever process and namespace; and while the lease lasts nobody can open it for writing.
-//! Those who only look do not count.
+//! That no seat is held is no proof: a master that has not forked yet has the segment open and holds no seat. The
+//! kernel has the proof. It gives a read lease (`F_SETLEASE`) only on a file that no open file description can write
+//! to, that of a mapping included, in all processes and namespaces. While the lease lasts, no process can open the file
+//! for writing. Processes that only read do not count.
 
 use std::sync::Arc;
 

@@ -45,10 +45,10 @@ impl DefaultReports {
         panics + if admitted { emit_report(report, seat) } else { 0 }
     }
 
-    /// Whether something that was left out is to be told. One load, for those who look often.
+    /// Returns `true` if something that was left out is to be told. It costs one load, as polls ask often.
     #[inline]
     pub(super) fn is_due(&self, now: impl FnOnce() -> u64) -> bool {
-        // Relaxed: who sees it late tells it late.
+        // Relaxed: a thread that sees it late tells it late.
         match self.due.load(Ordering::Relaxed) {
             u64::MAX => false,
             due => due <= now(),
@@ -93,7 +93,7 @@ struct Period {
     kind: &'static str,
     source: Box<str>,
     event: Box<str>,
-    /// Whether it stands for all events that have none of their own.
+    /// `true` if it stands for all events that have none of their own.
     of_others: bool,
     began: u64,
     reported: u64,
@@ -115,7 +115,7 @@ struct LeftOut {
 }
 
 impl Limits {
-    /// Whether to report it, and what was left out in periods that are over.
+    /// Returns `true` if it is to be reported, and what was left out in periods that are over.
     fn admit(&mut self, report: &Report<'_>, now: u64) -> (bool, Vec<LeftOut>) {
         let over = self.take_over(now, Until::Now);
         let kind = report.trouble.name();
@@ -274,7 +274,7 @@ mod traced {
     use crate::os::text::printable;
     use crate::seat::report::{Report, Trouble};
 
-    /// Whether this thread has a subscriber. Another thread's is of no use.
+    /// Returns `true` if this thread has a subscriber. Another thread's is of no use.
     pub(super) fn is_listening() -> bool {
         dispatcher::get_default(|dispatch| !dispatch.is::<NoSubscriber>())
     }

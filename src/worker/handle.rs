@@ -95,7 +95,7 @@ impl Worker {
     pub fn segment_name(&self) -> &str {
         self.inner.segment.name()
     }
-    /// Whether the worker can be used at all.
+    /// Rejects a worker that cannot be used any more.
     pub(crate) fn check(&self) -> Result<()> {
         self.inner.check()
     }

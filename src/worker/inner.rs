@@ -55,16 +55,15 @@ pub(crate) struct Inner {
     pub(super) reporters_failed: AtomicU64,
     pub(super) own_wakes: Arc<OwnWakes>,
     pub(super) left: AtomicBool,
-    /// Whether the seat is still this worker's, and the handlers are still there: cleared once, by the one that gives
-    /// them up. See [`leaving`](super::leaving).
+    /// `true` while the seat is this worker's and the handlers are there. The thread that gives them up clears it,
+    /// once. See [`leaving`](super::leaving).
     pub(super) seated: AtomicBool,
 }
 
 /// What an idle poll looks at.
 pub(crate) struct Hot {
-    /// The [`Mark`] of the id that the last poll stopped at. It says nothing while that is not all there is to look at:
-    /// while somebody polls, or events were copied out ahead. One word and no more: polls of several threads store to
-    /// it.
+    /// The [`Mark`] of the id that the last poll stopped at. It says nothing while there is more to look at: while a
+    /// thread polls, or events were copied out ahead. It is a single word, since polls of several threads store to it.
     pub(super) mark: AtomicU64,
     /// If the mark is one of a reserved id: since when it is waited for, or [`OWN`].
     pub(super) reserved_since: AtomicU64,
@@ -77,7 +76,7 @@ pub(crate) struct Hot {
     pub(super) polling: AtomicUsize,
     /// The first id that this worker has posted since the handlers of the last event began.
     pub(super) first_own_post: AtomicU64,
-    /// Whether the seat is still this worker's.
+    /// Tells if the seat is still this worker's.
     pub(super) incarnation: Incarnation,
 }
 

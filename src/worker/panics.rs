@@ -2,7 +2,7 @@
 //!
 //! The process's panic hook belongs to the host. The crate leaves it alone unless
 //! [`install_panic_hook`](crate::process::install_panic_hook) is called, and the hook that this installs forwards every
-//! panic to the one before it, first of all. Whether a panic will be caught cannot be known where it begins: the
+//! panic to the one before it, first of all. It cannot be known where a panic begins if it will be caught: the
 //! program may abort on panics, a frame in between may not let it through, or the handler may catch it itself. A
 //! message that was held back in such a case would be lost.
 
@@ -43,7 +43,7 @@ pub(crate) fn catch_panic<R>(run: impl FnOnce() -> R) -> Result<R, HandlerPanic>
     result.map_err(|payload| panic_of(payload, outer + 1))
 }
 
-/// Installs the hook, once. Whether it is installed.
+/// Installs the hook, once. Returns `true` if it is installed.
 pub(crate) fn install_hook() -> bool {
     static HOOK: Once = Once::new();
     if thread::panicking() {

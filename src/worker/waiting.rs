@@ -145,7 +145,7 @@ impl Worker {
 }
 
 impl Inner {
-    /// Sleeps by `futex` until there is news or `stop` says so, at most `timeout`. Returns whether there is news.
+    /// Sleeps by `futex` until there is news or `stop` says so, for at most `timeout`. Returns `true` if there is news.
     pub(super) fn wait(&self, timeout: Duration, futex: &impl Futex, stop: impl Fn() -> bool) -> Result<bool> {
         self.check_or_retire()?;
         if self.is_in_handler() {
@@ -163,7 +163,7 @@ impl Inner {
             spin_loop();
         }
         let began = Instant::now();
-        // Longer than the clock can say is for ever.
+        // A timeout beyond what the clock can say never ends.
         let deadline = began.checked_add(timeout);
         let mut left = timeout;
         let mut slept = false;
@@ -171,7 +171,7 @@ impl Inner {
         self.own_wakes.sleepers.fetch_add(1, Ordering::Relaxed);
         // SeqCst: with the one in `OwnWakes::rouse`.
         fence(Ordering::SeqCst);
-        // Looked at before each announcement: who is awake and has news does not ask to be woken for more.
+        // Looked at before each announcement: a thread that is awake and has news does not ask to be woken for more.
         while !over() && !left.is_zero() {
             if self.is_polled() {
                 wake::nap(&self.own_wakes.poll_ended, futex, left.min(nap), || is_ended() || !self.is_polled());

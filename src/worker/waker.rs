@@ -75,7 +75,7 @@ impl Waker {
     /// It is async-signal-safe: it does not block, allocate or lock, and leaves `errno` as it is. To clone or to drop a
     /// waker is not.
     pub fn wake(&self) {
-        // In a forked child nobody waits; the futex would wake the sleepers of others in vain.
+        // No thread of a forked child waits; the futex would wake sleepers of other processes in vain.
         if !self.own_wakes.guard.is_forked() {
             // Release: with what the caller has stored before.
             self.own_wakes.wakes.fetch_add(1, Ordering::Release);
@@ -185,7 +185,7 @@ impl Bells for OwnWakes {
     fn ring_all(&self) {
         // In a forked child the bells are the parent's.
         if !self.guard.is_forked() {
-            // Relaxed: whoever has armed a bell has added it before.
+            // Relaxed: a thread that has armed a bell has added it before.
             let knockers = self.bells.iter().map(|place| place.load(Ordering::Relaxed));
             knockers.filter(|&bits| bits != 0).for_each(|bits| Knocker::from_bits(bits).knock());
         }
@@ -199,12 +199,12 @@ pub(super) struct Wakes<'a> {
 }
 
 impl Wakes<'_> {
-    /// Whether there was one.
+    /// Returns `true` if there was one.
     pub(super) fn any(&self) -> bool {
         self.own_wakes.wakes() != self.before
     }
 
-    /// Ends the wait: what there was ends no other that begins now. Returns whether there was any.
+    /// Ends the wait: what there was ends no other that begins now. Returns `true` if there was any.
     pub(super) fn answer(self) -> bool {
         let wakes = self.own_wakes.wakes();
         if wakes == self.before {

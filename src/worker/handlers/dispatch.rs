@@ -18,7 +18,7 @@ pub(crate) struct Dispatched {
     pub(crate) called: u64,
     /// Those of them that failed.
     pub(crate) failed: u64,
-    /// Whether the visitor panicked, and nothing more is to be delivered.
+    /// `true` if the visitor panicked, and nothing more is to be delivered.
     pub(crate) stopped: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Handlers: who wants which event, and in which order they are called.
+//! Handlers: which events they get, and in which order they are called.
 
 mod dispatch;
 pub(crate) mod handler;
@@ -195,7 +195,7 @@ impl Inner {
     }
 }
 
-/// Where a handler is, to tell whether another is the same.
+/// Returns the address of a handler, by which it is compared.
 fn address_of<H: Handler + ?Sized>(handler: &Arc<H>) -> *const () {
     Arc::as_ptr(handler).cast()
 }

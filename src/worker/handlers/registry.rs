@@ -46,7 +46,7 @@ pub(super) enum Callback {
 }
 
 impl Callback {
-    /// Whether this is the very handler at `address`.
+    /// Returns `true` if this is the very handler at `address`.
     fn is_at(&self, address: *const ()) -> bool {
         match self {
             Callback::Strong(handler) => Arc::as_ptr(handler).cast::<()>() == address,
@@ -94,7 +94,7 @@ pub(crate) struct Registry {
 #[derive(Default)]
 struct Index {
     next: u64,
-    /// Whether the worker has left for good: a handler that came now would stay as long as the worker's memory does.
+    /// `true` once the worker has left: a handler that came then would stay as long as the worker's memory does.
     closed: bool,
     all: Vec<Arc<Entry>>,
     sources: OwnNames<OfSource>,

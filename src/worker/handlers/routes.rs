@@ -36,10 +36,10 @@ impl Route {
         self.source_len == source_len && self.names.as_bytes() == names
     }
 
-    /// Whether anybody handles the event.
+    /// Returns `true` if a handler for the event is left.
     #[inline]
     pub(crate) fn is_wanted(&self) -> bool {
-        // A weak handler may have gone since the route was found; nobody must claim an event for it.
+        // A weak handler may have gone since the route was found, and no event is to be claimed for it.
         self.handlers.iter().any(|entry| !entry.is_gone())
     }
 

@@ -83,8 +83,8 @@ impl Inner {
         })
     }
 
-    /// Hands over the unique events that were claimed and are not run yet, as nobody else will ever run them. For a
-    /// worker that leaves.
+    /// Delivers the unique events that were claimed and have not run, since no other worker will run them. For a worker
+    /// that leaves.
     pub(crate) fn deliver_claimed(&self) -> Result<()> {
         // If it is held, one of our handlers leaves; the poll that runs it comes to them.
         let Some(delivery) = Delivery::begin(self, self.clock.coarse_ns()) else { return Ok(()) };
@@ -124,7 +124,7 @@ impl Inner {
         }
     }
 
-    /// Whether the poll is to deliver nothing more.
+    /// Returns `true` if the poll is to deliver nothing more.
     #[inline]
     fn is_over(&self, tally: &Tally, request: &Request<'_, '_>) -> bool {
         tally.delivered >= request.most || self.has_left() || request.patience.wait.is_stopped()
@@ -295,8 +295,8 @@ impl Inner {
             self.words.add(seat_word!(reading.skipped), 1);
             return Ok(());
         };
-        // The event stays decided, so that nobody runs it; but the next one with its key need not wait for the ttl. If
-        // the segment is corrupt, the next call says so.
+        // The event stays decided, so that no worker runs it, but the next one with its key need not wait for the ttl.
+        // If the segment is corrupt, the next call says so.
         let _ = self.claimer.lock().release(claim.key, claim.token);
         self.words.add(seat_word!(reading.orphaned), 1);
         self.report_here(&Report {

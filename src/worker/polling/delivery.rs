@@ -42,7 +42,7 @@ pub(crate) struct Tally {
     pub(super) delivered: u64,
     pub(super) missed: u64,
     pub(super) failed: u64,
-    /// Whether anything was read at all, be it for us or not.
+    /// `true` if anything was read, wanted or not.
     pub(super) read: bool,
     /// The reserved id that reading stopped at.
     pub(super) reserved: Option<Pending>,
@@ -51,7 +51,7 @@ pub(crate) struct Tally {
 /// In `Hot::reserved_since`: the id is the worker's own, which it waits for without an end.
 pub(crate) const OWN: u64 = u64::MAX;
 
-/// One delivery: says "somebody polls" while it lives, and stores what came of it when it ends, also if it ends in a
+/// One delivery. It says that a thread polls while it lives, and stores its outcome when it ends, also if it ends in a
 /// panic.
 pub(crate) struct Delivery<'a> {
     inner: &'a Inner,
@@ -82,7 +82,7 @@ impl<'a> Delivery<'a> {
         if !inner.seated.load(Ordering::Relaxed) {
             return None;
         }
-        // Relaxed: the lock decides; this says so to those who find nothing new and do not try it.
+        // Relaxed: the lock decides; this is for threads that find nothing new and do not try it.
         inner.hot.polling.store(sys::this_thread(), Ordering::Relaxed);
         inner.hot.mark.store(Mark::NONE.bits(), Ordering::Relaxed);
         Some(Delivery { inner, reading, tally: Tally::default(), began, _end: PollEnd(inner) })
@@ -123,7 +123,8 @@ impl Drop for Delivery<'_> {
         if tally.read {
             seat.set(seat_word!(reading.last_poll), *began);
         }
-        // Release: with the mark. Before the lock is given back: who takes it next stores its own number at once.
+        // Release: with the mark. Before the lock is given back: the thread that takes it next stores its own number at
+        // once.
         hot.polling.store(0, Ordering::Release);
     }
 }

@@ -16,7 +16,7 @@ pub(crate) struct WorkerGate<'a> {
     pub(super) registry: &'a Registry,
     pub(super) routes: &'a mut Routes,
     pub(super) claimer: &'a Lock<Claimer>,
-    /// Whether every event is wanted, also those without a handler.
+    /// `true` if every event is wanted, also those without a handler.
     pub(super) wants_all: bool,
 }
 

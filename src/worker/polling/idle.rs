@@ -1,4 +1,4 @@
-//! Whether a poll would find something: looks that cost a few loads.
+//! Looks for something to poll that cost a few loads.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::protocol::word::Mark;
 use crate::worker::inner::{Hot, Inner};
 
 impl Inner {
-    /// Whether a poll would find something.
+    /// Returns `true` if a poll would find something.
     #[inline]
     pub(crate) fn has_news(&self) -> bool {
         // Acquire: with the local event that was counted.
@@ -43,14 +43,14 @@ impl Inner {
         Duration::from_nanos(self.tuning.wait_max.load(Ordering::Relaxed).saturating_sub(waited))
     }
 
-    /// Whether a thread polls, this one included.
+    /// Returns `true` if a thread polls, this one included.
     #[inline]
     pub(crate) fn is_polled(&self) -> bool {
-        // Acquire: who sees the end of a poll sees the mark that it left.
+        // Acquire: a thread that sees the end of a poll sees the mark that it left.
         self.hot.polling.load(Ordering::Acquire) != 0
     }
 
-    /// Whether a handler of this worker runs on this thread.
+    /// Returns `true` if a handler of this worker runs on this thread.
     pub(crate) fn is_in_handler(&self) -> bool {
         // Relaxed: only this thread stores its own number.
         self.hot.polling.load(Ordering::Relaxed) == sys::this_thread()
@@ -61,7 +61,7 @@ impl Inner {
         if self.is_in_handler() { Polled::Recursive } else { Polled::Busy }
     }
 
-    /// Whether a poll would find nothing and say so. All it costs is a few loads, so that it is for the many polls of
+    /// Returns `true` if a poll would find nothing and say so. It costs only a few loads, for the many polls of
     /// which this is all.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
