@@ -13,7 +13,7 @@ use crate::protocol::claims::Token;
 /// # use std::time::Duration;
 /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
 /// # let worker = bus.join()?;
-/// let claim = worker.claim("nightly-mail", Duration::from_secs(3600))?.won().expect("nobody else is here");
+/// let claim = worker.claim("nightly-mail", Duration::from_secs(3600))?.won().expect("no other worker claims");
 /// worker.release(&claim)?;
 /// # Ok::<(), seqcast::Error>(())
 /// ```

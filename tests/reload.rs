@@ -1,4 +1,4 @@
-//! What the front page's chapter "Reload" says: a new generation of processes beside an old one.
+//! The front page's chapter "Reload": a new generation of processes beside an old one.
 
 use std::sync::atomic::Ordering::Relaxed;
 

@@ -1,4 +1,4 @@
-//! The database: a folder with a file for each item. What matters here is that it is slower than a cache, and shared.
+//! The database: a folder with a file for each item. It is slower than a cache, and shared.
 
 use std::fs;
 use std::io::{self, ErrorKind};

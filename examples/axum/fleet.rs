@@ -78,7 +78,7 @@ impl Fleet {
 
     /// Returns how often a worker's thread is woken while nothing happens, on average.
     pub async fn idle_wakeups_per_second(&self, time: Duration) -> Result<f64> {
-        // What the load has left is done by then.
+        // The remaining requests are done by then.
         sleep(Duration::from_millis(500)).await;
         let before = self.wakeups()?;
         sleep(time).await;

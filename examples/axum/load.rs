@@ -21,7 +21,7 @@ pub struct Load {
     until: Instant,
 }
 
-/// What the clients have seen.
+/// The results of the clients.
 #[derive(Default)]
 pub struct Tally {
     pub requests: u64,

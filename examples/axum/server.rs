@@ -55,7 +55,7 @@ pub async fn run(number: u64, args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// What a service without a bell may do. Its caches are old for up to the interval.
+/// A service without a bell polls at an interval. Its caches may be outdated for up to that time.
 async fn poll_by_timer(worker: Worker) -> seqcast::Result<()> {
     loop {
         tokio::time::sleep(Duration::from_millis(20)).await;

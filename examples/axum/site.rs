@@ -1,4 +1,4 @@
-//! What a worker knows, and how events keep it right.
+//! The data of a worker, and the events that keep it up to date.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -22,14 +22,14 @@ const SET: Topic<'_> = Topic::new("table", "set");
 const TICK: Topic<'_> = Topic::new("jobs", "tick");
 const TICK_EVERY: Duration = Duration::from_millis(50);
 
-// What the descriptors are called in the loop. Connections count on from `FIRST_CONNECTION`.
+// The names of the descriptors in the loop. Connections are numbered from `FIRST_CONNECTION`.
 const LISTENER: u64 = 0;
 const BELL: u64 = 1;
 const TIMER: u64 = 2;
 const SIGNALS: u64 = 3;
 const FIRST_CONNECTION: u64 = 4;
 
-/// What the workers tell the master, in memory that all of them share.
+/// The workers' reports to the master, in memory that all of them share.
 pub struct Board {
     /// How often each tick was run.
     pub runs: &'static [AtomicU64],

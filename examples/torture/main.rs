@@ -47,7 +47,7 @@ struct Arguments {
     /// Cells of the ring, a power of two from 8 to 4096; some rounds take a multiple
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = cells)]
     slots: u64,
-    /// What decides what each process tries to do [default: the time]
+    /// The seed of each process's actions [default: the time]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// Repeat this round of the seed

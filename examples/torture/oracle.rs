@@ -20,7 +20,7 @@ const TRACED: usize = 400;
 /// The number of violations that are described.
 const MOST_TOLD: u64 = 12;
 
-/// What is known about one id.
+/// The facts about one id.
 #[derive(Clone, Copy)]
 struct File {
     id: u64,
@@ -80,7 +80,7 @@ sums!(Violations: torn conflicting missing double leaked delayed faults);
 sums!(Seen: delivered missed laps nothing void unique_runs unique_excused unique_of_the_gone unique_ignored
     claims_full claims_late claims_won joins stale standard closed replaced forked);
 
-/// What was seen, for the report.
+/// The numbers for the report.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Seen {
     pub delivered: u64,

@@ -1,10 +1,10 @@
-//! A descriptor that is readable after a file was read or closed, when a time has come, or when it is made so by hand: an
-//! epoll set of an inotify instance, a timer and an event counter.
+//! A descriptor that becomes readable after a file was read or closed, at a given time, or on request: an epoll set of
+//! an inotify instance, a timer and an event counter.
 //!
-//! The host program may close any number, or put another file on it (see [`descriptor`](super::descriptor)). All files of
-//! these kinds share one inode, so that `fstat` does not tell them apart. `EPOLL_CTL_MOD` does: it succeeds only if the set
-//! is a set, and the number leads to the very file that was added to it under that number. It comes before each use, and
-//! changes nothing of a foreign file. A later set that has got the same numbers is told by its [`Owner`].
+//! The host program may close any number, or put another file on it (see [`descriptor`](super::descriptor)). All files
+//! of these kinds share one inode, so `fstat` does not distinguish them. `EPOLL_CTL_MOD` does: it succeeds only if the
+//! set is a set, and the number leads to the very file that was added to it under that number. It comes before each
+//! use, and changes nothing of a foreign file. An [`Owner`] detects a later set that has got the same numbers.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::ptr::null_mut;
@@ -73,7 +73,7 @@ const TIMER: u64 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lost;
 
-/// A system call that failed.
+/// A failed system call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FailedCall {
     pub(crate) call: &'static str,
@@ -93,12 +93,12 @@ pub(crate) struct ReadySet {
     hand: Member,
     watch: Option<Member>,
     interval: Duration,
-    /// When all members were checked, by the coarse clock.
+    /// The time of the last check of all members, by the coarse clock.
     checked: AtomicU64,
 }
 
 impl ReadySet {
-    /// A set that is readable now, and at the end of each `interval`.
+    /// Creates a set that is readable now, and at the end of each `interval`.
     pub(crate) fn new(interval: Duration) -> Result<ReadySet, FailedCall> {
         let _fillers = Fillers::hold().map_err(failed("open"))?;
         let set = above_standard("epoll_create1", || epoll::create(CreateFlags::CLOEXEC))?;
@@ -117,7 +117,7 @@ impl ReadySet {
         };
         let joined = made.timer.enter(made.set).and_then(|()| made.hand.enter(made.set));
         if let Err(errno) = joined {
-            // The three close as what they are.
+            // The three are closed with the right kind.
             std::mem::forget(made);
             return Err(FailedCall { call: "epoll_ctl", errno });
         }
@@ -134,7 +134,7 @@ impl ReadySet {
         self.start_timer(interval)
     }
 
-    /// Has the set be readable after `path`, a file, is read, or closed by one that could write to it.
+    /// Makes the set readable after the file `path` is read, or closed by a process that could write to it.
     pub(crate) fn watch(&mut self, path: &str) -> Result<(), FailedCall> {
         let _fillers = Fillers::hold().map_err(failed("open"))?;
         let flags = inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC;
@@ -165,14 +165,14 @@ impl ReadySet {
         fcntl_dupfd_cloexec(borrow(self.set), 0).is_ok()
     }
 
-    /// Makes the set unreadable, except for what comes in the meantime.
+    /// Makes the set unreadable, except for events that come in the meantime.
     pub(crate) fn drain(&self) -> Result<(), Lost> {
         match self.watch {
             Some(watch) => _ = self.read_all(watch)?,
             None => self.touch(self.timer)?,
         }
         self.check_now_and_then()?;
-        // That the hand was reported is enough to forget it.
+        // It is enough that the hand was reported.
         let mut events = [Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }; 3];
         let none = Timespec { tv_sec: 0, tv_nsec: 0 };
         let ready = retry_on_intr(|| epoll::wait(borrow(self.set), &mut events, Some(&none))).map_err(|_| Lost)?;
@@ -188,7 +188,7 @@ impl ReadySet {
         self.touch(self.hand)
     }
 
-    /// What makes the set readable from elsewhere.
+    /// Returns a handle that makes the set readable from elsewhere.
     pub(crate) fn knocker(&self) -> Knocker {
         Knocker { set: self.set, hand: self.hand.number() }
     }
@@ -213,7 +213,7 @@ impl ReadySet {
     fn check_now_and_then(&self) -> Result<(), Lost> {
         const EVERY_NS: u64 = 1_000_000_000;
         let now = sys::coarse_ns();
-        // Relaxed: a time, and it does not matter which of two threads checks.
+        // Relaxed: only a time; it does not matter which of two threads checks.
         if now.saturating_sub(self.checked.load(Ordering::Relaxed)) < EVERY_NS {
             return Ok(());
         }
@@ -222,8 +222,8 @@ impl ReadySet {
         self.touch(self.hand)
     }
 
-    /// Succeeds only if the set's number and the member's lead to what they did. Makes the set readable if `member` is the
-    /// hand.
+    /// Succeeds only if the set's number and the member's lead to their original files. Makes the set readable if
+    /// `member` is the hand.
     fn touch(&self, member: Member) -> Result<(), Lost> {
         if self.owner.is_over() {
             return Err(Lost);
@@ -231,18 +231,18 @@ impl ReadySet {
         member.touch(self.set)
     }
 
-    /// Closes the number of `member`, if it leads to that.
+    /// Closes the number of `member`, if it still leads to it.
     fn close(&self, member: Member) -> Result<(), Lost> {
         self.touch(member)?;
         close(member.number());
         Ok(())
     }
 
-    /// Reads all that `member` has. Returns `false` if that is nothing.
+    /// Reads all data of `member`. Returns `false` if there is none.
     fn read_all(&self, member: Member) -> Result<bool, Lost> {
-        /// Room for so many events that a loop is rare.
+        /// Room for so many events that a second read is rare.
         const ROOM: usize = 4096;
-        /// The largest event of a watched file that is no directory.
+        /// The largest event of a watched file that is not a directory.
         const EVENT: usize = 16;
         self.touch(member)?;
         let mut any = false;
@@ -265,8 +265,8 @@ impl AsFd for ReadySet {
 
 impl Drop for ReadySet {
     fn drop(&mut self) {
-        // Each number for itself: some may have been closed or reused. In a forked child the set is the parent's too, and
-        // becomes readable there once.
+        // Each number separately: some may have been closed or reused. In a forked child the set is also the parent's,
+        // and becomes readable there once.
         let members = [self.watch, Some(self.hand), Some(self.timer)].into_iter().flatten();
         let closed = members.filter(|&member| self.close(member).is_ok()).count();
         if closed > 0 {
@@ -275,15 +275,15 @@ impl Drop for ReadySet {
     }
 }
 
-/// The right to a set's number: it ends when a later set has got the same one, so that the earlier one was closed by other
-/// hands.
+/// The right to a set's number. It ends when a later set has got the same number, because other code closed the earlier
+/// one.
 #[derive(Debug)]
 struct Owner {
     entry: &'static Entry,
     ticket: u64,
 }
 
-/// A number that a set has had. Entries are never removed: there is one for each number.
+/// A number that has belonged to a set. Entries are never removed: there is one for each number.
 #[derive(Debug)]
 struct Entry {
     number: RawFd,
@@ -293,31 +293,31 @@ struct Entry {
 }
 
 impl Owner {
-    /// Takes the right to `number`, which has just been opened. No lock: a thread that holds one at a fork holds it for ever
-    /// in the child.
+    /// Takes the right to `number`, which has just been opened. It takes no lock, because a lock held at a fork stays
+    /// locked in the child.
     fn of(number: RawFd) -> Owner {
         static TICKETS: AtomicU64 = AtomicU64::new(0);
         static ENTRIES: AtomicPtr<Entry> = AtomicPtr::new(null_mut());
-        // Relaxed: a number.
+        // Relaxed: the number protects no other memory.
         let ticket = TICKETS.fetch_add(1, Ordering::Relaxed);
-        // Acquire: with the entries that were stored there.
+        // Acquire: sees the stored entries.
         let mut first = ENTRIES.load(Ordering::Acquire);
         loop {
-            // SAFETY: null, or an entry that was leaked below and is not changed but through its atomic.
+            // SAFETY: null, or an entry that was leaked below and is changed only through its atomic.
             let next = unsafe { first.as_ref() };
             let found = std::iter::successors(next, |entry| entry.next).find(|entry| entry.number == number);
             if let Some(entry) = found {
-                // Relaxed: whoever has the earlier set and finds it still valid uses it a moment before it is lost.
+                // Relaxed: a thread that still finds the earlier set valid uses it a moment before it is lost.
                 entry.ticket.store(ticket, Ordering::Relaxed);
                 return Owner { entry, ticket };
             }
             let entry = Box::into_raw(Box::new(Entry { number, ticket: AtomicU64::new(ticket), next }));
-            // Release: with the entry. Acquire: with another's.
+            // Release: publishes the entry. Acquire: sees another thread's entry.
             match ENTRIES.compare_exchange(first, entry, Ordering::AcqRel, Ordering::Acquire) {
                 // SAFETY: the entry is leaked.
                 Ok(_) => return Owner { entry: unsafe { &*entry }, ticket },
                 Err(now) => {
-                    // SAFETY: made above, and nobody has seen it.
+                    // SAFETY: made above, and no other thread has seen it.
                     drop(unsafe { Box::from_raw(entry) });
                     first = now;
                 }
@@ -331,8 +331,8 @@ impl Owner {
     }
 }
 
-/// Makes a set readable from anywhere in its process. Once the set is closed it does nothing, or makes a set readable that
-/// has got the same numbers.
+/// Makes a set readable from anywhere in its process. Once the set is closed, it does nothing, or makes a later set
+/// with the same numbers readable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Knocker {
     set: RawFd,
@@ -340,34 +340,34 @@ pub(crate) struct Knocker {
 }
 
 impl Knocker {
-    /// Async-signal-safe: a system call that is made without the C library.
+    /// Async-signal-safe: a system call without the C library.
     pub(crate) fn knock(self) {
         let _ = Member::Hand(self.hand).touch(self.set);
     }
 
-    /// As a number that is not 0.
+    /// Returns it as a number that is not 0.
     pub(crate) fn to_bits(self) -> u64 {
         u64::from(self.set as u32) << 32 | u64::from(self.hand as u32)
     }
 
-    /// What [`to_bits`](Knocker::to_bits) has given.
+    /// Returns the value for a result of [`to_bits`](Knocker::to_bits).
     pub(crate) fn from_bits(bits: u64) -> Knocker {
         Knocker { set: (bits >> 32) as RawFd, hand: bits as RawFd }
     }
 }
 
-/// What `open` opens, above the standard descriptors.
+/// Returns the file that `open` opens, above the standard descriptors.
 fn above_standard(call: &'static str, open: impl Fn() -> Result<OwnedFd, Errno>) -> Result<OwnedFd, FailedCall> {
     let opened = open().map_err(failed(call))?;
     if opened.as_raw_fd() > LAST_STANDARD {
         return Ok(opened);
     }
-    // Another thread closes the standard ones meanwhile.
+    // Another thread has closed the standard ones meanwhile.
     fcntl_dupfd_cloexec(&opened, LAST_STANDARD + 1).map_err(failed("fcntl"))
 }
 
 fn timespec(duration: Duration) -> Timespec {
-    // Zero would stop the timer. Longer than the clock can say never ends.
+    // Zero would stop the timer. A time that the clock cannot represent never ends.
     let duration = duration.max(Duration::from_nanos(1));
     Timespec::try_from(duration).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 })
 }
@@ -379,6 +379,6 @@ fn borrow<'a>(number: RawFd) -> BorrowedFd<'a> {
 }
 
 fn close(number: RawFd) {
-    // SAFETY: it was just found to lead to the file that a `ReadySet` has opened, which borrows it no longer.
+    // SAFETY: it was just found to lead to the file that a `ReadySet` has opened, which no longer borrows it.
     drop(unsafe { OwnedFd::from_raw_fd(number) });
 }

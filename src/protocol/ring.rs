@@ -54,7 +54,7 @@ pub(crate) struct Ring {
     stretch: u64,
 }
 
-/// What a reader finds at an id.
+/// The state of an id, as a reader finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Look {
     /// Not taken yet.
@@ -69,7 +69,7 @@ pub(crate) enum Look {
     Lapped,
 }
 
-/// What a reader finds at the place where it stopped.
+/// The state of the id at which a reader stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AtMark {
     /// Still empty.

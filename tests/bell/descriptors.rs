@@ -1,4 +1,4 @@
-//! What hosts do with descriptors that are a bell's: close them, or put other files on their numbers.
+//! Hosts that close the descriptors of a bell, or put other files on their numbers.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};

@@ -219,7 +219,7 @@ struct Message {
     sender: u32,
 }
 
-/// What became of an id.
+/// The state of an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Slot {
     /// A message, or one fragment of it.
@@ -277,7 +277,7 @@ struct Seat {
     counts: Counts,
 }
 
-/// What the model knows of a unique key.
+/// The model's knowledge of a unique key.
 #[derive(Clone, Debug, Default)]
 struct Key {
     decided: HashSet<u64>,

@@ -65,7 +65,7 @@ struct Event {
     fate: Fate,
 }
 
-/// What a worker does with the event that it has copied.
+/// The progress of a worker with the event that it has copied.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Doing {
     NotJoined,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What all actors saw, to be judged at the end.
+/// The observations of all actors, to be judged at the end.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     /// Contents that `post` or `commit` reported as visible.

@@ -181,7 +181,7 @@ impl World {
     }
 }
 
-/// What a reader found.
+/// The result of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Poll {
     Empty,

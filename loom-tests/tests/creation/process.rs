@@ -2,7 +2,7 @@
 
 use crate::file_system::{Content, FileSystem};
 
-/// What a process wants.
+/// The goal of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Intent {
     Create,

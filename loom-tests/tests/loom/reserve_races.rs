@@ -6,7 +6,7 @@ use crate::race::race;
 use crate::sync::AtomicU32;
 use crate::world::{Poll, World};
 
-/// What the reserver of an id learned about it.
+/// The outcome of an id, as its reserver learned it.
 fn fate(fate: Fate) -> &'static str {
     match fate {
         Fate::Decided => "committed",

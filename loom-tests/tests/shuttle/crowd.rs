@@ -22,7 +22,8 @@ const STRETCH: u64 = 2;
 /// More writes than a life makes.
 const LONG_LIFE: u32 = 150;
 
-/// What occurred in any of the schedules. All of it must occur, because what never happens is not tested.
+/// Cases that occurred in any of the schedules. All of them must occur, because a case that never happens is not
+/// tested.
 static SEEN: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
 
 fn saw(what: &'static str) {

@@ -6,9 +6,9 @@ pub(crate) struct Mutant {
     pub(crate) name: &'static str,
     /// Under `src/protocol`.
     pub(crate) file: &'static str,
-    /// What stands there, exactly once, and what is put in its place.
+    /// The text in the source, which occurs exactly once, and its replacement.
     pub(crate) edits: &'static [(&'static str, &'static str)],
-    /// What the bug does to whom.
+    /// The effect of the bug.
     pub(crate) breaks: &'static str,
     /// The tests that find it, each as `suite::module::test`.
     pub(crate) killers: &'static [&'static str],
