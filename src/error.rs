@@ -353,11 +353,11 @@ pub enum Cause {
         /// The message of the panic.
         message: String,
     },
-    /// A bell hears no posts. It looks at an interval instead.
+    /// Posts do not ring a bell. It polls at an interval instead.
     Unheard {
         /// The segment's name.
         name: String,
-        /// Why not.
+        /// The reason.
         why: String,
     },
     /// This process has closed a descriptor of a bell, or put another file on its number.
@@ -794,7 +794,7 @@ impl fmt::Display for Cause {
                 write!(f, "the poller's thread panicked: {message}; nothing is polled until another poller is started")
             }
             Cause::Unheard { name, why } => {
-                write!(f, "posts do not ring the bell of segment {name}, which looks at an interval instead: {why}")
+                write!(f, "posts do not ring the bell of segment {name}, which polls at an interval instead: {why}")
             }
             Cause::BellClosed { name } => write!(
                 f,
