@@ -1,7 +1,6 @@
 //! The example `prefork`, run as a user would, and the audit of its results.
 
 #![cfg(feature = "typed")]
-#![deny(clippy::undocumented_unsafe_blocks)]
 
 #[allow(dead_code)]
 #[path = "../examples/prefork/audit.rs"]
