@@ -1,6 +1,7 @@
 //! The example `prefork`, run as a user would, and the audit of its results.
 
 #![cfg(feature = "typed")]
+#![deny(clippy::undocumented_unsafe_blocks)]
 
 #[allow(dead_code)]
 #[path = "../examples/prefork/audit.rs"]

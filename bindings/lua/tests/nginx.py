@@ -95,7 +95,7 @@ class Worker:
         body = answer.read()
         if answer.status != 200:
             raise LuaError(f"status {answer.status}: {body.decode(errors='replace')}")
-        result = json.loads(body)
+        result = json.loads(body.decode(errors="surrogateescape"))
         self.pid = result["pid"]
         if "error" in result:
             raise LuaError(result["error"])
@@ -120,9 +120,9 @@ class Worker:
         return self.run("return tap.take()") or []
 
     def polled(self):
-        """Polls by hand and returns what came, without the library's own events."""
+        """Polls by hand and returns what came, without the libraries' own events."""
         assert self.poll() == "done"
-        return [event for event in self.seen() if event[0] != "resty-worker-events"]
+        return [event for event in self.seen() if event[0] not in ("resty-worker-events", "seqcast")]
 
     def park(self, fifo):
         self._connection.request("POST", "/park", str(fifo))
@@ -251,7 +251,9 @@ class Nginx:
         """Ends whatever is left."""
         self.note_processes()
         self.forget_workers()
-        for pid, started in self._started:
+        masters = {self.pid, self._pid_in_file("nginx.pid.oldbin")}
+        # A master that lives has another worker for each that dies.
+        for pid, started in sorted(self._started, key=lambda process: process[0] not in masters):
             if started is not None and alive(pid, started):
                 try:
                     os.kill(pid, signal.SIGKILL)
@@ -274,6 +276,15 @@ class Nginx:
         self._found.append(worker)
         worker.run("return 0")
         return worker
+
+    def get(self, path):
+        """The answer of whichever worker accepts."""
+        connection = _Connection(str(self.folder / "nginx.sock"))
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().read().decode()
+        finally:
+            connection.close()
 
     def workers(self, count=None):
         """One connection to each worker. Those found already are parked, so that the next connection is another's."""

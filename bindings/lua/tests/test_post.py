@@ -1,6 +1,7 @@
 """post, post_local, poll: what reaches whom, when, in which order."""
 
 import json
+from http.client import HTTPException
 
 import pytest
 
@@ -247,6 +248,28 @@ def test_a_handler_may_raise_any_value(nginx, value):
         ev.post_local('s', 'e')
         return ev.poll(), ran""")[0] == "done"
     assert len(ng.log_lines("event callback failed")) == 1
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("interval", [0, 0.01])
+def test_a_handler_that_aborts_its_request_makes_no_worker_deaf(nginx, interval):
+    """ngx.exit never returns, and so the poll does not. It is forgotten with the next garbage."""
+    ng = nginx(options=f"{{ interval = {interval} }}")
+    worker = ng.connect()
+    worker.run("ngx.sleep(0.05) ev.register(function() ngx.exit(444) end, 'abort')")
+    if interval:
+        worker.run("ev.post('abort', 'e') ngx.sleep(0.1)")
+    else:
+        with pytest.raises((OSError, HTTPException)):
+            worker.run("ev.post('abort', 'e') ev.poll()")
+    worker = ng.connect()
+    worker.run("for i = 1, 4 do collectgarbage() end tap.take() ev.post('s', 'after') return ev.poll()")
+    assert ("s", "after", None) in worker.seen()
+    worker.run("ev.post('s', 'later')")
+    if interval:
+        wait_for(lambda: ("s", "later", None) in worker.seen(), "the background poll")
+    else:
+        assert worker.polled() == [("s", "later", None)]
 
 
 @pytest.mark.fault

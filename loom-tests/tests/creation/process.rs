@@ -160,13 +160,10 @@ impl Process {
                 _ => Next::CompareName,
             },
             Next::CompareName if is(Bug::NameNotComparedBeforeForming) => Next::WriteForming,
-            Next::CompareName => {
-                if fs.name == Some(self.file) {
-                    Next::WriteForming
-                } else {
-                    self.begin_again(fs, me)
-                }
-            }
+            Next::CompareName => match fs.name == Some(self.file) {
+                true => Next::WriteForming,
+                false => self.begin_again(fs, me),
+            },
             Next::WriteForming => {
                 let content = if is(Bug::MagicFirst) { Content::Magic } else { Content::Forming };
                 if fs.files[self.file].content == Content::Magic {
@@ -205,13 +202,10 @@ impl Process {
                 Next::CompareNameAgain
             }
             Next::CompareNameAgain if is(Bug::NameNotComparedAfterForming) => self.has(fs, me, self.file)?,
-            Next::CompareNameAgain => {
-                if fs.name == Some(self.file) {
-                    self.has(fs, me, self.file)?
-                } else {
-                    self.begin_again(fs, me)
-                }
-            }
+            Next::CompareNameAgain => match fs.name == Some(self.file) {
+                true => self.has(fs, me, self.file)?,
+                false => self.begin_again(fs, me),
+            },
             Next::AskForLock if is(Bug::OpenerDoesNotWait) => Next::Ended(End::Unfinished),
             Next::AskForLock => Next::ReadStateOutwaited { locked: fs.files[self.file].locked_by.is_some() },
             Next::ReadStateOutwaited { locked } => match fs.files[self.file].content {
@@ -221,32 +215,25 @@ impl Process {
                 _ if locked => Next::AskForLock,
                 _ => Next::CompareNameUnfinished,
             },
-            Next::CompareNameUnfinished => {
-                if fs.name == Some(self.file) {
-                    Next::Ended(End::Unfinished)
-                } else {
-                    self.begin_again(fs, me)
-                }
-            }
+            Next::CompareNameUnfinished => match fs.name == Some(self.file) {
+                true => Next::Ended(End::Unfinished),
+                false => self.begin_again(fs, me),
+            },
             Next::ReadNonce => Next::MapFinished { nonce: fs.files[self.file].nonce },
             Next::MapFinished { nonce } => match fs.name {
                 Some(mapped) => Next::CompareNonce { nonce, mapped },
                 None => self.begin_again(fs, me),
             },
             Next::CompareNonce { nonce, mapped } => {
-                if fs.files[mapped].nonce == nonce || is(Bug::NonceNotComparedByTheOpener) {
-                    self.has(fs, me, mapped)?
-                } else {
-                    self.begin_again(fs, me)
+                match fs.files[mapped].nonce == nonce || is(Bug::NonceNotComparedByTheOpener) {
+                    true => self.has(fs, me, mapped)?,
+                    false => self.begin_again(fs, me),
                 }
             }
-            Next::CompareNameToUnlink => {
-                if fs.name == Some(self.file) {
-                    Next::Unlink
-                } else {
-                    Next::Ended(End::Replaced)
-                }
-            }
+            Next::CompareNameToUnlink => match fs.name == Some(self.file) {
+                true => Next::Unlink,
+                false => Next::Ended(End::Replaced),
+            },
             Next::Unlink => {
                 fs.name = None;
                 Next::Ended(End::Unlinked)

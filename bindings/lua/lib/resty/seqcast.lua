@@ -248,7 +248,7 @@ local function options_of(name, options, number, call)
       problem = converters[kind](struct, option, value)
     end
     if problem then
-      error(format("bad argument #%d to '%s' (option %s %s)", number, call, tostring(option), problem), 3)
+      error(format("bad argument #%d to '%s' (option '%s' %s)", number, call, tostring(option), problem), 3)
     end
   end
   return struct

@@ -25,9 +25,6 @@ const WORKSPACE: &str = r#"[workspace]
 members = ["loom-tests"]
 resolver = "3"
 
-# The package takes its lints from the workspace. A mutant is not held to any.
-[workspace.lints]
-
 [profile.release]
 incremental = true
 

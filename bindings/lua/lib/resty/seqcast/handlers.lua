@@ -4,6 +4,7 @@
 -- one of those that are held. In a list a handler that was removed leaves a hole, so that a list can change while its
 -- handlers run; `tidy` closes the holes when none runs.
 
+local error = error
 local ipairs = ipairs
 local next = next
 local select = select
@@ -29,6 +30,10 @@ end
 local function below(level, name)
   local found = level.below[name]
   if not found then
+    if name ~= name then
+      -- Not left to LuaJIT, which may crash when it raises this in compiled code.
+      error("a name must not be nan", 0)
+    end
     found = new_level()
     level.below[name] = found
   end

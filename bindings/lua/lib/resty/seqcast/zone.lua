@@ -136,6 +136,11 @@ function _M.join(name, bytes, options, seat_options, log)
     local seat
     seat, err = bus:subscribe(seat_options)
     if not seat then
+      local was_created = bus:was_created()
+      bus:free()
+      if was_created then
+        seqcast.unlink_unheld(name)
+      end
       return nil, err
     end
     if bus:is_current() then

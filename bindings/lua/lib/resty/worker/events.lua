@@ -19,6 +19,7 @@ local get_filter_level = errlog.get_sys_filter_level
 local get_phase = ngx.get_phase
 local ipairs = ipairs
 local log = ngx.log
+local now = ngx.now
 local pairs = pairs
 local pcall = pcall
 local setmetatable = setmetatable
@@ -60,9 +61,13 @@ local queue, spare, queued = {}, {}, 0
 -- since. Nil if there is none.
 local bound
 
--- What a running poll holds. Weak: the poll of a request that was aborted in a handler never ends, and goes with its
+-- What a running poll holds. Weak: a poll that was aborted in a handler, as by `ngx.exit`, never ends, and goes with its
 -- stack.
 local polling = setmetatable({}, { __mode = "v" })
+
+-- Of the poll in the background, likewise.
+local looping = setmetatable({}, { __mode = "v" })
+local start_loop
 
 local NOTHING = tonumber(C.SEQCAST_NOTHING)
 local EVENT = tonumber(C.SEQCAST_EVENT)
@@ -191,6 +196,9 @@ end
 
 --- How many ids this worker has given up, as their data did not come. A look at all seats and claims: not for every poll.
 local function given_up()
+  if not joined then
+    return 0
+  end
   local seat, stats = joined.seat:number(), joined.bus:stats()
   for _, worker in ipairs(stats and stats.workers or {}) do
     if worker.seat == seat then
@@ -280,6 +288,9 @@ local function drain_alone(result)
   token.ended = true
   if registry.has_holes then
     registry:tidy()
+  end
+  if options and options.interval > 0 and not looping[1] then
+    start_loop()
   end
   if not answer then
     return nil, err
@@ -440,6 +451,9 @@ end
 function _M.event_list(source, ...)
   local list = { _source = source }
   for _, event in pairs { ... } do
+    if event ~= event then
+      error("a name must not be nan", 2)
+    end
     list[event] = event
   end
   return setmetatable(list, {
@@ -457,8 +471,6 @@ _M.events = _M.event_list("resty-worker-events", "started", "stopping", "missed"
 
 local LONGEST_WAIT = 3600
 local wake = semaphore.new()
--- Of the poll in the background. Weak, as `polling`: a handler may abort the timer that it runs in.
-local looping = setmetatable({}, { __mode = "v" })
 local is_watching = false
 
 local function poll_and_log()
@@ -473,6 +485,17 @@ local function stop()
   poll_and_log()
 end
 
+--- Goes where the name leads, if it was taken from the segment, as `rm` and some session managers do: a worker that comes
+-- later is there.
+local function follow_name()
+  if joined and joined.bus:is_current() == false then
+    log(ERR, "worker-events: the name ", joined.name, " was removed while workers used it, joining the segment that has ",
+        "it now; events that were posted on the way are lost")
+    _M.poll()
+    join(options)
+  end
+end
+
 local function loop(premature, token)
   if premature then
     if not is_watching then
@@ -480,8 +503,13 @@ local function loop(premature, token)
     end
     return
   end
+  local looked = now()
   while looping[1] == token do
     poll_and_log()
+    if now() - looked > 1 then
+      looked = now()
+      follow_name()
+    end
     local interval = options.interval
     if interval == 0 or exiting() then
       looping[1] = nil
@@ -491,7 +519,7 @@ local function loop(premature, token)
   end
 end
 
-local function start_loop()
+function start_loop()
   local token = {}
   local ok, err = timer_at(0, loop, token)
   if not ok then
@@ -588,7 +616,7 @@ end
 local function leave()
   if joined then
     local it = joined
-    joined, bus_handle, seat_handle = nil, nil, nil
+    joined, bus_handle, seat_handle, bound = nil, nil, nil, nil
     zone.leave(it.name, it.bus, it.seat, it.unlink)
   end
 end
@@ -603,9 +631,10 @@ function join(wanted)
     silent = true,
     wait_max = wanted.wait_max,
   }
-  local bus, seat = zone.join(name, dict and dict:capacity() or 0, wanted.segment_options, seat_options, log)
-  if not bus then
-    return nil, seat
+  -- It raises what it thinks of options that are none of ours.
+  local ok, bus, seat = pcall(zone.join, name, dict and dict:capacity() or 0, wanted.segment_options, seat_options, log)
+  if not ok or not bus then
+    return nil, seat or bus
   end
   joined = { name = name, bus = bus, seat = seat, unlink = wanted.unlink ~= false }
   bus_handle, seat_handle = bus.handle, seat.handle
@@ -692,6 +721,9 @@ function _M.configure(given)
   end
   if given.segment and type(given.segment) ~= "string" then
     return nil, 'optional "segment" option must be a string'
+  end
+  if given.unlink ~= nil and type(given.unlink) ~= "boolean" then
+    return nil, 'optional "unlink" option must be a boolean'
   end
   local wanted, err = checked(given, before)
   if not wanted then

@@ -1,0 +1,37 @@
+"""What `make install` puts in place works from there."""
+
+import subprocess
+
+import pytest
+
+from nginx import HERE, LUA_PATH
+
+pytestmark = pytest.mark.differs
+
+
+def test_installed_files_work(nginx, tmp_path):
+    root = tmp_path / "root"
+    subprocess.run(["make", "-s", "-C", HERE.parent, "install", f"DESTDIR={root}", "PREFIX=/usr"], check=True)
+    lua, lib = root / "usr/share/lua/5.1", root / "usr/lib/lua/5.1"
+    assert (lib / "libseqcast.so").exists()
+    for source in (HERE.parent / "lib").rglob("*.lua"):
+        assert (lua / source.relative_to(HERE.parent / "lib")).exists()
+    ng = nginx(package_path=f"{lua}/?.lua;{LUA_PATH}", http=f'lua_package_cpath "{lib}/?.so;;";')
+    worker, = ng.workers()
+    worker.run("ev.post('s', 'e', 1)")
+    assert worker.polled() == [("s", "e", 1)]
+
+
+def test_without_the_library_it_is_said_where_it_was_looked_for(nginx, tmp_path):
+    lua = tmp_path / "lua"
+    subprocess.run(["cp", "-r", HERE.parent / "lib", lua], check=True)
+    (lua / "libseqcast.so").unlink()
+    ng = nginx(package_path=f"{lua}/?.lua;{LUA_PATH}", init_worker="", server="""
+        location = /why {
+            content_by_lua_block {
+                local _, err = pcall(require, "resty.seqcast")
+                ngx.say(err)
+            }
+        }""")
+    text = ng.get("/why")
+    assert "libseqcast was not found" in text and f"{lua}/libseqcast.so" in text
