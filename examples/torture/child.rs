@@ -4,15 +4,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use seqcast::{
-    Bus, Cause, Claimed, Error, ErrorKind, Event, Publisher, Report, Scope, SegmentOptions, Start, Topic, Trouble,
-    TypedEvent, Unique, WorkerOptions,
+    BellOptions, Bus, Cause, Claimed, Error, ErrorKind, Event, Publisher, Report, Scope, SegmentOptions, Start, Topic,
+    Trouble, TypedEvent, Unique, WorkerOptions,
 };
 
+use crate::bells;
 use crate::content::{Kind, LAST_SEQ, SHARED_TTL_NS, SOURCE, Tag, Typed, label, read_announcement};
 use crate::copies;
 use crate::descriptors::{Other, Standard, close_from_3};
 use crate::log::{Entry, How, Odd, Op, Phase, Shared, Slot, boottime_ns};
-use crate::participant::{Held, Participant, Reads};
+use crate::participant::{AnyBell, Held, Participant, Reads};
 use crate::rng::{Rng, mix};
 use crate::round::{CLAIM_KEYS, LONG_TTL, Round, WAIT_INTERVAL, WAIT_MAX, claim_ttl_ns};
 
@@ -212,6 +213,8 @@ impl Probe {
             Trouble::ClaimsFull => Odd::ClaimsFull,
             Trouble::ClaimLate => Odd::ClaimLate,
             Trouble::Unreadable => Odd::Unreadable,
+            // Too many inotify instances of this user.
+            Trouble::Unheard(_) => return,
             _ => Odd::HandlerTrouble,
         };
         if !matches!(what, Odd::ClaimsFull | Odd::ClaimLate) {
@@ -249,6 +252,9 @@ pub struct Session {
     pub participant: Participant,
     pub poster: Option<Publisher>,
     pub reservation: Option<(Held, Tag)>,
+    pub bell: Option<AnyBell>,
+    /// Whether the process has closed or replaced descriptors since it made the bell.
+    bell_may_be_closed: bool,
     /// `true` if its reads never wait.
     reads_now: bool,
     /// The time of its creation.
@@ -324,7 +330,10 @@ impl Child<'_> {
         if let Participant::Pushed(worker) = &seat {
             worker.on(Scope::All, move |event: &Event<'_>| probe.on_event(event))?;
         }
-        match self.rng.below(16) {
+        let bell = if self.rng.one_in(2) { Some(seat.bell(&self.bell_options())?) } else { None };
+        self.probe.step();
+        let done_to_descriptors = self.rng.below(16);
+        match done_to_descriptors {
             0 => self.close_descriptors(),
             1 => self.replace_descriptors(),
             _ => {}
@@ -335,6 +344,8 @@ impl Child<'_> {
             participant: seat,
             poster: None,
             reservation: None,
+            bell,
+            bell_may_be_closed: done_to_descriptors < 2,
             reads_now: self.rng.one_in(3),
             reserved_at: 0,
             incarnation,
@@ -342,6 +353,10 @@ impl Child<'_> {
             buffer: Vec::new(),
             undrained_since: None,
         })
+    }
+
+    fn bell_options(&mut self) -> BellOptions {
+        BellOptions::new().thread(self.rng.one_in(8))
     }
 
     /// Acts like a process that becomes a daemon.
@@ -390,6 +405,8 @@ impl Child<'_> {
             }
             self.probe.push(Entry::Void { id });
         }
+        // It is a handle of the worker.
+        session.bell = None;
         let Session { participant: seat, poster, undrained_since, .. } = session;
         // A dropped subscriber does not run events that it has claimed ahead.
         let may_drop = matches!(seat, Participant::Pushed(_)) || undrained_since.is_none();
@@ -471,7 +488,8 @@ impl Child<'_> {
                 session.read(probe, reads)?;
             }
             920..970 => self.claim(session)?,
-            970..990 => {
+            970..980 => self.run_loop(session)?,
+            980..990 => {
                 probe.begin(Op::Wait);
                 let timeout = Duration::from_micros(self.rng.below(3000));
                 session.participant.wait(timeout)?;
@@ -480,12 +498,41 @@ impl Child<'_> {
             990..992 => self.use_another_segment()?,
             992..998 => return Ok(Some(Next::Rejoin)),
             998 => return Ok(Some(Next::Exit)),
-            1000 => self.close_descriptors(),
-            1001 => self.replace_descriptors(),
+            1000 => {
+                self.close_descriptors();
+                session.bell_may_be_closed = true;
+            }
+            1001 => {
+                self.replace_descriptors();
+                session.bell_may_be_closed = true;
+            }
             1002 => self.hold(session)?,
             _ => std::thread::sleep(Duration::from_micros(self.rng.below(2000))),
         }
         Ok(None)
+    }
+
+    /// A turn of an event loop, after some sleep on its bell. A bell whose descriptors are gone is made anew.
+    fn run_loop(&mut self, session: &mut Session) -> Result<(), Error> {
+        let probe = self.probe;
+        let Some(bell) = session.bell.take() else {
+            probe.begin(Op::Wait);
+            session.bell = Some(session.participant.bell(&self.bell_options())?);
+            session.bell_may_be_closed = false;
+            probe.step();
+            return Ok(());
+        };
+        probe.begin(Op::Wait);
+        bells::sleep_on(&bell, Duration::from_micros(self.rng.below(3000)));
+        probe.step();
+        let read = session.read(probe, Reads::Rung { bell: &bell, most: 1 + self.rng.below(256) });
+        match read {
+            Err(error) if error.kind() == ErrorKind::BellClosed && session.bell_may_be_closed => Ok(()),
+            other => {
+                session.bell = Some(bell);
+                other
+            }
+        }
     }
 
     fn use_poster(&mut self, session: &mut Session) -> Result<(), Error> {
@@ -768,7 +815,7 @@ impl Session {
         }
     }
 
-    fn read(&mut self, probe: &Probe, reads: Reads) -> Result<(), Error> {
+    fn read(&mut self, probe: &Probe, reads: Reads<'_>) -> Result<(), Error> {
         let now = probe.begin(Op::Poll);
         if self.undrained_since.is_none() {
             self.undrained_since = Some(now);

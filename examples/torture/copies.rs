@@ -9,7 +9,7 @@ use seqcast::{Cause, Error, Scope, Topic};
 use seqcast_testkit::process::exit;
 
 use crate::child::{FAILED, Probe, Session};
-use crate::participant::{Participant, Reads};
+use crate::participant::{AnyBell, Participant, Reads};
 use crate::rng::Rng;
 
 /// The kernel kills a copy that hangs after this many seconds, which its status shows.
@@ -62,6 +62,11 @@ pub fn try_everything(probe: &Probe, session: &mut Session) {
         check("post_local", worker.post_local(("a", "b"), 1).err());
         check("reconfigure", worker.reconfigure(|options| options).err());
         check("leave", worker.clone().leave().err());
+    }
+    match (&session.bell, &seat) {
+        (Some(AnyBell::Pushed(bell)), _) => check("bell", bell.poll().err()),
+        (Some(AnyBell::Pulled(bell)), Participant::Pulled(subscriber)) => check("bell", bell.arm(subscriber).err()),
+        _ => {}
     }
     if let Some((reservation, _)) = &mut session.reservation {
         check("commit", seat.commit(reservation, Topic::new("a", "b"), b"").err());

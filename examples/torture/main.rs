@@ -10,6 +10,7 @@
 //! interleaving. `--round` repeats one round of a seed.
 
 mod aim;
+mod bells;
 mod child;
 mod conductor;
 mod content;
@@ -27,12 +28,16 @@ use std::time::{Duration, Instant};
 use clap::builder::RangedU64ValueParser;
 use clap::{Parser, value_parser};
 
+use crate::bells::Watched;
 use crate::conductor::Tally;
 use crate::oracle::{Archive, Seen, Violations};
 use crate::round::Round;
 
 /// The time that one segment is tortured before the next one.
 const ROUND: Duration = Duration::from_secs(5);
+
+/// One in so many parts of a round is for event loops that sleep on their bells.
+const BELLS: u32 = 8;
 
 /// Kills, stops and replaces processes that use a bus, and checks all that they saw.
 #[derive(Parser)]
@@ -72,17 +77,20 @@ fn main() -> ExitCode {
     conductor::take_orphans();
     let mut archive = Archive::new();
     let mut tally = Tally::default();
+    let mut watched = Watched::default();
     let begin = Instant::now();
     let end = begin + Duration::from_secs(seconds);
     for number in 0.. {
         let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() || tally.violations.total() > 0 || conductor::is_interrupted() {
+        if left.is_zero() || tally.violations.total() + watched.lost > 0 || conductor::is_interrupted() {
             break;
         }
         let round = Round::new(seed, repeated.unwrap_or(number), workers, slots);
         // A very short round at the end would test nothing.
         let length = if left < ROUND * 3 / 2 { left } else { ROUND };
-        conductor::run(round, length, &mut archive, &mut tally);
+        let with_bells = length / BELLS;
+        watched.add(&bells::run(seed, number, with_bells));
+        conductor::run(round, length - with_bells, &mut archive, &mut tally);
     }
     // Less than requested, if a signal ended it.
     let seconds = begin.elapsed().as_secs().min(seconds);
@@ -104,6 +112,10 @@ fn main() -> ExitCode {
          excused={unique_excused} full={claims_full} late={claims_late}; claims won={claims_won}; \
          too_old_to_judge={stale}"
     );
+    let Watched { watches, posts, wakes, kills: rung_kills, stops: rung_stops, lost } = watched;
+    println!(
+        "torture: bells: watches={watches} posts={posts} wake-ups={wakes} kills={rung_kills} stops={rung_stops} lost={lost}"
+    );
     let Seen { standard, closed, replaced, forked, .. } = seen;
     println!("torture: descriptors: closed={closed} replaced={replaced} without_some_of_0_to_2={standard}");
     // Every run tries these.
@@ -122,5 +134,5 @@ fn main() -> ExitCode {
         "torture: seconds={seconds} events={events} kills={kills} stops={stops} closed={closed} forked={forked} \
          torn={torn} conflicting={conflicting} missing={missing} double={double} leaked={leaked}"
     );
-    if violations.total() == 0 && complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if violations.total() + lost == 0 && complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -1,10 +1,11 @@
 //! A worker that reads through handlers or by pulling.
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use seqcast::{
-    Bus, Cause, Claim, Claimed, Delivery, Error, Payload, Polled, Publisher, Reservation, Subscriber, Topic,
-    TypedEvent, Undecided, Unique, Worker,
+    Bell, BellOptions, Bus, Cause, Claim, Claimed, Delivery, Error, Payload, Polled, Publisher, PullBell, Reservation,
+    Subscriber, Topic, TypedEvent, Undecided, Unique, Worker,
 };
 
 use crate::child::Probe;
@@ -18,9 +19,26 @@ pub enum Participant {
     Pulled(Box<Subscriber>),
 }
 
+/// What an event loop of a participant sleeps on.
+pub enum AnyBell {
+    Pushed(Bell),
+    Pulled(PullBell),
+}
+
+impl AsFd for AnyBell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            AnyBell::Pushed(bell) => bell.as_fd(),
+            AnyBell::Pulled(bell) => bell.as_fd(),
+        }
+    }
+}
+
 /// The way in which a participant reads.
 #[derive(Clone, Copy)]
-pub enum Reads {
+pub enum Reads<'a> {
+    /// As an event loop does whose bell is readable.
+    Rung { bell: &'a AnyBell, most: u64 },
     /// Waits at reserved ids.
     Waiting { most: u64 },
     /// Never waits.
@@ -143,8 +161,15 @@ impl Participant {
         }
     }
 
+    pub fn bell(&self, options: &BellOptions) -> Result<AnyBell, Error> {
+        match self {
+            Participant::Pushed(worker) => worker.bell_with(options).map(AnyBell::Pushed),
+            Participant::Pulled(subscriber) => subscriber.bell_with(options).map(AnyBell::Pulled),
+        }
+    }
+
     /// Reads. Returns `true` if everything was delivered.
-    pub fn read(&mut self, probe: &Probe, reads: Reads) -> Result<bool, Error> {
+    pub fn read(&mut self, probe: &Probe, reads: Reads<'_>) -> Result<bool, Error> {
         let subscriber = match self {
             Participant::Pulled(subscriber) => subscriber,
             Participant::Pushed(worker) => {
@@ -152,18 +177,26 @@ impl Participant {
                     Reads::Waiting { most } => {
                         matches!(worker.poll_at_most(most)?, Polled::Done { delivered, .. } if delivered < most)
                     }
-                    Reads::Now { .. } => matches!(worker.poll_now()?, Polled::Done { .. }),
+                    Reads::Rung { bell: AnyBell::Pushed(bell), most } => {
+                        matches!(bell.poll_at_most(most)?, Polled::Done { delivered, .. } if delivered < most)
+                    }
+                    Reads::Now { .. } | Reads::Rung { .. } => matches!(worker.poll_now()?, Polled::Done { .. }),
                 });
             }
         };
         let (most, timeout) = match reads {
             Reads::Waiting { most: 1 } => (1, Duration::from_micros(200)),
-            Reads::Waiting { most } | Reads::Now { most } => (most, Duration::ZERO),
+            Reads::Waiting { most } | Reads::Now { most } | Reads::Rung { most, .. } => (most, Duration::ZERO),
         };
         for _ in 0..most {
             let delivery = if timeout.is_zero() { subscriber.try_next()? } else { subscriber.next(timeout)? };
             match delivery {
-                None => return Ok(true),
+                None => {
+                    return match reads {
+                        Reads::Rung { bell: AnyBell::Pulled(bell), .. } => Ok(!bell.arm(subscriber)?),
+                        _ => Ok(true),
+                    };
+                }
                 Some(Delivery::Event(event)) => probe.on_event(&event),
                 Some(Delivery::Lagged { first, missed, .. }) => probe.on_lagged(first, missed),
                 Some(Delivery::Undecided { id, reason: Undecided::ClaimsFull, .. }) => {
