@@ -162,7 +162,8 @@ impl Watcher<'_> {
         // Most wakes are lost where a poster ends.
         let processes = if self.rng.one_in(2) { POSTERS } else { PROCESSES };
         let process = self.rng.below(processes as u64) as usize;
-        let is_aimed = self.rng.one_in(3) && !self.stopped[process];
+        // One that is held while it goes to sleep is waited for until it wakes: loops sleep for ever.
+        let is_aimed = process < POSTERS && self.rng.one_in(3) && !self.stopped[process];
         let is_kill = self.rng.one_in(2);
         let Some(child) = self.processes[process].take() else { return };
         let held = is_aimed.then(|| aim::hold(&child, &mut self.rng));

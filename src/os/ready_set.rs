@@ -382,3 +382,114 @@ fn close(number: RawFd) {
     // SAFETY: it was just found to lead to the file that a `ReadySet` has opened, which no longer borrows it.
     drop(unsafe { OwnedFd::from_raw_fd(number) });
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::{Read, Seek, Write};
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn is_readable(set: &ReadySet, timeout: Duration) -> bool {
+        let mut polled = [rustix::event::PollFd::new(set, rustix::event::PollFlags::IN)];
+        rustix::event::poll(&mut polled, Some(&timespec(timeout))).unwrap() == 1
+    }
+
+    /// A file that can be watched, and its path.
+    fn watched_file() -> (File, String) {
+        let memory = rustix::fs::memfd_create("seqcast-watched", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        let path = format!("/proc/self/fd/{}", memory.as_raw_fd());
+        // Reads by the description that the system has made are not told.
+        let mut file = File::options().read(true).write(true).open(&path).unwrap();
+        file.write_all(b"bytes").unwrap();
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        (file, path)
+    }
+
+    fn read(file: &mut File) {
+        file.rewind().unwrap();
+        file.read_exact(&mut [0]).unwrap();
+    }
+
+    #[test]
+    fn a_set_is_readable_once_for_a_read_a_closing_a_knock_and_a_time() {
+        let (mut file, path) = watched_file();
+        let mut set = ReadySet::new(HOUR).unwrap();
+        assert!(is_readable(&set, Duration::ZERO), "it is born readable");
+        set.drain().unwrap();
+        set.watch(&path).unwrap();
+        let quiet_after = |what: &str, act: &mut dyn FnMut(&ReadySet)| {
+            assert!(!is_readable(&set, Duration::ZERO), "before {what}");
+            act(&set);
+            assert!(is_readable(&set, HOUR), "{what}");
+            set.drain().unwrap();
+        };
+        quiet_after("a read", &mut |_| read(&mut file));
+        quiet_after("many reads", &mut |_| (0..1000).for_each(|_| read(&mut file)));
+        quiet_after("a closing", &mut |_| drop(File::options().append(true).open(&path).unwrap()));
+        quiet_after("a knock", &mut |set| set.knock().unwrap());
+        quiet_after("two knocks", &mut |set| (0..2).for_each(|_| Knocker::from_bits(set.knocker().to_bits()).knock()));
+        quiet_after("a time", &mut |set| set.wake_in(Duration::from_millis(1)).unwrap());
+        quiet_after("all at once", &mut |set| {
+            set.wake_in(Duration::from_nanos(1)).unwrap();
+            read(&mut file);
+            set.knock().unwrap();
+        });
+        set.wake_in(2 * HOUR).unwrap();
+        assert!(!is_readable(&set, Duration::ZERO));
+        set.unwatch();
+        read(&mut file);
+        assert!(!set.hears() && !is_readable(&set, Duration::ZERO), "it does not watch any more");
+    }
+
+    #[test]
+    fn deaths_and_reads_in_turn_are_all_drained_at_once() {
+        let (mut file, path) = watched_file();
+        let mut set = ReadySet::new(HOUR).unwrap();
+        set.watch(&path).unwrap();
+        // Only equal neighbours are merged: these take more room than one read of the queue has.
+        for _ in 0..1000 {
+            read(&mut file);
+            drop(File::options().append(true).open(&path).unwrap());
+        }
+        set.drain().unwrap();
+        assert!(!is_readable(&set, Duration::ZERO));
+    }
+
+    #[test]
+    fn an_interval_goes_on_for_as_long_as_it_is_drained() {
+        let mut set = ReadySet::new(HOUR).unwrap();
+        set.drain().unwrap();
+        set.set_interval(Duration::from_millis(1)).unwrap();
+        for _ in 0..5 {
+            assert!(is_readable(&set, HOUR));
+            set.drain().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_not_watched() {
+        let mut set = ReadySet::new(HOUR).unwrap();
+        let failed = set.watch("/nonexistent").unwrap_err();
+        assert_eq!((failed.call, failed.errno), ("inotify_add_watch", Errno::NOENT));
+        assert!(!set.hears());
+        set.drain().unwrap();
+    }
+
+    #[test]
+    fn a_later_set_of_the_same_number_ends_the_right_of_the_earlier() {
+        // No descriptor has this number.
+        let number = RawFd::MAX;
+        let (earlier, beside) = (Owner::of(number), Owner::of(number - 1));
+        assert!(!earlier.is_over());
+        let later = Owner::of(number);
+        assert!(earlier.is_over() && !later.is_over() && !beside.is_over());
+        let found: Vec<Owner> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| Owner::of(number - 2))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(found.iter().filter(|owner| !owner.is_over()).count() >= 1);
+    }
+}
