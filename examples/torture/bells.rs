@@ -251,7 +251,7 @@ impl Sleep {
             set
         };
         let (level, edge) = (epoll::EventFlags::IN, epoll::EventFlags::IN | epoll::EventFlags::ET);
-        let inner = set(&bell, if process / 2 % 3 == 0 { level } else { edge });
+        let inner = set(&bell, if (process / 2).is_multiple_of(3) { level } else { edge });
         if process / 2 % 3 != 2 {
             return Sleep(vec![inner]);
         }

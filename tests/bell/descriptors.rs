@@ -50,7 +50,7 @@ fn count_of(mut eventfd: File) -> u64 {
 }
 
 alone! {
-    fn g13_a_bell_whose_descriptors_were_closed_says_so_and_a_new_one_is_rung() {
+    fn g19_a_bell_whose_descriptors_were_closed_says_so_and_a_new_one_is_rung() {
         let (_name, bus) = bus(&small());
         let (worker, delivered) = counting(&bus);
         let mut subscriber = bus.subscribe_with(&quiet()).unwrap();
@@ -78,7 +78,7 @@ alone! {
         assert!(is_readable(&new, NOW));
     }
 
-    fn g13_each_descriptor_of_a_bell_that_is_closed_is_told_within_seconds() {
+    fn g19_each_descriptor_of_a_bell_that_is_closed_is_told_within_seconds() {
         let (_name, bus) = bus(&small());
         let (worker, _) = counting(&bus);
         let ((), beside) = opened(|| ());
@@ -153,7 +153,7 @@ alone! {
         assert_eq!(&text, b"the host's");
     }
 
-    fn g13_posts_of_a_process_that_has_closed_every_descriptor_ring() {
+    fn g19_posts_of_a_process_that_has_closed_every_descriptor_ring() {
         for is_replaced in [false, true] {
             let (_name, bus) = bus(&small());
             let (worker, _) = counting(&bus);
@@ -181,7 +181,7 @@ alone! {
         }
     }
 
-    fn g13_posts_that_nothing_can_ring_for_are_found_at_the_interval() {
+    fn g19_posts_that_nothing_can_ring_for_are_found_at_the_interval() {
         let bus = small().anonymous().unwrap();
         let (worker, _) = counting(&bus);
         let words = shared_words(1);
@@ -224,7 +224,7 @@ alone! {
         }
     }
 
-    fn g13_without_descriptors_a_bell_is_refused_and_leaves_none() {
+    fn g19_without_descriptors_a_bell_is_refused_and_leaves_none() {
         let (_name, bus) = bus(&small());
         let (worker, delivered) = counting(&bus);
         let used = numbers();

@@ -80,7 +80,7 @@ fn unshare(others: libc::c_int) -> bool {
 }
 
 alone! {
-    fn g13_a_user_without_inotify_instances_gets_bells_that_tick_and_is_told_the_sysctl() {
+    fn g19_a_user_without_inotify_instances_gets_bells_that_tick_and_is_told_the_sysctl() {
         let (_name, bus) = bus(&small());
         in_child(|| {
             if !unshare(0) {
@@ -92,7 +92,7 @@ alone! {
         });
     }
 
-    fn g13_a_user_without_inotify_watches_gets_bells_that_tick_and_is_told_the_sysctl() {
+    fn g19_a_user_without_inotify_watches_gets_bells_that_tick_and_is_told_the_sysctl() {
         let (_name, bus) = bus(&small());
         in_child(|| {
             if !unshare(0) {
@@ -103,7 +103,7 @@ alone! {
         });
     }
 
-    fn g13_where_inotify_is_forbidden_bells_tick() {
+    fn g19_where_inotify_is_forbidden_bells_tick() {
         let (_name, bus) = bus(&small());
         for (call, errno) in [
             (libc::SYS_inotify_init1, libc::EPERM),
@@ -124,7 +124,7 @@ alone! {
     }
 
     /// As where a file system, or a sandbox, takes the watch and tells nothing.
-    fn g13_a_watch_that_hears_nothing_is_found_out_when_the_bell_is_made() {
+    fn g19_a_watch_that_hears_nothing_is_found_out_when_the_bell_is_made() {
         let (_name, bus) = bus(&small());
         in_child(|| {
             // A ring is a `pread`.
@@ -133,7 +133,7 @@ alone! {
         });
     }
 
-    fn g13_bells_are_rung_across_namespaces() {
+    fn g19_bells_are_rung_across_namespaces() {
         let (name, bus) = bus(&small());
         let (worker, delivered) = counting(&bus);
         let bell = worker.bell_with(&rung_only()).unwrap();
@@ -175,7 +175,7 @@ alone! {
         }
     }
 
-    fn g13_a_bell_is_rung_where_there_is_no_proc() {
+    fn g19_a_bell_is_rung_where_there_is_no_proc() {
         let (_name, bus) = bus(&small());
         in_child(|| {
             if !unshare(libc::CLONE_NEWNS) {

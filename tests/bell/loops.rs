@@ -91,7 +91,7 @@ fn run_subscriber(bus: &Bus, kind: Loop, events: u64) {
 }
 
 alone! {
-    fn g13_no_loop_of_any_kind_sleeps_over_an_event() {
+    fn g19_no_loop_of_any_kind_sleeps_over_an_event() {
         const EACH: u64 = 400;
         const POSTERS: u64 = 2;
         let loops = 2 * LOOPS.len() as u64;

@@ -48,7 +48,7 @@ fn say(word: &AtomicU64) {
 }
 
 alone! {
-    fn g13_g11_a_post_makes_one_system_call_for_any_number_of_bells_and_none_for_none() {
+    fn g19_g11_a_post_makes_one_system_call_for_any_number_of_bells_and_none_for_none() {
         let (_name, bus) = bus(&small());
         let workers: Vec<_> = (0..3).map(|_| counting(&bus).0).collect();
         let bells: Vec<_> = workers.iter().map(|worker| worker.bell_with(&rung_only()).unwrap()).collect();
@@ -74,7 +74,7 @@ alone! {
         }
     }
 
-    fn g13_a_poster_that_is_killed_at_its_ring_is_rung_for_though_its_children_live() {
+    fn g19_a_poster_that_is_killed_at_its_ring_is_rung_for_though_its_children_live() {
         for (_name, bus) in buses() {
             let (worker, delivered) = counting(&bus);
             let bell = worker.bell_with(&rung_only()).unwrap();
@@ -112,7 +112,7 @@ alone! {
         }
     }
 
-    fn g13_a_poster_that_is_stopped_at_its_ring_delays_events_until_the_next_post_or_the_interval() {
+    fn g19_a_poster_that_is_stopped_at_its_ring_delays_events_until_the_next_post_or_the_interval() {
         let (_name, bus) = bus(&small());
         let (worker, delivered) = counting(&bus);
         let (patient, timed) = (
@@ -153,7 +153,7 @@ alone! {
         assert_eq!(worker.cursor(), bus.next_id());
     }
 
-    fn g13_g6_a_reserver_that_is_killed_makes_bells_readable() {
+    fn g19_g6_a_reserver_that_is_killed_makes_bells_readable() {
         let (_name, bus) = bus(&small());
         let patient = quiet().wait_max(HOUR);
         let (worker, mut subscriber) = (bus.join_with(&patient).unwrap(), bus.subscribe_with(&patient).unwrap());
@@ -176,7 +176,7 @@ alone! {
         assert!(!pulled.arm(&subscriber).unwrap());
     }
 
-    fn g13_a_subscriber_arms_after_its_reserver_has_died_and_reads_on() {
+    fn g19_a_subscriber_arms_after_its_reserver_has_died_and_reads_on() {
         let (_name, bus) = bus(&small());
         let mut subscriber = bus.subscribe_with(&quiet().wait_max(HOUR)).unwrap();
         let child = Child::fork(|| {
@@ -231,7 +231,7 @@ alone! {
         }
     }
 
-    fn g12_g13_parent_and_child_have_bells_of_their_own() {
+    fn g12_g19_parent_and_child_have_bells_of_their_own() {
         for (_name, bus) in buses() {
             let (worker, delivered) = counting(&bus);
             let bell = worker.bell_with(&rung_only()).unwrap();
@@ -294,7 +294,7 @@ alone! {
         assert!(is_readable(&bell, NOW));
     }
 
-    fn g13_a_bell_goes_with_the_file_and_not_with_its_name() {
+    fn g19_a_bell_goes_with_the_file_and_not_with_its_name() {
         let (name, old) = bus(&small());
         let (worker, _) = counting(&old);
         seqcast::unlink(&name).unwrap();
