@@ -1,5 +1,5 @@
-//! The programs of docs/event_loops.md: a bell in the loops that users have. For each event the loop goes to sleep before it
-//! is posted, and no timer wakes it.
+//! The programs of docs/event_loops.md: a bell in the loops that users have. For each event the loop goes to sleep
+//! before it is posted, and no timer wakes it.
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! The floor plan of the source tree: imports go downward only. See ARCHITECTURE.md, "Floors".
+//! The floor plan of the source tree: imports go downward only. See ARCHITECTURE.md, "Floors". And the width of lines,
+//! also where rustfmt does not look: in comments, strings, tables and macros.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,10 +22,15 @@ fn floor_of(module: &str) -> Option<usize> {
     FLOORS.iter().position(|modules| modules.contains(&module))
 }
 
+/// Columns of the longest line, as in rustfmt.toml.
+const MOST_COLUMNS: usize = 120;
+
+/// Adds the Rust files in `folder`, but none that are built or hidden.
 fn source_files(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() {
+        let name = path.file_name().unwrap().to_string_lossy();
+        if path.is_dir() && name != "target" && !name.starts_with('.') {
             source_files(&path, files);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             files.push(path);
@@ -67,4 +73,22 @@ fn imports_go_downward_only() {
     let expected: BTreeSet<String> = FLOORS.concat().into_iter().map(str::to_owned).collect();
     assert_eq!(seen, expected, "the floors and the files differ");
     assert!(upward.is_empty(), "imports that go upward:\n{}", upward.join("\n"));
+}
+
+#[test]
+fn no_line_is_longer_than_rustfmt_allows() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut files, mut long) = (Vec::new(), Vec::new());
+    source_files(root, &mut files);
+    for file in &files {
+        for (number, line) in (1..).zip(fs::read_to_string(file).unwrap().lines()) {
+            let columns = line.chars().count();
+            if columns > MOST_COLUMNS {
+                let inside = file.strip_prefix(root).unwrap().display();
+                long.push(format!("{inside}:{number}: {columns} columns"));
+            }
+        }
+    }
+    assert!(files.len() > 200, "only {} files were read", files.len());
+    assert!(long.is_empty(), "lines of more than {MOST_COLUMNS} columns:\n{}", long.join("\n"));
 }

@@ -1,4 +1,5 @@
-//! Subscribers and workers that wait as tasks of tokio. G19 is the guarantee of bells: readable when there is something.
+//! Subscribers and workers that wait as tasks of tokio. G19 is the guarantee of bells: readable when there is
+//! something.
 
 use std::cell::Cell;
 use std::future::poll_fn;

@@ -30,8 +30,8 @@ pub fn report(figures: &Figures, commit: &str, date: &str) -> String {
         let _ = writeln!(
             out,
             "The host moved the two cores during the run: {near} batches ran with the cores near each other, {far} \
-             with the cores far apart (in another cluster of caches), where all hand-overs cost several times as much. The \
-             two are never mixed. The plots show the {} ones.\n",
+             with the cores far apart (in another cluster of caches), where all hand-overs cost several times as much. \
+             The two are never mixed. The plots show the {} ones.\n",
             if figures.far { "far" } else { "near" }
         );
     }

@@ -1,4 +1,5 @@
-//! The worker processes, as a supervisor such as systemd would start them: they know each other by the segment's name only.
+//! The worker processes, as a supervisor such as systemd would start them: they know each other by the segment's name
+//! only.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};

@@ -1,12 +1,12 @@
-//! An HTTP service of independent processes that listen on one port (`SO_REUSEPORT`), each with a cache of its own, kept
-//! right by events: `cargo run --release --features tokio --example axum`
+//! An HTTP service of independent processes that listen on one port (`SO_REUSEPORT`), each with a cache of its own,
+//! kept right by events: `cargo run --release --features tokio --example axum`
 //!
-//! A change is acknowledged after its event is posted, and each request polls before it reads the cache. So a request that
-//! begins after an acknowledgement sees the change, in whichever worker it arrives. An idle worker is woken by its bell: no
-//! thread, no timer.
+//! A change is acknowledged after its event is posted, and each request polls before it reads the cache. So a request
+//! that begins after an acknowledgement sees the change, in whichever worker it arrives. An idle worker is woken by its
+//! bell: no thread, no timer.
 //!
-//! The program starts the workers, puts them under load, restarts one meanwhile, and compares every answer with what was
-//! acknowledged. Its last line is
+//! The program starts the workers, puts them under load, restarts one meanwhile, and compares every answer with what
+//! was acknowledged. Its last line is
 //! `axum: workers=<n> requests=<n> stale=0 missed=0 idle_wakeups_per_s=<x>`.
 
 mod client;

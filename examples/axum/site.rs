@@ -86,8 +86,9 @@ impl Site {
         Ok(())
     }
 
-    /// Handles all events that were posted before this call. Returns `false` if that was not possible, because one of them
-    /// is behind an id that another process has reserved: until then the cache may be old, and the database is asked.
+    /// Handles all events that were posted before this call. Returns `false` if that was not possible, because one of
+    /// them is behind an id that another process has reserved: until then the cache may be old, and the database is
+    /// asked.
     fn catch_up(&self) -> Result<bool> {
         if self.careless {
             return Ok(true);

@@ -5,8 +5,8 @@
 //! polls first, so that it never sees a value older than one that was acknowledged, in whichever worker. Twenty times a
 //! second each worker posts the same unique event; one of them runs it.
 //!
-//! The master forks the workers, runs clients against them, kills one meanwhile and forks another, and ends all by SIGTERM.
-//! Its last line is `epoll: workers=<n> requests=<n> stale=0 killed=1 ticks=<n> doubled=0`.
+//! The master forks the workers, runs clients against them, kills one meanwhile and forks another, and ends all by
+//! SIGTERM. Its last line is `epoll: workers=<n> requests=<n> stale=0 killed=1 ticks=<n> doubled=0`.
 
 mod client;
 mod connection;

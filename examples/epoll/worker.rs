@@ -128,8 +128,8 @@ impl Worker<'_> {
         }
     }
 
-    /// Handles all events that were posted before this call. Returns `false` if one of them is behind an id that another
-    /// process has reserved.
+    /// Handles all events that were posted before this call. Returns `false` if one of them is behind an id that
+    /// another process has reserved.
     fn catch_up(&mut self) -> Result<bool> {
         while let Some(delivery) = self.subscriber.try_next()? {
             match delivery {

@@ -67,7 +67,8 @@ pub struct ClaimEntry {
     pub since: Duration,
     /// How long it is still held. `None` if its ttl is over or it was released, and only the decision is remembered.
     pub left: Option<Duration>,
-    /// The first and the last event id of the key for which is decided who runs it. `None` for claims that stand alone.
+    /// The first and the last event id of the key for which is decided who runs it. `None` for claims that stand
+    /// alone.
     pub decided: Option<(u64, u64)>,
 }
 
@@ -103,8 +104,8 @@ fn winner_of(segment: &Segment, seat: u16, since: Duration) -> Result<Winner> {
     let words = SeatWords::of(&segment.seats(), seat);
     let joined_at = SystemTime::UNIX_EPOCH + Duration::from_nanos(words.get(seat_word!(identity.joined_at)));
     let won_at = SystemTime::now().checked_sub(since).unwrap_or(SystemTime::UNIX_EPOCH);
-    // Who joined after the key was won did not win it. By two clocks, so that a wall clock that was set meanwhile can make
-    // this wrong by as much; nothing but what is shown depends on it.
+    // Who joined after the key was won did not win it. By two clocks, so that a wall clock that was set meanwhile can
+    // make this wrong by as much; nothing but what is shown depends on it.
     let is_another = joined_at.duration_since(won_at).is_ok_and(|by| by > CLOCK_SLACK);
     Ok(match Hold::of(segment, seat)? {
         _ if is_another => Winner::Gone,

@@ -1,8 +1,8 @@
 //! Which processes have a segment open, by what `/proc` says of their mappings and descriptors.
 //!
-//! A worker needs no descriptor: its mappings say that it is there. Whose seat is whose is told by the seat's words, which
-//! names the process and its start, and by the seat's lock; and by the locks that a descriptor has, where there is
-//! one.
+//! A worker needs no descriptor: its mappings say that it is there. Whose seat is whose is told by the seat's words,
+//! which names the process and its start, and by the seat's lock; and by the locks that a descriptor has, where there
+//! is one.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

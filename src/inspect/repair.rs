@@ -17,8 +17,8 @@ use crate::segment::{self, Segment};
 /// seat's lock, which the kernel takes from the dead, is held meanwhile. A seat whose lock is lost while its holder
 /// lives is left to its holder.
 ///
-/// If no other seat is free it leaves the dead one to the next worker that joins. A worker that finds no free seat but one
-/// that this has locked waits for it a moment, which has an end even if this is stopped meanwhile.
+/// If no other seat is free it leaves the dead one to the next worker that joins. A worker that finds no free seat but
+/// one that this has locked waits for it a moment, which has an end even if this is stopped meanwhile.
 ///
 /// # Errors
 ///

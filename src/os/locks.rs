@@ -30,8 +30,8 @@ impl<T> Held for RwLock<T> {
 
 /// A lock's value that is dropped only if no thread holds the lock; otherwise it is leaked.
 ///
-/// When the owner is dropped, only a thread of the parent process that held the lock at the fork can still hold it. That
-/// thread does not exist here. The value that it was changing stays half changed and must not be touched.
+/// When the owner is dropped, only a thread of the parent process that held the lock at the fork can still hold it.
+/// That thread does not exist here. The value that it was changing stays half changed and must not be touched.
 pub(crate) struct DroppedUnlessHeld<L: Held>(ManuallyDrop<L>);
 
 impl<L: Held> DroppedUnlessHeld<L> {

@@ -155,7 +155,8 @@ impl ReadySet {
         }
     }
 
-    /// Returns `true` if the watched file was read or closed since the last call, or the last [`drain`](ReadySet::drain).
+    /// Returns `true` if the watched file was read or closed since the last call, or the last
+    /// [`drain`](ReadySet::drain).
     pub(crate) fn hears(&self) -> bool {
         self.watch.is_some_and(|watch| self.read_all(watch) == Ok(true))
     }
@@ -373,8 +374,8 @@ fn timespec(duration: Duration) -> Timespec {
 }
 
 fn borrow<'a>(number: RawFd) -> BorrowedFd<'a> {
-    // SAFETY: the number was opened by a `ReadySet`, and is never -1. If the host, or the set's drop, has closed or reused
-    // it since, the system calls of this file fail on it or change nothing.
+    // SAFETY: the number was opened by a `ReadySet`, and is never -1. If the host, or the set's drop, has closed or
+    // reused it since, the system calls of this file fail on it or change nothing.
     unsafe { BorrowedFd::borrow_raw(number) }
 }
 

@@ -357,8 +357,8 @@ impl Claims {
         Ok(entries.map(|entries| (&head[0], entries)))
     }
 
-    /// Returns the holder and the remaining time of a key, if the remaining time is so long that the cheap time of `clock`
-    /// is exact enough. Most claims are lost, and this is where.
+    /// Returns the holder and the remaining time of a key, if the remaining time is so long that the cheap time of
+    /// `clock` is exact enough. Most claims are lost, and this is where.
     #[inline]
     pub(crate) fn held_for_long(&self, found: Lookup, clock: &mut impl Clock) -> Option<Decision> {
         let Lookup { bucket, seen, entry } = found;

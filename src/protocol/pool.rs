@@ -170,8 +170,8 @@ impl Pool {
         if !self.unchanged(index, seen) {
             return Ok(false);
         }
-        // H2. Attempts never repeat, so this fails if the block has another stamp by now. Release: an adopter that reads
-        // the confirmation must not see an older stamp afterwards. A failure needs no action.
+        // H2. Attempts never repeat, so this fails if the block has another stamp by now. Release: an adopter that
+        // reads the confirmation must not see an older stamp afterwards. A failure needs no action.
         let _ = word.compare_exchange(stamp.bits(), stamp.confirmed().bits(), Ordering::AcqRel, Ordering::Relaxed);
         Ok(true)
     }

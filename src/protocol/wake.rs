@@ -13,8 +13,8 @@
 //! | BELL_NEW | one was armed since the last ring |
 //!
 //! WAIT and BELL are flags and not counts, so a sleeper that was killed costs one call, once. A flag is cleared only
-//! after the call, and only if no sleeper of its kind arrived in the meantime, so a waker that is killed leaves the work
-//! to the next. The two pairs are independent: neither kind of sleeper sets or clears the flag of the other.
+//! after the call, and only if no sleeper of its kind arrived in the meantime, so a waker that is killed leaves the
+//! work to the next. The two pairs are independent: neither kind of sleeper sets or clears the flag of the other.
 
 use core::time::Duration;
 
@@ -49,8 +49,8 @@ impl Bells for () {
     fn ring_all(&self) {}
 }
 
-/// Wakes all threads that wait for what the caller has just published, and rings the bells. Returns `true` if there was a
-/// sleeper or a bell.
+/// Wakes all threads that wait for what the caller has just published, and rings the bells. Returns `true` if there was
+/// a sleeper or a bell.
 #[inline]
 pub(crate) fn notify(word: &AtomicU32, futex: &impl Futex, bells: &impl Bells) -> bool {
     // SeqCst: together with the SeqCst exchange that published, and the fence in `announce`. In the single order of all
@@ -147,9 +147,9 @@ pub(crate) fn nap(word: &AtomicU32, futex: &impl Futex, nap: Duration, mut ready
 /// Prepares an event loop's sleep on a descriptor: drains it, arms its bell on `words`, and looks. If the look finds
 /// nothing, the descriptor becomes readable as soon as there is something.
 ///
-/// The drain comes before the arming. A ring that clears the flag set here comes after the arming, so it stays in the queue.
-/// If it were drained, the ring and the flag would both be gone, and the event that it was for may be one that is delivered
-/// already: the next event would ring no bell.
+/// The drain comes before the arming. A ring that clears the flag set here comes after the arming, so it stays in the
+/// queue. If it were drained, the ring and the flag would both be gone, and the event that it was for may be one that
+/// is delivered already: the next event would ring no bell.
 pub(crate) fn settle<'w, T, E>(
     words: impl IntoIterator<Item = &'w AtomicU32>,
     drain: impl FnOnce() -> Result<(), E>,

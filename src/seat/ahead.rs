@@ -31,8 +31,8 @@ struct Horizon {
     at_ns: u64,
 }
 
-/// The entries in order of their ids. If there are any, the first is an id that is waited for, or was until the reader's
-/// last step.
+/// The entries in order of their ids. If there are any, the first is an id that is waited for, or was until the
+/// reader's last step.
 #[derive(Default)]
 pub(crate) struct ReadAhead {
     entries: VecDeque<Ahead>,

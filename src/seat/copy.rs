@@ -6,8 +6,8 @@
 //! second look   the cell is as it was           Published::is_unchanged
 //! ```
 //!
-//! The words may be overwritten while they are copied, and then they are anything. So nothing is believed before the second
-//! look: until then a length is only a bound on what is copied.
+//! The words may be overwritten while they are copied, and then they are anything. So nothing is believed before the
+//! second look: until then a length is only a bound on what is copied.
 
 use crate::event::Buffer;
 use crate::event::wire::{Head, Kind, Meta};
@@ -84,9 +84,9 @@ impl<'a> Published<'a> {
         if self.is_unchanged() { Copied::Unreadable } else { Copied::Lapped }
     }
 
-    /// Copies an event into `buffer`, which grows as it must, or a fragment into the buffer of `fragments`. `wants` is asked
-    /// about an event by its head and by all that stands before its payload. The payload of one that is not wanted is
-    /// not copied, unless the event is small.
+    /// Copies an event into `buffer`, which grows as it must, or a fragment into the buffer of `fragments`. `wants` is
+    /// asked about an event by its head and by all that stands before its payload. The payload of one that is not
+    /// wanted is not copied, unless the event is small.
     // Always: one call for each event read, and the caller's match on the outcome goes into it.
     #[inline(always)]
     pub(crate) fn copy_out(

@@ -43,7 +43,8 @@ impl Hold {
 
     /// The same of all seats, in order. Each answer was true at some moment of the call.
     ///
-    /// The kernel walks a file's locks for each question, so that seats in a row that name no holder are asked for at once.
+    /// The kernel walks a file's locks for each question, so that seats in a row that name no holder are asked for at
+    /// once.
     pub(crate) fn of_all(segment: &Segment) -> Result<Vec<Hold>> {
         let seats = segment.seats();
         let is_blank = |seat: &u16| SeatWords::of(&seats, *seat).get(seat_word!(identity.pid)) == 0;
@@ -82,8 +83,9 @@ pub(crate) fn lives_without_lock(segment: &Segment, seat: u16) -> bool {
     sys::is_running(pid, start) && sys::has_mapped(pid, segment.inode().1) != Some(false)
 }
 
-/// Whether a seat looks as if nobody had it, by what it says of its holder and without a look at its lock: the holder has
-/// left, or its process is gone. A holder of another pid namespace, or whose process is dead and not buried yet, looks alive.
+/// Whether a seat looks as if nobody had it, by what it says of its holder and without a look at its lock: the holder
+/// has left, or its process is gone. A holder of another pid namespace, or whose process is dead and not buried yet,
+/// looks alive.
 pub(crate) fn looks_free(segment: &Segment) -> impl FnMut(u16) -> bool {
     let (seats, own_namespace) = (segment.seats(), LazyCell::new(sys::pid_namespace));
     // A process may have many seats, in a row.
@@ -107,8 +109,8 @@ pub(crate) fn looks_free(segment: &Segment) -> impl FnMut(u16) -> bool {
     }
 }
 
-/// Whether `seat` is what an earlier program of this very process has left: a process that executes itself anew keeps its
-/// id and its start. Nobody else can use such a seat any more.
+/// Whether `seat` is what an earlier program of this very process has left: a process that executes itself anew keeps
+/// its id and its start. Nobody else can use such a seat any more.
 pub(crate) fn is_own_leftover(segment: &Segment, seat: u16) -> bool {
     let words = SeatWords::of(&segment.seats(), seat);
     words.get(seat_word!(identity.pid)) == u64::from(sys::pid())

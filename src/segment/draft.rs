@@ -158,7 +158,8 @@ impl<'a> Draft<'a> {
     pub(super) fn check_limits(&self, file: &Descriptor) -> Result<()> {
         let (name, size) = (|| self.name.to_owned(), self.regions.end as u64);
         let wanted = size.saturating_sub(allocated_bytes(self.name, file)?);
-        // Where the file system is as large as the memory, the kernel ends processes before it says that there is no more.
+        // Where the file system is as large as the memory, the kernel ends processes before it says that there is no
+        // more.
         let free = free_space(file);
         if wanted > free {
             return Err(Error::from(Cause::NoSpace { name: name(), size, free }));
@@ -190,8 +191,8 @@ impl<'a> Draft<'a> {
             let len = step.min(end - at);
             match fs::fallocate(file, FallocateFlags::empty(), at, len) {
                 Ok(()) => at += len,
-                // Nothing of the step is left then, so that the next one must be shorter than the signals are apart. Kernels
-                // of today hear fatal signals only.
+                // Nothing of the step is left then, so that the next one must be shorter than the signals are apart.
+                // Kernels of today hear fatal signals only.
                 Err(Errno::INTR) => {
                     interruptions += 1;
                     step = (step / 2).max(LEAST_ALLOCATION_STEP);

@@ -20,8 +20,8 @@ pub(super) fn open_file(name: &str, access: OFlags) -> std::result::Result<Descr
 /// Makes the file that `name` shall lead to, readable and writable by its owner alone until the creator says otherwise.
 /// `EEXIST` if the name leads to one already.
 pub(super) fn create_file(name: &str) -> std::result::Result<Descriptor, Errno> {
-    // Without its name at first: the process's umask may forbid the owner to read and write, and a creator killed before
-    // it has set that right would leave a file that only root can open.
+    // Without its name at first: the process's umask may forbid the owner to read and write, and a creator killed
+    // before it has set that right would leave a file that only root can open.
     if let Ok(file) = unnamed_file() {
         let found = format!("/proc/self/fd/{}", file.number());
         match fs::linkat(CWD, found, CWD, path(name), AtFlags::SYMLINK_FOLLOW) {

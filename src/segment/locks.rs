@@ -34,14 +34,14 @@ const RETRY_AFTER: Duration = Duration::from_millis(1);
 impl Segment {
     /// Takes a seat that nobody holds and `is_free` says yes to, which is asked while the seat is locked.
     ///
-    /// The kernel keeps the locks of a file in a list that it walks for each question, so that asking for every seat takes
-    /// time that grows with the square of their number. Therefore the first [`TRIED_FIRST`] seats are tried, in order, and
-    /// then those that `looks_free` says yes to, which need not be true. If none can be had, all others are tried as well: a
-    /// free seat is found, whatever it looks like.
+    /// The kernel keeps the locks of a file in a list that it walks for each question, so that asking for every seat
+    /// takes time that grows with the square of their number. Therefore the first [`TRIED_FIRST`] seats are tried,
+    /// in order, and then those that `looks_free` says yes to, which need not be true. If none can be had, all
+    /// others are tried as well: a free seat is found, whatever it looks like.
     ///
-    /// A seat that looks free and is locked may be so for a moment only: another process joins or leaves with it, or frees
-    /// it from its dead holder. Such seats are tried again, at most [`RETRIES`] times, [`RETRY_AFTER`] apart. If nothing
-    /// looks free there is no waiting.
+    /// A seat that looks free and is locked may be so for a moment only: another process joins or leaves with it, or
+    /// frees it from its dead holder. Such seats are tried again, at most [`RETRIES`] times, [`RETRY_AFTER`] apart.
+    /// If nothing looks free there is no waiting.
     pub(crate) fn take_free_seat(
         &self,
         guard: ForkGuard,
@@ -84,7 +84,8 @@ impl Segment {
         Ok(Some((seat, SeatLock { guard, inode, seat, keeper })))
     }
 
-    /// Locks the first of `seats` that nobody has locked and `is_free` says yes to. Those that others have go to `locked`.
+    /// Locks the first of `seats` that nobody has locked and `is_free` says yes to. Those that others have go to
+    /// `locked`.
     fn take_one_of(
         &self,
         file: &Descriptor,
@@ -219,8 +220,9 @@ pub(crate) struct ByteLock {
 
 impl Drop for ByteLock {
     fn drop(&mut self) {
-        // Unlike a holder's, this lock is unlocked: a child forked off meanwhile would keep it, and no child ever uses it,
-        // since the one call that has it goes on in the parent only. Not on a file that was put on its number meanwhile.
+        // Unlike a holder's, this lock is unlocked: a child forked off meanwhile would keep it, and no child ever uses
+        // it, since the one call that has it goes on in the parent only. Not on a file that was put on its
+        // number meanwhile.
         if self.file.is_ours() {
             let _ = sys::unlock_byte(&self.file, self.byte);
         }

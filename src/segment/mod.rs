@@ -10,8 +10,8 @@
 //! Only the holder of that lock changes a file that is not finished. The kernel takes the lock from a dead holder. A
 //! finished file needs no lock. A creator writes `FORMING` before it gives the file a size. A creator that is killed at
 //! any step leaves a file that is empty or forming, and the next one starts again from there. A file is never made
-//! smaller, because other processes may have mapped it. A new file gets its name when its owner can open it, whatever the
-//! umask is; where that is impossible, it is made under its name (`O_CREAT|O_EXCL`).
+//! smaller, because other processes may have mapped it. A new file gets its name when its owner can open it, whatever
+//! the umask is; where that is impossible, it is made under its name (`O_CREAT|O_EXCL`).
 //!
 //! NOT promised: that a name always leads to the same segment. Any process with the right to may remove the name.
 //! Processes that have the segment open continue with it, and no other process can find it.

@@ -1,8 +1,8 @@
 //! Ringing the bells of a segment: a read of its file, which every process hears that watches the file.
 //!
-//! The kernel tells the watchers of each read, wherever they are: in other containers, and whoever they are. It tells them
-//! as well when a description that can write is closed. That is the ring of a poster that was killed before it could ring:
-//! the page that keeps its seat's lock keeps such a description, which ends with the process.
+//! The kernel tells the watchers of each read, wherever they are: in other containers, and whoever they are. It tells
+//! them as well when a description that can write is closed. That is the ring of a poster that was killed before it
+//! could ring: the page that keeps its seat's lock keeps such a description, which ends with the process.
 
 use rustix::io::retry_on_intr;
 
@@ -25,8 +25,8 @@ impl Segment {
         Ok(if is_ours { found } else { path(&self.name) })
     }
 
-    /// Wakes all who wait for what was just published at `header_word`, in this process and in others. Returns `true` if
-    /// there was anyone.
+    /// Wakes all who wait for what was just published at `header_word`, in this process and in others. Returns `true`
+    /// if there was anyone.
     #[inline]
     pub(crate) fn notify(&self, header_word: usize) -> bool {
         wake::notify(self.wake_word(header_word), &SharedFutex, self)
@@ -49,11 +49,11 @@ impl Segment {
 }
 
 impl Bells for Segment {
-    /// One system call, however many listen. If the descriptor is lost and the segment cannot be opened again, nobody hears
-    /// it: then bells look at the end of their interval.
+    /// One system call, however many listen. If the descriptor is lost and the segment cannot be opened again, nobody
+    /// hears it: then bells look at the end of their interval.
     fn ring_all(&self) {
-        // A read of what is known: it rings, and tells whether it was this file, for the price of one call. A foreign file
-        // is read and not changed, once.
+        // A read of what is known: it rings, and tells whether it was this file, for the price of one call. A foreign
+        // file is read and not changed, once.
         if !self.read_nonce() && self.file().is_ok() {
             self.read_nonce();
         }

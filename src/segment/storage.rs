@@ -43,8 +43,8 @@ pub(super) fn links(stat: &fs::Stat) -> u64 {
 /// Refuses a file that has not all the memory of its first `end` bytes. A page that is missing is found or not found
 /// when it is first touched, and not found is SIGBUS.
 pub(super) fn check_holes(name: &str, file: &Descriptor, end: u64) -> Result<()> {
-    // Another file system may compress, and then the number of blocks says nothing. A tmpfs counts the pages it has given,
-    // those that are swapped out included.
+    // Another file system may compress, and then the number of blocks says nothing. A tmpfs counts the pages it has
+    // given, those that are swapped out included.
     const TMPFS_MAGIC: fs::FsWord = 0x0102_1994;
     if fs::fstatfs(file).is_ok_and(|of| of.f_type != TMPFS_MAGIC) {
         return Ok(());

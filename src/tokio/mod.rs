@@ -1,16 +1,19 @@
-//! Reading on [tokio](https://docs.rs/tokio): the handles of this module wait as tasks, without a thread and without a timer of their own.
+//! Reading on [tokio](https://docs.rs/tokio): the handles of this module wait as tasks, without a thread and without a
+//! timer of their own.
 //!
 //! [`AsyncSubscriber`] is a [`Subscriber`](crate::Subscriber) that is awaited. [`AsyncWorker`] polls a
-//! [`Worker`](crate::Worker), whose handlers then run on the task that awaits. Posting, claiming and reserving never wait
-//! for other processes: call them from tasks as they are.
+//! [`Worker`](crate::Worker), whose handlers then run on the task that awaits. Posting, claiming and reserving never
+//! wait for other processes: call them from tasks as they are.
 //!
-//! Both register a bell ([`PullBell`](crate::PullBell), [`Bell`](crate::Bell)) with the runtime, once. Make them when the
-//! service starts and keep them: to drop a bell takes up to some milliseconds.
+//! Both register a bell ([`PullBell`](crate::PullBell), [`Bell`](crate::Bell)) with the runtime, once. Make them when
+//! the service starts and keep them: to drop a bell takes up to some milliseconds.
 //!
-//! Create the runtime after the fork: a forked child cannot use its parent's. In a child that inherits one of these handles
-//! each call returns [`ErrorKind::Forked`](crate::ErrorKind::Forked), and a drop leaves the parent's registration as it is.
+//! Create the runtime after the fork: a forked child cannot use its parent's. In a child that inherits one of these
+//! handles each call returns [`ErrorKind::Forked`](crate::ErrorKind::Forked), and a drop leaves the parent's
+//! registration as it is.
 //!
-//! Other runtimes wait for the descriptor of a bell themselves: see the [page about event loops](crate::docs::event_loops).
+//! Other runtimes wait for the descriptor of a bell themselves: see the [page about event
+//! loops](crate::docs::event_loops).
 
 mod ready;
 mod subscriber;

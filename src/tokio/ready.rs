@@ -25,8 +25,8 @@ impl<B: AsRawFd> Registered<B> {
             Error::option("tokio runtime", "none", rule)
         })?;
         let guard = ForkGuard::new().map_err(|failed| Error::system(segment, failed.call, failed.source))?;
-        // SAFETY: a bell owns its descriptor and never changes it. The bell lives in the `AsyncFd`, and `drop` forgets both in
-        // a forked child.
+        // SAFETY: a bell owns its descriptor and never changes it. The bell lives in the `AsyncFd`, and `drop` forgets
+        // both in a forked child.
         let bell = unsafe { AsyncFd::register_with_interest(make()?, Interest::READABLE) };
         let bell = bell.map_err(|refused| Error::system(segment, "epoll_ctl", refused.into_parts().1))?;
         Ok(Registered { bell: ManuallyDrop::new(bell), guard })
@@ -36,8 +36,8 @@ impl<B: AsRawFd> Registered<B> {
         self.bell.get_ref()
     }
 
-    /// Waits until the bell was rung, and has the runtime forget it. What is rung from then on counts as a ring of its own,
-    /// so the caller looks for events after this call and never before it.
+    /// Waits until the bell was rung, and has the runtime forget it. What is rung from then on counts as a ring of its
+    /// own, so the caller looks for events after this call and never before it.
     pub(super) fn poll_rung(&self, cx: &mut Context<'_>, segment: &str) -> Poll<Result<()>> {
         let ready = ready!(self.bell.poll_read_ready(cx));
         Poll::Ready(match ready {

@@ -44,8 +44,9 @@ use crate::seat::subscriber::{Found, Subscriber};
 /// # }
 /// ```
 ///
-/// An acknowledgement must not overtake the change that it stands for: apply what an event says in the task that receives
-/// it, and let a request that depends on it read through the same state. The example `axum` shows this under load.
+/// An acknowledgement must not overtake the change that it stands for: apply what an event says in the task that
+/// receives it, and let a request that depends on it read through the same state. The example `axum` shows this under
+/// load.
 #[must_use = "a subscriber that is dropped leaves the bus"]
 pub struct AsyncSubscriber {
     // Dropped first: the bell before the seat.
@@ -81,8 +82,8 @@ impl AsyncSubscriber {
         Ok(AsyncSubscriber { ready, subscriber })
     }
 
-    /// Waits for what comes next and returns it. A subscriber that fell behind gets [`Delivery::Lagged`] in its turn, with
-    /// the number of events that it missed, and goes on.
+    /// Waits for what comes next and returns it. A subscriber that fell behind gets [`Delivery::Lagged`] in its turn,
+    /// with the number of events that it missed, and goes on.
     ///
     /// At an id that another seat has reserved it waits until the id is decided or given up. [`Delivery::Reserved`] is
     /// returned only for an id that this subscriber has reserved itself, which only its own commit decides.

@@ -33,8 +33,8 @@ const TURN: u64 = 64;
 /// # }
 /// ```
 ///
-/// Handlers are ordinary functions: they must not block the thread for long. A handler that has to await sends what it got
-/// to a task, but changes state itself: what is sent on may lag behind what has been acknowledged (see
+/// Handlers are ordinary functions: they must not block the thread for long. A handler that has to await sends what it
+/// got to a task, but changes state itself: what is sent on may lag behind what has been acknowledged (see
 /// [`Worker::on`]).
 ///
 /// Two of them may serve one worker. The events are then handed out by one at a time, in order.
@@ -84,8 +84,8 @@ impl AsyncWorker {
     ///
     /// # Errors
     ///
-    /// As [`Bell::poll`], among them [`ErrorKind::Left`] when the worker has left; [`ErrorKind::System`] if the runtime is
-    /// shutting down.
+    /// As [`Bell::poll`], among them [`ErrorKind::Left`] when the worker has left; [`ErrorKind::System`] if the runtime
+    /// is shutting down.
     pub async fn poll(&self) -> Result<Polled> {
         loop {
             coop::consume_budget().await;
@@ -113,7 +113,8 @@ impl AsyncWorker {
     }
 
     /// Waits until there may be something to poll, or a [`Waker`](crate::Waker) of the worker is used. Call
-    /// [`poll_now`](AsyncWorker::poll_now) before the next wait: a wait after a wait may miss what was posted between them.
+    /// [`poll_now`](AsyncWorker::poll_now) before the next wait: a wait after a wait may miss what was posted between
+    /// them.
     ///
     /// # Errors
     ///

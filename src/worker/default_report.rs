@@ -23,8 +23,8 @@ const MOST_EVENTS: usize = 32;
 
 /// The default reports of one worker.
 pub(super) struct DefaultReports {
-    /// Only ever tried: another thread may have held it at a fork, or be interrupted under it. Nothing is written under
-    /// it.
+    /// Only ever tried: another thread may have held it at a fork, or be interrupted under it. Nothing is written
+    /// under it.
     limits: DroppedUnlessHeld<Mutex<Limits>>,
     /// When something that was left out is to be told next; `u64::MAX` for never.
     due: AtomicU64,

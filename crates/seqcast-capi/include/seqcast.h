@@ -357,8 +357,8 @@ typedef struct seqcast_post_options {
   size_t size;
   // Says what the payload is, to readers that know the tag. 0: bytes.
   uint64_t type_tag;
-  // Not null: the event is unique. At most one worker runs it, and none runs a later one with this key until the ttl
-  // is over. It has at least 1 byte.
+  // Not null: the event is unique. At most one worker runs it, and none runs a later one with this key until the
+  // ttl is over. It has at least 1 byte.
   const char *key;
   // Bytes of `key`.
   size_t key_len;

@@ -105,7 +105,8 @@ pub fn listener(bus: &Bus, options: &WorkerOptions) -> (Worker, Log) {
     (worker, log)
 }
 
-/// Posts `count` events that `worker`, which a poller polls, notes in `log`: each after the one before it was delivered.
+/// Posts `count` events that `worker`, which a poller polls, notes in `log`: each after the one before it was
+/// delivered.
 pub fn deliver_one_by_one(worker: &Worker, log: &Log, count: usize) {
     for delivered in log.len() + 1..=log.len() + count {
         worker.post(("s", "e"), b"").unwrap();

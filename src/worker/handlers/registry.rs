@@ -83,8 +83,8 @@ impl Drop for Entry {
 
 /// The handlers of one worker.
 pub(crate) struct Registry {
-    /// Tells this registry from all others that the process has had, so that no worker takes another's registration for
-    /// its own.
+    /// Tells this registry from all others that the process has had, so that no worker takes another's registration
+    /// for its own.
     number: u64,
     index: Mutex<Index>,
     /// Raised with every change, so that routes know that they are old.

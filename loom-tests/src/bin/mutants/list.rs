@@ -1295,8 +1295,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
 ];
 
-/// Edits that break nothing, each with the reason: orderings and questions that others make redundant, kept because they
-/// cost nothing where they stand. `killers` are the tests that would find one that is not redundant any more.
+/// Edits that break nothing, each with the reason: orderings and questions that others make redundant, kept because
+/// they cost nothing where they stand. `killers` are the tests that would find one that is not redundant any more.
 pub(crate) const REDUNDANT: &[Mutant] = &[
     Mutant {
         name: "newest without acquire",
