@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::handle::Worker;
+use super::handlers::handler::Outcome;
 use super::inner::Inner;
 use super::polling::patience::Wait;
 use super::polling::polled::Polled;
@@ -13,6 +14,7 @@ use super::waker::MOST_BELLS;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::{Error, Result};
+use crate::event::Event;
 use crate::protocol::word::Mark;
 use crate::seat::bell::BellCore;
 use crate::seat::bell::options::{BellKind, BellOptions};
@@ -22,6 +24,9 @@ use crate::seat::report::{Report, Trouble};
 /// `FIRST_NAP` of the waits.
 const FIRST_LOOK: Duration = Duration::from_millis(1);
 
+/// What a poll says that did nothing.
+const NOTHING: Polled = Polled::Done { delivered: 0, missed: 0 };
+
 /// A descriptor that is readable as long as a [`Worker`] may have something to poll, for event loops.
 ///
 /// When it is readable, call [`poll`](Bell::poll). It becomes readable again when there is more: something posted by
@@ -30,7 +35,8 @@ const FIRST_LOOK: Duration = Duration::from_millis(1);
 /// [`Worker::poll`] and other handles of the worker can be used as well.
 ///
 /// Every loop that waits for descriptors can wait for it, level-triggered or edge-triggered: poll, select, epoll,
-/// io_uring, and what is built on them. Ask for reading only. Read nothing from it, and write nothing to it.
+/// io_uring, and what is built on them. Ask for reading only, and not exclusively (`EPOLLEXCLUSIVE`). Read nothing from
+/// it, and write nothing to it.
 ///
 /// A bell is readable when it is made: the first poll arms it.
 ///
@@ -56,8 +62,8 @@ const FIRST_LOOK: Duration = Duration::from_millis(1);
 ///
 /// A post that finds no bell armed makes no system call. One that does makes one, however many bells there are, and
 /// rings those of all processes: a process that is awake finds its bell readable once for nothing. An idle bell wakes
-/// its loop at the end of each [`interval`](BellOptions::interval), once a second by default. It takes four
-/// descriptors.
+/// its loop at the end of each [`interval`](BellOptions::interval), once a second by default. So does each process that
+/// joins or leaves, and each that reads the segment's file. It takes four descriptors.
 ///
 /// Dropping a bell takes up to some milliseconds, in which the kernel ends its watch. Make one when the loop starts,
 /// and keep it. Remove it from the loop before it is dropped.
@@ -185,6 +191,58 @@ impl Bell {
         let second = self.settle(first, look)?.or_else(|error| self.give_up(error))?;
         let polled = if left > 0 { sum(first, second) } else { first };
         self.come_back(polled.delivered() >= events, first, second)?;
+        Ok(polled)
+    }
+
+    /// [`Worker::poll_with`] by this bell: it calls `visit` with every event, and never waits at a reserved id.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// let mut stale = Vec::new();
+    /// let bell = worker.bell()?;
+    /// worker.post(("cache", "stale"), "user:42")?;
+    /// bell.poll_with(|event| stale.push(event.bytes().to_vec()))?;
+    /// assert_eq!(stale.last().unwrap(), b"user:42");
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`poll`](Bell::poll).
+    ///
+    /// # Panics
+    ///
+    /// If `visit` does. The descriptor is then readable.
+    pub fn poll_with<F, R>(&self, visit: F) -> Result<Polled>
+    where
+        F: FnMut(&Event<'_>) -> R,
+        R: Outcome,
+    {
+        /// Has a bell be readable after a poll that a panic ended.
+        struct RingUnlessDone<'a>(&'a BellCore);
+
+        impl Drop for RingUnlessDone<'_> {
+            fn drop(&mut self) {
+                // The next poll says what is wrong.
+                let _ = self.0.ring();
+            }
+        }
+
+        self.core.check()?;
+        // Armed before it delivers: after a panic there must be no second poll.
+        let look = || {
+            let unless_done = RingUnlessDone(&self.core);
+            let polled = self.worker.poll_visiting(Wait::Never, visit);
+            std::mem::forget(unless_done);
+            polled
+        };
+        let polled = self.settle(NOTHING, look)?.or_else(|error| self.give_up(error))?;
+        if is_refused(polled) && self.settle(polled, || self.worker.inner.is_polled())? {
+            self.come_back(false, polled, polled)?;
+        } else {
+            self.come_back(false, NOTHING, polled)?;
+        }
         Ok(polled)
     }
 

@@ -1,5 +1,6 @@
 //! When a bell is readable, and when it is not.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -350,4 +351,40 @@ fn times_of_nothing_are_refused() {
     let longest = BellOptions::new().interval(Duration::MAX).tick(Duration::MAX);
     let bell = worker.bell_with(&longest).unwrap();
     settle(&bell);
+}
+
+#[test]
+fn g19_a_closure_polls_a_bell_and_its_panic_loses_nothing() {
+    for options in hearing() {
+        let (_name, bus) = bus(&small());
+        let worker = bus.join_with(&quiet()).unwrap();
+        let bell = worker.bell_with(&options).unwrap();
+        let mut seen = Vec::new();
+        while is_readable(&bell, SOON) {
+            bell.poll_with(|event| seen.push(event.id())).unwrap();
+        }
+        for number in 0..3 {
+            worker.post(("s", "e"), [number]).unwrap();
+        }
+        assert!(is_readable(&bell, HANGS));
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            bell.poll_with(|event| {
+                seen.push(event.id());
+                assert_ne!(event.bytes(), [1], "out of luck");
+            })
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(seen, [Some(0), Some(1)]);
+        assert!(is_readable(&bell, NOW), "an event is left");
+        while is_readable(&bell, SOON) {
+            bell.poll_with(|event| seen.push(event.id())).unwrap();
+        }
+        assert_eq!(seen, [Some(0), Some(1), Some(2)]);
+        let recursive = |_: &Event<'_>| assert_eq!(bell.poll_with(|_| ()).unwrap(), Polled::Recursive);
+        worker.post(("s", "e"), "").unwrap();
+        bell.poll_with(recursive).unwrap();
+        while is_readable(&bell, SOON) {
+            assert_eq!(bell.poll_with(|_| ()).unwrap().delivered(), 0);
+        }
+    }
 }

@@ -153,7 +153,16 @@ impl Worker {
     /// # Panics
     ///
     /// If `visit` does.
-    pub fn poll_with<F, R>(&self, mut visit: F) -> Result<Polled>
+    pub fn poll_with<F, R>(&self, visit: F) -> Result<Polled>
+    where
+        F: FnMut(&Event<'_>) -> R,
+        R: Outcome,
+    {
+        self.poll_visiting(Wait::Bounded, visit)
+    }
+
+    /// [`poll_with`](Worker::poll_with) that waits at reserved ids as `wait` says.
+    pub(super) fn poll_visiting<F, R>(&self, wait: Wait<'_>, mut visit: F) -> Result<Polled>
     where
         F: FnMut(&Event<'_>) -> R,
         R: Outcome,
@@ -167,7 +176,7 @@ impl Worker {
                 ControlFlow::Break(())
             }
         };
-        let polled = self.inner.poll_unless_idle(u64::MAX, Wait::Bounded, Some(&mut visitor));
+        let polled = self.inner.poll_unless_idle(u64::MAX, wait, Some(&mut visitor));
         match panicked {
             Some(payload) => resume_unwind(payload),
             None => polled,
