@@ -184,6 +184,69 @@ pub fn wake<C: Channel>(board: &Board, channel: &C, place: Wake, rounds: usize) 
     Ok(Batch::sampled(board, 1.0))
 }
 
+/// What is measured of a post to many sleepers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    /// What the post costs its poster.
+    Poster,
+    /// The time from before the post until the last sleeper has it.
+    Last,
+}
+
+/// Posts to `sleepers` processes that all sleep on the other core.
+pub fn wake_many<C: Channel>(
+    board: &Board,
+    channel: &C,
+    sleepers: usize,
+    of: Of,
+    rounds: usize,
+) -> Result<Batch, String> {
+    let all = sleepers as u64 + 1;
+    let near = || {
+        let sink = Sink::leaked();
+        let mut end = channel.open(Side::Near, sink);
+        let mut payload = payload_of(8);
+        board.meet(all);
+        let warm_up = rounds / 10 + 5;
+        for round in 0..rounds + warm_up {
+            // Long enough for all to have gone to sleep.
+            spin_for(Duration::from_micros(100 + 10 * sleepers as u64));
+            number(&mut payload, round as u64 + 1);
+            let before = ticks();
+            end.send(&payload);
+            let posted = ticks();
+            let is_awake = |role| board.figure(role, 0) > round as u64;
+            while !(1..=sleepers).all(is_awake) {
+                std::hint::spin_loop();
+            }
+            if round >= warm_up {
+                board.sample(round - warm_up, if of == Of::Poster { posted } else { ticks() } - before);
+            }
+        }
+        board.set_samples(rounds);
+        number(&mut payload, STOP);
+        end.send(&payload);
+    };
+    let mut roles = vec![Role::new(core_of(0), near)];
+    for sleeper in 0..sleepers {
+        let run = move || {
+            let sink = Sink::leaked();
+            let mut end = channel.open(Side::Far(sleeper), sink);
+            board.meet(all);
+            while sink.last() != STOP {
+                end.wait();
+                end.poll();
+                if sink.last() != STOP {
+                    board.report(sleeper + 1, 0, sink.last());
+                }
+            }
+        };
+        roles.push(Role::new(core_of(1), run));
+    }
+    team::run(board, &roles)?;
+    Ok(Batch::sampled(board, 1.0))
+}
+
 /// Writers at full speed for `time`, and readers that take what they can, each on a separate core as far as there are
 /// cores, writers first.
 pub fn flow<C: Channel>(

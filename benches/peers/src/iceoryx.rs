@@ -65,7 +65,8 @@ impl Channel for Iceoryx {
             node.service_builder(&name.as_str().try_into().expect("a name"))
                 .publish_subscribe::<[u8]>()
                 .max_publishers(8)
-                .max_subscribers(8)
+                .max_subscribers(if self.wakes { 72 } else { 8 })
+                .max_nodes(72)
                 .subscriber_max_buffer_size(self.buffer())
                 .history_size(0)
                 .open_or_create()
@@ -77,12 +78,31 @@ impl Channel for Iceoryx {
             let events = |direction: &str| {
                 let name = format!("{}/{direction}/wake", self.name);
                 let name = name.as_str().try_into().expect("a name");
-                node.service_builder(&name).event().open_or_create().expect("an event service")
+                node.service_builder(&name)
+                    .event()
+                    .max_listeners(72)
+                    .max_nodes(72)
+                    .open_or_create()
+                    .expect("an event service")
             };
             let notifier = events(own).notifier_builder().create().expect("a notifier");
             (notifier, events(others).listener_builder().create().expect("a listener"))
         });
         IceoryxEnd { publisher, subscriber, wakes, _node: node, sink }
+    }
+}
+
+impl IceoryxEnd {
+    /// The listener, if it wakes.
+    pub fn listener(&self) -> Option<&Listener<ipc::Service>> {
+        self.wakes.as_ref().map(|(_, listener)| listener)
+    }
+
+    /// Takes the notifications that are there.
+    pub fn forget_wakes(&self) {
+        if let Some((_, listener)) = &self.wakes {
+            listener.try_wait(|_| ()).expect("looked");
+        }
     }
 }
 

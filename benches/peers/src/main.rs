@@ -10,6 +10,7 @@
 //! other, so both directions share one, and each side skips its own events. ringfire's ring of many producers is
 //! measured both ways.
 
+mod bells;
 mod iceoryx;
 mod ipc;
 mod lua;
@@ -24,6 +25,7 @@ mod support;
 
 use std::time::Duration;
 
+use bells::{EventFdTasks, EventFds, IceoryxLoop, OnBell, OnTask, OrbitLoop, UnixLoop};
 use iceoryx::Iceoryx;
 use ipc::Ipc;
 use orbit::Orbit;
@@ -31,7 +33,7 @@ use redis::{PubSub, Server};
 use ringfire_blobs::Blobs;
 use ringfire_rings::{Mpmc, MpmcBus, Spmc};
 use sockets::{Pipes, Unix};
-use support::batch::{Batch, Length, Wake, flow, one_way, wake};
+use support::batch::{Batch, Length, Of, Wake, flow, one_way, wake, wake_many};
 use support::bus::OnBus;
 use support::series::{Key, Lab, Limit};
 use support::table::{Arguments, finish};
@@ -79,6 +81,9 @@ fn main() {
         }
         if arguments.wants("wake-up") {
             wake_ups(&mut lab, plan);
+        }
+        if arguments.wants("event loop") {
+            event_loops(&mut lab, plan);
         }
         // Half a second each: a few are enough.
         if round < 3 && arguments.wants("lua") | arguments.wants(LATENCY) | arguments.wants(FLOW) {
@@ -175,6 +180,47 @@ fn wake_ups(lab: &mut Lab, plan: Plan) {
         subject!("ipc-channel", Ipc::new());
         subject!("Unix socket", Unix::new(8));
         subject!("pipe", Pipes::new(8));
+    }
+}
+
+/// Those that wake an event loop: on a descriptor in an epoll set, or on a task of tokio.
+fn event_loops(lab: &mut Lab, plan: Plan) {
+    let board = lab.board;
+    for (scenario, place) in
+        [("event loop on one core", Wake::OneCore), ("event loop on the other core", Wake::TwoCores)]
+    {
+        macro_rules! subject {
+            ($name:literal, $channel:expr) => {
+                lab.measure(Key::new(scenario, $name, 8), Limit::Futex(place), |board| {
+                    wake(board, &$channel, place, plan.wakes)
+                });
+            };
+        }
+        subject!("raw eventfd", EventFds::new(&board, 1));
+        subject!("seqcast", OnBell::new());
+        subject!("iceoryx2", IceoryxLoop::new());
+        subject!("orbit-core", OrbitLoop::new());
+        subject!("Unix socket", UnixLoop::new());
+        subject!("tokio: raw eventfd", EventFdTasks::new(&board));
+        subject!("tokio: seqcast", OnTask::new());
+    }
+    for sleepers in [1, 4, 16, 64] {
+        for (scenario, of) in
+            [("event loop, the poster's cost", Of::Poster), ("event loop, the last one awake", Of::Last)]
+        {
+            macro_rules! subject {
+                ($name:literal, $channel:expr) => {
+                    let key = Key::new(scenario, format!("{}, {sleepers} asleep", $name), 8).with(1, sleepers);
+                    lab.measure(key, Limit::Futex(Wake::TwoCores), |board| {
+                        wake_many(board, &$channel, sleepers, of, plan.wakes)
+                    });
+                };
+            }
+            subject!("raw eventfds", EventFds::new(&board, sleepers));
+            subject!("seqcast", OnBell::new());
+            subject!("iceoryx2", IceoryxLoop::new());
+            subject!("orbit-core", OrbitLoop::new());
+        }
     }
 }
 

@@ -80,6 +80,11 @@ impl Channel for Pipes {
 }
 
 impl FdEnd {
+    /// The descriptor that payloads come from.
+    pub fn source(&self) -> RawFd {
+        self.from
+    }
+
     fn sleep_for(fd: RawFd, events: libc::c_short) {
         let mut poll = libc::pollfd { fd, events, revents: 0 };
         // SAFETY: one structure, writable for the call.
