@@ -110,7 +110,7 @@ pub enum Cause {
         /// The layout version of this crate.
         expected: u32,
     },
-    /// The segment was created by a build with a different memory layout or archive format.
+    /// The segment was created by a build with a different memory layout.
     Fingerprint {
         /// The segment's name.
         name: String,
@@ -365,6 +365,16 @@ pub enum Cause {
         /// The segment's name.
         name: String,
     },
+    /// The typed values of the bus have another format than those of this program. rkyv's features decide the format:
+    /// `unaligned`, `little_endian` or `big_endian`, `pointer_width_16`, `_32` or `_64`. Bytes are not affected.
+    TypedFormat {
+        /// The Rust type.
+        type_name: &'static str,
+        /// The format of the bus: that of the first program that used typed values on it.
+        found: u64,
+        /// The format of this program.
+        expected: u64,
+    },
     /// A system call failed.
     System {
         /// The segment's name.
@@ -517,6 +527,7 @@ kinds! {
     System = 45, "system";
     Unheard = 46, "unheard";
     BellClosed = 47, "bell_closed";
+    TypedFormat = 48, "typed_format";
 }
 
 impl Error {
@@ -624,7 +635,8 @@ impl fmt::Display for Cause {
             Cause::Fingerprint { name, found, expected } => write!(
                 f,
                 "segment {name} was created by another build (fingerprint {found:#018x}, ours {expected:#018x}; the \
-                 target or rkyv format features differ): use another name, or build all workers alike"
+                 memory layout differs): use another name, or build all workers for the same target and from the same \
+                 version"
             ),
             Cause::OtherBoot { name, found, expected } => write!(
                 f,
@@ -800,6 +812,12 @@ impl fmt::Display for Cause {
                 f,
                 "this process has closed a descriptor of a bell of segment {name}, or put another file on its number: \
                  make a new bell, after descriptors are closed (closefrom, daemonizing)"
+            ),
+            Cause::TypedFormat { type_name, found, expected } => write!(
+                f,
+                "values of type {type_name} cannot be exchanged: typed values on this bus have rkyv format {found:#018x}, \
+                 those of this program {expected:#018x}: build all programs on the bus with the same features of rkyv \
+                 (unaligned, byte order, pointer width), or exchange bytes"
             ),
             Cause::System { name, call, source } => {
                 write!(f, "{call} failed for segment {name}: {source}")?;

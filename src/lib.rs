@@ -304,8 +304,10 @@
 //!
 //! # Features
 //!
-//! `typed`, on by default: values of Rust types as events, archived by [rkyv](https://docs.rs/rkyv). Without it
-//! events carry bytes and text, and rkyv is not built.
+//! `typed`, on by default: values of Rust types as events, archived by [rkyv](https://docs.rs/rkyv). Without it events
+//! carry bytes and text, and rkyv is not built. All programs that exchange typed values on a bus need the same features
+//! of rkyv (`unaligned`, byte order, pointer width): otherwise they get [`ErrorKind::TypedFormat`]. Programs with and
+//! without `typed`, and with any features of rkyv, exchange bytes and inspect.
 //!
 //! `tokio`: [`tokio::AsyncSubscriber`] and [`tokio::AsyncWorker`], which wait as tasks.
 //!

@@ -28,7 +28,7 @@ impl LocalEvent {
     pub(crate) fn as_event(&self) -> Event<'_> {
         let data = match &self.data {
             LocalData::Value(value) => Data::Value(&**value),
-            LocalData::Archived { type_tag, bytes } => Data::Bytes { type_tag: *type_tag, bytes },
+            LocalData::Archived { type_tag, bytes } => Data::Bytes { type_tag: *type_tag, format: 0, bytes },
         };
         Event { source: &self.source, event: &self.event, origin: Origin::Local, data }
     }

@@ -20,8 +20,12 @@ pub use self::payload::{Payload, Tagged};
 pub(crate) use self::topic::check_topic;
 pub use self::topic::{Topic, library};
 #[cfg(feature = "typed")]
+pub(crate) use self::typed::check_format;
+#[cfg(feature = "typed")]
 pub use self::typed::{Typed, TypedEvent};
 use crate::claim::Claim;
+use crate::segment::Segment;
+use crate::sync::Ordering;
 
 /// An event, as handlers receive it.
 ///
@@ -56,8 +60,24 @@ pub(crate) enum Origin {
 /// The payload of an event.
 #[derive(Clone, Copy)]
 pub(crate) enum Data<'a> {
-    Bytes { type_tag: u64, bytes: &'a [u8] },
+    Bytes {
+        type_tag: u64,
+        /// The format of the bus's typed values. 0 if there is none, or it plays no part.
+        #[cfg_attr(not(feature = "typed"), expect(dead_code, reason = "only typed values have a format"))]
+        format: u64,
+        bytes: &'a [u8],
+    },
     Value(&'a (dyn Any + Send + Sync)),
+}
+
+impl<'a> Data<'a> {
+    /// The payload of an event on the bus of `segment`.
+    #[inline]
+    pub(crate) fn posted(segment: &Segment, type_tag: u64, bytes: &'a [u8]) -> Data<'a> {
+        // Relaxed: whoever has read a typed value has acquired its cell, and the format was stored before.
+        let format = if type_tag == 0 { 0 } else { segment.typed_format().load(Ordering::Relaxed) };
+        Data::Bytes { type_tag, format, bytes }
+    }
 }
 
 impl<'a> Event<'a> {

@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::{LocalData, Topic};
 use crate::error::Result;
+use crate::sync::AtomicU64;
 
 /// The bytes of an event outside the segment. Archived values are accessed in place in it.
 #[cfg(feature = "typed")]
@@ -85,6 +86,14 @@ pub trait Encode {
     /// Returns the type tag and the bytes. Uses `buffer` if the bytes do not exist yet.
     #[doc(hidden)]
     fn encode<'b>(&'b self, topic: Topic<'_>, buffer: &'b mut Buffer) -> Result<(u64, &'b [u8])>;
+
+    /// Checks that the programs on the bus read such a payload as this program writes it. `_bus` is the word with the
+    /// format of the bus's typed values.
+    #[doc(hidden)]
+    #[inline]
+    fn check_format(&self, _bus: &AtomicU64) -> Result<()> {
+        Ok(())
+    }
 
     /// Returns `true` if [`encode`](Encode::encode) needs the buffer.
     #[doc(hidden)]

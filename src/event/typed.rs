@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::num::NonZeroUsize;
 use std::ops::Deref;
+use std::sync::LazyLock;
 
 use rkyv::api::high::{HighSerializer, HighValidator, to_bytes_in_with_alloc};
 use rkyv::bytecheck::CheckBytes;
@@ -20,6 +21,7 @@ use super::{Buffer, Data, Event, LocalData, Topic};
 use crate::error::ErrorKind;
 use crate::error::{Cause, Error, Result};
 use crate::os::fnv::Fnv;
+use crate::sync::{AtomicU64, Ordering};
 
 /// A type with values that are events: archived when posted, validated and accessed in place when handled.
 ///
@@ -74,6 +76,41 @@ const fn type_tag<T: TypedEvent>() -> u64 {
     hash.finish() | 1
 }
 
+/// The format in which this program archives values, as rkyv was compiled for it. Never 0.
+fn format() -> u64 {
+    static FORMAT: LazyLock<u64> = LazyLock::new(|| {
+        let mut hash = Fnv::new();
+        for number in
+            [size_of::<rkyv::Archived<usize>>(), align_of::<rkyv::Archived<u64>>(), size_of::<rkyv::Archived<String>>()]
+        {
+            hash.number(number as u64);
+        }
+        if let Ok(bytes) = rkyv::to_bytes::<rancor::Failure>(&0x0102_0304_u32) {
+            hash.bytes(&bytes);
+        }
+        hash.finish() | 1
+    });
+    *FORMAT
+}
+
+/// Checks that typed values on a bus have this program's format, by the word that holds theirs. If no program has used any
+/// yet, they have this program's from now on.
+#[inline]
+pub(crate) fn check_format<T: TypedEvent>(bus: &AtomicU64) -> Result<()> {
+    let own = format();
+    // Relaxed: the word changes once, before the exchange that publishes the first typed value and releases it.
+    let found = match bus.load(Ordering::Relaxed) {
+        0 => bus.compare_exchange(0, own, Ordering::Relaxed, Ordering::Relaxed).map_or_else(|found| found, |_| own),
+        found => found,
+    };
+    if found == own { Ok(()) } else { Err(other_format::<T>(found)) }
+}
+
+#[cold]
+fn other_format<T>(found: u64) -> Error {
+    Error::from(Cause::TypedFormat { type_name: std::any::type_name::<T>(), found, expected: format() })
+}
+
 /// Archives `value` into `buffer`, which is cleared first.
 fn archive<T: TypedEvent>(value: &T, mut buffer: Buffer) -> Result<Buffer> {
     buffer.clear();
@@ -108,6 +145,11 @@ fn access<T: TypedEvent>(bytes: &[u8]) -> Option<&T::Archived> {
 
 impl<T: TypedEvent> Encode for &T {
     const BUFFERED: bool = true;
+
+    #[inline]
+    fn check_format(&self, bus: &AtomicU64) -> Result<()> {
+        check_format::<T>(bus)
+    }
 
     #[inline]
     fn encode<'b>(&'b self, topic: Topic<'_>, buffer: &'b mut Buffer) -> Result<(u64, &'b [u8])> {
@@ -163,12 +205,16 @@ impl<'a> Event<'a> {
     ///
     /// # Errors
     ///
+    /// [`ErrorKind::TypedFormat`] if values on the bus have another format than those of this program;
     /// [`ErrorKind::Payload`] if the event was not posted as a `T` of this version, if its bytes are not a valid `T`,
     /// or if it is nested more than 127 pointers deep (a box in a box, a vector in a vector): validation recurses, and
     /// the bytes must not decide how deep.
     pub fn typed<T: TypedEvent>(&self) -> Result<&'a T::Archived> {
         let reason = match self.data {
-            Data::Bytes { type_tag: tag, bytes } if tag == const { type_tag::<T>() } => match access::<T>(bytes) {
+            Data::Bytes { format: found, .. } if found != 0 && found != format() => {
+                return Err(other_format::<T>(found));
+            }
+            Data::Bytes { type_tag: tag, bytes, .. } if tag == const { type_tag::<T>() } => match access::<T>(bytes) {
                 Some(value) => return Ok(value),
                 None => "its bytes are not a valid value",
             },

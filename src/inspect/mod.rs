@@ -134,6 +134,7 @@ impl Inspector {
         Header {
             layout_version: layout::LAYOUT_VERSION,
             fingerprint: word(header_word!(fingerprint)),
+            typed_format: Some(self.segment.typed_format().load(Ordering::Relaxed)).filter(|&format| format != 0),
             boot_id: (boot != [0; 2]).then(|| u128::from(boot[0]) << 64 | u128::from(boot[1])),
             same_boot_id: boot == sys::boot_id(),
             creator_pid: word(header_word!(creator_pid)) as u32,
@@ -285,6 +286,8 @@ pub struct Header {
     pub layout_version: u32,
     /// A hash of everything that decides how its makers read and write it.
     pub fingerprint: u64,
+    /// The format of the typed values on the bus, as rkyv's features decide it; `None` if no program has used any yet.
+    pub typed_format: Option<u64>,
     /// The boot id under which it was made, if that was known.
     pub boot_id: Option<u128>,
     /// Whether this process is shown the same one. Containers may be shown boot ids of their own.

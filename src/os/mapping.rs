@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr::{NonNull, null_mut};
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use rustix::fs::Mode;
 use rustix::io::Errno;
@@ -116,6 +116,14 @@ impl Mapping {
         // page-aligned. Any bit pattern is a valid `AtomicU32`.
         fits.then(|| unsafe { self.base.add(offset).cast().as_ref() })
     }
+
+    /// Returns the 64-bit word `offset` bytes into the mapping, or `None` if it is not inside.
+    #[inline]
+    pub(crate) fn word64(&self, offset: usize) -> Option<&AtomicU64> {
+        let fits = offset.is_multiple_of(8) && offset.checked_add(8)? <= self.len;
+        // SAFETY: as for `word32`.
+        fits.then(|| unsafe { self.base.add(offset).cast().as_ref() })
+    }
 }
 
 /// One page of an open file, without the right to read or write it. As long as it is mapped, the open file description
@@ -223,5 +231,9 @@ mod tests {
             assert_eq!(mapping.word32(offset).is_some(), is_there, "{offset}");
         }
         assert!(mapping.word32(usize::MAX - 3).is_none());
+        for (offset, is_there) in [(0, true), (8, true), (4088, true), (4092, false), (4, false), (4096, false)] {
+            assert_eq!(mapping.word64(offset).is_some(), is_there, "{offset}");
+        }
+        assert!(mapping.word64(usize::MAX - 7).is_none());
     }
 }

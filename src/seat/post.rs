@@ -52,8 +52,11 @@ pub(crate) fn send<R>(
         Some(unique) => Some(handle.unique_key(unique)?),
         None => None,
     };
-    with_encoded(topic, payload, |type_tag, payload| {
+    with_encoded(topic, payload, |type_tag, bytes| {
         // Archiving is users' code: it may have forked and returned in the child. So the handle is checked again.
-        handle.with_writer(|writer| publish(writer, &Outgoing { topic, type_tag, unique, payload }))
+        handle.with_writer(|writer| {
+            payload.check_format(writer.segment().typed_format())?;
+            publish(writer, &Outgoing { topic, type_tag, unique, payload: bytes })
+        })
     })
 }

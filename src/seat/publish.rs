@@ -56,6 +56,10 @@ impl Writer {
         self.hand.know(id);
     }
 
+    pub(crate) fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
     /// Posts an event. Returns the id at which it is visible.
     #[inline]
     pub(crate) fn post(&mut self, event: &Outgoing<'_>) -> Result<u64> {

@@ -545,6 +545,6 @@ fn event<'a>(message: &'a Message, publisher: &Publisher) -> Option<Event<'a>> {
         own: is_of_process(&seat.segment.seats(), head, seat.pid, seat.number),
         claim: message.claim(),
     };
-    let data = Data::Bytes { type_tag: head.type_tag, bytes: message.payload() };
+    let data = Data::posted(&seat.segment, head.type_tag, message.payload());
     Some(Event { source, event, origin, data })
 }

@@ -40,7 +40,7 @@ pub(crate) const LINE: usize = 64;
 /// Where regions and seats begin: two lines, since processors fetch them in pairs.
 pub(crate) const REGION_ALIGN: usize = 128;
 
-/// The beginning of a segment. Only `tail` and the wake words are written after creation.
+/// The beginning of a segment. Only `typed_format`, `tail` and the wake words are written after creation.
 #[repr(C)]
 pub(crate) struct HeaderLayout {
     /// [`magic`], stored last.
@@ -65,6 +65,8 @@ pub(crate) struct HeaderLayout {
     pub(crate) creator_pid: AtomicU64,
     /// Nanoseconds of the wall clock at creation.
     pub(crate) created_at: AtomicU64,
+    /// The format of the bus's typed values; 0 until a program uses typed values. Stored once.
+    pub(crate) typed_format: AtomicU64,
     /// The global event id: the next id to try.
     pub(crate) tail: CachePadded<AtomicU64>,
     /// Sleepers who wait for any event.
@@ -227,7 +229,7 @@ pub fn fields() -> Vec<Field> {
     }
     rows!("header", 0, HeaderLayout, "creator": magic fingerprint nonce boot_id hash_key size capacity block_stride
         seats buckets bucket_stride creator_pid created_at);
-    rows!("header", 0, HeaderLayout, "anyone": tail wake wake_reserved);
+    rows!("header", 0, HeaderLayout, "anyone": typed_format tail wake wake_reserved);
     let part = span_of!(SeatLayout, posting).start;
     rows!("seat", part, PostingLayout, "poster": hand reserved posted fragments reservations committed wakes message);
     let part = span_of!(SeatLayout, reading).start;

@@ -60,10 +60,11 @@ use crate::protocol::claims::Claims;
 use crate::protocol::pool::Pool;
 use crate::protocol::ring::{Ring, stretch_for};
 use crate::segment::geometry::{Geometry, Regions};
+use crate::segment::layout::header_word;
 use crate::segment::options::SegmentOptions;
 use crate::segment::pools::PoolId;
 use crate::segment::unique_hash::UniqueHash;
-use crate::sync::{AtomicU32, Ordering, Words};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, Words};
 
 use self::creation::{Call, Intent};
 use self::draft::Draft;
@@ -190,6 +191,13 @@ impl Segment {
     /// The words of the header that only the creator writes; see [`header_word`].
     pub(crate) fn header(&self) -> Words {
         self.memory.header()
+    }
+
+    /// The word with the format of the bus's typed values. It is 0 until the first program that uses typed values stores
+    /// its own, and never changes after that.
+    #[inline]
+    pub(crate) fn typed_format(&self) -> &AtomicU64 {
+        self.memory.mapping.word64(header_word!(typed_format) * 8).expect("the header lies inside the mapping")
     }
 
     /// The word of the global event id.

@@ -1,8 +1,10 @@
 //! Typed events of a worker.
 
 use super::Worker;
+#[cfg(doc)]
+use crate::error::ErrorKind;
 use crate::error::Result;
-use crate::event::{Event, Typed, TypedEvent};
+use crate::event::{Event, Typed, TypedEvent, check_format};
 use crate::worker::{Outcome, Registration};
 
 impl Worker {
@@ -32,13 +34,15 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// As [`on`](Worker::on).
+    /// As [`on`](Worker::on); [`ErrorKind::TypedFormat`] if values on the bus have another format than those of this
+    /// program.
     pub fn on_typed<T, F, R>(&self, handler: F) -> Result<Registration>
     where
         T: TypedEvent,
         F: Fn(Typed<'_, T>) -> R + Send + Sync + 'static,
         R: Outcome,
     {
+        check_format::<T>(self.inner.segment.typed_format())?;
         self.on(T::TOPIC, move |event: &Event<'_>| handler(Typed::of(event)?).into_result())
     }
 }

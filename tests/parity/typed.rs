@@ -1,8 +1,11 @@
 //! Typed events: bound to source, event and version, validated before a handler sees them.
 
 use rkyv::{Archive, Serialize};
-use seqcast::{Cause, Event, Topic, Typed, TypedEvent, rkyv};
+use seqcast::inspect::Inspector;
+use seqcast::{Cause, Delivery, Error, ErrorKind, Event, Topic, Typed, TypedEvent, rkyv};
 
+use seqcast_testkit::hostile::map::Map;
+use seqcast_testkit::hostile::scene::Scene;
 use seqcast_testkit::{Child, Log, Reports, alone, bus, poll, quiet, small};
 use std::sync::{Arc, Mutex};
 
@@ -199,5 +202,64 @@ alone! {
         assert_eq!((poll(&worker), poll(&other)), ((2, 0), (0, 0)));
         assert_eq!((log.seen()[0].id, log.seen()[0].bytes.as_slice()), (None, &b"abc"[..]));
         assert_eq!(others.len(), 0);
+    }
+
+    fn g10_values_of_another_format_are_refused_with_both_formats_and_bytes_are_not() {
+        const FORMAT: u64 = 0xfeed;
+        let (scene, bus) = Scene::new(&small());
+        let inspector = Inspector::open(bus.name()).unwrap();
+        assert_eq!(inspector.header().typed_format, None, "no program has used typed values yet");
+        let (worker, mut subscriber) = (bus.join_with(&quiet()).unwrap(), bus.subscribe().unwrap());
+        let log = Log::of(&worker, seqcast::Scope::All);
+        worker.post(Upstream::TOPIC, "bytes").unwrap();
+        assert_eq!(inspector.header().typed_format, None, "bytes have no format");
+        let posted = worker.post(Upstream::TOPIC, &upstream()).unwrap();
+        let own = inspector.header().typed_format.expect("the first value decides the format");
+        scene.set(Map::header("typed_format"), FORMAT);
+
+        let refused = |error: Error| {
+            let Cause::TypedFormat { type_name, found, expected } = *error.cause() else { panic!("{error:?}") };
+            assert_eq!((error.kind(), found, expected), (ErrorKind::TypedFormat, FORMAT, own));
+            let text = error.to_string();
+            let parts = [type_name, &format!("{found:#018x}"), &format!("{expected:#018x}"), "features of rkyv", "bytes"];
+            assert!(type_name.ends_with("Upstream") && parts.iter().all(|part| text.contains(part)), "{text}");
+        };
+        refused(worker.post(Upstream::TOPIC, &upstream()).unwrap_err());
+        refused(worker.event(Upstream::TOPIC).unique("key").post(&upstream()).unwrap_err());
+        refused(worker.reserve().unwrap().commit(Upstream::TOPIC, &upstream()).unwrap_err());
+        refused(bus.publisher().unwrap().post(Upstream::TOPIC, &upstream()).unwrap_err());
+        refused(worker.on_typed(|_: Typed<'_, Upstream>| {}).unwrap_err());
+        // What only looks, or exchanges bytes, is not concerned.
+        worker.post(("s", "e"), "more bytes").unwrap();
+        assert_eq!(small().open(bus.name()).unwrap().id(), bus.id());
+        assert_eq!(inspector.header().typed_format, Some(FORMAT));
+        worker.event(Upstream::TOPIC).local(&upstream()).unwrap();
+        poll(&worker);
+        let mut events = log.events();
+        events.retain(|event| event != "started");
+        assert_eq!(events, ["down", "down", "down", "e"]);
+        // A value that is there all the same is not taken for one of this format.
+        let mut values = 0;
+        while let Some(delivery) = subscriber.try_next().unwrap() {
+            let Delivery::Event(event) = delivery else { continue };
+            if event.id() == Some(posted) {
+                refused(event.typed::<Upstream>().err().unwrap());
+                values += 1;
+            }
+        }
+        assert_eq!(values, 1);
+    }
+
+    fn the_first_program_that_handles_values_decides_their_format() {
+        let (_name, bus) = bus(&small());
+        let format = || Inspector::open(bus.name()).unwrap().header().typed_format;
+        let worker = bus.join_with(&quiet()).unwrap();
+        worker.event(Upstream::TOPIC).local(&upstream()).unwrap();
+        assert_eq!(format(), None, "a local event stays in the process");
+        worker.on_typed(|_: Typed<'_, Upstream>| {}).unwrap();
+        let decided = format().expect("a handler waits for values of this format");
+        bus.join_with(&quiet()).unwrap().post(Upstream::TOPIC, &upstream()).unwrap();
+        assert_eq!(format(), Some(decided));
+        assert_eq!(poll(&worker), (2, 0));
     }
 }

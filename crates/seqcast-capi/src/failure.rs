@@ -109,6 +109,8 @@ pub enum seqcast_error {
     SEQCAST_E_UNHEARD = -46,
     /// Other code of the process has closed a descriptor of the bell.
     SEQCAST_E_BELL_CLOSED = -47,
+    /// Typed values on the bus have another format than this program's. Not from C.
+    SEQCAST_E_TYPED_FORMAT = -48,
 
     /// An argument is null that must not be.
     SEQCAST_E_NULL = -1001,

@@ -34,6 +34,7 @@ pub fn run(args: &InspectArgs, output: &mut Output) -> Result<Exit, Failure> {
             "bus_id": inspector.id().to_string(),
             "layout_version": header.layout_version,
             "fingerprint": format!("{:#018x}", header.fingerprint),
+            "typed_format": header.typed_format.map(|format| format!("{format:#018x}")),
             "boot_id": header.boot_id.map(|id| format!("{id:032x}")),
             "creator_pid": header.creator_pid,
             "created_at": rfc3339(header.created_at),
@@ -78,6 +79,8 @@ pub fn run(args: &InspectArgs, output: &mut Output) -> Result<Exit, Failure> {
     )?;
     row("bus", inspector.id().to_string())?;
     row("layout", format!("version {}, fingerprint {:#018x}", header.layout_version, header.fingerprint))?;
+    let format = header.typed_format.map_or("none used yet".into(), |format| format!("rkyv format {format:#018x}"));
+    row("typed values", format)?;
     let which = if header.same_boot_id { "this one" } else { "not the one of this process" };
     row("boot", header.boot_id.map_or("unknown".into(), |id| format!("{id:032x}, {which}")))?;
     row("size", bytes(geometry.size))?;

@@ -276,7 +276,7 @@ impl Inner {
         let (id, pid, seat) = (message.id, head.pid, head.seat);
         let origin =
             Origin::Posted { id, pid, seat, own: is_of_process(&self.seats, head, self.pid, self.seat), claim };
-        let data = Data::Bytes { type_tag: head.type_tag, bytes: message.payload() };
+        let data = Data::posted(&self.segment, head.type_tag, message.payload());
         let event = Event { source: route.source(), event: route.event(), origin, data };
         let dispatched = route.dispatch(visitor, &event, &self.guard, &|report| self.report_here(report))?;
         if dispatched.called == 0 {
