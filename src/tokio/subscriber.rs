@@ -126,7 +126,9 @@ impl AsyncSubscriber {
     /// use seqcast::Delivery;
     /// use seqcast::tokio::AsyncSubscriber;
     ///
-    /// let events = AsyncSubscriber::new(bus.subscribe()?)?;
+    /// let mut subscriber = bus.subscribe()?;
+    /// subscriber.only([("cache", "stale")])?;
+    /// let events = AsyncSubscriber::new(subscriber)?;
     /// let mut keys = events.into_stream(|delivery| match delivery {
     ///     Delivery::Event(event) => event.bytes().to_vec(),
     ///     _ => Vec::new(),
