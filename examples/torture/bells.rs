@@ -1,8 +1,8 @@
 //! Rounds of event loops that sleep on their bells, with no timer, while those that ring are killed and stopped.
 //!
-//! In a watch every poster posts a few events, and some processes are killed and stopped, a part of them next to an atomic
-//! instruction. Then those that are stopped are continued, and it is still. Every loop that lives must have everything: one
-//! that sleeps over an event now would do so for ever.
+//! In a watch every poster posts a few events, and some processes are killed and stopped, a part of them next to an
+//! atomic instruction. Then those that are stopped are continued, and it is still. Every loop that lives must have
+//! everything: one that sleeps over an event now would do so forever.
 
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};

@@ -114,7 +114,8 @@ fn main() -> ExitCode {
     );
     let Watched { watches, posts, wakes, kills: rung_kills, stops: rung_stops, lost } = watched;
     println!(
-        "torture: bells: watches={watches} posts={posts} wake-ups={wakes} kills={rung_kills} stops={rung_stops} lost={lost}"
+        "torture: bells: watches={watches} posts={posts} wake-ups={wakes} kills={rung_kills} stops={rung_stops} \
+         lost={lost}"
     );
     let Seen { standard, closed, replaced, forked, .. } = seen;
     println!("torture: descriptors: closed={closed} replaced={replaced} without_some_of_0_to_2={standard}");

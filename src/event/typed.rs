@@ -93,8 +93,8 @@ fn format() -> u64 {
     *FORMAT
 }
 
-/// Checks that typed values on a bus have this program's format, by the word that holds theirs. If no program has used any
-/// yet, they have this program's from now on.
+/// Checks that typed values on a bus have this program's format, by the word that holds theirs. If no program has used
+/// any yet, they have this program's from now on.
 #[inline]
 pub(crate) fn check_format<T: TypedEvent>(bus: &AtomicU64) -> Result<()> {
     let own = format();

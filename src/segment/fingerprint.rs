@@ -1,7 +1,7 @@
 //! What refuses a segment of another build.
 //!
-//! The layout alone: a process that looks at a segment or exchanges bytes needs no more. The format of typed values is a
-//! number of its own in the header, which only those processes check that use typed values.
+//! The layout alone: a process that looks at a segment or exchanges bytes needs no more. The format of typed values is
+//! a number of its own in the header, which only those processes check that use typed values.
 
 use std::sync::atomic::AtomicU64;
 

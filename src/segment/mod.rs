@@ -193,8 +193,8 @@ impl Segment {
         self.memory.header()
     }
 
-    /// The word with the format of the bus's typed values. It is 0 until the first program that uses typed values stores
-    /// its own, and never changes after that.
+    /// The word with the format of the bus's typed values. It is 0 until the first program that uses typed values
+    /// stores its own, and never changes after that.
     #[inline]
     pub(crate) fn typed_format(&self) -> &AtomicU64 {
         self.memory.mapping.word64(header_word!(typed_format) * 8).expect("the header lies inside the mapping")

@@ -1,5 +1,5 @@
-//! What an event loop can wait for: a post, until the loop of another process is awake and has it. All sleep in `epoll_wait`,
-//! or in a tokio runtime on one thread.
+//! What an event loop can wait for: a post, until the loop of another process is awake and has it. All sleep in
+//! `epoll_wait`, or in a tokio runtime on one thread.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
