@@ -816,8 +816,8 @@ impl fmt::Display for Cause {
             Cause::TypedFormat { type_name, found, expected } => write!(
                 f,
                 "values of type {type_name} cannot be exchanged: typed values on this bus have rkyv format \
-                 {found:#018x}, those of this program {expected:#018x}: build all programs on the bus with the same features of rkyv \
-                 (unaligned, byte order, pointer width), or exchange bytes"
+                 {found:#018x}, those of this program {expected:#018x}: build all programs on the bus with the \
+                 same features of rkyv (unaligned, byte order, pointer width), or exchange bytes"
             ),
             Cause::System { name, call, source } => {
                 write!(f, "{call} failed for segment {name}: {source}")?;

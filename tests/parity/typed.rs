@@ -221,7 +221,8 @@ alone! {
             let Cause::TypedFormat { type_name, found, expected } = *error.cause() else { panic!("{error:?}") };
             assert_eq!((error.kind(), found, expected), (ErrorKind::TypedFormat, FORMAT, own));
             let text = error.to_string();
-            let parts = [type_name, &format!("{found:#018x}"), &format!("{expected:#018x}"), "features of rkyv", "bytes"];
+            let formats = [found, expected].map(|format| format!("{format:#018x}"));
+            let parts = [type_name, &formats[0], &formats[1], "features of rkyv", "bytes"];
             assert!(type_name.ends_with("Upstream") && parts.iter().all(|part| text.contains(part)), "{text}");
         };
         refused(worker.post(Upstream::TOPIC, &upstream()).unwrap_err());
