@@ -39,9 +39,9 @@ use crate::seat::holder::{holders, is_own_leftover, lives_without_lock, looks_fr
 use crate::seat::publish::Writer;
 use crate::seat::tenure::{Incarnation, Tenure};
 use crate::seat::words::SeatWords;
-use crate::segment::Segment;
 use crate::segment::layout::{LABEL_BYTES, seat_word};
 use crate::segment::pools::POOLS;
+use crate::segment::{Segment, fork_guard};
 use crate::sync::{Ordering, Words};
 
 /// A seat that was just taken, before its halves are put together.
@@ -73,7 +73,7 @@ impl Seat {
     /// Takes a seat that nobody alive holds, be its lock lost or not, leaving out those with which nothing more can be
     /// published: the first of them that [`looks_free`], or one of the first few that is.
     pub(crate) fn take(segment: &Arc<Segment>, label: &str) -> Result<Seat> {
-        let guard = ForkGuard::new().map_err(|failed| Error::system(segment.name(), failed.call, failed.source))?;
+        let guard = fork_guard(segment.name())?;
         let used_up = |seat| is_used_up(&SeatWords::of(&segment.seats(), seat));
         let is_free = |seat| !used_up(seat) && (!lives_without_lock(segment, seat) || is_own_leftover(segment, seat));
         let Some((seat, lock)) = segment.take_free_seat(guard, looks_free(segment), is_free)? else {

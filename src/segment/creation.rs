@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use rustix::fs::{self, OFlags};
 use rustix::io::Errno;
 
-use super::Segment;
 use super::differences::differences;
 use super::draft::Draft;
 use super::file::{check_type, create_file, map_named, not_found, open_error, open_file, reopen};
@@ -19,6 +18,7 @@ use super::names::{SHM_DIR, checked_name};
 use super::options::SegmentOptions;
 use super::remove::{Unlinker, remove};
 use super::storage::{check_holes, file_size, links, read_at};
+use super::{Segment, fork_guard};
 use crate::error::{Cause, Difference, Error, Result};
 use crate::os::descriptor::{Descriptor, Inode};
 use crate::os::fork::ForkGuard;
@@ -327,8 +327,7 @@ impl<'a> Call<'a> {
 
     /// Returns this process's guard if it is to unlink the segment's name.
     fn unlinking_process(&self) -> Result<Option<ForkGuard>> {
-        let guard = || ForkGuard::new().map_err(|failed| Error::system(&self.name, failed.call, failed.source));
-        self.options.unlink_on_drop.then(guard).transpose()
+        self.options.unlink_on_drop.then(|| fork_guard(&self.name)).transpose()
     }
 }
 

@@ -55,6 +55,7 @@ use rustix::fs::OFlags;
 use crate::error::{Difference, Error, Result};
 use crate::identity::BusId;
 use crate::os::descriptor::{Descriptor, Inode};
+use crate::os::fork::ForkGuard;
 use crate::os::mapping::Mapping;
 use crate::protocol::claims::Claims;
 use crate::protocol::pool::Pool;
@@ -281,6 +282,11 @@ impl Segment {
     fn system(&self, call: &'static str, error: io::Error) -> Error {
         Error::system(&self.name, call, error)
     }
+}
+
+/// Returns a guard of the calling process, for a handle on the segment `name`.
+pub(crate) fn fork_guard(name: &str) -> Result<ForkGuard> {
+    ForkGuard::new().map_err(|failed| Error::system(name, failed.call, failed.source))
 }
 
 #[cfg(test)]

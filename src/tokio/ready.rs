@@ -10,6 +10,7 @@ use ::tokio::runtime::Handle;
 
 use crate::error::{Error, Result};
 use crate::os::fork::ForkGuard;
+use crate::segment::fork_guard;
 
 /// A bell of type `B` in the runtime's own epoll set.
 pub(super) struct Registered<B: AsRawFd> {
@@ -24,7 +25,7 @@ impl<B: AsRawFd> Registered<B> {
             let rule = "call it in a task of a runtime, or between Runtime::enter and the drop of its guard";
             Error::option("tokio runtime", "none", rule)
         })?;
-        let guard = ForkGuard::new().map_err(|failed| Error::system(segment, failed.call, failed.source))?;
+        let guard = fork_guard(segment)?;
         // SAFETY: a bell owns its descriptor and never changes it. The bell lives in the `AsyncFd`, and `drop` forgets
         // both in a forked child.
         let bell = unsafe { AsyncFd::register_with_interest(make()?, Interest::READABLE) };

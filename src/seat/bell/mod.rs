@@ -21,8 +21,8 @@ use crate::os::fork::ForkGuard;
 use crate::os::ready_set::{FailedCall, Knocker, ReadySet};
 use crate::protocol::wake::{self, Bells};
 use crate::protocol::word::Mark;
-use crate::segment::Segment;
 use crate::segment::layout::header_word;
+use crate::segment::{Segment, fork_guard};
 use crate::sync::AtomicU32;
 
 /// What bells of workers and of subscribers have in common.
@@ -43,7 +43,7 @@ impl BellCore {
         options.check()?;
         let name = segment.name().to_owned();
         let failed = |FailedCall { call, errno }| Error::system(segment.name(), call, errno);
-        let guard = ForkGuard::new().map_err(|failed| Error::system(segment.name(), failed.call, failed.source))?;
+        let guard = fork_guard(segment.name())?;
         let mut ready = ReadySet::new(options.interval).map_err(failed)?;
         if options.thread {
             let listener = Some(Listener::start(segment, guard, ready.knocker())?);
