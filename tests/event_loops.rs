@@ -6,17 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use async_io::Async;
 use io_uring::{IoUring, cqueue, opcode, types};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
-use seqcast::{Bell, BellKind, BellOptions, Bus, PullBell, SegmentOptions, Subscriber, Worker, WorkerOptions};
+use seqcast::{Bell, BellKind, BellOptions, Bus, PullBell, Subscriber, Worker};
+use seqcast_testkit::{HOUR, Name, bus, quiet, small};
 
-/// Longer than any test takes: the loop is woken by a ring, or not at all.
-const NEVER: Duration = Duration::from_secs(3600);
 const EVENTS: u64 = 200;
 const BELL: u64 = 7;
 
@@ -27,11 +25,7 @@ struct Scene {
     ask: Option<Sender<()>>,
     posting: Option<JoinHandle<()>>,
     _worker: Worker,
-}
-
-fn bus(test: &str) -> Bus {
-    let name = format!("seqcast-t-{}-loops-{test}", std::process::id());
-    SegmentOptions::new().capacity(64).seats(8).unlink_on_drop(true).create(&name).unwrap()
+    _name: Name,
 }
 
 fn poster(bus: &Bus) -> (Sender<()>, JoinHandle<()>) {
@@ -47,16 +41,16 @@ fn poster(bus: &Bus) -> (Sender<()>, JoinHandle<()>) {
 }
 
 impl Scene {
-    fn new(test: &str) -> Scene {
-        let bus = bus(test);
-        let worker = bus.join_with(&WorkerOptions::new().announce(false)).unwrap();
+    fn new() -> Scene {
+        let (name, bus) = bus(&small());
+        let worker = bus.join_with(&quiet()).unwrap();
         let handled = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&handled);
         worker.on(("s", "e"), move |_| _ = count.fetch_add(1, Ordering::Relaxed)).unwrap();
-        let bell = worker.bell_with(&BellOptions::new().interval(NEVER)).unwrap();
+        let bell = worker.bell_with(&BellOptions::new().interval(HOUR)).unwrap();
         assert_eq!(bell.kind(), BellKind::Inotify, "{:?}", bell.unheard());
         let (ask, posting) = poster(&bus);
-        Scene { bell, handled, ask: Some(ask), posting: Some(posting), _worker: worker }
+        Scene { bell, handled, ask: Some(ask), posting: Some(posting), _worker: worker, _name: name }
     }
 
     /// Polls, and has the next event posted if the last one was handled. Returns `false` when all were.
@@ -92,14 +86,14 @@ impl Drop for Scene {
 
 #[test]
 fn g19_mio() {
-    let scene = Scene::new("mio");
+    let scene = Scene::new();
     let mut poll = Poll::new().unwrap();
     let mut events = Events::with_capacity(8);
     let descriptor = scene.bell.as_raw_fd();
     poll.registry().register(&mut SourceFd(&descriptor), Token(BELL as usize), Interest::READABLE).unwrap();
     let mut goes_on = true;
     while goes_on {
-        poll.poll(&mut events, Some(NEVER)).unwrap();
+        poll.poll(&mut events, Some(HOUR)).unwrap();
         for event in &events {
             assert_eq!(event.token(), Token(BELL as usize));
             goes_on = scene.poll();
@@ -109,7 +103,7 @@ fn g19_mio() {
 
 #[test]
 fn g19_async_io() {
-    let scene = Scene::new("async-io");
+    let scene = Scene::new();
     async_io::block_on(async {
         let bell = Async::new_nonblocking(scene.bell.as_fd()).unwrap();
         loop {
@@ -121,8 +115,8 @@ fn g19_async_io() {
     });
 }
 
-fn epoll_loop(test: &str, flags: EventFlags) {
-    let scene = Scene::new(test);
+fn epoll_loop(flags: EventFlags) {
+    let scene = Scene::new();
     let set = epoll::create(CreateFlags::CLOEXEC).unwrap();
     epoll::add(&set, &scene.bell, EventData::new_u64(BELL), flags).unwrap();
     let mut events = [Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }];
@@ -137,18 +131,18 @@ fn epoll_loop(test: &str, flags: EventFlags) {
 
 #[test]
 fn g19_epoll_level_triggered() {
-    epoll_loop("level", EventFlags::IN);
+    epoll_loop(EventFlags::IN);
 }
 
 #[test]
 fn g19_epoll_edge_triggered() {
-    epoll_loop("edge", EventFlags::IN | EventFlags::ET);
+    epoll_loop(EventFlags::IN | EventFlags::ET);
 }
 
 #[test]
 fn g19_poll() {
     use rustix::event::{PollFd, PollFlags, poll};
-    let scene = Scene::new("poll");
+    let scene = Scene::new();
     loop {
         let mut descriptors = [PollFd::new(&scene.bell, PollFlags::IN)];
         rustix::io::retry_on_intr(|| poll(&mut descriptors, None)).unwrap();
@@ -168,7 +162,7 @@ fn g19_io_uring() {
             return;
         }
     };
-    let scene = Scene::new("io-uring");
+    let scene = Scene::new();
     let watch = opcode::PollAdd::new(types::Fd(scene.bell.as_raw_fd()), libc::POLLIN as u32).multi(true).build();
     let watch = watch.user_data(BELL);
     let submit = |ring: &mut IoUring| {
@@ -208,9 +202,9 @@ fn on_readable(bell: &PullBell, subscriber: &mut Subscriber) -> u64 {
 
 #[test]
 fn g19_a_subscriber_in_an_edge_triggered_loop() {
-    let bus = bus("pull");
-    let mut subscriber = bus.subscribe_with(&WorkerOptions::new().announce(false)).unwrap();
-    let bell = subscriber.bell_with(&BellOptions::new().interval(NEVER)).unwrap();
+    let (_name, bus) = bus(&small());
+    let mut subscriber = bus.subscribe_with(&quiet()).unwrap();
+    let bell = subscriber.bell_with(&BellOptions::new().interval(HOUR)).unwrap();
     let (ask, posting) = poster(&bus);
     let set = epoll::create(CreateFlags::CLOEXEC).unwrap();
     epoll::add(&set, &bell, EventData::new_u64(BELL), EventFlags::IN | EventFlags::ET).unwrap();

@@ -11,22 +11,15 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use seqcast::tokio::{AsyncSubscriber, AsyncWorker};
-use seqcast::{BellOptions, Bus, Delivery, ErrorKind, SegmentOptions, WorkerOptions};
-use seqcast_testkit::{Child, alone, exit, shared_words, threads};
+use seqcast::{BellOptions, Bus, Delivery, ErrorKind};
+use seqcast_testkit::{Child, HOUR, alone, bus, exit, quiet, shared_words, small, threads};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{LocalSet, yield_now};
 use tokio::time::timeout;
 
-/// Longer than any test takes: a reader is woken by a ring, or not at all.
-const NEVER: Duration = Duration::from_secs(3600);
-
-fn options() -> SegmentOptions {
-    SegmentOptions::new().capacity(64).claims(16).seats(16).unlink_on_drop(true)
-}
-
-/// A segment that no other test, and no earlier run, rings.
-fn bus(test: &str) -> Bus {
-    options().create(&format!("seqcast-t-{}-tokio-{test}", std::process::id())).unwrap()
+/// No timer wakes a reader with such a bell: it is woken by a ring, or not at all.
+fn rung_only() -> BellOptions {
+    BellOptions::new().interval(HOUR)
 }
 
 fn runtime() -> Runtime {
@@ -34,8 +27,8 @@ fn runtime() -> Runtime {
 }
 
 fn subscribe(bus: &Bus) -> AsyncSubscriber {
-    let subscriber = bus.subscribe_with(&WorkerOptions::new().announce(false)).unwrap();
-    AsyncSubscriber::with_bell(subscriber, &BellOptions::new().interval(NEVER)).unwrap()
+    let subscriber = bus.subscribe_with(&quiet()).unwrap();
+    AsyncSubscriber::with_bell(subscriber, &rung_only()).unwrap()
 }
 
 /// The number that an event carries.
@@ -55,7 +48,7 @@ fn post_numbers(bus: &Bus, numbers: std::ops::Range<u64>) {
 
 #[test]
 fn g19_a_task_receives_what_other_threads_post_in_order() {
-    let bus = bus("order");
+    let (_name, bus) = bus(&small());
     let (ask, asked) = std::sync::mpsc::channel();
     let poster = bus.clone();
     let posting = std::thread::spawn(move || {
@@ -77,7 +70,7 @@ fn g19_a_task_receives_what_other_threads_post_in_order() {
 
 #[test]
 fn g19_a_task_on_many_threads_receives_what_another_process_posts() {
-    let bus = bus("spawned");
+    let (_name, bus) = bus(&small());
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let mut subscriber = runtime.block_on(async { subscribe(&bus) });
     let receiving = runtime.spawn(async move {
@@ -95,7 +88,7 @@ fn g19_a_task_on_many_threads_receives_what_another_process_posts() {
 
 #[test]
 fn g2_a_task_that_falls_behind_is_told_how_many_it_missed() {
-    let bus = bus("lag");
+    let (_name, bus) = bus(&small());
     runtime().block_on(async {
         let mut subscriber = subscribe(&bus);
         post_numbers(&bus, 0..200);
@@ -108,7 +101,7 @@ fn g2_a_task_that_falls_behind_is_told_how_many_it_missed() {
 
 #[test]
 fn g2_a_receive_that_is_cancelled_takes_nothing() {
-    let bus = bus("cancel");
+    let (_name, bus) = bus(&small());
     runtime().block_on(async {
         let mut subscriber = subscribe(&bus);
         let (mut expected, mut cancelled) = (0, 0);
@@ -147,7 +140,7 @@ fn g2_a_receive_that_is_cancelled_takes_nothing() {
 
 #[test]
 fn a_task_that_receives_in_a_loop_lets_others_run() {
-    let bus = bus("fair");
+    let (_name, bus) = bus(&small());
     runtime().block_on(LocalSet::new().run_until(async {
         let mut subscriber = subscribe(&bus);
         let mut publisher = bus.publisher().unwrap();
@@ -171,10 +164,10 @@ fn a_task_that_receives_in_a_loop_lets_others_run() {
 
 #[test]
 fn g8_a_reserved_id_holds_up_the_reader_and_not_the_runtime() {
-    let bus = bus("reserved");
+    let (_name, bus) = bus(&small());
     runtime().block_on(LocalSet::new().run_until(async {
-        let subscriber = bus.subscribe_with(&WorkerOptions::new().announce(false).wait_max(NEVER)).unwrap();
-        let mut subscriber = AsyncSubscriber::with_bell(subscriber, &BellOptions::new().interval(NEVER)).unwrap();
+        let subscriber = bus.subscribe_with(&quiet().wait_max(HOUR)).unwrap();
+        let mut subscriber = AsyncSubscriber::with_bell(subscriber, &rung_only()).unwrap();
         let mut reserver = bus.publisher().unwrap();
         let mut reservation = reserver.reserve().unwrap();
         post_numbers(&bus, 1..2);
@@ -192,11 +185,11 @@ fn g8_a_reserved_id_holds_up_the_reader_and_not_the_runtime() {
 
 #[test]
 fn g8_a_reserved_id_that_is_not_committed_is_given_up_without_another_post() {
-    let bus = bus("given-up");
+    let (_name, bus) = bus(&small());
     runtime().block_on(async {
-        let patient = WorkerOptions::new().announce(false).wait_max(Duration::from_millis(30));
+        let patient = quiet().wait_max(Duration::from_millis(30));
         let subscriber = bus.subscribe_with(&patient).unwrap();
-        let mut subscriber = AsyncSubscriber::with_bell(subscriber, &BellOptions::new().interval(NEVER)).unwrap();
+        let mut subscriber = AsyncSubscriber::with_bell(subscriber, &rung_only()).unwrap();
         let mut reserver = bus.publisher().unwrap();
         let reservation = reserver.reserve().unwrap();
         post_numbers(&bus, 1..2);
@@ -207,7 +200,7 @@ fn g8_a_reserved_id_that_is_not_committed_is_given_up_without_another_post() {
 
 #[test]
 fn g19_waiting_takes_no_thread() {
-    let bus = bus("threads");
+    let (_name, bus) = bus(&small());
     runtime().block_on(async {
         let mut subscriber = subscribe(&bus);
         let before = threads();
@@ -218,7 +211,7 @@ fn g19_waiting_takes_no_thread() {
 
 #[test]
 fn g19_a_stream_gives_what_a_closure_makes_of_each_delivery_and_ends_after_an_error() {
-    let bus = bus("stream");
+    let (_name, bus) = bus(&small());
     runtime().block_on(async {
         let mut numbers = subscribe(&bus).into_stream(number);
         post_numbers(&bus, 0..10);
@@ -239,9 +232,9 @@ fn g19_a_stream_gives_what_a_closure_makes_of_each_delivery_and_ends_after_an_er
 
 #[test]
 fn g19_handlers_run_on_the_task_that_polls_and_it_ends_when_the_worker_leaves() {
-    let bus = bus("worker");
+    let (_name, bus) = bus(&small());
     runtime().block_on(async {
-        let worker = bus.join_with(&WorkerOptions::new().announce(false)).unwrap();
+        let worker = bus.join_with(&quiet()).unwrap();
         let seen = Arc::new(AtomicU64::new(0));
         let (count, here) = (Arc::clone(&seen), std::thread::current().id());
         worker
@@ -250,7 +243,7 @@ fn g19_handlers_run_on_the_task_that_polls_and_it_ends_when_the_worker_leaves() 
                 count.fetch_add(1, Ordering::Relaxed);
             })
             .unwrap();
-        let polling = AsyncWorker::with_bell(&worker, &BellOptions::new().interval(NEVER)).unwrap();
+        let polling = AsyncWorker::with_bell(&worker, &rung_only()).unwrap();
         let polling = tokio::spawn(polling.run());
         for posted in 1..=100 {
             match posted % 3 {
@@ -273,7 +266,7 @@ fn g19_handlers_run_on_the_task_that_polls_and_it_ends_when_the_worker_leaves() 
 
 #[test]
 fn bad_input_without_a_runtime_there_is_an_error_and_the_subscriber_was_not_lost_to_a_panic() {
-    let bus = bus("no-runtime");
+    let (_name, bus) = bus(&small());
     let error = AsyncSubscriber::new(bus.subscribe().unwrap()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Option, "{error}");
     let worker = bus.join().unwrap();
@@ -282,7 +275,7 @@ fn bad_input_without_a_runtime_there_is_an_error_and_the_subscriber_was_not_lost
 
 alone! {
     fn g12_a_forked_child_that_drops_what_it_inherited_does_not_silence_the_parent() {
-        let (bus, words) = (bus("fork"), shared_words(1));
+        let ((_name, bus), words) = (bus(&small()), shared_words(1));
         let runtime = runtime();
         let mut subscriber = runtime.block_on(async { subscribe(&bus) });
         match Child::fork_here() {
