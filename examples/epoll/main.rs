@@ -11,6 +11,9 @@
 mod client;
 mod connection;
 mod master;
+#[allow(dead_code)] // It does more for prefork.
+#[path = "../prefork/process.rs"]
+mod process;
 mod worker;
 
 use clap::{Parser, value_parser};

@@ -1,6 +1,5 @@
 //! The master: forks, kills, and judges.
 
-use std::io;
 use std::mem::size_of;
 use std::net::TcpListener;
 use std::os::raw::c_int;
@@ -11,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use seqcast::{Bus, SegmentOptions};
 
+use crate::process::fork;
 use crate::worker::{self, Board};
 use crate::{Args, Result, client};
 
@@ -33,7 +33,7 @@ pub fn run(args: &Args) -> Result<()> {
     // The master has one thread whenever it forks. A process of its own runs the clients.
     let until = Instant::now() + Duration::from_secs(args.seconds);
     let tallies = shared_words(2)?;
-    let clients = fork(|| {
+    let clients = fork("clients", || {
         let running: Vec<_> =
             (0..CLIENTS).map(|number| thread::spawn(move || client::run(address, number, until))).collect();
         for client in running {
@@ -77,7 +77,7 @@ struct Workers<'a> {
 
 impl Workers<'_> {
     fn fork(&mut self, number: u64) -> Result<()> {
-        let pid = fork(|| worker::run(self.bus, self.listener, self.board, number))?;
+        let pid = fork("worker", || worker::run(self.bus, self.listener, self.board, number))?;
         self.pids.push(pid);
         Ok(())
     }
@@ -101,26 +101,6 @@ impl Drop for Workers<'_> {
             let _ = kill_process(pid, Signal::KILL);
             let _ = wait(pid);
         }
-    }
-}
-
-/// Forks. The child runs `run`, and does not outlive this process.
-fn fork(run: impl FnOnce() -> Result<()>) -> Result<Pid> {
-    let parent = rustix::process::getpid();
-    // SAFETY: this process has one thread, so the child's memory is as consistent as its parent's.
-    match unsafe { libc::fork() } {
-        -1 => Err(io::Error::last_os_error().into()),
-        0 => {
-            let die = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-            let is_orphan = die.is_err() || rustix::process::getppid() != Some(parent);
-            let result = if is_orphan { Err("the master died".into()) } else { run() };
-            if let Err(error) = &result {
-                eprintln!("process {}: {error}", std::process::id());
-            }
-            // Not up the stack: the values there are the master's to drop.
-            std::process::exit(i32::from(result.is_err()));
-        }
-        pid => Ok(Pid::from_raw(pid).ok_or("fork returned no pid")?),
     }
 }
 
