@@ -357,7 +357,7 @@ typedef struct seqcast_claim {
 typedef struct seqcast_post_options {
   // `sizeof(seqcast_post_options)`.
   size_t size;
-  // Says what the payload is, to readers that know the tag. 0: bytes.
+  // The type of the payload, for readers that know the tag. 0: bytes.
   uint64_t type_tag;
   // Not null: the event is unique. At most one worker runs it, and none runs a later one with this key until the
   // ttl is over. It has at least 1 byte.
@@ -510,8 +510,8 @@ int seqcast_bus_create(const char *name,
                        const struct seqcast_bus_options *options,
                        struct seqcast_bus **out);
 
-// Opens the segment `name`. Of the options only `mode`, the owner, `creation_timeout_ns` and `dump` are used. Returns
-// 0.
+// Opens the segment `name`. Only the options `mode`, `set_owner`, `creation_timeout_ns` and `dump` are used.
+// Returns 0.
 int seqcast_bus_open(const char *name,
                      size_t name_len,
                      const struct seqcast_bus_options *options,
@@ -579,7 +579,8 @@ int seqcast_bus_subscribe(const struct seqcast_bus *bus,
                           const struct seqcast_seat_options *options,
                           struct seqcast_seat **out);
 
-// Takes a seat that only posts, claims and reserves. Of the options `label` and `timeout_ns` are used. Returns 0.
+// Takes a seat that only posts, claims and reserves. Only the options `label` and `timeout_ns` are used. Returns
+// 0.
 int seqcast_bus_publisher(const struct seqcast_bus *bus,
                           const struct seqcast_seat_options *options,
                           struct seqcast_seat **out);

@@ -33,6 +33,24 @@ unsafe fn make(
     Ok(0)
 }
 
+/// As [`make`], of a segment with a name.
+///
+/// # Safety
+///
+/// As [`make`].
+unsafe fn make_named(
+    (name, name_len): (*const c_char, usize),
+    options: *const seqcast_bus_options,
+    out: *mut *mut seqcast_bus,
+    open: impl FnOnce(&SegmentOptions, &str) -> seqcast::Result<Bus>,
+) -> c_int {
+    // SAFETY: as the caller promises.
+    call(|| unsafe {
+        let name = text(name, name_len, "name")?;
+        make(options, out, |options| open(options, name))
+    })
+}
+
 /// Creates the segment `name` and opens it. A name has 1 to 200 of the characters `A-Z a-z 0-9 . _ -`; a leading slash
 /// is added. `options` may be null. Returns 0.
 #[unsafe(no_mangle)]
@@ -43,14 +61,11 @@ pub unsafe extern "C" fn seqcast_bus_create(
     out: *mut *mut seqcast_bus,
 ) -> c_int {
     // SAFETY: as the caller promises.
-    call(|| unsafe {
-        let name = text(name, name_len, "name")?;
-        make(options, out, |options| options.create(name))
-    })
+    unsafe { make_named((name, name_len), options, out, SegmentOptions::create) }
 }
 
-/// Opens the segment `name`. Of the options only `mode`, the owner, `creation_timeout_ns` and `dump` are used. Returns
-/// 0.
+/// Opens the segment `name`. Only the options `mode`, `set_owner`, `creation_timeout_ns` and `dump` are used.
+/// Returns 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_bus_open(
     name: *const c_char,
@@ -59,10 +74,7 @@ pub unsafe extern "C" fn seqcast_bus_open(
     out: *mut *mut seqcast_bus,
 ) -> c_int {
     // SAFETY: as the caller promises.
-    call(|| unsafe {
-        let name = text(name, name_len, "name")?;
-        make(options, out, |options| options.open(name))
-    })
+    unsafe { make_named((name, name_len), options, out, SegmentOptions::open) }
 }
 
 /// Opens the segment `name`, or creates it if there is none. All callers at the same time get the same segment.
@@ -75,10 +87,7 @@ pub unsafe extern "C" fn seqcast_bus_open_or_create(
     out: *mut *mut seqcast_bus,
 ) -> c_int {
     // SAFETY: as the caller promises.
-    call(|| unsafe {
-        let name = text(name, name_len, "name")?;
-        make(options, out, |options| options.open_or_create(name))
-    })
+    unsafe { make_named((name, name_len), options, out, SegmentOptions::open_or_create) }
 }
 
 /// Creates a segment without a name, for this process and the processes that it forks. It is gone when the last of them

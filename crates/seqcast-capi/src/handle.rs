@@ -136,7 +136,7 @@ impl<T: Send> Table<T> {
             slot.pid.store(std::process::id(), Ordering::Relaxed);
             // SAFETY: the slot is `Changing`, and this thread made it so: nobody else touches the value.
             unsafe { *slot.value.get() = Some(Box::new(value)) };
-            // Release: whoever enters sees the value.
+            // Release: a thread that enters sees the value.
             slot.state.store(State { status: Status::Live, ..taken }.bits(), Ordering::Release);
             return Ok(self.handle(index, generation));
         }
@@ -210,7 +210,7 @@ impl<T: Send> Table<T> {
         }
         // SAFETY: the slot is `Changing`, and this thread made it so: nobody else touches the value.
         let value = unsafe { (*slot.value.get()).take() };
-        // Release: whoever takes the slot next finds it empty.
+        // Release: the next thread that takes the slot finds it empty.
         slot.state.store(State { status: Status::Free, ..changing }.bits(), Ordering::Release);
         drop(value);
         Ok(0)
@@ -328,7 +328,7 @@ impl<T> Entered<'_, T> {
 
 impl<T> Drop for Entered<'_, T> {
     fn drop(&mut self) {
-        // Release: whoever drops the value sees what was done to it.
+        // Release: the thread that drops the value sees what was done to it.
         self.slot.state.store(self.after.bits(), Ordering::Release);
     }
 }
@@ -339,7 +339,7 @@ struct User<'a, T>(&'a Slot<T>);
 impl<T> Drop for User<'_, T> {
     fn drop(&mut self) {
         let one = State { generation: 0, users: 1, status: Status::Free };
-        // Release: whoever frees the handle comes after what this user did.
+        // Release: the thread that frees the handle comes after what this user did.
         self.0.state.fetch_sub(one.bits(), Ordering::Release);
     }
 }

@@ -96,7 +96,7 @@ pub struct seqcast_seat_options {
 pub struct seqcast_post_options {
     /// `sizeof(seqcast_post_options)`.
     pub size: usize,
-    /// Says what the payload is, to readers that know the tag. 0: bytes.
+    /// The type of the payload, for readers that know the tag. 0: bytes.
     pub type_tag: u64,
     /// Not null: the event is unique. At most one worker runs it, and none runs a later one with this key until the
     /// ttl is over. It has at least 1 byte.

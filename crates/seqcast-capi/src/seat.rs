@@ -204,7 +204,8 @@ pub unsafe extern "C" fn seqcast_bus_subscribe(
     call(|| unsafe { take(bus, options, out, join) })
 }
 
-/// Takes a seat that only posts, claims and reserves. Of the options `label` and `timeout_ns` are used. Returns 0.
+/// Takes a seat that only posts, claims and reserves. Only the options `label` and `timeout_ns` are used. Returns
+/// 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_bus_publisher(
     bus: *const seqcast_bus,

@@ -152,7 +152,7 @@ pub fn seqcast_on_all(arguments: &[&str]) -> Run {
     run
 }
 
-/// Says "stop" when it is dropped, also by a panic, to something that would not end otherwise.
+/// Tells a program to stop when this is dropped, also after a panic. The program would not end otherwise.
 #[derive(Default)]
 pub struct Stop(AtomicBool);
 
