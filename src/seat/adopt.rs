@@ -1,4 +1,4 @@
-//! Taking over what the last holder of a seat has left.
+//! Takes over what the last holder of a seat has left.
 
 use crate::error::Result;
 use crate::protocol::pool::Hand;
@@ -6,19 +6,19 @@ use crate::segment::Segment;
 use crate::segment::fault::InSegment;
 use crate::segment::pools::{POOL_COUNT, POOLS, PoolSpec};
 
-/// What a seat's last holder left.
+/// What the last holder of a seat has left.
 pub(crate) struct Adopted {
     /// The seat's hands, in the order of [`POOLS`].
     pub(crate) hands: [Hand; POOL_COUNT],
-    /// Whether it had an id reserved. It no longer has: readers void the id, and they are to be woken for that (see
+    /// `true` if it had reserved an id. The reservation is removed: readers void the id, and the caller wakes them (see
     /// [`Segment::wake_for_decided`]).
     pub(crate) had_reserved: bool,
 }
 
 /// Adopts the hand of `seat` in every pool, and gives up the id that it has reserved.
 ///
-/// The caller has the seat's lock. That is the proof that the last holder is dead or has left. May be killed between
-/// any two steps: the next adopter finds what this one found.
+/// The caller holds the seat's lock, which proves that the last holder is dead or has left. The caller may be killed
+/// between any two steps: the next adopter finds the same state.
 pub(crate) fn adopt_all(segment: &Segment, seat: u16) -> Result<Adopted> {
     let adopt = |spec: &PoolSpec| Hand::adopt(&segment.pool(spec.id), segment.hand(spec.id, seat), seat);
     let hands: Vec<Hand> = POOLS.iter().map(adopt).collect::<std::result::Result<_, _>>().in_segment(segment)?;
@@ -52,7 +52,7 @@ mod tests {
             let seen = CellWord::from_bits(pool.cell(0).load(Ordering::Relaxed));
             let hand = &mut hands[spec.id as usize];
             assert_eq!(hand.exchange(&pool, 0, seen, seen.version() + 1), Ok(Exchange::Done));
-            // As it is if the holder is killed between the exchange and the last store.
+            // The state after a holder was killed between the exchange and the last store.
             words.at(OWN).store(own, Ordering::Relaxed);
             adopt_all(&segment, 0).unwrap();
             assert_eq!(

@@ -1,21 +1,21 @@
-//! What a reader has copied out behind an id that it waits for.
+//! What a reader has copied out beyond an id that it waits for.
 
 use std::collections::VecDeque;
 
 use crate::os::sys;
 use crate::seat::read::Message;
 
-/// Most entries.
+/// The most entries.
 const MOST: usize = 4096;
-/// Most bytes of events.
+/// The most bytes of events.
 const MOST_BYTES: usize = 256 << 10;
 
-/// Horizons are so many in a `wait_max`: by one of these parts an id may be waited for longer.
+/// Horizons recorded per `wait_max`. The wait for an id may last longer by one of these parts.
 const HORIZONS: u64 = 8;
-/// Most horizons kept. There are a few more than [`HORIZONS`] while `wait_max` stays as it is.
+/// The most horizons kept. With a constant `wait_max` there are only a few more than [`HORIZONS`].
 const MOST_HORIZONS: usize = 32;
 
-/// What was found at an id.
+/// The result of reading an id ahead.
 pub(crate) enum Ahead {
     Message(Message),
     Lagged { first: u64, missed: u64 },
@@ -23,21 +23,21 @@ pub(crate) enum Ahead {
     Waiting { id: u64, first_met_ns: u64 },
 }
 
-/// A moment at which there was no room to read on. Every id below `end` was taken by then, so that one that is reserved
-/// has been waited for since, though it is met only later: the waits for many of them go on at the same time.
+/// A moment at which there was no room to read on. Every id below `end` was taken by then. If the reader later meets
+/// one of them reserved, the wait for it counts from this moment: many waits run at the same time.
 #[derive(Clone, Copy)]
 struct Horizon {
     end: u64,
     at_ns: u64,
 }
 
-/// The entries in order of their ids. If there are any, the first is an id that is waited for, or was until the
-/// reader's last step.
+/// The entries in order of their ids. The first entry, if any, is an id that is waited for, or that was waited for
+/// until the reader's last step.
 #[derive(Default)]
 pub(crate) struct ReadAhead {
     entries: VecDeque<Ahead>,
     bytes: usize,
-    /// Later ones end further.
+    /// In order of time and of `end`.
     horizons: VecDeque<Horizon>,
 }
 
@@ -56,7 +56,7 @@ impl ReadAhead {
         self.entries.front()
     }
 
-    /// The id of the first entry.
+    /// Returns the id of the first entry.
     #[inline]
     pub(crate) fn first_id(&self) -> Option<u64> {
         Some(match self.entries.front()? {
@@ -65,7 +65,7 @@ impl ReadAhead {
         })
     }
 
-    /// The last id that is waited for.
+    /// Returns the last id that is waited for.
     pub(crate) fn last_waiting(&self) -> Option<u64> {
         self.entries.iter().rev().find_map(|entry| match entry {
             Ahead::Waiting { id, .. } => Some(*id),
@@ -88,7 +88,7 @@ impl ReadAhead {
         Some(entry)
     }
 
-    /// Adds an id to be waited for.
+    /// Adds an id to wait for.
     pub(crate) fn wait_for(&mut self, id: u64) {
         let known_since = self.horizons.iter().find(|horizon| id < horizon.end).map(|horizon| horizon.at_ns);
         let first_met_ns = known_since.unwrap_or_else(sys::boottime_ns);
@@ -104,13 +104,13 @@ impl ReadAhead {
         })
     }
 
-    /// Remembers that ids below `end` are taken, as there is no room to read from `next` up to there.
+    /// Records that the ids below `end` are taken, because there is no room to read from `next` up to there.
     pub(crate) fn note_horizon(&mut self, next: u64, end: u64, wait_max_ns: u64) {
         let now = sys::boottime_ns();
         while self.horizons.front().is_some_and(|horizon| horizon.end <= next) {
             self.horizons.pop_front();
         }
-        // Of those that are as long ago as any reader waits, the last says it for all.
+        // If several horizons are at least `wait_max` old, only the last of them is needed.
         while self.horizons.get(1).is_some_and(|horizon| now.saturating_sub(horizon.at_ns) >= wait_max_ns) {
             self.horizons.pop_front();
         }

@@ -1,4 +1,4 @@
-//! Whether every block is where it belongs.
+//! Checks that every block is where it belongs.
 
 use crate::error::Result;
 use crate::protocol::Fault;
@@ -24,11 +24,11 @@ use crate::sync::Ordering;
 pub struct Audit {
     /// The blocks of each pool.
     pub pools: Vec<PoolAudit>,
-    /// Seats that are held. What these workers hold is only known while they are quiet.
+    /// Seats that are held. Their blocks are counted correctly only while these workers do not publish.
     pub held_seats: u32,
 }
 
-/// What an audit found of the blocks of one pool.
+/// The result of an audit for the blocks of one pool.
 ///
 /// ```
 /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -40,7 +40,7 @@ pub struct Audit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PoolAudit {
-    /// `"ring"`, which has the events, or `"claims"`.
+    /// `"ring"` (the events) or `"claims"`.
     pub pool: &'static str,
     /// How many blocks there are.
     pub blocks: u64,
@@ -56,7 +56,8 @@ impl Audit {
         self.pools.iter().all(|pool| pool.leaked == 0 && pool.shared == 0)
     }
 
-    /// Audits the segment. It only reads and takes no lock, so that it disturbs no process that joins meanwhile.
+    /// Audits the segment. It only reads and takes no lock, so it does not disturb a process that joins at the same
+    /// time.
     pub(crate) fn of(segment: &Segment) -> Result<Audit> {
         let holds = Hold::of_all(segment)?;
         let held_seats = holds.iter().filter(|hold| hold.is_alive()).count() as u32;
@@ -73,7 +74,7 @@ impl PoolAudit {
             named.add(Hand::held(&pool, &segment.hand(spec.id, seat), seat)?)?;
         }
         for index in 0..pool.cells() {
-            // Acquire: with the words of whoever published it; nobody does while the workers are quiet.
+            // Acquire: with the stores of the publisher. No worker publishes while the workers are quiet.
             let word = CellWord::from_bits(pool.cell(index).load(Ordering::Acquire));
             named.add(word.block())?;
         }
@@ -123,7 +124,7 @@ mod tests {
         let name = format!("seqcast-t-{}-audit", std::process::id());
         let options = SegmentOptions::new().capacity(8).claims(8).seats(2).unlink_on_drop(true);
         let segment = Arc::new(Segment::create(&name, &options).unwrap());
-        // A store to these words would be SIGSEGV, and a lock on its description an error.
+        // A store to these words would raise SIGSEGV, and a lock on its description would be an error.
         let inspector = Segment::read_only(&name, &options).unwrap();
         let mut seat = Seat::take(&segment, "").unwrap();
         let audit = Audit::of(&inspector).unwrap();
@@ -131,7 +132,7 @@ mod tests {
         let blocks: Vec<u64> = audit.pools.iter().map(|pool| pool.blocks).collect();
         assert_eq!(blocks, POOLS.map(|spec| segment.geometry().blocks(spec.id)));
         assert_eq!(blocks[PoolId::Ring as usize], 10);
-        // As a poster leaves it that is killed between the exchange and the last store.
+        // The state after a poster was killed between the exchange and the last store.
         let own = seat.words.get(seat_word!(posting.hand) + OWN);
         seat.writer.post(&Outgoing { topic: Topic::new("s", "e"), type_tag: 0, unique: None, payload: b"" }).unwrap();
         assert_ne!(seat.words.get(seat_word!(posting.hand) + OWN), own);

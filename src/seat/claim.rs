@@ -16,16 +16,16 @@ use crate::segment::fault::InSegment;
 use crate::segment::layout::seat_word;
 use crate::segment::unique_hash::{Domain, UniqueHash};
 
-/// A ttl in nanoseconds; longer than can be said is for ever.
+/// Returns a ttl in nanoseconds. A ttl that does not fit becomes the largest one, which never ends.
 #[inline]
 pub(crate) fn ttl_ns(ttl: Duration) -> Result<u64> {
     match ttl.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(ttl.subsec_nanos())) {
-        0 => Err(Error::option("ttl", "0", "a key must be held for longer than nothing")),
+        0 => Err(Error::option("ttl", "0", "a key's ttl must be greater than 0")),
         ns => Ok(ns),
     }
 }
 
-/// Returns what a unique event carries. A key without a ttl of its own is held for `timeout`.
+/// Returns the hashed key and the ttl of a unique event. A key without a ttl gets `timeout`.
 pub(crate) fn hash_unique(
     hash: &UniqueHash,
     unique: Unique<'_>,
@@ -35,13 +35,13 @@ pub(crate) fn hash_unique(
     Ok(UniqueKey { key, ttl_ns: ttl_ns(unique.ttl.unwrap_or_else(timeout))? })
 }
 
-/// What the user is told of a claim for its own sake.
+/// Returns the result of a claim without an event.
 #[inline]
 fn claimed(key: [u64; 2], decision: Decision) -> Claimed {
     match decision {
         Decision::Won(token) => Claimed::Won(Claim { key, token }),
         Decision::Held { by, left } => Claimed::Held { seat: u32::from(by.seat()), left: Duration::from_nanos(left) },
-        // Decided and Late are answers about events.
+        // `Decided` and `Late` occur only for events.
         Decision::Full | Decision::Decided | Decision::Late => Claimed::Full,
     }
 }
@@ -60,8 +60,8 @@ impl Claimer {
         Claimer { claims: segment.claims(), segment, hand, scratch: Bucket::default(), seat, tick: Tick::new(clock) }
     }
 
-    /// Decides for all whether the caller runs the event `at`, or, without one, whether it gets the key.
-    // Always: as for `Claims::claim`.
+    /// Decides for all workers if the caller runs the event `at` or, without an event, if it gets the key.
+    // Always inlined, as `Claims::claim`.
     #[inline(always)]
     pub(crate) fn claim(&mut self, key: [u64; 2], ttl_ns: u64, at: Option<At>) -> Result<Decision> {
         let decision = self
@@ -83,7 +83,7 @@ impl Claimer {
         decision
     }
 
-    /// Claims a key for its own sake.
+    /// Claims a key without an event.
     #[inline]
     pub(crate) fn claim_alone(&mut self, key: &[u8], ttl: Duration) -> Result<Claimed> {
         let ttl = ttl_ns(ttl)?;
@@ -95,7 +95,7 @@ impl Claimer {
         self.claim_free(found, key, ttl)
     }
 
-    /// The same for a key that is free, or may be.
+    /// As [`claim_alone`](Claimer::claim_alone), for a key that is free or may be free.
     #[inline(never)]
     fn claim_free(&mut self, found: Lookup, key: [u64; 2], ttl: u64) -> Result<Claimed> {
         let in_place = self.claims.claim_in_place(&mut self.hand, found, Key(key), ttl, &mut self.tick);
@@ -106,7 +106,7 @@ impl Claimer {
         Ok(claimed(key, decision))
     }
 
-    /// Ends a claim before its ttl. `false` if it had ended.
+    /// Ends a claim before its ttl does. Returns `false` if it had already ended.
     pub(crate) fn release(&mut self, key: [u64; 2], token: Token) -> Result<bool> {
         let released = self
             .claims

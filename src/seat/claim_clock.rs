@@ -1,4 +1,4 @@
-//! The time to within a tick, for a fifth of what reading the clock costs.
+//! The time with the precision of a tick, for a fifth of the cost of a clock read.
 
 use crate::os::clock::HostClock;
 use crate::os::sys;
@@ -6,8 +6,9 @@ use crate::protocol::claims::Clock;
 
 /// The host's boot-time clock, read once in a tick of the coarse clock.
 ///
-/// The kernel moves the coarse clock at every tick, and also when the host is suspended. As long as it stands where it
-/// stood, less than a tick has gone by, so that suspended time is not overlooked though the coarse clock leaves it out.
+/// The kernel advances the coarse clock at every tick, and also when the host is suspended. While the coarse clock
+/// shows the same value, less than a tick has passed. Suspended time is therefore noticed, although the coarse clock
+/// does not count it.
 #[derive(Debug)]
 pub(crate) struct Tick {
     clock: HostClock,
@@ -15,7 +16,7 @@ pub(crate) struct Tick {
     boottime_ns: u64,
 }
 
-/// What is further ahead of the time that a [`Tick`] knows is ahead of the clock: two ticks of the slowest kernels.
+/// A deadline further than this past the cached time has not been reached: two ticks of the slowest kernels.
 const SLACK_NS: u64 = 20_000_000;
 
 impl Tick {
@@ -30,11 +31,12 @@ impl Clock for Tick {
         self.clock.boottime_ns()
     }
 
-    /// `deadline` is far if it is further away than [`SLACK_NS`]. What is left may be up to a tick less than is said.
+    /// `deadline` is far if it is more than [`SLACK_NS`] away. The time that is left may be up to a tick shorter than
+    /// the result.
     #[inline]
     fn left_until_far(&mut self, deadline: u64) -> Option<u64> {
         let left = |now| deadline.checked_sub(now).filter(|&left| left > SLACK_NS);
-        // Time only goes forward: what is too near now was too near when it was read.
+        // Time only moves forward: a deadline that is near for the older cached time is nearer now.
         left(self.boottime_ns)?;
         let coarse_ns = sys::coarse_ns();
         if self.coarse_ns != coarse_ns {
@@ -59,7 +61,7 @@ mod tests {
             let left = tick.left_until_far(deadline).unwrap();
             let after = sys::boottime_ns();
             assert!(left >= deadline - after, "{left} of {}", deadline - after);
-            // If the host put us aside meanwhile, that says nothing.
+            // If this thread was preempted in between, the difference means nothing.
             if after - before < 1_000_000 {
                 let too_much = left.saturating_sub(HOUR);
                 assert!(too_much < SLACK_NS, "{too_much} ns too much");

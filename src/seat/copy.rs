@@ -1,4 +1,4 @@
-//! The one copy of what a published cell's block holds.
+//! Copies out the block of a published cell. All readers use this one copy.
 //!
 //! ```text
 //! first look    the cell names the block        Ring::look
@@ -6,7 +6,7 @@
 //! second look   the cell is as it was           Published::is_unchanged
 //! ```
 //!
-//! The words may be overwritten while they are copied, and then they are anything. So nothing is believed before the
+//! The words may be overwritten while they are copied, and may then have any value. Nothing is trusted before the
 //! second look: until then a length is only a bound on what is copied.
 
 use crate::event::Buffer;
@@ -19,7 +19,8 @@ use crate::protocol::word::CellWord;
 use crate::seat::fragments::Fragments;
 use crate::sync::Ordering;
 
-/// Events of up to so many bytes, which is what two lines hold, are copied whole before it is known who wants them.
+/// Events of up to this many bytes (the content of two cache lines) are copied whole before it is known if they are
+/// wanted.
 const SMALL: usize = 96;
 
 /// An id whose cell was found published.
@@ -30,22 +31,22 @@ pub(crate) struct Published<'a> {
     block: Block<'a>,
 }
 
-/// What was copied out.
+/// The result of a copy.
 pub(crate) enum Copied {
     /// An event that is wanted, in the first `len` bytes of the buffer.
     Event { head: Head, len: usize },
-    /// An event of `len` bytes that is not wanted. The buffer has at least what stands before its payload.
+    /// An event of `len` bytes that is not wanted. The buffer has at least the bytes before its payload.
     NotWanted { head: Head, len: usize },
     /// A fragment, in the first `len` bytes of the fragments' buffer.
     Fragment { len: usize },
-    /// Nothing: the id was overwritten.
+    /// The id was overwritten.
     Lapped,
-    /// Nothing: no writer of this crate stores what is there.
+    /// No writer of this crate stores what is there.
     Unreadable,
 }
 
 impl<'a> Published<'a> {
-    /// The id whose cell held `cell` at the first look.
+    /// Returns the id whose cell held `cell` at the first look.
     #[inline]
     pub(crate) fn of(ring: &'a Ring, id: u64, cell: CellWord) -> Result<Published<'a>, Fault> {
         let block = ring.block(cell)?;
@@ -59,7 +60,8 @@ impl<'a> Published<'a> {
         self.ring.unchanged(self.id, self.cell)
     }
 
-    /// What the block says that it holds. A block has no more bytes than that.
+    /// Returns the kind and length that the block states, or `None` if no writer stores them. The length is at most
+    /// that of a block.
     #[inline]
     fn meta(&self) -> Option<Meta> {
         // Relaxed: before the second look, like all loads of the copy.
@@ -78,15 +80,15 @@ impl<'a> Published<'a> {
         if self.copy(0, fragments.buffer(len)) { Copied::Fragment { len } } else { Copied::Lapped }
     }
 
-    /// Nothing to copy, if that is what was published.
+    /// Returns [`Copied::Unreadable`] if the malformed content is what was published.
     #[cold]
     fn unreadable(&self) -> Copied {
         if self.is_unchanged() { Copied::Unreadable } else { Copied::Lapped }
     }
 
-    /// Copies an event into `buffer`, which grows as it must, or a fragment into the buffer of `fragments`. `wants` is
-    /// asked about an event by its head and by all that stands before its payload. The payload of one that is not
-    /// wanted is not copied, unless the event is small.
+    /// Copies an event into `buffer`, which grows as needed, or a fragment into the buffer of `fragments`. `wants` gets
+    /// the event's head and all bytes before its payload. If it returns `false`, the payload is not copied, unless the
+    /// event is small.
     // Always: one call for each event read, and the caller's match on the outcome goes into it.
     #[inline(always)]
     pub(crate) fn copy_out(
@@ -123,7 +125,7 @@ impl<'a> Published<'a> {
         Copied::Event { head, len }
     }
 
-    /// The same for fragments alone. `None` if what is there is not one.
+    /// As [`copy_out`](Published::copy_out), for fragments only. Returns `None` if there is no fragment.
     pub(crate) fn copy_fragment_out(&self, fragments: &mut Fragments) -> Option<Copied> {
         match self.meta()? {
             Meta { kind: Kind::Fragment, len } => Some(self.copy_fragment(len, fragments)),
@@ -154,7 +156,7 @@ mod tests {
     }
 
     impl Posted {
-        /// A bus with one event, which is id 0.
+        /// Makes a bus with one event, which has id 0.
         fn of(payload: &[u8]) -> Posted {
             let options = SegmentOptions::new().capacity(CAPACITY).block_size(288).claims(8).seats(2);
             let segment = Arc::new(Segment::anonymous(&options).unwrap());
@@ -170,7 +172,7 @@ mod tests {
             Fragments::beginning(segment.geometry(), &self.ring, Start::Oldest.begin(segment).unwrap())
         }
 
-        /// Copies id 0 out, and posts a lap before, or while it is asked whether the event is wanted.
+        /// Copies out id 0. Posts a lap before, or inside the call of `wants`, if asked to.
         fn copy(&mut self, lap_before: bool, lap_meanwhile: bool, is_wanted: bool) -> (Copied, Buffer) {
             let (mut buffer, mut fragments) = (Buffer::new(), self.fragments());
             if lap_before {
@@ -210,7 +212,8 @@ mod tests {
                 assert!(matches!(copied, Copied::Lapped), "{} bytes: a later event", payload.len());
             }
         }
-        // A small one is copied whole before. Of a large one the rest is copied afterwards, and looked at again.
+        // A small event is copied whole before `wants` is called. The rest of a large one is copied and checked
+        // afterwards.
         let (copied, _) = Posted::of(small).copy(false, true, true);
         assert!(matches!(copied, Copied::Event { .. }));
         let (copied, _) = Posted::of(large).copy(false, true, true);
@@ -238,7 +241,7 @@ mod tests {
             let mut posted = Posted::of(&[1; 8]);
             posted.ring.block(posted.cell).unwrap().meta().store(meta, Ordering::Relaxed);
             assert!(matches!(posted.copy(false, false, true).0, Copied::Unreadable), "meta {meta:#x}");
-            // The block is private now, and is filled again.
+            // The block is private now, and was filled again.
             lap(&mut posted.seat);
             posted.ring.block(posted.cell).unwrap().meta().store(meta, Ordering::Relaxed);
             assert!(matches!(posted.copy(false, false, true).0, Copied::Lapped), "meta {meta:#x}");

@@ -1,10 +1,10 @@
-//! What a subscriber gets.
+//! The deliveries of a subscriber.
 
 use crate::event::Event;
 #[cfg(doc)]
 use crate::seat::subscriber::Subscriber;
 
-/// What a [`Subscriber`] gets, in order.
+/// One delivery of a [`Subscriber`].
 ///
 /// ```
 /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -26,15 +26,15 @@ use crate::seat::subscriber::Subscriber;
 pub enum Delivery<'a> {
     /// An event.
     Event(Event<'a>),
-    /// Ids that were overwritten before this seat read them. State that is built from events must be built again.
+    /// Ids that were overwritten before this seat read them. State that is built from events must be rebuilt.
     #[non_exhaustive]
     Lagged {
-        /// The first of them.
+        /// The first missed id.
         first: u64,
-        /// How many there are. Some of them may never have been events.
+        /// How many ids were missed. Some of them may never have been events.
         missed: u64,
     },
-    /// The next id is reserved, and its payload is not there yet. What follows the id is delivered after it.
+    /// The next id is reserved, and its payload is not visible yet. Later events are delivered after it.
     ///
     /// The same delivery comes again until the id is committed or given up. [`Subscriber::wait`] sleeps until then.
     #[non_exhaustive]
@@ -44,15 +44,15 @@ pub enum Delivery<'a> {
         /// `true` if this seat has reserved it. Then only this seat's commit ends the wait.
         own: bool,
     },
-    /// A unique event that this seat does not get, since it cannot be known if another seat has run it.
+    /// A unique event that is not delivered to this seat, because it is unknown if another seat has run it.
     #[non_exhaustive]
     Undecided {
         /// The event's id.
         id: u64,
-        /// Why it is not known.
+        /// Why it is unknown.
         reason: Undecided,
     },
-    /// What stands at this id was not written by this crate. It is left out.
+    /// The content at this id was not written by this crate. It is skipped.
     #[non_exhaustive]
     Unreadable {
         /// The id.
@@ -69,7 +69,7 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    /// Returns the id of the event, of what was not delivered, or of the first of several.
+    /// Returns the event's id, or the id that this delivery reports: the first one for [`Lagged`](Delivery::Lagged).
     pub fn id(&self) -> u64 {
         match self {
             // A subscriber has no local events.
@@ -81,7 +81,7 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    /// Returns how many ids were overwritten before this seat read them: 0 unless this is
+    /// Returns how many ids were overwritten before this seat read them. Returns 0 unless this is
     /// [`Lagged`](Delivery::Lagged).
     pub fn missed(&self) -> u64 {
         match self {
@@ -91,7 +91,7 @@ impl<'a> Delivery<'a> {
     }
 }
 
-/// Why it cannot be known if a unique event has run.
+/// Why it is unknown if a unique event has run.
 ///
 /// ```
 /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -106,8 +106,8 @@ impl<'a> Delivery<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Undecided {
-    /// The claims have no room for its key: raise [`SegmentOptions::claims`](crate::SegmentOptions::claims).
+    /// The claims have no room for its key. Raise [`SegmentOptions::claims`](crate::SegmentOptions::claims).
     ClaimsFull,
-    /// This seat reached the event too late to know if another has run it: read more often, or raise the ttl.
+    /// This seat reached the event too late to know if another seat has run it. Read more often, or raise the ttl.
     Late,
 }

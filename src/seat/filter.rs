@@ -1,4 +1,4 @@
-//! Which events a subscriber wants, and which unique events are its own.
+//! A subscriber's filter, and its decisions on unique events.
 
 use std::collections::VecDeque;
 
@@ -22,7 +22,7 @@ struct Wanted {
 }
 
 impl Filter {
-    /// Wants the events of `topics`.
+    /// Returns a filter that wants the events of `topics`.
     pub(crate) fn topics<'t>(topics: impl IntoIterator<Item = impl Into<Topic<'t>>>) -> Result<Filter> {
         let wanted = |topic: Topic<'_>| {
             topic.check()?;
@@ -31,7 +31,7 @@ impl Filter {
         topics.into_iter().map(|topic| wanted(topic.into())).collect::<Result<_>>().map(|wanted| Filter(Some(wanted)))
     }
 
-    /// Wants all events of `sources`.
+    /// Returns a filter that wants all events of `sources`.
     pub(crate) fn sources<S: AsRef<str>>(sources: impl IntoIterator<Item = S>) -> Result<Filter> {
         let wanted = |source: &str| {
             Topic::from((source, "-")).check()?;
@@ -51,11 +51,11 @@ impl Filter {
     }
 }
 
-/// Decides for a subscriber.
+/// The gate of a subscriber.
 pub(crate) struct PullGate<'a> {
     pub(crate) filter: &'a Filter,
     pub(crate) claimer: &'a mut Claimer,
-    /// Unique events whose fate could not be decided.
+    /// Unique events that could not be decided.
     pub(crate) undecided: &'a mut VecDeque<(u64, Undecided)>,
 }
 

@@ -1,4 +1,4 @@
-//! Messages that came in several fragments, one in the making for each sender at most.
+//! Reassembles events from fragments. Each sender has at most one event in progress.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ pub(crate) struct Fragments {
     chunk: u64,
     largest: u64,
     seats: u64,
-    /// Events that began before this id are none that the reader was to deliver.
+    /// The reader does not deliver events that began before this id.
     since: u64,
 }
 
@@ -34,24 +34,24 @@ struct Partial {
     wanted: bool,
 }
 
-/// What came of a fragment.
+/// The result of adding a fragment.
 pub(crate) enum Assembled {
-    /// There are more to come.
+    /// More fragments follow.
     More,
-    /// It was the last of an event that is wanted.
+    /// It was the last fragment of an event that is wanted.
     Whole { head: Head, bytes: Buffer },
-    /// It was the last of an event that is not.
+    /// It was the last fragment of an event that is not wanted.
     NotWanted { head: Head },
-    /// It was the last of an event that has lost a part.
+    /// It was the last fragment of an event of which a part was missed.
     Headless,
-    /// It belongs to an event that began before the reader did.
+    /// It was the last fragment of an event that began before the reader did.
     BeforeOurTime,
     /// No writer of this crate stores it.
     Malformed,
 }
 
 impl Fragments {
-    /// The fragments of a reader that begins on `ring` at `begin`.
+    /// Returns the fragments of a reader that begins on `ring` at `begin`.
     pub(crate) fn beginning(geometry: &Geometry, ring: &Ring, begin: Begin) -> Fragments {
         let mut fragments = Fragments {
             partial: BTreeMap::new(),
@@ -67,23 +67,23 @@ impl Fragments {
         fragments
     }
 
-    /// Gathers the fragments before `end` of events that may end behind it. From the oldest on that the ring has: an
-    /// event takes a quarter of its ids at most, but those of others may lie between them.
+    /// Gathers the fragments before `end` of events that may end after it. Starts at the oldest id in the ring: an
+    /// event has at most a quarter of the ring's ids, but ids of other events may lie between them.
     ///
-    /// What is malformed, reserved or overwritten here is passed over. If a part of an event is missed by that, its end
-    /// will say so.
+    /// Skips what is malformed, reserved or overwritten. If a part of an event is lost that way, its last fragment
+    /// shows it.
     fn gather(&mut self, ring: &Ring, end: u64) {
         let mut id = ring.oldest();
         while id < end {
             id = match self.gather_at(ring, id) {
                 Some(()) => id + 1,
-                // Lapped. Not further on than need be: what is lost here is lost for good.
+                // Lapped. Skip no more than necessary: what is skipped here is lost.
                 None => ring.oldest().max(id + 1),
             };
         }
     }
 
-    /// Adds the fragment at `id`, if there is one. `None` if it was overwritten.
+    /// Adds the fragment at `id`, if there is one. Returns `None` if it was overwritten.
     fn gather_at(&mut self, ring: &Ring, id: u64) -> Option<()> {
         let seen = match ring.look(id) {
             Ok(Look::Published(seen)) => seen,
@@ -95,7 +95,7 @@ impl Fragments {
         match published.copy_fragment_out(self) {
             Some(Copied::Lapped) => None,
             Some(Copied::Fragment { len }) => {
-                // One that is whole here goes; nobody is asked yet whether the others are wanted.
+                // An event that is complete here is dropped. Whether the others are wanted is decided later.
                 self.add_with(len, Partial::keep);
                 Some(())
             }
@@ -103,13 +103,13 @@ impl Fragments {
         }
     }
 
-    /// Where to copy a fragment of `len` bytes to, rounded up to whole words.
+    /// Returns the buffer for a fragment of `len` bytes, rounded up to whole words.
     pub(crate) fn buffer(&mut self, len: usize) -> &mut [u8] {
         self.buffer.resize(len.next_multiple_of(8), 0);
         &mut self.buffer
     }
 
-    /// The `len` bytes in the buffer.
+    /// Returns the first `len` bytes of the buffer.
     pub(crate) fn buffered(&self, len: usize) -> Option<&[u8]> {
         self.buffer.get(..len)
     }
@@ -119,7 +119,8 @@ impl Fragments {
         self.add_with(len, |partial, chunk| partial.add(chunk, wants))
     }
 
-    /// The same, where `add` puts the bytes of a fragment to those of its event, or says that they cannot be.
+    /// As [`add`](Fragments::add). `add` appends the fragment's bytes to its event, and returns `false` if they are
+    /// malformed.
     fn add_with(&mut self, len: usize, add: impl FnOnce(&mut Partial, &[u8]) -> bool) -> Assembled {
         let Some(head) = FragmentHead::parse(&self.buffer[..len]) else { return Assembled::Malformed };
         let chunk = &self.buffer[FRAGMENT_HEAD_BYTES..len];
@@ -170,14 +171,14 @@ impl Partial {
         (self.incarnation, self.message, self.total, self.next) == (incarnation, message, total, number)
     }
 
-    /// Adds a fragment without a look at the event's head, which the next [`add`](Partial::add) takes.
+    /// Adds a fragment without parsing the event's head. The next [`add`](Partial::add) parses it.
     fn keep(&mut self, chunk: &[u8]) -> bool {
         self.next += 1;
         self.bytes.extend_from_slice(chunk);
         true
     }
 
-    /// `false` if the event's head cannot be one.
+    /// Adds a fragment. Returns `false` if the event's head is malformed.
     fn add(&mut self, chunk: &[u8], wants: impl FnOnce(&Head, &[u8]) -> bool) -> bool {
         self.next += 1;
         if !self.wanted {
@@ -195,7 +196,7 @@ impl Partial {
             self.wanted = wants(&head, prefix);
             self.head = Some(head);
             if self.wanted {
-                // The length was checked against the largest there can be.
+                // The length was checked against the largest possible event.
                 self.bytes.reserve(self.total as usize - self.bytes.len());
             } else {
                 self.bytes = Buffer::new();

@@ -1,8 +1,8 @@
-//! What became of a seat's holder, where the lock that is its hold does not say it.
+//! Finds out if a seat's holder lives, also if its lock is lost.
 //!
-//! A lock that is held proves that its holder lives. A free one proves as a rule that the holder is dead or has left.
-//! But a lock can be lost while its holder lives, and then the process id and the start of the process say so, to those
-//! in the same pid namespace. Such a seat is nobody's to take: its holder goes on with it.
+//! A lock that is held proves that its holder lives. A free lock usually proves that the holder is dead or has left.
+//! But a lock can be lost while its holder lives. Processes in the same pid namespace see that by the process id and
+//! the start time of the process. No process may take such a seat: its holder continues to use it.
 
 use std::cell::LazyCell;
 
@@ -13,16 +13,16 @@ use crate::seat::words::SeatWords;
 use crate::segment::Segment;
 use crate::segment::layout::seat_word;
 
-/// What the system says of a seat's holder.
+/// The state of a seat's holder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hold {
     /// The lock is held.
     Locked,
     /// The lock is free, and the holder lives.
     Unlocked,
-    /// The holder is dead: it has not left.
+    /// The holder died without leaving.
     Dead,
-    /// There is none.
+    /// There is no holder.
     Free,
 }
 
@@ -37,14 +37,13 @@ impl Hold {
         if !lives_without_lock(segment, seat) {
             return Ok(Hold::Dead);
         }
-        // Again: it may have joined since.
+        // Again: a process may have joined in the meantime.
         Ok(if segment.is_seat_held(seat)? { Hold::Locked } else { Hold::Unlocked })
     }
 
-    /// The same of all seats, in order. Each answer was true at some moment of the call.
+    /// Returns the state of all seats, in order. Each was true at some moment of the call.
     ///
-    /// The kernel walks a file's locks for each question, so that seats in a row that name no holder are asked for at
-    /// once.
+    /// The kernel walks the list of a file's locks for each query. So a run of seats that name no holder is one query.
     pub(crate) fn of_all(segment: &Segment) -> Result<Vec<Hold>> {
         let seats = segment.seats();
         let is_blank = |seat: &u16| SeatWords::of(&seats, *seat).get(seat_word!(identity.pid)) == 0;
@@ -56,7 +55,7 @@ impl Hold {
                 holds.extend(row.iter().map(|_| Hold::Free));
                 continue;
             }
-            // Somebody is just joining or leaving, or a row of one.
+            // A process is just joining or leaving, or the run is a single seat.
             for &seat in row {
                 holds.push(Hold::of(segment, seat)?);
             }
@@ -64,13 +63,13 @@ impl Hold {
         Ok(holds)
     }
 
-    /// Whether the holder lives.
+    /// Returns `true` if the holder lives.
     pub(crate) fn is_alive(self) -> bool {
         matches!(self, Hold::Locked | Hold::Unlocked)
     }
 }
 
-/// Whether the holder of `seat`, of which nobody has the lock, is a process that lives and has the segment mapped.
+/// Returns `true` if the holder of `seat`, which is not locked, is a live process that has the segment mapped.
 pub(crate) fn lives_without_lock(segment: &Segment, seat: u16) -> bool {
     let words = SeatWords::of(&segment.seats(), seat);
     let word = |index| words.get(index);
@@ -79,21 +78,22 @@ pub(crate) fn lives_without_lock(segment: &Segment, seat: u16) -> bool {
     if pid == 0 || start == 0 || namespace == 0 || sys::pid_namespace() != Some(namespace) {
         return false;
     }
-    // One that may not be looked at counts as having it: a seat less is better than a worker displaced.
+    // A process that may not be inspected counts as having it mapped: one free seat less is better than a displaced
+    // worker.
     sys::is_running(pid, start) && sys::has_mapped(pid, segment.inode().1) != Some(false)
 }
 
-/// Whether a seat looks as if nobody had it, by what it says of its holder and without a look at its lock: the holder
-/// has left, or its process is gone. A holder of another pid namespace, or whose process is dead and not buried yet,
-/// looks alive.
+/// Returns a function that tells if a seat looks free by the identity of its holder, without a look at its lock: the
+/// holder has left, or its process is gone. A holder in another pid namespace looks alive, and so does a zombie.
 pub(crate) fn looks_free(segment: &Segment) -> impl FnMut(u16) -> bool {
     let (seats, own_namespace) = (segment.seats(), LazyCell::new(sys::pid_namespace));
-    // A process may have many seats, in a row.
+    // A process may hold many consecutive seats.
     let mut last_asked = (0, true);
     move |seat| {
         let words = SeatWords::of(&seats, seat);
         let pid = words.get(seat_word!(identity.pid));
-        // A seat of this process's earlier program (`exec`) has this process's id and start, but not its program.
+        // A seat of an earlier program of this process (before `exec`) has its pid and start time, but another program
+        // number.
         let of_earlier_program = || words.get(seat_word!(identity.program)) != sys::program();
         if pid == 0 || pid == u64::from(sys::pid()) && of_earlier_program() {
             return true;
@@ -109,8 +109,8 @@ pub(crate) fn looks_free(segment: &Segment) -> impl FnMut(u16) -> bool {
     }
 }
 
-/// Whether `seat` is what an earlier program of this very process has left: a process that executes itself anew keeps
-/// its id and its start. Nobody else can use such a seat any more.
+/// Returns `true` if an earlier program of this process has left `seat`: a process keeps its pid and start time across
+/// `exec`. No other process uses such a seat.
 pub(crate) fn is_own_leftover(segment: &Segment, seat: u16) -> bool {
     let words = SeatWords::of(&segment.seats(), seat);
     words.get(seat_word!(identity.pid)) == u64::from(sys::pid())
@@ -118,10 +118,10 @@ pub(crate) fn is_own_leftover(segment: &Segment, seat: u16) -> bool {
         && words.get(seat_word!(identity.program)) != sys::program()
 }
 
-/// Who holds which seat, for an error.
+/// Returns the holder of each seat, for an error.
 pub(crate) fn holders(segment: &Segment) -> Vec<Holder> {
     let seats = segment.seats();
-    // If it cannot be told which are unlocked, the list is worth having without it.
+    // If the locks cannot be queried, the list is useful without `unlocked`.
     let holds = Hold::of_all(segment).unwrap_or_default();
     (0..=segment.geometry().last_seat())
         .map(|seat| {
@@ -184,7 +184,7 @@ mod tests {
         }
     }
 
-    /// What the states need besides the segment, for as long as they last.
+    /// What the states need besides the segment, while they last.
     struct Scene {
         segment: Arc<Segment>,
         zombie: Child,
@@ -207,7 +207,7 @@ mod tests {
             Scene { segment, zombie, gone: dead.id(), seats: vec![], read_locks: vec![] }
         }
 
-        /// Gives `seat`, whose last holder has left, its state.
+        /// Puts `seat`, whose last holder has left, into `state`.
         fn set(&mut self, seat: u16, state: State) {
             let words = SeatWords::of(&self.segment.seats(), seat);
             let set = |word, value| words.set(word, value);
@@ -252,21 +252,21 @@ mod tests {
         }
     }
 
-    // Alone: a child that another test forks while a seat is given back keeps its lock for a moment.
+    // In a process of its own: a child that another test forks while a seat is freed would keep its lock for a moment.
     seqcast_testkit::alone! {
         fn g9_what_is_free_among_many_is_what_a_look_at_each_seat_says() {
             for seed in 1..=4_u64 {
                 let name = format!("seqcast-t-{}-holders-{seed}", sys::pid());
                 let mut scene = Scene::new(&name);
                 let mut random = fastrand::Rng::with_seed(seed);
-                // Rows of one state, short and long, beyond the seats that are tried first, too.
+                // Short and long runs of one state, also beyond the seats that are tried first.
                 let mut states = vec![];
                 while states.len() < usize::from(SEATS) {
                     let state = STATES[random.usize(..STATES.len())];
                     states.extend(vec![state; random.usize(1..10)]);
                 }
                 states.truncate(SEATS.into());
-                // All seats are taken, and those given back that are not to be live.
+                // Takes all seats, and frees those that are not to be live.
                 let segment = Arc::clone(&scene.segment);
                 let all: Vec<_> = (0..SEATS).map(|_| Seat::take(&segment, "").unwrap()).collect();
                 assert!(all.iter().map(|seat| seat.number).eq(0..SEATS));

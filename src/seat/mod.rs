@@ -1,4 +1,4 @@
-//! Taking a seat on the bus: its lock, its words, and what its last holder left.
+//! Takes a seat on the bus: its lock, its words, and what its last holder left.
 
 pub(crate) mod adopt;
 pub(crate) mod ahead;
@@ -44,7 +44,7 @@ use crate::segment::pools::POOLS;
 use crate::segment::{Segment, fork_guard};
 use crate::sync::{Ordering, Words};
 
-/// A seat that was just taken, before its halves are put together.
+/// A seat that the calling process holds, with its posting and claiming halves.
 pub(crate) struct Seat {
     pub(crate) segment: Arc<Segment>,
     pub(crate) guard: ForkGuard,
@@ -58,20 +58,20 @@ pub(crate) struct Seat {
     pub(crate) pid: u32,
 }
 
-/// What a segment has used up if no seat is left to join with, as an error says it.
+/// The resource that an error names if every free seat has used up its publication attempts.
 const USED_UP: &str = "the publication attempts of every seat that is not held";
 
-/// Whether one of the seat's hands has used up the numbers of its attempts, which never repeat.
+/// Returns `true` if one of the seat's hands has used up its attempt numbers, which never repeat.
 fn is_used_up(words: &SeatWords) -> bool {
     POOLS.iter().any(|pool| words.get(pool.hand + ATTEMPT) >= Stamp::LAST_ATTEMPT)
 }
 
-/// Of a seat that only posts: it reads nothing.
+/// The cursor of a seat that only posts.
 pub(crate) const NO_CURSOR: u64 = u64::MAX;
 
 impl Seat {
-    /// Takes a seat that nobody alive holds, be its lock lost or not, leaving out those with which nothing more can be
-    /// published: the first of them that [`looks_free`], or one of the first few that is.
+    /// Takes a seat that no live process holds, even if the holder has lost its lock, and that can still publish. Tries
+    /// the first few seats and those that [look free](looks_free) before all others.
     pub(crate) fn take(segment: &Arc<Segment>, label: &str) -> Result<Seat> {
         let guard = fork_guard(segment.name())?;
         let used_up = |seat| is_used_up(&SeatWords::of(&segment.seats(), seat));
@@ -111,7 +111,7 @@ impl Seat {
 }
 
 impl Seat {
-    /// Whether the seat is the calling process's.
+    /// Returns an error if the seat is not the calling process's.
     #[inline]
     pub(crate) fn check(&self) -> Result<()> {
         self.guard.check()?;
@@ -119,14 +119,14 @@ impl Seat {
     }
 }
 
-/// Returns whether the process of seat `seat`, whose pid is `pid`, posted an event. Pids alone do not tell: workers in
-/// containers may all have the same.
+/// Returns `true` if the process that holds `seat` and has the id `pid` posted the event. The pid alone is not enough:
+/// workers in different containers may have the same one.
 pub(crate) fn is_of_process(seats: &Words, head: &Head, pid: u32, seat: u16) -> bool {
-    // If the sender's seat was taken by another since, the event counts as another's, which harms nobody.
+    // If the sender's seat was taken again in the meantime, the event counts as another process's. That does no harm.
     head.pid == pid && (head.seat == seat || process_of(seats, head.seat) == process_of(seats, seat))
 }
 
-/// Pid namespace and start of the process that has `seat`, or had it last.
+/// Returns the pid namespace and the start time of the process that holds `seat`, or held it last.
 fn process_of(seats: &Words, seat: u16) -> Option<[u64; 2]> {
     let words = seats.as_slice().get(usize::from(seat) * WORDS..)?;
     // Relaxed: stored before the worker's first post, whose cell the caller has read.
@@ -134,7 +134,7 @@ fn process_of(seats: &Words, seat: u16) -> Option<[u64; 2]> {
     Some([word(seat_word!(identity.pid_namespace))?, word(seat_word!(identity.start_time))?])
 }
 
-/// Says who holds the seat now, and begins its counts anew.
+/// Stores the identity of the new holder, and resets the seat's counters.
 fn identify(words: &SeatWords, pid: u32, label: &str) {
     let died = words.get(seat_word!(identity.pid)) != 0;
     for word in (seat_word!(posting.posted)..seat_word!(reading))
@@ -166,7 +166,7 @@ pub(crate) fn set_label(words: &SeatWords, label: &str) {
     }
 }
 
-/// What a seat's label says; anything that is not text is shown as such.
+/// Returns a seat's label. Bytes that are not UTF-8 become replacement characters.
 pub(crate) fn label_of(words: &SeatWords) -> String {
     let mut bytes = [0; LABEL_BYTES];
     for (i, chunk) in bytes.as_chunks_mut::<8>().0.iter_mut().enumerate() {
@@ -181,13 +181,13 @@ mod tests {
     use super::*;
     use crate::segment::options::SegmentOptions;
 
-    // Alone: a child that another test forks while a seat is given back keeps its lock for a moment.
+    // In a process of its own: a child that another test forks while a seat is freed would keep its lock for a moment.
     seqcast_testkit::alone! {
         fn g7_a_seat_whose_attempts_are_used_up_is_given_to_nobody() {
             let count = POOLS.len();
             let options = SegmentOptions::new().capacity(8).claims(8).seats(count as u64 + 1);
             let segment = Arc::new(Segment::anonymous(&options).unwrap());
-            // In each seat but the last the hand of another pool.
+            // Each seat but the last has used up its hand of one pool.
             for (seat, pool) in (0..).zip(&POOLS) {
                 segment.hand(pool.id, seat).at(ATTEMPT).store(Stamp::LAST_ATTEMPT, Ordering::Relaxed);
             }

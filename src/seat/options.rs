@@ -1,4 +1,4 @@
-//! How a worker behaves.
+//! Options of workers, publishers and subscribers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -31,40 +31,39 @@ pub enum Start {
     Now,
     /// At the oldest event that the ring still holds.
     Oldest,
-    /// At an event id, as if there were nothing before it. To go on where a worker was, use `After` or `Resume`: an
-    /// event that began in a fragment before this id is left out without a report, even if its last fragment is after
-    /// it.
+    /// At an event id, as if there were nothing before it. To continue where a worker stopped, use `After` or `Resume`:
+    /// an event of which a fragment is before this id is skipped without a report, even if its last fragment is after
+    /// the id.
     ///
-    /// An id is valid on the bus that it came from. On a segment that was created again it means another event.
+    /// An id is valid only on the bus that it came from. On a segment that was created again, it means another event.
     At(u64),
-    /// After an event id, as if this worker had read on from there: every event with a greater id is delivered or
-    /// reported as missed. Fragments before the id are gathered for events that end after it, as far as the ring still
-    /// holds them.
+    /// After an event id, as if this worker had read up to it: every event with a greater id is delivered or reported
+    /// as missed. Fragments up to the id are gathered for events that end after it, if the ring still holds them.
     ///
-    /// An id is valid on the bus that it came from. `Resume` checks that.
+    /// An id is valid only on the bus that it came from. `Resume` checks that.
     After(u64),
-    /// Where a worker was: like `After`, at what [`Worker::position`](crate::Worker::position) returned. On another bus
-    /// it is [`ErrorKind::OtherBus`].
+    /// At the position that [`Worker::position`](crate::Worker::position) returned, otherwise like `After`. On another
+    /// bus, joining fails with [`ErrorKind::OtherBus`].
     Resume(Position),
 }
 
 /// Where reading begins.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Begin {
-    /// The first id to be delivered.
+    /// The first id to deliver.
     pub(crate) first: u64,
-    /// `true` if events that began before it and end after it are to be delivered.
+    /// `true` to deliver events that begin before `first` and end at or after it.
     pub(crate) gathers: bool,
 }
 
 impl Start {
-    /// The first id on `segment`, as things are now.
+    /// Returns where reading begins on `segment` now.
     pub(crate) fn begin(self, segment: &Segment) -> Result<Begin> {
         let ring = segment.ring();
         let newest = ring.newest();
         let (first, gathers) = match self {
             Start::Now => (newest, false),
-            // Not what the ring says now, which may be a lap later, and then ahead of the id above.
+            // Not `ring.oldest()`: it may be read a lap later, and would then exceed `newest`.
             Start::Oldest => (newest.saturating_sub(segment.geometry().capacity()), false),
             Start::At(id) => (id, false),
             Start::After(id) => (id.saturating_add(1), true),
@@ -83,8 +82,8 @@ impl Start {
 
 type Reporter = Arc<dyn Fn(&Report<'_>) + Send + Sync>;
 
-/// How a worker behaves. All options except [`start`](WorkerOptions::start) can be changed while it runs, with
-/// [`Worker::reconfigure`](crate::Worker::reconfigure).
+/// Options of a worker, publisher or subscriber. [`Worker::reconfigure`](crate::Worker::reconfigure) changes all
+/// options except [`start`](WorkerOptions::start) while a worker runs.
 ///
 /// ```
 /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -101,7 +100,7 @@ type Reporter = Arc<dyn Fn(&Report<'_>) + Send + Sync>;
 /// # Ok::<(), seqcast::Error>(())
 /// ```
 ///
-/// The option `shm_retries` of lua-resty-worker-events has no counterpart: a post never evicts events and tries again.
+/// The option `shm_retries` of lua-resty-worker-events has no counterpart: a post never has to evict events and retry.
 #[derive(Clone)]
 #[must_use = "options do nothing until something is joined or configured with them"]
 pub struct WorkerOptions {
@@ -136,8 +135,7 @@ impl WorkerOptions {
         WorkerOptions::default()
     }
 
-    /// Sets a name that `seqcast top` and [`Stats`](crate::Stats) show. What exceeds 48 bytes is cut off. Default:
-    /// none.
+    /// Sets a name that `seqcast top` and [`Stats`](crate::Stats) show. It is truncated to 48 bytes. Default: empty.
     pub fn label(mut self, label: impl Into<String>) -> WorkerOptions {
         self.label = label.into();
         self
@@ -150,7 +148,7 @@ impl WorkerOptions {
     }
 
     /// Sets the longest time between two polls of a [`Poller`](crate::Poller), which also polls at once when something
-    /// is posted. Zero means that no poller can be started, and ends one that runs. Default: 1 s.
+    /// is posted. Zero forbids pollers: none can be started, and a running one ends. Default: 1 s.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -166,21 +164,20 @@ impl WorkerOptions {
         self
     }
 
-    /// Sets how long to sleep between two looks at a reserved id whose payload is not there yet. A commit ends the
-    /// sleep at once; a look finds out if the reserver has died. It must be above zero, and not above `wait_max`.
-    /// Default: 10 ms.
+    /// Sets the sleep between two checks of a reserved id without a payload. A commit ends the sleep at once; a check
+    /// finds out if the reserver has died. Must be greater than zero and at most `wait_max`. Default: 10 ms.
     pub fn wait_interval(mut self, wait_interval: Duration) -> WorkerOptions {
         self.wait_interval = wait_interval;
         self
     }
 
-    /// Sets how long to wait for the payload of a reserved id. Then this worker gives the id up for all workers. It is
-    /// also the longest time that one [`poll`](crate::Worker::poll) waits. Default: 500 ms.
+    /// Sets how long to wait for the payload of a reserved id. After that, this worker gives the id up for all workers.
+    /// It is also the longest time that one [`poll`](crate::Worker::poll) waits. Default: 500 ms.
     ///
-    /// The time counts from when this worker met the id, which may be before its turn: while the worker waits for one
-    /// id, it reads ahead. Where it cannot read further ahead, an id counts as met at most an eighth of `wait_max`
-    /// after it was reserved. So no event is delayed by reserved ids for longer than nine eighths of `wait_max` after
-    /// the last of them was reserved, however many there are and however far apart.
+    /// The time counts from when this worker met the id. That may be before its turn, because the worker reads ahead
+    /// while it waits for another id. If it cannot read further ahead, an id counts as met at most an eighth of
+    /// `wait_max` after it was reserved. Reserved ids, however many and however far apart, therefore delay an event for
+    /// at most nine eighths of `wait_max` after the last of them was reserved.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -200,7 +197,8 @@ impl WorkerOptions {
         self
     }
 
-    /// Sets how long the key of a unique event is held if the post does not say. It must be above zero. Default: 2 s.
+    /// Sets how long the key of a unique event is held if the post sets no ttl. Must be greater than zero. Default: 2
+    /// s.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -232,13 +230,13 @@ impl WorkerOptions {
         self
     }
 
-    /// Sets the function that gets every [`Report`]: of failed handlers, missed events and the like. It is called
-    /// inside `poll`, and in `join` if the segment [differs](crate::Bus::differences) from what was asked for. If it
-    /// panics, the report and the panic are reported in the default way, and the poll goes on.
+    /// Sets the function that gets every [`Report`], for example of failed handlers and missed events. It is called
+    /// inside `poll`, and in `join` if the segment [differs](crate::Bus::differences) from the requested options. If it
+    /// panics, the report and the panic are reported in the default way, and the poll continues.
     ///
-    /// Default: a line on standard error or, with the feature `tracing`, an event for the subscriber of the thread that
-    /// reports. At most five reports of one kind about one event are written in ten seconds. Further ones are counted,
-    /// and the count is written after that time by the next `poll` or `wait`, and when the worker is dropped.
+    /// Default: a line on standard error or, with the feature `tracing`, an event for the reporting thread's
+    /// subscriber. At most five reports of one kind about one event are written in ten seconds. Further reports are
+    /// counted. The next `poll` or `wait` after that time writes the count, and so does the worker when it is dropped.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -266,7 +264,7 @@ impl WorkerOptions {
         self
     }
 
-    /// Refuses options that no worker, publisher or subscriber can join with.
+    /// Returns an error for options that a worker, publisher or subscriber cannot join with.
     pub(crate) fn check_to_join(&self, segment: &Segment) -> Result<()> {
         self.check()?;
         self.start.begin(segment).map(drop)
@@ -287,7 +285,7 @@ impl WorkerOptions {
         self.interval
     }
 
-    /// Returns the sleep between two looks at a reserved id.
+    /// Returns the sleep between two checks of a reserved id.
     pub fn get_wait_interval(&self) -> Duration {
         self.wait_interval
     }
@@ -297,7 +295,7 @@ impl WorkerOptions {
         self.wait_max
     }
 
-    /// Returns how long a unique key is held when the post does not say.
+    /// Returns how long a unique key is held if the post sets no ttl.
     pub fn get_timeout(&self) -> Duration {
         self.timeout
     }
@@ -309,14 +307,14 @@ impl WorkerOptions {
 
     pub(crate) fn check(&self) -> Result<()> {
         if self.wait_interval.is_zero() {
-            return Err(Error::option("wait_interval", "0", "it must be longer than nothing"));
+            return Err(Error::option("wait_interval", "0", "it must be greater than 0"));
         }
         if self.wait_interval > self.wait_max {
             let value = format!("{:?} with wait_max = {:?}", self.wait_interval, self.wait_max);
             return Err(Error::option("wait_interval", value, "it must not be longer than wait_max"));
         }
         if self.timeout.is_zero() {
-            return Err(Error::option("timeout", "0", "a unique key's ttl must be longer than nothing"));
+            return Err(Error::option("timeout", "0", "the ttl of unique keys must be greater than 0"));
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The way from a topic and a payload to the writer. It is the same for all handles that post.
+//! From a topic and a payload to the writer: the common path of all handles that post.
 
 use crate::claim::Unique;
 use crate::error::Result;
@@ -8,15 +8,15 @@ use crate::seat::publish::{Outgoing, Writer};
 
 /// A handle on a seat that posts. The trait is sealed.
 pub trait Posts {
-    /// Refuses a handle that cannot post any more.
+    /// Returns an error if the handle can no longer post.
     #[doc(hidden)]
     fn check(&self) -> Result<()>;
 
-    /// Returns what a unique event carries. A key without a ttl gets the seat's timeout.
+    /// Returns the hashed key and the ttl of a unique event. A key without a ttl gets the seat's timeout.
     #[doc(hidden)]
     fn unique_key(&self, unique: Unique<'_>) -> Result<UniqueKey>;
 
-    /// Checks the handle and runs `run` with the writer, which no other thread uses meanwhile.
+    /// Checks the handle and calls `run` with the writer, which no other thread uses during the call.
     #[doc(hidden)]
     fn with_writer<R>(&mut self, run: impl FnOnce(&mut Writer) -> Result<R>) -> Result<R>;
 }
@@ -37,7 +37,7 @@ impl<P: Posts> Posts for &mut P {
     }
 }
 
-/// Makes an event of what the caller says, and has `publish` publish it.
+/// Builds an event from the arguments, and calls `publish` with it.
 #[inline]
 pub(crate) fn send<R>(
     mut handle: impl Posts,
@@ -53,7 +53,8 @@ pub(crate) fn send<R>(
         None => None,
     };
     with_encoded(topic, payload, |type_tag, bytes| {
-        // Archiving is users' code: it may have forked and returned in the child. So the handle is checked again.
+        // Archiving runs the user's code, which may have forked and returned in the child. So the handle is checked
+        // again.
         handle.with_writer(|writer| {
             payload.check_format(writer.segment().typed_format())?;
             publish(writer, &Outgoing { topic, type_tag, unique, payload: bytes })

@@ -50,7 +50,8 @@ impl Writer {
         }
     }
 
-    /// Says that every id below `id` is taken, and that this thread has seen it: the search for the next begins there.
+    /// Tells the writer that every id below `id` is taken, as this thread has seen. The search for the next id begins
+    /// there.
     #[inline]
     pub(crate) fn know(&mut self, id: u64) {
         self.hand.know(id);
@@ -92,8 +93,8 @@ impl Writer {
         Ok(prefix)
     }
 
-    /// Posts an event that does not fit a block as several ids; it is an event at the last of them. If one of them
-    /// cannot be posted, readers never see the last and drop the others.
+    /// Posts an event that does not fit into a block as several fragments. Its id is that of the last fragment. If one
+    /// fragment cannot be posted, readers never see the last one and drop the others.
     #[cold]
     fn post_fragments(&mut self, prefix: &Prefix<'_>, payload: &[u8]) -> Result<u64> {
         let chunk = (self.block_bytes - FRAGMENT_HEAD_BYTES) as u64;
@@ -131,18 +132,18 @@ impl Writer {
         Ok(last_id)
     }
 
-    /// Takes an id now, for an event to be committed later.
+    /// Takes an id for an event that is committed later.
     pub(crate) fn reserve(&mut self) -> Result<u64> {
-        // Readers wait for what this worker reserved before and forgot.
+        // A previous reservation that was forgotten would make readers wait.
         self.abandon()?;
         let id = self.ring.reserve(&mut self.hand).in_segment(&self.segment)?;
         self.seat.add(seat_word!(posting.reservations), 1);
-        // Readers that sleep must start the wait for its payload; that wait is not ours to time.
+        // Sleeping readers must start their wait for the payload.
         self.notify(header_word!(wake));
         Ok(id)
     }
 
-    /// Makes a reserved id the event.
+    /// Publishes the event at a reserved id.
     pub(crate) fn commit(&mut self, id: u64, event: &Outgoing<'_>) -> Result<()> {
         if self.reserved() != Some(id) {
             return Err(Error::from(Cause::TooLate { id }));
@@ -150,7 +151,7 @@ impl Writer {
         let prefix = self.prefix(event, SizeLimit::Block)?;
         let write = |block: Block<'_>| write_event(block, &prefix, event.payload);
         let fate = self.ring.commit(&mut self.hand, id, write).in_segment(&self.segment)?;
-        // Also where a lap decided it: the lapping post wakes nobody who waits for a reserved id.
+        // Also if a lap decided it: the lapping post does not wake readers that wait for a reserved id.
         self.wake_for_decided();
         match fate {
             Fate::Decided => {
@@ -162,7 +163,7 @@ impl Writer {
         }
     }
 
-    /// Gives up what is reserved, if anything.
+    /// Gives up the reserved id, if there is one.
     pub(crate) fn abandon(&mut self) -> Result<()> {
         let abandoned = self.ring.abandon(self.hand.seat()).in_segment(&self.segment)?;
         if abandoned.is_some() {
@@ -175,7 +176,7 @@ impl Writer {
         self.seat.add(seat_word!(posting.wakes), self.segment.wake_for_decided());
     }
 
-    /// The id that is reserved and not decided by us yet.
+    /// Returns the id that is reserved and that this seat has not decided yet.
     pub(crate) fn reserved(&self) -> Option<u64> {
         self.ring.reserved_by(self.hand.seat())
     }

@@ -18,7 +18,8 @@ use crate::seat::publish::{Outgoing, Writer};
 use crate::seat::reservation::Reservation;
 use crate::segment::Segment;
 
-/// A seat that only posts, for one thread (`&mut self`): there is no lock around its posts. Dropping it frees the seat.
+/// A seat that only posts, for one thread (`&mut self`): there is no lock around its posts. Dropping the publisher
+/// frees the seat.
 ///
 /// It posts as a [`Worker`](crate::Worker) does, and reads nothing. A [`Subscriber`](crate::Subscriber) has one as its
 /// publishing half.
@@ -64,7 +65,7 @@ impl Publisher {
         self.send(topic.into(), None, payload)
     }
 
-    /// Begins an event with more than a topic and a payload: see [`EventBuilder`].
+    /// Begins an event that has more than a topic and a payload: see [`EventBuilder`].
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -79,7 +80,7 @@ impl Publisher {
     /// Takes the next event id for an event whose payload is not known yet, as
     /// [`Worker::reserve`](crate::Worker::reserve) does.
     ///
-    /// The reservation borrows the publisher, and can [lend](Reservation::publisher) it. [`Reservation::keep`] ends the
+    /// The reservation borrows the publisher, and [`Reservation::publisher`] lends it. [`Reservation::keep`] ends the
     /// borrow and leaves the id reserved.
     ///
     /// ```
@@ -97,8 +98,8 @@ impl Publisher {
         Reservation::take(self)
     }
 
-    /// Returns the reservation that this seat has [kept](Reservation::keep), or `None` if there is none. If the
-    /// returned reservation is dropped, it is given up.
+    /// Returns the reservation that this seat has [kept](Reservation::keep), or `None`. Dropping the returned
+    /// reservation gives the id up.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -143,13 +144,13 @@ impl Publisher {
         self.seat.claimer.claim_alone(key, ttl)
     }
 
-    /// Ends a claim before its ttl does. Returns `false` if it had ended already.
+    /// Ends a claim before its ttl does. Returns `false` if it had already ended.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
     /// # let mut publisher = bus.publisher()?;
     /// # use std::time::Duration;
-    /// let claim = publisher.claim("nightly-mail", Duration::from_secs(3600))?.won().expect("nobody else is here");
+    /// let claim = publisher.claim("nightly-mail", Duration::from_secs(3600))?.won().expect("it is free");
     /// assert!(publisher.release(&claim)?);
     /// # Ok::<(), seqcast::Error>(())
     /// ```
@@ -172,7 +173,7 @@ impl Publisher {
         self.seat.check()
     }
 
-    /// Posts an event of the library's own.
+    /// Posts an event of the library itself.
     pub(super) fn announce(&mut self, topic: Topic<'static>, label: &str) -> Result<()> {
         let event = Outgoing { topic, type_tag: 0, unique: None, payload: label.as_bytes() };
         self.seat.writer.post(&event).map(drop)
@@ -205,7 +206,8 @@ impl Sender for &mut Publisher {
 
 impl Drop for Publisher {
     fn drop(&mut self) {
-        // A reservation that was kept. Readers would learn only after a sleep that its seat is free.
+        // Gives up a reservation that was kept. Otherwise readers would notice only after a sleep that the seat is
+        // free.
         if self.seat.check().is_ok() {
             let _ = self.seat.writer.abandon();
         }

@@ -1,4 +1,4 @@
-//! The reading half of a seat: every event in order, gaps named where they are.
+//! The reading half of a seat: it delivers every event in order, and reports each gap at its place.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,14 +21,14 @@ use crate::segment::Segment;
 use crate::segment::fault::InSegment;
 use crate::segment::layout::seat_word;
 
-/// Events read one after the other from which on a reader counts as behind, and asks for lines ahead.
+/// A reader that reads this many events in a row counts as behind, and prefetches the next ones.
 const BEHIND: u32 = 8;
 
-/// What the layer above decides while events are copied out.
+/// The decisions of the layer above while events are copied out.
 pub(crate) trait Gate {
-    /// Whether somebody here handles the event; if not, its payload is not even copied.
+    /// Returns `true` if the event is to be delivered. Otherwise its payload is not copied.
     fn wants(&mut self, head: &Head, prefix: &[u8]) -> bool;
-    /// Whether this worker is the one to run a unique event, and with which claim.
+    /// Returns the claim if this worker is the one that runs a unique event.
     fn claim(&mut self, unique: &UniqueKey, at: At) -> Result<Option<Token>>;
 }
 
@@ -39,9 +39,9 @@ pub(crate) enum Step {
     Event,
     /// The `missed` ids from `first` on were overwritten before they were read.
     Lagged { first: u64, missed: u64 },
-    /// An id's seat cannot be what a writer of this crate stores.
+    /// The content at an id is not what a writer of this crate stores.
     Unreadable { id: u64 },
-    /// The next id is reserved and its payload not visible yet.
+    /// The next id is reserved, and its payload is not visible yet.
     Pending(Pending),
     /// Nothing new.
     Empty,
@@ -51,13 +51,13 @@ pub(crate) enum Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pending {
     pub(crate) id: u64,
-    /// Since when it is waited for, by the clock since boot; `None` if this very worker has reserved it: nobody but it
-    /// can end that wait, so that waiting would never end it.
+    /// Start of the wait, by the boot-time clock. `None` if this worker itself has reserved the id: then only its own
+    /// commit can end the wait.
     pub(crate) since_ns: Option<u64>,
 }
 
 impl Pending {
-    /// Whether this very worker has reserved it.
+    /// Returns `true` if this worker itself has reserved the id.
     pub(crate) fn is_own(self) -> bool {
         self.since_ns.is_none()
     }
@@ -67,10 +67,10 @@ impl Pending {
 pub(crate) struct Message {
     pub(crate) id: u64,
     pub(crate) head: Head,
-    /// In its first `len` bytes the whole event from its head on; payloads are aligned in it.
+    /// The first `len` bytes are the whole event, with its head. The payload is aligned.
     pub(crate) bytes: Buffer,
     pub(crate) len: usize,
-    /// The claim by which a unique event is ours.
+    /// This seat's claim on a unique event.
     pub(crate) claim: Option<Token>,
 }
 
@@ -83,20 +83,20 @@ impl Message {
         &self.bytes[self.head.payload_at()..self.len]
     }
 
-    /// Returns the claim by which a unique event is this seat's.
+    /// Returns this seat's claim, if this is a unique event.
     pub(crate) fn claim(&self) -> Option<Claim> {
         let (token, unique) = (self.claim?, self.head.unique.as_ref()?);
         Some(Claim { key: unique.key, token })
     }
 }
 
-/// What came of reading one id.
+/// The result of reading one id.
 enum Taken {
-    /// An event, which is `current`.
+    /// An event; it is in `current`.
     Event,
     /// No event for this worker: not wanted, run by another worker, or a fragment that is not the last.
     Nothing,
-    /// Overwritten while it was copied.
+    /// It was overwritten while it was copied.
     Lapped,
     /// The last fragment of a message whose beginning was missed.
     Headless,
@@ -110,14 +110,14 @@ pub(crate) struct Reader {
     seat_number: u16,
     /// The next id to copy out.
     next: u64,
-    /// The place from which on every event was read (see `protocol::claims`).
+    /// Every event from this place on was read (see `protocol::claims`).
     since: u64,
-    /// Not empty while ids are waited for: then it begins with one of them.
+    /// If it is not empty, its first entry is an id that is waited for.
     ahead: ReadAhead,
     fragments: Fragments,
     current: Message,
     wait_max_ns: u64,
-    /// Events read since the last look that found none, up to [`BEHIND`].
+    /// Events read since the reader was last at the end, up to [`BEHIND`].
     streak: u32,
 }
 
@@ -141,7 +141,7 @@ impl Reader {
         }
     }
 
-    /// The longest wait for a reserved id's payload, in nanoseconds.
+    /// Sets the longest wait for a reserved id's payload, in nanoseconds.
     pub(crate) fn set_wait_max(&mut self, ns: u64) {
         self.wait_max_ns = ns;
     }
@@ -150,18 +150,19 @@ impl Reader {
         &self.seat
     }
 
-    /// The id that reading goes on with.
+    /// Returns the id that is read next.
     #[inline]
     pub(crate) fn next(&self) -> u64 {
         self.next
     }
 
-    /// Whether something was copied out that is not delivered yet.
+    /// Returns `true` if something was copied out that is not delivered yet.
     pub(crate) fn has_ahead(&self) -> bool {
         !self.ahead.is_empty()
     }
 
-    /// Whether there is nothing to read now. As [`Step::Empty`] says, for less.
+    /// Returns `true` if there is nothing to read now. Cheaper than a [`read`](Reader::read) that returns
+    /// [`Step::Empty`].
     #[inline]
     pub(crate) fn is_at_end(&mut self) -> bool {
         let at_end = self.streak < BEHIND && self.ahead.is_empty() && self.ring.is_empty_at(self.next);
@@ -171,13 +172,13 @@ impl Reader {
         at_end
     }
 
-    /// The event of the last [`Step::Event`].
+    /// Returns the event of the last [`Step::Event`].
     #[inline]
     pub(crate) fn current(&self) -> &Message {
         &self.current
     }
 
-    /// The unique events that were copied out and claimed, in order. The rest of what was copied out is left.
+    /// Returns the unique events that were copied out and claimed, in order. Drops everything else that was copied out.
     pub(crate) fn take_claimed(&mut self) -> impl Iterator<Item = Message> {
         self.ahead.take_claimed()
     }
@@ -223,7 +224,7 @@ impl Reader {
         Ok(step)
     }
 
-    /// One step from what was copied out ahead, if there is any.
+    /// Takes one step from what was copied out ahead, if there is anything.
     fn read_ahead(&mut self, gate: &mut impl Gate) -> Result<Option<Step>> {
         let mut tries = Tries::new();
         while let Some(front) = self.ahead.front() {
@@ -231,7 +232,7 @@ impl Reader {
                 if let Some(step) = self.read_waiting(id, first_met_ns, &mut tries, gate)? {
                     return Ok(Some(step));
                 }
-                // It was no event for us, and there may be nothing behind it.
+                // It was not an event for this seat, and there may be nothing after it.
                 self.store_cursor();
                 continue;
             }
@@ -248,8 +249,8 @@ impl Reader {
         Ok(None)
     }
 
-    /// One step at the id that is waited for, which is the first of those ahead. `None` if it led to nothing: then the
-    /// caller goes on with what is first now.
+    /// Takes one step at the id that is waited for, which is the first entry ahead. Returns `None` if there is nothing
+    /// to deliver: then the caller continues with the entry that is first now.
     fn read_waiting(
         &mut self,
         id: u64,
@@ -277,7 +278,8 @@ impl Reader {
                 Ok(Some(self.missed_one(id)))
             }
             Look::Reserved(_) if self.give_up(id, first_met_ns)? => {
-                // Decided, by us or by another: look again. Who reserves it anew each time is no worker.
+                // Decided, by this seat or by another one: look again. The number of tries is bounded, because hostile
+                // words could make the id look reserved each time.
                 tries.another().in_segment(&self.segment)?;
                 Ok(None)
             }
@@ -291,8 +293,8 @@ impl Reader {
         }
     }
 
-    /// Copies out what is readable behind an id that is waited for, so that its reserver's slowness costs nobody else's
-    /// events.
+    /// Copies out what is readable after an id that is waited for, so that a slow reserver does not cost the events of
+    /// other workers.
     fn copy_ahead(&mut self, gate: &mut impl Gate) -> Result<()> {
         while self.ahead.has_room() {
             let id = self.next;
@@ -342,11 +344,10 @@ impl Reader {
         self.ahead.wait_for(id);
     }
 
-    /// Gives the reserved `id` up if its reserver is proven dead, or alive but too slow. `false` if it is to be waited
-    /// for.
+    /// Gives up the reserved `id` if its reserver is dead or too slow. Returns `false` if the wait goes on.
     fn give_up(&mut self, id: u64, first_met_ns: u64) -> Result<bool> {
         if self.ring.reserved_by(self.seat_number) == Some(id) {
-            // Nobody but we can end that wait, so that waiting would never end it.
+            // Only this worker itself can end that wait.
             return Ok(false);
         }
         if !self.gives_up(Pending { id, since_ns: Some(first_met_ns) }) {
@@ -360,25 +361,25 @@ impl Reader {
         Ok(true)
     }
 
-    /// Whether the next step gives up a reserved id that this seat has met.
+    /// Returns `true` if the next step gives up the reserved id that this seat waits for.
     pub(crate) fn gives_up(&self, pending: Pending) -> bool {
         self.left_of_wait(pending).is_some_and(|left| left.is_zero() || !self.reserver_lives(pending.id))
     }
 
-    /// How long it is still waited for; `None` if it is this seat's own.
+    /// Returns how much of the wait is left, or `None` if this seat has reserved the id itself.
     pub(crate) fn left_of_wait(&self, pending: Pending) -> Option<Duration> {
         let waited = sys::boottime_ns().saturating_sub(pending.since_ns?);
         Some(Duration::from_nanos(self.wait_max_ns.saturating_sub(waited)))
     }
 
-    /// Whether a live process says that it has reserved `id`. If that cannot be told, as the segment's descriptor is
-    /// lost, it counts as alive: the wait for it has an end.
+    /// Returns `true` if the seat that has reserved `id` is held. If that cannot be checked because the segment's
+    /// descriptor is lost, the reserver counts as alive: the wait is bounded anyway.
     fn reserver_lives(&self, id: u64) -> bool {
         (0..=self.segment.geometry().last_seat())
             .any(|seat| self.ring.reserved_by(seat) == Some(id) && self.segment.is_seat_held(seat).unwrap_or(true))
     }
 
-    /// Copies the event at `id` out, if it is one for us.
+    /// Copies out the event at `id`, if this seat is to deliver it.
     fn copy(&mut self, id: u64, seen: CellWord, since: u64, gate: &mut impl Gate) -> Result<Taken> {
         let published = Published::of(&self.ring, id, seen).in_segment(&self.segment)?;
         self.streak =
@@ -414,7 +415,8 @@ impl Reader {
             }
             Assembled::More => Ok(Taken::Nothing),
             Assembled::BeforeOurTime => {
-                // It may be a unique event. Who has all of it decides, and our later claims must not speak for it.
+                // It may be a unique event. A worker that has all its fragments decides it, and this seat's later
+                // claims must not cover it.
                 self.read_from_after(id);
                 Ok(Taken::Nothing)
             }
@@ -426,12 +428,12 @@ impl Reader {
     fn not_wanted(&mut self, id: u64, head: &Head) {
         self.seat.add(seat_word!(reading.skipped), 1);
         if head.unique.is_some() {
-            // We leave its fate to those who handle it, so that our later claims must not speak for it.
+            // Workers that handle it decide it, and this seat's later claims must not cover it.
             self.read_from_after(id);
         }
     }
 
-    /// Asks for a unique event in `current` whether it is ours.
+    /// If `current` is a unique event, tries to claim it.
     #[inline]
     fn decide(&mut self, id: u64, since: u64, gate: &mut impl Gate) -> Result<Taken> {
         self.current.claim = None;
@@ -444,17 +446,19 @@ impl Reader {
         Ok(Taken::Event)
     }
 
-    /// Where our claims may begin to speak, for an id that was waited for: it is read before what follows it.
+    /// Returns where the range that a claim covers may begin, for an id that was waited for. It is read before the ids
+    /// that follow it.
     fn since_before(&self, id: u64) -> u64 {
         self.since.min(place_of(id))
     }
 
-    /// The same for an id that was read while others before it are waited for: those are not read yet.
+    /// As [`since_before`](Reader::since_before), for an id that is read while earlier ids are waited for and so are
+    /// not read yet.
     fn since_with_waiting(&self) -> u64 {
         self.ahead.last_waiting().map_or(self.since, |id| self.since.max(place_after(id)))
     }
 
-    /// Refuses a lap that the event id denies, which would otherwise be followed by another and another.
+    /// Rejects a lap that the event id does not confirm. It would otherwise repeat without end.
     fn check_lapped(&self, id: u64) -> Result<()> {
         if self.ring.confirms_lap(id) {
             Ok(())
@@ -463,7 +467,7 @@ impl Reader {
         }
     }
 
-    /// Leaves out what was overwritten. Returns how many ids that are.
+    /// Skips the ids that were overwritten. Returns their number.
     fn skip_lap(&mut self) -> u64 {
         let to = self.ring.resume_after_lap(self.next);
         let missed = to - self.next;
@@ -478,7 +482,7 @@ impl Reader {
         self.count_missed(first, missed)
     }
 
-    /// Says that not every event up to `id` was read.
+    /// Records that not every event up to `id` was read.
     fn read_from_after(&mut self, id: u64) {
         self.since = self.since.max(place_after(id));
     }
@@ -500,13 +504,13 @@ impl Reader {
         Step::Lagged { first, missed }
     }
 
-    /// The first id that is not delivered.
+    /// Returns the first id that is not delivered.
     #[inline]
     pub(crate) fn cursor(&self) -> u64 {
         self.ahead.first_id().unwrap_or(self.next)
     }
 
-    /// Says to those who look how far we are.
+    /// Shows inspectors how far this seat has read.
     #[inline]
     fn store_cursor(&self) {
         self.seat.set(seat_word!(reading.cursor), self.cursor());
@@ -518,17 +522,17 @@ impl Reader {
     }
 }
 
-/// An event's place, as claims count (see `protocol::claims`).
+/// Returns an event's place, as claims count it (see `protocol::claims`).
 const fn place_of(id: u64) -> u64 {
     id.saturating_add(1)
 }
 
-/// The place of the event after `id`.
+/// Returns the place of the event after `id`.
 const fn place_after(id: u64) -> u64 {
     id.saturating_add(2)
 }
 
-/// The id after `id`. Honest ids never come near the end.
+/// Returns the id after `id`. Only hostile ids reach the end of the range.
 const fn next_id(id: u64) -> u64 {
     id.saturating_add(1)
 }

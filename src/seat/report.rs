@@ -1,4 +1,4 @@
-//! What a worker reports: handlers that failed, events that could not be read or decided.
+//! Reports of a worker: failed handlers, and events that could not be read or decided.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
@@ -7,10 +7,10 @@ use crate::error::Error;
 use crate::error::{Difference, DifferenceList};
 use crate::os::text::printable;
 
-/// The error of a handler. Every error and every text converts into it. It has a backtrace of where that happened, by
-/// `?` or `into`, if `RUST_BACKTRACE` asks for backtraces.
+/// The error of a handler. Every error type and every string converts into it with `?` or `into`. The conversion
+/// captures a backtrace if `RUST_BACKTRACE` enables backtraces.
 ///
-/// Its text is written to logs: leave payloads out of it.
+/// Its text is written to logs. Do not put payloads into it.
 ///
 /// ```
 /// use seqcast::{Event, HandlerError};
@@ -32,12 +32,12 @@ pub struct HandlerError {
 }
 
 impl HandlerError {
-    /// Returns an error with this text.
+    /// Returns an error with the text `message`.
     pub fn msg(message: impl Into<String>) -> HandlerError {
         HandlerError { error: message.into().into(), backtrace: Backtrace::capture() }
     }
 
-    /// Returns where the error became a `HandlerError`.
+    /// Returns the backtrace of the conversion into a `HandlerError`.
     pub fn backtrace(&self) -> &Backtrace {
         &self.backtrace
     }
@@ -70,7 +70,7 @@ impl fmt::Debug for HandlerError {
     }
 }
 
-/// Returns the backtrace if it was captured, and not disabled.
+/// Returns the backtrace if one was captured.
 fn captured(backtrace: &Backtrace) -> Option<&Backtrace> {
     (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace)
 }
@@ -92,16 +92,16 @@ fn captured(backtrace: &Backtrace) -> Option<&Backtrace> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct HandlerPanic {
-    /// The text of the panic, or `(no text)`.
+    /// The panic message, or `(no text)`.
     pub message: String,
     /// File, line and column. Known only with [`install_panic_hook`](crate::process::install_panic_hook).
     pub location: Option<String>,
     /// The backtrace. Known only with [`install_panic_hook`](crate::process::install_panic_hook), and if
-    /// `RUST_BACKTRACE` asks for backtraces.
+    /// `RUST_BACKTRACE` enables backtraces.
     pub backtrace: Option<Backtrace>,
 }
 
-/// What a panic said, and where.
+/// The message and the location of a panic, for `Display`.
 pub(crate) struct What<'a>(&'a HandlerPanic);
 
 impl HandlerPanic {
@@ -130,13 +130,13 @@ impl fmt::Display for HandlerPanic {
     }
 }
 
-/// What a worker reports. It never carries a payload.
+/// A report of a worker. It never contains a payload.
 ///
-/// [`WorkerOptions::on_report`](crate::WorkerOptions::on_report) sets the function that gets it.
+/// [`WorkerOptions::on_report`](crate::WorkerOptions::on_report) sets the function that gets the reports.
 ///
-/// `Display` writes a line: the event and what happened, with the names of events [escaped](crate::inspect::printable).
-/// Text of an error or a panic of the application follows as it is, and may have several lines. A backtrace, if there
-/// is one, follows on lines of its own.
+/// `Display` writes one line with the event and what happened. Names of events are
+/// [escaped](crate::inspect::printable). The text of an application's error or panic is not escaped and may have
+/// several lines. A backtrace, if there is one, follows on its own lines.
 ///
 /// ```
 /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -160,7 +160,7 @@ pub struct Report<'a> {
     pub source: &'a str,
     /// The event's name; empty if it is not known.
     pub event: &'a str,
-    /// The event's id, or that of the first of several; `None` for local events.
+    /// The event's id, or the first of several ids. `None` for local events.
     pub id: Option<u64>,
     /// What happened.
     pub trouble: Trouble<'a>,
@@ -186,40 +186,40 @@ pub struct Report<'a> {
 pub enum Trouble<'a> {
     /// A handler returned an error.
     Failed(&'a HandlerError),
-    /// A handler panicked, or a value that it got or returned panicked when it was dropped.
+    /// A handler panicked, or a value that it received or returned panicked when it was dropped.
     Panicked(&'a HandlerPanic),
     /// A typed handler got an event that is not of its type.
     Mistyped(&'a Error),
-    /// What stands at this id was not written by this crate. It was left out.
+    /// The content at this id was not written by this crate. It was skipped.
     Unreadable,
     /// Events were overwritten before this worker read them.
     #[non_exhaustive]
     Lagged {
-        /// How many ids, from the report's id on.
+        /// How many ids were missed, from the report's id on.
         missed: u64,
     },
     /// No worker ran a unique event, because the claims have no room for its key.
     ClaimsFull,
-    /// This worker reached a unique event so late that it cannot know if another ran it, and did not run it.
+    /// This worker reached a unique event too late to know if another worker ran it, and did not run it.
     ClaimLate,
-    /// No worker ran a unique event. This worker had claimed it, and delivered it when no handler for it was left. Its
-    /// key is free again.
+    /// No worker ran a unique event. This worker had claimed it, but had no handler for it any more when it was
+    /// delivered. Its key is free again.
     Orphaned,
     /// The segment exists with other options than those that were set when it was opened, and keeps its own. The first
-    /// worker of a process that joins reports it, without an event.
+    /// worker of a process that joins reports this. The report has no event.
     OptionsDiffer(&'a [Difference]),
-    /// The function given to [`on_report`](crate::WorkerOptions::on_report) panicked. Its report was reported in the
-    /// default way, and so is this.
+    /// The function given to [`on_report`](crate::WorkerOptions::on_report) panicked. The report that it was called
+    /// with, and this one, are reported in the default way.
     ReporterPanicked(&'a HandlerPanic),
-    /// A [`Poller`](crate::Poller) ended because of this error. Nothing is polled until another one is started.
+    /// A [`Poller`](crate::Poller) ended because of this error. Nothing polls until another poller is started.
     PollerEnded(&'a Error),
-    /// A [`Bell`](crate::Bell) was made that posts do not ring, for this reason. It looks at an interval instead.
-    /// Reported at no event.
+    /// A [`Bell`](crate::Bell) cannot be rung by posts, for this reason. It becomes readable at an interval instead.
+    /// The report has no event.
     Unheard(&'a Error),
 }
 
 impl Trouble<'_> {
-    /// Returns a short stable name, for logs and metrics: that of the variant in lower case, with `_` between words.
+    /// Returns a short, stable name for logs and metrics: the name of the variant in snake case.
     ///
     /// ```
     /// use seqcast::Trouble;
@@ -252,7 +252,7 @@ impl Trouble<'_> {
         }
     }
 
-    /// Returns how many ids were missed, if that is the trouble.
+    /// Returns how many ids were missed, or `None` if this is not [`Lagged`](Trouble::Lagged).
     pub fn missed(&self) -> Option<u64> {
         match self {
             Trouble::Lagged { missed } => Some(*missed),
@@ -266,9 +266,9 @@ impl fmt::Display for Trouble<'_> {
         match self {
             Trouble::Failed(error) => write!(f, "a handler failed: {error}"),
             Trouble::Panicked(panic) => write!(f, "a handler panicked: {}", panic.what()),
-            Trouble::Mistyped(error) => write!(f, "a typed handler was left out: {error}"),
+            Trouble::Mistyped(error) => write!(f, "a typed handler was skipped: {error}"),
             Trouble::Unreadable => {
-                write!(f, "its bytes are malformed and were left out: something else writes to the segment")
+                write!(f, "its bytes are malformed and were skipped: something else writes to the segment")
             }
             Trouble::Lagged { missed } => {
                 write!(f, "{missed} events were overwritten before they were read: poll more often or raise capacity")
@@ -299,7 +299,7 @@ impl fmt::Display for Trouble<'_> {
 }
 
 impl Report<'_> {
-    /// Writes which event it is about.
+    /// Writes the event that the report is about.
     pub(crate) fn write_topic(&self, f: &mut impl fmt::Write) -> fmt::Result {
         let (source, event) = (printable(self.source), printable(self.event));
         match (&self.id, self.source.is_empty()) {

@@ -1,4 +1,4 @@
-//! An event id that was taken for an event still to come.
+//! An event id that was taken for a later event.
 
 use std::fmt;
 
@@ -8,14 +8,14 @@ use crate::event::{EventBuilder, Payload, Sender, Topic};
 use crate::seat::post::{Posts, send};
 use crate::seat::publisher::Publisher;
 
-/// An event id that was taken for an event still to come. Dropped, it is given up.
+/// An event id that was taken for a later event. Dropping the reservation gives the id up.
 ///
 /// [`Worker::reserve`](crate::Worker::reserve) returns a `Reservation<Worker>`, which owns a clone of the worker.
 /// [`Publisher::reserve`] returns a `Reservation<&mut Publisher>`, which borrows the publisher.
 ///
-/// A reserved id fixes the event's place in the order before its payload is known. Readers that reach it wait, for
-/// their [`wait_max`](crate::WorkerOptions::wait_max) at most; what comes after it is delivered after it. A seat holds
-/// one reservation at a time.
+/// A reserved id fixes the event's place in the order before its payload is known. Readers that reach it wait for at
+/// most their [`wait_max`](crate::WorkerOptions::wait_max), and deliver later events after it. A seat holds one
+/// reservation at a time.
 ///
 /// ```
 /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -34,7 +34,7 @@ pub struct Reservation<S: Posts> {
 }
 
 impl<S: Posts> Reservation<S> {
-    /// Takes the next id. A reservation that the seat holds already is given up first.
+    /// Takes the next id. Gives up a reservation that the seat already holds.
     pub(crate) fn take(mut seat: S) -> Result<Reservation<S>> {
         let id = seat.with_writer(|writer| writer.reserve())?;
         Ok(Reservation { seat, id, open: true })
@@ -46,7 +46,7 @@ impl<S: Posts> Reservation<S> {
     }
 
     /// Makes the event visible at the reserved id. Returns the id. After an error other than [`ErrorKind::TooLate`] the
-    /// reservation stands and can be committed again.
+    /// id stays reserved, and `commit` can be called again.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -68,7 +68,7 @@ impl<S: Posts> Reservation<S> {
         self.send(topic.into(), None, payload)
     }
 
-    /// Begins an event with more than a topic and a payload, to be committed at the reserved id.
+    /// Begins an event that has more than a topic and a payload, for the reserved id.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -84,15 +84,15 @@ impl<S: Posts> Reservation<S> {
 }
 
 impl<'p> Reservation<&'p mut Publisher> {
-    /// Picks up what `publisher` has reserved.
+    /// Returns the reservation that `publisher` holds.
     pub(crate) fn held(publisher: &'p mut Publisher) -> Result<Option<Reservation<&'p mut Publisher>>> {
         publisher.check()?;
         let id = publisher.seat.writer.reserved();
         Ok(id.map(|id| Reservation { seat: publisher, id, open: true }))
     }
 
-    /// Returns the publisher, to post and claim while the id is reserved. If it reserves again, this reservation is
-    /// given up.
+    /// Returns the publisher, to post and claim while the id is reserved. If it reserves another id, it gives this one
+    /// up.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -106,11 +106,11 @@ impl<'p> Reservation<&'p mut Publisher> {
         self.seat
     }
 
-    /// Ends the borrow of the publisher without giving the id up. Returns the id. [`Publisher::reserved`] picks the
-    /// reservation up again.
+    /// Ends the borrow of the publisher and keeps the id reserved. Returns the id. [`Publisher::reserved`] returns the
+    /// reservation again.
     ///
-    /// It is still given up when the publisher reserves again or is dropped, and readers wait for it no longer than
-    /// their [`wait_max`](crate::WorkerOptions::wait_max).
+    /// The publisher gives the id up when it reserves another one or is dropped. Readers wait for at most their
+    /// [`wait_max`](crate::WorkerOptions::wait_max).
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -146,7 +146,7 @@ impl<S: Posts> Drop for Reservation<S> {
             return;
         }
         let id = self.id;
-        // If the segment is corrupt, there is no reader that waits.
+        // If the segment is corrupt, no reader waits.
         let _ = self.seat.with_writer(|writer| if writer.reserved() == Some(id) { writer.abandon() } else { Ok(()) });
     }
 }

@@ -1,4 +1,4 @@
-//! What the workers have counted, read by anyone.
+//! The counters of a segment and its workers.
 
 use std::time::{Duration, SystemTime};
 
@@ -34,9 +34,9 @@ pub struct Stats {
     pub capacity: u64,
     /// Bytes of a block's payload.
     pub block_size: u64,
-    /// Worker seats, taken or not.
+    /// Seats for workers, taken or free.
     pub seats: u32,
-    /// Buckets of claims, and entries of each.
+    /// Buckets of claims.
     pub buckets: u64,
     /// Entries of a bucket.
     pub bucket_entries: u64,
@@ -44,17 +44,17 @@ pub struct Stats {
     pub creator_pid: u32,
     /// When the segment was created.
     pub created_at: SystemTime,
-    /// Keys that are held, of unique events and other claims.
+    /// Keys that are held, by unique events and by other claims.
     pub claims_held: u64,
     /// The next id to be posted.
     pub next_id: u64,
     /// The oldest id that the ring still holds.
     pub oldest_id: u64,
-    /// Workers that live, and seats of workers that died and were not taken since.
+    /// Live workers, and dead workers whose seats were not taken again.
     pub workers: Vec<WorkerStats>,
 }
 
-/// What one worker has counted since it joined.
+/// The counters of one worker since it joined.
 ///
 /// ```
 /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -69,11 +69,11 @@ pub struct Stats {
 pub struct WorkerStats {
     /// Its seat's number.
     pub seat: u32,
-    /// Whether its process lives, running or stopped. The lock that it holds says so, or, if that is lost,
+    /// `true` if its process lives, running or stopped. Its lock proves that. If the lock is lost, see
     /// [`unlocked`](WorkerStats::unlocked).
     pub alive: bool,
-    /// Whether the lock of its seat is lost while its process lives, as id and start of the process say in one pid
-    /// namespace. It goes on, and its seat is given to nobody.
+    /// `true` if the lock of its seat is lost but its process lives, as its pid and start time show within one pid
+    /// namespace. The worker continues, and its seat is not given to another worker.
     pub unlocked: bool,
     /// Its process id, in its own pid namespace.
     pub pid: u32,
@@ -83,57 +83,57 @@ pub struct WorkerStats {
     pub label: String,
     /// When it joined.
     pub joined_at: SystemTime,
-    /// How often its seat was taken so far, this worker included.
+    /// How often its seat was taken, including by this worker.
     pub incarnation: u64,
     /// How often its seat was taken over from a worker that had died.
     pub adopted: u64,
     /// The next id to be delivered to it. `None` if it only posts.
     pub cursor: Option<u64>,
-    /// Ids that it is behind. 0 if it only posts.
+    /// How many ids it is behind. 0 if it only posts.
     pub lag: u64,
-    /// How long ago it last read something. `None` if it never has.
+    /// How long ago its last poll that read something began. `None` if there was none, and for subscribers.
     pub last_poll: Option<Duration>,
-    /// The id it has reserved.
+    /// The id that it has reserved.
     pub reserved: Option<u64>,
     /// Events posted.
     pub posted: u64,
-    /// Fragments posted, for events that do not fit a block.
+    /// Fragments posted, for events that do not fit into a block.
     pub fragments: u64,
     /// Ids reserved.
     pub reservations: u64,
     /// Reserved ids committed.
     pub committed: u64,
-    /// Posts that had somebody to wake.
+    /// Posts that found sleepers to wake.
     pub wakes: u64,
     /// Events delivered to handlers.
     pub delivered: u64,
     /// Events that no handler wanted.
     pub skipped: u64,
-    /// Ids missed by being lapped.
+    /// Ids missed because the worker was lapped.
     pub missed: u64,
-    /// Times of being lapped.
+    /// How often it was lapped.
     pub lagged: u64,
-    /// Reserved ids of others that it gave up for all.
+    /// Reserved ids of other workers that it gave up for all.
     pub voided: u64,
     /// Reserved ids that it had to wait for.
     pub waited: u64,
-    /// Times of being woken from sleep.
+    /// How often it was woken from sleep.
     pub wakeups: u64,
-    /// Malformed events met.
+    /// Malformed events that it met.
     pub corrupt: u64,
     /// Handlers that failed, and reporters that panicked.
     pub failed: u64,
-    /// Unique events that it had claimed and that nobody ran, as their handlers were gone when it came to them.
+    /// Unique events that it had claimed and that no worker ran, because their handlers were gone at delivery.
     pub orphaned: u64,
-    /// Claims won, of unique events and others.
+    /// Claims won, on unique events and other keys.
     pub claims_won: u64,
-    /// Claims that others had.
+    /// Claims lost because another worker held the key.
     pub claims_lost: u64,
-    /// Claims for which there was no room.
+    /// Claims refused because there was no room.
     pub claims_full: u64,
-    /// Unique events reached too late to know their fate.
+    /// Unique events reached too late to know if another worker ran them.
     pub claims_late: u64,
-    /// Claims released before their ttl was over.
+    /// Claims released before their ttl ended.
     pub claims_released: u64,
 }
 
@@ -165,8 +165,8 @@ impl Stats {
         })
     }
 
-    /// Returns the figures by name, for other languages and for what prints all there are: the fields' names, times as
-    /// nanoseconds with `_ns` at their end.
+    /// Returns all figures by the names of their fields, for bindings and exporters. Times are in nanoseconds, and
+    /// their names end in `_ns`.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -175,7 +175,7 @@ impl Stats {
     /// # Ok::<(), seqcast::Error>(())
     /// ```
     pub fn figures(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
-        // All fields, so that a new one is not forgotten.
+        // Names all fields, so that a new one cannot be forgotten.
         let &Stats {
             name: _,
             size,
@@ -221,8 +221,8 @@ impl Stats {
 }
 
 impl WorkerStats {
-    /// Returns the figures by name, as [`Stats::figures`] does. What is `None` is left out, and `alive` and `unlocked`
-    /// are 0 or 1.
+    /// Returns all figures by name, as [`Stats::figures`] does. Fields that are `None` are left out; `alive` and
+    /// `unlocked` are 0 or 1.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -233,7 +233,7 @@ impl WorkerStats {
     /// # Ok::<(), seqcast::Error>(())
     /// ```
     pub fn figures(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
-        // All fields, so that a new one is not forgotten.
+        // Names all fields, so that a new one cannot be forgotten.
         let &WorkerStats {
             seat,
             alive,
@@ -308,7 +308,7 @@ impl WorkerStats {
         .filter_map(|(name, value)| Some((name, value?)))
     }
 
-    /// `None` for a seat that nobody holds and whose last holder left in order.
+    /// Returns `None` for a seat without a holder, live or dead.
     fn of(segment: &Segment, seat: u16, hold: Hold, next_id: u64, clock: HostClock) -> Option<WorkerStats> {
         if hold == Hold::Free {
             return None;

@@ -1,4 +1,4 @@
-//! A seat that is read by pulling.
+//! A seat that is read by calls, without handlers.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -23,11 +23,11 @@ use crate::seat::read::{Message, Pending, Reader, Step};
 use crate::segment::Segment;
 use crate::segment::layout::{header_word, seat_word};
 
-/// A seat that is read by pulling: one event at a time, without handlers, threads or callbacks.
+/// A seat that the caller reads one event at a time, without handlers, threads or callbacks.
 ///
-/// It is for one thread (`&mut self`). Event loops, async runtimes and other languages build on it. For handlers, use a
-/// [`Worker`](crate::Worker). It takes part in unique events: an event that comes with a [claim](Event::claim) is run
-/// by this seat and by no other.
+/// A subscriber is used by one thread at a time (`&mut self`). Event loops, async runtimes and bindings for other
+/// languages build on it. For handlers, use a [`Worker`](crate::Worker). A subscriber takes part in unique events: if
+/// an event has a [claim](Event::claim), this seat runs it and no other seat does.
 ///
 /// ```
 /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -53,9 +53,9 @@ pub struct Subscriber {
     announces: Option<String>,
     wait_interval: Duration,
     filter: Filter,
-    /// Unique events whose fate this seat could not decide, in order.
+    /// Unique events that this seat could not decide, in order.
     undecided: VecDeque<(u64, Undecided)>,
-    /// A step that was taken, to be returned after what is undecided.
+    /// A step that was taken and is returned after the undecided events.
     put_off: Option<Step>,
     /// The reserved id that reading stopped at.
     reserved: Option<Pending>,
@@ -84,8 +84,9 @@ impl Subscriber {
         })
     }
 
-    /// Delivers only events of `topics` from now on. Other payloads are not copied, and other unique events are left to
-    /// other seats. An empty list delivers none. Events that were read ahead of a reserved id already are not affected.
+    /// Delivers only events of `topics` from now on. Payloads of other events are not copied, and other unique events
+    /// are left to other seats. An empty list delivers nothing. Events that were already read ahead, beyond a reserved
+    /// id, are not affected.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -103,7 +104,7 @@ impl Subscriber {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Topic`] for names that no event can have; the filter is then as before.
+    /// [`ErrorKind::Topic`] if a name is not valid. The filter is then unchanged.
     pub fn only<'t>(&mut self, topics: impl IntoIterator<Item = impl Into<Topic<'t>>>) -> Result<()> {
         self.filter = Filter::topics(topics)?;
         Ok(())
@@ -126,7 +127,7 @@ impl Subscriber {
         Ok(())
     }
 
-    /// Changes [`WorkerOptions::wait_max`] of this seat. A wait that has begun ends by the new value.
+    /// Changes [`WorkerOptions::wait_max`] of this seat. The new value also applies to a wait that has begun.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -140,7 +141,7 @@ impl Subscriber {
         self.reader.set_wait_max(u64::try_from(wait_max.as_nanos()).unwrap_or(u64::MAX));
     }
 
-    /// Returns what comes next, or `None` if there is nothing new. Never waits.
+    /// Returns the next delivery, or `None` if there is nothing new. Never waits.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -170,9 +171,9 @@ impl Subscriber {
         })
     }
 
-    /// Returns what comes next. If there is nothing new, it waits for at most `timeout`, and then returns `None`. At a
-    /// reserved id it waits for the payload. It returns [`Delivery::Reserved`] only if `timeout` ends there, or if this
-    /// seat has reserved the id.
+    /// Returns the next delivery. If there is nothing new, waits for at most `timeout` and then returns `None`. At a
+    /// reserved id, waits for the payload. Returns [`Delivery::Reserved`] only if `timeout` ends during that wait, or
+    /// if this seat has reserved the id itself.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -193,7 +194,7 @@ impl Subscriber {
     ///
     /// As [`try_next`](Subscriber::try_next).
     pub fn next(&mut self, timeout: Duration) -> Result<Option<Delivery<'_>>> {
-        // A timeout that is longer than the clock can tell never ends.
+        // A timeout beyond the range of the clock never ends.
         let deadline = Instant::now().checked_add(timeout);
         let mut left = timeout;
         loop {
@@ -233,7 +234,7 @@ impl Subscriber {
             self.nap(left);
             left = deadline.map_or(timeout, |deadline| deadline.saturating_duration_since(Instant::now()));
             if self.reserved.is_some() {
-                // Its reserver may have died, or its time may be over. The next read finds out and gives it up.
+                // The reserver may be dead or too slow. The next read checks that and gives the id up.
                 break;
             }
         }
@@ -253,8 +254,8 @@ impl Subscriber {
         &mut self.publisher
     }
 
-    /// Calls `run` with every delivery that is there, and with the publishing half, until there is nothing new or the
-    /// next id is reserved. Returns the number of deliveries.
+    /// Calls `run` with each available delivery and with the publishing half, until there is nothing new or the next id
+    /// is reserved. Returns the number of deliveries.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -276,7 +277,8 @@ impl Subscriber {
     ///
     /// # Errors
     ///
-    /// As [`try_next`](Subscriber::try_next), and what `run` returns. The rest is left for the next call.
+    /// As [`try_next`](Subscriber::try_next), and the errors that `run` returns. The remaining deliveries come with the
+    /// next call.
     pub fn drain(&mut self, mut run: impl FnMut(Delivery<'_>, &mut Publisher) -> Result<()>) -> Result<u64> {
         let mut count = 0;
         while let Some(found) = self.step()? {
@@ -300,14 +302,14 @@ impl Subscriber {
             Some(Step::Lagged { first: id, .. } | Step::Unreadable { id }) => id,
             Some(Step::Empty | Step::Pending(_)) | None => self.reader.cursor(),
         };
-        // What is undecided may be ahead of a reserved id.
+        // An undecided event may have been read ahead of a reserved id.
         self.undecided.front().map_or(read, |&(id, _)| id.min(read))
     }
 
-    /// Returns how far this subscriber has come. One that joins with [`Start::Resume`](crate::Start::Resume) goes on
-    /// from there.
+    /// Returns the position that this subscriber has reached. A subscriber that joins with
+    /// [`Start::Resume`](crate::Start::Resume) continues there.
     ///
-    /// The position is after the last delivery: keep it when that is handled.
+    /// The position is after the last delivery: store it when that delivery is handled.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -332,8 +334,8 @@ impl Subscriber {
 
     /// Leaves the bus: posts [`STOPPING`](library::STOPPING) and frees the seat.
     ///
-    /// `run` gets the unique events that this seat has claimed already, while it waited for a reserved id: no other
-    /// seat will run them. If a subscriber is dropped instead, nothing runs them; their keys are released.
+    /// `run` gets the unique events that this seat has already claimed while it waited for a reserved id: no other seat
+    /// will run them. If a subscriber is dropped instead, they do not run, and their keys are released.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -352,11 +354,11 @@ impl Subscriber {
         {
             run(event);
         }
-        // It is not delivered again if the rest fails.
+        // Do not deliver it again if a later step fails.
         self.put_off = None;
         let claimed: Vec<Message> = self.reader.take_claimed().collect();
         for message in &claimed {
-            // `run` may fork and return in the child, which owns none of them.
+            // `run` may fork and return in the child, which does not own these events.
             self.publisher.check()?;
             if let Some(event) = event(message, &self.publisher) {
                 run(event);
@@ -379,7 +381,7 @@ impl Subscriber {
             None => self.read()?,
         };
         if let Some((id, reason)) = self.undecided.pop_front() {
-            // What may have changed by then is looked at again.
+            // A step that may change in the meantime is taken again.
             self.put_off = (!matches!(step, Step::Empty | Step::Pending(_))).then_some(step);
             return Ok(Some(Found::Undecided(id, reason)));
         }
@@ -399,7 +401,7 @@ impl Subscriber {
         self.reader.read(&mut gate)
     }
 
-    /// Returns `true` if the next step is an event that this seat has claimed, put off for what is undecided before it.
+    /// Returns `true` if the step that was put off is an event that this seat has claimed.
     fn has_put_off_claimed(&self) -> bool {
         matches!(self.put_off, Some(Step::Event)) && self.reader.current().claim.is_some()
     }
@@ -408,7 +410,7 @@ impl Subscriber {
         delivery(found, &self.reader, &self.publisher)
     }
 
-    /// The place that reading stopped at; it says nothing if there is more to look at than that.
+    /// Returns the place at which reading stopped, or [`Mark::NONE`] if there is more to read.
     pub(crate) fn mark(&self) -> Mark {
         let ring = self.segment().ring();
         match self.reserved {
@@ -428,13 +430,13 @@ impl Subscriber {
         &self.publisher.seat.segment
     }
 
-    /// Rejects a seat that is not the calling process's any more.
+    /// Returns an error if the seat is no longer the calling process's.
     pub(crate) fn check(&self) -> Result<()> {
         self.publisher.check()
     }
 
-    /// How long the reserved id that reading stopped at is still waited for: `None` if there is none, or if it is this
-    /// seat's own.
+    /// Returns how much of the wait for a reserved id is left. Returns `None` if there is no such wait, or if this seat
+    /// has reserved the id itself.
     pub(crate) fn left_of_wait(&self) -> Option<Duration> {
         self.reserved.and_then(|pending| self.reader.left_of_wait(pending))
     }
@@ -479,7 +481,7 @@ impl Drop for Subscriber {
         if self.publisher.check().is_err() {
             return;
         }
-        // Claimed ahead and never delivered. They stay decided, but later events with their keys need not wait.
+        // Events that were claimed ahead and never delivered stay decided. Their keys are free for later events.
         let mut unrun = Vec::new();
         if self.has_put_off_claimed() {
             unrun.push(self.reader.current().claim());
@@ -506,7 +508,7 @@ impl fmt::Debug for Subscriber {
     }
 }
 
-/// What a step found.
+/// The result of a step.
 #[derive(Clone, Copy)]
 pub(crate) enum Found {
     Step(Step),
@@ -532,7 +534,7 @@ fn delivery<'a>(found: Found, reader: &'a Reader, publisher: &Publisher) -> Opti
     })
 }
 
-/// The event of `message`. The gate has let through only names that are text.
+/// Returns the event of `message`. The gate lets only UTF-8 names through.
 fn event<'a>(message: &'a Message, publisher: &Publisher) -> Option<Event<'a>> {
     let head = &message.head;
     let source = str::from_utf8(head.source(&message.bytes)).ok()?;

@@ -1,8 +1,8 @@
-//! The time for which a worker has its seat.
+//! A worker's hold on its seat.
 //!
-//! A lock says whose the seat is, and the kernel keeps that for as long as the holder lives. Should it be lost
-//! nevertheless, and another process take the seat, the one that was displaced must not touch it any more: the
-//! incarnation tells it, for a load of a line that nobody else stores to.
+//! A lock shows who holds the seat, and the kernel keeps it while the holder lives. If the lock is lost anyway and
+//! another process takes the seat, the displaced holder must no longer use it. The incarnation tells the holder. The
+//! check is one load from a cache line that no other process stores to while the holder has the seat.
 
 #[cfg(doc)]
 use crate::error::ErrorKind;
@@ -13,7 +13,7 @@ use crate::segment::layout::seat_word;
 use crate::segment::{SeatLock, Segment};
 use crate::sync::{Ordering, Words};
 
-/// The hold on a seat. It ends when it is dropped, as the last thing that its holder does with the seat.
+/// The hold on a seat. It ends when it is dropped, which is the last use of the seat by its holder.
 pub(crate) struct Tenure {
     guard: ForkGuard,
     lock: SeatLock,
@@ -22,12 +22,12 @@ pub(crate) struct Tenure {
 }
 
 impl Tenure {
-    /// The one that begins now that the seat says who holds it.
+    /// Begins the hold. The seat already names its holder.
     pub(crate) fn new(guard: ForkGuard, lock: SeatLock, words: SeatWords, seat: u16) -> Tenure {
         Tenure { guard, lock, incarnation: Incarnation::of(&words, seat), words }
     }
 
-    /// What tells the holder whether it is over.
+    /// Returns what the holder checks to see if the hold is over.
     pub(crate) fn incarnation(&self) -> Incarnation {
         self.incarnation.clone()
     }
@@ -40,21 +40,21 @@ impl Drop for Tenure {
             return;
         }
         if self.incarnation.is_over() {
-            // It is another's by now, and there is no lock to give back.
+            // The seat belongs to another process now, and there is no lock to release.
             self.lock.abandon();
             return;
         }
-        // What takes the seat next need not count its holder among the dead.
+        // The process that takes the seat next must not count this holder as dead.
         self.words.set(seat_word!(identity.pid), 0);
         self.lock.release();
     }
 }
 
-/// How often a seat had been taken when its holder took it.
+/// The number of times that a seat had been taken when its holder took it.
 #[derive(Clone)]
 pub(crate) struct Incarnation {
     seat: u16,
-    /// That word of the seat alone.
+    /// The seat's incarnation word.
     word: Words,
     number: u64,
 }
@@ -65,14 +65,14 @@ impl Incarnation {
         Incarnation { seat, number: words.get(seat_word!(identity.incarnation)), word }
     }
 
-    /// Whether another process has taken the seat since.
+    /// Returns `true` if another process has taken the seat in the meantime.
     #[inline]
     pub(crate) fn is_over(&self) -> bool {
-        // Relaxed: one word, which says all there is to know. What is done meanwhile cannot be helped.
+        // Relaxed: the check needs this word only. A displacement right after the check cannot be prevented.
         self.word.at(0).load(Ordering::Relaxed) != self.number
     }
 
-    /// [`ErrorKind::Displaced`] if another process has taken the seat since.
+    /// Returns [`ErrorKind::Displaced`] if another process has taken the seat in the meantime.
     #[inline]
     pub(crate) fn check(&self, segment: &Segment) -> Result<()> {
         if self.is_over() { Err(self.displaced(segment)) } else { Ok(()) }

@@ -1,4 +1,4 @@
-//! A worker's counters: words of its seat that only one half of the worker stores to.
+//! The words of a seat. Each is written by only one half of the worker.
 
 use crate::protocol::seat_words::WORDS;
 use crate::sync::{Ordering, Words};
@@ -16,7 +16,7 @@ impl SeatWords {
         &self.0
     }
 
-    /// Relaxed throughout: a word has one writer, and readers take each for itself.
+    /// Relaxed, as all accesses here: a word has one writer, and readers do not relate words to each other.
     #[inline]
     pub(crate) fn set(&self, word: usize, value: u64) {
         self.0.at(word).store(value, Ordering::Relaxed);

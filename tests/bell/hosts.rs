@@ -129,7 +129,7 @@ alone! {
         in_child(|| {
             // A ring is a `pread`.
             forbid(libc::SYS_pread64, libc::EIO);
-            assert_ticks(&bus, "was not told to this process");
+            assert_ticks(&bus, "inotify did not report a read");
         });
     }
 

@@ -19,9 +19,9 @@ alone! {
     fn bad_values_are_refused_with_name_value_and_rule() {
         type Change = fn(WorkerOptions) -> WorkerOptions;
         let cases: [(Change, &str, &str, &str); 3] = [
-            (|o| o.wait_interval(Duration::ZERO), "wait_interval", "0", "longer than nothing"),
+            (|o| o.wait_interval(Duration::ZERO), "wait_interval", "0", "greater than 0"),
             (|o| o.wait_interval(MS * 30).wait_max(MS * 20), "wait_interval", "30ms with wait_max = 20ms", "wait_max"),
-            (|o| o.timeout(Duration::ZERO), "timeout", "0", "longer than nothing"),
+            (|o| o.timeout(Duration::ZERO), "timeout", "0", "greater than 0"),
         ];
         let (_name, bus) = bus(&small());
         let worker = bus.join_with(&quiet()).unwrap();

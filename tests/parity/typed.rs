@@ -143,7 +143,7 @@ alone! {
         for (text, reason) in texts.iter().zip(["not posted as a typed", "type or version", "type or version",
             "not posted as a typed"])
         {
-            assert!(text.starts_with("health/down (") && text.contains("typed handler was left out"), "{text}");
+            assert!(text.starts_with("health/down (") && text.contains("typed handler was skipped"), "{text}");
             assert!(text.contains(reason), "{text}");
         }
     }

@@ -16,7 +16,7 @@ use crate::protocol::word::Mark;
 use crate::segment::Segment;
 use crate::segment::layout::header_word;
 
-/// The thread. It ends when this is dropped.
+/// The thread. It ends when the listener is dropped.
 #[derive(Debug)]
 pub(crate) struct Listener {
     guard: ForkGuard,
@@ -25,10 +25,10 @@ pub(crate) struct Listener {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the event loop wants of the thread.
+/// The event loop's request to the thread.
 #[derive(Debug, Default)]
 struct Request {
-    /// The place that the loop has read up to; [`Mark::NONE`] if it is awake.
+    /// The place up to which the loop has read, or [`Mark::NONE`] while the loop is awake.
     mark: AtomicU64,
     stop: AtomicBool,
     /// The wake word on which the thread sleeps while the loop is awake.
@@ -37,16 +37,16 @@ struct Request {
 
 impl Request {
     fn mark(&self) -> Mark {
-        // Acquire: with what the loop read before it made the request.
+        // Acquire: with what the loop read before its request.
         Mark::from_bits(self.mark.load(Ordering::Acquire))
     }
 
     fn is_stopped(&self) -> bool {
-        // Relaxed: it says no more than that.
+        // Relaxed: no other data depends on it.
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// Waits until the event loop is about to sleep. Returns `false` if the thread is to end.
+    /// Waits until the event loop is about to sleep. Returns `false` if the thread must end.
     fn wait_for_sleep(&self) -> bool {
         loop {
             if self.is_stopped() {
@@ -60,7 +60,7 @@ impl Request {
         }
     }
 
-    /// Waits until there is something to read for a loop that sleeps. Returns `false` if the thread is to end.
+    /// Waits until there is something to read for a sleeping loop. Returns `false` if the thread must end.
     fn wait_for_news(&self, segment: &Segment, ring: &Ring) -> bool {
         loop {
             if self.is_stopped() {
@@ -84,12 +84,12 @@ impl Listener {
         let run = move || {
             let ring = listened.ring();
             while asked.wait_for_sleep() && asked.wait_for_news(&listened, &ring) {
-                // Relaxed: the loop is about to be woken, and requests again.
+                // Relaxed: the loop is woken next, and makes a new request.
                 asked.mark.store(Mark::NONE.bits(), Ordering::Relaxed);
                 knocker.knock();
             }
         };
-        // The thread begins with this one's mask.
+        // The new thread inherits this thread's signal mask.
         let no_signals = NoSignals::begin();
         let thread = thread::Builder::new().name("seqcast-bell".to_owned()).spawn(run);
         drop(no_signals);
@@ -97,7 +97,7 @@ impl Listener {
         Ok(Listener { guard, segment: Arc::clone(segment), request, thread: Some(thread) })
     }
 
-    /// Has the bell be readable when there is something to read at `mark`.
+    /// Makes the bell readable when there is something to read at `mark`.
     pub(crate) fn listen_at(&self, mark: Mark) {
         // SeqCst: with the look at the word that follows, and with the thread's fence in `nap`.
         self.request.mark.swap(mark.bits(), Ordering::SeqCst);

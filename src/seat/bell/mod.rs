@@ -1,8 +1,8 @@
 //! Bells: descriptors that are readable as long as there may be something to read, for event loops.
 //!
-//! A bell is an epoll set ([`ReadySet`]) of three descriptors: a watch of the segment's file, which hears the posts of
-//! all processes; a timer, for posters that were stopped before they rang; and one by which the process itself makes it
-//! readable.
+//! A bell is an epoll set ([`ReadySet`]) of three descriptors: a watch on the segment's file, which is notified of the
+//! posts of all processes; a timer, for posters that were stopped before they rang; and a descriptor by which the
+//! process itself makes the bell readable.
 
 mod listener;
 pub(crate) mod options;
@@ -25,19 +25,19 @@ use crate::segment::layout::header_word;
 use crate::segment::{Segment, fork_guard};
 use crate::sync::AtomicU32;
 
-/// What bells of workers and of subscribers have in common.
+/// The common part of the bells of workers and subscribers.
 pub(crate) struct BellCore {
     name: String,
     guard: ForkGuard,
     kind: BellKind,
     unheard: Option<Error>,
-    /// Ends before the set.
+    /// Declared before `ready`: the thread ends before the set is closed.
     listener: Option<Listener>,
     ready: ReadySet,
 }
 
 impl BellCore {
-    /// A bell of `segment` that is readable now. One that cannot hear the posts looks for itself, every
+    /// Makes a bell of `segment`. It is readable at first. If it cannot be notified of posts, it becomes readable every
     /// [`tick`](BellOptions::tick).
     pub(crate) fn new(segment: &Arc<Segment>, options: &BellOptions) -> Result<BellCore> {
         options.check()?;
@@ -59,30 +59,30 @@ impl BellCore {
         Ok(BellCore { name, guard, kind: BellKind::Tick(tick), unheard, listener: None, ready })
     }
 
-    /// Refuses a bell that was made before a fork: its descriptors are the parent's, from whom reading them would
-    /// steal.
+    /// Returns an error in a forked child: the descriptors are shared with the parent, and a read in the child would
+    /// take the parent's notifications.
     #[inline]
     pub(crate) fn check(&self) -> Result<()> {
         Ok(self.guard.check()?)
     }
 
-    /// How posts are heard.
+    /// Returns how the bell is notified of posts.
     pub(crate) fn kind(&self) -> BellKind {
         self.kind
     }
 
-    /// Why they are not, for a bell that ticks.
+    /// Returns why the bell is not notified of posts, if its kind is [`BellKind::Tick`].
     pub(crate) fn unheard(&self) -> Option<&Error> {
         self.unheard.as_ref()
     }
 
-    /// What makes the bell readable from elsewhere in the process.
+    /// Returns a handle that makes the bell readable from elsewhere in the process.
     pub(crate) fn knocker(&self) -> Knocker {
         self.ready.knocker()
     }
 
-    /// Prepares the event loop's sleep, at a place that is told by `mark`: see [`wake::settle`]. The bell is armed on
-    /// `own`, and, if there is a `segment`, for what is posted there.
+    /// Prepares the event loop's sleep after reading up to `mark`: see [`wake::settle`]. Arms the bell on the words
+    /// `own` and, if `segment` is given, for posts to it.
     pub(crate) fn settle<T>(
         &self,
         own: &[&AtomicU32],
@@ -97,18 +97,18 @@ impl BellCore {
             }
             Ok(())
         };
-        // What does not hear it need not be rung.
+        // Other kinds of bells cannot be rung.
         let rung = segment.filter(|_| self.kind == BellKind::Inotify);
         let posts = rung.map(|segment| segment.wake_word(header_word!(wake)));
         let seen = wake::settle(own.iter().copied().chain(posts), drain, look)?;
         if self.listener.is_some() && segment.is_some() && mark == Mark::NONE {
-            // There was no place to listen at.
+            // There is no place to listen at.
             self.ring()?;
         }
         Ok(seen)
     }
 
-    /// Forgets what was rung.
+    /// Clears the rings so far.
     pub(crate) fn drain(&self) -> Result<()> {
         self.ready.drain().or_else(|_| self.closed())
     }
@@ -118,7 +118,7 @@ impl BellCore {
         self.ready.knock().or_else(|_| self.closed())
     }
 
-    /// Makes the bell readable after `time` at the latest.
+    /// Makes the bell readable after at most `time`.
     pub(crate) fn ring_in(&self, time: Duration) -> Result<()> {
         self.ready.wake_in(time).or_else(|_| self.closed())
     }
@@ -135,14 +135,14 @@ impl AsFd for BellCore {
     }
 }
 
-/// Has `ready` listen to the segment's bells, and tries whether it does. Returns why not.
+/// Makes `ready` watch the segment's file, and tests that it is notified. Returns the reason if it is not.
 fn listen(ready: &mut ReadySet, segment: &Segment) -> Result<Option<String>> {
     if let Err(FailedCall { call, errno }) = ready.watch(&segment.watched_path()?) {
         return Ok(Some(why_not(ready, call, errno)));
     }
-    // What rings in the process itself rings in all.
+    // A ring of this process reaches the watches of all processes, its own included.
     segment.ring_all();
-    let why = "a read of its file was not told to this process: its file system, or a sandbox, does not do so";
+    let why = "inotify did not report a read of the file: its file system or a sandbox does not support that";
     Ok((!ready.hears()).then(|| why.to_owned()))
 }
 
@@ -150,9 +150,7 @@ fn why_not(ready: &ReadySet, call: &str, errno: Errno) -> String {
     let cause = match errno {
         Errno::MFILE if call == "inotify_init1" && ready.is_room_for_one_more() => limit("max_user_instances"),
         Errno::NOSPC if call == "inotify_add_watch" => limit("max_user_watches"),
-        Errno::MFILE => {
-            "the process has all the descriptors that RLIMIT_NOFILE allows; raise it (ulimit -n)".to_owned()
-        }
+        Errno::MFILE => "the process has reached its descriptor limit, RLIMIT_NOFILE; raise it (ulimit -n)".to_owned(),
         Errno::ACCESS | Errno::PERM | Errno::NOSYS => "the system forbids it (seccomp, SELinux)".to_owned(),
         _ => String::new(),
     };
@@ -160,9 +158,9 @@ fn why_not(ready: &ReadySet, call: &str, errno: Errno) -> String {
     format!("{call} failed, {}{colon}{cause}", std::io::Error::from(errno))
 }
 
-/// What to do where a limit of inotify is reached.
+/// Returns what to do about a limit of inotify that is reached.
 fn limit(file: &str) -> String {
     let now = std::fs::read_to_string(format!("/proc/sys/fs/inotify/{file}")).unwrap_or_default();
     let (equals, now) = if now.is_empty() { ("", "") } else { (" = ", now.trim()) };
-    format!("this user has as many as sysctl fs.inotify.{file}{equals}{now} allows; raise it")
+    format!("this user has reached sysctl fs.inotify.{file}{equals}{now}; raise it")
 }

@@ -1,4 +1,4 @@
-//! How a bell behaves.
+//! Options of bells.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 
-/// How a bell hears of posts.
+/// How a bell is notified of posts.
 ///
 /// ```
 /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -24,7 +24,8 @@ use crate::error::{Error, Result};
 pub enum BellKind {
     /// By inotify: each post that finds a bell armed rings it at once.
     Inotify,
-    /// Not at all: the bell becomes readable at this interval. [`Bell::unheard`](crate::Bell::unheard) says why.
+    /// Not at all: the bell becomes readable at this interval. [`Bell::unheard`](crate::Bell::unheard) returns the
+    /// reason.
     Tick(Duration),
     /// By a thread that waits for posts.
     Thread,
@@ -61,24 +62,24 @@ impl BellOptions {
         BellOptions::default()
     }
 
-    /// Sets the longest time between two looks, whether the bell was rung or not. An idle event loop wakes that often.
-    /// Default: 1 s.
+    /// Sets the longest time after which the bell becomes readable, whether it was rung or not. An idle event loop
+    /// wakes this often. Default: 1 s.
     ///
-    /// It bounds the delay of an event if its poster is stopped between its publication and its ring.
+    /// It bounds the delay of an event if its poster is stopped between the publication and the ring.
     pub fn interval(mut self, interval: Duration) -> BellOptions {
         self.interval = interval;
         self
     }
 
-    /// Sets the time between two looks of a bell that cannot be rung: [`BellKind::Tick`]. It is never more than the
-    /// interval. Default: 10 ms.
+    /// Sets the interval of a bell that cannot be rung ([`BellKind::Tick`]). It is at most
+    /// [`interval`](BellOptions::interval). Default: 10 ms.
     pub fn tick(mut self, tick: Duration) -> BellOptions {
         self.tick = tick;
         self
     }
 
-    /// Sets whether a thread waits for posts and rings the bell, for systems without inotify. It wakes ten times a
-    /// second while idle, and takes twice the time of inotify to ring. Default: `false`.
+    /// Sets whether a thread waits for posts and rings the bell, for systems without inotify. The thread wakes ten
+    /// times a second while idle, and takes twice as long as inotify to ring. Default: `false`.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -94,12 +95,12 @@ impl BellOptions {
         self
     }
 
-    /// Returns the longest time between two looks.
+    /// Returns the longest time after which the bell becomes readable.
     pub fn get_interval(&self) -> Duration {
         self.interval
     }
 
-    /// Returns the time between two looks of a bell that cannot be rung.
+    /// Returns the interval of a bell that cannot be rung.
     pub fn get_tick(&self) -> Duration {
         self.tick
     }
@@ -109,11 +110,11 @@ impl BellOptions {
         self.thread
     }
 
-    /// [`ErrorKind::Option`] for times of nothing.
+    /// Returns [`ErrorKind::Option`] if a time is zero.
     pub(crate) fn check(&self) -> Result<()> {
         for (option, time) in [("interval", self.interval), ("tick", self.tick)] {
             if time.is_zero() {
-                return Err(Error::option(option, "0", "a bell's time must be longer than nothing"));
+                return Err(Error::option(option, "0", "a bell's time must be greater than 0"));
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! A subscriber's bell.
+//! The bell of a subscriber.
 
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -13,9 +13,8 @@ use crate::seat::subscriber::Subscriber;
 
 /// A descriptor that is readable as long as a [`Subscriber`] may have something to read, for event loops.
 ///
-/// Made by [`Subscriber::bell`]. What holds of [`Bell`](crate::Bell) holds of it, except that the loop reads: when the
-/// descriptor is readable, read until [`try_next`](Subscriber::try_next) returns `None`, then call
-/// [`arm`](PullBell::arm).
+/// [`Subscriber::bell`] makes it. It works as a [`Bell`](crate::Bell), but the event loop reads: when the descriptor is
+/// readable, read until [`try_next`](Subscriber::try_next) returns `None`, then call [`arm`](PullBell::arm).
 ///
 /// ```
 /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -27,7 +26,7 @@ use crate::seat::subscriber::Subscriber;
 ///         while let Some(delivery) = subscriber.try_next()? {
 ///             match delivery {
 ///                 Delivery::Event(event) => println!("{} {:?}", event.topic(), event.bytes()),
-///                 // What follows comes when the id is decided. The bell tells.
+///                 // Later events come when the id is decided. The bell rings then.
 ///                 Delivery::Reserved { .. } => break,
 ///                 _ => {}
 ///             }
@@ -44,8 +43,8 @@ use crate::seat::subscriber::Subscriber;
 /// # Ok::<(), seqcast::Error>(())
 /// ```
 ///
-/// It is a handle of its own: it can be given to a runtime's thread while the subscriber is used elsewhere. When the
-/// subscriber is gone it is no longer rung.
+/// It is a separate handle: a runtime's thread can have it while the subscriber is used elsewhere. It is no longer rung
+/// when the subscriber is dropped.
 pub struct PullBell {
     core: BellCore,
     bus: BusId,
@@ -62,7 +61,7 @@ impl Subscriber {
         self.bell_with(&BellOptions::new())
     }
 
-    /// [`bell`](Subscriber::bell) with options.
+    /// As [`bell`](Subscriber::bell), with options.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -84,10 +83,10 @@ impl Subscriber {
 }
 
 impl PullBell {
-    /// Prepares the event loop's sleep. Returns `true` if there is something to read after all: read on and call it
-    /// again. After `false` the descriptor becomes readable as soon as there is something.
+    /// Prepares the event loop's sleep. Returns `true` if there is something to read: read on and call `arm` again.
+    /// After `false`, the descriptor becomes readable as soon as there is something to read.
     ///
-    /// At a reserved id the descriptor becomes readable when the id is decided, or due to be given up.
+    /// At a reserved id, the descriptor becomes readable when the id is decided or must be given up.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -101,8 +100,8 @@ impl PullBell {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BellClosed`] if other code of the process has closed a descriptor of the bell: make a new one.
-    /// [`ErrorKind::Option`] if the subscriber is one of another bus; [`ErrorKind::Forked`], [`ErrorKind::Displaced`].
+    /// [`ErrorKind::BellClosed`] if other code of the process has closed a descriptor of the bell: make a new bell.
+    /// [`ErrorKind::Option`] if the subscriber belongs to another bus; [`ErrorKind::Forked`], [`ErrorKind::Displaced`].
     pub fn arm(&self, subscriber: &Subscriber) -> Result<bool> {
         self.core.check()?;
         subscriber.check()?;
@@ -119,12 +118,12 @@ impl PullBell {
         Ok(has_news)
     }
 
-    /// Returns how the bell hears of posts.
+    /// Returns how the bell is notified of posts.
     pub fn kind(&self) -> BellKind {
         self.core.kind()
     }
 
-    /// Returns why the bell is not rung by posts, if its kind is [`BellKind::Tick`].
+    /// Returns why posts do not ring the bell, if its kind is [`BellKind::Tick`].
     pub fn unheard(&self) -> Option<&Error> {
         self.core.unheard()
     }
