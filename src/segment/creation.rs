@@ -1,4 +1,4 @@
-//! How a segment comes to be: found or made, checked, finished.
+//! Finds or creates a named segment, checks it, and finishes it.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -26,13 +26,13 @@ use crate::os::mapping::Mapping;
 use crate::os::sys;
 use crate::sync::{Ordering, fence};
 
-/// How often a call starts again because the name was removed or given away under its hands.
+/// How often a call starts again because the name was removed or replaced during the call.
 const ROUNDS: u32 = 1000;
 
-/// How long to sleep before asking again whether another creator is done.
+/// The sleep between two checks of another creator's progress.
 const CREATION_NAP: Duration = Duration::from_millis(1);
 
-/// How far a file has come, by its first word.
+/// The state of a file, by its first word.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum FileState {
     /// Empty or forming.
@@ -41,12 +41,12 @@ pub(super) enum FileState {
     Finished,
     /// A segment of another layout.
     Layout(u32),
-    /// Not seqcast's. The text says what is there.
+    /// Not a segment of seqcast. The text describes the content.
     Foreign(String),
 }
 
 impl FileState {
-    /// While a creator is at work the answer may be any but a wrong `Finished`: the word is not read in one piece.
+    /// While a creator is at work, any result is possible except a wrong `Finished`: the word is not read atomically.
     pub(super) fn of(name: &str, file: &Descriptor) -> Result<FileState> {
         let mut word = [0; 8];
         let len = read_at(name, file, &mut word, 0)?;
@@ -70,7 +70,7 @@ pub(super) enum Intent {
     Inspect,
 }
 
-/// One call that shall end with a named segment.
+/// One call that opens or creates a named segment.
 pub(super) struct Call<'a> {
     name: String,
     options: &'a SegmentOptions,
@@ -85,7 +85,7 @@ impl<'a> Call<'a> {
 
     pub(super) fn run(&self) -> Result<Segment> {
         if self.may_create() {
-            // Whether or not it will be made: an option that is wrong is wrong every time.
+            // Also if the segment exists already: a wrong option is always an error.
             self.options.geometry()?;
         }
         for _ in 0..ROUNDS {
@@ -100,7 +100,7 @@ impl<'a> Call<'a> {
         matches!(self.intent, Intent::Create | Intent::OpenOrCreate)
     }
 
-    /// `None` if the name was removed or given away meanwhile: all must begin again.
+    /// Returns `None` if the name was removed or replaced in the meantime. The caller starts again.
     pub(super) fn attempt(&self) -> Result<Option<Segment>> {
         let Some(found) = self.open_or_make()? else { return Ok(None) };
         let checked = self.check(&found.file);
@@ -123,7 +123,8 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// What the file is and how far it has come, with the right to finish it if it is unfinished and may be finished.
+    /// Returns the file's identity and state. If the file is not finished and this call may create, also returns the
+    /// creation lock.
     fn check(&self, file: &Descriptor) -> Result<(Inode, FileState, Option<ByteLock>)> {
         let inode = self.check_access(file)?;
         let state = FileState::of(&self.name, file)?;
@@ -137,10 +138,10 @@ impl<'a> Call<'a> {
         Ok((inode, FileState::of(&self.name, file)?, Some(lock)))
     }
 
-    /// Takes back the name that this call has just given to `file`, unless another creator has begun with it.
+    /// Removes the name that this call has just given to `file`, unless another creator has begun to use it.
     pub(super) fn give_up(&self, file: &Descriptor) {
-        // On the description that made it, since there may be no descriptor left for one of its own. The error that led
-        // here is the one to report.
+        // Uses the existing description, because there may be no descriptor left for a new one. Errors are ignored: the
+        // error that led here is the one to report.
         if !matches!(sys::try_lock_byte(file, CREATION_BYTE), Ok(true)) {
             return;
         }
@@ -158,7 +159,7 @@ impl<'a> Call<'a> {
             Ok(file) => return Ok(Some(NamedFile { file, made: false })),
             Err(Errno::NOENT) if self.may_create() => {}
             Err(Errno::NOENT) => return Err(not_found(&self.name)),
-            // Somebody has a lease on it, to unlink what nobody has open (`unheld`).
+            // Another process has a lease on the file, to unlink a segment that no process has open (`unlink_unheld`).
             Err(Errno::WOULDBLOCK) => {
                 self.nap()?;
                 return Ok(None);
@@ -172,7 +173,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Why there cannot be a new file.
+    /// Returns why a new file cannot be created.
     fn making_error(&self, errno: Errno) -> Error {
         let name = || self.name.clone();
         match errno {
@@ -201,7 +202,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Whether the file is one that this caller trusts.
+    /// Returns an error if the caller does not accept the file's type, owner, mode or number of links.
     pub(super) fn check_access(&self, file: &Descriptor) -> Result<Inode> {
         let name = || self.name.clone();
         let stat = fs::fstat(file).map_err(|errno| Error::system(&self.name, "fstat", errno))?;
@@ -215,7 +216,7 @@ impl<'a> Call<'a> {
         if mode & !self.options.mode != 0 {
             return Err(Error::from(Cause::Mode { name: name(), found: mode, accepted: self.options.mode }));
         }
-        // None is one that was just unlinked.
+        // A file without links was just unlinked.
         if stat.st_nlink > 1 && self.intent != Intent::Inspect {
             return Err(Error::from(Cause::Linked { name: name(), links: links(&stat) }));
         }
@@ -233,13 +234,12 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Waits until no creator is at work on `file`. Takes no lock, so that an opener that is stopped holds up no
-    /// creator.
+    /// Waits until no creator is at work on `file`. Takes no lock, so a stopped opener never delays a creator.
     pub(super) fn outwait_creator(&self, file: &Descriptor) -> Result<FileState> {
         loop {
             let locked = sys::is_byte_locked(file, CREATION_BYTE)
                 .map_err(|error| Error::system(&self.name, "fcntl(F_OFD_GETLK)", error))?;
-            // After the look at the lock, since a creator unlocks last.
+            // Read after the check of the lock, because a creator unlocks last.
             let state = FileState::of(&self.name, file)?;
             if !locked || state == FileState::Finished {
                 return Ok(state);
@@ -263,7 +263,7 @@ impl<'a> Call<'a> {
     pub(super) fn open_finished(&self, file: Descriptor) -> Result<Option<Segment>> {
         // Acquire: the header is read after the magic, and the creator stored the magic after the header.
         fence(Ordering::Acquire);
-        // Again, since its creator may have changed them while we waited for it.
+        // Again: the creator may have changed owner and mode during the wait.
         self.check_access(&file)?;
         let header = HeaderCopy::read(&self.name, &file)?;
         let geometry = header.check(&self.name, &file)?;
@@ -293,7 +293,8 @@ impl<'a> Call<'a> {
         Ok(Some(Segment { differences, ..Segment::found(&self.name, file, memory, &birth) }))
     }
 
-    /// What this call wants of a segment that it would create, and `file` is not. Who merely opens takes it as it is.
+    /// Returns the options in which `file` differs from this call's options. A call that only opens accepts every
+    /// difference.
     fn differences(&self, file: &Descriptor, geometry: &Geometry) -> Result<Vec<Difference>> {
         if self.intent != Intent::OpenOrCreate {
             return Ok(Vec::new());
@@ -306,7 +307,7 @@ impl<'a> Call<'a> {
         Ok(differences)
     }
 
-    /// Makes an unfinished file a segment. The caller has the creation lock.
+    /// Turns an unfinished file into a segment. The caller holds the creation lock.
     pub(super) fn finish(&self, found: NamedFile, inode: Inode) -> Result<Option<Segment>> {
         let draft = Draft::new(&self.name, self.options, self.started)?;
         let formed = self.unlinking_process().and_then(|guard| {
@@ -316,7 +317,7 @@ impl<'a> Call<'a> {
         if formed.is_err() {
             draft.undo(&found, inode);
         }
-        // Under its name others find it from now on, if the name still leads here.
+        // From now on, other processes find it by its name, if the name still leads to this file.
         let Some((memory, birth, guard)) = formed? else { return Ok(None) };
         if Inode::of_name(&self.name)? != Some(inode) {
             return Ok(None);
@@ -325,7 +326,7 @@ impl<'a> Call<'a> {
         Ok(Some(Segment { _unlinker: unlinker, ..Segment::made(&self.name, found.file, memory, &birth) }))
     }
 
-    /// Returns this process's guard if it is to unlink the segment's name.
+    /// Returns a guard of this process if it is to unlink the segment's name.
     fn unlinking_process(&self) -> Result<Option<ForkGuard>> {
         self.options.unlink_on_drop.then(|| fork_guard(&self.name)).transpose()
     }
@@ -334,6 +335,6 @@ impl<'a> Call<'a> {
 /// A file that the name led to.
 pub(super) struct NamedFile {
     pub(super) file: Descriptor,
-    /// Whether this call gave the name to it.
+    /// `true` if this call gave the name to it.
     pub(super) made: bool,
 }

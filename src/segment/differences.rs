@@ -1,4 +1,4 @@
-//! What a caller asked of a segment and an existing one is not.
+//! Compares a caller's options with an existing segment.
 
 use rustix::fs::Stat;
 
@@ -7,7 +7,7 @@ use super::options::SegmentOptions;
 use super::pools::PoolId;
 use crate::error::Difference;
 
-/// What was set in `options` and is otherwise in a segment with this geometry and file.
+/// Returns the options that were set in `options` and differ in a segment with this geometry and file.
 pub(super) fn differences(options: &SegmentOptions, geometry: &Geometry, stat: &Stat) -> Vec<Difference> {
     let mut all = Vec::new();
     let mut differ = |option, wanted: String, found: String| all.push(Difference { option, wanted, found });
@@ -15,7 +15,7 @@ pub(super) fn differences(options: &SegmentOptions, geometry: &Geometry, stat: &
     if asked.capacity && options.capacity != geometry.capacity() {
         differ("capacity", options.capacity.to_string(), geometry.capacity().to_string());
     }
-    // By what becomes of them: sizes that are rounded to the same are the same.
+    // Compares the rounded sizes.
     if asked.block_size && stride_for(options.block_size) != geometry.pool(PoolId::Ring).stride {
         differ("block_size", options.block_size.to_string(), geometry.block_bytes().to_string());
     }

@@ -22,20 +22,21 @@ use crate::os::cgroup::{self, Bound};
 use crate::os::descriptor::{Descriptor, Inode};
 use crate::os::mapping::Mapping;
 
-/// Bytes allocated at once: few enough that signals do not keep interrupting it.
+/// Bytes allocated by one call: few enough that signals rarely interrupt it.
 const ALLOCATION_STEP: u64 = 16 << 20;
 
-/// Bytes allocated at once where signals interrupt it nevertheless: a page, which nothing interrupts on the way.
+/// The least bytes allocated by one call, after signals have interrupted longer ones: a page, whose allocation cannot
+/// be interrupted.
 pub(super) const LEAST_ALLOCATION_STEP: u64 = 4096;
 
-/// How long signals may interrupt an allocation, if the creation's timeout is shorter.
+/// The least time for which signals may interrupt an allocation, also if the creation's timeout is shorter.
 const LEAST_PATIENCE_WITH_SIGNALS: Duration = Duration::from_millis(100);
 
-/// A segment to be.
+/// A segment that is being created.
 pub(super) struct Draft<'a> {
     pub(super) name: &'a str,
     pub(super) options: &'a SegmentOptions,
-    /// When the call began that makes it.
+    /// When the creating call began.
     pub(super) started: Instant,
     pub(super) geometry: Geometry,
     pub(super) regions: Regions,
@@ -47,12 +48,12 @@ impl<'a> Draft<'a> {
         Ok(Draft { name, options, started, regions: geometry.regions(name)?, geometry })
     }
 
-    /// A finished segment in `file`, which has no name.
+    /// Makes a finished segment in `file`, which has no name.
     pub(super) fn form_anonymous(&self, file: &Descriptor) -> Result<(Memory, Birth)> {
         self.check_limits(file)?;
         self.set_access(file, self.options.mode & 0o666)?;
         self.allocate(file)?;
-        // Nobody can cut it off under the mapping then. A kernel without seals is as good as any file.
+        // So that no process can truncate the file under the mapping. Without seals, the file is like a named one.
         let _ = fs::fcntl_add_seals(file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL);
         let mapping = Mapping::anonymous(file.as_fd(), self.regions.end)
             .map_err(|error| Error::system(self.name, "mmap", error))?;
@@ -63,10 +64,10 @@ impl<'a> Draft<'a> {
         Ok((memory, birth))
     }
 
-    /// From empty or forming to finished. `None` if the name leads elsewhere by now.
+    /// Finishes an empty or forming file. Returns `None` if the name leads to another file now.
     pub(super) fn form(&self, file: &Descriptor) -> Result<Option<(Memory, Birth)>> {
         self.check_limits(file)?;
-        // From here on the file is known for an unfinished segment, whatever size it has.
+        // From here on, the file is recognized as an unfinished segment, whatever its size.
         self.write_at(file, FORMING, header_word!(magic))?;
         self.wipe(file)?;
         self.set_access(file, self.options.mode)?;
@@ -84,7 +85,7 @@ impl<'a> Draft<'a> {
         Ok(Some((memory, birth)))
     }
 
-    /// Takes back what a failed `form` did.
+    /// Undoes a failed `form`.
     pub(super) fn undo(&self, found: &NamedFile, inode: Inode) {
         // The error that led here is the one to report.
         if !found.made {
@@ -94,7 +95,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Zeroes all but the first word, and gives its memory back.
+    /// Zeroes everything but the first word, and frees the memory.
     pub(super) fn wipe(&self, file: &Descriptor) -> Result<()> {
         let size = file_size(self.name, file)?;
         if size <= 8 {
@@ -105,11 +106,10 @@ impl<'a> Draft<'a> {
             .map_err(|errno| self.space_error(free_space(file), "fallocate(FALLOC_FL_PUNCH_HOLE)", errno))
     }
 
-    /// Gives the file its group, then its mode, then its user.
+    /// Sets the file's group, then its mode, then its user.
     ///
-    /// In this order nobody gets a right by the way: the mode never counts for a group that the file does not stay
-    /// with. The user comes last, since only a file's owner may change its mode: root without `CAP_FOWNER` is no
-    /// exception.
+    /// In this order, no user gets a right for a moment only: the mode never applies to a group that the file does not
+    /// keep. The user is set last, because only a file's owner may change its mode, and root needs `CAP_FOWNER` for it.
     pub(super) fn set_access(&self, file: &Descriptor, mode: u32) -> Result<()> {
         let stat = fs::fstat(file).map_err(|errno| Error::system(self.name, "fstat", errno))?;
         let (uid, gid) = self.options.owner.unwrap_or((stat.st_uid, stat.st_gid));
@@ -118,7 +118,7 @@ impl<'a> Draft<'a> {
             return Ok(());
         }
         if stat.st_gid != gid {
-            // One that a dead creator left may be open to its group.
+            // A file that a dead creator left may be accessible to its group.
             if now & !OWNER_ALONE != 0 {
                 self.change_mode(file, OWNER_ALONE)?;
             }
@@ -154,33 +154,33 @@ impl<'a> Draft<'a> {
         })
     }
 
-    /// Refuses what the host does not have or allow, before a byte is taken.
+    /// Returns an error if the host does not have or allow the memory, before any is allocated.
     pub(super) fn check_limits(&self, file: &Descriptor) -> Result<()> {
         let (name, size) = (|| self.name.to_owned(), self.regions.end as u64);
         let wanted = size.saturating_sub(allocated_bytes(self.name, file)?);
-        // Where the file system is as large as the memory, the kernel ends processes before it says that there is no
-        // more.
+        // If the file system's limit is as large as the memory, the kernel kills processes before it returns an error.
         let free = free_space(file);
         if wanted > free {
             return Err(Error::from(Cause::NoSpace { name: name(), size, free }));
         }
-        // So it does where a control group is full.
+        // The same happens if a control group is full.
         if let Some(Bound { limit, left, file }) = cgroup::memory_bound()
             && wanted > left
         {
             return Err(Error::from(Cause::MemoryLimit { name: name(), size, left, limit, file }));
         }
-        // A file that grows beyond it is SIGXFSZ, which ends a process that knows nothing of it.
+        // Growing a file beyond this limit raises SIGXFSZ, which kills a process that does not handle it.
         match getrlimit(Resource::Fsize).current {
             Some(limit) if limit < size => Err(Error::from(Cause::FileLimit { name: name(), size, limit })),
             _ => Ok(()),
         }
     }
 
-    /// Gives the file its size and all of its memory: a page that is missing when it is first touched is SIGBUS.
+    /// Sets the file's size and allocates all of its memory: the first access to a page that cannot be allocated raises
+    /// SIGBUS.
     pub(super) fn allocate(&self, file: &Descriptor) -> Result<()> {
         let end = self.regions.end as u64;
-        // Now, since afterwards a part of it is ours.
+        // Queried first, because the allocation itself reduces it.
         let free = free_space(file);
         if file_size(self.name, file)? < end {
             retry_on_intr(|| fs::ftruncate(file, end)).map_err(|errno| self.space_error(free, "ftruncate", errno))?;
@@ -191,8 +191,8 @@ impl<'a> Draft<'a> {
             let len = step.min(end - at);
             match fs::fallocate(file, FallocateFlags::empty(), at, len) {
                 Ok(()) => at += len,
-                // Nothing of the step is left then, so that the next one must be shorter than the signals are apart.
-                // Kernels of today hear fatal signals only.
+                // The kernel has undone the step, so the next one must be shorter than the time between two signals.
+                // Current kernels react to fatal signals only.
                 Err(Errno::INTR) => {
                     interruptions += 1;
                     step = (step / 2).max(LEAST_ALLOCATION_STEP);
@@ -204,7 +204,7 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// An error once signals have kept the call for longer than others wait for it.
+    /// Returns an error if signals have delayed the call for longer than other processes wait for it.
     fn bear_with_signals(&self, times: u64) -> Result<()> {
         let waited = self.started.elapsed();
         if waited < self.options.creation_timeout.max(LEAST_PATIENCE_WITH_SIGNALS) {
@@ -226,7 +226,7 @@ impl<'a> Draft<'a> {
             }
             Errno::OPNOTSUPP | Errno::NOSYS => Error::from(Cause::NoSharedMemory {
                 name: self.name.to_owned(),
-                found: format!("the file system of {SHM_DIR} cannot set memory aside ({call}), as a ramfs cannot"),
+                found: format!("the file system of {SHM_DIR} cannot allocate memory in advance ({call}), like a ramfs"),
             }),
             Errno::ROFS => Error::from(Cause::ReadOnly { name: self.name.to_owned() }),
             other => Error::system(self.name, call, other),

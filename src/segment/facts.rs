@@ -1,4 +1,4 @@
-//! What the file system says about segments.
+//! Segments' files, as the file system shows them.
 
 use std::io;
 
@@ -11,7 +11,7 @@ use super::names::{SHM_DIR, checked_name, path};
 use super::storage::{links, read_at};
 use crate::error::{Error, Result};
 
-/// A segment's file, as its directory knows it. Nothing of its content.
+/// A segment's file, as the file system shows it, without its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FileFacts {
@@ -23,16 +23,16 @@ pub struct FileFacts {
     pub gid: u32,
     /// Its permission bits.
     pub mode: u32,
-    /// How many names it has. A segment has one.
+    /// How many hard links it has. A segment has one.
     pub links: u64,
-    /// The device it is on.
+    /// The device that it is on.
     pub device: u64,
-    /// Its number there.
+    /// Its inode number on that device.
     pub inode: u64,
 }
 
 impl FileFacts {
-    /// The file of the segment `name`, which is returned with its slash.
+    /// Returns the name with its slash, and the facts of the file.
     pub(crate) fn of(name: &str) -> Result<(String, FileFacts)> {
         let name = checked_name(name)?;
         let stat = match fs::statat(CWD, path(&name), AtFlags::SYMLINK_NOFOLLOW) {
@@ -54,7 +54,7 @@ impl FileFacts {
     }
 }
 
-/// The names, with their slash and sorted, of all files that could be segments by their name.
+/// Returns the names of all files that could be segments by their name, with their slash, sorted.
 pub(crate) fn file_names() -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(SHM_DIR)? {
@@ -64,8 +64,8 @@ pub(crate) fn file_names() -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// The names, with their slash and sorted, of all files that begin as a finished segment does, of any layout. Nothing
-/// is mapped, so that nobody who cuts a file off meanwhile does harm.
+/// Returns the names of all files that begin like a finished segment of any layout, with their slash, sorted. Maps
+/// nothing, so a file that is truncated in the meantime does no harm.
 pub(crate) fn segment_names() -> io::Result<Vec<String>> {
     let mut names = file_names()?;
     names.retain(|name| first_word(name).and_then(layout_version).is_some());

@@ -1,10 +1,10 @@
-//! Faults of the protocol as errors of a segment.
+//! Converts faults of the protocol to errors of a segment.
 
 use super::Segment;
 use crate::error::{Error, Result};
 use crate::protocol::Fault;
 
-/// Gives a protocol step's fault the name of its segment.
+/// Adds the segment's name to the fault of a protocol step.
 pub(crate) trait InSegment<T> {
     fn in_segment(self, segment: &Segment) -> Result<T>;
 }
@@ -22,7 +22,7 @@ impl Segment {
         Error::of_fault(self.name(), fault)
     }
 
-    /// The error for words that no process stores that follows the protocol.
+    /// Returns the error for words that no process stores if it follows the protocol.
     #[cold]
     pub(crate) fn corrupt(&self, what: &'static str) -> Error {
         self.fault(Fault::Corrupt(what))

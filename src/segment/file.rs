@@ -1,4 +1,4 @@
-//! Opening and making a segment's file.
+//! Opens and creates a segment's file.
 
 use rustix::fs::{self, AtFlags, CWD, FileType, MemfdFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -8,36 +8,36 @@ use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::os::descriptor::{Descriptor, Inode};
 use crate::os::mapping::Mapping;
 
-/// The mode of a file in creation.
+/// The mode of a file during its creation.
 pub(super) const OWNER_ALONE: u32 = 0o600;
 
 pub(super) fn open_file(name: &str, access: OFlags) -> std::result::Result<Descriptor, Errno> {
-    // O_NOFOLLOW: a symbolic link in a directory that all may write to is a trap. O_NONBLOCK: so is a pipe.
+    // O_NOFOLLOW: a symbolic link in a directory that every user may write to may be a trap. O_NONBLOCK: so may a pipe.
     let flags = access | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     Descriptor::of(|| fs::open(path(name), flags, Mode::from_raw_mode(OWNER_ALONE)))
 }
 
-/// Makes the file that `name` shall lead to, readable and writable by its owner alone until the creator says otherwise.
-/// `EEXIST` if the name leads to one already.
+/// Creates the file `name`. Only its owner can read and write it until the creator sets its mode. Returns `EEXIST` if
+/// the name exists already.
 pub(super) fn create_file(name: &str) -> std::result::Result<Descriptor, Errno> {
-    // Without its name at first: the process's umask may forbid the owner to read and write, and a creator killed
-    // before it has set that right would leave a file that only root can open.
+    // Created without a name first: the process's umask may deny the owner access, and a creator that is killed before
+    // it sets the mode would leave a file that only root can open.
     if let Ok(file) = unnamed_file() {
         let found = format!("/proc/self/fd/{}", file.number());
         match fs::linkat(CWD, found, CWD, path(name), AtFlags::SYMLINK_FOLLOW) {
             Ok(()) => return Ok(file),
             Err(Errno::EXIST) => return Err(Errno::EXIST),
-            // No /proc, or links are forbidden here.
+            // There is no /proc, or links are forbidden.
             Err(_) => {}
         }
     }
     let file = open_file(name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)?;
-    // If it fails the creation says so, as soon as it opens the file again.
+    // If this fails, the creation fails when it opens the file again.
     let _ = fs::fchmod(&file, Mode::from_raw_mode(OWNER_ALONE));
     Ok(file)
 }
 
-/// A file in the directory of segments that has no name yet. Not every file system can do that.
+/// Creates a file without a name in the directory of segments. Not every file system supports that.
 pub(super) fn unnamed_file() -> std::result::Result<Descriptor, Errno> {
     let mode = Mode::from_raw_mode(OWNER_ALONE);
     let file = Descriptor::of(|| fs::open(SHM_DIR, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, mode))?;
@@ -58,7 +58,7 @@ pub(super) fn open_error(name: &str, errno: Errno) -> Error {
     }
 }
 
-/// Why the name leads nowhere.
+/// Returns why the name leads to no file.
 pub(super) fn not_found(name: &str) -> Error {
     let name = name.to_owned();
     match fs::stat(SHM_DIR) {
@@ -83,19 +83,19 @@ pub(super) fn check_type(name: &str, mode: u32) -> Result<()> {
     }
 }
 
-/// A new open file description of the file that `file` was opened on, for reading and writing.
+/// Opens a new description of the file that `file` was opened on, for reading and writing.
 pub(super) fn reopen(name: &str, file: &Descriptor) -> Result<Descriptor> {
     if file.is_ours() {
         let found = format!("/proc/self/fd/{}", file.number());
         match Descriptor::of(|| fs::open(&*found, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())) {
             Ok(own) if own.inode() == file.inode() => return Ok(own),
-            // Without /proc, and if the number was reused in this instant, there is still the name.
+            // If there is no /proc, or if the number was just reused, the name remains.
             Ok(_) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(open_error(name, errno)),
         }
     }
     match open_by_name(name, file.inode(), OFlags::RDWR) {
-        // The descriptor is there, and nothing leads to a second one.
+        // The descriptor is valid, but there is no way to open a second one.
         Err(error) if error.kind() == ErrorKind::Descriptor && file.is_ours() => Err(match name {
             ANONYMOUS => open_error(name, Errno::NOENT),
             name => match not_found(name) {
@@ -108,7 +108,7 @@ pub(super) fn reopen(name: &str, file: &Descriptor) -> Result<Descriptor> {
     }
 }
 
-/// Opens the file `inode`, of which there is no descriptor, by the segment's name.
+/// Opens the file `inode` by the segment's name, without a descriptor of it.
 pub(super) fn open_by_name(name: &str, inode: Inode, access: OFlags) -> Result<Descriptor> {
     let lost = |why| Error::from(Cause::Descriptor { name: name.to_owned(), why });
     if name == ANONYMOUS {
@@ -123,18 +123,19 @@ pub(super) fn open_by_name(name: &str, inode: Inode, access: OFlags) -> Result<D
 
 pub(super) fn anonymous_file() -> Result<Descriptor> {
     let create = |more| Descriptor::of(|| fs::memfd_create("seqcast", MemfdFlags::CLOEXEC | more));
-    // Some hosts refuse a file that could be executed; kernels before 6.3 do not know how to say that it cannot.
+    // Some hosts refuse a file that could be executed. Kernels before 6.3 do not know the flag that excludes it.
     create(MemfdFlags::NOEXEC_SEAL)
         .or_else(|_| create(MemfdFlags::ALLOW_SEALING))
         .map_err(|errno| Error::system(ANONYMOUS, "memfd_create", errno))
 }
 
-/// Maps at least `len` bytes of what `name` leads to. `None` if that cannot be the file that was meant.
+/// Maps the file `name`. Returns `None` if it is gone or has fewer than `len` bytes, and so is not the file that was
+/// checked.
 pub(super) fn map_named(name: &str, len: usize) -> Result<Option<Mapping>> {
     match Mapping::named(name) {
         Ok(mapping) if mapping.len() >= len => Ok(Some(mapping)),
         Ok(_) => Ok(None),
-        // Removed, or replaced by something still empty.
+        // Removed, or replaced by a file that is still empty.
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINVAL)) => Ok(None),
         Err(error) => Err(Error::system(name, "mmap", error)),
     }

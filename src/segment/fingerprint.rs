@@ -1,7 +1,7 @@
-//! What refuses a segment of another build.
+//! The fingerprint by which a segment of another build is rejected.
 //!
-//! The layout alone: a process that looks at a segment or exchanges bytes needs no more. The format of typed values is
-//! a number of its own in the header, which only those processes check that use typed values.
+//! It covers only the layout: a process that inspects a segment or exchanges bytes needs no more. The format of typed
+//! values is a separate number in the header, and only processes that use typed values check it.
 
 use std::sync::atomic::AtomicU64;
 
@@ -12,8 +12,8 @@ use crate::os::fnv::Fnv;
 use crate::protocol::word::CellWord;
 use crate::protocol::{claims, pool, ring};
 
-/// A hash of everything that decides how this build reads and writes a segment: the spans of all fields, the padding of
-/// this target, byte order, and what blocks, cells and claims look like.
+/// Returns a hash of everything that determines how this build reads and writes a segment: the spans of all fields, the
+/// padding of this target, the byte order, and the formats of blocks, cells and claims.
 pub(crate) fn fingerprint() -> u64 {
     let mut hash = Fnv::new();
     for field in fields() {
@@ -42,7 +42,7 @@ pub(crate) fn fingerprint() -> u64 {
 mod tests {
     use crate::segment::layout::{FORMING, LAYOUT_VERSION, layout_version, magic};
 
-    /// Whoever changes the layout finds this test, and raises [`LAYOUT_VERSION`] once there are releases.
+    /// A change of the layout fails this test. Once there are releases, it must raise [`LAYOUT_VERSION`].
     #[cfg(all(target_arch = "x86_64", target_endian = "little"))]
     #[test]
     fn g11_the_layout_is_the_one_of_its_version() {

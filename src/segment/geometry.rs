@@ -1,4 +1,4 @@
-//! The sizes of a segment, and what follows from them.
+//! The sizes of a segment, and the offsets of its regions.
 
 use super::layout::{HEADER_BYTES, LINE, REGION_ALIGN};
 use super::pools::{POOL_COUNT, POOLS, PoolId, PoolSpec};
@@ -6,10 +6,10 @@ use crate::error::{Cause, Error, Result};
 use crate::protocol::word::CellWord;
 use crate::protocol::{pool, seat_words};
 
-/// Bytes of a fragment before its chunk of the event.
+/// Bytes of a fragment's head, before its part of the event.
 pub(crate) const FRAGMENT_HEAD_BYTES: usize = 32;
 
-/// The sizes that decide where everything is.
+/// The sizes that determine where everything is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Geometry {
     pub(crate) seats: u64,
@@ -20,9 +20,9 @@ pub(crate) struct Geometry {
 /// The size of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PoolSize {
-    /// Cells; there are as many blocks, and one more for each seat.
+    /// The number of cells. There is one block for each cell, and one for each seat.
     pub(crate) cells: u64,
-    /// Bytes from block to block.
+    /// The distance between two blocks, in bytes.
     pub(crate) stride: u64,
 }
 
@@ -43,27 +43,27 @@ pub(crate) struct PoolRegions {
     pub(crate) blocks: usize,
 }
 
-/// Blocks that cells can tell apart, less the seats' own, is the greatest capacity.
+/// The number of blocks that a cell can name. The largest capacity is this number minus the seats' own blocks.
 pub(crate) const MOST_BLOCKS: u64 = CellWord::BLOCKS;
-/// Seats that a stamp can tell apart.
+/// The number of seats that a stamp can name.
 pub(crate) const MOST_SEATS: u64 = 1 << 16;
 pub(crate) const LEAST_CAPACITY: u64 = 8;
-/// Payload bytes of a block: at least a fragment's head and as much again.
+/// The least payload bytes of a block: a fragment's head and as many bytes again.
 pub(crate) const LEAST_BLOCK: u64 = 64;
 pub(crate) const MOST_BLOCK: u64 = 1 << 20;
 /// Bytes of a bucket block: 19 lines, 21 entries.
 pub(crate) const BUCKET_STRIDE: u64 = 19 * LINE as u64;
 
-/// Four keys to a bucket of 21 on average: then one bucket in 10^10 has more keys than entries (Poisson).
+/// Average keys in a bucket of 21 entries. With four, one bucket in 10^10 has more keys than entries (Poisson).
 pub(super) const KEYS_PER_BUCKET: u64 = 4;
 
-/// Buckets for so many keys.
+/// Returns the number of buckets for `keys` keys.
 pub(super) const fn buckets_for(keys: u64) -> u64 {
     keys.div_ceil(KEYS_PER_BUCKET).next_power_of_two()
 }
 
-/// Bytes from block to block for blocks that hold `payload` bytes: an odd number of lines, so that blocks spread over
-/// the sets of a cache.
+/// Returns the stride, in bytes, of blocks that hold `payload` bytes: an odd number of cache lines, so that blocks
+/// spread over the sets of a cache.
 pub(crate) const fn stride_for(payload: u64) -> u64 {
     let lines = (payload + pool::HEAD_WORDS as u64 * 8).div_ceil(LINE as u64);
     (lines | 1) * LINE as u64
@@ -75,33 +75,32 @@ impl Geometry {
         self.pools[pool as usize]
     }
 
-    /// Events that the ring holds.
+    /// Returns the number of events that the ring holds.
     pub(crate) fn capacity(&self) -> u64 {
         self.pool(PoolId::Ring).cells
     }
 
-    /// Blocks of one pool.
+    /// Returns the number of blocks of one pool.
     pub(crate) fn blocks(&self, pool: PoolId) -> u64 {
         self.pool(pool).cells + self.seats
     }
 
-    /// Payload bytes of a block of the ring.
+    /// Returns the payload bytes of a block of the ring.
     pub(crate) fn block_bytes(&self) -> usize {
         self.pool(PoolId::Ring).stride as usize - pool::HEAD_WORDS * 8
     }
 
-    /// The number of the last seat; there is at least one, and at most 65,536.
+    /// Returns the number of the last seat. There are 1 to 65,536 seats.
     pub(crate) fn last_seat(&self) -> u16 {
         (self.seats - 1) as u16
     }
 
-    /// Bytes of the largest message: a quarter of what the ring holds.
+    /// Returns the bytes of the largest event: a quarter of what the ring holds.
     pub(crate) fn largest_message(&self) -> usize {
         self.block_bytes().max(self.capacity() as usize / 4 * (self.block_bytes() - FRAGMENT_HEAD_BYTES))
     }
 
-    /// Returns where the regions of a segment with these sizes are, or what makes the sizes impossible. They may be
-    /// anybody's.
+    /// Returns the regions of a segment with these sizes, or why the sizes are impossible. The sizes may be hostile.
     pub(crate) fn check(&self) -> std::result::Result<Regions, &'static str> {
         if !(1..=MOST_SEATS).contains(&self.seats) {
             return Err("its number of seats is impossible");
@@ -115,7 +114,7 @@ impl Geometry {
             end = (start + bytes).next_multiple_of(REGION_ALIGN as u64);
             start as usize
         };
-        // No overflow: in each pool at most 2^20 blocks of about 2^20 bytes each.
+        // No overflow: each pool has at most 2^20 blocks of about 2^20 bytes.
         let seats = region(self.seats * seat_words::WORDS as u64 * 8);
         let pools = self.pools.map(|PoolSize { cells, stride }| PoolRegions {
             cells: region(cells * 8),
@@ -126,7 +125,7 @@ impl Geometry {
 }
 
 impl Geometry {
-    /// Returns where the regions of the segment `name` are, which has these sizes.
+    /// Returns the regions of the segment `name`, which has these sizes.
     pub(super) fn regions(&self, name: &str) -> Result<Regions> {
         self.check().map_err(|what| Error::from(Cause::Corrupt { name: name.to_owned(), what }))
     }
@@ -138,7 +137,7 @@ impl PoolSize {
         if !cells.is_power_of_two() || cells < spec.least_cells {
             return Err(spec.bad_cells);
         }
-        // No overflow in the sum: a power of two, and few seats.
+        // The sum does not overflow: `cells` is a power of two, and there are few seats.
         if cells + seats > MOST_BLOCKS {
             return Err("it has more blocks than its cells can tell apart");
         }

@@ -10,7 +10,7 @@ use crate::error::{Cause, Error, Result};
 use crate::os::descriptor::Descriptor;
 use crate::os::sys;
 
-/// A header as it was read once: what was checked is what is used.
+/// A copy of the header, read once, so that the checked values are the ones that are used.
 pub(super) struct HeaderCopy([u64; HEADER_BYTES / 8]);
 
 impl HeaderCopy {
@@ -35,7 +35,7 @@ impl HeaderCopy {
         [self.0[word], self.0[word + 1]]
     }
 
-    /// Whether this build can use the segment `file` with this header. Returns its sizes.
+    /// Returns the sizes of the segment, or an error if this build cannot use it.
     pub(super) fn check(&self, name: &str, file: &Descriptor) -> Result<Geometry> {
         let name = || name.to_owned();
         if self.word(header_word!(magic)) != magic() {
@@ -45,10 +45,10 @@ impl HeaderCopy {
         if found != expected {
             return Err(Error::from(Cause::Fingerprint { name: name(), found, expected }));
         }
-        // Either may be unknown: in a container without /proc, say.
+        // Either may be unknown, for example in a container without /proc.
         let (then, now) = (self.pair(header_word!(boot_id)), sys::boot_id());
         let may_be_stale = then != now && then != [0; 2] && now != [0; 2];
-        // A container may be shown a boot id of its own. The locks are the kernel's: who has one lives in this boot.
+        // A container may see another boot id. Locks belong to the kernel: a process that holds one lives in this boot.
         if may_be_stale && !is_any_seat_held(&name(), file)? {
             let number = |[high, low]: [u64; 2]| u128::from(high) << 64 | u128::from(low);
             return Err(Error::from(Cause::OtherBoot { name: name(), found: number(then), expected: number(now) }));

@@ -1,8 +1,8 @@
-//! The segment's layout: what is where, and nothing else.
+//! The segment's layout.
 //!
 //! ```text
-//! 0        header      who made it and with what geometry; the event id; the wake words
-//! 1024     seats     one of 512 bytes for each worker
+//! 0        header      the creator, the sizes, the event id, the wake words
+//! 1024     seats       one of 512 bytes for each worker
 //!          ring        capacity cells of 8 bytes
 //!          blocks      capacity + seats blocks, 64-byte aligned, an odd number of lines apart
 //!          claims      one cell of 8 bytes for each bucket
@@ -22,22 +22,22 @@ use crate::protocol::seat_words;
 pub(crate) const LAYOUT_VERSION: u32 = 3;
 /// The upper 48 bits of a finished segment's first word; the lower 16 are the layout version.
 const MAGIC: u64 = 0x7365_7163_6173_0000; // "seqcas"
-/// First word of a segment in creation.
+/// The first word of a segment during its creation.
 pub(crate) const FORMING: u64 = 0x7365_7143_4153_7e7e;
 
-/// The first word of a finished segment of this layout.
+/// Returns the first word of a finished segment of this layout.
 pub(crate) const fn magic() -> u64 {
     MAGIC | LAYOUT_VERSION as u64
 }
 
-/// The layout version that a first word names, if it is a seqcast segment's.
+/// Returns the layout version in a first word, if it is that of a seqcast segment.
 pub(crate) const fn layout_version(magic: u64) -> Option<u32> {
     if magic & !0xffff == MAGIC { Some((magic & 0xffff) as u32) } else { None }
 }
 
-/// Where a line of the processor's cache begins, and blocks with it.
+/// The size of a cache line, and the alignment of blocks.
 pub(crate) const LINE: usize = 64;
-/// Where regions and seats begin: two lines, since processors fetch them in pairs.
+/// The alignment of regions and seats: two cache lines, because processors fetch them in pairs.
 pub(crate) const REGION_ALIGN: usize = 128;
 
 /// The beginning of a segment. Only `typed_format`, `tail` and the wake words are written after creation.
@@ -47,35 +47,35 @@ pub(crate) struct HeaderLayout {
     pub(crate) magic: AtomicU64,
     /// The [fingerprint](super::fingerprint) of the creator.
     pub(crate) fingerprint: AtomicU64,
-    /// Random, to tell this segment from any other of the same name.
+    /// Random. Distinguishes this segment from any other with the same name.
     pub(crate) nonce: [AtomicU64; 2],
     /// The host's boot id at creation.
     pub(crate) boot_id: [AtomicU64; 2],
-    /// Random key under which unique values are hashed.
+    /// Random key for the hashes of unique values.
     pub(crate) hash_key: [AtomicU64; 2],
     /// Size of the segment in bytes.
     pub(crate) size: AtomicU64,
     pub(crate) capacity: AtomicU64,
-    /// Bytes from block to block.
+    /// The distance between two blocks, in bytes.
     pub(crate) block_stride: AtomicU64,
     pub(crate) seats: AtomicU64,
     pub(crate) buckets: AtomicU64,
-    /// Bytes from bucket block to bucket block.
+    /// The distance between two bucket blocks, in bytes.
     pub(crate) bucket_stride: AtomicU64,
     pub(crate) creator_pid: AtomicU64,
-    /// Nanoseconds of the wall clock at creation.
+    /// Wall-clock time of the creation, in nanoseconds.
     pub(crate) created_at: AtomicU64,
-    /// The format of the bus's typed values; 0 until a program uses typed values. Stored once.
+    /// The format of the bus's typed values. 0 until a program uses typed values. Stored once.
     pub(crate) typed_format: AtomicU64,
     /// The global event id: the next id to try.
     pub(crate) tail: CachePadded<AtomicU64>,
-    /// Sleepers who wait for any event.
+    /// Wakes sleepers that wait for any event.
     pub(crate) wake: CachePadded<AtomicU32>,
-    /// Sleepers who wait for a reserved id's payload.
+    /// Wakes sleepers that wait for a reserved id's payload.
     pub(crate) wake_reserved: CachePadded<AtomicU32>,
 }
 
-/// What one worker writes and the others read.
+/// A seat: the words that one worker writes and others read.
 #[repr(C, align(128))]
 pub(crate) struct SeatLayout {
     pub(crate) posting: PostingLayout,
@@ -89,15 +89,15 @@ pub(crate) struct SeatLayout {
 pub(crate) struct PostingLayout {
     pub(crate) hand: [AtomicU64; seat_words::HAND_WORDS],
     pub(crate) reserved: AtomicU64,
-    /// Messages posted, fragmented ones counted once.
+    /// Events posted. A fragmented event counts once.
     pub(crate) posted: AtomicU64,
     /// Fragments posted.
     pub(crate) fragments: AtomicU64,
     pub(crate) reservations: AtomicU64,
     pub(crate) committed: AtomicU64,
-    /// Posts that found somebody asleep and made the system call.
+    /// Posts that found sleepers to wake and made the system call.
     pub(crate) wakes: AtomicU64,
-    /// Number of the last message of fragments.
+    /// The number of the last fragmented event.
     pub(crate) message: AtomicU64,
 }
 
@@ -106,26 +106,26 @@ pub(crate) struct PostingLayout {
 pub(crate) struct ReadingLayout {
     /// The next id to be delivered.
     pub(crate) cursor: AtomicU64,
-    /// Nanoseconds of `HostClock::coarse_ns` when something was last read.
+    /// Time of the last poll that read something, by `HostClock::coarse_ns`.
     pub(crate) last_poll: AtomicU64,
     pub(crate) delivered: AtomicU64,
     /// Events that this worker has no handler for.
     pub(crate) skipped: AtomicU64,
-    /// Ids missed by being lapped.
+    /// Ids missed because the worker was lapped.
     pub(crate) missed: AtomicU64,
-    /// Times of being lapped.
+    /// How often the worker was lapped.
     pub(crate) lagged: AtomicU64,
     /// Reserved ids given up by this reader.
     pub(crate) voided: AtomicU64,
     /// Reserved ids that this reader had to wait for.
     pub(crate) waited: AtomicU64,
-    /// Times of being woken from sleep.
+    /// How often the worker was woken from sleep.
     pub(crate) wakeups: AtomicU64,
-    /// Events that could not be read for what they should be.
+    /// Malformed events.
     pub(crate) corrupt: AtomicU64,
     /// Handlers that failed or panicked, and reporters that panicked.
     pub(crate) failed: AtomicU64,
-    /// Unique events that this worker had claimed, and whose handlers were gone when it came to them.
+    /// Unique events that this worker had claimed but no longer had a handler for at delivery.
     pub(crate) orphaned: AtomicU64,
 }
 
@@ -140,39 +140,39 @@ pub(crate) struct ClaimingLayout {
     pub(crate) released: AtomicU64,
 }
 
-/// The part of a seat that says who holds it.
+/// The part of a seat that identifies its holder.
 #[repr(C, align(128))]
 pub(crate) struct IdentityLayout {
-    /// Zero when the last holder left in order.
+    /// 0 if the last holder has left.
     pub(crate) pid: AtomicU64,
-    /// The holder's start, in clock ticks since boot, as in `/proc/PID/stat`.
+    /// Start time of the holder's process, in clock ticks since boot, as in `/proc/PID/stat`.
     pub(crate) start_time: AtomicU64,
-    /// Inode number of the holder's pid namespace, 0 if it is not known.
+    /// Inode number of the holder's pid namespace, or 0 if it is unknown.
     pub(crate) pid_namespace: AtomicU64,
-    /// Random, of the program that the holder's process ran: another after `exec`.
+    /// Random number of the program that the holder's process runs. It changes with `exec`.
     pub(crate) program: AtomicU64,
-    /// Nanoseconds of the wall clock at the time of joining.
+    /// Wall-clock time of the join, in nanoseconds.
     pub(crate) joined_at: AtomicU64,
     /// How often this seat was taken.
     pub(crate) incarnation: AtomicU64,
-    /// How often it was taken over from a holder that had died.
+    /// How often this seat was taken over from a dead holder.
     pub(crate) adopted: AtomicU64,
-    /// UTF-8, filled up with zeros.
+    /// UTF-8, padded with zeros.
     pub(crate) label: [AtomicU64; LABEL_WORDS],
 }
 
 /// Words of a label.
 pub(crate) const LABEL_WORDS: usize = 6;
-/// The longest label in bytes; longer ones are cut off.
+/// The longest label in bytes. Longer labels are truncated.
 pub(crate) const LABEL_BYTES: usize = LABEL_WORDS * 8;
 
-/// The word that holds a field of [`HeaderLayout`].
+/// The index of the word that holds a field of [`HeaderLayout`].
 macro_rules! header_word {
     ($field:ident) => {
         core::mem::offset_of!($crate::segment::layout::HeaderLayout, $field) / 8
     };
 }
-/// The word of a seat that holds a field of one of its parts: `seat_word!(reading.cursor)`.
+/// The index of the word of a seat that holds a field of one of its parts: `seat_word!(reading.cursor)`.
 macro_rules! seat_word {
     ($($path:ident).+) => {
         core::mem::offset_of!($crate::segment::layout::SeatLayout, $($path).+) / 8
@@ -190,7 +190,7 @@ const _: () = {
     assert!(usize::BITS == 64, "seqcast needs a 64-bit target");
 };
 
-/// Bytes set aside for the header.
+/// Bytes of the header's region.
 pub(crate) const HEADER_BYTES: usize = 1024;
 
 /// One row of the layout table.
@@ -205,12 +205,12 @@ pub struct Field {
     pub offset: usize,
     /// Length in bytes.
     pub len: usize,
-    /// Who stores to it: `"creator"`, `"anyone"`, `"poster"`, `"reader"`, `"claimer"` or `"holder"`, the last four
-    /// being halves of the worker that holds the seat.
+    /// The writer: `"creator"`, `"anyone"`, `"poster"`, `"reader"`, `"claimer"` or `"holder"`. The last four are parts
+    /// of the worker that holds the seat.
     pub writer: &'static str,
 }
 
-/// The fields of header and seat as this build lays them out, in order of their offset.
+/// Returns the fields of the header and of a seat in this build's layout, in order of their offsets.
 pub fn fields() -> Vec<Field> {
     let mut rows = Vec::new();
     macro_rules! rows {

@@ -1,4 +1,4 @@
-//! The locks of a segment's file: the hold on a seat, and the right to finish a file.
+//! The locks on a segment's file: the hold on a seat, and the right to finish a file.
 
 use std::mem;
 use std::ops::RangeInclusive;
@@ -17,31 +17,32 @@ use crate::os::mapping::HoldingPage;
 use crate::os::sys;
 use crate::sync::{AtomicU64, Ordering};
 
-/// The byte whose lock is the right to finish a file. Locks may lie beyond a file's end, and these do.
+/// The byte whose lock gives the right to finish a file. Locks may lie beyond the end of the file, as these do.
 pub(super) const CREATION_BYTE: u64 = 1 << 62;
-/// The byte whose lock is the hold on seat 0; the other seats' follow.
+/// The byte whose lock is the hold on seat 0. The bytes of the other seats follow.
 pub(super) const SEAT_BYTES: u64 = 1 << 61;
-/// The first of the bytes that are locked to prove that a lock is kept, and for nothing else.
+/// The first of the bytes that are locked only to test how the kernel keeps locks.
 const PROOF_BYTES: u64 = CREATION_BYTE + (1 << 61);
 
-/// How many seats joining tries whatever they look like: so few locks are asked for faster than what seats look like.
+/// How many seats a join tries without checking if they look free: for so few seats, locking is faster than checking.
 const TRIED_FIRST: u16 = 64;
-/// How often joining tries again seats that look free and are locked, so that it ends though their locker is stopped.
+/// How often a join retries seats that look free but are locked. It is bounded because the locker may be stopped.
 pub(super) const RETRIES: u32 = 50;
-/// How long it waits before each time: several times what a locker needs.
+/// The wait before each retry: several times as long as a locker needs.
 const RETRY_AFTER: Duration = Duration::from_millis(1);
 
 impl Segment {
-    /// Takes a seat that nobody holds and `is_free` says yes to, which is asked while the seat is locked.
+    /// Takes a seat that is not held and for which `is_free` returns `true`. `is_free` is called while the seat is
+    /// locked.
     ///
-    /// The kernel keeps the locks of a file in a list that it walks for each question, so that asking for every seat
-    /// takes time that grows with the square of their number. Therefore the first [`TRIED_FIRST`] seats are tried,
-    /// in order, and then those that `looks_free` says yes to, which need not be true. If none can be had, all
-    /// others are tried as well: a free seat is found, whatever it looks like.
+    /// The kernel walks the list of a file's locks for each query, so the time to query every seat grows with the
+    /// square of their number. Therefore this tries the first [`TRIED_FIRST`] seats in order, and then the seats for
+    /// which `looks_free` returns `true`. `looks_free` may be wrong: if none of these is free, all other seats are
+    /// tried, too.
     ///
-    /// A seat that looks free and is locked may be so for a moment only: another process joins or leaves with it, or
-    /// frees it from its dead holder. Such seats are tried again, at most [`RETRIES`] times, [`RETRY_AFTER`] apart.
-    /// If nothing looks free there is no waiting.
+    /// A seat that looks free may be locked for a moment: another process joins or leaves with it, or frees it from a
+    /// dead holder. Such seats are retried at most [`RETRIES`] times, [`RETRY_AFTER`] apart. If no seat looks free,
+    /// this does not wait.
     pub(crate) fn take_free_seat(
         &self,
         guard: ForkGuard,
@@ -70,7 +71,7 @@ impl Segment {
             if locked.is_empty() {
                 break;
             }
-            // A child that another thread forks while this one sleeps would share the description.
+            // A child that another thread forks during the sleep would share the description.
             drop(file);
             thread::sleep(RETRY_AFTER);
             file = self.own_description()?;
@@ -79,13 +80,13 @@ impl Segment {
         let Some(seat) = taken else { return Ok(None) };
         let inode = file.inode().number;
         let page = keeps.then(|| HoldingPage::of(file.as_fd()).ok()).flatten();
-        // With a page the descriptor is closed here.
+        // If there is a page, the descriptor is closed here.
         let keeper = page.map_or_else(|| Keeper::Descriptor(file), Keeper::Page);
         Ok(Some((seat, SeatLock { guard, inode, seat, keeper })))
     }
 
-    /// Locks the first of `seats` that nobody has locked and `is_free` says yes to. Those that others have go to
-    /// `locked`.
+    /// Locks the first of `seats` that is not locked and for which `is_free` returns `true`. Adds seats that others
+    /// have locked to `locked`.
     fn take_one_of(
         &self,
         file: &Descriptor,
@@ -105,7 +106,7 @@ impl Segment {
         Ok(None)
     }
 
-    /// Takes `seat` for the length of a call, unless somebody holds it.
+    /// Locks `seat` until the result is dropped. Returns `None` if it is held.
     pub(crate) fn take_seat(&self, seat: u16) -> Result<Option<ByteLock>> {
         let file = self.own_description()?;
         let taken = self.try_lock(&file, seat)?;
@@ -116,15 +117,15 @@ impl Segment {
         sys::try_lock_byte(file, seat_byte(seat)).map_err(|error| self.system("fcntl(F_OFD_SETLK)", error))
     }
 
-    /// Whether a lock outlives the last descriptor of its description where a page of it is mapped. That is found out
-    /// once, by the lock of a byte that nobody else uses.
+    /// Returns `true` if a lock outlives the last descriptor of its description while a page of that description is
+    /// mapped. This is tested once, with a lock on a byte that no other process uses.
     fn keeps_locks_of_pages(&self) -> Result<bool> {
         let device = self.file.inode().device;
         if let Some(keeps) = LockKeeping::known(device) {
             return Ok(keeps);
         }
         let (file, byte) = (self.own_description()?, proof_byte(&self.name)?);
-        // False if a reader has locked all bytes there are, or there is no memory for a page: nothing is learned by it.
+        // If a reader has locked all bytes, or if there is no memory for a page, the test says nothing.
         if !sys::try_lock_byte(&file, byte).map_err(|error| self.system("fcntl(F_OFD_SETLK)", error))? {
             return Ok(false);
         }
@@ -137,29 +138,30 @@ impl Segment {
         Ok(keeps)
     }
 
-    /// Whether anybody, this process included, holds one of `seats`.
+    /// Returns `true` if a process, this one included, holds one of `seats`.
     pub(crate) fn is_any_seat_held_of(&self, seats: RangeInclusive<u16>) -> Result<bool> {
         let (first, count) = (seat_byte(*seats.start()), seats.len() as u64);
         sys::is_any_byte_locked(self.file()?, first, count).map_err(|error| self.system("fcntl(F_OFD_GETLK)", error))
     }
 
-    /// Whether anybody, this process included, holds `seat`.
+    /// Returns `true` if a process, this one included, holds `seat`.
     pub(crate) fn is_seat_held(&self, seat: u16) -> Result<bool> {
-        // The segment's own description never has a lock, so that all of them are others'.
+        // The segment's own description never holds a lock, so any lock belongs to another description.
         sys::is_byte_locked(self.file()?, seat_byte(seat)).map_err(|error| self.system("fcntl(F_OFD_GETLK)", error))
     }
 }
 
-/// The hold on a seat, by a lock that the kernel takes from the dead.
+/// The hold on a seat: a lock that the kernel releases when the holder dies.
 ///
-/// The lock belongs to an open file description that nobody else has, and ends when that does: at exit, at SIGKILL, at
-/// exec. What keeps the description is not a descriptor, which any code of the process may close, but a page mapped
-/// from it (see [`HoldingPage`]). Children do not have that page, so that none keeps a dead parent's seat.
+/// The lock belongs to an open file description that is not shared, and ends with it: at exit, SIGKILL or exec. The
+/// description is kept open by a page mapped from it (see [`HoldingPage`]), not by a descriptor, which any code of the
+/// process may close. Children do not inherit the page, so no child keeps the seat of a dead parent.
 ///
-/// Two exceptions. A child forked by another thread in the microseconds in which the lock is taken has the descriptor
-/// or the page as well, and keeps the seat until it ends. And where the kernel does not keep a description for a
-/// mapping, or there is no room for one, the descriptor stays: then closing it frees the seat, and children that live
-/// on keep it. Such a holder is still told when another has taken its seat (`Error::from(Cause::Displaced)`).
+/// There are two exceptions. A child that another thread forks in the microseconds in which the lock is taken inherits
+/// the descriptor or the page, and keeps the seat until it ends. If the kernel does not keep a description open for a
+/// mapping, or if there is no memory for the page, the descriptor stays open: then closing it frees the seat, and
+/// children that outlive the holder keep the seat. Such a holder still gets an error when another process has taken its
+/// seat (`Cause::Displaced`).
 #[derive(Debug)]
 pub(crate) struct SeatLock {
     guard: ForkGuard,
@@ -176,8 +178,8 @@ enum Keeper {
 }
 
 impl SeatLock {
-    /// Gives the seat back, as the last thing that its holder does with it. In a child forked off the holder this
-    /// does nothing: there it is not the child's to give.
+    /// Frees the seat. This is the holder's last use of it. In a forked child it does nothing, because the seat is the
+    /// parent's.
     pub(crate) fn release(&mut self) {
         let keeper = std::mem::replace(&mut self.keeper, Keeper::Over);
         if self.guard.is_forked() {
@@ -186,15 +188,15 @@ impl SeatLock {
         match keeper {
             Keeper::Page(page) => page.unmap(),
             Keeper::Descriptor(file) if file.is_ours() => {
-                // If it fails, closing does the same as soon as no child shares the description.
+                // If this fails, closing the descriptor frees the lock as soon as no child shares the description.
                 let _ = sys::unlock_byte(&file, seat_byte(self.seat));
             }
             Keeper::Descriptor(_) | Keeper::Over => {}
         }
     }
 
-    /// For a holder whose seat another has taken: its lock is lost, and where its page was there may be somebody
-    /// else's.
+    /// Forgets the lock of a displaced holder. The lock is lost, and other code may have mapped something else where
+    /// the page was.
     pub(crate) fn abandon(&mut self) {
         if let Keeper::Page(page) = std::mem::replace(&mut self.keeper, Keeper::Over)
             && !self.guard.is_forked()
@@ -211,7 +213,7 @@ impl Drop for SeatLock {
     }
 }
 
-/// A lock on one byte, for the length of a call.
+/// A lock on one byte, for the duration of a call.
 #[derive(Debug)]
 pub(crate) struct ByteLock {
     pub(super) file: Descriptor,
@@ -220,17 +222,17 @@ pub(crate) struct ByteLock {
 
 impl Drop for ByteLock {
     fn drop(&mut self) {
-        // Unlike a holder's, this lock is unlocked: a child forked off meanwhile would keep it, and no child ever uses
-        // it, since the one call that has it goes on in the parent only. Not on a file that was put on its
-        // number meanwhile.
+        // Unlocked explicitly, unlike a holder's lock: a child forked in the meantime would keep the lock, and no child
+        // ever uses it, because the call continues only in the parent. Not unlocked if another file has taken the
+        // descriptor's number in the meantime.
         if self.file.is_ours() {
             let _ = sys::unlock_byte(&self.file, self.byte);
         }
     }
 }
 
-/// Whether the locks of an open file description outlive its last descriptor where a page of it is mapped, as it was
-/// found out for one device: the device's number plus one, and the answer in the lowest bit. 0 if nothing is known.
+/// The result of the test in `keeps_locks_of_pages`, for one device: the device number plus one, with the result in the
+/// lowest bit. 0 if it is unknown.
 struct LockKeeping;
 
 impl LockKeeping {
@@ -246,7 +248,7 @@ impl LockKeeping {
     }
 
     fn known(device: u64) -> Option<bool> {
-        // Relaxed: a fact about the kernel, found out again where it is not seen.
+        // Relaxed: it is a property of the kernel. A thread that does not see the value repeats the test.
         let known = LockKeeping::word().load(Ordering::Relaxed);
         (known & !LockKeeping::KEEPS == LockKeeping::of(device)).then_some(known & LockKeeping::KEEPS != 0)
     }
@@ -256,7 +258,7 @@ impl LockKeeping {
     }
 }
 
-/// A byte far from all others, at random: two processes meet in one less often than once in the life of a universe.
+/// Returns a random byte far from all others. The chance that two processes choose the same one is negligible (2^-60).
 fn proof_byte(name: &str) -> Result<u64> {
     let mut bytes = [0; 8];
     retry_on_intr(|| rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty()))
@@ -264,18 +266,18 @@ fn proof_byte(name: &str) -> Result<u64> {
     Ok(PROOF_BYTES + (u64::from_ne_bytes(bytes) >> 4))
 }
 
-/// Whether anybody, this process included, holds a seat, be it one that `file` has or not.
+/// Returns `true` if a process, this one included, holds any seat, also one beyond the number of seats of `file`.
 pub(super) fn is_any_seat_held(name: &str, file: &Descriptor) -> Result<bool> {
     sys::is_any_byte_locked(file, SEAT_BYTES, MOST_SEATS)
         .map_err(|error| Error::system(name, "fcntl(F_OFD_GETLK)", error))
 }
 
-/// The byte whose lock is the hold on the seat.
+/// Returns the byte whose lock is the hold on the seat.
 pub(crate) fn seat_byte(seat: impl Into<u64>) -> u64 {
     SEAT_BYTES + seat.into()
 }
 
-/// The seat, there be it or not, whose lock is on the byte.
+/// Returns the seat whose lock is on the byte. The segment may have fewer seats.
 pub(crate) fn seat_of_byte(byte: u64) -> Option<u64> {
     byte.checked_sub(SEAT_BYTES).filter(|_| byte < CREATION_BYTE)
 }

@@ -1,4 +1,4 @@
-//! The mapped bytes of a segment, and where everything is in them.
+//! The mapped bytes of a segment, and the offsets in them.
 
 use std::sync::Arc;
 
@@ -55,19 +55,19 @@ impl Memory {
         Pool::new(self.words(at.cells, cells), blocks, stride as usize / 8)
     }
 
-    /// The words of the hand that `seat` has in a pool.
+    /// Returns the words of the hand that `seat` has in a pool.
     pub(super) fn hand(&self, pool: PoolId, seat: u16) -> Words {
         self.seats().sub(usize::from(seat) * seat_words::WORDS + pool.spec().hand, HAND_WORDS)
     }
 
-    /// Makes zeroed memory a finished segment.
+    /// Turns zeroed memory into a finished segment.
     pub(super) fn format(&self, birth: &Birth) {
         for spec in &POOLS {
             let hands: Vec<Words> = (0..=self.geometry.last_seat()).map(|seat| self.hand(spec.id, seat)).collect();
             self.pool(spec.id).format(&hands);
         }
         let header = self.header();
-        // Relaxed: nobody looks before the magic is there.
+        // Relaxed: no process reads these words before the magic is stored.
         let set = |word: usize, value| header.at(word).store(value, Ordering::Relaxed);
         let boot_id = sys::boot_id();
         set(header_word!(fingerprint), fingerprint());
@@ -85,19 +85,19 @@ impl Memory {
         }
         set(header_word!(creator_pid), u64::from(sys::pid()));
         set(header_word!(created_at), sys::wall_ns());
-        // Release: whoever reads the magic reads everything stored before it.
+        // Release: a process that reads the magic also reads everything stored before it.
         header.at(header_word!(magic)).store(magic(), Ordering::Release);
     }
 
-    /// Whether these are the bytes of the file in which `nonce` was read.
+    /// Returns `true` if the mapping is of the file from which `nonce` was read.
     pub(super) fn has_nonce(&self, nonce: [u64; 2]) -> bool {
-        // Relaxed: written long before the file was found finished, or by this process.
+        // Relaxed: stored before the file was found finished, or by this process.
         let word = |word| self.header().at(word).load(Ordering::Relaxed);
         [word(header_word!(nonce)), word(header_word!(nonce) + 1)] == nonce
     }
 }
 
-/// What is random about a segment.
+/// The random values of a segment.
 pub(super) struct Birth {
     pub(super) nonce: [u64; 2],
     pub(super) hash_key: [u64; 2],
@@ -106,7 +106,7 @@ pub(super) struct Birth {
 impl Birth {
     pub(super) fn now(name: &str) -> Result<Birth> {
         let mut bytes = [0; 32];
-        // So few bytes come all at once, or not at all while the host boots.
+        // So few bytes are never returned in part. While the host boots, the call may block.
         retry_on_intr(|| rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty()))
             .map_err(|errno| Error::system(name, "getrandom", errno))?;
         let words = native_words::<4>(&bytes);

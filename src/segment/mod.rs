@@ -1,4 +1,4 @@
-//! The segment: made, found, checked, locked and removed.
+//! Segments: creation, opening, checks, locks and removal.
 //!
 //! ```text
 //!         O_TMPFILE, linkat       pwrite              store of the magic
@@ -18,12 +18,12 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`layout`], [`pools`], [`geometry`], [`fingerprint`] | what is where in a segment |
-//! | [`options`], [`differences`] | what a caller asks for |
-//! | [`creation`], [`draft`], [`header`] | find or make, fill in, check |
+//! | [`layout`], [`pools`], [`geometry`], [`fingerprint`] | the layout and the sizes |
+//! | [`options`], [`differences`] | a caller's options |
+//! | [`creation`], [`draft`], [`header`] | finding, creating and checking a segment |
 //! | [`names`], [`facts`], [`file`](self::file), [`storage`], [`remove`] | the file system |
 //! | [`locks`] | holds on seats, the creation lock |
-//! | [`memory`], [`unique_hash`], [`fault`] | what an open segment is made of |
+//! | [`memory`], [`unique_hash`], [`fault`], [`ringing`] | parts of an open segment |
 
 mod creation;
 mod differences;
@@ -82,22 +82,22 @@ pub(crate) use self::remove::{unlink, unlink_if_last, unlink_unheld};
 #[derive(Debug)]
 pub(crate) struct Segment {
     name: String,
-    /// Never locked: its description is shared with forked children. Its number may have been closed or reused by
-    /// others of this process: see [`file`](Segment::file).
+    /// Never locked, because forked children share its description. Other code of this process may have closed or
+    /// reused its number: see [`file`](Segment::file).
     file: Descriptor,
     id: BusId,
     memory: Memory,
     unique_hash: UniqueHash,
     created: bool,
     differences: Vec<Difference>,
-    /// Whether a worker of this process has reported them.
+    /// `true` if a worker of this process has reported the differences.
     differences_reported: AtomicBool,
-    /// Its drop unlinks the name.
+    /// Unlinks the name when it is dropped.
     _unlinker: Option<Unlinker>,
 }
 
 impl Segment {
-    /// Makes the segment `name`, or finishes one that was left unfinished.
+    /// Creates the segment `name`, or finishes one that a dead creator left.
     pub(crate) fn create(name: &str, options: &SegmentOptions) -> Result<Segment> {
         Call::new(name, options, Intent::Create)?.run()
     }
@@ -107,32 +107,33 @@ impl Segment {
         Call::new(name, options, Intent::Open)?.run()
     }
 
-    /// Opens the segment `name`, or makes or finishes it.
+    /// Opens the segment `name`, or creates or finishes it.
     pub(crate) fn open_or_create(name: &str, options: &SegmentOptions) -> Result<Segment> {
         Call::new(name, options, Intent::OpenOrCreate)?.run()
     }
 
-    /// Opens the segment `name` for looking at. A store to its words is SIGSEGV.
+    /// Opens the segment `name` read-only. A store to its words raises SIGSEGV.
     pub(crate) fn read_only(name: &str, options: &SegmentOptions) -> Result<Segment> {
         Call::new(name, options, Intent::Inspect)?.run()
     }
 
-    /// Makes a segment without a name, for this process and those forked off it.
+    /// Creates a segment without a name, for this process and its forked children.
     pub(crate) fn anonymous(options: &SegmentOptions) -> Result<Segment> {
         let draft = Draft::new(ANONYMOUS, options, Instant::now())?;
         let file = anonymous_file()?;
         let (memory, birth) = draft.form_anonymous(&file)?;
-        // Reads by the description that the system has made raise no event. Without /proc there is no other.
+        // Reads through the description that `memfd_create` returns do not notify inotify. Without /proc there is no
+        // other description.
         let file = reopen(ANONYMOUS, &file).unwrap_or(file);
         Ok(Segment::made(ANONYMOUS, file, memory, &birth))
     }
 
-    /// A segment that this call has made.
+    /// Returns a segment that this call has created.
     fn made(name: &str, file: Descriptor, memory: Memory, birth: &Birth) -> Segment {
         Segment { created: true, ..Segment::found(name, file, memory, birth) }
     }
 
-    /// A segment that was there.
+    /// Returns a segment that existed already.
     fn found(name: &str, file: Descriptor, memory: Memory, birth: &Birth) -> Segment {
         Segment {
             name: name.to_owned(),
@@ -147,66 +148,66 @@ impl Segment {
         }
     }
 
-    /// The name with its slash, or `"(anonymous)"`.
+    /// Returns the name with its slash, or `"(anonymous)"`.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// What tells this segment from all others, as it was when the segment was opened.
+    /// Returns what distinguishes this segment from all others, as read when it was opened.
     pub(crate) fn id(&self) -> BusId {
         self.id
     }
 
-    /// The sizes, as they were when the segment was opened.
+    /// Returns the sizes, as read when the segment was opened.
     pub(crate) fn geometry(&self) -> &Geometry {
         &self.memory.geometry
     }
 
-    /// Bytes of the segment.
+    /// Returns the size of the segment in bytes.
     pub(crate) fn size(&self) -> usize {
         self.memory.regions.end
     }
 
-    /// How unique values are hashed in this segment.
+    /// Returns the hash function for unique values of this segment.
     pub(crate) fn unique_hash(&self) -> &UniqueHash {
         &self.unique_hash
     }
 
-    /// Whether the call that gave this made the segment, and did not find it.
+    /// Returns `true` if the call that returned this handle created the segment.
     pub(crate) fn was_created(&self) -> bool {
         self.created
     }
 
-    /// What was asked of the segment and it is not, for the call that gave this.
+    /// Returns the options in which the segment differs from those of the call that returned this handle.
     pub(crate) fn differences(&self) -> &[Difference] {
         &self.differences
     }
 
-    /// The same for who reports it: once only.
+    /// As [`differences`](Segment::differences), for the worker that reports them. Returns them only once.
     pub(crate) fn differences_to_report(&self) -> Option<&[Difference]> {
         // Relaxed: nothing else depends on it.
         let any = !self.differences.is_empty() && !self.differences_reported.swap(true, Ordering::Relaxed);
         any.then_some(&self.differences)
     }
 
-    /// The words of the header that only the creator writes; see [`header_word`].
+    /// Returns the words of the header before the event id. See [`header_word`].
     pub(crate) fn header(&self) -> Words {
         self.memory.header()
     }
 
-    /// The word with the format of the bus's typed values. It is 0 until the first program that uses typed values
-    /// stores its own, and never changes after that.
+    /// Returns the word with the format of the bus's typed values. It is 0 until the first program that uses typed
+    /// values stores its own format, and never changes after that.
     #[inline]
     pub(crate) fn typed_format(&self) -> &AtomicU64 {
         self.memory.mapping.word64(header_word!(typed_format) * 8).expect("the header lies inside the mapping")
     }
 
-    /// The word of the global event id.
+    /// Returns the word of the global event id.
     pub(crate) fn tail(&self) -> Words {
         self.memory.tail()
     }
 
-    /// The words of all seats.
+    /// Returns the words of all seats.
     pub(crate) fn seats(&self) -> Words {
         self.memory.seats()
     }
@@ -219,29 +220,29 @@ impl Segment {
         Claims::new(self.pool(PoolId::Claims), self.tail(), self.geometry().capacity())
     }
 
-    /// The cells and blocks of a pool.
+    /// Returns the cells and blocks of a pool.
     pub(crate) fn pool(&self, pool: PoolId) -> Pool {
         self.memory.pool(pool)
     }
 
-    /// The words of the hand that `seat` has in a pool.
+    /// Returns the words of the hand that `seat` has in a pool.
     pub(crate) fn hand(&self, pool: PoolId, seat: u16) -> Words {
         self.memory.hand(pool, seat)
     }
 
-    /// The mapped bytes, which stay for as long as somebody has this.
+    /// Returns the mapping. It stays mapped while the `Arc` lives.
     pub(crate) fn mapping(&self) -> &Arc<Mapping> {
         &self.memory.mapping
     }
 
-    /// The wake word at a word of the header: `header_word!(wake)` or `header_word!(wake_reserved)`.
+    /// Returns the wake word at a word of the header: `header_word!(wake)` or `header_word!(wake_reserved)`.
     #[inline]
     pub(crate) fn wake_word(&self, header_word: usize) -> &AtomicU32 {
         self.memory.mapping.word32(header_word * 8).expect("the header lies inside the mapping")
     }
 
-    /// The segment's own descriptor. If its number was closed, or another file was put on it, the file is opened again
-    /// by the segment's name.
+    /// Returns the segment's own descriptor. If its number was closed or reused, opens the file again by the segment's
+    /// name.
     fn file(&self) -> Result<&Descriptor> {
         let number = self.file.number();
         if !self.file.is_ours() {
@@ -250,13 +251,12 @@ impl Segment {
         Ok(&self.file)
     }
 
-    /// An open file description of the same file that nobody else shares, in a forked child too.
+    /// Opens a new description of the same file, which is not shared, also in a forked child.
     pub(crate) fn own_description(&self) -> Result<Descriptor> {
         reopen(&self.name, &self.file)
     }
 
-    /// Whether the name still leads to this segment. A segment without a name is found by nobody, and so always the
-    /// one that is meant.
+    /// Returns `true` if the name still leads to this segment. Always `true` for a segment without a name.
     pub(crate) fn is_current(&self) -> Result<bool> {
         if self.name == ANONYMOUS {
             return Ok(true);
@@ -264,17 +264,17 @@ impl Segment {
         Ok(Inode::of_name(&self.name)? == Some(self.file.inode()))
     }
 
-    /// Device and number of the segment's file.
+    /// Returns the device and inode number of the segment's file.
     pub(crate) fn inode(&self) -> (u64, u64) {
         (self.file.inode().device, self.file.inode().number)
     }
 
-    /// Where everything is.
+    /// Returns the offsets of the regions.
     pub(crate) fn regions(&self) -> &Regions {
         &self.memory.regions
     }
 
-    /// Removes the name, if it still leads to this segment.
+    /// Removes the name if it still leads to this segment.
     pub(crate) fn unlink(&self) -> Result<()> {
         remove_if(&self.name, self.file.inode())
     }

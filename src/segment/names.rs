@@ -9,13 +9,13 @@ use crate::os::descriptor::Inode;
 pub(super) const NAME_RULE: &str = "after a leading slash, which may be left out, it must be 1 to 200 of the \
                          characters A-Z a-z 0-9 . _ - and neither . nor ..";
 pub(super) const MOST_NAME_BYTES: usize = 200;
-/// Characters of a bad name that an error repeats.
+/// How many characters of a bad name an error shows.
 pub(super) const SHOWN_NAME_CHARS: usize = 64;
 pub(super) const ANONYMOUS: &str = "(anonymous)";
-/// Where the system keeps named shared memory.
+/// The directory of named shared memory.
 pub(super) const SHM_DIR: &str = "/dev/shm";
 
-/// The name with its slash.
+/// Checks a name, and returns it with its slash.
 pub(super) fn checked_name(name: &str) -> Result<String> {
     let bare = name.strip_prefix('/').unwrap_or(name);
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
@@ -31,7 +31,7 @@ pub(super) fn path(name: &str) -> String {
 }
 
 impl Inode {
-    /// What `name` leads to now.
+    /// Returns the file that `name` leads to now.
     pub(super) fn of_name(name: &str) -> Result<Option<Inode>> {
         match fs::lstat(path(name)) {
             Ok(stat) => Ok(Some(Inode::of(&stat))),
@@ -40,7 +40,7 @@ impl Inode {
         }
     }
 
-    /// Whether `name` is known to lead to this file now.
+    /// Returns `true` if `name` leads to this file now.
     pub(super) fn has_name(self, name: &str) -> bool {
         matches!(Inode::of_name(name), Ok(Some(now)) if now == self)
     }

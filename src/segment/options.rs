@@ -1,4 +1,4 @@
-//! What is asked of a segment.
+//! Options of a segment.
 
 use std::time::Duration;
 
@@ -10,10 +10,11 @@ use super::geometry::{
 use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 
-/// What a new segment is to be like, and what an existing one must be like to be opened.
+/// Options to create a segment, or to open an existing one.
 ///
-/// The defaults suit four workers with small events and make a segment of about 5 MiB. Sizes count when a segment is
-/// created; an existing one keeps its own. That it differs is told, or refused: see [`strict`](SegmentOptions::strict).
+/// The defaults suit four workers with small events and make a segment of about 5 MiB. Sizes are used when a segment is
+/// created; an existing segment keeps its own. A difference is reported, or refused with
+/// [`strict`](SegmentOptions::strict).
 ///
 /// ```
 /// let options = seqcast::SegmentOptions::new().capacity(1024).seats(32).mode(0o660);
@@ -35,7 +36,7 @@ pub struct SegmentOptions {
     pub(crate) dump: bool,
 }
 
-/// Which options the caller has set. One that was left at its default is no wish.
+/// Which options the caller has set. Options at their default are not compared with an existing segment.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Asked {
     pub(super) capacity: bool,
@@ -64,109 +65,111 @@ impl Default for SegmentOptions {
 }
 
 impl SegmentOptions {
-    /// The defaults.
+    /// Returns the defaults.
     pub fn new() -> SegmentOptions {
         SegmentOptions::default()
     }
 
-    /// How many events the ring holds: a power of two from 8 to 524,288. Default 8192.
+    /// Sets how many events the ring holds: a power of two from 8 to 524,288. Default: 8192.
     ///
-    /// A worker that falls behind by more misses events, and is told how many.
+    /// A worker that falls further behind misses events, and is told how many.
     pub fn capacity(mut self, events: u64) -> SegmentOptions {
         self.capacity = events;
         self.asked.capacity = true;
         self
     }
 
-    /// Bytes of a block: the largest event that travels in one piece, with its source, its name and 16 bytes more; 64
-    /// to 1,048,576, rounded up to an odd number of cache lines less 32. Default 288. Larger events travel as several.
+    /// Sets the bytes of a block: the size of the largest event that is not fragmented, including its source, its name
+    /// and 16 bytes more. From 64 to 1,048,576, rounded up to an odd number of cache lines minus 32 bytes. Default:
+    /// 288. Larger events are posted as several fragments.
     pub fn block_size(mut self, bytes: u64) -> SegmentOptions {
         self.block_size = bytes;
         self.asked.block_size = true;
         self
     }
 
-    /// How many unique keys are held at once: keys per ttl, and unique events in the ring. At most 1,048,576.
-    /// Default 8192.
+    /// Sets how many unique keys can be held at once: keys per ttl, and unique events in the ring. At most 1,048,576.
+    /// Default: 8192.
     pub fn claims(mut self, keys: u64) -> SegmentOptions {
         self.claims = keys;
         self.asked.claims = true;
         self
     }
 
-    /// How many workers can be on the bus at once: 1 to 65,536; at least twice what is expected, since a reload has old
-    /// and new side by side. Default 64.
+    /// Sets how many workers can be on the bus at once: 1 to 65,536. Choose at least twice the expected number, because
+    /// old and new workers are on the bus together during a reload. Default: 64.
     pub fn seats(mut self, workers: u64) -> SegmentOptions {
         self.seats = workers;
         self.asked.seats = true;
         self
     }
 
-    /// Permission bits of a new segment, and the widest that an existing one may have. Default `0o600`.
+    /// Sets the permission bits of a new segment, and the widest that an existing one may have. Default: `0o600`.
     ///
-    /// Whoever may write to a segment can spoil it for all. Whoever may only read it sees all payloads, and can keep
-    /// workers from joining, by read locks on the bytes whose locks are the workers' seats; those who have joined go
-    /// on. `seqcast doctor` names the process that does so. Give no right to users who are not to be trusted with that.
+    /// A process with write access can corrupt the segment for all workers. A process with only read access sees all
+    /// payloads, and can keep workers from joining by read locks on the bytes whose locks are the seats; workers that
+    /// have joined continue. `seqcast doctor` names a process that does so. Do not give access to users that you do not
+    /// trust with that.
     pub fn mode(mut self, mode: u32) -> SegmentOptions {
         self.mode = mode;
         self.asked.mode = true;
         self
     }
 
-    /// User and group that a new segment is given to, for workers that drop their privileges; and the user that, beside
-    /// the caller's own, an existing one may belong to. Default: the caller's own.
+    /// Sets the user and group of a new segment, for workers that drop their privileges. An existing segment may belong
+    /// to this user or to the caller's own. Default: the caller's own user and group.
     pub fn owner(mut self, uid: u32, gid: u32) -> SegmentOptions {
         self.owner = Some((uid, gid));
         self
     }
 
-    /// Whether [`Bus::open_or_create`](crate::Bus::open_or_create) refuses an existing segment in which an option that
-    /// was set here is otherwise, with [`ErrorKind::OptionsDiffer`]: of `capacity`, `block_size`, `claims`, `seats`,
-    /// `mode` and `owner`. Default: no; it is opened as it is, and the difference is reported. See
+    /// Sets whether [`Bus::open_or_create`](crate::Bus::open_or_create) fails with [`ErrorKind::OptionsDiffer`] if an
+    /// existing segment differs in an option that was set here: `capacity`, `block_size`, `claims`, `seats`, `mode` or
+    /// `owner`. Default: `false`: the segment is opened as it is, and the difference is reported. See
     /// [`Bus::differences`](crate::Bus::differences).
     pub fn strict(mut self, yes: bool) -> SegmentOptions {
         self.strict = yes;
         self
     }
 
-    /// Whether the name is unlinked when the [`Bus`](crate::Bus) that created it is dropped, in the process that
-    /// created it. Default: no.
+    /// Sets whether the name is unlinked when the [`Bus`](crate::Bus) that created the segment is dropped in the
+    /// process that created it. Default: `false`.
     pub fn unlink_on_drop(mut self, yes: bool) -> SegmentOptions {
         self.unlink_on_drop = yes;
         self
     }
 
-    /// Whether the segment is a part of this process's core dumps, as far as `/proc/PID/coredump_filter` admits it.
-    /// Default: no. It holds the events of all workers, also such as a crash report should not carry away, and makes
-    /// the dump of each worker larger by its size. A copy of the file under `/dev/shm` shows the same.
+    /// Sets whether this process's core dumps contain the segment, as far as `/proc/PID/coredump_filter` allows.
+    /// Default: `false`, because the segment holds the events of all workers, which may not belong in a crash report,
+    /// and adds its size to the dump of each worker. A copy of the file under `/dev/shm` has the same content.
     pub fn dump(mut self, yes: bool) -> SegmentOptions {
         self.dump = yes;
         self
     }
 
-    /// How long to wait for another process that is just creating the segment; zero does not wait. It also bounds how
-    /// long signals can interrupt the creation. Default 5 s.
+    /// Sets how long to wait for another process that is just creating the segment. Zero does not wait. It also bounds
+    /// how long signals can interrupt the creation. Default: 5 s.
     pub fn creation_timeout(mut self, timeout: Duration) -> SegmentOptions {
         self.creation_timeout = timeout;
         self
     }
 
-    /// Returns the events that the ring holds.
+    /// Returns how many events the ring holds.
     pub fn get_capacity(&self) -> u64 {
         self.capacity
     }
 
-    /// Returns the bytes of a block, as they were asked for.
+    /// Returns the bytes of a block, before rounding.
     pub fn get_block_size(&self) -> u64 {
         self.block_size
     }
 
-    /// Returns the unique keys held at once.
+    /// Returns how many unique keys can be held at once.
     pub fn get_claims(&self) -> u64 {
         self.claims
     }
 
-    /// Returns the workers that can be on the bus at once.
+    /// Returns how many workers can be on the bus at once.
     pub fn get_seats(&self) -> u64 {
         self.seats
     }
@@ -186,7 +189,7 @@ impl SegmentOptions {
         self.creation_timeout
     }
 
-    /// The sizes of a segment made with these options.
+    /// Returns the sizes of a segment created with these options.
     pub(crate) fn geometry(&self) -> Result<Geometry> {
         let SegmentOptions { capacity, block_size, claims, seats, mode, .. } = *self;
         let most_capacity = MOST_BLOCKS / 2;
@@ -206,7 +209,7 @@ impl SegmentOptions {
             return Err(Error::option("claims", claims, format!("it must be 1 to {most_claims}")));
         }
         if mode & !0o777 != 0 || mode & 0o600 != 0o600 {
-            let rule = "it must be permission bits with read and write for the owner, as 0o600 or 0o660";
+            let rule = "it must be permission bits with read and write for the owner, such as 0o600 or 0o660";
             return Err(Error::option("mode", format_args!("{mode:#o}"), rule));
         }
         let ring = PoolSize { cells: capacity, stride: stride_for(block_size) };

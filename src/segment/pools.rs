@@ -15,10 +15,10 @@ pub(crate) enum PoolId {
     Claims,
 }
 
-/// How many pools a segment has.
+/// The number of pools of a segment.
 pub(crate) const POOL_COUNT: usize = 2;
 
-/// What is particular to one pool.
+/// The parameters of one pool.
 #[derive(Debug)]
 pub(crate) struct PoolSpec {
     pub(crate) id: PoolId,
@@ -27,20 +27,20 @@ pub(crate) struct PoolSpec {
     /// The names of its regions.
     pub(crate) cells_region: &'static str,
     pub(crate) blocks_region: &'static str,
-    /// What its blocks are made of, by the regions of [`fields`](crate::inspect::fields).
+    /// The parts of its blocks, as regions of [`fields`](crate::inspect::fields).
     pub(crate) block_parts: &'static [&'static str],
     /// The first word of its hand in a seat.
     pub(crate) hand: usize,
-    /// The words of the header with the number of its cells, and with the bytes from block to block.
+    /// The header words with the number of its cells and with the stride of its blocks.
     pub(crate) cells_word: usize,
     pub(crate) stride_word: usize,
-    /// Its least number of cells, which is a power of two.
+    /// Its least number of cells, a power of two.
     pub(crate) least_cells: u64,
-    /// What is wrong with a segment that has less, or no power of two.
+    /// The error for fewer cells, or for a number that is not a power of two.
     pub(crate) bad_cells: &'static str,
     /// Its least and greatest stride.
     pub(crate) strides: [u64; 2],
-    /// What is wrong with a segment that has another.
+    /// The error for another stride.
     pub(crate) bad_stride: &'static str,
 }
 

@@ -1,9 +1,9 @@
-//! Removing a segment's name, also one that is proven to be unused.
+//! Removes a segment's name, unconditionally or only if the segment is unused.
 //!
-//! That no seat is held is no proof: a master that has not forked yet has the segment open and holds no seat. The
-//! kernel has the proof. It gives a read lease (`F_SETLEASE`) only on a file that no open file description can write
-//! to, that of a mapping included, in all processes and namespaces. While the lease lasts, no process can open the file
-//! for writing. Processes that only read do not count.
+//! Free seats do not prove that a segment is unused: a master that has not forked yet has the segment open and holds no
+//! seat. A read lease (`F_SETLEASE`) proves it. The kernel grants one only if no open file description can write to the
+//! file, including those of mappings, in all processes and namespaces. While the lease lasts, no process can open the
+//! file for writing. Processes that only read do not count.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::os::descriptor::{Descriptor, Inode};
 use crate::os::fork::ForkGuard;
 use crate::os::sys;
 
-/// Removes a segment's name when it is dropped, in the process that made the segment.
+/// Removes a segment's name when it is dropped, in the process that created the segment.
 #[derive(Debug)]
 pub(super) struct Unlinker {
     pub(super) name: String,
@@ -29,9 +29,9 @@ pub(super) struct Unlinker {
 
 impl Drop for Unlinker {
     fn drop(&mut self) {
-        // Not in a child that merely inherited it.
+        // Not in a child that inherited it.
         if !self.guard.is_forked() {
-            // Gone or replaced is as wanted, and a drop has no way to tell of more.
+            // A name that is gone or replaced needs no removal, and a drop cannot report other errors.
             let _ = remove_if(&self.name, self.inode);
         }
     }
@@ -44,7 +44,7 @@ pub(crate) fn unlink(name: &str) -> Result<()> {
     remove_if(&name, file.inode())
 }
 
-/// Opens what `name` leads to, if it is a segment of seqcast's, finished or not.
+/// Opens the file `name` if it is a segment of seqcast, finished or not.
 fn open_ours(name: &str) -> Result<Descriptor> {
     let file = match open_file(name, OFlags::RDONLY) {
         Ok(file) => file,
@@ -59,7 +59,7 @@ fn open_ours(name: &str) -> Result<Descriptor> {
     }
 }
 
-/// Removes the name, if it leads to `inode`.
+/// Removes the name if it leads to `inode`.
 pub(super) fn remove_if(name: &str, inode: Inode) -> Result<()> {
     match Inode::of_name(name)? {
         None => Err(Error::from(Cause::NotFound { name: name.to_owned() })),
@@ -68,7 +68,8 @@ pub(super) fn remove_if(name: &str, inode: Inode) -> Result<()> {
     }
 }
 
-/// Removes the segment `name`, finished or not, if no process has it open for writing. `false` if one has.
+/// Removes the segment `name`, finished or not, if no process has it open for writing. Returns `false` if a process
+/// has.
 pub(crate) fn unlink_unheld(name: &str) -> Result<bool> {
     let name = checked_name(name)?;
     remove_unheld(&name, &open_ours(&name)?)
@@ -78,12 +79,13 @@ fn remove_unheld(name: &str, file: &Descriptor) -> Result<bool> {
     if !sys::try_lease(file).map_err(|error| Error::system(name, "fcntl(F_SETLEASE)", error))? {
         return Ok(false);
     }
-    // The lease ends with `file`, after the name is gone. A process that opens it meanwhile is told to try again.
+    // The lease ends with `file`, after the name is removed. A process that opens the file in between gets
+    // `EWOULDBLOCK` and tries again.
     remove_if(name, file.inode()).map(|()| true)
 }
 
-/// Drops a segment, and removes its name if no process has it open for writing any more. Returns `false` if one has, or
-/// if the name does not lead to this segment.
+/// Drops a segment, and removes its name if no process has it open for writing any more. Returns `false` if a process
+/// has, or if the name does not lead to this segment.
 pub(crate) fn unlink_if_last(segment: Arc<Segment>) -> Result<bool> {
     let (name, inode) = (segment.name().to_owned(), segment.file.inode());
     drop(segment);
@@ -93,7 +95,7 @@ pub(crate) fn unlink_if_last(segment: Arc<Segment>) -> Result<bool> {
     let removed =
         open_ours(&name).and_then(|file| if file.inode() == inode { remove_unheld(&name, &file) } else { Ok(false) });
     match removed {
-        // Another process that is the last as well may be ahead of this one at each step.
+        // Another process that also is the last may be ahead of this one at each step.
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Replaced | ErrorKind::Foreign) => {
             Ok(false)
         }

@@ -1,4 +1,4 @@
-//! What a segment's file holds: bytes, sizes, memory.
+//! The content, size and memory of a segment's file.
 
 use rustix::fs;
 use rustix::io::retry_on_intr;
@@ -7,7 +7,7 @@ use crate::error::{Cause, Error, Result};
 use crate::os::descriptor::Descriptor;
 use crate::os::sys;
 
-/// Fills `bytes` from `at` on; returns how many there were.
+/// Reads into `bytes` from offset `at` on. Returns the number of bytes read.
 pub(super) fn read_at(name: &str, file: &Descriptor, bytes: &mut [u8], at: u64) -> Result<usize> {
     retry_on_intr(|| rustix::io::pread(file, &mut *bytes, at)).map_err(|errno| Error::system(name, "pread", errno))
 }
@@ -17,34 +17,34 @@ pub(super) fn file_size(name: &str, file: &Descriptor) -> Result<u64> {
     Ok(u64::try_from(stat.st_size).unwrap_or(0))
 }
 
-/// Bytes that the file system of `file` has left.
+/// Returns the free bytes of the file system of `file`.
 pub(super) fn free_space(file: &Descriptor) -> u64 {
     let memory = sys::available_memory().unwrap_or(u64::MAX);
     match fs::fstatvfs(file) {
-        // The one that anonymous files are on has no limit of its own.
+        // The file system of anonymous files has no limit.
         Ok(of) if of.f_blocks == 0 => memory,
         Ok(of) => of.f_bavail.saturating_mul(of.f_frsize).min(memory),
         Err(_) => 0,
     }
 }
 
-/// Bytes that `file` has been given already.
+/// Returns the bytes that are allocated to `file`.
 pub(super) fn allocated_bytes(name: &str, file: &Descriptor) -> Result<u64> {
     let stat = fs::fstat(file).map_err(|errno| Error::system(name, "fstat", errno))?;
     Ok(u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512))
 }
 
-/// How many names a file has.
+/// Returns the number of hard links of a file.
 #[allow(clippy::useless_conversion, reason = "the system's number has 32 bits on some processors")]
 pub(super) fn links(stat: &fs::Stat) -> u64 {
     u64::from(stat.st_nlink)
 }
 
-/// Refuses a file that has not all the memory of its first `end` bytes. A page that is missing is found or not found
-/// when it is first touched, and not found is SIGBUS.
+/// Returns an error if the first `end` bytes of a file are not all allocated. The first access to a missing page may
+/// raise SIGBUS.
 pub(super) fn check_holes(name: &str, file: &Descriptor, end: u64) -> Result<()> {
-    // Another file system may compress, and then the number of blocks says nothing. A tmpfs counts the pages it has
-    // given, those that are swapped out included.
+    // Another file system may compress, and then the number of blocks means nothing. A tmpfs counts the allocated
+    // pages, including those that are swapped out.
     const TMPFS_MAGIC: fs::FsWord = 0x0102_1994;
     if fs::fstatfs(file).is_ok_and(|of| of.f_type != TMPFS_MAGIC) {
         return Ok(());

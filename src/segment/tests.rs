@@ -31,14 +31,14 @@ use crate::segment::fingerprint::fingerprint;
 use crate::segment::layout::{FORMING, HEADER_BYTES, header_word, magic};
 use crate::segment::pools::POOLS;
 
-/// Another user than the one who runs the tests.
+/// A user other than the one that runs the tests.
 const NOBODY: u32 = 65_534;
 
 const HOUR: Duration = Duration::from_secs(3600);
-/// Another group than the one of whoever runs the tests.
+/// A group other than that of the user that runs the tests.
 const NOGROUP: u32 = 65_534;
 
-/// A name of this test's own; what it leads to is removed before and after, also when the test fails.
+/// A segment name for one test. The file is removed before and after the test, also when the test fails.
 struct Name(String);
 
 impl Name {
@@ -57,7 +57,7 @@ impl Name {
         Inode::of_name(self).unwrap().is_some()
     }
 
-    /// Puts a file of these bytes there, with a mode that would be accepted.
+    /// Creates the file with these bytes and a mode that is accepted.
     fn write(&self, bytes: &[u8]) {
         std::fs::write(path(self), bytes).unwrap();
         std::fs::set_permissions(path(self), Permissions::from_mode(0o600)).unwrap();
@@ -94,7 +94,7 @@ fn descriptor(file: File) -> Descriptor {
 }
 
 impl Segment {
-    /// Takes the first seat that nobody has locked.
+    /// Takes the first seat that is not locked.
     fn take_any(&self) -> Result<Option<(u16, SeatLock)>> {
         self.take_free_seat(ForkGuard::new().unwrap(), |_| false, |_| true)
     }
@@ -104,7 +104,8 @@ fn impatient() -> SegmentOptions {
     small().creation_timeout(Duration::from_millis(20))
 }
 
-/// Marks that somebody has come to this segment. Returns whether it is good, and mapped from the file it is open on.
+/// Counts a process that has opened this segment. Returns `true` if the segment is well formed, and mapped from the
+/// file that is open.
 fn sign(segment: &Segment) -> bool {
     segment.tail().at(0).fetch_add(1, Ordering::Relaxed);
     let in_file = HeaderCopy::read(segment.name(), &segment.file).unwrap().pair(header_word!(nonce));
@@ -115,7 +116,7 @@ fn signatures(segment: &Segment) -> u64 {
     segment.tail().at(0).load(Ordering::Relaxed)
 }
 
-/// Whether everything is as a creator leaves it, but for the tail.
+/// Returns `true` if everything except the tail is as a creator leaves it.
 fn is_new_or_signed(segment: &Segment) -> bool {
     let (capacity, seats) = (segment.geometry().capacity(), segment.geometry().seats);
     let all = Words::of(&segment.memory.mapping, 0, segment.size() / 8).unwrap();
@@ -137,12 +138,12 @@ fn is_root() -> bool {
     root
 }
 
-/// The file under the name, if there is one.
+/// Returns the metadata of the file, if it exists.
 fn metadata(name: &str) -> Option<std::fs::Metadata> {
     std::fs::symlink_metadata(path(name)).ok()
 }
 
-/// Steps a child that does `body` through all its system calls, and looks after and before each of them.
+/// Runs `body` in a child, stops it before and after each system call, and calls `look` at each stop.
 fn look_at_every_system_call(body: impl FnOnce() -> bool, mut look: impl FnMut(usize)) -> usize {
     let mut stepped = Traced::fork_amid_threads(body);
     for stop in 1.. {
@@ -158,7 +159,7 @@ fn look_at_every_system_call(body: impl FnOnce() -> bool, mut look: impl FnMut(u
     unreachable!()
 }
 
-/// Makes the calling process, a forked child, an ordinary user.
+/// Gives up root's privileges. For a forked child.
 fn drop_privileges() {
     // SAFETY: system calls without pointers, in a child with one thread.
     let dropped =
@@ -166,7 +167,7 @@ fn drop_privileges() {
     assert!(dropped);
 }
 
-/// A child that holds the creation lock of the file that `name` leads to until `gun` is signed, then does `last`.
+/// Returns a child that holds the creation lock of the file `name` until `gun` is signed, and then calls `last`.
 fn lock_holder(name: &str, gun: &Segment, last: impl FnOnce() -> bool) -> Child {
     let ready = Segment::anonymous(&small()).unwrap();
     let child = Child::fork_amid_threads(|| {
@@ -182,7 +183,7 @@ fn lock_holder(name: &str, gun: &Segment, last: impl FnOnce() -> bool) -> Child 
     child
 }
 
-/// Ends a child with an error by which its call is judged.
+/// Asserts that the error's text contains `parts`. Returns `true`.
 fn says(error: &Error, parts: &[&str]) -> bool {
     let text = error.to_string();
     for part in parts {
@@ -191,8 +192,8 @@ fn says(error: &Error, parts: &[&str]) -> bool {
     true
 }
 
-/// Makes the calling process, a forked child, see an empty file system of its own at `at`. `false` if that is not
-/// permitted.
+/// Mounts an empty file system at `at`, which only the calling process sees. For a forked child. Returns `false` if
+/// that is not permitted.
 fn mount_own(at: &std::ffi::CStr, options: &std::ffi::CStr) -> bool {
     let (none, tmpfs) = (c"none".as_ptr(), c"tmpfs".as_ptr());
     // SAFETY: system calls on C strings; they change what this child sees and nothing else.

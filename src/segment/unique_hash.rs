@@ -6,18 +6,18 @@ use siphasher::sip128::SipHasher13;
 
 use crate::error::{Error, Result};
 
-/// What a unique value is unique among: keys of the one never meet keys of the other.
+/// The domain of a key. Keys of different domains never collide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Domain {
     /// Unique events.
     Events,
-    /// Claims that stand alone.
+    /// Claims without an event.
     Alone,
 }
 
-/// SipHash-1-3 with 128 bits (Aumasson and Bernstein), for each domain under a key of its own, which is a hash under
-/// the segment's random key: nobody outside can make values that collide, nor values of one domain that meet the
-/// other's.
+/// SipHash-1-3 with 128 bits (Aumasson and Bernstein). Each domain has its own key, which is a hash under the segment's
+/// random key: a process without that key cannot construct values that collide, neither within a domain nor across
+/// domains.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct UniqueHash {
     events: [u64; 2],
@@ -29,7 +29,7 @@ impl UniqueHash {
         UniqueHash { events: sip_hash(segment_key, b"events"), alone: sip_hash(segment_key, b"alone") }
     }
 
-    /// The hash of `value`, which must not be empty.
+    /// Returns the hash of `value`, which must not be empty.
     #[inline]
     pub(crate) fn hash(&self, domain: Domain, value: &[u8]) -> Result<[u64; 2]> {
         if value.is_empty() {
@@ -49,7 +49,7 @@ fn sip_hash(key: [u64; 2], value: &[u8]) -> [u64; 2] {
     [hash.h1, hash.h2]
 }
 
-/// The keys are a secret between the workers: whoever knows them can make values that collide.
+/// Shows no keys. They are a secret of the workers: a process that knows them can construct values that collide.
 impl fmt::Debug for UniqueHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UniqueHash").finish_non_exhaustive()
@@ -78,7 +78,7 @@ mod tests {
         assert_eq!(format!("{one:?}"), "UniqueHash { .. }");
     }
 
-    /// Workers of different builds share a segment: whoever changes the hash changes the layout.
+    /// Workers of different builds share a segment, so a change of the hash is a change of the layout.
     #[test]
     fn g11_the_hash_is_part_of_the_layout() {
         let hash = UniqueHash::new([0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908]);

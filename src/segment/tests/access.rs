@@ -71,7 +71,7 @@ fn a_new_file_is_never_open_to_a_group_that_it_does_not_stay_with() {
     }
     let name = Name::new("fchown");
     let given = small().mode(0o660).owner(NOBODY, NOGROUP);
-    // Also one that a dead creator left, open to its own group.
+    // Also a file that a dead creator left with access for its own group.
     for left in [None, Some(FORMING.to_ne_bytes())] {
         name.clear();
         if let Some(bytes) = left {
@@ -125,13 +125,13 @@ fn g7_a_umask_that_forbids_all_leaves_no_file_that_its_owner_cannot_open() {
     for umask in [0o277, 0o777] {
         name.clear();
         let create = || {
-            // Root may open what it likes.
+            // Root may open every file.
             drop_privileges();
             // SAFETY: a system call without pointers.
             unsafe { libc::umask(umask) };
             Segment::create(&name, &small()).is_ok()
         };
-        // Killed at any of these stops it would leave the file as it is then.
+        // A creator that is killed at one of these stops leaves the file in this state.
         look_at_every_system_call(create, |stop| {
             let mode = metadata(&name).map_or(0o600, |file| file.mode() & 0o7777);
             assert_eq!(mode, 0o600, "umask {umask:o}, stop {stop}");

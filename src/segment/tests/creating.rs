@@ -1,4 +1,4 @@
-//! Creators and openers that come at the same time, and that are killed or stopped.
+//! Concurrent creators and openers that are killed or stopped.
 
 use super::*;
 
@@ -204,7 +204,7 @@ fn an_opener_that_waits_ends_on_what_took_the_name_meanwhile() {
     });
     let opener = Child::fork_amid_threads(|| {
         sign(&gun);
-        // An opener that comes before the new file, or between its making and its lock, is told so.
+        // An opener gets one of these errors if it comes before the new file, or between its creation and its lock.
         let open = || match Segment::open(&name, &small()) {
             Err(error) if matches!(error.cause(), Cause::Unfinished { .. } | Cause::NotFound { .. }) => None,
             opened => Some(opened.unwrap()),
@@ -278,7 +278,7 @@ fn g7_a_file_that_another_creator_has_begun_with_is_not_given_up() {
     let gun = Segment::anonymous(&small()).unwrap();
     name.write(&[]);
     let other = lock_holder(&name, &gun, || true);
-    // As if this call had made it, and cannot get the lock in time.
+    // As if this call had created the file and cannot get the lock in time.
     let child = Child::fork_amid_threads(|| {
         let options = impatient();
         let call = Call::new(&name, &options, Intent::Create).unwrap();
@@ -303,7 +303,7 @@ fn g7_a_file_that_another_creator_has_begun_with_is_not_given_up() {
 
 #[test]
 fn allocating_gives_a_file_all_of_its_memory_and_never_shrinks_it() {
-    // More than is asked for at once.
+    // Larger than one allocation step.
     let options = SegmentOptions::new().capacity(65_536);
     let draft = Draft::new(ANONYMOUS, &options, Instant::now()).unwrap();
     let end = draft.regions.end as u64;

@@ -1,4 +1,4 @@
-//! What the host refuses, forbids or lacks, and what a stranger sees meanwhile.
+//! Limits, missing features and permissions of the host.
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn a_full_dev_shm_is_an_error_that_leaves_nothing_behind() {
         if !mount_own(c"/dev/shm", c"size=20m") {
             return true;
         }
-        // More than is allocated at once.
+        // Larger than one allocation step.
         let large = SegmentOptions::new().capacity(1 << 16);
         let size = large.geometry().unwrap().check().unwrap().end as u64;
         let full = |result: Result<Segment>| {
@@ -19,7 +19,7 @@ fn a_full_dev_shm_is_an_error_that_leaves_nothing_behind() {
         };
         assert!(full(Segment::create(&name, &large)));
         assert!(!name.exists(), "left behind");
-        // Begun by somebody else, it stays as unfinished as it was, without the memory.
+        // A file that another process has begun stays unfinished, and its memory is freed.
         name.write(&FORMING.to_ne_bytes());
         assert!(full(Segment::open_or_create(&name, &large)));
         assert_error!(Segment::open(&name, &large), Cause::Unfinished { .. });
@@ -46,7 +46,7 @@ fn no_page_at_all_is_an_error_that_leaves_nothing_behind() {
     assert!(child.ended_well());
 }
 
-/// Lets the calling process, a forked child, open no more than `free` descriptors.
+/// Lets the calling process open at most `free` more descriptors. For a forked child.
 fn leave_descriptors(free: usize) {
     let most = 256;
     let limit = rustix::process::Rlimit { current: Some(most), maximum: Some(most) };
@@ -104,7 +104,7 @@ fn a_limit_of_file_sizes_is_an_error_and_not_the_death_of_the_process() {
         });
         assert!(child.ended_well(), "limit {limit}");
     }
-    // What is finished is opened whatever the limit is; what another has begun stays as it was.
+    // A finished segment is opened whatever the limit is. A file that another process has begun stays as it was.
     let begun = Name::new("fsize-begun");
     begun.write(&FORMING.to_ne_bytes());
     let child = Child::fork_amid_threads(|| {
@@ -133,9 +133,9 @@ fn a_limit_of_address_space_is_an_error_that_leaves_nothing_behind() {
     assert!(child.ended_well());
 }
 
-/// Lets every `fallocate` of more than `longest` bytes fail in the calling process, a forked child, as if a signal had
-/// interrupted it. Kernels of today hear fatal signals only; those of the years before hear all. `false` if that is not
-/// permitted.
+/// Makes every `fallocate` of more than `longest` bytes fail in the calling process as if a signal had interrupted it.
+/// For a forked child. Current kernels react to fatal signals only; older kernels react to all signals. Returns `false`
+/// if that is not permitted.
 fn interrupt_allocations(longest: u32) -> bool {
     const NUMBER: u32 = 0;
     /// The lower half of the fourth argument, the length.
@@ -188,7 +188,7 @@ fn g6_a_creation_that_is_interrupted_again_and_again_ends_with_its_timeout() {
 fn g6_a_segment_is_made_although_signals_come_faster_than_its_memory() {
     let name = Name::new("signals");
     let child = Child::fork_amid_threads(|| {
-        // Larger than a step.
+        // Larger than one allocation step.
         let large = SegmentOptions::new().capacity(1 << 16).creation_timeout(HOUR);
         !interrupt_allocations(LEAST_ALLOCATION_STEP as u32) || sign(&Segment::create(&name, &large).unwrap())
     });
@@ -199,7 +199,7 @@ fn g6_a_segment_is_made_although_signals_come_faster_than_its_memory() {
 fn without_a_directory_of_shared_memory_the_error_says_so() {
     let name = Name::new("no-shm");
     let child = Child::fork_amid_threads(|| {
-        // Nothing in /dev, as in a bare root.
+        // An empty /dev, as in a minimal root file system.
         if !mount_own(c"/dev", c"size=64k") {
             return true;
         }
@@ -219,7 +219,7 @@ fn without_a_directory_of_shared_memory_the_error_says_so() {
         let is_a_file = |error: Error| says(&error, &["/dev/shm is not a directory"]);
         assert!(is_a_file(Segment::create(&name, &small()).unwrap_err()));
         assert!(is_a_file(Segment::open(&name, &small()).unwrap_err()));
-        // An anonymous one needs none.
+        // An anonymous segment does not need the directory.
         sign(&Segment::anonymous(&small()).unwrap())
     });
     assert!(child.ended_well());
@@ -246,7 +246,7 @@ fn after_chroot_the_error_says_what_is_missing() {
             assert!(says(&error, &["chroot"]));
             assert_error!(Err::<Segment, _>(error), Cause::NoSharedMemory { .. });
         }
-        // Who has joined before goes on.
+        // A worker that has joined before continues.
         lock.is_some() && sign(&segment)
     });
     let good = child.ended_well();
@@ -271,7 +271,8 @@ fn a_ramfs_is_refused_since_it_cannot_set_memory_aside() {
             return true;
         }
         let refused = |error: Error| {
-            matches!(error.cause(), Cause::NoSharedMemory { .. }) && says(&error, &["cannot set memory aside", "ramfs"])
+            matches!(error.cause(), Cause::NoSharedMemory { .. })
+                && says(&error, &["cannot allocate memory in advance", "ramfs"])
         };
         assert!(refused(Segment::create(&name, &small()).unwrap_err()));
         assert!(!name.exists(), "left behind");
@@ -287,7 +288,7 @@ fn a_ramfs_is_refused_since_it_cannot_set_memory_aside() {
 fn without_inodes_the_error_says_so_and_not_that_there_is_no_space() {
     let name = Name::new("inodes");
     let child = Child::fork_amid_threads(|| {
-        // One is the directory's.
+        // One inode is that of the directory.
         if !mount_own(c"/dev/shm", c"size=64m,nr_inodes=3") {
             return true;
         }
@@ -355,7 +356,7 @@ fn a_control_group_that_has_less_left_is_an_error_and_not_the_oom_killer() {
     let name = Name::new("cgroup");
     let size = small().geometry().unwrap().check().unwrap().end as u64;
     let child = Child::fork_amid_threads(|| {
-        // A /proc whose only group is one of this test's own, so that the host's groups are left alone.
+        // A /proc with only a group of this test, so that the host's groups are not changed.
         if !mount_own(c"/proc", c"size=1m") {
             return true;
         }

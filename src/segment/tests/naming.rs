@@ -52,7 +52,7 @@ fn g6_a_list_waits_for_no_creator() {
     name.write(&FORMING.to_ne_bytes());
     let gun = Segment::anonymous(&small()).unwrap();
     let creator = lock_holder(&name, &gun, || true);
-    // To have waited would show in the error.
+    // The error shows that it did not wait.
     let at_once = |opened: Result<_>| assert_error!(opened, Cause::Busy { waited: Duration::ZERO, .. });
     let listed = crate::inspect::list().unwrap().into_iter().find(|listed| listed.name == *name);
     at_once(listed.unwrap().opened);

@@ -1,4 +1,4 @@
-//! What is opened, and what is refused.
+//! Which files are opened, and which are refused.
 
 use super::*;
 
@@ -35,7 +35,7 @@ fn two_segments_have_different_keys() {
     let (one, two) = (Name::new("key-1"), Name::new("key-2"));
     let hash = |name: &str| *Segment::create(name, &small()).unwrap().unique_hash();
     assert_ne!(hash(&one), hash(&two));
-    // All of the random words are drawn, and each has its place.
+    // All random words are set, and they differ.
     let segment = Segment::anonymous(&small()).unwrap();
     let random: HashSet<u64> = [header_word!(nonce), header_word!(boot_id), header_word!(hash_key)]
         .iter()
@@ -77,7 +77,7 @@ fn what_seqcast_did_not_make_is_left_alone() {
     std::os::unix::fs::symlink(path(&elsewhere), path(&name)).unwrap();
     refused();
     name.clear();
-    // A pipe, which a careless open would wait on.
+    // A pipe, on which an open without O_NONBLOCK would wait.
     let path = std::ffi::CString::new(path(&name)).unwrap();
     // SAFETY: the path is a C string.
     assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
@@ -122,7 +122,7 @@ fn other_builds_and_boots_are_told_apart() {
     name.set_word(header_word!(boot_id), 0);
     name.set_word(header_word!(boot_id) + 1, 0);
     assert!(open().is_ok(), "an unknown boot id is no other boot");
-    // Whatever layout it has, it is ours to remove.
+    // A segment of any layout can be removed.
     name.set_word(header_word!(magic), magic() - 1);
     unlink(&name).unwrap();
     drop(made);
@@ -144,7 +144,7 @@ fn g10_hostile_sizes_are_refused_and_never_read_again() {
                 }
                 name.set_word(word, hostile);
                 assert_error!(Segment::open(&name, &small()), Cause::Corrupt { .. } | Cause::Truncated { .. });
-                // Who has it open already goes on by the sizes that it checked.
+                // A process that has it open already continues with the sizes that it checked.
                 assert_eq!(*made.geometry(), before);
                 assert_eq!(made.ring().capacity(), before.capacity());
             }
@@ -194,7 +194,7 @@ fn g10_a_file_with_holes_is_refused_before_anybody_touches_them() {
             Cause::Holes { size: of, allocated, .. } if *of == size && *allocated == full - 4096
         );
     }
-    // Copied without what is zero.
+    // As a sparse copy.
     let bytes = std::fs::read(path(&name)).unwrap();
     name.clear();
     name.write(&[]);
@@ -218,7 +218,7 @@ fn an_opener_never_maps_another_file_than_it_checked() {
         assert!(stepped.ended_well(), "{stops} stops");
     };
     at_every_system_call(open, replace, renew);
-    // The same with rubbish in its place: an error, not a wrong segment.
+    // The same with garbage in its place: an error, not a wrong segment.
     let open = || match Segment::open(&name, &impatient()) {
         Ok(segment) => sign(&segment),
         Err(error) if matches!(error.cause(), Cause::Foreign { .. }) => true,
@@ -288,7 +288,7 @@ fn the_wake_words_are_where_the_layout_has_them() {
     }
 }
 
-/// Whether this process's mapping of the segment is marked as not to be dumped.
+/// Returns `true` if this process's mapping of the segment is excluded from core dumps.
 fn is_kept_out_of_dumps(segment: &Segment) -> bool {
     let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
     let start = format!("{:x}-", segment.memory.mapping.base().as_ptr() as usize);

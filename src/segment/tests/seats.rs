@@ -24,7 +24,7 @@ fn a_seat_is_held_through_a_stop_and_freed_by_death() {
             u64::from(seat) == expected
                 && segment.is_seat_held(0).unwrap()
                 && segment.is_seat_held(seat).unwrap()
-                // Asking does not take.
+                // The query does not lock.
                 && !segment.is_seat_held(3).unwrap()
         });
         assert!(child.ended_well());
@@ -56,7 +56,7 @@ fn g7_a_seat_that_is_locked_for_a_moment_is_waited_for_and_not_refused() {
     let guard = ForkGuard::new().unwrap();
     let lock = |seat| segment.take_seat(seat).unwrap().unwrap();
     let _held = [0, 1, 3].map(lock);
-    // It is locked at the first try, and is asked about before the second.
+    // It is locked at the first try, and freed before the second.
     let mut for_a_moment = Some(lock(2));
     let looks_free = |seat| seat == 2 && for_a_moment.take().is_some_and(|_| true);
     let taken = segment.take_free_seat(guard, looks_free, |_| true).unwrap();
@@ -95,7 +95,7 @@ fn g9_a_join_among_many_asks_for_the_locks_of_few_and_finds_every_free_seat() {
     let second = take(|_| false);
     assert_eq!(number(&second), Some(150), "it was free, and not found");
     assert_eq!(number(&take(|_| false)), None);
-    // One of the first is tried whatever it looks like, as one of a zombie.
+    // The first seats are tried even if they look taken, as a zombie's seat does.
     held.remove(7);
     let third = take(|seat| seat == 199);
     assert_eq!(number(&third), Some(7));
@@ -136,7 +136,7 @@ fn the_bytes_that_are_locked_are_told_apart() {
     assert_eq!([0, SEAT_BYTES - 1, CREATION_BYTE, u64::MAX].map(seat_of_byte), [None; 4]);
 }
 
-/// Takes a read lock on `len` bytes through a descriptor that can only read; for as long as that is open.
+/// Takes a read lock on `len` bytes with a read-only descriptor. It lasts while the file is open.
 fn read_lock(name: &str, at: u64, len: u64) -> File {
     let file = File::open(path(name)).unwrap();
     // SAFETY: `flock` is plain numbers, for which zero is a value.
@@ -155,18 +155,18 @@ fn g7_a_read_lock_makes_nobody_look_alive() {
     assert!(!any());
     let (seat, holder) = segment.take_any().unwrap().unwrap();
     assert!(seat == 0 && any());
-    // Beside the one that is held, of either kind: several small ones, and all that is free.
+    // Beside the held byte: several small locks, and one on all the rest.
     let small_ones = [read_lock(&name, seat_byte(1_u16), 1), read_lock(&name, seat_byte(3_u16), 1)];
     let rest = read_lock(&name, seat_byte(1_u16), 0);
     assert!(any() && segment.is_seat_held(0).unwrap());
     assert!((1..4).all(|seat| !segment.is_seat_held(seat).unwrap()), "a reader is no worker");
-    // That is what it can do.
+    // A reader can only keep workers from joining.
     assert!(segment.take_any().unwrap().is_none());
     drop((seat, holder));
     assert!(!any() && !segment.is_seat_held(0).unwrap());
     drop((small_ones, rest));
     assert!(segment.take_seat(1).unwrap().is_some());
-    // All of the file, as `fcntl` knows it from of old.
+    // A lock on the whole file.
     let _all = read_lock(&name, 0, 0);
     assert!(!any() && segment.take_seat(1).unwrap().is_none());
 }
