@@ -11,7 +11,7 @@
 //! laps of the ring.
 
 use super::pool::{Exchange, Hand, Pool, Tries};
-use super::word::{CellWord, Stamp};
+use super::word::{CellWord, Phase, Stamp};
 use super::{Fault, TRIES, load_acquire};
 use crate::sync::{AtomicU64, Ordering, Words};
 
@@ -21,7 +21,7 @@ pub(crate) const ENTRY_WORDS: usize = 7;
 pub(crate) const BUCKET_HEAD_WORDS: usize = 1;
 
 /// The hash of a unique value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Key(pub(crate) [u64; 2]);
 
 /// The winner of a claim and its attempt: never the same twice.
@@ -138,6 +138,8 @@ pub(crate) trait Clock {
 #[derive(Clone)]
 pub(crate) struct Claims {
     pool: Pool,
+    /// The pool's first cells. The others are not of claims.
+    buckets: usize,
     tail: Words,
     capacity: u64,
 }
@@ -275,14 +277,14 @@ pub(crate) struct Lookup {
 }
 
 impl Claims {
-    /// Creates claims over `pool`, for the ring with this tail and capacity.
-    pub(crate) fn new(pool: Pool, tail: Words, capacity: u64) -> Claims {
-        debug_assert!(pool.cells().is_power_of_two());
-        Claims { pool, tail, capacity }
+    /// Creates claims over the first `buckets` cells of `pool`, for the ring with this tail and capacity.
+    pub(crate) fn new(pool: Pool, buckets: usize, tail: Words, capacity: u64) -> Claims {
+        debug_assert!(buckets.is_power_of_two() && buckets <= pool.cells());
+        Claims { pool, buckets, tail, capacity }
     }
 
     pub(crate) fn buckets(&self) -> usize {
-        self.pool.cells()
+        self.buckets
     }
 
     /// Returns the number of entries that a bucket can hold.
@@ -486,7 +488,7 @@ impl Claims {
         if version > CellWord::LAST_VERSION {
             return Err(Fault::Exhausted("the versions of a bucket of claims"));
         }
-        hand.exchange(&self.pool, index, seen, version)
+        hand.exchange(&self.pool, index, seen, version, Phase::Published)
     }
 }
 

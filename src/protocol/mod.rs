@@ -10,6 +10,7 @@
 //! | [`pool`] | cells and blocks, publication by exchange, adoption of a dead worker's block |
 //! | [`ring`] | the total order: post, look, copy, reserve, commit, void |
 //! | [`claims`] | unique keys: one decision per event, for all |
+//! | [`retained`] | the last event of each key, beside the ring |
 //! | [`wake`] | sleeping until something is published |
 //! | [`thread_lock`] | a lock between the threads of one process that post, claim and poll |
 //! | [`seat_words`] | the layout of a worker's own words |
@@ -17,6 +18,8 @@
 pub(crate) mod bytes;
 pub(crate) mod claims;
 pub(crate) mod pool;
+#[allow(dead_code, unused_imports, reason = "the layers above use it with the change that follows")]
+pub(crate) mod retained;
 pub(crate) mod ring;
 pub(crate) mod seat_words;
 pub(crate) mod thread_lock;

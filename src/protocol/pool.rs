@@ -108,14 +108,26 @@ impl Pool {
         }
     }
 
-    /// The seqlock's second look. Returns `true` if cell `index` still holds `seen`: then the words that were copied
-    /// from its block in between are those that were published.
+    /// The seqlock's second look. Returns `true` if cell `index` still names the block of `seen` in the same version: then
+    /// the words that were copied from the block in between are those that were published. The mark of a settled event
+    /// changes the phase and nothing else.
     #[inline]
     pub(crate) fn unchanged(&self, index: usize, seen: CellWord) -> bool {
+        self.second_look(index).names_as(seen)
+    }
+
+    /// Returns `true` if cell `index` still holds `seen`, the phase included.
+    #[inline]
+    pub(crate) fn holds(&self, index: usize, seen: CellWord) -> bool {
+        self.second_look(index) == seen
+    }
+
+    #[inline]
+    fn second_look(&self, index: usize) -> CellWord {
         // Acquire fence: if a payload load had read a word of the block's next use, this look would see the exchange
         // that came before that use (release fence in `Hand::begin`).
         fence(Ordering::Acquire);
-        self.cell(index).load(Ordering::Relaxed) == seen.bits()
+        CellWord::from_bits(self.cell(index).load(Ordering::Relaxed))
     }
 
     /// Replaces `seen` in cell `index` by `to`, with the same version and block.
@@ -223,12 +235,13 @@ impl Hand {
             // we looked. Acquire on the cell: a helper that erased the name confirmed first.
             let index = block[CELL].load(Ordering::Acquire);
             let version = block[VERSION].load(Ordering::Acquire);
-            let named = index < pool.cells() as u64
-                && version <= CellWord::LAST_VERSION
-                && pool.cell(index as usize).load(Ordering::Acquire)
-                    == CellWord::new(version, Phase::Published, own).bits();
+            let is_named = index < pool.cells() as u64 && version <= CellWord::LAST_VERSION && {
+                // In any phase: the mark of a settled event changes nothing else.
+                let named = CellWord::from_bits(pool.cell(index as usize).load(Ordering::Acquire));
+                named.names_as(CellWord::new(version, Phase::Published, own))
+            };
             let stamp_after = Stamp::from_bits(block[STAMP].load(Ordering::Acquire));
-            if !named && stamp_after == stamp { own } else { prev }
+            if !is_named && stamp_after == stamp { own } else { prev }
         } else {
             // Confirmed, or stamped by a later holder, or adopted before.
             prev
@@ -238,6 +251,12 @@ impl Hand {
 
     pub(crate) fn seat(&self) -> u16 {
         self.seat
+    }
+
+    /// Returns the number of the private block.
+    #[inline]
+    pub(crate) fn own(&self) -> u32 {
+        self.own
     }
 
     /// Returns an id below which every id is known to be taken.
@@ -279,7 +298,7 @@ impl Hand {
         Ok(self.attempt + 1)
     }
 
-    /// Puts the private block into cell `index` with `version`, if the cell still holds `seen`. On success the
+    /// Puts the private block into cell `index` with `version` and `phase`, if the cell still holds `seen`. On success the
     /// displaced block becomes the private one.
     // Always inlined, for the same reason as `Claims::claim`.
     #[inline(always)]
@@ -289,6 +308,7 @@ impl Hand {
         index: usize,
         seen: CellWord,
         version: u64,
+        phase: Phase,
     ) -> Result<Exchange, Fault> {
         let old = seen.block();
         let block = pool.block(self.own)?.0;
@@ -304,7 +324,7 @@ impl Hand {
         if !pool.confirm(self.seat, index, seen)? {
             return Ok(Exchange::Moved);
         }
-        let published = CellWord::new(version, Phase::Published, self.own);
+        let published = CellWord::new(version, phase, self.own);
         // Release: a reader of the cell sees the payload and A1 to A4. Acquire: our later stores to the displaced block
         // come after everything that its readers could have seen of it. SeqCst: for `wake::notify`.
         let exchanged =

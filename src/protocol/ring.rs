@@ -10,6 +10,9 @@
 //!        +---- post or reserve of the next lap ---+
 //! ```
 //!
+//! A retained event is posted in the phase *keep*, which readers take for published. It becomes published when it is
+//! settled (see [`super::retained`]), and before that its cell does not get the next id.
+//!
 //! The sending worker makes `post`, `reserve` and `commit`. The reserver makes `void`, and so does any reader that has
 //! waited long enough or found the reserver dead. Each transition is one compare-exchange, so all processes agree on
 //! it.
@@ -78,6 +81,22 @@ pub(crate) enum AtMark {
     Reserved,
     /// Anything else, or the mark is [`Mark::NONE`].
     News,
+}
+
+/// Brings a retained event into the table before its cell gets the next id.
+pub(crate) trait Settle {
+    /// Settles event `id`, whose cell held `seen`. Afterwards the event or a later event of its key is in the table, and the
+    /// cell no longer holds `seen`.
+    fn settle(&mut self, id: u64, seen: CellWord) -> Result<(), Fault>;
+}
+
+/// For a segment without a table.
+pub(crate) struct NoTable;
+
+impl Settle for NoTable {
+    fn settle(&mut self, _: u64, _: CellWord) -> Result<(), Fault> {
+        Err(Fault::Corrupt("an event is to be kept, and the segment has no table of retained events"))
+    }
 }
 
 /// The result of a commit or void of a reserved id.
@@ -193,7 +212,7 @@ impl Ring {
             return AtMark::Empty;
         }
         let is_still_reserved =
-            mark.is_reserved() && seen.version() == mark.version() && seen.phase() == Some(Phase::Reserved);
+            mark.is_reserved() && seen.version() == mark.version() && seen.phase() == Phase::Reserved;
         if is_still_reserved { AtMark::Reserved } else { AtMark::News }
     }
 
@@ -210,10 +229,9 @@ impl Ring {
             return Ok(Look::Lapped);
         }
         match seen.phase() {
-            Some(Phase::Published) => Ok(Look::Published(seen)),
-            Some(Phase::Reserved) => Ok(Look::Reserved(seen)),
-            Some(Phase::Void) => Ok(Look::Void),
-            None => Err(Fault::Corrupt("a cell is in a phase that does not exist")),
+            Phase::Published | Phase::Keep => Ok(Look::Published(seen)),
+            Phase::Reserved => Ok(Look::Reserved(seen)),
+            Phase::Void => Ok(Look::Void),
         }
     }
 
@@ -252,26 +270,102 @@ impl Ring {
     /// Publishes what `write` puts into the private block, as one event. Returns its id.
     // Every id below `hand.known()` is taken, and the caller has seen it, so no cell looks older to it than it is.
     #[inline]
-    pub(crate) fn post(&self, hand: &mut Hand, write: impl FnOnce(Block<'_>)) -> Result<u64, Fault> {
+    pub(crate) fn post(
+        &self,
+        hand: &mut Hand,
+        settler: &mut impl Settle,
+        write: impl FnOnce(Block<'_>),
+    ) -> Result<u64, Fault> {
         write(hand.begin(&self.pool)?);
         let mut search = IdSearch::new(self, hand.known());
         loop {
             let (id, seen) = search.next()?;
-            let version = self.version_of(id);
-            if hand.exchange(&self.pool, self.cell_of(id), seen, version)? == Exchange::Done {
-                self.prefetch_places_after(id, hand.has_taken(id));
+            if seen.phase() == Phase::Keep {
+                self.settle_displaced(id, seen, settler)?;
+            } else if self.take(hand, id, seen, Phase::Published)? == Exchange::Done {
                 return Ok(id);
             }
         }
     }
 
-    /// Takes an id now; its payload follows later. Voids a reservation that this seat has forgotten first.
-    pub(crate) fn reserve(&self, hand: &mut Hand) -> Result<u64, Fault> {
+    /// Publishes a retained event. `write` puts it into the given block. It is called again if `settler` has settled another
+    /// event meanwhile, which overwrites what was prepared for this one. Returns the id, and the new word of its cell.
+    pub(crate) fn post_retained<S: Settle>(
+        &self,
+        hand: &mut Hand,
+        settler: &mut S,
+        write: impl Fn(Block<'_>, &mut S) -> Result<(), Fault>,
+    ) -> Result<(u64, CellWord), Fault> {
+        let mut search = IdSearch::new(self, hand.known());
+        let mut prepared = false;
+        loop {
+            let (id, seen) = search.next()?;
+            if seen.phase() == Phase::Keep {
+                self.settle_displaced(id, seen, settler)?;
+                prepared = false;
+                continue;
+            }
+            if !prepared {
+                write(hand.begin(&self.pool)?, settler)?;
+                prepared = true;
+            }
+            let posted = CellWord::new(self.version_of(id), Phase::Keep, hand.own());
+            if self.take(hand, id, seen, Phase::Keep)? == Exchange::Done {
+                return Ok((id, posted));
+            }
+        }
+    }
+
+    /// Puts the private block into the cell of `id`, which held `seen`.
+    #[inline(always)]
+    fn take(&self, hand: &mut Hand, id: u64, seen: CellWord, phase: Phase) -> Result<Exchange, Fault> {
+        let exchange = hand.exchange(&self.pool, self.cell_of(id), seen, self.version_of(id), phase)?;
+        if exchange == Exchange::Done {
+            self.prefetch_places_after(id, hand.has_taken(id));
+        }
+        Ok(exchange)
+    }
+
+    /// Rule D: settles the event that the cell of `id` holds as `seen`, before the cell gets `id`.
+    #[cold]
+    fn settle_displaced(&self, id: u64, seen: CellWord, settler: &mut impl Settle) -> Result<(), Fault> {
+        match id.checked_sub(self.capacity()) {
+            Some(displaced) => settler.settle(displaced, seen),
+            None => Err(Fault::Corrupt("a cell that was never used is to be kept")),
+        }
+    }
+
+    /// Returns the word of `id`'s cell, if `id` is an unsettled event.
+    #[inline]
+    pub(crate) fn unsettled(&self, id: u64) -> Option<CellWord> {
+        // Acquire: as in `look`.
+        let seen = CellWord::from_bits(load_acquire(self.pool.cell(self.cell_of(id))));
+        (seen.phase() == Phase::Keep && seen.version() == self.version_of(id)).then_some(seen)
+    }
+
+    /// Returns `true` if `id`'s cell still holds `seen`, the phase included.
+    #[inline]
+    pub(crate) fn holds(&self, id: u64, seen: CellWord) -> bool {
+        self.pool.holds(self.cell_of(id), seen)
+    }
+
+    /// Marks event `id`, whose cell held `seen`, as settled. If the cell has changed, another seat has marked the event.
+    #[inline]
+    pub(crate) fn mark_settled(&self, id: u64, seen: CellWord) {
+        let _ = self.pool.mark(self.cell_of(id), seen, seen.in_phase(Phase::Published));
+    }
+
+    /// Takes an id whose payload is to come. A reservation that this seat forgot is voided first.
+    pub(crate) fn reserve(&self, hand: &mut Hand, settler: &mut impl Settle) -> Result<u64, Fault> {
         self.abandon(hand.seat())?;
         let reserved = self.reserved(hand.seat());
         let mut search = IdSearch::new(self, hand.known());
         loop {
             let (id, seen) = search.next()?;
+            if seen.phase() == Phase::Keep {
+                self.settle_displaced(id, seen, settler)?;
+                continue;
+            }
             // Stored before the cell says so: a reader that meets a reserved id looks for a seat that names it. The
             // release of the exchange makes it visible.
             reserved.store(id + 1, Ordering::Release);
@@ -292,10 +386,12 @@ impl Ring {
         }
         write(hand.begin(&self.pool)?);
         let fate = match self.look(id)? {
-            Look::Reserved(seen) => match hand.exchange(&self.pool, self.cell_of(id), seen, seen.version())? {
-                Exchange::Done => Fate::Decided,
-                Exchange::Moved => Fate::TooLate,
-            },
+            Look::Reserved(seen) => {
+                match hand.exchange(&self.pool, self.cell_of(id), seen, seen.version(), Phase::Published)? {
+                    Exchange::Done => Fate::Decided,
+                    Exchange::Moved => Fate::TooLate,
+                }
+            }
             _ => Fate::TooLate,
         };
         self.forget_reservation(hand.seat());

@@ -11,6 +11,8 @@ pub(crate) enum Phase {
     Reserved = 1,
     /// The id never became an event.
     Void = 2,
+    /// The block holds a retained event that is not known to be in the table of retained events.
+    Keep = 3,
 }
 
 /// A word of the ring or of the claims: the public block of this cell, and its lap.
@@ -26,6 +28,7 @@ impl CellWord {
     const BLOCK_BITS: u32 = 20;
     const PHASE_BITS: u32 = 2;
     const VERSION_SHIFT: u32 = Self::BLOCK_BITS + Self::PHASE_BITS;
+    const PHASE_MASK: u64 = ((1 << Self::PHASE_BITS) - 1) << Self::BLOCK_BITS;
     /// The largest version.
     pub(crate) const LAST_VERSION: u64 = (1 << (64 - Self::VERSION_SHIFT)) - 1;
     /// The number of blocks that a cell can distinguish.
@@ -56,15 +59,26 @@ impl CellWord {
         (self.0 & (Self::BLOCKS - 1)) as u32
     }
 
-    /// Returns `None` for the one pattern that no writer stores.
     #[inline]
-    pub(crate) const fn phase(self) -> Option<Phase> {
-        match self.0 >> Self::BLOCK_BITS & ((1 << Self::PHASE_BITS) - 1) {
-            0 => Some(Phase::Published),
-            1 => Some(Phase::Reserved),
-            2 => Some(Phase::Void),
-            _ => None,
+    pub(crate) const fn phase(self) -> Phase {
+        match (self.0 & Self::PHASE_MASK) >> Self::BLOCK_BITS {
+            0 => Phase::Published,
+            1 => Phase::Reserved,
+            2 => Phase::Void,
+            _ => Phase::Keep,
         }
+    }
+
+    /// Returns the word with the same version and block in `phase`.
+    #[inline]
+    pub(crate) const fn in_phase(self, phase: Phase) -> CellWord {
+        CellWord(self.0 & !Self::PHASE_MASK | (phase as u64) << Self::BLOCK_BITS)
+    }
+
+    /// Returns `true` if both words name the same block in the same version.
+    #[inline]
+    pub(crate) const fn names_as(self, other: CellWord) -> bool {
+        (self.0 ^ other.0) & !Self::PHASE_MASK == 0
     }
 }
 
@@ -208,6 +222,63 @@ impl fmt::Debug for Stamp {
     }
 }
 
+/// The word of a retained event that says where it is kept.
+///
+/// ```text
+/// 63 .. 48 47 ..... 40 39 .... 20 19 ..... 0
+/// [ 0: 16 ][ key: 8  ][ slot: 20 ][ block: 20 ]     key: bytes of the user's key, for the layer above
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Where(u64);
+
+#[allow(dead_code, reason = "the layers above use it with the change that follows")]
+impl Where {
+    const SLOT_SHIFT: u32 = CellWord::BLOCK_BITS;
+    const KEY_SHIFT: u32 = 2 * CellWord::BLOCK_BITS;
+
+    /// Creates the word of an event of slot `slot`. The event's value was written to the slot block `block`.
+    pub(crate) const fn new(slot: u32, block: u32) -> Where {
+        debug_assert!((slot as u64) < CellWord::BLOCKS && (block as u64) < CellWord::BLOCKS);
+        Where((slot as u64) << Self::SLOT_SHIFT | block as u64)
+    }
+
+    pub(crate) const fn with_key_len(self, len: u8) -> Where {
+        Where(self.0 | (len as u64) << Self::KEY_SHIFT)
+    }
+
+    #[inline]
+    pub(crate) const fn from_bits(bits: u64) -> Where {
+        Where(bits)
+    }
+
+    #[inline]
+    pub(crate) const fn bits(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) const fn key_len(self) -> u8 {
+        (self.0 >> Self::KEY_SHIFT) as u8
+    }
+
+    pub(crate) const fn slot(self) -> u32 {
+        (self.0 >> Self::SLOT_SHIFT & (CellWord::BLOCKS - 1)) as u32
+    }
+
+    pub(crate) const fn block(self) -> u32 {
+        (self.0 & (CellWord::BLOCKS - 1)) as u32
+    }
+}
+
+impl fmt::Debug for Where {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Where")
+            .field("slot", &self.slot())
+            .field("block", &self.block())
+            .field("key_len", &self.key_len())
+            .finish()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -216,13 +287,20 @@ mod tests {
     fn a_cell_word_keeps_its_parts_apart() {
         for version in [0, 1, CellWord::LAST_VERSION] {
             for block in [0, 1, (CellWord::BLOCKS - 1) as u32] {
-                for phase in [Phase::Published, Phase::Reserved, Phase::Void] {
+                for phase in [Phase::Published, Phase::Reserved, Phase::Void, Phase::Keep] {
                     let word = CellWord::new(version, phase, block);
-                    assert_eq!((word.version(), word.phase(), word.block()), (version, Some(phase), block));
+                    assert_eq!((word.version(), word.phase(), word.block()), (version, phase, block));
+                    for other in [Phase::Published, Phase::Keep] {
+                        let other = word.in_phase(other);
+                        assert_eq!(other, CellWord::new(version, other.phase(), block));
+                        assert!(word.names_as(other));
+                    }
+                    let block = u64::from(block ^ 1);
+                    assert!(!word.names_as(CellWord::new(version, phase, block as u32)));
+                    assert!(!word.names_as(CellWord::new(version ^ 1, phase, word.block())));
                 }
             }
         }
-        assert_eq!(CellWord::from_bits(3 << 20).phase(), None);
     }
 
     #[test]
@@ -249,6 +327,18 @@ mod tests {
                 assert_eq!((stamp.attempt(), stamp.seat(), stamp.is_confirmed()), (attempt, seat, false));
                 let stamp = stamp.confirmed();
                 assert_eq!((stamp.attempt(), stamp.seat(), stamp.is_confirmed()), (attempt, seat, true));
+            }
+        }
+    }
+
+    #[test]
+    fn where_keeps_its_parts_apart() {
+        for slot in [0, 1, (CellWord::BLOCKS - 1) as u32] {
+            for block in [0, 1, (CellWord::BLOCKS - 1) as u32] {
+                for len in [0, 1, u8::MAX] {
+                    let place = Where::from_bits(Where::new(slot, block).with_key_len(len).bits());
+                    assert_eq!((place.slot(), place.block(), place.key_len()), (slot, block, len));
+                }
             }
         }
     }

@@ -35,8 +35,9 @@ pub(crate) fn adopt_all(segment: &Segment, seat: u16) -> Result<Adopted> {
 mod tests {
     use super::*;
     use crate::protocol::pool::Exchange;
+    use crate::protocol::ring::NoTable;
     use crate::protocol::seat_words::{OWN, PREV};
-    use crate::protocol::word::CellWord;
+    use crate::protocol::word::{CellWord, Phase};
     use crate::segment::options::SegmentOptions;
     use crate::sync::Ordering;
 
@@ -51,7 +52,7 @@ mod tests {
             let own = word(OWN);
             let seen = CellWord::from_bits(pool.cell(0).load(Ordering::Relaxed));
             let hand = &mut hands[spec.id as usize];
-            assert_eq!(hand.exchange(&pool, 0, seen, seen.version() + 1), Ok(Exchange::Done));
+            assert_eq!(hand.exchange(&pool, 0, seen, seen.version() + 1, Phase::Published), Ok(Exchange::Done));
             // The state after a holder was killed between the exchange and the last store.
             words.at(OWN).store(own, Ordering::Relaxed);
             adopt_all(&segment, 0).unwrap();
@@ -68,7 +69,7 @@ mod tests {
     fn g7_an_id_that_the_dead_had_reserved_is_given_up() {
         let segment = Segment::anonymous(&SegmentOptions::new().capacity(8).claims(8).seats(2)).unwrap();
         let Adopted { hands: [mut ring_hand, ..], .. } = adopt_all(&segment, 1).unwrap();
-        segment.ring().reserve(&mut ring_hand).unwrap();
+        segment.ring().reserve(&mut ring_hand, &mut NoTable).unwrap();
         assert_eq!(segment.ring().reserved_by(1), Some(0));
         assert!(adopt_all(&segment, 1).unwrap().had_reserved);
         assert_eq!(segment.ring().reserved_by(1), None);

@@ -8,7 +8,7 @@ use crate::event::Topic;
 use crate::event::wire::{FRAGMENT_HEAD_BYTES, FragmentHead, Kind, Meta, Prefix, UniqueKey, chunk_len};
 use crate::protocol::bytes;
 use crate::protocol::pool::{Block, Hand};
-use crate::protocol::ring::{Fate, Ring};
+use crate::protocol::ring::{Fate, NoTable, Ring};
 use crate::seat::words::SeatWords;
 use crate::segment::Segment;
 use crate::segment::fault::InSegment;
@@ -68,7 +68,7 @@ impl Writer {
         let len = prefix.len() + event.payload.len();
         let id = if len <= self.block_bytes {
             let write = |block: Block<'_>| write_event(block, &prefix, event.payload);
-            self.ring.post(&mut self.hand, write).in_segment(&self.segment)?
+            self.ring.post(&mut self.hand, &mut NoTable, write).in_segment(&self.segment)?
         } else {
             self.post_fragments(&prefix, event.payload)?
         };
@@ -121,7 +121,7 @@ impl Writer {
                 let at = bytes::store(block.payload(), &head_bytes);
                 bytes::store(&block.payload()[at..], now);
             };
-            last_id = self.ring.post(&mut self.hand, write).in_segment(&self.segment)?;
+            last_id = self.ring.post(&mut self.hand, &mut NoTable, write).in_segment(&self.segment)?;
             if head.number == 0 {
                 head.first_id = last_id;
             }
@@ -136,7 +136,7 @@ impl Writer {
     pub(crate) fn reserve(&mut self) -> Result<u64> {
         // A previous reservation that was forgotten would make readers wait.
         self.abandon()?;
-        let id = self.ring.reserve(&mut self.hand).in_segment(&self.segment)?;
+        let id = self.ring.reserve(&mut self.hand, &mut NoTable).in_segment(&self.segment)?;
         self.seat.add(seat_word!(posting.reservations), 1);
         // Sleeping readers must start their wait for the payload.
         self.notify(header_word!(wake));

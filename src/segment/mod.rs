@@ -217,7 +217,12 @@ impl Segment {
     }
 
     pub(crate) fn claims(&self) -> Claims {
-        Claims::new(self.pool(PoolId::Claims), self.tail(), self.geometry().capacity())
+        Claims::new(
+            self.pool(PoolId::Claims),
+            self.geometry().pool(PoolId::Claims).cells as usize,
+            self.tail(),
+            self.geometry().capacity(),
+        )
     }
 
     /// Returns the cells and blocks of a pool.

@@ -10,9 +10,11 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 /// The test programs, and the contents of their third and fourth columns.
-const SUITES: [(&str, [&str; 2]); 4] = [
+const SUITES: [(&str, [&str; 2]); 6] = [
     ("loom", ["executions", "outcomes"]),
     ("claim_rule", ["states", "steps"]),
+    ("retained_rule", ["states", "steps"]),
+    ("interrupted", ["plays", ""]),
     ("creation", ["states", "ends"]),
     ("shuttle", ["schedules", ""]),
 ];

@@ -54,7 +54,7 @@ impl Region {
         let pool = Pool::new(Words::new(1), Words::new(2 * stride), stride);
         pool.format(std::slice::from_ref(&hand));
         let hand = Hand::adopt(&pool, hand, 0).unwrap();
-        Region { claims: Claims::new(pool, tail.clone(), CAPACITY), hand, tail }
+        Region { claims: Claims::new(pool, 1, tail.clone(), CAPACITY), hand, tail }
     }
 
     fn bucket(&self) -> Bucket {

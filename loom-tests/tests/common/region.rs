@@ -46,8 +46,8 @@ impl Region {
         let cells = Words::new(1, control);
         let pool = Pool::new(cells.clone(), Words::new((1 + usize::from(seats)) * stride, block_word), stride);
         let seats_words = Words::new(usize::from(seats) * seat_words::WORDS, hand_word);
-        let region =
-            Region { claims: Claims::new(pool.clone(), tail, capacity), pool, cells, seats: seats_words, count: seats };
+        let claims = Claims::new(pool.clone(), 1, tail, capacity);
+        let region = Region { claims, pool, cells, seats: seats_words, count: seats };
         let hands: Vec<Words> = (0..seats).map(|seat| region.hand_words(seat)).collect();
         region.pool.format(&hands);
         region

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::log::Log;
 use crate::protocol::pool::{Block, HEAD_WORDS, Hand, Pool};
-use crate::protocol::ring::{Fate, Look, Ring};
+use crate::protocol::ring::{Fate, Look, NoTable, Ring};
 use crate::protocol::seat_words::{self, HAND_WORDS};
 use crate::protocol::word::{CellWord, Phase};
 use crate::sync::{Mode, Ordering, Words};
@@ -84,7 +84,7 @@ impl World {
     }
 
     pub(crate) fn post(&self, hand: &mut Hand, content: u64) -> u64 {
-        let id = self.ring.post(hand, write(content)).expect("a post");
+        let id = self.ring.post(hand, &mut NoTable, write(content)).expect("a post");
         self.log.lock().unwrap().posted(id, content);
         id
     }
@@ -162,15 +162,15 @@ impl World {
             let Some(lap) = cell.version().checked_sub(1) else { continue };
             let id = lap * capacity as u64 + index as u64;
             match cell.phase() {
-                Some(Phase::Published) => {
+                Phase::Published => {
                     let block = self.blocks.sub(cell.block() as usize * STRIDE, STRIDE);
                     let (meta, payload) = (block.at(META).at_rest(), block.at(HEAD_WORDS).at_rest());
                     assert_eq!((meta, payload), pair(meta), "id {id} is torn at the end");
                     log.event(id, meta);
                 }
-                Some(Phase::Void) => log.void(id),
-                Some(Phase::Reserved) => assert!(!log.posted.contains_key(&id) && !log.read.contains_key(&id)),
-                None => panic!("a phase that does not exist"),
+                Phase::Void => log.void(id),
+                Phase::Reserved => assert!(!log.posted.contains_key(&id) && !log.read.contains_key(&id)),
+                Phase::Keep => panic!("nothing is retained here"),
             }
         }
         for seat in 0..self.count {

@@ -2,7 +2,7 @@
 //!
 //! The victim has seat 1, because the blocks of a fresh segment have a stamp that reads as seat 0's.
 
-use crate::protocol::ring::Fate;
+use crate::protocol::ring::{Fate, NoTable};
 use crate::race::race;
 use crate::world::{Poll, World};
 
@@ -112,7 +112,7 @@ fn a_poster_is_killed_and_a_reserve_laps() {
             });
             let (lapper, watch, mut hand) = (world.clone(), run.clone(), world.adopt(LAPPER));
             cast.actor(move || {
-                let id = lapper.ring.reserve(&mut hand).unwrap();
+                let id = lapper.ring.reserve(&mut hand, &mut NoTable).unwrap();
                 watch.outcome(match lapper.commit(&mut hand, id, 10) {
                     Fate::Decided => "committed",
                     Fate::TooLate => "too late",
@@ -136,7 +136,7 @@ fn a_reserver_is_killed_over_its_own_event_and_a_post_laps() {
             victim.post(&mut hand, 0);
             cast.actor(move || {
                 let reserved = watch.mortal(0, || {
-                    let id = victim.ring.reserve(&mut hand).unwrap();
+                    let id = victim.ring.reserve(&mut hand, &mut NoTable).unwrap();
                     victim.commit(&mut hand, id, 1);
                 });
                 watch.outcome(if reserved.is_some() { "reserved" } else { "not reserved" });
@@ -161,7 +161,7 @@ fn a_committer_is_killed_and_a_reader_voids() {
             let (victim, watch, mut hand) = (world.clone(), run.clone(), world.adopt(VICTIM));
             cast.actor(move || {
                 watch.mortal(0, || {
-                    let id = victim.ring.reserve(&mut hand).unwrap();
+                    let id = victim.ring.reserve(&mut hand, &mut NoTable).unwrap();
                     victim.commit(&mut hand, id, 0);
                 });
                 let mut hand = victim.adopt(VICTIM);

@@ -3,7 +3,7 @@
 //! `protocol` is the crate's own source, compiled a second time; `sync` gives it loom's atomics.
 
 #[path = "../../../src/protocol/mod.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 mod protocol;
 mod sync;
 
@@ -15,6 +15,9 @@ mod race;
 #[path = "../common/region.rs"]
 mod region;
 mod room;
+#[path = "../common/table.rs"]
+#[allow(dead_code)]
+mod table;
 #[path = "../common/world.rs"]
 mod world;
 
@@ -25,4 +28,5 @@ mod lock_races;
 mod mark_races;
 mod post_races;
 mod reserve_races;
+mod retained_races;
 mod wake_races;

@@ -1,6 +1,6 @@
 //! Reserved ids: commit, void and the lap decide by one exchange each, so every worker sees the same outcome.
 
-use crate::protocol::ring::Fate;
+use crate::protocol::ring::{Fate, NoTable};
 use crate::protocol::thread_lock::Lock;
 use crate::race::race;
 use crate::sync::AtomicU32;
@@ -24,7 +24,7 @@ fn a_reserve_and_a_post_want_the_same_id() {
             let mut cast = run.cast();
             let (reserver, watch, mut hand) = (world.clone(), run.clone(), world.adopt(0));
             cast.actor(move || {
-                let id = reserver.ring.reserve(&mut hand).unwrap();
+                let id = reserver.ring.reserve(&mut hand, &mut NoTable).unwrap();
                 watch.outcome(if id == 0 { "reserve 0, post 1" } else { "post 0, reserve 1" });
             });
             let (poster, mut hand) = (world.clone(), world.adopt(1));
@@ -50,7 +50,7 @@ fn a_commit_meets_a_void_by_a_reader() {
             let told = tell();
             let (reserver, heard, mut hand) = (world.clone(), told.clone(), world.adopt(0));
             cast.actor(move || {
-                let id = reserver.ring.reserve(&mut hand).unwrap();
+                let id = reserver.ring.reserve(&mut hand, &mut NoTable).unwrap();
                 let end = reserver.commit(&mut hand, id, 0);
                 heard.lock().unwrap().0 = fate(end);
             });
@@ -89,7 +89,7 @@ fn two_readers_void_and_the_reserver_gives_up() {
         let decided = std::sync::Arc::new(std::sync::Mutex::new(0));
         let (reserver, count, mut hand) = (world.clone(), decided.clone(), world.adopt(0));
         cast.actor(move || {
-            reserver.ring.reserve(&mut hand).unwrap();
+            reserver.ring.reserve(&mut hand, &mut NoTable).unwrap();
             if reserver.ring.abandon(0).unwrap() == Some(Fate::Decided) {
                 *count.lock().unwrap() += 1;
             }
@@ -121,7 +121,7 @@ fn a_commit_meets_a_lap() {
         let mut cast = run.cast();
         let (reserver, watch, mut hand) = (world.clone(), run.clone(), world.adopt(0));
         cast.actor(move || {
-            let id = reserver.ring.reserve(&mut hand).unwrap();
+            let id = reserver.ring.reserve(&mut hand, &mut NoTable).unwrap();
             watch.outcome(fate(reserver.commit(&mut hand, id, 0)));
         });
         let (poster, mut hand) = (world.clone(), world.adopt(1));
@@ -143,7 +143,7 @@ fn a_void_meets_a_lap() {
             let world = World::new(run.mode, 1, 2);
             let mut cast = run.cast();
             let (reserver, mut hand) = (world.clone(), world.adopt(0));
-            cast.actor(move || _ = reserver.ring.reserve(&mut hand).unwrap());
+            cast.actor(move || _ = reserver.ring.reserve(&mut hand, &mut NoTable).unwrap());
             let (poster, mut hand) = (world.clone(), world.adopt(1));
             cast.actor(move || {
                 poster.post(&mut hand, 10);
@@ -178,7 +178,7 @@ fn a_reader_asks_for_the_reserver() {
             let (reserver, mut hand) = (world.clone(), world.adopt(0));
             cast.actor(move || {
                 for content in 0..2 {
-                    let id = reserver.ring.reserve(&mut hand).unwrap();
+                    let id = reserver.ring.reserve(&mut hand, &mut NoTable).unwrap();
                     let end = reserver.commit(&mut hand, id, content);
                     assert_eq!(end, Fate::Decided, "a living reserver's id was voided");
                 }
@@ -214,8 +214,8 @@ fn a_forgotten_reservation_is_voided_by_the_next() {
             let mut cast = run.cast();
             let (reserver, mut hand) = (world.clone(), world.adopt(0));
             cast.actor(move || {
-                assert_eq!(reserver.ring.reserve(&mut hand), Ok(0));
-                assert_eq!(reserver.ring.reserve(&mut hand), Ok(1));
+                assert_eq!(reserver.ring.reserve(&mut hand, &mut NoTable), Ok(0));
+                assert_eq!(reserver.ring.reserve(&mut hand, &mut NoTable), Ok(1));
                 assert_eq!(reserver.poll(0), Poll::Void, "the forgotten one is void before the next is taken");
                 assert_eq!(reserver.commit(&mut hand, 1, 1), Fate::Decided);
             });
@@ -253,7 +253,7 @@ fn two_threads_of_a_worker_reserve_and_commit() {
                 cast.actor(move || {
                     let mut locked = writer.lock();
                     let (hand, reserved) = &mut *locked;
-                    let id = world.ring.reserve(hand).unwrap();
+                    let id = world.ring.reserve(hand, &mut NoTable).unwrap();
                     *reserved = Some(id);
                     drop(locked);
                     let mut locked = writer.lock();
@@ -301,7 +301,7 @@ fn a_reserver_is_killed_and_readers_void() {
                 (world.clone(), run.clone(), told.clone(), lock.clone(), world.adopt(0));
             cast.actor(move || {
                 let end = watch.mortal(0, || {
-                    let id = victim.ring.reserve(&mut hand).unwrap();
+                    let id = victim.ring.reserve(&mut hand, &mut NoTable).unwrap();
                     assert_eq!(victim.commit(&mut hand, id, 0), Fate::Decided, "voided while its reserver lived");
                 });
                 heard.lock().unwrap().0 = if end.is_some() { "lived" } else { "dead" };

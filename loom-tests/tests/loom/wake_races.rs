@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use crate::protocol::ring::Fate;
+use crate::protocol::ring::{Fate, NoTable};
 use crate::protocol::wake;
 use crate::race::race;
 use crate::room::Room;
@@ -199,7 +199,7 @@ fn a_sleeper_waits_for_a_void() {
     race("a sleeper waits for a void").preemptions(Some(3), None).allowed(&["naps 0", "naps 1"]).run(|run| {
         let (world, room) = (World::new(run.mode, 1, 1), Room::new(run));
         let mut hand = world.adopt(0);
-        assert_eq!(world.ring.reserve(&mut hand), Ok(0));
+        assert_eq!(world.ring.reserve(&mut hand, &mut NoTable), Ok(0));
         let mut cast = run.cast();
         let (reserver, caller) = (world.clone(), room.clone());
         cast.actor(move || {

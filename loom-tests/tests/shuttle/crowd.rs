@@ -9,7 +9,7 @@ use shuttle::thread;
 use crate::life::killed_at;
 use crate::protocol::claims::{At, Decision, Key};
 use crate::protocol::pool::Hand;
-use crate::protocol::ring::Fate;
+use crate::protocol::ring::{Fate, NoTable};
 use crate::region::Region;
 use crate::sync::{Mode, Words};
 use crate::world::{Poll, World};
@@ -91,10 +91,10 @@ fn send(world: &World, hand: &mut Hand, life: u64) {
         match thread_rng().gen_range(0..6) {
             0..3 => _ = world.post(hand, content),
             3..5 => {
-                let id = world.ring.reserve(hand).expect("a reservation");
+                let id = world.ring.reserve(hand, &mut NoTable).expect("a reservation");
                 saw(if world.commit(hand, id, content) == Fate::Decided { "committed" } else { "too late" });
             }
-            _ => _ = world.ring.reserve(hand).expect("a reservation"),
+            _ => _ = world.ring.reserve(hand, &mut NoTable).expect("a reservation"),
         }
     }
 }

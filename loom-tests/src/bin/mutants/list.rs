@@ -1,5 +1,7 @@
 //! The deliberate bugs: one for each ordering, fence, second look and helper's step of the protocol.
 
+use crate::retained::{REDUNDANT_RETAINED, RETAINED};
+
 /// A deliberate bug.
 #[derive(Debug)]
 pub(crate) struct Mutant {
@@ -17,16 +19,26 @@ pub(crate) struct Mutant {
 }
 
 /// The test programs of this package that are built from `src/protocol`.
-pub(crate) const SUITES: &[&str] = &["loom", "claim_rule"];
+pub(crate) const SUITES: &[&str] = &["loom", "claim_rule", "retained_rule", "interrupted"];
 
-pub(crate) const MUTANTS: &[Mutant] = &[
+/// Every deliberate bug.
+pub(crate) fn every_mutant() -> impl Iterator<Item = &'static Mutant> {
+    MUTANTS.iter().chain(RETAINED)
+}
+
+/// Every edit that breaks nothing.
+pub(crate) fn every_redundant_edit() -> impl Iterator<Item = &'static Mutant> {
+    REDUNDANT.iter().chain(REDUNDANT_RETAINED)
+}
+
+const MUTANTS: &[Mutant] = &[
     // The exchange, and readers beside it.
     Mutant {
         name: "unchanged without its fence",
         file: "pool.rs",
         edits: &[(
-            "        fence(Ordering::Acquire);\n        self.cell(index).load(Ordering::Relaxed) == seen.bits()",
-            "        self.cell(index).load(Ordering::Relaxed) == seen.bits()",
+            "        fence(Ordering::Acquire);\n        CellWord::from_bits(self.cell(index).load(Ordering::Relaxed))",
+            "        CellWord::from_bits(self.cell(index).load(Ordering::Relaxed))",
         )],
         breaks: "a reader accepts words of a later event: torn",
         killers: &["loom::post_races::a_reader_copies_while_a_lap_overwrites"],
@@ -35,7 +47,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "unchanged without its look",
         file: "pool.rs",
-        edits: &[("self.cell(index).load(Ordering::Relaxed) == seen.bits()", "{ let _ = (index, seen); true }")],
+        edits: &[("        self.second_look(index).names_as(seen)", "        let _ = (index, seen);\n        true")],
         breaks: "a reader accepts overwritten words: torn, or another event",
         killers: &["loom::post_races::a_reader_copies_while_a_lap_overwrites"],
         ci: false,
@@ -382,7 +394,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "adopt without its second look at the stamp",
         file: "pool.rs",
-        edits: &[("if !named && stamp_after == stamp { own }", "if !named { let _ = stamp_after; own }")],
+        edits: &[("if !is_named && stamp_after == stamp { own }", "if !is_named { let _ = stamp_after; own }")],
         breaks: "an adopter misses a confirmation that arrives while it looks",
         killers: &["loom::adopt_races::a_poster_is_killed_and_a_lap_confirms"],
         ci: true,
@@ -390,7 +402,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "adopt without its look at the cell",
         file: "pool.rs",
-        edits: &[("if !named && stamp_after == stamp { own }", "if stamp_after == stamp { let _ = named; own }")],
+        edits: &[("if !is_named && stamp_after == stamp { own }", "if stamp_after == stamp { let _ = is_named; own }")],
         breaks: "an adopter takes a public block for its own",
         killers: &["loom::adopt_races::a_poster_is_killed_and_a_lap_confirms"],
         ci: true,
@@ -400,18 +412,18 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: "pool.rs",
         edits: &[
             (
-                "            let named = index <",
+                "            let is_named = index <",
                 concat!(
                     "            let stamp_after = Stamp::from_bits(block[STAMP].load(Ordering::Acquire));\n",
-                    "            let named = index <",
+                    "            let is_named = index <",
                 ),
             ),
             (
                 concat!(
-                    "                    == CellWord::new(version, Phase::Published, own).bits();\n",
+                    "            };\n",
                     "            let stamp_after = Stamp::from_bits(block[STAMP].load(Ordering::Acquire));\n",
                 ),
-                "                    == CellWord::new(version, Phase::Published, own).bits();\n",
+                "            };\n",
             ),
         ],
         breaks: "an adopter misses a confirmation that arrives while it looks",
@@ -430,8 +442,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "adopt: cell without acquire",
         file: "pool.rs",
         edits: &[(
-            "pool.cell(index as usize).load(Ordering::Acquire)\n",
-            "pool.cell(index as usize).load(Ordering::Relaxed)\n",
+            "pool.cell(index as usize).load(Ordering::Acquire));",
+            "pool.cell(index as usize).load(Ordering::Relaxed));",
         )],
         breaks: "an adopter sees the cell without the name and the stamp without the confirmation",
         killers: &["loom::adopt_races::a_poster_is_killed_and_a_lap_confirms"],
@@ -575,7 +587,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "commit with the next lap's version",
         file: "ring.rs",
-        edits: &[("self.cell_of(id), seen, seen.version())?", "self.cell_of(id), seen, seen.version() + 1)?")],
+        edits: &[("seen, seen.version(), Phase::Published)?", "seen, seen.version() + 1, Phase::Published)?")],
         breaks: "the reserved id is never decided, and a later one is taken without need",
         killers: &["loom::reserve_races::a_commit_meets_a_void_by_a_reader"],
         ci: false,
@@ -1297,7 +1309,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
 
 /// Edits that break nothing, each with the reason: orderings and questions that others make redundant, kept because
 /// they cost nothing where they stand. `killers` are the tests that would find one that is not redundant any more.
-pub(crate) const REDUNDANT: &[Mutant] = &[
+const REDUNDANT: &[Mutant] = &[
     Mutant {
         name: "newest without acquire",
         file: "ring.rs",
@@ -1569,7 +1581,7 @@ mod tests {
     fn every_edit_has_its_place_in_the_source() {
         let protocol = Path::new(env!("CARGO_MANIFEST_DIR")).join("../src/protocol");
         let mut lost = vec![];
-        for mutant in MUTANTS.iter().chain(REDUNDANT) {
+        for mutant in every_mutant().chain(every_redundant_edit()) {
             // Edits are made one after the other.
             let mut source = std::fs::read_to_string(protocol.join(mutant.file)).unwrap_or_default();
             for (find, replace) in mutant.edits {

@@ -14,6 +14,7 @@
 
 mod list;
 mod plant;
+mod retained;
 mod trial;
 
 use std::process::ExitCode;
@@ -21,7 +22,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use list::{MUTANTS, Mutant, REDUNDANT};
+use list::{Mutant, every_mutant, every_redundant_edit};
 use plant::Plant;
 use trial::{Terms, Verdict};
 
@@ -96,11 +97,11 @@ fn main() -> ExitCode {
 
 fn list() {
     println!("| mutant | what it breaks | found by | CI |\n|---|---|---|---|");
-    for Mutant { name, breaks, killers, ci, .. } in MUTANTS {
+    for Mutant { name, breaks, killers, ci, .. } in every_mutant() {
         println!("| {name} | {breaks} | {} | {} |", killers.join(", "), if *ci { "yes" } else { "" });
     }
     println!("\n| edit | what it breaks | looked for by |\n|---|---|---|");
-    for Mutant { name, breaks, killers, .. } in REDUNDANT {
+    for Mutant { name, breaks, killers, .. } in every_redundant_edit() {
         println!("| {name} | {breaks} | {} |", killers.join(", "));
     }
 }
@@ -108,14 +109,14 @@ fn list() {
 fn order(words: impl Iterator<Item = String>) -> Result<Order, String> {
     let words: Vec<String> = words.collect();
     let redundant = words.iter().any(|word| word == "--redundant");
-    let known = if redundant { REDUNDANT } else { MUTANTS };
+    let known: Vec<_> = if redundant { every_redundant_edit().collect() } else { every_mutant().collect() };
     let mut order = Order { mutants: vec![], redundant, search: false, jobs: 2 };
     let mut words = words.iter();
     while let Some(word) = words.next() {
         match word.as_str() {
             "--redundant" => {}
-            "--all" => order.mutants.extend(known),
-            "--ci" => order.mutants.extend(known.iter().filter(|mutant| mutant.ci)),
+            "--all" => order.mutants.extend(&known),
+            "--ci" => order.mutants.extend(known.iter().copied().filter(|mutant| mutant.ci)),
             "--search" => order.search = true,
             "--jobs" => {
                 let number = words.next().and_then(|number| number.parse().ok()).filter(|&number| number > 0);
@@ -123,7 +124,7 @@ fn order(words: impl Iterator<Item = String>) -> Result<Order, String> {
             }
             name => {
                 let before = order.mutants.len();
-                order.mutants.extend(known.iter().filter(|mutant| mutant.name.starts_with(name)));
+                order.mutants.extend(known.iter().copied().filter(|mutant| mutant.name.starts_with(name)));
                 if order.mutants.len() == before {
                     return Err(format!("unknown mutant {name:?}"));
                 }
