@@ -14,6 +14,9 @@ pub struct Target {
 const BUS: &str = "seqcast";
 const MPMC: &str = "ringfire, many producers";
 const ICEORYX: &str = "iceoryx2";
+const ORBIT: &str = "orbit-core";
+const LOOP: &str = "event loop on one core";
+const OTHER_LOOP: &str = "event loop on the other core";
 
 pub fn targets(figures: &Figures) -> Vec<Target> {
     let p50 = |subject: &str, size: u64| figures.one("one way", subject, size).and_then(|row| number(row, "p50_ns"));
@@ -32,6 +35,12 @@ pub fn targets(figures: &Figures) -> Vec<Target> {
     let four_to_one = per_post(4).zip(per_post(1)).map(|(four, one)| four / one);
     let criterion = |name: &str| figures.median_of(name);
     let start = figures.one("start-up", "seqcast, open and join", 0).and_then(|row| number(row, "p50_ns"));
+    let in_loop =
+        |scenario: &str, subject: &str| figures.one(scenario, subject, 8).and_then(|row| number(row, "p50_ns"));
+    let to_eventfd = |scenario: &str| {
+        let both = in_loop(scenario, BUS).zip(in_loop(scenario, "raw eventfd"));
+        both.map(|(bell, eventfd)| bell / eventfd)
+    };
     vec![
         at_most("one way, 64 B, to the raw hand-over of two lines", 2.0, "times", to_limit("one way", BUS, 64)),
         below("one way, 64 B, below ringfire with many producers", p50(BUS, 64), p50(MPMC, 64)),
@@ -49,6 +58,10 @@ pub fn targets(figures: &Figures) -> Vec<Target> {
         at_most("claim lost", 30.0, "ns", criterion("claim/lost")),
         at_most("waking a sleeper, to the raw futex, one core", 1.3, "times", to_limit("wake-up on one core", BUS, 8)),
         at_most("waking a sleeper, other core", 1.3, "times", to_limit("wake-up of the other core", BUS, 8)),
+        at_most("waking an event loop, to a raw eventfd, one core", 1.5, "times", to_eventfd(LOOP)),
+        at_most("waking an event loop, other core", 1.1, "times", to_eventfd(OTHER_LOOP)),
+        below("waking an event loop, one core, below iceoryx2", in_loop(LOOP, BUS), in_loop(LOOP, ICEORYX)),
+        below("waking an event loop, one core, below orbit-core", in_loop(LOOP, BUS), in_loop(LOOP, ORBIT)),
         at_most("start-up of a worker", 200.0, "us", start.map(|ns| ns / 1000.0)),
     ]
 }

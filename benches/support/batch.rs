@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::board::{Board, MOST_SAMPLES};
 use super::channel::{Channel, End, STOP, Side, Sink, number, payload_of};
 use super::clock::{granule_ns, ns_per_tick, spin_for, ticks, ticks_in};
-use super::cpu::core_of;
+use super::cpu::{self, core_of};
 use super::team::{self, Role};
 
 /// The result of a batch, in nanoseconds or events.
@@ -178,6 +178,70 @@ pub fn wake<C: Channel>(board: &Board, channel: &C, place: Wake, rounds: usize) 
                 number(&mut payload, last);
                 end.send(&payload);
             }
+        }
+    };
+    team::run(board, &[Role::new(cores[0], near), Role::new(cores[1], far)])?;
+    Ok(Batch::sampled(board, 1.0))
+}
+
+/// The time from before a post until a process that slept takes the payload, one way.
+///
+/// The sleeper runs before ordinary processes, so that on one core the wake-up itself preempts the waker. Otherwise it
+/// waits now and then until the waker sleeps, and the median says how often and not how long.
+pub fn wake_one_way<C: Channel>(board: &Board, channel: &C, place: Wake, rounds: usize) -> Result<Batch, String> {
+    /// The figures of the sleeper: it is ready; what it has.
+    const READY: usize = 0;
+    const SEEN: usize = 1;
+    let cores = match place {
+        Wake::OneCore => [core_of(0); 2],
+        Wake::TwoCores => [core_of(0), core_of(1)],
+    };
+    let pause = || match place {
+        Wake::OneCore => std::thread::sleep(Duration::from_micros(60)),
+        Wake::TwoCores => spin_for(Duration::from_micros(60)),
+    };
+    let warm_up = rounds / 10 + 10;
+    let near = || {
+        let sink = Sink::leaked();
+        let mut end = channel.open(Side::Near, sink);
+        let mut payload = payload_of(8);
+        board.meet(2);
+        while board.figure(1, READY) == 0 {
+            std::thread::sleep(Duration::from_micros(60));
+        }
+        for round in 1..=(rounds + warm_up) as u64 {
+            // Long enough for the other process to have gone to sleep.
+            pause();
+            number(&mut payload, round);
+            board.report(0, 0, ticks());
+            end.send(&payload);
+            while board.figure(1, SEEN) < round {
+                pause();
+            }
+        }
+        board.set_samples(rounds);
+        number(&mut payload, STOP);
+        end.send(&payload);
+    };
+    let far = || {
+        board.meet(2);
+        // Before it opens, so that its threads are like it.
+        cpu::realtime();
+        let sink = Sink::leaked_with_clock();
+        let mut end = channel.open(Side::Far(0), sink);
+        board.report(1, READY, 1);
+        let mut seen = 0;
+        while seen != STOP {
+            end.wait();
+            end.poll();
+            if sink.last() == seen {
+                continue;
+            }
+            seen = sink.last();
+            if let Some(sample) = (seen as usize).checked_sub(warm_up + 1).filter(|sample| *sample < rounds) {
+                board.sample(sample, sink.taken() - board.figure(0, 0));
+            }
+            board.report(1, SEEN, seen);
         }
     };
     team::run(board, &[Role::new(cores[0], near), Role::new(cores[1], far)])?;

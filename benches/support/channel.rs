@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::clock::ticks;
+
 /// The first word of the last payload of a batch.
 pub const STOP: u64 = u64::MAX;
 
@@ -46,12 +48,20 @@ pub struct Sink {
     count: AtomicU64,
     sum: AtomicU64,
     stops: AtomicU64,
+    /// When the last payload was taken, if this is a sink with a clock.
+    taken: AtomicU64,
+    has_clock: bool,
 }
 
 impl Sink {
     /// Returns a sink that lives as long as the process, which has at most one for each batch.
     pub fn leaked() -> &'static Sink {
         Box::leak(Box::default())
+    }
+
+    /// Returns a sink that also takes the time of each payload.
+    pub fn leaked_with_clock() -> &'static Sink {
+        Box::leak(Box::new(Sink { has_clock: true, ..Sink::default() }))
     }
 
     /// Takes a payload. The payload's first word is its number.
@@ -64,6 +74,9 @@ impl Sink {
         self.count.store(self.count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         let number = words.first().map_or(0, |word| u64::from_ne_bytes(*word));
         self.last.store(number, Ordering::Relaxed);
+        if self.has_clock {
+            self.taken.store(ticks(), Ordering::Relaxed);
+        }
         if number == STOP {
             self.stops.store(self.stops.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         }
@@ -73,6 +86,11 @@ impl Sink {
     #[inline]
     pub fn last(&self) -> u64 {
         self.last.load(Ordering::Relaxed)
+    }
+
+    /// Returns when the last payload was taken. The sink must have a clock.
+    pub fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
     }
 
     /// Returns the number of payloads.

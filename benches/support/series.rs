@@ -7,7 +7,7 @@
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
-use super::batch::{Batch, Length, Wake, one_way, wake};
+use super::batch::{Batch, Length, Wake, one_way, wake, wake_one_way};
 use super::board::Board;
 use super::raw::{FlagAndPayload, Futex, OneLine};
 
@@ -40,8 +40,10 @@ impl Key {
 pub enum Limit {
     /// The hand-over of a flag and a payload of this size.
     Lines(usize),
-    /// The wake-up of a sleeper by futex.
+    /// The wake-up of a sleeper by futex, there and back.
     Futex(Wake),
+    /// The wake-up of a sleeper by futex, one way.
+    FutexOneWay(Wake),
 }
 
 /// A batch and the measurements around it, in nanoseconds.
@@ -108,6 +110,9 @@ impl Lab {
         let limit = match limit {
             Limit::Lines(size) => median_of(&one_way(&self.board, &FlagAndPayload(self.board, size), size, self.raw)?),
             Limit::Futex(place) => median_of(&wake(&self.board, &Futex(self.board), place, self.wake_rounds)?),
+            Limit::FutexOneWay(place) => {
+                median_of(&wake_one_way(&self.board, &Futex(self.board), place, self.wake_rounds)?)
+            }
         };
         let batch = run(&self.board)?;
         if matches!(&batch, Batch::Times(times, _) if times.is_empty()) {

@@ -12,7 +12,7 @@ use orbit_core::ring::RingEventFd;
 use orbit_core::ring::cursor::RingCursor;
 use orbit_core::{Fleet, NodeId, OrbitTyped, RingSpec};
 use seqcast::tokio::AsyncWorker;
-use seqcast::{Bell, Event, Scope, SegmentOptions, Worker};
+use seqcast::{Bell, BellOptions, Event, Scope, SegmentOptions, Worker};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::runtime::Runtime;
@@ -51,18 +51,37 @@ impl Epoll {
 }
 
 /// A worker of a bus, its handler, and its bell in an epoll set.
-pub struct OnBell(OnBus);
+pub struct OnBell {
+    bus: OnBus,
+    options: BellOptions,
+    near_has_one: bool,
+}
 
 pub struct BellEnd {
-    set: Epoll,
-    bell: Bell,
+    /// The near side of these scenarios only posts.
+    bell: Option<(Epoll, Bell)>,
     worker: Worker,
     own: &'static str,
 }
 
 impl OnBell {
     pub fn new() -> OnBell {
-        OnBell(OnBus::with(&SegmentOptions::new().capacity(16).seats(72).claims(8)))
+        OnBell::with(BellOptions::new())
+    }
+
+    /// With bells that a thread of each process rings, as orbit-core's are.
+    pub fn by_thread() -> OnBell {
+        OnBell::with(BellOptions::new().thread(true))
+    }
+
+    fn with(options: BellOptions) -> OnBell {
+        let bus = OnBus::with(&SegmentOptions::new().capacity(16).seats(72).claims(8));
+        OnBell { bus, options, near_has_one: false }
+    }
+
+    /// With a bell for the poster as well, which its posts ring like all others.
+    pub fn everywhere() -> OnBell {
+        OnBell { near_has_one: true, ..OnBell::new() }
     }
 }
 
@@ -78,11 +97,14 @@ impl Channel for OnBell {
     type End = BellEnd;
 
     fn open(&self, side: Side, sink: &'static Sink) -> BellEnd {
-        let (worker, own) = join(&self.0, side, sink);
-        let bell = worker.bell().expect("a bell");
-        assert_eq!(bell.kind(), seqcast::BellKind::Inotify, "{:?}", bell.unheard());
-        bell.poll().expect("polled");
-        BellEnd { set: Epoll::of(bell.as_raw_fd()), bell, worker, own }
+        let (worker, own) = join(&self.bus, side, sink);
+        let bell = (side != Side::Near || self.near_has_one).then(|| {
+            let bell = worker.bell_with(&self.options).expect("a bell");
+            assert!(bell.unheard().is_none(), "{:?}", bell.unheard());
+            bell.poll().expect("polled");
+            (Epoll::of(bell.as_raw_fd()), bell)
+        });
+        BellEnd { bell, worker, own }
     }
 }
 
@@ -92,11 +114,13 @@ impl End for BellEnd {
     }
 
     fn poll(&mut self) {
-        self.bell.poll().expect("polled");
+        let (_, bell) = self.bell.as_ref().expect("a bell");
+        bell.poll().expect("polled");
     }
 
     fn wait(&mut self) {
-        self.set.wait();
+        let (set, _) = self.bell.as_ref().expect("a bell");
+        set.wait();
     }
 }
 
@@ -104,7 +128,8 @@ impl End for BellEnd {
 pub struct OnTask(OnBus);
 
 pub struct TaskEnd {
-    polling: AsyncWorker,
+    /// As with [`BellEnd`].
+    polling: Option<AsyncWorker>,
     runtime: Runtime,
     worker: Worker,
     own: &'static str,
@@ -126,7 +151,8 @@ impl Channel for OnTask {
     fn open(&self, side: Side, sink: &'static Sink) -> TaskEnd {
         let (worker, own) = join(&self.0, side, sink);
         let runtime = runtime();
-        let polling = runtime.block_on(async { AsyncWorker::new(&worker).expect("registered") });
+        let register = || runtime.block_on(async { AsyncWorker::new(&worker).expect("registered") });
+        let polling = (side != Side::Near).then(register);
         TaskEnd { polling, runtime, worker, own }
     }
 }
@@ -137,12 +163,12 @@ impl End for TaskEnd {
     }
 
     fn poll(&mut self) {
-        self.polling.poll_now(u64::MAX).expect("polled");
+        self.polling.as_mut().expect("registered").poll_now(u64::MAX).expect("polled");
     }
 
     fn wait(&mut self) {
         // The handlers run in here.
-        self.runtime.block_on(self.polling.poll()).expect("polled");
+        self.runtime.block_on(self.polling.as_mut().expect("registered").poll()).expect("polled");
     }
 }
 

@@ -64,7 +64,7 @@ impl Channel for Iceoryx {
             let name = format!("{}/{direction}", self.name);
             node.service_builder(&name.as_str().try_into().expect("a name"))
                 .publish_subscribe::<[u8]>()
-                .max_publishers(8)
+                .max_publishers(if self.wakes { 72 } else { 8 })
                 .max_subscribers(if self.wakes { 72 } else { 8 })
                 .max_nodes(72)
                 .subscriber_max_buffer_size(self.buffer())
@@ -80,6 +80,7 @@ impl Channel for Iceoryx {
                 let name = name.as_str().try_into().expect("a name");
                 node.service_builder(&name)
                     .event()
+                    .max_notifiers(72)
                     .max_listeners(72)
                     .max_nodes(72)
                     .open_or_create()

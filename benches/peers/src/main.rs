@@ -33,7 +33,7 @@ use redis::{PubSub, Server};
 use ringfire_blobs::Blobs;
 use ringfire_rings::{Mpmc, MpmcBus, Spmc};
 use sockets::{Pipes, Unix};
-use support::batch::{Batch, Length, Of, Wake, flow, one_way, wake, wake_many};
+use support::batch::{Batch, Length, Of, Wake, flow, one_way, wake, wake_many, wake_one_way};
 use support::bus::OnBus;
 use support::series::{Key, Lab, Limit};
 use support::table::{Arguments, finish};
@@ -82,9 +82,7 @@ fn main() {
         if arguments.wants("wake-up") {
             wake_ups(&mut lab, plan);
         }
-        if arguments.wants("event loop") {
-            event_loops(&mut lab, plan);
-        }
+        event_loops(&mut lab, &arguments, plan);
         // Half a second each: a few are enough.
         if round < 3 && arguments.wants("lua") | arguments.wants(LATENCY) | arguments.wants(FLOW) {
             the_original(&mut lab, plan, &lua);
@@ -184,20 +182,25 @@ fn wake_ups(lab: &mut Lab, plan: Plan) {
 }
 
 /// Those that wake an event loop: on a descriptor in an epoll set, or on a task of tokio.
-fn event_loops(lab: &mut Lab, plan: Plan) {
+fn event_loops(lab: &mut Lab, arguments: &Arguments, plan: Plan) {
     let board = lab.board;
     for (scenario, place) in
         [("event loop on one core", Wake::OneCore), ("event loop on the other core", Wake::TwoCores)]
     {
+        if !arguments.wants(scenario) {
+            continue;
+        }
         macro_rules! subject {
             ($name:literal, $channel:expr) => {
-                lab.measure(Key::new(scenario, $name, 8), Limit::Futex(place), |board| {
-                    wake(board, &$channel, place, plan.wakes)
+                lab.measure(Key::new(scenario, $name, 8), Limit::FutexOneWay(place), |board| {
+                    wake_one_way(board, &$channel, place, 5 * plan.wakes)
                 });
             };
         }
         subject!("raw eventfd", EventFds::new(&board, 1));
         subject!("seqcast", OnBell::new());
+        subject!("seqcast, the poster has a bell too", OnBell::everywhere());
+        subject!("seqcast, by a thread", OnBell::by_thread());
         subject!("iceoryx2", IceoryxLoop::new());
         subject!("orbit-core", OrbitLoop::new());
         subject!("Unix socket", UnixLoop::new());
@@ -208,6 +211,9 @@ fn event_loops(lab: &mut Lab, plan: Plan) {
         for (scenario, of) in
             [("event loop, the poster's cost", Of::Poster), ("event loop, the last one awake", Of::Last)]
         {
+            if !arguments.wants(scenario) {
+                continue;
+            }
             macro_rules! subject {
                 ($name:literal, $channel:expr) => {
                     let key = Key::new(scenario, format!("{}, {sleepers} asleep", $name), 8).with(1, sleepers);
@@ -218,6 +224,7 @@ fn event_loops(lab: &mut Lab, plan: Plan) {
             }
             subject!("raw eventfds", EventFds::new(&board, sleepers));
             subject!("seqcast", OnBell::new());
+            subject!("seqcast, by a thread", OnBell::by_thread());
             subject!("iceoryx2", IceoryxLoop::new());
             subject!("orbit-core", OrbitLoop::new());
         }

@@ -122,6 +122,13 @@ fn luajit_takes_the_declarations_and_calls_the_library() {
 }
 
 #[test]
+#[ignore = "needs libuv: crates/seqcast-capi/tests/run"]
+fn a_loop_of_libuv_waits_for_a_bell() {
+    let program = Program::c_with("libuv.c", Linking::Shared, &["-luv"]);
+    run(&mut program.command());
+}
+
+#[test]
 #[ignore = "needs make and pkg-config: crates/seqcast-capi/tests/run"]
 fn what_is_installed_is_found_by_pkg_config_and_uninstalled() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

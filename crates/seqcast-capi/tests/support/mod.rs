@@ -24,18 +24,23 @@ pub struct Program(PathBuf);
 
 impl Program {
     pub fn c(source: &str, linking: Linking) -> Program {
-        Program::compiled("cc", "-std=c11", &format!("tests/c/{source}"), linking)
+        Program::c_with(source, linking, &[])
+    }
+
+    /// With more arguments for the compiler.
+    pub fn c_with(source: &str, linking: Linking, more: &[&str]) -> Program {
+        Program::compiled("cc", "-std=c11", &format!("tests/c/{source}"), linking, more)
     }
 
     pub fn example(source: &str, linking: Linking) -> Program {
-        Program::compiled("cc", "-std=c11", &format!("examples/{source}"), linking)
+        Program::compiled("cc", "-std=c11", &format!("examples/{source}"), linking, &[])
     }
 
     pub fn cpp(source: &str, linking: Linking) -> Program {
-        Program::compiled("g++", "-std=c++11", &format!("tests/c/{source}"), linking)
+        Program::compiled("g++", "-std=c++11", &format!("tests/c/{source}"), linking, &[])
     }
 
-    fn compiled(compiler: &str, standard: &str, source: &str, linking: Linking) -> Program {
+    fn compiled(compiler: &str, standard: &str, source: &str, linking: Linking, more: &[&str]) -> Program {
         let (root, library) = (Path::new(env!("CARGO_MANIFEST_DIR")), library());
         // Tests compile the same source at the same time.
         static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -57,7 +62,7 @@ impl Program {
                 command.arg("-ldl");
             }
         }
-        run(&mut command);
+        run(command.args(more));
         Program(program)
     }
 
