@@ -1,4 +1,4 @@
-/* What a call costs in processor time, least of several rounds: make run-bench. */
+/* The processor time of a call, least of several rounds: make run-bench. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,14 +1,14 @@
 /*
- * A prefork echo server: workers that share a listening socket, each with an epoll loop, and a bus between them.
+ * A prefork echo server: workers that share a listening socket, each with an epoll loop, connected by a bus.
  *
- *     seqcast-echo                    runs a demonstration with clients of its own, and checks what they see
+ *     seqcast-echo                    runs a demonstration with its own clients, and checks what they see
  *     seqcast-echo --serve PORT       serves on 127.0.0.1 until SIGTERM or SIGINT; try: nc 127.0.0.1 PORT
- *     seqcast-echo --serve PORT NAME  the same on a segment with a name, for `seqcast top NAME`
+ *     seqcast-echo --serve PORT NAME  the same on a named segment, for `seqcast top NAME`
  *
- * A line is sent back as it came. A few lines do more:
+ * A line is sent back unchanged. Some lines do more:
  *
  *     say TEXT    all clients of all workers get "said TEXT", in one order
- *     once KEY    one worker runs the job KEY, and none runs it again for a minute: all clients get "ran KEY"
+ *     once KEY    one worker runs the job KEY, at most once a minute, and all clients get "ran KEY"
  *     pid         the process id of the worker
  */
 #include <arpa/inet.h>
@@ -29,7 +29,7 @@
 
 enum { WORKERS = 3, LINE = 512, MINUTE = 60 };
 
-/* In the demonstration so few that its clients are spread over all workers. */
+/* In the demonstration so few that the clients are spread over all workers. */
 enum { CLIENTS_IN_DEMONSTRATION = 4, CLIENTS_IN_SERVICE = 256 };
 
 static void fail(const char *what) {
@@ -46,7 +46,7 @@ static int checked(int result, const char *what) {
     return result;
 }
 
-/* ---- connections, of both sides ---- */
+/* ---- connections, for both sides ---- */
 
 struct connection {
     int fd;
@@ -55,14 +55,14 @@ struct connection {
     struct connection *next;
 };
 
-/* Sends a line. Returns 0 if the other side has gone, or does not take it. */
+/* Sends a line. Returns 0 if the peer is gone or does not accept it. */
 static int send_line(const struct connection *to, const char *what, const char *text, size_t len) {
     char line[LINE + 64];
     int length = snprintf(line, sizeof line, "%s%.*s\n", what, (int)len, text);
     return send(to->fd, line, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL) == length;
 }
 
-/* Takes a line out of the buffer. Returns 0 if there is no whole one. */
+/* Takes a line out of the buffer. Returns 0 if there is no complete line. */
 static int take_line(struct connection *from, char line[LINE], size_t *len) {
     char *end = memchr(from->buffer, '\n', from->len);
     if (end == NULL)
@@ -75,7 +75,7 @@ static int take_line(struct connection *from, char line[LINE], size_t *len) {
     return 1;
 }
 
-/* Receives what there is. Returns 0 if the other side has gone or its line is too long. */
+/* Receives what there is. Returns 0 if the peer is gone or its line is too long. */
 static int receive(struct connection *from, int flags) {
     ssize_t got = recv(from->fd, from->buffer + from->len, LINE - from->len, flags);
     if (got < 0)
@@ -105,7 +105,7 @@ static void watch(struct worker *worker, int fd, uint32_t events, void *data) {
         fail("epoll_ctl");
 }
 
-/* Sends a line to a client. One that does not take it is ended. */
+/* Sends a line to a client. Disconnects a client that does not accept it. */
 static void tell(const struct connection *client, const char *what, const char *text, size_t len) {
     if (!send_line(client, what, text, len))
         shutdown(client->fd, SHUT_RDWR);
@@ -116,10 +116,10 @@ static void tell_all(const struct worker *worker, const char *what, const char *
         tell(client, what, text, len);
 }
 
-/* Handles one delivery. What it leads to is there until the next one is taken. */
+/* Handles one delivery. Its memory is valid until the next one is taken. */
 static void handle(struct worker *worker, const seqcast_delivery *delivery) {
     if (delivery->kind == SEQCAST_LAGGED) {
-        /* A server that keeps a state by its events rebuilds it here. */
+        /* A server that builds state from events rebuilds it here. */
         char text[64];
         int len = snprintf(text, sizeof text, "%llu", (unsigned long long)delivery->missed);
         tell_all(worker, "missed ", text, (size_t)len);
@@ -132,12 +132,12 @@ static void handle(struct worker *worker, const seqcast_delivery *delivery) {
         tell_all(worker, "said ", text, len);
     if (is(delivery->event, delivery->event_len, "ran"))
         tell_all(worker, "ran ", text, len);
-    /* This one is unique: it is given to one worker alone. */
+    /* This event is unique: only one worker gets it. */
     if (is(delivery->event, delivery->event_len, "run"))
         checked(seqcast_seat_post(worker->seat, "echo", 4, "ran", 3, text, len, NULL, NULL), "post");
 }
 
-/* The bell is readable: takes what there is, then arms the bell for what comes. */
+/* The bell is readable: reads all events, then arms the bell. */
 static void take_events(struct worker *worker) {
     const seqcast_delivery *delivery;
     do {
@@ -164,7 +164,7 @@ static void handle_line(struct worker *worker, const struct connection *client, 
     }
 }
 
-/* Returns 0 if the client has gone. */
+/* Returns 0 if the client is gone. */
 static int take_lines(struct worker *worker, struct connection *client) {
     char line[LINE];
     size_t len;
@@ -266,11 +266,11 @@ static void start_worker(struct master *master, int number) {
     if (pid < 0)
         fail("fork");
     if (pid == 0) {
-        /* No worker outlives the master. */
+        /* A worker must not outlive the master. */
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() != parent)
             _exit(1);
-        /* A bus may be used in a child. The seat is taken there. */
+        /* A child may use the bus. It takes its own seat. */
         run_worker(master->bus, master->listener, number, master->most_clients);
         checked(seqcast_bus_free(master->bus), "free");
         exit(0);
@@ -365,7 +365,7 @@ static void connect_to(int port, struct connection *client) {
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     address.sin_port = htons((uint16_t)port);
-    /* Longer than anything here takes, so that nothing hangs. */
+    /* Longer than any step here takes, so that nothing hangs. */
     struct timeval timeout = {60, 0};
     client->len = 0;
     client->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -374,7 +374,7 @@ static void connect_to(int port, struct connection *client) {
         fail("connect");
 }
 
-/* Waits for a line. Returns 0 if the server has gone. */
+/* Waits for a line. Returns 0 if the server is gone. */
 static int hear(struct connection *client, char line[LINE]) {
     size_t len;
     while (!take_line(client, line, &len)) {
@@ -389,7 +389,7 @@ static int ask(struct connection *client, const char *line, char answer[LINE]) {
     return send_line(client, "", line, strlen(line)) && hear(client, answer);
 }
 
-/* Every client says something, and all hear all of it in one order. Returns how many lines were heard. */
+/* Every client says lines, and all clients hear all of them in one order. Returns how many lines were heard. */
 static int check_order(struct connection clients[CLIENTS]) {
     char line[LINE], order[SAID][LINE];
     for (int i = 0; i < SAID; i++) {
@@ -407,7 +407,7 @@ static int check_order(struct connection clients[CLIENTS]) {
     return CLIENTS * SAID;
 }
 
-/* Every client asks for the same job: one worker runs it once. */
+/* Every client requests the same job: one worker runs it once. */
 static void check_unique(struct connection clients[CLIENTS], const char *key) {
     char line[LINE], ran[LINE];
     snprintf(ran, sizeof ran, "ran %s", key);
@@ -415,8 +415,8 @@ static void check_unique(struct connection clients[CLIENTS], const char *key) {
         expect(send_line(&clients[i], "once ", key, strlen(key)), "a client cannot speak");
     for (int i = 0; i < CLIENTS; i++)
         expect(hear(&clients[i], line) && strcmp(line, ran) == 0, "a job was not run");
-    /* When a client is answered, its worker has posted what it asked for. When all clients hear "end", all workers are
-       past that, and what would come of it was posted before "end of all". */
+    /* When a client gets an answer, its worker has posted the client's job. When all clients hear "end", all workers
+       have handled these jobs, and any result was posted before "end of all". */
     for (int i = 0; i < CLIENTS; i++)
         expect(ask(&clients[i], "hello", line) && strcmp(line, "hello") == 0, "a job was run twice");
     const char *ends[] = {"end", "end of all"}, *heard[] = {"said end", "said end of all"};
@@ -441,7 +441,7 @@ static int demonstrate(void) {
     check_unique(clients, "nightly");
     printf("seqcast-echo: %d lines said, %d heard, by all clients in one order; the job ran once\n", SAID, heard);
 
-    /* A killed worker's clients lose their connections. The other workers go on, and a new one takes its place. */
+    /* The clients of a killed worker lose their connections. The other workers continue, and a new one replaces it. */
     expect(ask(&clients[0], "pid", line), "a worker does not answer");
     pid_t victim = (pid_t)atoi(line);
     expect(victim > 0 && kill(victim, SIGKILL) == 0 && waitpid(victim, NULL, 0) == victim, "a worker cannot be killed");
@@ -479,7 +479,7 @@ static int demonstrate(void) {
 }
 
 int main(int argc, char **argv) {
-    /* By lines, so that a child does not inherit any. */
+    /* Line-buffered, so that a child does not inherit buffered lines. */
     setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
     if (argc == 1)
         return demonstrate();

@@ -1,4 +1,4 @@
-//! What callers pass: texts, bytes, places for results.
+//! Arguments: texts, bytes, pointers to results.
 
 use std::ffi::{c_char, c_int, c_void};
 use std::slice;
@@ -15,20 +15,20 @@ pub(crate) fn null(what: &str) -> Failure {
 
 #[cold]
 fn too_long(len: usize, what: &str) -> Failure {
-    Failure::new(SEQCAST_E_OPTION, format!("{what} is {len} bytes long: no memory is so large"))
+    Failure::new(SEQCAST_E_OPTION, format!("{what} is {len} bytes long, which is more than any memory"))
 }
 
 #[cold]
 fn no_text(at: usize, len: usize, what: &str) -> Failure {
-    Failure::new(SEQCAST_E_TEXT, format!("{what} is not UTF-8 at byte {at} of {len}: names are UTF-8 texts"))
+    Failure::new(SEQCAST_E_TEXT, format!("{what} is not UTF-8 at byte {at} of {len}: names must be UTF-8"))
 }
 
-/// Returns the bytes of an argument. Null is no bytes if the length is 0.
+/// Returns the bytes of an argument. The pointer may be null if the length is 0.
 ///
 /// # Safety
 ///
-/// `pointer` is null or leads to `len` bytes that stay as they are.
-// Always: a result that is handed on costs as much as the check.
+/// `pointer` is null or points to `len` bytes that do not change.
+// Always inlined: returning the result would cost as much as the check.
 #[inline(always)]
 pub(crate) unsafe fn bytes<'a>(pointer: *const c_void, len: usize, what: &str) -> Result<&'a [u8]> {
     if len == 0 {
@@ -49,7 +49,7 @@ pub(crate) unsafe fn bytes<'a>(pointer: *const c_void, len: usize, what: &str) -
 /// # Safety
 ///
 /// As [`bytes`].
-// Always: a result that is handed on costs as much as the check.
+// Always inlined: returning the result would cost as much as the check.
 #[inline(always)]
 pub(crate) unsafe fn text<'a>(pointer: *const c_char, len: usize, what: &str) -> Result<&'a str> {
     // SAFETY: as the caller promises.
@@ -57,12 +57,12 @@ pub(crate) unsafe fn text<'a>(pointer: *const c_char, len: usize, what: &str) ->
     str::from_utf8(bytes).map_err(|error| no_text(error.valid_up_to(), len, what))
 }
 
-/// Returns the topic of two arguments.
+/// Returns the topic of two texts.
 ///
 /// # Safety
 ///
 /// As [`bytes`], for both.
-// Always: a result that is handed on costs as much as the check.
+// Always inlined: returning the result would cost as much as the check.
 #[inline(always)]
 pub(crate) unsafe fn topic<'a>(
     (source, source_len): (*const c_char, usize),
@@ -73,29 +73,29 @@ pub(crate) unsafe fn topic<'a>(
     Ok(Topic::from((source, event)))
 }
 
-/// Returns the place for a result, which must be there.
+/// Returns a reference to the caller's result, or an error if the pointer is null.
 ///
 /// # Safety
 ///
-/// `pointer` is null or leads to a `T` that may be written, and that nothing else uses meanwhile.
+/// `pointer` is null or points to a `T` that may be written and that no other code uses in the meantime.
 #[inline]
 pub(crate) unsafe fn place<'a, T>(pointer: *mut T, what: &str) -> Result<&'a mut T> {
     // SAFETY: as the caller promises.
     unsafe { pointer.as_mut() }.ok_or_else(|| null(what))
 }
 
-/// Copies `text` and a zero into the buffer, as much as fits. Returns the length of the whole text.
+/// Copies as much of `text` as fits, with a zero at its end, into the buffer. Returns the length of the whole text.
 ///
 /// # Safety
 ///
-/// `buffer` is null or leads to `capacity` bytes that may be written.
+/// `buffer` is null or points to `capacity` bytes that may be written.
 pub(crate) unsafe fn copy_text(text: &str, buffer: *mut c_char, capacity: usize) -> Result<c_int> {
     if let Some(most) = capacity.checked_sub(1) {
         if buffer.is_null() {
             return Err(null("buffer"));
         }
         let end = (0..=most.min(text.len())).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
-        // SAFETY: `end` is less than `capacity`; the caller's buffer is none of ours.
+        // SAFETY: `end` is less than `capacity`, and the caller's buffer does not overlap with `text`.
         unsafe {
             buffer.copy_from_nonoverlapping(text.as_ptr().cast(), end);
             *buffer.add(end) = 0;

@@ -10,16 +10,16 @@ use crate::failure::{Result, call};
 use crate::handle::{Kind, Table};
 use crate::options::{read, seqcast_bus_options};
 
-/// A process's handle on a segment. Any number of threads may use it at the same time, and so may a forked child.
+/// A process's handle on a segment. Any number of threads may use it at the same time. A forked child may use it, too.
 pub struct seqcast_bus(());
 
 pub(crate) static BUSES: Table<Bus> = Table::new(Kind::Bus);
 
-/// Makes a bus with the options, and stores its handle.
+/// Makes a bus with the options, and stores its handle in `out`.
 ///
 /// # Safety
 ///
-/// The pointers are as the functions of the header ask.
+/// The pointers are as the header requires.
 unsafe fn make(
     options: *const seqcast_bus_options,
     out: *mut *mut seqcast_bus,
@@ -33,7 +33,7 @@ unsafe fn make(
     Ok(0)
 }
 
-/// As [`make`], of a segment with a name.
+/// As [`make`], for a segment with a name.
 ///
 /// # Safety
 ///
@@ -51,8 +51,8 @@ unsafe fn make_named(
     })
 }
 
-/// Creates the segment `name` and opens it. A name has 1 to 200 of the characters `A-Z a-z 0-9 . _ -`; a leading slash
-/// is added. `options` may be null. Returns 0.
+/// Creates the segment `name` and opens it. A name consists of 1 to 200 of the characters `A-Z a-z 0-9 . _ -`, with or
+/// without a leading slash. `options` may be null. Returns 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_bus_create(
     name: *const c_char,
@@ -77,8 +77,8 @@ pub unsafe extern "C" fn seqcast_bus_open(
     unsafe { make_named((name, name_len), options, out, SegmentOptions::open) }
 }
 
-/// Opens the segment `name`, or creates it if there is none. All callers at the same time get the same segment.
-/// Returns 0; `seqcast_bus_was_created` tells which it was.
+/// Opens the segment `name`, or creates it if there is none. Concurrent callers all get the same segment. Returns 0.
+/// `seqcast_bus_was_created` tells if this call created it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_bus_open_or_create(
     name: *const c_char,
@@ -90,8 +90,8 @@ pub unsafe extern "C" fn seqcast_bus_open_or_create(
     unsafe { make_named((name, name_len), options, out, SegmentOptions::open_or_create) }
 }
 
-/// Creates a segment without a name, for this process and the processes that it forks. It is gone when the last of them
-/// ends. Returns 0.
+/// Creates a segment without a name, for this process and the processes that it forks. It ends with the last of them.
+/// Returns 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_bus_anonymous(
     options: *const seqcast_bus_options,
@@ -101,7 +101,7 @@ pub unsafe extern "C" fn seqcast_bus_anonymous(
     call(|| unsafe { make(options, out, SegmentOptions::anonymous) })
 }
 
-/// Frees the handle. The segment stays, unless `unlink_on_free` was set; seats that were taken on the bus stay, too.
+/// Frees the handle. The segment stays, unless `unlink_on_free` was set. Seats that were taken on the bus stay valid.
 /// Returns 0, also for null.
 #[unsafe(no_mangle)]
 pub extern "C" fn seqcast_bus_free(bus: *mut seqcast_bus) -> c_int {
@@ -115,15 +115,15 @@ pub unsafe extern "C" fn seqcast_bus_name(bus: *const seqcast_bus, buffer: *mut 
     call(|| BUSES.share(bus, |bus| unsafe { copy_text(bus.name(), buffer, capacity) }))
 }
 
-/// Copies the identity of the bus: 32 hexadecimal digits, others for each segment that is ever created.
+/// Copies the identity of the bus: 32 hexadecimal digits, which are different for each segment ever created.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_bus_id(bus: *const seqcast_bus, buffer: *mut c_char, capacity: usize) -> c_int {
     // SAFETY: as the caller promises.
     call(|| BUSES.share(bus, |bus| unsafe { copy_text(&bus.id().to_string(), buffer, capacity) }))
 }
 
-/// Copies what `seqcast_bus_open_or_create` was asked for and the existing segment does not have, such as
-/// `capacity is 1024, not 4096`, with commas between. Returns 0 if there is nothing.
+/// Copies the options in which the existing segment differs from those given to `seqcast_bus_open_or_create`, such as
+/// `capacity is 1024, not 4096`, separated by commas. Returns 0 if there are none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_bus_differences(
     bus: *const seqcast_bus,
@@ -138,13 +138,14 @@ pub unsafe extern "C" fn seqcast_bus_differences(
     call(|| BUSES.share(bus, copy))
 }
 
-/// Returns 1 if the call that made this handle created the segment, 0 if it opened an existing one.
+/// Returns 1 if the call that returned this handle created the segment, 0 if it opened an existing one.
 #[unsafe(no_mangle)]
 pub extern "C" fn seqcast_bus_was_created(bus: *const seqcast_bus) -> c_int {
     call(|| BUSES.share(bus, |bus| Ok(c_int::from(bus.was_created()))))
 }
 
-/// Returns 1 if the name still leads to this segment, 0 if it was unlinked, and perhaps created again, since.
+/// Returns 1 if the name still leads to this segment, 0 if the segment was unlinked, even if one with this name was
+/// created again.
 #[unsafe(no_mangle)]
 pub extern "C" fn seqcast_bus_is_current(bus: *const seqcast_bus) -> c_int {
     call(|| BUSES.share(bus, |bus| Ok(c_int::from(bus.is_current()?))))
@@ -161,7 +162,7 @@ pub unsafe extern "C" fn seqcast_bus_next_id(bus: *const seqcast_bus, id: *mut u
     })
 }
 
-/// Stores the events that the ring holds. Returns 0.
+/// Stores how many events the ring holds. Returns 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_bus_capacity(bus: *const seqcast_bus, events: *mut u64) -> c_int {
     call(|| {
@@ -172,7 +173,8 @@ pub unsafe extern "C" fn seqcast_bus_capacity(bus: *const seqcast_bus, events: *
     })
 }
 
-/// Stores the bytes of the largest event, with its names and up to 63 bytes more. Returns 0.
+/// Stores the size of the largest event in bytes, which includes its names and up to 63 bytes
+/// more. Returns 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_bus_largest_event(bus: *const seqcast_bus, bytes: *mut u64) -> c_int {
     call(|| {
@@ -183,7 +185,8 @@ pub unsafe extern "C" fn seqcast_bus_largest_event(bus: *const seqcast_bus, byte
     })
 }
 
-/// Removes the segment's name. Processes that have it open go on; no other can open it any more. Returns 0.
+/// Removes the segment's name. Processes that have it open continue to use it. Other processes can no longer open it.
+/// Returns 0.
 #[unsafe(no_mangle)]
 pub extern "C" fn seqcast_bus_unlink(bus: *const seqcast_bus) -> c_int {
     call(|| {
@@ -194,7 +197,7 @@ pub extern "C" fn seqcast_bus_unlink(bus: *const seqcast_bus) -> c_int {
     })
 }
 
-/// Removes the name `name`, if it leads to a segment of seqcast's. Returns 0.
+/// Removes the name `name` if it leads to a segment of seqcast. Returns 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_unlink(name: *const c_char, name_len: usize) -> c_int {
     call(|| {
@@ -204,8 +207,8 @@ pub unsafe extern "C" fn seqcast_unlink(name: *const c_char, name_len: usize) ->
     })
 }
 
-/// Removes the segment `name` if it is proven that no process has it open for writing: to clean up after processes that
-/// died. Returns 1 if it was removed, 0 if it is in use.
+/// Removes the segment `name` if no process has it open for writing. Use it to clean up after processes that died.
+/// Returns 1 if it was removed, 0 if it is in use.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_unlink_unheld(name: *const c_char, name_len: usize) -> c_int {
     call(|| {

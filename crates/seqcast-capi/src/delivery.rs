@@ -1,4 +1,4 @@
-//! What a seat is given, as the callers see it.
+//! Deliveries of a seat.
 
 use std::ffi::{c_char, c_int, c_void};
 
@@ -9,7 +9,7 @@ use seqcast_kind::{
     SEQCAST_UNREADABLE,
 };
 
-/// What a delivery is.
+/// The kind of a delivery.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum seqcast_kind {
@@ -17,63 +17,66 @@ pub enum seqcast_kind {
     SEQCAST_NOTHING = 0,
     /// An event.
     SEQCAST_EVENT = 1,
-    /// `missed` ids from `id` on were overwritten before this seat read them: rebuild what depends on them.
+    /// `missed` ids from `id` on were overwritten before this seat read them. State that is built from events must be
+    /// rebuilt.
     SEQCAST_LAGGED = 2,
-    /// The next id, `id`, is reserved and its payload is not there yet. What follows it is delivered after it. Nothing
-    /// is to be done: call again later, or wait.
+    /// The next id, `id`, is reserved and its payload is not visible yet. Later events are delivered after it. No
+    /// action is needed: call again later, or wait.
     SEQCAST_RESERVED = 3,
-    /// A unique event at `id` that this seat did not run, for `reason`: it cannot be known whether it was run before.
+    /// A unique event at `id` that is not delivered to this seat, because it is unknown if another seat has run it.
+    /// `reason` tells why.
     SEQCAST_UNDECIDED = 4,
-    /// What is at `id` was not written by seqcast, and was left out.
+    /// The content at `id` was not written by seqcast. It is skipped.
     SEQCAST_UNREADABLE = 5,
-    /// Something that this interface does not know. Nothing is to be done.
+    /// A kind that this interface does not know. No action is needed.
     SEQCAST_OTHER = 6,
 }
 
-/// Why a unique event was not run.
+/// Why it is unknown if a unique event has run.
 #[repr(C)]
 pub enum seqcast_reason {
-    /// It is not known.
+    /// The reason is unknown.
     SEQCAST_REASON_OTHER = 0,
-    /// The claims have no room for its key: raise `claims`.
+    /// The claims have no room for its key. Raise `claims`.
     SEQCAST_REASON_CLAIMS_FULL = 1,
-    /// This seat reached it too late to know whether another ran it: read more often, or raise the ttl.
+    /// This seat reached the event too late to know if another seat has run it. Read more often, or raise the ttl.
     SEQCAST_REASON_LATE = 2,
 }
 
-/// The right to run a unique key until its ttl is over. Plain data: it may be copied and kept.
+/// The right to run a unique key until its ttl ends. It is plain data: it may be copied and stored.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct seqcast_claim {
-    /// What the library knows it by.
+    /// Opaque to the caller.
     pub words: [u64; 3],
 }
 
-/// What a seat is given. The library fills it; later versions add fields at its end.
+/// A delivery. The library fills it. Later versions add fields at its end.
 ///
-/// It and what it leads to are valid until the next call of `seqcast_seat_next`, `_next_before`, `_leave` or `_free`
-/// with the seat; a post or a claim leaves them alone. No pointer in it is null. Texts do not end with a zero.
+/// It and the memory that it points to are valid until the next call of `seqcast_seat_next`, `_next_before`, `_leave`
+/// or `_free` with the seat. Posts and claims do not change them. No pointer in it is null. Texts have no zero at their
+/// end.
 #[repr(C)]
 pub struct seqcast_delivery {
     /// A `seqcast_kind`.
     pub kind: i32,
-    /// 1 if this process posted the event; of `SEQCAST_RESERVED`: if this seat reserved the id. Otherwise 0.
+    /// 1 if this process posted the event or, for `SEQCAST_RESERVED`, if this seat reserved the id. Otherwise 0.
     pub own: i32,
     /// The process id of the sender, in its own pid namespace.
     pub pid: u32,
     /// The number of the sender's seat.
     pub seat: u32,
-    /// The event's place in the order that all share; of other kinds, the id that they are about.
+    /// The event's id, which is its place in the total order. For other kinds, the id that they report.
     pub id: u64,
     /// How many ids were missed.
     pub missed: u64,
-    /// What the payload is, as the sender said; 0 for bytes.
+    /// The sender's tag for the type of the payload. 0 for bytes.
     pub type_tag: u64,
-    /// What the event is about: UTF-8.
+    /// The source of the event, in UTF-8.
     pub source: *const c_char,
     /// Bytes of `source`.
     pub source_len: usize,
-    /// What happened: UTF-8.
+    /// The name of the event, in UTF-8.
     pub event: *const c_char,
     /// Bytes of `event`.
     pub event_len: usize,
@@ -81,11 +84,12 @@ pub struct seqcast_delivery {
     pub payload: *const c_void,
     /// Bytes of `payload`.
     pub payload_len: usize,
-    /// 1 if the event is unique, and this seat is the only one to run it. Then `claim` is its claim.
+    /// 1 if the event is unique: only this seat runs it, and `claim` is its claim.
     pub unique: i32,
-    /// Of `SEQCAST_UNDECIDED`: a `seqcast_reason`.
+    /// For `SEQCAST_UNDECIDED`, a `seqcast_reason`.
     pub reason: i32,
-    /// By it `seqcast_seat_release` lets the next event with the same key run before the ttl is over.
+    /// The claim of a unique event. `seqcast_seat_release` releases it, so that the next event with the same key can
+    /// run before the ttl ends.
     pub claim: seqcast_claim,
 }
 
@@ -108,7 +112,7 @@ impl From<seqcast_claim> for Claim {
 }
 
 impl seqcast_delivery {
-    /// Nothing, with pointers that lead to nothing and are not null.
+    /// An empty delivery. Its pointers are not null and have no bytes.
     pub(crate) const NOTHING: seqcast_delivery = seqcast_delivery {
         kind: SEQCAST_NOTHING as i32,
         own: 0,
@@ -128,7 +132,7 @@ impl seqcast_delivery {
         claim: seqcast_claim { words: [0; 3] },
     };
 
-    /// Takes over what was delivered. Returns what the caller is told: 1 if there is something to handle.
+    /// Stores what was delivered. Returns the result for the caller: 1 if there is something to handle.
     #[inline]
     pub(crate) fn set(&mut self, found: Option<&Delivery<'_>>) -> c_int {
         let of = |kind: seqcast_kind, id| seqcast_delivery { kind: kind as i32, id, ..seqcast_delivery::NOTHING };

@@ -1,4 +1,4 @@
-//! What a call gives when it fails: a number, and a text that its thread keeps.
+//! Errors of calls: a number, and a text that the thread keeps.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -10,42 +10,42 @@ use seqcast::{Cause, Error, ErrorKind};
 
 use crate::argument::copy_text;
 
-/// What a call returns if it fails: these numbers never change, and new errors get new ones. `seqcast_error_message`
-/// has the text with the values and the remedy.
+/// Results of calls that fail. These numbers never change, and new errors get new numbers. `seqcast_error_message`
+/// returns the text with the values and the remedy.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum seqcast_error {
-    /// The name cannot name a segment.
+    /// The name is not valid for a segment.
     SEQCAST_E_NAME = -1,
-    /// An option or argument is outside what is possible.
+    /// An option or argument has an invalid value.
     SEQCAST_E_OPTION = -2,
     /// A source or event name is empty or longer than 255 bytes.
     SEQCAST_E_TOPIC = -3,
-    /// The source `seqcast` is the library's own.
+    /// The source `seqcast` is reserved for the library.
     SEQCAST_E_LIBRARY_SOURCE = -4,
-    /// A typed Rust value was posted under another topic than its type's. Not from C.
+    /// A typed Rust value was posted with another topic than that of its type. Not from C.
     SEQCAST_E_TYPED_TOPIC = -5,
     /// No segment has this name.
     SEQCAST_E_NOT_FOUND = -6,
     /// A segment of this name exists already.
     SEQCAST_E_EXISTS = -7,
-    /// The name belongs to something that seqcast did not make.
+    /// The name belongs to a file that seqcast did not create.
     SEQCAST_E_FOREIGN = -8,
-    /// The segment's creator died, or is still at work, before it was finished.
+    /// The segment is not finished: its creator died or is still at work.
     SEQCAST_E_UNFINISHED = -9,
     /// Another process is creating the segment and has not finished in time.
     SEQCAST_E_BUSY = -10,
     /// The segment has a layout that this version does not know.
     SEQCAST_E_LAYOUT = -11,
-    /// The segment was made by a build that lays out memory differently.
+    /// The segment was created by a build with another memory layout.
     SEQCAST_E_FINGERPRINT = -12,
-    /// The segment was made before the host was started, or in a container that has a boot id of its own.
+    /// The segment was created before the host booted, or in a container with another boot id.
     SEQCAST_E_OTHER_BOOT = -13,
     /// The segment belongs to another user.
     SEQCAST_E_OWNER = -14,
-    /// The segment's mode lets in more users than the options do.
+    /// The segment's mode gives access to more users than the options allow.
     SEQCAST_E_MODE = -15,
-    /// The segment exists with other options than those that were set, and `strict` was.
+    /// The segment exists with other options than those that were set, and `strict` was set.
     SEQCAST_E_OPTIONS_DIFFER = -16,
     /// The segment is smaller than its header says.
     SEQCAST_E_TRUNCATED = -17,
@@ -53,7 +53,7 @@ pub enum seqcast_error {
     SEQCAST_E_DENIED = -18,
     /// There is not enough shared memory for the segment.
     SEQCAST_E_NO_SPACE = -19,
-    /// The process may not make files of the segment's size.
+    /// The process may not create files of the segment's size.
     SEQCAST_E_FILE_LIMIT = -20,
     /// A control group does not allow the process so much memory.
     SEQCAST_E_MEMORY_LIMIT = -21,
@@ -61,68 +61,68 @@ pub enum seqcast_error {
     SEQCAST_E_INTERRUPTED = -22,
     /// The directory of shared memory is missing, or cannot hold a segment.
     SEQCAST_E_NO_SHARED_MEMORY = -23,
-    /// The file system of shared memory is mounted for reading only.
+    /// The file system of shared memory is mounted read-only.
     SEQCAST_E_READ_ONLY = -24,
     /// The file system of shared memory has no room for one more file.
     SEQCAST_E_NO_INODES = -25,
-    /// The segment's file has more names than one.
+    /// The segment's file has more than one name.
     SEQCAST_E_LINKED = -26,
-    /// The segment's file does not have all of its memory.
+    /// The segment's file has pages without memory.
     SEQCAST_E_HOLES = -27,
-    /// The name does not lead to this segment any more.
+    /// The name no longer leads to this segment.
     SEQCAST_E_REPLACED = -28,
-    /// Every seat is taken. The text lists who holds them.
+    /// Every seat is taken. The text lists the holders.
     SEQCAST_E_NO_SEAT = -29,
-    /// This process has closed the descriptor of its segment.
+    /// Code of this process has closed the segment's descriptor, and it cannot be opened again.
     SEQCAST_E_DESCRIPTOR = -30,
-    /// Another process has taken this seat, as its lock was lost.
+    /// Another process has taken this seat, because its lock was lost.
     SEQCAST_E_DISPLACED = -31,
-    /// The seat was taken before this process was forked off: take one in the child.
+    /// The seat was taken before the fork. Take one in the child.
     SEQCAST_E_FORKED = -32,
     /// The payload does not fit.
     SEQCAST_E_PAYLOAD_TOO_LARGE = -33,
-    /// The id to start at has not been posted yet.
+    /// The id to start at is not posted yet.
     SEQCAST_E_NOT_YET = -34,
-    /// A kept position is of another bus: the segment of this name was created again since.
+    /// The position belongs to another bus: the segment was created again.
     SEQCAST_E_OTHER_BUS = -35,
-    /// The reserved id was given up before the commit came.
+    /// The reserved id was given up before the commit.
     SEQCAST_E_TOO_LATE = -36,
-    /// A payload is not what its Rust type says. Not from C.
+    /// A payload is not a value of its Rust type. Not from C.
     SEQCAST_E_PAYLOAD = -37,
     /// A Rust value could not be archived. Not from C.
     SEQCAST_E_ARCHIVE = -38,
     /// The segment's words contradict each other.
     SEQCAST_E_CORRUPT = -39,
-    /// A counter that must never repeat has come to its end.
+    /// A counter that must never repeat has reached its end.
     SEQCAST_E_EXHAUSTED = -40,
     /// The seat has left the bus.
     SEQCAST_E_LEFT = -41,
-    /// The process has configured its worker already. Not from C.
+    /// The process has already configured its worker. Not from C.
     SEQCAST_E_ALREADY_CONFIGURED = -42,
     /// The process has not configured its worker yet. Not from C.
     SEQCAST_E_NOT_CONFIGURED = -43,
     /// The thread of a poller panicked. Not from C.
     SEQCAST_E_POLLER_PANICKED = -44,
-    /// A system call failed: `seqcast_error_errno` has its number.
+    /// A system call failed. `seqcast_error_errno` returns its number.
     SEQCAST_E_SYSTEM = -45,
-    /// A bell is not rung by posts. `seqcast_seat_bell_unheard` has its text; no call returns it.
+    /// Posts do not ring a bell. `seqcast_seat_bell_unheard` copies the text. No call returns this number.
     SEQCAST_E_UNHEARD = -46,
     /// Other code of the process has closed a descriptor of the bell.
     SEQCAST_E_BELL_CLOSED = -47,
-    /// Typed values on the bus have another format than this program's. Not from C.
+    /// Typed values on the bus have another format than those of this program. Not from C.
     SEQCAST_E_TYPED_FORMAT = -48,
 
-    /// An argument is null that must not be.
+    /// An argument that must not be null is null.
     SEQCAST_E_NULL = -1001,
-    /// A handle was freed, is of another kind, or never was one.
+    /// A handle was freed, is of another kind, or was never returned by the library.
     SEQCAST_E_HANDLE = -1002,
     /// Another thread is inside a call with this handle.
     SEQCAST_E_IN_USE = -1003,
-    /// The library panicked, which is a bug of it. A seat that it happened to can only be freed.
+    /// The library panicked, which is a bug in it. The seat or tail of that call can only be freed.
     SEQCAST_E_PANIC = -1004,
     /// A text is not UTF-8.
     SEQCAST_E_TEXT = -1005,
-    /// The `size` of an options struct is not set, or the struct asks for something that this library does not know.
+    /// The `size` of an options struct is not set, or the struct sets an option that this library does not know.
     SEQCAST_E_SIZE = -1006,
     /// The seat only posts.
     SEQCAST_E_NOT_A_READER = -1007,
@@ -134,7 +134,7 @@ pub enum seqcast_error {
 
 use seqcast_error::*;
 
-/// The errors of this interface. All others are those of the crate.
+/// The errors of this interface. All others are errors of the crate.
 const OWN: [(seqcast_error, &str); 9] = [
     (SEQCAST_E_NULL, "null"),
     (SEQCAST_E_HANDLE, "handle"),
@@ -175,11 +175,11 @@ impl Failure {
         Error::from(Cause::Forked).into()
     }
 
-    /// Keeps the text for the thread. Returns the number.
+    /// Stores the text for the thread. Returns the number.
     #[cold]
     fn keep(self) -> c_int {
         let text = CString::new(self.text.replace('\0', " ")).unwrap_or_default();
-        // While the thread's locals are destroyed there is no text.
+        // While the thread's locals are destroyed, there is no text.
         let _ = LAST.try_with(|last| {
             if let Ok(mut last) = last.try_borrow_mut() {
                 *last = Last { text, errno: self.errno };
@@ -211,39 +211,39 @@ thread_local! {
     static LAST: RefCell<Last> = RefCell::default();
 }
 
-/// Runs the body of a function of the interface: what it returns is at least 0, an error or a panic is negative.
+/// Runs the body of a function of the interface. Returns its result, or the negative number of an error or a panic.
 #[inline]
 pub(crate) fn call(body: impl FnOnce() -> Result<c_int>) -> c_int {
-    // Unwind safe: what was being changed is behind a handle, which a panic poisons.
+    // Unwind safe: the body changes only values behind a handle, which a panic poisons.
     match panic::catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(failure)) => failure.keep(),
         Err(payload) => {
             let number = Failure::of_panic(&*payload).keep();
-            // Its drop might panic again.
+            // Dropping it might panic again.
             std::mem::forget(payload);
             number
         }
     }
 }
 
-/// Returns the text of this thread's last failure: what happened, with the values, and what to do. It is never null,
-/// and empty if nothing has failed. It is valid until the next call of this thread that fails.
+/// Returns the text of this thread's last failure: what happened, with the values, and what to do. Never returns null.
+/// The text is empty if no call has failed, and valid until the next call of this thread that fails.
 #[unsafe(no_mangle)]
 pub extern "C" fn seqcast_error_message() -> *const c_char {
     let text = LAST.try_with(|last| last.try_borrow().map(|last| last.text.as_ptr()).ok());
     text.ok().flatten().unwrap_or(c"the thread is ending, and its last error is gone".as_ptr())
 }
 
-/// Returns the `errno` of the system call that made this thread's last failure, or 0 if it was none.
+/// Returns the `errno` of the system call that caused this thread's last failure, or 0 if it had another cause.
 #[unsafe(no_mangle)]
 pub extern "C" fn seqcast_error_errno() -> c_int {
     let errno = LAST.try_with(|last| last.try_borrow().map(|last| last.errno).ok());
     errno.ok().flatten().unwrap_or(0)
 }
 
-/// Copies a short stable name of the error `result`, such as `not_found`, for logs and metrics; `unknown` for a number
-/// that is no error. Texts are copied as all functions do.
+/// Copies a short, stable name of the error `result`, such as `not_found`, for logs and metrics. Copies `unknown` for a
+/// number that is not an error.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_error_code(result: c_int, buffer: *mut c_char, capacity: usize) -> c_int {
     // SAFETY: as the caller promises.
@@ -263,7 +263,7 @@ mod tests {
     use super::*;
 
     fn message() -> String {
-        // SAFETY: it is a text of this thread, and no call has failed since.
+        // SAFETY: it is a text of this thread, and no call fails while it is used.
         unsafe { CStr::from_ptr(seqcast_error_message()) }.to_str().unwrap().to_owned()
     }
 
@@ -272,7 +272,7 @@ mod tests {
         assert_eq!(call(|| panic!("values {}", 7)), SEQCAST_E_PANIC as c_int);
         assert!(message().ends_with(": values 7"), "{}", message());
         assert_eq!(call(|| Ok(3)), 3);
-        assert!(message().ends_with(": values 7"), "what succeeds leaves the text: {}", message());
+        assert!(message().ends_with(": values 7"), "a call that succeeds changed the text: {}", message());
     }
 
     #[test]

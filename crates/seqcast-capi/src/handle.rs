@@ -1,16 +1,16 @@
-//! What callers hold: numbers that look like pointers and are looked up in a table.
+//! Handles: numbers that look like pointers and are looked up in a table.
 //!
 //! ```text
 //! handle   46 ..... 19 18 ... 3 2 .. 0
-//!          [generation][ index ][kind]      at least 1, so never null; a generation is never given out twice
+//!          [generation][ index ][kind]      at least 1, so never null; no generation is used twice
 //!
 //! slot     63 ......... 32 31 .. 2 1 .... 0
 //!          [generation: 32][users ][status]
 //! ```
 //!
-//! A slot is entered by one compare-exchange that checks generation, status and users together, so that a call with a
+//! A call enters a slot by one compare-exchange that checks generation, status and users together. So a call with a
 //! handle that another thread frees either comes first or gives an error. Nothing here waits or locks: a child that is
-//! forked in the middle of another thread's call finds the slot taken, and is told that it was forked.
+//! forked during another thread's call finds the slot taken, and gets an error for inherited handles.
 
 use std::cell::UnsafeCell;
 use std::ffi::c_int;
@@ -23,13 +23,13 @@ use crate::failure::{Failure, Result};
 
 const KIND_BITS: u32 = 3;
 const INDEX_BITS: u32 = 16;
-/// A handle stays below 2^47, as addresses do: some languages keep no more of a pointer.
+/// Handles are less than 2^47, as addresses are: some languages keep no more bits of a pointer.
 const GENERATION_BITS: u32 = 28;
 
 const CHUNK: usize = 64;
 const CHUNKS: usize = (1 << INDEX_BITS) / CHUNK;
 
-/// What a handle is of.
+/// The kind of a handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Bus = 1,
@@ -59,12 +59,12 @@ impl Kind {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Status {
-    /// Nothing is there.
+    /// There is no value.
     Free = 0,
     Live = 1,
-    /// A panic came out of a call.
+    /// A call panicked.
     Poisoned = 2,
-    /// Being filled or emptied. In a child that was forked in the middle of that, it stays so.
+    /// The value is being stored or removed. In a child that is forked in between, the slot stays in this state.
     Changing = 3,
 }
 
@@ -96,19 +96,19 @@ impl State {
 #[repr(align(128))]
 struct Slot<T> {
     state: AtomicU64,
-    /// The process that filled it.
+    /// The process that stored the value.
     pid: AtomicU32,
     value: UnsafeCell<Option<Box<T>>>,
 }
 
-/// All handles of one kind of this process.
+/// This process's handles of one kind.
 pub(crate) struct Table<T> {
     kind: Kind,
     chunks: [AtomicPtr<[Slot<T>; CHUNK]>; CHUNKS],
 }
 
-// SAFETY: a value moves from thread to thread (`Send`), and is lent to one at a time by `with`, or to several by
-// `share`, which asks for `Sync` itself.
+// SAFETY: a value moves from thread to thread (`Send`). `with` lends it to one thread at a time, and `share`, which
+// requires `Sync`, to several.
 unsafe impl<T: Send> Sync for Table<T> {}
 
 impl<T: Send> Table<T> {
@@ -116,25 +116,25 @@ impl<T: Send> Table<T> {
         Table { kind, chunks: [const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS] }
     }
 
-    /// Keeps `value`. Returns its handle.
+    /// Stores `value`. Returns its handle.
     pub(crate) fn insert<H>(&self, value: T) -> Result<*mut H> {
         for index in 0..CHUNK * CHUNKS {
             let slot = self.slot_or_new(index);
-            // Relaxed: the exchange looks again.
+            // Relaxed: the exchange checks again.
             let seen = State::from_bits(slot.state.load(Ordering::Relaxed));
             let generation = seen.generation + 1;
             if seen.status != Status::Free || generation >> GENERATION_BITS != 0 {
                 continue;
             }
             let taken = State { generation, users: 0, status: Status::Changing };
-            // Acquire: what the last holder's removal did to the value comes before what is stored now.
+            // Acquire: with the release of the removal, which comes before the store of the new value.
             let exchanged =
                 slot.state.compare_exchange(seen.bits(), taken.bits(), Ordering::Acquire, Ordering::Relaxed);
             if exchanged.is_err() {
                 continue;
             }
             slot.pid.store(std::process::id(), Ordering::Relaxed);
-            // SAFETY: the slot is `Changing`, and this thread made it so: nobody else touches the value.
+            // SAFETY: this thread has set the slot to `Changing`, so no other thread accesses the value.
             unsafe { *slot.value.get() = Some(Box::new(value)) };
             // Release: a thread that enters sees the value.
             slot.state.store(State { status: Status::Live, ..taken }.bits(), Ordering::Release);
@@ -145,18 +145,18 @@ impl<T: Send> Table<T> {
         Err(Failure::new(SEQCAST_E_TOO_MANY_HANDLES, text))
     }
 
-    /// Lends the value to the calling thread alone. A panic poisons the handle.
+    /// Lends the value exclusively to the calling thread. A panic poisons the handle.
     #[inline]
     pub(crate) fn with<H, R>(&self, handle: *const H, run: impl FnOnce(&mut T) -> Result<R>) -> Result<R> {
         let (slot, generation) = self.find(handle)?;
         let free = State { generation, users: 0, status: Status::Live };
         let used = State { users: 1, ..free };
-        // Acquire: with the release at the end of the call before, which may have been another thread's.
+        // Acquire: with the release at the end of the previous call, perhaps of another thread.
         if let Err(seen) = slot.state.compare_exchange(free.bits(), used.bits(), Ordering::Acquire, Ordering::Relaxed) {
             return Err(self.refuse(slot, generation, seen));
         }
         let entered = Entered { slot, after: State { users: 0, status: Status::Poisoned, ..free } };
-        // SAFETY: this thread is the only user, and the value of a slot that is `Live` is there until nobody uses it.
+        // SAFETY: this thread is the only user, and the value of a `Live` slot is not removed while it has users.
         let value = unsafe { (*slot.value.get()).as_deref_mut() };
         let result = value.map(run);
         entered.leave(free);
@@ -179,14 +179,14 @@ impl<T: Send> Table<T> {
             return Err(self.refuse(slot, generation, seen));
         }
         let user = User(slot);
-        // SAFETY: the value of a slot that is `Live` is there until nobody uses it, and nobody changes it.
+        // SAFETY: the value of a `Live` slot is not removed while it has users, and shared users do not change it.
         let value = unsafe { (*slot.value.get()).as_deref() };
         let result = value.map(run);
         drop(user);
         result.unwrap_or_else(|| Err(self.stale()))
     }
 
-    /// Ends a handle and drops its value. Null is none.
+    /// Removes a handle and drops its value. Does nothing for null.
     pub(crate) fn remove<H>(&self, handle: *const H) -> Result<c_int> {
         if handle.is_null() {
             return Ok(0);
@@ -205,12 +205,12 @@ impl<T: Send> Table<T> {
             return Err(self.in_use());
         }
         if seen.users > 0 {
-            // A thread of the parent was inside a call at the fork: what it was changing is leaked.
+            // A thread of the parent was inside a call at the fork. The value that it was changing is leaked.
             return Ok(0);
         }
-        // SAFETY: the slot is `Changing`, and this thread made it so: nobody else touches the value.
+        // SAFETY: this thread has set the slot to `Changing`, so no other thread accesses the value.
         let value = unsafe { (*slot.value.get()).take() };
-        // Release: the next thread that takes the slot finds it empty.
+        // Release: the next thread that uses the slot sees it empty.
         slot.state.store(State { status: Status::Free, ..changing }.bits(), Ordering::Release);
         drop(value);
         Ok(0)
@@ -221,7 +221,7 @@ impl<T: Send> Table<T> {
         ptr::without_provenance_mut(bits as usize)
     }
 
-    /// Returns the slot of a handle, and its generation as the handle says it.
+    /// Returns the slot and the generation of a handle.
     #[inline]
     fn find<H>(&self, handle: *const H) -> Result<(&Slot<T>, u32)> {
         let bits = handle.addr() as u64;
@@ -254,7 +254,7 @@ impl<T: Send> Table<T> {
         let chunk = match place.compare_exchange(ptr::null_mut(), new, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => new,
             Err(theirs) => {
-                // SAFETY: made above by `Box::into_raw`, and nobody has seen it.
+                // SAFETY: `Box::into_raw` returned it above, and no other thread has seen it.
                 drop(unsafe { Box::from_raw(new) });
                 theirs
             }
@@ -272,7 +272,7 @@ impl<T: Send> Table<T> {
         }
         if seen.status == Status::Poisoned {
             let noun = self.kind.noun();
-            let text = format!("the library has panicked in a call with this {noun} before: free it and make another");
+            let text = format!("the library panicked in an earlier call with this {noun}: free it and make another");
             return Failure::new(SEQCAST_E_PANIC, text);
         }
         if slot.is_inherited() { Failure::forked() } else { self.in_use() }
@@ -281,13 +281,13 @@ impl<T: Send> Table<T> {
     #[cold]
     fn in_use(&self) -> Failure {
         let noun = self.kind.noun();
-        let text = format!("another thread is inside a call with this {noun}: give each thread one of its own");
+        let text = format!("another thread is inside a call with this {noun}: use one for each thread");
         Failure::new(SEQCAST_E_IN_USE, text)
     }
 
     #[cold]
     fn stale(&self) -> Failure {
-        Failure::new(SEQCAST_E_HANDLE, format!("this {} was freed before: use none after its free", self.kind.noun()))
+        Failure::new(SEQCAST_E_HANDLE, format!("this {} was freed before: do not use it any more", self.kind.noun()))
     }
 
     #[cold]
@@ -297,21 +297,23 @@ impl<T: Send> Table<T> {
             return crate::argument::null(noun);
         }
         let text = match Kind::of(bits).filter(|&other| other != self.kind) {
-            Some(other) => format!("{bits:#x} is no {noun}; it may be a handle of the kind {}", other.noun()),
-            None => format!("{bits:#x} is no {noun}: pass what the library gave"),
+            Some(other) => {
+                format!("{bits:#x} is no handle of the kind {noun}; it may be a handle of the kind {}", other.noun())
+            }
+            None => format!("{bits:#x} is not a handle of the kind {noun}: pass one that the library returned"),
         };
         Failure::new(SEQCAST_E_HANDLE, text)
     }
 }
 
 impl<T> Slot<T> {
-    /// Returns `true` if the value was made before this process was forked off.
+    /// Returns `true` if the value was stored before this process was forked.
     fn is_inherited(&self) -> bool {
         self.pid.load(Ordering::Relaxed) != std::process::id()
     }
 }
 
-/// A call of the only user. If it unwinds, the handle is poisoned.
+/// A call with exclusive use. If it unwinds, the handle is poisoned.
 struct Entered<'a, T> {
     slot: &'a Slot<T>,
     after: State,
@@ -321,25 +323,25 @@ impl<T> Entered<'_, T> {
     #[inline]
     fn leave(self, after: State) {
         let this = ManuallyDrop::new(self);
-        // Release: the next user sees what this one did.
+        // Release: the next user sees this call's changes.
         this.slot.state.store(after.bits(), Ordering::Release);
     }
 }
 
 impl<T> Drop for Entered<'_, T> {
     fn drop(&mut self) {
-        // Release: the thread that drops the value sees what was done to it.
+        // Release: the thread that drops the value sees this call's changes.
         self.slot.state.store(self.after.bits(), Ordering::Release);
     }
 }
 
-/// A call of one of several users.
+/// A call with shared use.
 struct User<'a, T>(&'a Slot<T>);
 
 impl<T> Drop for User<'_, T> {
     fn drop(&mut self) {
         let one = State { generation: 0, users: 1, status: Status::Free };
-        // Release: the thread that frees the handle comes after what this user did.
+        // Release: the removal of the handle happens after this call.
         self.0.state.fetch_sub(one.bits(), Ordering::Release);
     }
 }

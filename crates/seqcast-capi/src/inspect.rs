@@ -1,4 +1,4 @@
-//! Looking at a segment without taking part in it.
+//! Inspects a segment without taking part in it.
 
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
@@ -12,16 +12,17 @@ use crate::handle::{Kind, Table};
 use crate::options::{Options, read, start};
 use crate::stats::{keep, seqcast_stats};
 
-/// A segment that is mapped for reading only. It takes no seat, and no worker notices it.
+/// A read-only view of a segment. It takes no seat and does not affect the workers.
 pub struct seqcast_inspector(());
 
-/// A reader of all events that takes no seat, for one thread at a time. It may miss events: no writer waits for it.
+/// A reader of all events that takes no seat, for one thread at a time. It may miss events, because writers never wait
+/// for it.
 pub struct seqcast_tail(());
 
 static INSPECTORS: Table<Inspector> = Table::new(Kind::Inspector);
 static TAILS: Table<Watched> = Table::new(Kind::Tail);
 
-/// How a tail reads. Set everything to zero, then `size`, then what matters.
+/// Options of a tail. Set all bytes to zero, then set `size` and the options that you need.
 #[repr(C)]
 pub struct seqcast_tail_options {
     /// `sizeof(seqcast_tail_options)`.
@@ -32,20 +33,20 @@ pub struct seqcast_tail_options {
     pub start_position: *const c_char,
     /// Bytes of `start_position`.
     pub start_position_len: usize,
-    /// How long to wait at a reserved id before it is passed over, in nanoseconds. 0: 500 milliseconds.
+    /// How long to wait at a reserved id before skipping it, in nanoseconds. 0 means 500 milliseconds.
     pub patience_ns: u64,
     /// A `seqcast_start_at`.
     pub start: i32,
-    /// Not 0: payloads are copied and shown.
+    /// If not 0, payloads are copied and shown.
     pub payloads: i32,
 }
 
-// SAFETY: numbers and pointers behind a size, the small ones last and in pairs.
+// SAFETY: numbers and pointers after the size, and no padding: the 4-byte fields come last and in pairs.
 unsafe impl Options for seqcast_tail_options {
     const NAME: &'static str = "seqcast_tail_options";
 }
 
-/// What a tail came upon.
+/// The kind of a step of a tail.
 #[repr(C)]
 pub enum seqcast_seen_kind {
     /// There is nothing new.
@@ -56,18 +57,18 @@ pub enum seqcast_seen_kind {
     SEQCAST_SEEN_GAP = 2,
     /// An id that was reserved and never became an event.
     SEQCAST_SEEN_VOID = 3,
-    /// An id that is reserved, and whose payload did not come in time. It may still become an event.
+    /// A reserved id without a payload in time. It may still become an event.
     SEQCAST_SEEN_PASSED_OVER = 4,
     /// The last fragment of an event whose beginning was missed.
     SEQCAST_SEEN_HEADLESS = 5,
-    /// What is at `id` was not written by seqcast.
+    /// The content at `id` was not written by seqcast.
     SEQCAST_SEEN_UNREADABLE = 6,
-    /// Something that this interface does not know.
+    /// A kind that this interface does not know.
     SEQCAST_SEEN_OTHER = 7,
 }
 
-/// What a tail came upon. The library fills it; later versions add fields at its end. It and what it leads to are valid
-/// until the next call with the tail. No pointer in it is null. Texts do not end with a zero.
+/// A step of a tail. The library fills it. Later versions add fields at its end. It and the memory that it points to
+/// are valid until the next call with the tail. No pointer in it is null. Texts have no zero at their end.
 #[repr(C)]
 pub struct seqcast_seen {
     /// A `seqcast_seen_kind`.
@@ -86,19 +87,19 @@ pub struct seqcast_seen {
     pub id: u64,
     /// How many ids were missed.
     pub missed: u64,
-    /// What the event is about. It may be any bytes.
+    /// The source of the event. It may be any bytes.
     pub source: *const c_char,
     /// Bytes of `source`.
     pub source_len: usize,
-    /// What happened. It may be any bytes.
+    /// The name of the event. It may be any bytes.
     pub event: *const c_char,
     /// Bytes of `event`.
     pub event_len: usize,
-    /// Bytes that the event's payload has.
+    /// The size of the event's payload in bytes.
     pub len: u64,
-    /// The payload, if the options asked for payloads.
+    /// The payload, if `payloads` was set.
     pub payload: *const c_void,
-    /// Bytes at `payload`: 0 if the options did not ask.
+    /// Bytes at `payload`. 0 if `payloads` was not set.
     pub payload_len: usize,
 }
 
@@ -145,14 +146,14 @@ impl seqcast_seen {
     }
 }
 
-/// A tail, and what it came upon last.
+/// A tail and its last step.
 struct Watched {
     tail: Tail,
     event: Option<SeenEvent>,
     seen: Box<seqcast_seen>,
 }
 
-// SAFETY: the pointers of `seen` lead to `event`, which moves with it.
+// SAFETY: the pointers in `seen` point into the heap memory of `event`, which moves with it.
 unsafe impl Send for Watched {}
 
 impl Watched {
@@ -175,7 +176,7 @@ impl Watched {
     }
 }
 
-/// Opens the segment `name` to look at it, with any owner and mode. Returns 0.
+/// Opens the segment `name` for inspection, with any owner and mode. Returns 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_inspector_open(
     name: *const c_char,
@@ -191,7 +192,7 @@ pub unsafe extern "C" fn seqcast_inspector_open(
     })
 }
 
-/// Frees an inspector. Tails that were made with it stay. Returns 0, also for null.
+/// Frees an inspector. Its tails stay valid. Returns 0, also for null.
 #[unsafe(no_mangle)]
 pub extern "C" fn seqcast_inspector_free(inspector: *mut seqcast_inspector) -> c_int {
     call(|| INSPECTORS.remove(inspector))
@@ -213,7 +214,7 @@ pub extern "C" fn seqcast_inspector_is_current(inspector: *const seqcast_inspect
     call(|| INSPECTORS.share(inspector, |inspector| Ok(c_int::from(inspector.is_current()?))))
 }
 
-/// Makes a reader of all events. `options` may be null. Returns 0.
+/// Makes a tail. `options` may be null. Returns 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_inspector_tail(
     inspector: *const seqcast_inspector,
@@ -224,7 +225,7 @@ pub unsafe extern "C" fn seqcast_inspector_tail(
         // SAFETY: as the caller promises.
         let (out, options) = unsafe { (place(out, "out")?, read(options)?) };
         *out = ptr::null_mut();
-        // SAFETY: all bytes zero is a value of it.
+        // SAFETY: all bytes zero is a valid value.
         let options = options.unwrap_or_else(|| unsafe { std::mem::zeroed::<seqcast_tail_options>() });
         // SAFETY: as the caller promises.
         let position = unsafe { text(options.start_position, options.start_position_len, "start_position") }?;
@@ -240,8 +241,8 @@ pub unsafe extern "C" fn seqcast_inspector_tail(
     })
 }
 
-/// Takes what comes next. Never waits. Returns 1 if there is something, 0 if there is nothing new or the next id is
-/// reserved; `*out` says what, by its `kind`.
+/// Takes the next step. Never waits. Returns 1 if there is something new. Returns 0 if there is nothing new or the next
+/// id is reserved. `*out` is the step.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_tail_next(tail: *mut seqcast_tail, out: *mut *const seqcast_seen) -> c_int {
     call(|| {
@@ -259,7 +260,7 @@ pub extern "C" fn seqcast_tail_free(tail: *mut seqcast_tail) -> c_int {
     call(|| TAILS.remove(tail))
 }
 
-/// Copies the names, with their slash and a newline between, of all segments of this host that this user may read.
+/// Copies the names of all segments of this host that this user may read, with their slash, separated by newlines.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_names(buffer: *mut c_char, capacity: usize) -> c_int {
     // SAFETY: as the caller promises.

@@ -1,4 +1,4 @@
-//! Options structs: each begins with its size, and zero is the default of every field.
+//! Options structs. Each begins with its size, and zero is the default of every field.
 
 use std::ffi::c_char;
 use std::mem::MaybeUninit;
@@ -10,66 +10,69 @@ use crate::argument::text;
 use crate::failure::seqcast_error::SEQCAST_E_SIZE;
 use crate::failure::{Failure, Result};
 
-/// No options struct is or will be so large: a size above it was never set.
+/// No options struct will ever be larger. A larger size was not set by the caller.
 const MOST_SIZE: usize = 4096;
 
-/// How a segment is made, and what an existing one must be like. Set everything to zero, then `size`, then what
-/// matters.
+/// Options to create or open a segment. Set all bytes to zero, then set `size` and the options that you need.
 ///
-/// Sizes count when a segment is created. An existing one keeps its own: see `strict` and `seqcast_bus_differences`.
+/// Sizes are used when a segment is created. An existing segment keeps its own: see `strict` and
+/// `seqcast_bus_differences`.
 #[repr(C)]
 pub struct seqcast_bus_options {
     /// `sizeof(seqcast_bus_options)`.
     pub size: usize,
-    /// Events that the ring holds: a power of two from 8 to 524,288. 0: 8192.
+    /// How many events the ring holds: a power of two from 8 to 524,288. 0 means 8192.
     pub capacity: u64,
-    /// Bytes of a block, which is the largest event in one piece: 64 to 1,048,576. 0: 288.
+    /// Bytes of a block: the size of the largest event that is not fragmented, from 64 to 1,048,576. 0 means 288.
     pub block_size: u64,
-    /// Unique keys that can be held at once: up to 1,048,576. 0: 8192.
+    /// How many unique keys can be held at once: at most 1,048,576. 0 means 8192.
     pub claims: u64,
-    /// Seats: up to 65,536; at least twice what is expected, since a reload has old and new workers. 0: 64.
+    /// How many seats there are: at most 65,536. Choose at least twice the expected number of workers, because old and
+    /// new workers are on the bus together during a reload. 0 means 64.
     pub seats: u64,
-    /// How long to wait for another process that is creating the segment, in nanoseconds. 0: 5 seconds.
+    /// How long to wait for another process that is creating the segment, in nanoseconds. 0 means 5 seconds.
     pub creation_timeout_ns: u64,
-    /// Permission bits of a new segment, and the widest that an existing one may have. 0: 0600.
+    /// Permission bits of a new segment, and the widest that an existing one may have. 0 means 0600.
     pub mode: u32,
-    /// Not 0: a new segment is given to `owner_uid` and `owner_gid`, and an existing one may belong to that user too.
+    /// If not 0, a new segment is given to `owner_uid` and `owner_gid`, and an existing one may belong to that user,
+    /// too.
     pub set_owner: i32,
     /// The user id for `set_owner`.
     pub owner_uid: u32,
     /// The group id for `set_owner`.
     pub owner_gid: u32,
-    /// Not 0: opening an existing segment with other options than those set here is `SEQCAST_E_OPTIONS_DIFFER`.
+    /// If not 0, opening an existing segment with other options than those set here fails with
+    /// `SEQCAST_E_OPTIONS_DIFFER`.
     pub strict: i32,
-    /// Not 0: the name is unlinked when the bus that created the segment is freed, in the process that created it.
+    /// If not 0, the name is unlinked when the bus that created the segment is freed in the process that created it.
     pub unlink_on_free: i32,
-    /// Not 0: the segment is a part of this process's core dumps.
+    /// If not 0, this process's core dumps contain the segment.
     pub dump: i32,
-    /// 0.
+    /// Must be 0.
     pub reserved: i32,
 }
 
 /// Where a seat or a tail begins to read.
 #[repr(C)]
 pub enum seqcast_start_at {
-    /// At what is posted next.
+    /// At the event that is posted next.
     SEQCAST_START_NOW = 0,
     /// At the oldest event that the ring still holds.
     SEQCAST_START_OLDEST = 1,
     /// At the event id `start_id`.
     SEQCAST_START_AT = 2,
-    /// After the event id `start_id`: to go on where a reader was, on the same bus.
+    /// After the event id `start_id`, to continue where a reader of the same bus stopped.
     SEQCAST_START_AFTER = 3,
-    /// Where a reader was, as `seqcast_seat_position` said it: `start_position`.
+    /// At the position `start_position`, which `seqcast_seat_position` copied.
     SEQCAST_START_RESUME = 4,
 }
 
-/// How a seat behaves. Set everything to zero, then `size`, then what matters.
+/// Options of a seat. Set all bytes to zero, then set `size` and the options that you need.
 #[repr(C)]
 pub struct seqcast_seat_options {
     /// `sizeof(seqcast_seat_options)`.
     pub size: usize,
-    /// A name for tools that look at the segment; what is beyond 48 bytes is cut off. Null: none.
+    /// A name that `seqcast top` and figures show. It is truncated to 48 bytes. Null means none.
     pub label: *const c_char,
     /// Bytes of `label`.
     pub label_len: usize,
@@ -79,31 +82,32 @@ pub struct seqcast_seat_options {
     pub start_position: *const c_char,
     /// Bytes of `start_position`.
     pub start_position_len: usize,
-    /// How long to sleep between two looks at a reserved id, in nanoseconds. 0: 10 milliseconds.
+    /// The sleep between two checks of a reserved id, in nanoseconds. 0 means 10 milliseconds.
     pub wait_interval_ns: u64,
-    /// How long to wait for a reserved id before it is given up for all, in nanoseconds. 0: 500 milliseconds.
+    /// How long to wait for a reserved id before giving it up for all seats, in nanoseconds. 0 means 500 milliseconds.
     pub wait_max_ns: u64,
-    /// How long a unique key is held if the post does not say, in nanoseconds. 0: 2 seconds.
+    /// How long a unique key is held if the post sets no ttl, in nanoseconds. 0 means 2 seconds.
     pub timeout_ns: u64,
     /// A `seqcast_start_at`.
     pub start: i32,
-    /// Not 0: the events `seqcast/started` and `seqcast/stopping` are not posted.
+    /// If not 0, the events `seqcast/started` and `seqcast/stopping` are not posted.
     pub silent: i32,
 }
 
-/// What more is said of an event than its names and payload. Set everything to zero, then `size`, then what matters.
+/// Options of a post. Set all bytes to zero, then set `size` and the options that you need.
 #[repr(C)]
 pub struct seqcast_post_options {
     /// `sizeof(seqcast_post_options)`.
     pub size: usize,
-    /// The type of the payload, for readers that know the tag. 0: bytes.
+    /// The type of the payload, for readers that know the tag. 0 means bytes.
     pub type_tag: u64,
-    /// Not null: the event is unique. At most one worker runs it, and none runs a later one with this key until the
-    /// ttl is over. It has at least 1 byte.
+    /// If not null, the event is unique: at most one worker runs it, and no worker runs a later event with this key
+    /// until the ttl ends. A key has at least 1 byte.
     pub key: *const c_char,
     /// Bytes of `key`.
     pub key_len: usize,
-    /// How long the key is held, in nanoseconds, from when the first worker reaches the event. 0: the seat's timeout.
+    /// How long the key is held, in nanoseconds, from when the first worker reaches the event. 0 means the seat's
+    /// timeout.
     pub ttl_ns: u64,
 }
 
@@ -111,13 +115,13 @@ pub struct seqcast_post_options {
 ///
 /// # Safety
 ///
-/// It is `repr(C)`, its first field is `size: usize`, and all bytes of its other fields may have any value. There is no
-/// padding, which a caller would not set to 0, and a later version might take for a field.
+/// It is `repr(C)`, its first field is `size: usize`, and all bytes of its other fields may have any value. It has no
+/// padding: a caller need not set padding to 0, and a later version might use it for a field.
 pub(crate) unsafe trait Options: Sized {
     const NAME: &'static str;
 }
 
-// SAFETY: each is as the trait says: numbers and pointers behind a size, the small ones last and in pairs.
+// SAFETY: numbers and pointers after the size, and no padding: the 4-byte fields come last and in pairs.
 unsafe impl Options for seqcast_bus_options {
     const NAME: &'static str = "seqcast_bus_options";
 }
@@ -130,12 +134,12 @@ unsafe impl Options for seqcast_post_options {
     const NAME: &'static str = "seqcast_post_options";
 }
 
-/// Reads an options struct of this version or another: what an older caller does not have is zero, and what a newer one
-/// has more must be zero. Null is `None`.
+/// Reads an options struct of this or another version. Fields that an older caller does not have are zero. Additional
+/// fields of a newer caller must be zero. Returns `None` for null.
 ///
 /// # Safety
 ///
-/// `pointer` is null, or leads to a `size`, and if that is plausible to a struct of so many bytes.
+/// `pointer` is null or points to a `size`. If the size is plausible, it points to a struct of that size.
 #[inline]
 pub(crate) unsafe fn read<T: Options>(pointer: *const T) -> Result<Option<T>> {
     if pointer.is_null() {
@@ -147,7 +151,7 @@ pub(crate) unsafe fn read<T: Options>(pointer: *const T) -> Result<Option<T>> {
         return Err(no_size::<T>(size));
     }
     let mut options = MaybeUninit::<T>::zeroed();
-    // SAFETY: the caller's struct has `size` bytes, and ours as many as are copied.
+    // SAFETY: both the caller's struct and ours have at least as many bytes as are copied.
     unsafe { pointer.cast::<u8>().copy_to_nonoverlapping(options.as_mut_ptr().cast(), size.min(size_of::<T>())) };
     for at in size_of::<T>()..size {
         // SAFETY: within the caller's struct.
@@ -171,8 +175,8 @@ fn unknown<T: Options>(size: usize, at: usize) -> Failure {
     Failure::new(
         SEQCAST_E_SIZE,
         format!(
-            "{name} has {size} bytes and byte {at} is set, this library ({}) knows {own} of them: leave newer options \
-             at 0, or use the library that belongs to the header",
+            "{name} has {size} bytes, and byte {at} is not 0, but this library ({}) knows only {own} bytes: leave \
+             newer options at 0, or use the library that belongs to the header",
             env!("CARGO_PKG_VERSION")
         ),
     )
@@ -185,7 +189,7 @@ pub(crate) fn set<O, V>(options: O, value: Option<V>, with: impl FnOnce(O, V) ->
     }
 }
 
-/// A value that is not 0.
+/// Returns the value, or `None` for 0.
 fn given<N: Default + PartialEq>(value: N) -> Option<N> {
     (value != N::default()).then_some(value)
 }
@@ -213,7 +217,7 @@ impl seqcast_bus_options {
 impl seqcast_seat_options {
     /// # Safety
     ///
-    /// The texts are as [`text`] asks.
+    /// The texts are as [`text`] requires.
     pub(crate) unsafe fn to_worker_options(&self) -> Result<WorkerOptions> {
         // SAFETY: as the caller promises.
         let label = unsafe { text(self.label, self.label_len, "label") }?;

@@ -1,4 +1,4 @@
-//! A place on the bus, to read and to post.
+//! Seats: places on the bus, to read and to post.
 
 pub mod bell;
 pub mod claim;
@@ -19,7 +19,8 @@ use crate::failure::{Failure, Result, call};
 use crate::handle::{Kind, Table};
 use crate::options::{read, seqcast_seat_options};
 
-/// A place on the bus, by which one thread at a time reads and posts. Threads that post at the same time take one each.
+/// A place on the bus, to read and to post. One thread at a time may use it. Threads that post at the same time take
+/// one seat each.
 pub struct seqcast_seat(());
 
 pub(crate) static SEATS: Table<Seat> = Table::new(Kind::Seat);
@@ -27,11 +28,11 @@ pub(crate) static SEATS: Table<Seat> = Table::new(Kind::Seat);
 pub(crate) struct Seat {
     role: Role,
     bell: Option<PullBell>,
-    /// Allocated by itself: the caller looks into it while the seat posts.
+    /// In its own allocation: the caller reads it while the seat posts.
     delivery: NonNull<seqcast_delivery>,
 }
 
-// SAFETY: the delivery is this seat's own. What it leads to is the role's, which moves with it.
+// SAFETY: this seat owns the delivery. The memory that it points to belongs to the role, which moves with it.
 unsafe impl Send for Seat {}
 
 enum Role {
@@ -40,14 +41,14 @@ enum Role {
     Left(Leftover),
 }
 
-/// Unique events that a seat had claimed when it left. The first is the one that was delivered last.
+/// Unique events that a seat had claimed when it left. If `delivered` is `true`, the first was delivered last.
 #[derive(Default)]
 struct Leftover {
     delivered: bool,
     events: VecDeque<Kept>,
 }
 
-/// An event on its own.
+/// A copy of an event.
 struct Kept {
     delivery: seqcast_delivery,
     source: Box<str>,
@@ -111,7 +112,7 @@ impl Seat {
         }
     }
 
-    /// Takes what `next` finds into the delivery.
+    /// Stores the result of `next` in the delivery.
     #[inline]
     fn deliver<'a>(
         &'a mut self,
@@ -123,12 +124,12 @@ impl Seat {
             Role::Publisher(_) => return Err(not_a_reader()),
             Role::Left(leftover) => {
                 let kept = leftover.next();
-                // SAFETY: only this thread uses the seat, and the caller does not look during a call.
+                // SAFETY: only this thread uses the seat, and the caller does not read the delivery during a call.
                 unsafe { place.write(kept.map_or(seqcast_delivery::NOTHING, Kept::delivery)) };
                 return Ok((c_int::from(kept.is_some()), place.as_ptr()));
             }
         };
-        // By reference: a delivery that is moved costs more than an idle call.
+        // By reference: moving a delivery costs more than an idle call.
         match &result {
             // SAFETY: as above.
             Ok(found) => Ok((unsafe { &mut *place.as_ptr() }.set(found.as_ref()), place.as_ptr())),
@@ -156,7 +157,7 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        // SAFETY: made by `new` from a box, and freed here only.
+        // SAFETY: `new` leaked it from a box, and it is freed only here.
         drop(unsafe { Box::from_raw(self.delivery.as_ptr()) });
     }
 }
@@ -171,7 +172,7 @@ fn not_a_reader() -> Failure {
 ///
 /// # Safety
 ///
-/// The pointers are as the functions of the header ask.
+/// The pointers are as the header requires.
 unsafe fn take(
     bus: *const seqcast_bus,
     options: *const seqcast_seat_options,
@@ -191,8 +192,8 @@ unsafe fn take(
     Ok(0)
 }
 
-/// Takes a seat that reads and posts. `options` may be null. Returns 0. Take it after the fork: a child cannot use what
-/// its parent took.
+/// Takes a seat that reads and posts. `options` may be null. Returns 0. Take it after the fork: a child cannot use its
+/// parent's seat.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_bus_subscribe(
     bus: *const seqcast_bus,
@@ -217,17 +218,17 @@ pub unsafe extern "C" fn seqcast_bus_publisher(
     call(|| unsafe { take(bus, options, out, join) })
 }
 
-/// Leaves the bus if `seqcast_seat_leave` has not, and frees the handle. In a forked child it frees the child's memory
-/// and disturbs nobody. Returns 0, also for null; `SEQCAST_E_IN_USE` if another thread is inside a call, and nothing
-/// is freed.
+/// Leaves the bus, if `seqcast_seat_leave` was not called, and frees the handle. In a forked child, only frees the
+/// child's memory. Returns 0, also for null. Returns `SEQCAST_E_IN_USE` and frees nothing if another thread is inside a
+/// call with the seat.
 #[unsafe(no_mangle)]
 pub extern "C" fn seqcast_seat_free(seat: *mut seqcast_seat) -> c_int {
     call(|| SEATS.remove(seat))
 }
 
-/// Leaves the bus: posts `seqcast/stopping`, and the place is free for another. Unique events that the seat has
-/// claimed already, while it waited for a reserved id, are given by `seqcast_seat_next` afterwards, since no other
-/// seat runs them; every other call gives `SEQCAST_E_LEFT`. The handle is to be freed as before. Returns 0.
+/// Leaves the bus: posts `seqcast/stopping` and frees the place on the bus. Afterwards, `seqcast_seat_next` returns the
+/// unique events that the seat has already claimed while it waited for a reserved id, because no other seat runs them.
+/// Every other call returns `SEQCAST_E_LEFT`. The handle must still be freed. Returns 0.
 #[unsafe(no_mangle)]
 pub extern "C" fn seqcast_seat_leave(seat: *mut seqcast_seat) -> c_int {
     call(|| {

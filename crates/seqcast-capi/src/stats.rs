@@ -10,8 +10,8 @@ use crate::bus::{BUSES, seqcast_bus};
 use crate::failure::{Failure, Result, call};
 use crate::handle::{Kind, Table};
 
-/// A snapshot of a segment's figures. Row 0 is the segment; each further row is a worker that lives, or one that died
-/// and whose seat was not taken since.
+/// A snapshot of a segment's figures. Row 0 is the segment. Each further row is a live worker, or a dead worker whose
+/// seat was not taken again.
 pub struct seqcast_stats(());
 
 pub(crate) static STATS: Table<Snapshot> = Table::new(Kind::Stats);
@@ -57,11 +57,11 @@ pub unsafe extern "C" fn seqcast_bus_stats(bus: *const seqcast_bus, out: *mut *m
     call(|| unsafe { keep(out, || BUSES.share(bus, |bus| Ok(bus.stats()?))) })
 }
 
-/// Stores the handle of a snapshot.
+/// Stores the handle of a snapshot in `out`.
 ///
 /// # Safety
 ///
-/// `out` is as [`place`] asks.
+/// `out` is as [`place`] requires.
 pub(crate) unsafe fn keep(out: *mut *mut seqcast_stats, make: impl FnOnce() -> Result<Stats>) -> Result<c_int> {
     // SAFETY: as the caller promises.
     let out = unsafe { place(out, "out") }?;
@@ -83,7 +83,7 @@ pub extern "C" fn seqcast_stats_rows(stats: *const seqcast_stats) -> c_int {
     call(|| STATS.share(stats, rows))
 }
 
-/// Copies the worker's label, or of row 0 the segment's name.
+/// Copies the worker's label or, for row 0, the segment's name.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_stats_label(
     stats: *const seqcast_stats,
@@ -95,8 +95,8 @@ pub unsafe extern "C" fn seqcast_stats_label(
     call(|| STATS.share(stats, |stats| unsafe { copy_text(&stats.row(row)?.label, buffer, capacity) }))
 }
 
-/// Stores the figure `name` of a row, such as `next_id` of row 0 or `posted` of a worker. Returns 1, or 0 if the row
-/// has no figure of this name: it is not known, or there is none at the moment, as `cursor` of a seat that only posts.
+/// Stores the figure `name` of a row, such as `next_id` of row 0 or `posted` of a worker. Returns 1. Returns 0 if the
+/// row has no such figure: the name is unknown, or there is no value, such as the `cursor` of a seat that only posts.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_stats_get(
     stats: *const seqcast_stats,
@@ -118,8 +118,8 @@ pub unsafe extern "C" fn seqcast_stats_get(
     })
 }
 
-/// Stores the figure of number `index` of a row, from 0: its name, which ends with a zero and is valid until the
-/// snapshot is freed, and its value. Returns 1, or 0 if there are no more. Names of times end with `_ns`.
+/// Stores the name and the value of figure `index` of a row, counted from 0. The name ends with a zero and is valid
+/// until the snapshot is freed. Names of times end in `_ns`. Returns 1, or 0 if there are no more figures.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_stats_at(
     stats: *const seqcast_stats,

@@ -1,4 +1,4 @@
-//! The headers that are checked in are those that cbindgen makes of the source, and they say what is true.
+//! Checks that the headers in the repository are what cbindgen generates from the source, and that they are complete.
 //!
 //! `SEQCAST_WRITE_HEADERS=1 cargo test -p seqcast-capi --test header` writes them.
 
@@ -17,7 +17,7 @@ fn config() -> Config {
 }
 
 fn generate(config: Config) -> String {
-    // The crate's files and no more: the library that it stands on is no part of the interface.
+    // Only this crate's files: the library crate is not part of the interface.
     let builder = Builder::new().with_config(config).with_src(root().join("src/lib.rs"));
     let mut text = Vec::new();
     builder.generate().unwrap().write(&mut text);
@@ -36,7 +36,7 @@ fn header() -> String {
     generate(Config { header: Some(include_str!("../include/overview.txt").to_owned()), ..config() })
 }
 
-/// The declarations alone, without a preprocessor's work: for LuaJIT's `ffi.cdef` and Python's cffi.
+/// The declarations without preprocessor directives, for LuaJIT's `ffi.cdef` and Python's cffi.
 fn declarations() -> String {
     let mut config = Config { cpp_compat: false, include_guard: None, documentation: false, ..config() };
     config.sys_includes.clear();
@@ -51,8 +51,8 @@ fn check(file: &str, made: &str) {
     let kept = fs::read_to_string(&path).unwrap_or_default();
     assert!(
         kept == made,
-        "include/{file} is not what the source says: `just header` writes it, or cargo test -p seqcast-capi --test \
-         header with SEQCAST_WRITE_HEADERS=1"
+        "include/{file} does not match the source: run `just header`, or cargo test -p seqcast-capi --test header with \
+         SEQCAST_WRITE_HEADERS=1"
     );
 }
 
@@ -83,7 +83,7 @@ fn functions() -> Vec<String> {
 #[test]
 fn every_function_is_called_with_what_is_no_handle_and_with_null() {
     let misuse = fs::read_to_string(root().join("tests/c/misuse.c")).unwrap();
-    // They take nothing that could be wrong.
+    // They have no arguments.
     let takes_nothing = ["seqcast_abi", "seqcast_error_message", "seqcast_error_errno"];
     let missing: Vec<String> = functions()
         .into_iter()

@@ -25,7 +25,7 @@ end
 
 assert(C.seqcast_abi() == C.SEQCAST_ABI)
 
--- What Lua code gets wrong is an error: nil is null.
+-- Mistakes of Lua code give errors: nil is null.
 local delivery = ffi.new("const seqcast_delivery *[1]")
 equal(C.seqcast_seat_next(nil, 0, delivery), C.SEQCAST_E_NULL)
 equal(C.seqcast_seat_post(nil, "s", 1, "e", 1, nil, 0, nil, nil), C.SEQCAST_E_NULL)
@@ -38,7 +38,7 @@ options.capacity = 64
 options.unlink_on_free = 1
 local out = ffi.new("seqcast_bus *[1]")
 checked(C.seqcast_bus_open_or_create(name, #name, options, out))
--- Collected when it is not used any more; the function keeps the library.
+-- Collected when it is no longer used. The function keeps the library loaded.
 local bus = ffi.gc(out[0], function(bus) C.seqcast_bus_free(bus) end)
 
 local function subscribe()
@@ -53,7 +53,7 @@ end
 
 local seat, other = subscribe(), subscribe()
 
--- Hot enough to be compiled.
+-- A loop long enough to be compiled.
 local id = ffi.new("uint64_t[1]")
 local count, bytes = 0, 0
 for i = 1, 2000 do
@@ -71,7 +71,7 @@ end
 equal(count, 2000)
 assert(bytes > 2000 * 9)
 
--- Empty payloads, and all that is of no use in nothing, can be read without a look for null.
+-- Empty payloads, and the unused pointers of an empty delivery, can be read without a check for null.
 checked(C.seqcast_seat_post(seat, "cache", 5, "stale", 5, nil, 0, nil, nil))
 equal(C.seqcast_seat_next(other, 0, delivery), 1)
 equal(ffi.string(delivery[0].payload, delivery[0].payload_len), "")

@@ -1,7 +1,7 @@
-//! C and C++ programs that use the library as it is installed, shared and static.
+//! C and C++ programs that use the library as installed, shared and static.
 //!
-//! They need a C compiler, which Rust's linker is on every machine. What needs more than that is ignored, and run by
-//! `tests/run`, which installs it.
+//! They need a C compiler, which every machine with Rust has, because rustc links with it. Tests that need more are
+//! ignored; `tests/run` installs what they need and runs them.
 
 mod support;
 
@@ -51,7 +51,7 @@ fn a_library_that_is_closed_stays_mapped() {
     run(program.command().arg(library().join("libseqcast.so")));
 }
 
-/// What a dynamic linker and a program's author see of the library.
+/// What the dynamic linker and other programs see of the library.
 #[test]
 #[ignore = "needs readelf and nm: crates/seqcast-capi/tests/run"]
 fn the_library_has_a_soname_and_exports_its_functions_only() {
@@ -85,7 +85,7 @@ fn clang_takes_the_header_as_c11_and_cpp11() {
     parses("clang++", &[&["-std=c++11", "-xc++"][..], &more].concat());
 }
 
-/// The header alone, with every warning an error.
+/// Compiles only the header, with every warning an error.
 fn parses(compiler: &str, language: &[&str]) {
     let file = temporary().join(format!("header-{compiler}.txt"));
     std::fs::write(&file, "#include \"seqcast.h\"\nint main(void) { return SEQCAST_ABI; }\n").unwrap();
@@ -169,7 +169,7 @@ fn what_is_installed_is_found_by_pkg_config_and_uninstalled() {
     assert_eq!(left, "");
 }
 
-/// Served to others than itself, on a segment with a name, and ended by a signal.
+/// The example with `--serve` on a named segment, ended by a signal.
 #[test]
 fn the_example_serves_until_a_signal_ends_it() {
     let (program, name) = (Program::example("echo.c", Linking::Static), Name::new());
@@ -197,7 +197,7 @@ fn the_example_serves_until_a_signal_ends_it() {
     assert!(!name.path().exists(), "the name is left behind");
 }
 
-/// The example checks what it shows, and says so in its last line.
+/// The example checks its own results, and its last line reports them.
 #[test]
 fn the_example_runs() {
     let program = Program::example("echo.c", Linking::Shared);

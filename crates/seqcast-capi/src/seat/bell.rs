@@ -1,4 +1,4 @@
-//! A descriptor for event loops.
+//! Bells: descriptors for event loops.
 
 use std::ffi::{c_char, c_int};
 use std::os::fd::AsRawFd;
@@ -12,32 +12,33 @@ use crate::failure::seqcast_error::SEQCAST_E_NO_BELL;
 use crate::failure::{Failure, Result, call};
 use crate::options::{Options, duration, read, set};
 
-/// How a bell behaves. Set everything to zero, then `size`, then what matters.
+/// Options of a bell. Set all bytes to zero, then set `size` and the options that you need.
 #[repr(C)]
 pub struct seqcast_bell_options {
     /// `sizeof(seqcast_bell_options)`.
     pub size: usize,
-    /// The longest time between two looks, whether the bell was rung or not, in nanoseconds. 0: 1 second.
+    /// The longest time after which the bell becomes readable, whether it was rung or not, in nanoseconds. 0 means 1
+    /// second.
     pub interval_ns: u64,
-    /// The time between two looks of a bell that cannot be rung, in nanoseconds. 0: 10 milliseconds.
+    /// The interval of a bell that cannot be rung, in nanoseconds. 0 means 10 milliseconds.
     pub tick_ns: u64,
-    /// Not 0: a thread waits for posts and rings, for systems without inotify.
+    /// If not 0, a thread waits for posts and rings the bell, for systems without inotify.
     pub thread: i32,
-    /// 0.
+    /// Must be 0.
     pub reserved: i32,
 }
 
-// SAFETY: numbers behind a size, the small ones last and in pairs.
+// SAFETY: numbers after the size, and no padding: the 4-byte fields come last and in pairs.
 unsafe impl Options for seqcast_bell_options {
     const NAME: &'static str = "seqcast_bell_options";
 }
 
-/// How a bell hears of posts.
+/// How a bell is notified of posts.
 #[repr(C)]
 pub enum seqcast_bell_kind {
     /// By inotify: each post that finds a bell armed rings it at once.
     SEQCAST_BELL_INOTIFY = 0,
-    /// Not at all: it becomes readable at an interval. `seqcast_seat_bell_unheard` says why.
+    /// Not at all: it becomes readable at an interval. `seqcast_seat_bell_unheard` copies the reason.
     SEQCAST_BELL_TICK = 1,
     /// By a thread that waits for posts.
     SEQCAST_BELL_THREAD = 2,
@@ -45,13 +46,14 @@ pub enum seqcast_bell_kind {
     SEQCAST_BELL_OTHER = 3,
 }
 
-/// Makes a descriptor that is readable as long as the seat may have something to read, for epoll, poll, libuv and
-/// other event loops, and stores it. A second call stores the same one, whatever its options. `options` may be null.
+/// Makes a descriptor that is readable as long as the seat may have something to read, for epoll, poll, libuv and other
+/// event loops, and stores it. A second call stores the same descriptor and ignores its options. `options` may be null.
 /// Returns 0.
 ///
-/// When it is readable, and once at the beginning, read until `seqcast_seat_next` returns 0, then call
-/// `seqcast_seat_arm`. Wait for reading only, level- or edge-triggered. The descriptor is the seat's: do not read it,
-/// and do not close it. `seqcast_seat_leave` and `_free` close it, after the loop was told to forget it.
+/// When the descriptor is readable, and once at the beginning, read until `seqcast_seat_next` returns 0, then call
+/// `seqcast_seat_arm`. Wait for readability only, level-triggered or edge-triggered. The descriptor belongs to the
+/// seat: do not read from it, and do not close it. `seqcast_seat_leave` and `_free` close it: remove it from the event
+/// loop first.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_seat_bell(
     seat: *mut seqcast_seat,
@@ -67,15 +69,15 @@ pub unsafe extern "C" fn seqcast_seat_bell(
     })
 }
 
-/// Prepares the sleep of the event loop. Returns 1 if there is something to read after all: read on, and call it again.
-/// Returns 0 if the loop may sleep: the bell becomes readable as soon as there is something. After
-/// `SEQCAST_E_BELL_CLOSED` the seat has no bell any more, and `seqcast_seat_bell` makes another.
+/// Prepares the event loop's sleep. Returns 1 if there is something to read: read on and call it again. Returns 0 if
+/// the loop may sleep: the bell becomes readable as soon as there is something to read. After `SEQCAST_E_BELL_CLOSED`,
+/// the seat has no bell any more, and `seqcast_seat_bell` makes another.
 #[unsafe(no_mangle)]
 pub extern "C" fn seqcast_seat_arm(seat: *mut seqcast_seat) -> c_int {
     call(|| SEATS.with(seat, |seat| Ok(c_int::from(seat.arm()?))))
 }
 
-/// Returns how the seat's bell hears of posts: a `seqcast_bell_kind`.
+/// Returns how the seat's bell is notified of posts: a `seqcast_bell_kind`.
 #[unsafe(no_mangle)]
 pub extern "C" fn seqcast_seat_bell_kind(seat: *mut seqcast_seat) -> c_int {
     call(|| {
@@ -90,7 +92,7 @@ pub extern "C" fn seqcast_seat_bell_kind(seat: *mut seqcast_seat) -> c_int {
     })
 }
 
-/// Copies why posts do not ring the seat's bell. Returns 0 if they do.
+/// Copies the reason why posts do not ring the seat's bell. Returns 0 if they do.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_seat_bell_unheard(
     seat: *mut seqcast_seat,
@@ -114,7 +116,7 @@ impl seqcast_bell_options {
 
 impl Seat {
     fn bell_or_new(&mut self, options: &BellOptions) -> Result<c_int> {
-        // Refuses what was inherited by a fork, or displaced.
+        // Returns an error if the seat was inherited by a fork or is displaced.
         self.subscriber()?.wait(Duration::ZERO)?;
         if self.bell.is_none() {
             self.bell = Some(self.subscriber()?.bell_with(options)?);

@@ -10,22 +10,22 @@ use crate::argument::{bytes, null, place};
 use crate::delivery::seqcast_claim;
 use crate::failure::call;
 
-/// What `seqcast_seat_claim` returns.
+/// Results of `seqcast_seat_claim`.
 #[repr(C)]
 pub enum seqcast_claimed {
     /// Another seat holds the key.
     SEQCAST_CLAIM_HELD = 0,
-    /// The key is this seat's.
+    /// This seat has claimed the key.
     SEQCAST_CLAIM_WON = 1,
-    /// The claims have no room for the key: raise `claims`.
+    /// The claims have no room for the key. Raise `claims`.
     SEQCAST_CLAIM_FULL = 2,
 }
 
 /// Claims `key` among all seats for `ttl_ns` nanoseconds. Returns a `seqcast_claimed`; compare it with
 /// `SEQCAST_CLAIM_WON`.
 ///
-/// If it is won, `*claim` is what releases it. If it is held, `*left_ns` is the time until the key is free, and
-/// `*holder` the number of the holder's seat. `left_ns` and `holder` may be null.
+/// If the claim is won, `*claim` is set, to release it. If the key is held, `*left_ns` is set to the time until the key
+/// is free, and `*holder` to the number of the holder's seat. `left_ns` and `holder` may be null.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_seat_claim(
     seat: *mut seqcast_seat,
@@ -60,8 +60,8 @@ pub unsafe extern "C" fn seqcast_seat_claim(
     })
 }
 
-/// Ends a claim, or the claim of a unique event, before its ttl does. Any seat of the bus may do so. Returns 1 if it
-/// did, 0 if the claim had ended.
+/// Ends a claim, also that of a unique event, before its ttl does. Any seat of the bus may do so. Returns 1, or 0 if
+/// the claim had already ended.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_seat_release(seat: *mut seqcast_seat, claim: *const seqcast_claim) -> c_int {
     call(|| {

@@ -1,4 +1,4 @@
-//! Posting, at once or at an id that was reserved before.
+//! Posts events, at the next id or at a reserved id.
 
 use std::ffi::{c_char, c_int, c_void};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::argument::{bytes, place, topic};
 use crate::failure::{Result, call};
 use crate::options::{read, seqcast_post_options};
 
-/// An event as the caller passed it.
+/// An event with the caller's arguments.
 struct Posted<'a> {
     topic: Topic<'a>,
     payload: Tagged<'a>,
@@ -21,8 +21,8 @@ struct Posted<'a> {
 impl<'a> Posted<'a> {
     /// # Safety
     ///
-    /// The options are as [`read`] asks, and the key as [`bytes`].
-    // Always: as for the arguments.
+    /// The options are as [`read`] requires, and the key as [`bytes`] requires.
+    // Always inlined, as the functions for arguments.
     #[inline(always)]
     unsafe fn new(topic: Topic<'a>, payload: &'a [u8], options: *const seqcast_post_options) -> Result<Posted<'a>> {
         let plain = Posted { topic, payload: Tagged { type_tag: 0, bytes: payload }, unique: None, ttl: None };
@@ -39,7 +39,8 @@ impl<'a> Posted<'a> {
     }
 }
 
-/// Sends `posted` by what `event` makes of its topic: two types that have no common name.
+/// Sends `$posted` with the builder that `$sender.event` returns. A macro, because the two builders have different
+/// types.
 macro_rules! send {
     ($posted:expr, $sender:expr) => {{
         let Posted { topic, payload, unique, ttl } = $posted;
@@ -54,8 +55,8 @@ macro_rules! send {
     }};
 }
 
-/// Posts an event to all seats. `options` may be null, and so may `payload` if `payload_len` is 0. If `id` is not null
-/// the event's id is stored there. Returns 0; after an error no seat sees the event.
+/// Posts an event to all seats. `options` may be null. `payload` may be null if `payload_len` is 0. If `id` is not
+/// null, the event's id is stored there. Returns 0. After an error, no seat sees the event.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_seat_post(
     seat: *mut seqcast_seat,
@@ -83,9 +84,9 @@ pub unsafe extern "C" fn seqcast_seat_post(
     })
 }
 
-/// Takes the next event id now and stores it, for an event whose payload comes later. Readers that reach it wait, for
-/// their `wait_max_ns` at most; what is posted after it is delivered after it. A seat holds one reservation: one that
-/// it has not committed is given up first, as when it leaves. Returns 0.
+/// Takes the next event id and stores it, for an event whose payload is not known yet. Readers that reach the id wait
+/// for at most their `wait_max_ns`, and deliver later events after it. A seat holds one reservation: a second call
+/// gives the first id up, and so does leaving. Returns 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_seat_reserve(seat: *mut seqcast_seat, id: *mut u64) -> c_int {
     call(|| {
@@ -96,9 +97,9 @@ pub unsafe extern "C" fn seqcast_seat_reserve(seat: *mut seqcast_seat, id: *mut 
     })
 }
 
-/// Makes the event visible at the reserved id. It must fit one block. Returns 0. `SEQCAST_E_TOO_LATE` says that the id
-/// was given up before, and no seat sees the event; after another error the reservation stands and can be committed
-/// again.
+/// Makes the event visible at the reserved id. It must fit into one block. Returns 0. `SEQCAST_E_TOO_LATE` means that
+/// the id was given up, and no seat sees the event. After another error the id stays reserved, and the call can be
+/// repeated.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_seat_commit(
     seat: *mut seqcast_seat,
@@ -121,7 +122,7 @@ pub unsafe extern "C" fn seqcast_seat_commit(
             let committed = match reservation(seat.publisher()?, id)? {
                 Some(mut reservation) => {
                     let committed = send!(posted, reservation);
-                    // If it is committed or too late there is nothing left to keep.
+                    // After a commit, or if it is too late, this has no effect.
                     reservation.keep();
                     committed
                 }
@@ -133,13 +134,13 @@ pub unsafe extern "C" fn seqcast_seat_commit(
     })
 }
 
-/// Gives a reserved id up. Returns 1, or 0 if it was not reserved any more.
+/// Gives up a reserved id. Returns 1, or 0 if the id was no longer reserved.
 #[unsafe(no_mangle)]
 pub extern "C" fn seqcast_seat_abandon(seat: *mut seqcast_seat, id: u64) -> c_int {
     call(|| SEATS.with(seat, |seat| Ok(c_int::from(reservation(seat.publisher()?, id)?.is_some()))))
 }
 
-/// Returns what the seat has reserved, if it is `id`. Dropped, it is given up.
+/// Returns the seat's reservation if it is for `id`. Dropping it gives the id up.
 fn reservation(publisher: &mut Publisher, id: u64) -> Result<Option<Reservation<&mut Publisher>>> {
     let Some(reservation) = publisher.reserved()? else { return Ok(None) };
     if reservation.id() == id {

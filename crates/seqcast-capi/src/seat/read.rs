@@ -1,4 +1,4 @@
-//! Reading.
+//! Reads events.
 
 use std::ffi::{c_char, c_int};
 use std::time::Duration;
@@ -10,14 +10,14 @@ use crate::argument::{copy_text, null, place, text};
 use crate::delivery::seqcast_delivery;
 use crate::failure::{Result, call};
 
-/// A source, or one event of it.
+/// A topic: a source and the name of an event.
 #[repr(C)]
 pub struct seqcast_topic {
-    /// What the event is about.
+    /// The source.
     pub source: *const c_char,
     /// Bytes of `source`.
     pub source_len: usize,
-    /// What happened.
+    /// The name of the event.
     pub event: *const c_char,
     /// Bytes of `event`.
     pub event_len: usize,
@@ -28,15 +28,15 @@ pub struct seqcast_topic {
 pub struct seqcast_text {
     /// Its bytes.
     pub data: *const c_char,
-    /// How many there are.
+    /// The number of bytes.
     pub len: usize,
 }
 
-/// Takes what comes next, and waits for it up to `timeout_ns` nanoseconds if there is nothing: 0 never waits,
-/// `UINT64_MAX` waits without end. A signal does not end the wait.
+/// Takes the next delivery. If there is nothing new, waits for at most `timeout_ns` nanoseconds: 0 never waits,
+/// `UINT64_MAX` waits without limit. Signals do not end the wait.
 ///
-/// Returns 1 if there is something to handle, 0 if not; `*out` says what it is, by its `kind`. At a reserved id there
-/// is nothing to handle either, so that `while ((result = seqcast_seat_next(seat, 0, &delivery)) > 0)` ends.
+/// Returns 1 if there is something to handle, 0 if not. `*out` is the delivery; see its `kind`. Also returns 0 at a
+/// reserved id, so that `while ((result = seqcast_seat_next(seat, 0, &delivery)) > 0)` ends.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_seat_next(
     seat: *mut seqcast_seat,
@@ -57,8 +57,9 @@ pub unsafe extern "C" fn seqcast_seat_next(
     })
 }
 
-/// Like `seqcast_seat_next` without waiting, but takes nothing whose id is `end` or greater: with the next id of the
-/// bus from before a loop, the loop ends however fast others post, and leaves what its own handlers post for later.
+/// As `seqcast_seat_next` with the timeout 0, but takes only deliveries with an id less than `end`. If `end` is the
+/// next id of the bus before a loop, the loop ends however fast other workers post, and does not deliver what its own
+/// handlers post.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_seat_next_before(
     seat: *mut seqcast_seat,
@@ -76,8 +77,8 @@ pub unsafe extern "C" fn seqcast_seat_next_before(
     })
 }
 
-/// Sleeps until `seqcast_seat_next` may give something else than before, for at most `timeout_ns` nanoseconds. Returns
-/// 1 if there is something new, 0 if not. A signal does not end the wait.
+/// Sleeps until `seqcast_seat_next` may return something else than before, for at most `timeout_ns` nanoseconds.
+/// Returns 1 if there is something new, 0 if not. Signals do not end the wait.
 #[unsafe(no_mangle)]
 pub extern "C" fn seqcast_seat_wait(seat: *mut seqcast_seat, timeout_ns: u64) -> c_int {
     call(|| {
@@ -86,8 +87,7 @@ pub extern "C" fn seqcast_seat_wait(seat: *mut seqcast_seat, timeout_ns: u64) ->
     })
 }
 
-/// Changes how long the seat waits for a reserved id before it is given up for all, to `wait_max_ns` nanoseconds.
-/// Returns 0.
+/// Sets how long the seat waits for a reserved id before it gives the id up for all seats, in nanoseconds. Returns 0.
 #[unsafe(no_mangle)]
 pub extern "C" fn seqcast_seat_set_wait_max(seat: *mut seqcast_seat, wait_max_ns: u64) -> c_int {
     call(|| {
@@ -98,8 +98,8 @@ pub extern "C" fn seqcast_seat_set_wait_max(seat: *mut seqcast_seat, wait_max_ns
     })
 }
 
-/// Delivers only events of `topics` from now on: their payloads alone are copied, and only their unique events are
-/// claimed; none is if `count` is 0. Returns 0.
+/// Delivers only events of `topics` from now on. Payloads of other events are not copied, and other unique events are
+/// left to other seats. If `count` is 0, no event is delivered. Returns 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_seat_only(
     seat: *mut seqcast_seat,
@@ -122,7 +122,7 @@ pub unsafe extern "C" fn seqcast_seat_only(
     })
 }
 
-/// Delivers only events of `sources` from now on, like `seqcast_seat_only`. Returns 0.
+/// Delivers only events of `sources` from now on, as `seqcast_seat_only` does for topics. Returns 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_seat_only_sources(
     seat: *mut seqcast_seat,
@@ -146,7 +146,7 @@ pub unsafe extern "C" fn seqcast_seat_only_sources(
 ///
 /// # Safety
 ///
-/// `pointer` is null or leads to `count` elements that stay as they are.
+/// `pointer` is null or points to `count` elements that do not change.
 unsafe fn array<'a, T>(pointer: *const T, count: usize, what: &str) -> Result<&'a [T]> {
     if count == 0 {
         return Ok(&[]);
@@ -155,7 +155,7 @@ unsafe fn array<'a, T>(pointer: *const T, count: usize, what: &str) -> Result<&'
         return Err(null(what));
     }
     if count.checked_mul(size_of::<T>()).is_none_or(|bytes| isize::try_from(bytes).is_err()) {
-        let (value, rule) = (count.to_string(), "no memory is so large".to_owned());
+        let (value, rule) = (count.to_string(), "it exceeds any memory".to_owned());
         return Err(Error::from(Cause::Option { option: "count", value, rule }).into());
     }
     // SAFETY: not null, not too long, and as the caller promises.
@@ -173,7 +173,7 @@ pub unsafe extern "C" fn seqcast_seat_cursor(seat: *mut seqcast_seat, id: *mut u
     })
 }
 
-/// Copies where the seat is, to go on from there later with `SEQCAST_START_RESUME`.
+/// Copies the seat's position, to continue there later with `SEQCAST_START_RESUME`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_seat_position(seat: *mut seqcast_seat, buffer: *mut c_char, capacity: usize) -> c_int {
     call(|| {

@@ -1,6 +1,7 @@
 /*
- * What programs are compiled with: the structs' fields and sizes, and the numbers. None of these lines may change,
- * except for the size of a struct that gets new fields at its end. If one has to, SEQCAST_ABI and the soname change.
+ * What programs are compiled with: the fields and sizes of structs, and the numbers. None of these lines may change,
+ * except the size of a struct that gets new fields at its end. If another line must change, so must SEQCAST_ABI and
+ * the soname.
  */
 #include "check.h"
 

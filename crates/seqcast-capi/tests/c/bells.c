@@ -6,7 +6,7 @@
 
 #include "check.h"
 
-/* Whether the descriptor is readable within `ms` milliseconds. */
+/* Returns 1 if the descriptor becomes readable within `ms` milliseconds. */
 static int is_readable(int fd, int ms) {
     struct pollfd ready = {fd, POLLIN, 0};
     int count = poll(&ready, 1, ms);
@@ -27,7 +27,7 @@ static int take_all(seqcast_seat *seat) {
     return count;
 }
 
-/* A seat with a bell that looks by itself once an hour only. */
+/* A seat with a bell whose interval is an hour. */
 static seqcast_seat *with_bell(const seqcast_bus *bus, int *fd) {
     seqcast_seat_options options = quiet();
     options.wait_max_ns = HOUR;
@@ -53,7 +53,7 @@ static void a_post_rings_the_bell(void) {
     char text[256];
     int kind = seqcast_seat_bell_kind(seat), len = seqcast_seat_bell_unheard(seat, text, sizeof text);
     CHECK(kind == SEQCAST_BELL_INOTIFY ? len == 0 : kind == SEQCAST_BELL_TICK && len > 0);
-    /* It is born readable, so that it is armed. */
+    /* It is readable at first, so that the loop arms it. */
     CHECK_IS(is_readable(fd, 0), 1);
     CHECK_IS(take_all(seat), 0);
     if (kind == SEQCAST_BELL_INOTIFY)
@@ -133,7 +133,7 @@ static void a_bell_that_was_closed_is_made_again(void) {
     int fd, other;
     seqcast_seat *seat = with_bell(bus, &fd), *poster = publisher(bus);
     take_all(seat);
-    /* What a daemon does to descriptors that it did not open. */
+    /* As a daemon closes descriptors that it did not open. */
     CHECK_IS(close(fd), 0);
     int mine = dup(STDERR_FILENO);
     CHECK_IS(mine, fd);

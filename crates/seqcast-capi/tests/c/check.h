@@ -1,4 +1,4 @@
-/* What the test programs share. */
+/* Shared by the test programs. */
 #ifndef CHECK_H
 #define CHECK_H
 
@@ -82,7 +82,7 @@ static inline uint64_t post(seqcast_seat *seat, const char *payload) {
     return id;
 }
 
-/* Whether bytes are those of a text. */
+/* Returns 1 if the bytes are those of the text. */
 static inline int same(const void *data, size_t len, const char *text) {
     return len == strlen(text) && memcmp(data, text, len) == 0;
 }

@@ -30,7 +30,7 @@ static void names_are_those_that_were_given(const char *name) {
     CHECK_IS(seqcast_bus_largest_event(bus, &number), 0);
     CHECK(number > 288);
 
-    /* What exists keeps its sizes, and says so. */
+    /* An existing segment keeps its sizes and reports the differences. */
     options.capacity = 128;
     options.unlink_on_free = 0;
     CHECK_IS(seqcast_bus_open_or_create(TEXT(name), &options, &other), 0);
@@ -70,7 +70,7 @@ static void events_are_read_as_they_were_posted(void) {
     CHECK_IS(delivery->own, 1);
     CHECK_IS(delivery->unique, 0);
     CHECK_IS(delivery->type_tag, 0);
-    /* A post by the same seat leaves what was delivered alone. */
+    /* A post by the same seat does not change what was delivered. */
     post(one, "while it is looked at");
     CHECK(same(delivery->payload, delivery->payload_len, "a"));
     delivery = expect_event(one, "");

@@ -1,4 +1,4 @@
-/* Figures by name, and looking at a segment from outside. The argument is the name of a segment. */
+/* Figures by name, and inspectors. The argument is the name of a segment. */
 #include "check.h"
 
 static uint64_t figure(const seqcast_stats *stats, size_t row, const char *name) {
@@ -26,7 +26,7 @@ static void check_figures(const seqcast_stats *stats, const char *name) {
     CHECK_IS(figure(stats, 1, "lag"), 1);
     CHECK_IS(figure(stats, 2, "posted"), 1);
 
-    /* A seat that only posts has no cursor; and no row has what is not known. */
+    /* A seat that only posts has no cursor, and no row has an unknown figure. */
     CHECK_IS(seqcast_stats_get(stats, 2, TEXT("cursor"), &value), 0);
     CHECK_IS(seqcast_stats_get(stats, 0, TEXT("no such figure"), &value), 0);
     CHECK_IS(seqcast_stats_get(stats, 0, "", 0, &value), 0);
@@ -34,7 +34,7 @@ static void check_figures(const seqcast_stats *stats, const char *name) {
     CHECK_MESSAGE("less than 3");
     CHECK_IS(seqcast_stats_label(stats, SIZE_MAX, text, sizeof text), SEQCAST_E_OPTION);
 
-    /* All of them, whatever they are. */
+    /* All figures by their index. */
     int found = 0;
     size_t count = 0;
     for (; seqcast_stats_at(stats, 1, count, &figure_name, &value) == 1; count++) {

@@ -1,11 +1,11 @@
-/* Children: a bus goes on in them, a seat does not, and what they do to it harms no one. */
+/* Forked children can use an inherited bus but no inherited seat, and cannot harm the parent's seat. */
 #include <pthread.h>
 #include <signal.h>
 #include <sys/wait.h>
 
 #include "check.h"
 
-/* Runs `body` in a child, which must end well. */
+/* Runs `body` in a child, which must succeed. */
 #define IN_CHILD(body)                                            \
     do {                                                          \
         pid_t child_ = fork();                                    \

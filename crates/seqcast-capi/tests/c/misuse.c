@@ -1,4 +1,4 @@
-/* What callers do wrong is an error and never a crash. */
+/* Mistakes of callers give errors and never crash. */
 #include "check.h"
 
 #define CHECK_NULL(call) CHECK_IS(call, SEQCAST_E_NULL)

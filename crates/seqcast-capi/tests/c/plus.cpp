@@ -1,4 +1,4 @@
-// The header in C++, with handles that free themselves.
+// The header in C++, with handles that are freed by destructors.
 #include <memory>
 #include <stdexcept>
 #include <string>

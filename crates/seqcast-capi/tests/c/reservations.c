@@ -1,4 +1,4 @@
-/* Ids that are taken before their payload is known. */
+/* Reserved ids. */
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -8,7 +8,7 @@ static void commit(seqcast_seat *seat, uint64_t id, const char *payload, int exp
     CHECK_IS(seqcast_seat_commit(seat, id, "s", 1, "e", 1, payload, strlen(payload), NULL), expected);
 }
 
-/* At a reserved id there is nothing to handle, so that a loop ends. */
+/* At a reserved id there is nothing to handle, so a loop ends. */
 static void expect_reserved(seqcast_seat *seat, uint64_t id, int own) {
     const seqcast_delivery *delivery;
     CHECK_IS(seqcast_seat_next(seat, 0, &delivery), 0);
@@ -18,7 +18,7 @@ static void expect_reserved(seqcast_seat *seat, uint64_t id, int own) {
     CHECK(delivery->source != NULL && delivery->source_len == 0);
 }
 
-/* A seat that waits for long at a reserved id. */
+/* A seat that waits long at a reserved id. */
 static seqcast_seat *patient(const seqcast_bus *bus) {
     seqcast_seat_options options = quiet();
     options.wait_max_ns = HOUR;
@@ -39,7 +39,7 @@ static void what_comes_after_a_reserved_id_is_delivered_after_it(void) {
     expect_reserved(reserver, id, 1);
     CHECK_IS(seqcast_seat_wait(seat, MS), 0);
 
-    /* What is refused leaves the reservation as it is. */
+    /* A commit that fails keeps the reservation. */
     commit(reserver, id + 1, "another id", SEQCAST_E_TOO_LATE);
     CHECK_IS(seqcast_seat_commit(reserver, id, "", 0, "e", 1, NULL, 0, NULL), SEQCAST_E_TOPIC);
     char large[4096];
@@ -138,7 +138,7 @@ static void how_long_a_seat_waits_is_changed_while_it_waits(void) {
     seqcast_seat_free(seat), seqcast_seat_free(poster), seqcast_bus_free(bus);
 }
 
-/* A seat that waits for a reserved id claims what comes behind it. If it leaves then, it must run that. */
+/* A seat that waits for a reserved id claims the unique events after it. If it leaves then, it must run them. */
 static void what_was_claimed_ahead_is_given_after_leaving(void) {
     seqcast_bus *bus = small_bus();
     seqcast_seat *seat = patient(bus), *other = patient(bus), *poster = publisher(bus), *reserver = publisher(bus);

@@ -1,4 +1,4 @@
-/* A bus is for any number of threads, a seat for one at a time, an error for the thread that met it. */
+/* Any number of threads may use a bus, and one at a time a seat. Each thread has its own last error. */
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -73,7 +73,7 @@ static void a_second_thread_in_a_seat_gets_an_error(void) {
     CHECK_MESSAGE("another thread");
     post(poster, "go");
     CHECK_IS(pthread_join(thread, NULL), 0);
-    /* It moved to that thread and is back. */
+    /* The seat moved to that thread and back. */
     post(shared, "mine again");
     expect_event(shared, "mine again");
     CHECK_IS(seqcast_seat_free(shared), 0);

@@ -55,7 +55,7 @@ static void a_claim_is_one_seats_until_it_is_released(void) {
     CHECK_IS(seqcast_seat_release(one, &claim), 0);
     CHECK_IS(seqcast_seat_claim(other, "key", 3, HOUR, &claim, NULL, NULL), SEQCAST_CLAIM_WON);
 
-    /* Bytes that no claim gave, and a claim of another bus. */
+    /* Bytes that are not a claim, and a claim of another bus. */
     memset(&none, 0xa5, sizeof none);
     CHECK_IS(seqcast_seat_release(one, &none), 0);
     seqcast_bus *elsewhere = small_bus();
@@ -79,7 +79,7 @@ static void full_claims_are_said(void) {
     }
     CHECK_IS(result, SEQCAST_CLAIM_FULL);
 
-    /* A unique event with such a key is run by no seat, which is told. */
+    /* No seat runs a unique event with such a key, and the reader is told. */
     seqcast_seat *reader = subscribe(bus);
     const seqcast_delivery *delivery;
     int undecided = 0;

@@ -1,6 +1,6 @@
 /*
- * A program that unloads the library, as nginx does at each reload when it closes a Lua VM: the library stays mapped,
- * so that its fork handler and the ends of threads that used it find its code. The argument is the library's path.
+ * Unloads the library, as nginx does at each reload when it closes a Lua VM. The library must stay mapped, because its
+ * fork handler and the thread-local destructors of its users run later. The argument is the library's path.
  */
 #include <dlfcn.h>
 #include <pthread.h>
@@ -30,7 +30,7 @@ static int is_mapped(void) {
 
 static pthread_barrier_t used, unloaded;
 
-/* Has a thread-local of the library, and ends after the library was closed. */
+/* Uses a thread-local of the library, and ends after the library is closed. */
 static void *uses(void *function) {
     unlink_function call = *(unlink_function *)function;
     if (call("no such name", 12) >= 0)

@@ -1,4 +1,4 @@
-//! Building the library and programs on it, and running them.
+//! Builds the library and programs that use it, and runs them.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-/// A program that runs longer than this hangs. No test's outcome depends on it otherwise.
+/// A program that runs longer than this hangs. No result of a test depends on it otherwise.
 const HANGS: Duration = Duration::from_secs(300);
 
-/// How a program comes to the library.
+/// How a program gets the library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Linking {
     Shared,
@@ -81,21 +81,21 @@ impl Drop for Program {
     }
 }
 
-/// The folder for what tests make.
+/// Returns the folder for files that tests make.
 pub fn temporary() -> &'static Path {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     fs::create_dir_all(folder).unwrap();
     folder
 }
 
-/// The folder in which cargo leaves the library.
+/// Returns the folder in which cargo builds the library.
 pub fn built() -> PathBuf {
     // target/PROFILE/deps/TEST
     env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned()
 }
 
-/// The folder that has the library as it is installed. Cargo does not build it for these tests by itself, as it is no
-/// library for Rust.
+/// Builds the library, and returns a folder that has it as installed. Cargo does not build it for these tests, because
+/// Rust code cannot depend on it.
 pub fn library() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
     LIBRARY.get_or_init(|| {
@@ -112,7 +112,7 @@ pub fn library() -> &'static Path {
         for (from, to) in
             [("libseqcast.so", "libseqcast.so.0"), ("libseqcast.so", "libseqcast.so"), ("libseqcast.a", "libseqcast.a")]
         {
-            // Renamed into place: another test binary may be running a program with the one that is there.
+            // Renamed into place, because another test binary may be running a program with the existing file.
             let copy = folder.join(format!("{to}-{}", std::process::id()));
             fs::copy(profile.join(from), &copy).unwrap();
             fs::rename(copy, folder.join(to)).unwrap();
