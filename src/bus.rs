@@ -105,8 +105,8 @@ impl Bus {
 
     /// Joins the bus as a [`Worker`] with the default options.
     ///
-    /// It does not wait if a seat is free, or if all are held by workers that live. If the only free seat is locked for
-    /// a moment, by a process that joins, leaves or frees it from a dead worker, this tries again for at most 50 ms.
+    /// Does not wait if a seat is free, or if live workers hold all seats. If the only free seat is locked for a
+    /// moment, by a process that joins, leaves or frees it from a dead worker, this retries for at most 50 ms.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -118,12 +118,12 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NoSeat`] if all are taken; [`ErrorKind::Corrupt`].
+    /// [`ErrorKind::NoSeat`] if all seats are taken; [`ErrorKind::Corrupt`].
     pub fn join(&self) -> Result<Worker> {
         self.join_with(&WorkerOptions::new())
     }
 
-    /// [`join`](Bus::join) with options. The worker reads from [`WorkerOptions::start`] on. Its own
+    /// As [`join`](Bus::join), with options. The worker reads from [`WorkerOptions::start`] on. Its own
     /// [`STARTED`](crate::library::STARTED) is among its events.
     ///
     /// ```
@@ -159,9 +159,9 @@ impl Bus {
         self.publisher_with(&WorkerOptions::new())
     }
 
-    /// [`publisher`](Bus::publisher) with options. `label` is used, and `timeout` for unique keys without a ttl. The
-    /// other options are checked as [`join_with`](Bus::join_with) checks them, and have no effect: a publisher reads,
-    /// announces and reports nothing.
+    /// As [`publisher`](Bus::publisher), with options. `label` is used, and `timeout` for unique keys without a ttl.
+    /// The other options are checked as [`join_with`](Bus::join_with) checks them, and have no effect: a publisher
+    /// reads, announces and reports nothing.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -179,7 +179,7 @@ impl Bus {
         Publisher::join(&self.segment, options)
     }
 
-    /// Joins the bus as a [`Subscriber`], which is read by pulling.
+    /// Joins the bus as a [`Subscriber`], which reads by calls, without handlers.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -200,7 +200,7 @@ impl Bus {
         self.subscribe_with(&WorkerOptions::new())
     }
 
-    /// [`subscribe`](Bus::subscribe) with options. `label`, `start`, `wait_interval`, `wait_max`, `timeout` and
+    /// As [`subscribe`](Bus::subscribe), with options. `label`, `start`, `wait_interval`, `wait_max`, `timeout` and
     /// `announce` are used.
     ///
     /// ```
@@ -220,7 +220,7 @@ impl Bus {
         Subscriber::join(&self.segment, options)
     }
 
-    /// Returns what all workers have counted.
+    /// Returns the counters of the segment and of all workers.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -233,16 +233,16 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::System`] if the system does not tell which workers live.
+    /// [`ErrorKind::System`] if the locks of the seats cannot be queried.
     pub fn stats(&self) -> Result<Stats> {
         Stats::of(&self.segment)
     }
 
-    /// Checks that every block of the segment is named or held exactly once, as it must be whatever was killed when.
+    /// Checks that every block of the segment is named or held exactly once, as it must be after any kill.
     ///
-    /// It only reads: it takes no seat and no lock, adopts nothing, and disturbs no worker. Its result is only true if
-    /// no worker posts or claims meanwhile, since such a worker is between two states. Workers may be dead or stopped,
-    /// and may join and leave without announcing it.
+    /// It only reads: it takes no seat and no lock, adopts nothing, and does not disturb workers. The result is correct
+    /// only if no worker posts or claims in the meantime, because such a worker is between two states. Workers may be
+    /// dead or stopped, and may join and leave without announcing it.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -265,7 +265,8 @@ impl Bus {
     }
 
     /// Returns the identity of the bus. If a segment of the same name is created again, it has another identity, and
-    /// its event ids begin at 0: an event id means nothing without it. See [`Position`](crate::Position).
+    /// its event ids begin at 0: an event id has a meaning only together with the identity. See
+    /// [`Position`](crate::Position).
     ///
     /// ```
     /// # let name = format!("doc-bus-id-{}", std::process::id());
@@ -300,16 +301,16 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::System`] if the system does not tell.
+    /// [`ErrorKind::System`] if the name cannot be looked up.
     pub fn is_current(&self) -> Result<bool> {
         self.segment.is_current()
     }
 
-    /// Returns the options that were set for [`SegmentOptions::open_or_create`] and that the existing segment does not
-    /// have. Options left at their defaults do not count, nor do sizes that are rounded to the same. Empty if this call
-    /// created the segment, or if it was opened with `open`.
+    /// Returns the options that were set for [`SegmentOptions::open_or_create`] and in which the existing segment
+    /// differs. Options that were left at their defaults are not compared, and sizes are compared after rounding. Empty
+    /// if the call created the segment, or if it was opened with `open`.
     ///
-    /// The first worker that joins by this handle [reports](crate::Trouble::OptionsDiffer) them.
+    /// The first worker that joins through this handle [reports](crate::Trouble::OptionsDiffer) them.
     ///
     /// ```
     /// # let name = format!("doc-differences-{}", std::process::id());
@@ -336,7 +337,8 @@ impl Bus {
         self.segment.geometry().capacity()
     }
 
-    /// Returns the bytes of the largest event, with its names and up to 63 bytes more. It is a quarter of the ring.
+    /// Returns the size of the largest event in bytes, which includes its names and up to 63 bytes more: a quarter of
+    /// the ring.
     ///
     /// ```
     /// let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -355,7 +357,7 @@ impl Bus {
         self.segment.ring().newest()
     }
 
-    /// Removes the segment's name. Its workers continue among themselves; no process can open it any more.
+    /// Removes the segment's name. Its workers continue to use it. No process can open it any more.
     ///
     /// ```
     /// # let name = format!("doc-bus-unlink-{}", std::process::id());
@@ -376,13 +378,13 @@ impl Bus {
         self.segment.unlink()
     }
 
-    /// Gives up this handle and removes the segment's name if no handle on it is left, in this process or any other.
-    /// Returns `true` if this call removed the name.
+    /// Drops this handle, and removes the segment's name if no handle is left in any process. Returns `true` if this
+    /// call removed the name.
     ///
     /// Handles are everything that keeps the segment mapped for writing: clones of the bus, workers, publishers,
     /// subscribers, reservations, wakers, bells; also those that a forked child has inherited. Drop them first.
-    /// Inspectors do not count, and neither does a process that has been killed. Independent processes that each call
-    /// this at their end leave no segment behind, and split no bus: see [Reload](crate#reload).
+    /// Inspectors do not count, and neither does a process that has been killed. If independent processes each call
+    /// this at their end, no segment is left behind, and no bus is split: see [Reload](crate#reload).
     ///
     /// ```
     /// # let name = format!("doc-unlink-if-last-{}", std::process::id());
@@ -396,13 +398,14 @@ impl Bus {
     /// # Ok::<(), seqcast::Error>(())
     /// ```
     ///
-    /// The kernel proves it, by a lease on the file: only the segment's owner and root can call this. If this process
-    /// is stopped in the call for longer than the kernel keeps a lease (`fs.lease-break-time`, 45 s), a process that
-    /// opens the name then can lose it. It finds out by [`is_current`](Bus::is_current).
+    /// The kernel proves it with a lease on the file, so only the segment's owner and root can call this. If this
+    /// process is stopped in the call for longer than the kernel keeps a lease (`fs.lease-break-time`, 45 s), the name
+    /// can be removed under a process that opens it then. That process can detect it with
+    /// [`is_current`](Bus::is_current).
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::System`] if the kernel gives this user no lease; [`ErrorKind::Denied`].
+    /// [`ErrorKind::System`] if the kernel does not grant this user a lease; [`ErrorKind::Denied`].
     pub fn unlink_if_last(self) -> Result<bool> {
         segment::unlink_if_last(self.segment)
     }
@@ -423,20 +426,21 @@ impl SegmentOptions {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Exists`] if there is one; for bad names, options, rights and lack of space the error of that kind.
+    /// [`ErrorKind::Exists`] if the segment exists; otherwise the error for an invalid name or option, missing
+    /// permissions, or too little memory.
     pub fn create(&self, name: &str) -> Result<Bus> {
         Segment::create(name, self).map(Bus::of)
     }
 
-    /// Opens the segment `name`. Only `mode`, `owner`, `creation_timeout` and `dump` are used. The sizes are those of
-    /// the segment.
+    /// Opens the segment `name`. Only `mode`, `owner`, `creation_timeout` and `dump` are used. The segment keeps its
+    /// sizes.
     ///
     /// ```
     /// # let name = format!("doc-open-{}", std::process::id());
     /// use seqcast::SegmentOptions;
     ///
     /// let created = SegmentOptions::new().capacity(1024).mode(0o660).unlink_on_drop(true).create(&name)?;
-    /// assert!(SegmentOptions::new().open(&name).is_err(), "more may open it than were accepted");
+    /// assert!(SegmentOptions::new().open(&name).is_err(), "its mode is wider than the accepted one");
     /// let bus = SegmentOptions::new().mode(0o660).open(&name)?;
     /// assert_eq!(bus.capacity(), 1024);
     /// # Ok::<(), seqcast::Error>(())
@@ -452,8 +456,8 @@ impl SegmentOptions {
     /// Opens the segment `name`, or creates it if there is none. Safe to call concurrently: all callers get the same
     /// segment.
     ///
-    /// An existing segment keeps its sizes, mode and owner, even if other ones are set here, as after a reload with a
-    /// changed configuration. The differences are reported, and returned by [`Bus::differences`]. With
+    /// An existing segment keeps its sizes, mode and owner, even if other ones are set here, for example after a reload
+    /// with a changed configuration. The differences are reported, and returned by [`Bus::differences`]. With
     /// [`strict`](SegmentOptions::strict) they are an error. See [Reload](crate#reload).
     ///
     /// ```
@@ -475,8 +479,8 @@ impl SegmentOptions {
         Segment::open_or_create(name, self).map(Bus::of)
     }
 
-    /// Creates a segment without a name, for this process and the processes that it forks. It is gone when the last of
-    /// them ends.
+    /// Creates a segment without a name, for this process and the processes that it forks. It ends with the last of
+    /// them.
     ///
     /// ```
     /// let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -499,9 +503,9 @@ impl fmt::Debug for Bus {
     }
 }
 
-/// Removes the segment `name`. Its workers continue among themselves; no process can open it any more.
+/// Removes the segment `name`. Its workers continue to use it. No process can open it any more.
 ///
-/// A segment may have been created again under this name meanwhile: [`Bus::unlink`] removes only its own.
+/// A segment may have been created again under this name. [`Bus::unlink`] removes only the name of its own segment.
 ///
 /// ```
 /// # let name = format!("doc-unlink-{}", std::process::id());
@@ -513,7 +517,7 @@ impl fmt::Debug for Bus {
 ///
 /// # Errors
 ///
-/// [`ErrorKind::NotFound`]; [`ErrorKind::Foreign`] if it is not a segment of seqcast's.
+/// [`ErrorKind::NotFound`]; [`ErrorKind::Foreign`] if it is not a segment of seqcast.
 pub fn unlink(name: &str) -> Result<()> {
     segment::unlink(name)
 }

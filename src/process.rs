@@ -79,7 +79,7 @@ pub fn configure_on(bus: &Bus, worker: &WorkerOptions) -> Result<&'static Worker
     match WORKER.compare_exchange(before, new, Ordering::AcqRel, Ordering::Acquire) {
         Ok(_) => worker_at(new).ok_or(Error::from(Cause::NotConfigured)),
         Err(winner) => {
-            // SAFETY: it was made above by `Box::into_raw`, and no other code has seen it.
+            // SAFETY: `Box::into_raw` returned it above, and no other code has seen it.
             drop(unsafe { Box::from_raw(new) });
             let name = usable(winner).map_or_else(|| bus.name().to_owned(), |worker| worker.segment_name().to_owned());
             Err(Error::from(Cause::AlreadyConfigured { name }))
@@ -132,7 +132,7 @@ pub fn leave() -> Result<()> {
 }
 
 /// Installs a panic hook, so that reports of handler panics contain the [`HandlerPanic::location`], and the
-/// [`HandlerPanic::backtrace`] if `RUST_BACKTRACE` asks for backtraces. Without it they contain the message only.
+/// [`HandlerPanic::backtrace`] if `RUST_BACKTRACE` enables backtraces. Without it they contain the message only.
 ///
 /// The hook first passes every panic to the previous hook, and adds nothing to its output. A panic that ends the
 /// process, because the program is built with `panic=abort` or the panic cannot unwind, is printed as before.
@@ -157,6 +157,6 @@ fn usable(pointer: *mut Worker) -> Option<&'static Worker> {
 }
 
 fn worker_at(pointer: *mut Worker) -> Option<&'static Worker> {
-    // SAFETY: null, or made by `Box::into_raw` in `configure_on` and never freed once it was stored.
+    // SAFETY: null, or from `Box::into_raw` in `configure_on` and never freed after it was stored.
     unsafe { pointer.as_ref() }
 }

@@ -85,8 +85,8 @@ impl Subscriber {
     }
 
     /// Delivers only events of `topics` from now on. Payloads of other events are not copied, and other unique events
-    /// are left to other seats. An empty list delivers nothing. Events that were already read ahead, beyond a reserved
-    /// id, are not affected.
+    /// are left to other seats. An empty list delivers no events. Events that were already read ahead, beyond a
+    /// reserved id, are not affected.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;

@@ -21,7 +21,7 @@
 //! | [`layout`], [`pools`], [`geometry`], [`fingerprint`] | the layout and the sizes |
 //! | [`options`], [`differences`] | a caller's options |
 //! | [`creation`], [`draft`], [`header`] | finding, creating and checking a segment |
-//! | [`names`], [`facts`], [`file`](self::file), [`storage`], [`remove`] | the file system |
+//! | [`names`], [`facts`], [`file`], [`storage`], [`remove`] | the file system |
 //! | [`locks`] | holds on seats, the creation lock |
 //! | [`memory`], [`unique_hash`], [`fault`], [`ringing`] | parts of an open segment |
 

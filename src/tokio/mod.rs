@@ -6,11 +6,11 @@
 //! wait for other processes: call them from tasks as they are.
 //!
 //! Both register a bell ([`PullBell`](crate::PullBell), [`Bell`](crate::Bell)) with the runtime, once. Make them when
-//! the service starts and keep them: to drop a bell takes up to some milliseconds.
+//! the service starts and keep them: dropping a bell takes up to some milliseconds.
 //!
 //! Create the runtime after the fork: a forked child cannot use its parent's. In a child that inherits one of these
-//! handles each call returns [`ErrorKind::Forked`](crate::ErrorKind::Forked), and a drop leaves the parent's
-//! registration as it is.
+//! handles, each call returns [`ErrorKind::Forked`](crate::ErrorKind::Forked), and a drop does not affect the parent's
+//! registration.
 //!
 //! Other runtimes wait for the descriptor of a bell themselves: see the [page about event
 //! loops](crate::docs::event_loops).

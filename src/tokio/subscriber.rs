@@ -68,7 +68,7 @@ impl AsyncSubscriber {
         AsyncSubscriber::with_bell(subscriber, &BellOptions::new())
     }
 
-    /// [`new`](AsyncSubscriber::new) with options of the bell.
+    /// As [`new`](AsyncSubscriber::new), with options of the bell.
     ///
     /// # Errors
     ///
@@ -82,10 +82,10 @@ impl AsyncSubscriber {
         Ok(AsyncSubscriber { ready, subscriber })
     }
 
-    /// Waits for what comes next and returns it. A subscriber that fell behind gets [`Delivery::Lagged`] in its turn,
-    /// with the number of events that it missed, and goes on.
+    /// Waits for the next delivery and returns it. A subscriber that fell behind gets [`Delivery::Lagged`] in order,
+    /// with the number of events that it missed, and continues.
     ///
-    /// At an id that another seat has reserved it waits until the id is decided or given up. [`Delivery::Reserved`] is
+    /// At an id that another seat has reserved, waits until the id is decided or given up. [`Delivery::Reserved`] is
     /// returned only for an id that this subscriber has reserved itself, which only its own commit decides.
     ///
     /// A task that receives in a loop yields to the other tasks of its thread from time to time, by tokio's
@@ -93,8 +93,7 @@ impl AsyncSubscriber {
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: if `recv` is dropped before it is complete, as in a branch of `tokio::select!`,
-    /// nothing was taken.
+    /// Cancel safe: if `recv` is dropped before it completes, as in a branch of `tokio::select!`, no delivery is lost.
     ///
     /// # Errors
     ///
@@ -104,7 +103,7 @@ impl AsyncSubscriber {
         Ok(self.subscriber.tell(found))
     }
 
-    /// Returns what comes next, or `None` if there is nothing new. Does not wait.
+    /// Returns the next delivery, or `None` if there is nothing new. Does not wait.
     ///
     /// # Errors
     ///
@@ -113,7 +112,7 @@ impl AsyncSubscriber {
         self.subscriber.try_next()
     }
 
-    /// Returns a [`Stream`] of what `map` makes of each delivery. After an error the stream ends.
+    /// Returns a [`Stream`] of the results of `map` for each delivery. After an error, the stream ends.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -156,7 +155,7 @@ impl AsyncSubscriber {
         &self.subscriber
     }
 
-    /// Returns the subscriber. To read from it directly is allowed: this handle goes on behind what was read.
+    /// Returns the subscriber. It may be read directly: this handle then continues after what was read.
     pub fn get_mut(&mut self) -> &mut Subscriber {
         &mut self.subscriber
     }
@@ -190,7 +189,7 @@ impl fmt::Debug for AsyncSubscriber {
     }
 }
 
-/// A [`Stream`] of what a closure makes of each delivery: see [`AsyncSubscriber::into_stream`].
+/// A [`Stream`] of the results of a closure for each delivery: see [`AsyncSubscriber::into_stream`].
 #[must_use = "streams do nothing unless polled"]
 pub struct Deliveries<F> {
     subscriber: AsyncSubscriber,

@@ -33,11 +33,11 @@ const TURN: u64 = 64;
 /// # }
 /// ```
 ///
-/// Handlers are ordinary functions: they must not block the thread for long. A handler that has to await sends what it
-/// got to a task, but changes state itself: what is sent on may lag behind what has been acknowledged (see
+/// Handlers are ordinary functions: they must not block the thread for long. A handler that must await sends the event
+/// to a task, but changes state itself: the task may lag behind changes that were already acknowledged (see
 /// [`Worker::on`]).
 ///
-/// Two of them may serve one worker. The events are then handed out by one at a time, in order.
+/// Two of them may serve one worker. Only one at a time then delivers events, in order.
 pub struct AsyncWorker {
     ready: Registered<Bell>,
     worker: Worker,
@@ -57,7 +57,7 @@ impl AsyncWorker {
         AsyncWorker::with_bell(worker, &BellOptions::new())
     }
 
-    /// [`new`](AsyncWorker::new) with options of the bell.
+    /// As [`new`](AsyncWorker::new), with options of the bell.
     ///
     /// # Errors
     ///
@@ -71,20 +71,20 @@ impl AsyncWorker {
         Ok(AsyncWorker { ready, worker: worker.clone() })
     }
 
-    /// Waits until there is something to poll, and polls it: the handlers run on this task. Returns after at most 64
-    /// events, so that a task which polls in a loop yields to the others.
+    /// Waits until there is something to poll, and polls: the handlers run on this task. Returns after at most 64
+    /// events, so that a task that polls in a loop yields to other tasks.
     ///
-    /// At an id that another seat has reserved it waits until the id is decided or given up; the handlers have had what
-    /// comes before.
+    /// At an id that another seat has reserved, waits until the id is decided or given up. Earlier events have been
+    /// delivered by then.
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: a poll runs to its end or was not begun. [`run`](AsyncWorker::run) and [`wait`](AsyncWorker::wait)
-    /// are, too.
+    /// Cancel safe: a poll has run to its end or was not begun. [`run`](AsyncWorker::run) and
+    /// [`wait`](AsyncWorker::wait) are, too.
     ///
     /// # Errors
     ///
-    /// As [`Bell::poll`], among them [`ErrorKind::Left`] when the worker has left; [`ErrorKind::System`] if the runtime
+    /// As [`Bell::poll`], including [`ErrorKind::Left`] after the worker has left; [`ErrorKind::System`] if the runtime
     /// is shutting down.
     pub async fn poll(&self) -> Result<Polled> {
         loop {
@@ -101,7 +101,7 @@ impl AsyncWorker {
     ///
     /// # Errors
     ///
-    /// As [`poll`](AsyncWorker::poll), but for [`ErrorKind::Left`].
+    /// As [`poll`](AsyncWorker::poll), except [`ErrorKind::Left`].
     pub async fn run(self) -> Result<()> {
         loop {
             match self.poll().await {
@@ -113,8 +113,8 @@ impl AsyncWorker {
     }
 
     /// Waits until there may be something to poll, or a [`Waker`](crate::Waker) of the worker is used. Call
-    /// [`poll_now`](AsyncWorker::poll_now) before the next wait: a wait after a wait may miss what was posted between
-    /// them.
+    /// [`poll_now`](AsyncWorker::poll_now) before the next wait: a second wait may miss events that were posted between
+    /// the two.
     ///
     /// # Errors
     ///
@@ -123,7 +123,7 @@ impl AsyncWorker {
         poll_fn(|cx| self.ready.poll_rung(cx, self.worker.segment_name())).await
     }
 
-    /// Polls what is there, at most `events` events, without waiting: [`Bell::poll_at_most`].
+    /// Polls at most `events` events without waiting, as [`Bell::poll_at_most`] does.
     ///
     /// # Errors
     ///
