@@ -42,7 +42,7 @@ pub enum Command {
     Tail(TailArgs),
     /// Post an event.
     Post(PostArgs),
-    /// Run a command in one place only, like flock.
+    /// Run a command in one process at a time, like flock.
     Claim(ClaimArgs),
     /// List held unique keys.
     Claims(ClaimsArgs),
@@ -227,8 +227,8 @@ pub struct RmArgs {
     /// The segment's name.
     #[arg(add = ArgValueCompleter::new(segment_names))]
     pub name: String,
-    /// Remove it even under its workers. They continue with each other in the old segment, and processes that open the
-    /// name from then on get a new, empty one.
+    /// Remove it even if workers use it. They stay connected to each other in the old segment, and processes that open
+    /// the name later get a new, empty segment.
     #[arg(long)]
     pub force: bool,
 }

@@ -23,7 +23,7 @@ use crate::units::long_duration;
 /// The exit codes of shells for a command that does not exist, and for one that cannot be run.
 const NOT_FOUND: u8 = 127;
 const NOT_RUNNABLE: u8 = 126;
-/// Between two tries for a held key.
+/// The sleep between two tries for a held key.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 pub fn run(args: &ClaimArgs, output: &mut Output) -> Result<Exit, Failure> {

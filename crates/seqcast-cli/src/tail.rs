@@ -11,9 +11,10 @@ use crate::exit::{Exit, Failure};
 use crate::output::{Output, Tone, printable};
 use crate::units::{long_duration, rfc3339};
 
-/// Between two looks when nothing is new. An inspector may not write, and so cannot ask to be woken.
+/// The sleep between two reads if nothing is new. An inspector cannot write to the segment, so it cannot ask to be
+/// woken.
 const NAP: Duration = Duration::from_millis(10);
-/// Looks between two checks that the name still leads to this segment.
+/// Reads between two checks that the name still leads to this segment.
 const LOOKS_BETWEEN_CHECKS: u32 = 100;
 
 pub fn run(args: &TailArgs, output: &mut Output) -> Result<Exit, Failure> {

@@ -98,15 +98,15 @@ impl Log {
     }
 }
 
-/// Joins a worker that notes all that it delivers.
+/// Joins a worker that records all events that it delivers.
 pub fn listener(bus: &Bus, options: &WorkerOptions) -> (Worker, Log) {
     let worker = bus.join_with(options).unwrap();
     let log = Log::of(&worker, Scope::All);
     (worker, log)
 }
 
-/// Posts `count` events that `worker`, which a poller polls, notes in `log`: each after the one before it was
-/// delivered.
+/// Posts `count` events for `worker`, which a poller polls and which records events in `log`. Posts each event after
+/// the previous one was delivered.
 pub fn deliver_one_by_one(worker: &Worker, log: &Log, count: usize) {
     for delivered in log.len() + 1..=log.len() + count {
         worker.post(("s", "e"), b"").unwrap();

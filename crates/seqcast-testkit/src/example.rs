@@ -1,4 +1,4 @@
-//! Examples of the package under test, to be run as a user would.
+//! Builds examples of the package under test, to run them as a user does.
 
 use std::env;
 use std::path::{Path, PathBuf};

@@ -317,7 +317,7 @@ pub fn in_time_namespace(ahead: i64, body: impl FnOnce()) -> bool {
     refused.load(Ordering::Relaxed) == 0
 }
 
-/// Runs `body` in a forked child. Returns whether it ended well, and its output to standard error.
+/// Runs `body` in a forked child. Returns `true` if it ended well, and its output to standard error.
 pub fn stderr_of(body: impl FnOnce()) -> (bool, String) {
     let (mut reader, writer) = io::pipe().unwrap();
     let child = Child::fork(|| {

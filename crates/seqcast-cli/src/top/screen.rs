@@ -261,7 +261,7 @@ impl View {
         let or_none = |id: Option<u64>| plain(id.map_or("-".to_owned(), grouped));
         let facts: [(&str, (String, Tone)); 32] = [
             ("seat", plain(worker.seat.to_string())),
-            ("taken", plain(format!("{} times, {} from the dead", worker.incarnation, worker.adopted))),
+            ("taken", plain(format!("{} times, {} from dead workers", worker.incarnation, worker.adopted))),
             ("pid", plain(worker.pid.to_string())),
             ("state", (row.state.name().to_owned(), tone_of(row.state))),
             ("joined", plain(rfc3339(worker.joined_at))),

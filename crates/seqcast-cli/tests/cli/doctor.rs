@@ -179,7 +179,7 @@ fn malformed_events_are_found() {
     let facts = seqcast(&["inspect", &name, "--layout", "--format", "json"]).expect(0).json();
     let blocks = facts["regions"].as_array().unwrap().iter().find(|region| region["name"] == "blocks").unwrap().clone();
     let (offset, stride) = (blocks["offset"].as_u64().unwrap() as usize, blocks["stride"].as_u64().unwrap() as usize);
-    // Whatever the block contains, its kinds become ones that do not exist.
+    // Replaces the kinds in the block with kinds that do not exist.
     let mut bytes = std::fs::read(name.path()).unwrap();
     for block in bytes[offset..].chunks_exact_mut(stride).take(blocks["count"].as_u64().unwrap() as usize) {
         block[28..32].fill(0xff);

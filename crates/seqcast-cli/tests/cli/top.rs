@@ -81,7 +81,7 @@ fn the_high_water_mark_of_lag_stays_and_the_history_moves() {
     worker.told("poll");
     let mut pty = top(&name, &[], 24, 120);
     let pid = worker.pid();
-    // REC PID LABEL AGE CURSOR LAG HIGH MISSED FAILED POLL STATE.
+    // SEAT PID LABEL AGE CURSOR LAG HIGH MISSED FAILED POLL STATE.
     let field =
         |screen: &str, at: usize| row(screen, pid).and_then(|row| Some(row.split_whitespace().nth(at)?.to_owned()));
     pty.shows("no lag", |screen| field(screen, 5).as_deref() == Some("0"));
