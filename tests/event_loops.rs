@@ -1,5 +1,5 @@
-//! The programs of docs/event_loops.md: a bell in the loops that users have. For each event the loop goes to sleep
-//! before it is posted, and no timer wakes it.
+//! The programs of docs/event_loops.md: bells in common event loops. The loop goes to sleep before each event is
+//! posted, and no timer wakes it.
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use seqcast_testkit::{HOUR, Name, bus, quiet, small};
 const EVENTS: u64 = 200;
 const BELL: u64 = 7;
 
-/// A worker with a bell, and a thread that posts one event each time that it is asked to.
+/// A worker with a bell, and a thread that posts one event on each request.
 struct Scene {
     bell: Bell,
     handled: Arc<AtomicU64>,
@@ -53,12 +53,12 @@ impl Scene {
         Scene { bell, handled, ask: Some(ask), posting: Some(posting), _worker: worker, _name: name }
     }
 
-    /// Polls, and has the next event posted if the last one was handled. Returns `false` when all were.
+    /// Polls, and requests the next event if the last one was handled. Returns `false` when all events were handled.
     fn poll(&self) -> bool {
         let before = self.handled();
         self.bell.poll().unwrap();
         let handled = self.handled();
-        // The first poll finds nothing, and asks for the first event.
+        // The first poll finds nothing, and requests the first event.
         if handled > before || handled == 0 {
             if handled == EVENTS {
                 return false;
@@ -187,7 +187,7 @@ fn g19_io_uring() {
     }
 }
 
-/// The reading half of a loop on a subscriber: reads what is there. Returns how much that was.
+/// Reads all events of a loop's subscriber. Returns their number.
 fn on_readable(bell: &PullBell, subscriber: &mut Subscriber) -> u64 {
     let mut events = 0;
     loop {

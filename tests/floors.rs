@@ -1,5 +1,5 @@
-//! The floor plan of the source tree: imports go downward only. See ARCHITECTURE.md, "Floors". And the width of lines,
-//! also where rustfmt does not look: in comments, strings, tables and macros.
+//! Checks that imports go downward only (see ARCHITECTURE.md, "Floors"), and the width of lines, also where rustfmt
+//! does not look: in comments, strings, tables and macros.
 
 use std::collections::BTreeSet;
 use std::fs;

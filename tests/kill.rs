@@ -30,14 +30,14 @@ struct Scene {
     listeners: [(Worker, Log); 2],
     /// The child's report: its call's result plus one, and how often it ran the unique event.
     said: &'static [AtomicU64],
-    /// They are armed when the child begins its call.
+    /// The bells, armed when the child begins its call.
     bells: Option<Bells>,
 }
 
-/// A loop that is not woken within this time sleeps although there is an event.
+/// A loop that is not woken within this time sleeps over an event.
 const LONG: Duration = HANGS.checked_div(4).unwrap();
 
-/// Event loops that no timer wakes, and that wait for reserved ids as long as their reservers live.
+/// Event loops that no timer wakes. They wait for reserved ids as long as the reservers live.
 struct Bells {
     worker: Worker,
     pushed: Bell,
@@ -71,7 +71,7 @@ impl Bells {
         [self.worker.cursor(), self.subscriber.cursor()] == [bus.next_id(); 2]
     }
 
-    /// Both loops are woken, and then have everything.
+    /// Checks that both loops are woken, and then have all events.
     fn assert_rung(&mut self, bus: &Bus) {
         assert!(is_readable(&self.pushed, LONG) && is_readable(&self.pulled, LONG), "G19: a loop sleeps over an event");
         self.run();
@@ -331,7 +331,7 @@ fn at_every_step_of(scene: fn() -> Scene, call: Call, places: &[u64], act: impl 
 }
 
 /// Kills `call` after each of its changes to the segment. Then, in other scenes, stops it there while another process
-/// posts, and resumes it. No loop sleeps although there is an event. `least`: the smallest number of changes.
+/// posts, and resumes it. No loop may sleep over an event. `least`: the smallest number of changes.
 fn rung_at_every_step(call: Call, least: usize) {
     fn bells(scene: &mut Scene) -> (&mut Bells, &Bus) {
         (scene.bells.as_mut().unwrap(), &scene.bus)

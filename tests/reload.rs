@@ -1,4 +1,4 @@
-//! The front page's chapter "Reload": a new generation of processes beside an old one.
+//! The chapter "Reload" of the front page: a new generation of processes beside an old one.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -20,7 +20,7 @@ alone! {
         poll(&old);
         poll(&beside);
         assert_eq!(logs.map(|log| log.events()), [["from the old", "from the new"]; 2]);
-        // One that comes after the old one has left misses nothing either.
+        // A generation that comes after the old one has left misses nothing, either.
         let position = old.position();
         old.leave().unwrap();
         beside.post(("s", "between"), b"").unwrap();
@@ -128,7 +128,7 @@ alone! {
         child.await_stop();
         held("a stopped process");
         child.kill();
-        // Who only looks does not count.
+        // Inspectors do not count.
         let _inspector = small().inspect(&name).unwrap();
         assert!(open().unlink_if_last().unwrap());
         assert!(!name.path().exists());

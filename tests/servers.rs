@@ -4,7 +4,7 @@ use std::process::Command;
 
 use seqcast_testkit::example;
 
-/// Runs an example. Returns its last line, and whether it succeeded.
+/// Runs an example. Returns its last line, and `true` if it succeeded.
 fn run(name: &str, arguments: &[&str]) -> (String, bool) {
     let output = Command::new(example(name, &["tokio"])).args(arguments).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();

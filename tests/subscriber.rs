@@ -1,4 +1,4 @@
-//! The pull reader: what a seat without handlers gets, in order, and when it sleeps.
+//! Subscribers: what a seat without handlers gets, in order, and when it sleeps.
 
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering::Relaxed;

@@ -17,7 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::{LocalSet, yield_now};
 use tokio::time::timeout;
 
-/// No timer wakes a reader with such a bell: it is woken by a ring, or not at all.
+/// Options of bells that no timer makes readable: only a ring wakes the reader.
 fn rung_only() -> BellOptions {
     BellOptions::new().interval(HOUR)
 }
@@ -31,7 +31,7 @@ fn subscribe(bus: &Bus) -> AsyncSubscriber {
     AsyncSubscriber::with_bell(subscriber, &rung_only()).unwrap()
 }
 
-/// The number that an event carries.
+/// Returns the number in an event.
 fn number(delivery: Delivery<'_>) -> u64 {
     match delivery {
         Delivery::Event(event) => u64::from_le_bytes(event.bytes().try_into().unwrap()),
@@ -52,7 +52,7 @@ fn g19_a_task_receives_what_other_threads_post_in_order() {
     let (ask, asked) = std::sync::mpsc::channel();
     let poster = bus.clone();
     let posting = std::thread::spawn(move || {
-        // One at a time: each waits until the task has taken the one before, so that each has to wake it.
+        // One at a time: each is posted after the task has taken the previous one, so that each must wake it.
         for next in asked {
             post_numbers(&poster, next..next + 1);
         }
@@ -114,7 +114,7 @@ fn g2_a_receive_that_is_cancelled_takes_nothing() {
             }
         });
         while expected < 300 {
-            // The other branch is ready at the second poll, whatever the first one has found by then.
+            // The other branch is ready at the second poll, whatever the first branch has found.
             let mut polls = 0;
             tokio::select! {
                 biased;
@@ -154,7 +154,7 @@ fn a_task_that_receives_in_a_loop_lets_others_run() {
         });
         for number in 0..10_000_u64 {
             publisher.post(("s", "e"), number.to_le_bytes()).unwrap();
-            // It is there already, so that nothing but the budget makes the task yield.
+            // The events are posted already, so only the budget makes the task yield.
             assert_eq!(self::number(subscriber.recv().await.unwrap()), number);
         }
         assert!(turns.get() >= 10_000 / 200, "the other task had {} turns", turns.get());

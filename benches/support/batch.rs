@@ -248,10 +248,10 @@ pub fn wake_one_way<C: Channel>(board: &Board, channel: &C, place: Wake, rounds:
     Ok(Batch::sampled(board, 1.0))
 }
 
-/// What is measured of a post to many sleepers.
+/// The measurement of a post to many sleepers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Of {
-    /// What the post costs its poster.
+    /// The cost of the post for its poster.
     Poster,
     /// The time from before the post until the last sleeper has it.
     Last,

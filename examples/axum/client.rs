@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use crate::Result;
 use crate::server::{CACHE, WORKER};
 
-/// After so many requests a connection is closed: the next one may lead to another worker.
+/// A connection is closed after this many requests. The next one may reach another worker.
 const REQUESTS_PER_CONNECTION: u32 = 50;
 const ATTEMPTS: u32 = 20;
 
@@ -41,7 +41,8 @@ impl Client {
         Client { address, connections, random: fastrand::Rng::with_seed(seed) }
     }
 
-    /// Sends a request on one of the connections. One that breaks is sent again: all of these requests may be repeated.
+    /// Sends a request on one of the connections. If the connection breaks, sends the request again: all these requests
+    /// may be repeated.
     pub async fn send(&mut self, method: Method, path: &str, body: &str) -> Result<Answer> {
         let mut last = "never sent".into();
         for _ in 0..ATTEMPTS {
@@ -75,7 +76,7 @@ async fn connect(address: SocketAddr) -> Result<Connection> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    // It ends when the sender is dropped. The sender returns its error.
+    // The task ends when the sender is dropped. The sender returns its error.
     tokio::spawn(connection);
     Ok(Connection { sender, requests: 0 })
 }

@@ -1,5 +1,4 @@
-//! The worker processes, as a supervisor such as systemd would start them: they know each other by the segment's name
-//! only.
+//! The worker processes, started as a supervisor such as systemd would start them: they share only the segment's name.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -16,7 +15,7 @@ use crate::Result;
 
 pub struct Fleet {
     address: SocketAddr,
-    /// Keeps the port; it does not listen.
+    /// Reserves the port. It does not listen.
     _port: TcpSocket,
     segment: String,
     database: PathBuf,
@@ -69,7 +68,7 @@ impl Fleet {
         Ok(Member { process, output })
     }
 
-    /// Starts a second worker `number`, and has the first end when its requests are done.
+    /// Starts a second worker `number`, and tells the first to end when its requests are done.
     pub async fn restart(&mut self, number: usize) -> Result<()> {
         let next = self.spawn(number as u64)?;
         let old = std::mem::replace(&mut self.members[number], next);
@@ -79,7 +78,7 @@ impl Fleet {
 
     /// Returns how often a worker's thread is woken while nothing happens, on average.
     pub async fn idle_wakeups_per_second(&self, time: Duration) -> Result<f64> {
-        // The remaining requests are done by then.
+        // By then, the remaining requests are done.
         sleep(Duration::from_millis(500)).await;
         let before = self.wakeups()?;
         sleep(time).await;
@@ -117,7 +116,7 @@ impl Drop for Fleet {
 }
 
 impl Member {
-    /// Asks the worker to end, and waits for it. Returns how many events it missed.
+    /// Tells the worker to end, and waits for it. Returns how many events it missed.
     async fn end(mut self) -> Result<u64> {
         kill_process(Pid::from_child(&self.process), Signal::TERM)?;
         let status = loop {

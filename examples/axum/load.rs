@@ -1,4 +1,4 @@
-//! Clients that know what each answer has to be.
+//! Clients that know the correct answer to each request.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,9 +11,9 @@ use crate::Result;
 use crate::client::{Answer, Client};
 
 const CLIENTS: u64 = 8;
-/// Each item is changed by one client, which therefore knows what it is.
+/// Only one client changes an item, so it knows the item's value.
 const ITEMS_PER_CLIENT: u64 = 3;
-/// How often an item is read after each change, on any connection.
+/// How often an item is read after each change, over any connection.
 const READS: u64 = 6;
 
 pub struct Load {
@@ -28,9 +28,9 @@ pub struct Tally {
     /// Answers from before a change that had been acknowledged.
     pub stale: u64,
     pub hits: u64,
-    /// Answers of each worker.
+    /// The number of answers of each worker.
     pub by_worker: BTreeMap<u64, u64>,
-    /// The first stale answers, to be read.
+    /// The first stale answers, to be printed.
     pub findings: Vec<String>,
 }
 
@@ -46,7 +46,7 @@ impl Load {
             let paths = (0..ITEMS_PER_CLIENT).map(|item| format!("/items/{number}-{item}")).collect();
             clients.spawn(Reader { client, tally: Tally::default() }.change_and_read(paths, self.until));
         }
-        // The configuration is reloaded as any other change is told.
+        // A new configuration is a change like any other.
         let reloading = Reader { client: Client::new(self.address, CLIENTS), tally: Tally::default() };
         clients.spawn(reloading.change_and_read(vec!["/config".to_owned()], self.until));
         let mut sum = Tally::default();
@@ -85,7 +85,7 @@ impl Reader {
         if answer.status == StatusCode::NO_CONTENT { Ok(()) } else { Err(format!("{path}: {}", answer.status).into()) }
     }
 
-    /// Reads an item that is known to be `expected`.
+    /// Reads an item that must be `expected`.
     async fn read(&mut self, path: &str, expected: Option<&str>) -> Result<()> {
         for _ in 0..READS {
             let answer = self.send(Method::GET, path, "").await?;

@@ -1,13 +1,13 @@
-//! An HTTP service of independent processes that listen on one port (`SO_REUSEPORT`), each with a cache of its own,
-//! kept right by events: `cargo run --release --features tokio --example axum`
+//! An HTTP service of independent processes that listen on one port (`SO_REUSEPORT`). Each has its own cache, which
+//! events keep up to date: `cargo run --release --features tokio --example axum`
 //!
 //! A change is acknowledged after its event is posted, and each request polls before it reads the cache. So a request
-//! that begins after an acknowledgement sees the change, in whichever worker it arrives. An idle worker is woken by its
-//! bell: no thread, no timer.
+//! that begins after an acknowledgement sees the change in every worker. The bell wakes an idle worker, without a
+//! thread or a timer.
 //!
-//! The program starts the workers, puts them under load, restarts one meanwhile, and compares every answer with what
-//! was acknowledged. Its last line is
-//! `axum: workers=<n> requests=<n> stale=0 missed=0 idle_wakeups_per_s=<x>`.
+//! The program starts the workers, puts them under load, restarts one of them during the load, and compares every
+//! answer with the acknowledged changes. Its last line is `axum: workers=<n> requests=<n> stale=0 missed=0
+//! idle_wakeups_per_s=<x>`.
 
 mod client;
 mod database;
@@ -27,7 +27,7 @@ use self::load::Load;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// An HTTP service of independent processes whose caches are kept right by events
+/// An HTTP service of independent processes with caches that events keep up to date
 #[derive(Clone, Debug, Parser)]
 #[command(name = "axum", max_term_width = 100)]
 struct Args {
@@ -37,10 +37,10 @@ struct Args {
     /// How long the load lasts, in seconds
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = value_parser!(u64).range(2..=3600))]
     seconds: u64,
-    /// Let the workers poll by a timer only, and not before each request, to see that the load notices
+    /// Let the workers poll only by a timer, and not before each request, to see that the load finds stale answers
     #[arg(long)]
     careless: bool,
-    /// Run a worker: its number
+    /// Run as the worker with this number
     #[arg(long, hide = true)]
     worker: Option<u64>,
     /// The address that all workers listen on
@@ -49,7 +49,7 @@ struct Args {
     /// The name of the segment
     #[arg(long, hide = true, default_value = "")]
     segment: String,
-    /// The folder that stands for the database
+    /// The folder that is used as the database
     #[arg(long, hide = true, default_value = ".")]
     database: PathBuf,
 }
@@ -67,7 +67,7 @@ async fn demonstrate(args: &Args) -> Result<()> {
     let mut fleet = Fleet::start(args.workers, args.careless)?;
     let load = Load::new(fleet.address(), Duration::from_secs(args.seconds));
     let loading = tokio::spawn(load.run());
-    // Half of the time is over: one worker is told to end, finishes its requests, and is replaced.
+    // After half of the time, one worker is told to end, finishes its requests, and is replaced.
     tokio::time::sleep(Duration::from_secs(args.seconds) / 2).await;
     fleet.restart(0).await?;
     let tally = loading.await??;
@@ -83,5 +83,5 @@ async fn demonstrate(args: &Args) -> Result<()> {
         args.workers, tally.requests, tally.stale
     );
     let is_good = tally.stale == 0 && missed == 0 && tally.by_worker.len() as u64 == args.workers && tally.hits > 0;
-    if is_good { Ok(()) } else { Err("a promise was not kept".into()) }
+    if is_good { Ok(()) } else { Err("a check failed".into()) }
 }

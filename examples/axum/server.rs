@@ -55,7 +55,7 @@ pub async fn run(number: u64, args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// A service without a bell polls at an interval. Its caches may be outdated for up to that time.
+/// A service without a bell polls at an interval. Its caches may be outdated for that long.
 async fn poll_by_timer(worker: Worker) -> seqcast::Result<()> {
     loop {
         tokio::time::sleep(Duration::from_millis(20)).await;

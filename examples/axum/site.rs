@@ -23,11 +23,11 @@ pub struct Site {
 #[derive(Default)]
 struct Cache {
     items: HashMap<String, Option<String>>,
-    /// Goes up with each event: what was read from the database before may be old.
+    /// Increases with each event: an item that was read from the database before may be outdated.
     generation: u64,
 }
 
-/// An item, and where it came from.
+/// An item, and its origin.
 pub struct Found {
     pub value: Option<String>,
     pub is_hit: bool,
@@ -37,7 +37,7 @@ impl Site {
     pub fn new(worker: Worker, database: Database, careless: bool) -> Result<Arc<Site>> {
         let site = Arc::new(Site { worker, database, cache: Mutex::default(), careless });
         let weak = Arc::downgrade(&site);
-        // The handler changes the state itself. Had it sent the key to a task, a request could overtake it.
+        // The handler changes the state itself. If it sent the key to a task, a request could overtake that task.
         site.worker.on(Scope::from(CHANGED), move |event: &Event<'_>| {
             if let Some(site) = weak.upgrade() {
                 let mut cache = site.cache();
@@ -48,7 +48,7 @@ impl Site {
         Ok(site)
     }
 
-    /// Returns what an item is now.
+    /// Returns the current value of an item.
     ///
     /// A request that begins after a change was acknowledged must see it. The change's event was posted before the
     /// acknowledgement, so it is enough to poll first. That costs nanoseconds if nothing is new.
@@ -62,7 +62,7 @@ impl Site {
             cache.generation
         };
         let value = self.database.get(key)?;
-        // An event that was posted since may be about what was read here: then it is not kept.
+        // An event that was posted in the meantime may be about this item: then the cache does not keep it.
         if self.catch_up()? {
             let mut cache = self.cache();
             if cache.generation == generation {
@@ -72,30 +72,30 @@ impl Site {
         Ok(Found { value, is_hit: false })
     }
 
-    /// Changes an item. When this returns, all workers know.
+    /// Changes an item. When this returns, its event is posted to all workers.
     pub fn put(&self, key: &str, value: &str) -> Result<()> {
         self.database.put(key, value)?;
         self.worker.post(CHANGED, key)?;
         Ok(())
     }
 
-    /// Deletes an item. When this returns, all workers know.
+    /// Deletes an item. When this returns, its event is posted to all workers.
     pub fn delete(&self, key: &str) -> Result<()> {
         self.database.delete(key)?;
         self.worker.post(CHANGED, key)?;
         Ok(())
     }
 
-    /// Handles all events that were posted before this call. Returns `false` if that was not possible, because one of
-    /// them is behind an id that another process has reserved: until then the cache may be old, and the database is
-    /// asked.
+    /// Handles all events that were posted before this call. Returns `false` if one of them is behind an id that
+    /// another process has reserved. Until that id is decided, the cache may be outdated, and requests read the
+    /// database.
     fn catch_up(&self) -> Result<bool> {
         if self.careless {
             return Ok(true);
         }
         let polled = self.worker.poll_now()?;
         if polled.missed() > 0 {
-            // Nothing is known of what was missed.
+            // The missed events may be about any item.
             let mut cache = self.cache();
             cache.generation += 1;
             cache.items.clear();
@@ -108,7 +108,7 @@ impl Site {
     }
 }
 
-/// Says what went wrong on a worker, and counts what it missed.
+/// Prints the reports of a worker, and counts the events that it missed.
 pub fn report(report: &Report<'_>) {
     if let Trouble::Lagged { missed, .. } = report.trouble {
         println!("missed {missed}");

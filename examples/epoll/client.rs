@@ -1,4 +1,4 @@
-//! Clients that know what each answer has to be.
+//! Clients that know the correct answer to each request.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::Result;
 
-/// How often a value is read after it was set, on any connection.
+/// How often a value is read after it was set, over any connection.
 const READS: u64 = 5;
 const CONNECTIONS: usize = 6;
 
@@ -28,7 +28,7 @@ pub fn run(address: SocketAddr, number: u64, until: Instant) -> Result<Tally> {
             match Line::ask(slot, address, request) {
                 Ok(answer) if answer == "busy" => std::thread::yield_now(),
                 Ok(answer) => return Ok(answer),
-                // Its worker was killed. Both requests may be sent again.
+                // The worker was killed. Both requests may be sent again.
                 Err(_) => *slot = None,
             }
         }

@@ -1,4 +1,4 @@
-//! A connection that speaks lines, without blocking.
+//! A non-blocking connection that carries lines.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ pub struct Connection {
     received: Vec<u8>,
 }
 
-/// The peer has closed the connection, or does not keep to the protocol.
+/// The peer has closed the connection, or violated the protocol.
 pub struct Closed;
 
 impl Connection {
@@ -22,7 +22,7 @@ impl Connection {
         Ok(Connection { stream, received: Vec::new() })
     }
 
-    /// Reads what is there, and sends `answer`'s answer to each whole line.
+    /// Reads what is available, and sends the result of `answer` for each complete line.
     pub fn serve(&mut self, mut answer: impl FnMut(&str) -> String) -> Result<(), Closed> {
         let mut buffer = [0; LONGEST];
         loop {

@@ -1,17 +1,18 @@
-//! A prefork server whose workers run one epoll loop each: connections, a timer, signals, and the bell of the bus are
+//! A prefork server. Each worker runs one epoll loop: connections, a timer, signals and the bell of the bus are
 //! descriptors of the same loop. `cargo run --release --example epoll`
 //!
-//! Each worker keeps the whole table of values in memory. `set` is answered after its event is posted, and each `get`
-//! polls first, so that it never sees a value older than one that was acknowledged, in whichever worker. Twenty times a
-//! second each worker posts the same unique event; one of them runs it.
+//! Each worker keeps the whole table of values in memory. A `set` is answered after its event is posted, and each `get`
+//! polls first, so in every worker it sees all acknowledged values. Twenty times a second, each worker posts the same
+//! unique event, and one of them runs it.
 //!
-//! The master forks the workers, runs clients against them, kills one meanwhile and forks another, and ends all by
-//! SIGTERM. Its last line is `epoll: workers=<n> requests=<n> stale=0 killed=1 ticks=<n> doubled=0`.
+//! The master forks the workers and runs clients against them. In the meantime it kills a worker and forks another. At
+//! the end it stops all workers with SIGTERM. Its last line is `epoll: workers=<n> requests=<n> stale=0 killed=1
+//! ticks=<n> doubled=0`.
 
 mod client;
 mod connection;
 mod master;
-#[allow(dead_code)] // It does more for prefork.
+#[allow(dead_code)] // `prefork` uses the rest of it.
 #[path = "../prefork/process.rs"]
 mod process;
 mod worker;
@@ -20,7 +21,7 @@ use clap::{Parser, value_parser};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// A prefork server whose workers run one epoll loop each
+/// A prefork server in which each worker runs one epoll loop
 #[derive(Debug, Parser)]
 #[command(name = "epoll", max_term_width = 100)]
 struct Args {

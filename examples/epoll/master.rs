@@ -1,4 +1,4 @@
-//! The master: forks, kills, and judges.
+//! The master: forks and kills workers, and checks the results.
 
 use std::mem::size_of;
 use std::net::TcpListener;
@@ -20,7 +20,8 @@ const TICKS: usize = 1 << 17;
 
 pub fn run(args: &Args) -> Result<()> {
     let name = format!("seqcast-epoll-{}", std::process::id());
-    // A worker that is forked later reads all events from the first on: the ring holds those of a demonstration.
+    // A worker that is forked later reads all events from the first on. The ring has room for all events of a
+    // demonstration.
     let bus = SegmentOptions::new().capacity(1 << 18).block_size(64).unlink_on_drop(true).create(&name)?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
@@ -30,7 +31,7 @@ pub fn run(args: &Args) -> Result<()> {
     for number in 0..args.workers {
         workers.fork(number)?;
     }
-    // The master has one thread whenever it forks. A process of its own runs the clients.
+    // The master has one thread whenever it forks, so a separate process runs the clients.
     let until = Instant::now() + Duration::from_secs(args.seconds);
     let tallies = shared_words(2)?;
     let clients = fork("clients", || {
@@ -65,7 +66,7 @@ pub fn run(args: &Args) -> Result<()> {
         ran.len()
     );
     let is_good = is_good && stale == 0 && doubled == 0 && missed == 0 && requests > 0 && !ran.is_empty();
-    if is_good { Ok(()) } else { Err("a promise was not kept".into()) }
+    if is_good { Ok(()) } else { Err("a check failed".into()) }
 }
 
 struct Workers<'a> {

@@ -118,7 +118,7 @@ pub fn run(bus: &Bus, listener: &TcpListener, board: &Board, number: u64) -> Res
 }
 
 impl Worker<'_> {
-    /// Reads what there is, and arms the bell.
+    /// Reads all events, and arms the bell.
     fn on_bell(&mut self) -> Result<()> {
         loop {
             self.catch_up()?;
@@ -176,7 +176,7 @@ impl Worker<'_> {
                 self.subscriber.publisher().post(SET, format!("{key}={value}"))?;
                 "ok".to_owned()
             }
-            // Polling first costs nanoseconds, and makes it impossible to miss what was acknowledged anywhere.
+            // Polling first costs nanoseconds, and ensures that no acknowledged change is missed.
             (Some("get"), Some(key), None) if self.catch_up()? => {
                 self.table.get(key).map_or_else(|| "none".to_owned(), |value| format!("value {value}"))
             }

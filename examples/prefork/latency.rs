@@ -9,24 +9,24 @@ const DIGITS: u8 = 2;
 
 /// Returns a histogram without a latency.
 pub fn none() -> Histogram<u64> {
-    Histogram::new_with_max(MOST_NS, DIGITS).expect("there are so many digits")
+    Histogram::new_with_max(MOST_NS, DIGITS).expect("the number of digits is valid")
 }
 
-/// Takes out what was recorded: latencies, and how often each occurred.
+/// Takes out the recorded latencies, and how often each occurred.
 pub fn take(histogram: &mut Histogram<u64>) -> Vec<(u64, u64)> {
     let taken = histogram.iter_recorded().map(|at| (at.value_iterated_to(), at.count_at_value())).collect();
     histogram.reset();
     taken
 }
 
-/// Adds what was taken out elsewhere.
+/// Adds latencies that were taken out elsewhere.
 pub fn add(histogram: &mut Histogram<u64>, taken: &[(u64, u64)]) {
     for &(latency, count) in taken {
         histogram.saturating_record_n(latency, count);
     }
 }
 
-/// Says what half of the latencies and 99 of 100 are not above.
+/// Describes the median and the 99th percentile.
 pub fn describe(histogram: &Histogram<u64>) -> String {
     let us = |quantile| match histogram.len() {
         0 => "-".to_owned(),

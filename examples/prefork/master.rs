@@ -29,7 +29,7 @@ const DRIVEN_TTL: Duration = Duration::from_secs(30);
 /// The exit code after Ctrl-C during the demonstration.
 const INTERRUPTED: u8 = 130;
 
-/// Runs the example. The exit code tells whether it succeeded.
+/// Runs the example. The exit code is 0 if it succeeded.
 pub fn run(args: &Args) -> Result<ExitCode> {
     process::watch_for_stop();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port()))

@@ -1,8 +1,9 @@
-//! Rounds of event loops that sleep on their bells, with no timer, while those that ring are killed and stopped.
+//! Rounds of event loops that sleep on their bells, without a timer, while the posters that ring are killed and
+//! stopped.
 //!
-//! In a watch every poster posts a few events, and some processes are killed and stopped, a part of them next to an
-//! atomic instruction. Then those that are stopped are continued, and it is still. Every loop that lives must have
-//! everything: one that sleeps over an event now would do so forever.
+//! In a watch, every poster posts a few events, and some processes are killed or stopped, some of them next to an
+//! atomic instruction. Then the stopped processes continue, and nothing more is posted. Every live loop must now have
+//! all events: a loop that sleeps over an event at this point would do so forever.
 
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -19,7 +20,7 @@ use crate::rng::Rng;
 const POSTERS: usize = 3;
 const LOOPS: usize = 6;
 const PROCESSES: usize = POSTERS + LOOPS;
-/// A loop that has not everything after this time sleeps over an event.
+/// A loop that does not have all events after this time sleeps over an event.
 const LONG: Duration = Duration::from_secs(10);
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -45,17 +46,17 @@ impl Watched {
     }
 }
 
-/// Sleeps until `bell` is readable, at most for `timeout`.
+/// Sleeps until `bell` is readable, for at most `timeout`.
 pub fn sleep_on(bell: impl AsFd, timeout: Duration) {
     let mut polled = libc::pollfd { fd: bell.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
     let timeout = libc::timespec { tv_sec: 0, tv_nsec: timeout.as_nanos().min(999_999_999) as libc::c_long };
-    // SAFETY: one `pollfd` is read and written. The number may be another file's by now, or nobody's.
+    // SAFETY: one `pollfd` is read and written. By now, the number may lead to another file, or be closed.
     unsafe { libc::ppoll(&raw mut polled, 1, &raw const timeout, std::ptr::null()) };
 }
 
-/// What a process tells the one that started it.
+/// The reports of a process to the one that started it.
 struct Told {
-    /// The watch that a poster has come to the end of; the next id that a loop has not delivered.
+    /// For a poster, the watch that it has finished. For a loop, the next id to deliver.
     reached: &'static AtomicU64,
     /// Posts, or wake-ups.
     count: &'static AtomicU64,
@@ -132,7 +133,7 @@ impl Watcher<'_> {
             }
         }
         self.wait_for(0..POSTERS, watch, "a poster hangs");
-        // It is still: everything posted is there.
+        // Nothing more is posted: every loop must have all events.
         self.wait_for(POSTERS..PROCESSES, self.bus.next_id(), "a loop sleeps over an event");
         self.seen.watches = watch;
     }
@@ -157,12 +158,13 @@ impl Watcher<'_> {
         self.eventually(|| joined.load(Ordering::Acquire) == 1, "a process does not join");
     }
 
-    /// Kills or stops one at random.
+    /// Kills or stops a random process.
     fn disturb(&mut self) {
-        // Most wakes are lost where a poster ends.
+        // Most lost wakes happen where a poster ends.
         let processes = if self.rng.one_in(2) { POSTERS } else { PROCESSES };
         let process = self.rng.below(processes as u64) as usize;
-        // One that is held while it goes to sleep is waited for until it wakes: loops sleep for ever.
+        // Not a loop: a process that is held while it goes to sleep is waited for until it wakes, and loops sleep
+        // forever.
         let is_aimed = process < POSTERS && self.rng.one_in(3) && !self.stopped[process];
         let is_kill = self.rng.one_in(2);
         let Some(child) = self.processes[process].take() else { return };
@@ -180,7 +182,7 @@ impl Watcher<'_> {
             return;
         }
         match held {
-            // Let go, it stops at once.
+            // It stops at once when it is released.
             Some(Ok(held)) => held.detach(libc::SIGSTOP),
             _ => child.signal(libc::SIGSTOP),
         }
@@ -189,7 +191,7 @@ impl Watcher<'_> {
         self.processes[process] = Some(child);
     }
 
-    /// Waits until those of `processes` that live have reached `goal`.
+    /// Waits until the live ones of `processes` have reached `goal`.
     fn wait_for(&mut self, processes: Range<usize>, goal: u64, otherwise: &str) {
         for process in processes {
             if self.processes[process].is_some() {
@@ -240,7 +242,7 @@ fn post(bus: &Bus, words: &'static [AtomicU64], told: &Told, rng: &mut Rng) -> R
     }
 }
 
-/// How the loop of a process waits: level-triggered, edge-triggered, or by a set in a set.
+/// How the loop of a process waits: level-triggered, edge-triggered, or with a set inside a set.
 struct Sleep(Vec<OwnedFd>);
 
 impl Sleep {

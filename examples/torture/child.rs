@@ -253,7 +253,7 @@ pub struct Session {
     pub poster: Option<Publisher>,
     pub reservation: Option<(Held, Tag)>,
     pub bell: Option<AnyBell>,
-    /// Whether the process has closed or replaced descriptors since it made the bell.
+    /// `true` if the process has closed or replaced descriptors since it made the bell.
     bell_may_be_closed: bool,
     /// `true` if its reads never wait.
     reads_now: bool,
@@ -512,7 +512,7 @@ impl Child<'_> {
         Ok(None)
     }
 
-    /// A turn of an event loop, after some sleep on its bell. A bell whose descriptors are gone is made anew.
+    /// One turn of an event loop, after some sleep on its bell. Replaces a bell whose descriptors are gone.
     fn run_loop(&mut self, session: &mut Session) -> Result<(), Error> {
         let probe = self.probe;
         let Some(bell) = session.bell.take() else {

@@ -20,7 +20,7 @@ const BATCH: usize = 4096;
 /// Mean time between two kills, and between two stops.
 const KILL_EVERY: Duration = Duration::from_millis(12);
 const STOP_EVERY: Duration = Duration::from_millis(3);
-/// The last part of a round is calm, so that effects which require it are tested, too.
+/// The last part of a round is calm, to test effects that need calm.
 const CALM: u32 = 10;
 /// One in this many kills, and stops, is aimed; single-stepping is slow.
 const AIMED_KILLS: u64 = 6;
@@ -92,7 +92,7 @@ struct Conductor<'a> {
     processes: Vec<Option<Process>>,
     /// The time at which to replace a dead one.
     respawn_at: Vec<Instant>,
-    /// Those that were not seen dead yet.
+    /// Processes that were not seen dead yet.
     dead: Vec<Dead>,
     lives: u64,
     kills: u64,
@@ -368,7 +368,7 @@ impl Conductor<'_> {
         self.respawn_at[slot] = Instant::now() + Duration::from_micros(self.rng.below(2000));
     }
 
-    /// Checks that other processes see correctly who lives, whatever was done to descriptors.
+    /// Checks that other processes see correctly which workers live, whatever was done to descriptors.
     fn check_seats(&mut self) {
         let seats = |conductor: &Self| -> Vec<_> {
             (0..conductor.processes.len()).map(|slot| conductor.shared.slot(slot).seat()).collect()

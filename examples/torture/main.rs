@@ -36,7 +36,7 @@ use crate::round::Round;
 /// The time that one segment is tortured before the next one.
 const ROUND: Duration = Duration::from_secs(5);
 
-/// One in so many parts of a round is for event loops that sleep on their bells.
+/// One of this many parts of a round is for event loops that sleep on their bells.
 const BELLS: u32 = 8;
 
 /// Kills, stops and replaces processes that use a bus, and checks all that they saw.

@@ -1,4 +1,4 @@
-//! A worker that reads through handlers or by pulling.
+//! A worker that reads through handlers, or a subscriber.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -13,13 +13,13 @@ use crate::content::SOURCE;
 use crate::log::{Entry, Odd};
 
 pub enum Participant {
-    /// Events are pushed to handlers.
+    /// Handlers get the events.
     Pushed(Worker),
-    /// Events are pulled.
+    /// The participant reads the events itself.
     Pulled(Box<Subscriber>),
 }
 
-/// What an event loop of a participant sleeps on.
+/// The bell that an event loop of a participant sleeps on.
 pub enum AnyBell {
     Pushed(Bell),
     Pulled(PullBell),
@@ -37,7 +37,7 @@ impl AsFd for AnyBell {
 /// The way in which a participant reads.
 #[derive(Clone, Copy)]
 pub enum Reads<'a> {
-    /// As an event loop does whose bell is readable.
+    /// As an event loop reads when its bell is readable.
     Rung { bell: &'a AnyBell, most: u64 },
     /// Waits at reserved ids.
     Waiting { most: u64 },
@@ -212,7 +212,7 @@ impl Participant {
             }
         }
         if probe.is_copy() {
-            // Forked in the last one.
+            // Forked during the last delivery.
             subscriber.try_next()?;
         }
         Ok(false)

@@ -1,4 +1,4 @@
-//! Hosts that close the descriptors of a bell, or put other files on their numbers.
+//! Hosts that close a bell's descriptors, or put other files on their numbers.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
@@ -21,7 +21,7 @@ fn is_open(number: RawFd) -> bool {
 }
 
 fn put(file: impl AsFd, number: RawFd) {
-    // SAFETY: replaces what is on the number, on purpose.
+    // SAFETY: deliberately replaces the file on the number.
     assert_eq!(unsafe { libc::dup2(file.as_fd().as_raw_fd(), number) }, number);
 }
 
@@ -191,7 +191,7 @@ alone! {
             numbers().into_iter().for_each(close);
             publisher.post(("s", "e"), "").unwrap();
             said.store(1, std::sync::atomic::Ordering::Release);
-            // Its end would ring.
+            // Its death would ring.
             std::thread::sleep(HANGS);
         });
         let bell = worker.bell_with(&BellOptions::new().interval(Duration::from_millis(20))).unwrap();
@@ -267,7 +267,7 @@ alone! {
     }
 }
 
-/// Polls until it is so, by a bell that is readable again and again.
+/// Polls, each time that the bell is readable, until the condition holds.
 fn settle_ticking(bell: &Bell, is_so: impl Fn() -> bool) {
     loop {
         assert!(is_readable(bell, HANGS));

@@ -13,7 +13,8 @@ use crate::{NOW, counting, rung_only, settle};
 
 const TICK: Duration = Duration::from_millis(3);
 
-/// Asserts that bells of this process tick, for a reason that has `word` in it, that they are told, and that they work.
+/// Asserts that bells of this process tick, that this is reported with a reason that contains `word`, and that they
+/// work.
 fn assert_ticks(bus: &seqcast::Bus, word: &str) {
     let reports: Arc<Mutex<Vec<String>>> = Arc::default();
     let noted = Arc::clone(&reports);
@@ -46,7 +47,7 @@ fn assert_ticks(bus: &seqcast::Bus, word: &str) {
     assert!(subscriber.try_next().unwrap().is_some());
 }
 
-/// Has system call `number` fail with `errno` from now on, in this process.
+/// Makes system call `number` fail with `errno` in this process from now on.
 fn forbid(number: libc::c_long, errno: libc::c_int) {
     let filter = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
     let mut program = [
@@ -56,7 +57,7 @@ fn forbid(number: libc::c_long, errno: libc::c_int) {
         filter(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
     ];
     let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
-    // SAFETY: the kernel copies the program, which is there.
+    // SAFETY: the kernel copies the program, which outlives the call.
     let done = unsafe {
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
             && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) == 0
@@ -64,7 +65,7 @@ fn forbid(number: libc::c_long, errno: libc::c_int) {
     assert!(done, "seccomp: {}", io::Error::last_os_error());
 }
 
-/// Puts this process into a user namespace of its own, as its root, and into other new ones.
+/// Puts this process into a new user namespace, as its root, and into other new namespaces.
 fn unshare(others: libc::c_int) -> bool {
     // SAFETY: both only return a number.
     let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
@@ -86,7 +87,7 @@ alone! {
             if !unshare(0) {
                 return;
             }
-            // The limit of this namespace; that of the user is the same error.
+            // The limit of this namespace. The limit of the user gives the same error.
             fs::write("/proc/sys/user/max_inotify_instances", "0").unwrap();
             assert_ticks(&bus, "sysctl fs.inotify.max_user_instances = ");
         });
@@ -123,7 +124,7 @@ alone! {
         }
     }
 
-    /// As where a file system, or a sandbox, takes the watch and tells nothing.
+    /// Simulates a file system or a sandbox that accepts the watch and reports nothing.
     fn g19_a_watch_that_hears_nothing_is_found_out_when_the_bell_is_made() {
         let (_name, bus) = bus(&small());
         in_child(|| {
@@ -181,7 +182,7 @@ alone! {
             if !unshare(libc::CLONE_NEWNS) {
                 return;
             }
-            // SAFETY: the strings are C strings; what is mounted is this process's alone.
+            // SAFETY: the strings are C strings; only this process sees the mount.
             let mounted = unsafe {
                 let (none, null) = (c"none".as_ptr(), std::ptr::null());
                 libc::mount(none, c"/".as_ptr(), null, libc::MS_REC | libc::MS_PRIVATE, null.cast()) == 0
@@ -194,7 +195,7 @@ alone! {
             settle(&bell);
             worker.post(("s", "e"), "").unwrap();
             assert!(is_readable(&bell, NOW));
-            // The name leads to another file: no process can open this one by it.
+            // The name leads to another file, so no process can open this one by it.
             bus.unlink().unwrap();
             let _other = small().unlink_on_drop(true).create(bus.name()).unwrap();
             let deaf = worker.bell_with(&BellOptions::new().tick(TICK)).unwrap();

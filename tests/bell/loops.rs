@@ -23,7 +23,7 @@ impl Epoll {
         Epoll(epoll)
     }
 
-    /// Sleeps until there is an event. Returns `false` if there is none for very long.
+    /// Sleeps until there is an event. Returns `false` if there is none for a very long time.
     fn wait(&self) -> bool {
         let mut event = libc::epoll_event { events: 0, u64: 0 };
         // SAFETY: the call fills one event.
@@ -38,15 +38,16 @@ impl Epoll {
 enum Loop {
     Level,
     Edge,
-    /// Edge-triggered, by a set in a set.
+    /// Edge-triggered, with a set inside a set.
     Nested,
-    /// Edge-triggered, a few events in each turn.
+    /// Edge-triggered, with a few events in each turn.
     Bounded,
 }
 
 const LOOPS: [Loop; 4] = [Loop::Level, Loop::Edge, Loop::Nested, Loop::Bounded];
 
-/// Waits for `bell` as `kind` says, and takes a turn whenever it is told to, until `turn` says that it was the last.
+/// Waits for `bell` in the way of `kind`, and calls `turn` each time the bell is readable, until `turn` returns that it
+/// was the last one.
 fn run(kind: Loop, bell: impl AsFd, mut turn: impl FnMut() -> bool) {
     let inner = Epoll::of(&bell, if matches!(kind, Loop::Level) { 0 } else { libc::EPOLLET });
     let outer = matches!(kind, Loop::Nested).then(|| Epoll::of(&inner.0, 0));
@@ -101,7 +102,7 @@ alone! {
             .into_iter()
             .enumerate()
             .flat_map(|(place, kind)| {
-                // Each counts its own announcement and those of the later ones.
+                // Each loop counts its own announcement and those of later loops.
                 let events = |number: usize| POSTERS * EACH + loops - number as u64;
                 let start = |number: usize, run: fn(&Bus, Loop, u64)| {
                     let child = Child::fork(|| run(&bus, kind, events(number)));
@@ -119,7 +120,7 @@ alone! {
                     eventually("all are there", || go.load(std::sync::atomic::Ordering::Acquire) == 1);
                     for number in 0..EACH {
                         publisher.post(("s", "e"), "").unwrap();
-                        // Now and then all loops fall asleep.
+                        // Lets all loops fall asleep from time to time.
                         if (number + poster) % 3 == 0 {
                             std::thread::sleep(Duration::from_micros(number % 7 * 100));
                         }

@@ -17,7 +17,7 @@ const NOW: Duration = Duration::ZERO;
 /// Longer than a ring takes, so that silence is certain.
 const SOON: Duration = Duration::from_millis(2);
 
-/// No timer makes such a bell readable.
+/// Options of bells that no timer makes readable.
 fn rung_only() -> BellOptions {
     BellOptions::new().interval(HOUR)
 }

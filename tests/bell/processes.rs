@@ -12,7 +12,7 @@ use seqcast_testkit::{
 
 use crate::{NOW, SOON, buses, counting, rung_only, settle};
 
-/// A child that posts so many events, stopped before the first of them.
+/// A child that posts `events` events, stopped before the first one.
 fn poster(bus: &Bus, events: u64) -> Traced {
     let bus = bus.clone();
     Traced::of(Child::fork(move || {
@@ -25,7 +25,7 @@ fn poster(bus: &Bus, events: u64) -> Traced {
     }))
 }
 
-/// How often the child enters or leaves a system call, up to its end.
+/// Returns how often the child enters or leaves a system call until it ends.
 fn stops(mut child: Traced) -> u64 {
     let mut stops = 0;
     loop {
@@ -61,14 +61,14 @@ alone! {
             if armed {
                 assert!(bells.iter().all(|bell| is_readable(bell, NOW)));
             } else {
-                // The flag that was left by the last round is gone.
+                // The flag that the last round left is cleared.
                 assert_eq!(workers[0].cursor(), workers[1].cursor());
             }
             stops
         };
         let ending = with_armed_bells(false, 0);
         for events in [1, 5] {
-            // A flag is left from when the bells were armed, until the first post.
+            // The flag from the arming of the bells is set until the first post.
             assert_eq!(with_armed_bells(true, events), ending + 2, "one call for {events} events");
             assert_eq!(with_armed_bells(false, events), ending, "no call for {events} events");
         }
@@ -95,7 +95,7 @@ alone! {
                 settle(&bell);
                 let before = delivered.get();
                 let newest = bus.next_id();
-                // Before its first system call: the event is there, and has not rung.
+                // Before its first system call: the event is posted and has not rung.
                 let Ok(child) = child.system_calls(1) else { panic!("it has ended") };
                 assert_eq!(bus.next_id(), newest + 1);
                 assert!(!is_readable(&bell, SOON), "rung too early");
@@ -105,7 +105,7 @@ alone! {
                 assert_eq!(delivered.get(), before + 1);
                 let grandchild = grandchild[0].load(Ordering::Acquire) as libc::pid_t;
                 if grandchild != 0 {
-                    // SAFETY: a process of this test's own; no other code waits for it.
+                    // SAFETY: a process of this test, which no other code waits for.
                     unsafe { libc::kill(grandchild, libc::SIGKILL) };
                 }
             }
@@ -139,7 +139,7 @@ alone! {
             assert!(is_readable(&timed, HANGS));
             timed.poll().unwrap();
         }
-        // It goes on, and rings.
+        // It continues, and rings.
         settle(&patient);
         assert!(child.ended_well());
         assert!(is_readable(&patient, HANGS));
@@ -187,7 +187,7 @@ alone! {
         eventually("the id is reserved", || bus.next_id() == 1);
         let bell = subscriber.bell_with(&rung_only()).unwrap();
         assert!(matches!(subscriber.try_next().unwrap(), Some(Delivery::Reserved { .. })));
-        // After the look at the id, and before the descriptor is drained.
+        // After the check of the id, and before the descriptor is drained.
         child.kill();
         eventually("the seat is free", || bus.stats().unwrap().workers.iter().filter(|seat| seat.alive).count() == 1);
         assert!(bell.arm(&subscriber).unwrap(), "the ring of its death is drained, and no process will ring again");
@@ -215,7 +215,7 @@ alone! {
                 assert_eq!(error(pulled.arm(&subscriber)).kind(), ErrorKind::Forked);
                 assert_eq!(error(worker.bell()).kind(), ErrorKind::Forked);
                 assert_eq!(error(subscriber.bell()).kind(), ErrorKind::Forked);
-                // SAFETY: the child ends without a second look at its copies.
+                // SAFETY: the child ends without using its copies again.
                 unsafe { drop((ptr::read(&raw const bell), ptr::read(&raw const pulled))) };
             });
             assert!(is_readable(&bell, NOW) && is_readable(&pulled, NOW), "the child has read what was rung");
@@ -251,7 +251,7 @@ alone! {
                 }
                 say(&words[1]);
                 own.post(("s", "e"), "").unwrap();
-                // Dropped: the inherited one.
+                // Dropped: the inherited bell.
                 drop(bell);
             });
             wait_for(&words[0]);

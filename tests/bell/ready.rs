@@ -271,7 +271,7 @@ fn g19_g11_a_bell_beside_another_threads_handler_is_silent_until_that_poll_is_ov
         assert_eq!(bell.poll().unwrap(), Polled::Busy);
         polls += 1;
     }
-    // The interval between two looks doubles each time, starting at a millisecond.
+    // The interval between two checks doubles each time, starting at a millisecond.
     let most = 10 + began.elapsed().as_millis().ilog2();
     assert!(polls <= most, "{polls} polls, of {most}");
     go.send(()).unwrap();

@@ -1,4 +1,4 @@
-//! The table "Calls", and where workers start.
+//! The calls of workers, and where workers start to read.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -294,7 +294,7 @@ alone! {
             let waiter = scope.spawn(|| worker.wait(HOUR));
             std::thread::sleep(Duration::from_millis(5));
             worker.clone().leave().unwrap();
-            // Whether or not it sleeps by then, it returns with nothing to poll.
+            // It returns with nothing to poll, even if it does not sleep yet.
             let waited = waiter.join().unwrap();
             assert!(matches!(waited.as_ref().map_err(|error| error.cause()), Ok(false) | Err(Cause::Left)));
         });

@@ -1,4 +1,4 @@
-//! "Faults of the original seen live": the original fails each of these.
+//! Faults that were seen in lua-resty-worker-events. It fails each of these tests.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,4 @@
-//! The behaviour that users of lua-resty-worker-events rely on, row by row of PARITY.md, and the faults that it was
-//! seen to have.
+//! The behaviour of lua-resty-worker-events that its users rely on, and faults that it was seen to have.
 
 mod calls;
 mod faults;

@@ -1,4 +1,4 @@
-//! The table "SegmentOptions", and reconfiguring.
+//! Options, and changing them.
 
 use std::time::Duration;
 

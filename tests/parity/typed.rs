@@ -230,7 +230,7 @@ alone! {
         refused(worker.reserve().unwrap().commit(Upstream::TOPIC, &upstream()).unwrap_err());
         refused(bus.publisher().unwrap().post(Upstream::TOPIC, &upstream()).unwrap_err());
         refused(worker.on_typed(|_: Typed<'_, Upstream>| {}).unwrap_err());
-        // What only looks, or exchanges bytes, is not concerned.
+        // Programs that only inspect or exchange bytes are not affected.
         worker.post(("s", "e"), "more bytes").unwrap();
         assert_eq!(small().open(bus.name()).unwrap().id(), bus.id());
         assert_eq!(inspector.header().typed_format, Some(FORMAT));
@@ -239,7 +239,7 @@ alone! {
         let mut events = log.events();
         events.retain(|event| event != "started");
         assert_eq!(events, ["down", "down", "down", "e"]);
-        // A value that is there all the same is not taken for one of this format.
+        // A value that was posted anyway is not read as one of this format.
         let mut values = 0;
         while let Some(delivery) = subscriber.try_next().unwrap() {
             let Delivery::Event(event) = delivery else { continue };

@@ -1,5 +1,5 @@
-//! What an event loop can wait for: a post, until the loop of another process is awake and has it. All sleep in
-//! `epoll_wait`, or in a tokio runtime on one thread.
+//! Ways to wake an event loop: the time from a post until the loop of another process is awake and has the event. All
+//! loops sleep in `epoll_wait`, or in a tokio runtime on one thread.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -24,7 +24,7 @@ use crate::support::board::Board;
 use crate::support::bus::{OnBus, quiet};
 use crate::support::channel::{Channel, End, Side, Sink};
 
-/// The source of what the near side sends, and of what the far side does.
+/// The sources of the near side's events and of the far side's.
 const SOURCES: [&str; 2] = ["ping", "pong"];
 
 /// An epoll set with one descriptor.
@@ -167,12 +167,12 @@ impl End for TaskEnd {
     }
 
     fn wait(&mut self) {
-        // The handlers run in here.
+        // The handlers run inside this call.
         self.runtime.block_on(self.polling.as_mut().expect("registered").poll()).expect("polled");
     }
 }
 
-/// The least that a loop can wait for: an inherited eventfd for each process, and a word for each direction.
+/// The physical limit for an event loop: an inherited eventfd for each process, and a word for each direction.
 pub struct EventFds {
     board: Board,
     near: OwnedFd,
@@ -180,10 +180,10 @@ pub struct EventFds {
 }
 
 impl EventFds {
-    /// With so many far processes.
+    /// Creates one with this many far processes.
     pub fn new(board: &Board, sleepers: usize) -> EventFds {
         let eventfd = || {
-            // SAFETY: a system call on numbers, whose answer is a new descriptor.
+            // SAFETY: a system call on numbers that returns a new descriptor.
             unsafe {
                 let descriptor = libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC);
                 assert!(descriptor >= 0, "{}", io::Error::last_os_error());
@@ -194,7 +194,7 @@ impl EventFds {
     }
 }
 
-/// Where a side's payloads come from, and where they go.
+/// The words and descriptors with which a side receives and sends.
 struct Words {
     to: Vec<RawFd>,
     from: RawFd,
@@ -266,7 +266,7 @@ impl End for EventFdEnd {
     }
 }
 
-/// The same, for a task.
+/// As above, for a task.
 pub struct EventFdTasks(EventFds);
 
 pub struct EventFdTaskEnd {
@@ -275,7 +275,7 @@ pub struct EventFdTaskEnd {
     runtime: Runtime,
 }
 
-/// A descriptor that another owns.
+/// A descriptor with another owner.
 struct Number(RawFd);
 
 impl AsRawFd for Number {
@@ -339,7 +339,7 @@ impl Channel for IceoryxLoop {
     fn open(&self, side: Side, sink: &'static Sink) -> IceoryxLoopEnd {
         let end = self.0.open(side, sink);
         let listener = end.listener().expect("a listener");
-        // SAFETY: the number is only handed to epoll, beside the listener.
+        // SAFETY: the number is only passed to epoll, and the listener outlives it.
         let descriptor = unsafe { listener.file_descriptor().native_handle() };
         IceoryxLoopEnd { set: Epoll::of(descriptor), end }
     }

@@ -181,7 +181,7 @@ fn wake_ups(lab: &mut Lab, plan: Plan) {
     }
 }
 
-/// Those that wake an event loop: on a descriptor in an epoll set, or on a task of tokio.
+/// Subjects that wake an event loop: through a descriptor in an epoll set, or a task of tokio.
 fn event_loops(lab: &mut Lab, arguments: &Arguments, plan: Plan) {
     let board = lab.board;
     for (scenario, place) in
