@@ -48,7 +48,7 @@ fn three_creators_end_on_one_segment() {
 
 #[test]
 fn of_two_who_insist_on_creating_one_does() {
-    let ends = sound("two who insist on creating", &[Create, Create], 0);
+    let ends = sound("two creators that must create", &[Create, Create], 0);
     for end in &ends {
         let made = end.iter().filter(|end| matches!(end, End::Has(_))).count();
         assert!(made == 1 && end.contains(&End::Exists), "{end:?}");
