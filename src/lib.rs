@@ -26,7 +26,7 @@
 //! | to | use |
 //! |---|---|
 //! | call handlers, from any thread | [`Worker`]: [`on`](Worker::on) and [`poll`](Worker::poll), or a [`Poller`] |
-//! | read on one thread, with state of its own | [`Worker::poll_with`], or a [`Subscriber`], which returns events |
+//! | read on one thread that owns its state | [`Worker::poll_with`], or a [`Subscriber`], which returns events |
 //! | wait in an event loop | [`Bell`], a descriptor that becomes readable; with tokio the feature of that name |
 //! | post from a thread that posts much | [`Publisher`] |
 //! | have one worker for the whole process | [`process`] |
@@ -52,12 +52,11 @@
 //! # Handlers
 //!
 //! A poll calls the handlers of each event on the thread that polls, one event after the other. When it returns, they
-//! have run: what the process answers from then on includes these events.
+//! have run, and every later answer of the process takes these events into account.
 //!
-//! **Change state in the handler. Send on, into a channel or to another thread, only what may lag.** What was sent on
-//! is still on its way when the poll returns. In a test of a prefork cache, 402 of 3,000 reads that followed an
-//! acknowledged invalidation were stale, because the handlers only sent the key into a channel to the thread that
-//! owned the cache.
+//! **Change state in the handler. Send to a channel or another thread only what may lag.** Data in a channel is still
+//! on its way when the poll returns. In a test of a prefork cache, the handlers only sent the key to the thread that
+//! owned the cache: 402 of 3,000 reads that followed an acknowledged invalidation were stale.
 //!
 //! ```
 //! # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -83,8 +82,8 @@
 //!
 //! The ring overwrites old events; a slow worker never holds up a post. A worker that falls more than
 //! [`capacity`](SegmentOptions::capacity) behind is lapped: it is told how many ids it missed, in order and exactly,
-//! and goes on an eighth of the ring above the oldest event. What it had built from events is then out of date: build
-//! it again from its source.
+//! and continues an eighth of the ring above the oldest event. State that it has built from events is then out of date:
+//! build it again from its source.
 //!
 //! ```
 //! use seqcast::{SegmentOptions, WorkerOptions};
@@ -107,8 +106,8 @@
 //!
 //! # Unique events
 //!
-//! All workers get an event; one of them runs a unique one. The first worker that reaches it decides for all, and its
-//! key is held for the ttl: later events with the key are run by no worker until then.
+//! All workers run an event; at most one of them runs a unique event. The first worker that reaches it decides for all,
+//! and its key is then held for the ttl: until then, no worker runs a later event with this key.
 //!
 //! ```
 //! use std::time::Duration;
@@ -130,7 +129,7 @@
 //! # Ok::<(), seqcast::Error>(())
 //! ```
 //!
-//! [`Worker::claim`] gives such a right without an event: a lock that ends by itself.
+//! [`Worker::claim`] claims a key without an event: a lock that ends by itself.
 //!
 //! # Sizes
 //!
@@ -143,11 +142,11 @@
 //! | [`claims`](SegmentOptions::claims): unique keys at once | 8,192 | about 310 |
 //! | [`seats`](SegmentOptions::seats): participants at once | 64 | about `block_size` + 1,800 |
 //!
-//! - `capacity`: the events of the longest time that a worker may be busy or stopped without missing any.
-//! - `block_size`: what most events need, with names and 16 bytes more. Longer events travel in several blocks, up to
-//!   [a quarter of the ring](Bus::largest_event).
-//! - `claims`: the keys that are held at the same time, and the unique events in the ring.
-//! - `seats`: twice the workers, publishers and subscribers, since a reload has old and new ones side by side.
+//! - `capacity`: the events that are posted in the longest time that a worker is busy or stopped and must miss none.
+//! - `block_size`: the size of most events, with their names and 16 bytes more. Longer events take several blocks, up
+//!   to [a quarter of the ring](Bus::largest_event).
+//! - `claims`: the number of keys that are held at the same time, and of unique events in the ring.
+//! - `seats`: twice the number of workers, publishers and subscribers. In a reload, old and new ones are on the bus.
 //!
 //! ```
 //! use seqcast::SegmentOptions;
@@ -187,12 +186,12 @@
 //! ```
 //!
 //! **Another layout.** A release can change the layout of segments; its changelog says so. A build refuses a segment of
-//! another layout with [`ErrorKind::Layout`], and that of a build for another target or with other rkyv formats with
+//! another layout with [`ErrorKind::Layout`], and a segment of a build for another target with
 //! [`ErrorKind::Fingerprint`]. So no process can be on both buses. Give the new release's segment a new name, and let
-//! the old workers drain: they finish what they do, and leave. Meanwhile a post reaches the workers on its name and no
-//! others, and each bus has its own claims and unique keys, so that a nightly job could run once on each. What both
-//! generations must learn has to reach them by another way. `seqcast rm NAME`, or [`inspect::unlink_unheld`], removes
-//! the old name when no process has it open any more, whatever its layout.
+//! the old workers drain: they finish their work, and leave. Meanwhile a post reaches only the workers on its own name.
+//! Each bus has its own claims and unique keys, so a nightly job could run once on each. Data that both generations
+//! need must reach them by another way. `seqcast rm NAME`, or [`inspect::unlink_unheld`], removes the old name when no
+//! process has it open any more, whatever its layout.
 //!
 //! **The end of a name.** A segment outlives its processes until its name is removed and no process has it open:
 //!
@@ -208,9 +207,9 @@
 //! <div class="warning">
 //!
 //! `unlink_on_drop` is for a master that outlives its workers. **Between independent processes it splits the bus**:
-//! when the one that happened to create the segment ends, the others stay on a segment without a name, and the next
+//! when the process that happened to create the segment ends, the others stay on a segment without a name, and the next
 //! process creates another one. They get none of each other's events. The same happens if an old master ends after a
-//! new one has opened the name. [`Bus::is_current`] tells. Use `unlink_if_last` there.
+//! new one has opened the name. [`Bus::is_current`] detects it. Between independent processes, use `unlink_if_last`.
 //!
 //! </div>
 //!
@@ -248,16 +247,16 @@
 //! | G19 rung | A [`Bell`] is readable when there is something to read, even if the poster was killed. |
 //!
 //! G6: a reader waits at a *reserved* id, for at most `wait_max`; and a join waits for the last seat, for at most 50
-//! ms, if another process is just freeing it. G19: if the poster was stopped, the bell is readable at the end of its
+//! ms, while another process frees it. G19: if the poster was stopped, the bell is readable at the end of its
 //! interval at the latest.
 //!
 //! NOT promised: that a slow worker gets every event; that events outlive the last process and the segment; that they
-//! reach another host; that a process with write access cannot spoil the segment for all.
+//! reach another host; that a process with write access cannot corrupt the segment for all workers.
 //!
 //! # Fork
 //!
-//! Open the [`Bus`] in the master, and join in each child. What joined before the fork stays the parent's. If a master
-//! drops privileges in its children, they join before that, or it gives the segment to the workers' user with
+//! Open the [`Bus`] in the master, and join in each child. A handle that joined before the fork belongs to the parent.
+//! If the children drop privileges, let them join before that, or give the segment to the workers' user with
 //! [`SegmentOptions::owner`].
 //!
 //! | handle | in a forked child that inherits it |
@@ -271,13 +270,13 @@
 //! | [`inspect::Inspector`], [`inspect::Tail`] | work |
 //!
 //! None of these calls waits for another thread of the parent, and neither does a drop. A drop frees the child's copy
-//! of memory and descriptors. What another thread was changing at the fork is leaked. [`Worker::unregister`] returns
+//! of memory and descriptors, except data that another thread was changing at the fork. [`Worker::unregister`] returns
 //! `false`.
 //!
 //! A handler may fork, and so may a reporter, a `Drop` that the library runs, and any other code of yours that it
-//! calls. If the child returns from there, the call that it is in, such as [`Worker::poll`], runs no further handler,
-//! stores nothing, and returns [`ErrorKind::Forked`] in the child; the parent continues. On a [`Poller`]'s thread there
-//! is no caller to return to: the thread ends, and with it the child, with exit status 0.
+//! calls. If the child returns from that code, the surrounding call, such as [`Worker::poll`], runs no further handler,
+//! stores nothing, and returns [`ErrorKind::Forked`] in the child; the parent continues. A [`Poller`]'s thread has no
+//! caller: in the child it ends, and with it the child, with exit status 0.
 //!
 //! A child is recognized by a page that the kernel wipes in it (`MADV_WIPEONFORK`), and by a handler of
 //! `pthread_atfork`. So `fork` is supported everywhere. A raw `clone` or `_Fork`, which runs no handlers, is supported
@@ -287,13 +286,14 @@
 //! # Signals
 //!
 //! A signal handler may call [`Waker::wake`] and nothing else of this crate: it is the only async-signal-safe call.
-//! Other calls take locks or allocate. So a handler stores a flag and wakes, and the loop around [`Worker::wait`] does
-//! the work. If the process's signals belong to other code, as in an extension of a language's runtime, use
-//! [`Worker::wait_interruptible`], which returns after each signal.
+//! Other calls take locks or allocate. Let the handler set a flag and wake the worker, and do the work in the loop
+//! around [`Worker::wait`]. If the process's signals belong to other code, as in an extension of a language's runtime,
+//! use [`Worker::wait_interruptible`], which returns after each signal.
 //!
 //! A thread that is interrupted in a poll continues where it was. A signal handler must return: one that leaves by
-//! `longjmp`, or that forks a child that returns from it, leaves the interrupted call half done. Only a wait bears
-//! that, and returns [`ErrorKind::Forked`] in the child. All signals are blocked on a [`Poller`]'s thread.
+//! `longjmp`, or that forks a child that returns from it, leaves the interrupted call half done. The exception is a
+//! wait: after such a fork it returns [`ErrorKind::Forked`] in the child. All signals are blocked on a [`Poller`]'s
+//! thread.
 //!
 //! # Panics
 //!
@@ -313,7 +313,7 @@
 //!
 //! `tracing`: reports go to the subscriber of the thread that reports, if it has one, instead of standard error.
 
-// Pages that stand without the feature name what comes with it.
+// Without the feature, the pages link to items that do not exist.
 #![cfg_attr(not(feature = "typed"), allow(rustdoc::broken_intra_doc_links))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(missing_docs, missing_debug_implementations)]
@@ -355,7 +355,7 @@ pub use seat::options::{Start, WorkerOptions};
 pub use seat::publisher::Publisher;
 pub use seat::report::{HandlerError, HandlerPanic, Report, Trouble};
 pub use seat::reservation::Reservation;
-pub use seat::stats::{Stats, WorkerStats};
+pub use seat::stats::{Sizes, Stats, WorkerStats};
 pub use seat::subscriber::Subscriber;
 pub use segment::options::SegmentOptions;
 pub use worker::{Bell, Handler, Outcome, Polled, Poller, Registration, Scope, Waited, Waker, WeakWorker, Worker};

@@ -1,7 +1,7 @@
 //! Bad input: each case gives a typed error with values and remedy, loses nothing, and leaves the bus usable.
 
 use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -85,12 +85,13 @@ fn look(name: &str) -> seqcast::Result<Stats> {
     small().inspect(name)?.stats()
 }
 
-fn made_by(name: &str) -> inspect::FileFacts {
-    inspect::file_facts(name).unwrap().1
+fn made_by(name: &Name) -> (u32, u32) {
+    let file = fs::metadata(name.path()).unwrap();
+    (file.uid(), file.gid())
 }
 
 fn made_block_size(name: &str) -> u64 {
-    Inspector::open_any(name).unwrap().geometry().block_size
+    Inspector::open_any(name).unwrap().sizes().block_size
 }
 
 alone! {
@@ -428,7 +429,7 @@ alone! {
         let made = small().block_size(300).create(&name).unwrap();
         assert!(made.differences().is_empty());
         fs::set_permissions(name.path(), fs::Permissions::from_mode(0o600)).unwrap();
-        let (uid, gid) = (made_by(&name).uid, made_by(&name).gid);
+        let (uid, gid) = made_by(&name);
         // The options, and the expected report.
         let cases: [(SegmentOptions, &[&str]); 10] = [
             (SegmentOptions::new(), &[]),

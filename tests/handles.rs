@@ -46,6 +46,11 @@ fn options_say_what_they_were_set_to() {
     assert_eq!((segment.get_capacity(), segment.get_block_size(), segment.get_claims()), (16, 128, 32));
     assert_eq!((segment.get_seats(), segment.get_mode(), segment.get_owner()), (3, 0o640, Some((7, 8))));
     assert_eq!(segment.get_creation_timeout(), Duration::from_secs(9));
+    let flags = |of: &SegmentOptions| (of.get_strict(), of.get_unlink_on_drop(), of.get_dump());
+    assert_eq!(flags(&segment), (false, false, false));
+    assert_eq!(flags(&segment.clone().strict(true)), (true, false, false));
+    assert_eq!(flags(&segment.clone().unlink_on_drop(true)), (false, true, false));
+    assert_eq!(flags(&segment.dump(true)), (false, false, true));
     let [a, b, c, d] = [1, 2, 3, 4].map(Duration::from_secs);
     let worker = WorkerOptions::new()
         .label("web")

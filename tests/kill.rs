@@ -20,7 +20,7 @@ use seqcast::{
 };
 use seqcast_testkit::ptrace::{Breakpoints, Traced, Until, trace_me};
 use seqcast_testkit::{
-    Child, HANGS, HOUR, Log, Name, Seen, alone, assert_error, exit, is_readable, listener, poll, quiet, shared_words,
+    Child, HANGS, HOUR, Log, Name, Noted, alone, assert_error, exit, is_readable, listener, poll, quiet, shared_words,
 };
 
 /// A segment with two listening workers in this process, and a child that does one call.
@@ -120,14 +120,14 @@ impl Scene {
     }
 
     /// Returns the events of both listeners except the filler events; they must agree.
-    fn heard(&self) -> Vec<Seen> {
+    fn heard(&self) -> Vec<Noted> {
         for (worker, _) in &self.listeners {
             assert_eq!(poll(worker).1, 0, "G4: missed something");
         }
         let heard = |log: &Log| log.seen().into_iter().filter(|seen| seen.event != "filler").collect::<Vec<_>>();
         let [first, second] = [heard(&self.listeners[0].1), heard(&self.listeners[1].1)];
         // A unique event reaches only one of them.
-        let for_all = |seen: &[Seen]| seen.iter().filter(|seen| seen.event != "unique").cloned().collect::<Vec<_>>();
+        let for_all = |seen: &[Noted]| seen.iter().filter(|seen| seen.event != "unique").cloned().collect::<Vec<_>>();
         assert_eq!(for_all(&first), for_all(&second), "G1, G2: they do not agree");
         let unique = second.iter().filter(|seen| seen.event == "unique").cloned();
         let mut all: Vec<_> = first.iter().cloned().chain(unique).collect();
@@ -279,7 +279,7 @@ impl Stepped {
 }
 
 /// A check of the listeners' events, and of the result of the call if it returned.
-type Check = fn(&Scene, said: Option<u64>, heard: &[Seen]);
+type Check = fn(&Scene, said: Option<u64>, heard: &[Noted]);
 
 /// Kills `call` after each of its changes to the segment. Then, in other scenes, stops it there for more than two laps
 /// and resumes it. `least`: the smallest number of changes.
@@ -370,7 +370,7 @@ fn payload(len: usize) -> Vec<u8> {
 }
 
 /// An event of `len` bytes exists completely or not at all; and it exists if the call said so.
-fn whole_or_nothing(said: Option<u64>, heard: &[Seen], event: &str, len: usize) {
+fn whole_or_nothing(said: Option<u64>, heard: &[Noted], event: &str, len: usize) {
     for seen in heard {
         assert_eq!((&*seen.event, &*seen.bytes), (event, &*payload(len)), "G3: torn");
     }
@@ -388,7 +388,7 @@ fn post(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
 /// Of two fragments.
 fn post_long(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
     let worker = bus.join_with(&quiet()).unwrap();
-    assert_eq!(bus.stats().unwrap().block_size, 160);
+    assert_eq!(bus.stats().unwrap().sizes.block_size, 160);
     Box::new(move || worker.post(("s", "long"), payload(180)).unwrap())
 }
 
@@ -470,31 +470,31 @@ fn sleep(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
     Box::new(move || u64::from(worker.wait(Duration::from_millis(1)).unwrap()))
 }
 
-fn post_is_whole(_: &Scene, said: Option<u64>, heard: &[Seen]) {
+fn post_is_whole(_: &Scene, said: Option<u64>, heard: &[Noted]) {
     whole_or_nothing(said, heard, "post", 40);
 }
 
-fn long_is_whole(_: &Scene, said: Option<u64>, heard: &[Seen]) {
+fn long_is_whole(_: &Scene, said: Option<u64>, heard: &[Noted]) {
     whole_or_nothing(said, heard, "long", 180);
 }
 
-fn unique_runs_once(_: &Scene, said: Option<u64>, heard: &[Seen]) {
+fn unique_runs_once(_: &Scene, said: Option<u64>, heard: &[Noted]) {
     whole_or_nothing(said, heard, "unique", 24);
 }
 
-fn commit_is_whole(_: &Scene, said: Option<u64>, heard: &[Seen]) {
+fn commit_is_whole(_: &Scene, said: Option<u64>, heard: &[Noted]) {
     whole_or_nothing(said.filter(|&said| said != TOO_LATE), heard, "commit", 40);
     if said == Some(TOO_LATE) {
         assert_eq!(heard.len(), 0, "G5: too late, and heard");
     }
 }
 
-fn nothing_is_heard(_: &Scene, _: Option<u64>, heard: &[Seen]) {
+fn nothing_is_heard(_: &Scene, _: Option<u64>, heard: &[Noted]) {
     assert_eq!(heard.len(), 0);
 }
 
 /// Either the caller or a listener has the key.
-fn claim_is_whole(scene: &Scene, said: Option<u64>, _: &[Seen]) {
+fn claim_is_whole(scene: &Scene, said: Option<u64>, _: &[Noted]) {
     let [(first, _), (second, _)] = &scene.listeners;
     let won = |worker: &Worker| matches!(worker.claim("key", HOUR).unwrap(), Claimed::Won(_));
     let (first_won, second_won) = (won(first), won(second));
@@ -502,13 +502,13 @@ fn claim_is_whole(scene: &Scene, said: Option<u64>, _: &[Seen]) {
     assert!(!(first_won && said == Some(1)), "G9: held by two");
 }
 
-fn release_is_whole(scene: &Scene, said: Option<u64>, _: &[Seen]) {
+fn release_is_whole(scene: &Scene, said: Option<u64>, _: &[Noted]) {
     let won = matches!(scene.listeners[0].0.claim("key", HOUR).unwrap(), Claimed::Won(_));
     assert!(won || said.is_none(), "released, and held still");
     assert_ne!(said, Some(0), "no other process had it");
 }
 
-fn unique_runs_at_most_once(scene: &Scene, said: Option<u64>, heard: &[Seen]) {
+fn unique_runs_at_most_once(scene: &Scene, said: Option<u64>, heard: &[Noted]) {
     let events = |wanted: &str| heard.iter().filter(|seen| seen.event == wanted).count() as u64;
     assert_eq!((events("first"), events("last")), (1, 1));
     let ran = events("unique") + scene.said[1].load(Relaxed);
@@ -518,7 +518,7 @@ fn unique_runs_at_most_once(scene: &Scene, said: Option<u64>, heard: &[Seen]) {
     }
 }
 
-fn may_announce(_: &Scene, said: Option<u64>, heard: &[Seen]) {
+fn may_announce(_: &Scene, said: Option<u64>, heard: &[Noted]) {
     assert!(heard.len() <= 1 && heard.len() >= usize::from(said.is_some()));
     assert!(
         heard

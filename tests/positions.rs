@@ -233,7 +233,7 @@ alone! {
         assert_eq!((log.ids(), seconds.ids()), (vec![0, 1, 2], vec![3, 4]));
     }
 
-    fn a_looker_goes_on_after_an_id_too() {
+    fn a_tail_starts_after_an_id_too() {
         let (name, bus) = bus(&small());
         let poster = bus.join_with(&quiet()).unwrap();
         post_until(&poster, 5);
@@ -241,7 +241,7 @@ alone! {
         for start in [Start::After(2), Start::Resume(Position::before(bus.id(), 3))] {
             let mut tail = inspector.tail(start).unwrap();
             let mut ids = Vec::new();
-            while let Some(Seen::Event(event)) = tail.next().unwrap() {
+            while let Some(Seen::Event(event)) = tail.try_next().unwrap() {
                 ids.push(event.id);
             }
             assert_eq!(ids, [3, 4]);

@@ -640,7 +640,7 @@ alone! {
     fn a_commit_that_is_refused_leaves_the_reservation_as_it_was() {
         let (_name, bus) = bus(&small());
         let (worker, log) = listener(&bus, &quiet());
-        let block = bus.stats().unwrap().block_size as usize;
+        let block = bus.stats().unwrap().sizes.block_size as usize;
         let mut reservation = worker.reserve().unwrap();
         let refusal = error(reservation.commit(("s", "e"), vec![1; block]));
         let Cause::PayloadTooLarge { len, max, limit: SizeLimit::Block } = *refusal.cause() else {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use seqcast::{Bus, Cause, Claimed, Delivery, Scope, Start, Subscriber, Undecided, Unique, WorkerOptions, library};
 use seqcast_testkit::{
-    Child, HOUR, Log, Seen, alone, assert_error, bus, counts, eventually, in_child, listener, of_seat, poll, quiet,
+    Child, HOUR, Log, Noted, alone, assert_error, bus, counts, eventually, in_child, listener, of_seat, poll, quiet,
     shared_words, small,
 };
 
@@ -60,7 +60,7 @@ alone! {
         worker.post(("cache", "stale"), vec![7; 1000]).unwrap();
         other.publisher().event(("jobs", "run")).post([1, 2]).unwrap();
         poll(&worker);
-        let got = |seen: Seen| Got::Event(seen.id.unwrap(), format!("{}/{}", seen.source, seen.event), seen.bytes);
+        let got = |seen: Noted| Got::Event(seen.id.unwrap(), format!("{}/{}", seen.source, seen.event), seen.bytes);
         let seen: Vec<Got> = log.seen().into_iter().map(got).collect();
         assert_eq!(seen.len(), 3);
         assert_eq!(all(&mut one), seen);

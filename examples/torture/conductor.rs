@@ -114,7 +114,7 @@ pub fn run(mut round: Round, length: Duration, archive: &mut Archive, tally: &mu
         }
     };
     round.largest = bus.largest_event();
-    round.block = bus.stats().map_or(0, |stats| stats.block_size as usize);
+    round.block = bus.stats().map_or(0, |stats| stats.sizes.block_size as usize);
     let shared: &'static Shared = Box::leak(Box::new(Shared::new(round.workers)));
     let mut conductor = Conductor {
         round: &round,

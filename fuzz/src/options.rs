@@ -36,9 +36,14 @@ pub fn options(bytes: &[u8]) {
     let made = if input.one_in(2) { options.anonymous() } else { options.create(&name) };
     let bus = made.expect("sizes that can be");
     let stats = bus.stats().expect("a sound segment");
-    assert_eq!((stats.capacity, u64::from(stats.seats)), (sizes.capacity, sizes.seats));
-    assert!(stats.block_size >= sizes.block_size, "{} for {}", stats.block_size, sizes.block_size);
-    assert!(u128::from(stats.size) <= sizes.bytes(), "{} bytes, expected at most {}", stats.size, sizes.bytes());
+    assert_eq!((stats.sizes.capacity, u64::from(stats.sizes.seats)), (sizes.capacity, sizes.seats));
+    assert!(stats.sizes.block_size >= sizes.block_size, "{} for {}", stats.sizes.block_size, sizes.block_size);
+    assert!(
+        u128::from(stats.sizes.size) <= sizes.bytes(),
+        "{} bytes, expected at most {}",
+        stats.sizes.size,
+        sizes.bytes()
+    );
     worker(&bus, &mut input);
 }
 

@@ -1,8 +1,9 @@
-//! Unique keys as a looker sees them.
+//! Unique keys, and which seats won them.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use super::tail::UniqueState;
 use crate::error::Result;
 use crate::os::clock::HostClock;
 use crate::protocol::claims::{Bucket, Entry, Key};
@@ -14,8 +15,8 @@ use crate::segment::fault::InSegment;
 use crate::segment::layout::seat_word;
 use crate::segment::unique_hash::Domain;
 
-/// The hash of a unique key under the segment's random key. Shown as 32 hexadecimal digits; the key itself is nowhere
-/// in the segment.
+/// The hash of a unique key, keyed by a random number of the segment. It is displayed as 32 hexadecimal digits. The
+/// segment does not contain the key itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyHash(pub(super) [u64; 2]);
 
@@ -25,50 +26,49 @@ impl fmt::Display for KeyHash {
     }
 }
 
-/// What a key is unique among.
+/// The kind of a claim. Each kind has keys of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClaimKind {
-    /// Unique events.
+    /// A claim for unique events.
     Event,
-    /// Claims that stand alone, as by [`Worker::claim`](crate::Worker::claim).
+    /// A claim without an event, made by [`Worker::claim`](crate::Worker::claim).
     Alone,
 }
 
-/// What has become of the one who won a key.
+/// The state of the worker that won a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Winner {
-    /// A process that runs or is stopped holds the seat that won.
+    /// It lives, running or stopped.
     Alive,
-    /// The seat's holder has died, and nobody has taken the seat since.
+    /// It died, and no other worker has taken its seat since.
     Dead,
-    /// The seat's holder has left, or another has the seat since.
+    /// It left, or another worker has taken its seat since.
     Gone,
 }
 
-/// A key that is held, or of which the segment remembers what was decided.
+/// A key that is held, or whose last decision the segment remembers.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ClaimEntry {
     /// The key's hash.
     pub key: KeyHash,
-    /// What it is unique among.
+    /// The kind of the claim.
     pub kind: ClaimKind,
     /// The seat that won it.
     pub seat: u32,
-    /// What has become of the winner.
+    /// The state of the worker that won it.
     pub winner: Winner,
-    /// Process id of the seat's last holder, in its own pid namespace; `None` if the winner is gone.
+    /// The winner's process id, in its own pid namespace. `None` if the winner is gone.
     pub pid: Option<u32>,
-    /// Its label; empty if the winner is gone.
+    /// The winner's label. Empty if the winner is gone.
     pub label: String,
-    /// How long ago the key was won.
+    /// The time since the key was won.
     pub since: Duration,
-    /// How long it is still held. `None` if its ttl is over or it was released, and only the decision is remembered.
+    /// The time until the key is free. `None` if it is free already: its ttl is over, or it was released.
     pub left: Option<Duration>,
-    /// The first and the last event id of the key for which is decided who runs it. `None` for claims that stand
-    /// alone.
+    /// The first and the last id of the key's events that are decided. `None` for claims without an event.
     pub decided: Option<(u64, u64)>,
 }
 
@@ -80,7 +80,7 @@ impl ClaimEntry {
         let winner = winner_of(segment, seat, since)?;
         let known = winner != Winner::Gone;
         let words = known.then(|| SeatWords::of(&segment.seats(), seat));
-        // Places are ids plus one; those before the first place of all are decided, too, and nobody's.
+        // Places are ids plus one. Place 0 is no event's.
         let decided = (entry.last > 0).then(|| (entry.first.saturating_sub(1), entry.last - 1));
         Ok(ClaimEntry {
             key: KeyHash(entry.key.0),
@@ -96,7 +96,7 @@ impl ClaimEntry {
     }
 }
 
-/// What has become of the holder that `seat` had `since` so long.
+/// Returns the state of the worker that held `seat` that long ago.
 fn winner_of(segment: &Segment, seat: u16, since: Duration) -> Result<Winner> {
     if seat > segment.geometry().last_seat() {
         return Err(segment.corrupt("a claim names a seat that does not exist"));
@@ -104,8 +104,8 @@ fn winner_of(segment: &Segment, seat: u16, since: Duration) -> Result<Winner> {
     let words = SeatWords::of(&segment.seats(), seat);
     let joined_at = SystemTime::UNIX_EPOCH + Duration::from_nanos(words.get(seat_word!(identity.joined_at)));
     let won_at = SystemTime::now().checked_sub(since).unwrap_or(SystemTime::UNIX_EPOCH);
-    // Who joined after the key was won did not win it. By two clocks, so that a wall clock that was set meanwhile can
-    // make this wrong by as much; nothing but what is shown depends on it.
+    // A worker that joined after the key was won did not win it. The two times are of different clocks, so the result
+    // is wrong if the wall clock was set in between. It is for display only.
     let is_another = joined_at.duration_since(won_at).is_ok_and(|by| by > CLOCK_SLACK);
     Ok(match Hold::of(segment, seat)? {
         _ if is_another => Winner::Gone,
@@ -115,7 +115,7 @@ fn winner_of(segment: &Segment, seat: u16, since: Duration) -> Result<Winner> {
     })
 }
 
-/// How far the two clocks may be read apart.
+/// The most time between the two readings of the clocks.
 const CLOCK_SLACK: Duration = Duration::from_millis(1);
 
 pub(super) fn all(segment: &Segment) -> Result<Vec<ClaimEntry>> {
@@ -145,22 +145,15 @@ pub(super) fn on(segment: &Segment, kind: ClaimKind, key: &[u8]) -> Result<Optio
     }
 }
 
-/// What is known of who runs the unique event at `place`.
-pub(super) enum Decided {
-    Not,
-    By(Box<ClaimEntry>),
-    Forgotten,
-}
-
-pub(super) fn decided(segment: &Segment, key: [u64; 2], place: u64) -> Result<Decided> {
+/// Returns the state of the unique event at `place`.
+pub(super) fn state_of(segment: &Segment, key: [u64; 2], place: u64) -> Result<UniqueState> {
     let bucket = bucket_of(segment, Key(key))?;
     let entry = bucket.entries().iter().find(|entry| entry.key == Key(key));
     match entry.filter(|entry| entry.decides(place)) {
-        Some(entry) => {
-            ClaimEntry::of(segment, entry, HostClock::of_this_process()).map(|entry| Decided::By(Box::new(entry)))
-        }
-        None if place <= bucket.floor() => Ok(Decided::Forgotten),
-        None => Ok(Decided::Not),
+        Some(entry) => ClaimEntry::of(segment, entry, HostClock::of_this_process())
+            .map(|entry| UniqueState::Decided(Box::new(entry))),
+        None if place <= bucket.floor() => Ok(UniqueState::Forgotten),
+        None => Ok(UniqueState::Open),
     }
 }
 

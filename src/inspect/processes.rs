@@ -1,8 +1,7 @@
-//! Which processes have a segment open, by what `/proc` says of their mappings and descriptors.
+//! The processes that have a segment open, by their mappings and descriptors in `/proc`.
 //!
-//! A worker needs no descriptor: its mappings say that it is there. Whose seat is whose is told by the seat's words,
-//! which names the process and its start, and by the seat's lock; and by the locks that a descriptor has, where there
-//! is one.
+//! A worker keeps no descriptor, but it keeps the segment mapped. A process holds a seat if the seat is locked and the
+//! seat's words name the process and its start time, or if one of its descriptors has the lock.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -15,57 +14,53 @@ use crate::segment::layout::seat_word;
 use crate::segment::{Segment, seat_byte, seat_of_byte};
 
 /// The processes that have a segment open.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Processes {
-    /// Those that could be looked at and have the segment open, by process id.
+    /// The processes that have the segment open, by process id, without the calling process.
     pub holders: Vec<OpenBy>,
-    /// Those that have another file of the segment's name open: one that was unlinked, or of another `/dev/shm`.
+    /// The processes that have another file of this name open: one that was unlinked, or one of another `/dev/shm`.
     pub strays: Vec<OpenBy>,
-    /// How many processes could not be looked at, for lack of rights.
+    /// The number of processes that this one has no permission to examine.
     pub hidden: u64,
+    /// The namespaces of the calling process.
+    pub own: Namespaces,
 }
 
 /// A process that has a segment open.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct OpenBy {
-    /// Its process id, in the looker's pid namespace.
+    /// Its process id, in the pid namespace of the calling process.
     pub pid: u32,
     /// Its process id in its own pid namespace.
     pub own_pid: u32,
     /// The seats that it holds.
     pub seats: Vec<u32>,
-    /// The seats that it keeps others from taking by locks that no worker takes: read locks, for which the right to
-    /// read is enough.
+    /// The seats that it blocks with read locks. No worker takes a read lock, for which read access is enough.
     pub read_locks: Vec<u32>,
-    /// Whether it can write to the segment, as every worker can, or merely looks at it.
+    /// `true` if it can write to the segment, as every worker can.
     pub writes: bool,
     /// Its namespaces.
     pub namespaces: Namespaces,
 }
 
-/// The namespaces that decide whether processes see the same segment and the same process ids, by the number that
-/// `/proc/PID/ns` gives. `None` if that may not be read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The namespaces of a process, by their numbers in `/proc/PID/ns`. `None` if the number may not be read. Processes of
+/// different namespaces may see other segments and other process ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Namespaces {
     /// Process ids.
     pub pid: Option<u64>,
-    /// System V IPC; container runtimes that share it share `/dev/shm` with it.
+    /// System V IPC. Container runtimes that share it share `/dev/shm`, too.
     pub ipc: Option<u64>,
-    /// Mounts: which `/dev/shm` there is.
+    /// Mounts, `/dev/shm` among them.
     pub mnt: Option<u64>,
 }
 
 impl Namespaces {
-    /// Those of the calling process.
-    pub fn own() -> Namespaces {
-        Namespaces::of(Path::new("/proc/self"))
-    }
-
     fn of(process: &Path) -> Namespaces {
-        // The number of the file that the link leads to, as `stat` sees it.
+        // The inode of the file that the link leads to.
         let number = |name: &str| fs::metadata(process.join("ns").join(name)).ok().map(|found| found.ino());
         Namespaces { pid: number("pid"), ipc: number("ipc"), mnt: number("mnt") }
     }
@@ -73,20 +68,21 @@ impl Namespaces {
 
 impl Processes {
     pub(super) fn of(segment: &Segment) -> Processes {
-        let mut found = Processes::default();
+        let own = Namespaces::of(Path::new("/proc/self"));
+        let mut found = Processes { holders: Vec::new(), strays: Vec::new(), hidden: 0, own };
         let Ok(entries) = fs::read_dir("/proc") else { return found };
         let mut pids: Vec<u32> =
             entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
         pids.sort_unstable();
         let held = HeldSeat::all(segment);
         for pid in pids.into_iter().filter(|&pid| pid != std::process::id()) {
-            found.look_at(segment, &held, pid);
+            found.examine(segment, &held, pid);
         }
         found
     }
 
-    /// A process that ends meanwhile is none.
-    fn look_at(&mut self, segment: &Segment, held: &[HeldSeat], pid: u32) {
+    /// Adds the process, unless it has ended.
+    fn examine(&mut self, segment: &Segment, held: &[HeldSeat], pid: u32) {
         let process = Path::new("/proc").join(pid.to_string());
         let descriptors = match fs::read_dir(process.join("fd")) {
             Ok(descriptors) => descriptors,
@@ -98,7 +94,7 @@ impl Processes {
         let (mut has_it, mut has_another, mut writes) = (false, false, false);
         let (mut seats, mut read_locks) = (Vec::new(), Vec::new());
         for descriptor in descriptors.flatten() {
-            // By name first: to ask every descriptor for its file could hang on a dead server's.
+            // The name first: `stat` of a file on a network file system may hang.
             let Ok(target) = fs::read_link(descriptor.path()) else { continue };
             let target = target.to_string_lossy();
             if !target.trim_end_matches(" (deleted)").ends_with(segment.name()) {
@@ -106,7 +102,7 @@ impl Processes {
             }
             let Ok(file) = fs::metadata(descriptor.path()) else { continue };
             if (file.dev(), file.ino()) != segment.inode() {
-                // A file of this name that is no shared memory is none of ours.
+                // Elsewhere, a file of this name is no segment.
                 has_another |= target.starts_with("/dev/shm/");
                 continue;
             }
@@ -140,7 +136,7 @@ impl Processes {
     }
 }
 
-/// What a seat of which the lock is held says of its holder.
+/// A locked seat, and its holder by the seat's words.
 struct HeldSeat {
     number: u32,
     pid: u64,
@@ -163,7 +159,7 @@ impl HeldSeat {
         (0..).zip(holds).filter(|(_, hold)| *hold == Hold::Locked).map(|(number, _)| held(number)).collect()
     }
 
-    /// Whether its holder is the process of this id and start. A namespace that is not known is no other one.
+    /// Returns `true` if this process holds the seat. An unknown namespace counts as the same one.
     fn is_of(&self, pid: u32, start: Option<u64>, namespace: Option<u64>) -> bool {
         self.pid == u64::from(pid)
             && Some(self.start) == start
@@ -177,7 +173,7 @@ struct MapsLine<'a> {
     /// Major and minor number of the device.
     device: (u32, u32),
     inode: u64,
-    /// Without the kernel's word for one that is gone.
+    /// Without the kernel's mark for a deleted file.
     path: &'a str,
 }
 
@@ -203,7 +199,7 @@ impl MapsLine<'_> {
     }
 }
 
-/// The seats whose locks a descriptor has, by its `fdinfo`:
+/// Returns the seats whose write locks a descriptor has, by its `fdinfo`:
 /// `lock: 1: OFDLCK ADVISORY  WRITE -1 00:1a:77 2305843009213693952 2305843009213693952`.
 fn seats_in(fdinfo: &str, seats: u64) -> Vec<u32> {
     let mut found = Vec::new();
@@ -215,14 +211,14 @@ fn seats_in(fdinfo: &str, seats: u64) -> Vec<u32> {
         let (Some(end), Some(start)) = (words.next_back(), words.next_back()) else { continue };
         let (Ok(start), Ok(end)) = (start.parse(), end.parse()) else { continue };
         if let (Some(first), Some(last)) = (seat_of_byte(start), seat_of_byte(end)) {
-            // The kernel merges the locks of neighbouring bytes.
+            // The kernel merges the locks of adjacent bytes.
             found.extend((first..=last).take_while(|&seat| seat < seats).map(|seat| seat as u32));
         }
     }
     found
 }
 
-/// The seats on whose bytes a descriptor has a read lock, of either kind, alone or as a part of a longer span:
+/// Returns the seats whose bytes lie in a read lock of a descriptor, of either kind:
 /// `lock: 1: POSIX  ADVISORY  READ 4711 00:1a:77 0 EOF`.
 fn read_locks_in(fdinfo: &str, seats: u64) -> Vec<u32> {
     let mut found = Vec::new();
@@ -237,14 +233,14 @@ fn read_locks_in(fdinfo: &str, seats: u64) -> Vec<u32> {
     found
 }
 
-/// Whether a descriptor was opened for writing, by the octal `flags` of its `fdinfo`.
+/// Returns `true` if a descriptor was opened for writing, by the octal `flags` of its `fdinfo`.
 fn may_write(fdinfo: &str) -> bool {
     let flags = fdinfo.lines().find_map(|line| line.strip_prefix("flags:"));
     let flags = flags.and_then(|flags| u64::from_str_radix(flags.trim(), 8).ok());
     flags.is_some_and(|flags| flags & 3 != 0)
 }
 
-/// The innermost number of the line `NSpid:` of `/proc/PID/status`.
+/// Returns the innermost process id, which is the last on the line `NSpid:` of `/proc/PID/status`.
 fn own_pid_in(status: &str) -> Option<u32> {
     status.lines().find_map(|line| line.strip_prefix("NSpid:"))?.split_ascii_whitespace().next_back()?.parse().ok()
 }
@@ -285,12 +281,12 @@ mod tests {
         {
             assert!(read_locks_in(&line(kind, access, from, "EOF"), 8).is_empty(), "{kind} {access} {from}");
         }
-        assert!(seats_in(&line("OFDLCK", "READ", BASE, &BASE.to_string()), 8).is_empty(), "no worker does that");
+        assert!(seats_in(&line("OFDLCK", "READ", BASE, &BASE.to_string()), 8).is_empty(), "workers take write locks");
         assert!(read_locks_in("lock:\t1: OFDLCK ADVISORY READ x\nlock:", 8).is_empty());
     }
 
     #[test]
-    fn a_looker_is_told_from_a_worker() {
+    fn a_descriptor_that_writes_is_told_from_one_that_reads() {
         assert!(may_write("pos:\t0\nflags:\t02100002\nmnt_id:\t25\n"));
         assert!(!may_write("pos:\t0\nflags:\t02100000\n"));
         assert!(!may_write(""));

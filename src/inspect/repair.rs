@@ -1,5 +1,5 @@
-//! The two repairs that are proven safe, for operators. The bus needs neither: the next to join takes the dead one's
-//! seat over, and an idle segment harms nobody.
+//! Two repairs that are safe while workers run. The bus needs neither: the next worker that joins takes over a dead
+//! worker's seat, and an unused segment only occupies memory.
 
 use std::sync::Arc;
 
@@ -13,12 +13,11 @@ use crate::segment::layout::seat_word;
 use crate::segment::options::SegmentOptions;
 use crate::segment::{self, Segment};
 
-/// Frees every seat whose holder has died, as the next worker to join would, and returns their numbers. The
-/// seat's lock, which the kernel takes from the dead, is held meanwhile. A seat whose lock is lost while its holder
-/// lives is left to its holder.
+/// Frees every seat whose holder has died, as the next worker that joins would, and returns the numbers of these seats.
 ///
-/// If no other seat is free it leaves the dead one to the next worker that joins. A worker that finds no free seat but
-/// one that this has locked waits for it a moment, which has an end even if this is stopped meanwhile.
+/// It locks each seat while it frees it. It keeps one seat free for workers that join meanwhile, so it does not touch
+/// the last dead seat if no other seat is free. A worker that finds no free seat except a locked one waits for it, for
+/// at most 50 ms. A seat whose holder lives and has lost its lock stays with its holder.
 ///
 /// # Errors
 ///
@@ -48,9 +47,9 @@ fn has_holder(segment: &Segment, seat: u16) -> bool {
     SeatWords::of(&segment.seats(), seat).get(seat_word!(identity.pid)) != 0
 }
 
-/// `false` if somebody else was faster.
+/// Returns `false` if another process was faster, or the holder lives.
 fn adopt(segment: &Segment, seat: u16) -> Result<bool> {
-    // The lock is the proof that the last holder is dead or has left, and ends with this call.
+    // The lock proves that the last holder is dead or has left. It is released when this returns.
     let Some(_lock) = segment.take_seat(seat)? else { return Ok(false) };
     if !has_holder(segment, seat) || lives_without_lock(segment, seat) {
         return Ok(false);
@@ -59,7 +58,7 @@ fn adopt(segment: &Segment, seat: u16) -> Result<bool> {
     let had_reserved = adopt_all(segment, seat)?.had_reserved;
     words.add(seat_word!(identity.incarnation), 1);
     words.add(seat_word!(identity.adopted), 1);
-    // Before the system call, so that a worker that joins sees soon that the seat is locked for a moment only.
+    // Before the system call below: a worker that joins sees that the lock is held only for a moment.
     words.set(seat_word!(identity.pid), 0);
     if had_reserved {
         segment.wake_for_decided();
@@ -67,17 +66,17 @@ fn adopt(segment: &Segment, seat: u16) -> Result<bool> {
     Ok(true)
 }
 
-/// Removes the segment `name`, finished or not and of whatever layout, if it is proven that no process can write to it.
-/// `false` if one has it open for writing, as every worker and every [`Bus`](crate::Bus) has. Who only looks does not
-/// count.
+/// Removes the segment `name`, finished or not and of any layout, if no process can write to it. Returns `false` if a
+/// process has it open for writing, as every worker and every [`Bus`](crate::Bus) has. Inspectors do not count.
 ///
-/// The proof is a read lease of the kernel (`F_SETLEASE`): it is given only on a file that nobody has open or mapped
-/// for writing, in whatever namespace, and while it lasts nobody can open it so; who tries is told to try again.
+/// The proof is a read lease of the kernel (`F_SETLEASE`). The kernel grants it only if no process of any namespace has
+/// the file open or mapped for writing. While the lease is held, no process can open the file for writing; an attempt
+/// to open the segment waits and tries again.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::NotFound`]; [`ErrorKind::Foreign`] if it is not a segment of seqcast's; [`ErrorKind::Denied`];
-/// [`ErrorKind::System`] if there is no proof to be had: only the owner and root get leases.
+/// [`ErrorKind::NotFound`]; [`ErrorKind::Foreign`] if it is not a segment; [`ErrorKind::Denied`];
+/// [`ErrorKind::System`] if the kernel gives no lease: only the owner and root get one.
 pub fn unlink_unheld(name: &str) -> Result<bool> {
     segment::unlink_unheld(name)
 }

@@ -1,13 +1,13 @@
-//! Reading all events without a seat.
+//! A reader of all events that takes no seat.
 //!
-//! The same looks and copies as a worker's reader makes, without its cursor, its counters, its claims and its right to
-//! give up a reserved id: what is not there yet is waited for or passed over.
+//! It reads cells and copies blocks as a worker's reader does. It has no cursor, counters or claims in the segment, and
+//! cannot give up a reserved id: it waits for the payload, or passes over the id.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::claims::{self, ClaimEntry, Decided, KeyHash};
+use super::claims::{self, ClaimEntry, KeyHash};
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::Result;
@@ -21,10 +21,10 @@ use crate::seat::options::Start;
 use crate::segment::Segment;
 use crate::segment::fault::InSegment;
 
-/// How long a reserved id is waited for, if the caller does not say: as long as workers do by default.
+/// The default wait at a reserved id, the same as for workers.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Something a [`Tail`] came upon, in the order of ids.
+/// What a [`Tail`] found at the next id.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Seen {
@@ -35,7 +35,7 @@ pub enum Seen {
     Gap {
         /// The first of them.
         from: u64,
-        /// How many.
+        /// The number of ids.
         missed: u64,
     },
     /// An id that was reserved and never became an event.
@@ -44,22 +44,22 @@ pub enum Seen {
         /// The id.
         id: u64,
     },
-    /// An id that is reserved, and whose payload did not come while this tail was willing to wait. It may still become
-    /// an event for the workers.
+    /// An id that was still reserved when the tail's [`patience`](Tail::patience) ended. It may still become an event
+    /// for the workers.
     #[non_exhaustive]
     PassedOver {
         /// The id.
         id: u64,
-        /// The seat that reserved it, if one still says so.
+        /// The seat that reserved it, if that is known.
         seat: Option<u32>,
     },
-    /// The last fragment of an event whose beginning was missed, or was before this tail's.
+    /// The last fragment of an event whose first fragments were missed, or come before the tail's start.
     #[non_exhaustive]
     Headless {
         /// The id.
         id: u64,
     },
-    /// An id whose seat is not one that this crate writes.
+    /// An id whose block does not contain a valid event.
     #[non_exhaustive]
     Unreadable {
         /// The id.
@@ -71,7 +71,7 @@ pub enum Seen {
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct SeenEvent {
-    /// Its id; that of its last fragment if it came in several.
+    /// Its id. An event in fragments has the id of its last fragment.
     pub id: u64,
     /// Its source.
     pub source: String,
@@ -83,13 +83,13 @@ pub struct SeenEvent {
     pub pid: u32,
     /// Length of its payload in bytes.
     pub len: u64,
-    /// Whether it came in fragments.
+    /// `true` if it was posted in fragments.
     pub fragmented: bool,
-    /// Whether it was posted as a value of a type.
+    /// `true` if it was posted as a typed value.
     pub typed: bool,
     /// Its unique key, if it has one.
     pub unique: Option<SeenUnique>,
-    /// Its payload, if [`Tail::payloads`] asked for it.
+    /// Its payload, if [`Tail::payloads`] is set.
     pub payload: Option<Vec<u8>>,
 }
 
@@ -114,36 +114,36 @@ impl std::fmt::Debug for SeenEvent {
 pub struct SeenUnique {
     /// Its hash.
     pub key: KeyHash,
-    /// For how long it is held once it is won.
+    /// The time for which it is held after it is won.
     pub ttl: Duration,
-    /// What was decided when the event was seen.
+    /// The state of the event when it was read.
     pub state: UniqueState,
 }
 
-/// What is decided about a unique event.
+/// The state of a unique event.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum UniqueState {
     /// No worker has reached it.
     Open,
-    /// It was run, or ignored because its key was held: the segment does not keep which.
+    /// A worker ran it, or ignored it because its key was held. The segment does not record which.
     Decided(Box<ClaimEntry>),
-    /// So long ago that its key is forgotten.
+    /// It was decided so long ago that the segment has forgotten its key.
     Forgotten,
 }
 
-/// A reader of all events that takes no seat; made by [`Inspector::tail`](super::Inspector::tail).
-#[must_use = "a tail reads nothing until `next` is called"]
+/// A reader of all events that takes no seat, from [`Inspector::tail`](super::Inspector::tail).
+#[must_use = "a tail reads nothing until `try_next` is called"]
 pub struct Tail {
     segment: Arc<Segment>,
     ring: Ring,
     next: u64,
     fragments: Fragments,
     payloads: bool,
-    /// The names of events that are still in fragments, by the seat of the sender.
+    /// The topics of incomplete events, by the seat of the sender.
     names: BTreeMap<u16, (String, String)>,
     patience: Duration,
-    /// Since when the reserved id `next` is waited for.
+    /// When the wait for the reserved id `next` began.
     waiting_since: Option<Instant>,
     buffer: Buffer,
 }
@@ -153,7 +153,7 @@ fn names_of(head: &Head, prefix: &[u8]) -> (String, String) {
     (String::from_utf8_lossy(source).into_owned(), String::from_utf8_lossy(event).into_owned())
 }
 
-/// What was met at one id.
+/// What was found at one id.
 enum Met {
     Seen(Seen),
     Nothing,
@@ -177,38 +177,35 @@ impl Tail {
         })
     }
 
-    /// Whether payloads are copied out, too. Default: no.
+    /// Sets whether events are returned with their payloads. Default: no.
     pub fn payloads(mut self, yes: bool) -> Tail {
         self.payloads = yes;
         self
     }
 
-    /// How long to wait at a reserved id before it is passed over. Default 500 ms.
+    /// Sets how long the tail waits at a reserved id before it passes over the id. Default: 500 ms.
     pub fn patience(mut self, patience: Duration) -> Tail {
         self.patience = patience;
         self
     }
 
-    /// The id that is looked at next.
+    /// Returns the id that is read next.
     pub fn next_id(&self) -> u64 {
         self.next
     }
 
-    /// The reserved id that is waited for.
+    /// Returns the reserved id at which the tail waits.
     pub fn waiting_for(&self) -> Option<u64> {
         self.waiting_since.is_some().then_some(self.next)
     }
 
-    /// What comes next, or `None` if there is nothing new or the next id is reserved. Never waits.
+    /// Returns what is at the next id, or `None` if nothing is new or the next id is reserved. Does not sleep: call it
+    /// again later.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Corrupt`].
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "an iterator ends with its first `None`, and this goes on after it"
-    )]
-    pub fn next(&mut self) -> Result<Option<Seen>> {
+    pub fn try_next(&mut self) -> Result<Option<Seen>> {
         loop {
             let id = self.next;
             match self.ring.look(id).in_segment(&self.segment)? {
@@ -244,7 +241,7 @@ impl Tail {
 
     fn lapped(&mut self) -> Seen {
         let from = self.next;
-        // Always further: a cell's version, of 42 bits, is at most that of ids far below the greatest number.
+        // Greater than `from`: versions have 42 bits, so the id that a cell names is far from overflow.
         self.go_on(self.ring.resume_after_lap(from));
         Seen::Gap { from, missed: self.next.saturating_sub(from) }
     }
@@ -307,11 +304,7 @@ impl Tail {
             Some(UniqueKey { key, ttl_ns }) => Some(SeenUnique {
                 key: KeyHash(key),
                 ttl: Duration::from_nanos(ttl_ns),
-                state: match claims::decided(&self.segment, key, id.saturating_add(1))? {
-                    Decided::Not => UniqueState::Open,
-                    Decided::By(entry) => UniqueState::Decided(entry),
-                    Decided::Forgotten => UniqueState::Forgotten,
-                },
+                state: claims::state_of(&self.segment, key, id.saturating_add(1))?,
             }),
         };
         Ok(Met::Seen(Seen::Event(SeenEvent {

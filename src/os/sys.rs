@@ -57,15 +57,18 @@ pub(crate) fn pid_namespace() -> Option<u64> {
 /// Returns when this process started, in clock ticks since boot, in the time of the host. `None` without `/proc`. It
 /// does not use the pid, which may belong to another process in the namespace that `/proc` shows.
 pub(crate) fn own_start_time() -> Option<u64> {
-    let ticks = start_time_in(&std::fs::read_to_string("/proc/self/stat").ok()?)?;
-    Some(HostClock::of_this_process().host_ticks(ticks))
+    host_start_time_in(&std::fs::read_to_string("/proc/self/stat").ok()?)
 }
 
 /// Returns when a process started, in clock ticks since boot, in the time of the host. `None` if there is no such
 /// process, or without `/proc`.
 pub(crate) fn process_start_time(pid: u32) -> Option<u64> {
-    let ticks = start_time_in(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
-    Some(HostClock::of_this_process().host_ticks(ticks))
+    host_start_time_in(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// [`start_time_in`] in the time of the host.
+fn host_start_time_in(stat: &str) -> Option<u64> {
+    start_time_in(stat).map(|ticks| HostClock::of_this_process().host_ticks(ticks))
 }
 
 /// Parses field 22 of `/proc/PID/stat`, in the time of the process that reads it. The second field is a file name in
@@ -87,7 +90,7 @@ pub(crate) fn is_gone(pid: u64) -> bool {
 /// Returns `false` without `/proc`.
 pub(crate) fn is_running(pid: u32, start_time: u64) -> bool {
     let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
-    if start_time_in(&stat) != Some(start_time) {
+    if host_start_time_in(&stat) != Some(start_time) {
         return false;
     }
     // If the first thread of a process has ended, the process lives on in its other threads.
@@ -97,6 +100,18 @@ pub(crate) fn is_running(pid: u32, start_time: u64) -> bool {
                 .flatten()
                 .any(|task| std::fs::read_to_string(task.path().join("stat")).is_ok_and(|stat| is_live(&stat)))
         })
+}
+
+/// Returns `true` if the process with this id and start time is stopped by a signal or a debugger. Returns `false`
+/// without `/proc`.
+pub(crate) fn is_stopped(pid: u32, start_time: u64) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    host_start_time_in(&stat) == Some(start_time) && matches!(state_in(&stat), Some("T" | "t"))
+}
+
+/// Parses the state of a process (field 3 of `/proc/PID/stat`).
+fn state_in(stat: &str) -> Option<&str> {
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().next()
 }
 
 /// Returns `true` if a thread is neither dead nor exiting, by its state (field 3) and the kernel's flags (field 9).
@@ -263,6 +278,8 @@ fn lock_request(
 mod tests {
     use std::time::Duration;
 
+    use seqcast_testkit::process::{Child, eventually, in_time_namespace};
+
     use super::*;
 
     #[test]
@@ -287,6 +304,33 @@ mod tests {
         assert!(!is_live("77 (cut off") && !is_live("77 (a) S 1"));
         let start = own_start_time().unwrap();
         assert!(is_running(pid(), start) && !is_running(pid(), start + 1) && !is_running(u32::MAX, start));
+    }
+
+    seqcast_testkit::alone! {
+        fn g7_a_process_is_known_by_its_start_in_any_time_namespace() {
+            let (own, start) = (pid(), own_start_time().unwrap());
+            in_time_namespace(30 * 86_400, || {
+                assert_eq!(process_start_time(own), Some(start));
+                assert!(is_running(own, start), "its start is in the time of the host");
+            });
+        }
+    }
+
+    #[test]
+    fn a_stopped_process_is_told_by_its_id_and_start() {
+        let child = Child::fork_amid_threads(|| {
+            loop {
+                std::thread::sleep(Duration::from_secs(60));
+            }
+        });
+        let start = process_start_time(child.pid()).unwrap();
+        assert!(!is_stopped(child.pid(), start));
+        child.stop();
+        assert!(is_stopped(child.pid(), start) && !is_stopped(child.pid(), start + 1));
+        assert!(is_running(child.pid(), start), "a stopped process lives");
+        child.go_on();
+        eventually("it continues", || !is_stopped(child.pid(), start));
+        child.kill();
     }
 
     #[test]

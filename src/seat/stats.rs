@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::error::Result;
 use crate::os::clock::HostClock;
+use crate::os::sys;
 use crate::protocol::claims::Bucket;
 use crate::seat::holder::Hold;
 use crate::seat::words::SeatWords;
@@ -28,18 +29,8 @@ use crate::sync::Ordering;
 pub struct Stats {
     /// The segment's name.
     pub name: String,
-    /// Its size in bytes.
-    pub size: u64,
-    /// Events that the ring holds.
-    pub capacity: u64,
-    /// Bytes of a block's payload.
-    pub block_size: u64,
-    /// Seats for workers, taken or free.
-    pub seats: u32,
-    /// Buckets of claims.
-    pub buckets: u64,
-    /// Entries of a bucket.
-    pub bucket_entries: u64,
+    /// The sizes that were set when it was created.
+    pub sizes: Sizes,
     /// Process id of the creator, in its own pid namespace.
     pub creator_pid: u32,
     /// When the segment was created.
@@ -52,6 +43,48 @@ pub struct Stats {
     pub oldest_id: u64,
     /// Live workers, and dead workers whose seats were not taken again.
     pub workers: Vec<WorkerStats>,
+}
+
+/// The sizes of a segment, fixed since its creation.
+///
+/// ```
+/// let bus = seqcast::SegmentOptions::new().capacity(1024).seats(8).anonymous()?;
+/// let sizes = bus.stats()?.sizes;
+/// assert_eq!((sizes.capacity, sizes.seats), (1024, 8));
+/// # Ok::<(), seqcast::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Sizes {
+    /// Bytes of the segment.
+    pub size: u64,
+    /// Events that the ring holds.
+    pub capacity: u64,
+    /// Bytes that a block holds: an event with its source, its name and 16 bytes more, or a fragment.
+    pub block_size: u64,
+    /// Bytes of the largest event, in fragments.
+    pub largest_event: u64,
+    /// Seats, taken or free.
+    pub seats: u32,
+    /// Buckets of claims.
+    pub buckets: u64,
+    /// Keys that a bucket holds.
+    pub bucket_entries: u64,
+}
+
+impl Sizes {
+    pub(crate) fn of(segment: &Segment) -> Sizes {
+        let geometry = segment.geometry();
+        Sizes {
+            size: segment.size() as u64,
+            capacity: geometry.capacity(),
+            block_size: geometry.block_bytes() as u64,
+            largest_event: geometry.largest_message() as u64,
+            seats: geometry.seats as u32,
+            buckets: geometry.pool(PoolId::Claims).cells,
+            bucket_entries: segment.claims().entries_per_bucket() as u64,
+        }
+    }
 }
 
 /// The counters of one worker since it joined.
@@ -139,7 +172,6 @@ pub struct WorkerStats {
 
 impl Stats {
     pub(crate) fn of(segment: &Segment) -> Result<Stats> {
-        let geometry = segment.geometry();
         let ring = segment.ring();
         let next_id = ring.newest();
         let header = segment.header();
@@ -150,12 +182,7 @@ impl Stats {
         }
         Ok(Stats {
             name: segment.name().to_owned(),
-            size: segment.size() as u64,
-            capacity: geometry.capacity(),
-            block_size: geometry.block_bytes() as u64,
-            seats: geometry.seats as u32,
-            buckets: geometry.pool(PoolId::Claims).cells,
-            bucket_entries: segment.claims().entries_per_bucket() as u64,
+            sizes: Sizes::of(segment),
             creator_pid: word(header_word!(creator_pid)) as u32,
             created_at: at_wall_ns(word(header_word!(created_at))),
             claims_held: Stats::claims_held(segment, clock)?,
@@ -176,25 +203,13 @@ impl Stats {
     /// ```
     pub fn figures(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
         // Names all fields, so that a new one cannot be forgotten.
-        let &Stats {
-            name: _,
-            size,
-            capacity,
-            block_size,
-            seats,
-            buckets,
-            bucket_entries,
-            creator_pid,
-            created_at,
-            claims_held,
-            next_id,
-            oldest_id,
-            workers: _,
-        } = self;
+        let &Stats { name: _, sizes, creator_pid, created_at, claims_held, next_id, oldest_id, workers: _ } = self;
+        let Sizes { size, capacity, block_size, largest_event, seats, buckets, bucket_entries } = sizes;
         [
             ("size", size),
             ("capacity", capacity),
             ("block_size", block_size),
+            ("largest_event", largest_event),
             ("seats", u64::from(seats)),
             ("buckets", buckets),
             ("bucket_entries", bucket_entries),
@@ -221,6 +236,21 @@ impl Stats {
 }
 
 impl WorkerStats {
+    /// Returns `true` if the worker's process is stopped now, by a signal or a debugger.
+    ///
+    /// Returns `false` if this cannot be determined: the process ended, is in another pid namespace, or `/proc` is not
+    /// mounted.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// assert!(!bus.stats()?.workers[0].is_stopped());
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    pub fn is_stopped(&self) -> bool {
+        sys::is_stopped(self.pid, self.start_time)
+    }
+
     /// Returns all figures by name, as [`Stats::figures`] does. Fields that are `None` are left out; `alive` and
     /// `unlocked` are 0 or 1.
     ///

@@ -1,56 +1,26 @@
 //! Segments' files, as the file system shows them.
 
+use std::fs::Metadata;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 
-use rustix::fs::{self, AtFlags, CWD, OFlags};
-use rustix::io::Errno;
+use rustix::fs::OFlags;
 
 use super::file::{check_type, not_found, open_file};
 use super::layout::layout_version;
 use super::names::{SHM_DIR, checked_name, path};
-use super::storage::{links, read_at};
+use super::storage::read_at;
 use crate::error::{Error, Result};
 
-/// A segment's file, as the file system shows it, without its content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct FileFacts {
-    /// Its size in bytes.
-    pub size: u64,
-    /// The owner's user id.
-    pub uid: u32,
-    /// The owner's group id.
-    pub gid: u32,
-    /// Its permission bits.
-    pub mode: u32,
-    /// How many hard links it has. A segment has one.
-    pub links: u64,
-    /// The device that it is on.
-    pub device: u64,
-    /// Its inode number on that device.
-    pub inode: u64,
-}
-
-impl FileFacts {
-    /// Returns the name with its slash, and the facts of the file.
-    pub(crate) fn of(name: &str) -> Result<(String, FileFacts)> {
-        let name = checked_name(name)?;
-        let stat = match fs::statat(CWD, path(&name), AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => stat,
-            Err(Errno::NOENT | Errno::NOTDIR) => return Err(not_found(&name)),
-            Err(errno) => return Err(Error::system(&name, "stat", errno)),
-        };
-        check_type(&name, stat.st_mode)?;
-        let facts = FileFacts {
-            size: u64::try_from(stat.st_size).unwrap_or(0),
-            uid: stat.st_uid,
-            gid: stat.st_gid,
-            mode: stat.st_mode & 0o7777,
-            links: links(&stat),
-            device: stat.st_dev,
-            inode: stat.st_ino,
-        };
-        Ok((name, facts))
+/// Returns the name with its slash, and what the file system says about the segment's file.
+pub(crate) fn file_of(name: &str) -> Result<(String, Metadata)> {
+    let name = checked_name(name)?;
+    match std::fs::symlink_metadata(path(&name)) {
+        Ok(file) => check_type(&name, file.mode()).map(|()| (name, file)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Err(not_found(&name))
+        }
+        Err(error) => Err(Error::system(&name, "stat", error)),
     }
 }
 

@@ -197,11 +197,11 @@ pub(crate) const HEADER_BYTES: usize = 1024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Field {
-    /// `"header"` or `"seat"`.
+    /// `"header"`, `"seat"`, `"block"`, `"bucket"` or `"entry"`.
     pub region: &'static str,
     /// The field's name.
     pub name: &'static str,
-    /// Offset in bytes from the region's (the seat's) beginning.
+    /// Bytes before it in the header, the seat, the block, the bucket's payload or the entry.
     pub offset: usize,
     /// Length in bytes.
     pub len: usize,

@@ -69,8 +69,7 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering, Words};
 
 use self::creation::{Call, Intent};
 use self::draft::Draft;
-pub use self::facts::FileFacts;
-pub(crate) use self::facts::{file_names, segment_names};
+pub(crate) use self::facts::{file_names, file_of, segment_names};
 use self::file::{anonymous_file, open_by_name, reopen};
 pub(crate) use self::locks::{SeatLock, seat_byte, seat_of_byte};
 use self::memory::{Birth, Memory};

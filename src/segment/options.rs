@@ -189,6 +189,21 @@ impl SegmentOptions {
         self.creation_timeout
     }
 
+    /// Returns `true` if an existing segment with other options is refused.
+    pub fn get_strict(&self) -> bool {
+        self.strict
+    }
+
+    /// Returns `true` if the name is unlinked when the bus is dropped.
+    pub fn get_unlink_on_drop(&self) -> bool {
+        self.unlink_on_drop
+    }
+
+    /// Returns `true` if the segment is part of core dumps.
+    pub fn get_dump(&self) -> bool {
+        self.dump
+    }
+
     /// Returns the sizes of a segment created with these options.
     pub(crate) fn geometry(&self) -> Result<Geometry> {
         let SegmentOptions { capacity, block_size, claims, seats, mode, .. } = *self;

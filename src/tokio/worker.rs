@@ -33,11 +33,10 @@ const TURN: u64 = 64;
 /// # }
 /// ```
 ///
-/// Handlers are ordinary functions: they must not block the thread for long. A handler that must await sends the event
-/// to a task, but changes state itself: the task may lag behind changes that were already acknowledged (see
-/// [`Worker::on`]).
+/// Handlers are ordinary functions, and must not block the thread for long. A handler that needs to await changes the
+/// state itself, and sends only work that may lag to a task: see [Handlers](crate#handlers).
 ///
-/// Two of them may serve one worker. Only one at a time then delivers events, in order.
+/// A worker may have several of these handles. One at a time polls, so the order of events is kept.
 pub struct AsyncWorker {
     ready: Registered<Bell>,
     worker: Worker,
@@ -57,7 +56,7 @@ impl AsyncWorker {
         AsyncWorker::with_bell(worker, &BellOptions::new())
     }
 
-    /// As [`new`](AsyncWorker::new), with options of the bell.
+    /// [`new`](AsyncWorker::new) with options of the bell.
     ///
     /// # Errors
     ///
@@ -74,17 +73,17 @@ impl AsyncWorker {
     /// Waits until there is something to poll, and polls: the handlers run on this task. Returns after at most 64
     /// events, so that a task that polls in a loop yields to other tasks.
     ///
-    /// At an id that another seat has reserved, waits until the id is decided or given up. Earlier events have been
-    /// delivered by then.
+    /// At an id that another seat has reserved, it delivers the events before the id, and then waits until the id is
+    /// decided or given up.
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: a poll has run to its end or was not begun. [`run`](AsyncWorker::run) and
-    /// [`wait`](AsyncWorker::wait) are, too.
+    /// Cancel safe: a poll runs to its end or does not begin. [`run`](AsyncWorker::run) and [`wait`](AsyncWorker::wait)
+    /// are cancel safe, too.
     ///
     /// # Errors
     ///
-    /// As [`Bell::poll`], including [`ErrorKind::Left`] after the worker has left; [`ErrorKind::System`] if the runtime
+    /// As [`Bell::poll`], among them [`ErrorKind::Left`] when the worker has left; [`ErrorKind::System`] if the runtime
     /// is shutting down.
     pub async fn poll(&self) -> Result<Polled> {
         loop {
@@ -101,7 +100,7 @@ impl AsyncWorker {
     ///
     /// # Errors
     ///
-    /// As [`poll`](AsyncWorker::poll), except [`ErrorKind::Left`].
+    /// As [`poll`](AsyncWorker::poll), except for [`ErrorKind::Left`].
     pub async fn run(self) -> Result<()> {
         loop {
             match self.poll().await {
@@ -113,8 +112,8 @@ impl AsyncWorker {
     }
 
     /// Waits until there may be something to poll, or a [`Waker`](crate::Waker) of the worker is used. Call
-    /// [`poll_now`](AsyncWorker::poll_now) before the next wait: a second wait may miss events that were posted between
-    /// the two.
+    /// [`poll_at_most`](AsyncWorker::poll_at_most) before the next wait: a second wait may miss events that were posted
+    /// between the two.
     ///
     /// # Errors
     ///
@@ -123,12 +122,12 @@ impl AsyncWorker {
         poll_fn(|cx| self.ready.poll_rung(cx, self.worker.segment_name())).await
     }
 
-    /// Polls at most `events` events without waiting, as [`Bell::poll_at_most`] does.
+    /// Polls what is there, without waiting, and ends after it has delivered `events`.
     ///
     /// # Errors
     ///
     /// As [`Bell::poll_at_most`].
-    pub fn poll_now(&self, events: u64) -> Result<Polled> {
+    pub fn poll_at_most(&self, events: u64) -> Result<Polled> {
         self.ready.bell().poll_at_most(events)
     }
 }

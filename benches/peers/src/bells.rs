@@ -163,7 +163,7 @@ impl End for TaskEnd {
     }
 
     fn poll(&mut self) {
-        self.polling.as_mut().expect("registered").poll_now(u64::MAX).expect("polled");
+        self.polling.as_mut().expect("registered").poll_at_most(u64::MAX).expect("polled");
     }
 
     fn wait(&mut self) {

@@ -158,7 +158,7 @@ unsafe impl Send for Watched {}
 
 impl Watched {
     fn next(&mut self) -> Result<(c_int, *const seqcast_seen)> {
-        let found = self.tail.next()?;
+        let found = self.tail.try_next()?;
         let outcome = c_int::from(found.is_some());
         *self.seen = match found {
             None => seqcast_seen::of(SEQCAST_SEEN_NOTHING, 0),

@@ -123,8 +123,8 @@ pub struct TailArgs {
     #[arg(long, value_name = "now|oldest|ID|POSITION", default_value = "now", value_parser = parse_start)]
     pub from: seqcast::Start,
     /// How to show payloads.
-    #[arg(long, value_enum, default_value_t = Payload::Len, value_name = "WHAT")]
-    pub payload: Payload,
+    #[arg(long, value_enum, default_value_t = PayloadForm::Len, value_name = "WHAT")]
+    pub payload: PayloadForm,
     /// Exit after this many events.
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
@@ -134,7 +134,7 @@ pub struct TailArgs {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Payload {
+pub enum PayloadForm {
     /// Hexadecimal digits.
     Hex,
     /// Text, with unprintable characters escaped.

@@ -22,8 +22,8 @@ pub fn run(args: &InspectArgs, output: &mut Output) -> Result<Exit, Failure> {
     std::thread::sleep(args.sample);
     let stats = inspector.stats()?;
     let rate = per_second(stats.next_id.saturating_sub(before), started.elapsed());
-    let holds = (rate > 0.0).then(|| stats.capacity as f64 / rate);
-    let (header, geometry, faults) = (inspector.header(), inspector.geometry(), inspector.faults());
+    let holds = (rate > 0.0).then(|| stats.sizes.capacity as f64 / rate);
+    let (header, sizes, faults) = (inspector.header(), stats.sizes, inspector.faults());
     let live = stats.workers.iter().filter(|worker| worker.alive).count();
     let dead = stats.workers.len() - live;
 
@@ -36,16 +36,15 @@ pub fn run(args: &InspectArgs, output: &mut Output) -> Result<Exit, Failure> {
             "fingerprint": format!("{:#018x}", header.fingerprint),
             "typed_format": header.typed_format.map(|format| format!("{format:#018x}")),
             "boot_id": header.boot_id.map(|id| format!("{id:032x}")),
-            "creator_pid": header.creator_pid,
-            "created_at": rfc3339(header.created_at),
-            "size_bytes": geometry.size,
-            "capacity": geometry.capacity,
-            "block_size_bytes": geometry.block_size,
-            "block_stride_bytes": geometry.block_stride,
-            "largest_event_bytes": geometry.largest_event,
-            "seats": geometry.seats,
-            "buckets": geometry.buckets,
-            "bucket_entries": geometry.bucket_entries,
+            "creator_pid": stats.creator_pid,
+            "created_at": rfc3339(stats.created_at),
+            "size_bytes": sizes.size,
+            "capacity": sizes.capacity,
+            "block_size_bytes": sizes.block_size,
+            "largest_event_bytes": sizes.largest_event,
+            "seats": sizes.seats,
+            "buckets": sizes.buckets,
+            "bucket_entries": sizes.bucket_entries,
             "next_id": stats.next_id,
             "oldest_id": stats.oldest_id,
             "events_per_second": rate,
@@ -68,32 +67,29 @@ pub fn run(args: &InspectArgs, output: &mut Output) -> Result<Exit, Failure> {
         return Ok(Exit::Fine);
     }
 
-    let age = header.created_at.elapsed().unwrap_or_default();
+    let age = stats.created_at.elapsed().unwrap_or_default();
     let gone = if inspector.is_current()? { "" } else { " (the name was removed or now leads elsewhere)" };
     let heading = output.toned(Tone::Heading, format_args!("{}{gone}", stats.name));
     output.line(heading)?;
     let mut row = |name: &str, text: String| output.line(format_args!("  {name:<13}{text}"));
-    row(
-        "created",
-        format!("{} ({} ago) by pid {}", rfc3339(header.created_at), long_duration(age), header.creator_pid),
-    )?;
+    row("created", format!("{} ({} ago) by pid {}", rfc3339(stats.created_at), long_duration(age), stats.creator_pid))?;
     row("bus", inspector.id().to_string())?;
     row("layout", format!("version {}, fingerprint {:#018x}", header.layout_version, header.fingerprint))?;
     let format = header.typed_format.map_or("none used yet".into(), |format| format!("rkyv format {format:#018x}"));
     row("typed values", format)?;
     let which = if header.same_boot_id { "this one" } else { "not the one of this process" };
     row("boot", header.boot_id.map_or("unknown".into(), |id| format!("{id:032x}, {which}")))?;
-    row("size", bytes(geometry.size))?;
+    row("size", bytes(sizes.size))?;
     row(
         "ring",
         format!(
             "{} events of {} B in one block, {} in fragments",
-            grouped(geometry.capacity),
-            geometry.block_size,
-            bytes(geometry.largest_event)
+            grouped(sizes.capacity),
+            sizes.block_size,
+            bytes(sizes.largest_event)
         ),
     )?;
-    let most = geometry.buckets * geometry.bucket_entries;
+    let most = sizes.buckets * sizes.bucket_entries;
     row("ids", format!("next {}, oldest {}", stats.next_id, stats.oldest_id))?;
     row(
         "holds",
@@ -106,7 +102,7 @@ pub fn run(args: &InspectArgs, output: &mut Output) -> Result<Exit, Failure> {
             None => format!("for as long as nothing is posted (no event in {})", long_duration(args.sample)),
         },
     )?;
-    row("workers", format!("{live} of {} seats; {dead} with a dead holder", stats.seats))?;
+    row("workers", format!("{live} of {} seats; {dead} with a dead holder", sizes.seats))?;
     row("claims", format!("{} held, room for {} keys", grouped(stats.claims_held), grouped(most)))?;
     row(
         "faults",

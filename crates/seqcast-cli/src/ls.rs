@@ -1,5 +1,7 @@
 //! `seqcast ls`
 
+use std::os::unix::fs::MetadataExt;
+
 use serde_json::{Value, json};
 
 use seqcast::ErrorKind;
@@ -10,7 +12,7 @@ use crate::output::{Align, Output, Table, Tone, plain};
 use crate::units;
 
 /// A row of the list.
-struct Row<'a> {
+struct SegmentRow<'a> {
     listed: &'a Listed,
     state: &'static str,
     tone: Tone,
@@ -21,9 +23,9 @@ struct Row<'a> {
 
 pub fn run(output: &mut Output) -> Result<Exit, Failure> {
     let listed = inspect::list()?;
-    let rows: Vec<Row<'_>> = listed.iter().map(Row::of).collect();
+    let rows: Vec<SegmentRow<'_>> = listed.iter().map(SegmentRow::of).collect();
     if output.is_json() {
-        let segments: Vec<Value> = rows.iter().map(Row::to_json).collect();
+        let segments: Vec<Value> = rows.iter().map(SegmentRow::to_json).collect();
         output.json(&json!({ "segments": segments }))?;
         return Ok(Exit::Fine);
     }
@@ -44,9 +46,9 @@ pub fn run(output: &mut Output) -> Result<Exit, Failure> {
         let file = &row.listed.file;
         table.row([
             plain(&row.listed.name),
-            plain(units::bytes(file.size)),
-            plain(owner_name(file.uid)),
-            plain(format!("{:04o}", file.mode)),
+            plain(units::bytes(file.len())),
+            plain(owner_name(file.uid())),
+            plain(format!("{:04o}", file.mode() & 0o7777)),
             plain(workers),
             plain(head),
             (row.tone, row.state.to_owned()),
@@ -60,14 +62,20 @@ pub fn run(output: &mut Output) -> Result<Exit, Failure> {
     Ok(Exit::Fine)
 }
 
-impl Row<'_> {
-    fn of(listed: &Listed) -> Row<'_> {
+impl SegmentRow<'_> {
+    fn of(listed: &Listed) -> SegmentRow<'_> {
         let error = match &listed.opened {
             Ok(inspector) => match inspector.stats() {
                 Ok(stats) => {
                     let live = stats.workers.iter().filter(|worker| worker.alive).count() as u64;
                     let (state, tone) = if live > 0 { ("ok", Tone::Good) } else { ("stale", Tone::Warning) };
-                    return Row { listed, state, tone, figures: Some((live, stats.seats, stats.next_id)), why: None };
+                    return SegmentRow {
+                        listed,
+                        state,
+                        tone,
+                        figures: Some((live, stats.sizes.seats, stats.next_id)),
+                        why: None,
+                    };
                 }
                 Err(error) => error.to_string(),
             },
@@ -81,18 +89,18 @@ impl Row<'_> {
             Err(error) if error.kind() == ErrorKind::Busy => "in creation",
             _ => "corrupt",
         };
-        Row { listed, state, tone: Tone::Bad, figures: None, why: Some(error) }
+        SegmentRow { listed, state, tone: Tone::Bad, figures: None, why: Some(error) }
     }
 
     fn to_json(&self) -> Value {
         let file = &self.listed.file;
         json!({
             "name": self.listed.name,
-            "size_bytes": file.size,
-            "uid": file.uid,
-            "gid": file.gid,
-            "owner": user_name(file.uid),
-            "mode": format!("{:04o}", file.mode),
+            "size_bytes": file.len(),
+            "uid": file.uid(),
+            "gid": file.gid(),
+            "owner": user_name(file.uid()),
+            "mode": format!("{:04o}", file.mode() & 0o7777),
             "live_workers": self.figures.map(|(live, ..)| live),
             "seats": self.figures.map(|(_, seats, _)| seats),
             "next_id": self.figures.map(|(.., next)| next),
@@ -129,7 +137,7 @@ mod tests {
         let bus = fixture::bus("ls");
         let name = || bus.name().to_owned();
         let mut listed = Listed::named(bus.name()).unwrap();
-        assert_eq!(Row::of(&listed).state, "stale");
+        assert_eq!(SegmentRow::of(&listed).state, "stale");
         for (error, state) in [
             (seqcast::Error::from(seqcast::Cause::Busy { name: name(), waited: Duration::ZERO }), "in creation"),
             (seqcast::Error::from(seqcast::Cause::Unfinished { name: name() }), "unfinished"),
@@ -137,7 +145,7 @@ mod tests {
         ] {
             let why = error.to_string();
             listed.opened = Err(error);
-            let row = Row::of(&listed);
+            let row = SegmentRow::of(&listed);
             assert_eq!((row.state, row.tone, row.figures), (state, Tone::Bad, None));
             let json = row.to_json();
             assert_eq!((&json["why"], &json["next_id"]), (&json!(why), &Value::Null));

@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 
 use serde_json::json;
 
-use seqcast::inspect::{ClaimKind, Inspector, file_facts};
+use seqcast::inspect::{ClaimKind, Inspector, Listed};
 use seqcast::{Bus, Cause, Publisher, SegmentOptions, WorkerOptions};
 
 use crate::args::{Joining, PostArgs};
@@ -54,8 +55,8 @@ pub fn options(name: &str, joining: &Joining) -> Result<SegmentOptions, Failure>
     if !joining.trust_owner {
         return Ok(anything);
     }
-    let (_, file) = file_facts(name)?;
-    Ok(anything.owner(file.uid, file.gid))
+    let file = Listed::named(name)?.file;
+    Ok(anything.owner(file.uid(), file.gid()))
 }
 
 pub fn open(name: &str, joining: &Joining) -> Result<Bus, Failure> {

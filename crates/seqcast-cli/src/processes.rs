@@ -1,7 +1,6 @@
 //! The state of a worker's process.
 
 use seqcast::WorkerStats;
-use seqcast::inspect::process_start_time;
 
 /// The state of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,7 +41,7 @@ impl State {
         if worker.unlocked {
             return State::Unlocked;
         }
-        if is_stopped(worker) {
+        if worker.is_stopped() {
             return State::Stopped;
         }
         // A worker that never read may have just joined.
@@ -50,17 +49,6 @@ impl State {
         let silent = worker.last_poll.map_or(age, |ago| ago.min(age)) > LONG_SILENCE;
         if worker.lag > capacity / 4 || worker.lag > 0 && silent { State::Slow } else { State::Ok }
     }
-}
-
-fn is_stopped(worker: &WorkerStats) -> bool {
-    // If the worker is in another pid namespace, the pid may belong to another process here.
-    process_start_time(worker.pid) == Some(worker.start_time) && matches!(state_letter(worker.pid), Some('T' | 't'))
-}
-
-fn state_letter(pid: u32) -> Option<char> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name before it may contain blanks and parentheses.
-    stat.rsplit_once(')')?.1.trim_start().chars().next()
 }
 
 #[cfg(test)]

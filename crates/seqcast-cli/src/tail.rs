@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use seqcast::inspect::{ClaimEntry, Inspector, Seen, SeenEvent, SeenUnique, UniqueState, Winner};
 
-use crate::args::{Payload, TailArgs};
+use crate::args::{PayloadForm, TailArgs};
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, Tone, printable};
 use crate::units::{long_duration, rfc3339};
@@ -19,7 +19,7 @@ const LOOKS_BETWEEN_CHECKS: u32 = 100;
 
 pub fn run(args: &TailArgs, output: &mut Output) -> Result<Exit, Failure> {
     let inspector = Inspector::open_any(&args.name)?;
-    let mut tail = inspector.tail(args.from)?.payloads(args.payload != Payload::Len);
+    let mut tail = inspector.tail(args.from)?.payloads(args.payload != PayloadForm::Len);
     // The post time of earlier events is not known.
     let new_from = inspector.next_id();
     let mut left = args.count.unwrap_or(u64::MAX);
@@ -29,7 +29,7 @@ pub fn run(args: &TailArgs, output: &mut Output) -> Result<Exit, Failure> {
         if args.no_follow && tail.next_id() >= new_from {
             break;
         }
-        if let Some(seen) = tail.next()? {
+        if let Some(seen) = tail.try_next()? {
             left -= u64::from(show(args, output, &seen, new_from)?);
             continue;
         }
@@ -82,7 +82,7 @@ fn id_of(seen: &Seen) -> u64 {
     }
 }
 
-fn to_text(output: &Output, seen: &Seen, time: Option<String>, payload: Payload) -> String {
+fn to_text(output: &Output, seen: &Seen, time: Option<String>, payload: PayloadForm) -> String {
     // The time of day with milliseconds, always in UTC.
     let time = time.as_deref().and_then(|time| time.get(11..23)).unwrap_or("      -     ").to_owned();
     let (id, tone, what) = match seen {
@@ -109,7 +109,7 @@ fn reserver(seat: Option<u32>) -> String {
     seat.map_or("an unknown seat".to_owned(), |seat| format!("seat {seat}"))
 }
 
-fn event_text(event: &SeenEvent, payload: Payload) -> String {
+fn event_text(event: &SeenEvent, payload: PayloadForm) -> String {
     let mut text =
         format!("{}/{}  pid {}  {} B", printable(&event.source), printable(&event.event), event.pid, event.len);
     if event.fragmented {
@@ -155,12 +155,12 @@ pub fn holder_text(entry: &ClaimEntry) -> String {
     text
 }
 
-fn payload_text(event: &SeenEvent, payload: Payload) -> Option<String> {
+fn payload_text(event: &SeenEvent, payload: PayloadForm) -> Option<String> {
     let bytes = event.payload.as_ref()?;
     match payload {
-        Payload::Len => None,
-        Payload::Hex => Some(hex(bytes)),
-        Payload::Utf8 => Some(printable(&String::from_utf8_lossy(bytes)).to_string()),
+        PayloadForm::Len => None,
+        PayloadForm::Hex => Some(hex(bytes)),
+        PayloadForm::Utf8 => Some(printable(&String::from_utf8_lossy(bytes)).to_string()),
     }
 }
 
@@ -172,7 +172,7 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-fn to_json(seen: &Seen, time: Option<String>, payload: Payload) -> Value {
+fn to_json(seen: &Seen, time: Option<String>, payload: PayloadForm) -> Value {
     match seen {
         Seen::Event(event) => {
             let mut value = json!({
@@ -189,8 +189,8 @@ fn to_json(seen: &Seen, time: Option<String>, payload: Payload) -> Value {
                 "unique": event.unique.as_ref().map(unique_json),
             });
             match (payload, &event.payload) {
-                (Payload::Hex, Some(bytes)) => value["payload_hex"] = hex(bytes).into(),
-                (Payload::Utf8, Some(bytes)) => value["payload_utf8"] = String::from_utf8_lossy(bytes).into(),
+                (PayloadForm::Hex, Some(bytes)) => value["payload_hex"] = hex(bytes).into(),
+                (PayloadForm::Utf8, Some(bytes)) => value["payload_utf8"] = String::from_utf8_lossy(bytes).into(),
                 _ => {}
             }
             value
@@ -240,7 +240,7 @@ mod tests {
         let bus = fixture::bus(what);
         fixture::worker(&bus, "web").event(("jobs", "run")).unique("nightly").ttl(TTL).post("a\nb").unwrap();
         let mut tail = fixture::inspector(&bus).tail(Start::Oldest).unwrap().payloads(true);
-        match tail.next().unwrap() {
+        match tail.try_next().unwrap() {
             Some(Seen::Event(event)) => event,
             other => panic!("{other:?}"),
         }
@@ -256,7 +256,7 @@ mod tests {
 
     /// The first thing at or after `id` that a tail sees.
     fn first_at(bus: &Bus, id: u64) -> Seen {
-        fixture::inspector(bus).tail(Start::At(id)).unwrap().patience(Duration::ZERO).next().unwrap().unwrap()
+        fixture::inspector(bus).tail(Start::At(id)).unwrap().patience(Duration::ZERO).try_next().unwrap().unwrap()
     }
 
     /// Posts an event and overwrites its head.
@@ -306,15 +306,15 @@ mod tests {
             (first_at(&bus, malformed), "unreadable", malformed, "malformed: not written", malformed),
         ] {
             assert_eq!(id_of(&seen), counts_from, "{seen:?}");
-            let text = to_text(&output, &seen, now(), Payload::Len);
+            let text = to_text(&output, &seen, now(), PayloadForm::Len);
             assert!(text.contains(&format!(" {id:>10}  ")) && text.contains(words), "{seen:?}: {text}");
             assert!(text.contains("06:52:48.123") && !text.contains("2026"), "{text}");
-            assert!(to_text(&output, &seen, None, Payload::Len).contains("      -     "));
-            let json = to_json(&seen, now(), Payload::Len);
+            assert!(to_text(&output, &seen, None, PayloadForm::Len).contains("      -     "));
+            let json = to_json(&seen, now(), PayloadForm::Len);
             assert_eq!((&json["kind"], &json["id"], &json["seen_at"]), (&json!(kind), &json!(id), &json!(now())));
         }
-        assert_eq!(to_json(&gap_again, None, Payload::Len)["missed"], missed);
-        assert_eq!(to_json(&first_at(&bus, reserved), None, Payload::Len)["seat"], 0);
+        assert_eq!(to_json(&gap_again, None, PayloadForm::Len)["missed"], missed);
+        assert_eq!(to_json(&first_at(&bus, reserved), None, PayloadForm::Len)["seat"], 0);
         assert_eq!(reserver(None), "an unknown seat");
         let mut event = event("id");
         event.id = 4;
@@ -325,9 +325,9 @@ mod tests {
     fn a_payload_is_shown_as_it_was_asked_for() {
         let mut event = event("payload");
         for (payload, text, hex, utf8) in [
-            (Payload::Len, None, Value::Null, Value::Null),
-            (Payload::Hex, Some("610a62"), json!("610a62"), Value::Null),
-            (Payload::Utf8, Some("a\\nb"), Value::Null, json!("a\nb")),
+            (PayloadForm::Len, None, Value::Null, Value::Null),
+            (PayloadForm::Hex, Some("610a62"), json!("610a62"), Value::Null),
+            (PayloadForm::Utf8, Some("a\\nb"), Value::Null, json!("a\nb")),
         ] {
             let json = to_json(&Seen::Event(event.clone()), None, payload);
             assert_eq!((&json["payload_hex"], &json["payload_utf8"]), (&hex, &utf8), "{payload:?}");
@@ -336,7 +336,7 @@ mod tests {
             assert_eq!(line.split_once(" open").unwrap().1.trim_start(), text.unwrap_or_default(), "{payload:?}");
         }
         event.fragmented = true;
-        assert!(event_text(&event, Payload::Len).contains("  3 B in fragments  unique "));
+        assert!(event_text(&event, PayloadForm::Len).contains("  3 B in fragments  unique "));
     }
 
     #[test]

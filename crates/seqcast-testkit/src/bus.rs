@@ -31,7 +31,7 @@ pub fn quiet() -> WorkerOptions {
 
 /// An event as a handler saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct Noted {
     pub id: Option<u64>,
     pub pid: Option<u32>,
     pub source: String,
@@ -41,7 +41,7 @@ pub struct Seen {
 
 /// The events that handlers have seen, in order.
 #[derive(Clone, Default)]
-pub struct Log(Arc<Mutex<Vec<Seen>>>);
+pub struct Log(Arc<Mutex<Vec<Noted>>>);
 
 impl Log {
     /// Returns a log of all events in `scope` that `worker` delivers.
@@ -58,7 +58,7 @@ impl Log {
     }
 
     pub fn note(&self, event: &Event<'_>) {
-        self.0.lock().unwrap().push(Seen {
+        self.0.lock().unwrap().push(Noted {
             id: event.id(),
             pid: event.pid(),
             source: event.source().to_owned(),
@@ -67,7 +67,7 @@ impl Log {
         });
     }
 
-    pub fn seen(&self) -> Vec<Seen> {
+    pub fn seen(&self) -> Vec<Noted> {
         self.0.lock().unwrap().clone()
     }
 
@@ -93,7 +93,7 @@ impl Log {
     }
 
     /// Takes out the recorded events.
-    pub fn drain(&self) -> Vec<Seen> {
+    pub fn drain(&self) -> Vec<Noted> {
         std::mem::take(&mut *self.0.lock().unwrap())
     }
 }

@@ -612,7 +612,7 @@ impl Both {
         let options = SegmentOptions::new().capacity(capacity).block_size(block_size).claims(64).seats(WORKERS as u64);
         let bus = options.anonymous().unwrap();
         let longest = bus.largest_event();
-        let block_size = bus.stats().unwrap().block_size as usize;
+        let block_size = bus.stats().unwrap().sizes.block_size as usize;
         let model = Model { capacity, ..Model::default() };
         let mut both = Both { bus, real: vec![], calls: Calls::default(), model, longest, block_size, announce };
         for slot in 0..WORKERS {

@@ -212,7 +212,7 @@ fn without_a_directory_of_shared_memory_the_error_says_so() {
                 .into_iter()
                 .all(|call| missing(call(&name, &small()).unwrap_err()))
                 && missing(unlink(&name).unwrap_err())
-                && missing(FileFacts::of(&name).unwrap_err())
+                && missing(file_of(&name).unwrap_err())
         };
         assert!(all_missing());
         std::fs::write("/dev/shm", []).unwrap();

@@ -57,11 +57,10 @@ fn g6_a_list_waits_for_no_creator() {
     let listed = crate::inspect::list().unwrap().into_iter().find(|listed| listed.name == *name);
     at_once(listed.unwrap().opened);
     at_once(crate::inspect::Listed::named(&name).unwrap().opened);
-    at_once(crate::inspect::Inspector::open_any_now(&name));
     at_once(small().creation_timeout(Duration::ZERO).inspect(&name));
     sign(&gun);
     assert!(creator.ended_well());
-    assert_error!(crate::inspect::Inspector::open_any_now(&name), Cause::Unfinished { .. });
+    assert_error!(crate::inspect::Listed::named(&name).unwrap().opened, Cause::Unfinished { .. });
 }
 
 #[test]

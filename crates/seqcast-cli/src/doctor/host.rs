@@ -1,6 +1,7 @@
 //! Findings about the host.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use seqcast::inspect::Listed;
@@ -15,7 +16,7 @@ const FIRST_PERSON: u32 = 1000;
 
 pub fn findings(segments: &[Listed]) -> Vec<Finding> {
     let mut findings: Vec<Finding> = space().into_iter().collect();
-    let people: Vec<u32> = segments.iter().map(|listed| listed.file.uid).filter(|&uid| uid >= FIRST_PERSON).collect();
+    let people: Vec<u32> = segments.iter().map(|listed| listed.file.uid()).filter(|&uid| uid >= FIRST_PERSON).collect();
     if let Some(&uid) = people.first()
         && logind_removes_ipc(Path::new("/"))
     {

@@ -1,6 +1,7 @@
 //! Findings about one segment.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
 
 use seqcast::inspect::{Inspector, Listed, Namespaces, OpenBy, Processes, Seen};
 use seqcast::{Cause, Error, Start, Stats};
@@ -11,17 +12,18 @@ use crate::processes::State;
 use crate::units::count_of;
 
 pub fn findings(listed: &Listed) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = mode(listed).into_iter().chain(links(listed)).collect();
+    let (name, file) = (&listed.name, &listed.file);
+    let mut findings: Vec<Finding> = mode(name, file.mode()).into_iter().chain(links(name, file.nlink())).collect();
     match &listed.opened {
-        Ok(inspector) => findings.extend(inside(listed, inspector)),
-        Err(error) => findings.push(unreadable(&listed.name, error)),
+        Ok(inspector) => findings.extend(inside(name, inspector)),
+        Err(error) => findings.push(unreadable(name, error)),
     }
     findings
 }
 
-fn mode(listed: &Listed) -> Option<Finding> {
-    let mode = listed.file.mode;
-    let path = format!("/dev/shm{}", listed.name);
+fn mode(name: &str, mode: u32) -> Option<Finding> {
+    let mode = mode & 0o7777;
+    let path = format!("/dev/shm{name}");
     let (what, remedy) = match mode {
         _ if mode & 0o002 != 0 => ("any user may write to it and tear or forge events", format!("chmod o-rwx {path}")),
         _ if mode & 0o004 != 0 => ("any user may read it, including payloads", format!("chmod o-rwx {path}")),
@@ -31,12 +33,11 @@ fn mode(listed: &Listed) -> Option<Finding> {
         _ if mode & !0o777 != 0 => ("it has mode bits that no segment has", format!("chmod 0600 {path}")),
         _ => return None,
     };
-    Some(Finding::trouble("mode", &listed.name, format!("mode {mode:04o}: {what}"), remedy))
+    Some(Finding::trouble("mode", name, format!("mode {mode:04o}: {what}"), remedy))
 }
 
 /// A second name gives access to processes that cannot see the first, and outlives it.
-fn links(listed: &Listed) -> Option<Finding> {
-    let (name, links) = (&listed.name, listed.file.links);
+fn links(name: &str, links: u64) -> Option<Finding> {
     (links > 1).then(|| {
         Finding::trouble(
             "linked",
@@ -72,8 +73,7 @@ fn unreadable(name: &str, error: &Error) -> Finding {
     Finding::trouble(error.code(), name, error.to_string(), remedy).with_cure(cure)
 }
 
-fn inside(listed: &Listed, inspector: &Inspector) -> Vec<Finding> {
-    let name = &listed.name;
+fn inside(name: &str, inspector: &Inspector) -> Vec<Finding> {
     let stats = match inspector.stats().and_then(|stats| inspector.claims().map(|_| stats)) {
         Ok(stats) => stats,
         Err(error) => return vec![unreadable(name, &error)],
@@ -88,7 +88,7 @@ fn inside(listed: &Listed, inspector: &Inspector) -> Vec<Finding> {
     findings.extend(kept_by_children(name, &stats, &processes));
     findings.extend(read_locks(name, &stats, &processes));
     findings.extend(strays(name, &processes));
-    findings.extend(pid_namespaces(name, &processes, Namespaces::own()));
+    findings.extend(other_namespaces(name, &processes));
     if processes.hidden > 0 {
         findings.push(Finding::note(
             "hidden_processes",
@@ -107,7 +107,7 @@ fn ring(name: &str, inspector: &Inspector) -> Option<Finding> {
         let mut tail = inspector.tail(Start::Oldest)?.patience(std::time::Duration::ZERO);
         let mut unreadable = None;
         while tail.next_id() < end {
-            match tail.next()? {
+            match tail.try_next()? {
                 Some(Seen::Unreadable { id, .. }) => {
                     unreadable = Some(unreadable.map_or((id, 1), |(first, count)| (first, count + 1)));
                 }
@@ -175,10 +175,10 @@ fn unlocked(name: &str, stats: &Stats) -> Vec<Finding> {
 fn laggards(name: &str, stats: &Stats) -> Vec<Finding> {
     let mut findings = Vec::new();
     for worker in &stats.workers {
-        let left = stats.capacity.saturating_sub(worker.lag);
+        let left = stats.sizes.capacity.saturating_sub(worker.lag);
         let label = printable(&worker.label);
         let who = format!("seat {} (pid {} {label:?}), {} behind", worker.seat, worker.pid, worker.lag);
-        match State::of(worker, stats.capacity) {
+        match State::of(worker, stats.sizes.capacity) {
             State::Stopped => findings.push(Finding::trouble(
                 "stopped",
                 name,
@@ -253,7 +253,7 @@ fn read_locks(name: &str, stats: &Stats, processes: &Processes) -> Vec<Finding> 
                 "process {} holds read locks on {} of {}, so no process can join with them",
                 holder.pid,
                 count_of(holder.read_locks.len(), "seat"),
-                stats.seats,
+                stats.sizes.seats,
             ),
             format!(
                 "end that process, which is not a worker, and remove read access from its user: chmod go-r \
@@ -265,12 +265,11 @@ fn read_locks(name: &str, stats: &Stats, processes: &Processes) -> Vec<Finding> 
 }
 
 fn strays(name: &str, processes: &Processes) -> Option<Finding> {
-    let own = Namespaces::own();
     let pids: Vec<String> = processes
         .strays
         .iter()
         .map(|stray| {
-            let is_elsewhere = stray.namespaces.mnt.is_some() && stray.namespaces.mnt != own.mnt;
+            let is_elsewhere = stray.namespaces.mnt.is_some() && stray.namespaces.mnt != processes.own.mnt;
             if is_elsewhere { format!("{} (in another mount namespace)", stray.pid) } else { stray.pid.to_string() }
         })
         .collect();
@@ -289,12 +288,12 @@ fn strays(name: &str, processes: &Processes) -> Option<Finding> {
     })
 }
 
-fn pid_namespaces(name: &str, processes: &Processes, own: Namespaces) -> Option<Finding> {
+fn other_namespaces(name: &str, processes: &Processes) -> Option<Finding> {
     let others = |pick: fn(&Namespaces) -> Option<u64>| {
         processes
             .holders
             .iter()
-            .filter(|holder| pick(&holder.namespaces).is_some() && pick(&holder.namespaces) != pick(&own))
+            .filter(|holder| pick(&holder.namespaces).is_some() && pick(&holder.namespaces) != pick(&processes.own))
             .map(|holder| holder.pid)
             .collect::<BTreeSet<u32>>()
     };
@@ -326,7 +325,7 @@ mod tests {
     #[test]
     fn modes_that_no_segment_should_have_are_told_with_the_cure() {
         let bus = fixture::bus("modes");
-        let mut listed = Listed::named(bus.name()).unwrap();
+        let name = bus.name();
         for (bits, what, cure) in [
             (0o666, "any user may write to it", "chmod o-rwx"),
             (0o604, "any user may read it", "chmod o-rwx"),
@@ -334,17 +333,14 @@ mod tests {
             (0o200, "its owner may not read and write it", "chmod u+rw"),
             (0o1600, "it has mode bits that no segment has", "chmod 0600"),
         ] {
-            listed.file.mode = bits;
-            let found = mode(&listed).unwrap();
+            let found = mode(name, 0o100_000 | bits).unwrap();
             assert!(found.what.starts_with(&format!("mode {bits:04o}: {what}")), "{}", found.what);
-            assert_eq!(found.remedy, format!("{cure} /dev/shm{}", bus.name()));
+            assert_eq!(found.remedy, format!("{cure} /dev/shm{name}"));
         }
-        assert!(links(&listed).is_none());
-        listed.file.links = 2;
-        assert!(links(&listed).unwrap().what.starts_with("its file has 2 names"));
+        assert!(links(name, 1).is_none());
+        assert!(links(name, 2).unwrap().what.starts_with("its file has 2 names"));
         for bits in [0o600, 0o660, 0o670] {
-            listed.file.mode = bits;
-            assert!(mode(&listed).is_none(), "{bits:o}");
+            assert!(mode(name, 0o100_000 | bits).is_none(), "{bits:o}");
         }
     }
 }

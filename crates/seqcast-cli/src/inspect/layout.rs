@@ -10,7 +10,7 @@ use crate::output::{Output, Tone};
 
 pub fn run(inspector: &Inspector, output: &mut Output) -> Result<Exit, Failure> {
     let (regions, fields) = (inspector.regions(), fields());
-    let size = inspector.geometry().size;
+    let size = inspector.sizes().size;
     if output.is_json() {
         let regions: Vec<Value> = regions.iter().map(region_json).collect();
         let fields: Vec<Value> = fields.iter().map(field_json).collect();
@@ -54,7 +54,7 @@ fn region_json(region: &Region) -> Value {
     json!({
         "name": region.name,
         "offset": region.offset,
-        "len": region.len(),
+        "len": region.bytes(),
         "count": region.count,
         "stride": region.stride,
     })

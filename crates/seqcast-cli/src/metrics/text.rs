@@ -32,25 +32,30 @@ pub fn up(segment: &str, up: bool) -> Family {
 }
 
 pub fn families(inspector: &Inspector) -> seqcast::Result<Vec<Family>> {
-    let (stats, faults, header) = (inspector.stats()?, inspector.faults(), inspector.header());
+    let (stats, faults) = (inspector.stats()?, inspector.faults());
     let segment = &stats.name;
     let mut families = vec![up(segment, true)];
     let mut of_segment = |name, kind, help, value: f64| {
         families.push(Family { name, kind, help, series: vec![(vec![("segment", segment.clone())], value)] });
     };
-    let created = header.created_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let created = stats.created_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     of_segment(
         "seqcast_created_timestamp_seconds",
         MetricType::Gauge,
         "When the segment was created.",
         created.as_secs_f64(),
     );
-    of_segment("seqcast_size_bytes", MetricType::Gauge, "Size of the segment.", stats.size as f64);
-    of_segment("seqcast_ring_capacity_events", MetricType::Gauge, "Events that the ring holds.", stats.capacity as f64);
+    of_segment("seqcast_size_bytes", MetricType::Gauge, "Size of the segment.", stats.sizes.size as f64);
+    of_segment(
+        "seqcast_ring_capacity_events",
+        MetricType::Gauge,
+        "Events that the ring holds.",
+        stats.sizes.capacity as f64,
+    );
     of_segment("seqcast_ids_total", MetricType::Counter, "Event ids taken.", stats.next_id as f64);
-    of_segment("seqcast_seats", MetricType::Gauge, "Worker seats, taken and free.", f64::from(stats.seats));
+    of_segment("seqcast_seats", MetricType::Gauge, "Worker seats, taken and free.", f64::from(stats.sizes.seats));
     of_segment("seqcast_claims_held", MetricType::Gauge, "Held unique keys.", stats.claims_held as f64);
-    let room = stats.buckets * stats.bucket_entries;
+    let room = stats.sizes.buckets * stats.sizes.bucket_entries;
     of_segment("seqcast_claims_capacity_keys", MetricType::Gauge, "Number of unique keys that fit.", room as f64);
     of_segment(
         "seqcast_seats_reclaimed_total",
@@ -64,7 +69,7 @@ pub fn families(inspector: &Inspector) -> seqcast::Result<Vec<Family>> {
 }
 
 fn workers_by_state(stats: &Stats) -> Family {
-    let states: Vec<State> = stats.workers.iter().map(|worker| State::of(worker, stats.capacity)).collect();
+    let states: Vec<State> = stats.workers.iter().map(|worker| State::of(worker, stats.sizes.capacity)).collect();
     let series = State::ALL.map(|state| {
         let count = states.iter().filter(|found| **found == state).count();
         (vec![("segment", stats.name.clone()), ("state", state.name().to_owned())], count as f64)

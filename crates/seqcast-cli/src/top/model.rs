@@ -124,7 +124,7 @@ impl Model {
         // If the seat has been taken again, it is another worker.
         let mut before: BTreeMap<WorkerId, Row> = self.rows.drain(..).map(|row| (row.id(), row)).collect();
         for worker in &stats.workers {
-            let state = State::of(worker, stats.capacity);
+            let state = State::of(worker, stats.sizes.capacity);
             let row = match before.remove(&(worker.seat, worker.incarnation)) {
                 Some(row) => row.then(worker, state, time),
                 None => Row::new(worker, state),
@@ -176,11 +176,11 @@ impl Model {
     }
 
     pub fn capacity(&self) -> u64 {
-        self.stats.as_ref().map_or(0, |stats| stats.capacity)
+        self.stats.as_ref().map_or(0, |stats| stats.sizes.capacity)
     }
 
     pub fn seats(&self) -> u32 {
-        self.stats.as_ref().map_or(0, |stats| stats.seats)
+        self.stats.as_ref().map_or(0, |stats| stats.sizes.seats)
     }
 
     pub fn claims_held(&self) -> u64 {

@@ -132,7 +132,7 @@ fn the_layout_is_drawn_from_the_table_of_the_library() {
         .iter()
         .map(|region| (region["offset"].as_u64().unwrap(), region["len"].as_u64().unwrap()))
         .collect();
-    assert_eq!(regions, known.iter().map(|region| (region.offset, region.len())).collect::<Vec<_>>());
+    assert_eq!(regions, known.iter().map(|region| (region.offset, region.bytes())).collect::<Vec<_>>());
     assert!(regions.windows(2).all(|pair| pair[0].0 + pair[0].1 <= pair[1].0), "they overlap: {regions:?}");
     let (last, len) = regions[regions.len() - 1];
     assert!((last + len).next_multiple_of(128) == drawn["size_bytes"].as_u64().unwrap(), "{drawn}");
@@ -216,7 +216,7 @@ fn tail_shows_what_would_steer_the_terminal_as_text() {
 }
 
 /// A running `seqcast tail`. Its objects are read one by one.
-struct Tail {
+struct TailProcess {
     child: Child,
     lines: std::io::Lines<BufReader<ChildStdout>>,
     /// Its output to standard error.
@@ -224,8 +224,8 @@ struct Tail {
     listener: Option<JoinHandle<()>>,
 }
 
-impl Tail {
-    fn start(name: &str, more: &[&str]) -> Tail {
+impl TailProcess {
+    fn start(name: &str, more: &[&str]) -> TailProcess {
         let arguments = [&["tail", name, "--format", "json"], more].concat();
         let mut child = command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -237,7 +237,7 @@ impl Tail {
                 heard.lock().unwrap().push_str(&(line.unwrap() + "\n"));
             }
         });
-        Tail { child, lines, notes, listener: Some(listener) }
+        TailProcess { child, lines, notes, listener: Some(listener) }
     }
 
     fn next(&mut self) -> Value {
@@ -256,7 +256,7 @@ impl Tail {
     }
 }
 
-impl Drop for Tail {
+impl Drop for TailProcess {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -267,7 +267,7 @@ impl Drop for Tail {
 fn tail_follows_and_takes_no_seat() {
     let (name, bus) = Name::segment("tail-follow");
     let mut worker = WorkerProcess::join(&name, "web");
-    let mut tail = Tail::start(&name, &["--from", "0"]);
+    let mut tail = TailProcess::start(&name, &["--from", "0"]);
     assert_eq!(tail.next()["event"], "started");
     let id: u64 = worker.told("post cache stale user:42").parse().unwrap();
     let event = tail.next();
@@ -289,7 +289,7 @@ fn tail_goes_on_at_a_position_of_this_bus_and_of_no_other() {
         serde_json::from_str(&seqcast(&["inspect", &name, "--format", "json"]).expect(0).stdout).unwrap();
     assert_eq!(inspected["bus_id"], bus.id().to_string());
     let position = Position::after(bus.id(), 2).to_string();
-    let mut tail = Tail::start(&name, &["--from", &position]);
+    let mut tail = TailProcess::start(&name, &["--from", &position]);
     assert_eq!(tail.next()["id"], 3);
     let other = format!("{:032x}:3", 7);
     let run = seqcast(&["tail", &name, "--from", &other, "--no-follow"]).expect(3);
@@ -301,7 +301,7 @@ fn tail_shows_gaps_voids_and_what_it_passed_over() {
     let (name, _bus) = Name::segment("tail-gap");
     let mut worker = WorkerProcess::join(&name, "web");
     worker.told("posts 200");
-    let mut tail = Tail::start(&name, &["--from", "0"]);
+    let mut tail = TailProcess::start(&name, &["--from", "0"]);
     let gap = tail.next();
     // From the first id to an eighth above the oldest of 201 in a ring of 64.
     assert_eq!((&gap["kind"], &gap["id"], &gap["missed"]), (&json!("gap"), &json!(0), &json!(201 - 64 + 8)), "{gap}");
@@ -327,13 +327,13 @@ fn tail_says_once_that_the_name_leads_elsewhere() {
     let worker = bus.join_with(&seqcast::WorkerOptions::new().announce(false)).unwrap();
     let post = |event: &str| worker.post(("a", event), "").unwrap();
     // An event is printed when nothing is left to read: between two of them, `tail` has found nothing.
-    let mut tail = Tail::start(&name, &["--from", "0", "--count", "2"]);
+    let mut tail = TailProcess::start(&name, &["--from", "0", "--count", "2"]);
     for event in ["first", "second"] {
         post(event);
         assert_eq!(tail.next()["event"], event);
     }
     assert_eq!(tail.ends(), "", "the name still leads to the segment");
-    let mut tail = Tail::start(&name, &["--from", "1", "--count", "3"]);
+    let mut tail = TailProcess::start(&name, &["--from", "1", "--count", "3"]);
     assert_eq!(tail.next()["event"], "second");
     bus.unlink().unwrap();
     eventually("tail says so", || !tail.notes().is_empty());
@@ -358,15 +358,17 @@ fn a_tail_waits_for_a_reserved_id_for_as_long_as_it_is_patient() {
     let mut reservation = worker.reserve().unwrap();
     let id = reservation.id();
     worker.post(("after", "it"), "").unwrap();
-    assert!(matches!(hasty.next().unwrap(), Some(Seen::PassedOver { id: passed, seat: Some(0), .. }) if passed == id));
-    assert!(matches!(hasty.next().unwrap(), Some(Seen::Event(event)) if event.id == id + 1));
-    assert!(patient.next().unwrap().is_none(), "it does not wait");
+    assert!(
+        matches!(hasty.try_next().unwrap(), Some(Seen::PassedOver { id: passed, seat: Some(0), .. }) if passed == id)
+    );
+    assert!(matches!(hasty.try_next().unwrap(), Some(Seen::Event(event)) if event.id == id + 1));
+    assert!(patient.try_next().unwrap().is_none(), "it does not wait");
     assert_eq!(patient.waiting_for(), Some(id));
     reservation.commit(("late", "one"), "").unwrap();
     for expected in [id, id + 1] {
-        assert!(matches!(patient.next().unwrap(), Some(Seen::Event(event)) if event.id == expected));
+        assert!(matches!(patient.try_next().unwrap(), Some(Seen::Event(event)) if event.id == expected));
     }
-    assert!(patient.next().unwrap().is_none());
+    assert!(patient.try_next().unwrap().is_none());
     assert_eq!(patient.waiting_for(), None);
 }
 

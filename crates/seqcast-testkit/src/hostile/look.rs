@@ -22,8 +22,8 @@ pub fn look(name: &str) {
 fn try_look(name: &str) -> seqcast::Result<()> {
     let _ = Listed::named(name)?;
     let inspector = Inspector::open_any(name)?;
-    let (header, geometry, regions) = (inspector.header(), inspector.geometry(), inspector.regions());
-    assert!(regions.iter().all(|region| region.offset + region.len() <= geometry.size), "{regions:?}");
+    let (header, sizes, regions) = (inspector.header(), inspector.sizes(), inspector.regions());
+    assert!(regions.iter().all(|region| region.offset + region.bytes() <= sizes.size), "{regions:?}");
     std::hint::black_box((header, inspector.faults(), inspector.next_id(), inspector.is_current()?));
     let mut first = inspector.stats().map(drop).err();
     for result in [
@@ -41,10 +41,10 @@ fn try_look(name: &str) -> seqcast::Result<()> {
 
 fn tail(inspector: &Inspector, start: Start, payloads: bool) -> seqcast::Result<()> {
     let mut tail = inspector.tail(start)?.payloads(payloads).patience(std::time::Duration::ZERO);
-    let largest = inspector.geometry().largest_event;
+    let largest = inspector.sizes().largest_event;
     let mut before = tail.next_id();
     for _ in 0..MOST_SEEN {
-        let Some(seen) = tail.next()? else { return Ok(()) };
+        let Some(seen) = tail.try_next()? else { return Ok(()) };
         assert!(tail.next_id() > before, "it stands still at {before}");
         before = tail.next_id();
         let Seen::Event(event) = seen else { continue };

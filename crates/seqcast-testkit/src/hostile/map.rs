@@ -46,7 +46,7 @@ impl Map {
             blocks_at: blocks.offset / 8,
             claim_cells_at: claims.offset / 8,
             buckets_at: buckets.offset / 8,
-            end: inspector.geometry().size / 8,
+            end: inspector.sizes().size / 8,
         }
     }
 
