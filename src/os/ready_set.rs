@@ -29,21 +29,21 @@ enum Member {
     Watch(RawFd),
     /// The timer.
     Timer(RawFd),
-    /// The event counter, of which nothing is ever read: it is always readable. The set reports it once for each time
+    /// The event counter. It is never read, so it is always readable. The set reports it once for each time
     /// that it is added or modified.
-    Hand(RawFd),
+    Counter(RawFd),
 }
 
 impl Member {
     fn number(self) -> RawFd {
-        let (Member::Watch(number) | Member::Timer(number) | Member::Hand(number)) = self;
+        let (Member::Watch(number) | Member::Timer(number) | Member::Counter(number)) = self;
         number
     }
 
     fn flags(self) -> EventFlags {
         match self {
             Member::Watch(_) | Member::Timer(_) => EventFlags::IN,
-            Member::Hand(_) => EventFlags::IN | EventFlags::ET,
+            Member::Counter(_) => EventFlags::IN | EventFlags::ET,
         }
     }
 
@@ -51,7 +51,7 @@ impl Member {
         EventData::new_u64(match self {
             Member::Watch(_) => 0,
             Member::Timer(_) => TIMER,
-            Member::Hand(_) => 2,
+            Member::Counter(_) => 2,
         })
     }
 
@@ -61,7 +61,7 @@ impl Member {
     }
 
     /// Succeeds only if `set` leads to a set, and the number to the file that has joined it. Makes the set readable if
-    /// this is the hand.
+    /// this is the counter.
     fn touch(self, set: RawFd) -> Result<(), Lost> {
         epoll::modify(borrow(set), borrow(self.number()), self.data(), self.flags()).map_err(|_| Lost)
     }
@@ -90,7 +90,7 @@ pub(crate) struct ReadySet {
     set: RawFd,
     owner: Owner,
     timer: Member,
-    hand: Member,
+    counter: Member,
     watch: Option<Member>,
     interval: Duration,
     /// The time of the last check of all members, by the coarse clock.
@@ -105,23 +105,23 @@ impl ReadySet {
         let timer = above_standard("timerfd_create", || {
             timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)
         })?;
-        let hand = above_standard("eventfd", || eventfd(1, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC))?;
+        let counter = above_standard("eventfd", || eventfd(1, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC))?;
         let made = ReadySet {
             timer: Member::Timer(timer.as_raw_fd()),
-            hand: Member::Hand(hand.as_raw_fd()),
+            counter: Member::Counter(counter.as_raw_fd()),
             set: set.as_raw_fd(),
             owner: Owner::of(set.as_raw_fd()),
             watch: None,
             interval,
             checked: AtomicU64::new(sys::coarse_ns()),
         };
-        let joined = made.timer.enter(made.set).and_then(|()| made.hand.enter(made.set));
+        let joined = made.timer.enter(made.set).and_then(|()| made.counter.enter(made.set));
         if let Err(errno) = joined {
             // The three are closed with the right kind.
             std::mem::forget(made);
             return Err(FailedCall { call: "epoll_ctl", errno });
         }
-        for owned in [set, timer, hand] {
+        for owned in [set, timer, counter] {
             let _ = owned.into_raw_fd();
         }
         made.start_timer(interval)?;
@@ -173,7 +173,7 @@ impl ReadySet {
             None => self.touch(self.timer)?,
         }
         self.check_now_and_then()?;
-        // It is enough that the hand was reported.
+        // It is enough that the counter was reported.
         let mut events = [Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }; 3];
         let none = Timespec { tv_sec: 0, tv_nsec: 0 };
         let ready = retry_on_intr(|| epoll::wait(borrow(self.set), &mut events, Some(&none))).map_err(|_| Lost)?;
@@ -186,12 +186,12 @@ impl ReadySet {
 
     /// Makes the set readable.
     pub(crate) fn knock(&self) -> Result<(), Lost> {
-        self.touch(self.hand)
+        self.touch(self.counter)
     }
 
     /// Returns a handle that makes the set readable from elsewhere.
     pub(crate) fn knocker(&self) -> Knocker {
-        Knocker { set: self.set, hand: self.hand.number() }
+        Knocker { set: self.set, counter: self.counter.number() }
     }
 
     /// Makes the set readable after `time`, if the interval does not do so earlier.
@@ -220,11 +220,11 @@ impl ReadySet {
         }
         self.checked.store(now, Ordering::Relaxed);
         self.touch(self.timer)?;
-        self.touch(self.hand)
+        self.touch(self.counter)
     }
 
     /// Succeeds only if the set's number and the member's lead to their original files. Makes the set readable if
-    /// `member` is the hand.
+    /// `member` is the counter.
     fn touch(&self, member: Member) -> Result<(), Lost> {
         if self.owner.is_over() {
             return Err(Lost);
@@ -268,7 +268,7 @@ impl Drop for ReadySet {
     fn drop(&mut self) {
         // Each number separately: some may have been closed or reused. In a forked child the set is also the parent's,
         // and becomes readable there once.
-        let members = [self.watch, Some(self.hand), Some(self.timer)].into_iter().flatten();
+        let members = [self.watch, Some(self.counter), Some(self.timer)].into_iter().flatten();
         let closed = members.filter(|&member| self.close(member).is_ok()).count();
         if closed > 0 {
             close(self.set);
@@ -280,17 +280,17 @@ impl Drop for ReadySet {
 /// one.
 #[derive(Debug)]
 struct Owner {
-    entry: &'static Entry,
+    entry: &'static OwnedNumber,
     ticket: u64,
 }
 
-/// A number that has belonged to a set. Entries are never removed: there is one for each number.
+/// A number that has belonged to a set. Such entries are never removed: there is one for each number.
 #[derive(Debug)]
-struct Entry {
+struct OwnedNumber {
     number: RawFd,
     /// The ticket of the latest set.
     ticket: AtomicU64,
-    next: Option<&'static Entry>,
+    next: Option<&'static OwnedNumber>,
 }
 
 impl Owner {
@@ -298,7 +298,7 @@ impl Owner {
     /// locked in the child.
     fn of(number: RawFd) -> Owner {
         static TICKETS: AtomicU64 = AtomicU64::new(0);
-        static ENTRIES: AtomicPtr<Entry> = AtomicPtr::new(null_mut());
+        static ENTRIES: AtomicPtr<OwnedNumber> = AtomicPtr::new(null_mut());
         // Relaxed: the number protects no other memory.
         let ticket = TICKETS.fetch_add(1, Ordering::Relaxed);
         // Acquire: sees the stored entries.
@@ -312,7 +312,7 @@ impl Owner {
                 entry.ticket.store(ticket, Ordering::Relaxed);
                 return Owner { entry, ticket };
             }
-            let entry = Box::into_raw(Box::new(Entry { number, ticket: AtomicU64::new(ticket), next }));
+            let entry = Box::into_raw(Box::new(OwnedNumber { number, ticket: AtomicU64::new(ticket), next }));
             // Release: publishes the entry. Acquire: sees another thread's entry.
             match ENTRIES.compare_exchange(first, entry, Ordering::AcqRel, Ordering::Acquire) {
                 // SAFETY: the entry is leaked.
@@ -337,23 +337,23 @@ impl Owner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Knocker {
     set: RawFd,
-    hand: RawFd,
+    counter: RawFd,
 }
 
 impl Knocker {
     /// Async-signal-safe: a system call without the C library.
     pub(crate) fn knock(self) {
-        let _ = Member::Hand(self.hand).touch(self.set);
+        let _ = Member::Counter(self.counter).touch(self.set);
     }
 
     /// Returns it as a number that is not 0.
     pub(crate) fn to_bits(self) -> u64 {
-        u64::from(self.set as u32) << 32 | u64::from(self.hand as u32)
+        u64::from(self.set as u32) << 32 | u64::from(self.counter as u32)
     }
 
     /// Returns the value for a result of [`to_bits`](Knocker::to_bits).
     pub(crate) fn from_bits(bits: u64) -> Knocker {
-        Knocker { set: (bits >> 32) as RawFd, hand: bits as RawFd }
+        Knocker { set: (bits >> 32) as RawFd, counter: bits as RawFd }
     }
 }
 

@@ -20,25 +20,25 @@ use crate::seat::bell::BellCore;
 use crate::seat::bell::options::{BellKind, BellOptions};
 use crate::seat::report::{Report, Trouble};
 
-/// The first time after which a bell looks again while another thread polls; each further one is twice as long. See
+/// The time after which a bell is first rung again while another thread polls; each further time is twice as long. See
 /// `FIRST_NAP` of the waits.
 const FIRST_LOOK: Duration = Duration::from_millis(1);
 
-/// What a poll says that did nothing.
+/// The result of a poll that did nothing.
 const NOTHING: Polled = Polled::Done { delivered: 0, missed: 0 };
 
 /// A descriptor that is readable as long as a [`Worker`] may have something to poll, for event loops.
 ///
-/// When it is readable, call [`poll`](Bell::poll). It becomes readable again when there is more: something posted by
-/// any process or by [`post_local`](Worker::post_local), a reserved id that is decided or due to be given up, a
-/// [`Waker`](crate::Waker), the worker's leaving. It may be readable for nothing, and a poll for nothing does no harm.
-/// [`Worker::poll`] and other handles of the worker can be used as well.
+/// When it is readable, call [`poll`](Bell::poll). It becomes readable again when there is more to do: a process posts,
+/// this worker calls [`post_local`](Worker::post_local), a reserved id is decided or due to be given up, a
+/// [`Waker`](crate::Waker) is used, or the worker leaves. It may also become readable when there is nothing to poll; a
+/// poll is then harmless. [`Worker::poll`] and other handles of the worker can be used as well.
 ///
 /// Every loop that waits for descriptors can wait for it, level-triggered or edge-triggered: poll, select, epoll,
-/// io_uring, and what is built on them. Ask for reading only, and not exclusively (`EPOLLEXCLUSIVE`). Read nothing from
-/// it, and write nothing to it.
+/// io_uring, and libraries on top of them. Wait for readability only, and not exclusively (`EPOLLEXCLUSIVE`). Do not
+/// read from it or write to it.
 ///
-/// A bell is readable when it is made: the first poll arms it.
+/// A new bell is readable: the first poll arms it.
 ///
 /// ```
 /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -60,42 +60,44 @@ const NOTHING: Polled = Polled::Done { delivered: 0, missed: 0 };
 ///
 /// # Cost
 ///
-/// A post that finds no bell armed makes no system call. One that does makes one, however many bells there are, and
-/// rings those of all processes: a process that is awake finds its bell readable once for nothing. An idle bell wakes
-/// its loop at the end of each [`interval`](BellOptions::interval), once a second by default. So does each process that
-/// joins or leaves, and each that reads the segment's file. It takes four descriptors.
+/// A post makes no system call if no bell is armed. Otherwise it makes one, for any number of bells, and rings the
+/// bells of all processes: a process that is awake finds its bell readable once with nothing to poll. An idle bell
+/// wakes its loop at the end of each [`interval`](BellOptions::interval), once a second by default. It also wakes its
+/// loop when a process joins or leaves, or reads the segment's file. A bell takes four descriptors.
 ///
 /// Dropping a bell takes up to some milliseconds, in which the kernel ends its watch. Make one when the loop starts,
 /// and keep it. Remove it from the loop before it is dropped.
 ///
-/// # What rings
+/// # How it is rung
 ///
-/// Posters read one byte of the segment's file, which inotify tells to the bells ([`BellKind::Inotify`]). If a poster
-/// is killed before that, the kernel rings for it. If it is stopped there, the bell is readable at the end of the
-/// interval at the latest, or with the next post. Where inotify cannot be had, the bell is readable every 10 ms
-/// ([`BellKind::Tick`]): a user has at most 128 instances by default (`fs.inotify.max_user_instances`), shared by all
-/// containers that have no user namespace of their own, and some sandboxes have none. That is
-/// [reported](Trouble::Unheard). A sandbox whose inotify works inside and ends at its border, as gVisor's may,
-/// cannot be found out: set a short interval there.
+/// A post reads one byte of the segment's file, and inotify reports that to the bells ([`BellKind::Inotify`]). If a
+/// poster is killed before that, the kernel rings for it. If a poster is stopped there, the bell is readable with the
+/// next post, or at the end of the interval.
+///
+/// Without inotify, the bell is readable every 10 ms ([`BellKind::Tick`]), and that is [reported](Trouble::Unheard). A
+/// user has at most 128 inotify instances by default (`fs.inotify.max_user_instances`), shared by all containers
+/// without a user namespace of their own, and some sandboxes have none. In a sandbox such as gVisor, inotify may work
+/// for events inside only. The library cannot detect this: set a short interval there.
 ///
 /// # Forks
 ///
-/// A forked child inherits the descriptors. It must not wait for them; in it, [`poll`](Bell::poll) returns
-/// [`ErrorKind::Forked`]. It joins and makes a bell of its own. Programs that are executed inherit none of them.
+/// A forked child inherits the descriptors, but must not wait for them: [`poll`](Bell::poll) returns
+/// [`ErrorKind::Forked`] in the child. Let it join and make a bell of its own. Executed programs inherit none of the
+/// descriptors.
 pub struct Bell {
     core: BellCore,
     worker: Worker,
-    /// Its place among the worker's bells.
-    place: usize,
+    /// Its index among the worker's bells.
+    slot: usize,
     /// The calls of [`Waker::wake`](crate::Waker::wake) for which the bell was made readable.
     answered: AtomicU64,
-    /// When to look again while another thread polls, in nanoseconds; 0 if none does.
+    /// The time to the next ring while another thread polls, in nanoseconds; 0 if none does.
     look_in: AtomicU64,
 }
 
 impl Worker {
-    /// Makes a descriptor that is readable as long as there may be something to poll: see [`Bell`]. It is a handle of
-    /// this worker like its clones.
+    /// Makes a descriptor that is readable as long as there may be something to poll: see [`Bell`]. Like a clone, it
+    /// keeps the worker alive.
     ///
     /// # Errors
     ///
@@ -124,12 +126,12 @@ impl Worker {
         self.check()?;
         let inner = &*self.inner;
         let core = BellCore::new(&inner.segment, options)?;
-        let Some(place) = inner.own_wakes.add_bell(core.knocker()) else {
+        let Some(slot) = inner.own_wakes.add_bell(core.knocker()) else {
             let rule = format!("a worker has at most {MOST_BELLS} bells at a time: drop one first");
             return Err(Error::option("bell", "one more", rule));
         };
         let answered = AtomicU64::new(inner.own_wakes.wakes());
-        let bell = Bell { core, worker: self.clone(), place, answered, look_in: AtomicU64::new(0) };
+        let bell = Bell { core, worker: self.clone(), slot, answered, look_in: AtomicU64::new(0) };
         if let Some(error) = bell.unheard() {
             inner.report(&Report { source: "", event: "", id: None, trouble: Trouble::Unheard(error) });
             // The reporter may have forked, and returned in the child.
@@ -140,8 +142,7 @@ impl Worker {
 }
 
 impl Bell {
-    /// Polls the worker and prepares the event loop's sleep: everything there is is delivered, and the descriptor
-    /// becomes readable when there is more.
+    /// Polls the worker until nothing is new, and arms the bell: the descriptor becomes readable when there is more.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -194,7 +195,7 @@ impl Bell {
         Ok(polled)
     }
 
-    /// [`Worker::poll_with`] by this bell: it calls `visit` with every event, and never waits at a reserved id.
+    /// [`poll`](Bell::poll) that calls `visit` with every event, as [`Worker::poll_with`] does.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -219,7 +220,7 @@ impl Bell {
         F: FnMut(&Event<'_>) -> R,
         R: Outcome,
     {
-        /// Has a bell be readable after a poll that a panic ended.
+        /// Rings the bell after a poll that a panic ended.
         struct RingUnlessDone<'a>(&'a BellCore);
 
         impl Drop for RingUnlessDone<'_> {
@@ -246,12 +247,12 @@ impl Bell {
         Ok(polled)
     }
 
-    /// Returns how the bell hears of posts.
+    /// Returns how the bell is rung.
     pub fn kind(&self) -> BellKind {
         self.core.kind()
     }
 
-    /// Returns why the bell is not rung by posts, if its kind is [`BellKind::Tick`].
+    /// Returns the reason why posts do not ring the bell, if its kind is [`BellKind::Tick`].
     pub fn unheard(&self) -> Option<&Error> {
         self.core.unheard()
     }
@@ -260,7 +261,7 @@ impl Bell {
         self.worker.inner.poll_unless_idle(events, Wait::Never, None)
     }
 
-    /// What is rung for is forgotten also after an error, so that a loop which ignores errors does not spin.
+    /// Makes the descriptor unreadable after an error, so that a loop which ignores errors does not spin.
     #[cold]
     fn give_up(&self, error: Error) -> Result<Polled> {
         self.core.check()?;
@@ -268,11 +269,11 @@ impl Bell {
         Err(error)
     }
 
-    /// Prepares the loop's sleep after a poll that did this.
+    /// Arms the bell after a poll with the result `polled`, then calls `look`.
     fn settle<T>(&self, polled: Polled, look: impl FnOnce() -> T) -> Result<T> {
         let Inner { own_wakes, segment, hot, .. } = &*self.worker.inner;
         if is_refused(polled) {
-            // For the end of the poll that goes on. What is posted until then is that poll's.
+            // Armed for the end of the other poll, which delivers what is posted until then.
             return self.core.settle(&[&own_wakes.bells_armed, &own_wakes.poll_ended], None, Mark::NONE, look);
         }
         // Acquire: with what that poll has read.
@@ -280,12 +281,11 @@ impl Bell {
         self.core.settle(&[&own_wakes.bells_armed], Some(segment), mark, look)
     }
 
-    /// Has the descriptor be readable again for what is not told by those words.
+    /// Rings for what the armed words do not report.
     fn come_back(&self, stopped_early: bool, first: Polled, second: Polled) -> Result<()> {
         let own_wakes = &self.worker.inner.own_wakes;
         let wakes = own_wakes.wakes();
-        // Relaxed: a number. A wake that came before this poll was armed made nothing readable; one that did is
-        // answered twice.
+        // Relaxed: a counter. A wake before the bell was armed did not ring; a later one is answered twice.
         let is_woken = self.answered.swap(wakes, Ordering::Relaxed) != wakes;
         let has_more = stopped_early && self.worker.inner.has_news();
         if is_woken || has_more || is_refused(first) != is_refused(second) {
@@ -301,7 +301,7 @@ impl Bell {
         }
     }
 
-    /// The end of a poll costs that thread no fence, so that it may miss a bell that is just being armed.
+    /// The end of a poll has no fence, so it may miss a bell that is being armed: the bell is rung again after a while.
     fn look_later(&self) -> Result<()> {
         let first = FIRST_LOOK.as_nanos() as u64;
         let look_in = self.look_in.load(Ordering::Relaxed).max(first);
@@ -314,7 +314,7 @@ fn is_refused(polled: Polled) -> bool {
     matches!(polled, Polled::Busy | Polled::Recursive)
 }
 
-/// What two polls did, one after the other.
+/// Returns the result of two polls, one after the other.
 fn sum(first: Polled, second: Polled) -> Polled {
     let (delivered, missed) = (first.delivered() + second.delivered(), first.missed() + second.missed());
     match second {
@@ -327,7 +327,7 @@ fn sum(first: Polled, second: Polled) -> Polled {
 impl Drop for Bell {
     fn drop(&mut self) {
         if self.core.check().is_ok() {
-            self.worker.inner.own_wakes.remove_bell(self.place);
+            self.worker.inner.own_wakes.remove_bell(self.slot);
         }
     }
 }

@@ -14,9 +14,10 @@ impl Worker {
     /// Claims `key` among all workers for `ttl`: a lock that ends by itself. A claim and a unique event of the same key
     /// do not affect each other.
     ///
-    /// The holder's death does not end a claim. The ttl is measured by the host's boot-time clock, which goes on while
-    /// the host sleeps, and is the same in all time namespaces. A process that has no `/proc`, or that has made a time
-    /// namespace for its children, cannot know the offset of its clock and assumes that there is none.
+    /// The death of the holder does not end a claim. The ttl counts in the host's boot-time clock, which includes the
+    /// time in which the host sleeps, and is the same in all time namespaces. A process without `/proc`, or one
+    /// that has made a time namespace for its children, cannot read the offset of its clock and assumes that there
+    /// is none.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -37,22 +38,22 @@ impl Worker {
     /// [`ErrorKind::Option`] for a ttl of zero or an empty key; [`ErrorKind::Forked`], [`ErrorKind::Displaced`],
     /// [`ErrorKind::Left`], [`ErrorKind::Corrupt`], [`ErrorKind::Exhausted`].
     pub fn claim(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<Claimed> {
-        // The application's code, which may do anything: before the check and the lock.
+        // The application's code: before the check and the lock.
         let key = key.as_ref();
         self.inner.claimer()?.claim_alone(key, ttl)
     }
 
-    /// Ends a claim before its ttl does. Returns `false` if it had ended already.
+    /// Releases a claim before its ttl ends. Returns `false` if it had ended already.
     ///
-    /// The [claim](Event::claim) of a unique event can be ended, too. The event itself stays decided; the next one with
-    /// its key runs.
+    /// The [claim](Event::claim) of a unique event can be released, too. The event itself stays decided; the next event
+    /// with its key runs.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
     /// # let worker = bus.join()?;
     /// # use std::time::Duration;
     /// let hour = Duration::from_secs(3600);
-    /// let claim = worker.claim("nightly-mail", hour)?.won().expect("nobody else is here");
+    /// let claim = worker.claim("nightly-mail", hour)?.won().expect("no other worker claims");
     /// assert!(worker.claim("nightly-mail", hour)?.won().is_none());
     /// assert!(worker.release(&claim)?);
     /// assert!(worker.claim("nightly-mail", hour)?.won().is_some());

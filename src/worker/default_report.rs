@@ -1,7 +1,7 @@
-//! Where reports go by default: to `tracing` or standard error, and not without end.
+//! The default reports, to `tracing` or standard error, with a limit.
 //!
-//! Troubles come in crowds: a handler that fails for one event fails for the next. Of each kind of trouble with each
-//! event the first few are reported, and the others are counted and told at the end of a period.
+//! A handler that fails for one event often fails for the next. In each period, the first few reports of one kind and
+//! one event are written. The others are counted, and their number is written when the period is over.
 
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,20 +13,20 @@ use crate::os::stderr;
 use crate::os::text::printable;
 use crate::seat::report::{HandlerPanic, Report};
 
-/// How long a period is, in nanoseconds. It begins with the first report.
+/// The length of a period in nanoseconds. A period begins with its first report.
 const PERIOD_NS: u64 = 10_000_000_000;
-/// Reports of one kind and one event in a period.
+/// The most reports of one kind and one event in a period.
 const MOST_REPORTS: u64 = 5;
-/// Events that are told apart in a period. Others are counted together, by kind, so that event names that never repeat
-/// take neither memory nor the log.
+/// The most events with a count of their own in a period. Others are counted together, by kind, so that ever-new event
+/// names fill neither memory nor the log.
 const MOST_EVENTS: usize = 32;
 
 /// The default reports of one worker.
 pub(super) struct DefaultReports {
-    /// Only ever tried: another thread may have held it at a fork, or be interrupted under it. Nothing is written
-    /// under it.
+    /// Only `try_lock` is used: another thread may have held it at a fork, or been interrupted while it held it.
+    /// Nothing is written under it.
     limits: DroppedUnlessHeld<Mutex<Limits>>,
-    /// When something that was left out is to be told next; `u64::MAX` for never.
+    /// The time to write the next number of omitted reports; `u64::MAX` for never.
     due: AtomicU64,
 }
 
@@ -35,8 +35,8 @@ impl DefaultReports {
         DefaultReports { limits: DroppedUnlessHeld::new(Mutex::default()), due: AtomicU64::new(u64::MAX) }
     }
 
-    /// Reports, or counts the report where there were enough of its like. Returns how many panics there were in that:
-    /// of the text of the user's error, or of a subscriber of `tracing`.
+    /// Writes the report, or counts it if the limit is reached. Returns the number of panics in the user's code that
+    /// this called: the text of an error, or a subscriber of `tracing`.
     pub(super) fn report(&self, report: &Report<'_>, seat: u16, now: u64) -> u64 {
         let Some((admitted, over)) = self.with_limits(|limits| limits.admit(report, now)) else {
             return emit_report(report, seat);
@@ -45,18 +45,17 @@ impl DefaultReports {
         panics + if admitted { emit_report(report, seat) } else { 0 }
     }
 
-    /// Returns `true` if something that was left out is to be told. It costs one load, as polls ask often.
+    /// Returns `true` if a number of omitted reports is due. It costs one load, because every poll asks.
     #[inline]
     pub(super) fn is_due(&self, now: impl FnOnce() -> u64) -> bool {
-        // Relaxed: a thread that sees it late tells it late.
+        // Relaxed: a thread that sees it late writes late.
         match self.due.load(Ordering::Relaxed) {
             u64::MAX => false,
             due => due <= now(),
         }
     }
 
-    /// Tells what was left out: in periods that are over, or in all. Returns
-    /// how many panics there were in that.
+    /// Writes the numbers of omitted reports. Returns the number of panics, as [`report`](DefaultReports::report) does.
     pub(super) fn tell_left_out(&self, seat: u16, now: u64, until: Until) -> u64 {
         let over = self.with_limits(|limits| limits.take_over(now, until)).unwrap_or_default();
         over.iter().map(|left_out| emit_left_out(left_out, seat)).sum()
@@ -65,7 +64,7 @@ impl DefaultReports {
     fn with_limits<R>(&self, run: impl FnOnce(&mut Limits) -> R) -> Option<R> {
         let mut limits = match self.limits.try_lock() {
             Ok(limits) => limits,
-            // Nothing of the user's runs under it.
+            // No code of the user runs under it.
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
         };
@@ -75,16 +74,16 @@ impl DefaultReports {
     }
 }
 
-/// Up to when what was left out is told.
+/// The periods for which omitted reports are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Until {
-    /// In the periods that are over.
+    /// Those that are over.
     Now,
-    /// In all of them: there will be no more reports.
+    /// All: the worker ends.
     End,
 }
 
-/// What was reported in the present periods.
+/// The present periods.
 #[derive(Default)]
 struct Limits(Vec<Period>);
 
@@ -93,16 +92,16 @@ struct Period {
     kind: &'static str,
     source: Box<str>,
     event: Box<str>,
-    /// `true` if it stands for all events that have none of their own.
+    /// `true` if it counts all events without a period of their own.
     of_others: bool,
     began: u64,
     reported: u64,
     left_out: u64,
-    /// Ids missed, of what was left out.
+    /// Missed ids in omitted reports.
     missed: u64,
 }
 
-/// What was left out in a period.
+/// The omitted reports of a period.
 #[derive(Debug, PartialEq, Eq)]
 struct LeftOut {
     kind: &'static str,
@@ -115,7 +114,7 @@ struct LeftOut {
 }
 
 impl Limits {
-    /// Returns `true` if it is to be reported, and what was left out in periods that are over.
+    /// Returns `true` if the report is within the limit, and the omitted reports of periods that are over.
     fn admit(&mut self, report: &Report<'_>, now: u64) -> (bool, Vec<LeftOut>) {
         let over = self.take_over(now, Until::Now);
         let kind = report.trouble.name();
@@ -155,7 +154,7 @@ impl Limits {
         (admitted, over)
     }
 
-    /// Ends periods. Returns what was left out in them.
+    /// Ends periods, and returns their omitted reports.
     fn take_over(&mut self, now: u64, until: Until) -> Vec<LeftOut> {
         let is_over = |period: &mut Period| until == Until::End || now.saturating_sub(period.began) >= PERIOD_NS;
         let over = self.0.extract_if(.., is_over);
@@ -172,7 +171,7 @@ impl Limits {
             .collect()
     }
 
-    /// When the first period ends that leaves something to tell.
+    /// Returns the end of the first period with omitted reports.
     fn due(&self) -> u64 {
         let telling = self.0.iter().filter(|period| period.left_out > 0);
         telling.map(|period| period.began.saturating_add(PERIOD_NS)).min().unwrap_or(u64::MAX)
@@ -224,7 +223,7 @@ fn emit_left_out(left_out: &LeftOut, seat: u16) -> u64 {
     1
 }
 
-/// A report whose text cannot be had.
+/// A report whose text could not be made.
 struct Unsaid<'a> {
     report: &'a Report<'a>,
     panic: HandlerPanic,
@@ -237,10 +236,10 @@ impl fmt::Display for Unsaid<'_> {
     }
 }
 
-/// Writes to standard error. Each line says where it comes from, those of a text of several lines that they go on.
+/// Writes to standard error. Every line has the prefix `seqcast: `; further lines of one text have a mark after it.
 fn write_lines(text: &impl fmt::Display) {
     let mut lines = String::from("seqcast: ");
-    // A `String` takes everything; an error of the text's own leaves what there is of it.
+    // Writing to a `String` does not fail. If the text itself returns an error, its beginning is written.
     let _ = write!(Continued(&mut lines), "{text}");
     if !lines.ends_with('\n') {
         lines.push('\n');
@@ -248,7 +247,7 @@ fn write_lines(text: &impl fmt::Display) {
     stderr::write(lines.as_bytes());
 }
 
-/// Begins each line after the first with a mark.
+/// A writer that begins each line after the first with a mark.
 struct Continued<'a>(&'a mut String);
 
 impl fmt::Write for Continued<'_> {
@@ -274,12 +273,12 @@ mod traced {
     use crate::os::text::printable;
     use crate::seat::report::{Report, Trouble};
 
-    /// Returns `true` if this thread has a subscriber. Another thread's is of no use.
+    /// Returns `true` if this thread has a subscriber.
     pub(super) fn is_listening() -> bool {
         dispatcher::get_default(|dispatch| !dispatch.is::<NoSubscriber>())
     }
 
-    /// The text of a name, if there is one.
+    /// Returns the name in printable form, or `None` if it is empty.
     fn named(name: &str) -> Option<String> {
         (!name.is_empty()).then(|| printable(name).to_string())
     }
@@ -343,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_is_counted_and_told_when_its_period_is_over() {
+    fn omitted_reports_are_counted_and_written_when_their_period_is_over() {
         let mut limits = Limits::default();
         // As found in the field: 499 in six seconds.
         let admitted = (0..499).filter(|i| limits.admit(&unreadable("s", "e"), SECOND + i * SECOND / 83).0).count();
@@ -357,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_left_out_is_told_before_the_next_report() {
+    fn omitted_reports_are_written_before_the_next_report() {
         let mut limits = Limits::default();
         for _ in 0..7 {
             let (_, over) = limits.admit(&unreadable("s", "e"), 0);

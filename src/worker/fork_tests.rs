@@ -1,4 +1,4 @@
-//! G12: what a forked child can do with a worker whose locks a thread of its parent held at the fork.
+//! G12: calls on a worker in a forked child, when a thread of the parent held the worker's locks at the fork.
 
 use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
@@ -17,9 +17,9 @@ use crate::seat::report::Report;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Runs `child` in a forked child. Returns what it exits with, or the signal that ended it, below 0.
+/// Runs `child` in a forked child. Returns its exit code, or the negative number of the signal that ended it.
 fn in_child(child: impl FnOnce()) -> i32 {
-    // Of the locks, the child takes the worker's only.
+    // The child takes no locks except the worker's.
     let status = Child::fork_amid_threads(|| {
         child();
         true
@@ -33,7 +33,7 @@ fn worker() -> Worker {
     bus.join_with(&WorkerOptions::new().announce(false).label("joined").on_report(|_: &Report<'_>| {})).unwrap()
 }
 
-/// Every call that takes a lock, or whose parts do.
+/// Makes every call that takes a lock, directly or in its parts.
 fn call_everything(worker: &Worker, registration: Registration, handler: &Arc<fn(&Event<'_>)>, claim: &Claim) {
     let forked = |call: &str, result: Result<()>| assert_error!(result, Cause::Forked, "{call}");
     forked("on", worker.on(Scope::All, |_: &Event<'_>| {}).map(drop));
@@ -68,11 +68,11 @@ fn g12_no_call_in_a_child_waits_for_a_thread_that_is_not_there() {
     let poller = worker.start_poller().unwrap();
     let reservation = worker.reserve().unwrap();
     let inner = &*worker.inner;
-    // To the child it makes no difference which of the parent's threads holds them.
-    let reading = loop {
-        // The poller may be at it.
-        if let Some(reading) = inner.reading.try_lock() {
-            break reading;
+    // For the child it does not matter which thread of the parent holds them.
+    let state = loop {
+        // The poller may hold it.
+        if let Some(state) = inner.poll_state.try_lock() {
+            break state;
         }
         std::thread::yield_now();
     };
@@ -82,7 +82,7 @@ fn g12_no_call_in_a_child_waits_for_a_thread_that_is_not_there() {
         call_everything(&worker, registration, &handler, &claim);
         assert!(!poller.is_running());
         assert!(format!("{poller:?}").contains("false"));
-        // SAFETY: this process ends before anybody uses what is moved out of here.
+        // SAFETY: this process ends before the moved value is used.
         let (poller, reservation, last) = unsafe {
             (
                 std::ptr::read(&raw const poller),
@@ -93,7 +93,7 @@ fn g12_no_call_in_a_child_waits_for_a_thread_that_is_not_there() {
         assert_error!(poller.stop(), Cause::Forked);
         drop((reservation, last));
     });
-    drop((reading, changing, held));
+    drop((state, changing, held));
     assert_eq!(exit, 0, "14 below 0: a call hung; 101: it did not say what it should");
     assert_eq!(worker.options().label, "joined");
     drop(reservation);
@@ -113,9 +113,9 @@ fn g12_options_are_the_parents_in_a_child_unless_they_were_just_being_changed() 
     drop(changing);
 }
 
-/// A child drops what it inherited, but not what another thread was in the middle of.
+/// A child drops what it inherited, except data that another thread was changing.
 #[test]
-fn g12_a_child_drops_handlers_only_if_nobody_was_changing_or_running_them() {
+fn g12_a_child_drops_handlers_only_if_no_thread_was_changing_or_running_them() {
     let worker = worker();
     let owned = Arc::new(());
     let kept = Arc::clone(&owned);
@@ -123,7 +123,7 @@ fn g12_a_child_drops_handlers_only_if_nobody_was_changing_or_running_them() {
     worker.post(("s", "e"), b"").unwrap();
     worker.poll().unwrap();
     let last_in_child = |held: bool| {
-        // SAFETY: this process ends before anybody uses what is moved out of here.
+        // SAFETY: this process ends before the moved value is used.
         drop(unsafe { std::ptr::read(&raw const worker) });
         assert_eq!(Arc::strong_count(&owned), if held { 2 } else { 1 });
     };
@@ -132,8 +132,8 @@ fn g12_a_child_drops_handlers_only_if_nobody_was_changing_or_running_them() {
     assert_eq!(in_child(|| last_in_child(true)), 0);
     drop(index);
     // The routes that a poll uses own the handlers that it runs.
-    let reading = worker.inner.reading.try_lock().unwrap();
+    let state = worker.inner.poll_state.try_lock().unwrap();
     assert_eq!(in_child(|| last_in_child(true)), 0);
-    drop(reading);
+    drop(state);
     assert_eq!(Arc::strong_count(&owned), 2);
 }

@@ -1,4 +1,4 @@
-//! A worker: the handle that the application has.
+//! The handle on a worker.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use crate::segment::layout::seat_word;
 
 /// One seat on the bus. It posts events, and delivers those of all workers to its handlers in the order of their ids.
 ///
-/// Clones are the same worker. Any thread may use it; one thread at a time can poll. It leaves the bus when its last
-/// clone is dropped, or by [`leave`](Worker::leave).
+/// Clones are handles on the same worker. Any thread may use it; one thread at a time can poll. It leaves the bus when
+/// its last clone is dropped, or by [`leave`](Worker::leave).
 ///
-/// A handler that uses its own worker owns a [`WeakWorker`](crate::WeakWorker). If it owned a clone, worker and handler
-/// would keep each other alive until `leave` is called.
+/// A handler that uses its own worker should own a [`WeakWorker`](crate::WeakWorker). With a clone, worker and handler
+/// keep each other alive until `leave` is called.
 ///
 /// ```
 /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -54,12 +54,12 @@ impl Worker {
         u32::from(self.inner.seat)
     }
 
-    /// Returns how far this worker has come. Every event before that is handled, or was reported as missed. A worker
-    /// that joins with [`Start::Resume`](crate::Start::Resume) goes on from there.
+    /// Returns the worker's position. Every event before it was handled, or was reported as missed. A worker that joins
+    /// with [`Start::Resume`](crate::Start::Resume) continues there.
     ///
-    /// While the handlers of an event run, the position is before it. If the process dies in them and resumes, they are
-    /// called again. To keep what a handler has done for good, use [`Position::after`] the event's
-    /// [`id`](crate::Event::id) instead.
+    /// While the handlers of an event run, the position is before that event. If the process dies in a handler and
+    /// resumes, the handlers are called again. A handler that must not run twice stores [`Position::after`] the event's
+    /// [`id`](crate::Event::id) together with its work.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -77,13 +77,13 @@ impl Worker {
     /// # Ok::<(), seqcast::Error>(())
     /// ```
     pub fn position(&self) -> Position {
-        // Acquire: with what the handlers did, whatever thread they ran on.
+        // Acquire: with what the handlers did, on any thread.
         Position::before(self.inner.segment.id(), self.inner.hot.unhandled.load(Ordering::Acquire))
     }
 
     /// Returns the next id to be delivered.
     pub fn cursor(&self) -> u64 {
-        // The seat may be another's when the worker has left.
+        // When the worker has left, the seat may belong to another.
         if self.has_left() {
             self.inner.hot.unhandled.load(Ordering::Acquire)
         } else {
@@ -95,6 +95,7 @@ impl Worker {
     pub fn segment_name(&self) -> &str {
         self.inner.segment.name()
     }
+
     /// Rejects a worker that cannot be used any more.
     pub(crate) fn check(&self) -> Result<()> {
         self.inner.check()

@@ -1,4 +1,4 @@
-//! What all clones of a worker share: its seat, its halves with their locks, and what an idle poll looks at.
+//! The state that all clones of a worker share.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
@@ -9,7 +9,7 @@ use crossbeam_utils::CachePadded;
 use super::default_report::DefaultReports;
 use super::handlers::registry::Registry;
 use super::options::{Changing, Tuning};
-use super::polling::delivery::{OWN, Reading};
+use super::polling::turn::{OWN, PollState};
 use super::waker::OwnWakes;
 use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::event::LocalEvent;
@@ -33,50 +33,51 @@ pub(crate) struct Inner {
     pub(super) guard: ForkGuard,
     pub(super) ring: Ring,
     pub(super) hot: CachePadded<Hot>,
-    // What another thread of the parent was changing at a fork is left alone in the child.
+    // In a forked child, data that another thread of the parent was changing at the fork is not dropped.
     pub(super) writer: DroppedUnlessHeld<Lock<Writer>>,
     pub(super) claimer: DroppedUnlessHeld<Lock<Claimer>>,
-    pub(super) reading: DroppedUnlessHeld<Lock<Reading>>,
+    pub(super) poll_state: DroppedUnlessHeld<Lock<PollState>>,
     pub(super) local: DroppedUnlessHeld<Mutex<VecDeque<LocalEvent>>>,
     pub(super) registry: DroppedUnlessHeld<Registry>,
     pub(super) options: DroppedUnlessHeld<RwLock<Arc<WorkerOptions>>>,
-    /// The options at the beginning.
+    /// The options with which the worker joined.
     pub(super) joined_with: Arc<WorkerOptions>,
     pub(super) changing: Changing,
     pub(super) tuning: Tuning,
     pub(super) clock: HostClock,
     pub(super) words: SeatWords,
-    /// All workers' seats, to tell processes of the same pid apart.
+    /// The seats of all workers, to distinguish processes with the same pid.
     pub(super) seats: Words,
     pub(super) seat: u16,
     pub(super) pid: u32,
     pub(super) default_reports: DefaultReports,
-    /// Reporters that panicked, and are not counted in the seat yet.
+    /// Panics of reporters that are not counted in the seat yet.
     pub(super) reporters_failed: AtomicU64,
     pub(super) own_wakes: Arc<OwnWakes>,
     pub(super) left: AtomicBool,
-    /// `true` while the seat is this worker's and the handlers are there. The thread that gives them up clears it,
-    /// once. See [`leaving`](super::leaving).
+    /// `true` while this worker has its seat and its handlers. The thread that gives them up clears it, once. See
+    /// [`leaving`](super::leaving).
     pub(super) seated: AtomicBool,
 }
 
-/// What an idle poll looks at.
+/// The words that an idle poll reads.
 pub(crate) struct Hot {
-    /// The [`Mark`] of the id that the last poll stopped at. It says nothing while there is more to look at: while a
-    /// thread polls, or events were copied out ahead. It is a single word, since polls of several threads store to it.
+    /// The [`Mark`] of the id at which the last poll stopped. It is [`Mark::NONE`] while a thread polls, and if
+    /// that poll left events that were copied out ahead. It is a single word, because polls of several threads store
+    /// to it.
     pub(super) mark: AtomicU64,
-    /// If the mark is one of a reserved id: since when it is waited for, or [`OWN`].
+    /// If the mark is one of a reserved id: the beginning of the wait for it, or [`OWN`].
     pub(super) reserved_since: AtomicU64,
-    /// The id that reading goes on with.
+    /// The next id to be read.
     pub(super) next: AtomicU64,
-    /// The first id that is not handled: its handlers have not returned, or it was not even read.
+    /// The first id whose handlers have not returned, or that was not read.
     pub(super) unhandled: AtomicU64,
     pub(super) local: AtomicUsize,
     /// The thread that polls, 0 for none.
     pub(super) polling: AtomicUsize,
     /// The first id that this worker has posted since the handlers of the last event began.
     pub(super) first_own_post: AtomicU64,
-    /// Tells if the seat is still this worker's.
+    /// Ends when another process takes the seat.
     pub(super) incarnation: Incarnation,
 }
 
@@ -85,7 +86,7 @@ impl Inner {
     pub(super) fn join(segment: &Arc<Segment>, options: WorkerOptions) -> Result<Inner> {
         options.check_to_join(segment)?;
         let seat = Seat::take(segment, &options.label)?;
-        // Again, since `Now` means that of the seat. Ids only grow, so that what was posted before still is.
+        // Again: `Now` is the time at which the seat was taken.
         let begin = options.start.begin(segment)?;
         let (ring, start) = (segment.ring(), begin.first);
         let Seat { segment, guard, tenure, incarnation, number: seat_number, words, writer, claimer, clock, pid } =
@@ -111,7 +112,7 @@ impl Inner {
             }),
             writer: DroppedUnlessHeld::new(Lock::new(AtomicU32::new(0), writer)),
             claimer: DroppedUnlessHeld::new(Lock::new(AtomicU32::new(0), claimer)),
-            reading: DroppedUnlessHeld::new(Lock::new(AtomicU32::new(0), Reading::new(reader, tenure))),
+            poll_state: DroppedUnlessHeld::new(Lock::new(AtomicU32::new(0), PollState::new(reader, tenure))),
             local: DroppedUnlessHeld::new(Mutex::default()),
             registry: DroppedUnlessHeld::new(Registry::new()),
             tuning: Tuning::of(&options),
@@ -136,11 +137,11 @@ impl Inner {
         self.check_seat()
     }
 
-    /// Refuses a worker that has left or was displaced. That it has not left stands for as long as the caller holds the
-    /// lock of what it is about to use: [`leave`](Inner::leave) takes them too.
+    /// Returns an error if the worker has left or was displaced. It does not leave while the caller holds the lock of
+    /// the writer or of the claimer: [`leave`](Inner::leave) takes both.
     #[inline]
     pub(super) fn check_seat(&self) -> Result<()> {
-        // Relaxed: a lock that `leave` held orders it; without one there is no "before".
+        // Relaxed: a lock that `leave` held orders it; without one there is no order to keep.
         if self.has_left() {
             return Err(Error::from(Cause::Left));
         }
@@ -159,11 +160,11 @@ impl Inner {
         Ok(())
     }
 
-    /// Says why the seat is another's by now.
+    /// Returns the reason why another process has the seat.
     #[cold]
     fn lost_seat(&self) -> Error {
-        // Acquire: with the incarnation that was seen. A worker says that it has left before it gives up the lock by
-        // which others take the seat.
+        // Acquire: with the incarnation that was seen. A worker stores that it has left before it releases the lock of
+        // the seat.
         fence(Ordering::Acquire);
         match self.hot.incarnation.check(&self.segment) {
             Err(displaced) if !self.has_left() => displaced,
@@ -176,7 +177,7 @@ impl Inner {
         self.left.load(Ordering::Relaxed)
     }
 
-    /// The writer. Until it is given back the worker does not leave.
+    /// Returns the writer. The worker does not leave until it is released.
     #[inline]
     pub(super) fn writer(&self) -> Result<Locked<'_, Writer>> {
         // Before the lock: another thread may have held it at the fork.
@@ -186,16 +187,16 @@ impl Inner {
         Ok(writer)
     }
 
-    /// The writer, to take the next id. It looks for it behind what this worker has read.
+    /// Returns the writer for the next id, which it looks for behind what this worker has read.
     #[inline]
     pub(super) fn writer_for_next(&self) -> Result<Locked<'_, Writer>> {
         let mut writer = self.writer()?;
-        // Acquire: with the cells that the reading half has seen.
+        // Acquire: with the cells that the reader has seen.
         writer.know(self.hot.next.load(Ordering::Acquire));
         Ok(writer)
     }
 
-    /// The claimer. Until it is given back the worker does not leave.
+    /// Returns the claimer. The worker does not leave until it is released.
     #[inline]
     pub(super) fn claimer(&self) -> Result<Locked<'_, Claimer>> {
         // Before the lock: another thread may have held it at the fork.

@@ -1,4 +1,4 @@
-//! A worker's options: what polls look at, and changing them while the worker runs.
+//! A worker's options, and changing them while the worker runs.
 
 use std::mem;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use crate::os::sys;
 use crate::seat::options::WorkerOptions;
 use crate::seat::set_label;
 
-/// The options that polls look at, where a look costs next to nothing. In nanoseconds.
+/// Copies of the options that polls read, in nanoseconds. Reading them costs one load.
 pub(crate) struct Tuning {
     pub(super) wait_interval: AtomicU64,
     pub(super) wait_max: AtomicU64,
@@ -35,14 +35,16 @@ impl Tuning {
     }
 }
 
-/// The turns of threads that change the options. The application's code runs in a turn, so nothing else waits for one.
+/// The turns of threads that change the options. The application's code runs in a turn, so only other changes wait for
+/// one.
 #[derive(Default)]
 pub(crate) struct Changing {
     turn: Mutex<()>,
-    /// The thread whose turn it is, 0 for none.
+    /// The thread that has the turn, 0 for none.
     thread: AtomicUsize,
 }
 
+/// The turn of a thread that changes the options.
 pub(crate) struct ChangeTurn<'a>(&'a Changing, #[expect(dead_code, reason = "held")] MutexGuard<'a, ()>);
 
 impl Changing {
@@ -68,8 +70,8 @@ impl Drop for ChangeTurn<'_> {
 impl Worker {
     /// Changes options while the worker runs. They take effect at once, and together. `start` cannot be changed.
     ///
-    /// Calls take turns: `change` gets what the call before has made, and another thread's call waits until this one is
-    /// done. Nothing else waits meanwhile. `change` may use the worker, except for this call.
+    /// Concurrent calls take turns, so `change` gets the options that the previous call has set. Nothing else waits for
+    /// `change`. It may use the worker, except for this method.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -90,7 +92,7 @@ impl Worker {
         let _turn = self.inner.changing.begin()?;
         let before = self.options();
         let after = change((*before).clone());
-        // It may have forked and returned in the child.
+        // `change` may have forked and returned in the child.
         self.inner.check()?;
         after.check()?;
         if after.start != before.start {
@@ -99,12 +101,12 @@ impl Worker {
         }
         self.inner.set_options(after)?;
         self.end_waits();
-        // The reporter of before may have been dropped.
+        // The drop of the previous reporter may have forked.
         Ok(self.inner.guard.check()?)
     }
 
-    /// Returns the options in force. In a forked child these are the parent's at the fork or, if another thread was
-    /// just changing them, those that the parent joined with.
+    /// Returns the present options. In a forked child these are the parent's options at the fork or, if another thread
+    /// was changing them at that moment, those that the parent joined with.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -123,23 +125,23 @@ impl Inner {
             return match self.options.try_read() {
                 Ok(options) => Arc::clone(&options),
                 Err(TryLockError::Poisoned(poisoned)) => Arc::clone(&poisoned.into_inner()),
-                // By a thread that is not in this process.
+                // The thread that holds it is not in this process.
                 Err(TryLockError::WouldBlock) => Arc::clone(&self.joined_with),
             };
         }
         Arc::clone(&self.options.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Sets the options. The caller has its turn to change them.
+    /// Sets the options. The caller holds a [`ChangeTurn`].
     pub(super) fn set_options(&self, after: WorkerOptions) -> Result<()> {
         let after = Arc::new(after);
-        // The lock: when the worker has left, the seat may be another's, and no reporter may come back.
+        // Under the lock: once the worker has left, the seat may belong to another, and no reporter may be set.
         let writer = self.writer()?;
         set_label(&self.words, &after.label);
         self.tuning.set(&after);
         let before = self.replace_options(after);
         drop(writer);
-        // Without the locks: the reporter is the application's and may do anything when it is dropped.
+        // Without the locks: the drop of a reporter is the application's code.
         drop(before);
         Ok(())
     }

@@ -1,10 +1,10 @@
-//! Panics of users' code: where they end, and what is known of them afterwards.
+//! Catching panics of users' code, and their messages and backtraces.
 //!
-//! The process's panic hook belongs to the host. The crate leaves it alone unless
-//! [`install_panic_hook`](crate::process::install_panic_hook) is called, and the hook that this installs forwards every
-//! panic to the one before it, first of all. It cannot be known where a panic begins if it will be caught: the
-//! program may abort on panics, a frame in between may not let it through, or the handler may catch it itself. A
-//! message that was held back in such a case would be lost.
+//! The process's panic hook belongs to the host. The crate changes it only if
+//! [`install_panic_hook`](crate::process::install_panic_hook) is called, and its hook forwards every panic to the
+//! previous hook first. It never holds back a message, because a hook cannot know if a panic will be caught here: the
+//! program may abort on panics, a frame in between may abort, or the handler may catch the panic itself. The message
+//! would then be lost.
 
 use std::any::{Any, TypeId};
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -18,26 +18,26 @@ use crate::seat::report::HandlerPanic;
 
 /// A panic as the hook saw it.
 struct Remembered {
-    /// How many [`catch_panic`] were around it.
+    /// The number of [`catch_panic`] calls around it.
     depth: u32,
     payload_type: TypeId,
     panic: HandlerPanic,
 }
 
 thread_local! {
-    /// How many [`catch_panic`] this thread is in. It has no destructor, so that it can be used as long as the thread
-    /// runs.
+    /// The number of [`catch_panic`] calls that this thread is in. Without a destructor, it can be used for as long as
+    /// the thread runs.
     static DEPTH: Cell<u32> = const { Cell::new(0) };
-    /// The newest panic of each depth, the least depth first.
+    /// The latest panic of each depth, in the order of depths.
     static REMEMBERED: RefCell<Vec<Remembered>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Runs users' code. A panic in it ends here.
+/// Runs users' code, and catches its panic.
 #[inline]
 pub(crate) fn catch_panic<R>(run: impl FnOnce() -> R) -> Result<R, HandlerPanic> {
     let outer = DEPTH.get();
     DEPTH.set(outer + 1);
-    // The users' own state is their affair; ours is not touched while they run.
+    // Unwind safe: no state of this crate is changed while users' code runs.
     let result = panic::catch_unwind(AssertUnwindSafe(run));
     DEPTH.set(outer);
     result.map_err(|payload| panic_of(payload, outer + 1))
@@ -60,7 +60,7 @@ pub(crate) fn install_hook() -> bool {
     true
 }
 
-/// Called by the hook, where a panic would end the process.
+/// Stores a panic. The hook calls it, so it must not panic.
 fn remember(info: &PanicHookInfo<'_>) {
     let depth = DEPTH.get();
     if depth == 0 {
@@ -73,7 +73,7 @@ fn remember(info: &PanicHookInfo<'_>) {
         backtrace: (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace),
     };
     let remembered = Remembered { depth, payload_type: info.payload().type_id(), panic };
-    // When the thread's locals are destroyed already, the report has the message and no more.
+    // If the thread's locals are destroyed already, the report has the message only.
     let _ = REMEMBERED.try_with(|list| {
         if let Ok(mut list) = list.try_borrow_mut() {
             list.retain(|other| other.depth < depth);
@@ -82,7 +82,7 @@ fn remember(info: &PanicHookInfo<'_>) {
     });
 }
 
-/// What is known of a panic that ended at `depth`.
+/// Returns the stored description of a panic that was caught at `depth`, or its message only.
 #[cold]
 fn panic_of(payload: Box<dyn Any + Send>, depth: u32) -> HandlerPanic {
     let payload_type = (*payload).type_id();
@@ -90,8 +90,8 @@ fn panic_of(payload: Box<dyn Any + Send>, depth: u32) -> HandlerPanic {
     let known = REMEMBERED.try_with(|list| {
         let mut list = list.try_borrow_mut().ok()?;
         let mut ended = list.extract_if(.., |other| other.depth >= depth);
-        // The newest that the hook saw at this depth may be another: one that the handler caught itself, before it
-        // resumed an older one.
+        // The latest panic of this depth may be another one, which the handler caught itself before it resumed an older
+        // one.
         ended.find(|other| other.depth == depth && other.payload_type == payload_type && other.panic.message == message)
     });
     match known {
@@ -109,15 +109,15 @@ fn text_of(payload: &(dyn Any + Send)) -> Option<&str> {
     }
 }
 
-/// The text of a payload, which is freed.
+/// Returns the text of a payload, and frees the payload.
 pub(crate) fn into_message(payload: Box<dyn Any + Send>) -> String {
     let payload = match payload.downcast::<String>() {
         Ok(text) => return *text,
         Err(payload) => payload,
     };
     let message = text_of(&*payload).unwrap_or(NO_TEXT).to_owned();
-    // It is a user's value, whose drop may panic, too; and so may that of the second panic's payload, which is not
-    // tried.
+    // The drop of a user's value may panic, too. The payload of that panic is leaked, because its drop could panic
+    // again.
     if let Err(second) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         mem::forget(second);
     }

@@ -1,4 +1,4 @@
-//! Polling in the background.
+//! A thread that polls.
 
 use std::cell::Cell;
 use std::fmt;
@@ -12,13 +12,13 @@ use crate::os::signals::NoSignals;
 use crate::worker::Worker;
 use crate::worker::panics::{catch_panic, into_message};
 
-/// A thread that polls a worker: at once when something is posted, and every
+/// A thread that polls a worker: at once when something is posted, and after
 /// [`interval`](crate::WorkerOptions::interval) at the latest. Dropping it stops the thread and waits for its end.
 ///
-/// The thread does not survive a fork; a child starts its own after joining. A child that is forked by a handler on
-/// this thread, and returns from that handler, ends with exit status 0.
+/// The thread does not survive a fork; a child joins and starts its own. If a handler on this thread forks, and the
+/// child returns from the handler, the child ends with exit status 0.
 ///
-/// Keep it for as long as the worker is to be polled:
+/// Keep it for as long as it shall poll:
 ///
 /// ```
 /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -29,7 +29,7 @@ use crate::worker::panics::{catch_panic, into_message};
 /// # Ok::<(), seqcast::Error>(())
 /// ```
 ///
-/// A poller that is not kept stops at once. That is a warning, here turned into an error:
+/// A poller that is dropped at once never polls. The compiler warns; here the warning is an error:
 ///
 /// ```compile_fail
 /// #![deny(unused_must_use)]
@@ -46,7 +46,7 @@ pub struct Poller {
 }
 
 impl Worker {
-    /// Starts a thread that polls this worker. Nothing else in this crate starts threads.
+    /// Starts a thread that polls this worker.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -63,23 +63,22 @@ impl Worker {
     /// # Ok::<(), seqcast::Error>(())
     /// ```
     ///
-    /// All signals are blocked on the thread, except those that a thread raises by its own instructions, such as
-    /// SIGSEGV. So the process's handlers run on its other threads, and interrupt what they are meant to interrupt. A
-    /// program that a handler on this thread starts inherits the mask: unblock the signals in it (`pthread_sigmask`),
-    /// or start it on another thread.
+    /// All signals are blocked on the thread, except those that its own instructions raise, such as SIGSEGV. So signal
+    /// handlers run on the other threads of the process, and interrupt what they are meant to interrupt. A program that
+    /// a handler of this thread starts inherits the mask: unblock the signals in it (`pthread_sigmask`), or start it on
+    /// another thread.
     ///
-    /// If a process forks while one of its threads starts or ends, no thread may be able to start in the child: a lock
-    /// of the standard library that the thread held is never free there, and a poller started in the child delivers
-    /// nothing. Fork from a process with one thread, or when its threads are known to run.
+    /// Do not fork while a thread of the process starts or ends. The thread may hold a lock of the standard library,
+    /// which then stays locked in the child: a poller that the child starts delivers nothing.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Option`] if the worker's `interval` is zero, which means that it is polled by hand;
-    /// [`ErrorKind::System`] if the system starts no thread; [`ErrorKind::Forked`], [`ErrorKind::Left`].
+    /// [`ErrorKind::Option`] if the worker's `interval` is zero, which means that the application polls;
+    /// [`ErrorKind::System`] if no thread can be started; [`ErrorKind::Forked`], [`ErrorKind::Left`].
     pub fn start_poller(&self) -> Result<Poller> {
         self.check()?;
         if self.options().interval.is_zero() {
-            return Err(Error::option("interval", "0", "it must be longer than nothing for a poller"));
+            return Err(Error::option("interval", "0", "it must be greater than zero for a poller"));
         }
         self.start_thread(poll_until)
     }
@@ -93,7 +92,7 @@ impl Worker {
                 .unwrap_or_else(|panic| Err(Cause::PollerPanicked { message: panic.what().to_string() }.into()));
             match &result {
                 Ok(()) => {}
-                // It was asked to, by `stop` or `leave`; and a forked child has no such thread.
+                // The worker left, or this is a forked child: nothing to report.
                 Err(error) if matches!(error.kind(), ErrorKind::Left | ErrorKind::Forked) => {}
                 Err(error) => worker.report_poller_ended(error),
             }
@@ -109,13 +108,13 @@ impl Worker {
 }
 
 thread_local! {
-    /// What stops this thread, if it is a poller's. Not `thread::current()`, which panics when the thread's locals are
-    /// destroyed, where a poller may be dropped, too.
+    /// The flag that stops this thread, if it is a poller's. It is not `thread::current()`, which panics once the
+    /// thread's locals are destroyed: a poller may be dropped at that time.
     static STOPPED_BY: Cell<*const AtomicBool> = const { Cell::new(ptr::null()) };
 }
 
 fn poll_until(worker: &Worker, stop: &AtomicBool) -> Result<()> {
-    // An interval that is taken away while the thread runs ends it, too: zero means that there is to be no poller.
+    // An interval that is set to zero while the thread runs ends it, too.
     let stopped = || stop.load(Ordering::Acquire) || worker.options().interval.is_zero();
     while !stopped() {
         worker.wait_until(worker.options().interval, stopped)?;
@@ -129,18 +128,18 @@ fn poll_until(worker: &Worker, stop: &AtomicBool) -> Result<()> {
 }
 
 impl Poller {
-    /// Stops the thread and waits for its end. A handler that is running finishes; the thread waits for nothing else,
-    /// not for a reserved id either.
+    /// Stops the thread and waits for its end. A handler that runs is not interrupted. The thread does not wait for
+    /// anything else, not even at a reserved id.
     ///
     /// # Errors
     ///
-    /// What ended the polling before; [`ErrorKind::PollerPanicked`] if that was a panic.
+    /// The error that ended the thread before; [`ErrorKind::PollerPanicked`] if it panicked; [`ErrorKind::Forked`].
     pub fn stop(mut self) -> Result<()> {
         self.end()
     }
 
-    /// Returns `true` while the thread polls. It ends by itself if the worker leaves, if its `interval` is made zero,
-    /// and after an error, as of a corrupt segment. The error is reported as
+    /// Returns `true` while the thread polls. The thread ends by itself if the worker leaves, if its `interval` is set
+    /// to zero, and after an error, such as that of a corrupt segment. The error is reported as
     /// [`Trouble::PollerEnded`](crate::Trouble::PollerEnded), and returned by [`stop`](Poller::stop).
     ///
     /// ```
@@ -158,24 +157,24 @@ impl Poller {
     fn end(&mut self) -> Result<()> {
         let Some(thread) = self.thread.take() else { return Ok(()) };
         if self.worker.is_forked() {
-            // The thread is the parent's; here there is none to join.
+            // The thread is in the parent only.
             std::mem::forget(thread);
             return Err(Error::from(Cause::Forked));
         }
         self.stop.store(true, Ordering::Release);
         self.worker.end_waits();
         if STOPPED_BY.get() == Arc::as_ptr(&self.stop) {
-            // Dropped by a handler that this very thread runs: it ends after it.
+            // Dropped by a handler on this very thread, which ends after the handler.
             return Ok(());
         }
-        // Panics are caught in the thread; one of its locals' destructors may still have ended it.
+        // Panics are caught in the thread, except those of its locals' destructors.
         thread.join().unwrap_or_else(|payload| Err(Cause::PollerPanicked { message: into_message(payload) }.into()))
     }
 }
 
 impl Drop for Poller {
     fn drop(&mut self) {
-        // What ended the polling was for `stop` to ask.
+        // Only `stop` returns the error.
         let _ = self.end();
     }
 }

@@ -25,10 +25,10 @@ use crate::seat::reservation::Reservation;
 impl Worker {
     /// Posts an event to all workers, this one included. Returns its id.
     ///
-    /// The event is visible when this returns. It calls no handler: those of this worker run in its next
-    /// [`poll`](Worker::poll). It waits for no other process.
+    /// The event is visible when this returns. This calls no handlers: those of this worker run in its next
+    /// [`poll`](Worker::poll). It does not wait for other processes.
     ///
-    /// The same two arguments post on a [`Publisher`] and, as [`commit`](Reservation::commit), at a reserved id.
+    /// [`Publisher::post`] and [`Reservation::commit`] take the same arguments.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -43,15 +43,15 @@ impl Worker {
     /// # Errors
     ///
     /// [`ErrorKind::Topic`], [`ErrorKind::LibrarySource`], [`ErrorKind::PayloadTooLarge`], [`ErrorKind::Forked`],
-    /// [`ErrorKind::Displaced`], [`ErrorKind::Left`]; [`ErrorKind::TypedTopic`] and [`ErrorKind::Archive`] for a typed
-    /// payload; [`ErrorKind::Corrupt`] and [`ErrorKind::Exhausted`] if the segment is. After an error no worker sees
-    /// the event.
+    /// [`ErrorKind::Displaced`], [`ErrorKind::Left`]; [`ErrorKind::TypedTopic`], [`ErrorKind::TypedFormat`] and
+    /// [`ErrorKind::Archive`] for a typed payload; [`ErrorKind::Corrupt`] and [`ErrorKind::Exhausted`] if the segment
+    /// is. After an error no worker sees the event.
     #[inline]
     pub fn post<'a>(&self, topic: impl Into<Topic<'a>>, payload: impl Payload) -> Result<u64> {
         self.send(topic.into(), None, payload)
     }
 
-    /// Begins an event with more than a topic and a payload: see [`EventBuilder`].
+    /// Returns a builder for an event that is unique, or local: see [`EventBuilder`].
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -64,11 +64,11 @@ impl Worker {
         EventBuilder::new(self, topic.into())
     }
 
-    /// Posts a value to this worker only. It never enters the segment. The handlers get `value` itself, by
+    /// Posts a value to this worker only. The value does not enter the segment. Handlers get the value itself, with
     /// [`Event::local`].
     ///
-    /// A poll delivers local events before those of the segment. To post a payload to this worker only, use
-    /// [`EventBuilder::local`].
+    /// A poll delivers local events before those of the segment. To post bytes or a typed value to this worker only,
+    /// use [`EventBuilder::local`].
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -84,7 +84,6 @@ impl Worker {
     /// # Ok::<(), seqcast::Error>(())
     /// ```
     ///
-    ///
     /// # Errors
     ///
     /// [`ErrorKind::Topic`], [`ErrorKind::LibrarySource`], [`ErrorKind::Forked`], [`ErrorKind::Left`].
@@ -94,8 +93,8 @@ impl Worker {
 
     /// Takes the next event id for an event whose payload is not known yet. See [`Reservation`].
     ///
-    /// Readers that reach the id wait for the payload, for their [`wait_max`](WorkerOptions::wait_max) at most. A
-    /// worker holds one reservation: if it has another one, that is given up first.
+    /// Readers that reach the id wait for the payload, for at most their [`wait_max`](WorkerOptions::wait_max). A
+    /// worker holds at most one reservation: an earlier one is given up first.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -115,8 +114,8 @@ impl Worker {
         Reservation::take(self.clone())
     }
 
-    /// Takes one more seat, for a thread that posts much: there is no lock around its posts. It has this worker's label
-    /// and timeout.
+    /// Takes a further seat, for a thread that posts much: its posts take no lock. The seat has this worker's label and
+    /// timeout.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -173,7 +172,7 @@ impl Sender for &Worker {
 }
 
 impl EventBuilder<'_, &Worker> {
-    /// Posts the event to this worker only. It never enters the segment.
+    /// Posts the event to this worker only. It does not enter the segment.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -188,13 +187,13 @@ impl EventBuilder<'_, &Worker> {
     /// # Errors
     ///
     /// As [`Worker::post_local`]; [`ErrorKind::TypedTopic`] and [`ErrorKind::Archive`] for a typed payload;
-    /// [`ErrorKind::Option`] if the event is unique: a local event has one reader anyway.
+    /// [`ErrorKind::Option`] if `unique` or `ttl` was called: a local event has only one reader.
     pub fn local(self, payload: impl Payload) -> Result<()> {
         if self.unique.is_some() || self.ttl.is_some() {
             return Err(Error::option(
                 "unique",
                 "set",
-                "a local event has one reader anyway: leave out .unique and .ttl",
+                "a local event has only one reader: leave out .unique and .ttl",
             ));
         }
         self.sender.inner.post_local(self.topic, || payload.into_local(self.topic))
@@ -214,13 +213,13 @@ impl Inner {
     fn post_local(&self, topic: Topic<'_>, data: impl FnOnce() -> Result<LocalData>) -> Result<()> {
         topic.check_to_post()?;
         let data = data()?;
-        // After archiving, which is the application's code: it may have forked and returned in the child.
+        // After `data`, which may run the application's code: it may have forked and returned in the child.
         self.check()?;
         let mut local = lock(&self.local);
         // Under the lock: a worker that leaves empties the queue once.
         self.check_seat()?;
         local.push_back(LocalEvent { source: topic.source().into(), event: topic.event().into(), data });
-        // Release: a sleeper that sees the number finds the event.
+        // Release: a thread that sees the number finds the event.
         self.hot.local.store(local.len(), Ordering::Release);
         drop(local);
         self.wake_own();

@@ -1,4 +1,4 @@
-//! Where a worker's reports go: to the user's reporter, or the default way.
+//! Reports, by the user's reporter or by default.
 
 use std::sync::atomic::Ordering;
 
@@ -16,15 +16,15 @@ impl Worker {
 }
 
 impl Inner {
-    /// Reports. Never panics, whatever the user's reporter does.
+    /// Reports. A panic of the user's reporter is caught.
     pub(super) fn report(&self, report: &Report<'_>) {
         let reported = catch_panic(|| {
-            // The options are dropped in here, too: the reporter may be gone with them.
+            // The options are dropped in here, too: this may drop the reporter.
             let options = self.options();
             options.reporter.as_ref().map(|reporter| reporter(report)).is_some()
         });
         if self.guard.is_forked() {
-            // A child that it has forked, and that left it by a panic perhaps: the report is the parent's.
+            // A child that the reporter forked. The parent goes on with the report.
             return;
         }
         match reported {
@@ -43,7 +43,7 @@ impl Inner {
         self.reporters_failed.fetch_add(panics, Ordering::Relaxed);
     }
 
-    /// Tells how many reports were left out, if it is time to.
+    /// Writes the number of omitted reports, if it is due.
     #[inline]
     pub(super) fn tell_left_out_reports(&self) -> Result<()> {
         if self.default_reports.is_due(|| self.clock.coarse_ns()) {

@@ -1,4 +1,4 @@
-//! What only the inside of a worker shows.
+//! Tests that need the inside of a worker.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, mpsc};
@@ -20,7 +20,7 @@ fn quiet() -> WorkerOptions {
     WorkerOptions::new().announce(false).on_report(|_| ())
 }
 
-/// How often the sleepers of a wake word were woken, in steps of one epoch.
+/// Returns the epoch of a wake word, which grows by one with every wake.
 fn epoch(worker: &Worker, word: usize) -> u32 {
     worker.inner.segment.wake_word(word).load(Ordering::SeqCst) >> 2
 }
@@ -35,7 +35,7 @@ fn eventually(what: &str, is_so: impl Fn() -> bool) {
     panic!("never: {what}");
 }
 
-/// Has a worker leave when a test is through with it, so that no thread waits on for one that has failed.
+/// Makes a worker leave at the end of a test, so that its threads end even if the test fails.
 struct Leaves<'a>(&'a Worker);
 
 impl Drop for Leaves<'_> {
@@ -87,7 +87,7 @@ fn changes_of_options_by_two_threads_are_all_made() {
     });
     let options = worker.options();
     assert_eq!(options.timeout, HOUR + MS * 2 * EACH, "a change that was made is lost");
-    // What others see of them, and what polls look at, are of the same change.
+    // The label, which others see, and the options that polls read are of the same change.
     assert_eq!(crate::seat::label_of(&worker.inner.words), format!("{:?}", options.wait_max));
     let tuned = Duration::from_nanos(worker.inner.tuning.wait_max.load(Ordering::Relaxed));
     assert_eq!(tuned, options.wait_max);
@@ -101,7 +101,7 @@ fn a_change_of_options_inside_another_is_an_error_and_the_outer_one_is_made() {
     worker
         .reconfigure(|options| {
             inner = Some(worker.reconfigure(|options| options.label("inner")));
-            // What a handler or another thread needs meanwhile.
+            // Calls that a handler or another thread may need meanwhile.
             assert_eq!(thread::scope(|scope| scope.spawn(|| worker.options().label.clone()).join().unwrap()), "");
             worker.post(("s", "e"), b"").unwrap();
             assert!(worker.poll().is_ok());
@@ -140,7 +140,7 @@ fn g11_a_wait_beside_a_handler_of_another_thread_sleeps_and_is_woken_by_its_end(
         let polling = scope.spawn(|| worker.poll().unwrap());
         begun.recv().unwrap();
         assert_eq!(worker.poll().unwrap(), Polled::Busy);
-        // News, of which the other thread's poll will take care.
+        // News for the other thread's poll.
         worker.post(("s", "2"), b"").unwrap();
         let waiting = scope.spawn(|| {
             loop {
@@ -153,7 +153,7 @@ fn g11_a_wait_beside_a_handler_of_another_thread_sleeps_and_is_woken_by_its_end(
             }
         });
         let word = &worker.inner.own_wakes.poll_ended;
-        // A thread that spins never says that it is about to sleep.
+        // A thread that spins never announces its sleep.
         eventually("it sleeps", || word.load(Ordering::SeqCst) & 1 == 1);
         let before = word.load(Ordering::SeqCst) >> 2;
         assert_eq!(waits.load(Ordering::Relaxed), 1, "it does not wait, it spins");

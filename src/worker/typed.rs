@@ -8,8 +8,9 @@ use crate::event::{Event, Typed, TypedEvent, check_format};
 use crate::worker::{Outcome, Registration};
 
 impl Worker {
-    /// Calls `handler` with every value posted as a `T`: checked, and in place. An event of that topic that is not a
-    /// `T` of this version is reported and left out.
+    /// Registers a handler for the values of type `T`. It gets each value checked, and in place. An event of this topic
+    /// that is not a valid `T` of this version is reported as [`Trouble::Mistyped`](crate::Trouble::Mistyped), and
+    /// `handler` is not called.
     ///
     /// ```
     /// # use rkyv::{Archive, Serialize};

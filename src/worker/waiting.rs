@@ -13,15 +13,15 @@ use crate::os::futex::{InterruptibleFutex, SharedFutex};
 use crate::protocol::wake::{self, Futex};
 use crate::segment::layout::{header_word, seat_word};
 
-/// Looks before sleep, with a pause of the processor's after each: well under a microsecond in all. Longer would delay
-/// the very process that is waited for, where it runs on the same core.
+/// The number of looks before the sleep, with a pause of the processor after each: much less than a microsecond. A
+/// longer spin would delay a process on the same core, which may be the very poster.
 const SPINS: u32 = 3;
 
-/// The first nap while another thread polls, each further one is twice as long. The end of a poll costs that thread no
-/// fence, so that it may miss a thread which is just about to sleep. That one looks again after this.
+/// The first nap while another thread polls; each further one is twice as long. The end of a poll has no fence, so it
+/// may miss a thread that is about to sleep. That thread looks again after the nap.
 const FIRST_NAP: Duration = Duration::from_millis(1);
 
-/// Why [`Worker::wait_interruptible`] returned.
+/// The reason why [`Worker::wait_interruptible`] returned.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -38,12 +38,12 @@ const FIRST_NAP: Duration = Duration::from_millis(1);
 /// # Ok::<(), seqcast::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "it may ask for what the signal's handler has left to do"]
+#[must_use = "a signal may have left work to do"]
 #[non_exhaustive]
 pub enum Waited {
     /// There is something to poll.
     News,
-    /// Nothing came in time.
+    /// The timeout is over, and there is nothing to poll.
     TimedOut,
     /// A [`Waker`](crate::Waker) has ended the wait. There may be something to poll, too.
     Woken,
@@ -55,11 +55,11 @@ impl Worker {
     /// Sleeps until there is something to poll, for at most `timeout`. Returns `true` if there is. It spins for less
     /// than a microsecond before it sleeps.
     ///
-    /// A [`Waker`](crate::Waker) ends it early, from a signal handler or another thread. A signal alone does not,
-    /// unless the wait is [`wait_interruptible`](Worker::wait_interruptible).
+    /// A [`Waker`](crate::Waker) ends the wait early, from a signal handler or another thread. A signal ends only
+    /// [`wait_interruptible`](Worker::wait_interruptible).
     ///
-    /// While another thread polls, what is new is for that thread: this one sleeps until the poll is over, then waits
-    /// on. Inside a handler it returns `false` at once, since nothing can be polled there.
+    /// While another thread polls, that thread gets the new events: this call sleeps until the poll is over, then waits
+    /// again. Inside a handler it returns `false` at once, because a handler cannot poll.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -75,7 +75,7 @@ impl Worker {
     ///     if worker.wait(Duration::from_secs(1))? {
     ///         worker.poll()?;
     ///     }
-    ///     // ... what is to be done every second ...
+    ///     // ... the work of every second ...
     /// }
     /// # Ok::<(), seqcast::Error>(())
     /// ```
@@ -90,8 +90,8 @@ impl Worker {
         Ok(news)
     }
 
-    /// [`wait`](Worker::wait) that is also ended by a signal, once the process's handler has run on this thread.
-    /// Returns why it ended. It is for runtimes that do the work of signals between calls, as Python and Ruby do:
+    /// [`wait`](Worker::wait) that also ends when a signal handler has run on this thread. Returns the reason why it
+    /// ended. It is for runtimes such as Python's and Ruby's, which handle signals between calls:
     ///
     /// ```
     /// # use std::time::Duration;
@@ -107,17 +107,17 @@ impl Worker {
     /// # }
     /// ```
     ///
-    /// A signal does not end it if its handler ran just before the sleep began, or runs on another thread. Such a
-    /// signal is noticed after `timeout` at the latest; a handler that must end the wait at once calls
-    /// [`Waker::wake`](crate::Waker::wake). Inside a handler of this worker it returns at once.
+    /// A signal does not end the wait if its handler runs on another thread, or ran just before the sleep began. A
+    /// handler that must end the wait in any case calls [`Waker::wake`](crate::Waker::wake). Inside a handler of this
+    /// worker, the call returns at once.
     ///
-    /// If there are several reasons, it returns the first of these: a signal, a waker, news. The next call returns the
-    /// others, but not a signal.
+    /// If there are several reasons, this returns the first of: signal, waker, news. The next call returns a waker or
+    /// news, but not the signal.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Forked`], also in a child that a signal handler has forked; [`ErrorKind::Displaced`];
-    /// [`ErrorKind::Left`], also if the worker leaves meanwhile.
+    /// [`ErrorKind::Left`], also if the worker leaves during the wait.
     pub fn wait_interruptible(&self, timeout: Duration) -> Result<Waited> {
         let wakes = self.inner.own_wakes.listen();
         let futex = InterruptibleFutex::default();
@@ -138,20 +138,21 @@ impl Worker {
         self.inner.wait(timeout, &SharedFutex, stop)
     }
 
-    /// Has this process's threads that wait look again, in [`wait`](Worker::wait) and at a reserved id.
+    /// Makes the waiting threads of this process check again, in [`wait`](Worker::wait) and at a reserved id.
     pub(crate) fn end_waits(&self) {
         self.inner.end_waits();
     }
 }
 
 impl Inner {
-    /// Sleeps by `futex` until there is news or `stop` says so, for at most `timeout`. Returns `true` if there is news.
+    /// Sleeps on `futex` until there is news or `stop` returns `true`, for at most `timeout`. Returns `true` if there
+    /// is news.
     pub(super) fn wait(&self, timeout: Duration, futex: &impl Futex, stop: impl Fn() -> bool) -> Result<bool> {
         self.check_or_retire()?;
         if self.is_in_handler() {
             return Ok(false);
         }
-        // While another thread polls, what is new is its.
+        // While another thread polls, it gets the new events.
         let is_news = || !self.is_polled() && self.has_news();
         let is_ended = || stop() || self.has_left() || self.hot.incarnation.is_over();
         let over = || is_news() || is_ended();
@@ -163,7 +164,7 @@ impl Inner {
             spin_loop();
         }
         let began = Instant::now();
-        // A timeout beyond what the clock can say never ends.
+        // `None` if the clock cannot represent the end: such a wait has no deadline.
         let deadline = began.checked_add(timeout);
         let mut left = timeout;
         let mut slept = false;
@@ -171,7 +172,7 @@ impl Inner {
         self.own_wakes.sleepers.fetch_add(1, Ordering::Relaxed);
         // SeqCst: with the one in `OwnWakes::rouse`.
         fence(Ordering::SeqCst);
-        // Looked at before each announcement: a thread that is awake and has news does not ask to be woken for more.
+        // Checked before each nap: a thread with news does not ask to be woken.
         while !over() && !left.is_zero() {
             if self.is_polled() {
                 wake::nap(&self.own_wakes.poll_ended, futex, left.min(nap), || is_ended() || !self.is_polled());
@@ -190,7 +191,7 @@ impl Inner {
         self.own_wakes.sleepers.fetch_sub(1, Ordering::Relaxed);
         self.check_displaced()?;
         let news = is_news();
-        // The lock: the seat is another's when the worker has left.
+        // Under the lock: when the worker has left, the seat may belong to another.
         if slept
             && news
             && let Ok(_writer) = self.writer()
@@ -200,13 +201,12 @@ impl Inner {
         Ok(news)
     }
 
-    /// Ends the sleep of this process's threads in `wait`, for something that they do not learn from the segment.
+    /// Wakes the threads of this process that sleep in `wait`, for news that are not in the segment.
     pub(super) fn wake_own(&self) {
         self.own_wakes.rouse();
     }
 
-    /// Has this process's threads look again that wait for anything: in `wait`, for the end of a poll, at a reserved
-    /// id.
+    /// Makes all waiting threads of this process check again: in `wait`, for the end of a poll, and at a reserved id.
     pub(super) fn end_waits(&self) {
         self.wake_own();
         wake::wake_sleepers(self.segment.wake_word(header_word!(wake_reserved)), &SharedFutex);

@@ -1,4 +1,4 @@
-//! Ending a wait from outside: from a signal handler or another thread.
+//! Ending a wait from a signal handler or another thread.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,14 +15,13 @@ use crate::segment::Segment;
 use crate::segment::layout::header_word;
 use crate::worker::Worker;
 
-/// Ends a worker's wait, from a signal handler or from any thread: [`Worker::wait`] and
-/// [`Worker::wait_interruptible`] return, whatever there is to poll.
+/// A handle that ends a worker's waits, from a signal handler or from any thread: [`Worker::wait`] and
+/// [`Worker::wait_interruptible`] return, even if there is nothing to poll.
 ///
-/// [`wake`](Waker::wake) ends every wait that another thread is in. If there is none it ends the next one, which then
-/// returns at once: no wake is lost between a look at a flag and the wait that follows. Several wakes before a wait
-/// count as one.
+/// [`wake`](Waker::wake) ends all present waits of other threads. If there are none, the next wait returns at once: so
+/// no wake is lost between the check of a flag and the wait that follows. Several wakes before a wait count as one.
 ///
-/// Clones are the same waker. It keeps the segment mapped and nothing else: no seat, no name, no worker. After the
+/// Clones are the same waker. A waker keeps the segment mapped, but not the seat, the name or the worker. After the
 /// worker has left, and in a forked child, a wake does nothing.
 ///
 /// ```
@@ -37,7 +36,8 @@ use crate::worker::Worker;
 /// # Ok::<(), seqcast::Error>(())
 /// ```
 ///
-/// A signal handler may call `wake`: it is async-signal-safe. Keep the waker where the handler finds it, as a `static`:
+/// A signal handler may call `wake`, which is async-signal-safe. Keep the waker in a `static`, where the handler finds
+/// it:
 ///
 /// ```
 /// use std::sync::OnceLock;
@@ -70,14 +70,14 @@ pub struct Waker {
 
 impl Waker {
     /// Ends the waits of the worker's threads or, if there are none, the next wait. A thread that returns from the wait
-    /// sees what the caller stored before. A [`Poller`](crate::Poller) waits on.
+    /// sees what the caller stored before. It does not end the wait of a [`Poller`](crate::Poller).
     ///
-    /// It is async-signal-safe: it does not block, allocate or lock, and leaves `errno` as it is. To clone or to drop a
-    /// waker is not.
+    /// It is async-signal-safe: it does not block, allocate or lock, and does not change `errno`. Cloning and dropping
+    /// a waker are not.
     pub fn wake(&self) {
-        // No thread of a forked child waits; the futex would wake sleepers of other processes in vain.
+        // In a forked child no thread waits, and the futex would wake threads of other processes for nothing.
         if !self.own_wakes.guard.is_forked() {
-            // Release: with what the caller has stored before.
+            // Release: with what the caller stored before.
             self.own_wakes.wakes.fetch_add(1, Ordering::Release);
             self.own_wakes.rouse();
         }
@@ -97,25 +97,25 @@ impl Worker {
     }
 }
 
-/// Most bells that a worker has at a time.
+/// The most bells that a worker has at a time.
 pub(super) const MOST_BELLS: usize = 8;
 
-/// What the threads of this process that wait, and its bells, are woken by, other than by what is posted.
+/// Wakes the waiting threads and the bells of this process, for reasons other than posts.
 pub(super) struct OwnWakes {
     guard: ForkGuard,
-    /// Of the segment, and not the segment itself: a waker that is kept must not keep its name.
+    /// The mapping instead of the segment, so that a waker does not keep the segment's name.
     mapping: Arc<Mapping>,
     /// Threads of this process that sleep in a wait.
     pub(super) sleepers: AtomicUsize,
-    /// A wake word of this process alone: what threads sleep on in a wait while another one polls.
+    /// A wake word of this process only. Threads sleep on it in a wait while another thread polls.
     pub(super) poll_ended: CachePadded<AtomicU32>,
     /// Calls of [`Waker::wake`].
     wakes: AtomicU64,
-    /// Those of them that have ended a wait.
+    /// The number of these calls that have ended a wait.
     answered: AtomicU64,
-    /// A wake word of this process alone, on which bells are armed.
+    /// A wake word of this process only, on which bells are armed.
     pub(super) bells_armed: CachePadded<AtomicU32>,
-    /// What makes each bell readable, as bits; 0 for none.
+    /// The [`Knocker`] of each bell, as bits; 0 for none.
     bells: [AtomicU64; MOST_BELLS],
 }
 
@@ -133,10 +133,10 @@ impl OwnWakes {
         }
     }
 
-    /// Has the sleepers and the event loops of this process look again at what they wait for. Async-signal-safe: a few
-    /// atomics, and system calls that are made without the C library.
+    /// Makes the waiting threads and event loops of this process check again. Async-signal-safe: a few atomics, and
+    /// system calls without the C library.
     pub(super) fn rouse(&self) {
-        // SeqCst: with the one in `Inner::wait`. Either we see the sleeper, or it sees what it is to be woken for.
+        // SeqCst: with the one in `Inner::wait`. Either we see the sleeper, or it sees the reason for the wake.
         fence(Ordering::SeqCst);
         if self.sleepers.load(Ordering::Relaxed) > 0 {
             wake::wake_sleepers(&self.poll_ended, &SharedFutex);
@@ -147,36 +147,36 @@ impl OwnWakes {
         wake::notify(&self.bells_armed, &SharedFutex, self);
     }
 
-    /// Says that a poll is over.
+    /// Wakes the threads that wait for the end of a poll.
     #[inline]
     pub(super) fn end_poll(&self) {
-        // No fence, which every poll would pay for: a thread or a loop that was about to sleep meanwhile looks again
-        // soon (`Inner::wait`, `Bell::poll`).
+        // Without a fence, whose cost every poll would pay. A thread or loop that was about to sleep checks again soon
+        // (`Inner::wait`, `Bell::poll`).
         wake::notify(&self.poll_ended, &SharedFutex, self);
     }
 
-    /// Adds a bell. Returns its place, or `None` if there is no room.
+    /// Adds a bell. Returns its slot, or `None` if there is no room.
     pub(super) fn add_bell(&self, knocker: Knocker) -> Option<usize> {
         // Relaxed: arming the bell orders it.
-        self.bells.iter().position(|place| {
-            place.compare_exchange(0, knocker.to_bits(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
-        })
+        self.bells
+            .iter()
+            .position(|slot| slot.compare_exchange(0, knocker.to_bits(), Ordering::Relaxed, Ordering::Relaxed).is_ok())
     }
 
-    /// Removes the bell at `place`. A thread that is just making it readable does no harm (see [`Knocker`]).
-    pub(super) fn remove_bell(&self, place: usize) {
-        self.bells[place].store(0, Ordering::Relaxed);
+    /// Removes the bell in `slot`. A thread that is making it readable at this moment does no harm (see [`Knocker`]).
+    pub(super) fn remove_bell(&self, slot: usize) {
+        self.bells[slot].store(0, Ordering::Relaxed);
     }
 
-    /// Calls of [`Waker::wake`] so far.
+    /// Returns the number of calls of [`Waker::wake`] so far.
     pub(super) fn wakes(&self) -> u64 {
-        // Acquire: with what the caller of `wake` has stored before.
+        // Acquire: with what the caller of `wake` stored before.
         self.wakes.load(Ordering::Acquire)
     }
 
-    /// Begins to look for wakes: for those that have not ended a wait yet, and those to come.
+    /// Returns the wakes that have not ended a wait yet, and those to come.
     pub(super) fn listen(&self) -> Wakes<'_> {
-        // Relaxed: a number.
+        // Relaxed: a counter.
         Wakes { own_wakes: self, before: self.answered.load(Ordering::Relaxed) }
     }
 }
@@ -186,7 +186,7 @@ impl Bells for OwnWakes {
         // In a forked child the bells are the parent's.
         if !self.guard.is_forked() {
             // Relaxed: a thread that has armed a bell has added it before.
-            let knockers = self.bells.iter().map(|place| place.load(Ordering::Relaxed));
+            let knockers = self.bells.iter().map(|slot| slot.load(Ordering::Relaxed));
             knockers.filter(|&bits| bits != 0).for_each(|bits| Knocker::from_bits(bits).knock());
         }
     }
@@ -204,13 +204,13 @@ impl Wakes<'_> {
         self.own_wakes.wakes() != self.before
     }
 
-    /// Ends the wait: what there was ends no other that begins now. Returns `true` if there was any.
+    /// Ends the wait: wakes up to now end no further wait. Returns `true` if there was one.
     pub(super) fn answer(self) -> bool {
         let wakes = self.own_wakes.wakes();
         if wakes == self.before {
             return false;
         }
-        // Relaxed: a number. The greatest, since another thread may have answered later wakes already.
+        // Relaxed: a counter. The maximum, because another thread may have answered later wakes already.
         self.own_wakes.answered.fetch_max(wakes, Ordering::Relaxed);
         true
     }

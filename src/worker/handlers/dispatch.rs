@@ -4,38 +4,38 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::registry::{Callback, Entry, Registry};
+use super::registry::{Callback, HandlerEntry, Registry};
 use crate::error::{ErrorKind, Result};
 use crate::event::{Event, LocalEvent};
 use crate::os::fork::ForkGuard;
 use crate::seat::report::{HandlerError, HandlerPanic, Report, Trouble};
 use crate::worker::panics::catch_panic;
 
-/// What came of handing an event over.
+/// The result of calling the handlers of an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Dispatched {
     /// Handlers that were called.
     pub(crate) called: u64,
-    /// Those of them that failed.
+    /// The number of these that failed.
     pub(crate) failed: u64,
     /// `true` if the visitor panicked, and nothing more is to be delivered.
     pub(crate) stopped: bool,
 }
 
-/// What a handler returned.
+/// The result of a handler.
 type Returned = std::result::Result<(), HandlerError>;
 
-/// What a poll calls with every event, after the handlers. It returns `Break` if it panicked.
+/// A poll calls it with every event, after the handlers. It returns `Break` after a panic.
 pub(crate) type Visitor<'a> = dyn FnMut(&Event<'_>) -> ControlFlow<(), Returned> + 'a;
 
 /// Calls `handlers`, then `visitor`.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Forked`] in a child that one of them forked and that returned from it.
+/// [`ErrorKind::Forked`] in a child that returned from a handler that forked it.
 #[inline]
 pub(super) fn dispatch(
-    handlers: &[Arc<Entry>],
+    handlers: &[Arc<HandlerEntry>],
     visitor: Option<&mut Visitor<'_>>,
     event: &Event<'_>,
     guard: &ForkGuard,
@@ -43,21 +43,21 @@ pub(super) fn dispatch(
 ) -> Result<Dispatched> {
     let mut dispatched = Dispatched::default();
     for entry in handlers {
-        // Relaxed: a handler that unregisters another does so on this thread; from others there is no "before".
+        // Relaxed: a handler that unregisters another one runs on this thread. Other threads are not ordered.
         if !entry.live.load(Ordering::Relaxed) {
             continue;
         }
         let result = match &entry.callback {
             Callback::Strong(handler) => catch_panic(|| handler.handle(event)),
             Callback::Weak(handler) => match handler.upgrade() {
-                // The closure owns it, so that it is also dropped in there if we are its last owner by now.
+                // The closure owns it, so that a drop of the last owner is also inside.
                 Some(handler) => catch_panic(move || handler.handle(event)),
                 None => continue,
             },
             Callback::Gone => continue,
         };
         dispatched.called += 1;
-        // The event and the handlers after this one are the parent's.
+        // Only the parent continues with the event.
         guard.check()?;
         if let Ok(Ok(())) = result {
             continue;
@@ -83,7 +83,7 @@ pub(super) fn dispatch(
     Ok(dispatched)
 }
 
-/// Reports a handler that failed, and drops what it returned.
+/// Reports a handler that failed, and drops its result.
 #[cold]
 fn report_failure(
     result: std::result::Result<Returned, HandlerPanic>,
@@ -102,7 +102,7 @@ fn report_failure(
         })?,
         Err(panic) => report(Trouble::Panicked(panic))?,
     }
-    // The error is the handler's own value.
+    // The drop of the error is users' code.
     let dropped = catch_panic(|| drop(result));
     guard.check()?;
     match dropped {
@@ -126,7 +126,7 @@ pub(crate) fn dispatch_local(
     let mut dispatched =
         dispatch(&registry.handlers_of(&event.source, &event.event), visitor, &event.as_event(), guard, report)?;
     let LocalEvent { source, event, data } = event;
-    // The value is the poster's own.
+    // The drop of the value is users' code.
     let dropped = catch_panic(|| drop(data));
     guard.check()?;
     let Err(panic) = dropped else { return Ok(dispatched) };

@@ -1,16 +1,16 @@
-//! What a handler is, and what it may return.
+//! The traits of handlers and of their results.
 
 use crate::event::Event;
 use crate::seat::report::HandlerError;
 
 /// Something that is called with events.
 ///
-/// Every `Fn(&Event)` that returns `()` or a `Result<(), E>` is a handler, so that closures need no more than
-/// [`Worker::on`](crate::Worker::on). A type with state of its own implements the trait and is registered with
+/// Every `Fn(&Event)` that returns `()` or a `Result<(), E>` is a handler: pass closures to
+/// [`Worker::on`](crate::Worker::on). A type with its own state implements the trait, and is registered with
 /// [`Worker::register`](crate::Worker::register).
 ///
-/// A handler that panics or returns an error is reported, and the handlers after it run all the same. State belongs
-/// into the handler, and what is sent on from it may lag: see [Handlers](crate#handlers).
+/// A handler that panics or returns an error is reported, and the next handler is called. Change state in the handler,
+/// and send to other threads only what may lag: see [Handlers](crate#handlers).
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -42,7 +42,7 @@ pub trait Handler: Send + Sync {
     /// # Errors
     ///
     /// Any error. It is reported as [`Trouble::Failed`](crate::Trouble::Failed), or as
-    /// [`Trouble::Mistyped`](crate::Trouble::Mistyped) if it is what [`Event::typed`] returned.
+    /// [`Trouble::Mistyped`](crate::Trouble::Mistyped) if [`Event::typed`] returned it.
     fn handle(&self, event: &Event<'_>) -> std::result::Result<(), HandlerError>;
 }
 
@@ -56,7 +56,7 @@ where
     }
 }
 
-/// What a handler may return: `()`, or a `Result` with an error that converts into a [`HandlerError`], as every
+/// The result of a handler: `()`, or a `Result` with an error that converts into a [`HandlerError`], as every
 /// [`Error`](std::error::Error) and every text does. The trait is sealed.
 ///
 /// ```
@@ -79,7 +79,7 @@ pub trait Outcome: IntoOutcome {}
 
 impl<R: IntoOutcome> Outcome for R {}
 
-/// How an outcome becomes a result.
+/// The conversion of an outcome to a result.
 #[diagnostic::on_unimplemented(
     message = "a handler cannot return `{Self}`",
     note = "a handler returns `()` or `Result<(), E>`: end its last expression with `;`"

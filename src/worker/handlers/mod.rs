@@ -1,4 +1,4 @@
-//! Handlers: which events they get, and in which order they are called.
+//! Registration of handlers.
 
 mod dispatch;
 pub(crate) mod handler;
@@ -21,16 +21,15 @@ use crate::error::Result;
 use crate::event::Event;
 
 impl Worker {
-    /// Registers `handler`, which [polls](Worker::poll) call with every event in `scope`. Returns what
-    /// [`unregister`](Worker::unregister) removes it by.
+    /// Registers `handler`. Each [`poll`](Worker::poll) calls it with every event in `scope`. The returned registration
+    /// is for [`unregister`](Worker::unregister).
     ///
     /// For one event the handlers of [`Scope::All`] run first, then those of its source, then those of the event;
-    /// within each, in the order of their registration. A handler may use the worker, by a
+    /// within each, in the order of their registration. A handler can use the worker through a
     /// [`WeakWorker`](crate::WeakWorker).
     ///
-    /// Change state in the handler. Send on, into a channel or to another thread, only what may lag: when
-    /// [`poll`](Worker::poll) returns, the handlers have run, but what they sent on may still be in the channel. See
-    /// [Handlers](crate#handlers).
+    /// Change state in the handler. Send to a channel or another thread only what may lag: when [`poll`](Worker::poll)
+    /// returns, the handlers have run, but data in a channel is still on its way. See [Handlers](crate#handlers).
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -52,8 +51,8 @@ impl Worker {
     /// # Ok::<(), seqcast::Error>(())
     /// ```
     ///
-    /// A closure that changes what it captured without a lock is no handler, since several threads may poll. For such a
-    /// closure there is [`poll_with`](Worker::poll_with).
+    /// Several threads may poll, so a closure that changes captured state without a lock is not a handler. Use
+    /// [`poll_with`](Worker::poll_with) for such a closure.
     ///
     /// # Errors
     ///
@@ -66,7 +65,7 @@ impl Worker {
         self.inner.register(scope.into(), Arc::new(handler))
     }
 
-    /// Registers a handler that the caller keeps, too. [`unregister_same`](Worker::unregister_same) removes it.
+    /// Registers a handler that the caller shares. [`unregister_same`](Worker::unregister_same) removes it.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -102,7 +101,7 @@ impl Worker {
         self.inner.register(scope.into(), handler)
     }
 
-    /// Registers a handler without keeping it alive. It is gone when the last of its owners drops it.
+    /// Registers a handler without keeping it alive. The registration ends when the last owner drops the handler.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -143,7 +142,7 @@ impl Worker {
     /// Removes the handler of one registration. Returns `false`, and does nothing, if it was removed before, if the
     /// registration is another worker's, or in a forked child.
     ///
-    /// An event that is being delivered no longer reaches a handler that an earlier handler of it has removed.
+    /// If a handler removes a later handler of the same event, the later one is not called any more.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -161,9 +160,9 @@ impl Worker {
         !self.is_forked() && self.inner.registry.unregister(registration)
     }
 
-    /// Removes every registration of this very handler for the same scope, strong or weak. Returns `false` if there is
-    /// none, and in a forked child. The order of the names in a scope does not matter, nor does it matter if one of
-    /// them stands in it twice.
+    /// Removes every registration of the handler at this address for the same scope, strong or weak. Returns `false` if
+    /// there is none, and in a forked child. The order of the names in a scope does not matter, and neither do
+    /// duplicates.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -195,7 +194,7 @@ impl Inner {
     }
 }
 
-/// Returns the address of a handler, by which it is compared.
+/// Returns the address of a handler, for comparisons.
 fn address_of<H: Handler + ?Sized>(handler: &Arc<H>) -> *const () {
     Arc::as_ptr(handler).cast()
 }

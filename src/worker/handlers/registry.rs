@@ -1,4 +1,4 @@
-//! The handlers of one worker, by what they want.
+//! The handlers of one worker, by scope.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,14 +15,13 @@ use crate::error::{Cause, Error, Result};
 use crate::os::locks::{Held, lock};
 use crate::worker::panics::catch_panic;
 
-/// By names that this process has registered itself. Names from a segment are only looked up in it, which no choice of
-/// names makes slow.
+/// A map by names that this process has registered itself. Names from a segment are only looked up, so no choice of
+/// such names can make the map slow.
 type OwnNames<V> = HashMap<Box<str>, V, BuildHasherDefault<FxHasher>>;
 
-/// A handler's registration with one worker, for [`Worker::unregister`](crate::Worker::unregister). Other workers do
-/// not know it.
+/// A handler's registration with one worker, for [`Worker::unregister`](crate::Worker::unregister).
 ///
-/// It can be copied and kept anywhere; the handler stays registered without it.
+/// It can be copied. Dropping it does not remove the handler.
 ///
 /// ```
 /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -46,7 +45,7 @@ pub(super) enum Callback {
 }
 
 impl Callback {
-    /// Returns `true` if this is the very handler at `address`.
+    /// Returns `true` if this is the handler at `address`.
     fn is_at(&self, address: *const ()) -> bool {
         match self {
             Callback::Strong(handler) => Arc::as_ptr(handler).cast::<()>() == address,
@@ -56,26 +55,27 @@ impl Callback {
     }
 }
 
-pub(super) struct Entry {
+/// A registered handler.
+pub(super) struct HandlerEntry {
     registration: Registration,
     /// As a [set](Scope::into_set).
     scope: Scope,
     pub(super) callback: Callback,
-    /// False once unregistered, so that an event on its way does not reach it any more.
+    /// `false` once it was unregistered, so that an event that is being delivered does not reach it.
     pub(super) live: AtomicBool,
 }
 
-impl Entry {
+impl HandlerEntry {
     pub(super) fn is_gone(&self) -> bool {
         !self.live.load(Ordering::Relaxed)
             || matches!(&self.callback, Callback::Weak(handler) if handler.strong_count() == 0)
     }
 }
 
-impl Drop for Entry {
+impl Drop for HandlerEntry {
     fn drop(&mut self) {
-        // What a handler owns is dropped with it, where the last reference to it is: in `unregister`, or in the middle
-        // of a poll, which must not end there. The process's panic hook has printed a panic.
+        // The drop of a handler is users' code. It may happen in the middle of a poll, which a panic must not end. The
+        // process's panic hook has printed the panic.
         let callback = mem::replace(&mut self.callback, Callback::Gone);
         let _ = catch_panic(|| drop(callback));
     }
@@ -83,32 +83,32 @@ impl Drop for Entry {
 
 /// The handlers of one worker.
 pub(crate) struct Registry {
-    /// Tells this registry from all others that the process has had, so that no worker takes another's registration
-    /// for its own.
+    /// Unique in the process, so that no worker accepts another worker's registration.
     number: u64,
     index: Mutex<Index>,
-    /// Raised with every change, so that routes know that they are old.
+    /// Incremented by every change, so that routes become stale.
     pub(super) generation: AtomicU64,
 }
 
 #[derive(Default)]
 struct Index {
     next: u64,
-    /// `true` once the worker has left: a handler that came then would stay as long as the worker's memory does.
+    /// `true` once the worker has left: a handler that is registered later would live for as long as the worker's
+    /// memory.
     closed: bool,
-    all: Vec<Arc<Entry>>,
+    all: Vec<Arc<HandlerEntry>>,
     sources: OwnNames<OfSource>,
 }
 
 #[derive(Default)]
 struct OfSource {
-    all: Vec<Arc<Entry>>,
-    events: OwnNames<Vec<Arc<Entry>>>,
+    all: Vec<Arc<HandlerEntry>>,
+    events: OwnNames<Vec<Arc<HandlerEntry>>>,
 }
 
 impl Index {
-    /// The lists that an entry of `scope`, a set, stands in.
-    fn lists(&mut self, scope: &Scope) -> Vec<&mut Vec<Arc<Entry>>> {
+    /// Returns the lists of handlers for `scope`, which is a [set](Scope::into_set).
+    fn lists(&mut self, scope: &Scope) -> Vec<&mut Vec<Arc<HandlerEntry>>> {
         match scope {
             Scope::All => vec![&mut self.all],
             Scope::Source(source) => vec![&mut self.sources.entry(source.as_str().into()).or_default().all],
@@ -123,16 +123,16 @@ impl Index {
         }
     }
 
-    fn every_list(&mut self) -> impl Iterator<Item = &mut Vec<Arc<Entry>>> {
+    fn every_list(&mut self) -> impl Iterator<Item = &mut Vec<Arc<HandlerEntry>>> {
         let of_sources = self.sources.values_mut();
         let lists = of_sources.flat_map(|of| std::iter::once(&mut of.all).chain(of.events.values_mut()));
         std::iter::once(&mut self.all).chain(lists)
     }
 
-    /// Takes out the entries that `is_out` picks. They are to be dropped when the index is unlocked again: what a
-    /// handler owns may do anything when it is dropped.
+    /// Removes the entries for which `is_out` returns `true`. Drop them after the index is unlocked, because the drop
+    /// of a handler is users' code.
     #[must_use]
-    fn remove(&mut self, is_out: impl Fn(&Entry) -> bool) -> Vec<Arc<Entry>> {
+    fn remove(&mut self, is_out: impl Fn(&HandlerEntry) -> bool) -> Vec<Arc<HandlerEntry>> {
         let mut removed = Vec::new();
         for list in self.every_list() {
             removed.extend(list.extract_if(.., |entry| is_out(entry)));
@@ -151,7 +151,7 @@ impl Index {
 impl Registry {
     pub(crate) fn new() -> Registry {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        // Relaxed: only that no number comes twice matters.
+        // Relaxed: numbers need only be unique.
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         Registry { number, index: Mutex::default(), generation: AtomicU64::new(0) }
     }
@@ -173,9 +173,10 @@ impl Registry {
         }
         let registration = Registration { registry: self.number, number: index.next };
         index.next += 1;
-        let entry = Arc::new(Entry { registration, scope: scope.clone(), callback, live: AtomicBool::new(true) });
+        let entry =
+            Arc::new(HandlerEntry { registration, scope: scope.clone(), callback, live: AtomicBool::new(true) });
         for list in index.lists(&scope) {
-            // Owners that were dropped leave their entries behind; this is where they are cleared away.
+            // Weak handlers that were dropped have left their entries behind.
             list.retain(|entry| !entry.is_gone());
             list.push(Arc::clone(&entry));
         }
@@ -192,14 +193,14 @@ impl Registry {
         self.remove(|entry| entry.scope == scope && entry.callback.is_at(handler))
     }
 
-    fn remove(&self, is_out: impl Fn(&Entry) -> bool) -> bool {
+    fn remove(&self, is_out: impl Fn(&HandlerEntry) -> bool) -> bool {
         let removed = lock(&self.index).remove(is_out);
         self.changed();
         !removed.is_empty()
     }
 
-    /// Takes all handlers out and lets none in any more. They are to be dropped where users' code may run.
-    #[must_use = "a handler may do anything when it is dropped"]
+    /// Removes all handlers, and refuses new ones. Drop the result where users' code may run.
+    #[must_use = "the drop of a handler is users' code"]
     pub(crate) fn close(&self) -> impl Sized + use<> {
         let mut index = lock(&self.index);
         index.closed = true;
@@ -210,13 +211,13 @@ impl Registry {
     }
 
     fn changed(&self) {
-        // Release: with the new index, for routes that see the new generation.
+        // Release: with the new index, for threads that see the new generation.
         self.generation.fetch_add(1, Ordering::Release);
     }
 
-    /// The handlers of one event, in the order of calling: of everything, of the source, of the event; within each in
-    /// order of registration.
-    pub(super) fn handlers_of(&self, source: &str, event: &str) -> Box<[Arc<Entry>]> {
+    /// Returns the handlers of one event in the order of their calls: those of [`Scope::All`], of the source, of the
+    /// event; within each in the order of registration.
+    pub(super) fn handlers_of(&self, source: &str, event: &str) -> Box<[Arc<HandlerEntry>]> {
         let index = lock(&self.index);
         let of_source = index.sources.get(source);
         let lists = [Some(&index.all), of_source.map(|of| &of.all), of_source.and_then(|of| of.events.get(event))];
@@ -226,7 +227,7 @@ impl Registry {
 
 #[cfg(test)]
 impl Registry {
-    /// Holds the lock as a thread does that registers.
+    /// Holds the lock, as a thread that registers does.
     pub(crate) fn hold(&self) -> impl Drop + '_ {
         lock(&self.index)
     }

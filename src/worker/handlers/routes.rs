@@ -1,4 +1,4 @@
-//! Which handlers an event has, found once for each of its names.
+//! The handlers of events, looked up once for each topic.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
@@ -8,19 +8,19 @@ use std::sync::atomic::Ordering;
 use siphasher::sip::SipHasher13;
 
 use super::dispatch::{Dispatched, Visitor, dispatch};
-use super::registry::{Entry, Registry};
+use super::registry::{HandlerEntry, Registry};
 use crate::error::Result;
 use crate::event::Event;
 use crate::event::wire::Head;
 use crate::os::fork::ForkGuard;
 use crate::seat::report::Report;
 
-/// The handlers of one event, resolved.
+/// The handlers of the events of one topic.
 pub(crate) struct Route {
-    /// Source and event without a gap.
+    /// Source and event, concatenated.
     names: Box<str>,
     source_len: usize,
-    handlers: Box<[Arc<Entry>]>,
+    handlers: Box<[Arc<HandlerEntry>]>,
 }
 
 impl Route {
@@ -36,10 +36,10 @@ impl Route {
         self.source_len == source_len && self.names.as_bytes() == names
     }
 
-    /// Returns `true` if a handler for the event is left.
+    /// Returns `true` if the event still has a handler.
     #[inline]
     pub(crate) fn is_wanted(&self) -> bool {
-        // A weak handler may have gone since the route was found, and no event is to be claimed for it.
+        // A weak handler may be gone since the lookup, and no event may be claimed for it.
         self.handlers.iter().any(|entry| !entry.is_gone())
     }
 
@@ -47,7 +47,7 @@ impl Route {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Forked`] in a child that one of them forked and that returned from it.
+    /// [`ErrorKind::Forked`] in a child that returned from a handler that forked it.
     #[inline]
     pub(crate) fn dispatch(
         &self,
@@ -60,20 +60,20 @@ impl Route {
     }
 }
 
-/// Routes found so far. Belongs to the thread that polls.
+/// The routes that were looked up so far. Only the polling thread uses them.
 pub(crate) struct Routes {
     generation: u64,
     hash: NamesHash,
     by_hash: HashMap<u64, Arc<Route>, BuildHasherDefault<AsItIs>>,
-    /// One of them, or of those that are out of date.
+    /// The latest route, which may be stale.
     last: Option<Arc<Route>>,
-    /// Routes that are out of date. They may be the last to own a handler that was unregistered, which may do anything
-    /// when it is dropped; see [`Routes::drop_stale`].
+    /// Stale routes. One may be the last owner of a handler that was unregistered, whose drop is users' code; see
+    /// [`Routes::drop_stale`].
     stale: Vec<Arc<Route>>,
 }
 
-/// The most routes that are remembered. When there would be more, all are forgotten and found again. Bounds the memory
-/// that ever-new event names can take.
+/// The most routes. At this number all are dropped and looked up again. It bounds the memory that ever-new event names
+/// can take.
 const MOST_ROUTES: usize = 16_384;
 
 impl Routes {
@@ -81,10 +81,11 @@ impl Routes {
         Routes { generation: 0, hash: NamesHash::new(), by_hash: HashMap::default(), last: None, stale: Vec::new() }
     }
 
-    /// The route of the event whose head is `head`, read from `bytes`. `None` if its names are not UTF-8.
+    /// Returns the route of an event with this head, which was read from `bytes`. Returns `None` if its names are not
+    /// UTF-8.
     #[inline]
     pub(crate) fn find(&mut self, registry: &Registry, head: &Head, bytes: &[u8]) -> Option<&Arc<Route>> {
-        // Acquire: with the index that this generation stands for.
+        // Acquire: with the index of this generation.
         let generation = registry.generation.load(Ordering::Acquire);
         if generation != self.generation {
             self.generation = generation;
@@ -103,12 +104,12 @@ impl Routes {
         self.stale.extend(self.by_hash.drain().map(|(_, route)| route));
     }
 
-    /// Drops what is out of date, and with it perhaps handlers. For moments at which users' code may run. Returns
-    /// whether there was anything.
+    /// Drops stale routes, and with them perhaps handlers. Call it where users' code may run. Returns `true` if there
+    /// were any.
     #[inline]
     pub(crate) fn drop_stale(&mut self) -> bool {
         !self.stale.is_empty() && {
-            // One after the other: one that panics takes no other with it.
+            // One after the other, so that a panic does not stop the drop of the others.
             while let Some(route) = self.stale.pop() {
                 drop(route);
             }
@@ -130,14 +131,14 @@ impl Routes {
         if self.by_hash.len() >= MOST_ROUTES {
             self.retire();
         }
-        // If another route has this hash, it is replaced, and found again when it is needed.
+        // If another route has this hash, it is replaced, and looked up again when it is needed.
         self.stale.extend(self.by_hash.insert(hash, Arc::clone(&route)));
         Some(route)
     }
 }
 
-/// SipHash-1-3 of an event's names under a random key of this worker. Names come from a segment, and nobody can choose
-/// names whose hashes collide.
+/// SipHash-1-3 of an event's names, with a random key of this worker. So other processes cannot choose names with
+/// colliding hashes.
 struct NamesHash(SipHasher13);
 
 impl NamesHash {
@@ -147,7 +148,7 @@ impl NamesHash {
         NamesHash(SipHasher13::new_with_keys(random(), random()))
     }
 
-    /// Equal names that differ in where the source ends never have the same hash.
+    /// Different sources and events never have the same hash if their concatenations are equal.
     #[inline]
     fn of(&self, names: &[u8], source_len: usize) -> u64 {
         self.0.hash(names).wrapping_add(source_len as u64)

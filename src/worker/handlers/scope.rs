@@ -1,11 +1,11 @@
-//! Which events a handler gets.
+//! The events that a handler gets.
 
 use crate::error::Result;
 use crate::event::{Topic, check_topic};
 
-/// Which events a handler gets.
+/// The events that a handler gets.
 ///
-/// A topic converts into the scope of that event alone.
+/// A topic converts into the scope of that one event.
 ///
 /// ```
 /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -38,12 +38,12 @@ impl Scope {
         Scope::Source(source.into())
     }
 
-    /// Returns the scope of the named `events` of `source`. An empty list has no event.
+    /// Returns the scope of the named `events` of `source`. With an empty list, the scope has no events.
     pub fn events<E: Into<String>>(source: impl Into<String>, events: impl IntoIterator<Item = E>) -> Scope {
         Scope::Events(source.into(), events.into_iter().map(Into::into).collect())
     }
 
-    /// The same scope with its names sorted, each once: which events it has does not depend on their order.
+    /// Returns the same scope with its names sorted and without duplicates, for comparisons.
     pub(crate) fn into_set(mut self) -> Scope {
         if let Scope::Events(_, events) = &mut self {
             events.sort_unstable();

@@ -1,15 +1,15 @@
-//! From the ring and the local queue to the handlers.
+//! Delivers events of the ring and of the local queue to the handlers.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_utils::Backoff;
 
-use super::delivery::{Delivery, Reading, Tally};
 use super::gate::WorkerGate;
 use super::patience::{Patience, Wait};
 use super::polled::Polled;
-use super::request::Request;
+use super::request::PollRequest;
+use super::turn::{PollState, Tally, Turn};
 use crate::claim::Claim;
 use crate::error::Result;
 use crate::event::{Data, Event, Origin};
@@ -45,32 +45,32 @@ impl Inner {
         if self.is_polled() {
             return Ok(self.refusal());
         }
-        // What takes its time meanwhile: the lines of the first event are on their way.
+        // Early: the lines of the first event arrive during what follows.
         self.ring.prefetch_event(self.hot.next.load(Ordering::Relaxed));
         let now = self.clock.coarse_ns();
-        let Some(mut delivery) = Delivery::begin(self, now) else {
+        let Some(mut turn) = Turn::begin(self, now) else {
             self.check()?;
             return Ok(self.refusal());
         };
-        let Delivery { reading, tally, .. } = &mut delivery;
+        let Turn { state, tally, .. } = &mut turn;
         let wait_max = self.tuning.wait_max.load(Ordering::Relaxed);
-        reading.reader.set_wait_max(wait_max);
-        let mut request = Request { most, patience: Patience::of(wait, wait_max), visitor };
-        let result = self.deliver_all(reading, tally, &mut request);
-        // A child that a handler forked and that returned from it ends here: what follows is the parent's to store.
+        state.reader.set_wait_max(wait_max);
+        let mut request = PollRequest { most, patience: Patience::of(wait, wait_max), visitor };
+        let result = self.deliver_all(state, tally, &mut request);
+        // Not in a child that returned from a handler that forked it: only the parent may store what follows.
         self.guard.check()?;
-        // Nor may one whose handlers took their time store to a seat that another has by now.
+        // Nor if another process has taken the seat while the handlers ran.
         self.check_displaced()?;
-        self.note_handled(&reading.reader);
+        self.note_handled(&state.reader);
         if request.visitor.is_some() && self.has_left() {
-            // What was claimed for the visitor. `retire` below has none.
-            self.deliver_claimed_to(reading, tally, request.visitor.take())?;
+            // The events that were claimed for the visitor, which `retire` below does not have.
+            self.deliver_claimed_to(state, tally, request.visitor.take())?;
         }
-        let Tally { delivered, missed, reserved, .. } = delivery.tally;
-        drop(delivery);
+        let Tally { delivered, missed, reserved, .. } = turn.tally;
+        drop(turn);
         self.tell_left_out_reports()?;
         if self.has_left() {
-            // By a handler, or by another thread, which could not do it while we were at it.
+            // A handler or another thread has left, and could not retire the worker during this poll.
             self.retire()?;
         }
         result?;
@@ -83,27 +83,27 @@ impl Inner {
         })
     }
 
-    /// Delivers the unique events that were claimed and have not run, since no other worker will run them. For a worker
-    /// that leaves.
+    /// Delivers the unique events that were claimed and have not run, for a worker that leaves. No other worker would
+    /// run them.
     pub(crate) fn deliver_claimed(&self) -> Result<()> {
-        // If it is held, one of our handlers leaves; the poll that runs it comes to them.
-        let Some(delivery) = Delivery::begin(self, self.clock.coarse_ns()) else { return Ok(()) };
-        self.deliver_claimed_by(delivery)
+        // If this thread is in a poll, a handler leaves, and that poll delivers them.
+        let Some(turn) = Turn::begin(self, self.clock.coarse_ns()) else { return Ok(()) };
+        self.deliver_claimed_by(turn)
     }
 
-    /// The same, for one that has the right to.
-    pub(crate) fn deliver_claimed_by(&self, mut delivery: Delivery<'_>) -> Result<()> {
-        let Delivery { reading, tally, .. } = &mut delivery;
-        self.deliver_claimed_to(reading, tally, None)
+    /// The same, in a turn that has begun.
+    pub(crate) fn deliver_claimed_by(&self, mut turn: Turn<'_>) -> Result<()> {
+        let Turn { state, tally, .. } = &mut turn;
+        self.deliver_claimed_to(state, tally, None)
     }
 
     fn deliver_claimed_to(
         &self,
-        reading: &mut Reading,
+        state: &mut PollState,
         tally: &mut Tally,
         mut visitor: Option<&mut Visitor<'_>>,
     ) -> Result<()> {
-        let Reading { reader, routes, .. } = reading;
+        let PollState { reader, routes, .. } = state;
         for message in reader.take_claimed() {
             if self.deliver(&message, routes, tally, visitor.as_deref_mut())? {
                 visitor = None;
@@ -112,11 +112,11 @@ impl Inner {
         self.drop_stale(routes)
     }
 
-    fn deliver_all(&self, reading: &mut Reading, tally: &mut Tally, request: &mut Request<'_, '_>) -> Result<()> {
+    fn deliver_all(&self, state: &mut PollState, tally: &mut Tally, request: &mut PollRequest<'_, '_>) -> Result<()> {
         loop {
             self.deliver_local(tally, request)?;
-            self.deliver_posted(reading, tally, request)?;
-            self.drop_stale(&mut reading.routes)?;
+            self.deliver_posted(state, tally, request)?;
+            self.drop_stale(&mut state.routes)?;
             let local_left = self.hot.local.load(Ordering::Acquire) > 0;
             if !local_left || self.is_over(tally, request) {
                 return Ok(());
@@ -126,26 +126,26 @@ impl Inner {
 
     /// Returns `true` if the poll is to deliver nothing more.
     #[inline]
-    fn is_over(&self, tally: &Tally, request: &Request<'_, '_>) -> bool {
+    fn is_over(&self, tally: &Tally, request: &PollRequest<'_, '_>) -> bool {
         tally.delivered >= request.most || self.has_left() || request.patience.wait.is_stopped()
     }
 
-    /// Drops routes that are out of date, and with them handlers that were unregistered.
+    /// Drops stale routes, and with them perhaps handlers that were unregistered.
     fn drop_stale(&self, routes: &mut Routes) -> Result<()> {
-        // Like every other call of users' code it may fork and return in the child.
+        // The drop of a handler may fork and return in the child.
         if routes.drop_stale() {
             self.guard.check()?;
         }
         Ok(())
     }
 
-    /// Reports from within a poll.
+    /// Reports during a poll.
     pub(super) fn report_here(&self, report: &Report<'_>) -> Result<()> {
         self.report(report);
         Ok(self.guard.check()?)
     }
 
-    fn deliver_local(&self, tally: &mut Tally, request: &mut Request<'_, '_>) -> Result<()> {
+    fn deliver_local(&self, tally: &mut Tally, request: &mut PollRequest<'_, '_>) -> Result<()> {
         while tally.delivered < request.most && self.hot.local.load(Ordering::Acquire) > 0 && !self.has_left() {
             let mut local = lock(&self.local);
             let Some(event) = local.pop_front() else { return Ok(()) };
@@ -163,12 +163,17 @@ impl Inner {
         Ok(())
     }
 
-    /// Delivers what was posted, until nothing is left; or, if there are local events again, what was there when they
-    /// came.
-    fn deliver_posted(&self, reading: &mut Reading, tally: &mut Tally, request: &mut Request<'_, '_>) -> Result<()> {
-        let Reading { reader, routes, .. } = reading;
+    /// Delivers the events of the segment until nothing is new. If local events arrive, it ends with the events that
+    /// were posted before them.
+    fn deliver_posted(
+        &self,
+        state: &mut PollState,
+        tally: &mut Tally,
+        request: &mut PollRequest<'_, '_>,
+    ) -> Result<()> {
+        let PollState { reader, routes, .. } = state;
         let backoff = Backoff::new();
-        // The event id is looked at only if need be: its line is the posters'.
+        // The next id is read only if necessary, because posters write its line.
         let mut end = None;
         while !self.is_over(tally, request) {
             self.drop_stale(routes)?;
@@ -178,7 +183,7 @@ impl Inner {
             if end.is_some_and(|end| reader.next() >= end) && !reader.has_ahead() {
                 return Ok(());
             }
-            // After each event, as its handler may have taken its time.
+            // After each event, because its handlers may take long.
             self.check_displaced()?;
             self.note_handled(reader);
             let mut gate = WorkerGate {
@@ -189,7 +194,7 @@ impl Inner {
                 wants_all: request.visitor.is_some(),
             };
             let step = reader.read(&mut gate);
-            // Also after an error. Release: with the cells that were seen, for the writing half.
+            // Also after an error. Release: with the cells that were seen, for the writer.
             self.hot.next.store(reader.next(), Ordering::Release);
             let step = step?;
             tally.read = true;
@@ -198,7 +203,7 @@ impl Inner {
                 if !self.wait_at(pending, &mut request.patience, &backoff) {
                     return Ok(());
                 }
-                // While it slept a signal handler may have forked, and returned in the child.
+                // During the sleep a signal handler may have forked and returned in the child.
                 self.guard.check()?;
                 continue;
             }
@@ -230,13 +235,13 @@ impl Inner {
         Ok(())
     }
 
-    /// Waits a little at a reserved id. `false` if this poll is not to wait for it any more.
+    /// Waits a little at a reserved id. Returns `false` if this poll must not wait for it any more.
     fn wait_at(&self, pending: Pending, patience: &mut Patience<'_>, backoff: &Backoff) -> bool {
         let Some(since) = pending.since_ns else { return false };
         let now = sys::boottime_ns();
         let due_in = self.left_of_wait_max(since, now);
         if due_in.is_zero() {
-            // The next step gives it up.
+            // The next read gives it up.
             return true;
         }
         let may_wait = patience.waits(now);
@@ -255,7 +260,7 @@ impl Inner {
         true
     }
 
-    /// Says how far all is handled. Not while an event is.
+    /// Stores the position up to which all events are handled. Not called while a handler runs.
     #[inline]
     fn note_handled(&self, reader: &Reader) {
         // Release: with what the handlers did.
@@ -288,15 +293,15 @@ impl Inner {
         Ok(dispatched.stopped)
     }
 
-    /// Says of an event that was copied out for handlers which are gone by now what became of it.
+    /// Counts an event whose handlers were removed after it was copied out. If it was claimed, releases and reports it.
     #[cold]
     fn not_handled(&self, event: &Event<'_>, claim: Option<Claim>) -> Result<()> {
         let Some(claim) = claim else {
             self.words.add(seat_word!(reading.skipped), 1);
             return Ok(());
         };
-        // The event stays decided, so that no worker runs it, but the next one with its key need not wait for the ttl.
-        // If the segment is corrupt, the next call says so.
+        // The event stays decided, so no worker runs it. But the next event with its key does not wait for the ttl. If
+        // the segment is corrupt, the next call returns that error.
         let _ = self.claimer.lock().release(claim.key, claim.token);
         self.words.add(seat_word!(reading.orphaned), 1);
         self.report_here(&Report {

@@ -1,4 +1,4 @@
-//! What a worker's handlers want of what is read, and which unique events are its own.
+//! The decisions of a worker about the events that it reads: which its handlers want, and which it claims.
 
 use crate::error::Result;
 use crate::event::wire::{Head, UniqueKey};
@@ -11,12 +11,13 @@ use crate::worker::handlers::Routes;
 use crate::worker::handlers::registry::Registry;
 use crate::worker::inner::Inner;
 
+/// The gate of a worker's reader.
 pub(crate) struct WorkerGate<'a> {
     pub(super) inner: &'a Inner,
     pub(super) registry: &'a Registry,
     pub(super) routes: &'a mut Routes,
     pub(super) claimer: &'a Lock<Claimer>,
-    /// `true` if every event is wanted, also those without a handler.
+    /// `true` if events without a handler are wanted, too.
     pub(super) wants_all: bool,
 }
 
@@ -33,7 +34,7 @@ impl Gate for WorkerGate<'_> {
             Decision::Full => Trouble::ClaimsFull,
             Decision::Late => Trouble::ClaimLate,
         };
-        // Before the reader goes on to store what it has read.
+        // Now: the reader stores that it has read the event when this returns.
         self.inner.report_here(&Report { source: "", event: "", id: Some(at.place - 1), trouble })?;
         Ok(None)
     }

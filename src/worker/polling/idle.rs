@@ -1,10 +1,10 @@
-//! Looks for something to poll that cost a few loads.
+//! Cheap checks for something to poll.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::delivery::OWN;
 use super::polled::Polled;
+use super::turn::OWN;
 use crate::os::sys;
 use crate::protocol::ring::AtMark;
 use crate::protocol::word::Mark;
@@ -26,7 +26,8 @@ impl Inner {
         }
     }
 
-    /// How long the reserved id that the last poll stopped at is still waited for, if it stopped at one.
+    /// Returns the remaining wait for the reserved id at which the last poll stopped. It is `Duration::MAX` if the poll
+    /// did not stop at one, or the worker has reserved it itself.
     pub(crate) fn due_in(&self) -> Duration {
         // Acquire: as in `has_news`.
         let mark = Mark::from_bits(self.hot.mark.load(Ordering::Acquire));
@@ -37,7 +38,7 @@ impl Inner {
         self.left_of_wait_max(since, sys::boottime_ns())
     }
 
-    /// How much of `wait_max` is left for an id that was met at `since`.
+    /// Returns what is left of `wait_max` for an id whose wait began at `since`.
     pub(super) fn left_of_wait_max(&self, since: u64, now: u64) -> Duration {
         let waited = now.saturating_sub(since);
         Duration::from_nanos(self.tuning.wait_max.load(Ordering::Relaxed).saturating_sub(waited))
@@ -46,7 +47,7 @@ impl Inner {
     /// Returns `true` if a thread polls, this one included.
     #[inline]
     pub(crate) fn is_polled(&self) -> bool {
-        // Acquire: a thread that sees the end of a poll sees the mark that it left.
+        // Acquire: a thread that sees the end of a poll sees its mark.
         self.hot.polling.load(Ordering::Acquire) != 0
     }
 
@@ -56,13 +57,12 @@ impl Inner {
         self.hot.polling.load(Ordering::Relaxed) == sys::this_thread()
     }
 
-    /// What a poll answers that did not get its turn.
+    /// Returns the result of a poll that did not get a turn.
     pub(super) fn refusal(&self) -> Polled {
         if self.is_in_handler() { Polled::Recursive } else { Polled::Busy }
     }
 
-    /// Returns `true` if a poll would find nothing and say so. It costs only a few loads, for the many polls of
-    /// which this is all.
+    /// Returns `true` if a poll would find nothing. It costs only a few loads, and most polls do nothing else.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         let Hot { mark, local, incarnation, .. } = &*self.hot;
@@ -71,7 +71,7 @@ impl Inner {
             && !incarnation.is_over()
             // Acquire: with the local event that was counted.
             && local.load(Ordering::Acquire) == 0
-            // Relaxed: a mark of an earlier poll is one of an id that is taken by now.
+            // Relaxed: with the mark of an earlier poll, the ring is not empty.
             && self.ring.is_empty_by(Mark::from_bits(mark.load(Ordering::Relaxed)))
     }
 }

@@ -1,12 +1,12 @@
-//! Polling: what hands events to the handlers.
+//! Polling: delivers events to the handlers.
 
 mod deliver;
-pub(super) mod delivery;
 mod gate;
 mod idle;
 pub(crate) mod patience;
 pub(crate) mod polled;
 mod request;
+pub(super) mod turn;
 
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -22,10 +22,10 @@ use crate::error::Result;
 use crate::event::Event;
 
 impl Worker {
-    /// Delivers everything there is to the handlers until nothing is new: local events first, then those of the
-    /// segment. What handlers post is delivered in the same poll, after what was there already.
+    /// Delivers events to the handlers until nothing is new: local events first, then those of the segment. Events that
+    /// handlers post are delivered in the same poll, after those that were there before.
     ///
-    /// When it returns, the handlers have run. An answer that is computed after it is as new as the events are.
+    /// When it returns, the handlers have run: later answers of the process take these events into account.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -38,17 +38,17 @@ impl Worker {
     /// # Ok::<(), seqcast::Error>(())
     /// ```
     ///
-    /// With nothing new it costs a few loads of lines that stay in this processor's cache, and no system call. If other
-    /// workers post without a pause, it does not end; [`poll_at_most`](Worker::poll_at_most) does.
+    /// A poll with nothing new costs a few loads of lines that stay in this processor's cache, and no system call.
+    /// While other workers post without a pause, a poll does not end; [`poll_at_most`](Worker::poll_at_most) does.
     ///
-    /// At a reserved id it waits for the payload. All waits of one poll together last `wait_max` at most; then it
-    /// returns [`Polled::Reserved`], and a later poll goes on. It never waits for an id that this worker has reserved.
+    /// At a reserved id it waits for the payload. All waits of one poll together last at most `wait_max`. Then the poll
+    /// returns [`Polled::Reserved`], and a later poll continues. It never waits at an id that this worker has reserved.
     /// [`poll_now`](Worker::poll_now) never waits.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Forked`], [`ErrorKind::Displaced`], [`ErrorKind::Left`], [`ErrorKind::Corrupt`],
-    /// [`ErrorKind::Exhausted`]. What was delivered before stays delivered.
+    /// [`ErrorKind::Exhausted`]. Events that were delivered before the error are not delivered again.
     #[inline]
     pub fn poll(&self) -> Result<Polled> {
         self.poll_at_most(u64::MAX)
@@ -77,12 +77,11 @@ impl Worker {
         self.inner.poll_unless_idle(events, Wait::Bounded, None)
     }
 
-    /// [`poll`](Worker::poll) that never sleeps: at a reserved id it returns [`Polled::Reserved`]. It is for event
-    /// loops, which have other things to do meanwhile.
+    /// [`poll`](Worker::poll) that never sleeps, for event loops: at a reserved id it returns [`Polled::Reserved`].
     ///
     /// [`wait`](Worker::wait) then sleeps until the id is decided or due to be given up. A loop with its own sleep
     /// polls again when it is woken, and after `left` at the latest. A [`Bell`](crate::Bell) is a descriptor that wakes
-    /// it.
+    /// such a loop.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -110,8 +109,8 @@ impl Worker {
         self.inner.poll_unless_idle(u64::MAX, Wait::Never, None)
     }
 
-    /// [`poll`](Worker::poll) that calls `visit` with every event, for one thread that keeps its state to itself.
-    /// `visit` may borrow that state and change it. It is registered nowhere and ends with the call.
+    /// [`poll`](Worker::poll) that calls `visit` with every event, for one thread that owns its state. `visit` may
+    /// borrow that state and change it. It is not registered, and is used for this call only.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -129,20 +128,17 @@ impl Worker {
     /// # Ok::<(), seqcast::Error>(())
     /// ```
     ///
-    /// - **Handlers.** `visit` gets every event, local ones too, each after the handlers that are registered for it. So
-    ///   none is skipped, and this worker takes part in all unique events. A [`Subscriber`](crate::Subscriber) has a
-    ///   filter.
-    /// - **Reserved ids.** It waits at them as `poll` does. While it waits it reads ahead, and claims unique events,
-    ///   for `visit`. So use either `poll_with` or the other polls on one worker: an event that was claimed for `visit`
-    ///   and that a later `poll` finds without a handler is reported as
-    ///   [`Trouble::Orphaned`](crate::Trouble::Orphaned).
-    /// - **Missed events.** They are reported, and counted in what this returns. `visit` is not told where they were.
-    /// - **Errors.** What `visit` may return, and what becomes of its errors, is as for a handler: they are reported,
-    ///   and the next event follows.
-    /// - **Panics.** A panic in `visit` is not reported, and goes on to the caller, who owns the state that it may have
-    ///   left half changed. The event counts as delivered and failed. The next poll goes on after it.
-    /// - **Inside `visit`.** It may use the worker. A poll there returns [`Polled::Recursive`] and calls nothing, as in
-    ///   a handler.
+    /// - **Handlers.** `visit` gets every event, including local ones, after the handlers that are registered for the
+    ///   event. So no event is skipped, and this worker claims all unique events. A [`Subscriber`](crate::Subscriber)
+    ///   has a filter.
+    /// - **Reserved ids.** It waits at them as `poll` does. While it waits, it reads ahead and claims unique events for
+    ///   `visit`. So use either `poll_with` or the other polls on one worker: if a later `poll` finds no handler for an
+    ///   event that was claimed for `visit`, the event is reported as [`Trouble::Orphaned`](crate::Trouble::Orphaned).
+    /// - **Missed events.** They are reported, and counted in the result. `visit` does not learn where they were.
+    /// - **Errors.** `visit` may return what a handler may return. Its errors are reported, and the next event follows.
+    /// - **Panics.** A panic in `visit` is not reported. It goes on to the caller, because `visit` may have left the
+    ///   caller's state half changed. The event counts as delivered and failed. The next poll continues after it.
+    /// - **Inside `visit`.** It may use the worker. As in a handler, a poll returns [`Polled::Recursive`].
     ///
     /// If another thread polls, this returns [`Polled::Busy`] and does not call `visit`.
     ///
@@ -161,14 +157,14 @@ impl Worker {
         self.poll_visiting(Wait::Bounded, visit)
     }
 
-    /// [`poll_with`](Worker::poll_with) that waits at reserved ids as `wait` says.
+    /// [`poll_with`](Worker::poll_with) with a bound for its waits at reserved ids.
     pub(super) fn poll_visiting<F, R>(&self, wait: Wait<'_>, mut visit: F) -> Result<Polled>
     where
         F: FnMut(&Event<'_>) -> R,
         R: Outcome,
     {
         let mut panicked = None;
-        // The poll ends in order before the panic goes on. Until then `visit` is not called again.
+        // The panic is resumed after the end of the poll. Until then `visit` is not called again.
         let mut visitor = |event: &Event<'_>| match catch_unwind(AssertUnwindSafe(|| visit(event).into_result())) {
             Ok(returned) => ControlFlow::Continue(returned),
             Err(payload) => {

@@ -1,17 +1,17 @@
-//! How long a poll waits at reserved ids.
+//! The bound for a poll's waits at reserved ids.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::os::sys;
 
-/// How long a poll waits at reserved ids.
+/// The bound for a poll's waits at reserved ids.
 #[derive(Clone, Copy)]
 pub(crate) enum Wait<'a> {
-    /// Not at all.
+    /// The poll does not wait.
     Never,
-    /// For `wait_max`, all waits of the poll together.
+    /// All waits of the poll together last at most `wait_max`.
     Bounded,
-    /// The same, until it is set.
+    /// The same, and the waits end when the flag is set.
     BoundedUntil(&'a AtomicBool),
 }
 
@@ -19,17 +19,17 @@ impl Wait<'_> {
     pub(super) fn is_stopped(self) -> bool {
         match self {
             Wait::Never | Wait::Bounded => false,
-            // Acquire: as elsewhere for the word, which is not ours.
+            // Acquire: with what the thread that stops the poll stored before.
             Wait::BoundedUntil(stop) => stop.load(Ordering::Acquire),
         }
     }
 }
 
-/// What a poll has left of its `wait_max`.
+/// The rest of a poll's `wait_max`.
 pub(crate) struct Patience<'a> {
     pub(super) wait: Wait<'a>,
     left_ns: u64,
-    /// Since when it waits, if it does.
+    /// The beginning of the present wait.
     waits_since: Option<u64>,
 }
 
@@ -39,13 +39,13 @@ impl Patience<'_> {
         Patience { wait, left_ns, waits_since: None }
     }
 
-    /// How long it may wait from `now` on.
+    /// Returns how long the poll may wait from `now` on, in nanoseconds.
     pub(super) fn waits(&mut self, now: u64) -> u64 {
         let since = *self.waits_since.get_or_insert(now);
         self.left_ns.saturating_sub(now.saturating_sub(since))
     }
 
-    /// Says that it does not wait any more.
+    /// Ends the present wait.
     #[inline]
     pub(super) fn goes_on(&mut self) {
         if let Some(since) = self.waits_since.take() {

@@ -1,11 +1,11 @@
-//! What a poll did.
+//! The result of a poll.
 
 use std::time::Duration;
 
 #[cfg(doc)]
 use crate::worker::Worker;
 
-/// What a poll did.
+/// The result of a poll.
 ///
 /// ```
 /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -15,7 +15,7 @@ use crate::worker::Worker;
 /// match worker.poll()? {
 ///     Polled::Done { missed, .. } if missed > 0 => println!("missed {missed} events: build the state again"),
 ///     Polled::Done { .. } => {}
-///     Polled::Reserved { id, .. } => println!("stopped at {id}, whose payload is not there yet"),
+///     Polled::Reserved { id, .. } => println!("stopped at {id}, which has no payload yet"),
 ///     other => println!("nothing done: {other:?}"),
 /// }
 /// # Ok::<(), seqcast::Error>(())
@@ -23,7 +23,7 @@ use crate::worker::Worker;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Polled {
-    /// Everything there was is delivered, or as much as was asked for.
+    /// Everything was delivered, or the limit of [`poll_at_most`](Worker::poll_at_most) was reached.
     #[non_exhaustive]
     Done {
         /// Events that handlers of this worker were called with, and local events.
@@ -31,14 +31,13 @@ pub enum Polled {
         /// Ids that were overwritten before they were read.
         missed: u64,
     },
-    /// Everything before a reserved id is delivered. What follows comes with a later poll, when the id is committed or
-    /// given up.
+    /// Everything before a reserved id was delivered. A later poll continues when the id is committed or given up.
     #[non_exhaustive]
     Reserved {
         /// The reserved id.
         id: u64,
-        /// How long this worker still waits for it at most. A poll after that gives the id up. `None` if this worker
-        /// has reserved it: it never gives up its own.
+        /// The time after which a poll gives the id up. `None` if this worker has reserved the id itself: it never
+        /// gives up its own.
         left: Option<Duration>,
         /// As in [`Done`](Polled::Done).
         delivered: u64,
@@ -47,8 +46,7 @@ pub enum Polled {
     },
     /// The call came from inside a handler of this worker. Nothing was done.
     Recursive,
-    /// Another thread polls this worker and delivers what there is. Nothing was done. [`Worker::wait`] sleeps until
-    /// that poll is over.
+    /// Another thread polls this worker. Nothing was done. [`Worker::wait`] sleeps until that poll is over.
     Busy,
 }
 
@@ -61,7 +59,7 @@ impl Polled {
         }
     }
 
-    /// Returns the reserved id that the poll stopped at, if it did.
+    /// Returns the reserved id at which the poll stopped.
     pub fn reserved(&self) -> Option<u64> {
         match *self {
             Polled::Reserved { id, .. } => Some(id),

@@ -1,4 +1,4 @@
-//! The turn of a thread that polls: what only it uses, what it counts, and what it leaves behind.
+//! The turn of a thread that polls. It stores its results when it ends.
 
 use std::sync::atomic::Ordering;
 
@@ -11,26 +11,26 @@ use crate::segment::layout::seat_word;
 use crate::worker::handlers::Routes;
 use crate::worker::inner::Inner;
 
-/// What only the polling thread uses.
-pub(crate) struct Reading {
+/// The state of polls. Only the polling thread uses it.
+pub(crate) struct PollState {
     pub(super) reader: Reader,
     pub(super) routes: Routes,
-    /// The hold on the seat, until the worker has given it up.
+    /// The hold on the seat. `None` once the worker has given it up.
     tenure: Option<Tenure>,
 }
 
-impl Reading {
-    pub(crate) fn new(reader: Reader, tenure: Tenure) -> Reading {
-        Reading { reader, routes: Routes::new(), tenure: Some(tenure) }
+impl PollState {
+    pub(crate) fn new(reader: Reader, tenure: Tenure) -> PollState {
+        PollState { reader, routes: Routes::new(), tenure: Some(tenure) }
     }
 
-    /// Gives the seat back.
+    /// Gives up the seat.
     pub(crate) fn end_tenure(&mut self) {
         self.tenure = None;
     }
 
-    /// Forgets the routes found so far. They are to be dropped where users' code may run.
-    #[must_use = "a route may own a handler, which may do anything when it is dropped"]
+    /// Takes the routes. Drop them where users' code may run.
+    #[must_use = "a route may own a handler, whose drop is users' code"]
     pub(crate) fn take_routes(&mut self) -> Routes {
         std::mem::replace(&mut self.routes, Routes::new())
     }
@@ -44,26 +44,26 @@ pub(crate) struct Tally {
     pub(super) failed: u64,
     /// `true` if anything was read, wanted or not.
     pub(super) read: bool,
-    /// The reserved id that reading stopped at.
+    /// The reserved id at which reading stopped.
     pub(super) reserved: Option<Pending>,
 }
 
-/// In `Hot::reserved_since`: the id is the worker's own, which it waits for without an end.
+/// In `Hot::reserved_since`: the worker has reserved the id itself, and never gives it up.
 pub(crate) const OWN: u64 = u64::MAX;
 
-/// One delivery. It says that a thread polls while it lives, and stores its outcome when it ends, also if it ends in a
+/// The turn of one thread. While it exists, `Hot::polling` names the thread. Its drop stores the results, even after a
 /// panic.
-pub(crate) struct Delivery<'a> {
+pub(crate) struct Turn<'a> {
     inner: &'a Inner,
-    pub(super) reading: Locked<'a, Reading>,
+    pub(super) state: Locked<'a, PollState>,
     pub(super) tally: Tally,
-    /// When it began, as the worker's coarse clock says.
+    /// When it began, by the worker's coarse clock.
     began: u64,
     /// Dropped last, after the lock.
     _end: PollEnd<'a>,
 }
 
-/// Wakes the threads that wait for the end of a poll, when it is dropped.
+/// Its drop wakes the threads that wait for the end of a poll.
 struct PollEnd<'a>(&'a Inner);
 
 impl Drop for PollEnd<'_> {
@@ -73,35 +73,35 @@ impl Drop for PollEnd<'_> {
     }
 }
 
-impl<'a> Delivery<'a> {
-    /// `None` if another goes on, or the worker has given its seat up.
+impl<'a> Turn<'a> {
+    /// Returns `None` if another thread polls, or the worker has given up its seat.
     #[inline]
-    pub(crate) fn begin(inner: &'a Inner, began: u64) -> Option<Delivery<'a>> {
-        let reading = inner.reading.try_lock()?;
+    pub(crate) fn begin(inner: &'a Inner, began: u64) -> Option<Turn<'a>> {
+        let state = inner.poll_state.try_lock()?;
         // Relaxed: cleared under the lock.
         if !inner.seated.load(Ordering::Relaxed) {
             return None;
         }
-        // Relaxed: the lock decides; this is for threads that find nothing new and do not try it.
+        // Relaxed: the lock decides. This is for threads that find nothing new and do not try the lock.
         inner.hot.polling.store(sys::this_thread(), Ordering::Relaxed);
         inner.hot.mark.store(Mark::NONE.bits(), Ordering::Relaxed);
-        Some(Delivery { inner, reading, tally: Tally::default(), began, _end: PollEnd(inner) })
+        Some(Turn { inner, state, tally: Tally::default(), began, _end: PollEnd(inner) })
     }
 }
 
-impl Drop for Delivery<'_> {
+impl Drop for Turn<'_> {
     #[inline]
     fn drop(&mut self) {
-        let Delivery { inner, reading, tally, began, .. } = self;
-        let reader = &reading.reader;
+        let Turn { inner, state, tally, began, .. } = self;
+        let reader = &state.reader;
         let hot = &*inner.hot;
         if inner.guard.is_forked() || hot.incarnation.is_over() {
-            // A child that a handler forked and that returned from it, or a worker that was displaced meanwhile: what
-            // follows is for the holder of the seat to store.
+            // A child that returned from a handler that forked it, or a displaced worker: only the holder of the seat
+            // may store what follows.
             hot.polling.store(0, Ordering::Relaxed);
             return;
         }
-        // Stored after each step, too. Release: with the cells that were seen, for the writing half.
+        // Stored after each step, too. Release: with the cells that were seen, for the writer.
         hot.next.store(reader.next(), Ordering::Release);
         let mark = match tally.reserved {
             Some(Pending { id, since_ns }) => {
@@ -123,8 +123,8 @@ impl Drop for Delivery<'_> {
         if tally.read {
             seat.set(seat_word!(reading.last_poll), *began);
         }
-        // Release: with the mark. Before the lock is given back: the thread that takes it next stores its own number at
-        // once.
+        // Release: with the mark. Before the lock is released, because the next thread that takes it stores its own
+        // number at once.
         hot.polling.store(0, Ordering::Release);
     }
 }
