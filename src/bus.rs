@@ -17,13 +17,13 @@ use crate::segment::options::SegmentOptions;
 use crate::segment::{self, Segment};
 use crate::worker::Worker;
 
-/// A process's handle on a segment. Workers join by it.
+/// A process's handle on a segment. Workers, publishers and subscribers join through it.
 ///
 /// Open it in a master process and join in each child, or open the segment by its name in each process. A `Bus` works
 /// in a forked child; a worker does not. Dropping it leaves the segment as it is, unless
 /// [`SegmentOptions::unlink_on_drop`] was set and this process created it.
 ///
-/// Clones are the same handle.
+/// Clones share one handle.
 ///
 /// ```
 /// # let name = format!("doc-bus-{}", std::process::id());
@@ -105,8 +105,8 @@ impl Bus {
 
     /// Joins the bus as a [`Worker`] with the default options.
     ///
-    /// Does not wait if a seat is free, or if live workers hold all seats. If the only free seat is locked for a
-    /// moment, by a process that joins, leaves or frees it from a dead worker, this retries for at most 50 ms.
+    /// It does not wait if a seat is free, or if workers that live hold all seats. If another process has locked the
+    /// only free seat to join, to leave, or to free it from a dead worker, this call tries again for at most 50 ms.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -123,7 +123,7 @@ impl Bus {
         self.join_with(&WorkerOptions::new())
     }
 
-    /// As [`join`](Bus::join), with options. The worker reads from [`WorkerOptions::start`] on. Its own
+    /// [`join`](Bus::join) with options. The worker reads from [`WorkerOptions::start`] on. Its own
     /// [`STARTED`](crate::library::STARTED) is among its events.
     ///
     /// ```
@@ -159,9 +159,9 @@ impl Bus {
         self.publisher_with(&WorkerOptions::new())
     }
 
-    /// As [`publisher`](Bus::publisher), with options. `label` is used, and `timeout` for unique keys without a ttl.
-    /// The other options are checked as [`join_with`](Bus::join_with) checks them, and have no effect: a publisher
-    /// reads, announces and reports nothing.
+    /// [`publisher`](Bus::publisher) with options. Only `label` is used, and `timeout` for unique keys without a ttl.
+    /// The other options are checked as in [`join_with`](Bus::join_with), and have no effect: a publisher reads,
+    /// announces and reports nothing.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -179,7 +179,7 @@ impl Bus {
         Publisher::join(&self.segment, options)
     }
 
-    /// Joins the bus as a [`Subscriber`], which reads by calls, without handlers.
+    /// Joins the bus as a [`Subscriber`], which is read by pulling.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -200,7 +200,7 @@ impl Bus {
         self.subscribe_with(&WorkerOptions::new())
     }
 
-    /// As [`subscribe`](Bus::subscribe), with options. `label`, `start`, `wait_interval`, `wait_max`, `timeout` and
+    /// [`subscribe`](Bus::subscribe) with options. Only `label`, `start`, `wait_interval`, `wait_max`, `timeout` and
     /// `announce` are used.
     ///
     /// ```
@@ -220,7 +220,7 @@ impl Bus {
         Subscriber::join(&self.segment, options)
     }
 
-    /// Returns the counters of the segment and of all workers.
+    /// Returns a snapshot of the segment's and its workers' figures.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -233,16 +233,17 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::System`] if the locks of the seats cannot be queried.
+    /// [`ErrorKind::System`] if the system does not tell which workers live.
     pub fn stats(&self) -> Result<Stats> {
         Stats::of(&self.segment)
     }
 
-    /// Checks that every block of the segment is named or held exactly once, as it must be after any kill.
+    /// Checks that every block of the segment is named or held exactly once, for tests. This holds even after processes
+    /// were killed.
     ///
-    /// It only reads: it takes no seat and no lock, adopts nothing, and does not disturb workers. The result is correct
-    /// only if no worker posts or claims in the meantime, because such a worker is between two states. Workers may be
-    /// dead or stopped, and may join and leave without announcing it.
+    /// It only reads, and takes no seat and no lock. The result is valid only if no worker posts or claims during the
+    /// call. Workers may be dead or stopped, and may join and leave if they do not
+    /// [announce](WorkerOptions::announce) it.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -265,8 +266,7 @@ impl Bus {
     }
 
     /// Returns the identity of the bus. If a segment of the same name is created again, it has another identity, and
-    /// its event ids begin at 0: an event id has a meaning only together with the identity. See
-    /// [`Position`](crate::Position).
+    /// its event ids begin at 0. So store an event id together with the identity: see [`Position`](crate::Position).
     ///
     /// ```
     /// # let name = format!("doc-bus-id-{}", std::process::id());
@@ -284,8 +284,8 @@ impl Bus {
     }
 
     /// Returns `true` if the name still leads to this bus. If it does not, the segment was unlinked, and perhaps
-    /// created again: its workers continue among themselves, and processes that open the name now are on another bus.
-    /// An anonymous bus is always current.
+    /// created again: its workers still exchange events with each other, and processes that open the name now are on
+    /// another bus. An anonymous bus is always current.
     ///
     /// ```
     /// # let name = format!("doc-current-{}", std::process::id());
@@ -301,14 +301,14 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::System`] if the name cannot be looked up.
+    /// [`ErrorKind::System`] if the system does not tell.
     pub fn is_current(&self) -> Result<bool> {
         self.segment.is_current()
     }
 
-    /// Returns the options that were set for [`SegmentOptions::open_or_create`] and in which the existing segment
-    /// differs. Options that were left at their defaults are not compared, and sizes are compared after rounding. Empty
-    /// if the call created the segment, or if it was opened with `open`.
+    /// Returns the options that were set for [`SegmentOptions::open_or_create`] and differ from the existing segment's.
+    /// Options at their defaults do not count, nor do sizes that are rounded to the segment's. The list is empty if the
+    /// call created the segment, and after `open`.
     ///
     /// The first worker that joins through this handle [reports](crate::Trouble::OptionsDiffer) them.
     ///
@@ -337,8 +337,8 @@ impl Bus {
         self.segment.geometry().capacity()
     }
 
-    /// Returns the size of the largest event in bytes, which includes its names and up to 63 bytes more: a quarter of
-    /// the ring.
+    /// Returns the size of the largest event in bytes, a quarter of the ring. The names of the event and up to 63 more
+    /// bytes count towards it.
     ///
     /// ```
     /// let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -357,7 +357,7 @@ impl Bus {
         self.segment.ring().newest()
     }
 
-    /// Removes the segment's name. Its workers continue to use it. No process can open it any more.
+    /// Removes the segment's name. Its workers still exchange events with each other; no process can open it any more.
     ///
     /// ```
     /// # let name = format!("doc-bus-unlink-{}", std::process::id());
@@ -378,13 +378,13 @@ impl Bus {
         self.segment.unlink()
     }
 
-    /// Drops this handle, and removes the segment's name if no handle is left in any process. Returns `true` if this
-    /// call removed the name.
+    /// Drops this handle, and removes the segment's name if no handle on it is left, in this process or any other.
+    /// Returns `true` if this call removed the name.
     ///
-    /// Handles are everything that keeps the segment mapped for writing: clones of the bus, workers, publishers,
-    /// subscribers, reservations, wakers, bells; also those that a forked child has inherited. Drop them first.
-    /// Inspectors do not count, and neither does a process that has been killed. If independent processes each call
-    /// this at their end, no segment is left behind, and no bus is split: see [Reload](crate#reload).
+    /// Everything that keeps the segment mapped for writing is a handle: clones of the bus, workers, publishers,
+    /// subscribers, reservations, wakers and bells, including those that a forked child has inherited. Drop them first.
+    /// Inspectors do not count, and neither do processes that were killed. If independent processes each call this at
+    /// their end, the last one removes the name, and the bus is never split: see [Reload](crate#reload).
     ///
     /// ```
     /// # let name = format!("doc-unlink-if-last-{}", std::process::id());
@@ -398,14 +398,13 @@ impl Bus {
     /// # Ok::<(), seqcast::Error>(())
     /// ```
     ///
-    /// The kernel proves it with a lease on the file, so only the segment's owner and root can call this. If this
-    /// process is stopped in the call for longer than the kernel keeps a lease (`fs.lease-break-time`, 45 s), the name
-    /// can be removed under a process that opens it then. That process can detect it with
-    /// [`is_current`](Bus::is_current).
+    /// The proof is a lease of the kernel on the file, so only the segment's owner and root can call this. If this
+    /// process is stopped in the call for longer than the kernel keeps a lease (`fs.lease-break-time`, 45 s), a process
+    /// that opens the name at that time can lose it; [`is_current`](Bus::is_current) tells it so.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::System`] if the kernel does not grant this user a lease; [`ErrorKind::Denied`].
+    /// [`ErrorKind::System`] if the kernel gives this user no lease; [`ErrorKind::Denied`].
     pub fn unlink_if_last(self) -> Result<bool> {
         segment::unlink_if_last(self.segment)
     }
@@ -426,21 +425,21 @@ impl SegmentOptions {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Exists`] if the segment exists; otherwise the error for an invalid name or option, missing
-    /// permissions, or too little memory.
+    /// [`ErrorKind::Exists`] if the segment exists; errors of the kinds that describe a bad name, a bad option, missing
+    /// permission or missing space.
     pub fn create(&self, name: &str) -> Result<Bus> {
         Segment::create(name, self).map(Bus::of)
     }
 
-    /// Opens the segment `name`. Only `mode`, `owner`, `creation_timeout` and `dump` are used. The segment keeps its
-    /// sizes.
+    /// Opens the segment `name`. Only `mode`, `owner`, `creation_timeout` and `dump` are used. The sizes are those of
+    /// the segment.
     ///
     /// ```
     /// # let name = format!("doc-open-{}", std::process::id());
     /// use seqcast::SegmentOptions;
     ///
     /// let created = SegmentOptions::new().capacity(1024).mode(0o660).unlink_on_drop(true).create(&name)?;
-    /// assert!(SegmentOptions::new().open(&name).is_err(), "its mode is wider than the accepted one");
+    /// assert!(SegmentOptions::new().open(&name).is_err(), "its mode is wider than accepted");
     /// let bus = SegmentOptions::new().mode(0o660).open(&name)?;
     /// assert_eq!(bus.capacity(), 1024);
     /// # Ok::<(), seqcast::Error>(())
@@ -456,8 +455,8 @@ impl SegmentOptions {
     /// Opens the segment `name`, or creates it if there is none. Safe to call concurrently: all callers get the same
     /// segment.
     ///
-    /// An existing segment keeps its sizes, mode and owner, even if other ones are set here, for example after a reload
-    /// with a changed configuration. The differences are reported, and returned by [`Bus::differences`]. With
+    /// An existing segment keeps its sizes, mode and owner, even if other values are set here, for example after a
+    /// reload with a changed configuration. The differences are reported, and returned by [`Bus::differences`]. With
     /// [`strict`](SegmentOptions::strict) they are an error. See [Reload](crate#reload).
     ///
     /// ```
@@ -479,8 +478,8 @@ impl SegmentOptions {
         Segment::open_or_create(name, self).map(Bus::of)
     }
 
-    /// Creates a segment without a name, for this process and the processes that it forks. It ends with the last of
-    /// them.
+    /// Creates a segment without a name, for this process and the processes that it forks. The segment ends with the
+    /// last of them.
     ///
     /// ```
     /// let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -503,9 +502,9 @@ impl fmt::Debug for Bus {
     }
 }
 
-/// Removes the segment `name`. Its workers continue to use it. No process can open it any more.
+/// Removes the segment `name`. Its workers still exchange events with each other; no process can open it any more.
 ///
-/// A segment may have been created again under this name. [`Bus::unlink`] removes only the name of its own segment.
+/// Another process may have created the segment again under this name. [`Bus::unlink`] removes only its own segment.
 ///
 /// ```
 /// # let name = format!("doc-unlink-{}", std::process::id());
@@ -517,7 +516,7 @@ impl fmt::Debug for Bus {
 ///
 /// # Errors
 ///
-/// [`ErrorKind::NotFound`]; [`ErrorKind::Foreign`] if it is not a segment of seqcast.
+/// [`ErrorKind::NotFound`]; [`ErrorKind::Foreign`] if it is not a segment.
 pub fn unlink(name: &str) -> Result<()> {
     segment::unlink(name)
 }

@@ -1,4 +1,4 @@
-//! The result of a claim.
+//! Claims, their results, and unique keys.
 
 use std::fmt;
 use std::time::Duration;
@@ -94,7 +94,7 @@ impl Claimed {
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
     /// # let worker = bus.join()?;
     /// if let Some(claim) = worker.claim("nightly-mail", Duration::from_secs(3600))?.won() {
-    ///     // send it, and let another try if that fails:
+    ///     // send it, and release the key if that fails:
     ///     worker.release(&claim)?;
     /// }
     /// # Ok::<(), seqcast::Error>(())

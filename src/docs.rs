@@ -1,4 +1,4 @@
-//! Pages of the repository: how the crate works, and how that is shown.
+//! Pages of the repository: how the crate works, and the evidence.
 
 /// The algorithm, the floors of the source tree, and why the guarantees hold.
 ///
@@ -8,7 +8,7 @@
 #[doc = include_str!("../ARCHITECTURE.md")]
 pub mod architecture {}
 
-/// Each fault that was tried, what the other workers see of it, and the test that shows it.
+/// Each fault that was tried, its effect on the other workers, and the test for it.
 #[doc = include_str!("../docs/survival.md")]
 pub mod survival {}
 
@@ -20,7 +20,7 @@ pub mod weak_memory {}
 #[doc = include_str!("../docs/rejected.md")]
 pub mod rejected {}
 
-/// What the trust model is, and what a process with write access to a segment can do.
+/// The trust model, and what a process with write access to a segment can do.
 #[doc = include_str!("../SECURITY.md")]
 pub mod security {}
 

@@ -1,4 +1,4 @@
-//! Which segment, and which position in it: a position has a meaning only together with its segment.
+//! The identity of a bus, and positions on it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -61,8 +61,8 @@ impl FromStr for BusId {
     }
 }
 
-/// A worker's position on a bus: everything before [`next`](Position::next) is handled. Stored on disk or in another
-/// process, it tells where to continue: see [`Start::Resume`](crate::Start::Resume).
+/// A worker's position on a bus: all events before [`next`](Position::next) are handled. Store it, and let another
+/// worker continue there: see [`Start::Resume`](crate::Start::Resume).
 ///
 /// Its text form is that of the [`BusId`], a colon, and the next id.
 ///

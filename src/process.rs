@@ -53,7 +53,7 @@ pub fn configure(name: &str, options: &SegmentOptions, worker: &WorkerOptions) -
     configure_on(&options.open_or_create(name)?, worker)
 }
 
-/// Like [`configure`], on an open bus, such as one that a master has opened before it forked.
+/// [`configure`] on a bus that is open already, such as one that the master opened before the fork.
 ///
 /// ```
 /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -137,10 +137,12 @@ pub fn leave() -> Result<()> {
 /// The hook first passes every panic to the previous hook, and adds nothing to its output. A panic that ends the
 /// process, because the program is built with `panic=abort` or the panic cannot unwind, is printed as before.
 ///
-/// Call it once, at the beginning of `main`: between two steps of the standard library, another thread's panic may go
-/// to the default hook, and a hook that another library installs at the same moment may be lost. Further calls do
-/// nothing. Returns `true` if the hook is installed. No hook can be installed in a panicking thread: if none was
-/// installed before, the call then returns `false`.
+/// Call it once, at the beginning of `main`. The standard library exchanges the hook in two steps: between them,
+/// another thread's panic goes to the default hook, and a hook that another library installs is lost. Further calls do
+/// nothing.
+///
+/// Returns `true` if the hook is installed. Returns `false` in a panicking thread, which cannot install a hook, if it
+/// was not installed before.
 ///
 /// ```
 /// assert!(seqcast::process::install_panic_hook());

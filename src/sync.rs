@@ -63,7 +63,7 @@ impl Words {
     }
 }
 
-/// Lets some time pass before look number `look` at something that another thread of this process is about to finish.
+/// Waits before attempt number `look` to see what another thread of this process is about to finish.
 pub(crate) fn pause(look: u32) {
     /// Looks before this thread yields its processor, and before it sleeps: they take less than a microsecond.
     const SPINS: u32 = 16;
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_waits_gets_the_lock_from_a_holder_that_takes_long_or_panics() {
+    fn a_waiting_thread_gets_the_lock_from_a_holder_that_takes_long_or_panics() {
         let lock = Lock::new(AtomicU32::new(0), 1);
         std::thread::scope(|scope| {
             let held = lock.lock();

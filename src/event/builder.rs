@@ -1,4 +1,4 @@
-//! An event with options beyond its topic and payload.
+//! The builder of events.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::claim::Unique;
 use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 
-/// An event with more than a topic and a payload, before it is posted. It is the same on every handle that posts:
+/// An event before it is posted: unique, with a ttl, or local. Every handle that posts returns one:
 /// [`Worker::event`](crate::Worker::event), [`Publisher::event`](crate::Publisher::event), and
 /// [`Reservation::event`](crate::Reservation::event) for an event at a reserved id.
 ///
@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 /// worker.event(("refresh", "users")).unique("users").ttl(ttl).post("")?;
 /// bus.publisher()?.event(("refresh", "users")).unique("users").ttl(ttl).post("")?;
 /// worker.reserve()?.event(("refresh", "users")).unique("users").ttl(ttl).post("")?;
-/// // For this worker alone.
+/// // For this worker only.
 /// worker.event(("cache", "stale")).local("user:42")?;
 /// # Ok::<(), seqcast::Error>(())
 /// ```
@@ -56,7 +56,7 @@ impl<'a, S: Sender> EventBuilder<'a, S> {
     /// worker.on(("refresh", "users"), |_| println!("only one of the workers gets here"))?;
     /// worker.event(("refresh", "users")).unique("users").post("")?;
     /// worker.event(("refresh", "users")).unique("users").post("")?;
-    /// assert_eq!(worker.poll()?.delivered(), 1, "the key is held for the second one");
+    /// assert_eq!(worker.poll()?.delivered(), 1, "the key is held when the second event is reached");
     /// # Ok::<(), seqcast::Error>(())
     /// ```
     pub fn unique(mut self, key: impl Into<Unique<'a>>) -> EventBuilder<'a, S> {

@@ -1,4 +1,4 @@
-//! Events that stay in their process.
+//! Local events, which do not enter the segment.
 
 use std::any::Any;
 use std::fmt;
@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use super::{Buffer, Data, Event, Origin};
 
-/// An event in the queue of its own process.
+/// An event in the queue of its worker.
 pub(crate) struct LocalEvent {
     pub(crate) source: Arc<str>,
     pub(crate) event: Arc<str>,
     pub(crate) data: LocalData,
 }
 
+/// The payload of a local event.
 pub enum LocalData {
     Value(Arc<dyn Any + Send + Sync>),
     Archived { type_tag: u64, bytes: Buffer },

@@ -62,7 +62,7 @@ pub(crate) enum Origin {
 pub(crate) enum Data<'a> {
     Bytes {
         type_tag: u64,
-        /// The format of the bus's typed values. 0 if there is none, or it plays no part.
+        /// The format of the bus's typed values. 0 if there is none, and for payloads that are not typed.
         #[cfg_attr(not(feature = "typed"), expect(dead_code, reason = "only typed values have a format"))]
         format: u64,
         bytes: &'a [u8],
@@ -71,10 +71,10 @@ pub(crate) enum Data<'a> {
 }
 
 impl<'a> Data<'a> {
-    /// The payload of an event on the bus of `segment`.
+    /// Returns the payload of an event on the bus of `segment`.
     #[inline]
     pub(crate) fn posted(segment: &Segment, type_tag: u64, bytes: &'a [u8]) -> Data<'a> {
-        // Relaxed: whoever has read a typed value has acquired its cell, and the format was stored before.
+        // Relaxed: the reader of a typed value has acquired its cell, and the format was stored before.
         let format = if type_tag == 0 { 0 } else { segment.typed_format().load(Ordering::Relaxed) };
         Data::Bytes { type_tag, format, bytes }
     }
@@ -91,7 +91,7 @@ impl<'a> Event<'a> {
         self.event
     }
 
-    /// Returns source and event together.
+    /// Returns the topic: source and event.
     pub fn topic(&self) -> Topic<'a> {
         Topic::of_event(self.source, self.event)
     }
@@ -132,8 +132,8 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// Returns `true` if this process posted the event. Returns `false`, to be safe, if the worker that posted it has
-    /// left and another process has taken its seat since.
+    /// Returns `true` if this process posted the event. Returns `false` if the worker that posted it has left and
+    /// another process has taken its seat since.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -157,7 +157,7 @@ impl<'a> Event<'a> {
         matches!(self.origin, Origin::Local)
     }
 
-    /// Returns the claim that makes this worker the only one to run a unique event. If it is released, the next event
+    /// Returns the claim on the key of a unique event, which this worker has won. If it is released, the next event
     /// with the same key can run before the ttl is over.
     ///
     /// ```
@@ -185,8 +185,8 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// Returns the payload's bytes. For a local event these are the bytes of the posted vector, string or static slice,
-    /// and none for any other value.
+    /// Returns the payload's bytes. For a value of [`post_local`](crate::Worker::post_local) these are the bytes of a
+    /// vector, string or static slice; for any other value there are none.
     ///
     /// The bytes of a posted event are a private copy, which no other process can change.
     ///
@@ -205,8 +205,8 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// Returns the tag of the payload's type: 0 for bytes and text, and for values that were posted to this worker
-    /// only. See [`Tagged`].
+    /// Returns the tag of the payload's type: 0 for bytes and text, and for values of
+    /// [`post_local`](crate::Worker::post_local). See [`Tagged`].
     pub fn type_tag(&self) -> u64 {
         match self.data {
             Data::Bytes { type_tag, .. } => type_tag,

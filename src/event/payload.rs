@@ -7,7 +7,7 @@ use super::{LocalData, Topic};
 use crate::error::Result;
 use crate::sync::AtomicU64;
 
-/// The bytes of an event outside the segment. Archived values are accessed in place in it.
+/// The bytes of an event outside the segment, aligned for archived values.
 #[cfg(feature = "typed")]
 pub type Buffer = rkyv::util::AlignedVec<{ super::wire::PAYLOAD_ALIGN }>;
 /// The bytes of an event outside the segment.
@@ -87,8 +87,8 @@ pub trait Encode {
     #[doc(hidden)]
     fn encode<'b>(&'b self, topic: Topic<'_>, buffer: &'b mut Buffer) -> Result<(u64, &'b [u8])>;
 
-    /// Checks that the programs on the bus read such a payload as this program writes it. `_bus` is the word with the
-    /// format of the bus's typed values.
+    /// Checks that the other programs on the bus can read such a payload. `_bus` is the word with the format of the
+    /// bus's typed values.
     #[doc(hidden)]
     #[inline]
     fn check_format(&self, _bus: &AtomicU64) -> Result<()> {
@@ -128,7 +128,7 @@ bytes! {
     [] Box<[u8]>, [] std::borrow::Cow<'_, [u8]>, [] std::sync::Arc<[u8]>,
 }
 
-/// Encodes `payload`, and lends this thread's archiving buffer for that if it is needed.
+/// Encodes `payload`, in this thread's buffer if it is needed, and calls `run` with the result.
 #[inline]
 pub(crate) fn with_encoded<P: Payload, R>(
     topic: Topic<'_>,
@@ -136,7 +136,7 @@ pub(crate) fn with_encoded<P: Payload, R>(
     run: impl FnOnce(u64, &[u8]) -> Result<R>,
 ) -> Result<R> {
     if !P::BUFFERED {
-        // It allocates nothing before it is written to.
+        // An empty buffer allocates nothing.
         let mut buffer = Buffer::new();
         let (type_tag, bytes) = payload.encode(topic, &mut buffer)?;
         return run(type_tag, bytes);
@@ -147,8 +147,8 @@ pub(crate) fn with_encoded<P: Payload, R>(
     })
 }
 
-/// Lends this thread's archiving buffer; a new one if a value is archived while another is, or while the thread's
-/// locals are destroyed.
+/// Calls `run` with this thread's buffer. It is a new buffer if the thread's is in use, because one value is archived
+/// during the archiving of another, or if the thread's locals are destroyed.
 fn with_buffer<R>(run: impl FnOnce(&mut Buffer) -> R) -> R {
     /// A buffer that has grown beyond this is not kept.
     const MOST_KEPT: usize = 64 << 10;

@@ -43,7 +43,7 @@ impl<'a> Topic<'a> {
         Topic { source, event }
     }
 
-    /// Returns the topic of an event from the segment. Its names may be anything.
+    /// Returns the topic of an event from the segment. Its names are not checked.
     pub(crate) const fn of_event(source: &'a str, event: &'a str) -> Topic<'a> {
         Topic { source, event }
     }

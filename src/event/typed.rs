@@ -1,4 +1,4 @@
-//! Types with values that are events.
+//! Typed events.
 
 use std::cell::Cell;
 use std::num::NonZeroUsize;
@@ -23,7 +23,8 @@ use crate::error::{Cause, Error, Result};
 use crate::os::fnv::Fnv;
 use crate::sync::{AtomicU64, Ordering};
 
-/// A type with values that are events: archived when posted, validated and accessed in place when handled.
+/// A type whose values can be posted. A value is archived by rkyv when it is posted, and validated and accessed in
+/// place when it is handled.
 ///
 /// ```
 /// use rkyv::{Archive, Serialize};
@@ -54,8 +55,8 @@ pub trait TypedEvent:
     const VERSION: u32 = 1;
 }
 
-/// The largest depth of ranges within ranges in validation, counting the whole as the first. A link of a list takes
-/// eight bytes, so hostile ones would otherwise recurse until the stack is used up.
+/// The largest depth of nested ranges in validation; the whole payload is the first range. A link of a list takes only
+/// eight bytes, so without this limit a hostile list would exhaust the stack.
 const MOST_DEPTH: usize = 129;
 
 /// The serializer of posted values.
@@ -93,8 +94,8 @@ fn format() -> u64 {
     *FORMAT
 }
 
-/// Checks that typed values on a bus have this program's format, by the word that holds theirs. If no program has used
-/// any yet, they have this program's from now on.
+/// Checks that the typed values of a bus have this program's format. `bus` is the word that holds their format. If no
+/// program has used typed values yet, stores this program's format.
 #[inline]
 pub(crate) fn check_format<T: TypedEvent>(bus: &AtomicU64) -> Result<()> {
     let own = format();
@@ -119,9 +120,9 @@ fn archive<T: TypedEvent>(value: &T, mut buffer: Buffer) -> Result<Buffer> {
     })
 }
 
-/// Lends this thread's arena, where rkyv keeps temporary data while it archives. Lends a new one if a value is archived
-/// during the archiving of another, or during the destruction of the thread's locals, where rkyv's own arena would
-/// panic.
+/// Calls `run` with this thread's arena, in which rkyv keeps temporary data while it archives. It is a new arena if the
+/// thread's is in use, because one value is archived during the archiving of another, or if the thread's locals are
+/// destroyed, where rkyv's own arena would panic.
 fn with_arena<R>(run: impl FnOnce(&mut Arena) -> R) -> R {
     /// A larger arena is not kept.
     const MOST_KEPT: usize = 64 << 10;
@@ -164,7 +165,7 @@ impl<T: TypedEvent> Encode for &T {
     }
 }
 
-/// Rejects a typed value under a topic for which no typed handler expects it.
+/// Rejects a typed value under a topic other than its type's.
 #[inline]
 fn check_topic_of<T: TypedEvent>(topic: Topic<'_>) -> Result<()> {
     if topic == T::TOPIC {
@@ -207,8 +208,8 @@ impl<'a> Event<'a> {
     ///
     /// [`ErrorKind::TypedFormat`] if values on the bus have another format than those of this program;
     /// [`ErrorKind::Payload`] if the event was not posted as a `T` of this version, if its bytes are not a valid `T`,
-    /// or if it is nested more than 127 pointers deep (a box in a box, a vector in a vector): validation recurses, and
-    /// the bytes must not decide how deep.
+    /// or if it is nested more than 127 pointers deep (a box in a box, a vector in a vector). Validation recurses, so
+    /// its depth must be limited.
     pub fn typed<T: TypedEvent>(&self) -> Result<&'a T::Archived> {
         let reason = match self.data {
             Data::Bytes { format: found, .. } if found != 0 && found != format() => {
@@ -245,7 +246,7 @@ impl<'a> Event<'a> {
 /// use seqcast::Typed;
 ///
 /// worker.on_typed(|down: Typed<'_, UpstreamDown>| {
-///     println!("port {} is down, says event {:?}", down.port, down.event().id());
+///     println!("port {} is down (event {:?})", down.port, down.event().id());
 /// })?;
 /// # Ok::<(), seqcast::Error>(())
 /// ```

@@ -30,6 +30,7 @@ const UNIQUE_HEAD_BYTES: usize = 48;
 const UNIQUE: u8 = 1;
 /// Payloads begin at a multiple of this, so archived values can be accessed in place.
 pub(crate) const PAYLOAD_ALIGN: usize = 16;
+
 /// The content of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -123,7 +124,7 @@ impl Head {
         start..start + usize::from(self.event_len)
     }
 
-    /// Returns source and event without a gap, in the bytes that this head was read from.
+    /// Returns source and event, concatenated, in the bytes that this head was read from.
     #[inline]
     pub(crate) fn names<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         &bytes[self.source_range().start..self.event_range().end]
@@ -271,7 +272,7 @@ pub(crate) struct FragmentHead {
     pub(crate) message: u32,
     /// The length of the whole event in bytes.
     pub(crate) total: u64,
-    /// The id of the message's first fragment; without meaning in the first one.
+    /// The id of the message's first fragment; not used in the first one.
     pub(crate) first_id: u64,
 }
 

@@ -360,7 +360,7 @@ impl Claims {
     }
 
     /// Returns the holder and the remaining time of a key, if the remaining time is so long that the cheap time of
-    /// `clock` is exact enough. Most claims are lost, and this is where.
+    /// `clock` is exact enough. Most claims are lost, and most lost claims end here.
     #[inline]
     pub(crate) fn held_for_long(&self, found: Lookup, clock: &mut impl Clock) -> Option<Decision> {
         let Lookup { bucket, seen, entry } = found;
@@ -372,9 +372,8 @@ impl Claims {
         self.pool.unchanged(bucket, seen).then_some(Decision::Held { by: entry.token, left })
     }
 
-    /// Does what [`Claims::claim`] does for a claim without an event, in the simple case: the only question is who
-    /// holds the key, and that needs no copy of the bucket. Returns `None` in all other cases, and if the bucket was
-    /// replaced meanwhile.
+    /// [`Claims::claim`] for a claim without an event, in the simple case: it needs no copy of the bucket. Returns
+    /// `None` in all other cases, and if the bucket was replaced meanwhile.
     ///
     /// The words read from the bucket are valid if the exchange succeeds: a process that writes to its block has
     /// replaced the bucket before.

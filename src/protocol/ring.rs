@@ -433,9 +433,9 @@ impl Ring {
     }
 
     /// Prefetches what the next posts will store to: the cells, and the block that the first of them displaces, which
-    /// was last touched one lap ago. Takes the lines from others only if the caller took the last two ids: then it is
-    /// likely to take the next id, too. Otherwise another writer, or a reader at the end, would lose the lines to no
-    /// purpose.
+    /// was last touched one lap ago. Takes the lines from others only if the caller took the last two ids, because it
+    /// then probably takes the next id, too. Otherwise another writer, or a reader at the end, would lose the lines
+    /// for nothing.
     #[inline]
     fn prefetch_places_after(&self, id: u64, in_a_row: bool) {
         if sync::PREFETCHES {

@@ -92,8 +92,8 @@ impl fmt::Debug for CellWord {
     }
 }
 
-/// The place where a reader continues, for a look that costs next to nothing: a cell, and the version that it will
-/// have. It is one word, so the cell of one id is never combined with the lap of another.
+/// The id at which a reader continues, in a form that is cheap to check: a cell, and the version that it will have. It
+/// is one word, so the cell of one id is never combined with the lap of another.
 ///
 /// ```text
 /// 63 ........... 22 21   20  19 .... 0

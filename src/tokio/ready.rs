@@ -37,8 +37,8 @@ impl<B: AsRawFd> Registered<B> {
         self.bell.get_ref()
     }
 
-    /// Waits until the bell is rung, and clears the runtime's readiness. Later rings are reported again, so the caller
-    /// must look for events after this call, never before it.
+    /// Waits until the bell is rung, and clears the runtime's readiness. A later ring is then noticed again, so the
+    /// caller looks for events after this call, not before it.
     pub(super) fn poll_rung(&self, cx: &mut Context<'_>, segment: &str) -> Poll<Result<()>> {
         let ready = ready!(self.bell.poll_read_ready(cx));
         Poll::Ready(match ready {
@@ -54,9 +54,9 @@ impl<B: AsRawFd> Registered<B> {
 
 impl<B: AsRawFd> Drop for Registered<B> {
     fn drop(&mut self) {
-        // A forked child shares the parent's epoll set: ending the registration in the child would end the parent's.
+        // A forked child shares the parent's epoll set: deregistering there would end the parent's registration.
         if !self.guard.is_forked() {
-            // SAFETY: it is not used afterwards.
+            // SAFETY: not used after.
             unsafe { ManuallyDrop::drop(&mut self.bell) };
         }
     }

@@ -44,9 +44,8 @@ use crate::seat::subscriber::{Found, Subscriber};
 /// # }
 /// ```
 ///
-/// An acknowledgement must not overtake the change that it stands for: apply what an event says in the task that
-/// receives it, and let a request that depends on it read through the same state. The example `axum` shows this under
-/// load.
+/// Apply an event in the task that receives it, and let requests read the same state. Otherwise a request can see the
+/// old state after another worker has acknowledged the change. The example `axum` shows this under load.
 #[must_use = "a subscriber that is dropped leaves the bus"]
 pub struct AsyncSubscriber {
     // Dropped first: the bell before the seat.
@@ -68,7 +67,7 @@ impl AsyncSubscriber {
         AsyncSubscriber::with_bell(subscriber, &BellOptions::new())
     }
 
-    /// As [`new`](AsyncSubscriber::new), with options of the bell.
+    /// [`new`](AsyncSubscriber::new) with options of the bell.
     ///
     /// # Errors
     ///
@@ -82,18 +81,19 @@ impl AsyncSubscriber {
         Ok(AsyncSubscriber { ready, subscriber })
     }
 
-    /// Waits for the next delivery and returns it. A subscriber that fell behind gets [`Delivery::Lagged`] in order,
-    /// with the number of events that it missed, and continues.
+    /// Waits for the next delivery and returns it. A subscriber that fell behind gets [`Delivery::Lagged`] in place of
+    /// the missed events, with their number, and continues.
     ///
-    /// At an id that another seat has reserved, waits until the id is decided or given up. [`Delivery::Reserved`] is
-    /// returned only for an id that this subscriber has reserved itself, which only its own commit decides.
+    /// At an id that another seat has reserved, it waits until the id is decided or given up. It returns
+    /// [`Delivery::Reserved`] only for an id that this subscriber has reserved itself.
     ///
-    /// A task that receives in a loop yields to the other tasks of its thread from time to time, by tokio's
-    /// [cooperative budget](::tokio::task::coop).
+    /// A task that receives in a loop regularly yields to the other tasks of its thread, by tokio's [cooperative
+    /// budget](::tokio::task::coop).
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: if `recv` is dropped before it completes, as in a branch of `tokio::select!`, no delivery is lost.
+    /// Cancel safe: if the future is dropped before it is complete, as in a branch of `tokio::select!`, no delivery is
+    /// lost.
     ///
     /// # Errors
     ///
@@ -112,7 +112,7 @@ impl AsyncSubscriber {
         self.subscriber.try_next()
     }
 
-    /// Returns a [`Stream`] of the results of `map` for each delivery. After an error, the stream ends.
+    /// Returns a [`Stream`] of the results of `map`, which it calls with each delivery. After an error the stream ends.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -160,7 +160,7 @@ impl AsyncSubscriber {
         &mut self.subscriber
     }
 
-    /// Takes the subscriber from the runtime.
+    /// Deregisters the subscriber from the runtime and returns it.
     pub fn into_inner(self) -> Subscriber {
         self.subscriber
     }
@@ -189,7 +189,7 @@ impl fmt::Debug for AsyncSubscriber {
     }
 }
 
-/// A [`Stream`] of the results of a closure for each delivery: see [`AsyncSubscriber::into_stream`].
+/// A [`Stream`] of the results of a closure: see [`AsyncSubscriber::into_stream`].
 #[must_use = "streams do nothing unless polled"]
 pub struct Deliveries<F> {
     subscriber: AsyncSubscriber,
