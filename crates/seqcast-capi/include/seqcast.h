@@ -653,6 +653,17 @@ int seqcast_seat_claim(struct seqcast_seat *seat,
 int seqcast_seat_release(struct seqcast_seat *seat,
                          const struct seqcast_claim *claim);
 
+// Makes the seat's bell, if it has none, and starts a thread that sends a byte to `socket` each time the bell begins to be
+// readable: for event loops that wait for sockets of their own and for no other descriptor, as Lua's in nginx does.
+// `options` are those of `seqcast_seat_bell`. Returns 0.
+//
+// When a byte comes, and once at the beginning, read until `seqcast_seat_next` returns 0, then call `seqcast_seat_arm`.
+// The byte is sent without waiting; if the socket has no room for it, others are there to be read. The library has a
+// descriptor of its own for the socket. A second call sends to another one instead. The thread ends with the bell.
+int seqcast_seat_forward(struct seqcast_seat *seat,
+                         const struct seqcast_bell_options *options,
+                         int socket);
+
 // Posts an event to all seats. `options` may be null. `payload` may be null if `payload_len` is 0. If `id` is not
 // null, the event's id is stored there. Returns 0. After an error, no seat sees the event.
 int seqcast_seat_post(struct seqcast_seat *seat,

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::ffi::{CString, c_char, c_int};
+use std::io;
 use std::panic::{self, AssertUnwindSafe};
 
 use seqcast::{Cause, Error, ErrorKind};
@@ -168,6 +169,13 @@ impl Failure {
         let message = payload.downcast_ref::<&str>().copied();
         let message = message.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text");
         Failure::new(SEQCAST_E_PANIC, format!("the library panicked, please report it: {message}"))
+    }
+
+    /// A system call of this interface's own failed.
+    #[cold]
+    pub(crate) fn of_system(call: &str, source: &io::Error) -> Failure {
+        let errno = source.raw_os_error().unwrap_or(0);
+        Failure { number: SEQCAST_E_SYSTEM as c_int, text: format!("{call} failed: {source}").into(), errno }
     }
 
     #[cold]

@@ -2,6 +2,7 @@
 
 pub mod bell;
 pub mod claim;
+pub mod forward;
 pub mod post;
 pub mod read;
 
@@ -11,6 +12,7 @@ use std::ptr::{self, NonNull};
 
 use seqcast::{Bus, Cause, Delivery, Error, Event, Publisher, PullBell, Subscriber, WorkerOptions};
 
+use self::forward::Forwarder;
 use crate::argument::place;
 use crate::bus::{BUSES, seqcast_bus};
 use crate::delivery::seqcast_delivery;
@@ -27,6 +29,8 @@ pub(crate) static SEATS: Table<Seat> = Table::new(Kind::Seat);
 
 pub(crate) struct Seat {
     role: Role,
+    /// Ends before the bell.
+    forwarder: Option<Forwarder>,
     bell: Option<PullBell>,
     /// In its own allocation: the caller reads it while the seat posts.
     delivery: NonNull<seqcast_delivery>,
@@ -91,7 +95,7 @@ fn left() -> Failure {
 
 impl Seat {
     fn new(role: Role) -> Seat {
-        Seat { role, bell: None, delivery: NonNull::from(Box::leak(Box::new(seqcast_delivery::NOTHING))) }
+        Seat { role, forwarder: None, bell: None, delivery: NonNull::from(Box::leak(Box::new(seqcast_delivery::NOTHING))) }
     }
 
     #[inline]
@@ -138,7 +142,7 @@ impl Seat {
     }
 
     fn leave(&mut self) -> Result<()> {
-        self.bell = None;
+        self.end_bell();
         match std::mem::replace(&mut self.role, Role::Left(Leftover::default())) {
             Role::Subscriber(subscriber) => {
                 let mut events = VecDeque::new();

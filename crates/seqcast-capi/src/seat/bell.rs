@@ -107,7 +107,7 @@ pub unsafe extern "C" fn seqcast_seat_bell_unheard(
 }
 
 impl seqcast_bell_options {
-    fn to_bell_options(&self) -> BellOptions {
+    pub(super) fn to_bell_options(&self) -> BellOptions {
         let options = BellOptions::new().thread(self.thread != 0);
         let options = set(options, duration(self.interval_ns), BellOptions::interval);
         set(options, duration(self.tick_ns), BellOptions::tick)
@@ -115,7 +115,7 @@ impl seqcast_bell_options {
 }
 
 impl Seat {
-    fn bell_or_new(&mut self, options: &BellOptions) -> Result<c_int> {
+    pub(super) fn bell_or_new(&mut self, options: &BellOptions) -> Result<c_int> {
         // Returns an error if the seat was inherited by a fork or is displaced.
         self.subscriber()?.wait(Duration::ZERO)?;
         if self.bell.is_none() {
@@ -135,7 +135,7 @@ impl Seat {
         let armed = bell.arm(subscriber);
         if matches!(&armed, Err(error) if error.kind() == ErrorKind::BellClosed) {
             // The next call of `seqcast_seat_bell` makes another.
-            self.bell = None;
+            self.end_bell();
         }
         Ok(armed?)
     }

@@ -51,6 +51,7 @@ static void seat_calls_give(seqcast_seat *seat, int error) {
     CHECK_IS(seqcast_seat_reserve(seat, &number), error);
     int fd = -7;
     CHECK_IS(seqcast_seat_bell(seat, NULL, &fd), error);
+    CHECK_IS(seqcast_seat_forward(seat, NULL, 1), error);
     CHECK_IS(seqcast_seat_arm(seat), error);
     CHECK_IS(seqcast_seat_bell_kind(seat), error);
     CHECK_IS(seqcast_seat_bell_unheard(seat, text, sizeof text), error);
@@ -233,6 +234,7 @@ static void a_seat_that_only_posts_says_so(void) {
     CHECK_IS(seqcast_seat_only(seat, NULL, 0), SEQCAST_E_NOT_A_READER);
     int fd;
     CHECK_IS(seqcast_seat_bell(seat, NULL, &fd), SEQCAST_E_NOT_A_READER);
+    CHECK_IS(seqcast_seat_forward(seat, NULL, 1), SEQCAST_E_NOT_A_READER);
     CHECK_IS(seqcast_seat_arm(seat), SEQCAST_E_NOT_A_READER);
     post(seat, "x");
     CHECK_IS(seqcast_seat_leave(seat), 0);
