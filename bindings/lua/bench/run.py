@@ -9,6 +9,7 @@ LIB is the folder `lib` of a checkout of lua-resty-worker-events. Without it onl
 import argparse
 import pathlib
 import random
+import signal
 import statistics
 import sys
 import tempfile
@@ -80,20 +81,20 @@ def local_events(lib):
         return {"local": worker.run(BENCH + "return bench.local_event(0.3)")}
 
 
-def latency_by_timer(lib, posts=400):
-    """Microseconds from post to handler, in a worker that polls every millisecond."""
-    with Server(lib, workers=2, options="{ interval = 0.001 }") as nginx:
+def latency_by_timer(lib, posts=400, interval=0.001):
+    """Microseconds from post to handler, in a worker that polls in the background."""
+    with Server(lib, workers=2, options=f"{{ interval = {interval} }}") as nginx:
         a, b = nginx.workers()
         b.run(BENCH + "ngx.sleep(0.1) bench.take_latencies()")
         a.run(BENCH + """
             for i = 1, args[1] do
-                ngx.sleep(0.001 * math.random(1, 4))
+                ngx.sleep(args[2] * math.random(1, 4))
                 -- Anywhere between two ticks of nginx's clock.
                 local until_ = bench.now() + math.random() * 0.001
                 repeat until bench.now() > until_
                 bench.stamp()
-            end""", posts)
-        return b.run(BENCH + "ngx.sleep(0.1) return bench.take_latencies()")
+            end""", posts, max(0.001, interval / 20))
+        return b.run(BENCH + "ngx.sleep(args[1]) return bench.take_latencies()", interval + 0.1)
 
 
 def latency_by_request(lib, seconds=1.0):
@@ -169,8 +170,10 @@ def measure(lib):
         found.update({f"{name}{count}": value for name, value in costs(lib, count).items()})
     found.update(local_events(lib))
     timer = latency_by_timer(lib)
+    slow = latency_by_timer(lib, posts=30, interval=1)
     request = latency_by_request(lib)
     found.update({
+        "slow_p50": quantile(slow, 0.5),
         "timer_p50": quantile(timer, 0.5), "timer_p99": quantile(timer, 0.99),
         "request_p50": quantile(request, 0.5), "request_p99": quantile(request, 0.99),
     })
@@ -193,6 +196,7 @@ ROWS = [
     ("local", "`post_local` and `poll`", "{:.0f} ns"),
     ("timer_p50", "post to handler, interval 1 ms, median", "{:.0f} us"),
     ("timer_p99", "post to handler, interval 1 ms, 99 %", "{:.0f} us"),
+    ("slow_p50", "post to handler, interval 1 s, median", "{:.0f} us"),
     ("request_p50", "post to handler, a poll per request, median", "{:.0f} us"),
     ("request_p99", "post to handler, a poll per request, 99 %", "{:.0f} us"),
     ("burst_seconds", "20,000 events to 4 workers, zone of 1 MB", "{:.2f} s"),
@@ -209,6 +213,8 @@ def main():
     parser.add_argument("--original", type=pathlib.Path)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
+    # So that nginx is ended, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     libs = {"seqcast": OURS}
     if arguments.original:
         libs["original"] = arguments.original.resolve()

@@ -6,6 +6,7 @@ A test that is marked `fault` shows a fault of the original: it must pass here a
 
 import os
 import pathlib
+import signal
 
 import pytest
 
@@ -20,6 +21,8 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    # So that what the tests have started ends with them.
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", 1))
     config.addinivalue_line("markers", "fault: shows a fault of lua-resty-worker-events, and must fail there")
     config.addinivalue_line("markers", "differs: is otherwise in lua-resty-worker-events")
 

@@ -320,6 +320,10 @@ int seqcast_seat_claim(struct seqcast_seat *seat,
 
 int seqcast_seat_release(struct seqcast_seat *seat, const struct seqcast_claim *claim);
 
+int seqcast_seat_forward(struct seqcast_seat *seat,
+                         const struct seqcast_bell_options *options,
+                         int socket);
+
 int seqcast_seat_post(struct seqcast_seat *seat,
                       const char *source,
                       size_t source_len,

@@ -24,7 +24,8 @@ end
 
 --- Makes a registry. `explain(err)` makes of what a handler raised what `report(err, data, event, source, pid)` gets.
 local function new(explain, report)
-  return setmetatable({ all = new_level(), dirty = {}, has_holes = false, explain = explain, report = report }, Registry)
+  local registry = { all = new_level(), dirty = {}, has_holes = false, explain = explain, report = report }
+  return setmetatable(registry, Registry)
 end
 
 local function below(level, name)

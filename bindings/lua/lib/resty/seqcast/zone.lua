@@ -64,15 +64,16 @@ end
 
 -- Sizes
 
--- A block holds a source, an event and a small payload; larger events take several. With its head it has `STRIDE` bytes.
+-- A block holds a source, an event and a small payload; larger events take several. With its head it has `STRIDE`
+-- bytes.
 local BLOCK, STRIDE = 160, 192
 local MIN_CAPACITY, MAX_CAPACITY = 8192, 524288
 local MAX_BLOCK = 1048576
 local MIN_CLAIMS = 8192
 -- A worker of nginx keeps its seat as long as its requests last, however often nginx is reloaded.
 local SEATS = 1024
--- The largest event is a quarter of the ring: four times the zone, so that it holds what the zone could hold. Of a large
--- zone that would be much, and nobody posts events of many megabytes.
+-- The largest event is a quarter of the ring: four times the zone, so that it holds what the zone could hold. Of a
+-- large zone that would be much, and nobody posts events of many megabytes.
 local TIMES = 4
 local LARGE = 64 * 1024 * 1024
 

@@ -1,30 +1,28 @@
 --- Events between the workers of an nginx, in place of lua-resty-worker-events 2.0.1: same name, options and calls.
 --
--- Events travel through a segment of seqcast. The payload is the JSON of `data`, so that other processes can read it and
--- post: see the option `segment` and the command `seqcast`.
+-- Events travel through a segment of seqcast. The payload is the JSON of `data`, so that other processes can read it
+-- and post: see the option `segment` and the command `seqcast`.
 
 local ffi = require "ffi"
+local background_of = require("resty.seqcast.background").new
 local handlers = require "resty.seqcast.handlers"
 local json = require "resty.seqcast.json"
 local seqcast = require "resty.seqcast"
+local settings = require "resty.seqcast.settings"
 local zone = require "resty.seqcast.zone"
 local errlog = require "ngx.errlog"
-local semaphore = require "ngx.semaphore"
 
 local error = error
-local exiting = ngx.worker.exiting
 local ffi_string = ffi.string
 local format = string.format
 local get_filter_level = errlog.get_sys_filter_level
 local get_phase = ngx.get_phase
 local ipairs = ipairs
 local log = ngx.log
-local now = ngx.now
 local pairs = pairs
 local pcall = pcall
 local setmetatable = setmetatable
 local sleep = ngx.sleep
-local timer_at = ngx.timer.at
 local tonumber = tonumber
 local tostring = tostring
 local traceback = debug.traceback
@@ -33,6 +31,7 @@ local type = type
 local DEBUG, ERR = ngx.DEBUG, ngx.ERR
 
 local C = seqcast.C
+local checked = settings.checked
 local decode, encode = json.decode, json.encode
 
 local _M = {
@@ -61,13 +60,11 @@ local queue, spare, queued = {}, {}, 0
 -- since. Nil if there is none.
 local bound
 
--- What a running poll holds. Weak: a poll that was aborted in a handler, as by `ngx.exit`, never ends, and goes with its
--- stack.
+-- What a running poll holds. Weak: a poll that was aborted in a handler, as by `ngx.exit`, never ends, and goes with
+-- its stack.
 local polling = setmetatable({}, { __mode = "v" })
 
--- Of the poll in the background, likewise.
-local looping = setmetatable({}, { __mode = "v" })
-local start_loop
+local background
 
 local NOTHING = tonumber(C.SEQCAST_NOTHING)
 local EVENT = tonumber(C.SEQCAST_EVENT)
@@ -98,7 +95,8 @@ end
 
 local function report_failure(err, event, source, pid)
   -- Without the data, which may be secret.
-  log(ERR, "worker-events: event callback failed; source=", source, ", event=", event, ", pid=", pid, " error='", err, "'")
+  log(ERR, "worker-events: event callback failed; source=", source, ", event=", event, ", pid=", pid, " error='", err,
+      "'")
 end
 
 local registry = handlers.new(explain, report_failure)
@@ -194,7 +192,8 @@ local function deliver(it)
   end
 end
 
---- How many ids this worker has given up, as their data did not come. A look at all seats and claims: not for every poll.
+--- How many ids this worker has given up, as their data did not come. A look at all seats and claims: not for every
+-- poll.
 local function given_up()
   if not joined then
     return 0
@@ -289,9 +288,7 @@ local function drain_alone(result)
   if registry.has_holes then
     registry:tidy()
   end
-  if options and options.interval > 0 and not looping[1] then
-    start_loop()
-  end
+  background:revive()
   if not answer then
     return nil, err
   end
@@ -463,160 +460,22 @@ function _M.event_list(source, ...)
   })
 end
 
---- The library's own events: `started` and `stopping` of each worker, and `missed`, which a worker gets for itself, with
--- `{ first =, missed = }`, if events were overwritten before it polled.
+--- The library's own events: `started` and `stopping` of each worker, and `missed`, which a worker gets for itself,
+-- with `{ first =, missed = }`, if events were overwritten before it polled.
 _M.events = _M.event_list("resty-worker-events", "started", "stopping", "missed")
-
--- In the background
-
-local LONGEST_WAIT = 3600
-local wake = semaphore.new()
-local is_watching = false
-
-local function poll_and_log()
-  local ok, err = _M.poll()
-  if not ok then
-    log(ERR, "worker-events: timer-poll returned: ", err)
-  end
-end
-
-local function stop()
-  _M.post(_M.events._source, _M.events.stopping)
-  poll_and_log()
-end
-
---- Goes where the name leads, if it was taken from the segment, as `rm` and some session managers do: a worker that comes
--- later is there.
-local function follow_name()
-  if joined and joined.bus:is_current() == false then
-    log(ERR, "worker-events: the name ", joined.name, " was removed while workers used it, joining the segment that has ",
-        "it now; events that were posted on the way are lost")
-    _M.poll()
-    join(options)
-  end
-end
-
-local function loop(premature, token)
-  if premature then
-    if not is_watching then
-      stop()
-    end
-    return
-  end
-  local looked = now()
-  while looping[1] == token do
-    poll_and_log()
-    if now() - looked > 1 then
-      looked = now()
-      follow_name()
-    end
-    local interval = options.interval
-    if interval == 0 or exiting() then
-      looping[1] = nil
-    else
-      wake:wait(interval < LONGEST_WAIT and interval or LONGEST_WAIT)
-    end
-  end
-end
-
-function start_loop()
-  local token = {}
-  local ok, err = timer_at(0, loop, token)
-  if not ok then
-    return nil, err
-  end
-  looping[1] = token
-  return true
-end
-
---- Runs `stop` when the worker exits. Looks every now and then whether the poll in the background runs.
-local function watch(premature)
-  if premature then
-    stop()
-    wake:post(1)
-    -- nginx looks at what was posted when a timer or an event comes, which may be long from now.
-    sleep(0.001)
-    return
-  end
-  if options.interval > 0 and not looping[1] then
-    start_loop()
-  end
-  is_watching = timer_at(60, watch) or false
-end
-
---- Starts what the options ask for and does not run yet.
-local function run_in_background(is_first)
-  if options.interval > 0 or is_first then
-    if looping[1] then
-      wake:post(1)
-    else
-      local ok, err = start_loop()
-      if not ok then
-        return nil, err
-      end
-    end
-  end
-  if options.interval > 0 and not is_watching then
-    is_watching = timer_at(60, watch) or false
-  end
-  return true
-end
 
 -- Configuring
 
-local NUMBERS = {
-  { name = "timeout", default = 2, rule = "greater than 0", is_good = function(value) return value > 0 end },
-  { name = "interval", default = 1, rule = "greater than or equal to 0" },
-  { name = "wait_interval", default = 0.010, rule = "greater than or equal to 0" },
-  { name = "wait_max", default = 0.5, rule = "greater than or equal to 0" },
-  { name = "shm_retries", default = 999, rule = "0 or greater" },
-}
-
--- Of a new segment, in place of what follows from the size of the zone.
-local SEGMENT_OPTIONS = { "capacity", "block_size", "claims", "seats", "mode", "owner" }
-
-local FARTHEST = 9.2e18
-
---- The options that are in effect if `given` is configured over `before`, or nil and what is wrong.
-local function checked(given, before)
-  local result = { segment_options = before.segment_options }
-  for _, number in ipairs(NUMBERS) do
-    local name = number.name
-    local value = given[name] or before[name] or number.default
-    if type(value) ~= "number" then
-      return nil, 'optional "' .. name .. '" option must be a number'
-    end
-    if value ~= value then
-      return nil, '"' .. name .. '" must not be nan'
-    end
-    local is_good = number.is_good and number.is_good(value) or not number.is_good and value >= 0
-    if not is_good then
-      return nil, '"' .. name .. '" must be ' .. number.rule
-    end
-    result[name] = value
-  end
-  local ns = result.timeout * 1e9
-  result.timeout_ns = ns > FARTHEST and FARTHEST or ns < 1 and 1 or ns
-  for _, name in ipairs { "shm", "segment" } do
-    result[name] = given[name] or before[name]
-  end
-  result.unlink = before.unlink
-  if given.unlink ~= nil then
-    result.unlink = given.unlink
-  end
-  if not before.segment_options then
-    result.segment_options = {}
-    for _, name in ipairs(SEGMENT_OPTIONS) do
-      result.segment_options[name] = given[name]
-    end
-  end
-  return result
+local function stop()
+  _M.post(_M.events._source, _M.events.stopping)
+  _M.poll()
 end
 
 local function leave()
   if joined then
     local it = joined
     joined, bus_handle, seat_handle, bound = nil, nil, nil, nil
+    background:stop_waiting()
     zone.leave(it.name, it.bus, it.seat, it.unlink)
   end
 end
@@ -632,16 +491,35 @@ function join(wanted)
     wait_max = wanted.wait_max,
   }
   -- It raises what it thinks of options that are none of ours.
-  local ok, bus, seat = pcall(zone.join, name, dict and dict:capacity() or 0, wanted.segment_options, seat_options, log)
+  local ok, bus, seat = pcall(zone.join, name, dict and dict:capacity() or 0, wanted.of_segment, seat_options, log)
   if not ok or not bus then
     return nil, seat or bus
   end
-  joined = { name = name, bus = bus, seat = seat, unlink = wanted.unlink ~= false }
+  joined = { name = name, bus = bus, seat = seat, unlink = wanted.unlink }
   bus_handle, seat_handle = bus.handle, seat.handle
   logs_debug = get_filter_level() >= DEBUG
   at_exit = at_exit or zone.at_exit(leave)
   return true
 end
+
+--- Goes where the name leads, if it was taken from the segment, as `rm` and some session managers do: workers that come
+-- later are there.
+local function follow_name()
+  if joined and joined.bus:is_current() == false then
+    log(ERR, "worker-events: the name ", joined.name, " was removed while workers used it, joining the segment that ",
+        "has it now; events that were posted on the way are lost")
+    _M.poll()
+    join(options)
+  end
+end
+
+background = background_of {
+  poll = _M.poll,
+  stop = stop,
+  look = follow_name,
+  options = function() return options end,
+  handle = function() return seat_handle end,
+}
 
 local function start(wanted)
   local ok, err = join(wanted)
@@ -653,12 +531,12 @@ local function start(wanted)
   if not ok then
     return nil, err
   end
-  ok, err = run_in_background(true)
+  local reason
+  ok, err, reason = background:start(true)
   if not ok then
-    if err == "process exiting" then
+    if reason == "process exiting" then
       _M.post(_M.events._source, _M.events.stopping)
     end
-    err = "failed to create timer: " .. tostring(err)
     log(ERR, "worker-events: ", err)
     return nil, err
   end
@@ -690,9 +568,9 @@ local function change(wanted)
     joined.seat:set_wait_max(wanted.wait_max)
   end
   options = wanted
-  local ok, err = run_in_background(false)
+  local ok, err = background:start(false)
   if not ok then
-    return nil, "failed to create timer: " .. tostring(err)
+    return nil, err
   end
   _M.poll()
   return true
@@ -700,10 +578,10 @@ end
 
 --- Joins the bus with these options, or changes them. Returns true, or nil and an error.
 --
--- `shm`, `interval`, `timeout`, `wait_interval`, `wait_max` as in lua-resty-worker-events; `shm_retries` is checked, and
--- nothing has to be tried again. `segment` is the name of a segment to share with other programs, `unlink = false` keeps
--- its name when the last worker leaves; `capacity`, `block_size`, `claims`, `seats`, `mode` and `owner` are those of
--- `resty.seqcast`.
+-- `shm`, `interval`, `timeout`, `wait_interval`, `wait_max` as in lua-resty-worker-events; `shm_retries` is checked,
+-- and nothing has to be tried again. `segment` is the name of a segment to share with other programs; `unlink = false`
+-- keeps its name when the last worker leaves; `wake = false` lets workers sleep for their interval; `capacity`,
+-- `block_size`, `claims`, `seats`, `mode` and `owner` are those of `resty.seqcast`.
 function _M.configure(given)
   if type(given) ~= "table" then
     error("Expected a table, got " .. type(given), 2)
@@ -718,12 +596,6 @@ function _M.configure(given)
   end
   if shm and not ngx.shared[shm] then
     return nil, 'shm "' .. tostring(shm) .. '" not found'
-  end
-  if given.segment and type(given.segment) ~= "string" then
-    return nil, 'optional "segment" option must be a string'
-  end
-  if given.unlink ~= nil and type(given.unlink) ~= "boolean" then
-    return nil, 'optional "unlink" option must be a boolean'
   end
   local wanted, err = checked(given, before)
   if not wanted then

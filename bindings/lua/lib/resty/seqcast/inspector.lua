@@ -1,0 +1,102 @@
+--- Looking into a segment without a place on it.
+
+local ffi = require "ffi"
+local figures = require "resty.seqcast.figures"
+local library = require "resty.seqcast.library"
+local options = require "resty.seqcast.options"
+
+local tonumber = tonumber
+local ffi_new = ffi.new
+local ffi_string = ffi.string
+
+local C = library.C
+local failure = library.failure
+local free_object = library.free_object
+local handle_of = library.handle_of
+local object = library.object
+local truth = library.truth
+local options_of = options.options_of
+
+local Inspector = {}
+Inspector.__index = Inspector
+local Tail = {}
+Tail.__index = Tail
+
+local inspector_free = C.seqcast_inspector_free
+local tail_free = C.seqcast_tail_free
+
+--- An object of the library's handle.
+local function new(handle)
+  return object(Inspector, handle, inspector_free)
+end
+
+--- Gives the handle back.
+function Inspector:free()
+  handle_of(self, Inspector, "free")
+  return free_object(self, inspector_free)
+end
+
+--- All figures, as `bus:stats()`.
+function Inspector:stats()
+  return figures(C.seqcast_inspector_stats, handle_of(self, Inspector, "stats"))
+end
+
+--- True if the name still leads to this segment.
+function Inspector:is_current()
+  return truth(C.seqcast_inspector_is_current(handle_of(self, Inspector, "is_current")))
+end
+
+--- A reader of all events that takes no seat. Options: `start`, `patience` in seconds, `payloads`.
+function Inspector:tail(given)
+  local handle = handle_of(self, Inspector, "tail")
+  local struct = options_of("seqcast_tail_options", given, 1, "tail")
+  local out = ffi_new("seqcast_tail *[1]")
+  local result = C.seqcast_inspector_tail(handle, struct, out)
+  if result < 0 then
+    return failure(result)
+  end
+  local tail = object(Tail, out[0], tail_free)
+  tail.out = ffi_new("const seqcast_seen *[1]")
+  return tail
+end
+
+local seen_kinds = {
+  [tonumber(C.SEQCAST_SEEN_EVENT)] = "event",
+  [tonumber(C.SEQCAST_SEEN_GAP)] = "gap",
+  [tonumber(C.SEQCAST_SEEN_VOID)] = "void",
+  [tonumber(C.SEQCAST_SEEN_PASSED_OVER)] = "passed_over",
+  [tonumber(C.SEQCAST_SEEN_HEADLESS)] = "headless",
+  [tonumber(C.SEQCAST_SEEN_UNREADABLE)] = "unreadable",
+}
+local SEEN_EVENT = tonumber(C.SEQCAST_SEEN_EVENT)
+
+--- Takes what comes next, as a table with a `kind`, or nil if there is nothing new.
+function Tail:next()
+  local handle, out = handle_of(self, Tail, "next"), self.out
+  local result = C.seqcast_tail_next(handle, out)
+  if result < 0 then
+    return failure(result)
+  end
+  if result == 0 then
+    return nil
+  end
+  local it = out[0]
+  local seen = { kind = seen_kinds[it.kind] or "other", id = tonumber(it.id) }
+  if it.missed > 0 then
+    seen.missed = tonumber(it.missed)
+  end
+  if it.kind == SEEN_EVENT then
+    seen.source, seen.event = ffi_string(it.source, it.source_len), ffi_string(it.event, it.event_len)
+    seen.len, seen.payload = tonumber(it.len), ffi_string(it.payload, it.payload_len)
+    seen.pid, seen.seat, seen.unique = it.pid, it.seat, it.unique == 1
+  end
+  return seen
+end
+
+--- Gives the handle back.
+function Tail:free()
+  handle_of(self, Tail, "free")
+  return free_object(self, tail_free)
+end
+
+return { new = new }

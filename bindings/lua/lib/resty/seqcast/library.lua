@@ -1,0 +1,169 @@
+--- libseqcast, and what its calls have in common.
+
+local ffi = require "ffi"
+
+local concat = table.concat
+local error = error
+local format = string.format
+local getmetatable = getmetatable
+local ipairs = ipairs
+local pcall = pcall
+local setmetatable = setmetatable
+local tonumber = tonumber
+local tostring = tostring
+local type = type
+local ffi_gc = ffi.gc
+local ffi_new = ffi.new
+local ffi_string = ffi.string
+
+local cdef = require "resty.seqcast.cdef"
+if not pcall(ffi.typeof, "seqcast_delivery") then
+  ffi.cdef(cdef.text)
+end
+
+--- Where the library may be, in order: beside the folder `resty`, in the folders of `package.cpath`, and where the
+-- system looks.
+local function places()
+  local list = {}
+  local here = debug.getinfo(1, "S").source:match("^@(.*)resty/seqcast/library%.lua$")
+  if here then
+    list[#list + 1] = here .. "libseqcast.so"
+  end
+  for template in package.cpath:gmatch("[^;]+") do
+    local folder = template:match("^(.*/)[^/]*%?")
+    if folder and not folder:find("?", 1, true) then
+      list[#list + 1] = folder .. "libseqcast.so"
+    end
+  end
+  list[#list + 1] = "libseqcast.so.0"
+  return list
+end
+
+local function load()
+  local reasons = {}
+  for _, place in ipairs(places()) do
+    local ok, library = pcall(ffi.load, place)
+    if ok then
+      return library
+    end
+    reasons[#reasons + 1] = "\n\t" .. tostring(library)
+  end
+  error("libseqcast was not found: install it, or add its folder to lua_package_cpath" .. concat(reasons), 3)
+end
+
+local C = load()
+
+do
+  local found = tonumber(C.seqcast_abi())
+  if found ~= cdef.abi then
+    error(format("libseqcast has version %d of its interface, and this module needs %d: install both from one release",
+                 found, cdef.abi), 2)
+  end
+end
+
+-- Results
+
+local NAME_BYTES = 256
+local name_buffer = ffi_new("char[?]", NAME_BYTES)
+
+--- Copies a text by `copy(buffer, capacity)`, however long it is.
+local function text_of(copy)
+  local capacity, buffer = NAME_BYTES, name_buffer
+  while true do
+    local len = copy(buffer, capacity)
+    if len < 0 then
+      return nil, len
+    end
+    if len < capacity then
+      return ffi_string(buffer, len)
+    end
+    capacity = len + 1
+    buffer = ffi_new("char[?]", capacity)
+  end
+end
+
+local function code_of(result)
+  return text_of(function(buffer, capacity) return C.seqcast_error_code(result, buffer, capacity) end)
+end
+
+--- What a call that failed returns: nothing, what happened, and the short name of the error.
+local function failure(result)
+  local message = ffi_string(C.seqcast_error_message())
+  return nil, message, code_of(result)
+end
+
+--- A text that a function of the library copies, for an object's handle.
+local function text(copy, handle)
+  local found, result = text_of(function(buffer, capacity) return copy(handle, buffer, capacity) end)
+  if found then
+    return found
+  end
+  return failure(result)
+end
+
+--- What a call returns that has nothing to tell but that it succeeded.
+local function done(result)
+  if result < 0 then
+    return failure(result)
+  end
+  return true
+end
+
+--- What a call returns that tells 0 or 1.
+local function truth(result)
+  if result < 0 then
+    return failure(result)
+  end
+  return result == 1
+end
+
+-- Arguments. Errors are at the line of the caller of the function that calls these.
+
+local function bad(number, call, what)
+  error(format("bad argument #%d to '%s' (%s)", number, call, what), 3)
+end
+
+local function typed(value, wanted, number, call)
+  if type(value) ~= wanted then
+    error(format("bad argument #%d to '%s' (%s expected, got %s)", number, call, wanted,
+                 value == nil and "no value" or type(value)), 3)
+  end
+end
+
+-- Objects: a handle that is freed with them. A handle is a number for the library, so that one that was freed is an
+-- error of the call that gets it.
+
+-- `free` is a function of the library and no look-up in it: when a Lua VM is closed, the library may be closed before
+-- its objects. It stays in memory.
+local function object(class, handle, free)
+  return setmetatable({ handle = ffi_gc(handle, function(it) free(it) end) }, class)
+end
+
+local function free_object(self, free)
+  local handle = self.handle
+  ffi_gc(handle, nil)
+  return done(free(handle))
+end
+
+--- The handle of an object that a method was called on.
+local function handle_of(self, class, call)
+  if type(self) ~= "table" or getmetatable(self) ~= class then
+    error(format("bad argument #1 to '%s' (use it as a method: object:%s())", call, call), 3)
+  end
+  return self.handle
+end
+
+
+return {
+  C = C,
+  text_of = text_of,
+  failure = failure,
+  text = text,
+  done = done,
+  truth = truth,
+  bad = bad,
+  typed = typed,
+  object = object,
+  free_object = free_object,
+  handle_of = handle_of,
+}

@@ -1,0 +1,293 @@
+--- A place on the bus, to read and to post.
+
+local ffi = require "ffi"
+local library = require "resty.seqcast.library"
+local options = require "resty.seqcast.options"
+
+local error = error
+local floor = math.floor
+local format = string.format
+local ipairs = ipairs
+local tonumber = tonumber
+local type = type
+local ffi_new = ffi.new
+local ffi_string = ffi.string
+
+local C = library.C
+local bad = library.bad
+local done = library.done
+local failure = library.failure
+local free_object = library.free_object
+local handle_of = library.handle_of
+local object = library.object
+local text = library.text
+local truth = library.truth
+local typed = library.typed
+local nanoseconds = options.nanoseconds
+local options_of = options.options_of
+
+local Seat = {}
+Seat.__index = Seat
+
+local seat_free = C.seqcast_seat_free
+
+--- An object of the library's handle.
+local function new(handle)
+  local seat = object(Seat, handle, seat_free)
+  seat.out = ffi_new("const seqcast_delivery *[1]")
+  seat.id = ffi_new("uint64_t[1]")
+  return seat
+end
+
+--- Leaves the bus and gives the handle back.
+function Seat:free()
+  handle_of(self, Seat, "free")
+  return free_object(self, seat_free)
+end
+
+--- Leaves the bus: posts `seqcast/stopping`, and the place is free for another. Unique events that were claimed already
+-- are given by `next` afterwards.
+function Seat:leave()
+  return done(C.seqcast_seat_leave(handle_of(self, Seat, "leave")))
+end
+
+--- The number of the seat.
+function Seat:number()
+  local result = C.seqcast_seat_number(handle_of(self, Seat, "number"))
+  if result < 0 then
+    return failure(result)
+  end
+  return result
+end
+
+--- Posts an event to all seats. Returns its id.
+--
+-- Options: `key` makes it unique for `ttl` seconds; `type_tag`.
+function Seat:post(source, event, payload, given)
+  local handle = handle_of(self, Seat, "post")
+  typed(source, "string", 1, "post")
+  typed(event, "string", 2, "post")
+  if payload == nil then
+    payload = ""
+  end
+  typed(payload, "string", 3, "post")
+  local struct = options_of("seqcast_post_options", given, 4, "post")
+  local id = self.id
+  local result = C.seqcast_seat_post(handle, source, #source, event, #event, payload, #payload, struct, id)
+  if result < 0 then
+    return failure(result)
+  end
+  return tonumber(id[0])
+end
+
+--- Takes the next event id now, for an event whose payload comes later. Readers that reach it wait, for their
+-- `wait_max` at most. A seat holds one reservation: one before it is given up. Returns the id.
+function Seat:reserve()
+  local handle = handle_of(self, Seat, "reserve")
+  local result = C.seqcast_seat_reserve(handle, self.id)
+  if result < 0 then
+    return failure(result)
+  end
+  return tonumber(self.id[0])
+end
+
+local function check_id(id, call)
+  if type(id) ~= "number" or id < 0 or id ~= floor(id) or id > 2^53 then
+    error(format("bad argument #1 to '%s' (an id expected)", call), 3)
+  end
+end
+
+--- Makes an event visible at the reserved id. It must fit one block. Options as for `post`. Returns true; the code of
+-- the error is `"too_late"` if the id was given up before.
+function Seat:commit(id, source, event, payload, given)
+  local handle = handle_of(self, Seat, "commit")
+  check_id(id, "commit")
+  typed(source, "string", 2, "commit")
+  typed(event, "string", 3, "commit")
+  if payload == nil then
+    payload = ""
+  end
+  typed(payload, "string", 4, "commit")
+  local struct = options_of("seqcast_post_options", given, 5, "commit")
+  return done(C.seqcast_seat_commit(handle, id, source, #source, event, #event, payload, #payload, struct))
+end
+
+--- Gives a reserved id up: true, or false if it was not reserved any more.
+function Seat:abandon(id)
+  local handle = handle_of(self, Seat, "abandon")
+  check_id(id, "abandon")
+  return truth(C.seqcast_seat_abandon(handle, id))
+end
+
+local kinds = {
+  [tonumber(C.SEQCAST_EVENT)] = "event",
+  [tonumber(C.SEQCAST_LAGGED)] = "lagged",
+  [tonumber(C.SEQCAST_RESERVED)] = "reserved",
+  [tonumber(C.SEQCAST_UNDECIDED)] = "undecided",
+  [tonumber(C.SEQCAST_UNREADABLE)] = "unreadable",
+}
+local NOTHING = tonumber(C.SEQCAST_NOTHING)
+local EVENT = tonumber(C.SEQCAST_EVENT)
+
+local reasons = {
+  [tonumber(C.SEQCAST_REASON_CLAIMS_FULL)] = "claims_full",
+  [tonumber(C.SEQCAST_REASON_LATE)] = "late",
+}
+
+--- What a delivery is, as a table.
+local function delivery_of(it)
+  local id = tonumber(it.id)
+  if it.kind ~= EVENT then
+    return {
+      kind = kinds[it.kind] or "other",
+      id = id,
+      missed = it.missed > 0 and tonumber(it.missed) or nil,
+      own = it.own == 1 or nil,
+      reason = reasons[it.reason],
+    }
+  end
+  return {
+    kind = "event",
+    id = id,
+    source = ffi_string(it.source, it.source_len),
+    event = ffi_string(it.event, it.event_len),
+    payload = ffi_string(it.payload, it.payload_len),
+    pid = it.pid,
+    seat = it.seat,
+    own = it.own == 1,
+    type_tag = it.type_tag ~= 0 and it.type_tag or nil,
+    claim = it.unique == 1 and ffi_new("seqcast_claim", it.claim) or nil,
+  }
+end
+
+--- Takes what comes next: a table with a `kind`, or nil if there is nothing new.
+--
+-- `"event"`: `id`, `source`, `event`, `payload`, `pid`, `seat`, `own`, `type_tag`, and `claim` if it is unique and this
+-- seat's. `"lagged"`: `id` and `missed`. `"reserved"`: the payload of `id` is not there yet, nothing is to be done.
+-- `"undecided"`: a unique event that nobody may run, for `reason`. `"unreadable"`: what is at `id` is no event.
+--
+-- With a timeout in seconds it waits, and blocks the whole process meanwhile: in nginx leave it out.
+function Seat:next(timeout)
+  local handle = handle_of(self, Seat, "next")
+  local ns = 0
+  if timeout ~= nil then
+    typed(timeout, "number", 1, "next")
+    if not (timeout >= 0) then
+      bad(1, "next", "a number of seconds that is not negative expected")
+    end
+    ns = nanoseconds(timeout, 0)
+  end
+  local out = self.out
+  local result = C.seqcast_seat_next(handle, ns, out)
+  if result < 0 then
+    return failure(result)
+  end
+  local it = out[0]
+  if it.kind == NOTHING then
+    return nil
+  end
+  return delivery_of(it)
+end
+
+--- Sleeps until `next` may give something else than before, for at most `timeout` seconds, and blocks the whole process
+-- meanwhile. Returns true if there is something new.
+function Seat:wait(timeout)
+  local handle = handle_of(self, Seat, "wait")
+  typed(timeout, "number", 1, "wait")
+  if not (timeout >= 0) then
+    bad(1, "wait", "a number of seconds that is not negative expected")
+  end
+  return truth(C.seqcast_seat_wait(handle, nanoseconds(timeout, 0)))
+end
+
+--- Changes how many seconds the seat waits for a reserved id before it is given up for all.
+function Seat:set_wait_max(seconds)
+  local handle = handle_of(self, Seat, "set_wait_max")
+  typed(seconds, "number", 1, "set_wait_max")
+  if not (seconds >= 0) then
+    bad(1, "set_wait_max", "a number of seconds that is not negative expected")
+  end
+  return done(C.seqcast_seat_set_wait_max(handle, nanoseconds(seconds, 0)))
+end
+
+--- Delivers only events of these sources from now on: an array of strings.
+function Seat:only_sources(sources)
+  local handle = handle_of(self, Seat, "only_sources")
+  typed(sources, "table", 1, "only_sources")
+  local array = ffi_new("seqcast_text[?]", #sources)
+  for index, source in ipairs(sources) do
+    if type(source) ~= "string" then
+      bad(1, "only_sources", "an array of strings expected")
+    end
+    array[index - 1].data, array[index - 1].len = source, #source
+  end
+  return done(C.seqcast_seat_only_sources(handle, array, #sources))
+end
+
+--- Delivers only these events from now on: an array of `{ source, event }`.
+function Seat:only(topics)
+  local handle = handle_of(self, Seat, "only")
+  typed(topics, "table", 1, "only")
+  local array = ffi_new("seqcast_topic[?]", #topics)
+  for index, topic in ipairs(topics) do
+    local source, event = type(topic) == "table" and topic[1], type(topic) == "table" and topic[2]
+    if type(source) ~= "string" or type(event) ~= "string" then
+      bad(1, "only", "an array of { source, event } expected")
+    end
+    local place = array[index - 1]
+    place.source, place.source_len, place.event, place.event_len = source, #source, event, #event
+  end
+  return done(C.seqcast_seat_only(handle, array, #topics))
+end
+
+--- The next id to be delivered.
+function Seat:cursor()
+  local handle = handle_of(self, Seat, "cursor")
+  local result = C.seqcast_seat_cursor(handle, self.id)
+  if result < 0 then
+    return failure(result)
+  end
+  return tonumber(self.id[0])
+end
+
+--- Where the seat is, as a text, to go on from there with `start = { resume = position }`.
+function Seat:position()
+  return text(C.seqcast_seat_position, handle_of(self, Seat, "position"))
+end
+
+local WON = tonumber(C.SEQCAST_CLAIM_WON)
+local HELD = tonumber(C.SEQCAST_CLAIM_HELD)
+
+--- Claims a key among all seats for `ttl` seconds. Returns the claim if it is won; nil, `"held"`, and the seconds until
+-- the key is free if another seat holds it; nil and `"full"` if the claims have no room.
+function Seat:claim(key, ttl)
+  local handle = handle_of(self, Seat, "claim")
+  typed(key, "string", 1, "claim")
+  typed(ttl, "number", 2, "claim")
+  if not (ttl > 0) then
+    bad(2, "claim", "a number of seconds greater than zero expected")
+  end
+  local claim = ffi_new("seqcast_claim")
+  local result = C.seqcast_seat_claim(handle, key, #key, nanoseconds(ttl, 1), claim, self.id, nil)
+  if result < 0 then
+    return failure(result)
+  end
+  if result == WON then
+    return claim
+  end
+  if result == HELD then
+    return nil, "held", tonumber(self.id[0]) / 1e9
+  end
+  return nil, "full"
+end
+
+--- Ends a claim, or that of a unique event, before its ttl does: false if it had ended.
+function Seat:release(claim)
+  local handle = handle_of(self, Seat, "release")
+  if not ffi.istype("seqcast_claim", claim) then
+    bad(1, "release", "a claim expected")
+  end
+  return truth(C.seqcast_seat_release(handle, claim))
+end
+
+return { new = new }
