@@ -579,6 +579,15 @@ int seqcast_bus_largest_event(const struct seqcast_bus *bus, uint64_t *bytes);
 // Returns 0.
 int seqcast_bus_unlink(const struct seqcast_bus *bus);
 
+// Frees the handle, and removes the segment's name if no handle on it is left in any process. Independent processes
+// that each call this at their end leave no segment behind. Returns 1 if this call removed the name, 0 if the name
+// stays, because the segment is in use or the name leads to another one.
+//
+// Bus handles and seats count, also those that a forked child has inherited; free them first. Inspectors and tails do
+// not count, and neither does a process that was killed. Only the segment's owner and root can remove a name this way;
+// another user gets an error. Every error frees the handle, except for `SEQCAST_E_IN_USE`.
+int seqcast_bus_unlink_if_last(struct seqcast_bus *bus);
+
 // Removes the name `name` if it leads to a segment of seqcast. Returns 0.
 int seqcast_unlink(const char *name, size_t name_len);
 

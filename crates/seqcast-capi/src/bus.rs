@@ -197,6 +197,22 @@ pub extern "C" fn seqcast_bus_unlink(bus: *const seqcast_bus) -> c_int {
     })
 }
 
+/// Frees the handle, and removes the segment's name if no handle on it is left in any process. Independent processes
+/// that each call this at their end leave no segment behind. Returns 1 if this call removed the name, 0 if the name
+/// stays, because the segment is in use or the name leads to another one.
+///
+/// Bus handles and seats count, also those that a forked child has inherited; free them first. Inspectors and tails do
+/// not count, and neither does a process that was killed. Only the segment's owner and root can remove a name this way;
+/// another user gets an error. Every error frees the handle, except for `SEQCAST_E_IN_USE`.
+#[unsafe(no_mangle)]
+pub extern "C" fn seqcast_bus_unlink_if_last(bus: *mut seqcast_bus) -> c_int {
+    call(|| {
+        // Without a value the handle is one of a fork's parent, which has the segment open.
+        let Some(bus) = BUSES.take(bus)? else { return Ok(0) };
+        Ok(c_int::from(bus.unlink_if_last()?))
+    })
+}
+
 /// Removes the name `name` if it leads to a segment of seqcast. Returns 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_unlink(name: *const c_char, name_len: usize) -> c_int {

@@ -191,6 +191,13 @@ impl<T: Send> Table<T> {
         if handle.is_null() {
             return Ok(0);
         }
+        drop(self.take(handle)?);
+        Ok(0)
+    }
+
+    /// Ends a handle and returns its value, or `None` in a forked child if a thread of the parent was inside a call at
+    /// the fork: then the value is leaked, because that thread was changing it.
+    pub(crate) fn take<H>(&self, handle: *const H) -> Result<Option<Box<T>>> {
         let (slot, generation) = self.find(handle)?;
         let seen = State::from_bits(slot.state.load(Ordering::Relaxed));
         let changing = State { generation, users: 0, status: Status::Changing };
@@ -205,15 +212,13 @@ impl<T: Send> Table<T> {
             return Err(self.in_use());
         }
         if seen.users > 0 {
-            // A thread of the parent was inside a call at the fork. The value that it was changing is leaked.
-            return Ok(0);
+            return Ok(None);
         }
         // SAFETY: this thread has set the slot to `Changing`, so no other thread accesses the value.
         let value = unsafe { (*slot.value.get()).take() };
         // Release: the next thread that uses the slot sees it empty.
         slot.state.store(State { status: Status::Free, ..changing }.bits(), Ordering::Release);
-        drop(value);
-        Ok(0)
+        Ok(value)
     }
 
     fn handle<H>(&self, index: usize, generation: u32) -> *mut H {

@@ -95,7 +95,12 @@ fn left() -> Failure {
 
 impl Seat {
     fn new(role: Role) -> Seat {
-        Seat { role, forwarder: None, bell: None, delivery: NonNull::from(Box::leak(Box::new(seqcast_delivery::NOTHING))) }
+        Seat {
+            role,
+            forwarder: None,
+            bell: None,
+            delivery: NonNull::from(Box::leak(Box::new(seqcast_delivery::NOTHING))),
+        }
     }
 
     #[inline]

@@ -68,6 +68,9 @@ fn the_declarations_are_those_of_the_source_and_need_no_preprocessor() {
     check("seqcast_cdef.h", &made);
 }
 
+/// Functions that take nothing that could be wrong, and do nothing that could panic.
+const TAKES_NOTHING: [&str; 3] = ["seqcast_abi", "seqcast_error_message", "seqcast_error_errno"];
+
 /// The functions that the library exports.
 fn functions() -> Vec<String> {
     let mut names = Vec::new();
@@ -83,13 +86,21 @@ fn functions() -> Vec<String> {
 #[test]
 fn every_function_is_called_with_what_is_no_handle_and_with_null() {
     let misuse = fs::read_to_string(root().join("tests/c/misuse.c")).unwrap();
-    // They have no arguments.
-    let takes_nothing = ["seqcast_abi", "seqcast_error_message", "seqcast_error_errno"];
     let missing: Vec<String> = functions()
         .into_iter()
-        .filter(|name| !takes_nothing.contains(&&**name) && !misuse.contains(&format!("{name}(")))
+        .filter(|name| !TAKES_NOTHING.contains(&&**name) && !misuse.contains(&format!("{name}(")))
         .collect();
     assert!(missing.is_empty(), "not in tests/c/misuse.c: {missing:?}");
+}
+
+#[test]
+fn no_panic_leaves_a_function() {
+    let sources = sources().concat();
+    for name in functions().iter().filter(|name| !TAKES_NOTHING.contains(&&***name)) {
+        let (_, body) = sources.split_once(&format!("fn {name}(")).unwrap();
+        let (body, _) = body.split_once("\n}\n").unwrap();
+        assert!(body.contains("call(|| ") || body.contains("{ make_named("), "{name} does not catch panics: {body}");
+    }
 }
 
 #[test]

@@ -1,60 +1,5 @@
-/* Posting and reading: order, tags, filters, sizes, laps, positions. The argument is the name of a segment. */
+/* Posting and reading: order, tags, filters, sizes, laps, positions. */
 #include "check.h"
-
-static void names_are_those_that_were_given(const char *name) {
-    char text[256], id[64];
-    seqcast_bus_options options = {0};
-    options.size = sizeof options;
-    options.capacity = 64;
-    options.unlink_on_free = 1;
-    seqcast_bus *bus, *other;
-    CHECK_IS(seqcast_bus_open(TEXT(name), NULL, &bus), SEQCAST_E_NOT_FOUND);
-    CHECK(bus == NULL);
-    CHECK_MESSAGE(name);
-    CHECK_IS(seqcast_error_code(SEQCAST_E_NOT_FOUND, text, sizeof text), 9);
-    CHECK(strcmp(text, "not_found") == 0);
-
-    CHECK_IS(seqcast_bus_create(TEXT(name), &options, &bus), 0);
-    CHECK_IS(seqcast_bus_was_created(bus), 1);
-    CHECK_IS(seqcast_bus_create(TEXT(name), &options, &other), SEQCAST_E_EXISTS);
-    CHECK_IS(seqcast_bus_name(bus, text, sizeof text), (int)strlen(name) + 1);
-    CHECK(text[0] == '/' && strcmp(text + 1, name) == 0);
-    CHECK_IS(seqcast_bus_name(bus, text, 4), (int)strlen(name) + 1);
-    CHECK(strlen(text) == 3 && strncmp(text + 1, name, 2) == 0);
-    CHECK_IS(seqcast_bus_name(bus, NULL, 0), (int)strlen(name) + 1);
-    CHECK_IS(seqcast_bus_id(bus, id, sizeof id), 32);
-
-    uint64_t number;
-    CHECK_IS(seqcast_bus_capacity(bus, &number), 0);
-    CHECK_IS(number, 64);
-    CHECK_IS(seqcast_bus_largest_event(bus, &number), 0);
-    CHECK(number > 288);
-
-    /* An existing segment keeps its sizes and reports the differences. */
-    options.capacity = 128;
-    options.unlink_on_free = 0;
-    CHECK_IS(seqcast_bus_open_or_create(TEXT(name), &options, &other), 0);
-    CHECK_IS(seqcast_bus_was_created(other), 0);
-    CHECK(seqcast_bus_differences(other, text, sizeof text) > 0);
-    CHECK(strcmp(text, "capacity is 64, not 128") == 0);
-    CHECK_IS(seqcast_bus_differences(bus, text, sizeof text), 0);
-    CHECK_IS(seqcast_bus_free(other), 0);
-    options.strict = 1;
-    CHECK_IS(seqcast_bus_open_or_create(TEXT(name), &options, &other), SEQCAST_E_OPTIONS_DIFFER);
-
-    CHECK_IS(seqcast_unlink_unheld(TEXT(name)), 0);
-    CHECK_IS(seqcast_bus_is_current(bus), 1);
-    CHECK_IS(seqcast_bus_unlink(bus), 0);
-    CHECK_IS(seqcast_bus_is_current(bus), 0);
-    CHECK_IS(seqcast_unlink(TEXT(name)), SEQCAST_E_NOT_FOUND);
-    CHECK_IS(seqcast_bus_free(bus), 0);
-
-    options.strict = 0;
-    CHECK_IS(seqcast_bus_open_or_create(TEXT(name), &options, &bus), 0);
-    CHECK_IS(seqcast_bus_was_created(bus), 1);
-    CHECK_IS(seqcast_bus_free(bus), 0);
-    CHECK_IS(seqcast_unlink_unheld(TEXT(name)), 1);
-}
 
 static void events_are_read_as_they_were_posted(void) {
     seqcast_bus *bus = small_bus();
@@ -282,13 +227,11 @@ static void waits_end_with_news_or_their_time(void) {
     seqcast_seat_free(seat), seqcast_bus_free(bus);
 }
 
-int main(int argc, char **argv) {
-    CHECK(argc == 2);
+int main(void) {
     CHECK_IS(seqcast_abi(), SEQCAST_ABI);
     char version[32];
     CHECK(seqcast_version(version, sizeof version) > 0 && strchr(version, '.') != NULL);
     CHECK(*seqcast_error_message() == '\0');
-    names_are_those_that_were_given(argv[1]);
     events_are_read_as_they_were_posted();
     large_payloads_come_whole_and_too_large_ones_are_refused();
     a_lapped_seat_is_told_what_it_missed();

@@ -5,7 +5,7 @@
 #define CHECK_HANDLE(call) CHECK_IS(call, SEQCAST_E_HANDLE)
 
 /* Calls everything that takes a bus, and expects `error`. */
-static void bus_calls_give(const seqcast_bus *bus, int error) {
+static void bus_calls_give(seqcast_bus *bus, int error) {
     uint64_t number;
     char text[64];
     seqcast_seat *seat;
@@ -19,6 +19,7 @@ static void bus_calls_give(const seqcast_bus *bus, int error) {
     CHECK_IS(seqcast_bus_capacity(bus, &number), error);
     CHECK_IS(seqcast_bus_largest_event(bus, &number), error);
     CHECK_IS(seqcast_bus_unlink(bus), error);
+    CHECK_IS(seqcast_bus_unlink_if_last(bus), error);
     CHECK_IS(seqcast_bus_subscribe(bus, NULL, &seat), error);
     CHECK_IS(seqcast_bus_publisher(bus, NULL, &seat), error);
     CHECK_IS(seqcast_bus_stats(bus, &stats), error);

@@ -7,6 +7,7 @@ local new_seat = require("resty.seqcast.seat").new
 local options = require "resty.seqcast.options"
 
 local tonumber = tonumber
+local ffi_gc = ffi.gc
 local ffi_new = ffi.new
 
 local C = library.C
@@ -23,6 +24,8 @@ local Bus = {}
 Bus.__index = Bus
 
 local bus_free = C.seqcast_bus_free
+-- Looked up here: at the end of a Lua VM the library may be closed before its objects.
+local bus_unlink_if_last = C.seqcast_bus_unlink_if_last
 
 --- An object of the library's handle.
 local function new(handle)
@@ -83,6 +86,14 @@ Bus.largest_event = number_method("largest_event", C.seqcast_bus_largest_event)
 --- Removes the segment's name. Who has it open goes on.
 function Bus:unlink()
   return done(C.seqcast_bus_unlink(handle_of(self, Bus, "unlink")))
+end
+
+--- Gives the handle back, and removes the segment's name if no handle on it is left in any process. Returns true if
+-- this call removed the name, false if the segment is in use or the name leads to another one.
+function Bus:unlink_if_last()
+  local handle = handle_of(self, Bus, "unlink_if_last")
+  ffi_gc(handle, nil)
+  return truth(bus_unlink_if_last(handle))
 end
 
 --- All figures by name, and `workers`: an array with those of each worker.

@@ -282,6 +282,8 @@ int seqcast_bus_largest_event(const struct seqcast_bus *bus, uint64_t *bytes);
 
 int seqcast_bus_unlink(const struct seqcast_bus *bus);
 
+int seqcast_bus_unlink_if_last(struct seqcast_bus *bus);
+
 int seqcast_unlink(const char *name, size_t name_len);
 
 int seqcast_unlink_unheld(const char *name, size_t name_len);

@@ -1,9 +1,11 @@
 --- The segment of an nginx: its name, its sizes, and that nothing of it stays behind.
 
+local ffi = require "ffi"
 local process = require "ngx.process"
 local seqcast = require "resty.seqcast"
 
 local byte = string.byte
+local ffi_gc = ffi.gc
 local floor = math.floor
 local format = string.format
 local io_open = io.open
@@ -124,7 +126,15 @@ local function open(name, bytes, options, log)
   end
 end
 
---- Joins the bus `name`. Returns the bus and the seat.
+local function give_back(bus, unlink)
+  if unlink then
+    bus:unlink_if_last()
+  else
+    bus:free()
+  end
+end
+
+--- Joins the bus `name`. Returns the bus and the seat, which `leave` takes.
 --
 -- `bytes` is the size of the zone, `options` are those of the segment, `seat_options` those of the seat.
 function _M.join(name, bytes, options, seat_options, log)
@@ -137,11 +147,7 @@ function _M.join(name, bytes, options, seat_options, log)
     local seat
     seat, err = bus:subscribe(seat_options)
     if not seat then
-      local was_created = bus:was_created()
-      bus:free()
-      if was_created then
-        seqcast.unlink_unheld(name)
-      end
+      give_back(bus, bus:was_created())
       return nil, err
     end
     if bus:is_current() then
@@ -153,6 +159,8 @@ function _M.join(name, bytes, options, seat_options, log)
           log(ngx.NOTICE, "worker-events: the segment ", name, " is there already, and otherwise: ", differences)
         end
       end
+      -- At the end of a Lua VM handles are freed before `at_exit` runs, which needs this one.
+      ffi_gc(bus.handle, nil)
       return bus, seat
     end
     seat:free()
@@ -161,13 +169,10 @@ function _M.join(name, bytes, options, seat_options, log)
   return nil, "the segment " .. name .. " is removed and created again all the time"
 end
 
---- Gives seat and bus back, and removes the name if no process has the segment open.
-function _M.leave(name, bus, seat, unlink)
+--- Gives seat and bus back. With `unlink`, the last process removes the name.
+function _M.leave(bus, seat, unlink)
   seat:free()
-  bus:free()
-  if unlink then
-    seqcast.unlink_unheld(name)
-  end
+  give_back(bus, unlink)
 end
 
 --- Calls `run` when this Lua VM is closed, as at the end of a worker: nginx has no other hook for it.

@@ -476,7 +476,7 @@ local function leave()
     local it = joined
     joined, bus_handle, seat_handle, bound = nil, nil, nil, nil
     background:stop_waiting()
-    zone.leave(it.name, it.bus, it.seat, it.unlink)
+    zone.leave(it.bus, it.seat, it.unlink)
   end
 end
 
