@@ -662,13 +662,15 @@ int seqcast_seat_claim(struct seqcast_seat *seat,
 int seqcast_seat_release(struct seqcast_seat *seat,
                          const struct seqcast_claim *claim);
 
-// Makes the seat's bell, if it has none, and starts a thread that sends a byte to `socket` each time the bell begins to be
-// readable: for event loops that wait for sockets of their own and for no other descriptor, as Lua's in nginx does.
-// `options` are those of `seqcast_seat_bell`. Returns 0.
+// Makes the seat's bell, if it has none, and starts a thread that sends a byte to `socket` each time the bell begins
+// to be readable: for event loops that wait for sockets of their own and for no other descriptor, as Lua's in nginx
+// does. `options` are those of `seqcast_seat_bell`. Returns 0.
 //
-// When a byte comes, and once at the beginning, read until `seqcast_seat_next` returns 0, then call `seqcast_seat_arm`.
-// The byte is sent without waiting; if the socket has no room for it, others are there to be read. The library has a
-// descriptor of its own for the socket. A second call sends to another one instead. The thread ends with the bell.
+// When a byte comes, and once at the beginning, read until `seqcast_seat_next` returns 0, then call
+// `seqcast_seat_arm`. The byte is sent without waiting; if the socket has no room for it, others are there to be read.
+// The library has a descriptor of its own for the socket. A second call sends to another one instead. The thread ends
+// with the bell. If other code of the process closes a descriptor of it, `seqcast_seat_arm` returns
+// `SEQCAST_E_BELL_CLOSED`, and this function starts it again.
 int seqcast_seat_forward(struct seqcast_seat *seat,
                          const struct seqcast_bell_options *options,
                          int socket);

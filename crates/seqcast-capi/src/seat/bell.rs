@@ -8,7 +8,7 @@ use seqcast::{BellKind, BellOptions, ErrorKind, PullBell};
 
 use super::{Role, SEATS, Seat, seqcast_seat};
 use crate::argument::{copy_text, place};
-use crate::failure::seqcast_error::SEQCAST_E_NO_BELL;
+use crate::failure::seqcast_error::{SEQCAST_E_BELL_CLOSED, SEQCAST_E_NO_BELL};
 use crate::failure::{Failure, Result, call};
 use crate::options::{Options, duration, read, set};
 
@@ -132,13 +132,26 @@ impl Seat {
     fn arm(&mut self) -> Result<bool> {
         self.subscriber()?;
         let (Role::Subscriber(subscriber), Some(bell)) = (&self.role, &self.bell) else { return Err(no_bell()) };
-        let armed = bell.arm(subscriber);
-        if matches!(&armed, Err(error) if error.kind() == ErrorKind::BellClosed) {
-            // The next call of `seqcast_seat_bell` makes another.
-            self.end_bell();
+        // After both errors the next call of `seqcast_seat_bell` or `_forward` makes another bell.
+        match bell.arm(subscriber) {
+            Ok(_) if self.forwarder.as_ref().is_some_and(|forwarder| !forwarder.is_intact()) => {
+                self.end_bell();
+                Err(thread_closed())
+            }
+            Err(error) if error.kind() == ErrorKind::BellClosed => {
+                self.end_bell();
+                Err(error.into())
+            }
+            armed => Ok(armed?),
         }
-        Ok(armed?)
     }
+}
+
+#[cold]
+fn thread_closed() -> Failure {
+    let text = "other code of this process has closed a descriptor of the thread that seqcast_seat_forward started: \
+                call it again";
+    Failure::new(SEQCAST_E_BELL_CLOSED, text)
 }
 
 #[cold]

@@ -1,10 +1,17 @@
 //! A bell for event loops that wait for sockets of their own and for no other descriptor, as Lua's in nginx.
+//!
+//! Other code of the process may close any number, or put another file on it. Each number is therefore checked right
+//! before it is used or closed. Sockets are told apart by their inode. All epoll sets share one; but a member can be
+//! changed only if the number leads to a set that has the very file under the very number of the member.
 
 use std::ffi::c_int;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixDatagram;
 use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use super::bell::seqcast_bell_options;
@@ -12,13 +19,15 @@ use super::{SEATS, Seat, seqcast_seat};
 use crate::failure::{Failure, Result, call};
 use crate::options::read;
 
-/// Makes the seat's bell, if it has none, and starts a thread that sends a byte to `socket` each time the bell begins to be
-/// readable: for event loops that wait for sockets of their own and for no other descriptor, as Lua's in nginx does.
-/// `options` are those of `seqcast_seat_bell`. Returns 0.
+/// Makes the seat's bell, if it has none, and starts a thread that sends a byte to `socket` each time the bell begins
+/// to be readable: for event loops that wait for sockets of their own and for no other descriptor, as Lua's in nginx
+/// does. `options` are those of `seqcast_seat_bell`. Returns 0.
 ///
-/// When a byte comes, and once at the beginning, read until `seqcast_seat_next` returns 0, then call `seqcast_seat_arm`.
-/// The byte is sent without waiting; if the socket has no room for it, others are there to be read. The library has a
-/// descriptor of its own for the socket. A second call sends to another one instead. The thread ends with the bell.
+/// When a byte comes, and once at the beginning, read until `seqcast_seat_next` returns 0, then call
+/// `seqcast_seat_arm`. The byte is sent without waiting; if the socket has no room for it, others are there to be read.
+/// The library has a descriptor of its own for the socket. A second call sends to another one instead. The thread ends
+/// with the bell. If other code of the process closes a descriptor of it, `seqcast_seat_arm` returns
+/// `SEQCAST_E_BELL_CLOSED`, and this function starts it again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_seat_forward(
     seat: *mut seqcast_seat,
@@ -41,30 +50,25 @@ pub unsafe extern "C" fn seqcast_seat_forward(
 
 /// The thread. It ends when this is dropped.
 pub(super) struct Forwarder {
-    stop: OwnedFd,
+    line: Arc<Line>,
     thread: Option<JoinHandle<()>>,
     /// The process that has it.
     pid: u32,
 }
 
-const BELL: u64 = 0;
-const STOP: u64 = 1;
-
 impl Forwarder {
     fn start(bell: RawFd, socket: RawFd) -> Result<Forwarder> {
-        // SAFETY: both take numbers, as all calls here that make a descriptor.
-        let socket = owned(unsafe { libc::fcntl(socket, libc::F_DUPFD_CLOEXEC, 3) }, "fcntl(F_DUPFD_CLOEXEC)")?;
-        // SAFETY: as above.
-        let stop = owned(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) }, "eventfd")?;
-        // SAFETY: as above.
-        let set = owned(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) }, "epoll_create1")?;
-        watch(&set, stop.as_raw_fd(), libc::EPOLLIN, STOP)?;
-        // By edges: it stays readable until the loop has read.
-        watch(&set, bell, libc::EPOLLIN | libc::EPOLLET, BELL)?;
-        let run = move || forward(&set, &socket);
+        let line = Arc::new(Line::new(bell, socket)?);
+        let waits = Arc::clone(&line);
+        let run = move || while waits.wait_for_bell() && waits.send_byte() {};
         let thread = without_signals(|| thread::Builder::new().name("seqcast-forward".to_owned()).spawn(run));
         let thread = thread.map_err(|error| Failure::of_system("thread", &error))?;
-        Ok(Forwarder { stop, thread: Some(thread), pid: std::process::id() })
+        Ok(Forwarder { line, thread: Some(thread), pid: std::process::id() })
+    }
+
+    /// Returns `true` if the thread still has its descriptors.
+    pub(super) fn is_intact(&self) -> bool {
+        self.line.is_intact()
     }
 }
 
@@ -74,39 +78,151 @@ impl Drop for Forwarder {
         if self.pid != std::process::id() {
             // The thread is the parent's.
             std::mem::forget(thread);
+            self.line.close();
             return;
         }
-        let one = 1_u64.to_ne_bytes();
-        // SAFETY: eight bytes of this frame, to a descriptor that is ours.
-        unsafe { libc::write(self.stop.as_raw_fd(), one.as_ptr().cast(), one.len()) };
-        // It does not panic.
-        let _ = thread.join();
-    }
-}
-
-/// Sends a byte at each edge of the bell, until it is to stop.
-fn forward(set: &OwnedFd, socket: &OwnedFd) {
-    loop {
-        let mut event = libc::epoll_event { events: 0, u64: STOP };
-        // SAFETY: the place is for one event.
-        let count = unsafe { libc::epoll_wait(set.as_raw_fd(), &raw mut event, 1, -1) };
-        match (count, event.u64) {
-            // Interrupted, as by a debugger.
-            (..=0, _) => {}
-            (_, BELL) => {
-                let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-                // SAFETY: one byte of a constant. That it is not sent does not matter: see `seqcast_seat_forward`.
-                unsafe { libc::send(socket.as_raw_fd(), [0_u8].as_ptr().cast(), 1, flags) };
-            }
-            _ => return,
+        // What was closed does not wake it: it ends by itself, at its next look at the latest.
+        if self.line.stop() {
+            // It does not panic.
+            let _ = thread.join();
         }
     }
 }
 
-fn watch(set: &OwnedFd, fd: RawFd, events: c_int, what: u64) -> Result<()> {
-    let mut event = libc::epoll_event { events: events as u32, u64: what };
+/// The descriptors of a thread.
+struct Line {
+    is_stopped: AtomicBool,
+    /// An epoll set of the bell and of `stopped`.
+    set: RawFd,
+    socket: Socket,
+    stopped: Socket,
+    /// The other end of `stopped`.
+    stopper: Socket,
+}
+
+const BELL: u64 = 0;
+const STOP: u64 = 1;
+/// How often the thread looks whether it still has its descriptors, in milliseconds.
+const LOOK_MS: c_int = 60_000;
+
+impl Line {
+    fn new(bell: RawFd, socket: RawFd) -> Result<Line> {
+        let (stopped, stopper) = UnixDatagram::pair().map_err(|error| Failure::of_system("socketpair", &error))?;
+        let sockets = [duplicate(socket)?, above_standard(stopped.into())?, above_standard(stopper.into())?];
+        // SAFETY: a call with a number, that makes a descriptor.
+        let set = above_standard(owned(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) }, "epoll_create1")?)?;
+        control(set.as_raw_fd(), libc::EPOLL_CTL_ADD, sockets[1].as_raw_fd(), libc::EPOLLIN, STOP)?;
+        // By edges: the bell stays readable until the loop has read.
+        control(set.as_raw_fd(), libc::EPOLL_CTL_ADD, bell, libc::EPOLLIN | libc::EPOLLET, BELL)?;
+        let [socket, stopped, stopper] = sockets.map(Socket::of);
+        Ok(Line { is_stopped: AtomicBool::new(false), set: set.into_raw_fd(), socket, stopped, stopper })
+    }
+
+    /// Waits until the bell begins to be readable. Returns `false` if the thread is to end.
+    fn wait_for_bell(&self) -> bool {
+        // Relaxed: it protects no other memory.
+        while !self.is_stopped.load(Ordering::Relaxed) && self.has_set() {
+            let mut event = libc::epoll_event { events: 0, u64: STOP };
+            // SAFETY: the place is for one event.
+            let count = unsafe { libc::epoll_wait(self.set, &raw mut event, 1, LOOK_MS) };
+            if count > 0 {
+                return event.u64 == BELL;
+            }
+            // Interrupted, as by a debugger, or time for a look.
+        }
+        false
+    }
+
+    /// Sends a byte. Returns `false` if the number leads to another file.
+    fn send_byte(&self) -> bool {
+        self.socket.is_ours() && {
+            self.socket.send_byte();
+            true
+        }
+    }
+
+    /// Ends the thread. Returns `false` if it does not hear of it.
+    fn stop(&self) -> bool {
+        let is_heard = self.is_intact() && self.stopper.is_ours();
+        // Relaxed: as above.
+        self.is_stopped.store(true, Ordering::Relaxed);
+        if is_heard {
+            self.stopper.send_byte();
+        }
+        is_heard
+    }
+
+    fn is_intact(&self) -> bool {
+        self.socket.is_ours() && self.has_set()
+    }
+
+    /// Returns `true` if the number of the set leads to it, and that of `stopped` to its member.
+    fn has_set(&self) -> bool {
+        let is_member = || control(self.set, libc::EPOLL_CTL_MOD, self.stopped.number, libc::EPOLLIN, STOP).is_ok();
+        self.stopped.is_ours() && is_member()
+    }
+
+    /// Closes the numbers that lead to what they led to. To be called once.
+    fn close(&self) {
+        if self.has_set() {
+            close(self.set);
+        }
+        for socket in [&self.socket, &self.stopped, &self.stopper] {
+            if socket.is_ours() {
+                close(socket.number);
+            }
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// A socket by its number, which may lead to another file by now.
+struct Socket {
+    number: RawFd,
+    /// What the socket is told by. An open descriptor has one.
+    inode: Option<Inode>,
+}
+
+type Inode = (libc::dev_t, libc::ino_t);
+
+impl Socket {
+    fn of(opened: OwnedFd) -> Socket {
+        let inode = inode_of(opened.as_raw_fd());
+        Socket { number: opened.into_raw_fd(), inode }
+    }
+
+    fn is_ours(&self) -> bool {
+        self.inode.is_some() && inode_of(self.number) == self.inode
+    }
+
+    /// Sends a byte without waiting. If there is no room for it, others are there to be read.
+    fn send_byte(&self) {
+        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        // SAFETY: one byte of a constant.
+        unsafe { libc::send(self.number, [0_u8].as_ptr().cast(), 1, flags) };
+    }
+}
+
+fn inode_of(number: RawFd) -> Option<Inode> {
+    let mut stat = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the place is for what the call writes.
+    if unsafe { libc::fstat(number, stat.as_mut_ptr()) } < 0 {
+        return None;
+    }
+    // SAFETY: written by the call, which has succeeded.
+    let stat = unsafe { stat.assume_init() };
+    Some((stat.st_dev, stat.st_ino))
+}
+
+fn control(set: RawFd, what: c_int, fd: RawFd, flags: c_int, data: u64) -> Result<()> {
+    let mut event = libc::epoll_event { events: flags as u32, u64: data };
     // SAFETY: the event is one of this frame, and the rest are numbers.
-    let result = unsafe { libc::epoll_ctl(set.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &raw mut event) };
+    let result = unsafe { libc::epoll_ctl(set, what, fd, &raw mut event) };
     if result < 0 { Err(last_failure("epoll_ctl")) } else { Ok(()) }
 }
 
@@ -119,16 +235,37 @@ fn owned(fd: c_int, call: &str) -> Result<OwnedFd> {
     if fd < 0 {
         return Err(last_failure(call));
     }
-    // SAFETY: it was just made, and nobody else knows it.
+    // SAFETY: it was just made, and no other code knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Duplicates a descriptor, with a number above the three standard ones.
+fn duplicate(fd: RawFd) -> Result<OwnedFd> {
+    // SAFETY: a call with numbers that makes a descriptor.
+    owned(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) }, "fcntl(F_DUPFD_CLOEXEC)")
+}
+
+fn above_standard(fd: OwnedFd) -> Result<OwnedFd> {
+    if fd.as_raw_fd() > 2 { Ok(fd) } else { duplicate(fd.as_raw_fd()) }
+}
+
+fn close(number: RawFd) {
+    // SAFETY: it was just found to lead to what this file has opened.
+    drop(unsafe { OwnedFd::from_raw_fd(number) });
 }
 
 /// Calls `run` with all signals blocked: a thread that it starts gets none. They are for the program's own threads.
 fn without_signals<T>(run: impl FnOnce() -> T) -> T {
+    // A thread's own instructions raise them, and if they are blocked they end the process without a call of its
+    // handlers.
+    let of_the_thread = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS];
     let (mut all, mut before) = (MaybeUninit::uninit(), MaybeUninit::uninit());
     // SAFETY: both sets are places of this frame, and filled before they are read.
     unsafe {
         libc::sigfillset(all.as_mut_ptr());
+        for signal in of_the_thread {
+            libc::sigdelset(all.as_mut_ptr(), signal);
+        }
         libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
     }
     let result = run();

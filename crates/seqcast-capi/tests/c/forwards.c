@@ -1,5 +1,7 @@
 /* A thread that sends a byte to a socket when there is something to read. */
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -179,6 +181,105 @@ static void a_child_has_no_thread_to_wait_for(void) {
     close(pair[0]), close(pair[1]);
 }
 
+static int count_threads(void) {
+    DIR *folder = opendir("/proc/self/task");
+    CHECK(folder != NULL);
+    int count = 0;
+    for (struct dirent *entry; (entry = readdir(folder)) != NULL;)
+        count += entry->d_name[0] != '.';
+    closedir(folder);
+    return count;
+}
+
+#define NUMBERS 256
+
+/* Notes which numbers are open. */
+static void note_open(char is_open[NUMBERS]) {
+    for (int number = 0; number < NUMBERS; number++)
+        is_open[number] = fcntl(number, F_GETFD) != -1;
+}
+
+/* Puts `mine` on all numbers that are open, and were not before. Returns how many there are. */
+static int take_new_numbers(const char before[NUMBERS], int mine, char taken[NUMBERS]) {
+    int count = 0;
+    note_open(taken);
+    for (int number = 0; number < NUMBERS; number++) {
+        taken[number] = taken[number] && !before[number];
+        if (taken[number])
+            CHECK_IS(dup2(mine, number), number);
+        count += taken[number];
+    }
+    return count;
+}
+
+/* The numbers lead to what the program has put there, and nothing was sent by them. */
+static void expect_untouched(const char taken[NUMBERS], int other_end) {
+    for (int number = 0; number < NUMBERS; number++)
+        CHECK(!taken[number] || fcntl(number, F_GETFD) == 0);
+    CHECK_IS(is_readable(other_end, 0), 0);
+}
+
+/* What a daemon does to descriptors that it did not open: those of the thread alone. */
+static void numbers_that_other_code_takes_are_left_alone(void) {
+    seqcast_bus *bus = small_bus();
+    seqcast_seat *seat = subscribe(bus), *poster = publisher(bus);
+    seqcast_bell_options options = by_posts_alone();
+    char before[NUMBERS], taken[NUMBERS];
+    int pair[2], mine[2], fd, threads = count_threads();
+    CHECK_IS(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair), 0);
+    CHECK_IS(socketpair(AF_UNIX, SOCK_DGRAM, 0, mine), 0);
+    CHECK_IS(seqcast_seat_bell(seat, &options, &fd), 0);
+    note_open(before);
+    CHECK_IS(seqcast_seat_forward(seat, NULL, pair[0]), 0);
+    take_all(seat);
+    CHECK(take_new_numbers(before, mine[0], taken) >= 3);
+    /* The thread is woken, and ends. */
+    post(poster, "x");
+    while (count_threads() > threads)
+        usleep(1000);
+    CHECK_IS(seqcast_seat_arm(seat), SEQCAST_E_BELL_CLOSED);
+    CHECK_MESSAGE("seqcast_seat_forward");
+    CHECK_IS(seqcast_seat_arm(seat), SEQCAST_E_NO_BELL);
+    take_bytes(pair[1]);
+    CHECK_IS(seqcast_seat_forward(seat, &options, pair[0]), 0);
+    expect_events(seat, pair[1], 1);
+    post(poster, "x");
+    expect_events(seat, pair[1], 1);
+    seqcast_seat_free(seat), seqcast_seat_free(poster), seqcast_bus_free(bus);
+    expect_untouched(taken, mine[1]);
+    for (int number = 0; number < NUMBERS; number++)
+        if (taken[number])
+            close(number);
+    close(pair[0]), close(pair[1]), close(mine[0]), close(mine[1]);
+}
+
+/* Those of the bell, too: nothing wakes the thread, and nothing waits for it. */
+static void a_seat_whose_numbers_are_all_taken_ends(void) {
+    int status;
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        seqcast_bus *bus = small_bus();
+        seqcast_seat *seat = subscribe(bus);
+        seqcast_bell_options options = by_posts_alone();
+        char before[NUMBERS], taken[NUMBERS];
+        int pair[2], mine[2];
+        CHECK_IS(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair), 0);
+        CHECK_IS(socketpair(AF_UNIX, SOCK_DGRAM, 0, mine), 0);
+        note_open(before);
+        CHECK_IS(seqcast_seat_forward(seat, &options, pair[0]), 0);
+        take_all(seat);
+        CHECK(take_new_numbers(before, mine[0], taken) >= 6);
+        CHECK_IS(seqcast_seat_free(seat), 0);
+        expect_untouched(taken, mine[1]);
+        /* The thread sleeps on, which valgrind would report. */
+        execl("/bin/true", "true", (char *)NULL);
+        _exit(1);
+    }
+    CHECK_IS(waitpid(child, &status, 0), child);
+    CHECK_IS(status, 0);
+}
+
 static void what_is_no_socket_is_refused(void) {
     seqcast_bus *bus = small_bus();
     seqcast_seat *seat = subscribe(bus), *poster = publisher(bus);
@@ -200,6 +301,8 @@ int main(void) {
     a_second_call_sends_to_another_socket();
     the_thread_takes_no_signals();
     a_child_has_no_thread_to_wait_for();
+    numbers_that_other_code_takes_are_left_alone();
+    a_seat_whose_numbers_are_all_taken_ends();
     what_is_no_socket_is_refused();
     return 0;
 }
