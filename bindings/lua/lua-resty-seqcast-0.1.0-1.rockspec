@@ -10,8 +10,9 @@ source = {
 description = {
   summary = "Events between nginx workers, in place of lua-resty-worker-events",
   detailed = [[
-    resty.worker.events with the calls and options of lua-resty-worker-events 2.0.1, and resty.seqcast, over a lock-free event
-    bus in shared memory: one order for all workers, unique events, safe when a worker is killed or stopped at any moment.
+    resty.worker.events with the calls and options of lua-resty-worker-events 2.0.1, and resty.seqcast, over a
+    lock-free event bus in shared memory: one order for all workers, unique events, safe when a worker is killed or
+    stopped at any moment.
     Needs Rust to build.
   ]],
   license = "MIT OR Apache-2.0",

@@ -45,7 +45,8 @@ class Seat:
         found = os.stat("/dev/shm/" + name)
         options.set_owner, options.owner_uid, options.owner_gid = 1, found.st_uid, found.st_gid
         self._bus, self._seat = ctypes.c_void_p(), ctypes.c_void_p()
-        self._check("bus_open", name.encode(), ctypes.c_size_t(len(name)), ctypes.byref(options), ctypes.byref(self._bus))
+        length = ctypes.c_size_t(len(name))
+        self._check("bus_open", name.encode(), length, ctypes.byref(options), ctypes.byref(self._bus))
         self._check("bus_subscribe", self._bus, None, ctypes.byref(self._seat))
 
     def _check(self, call, *arguments):

@@ -91,8 +91,7 @@ def test_shm_cannot_be_changed(nginx):
     assert worker.polled() == [("s", "e", None)]
 
 
-@pytest.mark.parametrize("zone", [False, True])
-def test_started_is_posted_once(bare, zone):
+def test_started_is_posted_once(bare):
     """By the first configure, and to all."""
     bare.run("ev.register(tap.record)")
     configure(bare, "{ interval = 0 }")
@@ -181,7 +180,8 @@ def test_timeout_is_changed_at_run_time(nginx):
 def test_what_is_not_given_again_stays(nginx):
     worker, = nginx(options="{ interval = 0, timeout = 60 }").workers()
     assert worker.run("return ev.configure {}") is True
-    worker.run("ev.post('s', 'first', nil, 'key') ev.poll() tap.take() ngx.sleep(2.1) ev.post('s', 'second', nil, 'key')")
+    worker.run("ev.post('s', 'first', nil, 'key') ev.poll() tap.take()")
+    worker.run("ngx.sleep(2.1) ev.post('s', 'second', nil, 'key')")
     assert worker.polled() == []
 
 
@@ -190,9 +190,40 @@ def test_a_refused_change_changes_nothing(nginx):
     worker, = nginx(options="{ interval = 0, timeout = 60 }").workers()
     assert worker.run("return ev.configure { timeout = 0.01, wait_max = -1 }") == (
         None, '"wait_max" must be greater than or equal to 0')
-    worker.run("ev.post('s', 'first', nil, 'key') ev.poll() tap.take() ngx.sleep(0.05) ev.post('s', 'second', nil, 'key')")
+    worker.run("ev.post('s', 'first', nil, 'key') ev.poll() tap.take()")
+    worker.run("ngx.sleep(0.05) ev.post('s', 'second', nil, 'key')")
     assert worker.polled() == []
     assert worker.run("return ev.configure {}") is True
+
+
+def test_no_timer_can_be_made(nginx):
+    ng = nginx(init_worker="assert(ngx.timer.at(3600, function() end))", http="lua_max_pending_timers 1;",
+               allowed=["failed to create timer"])
+    worker, = ng.workers()
+    error = "failed to create timer: too many pending timers"
+    assert configure(worker, "{}") == (None, error)
+    assert len(ng.log_lines("[error]", error)) == 1
+
+
+def test_configure_in_a_worker_that_exits(nginx):
+    """The others learn of both its start and its end."""
+    # Of nginx, about each timer that is made so late.
+    ng = nginx(init_worker="", allowed=["open socket #-2 left", "aborting"])
+    old = ng.connect()
+    old.start("""
+        local dict = ngx.shared[next(ngx.shared)]
+        while not dict:get("go") do ngx.sleep(0.01) end
+        return ngx.worker.exiting(), ev.configure { shm = next(ngx.shared), interval = 1 }""")
+    ng._found.remove(old)
+    ng.reload()
+    new = ng.connect()
+    configure(new, "{ interval = 0 }")
+    new.run("ev.poll() ev.register(tap.record, ev.events._source) ngx.shared[next(ngx.shared)]:set('go', 1)")
+    assert old.finish() == (True, True)
+    old.close()
+    seen = []
+    wait_for(lambda: new.poll() and seen.extend(new.seen_all()) or len(seen) == 2, "the end", ng.log)
+    assert [(event[1], event[3]) for event in seen] == [("started", old.pid), ("stopping", old.pid)]
 
 
 def test_debug_shows_the_callbacks(bare):

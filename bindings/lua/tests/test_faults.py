@@ -68,6 +68,43 @@ def test_no_id_exists_before_its_payload(counted):
     assert b.run("return tap.sleeps") == 0
 
 
+def test_a_burst_is_not_lost(nginx):
+    ng = nginx(workers=2)
+    a, b = ng.workers()
+    for worker in (a, b):
+        worker.polled()
+    posted = 20_000
+    a.run("for i = 1, args[1] do assert(ev.post('s', 'e', i)) end", posted)
+    for worker in (a, b):
+        assert worker.run("""
+            ev.poll()
+            local in_order = true
+            local events = tap.take()
+            for i, event in ipairs(events) do in_order = in_order and event[3] == i end
+            return #events, in_order""") == (posted, True)
+    assert ng.log_lines() == []
+
+
+def test_an_idle_poll_takes_no_lock_that_workers_share(nginx):
+    """Each operation on a shared dictionary takes the mutex of its zone, so that pollers wait for each other."""
+    worker, = nginx().workers()
+    worker.polled()
+    assert worker.run("""
+        local methods, kept, count = getmetatable(ngx.shared[next(ngx.shared)]).__index, {}, 0
+        for name, method in pairs(methods) do
+            if type(method) == "function" then
+                kept[name] = method
+                methods[name] = function(...)
+                    count = count + 1
+                    return method(...)
+                end
+            end
+        end
+        for _ = 1, 100 do ev.poll() end
+        for name, method in pairs(kept) do methods[name] = method end
+        return count""") == 0
+
+
 def test_who_was_overrun_is_told_once_how_many_it_missed(nginx):
     ng = nginx(workers=2, allowed=["missed"])
     a, b = ng.workers()

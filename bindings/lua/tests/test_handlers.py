@@ -59,7 +59,9 @@ def test_a_handler_registered_twice_runs_twice_and_goes_at_once(worker):
         ev.register(tap.twice, "s") ev.register(tap.twice, "s") ev.register_weak(tap.twice, "s")
         ev.post("s", "e")""")
     assert names(worker) == ["twice"] * 3
-    assert worker.run("ev.post('s', 'e') return ev.unregister(tap.twice, 's'), ev.unregister(tap.twice, 's')") == (True, False)
+    assert worker.run("""
+        ev.post("s", "e")
+        return ev.unregister(tap.twice, "s"), ev.unregister(tap.twice, "s")""") == (True, False)
     assert names(worker) == []
 
 
@@ -83,8 +85,9 @@ def test_unregister_takes_only_what_is_named(worker):
     assert worker.run("return ev.unregister(tap.it)") is True
     worker.run("ev.post('s', 'f')")
     assert names(worker) == ["it", "it"]
-    assert worker.run("return ev.unregister(tap.it, 'unknown'), ev.unregister(print), ev.unregister(print, 's', 'e')") == (
-        False, False, False)
+    assert worker.run("""
+        return ev.unregister(tap.it, "unknown"), ev.unregister(print), ev.unregister(print, "s", "e")""") == (
+            False, False, False)
 
 
 @pytest.mark.parametrize("call", ["register", "register_weak", "unregister"])

@@ -1,4 +1,4 @@
-"""What `make install` puts in place works from there."""
+"""What `make install` and `luarocks make` put in place works from there."""
 
 import subprocess
 
@@ -9,10 +9,8 @@ from nginx import HERE, LUA_PATH
 pytestmark = pytest.mark.differs
 
 
-def test_installed_files_work(nginx, tmp_path):
-    root = tmp_path / "root"
-    subprocess.run(["make", "-s", "-C", HERE.parent, "install", f"DESTDIR={root}", "PREFIX=/usr"], check=True)
-    lua, lib = root / "usr/share/lua/5.1", root / "usr/lib/lua/5.1"
+def expect_works(nginx, lua, lib):
+    """All files are in the folder `lua`, the library is in `lib`, and nginx finds them there."""
     assert (lib / "libseqcast.so").exists()
     for source in (HERE.parent / "lib").rglob("*.lua"):
         assert (lua / source.relative_to(HERE.parent / "lib")).exists()
@@ -20,6 +18,18 @@ def test_installed_files_work(nginx, tmp_path):
     worker, = ng.workers()
     worker.run("ev.post('s', 'e', 1)")
     assert worker.polled() == [("s", "e", 1)]
+
+
+def test_make_install(nginx, tmp_path):
+    root = tmp_path / "root"
+    subprocess.run(["make", "-s", "-C", HERE.parent, "install", f"DESTDIR={root}", "PREFIX=/usr"], check=True)
+    expect_works(nginx, root / "usr/share/lua/5.1", root / "usr/lib/lua/5.1")
+
+
+def test_luarocks_make(nginx, tmp_path):
+    tree = tmp_path / "tree"
+    subprocess.run(["luarocks", "--lua-version=5.1", f"--tree={tree}", "make"], cwd=HERE.parent, check=True)
+    expect_works(nginx, tree / "share/lua/5.1", tree / "lib/lua/5.1")
 
 
 def test_without_the_library_it_is_said_where_it_was_looked_for(nginx, tmp_path):

@@ -126,7 +126,10 @@ def test_many_reloads_with_workers_that_stay(nginx):
     held = []
     for _ in range(12):
         for worker in ng.workers():
-            worker.start("local deadline = ngx.now() + 15 while ngx.now() < deadline and not ngx.shared[next(ngx.shared)]:get('go') do ngx.sleep(0.05) end return ev.poll()")
+            worker.start("""
+                local deadline, dict = ngx.now() + 15, ngx.shared[next(ngx.shared)]
+                while ngx.now() < deadline and not dict:get("go") do ngx.sleep(0.05) end
+                return ev.poll()""")
             held.append(worker)
         ng._found = []
         ng.reload()

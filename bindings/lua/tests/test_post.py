@@ -25,8 +25,8 @@ def test_post_runs_no_handler(nginx):
 
 
 @pytest.mark.parametrize("data", [
-    None, True, False, 0, -1, 1.5, 1e15, "", "text", "\u00e4\u20ac\U0001f600", "nul \0 and \x7f", [1, 2, 3], {"a": {"b": [None, 1]}}, {},
-    "x" * 100_000, {"ip": "10.0.0.1", "port": 80, "hostname": "a.example"},
+    None, True, False, 0, -1, 1.5, 1e15, "", "text", "\u00e4\u20ac\U0001f600", "nul \0 and \x7f", [1, 2, 3],
+    {"a": {"b": [None, 1]}}, {}, "x" * 100_000, {"ip": "10.0.0.1", "port": 80, "hostname": "a.example"},
 ], ids=lambda data: json.dumps(data)[:20])
 def test_data_arrives_as_it_was(nginx, data):
     worker, = nginx().workers()
@@ -179,7 +179,12 @@ def test_chains_of_posts_end_in_one_poll(nginx):
 def test_all_workers_see_one_order(nginx):
     workers = nginx(workers=3).workers()
     for worker in workers:
-        worker.start("for i = 1, 200 do ev.post('s', 'e' .. i, ngx.worker.pid()) ev.poll() if i % 20 == 0 then ngx.sleep(0.001) end end")
+        worker.start("""
+            for i = 1, 200 do
+                ev.post("s", "e" .. i, ngx.worker.pid())
+                ev.poll()
+                if i % 20 == 0 then ngx.sleep(0.001) end
+            end""")
     for worker in workers:
         worker.finish()
     orders = [worker.polled() for worker in workers]

@@ -128,10 +128,11 @@ def test_zones_are_apart(nginx):
 
 
 @pytest.mark.parametrize("options, error", [
-    ('segment = ""', "name"), ('segment = "a/b"', "name"), ('segment = ("x"):rep(300)', "name"), ("segment = 1", "segment"),
-    ("capacity = 3", "power of two"), ("capacity = '8'", "capacity"), ("capacity = -1", "capacity"), ("capacity = 0.5", "capacity"),
-    ("block_size = 1", "block_size"), ("claims = 2^40", "claims"), ("seats = 100000", "seats"), ("mode = 0", ""), ("mode = 7", "mode"),
-    ("owner = 1", "owner"), ("owner = { uid = 1 }", "owner"), ("unlink = 1", "unlink"), ("capacity = 0/0", "capacity"),
+    ('segment = ""', "name"), ('segment = "a/b"', "name"), ('segment = ("x"):rep(300)', "name"),
+    ("segment = 1", "segment"), ("capacity = 3", "power of two"), ("capacity = '8'", "capacity"),
+    ("capacity = -1", "capacity"), ("capacity = 0.5", "capacity"), ("capacity = 0/0", "capacity"),
+    ("block_size = 1", "block_size"), ("claims = 2^40", "claims"), ("seats = 100000", "seats"), ("mode = 0", ""),
+    ("mode = 7", "mode"), ("owner = 1", "owner"), ("owner = { uid = 1 }", "owner"), ("unlink = 1", "unlink"),
 ])
 def test_bad_options_of_the_segment(nginx, options, error):
     ng = nginx(init_worker="")

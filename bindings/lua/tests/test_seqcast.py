@@ -133,7 +133,9 @@ def test_filters(lua):
             end
         end
         local function post()
-            for _, source in ipairs { "a", "b" } do for _, event in ipairs { "1", "2" } do seat:post(source, event) end end
+            for _, source in ipairs { "a", "b" } do
+                for _, event in ipairs { "1", "2" } do seat:post(source, event) end
+            end
         end
         assert(seat:only_sources { "a" }) post() all[1] = take()
         assert(seat:only { { "a", "2" }, { "b", "1" } }) post() all[2] = take()
@@ -187,8 +189,8 @@ def test_a_publisher_only_posts(lua):
 
 def test_bus(lua):
     found = lua("""
-        return bus:name(), #bus:id(), bus:differences(), bus:was_created(), bus:is_current(), bus:next_id(), bus:capacity(),
-            bus:largest_event() > 64""")
+        return bus:name(), #bus:id(), bus:differences(), bus:was_created(), bus:is_current(), bus:next_id(),
+            bus:capacity(), bus:largest_event() > 64""")
     assert found[1:] == (32, "", True, True, 0, 64, True)
 
 
@@ -215,8 +217,24 @@ def test_named_segments(lua):
         local one = assert(seqcast.create(name))
         one:free()
         return codes, differences, listed, held, current, seqcast.unlink_unheld(name)""", name) == (
-            ["not_found", "exists", "options_differ", "name", "not_found"], "capacity is 64, not 128", True, False, False,
-            True)
+            ["not_found", "exists", "options_differ", "name", "not_found"], "capacity is 64, not 128", True, False,
+            False, True)
+
+
+def test_the_last_handle_removes_the_name(lua):
+    name = f"lua-last-{os.getpid()}"
+    assert lua("""
+        local name = args[1]
+        local first, second = assert(seqcast.create(name)), assert(seqcast.open(name))
+        local seat = first:subscribe { silent = true }
+        local kept = { first:unlink_if_last(), second:unlink_if_last() }
+        assert(seat:post("s", "e"))
+        seat:free()
+        local removed = seqcast.open(name):unlink_if_last()
+        local _, _, freed = second:unlink_if_last()
+        local _, _, gone = seqcast.open(name)
+        return kept, removed, freed, gone, bus:unlink_if_last()""", name) == (
+            [False, False], True, "handle", "not_found", False)
 
 
 def test_figures(lua):
@@ -225,7 +243,8 @@ def test_figures(lua):
         seat:post("s", "e") seat:next()
         return bus:stats()""")
     assert (stats["next_id"], stats["capacity"], stats["seats"]) == (1, 64, 8)
-    assert [(it["label"], it["posted"], it["delivered"]) for it in stats["workers"]] == [("", 1, 1), ("the other", 0, 0)]
+    workers = [(it["label"], it["posted"], it["delivered"]) for it in stats["workers"]]
+    assert workers == [("", 1, 1), ("the other", 0, 0)]
 
 
 def test_inspector_and_tail(lua):
@@ -239,7 +258,8 @@ def test_inspector_and_tail(lua):
         local tail = assert(inspector:tail { start = "oldest", payloads = true })
         local seen, none = tail:next(), tail:next()
         tail:free() inspector:free() seat:free() made:free()
-        return stats.next_id, current, seen.kind, seen.source .. seen.event .. seen.payload, seen.unique, none""", name) == (
+        local texts = seen.source .. seen.event .. seen.payload
+        return stats.next_id, current, seen.kind, texts, seen.unique, none""", name) == (
             1, True, "event", "sepayload", True, None)
 
 
@@ -260,8 +280,10 @@ def test_garbage_frees(lua):
     ("seqcast.create(12)", "bad argument #1 to 'create' (string expected, got number)"),
     ("seqcast.open_or_create('x', 1)", "bad argument #2 to 'open_or_create' (table of options expected, got number)"),
     ("seqcast.create('x', { capacty = 1 })", "bad argument #2 to 'create' (option 'capacty' is not known)"),
-    ("seqcast.create('x', { capacity = 'x' })", "bad argument #2 to 'create' (option 'capacity' must be a whole number)"),
-    ("seqcast.anonymous { owner = 1 }", "bad argument #1 to 'anonymous' (option 'owner' must be a table with the numbers uid and gid)"),
+    ("seqcast.create('x', { capacity = 'x' })",
+     "bad argument #2 to 'create' (option 'capacity' must be a whole number)"),
+    ("seqcast.anonymous { owner = 1 }",
+     "bad argument #1 to 'anonymous' (option 'owner' must be a table with the numbers uid and gid)"),
     ("bus.subscribe()", "bad argument #1 to 'subscribe' (use it as a method: object:subscribe())"),
     ("bus.name(seat)", "bad argument #1 to 'name' (use it as a method: object:name())"),
     ("bus:subscribe { start = 1 }", "option 'start' must be"),
@@ -295,8 +317,9 @@ def test_arguments_of_a_wrong_type_are_lua_errors(lua, code, message):
 
 
 @pytest.mark.parametrize("code, error", [
-    ("seqcast.open('')", "name"), ("seqcast.create(('x'):rep(300))", "name"), ("seqcast.create('x', { capacity = 7 })", "option"),
-    ("seat:post('', 'e')", "topic"), ("seat:post('s', ('x'):rep(256))", "topic"), ("seat:post('seqcast', 'e')", "library_source"),
+    ("seqcast.open('')", "name"), ("seqcast.create(('x'):rep(300))", "name"),
+    ("seqcast.create('x', { capacity = 7 })", "option"), ("seat:post('', 'e')", "topic"),
+    ("seat:post('s', ('x'):rep(256))", "topic"), ("seat:post('seqcast', 'e')", "library_source"),
     ("seat:post('s', 'e', ('x'):rep(100000))", "payload_too_large"), ("seat:post('\\255', 'e')", None),
     ("seat:post('s', 'e', '', { key = '' })", "option"), ("bus:subscribe { start = { resume = 'nonsense' } }", None),
     ("seqcast.inspect('no-such-segment')", "not_found"), ("seqcast.unlink('no-such-segment')", "not_found"),
@@ -313,7 +336,8 @@ def test_used_in_the_master_and_in_a_worker(nginx):
     entry = pwd.getpwnam("nobody")
     ng = nginx(workers=2, user="nobody nogroup", init=f"""
         local seqcast = require "resty.seqcast"
-        shared_bus = assert(seqcast.anonymous {{ capacity = 64, owner = {{ uid = {entry.pw_uid}, gid = {entry.pw_gid} }} }})
+        local owner = {{ uid = {entry.pw_uid}, gid = {entry.pw_gid} }}
+        shared_bus = assert(seqcast.anonymous {{ capacity = 64, owner = owner }})
         masters_seat = assert(shared_bus:subscribe {{ silent = true }})
     """, init_worker="seat = assert(shared_bus:subscribe { silent = true })")
     a, b = ng.workers()
@@ -333,6 +357,10 @@ JUNK = """
     local ffi = require "ffi"
     local seqcast = require "resty.seqcast"
     local names = { "s", "e", "key", "", ("x"):rep(300), "\\255", "\\0", "seqcast" }
+    local options = {
+        "capacity", "seats", "mode", "label", "key", "ttl", "start", "shm", "interval", "timeout", "wait_max",
+        "wait_interval", "segment", "owner", "silent", "type_tag", "payloads", "at", "resume",
+    }
     local function any(depth)
         local kind = math.random(16)
         if kind == 1 then return nil
@@ -353,8 +381,7 @@ JUNK = """
                 if key ~= nil and key == key then t[key] = any(depth + 1) end
             end
             for _ = 1, math.random(0, 2) do
-                t[({ "capacity", "seats", "mode", "label", "key", "ttl", "start", "shm", "interval", "timeout", "wait_max", "wait_interval",
-                     "segment", "owner", "silent", "type_tag", "payloads", "at", "resume" })[math.random(19)]] = any(depth + 1)
+                t[options[math.random(#options)]] = any(depth + 1)
             end
             return t
         else return names[math.random(#names)] end
@@ -375,13 +402,16 @@ def test_junk_for_resty_seqcast(lua):
     for seed in range(8):
         results = lua(JUNK.replace("args[1]", str(seed)) + """
             local objects = { bus, seat, bus:publisher() }
-            local skipped = { wait = true, next = true, create = true, open_or_create = true, unlink = true, unlink_unheld = true }
+            local skipped = {}
+            for _, name in ipairs { "wait", "next", "unlink", "unlink_if_last", "free", "leave" } do
+                skipped[name] = true
+            end
             for _ = 1, 3000 do
                 local object = objects[math.random(3)]
                 local class = getmetatable(object)
                 local methods = {}
                 for name, method in pairs(class) do
-                    if type(method) == "function" and not skipped[name] and name ~= "free" and name ~= "leave" then
+                    if type(method) == "function" and not skipped[name] then
                         methods[#methods + 1] = method
                     end
                 end
@@ -403,7 +433,8 @@ def test_junk_for_resty_worker_events(nginx):
     worker, = ng.workers()
     for seed in range(8):
         worker.run(JUNK.replace("args[1]", str(seed)) + """
-            local calls = { ev.post, ev.post, ev.post_local, ev.register, ev.register_weak, ev.unregister, ev.event_list, ev.configure }
+            local calls = { ev.post, ev.post, ev.post_local, ev.register, ev.register_weak, ev.unregister,
+                            ev.event_list, ev.configure }
             for i = 1, 2000 do
                 try(calls[math.random(#calls)], any(0), any(0), any(0), any(0), any(0))
                 if i % 50 == 0 then try(ev.poll) tap.take() end

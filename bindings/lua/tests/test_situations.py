@@ -1,6 +1,8 @@
 """What Kong's suite makes by writing into the shared dictionary, made by real means: another process posts, reserves
 and is stopped, holds the key. And all else that goes on with other programs on the bus."""
 
+import mmap
+import pathlib
 import signal
 
 import pytest
@@ -9,6 +11,8 @@ from nginx import wait_for
 from other import Other
 
 pytestmark = pytest.mark.differs
+
+SHORT_WAIT = "{ interval = 0, wait_max = 0.05, wait_interval = 0.005 }"
 
 
 @pytest.fixture
@@ -76,9 +80,27 @@ def test_one_process_reserves_and_commits(nginx, other):
     assert ng.log_lines("dropping event") == []
 
 
+def test_wait_interval_is_the_time_between_two_looks(nginx, other):
+    """Also when it is changed at run time."""
+    ng = nginx(init_worker="""
+        require("tap").count_sleeps()
+        assert(require("resty.worker.events").configure {
+            shm = next(ngx.shared), interval = 0, wait_max = 30, wait_interval = 0.002 })""")
+    worker, second = ng.connect(), ng.connect()
+    them = other(ng)
+    for interval in (0.002, 0.003):
+        assert worker.run("tap.slept = {} return ev.configure { wait_interval = args[1] }", interval) is True
+        number = them("reserve")
+        worker.start("return ev.poll()")
+        wait_for(lambda: second.run("return next(tap.slept) ~= nil"), "the poll to wait", ng.log)
+        them("commit", number, "s", "reserved")
+        assert worker.finish() == "done"
+        assert worker.run("return tap.slept") == {str(interval): True}
+
+
 def test_one_process_reserves_and_is_stopped(nginx, other):
     """After wait_max the id is given up for all, and what follows comes."""
-    ng = nginx(workers=2, options="{ interval = 0, wait_max = 0.05, wait_interval = 0.005 }", allowed=["dropping event"])
+    ng = nginx(workers=2, options=SHORT_WAIT, allowed=["dropping event"])
     a, b = ng.workers()
     them = other(ng)
     for worker in (a, b):
@@ -122,7 +144,7 @@ def test_wait_max_is_changed_at_run_time(nginx, other):
 
 def test_a_poll_that_may_not_yield_waits_too(nginx, other):
     """In body_filter_by_lua and the like `ngx.sleep` is not allowed."""
-    ng = nginx(options="{ interval = 0, wait_max = 0.05, wait_interval = 0.005 }", allowed=["dropping event"], server="""
+    ng = nginx(options=SHORT_WAIT, allowed=["dropping event"], server="""
         location = /filter {
             content_by_lua_block { ngx.say("ok") }
             header_filter_by_lua_block { require("tap").answer = require("resty.worker.events").poll() }
@@ -151,8 +173,8 @@ def test_one_process_holds_the_key(nginx, other):
 
 
 @pytest.mark.parametrize("payload, reason", [
-    ("not json", "invalid token"), ("{", "Expected"), ('"open', "Expected"), ('"', "Expected"), ("[1,]", "Expected"), ('"a" "b"', "Expected"),
-    ("s3cret", "invalid token"),
+    ("not json", "invalid token"), ("{", "Expected"), ('"open', "Expected"), ('"', "Expected"), ("[1,]", "Expected"),
+    ('"a" "b"', "Expected"), ("s3cret", "invalid token"),
 ])
 def test_payloads_that_are_no_json(nginx, other, payload, reason):
     ng = nginx(allowed=["failed decoding json event data"])
@@ -164,6 +186,48 @@ def test_payloads_that_are_no_json(nginx, other, payload, reason):
     assert worker.polled() == [("s", "good", 1)]
     line, = ng.log_lines("[error]", "failed decoding json event data", "source=s, event=bad", f"pid={them.pid}")
     assert reason in line and "s3cret" not in line
+
+
+def test_what_no_program_of_the_library_has_written(nginx):
+    """The head of an event, which is before its names, is overwritten in the segment."""
+    ng = nginx(allowed=["dropping event"])
+    worker, = ng.workers()
+    worker.polled()
+    worker.run("ev.post('overwritten', 'e') ev.post('s', 'after')")
+    path = pathlib.Path("/dev/shm", ng.segments()[0])
+    with open(path, "r+b") as segment, mmap.mmap(segment.fileno(), 0) as memory:
+        at = memory.find(b"overwritten")
+        memory[at - 16:at] = b"\xff" * 16
+    assert worker.polled() == [("s", "after", None)]
+    line, = ng.log_lines("[error]", "dropping event")
+    assert "which no program of this library has written" in line
+
+
+def test_a_worker_whose_place_was_taken_takes_another(nginx):
+    """The library's answer is made up here: a seat is lost only if its lock is, and a process of another pid namespace
+    takes it."""
+    ng = nginx(allowed=["failed to read events"])
+    worker, = ng.workers()
+    worker.polled()
+    none, error = worker.run("""
+        local C = require("resty.seqcast").C
+        local index, name = 0, nil
+        repeat
+            index = index + 1
+            name = debug.getupvalue(ev.poll, index)
+        until name == "C"
+        local displaced = { seqcast_seat_next = function() return tonumber(C.SEQCAST_E_DISPLACED) end }
+        debug.setupvalue(ev.poll, index, setmetatable(displaced, { __index = C }))
+        local answer, err = ev.poll()
+        debug.setupvalue(ev.poll, index, C)
+        return answer, err""")
+    assert none is None and error.startswith("failed to read events: ")
+    worker.run("ev.post('s', 'e')")
+    assert worker.polled() == [("s", "e", None)]
+    stats = worker.run("""
+        local seqcast = require "resty.seqcast"
+        return assert(seqcast.inspect(args[1])):stats()""", ng.segments()[0])
+    assert [it["pid"] for it in stats["workers"]] == [worker.pid], "it has one place"
 
 
 def test_payloads_that_nobody_wants_are_not_looked_at(nginx, other):

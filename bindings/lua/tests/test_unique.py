@@ -21,7 +21,8 @@ def test_one_worker_runs_it(nginx):
 
 def test_while_the_key_is_held_others_are_skipped(nginx):
     workers = nginx(workers=2, options="{ interval = 0, timeout = 60 }").workers()
-    workers[0].run("ev.post('s', 'first', nil, 'key') ev.post('s', 'second', nil, 'key') ev.post('s', 'other', nil, 'other')")
+    workers[0].run("ev.post('s', 'first', nil, 'key') ev.post('s', 'second', nil, 'key')")
+    workers[0].run("ev.post('s', 'other', nil, 'other')")
     assert [name for _, name in run_by(workers)] == ["first", "other"]
     workers[1].run("ev.post('s', 'third', nil, 'key')")
     assert run_by(workers) == []
@@ -37,7 +38,8 @@ def test_after_the_timeout_the_key_is_free(nginx):
 
 @pytest.mark.parametrize("first, second, same", [
     ("'a'", "'a'", True), ("'a'", "'b'", False), ("''", "''", True), ("true", "true", True), ("true", "'true'", True),
-    ("1", "'1'", True), ("1", "1.0", True), ("1.5", "'1.5'", True), ("1", "2", False), ("('x'):rep(1000)", "('x'):rep(1000)", True),
+    ("1", "'1'", True), ("1", "1.0", True), ("1.5", "'1.5'", True), ("1", "2", False),
+    ("('x'):rep(1000)", "('x'):rep(1000)", True),
     ("'a\\0b'", "'a\\0c'", False), ("1e100", "'1e+100'", True), ("0.1 + 0.2", "0.3", True),
 ])
 def test_what_is_one_key(nginx, first, second, same):
@@ -77,3 +79,32 @@ def test_a_handler_of_a_unique_event_gets_the_senders_pid(nginx):
     b.poll()
     event, = [event for event in b.seen_all() if event[0] == "s"]
     assert event[3] == a.pid
+
+
+@pytest.mark.differs
+def test_keys_that_have_no_room_are_reported_and_not_run(nginx):
+    ng = nginx(options="{ interval = 0, claims = 16, timeout = 3600 }", allowed=["cannot determine"])
+    worker, = ng.workers()
+    worker.polled()
+    worker.run("for i = 1, 500 do ev.post('s', 'e', i, 'key' .. i) end")
+    ran = len(worker.polled())
+    assert 0 < ran < 500
+    lines = ng.log_lines("[error]", "cannot determine who handles event", "too many unique keys")
+    assert len(lines) == 500 - ran
+
+
+@pytest.mark.differs
+def test_an_event_of_which_the_bus_has_forgotten_the_decision_is_reported_and_not_run_again(nginx):
+    ng = nginx(workers=2, options="{ interval = 0, claims = 16, timeout = 0.001 }", allowed=["cannot determine"])
+    a, b = ng.workers()
+    for worker in (a, b):
+        worker.polled()
+    for number in range(20):
+        a.run("""
+            for i = args[1] * 20 + 1, args[1] * 20 + 20 do ev.post('s', 'e', i, 'key' .. i) end
+            ngx.sleep(0.002)
+            ev.poll()""", number)
+    ran = {event[2] for event in a.polled()}
+    again = {event[2] for event in b.polled()}
+    assert ran and not ran & again
+    assert ng.log_lines("[error]", "cannot determine who handles event", f"{b.pid}#", "polled too late")

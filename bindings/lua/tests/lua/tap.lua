@@ -27,14 +27,15 @@ function tap.take()
   return kept
 end
 
--- Counts how often the module under test sleeps. To be called before it is loaded.
+-- Counts how often the module under test sleeps, and notes for how long. To be called before the module is loaded.
 function tap.count_sleeps()
   local sleep = ngx.sleep
-  tap.sleeps = 0
+  tap.sleeps, tap.slept = 0, {}
   tap.sleep = sleep
-  ngx.sleep = function(...)
+  ngx.sleep = function(seconds)
     tap.sleeps = tap.sleeps + 1
-    return sleep(...)
+    tap.slept[tostring(seconds)] = true
+    return sleep(seconds)
   end
 end
 
