@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Figures of resty.worker.events beside lua-resty-worker-events, alternately in one run on one nginx.
 
-    bench/run.py --original LIB [--rounds N]
+    bench/run.py --original LIB [--rounds N] [--update]
 
-LIB is the folder `lib` of a checkout of lua-resty-worker-events. Without it only this one is measured.
+LIB is the folder `lib` of a checkout of lua-resty-worker-events. Without it only this one is measured. With --update the
+table of README.md is replaced by the one that is printed.
 """
 
 import argparse
+import os
 import pathlib
 import random
 import signal
@@ -201,18 +203,31 @@ ROWS = [
     ("request_p99", "post to handler, a poll per request, 99 %", "{:.0f} us"),
     ("burst_seconds", "20,000 events to 4 workers, zone of 1 MB", "{:.2f} s"),
     ("burst_lost", "lost of them", "{:.0f}"),
-    ("burst_log", "bytes of log", "{:.0f}"),
+    ("burst_log", "bytes of log", "{:,.0f}"),
     ("runs", "100 unique events over slow workers: runs", "{:.0f}"),
     ("large_post", "post of 2 MB", "{:.1f} ms"),
     ("large_read", "read of 2 MB", "{:.1f} ms"),
 ]
 
 
+def update(table):
+    """Puts the table in the place of that of the README."""
+    path = HERE.parent / "README.md"
+    before, rest = path.read_text().split(HEAD, 1)
+    path.write_text(before + table + rest[rest.index("\n\n"):])
+
+
+HEAD = "| | seqcast | lua-resty-worker-events |\n|---|---:|---:|"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--original", type=pathlib.Path)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--update", action="store_true")
     arguments = parser.parse_args()
+    if arguments.update and not arguments.original:
+        parser.error("--update needs --original")
     # So that nginx is ended, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     libs = {"seqcast": OURS}
@@ -225,11 +240,16 @@ def main():
         for name, lib in order:
             print(f"round {number + 1}: {name}", file=sys.stderr)
             found[name].append(measure(lib))
-    print("| | seqcast | lua-resty-worker-events |\n|---|---:|---:|")
+    lines = [HEAD]
     for key, title, form in ROWS:
         cells = [form.format(statistics.median(each[key] for each in found[name])) if name in found else ""
                  for name in ("seqcast", "original")]
-        print(f"| {title} | {cells[0]} | {cells[1]} |")
+        lines.append(f"| {title} | {cells[0]} | {cells[1]} |")
+    table = "\n".join(lines)
+    print(f"{arguments.rounds} rounds; load at the end {os.getloadavg()[1]:.1f}", file=sys.stderr)
+    print(table)
+    if arguments.update:
+        update(table)
 
 
 if __name__ == "__main__":
