@@ -36,6 +36,7 @@ local function new(worker)
     -- What the running loop holds. Weak: a handler may abort the timer that it runs in, and it goes with its stack.
     running = setmetatable({}, { __mode = "v" }),
     is_watching = false,
+    has_stopped = false,
     -- Of the seat, if posts wake this worker, and whether a light thread waits for it or has given up.
     waker = nil,
     waiter = "none",
@@ -110,11 +111,18 @@ local function pause(self, answer, at_once)
   return interval < LONGEST_WAIT and interval or LONGEST_WAIT
 end
 
+local function stop_once(self)
+  if not self.has_stopped then
+    self.has_stopped = true
+    self.worker.stop()
+  end
+end
+
 local function loop(premature, self, token)
   local worker = self.worker
   if premature then
     if not self.is_watching then
-      worker.stop()
+      stop_once(self)
     end
     return
   end
@@ -128,9 +136,13 @@ local function loop(premature, self, token)
       looked = now()
       worker.look()
     end
-    if worker.options().interval == 0 or exiting() then
+    local interval = worker.options().interval
+    if interval == 0 or exiting() then
       self:stop_waiting()
       self.running[1] = nil
+      if interval > 0 and not self.is_watching then
+        stop_once(self)
+      end
     elseif answer == "done" and at_once < MOST_AT_ONCE and has_news(self) then
       at_once = at_once + 1
     else
@@ -150,9 +162,9 @@ local function start_loop(self)
   return true
 end
 
---- Starts the loop if it should run and does not.
+--- Starts the loop if it should run and does not. A worker that exits has ended it.
 function Background:revive()
-  if not self.running[1] and self.worker.options().interval > 0 then
+  if not self.running[1] and self.worker.options().interval > 0 and not exiting() then
     start_loop(self)
   end
 end
@@ -160,7 +172,7 @@ end
 --- Stops the worker when it exits. Looks every now and then whether the loop runs.
 local function watch(premature, self)
   if premature then
-    self.worker.stop()
+    stop_once(self)
     self:stop_waiting()
     self.ticks:post(1)
     -- nginx looks at what was posted when a timer or an event comes, which may be long from now.
