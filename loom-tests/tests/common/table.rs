@@ -1,4 +1,4 @@
-//! A tiny ring with a table of retained events, those who use it, and what must hold at the end.
+//! A tiny ring with a table of retained events, the seats that use it, and the assertions at the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -16,30 +16,30 @@ use crate::sync::{AtomicU64, Mode, Ordering, Words};
 
 /// The first of the slots' three words of a seat.
 const SLOT_HAND: usize = 4;
-/// Where the pool keeps the word that says what a payload is.
+/// The word of a block that says what kind of payload it holds.
 const META: usize = HEAD_WORDS - 1;
-/// An event of the ring: the seat, a word that nobody uses, the note, the value.
+/// An event of the ring: the seat, an unused word, the note, the value.
 const VALUE_AT: usize = NOTE_AT + NOTE_WORDS;
 const EVENT_STRIDE: usize = HEAD_WORDS + VALUE_AT + 1;
 const SLOT_STRIDE: usize = HEAD_WORDS + SLOT_HEAD_WORDS + 1;
 const INDEX_STRIDE: usize = HEAD_WORDS + INDEX_WORDS;
 /// The content of a clear.
 pub(crate) const CLEAR: u64 = 1 << 32;
-/// The time, which stands still.
+/// The time, which does not advance.
 const NOW: u64 = 1;
 
 pub(crate) const KEY: Key = Key([2 << 32, 1]);
 pub(crate) const OTHER: Key = Key([4 << 32, 2]);
 pub(crate) const THIRD: Key = Key([6 << 32, 3]);
-/// Places that an index may have.
+/// The greatest number of places in an index.
 const MOST_PLACES: usize = 3;
 
-/// The second word of a content.
+/// Returns the second word of a content.
 fn second(content: u64) -> u64 {
     content.wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-/// A ring and its table, and what happened to them.
+/// A ring and its table, and a log of what happened.
 #[derive(Clone)]
 pub(crate) struct Tabled {
     pub(crate) ring: Ring,
@@ -56,7 +56,7 @@ pub(crate) struct Tabled {
     log: Arc<Mutex<Log>>,
 }
 
-/// By key, the greatest id that is known of.
+/// By key, the greatest known id.
 type Known = BTreeMap<[u64; 2], u64>;
 
 fn know(known: &mut Known, key: Key, id: u64) {
@@ -64,13 +64,13 @@ fn know(known: &mut Known, key: Key, id: u64) {
     *last = id.max(*last);
 }
 
-/// What posts said and readers saw.
+/// The results of posts and reads.
 #[derive(Debug, Default)]
 struct Log {
-    /// By id: the key of what was retained, and the content.
+    /// By id: the key, if the event is retained, and the content.
     events: BTreeMap<u64, (Option<[u64; 2]>, u64)>,
     known: Known,
-    /// Keys that somebody has begun to clear.
+    /// Keys for which a clear has begun.
     clears: BTreeSet<[u64; 2]>,
 }
 
@@ -85,12 +85,12 @@ impl Log {
     }
 }
 
-/// One that uses the ring and its table.
+/// A seat's holder, which uses the ring and its table.
 pub(crate) struct Sitter {
     ring_hand: Hand,
     claim_hand: Hand,
     keeper: Option<Keeper>,
-    /// What it has posted or read itself.
+    /// The events that it has posted or read itself.
     known: Known,
 }
 
@@ -100,11 +100,11 @@ impl Sitter {
     }
 }
 
-/// A value out of the table.
+/// A value from the table: its id and content.
 pub(crate) type Value = (u64, u64);
 
 impl Tabled {
-    /// A ring of `capacity` cells, all of them one stretch, with `places` for keys and `seats` seats.
+    /// Creates a ring of `capacity` cells in a single stretch, with `places` for keys and `seats` seats.
     pub(crate) fn new(mode: Mode, capacity: usize, places: usize, seats: u16) -> Tabled {
         let count = usize::from(seats);
         let control = |_| Some(mode);
@@ -128,7 +128,7 @@ impl Tabled {
         };
         let (cells, event_blocks, events) = pool(capacity, EVENT_STRIDE, |word| word != HEAD_WORDS + 1);
         let (slots, slot_blocks, slot_pool) = pool(places, SLOT_STRIDE, |_| true);
-        // Floor, used, closing, and the keys of the first places.
+        // The floor, the used and closing sets, and the keys of the first places.
         let (index, _, index_pool) = pool(1, INDEX_STRIDE, |word| {
             let keys = HEAD_WORDS + 3;
             word < keys + MOST_PLACES || (keys + PLACES..keys + PLACES + MOST_PLACES).contains(&word)
@@ -163,7 +163,7 @@ impl Tabled {
         self.seats.sub(usize::from(seat) * seat_words::WORDS + hand, HAND_WORDS)
     }
 
-    /// Takes over `seat`, whose holder is dead or never was.
+    /// Takes over `seat`, whose holder is dead or never existed.
     pub(crate) fn sit(&self, seat: u16) -> Sitter {
         let ring_hand = Hand::adopt(&self.event_pool, self.hand_words(seat, RING_HAND), seat).expect("a sound seat");
         let claim_hand = Hand::adopt(&self.index_pool, self.hand_words(seat, CLAIM_HAND), seat).expect("a sound seat");
@@ -181,7 +181,7 @@ impl Tabled {
         keeper.begin(claim_hand, &mut Index::default(), key, absent, || NOW).expect("a sound table")
     }
 
-    /// B3 to B5, for the slot that `begin` found.
+    /// B3 to B5, with the slot that `begin` returned.
     pub(crate) fn finish(&self, sitter: &mut Sitter, key: Key, slot: u32, content: u64) -> u64 {
         let seat = sitter.ring_hand.seat();
         let deadline = if content == CLEAR { TOMBSTONE } else { NEVER };
@@ -212,13 +212,13 @@ impl Tabled {
         id
     }
 
-    /// Posts `content` under `key`. `None` if there is no place for it.
+    /// Posts `content` under `key`. Returns `None` if there is no place for it.
     pub(crate) fn retain(&self, sitter: &mut Sitter, key: Key, content: u64) -> Option<u64> {
         let slot = self.begin(sitter, key, Absent::Take)?;
         Some(self.finish(sitter, key, slot, content))
     }
 
-    /// Clears `key`. `None` if it has no place.
+    /// Clears `key`. Returns `None` if it has no place.
     pub(crate) fn clear(&self, sitter: &mut Sitter, key: Key) -> Option<u64> {
         self.log.lock().unwrap().clears.insert(key.0);
         let slot = self.begin(sitter, key, Absent::Leave)?;
@@ -231,7 +231,7 @@ impl Tabled {
         let write = |block: Block<'_>| {
             block.meta().store(content, Ordering::Relaxed);
             block.payload()[0].store(u64::from(u16::MAX) << 48, Ordering::Relaxed);
-            // Nothing that could be a note.
+            // These words cannot be a note.
             for word in &block.payload()[NOTE_AT..VALUE_AT] {
                 word.store(u64::MAX, Ordering::Relaxed);
             }
@@ -256,7 +256,7 @@ impl Tabled {
 
     // ---- reading ----
 
-    /// What a reader finds at `next`: `Err` says why there is no event.
+    /// Returns what a reader finds at `next`. `Err` says why there is no event.
     pub(crate) fn poll(&self, sitter: &mut Sitter, next: u64) -> Result<u64, &'static str> {
         match self.ring.look(next).expect("a sound ring") {
             Look::Empty => Err("empty"),
@@ -284,18 +284,18 @@ impl Tabled {
         }
     }
 
-    /// Copies a slot's event out.
+    /// Copies the event from a slot.
     fn copy(look: &SlotLook<'_>) -> Copied<u64> {
         let (content, value) = (look.meta(), look.event()[0].load(Ordering::Relaxed));
         if !look.unchanged() {
             return Copied::Changed;
         }
-        // G13: whole.
+        // G13: the copy is whole.
         assert_eq!(value, second(content), "what is retained is torn");
         Copied::Taken(content)
     }
 
-    /// What is retained under `key`: its id and content.
+    /// Returns the event retained under `key`: its id and content.
     pub(crate) fn get(&self, sitter: &mut Sitter, key: Key) -> Option<Value> {
         if self.table.is_announced(key) {
             sitter.keeper().settle_all().expect("a sound table");
@@ -303,7 +303,7 @@ impl Tabled {
         let found = self.table.get(key, || NOW, Tabled::copy).expect("a sound table");
         assert!(found.is_none_or(|(held, _)| held.key == key), "another key's value was found");
         let value = found.map(|(held, content)| (held.place - 1, content));
-        // G13: nothing older than what it knows of.
+        // G13: the event is not older than the last one that the seat knows of.
         if let Some(&known) = sitter.known.get(&key.0) {
             let may_be_gone = self.log.lock().unwrap().clears.contains(&key.0);
             let is_good = value.map_or(may_be_gone, |(id, _)| id >= known);
@@ -312,8 +312,8 @@ impl Tabled {
         value
     }
 
-    /// J2 to J4: what a reader is handed that goes on at `to` and had read all before `from`. Says whether all it knows is
-    /// void.
+    /// J2 to J4, for a reader that has read everything before `from` and continues at `to`. Returns `true` if
+    /// everything it knows is void, and the events that it is handed.
     pub(crate) fn catch_up(&self, sitter: &mut Sitter, from: u64, to: u64) -> (bool, Vec<(Key, Value)>) {
         if self.table.is_any_announced() {
             sitter.keeper().settle_below(to).expect("a sound table");
@@ -324,15 +324,15 @@ impl Tabled {
         (span.reset && from > 0, copies.into_iter().map(handed).collect())
     }
 
-    /// Reads all that is there.
+    /// Reads all events in the ring.
     pub(crate) fn poll_all(&self, sitter: &mut Sitter) {
         for id in 0..self.ring.newest() {
             let _ = self.poll(sitter, id);
         }
     }
 
-    /// G14, at the end: of each key a reader that goes on at `to` was handed the last event below, or the key has one from
-    /// there on.
+    /// G14, at the end: a reader that continues at `to` was handed the last event of each key below `to`, or the key
+    /// has an event at or after `to`.
     pub(crate) fn judge_handed(&self, to: u64, handed: &[(Key, Value)]) {
         assert!(handed.is_sorted_by(|(_, (a, _)), (_, (b, _))| a < b), "{handed:?} are not in order");
         let log = self.log.lock().unwrap();
@@ -348,7 +348,8 @@ impl Tabled {
 
     // ---- the end ----
 
-    /// What the table holds of `key` at the end: id and content. An unsettled event counts as well: whoever looks settles it.
+    /// Returns the last event of `key` at the end: id and content. It is in the table, or unsettled: a look-up would
+    /// settle it.
     pub(crate) fn at_end(&self, key: Key) -> Option<Value> {
         let mut last = None;
         for slot in self.slots.as_slice() {
@@ -376,12 +377,12 @@ impl Tabled {
         last
     }
 
-    /// Whether no seat says that it posts.
+    /// Returns `true` if no seat announces a key.
     pub(crate) fn is_quiet(&self) -> bool {
         self.announced.as_slice().iter().all(|word| word.at_rest() == 0)
     }
 
-    /// G15: what is in the table is at the place of its key, unless it was cleared. Returns the index's floor.
+    /// G15: a value in the table is at the place of its key. Returns the index's floor.
     fn judge_places(&self) -> u64 {
         let mut index = Index::default();
         self.table.snapshot(0, &mut index).expect("a sound index");
@@ -395,8 +396,8 @@ impl Tabled {
         index.floor
     }
 
-    /// What holds when everybody has gone: each block is in one place, and of each key the last event that anybody knows of
-    /// is in the table, or a later one.
+    /// The assertions after the last actor has ended: each block is in one place, and the table has the last event of
+    /// each key that any seat knows of, or a later one.
     pub(crate) fn judge(&self) {
         let count = self.announced.as_slice().len();
         for (cells, hand) in [(&self.cells, RING_HAND), (&self.slots, SLOT_HAND), (&self.index, CLAIM_HAND)] {
@@ -416,7 +417,7 @@ impl Tabled {
         let log = self.log.lock().unwrap();
         for (&key, &known) in &log.known {
             let kept = self.at_end(Key(key));
-            // What was cleared may be gone, of which a trace is left, and nothing older is there either.
+            // A cleared event may be gone. Then the floor is above it, and no older event is there.
             let is_kept = kept.map_or(floor > known, |(id, _)| id >= known);
             assert!(is_kept, "event {known} of {key:?} is lost: {kept:?} {log:?}");
             if let Some((id, content)) = kept

@@ -1,8 +1,8 @@
-//! An actor is interrupted before a chosen access, and others do what they want meanwhile.
+//! Interrupts an actor before a chosen access, and runs other actors meanwhile.
 //!
-//! This is one preemption and what follows from it, for operations that are too long for a model checker: every access of
-//! an operation is tried, and whole lives of others, their deaths included, take place at it. Memory is sequentially
-//! consistent here.
+//! This tries a single preemption, for operations that are too long for a model checker. It tries every access of an
+//! operation, and runs the whole lives of other actors there, including their deaths. Memory is sequentially consistent
+//! here.
 
 use std::cell::{Cell, RefCell};
 
@@ -27,8 +27,8 @@ pub(crate) fn about_to_access() {
     }
 }
 
-/// Runs `operation` and interrupts it before its access number `access`, counted from 0. Returns `None`, and has run
-/// `interruption` after the operation, if the operation makes fewer accesses.
+/// Runs `operation` and interrupts it before its access number `access`, counted from 0. If the operation makes fewer
+/// accesses, runs `interruption` after it and returns `Err`.
 pub(crate) fn interrupted_at<T>(
     access: u32,
     interruption: impl FnOnce() + 'static,

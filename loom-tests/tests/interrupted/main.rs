@@ -1,7 +1,6 @@
-//! Retained events: operations that are interrupted at every access, by others who act, die and are adopted.
+//! Retained events: operations that are interrupted at every access, by other seats that act, die and are adopted.
 //!
-//! `protocol` is the crate's own source, compiled once more. What must hold at the end is asked by the same oracle as of the
-//! races over loom.
+//! `protocol` is the crate's own source, compiled once more. The same oracle as in the races over loom checks the end.
 
 #[path = "../../../src/protocol/mod.rs"]
 #[allow(dead_code, unused_imports)]
@@ -28,25 +27,25 @@ use protocol::retained::Absent;
 use sync::Mode;
 use table::{CLEAR, KEY, OTHER, Sitter, THIRD, Tabled};
 
-/// More accesses and writes than an operation makes.
+/// More accesses, and more writes, than any operation makes.
 const MANY: u32 = 2_000;
 
 type Act = fn(&Tabled, &mut Sitter);
 
-/// An operation that is interrupted, and what happens at that moment.
+/// An operation, and the other operations that interrupt it.
 #[derive(Clone, Copy)]
 struct Scene {
     capacity: usize,
     places: usize,
-    /// Comes before.
+    /// Runs before the operation.
     prepare: fn(&Tabled),
-    /// What seat 0 does.
+    /// The operation that is interrupted. Seat 0 runs it.
     operation: Act,
-    /// What seat 1 does meanwhile, until it dies.
+    /// Seat 1 runs it meanwhile, until it dies.
     life: Act,
-    /// What its successor does then.
+    /// The successor in seat 1 runs it then.
     successor: Act,
-    /// Comes when the operation is over.
+    /// Runs after the operation.
     after: fn(&Tabled),
 }
 
@@ -71,12 +70,12 @@ impl Scene {
         Scene { after, ..self }
     }
 
-    /// Plays the scene for every access of the operation and every write of the life, with many cells.
+    /// Plays the scene with many cells, for every access of the operation and every write of the life.
     fn play(self) {
         self.play_with(&[8]);
     }
 
-    /// The same with one, two and many cells.
+    /// Plays the scene like [`play`](Scene::play), with one, two and many cells.
     fn play_with_laps(self) {
         self.play_with(&[1, 2, 8]);
     }
@@ -92,7 +91,8 @@ impl Scene {
         report::row(capacities, plays, begin.elapsed().as_secs_f64());
     }
 
-    /// Plays it for every access of the operation. Returns `false` if the life ends before the death, wherever it begins.
+    /// Plays the scene for every access of the operation, with a death at the life's write number `write`. Returns
+    /// `false` if the life never makes that many writes.
     fn play_with_death_at(self, write: u32, plays: &mut u64) -> bool {
         let has_died = Rc::new(Cell::new(false));
         for access in 0..MANY {
@@ -119,7 +119,7 @@ impl Scene {
     }
 }
 
-/// Has `seat` post an event and die before it has settled it.
+/// Has `seat` post an event and die before it settles the event.
 fn leave_unsettled(world: &Tabled, seat: u16, content: u64) {
     let mut sitter = world.sit(seat);
     let slot = world.begin(&mut sitter, KEY, Absent::Take).unwrap();
@@ -128,7 +128,7 @@ fn leave_unsettled(world: &Tabled, seat: u16, content: u64) {
     assert!(world.ring.unsettled(id).is_some());
 }
 
-/// How many writes a first retained post of `seat` makes until the event exists.
+/// Returns the number of writes that the first retained post of `seat` makes until the event exists.
 fn writes_to_post(seat: u16) -> u32 {
     let is_posted = |writes: &u32| {
         let world = Tabled::new(Mode::Plain, 2, 1, 4);
@@ -172,7 +172,7 @@ fn a_post_that_settles_meets_the_lives_of_others() {
     let operation: Act = |world, sitter| _ = world.post(sitter, 10);
     let life: Act = |world, sitter| {
         world.retain(sitter, KEY, 2);
-        // The block of the event that is settled is written again.
+        // These posts write the block of the event that is being settled.
         world.post(sitter, 11);
         world.post(sitter, 12);
         world.clear(sitter, KEY);
@@ -243,7 +243,7 @@ fn a_joiner_is_brought_up_to_date_among_the_lives_of_others() {
 #[test]
 fn a_lapped_reader_is_brought_up_to_date_beside_a_sweep() {
     let operation: Act = |world, sitter| {
-        // It has read the value and not the clear.
+        // The reader has read the value and not the clear.
         let (reset, handed) = world.catch_up(sitter, 1, 2);
         assert!(reset || handed == [(KEY, (1, CLEAR))], "it takes the value for retained: {handed:?}");
     };

@@ -1,4 +1,4 @@
-//! The row of the table for one scene.
+//! The table's row for one scene.
 
 use std::io::Write;
 

@@ -1,5 +1,5 @@
-//! What `src/sync.rs` is to the crate, over plain memory. Before each access the actor that runs may be interrupted: see
-//! `interrupt`.
+//! The counterpart of the crate's `src/sync.rs`, over plain memory. The running actor may be interrupted before each
+//! access: see `interrupt`.
 
 pub(crate) use std::sync::atomic::{AtomicU32, Ordering, fence};
 pub(crate) use std::thread_local;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::{interrupt, life};
 
-/// The models over loom have several.
+/// The models over loom have several modes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     Plain,
@@ -48,7 +48,7 @@ impl AtomicU64 {
         self.0.compare_exchange(current, new, success, failure)
     }
 
-    /// The word when nobody runs any more.
+    /// Returns the word after all actors have ended.
     pub(crate) fn at_rest(&self) -> u64 {
         self.0.load(Ordering::SeqCst)
     }

@@ -1,4 +1,4 @@
-//! Retained events: posting, settling for others, places that are taken away, readers that are brought up to date, deaths.
+//! Retained events: posting, settling for others, sweeps of places, readers that catch up, deaths.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,7 +7,7 @@ use crate::protocol::retained::Absent;
 use crate::race::race;
 use crate::table::{CLEAR, KEY, OTHER, Tabled};
 
-/// In words: what is kept under `key` at the end.
+/// Returns in words what is kept under `key` at the end.
 fn kept_under(world: &Tabled, key: Key) -> String {
     world.at_end(key).map_or("nothing".to_owned(), |(id, content)| format!("{content} at {id}"))
 }
@@ -103,7 +103,7 @@ fn a_helper_that_stopped_is_late_for_its_slot() {
             let (poster, mut sitter) = (world.clone(), world.sit(0));
             let slot = world.begin(&mut sitter, KEY, Absent::Take).unwrap();
             cast.actor(move || {
-                // The helper may have read the slot before the first and exchange it after the second.
+                // The helper may read the slot before the first post and exchange it after the second.
                 poster.finish(&mut sitter, KEY, slot, 0);
                 poster.retain(&mut sitter, KEY, 1);
             });
@@ -152,7 +152,7 @@ fn a_joiner_meets_a_poster() {
             let to = joiner.ring.newest();
             let (reset, handed) = joiner.catch_up(&mut sitter, 0, to);
             assert!(!reset, "a joiner knows nothing that could be void");
-            // G14: what is below its start is handed over, and nothing else.
+            // G14: exactly the events below the reader's start are handed over.
             watch.outcome(match to {
                 0 => {
                     assert_eq!(handed, []);
@@ -184,7 +184,7 @@ fn a_walk_meets_a_sweep() {
         });
         let (reader, watch, mut sitter) = (world.clone(), run.clone(), world.sit(1));
         cast.actor(move || {
-            // It has read the value and not what cleared it.
+            // The reader has read the value and not the clear.
             let (reset, handed) = reader.catch_up(&mut sitter, 1, 2);
             watch.outcome(match (reset, &handed[..]) {
                 (false, [(KEY, (1, CLEAR))]) => "cleared",
@@ -232,7 +232,7 @@ fn a_mark_meets_a_readers_second_look() {
         let slot = world.begin(&mut sitter, KEY, Absent::Take).unwrap();
         cast.actor(move || _ = poster.finish(&mut sitter, KEY, slot, 0));
         let (reader, watch, mut sitter) = (world.clone(), run.clone(), world.sit(1));
-        // That its cell was marked meanwhile makes no event a lapped one.
+        // The mark in the cell does not make the reader miss the event.
         cast.actor(move || {
             watch.outcome(reader.poll(&mut sitter, 0).map_or_else(str::to_owned, |content| content.to_string()))
         });
@@ -333,7 +333,7 @@ fn a_reservation_laps_an_unsettled_one() {
             let (reserver, mut sitter) = (world.clone(), world.sit(1));
             cast.actor(move || {
                 let id = reserver.reserve(&mut sitter);
-                // Else the poster, if it comes after, waits for no one: it laps the reserved id.
+                // Fails if the poster comes later: it does not wait, and laps the reserved id.
                 let _ = reserver.ring.void(id);
             });
             cast.play();
@@ -356,7 +356,7 @@ fn a_helper_that_stopped_is_late_for_another_keys_slot() {
             cast.actor(move || {
                 poster.finish(&mut sitter, KEY, slot, 0);
                 poster.clear(&mut sitter, KEY);
-                // The slot is free for another key's event then, and holds what the clear left.
+                // Then the slot is free for another key's event, and holds what the clear left.
                 poster.begin(&mut sitter, OTHER, Absent::Take);
             });
             let (joiner, watch, mut sitter) = (world.clone(), run.clone(), world.sit(1));
@@ -434,7 +434,8 @@ fn two_posters_are_killed_one_after_the_other() {
                     let mut sitter = victims.sit(mortal as u16);
                     watch.mortal(mortal, || victims.retain(&mut sitter, key, mortal as u64));
                 }
-                // The later one first: its block, which may be its event's value, is not to be used for the other's.
+                // The later one is adopted first: its block may hold its event's value and must not be used for the
+                // other event.
                 victims.sit(1);
                 victims.sit(0);
             });

@@ -1,10 +1,10 @@
-//! What must hold: in every state, and of readers whenever they say that they are up to date.
+//! The assertions: for every state, and for a reader each time it is up to date.
 
 use crate::setting::{Mutant, Setting};
 use crate::world::{Cell, KEYS, Kind, Phase, World, key_of};
 
 impl World {
-    /// The place of the last event of `key` before id `end`.
+    /// Returns the place of the last event of `key` before id `end`.
     fn last_before(&self, key: u8, end: u8) -> u8 {
         let is_of_key = |id: &u8| {
             let event = &self.events[usize::from(*id)];
@@ -13,8 +13,8 @@ impl World {
         (0..end.min(self.taken)).rev().find(is_of_key).map_or(0, |id| id + 1)
     }
 
-    /// G13 and G15: the last event of each key is in the table, or to be settled, or forgotten up to the floor; a key whose
-    /// event is to be settled has its place.
+    /// G13 and G15: the last event of each key is in the table, or is still to be settled, or is at or below the floor.
+    /// If the event of a key is still to be settled, the key has a place.
     pub(crate) fn judge(&self, setting: &Setting) -> Result<(), String> {
         for key in 1..KEYS as u8 {
             let last = self.last_before(key, self.taken);
@@ -36,7 +36,7 @@ impl World {
         Ok(())
     }
 
-    /// G14, of a reader that knows all before its next id.
+    /// G14, for a reader that knows everything before its next id.
     pub(crate) fn judge_view(&self, a: usize) -> Result<(), String> {
         let (next, view) = (self.actors[a].next, self.actors[a].view);
         for key in 1..KEYS as u8 {
@@ -48,7 +48,7 @@ impl World {
                     seen - 1
                 ));
             }
-            // A newer one comes live, or with the next time that it is brought up to date.
+            // It will read a newer one live, or receive it when it catches up again.
             if seen == truth || self.last_before(key, self.taken) > truth {
                 continue;
             }

@@ -1,9 +1,9 @@
-//! The rule of retained events, checked as a rule: every interleaving of posters, of those who settle what others left, of
-//! readers that join or are lapped, look-ups, deaths and adoptions, by a search over states.
+//! The rule of retained events, checked by a search over states: every interleaving of posters, seats that settle the
+//! events of others, readers that join or are lapped, look-ups, deaths and adoptions.
 //!
-//! What is decided is decided by the crate's own code: `Index::plan`, `close`, `unannounced` and `replace`, `Held::has`,
-//! `is_dead` and `floor_without`, `Span::meet` and `takes`. The order of the steps is the model's; that the crate takes them
-//! in that order, and with which memory orderings, is for the races over loom to show (`tests/loom/retained_races.rs`).
+//! The crate's own code makes the decisions: `Index::plan`, `close`, `unannounced` and `replace`, `Held::has`,
+//! `is_dead` and `floor_without`, `Span::meet` and `takes`. The order of the steps is the model's. The races over loom
+//! show that the crate takes the steps in this order, and with which memory orderings (`tests/loom/retained_races.rs`).
 
 #[path = "../../../src/protocol/mod.rs"]
 #[allow(dead_code, unused_imports)]
@@ -25,22 +25,22 @@ use search::Answers;
 use setting::Op::{Big, Clear, Get, Plain, Read, Reserve, Retain};
 use setting::{MUTANTS, Mutant, Setting};
 
-// Answers that come together.
+// Answers that occur together.
 const SETTLING: &[&str] = &["not to be settled any more", "settled by another", "slot moved"];
 const READING: &[&str] = &["handed from the table", "left to come live", "reader settles", "walk again"];
 const LAPS: &[&str] = &["helped", "lapped", "post moved"];
 const ADOPTING: &[&str] = &["adopted", "adopter settles"];
 const SWEEPING: &[&str] = &["alive again", "announced by another", "full", "index moved", "reopened", "swept"];
 
-/// States that a search for a mutant's fault looks at.
+/// The greatest number of states that a search for a mutant's fault visits.
 const MOST: usize = 3_000_000;
 
 fn deep() -> bool {
     std::env::var("SEQCAST_MODEL_DEPTH").is_ok_and(|depth| depth == "deep")
 }
 
-/// Runs `setting` with each of `capacities`, and in a deep run with each of `more`, to its end. All of them together give
-/// the answers `expected`, and no other.
+/// Searches `setting` completely, with each of the capacities `ci`, and in a deep run also with each of `more`. Asserts
+/// that the searches together give exactly the `expected` answers.
 fn check(name: &str, setting: &Setting, [ci, more]: [&[u8]; 2], expected: &[&[&'static str]]) {
     let mut answers = Answers::new();
     for &capacity in ci.iter().chain(if deep() { more } else { &[] }) {
@@ -53,7 +53,7 @@ fn check(name: &str, setting: &Setting, [ci, more]: [&[u8]; 2], expected: &[&[&'
     assert_eq!(answers, expected, "{name}: answers seen (left) are not those allowed (right)");
 }
 
-/// The same, in a deep run only.
+/// Does the same as [`check`], in a deep run only.
 fn check_deep(name: &str, setting: &Setting, capacities: &[u8], expected: &[&[&'static str]]) {
     if deep() {
         check(name, setting, [capacities, &[]], expected);
@@ -404,7 +404,7 @@ fn deep_lapped_readers() {
     check_deep("two readers", &setting, &[1, 2], &[SETTLING, READING, LAPS, &["superseded"]]);
 }
 
-/// The setting in which a mutant shows.
+/// Returns the setting in which a mutant's fault shows.
 fn setting_of(mutant: Mutant) -> Setting {
     match mutant {
         Mutant::DisplaceUnsettled | Mutant::MarkFirst | Mutant::SlotStore | Mutant::NotPreparedAgain => two_writers(),
@@ -433,7 +433,7 @@ fn setting_of(mutant: Mutant) -> Setting {
 fn every_wrong_order_of_steps_is_found() {
     let survivors: Vec<_> = MUTANTS
         .iter()
-        // It breaks nothing: whatever was copied, the slot has changed if it is not whole.
+        // It breaks nothing: if the copy is not whole, the slot has changed.
         .filter(|(mutant, _)| *mutant != Mutant::RecheckBeforeCopy)
         .filter(|(mutant, _)| search::first_fault(&Setting { mutant: *mutant, ..setting_of(*mutant) }, MOST).is_none())
         .collect();

@@ -1,4 +1,4 @@
-//! A place in the table, and the post.
+//! Finding a place in the table, and posting.
 
 use crate::protocol::retained::{PlaceSet, Plan, announcement};
 use crate::search::NO;
@@ -6,11 +6,11 @@ use crate::setting::{Mutant, Op};
 use crate::world::{At, Block, Cell, Event, Kind, NOW, Phase, Said, Turn, World, key_of};
 
 impl World {
-    /// The steps of finding a place.
+    /// Takes a step of finding a place.
     pub(crate) fn find_place(&mut self, turn: &mut Turn<'_>) -> Said {
         let bucket = turn.me.bucket;
         if turn.me.stale == 1 {
-            // Its exchange would fail.
+            // The exchange would fail.
             let actor = &mut self.actors[turn.a];
             actor.leave_index();
             actor.at = At::Index;
@@ -71,7 +71,7 @@ impl World {
         ("announces key", turn.key)
     }
 
-    /// Goes on with `place` of the key's bucket.
+    /// Continues with `place` of the key's bucket.
     fn has_place(&mut self, turn: &Turn<'_>, place: usize) {
         let slot = World::slots_of(turn.setting, turn.setting.bucket_of(turn.key)).start + place;
         let actor = &mut self.actors[turn.a];
@@ -203,7 +203,7 @@ impl World {
         said
     }
 
-    /// The steps of the post itself.
+    /// Takes a step of the post itself.
     pub(crate) fn post(&mut self, turn: &mut Turn<'_>) -> Result<Said, (Said, String)> {
         let own = usize::from(turn.me.own);
         Ok(match turn.me.at {

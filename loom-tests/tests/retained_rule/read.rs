@@ -1,4 +1,4 @@
-//! Being brought up to date, reading, and looking up.
+//! Catching up, reading, and looking up.
 
 use crate::protocol::retained::{Span, announcement};
 use crate::search::NO;
@@ -6,7 +6,7 @@ use crate::setting::Mutant;
 use crate::world::{Actor, At, KEYS, Kind, NOW, PLACES, Phase, Said, Turn, World, key_of};
 
 impl World {
-    /// The steps of a reader.
+    /// Takes a step of a reader.
     pub(crate) fn read(&mut self, turn: &mut Turn<'_>) -> Result<Said, (Said, String)> {
         match turn.me.at {
             At::JoinTo => Ok(self.take_start(turn)),
@@ -61,7 +61,7 @@ impl World {
         said
     }
 
-    /// J2 and G1: settles what is unsettled below `to`.
+    /// J2 and G1: settles the unsettled events below `to`.
     fn scan(&mut self, turn: &mut Turn<'_>) -> Said {
         let (id, actor) = (turn.me.id, &mut self.actors[turn.a]);
         if id >= turn.me.to {
@@ -159,7 +159,7 @@ impl World {
             (actor.to, actor.since) = (self.taken, self.taken);
         }
         if turn.me.reset == 1 {
-            // What is not handed over now is gone, and ids begin again.
+            // An event that is not handed over now is gone, and ids start again.
             if turn.me.from > 0 {
                 turn.answers.insert("reset");
             }
@@ -258,7 +258,7 @@ impl World {
         actor.leave_index();
         actor.slot = 0;
         let Some(held) = held else {
-            // It is dead and gone from the table: what is known of it is found out again.
+            // It is dead and gone from the table. The reader catches up again.
             turn.answer("headless and gone");
             (actor.from, actor.to, actor.reset, actor.at) = (id, id + 1, 1, At::JoinAnn);
             return Ok(("does not find it", id));
@@ -269,7 +269,7 @@ impl World {
         handed.and_then(|()| self.judge_view(turn.a)).map(|()| said).map_err(|broken| (said, broken))
     }
 
-    /// The steps of a look-up.
+    /// Takes a step of a look-up.
     pub(crate) fn look_up(&mut self, turn: &mut Turn<'_>) -> Result<Said, (Said, String)> {
         let slot = self.slot_of(turn.key);
         let actor = &mut self.actors[turn.a];

@@ -1,4 +1,4 @@
-//! The row of the table for one search.
+//! The table's row for one search.
 
 use std::io::Write;
 

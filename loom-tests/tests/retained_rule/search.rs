@@ -1,4 +1,4 @@
-//! Visits every state that can be reached: in depth, or in breadth for the shortest way to a fault.
+//! Visits every reachable state: depth first, or breadth first to find the shortest way to a fault.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use crate::setting::Setting;
 use crate::world::World;
 
-/// Outcomes that were met.
+/// The answers that occurred.
 pub(crate) type Answers = BTreeSet<&'static str>;
 
-/// No number belongs to the step.
+/// The step has no number.
 pub(crate) const NO: u8 = u8::MAX;
 
-/// Which actor takes a step and what the step is.
+/// The actor that takes a step, and the step's text and number.
 #[derive(Clone, Copy)]
 pub(crate) struct Name(pub(crate) u8, pub(crate) &'static str, pub(crate) u8);
 
@@ -29,13 +29,13 @@ impl fmt::Display for Name {
     }
 }
 
-/// A step and where it leads, or what it breaks.
+/// A step, and the state after it or the guarantee that it breaks.
 pub(crate) struct Step {
     pub(crate) name: Name,
     pub(crate) to: Result<World, String>,
 }
 
-/// What a search came upon.
+/// The result of a search.
 pub(crate) struct Found {
     pub(crate) states: usize,
     pub(crate) steps: u64,
@@ -43,7 +43,7 @@ pub(crate) struct Found {
     pub(crate) time: Duration,
 }
 
-/// For keys that are hashes.
+/// A hasher for keys that are hashes already.
 #[derive(Default)]
 struct AsItIs(u64);
 
@@ -63,7 +63,7 @@ impl Hasher for AsItIs {
 
 type Seen = HashSet<u128, BuildHasherDefault<AsItIs>>;
 
-/// 128 bits, so that two states are never taken for one.
+/// A hash of 128 bits, so that two different states do not collide.
 fn fingerprint(bytes: &[u8]) -> u128 {
     let (mut a, mut b) = (0x9e37_79b9_7f4a_7c15_u64, 0xd1b5_4a32_d192_ed03_u64);
     for chunk in bytes.chunks(8) {
@@ -78,7 +78,7 @@ fn fingerprint(bytes: &[u8]) -> u128 {
     u128::from(a) << 64 | u128::from(b ^ a.rotate_left(17))
 }
 
-/// One step on the way to the state that is being looked at, and the steps from there that are still to be taken.
+/// One step on the way to the current state, and the steps from there that are still to be taken.
 struct Frame {
     name: Name,
     left: std::vec::IntoIter<Step>,
@@ -88,7 +88,7 @@ struct Frame {
 ///
 /// # Panics
 ///
-/// If a step breaks a guarantee. The message tells the way there.
+/// If a step breaks a guarantee. The message lists the steps that lead there.
 pub(crate) fn every_state(setting: &Setting) -> Found {
     let begin = Instant::now();
     let start = World::begin(setting);
@@ -122,7 +122,7 @@ pub(crate) fn every_state(setting: &Setting) -> Found {
     found
 }
 
-/// What breaks first, as few steps from the beginning as can be, if anything does within `most` states.
+/// Returns the fault that the fewest steps lead to, if one is found within `most` states.
 pub(crate) fn first_fault(setting: &Setting, most: usize) -> Option<String> {
     let start = World::begin(setting);
     let mut seen = Seen::default();

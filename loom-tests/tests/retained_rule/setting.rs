@@ -1,27 +1,27 @@
-//! How large a world is, what its actors do, and which steps are taken wrongly.
+//! The size of a world, the programs of its actors, and the steps that are taken wrongly.
 
-/// What an actor does, one after the other.
+/// An operation of an actor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
     /// Posts an event that is not retained.
     Plain,
     /// Posts a value under a key.
     Retain(u8),
-    /// The same in two fragments.
+    /// Posts a value in two fragments.
     Big(u8),
     Clear(u8),
-    /// Looks a key up.
+    /// Looks up a key.
     Get(u8),
-    /// Takes an id that readers then give up.
+    /// Takes an id, which readers then give up.
     Reserve,
-    /// Joins, is brought up to date and reads; after every lap it is brought up to date again.
+    /// Joins, catches up and reads. After every lap it catches up again.
     Read,
 }
 
 macro_rules! mutants {
     ($($name:ident $what:literal)+) => {
-        /// A step that is taken wrongly, in the model itself. Decisions that the model takes with the crate's own code have
-        /// their mutants there.
+        /// A step that the model takes wrongly. The decisions, which the crate's own code makes, have their mutants in
+        /// the crate.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) enum Mutant {
             None,
@@ -62,7 +62,7 @@ mutants! {
     RecheckBeforeCopy "S4 before the copy"
 }
 
-/// What there is of everything.
+/// The sizes, and the programs of the actors.
 #[derive(Clone, Debug)]
 pub(crate) struct Setting {
     /// Cells of the ring.
@@ -72,9 +72,9 @@ pub(crate) struct Setting {
     pub(crate) buckets: u8,
     pub(crate) programs: Vec<Vec<Op>>,
     pub(crate) kills: u8,
-    /// Values whose ttl may end, at any moment.
+    /// The number of values whose ttl may end, at any moment.
     pub(crate) expiries: u8,
-    /// Asks in every state that every actor, left alone, comes to an end.
+    /// Check in every state that each actor, running alone, ends its operation.
     pub(crate) alone: bool,
     pub(crate) mutant: Mutant,
 }
@@ -121,7 +121,7 @@ impl Setting {
         Setting { alone: true, ..self }
     }
 
-    /// The bucket of `key`: where there are two, key 1 has one for itself.
+    /// Returns the bucket of `key`. If there are two, key 1 has one of its own.
     pub(crate) fn bucket_of(&self, key: u8) -> u8 {
         u8::from(self.buckets > 1 && key > 1)
     }

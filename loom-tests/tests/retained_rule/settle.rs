@@ -1,11 +1,11 @@
-//! Settling, and what an adopter does.
+//! Settling, and adoption.
 
 use crate::search::NO;
 use crate::setting::{Mutant, Op};
 use crate::world::{At, Block, EMPTY, Kind, Phase, Said, Turn, World, actor_of, key_of};
 
 impl World {
-    /// The steps of settling.
+    /// Takes a step of settling.
     pub(crate) fn settling(&mut self, turn: &mut Turn<'_>) -> Result<Said, (Said, String)> {
         let id = turn.me.settling;
         let event = self.events[usize::from(id)];
@@ -94,7 +94,8 @@ impl World {
         Ok(said)
     }
 
-    /// S5. What is put into a slot is whole, its own, in its key's slot, and not older than what it replaces.
+    /// S5. Asserts that the event put into a slot is whole, the right one, in its key's slot, and not older than the
+    /// one it replaces.
     fn exchange_slot(&mut self, turn: &mut Turn<'_>) -> Result<Said, (Said, String)> {
         let id = turn.me.settling;
         let event = self.events[usize::from(id)];
@@ -126,12 +127,12 @@ impl World {
         }
         if turn.is(Mutant::ClearForgets) && event.kind == Kind::Clear {
             self.blocks[own] = EMPTY;
-            // As good as being told: it is dead.
+            // The event is dead, so the floor may cover it.
             let floor = &mut self.floors[usize::from(turn.setting.bucket_of(event.key))];
             *floor = (*floor).max(id + 1);
         }
         let displaced = std::mem::replace(&mut self.slots[slot], turn.me.own);
-        // Its new holder scribbles at once.
+        // Its new holder overwrites it at once.
         self.blocks[usize::from(displaced)] = EMPTY;
         for (a, actor) in self.actors.iter_mut().enumerate() {
             if a != turn.a && actor.s_read == 1 && actor.s_slot == turn.me.s_slot {
@@ -144,7 +145,7 @@ impl World {
         Ok(said)
     }
 
-    /// The steps of an adopter.
+    /// Takes a step of an adopter.
     pub(crate) fn adopt(&mut self, turn: &mut Turn<'_>) -> Said {
         if turn.me.at == At::AdoptEnd {
             self.announced[turn.a] = 0;
@@ -174,7 +175,7 @@ impl World {
         said
     }
 
-    /// Whether the reader `a` has something to read.
+    /// Returns `true` if the reader `a` has something to read.
     pub(crate) fn has_news(&self, setting: &crate::setting::Setting, a: usize) -> bool {
         let next = self.actors[a].next;
         let is_reader = setting.programs[a].get(usize::from(self.actors[a].op)) == Some(&Op::Read);

@@ -1,11 +1,12 @@
-//! Everything that a step can change, and which steps can be taken.
+//! The state: everything that a step can change. And the steps that can be taken in it.
 //!
-//! What the exchange's own models show is taken for granted: the exchange of a cell is one step that moves a block, an
-//! adopter learns which block the dead held, and what is copied between two looks at a cell that did not change is what was
-//! published. So a cell of the ring stands with its event, and the index of a bucket is read and exchanged whole. The
-//! private blocks of the table, which others copy while their holders live, are words here.
+//! The exchange has its own models, and this one relies on what they show: the exchange of a cell is one step that
+//! moves a block; an adopter learns which block its dead predecessor held; a copy that was made between two looks at an
+//! unchanged cell is what was published. Therefore a cell of the ring contains its event here, and the index of a
+//! bucket is read and exchanged whole. The private blocks of the table are modelled word by word, because other seats
+//! copy them while their holders live.
 //!
-//! Ids are counted plus one where 0 means "none": such numbers are called places of the order.
+//! An id plus one is called a place of the order: 0 means "none".
 
 use crate::protocol::claims::Key;
 use crate::protocol::retained::{Held, Index, NEVER, PlaceSet, TOMBSTONE};
@@ -16,17 +17,17 @@ pub(crate) const CELLS: usize = 4;
 pub(crate) const EVENTS: usize = 12;
 /// Keys are numbered from 1.
 pub(crate) const KEYS: usize = 4;
-/// Of all buckets together.
+/// The slots of all buckets.
 pub(crate) const PLACES: usize = 2;
 pub(crate) const BUCKETS: usize = 2;
 pub(crate) const ACTORS: usize = 4;
 const BLOCKS: usize = PLACES + ACTORS;
-/// The time. What has expired did so at this very moment.
+/// The time. An expired value's ttl ends exactly now.
 pub(crate) const NOW: u64 = 1;
-/// Steps that an actor left alone may take until its operation ends.
+/// The greatest number of steps that an actor takes to end its operation if it runs alone.
 const LONGEST_ALONE: u32 = 200;
 
-/// What the cell of an id says.
+/// The content of a cell.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -36,25 +37,25 @@ pub(crate) enum Phase {
     Void,
 }
 
-/// What an event is.
+/// The kind of an event.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Plain,
-    /// A fragment that is not the last.
+    /// A fragment other than the last.
     Part,
     Value,
     Clear,
 }
 
-/// Where an actor is in what it does.
+/// The next step of an actor.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum At {
     Start,
     Done,
     Dead,
-    // A place.
+    // Finding a place.
     Announce,
     Index,
     Reopen,
@@ -64,7 +65,7 @@ pub(crate) enum At {
     SweepAnn,
     SweepSlot,
     Remove,
-    // The post.
+    // Posting.
     PrepareA,
     PrepareB,
     Look,
@@ -80,7 +81,7 @@ pub(crate) enum At {
     // Adoption.
     AdoptScan,
     AdoptEnd,
-    // Being brought up to date, and reading.
+    // Catching up, and reading.
     JoinTo,
     JoinAnn,
     Scan,
@@ -105,7 +106,7 @@ pub(crate) enum At {
 pub(crate) struct Event {
     pub(crate) kind: Kind,
     pub(crate) key: u8,
-    /// Which actor posted it, and its value.
+    /// The actor that posted it, and its value.
     pub(crate) tag: u8,
     pub(crate) slot: u8,
     pub(crate) block: u8,
@@ -113,7 +114,7 @@ pub(crate) struct Event {
     pub(crate) head: u8,
 }
 
-/// A block of the table. Its value is two halves of which each is the event's tag.
+/// A block of the table. Its value has two halves; each half is the event's tag.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Block {
@@ -138,7 +139,7 @@ pub(crate) struct Cell {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Actor {
     pub(crate) at: At,
-    /// Where it goes on after settling or scanning.
+    /// The step after settling or scanning.
     pub(crate) after_settle: At,
     pub(crate) after_scan: At,
     /// The number of its operation.
@@ -147,22 +148,22 @@ pub(crate) struct Actor {
     pub(crate) own: u8,
     /// The slot of its key.
     pub(crate) slot: u8,
-    /// Fragments posted, and the id of the first.
+    /// The number of fragments posted, and the id of the first.
     pub(crate) part: u8,
     pub(crate) head: u8,
     pub(crate) prepared: u8,
-    /// The id that it is about to take or has taken, or looks at.
+    /// The id that it tries to take, has taken, or looks at.
     pub(crate) id: u8,
     pub(crate) seen: Cell,
-    /// Work on a bucket of the index: which, whether it was exchanged since it was read, how far it is, sets of places, a
-    /// floor.
+    /// Work on a bucket of the index: the bucket; 1 if it was exchanged since it was read; the progress; sets of
+    /// places; a floor.
     pub(crate) bucket: u8,
     pub(crate) stale: u8,
     pub(crate) i: u8,
     pub(crate) dead: u8,
     pub(crate) gone: u8,
     pub(crate) floor: u8,
-    /// Settling: the event, its slot, whether that was read and exchanged since.
+    /// Settling: the event; its slot; 1 if the slot was read; 1 if it was exchanged since.
     pub(crate) settling: u8,
     pub(crate) s_slot: u8,
     pub(crate) s_read: u8,
@@ -175,18 +176,18 @@ pub(crate) struct Actor {
     pub(crate) from: u8,
     pub(crate) to: u8,
     pub(crate) reset: u8,
-    /// Whether the walk began with a reset.
+    /// 1 if the walk began with a reset.
     pub(crate) began_reset: u8,
     pub(crate) last: u8,
     pub(crate) view: [u8; KEYS],
     pub(crate) copies: [u8; KEYS],
-    /// The keys of the bucket's places, as it was read for the walk.
+    /// The keys of the bucket's places, as read for the walk.
     pub(crate) snapshot: [u8; PLACES],
-    /// The least place that a look-up may answer with.
+    /// The lowest place that a look-up may return.
     pub(crate) least: u8,
 }
 
-/// All there is at one moment: bytes without padding, so that it is told from others by them.
+/// One state. It is bytes without padding, so two states are equal if their bytes are.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct World {
@@ -201,17 +202,17 @@ pub(crate) struct World {
     pub(crate) closing: [u8; PLACES],
     pub(crate) floors: [u8; BUCKETS],
     pub(crate) announced: [u8; ACTORS],
-    /// What an actor has announced and others do not see yet, plus one.
+    /// The key that an actor has announced and others do not see yet, plus one.
     pub(crate) buffered: [u8; ACTORS],
     pub(crate) expired: [u8; EVENTS],
     expiries: u8,
     kills: u8,
-    /// The last place of each key that anybody knows of.
+    /// The last place of each key that any actor knows of.
     pub(crate) observed: [u8; KEYS],
     pub(crate) actors: [Actor; ACTORS],
 }
 
-/// A key as the crate knows it. Its announcement tells it from the others.
+/// Returns a key as the crate represents it. Each key has a different announcement.
 pub(crate) fn key_of(key: u8) -> Key {
     Key([u64::from(key) << 1, u64::from(key)])
 }
@@ -255,12 +256,12 @@ impl Actor {
         }
     }
 
-    /// Forgets what the work on the index needed.
+    /// Resets the locals of the work on the index.
     pub(crate) fn leave_index(&mut self) {
         (self.bucket, self.stale, self.i, self.dead, self.gone, self.floor) = (0, 0, 0, 0, 0, 0);
     }
 
-    /// Ends the operation and forgets every local that the next one does not need.
+    /// Ends the operation and resets every local that the next one does not need.
     pub(crate) fn end(&mut self) {
         self.leave_index();
         let nothing = Actor::begin(0);
@@ -279,7 +280,7 @@ impl Actor {
     }
 }
 
-/// What an actor does in its step: what it is called, and with which number.
+/// A step as reports show it: a text, and a number.
 pub(crate) type Said = (&'static str, u8);
 
 /// A turn of actor `a`.
@@ -303,7 +304,7 @@ impl Turn<'_> {
         self.answers.insert(answer);
     }
 
-    /// What tells the value of this operation from all others.
+    /// Returns the tag of this operation's value: no other operation has it.
     pub(crate) fn tag(&self) -> u8 {
         self.a as u8 * 16 + self.me.op + 1
     }
@@ -313,7 +314,7 @@ impl Turn<'_> {
     }
 }
 
-/// The actor whose event bears `tag`.
+/// Returns the actor that posted the event with `tag`.
 pub(crate) fn actor_of(tag: u8) -> usize {
     usize::from((tag - 1) / 16)
 }
@@ -345,12 +346,12 @@ impl World {
 
     pub(crate) fn bytes(&self) -> &[u8] {
         const { assert!(align_of::<World>() == 1) };
-        // SAFETY: the type has alignment 1 and so have all its fields: there is no padding, and every byte is one of an
-        // integer or of an enum without fields.
+        // SAFETY: the type and all its fields have alignment 1. Therefore there is no padding, and every byte belongs
+        // to an integer or to an enum without fields.
         unsafe { std::slice::from_raw_parts(std::ptr::from_ref(self).cast(), size_of::<World>()) }
     }
 
-    // ---- the index and the slots, as the crate's decisions see them ----
+    // ---- the index and the slots, in the types that the crate's decisions take ----
 
     /// The slots of a bucket's places.
     pub(crate) fn slots_of(setting: &Setting, bucket: u8) -> std::ops::Range<usize> {
@@ -359,7 +360,7 @@ impl World {
         first..first + places
     }
 
-    /// The bucket as a copy of it says.
+    /// Returns a copy of the bucket.
     pub(crate) fn index(&self, setting: &Setting, bucket: u8) -> Index {
         let mut index = Index::default();
         index.floor = self.floors[usize::from(bucket)].into();
@@ -374,7 +375,7 @@ impl World {
         index
     }
 
-    /// Exchanges a bucket. What actor `by` has announced is seen from then on.
+    /// Exchanges a bucket. From then on all actors see what actor `by` has announced.
     pub(crate) fn exchange_index(&mut self, setting: &Setting, by: usize, bucket: u8, index: &Index) {
         for (place, slot) in World::slots_of(setting, bucket).enumerate() {
             let used = index.used.contains(place);
@@ -403,7 +404,7 @@ impl World {
         }
     }
 
-    /// What a slot holds.
+    /// Returns the content of a slot.
     pub(crate) fn held(&self, slot: usize) -> Held {
         let block = self.blocks[usize::from(self.slots[slot])];
         let deadline = match block.place.checked_sub(1).map(usize::from) {
@@ -419,7 +420,7 @@ impl World {
         self.keys.iter().position(|&other| other == key)
     }
 
-    /// Whether nobody can be told more of event `id` than that it is gone.
+    /// Returns `true` if event `id` is a clear or has expired.
     pub(crate) fn is_over(&self, id: u8) -> bool {
         let id = usize::from(id);
         self.events[id].kind == Kind::Clear || self.expired[id] != 0
@@ -429,12 +430,12 @@ impl World {
         usize::from(id % setting.capacity)
     }
 
-    /// Whether the cell of `id` is that id's, in `phase`.
+    /// Returns `true` if event `id` is still in its cell, in `phase`.
     pub(crate) fn is_in(&self, setting: &Setting, id: u8, phase: Phase) -> bool {
         self.cells[World::cell_of(setting, id)] == Cell { place: id + 1, phase }
     }
 
-    /// What actor `a` has stored is seen by all.
+    /// Makes the stores of actor `a` visible to all actors.
     pub(crate) fn flush(&mut self, a: usize) {
         if self.buffered[a] != 0 {
             self.announced[a] = self.buffered[a] - 1;
@@ -447,7 +448,7 @@ impl World {
         *seen = (*seen).max(place);
     }
 
-    /// Sends actor `a` to settle event `id`, and then to `after`.
+    /// Has actor `a` settle event `id` and then continue with `after`.
     pub(crate) fn settle(&mut self, a: usize, id: u8, after: At) {
         let actor = &mut self.actors[a];
         (actor.at, actor.after_settle, actor.settling) = (At::S2, after, id);
@@ -455,7 +456,7 @@ impl World {
 
     // ---- steps ----
 
-    /// The step that actor `a` takes next, if it can.
+    /// Returns the next step of actor `a`, if there is one.
     fn step(&self, setting: &Setting, a: usize, answers: &mut Answers) -> Option<(Said, Result<World, String>)> {
         let me = self.actors[a];
         let op = setting.programs[a].get(usize::from(me.op)).copied();
@@ -519,7 +520,7 @@ impl World {
         ("begins", turn.me.op)
     }
 
-    /// Every step that anybody could take now. What is answered on the way goes to `answers`.
+    /// Returns every step that is possible now. Adds the answers of these steps to `answers`.
     pub(crate) fn steps(&self, setting: &Setting, answers: &mut Answers) -> Vec<Step> {
         let mut steps = vec![];
         for a in 0..setting.programs.len() {
@@ -540,7 +541,7 @@ impl World {
         steps
     }
 
-    /// What happens to actor `a` beside its own steps.
+    /// Adds the steps that happen to actor `a` without being its own.
     fn others(&self, setting: &Setting, a: usize, answers: &mut Answers, steps: &mut Vec<Step>) {
         let me = &self.actors[a];
         if self.buffered[a] != 0 {
@@ -574,7 +575,7 @@ impl World {
         }
     }
 
-    /// Whether actor `a` ends its operation if nobody else takes a step.
+    /// Returns `true` if actor `a` ends its operation when no other actor takes a step.
     fn ends_alone(&self, setting: &Setting, a: usize, answers: &mut Answers) -> bool {
         let (mut world, op) = (*self, self.actors[a].op);
         for _ in 0..LONGEST_ALONE {
