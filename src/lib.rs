@@ -342,7 +342,7 @@ mod worker;
 pub use bus::{Bus, unlink};
 pub use claim::{Claim, Claimed, Unique};
 pub use error::{Cause, Difference, Error, ErrorKind, Holder, Result, SizeLimit};
-pub use event::{Event, EventBuilder, Payload, Tagged, Topic, library};
+pub use event::{Event, EventBuilder, Payload, Scope, Tagged, Topic, library};
 #[cfg(feature = "typed")]
 pub use event::{Typed, TypedEvent};
 pub use identity::{BusId, Position};
@@ -358,7 +358,7 @@ pub use seat::reservation::Reservation;
 pub use seat::stats::{Sizes, Stats, WorkerStats};
 pub use seat::subscriber::Subscriber;
 pub use segment::options::SegmentOptions;
-pub use worker::{Bell, Handler, Outcome, Polled, Poller, Registration, Scope, Waited, Waker, WeakWorker, Worker};
+pub use worker::{Bell, Handler, Outcome, Polled, Poller, Registration, Waited, Waker, WeakWorker, Worker};
 
 /// The README's program, so that it keeps compiling.
 #[cfg(doctest)]

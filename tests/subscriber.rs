@@ -130,6 +130,26 @@ alone! {
         assert_eq!(all(&mut filtered), []);
     }
 
+    fn g9_a_filter_of_scopes_leaves_unique_events_outside_of_them_to_others() {
+        let (_name, bus) = bus(&small());
+        let (mut filtered, mut other) = (subscribe(&bus), subscribe(&bus));
+        filtered.only_scopes([Scope::source("t"), Scope::events("s", ["one", "two"])]).unwrap();
+        assert_error!(filtered.only_scopes([Scope::source("")]), Cause::Topic { .. });
+        let mut publisher = bus.publisher().unwrap();
+        let mut post =
+            |source: &str, event: &str| publisher.event((source, event)).unique(&[source, event].concat()).post("").unwrap();
+        let wanted = [post("t", "any"), post("s", "one"), post("s", "two")];
+        let unwanted = [post("s", "three"), post("u", "one")];
+        assert_eq!(ids(&all(&mut filtered)), wanted);
+        assert_eq!(ids(&all(&mut other)), unwanted);
+        filtered.only_scopes([Scope::source("t"), Scope::All]).unwrap();
+        let anything = post("u", "any");
+        assert_eq!(ids(&all(&mut filtered)), [anything]);
+        filtered.only_scopes([Scope::events("s", <[&str; 0]>::default())]).unwrap();
+        post("s", "four");
+        assert_eq!(all(&mut filtered), []);
+    }
+
     fn g6_a_reserved_id_is_told_and_what_follows_comes_after_it() {
         let (_name, bus) = bus(&small());
         let worker = bus.join_with(&quiet()).unwrap();

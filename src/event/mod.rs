@@ -3,6 +3,7 @@
 mod builder;
 mod local;
 mod payload;
+pub(crate) mod scope;
 mod topic;
 #[cfg(feature = "typed")]
 mod typed;
@@ -17,6 +18,7 @@ pub(crate) use self::local::{LocalData, LocalEvent};
 pub(crate) use self::payload::Buffer;
 pub(crate) use self::payload::with_encoded;
 pub use self::payload::{Payload, Tagged};
+pub use self::scope::Scope;
 pub(crate) use self::topic::check_topic;
 pub use self::topic::{Topic, library};
 #[cfg(feature = "typed")]

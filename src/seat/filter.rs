@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use crate::error::Result;
-use crate::event::Topic;
 use crate::event::wire::{Head, UniqueKey};
+use crate::event::{Scope, Topic};
 use crate::protocol::claims::{At, Decision, Token};
 use crate::seat::claim::Claimer;
 use crate::seat::delivery::Undecided;
@@ -38,6 +38,25 @@ impl Filter {
             Ok(Wanted { source: source.into(), event: None })
         };
         sources.into_iter().map(|name| wanted(name.as_ref())).collect::<Result<_>>().map(|wanted| Filter(Some(wanted)))
+    }
+
+    /// Wants the events of `scopes`.
+    pub(crate) fn scopes(scopes: impl IntoIterator<Item = impl Into<Scope>>) -> Result<Filter> {
+        let (mut wanted, mut is_all) = (Vec::new(), false);
+        for scope in scopes {
+            let scope = scope.into();
+            scope.check()?;
+            match scope {
+                Scope::All => is_all = true,
+                Scope::Source(source) => wanted.push(Wanted { source: source.into(), event: None }),
+                Scope::Events(source, events) => wanted.extend(
+                    events
+                        .into_iter()
+                        .map(|event| Wanted { source: source.as_str().into(), event: Some(event.into()) }),
+                ),
+            }
+        }
+        Ok(Filter((!is_all).then_some(wanted)))
     }
 
     fn wants(&self, source: &[u8], event: &[u8]) -> bool {

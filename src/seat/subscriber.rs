@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::Result;
-use crate::event::{Data, Event, Origin, Topic, library};
+use crate::event::{Data, Event, Origin, Scope, Topic, library};
 use crate::identity::Position;
 use crate::os::futex::SharedFutex;
 use crate::protocol::ring::Look;
@@ -124,6 +124,27 @@ impl Subscriber {
     /// As [`only`](Subscriber::only).
     pub fn only_sources<S: AsRef<str>>(&mut self, sources: impl IntoIterator<Item = S>) -> Result<()> {
         self.filter = Filter::sources(sources)?;
+        Ok(())
+    }
+
+    /// Delivers only events of `scopes` from now on, like [`only`](Subscriber::only): of whole sources and single
+    /// events, mixed. With [`Scope::All`] it delivers everything, as a new subscriber does.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let mut subscriber = bus.subscribe()?;
+    /// use seqcast::Scope;
+    ///
+    /// subscriber.only_scopes([Scope::source("health"), Scope::events("cache", ["stale", "full"])])?;
+    /// subscriber.only_scopes([Scope::All])?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`only`](Subscriber::only).
+    pub fn only_scopes(&mut self, scopes: impl IntoIterator<Item = impl Into<Scope>>) -> Result<()> {
+        self.filter = Filter::scopes(scopes)?;
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use seqcast_testkit::process::Child;
 use super::*;
 use crate::claim::{Claim, Claimed};
 use crate::error::{Cause, Result};
-use crate::event::Event;
+use crate::event::{Event, Scope};
 use crate::os::locks::lock;
 use crate::seat::options::WorkerOptions;
 use crate::seat::report::Report;

@@ -27,7 +27,6 @@ pub use self::bell::Bell;
 pub use self::handle::Worker;
 pub use self::handlers::handler::{Handler, Outcome};
 pub use self::handlers::registry::Registration;
-pub use self::handlers::scope::Scope;
 pub use self::poller::Poller;
 pub use self::polling::polled::Polled;
 pub use self::waiting::Waited;

@@ -4,7 +4,6 @@ mod dispatch;
 pub(crate) mod handler;
 pub(crate) mod registry;
 mod routes;
-pub(crate) mod scope;
 
 use std::sync::Arc;
 
@@ -12,13 +11,12 @@ pub(super) use self::dispatch::{Visitor, dispatch_local};
 use self::handler::{Handler, Outcome};
 use self::registry::Registration;
 pub(super) use self::routes::Routes;
-use self::scope::Scope;
 use super::handle::Worker;
 use super::inner::Inner;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::Result;
-use crate::event::Event;
+use crate::event::{Event, Scope};
 
 impl Worker {
     /// Registers `handler`. Each [`poll`](Worker::poll) calls it with every event in `scope`. The returned registration

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, Weak};
 use rustc_hash::FxHasher;
 
 use super::handler::Handler;
-use super::scope::Scope;
 use crate::error::{Cause, Error, Result};
+use crate::event::Scope;
 use crate::os::locks::{Held, lock};
 use crate::worker::panics::catch_panic;
 

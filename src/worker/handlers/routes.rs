@@ -178,10 +178,10 @@ impl Hasher for AsItIs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Scope;
     use crate::event::Topic;
     use crate::event::wire::Prefix;
     use crate::worker::handlers::handler::Handler;
-    use crate::worker::handlers::scope::Scope;
 
     /// An event's head, and the bytes that it was read from.
     fn event(source: &str, event: &str) -> (Head, Vec<u8>) {

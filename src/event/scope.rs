@@ -1,9 +1,9 @@
-//! The events that a handler gets.
+//! The events that a handler or a subscriber gets.
 
 use crate::error::Result;
 use crate::event::{Topic, check_topic};
 
-/// The events that a handler gets.
+/// The events that a handler or a [`Subscriber`](crate::Subscriber) gets.
 ///
 /// A topic converts into the scope of that one event.
 ///
@@ -52,7 +52,7 @@ impl Scope {
         self
     }
 
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         match self {
             Scope::All => Ok(()),
             Scope::Source(source) => check_topic(source, "-"),
