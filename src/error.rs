@@ -14,7 +14,7 @@ use crate::protocol::Fault;
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What went wrong, with the values, and what to do about it.
+/// An error: its kind, the values, and a text that says what to do.
 ///
 /// An error is one word wide. [`kind`](Error::kind) is for decisions and has stable numbers, [`cause`](Error::cause)
 /// returns the values, and the text contains both and a remedy. No error leaves an operation half done: the state
@@ -86,7 +86,7 @@ pub enum Cause {
     Foreign {
         /// The segment's name.
         name: String,
-        /// What the name leads to.
+        /// A description of what the name leads to.
         found: String,
     },
     /// The segment is unfinished: its creator died, or is still at work.

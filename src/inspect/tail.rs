@@ -24,7 +24,7 @@ use crate::segment::fault::InSegment;
 /// The default wait at a reserved id, the same as for workers.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// What a [`Tail`] found at the next id.
+/// An event, or another state of the next id, as a [`Tail`] found it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Seen {
@@ -153,7 +153,7 @@ fn names_of(head: &Head, prefix: &[u8]) -> (String, String) {
     (String::from_utf8_lossy(source).into_owned(), String::from_utf8_lossy(event).into_owned())
 }
 
-/// What was found at one id.
+/// The result of reading one published id.
 enum Met {
     Seen(Seen),
     Nothing,

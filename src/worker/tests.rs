@@ -60,7 +60,7 @@ fn g6_a_void_by_a_reader_wakes_the_reserver_that_sleeps() {
         let before = epoch(&reserver, header_word!(wake));
         assert!(matches!(reader.poll().unwrap(), Polled::Done { delivered: 0, .. }));
         assert_eq!(reader.inner.words.get(crate::segment::layout::seat_word!(reading.voided)), 1);
-        assert!(epoch(&reserver, header_word!(wake)) > before, "the void woke nobody");
+        assert!(epoch(&reserver, header_word!(wake)) > before, "the void woke no sleeper");
         assert!(waiting.join().unwrap());
     });
 }
@@ -160,7 +160,7 @@ fn g11_a_wait_beside_a_handler_of_another_thread_sleeps_and_is_woken_by_its_end(
         release.send(()).unwrap();
         release.send(()).unwrap();
         assert!(matches!(polling.join().unwrap(), Polled::Done { delivered: 2, .. }));
-        assert!(word.load(Ordering::SeqCst) >> 2 > before, "the end of the poll woke nobody");
+        assert!(word.load(Ordering::SeqCst) >> 2 > before, "the end of the poll woke no sleeper");
         release.send(()).unwrap();
         worker.post(("s", "3"), b"").unwrap();
         let (news, polled) = waiting.join().unwrap();
