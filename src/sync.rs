@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::os::futex::{InterruptibleFutex, SharedFutex};
-use crate::os::locks::Held;
+use crate::os::locks::IsHeld;
 use crate::os::mapping::Mapping;
 use crate::protocol::thread_lock::Lock;
 use crate::protocol::wake::Futex;
@@ -132,7 +132,7 @@ impl Futex for InterruptibleFutex {
     }
 }
 
-impl<T> Held for Lock<T> {
+impl<T> IsHeld for Lock<T> {
     fn is_held(&self) -> bool {
         self.try_lock().is_none()
     }

@@ -11,18 +11,18 @@ pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// A lock that can tell whether it is held, without waiting.
-pub(crate) trait Held {
+pub(crate) trait IsHeld {
     /// Returns `true` if a thread holds it, to read or to write.
     fn is_held(&self) -> bool;
 }
 
-impl<T> Held for Mutex<T> {
+impl<T> IsHeld for Mutex<T> {
     fn is_held(&self) -> bool {
         matches!(self.try_lock(), Err(TryLockError::WouldBlock))
     }
 }
 
-impl<T> Held for RwLock<T> {
+impl<T> IsHeld for RwLock<T> {
     fn is_held(&self) -> bool {
         matches!(self.try_write(), Err(TryLockError::WouldBlock))
     }
@@ -32,15 +32,15 @@ impl<T> Held for RwLock<T> {
 ///
 /// When the owner is dropped, only a thread of the parent process that held the lock at the fork can still hold it.
 /// That thread does not exist here. The value that it was changing stays half changed and must not be touched.
-pub(crate) struct DroppedUnlessHeld<L: Held>(ManuallyDrop<L>);
+pub(crate) struct DroppedUnlessHeld<L: IsHeld>(ManuallyDrop<L>);
 
-impl<L: Held> DroppedUnlessHeld<L> {
+impl<L: IsHeld> DroppedUnlessHeld<L> {
     pub(crate) fn new(lock: L) -> DroppedUnlessHeld<L> {
         DroppedUnlessHeld(ManuallyDrop::new(lock))
     }
 }
 
-impl<L: Held> Deref for DroppedUnlessHeld<L> {
+impl<L: IsHeld> Deref for DroppedUnlessHeld<L> {
     type Target = L;
 
     #[inline]
@@ -49,7 +49,7 @@ impl<L: Held> Deref for DroppedUnlessHeld<L> {
     }
 }
 
-impl<L: Held> Drop for DroppedUnlessHeld<L> {
+impl<L: IsHeld> Drop for DroppedUnlessHeld<L> {
     fn drop(&mut self) {
         if !self.0.is_held() {
             // SAFETY: it is dropped only here, and not used afterwards.

@@ -81,8 +81,8 @@ impl Segment {
         let inode = file.inode().number;
         let page = keeps.then(|| HoldingPage::of(file.as_fd()).ok()).flatten();
         // If there is a page, the descriptor is closed here.
-        let keeper = page.map_or_else(|| Keeper::Descriptor(file), Keeper::Page);
-        Ok(Some((seat, SeatLock { guard, inode, seat, keeper })))
+        let anchor = page.map_or_else(|| Anchor::Descriptor(file), Anchor::Page);
+        Ok(Some((seat, SeatLock { guard, inode, seat, anchor })))
     }
 
     /// Locks the first of `seats` that is not locked and for which `is_free` returns `true`. Adds seats that others
@@ -167,13 +167,15 @@ pub(crate) struct SeatLock {
     guard: ForkGuard,
     inode: u64,
     seat: u16,
-    keeper: Keeper,
+    anchor: Anchor,
 }
 
+/// Keeps the open file description of the lock alive.
 #[derive(Debug)]
-enum Keeper {
+enum Anchor {
     Page(HoldingPage),
     Descriptor(Descriptor),
+    /// The lock was released or abandoned.
     Over,
 }
 
@@ -181,24 +183,24 @@ impl SeatLock {
     /// Frees the seat. This is the holder's last use of it. In a forked child it does nothing, because the seat is the
     /// parent's.
     pub(crate) fn release(&mut self) {
-        let keeper = std::mem::replace(&mut self.keeper, Keeper::Over);
+        let anchor = std::mem::replace(&mut self.anchor, Anchor::Over);
         if self.guard.is_forked() {
             return;
         }
-        match keeper {
-            Keeper::Page(page) => page.unmap(),
-            Keeper::Descriptor(file) if file.is_ours() => {
+        match anchor {
+            Anchor::Page(page) => page.unmap(),
+            Anchor::Descriptor(file) if file.is_ours() => {
                 // If this fails, closing the descriptor frees the lock as soon as no child shares the description.
                 let _ = sys::unlock_byte(&file, seat_byte(self.seat));
             }
-            Keeper::Descriptor(_) | Keeper::Over => {}
+            Anchor::Descriptor(_) | Anchor::Over => {}
         }
     }
 
     /// Forgets the lock of a displaced holder. The lock is lost, and other code may have mapped something else where
     /// the page was.
     pub(crate) fn abandon(&mut self) {
-        if let Keeper::Page(page) = std::mem::replace(&mut self.keeper, Keeper::Over)
+        if let Anchor::Page(page) = std::mem::replace(&mut self.anchor, Anchor::Over)
             && !self.guard.is_forked()
             && sys::inode_mapped_at(page.address()) == Some(self.inode)
         {

@@ -12,7 +12,7 @@ use rustc_hash::FxHasher;
 use super::handler::Handler;
 use crate::error::{Cause, Error, Result};
 use crate::event::Scope;
-use crate::os::locks::{Held, lock};
+use crate::os::locks::{IsHeld, lock};
 use crate::worker::panics::catch_panic;
 
 /// A map by names that this process has registered itself. Names from a segment are only looked up, so no choice of
@@ -85,13 +85,13 @@ impl Drop for HandlerEntry {
 pub(crate) struct Registry {
     /// Unique in the process, so that no worker accepts another worker's registration.
     number: u64,
-    index: Mutex<Index>,
+    index: Mutex<ScopeIndex>,
     /// Incremented by every change, so that routes become stale.
     pub(super) generation: AtomicU64,
 }
 
 #[derive(Default)]
-struct Index {
+struct ScopeIndex {
     next: u64,
     /// `true` once the worker has left: a handler that is registered later would live for as long as the worker's
     /// memory.
@@ -106,7 +106,7 @@ struct OfSource {
     events: OwnNames<Vec<Arc<HandlerEntry>>>,
 }
 
-impl Index {
+impl ScopeIndex {
     /// Returns the lists of handlers for `scope`, which is a [set](Scope::into_set).
     fn lists(&mut self, scope: &Scope) -> Vec<&mut Vec<Arc<HandlerEntry>>> {
         match scope {
@@ -233,7 +233,7 @@ impl Registry {
     }
 }
 
-impl Held for Registry {
+impl IsHeld for Registry {
     fn is_held(&self) -> bool {
         self.index.is_held()
     }
