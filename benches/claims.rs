@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use seqcast::{Bus, Claimed, Event, Scope, SegmentOptions, Unique, Worker};
+use seqcast::{Bus, ClaimOptions, Claimed, Event, Scope, SegmentOptions, Unique, Worker};
 
 use support::{poll, quiet};
 
@@ -49,6 +49,31 @@ fn won_and_lost(c: &mut Criterion) {
         });
     });
     drop(held);
+    group.finish();
+}
+
+/// Claims that end with their holder, and what extends and shows a claim.
+fn for_life(c: &mut Criterion) {
+    let mut group = c.benchmark_group("claim for life");
+    let bus = bus_with(8192);
+    let (worker, other) = (bus.join_with(&quiet()).expect("a seat"), bus.join_with(&quiet()).expect("a seat"));
+    let keys = keys(1024);
+    let mut next = keys.iter().cycle();
+    let [brief, long] = [BRIEF, HOUR].map(|ttl| ClaimOptions::new(ttl).ends_with_holder(true));
+    group.bench_function("won", |b| {
+        b.iter(|| {
+            let claimed = worker.claim_with(black_box(next.next().expect("a cycle")), &brief);
+            assert!(matches!(claimed, Ok(Claimed::Won(_))));
+        });
+    });
+    let claim = worker.claim_with("held", &long).expect("no error").won().expect("it is free");
+    // The kernel is asked if the holder lives.
+    group.bench_function("lost", |b| {
+        b.iter(|| assert!(matches!(other.claim_with(black_box("held"), &long), Ok(Claimed::Held { .. }))));
+    });
+    group.bench_function("renewed", |b| b.iter(|| worker.renew(black_box(&claim), HOUR).expect("it is held")));
+    group.bench_function("left", |b| b.iter(|| assert!(!worker.left(black_box(&claim)).expect("no error").is_zero())));
+    group.bench_function("looked at", |b| b.iter(|| assert!(bus.held(black_box("held")).expect("no error").is_some())));
     group.finish();
 }
 
@@ -145,6 +170,6 @@ fn unique_events(c: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = support::config();
-    targets = won_and_lost, by_load, contended, unique_events
+    targets = won_and_lost, for_life, by_load, contended, unique_events
 }
 criterion_main!(benches);

@@ -3,17 +3,20 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::claim::{HeldKey, KeyHash};
 use crate::error::Difference;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::identity::BusId;
 use crate::seat::audit::Audit;
+use crate::seat::holding::held;
 use crate::seat::options::WorkerOptions;
 use crate::seat::publisher::Publisher;
 use crate::seat::stats::Stats;
 use crate::seat::subscriber::Subscriber;
 use crate::segment::options::SegmentOptions;
+use crate::segment::unique_hash::Domain;
 use crate::segment::{self, Segment};
 use crate::worker::Worker;
 
@@ -258,6 +261,46 @@ impl Bus {
     /// [`ErrorKind::System`].
     pub fn audit(&self) -> Result<Audit> {
         Audit::of(&self.segment)
+    }
+
+    /// Looks at a key without taking anything. Returns `None` if no claim holds it, as if it had been released.
+    ///
+    /// What it says was true at one moment of the call: a key that is free may be claimed by another process now.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// use std::time::Duration;
+    ///
+    /// assert!(bus.held("nightly-mail")?.is_none());
+    /// let claim = worker.claim("nightly-mail", Duration::from_secs(3600))?.won().expect("it is free");
+    /// let held = bus.held("nightly-mail")?.expect("it is held");
+    /// assert_eq!(held.seat, worker.seat());
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Option`] for an empty key; [`ErrorKind::Corrupt`]; [`ErrorKind::System`] if the system does not
+    /// tell whether the holder lives.
+    pub fn held(&self, key: impl AsRef<[u8]>) -> Result<Option<HeldKey>> {
+        held(&self.segment, Domain::Alone, key.as_ref())
+    }
+
+    /// Returns the hash of a key that is claimed without an event. [`Died`](crate::Died) and
+    /// [`inspect`](crate::inspect) name keys by it.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// assert_ne!(bus.key_hash("nightly-mail")?, bus.key_hash("hourly-mail")?);
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Option`] for an empty key.
+    pub fn key_hash(&self, key: impl AsRef<[u8]>) -> Result<KeyHash> {
+        self.segment.unique_hash().hash(Domain::Alone, key.as_ref()).map(KeyHash)
     }
 
     /// Returns the segment's name, with its slash.

@@ -1,13 +1,19 @@
-//! Claims, their results, and unique keys.
+//! Claims: what is asked for, what comes of it, and what a look at a key shows.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
-use crate::protocol::claims::Token;
+#[cfg(doc)]
+use crate::error::ErrorKind;
+use crate::error::{Error, Result};
+use crate::os::text::printable;
+use crate::protocol::bucket::{Ends, Term, Token};
 
 /// The right to run a unique key until its ttl ends.
 ///
-/// Dropping a claim does not release it. Keep it to [`release`](crate::Worker::release) it, or let the ttl end it.
+/// Dropping a claim does not release it. Keep it to [`renew`](crate::Worker::renew),
+/// [`complete`](crate::Worker::complete) or [`release`](crate::Worker::release) it, or let the ttl end it.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -25,7 +31,7 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// Returns the claim as plain data, to be stored outside Rust or released by another worker of this bus.
+    /// Returns the claim as plain data, to be stored outside Rust or used by another worker of this bus.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -50,6 +56,159 @@ impl Claim {
     pub fn from_bytes(bytes: [u8; 24]) -> Claim {
         let word = |index: usize| u64::from_le_bytes(bytes.as_chunks().0[index]);
         Claim { key: [word(0), word(1)], token: Token(word(2)) }
+    }
+}
+
+/// Returns a ttl in nanoseconds. A ttl that does not fit becomes the largest one, which never ends.
+#[inline]
+pub(crate) fn ttl_ns(ttl: Duration) -> Result<u64> {
+    match ttl.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(ttl.subsec_nanos())) {
+        0 => Err(Error::option("ttl", "0", "a key's ttl must be greater than 0")),
+        ns => Ok(ns),
+    }
+}
+
+/// How a key is claimed: see [`Worker::claim_with`](crate::Worker::claim_with).
+///
+/// ```
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+/// # let worker = bus.join()?;
+/// use std::time::Duration;
+/// use seqcast::ClaimOptions;
+///
+/// let options = ClaimOptions::new(Duration::from_secs(30)).ends_with_holder(true);
+/// if let Some(claim) = worker.claim_with("nightly-mail", &options)?.won() {
+///     worker.release(&claim)?;
+/// }
+/// # Ok::<(), seqcast::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "options do nothing until a key is claimed with them"]
+pub struct ClaimOptions {
+    ttl: Duration,
+    ends_with_holder: bool,
+}
+
+impl ClaimOptions {
+    /// Returns options of a claim that is held for `ttl` and outlives its holder, as those of
+    /// [`Worker::claim`](crate::Worker::claim).
+    pub fn new(ttl: Duration) -> ClaimOptions {
+        ClaimOptions { ttl, ends_with_holder: false }
+    }
+
+    /// Sets whether the claim ends with its holder. Default: `false`.
+    ///
+    /// Such a claim ends at its ttl, or as soon as the seat that won it has no holder any more: when its process is
+    /// killed or ends in any other way, when it calls `exec`, and when the worker leaves. A process that is stopped
+    /// keeps it. The kernel knows this from the lock of the seat, so that no clock and no pid plays a part.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// use std::time::Duration;
+    /// use seqcast::ClaimOptions;
+    ///
+    /// let (first, second) = (bus.join()?, bus.join()?);
+    /// let options = ClaimOptions::new(Duration::from_secs(3600)).ends_with_holder(true);
+    /// assert!(first.claim_with("nightly-mail", &options)?.won().is_some());
+    /// assert!(second.claim_with("nightly-mail", &options)?.won().is_none());
+    /// first.leave()?; // or its process is killed
+    /// assert!(second.claim_with("nightly-mail", &options)?.won().is_some());
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    pub fn ends_with_holder(mut self, yes: bool) -> ClaimOptions {
+        self.ends_with_holder = yes;
+        self
+    }
+
+    /// Returns the ttl.
+    pub fn get_ttl(&self) -> Duration {
+        self.ttl
+    }
+
+    /// Returns `true` if the claim ends with its holder.
+    pub fn get_ends_with_holder(&self) -> bool {
+        self.ends_with_holder
+    }
+
+    pub(crate) fn term(&self) -> Result<Term> {
+        let ends = if self.ends_with_holder { Ends::WithHolder } else { Ends::AtDeadline };
+        Ok(Term { ttl: ttl_ns(self.ttl)?, ends })
+    }
+}
+
+/// The state of the worker that won a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Winner {
+    /// It lives, running or stopped.
+    Alive,
+    /// It died, and no other worker has taken its seat since.
+    Dead,
+    /// It left, or another worker has taken its seat since.
+    Gone,
+}
+
+/// A key that is held, as [`Bus::held`](crate::Bus::held) sees it.
+///
+/// ```
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+/// # let worker = bus.join_with(&seqcast::WorkerOptions::new().label("web-1"))?;
+/// use std::time::Duration;
+///
+/// let _claim = worker.claim("nightly-mail", Duration::from_secs(3600))?;
+/// let held = bus.held("nightly-mail")?.expect("it is held");
+/// assert_eq!((held.seat, held.label.as_str()), (worker.seat(), "web-1"));
+/// println!("process {:?} has it for {:?} more", held.pid, held.left);
+/// # Ok::<(), seqcast::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HeldKey {
+    /// The seat that won it.
+    pub seat: u32,
+    /// The state of that seat.
+    pub winner: Winner,
+    /// The process id of the seat's last holder, in its own pid namespace; `None` if the winner is gone.
+    pub pid: Option<u32>,
+    /// The label of the seat; empty if the winner is gone.
+    pub label: String,
+    /// The time since the key was won.
+    pub since: Duration,
+    /// The time for which it is still held.
+    pub left: Duration,
+    /// `true` if the claim ends with its holder, and maybe before `left`.
+    pub ends_with_holder: bool,
+}
+
+/// The hash of a unique key, keyed by a random number of the segment. The segment does not contain the key itself.
+///
+/// Its text form is 32 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyHash(pub(crate) [u64; 2]);
+
+impl fmt::Display for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}{:016x}", self.0[0], self.0[1])
+    }
+}
+
+impl FromStr for KeyHash {
+    type Err = Error;
+
+    /// # Errors
+    ///
+    /// [`ErrorKind::Option`] if the text is not 32 hexadecimal digits.
+    fn from_str(text: &str) -> Result<KeyHash> {
+        // The number's own parser would also accept a sign.
+        let plausible = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        match u128::from_str_radix(text, 16) {
+            Ok(hash) if plausible => Ok(KeyHash([(hash >> 64) as u64, hash as u64])),
+            _ => {
+                let beginning: String = text.chars().take(64).collect();
+                let shown = format!("{:?}", printable(&beginning));
+                Err(Error::option("key hash", shown, "it must be 32 hexadecimal digits"))
+            }
+        }
     }
 }
 
@@ -79,7 +238,8 @@ pub enum Claimed {
     Held {
         /// The number of the holder's seat.
         seat: u32,
-        /// Time until the key is free. Never too short; too long by at most one kernel tick (10 ms).
+        /// Time until the key is free. Never too short; too long by at most one kernel tick (10 ms). If the claim ends
+        /// with its holder, the key may be free earlier.
         left: Duration,
     },
     /// The bucket of this key has no room; raise [`SegmentOptions::claims`](crate::SegmentOptions::claims).

@@ -375,6 +375,14 @@ pub enum Cause {
         /// The format of this program.
         expected: u64,
     },
+    /// A claim was to be renewed or completed, and has ended: its ttl is over, it was released, or it ended with its
+    /// holder.
+    ClaimLost {
+        /// The segment's name.
+        name: String,
+        /// The holder of the key now, if it is held. The pid is 0 if that holder has left, too.
+        holder: Option<Holder>,
+    },
     /// A system call failed.
     System {
         /// The segment's name.
@@ -528,6 +536,7 @@ kinds! {
     Unheard = 46, "unheard";
     BellClosed = 47, "bell_closed";
     TypedFormat = 48, "typed_format";
+    ClaimLost = 49, "claim_lost";
 }
 
 impl Error {
@@ -818,6 +827,17 @@ impl fmt::Display for Cause {
                 "values of type {type_name} cannot be exchanged: typed values on this bus have rkyv format \
                  {found:#018x}, those of this program {expected:#018x}: build all programs on the bus with the \
                  same features of rkyv (unaligned, byte order, pointer width), or exchange bytes"
+            ),
+            Cause::ClaimLost { name, holder: None } => write!(
+                f,
+                "the claim in segment {name} has ended, and no other process holds its key: stop what it stands for, \
+                 and claim the key again; renew earlier, or claim it for longer"
+            ),
+            Cause::ClaimLost { name, holder: Some(Holder { seat, pid, label, .. }) } => write!(
+                f,
+                "the claim in segment {name} has ended, and seat {seat} (pid {pid} {:?}) holds its key now: stop what \
+                 it stands for; renew earlier, or claim it for longer",
+                printable(label)
             ),
             Cause::System { name, call, source } => {
                 write!(f, "{call} failed for segment {name}: {source}")?;

@@ -131,6 +131,51 @@
 //!
 //! [`Worker::claim`] claims a key without an event: a lock that ends by itself.
 //!
+//! # Jobs
+//!
+//! A job that one of several processes is to do, once per tick:
+//!
+//! | | at most once | at least once |
+//! |---|---|---|
+//! | claim it | [`claim`](Worker::claim) for the tick | [`claim_with`](Worker::claim_with): [for life][life] |
+//! | while it runs | | [`renew`](Worker::renew) before each part; stop if that fails |
+//! | at the end | | [`complete`](Worker::complete) for the tick |
+//! | the process is killed | not done for this tick | the next claim of any process wins, at once |
+//! | it fails | [`release`](Worker::release) the claim | [`release`](Worker::release) the claim |
+//!
+//! No two processes do it at a time, as long as each stops when its claim has ended. So the ttl must be longer than any
+//! pause between two renewals. What a job has sent may still take effect later, such as a request that is on its way:
+//! give such requests an id that their receiver compares.
+//!
+//! ```
+//! use std::time::Duration;
+//! use seqcast::{ClaimOptions, Claimed, Worker};
+//!
+//! /// Does the job of this tick, unless another process does it or has done it.
+//! fn at_least_once(worker: &Worker, tick: u64, left_of_tick: Duration) -> seqcast::Result<()> {
+//!     let ttl = Duration::from_secs(60);
+//!     let options = ClaimOptions::new(ttl).ends_with_holder(true);
+//!     if let Claimed::Won(claim) = worker.claim_with(format!("report:{tick}"), &options)? {
+//!         for _part in 0..10 {
+//!             // ... write this part of the report, in less than a minute ...
+//!             worker.renew(&claim, ttl)?;
+//!         }
+//!         worker.complete(&claim, left_of_tick)?;
+//!     }
+//!     Ok(()) // call it again in a moment: the process that does the job may be killed
+//! }
+//!
+//! let bus = seqcast::SegmentOptions::new().anonymous()?;
+//! at_least_once(&bus.join()?, 7, Duration::from_secs(3600))?;
+//! assert!(bus.held("report:7")?.is_some());
+//! # Ok::<(), seqcast::Error>(())
+//! ```
+//!
+//! [`library::DIED`] tells which process has died and which keys it held, when its seat is taken over. The example
+//! `jobs` kills processes in the middle of their jobs.
+//!
+//! [life]: ClaimOptions::ends_with_holder
+//!
 //! # Sizes
 //!
 //! The sizes are set when the segment is created, and fixed from then on. All memory is allocated at once.
@@ -245,6 +290,7 @@
 //! | G11 idle is free | A poll with nothing new is a few cached loads: no system call, store, lock or clock. |
 //! | G12 fork-safe | A handle in a forked child returns [`ErrorKind::Forked`]; a child's exit disturbs no process. |
 //! | G19 rung | A [`Bell`] is readable when there is something to read, even if the poster was killed. |
+//! | G20 taken over | A claim that ends with its holder is free once that is dead; a lost one is not renewed. |
 //!
 //! G6: a reader waits at a *reserved* id, for at most `wait_max`; and a join waits for the last seat, for at most 50
 //! ms, while another process frees it. G19: if the poster was stopped, the bell is readable at the end of its
@@ -340,9 +386,9 @@ pub mod tokio;
 mod worker;
 
 pub use bus::{Bus, unlink};
-pub use claim::{Claim, Claimed, Unique};
+pub use claim::{Claim, ClaimOptions, Claimed, HeldKey, KeyHash, Unique, Winner};
 pub use error::{Cause, Difference, Error, ErrorKind, Holder, Result, SizeLimit};
-pub use event::{Event, EventBuilder, Payload, Scope, Tagged, Topic, library};
+pub use event::{Died, Event, EventBuilder, Payload, Scope, Tagged, Topic, library};
 #[cfg(feature = "typed")]
 pub use event::{Typed, TypedEvent};
 pub use identity::{BusId, Position};

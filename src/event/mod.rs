@@ -1,6 +1,7 @@
 //! Events: their names, their payload, and their form in a block.
 
 mod builder;
+mod died;
 mod local;
 mod payload;
 pub(crate) mod scope;
@@ -14,6 +15,7 @@ use std::fmt;
 
 pub use self::builder::EventBuilder;
 pub(crate) use self::builder::Sender;
+pub use self::died::Died;
 pub(crate) use self::local::{LocalData, LocalEvent};
 pub(crate) use self::payload::Buffer;
 pub(crate) use self::payload::with_encoded;

@@ -157,5 +157,11 @@ crate::event_list! {
         /// Posted by each worker that leaves properly, unless [`announce`](crate::WorkerOptions::announce) is off. The
         /// payload is the worker's label.
         STOPPING = "stopping",
+        /// Posted by a worker, publisher or subscriber that joins by taking a seat over from a holder that has died,
+        /// unless its [`announce`](crate::WorkerOptions::announce) is off; also by
+        /// [`inspect::adopt_dead`](crate::inspect::adopt_dead). The payload says who has died and what it held: see
+        /// [`Died`](crate::Died). A seat that no process takes over makes no news, and if the process that takes it
+        /// over is killed before it posts, the news is lost.
+        DIED = "died",
     }
 }

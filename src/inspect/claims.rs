@@ -1,30 +1,16 @@
 //! Unique keys, and which seats won them.
 
-use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::tail::UniqueState;
+use crate::claim::{Claim, KeyHash, Winner};
 use crate::error::Result;
 use crate::os::clock::HostClock;
-use crate::protocol::claims::{Bucket, Entry, Key};
-use crate::seat::holder::Hold;
-use crate::seat::label_of;
-use crate::seat::words::SeatWords;
+use crate::protocol::bucket::{Bucket, Entry, Key, Token};
+use crate::seat::holding::{identity_of, left_of, winner_of};
 use crate::segment::Segment;
 use crate::segment::fault::InSegment;
-use crate::segment::layout::seat_word;
 use crate::segment::unique_hash::Domain;
-
-/// The hash of a unique key, keyed by a random number of the segment. It is displayed as 32 hexadecimal digits. The
-/// segment does not contain the key itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct KeyHash(pub(super) [u64; 2]);
-
-impl fmt::Display for KeyHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}{:016x}", self.0[0], self.0[1])
-    }
-}
 
 /// The kind of a claim. Each kind has keys of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,18 +20,6 @@ pub enum ClaimKind {
     Event,
     /// A claim without an event, made by [`Worker::claim`](crate::Worker::claim).
     Alone,
-}
-
-/// The state of the worker that won a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Winner {
-    /// It lives, running or stopped.
-    Alive,
-    /// It died, and no other worker has taken its seat since.
-    Dead,
-    /// It left, or another worker has taken its seat since.
-    Gone,
 }
 
 /// A key that is held, or whose last decision the segment remembers.
@@ -66,20 +40,22 @@ pub struct ClaimEntry {
     pub label: String,
     /// The time since the key was won.
     pub since: Duration,
-    /// The time until the key is free. `None` if it is free already: its ttl is over, or it was released.
+    /// The time until the key is free. `None` if it is free already: its ttl is over, it was released, or it ended with
+    /// its holder.
     pub left: Option<Duration>,
+    /// `true` if the claim ends with its holder.
+    pub ends_with_holder: bool,
     /// The first and the last id of the key's events that are decided. `None` for claims without an event.
     pub decided: Option<(u64, u64)>,
+    token: Token,
 }
 
 impl ClaimEntry {
     fn of(segment: &Segment, entry: &Entry, clock: HostClock) -> Result<ClaimEntry> {
         let now = clock.boottime_ns();
         let seat = entry.token.seat();
-        let since = Duration::from_nanos(now.saturating_sub(entry.since));
-        let winner = winner_of(segment, seat, since)?;
-        let known = winner != Winner::Gone;
-        let words = known.then(|| SeatWords::of(&segment.seats(), seat));
+        let winner = winner_of(segment, entry.token)?;
+        let identity = identity_of(segment, seat, winner);
         // Places are ids plus one. Place 0 is no event's.
         let decided = (entry.last > 0).then(|| (entry.first.saturating_sub(1), entry.last - 1));
         Ok(ClaimEntry {
@@ -87,36 +63,41 @@ impl ClaimEntry {
             kind: if decided.is_some() { ClaimKind::Event } else { ClaimKind::Alone },
             seat: u32::from(seat),
             winner,
-            pid: words.as_ref().map(|words| words.get(seat_word!(identity.pid)) as u32),
-            label: words.as_ref().map(label_of).unwrap_or_default(),
-            since,
-            left: entry.deadline.checked_sub(now).filter(|&left| left > 0).map(Duration::from_nanos),
+            pid: identity.as_ref().map(|(pid, _)| *pid),
+            label: identity.map(|(_, label)| label).unwrap_or_default(),
+            since: Duration::from_nanos(now.saturating_sub(entry.since)),
+            left: left_of(segment, &segment.claims(), entry, now),
+            ends_with_holder: entry.token.ends_with_holder(),
             decided,
+            token: entry.token,
         })
     }
-}
 
-/// Returns the state of the worker that held `seat` that long ago.
-fn winner_of(segment: &Segment, seat: u16, since: Duration) -> Result<Winner> {
-    if seat > segment.geometry().last_seat() {
-        return Err(segment.corrupt("a claim names a seat that does not exist"));
+    /// Returns the claim, to be released in place of a holder that has died.
+    ///
+    /// If the key has been claimed again since, releasing it does nothing. Releasing the claim of a holder that lives
+    /// lets another process do what it is doing.
+    ///
+    /// ```
+    /// # let name = format!("doc-entry-claim-{}", std::process::id());
+    /// # let bus = seqcast::SegmentOptions::new().unlink_on_drop(true).create(&name)?;
+    /// use std::time::Duration;
+    /// use seqcast::Winner;
+    /// use seqcast::inspect::{ClaimKind, Inspector};
+    ///
+    /// # let worker = bus.join()?;
+    /// # let _claim = worker.claim("nightly-mail", Duration::from_secs(3600))?;
+    /// let entry = Inspector::open(&name)?.claim_on(ClaimKind::Alone, b"nightly-mail")?.expect("it is held");
+    /// if entry.winner != Winner::Alive {
+    ///     bus.publisher()?.release(&entry.claim())?;
+    /// }
+    /// # assert_eq!(entry.winner, Winner::Alive);
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    pub fn claim(&self) -> Claim {
+        Claim { key: self.key.0, token: self.token }
     }
-    let words = SeatWords::of(&segment.seats(), seat);
-    let joined_at = SystemTime::UNIX_EPOCH + Duration::from_nanos(words.get(seat_word!(identity.joined_at)));
-    let won_at = SystemTime::now().checked_sub(since).unwrap_or(SystemTime::UNIX_EPOCH);
-    // A worker that joined after the key was won did not win it. The two times are of different clocks, so the result
-    // is wrong if the wall clock was set in between. It is for display only.
-    let is_another = joined_at.duration_since(won_at).is_ok_and(|by| by > CLOCK_SLACK);
-    Ok(match Hold::of(segment, seat)? {
-        _ if is_another => Winner::Gone,
-        Hold::Locked | Hold::Unlocked => Winner::Alive,
-        Hold::Dead => Winner::Dead,
-        Hold::Free => Winner::Gone,
-    })
 }
-
-/// The most time between the two readings of the clocks.
-const CLOCK_SLACK: Duration = Duration::from_millis(1);
 
 pub(super) fn all(segment: &Segment) -> Result<Vec<ClaimEntry>> {
     let claims = segment.claims();

@@ -11,13 +11,16 @@ use super::header::Header;
 use super::layout::{self, Region};
 use super::processes::Processes;
 use super::tail::Tail;
+use crate::claim::HeldKey;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::identity::BusId;
+use crate::seat::holding::held;
 use crate::seat::options::Start;
 use crate::seat::stats::{Sizes, Stats};
 use crate::segment::options::SegmentOptions;
+use crate::segment::unique_hash::Domain;
 use crate::segment::{Segment, file_of};
 
 /// How long [`Inspector::open_any`] waits while another process creates the segment.
@@ -138,6 +141,15 @@ impl Inspector {
     /// [`ErrorKind::Corrupt`]; [`ErrorKind::Option`] for an empty key.
     pub fn claim_on(&self, kind: ClaimKind, key: &[u8]) -> Result<Option<ClaimEntry>> {
         claims::on(&self.segment, kind, key)
+    }
+
+    /// Looks at a key that is claimed without an event, as [`Bus::held`](crate::Bus::held) does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bus::held`](crate::Bus::held).
+    pub fn held(&self, key: impl AsRef<[u8]>) -> Result<Option<HeldKey>> {
+        held(&self.segment, Domain::Alone, key.as_ref())
     }
 
     /// Returns the processes that have the segment open, and the seats that they hold, as far as this process may see

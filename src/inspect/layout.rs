@@ -1,6 +1,6 @@
 //! The regions of a segment, and the fields of what they hold.
 
-use crate::protocol::claims::{BUCKET_HEAD_WORDS, ENTRY_WORDS};
+use crate::protocol::bucket::{BUCKET_HEAD_WORDS, ENTRY_WORDS};
 use crate::protocol::{pool, seat_words};
 use crate::segment::Segment;
 use crate::segment::layout::{self, Field, HEADER_BYTES};

@@ -36,7 +36,7 @@ mod processes;
 mod repair;
 mod tail;
 
-pub use self::claims::{ClaimEntry, ClaimKind, KeyHash, Winner};
+pub use self::claims::{ClaimEntry, ClaimKind};
 pub use self::faults::Faults;
 pub use self::header::Header;
 pub use self::inspector::Inspector;
@@ -45,6 +45,7 @@ pub use self::list::{Listed, list, names};
 pub use self::processes::{Namespaces, OpenBy, Processes};
 pub use self::repair::{adopt_dead, unlink_unheld};
 pub use self::tail::{Seen, SeenEvent, SeenUnique, Tail, UniqueState};
+pub use crate::claim::{HeldKey, KeyHash, Winner};
 pub use crate::os::text::{Printable, is_printable, printable};
 pub use crate::seat::audit::{Audit, PoolAudit};
 pub use crate::segment::layout::Field;

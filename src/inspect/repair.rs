@@ -6,8 +6,11 @@ use std::sync::Arc;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::Result;
-use crate::seat::adopt::adopt_all;
+use crate::event::Died;
+use crate::os::sys;
+use crate::seat::adopt::{Adopted, adopt_all};
 use crate::seat::holder::{Hold, lives_without_lock};
+use crate::seat::publish::Writer;
 use crate::seat::words::SeatWords;
 use crate::segment::layout::seat_word;
 use crate::segment::options::SegmentOptions;
@@ -17,7 +20,8 @@ use crate::segment::{self, Segment};
 ///
 /// It locks each seat while it frees it. It keeps one seat free for workers that join meanwhile, so it does not touch
 /// the last dead seat if no other seat is free. A worker that finds no free seat except a locked one waits for it, for
-/// at most 50 ms. A seat whose holder lives and has lost its lock stays with its holder.
+/// at most 50 ms. A seat whose holder lives and has lost its lock stays with its holder. Posts
+/// [`library::DIED`](crate::library::DIED) for each seat that it frees.
 ///
 /// # Errors
 ///
@@ -48,20 +52,25 @@ fn has_holder(segment: &Segment, seat: u16) -> bool {
 }
 
 /// Returns `false` if another process was faster, or the holder lives.
-fn adopt(segment: &Segment, seat: u16) -> Result<bool> {
+fn adopt(segment: &Arc<Segment>, seat: u16) -> Result<bool> {
     // The lock proves that the last holder is dead or has left. It is released when this returns.
     let Some(_lock) = segment.take_seat(seat)? else { return Ok(false) };
     if !has_holder(segment, seat) || lives_without_lock(segment, seat) {
         return Ok(false);
     }
     let words = SeatWords::of(&segment.seats(), seat);
-    let had_reserved = adopt_all(segment, seat)?.had_reserved;
+    let died = Died::left_by(segment, seat);
+    let Adopted { hands: [ring_hand, ..], had_reserved } = adopt_all(segment, seat)?;
     words.add(seat_word!(identity.incarnation), 1);
     words.add(seat_word!(identity.adopted), 1);
     // Before the system call below: a worker that joins sees that the lock is held only for a moment.
     words.set(seat_word!(identity.pid), 0);
     if had_reserved {
         segment.wake_for_decided();
+    }
+    if let Some(died) = died {
+        // The lock is held until this returns. The pid is that of this process, which posts.
+        Writer::new(Arc::clone(segment), ring_hand, words, sys::pid()).post_death(&died)?;
     }
     Ok(true)
 }

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::claims::{self, ClaimEntry, KeyHash};
+use super::claims::{self, ClaimEntry};
+use crate::claim::KeyHash;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::Result;

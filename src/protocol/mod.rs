@@ -9,12 +9,14 @@
 //! | [`bytes`] | payload in and out of shared words |
 //! | [`pool`] | cells and blocks, publication by exchange, adoption of a dead worker's block |
 //! | [`ring`] | the total order: post, look, copy, reserve, commit, void |
-//! | [`claims`] | unique keys: one decision per event, for all |
+//! | [`bucket`] | the rule of unique keys: what a claim makes of a bucket |
+//! | [`claims`] | unique keys: one decision per event, for all; claims that end with their holder |
 //! | [`retained`] | the last event of each key, beside the ring |
 //! | [`wake`] | sleeping until something is published |
 //! | [`thread_lock`] | a lock between the threads of one process that post, claim and poll |
 //! | [`seat_words`] | the layout of a worker's own words |
 
+pub(crate) mod bucket;
 pub(crate) mod bytes;
 pub(crate) mod claims;
 pub(crate) mod pool;

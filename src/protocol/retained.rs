@@ -20,7 +20,7 @@
 mod index;
 
 pub(crate) use self::index::{Held, INDEX_WORDS, Index, NEVER, PLACES, PlaceSet, Plan, Span, TOMBSTONE, announcement};
-use super::claims::Key;
+use super::bucket::Key;
 use super::pool::{Block, Exchange, Hand, Pool, Tries};
 use super::ring::{NoTable, Ring, Settle};
 use super::word::{CellWord, Phase, Where};

@@ -14,6 +14,9 @@ pub(crate) const RING_HAND: usize = 0;
 pub(crate) const RESERVED: usize = 3;
 /// First of the claims' three words.
 pub(crate) const CLAIM_HAND: usize = 32;
+/// The claims' attempts of all earlier holders: a claim of this attempt, or of an earlier one, was won before the
+/// present holder took the seat.
+pub(crate) const CLAIMS_BEFORE: usize = 35;
 
 /// In a hand: the held block, when the last exchange is known to be over.
 pub(crate) const OWN: usize = 0;

@@ -15,11 +15,13 @@ pub(crate) struct Adopted {
     pub(crate) had_reserved: bool,
 }
 
-/// Adopts the hand of `seat` in every pool, and gives up the id that it has reserved.
+/// Ends the tenure of the last holder of `seat`, adopts the seat's hand in every pool, and gives up the id that it has
+/// reserved.
 ///
 /// The caller holds the seat's lock, which proves that the last holder is dead or has left. The caller may be killed
 /// between any two steps: the next adopter finds the same state.
 pub(crate) fn adopt_all(segment: &Segment, seat: u16) -> Result<Adopted> {
+    segment.claims().end_tenure(seat);
     let adopt = |spec: &PoolSpec| Hand::adopt(&segment.pool(spec.id), segment.hand(spec.id, seat), seat);
     let hands: Vec<Hand> = POOLS.iter().map(adopt).collect::<std::result::Result<_, _>>().in_segment(segment)?;
     let Ok(hands) = hands.try_into() else { unreachable!("there is one hand for each pool") };

@@ -3,27 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::claim::{Claim, Claimed, Unique};
-use crate::error::{Error, Result};
+use crate::claim::{Claim, ClaimOptions, Claimed, Unique, ttl_ns};
+use crate::error::{Cause, Error, Result};
 use crate::event::wire::UniqueKey;
 use crate::os::clock::HostClock;
-use crate::protocol::claims::{At, Bucket, Claims, Decision, Key, Lookup, Token};
+use crate::protocol::bucket::{At, Bucket, Decision, Ends, Extended, Extension, Key, Term, Token};
+use crate::protocol::claims::{Claims, Lookup};
 use crate::protocol::pool::Hand;
 use crate::seat::claim_clock::Tick;
+use crate::seat::holding::{KernelLocks, holder_of};
 use crate::seat::words::SeatWords;
 use crate::segment::Segment;
 use crate::segment::fault::InSegment;
 use crate::segment::layout::seat_word;
 use crate::segment::unique_hash::{Domain, UniqueHash};
-
-/// Returns a ttl in nanoseconds. A ttl that does not fit becomes the largest one, which never ends.
-#[inline]
-pub(crate) fn ttl_ns(ttl: Duration) -> Result<u64> {
-    match ttl.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(ttl.subsec_nanos())) {
-        0 => Err(Error::option("ttl", "0", "a key's ttl must be greater than 0")),
-        ns => Ok(ns),
-    }
-}
 
 /// Returns the hashed key and the ttl of a unique event. A key without a ttl gets `timeout`.
 pub(crate) fn hash_unique(
@@ -60,13 +53,20 @@ impl Claimer {
         Claimer { claims: segment.claims(), segment, hand, scratch: Bucket::default(), seat, tick: Tick::new(clock) }
     }
 
+    /// Decides for all workers if the caller runs the event `at`.
+    #[inline]
+    pub(crate) fn claim_event(&mut self, key: [u64; 2], ttl_ns: u64, at: At) -> Result<Decision> {
+        self.claim(key, Term { ttl: ttl_ns, ends: Ends::AtDeadline }, Some(at))
+    }
+
     /// Decides for all workers if the caller runs the event `at` or, without an event, if it gets the key.
     // Always inlined, as `Claims::claim`.
     #[inline(always)]
-    pub(crate) fn claim(&mut self, key: [u64; 2], ttl_ns: u64, at: Option<At>) -> Result<Decision> {
+    fn claim(&mut self, key: [u64; 2], term: Term, at: Option<At>) -> Result<Decision> {
+        let locks = KernelLocks { segment: &self.segment, own: Some(self.hand.seat()) };
         let decision = self
             .claims
-            .claim(&mut self.hand, &mut self.scratch, Key(key), ttl_ns, at, &mut self.tick)
+            .claim(&mut self.hand, &mut self.scratch, Key(key), term, at, &mut self.tick, &locks)
             .in_segment(&self.segment)?;
         Ok(self.count(decision))
     }
@@ -85,36 +85,72 @@ impl Claimer {
 
     /// Claims a key without an event.
     #[inline]
-    pub(crate) fn claim_alone(&mut self, key: &[u8], ttl: Duration) -> Result<Claimed> {
-        let ttl = ttl_ns(ttl)?;
+    pub(crate) fn claim_alone(&mut self, key: &[u8], options: &ClaimOptions) -> Result<Claimed> {
+        let term = options.term()?;
         let key = self.segment.unique_hash().hash(Domain::Alone, key)?;
         let found = self.claims.look_for(Key(key));
         if let Some(held) = self.claims.held_for_long(found, &mut self.tick) {
             return Ok(claimed(key, self.count(held)));
         }
-        self.claim_free(found, key, ttl)
+        self.claim_free(found, key, term)
     }
 
     /// As [`claim_alone`](Claimer::claim_alone), for a key that is free or may be free.
     #[inline(never)]
-    fn claim_free(&mut self, found: Lookup, key: [u64; 2], ttl: u64) -> Result<Claimed> {
-        let in_place = self.claims.claim_in_place(&mut self.hand, found, Key(key), ttl, &mut self.tick);
+    fn claim_free(&mut self, found: Lookup, key: [u64; 2], term: Term) -> Result<Claimed> {
+        let in_place = self.claims.claim_in_place(&mut self.hand, found, Key(key), term, &mut self.tick);
         let decision = match in_place.in_segment(&self.segment)? {
             Some(decision) => self.count(decision),
-            None => self.claim(key, ttl, None)?,
+            None => self.claim(key, term, None)?,
         };
         Ok(claimed(key, decision))
     }
 
     /// Ends a claim before its ttl does. Returns `false` if it had already ended.
-    pub(crate) fn release(&mut self, key: [u64; 2], token: Token) -> Result<bool> {
+    pub(crate) fn release(&mut self, claim: &Claim) -> Result<bool> {
+        let locks = KernelLocks { segment: &self.segment, own: Some(self.hand.seat()) };
         let released = self
             .claims
-            .release(&mut self.hand, &mut self.scratch, Key(key), token, &mut self.tick)
+            .release(&mut self.hand, &mut self.scratch, Key(claim.key), claim.token, &mut self.tick, &locks)
             .in_segment(&self.segment)?;
         if released {
             self.seat.add(seat_word!(claiming.released), 1);
         }
         Ok(released)
+    }
+
+    /// Holds the key of a claim for `ttl` from now on.
+    pub(crate) fn renew(&mut self, claim: &Claim, ttl: Duration) -> Result<()> {
+        self.extend(claim, Extension::Renew(ttl_ns(ttl)?))
+    }
+
+    /// Holds the key of a claim for `ttl` from now on, also after the death of the holder.
+    pub(crate) fn complete(&mut self, claim: &Claim, ttl: Duration) -> Result<()> {
+        self.extend(claim, Extension::Complete(ttl_ns(ttl)?))
+    }
+
+    fn extend(&mut self, claim: &Claim, extension: Extension) -> Result<()> {
+        let locks = KernelLocks { segment: &self.segment, own: Some(self.hand.seat()) };
+        let (hand, scratch, key) = (&mut self.hand, &mut self.scratch, Key(claim.key));
+        let extended = self.claims.extend(hand, scratch, key, claim.token, extension, &mut self.tick, &locks);
+        match extended.in_segment(&self.segment)? {
+            Extended::Done => Ok(()),
+            Extended::Lost(by) => Err(self.lost(by)),
+        }
+    }
+
+    #[cold]
+    fn lost(&self, by: Option<Token>) -> Error {
+        match by.map(|by| holder_of(&self.segment, by)).transpose() {
+            Ok(holder) => Error::from(Cause::ClaimLost { name: self.segment.name().to_owned(), holder }),
+            Err(error) => error,
+        }
+    }
+
+    /// Returns for how long a claim is still held, zero if it has ended.
+    pub(crate) fn left(&mut self, claim: &Claim) -> Result<Duration> {
+        let locks = KernelLocks { segment: &self.segment, own: Some(self.hand.seat()) };
+        let left = self.claims.left(&mut self.scratch, Key(claim.key), claim.token, &mut self.tick, &locks);
+        left.in_segment(&self.segment).map(Duration::from_nanos)
     }
 }

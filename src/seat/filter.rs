@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::error::Result;
 use crate::event::wire::{Head, UniqueKey};
 use crate::event::{Scope, Topic};
-use crate::protocol::claims::{At, Decision, Token};
+use crate::protocol::bucket::{At, Decision, Token};
 use crate::seat::claim::Claimer;
 use crate::seat::delivery::Undecided;
 use crate::seat::read::Gate;
@@ -86,7 +86,7 @@ impl Gate for PullGate<'_> {
     }
 
     fn claim(&mut self, unique: &UniqueKey, at: At) -> Result<Option<Token>> {
-        let reason = match self.claimer.claim(unique.key, unique.ttl_ns, Some(at))? {
+        let reason = match self.claimer.claim_event(unique.key, unique.ttl_ns, at)? {
             Decision::Won(token) => return Ok(Some(token)),
             Decision::Held { .. } | Decision::Decided => return Ok(None),
             Decision::Full => Undecided::ClaimsFull,

@@ -11,6 +11,7 @@ pub(crate) mod delivery;
 pub(crate) mod filter;
 pub(crate) mod fragments;
 pub(crate) mod holder;
+pub(crate) mod holding;
 pub(crate) mod options;
 pub(crate) mod post;
 pub(crate) mod publish;
@@ -26,6 +27,7 @@ pub(crate) mod words;
 use std::sync::Arc;
 
 use crate::error::{Cause, Error, Result};
+use crate::event::Died;
 use crate::event::wire::Head;
 use crate::os::clock::HostClock;
 use crate::os::fork::ForkGuard;
@@ -36,6 +38,8 @@ use crate::protocol::word::Stamp;
 use crate::seat::adopt::{Adopted, adopt_all};
 use crate::seat::claim::Claimer;
 use crate::seat::holder::{holders, is_own_leftover, lives_without_lock, looks_free};
+use crate::seat::holding::keys_of;
+use crate::seat::options::WorkerOptions;
 use crate::seat::publish::Writer;
 use crate::seat::tenure::{Incarnation, Tenure};
 use crate::seat::words::SeatWords;
@@ -56,6 +60,8 @@ pub(crate) struct Seat {
     pub(crate) claimer: Claimer,
     pub(crate) clock: HostClock,
     pub(crate) pid: u32,
+    /// The last holder, if it has died, and that is not told yet.
+    died: Option<Died>,
 }
 
 /// The resource that an error names if every free seat has used up its publication attempts.
@@ -88,6 +94,7 @@ impl Seat {
             }));
         };
         let words = SeatWords::of(&segment.seats(), seat);
+        let died = Died::left_by(segment, seat);
         let Adopted { hands: [ring_hand, claim_hand], had_reserved } = adopt_all(segment, seat)?;
         if had_reserved {
             segment.wake_for_decided();
@@ -106,6 +113,37 @@ impl Seat {
             number: seat,
             words,
             pid,
+            died,
+        })
+    }
+
+    /// Posts the news that the last holder of the seat has died, if it has.
+    pub(crate) fn tell_death(&mut self, options: &WorkerOptions) -> Result<()> {
+        match self.died.take().filter(|_| options.announce) {
+            Some(died) => self.writer.post_death(&died),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Died {
+    /// Returns what the last holder of `seat` has left, if it has died. The caller has the lock of the seat, and has
+    /// not adopted it yet.
+    pub(crate) fn left_by(segment: &Segment, seat: u16) -> Option<Died> {
+        let words = SeatWords::of(&segment.seats(), seat);
+        let pid = words.get(seat_word!(identity.pid)) as u32;
+        if pid == 0 {
+            return None;
+        }
+        // A claims region that cannot be read is reported by those that claim.
+        let keys = keys_of(segment, seat, HostClock::of_this_process().boottime_ns()).unwrap_or_default();
+        Some(Died {
+            seat: u32::from(seat),
+            pid,
+            label: label_of(&words),
+            reserved: segment.ring().reserved_by(seat),
+            claims: keys.len() as u64,
+            keys,
         })
     }
 }

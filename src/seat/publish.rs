@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{Cause, Error, Result, SizeLimit};
-use crate::event::Topic;
 use crate::event::wire::{FRAGMENT_HEAD_BYTES, FragmentHead, Kind, Meta, Prefix, UniqueKey, chunk_len};
+use crate::event::{Died, Topic, library};
 use crate::protocol::bytes;
 use crate::protocol::pool::{Block, Hand};
 use crate::protocol::ring::{Fate, NoTable, Ring};
@@ -75,6 +75,13 @@ impl Writer {
         self.seat.add(seat_word!(posting.posted), 1);
         self.notify(header_word!(wake));
         Ok(id)
+    }
+
+    /// Posts the news that a seat was taken over from the dead.
+    #[cold]
+    pub(crate) fn post_death(&mut self, died: &Died) -> Result<()> {
+        let text = died.to_text(self.largest);
+        self.post(&Outgoing { topic: library::DIED, type_tag: 0, unique: None, payload: text.as_bytes() }).map(drop)
     }
 
     #[inline]

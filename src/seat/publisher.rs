@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::claim::{Claim, Claimed, Unique};
+use crate::claim::{Claim, ClaimOptions, Claimed, HeldKey, Unique};
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::Result;
@@ -12,11 +12,13 @@ use crate::event::wire::UniqueKey;
 use crate::event::{EventBuilder, Payload, Sender, Topic};
 use crate::seat::Seat;
 use crate::seat::claim::hash_unique;
+use crate::seat::holding::held;
 use crate::seat::options::WorkerOptions;
 use crate::seat::post::{Posts, send};
 use crate::seat::publish::{Outgoing, Writer};
 use crate::seat::reservation::Reservation;
 use crate::segment::Segment;
+use crate::segment::unique_hash::Domain;
 
 /// A seat that only posts, for one thread (`&mut self`): there is no lock around its posts. Dropping the publisher
 /// frees the seat.
@@ -43,7 +45,8 @@ pub struct Publisher {
 impl Publisher {
     pub(crate) fn join(segment: &Arc<Segment>, options: &WorkerOptions) -> Result<Publisher> {
         options.check_to_join(segment)?;
-        let seat = Seat::take(segment, &options.label)?;
+        let mut seat = Seat::take(segment, &options.label)?;
+        seat.tell_death(options)?;
         Ok(Publisher { seat, timeout: options.timeout })
     }
 
@@ -139,9 +142,110 @@ impl Publisher {
     ///
     /// As [`Worker::claim`](crate::Worker::claim).
     pub fn claim(&mut self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<Claimed> {
+        self.claim_with(key, &ClaimOptions::new(ttl))
+    }
+
+    /// [`claim`](Publisher::claim) with options, as [`Worker::claim_with`](crate::Worker::claim_with).
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let mut publisher = bus.publisher()?;
+    /// # use std::time::Duration;
+    /// use seqcast::ClaimOptions;
+    ///
+    /// let options = ClaimOptions::new(Duration::from_secs(60)).ends_with_holder(true);
+    /// let claim = publisher.claim_with("nightly-mail", &options)?.won().expect("no other process is here");
+    /// drop(publisher); // and with it the claim ends
+    /// assert!(bus.held("nightly-mail")?.is_none());
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Worker::claim_with`](crate::Worker::claim_with).
+    pub fn claim_with(&mut self, key: impl AsRef<[u8]>, options: &ClaimOptions) -> Result<Claimed> {
         let key = key.as_ref();
         self.check()?;
-        self.seat.claimer.claim_alone(key, ttl)
+        self.seat.claimer.claim_alone(key, options)
+    }
+
+    /// Holds the key of a claim for `ttl` from now on, as [`Worker::renew`](crate::Worker::renew) does.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let mut publisher = bus.publisher()?;
+    /// # use std::time::Duration;
+    /// let claim = publisher.claim("nightly-mail", Duration::from_secs(60))?.won().expect("no other process is here");
+    /// publisher.renew(&claim, Duration::from_secs(60))?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Worker::renew`](crate::Worker::renew).
+    pub fn renew(&mut self, claim: &Claim, ttl: Duration) -> Result<()> {
+        self.check()?;
+        self.seat.claimer.renew(claim, ttl)
+    }
+
+    /// Marks what a claim stands for as done for `ttl`, as [`Worker::complete`](crate::Worker::complete) does.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let mut publisher = bus.publisher()?;
+    /// # use std::time::Duration;
+    /// # use seqcast::ClaimOptions;
+    /// let options = ClaimOptions::new(Duration::from_secs(60)).ends_with_holder(true);
+    /// let claim = publisher.claim_with("nightly-mail", &options)?.won().expect("no other process is here");
+    /// publisher.complete(&claim, Duration::from_secs(3600))?;
+    /// drop(publisher);
+    /// assert!(bus.held("nightly-mail")?.is_some());
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Worker::complete`](crate::Worker::complete).
+    pub fn complete(&mut self, claim: &Claim, ttl: Duration) -> Result<()> {
+        self.check()?;
+        self.seat.claimer.complete(claim, ttl)
+    }
+
+    /// Returns for how long a claim is still held, as [`Worker::left`](crate::Worker::left) does.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let mut publisher = bus.publisher()?;
+    /// # use std::time::Duration;
+    /// let claim = publisher.claim("nightly-mail", Duration::from_secs(60))?.won().expect("no other process is here");
+    /// assert!(publisher.left(&claim)? > Duration::ZERO);
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Worker::left`](crate::Worker::left).
+    pub fn left(&mut self, claim: &Claim) -> Result<Duration> {
+        self.check()?;
+        self.seat.claimer.left(claim)
+    }
+
+    /// Looks at a key without taking anything, as [`Bus::held`](crate::Bus::held) does.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let publisher = bus.publisher()?;
+    /// assert!(publisher.held("nightly-mail")?.is_none());
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Worker::held`](crate::Worker::held).
+    pub fn held(&self, key: impl AsRef<[u8]>) -> Result<Option<HeldKey>> {
+        let key = key.as_ref();
+        self.check()?;
+        held(&self.seat.segment, Domain::Alone, key)
     }
 
     /// Ends a claim before its ttl does. Returns `false` if it had already ended.
@@ -160,7 +264,7 @@ impl Publisher {
     /// As [`Worker::release`](crate::Worker::release).
     pub fn release(&mut self, claim: &Claim) -> Result<bool> {
         self.check()?;
-        self.seat.claimer.release(claim.key, claim.token)
+        self.seat.claimer.release(claim)
     }
 
     /// Returns the number of this publisher's seat.

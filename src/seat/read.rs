@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::event::Buffer;
 use crate::event::wire::{Head, UniqueKey};
 use crate::os::sys;
-use crate::protocol::claims::{At, Token};
+use crate::protocol::bucket::{At, Token};
 use crate::protocol::pool::Tries;
 use crate::protocol::ring::{Fate, Look, Ring};
 use crate::protocol::word::CellWord;

@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 use crate::error::Result;
 use crate::os::clock::HostClock;
 use crate::os::sys;
-use crate::protocol::claims::Bucket;
+use crate::protocol::bucket::Bucket;
 use crate::seat::holder::Hold;
+use crate::seat::holding::left_of;
 use crate::seat::words::SeatWords;
 use crate::seat::{NO_CURSOR, label_of};
 use crate::segment::Segment;
@@ -229,7 +230,7 @@ impl Stats {
         for index in 0..claims.buckets() {
             claims.snapshot(index, &mut bucket).in_segment(segment)?;
             let now = clock.boottime_ns();
-            held += bucket.entries().iter().filter(|entry| entry.deadline > now).count() as u64;
+            held += bucket.entries().iter().filter_map(|entry| left_of(segment, &claims, entry, now)).count() as u64;
         }
         Ok(held)
     }

@@ -510,7 +510,7 @@ impl Drop for Subscriber {
         unrun.extend(self.reader.take_claimed().map(|message| message.claim()));
         for claim in unrun.into_iter().flatten() {
             let seat = &mut self.publisher.seat;
-            let _ = seat.claimer.release(claim.key, claim.token);
+            let _ = seat.claimer.release(&claim);
             seat.words.add(seat_word!(reading.orphaned), 1);
         }
         if let Some(label) = self.announces.take() {

@@ -10,7 +10,7 @@ use crossbeam_utils::CachePadded;
 use super::layout::{HEADER_BYTES, REGION_ALIGN, fields};
 use crate::os::fnv::Fnv;
 use crate::protocol::word::CellWord;
-use crate::protocol::{claims, pool, ring};
+use crate::protocol::{bucket, pool, ring};
 
 /// Returns a hash of everything that determines how this build reads and writes a segment: the spans of all fields, the
 /// padding of this target, the byte order, and the formats of blocks, cells and claims.
@@ -26,8 +26,8 @@ pub(crate) fn fingerprint() -> u64 {
         HEADER_BYTES,
         REGION_ALIGN,
         pool::HEAD_WORDS,
-        claims::ENTRY_WORDS,
-        claims::BUCKET_HEAD_WORDS,
+        bucket::ENTRY_WORDS,
+        bucket::BUCKET_HEAD_WORDS,
         ring::LONGEST_STRETCH as usize,
         ring::FEWEST_STRETCHES as usize,
         CellWord::BLOCKS as usize,
@@ -46,9 +46,9 @@ mod tests {
     #[cfg(all(target_arch = "x86_64", target_endian = "little"))]
     #[test]
     fn g11_the_layout_is_the_one_of_its_version() {
-        assert_eq!(super::fingerprint(), 0x77fb_de2d_30c8_97cf);
-        assert_eq!(LAYOUT_VERSION, 3);
-        assert_eq!(layout_version(magic()), Some(3));
+        assert_eq!(super::fingerprint(), 0xec73_a217_1955_2457);
+        assert_eq!(LAYOUT_VERSION, 4);
+        assert_eq!(layout_version(magic()), Some(4));
         assert_eq!([layout_version(0), layout_version(FORMING)], [None; 2]);
     }
 }

@@ -19,7 +19,7 @@ use memoffset::span_of;
 use crate::protocol::seat_words;
 
 /// Version of the layout below. Raise it with every change that an older binary would misread.
-pub(crate) const LAYOUT_VERSION: u32 = 3;
+pub(crate) const LAYOUT_VERSION: u32 = 4;
 /// The upper 48 bits of a finished segment's first word; the lower 16 are the layout version.
 const MAGIC: u64 = 0x7365_7163_6173_0000; // "seqcas"
 /// The first word of a segment during its creation.
@@ -133,6 +133,8 @@ pub(crate) struct ReadingLayout {
 #[repr(C, align(128))]
 pub(crate) struct ClaimingLayout {
     pub(crate) hand: [AtomicU64; seat_words::HAND_WORDS],
+    /// The hand's attempts of all earlier holders.
+    pub(crate) before: AtomicU64,
     pub(crate) won: AtomicU64,
     pub(crate) lost: AtomicU64,
     pub(crate) full: AtomicU64,
@@ -185,6 +187,7 @@ const _: () = {
     assert!(seat_word!(posting.hand) == seat_words::RING_HAND);
     assert!(seat_word!(posting.reserved) == seat_words::RESERVED);
     assert!(seat_word!(claiming.hand) == seat_words::CLAIM_HAND);
+    assert!(seat_word!(claiming.before) == seat_words::CLAIMS_BEFORE);
     assert!(size_of::<HeaderLayout>() <= HEADER_BYTES);
     assert!(align_of::<HeaderLayout>() <= 4096 && align_of::<SeatLayout>() == REGION_ALIGN);
     assert!(usize::BITS == 64, "seqcast needs a 64-bit target");
@@ -236,7 +239,7 @@ pub fn fields() -> Vec<Field> {
     rows!("seat", part, ReadingLayout, "reader": cursor last_poll delivered skipped missed lagged voided waited wakeups
         corrupt failed orphaned);
     let part = span_of!(SeatLayout, claiming).start;
-    rows!("seat", part, ClaimingLayout, "claimer": hand won lost full late released);
+    rows!("seat", part, ClaimingLayout, "claimer": hand before won lost full late released);
     let part = span_of!(SeatLayout, identity).start;
     rows!("seat", part, IdentityLayout, "holder": pid start_time pid_namespace program joined_at incarnation
         adopted label);

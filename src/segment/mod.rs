@@ -219,6 +219,7 @@ impl Segment {
         Claims::new(
             self.pool(PoolId::Claims),
             self.geometry().pool(PoolId::Claims).cells as usize,
+            self.seats(),
             self.tail(),
             self.geometry().capacity(),
         )

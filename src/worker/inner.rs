@@ -85,12 +85,15 @@ impl Inner {
     /// Takes a seat for a worker.
     pub(super) fn join(segment: &Arc<Segment>, options: WorkerOptions) -> Result<Inner> {
         options.check_to_join(segment)?;
-        let seat = Seat::take(segment, &options.label)?;
+        let mut seat = Seat::take(segment, &options.label)?;
         // Again: `Now` is the time at which the seat was taken.
         let begin = options.start.begin(segment)?;
+        // After that, so that this worker gets it, too.
+        seat.tell_death(&options)?;
         let (ring, start) = (segment.ring(), begin.first);
-        let Seat { segment, guard, tenure, incarnation, number: seat_number, words, writer, claimer, clock, pid } =
-            seat;
+        let Seat {
+            segment, guard, tenure, incarnation, number: seat_number, words, writer, claimer, clock, pid, ..
+        } = seat;
         let reader = Reader::new(Arc::clone(&segment), words.clone(), seat_number, begin);
         let mark = ring.mark_empty(start);
         let options = Arc::new(options);

@@ -72,6 +72,24 @@ def test_unique_events(lua):
         return won, none, others, released, again, other:next().event""") == ("one", None, None, True, False, "three")
 
 
+def test_claims_that_end_with_their_seat(lua):
+    assert lua("""
+        local bus = assert(seqcast.anonymous { capacity = 64, block_size = 96, claims = 16, seats = 8 })
+        local seat, other = assert(bus:publisher()), assert(bus:publisher())
+        local claim = assert(seat:claim_for_life("key", 60))
+        local _, held = other:claim_for_life("key", 60)
+        local renewed, left = seat:renew(claim, 600), other:claim_left(claim)
+        seat:free()
+        local _, _, lost = other:renew(claim, 60)
+        local taken = assert(other:claim_for_life("key", 60))
+        local done = other:complete(taken, 600)
+        other:free()
+        local third = assert(bus:publisher())
+        local _, kept = third:claim_for_life("key", 60)
+        return held, renewed, left > 500, third:claim_left(claim), lost, done, kept
+    """) == ("held", True, True, 0, "claim_lost", True, "held")
+
+
 def test_claims(lua):
     won, held, left, released, again, full = lua("""
         local other = subscribe()
@@ -301,6 +319,10 @@ def test_garbage_frees(lua):
     ("seat:wait()", "bad argument #1 to 'wait' (number expected, got no value)"),
     ("seat:claim('k')", "bad argument #2 to 'claim' (number expected, got no value)"),
     ("seat:claim('k', 0)", "bad argument #2 to 'claim' (a number of seconds greater than zero expected)"),
+    ("seat:claim_for_life('k', 0)", "bad argument #2 to 'claim_for_life' (a number of seconds greater than zero expected)"),
+    ("seat:renew(1, 1)", "bad argument #1 to 'renew' (a claim expected)"),
+    ("seat:complete(1, 1)", "bad argument #1 to 'complete' (a claim expected)"),
+    ("seat:claim_left(1)", "bad argument #1 to 'claim_left' (a claim expected)"),
     ("seat:release(1)", "bad argument #1 to 'release' (a claim expected)"),
     ("seat:commit(-1, 's', 'e')", "bad argument #1 to 'commit' (an id expected)"),
     ("seat:abandon(0.5)", "bad argument #1 to 'abandon' (an id expected)"),

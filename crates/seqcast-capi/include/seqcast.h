@@ -74,6 +74,16 @@ typedef enum seqcast_claimed {
   SEQCAST_CLAIM_FULL = 2,
 } seqcast_claimed;
 
+// The state of the seat that won a key.
+typedef enum seqcast_winner {
+  // A process that runs or is stopped holds the seat.
+  SEQCAST_WINNER_ALIVE = 0,
+  // The holder has died, and no process has taken the seat since.
+  SEQCAST_WINNER_DEAD = 1,
+  // The holder has left, or another process has the seat since.
+  SEQCAST_WINNER_GONE = 2,
+} seqcast_winner;
+
 // Results of calls that fail. These numbers never change, and new errors get new numbers. `seqcast_error_message`
 // returns the text with the values and the remedy.
 typedef enum seqcast_error {
@@ -173,6 +183,8 @@ typedef enum seqcast_error {
   SEQCAST_E_BELL_CLOSED = -47,
   // Typed values on the bus have another format than those of this program. Not from C.
   SEQCAST_E_TYPED_FORMAT = -48,
+  // A claim was to be renewed or completed, and has ended. The text says which seat and process hold its key now.
+  SEQCAST_E_CLAIM_LOST = -49,
   // An argument that must not be null is null.
   SEQCAST_E_NULL = -1001,
   // A handle was freed, is of another kind, or was never returned by the library.
@@ -360,6 +372,26 @@ typedef struct seqcast_claim {
   // Opaque to the caller.
   uint64_t words[3];
 } seqcast_claim;
+
+// A key that is held.
+typedef struct seqcast_held {
+  // The time for which it is still held.
+  uint64_t left_ns;
+  // The time since it was won.
+  uint64_t since_ns;
+  // The seat that won it.
+  uint32_t seat;
+  // The process id of the seat's holder, in its own pid namespace; 0 if the winner is gone.
+  uint32_t pid;
+  // A `seqcast_winner`.
+  int32_t winner;
+  // 1 if the claim ends with its holder, and maybe before `left_ns`.
+  int32_t ends_with_holder;
+  // The label of the seat, with a zero at its end; empty if the winner is gone.
+  char label[56];
+  // Zero.
+  uint64_t reserved[4];
+} seqcast_held;
 
 // Options of a post. Set all bytes to zero, then set `size` and the options that you need.
 typedef struct seqcast_post_options {
@@ -656,6 +688,41 @@ int seqcast_seat_claim(struct seqcast_seat *seat,
                        struct seqcast_claim *claim,
                        uint64_t *left_ns,
                        uint32_t *holder);
+
+// As `seqcast_seat_claim`, with a claim that ends with its holder: when the process is killed or ends in any other
+// way, and when the seat leaves or is freed, the next claim of the key wins, without waiting for the ttl.
+int seqcast_seat_claim_for_life(struct seqcast_seat *seat,
+                                const char *key,
+                                size_t key_len,
+                                uint64_t ttl_ns,
+                                struct seqcast_claim *claim,
+                                uint64_t *left_ns,
+                                uint32_t *holder);
+
+// Holds the key of a claim for `ttl_ns` nanoseconds from now on. Returns 0. After `SEQCAST_E_CLAIM_LOST` the claim has
+// ended, and the text says by which seat and process the key is held now: stop what the claim stands for.
+int seqcast_seat_renew(struct seqcast_seat *seat,
+                       const struct seqcast_claim *claim,
+                       uint64_t ttl_ns);
+
+// Marks what a claim stands for as done: its key stays held for `ttl_ns` nanoseconds from now on, also if the claim
+// would end with its holder. Returns 0; errors are those of `seqcast_seat_renew`.
+int seqcast_seat_complete(struct seqcast_seat *seat,
+                          const struct seqcast_claim *claim,
+                          uint64_t ttl_ns);
+
+// Returns 1 if a claim still holds its key, and stores for how many nanoseconds. Returns 0 if it has ended. `left_ns`
+// may be null.
+int seqcast_seat_claim_left(struct seqcast_seat *seat,
+                            const struct seqcast_claim *claim,
+                            uint64_t *left_ns);
+
+// Looks at a key that is claimed without an event, and takes nothing. Returns 1 if it is held, and fills `held`, which
+// may be null. Returns 0 if it is free.
+int seqcast_bus_held(const struct seqcast_bus *bus,
+                     const char *key,
+                     size_t key_len,
+                     struct seqcast_held *held);
 
 // Ends a claim, also that of a unique event, before its ttl does. Any seat of the bus may do so. Returns 1, or 0 if
 // the claim had already ended.

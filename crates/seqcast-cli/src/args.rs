@@ -46,6 +46,8 @@ pub enum Command {
     Claim(ClaimArgs),
     /// List held unique keys.
     Claims(ClaimsArgs),
+    /// End the claim of a holder that has died or left.
+    Release(ReleaseArgs),
     /// Look for problems, with a remedy for each.
     Doctor(DoctorArgs),
     /// Remove a segment that no worker uses.
@@ -208,6 +210,20 @@ pub struct ClaimsArgs {
     /// Include keys of which only the decision is remembered.
     #[arg(long, conflicts_with = "key")]
     pub all: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ReleaseArgs {
+    /// The segment's name.
+    #[arg(add = ArgValueCompleter::new(segment_names))]
+    pub name: String,
+    /// The key, as it was claimed without an event.
+    pub key: String,
+    /// Release it even if its holder lives. Another process may then do what the holder is doing.
+    #[arg(long)]
+    pub force: bool,
+    #[command(flatten)]
+    pub joining: Joining,
 }
 
 #[derive(Debug, clap::Args)]

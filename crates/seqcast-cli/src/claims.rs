@@ -84,6 +84,7 @@ pub fn to_json(claim: &ClaimEntry) -> Value {
         "holder": winner,
         "since_seconds": claim.since.as_secs_f64(),
         "left_seconds": claim.left.map(|left| left.as_secs_f64()),
+        "ends_with_holder": claim.ends_with_holder,
         "decided_ids": claim.decided.map(|(first, last)| [first, last]),
     })
 }

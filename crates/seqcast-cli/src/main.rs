@@ -18,6 +18,7 @@ mod metrics;
 mod output;
 mod post;
 mod processes;
+mod release;
 mod rm;
 mod segments;
 mod signals;
@@ -66,6 +67,7 @@ fn carry_out(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         Command::Post(args) => post::run(args, output),
         Command::Claim(args) => claim::run(args, output),
         Command::Claims(args) => claims::run(args, output),
+        Command::Release(args) => release::run(args, output),
         Command::Doctor(args) => doctor::run(args, output),
         Command::Rm(args) => rm::run(args, output),
         Command::Metrics(args) => metrics::run(args, output),

@@ -79,6 +79,14 @@ COMMAND's own; 128 + N if signal N ended it
             ),
             ("Examples", "seqcast claims my-server\nseqcast claims my-server nightly && echo it runs"),
         ],
+        "release" => &[
+            (
+                "Exit codes",
+                "0  released\n1  KEY is not held, or its holder lives\n2  wrong usage\n\
+                 3  the segment cannot be opened",
+            ),
+            ("Examples", "seqcast release my-server nightly"),
+        ],
         "doctor" => &[("Examples", "seqcast doctor\nseqcast doctor my-server --fix")],
         "rm" => &[("Examples", "seqcast rm my-server")],
         "metrics" => &[("Examples", "seqcast metrics my-server\nseqcast metrics my-server --listen 127.0.0.1:9464")],

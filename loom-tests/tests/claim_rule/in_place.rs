@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::protocol::claims::{
-    Ask, At, BUCKET_HEAD_WORDS, Bucket, Claims, Clock, Decision, ENTRY_WORDS, Entry, Key, Ruling, Token,
+use crate::protocol::bucket::{
+    Ask, At, BUCKET_HEAD_WORDS, Bucket, Decision, ENTRY_WORDS, Ends, Entry, Key, Ruling, Term, Token,
 };
+use crate::protocol::claims::{Claims, Clock, SeatLocks};
 use crate::protocol::pool::{HEAD_WORDS, Hand, Pool};
-use crate::protocol::seat_words::HAND_WORDS;
+use crate::protocol::seat_words::{CLAIM_HAND, HAND_WORDS, WORDS};
 use crate::protocol::word::Stamp;
 use crate::sync::{Ordering, Words};
 
@@ -41,6 +42,15 @@ impl Clock for Now {
     }
 }
 
+/// The holders of all seats live.
+struct Locked;
+
+impl SeatLocks for Locked {
+    fn is_free(&self, _: u16) -> bool {
+        false
+    }
+}
+
 struct Region {
     claims: Claims,
     hand: Hand,
@@ -50,11 +60,12 @@ struct Region {
 impl Region {
     fn new() -> Region {
         let stride = HEAD_WORDS + BUCKET_HEAD_WORDS + ENTRIES * ENTRY_WORDS;
-        let (tail, hand) = (Words::new(1), Words::new(HAND_WORDS));
+        let (tail, seats) = (Words::new(1), Words::new(WORDS));
+        let hand = seats.sub(CLAIM_HAND, HAND_WORDS);
         let pool = Pool::new(Words::new(1), Words::new(2 * stride), stride);
         pool.format(std::slice::from_ref(&hand));
         let hand = Hand::adopt(&pool, hand, 0).unwrap();
-        Region { claims: Claims::new(pool, 1, tail.clone(), CAPACITY), hand, tail }
+        Region { claims: Claims::new(pool, 1, seats, tail.clone(), CAPACITY), hand, tail }
     }
 
     fn bucket(&self) -> Bucket {
@@ -99,7 +110,8 @@ fn play(row: &[Call], ttl: u64, answers: &mut BTreeSet<&'static str>) {
                 events += 1;
                 let (key, at) = (Key([key, 0]), Some(At { place: events, since: 1 }));
                 let Region { claims, hand, .. } = &mut region;
-                let decision = claims.claim(hand, &mut Bucket::default(), key, ttl, at, &mut clock).unwrap();
+                let term = Term { ttl, ends: Ends::AtDeadline };
+                let decision = claims.claim(hand, &mut Bucket::default(), key, term, at, &mut clock, &Locked).unwrap();
                 if let Decision::Won(token) = decision {
                     last_won = Some((key, token));
                 }
@@ -112,7 +124,7 @@ fn play(row: &[Call], ttl: u64, answers: &mut BTreeSet<&'static str>) {
             Call::Release => {
                 if let Some((key, token)) = last_won.take() {
                     let Region { claims, hand, .. } = &mut region;
-                    claims.release(hand, &mut Bucket::default(), key, token, &mut clock).unwrap();
+                    claims.release(hand, &mut Bucket::default(), key, token, &mut clock, &Locked).unwrap();
                 }
             }
         }
@@ -131,13 +143,14 @@ fn claim_alone(
     let had_events = ruled.entries().iter().any(|entry| entry.last != 0 && entry.deadline <= clock.0);
     let token = Token(Stamp::new(region.hand.next_attempt().unwrap(), 0).bits());
     let oldest = region.tail.at(0).load(Ordering::Relaxed).saturating_sub(CAPACITY) + 1;
-    let ruling = ruled.decide(ENTRIES, Ask { key, ttl, at: None, token }, clock.0, oldest);
+    let ruling =
+        ruled.decide(ENTRIES, Ask { key, ttl, at: None, token }, clock.0, oldest, |by| Locked.is_free(by.seat()));
     let Region { claims, hand, .. } = region;
     let place = claims.look_for(key);
     if let Some(held) = claims.held_for_long(place, clock) {
         assert_eq!(ruling, Ruling::Stands(held), "another holder, or another remaining time");
     }
-    match claims.claim_in_place(hand, place, key, ttl, clock).unwrap() {
+    match claims.claim_in_place(hand, place, key, Term { ttl, ends: Ends::AtDeadline }, clock).unwrap() {
         Some(decision @ Decision::Won(token)) => {
             answers.insert("won");
             assert_eq!(ruling, Ruling::IfExchanged(decision));

@@ -19,7 +19,7 @@ mod world;
 
 use std::collections::BTreeSet;
 
-use protocol::claims::{Ask, At, Bucket, Decision, Key, Ruling, Token};
+use protocol::bucket::{Ask, At, Bucket, Decision, Ends, Extended, Extension, Key, Ruling, Token};
 use setting::Setting;
 
 const SMALL: Setting = Setting {
@@ -34,6 +34,7 @@ const SMALL: Setting = Setting {
     clock: 3,
     kills: 1,
     releases: true,
+    lives: false,
 };
 
 fn deep() -> bool {
@@ -48,6 +49,11 @@ fn more(some: u64) -> u64 {
 /// Capacities, each with the number of joiners.
 fn laps() -> &'static [(u64, usize)] {
     if deep() { &[(1, 0), (1, 1), (2, 0), (2, 1), (4, 0), (4, 1)] } else { &[(1, 0), (2, 1)] }
+}
+
+/// The holders of all claims live.
+fn lives(_: Token) -> bool {
+    false
 }
 
 /// Runs each of `settings` to its end. Together they give the answers `expected`, and no other.
@@ -155,6 +161,86 @@ fn claims_without_an_event_make_nobody_late() {
     check("claims without an event, no laps", [setting], &expected);
 }
 
+#[test]
+fn claims_that_end_with_their_holders() {
+    let settings = [(2, 1), (2, 2), (3, 1), (3, 2)].map(|(workers, kills)| Setting {
+        workers,
+        kills,
+        alone: more(3),
+        events: 0,
+        keys: 0,
+        lives: true,
+        ..SMALL
+    });
+    check(
+        "claims that end with their holders",
+        settings,
+        &["completed", "held alone", "lost", "lost to another", "moved", "released", "renewed", "won alone"],
+    );
+}
+
+#[test]
+fn claims_that_end_with_their_holders_share_the_bucket() {
+    let setting = Setting { alone: 2, events: 2, capacity: 1, clock: 2 + u64::from(deep()), lives: true, ..SMALL };
+    let expected = [
+        "completed",
+        "decided",
+        "full",
+        "full alone",
+        "held",
+        "held alone",
+        "late",
+        "lost",
+        "lost to another",
+        "missed",
+        "moved",
+        "released",
+        "renewed",
+        "won",
+        "won alone",
+    ];
+    check("claims that end with their holders, and events", [setting], &expected);
+}
+
+#[test]
+fn a_claim_that_ended_with_its_holder_is_lost() {
+    let (key, token) = (Key([1, 0]), Token::new(1, 3, Ends::WithHolder));
+    let mut bucket = Bucket::default();
+    let ask = Ask { key, ttl: 10, at: None, token };
+    assert!(matches!(bucket.decide(2, ask, 1, 1, lives), Ruling::IfExchanged(Decision::Won(_))));
+    let dies = |by: Token| by.seat() == 3;
+    // By another seat, for which the holder of the claim does not live any more.
+    for extension in [Extension::Renew(10), Extension::Complete(10)] {
+        assert_eq!(bucket.clone().extend(key, token, extension, 2, dies), Extended::Lost(None));
+        assert_eq!(bucket.clone().extend(key, token, extension, 2, lives), Extended::Done);
+        assert_eq!(bucket.clone().extend(key, token, extension, 11, lives), Extended::Lost(None), "the ttl is over");
+    }
+    assert_eq!((bucket.left(key, token, 2, dies), bucket.left(key, token, 2, lives)), (0, 9));
+    assert!(!bucket.clone().end(key, token, 2, dies) && bucket.clone().end(key, token, 2, lives));
+    // A completed claim is the same win, for those that kept the claim as it was. The clock does not wrap.
+    assert_eq!(bucket.extend(key, token, Extension::Complete(u64::MAX), 2, lives), Extended::Done);
+    assert_eq!(bucket.left(key, token, 3, dies), u64::MAX - 3);
+    assert!(bucket.end(key, token, 3, dies));
+}
+
+/// If all claims of a bucket are held, one whose holder is dead makes room.
+#[test]
+fn a_claim_of_the_dead_makes_room() {
+    let ask = |key, ends| Ask { key: Key([key, 0]), ttl: 10, at: None, token: Token::new(key, key as u16, ends) };
+    let mut bucket = Bucket::default();
+    for (key, ends) in [(1, Ends::AtDeadline), (2, Ends::WithHolder), (3, Ends::WithHolder)] {
+        let won = bucket.decide(3, ask(key, ends), 1, 1, |_| panic!("there is room"));
+        assert!(matches!(won, Ruling::IfExchanged(Decision::Won(_))));
+    }
+    let full = bucket.clone().decide(3, ask(4, Ends::AtDeadline), 1, 1, |_| false);
+    assert_eq!(full, Ruling::Stands(Decision::Full));
+    let won = bucket.decide(3, ask(4, Ends::AtDeadline), 1, 1, |by| by.seat() != 2);
+    assert!(matches!(won, Ruling::IfExchanged(Decision::Won(_))));
+    let mut keys: Vec<_> = bucket.entries().iter().map(|entry| entry.key.0[0]).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, [1, 2, 4], "a claim that outlives its holder, or one of a holder that lives, made room");
+}
+
 /// If there is no room, the ended key with the oldest events is dropped: the bucket forgets as little as possible.
 #[test]
 fn the_oldest_ended_key_makes_room() {
@@ -162,7 +248,7 @@ fn the_oldest_ended_key_makes_room() {
     for key in [1, 2, 3] {
         let at = At { place: 10 * key, since: 1 };
         let ask = Ask { key: Key([key, 0]), ttl: 1, at: Some(at), token: Token(key) };
-        assert_eq!(bucket.decide(2, ask, 10 * key, 1), Ruling::IfExchanged(Decision::Won(Token(key))));
+        assert_eq!(bucket.decide(2, ask, 10 * key, 1, lives), Ruling::IfExchanged(Decision::Won(Token(key))));
     }
     let keys: Vec<_> = bucket.entries().iter().map(|entry| entry.key.0[0]).collect();
     assert_eq!((keys, bucket.floor()), (vec![2, 3], 10));
@@ -175,7 +261,7 @@ fn what_left_the_ring_is_forgotten() {
     for (key, oldest) in [(1, 1), (2, 1), (3, 15)] {
         let at = At { place: 10 * key, since: 1 };
         let ask = Ask { key: Key([key, 0]), ttl: 1, at: Some(at), token: Token(key) };
-        assert_eq!(bucket.decide(3, ask, 10 * key, oldest), Ruling::IfExchanged(Decision::Won(Token(key))));
+        assert_eq!(bucket.decide(3, ask, 10 * key, oldest, lives), Ruling::IfExchanged(Decision::Won(Token(key))));
     }
     let keys: Vec<_> = bucket.entries().iter().map(|entry| entry.key.0[0]).collect();
     assert_eq!((keys, bucket.floor()), (vec![2, 3], 10));
@@ -188,7 +274,7 @@ fn forgetting_a_claim_without_an_event_makes_nobody_late() {
     for (key, place) in [(1, None), (2, Some(10))] {
         let at = place.map(|place| At { place, since: 1 });
         let ask = Ask { key: Key([key, 0]), ttl: 1, at, token: Token(key) };
-        assert_eq!(bucket.decide(2, ask, 10 * key, 9), Ruling::IfExchanged(Decision::Won(Token(key))));
+        assert_eq!(bucket.decide(2, ask, 10 * key, 9, lives), Ruling::IfExchanged(Decision::Won(Token(key))));
     }
     assert_eq!((bucket.entries().len(), bucket.floor()), (1, 0));
 }

@@ -20,4 +20,6 @@ pub(crate) struct Setting {
     pub(crate) kills: u32,
     /// `true` if winners release.
     pub(crate) releases: bool,
+    /// `true` if claims without an event end with their holders, and winners renew and complete.
+    pub(crate) lives: bool,
 }

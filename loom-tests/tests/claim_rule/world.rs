@@ -1,7 +1,6 @@
 //! Everything that a step can change, and the steps.
 
-use crate::protocol::claims::{Ask, At, Bucket, Decision, Entry, Key, Ruling, Token};
-use crate::protocol::word::Stamp;
+use crate::protocol::bucket::{Ask, At, Bucket, Decision, Ends, Entry, Extended, Extension, Key, Ruling, Token};
 use crate::setting::Setting;
 
 /// The key of claims without an event.
@@ -13,6 +12,7 @@ const KEYS: usize = 3;
 struct Holder {
     token: u64,
     deadline: u64,
+    for_life: bool,
 }
 
 /// The parts of a bucket that affect decisions, to distinguish it from others.
@@ -83,6 +83,12 @@ enum Doing {
         verdict: Verdict,
         now: u64,
     },
+    /// It is about to exchange the bucket for one in which its claim of `key` is extended.
+    Extending {
+        bucket: Copied,
+        key: u64,
+        holder: Holder,
+    },
     /// It has decided, and the exchange will fail.
     Overtaken,
     Dead,
@@ -106,6 +112,10 @@ struct Worker {
     since: u64,
     /// The claim that it may release.
     holds: Option<(u64, u64)>,
+}
+
+fn is_same_win(one: u64, other: u64) -> bool {
+    one & !1 == other & !1
 }
 
 /// The whole state at one moment.
@@ -217,6 +227,17 @@ impl World {
                 let (answer, to) = self.exchange(setting, index, bucket, *verdict, *now);
                 step("exchanges", Some(answer), to);
             }
+            Doing::Extending { bucket, key, holder } => {
+                let mut to = self.clone();
+                to.bucket = bucket.clone();
+                to.exchanged();
+                to.workers[index].doing = Doing::Nothing;
+                // Also late: what counts is that no other worker has won the key since.
+                let is_own = self.holders[*key as usize].is_some_and(|now| is_same_win(now.token, holder.token));
+                to.holders[*key as usize] = Some(*holder);
+                let to = if is_own { Ok(to) } else { Err("a claim that another has taken is extended".to_owned()) };
+                step("extends its claim", Some(if holder.for_life { "renewed" } else { "completed" }), to);
+            }
             Doing::Overtaken => {
                 let mut to = self.clone();
                 to.workers[index].doing = Doing::Copied;
@@ -232,6 +253,9 @@ impl World {
         if self.kills < setting.kills {
             let mut to = self.clone();
             to.kills += 1;
+            for of_key in &mut to.holders {
+                *of_key = of_key.filter(|holder| !holder.for_life || Token(holder.token).seat() != index as u16);
+            }
             to.workers[index] = Worker { doing: Doing::Dead, alone: false, next: 0, since: 0, holds: None };
             step("is killed", None, Ok(to));
         }
@@ -240,14 +264,62 @@ impl World {
         {
             let mut to = self.clone();
             to.workers[index].holds = None;
-            let held = self.holder(key, self.clock).is_some_and(|holder| holder.token == token);
-            let released = to.bucket.0.end(Key([key, 0]), Token(token), self.clock);
+            let held = self.holder(key, self.clock).is_some_and(|holder| is_same_win(holder.token, token));
+            let released = to.bucket.0.end(Key([key, 0]), Token(token), self.clock, |by| self.is_over(by));
             if released {
                 to.holders[key as usize] = None;
                 to.exchanged();
             }
             let to = if released == held { Ok(to) } else { Err(format!("held: {held}, released: {released}")) };
             step("releases", released.then_some("released"), to);
+        }
+        if setting.lives
+            && worker.doing == Doing::Nothing
+            && let Some((key, token)) = worker.holds
+        {
+            for extension in [Extension::Renew(setting.ttl), Extension::Complete(setting.ttl)] {
+                let (answer, to) = self.extend(setting, index, key, token, extension);
+                step("decides to extend its claim", answer, to);
+            }
+        }
+    }
+
+    /// Returns `true` if the worker that won is dead.
+    fn is_over(&self, by: Token) -> bool {
+        self.workers[usize::from(by.seat())].doing == Doing::Dead
+    }
+
+    fn extend(
+        &self,
+        setting: &Setting,
+        index: usize,
+        key: u64,
+        token: u64,
+        extension: Extension,
+    ) -> (Option<&'static str>, Result<World, String>) {
+        let mut bucket = self.bucket.clone();
+        let mut to = self.clone();
+        let holder = self.holder(key, self.clock);
+        match bucket.0.extend(Key([key, 0]), Token(token), extension, self.clock, |by| self.is_over(by)) {
+            Extended::Done => {
+                if !holder.is_some_and(|holder| is_same_win(holder.token, token)) {
+                    return (None, Err("a claim that has ended is extended".to_owned()));
+                }
+                let for_life = matches!(extension, Extension::Renew(_)) && holder.is_some_and(|holder| holder.for_life);
+                let holder = Holder { token, deadline: self.clock + setting.ttl, for_life };
+                to.workers[index].doing = Doing::Extending { bucket, key, holder };
+                (None, Ok(to))
+            }
+            Extended::Lost(by) => {
+                to.workers[index].holds = None;
+                let is_told = match (by, holder) {
+                    (None, None) => true,
+                    (Some(by), Some(now)) => is_same_win(by.0, now.token) && !is_same_win(by.0, token),
+                    _ => false,
+                };
+                let to = if is_told { Ok(to) } else { Err(format!("lost to {by:?}, and {holder:?} holds it")) };
+                (Some(if by.is_some() { "lost to another" } else { "lost" }), to)
+            }
         }
     }
 
@@ -267,9 +339,10 @@ impl World {
         let mut bucket = copy.clone();
         // Never the same twice: a worker wins an event once, and each claim without one has a number of its own.
         let attempt = if worker.alone { 100 + self.alone } else { worker.next };
-        let token = Token(Stamp::new(attempt, index as u16).bits());
+        let ends = if worker.alone && setting.lives { Ends::WithHolder } else { Ends::AtDeadline };
+        let token = Token::new(attempt, index as u16, ends);
         let ask = Ask { key: Key([key, 0]), ttl: setting.ttl, at, token };
-        match bucket.0.decide(setting.entries, ask, self.clock, self.oldest(setting)) {
+        match bucket.0.decide(setting.entries, ask, self.clock, self.oldest(setting), |by| self.is_over(by)) {
             Ruling::Stands(decision) => self.stands(index, decision),
             Ruling::IfExchanged(decision) => {
                 let verdict = match decision {
@@ -334,7 +407,8 @@ impl World {
         to.exchanged();
         to.go_on(index);
         if let Verdict::Won(token) = verdict {
-            to.holders[key as usize] = Some(Holder { token, deadline: now + setting.ttl });
+            let for_life = Token(token).ends_with_holder();
+            to.holders[key as usize] = Some(Holder { token, deadline: now + setting.ttl, for_life });
             to.workers[index].holds = Some((key, token));
         }
         if self.workers[index].alone {
@@ -364,6 +438,8 @@ impl World {
             match &mut worker.doing {
                 Doing::Snapshot { stale, .. } => *stale = true,
                 doing @ Doing::Decided { .. } => *doing = Doing::Overtaken,
+                // It may decide again.
+                doing @ Doing::Extending { .. } => *doing = Doing::Nothing,
                 _ => {}
             }
         }

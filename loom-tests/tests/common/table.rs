@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use crate::protocol::claims::Key;
+use crate::protocol::bucket::Key;
 use crate::protocol::pool::{Block, HEAD_WORDS, Hand, Pool};
 use crate::protocol::retained::{
     Absent, Copied, Held, INDEX_WORDS, Index, Keeper, NEVER, NOTE_AT, NOTE_WORDS, PLACES, Retained, SLOT_HEAD_WORDS,

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use crate::protocol::claims::{At, Bucket, Decision, Key, Token};
+use crate::protocol::bucket::{At, Bucket, Decision, Key, Token};
 use crate::protocol::pool::Hand;
 use crate::race::{Run, race};
 use crate::region::Region;

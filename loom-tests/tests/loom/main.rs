@@ -24,6 +24,7 @@ mod world;
 mod adopt_races;
 mod bell_races;
 mod claim_races;
+mod life_races;
 mod lock_races;
 mod mark_races;
 mod post_races;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use crate::protocol::claims::Key;
+use crate::protocol::bucket::Key;
 use crate::protocol::retained::Absent;
 use crate::race::race;
 use crate::table::{CLEAR, KEY, OTHER, Tabled};

@@ -29,6 +29,9 @@ pub(crate) enum Mode {
 }
 
 impl Mode {
+    /// Of a word that the kernel keeps: it is always up to date.
+    pub(crate) const OF_KERNEL: Mode = Mode::Rmw;
+
     /// The mode of a word that some actors store to while others exchange it.
     pub(crate) fn of_exchanged(self) -> Mode {
         if self == Mode::Plain { Mode::Swap } else { self }

@@ -8,7 +8,7 @@
 //!
 //! An id plus one is called a place of the order: 0 means "none".
 
-use crate::protocol::claims::Key;
+use crate::protocol::bucket::Key;
 use crate::protocol::retained::{Held, Index, NEVER, PlaceSet, TOMBSTONE};
 use crate::search::{Answers, NO, Name, Step};
 use crate::setting::{Mutant, Op, Setting};

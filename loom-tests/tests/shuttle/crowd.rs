@@ -7,7 +7,7 @@ use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread;
 
 use crate::life::killed_at;
-use crate::protocol::claims::{At, Decision, Key};
+use crate::protocol::bucket::{At, Decision, Key};
 use crate::protocol::pool::Hand;
 use crate::protocol::ring::{Fate, NoTable};
 use crate::region::Region;

@@ -16,6 +16,8 @@ pub(crate) enum Mode {
 }
 
 impl Mode {
+    pub(crate) const OF_KERNEL: Mode = Mode::Plain;
+
     pub(crate) fn of_exchanged(self) -> Mode {
         self
     }

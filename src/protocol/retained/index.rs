@@ -8,7 +8,7 @@
 //! [`super::super::pool`], so a key has one place. The place of an event in the total order is its id plus one, so that 0
 //! means "none".
 
-use super::super::claims::Key;
+use super::super::bucket::Key;
 use crate::sync::{AtomicU64, Ordering};
 
 /// Places in a bucket.

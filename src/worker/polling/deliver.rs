@@ -302,7 +302,7 @@ impl Inner {
         };
         // The event stays decided, so no worker runs it. But the next event with its key does not wait for the ttl. If
         // the segment is corrupt, the next call returns that error.
-        let _ = self.claimer.lock().release(claim.key, claim.token);
+        let _ = self.claimer.lock().release(&claim);
         self.words.add(seat_word!(reading.orphaned), 1);
         self.report_here(&Report {
             source: event.source(),

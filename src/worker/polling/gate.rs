@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::event::wire::{Head, UniqueKey};
-use crate::protocol::claims::{At, Decision, Token};
+use crate::protocol::bucket::{At, Decision, Token};
 use crate::protocol::thread_lock::Lock;
 use crate::seat::claim::Claimer;
 use crate::seat::read::Gate;
@@ -27,7 +27,7 @@ impl Gate for WorkerGate<'_> {
     }
 
     fn claim(&mut self, unique: &UniqueKey, at: At) -> Result<Option<Token>> {
-        let decision = self.claimer.lock().claim(unique.key, unique.ttl_ns, Some(at))?;
+        let decision = self.claimer.lock().claim_event(unique.key, unique.ttl_ns, at)?;
         let trouble = match decision {
             Decision::Won(token) => return Ok(Some(token)),
             Decision::Held { .. } | Decision::Decided => return Ok(None),

@@ -48,6 +48,16 @@ SIZE(seqcast_bell_options, 32);
 AT(seqcast_claim, words, 0);
 SIZE(seqcast_claim, 24);
 
+AT(seqcast_held, left_ns, 0);
+AT(seqcast_held, since_ns, 8);
+AT(seqcast_held, seat, 16);
+AT(seqcast_held, pid, 20);
+AT(seqcast_held, winner, 24);
+AT(seqcast_held, ends_with_holder, 28);
+AT(seqcast_held, label, 32);
+AT(seqcast_held, reserved, 88);
+SIZE(seqcast_held, 120);
+
 AT(seqcast_post_options, size, 0);
 AT(seqcast_post_options, type_tag, 8);
 AT(seqcast_post_options, key, 16);
@@ -120,6 +130,10 @@ IS(SEQCAST_CLAIM_HELD, 0);
 IS(SEQCAST_CLAIM_WON, 1);
 IS(SEQCAST_CLAIM_FULL, 2);
 
+IS(SEQCAST_WINNER_ALIVE, 0);
+IS(SEQCAST_WINNER_DEAD, 1);
+IS(SEQCAST_WINNER_GONE, 2);
+
 IS(SEQCAST_E_NAME, -1);
 IS(SEQCAST_E_OPTION, -2);
 IS(SEQCAST_E_TOPIC, -3);
@@ -168,6 +182,7 @@ IS(SEQCAST_E_SYSTEM, -45);
 IS(SEQCAST_E_UNHEARD, -46);
 IS(SEQCAST_E_BELL_CLOSED, -47);
 IS(SEQCAST_E_TYPED_FORMAT, -48);
+IS(SEQCAST_E_CLAIM_LOST, -49);
 IS(SEQCAST_E_NULL, -1001);
 IS(SEQCAST_E_HANDLE, -1002);
 IS(SEQCAST_E_IN_USE, -1003);

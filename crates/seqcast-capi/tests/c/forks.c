@@ -27,6 +27,10 @@ static void seat_calls_are_errors(seqcast_seat *seat) {
     CHECK_IS(seqcast_seat_post(seat, "s", 1, "e", 1, NULL, 0, NULL, NULL), SEQCAST_E_FORKED);
     CHECK_IS(seqcast_seat_claim(seat, "k", 1, HOUR, &claim, NULL, NULL), SEQCAST_E_FORKED);
     CHECK_IS(seqcast_seat_release(seat, &claim), SEQCAST_E_FORKED);
+    CHECK_IS(seqcast_seat_claim_for_life(seat, "k", 1, HOUR, &claim, NULL, NULL), SEQCAST_E_FORKED);
+    CHECK_IS(seqcast_seat_renew(seat, &claim, HOUR), SEQCAST_E_FORKED);
+    CHECK_IS(seqcast_seat_complete(seat, &claim, HOUR), SEQCAST_E_FORKED);
+    CHECK_IS(seqcast_seat_claim_left(seat, &claim, NULL), SEQCAST_E_FORKED);
     uint64_t id;
     CHECK_IS(seqcast_seat_reserve(seat, &id), SEQCAST_E_FORKED);
     CHECK_IS(seqcast_seat_commit(seat, 0, "s", 1, "e", 1, NULL, 0, NULL), SEQCAST_E_FORKED);

@@ -23,6 +23,7 @@ static void bus_calls_give(seqcast_bus *bus, int error) {
     CHECK_IS(seqcast_bus_subscribe(bus, NULL, &seat), error);
     CHECK_IS(seqcast_bus_publisher(bus, NULL, &seat), error);
     CHECK_IS(seqcast_bus_stats(bus, &stats), error);
+    CHECK_IS(seqcast_bus_held(bus, "k", 1, NULL), error);
     CHECK(seat == NULL && stats == NULL);
 }
 
@@ -48,6 +49,10 @@ static void seat_calls_give(seqcast_seat *seat, int error) {
     CHECK_IS(seqcast_seat_position(seat, text, sizeof text), error);
     CHECK_IS(seqcast_seat_post(seat, "s", 1, "e", 1, "p", 1, NULL, NULL), error);
     CHECK_IS(seqcast_seat_claim(seat, "k", 1, HOUR, &claim, NULL, NULL), error);
+    CHECK_IS(seqcast_seat_claim_for_life(seat, "k", 1, HOUR, &claim, NULL, NULL), error);
+    CHECK_IS(seqcast_seat_renew(seat, &claim, HOUR), error);
+    CHECK_IS(seqcast_seat_complete(seat, &claim, HOUR), error);
+    CHECK_IS(seqcast_seat_claim_left(seat, &claim, &number), error);
     CHECK_IS(seqcast_seat_release(seat, &claim), error);
     CHECK_IS(seqcast_seat_reserve(seat, &number), error);
     int fd = -7;
@@ -138,6 +143,12 @@ static void a_null_argument_is_an_error(const char *name) {
     CHECK_MESSAGE("payload is null");
     CHECK_NULL(seqcast_seat_claim(seat, "k", 1, HOUR, NULL, NULL, NULL));
     CHECK_NULL(seqcast_seat_claim(seat, NULL, 1, HOUR, &claim, NULL, NULL));
+    CHECK_NULL(seqcast_seat_claim_for_life(seat, "k", 1, HOUR, NULL, NULL, NULL));
+    CHECK_NULL(seqcast_seat_claim_for_life(seat, NULL, 1, HOUR, &claim, NULL, NULL));
+    CHECK_NULL(seqcast_seat_renew(seat, NULL, HOUR));
+    CHECK_NULL(seqcast_seat_complete(seat, NULL, HOUR));
+    CHECK_NULL(seqcast_seat_claim_left(seat, NULL, NULL));
+    CHECK_NULL(seqcast_bus_held(bus, NULL, 1, NULL));
     CHECK_NULL(seqcast_seat_release(seat, NULL));
     CHECK_NULL(seqcast_seat_reserve(seat, NULL));
     CHECK_NULL(seqcast_seat_bell(seat, NULL, NULL));

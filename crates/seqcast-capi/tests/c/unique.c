@@ -67,6 +67,56 @@ static void a_claim_is_one_seats_until_it_is_released(void) {
     seqcast_seat_free(one), seqcast_seat_free(other), seqcast_bus_free(bus);
 }
 
+static void a_claim_for_life_ends_with_its_seat(void) {
+    seqcast_bus *bus = small_bus();
+    seqcast_seat *one = subscribe(bus), *other = publisher(bus);
+    seqcast_claim claim, taken;
+    seqcast_held held;
+    uint64_t left = 0;
+    CHECK_IS(seqcast_bus_held(bus, "key", 3, &held), 0);
+    CHECK_IS(seqcast_seat_claim_for_life(one, "key", 3, HOUR, &claim, NULL, NULL), SEQCAST_CLAIM_WON);
+    CHECK_IS(seqcast_seat_claim_for_life(other, "key", 3, HOUR, &taken, &left, NULL), SEQCAST_CLAIM_HELD);
+    CHECK(left > HOUR / 2);
+    CHECK_IS(seqcast_bus_held(bus, "key", 3, NULL), 1);
+    CHECK_IS(seqcast_bus_held(bus, "key", 3, &held), 1);
+    CHECK(held.left_ns > HOUR / 2 && held.left_ns <= HOUR && held.since_ns < HOUR);
+    CHECK_IS(held.seat, seqcast_seat_number(one));
+    CHECK_IS(held.pid, getpid());
+    CHECK_IS(held.winner, SEQCAST_WINNER_ALIVE);
+    CHECK_IS(held.ends_with_holder, 1);
+
+    CHECK_IS(seqcast_seat_renew(one, &claim, 3 * HOUR), 0);
+    CHECK_IS(seqcast_seat_claim_left(other, &claim, &left), 1);
+    CHECK(left > 2 * HOUR);
+    CHECK_IS(seqcast_seat_claim_left(other, &claim, NULL), 1);
+    CHECK_IS(seqcast_seat_free(one), 0);
+    CHECK_IS(seqcast_seat_claim_left(other, &claim, &left), 0);
+    CHECK_IS(left, 0);
+    CHECK_IS(seqcast_seat_renew(other, &claim, HOUR), SEQCAST_E_CLAIM_LOST);
+    CHECK_IS(seqcast_seat_claim_for_life(other, "key", 3, HOUR, &taken, NULL, NULL), SEQCAST_CLAIM_WON);
+
+    /* What is done outlives its seat. */
+    CHECK_IS(seqcast_seat_complete(other, &taken, HOUR), 0);
+    CHECK_IS(seqcast_seat_free(other), 0);
+    CHECK_IS(seqcast_bus_held(bus, "key", 3, &held), 1);
+    CHECK_IS(held.winner, SEQCAST_WINNER_GONE);
+    CHECK_IS(held.ends_with_holder, 0);
+    CHECK_IS(held.pid, 0);
+    CHECK_IS(held.label[0], 0);
+
+    one = publisher(bus);
+    CHECK_IS(seqcast_seat_renew(one, &claim, HOUR), SEQCAST_E_CLAIM_LOST);
+    CHECK_MESSAGE("seat");
+    CHECK_IS(seqcast_seat_renew(one, &taken, 0), SEQCAST_E_OPTION);
+    CHECK_IS(seqcast_seat_renew(one, NULL, HOUR), SEQCAST_E_NULL);
+    CHECK_IS(seqcast_seat_complete(one, NULL, HOUR), SEQCAST_E_NULL);
+    CHECK_IS(seqcast_seat_claim_left(one, NULL, &left), SEQCAST_E_NULL);
+    CHECK_IS(seqcast_bus_held(bus, "", 0, &held), SEQCAST_E_OPTION);
+    CHECK_IS(seqcast_bus_held(NULL, "k", 1, &held), SEQCAST_E_NULL);
+    CHECK_IS(seqcast_seat_claim_for_life(one, "k", 1, HOUR, NULL, NULL, NULL), SEQCAST_E_NULL);
+    seqcast_seat_free(one), seqcast_bus_free(bus);
+}
+
 static void full_claims_are_said(void) {
     seqcast_bus *bus = small_bus();
     seqcast_seat *seat = publisher(bus);
@@ -97,6 +147,7 @@ static void full_claims_are_said(void) {
 int main(void) {
     one_seat_runs_a_unique_event_and_none_the_next_while_the_key_is_held();
     a_claim_is_one_seats_until_it_is_released();
+    a_claim_for_life_ends_with_its_seat();
     full_claims_are_said();
     return 0;
 }

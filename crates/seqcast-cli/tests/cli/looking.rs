@@ -471,7 +471,7 @@ fn completed(words: &[&str]) -> Vec<String> {
 fn names_of_segments_are_completed() {
     let (name, _bus) = Name::segment("complete");
     let (half, bare) = (&name[..name.len() - 3], &name[1..name.len() - 3]);
-    for command in ["inspect", "top", "tail", "post", "claim", "claims", "doctor", "rm", "metrics"] {
+    for command in ["inspect", "top", "tail", "post", "claim", "claims", "release", "doctor", "rm", "metrics"] {
         assert_eq!(completed(&["seqcast", command, half]), [&*name], "{command}");
         assert_eq!(completed(&["seqcast", command, bare]), [&name[1..]], "{command}");
     }
@@ -500,8 +500,21 @@ fn claims_of_a_key_says_whether_it_is_held() {
 
 #[test]
 fn completions_and_man_pages_know_every_command() {
-    let commands =
-        ["ls", "inspect", "top", "tail", "post", "claim", "claims", "doctor", "rm", "metrics", "completions", "man"];
+    let commands = [
+        "ls",
+        "inspect",
+        "top",
+        "tail",
+        "post",
+        "claim",
+        "claims",
+        "release",
+        "doctor",
+        "rm",
+        "metrics",
+        "completions",
+        "man",
+    ];
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = seqcast(&["completions", shell]).expect(0).stdout;
         assert!(script.contains("SEQCAST_COMPLETE") && script.contains("seqcast"), "{shell}: {script}");

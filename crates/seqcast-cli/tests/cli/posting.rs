@@ -207,3 +207,35 @@ fn claim_waits_for_a_key_for_as_long_as_it_is_told_to() {
     let _claim = worker.claim("key", Duration::from_millis(50)).unwrap();
     seqcast(&["claim", &name, "key", "--ttl", "1s", "--wait", "1h", "--", "true"]).expect(0);
 }
+
+#[test]
+fn release_ends_the_claims_of_the_dead_only() {
+    let (name, bus) = Name::segment("release");
+    let mut alive = WorkerProcess::join(&name, "alive");
+    let mut dead = WorkerProcess::join(&name, "doomed");
+    assert_eq!(alive.told("claim hourly 600000"), "won");
+    for key in ["nightly", "weekly"] {
+        assert_eq!(dead.told(&format!("claim {key} 600000")), "won");
+    }
+    dead.kill();
+    assert_eq!(alive.told("claim nightly 600000"), "held");
+    let released = seqcast(&["release", &name, "nightly"]).expect(0);
+    assert!(released.stdout.is_empty() && released.stderr.contains("released nightly"), "{released:?}");
+    assert_eq!(alive.told("claim nightly 600000"), "won");
+    // Its seat was taken for the release: now the winner is gone, and no longer dead.
+    let weekly = seqcast(&["release", &name, "weekly", "--format", "json"]).expect(0);
+    assert_eq!(weekly.json(), json!({ "released": true }));
+    assert!(bus.held("weekly").unwrap().is_none());
+
+    for key in ["weekly", "yearly"] {
+        let free = seqcast(&["release", &name, key]).expect(1);
+        assert!(free.stderr.contains(&format!("{key} is not held")), "{free:?}");
+    }
+    let lives = seqcast(&["release", &name, "hourly"]).expect(1);
+    assert!(lives.stderr.contains("which lives"), "{lives:?}");
+    let lives = seqcast(&["release", &name, "hourly", "--format", "json"]).expect(1).json();
+    assert_eq!((&lives["released"], &lives["held"]["pid"]), (&json!(false), &json!(alive.pid())));
+    assert!(bus.held("hourly").unwrap().is_some());
+    seqcast(&["release", &name, "hourly", "--force"]).expect(0);
+    assert!(bus.held("hourly").unwrap().is_none());
+}

@@ -658,10 +658,13 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "release without its token",
-        file: "claims.rs",
-        edits: &[("if entry.token != token || entry.deadline <= now {", "if entry.deadline <= now {")],
-        breaks: "a late release ends the next holder's claim",
-        killers: &["loom::claim_races::a_late_release_meets_the_next_holder"],
+        file: "bucket.rs",
+        edits: &[("if !entry.token.is_same_win(token) || entry.deadline <= now", "if entry.deadline <= now")],
+        breaks: "a late release ends the next holder's claim, and a late renewal extends it",
+        killers: &[
+            "loom::claim_races::a_late_release_meets_the_next_holder",
+            "loom::life_races::a_renewal_meets_a_claim_at_the_end_of_the_ttl",
+        ],
         ci: true,
     },
     Mutant {
@@ -758,10 +761,185 @@ const MUTANTS: &[Mutant] = &[
         ],
         ci: true,
     },
+    // Claims that end with their holders, renewals.
+    Mutant {
+        name: "life: the dead are not asked for",
+        file: "bucket.rs",
+        edits: &[("            && !entry.has_ended_with_holder(&is_over)\n", "")],
+        breaks: "a claim of the dead is held until its ttl ends",
+        killers: &[
+            "loom::life_races::a_holder_is_killed_and_another_takes_over",
+            "claim_rule::claims_that_end_with_their_holders",
+        ],
+        ci: true,
+    },
+    Mutant {
+        name: "life: no claim says that it ends",
+        file: "bucket.rs",
+        edits: &[(
+            "Token(Stamp::new(attempt, seat).bits() | ends as u64)",
+            "{ let _ = ends; Token(Stamp::new(attempt, seat).bits()) }",
+        )],
+        breaks: "a claim of the dead is held until its ttl ends",
+        killers: &["loom::life_races::two_rescuers_meet_over_a_claim_of_the_dead"],
+        ci: false,
+    },
+    Mutant {
+        name: "life: every claim ends with its holder",
+        file: "bucket.rs",
+        edits: &[("self.token.ends_with_holder() && is_over(self.token)", "is_over(self.token)")],
+        breaks: "a claim that outlives its holder is won while it is held",
+        killers: &["claim_rule::claims_without_an_event_share_the_bucket"],
+        ci: true,
+    },
+    Mutant {
+        name: "life: the dead make no room",
+        file: "bucket.rs",
+        edits: &[("match oldest.or_else(of_dead) {", "match oldest.or_else(|| of_dead().filter(|_| false)) {")],
+        breaks: "a bucket is full of claims of the dead",
+        killers: &["claim_rule::a_claim_of_the_dead_makes_room"],
+        ci: false,
+    },
+    Mutant {
+        name: "life: a tenure is not ended",
+        file: "claims.rs",
+        edits: &[(
+            "self.seats.at(words + CLAIMS_BEFORE).store(won_before, Ordering::Relaxed); // T",
+            "let _ = won_before; // T",
+        )],
+        breaks: "the next holder of a seat keeps the claims of the dead",
+        killers: &["loom::life_races::a_rescuer_meets_the_next_holder_of_the_seat"],
+        ci: true,
+    },
+    Mutant {
+        name: "life: the last attempt of a tenure is left out",
+        file: "claims.rs",
+        edits: &[("by.attempt() <= before.load", "by.attempt() < before.load")],
+        breaks: "the next holder of a seat keeps the last claim of the dead",
+        killers: &["loom::life_races::a_rescuer_meets_the_next_holder_of_the_seat"],
+        ci: true,
+    },
+    Mutant {
+        name: "life: all claims are of an earlier tenure",
+        file: "claims.rs",
+        edits: &[("by.attempt() <= before.load(Ordering::Relaxed)", "before.load(Ordering::Relaxed) > 0")],
+        breaks: "a claim of a holder that lives is taken over",
+        killers: &["loom::life_races::a_rescuer_meets_the_next_holder_of_the_seat"],
+        ci: true,
+    },
+    Mutant {
+        name: "life: the lock is not asked",
+        file: "claims.rs",
+        edits: &[(
+            "self.is_of_earlier_tenure(by) || locks.is_free(by.seat()) // D2",
+            "{ let _ = locks; self.is_of_earlier_tenure(by) }",
+        )],
+        breaks: "a claim of the dead is held until another process takes the seat",
+        killers: &[
+            "loom::life_races::two_rescuers_meet_over_a_claim_of_the_dead",
+            "loom::life_races::a_holder_is_killed_and_another_takes_over",
+        ],
+        ci: true,
+    },
+    Mutant {
+        name: "life: a look says held",
+        file: "claims.rs",
+        edits: &[("        if entry.token.ends_with_holder() {\n            return None;\n        }\n", "")],
+        breaks: "a claim of the dead is held until its ttl ends",
+        killers: &["loom::life_races::two_rescuers_meet_over_a_claim_of_the_dead"],
+        ci: true,
+    },
+    Mutant {
+        name: "life: in place says held",
+        file: "claims.rs",
+        edits: &[(
+            concat!(
+                "                    if entry.token.ends_with_holder() {\n",
+                "                        return Ok(None);\n",
+                "                    }\n",
+            ),
+            "",
+        )],
+        breaks: "a claim of the dead is held until its ttl ends",
+        killers: &["loom::life_races::two_rescuers_meet_over_a_claim_of_the_dead"],
+        ci: true,
+    },
+    Mutant {
+        name: "extend: a claim that ended with its holder",
+        file: "bucket.rs",
+        edits: &[(" || entry.has_ended_with_holder(is_over) {", " {")],
+        breaks: "a claim of the dead is renewed, for a worker that does not hold it",
+        killers: &["claim_rule::a_claim_that_ended_with_its_holder_is_lost"],
+        ci: false,
+    },
+    Mutant {
+        name: "extend: a claim that is completed still ends with its holder",
+        file: "bucket.rs",
+        edits: &[("                entry.token = entry.token.outliving();\n", "")],
+        breaks: "what is done is done again",
+        killers: &[
+            "loom::life_races::a_completed_claim_meets_a_rescuer",
+            "claim_rule::claims_that_end_with_their_holders",
+        ],
+        ci: true,
+    },
+    Mutant {
+        name: "extend: a completed claim is another",
+        file: "bucket.rs",
+        edits: &[("self.outliving().0 == other.outliving().0", "self.0 == other.0")],
+        breaks: "a completed claim cannot be renewed or released",
+        killers: &["claim_rule::a_claim_that_ended_with_its_holder_is_lost"],
+        ci: false,
+    },
+    Mutant {
+        name: "extend: the clock wraps",
+        file: "bucket.rs",
+        edits: &[(
+            "        entry.deadline = now.saturating_add(ttl);",
+            "        entry.deadline = now.wrapping_add(ttl);",
+        )],
+        breaks: "a claim for ever has ended",
+        killers: &["claim_rule::a_claim_that_ended_with_its_holder_is_lost"],
+        ci: false,
+    },
+    Mutant {
+        name: "extend: it is lost to what has ended",
+        file: "bucket.rs",
+        edits: &[("(entry.deadline > now && !", "(!")],
+        breaks: "a claim that no worker holds is lost to one that does not hold it",
+        killers: &["claim_rule::a_claim_that_ended_with_its_holder_is_lost"],
+        ci: false,
+    },
+    Mutant {
+        name: "extend: it is lost to the dead",
+        file: "bucket.rs",
+        edits: &[(
+            "(entry.deadline > now && !entry.has_ended_with_holder(is_over))",
+            "{ let _ = is_over; entry.deadline > now }",
+        )],
+        breaks: "as above",
+        killers: &["claim_rule::a_claim_that_ended_with_its_holder_is_lost"],
+        ci: false,
+    },
+    Mutant {
+        name: "extend: not tried again",
+        file: "claims.rs",
+        edits: &[(
+            concat!(
+                "            if self.replace(hand, index, seen, bucket)? == Exchange::Done {\n",
+                "                return Ok(Extended::Done);\n",
+                "            }",
+            ),
+            "            self.replace(hand, index, seen, bucket)?;\n            return Ok(Extended::Done);",
+        )],
+        breaks: "a renewal is lost",
+        killers: &["loom::life_races::a_renewal_meets_a_claim_of_another_key"],
+        ci: true,
+    },
     // The rule of unique events.
     Mutant {
         name: "rule: decided events are not looked up",
-        file: "claims.rs",
+        file: "bucket.rs",
         edits: &[("            Some(Decision::Decided)\n        } else if", "            None\n        } else if")],
         breaks: "an event is run twice",
         killers: &["claim_rule::one_key_and_a_ring_that_holds_everything"],
@@ -769,7 +947,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "rule: the floor is not checked",
-        file: "claims.rs",
+        file: "bucket.rs",
         edits: &[("} else if at.place <= self.floor {", "} else if at.place == 0 {")],
         breaks: "an event that the bucket has forgotten is run twice",
         killers: &["claim_rule::one_key_and_a_ring_that_laps"],
@@ -777,7 +955,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "rule: unread events between are not considered",
-        file: "claims.rs",
+        file: "bucket.rs",
         edits: &[("if at.place > last && at.since > last.saturating_add(1) {", "if false {")],
         breaks: "an event that no worker has read for the entry counts as decided: lost silently",
         killers: &["claim_rule::one_key_and_a_ring_that_laps"],
@@ -785,7 +963,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "rule: unread events between: floor not raised",
-        file: "claims.rs",
+        file: "bucket.rs",
         edits: &[(
             "                self.raise_floor(last);\n                self.entries[e].first = at.since;",
             "                self.entries[e].first = at.since;",
@@ -796,7 +974,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "rule: unread events between: first kept",
-        file: "claims.rs",
+        file: "bucket.rs",
         edits: &[(
             "                self.raise_floor(last);\n                self.entries[e].first = at.since;",
             "                self.raise_floor(last);",
@@ -807,7 +985,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "rule: an event before first is not considered",
-        file: "claims.rs",
+        file: "bucket.rs",
         edits: &[("} else if at.place.saturating_add(1) < first {", "} else if false {")],
         breaks: "an event before the entry is run twice",
         killers: &["claim_rule::three_workers"],
@@ -815,7 +993,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "rule: first goes back over a gap",
-        file: "claims.rs",
+        file: "bucket.rs",
         edits: &[("if place.saturating_add(1) == self.first { place } else { self.first }", "self.first.min(place)")],
         breaks: "an undecided event in between counts as decided: lost silently",
         killers: &["claim_rule::one_key_and_a_ring_that_laps"],
@@ -823,7 +1001,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "rule: last goes back",
-        file: "claims.rs",
+        file: "bucket.rs",
         edits: &[("(first, self.last.max(place))", "(first, place)")],
         breaks: "an event is run twice",
         killers: &["claim_rule::one_key_and_a_ring_that_laps"],
@@ -831,7 +1009,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "rule: held at the deadline",
-        file: "claims.rs",
+        file: "bucket.rs",
         edits: &[("checked_sub(now).filter(|&left| left > 0)?", "checked_sub(now)?")],
         breaks: "an event is ignored although its key is free",
         killers: &["claim_rule::one_key_and_a_ring_that_holds_everything"],
@@ -839,7 +1017,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "rule: the holder is not checked",
-        file: "claims.rs",
+        file: "bucket.rs",
         edits: &[(
             "            && let Some(held) = entry.held_at(now)",
             "            && let Some(held) = entry.held_at(now).filter(|_| false)",
@@ -850,7 +1028,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "rule: an ignored event is not remembered",
-        file: "claims.rs",
+        file: "bucket.rs",
         edits: &[(
             "            (entry.first, entry.last) = entry.range_with(at.place);\n            return",
             "            return",
@@ -861,7 +1039,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "rule: the entry before is forgotten",
-        file: "claims.rs",
+        file: "bucket.rs",
         edits: &[(
             "        let before = found.map(|e| self.entries.swap_remove(e));",
             "        let before = found.map(|e| self.entries.swap_remove(e)).filter(|_| false);",
@@ -872,7 +1050,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "rule: held keys are swept too",
-        file: "claims.rs",
+        file: "bucket.rs",
         edits: &[("|entry| entry.deadline <= now && entry.last < oldest", "|entry| entry.last < oldest")],
         breaks: "a key is won while it is held",
         killers: &["claim_rule::two_keys_and_room_for_both"],
@@ -880,7 +1058,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "rule: keys of the ring are swept too",
-        file: "claims.rs",
+        file: "bucket.rs",
         edits: &[(
             "|entry| entry.deadline <= now && entry.last < oldest",
             "|entry| entry.deadline <= now && entry.last <= u64::MAX - 0 * oldest",
@@ -891,7 +1069,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "rule: nothing is swept",
-        file: "claims.rs",
+        file: "bucket.rs",
         edits: &[("        self.sweep(now, oldest);\n", "        let _ = oldest;\n")],
         breaks: "buckets grow to their limit and stay there",
         killers: &["claim_rule::what_left_the_ring_is_forgotten"],
@@ -899,7 +1077,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "rule: forgetting does not raise the floor",
-        file: "claims.rs",
+        file: "bucket.rs",
         edits: &[("        self.raise_floor(entry.last);", "        let _ = entry;")],
         breaks: "a forgotten event is run twice",
         killers: &["claim_rule::two_keys_and_room_for_both", "claim_rule::two_keys_and_room_for_one"],
@@ -907,7 +1085,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "rule: held keys make room",
-        file: "claims.rs",
+        file: "bucket.rs",
         edits: &[(
             "filter(|(_, entry)| entry.deadline <= now);",
             "filter(|(_, entry)| entry.deadline <= now || true);",
@@ -918,7 +1096,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "rule: the newest ended key makes room",
-        file: "claims.rs",
+        file: "bucket.rs",
         edits: &[("ended.min_by_key(", "ended.max_by_key(")],
         breaks: "the bucket forgets more than it has to",
         killers: &["claim_rule::the_oldest_ended_key_makes_room"],
@@ -926,24 +1104,15 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "rule: no room is made",
-        file: "claims.rs",
-        edits: &[
-            (
-                "            Some((index, _)) => {\n                self.forget(index);",
-                "            Some((index, _)) if index == usize::MAX => {\n                self.forget(index);",
-            ),
-            (
-                "            None => false,\n        }\n    }\n\n    /// Returns the earlier decision",
-                "            _ => false,\n        }\n    }\n\n    /// Returns the earlier decision",
-            ),
-        ],
+        file: "bucket.rs",
+        edits: &[("match oldest.or_else(of_dead) {", "match oldest.or_else(of_dead).filter(|_| false) {")],
         breaks: "a bucket is full of keys that ended",
         killers: &["claim_rule::the_oldest_ended_key_makes_room"],
         ci: false,
     },
     Mutant {
         name: "rule: a new entry begins at the floor",
-        file: "claims.rs",
+        file: "bucket.rs",
         edits: &[(
             "(at.since.max(self.floor.saturating_add(1)), at.place)",
             "(self.floor.saturating_add(1), at.place)",
@@ -954,7 +1123,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "rule: a release forgets what was decided",
-        file: "claims.rs",
+        file: "bucket.rs",
         edits: &[(
             "        if entry.last == 0 {\n            self.entries",
             "        if entry.last == 0 || true {\n            self.entries",
@@ -965,7 +1134,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "rule: a release leaves the claim",
-        file: "claims.rs",
+        file: "bucket.rs",
         edits: &[("            entry.deadline = 0;", "            entry.deadline -= 0;")],
         breaks: "a released key stays held",
         killers: &["claim_rule::one_key_and_a_ring_that_holds_everything"],
@@ -973,15 +1142,15 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "rule: a release after the end",
-        file: "claims.rs",
-        edits: &[("entry.token != token || entry.deadline <= now", "entry.token != token")],
+        file: "bucket.rs",
+        edits: &[("is_same_win(token) || entry.deadline <= now ||", "is_same_win(token) ||")],
         breaks: "a worker reports the release of a claim that was no longer its own",
         killers: &["claim_rule::one_key_and_a_ring_that_holds_everything"],
         ci: false,
     },
     Mutant {
         name: "rule: claims without an event leave a trace",
-        file: "claims.rs",
+        file: "bucket.rs",
         edits: &[("            (None, _) => (0, 0),", "            (None, _) => (1, 1),")],
         breaks: "a claim without an event makes events late",
         killers: &["claim_rule::forgetting_a_claim_without_an_event_makes_nobody_late"],
@@ -1411,7 +1580,7 @@ const REDUNDANT: &[Mutant] = &[
     },
     Mutant {
         name: "rule: a new entry begins at its event",
-        file: "claims.rs",
+        file: "bucket.rs",
         edits: &[("(at.since.max(self.floor.saturating_add(1)), at.place)", "(at.place, at.place)")],
         breaks: "nothing: the claimer has read the events before it. The decided ones are at or below the floor, and \
             those reported as Full may be decided later",
@@ -1420,7 +1589,7 @@ const REDUNDANT: &[Mutant] = &[
     },
     Mutant {
         name: "rule: a new entry begins below the floor",
-        file: "claims.rs",
+        file: "bucket.rs",
         edits: &[("(at.since.max(self.floor.saturating_add(1)), at.place)", "(at.since, at.place)")],
         breaks: "nothing: the claimer has read those events and knows that they were decided or reported",
         killers: &["claim_rule::"],

@@ -20,6 +20,12 @@ typedef enum seqcast_claimed {
   SEQCAST_CLAIM_FULL = 2,
 } seqcast_claimed;
 
+typedef enum seqcast_winner {
+  SEQCAST_WINNER_ALIVE = 0,
+  SEQCAST_WINNER_DEAD = 1,
+  SEQCAST_WINNER_GONE = 2,
+} seqcast_winner;
+
 typedef enum seqcast_error {
   SEQCAST_E_NAME = -1,
   SEQCAST_E_OPTION = -2,
@@ -69,6 +75,7 @@ typedef enum seqcast_error {
   SEQCAST_E_UNHEARD = -46,
   SEQCAST_E_BELL_CLOSED = -47,
   SEQCAST_E_TYPED_FORMAT = -48,
+  SEQCAST_E_CLAIM_LOST = -49,
   SEQCAST_E_NULL = -1001,
   SEQCAST_E_HANDLE = -1002,
   SEQCAST_E_IN_USE = -1003,
@@ -167,6 +174,17 @@ typedef struct seqcast_bell_options {
 typedef struct seqcast_claim {
   uint64_t words[3];
 } seqcast_claim;
+
+typedef struct seqcast_held {
+  uint64_t left_ns;
+  uint64_t since_ns;
+  uint32_t seat;
+  uint32_t pid;
+  int32_t winner;
+  int32_t ends_with_holder;
+  char label[56];
+  uint64_t reserved[4];
+} seqcast_held;
 
 typedef struct seqcast_post_options {
   size_t size;
@@ -319,6 +337,31 @@ int seqcast_seat_claim(struct seqcast_seat *seat,
                        struct seqcast_claim *claim,
                        uint64_t *left_ns,
                        uint32_t *holder);
+
+int seqcast_seat_claim_for_life(struct seqcast_seat *seat,
+                                const char *key,
+                                size_t key_len,
+                                uint64_t ttl_ns,
+                                struct seqcast_claim *claim,
+                                uint64_t *left_ns,
+                                uint32_t *holder);
+
+int seqcast_seat_renew(struct seqcast_seat *seat,
+                       const struct seqcast_claim *claim,
+                       uint64_t ttl_ns);
+
+int seqcast_seat_complete(struct seqcast_seat *seat,
+                          const struct seqcast_claim *claim,
+                          uint64_t ttl_ns);
+
+int seqcast_seat_claim_left(struct seqcast_seat *seat,
+                            const struct seqcast_claim *claim,
+                            uint64_t *left_ns);
+
+int seqcast_bus_held(const struct seqcast_bus *bus,
+                     const char *key,
+                     size_t key_len,
+                     struct seqcast_held *held);
 
 int seqcast_seat_release(struct seqcast_seat *seat, const struct seqcast_claim *claim);
 

@@ -258,17 +258,16 @@ end
 local WON = tonumber(C.SEQCAST_CLAIM_WON)
 local HELD = tonumber(C.SEQCAST_CLAIM_HELD)
 
---- Claims a key among all seats for `ttl` seconds. Returns the claim if it is won; nil, `"held"`, and the seconds until
--- the key is free if another seat holds it; nil and `"full"` if the claims have no room.
-function Seat:claim(key, ttl)
-  local handle = handle_of(self, Seat, "claim")
-  typed(key, "string", 1, "claim")
-  typed(ttl, "number", 2, "claim")
+-- For tail calls, which leave no frame, so that errors name the caller's line.
+local function claim_by(call, name, self, key, ttl)
+  local handle = handle_of(self, Seat, name)
+  typed(key, "string", 1, name)
+  typed(ttl, "number", 2, name)
   if not (ttl > 0) then
-    bad(2, "claim", "a number of seconds greater than zero expected")
+    bad(2, name, "a number of seconds greater than zero expected")
   end
   local claim = ffi_new("seqcast_claim")
-  local result = C.seqcast_seat_claim(handle, key, #key, nanoseconds(ttl, 1), claim, self.id, nil)
+  local result = C[call](handle, key, #key, nanoseconds(ttl, 1), claim, self.id, nil)
   if result < 0 then
     return failure(result)
   end
@@ -279,6 +278,57 @@ function Seat:claim(key, ttl)
     return nil, "held", tonumber(self.id[0]) / 1e9
   end
   return nil, "full"
+end
+
+--- Claims a key among all seats for `ttl` seconds. Returns the claim if it is won; nil, `"held"`, and the seconds until
+-- the key is free if another seat holds it; nil and `"full"` if the claims have no room.
+function Seat:claim(key, ttl)
+  return claim_by("seqcast_seat_claim", "claim", self, key, ttl)
+end
+
+--- As `claim`, with a claim that ends with its holder: if the process is killed or ends in any other way, or the seat
+-- leaves, the next claim of the key wins, without waiting for the ttl.
+function Seat:claim_for_life(key, ttl)
+  return claim_by("seqcast_seat_claim_for_life", "claim_for_life", self, key, ttl)
+end
+
+local function extend_by(call, name, self, claim, ttl)
+  local handle = handle_of(self, Seat, name)
+  if not ffi.istype("seqcast_claim", claim) then
+    bad(1, name, "a claim expected")
+  end
+  typed(ttl, "number", 2, name)
+  if not (ttl > 0) then
+    bad(2, name, "a number of seconds greater than zero expected")
+  end
+  local result = C[call](handle, claim, nanoseconds(ttl, 1))
+  if result < 0 then
+    return failure(result)
+  end
+  return true
+end
+
+--- Holds the key of a claim for `ttl` seconds from now on: true, or nil, the text and `"claim_lost"` if it has ended.
+function Seat:renew(claim, ttl)
+  return extend_by("seqcast_seat_renew", "renew", self, claim, ttl)
+end
+
+--- Marks what a claim stands for as done: its key stays held for `ttl` seconds, also if it would end with its holder.
+function Seat:complete(claim, ttl)
+  return extend_by("seqcast_seat_complete", "complete", self, claim, ttl)
+end
+
+--- The seconds for which a claim is still held, 0 if it has ended.
+function Seat:claim_left(claim)
+  local handle = handle_of(self, Seat, "claim_left")
+  if not ffi.istype("seqcast_claim", claim) then
+    bad(1, "claim_left", "a claim expected")
+  end
+  local result = C.seqcast_seat_claim_left(handle, claim, self.id)
+  if result < 0 then
+    return failure(result)
+  end
+  return tonumber(self.id[0]) / 1e9
 end
 
 --- Ends a claim, or that of a unique event, before its ttl does: false if it had ended.
