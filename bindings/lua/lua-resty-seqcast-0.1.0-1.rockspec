@@ -2,13 +2,13 @@ rockspec_format = "3.0"
 package = "lua-resty-seqcast"
 version = "0.1.0-1"
 
--- To be made from a checkout, with `luarocks make`.
+-- Build it from a checkout with `luarocks make`.
 source = {
   url = "file://.",
 }
 
 description = {
-  summary = "Events between nginx workers, in place of lua-resty-worker-events",
+  summary = "Events between nginx workers, a replacement for lua-resty-worker-events",
   detailed = [[
     resty.worker.events with the calls and options of lua-resty-worker-events 2.0.1, and resty.seqcast, over a
     lock-free event bus in shared memory: one order for all workers, unique events, safe when a worker is killed or

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Figures of resty.worker.events beside lua-resty-worker-events, alternately in one run on one nginx.
+"""Compares resty.worker.events with lua-resty-worker-events, alternately in one run on one nginx.
 
     bench/run.py --original LIB [--rounds N] [--update]
 
-LIB is the folder `lib` of a checkout of lua-resty-worker-events. Without it only this one is measured. With --update the
-table of README.md is replaced by the one that is printed.
+LIB is the folder `lib` of a checkout of lua-resty-worker-events. Without it only this module is measured. With --update
+the printed table replaces that of README.md.
 """
 
 import argparse
@@ -27,7 +27,7 @@ BENCH = 'local bench = require "bench" '
 
 
 class Server:
-    """An nginx with one of the two, for one measurement."""
+    """An nginx with one of the two modules, for one measurement."""
 
     def __init__(self, lib, **settings):
         self._folder = tempfile.TemporaryDirectory()
@@ -61,7 +61,7 @@ def all_at_once(workers, code, *args):
 
 
 def costs(lib, count):
-    """Nanoseconds of an idle poll, of a post, and of an event read, with so many workers at it."""
+    """Returns the nanoseconds of an idle poll, of a post, and of reading an event, with `count` workers at once."""
     with Server(lib, workers=count) as nginx:
         workers = nginx.workers()
         all_at_once(workers, "return bench.idle(0.05)")
@@ -84,7 +84,7 @@ def local_events(lib):
 
 
 def latency_by_timer(lib, posts=400, interval=0.001):
-    """Microseconds from post to handler, in a worker that polls in the background."""
+    """Returns the microseconds from post to handler, in a worker that polls in the background."""
     with Server(lib, workers=2, options=f"{{ interval = {interval} }}") as nginx:
         a, b = nginx.workers()
         b.run(BENCH + "ngx.sleep(0.1) bench.take_latencies()")
@@ -100,8 +100,8 @@ def latency_by_timer(lib, posts=400, interval=0.001):
 
 
 def latency_by_request(lib, seconds=1.0):
-    """Microseconds from post to handler, in a worker that polls on every request, of which there are as many as one
-    client can send."""
+    """Returns the microseconds from post to handler, in a worker that polls on every request. One client sends requests
+    without a pause."""
     with Server(lib, workers=2) as nginx:
         a, b = nginx.workers()
         b.run("ev.poll()")
@@ -119,7 +119,8 @@ def latency_by_request(lib, seconds=1.0):
 
 
 def burst(lib):
-    """20,000 events at once for 4 workers with a zone of 1 MB: the share that is lost, bytes of log for a loss."""
+    """Posts 20,000 events at once to 4 workers with a zone of 1 MB. Returns the number of lost events, the time, and
+    the bytes of log."""
     with Server(lib, workers=4, zone_size="1m") as nginx:
         workers = nginx.workers()
         all_at_once(workers, "require('resty.worker.events').poll()")
@@ -132,7 +133,7 @@ def burst(lib):
 
 
 def unique_over_slow_workers(lib):
-    """How many times 100 unique events run, if each worker comes to them later than their ttl."""
+    """Returns how many times 100 unique events run if each worker polls them later than their ttl."""
     with Server(lib, workers=4, options="{ interval = 0, timeout = 0.02 }") as nginx:
         workers = nginx.workers()
         workers[0].run("for i = 1, 100 do ev.post('upstream', 'healthy', nil, 'key' .. i) end")
@@ -144,7 +145,7 @@ def unique_over_slow_workers(lib):
 
 
 def large_event(lib, size=2 * 2**20):
-    """Milliseconds to post 2 MB, and to read it in another worker; zone of 8 MB."""
+    """Returns the milliseconds to post 2 MB, and to read it in another worker, with a zone of 8 MB."""
     with Server(lib, workers=2) as nginx:
         a, b = nginx.workers()
         b.run("ev.poll() ev.register(function(data) tap.size = #data end, 'large')")
@@ -192,7 +193,7 @@ ROWS = [
     ("post1", "post of `{ ip, port, hostname }`, 1 worker", "{:.0f} ns"),
     ("post2", "post, 2 workers at once", "{:.0f} ns"),
     ("post4", "post, 4 workers at once", "{:.0f} ns"),
-    ("drain1", "an event read and handled, 1 worker", "{:.0f} ns"),
+    ("drain1", "read and handle an event, 1 worker", "{:.0f} ns"),
     ("drain2", "read, 2 workers at once", "{:.0f} ns"),
     ("drain4", "read, 4 workers at once", "{:.0f} ns"),
     ("local", "`post_local` and `poll`", "{:.0f} ns"),
@@ -202,7 +203,7 @@ ROWS = [
     ("request_p50", "post to handler, a poll per request, median", "{:.0f} us"),
     ("request_p99", "post to handler, a poll per request, 99 %", "{:.0f} us"),
     ("burst_seconds", "20,000 events to 4 workers, zone of 1 MB", "{:.2f} s"),
-    ("burst_lost", "lost of them", "{:.0f}"),
+    ("burst_lost", "of these, lost", "{:.0f}"),
     ("burst_log", "bytes of log", "{:,.0f}"),
     ("runs", "100 unique events over slow workers: runs", "{:.0f}"),
     ("large_post", "post of 2 MB", "{:.1f} ms"),
@@ -211,7 +212,7 @@ ROWS = [
 
 
 def update(table):
-    """Puts the table in the place of that of the README."""
+    """Replaces the README's table."""
     path = HERE.parent / "README.md"
     before, rest = path.read_text().split(HEAD, 1)
     path.write_text(before + table + rest[rest.index("\n\n"):])
@@ -228,7 +229,7 @@ def main():
     arguments = parser.parse_args()
     if arguments.update and not arguments.original:
         parser.error("--update needs --original")
-    # So that nginx is ended, too.
+    # The exit also ends nginx.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     libs = {"seqcast": OURS}
     if arguments.original:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Starts nginx with example/nginx.conf, changes a value again and again, and looks whether all workers have the new one.
-# In between a worker is killed, and nginx is reloaded. Ends nginx and leaves nothing behind.
+# Starts nginx with example/nginx.conf, changes a value several times, and checks after each change that all workers
+# have the new one. In between it kills a worker and reloads nginx. At the end it stops nginx and removes all files.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 nginx=${NGINX_BINARY:-/usr/sbin/nginx}
@@ -28,12 +28,12 @@ finish() {
 
 stale=0 changes=0
 
-# Asks until each of the four workers has answered. Counts answers that are older than the last change.
+# Asks until each of the four workers has answered. Counts the answers that are older than the last change.
 check() {
     local expected=$1 answers=0 pid value
     declare -A seen=()
     while [ "${#seen[@]}" -lt 4 ] && [ $answers -lt 1000 ]; do
-        # Several at a time, so that more than one worker is asked.
+        # Several requests at a time reach more than one worker.
         while read -r pid value; do
             seen[$pid]=1 answers=$((answers + 1))
             [ "$value" -ge "$expected" ] || stale=$((stale + 1))

@@ -1,7 +1,7 @@
-"""Tests of resty.worker.events, against this one or, with --original, against lua-resty-worker-events itself.
+"""Tests of resty.worker.events, against this module or, with --original, against lua-resty-worker-events itself.
 
-A test that is marked `fault` shows a fault of the original: it must pass here and fail there. One that is marked
-`differs` tests something that is otherwise on purpose, and is skipped there.
+A test that is marked `fault` shows a fault of the original: it must pass here and fail there. A test that is marked
+`differs` tests an intended difference, and is skipped there.
 """
 
 import os
@@ -21,7 +21,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    # So that what the tests have started ends with them.
+    # The processes that the tests have started end with them.
     signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", 1))
     config.addinivalue_line("markers", "fault: shows a fault of lua-resty-worker-events, and must fail there")
     config.addinivalue_line("markers", "differs: is otherwise in lua-resty-worker-events")
@@ -49,8 +49,8 @@ def lib(request):
 
 @pytest.fixture
 def nginx(tmp_path, lib):
-    """Starts nginx with the settings given. After the test all of them have ended, in order, without an alert or an
-    unexpected error in their logs, and nothing is left in /dev/shm."""
+    """Starts nginx with the given settings. After the test it stops every nginx in order. It checks that the logs have
+    no alert and no unexpected error, and that nothing is left in /dev/shm."""
     # Workers of another user must reach the sockets.
     for folder in (tmp_path, *tmp_path.parents):
         if os.stat(folder).st_uid == os.getuid() and folder != pathlib.Path("/"):

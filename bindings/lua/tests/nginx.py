@@ -1,4 +1,4 @@
-"""A real nginx in a temporary folder: on Unix sockets, ended with the test, by pid only."""
+"""A real nginx in a temporary folder, on Unix sockets. It ends with the test, and is ended by pid only."""
 
 import http.client
 import itertools
@@ -10,7 +10,7 @@ import socket
 import subprocess
 import time
 
-# Debian's, or another one with the Lua module built in or beside it.
+# Debian's nginx, or another one with the Lua module, built in or as a dynamic module.
 BINARY = os.environ.get("NGINX_BINARY", "/usr/sbin/nginx")
 MODULES = [pathlib.Path(os.environ.get("NGINX_MODULES", "/usr/lib/nginx/modules"), name)
            for name in ("ndk_http_module.so", "ngx_http_lua_module.so")]
@@ -66,7 +66,7 @@ _numbers = itertools.count()
 
 
 class LuaError(Exception):
-    """What the code given to `run` raised."""
+    """The error that the code given to `run` raised."""
 
 
 class _Connection(http.client.HTTPConnection):
@@ -81,7 +81,7 @@ class _Connection(http.client.HTTPConnection):
 
 
 class Worker:
-    """A connection that is kept, and so one worker process."""
+    """A connection that stays open, and therefore leads to one worker process."""
 
     def __init__(self, path):
         self._connection = _Connection(path)
@@ -104,7 +104,7 @@ class Worker:
         return values[0] if len(values) == 1 else tuple(values) or None
 
     def run(self, code, *args):
-        """Runs Lua code in this worker and returns what it returns: `ev`, `tap` and `args` are defined there."""
+        """Runs Lua code in this worker and returns its results. The code can use `ev`, `tap` and `args`."""
         self.start(code, *args)
         return self.finish()
 
@@ -112,15 +112,15 @@ class Worker:
         return self.run("return ev.poll()")
 
     def seen(self):
-        """The events since the last call, as (source, event, data)."""
+        """Returns the events since the last call, as (source, event, data)."""
         return [tuple(event[:3]) for event in self.run("return tap.take()") or []]
 
     def seen_all(self):
-        """The events since the last call, with pid and number of arguments."""
+        """Returns the events since the last call, with pid and number of arguments."""
         return self.run("return tap.take()") or []
 
     def polled(self):
-        """Polls by hand and returns what came, without the libraries' own events."""
+        """Polls by hand and returns the new events, without the libraries' own events."""
         assert self.poll() == "done"
         return [event for event in self.seen() if event[0] not in ("resty-worker-events", "seqcast")]
 
@@ -185,7 +185,7 @@ class Nginx:
         return self
 
     def _has_workers(self):
-        # A signal that comes before the master has them is lost.
+        # A signal that comes before the master has its workers is lost.
         return not self.master or len(self.children()) >= self.worker_processes
 
     def accepts(self):
@@ -211,7 +211,7 @@ class Nginx:
         return [int(pid) for pid in text.split()]
 
     def note_processes(self):
-        """Remembers what to end: this nginx's own processes, by pid and start time."""
+        """Remembers the processes to end: this nginx's own, by pid and start time."""
         for root in (self.pid, self._pid_in_file("nginx.pid.oldbin")):
             if root:
                 for pid in (root, *self.children(root)):
@@ -222,7 +222,7 @@ class Nginx:
         os.kill(pid or self.pid, number)
 
     def reload(self):
-        """HUP, and back when new workers alone accept. Old ones may still be there. Returns their pids."""
+        """Sends HUP, and waits until only new workers accept. Old ones may still run. Returns their pids."""
         old = set(self.children())
         self.send(signal.SIGHUP)
         wait_for(lambda: len(set(self.children()) - old) >= self.worker_processes, "new workers", self.log)
@@ -232,7 +232,7 @@ class Nginx:
         return old
 
     def stop(self, number=signal.SIGQUIT, timeout=TIMEOUT):
-        """Ends nginx in order, and checks that it did end."""
+        """Stops nginx in order, and checks that it has ended."""
         self.note_processes()
         self.forget_workers()
         pid = self.pid
@@ -248,11 +248,11 @@ class Nginx:
         return [pid for pid, started in self._started if started is not None and alive(pid, started)]
 
     def kill(self):
-        """Ends whatever is left."""
+        """Ends all processes that are left."""
         self.note_processes()
         self.forget_workers()
         masters = {self.pid, self._pid_in_file("nginx.pid.oldbin")}
-        # A master that lives has another worker for each that dies.
+        # Masters first: a living master replaces each worker that dies.
         for pid, started in sorted(self._started, key=lambda process: process[0] not in masters):
             if started is not None and alive(pid, started):
                 try:
@@ -271,14 +271,14 @@ class Nginx:
         self._found = []
 
     def connect(self):
-        """A worker, whichever accepts."""
+        """Returns a connection to the worker that accepts first."""
         worker = Worker(str(self.folder / "nginx.sock"))
         self._found.append(worker)
         worker.run("return 0")
         return worker
 
     def get(self, path):
-        """The answer of whichever worker accepts."""
+        """Returns the answer of the worker that accepts first."""
         connection = _Connection(str(self.folder / "nginx.sock"))
         try:
             connection.request("GET", path)
@@ -287,7 +287,7 @@ class Nginx:
             connection.close()
 
     def workers(self, count=None):
-        """One connection to each worker. Those found already are parked, so that the next connection is another's."""
+        """Returns one connection to each worker. Blocks the workers found so far, so that another accepts next."""
         count = count or self.worker_processes
         found, fifos = [], []
         try:
@@ -297,7 +297,7 @@ class Nginx:
                 os.mkfifo(fifo, 0o666)
                 os.chmod(fifo, 0o666)
                 worker.park(fifo)
-                # Opens when the worker reads, and then it does nothing else.
+                # The open returns when the worker reads the pipe. From then on the worker is blocked.
                 fifos.append((fifo, open(fifo, "w")))
                 found.append(worker)
         finally:
@@ -311,7 +311,7 @@ class Nginx:
         found.sort(key=lambda worker: worker.pid)
         return found
 
-    # What is left
+    # Logs and names
 
     def log(self):
         try:
@@ -320,18 +320,18 @@ class Nginx:
             return ""
 
     def log_lines(self, *words):
-        """Lines of the library in the log, that have all `words`."""
+        """Returns the log's lines of the library that contain all `words`."""
         lines = [line for line in self.log().splitlines() if "worker-events: " in line]
         return [line for line in lines if all(word in line for word in words)]
 
     def errors(self):
-        """What no test lets pass unseen: crashes, and errors that it did not expect."""
+        """Returns the log's crashes and unexpected errors. No test may have any."""
         levels = ("[alert]", "[emerg]", "[crit]", "[error]", "[warn]")
         lines = [line for line in self.log().splitlines() if any(level in line for level in levels)]
         return [line for line in lines if not any(word in line for word in self.allowed)]
 
     def segments(self):
-        """Names in shared memory that this nginx's zone is part of."""
+        """Returns the names in shared memory that contain this nginx's zone."""
         return sorted(name for name in os.listdir("/dev/shm") if self.zone in name)
 
 
@@ -343,7 +343,7 @@ def start_time(pid):
 
 
 def alive(pid, started=None):
-    """Whether the process runs: neither gone, nor dead and not yet collected, nor another one of that number."""
+    """Returns True if the process runs: it is not gone, not a zombie, and its pid was not reused."""
     try:
         fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except (FileNotFoundError, ProcessLookupError):

@@ -1,6 +1,6 @@
-"""Another process on the bus of an nginx, that speaks to libseqcast by its C interface.
+"""Another process on the bus of an nginx. It calls the C interface of libseqcast.
 
-It takes a command a line on its standard input, as JSON: a name and arguments. It answers each with a line.
+It reads commands from its standard input, one a line, as JSON: a name and arguments. It answers each with one line.
 """
 
 import ctypes
@@ -36,7 +36,7 @@ class Delivery(ctypes.Structure):
 
 
 class Seat:
-    """What the other process does."""
+    """The commands of the other process."""
 
     def __init__(self, name):
         self._library = ctypes.CDLL(str(LIBRARY))
@@ -86,7 +86,7 @@ class Seat:
                     self._options(key, ttl))
 
     def take(self):
-        """All events that there are, as [source, event, payload, pid]."""
+        """Returns all new events, as [source, event, payload, pid]."""
         place, events = ctypes.POINTER(Delivery)(), []
         while self._check("seat_next", self._seat, ctypes.c_uint64(0), ctypes.byref(place)):
             it = place.contents
@@ -109,7 +109,7 @@ def main():
 
 
 class Other:
-    """The other process, seen from the test."""
+    """The test's side of the other process."""
 
     def __init__(self, name):
         command = [sys.executable, "-B", __file__, name]

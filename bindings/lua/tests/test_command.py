@@ -1,4 +1,4 @@
-"""The command `seqcast` beside the workers of an nginx, as the README shows it."""
+"""The command `seqcast` together with the workers of an nginx, as in the README."""
 
 import json
 import os

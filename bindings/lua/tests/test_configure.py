@@ -9,7 +9,7 @@ from nginx import LuaError, wait_for
 
 @pytest.fixture
 def bare(nginx):
-    """A worker in which nothing was configured."""
+    """Returns a worker in which nothing is configured."""
     return nginx(init_worker="").workers()[0]
 
 
@@ -92,7 +92,7 @@ def test_shm_cannot_be_changed(nginx):
 
 
 def test_started_is_posted_once(bare):
-    """By the first configure, and to all."""
+    """The first configure posts it, to all workers."""
     bare.run("ev.register(tap.record)")
     configure(bare, "{ interval = 0 }")
     bare.poll()
@@ -206,8 +206,8 @@ def test_no_timer_can_be_made(nginx):
 
 
 def test_configure_in_a_worker_that_exits(nginx):
-    """The others learn of both its start and its end."""
-    # Of nginx, about each timer that is made so late.
+    """The other workers get both `started` and `stopping`."""
+    # nginx logs these for each timer that is created so late.
     ng = nginx(init_worker="", allowed=["open socket #-2 left", "aborting"])
     old = ng.connect()
     old.start("""

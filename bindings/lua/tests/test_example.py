@@ -1,4 +1,4 @@
-"""The example ends well."""
+"""The example succeeds."""
 
 import subprocess
 
@@ -13,5 +13,5 @@ def test_the_example():
     run = subprocess.run([HERE.parent / "example" / "run.sh"], capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stdout + run.stderr
     assert "example: workers=4 changes=4 stale=0\n" in run.stdout
-    # The workers of the reload post it, too, and find the key held.
+    # The workers after the reload also post it, and find the key held.
     assert run.stdout.count("the nightly job runs in") == 1

@@ -1,4 +1,4 @@
-"""What lua-resty-worker-events does wrong. Each test here fails there."""
+"""Faults of lua-resty-worker-events. Each test here fails there."""
 
 import re
 
@@ -24,7 +24,7 @@ def counted(nginx):
 
 
 def missed(ng):
-    """The numbers of missed events that were reported."""
+    """Returns the reported numbers of missed events."""
     return [int(re.search(r"missed (\d+) event", line)[1]) for line in ng.log_lines("missed")]
 
 
@@ -43,7 +43,7 @@ def test_an_event_larger_than_the_zone_makes_nobody_deaf(nginx):
 
 
 def test_a_failed_post_holds_up_nothing(counted):
-    """In the original it leaves an id without a payload, for which every worker waits."""
+    """In the original a failed post leaves an id without a payload, and every worker waits for it."""
     ng = counted("{ interval = 0, shm_retries = 0 }", workers=2, allowed=["failed posting event"])
     a, b = ng.workers()
     a.run("for i = 1, 100 do ev.post('s', 'before', i) end")
@@ -86,7 +86,7 @@ def test_a_burst_is_not_lost(nginx):
 
 
 def test_an_idle_poll_takes_no_lock_that_workers_share(nginx):
-    """Each operation on a shared dictionary takes the mutex of its zone, so that pollers wait for each other."""
+    """Each operation on a shared dictionary takes the mutex of its zone, so pollers would wait for each other."""
     worker, = nginx().workers()
     worker.polled()
     assert worker.run("""

@@ -6,7 +6,7 @@ from nginx import LuaError
 
 
 def names(worker):
-    """Labels of the handlers that ran, for events of the source `s`."""
+    """Returns the labels of the handlers that ran for events of the source `s`."""
     worker.poll()
     return [event[5] for event in worker.seen_all() if event[0] == "s" and len(event) > 5]
 
@@ -102,7 +102,7 @@ def test_a_handler_must_be_a_function(worker, call, value):
 @pytest.mark.differs
 @pytest.mark.parametrize("call", ["ev.register(print, 0/0)", "ev.register(print, 's', 0/0)", "ev.event_list('s', 0/0)"])
 def test_nan_is_no_name(worker, call):
-    """In the original it may end the worker: LuaJIT crashes when compiled code raises this itself."""
+    """In the original this may end the worker: LuaJIT crashes when compiled code raises this error itself."""
     assert worker.run(f"""
         local errors = 0
         for i = 1, 1000 do if not pcall(function() return {call} end) then errors = errors + 1 end end
@@ -227,7 +227,7 @@ def test_the_librarys_own_events(worker):
 
 
 def test_sources_and_events_that_are_awkward_names(worker):
-    """Names that a careless table would trip over."""
+    """Names with a special meaning in Lua tables."""
     worker.run("""
         for _, name in ipairs { "subs", "__index", "n", "1", " ", "a\\nb", "all" } do
             ev.register(tap.recorder(name), name) ev.register(tap.recorder(name), "s", name)

@@ -1,4 +1,4 @@
-"""What `make install` and `luarocks make` put in place works from there."""
+"""The installations by `make install` and by `luarocks make` work."""
 
 import subprocess
 

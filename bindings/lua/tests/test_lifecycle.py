@@ -1,4 +1,4 @@
-"""Every way in which nginx starts, reloads, loses workers, is replaced and ends."""
+"""Every way in which nginx starts, reloads, loses workers, is upgraded and ends."""
 
 import os
 import pathlib
@@ -78,7 +78,7 @@ def test_stopping_is_posted_at_the_end(nginx):
 
 
 def test_reload(nginx):
-    """Old workers go, new ones come; nothing is replayed, and what comes is seen."""
+    """Old workers end and new ones start. No event is replayed, and new events arrive."""
     ng = nginx(workers=2, options="{ interval = 0.01 }")
     worker = ng.workers()[0]
     worker.run("for i = 1, 10 do ev.post('s', 'old', i) end")
@@ -93,7 +93,7 @@ def test_reload(nginx):
 
 
 def test_old_and_new_workers_of_a_reload_have_one_order(nginx):
-    """An old worker with a long request posts, polls and is reached by others, beyond its own `stopping`."""
+    """An old worker with a long request posts, polls and receives events after its own `stopping`."""
     ng = nginx(workers=1, options="{ interval = 0.01 }")
     old = ng.connect()
     old.start("""
@@ -121,7 +121,7 @@ def test_old_and_new_workers_of_a_reload_have_one_order(nginx):
 
 
 def test_many_reloads_with_workers_that_stay(nginx):
-    """Old workers keep their seats as long as their requests last."""
+    """Old workers keep their seats until their requests end."""
     ng = nginx(workers=2, options="{ interval = 0.05 }")
     held = []
     for _ in range(12):
@@ -157,7 +157,7 @@ def test_respawn_after_sigkill(nginx):
 
 
 def test_killed_in_a_handler(nginx):
-    """The others go on, and the event that killed one is not a poison that is replayed."""
+    """The other workers continue, and the event that killed one is not replayed."""
     ng = nginx(workers=2, allowed=["exited on signal 9"])
     a, b = ng.workers()
     a.run("ev.register(function() os.execute('kill -9 ' .. ngx.worker.pid()) end, 'poison')")
@@ -184,8 +184,8 @@ def test_stopped_worker_harms_nobody(nginx):
 
 
 def test_binary_upgrade(nginx):
-    """USR2: the new master's workers have a bus of their own, as they have a shared dictionary of their own; the old
-    ones go on until they are told to quit."""
+    """USR2: the new master's workers have their own bus, as they have their own shared dictionary. The old workers
+    continue until they are told to quit."""
     ng = nginx(workers=1, options="{ interval = 0.01 }")
     old_master = ng.pid
     old, = ng.workers()
@@ -258,7 +258,7 @@ def test_configure_in_init_by_lua_and_in_init_worker(nginx):
 
 @pytest.mark.fault
 def test_required_in_init_by_lua(nginx):
-    """The usual way: `require` in the master, handlers and configure in each worker. The original forgets the
+    """The usual setup: `require` in the master, handlers and configure in each worker. The original forgets the
     handlers."""
     ng = nginx(workers=2, init='require "resty.worker.events"')
     both_ways(*ng.workers())
@@ -281,7 +281,7 @@ def test_handlers_registered_in_init_by_lua_stay(nginx):
 
 
 def test_code_cache_off(nginx):
-    """Each request has a Lua VM of its own."""
+    """Each request has its own Lua VM."""
     ng = nginx(http="lua_code_cache off;", init_worker="", allowed=["lua_code_cache is off"])
     for _ in range(20):
         worker = ng.connect()
@@ -295,7 +295,7 @@ def test_code_cache_off(nginx):
 
 @pytest.mark.differs
 def test_segments_of_killed_masters_are_swept(nginx):
-    """If all processes are killed at once nobody is left to remove the name. The next start does."""
+    """If all processes are killed at once, none is left to remove the name. The next start removes it."""
     first = nginx(workers=2, zone="sweep_%d" % os.getpid())
     first.workers()
     left = first.segments()
@@ -309,7 +309,7 @@ def test_segments_of_killed_masters_are_swept(nginx):
 
 @pytest.mark.differs
 def test_orphaned_workers_are_not_swept(nginx):
-    """Workers whose master was killed have their bus to the end."""
+    """Workers keep their bus after their master is killed."""
     first = nginx(workers=2, zone="orphans_%d" % os.getpid())
     a, b = first.workers()
     first.note_processes()

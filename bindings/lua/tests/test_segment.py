@@ -1,4 +1,4 @@
-"""The segment: a name of one's own, shared with other programs, sizes, rights, and that it goes with the last one."""
+"""The segment: its name, sharing it with other programs, sizes, permissions, and its removal by the last process."""
 
 import os
 import pathlib
@@ -120,7 +120,7 @@ def test_names_of_zones(nginx, zone):
 
 
 def test_zones_are_apart(nginx):
-    """Two VMs of one worker would be on one bus only by the same zone: another zone is another bus."""
+    """Two VMs of one worker share a bus only if they have the same zone."""
     one, two = nginx(), nginx()
     a, b = one.workers()[0], two.workers()[0]
     a.run("ev.post('s', 'e')")
@@ -173,7 +173,7 @@ def test_seats_run_out(nginx):
 
 @pytest.mark.parametrize("before, after", [("1m", "4m"), ("4m", "1m")])
 def test_a_zone_of_another_size_after_a_reload(nginx, before, after):
-    """The segment stays as long as one worker has it."""
+    """The segment stays while one worker has it open."""
     ng = nginx(zone_size=before)
     old, = ng.workers()
     old.start("ngx.sleep(1) return ev.poll()")
@@ -183,13 +183,13 @@ def test_a_zone_of_another_size_after_a_reload(nginx, before, after):
     new, = ng.workers()
     new.run("ev.post('s', 'e')")
     assert new.polled() == [("s", "e", None)]
-    assert ng.log_lines("[notice]", "is there already", "capacity is")
+    assert ng.log_lines("[notice]", "exists already", "capacity is")
     assert old.finish() in ("done", "recursive")
     old.close()
 
 
 def test_the_name_is_taken_away(nginx):
-    """As by `rm`, or by a session manager: workers that have it and those that come later find each other again."""
+    """As by `rm`, or by a session manager. Workers that have it open and later ones meet again."""
     ng = nginx(workers=2, options="{ interval = 0.01 }", allowed=["was removed", "exited on signal 9"])
     a, b = ng.workers()
     os.unlink("/dev/shm/" + ng.segments()[0])
@@ -209,7 +209,7 @@ def test_the_name_is_taken_away(nginx):
 
 @needs_root
 def test_workers_of_two_users(name, nginx):
-    """A root process gives the segment to the workers' user, and is on it, too."""
+    """A root process gives the segment to the workers' user, and also uses it."""
     entry = pwd.getpwnam("www-data")
     owner = f"{{ uid = {entry.pw_uid}, gid = {entry.pw_gid} }}"
     root = nginx(master=False, daemon=False, options=shared(name, owner=owner))
@@ -231,14 +231,14 @@ def test_another_users_segment_is_refused(name, nginx):
 
 
 def can_mount():
-    """Not in every container."""
+    """Not every container allows this."""
     command = ["unshare", "--mount", "mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", "/dev/shm"]
     return subprocess.run(command, stderr=subprocess.DEVNULL).returncode == 0
 
 
 @pytest.mark.skipif(not can_mount(), reason="this user may not mount")
 def test_little_shared_memory(nginx, tmp_path):
-    """As Docker gives it: a smaller segment is better than none."""
+    """As in Docker: a smaller segment is created instead of none."""
     wrapper = tmp_path / "nginx-with-little-shm"
     wrapper.write_text(f"""#!/bin/sh
 mount -t tmpfs -o size=8m tmpfs /dev/shm || exit 1
@@ -248,9 +248,9 @@ exec "${{NGINX_BINARY:-/usr/sbin/nginx}}" "$@"
     again = tmp_path / "in-a-namespace"
     again.write_text(f'#!/bin/sh\nexec unshare --mount {wrapper} "$@"\n')
     again.chmod(0o755)
-    ng = nginx(workers=2, binary=str(again), zone_size="8m", allowed=["trying with half of it"])
+    ng = nginx(workers=2, binary=str(again), zone_size="8m", allowed=["trying with half the capacity"])
     both_ways(*ng.workers())
-    assert ng.log_lines("[warn]", "trying with half of it")
+    assert ng.log_lines("[warn]", "trying with half the capacity")
 
 
 def test_the_c_declarations_are_those_of_the_library():

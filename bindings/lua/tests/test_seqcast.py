@@ -1,4 +1,4 @@
-"""resty.seqcast: the bus and its seats, and that no argument ends a worker."""
+"""resty.seqcast: the bus and its seats. No argument may end a worker."""
 
 import os
 import pwd
@@ -19,7 +19,7 @@ OPEN = """
 
 @pytest.fixture
 def lua(nginx):
-    """Runs code that has a bus and a seat."""
+    """Returns a function that runs code with a bus and a seat."""
     ng = nginx(init_worker="")
     worker, = ng.workers()
 
@@ -282,7 +282,7 @@ def test_inspector_and_tail(lua):
 
 
 def test_garbage_frees(lua):
-    """Seats, buses and tails that are dropped are free again."""
+    """Dropped seats, buses and tails are freed."""
     assert lua("""
         seat:free()
         for i = 1, 100 do
@@ -332,7 +332,7 @@ def test_garbage_frees(lua):
 ])
 def test_arguments_of_a_wrong_type_are_lua_errors(lua, code, message):
     with pytest.raises(LuaError) as caught:
-        # Not as a tail call, in which the line is lost.
+        # Not a tail call, because the error would lose its line.
         lua(f"local result = {code} return result")
     assert message in str(caught.value)
     assert str(caught.value).startswith("test:"), "the error is at the line of the call"
@@ -354,7 +354,7 @@ def test_what_the_library_refuses(lua, code, error):
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a segment away")
 def test_used_in_the_master_and_in_a_worker(nginx):
-    """A bus may be made in init_by_lua; a seat that was taken there is refused in the worker, by an error."""
+    """A bus may be opened in init_by_lua. A seat that was taken there returns an error in the worker."""
     entry = pwd.getpwnam("nobody")
     ng = nginx(workers=2, user="nobody nogroup", init=f"""
         local seqcast = require "resty.seqcast"
@@ -419,7 +419,8 @@ JUNK = """
 
 
 def test_junk_for_resty_seqcast(lua):
-    """Every method with arguments of all kinds: an answer, an error or a refusal, and never the end of the worker."""
+    """Calls every method with arguments of all kinds. Each call returns a result or an error, or raises a Lua error.
+    The worker never ends."""
     pid = lua.worker.pid
     for seed in range(8):
         results = lua(JUNK.replace("args[1]", str(seed)) + """

@@ -1,5 +1,5 @@
-"""What Kong's suite makes by writing into the shared dictionary, made by real means: another process posts, reserves
-and is stopped, holds the key. And all else that goes on with other programs on the bus."""
+"""The situations that Kong's suite creates by writing into the shared dictionary, created by another process: it posts,
+reserves and is stopped, or holds the key. Also everything else that other programs do on the bus."""
 
 import mmap
 import pathlib
@@ -63,7 +63,7 @@ def test_another_process_reads_the_json_of_data(nginx, other):
 
 
 def test_one_process_reserves_and_commits(nginx, other):
-    """What follows the reserved id waits for it."""
+    """Events after the reserved id wait for it."""
     ng = nginx(options="{ interval = 0, wait_max = 30, wait_interval = 0.005 }")
     worker, = ng.workers()
     them = other(ng)
@@ -81,7 +81,7 @@ def test_one_process_reserves_and_commits(nginx, other):
 
 
 def test_wait_interval_is_the_time_between_two_looks(nginx, other):
-    """Also when it is changed at run time."""
+    """This holds also after a change at run time."""
     ng = nginx(init_worker="""
         require("tap").count_sleeps()
         assert(require("resty.worker.events").configure {
@@ -99,7 +99,7 @@ def test_wait_interval_is_the_time_between_two_looks(nginx, other):
 
 
 def test_one_process_reserves_and_is_stopped(nginx, other):
-    """After wait_max the id is given up for all, and what follows comes."""
+    """After wait_max the id is given up for all workers, and later events arrive."""
     ng = nginx(workers=2, options=SHORT_WAIT, allowed=["dropping event"])
     a, b = ng.workers()
     them = other(ng)
@@ -121,7 +121,7 @@ def test_one_process_reserves_and_is_stopped(nginx, other):
 
 
 def test_one_process_reserves_and_is_killed(nginx, other):
-    """Nobody waits for the dead."""
+    """No worker waits for a dead process."""
     ng = nginx(options="{ interval = 0, wait_max = 3600 }", allowed=["dropping event"])
     worker, = ng.workers()
     them = other(ng)
@@ -143,7 +143,7 @@ def test_wait_max_is_changed_at_run_time(nginx, other):
 
 
 def test_a_poll_that_may_not_yield_waits_too(nginx, other):
-    """In body_filter_by_lua and the like `ngx.sleep` is not allowed."""
+    """`ngx.sleep` is not allowed in body_filter_by_lua and similar phases."""
     ng = nginx(options=SHORT_WAIT, allowed=["dropping event"], server="""
         location = /filter {
             content_by_lua_block { ngx.say("ok") }
@@ -189,7 +189,7 @@ def test_payloads_that_are_no_json(nginx, other, payload, reason):
 
 
 def test_what_no_program_of_the_library_has_written(nginx):
-    """The head of an event, which is before its names, is overwritten in the segment."""
+    """The test overwrites the head of an event, which is before its names, in the segment."""
     ng = nginx(allowed=["dropping event"])
     worker, = ng.workers()
     worker.polled()
@@ -204,8 +204,8 @@ def test_what_no_program_of_the_library_has_written(nginx):
 
 
 def test_a_worker_whose_place_was_taken_takes_another(nginx):
-    """The library's answer is made up here: a seat is lost only if its lock is, and a process of another pid namespace
-    takes it."""
+    """The test fakes the library's error: a seat is lost only if its lock is lost and a process of another pid
+    namespace takes the seat."""
     ng = nginx(allowed=["failed to read events"])
     worker, = ng.workers()
     worker.polled()

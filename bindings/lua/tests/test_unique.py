@@ -66,7 +66,7 @@ def test_a_key_that_json_cannot_hold_is_refused(nginx, unique):
 
 @pytest.mark.differs
 def test_a_key_that_is_a_table_is_refused(nginx):
-    """In the original each worker makes another key of it, and each runs the event."""
+    """In the original each worker makes a different key of it, and each runs the event."""
     worker, = nginx(allowed=["failed posting event"]).workers()
     none, error = worker.run("return ev.post('s', 'e', nil, { 'key' })")
     assert none is None and "unique" in error and "table" in error

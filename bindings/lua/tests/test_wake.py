@@ -1,4 +1,4 @@
-"""Posts wake workers that sleep for their interval. Here it is a minute, so that nothing else would."""
+"""Posts wake workers that sleep for their interval. It is a minute here, so nothing else wakes them."""
 
 import os
 import pathlib
@@ -25,7 +25,7 @@ def descriptors(pid):
 
 
 def is_woken(worker):
-    """A worker has its thread, and has prepared its sleep."""
+    """Returns True if a worker has its thread."""
     return "seqcast-forward" in threads(worker.pid)
 
 
@@ -169,16 +169,16 @@ def test_idle_workers_sleep(nginx):
 
     before = switches()
     time.sleep(2)
-    # Of two workers with two threads each, in two seconds.
+    # In two seconds, by two workers with two threads each.
     assert switches() - before <= 4
 
 
 def test_a_worker_ends_at_once(nginx):
-    """Neither the thread nor who waits for it holds it up."""
+    """Neither the thread nor the light thread that waits for it delays the end."""
     ng = nginx(workers=2, options="{ interval = math.huge }")
     for worker in ng.workers():
         wait_for(lambda: is_woken(worker), "the thread")
-    # Less than worker_shutdown_timeout, after which nginx would end it.
+    # Less than worker_shutdown_timeout, after which nginx would end the worker.
     ng.stop(timeout=15)
 
 
@@ -197,7 +197,7 @@ def test_without_a_loopback_interface(nginx, tmp_path):
 
 
 def test_without_inotify(nginx):
-    """All instances of the user are in use."""
+    """All inotify instances of the user are in use."""
     if os.getuid() != 0:
         pytest.skip("only root can take what another user may have")
     limit = int(pathlib.Path("/proc/sys/fs/inotify/max_user_instances").read_text())

@@ -612,12 +612,12 @@ int seqcast_bus_largest_event(const struct seqcast_bus *bus, uint64_t *bytes);
 int seqcast_bus_unlink(const struct seqcast_bus *bus);
 
 // Frees the handle, and removes the segment's name if no handle on it is left in any process. Independent processes
-// that each call this at their end leave no segment behind. Returns 1 if this call removed the name, 0 if the name
-// stays, because the segment is in use or the name leads to another one.
+// that each call this at their end leave no segment behind. Returns 1 if this call removed the name. Returns 0 if the
+// name stays, because the segment is in use or the name leads to another one.
 //
-// Bus handles and seats count, also those that a forked child has inherited; free them first. Inspectors and tails do
-// not count, and neither does a process that was killed. Only the segment's owner and root can remove a name this way;
-// another user gets an error. Every error frees the handle, except for `SEQCAST_E_IN_USE`.
+// Bus handles and seats count as handles, also those that a forked child has inherited: free them first. Inspectors
+// and tails do not count, nor do the handles of a killed process. Only the segment's owner and root can remove a name
+// this way. Another user gets an error. Every error frees the handle, except for `SEQCAST_E_IN_USE`.
 int seqcast_bus_unlink_if_last(struct seqcast_bus *bus);
 
 // Removes the name `name` if it leads to a segment of seqcast. Returns 0.
@@ -729,15 +729,15 @@ int seqcast_bus_held(const struct seqcast_bus *bus,
 int seqcast_seat_release(struct seqcast_seat *seat,
                          const struct seqcast_claim *claim);
 
-// Makes the seat's bell, if it has none, and starts a thread that sends a byte to `socket` each time the bell begins
-// to be readable: for event loops that wait for sockets of their own and for no other descriptor, as Lua's in nginx
-// does. `options` are those of `seqcast_seat_bell`. Returns 0.
+// Makes the seat's bell, if it has none, and starts a thread that sends a byte to `socket` each time the bell becomes
+// readable. This is for event loops that can only wait for their own sockets, such as Lua's in nginx. `options` are
+// those of `seqcast_seat_bell`. Returns 0.
 //
-// When a byte comes, and once at the beginning, read until `seqcast_seat_next` returns 0, then call
-// `seqcast_seat_arm`. The byte is sent without waiting; if the socket has no room for it, others are there to be read.
-// The library has a descriptor of its own for the socket. A second call sends to another one instead. The thread ends
-// with the bell. If other code of the process closes a descriptor of it, `seqcast_seat_arm` returns
-// `SEQCAST_E_BELL_CLOSED`, and this function starts it again.
+// When a byte arrives, and once at the beginning, read until `seqcast_seat_next` returns 0, then call
+// `seqcast_seat_arm`. The thread sends without waiting: if the socket has no room, it has unread bytes already. The
+// library duplicates the descriptor `socket`. A second call makes the thread send to another socket instead. The
+// thread ends with the bell. If other code of the process closes one of the thread's descriptors, `seqcast_seat_arm`
+// returns `SEQCAST_E_BELL_CLOSED`, and a call of this function starts the thread again.
 int seqcast_seat_forward(struct seqcast_seat *seat,
                          const struct seqcast_bell_options *options,
                          int socket);

@@ -198,16 +198,16 @@ pub extern "C" fn seqcast_bus_unlink(bus: *const seqcast_bus) -> c_int {
 }
 
 /// Frees the handle, and removes the segment's name if no handle on it is left in any process. Independent processes
-/// that each call this at their end leave no segment behind. Returns 1 if this call removed the name, 0 if the name
-/// stays, because the segment is in use or the name leads to another one.
+/// that each call this at their end leave no segment behind. Returns 1 if this call removed the name. Returns 0 if the
+/// name stays, because the segment is in use or the name leads to another one.
 ///
-/// Bus handles and seats count, also those that a forked child has inherited; free them first. Inspectors and tails do
-/// not count, and neither does a process that was killed. Only the segment's owner and root can remove a name this way;
-/// another user gets an error. Every error frees the handle, except for `SEQCAST_E_IN_USE`.
+/// Bus handles and seats count as handles, also those that a forked child has inherited: free them first. Inspectors
+/// and tails do not count, nor do the handles of a killed process. Only the segment's owner and root can remove a name
+/// this way. Another user gets an error. Every error frees the handle, except for `SEQCAST_E_IN_USE`.
 #[unsafe(no_mangle)]
 pub extern "C" fn seqcast_bus_unlink_if_last(bus: *mut seqcast_bus) -> c_int {
     call(|| {
-        // Without a value the handle is one of a fork's parent, which has the segment open.
+        // Without a value, the handle was inherited by fork, and the parent has the segment open.
         let Some(bus) = BUSES.take(bus)? else { return Ok(0) };
         Ok(c_int::from(bus.unlink_if_last()?))
     })

@@ -173,7 +173,7 @@ impl Failure {
         Failure::new(SEQCAST_E_PANIC, format!("the library panicked, please report it: {message}"))
     }
 
-    /// A system call of this interface's own failed.
+    /// Returns the failure of a system call that this crate made itself.
     #[cold]
     pub(crate) fn of_system(call: &str, source: &io::Error) -> Failure {
         let errno = source.raw_os_error().unwrap_or(0);

@@ -68,7 +68,7 @@ fn the_declarations_are_those_of_the_source_and_need_no_preprocessor() {
     check("seqcast_cdef.h", &made);
 }
 
-/// Functions that take nothing that could be wrong, and do nothing that could panic.
+/// Functions whose arguments cannot be wrong, and that cannot panic.
 const TAKES_NOTHING: [&str; 3] = ["seqcast_abi", "seqcast_error_message", "seqcast_error_errno"];
 
 /// The functions that the library exports.

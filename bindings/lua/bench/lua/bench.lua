@@ -1,5 +1,5 @@
--- What is measured, inside nginx. Costs are processor time, so that other load of the machine counts less; latency is
--- wall-clock time.
+-- The measurements inside nginx. Costs are processor time, on which other load has less effect. Latency is wall-clock
+-- time.
 
 local ffi = require "ffi"
 local ev = require "resty.worker.events"
@@ -19,14 +19,14 @@ end
 
 local bench = { received = 0, latencies = {} }
 
--- What a health checker sends.
+-- The data of a health checker's event.
 local DATA = { ip = "10.11.12.13", port = 8080, hostname = "upstream-7.example" }
 
 function bench.now()
   return clock(MONOTONIC)
 end
 
--- Runs `step` for `seconds`. Returns nanoseconds of processor time for each, and how many there were.
+-- Runs `step` for `seconds`. Returns the nanoseconds of processor time per step, and the number of steps.
 local function cost(seconds, step, batch)
   local count, start, cpu = 0, clock(MONOTONIC), clock(THREAD_CPU)
   repeat
@@ -49,14 +49,14 @@ function bench.local_event(seconds)
   return (cost(seconds, function() ev.post_local("upstream", "healthy", DATA) ev.poll() end, 100))
 end
 
--- Posts `count` events, and returns when others may read them.
+-- Posts `count` events. When it returns, other workers can read them.
 function bench.fill(count)
   for _ = 1, count do
     assert(ev.post("upstream", "healthy", DATA))
   end
 end
 
--- Nanoseconds of processor time for each event that is read, decoded and handled.
+-- Returns the nanoseconds of processor time to read, decode and handle one event.
 function bench.drain()
   local before, cpu = bench.received, clock(THREAD_CPU)
   ev.poll()

@@ -29,10 +29,10 @@ local options_of = options.options_of
 
 local _M = { _VERSION = "0.1.0" }
 
---- The library itself, for modules that want every nanosecond.
+--- The library's C functions, for modules that cannot afford a wrapper.
 _M.C = C
 
---- The version of the library.
+--- Returns the version of the library.
 function _M.version()
   return text_of(C.seqcast_version)
 end
@@ -57,7 +57,7 @@ end
 -- seconds, `strict`, `unlink_on_free`, `dump`.
 _M.create = opener("create", C.seqcast_bus_create)
 
---- Opens the segment of that name.
+--- Opens the segment with this name.
 _M.open = opener("open", C.seqcast_bus_open)
 
 --- Opens the segment, or creates it if there is none.
@@ -79,13 +79,13 @@ function _M.unlink(name)
   return done(C.seqcast_unlink(name, #name))
 end
 
---- Removes a segment's name if no process has it open: true if it was removed, false if it is in use.
+--- Removes a segment's name if no process has it open. Returns true if it was removed, false if it is in use.
 function _M.unlink_unheld(name)
   typed(name, "string", 1, "unlink_unheld")
   return truth(C.seqcast_unlink_unheld(name, #name))
 end
 
---- The names of all segments of this host that this user may read, as an array.
+--- Returns an array with the names of all segments on this host that this user may read.
 function _M.names()
   local all, result = text_of(C.seqcast_names)
   if not all then
@@ -98,7 +98,7 @@ function _M.names()
   return names
 end
 
---- Opens a segment to look at it, whoever owns it.
+--- Opens a segment for inspection. Any user may own it.
 function _M.inspect(name)
   typed(name, "string", 1, "inspect")
   local out = ffi_new("seqcast_inspector *[1]")

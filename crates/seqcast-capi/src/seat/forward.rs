@@ -1,8 +1,8 @@
-//! A bell for event loops that wait for sockets of their own and for no other descriptor, as Lua's in nginx.
+//! A bell for event loops that can only wait for their own sockets, such as Lua's in nginx.
 //!
-//! Other code of the process may close any number, or put another file on it. Each number is therefore checked right
-//! before it is used or closed. Sockets are told apart by their inode. All epoll sets share one; but a member can be
-//! changed only if the number leads to a set that has the very file under the very number of the member.
+//! Other code of the process may close any descriptor number, or open another file under it. Each number is therefore
+//! checked right before it is used or closed. A socket is identified by its inode. All epoll sets share one inode, but
+//! changing a member fails unless the number leads to a set that has the same file under the member's number.
 
 use std::ffi::c_int;
 use std::io;
@@ -19,15 +19,15 @@ use super::{SEATS, Seat, seqcast_seat};
 use crate::failure::{Failure, Result, call};
 use crate::options::read;
 
-/// Makes the seat's bell, if it has none, and starts a thread that sends a byte to `socket` each time the bell begins
-/// to be readable: for event loops that wait for sockets of their own and for no other descriptor, as Lua's in nginx
-/// does. `options` are those of `seqcast_seat_bell`. Returns 0.
+/// Makes the seat's bell, if it has none, and starts a thread that sends a byte to `socket` each time the bell becomes
+/// readable. This is for event loops that can only wait for their own sockets, such as Lua's in nginx. `options` are
+/// those of `seqcast_seat_bell`. Returns 0.
 ///
-/// When a byte comes, and once at the beginning, read until `seqcast_seat_next` returns 0, then call
-/// `seqcast_seat_arm`. The byte is sent without waiting; if the socket has no room for it, others are there to be read.
-/// The library has a descriptor of its own for the socket. A second call sends to another one instead. The thread ends
-/// with the bell. If other code of the process closes a descriptor of it, `seqcast_seat_arm` returns
-/// `SEQCAST_E_BELL_CLOSED`, and this function starts it again.
+/// When a byte arrives, and once at the beginning, read until `seqcast_seat_next` returns 0, then call
+/// `seqcast_seat_arm`. The thread sends without waiting: if the socket has no room, it has unread bytes already. The
+/// library duplicates the descriptor `socket`. A second call makes the thread send to another socket instead. The
+/// thread ends with the bell. If other code of the process closes one of the thread's descriptors, `seqcast_seat_arm`
+/// returns `SEQCAST_E_BELL_CLOSED`, and a call of this function starts the thread again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_seat_forward(
     seat: *mut seqcast_seat,
@@ -40,7 +40,8 @@ pub unsafe extern "C" fn seqcast_seat_forward(
         let options = options.map(|options| options.to_bell_options()).unwrap_or_default();
         SEATS.with(seat, |seat| {
             let bell = seat.bell_or_new(&options)?;
-            // The old one ends first: a loop that reads the new socket alone would miss what that one took.
+            // The old thread ends first: a loop that reads only the new socket would miss the wake-ups that the old
+            // thread takes.
             seat.forwarder = None;
             seat.forwarder = Some(Forwarder::start(bell, socket)?);
             Ok(0)
@@ -52,7 +53,7 @@ pub unsafe extern "C" fn seqcast_seat_forward(
 pub(super) struct Forwarder {
     line: Arc<Line>,
     thread: Option<JoinHandle<()>>,
-    /// The process that has it.
+    /// The process that started the thread.
     pid: u32,
 }
 
@@ -81,7 +82,7 @@ impl Drop for Forwarder {
             self.line.close();
             return;
         }
-        // What was closed does not wake it: it ends by itself, at its next look at the latest.
+        // If a descriptor was closed, the thread cannot be woken. It ends by itself, at the latest at its next check.
         if self.line.stop() {
             // It does not panic.
             let _ = thread.join();
@@ -102,17 +103,17 @@ struct Line {
 
 const BELL: u64 = 0;
 const STOP: u64 = 1;
-/// How often the thread looks whether it still has its descriptors, in milliseconds.
+/// The interval at which the thread checks that it still has its descriptors, in milliseconds.
 const LOOK_MS: c_int = 60_000;
 
 impl Line {
     fn new(bell: RawFd, socket: RawFd) -> Result<Line> {
         let (stopped, stopper) = UnixDatagram::pair().map_err(|error| Failure::of_system("socketpair", &error))?;
         let sockets = [duplicate(socket)?, above_standard(stopped.into())?, above_standard(stopper.into())?];
-        // SAFETY: a call with a number, that makes a descriptor.
+        // SAFETY: the call takes a number and makes a descriptor.
         let set = above_standard(owned(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) }, "epoll_create1")?)?;
         control(set.as_raw_fd(), libc::EPOLL_CTL_ADD, sockets[1].as_raw_fd(), libc::EPOLLIN, STOP)?;
-        // By edges: the bell stays readable until the loop has read.
+        // Edge-triggered, because the bell stays readable until the loop has read.
         control(set.as_raw_fd(), libc::EPOLL_CTL_ADD, bell, libc::EPOLLIN | libc::EPOLLET, BELL)?;
         let [socket, stopped, stopper] = sockets.map(Socket::of);
         Ok(Line { is_stopped: AtomicBool::new(false), set: set.into_raw_fd(), socket, stopped, stopper })
@@ -120,15 +121,15 @@ impl Line {
 
     /// Waits until the bell begins to be readable. Returns `false` if the thread is to end.
     fn wait_for_bell(&self) -> bool {
-        // Relaxed: it protects no other memory.
+        // Relaxed: the flag protects no other memory.
         while !self.is_stopped.load(Ordering::Relaxed) && self.has_set() {
             let mut event = libc::epoll_event { events: 0, u64: STOP };
-            // SAFETY: the place is for one event.
+            // SAFETY: the buffer has room for one event.
             let count = unsafe { libc::epoll_wait(self.set, &raw mut event, 1, LOOK_MS) };
             if count > 0 {
                 return event.u64 == BELL;
             }
-            // Interrupted, as by a debugger, or time for a look.
+            // Interrupted, for example by a debugger, or time for a check.
         }
         false
     }
@@ -141,7 +142,7 @@ impl Line {
         }
     }
 
-    /// Ends the thread. Returns `false` if it does not hear of it.
+    /// Ends the thread. Returns `false` if the thread cannot be woken.
     fn stop(&self) -> bool {
         let is_heard = self.is_intact() && self.stopper.is_ours();
         // Relaxed: as above.
@@ -156,13 +157,13 @@ impl Line {
         self.socket.is_ours() && self.has_set()
     }
 
-    /// Returns `true` if the number of the set leads to it, and that of `stopped` to its member.
+    /// Returns `true` if the number of the set leads to the set, and the number of `stopped` to its member.
     fn has_set(&self) -> bool {
         let is_member = || control(self.set, libc::EPOLL_CTL_MOD, self.stopped.number, libc::EPOLLIN, STOP).is_ok();
         self.stopped.is_ours() && is_member()
     }
 
-    /// Closes the numbers that lead to what they led to. To be called once.
+    /// Closes the numbers that still lead to the same files. Called once.
     fn close(&self) {
         if self.has_set() {
             close(self.set);
@@ -181,10 +182,10 @@ impl Drop for Line {
     }
 }
 
-/// A socket by its number, which may lead to another file by now.
+/// A socket by its number, which may lead to another file now.
 struct Socket {
     number: RawFd,
-    /// What the socket is told by. An open descriptor has one.
+    /// The identity of the socket. An open descriptor has one.
     inode: Option<Inode>,
 }
 
@@ -200,7 +201,7 @@ impl Socket {
         self.inode.is_some() && inode_of(self.number) == self.inode
     }
 
-    /// Sends a byte without waiting. If there is no room for it, others are there to be read.
+    /// Sends a byte without waiting. If there is no room for it, unread bytes are there already.
     fn send_byte(&self) {
         let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
         // SAFETY: one byte of a constant.
@@ -210,18 +211,18 @@ impl Socket {
 
 fn inode_of(number: RawFd) -> Option<Inode> {
     let mut stat = MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: the place is for what the call writes.
+    // SAFETY: the buffer has the type that the call writes.
     if unsafe { libc::fstat(number, stat.as_mut_ptr()) } < 0 {
         return None;
     }
-    // SAFETY: written by the call, which has succeeded.
+    // SAFETY: the call has succeeded and written it.
     let stat = unsafe { stat.assume_init() };
     Some((stat.st_dev, stat.st_ino))
 }
 
 fn control(set: RawFd, what: c_int, fd: RawFd, flags: c_int, data: u64) -> Result<()> {
     let mut event = libc::epoll_event { events: flags as u32, u64: data };
-    // SAFETY: the event is one of this frame, and the rest are numbers.
+    // SAFETY: the event is a local variable, and the other arguments are numbers.
     let result = unsafe { libc::epoll_ctl(set, what, fd, &raw mut event) };
     if result < 0 { Err(last_failure("epoll_ctl")) } else { Ok(()) }
 }
@@ -235,13 +236,13 @@ fn owned(fd: c_int, call: &str) -> Result<OwnedFd> {
     if fd < 0 {
         return Err(last_failure(call));
     }
-    // SAFETY: it was just made, and no other code knows it.
+    // SAFETY: the descriptor was just made, and no other code knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Duplicates a descriptor, with a number above the three standard ones.
 fn duplicate(fd: RawFd) -> Result<OwnedFd> {
-    // SAFETY: a call with numbers that makes a descriptor.
+    // SAFETY: the call takes numbers and makes a descriptor.
     owned(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) }, "fcntl(F_DUPFD_CLOEXEC)")
 }
 
@@ -250,17 +251,18 @@ fn above_standard(fd: OwnedFd) -> Result<OwnedFd> {
 }
 
 fn close(number: RawFd) {
-    // SAFETY: it was just found to lead to what this file has opened.
+    // SAFETY: the caller has just checked that the number leads to a file that this module opened.
     drop(unsafe { OwnedFd::from_raw_fd(number) });
 }
 
-/// Calls `run` with all signals blocked: a thread that it starts gets none. They are for the program's own threads.
+/// Calls `run` with all signals blocked, so that a thread that it starts gets none: signals are for the program's own
+/// threads.
 fn without_signals<T>(run: impl FnOnce() -> T) -> T {
-    // A thread's own instructions raise them, and if they are blocked they end the process without a call of its
+    // A thread's own instructions raise these signals. If they are blocked, they end the process without running its
     // handlers.
     let of_the_thread = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS];
     let (mut all, mut before) = (MaybeUninit::uninit(), MaybeUninit::uninit());
-    // SAFETY: both sets are places of this frame, and filled before they are read.
+    // SAFETY: both sets are local variables and are filled before they are read.
     unsafe {
         libc::sigfillset(all.as_mut_ptr());
         for signal in of_the_thread {
@@ -275,7 +277,7 @@ fn without_signals<T>(run: impl FnOnce() -> T) -> T {
 }
 
 impl Seat {
-    /// Ends the bell, and the thread before it.
+    /// Ends the thread and then the bell.
     pub(super) fn end_bell(&mut self) {
         self.forwarder = None;
         self.bell = None;

@@ -1,4 +1,4 @@
-/* A thread that sends a byte to a socket when there is something to read. */
+/* Forwarded bells: a thread sends a byte to a socket when there are events to read. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +17,7 @@ static int is_readable(int fd, int ms) {
     return count;
 }
 
-/* Takes the bytes that are there. */
+/* Takes the bytes that have arrived. */
 static void take_bytes(int socket) {
     char bytes[64];
     while (recv(socket, bytes, sizeof bytes, MSG_DONTWAIT) > 0) {
@@ -25,7 +25,7 @@ static void take_bytes(int socket) {
     CHECK_IS(errno, EAGAIN);
 }
 
-/* Reads everything, and arms the bell. Returns how many events there were. */
+/* Reads everything, and arms the bell. Returns the number of events. */
 static int take_all(seqcast_seat *seat) {
     const seqcast_delivery *delivery;
     int count = 0, result;
@@ -38,7 +38,7 @@ static int take_all(seqcast_seat *seat) {
     return count;
 }
 
-/* A bell that looks by itself once an hour only. */
+/* A bell with an interval of an hour. */
 static seqcast_bell_options by_posts_alone(void) {
     seqcast_bell_options options = {0};
     options.size = sizeof options;
@@ -46,7 +46,7 @@ static seqcast_bell_options by_posts_alone(void) {
     return options;
 }
 
-/* Waits for a byte until there are as many events. */
+/* Waits for bytes until `count` events are read. */
 static void expect_events(seqcast_seat *seat, int socket, int count) {
     while (count > 0) {
         CHECK_IS(is_readable(socket, -1), 1);
@@ -63,9 +63,9 @@ static void each_post_that_finds_the_loop_asleep_sends_a_byte(void) {
     int pair[2];
     CHECK_IS(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair), 0);
     CHECK_IS(seqcast_seat_forward(seat, &options, pair[0]), 0);
-    /* The library has a descriptor of its own. */
+    /* The library has duplicated the descriptor. */
     CHECK_IS(close(pair[0]), 0);
-    /* The bell is born readable. */
+    /* A new bell is readable. */
     CHECK_IS(is_readable(pair[1], -1), 1);
     CHECK_IS(take_all(seat), 0);
     for (int round = 0; round < 100; round++) {
@@ -97,7 +97,7 @@ static void a_full_socket_holds_nobody_up(void) {
         post(poster, "x");
     }
     expect_events(seat, pair[1], 1);
-    /* Its reader is gone. */
+    /* The socket's reader is gone. */
     close(pair[1]);
     post(poster, "x");
     CHECK_IS(seqcast_seat_leave(seat), 0);
@@ -132,7 +132,7 @@ static void count_signal(int number) {
     signals++;
 }
 
-/* Signals are for the program's own threads: nginx looks at what a handler has set in the thread that waits. */
+/* Signals are for the program's own threads: nginx's waiting thread checks what a handler has set. */
 static void the_thread_takes_no_signals(void) {
     seqcast_bus *bus = small_bus();
     seqcast_seat *seat = subscribe(bus);
@@ -167,7 +167,7 @@ static void a_child_has_no_thread_to_wait_for(void) {
     if (child == 0) {
         CHECK_IS(seqcast_seat_forward(seat, &options, pair[0]), SEQCAST_E_FORKED);
         CHECK_IS(seqcast_seat_free(seat), 0);
-        /* Not by its own end: valgrind would miss what the thread has, which is only in the parent. */
+        /* Not exit(): valgrind would report memory of the thread, which is only in the parent. */
         execl("/bin/true", "true", (char *)NULL);
         _exit(1);
     }
@@ -193,13 +193,13 @@ static int count_threads(void) {
 
 #define NUMBERS 256
 
-/* Notes which numbers are open. */
+/* Notes the open descriptor numbers. */
 static void note_open(char is_open[NUMBERS]) {
     for (int number = 0; number < NUMBERS; number++)
         is_open[number] = fcntl(number, F_GETFD) != -1;
 }
 
-/* Puts `mine` on all numbers that are open, and were not before. Returns how many there are. */
+/* Duplicates `mine` onto all numbers that were opened since. Returns how many there are. */
 static int take_new_numbers(const char before[NUMBERS], int mine, char taken[NUMBERS]) {
     int count = 0;
     note_open(taken);
@@ -212,14 +212,14 @@ static int take_new_numbers(const char before[NUMBERS], int mine, char taken[NUM
     return count;
 }
 
-/* The numbers lead to what the program has put there, and nothing was sent by them. */
+/* The numbers lead to the program's own files, and nothing was sent through them. */
 static void expect_untouched(const char taken[NUMBERS], int other_end) {
     for (int number = 0; number < NUMBERS; number++)
         CHECK(!taken[number] || fcntl(number, F_GETFD) == 0);
     CHECK_IS(is_readable(other_end, 0), 0);
 }
 
-/* What a daemon does to descriptors that it did not open: those of the thread alone. */
+/* A daemon replaces descriptors that it did not open: here only those of the thread. */
 static void numbers_that_other_code_takes_are_left_alone(void) {
     seqcast_bus *bus = small_bus();
     seqcast_seat *seat = subscribe(bus), *poster = publisher(bus);
@@ -233,7 +233,7 @@ static void numbers_that_other_code_takes_are_left_alone(void) {
     CHECK_IS(seqcast_seat_forward(seat, NULL, pair[0]), 0);
     take_all(seat);
     CHECK(take_new_numbers(before, mine[0], taken) >= 3);
-    /* The thread is woken, and ends. */
+    /* The post wakes the thread, and it ends. */
     post(poster, "x");
     while (count_threads() > threads)
         usleep(1000);
@@ -253,7 +253,7 @@ static void numbers_that_other_code_takes_are_left_alone(void) {
     close(pair[0]), close(pair[1]), close(mine[0]), close(mine[1]);
 }
 
-/* Those of the bell, too: nothing wakes the thread, and nothing waits for it. */
+/* Also those of the bell: nothing wakes the thread, and no call waits for it. */
 static void a_seat_whose_numbers_are_all_taken_ends(void) {
     int status;
     pid_t child = fork();
@@ -272,7 +272,7 @@ static void a_seat_whose_numbers_are_all_taken_ends(void) {
         CHECK(take_new_numbers(before, mine[0], taken) >= 6);
         CHECK_IS(seqcast_seat_free(seat), 0);
         expect_untouched(taken, mine[1]);
-        /* The thread sleeps on, which valgrind would report. */
+        /* The thread still sleeps, which valgrind would report. */
         execl("/bin/true", "true", (char *)NULL);
         _exit(1);
     }

@@ -82,7 +82,7 @@ static void the_last_handle_removes_the_name(const char *name) {
     CHECK_IS(seqcast_bus_unlink_if_last(second), SEQCAST_E_HANDLE);
     CHECK(exists(name));
 
-    /* A seat keeps it, and so does the bus that a call is made with until it is freed. */
+    /* A seat keeps the name. */
     post(seat, "still there");
     expect_event(seat, "still there");
     CHECK_IS(seqcast_bus_unlink_if_last(open_or_create(name)), 0);

@@ -1,4 +1,4 @@
---- The poll in the background of an nginx worker: every interval, and when something is posted.
+--- The background poll of an nginx worker: every interval, and after each post.
 
 local library = require "resty.seqcast.library"
 local semaphore = require "ngx.semaphore"
@@ -16,28 +16,30 @@ local ERR, NOTICE = ngx.ERR, ngx.NOTICE
 
 local C = library.C
 
--- In seconds. A semaphore waits for no longer than some days.
+-- In seconds. A semaphore cannot wait for longer than some days.
 local LONGEST_WAIT = 3600
--- How often nobody else has a turn, at most.
+-- The loop polls again at most this often without a turn for other light threads.
 local MOST_AT_ONCE = 8
--- In seconds. A poll that another light thread has begun ends when it may, and then nobody listens to what is posted.
+-- In seconds. A poll that another light thread has begun does not arm the bell when it ends.
 local OTHER_POLL = 0.05
 local WATCH_INTERVAL = 60
 
 local Background = {}
 Background.__index = Background
 
---- `worker` has functions: `poll()`, `stop()`, `look()`, which is called once a second, `options()`, and `handle()`,
--- which is the seat's or nil.
+--- Returns the background poll of `worker`, which has the functions `poll()`, `stop()`, `look()`, which is called once
+-- a second, `options()`, and `handle()`, which returns the seat's handle or nil.
 local function new(worker)
   return setmetatable({
     worker = worker,
     ticks = semaphore.new(),
-    -- What the running loop holds. Weak: a handler may abort the timer that it runs in, and it goes with its stack.
+    -- The running loop's token. Weak: if a handler aborts the timer that it runs in, the token is collected with its
+    -- stack.
     running = setmetatable({}, { __mode = "v" }),
     is_watching = false,
     has_stopped = false,
-    -- Of the seat, if posts wake this worker, and whether a light thread waits for it or has given up.
+    -- The seat's waker, if posts wake this worker. `waiter` is "waits" while a light thread waits for it, or "given
+    -- up".
     waker = nil,
     waiter = "none",
   }, Background)
@@ -45,7 +47,7 @@ end
 
 -- Waiting for posts
 
---- Has nobody wait for posts any more. To be called when the seat goes.
+--- Ends the wait for posts. Call it before the seat is freed.
 function Background:stop_waiting()
   local waker = self.waker
   if waker then
@@ -81,7 +83,7 @@ local function wait_for_posts(premature, self)
   self.waiter = "none"
 end
 
---- Prepares the loop's sleep. Returns true if there is something to read after all.
+--- Prepares the loop's sleep. Returns true if there are events to read.
 local function has_news(self)
   if not self.waker then
     if self.waiter == "none" and self.worker.options().wake and timer_at(0, wait_for_posts, self) then
@@ -100,7 +102,7 @@ end
 
 -- The loop
 
---- Seconds to sleep after a poll that gave `answer`.
+--- Returns the seconds to sleep after a poll that returned `answer`.
 local function pause(self, answer, at_once)
   local interval = self.worker.options().interval
   if at_once == MOST_AT_ONCE then
@@ -162,20 +164,20 @@ local function start_loop(self)
   return true
 end
 
---- Starts the loop if it should run and does not. A worker that exits has ended it.
+--- Starts the loop if it should run and does not. A worker that exits has ended its loop.
 function Background:revive()
   if not self.running[1] and self.worker.options().interval > 0 and not exiting() then
     start_loop(self)
   end
 end
 
---- Stops the worker when it exits. Looks every now and then whether the loop runs.
+--- Stops the worker when it exits. Until then, starts the loop again if it has ended.
 local function watch(premature, self)
   if premature then
     stop_once(self)
     self:stop_waiting()
     self.ticks:post(1)
-    -- nginx looks at what was posted when a timer or an event comes, which may be long from now.
+    -- nginx runs the woken light thread at its next timer or event, which may be long from now.
     sleep(0.001)
     return
   end
@@ -183,8 +185,8 @@ local function watch(premature, self)
   self.is_watching = timer_at(WATCH_INTERVAL, watch, self) or false
 end
 
---- Does what the options ask for: at the first time at least one poll. Returns true, or nil, an error, and nginx's
--- word for it.
+--- Starts or wakes the loop as the options require. The first call runs at least one poll. Returns true, or nil, an
+-- error, and nginx's own text for it.
 function Background:start(is_first)
   local interval = self.worker.options().interval
   if self.running[1] then

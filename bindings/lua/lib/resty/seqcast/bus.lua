@@ -24,41 +24,41 @@ local Bus = {}
 Bus.__index = Bus
 
 local bus_free = C.seqcast_bus_free
--- Looked up here: at the end of a Lua VM the library may be closed before its objects.
+-- Looked up here: when a Lua VM is closed, the library may be closed before its objects.
 local bus_unlink_if_last = C.seqcast_bus_unlink_if_last
 
---- An object of the library's handle.
+--- Returns an object for the library's handle.
 local function new(handle)
   return object(Bus, handle, bus_free)
 end
 
---- Gives the handle back. Seats that were taken stay.
+--- Frees the handle. Its seats stay usable.
 function Bus:free()
   handle_of(self, Bus, "free")
   return free_object(self, bus_free)
 end
 
---- The segment's name, with its slash.
+--- Returns the segment's name, with its slash.
 function Bus:name()
   return text(C.seqcast_bus_name, handle_of(self, Bus, "name"))
 end
 
---- The identity of the bus: another one for each segment that is ever created.
+--- Returns the identity of the bus. Each segment that is created has a different one.
 function Bus:id()
   return text(C.seqcast_bus_id, handle_of(self, Bus, "id"))
 end
 
---- What was asked for and the existing segment does not have, as a text; empty if there is nothing.
+--- Returns a text with the options that the existing segment does not have. It is empty if there are none.
 function Bus:differences()
   return text(C.seqcast_bus_differences, handle_of(self, Bus, "differences"))
 end
 
---- True if this call created the segment.
+--- Returns true if the call that returned this handle created the segment.
 function Bus:was_created()
   return truth(C.seqcast_bus_was_created(handle_of(self, Bus, "was_created")))
 end
 
---- True if the name still leads to this segment.
+--- Returns true if the name still leads to this segment.
 function Bus:is_current()
   return truth(C.seqcast_bus_is_current(handle_of(self, Bus, "is_current")))
 end
@@ -74,29 +74,29 @@ local function number_method(call, get)
   end
 end
 
---- The next id to be posted.
+--- Returns the id of the next post.
 Bus.next_id = number_method("next_id", C.seqcast_bus_next_id)
 
---- The events that the ring holds.
+--- Returns the number of events that the ring holds.
 Bus.capacity = number_method("capacity", C.seqcast_bus_capacity)
 
---- The bytes of the largest event.
+--- Returns the size of the largest event, in bytes.
 Bus.largest_event = number_method("largest_event", C.seqcast_bus_largest_event)
 
---- Removes the segment's name. Who has it open goes on.
+--- Removes the segment's name. Processes that have it open continue to use it.
 function Bus:unlink()
   return done(C.seqcast_bus_unlink(handle_of(self, Bus, "unlink")))
 end
 
---- Gives the handle back, and removes the segment's name if no handle on it is left in any process. Returns true if
--- this call removed the name, false if the segment is in use or the name leads to another one.
+--- Frees the handle, and removes the segment's name if no handle on it is left in any process. Returns true if this
+-- call removed the name, false if the segment is in use or the name leads to another segment.
 function Bus:unlink_if_last()
   local handle = handle_of(self, Bus, "unlink_if_last")
   ffi_gc(handle, nil)
   return truth(bus_unlink_if_last(handle))
 end
 
---- All figures by name, and `workers`: an array with those of each worker.
+--- Returns all figures by name, and `workers`, an array with the figures of each worker.
 function Bus:stats()
   return figures(C.seqcast_bus_stats, handle_of(self, Bus, "stats"))
 end

@@ -13,8 +13,8 @@ local failure = library.failure
 local text_of = library.text_of
 local stats_free = C.seqcast_stats_free
 
---- All figures of the library's snapshot that `open(handle, out)` makes: those of the segment, and `workers`, an array
--- with those of each worker.
+--- Returns all figures of the snapshot that `open(handle, out)` makes: those of the segment, and `workers`, an array
+-- with the figures of each worker.
 local function figures(open, handle)
   local out = ffi_new("seqcast_stats *[1]")
   local result = open(handle, out)

@@ -1,8 +1,8 @@
---- Which handlers an event has, and running them.
+--- The registry of handlers, which runs the handlers of an event.
 --
--- A level is everything, a source, or an event of a source. Each level has a list of handlers that are held weakly and
--- one of those that are held. In a list a handler that was removed leaves a hole, so that a list can change while its
--- handlers run; `tidy` closes the holes when none runs.
+-- A level is all events, a source, or one event of a source. Each level has a list of weakly held handlers and a list
+-- of strongly held ones. A removed handler leaves a hole in its list, so that a list can change while its handlers run.
+-- `tidy` closes the holes when no handler runs.
 
 local error = error
 local ipairs = ipairs
@@ -22,7 +22,8 @@ local function new_level()
   }
 end
 
---- Makes a registry. `explain(err)` makes of what a handler raised what `report(err, data, event, source, pid)` gets.
+--- Makes a registry. If a handler raises an error, `explain(err)` makes a text of it for `report(err, event, source,
+-- pid)`.
 local function new(explain, report)
   local registry = { all = new_level(), dirty = {}, has_holes = false, explain = explain, report = report }
   return setmetatable(registry, Registry)
@@ -32,7 +33,7 @@ local function below(level, name)
   local found = level.below[name]
   if not found then
     if name ~= name then
-      -- Not left to LuaJIT, which may crash when it raises this in compiled code.
+      -- LuaJIT would raise this too, but may crash when it does so in compiled code.
       error("a name must not be nan", 0)
     end
     found = new_level()
@@ -41,7 +42,8 @@ local function below(level, name)
   return found
 end
 
---- Calls `run` with each level that the arguments name. Levels that are not there are made, or left out.
+--- Calls `run` with each level that the arguments name. Missing levels are made if `make` is true, and skipped
+-- otherwise.
 local function each_level(self, make, run, source, ...)
   if not source then
     return run(self.all)
@@ -67,7 +69,7 @@ local function each_level(self, make, run, source, ...)
   end
 end
 
---- Adds a callback, by `kind` "weak" or "strong": for everything, for a source, or for events of a source.
+--- Adds a callback, held by `kind` "weak" or "strong", for all events, for a source, or for events of a source.
 function Registry:add(kind, callback, source, ...)
   each_level(self, true, function(level)
     local list = level[kind]
@@ -81,7 +83,7 @@ function Registry:note_hole(list)
   self.has_holes = true
 end
 
---- Removes a callback, however it is held. Returns true if it was there.
+--- Removes a callback, held weakly or strongly. Returns true if it was registered.
 function Registry:remove(callback, source, ...)
   local removed = false
   each_level(self, false, function(level)
@@ -98,7 +100,7 @@ function Registry:remove(callback, source, ...)
   return removed
 end
 
---- Closes holes. Not while handlers run.
+--- Closes holes. Do not call it while handlers run.
 function Registry:tidy()
   self.has_holes = false
   for list in next, self.dirty do
@@ -131,14 +133,15 @@ local function run_one(self, list, i, data, event, source, pid)
 end
 
 local function run_from(self, list, i, data, event, source, pid)
-  -- It may grow meanwhile.
+  -- The list may grow meanwhile.
   while i <= list.n do
     run_one(self, list, i, data, event, source, pid)
     i = i + 1
   end
 end
 
---- Without a loop for the usual one or two: LuaJIT compiles no loop that is left at once, nor what is around it.
+--- The usual one or two handlers run without a loop: LuaJIT compiles neither a loop that ends at once nor the code
+-- around it.
 local function run_list(self, list, data, event, source, pid)
   if list.n > 0 then
     run_one(self, list, 1, data, event, source, pid)
@@ -174,7 +177,7 @@ local function has_any(level)
   return level ~= nil and (level.weak.n > 0 or level.strong.n > 0)
 end
 
---- Returns true if an event may have a handler: without one its payload needs no look.
+--- Returns true if an event may have a handler. Otherwise its payload need not be decoded.
 function Registry:wants(event, source)
   local all = self.all
   if has_any(all) then

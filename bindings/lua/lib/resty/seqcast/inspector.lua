@@ -1,4 +1,4 @@
---- Looking into a segment without a place on it.
+--- Inspection of a segment, without a seat.
 
 local ffi = require "ffi"
 local figures = require "resty.seqcast.figures"
@@ -25,28 +25,28 @@ Tail.__index = Tail
 local inspector_free = C.seqcast_inspector_free
 local tail_free = C.seqcast_tail_free
 
---- An object of the library's handle.
+--- Returns an object for the library's handle.
 local function new(handle)
   return object(Inspector, handle, inspector_free)
 end
 
---- Gives the handle back.
+--- Frees the handle.
 function Inspector:free()
   handle_of(self, Inspector, "free")
   return free_object(self, inspector_free)
 end
 
---- All figures, as `bus:stats()`.
+--- Returns all figures, like `bus:stats()`.
 function Inspector:stats()
   return figures(C.seqcast_inspector_stats, handle_of(self, Inspector, "stats"))
 end
 
---- True if the name still leads to this segment.
+--- Returns true if the name still leads to this segment.
 function Inspector:is_current()
   return truth(C.seqcast_inspector_is_current(handle_of(self, Inspector, "is_current")))
 end
 
---- A reader of all events that takes no seat. Options: `start`, `patience` in seconds, `payloads`.
+--- Returns a reader of all events that takes no seat. Options: `start`, `patience` in seconds, `payloads`.
 function Inspector:tail(given)
   local handle = handle_of(self, Inspector, "tail")
   local struct = options_of("seqcast_tail_options", given, 1, "tail")
@@ -70,7 +70,7 @@ local seen_kinds = {
 }
 local SEEN_EVENT = tonumber(C.SEQCAST_SEEN_EVENT)
 
---- Takes what comes next, as a table with a `kind`, or nil if there is nothing new.
+--- Returns the next item as a table with a `kind`, or nil if there is nothing new.
 function Tail:next()
   local handle, out = handle_of(self, Tail, "next"), self.out
   local result = C.seqcast_tail_next(handle, out)
@@ -93,7 +93,7 @@ function Tail:next()
   return seen
 end
 
---- Gives the handle back.
+--- Frees the handle.
 function Tail:free()
   handle_of(self, Tail, "free")
   return free_object(self, tail_free)

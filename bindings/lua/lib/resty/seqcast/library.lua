@@ -1,4 +1,4 @@
---- libseqcast, and what its calls have in common.
+--- libseqcast, and the code that all its callers share.
 
 local ffi = require "ffi"
 
@@ -21,8 +21,8 @@ if not pcall(ffi.typeof, "seqcast_delivery") then
   ffi.cdef(cdef.text)
 end
 
---- Where the library may be, in order: beside the folder `resty`, in the folders of `package.cpath`, and where the
--- system looks.
+--- Returns the places to search for the library, in order: beside the folder `resty`, in the folders of
+-- `package.cpath`, and in the system's library folders.
 local function places()
   local list = {}
   local here = debug.getinfo(1, "S").source:match("^@(.*)resty/seqcast/library%.lua$")
@@ -66,7 +66,7 @@ end
 local NAME_BYTES = 256
 local name_buffer = ffi_new("char[?]", NAME_BYTES)
 
---- Copies a text by `copy(buffer, capacity)`, however long it is.
+--- Returns the text that `copy(buffer, capacity)` copies, at any length.
 local function text_of(copy)
   local capacity, buffer = NAME_BYTES, name_buffer
   while true do
@@ -86,13 +86,13 @@ local function code_of(result)
   return text_of(function(buffer, capacity) return C.seqcast_error_code(result, buffer, capacity) end)
 end
 
---- What a call that failed returns: nothing, what happened, and the short name of the error.
+--- Returns the results of a failed call: nil, the message, and the error's code.
 local function failure(result)
   local message = ffi_string(C.seqcast_error_message())
   return nil, message, code_of(result)
 end
 
---- A text that a function of the library copies, for an object's handle.
+--- Returns the text that a function of the library copies for an object's handle.
 local function text(copy, handle)
   local found, result = text_of(function(buffer, capacity) return copy(handle, buffer, capacity) end)
   if found then
@@ -101,7 +101,7 @@ local function text(copy, handle)
   return failure(result)
 end
 
---- What a call returns that has nothing to tell but that it succeeded.
+--- Returns the results of a call that only succeeds or fails.
 local function done(result)
   if result < 0 then
     return failure(result)
@@ -109,7 +109,7 @@ local function done(result)
   return true
 end
 
---- What a call returns that tells 0 or 1.
+--- Returns the results of a call that answers 0 or 1.
 local function truth(result)
   if result < 0 then
     return failure(result)
@@ -117,7 +117,7 @@ local function truth(result)
   return result == 1
 end
 
--- Arguments. Errors are at the line of the caller of the function that calls these.
+-- Arguments. An error names the line that called the public function.
 
 local function bad(number, call, what)
   error(format("bad argument #%d to '%s' (%s)", number, call, what), 3)
@@ -130,11 +130,11 @@ local function typed(value, wanted, number, call)
   end
 end
 
--- Objects: a handle that is freed with them. A handle is a number for the library, so that one that was freed is an
--- error of the call that gets it.
+-- Objects. Each has a handle, which is freed with it. The library checks handles, so a call with a freed one returns an
+-- error.
 
--- `free` is a function of the library and no look-up in it: when a Lua VM is closed, the library may be closed before
--- its objects. It stays in memory.
+-- `free` is the C function itself, not looked up later: when a Lua VM is closed, the library's table may be closed
+-- before its objects. The library stays in memory.
 local function object(class, handle, free)
   return setmetatable({ handle = ffi_gc(handle, function(it) free(it) end) }, class)
 end
@@ -145,7 +145,7 @@ local function free_object(self, free)
   return done(free(handle))
 end
 
---- The handle of an object that a method was called on.
+--- Returns the handle of the object that a method was called on.
 local function handle_of(self, class, call)
   if type(self) ~= "table" or getmetatable(self) ~= class then
     error(format("bad argument #1 to '%s' (use it as a method: object:%s())", call, call), 3)

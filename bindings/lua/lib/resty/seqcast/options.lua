@@ -1,4 +1,4 @@
---- Tables of options as the structs that the library takes.
+--- Conversion of option tables into the library's structs.
 
 local ffi = require "ffi"
 local library = require "resty.seqcast.library"
@@ -14,10 +14,10 @@ local ffi_sizeof = ffi.sizeof
 
 local C = library.C
 
--- In nanoseconds, some 290 years.
+-- In nanoseconds: about 290 years.
 local FARTHEST = 9.2e18
 
---- Seconds as nanoseconds. `least` is for where zero would mean the default.
+--- Returns seconds as nanoseconds, at least `least`: for some options 0 would mean the default.
 local function nanoseconds(seconds, least)
   local ns = seconds * 1e9
   if ns > FARTHEST then
@@ -26,7 +26,7 @@ local function nanoseconds(seconds, least)
   return ns < least and least or floor(ns)
 end
 
--- What an option's value must be, and where in the struct it goes.
+-- Each checks an option's value and stores it in the struct, or returns the rule that the value breaks.
 local converters = {
   count = function(struct, field, value)
     if type(value) ~= "number" or value < 0 or value ~= floor(value) or value > 2^53 then
@@ -102,8 +102,8 @@ local known_options = {
   seqcast_tail_options = { start = "start", patience = "seconds", payloads = "flag" },
 }
 
---- Makes the struct `name` of a table of options. It leads to texts of the table, which must be there as long as it is
--- used.
+--- Makes the struct `name` from a table of options. The struct points to the table's texts, so the table must outlive
+-- it.
 local function options_of(name, options, number, call)
   if options == nil then
     return nil

@@ -1,4 +1,4 @@
---- A place on the bus, to read and to post.
+--- A seat on the bus, which reads and posts.
 
 local ffi = require "ffi"
 local library = require "resty.seqcast.library"
@@ -31,7 +31,7 @@ Seat.__index = Seat
 
 local seat_free = C.seqcast_seat_free
 
---- An object of the library's handle.
+--- Returns an object for the library's handle.
 local function new(handle)
   local seat = object(Seat, handle, seat_free)
   seat.out = ffi_new("const seqcast_delivery *[1]")
@@ -39,19 +39,19 @@ local function new(handle)
   return seat
 end
 
---- Leaves the bus and gives the handle back.
+--- Leaves the bus and frees the handle.
 function Seat:free()
   handle_of(self, Seat, "free")
   return free_object(self, seat_free)
 end
 
---- Leaves the bus: posts `seqcast/stopping`, and the place is free for another. Unique events that were claimed already
--- are given by `next` afterwards.
+--- Leaves the bus: posts `seqcast/stopping` and frees the seat for another process. Afterwards `next` still returns
+-- unique events that were claimed before.
 function Seat:leave()
   return done(C.seqcast_seat_leave(handle_of(self, Seat, "leave")))
 end
 
---- The number of the seat.
+--- Returns the number of the seat.
 function Seat:number()
   local result = C.seqcast_seat_number(handle_of(self, Seat, "number"))
   if result < 0 then
@@ -62,7 +62,7 @@ end
 
 --- Posts an event to all seats. Returns its id.
 --
--- Options: `key` makes it unique for `ttl` seconds; `type_tag`.
+-- Options: `key`, which makes the event unique for `ttl` seconds; `type_tag`.
 function Seat:post(source, event, payload, given)
   local handle = handle_of(self, Seat, "post")
   typed(source, "string", 1, "post")
@@ -80,8 +80,8 @@ function Seat:post(source, event, payload, given)
   return tonumber(id[0])
 end
 
---- Takes the next event id now, for an event whose payload comes later. Readers that reach it wait, for their
--- `wait_max` at most. A seat holds one reservation: one before it is given up. Returns the id.
+--- Takes the next event id now, for an event whose payload comes later. Readers that reach the id wait, at most for
+-- their `wait_max`. A seat holds one reservation: a new one gives up the one before. Returns the id.
 function Seat:reserve()
   local handle = handle_of(self, Seat, "reserve")
   local result = C.seqcast_seat_reserve(handle, self.id)
@@ -97,8 +97,8 @@ local function check_id(id, call)
   end
 end
 
---- Makes an event visible at the reserved id. It must fit one block. Options as for `post`. Returns true; the code of
--- the error is `"too_late"` if the id was given up before.
+--- Makes an event visible at the reserved id. It must fit in one block. Options as for `post`. Returns true. If the id
+-- was given up before, the code of the error is `"too_late"`.
 function Seat:commit(id, source, event, payload, given)
   local handle = handle_of(self, Seat, "commit")
   check_id(id, "commit")
@@ -112,7 +112,7 @@ function Seat:commit(id, source, event, payload, given)
   return done(C.seqcast_seat_commit(handle, id, source, #source, event, #event, payload, #payload, struct))
 end
 
---- Gives a reserved id up: true, or false if it was not reserved any more.
+--- Gives up a reserved id. Returns true, or false if it was not reserved any more.
 function Seat:abandon(id)
   local handle = handle_of(self, Seat, "abandon")
   check_id(id, "abandon")
@@ -134,7 +134,7 @@ local reasons = {
   [tonumber(C.SEQCAST_REASON_LATE)] = "late",
 }
 
---- What a delivery is, as a table.
+--- Returns a delivery as a table.
 local function delivery_of(it)
   local id = tonumber(it.id)
   if it.kind ~= EVENT then
@@ -160,13 +160,14 @@ local function delivery_of(it)
   }
 end
 
---- Takes what comes next: a table with a `kind`, or nil if there is nothing new.
+--- Returns the next delivery: a table with a `kind`, or nil if there is nothing new.
 --
 -- `"event"`: `id`, `source`, `event`, `payload`, `pid`, `seat`, `own`, `type_tag`, and `claim` if it is unique and this
--- seat's. `"lagged"`: `id` and `missed`. `"reserved"`: the payload of `id` is not there yet, nothing is to be done.
--- `"undecided"`: a unique event that nobody may run, for `reason`. `"unreadable"`: what is at `id` is no event.
+-- seat has won it. `"lagged"`: `id` and `missed`. `"reserved"`: the payload of `id` is not there yet; call `next` again
+-- later. `"undecided"`: a unique event that must not run, with the `reason`. `"unreadable"`: there is no valid event at
+-- `id`.
 --
--- With a timeout in seconds it waits, and blocks the whole process meanwhile: in nginx leave it out.
+-- With a timeout in seconds it waits, and blocks the whole process meanwhile. Do not pass one in nginx.
 function Seat:next(timeout)
   local handle = handle_of(self, Seat, "next")
   local ns = 0
@@ -189,8 +190,8 @@ function Seat:next(timeout)
   return delivery_of(it)
 end
 
---- Sleeps until `next` may give something else than before, for at most `timeout` seconds, and blocks the whole process
--- meanwhile. Returns true if there is something new.
+--- Sleeps until `next` may return something new, for at most `timeout` seconds, and blocks the whole process meanwhile.
+-- Returns true if there is something new.
 function Seat:wait(timeout)
   local handle = handle_of(self, Seat, "wait")
   typed(timeout, "number", 1, "wait")
@@ -200,7 +201,7 @@ function Seat:wait(timeout)
   return truth(C.seqcast_seat_wait(handle, nanoseconds(timeout, 0)))
 end
 
---- Changes how many seconds the seat waits for a reserved id before it is given up for all.
+--- Changes how many seconds the seat waits for a reserved id before it gives up the id for all seats.
 function Seat:set_wait_max(seconds)
   local handle = handle_of(self, Seat, "set_wait_max")
   typed(seconds, "number", 1, "set_wait_max")
@@ -210,7 +211,7 @@ function Seat:set_wait_max(seconds)
   return done(C.seqcast_seat_set_wait_max(handle, nanoseconds(seconds, 0)))
 end
 
---- Delivers only events of these sources from now on: an array of strings.
+--- From now on, delivers only events of these sources, an array of strings.
 function Seat:only_sources(sources)
   local handle = handle_of(self, Seat, "only_sources")
   typed(sources, "table", 1, "only_sources")
@@ -224,7 +225,7 @@ function Seat:only_sources(sources)
   return done(C.seqcast_seat_only_sources(handle, array, #sources))
 end
 
---- Delivers only these events from now on: an array of `{ source, event }`.
+--- From now on, delivers only these events, an array of `{ source, event }`.
 function Seat:only(topics)
   local handle = handle_of(self, Seat, "only")
   typed(topics, "table", 1, "only")
@@ -240,7 +241,7 @@ function Seat:only(topics)
   return done(C.seqcast_seat_only(handle, array, #topics))
 end
 
---- The next id to be delivered.
+--- Returns the next id to be delivered.
 function Seat:cursor()
   local handle = handle_of(self, Seat, "cursor")
   local result = C.seqcast_seat_cursor(handle, self.id)
@@ -250,7 +251,7 @@ function Seat:cursor()
   return tonumber(self.id[0])
 end
 
---- Where the seat is, as a text, to go on from there with `start = { resume = position }`.
+--- Returns the position of the seat as a text. A later seat continues there with `start = { resume = position }`.
 function Seat:position()
   return text(C.seqcast_seat_position, handle_of(self, Seat, "position"))
 end
@@ -258,7 +259,7 @@ end
 local WON = tonumber(C.SEQCAST_CLAIM_WON)
 local HELD = tonumber(C.SEQCAST_CLAIM_HELD)
 
--- For tail calls, which leave no frame, so that errors name the caller's line.
+-- Called by tail calls, which leave no frame, so that errors name the caller's line.
 local function claim_by(call, name, self, key, ttl)
   local handle = handle_of(self, Seat, name)
   typed(key, "string", 1, name)
@@ -280,14 +281,14 @@ local function claim_by(call, name, self, key, ttl)
   return nil, "full"
 end
 
---- Claims a key among all seats for `ttl` seconds. Returns the claim if it is won; nil, `"held"`, and the seconds until
--- the key is free if another seat holds it; nil and `"full"` if the claims have no room.
+--- Claims a key among all seats for `ttl` seconds. Returns the claim if this seat wins it. If another seat holds the
+-- key, returns nil, `"held"`, and the seconds until it is free. If the claims have no room, returns nil and `"full"`.
 function Seat:claim(key, ttl)
   return claim_by("seqcast_seat_claim", "claim", self, key, ttl)
 end
 
---- As `claim`, with a claim that ends with its holder: if the process is killed or ends in any other way, or the seat
--- leaves, the next claim of the key wins, without waiting for the ttl.
+--- Like `claim`, but the claim also ends with its holder: after the process has ended, even by SIGKILL, or the seat has
+-- left, the next claim of the key wins without waiting for the ttl.
 function Seat:claim_for_life(key, ttl)
   return claim_by("seqcast_seat_claim_for_life", "claim_for_life", self, key, ttl)
 end
@@ -308,17 +309,18 @@ local function extend_by(call, name, self, claim, ttl)
   return true
 end
 
---- Holds the key of a claim for `ttl` seconds from now on: true, or nil, the text and `"claim_lost"` if it has ended.
+--- Holds the key of a claim for `ttl` seconds from now on. Returns true. If the claim has ended, returns nil, a text and
+-- `"claim_lost"`.
 function Seat:renew(claim, ttl)
   return extend_by("seqcast_seat_renew", "renew", self, claim, ttl)
 end
 
---- Marks what a claim stands for as done: its key stays held for `ttl` seconds, also if it would end with its holder.
+--- Completes a claim: its key stays held for `ttl` seconds, even if its holder ends.
 function Seat:complete(claim, ttl)
   return extend_by("seqcast_seat_complete", "complete", self, claim, ttl)
 end
 
---- The seconds for which a claim is still held, 0 if it has ended.
+--- Returns the seconds for which a claim is still held, or 0 if it has ended.
 function Seat:claim_left(claim)
   local handle = handle_of(self, Seat, "claim_left")
   if not ffi.istype("seqcast_claim", claim) then
@@ -331,7 +333,7 @@ function Seat:claim_left(claim)
   return tonumber(self.id[0]) / 1e9
 end
 
---- Ends a claim, or that of a unique event, before its ttl does: false if it had ended.
+--- Ends a claim before its ttl, also the claim of a unique event. Returns true, or false if it had ended.
 function Seat:release(claim)
   local handle = handle_of(self, Seat, "release")
   if not ffi.istype("seqcast_claim", claim) then

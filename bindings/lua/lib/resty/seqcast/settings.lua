@@ -1,4 +1,4 @@
---- The options of `configure`: those of lua-resty-worker-events, in its words, and more.
+--- The options of `configure`: those of lua-resty-worker-events, with its error texts, and additional ones.
 
 local ipairs = ipairs
 local type = type
@@ -8,7 +8,7 @@ local NUMBERS = {
   { name = "interval", default = 1, rule = "greater than or equal to 0" },
   { name = "wait_interval", default = 0.010, rule = "greater than or equal to 0" },
   { name = "wait_max", default = 0.5, rule = "greater than or equal to 0" },
-  -- Nothing fragments here, and nothing has to be tried again.
+  -- Checked but unused: the memory does not fragment.
   { name = "shm_retries", default = 999, rule = "0 or greater" },
 }
 
@@ -17,10 +17,10 @@ local BOOLEANS = {
   { name = "wake", default = true },
 }
 
--- Of a new segment, in place of what follows from the size of the zone.
+-- Options of a new segment, instead of the values that follow from the size of the zone.
 local OF_SEGMENT = { "capacity", "block_size", "claims", "seats", "mode", "owner" }
 
--- In nanoseconds, some 290 years.
+-- In nanoseconds: about 290 years.
 local FARTHEST = 9.2e18
 
 local function check_number(it, value)
@@ -34,7 +34,7 @@ local function check_number(it, value)
   end
 end
 
---- Returns what is in effect if `given` is configured over `before`, or nil and what is wrong with it.
+--- Returns the options in effect after `given` changes `before`, or nil and an error.
 local function checked(given, before)
   local result = { shm = given.shm or before.shm, segment = given.segment or before.segment }
   if result.segment and type(result.segment) ~= "string" then

@@ -1,7 +1,8 @@
---- Waking a light thread of nginx when something is posted.
+--- Wakes a light thread of nginx after a post.
 --
--- A seat has a descriptor for event loops, but nginx lets Lua wait for sockets alone. So the library has a thread that
--- sends a byte to a socket, and Lua waits on the other end. Both are this worker's, on the loopback interface.
+-- A seat has a descriptor for event loops, but in nginx Lua can only wait for sockets. Therefore a thread of the
+-- library sends a byte to a socket, and Lua waits at the other end. Both ends belong to this worker, on the loopback
+-- interface.
 
 local ffi = require "ffi"
 local seqcast = require "resty.seqcast"
@@ -18,7 +19,7 @@ local ffi_new = ffi.new
 local ffi_sizeof = ffi.sizeof
 local ffi_string = ffi.string
 
--- By names of our own: another module may have declared the functions in its words.
+-- Declared with names of our own: another module may have declared the functions differently.
 if not pcall(ffi.typeof, "struct seqcast_address") then
   ffi.cdef [[
     struct seqcast_address { uint16_t family; uint16_t port; uint8_t ip[4]; char zero[8]; };
@@ -34,11 +35,11 @@ if not pcall(ffi.typeof, "struct seqcast_address") then
   ]]
 end
 
--- Of Linux on all processors but a few that seqcast does not run on.
+-- Linux has these values on all processors except a few that seqcast does not support.
 local AF_INET, SOCK_DGRAM, SOCK_CLOEXEC, SOCK_NONBLOCK = 2, 2, 524288, 2048
 local MSG_DONTWAIT, MSG_NOSIGNAL = 64, 16384
 
--- The poll in the background looks by itself. In milliseconds, the longest that nginx takes.
+-- In milliseconds: the longest that nginx accepts. The background poll has its own interval.
 local NO_TIMEOUT = 2147483647
 -- In nanoseconds: a day.
 local SELDOM = 86400 * 1e9
@@ -58,7 +59,7 @@ local function library_error()
   return nil, ffi_string(C.seqcast_error_message())
 end
 
---- Connects a cosocket and a descriptor. Returns the cosocket, or nil and an error.
+--- Connects a cosocket with a descriptor. Returns the cosocket, or nil and an error.
 local function connect(fd)
   local address, len = ffi_new("struct seqcast_address"), ffi_new("uint32_t[1]", ffi_sizeof("struct seqcast_address"))
   address.family, address.ip[0], address.ip[3] = AF_INET, 127, 1
@@ -76,7 +77,7 @@ local function connect(fd)
   if not ok then
     return nil, err
   end
-  -- What others may send meanwhile is not this.
+  -- Tells the cosocket's packet from those that other processes may send meanwhile.
   local token = ngx.worker.pid() .. " " .. tostring(socket) .. " " .. random()
   ok, err = socket:send(token)
   if not ok then
@@ -96,7 +97,8 @@ local function connect(fd)
   return socket
 end
 
---- Has the seat of `handle` wake who calls `wait`. Returns nil and a reason if it cannot.
+--- Returns a waker for the seat of `handle`. If the seat is armed, a post ends the waker's `wait`. Returns nil and an
+-- error if that is not possible here.
 function _M.start(handle)
   local fd = libc.seqcast_libc_socket(AF_INET, SOCK_DGRAM + SOCK_CLOEXEC + SOCK_NONBLOCK, 0)
   if fd < 0 then
@@ -129,7 +131,7 @@ function _M.start(handle)
   return setmetatable({ socket = socket, fd = fd }, Waker)
 end
 
---- Waits until it is rung. Returns nil and an error if that cannot be any more.
+--- Waits for a byte. Returns nil and an error if none can come any more.
 function Waker:wait()
   return self.socket:receive(16)
 end
@@ -139,7 +141,7 @@ function Waker:ring()
   libc.seqcast_libc_send(self.fd, "x", 1, MSG_DONTWAIT + MSG_NOSIGNAL)
 end
 
---- To be called by who waited, when nobody rings any more.
+--- Frees the sockets. Only the light thread that has waited calls it, after its last wait.
 function Waker:close()
   libc.seqcast_libc_close(self.fd)
   self.socket:close()

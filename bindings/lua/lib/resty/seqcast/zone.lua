@@ -1,4 +1,4 @@
---- The segment of an nginx: its name, its sizes, and that nothing of it stays behind.
+--- The segment of an nginx: its name, its sizes, and its removal.
 
 local ffi = require "ffi"
 local process = require "ngx.process"
@@ -21,7 +21,8 @@ local _M = {}
 
 -- Names
 
---- When a process was started, in clock ticks since boot; nil if it does not run, "0" if the system does not say.
+--- Returns the start time of a process, in clock ticks since boot. Returns nil if it does not run, "0" if the system
+-- does not say.
 local function start_time(pid)
   local file = io_open("/proc/" .. pid .. "/stat")
   if not file then
@@ -29,7 +30,7 @@ local function start_time(pid)
   end
   local line = file:read("*a") or ""
   file:close()
-  -- The second field is a name, and may have anything in it.
+  -- The second field is a name, which may contain any characters.
   local fields, at = line:match(".*%) (.*)") or "", 2
   for field in fields:gmatch("%S+") do
     at = at + 1
@@ -42,8 +43,9 @@ local function start_time(pid)
   return "0"
 end
 
---- The name that all workers of a master have in common, and no others: by its pid and when it was started, since pids
--- come again. A master that is replaced by another binary is another one, as for `lua_shared_dict`.
+--- Returns the name of the segment that all workers of this master share. It contains the master's pid and start time,
+-- because pids are reused. After a binary upgrade there is another master, and another segment, as for
+-- `lua_shared_dict`.
 function _M.name(zone)
   local pid = process.get_master_pid() or ngx.worker.pid()
   local plain = zone:gsub("[^%w_-]", function(char) return format(".%02X", byte(char)) end)
@@ -53,12 +55,12 @@ function _M.name(zone)
   return format("nginx.%s.%d.%s", plain, pid, start_time(pid) or "0")
 end
 
---- Removes the segments of masters that are gone, of which no worker is left. For when all of an nginx was killed.
+--- Removes the segments of nginx instances that were killed: their master is gone, and no worker is left.
 local function sweep()
   for _, name in ipairs(seqcast.names() or {}) do
     local pid, started = name:match("^/nginx%..*%.(%d+)%.(%d+)$")
     if pid and start_time(pid) ~= started then
-      -- Refused as long as any process has it open.
+      -- Refused while any process has it open.
       seqcast.unlink_unheld(name)
     end
   end
@@ -66,16 +68,16 @@ end
 
 -- Sizes
 
--- A block holds a source, an event and a small payload; larger events take several. With its head it has `STRIDE`
--- bytes.
+-- A block holds a source, an event and a small payload. Larger events take several blocks. A block has `STRIDE` bytes
+-- with its head.
 local BLOCK, STRIDE = 160, 192
 local MIN_CAPACITY, MAX_CAPACITY = 8192, 524288
 local MAX_BLOCK = 1048576
 local MIN_CLAIMS = 8192
--- A worker of nginx keeps its seat as long as its requests last, however often nginx is reloaded.
+-- An old worker keeps its seat until its requests end, and nginx may be reloaded several times meanwhile.
 local SEATS = 1024
--- The largest event is a quarter of the ring: four times the zone, so that it holds what the zone could hold. Of a
--- large zone that would be much, and nobody posts events of many megabytes.
+-- The largest event is a quarter of the ring. A ring of four times the zone therefore takes every event that the zone
+-- could hold. The ring has at most `LARGE` bytes, or the size of a larger zone.
 local TIMES = 4
 local LARGE = 64 * 1024 * 1024
 
@@ -85,7 +87,7 @@ local function with_capacity(sizes, capacity)
   return sizes
 end
 
---- The options of a new segment in place of a zone of so many bytes.
+--- Returns the options of a new segment that replaces a zone of `bytes` bytes.
 local function sizes_for(bytes)
   local ring = max(min(TIMES * bytes, LARGE), bytes)
   local capacity = MIN_CAPACITY
@@ -112,7 +114,8 @@ local function merged(sizes, options)
   return result
 end
 
---- Opens the segment, or creates it: smaller ones if there is no room for the one that the zone asks for.
+--- Opens the segment, or creates it. If there is no room for the sizes that follow from the zone, creates a smaller
+-- one.
 local function open(name, bytes, options, log)
   local sizes = sizes_for(bytes)
   while true do
@@ -121,7 +124,7 @@ local function open(name, bytes, options, log)
     if bus or code ~= "no_space" and code ~= "memory_limit" or not may_shrink then
       return bus, err
     end
-    log(ngx.WARN, "worker-events: ", err, "; trying with half of it")
+    log(ngx.WARN, "worker-events: ", err, "; trying with half the capacity")
     with_capacity(sizes, sizes.capacity / 2)
   end
 end
@@ -138,7 +141,7 @@ end
 --
 -- `bytes` is the size of the zone, `options` are those of the segment, `seat_options` those of the seat.
 function _M.join(name, bytes, options, seat_options, log)
-  -- The last worker may be removing the name. With a seat it is certain which one it was.
+  -- The last worker may remove the name meanwhile. Once this process has a seat, `is_current` shows if it did.
   for _ = 1, 100 do
     local bus, err = open(name, bytes, options, log)
     if not bus then
@@ -156,26 +159,26 @@ function _M.join(name, bytes, options, seat_options, log)
       else
         local differences = bus:differences()
         if differences and differences ~= "" then
-          log(ngx.NOTICE, "worker-events: the segment ", name, " is there already, and otherwise: ", differences)
+          log(ngx.NOTICE, "worker-events: the segment ", name, " exists already, with other options: ", differences)
         end
       end
-      -- At the end of a Lua VM handles are freed before `at_exit` runs, which needs this one.
+      -- When a Lua VM is closed, handles are freed before `at_exit` runs, and `at_exit` needs this one.
       ffi_gc(bus.handle, nil)
       return bus, seat
     end
     seat:free()
     bus:free()
   end
-  return nil, "the segment " .. name .. " is removed and created again all the time"
+  return nil, "the segment " .. name .. " was removed again in each of 100 attempts"
 end
 
---- Gives seat and bus back. With `unlink`, the last process removes the name.
+--- Frees seat and bus. With `unlink`, the last process removes the name.
 function _M.leave(bus, seat, unlink)
   seat:free()
   give_back(bus, unlink)
 end
 
---- Calls `run` when this Lua VM is closed, as at the end of a worker: nginx has no other hook for it.
+--- Calls `run` when this Lua VM is closed, for example at the end of a worker. nginx has no other hook for it.
 function _M.at_exit(run)
   local guard = newproxy(true)
   getmetatable(guard).__gc = run

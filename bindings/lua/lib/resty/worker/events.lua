@@ -1,7 +1,8 @@
---- Events between the workers of an nginx, in place of lua-resty-worker-events 2.0.1: same name, options and calls.
+--- Events between the workers of an nginx. Replaces lua-resty-worker-events 2.0.1, with the same name, options and
+-- calls.
 --
--- Events travel through a segment of seqcast. The payload is the JSON of `data`, so that other processes can read it
--- and post: see the option `segment` and the command `seqcast`.
+-- Events travel through a segment of seqcast. The payload is the JSON of `data`, so other processes can read events and
+-- post them: see the option `segment` and the command `seqcast`.
 
 local ffi = require "ffi"
 local background_of = require("resty.seqcast.background").new
@@ -35,16 +36,16 @@ local checked = settings.checked
 local decode, encode = json.decode, json.encode
 
 local _M = {
-  -- Of the module whose place this takes.
+  -- The version of the module that this one replaces.
   _VERSION = "2.0.1",
   _SEQCAST_VERSION = seqcast._VERSION,
 }
 
 -- State
 
-local options         -- what is in effect
-local pending         -- what `init_by_lua` asked for, and no worker has done yet
-local joined          -- the bus, the seat, the segment's name
+local options         -- the options in effect
+local pending         -- options from `init_by_lua`, until this worker joins
+local joined          -- the bus, the seat, the segment's name, and whether to remove it
 local bus_handle
 local seat_handle
 local at_exit         -- lives as long as the Lua VM
@@ -54,13 +55,13 @@ local posted_id = ffi.new("uint64_t[1]")
 local post_options = ffi.new("seqcast_post_options")
 post_options.size = ffi.sizeof(post_options)
 
--- What is posted here for here, and where it is put while that is handled.
+-- The local events, and the table that collects new ones while these are handled.
 local queue, spare, queued = {}, {}, 0
--- Local events that handlers post come after what is there, and before what was posted since: the id of the first event
--- since. Nil if there is none.
+-- The local events that handlers post run after the events that are in the ring already and before later ones: the id
+-- of the first later event, or nil.
 local bound
 
--- What a running poll holds. Weak: a poll that was aborted in a handler, as by `ngx.exit`, never ends, and goes with
+-- The running poll's token. Weak: if a handler aborts the poll, for example by `ngx.exit`, the token is collected with
 -- its stack.
 local polling = setmetatable({}, { __mode = "v" })
 
@@ -75,7 +76,7 @@ local UNREADABLE = tonumber(C.SEQCAST_UNREADABLE)
 local CLAIMS_FULL = tonumber(C.SEQCAST_REASON_CLAIMS_FULL)
 local DISPLACED = tonumber(C.SEQCAST_E_DISPLACED)
 
--- What is posted under this source is text for people, and no JSON.
+-- The payloads of this source are plain text, not JSON.
 local LIBRARY_SOURCE = "seqcast"
 
 local function last_error()
@@ -84,7 +85,7 @@ end
 
 -- Handlers
 
---- What a handler raised, as a text with the stack.
+--- Returns the error that a handler raised as a text, with the stack.
 local function explain(err)
   if type(err) ~= "string" then
     local ok, text = pcall(tostring, err)
@@ -94,7 +95,7 @@ local function explain(err)
 end
 
 local function report_failure(err, event, source, pid)
-  -- Without the data, which may be secret.
+  -- The data may be secret and is not logged.
   log(ERR, "worker-events: event callback failed; source=", source, ", event=", event, ", pid=", pid, " error='", err,
       "'")
 end
@@ -107,7 +108,7 @@ local function expect_function(callback)
   end
 end
 
--- As the log of the worker has it, looked up once: a line that is not written costs as much as an event.
+-- Looked up once per join: formatting a line that is not written costs as much as an event.
 local logs_debug = true
 
 local function log_event(source, event, pid)
@@ -123,7 +124,7 @@ local function run_local(it)
   registry:run(it.data, it.event, it.source, nil)
 end
 
---- Runs local events, and those that their handlers post after them.
+--- Runs the local events, and then those that their handlers post.
 local function run_queued()
   local events, n = queue, queued
   queue, spare, queued = spare, events, 0
@@ -192,8 +193,8 @@ local function deliver(it)
   end
 end
 
---- How many ids this worker has given up, as their data did not come. A look at all seats and claims: not for every
--- poll.
+--- Returns the number of ids that this worker has given up because their data did not come. It reads all seats and
+-- claims, which is too slow for every poll.
 local function given_up()
   if not joined then
     return 0
@@ -207,7 +208,7 @@ local function given_up()
   return 0
 end
 
---- Looks at what is next.
+--- Takes the next delivery, up to `bound`.
 local function look()
   if bound then
     return C.seqcast_seat_next_before(seat_handle, bound, out)
@@ -215,13 +216,14 @@ local function look()
   return C.seqcast_seat_next(seat_handle, 0, out)
 end
 
---- Waits at an id that another process has reserved: what follows it comes after it. Returns what a look gives then.
+--- Waits at an id that another process has reserved, because later events come after it. Returns the result of the next
+-- look.
 local function wait_for_data(id)
   local before = given_up()
   local result
   repeat
     local interval = options.wait_interval
-    -- Where it is not allowed to yield, as in `init_worker`, the process sleeps.
+    -- In phases that cannot yield, such as `init_worker`, the process sleeps.
     if not pcall(sleep, interval) then
       C.seqcast_seat_wait(seat_handle, interval * 1e9)
     end
@@ -235,12 +237,12 @@ end
 
 local join
 
---- What a poll returns if the library fails.
+--- Returns the results of a poll in which the library failed.
 local function poll_failed(result)
   local err = "failed to read events: " .. last_error()
   log(ERR, "worker-events: ", err)
   if result == DISPLACED then
-    -- Its place on the bus was lost with the descriptor, which something in this process has closed.
+    -- The seat was lost: its lock is gone, and another process has taken it.
     join(options)
   end
   return nil, err
@@ -248,7 +250,7 @@ end
 
 local drain
 
---- Goes on where a look found no event.
+--- Continues after a look that found no event.
 local function drain_rest(result)
   if result < 0 then
     return poll_failed(result)
@@ -264,8 +266,8 @@ local function drain_rest(result)
   return "done"
 end
 
---- Delivers all there is. `result` is that of a look at what is next. A tail call and no loop: LuaJIT compiles no loop
--- that is left after one or two events, nor what is around it.
+--- Delivers all events, beginning with the `result` of a look. It uses a tail call instead of a loop: LuaJIT compiles
+-- neither a loop that ends after one or two events nor the code around it.
 function drain(result)
   if result > 0 then
     deliver(out[0])
@@ -283,7 +285,7 @@ local function drain_alone(result)
   end
   local answer, err = drain(result)
   polling[1] = nil
-  -- Used, so that it is there until here.
+  -- This use keeps the token from being collected earlier.
   token.ended = true
   if registry.has_holes then
     registry:tidy()
@@ -297,8 +299,8 @@ end
 
 local ensure_joined
 
---- Delivers all events that there are, and those that their handlers post. Returns "done"; "recursive" if a poll is
--- running already; or nil and an error.
+--- Delivers all new events, and those that their handlers post. Returns "done", or "recursive" if a poll is running
+-- already, or nil and an error.
 function _M.poll()
   if polling[1] then
     return "recursive"
@@ -324,11 +326,11 @@ end
 
 -- Posting
 
---- The key of a unique event as a text, nil if it is none; or nil and what is wrong with it.
+--- Returns the key of a unique event as a text, nil if `unique` is false, or nil and an error.
 local function key_of(unique)
   local kind = type(unique)
   if kind == "string" then
-    -- The library's keys have at least a byte.
+    -- The library's keys have at least one byte.
     return unique == "" and "\0" or unique
   elseif kind == "number" then
     local text, err = encode(unique)
@@ -368,12 +370,12 @@ local function post(source, event, data, unique)
   return true
 end
 
---- A name in a message.
+--- Returns a name as messages show it.
 local function shown(name)
   return #name > 255 and name:sub(1, 64) .. ".." or name
 end
 
---- Posts an event to all workers, this one included. Returns true, or nil and an error.
+--- Posts an event to all workers, including this one. Returns true, or nil and an error.
 function _M.post(source, event, data, unique)
   if type(source) ~= "string" or source == "" then
     return nil, "source is required"
@@ -398,7 +400,7 @@ function _M.post(source, event, data, unique)
   return true
 end
 
---- Posts an event to this worker only, with `data` as it is. Returns true, or nil and an error.
+--- Posts an event to this worker only, with `data` unchanged. Returns true, or nil and an error.
 function _M.post_local(source, event, data)
   if type(source) ~= "string" or source == "" then
     return nil, "source is required"
@@ -420,21 +422,22 @@ end
 
 -- Registering
 
---- Registers `callback(data, event, source, pid)` for all events, those of a source, or some of a source. Returns true.
+--- Registers `callback(data, event, source, pid)` for all events, for a source, or for events of a source. Returns
+-- true.
 function _M.register(callback, source, ...)
   expect_function(callback)
   registry:add("strong", callback, source, ...)
   return true
 end
 
---- Like `register`, but holds the callback weakly: when its owner drops it, it is gone.
+--- Like `register`, but holds the callback weakly: it is removed when its owner drops it.
 function _M.register_weak(callback, source, ...)
   expect_function(callback)
   registry:add("weak", callback, source, ...)
   return true
 end
 
---- Unregisters a callback where it was registered with the same arguments. Returns true if it was there.
+--- Unregisters a callback that was registered with the same arguments. Returns true if it was registered.
 function _M.unregister(callback, source, ...)
   expect_function(callback)
   local removed = registry:remove(callback, source, ...)
@@ -444,7 +447,7 @@ function _M.unregister(callback, source, ...)
   return removed
 end
 
---- Makes a table of event names, in which an unknown name is an error: `list._source`, `list.name`.
+--- Returns a table of event names, `list._source` and `list.name`. An unknown name raises an error.
 function _M.event_list(source, ...)
   local list = { _source = source }
   for _, event in pairs { ... } do
@@ -460,7 +463,7 @@ function _M.event_list(source, ...)
   })
 end
 
---- The library's own events: `started` and `stopping` of each worker, and `missed`, which a worker gets for itself,
+--- The library's own events: `started` and `stopping` of each worker, and `missed`, which only the worker itself gets,
 -- with `{ first =, missed = }`, if events were overwritten before it polled.
 _M.events = _M.event_list("resty-worker-events", "started", "stopping", "missed")
 
@@ -480,7 +483,7 @@ local function leave()
   end
 end
 
---- Takes a place on the bus. Returns true, or nil and an error.
+--- Takes a seat on the bus. Returns true, or nil and an error.
 function join(wanted)
   leave()
   local dict = wanted.shm and ngx.shared[wanted.shm]
@@ -490,7 +493,7 @@ function join(wanted)
     silent = true,
     wait_max = wanted.wait_max,
   }
-  -- It raises what it thinks of options that are none of ours.
+  -- It raises an error for a bad option of the segment.
   local ok, bus, seat = pcall(zone.join, name, dict and dict:capacity() or 0, wanted.of_segment, seat_options, log)
   if not ok or not bus then
     return nil, seat or bus
@@ -502,12 +505,12 @@ function join(wanted)
   return true
 end
 
---- Goes where the name leads, if it was taken from the segment, as `rm` and some session managers do: workers that come
--- later are there.
+--- Joins the segment that the name leads to now, if the name was removed, as `rm` and some session managers do. Later
+-- workers join that segment.
 local function follow_name()
   if joined and joined.bus:is_current() == false then
-    log(ERR, "worker-events: the name ", joined.name, " was removed while workers used it, joining the segment that ",
-        "has it now; events that were posted on the way are lost")
+    log(ERR, "worker-events: the name ", joined.name, " was removed while workers used it; joining the segment that ",
+        "has it now; events that were posted meanwhile are lost")
     _M.poll()
     join(options)
   end
@@ -543,7 +546,7 @@ local function start(wanted)
   return true
 end
 
---- Does in this worker what was configured in `init_by_lua`, where there are no workers yet.
+--- Joins with the options that were configured in `init_by_lua`, where there are no workers yet.
 function ensure_joined()
   if seat_handle then
     return true
@@ -578,9 +581,9 @@ end
 
 --- Joins the bus with these options, or changes them. Returns true, or nil and an error.
 --
--- `shm`, `interval`, `timeout`, `wait_interval`, `wait_max` as in lua-resty-worker-events; `shm_retries` is checked,
--- and nothing has to be tried again. `segment` is the name of a segment to share with other programs; `unlink = false`
--- keeps its name when the last worker leaves; `wake = false` lets workers sleep for their interval; `capacity`,
+-- `shm`, `interval`, `timeout`, `wait_interval` and `wait_max` are as in lua-resty-worker-events. `shm_retries` is
+-- checked but has no effect. `segment` is the name of a segment to share with other programs. `unlink = false` keeps
+-- its name when the last worker leaves. `wake = false` lets workers sleep for their whole interval. `capacity`,
 -- `block_size`, `claims`, `seats`, `mode` and `owner` are those of `resty.seqcast`.
 function _M.configure(given)
   if type(given) ~= "table" then
