@@ -13,6 +13,14 @@ header:
     SEQCAST_WRITE_HEADERS=1 cargo test -p seqcast-capi --test header
     make -C bindings/lua cdef
 
+# All tests of the Python package, on every Python of the machine.
+python:
+    crates/seqcast-py/tests/run --all-pythons
+
+# The Python wheel for manylinux2014.
+wheel:
+    crates/seqcast-py/wheel
+
 # All tests of the C interface.
 capi:
     crates/seqcast-capi/tests/run

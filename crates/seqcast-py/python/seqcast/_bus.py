@@ -1,0 +1,261 @@
+"""A process's handle on a bus."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from types import TracebackType
+from typing import Any, Literal, Optional, Union
+
+from . import _fork, _seqcast
+from ._errors import Error, LeftError, make
+
+logger = logging.getLogger("seqcast")
+
+How = Literal["open_or_create", "open", "create"]
+Start = Union[
+    Literal["now", "oldest"],
+    tuple[Literal["at", "after"], int],
+    tuple[Literal["resume"], str],
+]
+
+
+def closed(what: str) -> Error:
+    """Return the error for an object that is used after its end."""
+    return make("left", 41, f"this {what} was closed before: make another one", None)
+
+
+class Bus:
+    """A bus: a segment of shared memory by which the processes of one host post events to each other.
+
+    It is opened when it is first used, so that an object of a module can be made anywhere. ``how`` says by what:
+    ``"open_or_create"``, ``"open"`` or ``"create"``. A forked child uses the same bus.
+
+    ``capacity`` is how many events the ring holds, ``block_size`` the bytes of the largest event in one piece,
+    ``claims`` how many unique keys are held at once, ``seats`` how many workers there are at most. They count when the
+    segment is created; an existing one keeps its own. :attr:`differences` tells that, and ``strict`` refuses it.
+    ``mode`` and ``owner`` are its rights. ``creation_timeout`` is how many seconds to wait for another process that is
+    creating it. With ``dump`` it is a part of core dumps. With ``unlink`` the last process that leaves removes the
+    name.
+
+    >>> import os, seqcast
+    >>> with seqcast.Bus(f"doc-bus-{os.getpid()}", capacity=1024, unlink=True) as bus:
+    ...     with seqcast.Worker(bus) as worker:
+    ...         _ = worker.post("cache", "stale", "user:42")
+    ...     bus.capacity
+    1024
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        how: How = "open_or_create",
+        capacity: Optional[int] = None,
+        block_size: Optional[int] = None,
+        claims: Optional[int] = None,
+        seats: Optional[int] = None,
+        mode: Optional[int] = None,
+        owner: Optional[tuple[int, int]] = None,
+        strict: bool = False,
+        dump: bool = False,
+        creation_timeout: Optional[float] = None,
+        unlink: bool = False,
+    ) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a bus must be str, not {type(name).__name__}")
+        if how not in ("open_or_create", "open", "create"):
+            raise ValueError(f'how is {how!r}: it must be "open_or_create", "open" or "create"')
+        arguments: dict[str, Any] = {
+            "capacity": capacity,
+            "block_size": block_size,
+            "claims": claims,
+            "seats": seats,
+            "mode": mode,
+            "owner": owner,
+            "strict": strict,
+            "dump": dump,
+            "creation_timeout": creation_timeout,
+        }
+        self._set_up(name, how, arguments, unlink)
+
+    def _set_up(self, name: str, how: str, arguments: dict[str, Any], unlink: bool) -> None:
+        self._name = name
+        self._how = how
+        self._arguments = arguments
+        self._options = _seqcast.BusOptions(**arguments)
+        self._unlink = unlink
+        self._native: Optional[_seqcast.Bus] = None
+        self._closed = False
+        self._lock = threading.Lock()
+        self._position_at_fork: Optional[str] = None
+        # What the package itself uses on this bus: the seat of its caches, and one to claim jobs.
+        self._reader: Any = None
+        self._publisher: Any = None
+        _fork.register(self)
+
+    @classmethod
+    def anonymous(
+        cls,
+        *,
+        capacity: Optional[int] = None,
+        block_size: Optional[int] = None,
+        claims: Optional[int] = None,
+        seats: Optional[int] = None,
+        dump: bool = False,
+    ) -> Bus:
+        """Make a bus without a name, at once: for this process and the processes that it forks.
+
+        >>> import seqcast
+        >>> with seqcast.Bus.anonymous(capacity=64) as bus:
+        ...     bus.next_id
+        0
+        """
+        bus = cls.__new__(cls)
+        arguments: dict[str, Any] = {
+            "capacity": capacity,
+            "block_size": block_size,
+            "claims": claims,
+            "seats": seats,
+            "dump": dump,
+        }
+        bus._set_up("", "anonymous", arguments, False)
+        bus.open()
+        return bus
+
+    def open(self) -> Bus:
+        """Open the bus now, if it is not open yet. Returns it."""
+        self._opened()
+        return self
+
+    def _opened(self) -> _seqcast.Bus:
+        native = self._native
+        if native is not None:
+            return native
+        with self._lock:
+            if self._closed:
+                raise closed("bus")
+            if self._native is None:
+                native = _seqcast.open(self._how, self._name, self._options)
+                self._native = native
+                _fork.leave_at_exit()
+                if native.differences:
+                    differences = ", ".join(native.differences)
+                    logger.warning("the bus %s exists with other options: %s", native.name, differences)
+            return self._native
+
+    def close(self) -> None:
+        """Give the handle up. Workers and publishers that have joined stay joined."""
+        with self._lock:
+            self._closed = True
+            native, self._native = self._native, None
+        if native is not None:
+            native.close(self._unlink)
+
+    def __del__(self) -> None:
+        # A bus that is dropped does what `unlink` promises, too.
+        if getattr(self, "_native", None) is not None:
+            self._at_exit()
+
+    def __enter__(self) -> Bus:
+        return self.open()
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self.close()
+
+    @property
+    def name(self) -> str:
+        """The name, with its slash, as under ``/dev/shm``. An anonymous bus has one that no process can open."""
+        return self._opened().name
+
+    @property
+    def id(self) -> str:
+        """The identity: 32 hexadecimal digits, others for each segment that is ever created."""
+        return self._opened().id
+
+    @property
+    def next_id(self) -> int:
+        """The id of the event that is posted next."""
+        return self._opened().next_id
+
+    @property
+    def capacity(self) -> int:
+        """How many events the ring holds."""
+        return self._opened().capacity
+
+    @property
+    def largest_event(self) -> int:
+        """The bytes of the largest event, with its names and up to 63 bytes more."""
+        return self._opened().largest_event
+
+    @property
+    def was_created(self) -> bool:
+        """``True`` if this object has created the segment."""
+        return self._opened().was_created
+
+    @property
+    def differences(self) -> list[str]:
+        """What was asked for and the existing segment does not have, such as ``capacity is 1024, not 4096``."""
+        return self._opened().differences
+
+    def is_current(self) -> bool:
+        """Return ``True`` if the name still leads to this segment, and was not unlinked since."""
+        return self._opened().is_current()
+
+    def stats(self) -> dict[str, Any]:
+        """Return all figures of the bus by name, and under ``workers`` those of each seat.
+
+        >>> import seqcast
+        >>> with seqcast.Bus.anonymous() as bus, seqcast.Worker(bus, label="web") as worker:
+        ...     [figures["label"] for figures in bus.stats()["workers"]]
+        ['web']
+        """
+        return self._opened().stats()
+
+    def unlink(self) -> None:
+        """Remove the name. Processes that have the bus open go on; no other can open it any more."""
+        self._opened().unlink()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._how == "anonymous":
+            raise TypeError("an anonymous bus cannot be sent to another process: give the bus a name, or fork")
+        return (_restored, (self._name, self._how, self._arguments, self._unlink))
+
+    def __repr__(self) -> str:
+        return f"<Bus {self._name!r}>" if self._how != "anonymous" else "<anonymous Bus>"
+
+    # Forks and the end
+
+    def _before_fork(self) -> None:
+        native = self._native
+        if native is not None:
+            try:
+                self._position_at_fork = f"{native.id}:{native.next_id}"
+            except LeftError:
+                self._position_at_fork = None
+
+    def _after_fork_in_parent(self) -> None:
+        self._position_at_fork = None
+
+    def _after_fork_in_child(self) -> None:
+        # Another thread of the parent may have held it.
+        self._lock = threading.Lock()
+
+    def _at_exit(self) -> None:
+        # A name that cannot be removed, or a kernel that gives no proof: there is nobody left to tell.
+        try:
+            self.close()
+        except Error as error:
+            logger.warning("the bus %s was not closed in order: %s", self._name, error)
+
+
+def _restored(name: str, how: str, arguments: dict[str, Any], unlink: bool) -> Bus:
+    bus = Bus.__new__(Bus)
+    # Another process has created it.
+    bus._set_up(name, "open_or_create" if how == "create" else how, arguments, unlink)
+    return bus

@@ -1,0 +1,168 @@
+"""The handlers of a worker. They are Python's alone, so that the garbage collector sees them."""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from typing import Any, Callable, Optional, Union
+
+from ._events import Lagged, Notice, Undecided
+from ._seqcast import Event, unraisable
+
+logger = logging.getLogger("seqcast")
+
+Handler = Callable[[Event], object]
+
+_MOST_REMEMBERED = 10_000
+
+Scopes = Optional[list[tuple[str, Optional[list[str]]]]]
+
+
+class _Weak:
+    """A handler that is held weakly. It is called as if it were the handler."""
+
+    __slots__ = ("ref",)
+
+    def __init__(self, handler: Handler, forget: Callable[[Any], None]) -> None:
+        self.ref: weakref.ref[Any]
+        if hasattr(handler, "__self__") and hasattr(handler, "__func__"):
+            self.ref = weakref.WeakMethod(handler, forget)
+        else:
+            self.ref = weakref.ref(handler, forget)
+
+    def __call__(self, event: Event) -> object:
+        handler = self.ref()
+        return None if handler is None else handler(event)
+
+    def __repr__(self) -> str:
+        return f"<weak {self.ref()!r}>"
+
+
+class _Entry:
+    """A registration."""
+
+    __slots__ = ("events", "handler", "source")
+
+    def __init__(self, handler: Union[Handler, _Weak], source: Optional[str], events: tuple[str, ...]) -> None:
+        self.handler = handler
+        self.source = source
+        self.events = events
+
+    def rank(self, source: str, event: str) -> Optional[int]:
+        """Return 0, 1, 2 if it is for everything, for the source, for the event; ``None`` if it is for neither."""
+        if self.source is None:
+            return 0
+        if self.source != source:
+            return None
+        if not self.events:
+            return 1
+        return 2 if event in self.events else None
+
+    def is_of(self, handler: Handler) -> bool:
+        """Return ``True`` if this is a registration of ``handler``."""
+        own = self.handler.ref() if isinstance(self.handler, _Weak) else self.handler
+        return own is not None and bool(own == handler)
+
+
+class Handlers:
+    """What the extension module asks for handlers: see ``poll.rs``."""
+
+    __slots__ = ("__weakref__", "_entries", "is_changed", "notices", "progress", "table", "version")
+
+    def __init__(self) -> None:
+        self._entries: tuple[_Entry, ...] = ()
+        self.table: dict[str, dict[str, tuple[Any, ...]]] = {}
+        self.progress: list[Any] = []
+        self.version = 0
+        self.is_changed = True
+        """Set if the seat's filter is not that of the handlers."""
+        self.notices: tuple[Callable[[Notice], object], ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self._entries)
+
+    def add(self, handler: Handler, source: Optional[str], events: tuple[str, ...], weak: bool) -> None:
+        """Register a handler."""
+        kept: Union[Handler, _Weak] = handler
+        if weak:
+            registry = weakref.ref(self)
+
+            def forget(ref: Any) -> None:
+                handlers = registry()
+                if handlers is not None:
+                    handlers._keep(lambda entry: not (isinstance(entry.handler, _Weak) and entry.handler.ref is ref))
+
+            kept = _Weak(handler, forget)
+        self._change((*self._entries, _Entry(kept, source, events)))
+
+    def remove(self, handler: Handler) -> bool:
+        """Remove all registrations of a handler. Return ``False`` if there is none."""
+        return self._keep(lambda entry: not entry.is_of(handler))
+
+    def lives(self, handler: Any) -> bool:
+        """Return ``True`` if a handler that was found before is registered still."""
+        return any(entry.handler is handler for entry in self._entries)
+
+    def _keep(self, is_kept: Callable[[_Entry], bool]) -> bool:
+        kept = tuple(entry for entry in self._entries if is_kept(entry))
+        if len(kept) == len(self._entries):
+            return False
+        self._change(kept)
+        return True
+
+    def _change(self, entries: tuple[_Entry, ...]) -> None:
+        self._entries = entries
+        self.version += 1
+        self.is_changed = True
+        self.table.clear()
+
+    def find(self, source: str, event: str) -> tuple[Any, ...]:
+        """Return the handlers of an event, in the order in which they run, and remember them in the table."""
+        while True:
+            version = self.version
+            ranked = [(entry.rank(source, event), entry.handler) for entry in self._entries]
+            found = tuple(handler for wanted in range(3) for rank, handler in ranked if rank == wanted)
+            of_source = self.table.setdefault(source, {})
+            if len(of_source) + len(self.table) > _MOST_REMEMBERED:
+                # Other processes choose the names.
+                self.table.clear()
+            else:
+                of_source[event] = found
+            # Another thread may have registered one meanwhile.
+            if version == self.version:
+                return found
+            self.table.clear()
+
+    def scopes(self) -> Scopes:
+        """Return what the handlers want: ``None`` for everything."""
+        scopes: list[tuple[str, Optional[list[str]]]] = []
+        for entry in self._entries:
+            if entry.source is None:
+                return None
+            scopes.append((entry.source, list(entry.events) or None))
+        return scopes
+
+    def notice(self, notice: Notice) -> None:
+        """Tell of something that is no event."""
+        for handler in self.notices:
+            try:
+                handler(notice)
+            except Exception as error:
+                unraisable(error, handler)
+        if self.notices:
+            return
+        if isinstance(notice, Lagged):
+            text = "missed %d events from id %d on: read more often, or raise capacity"
+            logger.warning(text, notice.missed, notice.first)
+        elif isinstance(notice, Undecided):
+            logger.warning("the unique event %d was not run here: %s", notice.id, notice.reason)
+        else:
+            logger.warning("what is at id %d is no event", notice.id)
+
+    def run(self, event: Event) -> None:
+        """Run the handlers of one event."""
+        for handler in self.find(event.source, event.event):
+            try:
+                handler(event)
+            except Exception as error:
+                unraisable(error, handler)

@@ -1,0 +1,58 @@
+"""Looking at a bus from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Optional
+
+from . import _seqcast
+from ._bus import Start
+
+
+class Inspector:
+    """A bus that is looked at: it is mapped for reading only, and no seat is taken.
+
+    >>> import os, seqcast
+    >>> with seqcast.Bus(f"doc-inspect-{os.getpid()}", unlink=True) as bus, seqcast.Publisher(bus) as publisher:
+    ...     _ = publisher.post("cache", "stale", "user:42")
+    ...     inspector = seqcast.Inspector(bus.name)
+    ...     [(seen["kind"], seen["event"], seen["data"]) for seen in inspector.tail(payloads=True)]
+    [('event', 'stale', b'user:42')]
+    """
+
+    def __init__(self, name: str) -> None:
+        self._native = _seqcast.Inspector(name)
+
+    @property
+    def name(self) -> str:
+        """The name of the bus."""
+        return self._native.name
+
+    @property
+    def id(self) -> str:
+        """The identity of the bus."""
+        return self._native.id
+
+    @property
+    def next_id(self) -> int:
+        """The id of the event that is posted next."""
+        return self._native.next_id
+
+    def is_current(self) -> bool:
+        """Return ``True`` if the name still leads to this segment."""
+        return self._native.is_current()
+
+    def stats(self) -> dict[str, Any]:
+        """Return all figures, as :meth:`Bus.stats` does."""
+        return self._native.stats()
+
+    def tail(
+        self, *, start: Start = "oldest", payloads: bool = False, patience: Optional[float] = None
+    ) -> Iterator[dict[str, Any]]:
+        """Iterate over what is there: dicts with a ``kind``, which is ``"event"``, ``"gap"``, ``"void"`` and the like.
+
+        It ends when there is nothing new; iterate again to go on. ``patience`` is how many seconds a reserved id is
+        waited for.
+        """
+        tail = self._native.tail(start, payloads, patience)
+        return iter(tail.next, None)

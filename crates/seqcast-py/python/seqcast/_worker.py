@@ -1,0 +1,759 @@
+"""Seats on a bus."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Callable, Optional, TypeVar, Union
+
+from . import _fork, _seqcast
+from ._bus import Bus, Start, closed
+from ._claims import Claim, Held
+from ._codec import Codec
+from ._errors import Error, ForkedError, LeftError
+from ._events import LocalEvent, Notice
+from ._handlers import Handler, Handlers
+from ._seqcast import Event, Seat
+
+logger = logging.getLogger("seqcast")
+
+Data = Union[bytes, bytearray, memoryview, str]
+Key = Union[bytes, str]
+
+H = TypeVar("H", bound=Callable[..., object])
+N = TypeVar("N", bound=Callable[[Notice], object])
+S = TypeVar("S", bound="Publisher")
+A = TypeVar("A")
+R = TypeVar("R")
+
+
+class Reservation:
+    """An event id that was taken for an event still to come. Readers wait for it, for their ``wait_max`` at most.
+
+    As a context manager it is given up at the end of the block, if it was not committed.
+
+    >>> import seqcast
+    >>> with seqcast.Bus.anonymous() as bus, seqcast.Worker(bus, announce=False) as worker:
+    ...     with worker.reserve() as reservation:
+    ...         _ = worker.post("job", "progress", "50 %")
+    ...         reservation.commit("job", "began")
+    ...     [event.event for event in worker.events(timeout=0)]
+    ['began', 'progress']
+    """
+
+    __slots__ = ("_is_open", "_publisher", "_seat", "id")
+
+    def __init__(self, publisher: Publisher, seat: Seat) -> None:
+        self._publisher = publisher
+        self._seat = seat
+        self.id: int = seat.reserve()
+        """The id."""
+        self._is_open = True
+
+    def commit(
+        self,
+        source: str,
+        event: str,
+        data: Any = b"",
+        *,
+        key: Optional[Key] = None,
+        ttl: Optional[float] = None,
+        codec: Optional[Codec] = None,
+        type_tag: int = 0,
+    ) -> None:
+        """Make the event visible at the reserved id. Raises :class:`TooLateError` if the id was given up before."""
+        payload = self._publisher._payload(data, codec)
+        _check_ttl(key, ttl)
+        self._seat.commit(self.id, source, event, payload, key, ttl, type_tag)
+        self._is_open = False
+
+    def abandon(self) -> bool:
+        """Give the id up. Return ``False`` if it is not reserved any more."""
+        self._is_open = False
+        return self._seat.abandon(self.id)
+
+    def __enter__(self) -> Reservation:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        if not self._is_open:
+            return
+        try:
+            self.abandon()
+        except Error:
+            # The worker has left, or this is a forked child, which has reserved nothing.
+            if error is None:
+                raise
+
+
+def _check_ttl(key: Optional[Key], ttl: Optional[float]) -> None:
+    if ttl is not None and key is None:
+        raise TypeError("a ttl is for a key: pass key, too")
+
+
+class Publisher:
+    """A seat that only posts and claims.
+
+    It is taken when it is first used, by each process for itself: an object of a module works before and after a fork.
+    Threads may use it at the same time.
+
+    ``bus`` is a :class:`Bus`, or the name of one. ``label`` is a name for ``seqcast top``. ``timeout`` is how many
+    seconds a unique key is held if a post does not say (2). ``codec`` makes bytes of what is posted; without one, bytes
+    and text are posted as they are.
+
+    >>> import seqcast
+    >>> with seqcast.Bus.anonymous() as bus, seqcast.Publisher(bus, codec=seqcast.JSON) as publisher:
+    ...     publisher.post("user", "changed", {"id": 42})
+    0
+    """
+
+    def __init__(
+        self,
+        bus: Union[Bus, str],
+        *,
+        label: str = "",
+        timeout: Optional[float] = None,
+        codec: Optional[Codec] = None,
+    ) -> None:
+        self._set_up(bus, codec, label=label, timeout=timeout)
+
+    def _set_up(self, bus: Union[Bus, str], codec: Optional[Codec], **options: Any) -> None:
+        self._seat: Optional[Seat] = None
+        self.bus: Bus = Bus(bus) if isinstance(bus, str) else bus
+        """The bus."""
+        if not isinstance(self.bus, Bus):
+            raise TypeError(f"bus must be a Bus or the name of one, not {type(bus).__name__}")
+        self.codec: Optional[Codec] = codec
+        """What makes bytes of what is posted."""
+        self._options = _seqcast.SeatOptions(**options)
+        self._has_left = False
+        self._lock = threading.Lock()
+        _fork.register(self)
+
+    # Joining and leaving
+
+    def join(self: S) -> S:
+        """Take the seat now, if this process has not taken it yet."""
+        self._seated()
+        return self
+
+    def _seated(self) -> Seat:
+        seat = self._seat
+        return self._take_seat() if seat is None else seat
+
+    def _take_seat(self) -> Seat:
+        with self._lock:
+            if self._has_left:
+                raise closed("worker")
+            if self._seat is None:
+                self._seat = self._take(self.bus._opened())
+                _fork.leave_at_exit()
+            return self._seat
+
+    def _take(self, bus: _seqcast.Bus) -> Seat:
+        return bus.publisher(self._options)
+
+    def _taken_after(self, forked: Seat) -> Seat:
+        """Take a seat in the place of one that is the parent's."""
+        self._forget(forked)
+        return self._seated()
+
+    def _forget(self, forked: Seat) -> None:
+        if self._seat is forked:
+            self._seat = None
+
+    def leave(self) -> None:
+        """Leave the bus. The seat is free for another; this object cannot be used any more."""
+        with self._lock:
+            self._has_left = True
+            seat, self._seat = self._seat, None
+        if seat is not None:
+            self._leave_seat(seat)
+
+    def _leave_seat(self, seat: Seat) -> None:
+        try:
+            seat.leave()
+        except ForkedError:
+            # It is the parent's.
+            pass
+
+    def __del__(self) -> None:
+        # Before the bus, which may be dropped next, and with `unlink` looks if it is the last.
+        seat = getattr(self, "_seat", None)
+        if seat is not None:
+            self._seat = None
+            seat.discard()
+
+    def __enter__(self: S) -> S:
+        return self.join()
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self.leave()
+
+    @property
+    def seat(self) -> int:
+        """The number of the seat."""
+        return self._seated().number
+
+    # Posting
+
+    def _payload(self, data: Any, codec: Optional[Codec]) -> Data:
+        codec = codec or self.codec
+        if codec is None:
+            return data  # type: ignore[no-any-return] # checked by the extension module
+        return codec.encode(data)
+
+    def post(
+        self,
+        source: str,
+        event: str,
+        data: Any = b"",
+        *,
+        key: Optional[Key] = None,
+        ttl: Optional[float] = None,
+        codec: Optional[Codec] = None,
+        type_tag: int = 0,
+    ) -> int:
+        """Post an event to all workers of all processes. Return its id, its place in the order that all see.
+
+        ``data`` is bytes or text, or what ``codec`` encodes. With a ``key`` the event is unique: see
+        :meth:`post_unique`. ``type_tag`` is a number for readers that know it.
+
+        >>> import seqcast
+        >>> with seqcast.Bus.anonymous() as bus, seqcast.Publisher(bus) as publisher:
+        ...     publisher.post("cache", "stale", "user:42"), publisher.post("user", "new", [1], codec=seqcast.JSON)
+        (0, 1)
+        """
+        if codec is None:
+            codec = self.codec
+        if codec is not None:
+            data = codec.encode(data)
+        if ttl is not None and key is None:
+            _check_ttl(key, ttl)
+        seat = self._seat
+        if seat is None:
+            seat = self._take_seat()
+        try:
+            return seat.post(source, event, data, key, ttl, type_tag)
+        except ForkedError:
+            return self._taken_after(seat).post(source, event, data, key, ttl, type_tag)
+
+    def post_unique(
+        self,
+        source: str,
+        event: str,
+        data: Any = b"",
+        *,
+        key: Key,
+        ttl: Optional[float] = None,
+        codec: Optional[Codec] = None,
+        type_tag: int = 0,
+    ) -> int:
+        """Post an event that one worker runs, of all that have a handler for it.
+
+        Later events with the same key are not run until ``ttl`` seconds after the first worker has reached this one.
+
+        >>> import seqcast
+        >>> with seqcast.Bus.anonymous() as bus, seqcast.Worker(bus) as one, seqcast.Worker(bus) as two:
+        ...     _ = one.on("refresh", "users")(lambda event: None), two.on("refresh", "users")(lambda event: None)
+        ...     _ = one.post_unique("refresh", "users", key="users", ttl=10)
+        ...     one.poll() + two.poll()
+        1
+        """
+        return self.post(source, event, data, key=key, ttl=ttl, codec=codec, type_tag=type_tag)
+
+    def reserve(self) -> Reservation:
+        """Take the next event id for an event whose payload is not known yet: see :class:`Reservation`."""
+        seat = self._seated()
+        try:
+            return Reservation(self, seat)
+        except ForkedError:
+            return Reservation(self, self._taken_after(seat))
+
+    # Claims
+
+    def _with_seat(self, run: Callable[[Seat, A], R], argument: A) -> R:
+        """Call with the seat, or in a forked child with one that is taken now."""
+        seat = self._seated()
+        try:
+            return run(seat, argument)
+        except ForkedError:
+            return run(self._taken_after(seat), argument)
+
+    def claim(self, key: Key, ttl: float, *, ends_with_holder: bool = False) -> Claim:
+        """Claim a key among all processes for ``ttl`` seconds: see :class:`Claim`.
+
+        With ``ends_with_holder`` the claim ends as soon as this process does, however it ends, or leaves the bus.
+
+        >>> import seqcast
+        >>> with seqcast.Bus.anonymous() as bus, seqcast.Publisher(bus) as one, seqcast.Publisher(bus) as two:
+        ...     bool(one.claim("nightly-mail", ttl=60)), bool(two.claim("nightly-mail", ttl=60))
+        (True, False)
+        """
+        claimed = self._with_seat(lambda seat, key: seat.claim(key, ttl, ends_with_holder), key)
+        return Claim(self, key, ttl, ends_with_holder, claimed)
+
+    def release(self, claim: Union[Claim, bytes]) -> bool:
+        """End a claim, or that of a unique event, before its ttl does. Return ``False`` if it has ended already."""
+        token = claim.token if isinstance(claim, Claim) else claim
+        return token is not None and self._with_seat(Seat.release, token)
+
+    def held(self, key: Key) -> Optional[Held]:
+        """Look at a key without claiming it. Return ``None`` if it is free.
+
+        >>> import seqcast
+        >>> with seqcast.Bus.anonymous() as bus, seqcast.Publisher(bus, label="web") as publisher:
+        ...     before = publisher.held("nightly")
+        ...     claim = publisher.claim("nightly", ttl=60)
+        ...     before, publisher.held("nightly").label
+        (None, 'web')
+        """
+        found = self._with_seat(Seat.held, key)
+        return None if found is None else Held(**found)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        name = type(self).__name__
+        raise TypeError(f"a {name} cannot be sent to another process: send its bus, and make a {name} there")
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} on {self.bus!r}>"
+
+    # Forks and the end
+
+    def _before_fork(self) -> None:
+        pass
+
+    def _after_fork_in_parent(self) -> None:
+        pass
+
+    def _after_fork_in_child(self) -> None:
+        # Another thread of the parent may have held it.
+        self._lock = threading.Lock()
+        # Its memory and descriptors go; the parent's seat stays.
+        self._seat = None
+
+    def _at_exit(self) -> None:
+        # It can be used by other code that runs at the end, and then joins again.
+        seat, self._seat = self._seat, None
+        if seat is not None:
+            try:
+                self._leave_seat(seat)
+            except Error as error:
+                logger.warning("a worker on %s has not left in order: %s", self.bus, error)
+
+
+class Reader(Publisher):
+    """What :class:`seqcast.Worker` and :class:`seqcast.aio.Worker` have in common."""
+
+    def __init__(
+        self,
+        bus: Union[Bus, str],
+        *,
+        label: str = "",
+        start: Start = "now",
+        codec: Optional[Codec] = None,
+        announce: bool = True,
+        timeout: Optional[float] = None,
+        wait_interval: Optional[float] = None,
+        wait_max: Optional[float] = None,
+        bell_interval: Optional[float] = None,
+    ) -> None:
+        self._handlers = Handlers()
+        self._local: deque[LocalEvent] = deque()
+        self._only: Optional[list[tuple[str, Optional[list[str]]]]] = None
+        self._start: Start = start
+        self._forks_at_start = _fork.forks
+        self._has_bell = False
+        # Whether the seat's filter is for `next`.
+        self._is_read = False
+        self._set_up(
+            bus,
+            codec,
+            label=label,
+            announce=announce,
+            timeout=timeout,
+            wait_interval=wait_interval,
+            wait_max=wait_max,
+            bell_interval=bell_interval,
+        )
+
+    def _take(self, bus: _seqcast.Bus) -> Seat:
+        start = self._start
+        position = self.bus._position_at_fork
+        if position is not None and self._forks_at_start != _fork.forks:
+            # What this object stands for is as the parent was at the fork.
+            start = ("resume", position)
+        seat = bus.subscribe(self._options, start)
+        self._handlers.is_changed = True
+        self._has_bell = False
+        return seat
+
+    # Handlers
+
+    def on(self, source: Optional[str] = None, *events: str, weak: bool = False) -> Callable[[H], H]:
+        """Register a handler: for some events of a source, for a source, or without arguments for everything.
+
+        For one event the handlers of everything run first, then those of its source, then those of the event; within
+        each, in the order of their registration. With ``weak`` the handler is held weakly: a method is called as long
+        as its object is there.
+
+        An exception that a handler raises goes to ``sys.unraisablehook``, and the other handlers run. ``SystemExit``,
+        ``KeyboardInterrupt`` and the like end the poll; the next one goes on after the handler.
+
+        >>> import seqcast
+        >>> with seqcast.Bus.anonymous() as bus, seqcast.Worker(bus) as worker:
+        ...     @worker.on("cache", "stale", "full")
+        ...     def handle(event: seqcast.Event) -> None:
+        ...         print(event.event, event.text())
+        ...     _ = worker.post("cache", "stale", "user:42")
+        ...     worker.poll()
+        stale user:42
+        1
+        """
+        for name in (source, *events):
+            if name is not None and not isinstance(name, str):
+                raise TypeError(f"names are str, not {type(name).__name__}: write @worker.on() for all events")
+        if source is None and events:
+            raise TypeError("events are of a source: pass it, too")
+
+        def register(handler: H) -> H:
+            if not callable(handler):
+                raise TypeError(f"a handler must be callable, not {type(handler).__name__}")
+            self._check_handler(handler)
+            self._handlers.add(handler, source, events, weak)
+            return handler
+
+        return register
+
+    def _check_handler(self, handler: Callable[..., object]) -> None:
+        pass
+
+    def unregister(self, handler: Handler) -> bool:
+        """Remove a handler. Return ``False`` if it was not registered.
+
+        >>> import seqcast
+        >>> worker = seqcast.Worker("never-joined")
+        >>> handler = worker.on("cache")(print)
+        >>> worker.unregister(handler), worker.unregister(handler)
+        (True, False)
+        """
+        return self._handlers.remove(handler)
+
+    def on_notice(self, handler: N) -> N:
+        """Register a function that is told of what is no event.
+
+        It gets a :class:`Lagged`, :class:`Undecided` or :class:`Unreadable`. Without one they are logged as warnings of
+        the logger ``seqcast``.
+
+        >>> import seqcast
+        >>> with seqcast.Bus.anonymous(capacity=8) as bus, seqcast.Worker(bus, announce=False) as worker:
+        ...     _ = worker.on_notice(print)
+        ...     for number in range(10):
+        ...         _ = worker.post("job", "done", str(number))
+        ...     _ = worker.poll()
+        Lagged(first=0, missed=3)
+        """
+        handlers = self._handlers
+        handlers.notices = (*handlers.notices, handler)
+        return handler
+
+    def only(self, *scopes: Union[str, tuple[str, str]]) -> None:
+        """Read only these from now on: sources, and pairs of a source and an event. For :meth:`next` and iteration.
+
+        >>> import seqcast
+        >>> with seqcast.Bus.anonymous() as bus, seqcast.Worker(bus) as worker:
+        ...     worker.only("health", ("cache", "stale"))
+        ...     _ = worker.post("cache", "full"), worker.post("cache", "stale"), worker.post("health", "down")
+        ...     [event.topic for event in worker.events(timeout=0)]
+        [('cache', 'stale'), ('health', 'down')]
+        """
+        self._only = [(scope, None) if isinstance(scope, str) else (scope[0], [scope[1]]) for scope in scopes]
+        self._handlers.is_changed = True
+
+    def _prepare_poll(self, seat: Seat) -> None:
+        handlers = self._handlers
+        # Before the scopes are asked for: another thread may register a handler meanwhile.
+        handlers.is_changed = False
+        self._is_read = False
+        try:
+            # Unique events that no handler is for are left to others.
+            seat.only(handlers.scopes())
+        except BaseException:
+            handlers.is_changed = True
+            raise
+
+    def _prepare_next(self, seat: Seat) -> None:
+        seat.only(self._only)
+        self._handlers.is_changed = False
+        self._is_read = True
+
+    # Local events
+
+    def post_local(self, source: str, event: str, value: Any = None) -> None:
+        """Post an event to this process alone. Handlers get ``value`` itself, as :attr:`LocalEvent.value`.
+
+        >>> import seqcast
+        >>> with seqcast.Bus.anonymous() as bus, seqcast.Worker(bus) as worker:
+        ...     _ = worker.on("config", "loaded")(lambda event: print(event.value))
+        ...     worker.post_local("config", "loaded", {"workers": 4})
+        ...     worker.poll()
+        {'workers': 4}
+        1
+        """
+        self._local.append(LocalEvent(source, event, value))
+        seat = self._seat
+        if seat is not None and self._has_bell:
+            try:
+                seat.ring()
+            except ForkedError:
+                self._forget(seat)
+
+    # The bell
+
+    def _belled(self) -> tuple[Seat, int]:
+        seat = self._seated()
+        try:
+            fd, unheard = seat.open_bell()
+        except ForkedError:
+            seat = self._taken_after(seat)
+            fd, unheard = seat.open_bell()
+        self._has_bell = True
+        if unheard is not None:
+            logger.warning("the bell of %s looks for events 100 times a second: %s", self, unheard)
+        return seat, fd
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable as long as there may be something to poll, for any event loop.
+
+        When it is readable, poll and call :meth:`arm`, which returns ``True`` if there is more to poll. It is this
+        process's: a forked child asks for another one.
+
+        >>> import select, seqcast
+        >>> with seqcast.Bus.anonymous() as bus, seqcast.Worker(bus) as worker:
+        ...     while worker.arm():
+        ...         _ = worker.poll()
+        ...     before = select.select([worker], [], [], 0)[0] == [worker]
+        ...     _ = worker.post("cache", "stale")
+        ...     before, select.select([worker], [], [], 60)[0] == [worker]
+        (False, True)
+        """
+        return self._belled()[1]
+
+    def arm(self) -> bool:
+        """Prepare a sleep at the descriptor. Return ``True`` if there is something to poll after all."""
+        seat, _ = self._belled()
+        return seat.arm(self._local)
+
+    # Where it is
+
+    @property
+    def cursor(self) -> int:
+        """The id of the next event to be read."""
+        return self._seated().cursor
+
+    @property
+    def position(self) -> str:
+        """Where this worker is, to go on there with ``start=("resume", position)``, also in another process."""
+        return self._seated().position
+
+    def set_wait_max(self, seconds: float) -> None:
+        """Change how long a reserved id is waited for before it is given up for all."""
+        self._seated().set_wait_max(seconds)
+
+    # Leaving, forks and the end
+
+    def _leave_seat(self, seat: Seat) -> None:
+        self._has_bell = False
+        try:
+            # A thread that waits finds out.
+            seat.ring()
+            claimed = seat.leave()
+        except ForkedError:
+            return
+        # Unique events that this seat has taken already: no other worker runs them.
+        for event in claimed:
+            self._handlers.run(event)
+
+    def _after_fork_in_child(self) -> None:
+        super()._after_fork_in_child()
+        self._has_bell = False
+        # These are for the parent.
+        self._local.clear()
+        self._handlers.progress.clear()
+
+
+class Worker(Reader):
+    """A place on the bus: it posts events, and runs handlers of all events in the order that all processes share.
+
+    It joins when it is first used, by each process for itself: an object of a module works before and after a fork, and
+    reads in the child from where the bus was at the fork. Threads may use it at the same time; one of them polls.
+
+    ``bus`` is a :class:`Bus`, or the name of one. ``label`` is a name for ``seqcast top``. ``start`` is where it
+    begins to read: ``"now"``, ``"oldest"``, ``("at", id)``, ``("after", id)`` or ``("resume", position)``. ``codec``
+    makes bytes of what is posted. Without ``announce`` the events ``seqcast/started`` and ``seqcast/stopping`` are
+    not posted. ``timeout`` is how many seconds a unique key is held if a post does not say (2). ``wait_interval`` is
+    the time between two looks at a reserved id (0.01), ``wait_max`` how long it is waited for (0.5).
+    ``bell_interval`` is the longest sleep of a wait and of an event loop (1).
+
+    >>> import seqcast
+    >>> with seqcast.Bus.anonymous() as bus, seqcast.Worker(bus) as worker:
+    ...     @worker.on("cache", "stale")
+    ...     def forget(event: seqcast.Event) -> None:
+    ...         print("forget", event.text())
+    ...     _ = worker.post("cache", "stale", "user:42")
+    ...     _ = worker.poll()
+    forget user:42
+    """
+
+    def _check_handler(self, handler: Callable[..., object]) -> None:
+        if inspect.iscoroutinefunction(handler):
+            raise TypeError("a handler that is a coroutine function needs an event loop: use seqcast.aio.Worker")
+
+    def poll(self, limit: Optional[int] = None) -> int:
+        """Run the handlers of everything that is there, or of ``limit`` events. Return how many events there were.
+
+        It never waits. With nothing new it costs less than a microsecond, so that a server can poll on every request.
+        What handlers post is delivered in the same poll. A poll inside of a poll, or while another thread polls,
+        returns 0.
+        """
+        seat = self._seat
+        if seat is None:
+            seat = self._take_seat()
+        handlers = self._handlers
+        try:
+            if handlers.is_changed:
+                self._prepare_poll(seat)
+            return seat.poll(handlers, self._local, limit)
+        except ForkedError:
+            # A handler has forked and returned in the child, where the rest is not run.
+            self._forget(seat)
+            self._seated()
+            return 0
+
+    def wait(self, timeout: Optional[float] = None) -> bool:
+        """Sleep until there may be something to poll, for at most ``timeout`` seconds.
+
+        Return ``False`` if there is not. Other threads run meanwhile. A signal whose handler raises, such as Ctrl-C,
+        ends it at once.
+
+        >>> import seqcast
+        >>> with seqcast.Bus.anonymous() as bus, seqcast.Worker(bus) as worker:
+        ...     _ = worker.poll()
+        ...     worker.wait(0.001)
+        False
+        """
+        seat = self._seated()
+        while True:
+            try:
+                if self._local or seat.has_news():
+                    return True
+                if not self._has_bell:
+                    seat, _ = self._belled()
+                return seat.wait(self._local, timeout)
+            except ForkedError:
+                seat = self._taken_after(seat)
+
+    def run(self) -> None:
+        """Wait and poll until another thread, or a handler, calls :meth:`leave`."""
+        while True:
+            try:
+                self.wait()
+                self.poll()
+            except LeftError:
+                return
+
+    def start_thread(self) -> threading.Thread:
+        """Start a thread that waits and polls, for servers that have none to do so. It ends with :meth:`leave`.
+
+        Handlers run in that thread. Start it in the process that serves, after the last fork.
+
+        >>> import seqcast, threading
+        >>> done = threading.Event()
+        >>> with seqcast.Bus.anonymous() as bus, seqcast.Worker(bus) as worker:
+        ...     _ = worker.on("job", "done")(lambda event: done.set())
+        ...     thread = worker.start_thread()
+        ...     _ = worker.post("job", "done")
+        ...     done.wait(60)
+        True
+        >>> thread.join()
+        """
+        self.join()
+        thread = threading.Thread(target=self.run, name="seqcast", daemon=True)
+        thread.start()
+        return thread
+
+    # Reading without handlers
+
+    def next(self, timeout: Optional[float] = 0) -> Union[Event, Notice, None]:
+        """Return what comes next, or ``None`` if nothing comes for ``timeout`` seconds. ``None`` waits without end.
+
+        It is for workers without handlers. What is no event is returned, too.
+
+        >>> import seqcast
+        >>> with seqcast.Bus.anonymous() as bus, seqcast.Worker(bus, announce=False) as worker:
+        ...     _ = worker.post("cache", "stale", "user:42")
+        ...     worker.next().text(), worker.next()
+        ('user:42', None)
+        """
+        if self._handlers:
+            raise TypeError("this worker has handlers, which poll() runs: make another worker to read without")
+        end = None if timeout is None else time.monotonic() + timeout
+        while True:
+            seat = self._seated()
+            try:
+                if self._handlers.is_changed or not self._is_read:
+                    self._prepare_next(seat)
+                if self._local:
+                    return self._local.popleft()
+                found, _ = seat.next()
+            except ForkedError:
+                self._forget(seat)
+                continue
+            if found is not None:
+                return found
+            left = None if end is None else max(0.0, end - time.monotonic())
+            if left == 0 or not self.wait(left):
+                return None
+
+    def events(self, timeout: Optional[float] = None) -> Iterator[Event]:
+        """Iterate over events, until none comes for ``timeout`` seconds, or without end.
+
+        What is no event goes to :meth:`on_notice`. It ends when the worker leaves.
+
+        >>> import seqcast
+        >>> with seqcast.Bus.anonymous() as bus, seqcast.Worker(bus, announce=False) as worker:
+        ...     _ = worker.post("cache", "stale", "user:42")
+        ...     for event in worker.events(timeout=0):
+        ...         print(event.topic, event.data)
+        ('cache', 'stale') b'user:42'
+        """
+        while True:
+            try:
+                found = self.next(timeout)
+            except LeftError:
+                return
+            if found is None:
+                return
+            if isinstance(found, Event):
+                yield found
+            else:
+                self._handlers.notice(found)
+
+    def __iter__(self) -> Iterator[Event]:
+        return self.events()
+

@@ -1,0 +1,252 @@
+"""Workers that are awaited, on asyncio and uvloop. There is no thread: the loop watches the bell's descriptor.
+
+>>> import asyncio, seqcast.aio
+>>> async def main() -> None:
+...     with seqcast.Bus.anonymous() as bus:
+...         async with seqcast.aio.Worker(bus) as worker:
+...             @worker.on("cache", "stale")
+...             async def forget(event: seqcast.Event) -> None:
+...                 await asyncio.sleep(0)
+...                 print("forget", event.text())
+...             worker.post("cache", "stale", "user:42")
+...             await worker.wait()
+...             await worker.poll()
+>>> asyncio.run(main())
+forget user:42
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Any, Optional, TypeVar, Union
+
+from ._bus import Bus
+from ._codec import Codec
+from ._errors import ForkedError, LeftError
+from ._events import Notice
+from ._seqcast import Event, Seat, unraisable
+from ._worker import Reader
+
+__all__ = ["Worker"]
+
+W = TypeVar("W", bound="Worker")
+
+
+class Worker(Reader):
+    """A :class:`seqcast.Worker` for an event loop: its methods that wait are coroutines, and so may its handlers be.
+
+    Handlers of one event run one after the other, and events in their order: the next begins when a coroutine is done.
+    Posts and claims never wait, and are called without ``await``. Joining opens the bus if it is not open, which waits
+    for another process that is creating it: open it before the loop runs if that matters.
+    """
+
+    def _set_up(self, bus: Union[Bus, str], codec: Optional[Codec], **options: Any) -> None:
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._watching: Optional[tuple[asyncio.AbstractEventLoop, int]] = None
+        self._is_polling = False
+        super()._set_up(bus, codec, **options)
+
+    # Waiting
+
+    async def wait(self, timeout: Optional[float] = None) -> bool:
+        """Sleep until there may be something to poll, for at most ``timeout`` seconds. Return ``False`` if not.
+
+        >>> import asyncio, seqcast.aio
+        >>> async def main() -> None:
+        ...     with seqcast.Bus.anonymous() as bus:
+        ...         async with seqcast.aio.Worker(bus) as worker:
+        ...             await worker.poll()
+        ...             print(await worker.wait(0.001))
+        >>> asyncio.run(main())
+        False
+        """
+        loop = asyncio.get_running_loop()
+        end = None if timeout is None else loop.time() + timeout
+        while True:
+            seat = self._seated()
+            try:
+                if self._local or seat.has_news():
+                    return True
+                if timeout is not None and timeout <= 0:
+                    return False
+                seat, fd = self._belled()
+                if seat.arm(self._local):
+                    return True
+            except ForkedError:
+                self._forget(seat)
+                continue
+            if not await self._readable(loop, fd, end):
+                return bool(self._local) or self._seated().has_news()
+
+    async def _readable(self, loop: asyncio.AbstractEventLoop, fd: int, end: Optional[float]) -> bool:
+        """Sleep until the descriptor is readable. Return ``False`` if the time ends before."""
+        if self._watching is None:
+            # Only while there is a waiter: the descriptor stays readable until the next `arm`.
+            loop.add_reader(fd, self._wake)
+            self._watching = (loop, fd)
+        future: asyncio.Future[None] = loop.create_future()
+        self._waiters.add(future)
+        try:
+            left = None if end is None else max(0.0, end - loop.time())
+            done, _ = await asyncio.wait({future}, timeout=left)
+            return bool(done)
+        finally:
+            self._waiters.discard(future)
+            future.cancel()
+            if not self._waiters:
+                self._unwatch()
+
+    def _wake(self) -> None:
+        self._unwatch()
+        for future in self._waiters:
+            if not future.done():
+                future.set_result(None)
+
+    def _unwatch(self) -> None:
+        watching, self._watching = self._watching, None
+        if watching is not None:
+            loop, fd = watching
+            if not loop.is_closed():
+                loop.remove_reader(fd)
+
+    # Handlers
+
+    async def poll(self, limit: Optional[int] = None) -> int:
+        """Run the handlers of everything that is there, or of ``limit`` events. Return how many events there were.
+
+        Coroutines of handlers are awaited. It waits for nothing else. While another task polls, it returns 0. A poll
+        that is cancelled goes on after the handler that was cancelled when it is called again.
+        """
+        if self._is_polling:
+            return 0
+        self._is_polling = True
+        try:
+            return await self._poll(limit)
+        finally:
+            self._is_polling = False
+
+    async def _poll(self, limit: Optional[int]) -> int:
+        count = 0
+        while True:
+            seat = self._seated()
+            handlers = self._handlers
+            try:
+                if handlers.is_changed:
+                    self._prepare_poll(seat)
+                left = None if limit is None else limit - count
+                polled, awaitable = seat.poll_until_awaitable(handlers, self._local, left)
+            except ForkedError:
+                # A handler has forked and returned in the child, where the rest is not run.
+                self._forget(seat)
+                self._seated()
+                return count
+            count += polled
+            if awaitable is None:
+                return count
+            coroutine, handler = awaitable
+            try:
+                await coroutine
+            except Exception as error:
+                unraisable(error, handler)
+
+    async def run(self, *, batch: int = 100) -> None:
+        """Wait and poll until the worker leaves or the task is cancelled. Other tasks run after ``batch`` events.
+
+        >>> import asyncio, seqcast.aio
+        >>> async def main() -> None:
+        ...     with seqcast.Bus.anonymous() as bus:
+        ...         worker = seqcast.aio.Worker(bus)
+        ...         worker.on("job", "done")(lambda event: worker.leave())
+        ...         worker.post("job", "done")
+        ...         await worker.run()
+        >>> asyncio.run(main())
+        """
+        while True:
+            try:
+                await self.wait()
+                await self.poll(batch)
+            except LeftError:
+                return
+            await asyncio.sleep(0)
+
+    # Reading without handlers
+
+    async def next(self, timeout: Optional[float] = 0) -> Union[Event, Notice, None]:
+        """Return what comes next, or ``None`` if nothing comes for ``timeout`` seconds. ``None`` waits without end."""
+        if self._handlers:
+            raise TypeError("this worker has handlers, which poll() runs: make another worker to read without")
+        loop = asyncio.get_running_loop()
+        end = None if timeout is None else loop.time() + timeout
+        while True:
+            seat = self._seated()
+            try:
+                if self._handlers.is_changed or not self._is_read:
+                    self._prepare_next(seat)
+                if self._local:
+                    return self._local.popleft()
+                found, _ = seat.next()
+            except ForkedError:
+                self._forget(seat)
+                continue
+            if found is not None:
+                return found
+            left = None if end is None else max(0.0, end - loop.time())
+            if not await self.wait(left):
+                return None
+
+    async def events(self, timeout: Optional[float] = None) -> AsyncIterator[Event]:
+        """Iterate over events, until none comes for ``timeout`` seconds, or without end.
+
+        >>> import asyncio, seqcast.aio
+        >>> async def main() -> None:
+        ...     with seqcast.Bus.anonymous() as bus:
+        ...         async with seqcast.aio.Worker(bus, announce=False) as worker:
+        ...             worker.post("cache", "stale", "user:42")
+        ...             async for event in worker.events(timeout=0):
+        ...                 print(event.topic)
+        >>> asyncio.run(main())
+        ('cache', 'stale')
+        """
+        while True:
+            try:
+                found = await self.next(timeout)
+            except LeftError:
+                return
+            if found is None:
+                return
+            if isinstance(found, Event):
+                yield found
+                # So that other tasks run also if there are always more.
+                await asyncio.sleep(0)
+            else:
+                self._handlers.notice(found)
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self.events()
+
+    async def __aenter__(self: W) -> W:
+        return self.join()
+
+    async def __aexit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self.leave()
+
+    # Leaving and forks
+
+    def _leave_seat(self, seat: Seat) -> None:
+        # The loop must not watch a descriptor that is closed. Tasks that wait find out.
+        self._wake()
+        super()._leave_seat(seat)
+
+    def _after_fork_in_child(self) -> None:
+        super()._after_fork_in_child()
+        # The loop is the parent's.
+        self._waiters = set()
+        self._watching = None
+        self._is_polling = False

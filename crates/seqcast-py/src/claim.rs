@@ -1,0 +1,38 @@
+//! What a claim gives, and what a look at a key shows.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+use seqcast::{Claimed, HeldKey, Winner};
+
+/// Returns a claim as a dict: `token` if it was won, `seat` and `left` in seconds if another holds the key, nothing if
+/// there is no room.
+pub(crate) fn dict(py: Python<'_>, claimed: Claimed) -> PyResult<Bound<'_, PyDict>> {
+    let dict = PyDict::new(py);
+    match claimed {
+        Claimed::Won(claim) => dict.set_item("token", PyBytes::new(py, &claim.to_bytes()))?,
+        Claimed::Held { seat, left, .. } => {
+            dict.set_item("seat", seat)?;
+            dict.set_item("left", left.as_secs_f64())?;
+        }
+        _ => {}
+    }
+    Ok(dict)
+}
+
+/// Returns a key that is held as the arguments of `Held`.
+pub(crate) fn held_dict<'py>(py: Python<'py>, held: &HeldKey) -> PyResult<Bound<'py, PyDict>> {
+    let winner = match held.winner {
+        Winner::Alive => "alive",
+        Winner::Dead => "dead",
+        _ => "gone",
+    };
+    let dict = PyDict::new(py);
+    dict.set_item("seat", held.seat)?;
+    dict.set_item("winner", winner)?;
+    dict.set_item("pid", held.pid)?;
+    dict.set_item("label", &held.label)?;
+    dict.set_item("since", held.since.as_secs_f64())?;
+    dict.set_item("left", held.left.as_secs_f64())?;
+    dict.set_item("ends_with_holder", held.ends_with_holder)?;
+    Ok(dict)
+}

@@ -1,0 +1,123 @@
+//! Looking at a segment without a seat.
+
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+use seqcast::inspect::{Seen, SeenEvent};
+
+use crate::argument::duration;
+use crate::bus::stats_dict;
+use crate::error::OrRaise;
+use crate::options::start;
+
+/// Returns the names of all segments that this user may read.
+#[pyfunction]
+pub(crate) fn names(py: Python<'_>) -> PyResult<Vec<String>> {
+    py.detach(seqcast::inspect::names).or_raise(py)
+}
+
+/// A segment, mapped for reading only.
+#[pyclass(frozen, module = "seqcast._seqcast")]
+pub(crate) struct Inspector(seqcast::inspect::Inspector);
+
+#[pymethods]
+impl Inspector {
+    #[new]
+    fn new(py: Python<'_>, name: &str) -> PyResult<Inspector> {
+        py.detach(|| seqcast::inspect::Inspector::open(name)).or_raise(py).map(Inspector)
+    }
+
+    #[getter]
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    #[getter]
+    fn id(&self) -> String {
+        self.0.id().to_string()
+    }
+
+    #[getter]
+    fn next_id(&self) -> u64 {
+        self.0.next_id()
+    }
+
+    fn is_current(&self, py: Python<'_>) -> PyResult<bool> {
+        self.0.is_current().or_raise(py)
+    }
+
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        stats_dict(py, &py.detach(|| self.0.stats()).or_raise(py)?)
+    }
+
+    #[pyo3(signature = (start_at, payloads, patience))]
+    fn tail(
+        &self,
+        py: Python<'_>,
+        start_at: &Bound<'_, PyAny>,
+        payloads: bool,
+        patience: Option<f64>,
+    ) -> PyResult<Tail> {
+        let patience: Option<Duration> = patience.map(|seconds| duration(seconds, "patience")).transpose()?;
+        let mut tail = self.0.tail(start(start_at)?).or_raise(py)?.payloads(payloads);
+        if let Some(patience) = patience {
+            tail = tail.patience(patience);
+        }
+        Ok(Tail(Mutex::new(tail)))
+    }
+}
+
+/// A reader of all events that takes no seat.
+#[pyclass(frozen, module = "seqcast._seqcast")]
+pub(crate) struct Tail(Mutex<seqcast::inspect::Tail>);
+
+impl Tail {
+    fn lock(&self) -> PyResult<MutexGuard<'_, seqcast::inspect::Tail>> {
+        self.0.try_lock().map_err(|_| PyRuntimeError::new_err("another thread uses this tail"))
+    }
+}
+
+#[pymethods]
+impl Tail {
+    /// Returns what comes next as a dict with a `kind`, or `None` if there is nothing new.
+    fn next<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let seen = self.lock()?.try_next().or_raise(py)?;
+        seen.map(|seen| seen_dict(py, &seen)).transpose()
+    }
+}
+
+fn seen_dict<'py>(py: Python<'py>, seen: &Seen) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    let (kind, id) = match seen {
+        Seen::Event(event) => {
+            set_event(&dict, event)?;
+            ("event", event.id)
+        }
+        Seen::Gap { from, missed, .. } => {
+            dict.set_item("missed", missed)?;
+            ("gap", *from)
+        }
+        Seen::Void { id, .. } => ("void", *id),
+        Seen::PassedOver { id, .. } => ("passed_over", *id),
+        Seen::Headless { id, .. } => ("headless", *id),
+        Seen::Unreadable { id, .. } => ("unreadable", *id),
+        _ => ("other", 0),
+    };
+    dict.set_item("kind", kind)?;
+    dict.set_item("id", id)?;
+    Ok(dict)
+}
+
+fn set_event(dict: &Bound<'_, PyDict>, event: &SeenEvent) -> PyResult<()> {
+    dict.set_item("source", &event.source)?;
+    dict.set_item("event", &event.event)?;
+    dict.set_item("len", event.len)?;
+    dict.set_item("pid", event.pid)?;
+    dict.set_item("seat", event.seat)?;
+    dict.set_item("is_unique", event.unique.is_some())?;
+    let payload = event.payload.as_ref().map(|payload| PyBytes::new(dict.py(), payload));
+    dict.set_item("data", payload)
+}

@@ -1,0 +1,55 @@
+//! `seqcast._seqcast`, the extension module that the Python package `seqcast` stands on.
+//!
+//! It reads by pulling ([`seqcast::Subscriber`]) and keeps no Python object that could lead back to it: handlers, local
+//! values and the progress of a poll belong to Python, whose garbage collector sees them. No call waits while it holds
+//! the interpreter, and no Python code runs inside a call that holds a seat.
+
+mod argument;
+mod bus;
+mod claim;
+mod delivery;
+mod doorbell;
+mod error;
+mod inspect;
+mod options;
+mod poll;
+mod seat;
+
+use pyo3::prelude::*;
+
+/// What the package `seqcast` stands on. Use that: names and arguments here may change.
+#[pymodule]
+mod _seqcast {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use super::{unraisable, version};
+    #[pymodule_export]
+    use crate::bus::{Bus, open, unlink, unlink_unheld};
+    #[pymodule_export]
+    use crate::delivery::Event;
+    #[pymodule_export]
+    use crate::inspect::{Inspector, Tail, names};
+    #[pymodule_export]
+    use crate::options::{BusOptions, SeatOptions};
+    #[pymodule_export]
+    use crate::seat::{Seat, forked};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("ALL_ERRORS", crate::error::all_kinds())
+    }
+}
+
+/// Returns the version of the library.
+#[pyfunction]
+fn version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
+
+/// Gives an exception to `sys.unraisablehook`, as one that `origin` could not raise.
+#[pyfunction]
+fn unraisable(exception: Bound<'_, PyAny>, origin: Bound<'_, PyAny>) {
+    let py = exception.py();
+    PyErr::from_value(exception).write_unraisable(py, Some(&origin));
+}

@@ -1,0 +1,106 @@
+//! Options, checked for their types when they are given and for their values when they are used.
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use seqcast::{BellOptions, SegmentOptions, Start, WorkerOptions};
+
+use crate::argument::duration;
+use crate::error::OrRaise;
+
+/// Options of a bus. What is `None` has its default.
+#[pyclass(frozen, module = "seqcast._seqcast")]
+pub(crate) struct BusOptions(pub(crate) SegmentOptions);
+
+#[pymethods]
+impl BusOptions {
+    #[new]
+    #[pyo3(signature = (
+        *, capacity=None, block_size=None, claims=None, seats=None, mode=None, owner=None, strict=false, dump=false,
+        creation_timeout=None
+    ))]
+    #[allow(clippy::too_many_arguments, reason = "Python names them")]
+    fn new(
+        capacity: Option<u64>,
+        block_size: Option<u64>,
+        claims: Option<u64>,
+        seats: Option<u64>,
+        mode: Option<u32>,
+        owner: Option<(u32, u32)>,
+        strict: bool,
+        dump: bool,
+        creation_timeout: Option<f64>,
+    ) -> PyResult<BusOptions> {
+        let creation_timeout = creation_timeout.map(|seconds| duration(seconds, "creation_timeout")).transpose()?;
+        let mut options = SegmentOptions::new().strict(strict).dump(dump);
+        options = set(options, capacity, SegmentOptions::capacity);
+        options = set(options, block_size, SegmentOptions::block_size);
+        options = set(options, claims, SegmentOptions::claims);
+        options = set(options, seats, SegmentOptions::seats);
+        options = set(options, mode, SegmentOptions::mode);
+        options = set(options, owner, |options, (uid, gid)| options.owner(uid, gid));
+        options = set(options, creation_timeout, SegmentOptions::creation_timeout);
+        Ok(BusOptions(options))
+    }
+}
+
+/// Options of a seat. What is `None` has its default.
+#[pyclass(frozen, module = "seqcast._seqcast")]
+pub(crate) struct SeatOptions {
+    pub(crate) worker: WorkerOptions,
+    pub(crate) bell: BellOptions,
+}
+
+#[pymethods]
+impl SeatOptions {
+    #[new]
+    #[pyo3(signature = (
+        *, label="", announce=true, wait_interval=None, wait_max=None, timeout=None, bell_interval=None
+    ))]
+    fn new(
+        label: &str,
+        announce: bool,
+        wait_interval: Option<f64>,
+        wait_max: Option<f64>,
+        timeout: Option<f64>,
+        bell_interval: Option<f64>,
+    ) -> PyResult<SeatOptions> {
+        let time = |value: Option<f64>, name| value.map(|seconds| duration(seconds, name)).transpose();
+        let mut worker = WorkerOptions::new().label(label).announce(announce);
+        worker = set(worker, time(wait_interval, "wait_interval")?, WorkerOptions::wait_interval);
+        worker = set(worker, time(wait_max, "wait_max")?, WorkerOptions::wait_max);
+        worker = set(worker, time(timeout, "timeout")?, WorkerOptions::timeout);
+        let bell = set(BellOptions::new(), time(bell_interval, "bell_interval")?, BellOptions::interval);
+        Ok(SeatOptions { worker, bell })
+    }
+}
+
+fn set<O, V>(options: O, value: Option<V>, with: impl FnOnce(O, V) -> O) -> O {
+    match value {
+        Some(value) => with(options, value),
+        None => options,
+    }
+}
+
+/// Where reading begins: `"now"`, `"oldest"`, `("at", id)`, `("after", id)` or `("resume", position)`.
+pub(crate) fn start(value: &Bound<'_, PyAny>) -> PyResult<Start> {
+    if let Ok(word) = value.extract::<String>() {
+        match word.as_str() {
+            "now" => return Ok(Start::Now),
+            "oldest" => return Ok(Start::Oldest),
+            _ => return Err(no_start(value)),
+        }
+    }
+    let Ok((word, place)) = value.extract::<(String, Bound<'_, PyAny>)>() else { return Err(no_start(value)) };
+    match word.as_str() {
+        "at" => Ok(Start::At(place.extract()?)),
+        "after" => Ok(Start::After(place.extract()?)),
+        "resume" => Ok(Start::Resume(place.extract::<String>()?.parse().or_raise(value.py())?)),
+        _ => Err(no_start(value)),
+    }
+}
+
+fn no_start(value: &Bound<'_, PyAny>) -> PyErr {
+    let shown = value.repr().map_or_else(|_| "it".to_owned(), |repr| repr.to_string());
+    let rule = r#"it must be "now", "oldest", ("at", id), ("after", id) or ("resume", position)"#;
+    PyValueError::new_err(format!("start is {shown}: {rule}"))
+}

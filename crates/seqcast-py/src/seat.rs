@@ -1,0 +1,436 @@
+//! A place on the bus.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, TryLockError};
+use std::time::{Duration, Instant};
+
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+use seqcast::{
+    BellOptions, Cause, Claim, ClaimOptions, Error, Publisher, Reservation, Scope, Subscriber, Tagged, Topic, Unique,
+};
+
+use crate::argument::{Names, bytes, duration};
+use crate::bus::limit;
+use crate::claim;
+use crate::delivery::{Event, Found};
+use crate::doorbell::Doorbell;
+use crate::error::{Failure, OrRaise, exception};
+use crate::poll;
+
+/// How many forks of Python led to this process.
+static FORKS: AtomicU64 = AtomicU64::new(0);
+
+/// Tells that this process has just been forked off.
+#[pyfunction]
+pub(crate) fn forked() {
+    // Relaxed: the child has one thread.
+    FORKS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// A seat, or that it was left.
+pub(crate) enum Role {
+    Subscriber(Box<Subscriber>),
+    Publisher(Box<Publisher>),
+    Left,
+}
+
+/// What a call needs while it holds the seat.
+pub(crate) struct Inner {
+    role: Role,
+    doorbell: Option<Arc<Doorbell>>,
+    /// Of the last event that was read, and of the last that was posted.
+    read: Names,
+    posted: Names,
+}
+
+/// A place on the bus, for one process.
+#[pyclass(frozen, weakref, module = "seqcast._seqcast")]
+pub(crate) struct Seat {
+    inner: Mutex<Inner>,
+    bell: BellOptions,
+    forks: u64,
+    /// Set while a thread polls.
+    pub(crate) polled: AtomicBool,
+    /// Set if a poll ended before all handlers of an event had run.
+    pub(crate) is_unfinished: AtomicBool,
+}
+
+type Result<T> = std::result::Result<T, Failure>;
+
+impl Inner {
+    #[inline]
+    fn publisher(&mut self) -> Result<(&mut Publisher, &mut Names)> {
+        match &mut self.role {
+            Role::Subscriber(subscriber) => Ok((subscriber.publisher(), &mut self.posted)),
+            Role::Publisher(publisher) => Ok((publisher, &mut self.posted)),
+            Role::Left => Err(Cause::Left.into()),
+        }
+    }
+
+    fn subscriber(&mut self) -> Result<&mut Subscriber> {
+        self.reading().map(|(subscriber, _)| subscriber)
+    }
+
+    #[inline]
+    fn reading(&mut self) -> Result<(&mut Subscriber, &mut Names)> {
+        match &mut self.role {
+            Role::Subscriber(subscriber) => Ok((subscriber, &mut self.read)),
+            Role::Publisher(_) => Err(PyTypeError::new_err("a Publisher reads nothing: use a Worker").into()),
+            Role::Left => Err(Cause::Left.into()),
+        }
+    }
+}
+
+/// An event to be sent.
+struct Outgoing<'a> {
+    topic: Topic<'a>,
+    payload: Tagged<'a>,
+    key: Option<&'a [u8]>,
+    ttl: Option<Duration>,
+}
+
+/// Sends by what `sender` makes of a topic: two types that have no common name.
+macro_rules! send {
+    ($outgoing:expr, $sender:expr) => {{
+        let Outgoing { topic, payload, key, ttl } = $outgoing;
+        let mut event = $sender.event(topic);
+        if let Some(key) = key {
+            event = event.unique(Unique::key(key));
+        }
+        if let Some(ttl) = ttl {
+            event = event.ttl(ttl);
+        }
+        event.post(payload)
+    }};
+}
+
+/// Returns what the publisher has reserved, if it is `id`. Another reservation is kept.
+fn reservation(publisher: &mut Publisher, id: u64) -> seqcast::Result<Option<Reservation<&mut Publisher>>> {
+    match publisher.reserved()? {
+        Some(reservation) if reservation.id() == id => Ok(Some(reservation)),
+        Some(other) => {
+            other.keep();
+            Ok(None)
+        }
+        None => Ok(None),
+    }
+}
+
+impl Seat {
+    pub(crate) fn new(role: Role, bell: BellOptions) -> Seat {
+        Seat {
+            inner: Mutex::new(Inner { role, doorbell: None, read: Names::default(), posted: Names::default() }),
+            bell,
+            forks: FORKS.load(Ordering::Relaxed),
+            polled: AtomicBool::new(false),
+            is_unfinished: AtomicBool::new(false),
+        }
+    }
+
+    /// Takes the seat for one call, which neither waits nor runs Python code.
+    #[inline]
+    fn with<T>(&self, py: Python<'_>, run: impl FnOnce(&mut Inner) -> Result<T>) -> PyResult<T> {
+        let result = match self.inner.try_lock() {
+            Ok(mut inner) => run(&mut inner),
+            Err(TryLockError::Poisoned(_)) => {
+                Err(PyRuntimeError::new_err("seqcast has panicked in a call with this seat: please report it").into())
+            }
+            Err(TryLockError::WouldBlock) => Err(PyRuntimeError::new_err("another call uses this seat").into()),
+        };
+        result.map_err(|failure| failure.exception(py))
+    }
+
+    /// Raises `ForkedError` in a forked child of the process that took the seat.
+    #[inline]
+    pub(crate) fn check_fork(&self, py: Python<'_>) -> PyResult<()> {
+        if self.forks == FORKS.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        Err(exception(py, &Error::from(Cause::Forked)))
+    }
+
+    /// Takes the next step of reading.
+    #[inline]
+    pub(crate) fn step(&self, py: Python<'_>) -> PyResult<Found> {
+        self.with(py, |inner| {
+            let (subscriber, names) = inner.reading()?;
+            Ok(Found::of(py, subscriber.try_next()?, names))
+        })
+    }
+
+    /// Returns the doorbell, armed for the next sleep, unless there is news.
+    fn armed(&self, py: Python<'_>) -> PyResult<Option<Arc<Doorbell>>> {
+        self.with(py, |inner| {
+            let doorbell = inner.doorbell.clone();
+            let subscriber = inner.subscriber()?;
+            let Some(doorbell) = doorbell else { return Err(PyRuntimeError::new_err("the seat has no bell").into()) };
+            let has_news = doorbell.arm(subscriber)?;
+            Ok((!has_news).then_some(doorbell))
+        })
+    }
+}
+
+#[pymethods]
+impl Seat {
+    /// Posts an event. Returns its id.
+    #[pyo3(signature = (source, event, data, key=None, ttl=None, type_tag=0, /))]
+    #[allow(clippy::too_many_arguments, reason = "Python's positional arguments cost least")]
+    fn post(
+        &self,
+        py: Python<'_>,
+        source: &Bound<'_, PyString>,
+        event: &Bound<'_, PyString>,
+        data: &Bound<'_, PyAny>,
+        key: Option<&Bound<'_, PyAny>>,
+        ttl: Option<f64>,
+        type_tag: u64,
+    ) -> PyResult<u64> {
+        let data = bytes(data, "data")?;
+        let key = key.map(|key| bytes(key, "key")).transpose()?;
+        let ttl = ttl.map(|ttl| duration(ttl, "ttl")).transpose()?;
+        self.with(py, |inner| {
+            let (publisher, names) = inner.publisher()?;
+            let topic = names.topic(source, event)?;
+            let payload = Tagged { type_tag, bytes: &data };
+            Ok(send!(Outgoing { topic, payload, key: key.as_deref(), ttl }, publisher)?)
+        })
+    }
+
+    /// Takes the next event id. Returns it.
+    fn reserve(&self, py: Python<'_>) -> PyResult<u64> {
+        self.with(py, |inner| Ok(inner.publisher()?.0.reserve()?.keep()))
+    }
+
+    /// Makes an event visible at a reserved id.
+    #[pyo3(signature = (id, source, event, data, key=None, ttl=None, type_tag=0, /))]
+    #[allow(clippy::too_many_arguments, reason = "as for post")]
+    fn commit(
+        &self,
+        py: Python<'_>,
+        id: u64,
+        source: &Bound<'_, PyString>,
+        event: &Bound<'_, PyString>,
+        data: &Bound<'_, PyAny>,
+        key: Option<&Bound<'_, PyAny>>,
+        ttl: Option<f64>,
+        type_tag: u64,
+    ) -> PyResult<()> {
+        let data = bytes(data, "data")?;
+        let key = key.map(|key| bytes(key, "key")).transpose()?;
+        let ttl = ttl.map(|ttl| duration(ttl, "ttl")).transpose()?;
+        self.with(py, |inner| {
+            let (publisher, names) = inner.publisher()?;
+            let topic = names.topic(source, event)?;
+            let payload = Tagged { type_tag, bytes: &data };
+            let Some(mut reservation) = reservation(publisher, id)? else { return Err(Cause::TooLate { id }.into()) };
+            let committed = send!(Outgoing { topic, payload, key: key.as_deref(), ttl }, reservation);
+            // If it is committed or too late there is nothing left to keep.
+            reservation.keep();
+            committed?;
+            Ok(())
+        })
+    }
+
+    /// Gives a reserved id up. Returns `False` if it was not reserved any more.
+    fn abandon(&self, py: Python<'_>, id: u64) -> PyResult<bool> {
+        self.with(py, |inner| Ok(reservation(inner.publisher()?.0, id)?.is_some()))
+    }
+
+    /// Returns what comes next and `True`, or `None` and whether the next id is reserved.
+    fn next(&self, py: Python<'_>) -> PyResult<(Option<Py<PyAny>>, bool)> {
+        Ok(match self.step(py)? {
+            Found::Event(event) => (Some(Py::new(py, event)?.into_any()), true),
+            Found::Notice(notice) => (Some(notice.object(py)?.unbind()), true),
+            Found::Reserved => (None, true),
+            Found::Nothing => (None, false),
+        })
+    }
+
+    /// Runs the handlers of all events that are there, and of `limit` events at most. Returns the number of events.
+    ///
+    /// `handlers` has the dict `table` by source and event, the method `find` that fills it, the list `progress` for a
+    /// poll that ends early, and the method `notice` for what is no event. `local` is a deque of local events.
+    #[pyo3(signature = (handlers, local, limit=None, /))]
+    fn poll(&self, handlers: &Bound<'_, PyAny>, local: &Bound<'_, PyAny>, limit: Option<u64>) -> PyResult<u64> {
+        poll::poll(self, handlers, local, limit, poll::Results::Ignored).map(|polled| polled.count)
+    }
+
+    /// As `poll`, but ends at a handler that returns an awaitable, and returns it, too.
+    #[pyo3(signature = (handlers, local, limit=None, /))]
+    fn poll_until_awaitable(
+        &self,
+        handlers: &Bound<'_, PyAny>,
+        local: &Bound<'_, PyAny>,
+        limit: Option<u64>,
+    ) -> PyResult<(u64, Option<poll::Awaited>)> {
+        let polled = poll::poll(self, handlers, local, limit, poll::Results::Awaited)?;
+        Ok((polled.count, polled.awaitable))
+    }
+
+    /// Makes the bell if there is none. Returns its descriptor, and why posts do not ring it, if they do not.
+    fn open_bell(&self, py: Python<'_>) -> PyResult<(i32, Option<String>)> {
+        self.check_fork(py)?;
+        self.with(py, |inner| {
+            if let Some(doorbell) = &inner.doorbell {
+                return Ok((doorbell.fd(), None));
+            }
+            let doorbell = Doorbell::new(inner.subscriber()?, &self.bell)?;
+            let (fd, unheard) = (doorbell.fd(), doorbell.unheard());
+            inner.doorbell = Some(Arc::new(doorbell));
+            Ok((fd, unheard))
+        })
+    }
+
+    /// Prepares a sleep at the bell. Returns `True` if there is something to read after all.
+    fn arm(&self, py: Python<'_>, local: &Bound<'_, PyAny>) -> PyResult<bool> {
+        self.check_fork(py)?;
+        Ok(self.armed(py)?.is_none() || !local.is_empty()?)
+    }
+
+    /// Makes the bell's descriptor readable, if there is a bell.
+    fn ring(&self, py: Python<'_>) -> PyResult<()> {
+        self.with(py, |inner| {
+            inner.doorbell.iter().for_each(|doorbell| doorbell.ring());
+            Ok(())
+        })
+    }
+
+    /// Sleeps until there is something to read, for at most `timeout` seconds. Needs a bell.
+    #[pyo3(signature = (local, timeout=None, /))]
+    fn wait(&self, py: Python<'_>, local: &Bound<'_, PyAny>, timeout: Option<f64>) -> PyResult<bool> {
+        let timeout = limit(timeout)?;
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            self.check_fork(py)?;
+            let Some(doorbell) = self.armed(py)? else { return Ok(true) };
+            if !local.is_empty()? {
+                return Ok(true);
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Ok(false);
+            }
+            // Without the interpreter and without the seat: other threads go on, and may post with it.
+            let slept = py.detach(|| doorbell.sleep(left));
+            // A seat that was left meanwhile has a bell until here.
+            py.detach(|| drop(doorbell));
+            py.check_signals()?;
+            slept.or_raise(py)?;
+        }
+    }
+
+    /// Returns `True` if there is something to read, without a bell.
+    fn has_news(&self, py: Python<'_>) -> PyResult<bool> {
+        self.with(py, |inner| Ok(inner.subscriber()?.wait(Duration::ZERO)?))
+    }
+
+    /// Reads only these from now on: `None` for all, or pairs of a source and either `None` or a list of events.
+    fn only(&self, py: Python<'_>, scopes: Option<Vec<(String, Option<Vec<String>>)>>) -> PyResult<()> {
+        let scope = |(source, events): (String, Option<Vec<String>>)| match events {
+            Some(events) => Scope::events(source, events),
+            None => Scope::source(source),
+        };
+        let scopes = scopes.map_or_else(|| vec![Scope::All], |scopes| scopes.into_iter().map(scope).collect());
+        self.with(py, |inner| Ok(inner.subscriber()?.only_scopes(scopes)?))
+    }
+
+    /// Changes how long a reserved id is waited for.
+    fn set_wait_max(&self, py: Python<'_>, seconds: f64) -> PyResult<()> {
+        let wait_max = duration(seconds, "wait_max")?;
+        self.with(py, |inner| {
+            inner.subscriber()?.set_wait_max(wait_max);
+            Ok(())
+        })
+    }
+
+    #[getter]
+    fn cursor(&self, py: Python<'_>) -> PyResult<u64> {
+        self.with(py, |inner| Ok(inner.subscriber()?.cursor()))
+    }
+
+    #[getter]
+    fn position(&self, py: Python<'_>) -> PyResult<String> {
+        self.with(py, |inner| Ok(inner.subscriber()?.position().to_string()))
+    }
+
+    #[getter]
+    fn number(&self, py: Python<'_>) -> PyResult<u32> {
+        self.with(py, |inner| match &inner.role {
+            Role::Subscriber(subscriber) => Ok(subscriber.seat()),
+            Role::Publisher(publisher) => Ok(publisher.seat()),
+            Role::Left => Err(Cause::Left.into()),
+        })
+    }
+
+    /// Leaves the bus. Returns the unique events that the seat had claimed already: no other seat runs them.
+    fn leave(&self, py: Python<'_>) -> PyResult<Vec<Event>> {
+        let (role, doorbell) =
+            self.with(py, |inner| Ok((std::mem::replace(&mut inner.role, Role::Left), inner.doorbell.take())))?;
+        let mut events = Vec::new();
+        let result = match role {
+            Role::Subscriber(subscriber) => {
+                let mut names = Names::default();
+                subscriber.leave(|event| events.push(Event::of(py, &event, &mut names)))
+            }
+            Role::Publisher(_) | Role::Left => Ok(()),
+        };
+        // The kernel takes some milliseconds to end a bell's watch.
+        py.detach(|| drop(doorbell));
+        result.or_raise(py)?;
+        Ok(events)
+    }
+
+    /// Gives the seat up as if it were dropped: it leaves, and releases what it has claimed and not run.
+    fn discard(&self, py: Python<'_>) -> PyResult<()> {
+        let (role, doorbell) =
+            self.with(py, |inner| Ok((std::mem::replace(&mut inner.role, Role::Left), inner.doorbell.take())))?;
+        py.detach(|| drop((role, doorbell)));
+        Ok(())
+    }
+
+    /// Claims a key. Returns the claim, or who holds the key for how many seconds more, or nothing if there is no room.
+    fn claim<'py>(
+        &self,
+        py: Python<'py>,
+        key: &Bound<'py, PyAny>,
+        ttl: f64,
+        ends_with_holder: bool,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let key = bytes(key, "key")?;
+        let options = ClaimOptions::new(duration(ttl, "ttl")?).ends_with_holder(ends_with_holder);
+        let claimed = self.with(py, |inner| Ok(inner.publisher()?.0.claim_with(&key, &options)?))?;
+        claim::dict(py, claimed)
+    }
+
+    /// Holds a key for `ttl` seconds from now on.
+    fn renew(&self, py: Python<'_>, token: [u8; 24], ttl: f64) -> PyResult<()> {
+        let ttl = duration(ttl, "ttl")?;
+        self.with(py, |inner| Ok(inner.publisher()?.0.renew(&Claim::from_bytes(token), ttl)?))
+    }
+
+    /// Marks what a claim stands for as done for `ttl` seconds.
+    fn complete(&self, py: Python<'_>, token: [u8; 24], ttl: f64) -> PyResult<()> {
+        let ttl = duration(ttl, "ttl")?;
+        self.with(py, |inner| Ok(inner.publisher()?.0.complete(&Claim::from_bytes(token), ttl)?))
+    }
+
+    /// Returns for how many seconds a claim is still held.
+    fn left(&self, py: Python<'_>, token: [u8; 24]) -> PyResult<f64> {
+        let left = self.with(py, |inner| Ok(inner.publisher()?.0.left(&Claim::from_bytes(token))?))?;
+        Ok(left.as_secs_f64())
+    }
+
+    /// Looks at a key.
+    fn held<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let key = bytes(key, "key")?;
+        let held = self.with(py, |inner| Ok(inner.publisher()?.0.held(&key)?))?;
+        held.map(|held| claim::held_dict(py, &held)).transpose()
+    }
+
+    /// Ends a claim. Returns `False` if it had ended.
+    fn release(&self, py: Python<'_>, token: [u8; 24]) -> PyResult<bool> {
+        self.with(py, |inner| Ok(inner.publisher()?.0.release(&Claim::from_bytes(token))?))
+    }
+}
