@@ -52,7 +52,7 @@ fn won_and_lost(c: &mut Criterion) {
     group.finish();
 }
 
-/// Claims that end with their holder, and what extends and shows a claim.
+/// Claims that end with their holder, and calls that extend or look up a claim.
 fn for_life(c: &mut Criterion) {
     let mut group = c.benchmark_group("claim for life");
     let bus = bus_with(8192);
@@ -67,7 +67,7 @@ fn for_life(c: &mut Criterion) {
         });
     });
     let claim = worker.claim_with("held", &long).expect("no error").won().expect("it is free");
-    // The kernel is asked if the holder lives.
+    // This asks the kernel if the holder lives.
     group.bench_function("lost", |b| {
         b.iter(|| assert!(matches!(other.claim_with(black_box("held"), &long), Ok(Claimed::Held { .. }))));
     });

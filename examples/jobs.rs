@@ -1,8 +1,8 @@
 //! Jobs that are done at least once, and never by two processes at a time: `cargo run --release --example jobs`
 //!
-//! Four runners do a job for each tick. A runner claims the job with a claim that ends with it, renews the claim while
-//! it works, and completes it at the end, so that the job is done for this tick. The master kills runners with SIGKILL
-//! in the middle of jobs and starts new ones: another runner takes the job over.
+//! Four runners do a job for each tick. A runner claims the job with a claim that ends with its holder, renews the
+//! claim while it works, and completes it at the end, so that no runner repeats the job of this tick. The master kills
+//! runners with SIGKILL in the middle of jobs and starts new ones. Then another runner takes over the job.
 //!
 //! The last line is `jobs: ticks=<n> done=<n> kills=<n> taken_over=<n> two_at_once=0 died=<n> takeover_max_ms=<x>`.
 
@@ -18,16 +18,17 @@ event_list! { mod job = "job" { BEGUN = "begun", DONE = "done" } }
 
 const RUNNERS: usize = 4;
 const TICKS: u32 = 40;
-/// A job has so many parts, and each takes so long.
+/// The number of parts of a job, and the time for each.
 const PARTS: u32 = 5;
 const PART: Duration = Duration::from_millis(4);
-/// The longest time that a runner may take for one part: longer than any pause of the host.
+/// The longest time that a runner may take for one part. It is longer than any pause of the host.
 const TTL: Duration = Duration::from_secs(30);
-/// No runner does the job of a tick again within this time: longer than the difference between their clocks.
+/// No runner repeats the job of a tick within this time. It is longer than the difference between their clocks.
 const DONE_FOR: Duration = Duration::from_secs(3600);
-/// Between two looks at a job of another runner. A job of a dead runner is taken over after this time at most.
+/// The interval at which a runner checks the jobs of others. A job of a dead runner is taken over after at most this
+/// time.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
-/// The program hangs if nothing happens for so long.
+/// If nothing happens for this time, the program hangs.
 const HANGS: Duration = Duration::from_secs(60);
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -37,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// A runner: does what no other has done, tick by tick.
+/// Runs a runner: for each tick, does the job if no other runner has done it.
 fn run(name: &str) -> seqcast::Result<()> {
     let worker = Bus::open(name)?.join_with(&WorkerOptions::new().label("runner"))?;
     let options = ClaimOptions::new(TTL).ends_with_holder(true);
@@ -48,7 +49,7 @@ fn run(name: &str) -> seqcast::Result<()> {
                 worker.post(job::BEGUN, tick.to_string())?;
                 let done = (0..PARTS).try_for_each(|_part| {
                     thread::sleep(PART);
-                    // Before the next part: is it still this runner's?
+                    // The renewal shows if the job still belongs to this runner, before the next part.
                     worker.renew(&claim, TTL)
                 });
                 match done {
@@ -57,7 +58,7 @@ fn run(name: &str) -> seqcast::Result<()> {
                         worker.complete(&claim, DONE_FOR)?;
                         break;
                     }
-                    // Another runner does it by now.
+                    // Another runner has taken it over.
                     Err(error) if error.kind() == ErrorKind::ClaimLost => continue,
                     Err(error) => return Err(error),
                 }
@@ -72,16 +73,16 @@ fn run(name: &str) -> seqcast::Result<()> {
     Ok(())
 }
 
-/// What the master knows of a tick's job.
+/// The master's record of a tick's job.
 #[derive(Default)]
 struct Job {
-    /// The process that does it.
+    /// The process that is doing it.
     runner: Option<u32>,
     killed_at: Option<Instant>,
     is_done: bool,
 }
 
-/// What the master has seen.
+/// The master's records.
 #[derive(Default)]
 struct Seen {
     jobs: HashMap<u32, Job>,
@@ -101,7 +102,7 @@ impl Seen {
                     self.taken_over += 1;
                     self.takeover_max = self.takeover_max.max(killed_at.elapsed());
                 }
-                // One that was killed after it had said that it is done, and before it completed its claim.
+                // A runner that was killed after it reported the job as done and before it completed its claim.
                 None if self.killed.contains(&before) => self.taken_over += 1,
                 None => self.two_at_once += 1,
             }

@@ -263,9 +263,9 @@ impl Bus {
         Audit::of(&self.segment)
     }
 
-    /// Looks at a key without taking anything. Returns `None` if no claim holds it, as if it had been released.
+    /// Looks up a key without claiming it. Returns `None` if no claim holds it.
     ///
-    /// What it says was true at one moment of the call: a key that is free may be claimed by another process now.
+    /// The result was true at one moment during the call. Another process may claim a free key at any time.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -282,7 +282,7 @@ impl Bus {
     /// # Errors
     ///
     /// [`ErrorKind::Option`] for an empty key; [`ErrorKind::Corrupt`]; [`ErrorKind::System`] if the system does not
-    /// tell whether the holder lives.
+    /// tell if the holder lives.
     pub fn held(&self, key: impl AsRef<[u8]>) -> Result<Option<HeldKey>> {
         held(&self.segment, Domain::Alone, key.as_ref())
     }

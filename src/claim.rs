@@ -1,4 +1,4 @@
-//! Claims: what is asked for, what comes of it, and what a look at a key shows.
+//! Claims: their options, their results, and the state of a key.
 
 use std::fmt;
 use std::str::FromStr;
@@ -90,17 +90,17 @@ pub struct ClaimOptions {
 }
 
 impl ClaimOptions {
-    /// Returns options of a claim that is held for `ttl` and outlives its holder, as those of
+    /// Returns the options of a claim that is held for `ttl` and outlives its holder, like a
     /// [`Worker::claim`](crate::Worker::claim).
     pub fn new(ttl: Duration) -> ClaimOptions {
         ClaimOptions { ttl, ends_with_holder: false }
     }
 
-    /// Sets whether the claim ends with its holder. Default: `false`.
+    /// Sets if the claim ends with its holder. Default: `false`.
     ///
     /// Such a claim ends at its ttl, or as soon as the seat that won it has no holder any more: when its process is
     /// killed or ends in any other way, when it calls `exec`, and when the worker leaves. A process that is stopped
-    /// keeps it. The kernel knows this from the lock of the seat, so that no clock and no pid plays a part.
+    /// keeps it. The kernel's lock of the seat proves this, so it does not depend on clocks or pids.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -148,7 +148,7 @@ pub enum Winner {
     Gone,
 }
 
-/// A key that is held, as [`Bus::held`](crate::Bus::held) sees it.
+/// A key that is held, as returned by [`Bus::held`](crate::Bus::held).
 ///
 /// ```
 /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -176,7 +176,7 @@ pub struct HeldKey {
     pub since: Duration,
     /// The time for which it is still held.
     pub left: Duration,
-    /// `true` if the claim ends with its holder, and maybe before `left`.
+    /// `true` if the claim ends with its holder, possibly before `left`.
     pub ends_with_holder: bool,
 }
 

@@ -421,13 +421,13 @@ fn reserve_and_drop(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u
     Box::new(move || worker.reserve().unwrap().id())
 }
 
-/// 1 if it was won.
+/// Returns 1 if the claim was won.
 fn claim(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
     let worker = bus.join_with(&quiet()).unwrap();
     Box::new(move || u64::from(matches!(worker.claim("key", HOUR).unwrap(), Claimed::Won(_))))
 }
 
-/// 1 if it was released.
+/// Returns 1 if the claim was released.
 fn release(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
     let worker = bus.join_with(&quiet()).unwrap();
     let Claimed::Won(claim) = worker.claim("key", HOUR).unwrap() else { panic!("not won") };
@@ -438,13 +438,13 @@ fn for_life() -> ClaimOptions {
     ClaimOptions::new(HOUR).ends_with_holder(true)
 }
 
-/// 1 if it was won.
+/// Returns 1 if the claim was won.
 fn claim_for_life(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
     let worker = bus.join_with(&quiet()).unwrap();
     Box::new(move || u64::from(worker.claim_with("key", &for_life()).unwrap().won().is_some()))
 }
 
-/// 1 if the claim of a worker that has left was taken over.
+/// Returns 1 if the claim of a worker that has left was taken over.
 fn take_over(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
     let worker = bus.join_with(&quiet()).unwrap();
     let mut left = bus.publisher().unwrap();
@@ -453,7 +453,7 @@ fn take_over(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
     Box::new(move || u64::from(worker.claim_with("key", &for_life()).unwrap().won().is_some()))
 }
 
-/// Of a claim that outlives its holder.
+/// A claim that outlives its holder.
 fn renew(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
     let worker = bus.join_with(&quiet()).unwrap();
     let Claimed::Won(claim) = worker.claim("key", HOUR).unwrap() else { panic!("not won") };
@@ -463,7 +463,7 @@ fn renew(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
     })
 }
 
-/// Of a claim that ends with its holder.
+/// A claim that ends with its holder.
 fn complete(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
     let worker = bus.join_with(&quiet()).unwrap();
     let Claimed::Won(claim) = worker.claim_with("key", &for_life()).unwrap() else { panic!("not won") };
@@ -547,7 +547,7 @@ fn release_is_whole(scene: &Scene, said: Option<u64>, _: &[Noted]) {
     assert_ne!(said, Some(0), "no other process had it");
 }
 
-/// The caller is dead, or has ended: the first listener gets the key, and the second one does not.
+/// The caller is dead or has ended: the first listener wins the key, and the second one does not.
 fn claim_has_ended(scene: &Scene, said: Option<u64>, _: &[Noted]) {
     assert_ne!(said, Some(0), "no other process had it");
     let won = |(worker, _): &(Worker, Log)| worker.claim_with("key", &for_life()).unwrap().won().is_some();

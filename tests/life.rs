@@ -1,4 +1,4 @@
-//! G20: claims that end with their holder, renewals, and the news of a death.
+//! G20: claims that end with their holder, renewals, and reports of deaths.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
@@ -13,7 +13,7 @@ use seqcast_testkit::{
     Child, HOUR, Log, alone, assert_error, bus, eventually, in_child, poll, quiet, shared_words, small, stop_here,
 };
 
-/// A claim of a key that ends with its holder.
+/// The options of a claim that ends with its holder.
 fn for_life(worker: &Worker, key: &str, ttl: Duration) -> Claimed {
     worker.claim_with(key, &ClaimOptions::new(ttl).ends_with_holder(true)).unwrap()
 }
@@ -26,7 +26,7 @@ fn worker(bus: &Bus) -> Worker {
     bus.join_with(&quiet()).unwrap()
 }
 
-/// A process that has done `body` with a worker of its own, and then stopped.
+/// Starts a process that runs `body` with its own worker and then stops.
 fn stopped_after(bus: &Bus, body: impl FnOnce(&Worker)) -> Child {
     let child = Child::fork(|| {
         let own = worker(bus);
@@ -45,7 +45,7 @@ alone! {
             let _ = won(for_life(own, "for life", HOUR));
             let _ = own.claim("plain", HOUR).unwrap();
         });
-        // Late is not dead.
+        // A late holder is not dead.
         let held = bus.held("for life").unwrap().expect("it is held");
         assert_eq!((held.winner, held.pid, held.ends_with_holder), (Winner::Alive, Some(child.pid()), true));
         assert!(held.left > HOUR / 2);
@@ -119,7 +119,7 @@ alone! {
             });
             let seat = bus.stats().unwrap().workers.iter().map(|worker| worker.seat).max();
             child.kill();
-            // The same seat, whose lock is held from now on.
+            // The same seat; its lock is held from now on.
             let next = worker(&bus);
             if way == "killed" {
                 assert_eq!(Some(next.seat()), seat);
@@ -138,8 +138,8 @@ alone! {
         let orphan = shared_words(1);
         let child = stopped_after(&bus, |own| {
             let _ = won(for_life(own, "key", HOUR));
-            // Not `Child`: it lives on without its parent.
-            // SAFETY: this process has one thread, and the child only sleeps.
+            // Not `Child`, because this process outlives its parent. SAFETY: this process has one thread, and the child
+            // only sleeps.
             match unsafe { libc::fork() } {
                 0 => loop {
                     thread::sleep(HOUR);
@@ -149,7 +149,7 @@ alone! {
         });
         child.kill();
         let _ = won(for_life(&own, "key", HOUR));
-        // SAFETY: a signal to the grandchild, which nothing else ends.
+        // SAFETY: a signal to the grandchild, which no other code ends.
         unsafe { libc::kill(orphan[0].load(Relaxed) as libc::pid_t, libc::SIGKILL) };
     }
 
@@ -227,7 +227,7 @@ alone! {
         assert!(matches!(other.claim("key", HOUR).unwrap(), Claimed::Held { left, .. } if left > 2 * HOUR));
         own.renew(&claim, Duration::MAX).unwrap();
         assert!(own.left(&claim).unwrap() > Duration::from_secs(1 << 33), "for ever");
-        // Shorter, too, and by any worker.
+        // The ttl may also become shorter, and any worker may renew.
         other.renew(&claim, Duration::from_nanos(1)).unwrap();
         assert_error!(own.renew(&claim, HOUR), Cause::ClaimLost { holder: None, .. });
         assert_eq!(own.left(&claim).unwrap(), Duration::ZERO);
@@ -243,7 +243,7 @@ alone! {
             Cause::Option { option: "key", .. }
         );
         assert_error!(bus.held(""), Cause::Option { option: "key", .. });
-        // Of a unique event: its next events are ignored for longer.
+        // The claim of a unique event: the next events with its key are ignored for longer.
         let mut subscriber = bus.subscribe_with(&quiet()).unwrap();
         own.event(("s", "e")).unique("event").ttl(Duration::from_nanos(1)).post(b"").unwrap();
         let delivery = subscriber.try_next().unwrap().expect("the event");
@@ -289,7 +289,7 @@ alone! {
         child.await_stop();
         let pid = child.pid();
         child.kill();
-        // Quiet ones say nothing.
+        // A worker that does not announce reports nothing.
         let mut next = bus.join_with(&WorkerOptions::new().label("next")).unwrap();
         poll(&own);
         let seen = log.drain();
@@ -303,7 +303,7 @@ alone! {
         let mut held = ["for life", "plain"].map(|key| bus.key_hash(key).unwrap());
         held.sort_unstable();
         assert_eq!(keys, held);
-        // The one that took the seat over gets it, too, and nothing is told of one that left.
+        // The worker that took over the seat also gets the event. There is no event about a worker that left.
         assert_eq!(poll(&next).1, 0);
         next.leave().unwrap();
         next = bus.join_with(&WorkerOptions::new().start(Start::Oldest)).unwrap();
@@ -340,7 +340,7 @@ alone! {
     }
 }
 
-/// The numbers of the last line that the example prints.
+/// Returns the numbers in the last line of the example.
 fn figures_of(line: &str) -> std::collections::HashMap<&str, f64> {
     let pairs = line.split_whitespace().filter_map(|word| word.split_once('='));
     pairs.map(|(name, value)| (name, value.parse().unwrap())).collect()

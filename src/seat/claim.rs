@@ -124,7 +124,7 @@ impl Claimer {
         self.extend(claim, Extension::Renew(ttl_ns(ttl)?))
     }
 
-    /// Holds the key of a claim for `ttl` from now on, also after the death of the holder.
+    /// Holds the key of a claim for `ttl` from now on, even if its holder dies.
     pub(crate) fn complete(&mut self, claim: &Claim, ttl: Duration) -> Result<()> {
         self.extend(claim, Extension::Complete(ttl_ns(ttl)?))
     }
@@ -147,7 +147,7 @@ impl Claimer {
         }
     }
 
-    /// Returns for how long a claim is still held, zero if it has ended.
+    /// Returns how long a claim is still held, or zero if it has ended.
     pub(crate) fn left(&mut self, claim: &Claim) -> Result<Duration> {
         let locks = KernelLocks { segment: &self.segment, own: Some(self.hand.seat()) };
         let left = self.claims.left(&mut self.scratch, Key(claim.key), claim.token, &mut self.tick, &locks);

@@ -1,4 +1,4 @@
-//! Who holds a key, and whether its holder is there.
+//! Tells which seat holds a key, and if its holder lives.
 
 use std::time::Duration;
 
@@ -18,13 +18,13 @@ use crate::segment::unique_hash::Domain;
 /// The locks of the seats of a segment.
 pub(crate) struct KernelLocks<'a> {
     pub(crate) segment: &'a Segment,
-    /// The seat of the caller, which holds it.
+    /// The caller's own seat, which is locked.
     pub(crate) own: Option<u16>,
 }
 
 impl SeatLocks for KernelLocks<'_> {
-    /// A lock that was lost while its holder lives is not free. If the system does not tell, the claim lasts until its
-    /// deadline.
+    /// A lock that was lost while its holder lives does not count as free. If the system does not tell, the claim lasts
+    /// until its deadline.
     fn is_free(&self, seat: u16) -> bool {
         let is_others = self.own != Some(seat) && seat <= self.segment.geometry().last_seat();
         is_others && Hold::of(self.segment, seat).is_ok_and(|hold| !hold.is_alive())
@@ -38,7 +38,7 @@ pub(crate) fn winner_of(segment: &Segment, token: Token) -> Result<Winner> {
         return Err(segment.corrupt("a claim names a seat that does not exist"));
     }
     let hold = Hold::of(segment, seat)?;
-    // After the look at the lock: if another process has taken the seat meanwhile, its lock is not the winner's.
+    // After the check of the lock: if another process has taken the seat meanwhile, the lock is not the winner's.
     if segment.claims().is_of_earlier_tenure(token) {
         return Ok(Winner::Gone);
     }
@@ -49,20 +49,21 @@ pub(crate) fn winner_of(segment: &Segment, token: Token) -> Result<Winner> {
     })
 }
 
-/// Returns pid and label of the holder that won a claim, unless it is gone.
+/// Returns pid and label of the holder that won a claim, or nothing if it is gone.
 pub(crate) fn identity_of(segment: &Segment, seat: u16, winner: Winner) -> Option<(u32, String)> {
     let words = (winner != Winner::Gone).then(|| SeatWords::of(&segment.seats(), seat))?;
     Some((words.get(seat_word!(identity.pid)) as u32, label_of(&words)))
 }
 
-/// Returns how long the claim of `entry` is still held at the time `now`. `None` if it has ended, also with its holder.
+/// Returns how long the claim of `entry` is still held at the time `now`, or `None` if it has ended, by its ttl or with
+/// its holder.
 pub(crate) fn left_of(segment: &Segment, claims: &Claims, entry: &Entry, now: u64) -> Option<Duration> {
     let left = entry.deadline.checked_sub(now).filter(|&left| left > 0)?;
     let has_ended = claims.has_ended_with_holder(entry, &KernelLocks { segment, own: None });
     (!has_ended).then(|| Duration::from_nanos(left))
 }
 
-/// Looks at a key without taking anything. `None` if it is free.
+/// Looks up a key without claiming it. Returns `None` if it is free.
 pub(crate) fn held(segment: &Segment, domain: Domain, key: &[u8]) -> Result<Option<HeldKey>> {
     let key = Key(segment.unique_hash().hash(domain, key)?);
     let claims = segment.claims();
@@ -92,8 +93,8 @@ pub(crate) fn holder_of(segment: &Segment, token: Token) -> Result<Holder> {
     Ok(Holder { seat: u32::from(seat), pid, label, unlocked })
 }
 
-/// Returns the keys that the last holder of `seat` has claimed without an event, and whose ttl goes on at the time
-/// `now`. The seat has not been taken since.
+/// Returns the keys that the last holder of `seat` has claimed without an event and whose ttl has not ended at the time
+/// `now`. The seat was not taken since.
 pub(crate) fn keys_of(segment: &Segment, seat: u16, now: u64) -> Result<Vec<KeyHash>> {
     let claims = segment.claims();
     let mut bucket = Bucket::default();

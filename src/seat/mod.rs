@@ -60,7 +60,7 @@ pub(crate) struct Seat {
     pub(crate) claimer: Claimer,
     pub(crate) clock: HostClock,
     pub(crate) pid: u32,
-    /// The last holder, if it has died, and that is not told yet.
+    /// The last holder, if it has died and its death was not reported yet.
     died: Option<Died>,
 }
 
@@ -117,7 +117,7 @@ impl Seat {
         })
     }
 
-    /// Posts the news that the last holder of the seat has died, if it has.
+    /// If the last holder of the seat has died, posts an event that reports this.
     pub(crate) fn tell_death(&mut self, options: &WorkerOptions) -> Result<()> {
         match self.died.take().filter(|_| options.announce) {
             Some(died) => self.writer.post_death(&died),
@@ -127,7 +127,7 @@ impl Seat {
 }
 
 impl Died {
-    /// Returns what the last holder of `seat` has left, if it has died. The caller has the lock of the seat, and has
+    /// Returns what the last holder of `seat` has left, if it has died. The caller holds the lock of the seat and has
     /// not adopted it yet.
     pub(crate) fn left_by(segment: &Segment, seat: u16) -> Option<Died> {
         let words = SeatWords::of(&segment.seats(), seat);
@@ -135,7 +135,7 @@ impl Died {
         if pid == 0 {
             return None;
         }
-        // A claims region that cannot be read is reported by those that claim.
+        // If the claims region cannot be read, a later claim reports it.
         let keys = keys_of(segment, seat, HostClock::of_this_process().boottime_ns()).unwrap_or_default();
         Some(Died {
             seat: u32::from(seat),

@@ -77,7 +77,7 @@ impl Writer {
         Ok(id)
     }
 
-    /// Posts the news that a seat was taken over from the dead.
+    /// Posts the event that reports that a seat was taken over from a dead holder.
     #[cold]
     pub(crate) fn post_death(&mut self, died: &Died) -> Result<()> {
         let text = died.to_text(self.largest);

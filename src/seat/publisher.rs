@@ -188,7 +188,7 @@ impl Publisher {
         self.seat.claimer.renew(claim, ttl)
     }
 
-    /// Marks what a claim stands for as done for `ttl`, as [`Worker::complete`](crate::Worker::complete) does.
+    /// Completes a claim: its key stays held for `ttl`, as with [`Worker::complete`](crate::Worker::complete).
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -211,7 +211,7 @@ impl Publisher {
         self.seat.claimer.complete(claim, ttl)
     }
 
-    /// Returns for how long a claim is still held, as [`Worker::left`](crate::Worker::left) does.
+    /// Returns how long a claim is still held, as [`Worker::left`](crate::Worker::left) does.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -230,7 +230,7 @@ impl Publisher {
         self.seat.claimer.left(claim)
     }
 
-    /// Looks at a key without taking anything, as [`Bus::held`](crate::Bus::held) does.
+    /// Looks up a key without claiming it, as [`Bus::held`](crate::Bus::held) does.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;

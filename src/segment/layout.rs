@@ -133,7 +133,7 @@ pub(crate) struct ReadingLayout {
 #[repr(C, align(128))]
 pub(crate) struct ClaimingLayout {
     pub(crate) hand: [AtomicU64; seat_words::HAND_WORDS],
-    /// The hand's attempts of all earlier holders.
+    /// The attempts of all earlier holders of the seat.
     pub(crate) before: AtomicU64,
     pub(crate) won: AtomicU64,
     pub(crate) lost: AtomicU64,

@@ -183,7 +183,7 @@ typedef enum seqcast_error {
   SEQCAST_E_BELL_CLOSED = -47,
   // Typed values on the bus have another format than those of this program. Not from C.
   SEQCAST_E_TYPED_FORMAT = -48,
-  // A claim was to be renewed or completed, and has ended. The text says which seat and process hold its key now.
+  // The claim to renew or complete has ended. The text says which seat and process hold its key now.
   SEQCAST_E_CLAIM_LOST = -49,
   // An argument that must not be null is null.
   SEQCAST_E_NULL = -1001,
@@ -385,7 +385,7 @@ typedef struct seqcast_held {
   uint32_t pid;
   // A `seqcast_winner`.
   int32_t winner;
-  // 1 if the claim ends with its holder, and maybe before `left_ns`.
+  // 1 if the claim ends with its holder, possibly before `left_ns`.
   int32_t ends_with_holder;
   // The label of the seat, with a zero at its end; empty if the winner is gone.
   char label[56];
@@ -689,8 +689,8 @@ int seqcast_seat_claim(struct seqcast_seat *seat,
                        uint64_t *left_ns,
                        uint32_t *holder);
 
-// As `seqcast_seat_claim`, with a claim that ends with its holder: when the process is killed or ends in any other
-// way, and when the seat leaves or is freed, the next claim of the key wins, without waiting for the ttl.
+// Like `seqcast_seat_claim`, but the claim also ends with its holder: when the process has ended, even by SIGKILL, or
+// the seat has left or was freed, the next claim of the key wins without waiting for the ttl.
 int seqcast_seat_claim_for_life(struct seqcast_seat *seat,
                                 const char *key,
                                 size_t key_len,
@@ -699,33 +699,33 @@ int seqcast_seat_claim_for_life(struct seqcast_seat *seat,
                                 uint64_t *left_ns,
                                 uint32_t *holder);
 
-// Holds the key of a claim for `ttl_ns` nanoseconds from now on. Returns 0. After `SEQCAST_E_CLAIM_LOST` the claim has
-// ended, and the text says by which seat and process the key is held now: stop what the claim stands for.
+// Holds the key of a claim for `ttl_ns` nanoseconds from now on. Returns 0. `SEQCAST_E_CLAIM_LOST` means that the
+// claim has ended: stop the work that it protects. The text says which seat and process hold the key now.
 int seqcast_seat_renew(struct seqcast_seat *seat,
                        const struct seqcast_claim *claim,
                        uint64_t ttl_ns);
 
-// Marks what a claim stands for as done: its key stays held for `ttl_ns` nanoseconds from now on, also if the claim
-// would end with its holder. Returns 0; errors are those of `seqcast_seat_renew`.
+// Completes a claim, when its work is done: the key stays held for `ttl_ns` nanoseconds from now on, even if its
+// holder ends. Returns 0. Errors are those of `seqcast_seat_renew`.
 int seqcast_seat_complete(struct seqcast_seat *seat,
                           const struct seqcast_claim *claim,
                           uint64_t ttl_ns);
 
-// Returns 1 if a claim still holds its key, and stores for how many nanoseconds. Returns 0 if it has ended. `left_ns`
-// may be null.
+// Returns 1 if a claim still holds its key, and stores the nanoseconds that are left. Returns 0 if it has ended.
+// `left_ns` may be null.
 int seqcast_seat_claim_left(struct seqcast_seat *seat,
                             const struct seqcast_claim *claim,
                             uint64_t *left_ns);
 
-// Looks at a key that is claimed without an event, and takes nothing. Returns 1 if it is held, and fills `held`, which
-// may be null. Returns 0 if it is free.
+// Looks up a key that is claimed without an event, and claims nothing. Returns 1 if it is held, and fills `held`,
+// which may be null. Returns 0 if it is free.
 int seqcast_bus_held(const struct seqcast_bus *bus,
                      const char *key,
                      size_t key_len,
                      struct seqcast_held *held);
 
-// Ends a claim, also that of a unique event, before its ttl does. Any seat of the bus may do so. Returns 1, or 0 if
-// the claim had already ended.
+// Ends a claim before its ttl, also the claim of a unique event. Any seat of the bus may do so. Returns 1, or 0 if the
+// claim had already ended.
 int seqcast_seat_release(struct seqcast_seat *seat,
                          const struct seqcast_claim *claim);
 

@@ -112,7 +112,7 @@ pub enum seqcast_error {
     SEQCAST_E_BELL_CLOSED = -47,
     /// Typed values on the bus have another format than those of this program. Not from C.
     SEQCAST_E_TYPED_FORMAT = -48,
-    /// A claim was to be renewed or completed, and has ended. The text says which seat and process hold its key now.
+    /// The claim to renew or complete has ended. The text says which seat and process hold its key now.
     SEQCAST_E_CLAIM_LOST = -49,
 
     /// An argument that must not be null is null.

@@ -217,9 +217,9 @@ pub struct ReleaseArgs {
     /// The segment's name.
     #[arg(add = ArgValueCompleter::new(segment_names))]
     pub name: String,
-    /// The key, as it was claimed without an event.
+    /// The key that was claimed without an event.
     pub key: String,
-    /// Release it even if its holder lives. Another process may then do what the holder is doing.
+    /// Release it even if its holder lives. Another process may then start the work that the holder is doing.
     #[arg(long)]
     pub force: bool,
     #[command(flatten)]

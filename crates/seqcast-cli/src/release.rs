@@ -22,7 +22,7 @@ pub fn run(args: &ReleaseArgs, output: &mut Output) -> Result<Exit, Failure> {
             output.json(&json!({ "released": false, "held": crate::claims::to_json(&entry) }))?;
         } else {
             let holder = holder_text(&entry);
-            output.note(format_args!("{} is {holder}, which lives: --force releases it all the same", args.key));
+            output.note(format_args!("{} is {holder}, which lives: use --force to release it", args.key));
         }
         return Ok(Exit::Trouble);
     }

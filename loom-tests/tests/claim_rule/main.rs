@@ -209,7 +209,7 @@ fn a_claim_that_ended_with_its_holder_is_lost() {
     let ask = Ask { key, ttl: 10, at: None, token };
     assert!(matches!(bucket.decide(2, ask, 1, 1, lives), Ruling::IfExchanged(Decision::Won(_))));
     let dies = |by: Token| by.seat() == 3;
-    // By another seat, for which the holder of the claim does not live any more.
+    // By another seat, which takes the holder of the claim for dead.
     for extension in [Extension::Renew(10), Extension::Complete(10)] {
         assert_eq!(bucket.clone().extend(key, token, extension, 2, dies), Extended::Lost(None));
         assert_eq!(bucket.clone().extend(key, token, extension, 2, lives), Extended::Done);
@@ -217,13 +217,13 @@ fn a_claim_that_ended_with_its_holder_is_lost() {
     }
     assert_eq!((bucket.left(key, token, 2, dies), bucket.left(key, token, 2, lives)), (0, 9));
     assert!(!bucket.clone().end(key, token, 2, dies) && bucket.clone().end(key, token, 2, lives));
-    // A completed claim is the same win, for those that kept the claim as it was. The clock does not wrap.
+    // A completed claim is the same win, also for a worker that kept the earlier claim. The clock does not wrap.
     assert_eq!(bucket.extend(key, token, Extension::Complete(u64::MAX), 2, lives), Extended::Done);
     assert_eq!(bucket.left(key, token, 3, dies), u64::MAX - 3);
     assert!(bucket.end(key, token, 3, dies));
 }
 
-/// If all claims of a bucket are held, one whose holder is dead makes room.
+/// If all claims of a bucket are held, a claim of a dead holder makes room.
 #[test]
 fn a_claim_of_the_dead_makes_room() {
     let ask = |key, ends| Ask { key: Key([key, 0]), ttl: 10, at: None, token: Token::new(key, key as u16, ends) };

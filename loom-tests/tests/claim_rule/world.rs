@@ -83,7 +83,7 @@ enum Doing {
         verdict: Verdict,
         now: u64,
     },
-    /// It is about to exchange the bucket for one in which its claim of `key` is extended.
+    /// It is about to exchange the bucket, to extend its claim of `key`.
     Extending {
         bucket: Copied,
         key: u64,
@@ -232,7 +232,7 @@ impl World {
                 to.bucket = bucket.clone();
                 to.exchanged();
                 to.workers[index].doing = Doing::Nothing;
-                // Also late: what counts is that no other worker has won the key since.
+                // This may be late: it succeeds if no other worker has won the key since.
                 let is_own = self.holders[*key as usize].is_some_and(|now| is_same_win(now.token, holder.token));
                 to.holders[*key as usize] = Some(*holder);
                 let to = if is_own { Ok(to) } else { Err("a claim that another has taken is extended".to_owned()) };

@@ -25,8 +25,8 @@ impl Clock for Time {
     }
 }
 
-/// The locks of the seats, which the kernel keeps: a word for each, 0 if it is free. The kernel takes them in one order
-/// and always answers with the latest state, so that loads are read-modify-writes.
+/// The kernel's locks of the seats: one word for each, 0 if it is free. The kernel orders all operations on a lock and
+/// always answers with the latest state, so loads are read-modify-writes.
 #[derive(Clone)]
 struct Kernel(Words);
 
@@ -127,12 +127,12 @@ impl Region {
         self.adopt(seat)
     }
 
-    /// What the kernel does when the holder of the seat has died.
+    /// Frees the lock, as the kernel does when the holder of the seat has died.
     pub(crate) fn bury(&self, seat: u16) {
         self.kernel.0.at(seat.into()).store(0, Ordering::Release);
     }
 
-    /// Claims with a claim that ends with its holder, as the crate's `Claimer` does.
+    /// Claims a key until the holder ends, as the crate's `Claimer` does.
     pub(crate) fn claim_for_life(&self, hand: &mut Hand, key: Key, ttl: u64, now: u64) -> Decision {
         let (found, term) = (self.claims.look_for(key), term(ttl, Ends::WithHolder));
         let held = self.claims.held_for_long(found, &mut Time(now));

@@ -18,7 +18,7 @@ fn region(run: &Run, entries: usize, seats: u16) -> Region {
     Region::new(run.mode, entries, seats, 4, word)
 }
 
-/// The winners of a key, in the order in which they say so.
+/// The winners of a key, in the order in which they report.
 #[derive(Clone, Default)]
 struct Winners(Arc<Mutex<Vec<Token>>>);
 
@@ -40,7 +40,7 @@ impl Winners {
     }
 }
 
-/// The holder of a key at the end.
+/// Returns the holder of a key at the end.
 fn holder(region: &Region, key: Key) -> Option<Token> {
     let mut bucket = Bucket::default();
     region.claims.snapshot(0, &mut bucket).unwrap();
@@ -111,7 +111,7 @@ fn a_holder_is_killed_and_another_takes_over() {
             let said = answer.clone();
             cast.actor(move || *said.lock().unwrap() = told.tell(other.claim_for_life(&mut hand, KEY, LONG, 2)));
             cast.play();
-            // The key is free for a third, unless one that lives has won it.
+            // The key is free for a third claimer, unless a living one has won it.
             let is_held = *end.lock().unwrap() == "alive" || winners.count() == 1;
             let third = region.claim_for_life(&mut region.take(2), KEY, LONG, 3);
             assert_eq!(matches!(third, Decision::Held { .. }), is_held, "{third:?}");
@@ -140,14 +140,14 @@ fn a_rescuer_meets_the_next_holder_of_the_seat() {
             let (rescuer, watch, mut hand) = (region.clone(), run.clone(), region.take(1));
             let winners = winners_of_other.clone();
             cast.actor(move || {
-                // Held if the next holder has the lock and has not ended the tenure before yet.
+                // Held, if the next holder has the lock and has not yet ended the tenure before.
                 watch.outcome(Winners::default().tell(rescuer.claim_for_life(&mut hand, KEY, LONG, 2)));
                 winners.tell(rescuer.claim_for_life(&mut hand, OTHER, LONG, 2));
             });
             cast.play();
             region.judge();
             assert_eq!(winners_of_other.count(), 1, "two hold one key");
-            // Once the tenure is ended, the claim is free for all.
+            // Once the tenure has ended, every claimer can win the key.
             let third = region.claim_for_life(&mut region.take(2), KEY, LONG, 3);
             let is_taken = holder(&region, KEY).is_some_and(|by| by.seat() != 0);
             assert!(is_taken, "the claim of the dead is held by the next holder of its seat: {third:?}");
@@ -168,7 +168,7 @@ fn a_renewal_meets_a_claim_at_the_end_of_the_ttl() {
             let mut cast = run.cast();
             let (holds, told) = (region.clone(), answers.clone());
             cast.actor(move || {
-                // Its clock still says 9, the other one's says 10: clocks are read before the exchange.
+                // Its clock reads 9, and the other's 10, because clocks are read before the exchange.
                 told.lock().unwrap()[0] = match holds.extend(&mut hand, KEY, token, Extension::Renew(LONG), 9) {
                     Extended::Done => "renewed",
                     Extended::Lost(by) => {
@@ -230,7 +230,7 @@ fn a_completed_claim_meets_a_rescuer() {
                     assert_eq!(extended, Extended::Done, "another has won while the holder lives");
                     *told.lock().unwrap() = "completed";
                 }
-                // Dead, or it leaves.
+                // The holder dies or leaves.
                 victim.bury(0);
             });
             let (other, mut hand, answer) = (region.clone(), region.take(1), Arc::new(Mutex::new("?")));

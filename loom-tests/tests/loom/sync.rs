@@ -29,7 +29,7 @@ pub(crate) enum Mode {
 }
 
 impl Mode {
-    /// Of a word that the kernel keeps: it is always up to date.
+    /// The mode of a word that stands for the kernel's state: every access reads the latest value.
     pub(crate) const OF_KERNEL: Mode = Mode::Rmw;
 
     /// The mode of a word that some actors store to while others exchange it.

@@ -22,11 +22,11 @@ pub enum seqcast_claimed {
     SEQCAST_CLAIM_FULL = 2,
 }
 
-/// Claims a key and stores what comes of it.
+/// Claims a key and stores the result.
 ///
 /// # Safety
 ///
-/// The pointers are as `seqcast_seat_claim` asks.
+/// The pointers are as `seqcast_seat_claim` requires.
 unsafe fn claim(
     seat: *mut seqcast_seat,
     (key, key_len): (*const c_char, usize),
@@ -80,8 +80,8 @@ pub unsafe extern "C" fn seqcast_seat_claim(
     call(|| unsafe { self::claim(seat, (key, key_len), &options, claim, left_ns, holder) })
 }
 
-/// As `seqcast_seat_claim`, with a claim that ends with its holder: when the process is killed or ends in any other
-/// way, and when the seat leaves or is freed, the next claim of the key wins, without waiting for the ttl.
+/// Like `seqcast_seat_claim`, but the claim also ends with its holder: when the process has ended, even by SIGKILL, or
+/// the seat has left or was freed, the next claim of the key wins without waiting for the ttl.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_seat_claim_for_life(
     seat: *mut seqcast_seat,
@@ -112,8 +112,8 @@ unsafe fn with_claim<R>(
     SEATS.with(seat, |seat| Ok(change(seat.publisher()?, &claim.into())?))
 }
 
-/// Holds the key of a claim for `ttl_ns` nanoseconds from now on. Returns 0. After `SEQCAST_E_CLAIM_LOST` the claim has
-/// ended, and the text says by which seat and process the key is held now: stop what the claim stands for.
+/// Holds the key of a claim for `ttl_ns` nanoseconds from now on. Returns 0. `SEQCAST_E_CLAIM_LOST` means that the
+/// claim has ended: stop the work that it protects. The text says which seat and process hold the key now.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_seat_renew(
     seat: *mut seqcast_seat,
@@ -125,8 +125,8 @@ pub unsafe extern "C" fn seqcast_seat_renew(
     call(|| unsafe { with_claim(seat, claim, |publisher, claim| publisher.renew(claim, ttl)) }.map(|()| 0))
 }
 
-/// Marks what a claim stands for as done: its key stays held for `ttl_ns` nanoseconds from now on, also if the claim
-/// would end with its holder. Returns 0; errors are those of `seqcast_seat_renew`.
+/// Completes a claim, when its work is done: the key stays held for `ttl_ns` nanoseconds from now on, even if its
+/// holder ends. Returns 0. Errors are those of `seqcast_seat_renew`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_seat_complete(
     seat: *mut seqcast_seat,
@@ -138,8 +138,8 @@ pub unsafe extern "C" fn seqcast_seat_complete(
     call(|| unsafe { with_claim(seat, claim, |publisher, claim| publisher.complete(claim, ttl)) }.map(|()| 0))
 }
 
-/// Returns 1 if a claim still holds its key, and stores for how many nanoseconds. Returns 0 if it has ended. `left_ns`
-/// may be null.
+/// Returns 1 if a claim still holds its key, and stores the nanoseconds that are left. Returns 0 if it has ended.
+/// `left_ns` may be null.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_seat_claim_left(
     seat: *mut seqcast_seat,
@@ -181,7 +181,7 @@ pub struct seqcast_held {
     pub pid: u32,
     /// A `seqcast_winner`.
     pub winner: i32,
-    /// 1 if the claim ends with its holder, and maybe before `left_ns`.
+    /// 1 if the claim ends with its holder, possibly before `left_ns`.
     pub ends_with_holder: i32,
     /// The label of the seat, with a zero at its end; empty if the winner is gone.
     pub label: [c_char; 56],
@@ -189,8 +189,8 @@ pub struct seqcast_held {
     pub reserved: [u64; 4],
 }
 
-/// Looks at a key that is claimed without an event, and takes nothing. Returns 1 if it is held, and fills `held`, which
-/// may be null. Returns 0 if it is free.
+/// Looks up a key that is claimed without an event, and claims nothing. Returns 1 if it is held, and fills `held`,
+/// which may be null. Returns 0 if it is free.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_bus_held(
     bus: *const seqcast_bus,
@@ -219,14 +219,14 @@ pub unsafe extern "C" fn seqcast_bus_held(
             reserved: [0; 4],
         };
         let capacity = place.label.len();
-        // SAFETY: an array of so many bytes.
+        // SAFETY: the array has this many bytes.
         unsafe { copy_text(&held.label, place.label.as_mut_ptr(), capacity) }?;
         Ok(1)
     })
 }
 
-/// Ends a claim, also that of a unique event, before its ttl does. Any seat of the bus may do so. Returns 1, or 0 if
-/// the claim had already ended.
+/// Ends a claim before its ttl, also the claim of a unique event. Any seat of the bus may do so. Returns 1, or 0 if the
+/// claim had already ended.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_seat_release(seat: *mut seqcast_seat, claim: *const seqcast_claim) -> c_int {
     // SAFETY: as the caller promises.

@@ -222,7 +222,7 @@ fn release_ends_the_claims_of_the_dead_only() {
     let released = seqcast(&["release", &name, "nightly"]).expect(0);
     assert!(released.stdout.is_empty() && released.stderr.contains("released nightly"), "{released:?}");
     assert_eq!(alive.told("claim nightly 600000"), "won");
-    // Its seat was taken for the release: now the winner is gone, and no longer dead.
+    // The release has taken the winner's seat, so the winner is now gone instead of dead.
     let weekly = seqcast(&["release", &name, "weekly", "--format", "json"]).expect(0);
     assert_eq!(weekly.json(), json!({ "released": true }));
     assert!(bus.held("weekly").unwrap().is_none());

@@ -763,10 +763,10 @@ const MUTANTS: &[Mutant] = &[
     },
     // Claims that end with their holders, renewals.
     Mutant {
-        name: "life: the dead are not asked for",
+        name: "life: dead holders are not checked",
         file: "bucket.rs",
         edits: &[("            && !entry.has_ended_with_holder(&is_over)\n", "")],
-        breaks: "a claim of the dead is held until its ttl ends",
+        breaks: "a claim of a dead holder is held until its ttl ends",
         killers: &[
             "loom::life_races::a_holder_is_killed_and_another_takes_over",
             "claim_rule::claims_that_end_with_their_holders",
@@ -774,13 +774,13 @@ const MUTANTS: &[Mutant] = &[
         ci: true,
     },
     Mutant {
-        name: "life: no claim says that it ends",
+        name: "life: no claim is marked as ending with its holder",
         file: "bucket.rs",
         edits: &[(
             "Token(Stamp::new(attempt, seat).bits() | ends as u64)",
             "{ let _ = ends; Token(Stamp::new(attempt, seat).bits()) }",
         )],
-        breaks: "a claim of the dead is held until its ttl ends",
+        breaks: "a claim of a dead holder is held until its ttl ends",
         killers: &["loom::life_races::two_rescuers_meet_over_a_claim_of_the_dead"],
         ci: false,
     },
@@ -793,10 +793,10 @@ const MUTANTS: &[Mutant] = &[
         ci: true,
     },
     Mutant {
-        name: "life: the dead make no room",
+        name: "life: dead holders make no room",
         file: "bucket.rs",
         edits: &[("match oldest.or_else(of_dead) {", "match oldest.or_else(|| of_dead().filter(|_| false)) {")],
-        breaks: "a bucket is full of claims of the dead",
+        breaks: "a bucket stays full of claims of dead holders",
         killers: &["claim_rule::a_claim_of_the_dead_makes_room"],
         ci: false,
     },
@@ -807,7 +807,7 @@ const MUTANTS: &[Mutant] = &[
             "self.seats.at(words + CLAIMS_BEFORE).store(won_before, Ordering::Relaxed); // T",
             "let _ = won_before; // T",
         )],
-        breaks: "the next holder of a seat keeps the claims of the dead",
+        breaks: "the next holder of a seat keeps the claims of the dead one",
         killers: &["loom::life_races::a_rescuer_meets_the_next_holder_of_the_seat"],
         ci: true,
     },
@@ -815,7 +815,7 @@ const MUTANTS: &[Mutant] = &[
         name: "life: the last attempt of a tenure is left out",
         file: "claims.rs",
         edits: &[("by.attempt() <= before.load", "by.attempt() < before.load")],
-        breaks: "the next holder of a seat keeps the last claim of the dead",
+        breaks: "the next holder of a seat keeps the last claim of the dead one",
         killers: &["loom::life_races::a_rescuer_meets_the_next_holder_of_the_seat"],
         ci: true,
     },
@@ -828,13 +828,13 @@ const MUTANTS: &[Mutant] = &[
         ci: true,
     },
     Mutant {
-        name: "life: the lock is not asked",
+        name: "life: the lock is not checked",
         file: "claims.rs",
         edits: &[(
             "self.is_of_earlier_tenure(by) || locks.is_free(by.seat()) // D2",
             "{ let _ = locks; self.is_of_earlier_tenure(by) }",
         )],
-        breaks: "a claim of the dead is held until another process takes the seat",
+        breaks: "a claim of a dead holder is held until another process takes the seat",
         killers: &[
             "loom::life_races::two_rescuers_meet_over_a_claim_of_the_dead",
             "loom::life_races::a_holder_is_killed_and_another_takes_over",
@@ -842,15 +842,15 @@ const MUTANTS: &[Mutant] = &[
         ci: true,
     },
     Mutant {
-        name: "life: a look says held",
+        name: "life: a look-up takes every claim as held",
         file: "claims.rs",
         edits: &[("        if entry.token.ends_with_holder() {\n            return None;\n        }\n", "")],
-        breaks: "a claim of the dead is held until its ttl ends",
+        breaks: "a claim of a dead holder is held until its ttl ends",
         killers: &["loom::life_races::two_rescuers_meet_over_a_claim_of_the_dead"],
         ci: true,
     },
     Mutant {
-        name: "life: in place says held",
+        name: "life: a claim in place takes every claim as held",
         file: "claims.rs",
         edits: &[(
             concat!(
@@ -860,7 +860,7 @@ const MUTANTS: &[Mutant] = &[
             ),
             "",
         )],
-        breaks: "a claim of the dead is held until its ttl ends",
+        breaks: "a claim of a dead holder is held until its ttl ends",
         killers: &["loom::life_races::two_rescuers_meet_over_a_claim_of_the_dead"],
         ci: true,
     },
@@ -868,7 +868,7 @@ const MUTANTS: &[Mutant] = &[
         name: "extend: a claim that ended with its holder",
         file: "bucket.rs",
         edits: &[(" || entry.has_ended_with_holder(is_over) {", " {")],
-        breaks: "a claim of the dead is renewed, for a worker that does not hold it",
+        breaks: "a claim of a dead holder is renewed for a worker that does not hold it",
         killers: &["claim_rule::a_claim_that_ended_with_its_holder_is_lost"],
         ci: false,
     },
@@ -876,7 +876,7 @@ const MUTANTS: &[Mutant] = &[
         name: "extend: a claim that is completed still ends with its holder",
         file: "bucket.rs",
         edits: &[("                entry.token = entry.token.outliving();\n", "")],
-        breaks: "what is done is done again",
+        breaks: "completed work is done again",
         killers: &[
             "loom::life_races::a_completed_claim_meets_a_rescuer",
             "claim_rule::claims_that_end_with_their_holders",
@@ -884,7 +884,7 @@ const MUTANTS: &[Mutant] = &[
         ci: true,
     },
     Mutant {
-        name: "extend: a completed claim is another",
+        name: "extend: a completed claim is another win",
         file: "bucket.rs",
         edits: &[("self.outliving().0 == other.outliving().0", "self.0 == other.0")],
         breaks: "a completed claim cannot be renewed or released",
@@ -898,12 +898,12 @@ const MUTANTS: &[Mutant] = &[
             "        entry.deadline = now.saturating_add(ttl);",
             "        entry.deadline = now.wrapping_add(ttl);",
         )],
-        breaks: "a claim for ever has ended",
+        breaks: "a claim without an end has ended",
         killers: &["claim_rule::a_claim_that_ended_with_its_holder_is_lost"],
         ci: false,
     },
     Mutant {
-        name: "extend: it is lost to what has ended",
+        name: "extend: a claim is lost to an ended claim",
         file: "bucket.rs",
         edits: &[("(entry.deadline > now && !", "(!")],
         breaks: "a claim that no worker holds is lost to one that does not hold it",
@@ -911,7 +911,7 @@ const MUTANTS: &[Mutant] = &[
         ci: false,
     },
     Mutant {
-        name: "extend: it is lost to the dead",
+        name: "extend: a claim is lost to a dead holder",
         file: "bucket.rs",
         edits: &[(
             "(entry.deadline > now && !entry.has_ended_with_holder(is_over))",
