@@ -158,7 +158,9 @@ def test_filters(lua):
         assert(seat:only_sources { "a" }) post() all[1] = take()
         assert(seat:only { { "a", "2" }, { "b", "1" } }) post() all[2] = take()
         assert(seat:only {}) post() all[3] = take()
-        return all""") == ["a1 a2 ", "a2 b1 ", ""]
+        assert(seat:only { { "a" }, { "b", "1" } }) post() all[4] = take()
+        assert(seat:only { {} }) post() all[5] = take()
+        return all""") == ["a1 a2 ", "a2 b1 ", "", "a1 a2 b1 ", "a1 a2 b1 b2 "]
 
 
 def test_where_to_start(lua):

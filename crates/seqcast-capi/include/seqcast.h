@@ -802,7 +802,8 @@ int seqcast_seat_set_wait_max(struct seqcast_seat *seat,
                               uint64_t wait_max_ns);
 
 // Delivers only events of `topics` from now on. Payloads of other events are not copied, and other unique events are
-// left to other seats. If `count` is 0, no event is delivered. Returns 0.
+// left to other seats. A topic without an event name means all events of its source, and a topic that is all zero
+// means every event. If `count` is 0, no event is delivered. Returns 0.
 int seqcast_seat_only(struct seqcast_seat *seat,
                       const struct seqcast_topic *topics,
                       size_t count);

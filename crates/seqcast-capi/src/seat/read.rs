@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_int};
 use std::time::Duration;
 
-use seqcast::{Cause, Error, Topic};
+use seqcast::{Cause, Error, Scope};
 
 use super::{SEATS, Seat, seqcast_seat};
 use crate::argument::{copy_text, null, place, text};
@@ -99,7 +99,8 @@ pub extern "C" fn seqcast_seat_set_wait_max(seat: *mut seqcast_seat, wait_max_ns
 }
 
 /// Delivers only events of `topics` from now on. Payloads of other events are not copied, and other unique events are
-/// left to other seats. If `count` is 0, no event is delivered. Returns 0.
+/// left to other seats. A topic without an event name means all events of its source, and a topic that is all zero
+/// means every event. If `count` is 0, no event is delivered. Returns 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_seat_only(
     seat: *mut seqcast_seat,
@@ -109,14 +110,19 @@ pub unsafe extern "C" fn seqcast_seat_only(
     call(|| {
         // SAFETY: as the caller promises.
         let topics = unsafe { array(topics, count, "topics") }?;
-        let topic = |topic: &seqcast_topic| {
+        let scope = |topic: &seqcast_topic| {
             let (source, event) = ((topic.source, topic.source_len), (topic.event, topic.event_len));
             // SAFETY: as the caller promises.
-            unsafe { crate::argument::topic(source, event) }
+            let topic = unsafe { crate::argument::topic(source, event) }?;
+            Ok(match (topic.source(), topic.event()) {
+                ("", "") => Scope::All,
+                (source, "") => Scope::source(source),
+                _ => Scope::from(topic),
+            })
         };
-        let topics: Vec<Topic<'_>> = topics.iter().map(topic).collect::<Result<_>>()?;
+        let scopes: Vec<Scope> = topics.iter().map(scope).collect::<Result<_>>()?;
         SEATS.with(seat, |seat| {
-            seat.subscriber()?.only(topics)?;
+            seat.subscriber()?.only_scopes(scopes)?;
             Ok(0)
         })
     })

@@ -110,6 +110,20 @@ static void a_filter_leaves_the_rest_out(void) {
     CHECK_IS(seqcast_seat_next(seat, 0, &delivery), 1);
     CHECK(same(delivery->event, delivery->event_len, "any"));
 
+    /* A whole source and a single event of another one, then everything. */
+    seqcast_topic mixed[] = {{"a", 1, NULL, 0}, {"s", 1, "e", 1}}, all[] = {{0}};
+    CHECK_IS(seqcast_seat_only(seat, mixed, 2), 0);
+    CHECK_IS(seqcast_seat_post(poster, "a", 1, "any", 3, NULL, 0, NULL, NULL), 0);
+    CHECK_IS(seqcast_seat_post(poster, "s", 1, "not", 3, NULL, 0, NULL, NULL), 0);
+    post(poster, "the single one");
+    CHECK_IS(seqcast_seat_next(seat, 0, &delivery), 1);
+    CHECK(same(delivery->source, delivery->source_len, "a"));
+    expect_event(seat, "the single one");
+    CHECK_IS(seqcast_seat_only(seat, all, 1), 0);
+    CHECK_IS(seqcast_seat_post(poster, "b", 1, "any", 3, NULL, 0, NULL, NULL), 0);
+    CHECK_IS(seqcast_seat_next(seat, 0, &delivery), 1);
+    CHECK(same(delivery->source, delivery->source_len, "b"));
+
     CHECK_IS(seqcast_seat_only(seat, NULL, 0), 0);
     post(poster, "nothing is wanted");
     expect_nothing(seat);

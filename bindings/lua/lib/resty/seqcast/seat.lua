@@ -225,14 +225,16 @@ function Seat:only_sources(sources)
   return done(C.seqcast_seat_only_sources(handle, array, #sources))
 end
 
---- From now on, delivers only these events, an array of `{ source, event }`.
+--- From now on, delivers only these events, an array of `{ source, event }`. `{ source }` is every event of the source,
+-- and `{}` is every event.
 function Seat:only(topics)
   local handle = handle_of(self, Seat, "only")
   typed(topics, "table", 1, "only")
   local array = ffi_new("seqcast_topic[?]", #topics)
   for index, topic in ipairs(topics) do
-    local source, event = type(topic) == "table" and topic[1], type(topic) == "table" and topic[2]
-    if type(source) ~= "string" or type(event) ~= "string" then
+    local is_table = type(topic) == "table"
+    local source, event = is_table and topic[1] or "", is_table and topic[2] or ""
+    if not is_table or type(source) ~= "string" or type(event) ~= "string" then
       bad(1, "only", "an array of { source, event } expected")
     end
     local place = array[index - 1]
