@@ -386,7 +386,7 @@ def trip_iceoryx2(count):
                 if sample is not None:
                     bytes(sample.payload().contents.data)
                     return
-                listener.timed_wait_one(iceoryx2.Duration.from_secs(10))
+                listener.timed_wait(iceoryx2.Duration.from_secs(10))
 
         return node, send, receive
 
