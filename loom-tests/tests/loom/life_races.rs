@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use crate::protocol::bucket::{Bucket, Decision, Extended, Extension, Key, Token};
+use crate::protocol::pool::Hand;
 use crate::race::{Run, race};
 use crate::region::Region;
 use crate::sync::{Ordering, Words};
@@ -80,77 +81,95 @@ fn two_rescuers_meet_over_a_claim_of_the_dead() {
         });
 }
 
+/// One worker is killed at any write of `life`, and another claims meanwhile. The key is free for a third, unless one
+/// that lives has won it.
+fn killed(
+    name: &'static str,
+    allowed: &'static [&'static str],
+    life: fn(&Region, &mut Hand, Option<Token>),
+    holds_before: bool,
+) {
+    race(name).deaths(1).preemptions(Some(1), Some(2)).allowed(allowed).run(move |run| {
+        let region = region(run, 1, 3);
+        let mut cast = run.cast();
+        let mut hand = region.take(0);
+        let token = holds_before.then(|| won(region.claim_for_life(&mut hand, KEY, LONG, 1)));
+        let end = Arc::new(Mutex::new("dead"));
+        let (victim, watch, told) = (region.clone(), run.clone(), end.clone());
+        cast.actor(move || match watch.mortal(0, || life(&victim, &mut hand, token)) {
+            Some(()) => *told.lock().unwrap() = "alive",
+            None => victim.bury(0),
+        });
+        let (other, mut hand, winners) = (region.clone(), region.take(1), Winners::default());
+        let (told, answer) = (winners.clone(), Arc::new(Mutex::new("?")));
+        let said = answer.clone();
+        cast.actor(move || *said.lock().unwrap() = told.tell(other.claim_for_life(&mut hand, KEY, LONG, 2)));
+        cast.play();
+        let is_held = *end.lock().unwrap() == "alive" || winners.count() == 1;
+        let third = region.claim_for_life(&mut region.take(2), KEY, LONG, 3);
+        assert_eq!(matches!(third, Decision::Held { .. }), is_held, "{third:?}");
+        if *end.lock().unwrap() == "dead" {
+            region.take(0);
+        }
+        region.judge();
+        run.outcome(format!("{}: {}", end.lock().unwrap(), answer.lock().unwrap()));
+    });
+}
+
 #[test]
 fn a_holder_is_killed_and_another_takes_over() {
-    race("a holder is killed and another takes over")
-        .deaths(1)
-        .preemptions(Some(1), Some(2))
-        .allowed(&["alive: held", "alive: won", "dead: held", "dead: won"])
-        .run(|run| {
-            let region = region(run, 2, 3);
-            let mut cast = run.cast();
-            let end = Arc::new(Mutex::new("dead"));
-            let (victim, watch, mut hand, told) = (region.clone(), run.clone(), region.take(0), end.clone());
-            cast.actor(move || {
-                // It wins and renews, and is killed at any of its writes.
-                let life = || match victim.claim_for_life(&mut hand, KEY, LONG, 1) {
-                    Decision::Won(token) => {
-                        let renewed = victim.extend(&mut hand, KEY, token, Extension::Renew(LONG), 1);
-                        assert_eq!(renewed, Extended::Done, "another has won while the holder lives");
-                    }
-                    Decision::Held { by, .. } => assert_eq!(by.seat(), 1),
-                    other => panic!("{other:?}"),
-                };
-                match watch.mortal(0, life) {
-                    Some(()) => *told.lock().unwrap() = "alive",
-                    None => victim.bury(0),
-                }
-            });
-            let (other, mut hand, winners) = (region.clone(), region.take(1), Winners::default());
-            let (told, answer) = (winners.clone(), Arc::new(Mutex::new("?")));
-            let said = answer.clone();
-            cast.actor(move || *said.lock().unwrap() = told.tell(other.claim_for_life(&mut hand, KEY, LONG, 2)));
-            cast.play();
-            // The key is free for a third claimer, unless a living one has won it.
-            let is_held = *end.lock().unwrap() == "alive" || winners.count() == 1;
-            let third = region.claim_for_life(&mut region.take(2), KEY, LONG, 3);
-            assert_eq!(matches!(third, Decision::Held { .. }), is_held, "{third:?}");
-            if *end.lock().unwrap() == "dead" {
-                region.take(0);
-            }
-            region.judge();
-            run.outcome(format!("{}: {}", end.lock().unwrap(), answer.lock().unwrap()));
-        });
+    killed(
+        "a holder is killed and another takes over",
+        &["alive: held", "alive: won", "dead: held", "dead: won"],
+        |region, hand, _| match region.claim_for_life(hand, KEY, LONG, 1) {
+            Decision::Won(_) => {}
+            Decision::Held { by, .. } => assert_eq!(by.seat(), 1),
+            other => panic!("{other:?}"),
+        },
+        false,
+    );
+}
+
+#[test]
+fn a_renewer_is_killed_and_another_takes_over() {
+    killed(
+        "a renewer is killed and another takes over",
+        &["alive: held", "dead: held", "dead: won"],
+        |region, hand, token| {
+            let renewed = region.extend(hand, KEY, token.expect("it holds the key"), Extension::Renew(LONG), 1);
+            assert_eq!(renewed, Extended::Done, "another has won while the holder lives");
+        },
+        true,
+    );
 }
 
 #[test]
 fn a_rescuer_meets_the_next_holder_of_the_seat() {
     race("a rescuer meets the next holder of the seat").preemptions(Some(1), Some(2)).allowed(&["held", "won"]).run(
         |run| {
-            let region = region(run, 3, 3);
+            let region = region(run, 2, 3);
             won(region.claim_for_life(&mut region.take(0), KEY, LONG, 1));
             region.bury(0);
-            let winners_of_other = Winners::default();
             let mut cast = run.cast();
-            let (newcomer, winners) = (region.clone(), winners_of_other.clone());
+            let newcomer = region.clone();
             cast.actor(move || {
                 let mut hand = newcomer.take(0);
-                winners.tell(newcomer.claim_for_life(&mut hand, OTHER, LONG, 2));
+                won(newcomer.claim_for_life(&mut hand, OTHER, LONG, 2));
             });
             let (rescuer, watch, mut hand) = (region.clone(), run.clone(), region.take(1));
-            let winners = winners_of_other.clone();
             cast.actor(move || {
                 // Held, if the next holder has the lock and has not yet ended the tenure before.
                 watch.outcome(Winners::default().tell(rescuer.claim_for_life(&mut hand, KEY, LONG, 2)));
-                winners.tell(rescuer.claim_for_life(&mut hand, OTHER, LONG, 2));
             });
             cast.play();
             region.judge();
-            assert_eq!(winners_of_other.count(), 1, "two hold one key");
-            // Once the tenure has ended, every claimer can win the key.
-            let third = region.claim_for_life(&mut region.take(2), KEY, LONG, 3);
+            // Once the tenure is ended, the claim is free for all, and what the next holder has won is not.
+            let mut hand = region.take(2);
+            let third = region.claim_for_life(&mut hand, KEY, LONG, 3);
             let is_taken = holder(&region, KEY).is_some_and(|by| by.seat() != 0);
             assert!(is_taken, "the claim of the dead is held by the next holder of its seat: {third:?}");
+            let of_next = region.claim_for_life(&mut hand, OTHER, LONG, 3);
+            assert!(matches!(of_next, Decision::Held { by, .. } if by.seat() == 0), "it lives: {of_next:?}");
         },
     );
 }
