@@ -230,6 +230,9 @@
 //! # Ok::<(), seqcast::Error>(())
 //! ```
 //!
+//! A process that has joined both buses can [`forward`](Worker::forward) events from the old one to the new one while
+//! the old workers drain. Forward in one direction only: nothing else prevents loops.
+//!
 //! **Another layout.** A release can change the layout of segments; its changelog says so. A build refuses a segment of
 //! another layout with [`ErrorKind::Layout`], and a segment of a build for another target with
 //! [`ErrorKind::Fingerprint`]. So no process can be on both buses. Give the new release's segment a new name, and let

@@ -1,9 +1,10 @@
 //! The chapter "Reload" of the front page: a new generation of processes beside an old one.
 
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
-use seqcast::{Bus, Polled, Scope, Start};
-use seqcast_testkit::{Child, Log, Name, alone, bus, poll, quiet, shared_words, small, stop_here};
+use seqcast::{Bus, ErrorKind, Event, Polled, Scope, Start, Tagged};
+use seqcast_testkit::{Child, Log, Name, Noted, alone, bus, poll, quiet, shared_words, small, stop_here};
 
 alone! {
     fn g4_a_new_generation_goes_on_where_the_old_one_left() {
@@ -44,6 +45,48 @@ alone! {
         assert_eq!(alive(), 2);
         old_worker.leave().unwrap();
         assert_eq!(alive(), 1, "the drain alone");
+    }
+
+    fn a_forwarded_event_keeps_its_topic_payload_type_and_key() {
+        let ((_old_name, old), (_new_name, new)) = (bus(&small()), bus(&small()));
+        // Two processes forward, and both buses have two workers.
+        let forwarders = [0, 1].map(|_| (old.subscribe_with(&quiet()).unwrap(), new.publisher().unwrap()));
+        let workers = [0, 1].map(|_| new.join_with(&quiet()).unwrap());
+        let tags = shared_words(2);
+        let logs = workers.each_ref().map(|worker| Log::of(worker, Scope::All));
+        workers[0].on(Scope::events("s", ["tagged"]), |event: &Event<'_>| tags[0].store(event.type_tag(), Relaxed)).unwrap();
+        let poster = old.join_with(&quiet()).unwrap();
+        poster.post(("s", "tagged"), Tagged { type_tag: 77, bytes: b"payload" }).unwrap();
+        for number in ["1", "2"] {
+            poster.event(("s", "unique")).unique("key").ttl(Duration::from_nanos(1)).post(number).unwrap();
+        }
+        for (mut from, mut to) in forwarders {
+            while let Some(delivery) = from.try_next().unwrap() {
+                let event = delivery.event().expect("an event");
+                to.forward(event).unwrap();
+            }
+        }
+        workers.iter().for_each(|worker| assert_eq!(poll(worker).1, 0));
+        assert_eq!(tags[0].load(Relaxed), 77);
+        // What is not unique comes once from each that forwards it. The second unique event finds the key held.
+        let [first, second] = logs.map(|log| log.seen());
+        let tagged = |seen: &[Noted]| seen.iter().filter(|seen| (&*seen.event, &*seen.bytes) == ("tagged", b"payload")).count();
+        assert_eq!([tagged(&first), tagged(&second)], [2, 2]);
+        let unique: Vec<_> = first.iter().chain(&second).filter(|seen| seen.event == "unique").collect();
+        assert_eq!(unique.len(), 1, "{unique:?}");
+        assert_eq!(&*unique[0].bytes, b"1");
+    }
+
+    fn what_cannot_be_forwarded_is_refused() {
+        let ((_old_name, old), (_new_name, new)) = (bus(&small()), bus(&small()));
+        let (from, to) = (old.join_with(&quiet()).unwrap(), new.join_with(&quiet()).unwrap());
+        let mut refused = Vec::new();
+        drop(old.join().unwrap());
+        from.post_local(("s", "value"), vec![1_i32]).unwrap();
+        let polled = from.poll_with(|event| refused.push(to.forward(event).unwrap_err().kind()));
+        assert_eq!(polled.unwrap().missed(), 0);
+        assert_eq!(refused, [ErrorKind::Option, ErrorKind::LibrarySource, ErrorKind::LibrarySource]);
+        assert_eq!(new.next_id(), 0, "after an error no worker sees the event");
     }
 
     fn unlink_on_drop_splits_the_bus_of_independent_processes() {

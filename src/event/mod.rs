@@ -2,6 +2,7 @@
 
 mod builder;
 mod died;
+mod forward;
 mod local;
 mod payload;
 pub(crate) mod scope;
@@ -16,6 +17,7 @@ use std::fmt;
 pub use self::builder::EventBuilder;
 pub(crate) use self::builder::Sender;
 pub use self::died::Died;
+pub(crate) use self::forward::Forwarded;
 pub(crate) use self::local::{LocalData, LocalEvent};
 pub(crate) use self::payload::Buffer;
 pub(crate) use self::payload::with_encoded;
@@ -67,7 +69,6 @@ pub(crate) enum Data<'a> {
     Bytes {
         type_tag: u64,
         /// The format of the bus's typed values. 0 if there is none, and for payloads that are not typed.
-        #[cfg_attr(not(feature = "typed"), expect(dead_code, reason = "only typed values have a format"))]
         format: u64,
         bytes: &'a [u8],
     },

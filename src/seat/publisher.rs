@@ -9,7 +9,7 @@ use crate::claim::{Claim, ClaimOptions, Claimed, HeldKey, Unique};
 use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::event::wire::UniqueKey;
-use crate::event::{EventBuilder, Payload, Sender, Topic};
+use crate::event::{Event, EventBuilder, Forwarded, Payload, Sender, Topic};
 use crate::seat::Seat;
 use crate::seat::claim::hash_unique;
 use crate::seat::holding::held;
@@ -66,6 +66,33 @@ impl Publisher {
     #[inline]
     pub fn post<'a>(&mut self, topic: impl Into<Topic<'a>>, payload: impl Payload) -> Result<u64> {
         self.send(topic.into(), None, payload)
+    }
+
+    /// Posts an event that was read on another bus, as [`Worker::forward`](crate::Worker::forward) does.
+    ///
+    /// ```
+    /// # let (old, new) = (seqcast::SegmentOptions::new().anonymous()?, seqcast::SegmentOptions::new().anonymous()?);
+    /// use seqcast::Delivery;
+    ///
+    /// let (mut from, mut to) = (old.subscribe()?, new.publisher()?);
+    /// from.only([("cache", "stale")])?;
+    /// old.publisher()?.post(("cache", "stale"), "user:42")?;
+    /// while let Some(delivery) = from.try_next()? {
+    ///     if let Delivery::Event(event) = delivery {
+    ///         to.forward(&event)?;
+    ///     }
+    /// }
+    /// assert_eq!(new.next_id(), 1);
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Worker::forward`](crate::Worker::forward).
+    pub fn forward(&mut self, event: &Event<'_>) -> Result<u64> {
+        let forwarded = Forwarded::of(event)?;
+        let key = forwarded.key();
+        self.send(event.topic(), key.as_ref().map(Unique::from), forwarded)
     }
 
     /// Begins an event that has more than a topic and a payload: see [`EventBuilder`].

@@ -10,10 +10,8 @@ use crate::claim::Unique;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::{Error, Result};
-#[cfg(doc)]
-use crate::event::Event;
 use crate::event::wire::UniqueKey;
-use crate::event::{EventBuilder, LocalData, LocalEvent, Payload, Sender, Topic};
+use crate::event::{Event, EventBuilder, Forwarded, LocalData, LocalEvent, Payload, Sender, Topic};
 use crate::os::locks::lock;
 use crate::seat::claim::hash_unique;
 use crate::seat::options::WorkerOptions;
@@ -49,6 +47,36 @@ impl Worker {
     #[inline]
     pub fn post<'a>(&self, topic: impl Into<Topic<'a>>, payload: impl Payload) -> Result<u64> {
         self.send(topic.into(), None, payload)
+    }
+
+    /// Posts an event that was read on another bus, with its topic, payload and type tag. Returns its id on this bus.
+    ///
+    /// A unique event, which comes with a [claim](Event::claim), is forwarded as a unique one. Events of one key on the
+    /// other bus have one key on this bus, which is not the key of events that are posted here with the same text. The
+    /// key is held for this worker's [`timeout`](WorkerOptions::timeout).
+    ///
+    /// Nothing prevents loops: forward in one direction only, or different topics in the two directions.
+    ///
+    /// ```
+    /// # let (old, new) = (seqcast::SegmentOptions::new().anonymous()?, seqcast::SegmentOptions::new().anonymous()?);
+    /// let (from, to) = (old.join()?, new.join()?);
+    /// let posted = new.next_id();
+    /// from.on(("cache", "stale"), move |event| to.forward(event).map(drop))?;
+    /// old.publisher()?.post(("cache", "stale"), "user:42")?;
+    /// from.poll()?;
+    /// assert_eq!(new.next_id(), posted + 1);
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`post`](Worker::post): [`ErrorKind::LibrarySource`] for an event of the library,
+    /// [`ErrorKind::TypedFormat`] if the typed values of the two buses have different formats; and
+    /// [`ErrorKind::Option`] for a local event whose value has no bytes.
+    pub fn forward(&self, event: &Event<'_>) -> Result<u64> {
+        let forwarded = Forwarded::of(event)?;
+        let key = forwarded.key();
+        self.send(event.topic(), key.as_ref().map(Unique::from), forwarded)
     }
 
     /// Returns a builder for an event that is unique, or local: see [`EventBuilder`].
