@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Figures of the Python package beside what Python programs use now, alternately in one run.
+"""Compares the Python package with what Python programs use now, alternately in one run.
 
     bench/run.py [--rounds N] [--scale F]
 
-Peers that are not installed are left out: redis (and a redis-server), posix_ipc, filelock, iceoryx2. bench/run installs
+Peers that are not installed are skipped: redis (and a redis-server), posix_ipc, filelock, iceoryx2. bench/run installs
 them. Every peer carries 64 bytes, and each of the receiving processes gets every message.
 """
 
@@ -41,7 +41,7 @@ redis, posix_ipc, filelock, iceoryx2 = (optional(name) for name in ("redis", "po
 
 
 def per_call(function, count):
-    """Nanoseconds of processor time of a call."""
+    """Returns the nanoseconds of processor time of a call."""
     start = time.process_time_ns()
     for _ in range(count):
         function()
@@ -246,7 +246,7 @@ def fan_redis(count):
         return count / (time.perf_counter() - start)
 
 
-# Round trips between two processes that sleep in between: microseconds
+# Round trips between two processes that sleep in between, in microseconds
 
 
 def trips(send, receive, count):
@@ -351,7 +351,7 @@ def trip_redis(count):
 
 
 def trip_iceoryx2(count):
-    """Its Python package has no wait for a message without a listener: both sides wait at one, as seqcast's bell."""
+    """Its Python package cannot wait for a message without a listener: both sides wait at one, like seqcast's bell."""
     name = f"bench-{os.getpid()}-{random.randrange(1 << 30)}"
 
     class Payload(ctypes.Structure):
@@ -406,7 +406,7 @@ def trip_iceoryx2(count):
     return median
 
 
-# What a process costs that only waits: processor milliseconds in a second
+# The cost of a process that only waits: processor milliseconds per second
 
 
 def idle(wait, seconds=2.0):
@@ -426,7 +426,7 @@ def idle(wait, seconds=2.0):
 
 
 def cpu_of(pid):
-    """Seconds of processor time, to the nanosecond."""
+    """Returns the processor time in seconds, to the nanosecond."""
     return int(pathlib.Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
@@ -462,7 +462,7 @@ def idle_redis():
 
 
 def measure(scale):
-    """Measurements as (name, function), in an order that changes."""
+    """Returns measurements as (name, function), in random order."""
     with_redis = redis is not None and shutil.which("redis-server") is not None
     small, large = max(100, int(1000 * scale)), max(200, int(10_000 * scale))
     tasks = {

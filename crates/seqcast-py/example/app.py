@@ -10,7 +10,7 @@ import urllib.parse
 
 import seqcast
 
-# Made when the module is imported. Each worker joins when it first uses them.
+# Created when the module is imported. Each worker joins when it first uses them.
 bus = seqcast.Bus(os.environ.get("EXAMPLE_BUS", "example-gunicorn"), unlink=True)
 users = seqcast.shared_cache("users", bus=bus, maxsize=10_000)
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Runs app.py under gunicorn with four workers and sends it requests over HTTP, on a Unix socket.
 
-A user is renamed again and again, and all workers are asked for the name. Jobs are started in all workers at once. In
-between a worker is killed, and gunicorn replaces it. The last line says what came of it.
+It renames a user several times and asks all workers for the name. It starts jobs in all workers at once. In between it
+kills a worker, which gunicorn replaces. The last line shows the results.
 """
 
 import concurrent.futures
@@ -25,7 +25,7 @@ PATIENCE = 60
 
 
 class Client:
-    """Sends requests, several at a time, each over a connection of its own."""
+    """Sends requests, several at a time, each over its own connection."""
 
     def __init__(self, path):
         self._path = str(path)
@@ -71,7 +71,7 @@ def start(folder):
         "EXAMPLE_DATABASE": str(folder / "users.sqlite"),
         "PYTHONPATH": str(HERE),
         "PYTHONDONTWRITEBYTECODE": "1",
-        # gunicorn has a control socket there.
+        # gunicorn puts a control socket there.
         "HOME": str(folder),
     }
     path = folder / "gunicorn.sock"

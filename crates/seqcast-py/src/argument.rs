@@ -1,4 +1,4 @@
-//! What callers pass: names, payloads, keys, times.
+//! Arguments: names, payloads, keys, times.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyString};
 use seqcast::Topic;
 
-/// Returns a time of so many seconds.
+/// Returns a number of seconds as a time.
 pub(crate) fn duration(seconds: f64, what: &str) -> PyResult<Duration> {
     Duration::try_from_secs_f64(seconds).map_err(|_| {
         PyValueError::new_err(format!("{what} is {seconds}: it must be a number of seconds, and not negative"))
@@ -39,7 +39,7 @@ pub(crate) fn bytes<'a>(value: &'a Bound<'_, PyAny>, what: &str) -> PyResult<Cow
     Err(PyTypeError::new_err(format!("{what} must be bytes or str, not {kind}{remedy}")))
 }
 
-/// The last names of events, so that the text of the same objects is not converted again.
+/// The names of the last event, so that the same objects are not converted again.
 #[derive(Default)]
 pub(crate) struct Names(Option<Last>);
 
@@ -51,7 +51,7 @@ struct Last {
 }
 
 impl Names {
-    /// Returns the topic of two names.
+    /// Returns the topic with the two names.
     #[inline]
     pub(crate) fn topic(&mut self, source: &Bound<'_, PyString>, event: &Bound<'_, PyString>) -> PyResult<Topic<'_>> {
         let is_last = |last: &Last| last.source.is(source) && last.event.is(event);

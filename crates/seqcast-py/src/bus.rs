@@ -13,10 +13,10 @@ use crate::error::OrRaise;
 use crate::options::{BusOptions, SeatOptions, start};
 use crate::seat::{Role, Seat};
 
-/// The longest time without a look at signals.
+/// The longest time between two checks for signals.
 const STEP: Duration = Duration::from_millis(100);
 
-/// A handle on a segment. A forked child may use it, too.
+/// A handle on a segment. A forked child may also use it.
 #[pyclass(frozen, module = "seqcast._seqcast")]
 pub(crate) struct Bus(Mutex<Option<seqcast::Bus>>);
 
@@ -39,7 +39,7 @@ pub(crate) fn open(py: Python<'_>, how: &str, name: &str, options: &BusOptions) 
         let opened = py.detach(|| open(&step, name));
         left = deadline.map_or(timeout, |deadline| deadline.saturating_duration_since(Instant::now()));
         match opened {
-            // A signal's handler may raise, and so end the wait for another process's creation.
+            // If a signal's handler raises, the wait for another process's creation ends.
             Err(error) if is_transient(&error) && !left.is_zero() => py.check_signals()?,
             Err(error) if error.kind() == ErrorKind::Busy => {
                 let waited = timeout.saturating_sub(left);
@@ -67,7 +67,7 @@ pub(crate) fn unlink_unheld(py: Python<'_>, name: &str) -> PyResult<bool> {
 }
 
 impl Bus {
-    /// Calls `run` with the bus, for what takes no time.
+    /// Calls `run` with the bus. `run` must not wait.
     fn with<T>(&self, py: Python<'_>, run: impl FnOnce(&seqcast::Bus) -> seqcast::Result<T>) -> PyResult<T> {
         let bus = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &*bus {
@@ -76,7 +76,7 @@ impl Bus {
         }
     }
 
-    /// Calls `run` with a clone, and lets other threads run meanwhile.
+    /// Calls `run` with a clone of the bus. Other threads run meanwhile.
     fn detached<T: Send>(
         &self,
         py: Python<'_>,
@@ -89,7 +89,7 @@ impl Bus {
 
 #[pymethods]
 impl Bus {
-    /// Takes a seat to read and to post.
+    /// Takes a seat that reads and posts.
     fn subscribe(&self, py: Python<'_>, options: &SeatOptions, start_at: &Bound<'_, PyAny>) -> PyResult<Seat> {
         let worker = options.worker.clone().start(start(start_at)?);
         let subscriber = self.detached(py, |bus| bus.subscribe_with(&worker))?;
@@ -149,8 +149,8 @@ impl Bus {
         self.with(py, |bus| bus.unlink())
     }
 
-    /// Gives the handle up. With `unlink` it removes the name if no handle of any process is left, and returns whether
-    /// it did.
+    /// Closes the handle. With `unlink`, removes the name if no handle of any process is left, and returns `True` if it
+    /// has removed the name.
     #[pyo3(signature = (unlink=false))]
     fn close(&self, py: Python<'_>, unlink: bool) -> PyResult<bool> {
         let bus = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -161,7 +161,7 @@ impl Bus {
     }
 }
 
-/// The figures of a bus and of its seats, by name.
+/// Returns the figures of a bus and of its seats, by name.
 pub(crate) fn stats_dict<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     dict.set_item("name", &stats.name)?;
@@ -184,7 +184,7 @@ pub(crate) fn stats_dict<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Bound<
     Ok(dict)
 }
 
-/// Returns a time limit, where `None` is none.
+/// Returns a time limit. `None` means no limit.
 pub(crate) fn limit(timeout: Option<f64>) -> PyResult<Option<Duration>> {
     timeout.map(|seconds| duration(seconds, "timeout")).transpose()
 }

@@ -1,11 +1,11 @@
-//! What a claim gives, and what a look at a key shows.
+//! The results of a claim and of a look-up of a key.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use seqcast::{Claimed, HeldKey, Winner};
 
-/// Returns a claim as a dict: `token` if it was won, `seat` and `left` in seconds if another holds the key, nothing if
-/// there is no room.
+/// Returns a claim as a dict: with `token` if it was won; with `seat` and `left`, in seconds, if another seat holds the
+/// key; empty if there is no room.
 pub(crate) fn dict(py: Python<'_>, claimed: Claimed) -> PyResult<Bound<'_, PyDict>> {
     let dict = PyDict::new(py);
     match claimed {
@@ -19,7 +19,7 @@ pub(crate) fn dict(py: Python<'_>, claimed: Claimed) -> PyResult<Bound<'_, PyDic
     Ok(dict)
 }
 
-/// Returns a key that is held as the arguments of `Held`.
+/// Returns the arguments of `Held` for a key that is held.
 pub(crate) fn held_dict<'py>(py: Python<'py>, held: &HeldKey) -> PyResult<Bound<'py, PyDict>> {
     let winner = match held.winner {
         Winner::Alive => "alive",

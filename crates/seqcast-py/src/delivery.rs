@@ -1,4 +1,4 @@
-//! What a seat is given.
+//! Deliveries to a seat.
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -7,7 +7,7 @@ use seqcast::{Claim, Delivery, Undecided};
 
 use crate::argument::Names;
 
-/// An event: what was posted under a source and a name, by which process, and its place in the order of all events.
+/// An event: its source, name and payload, the process that posted it, and its position in the order of all events.
 #[pyclass(frozen, subclass, weakref, module = "seqcast")]
 pub(crate) struct Event {
     source: Py<PyString>,
@@ -33,7 +33,7 @@ fn codec_item<'py>(py: Python<'py>, place: &PyOnceLock<Py<PyAny>>, name: &str) -
 
 #[pymethods]
 impl Event {
-    /// Makes an event that is not posted: for values of this process.
+    /// Creates an event that is not posted, for values of this process.
     #[new]
     #[pyo3(signature = (source, event, data=None))]
     fn new(py: Python<'_>, source: Py<PyString>, event: Py<PyString>, data: Option<Py<PyBytes>>) -> Event {
@@ -42,13 +42,13 @@ impl Event {
         Event { source, event, data, id: None, pid, seat: 0, type_tag: 0, own, claim: None }
     }
 
-    /// What the event is about.
+    /// The source: what the event is about.
     #[getter]
     fn source(&self, py: Python<'_>) -> Py<PyString> {
         self.source.clone_ref(py)
     }
 
-    /// What happened.
+    /// The name: what happened.
     #[getter]
     fn event(&self, py: Python<'_>) -> Py<PyString> {
         self.event.clone_ref(py)
@@ -66,7 +66,7 @@ impl Event {
         self.data.clone_ref(py)
     }
 
-    /// The event's place in the order that all processes share; `None` for a local event.
+    /// The event's position in the order that all processes share; `None` for a local event.
     #[getter]
     fn id(&self) -> Option<u64> {
         self.id
@@ -84,7 +84,7 @@ impl Event {
         self.seat
     }
 
-    /// What the payload is, as the sender said; 0 for bytes.
+    /// The type of the payload, as set by the sender; 0 for bytes.
     #[getter]
     fn type_tag(&self) -> u64 {
         self.type_tag
@@ -102,7 +102,7 @@ impl Event {
         self.id.is_none()
     }
 
-    /// The claim of a unique event, which this process alone runs: for `Worker.release`.
+    /// The claim of a unique event, which only this process runs: for `Worker.release`.
     #[getter]
     fn claim<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
         self.claim.map(|claim| PyBytes::new(py, &claim.to_bytes()))
@@ -113,12 +113,12 @@ impl Event {
         Self::decode(slf, &codec_item(slf.py(), &TEXT, "TEXT")?)
     }
 
-    /// Returns the value of a JSON payload. Raises `DecodeError` if it is none.
+    /// Returns the value of a JSON payload. Raises `DecodeError` if it is not JSON.
     fn json<'py>(slf: &Bound<'py, Event>) -> PyResult<Bound<'py, PyAny>> {
         Self::decode(slf, &codec_item(slf.py(), &JSON, "JSON")?)
     }
 
-    /// Returns the value that `codec` makes of the payload. Raises `DecodeError` if it makes none.
+    /// Returns the value that `codec` decodes from the payload. Raises `DecodeError` if it cannot.
     fn decode<'py>(slf: &Bound<'py, Event>, codec: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         codec_item(slf.py(), &DECODE, "decode")?.call1((codec, slf))
     }
@@ -134,7 +134,7 @@ impl Event {
     }
 }
 
-/// What a step of reading found.
+/// The result of a step of reading.
 pub(crate) enum Found {
     Event(Event),
     Notice(Notice),
@@ -143,7 +143,7 @@ pub(crate) enum Found {
     Nothing,
 }
 
-/// What is told in the place of events.
+/// A notice, which is delivered in the place of events.
 pub(crate) enum Notice {
     Lagged { first: u64, missed: u64 },
     Undecided { id: u64, reason: &'static str },
@@ -154,7 +154,7 @@ pub(crate) enum Notice {
 static NOTICES: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
 
 impl Notice {
-    /// Returns it as an object of the package.
+    /// Returns the notice as an object of the package.
     #[cold]
     pub(crate) fn object(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
         let classes = NOTICES.get_or_try_init(py, || PyResult::Ok(py.import("seqcast._events")?.unbind()))?.bind(py);
@@ -205,7 +205,7 @@ impl Event {
         }
     }
 
-    /// Returns the names of any event, also of one of a subclass.
+    /// Returns the names of any event, also of a subclass.
     pub(crate) fn names<'a, 'py>(&'a self, py: Python<'py>) -> (&'a Bound<'py, PyString>, &'a Bound<'py, PyString>) {
         (self.source.bind(py), self.event.bind(py))
     }

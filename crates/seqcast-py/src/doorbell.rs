@@ -1,4 +1,4 @@
-//! What a seat's thread sleeps at: one descriptor for posts of all processes and for calls of this one.
+//! The descriptor that a seat's thread sleeps at: for posts of all processes and for calls of this one.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
@@ -7,9 +7,9 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, p
 use rustix::io::Errno;
 use seqcast::{BellOptions, Cause, Error, PullBell, Result, Subscriber};
 
-/// A bell, and an eventfd by which this process rings it itself, in one epoll set.
+/// A bell, and an eventfd through which this process rings it, in one epoll set.
 pub(crate) struct Doorbell {
-    // In this order: the set is closed before what is in it.
+    // In this order: the set is closed before its members.
     set: OwnedFd,
     own: OwnedFd,
     bell: PullBell,
@@ -32,7 +32,7 @@ impl Doorbell {
         Ok(Doorbell { set, own, bell })
     }
 
-    /// Prepares a sleep: see [`PullBell::arm`]. Calls of this process that come after it ring again.
+    /// Prepares a sleep: see [`PullBell::arm`]. Later calls of this process ring again.
     pub(crate) fn arm(&self, subscriber: &Subscriber) -> Result<bool> {
         let mut count = [0; 8];
         match rustix::io::read(&self.own, &mut count) {
@@ -44,13 +44,13 @@ impl Doorbell {
 
     /// Makes the descriptor readable.
     pub(crate) fn ring(&self) {
-        // It fails if the counter is full, and then it is readable.
+        // This fails if the counter is full, and then the descriptor is readable already.
         let _ = rustix::io::write(&self.own, &1_u64.to_ne_bytes());
     }
 
-    /// Sleeps until the descriptor is readable or a signal comes, for at most `left`, or without end.
+    /// Sleeps until the descriptor is readable or a signal comes, for at most `left`, or without a limit.
     pub(crate) fn sleep(&self, left: Option<Duration>) -> Result<()> {
-        // A time that the system cannot tell is without end.
+        // A time that is too long for the system counts as no limit.
         let timeout = left.and_then(|left| Timespec::try_from(left).ok());
         match poll(&mut [PollFd::new(&self.set, PollFlags::IN)], timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
@@ -58,7 +58,7 @@ impl Doorbell {
         }
     }
 
-    /// Returns why posts do not ring it, if they do not.
+    /// If posts do not ring it, returns the reason.
     pub(crate) fn unheard(&self) -> Option<String> {
         self.bell.unheard().map(ToString::to_string)
     }

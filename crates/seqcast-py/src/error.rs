@@ -26,7 +26,7 @@ pub(crate) fn exception(py: Python<'_>, error: &Error) -> PyErr {
     made.unwrap_or_else(|failed| failed)
 }
 
-/// Why a call failed, before it is an exception: making one runs Python code.
+/// The reason why a call failed. It is not an exception yet, because making one runs Python code.
 pub(crate) enum Failure {
     Library(Error),
     Python(PyErr),
@@ -60,7 +60,7 @@ impl Failure {
     }
 }
 
-/// Results of the library, as results of a Python function.
+/// Converts results of the library into results of a Python function.
 pub(crate) trait OrRaise<T> {
     /// Returns the value, or the exception for the error.
     fn or_raise(self, py: Python<'_>) -> PyResult<T>;

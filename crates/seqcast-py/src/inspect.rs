@@ -1,4 +1,4 @@
-//! Looking at a segment without a seat.
+//! Inspection of a segment, without a seat.
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -82,7 +82,7 @@ impl Tail {
 
 #[pymethods]
 impl Tail {
-    /// Returns what comes next as a dict with a `kind`, or `None` if there is nothing new.
+    /// Returns the next item as a dict with a `kind`, or `None` if there is nothing new.
     fn next<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
         let seen = self.lock()?.try_next().or_raise(py)?;
         seen.map(|seen| seen_dict(py, &seen)).transpose()

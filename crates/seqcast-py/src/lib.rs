@@ -1,4 +1,4 @@
-//! `seqcast._seqcast`, the extension module that the Python package `seqcast` stands on.
+//! `seqcast._seqcast`, the extension module of the Python package `seqcast`.
 //!
 //! It reads by pulling ([`seqcast::Subscriber`]) and keeps no Python object that could lead back to it: handlers, local
 //! values and the progress of a poll belong to Python, whose garbage collector sees them. No call waits while it holds
@@ -17,7 +17,7 @@ mod seat;
 
 use pyo3::prelude::*;
 
-/// What the package `seqcast` stands on. Use that: names and arguments here may change.
+/// The extension module of the package `seqcast`. Use the package: names and arguments here may change.
 #[pymodule]
 mod _seqcast {
     use pyo3::prelude::*;
@@ -47,7 +47,7 @@ fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")
 }
 
-/// Gives an exception to `sys.unraisablehook`, as one that `origin` could not raise.
+/// Passes an exception that `origin` could not raise to `sys.unraisablehook`.
 #[pyfunction]
 fn unraisable(exception: Bound<'_, PyAny>, origin: Bound<'_, PyAny>) {
     let py = exception.py();

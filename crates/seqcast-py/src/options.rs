@@ -7,7 +7,7 @@ use seqcast::{BellOptions, SegmentOptions, Start, WorkerOptions};
 use crate::argument::duration;
 use crate::error::OrRaise;
 
-/// Options of a bus. What is `None` has its default.
+/// Options of a bus. `None` stands for the default.
 #[pyclass(frozen, module = "seqcast._seqcast")]
 pub(crate) struct BusOptions(pub(crate) SegmentOptions);
 
@@ -43,7 +43,7 @@ impl BusOptions {
     }
 }
 
-/// Options of a seat. What is `None` has its default.
+/// Options of a seat. `None` stands for the default.
 #[pyclass(frozen, module = "seqcast._seqcast")]
 pub(crate) struct SeatOptions {
     pub(crate) worker: WorkerOptions,
@@ -81,7 +81,7 @@ fn set<O, V>(options: O, value: Option<V>, with: impl FnOnce(O, V) -> O) -> O {
     }
 }
 
-/// Where reading begins: `"now"`, `"oldest"`, `("at", id)`, `("after", id)` or `("resume", position)`.
+/// Returns where reading begins: `"now"`, `"oldest"`, `("at", id)`, `("after", id)` or `("resume", position)`.
 pub(crate) fn start(value: &Bound<'_, PyAny>) -> PyResult<Start> {
     if let Ok(word) = value.extract::<String>() {
         match word.as_str() {

@@ -1,7 +1,7 @@
-//! Running handlers.
+//! Runs handlers.
 //!
-//! A poll that an exception ends has taken an event whose other handlers have not run. It writes what is left into the
-//! list `progress`, which is Python's: `[event, handlers, index of the next]`. The next poll begins there.
+//! If an exception ends a poll, other handlers of the current event have not run yet. The poll writes them into the
+//! Python list `progress`: `[event, handlers, index of the next]`. The next poll begins there.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,7 +13,7 @@ use pyo3::types::{PyDict, PyList, PyTuple};
 use crate::delivery::{Event, Found, Notice};
 use crate::seat::Seat;
 
-/// What becomes of what a handler returns.
+/// The treatment of a handler's result.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Results {
     Ignored,
@@ -21,22 +21,22 @@ pub(crate) enum Results {
     Awaited,
 }
 
-/// What is to be awaited, and the handler that returned it.
+/// An awaitable, and the handler that returned it.
 pub(crate) type Awaited = (Py<PyAny>, Py<PyAny>);
 
-/// What a poll did.
+/// The result of a poll.
 #[derive(Default)]
 pub(crate) struct Polled {
     pub(crate) count: u64,
     pub(crate) awaitable: Option<Awaited>,
 }
 
-/// Keeps other polls of the seat out.
+/// Excludes other polls of the seat.
 struct Polling<'a>(&'a AtomicBool);
 
 impl<'a> Polling<'a> {
     fn begin(flag: &'a AtomicBool) -> Option<Polling<'a>> {
-        // Acquire and release: as a lock that is only tried.
+        // Acquire and release, like a lock that is only tried.
         flag.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok().then(|| Polling(flag))
     }
 }
@@ -47,7 +47,7 @@ impl Drop for Polling<'_> {
     }
 }
 
-/// Runs the handlers of what is there. Returns at once if a poll of the seat is going on.
+/// Runs the handlers of all new events. Returns at once if another poll of the seat is running.
 #[inline]
 pub(crate) fn poll(
     seat: &Seat,
@@ -94,7 +94,7 @@ pub(crate) fn poll(
     Ok(polled)
 }
 
-/// Returns the handlers of an event. The table is of dicts by the event's name, in a dict by source.
+/// Returns the handlers of an event. The table is a dict by source of dicts by the event's name.
 #[inline]
 fn find<'py>(
     handlers: &Bound<'py, PyAny>,
@@ -119,12 +119,12 @@ struct Run<'a, 'py> {
     found: Bound<'py, PyTuple>,
     index: usize,
     results: Results,
-    /// Of the handlers when they were found; `None` if that was in an earlier poll.
+    /// The generation of the handlers when they were found; `None` if that was in an earlier poll.
     version: Option<u64>,
 }
 
 impl<'a, 'py> Run<'a, 'py> {
-    /// Takes up what the last poll has left.
+    /// Continues with the handlers that the last poll has left.
     #[cold]
     fn take_up(seat: &'a Seat, handlers: &'a Bound<'py, PyAny>, results: Results) -> PyResult<Run<'a, 'py>> {
         let progress = progress(handlers)?;
@@ -136,7 +136,7 @@ impl<'a, 'py> Run<'a, 'py> {
         Ok(Run { seat, handlers, event, found, index, results, version: None })
     }
 
-    /// Runs the handlers that are left. Returns what is to be awaited before the others run.
+    /// Runs the remaining handlers. Returns an awaitable that must end before the others run.
     #[inline]
     fn on(mut self) -> PyResult<Option<Awaited>> {
         let py = self.event.py();
@@ -156,7 +156,7 @@ impl<'a, 'py> Run<'a, 'py> {
                 Err(error) if error.is_instance_of::<PyException>(py) => {
                     error.write_unraisable(py, Some(&handler));
                 }
-                // KeyboardInterrupt, SystemExit and the like end the poll here.
+                // KeyboardInterrupt, SystemExit and similar exceptions end the poll here.
                 Err(error) => {
                     self.put_down()?;
                     return Err(error);
@@ -165,7 +165,7 @@ impl<'a, 'py> Run<'a, 'py> {
             // The handler may have forked and returned in the child, where the others must not run.
             self.seat.check_fork(py)?;
         }
-        // Also where there are no handlers in Python, which look by themselves.
+        // Also without Python handlers, which would check for signals themselves.
         py.check_signals()?;
         Ok(None)
     }
@@ -181,7 +181,7 @@ impl<'a, 'py> Run<'a, 'py> {
         self.handlers.call_method1(intern!(handler.py(), "lives"), (handler,))?.is_truthy()
     }
 
-    /// Leaves what is left to the next poll.
+    /// Leaves the remaining handlers to the next poll.
     #[cold]
     fn put_down(&self) -> PyResult<()> {
         if self.index == self.found.len() {

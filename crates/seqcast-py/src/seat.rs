@@ -1,4 +1,4 @@
-//! A place on the bus.
+//! A seat on the bus.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, TryLockError};
@@ -19,33 +19,33 @@ use crate::doorbell::Doorbell;
 use crate::error::{Failure, OrRaise, exception};
 use crate::poll;
 
-/// How many forks of Python led to this process.
+/// The number of forks of Python that led to this process.
 static FORKS: AtomicU64 = AtomicU64::new(0);
 
-/// Tells that this process has just been forked off.
+/// Notes that this process was just forked.
 #[pyfunction]
 pub(crate) fn forked() {
     // Relaxed: the child has one thread.
     FORKS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// A seat, or that it was left.
+/// A seat, or a mark that it was left.
 pub(crate) enum Role {
     Subscriber(Box<Subscriber>),
     Publisher(Box<Publisher>),
     Left,
 }
 
-/// What a call needs while it holds the seat.
+/// The data that a call needs while it holds the seat.
 pub(crate) struct Inner {
     role: Role,
     doorbell: Option<Arc<Doorbell>>,
-    /// Of the last event that was read, and of the last that was posted.
+    /// The names of the last event that was read, and of the last that was posted.
     read: Names,
     posted: Names,
 }
 
-/// A place on the bus, for one process.
+/// A seat on the bus, for one process.
 #[pyclass(frozen, weakref, module = "seqcast._seqcast")]
 pub(crate) struct Seat {
     inner: Mutex<Inner>,
@@ -91,7 +91,7 @@ struct Outgoing<'a> {
     ttl: Option<Duration>,
 }
 
-/// Sends by what `sender` makes of a topic: two types that have no common name.
+/// Sends an event with the builder that `sender` returns for a topic: there are two types of builders.
 macro_rules! send {
     ($outgoing:expr, $sender:expr) => {{
         let Outgoing { topic, payload, key, ttl } = $outgoing;
@@ -106,7 +106,7 @@ macro_rules! send {
     }};
 }
 
-/// Returns what the publisher has reserved, if it is `id`. Another reservation is kept.
+/// Returns the publisher's reservation if it is of `id`. Another reservation is kept.
 fn reservation(publisher: &mut Publisher, id: u64) -> seqcast::Result<Option<Reservation<&mut Publisher>>> {
     match publisher.reserved()? {
         Some(reservation) if reservation.id() == id => Ok(Some(reservation)),
@@ -160,7 +160,7 @@ impl Seat {
         })
     }
 
-    /// Returns the doorbell, armed for the next sleep, unless there is news.
+    /// Returns the doorbell, armed for the next sleep, unless there are new events.
     fn armed(&self, py: Python<'_>) -> PyResult<Option<Arc<Doorbell>>> {
         self.with(py, |inner| {
             let doorbell = inner.doorbell.clone();
@@ -226,19 +226,20 @@ impl Seat {
             let payload = Tagged { type_tag, bytes: &data };
             let Some(mut reservation) = reservation(publisher, id)? else { return Err(Cause::TooLate { id }.into()) };
             let committed = send!(Outgoing { topic, payload, key: key.as_deref(), ttl }, reservation);
-            // If it is committed or too late there is nothing left to keep.
+            // After a commit, or if it is too late, there is no reservation to keep.
             reservation.keep();
             committed?;
             Ok(())
         })
     }
 
-    /// Gives a reserved id up. Returns `False` if it was not reserved any more.
+    /// Gives up a reserved id. Returns `False` if it was not reserved any more.
     fn abandon(&self, py: Python<'_>, id: u64) -> PyResult<bool> {
         self.with(py, |inner| Ok(reservation(inner.publisher()?.0, id)?.is_some()))
     }
 
-    /// Returns what comes next and `True`, or `None` and whether the next id is reserved.
+    /// Returns the next delivery and `True`, `None` and `True` at a reserved id, or `None` and `False` if there is nothing
+    /// new.
     fn next(&self, py: Python<'_>) -> PyResult<(Option<Py<PyAny>>, bool)> {
         Ok(match self.step(py)? {
             Found::Event(event) => (Some(Py::new(py, event)?.into_any()), true),
@@ -248,7 +249,7 @@ impl Seat {
         })
     }
 
-    /// Runs the handlers of all events that are there, and of `limit` events at most. Returns the number of events.
+    /// Runs the handlers of all new events, at most of `limit` events. Returns the number of events.
     ///
     /// `handlers` has the dict `table` by source and event, the method `find` that fills it, the list `progress` for a
     /// poll that ends early, and the method `notice` for what is no event. `local` is a deque of local events.
@@ -257,7 +258,7 @@ impl Seat {
         poll::poll(self, handlers, local, limit, poll::Results::Ignored).map(|polled| polled.count)
     }
 
-    /// As `poll`, but ends at a handler that returns an awaitable, and returns it, too.
+    /// Like `poll`, but ends at a handler that returns an awaitable, and also returns it.
     #[pyo3(signature = (handlers, local, limit=None, /))]
     fn poll_until_awaitable(
         &self,
@@ -269,7 +270,7 @@ impl Seat {
         Ok((polled.count, polled.awaitable))
     }
 
-    /// Makes the bell if there is none. Returns its descriptor, and why posts do not ring it, if they do not.
+    /// Makes the bell if there is none. Returns its descriptor, and the reason if posts do not ring it.
     fn open_bell(&self, py: Python<'_>) -> PyResult<(i32, Option<String>)> {
         self.check_fork(py)?;
         self.with(py, |inner| {
@@ -283,7 +284,7 @@ impl Seat {
         })
     }
 
-    /// Prepares a sleep at the bell. Returns `True` if there is something to read after all.
+    /// Prepares a sleep at the bell. Returns `True` if there is something to read already.
     fn arm(&self, py: Python<'_>, local: &Bound<'_, PyAny>) -> PyResult<bool> {
         self.check_fork(py)?;
         Ok(self.armed(py)?.is_none() || !local.is_empty()?)
@@ -312,9 +313,9 @@ impl Seat {
             if left.is_some_and(|left| left.is_zero()) {
                 return Ok(false);
             }
-            // Without the interpreter and without the seat: other threads go on, and may post with it.
+            // Without the interpreter's lock and without the seat: other threads continue, and may post with the seat.
             let slept = py.detach(|| doorbell.sleep(left));
-            // A seat that was left meanwhile has a bell until here.
+            // If the seat was left meanwhile, its bell exists until here.
             py.detach(|| drop(doorbell));
             py.check_signals()?;
             slept.or_raise(py)?;
@@ -326,7 +327,7 @@ impl Seat {
         self.with(py, |inner| Ok(inner.subscriber()?.wait(Duration::ZERO)?))
     }
 
-    /// Reads only these from now on: `None` for all, or pairs of a source and either `None` or a list of events.
+    /// From now on, reads only these: `None` for all, or pairs of a source and either `None` or a list of events.
     fn only(&self, py: Python<'_>, scopes: Option<Vec<(String, Option<Vec<String>>)>>) -> PyResult<()> {
         let scope = |(source, events): (String, Option<Vec<String>>)| match events {
             Some(events) => Scope::events(source, events),
@@ -336,7 +337,7 @@ impl Seat {
         self.with(py, |inner| Ok(inner.subscriber()?.only_scopes(scopes)?))
     }
 
-    /// Changes how long a reserved id is waited for.
+    /// Changes how long the seat waits for a reserved id.
     fn set_wait_max(&self, py: Python<'_>, seconds: f64) -> PyResult<()> {
         let wait_max = duration(seconds, "wait_max")?;
         self.with(py, |inner| {
@@ -382,7 +383,7 @@ impl Seat {
         Ok(events)
     }
 
-    /// Gives the seat up as if it were dropped: it leaves, and releases what it has claimed and not run.
+    /// Ends the seat as a drop does: it leaves, and releases the unique events that it has claimed and not run.
     fn discard(&self, py: Python<'_>) -> PyResult<()> {
         let (role, doorbell) =
             self.with(py, |inner| Ok((std::mem::replace(&mut inner.role, Role::Left), inner.doorbell.take())))?;
@@ -390,7 +391,8 @@ impl Seat {
         Ok(())
     }
 
-    /// Claims a key. Returns the claim, or who holds the key for how many seconds more, or nothing if there is no room.
+    /// Claims a key. Returns the claim, or the seat that holds the key and the seconds left, or nothing if there is no
+    /// room.
     fn claim<'py>(
         &self,
         py: Python<'py>,
@@ -410,19 +412,19 @@ impl Seat {
         self.with(py, |inner| Ok(inner.publisher()?.0.renew(&Claim::from_bytes(token), ttl)?))
     }
 
-    /// Marks what a claim stands for as done for `ttl` seconds.
+    /// Completes a claim: its key stays held for `ttl` seconds.
     fn complete(&self, py: Python<'_>, token: [u8; 24], ttl: f64) -> PyResult<()> {
         let ttl = duration(ttl, "ttl")?;
         self.with(py, |inner| Ok(inner.publisher()?.0.complete(&Claim::from_bytes(token), ttl)?))
     }
 
-    /// Returns for how many seconds a claim is still held.
+    /// Returns the seconds for which a claim is still held.
     fn left(&self, py: Python<'_>, token: [u8; 24]) -> PyResult<f64> {
         let left = self.with(py, |inner| Ok(inner.publisher()?.0.left(&Claim::from_bytes(token))?))?;
         Ok(left.as_secs_f64())
     }
 
-    /// Looks at a key.
+    /// Looks up a key.
     fn held<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyDict>>> {
         let key = bytes(key, "key")?;
         let held = self.with(py, |inner| Ok(inner.publisher()?.0.held(&key)?))?;

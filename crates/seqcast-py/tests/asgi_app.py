@@ -28,7 +28,7 @@ async def answer(path):
     if command == "post":
         return str(worker.post("test", "event", rest[0]))
     if command == "seen":
-        # Nothing polls here: the loop does. It ends when the event comes.
+        # The loop polls, not this code. This ends when the event comes.
         while rest and rest[0] not in seen:
             waiter = asyncio.Event()
             waiters.add(waiter)

@@ -1,4 +1,4 @@
-"""A celery worker that has two children, given ten tasks and then ended."""
+"""A celery worker with two children. It gets ten tasks and then ends."""
 
 import os
 import threading

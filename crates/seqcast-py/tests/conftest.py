@@ -1,4 +1,4 @@
-"""Tests of the Python package. Each leaves nothing in /dev/shm and no child behind."""
+"""Tests of the Python package. Each leaves nothing in /dev/shm and no child processes."""
 
 import itertools
 import os
@@ -12,7 +12,7 @@ from processes import reap
 
 NUMBERS = itertools.count()
 
-# Ctrl-C as Python has it, also where a shell has started the tests in the background.
+# Python's own handling of Ctrl-C, also if a shell has started the tests in the background.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -30,7 +30,7 @@ def nothing_is_left():
 
 @pytest.fixture
 def name():
-    """A name for a bus, which is removed at the end."""
+    """Returns a name for a bus, which is removed at the end."""
     name = f"test-python-{os.getpid()}-{next(NUMBERS)}"
     yield name
     try:

@@ -1,4 +1,4 @@
-"""Children of tests, and waiting for what they do."""
+"""Child processes of tests, and waiting for them."""
 
 import os
 import pickle
@@ -13,7 +13,7 @@ CHILDREN = []
 
 
 class Child:
-    """A forked child that runs a function. What it returns or raises is `result()`."""
+    """A forked child that runs a function. `result()` returns its result or raises its exception."""
 
     def __init__(self, function, *args):
         read, write = os.pipe()
@@ -54,7 +54,7 @@ class Child:
 
 
 def reap():
-    """End children that a test has left. Returns their pids."""
+    """End children that a test has left. Return their pids."""
     left = list(CHILDREN)
     for child in left:
         child.kill()
@@ -63,12 +63,12 @@ def reap():
 
 
 def in_child(function, *args):
-    """What `function` returns in a forked child."""
+    """Return the result of `function` in a forked child."""
     return Child(function, *args).result()
 
 
 def eventually(condition, what="it"):
-    """Wait until `condition` is true. A test fails that waits too long."""
+    """Wait until `condition` is true. The test fails after too long a wait."""
     end = time.monotonic() + LONG
     while not (found := condition()):
         assert time.monotonic() < end, f"{what} did not come"
@@ -77,7 +77,7 @@ def eventually(condition, what="it"):
 
 
 def run_python(code, *args, check=True, **options):
-    """Run a program in an interpreter of its own."""
+    """Run a program in a separate interpreter."""
     run = subprocess.run(
         [sys.executable, "-c", code, *map(str, args)], capture_output=True, text=True, timeout=LONG, **options
     )

@@ -36,7 +36,7 @@ class Server:
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]),
             "PYTHONDONTWRITEBYTECODE": "1",
-            # gunicorn has a socket there.
+            # gunicorn puts a socket there.
             "HOME": str(folder),
             **environment,
         }
@@ -76,7 +76,7 @@ class Server:
                 time.sleep(0.02)
 
     def get(self, path):
-        """The text of an answer."""
+        """Return the text of an answer."""
         connection = Connection(self.socket)
         try:
             connection.request("GET", path, headers={"Connection": "close"})
@@ -88,7 +88,7 @@ class Server:
             connection.close()
 
     def workers(self, count, path="/ready"):
-        """What `path` answers in each worker, by the worker's pid, which comes first in every answer."""
+        """Return the answer for `path` of each worker, by the worker's pid, which comes first in every answer."""
         found = {}
         end = time.monotonic() + LONG
         while len(found) < count:

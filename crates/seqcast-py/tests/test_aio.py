@@ -23,7 +23,7 @@ LOOPS = [asyncio.new_event_loop] + ([uvloop.new_event_loop] if uvloop else [])
 
 @pytest.fixture(params=LOOPS, ids=lambda make: make.__module__.partition(".")[0])
 def run(request):
-    """Runs a coroutine function on a loop of its own, in time and without a thread."""
+    """Runs a coroutine function on its own loop, with a time limit and without a thread."""
 
     def run(function, *args):
         loop = request.param()
@@ -242,7 +242,7 @@ def test_g12_a_fork_under_a_loop(bus, run):
                     await worker.wait()
                     return (await worker.next()).event
 
-                # Each process has a loop of its own.
+                # Each process has its own loop.
                 asyncio.events._set_running_loop(None)
                 loop = asyncio.new_event_loop()
                 return loop.run_until_complete(asyncio.wait_for(in_child(), LONG))
@@ -276,7 +276,7 @@ def test_lifespan(bus, run):
         assert await answers.get() == {"type": "lifespan.shutdown.complete"}
         await task
         assert bus.stats()["workers"] == []
-        # One that cannot join says why.
+        # A worker that cannot join says why.
         await requests.put({"type": "lifespan.startup"})
         await application({"type": "lifespan"}, requests.get, answers.put)
         assert (await answers.get())["type"] == "lifespan.startup.failed"

@@ -1,4 +1,4 @@
-"""Buses: names, options, sizes, what goes wrong."""
+"""Buses: names, options, sizes, errors."""
 
 import os
 import pickle

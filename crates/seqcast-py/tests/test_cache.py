@@ -69,7 +69,7 @@ def test_a_child_keeps_no_entry_that_was_deleted_around_the_fork(bus):
     cache = seqcast.shared_cache("users", bus=bus)
     cache.update(a=1, b=2)
     with seqcast.Publisher(bus) as other:
-        # Not read by this process before the fork.
+        # This process has not read it before the fork.
         other.post("cache/users", "delete", "a")
         read, write = os.pipe()
 
@@ -93,7 +93,7 @@ def test_a_value_that_was_deleted_while_it_was_loaded_is_not_kept(bus):
 
             def load(message=message):
                 other.post("cache/users", *message)
-                # Also if another read of this process hears of it meanwhile.
+                # Also if another read in this process handles the deletion meanwhile.
                 assert "a" not in cache
                 return "old"
 
@@ -176,7 +176,7 @@ def test_g1_a_read_after_a_deletion_finds_no_older_value_in_any_thread(bus):
             if number % 2:
                 cache.invalidate("n")
             else:
-                # As another process does it.
+                # Like another process.
                 other.post("cache/numbers", "delete", "n")
             deleted = number
     stop.set()

@@ -1,4 +1,4 @@
-"""Docstrings: everything public has one, and their examples run."""
+"""Docstrings: all public names have one, and the examples run."""
 
 import doctest
 import importlib

@@ -1,4 +1,4 @@
-"""The example ends well."""
+"""The example succeeds."""
 
 import pathlib
 import re

@@ -47,7 +47,7 @@ def test_g4_a_child_reads_from_where_the_bus_was_at_the_fork(bus, worker, other)
     assert child.result() == ["after the fork, before the child has joined"]
     os.close(read)
     os.close(write)
-    # A worker that is made in the child begins there.
+    # A worker that is created in the child begins there.
     worker.post("s", "before")
     assert in_child(lambda: [event.event for event in seqcast.Worker(bus, announce=False).events(timeout=0)]) == []
 
@@ -61,7 +61,7 @@ def test_what_is_the_parents_stays_the_parents(bus, worker):
         left = worker.poll()
         with pytest.raises(seqcast.ForkedError):
             reservation.commit("s", "e")
-        # A claim may be released by any process.
+        # Any process may release a claim.
         return left, claim.release()
 
     assert in_child(child) == (0, True)

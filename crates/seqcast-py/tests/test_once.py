@@ -153,7 +153,7 @@ def test_a_job_that_lost_its_claim_is_told(bus, caplog):
     @seqcast.run_once("job", ttl=60, lease=0.02, bus=bus)
     def job():
         publisher = bus._publisher
-        # As if this process had been stopped for longer than the lease.
+        # This simulates that the process was stopped for longer than the lease.
         held = publisher.held("job")
         assert held is not None
         time.sleep(0.2)

@@ -1,4 +1,4 @@
-"""What is installed."""
+"""The installed files."""
 
 import importlib.metadata
 import pathlib
@@ -44,7 +44,7 @@ def test_the_examples_of_the_readme_are_python():
         blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
         assert blocks
         for block in blocks:
-            # Code with `await` outside of a function is for a reader only.
+            # Code with `await` outside a function only serves the reader.
             source = "\n".join("    " + line for line in block.splitlines())
             compile(f"async def block():\n{source}\n", page, "exec")
 

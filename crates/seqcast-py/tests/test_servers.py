@@ -70,7 +70,7 @@ def test_gunicorn(gunicorn, name, value, arguments, environment):
         assert set(server.workers(3, "/get/a").values()) == {"3"}
     assert server.process.returncode == 0, server.log.read_text()
     assert "Traceback" not in server.log.read_text() and "Error" not in server.log.read_text()
-    # Those that were asked to end have left in order. The seat of the one that was killed was taken over, or is there.
+    # The workers that were asked to end have left in order. The killed worker's seat was taken over, or is still there.
     assert len(dead_seats(name)) <= 2
 
 

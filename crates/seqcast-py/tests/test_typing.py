@@ -82,7 +82,7 @@ seqcast.aio.Worker("name", label=7)
 @pytest.fixture
 def mypy(tmp_path):
     def run(*arguments):
-        # Elsewhere: mypy takes the files of its folder for the user's own.
+        # In another folder, because mypy treats files in its own folder as the user's.
         return subprocess.run([sys.executable, "-m", *arguments], capture_output=True, text=True, cwd=tmp_path)
 
     return run

@@ -1,4 +1,4 @@
-"""Waiting: what ends it, and what goes on meanwhile."""
+"""Waiting: what ends a wait, and what runs meanwhile."""
 
 import os
 import select
@@ -22,7 +22,7 @@ def test_a_post_of_another_process_ends_a_wait(bus, worker):
 
     def post():
         with seqcast.Worker(bus, announce=False) as mine:
-            # The parent sleeps at its bell by then, or the event is there before: both end the wait.
+            # Either the parent sleeps at its bell by now, or the event comes first. Both end the wait.
             time.sleep(0.05)
             return mine.post("s", "e")
 
@@ -81,7 +81,7 @@ def test_ctrl_c_ends_a_wait_at_once(worker):
             signal.setitimer(signal.ITIMER_REAL, 0.05)
             with pytest.raises(Stop):
                 worker.wait(timeout)
-        # One whose handler does not raise goes on.
+        # A wait continues if the signal's handler does not raise.
         signal.signal(signal.SIGALRM, lambda number, frame: worker.post("s", "e"))
         signal.setitimer(signal.ITIMER_REAL, 0.05)
         assert worker.wait(LONG) and worker.next().event == "e"

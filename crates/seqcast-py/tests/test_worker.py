@@ -13,7 +13,7 @@ from processes import run_python
 
 @pytest.fixture
 def unraisable(monkeypatch):
-    """What has come to sys.unraisablehook."""
+    """Returns the exceptions that sys.unraisablehook got."""
     found = []
     monkeypatch.setattr(sys, "unraisablehook", lambda args: found.append((type(args.exc_value), args.object)))
     return found

@@ -1,4 +1,4 @@
-"""An application for gunicorn, whose objects are made when the module is imported: in the master, with --preload."""
+"""An application for gunicorn. Its objects are created when the module is imported: in the master, with --preload."""
 
 import os
 

@@ -5,11 +5,11 @@ process waits for another.
 
 >>> import seqcast
 >>> bus = seqcast.Bus.anonymous()           # seqcast.Bus("my-server"), for processes that are not forked
->>> worker = seqcast.Worker(bus)            # joins when it is first used, in each process for itself
+>>> worker = seqcast.Worker(bus)            # joins when it is first used, separately in each process
 >>> @worker.on("cache", "stale")
 ... def forget(event: seqcast.Event) -> None:
 ...     print("forget", event.text())
->>> worker.post("cache", "stale", "user:42")            # reaches all processes, this one too
+>>> worker.post("cache", "stale", "user:42")            # reaches all processes, including this one
 1
 >>> worker.poll()                           # on every request; or worker.wait(), worker.run(), seqcast.aio
 forget user:42

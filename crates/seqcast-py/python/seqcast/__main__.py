@@ -1,4 +1,4 @@
-"""``python -m seqcast`` is no second command: it says how to get the real one."""
+"""``python -m seqcast`` says how to get the command ``seqcast``."""
 
 import sys
 

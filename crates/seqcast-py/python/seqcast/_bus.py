@@ -21,22 +21,22 @@ Start = Union[
 
 
 def closed(what: str) -> Error:
-    """Return the error for an object that is used after its end."""
+    """Return the error for an object that is used after it was closed."""
     return make("left", 41, f"this {what} was closed before: make another one", None)
 
 
 class Bus:
-    """A bus: a segment of shared memory by which the processes of one host post events to each other.
+    """A bus: a segment of shared memory through which the processes of one host post events to each other.
 
-    It is opened when it is first used, so that an object of a module can be made anywhere. ``how`` says by what:
-    ``"open_or_create"``, ``"open"`` or ``"create"``. A forked child uses the same bus.
+    It is opened when it is first used, so a module can create it at import. ``how`` is ``"open_or_create"``,
+    ``"open"`` or ``"create"``. A forked child uses the same bus.
 
-    ``capacity`` is how many events the ring holds, ``block_size`` the bytes of the largest event in one piece,
-    ``claims`` how many unique keys are held at once, ``seats`` how many workers there are at most. They count when the
-    segment is created; an existing one keeps its own. :attr:`differences` tells that, and ``strict`` refuses it.
-    ``mode`` and ``owner`` are its rights. ``creation_timeout`` is how many seconds to wait for another process that is
-    creating it. With ``dump`` it is a part of core dumps. With ``unlink`` the last process that leaves removes the
-    name.
+    ``capacity`` is the number of events that the ring holds, ``block_size`` the bytes of the largest event in one
+    piece, ``claims`` the number of unique keys that can be held at the same time, and ``seats`` the largest number of
+    workers. They apply when the segment is created. An existing segment keeps its own values: :attr:`differences`
+    lists them, and with ``strict`` opening fails. ``mode`` and ``owner`` are the permissions. ``creation_timeout`` is
+    the number of seconds to wait for another process that is creating the segment. With ``dump``, core dumps contain
+    the segment. With ``unlink``, the last process that leaves removes the name.
 
     >>> import os, seqcast
     >>> with seqcast.Bus(f"doc-bus-{os.getpid()}", capacity=1024, unlink=True) as bus:
@@ -89,7 +89,7 @@ class Bus:
         self._closed = False
         self._lock = threading.Lock()
         self._position_at_fork: Optional[str] = None
-        # What the package itself uses on this bus: the seat of its caches, and one to claim jobs.
+        # The package's own seats on this bus: one for its caches, and one to claim jobs.
         self._reader: Any = None
         self._publisher: Any = None
         _fork.register(self)
@@ -104,7 +104,7 @@ class Bus:
         seats: Optional[int] = None,
         dump: bool = False,
     ) -> Bus:
-        """Make a bus without a name, at once: for this process and the processes that it forks.
+        """Create a bus without a name now, for this process and the processes that it forks.
 
         >>> import seqcast
         >>> with seqcast.Bus.anonymous(capacity=64) as bus:
@@ -124,7 +124,7 @@ class Bus:
         return bus
 
     def open(self) -> Bus:
-        """Open the bus now, if it is not open yet. Returns it."""
+        """Open the bus now, if it is not open yet. Return it."""
         self._opened()
         return self
 
@@ -145,7 +145,7 @@ class Bus:
             return self._native
 
     def close(self) -> None:
-        """Give the handle up. Workers and publishers that have joined stay joined."""
+        """Close the handle. Workers and publishers that have joined stay joined."""
         with self._lock:
             self._closed = True
             native, self._native = self._native, None
@@ -153,7 +153,7 @@ class Bus:
             native.close(self._unlink)
 
     def __del__(self) -> None:
-        # A bus that is dropped does what `unlink` promises, too.
+        # `unlink` also applies to a bus that is dropped.
         if getattr(self, "_native", None) is not None:
             self._at_exit()
 
@@ -170,22 +170,22 @@ class Bus:
 
     @property
     def name(self) -> str:
-        """The name, with its slash, as under ``/dev/shm``. An anonymous bus has one that no process can open."""
+        """The name, with its slash, as under ``/dev/shm``. No process can open the name of an anonymous bus."""
         return self._opened().name
 
     @property
     def id(self) -> str:
-        """The identity: 32 hexadecimal digits, others for each segment that is ever created."""
+        """The identity: 32 hexadecimal digits. Each segment that is created has a different one."""
         return self._opened().id
 
     @property
     def next_id(self) -> int:
-        """The id of the event that is posted next."""
+        """The id of the next event that is posted."""
         return self._opened().next_id
 
     @property
     def capacity(self) -> int:
-        """How many events the ring holds."""
+        """The number of events that the ring holds."""
         return self._opened().capacity
 
     @property
@@ -200,15 +200,15 @@ class Bus:
 
     @property
     def differences(self) -> list[str]:
-        """What was asked for and the existing segment does not have, such as ``capacity is 1024, not 4096``."""
+        """The options that the existing segment does not have, such as ``capacity is 1024, not 4096``."""
         return self._opened().differences
 
     def is_current(self) -> bool:
-        """Return ``True`` if the name still leads to this segment, and was not unlinked since."""
+        """Return ``True`` if the name still leads to this segment."""
         return self._opened().is_current()
 
     def stats(self) -> dict[str, Any]:
-        """Return all figures of the bus by name, and under ``workers`` those of each seat.
+        """Return all figures of the bus by name, and under ``workers`` the figures of each seat.
 
         >>> import seqcast
         >>> with seqcast.Bus.anonymous() as bus, seqcast.Worker(bus, label="web") as worker:
@@ -218,7 +218,7 @@ class Bus:
         return self._opened().stats()
 
     def unlink(self) -> None:
-        """Remove the name. Processes that have the bus open go on; no other can open it any more."""
+        """Remove the name. Processes that have the bus open keep using it. No other process can open it any more."""
         self._opened().unlink()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -229,7 +229,7 @@ class Bus:
     def __repr__(self) -> str:
         return f"<Bus {self._name!r}>" if self._how != "anonymous" else "<anonymous Bus>"
 
-    # Forks and the end
+    # Forks and exit
 
     def _before_fork(self) -> None:
         native = self._native
@@ -247,7 +247,7 @@ class Bus:
         self._lock = threading.Lock()
 
     def _at_exit(self) -> None:
-        # A name that cannot be removed, or a kernel that gives no proof: there is nobody left to tell.
+        # The name cannot be removed, or the kernel gives no proof. No caller is left to get the error.
         try:
             self.close()
         except Error as error:

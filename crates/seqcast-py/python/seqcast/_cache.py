@@ -25,18 +25,18 @@ _CLEAR = "clear"
 
 
 class _Reader(Worker):
-    """The seat by which the caches of one bus hear of each other."""
+    """The seat through which the caches of one bus get each other's deletions."""
 
     def __init__(self, bus: Bus) -> None:
         self.caches: weakref.WeakSet[SharedCache[Any]] = weakref.WeakSet()
         self.lock = threading.RLock()
-        # Whether the entries are as the bus was at the last fork.
+        # True if the entries are from before the last fork.
         self._is_as_forked = False
         super().__init__(bus, label="cache", announce=False)
         self.on_notice(self._on_notice)
 
     def _on_notice(self, notice: Notice) -> None:
-        # What was deleted is not known.
+        # The deleted keys are not known.
         self.forget_all()
 
     def forget_all(self) -> None:
@@ -46,7 +46,7 @@ class _Reader(Worker):
 
     def _take(self, bus: _seqcast.Bus) -> Seat:
         if not (self._is_as_forked and self.bus._position_at_fork is not None):
-            # There may have been deletions that this process has not heard of.
+            # This process may have missed deletions.
             self.forget_all()
         self._is_as_forked = False
         return super()._take(bus)
@@ -92,14 +92,14 @@ class SharedCache(MutableMapping[str, V], Generic[V]):
     """A dict of this process whose deletions reach the caches of the same name in all processes of the bus.
 
     Storing a value is local. ``del``, :meth:`pop`, :meth:`invalidate` and :meth:`clear` reach all processes: a read
-    that begins after they have returned finds no older value, in any of them. A process that was too slow to hear of
-    each deletion begins with an empty cache again.
+    that begins after they have returned finds no older value, in any process. If a process was too slow and has missed
+    deletions, it starts again with an empty cache.
 
-    ``maxsize`` is how many entries are kept: those that were used last. ``ttl`` is for how many seconds. Values are
-    kept by reference, and any number of threads may use the cache.
+    The cache keeps the ``maxsize`` entries that were used last, each for ``ttl`` seconds. Values are kept by
+    reference. Any number of threads may use the cache.
 
-    Read a value that another process may change with :meth:`get_or_load`: it does not keep what was deleted while it
-    was being loaded.
+    If another process may change a value, read it with :meth:`get_or_load`, which does not keep a value that was
+    deleted while it was being loaded.
 
     >>> import seqcast
     >>> with seqcast.Bus.anonymous() as bus:
@@ -127,7 +127,7 @@ class SharedCache(MutableMapping[str, V], Generic[V]):
         self._source = f"cache/{name}"
         self._maxsize = maxsize
         self._ttl = ttl
-        # The value, and when it ends.
+        # The value, and the time at which it ends.
         self._entries: OrderedDict[str, tuple[V, float]] = OrderedDict()
         self._loads: dict[str, list[_Load]] = {}
         self._reader = _reader_of(default_bus() if bus is None else Bus(bus) if isinstance(bus, str) else bus)
@@ -135,7 +135,7 @@ class SharedCache(MutableMapping[str, V], Generic[V]):
         self._reader.on(self._source, _DELETE, weak=True)(self._on_delete)
         self._reader.on(self._source, _CLEAR, weak=True)(self._on_clear)
 
-    # What is heard
+    # Deletions by other caches
 
     def _on_delete(self, event: Event) -> None:
         self._forget(event.text())
@@ -192,9 +192,9 @@ class SharedCache(MutableMapping[str, V], Generic[V]):
             return isinstance(key, str) and self._found(key) is not None
 
     def get_or_load(self, key: str, load: Callable[[], V], /) -> V:
-        """Return the value, or load and keep it.
+        """Return the value, or load it and keep it.
 
-        If the key is deleted by any process while ``load`` runs, what it returns is returned here and not kept.
+        If any process deletes the key while ``load`` runs, the loaded value is returned but not kept.
         """
         with self._reader.lock:
             entry = self._found(key)
@@ -209,7 +209,7 @@ class SharedCache(MutableMapping[str, V], Generic[V]):
         return self._keep(key, loading, value)
 
     async def get_or_load_async(self, key: str, load: Callable[[], Awaitable[V]], /) -> V:
-        """Do as :meth:`get_or_load`, with a coroutine function.
+        """Like :meth:`get_or_load`, with a coroutine function.
 
         >>> import asyncio, seqcast
         >>> async def main() -> None:
@@ -239,7 +239,7 @@ class SharedCache(MutableMapping[str, V], Generic[V]):
         return loading
 
     def _end(self, key: str, loading: _Load) -> bool:
-        """Return ``False`` if a fork has forgotten the load."""
+        """Return ``False`` if a fork has discarded the load."""
         loads = self._loads.get(key)
         if loads is None or loading not in loads:
             return False
@@ -269,14 +269,14 @@ class SharedCache(MutableMapping[str, V], Generic[V]):
         if not isinstance(key, str):
             raise TypeError(f"keys are str, not {type(key).__name__}")
         with self._reader.lock:
-            # What was deleted before must not be deleted after.
+            # First handle earlier deletions, so that they do not delete this value.
             self._reader.poll()
             self._store(key, value)
 
     # Deleting
 
     def invalidate(self, key: str) -> None:
-        """Delete a value in all processes. It need not be there."""
+        """Delete a value in all processes. The key need not exist."""
         with self._reader.lock:
             self._reader.post(self._source, _DELETE, key)
             self._forget(key)
@@ -291,7 +291,7 @@ class SharedCache(MutableMapping[str, V], Generic[V]):
     def pop(self, key: str, default: Union[V, D], /) -> Union[V, D]: ...
 
     def pop(self, key: str, /, *default: Any) -> Any:
-        """Return the value and delete it in all processes, also if it is not here."""
+        """Return the value, and delete the key in all processes, even if this one does not have it."""
         with self._reader.lock:
             entry = self._found(key)
             self.invalidate(key)
@@ -322,7 +322,7 @@ class SharedCache(MutableMapping[str, V], Generic[V]):
     def __repr__(self) -> str:
         return f"<SharedCache {self.name!r} of {len(self._entries)} entries>"
 
-    # A cache is itself and equal to no other, so that it can be held weakly.
+    # Compared by identity, so that a cache can be held weakly.
     __hash__ = object.__hash__
 
     def __eq__(self, other: object) -> bool:
@@ -336,7 +336,7 @@ def shared_cache(
     maxsize: Optional[int] = None,
     ttl: Optional[float] = None,
 ) -> SharedCache[Any]:
-    """Make a cache of this process whose deletions reach all processes: see :class:`SharedCache`.
+    """Create a cache of this process whose deletions reach all processes: see :class:`SharedCache`.
 
     >>> import seqcast
     >>> with seqcast.Bus.anonymous() as bus:

@@ -1,4 +1,4 @@
-"""Claims: the right to do what a key stands for."""
+"""Claims: a process claims a key, and others cannot until the claim ends."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class Claim:
     """The outcome of a claim. It is true if the claim was won.
 
-    As a context manager it is released at the end of the block, so that another process can win the key. Otherwise the
-    key is held until the ttl ends, or until :meth:`release`.
+    A context manager releases the claim at the end of the block, so that another process can win the key. Otherwise
+    the key is held until the ttl ends, or until :meth:`release`.
 
     >>> import seqcast
     >>> with seqcast.Bus.anonymous() as bus, seqcast.Worker(bus) as worker, seqcast.Worker(bus) as other:
@@ -66,15 +66,15 @@ class Claim:
 
     @property
     def left(self) -> float:
-        """For how many seconds the key is still held by this claim; 0 if the claim has ended or was not won."""
+        """The seconds for which this claim still holds the key; 0 if the claim has ended or was not won."""
         if self.token is None:
             return 0.0
         return self._publisher._with_seat(lambda seat, token: seat.left(token), self.token)
 
     def renew(self, ttl: Optional[float] = None) -> None:
-        """Hold the key for ``ttl`` seconds from now on, or for as long as it was claimed.
+        """Hold the key for ``ttl`` seconds from now on. The default is the ttl of the claim.
 
-        Raises :class:`ClaimLostError` if the claim has ended, and says who holds the key now: stop what it stands for.
+        Raises :class:`ClaimLostError` if the claim has ended: stop the work. Its text says which process holds the key.
 
         >>> import seqcast
         >>> with seqcast.Bus.anonymous() as bus, seqcast.Publisher(bus) as publisher:
@@ -87,7 +87,7 @@ class Claim:
         self._publisher._with_seat(lambda seat, token: seat.renew(token, self.ttl if ttl is None else ttl), token)
 
     def complete(self, ttl: float) -> None:
-        """Mark what the claim stands for as done: the key is held for ``ttl`` seconds, also if this process ends.
+        """Complete the claim when the work is done: the key is held for ``ttl`` seconds, even if this process ends.
 
         Raises :class:`ClaimLostError` if the claim has ended.
 
@@ -107,7 +107,7 @@ class Claim:
         return self.token
 
     def release(self) -> bool:
-        """End the claim. Return ``False`` if it was not won or has ended already."""
+        """End the claim. Return ``False`` if it was not won or has already ended."""
         return self.token is not None and self._publisher.release(self.token)
 
     def __enter__(self) -> Claim:
@@ -126,7 +126,7 @@ class Claim:
             if error is None:
                 raise
 
-    # Without the key, which may contain what is not for logs.
+    # Without the key, which may be secret.
     def __repr__(self) -> str:
         if self.won:
             return "<Claim, won>"
@@ -135,7 +135,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Held:
-    """A key that is held, as :meth:`Publisher.held` sees it."""
+    """A key that is held, as returned by :meth:`Publisher.held`."""
 
     seat: int
     """The seat that won it."""

@@ -1,4 +1,4 @@
-"""Codecs: how values become the bytes of an event, and how they are read again."""
+"""Codecs: encode values as the bytes of an event, and decode them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ._seqcast import Event
 
 
 class Codec(Protocol):
-    """What makes bytes of values and values of bytes: any object with these two methods.
+    """A codec encodes values as bytes and decodes them. Any object with these two methods is one.
 
     A codec that unpickles would run code that other processes choose. Use one only if no other user can write to the
     segment.
@@ -81,7 +81,7 @@ def decode(codec: Codec, event: Event) -> Any:
     try:
         return codec.decode(event.data)
     except Exception as error:
-        # Without the error itself, which may contain the payload.
+        # Without the error's text, which may contain the payload.
         name, size = type(error).__name__, len(event.data)
         text = f"the {size} bytes of event {event.id} ({event.source}/{event.event}) are no value of {codec!r}: {name}"
         raise DecodeError(text) from None

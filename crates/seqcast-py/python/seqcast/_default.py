@@ -1,4 +1,4 @@
-"""The bus of a program that names none."""
+"""The default bus of a program."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _lock = threading.Lock()
 
 
 def configure(name: str, **options: Any) -> Bus:
-    """Choose the bus of this program, for what is not given another one. ``options`` are those of :class:`Bus`.
+    """Choose the default bus of this program. ``options`` are those of :class:`Bus`.
 
-    Call it once, before the bus is used. Without it, the environment variable ``SEQCAST_BUS`` is the name, and without
-    that ``python-UID``: one bus for all programs of a user.
+    Call it once, before the bus is used. Without this call, the name is the environment variable ``SEQCAST_BUS``, or
+    ``python-UID`` if that is not set: one bus for all programs of a user.
 
     >>> import seqcast
     >>> seqcast.configure("doc-configure", capacity=1024)
@@ -48,7 +48,7 @@ def publisher_of(bus: Optional[Bus]) -> Publisher:
     bus = default_bus() if bus is None else bus
     publisher = bus._publisher
     if publisher is None:
-        # Two threads at once make two, and one of them is dropped.
+        # If two threads create one at the same time, one of the two is dropped.
         publisher = bus._publisher = Publisher(bus, label="python")
     assert isinstance(publisher, Publisher)
     return publisher

@@ -1,4 +1,4 @@
-"""What can go wrong, as exceptions."""
+"""The exceptions."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Error(Exception):
 
 
 class ForkedError(Error):
-    """A seat was taken before this process was forked off, and cannot be used in it.
+    """The seat was taken before this process was forked, and cannot be used in it.
 
-    Objects of this package join again by themselves in a forked child, so that this is seen only by code that holds a
-    :class:`Claim` or a :class:`Reservation` over a fork.
+    In a forked child, objects of this package join again on their own. Only code that holds a :class:`Claim` or a
+    :class:`Reservation` over a fork gets this error.
     """
 
 
@@ -51,11 +51,11 @@ class NoSeatError(Error):
 
 
 class OptionError(Error, ValueError):
-    """A name, an option or an argument is outside what is possible."""
+    """A name, an option or an argument is not allowed."""
 
 
 class TooLargeError(Error, ValueError):
-    """A payload does not fit. The text has its size and the largest possible one."""
+    """A payload does not fit. The text says its size and the largest possible size."""
 
 
 class TooLateError(Error):
@@ -67,11 +67,11 @@ class ClaimLostError(Error):
 
 
 class OtherBusError(Error):
-    """A position is one of another bus: the segment of this name was created again since."""
+    """The position belongs to another bus: the segment with this name has been created again since."""
 
 
 class DecodeError(Error, ValueError):
-    """A payload is not what a codec expects. The text does not contain the payload.
+    """A codec cannot decode the payload. The text does not contain the payload.
 
     >>> import seqcast
     >>> with seqcast.Bus.anonymous() as bus, seqcast.Worker(bus) as worker:
@@ -106,7 +106,7 @@ _CLASSES: dict[str, type[Error]] = {
 
 
 def make(code: str, number: int, message: str, errno: Optional[int]) -> Error:
-    """Make the exception for an error of the library."""
+    """Return the exception for an error of the library."""
     error = _CLASSES.get(code, Error)(message)
     error.code = code
     error.number = number

@@ -1,4 +1,4 @@
-"""What a worker reads that is no posted event."""
+"""Deliveries other than posted events."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ._seqcast import Event
 
 
 class LocalEvent(Event):
-    """An event of this process alone, posted by ``post_local``. It carries an object by reference.
+    """An event only for this process, posted by ``post_local``. It carries an object by reference.
 
     >>> import seqcast
     >>> with seqcast.Bus.anonymous() as bus, seqcast.Worker(bus) as worker:
@@ -23,7 +23,7 @@ class LocalEvent(Event):
     __slots__ = ("value",)
 
     value: Any
-    """The object that was posted. ``text``, ``json`` and ``decode`` return it, too."""
+    """The object that was posted. ``text``, ``json`` and ``decode`` also return it."""
 
     def __new__(cls, source: str, event: str, value: Any = None) -> LocalEvent:
         self = super().__new__(cls, source, event)
@@ -33,17 +33,17 @@ class LocalEvent(Event):
 
 @dataclass(frozen=True)
 class Lagged:
-    """Events were overwritten before this worker read them. What is built from events must be built again."""
+    """Events were overwritten before this worker read them. State that is built from events must be rebuilt."""
 
     first: int
-    """The first of their ids."""
+    """The first missed id."""
     missed: int
-    """How many there are."""
+    """The number of missed events."""
 
 
 @dataclass(frozen=True)
 class Undecided:
-    """A unique event that this worker did not run, since it cannot be known if another process has run it."""
+    """A unique event that this worker did not run, because it is unknown if another process has run it."""
 
     id: int
     """The event's id."""
@@ -53,7 +53,7 @@ class Undecided:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """What is at an id was not written by seqcast, and was left out."""
+    """The content at an id was not written by seqcast, and was skipped."""
 
     id: int
     """The id."""

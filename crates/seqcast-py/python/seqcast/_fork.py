@@ -1,4 +1,4 @@
-"""What happens to objects of this package when the process forks, and when it ends.
+"""What objects of this package do when the process forks, and when it ends.
 
 A seat belongs to the process that took it. Objects that were made before a fork join again in the child when they are
 first used there, and read from where the parent's bus was at the fork.
@@ -16,7 +16,7 @@ from . import _seqcast
 
 
 class Object(Protocol):
-    """An object that is told of forks and of the end."""
+    """An object that is notified of forks and of the exit."""
 
     def _before_fork(self) -> None: ...
 
@@ -31,13 +31,13 @@ class Object(Protocol):
 _objects: dict[int, weakref.ref[Any]] = {}
 
 forks = 0
-"""How many forks led to this process."""
+"""The number of forks that led to this process."""
 
 _exit_pid: Optional[int] = None
 
 
 def register(obj: Object) -> None:
-    """Tell ``obj`` of forks and of the end."""
+    """Notify ``obj`` of forks and of the exit."""
     key = id(obj)
 
     def forget(_: weakref.ref[Any], key: int = key) -> None:
@@ -100,6 +100,6 @@ def _at_celerys_exit(**_: Any) -> None:
 def _at_exit(pid: int) -> None:
     if pid != os.getpid():
         return
-    # What was made last leaves first, so that a worker leaves before its bus is closed.
+    # In reverse order of creation, so that a worker leaves before its bus is closed.
     for obj in reversed(_living()):
         obj._at_exit()

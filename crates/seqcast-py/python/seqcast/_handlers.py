@@ -1,4 +1,4 @@
-"""The handlers of a worker. They are Python's alone, so that the garbage collector sees them."""
+"""The handlers of a worker. They are Python objects only, so that the garbage collector sees them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Scopes = Optional[list[tuple[str, Optional[list[str]]]]]
 
 
 class _Weak:
-    """A handler that is held weakly. It is called as if it were the handler."""
+    """A weak reference to a handler. Calling it calls the handler."""
 
     __slots__ = ("ref",)
 
@@ -65,7 +65,7 @@ class _Entry:
 
 
 class Handlers:
-    """What the extension module asks for handlers: see ``poll.rs``."""
+    """The handlers as the extension module uses them: see ``poll.rs``."""
 
     __slots__ = ("__weakref__", "_entries", "is_changed", "notices", "progress", "table", "version")
 
@@ -75,7 +75,7 @@ class Handlers:
         self.progress: list[Any] = []
         self.version = 0
         self.is_changed = True
-        """Set if the seat's filter is not that of the handlers."""
+        """``True`` if the seat's filter does not match the handlers."""
         self.notices: tuple[Callable[[Notice], object], ...] = ()
 
     def __bool__(self) -> bool:
@@ -100,7 +100,7 @@ class Handlers:
         return self._keep(lambda entry: not entry.is_of(handler))
 
     def lives(self, handler: Any) -> bool:
-        """Return ``True`` if a handler that was found before is registered still."""
+        """Return ``True`` if a handler that was found before is still registered."""
         return any(entry.handler is handler for entry in self._entries)
 
     def _keep(self, is_kept: Callable[[_Entry], bool]) -> bool:
@@ -128,13 +128,13 @@ class Handlers:
                 self.table.clear()
             else:
                 of_source[event] = found
-            # Another thread may have registered one meanwhile.
+            # Another thread may have registered a handler meanwhile.
             if version == self.version:
                 return found
             self.table.clear()
 
     def scopes(self) -> Scopes:
-        """Return what the handlers want: ``None`` for everything."""
+        """Return the filter for the handlers: ``None`` for all events."""
         scopes: list[tuple[str, Optional[list[str]]]] = []
         for entry in self._entries:
             if entry.source is None:
@@ -143,7 +143,7 @@ class Handlers:
         return scopes
 
     def notice(self, notice: Notice) -> None:
-        """Tell of something that is no event."""
+        """Report a delivery that is not an event."""
         for handler in self.notices:
             try:
                 handler(notice)

@@ -1,4 +1,4 @@
-"""Looking at a bus from outside."""
+"""Inspection of a bus from outside."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ._bus import Start
 
 
 class Inspector:
-    """A bus that is looked at: it is mapped for reading only, and no seat is taken.
+    """An inspector of a bus. It maps the segment for reading only, and takes no seat.
 
     >>> import os, seqcast
     >>> with seqcast.Bus(f"doc-inspect-{os.getpid()}", unlink=True) as bus, seqcast.Publisher(bus) as publisher:
@@ -35,7 +35,7 @@ class Inspector:
 
     @property
     def next_id(self) -> int:
-        """The id of the event that is posted next."""
+        """The id of the next event that is posted."""
         return self._native.next_id
 
     def is_current(self) -> bool:
@@ -49,7 +49,7 @@ class Inspector:
     def tail(
         self, *, start: Start = "oldest", payloads: bool = False, patience: Optional[float] = None
     ) -> Iterator[dict[str, Any]]:
-        """Iterate over what is there: dicts with a ``kind``, which is ``"event"``, ``"gap"``, ``"void"`` and the like.
+        """Iterate over the content of the ring: dicts with a ``kind``, such as ``"event"``, ``"gap"`` or ``"void"``.
 
         It ends when there is nothing new; iterate again to go on. ``patience`` is how many seconds a reserved id is
         waited for.

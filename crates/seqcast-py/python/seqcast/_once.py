@@ -22,14 +22,14 @@ logger = logging.getLogger("seqcast")
 F = TypeVar("F", bound=Callable[..., Any])
 
 _RENEWALS = 3
-"""How often a claim is renewed in the time for which it is held."""
+"""How often a claim is renewed while it is held."""
 
 _LOOKS = 0.25
-"""The longest time, in seconds, between two looks of a process that stands by."""
+"""The longest time, in seconds, between two checks of a process that stands by."""
 
 
 class _Renewal:
-    """Renews a claim while its job runs, by a thread."""
+    """Renews a claim in a thread while its job runs."""
 
     def __init__(self, claim: Claim, lease: float, key: str) -> None:
         self._claim = claim
@@ -62,19 +62,19 @@ class _Renewal:
 
 
 class run_once:
-    """Decorate a job that many processes start, so that one of them runs it in ``ttl`` seconds.
+    """Decorate a job that many processes start, so that only one of them runs it within ``ttl`` seconds.
 
-    All other calls with the same ``key`` on the bus return ``default`` at once, in any process. The time counts from
-    the beginning of the job. While the job runs, its claim is renewed: a job may take longer than ``ttl``. If the
-    process dies, the next call of any process runs the job. With ``standby`` a call that finds the job running waits
-    until it is done, and takes it over if its process dies. If the job raises, the next call runs it again.
+    All other calls with the same ``key`` on the bus return ``default`` at once, in any process. The ttl counts from the
+    start of the job. While the job runs, its claim is renewed, so a job may take longer than ``ttl``. If the process
+    dies, the next call in any process runs the job. With ``standby``, a call that finds the job running waits until it
+    is done, and takes it over if its process dies. If the job raises, the next call runs it again.
 
-    ``lease`` is for how many seconds a process that hangs or is stopped keeps the job (``ttl``, at most 30).
+    ``lease`` is the number of seconds for which a hanging or stopped process keeps the job (``ttl``, at most 30).
     ``bus`` is a :class:`Bus` or the name of one; without it, it is :func:`default_bus`. The function may be a coroutine
     function.
 
-    A claim cannot stop a job: one that lost its claim because its process was stopped for longer than the lease, runs
-    on when the process does.
+    A claim cannot stop a job. If the process was stopped for longer than the lease, the job has lost its claim, and it
+    still runs on when the process continues.
 
     >>> import seqcast
     >>> bus = seqcast.Bus.anonymous()
@@ -134,7 +134,7 @@ class run_once:
         return publisher_of(self._bus)
 
     def _is_running(self) -> bool:
-        """Return ``True`` if a process runs the job, ``False`` if it is done or none runs it."""
+        """Return ``True`` if a process is running the job, ``False`` if it is done or no process runs it."""
         held = self._publisher().held(self.key)
         return held is not None and held.ends_with_holder
 
@@ -175,7 +175,7 @@ class run_once:
             return self.default
         began = time.monotonic()
         try:
-            # A thread also here: a loop that a job blocks renews nothing.
+            # Here too, a thread renews the claim: a loop that the job blocks could not.
             with _Renewal(claim, self.lease, self.key):
                 result = await function(*args, **kwargs)
         except BaseException:

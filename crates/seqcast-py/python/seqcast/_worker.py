@@ -33,9 +33,9 @@ R = TypeVar("R")
 
 
 class Reservation:
-    """An event id that was taken for an event still to come. Readers wait for it, for their ``wait_max`` at most.
+    """An event id that is taken for a later event. Readers wait for it, at most for their ``wait_max``.
 
-    As a context manager it is given up at the end of the block, if it was not committed.
+    A context manager gives up the id at the end of the block if it was not committed.
 
     >>> import seqcast
     >>> with seqcast.Bus.anonymous() as bus, seqcast.Worker(bus, announce=False) as worker:
@@ -73,7 +73,7 @@ class Reservation:
         self._is_open = False
 
     def abandon(self) -> bool:
-        """Give the id up. Return ``False`` if it is not reserved any more."""
+        """Give up the id. Return ``False`` if it is not reserved any more."""
         self._is_open = False
         return self._seat.abandon(self.id)
 
@@ -104,12 +104,12 @@ def _check_ttl(key: Optional[Key], ttl: Optional[float]) -> None:
 class Publisher:
     """A seat that only posts and claims.
 
-    It is taken when it is first used, by each process for itself: an object of a module works before and after a fork.
-    Threads may use it at the same time.
+    Each process takes its own seat when it first uses the object: an object of a module works before and after a
+    fork. Threads may use it at the same time.
 
-    ``bus`` is a :class:`Bus`, or the name of one. ``label`` is a name for ``seqcast top``. ``timeout`` is how many
-    seconds a unique key is held if a post does not say (2). ``codec`` makes bytes of what is posted; without one, bytes
-    and text are posted as they are.
+    ``bus`` is a :class:`Bus`, or the name of one. ``label`` is a name for ``seqcast top``. ``timeout`` is the number
+    of seconds that a unique key is held if a post sets no ttl (2). ``codec`` encodes posted values. Without one,
+    only bytes and text can be posted.
 
     >>> import seqcast
     >>> with seqcast.Bus.anonymous() as bus, seqcast.Publisher(bus, codec=seqcast.JSON) as publisher:
@@ -134,7 +134,7 @@ class Publisher:
         if not isinstance(self.bus, Bus):
             raise TypeError(f"bus must be a Bus or the name of one, not {type(bus).__name__}")
         self.codec: Optional[Codec] = codec
-        """What makes bytes of what is posted."""
+        """The codec that encodes posted values."""
         self._options = _seqcast.SeatOptions(**options)
         self._has_left = False
         self._lock = threading.Lock()
@@ -164,7 +164,7 @@ class Publisher:
         return bus.publisher(self._options)
 
     def _taken_after(self, forked: Seat) -> Seat:
-        """Take a seat in the place of one that is the parent's."""
+        """Take a seat instead of the parent's."""
         self._forget(forked)
         return self._seated()
 
@@ -173,7 +173,7 @@ class Publisher:
             self._seat = None
 
     def leave(self) -> None:
-        """Leave the bus. The seat is free for another; this object cannot be used any more."""
+        """Leave the bus and free the seat. This object cannot be used any more."""
         with self._lock:
             self._has_left = True
             seat, self._seat = self._seat, None
@@ -188,7 +188,7 @@ class Publisher:
             pass
 
     def __del__(self) -> None:
-        # Before the bus, which may be dropped next, and with `unlink` looks if it is the last.
+        # Before the bus: it may be dropped next, and with `unlink` it checks if it is the last handle.
         seat = getattr(self, "_seat", None)
         if seat is not None:
             self._seat = None
@@ -229,9 +229,9 @@ class Publisher:
         codec: Optional[Codec] = None,
         type_tag: int = 0,
     ) -> int:
-        """Post an event to all workers of all processes. Return its id, its place in the order that all see.
+        """Post an event to all workers of all processes. Return its id, its position in the common order.
 
-        ``data`` is bytes or text, or what ``codec`` encodes. With a ``key`` the event is unique: see
+        ``data`` is bytes or text, or a value that ``codec`` encodes. With a ``key`` the event is unique: see
         :meth:`post_unique`. ``type_tag`` is a number for readers that know it.
 
         >>> import seqcast
@@ -264,7 +264,7 @@ class Publisher:
         codec: Optional[Codec] = None,
         type_tag: int = 0,
     ) -> int:
-        """Post an event that one worker runs, of all that have a handler for it.
+        """Post an event that only one of the workers with a handler for it runs.
 
         Later events with the same key are not run until ``ttl`` seconds after the first worker has reached this one.
 
@@ -288,7 +288,7 @@ class Publisher:
     # Claims
 
     def _with_seat(self, run: Callable[[Seat, A], R], argument: A) -> R:
-        """Call with the seat, or in a forked child with one that is taken now."""
+        """Call with the seat. A forked child takes one of its own first."""
         seat = self._seated()
         try:
             return run(seat, argument)
@@ -298,7 +298,7 @@ class Publisher:
     def claim(self, key: Key, ttl: float, *, ends_with_holder: bool = False) -> Claim:
         """Claim a key among all processes for ``ttl`` seconds: see :class:`Claim`.
 
-        With ``ends_with_holder`` the claim ends as soon as this process does, however it ends, or leaves the bus.
+        With ``ends_with_holder``, the claim ends as soon as this process ends in any way or leaves the bus.
 
         >>> import seqcast
         >>> with seqcast.Bus.anonymous() as bus, seqcast.Publisher(bus) as one, seqcast.Publisher(bus) as two:
@@ -309,12 +309,12 @@ class Publisher:
         return Claim(self, key, ttl, ends_with_holder, claimed)
 
     def release(self, claim: Union[Claim, bytes]) -> bool:
-        """End a claim, or that of a unique event, before its ttl does. Return ``False`` if it has ended already."""
+        """End a claim before its ttl, also the claim of a unique event. Return ``False`` if it has already ended."""
         token = claim.token if isinstance(claim, Claim) else claim
         return token is not None and self._with_seat(Seat.release, token)
 
     def held(self, key: Key) -> Optional[Held]:
-        """Look at a key without claiming it. Return ``None`` if it is free.
+        """Look up a key without claiming it. Return ``None`` if it is free.
 
         >>> import seqcast
         >>> with seqcast.Bus.anonymous() as bus, seqcast.Publisher(bus, label="web") as publisher:
@@ -333,7 +333,7 @@ class Publisher:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} on {self.bus!r}>"
 
-    # Forks and the end
+    # Forks and exit
 
     def _before_fork(self) -> None:
         pass
@@ -344,11 +344,11 @@ class Publisher:
     def _after_fork_in_child(self) -> None:
         # Another thread of the parent may have held it.
         self._lock = threading.Lock()
-        # Its memory and descriptors go; the parent's seat stays.
+        # This frees its memory and descriptors. The parent's seat stays.
         self._seat = None
 
     def _at_exit(self) -> None:
-        # It can be used by other code that runs at the end, and then joins again.
+        # Other code that runs at exit can use it, and it joins again then.
         seat, self._seat = self._seat, None
         if seat is not None:
             try:
@@ -358,7 +358,7 @@ class Publisher:
 
 
 class Reader(Publisher):
-    """What :class:`seqcast.Worker` and :class:`seqcast.aio.Worker` have in common."""
+    """The common part of :class:`seqcast.Worker` and :class:`seqcast.aio.Worker`."""
 
     def __init__(
         self,
@@ -379,7 +379,7 @@ class Reader(Publisher):
         self._start: Start = start
         self._forks_at_start = _fork.forks
         self._has_bell = False
-        # Whether the seat's filter is for `next`.
+        # True if the seat's filter is for `next`.
         self._is_read = False
         self._set_up(
             bus,
@@ -396,7 +396,7 @@ class Reader(Publisher):
         start = self._start
         position = self.bus._position_at_fork
         if position is not None and self._forks_at_start != _fork.forks:
-            # What this object stands for is as the parent was at the fork.
+            # The state is the parent's at the fork.
             start = ("resume", position)
         seat = bus.subscribe(self._options, start)
         self._handlers.is_changed = True
@@ -406,14 +406,14 @@ class Reader(Publisher):
     # Handlers
 
     def on(self, source: Optional[str] = None, *events: str, weak: bool = False) -> Callable[[H], H]:
-        """Register a handler: for some events of a source, for a source, or without arguments for everything.
+        """Register a handler for some events of a source, for a source, or, without arguments, for all events.
 
-        For one event the handlers of everything run first, then those of its source, then those of the event; within
-        each, in the order of their registration. With ``weak`` the handler is held weakly: a method is called as long
-        as its object is there.
+        For each event, handlers for all events run first, then those for its source, then those for the event, and
+        within each group in the order of registration. With ``weak``, the handler is held weakly: a method is called
+        while its object exists.
 
         An exception that a handler raises goes to ``sys.unraisablehook``, and the other handlers run. ``SystemExit``,
-        ``KeyboardInterrupt`` and the like end the poll; the next one goes on after the handler.
+        ``KeyboardInterrupt`` and similar exceptions end the poll. The next poll continues after the handler.
 
         >>> import seqcast
         >>> with seqcast.Bus.anonymous() as bus, seqcast.Worker(bus) as worker:
@@ -455,10 +455,10 @@ class Reader(Publisher):
         return self._handlers.remove(handler)
 
     def on_notice(self, handler: N) -> N:
-        """Register a function that is told of what is no event.
+        """Register a function that gets deliveries other than events.
 
-        It gets a :class:`Lagged`, :class:`Undecided` or :class:`Unreadable`. Without one they are logged as warnings of
-        the logger ``seqcast``.
+        It gets a :class:`Lagged`, :class:`Undecided` or :class:`Unreadable`. Without such a function, the logger
+        ``seqcast`` logs them as warnings.
 
         >>> import seqcast
         >>> with seqcast.Bus.anonymous(capacity=8) as bus, seqcast.Worker(bus, announce=False) as worker:
@@ -473,7 +473,7 @@ class Reader(Publisher):
         return handler
 
     def only(self, *scopes: Union[str, tuple[str, str]]) -> None:
-        """Read only these from now on: sources, and pairs of a source and an event. For :meth:`next` and iteration.
+        """From now on, read only these sources and pairs of a source and an event. For :meth:`next` and iteration.
 
         >>> import seqcast
         >>> with seqcast.Bus.anonymous() as bus, seqcast.Worker(bus) as worker:
@@ -487,11 +487,11 @@ class Reader(Publisher):
 
     def _prepare_poll(self, seat: Seat) -> None:
         handlers = self._handlers
-        # Before the scopes are asked for: another thread may register a handler meanwhile.
+        # Before the scopes are read, because another thread may register a handler meanwhile.
         handlers.is_changed = False
         self._is_read = False
         try:
-            # Unique events that no handler is for are left to others.
+            # Unique events without a handler here are left to other workers.
             seat.only(handlers.scopes())
         except BaseException:
             handlers.is_changed = True
@@ -505,7 +505,7 @@ class Reader(Publisher):
     # Local events
 
     def post_local(self, source: str, event: str, value: Any = None) -> None:
-        """Post an event to this process alone. Handlers get ``value`` itself, as :attr:`LocalEvent.value`.
+        """Post an event only to this process. Handlers get ``value`` itself, as :attr:`LocalEvent.value`.
 
         >>> import seqcast
         >>> with seqcast.Bus.anonymous() as bus, seqcast.Worker(bus) as worker:
@@ -538,10 +538,10 @@ class Reader(Publisher):
         return seat, fd
 
     def fileno(self) -> int:
-        """Return a descriptor that is readable as long as there may be something to poll, for any event loop.
+        """Return a descriptor for event loops. It is readable while there may be events to poll.
 
-        When it is readable, poll and call :meth:`arm`, which returns ``True`` if there is more to poll. It is this
-        process's: a forked child asks for another one.
+        When it is readable, poll and call :meth:`arm`, which returns ``True`` if there is more to poll. It belongs to
+        this process: a forked child must get its own.
 
         >>> import select, seqcast
         >>> with seqcast.Bus.anonymous() as bus, seqcast.Worker(bus) as worker:
@@ -555,37 +555,37 @@ class Reader(Publisher):
         return self._belled()[1]
 
     def arm(self) -> bool:
-        """Prepare a sleep at the descriptor. Return ``True`` if there is something to poll after all."""
+        """Prepare to wait for the descriptor. Return ``True`` if there are events to poll already."""
         seat, _ = self._belled()
         return seat.arm(self._local)
 
-    # Where it is
+    # Position
 
     @property
     def cursor(self) -> int:
-        """The id of the next event to be read."""
+        """The id of the next event to read."""
         return self._seated().cursor
 
     @property
     def position(self) -> str:
-        """Where this worker is, to go on there with ``start=("resume", position)``, also in another process."""
+        """The position of this worker. A worker in any process continues there with ``start=("resume", position)``."""
         return self._seated().position
 
     def set_wait_max(self, seconds: float) -> None:
-        """Change how long a reserved id is waited for before it is given up for all."""
+        """Change how long this worker waits for a reserved id before it gives up the id for all workers."""
         self._seated().set_wait_max(seconds)
 
-    # Leaving, forks and the end
+    # Leaving, forks and exit
 
     def _leave_seat(self, seat: Seat) -> None:
         self._has_bell = False
         try:
-            # A thread that waits finds out.
+            # A waiting thread notices this.
             seat.ring()
             claimed = seat.leave()
         except ForkedError:
             return
-        # Unique events that this seat has taken already: no other worker runs them.
+        # Unique events that this seat has already claimed: no other worker runs them.
         for event in claimed:
             self._handlers.run(event)
 
@@ -598,16 +598,17 @@ class Reader(Publisher):
 
 
 class Worker(Reader):
-    """A place on the bus: it posts events, and runs handlers of all events in the order that all processes share.
+    """A seat on the bus: it posts events, and runs handlers for events in the order that all processes share.
 
-    It joins when it is first used, by each process for itself: an object of a module works before and after a fork, and
-    reads in the child from where the bus was at the fork. Threads may use it at the same time; one of them polls.
+    It joins when it is first used, separately in each process: an object of a module works before and after a fork. In
+    a forked child it reads from the position of the bus at the fork. Threads may use it at the same time, and one of
+    them polls.
 
     ``bus`` is a :class:`Bus`, or the name of one. ``label`` is a name for ``seqcast top``. ``start`` is where it
     begins to read: ``"now"``, ``"oldest"``, ``("at", id)``, ``("after", id)`` or ``("resume", position)``. ``codec``
-    makes bytes of what is posted. Without ``announce`` the events ``seqcast/started`` and ``seqcast/stopping`` are
-    not posted. ``timeout`` is how many seconds a unique key is held if a post does not say (2). ``wait_interval`` is
-    the time between two looks at a reserved id (0.01), ``wait_max`` how long it is waited for (0.5).
+    encodes posted values. Without ``announce``, the events ``seqcast/started`` and ``seqcast/stopping`` are not
+    posted. ``timeout`` is the number of seconds that a unique key is held if a post sets no ttl (2). ``wait_interval``
+    is the time between two checks of a reserved id (0.01), and ``wait_max`` the longest wait for it (0.5).
     ``bell_interval`` is the longest sleep of a wait and of an event loop (1).
 
     >>> import seqcast
@@ -625,10 +626,10 @@ class Worker(Reader):
             raise TypeError("a handler that is a coroutine function needs an event loop: use seqcast.aio.Worker")
 
     def poll(self, limit: Optional[int] = None) -> int:
-        """Run the handlers of everything that is there, or of ``limit`` events. Return how many events there were.
+        """Run the handlers of all new events, or of at most ``limit`` events. Return the number of events.
 
-        It never waits. With nothing new it costs less than a microsecond, so that a server can poll on every request.
-        What handlers post is delivered in the same poll. A poll inside of a poll, or while another thread polls,
+        It never waits. Without new events it takes less than a microsecond, so a server can poll on every request.
+        Events that handlers post are delivered in the same poll. A poll inside a poll, or while another thread polls,
         returns 0.
         """
         seat = self._seat
@@ -646,10 +647,10 @@ class Worker(Reader):
             return 0
 
     def wait(self, timeout: Optional[float] = None) -> bool:
-        """Sleep until there may be something to poll, for at most ``timeout`` seconds.
+        """Sleep until there may be events to poll, for at most ``timeout`` seconds.
 
-        Return ``False`` if there is not. Other threads run meanwhile. A signal whose handler raises, such as Ctrl-C,
-        ends it at once.
+        Return ``False`` if there are none. Other threads run meanwhile. A signal whose handler raises, such as Ctrl-C,
+        ends the wait at once.
 
         >>> import seqcast
         >>> with seqcast.Bus.anonymous() as bus, seqcast.Worker(bus) as worker:
@@ -678,7 +679,7 @@ class Worker(Reader):
                 return
 
     def start_thread(self) -> threading.Thread:
-        """Start a thread that waits and polls, for servers that have none to do so. It ends with :meth:`leave`.
+        """Start a thread that waits and polls, for servers without such a loop. It ends with :meth:`leave`.
 
         Handlers run in that thread. Start it in the process that serves, after the last fork.
 
@@ -700,9 +701,9 @@ class Worker(Reader):
     # Reading without handlers
 
     def next(self, timeout: Optional[float] = 0) -> Union[Event, Notice, None]:
-        """Return what comes next, or ``None`` if nothing comes for ``timeout`` seconds. ``None`` waits without end.
+        """Return the next delivery, or ``None`` if there is none for ``timeout`` seconds. ``None`` sets no limit.
 
-        It is for workers without handlers. What is no event is returned, too.
+        It is for workers without handlers. It also returns deliveries other than events.
 
         >>> import seqcast
         >>> with seqcast.Bus.anonymous() as bus, seqcast.Worker(bus, announce=False) as worker:
@@ -731,9 +732,9 @@ class Worker(Reader):
                 return None
 
     def events(self, timeout: Optional[float] = None) -> Iterator[Event]:
-        """Iterate over events, until none comes for ``timeout`` seconds, or without end.
+        """Iterate over events, until none comes for ``timeout`` seconds, or without a limit.
 
-        What is no event goes to :meth:`on_notice`. It ends when the worker leaves.
+        Other deliveries go to :meth:`on_notice`. The iteration ends when the worker leaves.
 
         >>> import seqcast
         >>> with seqcast.Bus.anonymous() as bus, seqcast.Worker(bus, announce=False) as worker:

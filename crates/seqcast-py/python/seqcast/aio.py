@@ -1,4 +1,4 @@
-"""Workers that are awaited, on asyncio and uvloop. There is no thread: the loop watches the bell's descriptor.
+"""Workers for asyncio and uvloop. They need no thread: the loop watches the bell's descriptor.
 
 >>> import asyncio, seqcast.aio
 >>> async def main() -> None:
@@ -35,11 +35,11 @@ W = TypeVar("W", bound="Worker")
 
 
 class Worker(Reader):
-    """A :class:`seqcast.Worker` for an event loop: its methods that wait are coroutines, and so may its handlers be.
+    """A :class:`seqcast.Worker` for an event loop. Its methods that wait are coroutines, and its handlers may be.
 
-    Handlers of one event run one after the other, and events in their order: the next begins when a coroutine is done.
-    Posts and claims never wait, and are called without ``await``. Joining opens the bus if it is not open, which waits
-    for another process that is creating it: open it before the loop runs if that matters.
+    Handlers run one after the other, and events in their order: the next handler begins when a coroutine is done. Posts
+    and claims never wait, and are called without ``await``. Joining opens the bus if it is not open, which waits for
+    another process that is creating it. To avoid this wait, open the bus before the loop runs.
     """
 
     def _set_up(self, bus: Union[Bus, str], codec: Optional[Codec], **options: Any) -> None:
@@ -51,7 +51,7 @@ class Worker(Reader):
     # Waiting
 
     async def wait(self, timeout: Optional[float] = None) -> bool:
-        """Sleep until there may be something to poll, for at most ``timeout`` seconds. Return ``False`` if not.
+        """Sleep until there may be events to poll, for at most ``timeout`` seconds. Return ``False`` if there are none.
 
         >>> import asyncio, seqcast.aio
         >>> async def main() -> None:
@@ -81,7 +81,7 @@ class Worker(Reader):
                 return bool(self._local) or self._seated().has_news()
 
     async def _readable(self, loop: asyncio.AbstractEventLoop, fd: int, end: Optional[float]) -> bool:
-        """Sleep until the descriptor is readable. Return ``False`` if the time ends before."""
+        """Sleep until the descriptor is readable. Return ``False`` after a timeout."""
         if self._watching is None:
             # Only while there is a waiter: the descriptor stays readable until the next `arm`.
             loop.add_reader(fd, self._wake)
@@ -114,10 +114,10 @@ class Worker(Reader):
     # Handlers
 
     async def poll(self, limit: Optional[int] = None) -> int:
-        """Run the handlers of everything that is there, or of ``limit`` events. Return how many events there were.
+        """Run the handlers of all new events, or of at most ``limit`` events. Return the number of events.
 
-        Coroutines of handlers are awaited. It waits for nothing else. While another task polls, it returns 0. A poll
-        that is cancelled goes on after the handler that was cancelled when it is called again.
+        It awaits the coroutines of handlers, and does not wait for anything else. While another task polls, it returns
+        0. After a poll is cancelled, the next one continues after the cancelled handler.
         """
         if self._is_polling:
             return 0
@@ -174,7 +174,7 @@ class Worker(Reader):
     # Reading without handlers
 
     async def next(self, timeout: Optional[float] = 0) -> Union[Event, Notice, None]:
-        """Return what comes next, or ``None`` if nothing comes for ``timeout`` seconds. ``None`` waits without end."""
+        """Return the next delivery, or ``None`` if there is none for ``timeout`` seconds. ``None`` sets no limit."""
         if self._handlers:
             raise TypeError("this worker has handlers, which poll() runs: make another worker to read without")
         loop = asyncio.get_running_loop()
@@ -197,7 +197,7 @@ class Worker(Reader):
                 return None
 
     async def events(self, timeout: Optional[float] = None) -> AsyncIterator[Event]:
-        """Iterate over events, until none comes for ``timeout`` seconds, or without end.
+        """Iterate over events, until none comes for ``timeout`` seconds, or without a limit.
 
         >>> import asyncio, seqcast.aio
         >>> async def main() -> None:
@@ -218,7 +218,7 @@ class Worker(Reader):
                 return
             if isinstance(found, Event):
                 yield found
-                # So that other tasks run also if there are always more.
+                # Other tasks also run if there are always more events.
                 await asyncio.sleep(0)
             else:
                 self._handlers.notice(found)
@@ -240,7 +240,7 @@ class Worker(Reader):
     # Leaving and forks
 
     def _leave_seat(self, seat: Seat) -> None:
-        # The loop must not watch a descriptor that is closed. Tasks that wait find out.
+        # The loop must not watch a closed descriptor. Waiting tasks notice this.
         self._wake()
         super()._leave_seat(seat)
 

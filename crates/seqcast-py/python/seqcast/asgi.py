@@ -1,4 +1,4 @@
-"""A worker that lives as long as an ASGI application: for FastAPI, Starlette, Django and all others, under any server.
+"""A worker that lives as long as an ASGI application, for FastAPI, Starlette, Django and others, under any server.
 
 Each process of the server joins when its application starts, handles events while it serves, and leaves when it stops.
 """
@@ -34,7 +34,7 @@ async def _running(worker: Worker) -> AsyncIterator[None]:
 def lifespan(
     worker: Worker, inner: Optional[Callable[[Any], AbstractAsyncContextManager[Any]]] = None
 ) -> Callable[[Any], AbstractAsyncContextManager[Any]]:
-    """Return the argument ``lifespan`` of FastAPI and Starlette. ``inner`` is one of yours, which runs inside.
+    """Return the argument ``lifespan`` of FastAPI and Starlette. ``inner`` is your own lifespan, which runs inside.
 
     >>> import asyncio, seqcast.aio, seqcast.asgi
     >>> async def main() -> None:
@@ -61,7 +61,7 @@ def lifespan(
 
 
 class Lifespan:
-    """An ASGI application around another that knows no lifespan, such as Django's.
+    """An ASGI application around another one without lifespan support, such as Django's.
 
     ``application = seqcast.asgi.Lifespan(get_asgi_application(), worker)``
     """
@@ -80,7 +80,7 @@ class Lifespan:
                 await send({"type": "lifespan.startup.complete"})
                 await receive()
         except Exception as error:
-            # Also if it comes at the end: servers accept this message then, and say what it says.
+            # Also for errors at shutdown: servers accept this message then, and log its text.
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
         await send({"type": "lifespan.shutdown.complete"})

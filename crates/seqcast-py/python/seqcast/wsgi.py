@@ -1,7 +1,7 @@
-"""A WSGI application whose process handles events before each request: for Django, Flask and all others.
+"""A WSGI application that handles events before each request, for Django, Flask and others.
 
-With nothing new this costs a request less than a microsecond. What another process has posted before the request came
-is handled before the request is.
+Without new events this takes less than a microsecond per request. Events that were posted before a request arrived
+are handled before the request.
 """
 
 from __future__ import annotations
