@@ -57,17 +57,18 @@ def test_the_ttl_counts_from_the_beginning(bus):
 def test_a_job_may_take_longer_than_its_lease(bus):
     read, write = os.pipe()
 
-    @seqcast.run_once("job", ttl=60, lease=0.1, bus=bus)
+    # A busy machine may delay the thread that renews for most of this time.
+    @seqcast.run_once("job", ttl=60, lease=2, bus=bus)
     def job():
         os.write(write, b"x")
-        time.sleep(0.5)
+        time.sleep(3)
         return "ran"
 
     child = Child(job)
     os.read(read, 1)
-    for _ in range(20):
+    for _ in range(25):
         assert job() is None
-        time.sleep(0.01)
+        time.sleep(0.1)
     assert child.result() == "ran" and job() is None
     os.close(read)
     os.close(write)
@@ -150,19 +151,9 @@ def test_a_coroutine_function(bus):
 
 
 def test_a_job_that_lost_its_claim_is_told(bus, caplog):
-    @seqcast.run_once("job", ttl=60, lease=0.02, bus=bus)
-    def job():
-        publisher = bus._publisher
-        # This simulates that the process was stopped for longer than the lease.
-        held = publisher.held("job")
-        assert held is not None
-        time.sleep(0.2)
-        return "ran"
-
-    assert job() == "ran" and not caplog.records, "it was renewed"
-
     @seqcast.run_once("other", ttl=60, lease=30, bus=bus)
     def releases():
+        # As if the process had been stopped for longer than the lease.
         bus._publisher.release(claims[-1])
         return "ran"
 
