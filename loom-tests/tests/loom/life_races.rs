@@ -56,7 +56,7 @@ fn won(decision: Decision) -> Token {
 #[test]
 fn two_rescuers_meet_over_a_claim_of_the_dead() {
     race("two rescuers meet over a claim of the dead")
-        .preemptions(Some(2), None)
+        .preemptions(Some(2), Some(3))
         .allowed(&["won, held", "held, won"])
         .run(|run| {
             let region = region(run, 2, 3);
@@ -89,7 +89,7 @@ fn killed(
     life: fn(&Region, &mut Hand, Option<Token>),
     holds_before: bool,
 ) {
-    race(name).deaths(1).preemptions(Some(1), Some(2)).allowed(allowed).run(move |run| {
+    race(name).deaths(1).preemptions(Some(2), Some(3)).allowed(allowed).run(move |run| {
         let region = region(run, 1, 3);
         let mut cast = run.cast();
         let mut hand = region.take(0);
@@ -145,7 +145,7 @@ fn a_renewer_is_killed_and_another_takes_over() {
 
 #[test]
 fn a_rescuer_meets_the_next_holder_of_the_seat() {
-    race("a rescuer meets the next holder of the seat").preemptions(Some(1), Some(2)).allowed(&["held", "won"]).run(
+    race("a rescuer meets the next holder of the seat").preemptions(Some(2), Some(3)).allowed(&["held", "won"]).run(
         |run| {
             let region = region(run, 2, 3);
             won(region.claim_for_life(&mut region.take(0), KEY, LONG, 1));
