@@ -53,6 +53,7 @@ def test_g4_a_child_reads_from_where_the_bus_was_at_the_fork(bus, worker, other)
 
 
 def test_what_is_the_parents_stays_the_parents(bus, worker):
+    worker.set_wait_max(60)
     worker.post_local("s", "e")
     claim = worker.claim("key", ttl=60)
     reservation = worker.reserve()

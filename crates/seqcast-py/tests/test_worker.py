@@ -409,6 +409,8 @@ def test_where_to_start(bus):
 
 
 def test_reservations(worker, other):
+    worker.set_wait_max(60)
+    other.set_wait_max(60)
     with other.reserve() as reservation:
         after = other.post("s", "after")
         assert worker.next() is None, "the reserved id comes first"
