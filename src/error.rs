@@ -383,6 +383,15 @@ pub enum Cause {
         /// The holder of the key now, if it is held. The pid is 0 if that holder has left, too.
         holder: Option<Holder>,
     },
+    /// There is no place for the key of an event that was to be retained. The event was not posted.
+    RetainedFull {
+        /// The event's source.
+        source: String,
+        /// The event's name.
+        event: String,
+        /// The number of keys for which the segment has room.
+        keys: u64,
+    },
     /// A system call failed.
     System {
         /// The segment's name.
@@ -402,6 +411,8 @@ pub enum SizeLimit {
     Ring,
     /// A reserved event fits one block.
     Block,
+    /// A retained event fits what is kept of a key, and a quarter of the ring.
+    Retained,
 }
 
 /// The holder of a seat.
@@ -537,6 +548,7 @@ kinds! {
     BellClosed = 47, "bell_closed";
     TypedFormat = 48, "typed_format";
     ClaimLost = 49, "claim_lost";
+    RetainedFull = 50, "retained_full";
 }
 
 impl Error {
@@ -778,6 +790,19 @@ impl fmt::Display for Cause {
                 "the event has {len} bytes, but a reserved event must fit one block of {max}: raise block_size, or \
                  post it instead"
             ),
+            Cause::PayloadTooLarge { len, max, limit: SizeLimit::Retained } => write!(
+                f,
+                "the event has {len} bytes, but a retained one has at most {max}: raise retained_size (or capacity, of \
+                 which a quarter is the most), or retain a reference to the data"
+            ),
+            Cause::RetainedFull { source, event, keys } => {
+                let (source, event) = (printable(source), printable(event));
+                write!(
+                    f,
+                    "there is no place to retain {source}/{event}: the segment has room for {keys} keys; clear what is \
+                     not needed, give it a ttl, or create the segment with more .retained()"
+                )
+            }
             Cause::NotYet { id, next } => {
                 write!(f, "cannot start at event id {id}: the next one to be posted is {next}")
             }

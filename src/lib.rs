@@ -29,6 +29,7 @@
 //! | read on one thread that owns its state | [`Worker::poll_with`], or a [`Subscriber`], which returns events |
 //! | wait in an event loop | [`Bell`], a descriptor that becomes readable; with tokio the feature of that name |
 //! | post from a thread that posts much | [`Publisher`] |
+//! | keep the last event of each key | [`retain`](EventBuilder::retain), [`Start::Retained`], [`Worker::get`] |
 //! | have one worker for the whole process | [`process`] |
 //! | look from outside | [`Bus::stats`], [`inspect`], the command `seqcast` |
 //!
@@ -48,6 +49,8 @@
 //! | claim | the right to run a unique key until its ttl ends |
 //! | reserved | said of an id that is taken before its payload is there |
 //! | lapped | said of a worker when its next event was overwritten by newer ones |
+//! | retained | said of an event that the segment keeps as the last one of its key |
+//! | key | of a retained event: its topic, and what the sender adds to it |
 //!
 //! # Handlers
 //!
@@ -83,7 +86,7 @@
 //! The ring overwrites old events; a slow worker never holds up a post. A worker that falls more than
 //! [`capacity`](SegmentOptions::capacity) behind is lapped: it is told how many ids it missed, in order and exactly,
 //! and continues an eighth of the ring above the oldest event. State that it has built from events is then out of date:
-//! build it again from its source.
+//! build it again from its source, or keep it in [retained events](#retained-events).
 //!
 //! ```
 //! use seqcast::{SegmentOptions, WorkerOptions};
@@ -176,6 +179,51 @@
 //!
 //! [life]: ClaimOptions::ends_with_holder
 //!
+//! # Retained events
+//!
+//! State that workers share is kept in events that are [retained](EventBuilder::retain): the segment keeps the last one
+//! of each key, beside the ring, until a later one takes its place, it is [cleared](EventBuilder::clear), or its ttl
+//! ends. A worker that joins with [`Start::Retained`] gets them first, and one with [`resync`](WorkerOptions::resync)
+//! gets, after each lap, those that it has missed. [`Worker::get`] looks one up.
+//!
+//! ```
+//! use std::collections::HashMap;
+//! use std::sync::{Arc, Mutex};
+//! use seqcast::{Bus, Start, Worker, WorkerOptions, library};
+//!
+//! type Upstreams = Arc<Mutex<HashMap<Vec<u8>, Vec<u8>>>>;
+//!
+//! /// Joins a worker whose table of upstreams is that of all others.
+//! fn join(bus: &Bus) -> seqcast::Result<(Worker, Upstreams)> {
+//!     let worker = bus.join_with(&WorkerOptions::new().start(Start::Retained).resync(true))?;
+//!     let upstreams = Upstreams::default();
+//!     let (set, gone, void) = (Arc::clone(&upstreams), Arc::clone(&upstreams), Arc::clone(&upstreams));
+//!     worker.on(("upstream", "state"), move |event| {
+//!         let key = event.retained_key().unwrap_or_default().to_vec();
+//!         set.lock().unwrap().insert(key, event.bytes().to_vec());
+//!     })?;
+//!     worker.on_cleared(("upstream", "state"), move |event| {
+//!         gone.lock().unwrap().remove(event.retained_key().unwrap_or_default());
+//!     })?;
+//!     worker.on(library::RESET, move |_| void.lock().unwrap().clear())?;
+//!     worker.poll()?;
+//!     Ok((worker, upstreams))
+//! }
+//!
+//! let bus = seqcast::SegmentOptions::new().anonymous()?;
+//! let (worker, upstreams) = join(&bus)?;
+//! worker.event(("upstream", "state")).retain_key("10.0.0.7").post("down")?;
+//! worker.event(("upstream", "state")).retain_key("10.0.0.8").post("up")?;
+//! worker.event(("upstream", "state")).retain_key("10.0.0.7").clear()?;
+//! worker.poll()?;
+//! let (_, of_a_later_one) = join(&bus)?;
+//! assert_eq!(*upstreams.lock().unwrap(), *of_a_later_one.lock().unwrap());
+//! # Ok::<(), seqcast::Error>(())
+//! ```
+//!
+//! [`library::RESET`] comes if a worker may have missed a clear that the segment no longer remembers: what it knows is
+//! void, and everything that is retained follows. [`library::UP_TO_DATE`] comes when nothing is missing.
+//!
 //! # Sizes
 //!
 //! The sizes are set when the segment is created, and fixed from then on. All memory is allocated at once.
@@ -185,12 +233,16 @@
 //! | [`capacity`](SegmentOptions::capacity): events in the ring | 8,192 | `block_size` + 40 |
 //! | [`block_size`](SegmentOptions::block_size): bytes of an event in one piece | 288 | |
 //! | [`claims`](SegmentOptions::claims): unique keys at once | 8,192 | about 310 |
-//! | [`seats`](SegmentOptions::seats): participants at once | 64 | about `block_size` + 1,800 |
+//! | [`retained`](SegmentOptions::retained): keys with a retained event | 64 | about `retained_size` + 100 |
+//! | [`retained_size`](SegmentOptions::retained_size): bytes of a retained event | `block_size` | |
+//! | [`seats`](SegmentOptions::seats): participants at once | 64 | about `block_size` + `retained_size` + 1,900 |
 //!
 //! - `capacity`: the events that are posted in the longest time that a worker is busy or stopped and must miss none.
 //! - `block_size`: the size of most events, with their names and 16 bytes more. Longer events take several blocks, up
 //!   to [a quarter of the ring](Bus::largest_event).
 //! - `claims`: the number of keys that are held at the same time, and of unique events in the ring.
+//! - `retained`: the number of keys that have a retained event at the same time. 0 if nothing is retained: then the
+//!   segment has no room for it.
 //! - `seats`: twice the number of workers, publishers and subscribers. In a reload, old and new ones are on the bus.
 //!
 //! ```
@@ -292,6 +344,9 @@
 //! | G10 hostile bytes | Any content of a segment is at worst an error: no undefined behaviour, no panic. |
 //! | G11 idle is free | A poll with nothing new is a few cached loads: no system call, store, lock or clock. |
 //! | G12 fork-safe | A handle in a forked child returns [`ErrorKind::Forked`]; a child's exit disturbs no process. |
+//! | G13 the last is kept | Once a retained post has returned, a look-up finds its event or a later one of its key. |
+//! | G14 up to date | A worker that joins or was lapped gets the last event of each key, then live events; no gap. |
+//! | G15 full is known before | A retained post without a place for its key returns an error, and nothing was posted. |
 //! | G19 rung | A [`Bell`] is readable when there is something to read, even if the poster was killed. |
 //! | G20 taken over | A claim that ends with its holder is free once that is dead; a lost one is not renewed. |
 //!
@@ -300,7 +355,8 @@
 //! interval at the latest.
 //!
 //! NOT promised: that a slow worker gets every event; that events outlive the last process and the segment; that they
-//! reach another host; that a process with write access cannot corrupt the segment for all workers.
+//! reach another host; that a process with write access cannot corrupt the segment for all workers; that a
+//! worker is told when the ttl of a retained event ends.
 //!
 //! # Fork
 //!
@@ -404,6 +460,7 @@ pub use seat::options::{Start, WorkerOptions};
 pub use seat::publisher::Publisher;
 pub use seat::report::{HandlerError, HandlerPanic, Report, Trouble};
 pub use seat::reservation::Reservation;
+pub use seat::retained::Retained;
 pub use seat::stats::{Sizes, Stats, WorkerStats};
 pub use seat::subscriber::Subscriber;
 pub use segment::options::SegmentOptions;

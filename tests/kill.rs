@@ -9,6 +9,7 @@
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use std::{io, ptr};
 
 use seqcast::{
     Bell, BellKind, BellOptions, Bus, Cause, ClaimOptions, Claimed, Delivery, Event, PullBell, Scope, SegmentOptions,
-    Subscriber, Worker, WorkerOptions,
+    Start, Subscriber, Topic, Worker, WorkerOptions,
 };
 use seqcast_testkit::ptrace::{Breakpoints, Traced, Until, trace_me};
 use seqcast_testkit::{
@@ -32,6 +33,9 @@ struct Scene {
     said: &'static [AtomicU64],
     /// The bells, armed when the child begins its call.
     bells: Option<Bells>,
+    /// A stopped poster that has posted a retained event and not yet brought it into the table. It is killed when the
+    /// next child begins its call, which thus does not have its seat.
+    dying: Option<Traced>,
 }
 
 /// A loop that is not woken within this time sleeps over an event.
@@ -89,13 +93,15 @@ fn hasty() -> WorkerOptions {
 impl Scene {
     fn new() -> Scene {
         let name = Name::new();
-        let bus = SegmentOptions::new().capacity(8).block_size(64).seats(6).claims(1).create(&name).unwrap();
+        let options = SegmentOptions::new().capacity(8).block_size(64).seats(6).claims(1);
+        let bus = options.retained(2).retained_size(400).create(&name).unwrap();
         let listener = || {
             let (worker, log) = listener(&bus, &hasty());
+            worker.on_cleared(Scope::All, log.noting()).unwrap();
             (worker, log)
         };
         let listeners = [listener(), listener()];
-        let scene = Scene { name, bus, listeners, said: shared_words(2), bells: None };
+        let scene = Scene { name, bus, listeners, said: shared_words(2), bells: None, dying: None };
         // More than a lap, so that every block has been used.
         scene.post_and_hear(12);
         scene
@@ -155,6 +161,10 @@ impl Scene {
         if let Some(bells) = &mut self.bells {
             bells.run();
         }
+        if let Some(dying) = self.dying.take() {
+            dying.kill();
+            assert_eq!(self.bus.stats().unwrap().retaining, 1, "the call finds nothing to settle");
+        }
         memory.has_changed();
         Stepped { child, memory, breaks }
     }
@@ -170,11 +180,25 @@ impl Scene {
             let _ = newcomer.claim(b"newcomer's", HOUR).unwrap();
         }
         drop(newcomer);
-        let seats: Vec<_> = (0..4).map(|_| self.bus.publisher().unwrap()).collect();
+        let seats: Vec<_> = (0..4).map(|_| self.bus.publisher_with(&quiet()).unwrap()).collect();
         assert_error!(self.bus.publisher(), Cause::NoSeat { seats: 6, .. });
         drop(seats);
         let audit = self.bus.audit().unwrap();
         assert!(audit.is_clean(), "G7: {audit:?}");
+        assert_eq!(self.bus.stats().unwrap().retaining, 0, "G7: an announcement is left");
+    }
+
+    /// A scene in which a call finds a retained event that its dead poster has not brought into the table.
+    fn with_an_unsettled_event() -> Scene {
+        static PLACES: OnceLock<Vec<u64>> = OnceLock::new();
+        let places = PLACES.get_or_init(|| Scene::new().stepped(retain, &[]).learn());
+        let mut scene = Scene::new();
+        let mut stepped = scene.stepped(retain, places);
+        while scene.heard().is_empty() {
+            stepped = stepped.next_change().expect("it is posted at some step");
+        }
+        scene.dying = Some(stepped.child);
+        scene
     }
 }
 
@@ -284,19 +308,32 @@ type Check = fn(&Scene, said: Option<u64>, heard: &[Noted]);
 /// Kills `call` after each of its changes to the segment. Then, in other scenes, stops it there for more than two laps
 /// and resumes it. `least`: the smallest number of changes.
 fn killed_and_stopped_at_every_step(call: Call, least: usize, check: Check) {
-    let places = Scene::new().stepped(call, &[]).learn();
+    killed_and_stopped_at_every_step_of(Scene::new, call, least, check, |_, _| {});
+}
+
+/// The same in scenes of another kind. `look` also checks while the call is stopped.
+fn killed_and_stopped_at_every_step_of(
+    scene: fn() -> Scene,
+    call: Call,
+    least: usize,
+    check: Check,
+    look: fn(&Scene, &[Noted]),
+) {
+    let places = scene().stepped(call, &[]).learn();
     assert!(places.len() >= least, "the call changes only {} words: does it do anything?", places.len());
-    at_every_step(call, &places, |scene, stepped| {
+    at_every_step_of(scene, call, &places, |scene, stepped| {
         stepped.child.kill();
         let heard = scene.heard();
         check(scene, scene.said(), &heard);
         scene.assert_sound();
         assert_eq!(scene.heard(), heard, "G5: something came later");
     });
-    at_every_step(call, &places, |scene, stepped| {
+    at_every_step_of(scene, call, &places, |scene, stepped| {
         let before = scene.heard();
+        look(scene, &before);
         // G6: no process waits for it. G8: late does not mean dead, and its seat is not given away.
         scene.post_and_hear(20);
+        look(scene, &before);
         let newcomer = scene.bus.join_with(&hasty()).unwrap();
         newcomer.post(("s", "filler"), b"from the newcomer").unwrap();
         drop(newcomer);
@@ -307,10 +344,6 @@ fn killed_and_stopped_at_every_step(call: Call, least: usize, check: Check) {
         check(scene, scene.said(), &heard);
         scene.assert_sound();
     });
-}
-
-fn at_every_step(call: Call, places: &[u64], act: impl Fn(&Scene, Stepped)) {
-    at_every_step_of(Scene::new, call, places, |scene, stepped| act(scene, stepped));
 }
 
 fn at_every_step_of(scene: fn() -> Scene, call: Call, places: &[u64], act: impl Fn(&mut Scene, Stepped)) {
@@ -509,6 +542,129 @@ fn sleep(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
     Box::new(move || u64::from(worker.wait(Duration::from_millis(1)).unwrap()))
 }
 
+const STATE: Topic<'_> = Topic::new("s", "state");
+const KEY: &str = "17";
+
+fn retain(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
+    let worker = bus.join_with(&quiet()).unwrap();
+    Box::new(move || worker.event(STATE).retain_key(KEY).post(payload(40)).unwrap())
+}
+
+fn retain_another(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
+    let worker = bus.join_with(&quiet()).unwrap();
+    worker.event(STATE).retain_key(KEY).post(payload(20)).unwrap();
+    Box::new(move || worker.event(STATE).retain_key(KEY).post(payload(40)).unwrap())
+}
+
+/// Of two fragments.
+fn retain_long(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
+    let worker = bus.join_with(&quiet()).unwrap();
+    Box::new(move || worker.event(STATE).retain_key(KEY).post(payload(120)).unwrap())
+}
+
+/// In a table whose places are all used, by keys that were cleared.
+fn retain_in_a_place_of_another(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
+    let worker = bus.join_with(&quiet()).unwrap();
+    for key in ["18", "19"] {
+        worker.event(("s", "filler")).retain_key(key).post("").unwrap();
+        worker.event(("s", "filler")).retain_key(key).clear().unwrap();
+    }
+    Box::new(move || worker.event(STATE).retain_key(KEY).post(payload(40)).unwrap())
+}
+
+fn clear(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
+    let worker = bus.join_with(&quiet()).unwrap();
+    worker.event(STATE).retain_key(KEY).post(payload(20)).unwrap();
+    Box::new(move || worker.event(STATE).retain_key(KEY).clear().unwrap().unwrap())
+}
+
+/// Finds an event that it has to bring into the table first.
+fn get(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
+    let worker = bus.join_with(&quiet()).unwrap();
+    Box::new(move || worker.get_key(STATE, KEY).unwrap().unwrap().id())
+}
+
+/// Is handed an event that it has to bring into the table first.
+fn be_brought_up_to_date(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
+    let worker = bus.join_with(&quiet().start(Start::Retained)).unwrap();
+    let log = Log::of(&worker, STATE);
+    Box::new(move || {
+        poll(&worker);
+        log.ids()[0]
+    })
+}
+
+/// Takes the cell of an event that it has to bring into the table first.
+fn post_over_it(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
+    let worker = bus.join_with(&quiet()).unwrap();
+    let kept = bus.next_id() - 1;
+    for _ in 1..bus.capacity() {
+        worker.post(("s", "filler"), "").unwrap();
+    }
+    Box::new(move || {
+        worker.post(("s", "filler"), "").unwrap();
+        kept
+    })
+}
+
+/// The same with a retained event of another key.
+fn retain_over_it(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
+    let worker = bus.join_with(&quiet()).unwrap();
+    let kept = bus.next_id() - 1;
+    for _ in 1..bus.capacity() {
+        worker.post(("s", "filler"), "").unwrap();
+    }
+    Box::new(move || {
+        worker.event(("s", "filler")).retain_key("18").post("18").unwrap();
+        kept
+    })
+}
+
+/// Takes the seat of the dead, which is the first that is free.
+fn adopt(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
+    let (bus, kept) = (bus.clone(), bus.next_id() - 1);
+    let others: Vec<_> = (0..2).map(|_| bus.publisher_with(&quiet()).unwrap()).collect();
+    Box::new(move || {
+        std::mem::forget((bus.join_with(&quiet()).unwrap(), others));
+        kept
+    })
+}
+
+/// The last event of the key that was heard is what is retained, for every look-up and every joiner.
+fn last_is_kept(scene: &Scene, said: Option<u64>, heard: &[Noted]) {
+    let last = heard.iter().rfind(|seen| seen.event == STATE.event());
+    let whole = [0, 20, 40, 120].map(payload);
+    assert!(heard.iter().all(|seen| whole.contains(&seen.bytes)), "G3: torn");
+    if said.is_some() {
+        assert_eq!(last.and_then(|seen| seen.id), said, "G5: not where the call said");
+    }
+    let last = last.filter(|seen| !seen.bytes.is_empty()).map(|seen| (seen.id, seen.bytes.clone()));
+    for (worker, _) in &scene.listeners {
+        let found = worker.get_key(STATE, KEY).unwrap().map(|found| (Some(found.id()), found.bytes().to_owned()));
+        assert_eq!(found, last, "G13: a look-up does not find what was heard last");
+    }
+    let joiner = scene.bus.join_with(&hasty().start(Start::Retained)).unwrap();
+    let log = Log::of(&joiner, STATE);
+    poll(&joiner);
+    let handed = log.seen().pop().map(|seen| (seen.id, seen.bytes));
+    assert_eq!(handed, last, "G14: a joiner is not handed what was heard last");
+}
+
+fn last_is_kept_now(scene: &Scene, heard: &[Noted]) {
+    last_is_kept(scene, None, heard);
+}
+
+/// Kills and stops a call for retained events at every step, in new scenes.
+fn retains_at_every_step(call: Call, least: usize) {
+    killed_and_stopped_at_every_step_of(Scene::new, call, least, last_is_kept, last_is_kept_now);
+}
+
+/// The same in scenes with a retained event of which the poster was killed.
+fn settles_at_every_step(call: Call, least: usize) {
+    let scene = Scene::with_an_unsettled_event;
+    killed_and_stopped_at_every_step_of(scene, call, least, last_is_kept, last_is_kept_now);
+}
+
 fn post_is_whole(_: &Scene, said: Option<u64>, heard: &[Noted]) {
     whole_or_nothing(said, heard, "post", 40);
 }
@@ -653,6 +809,46 @@ alone! {
 
     fn g19_a_commit_rings_or_the_kernel_rings_for_its_dead_reserver() {
         rung_at_every_step(commit, 5);
+    }
+
+    fn g7_g8_g13_an_event_is_retained_or_was_not_posted() {
+        retains_at_every_step(retain, 15);
+    }
+
+    fn g7_g8_g13_an_event_takes_the_place_of_the_one_before() {
+        retains_at_every_step(retain_another, 15);
+    }
+
+    fn g7_g8_g13_an_event_of_fragments_is_retained_or_was_not_posted() {
+        retains_at_every_step(retain_long, 25);
+    }
+
+    fn g7_g8_g15_a_place_is_taken_from_a_key_that_was_cleared() {
+        retains_at_every_step(retain_in_a_place_of_another, 25);
+    }
+
+    fn g7_g8_g13_what_is_cleared_stays_so() {
+        retains_at_every_step(clear, 15);
+    }
+
+    fn g7_g8_g13_a_look_up_brings_the_event_of_a_dead_poster_into_the_table() {
+        settles_at_every_step(get, 5);
+    }
+
+    fn g7_g8_g14_a_joiner_brings_the_event_of_a_dead_poster_into_the_table() {
+        settles_at_every_step(be_brought_up_to_date, 5);
+    }
+
+    fn g7_g8_g13_a_post_brings_the_event_that_it_laps_into_the_table() {
+        settles_at_every_step(post_over_it, 15);
+    }
+
+    fn g7_g8_g13_a_retained_post_brings_the_event_that_it_laps_into_the_table() {
+        settles_at_every_step(retain_over_it, 25);
+    }
+
+    fn g7_g8_g13_an_adopter_brings_the_event_of_the_dead_into_the_table() {
+        settles_at_every_step(adopt, 15);
     }
 
     fn g7_g8_a_sleeper_delays_nobody() {

@@ -2,7 +2,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use seqcast_testkit::model::{Both, EVENTS, From, KEYS, Op, SOURCES, Scoped, WORKERS};
+use seqcast_testkit::model::{Both, EVENTS, From, KEYS, Op, RETAINED_KEYS, SOURCES, Scoped, WORKERS};
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     let worker = 0..WORKERS;
@@ -18,7 +18,9 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         Just(From::Oldest),
         (0..40_u64).prop_map(From::At),
         (0..40_u64).prop_map(From::After),
+        Just(From::Retained),
     ];
+    let key = 0..RETAINED_KEYS.len();
     let most = prop_oneof![3 => Just(u64::MAX), 1 => 0..4_u64];
     vec(
         prop_oneof![
@@ -29,7 +31,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
             3 => (worker.clone(), topic.clone()).prop_map(|(worker, topic)| Op::PostLocal { worker, topic }),
             10 => (worker.clone(), most).prop_map(|(worker, most)| Op::Poll { worker, most }),
             2 => worker.clone().prop_map(|worker| Op::Reserve { worker }),
-            2 => (worker.clone(), topic, len).prop_map(|(worker, topic, len)| Op::Commit { worker, topic, len }),
+            2 => (worker.clone(), topic.clone(), len.clone())
+                .prop_map(|(worker, topic, len)| Op::Commit { worker, topic, len }),
             1 => worker.clone().prop_map(|worker| Op::DropReservation { worker }),
             3 => (worker.clone(), 0..KEYS.len(), any::<bool>())
                 .prop_map(|(worker, key, lasting)| Op::Claim { worker, key, lasting }),
@@ -40,7 +43,13 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
             1 => (worker.clone(), 0..8_usize).prop_map(|(worker, nth)| Op::Unregister { worker, nth }),
             1 => (worker.clone(), 0..8_usize).prop_map(|(worker, nth)| Op::DropOwner { worker, nth }),
             1 => worker.clone().prop_map(|worker| Op::Leave { worker }),
-            1 => (worker, from).prop_map(|(worker, from)| Op::Join { worker, from }),
+            8 => (worker.clone(), topic.clone(), key.clone(), len, any::<bool>()).prop_map(
+                |(worker, topic, key, len, lasting)| Op::Retain { worker, topic, key, len, lasting }
+            ),
+            2 => (worker.clone(), topic.clone(), key.clone())
+                .prop_map(|(worker, topic, key)| Op::Clear { worker, topic, key }),
+            3 => (worker.clone(), topic, key).prop_map(|(worker, topic, key)| Op::Get { worker, topic, key }),
+            2 => (worker, from, any::<bool>()).prop_map(|(worker, from, resync)| Op::Join { worker, from, resync }),
         ],
         1..80,
     )

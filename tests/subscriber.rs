@@ -136,8 +136,9 @@ alone! {
         filtered.only_scopes([Scope::source("t"), Scope::events("s", ["one", "two"])]).unwrap();
         assert_error!(filtered.only_scopes([Scope::source("")]), Cause::Topic { .. });
         let mut publisher = bus.publisher().unwrap();
-        let mut post =
-            |source: &str, event: &str| publisher.event((source, event)).unique(&[source, event].concat()).post("").unwrap();
+        let mut post = |source: &str, event: &str| {
+            publisher.event((source, event)).unique(&[source, event].concat()).post("").unwrap()
+        };
         let wanted = [post("t", "any"), post("s", "one"), post("s", "two")];
         let unwanted = [post("s", "three"), post("u", "one")];
         assert_eq!(ids(&all(&mut filtered)), wanted);

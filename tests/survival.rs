@@ -350,7 +350,7 @@ alone! {
         let audit = bus.audit().unwrap();
         assert!(!audit.is_clean());
         let found: Vec<_> = audit.pools.iter().map(|pool| (pool.pool, pool.leaked, pool.shared)).collect();
-        assert_eq!(found, [("ring", 2, 1), ("claims", 0, 0)]);
+        assert_eq!(found, [("ring", 2, 1), ("claims", 0, 0), ("slots", 0, 0)]);
     }
 
     fn g7_an_audit_disturbs_nobody_who_joins() {

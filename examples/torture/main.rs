@@ -21,6 +21,7 @@ mod oracle;
 mod participant;
 mod rng;
 mod round;
+mod state;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -32,12 +33,15 @@ use crate::bells::Watched;
 use crate::conductor::Tally;
 use crate::oracle::{Archive, Seen, Violations};
 use crate::round::Round;
+use crate::state::Kept;
 
 /// The time that one segment is tortured before the next one.
 const ROUND: Duration = Duration::from_secs(5);
 
 /// One of this many parts of a round is for event loops that sleep on their bells.
 const BELLS: u32 = 8;
+/// One in so many parts of a round is for retained events.
+const STATE: u32 = 5;
 
 /// Kills, stops and replaces processes that use a bus, and checks all that they saw.
 #[derive(Parser)]
@@ -77,20 +81,21 @@ fn main() -> ExitCode {
     conductor::take_orphans();
     let mut archive = Archive::new();
     let mut tally = Tally::default();
-    let mut watched = Watched::default();
+    let (mut watched, mut kept) = (Watched::default(), Kept::default());
     let begin = Instant::now();
     let end = begin + Duration::from_secs(seconds);
     for number in 0.. {
         let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() || tally.violations.total() + watched.lost > 0 || conductor::is_interrupted() {
+        if left.is_zero() || tally.violations.total() + watched.lost + kept.wrong > 0 || conductor::is_interrupted() {
             break;
         }
         let round = Round::new(seed, repeated.unwrap_or(number), workers, slots);
         // A very short round at the end would test nothing.
         let length = if left < ROUND * 3 / 2 { left } else { ROUND };
-        let with_bells = length / BELLS;
+        let (with_bells, with_state) = (length / BELLS, length / STATE);
         watched.add(&bells::run(seed, number, with_bells));
-        conductor::run(round, length - with_bells, &mut archive, &mut tally);
+        kept.add(&state::run(seed, number, with_state));
+        conductor::run(round, length - with_bells - with_state, &mut archive, &mut tally);
     }
     // Less than requested, if a signal ended it.
     let seconds = begin.elapsed().as_secs().min(seconds);
@@ -117,6 +122,11 @@ fn main() -> ExitCode {
         "torture: bells: watches={watches} posts={posts} wake-ups={wakes} kills={rung_kills} stops={rung_stops} \
          lost={lost}"
     );
+    let Kept { watches, retained, cleared, full, laps, resets, kills: state_kills, stops: state_stops, wrong } = kept;
+    println!(
+        "torture: state: watches={watches} retained={retained} cleared={cleared} full={full} laps={laps} \
+         resets={resets} kills={state_kills} stops={state_stops} wrong={wrong}"
+    );
     let Seen { standard, closed, replaced, forked, .. } = seen;
     println!("torture: descriptors: closed={closed} replaced={replaced} without_some_of_0_to_2={standard}");
     // Every run tries these.
@@ -135,5 +145,5 @@ fn main() -> ExitCode {
         "torture: seconds={seconds} events={events} kills={kills} stops={stops} closed={closed} forked={forked} \
          torn={torn} conflicting={conflicting} missing={missing} double={double} leaked={leaked}"
     );
-    if violations.total() + lost == 0 && complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if violations.total() + lost + wrong == 0 && complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

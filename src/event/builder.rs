@@ -31,19 +31,33 @@ pub struct EventBuilder<'a, S> {
     pub(crate) sender: S,
     pub(crate) topic: Topic<'a>,
     pub(crate) unique: Option<Unique<'a>>,
+    /// The key to retain it under; empty for none but the topic.
+    pub(crate) retain: Option<&'a [u8]>,
     pub(crate) ttl: Option<Duration>,
+}
+
+/// What an event is asked to be beyond its topic and payload.
+#[derive(Clone, Copy, Debug)]
+pub enum Special<'a> {
+    Nothing,
+    Unique(Unique<'a>),
+    Retained { key: &'a [u8], ttl: Option<Duration> },
 }
 
 /// A handle that posts events. The trait is sealed.
 pub trait Sender {
     /// Posts an event.
     #[doc(hidden)]
-    fn send(self, topic: Topic<'_>, unique: Option<Unique<'_>>, payload: impl Payload) -> Result<u64>;
+    fn send(self, topic: Topic<'_>, special: Special<'_>, payload: impl Payload) -> Result<u64>;
+
+    /// Clears what is retained.
+    #[doc(hidden)]
+    fn clear(self, topic: Topic<'_>, key: &[u8]) -> Result<Option<u64>>;
 }
 
 impl<'a, S: Sender> EventBuilder<'a, S> {
     pub(crate) fn new(sender: S, topic: Topic<'a>) -> EventBuilder<'a, S> {
-        EventBuilder { sender, topic, unique: None, ttl: None }
+        EventBuilder { sender, topic, unique: None, retain: None, ttl: None }
     }
 
     /// Makes the event unique: at most one worker runs it, and no worker runs a later event with the same key until the
@@ -64,14 +78,58 @@ impl<'a, S: Sender> EventBuilder<'a, S> {
         self
     }
 
+    /// Retains the event: it is delivered like any other, and kept as the last one of its topic until another retained
+    /// event of the topic takes its place, until it is [cleared](EventBuilder::clear), or until its
+    /// [ttl](EventBuilder::ttl) ends. To keep one for each of several things, use
+    /// [`retain_key`](EventBuilder::retain_key).
+    ///
+    /// [`Worker::get`](crate::Worker::get) looks it up. A worker that joins with
+    /// [`Start::Retained`](crate::Start::Retained) gets it, and so does one that has missed it and has
+    /// [`resync`](crate::WorkerOptions::resync) on. It is kept whoever is killed or stopped when: once the post has
+    /// returned, or any worker has got the event, every later look finds it or a later one of its key.
+    ///
+    /// The segment has room for as many keys as [`SegmentOptions::retained`](crate::SegmentOptions::retained) says, and
+    /// for events as large as [`retained_size`](crate::SegmentOptions::retained_size).
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// worker.event(("config", "changed")).retain().post("workers = 4")?;
+    /// worker.event(("config", "changed")).retain().post("workers = 8")?;
+    /// assert_eq!(worker.get(("config", "changed"))?.expect("it is retained").bytes(), b"workers = 8");
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    pub fn retain(mut self) -> EventBuilder<'a, S> {
+        self.retain = Some(&[]);
+        self
+    }
+
+    /// [Retains](EventBuilder::retain) the event as the last one of its topic and `key`, which has at most 255 bytes.
+    /// An empty key is none.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// worker.event(("upstream", "state")).retain_key("17").post("down")?;
+    /// worker.event(("upstream", "state")).retain_key("18").post("up")?;
+    /// assert_eq!(worker.get_key(("upstream", "state"), "17")?.expect("it is retained").bytes(), b"down");
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    pub fn retain_key<K: AsRef<[u8]> + ?Sized>(mut self, key: &'a K) -> EventBuilder<'a, S> {
+        self.retain = Some(key.as_ref());
+        self
+    }
+
     /// Sets how long the key of a unique event is held after the first worker has reached the event. Default: the
-    /// worker's [`timeout`](crate::WorkerOptions::timeout).
+    /// worker's [`timeout`](crate::WorkerOptions::timeout). Of a retained event, sets how long it is retained. Default:
+    /// without an end.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
     /// # let worker = bus.join()?;
     /// # use std::time::Duration;
     /// worker.event(("mail", "nightly")).unique("mail").ttl(Duration::from_secs(3600)).post("")?;
+    /// worker.event(("upstream", "state")).retain_key("17").ttl(Duration::from_secs(60)).post("down")?;
     /// # Ok::<(), seqcast::Error>(())
     /// ```
     pub fn ttl(mut self, ttl: Duration) -> EventBuilder<'a, S> {
@@ -92,18 +150,53 @@ impl<'a, S: Sender> EventBuilder<'a, S> {
     /// # Errors
     ///
     /// As [`Worker::post`](crate::Worker::post) or, for a reservation,
-    /// [`Reservation::commit`](crate::Reservation::commit); and [`ErrorKind::Option`] for an empty key, a
-    /// ttl of zero, or a ttl without a key.
+    /// [`Reservation::commit`](crate::Reservation::commit); and [`ErrorKind::Option`] for an empty unique key, a ttl of
+    /// zero, a ttl of an event that is neither unique nor retained, or an event that is both.
+    ///
+    /// If the event is retained: [`ErrorKind::RetainedFull`] if there is no place for its key;
+    /// [`ErrorKind::PayloadTooLarge`] if it is larger than what is kept of a key; [`ErrorKind::Option`] for a key of
+    /// more than 255 bytes, on a segment that retains nothing, and at a reserved id. After an error nothing was posted.
     pub fn post(self, payload: impl Payload) -> Result<u64> {
-        let unique = match (self.unique, self.ttl) {
-            (None, Some(ttl)) => {
-                let rule = "only a unique event has a ttl: add .unique(key)";
+        let special = match (self.unique, self.retain, self.ttl) {
+            (Some(_), Some(_), _) => {
+                let rule = "a unique event is run once, and cannot be retained for those who join later: leave out one";
+                return Err(Error::option("retain", "set with unique", rule));
+            }
+            (None, None, Some(ttl)) => {
+                let rule = "only a unique or retained event has a ttl: add .unique(key) or .retain()";
                 return Err(Error::option("ttl", format!("{ttl:?}"), rule));
             }
-            (unique, None) => unique,
-            (unique, Some(ttl)) => unique.map(|unique| unique.ttl(ttl)),
+            (None, None, None) => Special::Nothing,
+            (None, Some(key), ttl) => Special::Retained { key, ttl },
+            (Some(unique), None, None) => Special::Unique(unique),
+            (Some(unique), None, Some(ttl)) => Special::Unique(unique.ttl(ttl)),
         };
-        self.sender.send(self.topic, unique, payload)
+        self.sender.send(self.topic, special, payload)
+    }
+
+    /// Clears what is retained under the topic and the [key](EventBuilder::retain_key), by an event without a payload
+    /// that tells all workers so: see [`Worker::on_cleared`](crate::Worker::on_cleared). Returns its id, or `None` if
+    /// nothing is retained there; then nothing was posted.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// worker.event(("upstream", "state")).retain_key("17").post("down")?;
+    /// assert!(worker.event(("upstream", "state")).retain_key("17").clear()?.is_some());
+    /// assert!(worker.get_key(("upstream", "state"), "17")?.is_none());
+    /// assert!(worker.event(("upstream", "state")).retain_key("17").clear()?.is_none());
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`post`](EventBuilder::post) for a retained event; [`ErrorKind::Option`] with a ttl or a unique key.
+    pub fn clear(self) -> Result<Option<u64>> {
+        if self.unique.is_some() || self.ttl.is_some() {
+            let rule = "nothing is retained by a clear: leave out .unique and .ttl";
+            return Err(Error::option("clear", "with unique or ttl", rule));
+        }
+        self.sender.clear(self.topic, self.retain.unwrap_or_default())
     }
 }
 
@@ -112,6 +205,7 @@ impl<S> fmt::Debug for EventBuilder<'_, S> {
         f.debug_struct("EventBuilder")
             .field("topic", &self.topic)
             .field("unique", &self.unique)
+            .field("retain", &self.retain.map(<[u8]>::len))
             .field("ttl", &self.ttl)
             .finish_non_exhaustive()
     }

@@ -20,6 +20,10 @@ impl<'a> Forwarded<'a> {
             let rule = "a value that was posted to one worker only has no bytes: post what stands for it";
             return Err(Error::option("event", event.topic(), rule));
         };
+        if event.is_cleared() {
+            let rule = "an event that clears what is retained is not forwarded: clear it on the other bus";
+            return Err(Error::option("event", event.topic(), rule));
+        }
         let key = event.claim().map(|claim| {
             let [first, second] = claim.key.map(u64::to_le_bytes);
             std::array::from_fn(|at| if at < 8 { first[at] } else { second[at - 8] })

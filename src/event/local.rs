@@ -31,6 +31,6 @@ impl LocalEvent {
             LocalData::Value(value) => Data::Value(&**value),
             LocalData::Archived { type_tag, bytes } => Data::Bytes { type_tag: *type_tag, format: 0, bytes },
         };
-        Event { source: &self.source, event: &self.event, origin: Origin::Local, data }
+        Event { source: &self.source, event: &self.event, origin: Origin::Local, data, kept: None }
     }
 }

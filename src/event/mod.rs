@@ -15,7 +15,7 @@ use std::any::Any;
 use std::fmt;
 
 pub use self::builder::EventBuilder;
-pub(crate) use self::builder::Sender;
+pub(crate) use self::builder::{Sender, Special};
 pub use self::died::Died;
 pub(crate) use self::forward::Forwarded;
 pub(crate) use self::local::{LocalData, LocalEvent};
@@ -54,6 +54,19 @@ pub struct Event<'a> {
     pub(crate) event: &'a str,
     pub(crate) origin: Origin,
     pub(crate) data: Data<'a>,
+    /// How it is retained, if it is.
+    pub(crate) kept: Option<EventKept<'a>>,
+}
+
+/// How an event is retained.
+#[derive(Clone, Copy)]
+pub(crate) struct EventKept<'a> {
+    /// The user's key.
+    pub(crate) key: &'a [u8],
+    /// `true` if nothing is retained under the key any more.
+    pub(crate) clears: bool,
+    /// `true` if it comes from the table of retained events.
+    pub(crate) handed_over: bool,
 }
 
 /// The origin of an event.
@@ -190,6 +203,48 @@ impl<'a> Event<'a> {
         }
     }
 
+    /// Returns the key of a [retained](EventBuilder::retain) event: empty if it is retained by its topic alone. `None`
+    /// for events that are not retained.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// worker.event(("upstream", "state")).retain_key("17").post("down")?;
+    /// worker.poll_with(|event| {
+    ///     if let Some(key) = event.retained_key() {
+    ///         println!("upstream {} is {}", String::from_utf8_lossy(key), String::from_utf8_lossy(event.bytes()));
+    ///     }
+    /// })?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    pub fn retained_key(&self) -> Option<&'a [u8]> {
+        self.kept.map(|kept| kept.key)
+    }
+
+    /// Returns `true` if the event was not delivered when it was posted, but is the last of its key for a worker that
+    /// has joined or missed events.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// use seqcast::{Start, WorkerOptions};
+    ///
+    /// bus.publisher()?.event(("upstream", "state")).retain_key("17").post("down")?;
+    /// let late = bus.join_with(&WorkerOptions::new().start(Start::Retained))?;
+    /// late.on(("upstream", "state"), |event| assert!(event.is_retained()))?;
+    /// assert_eq!(late.poll()?.delivered(), 1);
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    pub fn is_retained(&self) -> bool {
+        self.kept.is_some_and(|kept| kept.handed_over)
+    }
+
+    /// Returns `true` if nothing is retained under the event's key any more. The event has no payload. Handlers of
+    /// [`Worker::on_cleared`](crate::Worker::on_cleared) get such events, and the closure of
+    /// [`Worker::poll_with`](crate::Worker::poll_with) does; other handlers do not.
+    pub fn is_cleared(&self) -> bool {
+        self.kept.is_some_and(|kept| kept.clears)
+    }
+
     /// Returns the payload's bytes. For a value of [`post_local`](crate::Worker::post_local) these are the bytes of a
     /// vector, string or static slice; for any other value there are none.
     ///
@@ -257,6 +312,9 @@ impl fmt::Debug for Event<'_> {
         event.field("source", &self.source).field("event", &self.event);
         if let Origin::Posted { id, pid, seat, claim, .. } = &self.origin {
             event.field("id", id).field("pid", pid).field("seat", seat).field("unique", &claim.is_some());
+        }
+        if let Some(EventKept { key, clears, handed_over }) = &self.kept {
+            event.field("key_len", &key.len()).field("cleared", clears).field("retained", handed_over);
         }
         match self.data {
             Data::Bytes { bytes, .. } => event.field("len", &bytes.len()),

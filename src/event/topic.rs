@@ -163,5 +163,12 @@ crate::event_list! {
         /// [`Died`](crate::Died). A seat that no process takes over makes no news, and if the process that takes it
         /// over is killed before it posts, the news is lost.
         DIED = "died",
+        /// A local event of a worker that is brought up to date: all that it knows of
+        /// [retained](crate::EventBuilder::retain) events is void. All that is retained follows, and then
+        /// [`UP_TO_DATE`].
+        RESET = "reset",
+        /// A local event of a worker that has been brought up to date: the last event of every key was delivered to it.
+        /// See [`Start::Retained`](crate::Start::Retained) and [`resync`](crate::WorkerOptions::resync).
+        UP_TO_DATE = "up-to-date",
     }
 }

@@ -5,14 +5,16 @@
 //!        w0  [ seat:16 ][ pid: 24      ][event:8][source:8][flags]   lengths of the names in bytes
 //!        w1  [ type tag, 0 for bytes                               ]
 //!        w2  [ key 0 ] w3 [ key 1 ] w4 [ ttl in ns ] w5 [ 0 ]          only with the flag UNIQUE
-//!            source and event, padded to 16 bytes
-//!            payload
+//!        w2  [ key 0 ] w3 [ key 1 ] w4 [ ttl in ns ] w5 [ where ]      only with the flag RETAIN; ttl 0: none
+//!            source, event and key of a retained event, padded to 16 bytes
+//!            payload; none with the flag CLEAR
 //!
 //! fragment   w0  [ seat:16 ][ number of the fragment: 48 ]
 //!            w1  [ incarnation of the seat: 32 ][ message: 32 ]
 //!            w2  [ length of the whole event in bytes ]
 //!            w3  [ id of the first fragment, if this is not it ]
 //!                the event's bytes from `number` times the chunk size on
+//!            of a retained event, w2 to w5 are those of the event, w6 and w7 what w2 and w3 are above
 //!
 //! meta       [ 0: 24 ][ kind: 8 ][ length in bytes: 32 ]
 //! ```
@@ -20,14 +22,21 @@
 use std::ops::Range;
 
 use super::Topic;
-pub(crate) use crate::segment::geometry::FRAGMENT_HEAD_BYTES;
+use crate::protocol::word::Where;
+pub(crate) use crate::segment::geometry::{FRAGMENT_HEAD_BYTES, RETAINED_FRAGMENT_HEAD_BYTES};
 
 /// The largest length of a source or event name, in bytes.
 pub(crate) const MOST_NAME: usize = 255;
-/// Bytes of an event before its names, without and with a unique key.
+/// The largest length of a user's key of a retained event, in bytes.
+pub(crate) const MOST_KEY: usize = 255;
+/// Bytes of an event before its names, without a key, and with the words of one.
 const HEAD_BYTES: usize = 16;
-const UNIQUE_HEAD_BYTES: usize = 48;
+const KEYED_HEAD_BYTES: usize = 48;
 const UNIQUE: u8 = 1;
+const RETAIN: u8 = 2;
+const CLEAR: u8 = 4;
+/// The word of a retained event that says where it is kept, and how long the user's key is.
+const WHERE_AT: usize = 5;
 /// Payloads begin at a multiple of this, so archived values can be accessed in place.
 pub(crate) const PAYLOAD_ALIGN: usize = 16;
 
@@ -36,6 +45,18 @@ pub(crate) const PAYLOAD_ALIGN: usize = 16;
 pub(crate) enum Kind {
     Event = 1,
     Fragment = 2,
+    /// Of a retained event.
+    RetainedFragment = 3,
+}
+
+impl Kind {
+    /// Returns the bytes of a fragment before its chunk of the event.
+    pub(crate) const fn fragment_head(self) -> usize {
+        match self {
+            Kind::Event | Kind::Fragment => FRAGMENT_HEAD_BYTES,
+            Kind::RetainedFragment => RETAINED_FRAGMENT_HEAD_BYTES,
+        }
+    }
 }
 
 /// The word of a block that describes its payload.
@@ -56,6 +77,7 @@ impl Meta {
         let kind = match bits >> 32 {
             1 => Kind::Event,
             2 => Kind::Fragment,
+            3 => Kind::RetainedFragment,
             _ => return None,
         };
         let len = (bits & u64::from(u32::MAX)) as usize;
@@ -70,6 +92,17 @@ pub struct UniqueKey {
     pub(crate) ttl_ns: u64,
 }
 
+/// How an event is retained, or that it clears what is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The hash of source, event and the user's key.
+    pub(crate) key: [u64; 2],
+    /// 0 for none.
+    pub(crate) ttl_ns: u64,
+    /// `true` if nothing is retained under the key from this event on.
+    pub(crate) clears: bool,
+}
+
 /// The head of an event, as read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Head {
@@ -77,16 +110,21 @@ pub(crate) struct Head {
     pub(crate) pid: u32,
     pub(crate) type_tag: u64,
     pub(crate) unique: Option<UniqueKey>,
+    pub(crate) kept: Option<Kept>,
     source_len: u8,
     event_len: u8,
+    key_len: u8,
 }
 
 impl Head {
-    /// Returns the number of bytes that [`Head::parse`] needs, given the first 8 of them.
+    /// Returns the number of bytes that [`Head::parse`] needs. `word` returns a word of the event. Returns `None` if it
+    /// does not return one of those that say.
     #[inline]
-    pub(crate) fn prefix_len(first: u64) -> usize {
-        let [flags, source, event, ..] = first.to_le_bytes();
-        (fixed_len(flags) + usize::from(source) + usize::from(event)).next_multiple_of(PAYLOAD_ALIGN)
+    pub(crate) fn prefix_len(word: impl Fn(usize) -> Option<u64>) -> Option<usize> {
+        let [flags, source, event, ..] = word(0)?.to_le_bytes();
+        let key = if flags & RETAIN == 0 { 0 } else { Where::from_bits(word(WHERE_AT)?).key_len() };
+        let names = usize::from(source) + usize::from(event) + usize::from(key);
+        Some((fixed_len(flags) + names).next_multiple_of(PAYLOAD_ALIGN))
     }
 
     /// Parses a head from the first bytes of an event. Returns `None` if it is not valid.
@@ -95,23 +133,52 @@ impl Head {
         let (words, _) = bytes.as_chunks::<8>();
         let first = u64::from_ne_bytes(*words.first()?);
         let [flags, source_len, event_len, ..] = first.to_le_bytes();
-        if flags & !UNIQUE != 0 || source_len == 0 || event_len == 0 || bytes.len() < Head::prefix_len(first) {
+        let len = Head::prefix_len(|word| words.get(word).copied().map(u64::from_ne_bytes))?;
+        if !matches!(flags, 0 | UNIQUE | RETAIN | RETAIN_AND_CLEAR)
+            || source_len == 0
+            || event_len == 0
+            || bytes.len() < len
+        {
             return None;
         }
         let word = |i: usize| u64::from_ne_bytes(words[i]);
-        let unique = (flags & UNIQUE != 0).then(|| UniqueKey { key: [word(2), word(3)], ttl_ns: word(4) });
+        let key = || ([word(2), word(3)], word(4));
+        let unique = (flags & UNIQUE != 0).then(key).map(|(key, ttl_ns)| UniqueKey { key, ttl_ns });
+        let clears = flags & CLEAR != 0;
+        let kept = (flags & RETAIN != 0).then(key).map(|(key, ttl_ns)| Kept { key, ttl_ns, clears });
         Some(Head {
             seat: (first >> 48) as u16,
             pid: (first >> 24) as u32 & PID_MASK,
             type_tag: word(1),
             unique,
+            kept,
             source_len,
             event_len,
+            key_len: if kept.is_some() { Where::from_bits(word(WHERE_AT)).key_len() } else { 0 },
         })
     }
 
     fn names_at(&self) -> usize {
-        fixed_len(if self.unique.is_some() { UNIQUE } else { 0 })
+        if self.unique.is_some() || self.kept.is_some() { KEYED_HEAD_BYTES } else { HEAD_BYTES }
+    }
+
+    /// Returns `true` for an event that clears what is retained under its key.
+    #[inline]
+    pub(crate) fn clears(&self) -> bool {
+        self.kept.is_some_and(|kept| kept.clears)
+    }
+
+    /// Returns the head of an event that, if `is_over`, clears what is retained.
+    pub(crate) fn cleared_if(mut self, is_over: bool) -> Head {
+        if let Some(kept) = &mut self.kept {
+            kept.clears |= is_over;
+        }
+        self
+    }
+
+    fn key_range(&self) -> Range<usize> {
+        let start = self.event_range().end;
+        start..start + usize::from(self.key_len)
     }
 
     fn source_range(&self) -> Range<usize> {
@@ -133,7 +200,13 @@ impl Head {
     /// Returns where the payload begins.
     #[inline]
     pub(crate) fn payload_at(&self) -> usize {
-        self.event_range().end.next_multiple_of(PAYLOAD_ALIGN)
+        self.key_range().end.next_multiple_of(PAYLOAD_ALIGN)
+    }
+
+    /// Returns the user's key of a retained event, in the bytes that this head was read from.
+    #[inline]
+    pub(crate) fn key<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        &bytes[self.key_range()]
     }
 
     /// Returns the source, in the bytes that this head was read from.
@@ -151,9 +224,44 @@ impl Head {
 
 const PID_MASK: u32 = (1 << 24) - 1;
 
+const RETAIN_AND_CLEAR: u8 = RETAIN | CLEAR;
+
 #[inline]
 const fn fixed_len(flags: u8) -> usize {
-    if flags & UNIQUE == 0 { HEAD_BYTES } else { UNIQUE_HEAD_BYTES }
+    if flags & (UNIQUE | RETAIN) == 0 { HEAD_BYTES } else { KEYED_HEAD_BYTES }
+}
+
+/// What goes with an event beside its topic and payload.
+#[derive(Clone, Copy)]
+pub(crate) enum Keyed<'a> {
+    Nothing,
+    Unique(UniqueKey),
+    /// It is retained, or clears what is, under a key with this text.
+    Kept {
+        kept: Kept,
+        text: &'a [u8],
+    },
+}
+
+impl<'a> Keyed<'a> {
+    #[inline]
+    fn flags(&self) -> u8 {
+        match self {
+            Keyed::Nothing => 0,
+            Keyed::Unique(_) => UNIQUE,
+            Keyed::Kept { kept, .. } if kept.clears => RETAIN_AND_CLEAR,
+            Keyed::Kept { .. } => RETAIN,
+        }
+    }
+
+    /// Returns the user's key of a retained event.
+    #[inline]
+    fn text(&self) -> &'a [u8] {
+        match *self {
+            Keyed::Kept { text, .. } => text,
+            _ => &[],
+        }
+    }
 }
 
 /// Everything before an event's payload, for writing.
@@ -164,40 +272,50 @@ pub(crate) struct Prefix<'a> {
     /// Already validated.
     pub(crate) topic: Topic<'a>,
     pub(crate) type_tag: u64,
-    pub(crate) unique: Option<UniqueKey>,
+    pub(crate) keyed: Keyed<'a>,
 }
 
 impl Prefix<'_> {
-    fn flags(&self) -> u8 {
-        if self.unique.is_some() { UNIQUE } else { 0 }
-    }
-
     /// Returns its length in bytes.
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        (fixed_len(self.flags()) + self.topic.source().len() + self.topic.event().len()).next_multiple_of(PAYLOAD_ALIGN)
+        let names = self.topic.source().len() + self.topic.event().len() + self.keyed.text().len();
+        (fixed_len(self.keyed.flags()) + names).next_multiple_of(PAYLOAD_ALIGN)
     }
 
-    /// Passes its words to `emit`, one after the other.
+    /// Passes its words to `emit`, one after the other. A retained event says with `place` where it is kept.
     #[inline]
-    pub(crate) fn for_each_word(&self, mut emit: impl FnMut(u64)) {
+    pub(crate) fn for_each_word(&self, place: Where, mut emit: impl FnMut(u64)) {
         emit(
             u64::from(self.seat) << 48
                 | u64::from(self.pid & PID_MASK) << 24
                 | (self.topic.event().len() as u64) << 16
                 | (self.topic.source().len() as u64) << 8
-                | u64::from(self.flags()),
+                | u64::from(self.keyed.flags()),
         );
         emit(self.type_tag);
-        if let Some(UniqueKey { key: [key0, key1], ttl_ns }) = self.unique {
-            for word in [key0, key1, ttl_ns, 0] {
-                emit(word);
-            }
+        let key_words = match self.keyed {
+            Keyed::Nothing => None,
+            Keyed::Unique(UniqueKey { key: [key0, key1], ttl_ns }) => Some([key0, key1, ttl_ns, 0]),
+            Keyed::Kept { kept, text } => Some(kept.words(place, text)),
+        };
+        for word in key_words.into_iter().flatten() {
+            emit(word);
         }
         let mut packer = Packer { emit, word: 0, filled: 0, emitted: 0 };
         packer.push(self.topic.source().as_bytes());
         packer.push(self.topic.event().as_bytes());
+        packer.push(self.keyed.text());
         packer.finish();
+    }
+}
+
+impl Kept {
+    /// Returns the words that say how an event with a user's key of `text` is retained, for where it is kept.
+    #[inline]
+    pub(crate) fn words(&self, place: Where, text: &[u8]) -> [u64; 4] {
+        let [key_0, key_1] = self.key;
+        [key_0, key_1, self.ttl_ns, place.with_key_len(text.len() as u8).bits()]
     }
 }
 
@@ -277,31 +395,33 @@ pub(crate) struct FragmentHead {
 }
 
 impl FragmentHead {
-    pub(crate) fn to_bytes(self) -> [u8; FRAGMENT_HEAD_BYTES] {
-        let words = [
-            u64::from(self.seat) << 48 | self.number,
-            u64::from(self.incarnation) << 32 | u64::from(self.message),
-            self.total,
-            self.first_id,
-        ];
-        let mut bytes = [0; FRAGMENT_HEAD_BYTES];
-        for (slot, word) in bytes.chunks_exact_mut(8).zip(words) {
-            slot.copy_from_slice(&word.to_ne_bytes());
-        }
-        bytes
+    /// Returns its words. `kept` are those of a retained event.
+    pub(crate) fn words(self, kept: Option<[u64; 4]>) -> impl Iterator<Item = u64> {
+        let begin =
+            [u64::from(self.seat) << 48 | self.number, u64::from(self.incarnation) << 32 | u64::from(self.message)];
+        begin.into_iter().chain(kept.into_iter().flatten()).chain([self.total, self.first_id])
     }
 
     /// Returns `None` if there are too few bytes.
-    pub(crate) fn parse(bytes: &[u8]) -> Option<FragmentHead> {
-        let words = bytes.as_chunks::<8>().0.first_chunk::<4>()?.map(u64::from_ne_bytes);
+    pub(crate) fn parse(kind: Kind, bytes: &[u8]) -> Option<FragmentHead> {
+        let words = bytes.get(..kind.fragment_head())?.as_chunks::<8>().0;
+        let word = |index: usize| words.get(index).copied().map(u64::from_ne_bytes);
+        let end = words.len() - 2;
+        let (first, second) = (word(0)?, word(1)?);
         Some(FragmentHead {
-            seat: (words[0] >> 48) as u16,
-            number: words[0] & ((1 << 48) - 1),
-            incarnation: (words[1] >> 32) as u32,
-            message: words[1] as u32,
-            total: words[2],
-            first_id: words[3],
+            seat: (first >> 48) as u16,
+            number: first & ((1 << 48) - 1),
+            incarnation: (second >> 32) as u32,
+            message: second as u32,
+            total: word(end)?,
+            first_id: word(end + 1)?,
         })
+    }
+
+    /// Returns the hash of the key of a retained event, from the bytes of one of its fragments.
+    pub(crate) fn retained_key(bytes: &[u8]) -> Option<[u64; 2]> {
+        let words = bytes.as_chunks::<8>().0;
+        Some([u64::from_ne_bytes(*words.get(2)?), u64::from_ne_bytes(*words.get(3)?)])
     }
 }
 
@@ -321,21 +441,35 @@ mod tests {
     fn a_prefix_is_read_as_written() {
         let unique = UniqueKey { key: [3, 4], ttl_ns: 5 };
         let text = "abcdefghijklmnopqrstuvwxyz".repeat(10);
-        for unique in [None, Some(unique)] {
+        let kept =
+            |clears, len| Keyed::Kept { kept: Kept { key: [3, 4], ttl_ns: 5, clears }, text: &text.as_bytes()[..len] };
+        let place = Where::new(9, 11);
+        for keyed in
+            [Keyed::Nothing, Keyed::Unique(unique), kept(false, 0), kept(false, 255), kept(true, 1), kept(true, 9)]
+        {
             for (source_len, event_len) in
                 (1..40).flat_map(|a| (1..40).map(move |b| (a, b))).chain([(255, 255), (255, 1)])
             {
                 let (source, event) = (&text[..source_len], &text[3..3 + event_len]);
-                let prefix =
-                    Prefix { seat: 65535, pid: 4_194_303, topic: Topic::new(source, event), type_tag: 77, unique };
+                let topic = Topic::new(source, event);
+                let prefix = Prefix { seat: 65535, pid: 4_194_303, topic, type_tag: 77, keyed };
                 let mut bytes = Vec::new();
-                prefix.for_each_word(|word| bytes.extend(word.to_ne_bytes()));
+                prefix.for_each_word(place, |word| bytes.extend(word.to_ne_bytes()));
                 let bytes = &bytes[..];
                 assert_eq!(prefix.len(), bytes.len());
-                let first = u64::from_ne_bytes(bytes[..8].try_into().unwrap());
-                assert_eq!(Head::prefix_len(first), bytes.len());
+                let word = |at: usize| bytes.as_chunks::<8>().0.get(at).copied().map(u64::from_ne_bytes);
+                assert_eq!(Head::prefix_len(word), Some(bytes.len()));
                 let head = Head::parse(bytes).unwrap();
-                assert_eq!((head.seat, head.pid, head.type_tag, head.unique), (65535, 4_194_303, 77, unique));
+                assert_eq!((head.seat, head.pid, head.type_tag), (65535, 4_194_303, 77));
+                match keyed {
+                    Keyed::Nothing => assert_eq!((head.unique, head.kept), (None, None)),
+                    Keyed::Unique(unique) => assert_eq!((head.unique, head.kept), (Some(unique), None)),
+                    Keyed::Kept { kept, text } => {
+                        assert_eq!((head.unique, head.kept, head.key(bytes)), (None, Some(kept), text));
+                        let stored = Where::from_bits(word(WHERE_AT).unwrap());
+                        assert_eq!((stored.slot(), stored.block()), (place.slot(), place.block()));
+                    }
+                }
                 assert_eq!(head.source(bytes), source.as_bytes());
                 assert_eq!(head.names(bytes), [source, event].concat().as_bytes());
                 assert_eq!(head.payload_at(), bytes.len());
@@ -350,9 +484,14 @@ mod tests {
         let (one_and_one, unique) = (1 << 16 | 1 << 8, 1);
         assert!(head(one_and_one).is_some());
         assert!(head(one_and_one | unique).is_none(), "shorter than its key");
-        for (first, what) in [(one_and_one | 2, "an unknown flag"), (1 << 16, "no source"), (1 << 8, "no event")] {
+        assert!(head(one_and_one | 2).is_none(), "shorter than where it is kept");
+        for (first, what) in [(one_and_one | 8, "an unknown flag"), (1 << 16, "no source"), (1 << 8, "no event")] {
             assert!(head(first).is_none(), "{what}");
         }
+        let long = |flags: u64| Head::parse(&[(one_and_one | flags).to_ne_bytes(), [0; 8]].concat().repeat(4));
+        assert!(long(2).is_some() && long(6).is_some());
+        assert!(long(3).is_none(), "unique and retained");
+        assert!(long(4).is_none() && long(5).is_none(), "a clear of nothing");
     }
 
     #[test]
@@ -377,7 +516,13 @@ mod tests {
             total: u64::MAX,
             first_id: 9,
         };
-        assert_eq!(FragmentHead::parse(&head.to_bytes()), Some(head));
-        assert_eq!(FragmentHead::parse(&[0; 31]), None);
+        for (kind, kept) in [(Kind::Fragment, None), (Kind::RetainedFragment, Some([1, 2, 3, 4]))] {
+            let bytes: Vec<u8> = head.words(kept).flat_map(u64::to_ne_bytes).collect();
+            assert_eq!(bytes.len(), kind.fragment_head());
+            assert_eq!(FragmentHead::parse(kind, &bytes), Some(head));
+            assert_eq!(FragmentHead::parse(kind, &bytes[1..]), None);
+        }
+        let bytes: Vec<u8> = head.words(Some([1, 2, 3, 4])).flat_map(u64::to_ne_bytes).collect();
+        assert_eq!(FragmentHead::retained_key(&bytes), Some([1, 2]));
     }
 }

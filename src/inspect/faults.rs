@@ -25,6 +25,12 @@ pub struct Faults {
     pub claims_late: u64,
     /// Unique events that no worker ran: their handlers were removed between the claim and the delivery.
     pub orphaned: u64,
+    /// Retained events that were not posted, because there was no place for their key.
+    pub retained_full: u64,
+    /// Retained events that another seat than the poster's has brought into the table.
+    pub settled: u64,
+    /// Times that everything a reader knew of retained events was void.
+    pub resets: u64,
     /// Seats taken over from dead workers.
     pub reclaimed: u64,
 }
@@ -44,6 +50,9 @@ impl Faults {
                 (&mut faults.claims_full, seat_word!(claiming.full)),
                 (&mut faults.claims_late, seat_word!(claiming.late)),
                 (&mut faults.orphaned, seat_word!(reading.orphaned)),
+                (&mut faults.retained_full, seat_word!(posting.retained_full)),
+                (&mut faults.settled, seat_word!(posting.settled)),
+                (&mut faults.resets, seat_word!(reading.resets)),
                 (&mut faults.reclaimed, seat_word!(identity.adopted)),
             ] {
                 // Hostile counts may have any value.

@@ -16,8 +16,10 @@ use crate::claim::HeldKey;
 use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::identity::BusId;
+use crate::os::clock::HostClock;
 use crate::seat::holding::held;
 use crate::seat::options::Start;
+use crate::seat::retained::{Lookup, Retained};
 use crate::seat::stats::{Sizes, Stats};
 use crate::segment::options::SegmentOptions;
 use crate::segment::unique_hash::Domain;
@@ -150,6 +152,20 @@ impl Inspector {
     /// As [`Bus::held`](crate::Bus::held).
     pub fn held(&self, key: impl AsRef<[u8]>) -> Result<Option<HeldKey>> {
         held(&self.segment, Domain::Alone, key.as_ref())
+    }
+
+    /// Returns the last retained event of every key, in the order of their ids.
+    ///
+    /// An inspector changes nothing. If the poster of an event has not brought it into the table yet, the event before
+    /// it is returned, until the poster, a worker that joins or one that looks it up brings it there.
+    /// [`Stats::retaining`] counts such posters.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Option`] if the segment retains nothing; [`ErrorKind::Corrupt`].
+    pub fn retained(&self) -> Result<Vec<Retained>> {
+        let (table, clock) = (self.segment.table(), HostClock::of_this_process());
+        Lookup { segment: &self.segment, table: table.as_ref(), clock }.all(|_| Ok(()))
     }
 
     /// Returns the processes that have the segment open, and the seats that they hold, as far as this process may see

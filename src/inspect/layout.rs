@@ -1,16 +1,17 @@
 //! The regions of a segment, and the fields of what they hold.
 
 use crate::protocol::bucket::{BUCKET_HEAD_WORDS, ENTRY_WORDS};
+use crate::protocol::retained::{PLACES, SLOT_HEAD_WORDS};
 use crate::protocol::{pool, seat_words};
 use crate::segment::Segment;
 use crate::segment::layout::{self, Field, HEADER_BYTES};
-use crate::segment::pools::POOLS;
 
 /// A part of a segment: a number of items of one size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Region {
-    /// `"header"`, `"seats"`, `"ring"`, `"blocks"`, `"claims"` or `"buckets"`.
+    /// `"header"`, `"seats"`, `"ring"`, `"blocks"`, `"claims"` or `"buckets"`; if the segment retains events, also
+    /// `"slots"`, `"values"` or `"announced"`.
     pub name: &'static str,
     /// Bytes before it in the segment.
     pub offset: u64,
@@ -39,10 +40,14 @@ pub(super) fn regions(segment: &Segment) -> Vec<Region> {
         Region::new("header", 0, 1, HEADER_BYTES as u64, &["header"]),
         Region::new("seats", at.seats, geometry.seats, seat_words::WORDS as u64 * 8, &["seat"]),
     ];
-    for (spec, at) in POOLS.iter().zip(&at.pools) {
-        let (size, blocks) = (geometry.pool(spec.id), geometry.blocks(spec.id));
-        regions.push(Region::new(spec.cells_region, at.cells, size.cells, 8, &[]));
-        regions.push(Region::new(spec.blocks_region, at.blocks, blocks, size.stride, spec.block_parts));
+    for spec in geometry.pools() {
+        let (at, stride) = (at.pools[spec.id as usize], geometry.pool(spec.id).stride);
+        let (cells, blocks) = (geometry.cells(spec.id), geometry.blocks(spec.id));
+        regions.push(Region::new(spec.cells_region, at.cells, cells, 8, &[]));
+        regions.push(Region::new(spec.blocks_region, at.blocks, blocks, stride, spec.block_parts));
+    }
+    if geometry.has_table() {
+        regions.push(Region::new("announced", at.announced, geometry.seats, 8, &[]));
     }
     regions
 }
@@ -50,10 +55,12 @@ pub(super) fn regions(segment: &Segment) -> Vec<Region> {
 /// The words of `protocol::pool` and `protocol::claims`. The lengths make a missing name an error.
 const BLOCK_HEAD: [&str; pool::HEAD_WORDS] = ["stamp", "cell", "version", "meta"];
 const BUCKET_HEAD: [&str; BUCKET_HEAD_WORDS] = ["floor"];
+const SLOT: [&str; SLOT_HEAD_WORDS] = ["key0", "key1", "place", "deadline"];
 const ENTRY: [&str; ENTRY_WORDS] = ["key0", "key1", "deadline", "first", "last", "token", "since"];
 
 /// Returns the layout of this build: the fields of the header, of a seat, of a block, of a bucket and of a bucket's
-/// entry. Offsets count from the beginning of the header, the seat, the block, the bucket's payload or the entry.
+/// entry, of an index bucket and of a slot's head. Offsets count from the beginning of the header, the seat, the block,
+/// the payload of the bucket or slot, or the entry.
 pub fn fields() -> Vec<Field> {
     let mut rows = layout::fields();
     let mut words = |region, names: &[&'static str], writer| {
@@ -62,5 +69,13 @@ pub fn fields() -> Vec<Field> {
     words("block", &BLOCK_HEAD, "poster");
     words("bucket", &BUCKET_HEAD, "claimer");
     words("entry", &ENTRY, "claimer");
+    words("slot", &SLOT, "poster");
+    // A block of the claims' pool holds a bucket, or the places of 64 slots.
+    let index = [("floor", 1), ("used", 1), ("closing", 1), ("keys0", PLACES), ("keys1", PLACES)];
+    let mut offset = 0;
+    for (name, len) in index {
+        rows.push(Field { region: "index", name, offset, len: len * 8, writer: "claimer" });
+        offset += len * 8;
+    }
     rows
 }

@@ -44,7 +44,7 @@ pub use self::layout::{Region, fields};
 pub use self::list::{Listed, list, names};
 pub use self::processes::{Namespaces, OpenBy, Processes};
 pub use self::repair::{adopt_dead, unlink_unheld};
-pub use self::tail::{Seen, SeenEvent, SeenUnique, Tail, UniqueState};
+pub use self::tail::{Seen, SeenEvent, SeenRetained, SeenUnique, Tail, UniqueState};
 pub use crate::claim::{HeldKey, KeyHash, Winner};
 pub use crate::os::text::{Printable, is_printable, printable};
 pub use crate::seat::audit::{Audit, PoolAudit};

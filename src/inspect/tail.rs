@@ -13,7 +13,7 @@ use crate::claim::KeyHash;
 use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::event::Buffer;
-use crate::event::wire::{FragmentHead, Head, UniqueKey};
+use crate::event::wire::{FragmentHead, Head, Kind, UniqueKey};
 use crate::protocol::ring::{Look, Ring};
 use crate::protocol::word::CellWord;
 use crate::seat::copy::{Copied, Published};
@@ -90,6 +90,8 @@ pub struct SeenEvent {
     pub typed: bool,
     /// Its unique key, if it has one.
     pub unique: Option<SeenUnique>,
+    /// How it is retained, if it is.
+    pub retained: Option<SeenRetained>,
     /// Its payload, if [`Tail::payloads`] is set.
     pub payload: Option<Vec<u8>>,
 }
@@ -107,6 +109,18 @@ impl std::fmt::Debug for SeenEvent {
             .field("unique", &self.unique)
             .finish_non_exhaustive()
     }
+}
+
+/// How an event is retained.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SeenRetained {
+    /// The key that it is retained under; empty if it is retained by its topic alone.
+    pub key: Vec<u8>,
+    /// For how long; `None` without an end.
+    pub ttl: Option<Duration>,
+    /// Whether it clears what was retained under the key.
+    pub clears: bool,
 }
 
 /// The unique key of an event.
@@ -141,17 +155,27 @@ pub struct Tail {
     next: u64,
     fragments: Fragments,
     payloads: bool,
-    /// The topics of incomplete events, by the seat of the sender.
-    names: BTreeMap<u16, (String, String)>,
+    /// The names of incomplete events, by the seat of the sender.
+    names: BTreeMap<u16, Names>,
     patience: Duration,
     /// When the wait for the reserved id `next` began.
     waiting_since: Option<Instant>,
     buffer: Buffer,
 }
 
-fn names_of(head: &Head, prefix: &[u8]) -> (String, String) {
-    let (source, event) = head.names(prefix).split_at(head.source(prefix).len());
-    (String::from_utf8_lossy(source).into_owned(), String::from_utf8_lossy(event).into_owned())
+/// The names of an event, and its key if it is retained.
+#[derive(Default)]
+struct Names {
+    source: String,
+    event: String,
+    key: Vec<u8>,
+}
+
+impl Names {
+    fn of(head: &Head, prefix: &[u8]) -> Names {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Names { source: text(head.source(prefix)), event: text(head.event(prefix)), key: head.key(prefix).to_vec() }
+    }
 }
 
 /// The result of reading one published id.
@@ -257,24 +281,25 @@ impl Tail {
         let (head, len, payload) = match copied {
             Copied::Event { head, len } => (head, len, Some(self.buffer[head.payload_at()..len].to_vec())),
             Copied::NotWanted { head, len } => (head, len, None),
-            Copied::Fragment { len } => return self.assemble(id, len),
+            Copied::Fragment { kind, len } => return self.assemble(id, kind, len),
             Copied::Lapped => return Ok(Met::Lapped),
             Copied::Unreadable => return Ok(Met::Seen(Seen::Unreadable { id })),
         };
-        let names = names_of(&head, &self.buffer);
+        let names = Names::of(&head, &self.buffer);
         self.seen(id, &head, names, (len - head.payload_at()) as u64, false, payload)
     }
 
     /// Adds the fragment in the fragments' buffer to its event.
-    fn assemble(&mut self, id: u64, len: usize) -> Result<Met> {
-        let Some(FragmentHead { seat, total, .. }) = self.fragments.buffered(len).and_then(FragmentHead::parse) else {
+    fn assemble(&mut self, id: u64, kind: Kind, len: usize) -> Result<Met> {
+        let head = self.fragments.buffered(len).and_then(|bytes| FragmentHead::parse(kind, bytes));
+        let Some(FragmentHead { seat, total, .. }) = head else {
             return Ok(Met::Seen(Seen::Unreadable { id }));
         };
         let wants = |head: &Head, prefix: &[u8]| {
-            self.names.insert(seat, names_of(head, prefix));
+            self.names.insert(seat, Names::of(head, prefix));
             self.payloads
         };
-        let (head, payload) = match self.fragments.add(len, wants) {
+        let (head, payload) = match self.fragments.add(kind, len, wants) {
             Assembled::More => return Ok(Met::Nothing),
             Assembled::Headless | Assembled::BeforeOurTime => return Ok(Met::Seen(Seen::Headless { id })),
             Assembled::Malformed => return Ok(Met::Seen(Seen::Unreadable { id })),
@@ -295,7 +320,7 @@ impl Tail {
         &self,
         id: u64,
         head: &Head,
-        (source, event): (String, String),
+        Names { source, event, key }: Names,
         len: u64,
         fragmented: bool,
         payload: Option<Vec<u8>>,
@@ -308,6 +333,11 @@ impl Tail {
                 state: claims::state_of(&self.segment, key, id.saturating_add(1))?,
             }),
         };
+        let retained = head.kept.map(|kept| SeenRetained {
+            key,
+            ttl: (kept.ttl_ns > 0).then(|| Duration::from_nanos(kept.ttl_ns)),
+            clears: kept.clears,
+        });
         Ok(Met::Seen(Seen::Event(SeenEvent {
             id,
             source,
@@ -318,6 +348,7 @@ impl Tail {
             fragmented,
             typed: head.type_tag != 0,
             unique,
+            retained,
             payload,
         })))
     }

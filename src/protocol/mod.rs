@@ -20,7 +20,6 @@ pub(crate) mod bucket;
 pub(crate) mod bytes;
 pub(crate) mod claims;
 pub(crate) mod pool;
-#[allow(dead_code, unused_imports, reason = "the layers above use it with the change that follows")]
 pub(crate) mod retained;
 pub(crate) mod ring;
 pub(crate) mod seat_words;

@@ -108,9 +108,9 @@ impl Pool {
         }
     }
 
-    /// The seqlock's second look. Returns `true` if cell `index` still names the block of `seen` in the same version: then
-    /// the words that were copied from the block in between are those that were published. The mark of a settled event
-    /// changes the phase and nothing else.
+    /// The seqlock's second look. Returns `true` if cell `index` still names the block of `seen` in the same version:
+    /// then the words that were copied from the block in between are those that were published. The mark of a settled
+    /// event changes the phase and nothing else.
     #[inline]
     pub(crate) fn unchanged(&self, index: usize, seen: CellWord) -> bool {
         self.second_look(index).names_as(seen)
@@ -298,8 +298,8 @@ impl Hand {
         Ok(self.attempt + 1)
     }
 
-    /// Puts the private block into cell `index` with `version` and `phase`, if the cell still holds `seen`. On success the
-    /// displaced block becomes the private one.
+    /// Puts the private block into cell `index` with `version` and `phase`, if the cell still holds `seen`. On success
+    /// the displaced block becomes the private one.
     // Always inlined, for the same reason as `Claims::claim`.
     #[inline(always)]
     pub(crate) fn exchange(

@@ -1,7 +1,8 @@
 //! The last event of each key, beside the ring.
 //!
-//! A retained event is posted like any other, but in the phase *keep*. Then it is *settled*: it is brought into the slot of
-//! its key, and its cell is marked as published. Any seat may settle it. A seat that is about to reuse its cell must.
+//! A retained event is posted like any other, but in the phase *keep*. Then it is *settled*: it is brought into the
+//! slot of its key, and its cell is marked as published. Any seat may settle it. A seat that is about to reuse its cell
+//! must.
 //!
 //! ```text
 //! slot      a cell of a pool of its own; its block: [key 0][key 1][id + 1][deadline] event
@@ -10,15 +11,16 @@
 //! event     in a block of the ring, words 2 to 5 of its payload: [key 0][key 1][ttl][where]
 //! ```
 //!
-//! The value is written to the private slot block *before* the event is posted. A seat that settles for another therefore
-//! copies it from there, a value may be larger than a block of the ring, and no copy is made between the post and the
-//! exchange of the slot.
+//! The value is written to the private slot block *before* the event is posted. A seat that settles for another
+//! therefore copies it from there, a value may be larger than a block of the ring, and no copy is made between the post
+//! and the exchange of the slot.
 //!
-//! A seat announces the key from before it looks for the key's place until the event is settled. The key has its place for
-//! that long, so all seats that settle events of one key contend for one slot. The ids in a slot only grow.
+//! A seat announces the key from before it looks for the key's place until the event is settled. The key has its place
+//! for that long, so all seats that settle events of one key contend for one slot. The ids in a slot only grow.
 
 mod index;
 
+#[allow(unused_imports, reason = "not every model uses all of it")]
 pub(crate) use self::index::{Held, INDEX_WORDS, Index, NEVER, PLACES, PlaceSet, Plan, Span, TOMBSTONE, announcement};
 use super::bucket::Key;
 use super::pool::{Block, Exchange, Hand, Pool, Tries};
@@ -83,8 +85,9 @@ pub(crate) struct SlotLook<'a> {
 }
 
 impl<'a> SlotLook<'a> {
+    /// Returns what the slot holds.
     #[inline]
-    fn held(&self) -> Held {
+    pub(crate) fn held(&self) -> Held {
         // Relaxed: between the two looks of the seqlock.
         let [key_0, key_1, place, deadline] =
             [0, 1, ID, DEADLINE].map(|word| self.block.payload()[word].load(Ordering::Relaxed));
@@ -132,22 +135,14 @@ pub(crate) struct Retained {
 }
 
 impl Table {
-    /// Creates a table over `slots`, beside `ring`, with its index in the cells of `index` from `first` on, and with one word
-    /// of `announced` for each seat.
+    /// Creates a table over `slots`, beside `ring`, with its index in the cells of `index` from `first` on, and with
+    /// one word of `announced` for each seat.
     pub(crate) fn new(ring: Ring, slots: Pool, index: Pool, first: usize, announced: Words) -> Table {
         let places = slots.cells().min(PLACES);
         let buckets = slots.cells() / places;
         debug_assert!(buckets.is_power_of_two() && buckets * places == slots.cells());
         debug_assert!(first + buckets <= index.cells() && index.payload_words() >= INDEX_WORDS);
         Table { ring, slots, index, first, announced, all: PlaceSet::first(places), places, buckets }
-    }
-
-    pub(crate) fn slots(&self) -> &Pool {
-        &self.slots
-    }
-
-    pub(crate) fn buckets(&self) -> usize {
-        self.buckets
     }
 
     #[inline]
@@ -171,8 +166,8 @@ impl Table {
     #[inline]
     pub(crate) fn announce(&self, seat: u16, key: Key) {
         self.announced.at(seat.into()).store(announcement(key), Ordering::Relaxed);
-        // SeqCst fence: pairs with the one in `make_room`. Of a seat that announces and then looks for its place, and a seat
-        // that closes the place and then looks for announcements, at least one sees what the other did.
+        // SeqCst fence: pairs with the one in `make_room`. Of a seat that announces and then looks for its place, and a
+        // seat that closes the place and then looks for announcements, at least one sees what the other did.
         fence(Ordering::SeqCst);
     }
 
@@ -208,9 +203,9 @@ impl Table {
 
     // ---- places ----
 
-    /// B2: finds the slot of `key`, which the caller has announced, so that the key keeps its place until the announcement
-    /// is taken back. `now` returns the time in nanoseconds; it is called only if something has to make room. Returns `None`
-    /// if there is no room, or if the key has no place and `absent` says to leave it so.
+    /// B2: finds the slot of `key`, which the caller has announced, so that the key keeps its place until the
+    /// announcement is taken back. `now` returns the time in nanoseconds; it is called only if something has to make
+    /// room. Returns `None` if there is no room, or if the key has no place and `absent` says to leave it so.
     pub(crate) fn place(
         &self,
         hand: &mut Hand,
@@ -250,9 +245,9 @@ impl Table {
         }
     }
 
-    /// I2 to I4, for a bucket that was copied to `index` when its cell held `seen`. A place is taken away in two steps: a
-    /// seat that finds it closing must open it again, which makes the exchange for this copy fail; a seat that found it open
-    /// had announced its key before.
+    /// I2 to I4, for a bucket that was copied to `index` when its cell held `seen`. A place is taken away in two steps:
+    /// a seat that finds it closing must open it again, which makes the exchange for this copy fail; a seat that found
+    /// it open had announced its key before.
     fn make_room(
         &self,
         hand: &mut Hand,
@@ -380,8 +375,8 @@ impl Table {
         Ok(Some(Note { seat, key, slot: place.slot(), block: place.block() }))
     }
 
-    /// Brings event `id`, whose cell held `seen`, into the table, unless it or a later event of its key is there. Returns
-    /// `true` if this call brought it there. `hand` is the seat's hand in the slots.
+    /// Brings event `id`, whose cell held `seen`, into the table, unless it or a later event of its key is there.
+    /// Returns `true` if this call brought it there. `hand` is the seat's hand in the slots.
     pub(crate) fn settle(&self, hand: &mut Hand, id: u64, seen: CellWord) -> Result<bool, Fault> {
         match self.note(id, seen)? {
             Some(note) => self.settle_noted(hand, id, seen, note),
@@ -415,8 +410,8 @@ impl Table {
         Ok(done)
     }
 
-    /// Settles the unsettled events from id `from` to id `to`, below which every id is taken. Returns how many of them this
-    /// call brought into the table.
+    /// Settles the unsettled events from id `from` to id `to`, below which every id is taken. Returns how many of them
+    /// this call brought into the table.
     fn settle_between(&self, hand: &mut Hand, from: u64, to: u64) -> Result<u64, Fault> {
         let mut done = 0;
         for id in from.max(to.saturating_sub(self.ring.capacity()))..to {
@@ -428,8 +423,8 @@ impl Table {
     }
 
     /// Settles the event that the last holder of `hand`'s seat has left unsettled, if there is one, and takes back its
-    /// announcement. For a seat that has just adopted `hand`, before it uses the hand for anything else: the hand's block may
-    /// hold the event's value.
+    /// announcement. For a seat that has just adopted `hand`, before it uses the hand for anything else: the hand's
+    /// block may hold the event's value.
     fn adopt(&self, hand: &mut Hand) -> Result<(), Fault> {
         let seat = hand.seat();
         if load_acquire(self.announced.at(seat.into())) == 0 {
@@ -438,8 +433,8 @@ impl Table {
         let newest = self.ring.newest();
         for id in newest.saturating_sub(self.ring.capacity())..newest {
             let Some(seen) = self.ring.unsettled(id) else { continue };
-            // The question is who posted it, not which block it names: if the dead holder had exchanged the slot already, the
-            // hand holds another block.
+            // The question is who posted it, not which block it names: if the dead holder had exchanged the slot
+            // already, the hand holds another block.
             let Some(note) = self.note(id, seen)?.filter(|note| note.seat == seat) else { continue };
             self.settle_noted(hand, id, seen, note)?;
             break;
@@ -450,8 +445,16 @@ impl Table {
 
     // ---- looking up ----
 
-    /// G2, G3: looks up what is retained under `key`, if its ttl has not ended at the time `now`. `copy` copies the event; it
-    /// is called again if the slot was exchanged meanwhile. An unsettled event is not found: see [`Keeper::settle_all`].
+    /// Returns what the slot of `key` holds of the key, a tombstone too. An unsettled event is not found.
+    pub(crate) fn held_of(&self, key: Key) -> Result<Option<Held>, Fault> {
+        let Some((place, _)) = self.find(key)? else { return Ok(None) };
+        let (_, held) = self.held(self.slot_of(self.bucket_of(key), place))?;
+        Ok(held.deadline_of(key).map(|_| held))
+    }
+
+    /// G2, G3: looks up what is retained under `key`, if its ttl has not ended at the time `now`. `copy` copies the
+    /// event; it is called again if the slot was exchanged meanwhile. An unsettled event is not found: see
+    /// [`Keeper::settle_all`].
     #[inline]
     pub(crate) fn get<T>(
         &self,
@@ -480,8 +483,8 @@ impl Table {
         Err(Fault::Corrupt("a slot of retained events never stood still"))
     }
 
-    /// J3: copies the events that a reader is brought up to date with, in order of their ids. `copy` copies the event of one
-    /// slot.
+    /// J3: copies the events that a reader is brought up to date with, in order of their ids. `copy` copies the event
+    /// of one slot.
     pub(crate) fn walk<T>(
         &self,
         span: &mut Span,
@@ -493,8 +496,8 @@ impl Table {
             for bucket in 0..self.buckets {
                 self.walk_bucket(bucket, &mut scratch, span, &mut copies, &mut copy)?;
             }
-            // A reset hands over all events, also those of the buckets before the one that asked for it. A joiner gets all
-            // events in any case.
+            // A reset hands over all events, also those of the buckets before the one that asked for it. A joiner gets
+            // all events in any case.
             if span.reset == begin.reset || self.buckets == 1 || span.from == 0 {
                 copies.sort_unstable_by_key(|(held, _)| held.place);
                 return Ok(copies);
@@ -603,7 +606,8 @@ impl Keeper {
         &self.table
     }
 
-    /// B1, B2: announces `key` and finds the slot of its place. Returns `None` if there is none; then nothing is announced.
+    /// B1, B2: announces `key` and finds the slot of its place. Returns `None` if there is none; then nothing is
+    /// announced.
     #[inline]
     pub(crate) fn begin(
         &self,
@@ -621,8 +625,8 @@ impl Keeper {
         place
     }
 
-    /// B3 to B5: posts the event for which [`begin`](Keeper::begin) has found the slot, and settles it. `value` writes the
-    /// event into the slot block; `event` writes it into the ring's block, with where it is kept. Returns its id.
+    /// B3 to B5: posts the event for which [`begin`](Keeper::begin) has found the slot, and settles it. `value` writes
+    /// the event into the slot block; `event` writes it into the ring's block, with where it is kept. Returns its id.
     pub(crate) fn post(
         &mut self,
         ring: &Ring,

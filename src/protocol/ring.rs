@@ -85,8 +85,8 @@ pub(crate) enum AtMark {
 
 /// Brings a retained event into the table before its cell gets the next id.
 pub(crate) trait Settle {
-    /// Settles event `id`, whose cell held `seen`. Afterwards the event or a later event of its key is in the table, and the
-    /// cell no longer holds `seen`.
+    /// Settles event `id`, whose cell held `seen`. Afterwards the event or a later event of its key is in the table,
+    /// and the cell no longer holds `seen`.
     fn settle(&mut self, id: u64, seen: CellWord) -> Result<(), Fault>;
 }
 
@@ -288,8 +288,9 @@ impl Ring {
         }
     }
 
-    /// Publishes a retained event. `write` puts it into the given block. It is called again if `settler` has settled another
-    /// event meanwhile, which overwrites what was prepared for this one. Returns the id, and the new word of its cell.
+    /// Publishes a retained event. `write` puts it into the given block. It is called again if `settler` has settled
+    /// another event meanwhile, which overwrites what was prepared for this one. Returns the id, and the new word of
+    /// its cell.
     pub(crate) fn post_retained<S: Settle>(
         &self,
         hand: &mut Hand,
@@ -349,7 +350,8 @@ impl Ring {
         self.pool.holds(self.cell_of(id), seen)
     }
 
-    /// Marks event `id`, whose cell held `seen`, as settled. If the cell has changed, another seat has marked the event.
+    /// Marks event `id`, whose cell held `seen`, as settled. If the cell has changed, another seat has marked the
+    /// event.
     #[inline]
     pub(crate) fn mark_settled(&self, id: u64, seen: CellWord) {
         let _ = self.pool.mark(self.cell_of(id), seen, seen.in_phase(Phase::Published));

@@ -231,7 +231,6 @@ impl fmt::Debug for Stamp {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Where(u64);
 
-#[allow(dead_code, reason = "the layers above use it with the change that follows")]
 impl Where {
     const SLOT_SHIFT: u32 = CellWord::BLOCK_BITS;
     const KEY_SHIFT: u32 = 2 * CellWord::BLOCK_BITS;

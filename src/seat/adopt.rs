@@ -2,35 +2,39 @@
 
 use crate::error::Result;
 use crate::protocol::pool::Hand;
+use crate::protocol::retained::Keeper;
 use crate::segment::Segment;
 use crate::segment::fault::InSegment;
-use crate::segment::pools::{POOL_COUNT, POOLS, PoolSpec};
+use crate::segment::pools::PoolId;
 
 /// What the last holder of a seat has left.
 pub(crate) struct Adopted {
-    /// The seat's hands, in the order of [`POOLS`].
-    pub(crate) hands: [Hand; POOL_COUNT],
+    pub(crate) ring_hand: Hand,
+    pub(crate) claim_hand: Hand,
+    /// The seat's part in the table of retained events, if the segment has one.
+    pub(crate) keeper: Option<Keeper>,
     /// `true` if it had reserved an id. The reservation is removed: readers void the id, and the caller wakes them (see
     /// [`Segment::wake_for_decided`]).
     pub(crate) had_reserved: bool,
 }
 
-/// Ends the tenure of the last holder of `seat`, adopts the seat's hand in every pool, and gives up the id that it has
-/// reserved.
+/// Ends the tenure of the last holder of `seat`, adopts the seat's hand in every pool, settles the retained event that
+/// it has left unsettled, and gives up the id that it has reserved.
 ///
 /// The caller holds the seat's lock, which proves that the last holder is dead or has left. The caller may be killed
 /// between any two steps: the next adopter finds the same state.
 pub(crate) fn adopt_all(segment: &Segment, seat: u16) -> Result<Adopted> {
     segment.claims().end_tenure(seat);
-    let adopt = |spec: &PoolSpec| Hand::adopt(&segment.pool(spec.id), segment.hand(spec.id, seat), seat);
-    let hands: Vec<Hand> = POOLS.iter().map(adopt).collect::<std::result::Result<_, _>>().in_segment(segment)?;
-    let Ok(hands) = hands.try_into() else { unreachable!("there is one hand for each pool") };
+    let hand = |pool| Hand::adopt(&segment.pool(pool), segment.hand(pool, seat), seat).in_segment(segment);
+    let (ring_hand, claim_hand) = (hand(PoolId::Ring)?, hand(PoolId::Claims)?);
+    let keeper = segment.table().map(|table| Keeper::adopt(table, segment.hand(PoolId::Slots, seat), seat));
+    let keeper = keeper.transpose().in_segment(segment)?;
     let ring = segment.ring();
     let had_reserved = ring.reserved_by(seat).is_some();
     if had_reserved {
         ring.forget_reservation(seat);
     }
-    Ok(Adopted { hands, had_reserved })
+    Ok(Adopted { ring_hand, claim_hand, keeper, had_reserved })
 }
 
 #[cfg(test)]
@@ -41,6 +45,7 @@ mod tests {
     use crate::protocol::seat_words::{OWN, PREV};
     use crate::protocol::word::{CellWord, Phase};
     use crate::segment::options::SegmentOptions;
+    use crate::segment::pools::POOLS;
     use crate::sync::Ordering;
 
     #[test]
@@ -48,12 +53,11 @@ mod tests {
         for spec in &POOLS {
             let segment = Segment::anonymous(&SegmentOptions::new().capacity(8).claims(8).seats(2)).unwrap();
             let (pool, words) = (segment.pool(spec.id), segment.hand(spec.id, 0));
-            let Adopted { mut hands, had_reserved } = adopt_all(&segment, 0).unwrap();
-            assert!(!had_reserved);
+            assert!(!adopt_all(&segment, 0).unwrap().had_reserved);
+            let mut hand = Hand::adopt(&pool, words.clone(), 0).unwrap();
             let word = |at: usize| words.at(at).load(Ordering::Relaxed);
             let own = word(OWN);
             let seen = CellWord::from_bits(pool.cell(0).load(Ordering::Relaxed));
-            let hand = &mut hands[spec.id as usize];
             assert_eq!(hand.exchange(&pool, 0, seen, seen.version() + 1, Phase::Published), Ok(Exchange::Done));
             // The state after a holder was killed between the exchange and the last store.
             words.at(OWN).store(own, Ordering::Relaxed);
@@ -70,7 +74,7 @@ mod tests {
     #[test]
     fn g7_an_id_that_the_dead_had_reserved_is_given_up() {
         let segment = Segment::anonymous(&SegmentOptions::new().capacity(8).claims(8).seats(2)).unwrap();
-        let Adopted { hands: [mut ring_hand, ..], .. } = adopt_all(&segment, 1).unwrap();
+        let Adopted { mut ring_hand, .. } = adopt_all(&segment, 1).unwrap();
         segment.ring().reserve(&mut ring_hand, &mut NoTable).unwrap();
         assert_eq!(segment.ring().reserved_by(1), Some(0));
         assert!(adopt_all(&segment, 1).unwrap().had_reserved);

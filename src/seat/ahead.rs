@@ -18,9 +18,21 @@ const MOST_HORIZONS: usize = 32;
 /// The result of reading an id ahead.
 pub(crate) enum Ahead {
     Message(Message),
-    Lagged { first: u64, missed: u64 },
-    Unreadable { id: u64 },
-    Waiting { id: u64, first_met_ns: u64 },
+    Lagged {
+        first: u64,
+        missed: u64,
+    },
+    /// A retained message of which nothing is left.
+    Forgotten {
+        id: u64,
+    },
+    Unreadable {
+        id: u64,
+    },
+    Waiting {
+        id: u64,
+        first_met_ns: u64,
+    },
 }
 
 /// A moment at which there was no room to read on. Every id below `end` was taken by then. If the reader later meets
@@ -60,7 +72,10 @@ impl ReadAhead {
     #[inline]
     pub(crate) fn first_id(&self) -> Option<u64> {
         Some(match self.entries.front()? {
-            &Ahead::Waiting { id, .. } | &Ahead::Unreadable { id } | &Ahead::Lagged { first: id, .. } => id,
+            &Ahead::Waiting { id, .. }
+            | &Ahead::Forgotten { id }
+            | &Ahead::Unreadable { id }
+            | &Ahead::Lagged { first: id, .. } => id,
             Ahead::Message(message) => message.id,
         })
     }

@@ -7,7 +7,7 @@ use crate::protocol::word::CellWord;
 use crate::seat::holder::Hold;
 use crate::segment::Segment;
 use crate::segment::fault::InSegment;
-use crate::segment::pools::{POOLS, PoolSpec};
+use crate::segment::pools::PoolSpec;
 use crate::sync::Ordering;
 
 /// The result of [`Bus::audit`](crate::Bus::audit): each block must be named by exactly one cell, or held by exactly
@@ -40,7 +40,7 @@ pub struct Audit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PoolAudit {
-    /// `"ring"` (the events) or `"claims"`.
+    /// `"ring"` (the events), `"claims"` or `"slots"` (the retained events).
     pub pool: &'static str,
     /// How many blocks there are.
     pub blocks: u64,
@@ -61,8 +61,8 @@ impl Audit {
     pub(crate) fn of(segment: &Segment) -> Result<Audit> {
         let holds = Hold::of_all(segment)?;
         let held_seats = holds.iter().filter(|hold| hold.is_alive()).count() as u32;
-        let pools = POOLS.iter().map(|spec| PoolAudit::of(segment, spec)).collect::<std::result::Result<_, _>>();
-        Ok(Audit { pools: pools.in_segment(segment)?, held_seats })
+        let pools = segment.geometry().pools().map(|spec| PoolAudit::of(segment, spec));
+        Ok(Audit { pools: pools.collect::<std::result::Result<_, _>>().in_segment(segment)?, held_seats })
     }
 }
 
@@ -117,7 +117,7 @@ mod tests {
     use crate::seat::publish::Outgoing;
     use crate::segment::layout::seat_word;
     use crate::segment::options::SegmentOptions;
-    use crate::segment::pools::PoolId;
+    use crate::segment::pools::{POOLS, PoolId};
 
     #[test]
     fn g7_an_audit_needs_no_right_to_write_and_takes_no_seat() {
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(blocks[PoolId::Ring as usize], 10);
         // The state after a poster was killed between the exchange and the last store.
         let own = seat.words.get(seat_word!(posting.hand) + OWN);
-        seat.writer.post(&Outgoing { topic: Topic::new("s", "e"), type_tag: 0, unique: None, payload: b"" }).unwrap();
+        seat.writer.post(&Outgoing::plain(Topic::new("s", "e"), b"")).unwrap();
         assert_ne!(seat.words.get(seat_word!(posting.hand) + OWN), own);
         seat.words.set(seat_word!(posting.hand) + OWN, own);
         let audit = Audit::of(&inspector).unwrap();

@@ -1,5 +1,6 @@
 //! The claiming half of a seat.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +9,9 @@ use crate::error::{Cause, Error, Result};
 use crate::event::wire::UniqueKey;
 use crate::os::clock::HostClock;
 use crate::protocol::bucket::{At, Bucket, Decision, Ends, Extended, Extension, Key, Term, Token};
-use crate::protocol::claims::{Claims, Lookup};
+use crate::protocol::claims::{Claims, Clock, Lookup};
 use crate::protocol::pool::Hand;
+use crate::protocol::retained::{Absent, Index, Keeper};
 use crate::seat::claim_clock::Tick;
 use crate::seat::holding::{KernelLocks, holder_of};
 use crate::seat::words::SeatWords;
@@ -39,18 +41,32 @@ fn claimed(key: [u64; 2], decision: Decision) -> Claimed {
     }
 }
 
-pub(crate) struct Claimer {
+pub struct Claimer {
     segment: Arc<Segment>,
     claims: Claims,
     hand: Hand,
     scratch: Bucket,
+    index: Index,
     seat: SeatWords,
     tick: Tick,
 }
 
 impl Claimer {
     pub(crate) fn new(segment: Arc<Segment>, hand: Hand, seat: SeatWords, clock: HostClock) -> Claimer {
-        Claimer { claims: segment.claims(), segment, hand, scratch: Bucket::default(), seat, tick: Tick::new(clock) }
+        let (claims, tick) = (segment.claims(), Tick::new(clock));
+        Claimer { claims, segment, hand, scratch: Bucket::default(), index: Index::default(), seat, tick }
+    }
+
+    /// Announces `key` for `keeper`, and finds the slot of its place in the index of retained events, which lies behind
+    /// the claims. Returns `None` if there is none; then nothing is announced.
+    pub(crate) fn place(&mut self, keeper: &Keeper, key: Key, absent: Absent) -> Result<Option<u32>> {
+        let Claimer { hand, index, tick, .. } = self;
+        keeper.begin(hand, index, key, absent, || tick.now()).in_segment(&self.segment)
+    }
+
+    /// Returns the time by which claims and retained events end.
+    pub(crate) fn now(&mut self) -> u64 {
+        self.tick.now()
     }
 
     /// Decides for all workers if the caller runs the event `at`.
@@ -152,5 +168,11 @@ impl Claimer {
         let locks = KernelLocks { segment: &self.segment, own: Some(self.hand.seat()) };
         let left = self.claims.left(&mut self.scratch, Key(claim.key), claim.token, &mut self.tick, &locks);
         left.in_segment(&self.segment).map(Duration::from_nanos)
+    }
+}
+
+impl fmt::Debug for Claimer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claimer").field("seat", &self.hand.seat()).finish_non_exhaustive()
     }
 }

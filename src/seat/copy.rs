@@ -1,9 +1,10 @@
-//! Copies out the block of a published cell. All readers use this one copy.
+//! Copies out the block of a published cell, of the ring or of the table of retained events. All readers use this one
+//! copy.
 //!
 //! ```text
-//! first look    the cell names the block        Ring::look
+//! first look    the cell names the block        Ring::look, Table::get, Table::walk
 //! copy          relaxed loads, into private memory
-//! second look   the cell is as it was           Published::is_unchanged
+//! second look   the cell is as it was           Original::is_unchanged
 //! ```
 //!
 //! The words may be overwritten while they are copied, and may then have any value. Nothing is trusted before the
@@ -14,70 +15,37 @@ use crate::event::wire::{Head, Kind, Meta};
 use crate::protocol::Fault;
 use crate::protocol::bytes;
 use crate::protocol::pool::Block;
+use crate::protocol::retained::SlotLook;
 use crate::protocol::ring::Ring;
 use crate::protocol::word::CellWord;
 use crate::seat::fragments::Fragments;
-use crate::sync::Ordering;
+use crate::sync::{AtomicU64, Ordering};
 
 /// Events of up to this many bytes (the content of two cache lines) are copied whole before it is known if they are
 /// wanted.
 const SMALL: usize = 96;
 
-/// An id whose cell was found published.
-pub(crate) struct Published<'a> {
-    ring: &'a Ring,
-    id: u64,
-    cell: CellWord,
-    block: Block<'a>,
-}
-
-/// The result of a copy.
-pub(crate) enum Copied {
-    /// An event that is wanted, in the first `len` bytes of the buffer.
-    Event { head: Head, len: usize },
-    /// An event of `len` bytes that is not wanted. The buffer has at least the bytes before its payload.
-    NotWanted { head: Head, len: usize },
-    /// A fragment, in the first `len` bytes of the fragments' buffer.
-    Fragment { len: usize },
-    /// The id was overwritten.
-    Lapped,
-    /// No writer of this crate stores what is there.
-    Unreadable,
-}
-
-impl<'a> Published<'a> {
-    /// Returns the id whose cell held `cell` at the first look.
-    #[inline]
-    pub(crate) fn of(ring: &'a Ring, id: u64, cell: CellWord) -> Result<Published<'a>, Fault> {
-        let block = ring.block(cell)?;
-        block.prefetch_second_line();
-        Ok(Published { ring, id, cell, block })
-    }
-
+/// What an event is copied from: words that may be overwritten meanwhile.
+trait Original {
+    /// Returns the word that describes the event.
+    fn meta_bits(&self) -> u64;
+    /// Returns the words of the event, and the words behind it.
+    fn words(&self) -> &[AtomicU64];
     /// The second look. Returns `true` if what was copied out before is what was published.
-    #[inline]
-    fn is_unchanged(&self) -> bool {
-        self.ring.unchanged(self.id, self.cell)
-    }
+    fn is_unchanged(&self) -> bool;
 
     /// Returns the kind and length that the block states, or `None` if no writer stores them. The length is at most
     /// that of a block.
     #[inline]
     fn meta(&self) -> Option<Meta> {
-        // Relaxed: before the second look, like all loads of the copy.
-        Meta::from_bits(self.block.meta().load(Ordering::Relaxed), self.block.payload().len() * 8)
+        Meta::from_bits(self.meta_bits(), self.words().len() * 8)
     }
 
-    /// Copies words from byte `at` of the payload on. Returns `true` if they are what was published.
+    /// Copies words from byte `at` of the event on. Returns `true` if they are what was published.
     #[inline]
     fn copy(&self, at: usize, into: &mut [u8]) -> bool {
-        bytes::load_bytes(&self.block.payload()[at / 8..], into);
+        bytes::load_bytes(&self.words()[at / 8..], into);
         self.is_unchanged()
-    }
-
-    #[inline]
-    fn copy_fragment(&self, len: usize, fragments: &mut Fragments) -> Copied {
-        if self.copy(0, fragments.buffer(len)) { Copied::Fragment { len } } else { Copied::Lapped }
     }
 
     /// Returns [`Copied::Unreadable`] if the malformed content is what was published.
@@ -86,26 +54,16 @@ impl<'a> Published<'a> {
         if self.is_unchanged() { Copied::Unreadable } else { Copied::Lapped }
     }
 
-    /// Copies an event into `buffer`, which grows as needed, or a fragment into the buffer of `fragments`. `wants` gets
-    /// the event's head and all bytes before its payload. If it returns `false`, the payload is not copied, unless the
-    /// event is small.
-    // Always: one call for each event read, and the caller's match on the outcome goes into it.
+    /// Copies an event of `len` bytes into `buffer`, which grows as needed. `wants` gets the event's head and all bytes
+    /// before its payload. If it returns `false`, the payload is not copied, unless the event is small.
+    // Always: as `Published::copy_out`.
     #[inline(always)]
-    pub(crate) fn copy_out(
-        &self,
-        buffer: &mut Buffer,
-        fragments: &mut Fragments,
-        wants: impl FnOnce(&Head, &[u8]) -> bool,
-    ) -> Copied {
-        let len = match self.meta() {
-            Some(Meta { kind: Kind::Event, len }) => len,
-            Some(Meta { kind: Kind::Fragment, len }) => return self.copy_fragment(len, fragments),
-            None => return self.unreadable(),
-        };
-        let prefix_len = Head::prefix_len(self.block.payload()[0].load(Ordering::Relaxed));
-        if prefix_len > len {
+    fn copy_event(&self, len: usize, buffer: &mut Buffer, wants: impl FnOnce(&Head, &[u8]) -> bool) -> Copied {
+        // Relaxed: before the second look, like all loads of the copy.
+        let word = |at: usize| self.words().get(at).map(|word| word.load(Ordering::Relaxed));
+        let Some(prefix_len) = Head::prefix_len(word).filter(|&prefix_len| prefix_len <= len) else {
             return self.unreadable();
-        }
+        };
         let whole = len.next_multiple_of(8);
         let at_first = if len <= SMALL { whole } else { prefix_len };
         if buffer.len() < whole {
@@ -124,13 +82,115 @@ impl<'a> Published<'a> {
         }
         Copied::Event { head, len }
     }
+}
+
+impl Original for SlotLook<'_> {
+    #[inline]
+    fn meta_bits(&self) -> u64 {
+        self.meta()
+    }
+
+    #[inline]
+    fn words(&self) -> &[AtomicU64] {
+        self.event()
+    }
+
+    #[inline]
+    fn is_unchanged(&self) -> bool {
+        self.unchanged()
+    }
+}
+
+/// Copies the event in a slot into `buffer`, as [`Published::copy_out`] does.
+pub(crate) fn copy_retained(
+    slot: &SlotLook<'_>,
+    buffer: &mut Buffer,
+    wants: impl FnOnce(&Head, &[u8]) -> bool,
+) -> Copied {
+    match Original::meta(slot) {
+        Some(Meta { kind: Kind::Event, len }) => slot.copy_event(len, buffer, wants),
+        _ => slot.unreadable(),
+    }
+}
+
+/// An id whose cell was found published.
+pub(crate) struct Published<'a> {
+    ring: &'a Ring,
+    id: u64,
+    cell: CellWord,
+    block: Block<'a>,
+}
+
+/// The result of a copy.
+pub(crate) enum Copied {
+    /// An event that is wanted, in the first `len` bytes of the buffer.
+    Event { head: Head, len: usize },
+    /// An event of `len` bytes that is not wanted. The buffer has at least the bytes before its payload.
+    NotWanted { head: Head, len: usize },
+    /// A fragment, in the first `len` bytes of the fragments' buffer.
+    Fragment { kind: Kind, len: usize },
+    /// The id was overwritten.
+    Lapped,
+    /// No writer of this crate stores what is there.
+    Unreadable,
+}
+
+impl<'a> Published<'a> {
+    /// Returns the id whose cell held `cell` at the first look.
+    #[inline]
+    pub(crate) fn of(ring: &'a Ring, id: u64, cell: CellWord) -> Result<Published<'a>, Fault> {
+        let block = ring.block(cell)?;
+        block.prefetch_second_line();
+        Ok(Published { ring, id, cell, block })
+    }
+
+    #[inline]
+    fn copy_fragment(&self, kind: Kind, len: usize, fragments: &mut Fragments) -> Copied {
+        if self.copy(0, fragments.buffer(len)) { Copied::Fragment { kind, len } } else { Copied::Lapped }
+    }
+
+    /// Copies an event into `buffer`, which grows as needed, or a fragment into the buffer of `fragments`. `wants` gets
+    /// the event's head and all bytes before its payload. If it returns `false`, the payload is not copied, unless the
+    /// event is small.
+    // Always: one call for each event read, and the caller's match on the outcome goes into it.
+    #[inline(always)]
+    pub(crate) fn copy_out(
+        &self,
+        buffer: &mut Buffer,
+        fragments: &mut Fragments,
+        wants: impl FnOnce(&Head, &[u8]) -> bool,
+    ) -> Copied {
+        match self.meta() {
+            Some(Meta { kind: Kind::Event, len }) => self.copy_event(len, buffer, wants),
+            Some(Meta { kind, len }) => self.copy_fragment(kind, len, fragments),
+            None => self.unreadable(),
+        }
+    }
 
     /// As [`copy_out`](Published::copy_out), for fragments only. Returns `None` if there is no fragment.
     pub(crate) fn copy_fragment_out(&self, fragments: &mut Fragments) -> Option<Copied> {
         match self.meta()? {
-            Meta { kind: Kind::Fragment, len } => Some(self.copy_fragment(len, fragments)),
             Meta { kind: Kind::Event, .. } => None,
+            Meta { kind, len } => Some(self.copy_fragment(kind, len, fragments)),
         }
+    }
+}
+
+impl Original for Published<'_> {
+    #[inline]
+    fn meta_bits(&self) -> u64 {
+        // Relaxed: before the second look.
+        self.block.meta().load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn words(&self) -> &[AtomicU64] {
+        self.block.payload()
+    }
+
+    #[inline]
+    fn is_unchanged(&self) -> bool {
+        self.ring.unchanged(self.id, self.cell)
     }
 }
 
@@ -190,7 +250,7 @@ mod tests {
     }
 
     fn post(seat: &mut Seat, payload: &[u8]) {
-        seat.writer.post(&Outgoing { topic: Topic::new("s", "e"), type_tag: 0, unique: None, payload }).unwrap();
+        seat.writer.post(&Outgoing::plain(Topic::new("s", "e"), payload)).unwrap();
     }
 
     fn lap(seat: &mut Seat) {
@@ -237,7 +297,7 @@ mod tests {
 
     #[test]
     fn g10_what_no_writer_stores_is_unreadable_unless_it_was_overwritten() {
-        for meta in [0, u64::MAX, 1 << 32 | 289, 1 << 32 | 8, 3 << 32 | 64] {
+        for meta in [0, u64::MAX, 1 << 32 | 289, 1 << 32 | 8, 4 << 32 | 64] {
             let mut posted = Posted::of(&[1; 8]);
             posted.ring.block(posted.cell).unwrap().meta().store(meta, Ordering::Relaxed);
             assert!(matches!(posted.copy(false, false, true).0, Copied::Unreadable), "meta {meta:#x}");

@@ -26,7 +26,26 @@ use crate::seat::subscriber::Subscriber;
 pub enum Delivery<'a> {
     /// An event.
     Event(Event<'a>),
-    /// Ids that were overwritten before this seat read them. State that is built from events must be rebuilt.
+    /// What was [retained](crate::EventBuilder::retain) under the event's key is cleared: by
+    /// [`EventBuilder::clear`](crate::EventBuilder::clear), or as its ttl has ended, which only a seat is told that is
+    /// brought up to date. The event has no payload.
+    Cleared(Event<'a>),
+    /// All that this seat knows of retained events is void. It gets all that is retained now, and then
+    /// [`UpToDate`](Delivery::UpToDate).
+    #[non_exhaustive]
+    Reset {
+        /// The id with which live events go on.
+        id: u64,
+    },
+    /// This seat has got every retained event that it lacked: it has joined with
+    /// [`Start::Retained`](crate::Start::Retained), or was lapped and has [`resync`](crate::WorkerOptions::resync) on.
+    #[non_exhaustive]
+    UpToDate {
+        /// The id with which live events go on.
+        id: u64,
+    },
+    /// Ids that were overwritten before this seat read them. State that is built from events must be rebuilt, unless
+    /// they are retained and this seat has [`resync`](crate::WorkerOptions::resync) on.
     #[non_exhaustive]
     Lagged {
         /// The first missed id.
@@ -73,8 +92,10 @@ impl<'a> Delivery<'a> {
     pub fn id(&self) -> u64 {
         match self {
             // A subscriber has no local events.
-            Delivery::Event(event) => event.id().unwrap_or_default(),
+            Delivery::Event(event) | Delivery::Cleared(event) => event.id().unwrap_or_default(),
             Delivery::Lagged { first: id, .. }
+            | Delivery::Reset { id }
+            | Delivery::UpToDate { id }
             | Delivery::Reserved { id, .. }
             | Delivery::Undecided { id, .. }
             | Delivery::Unreadable { id, .. } => *id,

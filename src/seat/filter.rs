@@ -8,6 +8,7 @@ use crate::event::{Scope, Topic};
 use crate::protocol::bucket::{At, Decision, Token};
 use crate::seat::claim::Claimer;
 use crate::seat::delivery::Undecided;
+use crate::seat::publish::Writer;
 use crate::seat::read::Gate;
 
 /// The events that a subscriber wants.
@@ -74,6 +75,7 @@ impl Filter {
 pub(crate) struct PullGate<'a> {
     pub(crate) filter: &'a Filter,
     pub(crate) claimer: &'a mut Claimer,
+    pub(crate) writer: &'a mut Writer,
     /// Unique events that could not be decided.
     pub(crate) undecided: &'a mut VecDeque<(u64, Undecided)>,
 }
@@ -94,5 +96,9 @@ impl Gate for PullGate<'_> {
         };
         self.undecided.push_back((at.place - 1, reason));
         Ok(None)
+    }
+
+    fn settle_below(&mut self, to: u64) -> Result<()> {
+        self.writer.settle_below(to)
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::event::Buffer;
-use crate::event::wire::{FRAGMENT_HEAD_BYTES, FragmentHead, Head, chunk_len};
+use crate::event::wire::{FragmentHead, Head, Kind, chunk_len};
 use crate::protocol::ring::{Look, Ring};
 use crate::seat::copy::{Copied, Published};
 use crate::seat::options::Begin;
@@ -14,8 +14,7 @@ pub(crate) struct Fragments {
     partial: BTreeMap<u16, Partial>,
     /// The fragment just copied out.
     buffer: Buffer,
-    /// Payload bytes of a full fragment.
-    chunk: u64,
+    block_bytes: usize,
     largest: u64,
     seats: u64,
     /// The reader does not deliver events that began before this id.
@@ -56,7 +55,7 @@ impl Fragments {
         let mut fragments = Fragments {
             partial: BTreeMap::new(),
             buffer: Buffer::new(),
-            chunk: (geometry.block_bytes() - FRAGMENT_HEAD_BYTES) as u64,
+            block_bytes: geometry.block_bytes(),
             largest: geometry.largest_message() as u64,
             seats: geometry.seats,
             since: if begin.gathers { 0 } else { begin.first },
@@ -94,9 +93,9 @@ impl Fragments {
         ring.prefetch_after(id);
         match published.copy_fragment_out(self) {
             Some(Copied::Lapped) => None,
-            Some(Copied::Fragment { len }) => {
+            Some(Copied::Fragment { kind, len }) => {
                 // An event that is complete here is dropped. Whether the others are wanted is decided later.
-                self.add_with(len, Partial::keep);
+                self.add_with(kind, len, Partial::keep);
                 Some(())
             }
             _ => Some(()),
@@ -115,23 +114,24 @@ impl Fragments {
     }
 
     /// Adds the fragment of `len` bytes in the buffer.
-    pub(crate) fn add(&mut self, len: usize, wants: impl FnOnce(&Head, &[u8]) -> bool) -> Assembled {
-        self.add_with(len, |partial, chunk| partial.add(chunk, wants))
+    pub(crate) fn add(&mut self, kind: Kind, len: usize, wants: impl FnOnce(&Head, &[u8]) -> bool) -> Assembled {
+        self.add_with(kind, len, |partial, chunk| partial.add(chunk, wants))
     }
 
     /// As [`add`](Fragments::add). `add` appends the fragment's bytes to its event, and returns `false` if they are
     /// malformed.
-    fn add_with(&mut self, len: usize, add: impl FnOnce(&mut Partial, &[u8]) -> bool) -> Assembled {
-        let Some(head) = FragmentHead::parse(&self.buffer[..len]) else { return Assembled::Malformed };
-        let chunk = &self.buffer[FRAGMENT_HEAD_BYTES..len];
+    fn add_with(&mut self, kind: Kind, len: usize, add: impl FnOnce(&mut Partial, &[u8]) -> bool) -> Assembled {
+        let Some(head) = FragmentHead::parse(kind, &self.buffer[..len]) else { return Assembled::Malformed };
+        let chunk = &self.buffer[kind.fragment_head()..len];
+        let full = (self.block_bytes - kind.fragment_head()) as u64;
         let plausible = u64::from(head.seat) < self.seats
             && head.total <= self.largest
-            && chunk_len(head.total, head.number, self.chunk) == Some(chunk.len() as u64);
+            && chunk_len(head.total, head.number, full) == Some(chunk.len() as u64);
         if !plausible {
             self.partial.remove(&head.seat);
             return Assembled::Malformed;
         }
-        let is_last = chunk_len(head.total, head.number + 1, self.chunk).is_none();
+        let is_last = chunk_len(head.total, head.number + 1, full).is_none();
         if head.number == 0 {
             self.partial.insert(head.seat, Partial::begin(&head));
         }
@@ -186,8 +186,11 @@ impl Partial {
         }
         self.bytes.extend_from_slice(chunk);
         if self.head.is_none() {
-            let Some(first) = self.bytes.first_chunk::<8>() else { return false };
-            let prefix_len = Head::prefix_len(u64::from_ne_bytes(*first));
+            let words = self.bytes.as_chunks::<8>().0;
+            // Each fragment but the last holds the words that say.
+            let Some(prefix_len) = Head::prefix_len(|at| words.get(at).copied().map(u64::from_ne_bytes)) else {
+                return false;
+            };
             if prefix_len as u64 > self.total {
                 return false;
             }

@@ -4,11 +4,13 @@ pub(crate) mod adopt;
 pub(crate) mod ahead;
 pub(crate) mod audit;
 pub(crate) mod bell;
+pub(crate) mod catch_up;
 pub(crate) mod claim;
 pub(crate) mod claim_clock;
 pub(crate) mod copy;
 pub(crate) mod delivery;
 pub(crate) mod filter;
+pub(crate) mod fragmented;
 pub(crate) mod fragments;
 pub(crate) mod holder;
 pub(crate) mod holding;
@@ -19,6 +21,8 @@ pub(crate) mod publisher;
 pub(crate) mod read;
 pub(crate) mod report;
 pub(crate) mod reservation;
+pub(crate) mod retain;
+pub(crate) mod retained;
 pub(crate) mod stats;
 pub(crate) mod subscriber;
 pub(crate) mod tenure;
@@ -95,7 +99,7 @@ impl Seat {
         };
         let words = SeatWords::of(&segment.seats(), seat);
         let died = Died::left_by(segment, seat);
-        let Adopted { hands: [ring_hand, claim_hand], had_reserved } = adopt_all(segment, seat)?;
+        let Adopted { ring_hand, claim_hand, keeper, had_reserved } = adopt_all(segment, seat)?;
         if had_reserved {
             segment.wake_for_decided();
         }
@@ -103,7 +107,7 @@ impl Seat {
         identify(&words, pid, label);
         let tenure = Tenure::new(guard, lock, words.clone(), seat);
         Ok(Seat {
-            writer: Writer::new(Arc::clone(segment), ring_hand, words.clone(), pid),
+            writer: Writer::new(Arc::clone(segment), ring_hand, keeper, words.clone(), pid),
             claimer: Claimer::new(Arc::clone(segment), claim_hand, words.clone(), clock),
             clock,
             segment: Arc::clone(segment),

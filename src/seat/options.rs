@@ -9,6 +9,7 @@ use crate::error::ErrorKind;
 use crate::error::{Cause, Error, Result};
 use crate::identity::Position;
 use crate::seat::report::Report;
+use crate::seat::retain::no_table;
 use crate::segment::Segment;
 
 /// Where a worker begins to read.
@@ -42,6 +43,27 @@ pub enum Start {
     ///
     /// An id is valid only on the bus that it came from. `Resume` checks that.
     After(u64),
+    /// As `Now`, after the worker has got the last event of every key that is
+    /// [retained](crate::EventBuilder::retain), in the order of their ids. Then comes
+    /// [`UP_TO_DATE`](crate::library::UP_TO_DATE).
+    ///
+    /// The first poll delivers them, so handlers are registered before. On a segment that retains nothing it is
+    /// [`ErrorKind::Option`].
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// use seqcast::{Start, WorkerOptions};
+    ///
+    /// let mut publisher = bus.publisher()?;
+    /// for (upstream, state) in [("17", "down"), ("18", "up"), ("17", "up")] {
+    ///     publisher.event(("upstream", "state")).retain_key(upstream).post(state)?;
+    /// }
+    /// let late = bus.join_with(&WorkerOptions::new().start(Start::Retained).announce(false))?;
+    /// late.on(("upstream", "state"), |event| println!("{:?} is {:?}", event.retained_key(), event.bytes()))?;
+    /// assert_eq!(late.poll()?.delivered(), 2);
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    Retained,
     /// At the position that [`Worker::position`](crate::Worker::position) returned, otherwise like `After`. On another
     /// bus, joining fails with [`ErrorKind::OtherBus`].
     Resume(Position),
@@ -54,6 +76,8 @@ pub(crate) struct Begin {
     pub(crate) first: u64,
     /// `true` to deliver events that begin before `first` and end at or after it.
     pub(crate) gathers: bool,
+    /// `true` if what is retained is delivered before.
+    pub(crate) with_retained: bool,
 }
 
 impl Start {
@@ -62,7 +86,7 @@ impl Start {
         let ring = segment.ring();
         let newest = ring.newest();
         let (first, gathers) = match self {
-            Start::Now => (newest, false),
+            Start::Now | Start::Retained => (newest, false),
             // Not `ring.oldest()`: it may be read a lap later, and would then exceed `newest`.
             Start::Oldest => (newest.saturating_sub(segment.geometry().capacity()), false),
             Start::At(id) => (id, false),
@@ -76,7 +100,7 @@ impl Start {
         if first > newest {
             return Err(Error::from(Cause::NotYet { id: first, next: newest }));
         }
-        Ok(Begin { first, gathers })
+        Ok(Begin { first, gathers, with_retained: self == Start::Retained })
     }
 }
 
@@ -111,6 +135,7 @@ pub struct WorkerOptions {
     pub(crate) wait_max: Duration,
     pub(crate) timeout: Duration,
     pub(crate) announce: bool,
+    pub(crate) resync: bool,
     pub(crate) reporter: Option<Reporter>,
 }
 
@@ -124,6 +149,7 @@ impl Default for WorkerOptions {
             wait_max: Duration::from_millis(500),
             timeout: Duration::from_secs(2),
             announce: true,
+            resync: false,
             reporter: None,
         }
     }
@@ -230,6 +256,41 @@ impl WorkerOptions {
         self
     }
 
+    /// Sets if a worker that has missed events is brought up to date with what is
+    /// [retained](crate::EventBuilder::retain). Default: `false`.
+    ///
+    /// After [`Trouble::Lagged`](crate::Trouble::Lagged) it gets, in the order of their ids, the last event of every
+    /// key of which it has missed that, and what was cleared; then [`UP_TO_DATE`](crate::library::UP_TO_DATE), and then
+    /// live events. If it is not known any more what was cleared, [`RESET`](crate::library::RESET) comes before, and
+    /// then the last event of every key. What is not retained stays missed.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().capacity(8).anonymous()?;
+    /// use seqcast::{WorkerOptions, library};
+    ///
+    /// # let options = WorkerOptions::new().on_report(|_| ());
+    /// # /*
+    /// let options = WorkerOptions::new();
+    /// # */
+    /// let worker = bus.join_with(&options.resync(true))?;
+    /// worker.poll()?;
+    /// worker.on(("upstream", "state"), |event| println!("{:?} is {:?}", event.retained_key(), event.bytes()))?;
+    /// worker.on(library::UP_TO_DATE, |_| println!("nothing is missing"))?;
+    /// let mut publisher = bus.publisher()?;
+    /// publisher.event(("upstream", "state")).retain_key("17").post("down")?;
+    /// for _ in 0..100 {
+    ///     publisher.post(("job", "done"), "")?;
+    /// }
+    /// let polled = worker.poll()?;
+    /// assert!(polled.missed() > 0);
+    /// assert_eq!(polled.delivered(), 2);
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    pub fn resync(mut self, yes: bool) -> WorkerOptions {
+        self.resync = yes;
+        self
+    }
+
     /// Sets the function that gets every [`Report`], for example of failed handlers and missed events. It is called
     /// inside `poll`, and in `join` if the segment [differs](crate::Bus::differences) from the requested options. If it
     /// panics, the report and the panic are reported in the default way, and the poll continues.
@@ -266,8 +327,19 @@ impl WorkerOptions {
 
     /// Returns an error for options that a worker, publisher or subscriber cannot join with.
     pub(crate) fn check_to_join(&self, segment: &Segment) -> Result<()> {
-        self.check()?;
+        self.check_for(segment)?;
+        if self.start == Start::Retained && !segment.geometry().has_table() {
+            return Err(no_table(segment));
+        }
         self.start.begin(segment).map(drop)
+    }
+
+    /// Refuses options that no worker on `segment` can have.
+    pub(crate) fn check_for(&self, segment: &Segment) -> Result<()> {
+        if self.resync && !segment.geometry().has_table() {
+            return Err(no_table(segment));
+        }
+        self.check()
     }
 
     /// Returns the label.
@@ -305,6 +377,11 @@ impl WorkerOptions {
         self.announce
     }
 
+    /// Returns `true` if a worker that has missed events is brought up to date.
+    pub fn get_resync(&self) -> bool {
+        self.resync
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
         if self.wait_interval.is_zero() {
             return Err(Error::option("wait_interval", "0", "it must be greater than 0"));
@@ -330,6 +407,7 @@ impl fmt::Debug for WorkerOptions {
             .field("wait_max", &self.wait_max)
             .field("timeout", &self.timeout)
             .field("announce", &self.announce)
+            .field("resync", &self.resync)
             .finish_non_exhaustive()
     }
 }

@@ -1,9 +1,10 @@
 //! From a topic and a payload to the writer: the common path of all handles that post.
 
-use crate::claim::Unique;
+use crate::claim::{Unique, ttl_ns};
 use crate::error::Result;
-use crate::event::wire::UniqueKey;
-use crate::event::{Payload, Topic, with_encoded};
+use crate::event::wire::{Kept, Keyed, UniqueKey};
+use crate::event::{Payload, Special, Topic, with_encoded};
+use crate::seat::claim::Claimer;
 use crate::seat::publish::{Outgoing, Writer};
 
 /// A handle on a seat that posts. The trait is sealed.
@@ -19,6 +20,14 @@ pub trait Posts {
     /// Checks the handle and calls `run` with the writer, which no other thread uses during the call.
     #[doc(hidden)]
     fn with_writer<R>(&mut self, run: impl FnOnce(&mut Writer) -> Result<R>) -> Result<R>;
+
+    /// Does the same with the claimer, too.
+    #[doc(hidden)]
+    fn with_halves<R>(&mut self, run: impl FnOnce(&mut Writer, &mut Claimer) -> Result<R>) -> Result<R>;
+
+    /// Returns how an event of `topic` is retained under `key`, or clears what is.
+    #[doc(hidden)]
+    fn kept(&self, topic: Topic<'_>, key: &[u8], ttl_ns: u64, clears: bool) -> Result<Kept>;
 }
 
 impl<P: Posts> Posts for &mut P {
@@ -35,6 +44,15 @@ impl<P: Posts> Posts for &mut P {
     fn with_writer<R>(&mut self, run: impl FnOnce(&mut Writer) -> Result<R>) -> Result<R> {
         (**self).with_writer(run)
     }
+
+    #[inline]
+    fn with_halves<R>(&mut self, run: impl FnOnce(&mut Writer, &mut Claimer) -> Result<R>) -> Result<R> {
+        (**self).with_halves(run)
+    }
+
+    fn kept(&self, topic: Topic<'_>, key: &[u8], ttl_ns: u64, clears: bool) -> Result<Kept> {
+        (**self).kept(topic, key, ttl_ns, clears)
+    }
 }
 
 /// Builds an event from the arguments, and calls `publish` with it.
@@ -48,16 +66,72 @@ pub(crate) fn send<R>(
 ) -> Result<R> {
     handle.check()?;
     topic.check_to_post()?;
-    let unique = match unique {
-        Some(unique) => Some(handle.unique_key(unique)?),
-        None => None,
+    let keyed = match unique {
+        Some(unique) => Keyed::Unique(handle.unique_key(unique)?),
+        None => Keyed::Nothing,
     };
     with_encoded(topic, payload, |type_tag, bytes| {
         // Archiving runs the user's code, which may have forked and returned in the child. So the handle is checked
         // again.
         handle.with_writer(|writer| {
             payload.check_format(writer.segment().typed_format())?;
-            publish(writer, &Outgoing { topic, type_tag, unique, payload: bytes })
+            publish(writer, &Outgoing { topic, type_tag, keyed, payload: bytes })
         })
+    })
+}
+
+/// Posts an event as `special` says. Returns its id. `posted` is told the id while no other thread posts.
+#[inline]
+pub(crate) fn send_special(
+    handle: impl Posts,
+    topic: Topic<'_>,
+    special: Special<'_>,
+    payload: &impl Payload,
+    posted: impl Fn(u64),
+) -> Result<u64> {
+    let publish = |writer: &mut Writer, event: &Outgoing<'_>| writer.post(event).inspect(|&id| posted(id));
+    match special {
+        Special::Nothing => send(handle, topic, None, payload, publish),
+        Special::Unique(unique) => send(handle, topic, Some(unique), payload, publish),
+        Special::Retained { key, ttl } => {
+            let ttl_ns = ttl.map(ttl_ns).transpose()?.unwrap_or(0);
+            send_retained(handle, topic, key, ttl_ns, payload, &posted)
+        }
+    }
+}
+
+/// Posts a retained event. Returns its id.
+fn send_retained(
+    mut handle: impl Posts,
+    topic: Topic<'_>,
+    key: &[u8],
+    ttl_ns: u64,
+    payload: &impl Payload,
+    posted: impl Fn(u64),
+) -> Result<u64> {
+    handle.check()?;
+    topic.check_to_post()?;
+    let keyed = Keyed::Kept { kept: handle.kept(topic, key, ttl_ns, false)?, text: key };
+    with_encoded(topic, payload, |type_tag, bytes| {
+        // As in `send`.
+        handle.with_halves(|writer, claimer| {
+            payload.check_format(writer.segment().typed_format())?;
+            let event = Outgoing { topic, type_tag, keyed, payload: bytes };
+            writer.retain(claimer, &event).inspect(|&id| posted(id))
+        })
+    })
+}
+
+/// Clears what is retained under `topic` and `key`. Returns the id of the event that says so.
+pub(crate) fn clear(mut handle: impl Posts, topic: Topic<'_>, key: &[u8], posted: impl Fn(u64)) -> Result<Option<u64>> {
+    handle.check()?;
+    topic.check_to_post()?;
+    let keyed = Keyed::Kept { kept: handle.kept(topic, key, 0, true)?, text: key };
+    handle.with_halves(|writer, claimer| {
+        let cleared = writer.clear(claimer, &Outgoing { topic, type_tag: 0, keyed, payload: &[] })?;
+        if let Some(id) = cleared {
+            posted(id);
+        }
+        Ok(cleared)
     })
 }

@@ -4,31 +4,44 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{Cause, Error, Result, SizeLimit};
-use crate::event::wire::{FRAGMENT_HEAD_BYTES, FragmentHead, Kind, Meta, Prefix, UniqueKey, chunk_len};
+use crate::event::wire::{Keyed, Kind, Meta, Prefix};
 use crate::event::{Died, Topic, library};
 use crate::protocol::bytes;
 use crate::protocol::pool::{Block, Hand};
-use crate::protocol::ring::{Fate, NoTable, Ring};
+use crate::protocol::retained::Keeper;
+use crate::protocol::ring::{Fate, Ring};
+use crate::protocol::word::Where;
+use crate::seat::fragmented::Fragmented;
+use crate::seat::retain::Settler;
 use crate::seat::words::SeatWords;
 use crate::segment::Segment;
 use crate::segment::fault::InSegment;
 use crate::segment::layout::{header_word, seat_word};
-use crate::sync::Ordering;
+use crate::sync::{AtomicU64, Ordering};
 
 /// An event to be posted.
 #[derive(Clone, Copy)]
 pub(crate) struct Outgoing<'a> {
     pub(crate) topic: Topic<'a>,
     pub(crate) type_tag: u64,
-    pub(crate) unique: Option<UniqueKey>,
+    pub(crate) keyed: Keyed<'a>,
     pub(crate) payload: &'a [u8],
 }
 
+impl<'a> Outgoing<'a> {
+    /// An event of bytes, without a key.
+    pub(crate) fn plain(topic: Topic<'a>, payload: &'a [u8]) -> Outgoing<'a> {
+        Outgoing { topic, type_tag: 0, keyed: Keyed::Nothing, payload }
+    }
+}
+
 pub struct Writer {
-    segment: Arc<Segment>,
-    ring: Ring,
-    hand: Hand,
-    seat: SeatWords,
+    pub(super) segment: Arc<Segment>,
+    pub(super) ring: Ring,
+    pub(super) hand: Hand,
+    /// The seat's part in the table of retained events, if the segment has one.
+    pub(super) keeper: Option<Keeper>,
+    pub(super) seat: SeatWords,
     pid: u32,
     incarnation: u32,
     block_bytes: usize,
@@ -36,7 +49,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn new(segment: Arc<Segment>, hand: Hand, seat: SeatWords, pid: u32) -> Writer {
+    pub(crate) fn new(segment: Arc<Segment>, hand: Hand, keeper: Option<Keeper>, seat: SeatWords, pid: u32) -> Writer {
         let incarnation = seat.get(seat_word!(identity.incarnation)) as u32;
         Writer {
             ring: segment.ring(),
@@ -44,6 +57,7 @@ impl Writer {
             largest: segment.geometry().largest_message(),
             segment,
             hand,
+            keeper,
             seat,
             pid,
             incarnation,
@@ -65,10 +79,11 @@ impl Writer {
     #[inline]
     pub(crate) fn post(&mut self, event: &Outgoing<'_>) -> Result<u64> {
         let prefix = self.prefix(event, SizeLimit::Ring)?;
-        let len = prefix.len() + event.payload.len();
-        let id = if len <= self.block_bytes {
+        let id = if self.fits_block(&prefix, event.payload) {
             let write = |block: Block<'_>| write_event(block, &prefix, event.payload);
-            self.ring.post(&mut self.hand, &mut NoTable, write).in_segment(&self.segment)?
+            self.ring
+                .post(&mut self.hand, &mut Settler { keeper: &mut self.keeper, seat: &self.seat }, write)
+                .in_segment(&self.segment)?
         } else {
             self.post_fragments(&prefix, event.payload)?
         };
@@ -81,18 +96,25 @@ impl Writer {
     #[cold]
     pub(crate) fn post_death(&mut self, died: &Died) -> Result<()> {
         let text = died.to_text(self.largest);
-        self.post(&Outgoing { topic: library::DIED, type_tag: 0, unique: None, payload: text.as_bytes() }).map(drop)
+        self.post(&Outgoing { topic: library::DIED, type_tag: 0, keyed: Keyed::Nothing, payload: text.as_bytes() })
+            .map(drop)
     }
 
     #[inline]
-    fn prefix<'a>(&self, event: &Outgoing<'a>, limit: SizeLimit) -> Result<Prefix<'a>> {
-        let Outgoing { topic, type_tag, unique, payload } = *event;
+    pub(super) fn fits_block(&self, prefix: &Prefix<'_>, payload: &[u8]) -> bool {
+        prefix.len() + payload.len() <= self.block_bytes
+    }
+
+    #[inline]
+    pub(super) fn prefix<'a>(&self, event: &Outgoing<'a>, limit: SizeLimit) -> Result<Prefix<'a>> {
+        let Outgoing { topic, type_tag, keyed, payload } = *event;
         topic.check()?;
-        let prefix = Prefix { seat: self.hand.seat(), pid: self.pid, topic, type_tag, unique };
+        let prefix = Prefix { seat: self.hand.seat(), pid: self.pid, topic, type_tag, keyed };
         let len = prefix.len().saturating_add(payload.len());
         let max = match limit {
             SizeLimit::Ring => self.largest,
             SizeLimit::Block => self.block_bytes,
+            SizeLimit::Retained => self.segment.geometry().largest_retained(),
         };
         if len > max {
             return Err(Error::from(Cause::PayloadTooLarge { len, max, limit }));
@@ -104,46 +126,38 @@ impl Writer {
     /// fragment cannot be posted, readers never see the last one and drop the others.
     #[cold]
     fn post_fragments(&mut self, prefix: &Prefix<'_>, payload: &[u8]) -> Result<u64> {
-        let chunk = (self.block_bytes - FRAGMENT_HEAD_BYTES) as u64;
-        let mut whole = Vec::with_capacity(prefix.len() + payload.len());
-        prefix.for_each_word(|word| whole.extend(word.to_ne_bytes()));
-        whole.extend_from_slice(payload);
+        let mut message = self.cut(prefix, payload);
+        loop {
+            let fragment = message.fragment();
+            let write = |block: Block<'_>| fragment.write(block, Where::new(0, 0));
+            let id = self
+                .ring
+                .post(&mut self.hand, &mut Settler { keeper: &mut self.keeper, seat: &self.seat }, write)
+                .in_segment(&self.segment)?;
+            let is_last = fragment.is_last;
+            message.posted_at(id);
+            if is_last {
+                self.seat.add(seat_word!(posting.fragments), message.posted());
+                return Ok(id);
+            }
+        }
+    }
+
+    /// Cuts an event into fragments.
+    pub(super) fn cut<'a>(&self, prefix: &Prefix<'a>, payload: &[u8]) -> Fragmented<'a> {
         let message = self.seat.get(seat_word!(posting.message)).wrapping_add(1);
         self.seat.set(seat_word!(posting.message), message);
-        let mut head = FragmentHead {
-            seat: self.hand.seat(),
-            number: 0,
-            incarnation: self.incarnation,
-            message: message as u32,
-            total: whole.len() as u64,
-            first_id: 0,
-        };
-        let mut last_id = 0;
-        let mut rest = &whole[..];
-        while let Some(len) = chunk_len(head.total, head.number, chunk) {
-            let (now, later) = rest.split_at(len as usize);
-            let head_bytes = head.to_bytes();
-            let write = |block: Block<'_>| {
-                set_meta(block, Kind::Fragment, FRAGMENT_HEAD_BYTES + now.len());
-                let at = bytes::store(block.payload(), &head_bytes);
-                bytes::store(&block.payload()[at..], now);
-            };
-            last_id = self.ring.post(&mut self.hand, &mut NoTable, write).in_segment(&self.segment)?;
-            if head.number == 0 {
-                head.first_id = last_id;
-            }
-            head.number += 1;
-            rest = later;
-        }
-        self.seat.add(seat_word!(posting.fragments), head.number);
-        Ok(last_id)
+        Fragmented::new(prefix, payload, self.block_bytes, self.incarnation, message as u32)
     }
 
     /// Takes an id for an event that is committed later.
     pub(crate) fn reserve(&mut self) -> Result<u64> {
         // A previous reservation that was forgotten would make readers wait.
         self.abandon()?;
-        let id = self.ring.reserve(&mut self.hand, &mut NoTable).in_segment(&self.segment)?;
+        let id = self
+            .ring
+            .reserve(&mut self.hand, &mut Settler { keeper: &mut self.keeper, seat: &self.seat })
+            .in_segment(&self.segment)?;
         self.seat.add(seat_word!(posting.reservations), 1);
         // Sleeping readers must start their wait for the payload.
         self.notify(header_word!(wake));
@@ -189,7 +203,7 @@ impl Writer {
     }
 
     #[inline]
-    fn notify(&self, word: usize) {
+    pub(super) fn notify(&self, word: usize) {
         if self.segment.notify(word) {
             self.seat.add(seat_word!(posting.wakes), 1);
         }
@@ -203,16 +217,22 @@ impl fmt::Debug for Writer {
 }
 
 #[inline]
-fn set_meta(block: Block<'_>, kind: Kind, len: usize) {
+pub(super) fn set_meta(block: Block<'_>, kind: Kind, len: usize) {
     block.meta().store(Meta { kind, len }.bits(), Ordering::Relaxed);
 }
 
 #[inline]
 fn write_event(block: Block<'_>, prefix: &Prefix<'_>, payload: &[u8]) {
     set_meta(block, Kind::Event, prefix.len() + payload.len());
-    let (head, rest) = block.payload().split_at(prefix.len() / 8);
+    write_words(block.payload(), prefix, Where::new(0, 0), payload);
+}
+
+/// Writes an event into the words of a block. A retained one says with `place` where it is kept.
+#[inline]
+pub(super) fn write_words(words: &[AtomicU64], prefix: &Prefix<'_>, place: Where, payload: &[u8]) {
+    let (head, rest) = words.split_at(prefix.len() / 8);
     let mut words = head.iter();
-    prefix.for_each_word(|word| {
+    prefix.for_each_word(place, |word| {
         if let Some(slot) = words.next() {
             slot.store(word, Ordering::Relaxed);
         }

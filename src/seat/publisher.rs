@@ -8,15 +8,17 @@ use crate::claim::{Claim, ClaimOptions, Claimed, HeldKey, Unique};
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::Result;
-use crate::event::wire::UniqueKey;
-use crate::event::{Event, EventBuilder, Forwarded, Payload, Sender, Topic};
+use crate::event::wire::{Kept, UniqueKey};
+use crate::event::{Event, EventBuilder, Forwarded, Payload, Sender, Special, Topic};
+use crate::protocol::retained::Table;
 use crate::seat::Seat;
-use crate::seat::claim::hash_unique;
+use crate::seat::claim::{Claimer, hash_unique};
 use crate::seat::holding::held;
 use crate::seat::options::WorkerOptions;
-use crate::seat::post::{Posts, send};
+use crate::seat::post::{Posts, clear, send_special};
 use crate::seat::publish::{Outgoing, Writer};
 use crate::seat::reservation::Reservation;
+use crate::seat::retain::kept;
 use crate::segment::Segment;
 use crate::segment::unique_hash::Domain;
 
@@ -39,6 +41,8 @@ use crate::segment::unique_hash::Domain;
 #[must_use = "a publisher frees its seat when it is dropped"]
 pub struct Publisher {
     pub(super) seat: Seat,
+    /// The table of retained events, if the segment has one.
+    pub(super) table: Option<Table>,
     timeout: Duration,
 }
 
@@ -47,7 +51,7 @@ impl Publisher {
         options.check_to_join(segment)?;
         let mut seat = Seat::take(segment, &options.label)?;
         seat.tell_death(options)?;
-        Ok(Publisher { seat, timeout: options.timeout })
+        Ok(Publisher { seat, table: segment.table(), timeout: options.timeout })
     }
 
     /// Posts an event to all workers. Returns its id.
@@ -65,7 +69,7 @@ impl Publisher {
     /// As [`Worker::post`](crate::Worker::post).
     #[inline]
     pub fn post<'a>(&mut self, topic: impl Into<Topic<'a>>, payload: impl Payload) -> Result<u64> {
-        self.send(topic.into(), None, payload)
+        self.send(topic.into(), Special::Nothing, payload)
     }
 
     /// Posts an event that was read on another bus, as [`Worker::forward`](crate::Worker::forward) does.
@@ -92,7 +96,8 @@ impl Publisher {
     pub fn forward(&mut self, event: &Event<'_>) -> Result<u64> {
         let forwarded = Forwarded::of(event)?;
         let key = forwarded.key();
-        self.send(event.topic(), key.as_ref().map(Unique::from), forwarded)
+        let special = key.as_ref().map_or(Special::Nothing, |key| Special::Unique(Unique::from(key)));
+        self.send(event.topic(), special, forwarded)
     }
 
     /// Begins an event that has more than a topic and a payload: see [`EventBuilder`].
@@ -306,8 +311,7 @@ impl Publisher {
 
     /// Posts an event of the library itself.
     pub(super) fn announce(&mut self, topic: Topic<'static>, label: &str) -> Result<()> {
-        let event = Outgoing { topic, type_tag: 0, unique: None, payload: label.as_bytes() };
-        self.seat.writer.post(&event).map(drop)
+        self.seat.writer.post(&Outgoing::plain(topic, label.as_bytes())).map(drop)
     }
 }
 
@@ -326,12 +330,26 @@ impl Posts for Publisher {
         self.seat.check()?;
         run(&mut self.seat.writer)
     }
+
+    #[inline]
+    fn with_halves<R>(&mut self, run: impl FnOnce(&mut Writer, &mut Claimer) -> Result<R>) -> Result<R> {
+        self.seat.check()?;
+        run(&mut self.seat.writer, &mut self.seat.claimer)
+    }
+
+    fn kept(&self, topic: Topic<'_>, key: &[u8], ttl_ns: u64, clears: bool) -> Result<Kept> {
+        kept(&self.seat.segment, topic, key, ttl_ns, clears)
+    }
 }
 
 impl Sender for &mut Publisher {
     #[inline]
-    fn send(self, topic: Topic<'_>, unique: Option<Unique<'_>>, payload: impl Payload) -> Result<u64> {
-        send(self, topic, unique, &payload, |writer, event| writer.post(event))
+    fn send(self, topic: Topic<'_>, special: Special<'_>, payload: impl Payload) -> Result<u64> {
+        send_special(self, topic, special, &payload, |_| {})
+    }
+
+    fn clear(self, topic: Topic<'_>, key: &[u8]) -> Result<Option<u64>> {
+        clear(self, topic, key, |_| {})
     }
 }
 

@@ -5,17 +5,21 @@ use std::time::Duration;
 
 use crate::claim::Claim;
 use crate::error::Result;
-use crate::event::Buffer;
-use crate::event::wire::{Head, UniqueKey};
+use crate::event::wire::{FragmentHead, Head, Kind, UniqueKey};
+use crate::event::{Buffer, EventKept};
+use crate::os::clock::HostClock;
 use crate::os::sys;
-use crate::protocol::bucket::{At, Token};
+use crate::protocol::bucket::{At, Key, Token};
 use crate::protocol::pool::Tries;
+use crate::protocol::retained::{SlotLook, Span, TOMBSTONE, Table};
 use crate::protocol::ring::{Fate, Look, Ring};
 use crate::protocol::word::CellWord;
 use crate::seat::ahead::{Ahead, ReadAhead};
+use crate::seat::catch_up::{CatchUp, copy_slot};
 use crate::seat::copy::{Copied, Published};
 use crate::seat::fragments::{Assembled, Fragments};
 use crate::seat::options::Begin;
+use crate::seat::retain::no_table;
 use crate::seat::words::SeatWords;
 use crate::segment::Segment;
 use crate::segment::fault::InSegment;
@@ -30,6 +34,8 @@ pub(crate) trait Gate {
     fn wants(&mut self, head: &Head, prefix: &[u8]) -> bool;
     /// Returns the claim if this worker is the one that runs a unique event.
     fn claim(&mut self, unique: &UniqueKey, at: At) -> Result<Option<Token>>;
+    /// Settles the unsettled retained events below `to`.
+    fn settle_below(&mut self, to: u64) -> Result<()>;
 }
 
 /// One step of reading.
@@ -43,6 +49,11 @@ pub(crate) enum Step {
     Unreadable { id: u64 },
     /// The next id is reserved, and its payload is not visible yet.
     Pending(Pending),
+    /// All that the reader knows of retained events is void. It is handed all of them. `to` is the id with which
+    /// reading goes on afterwards.
+    Reset { to: u64 },
+    /// The reader was handed all retained events that it lacked.
+    UpToDate { to: u64 },
     /// Nothing new.
     Empty,
 }
@@ -72,11 +83,19 @@ pub(crate) struct Message {
     pub(crate) len: usize,
     /// This seat's claim on a unique event.
     pub(crate) claim: Option<Token>,
+    /// `true` if it comes from the table of retained events.
+    pub(crate) handed_over: bool,
 }
 
 impl Message {
     fn nothing() -> Message {
-        Message { id: 0, head: Head::default(), bytes: Buffer::new(), len: 0, claim: None }
+        Message { id: 0, head: Head::default(), bytes: Buffer::new(), len: 0, claim: None, handed_over: false }
+    }
+
+    /// Returns how the event is retained, if it is.
+    pub(crate) fn kept(&self) -> Option<EventKept<'_>> {
+        let kept = self.head.kept?;
+        Some(EventKept { key: self.head.key(&self.bytes), clears: kept.clears, handed_over: self.handed_over })
     }
 
     pub(crate) fn payload(&self) -> &[u8] {
@@ -100,6 +119,8 @@ enum Taken {
     Lapped,
     /// The last fragment of a message whose beginning was missed.
     Headless,
+    /// The same of a retained message that the table has forgotten.
+    Forgotten,
     Unreadable,
 }
 
@@ -119,15 +140,35 @@ pub(crate) struct Reader {
     wait_max_ns: u64,
     /// Events read since the reader was last at the end, up to [`BEHIND`].
     streak: u32,
+    /// The table of retained events, if the segment has one.
+    table: Option<Table>,
+    clock: HostClock,
+    /// `true` if the reader is brought up to date after it has missed events.
+    resync: bool,
+    /// `true` if it began with what was retained.
+    began_with_retained: bool,
+    catch_up: CatchUp,
 }
 
 impl Reader {
-    pub(crate) fn new(segment: Arc<Segment>, seat: SeatWords, seat_number: u16, begin: Begin) -> Reader {
+    pub(crate) fn new(
+        segment: Arc<Segment>,
+        seat: SeatWords,
+        seat_number: u16,
+        clock: HostClock,
+        begin: Begin,
+    ) -> Reader {
         let ring = segment.ring();
         let start = begin.first;
+        let span = Span { from: 0, to: start, reset: false };
         seat.set(seat_word!(reading.cursor), start);
         Reader {
             fragments: Fragments::beginning(segment.geometry(), &ring, begin),
+            table: segment.table(),
+            clock,
+            resync: false,
+            began_with_retained: begin.with_retained,
+            catch_up: if begin.with_retained { CatchUp::Due(span) } else { CatchUp::Idle },
             segment,
             ring,
             seat,
@@ -146,6 +187,11 @@ impl Reader {
         self.wait_max_ns = ns;
     }
 
+    /// Sets if the reader is brought up to date after it has missed events.
+    pub(crate) fn set_resync(&mut self, resync: bool) {
+        self.resync = resync;
+    }
+
     pub(crate) fn seat(&self) -> &SeatWords {
         &self.seat
     }
@@ -156,16 +202,16 @@ impl Reader {
         self.next
     }
 
-    /// Returns `true` if something was copied out that is not delivered yet.
+    /// Returns `true` if something was copied out, or is to be copied out of the table, that is not delivered yet.
     pub(crate) fn has_ahead(&self) -> bool {
-        !self.ahead.is_empty()
+        !self.ahead.is_empty() || !self.catch_up.is_idle()
     }
 
     /// Returns `true` if there is nothing to read now. Cheaper than a [`read`](Reader::read) that returns
     /// [`Step::Empty`].
     #[inline]
     pub(crate) fn is_at_end(&mut self) -> bool {
-        let at_end = self.streak < BEHIND && self.ahead.is_empty() && self.ring.is_empty_at(self.next);
+        let at_end = self.streak < BEHIND && !self.has_ahead() && self.ring.is_empty_at(self.next);
         if at_end {
             self.streak = 0;
         }
@@ -186,8 +232,15 @@ impl Reader {
     /// Takes one step. Never waits.
     pub(crate) fn read(&mut self, gate: &mut impl Gate) -> Result<Step> {
         let step = loop {
+            if !self.catch_up.is_idle() {
+                break self.catch_up(gate)?;
+            }
             if let Some(step) = self.read_ahead(gate)? {
                 break step;
+            }
+            // What was copied out ahead may have ended with a message that the table has forgotten.
+            if !self.catch_up.is_idle() {
+                continue;
             }
             let id = self.next;
             match self.look(id)? {
@@ -205,6 +258,7 @@ impl Reader {
                             break self.lapped();
                         }
                         Taken::Headless => break self.missed_one(id),
+                        Taken::Forgotten => self.forgotten(id),
                         Taken::Unreadable => break self.unreadable(id),
                     }
                 }
@@ -227,7 +281,9 @@ impl Reader {
     /// Takes one step from what was copied out ahead, if there is anything.
     fn read_ahead(&mut self, gate: &mut impl Gate) -> Result<Option<Step>> {
         let mut tries = Tries::new();
-        while let Some(front) = self.ahead.front() {
+        while self.catch_up.is_idle()
+            && let Some(front) = self.ahead.front()
+        {
             if let &Ahead::Waiting { id, first_met_ns } = front {
                 if let Some(step) = self.read_waiting(id, first_met_ns, &mut tries, gate)? {
                     return Ok(Some(step));
@@ -241,7 +297,11 @@ impl Reader {
                     self.current = message;
                     Some(Step::Event)
                 }
-                Some(Ahead::Lagged { first, missed }) => Some(self.count_missed(first, missed)),
+                Some(Ahead::Lagged { first, missed }) => Some(self.missed(first, missed)),
+                Some(Ahead::Forgotten { id }) => {
+                    self.forgotten(id);
+                    None
+                }
                 Some(Ahead::Unreadable { id }) => Some(self.unreadable(id)),
                 Some(Ahead::Waiting { .. }) | None => continue,
             });
@@ -266,6 +326,10 @@ impl Reader {
                     Taken::Event => Some(Step::Event),
                     Taken::Nothing => None,
                     Taken::Lapped | Taken::Headless => Some(self.missed_one(id)),
+                    Taken::Forgotten => {
+                        self.forgotten(id);
+                        None
+                    }
                     Taken::Unreadable => Some(self.unreadable(id)),
                 })
             }
@@ -317,6 +381,7 @@ impl Reader {
                             self.read_from_after(id);
                             self.ahead.push(Ahead::Lagged { first: id, missed: 1 });
                         }
+                        Taken::Forgotten => self.ahead.push(Ahead::Forgotten { id }),
                         Taken::Unreadable => {
                             self.read_from_after(id);
                             self.ahead.push(Ahead::Unreadable { id });
@@ -390,23 +455,24 @@ impl Reader {
                 self.current.id = id;
                 self.current.len = len;
                 self.current.head = head;
+                self.current.handed_over = false;
                 self.decide(id, since, gate)
             }
             Copied::NotWanted { head, .. } => {
                 self.not_wanted(id, &head);
                 Ok(Taken::Nothing)
             }
-            Copied::Fragment { len } => self.assemble(id, len, since, gate),
+            Copied::Fragment { kind, len } => self.assemble(id, kind, len, since, gate),
             Copied::Lapped => Ok(Taken::Lapped),
             Copied::Unreadable => Ok(Taken::Unreadable),
         }
     }
 
     /// Adds the fragment in the fragments' buffer to its message.
-    fn assemble(&mut self, id: u64, len: usize, since: u64, gate: &mut impl Gate) -> Result<Taken> {
-        match self.fragments.add(len, |head, prefix| gate.wants(head, prefix)) {
+    fn assemble(&mut self, id: u64, kind: Kind, len: usize, since: u64, gate: &mut impl Gate) -> Result<Taken> {
+        match self.fragments.add(kind, len, |head, prefix| gate.wants(head, prefix)) {
             Assembled::Whole { head, bytes } => {
-                self.current = Message { id, head, len: bytes.len(), bytes, claim: None };
+                self.current = Message { id, head, len: bytes.len(), bytes, claim: None, handed_over: false };
                 self.decide(id, since, gate)
             }
             Assembled::NotWanted { head } => {
@@ -414,6 +480,11 @@ impl Reader {
                 Ok(Taken::Nothing)
             }
             Assembled::More => Ok(Taken::Nothing),
+            Assembled::Headless | Assembled::BeforeOurTime
+                if kind == Kind::RetainedFragment && (self.resync || self.began_with_retained) =>
+            {
+                self.complete(id, len, gate)
+            }
             Assembled::BeforeOurTime => {
                 // It may be a unique event. A worker that has all its fragments decides it, and this seat's later
                 // claims must not cover it.
@@ -423,6 +494,58 @@ impl Reader {
             Assembled::Headless => Ok(Taken::Headless),
             Assembled::Malformed => Ok(Taken::Unreadable),
         }
+    }
+
+    /// Takes the retained event of which only the last fragment was read, at `id` and now in the fragments' buffer,
+    /// from the table.
+    fn complete(&mut self, id: u64, len: usize, gate: &mut impl Gate) -> Result<Taken> {
+        let (Some(table), Some(key)) =
+            (&self.table, self.fragments.buffered(len).and_then(FragmentHead::retained_key).map(Key))
+        else {
+            return Ok(Taken::Unreadable);
+        };
+        if table.is_any_announced() {
+            gate.settle_below(next_id(id))?;
+        }
+        // Also one whose ttl has ended meanwhile: it is delivered as if it had been read whole.
+        let now = TOMBSTONE;
+        let copy = |slot: &SlotLook<'_>| copy_slot(slot, now, |head, prefix| gate.wants(head, prefix));
+        let found = table.get(key, || now, copy).in_segment(&self.segment)?;
+        if let Some((held, event)) = found.filter(|(held, _)| held.place == place_of(id)) {
+            self.current = event.at(&held);
+            return Ok(Taken::Event);
+        }
+        let held = table.held_of(key).in_segment(&self.segment)?;
+        // It is not wanted, or a later event of the key follows.
+        let is_known = held.is_some_and(|held| held.place >= place_of(id));
+        Ok(if is_known { Taken::Nothing } else { Taken::Forgotten })
+    }
+
+    /// The step that brings the reader up to date, or the next of several.
+    #[cold]
+    fn catch_up(&mut self, gate: &mut impl Gate) -> Result<Step> {
+        loop {
+            if let Some(step) = self.catch_up.step(&mut self.current) {
+                if matches!(step, Step::Reset { .. }) {
+                    self.seat.add(seat_word!(reading.resets), 1);
+                }
+                return Ok(step);
+            }
+            let Some(table) = &self.table else { return Err(no_table(&self.segment)) };
+            self.catch_up.gather(table, &self.segment, self.clock.boottime_ns(), gate)?;
+        }
+    }
+
+    /// Says that what is retained from id `from` on, and below `to`, may be unknown here.
+    fn catch_up_with(&mut self, from: u64, to: u64, reset: bool) {
+        if self.table.is_some() && (self.resync || reset) {
+            self.catch_up = CatchUp::Due(Span { from, to, reset });
+        }
+    }
+
+    /// Has all retained events handed over, since that at `id` is gone and it is not known what became of its key.
+    fn forgotten(&mut self, id: u64) {
+        self.catch_up_with(id.max(1), next_id(id), true);
     }
 
     fn not_wanted(&mut self, id: u64, head: &Head) {
@@ -479,7 +602,7 @@ impl Reader {
     fn lapped(&mut self) -> Step {
         let first = self.next;
         let missed = self.skip_lap();
-        self.count_missed(first, missed)
+        self.missed(first, missed)
     }
 
     /// Records that not every event up to `id` was read.
@@ -489,7 +612,7 @@ impl Reader {
 
     fn missed_one(&mut self, id: u64) -> Step {
         self.read_from_after(id);
-        self.count_missed(id, 1)
+        self.missed(id, 1)
     }
 
     fn unreadable(&mut self, id: u64) -> Step {
@@ -498,7 +621,8 @@ impl Reader {
         Step::Unreadable { id }
     }
 
-    fn count_missed(&self, first: u64, missed: u64) -> Step {
+    fn missed(&mut self, first: u64, missed: u64) -> Step {
+        self.catch_up_with(first, first.saturating_add(missed), false);
         self.seat.add(seat_word!(reading.missed), missed);
         self.seat.add(seat_word!(reading.lagged), 1);
         Step::Lagged { first, missed }
@@ -508,6 +632,12 @@ impl Reader {
     #[inline]
     pub(crate) fn cursor(&self) -> u64 {
         self.ahead.first_id().unwrap_or(self.next)
+    }
+
+    /// The first id that is not delivered, or from which on retained events may be unknown.
+    #[inline]
+    pub(crate) fn handled_below(&self) -> u64 {
+        self.catch_up.from().map_or(self.cursor(), |from| from.min(self.cursor()))
     }
 
     /// Shows inspectors how far this seat has read.

@@ -2,9 +2,8 @@
 
 use std::fmt;
 
-use crate::claim::Unique;
 use crate::error::{Cause, Error, ErrorKind, Result};
-use crate::event::{EventBuilder, Payload, Sender, Topic};
+use crate::event::{EventBuilder, Payload, Sender, Special, Topic};
 use crate::seat::post::{Posts, send};
 use crate::seat::publisher::Publisher;
 
@@ -65,7 +64,7 @@ impl<S: Posts> Reservation<S> {
     /// [`Worker::post`](crate::Worker::post).
     #[inline]
     pub fn commit<'a>(&mut self, topic: impl Into<Topic<'a>>, payload: impl Payload) -> Result<u64> {
-        self.send(topic.into(), None, payload)
+        self.send(topic.into(), Special::Nothing, payload)
     }
 
     /// Begins an event that has more than a topic and a payload, for the reserved id.
@@ -128,7 +127,12 @@ impl<'p> Reservation<&'p mut Publisher> {
 }
 
 impl<S: Posts> Sender for &mut Reservation<S> {
-    fn send(self, topic: Topic<'_>, unique: Option<Unique<'_>>, payload: impl Payload) -> Result<u64> {
+    fn send(self, topic: Topic<'_>, special: Special<'_>, payload: impl Payload) -> Result<u64> {
+        let unique = match special {
+            Special::Nothing => None,
+            Special::Unique(unique) => Some(unique),
+            Special::Retained { .. } => return Err(not_at_a_reserved_id("retain")),
+        };
         let Reservation { seat, id, open } = self;
         let committed = send(seat, topic, unique, &payload, |writer, event| {
             if *open { writer.commit(*id, event) } else { Err(Error::from(Cause::TooLate { id: *id })) }
@@ -138,6 +142,17 @@ impl<S: Posts> Sender for &mut Reservation<S> {
         }
         committed.map(|()| *id)
     }
+
+    fn clear(self, _: Topic<'_>, _: &[u8]) -> Result<Option<u64>> {
+        Err(not_at_a_reserved_id("clear"))
+    }
+}
+
+/// The error of what can be posted, but not committed. A worker that joins would have to wait for every reserved id, to
+/// know what is retained below its own.
+#[cold]
+fn not_at_a_reserved_id(option: &'static str) -> Error {
+    Error::option(option, "set", "what is retained cannot be committed at a reserved id: post it")
 }
 
 impl<S: Posts> Drop for Reservation<S> {

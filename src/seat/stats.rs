@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::os::clock::HostClock;
 use crate::os::sys;
 use crate::protocol::bucket::Bucket;
+use crate::protocol::retained::{Copied, SlotLook, Span};
 use crate::seat::holder::Hold;
 use crate::seat::holding::left_of;
 use crate::seat::words::SeatWords;
@@ -38,6 +39,10 @@ pub struct Stats {
     pub created_at: SystemTime,
     /// Keys that are held, by unique events and by other claims.
     pub claims_held: u64,
+    /// Keys that have a retained event.
+    pub retained: u64,
+    /// Seats that are just posting a retained event, or have died while they did.
+    pub retaining: u64,
     /// The next id to be posted.
     pub next_id: u64,
     /// The oldest id that the ring still holds.
@@ -65,6 +70,10 @@ pub struct Sizes {
     pub block_size: u64,
     /// Bytes of the largest event, in fragments.
     pub largest_event: u64,
+    /// Keys that can have a retained event at once. 0 if nothing can be retained.
+    pub retained_keys: u64,
+    /// Bytes of the largest retained event.
+    pub retained_size: u64,
     /// Seats, taken or free.
     pub seats: u32,
     /// Buckets of claims.
@@ -81,6 +90,8 @@ impl Sizes {
             capacity: geometry.capacity(),
             block_size: geometry.block_bytes() as u64,
             largest_event: geometry.largest_message() as u64,
+            retained_keys: geometry.retained_keys(),
+            retained_size: geometry.largest_retained() as u64,
             seats: geometry.seats as u32,
             buckets: geometry.pool(PoolId::Claims).cells,
             bucket_entries: segment.claims().entries_per_bucket() as u64,
@@ -139,6 +150,12 @@ pub struct WorkerStats {
     pub committed: u64,
     /// Posts that found sleepers to wake.
     pub wakes: u64,
+    /// Retained events posted, and clears.
+    pub retained: u64,
+    /// Retained events of others that it has brought into the table, as they had not got that far.
+    pub settled: u64,
+    /// Retained events that it could not post, as there was no place for their key.
+    pub retained_full: u64,
     /// Events delivered to handlers.
     pub delivered: u64,
     /// Events that no handler wanted.
@@ -159,6 +176,8 @@ pub struct WorkerStats {
     pub failed: u64,
     /// Unique events that it had claimed and that no worker ran, because their handlers were gone at delivery.
     pub orphaned: u64,
+    /// Times that all it knew of retained events was void.
+    pub resets: u64,
     /// Claims won, on unique events and other keys.
     pub claims_won: u64,
     /// Claims lost because another worker held the key.
@@ -187,6 +206,8 @@ impl Stats {
             creator_pid: word(header_word!(creator_pid)) as u32,
             created_at: at_wall_ns(word(header_word!(created_at))),
             claims_held: Stats::claims_held(segment, clock)?,
+            retained: Stats::retained(segment, clock)?,
+            retaining: segment.table().map_or(0, |table| table.count_announced() as u64),
             next_id,
             oldest_id: ring.oldest(),
             workers,
@@ -204,8 +225,29 @@ impl Stats {
     /// ```
     pub fn figures(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
         // Names all fields, so that a new one cannot be forgotten.
-        let &Stats { name: _, sizes, creator_pid, created_at, claims_held, next_id, oldest_id, workers: _ } = self;
-        let Sizes { size, capacity, block_size, largest_event, seats, buckets, bucket_entries } = sizes;
+        let &Stats {
+            name: _,
+            sizes,
+            creator_pid,
+            created_at,
+            claims_held,
+            retained,
+            retaining,
+            next_id,
+            oldest_id,
+            workers: _,
+        } = self;
+        let Sizes {
+            size,
+            capacity,
+            block_size,
+            largest_event,
+            retained_keys,
+            retained_size,
+            seats,
+            buckets,
+            bucket_entries,
+        } = sizes;
         [
             ("size", size),
             ("capacity", capacity),
@@ -214,9 +256,13 @@ impl Stats {
             ("seats", u64::from(seats)),
             ("buckets", buckets),
             ("bucket_entries", bucket_entries),
+            ("retained_keys", retained_keys),
+            ("retained_size", retained_size),
             ("creator_pid", u64::from(creator_pid)),
             ("created_at_ns", wall_ns_of(created_at)),
             ("claims_held", claims_held),
+            ("retained", retained),
+            ("retaining", retaining),
             ("next_id", next_id),
             ("oldest_id", oldest_id),
         ]
@@ -233,6 +279,15 @@ impl Stats {
             held += bucket.entries().iter().filter_map(|entry| left_of(segment, &claims, entry, now)).count() as u64;
         }
         Ok(held)
+    }
+
+    fn retained(segment: &Segment, clock: HostClock) -> Result<u64> {
+        let Some(table) = segment.table() else { return Ok(0) };
+        let mut all = Span { from: 0, to: u64::MAX, reset: false };
+        let look = |slot: &SlotLook<'_>| if slot.unchanged() { Copied::Taken(()) } else { Copied::Changed };
+        let held = table.walk(&mut all, look).in_segment(segment)?;
+        let now = clock.boottime_ns();
+        Ok(held.iter().filter(|(held, ())| held.deadline > now).count() as u64)
     }
 }
 
@@ -284,6 +339,9 @@ impl WorkerStats {
             reservations,
             committed,
             wakes,
+            retained,
+            settled,
+            retained_full,
             delivered,
             skipped,
             missed,
@@ -294,6 +352,7 @@ impl WorkerStats {
             corrupt,
             failed,
             orphaned,
+            resets,
             claims_won,
             claims_lost,
             claims_full,
@@ -319,6 +378,9 @@ impl WorkerStats {
             ("reservations", Some(reservations)),
             ("committed", Some(committed)),
             ("wakes", Some(wakes)),
+            ("retained", Some(retained)),
+            ("settled", Some(settled)),
+            ("retained_full", Some(retained_full)),
             ("delivered", Some(delivered)),
             ("skipped", Some(skipped)),
             ("missed", Some(missed)),
@@ -329,6 +391,7 @@ impl WorkerStats {
             ("corrupt", Some(corrupt)),
             ("failed", Some(failed)),
             ("orphaned", Some(orphaned)),
+            ("resets", Some(resets)),
             ("claims_won", Some(claims_won)),
             ("claims_lost", Some(claims_lost)),
             ("claims_full", Some(claims_full)),
@@ -377,6 +440,9 @@ impl WorkerStats {
             reservations: count!(posting.reservations),
             committed: count!(posting.committed),
             wakes: count!(posting.wakes),
+            retained: count!(posting.retained),
+            settled: count!(posting.settled),
+            retained_full: count!(posting.retained_full),
             delivered: count!(reading.delivered),
             skipped: count!(reading.skipped),
             missed: count!(reading.missed),
@@ -387,6 +453,7 @@ impl WorkerStats {
             corrupt: count!(reading.corrupt),
             failed: count!(reading.failed),
             orphaned: count!(reading.orphaned),
+            resets: count!(reading.resets),
             claims_won: count!(claiming.won),
             claims_lost: count!(claiming.lost),
             claims_full: count!(claiming.full),

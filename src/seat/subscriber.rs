@@ -16,10 +16,10 @@ use crate::protocol::wake;
 use crate::protocol::word::Mark;
 use crate::seat::delivery::{Delivery, Undecided};
 use crate::seat::filter::{Filter, PullGate};
-use crate::seat::is_of_process;
 use crate::seat::options::WorkerOptions;
 use crate::seat::publisher::Publisher;
 use crate::seat::read::{Message, Pending, Reader, Step};
+use crate::seat::{Seat, is_of_process};
 use crate::segment::Segment;
 use crate::segment::layout::{header_word, seat_word};
 
@@ -66,8 +66,9 @@ impl Subscriber {
         let mut publisher = Publisher::join(segment, options)?;
         let begin = options.start.begin(segment)?;
         let seat = &publisher.seat;
-        let mut reader = Reader::new(Arc::clone(&seat.segment), seat.words.clone(), seat.number, begin);
+        let mut reader = Reader::new(Arc::clone(&seat.segment), seat.words.clone(), seat.number, seat.clock, begin);
         reader.set_wait_max(u64::try_from(options.wait_max.as_nanos()).unwrap_or(u64::MAX));
+        reader.set_resync(options.resync);
         let announces = options.announce.then(|| options.label.clone());
         if let Some(label) = &announces {
             publisher.announce(library::STARTED, label)?;
@@ -319,9 +320,9 @@ impl Subscriber {
     /// Returns the next id to be delivered.
     pub fn cursor(&self) -> u64 {
         let read = match self.put_off {
-            Some(Step::Event) => self.reader.current().id,
+            Some(Step::Event) if !self.reader.current().handed_over => self.reader.current().id,
             Some(Step::Lagged { first: id, .. } | Step::Unreadable { id }) => id,
-            Some(Step::Empty | Step::Pending(_)) | None => self.reader.cursor(),
+            Some(_) | None => self.reader.cursor(),
         };
         // An undecided event may have been read ahead of a reserved id.
         self.undecided.front().map_or(read, |&(id, _)| id.min(read))
@@ -330,7 +331,8 @@ impl Subscriber {
     /// Returns the position that this subscriber has reached. A subscriber that joins with
     /// [`Start::Resume`](crate::Start::Resume) continues there.
     ///
-    /// The position is after the last delivery: store it when that delivery is handled.
+    /// The position is after the last delivery: store it when that delivery is handled. While this subscriber is
+    /// [brought up to date](WorkerOptions::resync), the position is where that began.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -345,7 +347,8 @@ impl Subscriber {
     /// # Ok::<(), seqcast::Error>(())
     /// ```
     pub fn position(&self) -> Position {
-        Position::before(self.publisher.seat.segment.id(), self.cursor())
+        let handled_below = self.cursor().min(self.reader.handled_below());
+        Position::before(self.publisher.seat.segment.id(), handled_below)
     }
 
     /// Returns the number of this subscriber's seat.
@@ -418,7 +421,8 @@ impl Subscriber {
     #[inline]
     fn read(&mut self) -> Result<Step> {
         let Publisher { seat, .. } = &mut self.publisher;
-        let mut gate = PullGate { filter: &self.filter, claimer: &mut seat.claimer, undecided: &mut self.undecided };
+        let Seat { claimer, writer, .. } = seat;
+        let mut gate = PullGate { filter: &self.filter, claimer, writer, undecided: &mut self.undecided };
         self.reader.read(&mut gate)
     }
 
@@ -547,7 +551,12 @@ impl Found {
 fn delivery<'a>(found: Found, reader: &'a Reader, publisher: &Publisher) -> Option<Delivery<'a>> {
     Some(match found {
         Found::Undecided(id, reason) => Delivery::Undecided { id, reason },
+        Found::Step(Step::Event) if reader.current().head.clears() => {
+            Delivery::Cleared(event(reader.current(), publisher)?)
+        }
         Found::Step(Step::Event) => Delivery::Event(event(reader.current(), publisher)?),
+        Found::Step(Step::Reset { to }) => Delivery::Reset { id: to },
+        Found::Step(Step::UpToDate { to }) => Delivery::UpToDate { id: to },
         Found::Step(Step::Lagged { first, missed }) => Delivery::Lagged { first, missed },
         Found::Step(Step::Unreadable { id }) => Delivery::Unreadable { id },
         Found::Step(Step::Pending(pending)) => Delivery::Reserved { id: pending.id, own: pending.is_own() },
@@ -569,5 +578,5 @@ fn event<'a>(message: &'a Message, publisher: &Publisher) -> Option<Event<'a>> {
         claim: message.claim(),
     };
     let data = Data::posted(&seat.segment, head.type_tag, message.payload());
-    Some(Event { source, event, origin, data })
+    Some(Event { source, event, origin, data, kept: message.kept() })
 }

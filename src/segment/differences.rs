@@ -2,7 +2,7 @@
 
 use rustix::fs::Stat;
 
-use super::geometry::{Geometry, KEYS_PER_BUCKET, buckets_for, stride_for};
+use super::geometry::{Geometry, KEYS_PER_BUCKET, buckets_for, keys_of_slots, slot_stride_for, slots_for, stride_for};
 use super::options::SegmentOptions;
 use super::pools::PoolId;
 use crate::error::Difference;
@@ -22,6 +22,14 @@ pub(super) fn differences(options: &SegmentOptions, geometry: &Geometry, stat: &
     let buckets = geometry.pool(PoolId::Claims).cells;
     if asked.claims && buckets_for(options.claims) != buckets {
         differ("claims", options.claims.to_string(), (buckets * KEYS_PER_BUCKET).to_string());
+    }
+    let slots = geometry.pool(PoolId::Slots);
+    if asked.retained && slots_for(options.retained) != slots.cells {
+        differ("retained", options.retained.to_string(), keys_of_slots(slots.cells).to_string());
+    }
+    let retained_size = options.get_retained_size();
+    if asked.retained_size && options.retained > 0 && slot_stride_for(retained_size) != slots.stride {
+        differ("retained_size", retained_size.to_string(), geometry.retained_bytes().to_string());
     }
     if asked.seats && options.seats != geometry.seats {
         differ("seats", options.seats.to_string(), geometry.seats.to_string());

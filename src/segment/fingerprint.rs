@@ -7,10 +7,11 @@ use std::sync::atomic::AtomicU64;
 
 use crossbeam_utils::CachePadded;
 
+use super::geometry::RETAINED_FRAGMENT_HEAD_BYTES;
 use super::layout::{HEADER_BYTES, REGION_ALIGN, fields};
 use crate::os::fnv::Fnv;
 use crate::protocol::word::CellWord;
-use crate::protocol::{bucket, pool, ring};
+use crate::protocol::{bucket, pool, retained, ring};
 
 /// Returns a hash of everything that determines how this build reads and writes a segment: the spans of all fields, the
 /// padding of this target, the byte order, and the formats of blocks, cells and claims.
@@ -31,6 +32,12 @@ pub(crate) fn fingerprint() -> u64 {
         ring::LONGEST_STRETCH as usize,
         ring::FEWEST_STRETCHES as usize,
         CellWord::BLOCKS as usize,
+        retained::SLOT_HEAD_WORDS,
+        retained::NOTE_AT,
+        retained::NOTE_WORDS,
+        retained::PLACES,
+        retained::INDEX_WORDS,
+        RETAINED_FRAGMENT_HEAD_BYTES,
     ] {
         hash.number(number as u64);
     }
@@ -46,7 +53,7 @@ mod tests {
     #[cfg(all(target_arch = "x86_64", target_endian = "little"))]
     #[test]
     fn g11_the_layout_is_the_one_of_its_version() {
-        assert_eq!(super::fingerprint(), 0xec73_a217_1955_2457);
+        assert_eq!(super::fingerprint(), 0x99d5_7924_845e_297a);
         assert_eq!(LAYOUT_VERSION, 4);
         assert_eq!(layout_version(magic()), Some(4));
         assert_eq!([layout_version(0), layout_version(FORMING)], [None; 2]);

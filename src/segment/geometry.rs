@@ -3,11 +3,14 @@
 use super::layout::{HEADER_BYTES, LINE, REGION_ALIGN};
 use super::pools::{POOL_COUNT, POOLS, PoolId, PoolSpec};
 use crate::error::{Cause, Error, Result};
+use crate::protocol::retained::{PLACES, SLOT_HEAD_WORDS};
 use crate::protocol::word::CellWord;
 use crate::protocol::{pool, seat_words};
 
 /// Bytes of a fragment's head, before its part of the event.
 pub(crate) const FRAGMENT_HEAD_BYTES: usize = 32;
+/// The same of a retained event, which says in each fragment where it is kept.
+pub(crate) const RETAINED_FRAGMENT_HEAD_BYTES: usize = 64;
 
 /// The sizes that determine where everything is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +23,7 @@ pub(crate) struct Geometry {
 /// The size of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PoolSize {
-    /// The number of cells. There is one block for each cell, and one for each seat.
+    /// The number of cells, without those of the index. 0 if the segment does not have the pool.
     pub(crate) cells: u64,
     /// The distance between two blocks, in bytes.
     pub(crate) stride: u64,
@@ -32,6 +35,8 @@ pub(crate) struct Regions {
     pub(crate) seats: usize,
     /// In the order of [`POOLS`].
     pub(crate) pools: [PoolRegions; POOL_COUNT],
+    /// One word for each seat, if there are slots.
+    pub(crate) announced: usize,
     /// Size of the segment.
     pub(crate) end: usize,
 }
@@ -51,8 +56,10 @@ pub(crate) const LEAST_CAPACITY: u64 = 8;
 /// The least payload bytes of a block: a fragment's head and as many bytes again.
 pub(crate) const LEAST_BLOCK: u64 = 64;
 pub(crate) const MOST_BLOCK: u64 = 1 << 20;
-/// Bytes of a bucket block: 19 lines, 21 entries.
+/// Bytes of a bucket block: 19 lines, 21 entries, or the places of 64 slots.
 pub(crate) const BUCKET_STRIDE: u64 = 19 * LINE as u64;
+/// The largest number of keys of retained events.
+pub(crate) const MOST_RETAINED: u64 = 1 << 18;
 
 /// Average keys in a bucket of 21 entries. With four, one bucket in 10^10 has more keys than entries (Poisson).
 pub(super) const KEYS_PER_BUCKET: u64 = 4;
@@ -69,6 +76,27 @@ pub(crate) const fn stride_for(payload: u64) -> u64 {
     (lines | 1) * LINE as u64
 }
 
+/// Returns the slots for so many keys of retained events: one for each key, if one bucket of the index has places for
+/// all. Otherwise there are twice as many, so that a bucket overflows with a probability of less than 10^-6.
+pub(super) const fn slots_for(keys: u64) -> u64 {
+    if keys <= PLACES as u64 { keys } else { (2 * keys).next_power_of_two() }
+}
+
+/// Returns the number of keys for which there are so many slots.
+pub(crate) const fn keys_of_slots(slots: u64) -> u64 {
+    if slots <= PLACES as u64 { slots } else { slots / 2 }
+}
+
+/// Returns `true` for a number of slots that a segment may have.
+pub(super) const fn are_slots(slots: u64) -> bool {
+    slots <= PLACES as u64 || slots.is_power_of_two()
+}
+
+/// Returns the bytes from slot block to slot block for events of `event` bytes.
+pub(crate) const fn slot_stride_for(event: u64) -> u64 {
+    stride_for(SLOT_HEAD_WORDS as u64 * 8 + event)
+}
+
 impl Geometry {
     /// Returns the size of one pool.
     pub(crate) fn pool(&self, pool: PoolId) -> PoolSize {
@@ -80,14 +108,49 @@ impl Geometry {
         self.pool(PoolId::Ring).cells
     }
 
+    /// Returns the pools that the segment has.
+    pub(crate) fn pools(&self) -> impl Iterator<Item = &'static PoolSpec> {
+        const { &POOLS }.iter().filter(|spec| self.pool(spec.id).cells > 0)
+    }
+
+    /// Returns `true` if the segment has a table of retained events.
+    pub(crate) fn has_table(&self) -> bool {
+        self.pool(PoolId::Slots).cells > 0
+    }
+
+    /// Cells of one pool, those of the index included.
+    pub(crate) fn cells(&self, pool: PoolId) -> u64 {
+        let index = if pool == PoolId::Claims { self.pool(PoolId::Slots).cells.div_ceil(PLACES as u64) } else { 0 };
+        self.pool(pool).cells + index
+    }
+
     /// Returns the number of blocks of one pool.
     pub(crate) fn blocks(&self, pool: PoolId) -> u64 {
-        self.pool(pool).cells + self.seats
+        match self.cells(pool) {
+            0 => 0,
+            cells => cells + self.seats,
+        }
     }
 
     /// Returns the payload bytes of a block of the ring.
     pub(crate) fn block_bytes(&self) -> usize {
         self.pool(PoolId::Ring).stride as usize - pool::HEAD_WORDS * 8
+    }
+
+    /// Keys that have a retained event at once.
+    pub(crate) fn retained_keys(&self) -> u64 {
+        keys_of_slots(self.pool(PoolId::Slots).cells)
+    }
+
+    /// Bytes of the largest retained event: what a slot holds; 0 if there are none.
+    pub(crate) fn retained_bytes(&self) -> usize {
+        let head = (pool::HEAD_WORDS + SLOT_HEAD_WORDS) * 8;
+        (self.pool(PoolId::Slots).stride as usize).saturating_sub(head)
+    }
+
+    /// Bytes of the largest retained event: what a slot holds, and the ring as a message.
+    pub(crate) fn largest_retained(&self) -> usize {
+        self.retained_bytes().min(self.largest_with(RETAINED_FRAGMENT_HEAD_BYTES))
     }
 
     /// Returns the number of the last seat. There are 1 to 65,536 seats.
@@ -97,7 +160,12 @@ impl Geometry {
 
     /// Returns the bytes of the largest event: a quarter of what the ring holds.
     pub(crate) fn largest_message(&self) -> usize {
-        self.block_bytes().max(self.capacity() as usize / 4 * (self.block_bytes() - FRAGMENT_HEAD_BYTES))
+        self.largest_with(FRAGMENT_HEAD_BYTES)
+    }
+
+    /// Bytes of the largest message with a head of so many bytes in each fragment.
+    pub(crate) fn largest_with(&self, head_bytes: usize) -> usize {
+        self.block_bytes().max(self.capacity() as usize / 4 * (self.block_bytes() - head_bytes))
     }
 
     /// Returns the regions of a segment with these sizes, or why the sizes are impossible. The sizes may be hostile.
@@ -106,7 +174,11 @@ impl Geometry {
             return Err("its number of seats is impossible");
         }
         for (size, spec) in self.pools.iter().zip(&POOLS) {
-            size.check(spec, self.seats)?;
+            size.check(spec)?;
+        }
+        // No overflow in the sums: each pool has at most 2^63 cells, or `check` has refused it.
+        if POOLS.iter().any(|spec| self.pool(spec.id).cells >= MOST_BLOCKS || self.blocks(spec.id) > MOST_BLOCKS) {
+            return Err("it has more blocks than its cells can tell apart");
         }
         let mut end = HEADER_BYTES as u64;
         let mut region = |bytes: u64| {
@@ -116,11 +188,12 @@ impl Geometry {
         };
         // No overflow: each pool has at most 2^20 blocks of about 2^20 bytes.
         let seats = region(self.seats * seat_words::WORDS as u64 * 8);
-        let pools = self.pools.map(|PoolSize { cells, stride }| PoolRegions {
-            cells: region(cells * 8),
-            blocks: region((cells + self.seats) * stride),
+        let pools = POOLS.each_ref().map(|spec| PoolRegions {
+            cells: region(self.cells(spec.id) * 8),
+            blocks: region(self.blocks(spec.id) * self.pool(spec.id).stride),
         });
-        Ok(Regions { seats, pools, end: end as usize })
+        let announced = region(if self.has_table() { self.seats * 8 } else { 0 });
+        Ok(Regions { seats, pools, announced, end: end as usize })
     }
 }
 
@@ -132,14 +205,13 @@ impl Geometry {
 }
 
 impl PoolSize {
-    fn check(&self, spec: &PoolSpec, seats: u64) -> std::result::Result<(), &'static str> {
+    fn check(&self, spec: &PoolSpec) -> std::result::Result<(), &'static str> {
         let PoolSize { cells, stride } = *self;
-        if !cells.is_power_of_two() || cells < spec.least_cells {
+        if !(spec.may_have)(cells) {
             return Err(spec.bad_cells);
         }
-        // The sum does not overflow: `cells` is a power of two, and there are few seats.
-        if cells + seats > MOST_BLOCKS {
-            return Err("it has more blocks than its cells can tell apart");
+        if cells == 0 {
+            return if stride == 0 { Ok(()) } else { Err(spec.bad_stride) };
         }
         let [least, most] = spec.strides;
         let is_odd_lines = stride.is_multiple_of(LINE as u64) && stride / LINE as u64 % 2 == 1;
@@ -180,6 +252,17 @@ mod tests {
         }
         assert!([least, least + 128, most].iter().all(|&stride| ok(&|sizes| sizes.pools[RING].stride = stride)));
         assert!(!ok(&|sizes| sizes.pools[CLAIMS].stride -= 128) && !ok(&|sizes| sizes.pools[CLAIMS].stride = 0));
+        const SLOTS: usize = PoolId::Slots as usize;
+        let slots = |cells, stride| ok(&move |sizes| sizes.pools[SLOTS] = PoolSize { cells, stride });
+        let [least, most] = [slot_stride_for(LEAST_BLOCK), slot_stride_for(MOST_BLOCK)];
+        for cells in [1, 63, 64, 128, 1 << 19] {
+            assert!(slots(cells, least) && slots(cells, most), "{cells} slots");
+            assert!(!slots(cells, 0) && !slots(cells, least - 128) && !slots(cells, least + 64), "{cells} slots");
+        }
+        for cells in [65, 96, 1 << 20, 1 << 63, u64::MAX] {
+            assert!(!slots(cells, least), "{cells} slots");
+        }
+        assert!(slots(0, 0) && !slots(0, least), "a table without slots");
     }
 
     #[test]
@@ -189,6 +272,15 @@ mod tests {
             assert_eq!(stride / LINE as u64 % 2, 1);
             assert!(stride - 32 >= payload && stride <= payload + 32 + 2 * LINE as u64);
         }
+    }
+
+    #[test]
+    fn g15_there_are_slots_for_all_keys() {
+        for keys in 0..=MOST_RETAINED {
+            let slots = slots_for(keys);
+            assert!(are_slots(slots) && slots >= keys && keys_of_slots(slots) >= keys, "{keys} keys");
+        }
+        assert_eq!([0, 1, 64, 65, 1000].map(slots_for), [0, 1, 64, 256, 2048]);
     }
 
     #[test]

@@ -6,8 +6,14 @@
 //!          ring        capacity cells of 8 bytes
 //!          blocks      capacity + seats blocks, 64-byte aligned, an odd number of lines apart
 //!          claims      one cell of 8 bytes for each bucket
-//!          buckets     buckets + seats blocks, likewise
+//!                      and one for each 64 slots: the index of retained events
+//!          buckets     as many blocks, and one for each seat, likewise
+//!          slots       one cell of 8 bytes for each slot of a retained event
+//!          values      slots + seats blocks, likewise
+//!          announced   one word for each seat
 //! ```
+//!
+//! A segment that retains nothing has no index, slots, values and announced.
 //!
 //! Every region begins on a 128-byte boundary. Words are 64 bits in the machine's byte order.
 
@@ -62,11 +68,15 @@ pub(crate) struct HeaderLayout {
     pub(crate) buckets: AtomicU64,
     /// The distance between two bucket blocks, in bytes.
     pub(crate) bucket_stride: AtomicU64,
+    /// Slots of retained events; 0 if nothing is retained.
+    pub(crate) slots: AtomicU64,
+    /// Bytes from slot block to slot block.
+    pub(crate) slot_stride: AtomicU64,
     pub(crate) creator_pid: AtomicU64,
     /// Wall-clock time of the creation, in nanoseconds.
     pub(crate) created_at: AtomicU64,
     /// The format of the bus's typed values. 0 until a program uses typed values. Stored once.
-    pub(crate) typed_format: AtomicU64,
+    pub(crate) typed_format: CachePadded<AtomicU64>,
     /// The global event id: the next id to try.
     pub(crate) tail: CachePadded<AtomicU64>,
     /// Wakes sleepers that wait for any event.
@@ -89,6 +99,7 @@ pub(crate) struct SeatLayout {
 pub(crate) struct PostingLayout {
     pub(crate) hand: [AtomicU64; seat_words::HAND_WORDS],
     pub(crate) reserved: AtomicU64,
+    pub(crate) slot_hand: [AtomicU64; seat_words::HAND_WORDS],
     /// Events posted. A fragmented event counts once.
     pub(crate) posted: AtomicU64,
     /// Fragments posted.
@@ -99,6 +110,12 @@ pub(crate) struct PostingLayout {
     pub(crate) wakes: AtomicU64,
     /// The number of the last fragmented event.
     pub(crate) message: AtomicU64,
+    /// Events posted that are retained, and clears.
+    pub(crate) retained: AtomicU64,
+    /// Retained events of others brought into the table.
+    pub(crate) settled: AtomicU64,
+    /// Retained events that were not posted, as there was no place for their key.
+    pub(crate) retained_full: AtomicU64,
 }
 
 /// The part of a seat that reading writes.
@@ -127,6 +144,8 @@ pub(crate) struct ReadingLayout {
     pub(crate) failed: AtomicU64,
     /// Unique events that this worker had claimed but no longer had a handler for at delivery.
     pub(crate) orphaned: AtomicU64,
+    /// Times that all that was known of retained events was void.
+    pub(crate) resets: AtomicU64,
 }
 
 /// The part of a seat that claiming writes.
@@ -186,6 +205,8 @@ const _: () = {
     assert!(size_of::<SeatLayout>() == seat_words::WORDS * 8);
     assert!(seat_word!(posting.hand) == seat_words::RING_HAND);
     assert!(seat_word!(posting.reserved) == seat_words::RESERVED);
+    // Joining sets the counters behind it to zero.
+    assert!(seat_word!(posting.slot_hand) < seat_word!(posting.posted));
     assert!(seat_word!(claiming.hand) == seat_words::CLAIM_HAND);
     assert!(seat_word!(claiming.before) == seat_words::CLAIMS_BEFORE);
     assert!(size_of::<HeaderLayout>() <= HEADER_BYTES);
@@ -200,7 +221,7 @@ pub(crate) const HEADER_BYTES: usize = 1024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Field {
-    /// `"header"`, `"seat"`, `"block"`, `"bucket"` or `"entry"`.
+    /// `"header"`, `"seat"`, `"block"`, `"bucket"`, `"entry"`, `"index"` or `"slot"`.
     pub region: &'static str,
     /// The field's name.
     pub name: &'static str,
@@ -231,13 +252,14 @@ pub fn fields() -> Vec<Field> {
         };
     }
     rows!("header", 0, HeaderLayout, "creator": magic fingerprint nonce boot_id hash_key size capacity block_stride
-        seats buckets bucket_stride creator_pid created_at);
+        seats buckets bucket_stride slots slot_stride creator_pid created_at);
     rows!("header", 0, HeaderLayout, "anyone": typed_format tail wake wake_reserved);
     let part = span_of!(SeatLayout, posting).start;
-    rows!("seat", part, PostingLayout, "poster": hand reserved posted fragments reservations committed wakes message);
+    rows!("seat", part, PostingLayout, "poster": hand reserved slot_hand posted fragments reservations committed
+        wakes message retained settled retained_full);
     let part = span_of!(SeatLayout, reading).start;
     rows!("seat", part, ReadingLayout, "reader": cursor last_poll delivered skipped missed lagged voided waited wakeups
-        corrupt failed orphaned);
+        corrupt failed orphaned resets);
     let part = span_of!(SeatLayout, claiming).start;
     rows!("seat", part, ClaimingLayout, "claimer": hand before won lost full late released);
     let part = span_of!(SeatLayout, identity).start;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustix::io::retry_on_intr;
 
 use super::fingerprint::fingerprint;
-use super::geometry::{Geometry, PoolRegions, PoolSize, Regions};
+use super::geometry::{Geometry, PoolRegions, Regions};
 use super::layout::{header_word, magic};
 use super::options::SegmentOptions;
 use super::pools::{POOLS, PoolId};
@@ -48,11 +48,17 @@ impl Memory {
         self.words(self.regions.seats, self.geometry.seats * seat_words::WORDS as u64)
     }
 
+    /// One that the segment has.
     pub(super) fn pool(&self, pool: PoolId) -> Pool {
-        let PoolSize { cells, stride } = self.geometry.pool(pool);
+        let stride = self.geometry.pool(pool).stride;
         let at: PoolRegions = self.regions.pools[pool as usize];
         let blocks = self.words(at.blocks, self.geometry.blocks(pool) * (stride / 8));
-        Pool::new(self.words(at.cells, cells), blocks, stride as usize / 8)
+        Pool::new(self.words(at.cells, self.geometry.cells(pool)), blocks, stride as usize / 8)
+    }
+
+    /// The words in which seats announce retained events.
+    pub(super) fn announced(&self) -> Words {
+        self.words(self.regions.announced, self.geometry.seats)
     }
 
     /// Returns the words of the hand that `seat` has in a pool.
@@ -62,7 +68,7 @@ impl Memory {
 
     /// Turns zeroed memory into a finished segment.
     pub(super) fn format(&self, birth: &Birth) {
-        for spec in &POOLS {
+        for spec in self.geometry.pools() {
             let hands: Vec<Words> = (0..=self.geometry.last_seat()).map(|seat| self.hand(spec.id, seat)).collect();
             self.pool(spec.id).format(&hands);
         }

@@ -59,6 +59,7 @@ use crate::os::fork::ForkGuard;
 use crate::os::mapping::Mapping;
 use crate::protocol::claims::Claims;
 use crate::protocol::pool::Pool;
+use crate::protocol::retained::Table;
 use crate::protocol::ring::{Ring, stretch_for};
 use crate::segment::geometry::{Geometry, Regions};
 use crate::segment::layout::header_word;
@@ -223,6 +224,14 @@ impl Segment {
             self.tail(),
             self.geometry().capacity(),
         )
+    }
+
+    /// The table of retained events, if the segment has one.
+    pub(crate) fn table(&self) -> Option<Table> {
+        let first = self.geometry().pool(PoolId::Claims).cells as usize;
+        self.geometry().has_table().then(|| {
+            Table::new(self.ring(), self.pool(PoolId::Slots), self.pool(PoolId::Claims), first, self.memory.announced())
+        })
     }
 
     /// Returns the cells and blocks of a pool.

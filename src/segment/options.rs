@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::geometry::{
-    BUCKET_STRIDE, Geometry, LEAST_BLOCK, LEAST_CAPACITY, MOST_BLOCK, MOST_BLOCKS, MOST_SEATS, PoolSize, buckets_for,
-    stride_for,
+    BUCKET_STRIDE, Geometry, LEAST_BLOCK, LEAST_CAPACITY, MOST_BLOCK, MOST_BLOCKS, MOST_RETAINED, MOST_SEATS, PoolSize,
+    buckets_for, slot_stride_for, slots_for, stride_for,
 };
 #[cfg(doc)]
 use crate::error::ErrorKind;
@@ -26,6 +26,9 @@ pub struct SegmentOptions {
     pub(super) capacity: u64,
     pub(super) block_size: u64,
     pub(super) claims: u64,
+    pub(super) retained: u64,
+    /// `None`: as large as a block.
+    retained_size: Option<u64>,
     pub(super) seats: u64,
     pub(crate) mode: u32,
     pub(crate) owner: Option<(u32, u32)>,
@@ -42,6 +45,8 @@ pub(super) struct Asked {
     pub(super) capacity: bool,
     pub(super) block_size: bool,
     pub(super) claims: bool,
+    pub(super) retained: bool,
+    pub(super) retained_size: bool,
     pub(super) seats: bool,
     pub(super) mode: bool,
 }
@@ -52,6 +57,8 @@ impl Default for SegmentOptions {
             capacity: 8192,
             block_size: 288,
             claims: 8192,
+            retained: 64,
+            retained_size: None,
             seats: 64,
             mode: 0o600,
             owner: None,
@@ -96,6 +103,25 @@ impl SegmentOptions {
         self
     }
 
+    /// Sets how many keys can have a [retained](crate::EventBuilder::retain) event at once: 0 to 262,144. With 0
+    /// nothing can be retained. Default: 64.
+    ///
+    /// Up to 64 keys there is room for exactly so many; for more, twice as many places are made, so that there is room
+    /// whatever the keys are. A key that was cleared, or whose ttl has ended, gives its place to another one.
+    pub fn retained(mut self, keys: u64) -> SegmentOptions {
+        self.retained = keys;
+        self.asked.retained = true;
+        self
+    }
+
+    /// Sets the bytes of the largest retained event, with its source, its name, its key and 48 bytes more; 64 to
+    /// 1,048,576, rounded up to an odd number of cache lines less 64. Default: the block size.
+    pub fn retained_size(mut self, bytes: u64) -> SegmentOptions {
+        self.retained_size = Some(bytes);
+        self.asked.retained_size = true;
+        self
+    }
+
     /// Sets how many workers can be on the bus at once: 1 to 65,536. Choose at least twice the expected number, because
     /// old and new workers are on the bus together during a reload. Default: 64.
     pub fn seats(mut self, workers: u64) -> SegmentOptions {
@@ -124,9 +150,9 @@ impl SegmentOptions {
     }
 
     /// Sets whether [`Bus::open_or_create`](crate::Bus::open_or_create) fails with [`ErrorKind::OptionsDiffer`] if an
-    /// existing segment differs in an option that was set here: `capacity`, `block_size`, `claims`, `seats`, `mode` or
-    /// `owner`. Default: `false`: the segment is opened as it is, and the difference is reported. See
-    /// [`Bus::differences`](crate::Bus::differences).
+    /// existing segment differs in an option that was set here: `capacity`, `block_size`, `claims`, `retained`,
+    /// `retained_size`, `seats`, `mode` or `owner`. Default: `false`: the segment is opened as it is, and the
+    /// difference is reported. See [`Bus::differences`](crate::Bus::differences).
     pub fn strict(mut self, yes: bool) -> SegmentOptions {
         self.strict = yes;
         self
@@ -169,6 +195,16 @@ impl SegmentOptions {
         self.claims
     }
 
+    /// Returns how many keys can have a retained event at once.
+    pub fn get_retained(&self) -> u64 {
+        self.retained
+    }
+
+    /// Returns the bytes of the largest retained event, as they were asked for.
+    pub fn get_retained_size(&self) -> u64 {
+        self.retained_size.unwrap_or(self.block_size)
+    }
+
     /// Returns how many workers can be on the bus at once.
     pub fn get_seats(&self) -> u64 {
         self.seats
@@ -206,7 +242,8 @@ impl SegmentOptions {
 
     /// Returns the sizes of a segment created with these options.
     pub(crate) fn geometry(&self) -> Result<Geometry> {
-        let SegmentOptions { capacity, block_size, claims, seats, mode, .. } = *self;
+        let SegmentOptions { capacity, block_size, claims, retained, seats, mode, .. } = *self;
+        let retained_size = self.get_retained_size();
         let most_capacity = MOST_BLOCKS / 2;
         if !capacity.is_power_of_two() || !(LEAST_CAPACITY..=most_capacity).contains(&capacity) {
             let rule = format!("it must be a power of two from {LEAST_CAPACITY} to {most_capacity}");
@@ -223,17 +260,28 @@ impl SegmentOptions {
         if !(1..=most_claims).contains(&claims) {
             return Err(Error::option("claims", claims, format!("it must be 1 to {most_claims}")));
         }
+        if retained > MOST_RETAINED {
+            return Err(Error::option("retained", retained, format!("it must be 0 to {MOST_RETAINED}")));
+        }
+        if !(LEAST_BLOCK..=MOST_BLOCK).contains(&retained_size) {
+            let rule = format!("it must be {LEAST_BLOCK} to {MOST_BLOCK} bytes");
+            return Err(Error::option("retained_size", retained_size, rule));
+        }
         if mode & !0o777 != 0 || mode & 0o600 != 0o600 {
             let rule = "it must be permission bits with read and write for the owner, such as 0o600 or 0o660";
             return Err(Error::option("mode", format_args!("{mode:#o}"), rule));
         }
         let ring = PoolSize { cells: capacity, stride: stride_for(block_size) };
         let buckets = PoolSize { cells: buckets_for(claims), stride: BUCKET_STRIDE };
-        let geometry = Geometry { seats, pools: [ring, buckets] };
+        let slots = match slots_for(retained) {
+            0 => PoolSize { cells: 0, stride: 0 },
+            cells => PoolSize { cells, stride: slot_stride_for(retained_size) },
+        };
+        let geometry = Geometry { seats, pools: [ring, buckets, slots] };
         match geometry.check() {
             Ok(_) => Ok(geometry),
             Err(what) => {
-                let value = format!("{capacity} with seats = {seats} and claims = {claims}");
+                let value = format!("{capacity} with seats = {seats}, claims = {claims} and retained = {retained}");
                 Err(Error::option("capacity", value, what))
             }
         }

@@ -3,7 +3,7 @@
 //! Formatting, checking, mapping, adoption, the audit and the inspector go through this table. A new pool is one row
 //! here, and the words that the row names in `layout`.
 
-use super::geometry::{BUCKET_STRIDE, LEAST_BLOCK, LEAST_CAPACITY, MOST_BLOCK, stride_for};
+use super::geometry::{BUCKET_STRIDE, LEAST_BLOCK, LEAST_CAPACITY, MOST_BLOCK, are_slots, slot_stride_for, stride_for};
 use super::layout::{header_word, seat_word};
 
 /// A pool, as an index into [`POOLS`].
@@ -11,12 +11,14 @@ use super::layout::{header_word, seat_word};
 pub(crate) enum PoolId {
     /// Events.
     Ring,
-    /// Unique keys.
+    /// Unique keys, and behind them the index of retained events.
     Claims,
+    /// The slots of retained events. A segment may have none.
+    Slots,
 }
 
 /// The number of pools of a segment.
-pub(crate) const POOL_COUNT: usize = 2;
+pub(crate) const POOL_COUNT: usize = 3;
 
 /// The parameters of one pool.
 #[derive(Debug)]
@@ -34,11 +36,11 @@ pub(crate) struct PoolSpec {
     /// The header words with the number of its cells and with the stride of its blocks.
     pub(crate) cells_word: usize,
     pub(crate) stride_word: usize,
-    /// Its least number of cells, a power of two.
-    pub(crate) least_cells: u64,
-    /// The error for fewer cells, or for a number that is not a power of two.
+    /// Returns `true` for a number of cells that it may have. It never has more than 2^63.
+    pub(crate) may_have: fn(cells: u64) -> bool,
+    /// The error for another number.
     pub(crate) bad_cells: &'static str,
-    /// Its least and greatest stride.
+    /// Its least and greatest stride, if it has cells.
     pub(crate) strides: [u64; 2],
     /// The error for another stride.
     pub(crate) bad_stride: &'static str,
@@ -55,7 +57,7 @@ pub(crate) const POOLS: [PoolSpec; POOL_COUNT] = [
         hand: seat_word!(posting.hand),
         cells_word: header_word!(capacity),
         stride_word: header_word!(block_stride),
-        least_cells: LEAST_CAPACITY,
+        may_have: |cells| cells.is_power_of_two() && cells >= LEAST_CAPACITY,
         bad_cells: "its capacity is not a power of two of at least 8",
         strides: [stride_for(LEAST_BLOCK), stride_for(MOST_BLOCK)],
         bad_stride: "its block size is impossible",
@@ -65,14 +67,28 @@ pub(crate) const POOLS: [PoolSpec; POOL_COUNT] = [
         name: "claims",
         cells_region: "claims",
         blocks_region: "buckets",
-        block_parts: &["block", "bucket", "entry"],
+        block_parts: &["block", "bucket", "entry", "index"],
         hand: seat_word!(claiming.hand),
         cells_word: header_word!(buckets),
         stride_word: header_word!(bucket_stride),
-        least_cells: 1,
+        may_have: u64::is_power_of_two,
         bad_cells: "its number of claim buckets is not a power of two",
         strides: [BUCKET_STRIDE, BUCKET_STRIDE],
         bad_stride: "its bucket size is impossible",
+    },
+    PoolSpec {
+        id: PoolId::Slots,
+        name: "slots",
+        cells_region: "slots",
+        blocks_region: "values",
+        block_parts: &["block", "slot"],
+        hand: seat_word!(posting.slot_hand),
+        cells_word: header_word!(slots),
+        stride_word: header_word!(slot_stride),
+        may_have: are_slots,
+        bad_cells: "its number of slots of retained events is impossible",
+        strides: [slot_stride_for(LEAST_BLOCK), slot_stride_for(MOST_BLOCK)],
+        bad_stride: "its size of retained events is impossible",
     },
 ];
 

@@ -22,11 +22,30 @@ pub(crate) enum Domain {
 pub(crate) struct UniqueHash {
     events: [u64; 2],
     alone: [u64; 2],
+    retained: [u64; 2],
 }
 
 impl UniqueHash {
     pub(crate) fn new(segment_key: [u64; 2]) -> UniqueHash {
-        UniqueHash { events: sip_hash(segment_key, b"events"), alone: sip_hash(segment_key, b"alone") }
+        UniqueHash {
+            events: sip_hash(segment_key, b"events"),
+            alone: sip_hash(segment_key, b"alone"),
+            retained: sip_hash(segment_key, b"retained"),
+        }
+    }
+
+    /// Returns the hash of what an event is retained under: source, event and key, of at most 255 bytes each.
+    #[inline]
+    pub(crate) fn hash_retained(&self, parts: [&[u8]; 3]) -> [u64; 2] {
+        let mut bytes = [0; 2 + 3 * u8::MAX as usize];
+        // With the first two lengths, so that no part runs into the next.
+        (bytes[0], bytes[1]) = (parts[0].len() as u8, parts[1].len() as u8);
+        let mut len = 2;
+        for part in parts {
+            bytes[len..len + part.len()].copy_from_slice(part);
+            len += part.len();
+        }
+        sip_hash(self.retained, &bytes[..len])
     }
 
     /// Returns the hash of `value`, which must not be empty.
@@ -75,6 +94,20 @@ mod tests {
         ];
         assert!(others.iter().all(|other| other[0] != own[0] && other[1] != own[1]), "{own:?} {others:?}");
         assert!(one.hash(Domain::Alone, b"").is_err());
+        let retained = |source: &[u8], event: &[u8], key: &[u8]| one.hash_retained([source, event, key]);
+        let own = retained(b"ab", b"cd", b"ef");
+        let others = [
+            retained(b"a", b"bcd", b"ef"),
+            retained(b"ab", b"c", b"def"),
+            retained(b"abc", b"d", b"ef"),
+            retained(b"ab", b"cd", b"ef\0"),
+            retained(b"ab", b"cd", b""),
+            hash(&one, Domain::Alone, b"\x02\x02abcdef"),
+            hash(&one, Domain::Events, b"\x02\x02abcdef"),
+            UniqueHash::new([1, 3]).hash_retained([b"ab", b"cd", b"ef"]),
+        ];
+        assert!(others.iter().all(|other| other[0] != own[0] && other[1] != own[1]), "{own:?} {others:?}");
+        assert_eq!(retained(&[b'a'; 255], &[b'b'; 255], &[b'c'; 255]).len(), 2);
         assert_eq!(format!("{one:?}"), "UniqueHash { .. }");
     }
 
@@ -85,5 +118,7 @@ mod tests {
         let of = |domain| hash.hash(domain, b"user:42").unwrap();
         assert_eq!(of(Domain::Events), [548_156_696_811_508_951, 16_485_315_901_119_496_180]);
         assert_eq!(of(Domain::Alone), [1_259_397_910_026_488_885, 12_750_406_514_946_106_222]);
+        let retained = hash.hash_retained([b"upstream", b"state", b"17"]);
+        assert_eq!(retained, [1_572_232_438_297_110_117, 6_026_003_033_130_390_938]);
     }
 }

@@ -16,10 +16,10 @@ impl Worker {
     /// Claims `key` among all workers for `ttl`: a lock that ends by itself. A claim and a unique event of the same key
     /// do not affect each other.
     ///
-    /// The death of the holder does not end the claim; [`claim_with`](Worker::claim_with) makes one that it ends. The ttl
-    /// counts in the host's boot-time clock, which includes the time in which the host sleeps, and is the same in all
-    /// time namespaces. A process without `/proc`, or one that has made a time namespace for its children, cannot read
-    /// the offset of its clock and assumes that there is none.
+    /// The death of the holder does not end the claim; [`claim_with`](Worker::claim_with) makes one that it ends. The
+    /// ttl counts in the host's boot-time clock, which includes the time in which the host sleeps, and is the same in
+    /// all time namespaces. A process without `/proc`, or one that has made a time namespace for its children, cannot
+    /// read the offset of its clock and assumes that there is none.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;

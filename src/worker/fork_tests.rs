@@ -77,7 +77,7 @@ fn g12_no_call_in_a_child_waits_for_a_thread_that_is_not_there() {
         std::thread::yield_now();
     };
     let changing = inner.options.write().unwrap();
-    let held = (inner.writer.lock(), inner.claimer.lock(), lock(&inner.local), inner.registry.hold());
+    let held = (inner.writer.lock(), inner.claimer.lock(), lock(&inner.local), inner.handlers.events.hold());
     let exit = in_child(|| {
         call_everything(&worker, registration, &handler, &claim);
         assert!(!poller.is_running());
@@ -128,7 +128,7 @@ fn g12_a_child_drops_handlers_only_if_no_thread_was_changing_or_running_them() {
         assert_eq!(Arc::strong_count(&owned), if held { 2 } else { 1 });
     };
     assert_eq!(in_child(|| last_in_child(false)), 0);
-    let index = worker.inner.registry.hold();
+    let index = worker.inner.handlers.events.hold();
     assert_eq!(in_child(|| last_in_child(true)), 0);
     drop(index);
     // The routes that a poll uses own the handlers that it runs.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use crossbeam_utils::CachePadded;
 
 use super::default_report::DefaultReports;
-use super::handlers::registry::Registry;
+use super::handlers::Handlers;
 use super::options::{Changing, Tuning};
 use super::polling::turn::{OWN, PollState};
 use super::waker::OwnWakes;
@@ -16,8 +16,10 @@ use crate::event::LocalEvent;
 use crate::os::clock::HostClock;
 use crate::os::fork::ForkGuard;
 use crate::os::locks::DroppedUnlessHeld;
+use crate::protocol::retained::Table;
 use crate::protocol::ring::Ring;
 use crate::protocol::thread_lock::{Lock, Locked};
+use crate::protocol::word::Mark;
 use crate::seat::Seat;
 use crate::seat::claim::Claimer;
 use crate::seat::options::WorkerOptions;
@@ -32,13 +34,15 @@ pub(crate) struct Inner {
     pub(super) segment: Arc<Segment>,
     pub(super) guard: ForkGuard,
     pub(super) ring: Ring,
+    /// The table of retained events, if the segment has one.
+    pub(super) table: Option<Table>,
     pub(super) hot: CachePadded<Hot>,
     // In a forked child, data that another thread of the parent was changing at the fork is not dropped.
     pub(super) writer: DroppedUnlessHeld<Lock<Writer>>,
     pub(super) claimer: DroppedUnlessHeld<Lock<Claimer>>,
     pub(super) poll_state: DroppedUnlessHeld<Lock<PollState>>,
     pub(super) local: DroppedUnlessHeld<Mutex<VecDeque<LocalEvent>>>,
-    pub(super) registry: DroppedUnlessHeld<Registry>,
+    pub(super) handlers: DroppedUnlessHeld<Handlers>,
     pub(super) options: DroppedUnlessHeld<RwLock<Arc<WorkerOptions>>>,
     /// The options with which the worker joined.
     pub(super) joined_with: Arc<WorkerOptions>,
@@ -94,12 +98,14 @@ impl Inner {
         let Seat {
             segment, guard, tenure, incarnation, number: seat_number, words, writer, claimer, clock, pid, ..
         } = seat;
-        let reader = Reader::new(Arc::clone(&segment), words.clone(), seat_number, begin);
-        let mark = ring.mark_empty(start);
+        let reader = Reader::new(Arc::clone(&segment), words.clone(), seat_number, clock, begin);
+        let mark = if reader.has_ahead() { Mark::NONE } else { ring.mark_empty(start) };
+        let unhandled = reader.handled_below();
         let options = Arc::new(options);
         Ok(Inner {
             seats: segment.seats(),
             own_wakes: Arc::new(OwnWakes::new(&segment, guard)),
+            table: segment.table(),
             segment,
             guard,
             ring,
@@ -107,7 +113,7 @@ impl Inner {
                 mark: AtomicU64::new(mark.bits()),
                 reserved_since: AtomicU64::new(OWN),
                 next: AtomicU64::new(start),
-                unhandled: AtomicU64::new(start),
+                unhandled: AtomicU64::new(unhandled),
                 local: AtomicUsize::new(0),
                 polling: AtomicUsize::new(0),
                 first_own_post: AtomicU64::new(u64::MAX),
@@ -117,7 +123,7 @@ impl Inner {
             claimer: DroppedUnlessHeld::new(Lock::new(AtomicU32::new(0), claimer)),
             poll_state: DroppedUnlessHeld::new(Lock::new(AtomicU32::new(0), PollState::new(reader, tenure))),
             local: DroppedUnlessHeld::new(Mutex::default()),
-            registry: DroppedUnlessHeld::new(Registry::new()),
+            handlers: DroppedUnlessHeld::new(Handlers::new()),
             tuning: Tuning::of(&options),
             clock,
             options: DroppedUnlessHeld::new(RwLock::new(Arc::clone(&options))),

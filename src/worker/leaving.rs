@@ -113,7 +113,7 @@ impl Inner {
         // hold.
         state.end_tenure();
         drop(state);
-        let handlers = self.registry.close();
+        let handlers = self.handlers.close();
         let mut queue = lock(&self.local);
         let local: VecDeque<_> = mem::take(&mut *queue);
         self.hot.local.store(0, Ordering::Release);

@@ -15,6 +15,7 @@ pub(crate) mod poller;
 mod polling;
 mod posting;
 mod reporting;
+mod retained;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "typed")]

@@ -1,7 +1,7 @@
 //! A worker's options, and changing them while the worker runs.
 
 use std::mem;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
@@ -19,11 +19,13 @@ use crate::seat::set_label;
 pub(crate) struct Tuning {
     pub(super) wait_interval: AtomicU64,
     pub(super) wait_max: AtomicU64,
+    pub(super) resync: AtomicBool,
 }
 
 impl Tuning {
     pub(super) fn of(options: &WorkerOptions) -> Tuning {
-        let tuning = Tuning { wait_interval: AtomicU64::new(0), wait_max: AtomicU64::new(0) };
+        let tuning =
+            Tuning { wait_interval: AtomicU64::new(0), wait_max: AtomicU64::new(0), resync: AtomicBool::new(false) };
         tuning.set(options);
         tuning
     }
@@ -32,6 +34,7 @@ impl Tuning {
         let ns = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         self.wait_interval.store(ns(options.wait_interval), Ordering::Relaxed);
         self.wait_max.store(ns(options.wait_max), Ordering::Relaxed);
+        self.resync.store(options.resync, Ordering::Relaxed);
     }
 }
 
@@ -94,7 +97,7 @@ impl Worker {
         let after = change((*before).clone());
         // `change` may have forked and returned in the child.
         self.inner.check()?;
-        after.check()?;
+        after.check_for(&self.inner.segment)?;
         if after.start != before.start {
             let value = format!("{:?}", after.start);
             return Err(Error::option("start", value, "a worker that has joined cannot start again: join again"));

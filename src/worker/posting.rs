@@ -10,15 +10,16 @@ use crate::claim::Unique;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::{Error, Result};
-use crate::event::wire::UniqueKey;
-use crate::event::{Event, EventBuilder, Forwarded, LocalData, LocalEvent, Payload, Sender, Topic};
+use crate::event::wire::{Kept, UniqueKey};
+use crate::event::{Event, EventBuilder, Forwarded, LocalData, LocalEvent, Payload, Sender, Special, Topic};
 use crate::os::locks::lock;
-use crate::seat::claim::hash_unique;
+use crate::seat::claim::{Claimer, hash_unique};
 use crate::seat::options::WorkerOptions;
-use crate::seat::post::{Posts, send};
+use crate::seat::post::{Posts, clear, send_special};
 use crate::seat::publish::{Outgoing, Writer};
 use crate::seat::publisher::Publisher;
 use crate::seat::reservation::Reservation;
+use crate::seat::retain::kept;
 
 impl Worker {
     /// Posts an event to all workers, this one included. Returns its id.
@@ -46,7 +47,7 @@ impl Worker {
     /// is. After an error no worker sees the event.
     #[inline]
     pub fn post<'a>(&self, topic: impl Into<Topic<'a>>, payload: impl Payload) -> Result<u64> {
-        self.send(topic.into(), None, payload)
+        self.send(topic.into(), Special::Nothing, payload)
     }
 
     /// Posts an event that was read on another bus, with its topic, payload and type tag. Returns its id on this bus.
@@ -54,6 +55,8 @@ impl Worker {
     /// A unique event, which comes with a [claim](Event::claim), is forwarded as a unique one. Events of one key on the
     /// other bus have one key on this bus, which is not the key of events that are posted here with the same text. The
     /// key is held for this worker's [`timeout`](WorkerOptions::timeout).
+    ///
+    /// A [retained](EventBuilder::retain) event is forwarded as one that is not retained.
     ///
     /// Nothing prevents loops: forward in one direction only, or different topics in the two directions.
     ///
@@ -72,11 +75,12 @@ impl Worker {
     ///
     /// As [`post`](Worker::post): [`ErrorKind::LibrarySource`] for an event of the library,
     /// [`ErrorKind::TypedFormat`] if the typed values of the two buses have different formats; and
-    /// [`ErrorKind::Option`] for a local event whose value has no bytes.
+    /// [`ErrorKind::Option`] for a local event whose value has no bytes, and for one that clears what is retained.
     pub fn forward(&self, event: &Event<'_>) -> Result<u64> {
         let forwarded = Forwarded::of(event)?;
         let key = forwarded.key();
-        self.send(event.topic(), key.as_ref().map(Unique::from), forwarded)
+        let special = key.as_ref().map_or(Special::Nothing, |key| Special::Unique(Unique::from(key)));
+        self.send(event.topic(), special, forwarded)
     }
 
     /// Returns a builder for an event that is unique, or local: see [`EventBuilder`].
@@ -176,6 +180,18 @@ impl Posts for &Worker {
     fn with_writer<R>(&mut self, run: impl FnOnce(&mut Writer) -> Result<R>) -> Result<R> {
         run(&mut *self.inner.writer_for_next()?)
     }
+
+    #[inline]
+    fn with_halves<R>(&mut self, run: impl FnOnce(&mut Writer, &mut Claimer) -> Result<R>) -> Result<R> {
+        // In the order of `leave`.
+        let mut writer = self.inner.writer_for_next()?;
+        let mut claimer = self.inner.claimer.lock();
+        run(&mut writer, &mut claimer)
+    }
+
+    fn kept(&self, topic: Topic<'_>, key: &[u8], ttl_ns: u64, clears: bool) -> Result<Kept> {
+        kept(&self.inner.segment, topic, key, ttl_ns, clears)
+    }
 }
 
 impl Posts for Worker {
@@ -190,12 +206,24 @@ impl Posts for Worker {
     fn with_writer<R>(&mut self, run: impl FnOnce(&mut Writer) -> Result<R>) -> Result<R> {
         (&mut &*self).with_writer(run)
     }
+
+    fn with_halves<R>(&mut self, run: impl FnOnce(&mut Writer, &mut Claimer) -> Result<R>) -> Result<R> {
+        (&mut &*self).with_halves(run)
+    }
+
+    fn kept(&self, topic: Topic<'_>, key: &[u8], ttl_ns: u64, clears: bool) -> Result<Kept> {
+        kept(&self.inner.segment, topic, key, ttl_ns, clears)
+    }
 }
 
 impl Sender for &Worker {
     #[inline]
-    fn send(self, topic: Topic<'_>, unique: Option<Unique<'_>>, payload: impl Payload) -> Result<u64> {
-        send(self, topic, unique, &payload, |writer, event| self.inner.post_by(writer, event))
+    fn send(self, topic: Topic<'_>, special: Special<'_>, payload: impl Payload) -> Result<u64> {
+        send_special(self, topic, special, &payload, |id| self.inner.note_posted(id))
+    }
+
+    fn clear(self, topic: Topic<'_>, key: &[u8]) -> Result<Option<u64>> {
+        clear(self, topic, key, |id| self.inner.note_posted(id))
     }
 }
 
@@ -215,8 +243,13 @@ impl EventBuilder<'_, &Worker> {
     /// # Errors
     ///
     /// As [`Worker::post_local`]; [`ErrorKind::TypedTopic`] and [`ErrorKind::Archive`] for a typed payload;
-    /// [`ErrorKind::Option`] if `unique` or `ttl` was called: a local event has only one reader.
+    /// [`ErrorKind::Option`] if `unique`, `ttl` or `retain` was called: a local event has only one reader, and never
+    /// enters the segment.
     pub fn local(self, payload: impl Payload) -> Result<()> {
+        if self.retain.is_some() {
+            let rule = "a local event never enters the segment, which retains it: leave out .retain";
+            return Err(Error::option("retain", "set", rule));
+        }
         if self.unique.is_some() || self.ttl.is_some() {
             return Err(Error::option(
                 "unique",
@@ -230,12 +263,10 @@ impl EventBuilder<'_, &Worker> {
 
 impl Inner {
     #[inline]
-    fn post_by(&self, writer: &mut Writer, event: &Outgoing<'_>) -> Result<u64> {
-        let id = writer.post(event)?;
+    fn note_posted(&self, id: u64) {
         if self.hot.polling.load(Ordering::Relaxed) != 0 {
             self.hot.first_own_post.fetch_min(id, Ordering::Relaxed);
         }
-        Ok(id)
     }
 
     fn post_local(&self, topic: Topic<'_>, data: impl FnOnce() -> Result<LocalData>) -> Result<()> {
@@ -256,8 +287,7 @@ impl Inner {
 
     pub(super) fn announce(&self, writer: &mut Writer, options: &WorkerOptions, topic: Topic<'static>) -> Result<()> {
         if options.announce {
-            let payload = options.label.as_bytes();
-            self.post_by(writer, &Outgoing { topic, type_tag: 0, unique: None, payload })?;
+            self.note_posted(writer.post(&Outgoing::plain(topic, options.label.as_bytes()))?);
         }
         Ok(())
     }

@@ -34,7 +34,7 @@ pub enum Format {
 pub enum Command {
     /// List the segments of this host.
     Ls,
-    /// Show a segment's header, sizes, ring, claims and faults.
+    /// Show a segment's header, sizes, ring, claims, retained events and faults.
     Inspect(InspectArgs),
     /// Watch the workers of a segment.
     Top(TopArgs),
@@ -48,6 +48,8 @@ pub enum Command {
     Claims(ClaimsArgs),
     /// End the claim of a holder that has died or left.
     Release(ReleaseArgs),
+    /// List retained events: the last of each key.
+    Retained(RetainedArgs),
     /// Look for problems, with a remedy for each.
     Doctor(DoctorArgs),
     /// Remove a segment that no worker uses.
@@ -224,6 +226,25 @@ pub struct ReleaseArgs {
     pub force: bool,
     #[command(flatten)]
     pub joining: Joining,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct RetainedArgs {
+    /// The segment's name.
+    #[arg(add = ArgValueCompleter::new(segment_names))]
+    pub name: String,
+    /// Events of this source only.
+    #[arg(long)]
+    pub source: Option<String>,
+    /// Events of this name only.
+    #[arg(long)]
+    pub event: Option<String>,
+    /// Events with this key only; an empty one stands for events without a key. The exit code is 1 if there is none.
+    #[arg(long)]
+    pub key: Option<String>,
+    /// How to show payloads.
+    #[arg(long, value_enum, default_value_t = PayloadForm::Len, value_name = "WHAT")]
+    pub payload: PayloadForm,
 }
 
 #[derive(Debug, clap::Args)]

@@ -45,6 +45,8 @@ pub fn run(args: &InspectArgs, output: &mut Output) -> Result<Exit, Failure> {
             "seats": sizes.seats,
             "buckets": sizes.buckets,
             "bucket_entries": sizes.bucket_entries,
+            "retained_keys": sizes.retained_keys,
+            "retained_size_bytes": sizes.retained_size,
             "next_id": stats.next_id,
             "oldest_id": stats.oldest_id,
             "events_per_second": rate,
@@ -52,6 +54,8 @@ pub fn run(args: &InspectArgs, output: &mut Output) -> Result<Exit, Failure> {
             "live_workers": live,
             "dead_seats": dead,
             "claims_held": stats.claims_held,
+            "retained": stats.retained,
+            "retaining": stats.retaining,
             "faults": {
                 "voided": faults.voided,
                 "missed": faults.missed,
@@ -62,6 +66,9 @@ pub fn run(args: &InspectArgs, output: &mut Output) -> Result<Exit, Failure> {
                 "claims_full": faults.claims_full,
                 "claims_late": faults.claims_late,
                 "orphaned": faults.orphaned,
+                "retained_full": faults.retained_full,
+                "settled": faults.settled,
+                "resets": faults.resets,
             },
         }))?;
         return Ok(Exit::Fine);
@@ -105,6 +112,19 @@ pub fn run(args: &InspectArgs, output: &mut Output) -> Result<Exit, Failure> {
     row("workers", format!("{live} of {} seats; {dead} with a dead holder", sizes.seats))?;
     row("claims", format!("{} held, room for {} keys", grouped(stats.claims_held), grouped(most)))?;
     row(
+        "retained",
+        match stats.sizes.retained_keys {
+            0 => "nothing: the segment has no room for it".to_owned(),
+            keys => format!(
+                "{} events, room for {} keys of up to {}; {} on their way",
+                grouped(stats.retained),
+                grouped(keys),
+                bytes(stats.sizes.retained_size),
+                stats.retaining
+            ),
+        },
+    )?;
+    row(
         "faults",
         format!(
             "{} voided, {} missed, {} reclaimed, {} corrupt",
@@ -116,6 +136,13 @@ pub fn run(args: &InspectArgs, output: &mut Output) -> Result<Exit, Failure> {
         format!(
             "{} handlers failed, {} claims full, {} late, {} orphaned",
             faults.failed, faults.claims_full, faults.claims_late, faults.orphaned
+        ),
+    )?;
+    row(
+        "",
+        format!(
+            "{} not retained for lack of room, {} retained for others, {} resets",
+            faults.retained_full, faults.settled, faults.resets
         ),
     )?;
     Ok(Exit::Fine)

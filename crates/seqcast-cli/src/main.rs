@@ -19,6 +19,7 @@ mod output;
 mod post;
 mod processes;
 mod release;
+mod retained;
 mod rm;
 mod segments;
 mod signals;
@@ -68,6 +69,7 @@ fn carry_out(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         Command::Claim(args) => claim::run(args, output),
         Command::Claims(args) => claims::run(args, output),
         Command::Release(args) => release::run(args, output),
+        Command::Retained(args) => retained::run(args, output),
         Command::Doctor(args) => doctor::run(args, output),
         Command::Rm(args) => rm::run(args, output),
         Command::Metrics(args) => metrics::run(args, output),

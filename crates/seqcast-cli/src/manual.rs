@@ -87,6 +87,21 @@ COMMAND's own; 128 + N if signal N ended it
             ),
             ("Examples", "seqcast release my-server nightly"),
         ],
+        "retained" => &[
+            (
+                "Exit codes",
+                "\
+0  done
+1  --key was given and nothing is retained under it
+2  wrong usage
+3  the segment cannot be opened or read",
+            ),
+            (
+                "Examples",
+                "seqcast retained my-server\nseqcast retained my-server --source upstream --payload utf8\n\
+                 seqcast retained my-server --key 17 --format json",
+            ),
+        ],
         "doctor" => &[("Examples", "seqcast doctor\nseqcast doctor my-server --fix")],
         "rm" => &[("Examples", "seqcast rm my-server")],
         "metrics" => &[("Examples", "seqcast metrics my-server\nseqcast metrics my-server --listen 127.0.0.1:9464")],

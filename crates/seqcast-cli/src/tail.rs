@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use seqcast::inspect::{ClaimEntry, Inspector, Seen, SeenEvent, SeenUnique, UniqueState, Winner};
+use seqcast::inspect::{ClaimEntry, Inspector, Seen, SeenEvent, SeenRetained, SeenUnique, UniqueState, Winner};
 
 use crate::args::{PayloadForm, TailArgs};
 use crate::exit::{Exit, Failure};
@@ -118,9 +118,23 @@ fn event_text(event: &SeenEvent, payload: PayloadForm) -> String {
     if let Some(unique) = &event.unique {
         text.push_str(&format!("  unique {} {}", unique.key, unique_text(unique)));
     }
+    if let Some(retained) = &event.retained {
+        text.push_str(&format!("  {}", retained_text(retained)));
+    }
     if let Some(shown) = payload_text(event, payload) {
         text.push_str("  ");
         text.push_str(&shown);
+    }
+    text
+}
+
+fn retained_text(retained: &SeenRetained) -> String {
+    let mut text = if retained.clears { "cleared" } else { "retained" }.to_owned();
+    if !retained.key.is_empty() {
+        text.push_str(&format!(" {:?}", printable(&String::from_utf8_lossy(&retained.key))));
+    }
+    if let Some(ttl) = retained.ttl {
+        text.push_str(&format!(" for {}", long_duration(ttl)));
     }
     text
 }
@@ -164,7 +178,7 @@ fn payload_text(event: &SeenEvent, payload: PayloadForm) -> Option<String> {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
@@ -187,6 +201,7 @@ fn to_json(seen: &Seen, time: Option<String>, payload: PayloadForm) -> Value {
                 "fragmented": event.fragmented,
                 "typed": event.typed,
                 "unique": event.unique.as_ref().map(unique_json),
+                "retained": event.retained.as_ref().map(retained_json),
             });
             match (payload, &event.payload) {
                 (PayloadForm::Hex, Some(bytes)) => value["payload_hex"] = hex(bytes).into(),
@@ -204,6 +219,15 @@ fn to_json(seen: &Seen, time: Option<String>, payload: PayloadForm) -> Value {
         Seen::Unreadable { id, .. } => json!({ "kind": "unreadable", "seen_at": time, "id": id }),
         _ => json!({ "kind": "unknown", "seen_at": time }),
     }
+}
+
+fn retained_json(retained: &SeenRetained) -> Value {
+    json!({
+        "key": String::from_utf8_lossy(&retained.key),
+        "key_hex": hex(&retained.key),
+        "ttl_seconds": retained.ttl.map(|ttl| ttl.as_secs_f64()),
+        "clears": retained.clears,
+    })
 }
 
 fn unique_json(unique: &SeenUnique) -> Value {

@@ -8,7 +8,8 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 use seqcast::{
-    BellOptions, Cause, Claim, ClaimOptions, Error, Publisher, Reservation, Scope, Subscriber, Tagged, Topic, Unique,
+    BellOptions, Cause, Claim, ClaimOptions, Delivery, Error, Publisher, Reservation, Scope, Subscriber, Tagged, Topic,
+    Unique,
 };
 
 use crate::argument::{Names, bytes, duration};
@@ -156,7 +157,13 @@ impl Seat {
     pub(crate) fn step(&self, py: Python<'_>) -> PyResult<Found> {
         self.with(py, |inner| {
             let (subscriber, names) = inner.reading()?;
-            Ok(Found::of(py, subscriber.try_next()?, names))
+            loop {
+                match subscriber.try_next()? {
+                    // It ends what a retained event says, of which Python knows nothing.
+                    Some(Delivery::Cleared(_)) => {}
+                    delivery => return Ok(Found::of(py, delivery, names)),
+                }
+            }
         })
     }
 

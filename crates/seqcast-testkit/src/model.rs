@@ -2,9 +2,9 @@
 //! and each result is compared with the model's prediction. `tests/model.rs` draws the operations with proptest, and
 //! the fuzz target `model` from a fuzzer's bytes.
 //!
-//! The model knows ids, laps, fragments, reservations, claims and handlers, but no cells, blocks, buckets or routes. It
-//! takes one answer from the bus, because the guarantees leave it open, and checks it as far as possible: whether a
-//! claim is too late to be decided.
+//! The model knows ids, laps, fragments, reservations, claims, retained events and handlers, but no cells, blocks,
+//! buckets, slots or routes. It takes one answer from the bus, because the guarantees leave it open, and checks it as
+//! far as possible: whether a claim is too late to be decided.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -26,6 +26,13 @@ pub const EVENTS: [&str; 2] = ["stale", "down"];
 /// Stands for the library's own source in a topic.
 const LIBRARY: usize = SOURCES.len();
 pub const KEYS: [&str; 3] = ["key 0", "key 1", "key 2"];
+/// The keys of retained events.
+pub const RETAINED_KEYS: [&str; 2] = ["", "key"];
+/// The number of keys for which there is room: less than topics and keys make.
+const ROOM: usize = 4;
+/// Stand for the library's local events.
+const RESET: usize = usize::MAX;
+const UP_TO_DATE: usize = usize::MAX - 1;
 /// A ttl that has ended before any worker looks.
 const INSTANT: Duration = Duration::from_nanos(1);
 
@@ -46,6 +53,7 @@ pub enum From {
     Oldest,
     At(u64),
     After(u64),
+    Retained,
 }
 
 /// An operation of one of the workers.
@@ -65,14 +73,17 @@ pub enum Op {
     Unregister { worker: usize, nth: usize },
     DropOwner { worker: usize, nth: usize },
     Leave { worker: usize },
-    Join { worker: usize, from: From },
+    Join { worker: usize, from: From, resync: bool },
+    Retain { worker: usize, topic: Topic, key: usize, len: usize, lasting: bool },
+    Clear { worker: usize, topic: Topic, key: usize },
+    Get { worker: usize, topic: Topic, key: usize },
 }
 
 impl Op {
     /// Draws an operation on a bus that assigns `next_id` next, and on which no event is longer than `longest`.
     pub fn draw(draw: &mut impl Draw, next_id: u64, longest: usize) -> Op {
         let mut below = |bound: usize| draw.below(bound as u64) as usize;
-        let kind = below(32);
+        let kind = below(40);
         let worker = below(WORKERS);
         match kind {
             0..=6 => Op::Post { worker, topic: (below(2), below(2)), len: drawn_len(&mut below, longest) },
@@ -102,14 +113,22 @@ impl Op {
                 _ => Op::DropOwner { worker, nth: below(8) },
             },
             30 => Op::Leave { worker },
+            31..=35 => {
+                let (topic, len) = ((below(2), below(2)), drawn_len(&mut below, longest));
+                Op::Retain { worker, topic, key: below(RETAINED_KEYS.len()), len, lasting: below(5) > 0 }
+            }
+            36 => Op::Clear { worker, topic: (below(2), below(2)), key: below(RETAINED_KEYS.len()) },
+            37 | 38 => Op::Get { worker, topic: (below(2), below(2)), key: below(RETAINED_KEYS.len()) },
             _ => {
-                let from = match below(4) {
+                let resync = below(2) > 0;
+                let from = match below(6) {
                     0 => From::Now,
                     1 => From::Oldest,
                     2 => From::After(draw.below(next_id + 3)),
-                    _ => From::At(draw.below(next_id + 3)),
+                    3 => From::At(draw.below(next_id + 3)),
+                    _ => From::Retained,
                 };
-                Op::Join { worker, from }
+                Op::Join { worker, from, resync }
             }
         }
     }
@@ -173,6 +192,8 @@ impl Handler for Noting {
     fn handle(&self, event: &Event<'_>) -> Result<(), seqcast::HandlerError> {
         let number = match event.local::<usize>() {
             Some(number) => *number,
+            None if event.topic() == library::RESET => RESET,
+            None if event.topic() == library::UP_TO_DATE => UP_TO_DATE,
             // The library's own events carry the label, which is the number here.
             None if event.source() == library::SOURCE => std::str::from_utf8(event.bytes())?.parse()?,
             None => number_of(event.bytes())?,
@@ -214,10 +235,50 @@ struct Message {
     topic: Topic,
     /// The key, and `true` if it is held for long.
     unique: Option<(usize, bool)>,
+    /// The key that it is retained under.
+    retained: Option<usize>,
+    /// `true` if it clears what is.
+    clears: bool,
     first_id: u64,
     last_id: u64,
     sender: u32,
 }
+
+/// How a message is posted.
+#[derive(Clone, Copy, Debug, Default)]
+struct Special {
+    unique: Option<(usize, bool)>,
+    retained: Option<usize>,
+    clears: bool,
+}
+
+/// What a place of the table has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Content {
+    Value,
+    Expired,
+    Cleared,
+}
+
+/// A place of the table of retained events.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    of: (Topic, usize),
+    /// The last message of the key.
+    number: usize,
+    content: Content,
+}
+
+/// What a reader is handed, beside what it reads.
+#[derive(Clone, Copy, Debug)]
+enum Handed {
+    Reset,
+    Event(usize),
+    UpToDate,
+}
+
+/// From which id to which a reader is to be brought up to date, and `true` if what it knows is void.
+type Due = (u64, u64, bool);
 
 /// The state of an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -233,7 +294,10 @@ enum Slot {
 enum Ahead {
     Waiting(u64),
     Event(usize),
-    Missed(u64),
+    /// The first of them, and how many.
+    Missed(u64, u64),
+    /// A retained message of which nothing is left.
+    Forgotten(u64),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -260,6 +324,9 @@ struct Counts {
     late: u64,
     released: u64,
     orphaned: u64,
+    retained: u64,
+    retained_full: u64,
+    resets: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -274,6 +341,12 @@ struct Seat {
     pending: Pending,
     local: VecDeque<(usize, Topic)>,
     handlers: Vec<(usize, Scoped, bool)>,
+    /// `true` if it is brought up to date after it has missed events.
+    resync: bool,
+    /// `true` if it began with what was retained.
+    began_with_retained: bool,
+    due: Option<Due>,
+    handed: VecDeque<Handed>,
     counts: Counts,
 }
 
@@ -294,6 +367,9 @@ struct Model {
     seats: Vec<Option<Seat>>,
     keys: [Key; KEYS.len()],
     claims: [Option<(u32, Claim)>; KEYS.len()],
+    places: Vec<Place>,
+    /// The place after the last message that the table has forgotten.
+    floor: u64,
     capacity: u64,
     /// `true` if some worker has not read everything from the first id on. Only then may a claim come too late.
     gaps: bool,
@@ -304,7 +380,9 @@ struct Model {
 /// The result of one reading step.
 enum Step {
     Event(usize),
-    Missed(u64),
+    Handed(Handed),
+    /// The first of them, and how many.
+    Missed(u64, u64),
     PendingOwn(u64),
     Empty,
 }
@@ -313,6 +391,7 @@ enum Resolved {
     Event(usize),
     Nothing,
     Headless,
+    Forgotten,
 }
 
 impl Model {
@@ -334,7 +413,31 @@ impl Model {
         begun.map(|(number, message)| (message.sender, (number, id))).collect()
     }
 
-    fn post(&mut self, seat: usize, topic: Topic, unique: Option<(usize, bool)>, last_id: u64) {
+    /// Gives a key its place. Returns `false` if there is none.
+    fn place(&mut self, of: (Topic, usize), number: usize, content: Content) -> bool {
+        if let Some(place) = self.places.iter_mut().find(|place| place.of == of) {
+            (place.number, place.content) = (number, content);
+            return true;
+        }
+        if self.places.len() == ROOM {
+            let (live, dead) = self.places.iter().partition::<Vec<Place>, _>(|place| place.content == Content::Value);
+            let forgotten = dead.iter().map(|place| self.messages[place.number].last_id + 1).max();
+            self.floor = self.floor.max(forgotten.unwrap_or(0));
+            self.places = live;
+        }
+        let has_room = self.places.len() < ROOM;
+        if has_room {
+            self.places.push(Place { of, number, content });
+        }
+        has_room
+    }
+
+    fn content_of(&self, of: (Topic, usize)) -> Option<Place> {
+        self.places.iter().find(|place| place.of == of).copied()
+    }
+
+    fn post(&mut self, seat: usize, topic: Topic, special: Special, last_id: u64) {
+        let Special { unique, retained, clears } = special;
         let number = self.messages.len();
         let first_id = self.next_id();
         let seat = self.seats[seat].as_mut().unwrap();
@@ -342,7 +445,8 @@ impl Model {
         if last_id > first_id {
             seat.counts.fragments += last_id + 1 - first_id;
         }
-        self.messages.push(Message { topic, unique, first_id, last_id, sender: seat.number });
+        seat.counts.retained += u64::from(retained.is_some());
+        self.messages.push(Message { topic, unique, retained, clears, first_id, last_id, sender: seat.number });
         self.slots.resize(last_id as usize + 1, Slot::Part(number));
     }
 
@@ -368,6 +472,12 @@ impl Model {
                 return Resolved::Nothing;
             }
             if !continues {
+                if id == message.last_id
+                    && let Some(key) = message.retained
+                    && (seat.resync || seat.began_with_retained)
+                {
+                    return self.complete(seat, (message.topic, key), number);
+                }
                 if id == message.last_id && message.first_id >= seat.start {
                     self.gaps = true;
                     return Resolved::Headless;
@@ -375,7 +485,8 @@ impl Model {
                 return Resolved::Nothing;
             }
         }
-        if Self::handlers_of(seat, message.topic).is_empty() {
+        // No worker here handles clears.
+        if message.clears || Self::handlers_of(seat, message.topic).is_empty() {
             seat.counts.skipped += 1;
             self.gaps |= message.unique.is_some();
             return Resolved::Nothing;
@@ -384,6 +495,43 @@ impl Model {
             Some((key, lasting)) if !self.decide(seat, id, key, lasting) => Resolved::Nothing,
             _ => Resolved::Event(number),
         }
+    }
+
+    /// Returns what a retained message, of which the reader has not read all, means to it.
+    fn complete(&self, seat: &Seat, of: (Topic, usize), number: usize) -> Resolved {
+        match self.content_of(of) {
+            Some(place) if place.number == number && place.content != Content::Cleared => {
+                let is_wanted = !Self::handlers_of(seat, of.0).is_empty();
+                if is_wanted { Resolved::Event(number) } else { Resolved::Nothing }
+            }
+            Some(place) if place.number > number => Resolved::Nothing,
+            _ => Resolved::Forgotten,
+        }
+    }
+
+    /// Says that what is retained may be unknown to the reader.
+    fn catch_up(seat: &mut Seat, from: u64, to: u64, reset: bool) {
+        if seat.resync || reset {
+            seat.due = Some((from, to, reset));
+        }
+    }
+
+    /// Copies out what the reader is to be handed.
+    fn gather(&self, seat: &mut Seat) {
+        let Some((from, to, reset)) = seat.due.take() else { return };
+        let reset = reset || self.floor > from;
+        let mut events: Vec<usize> = (self.places.iter())
+            .filter(|place| {
+                let id = self.messages[place.number].last_id;
+                let is_wanted = !Self::handlers_of(seat, place.of.0).is_empty();
+                place.content == Content::Value && id < to && (reset || id >= from) && is_wanted
+            })
+            .map(|place| place.number)
+            .collect();
+        events.sort_unstable();
+        seat.handed.extend((reset && from > 0).then_some(Handed::Reset));
+        seat.handed.extend(events.into_iter().map(Handed::Event));
+        seat.handed.push_back(Handed::UpToDate);
     }
 
     /// Returns `true` if the reader is the one that runs the unique event at `id`.
@@ -414,6 +562,10 @@ impl Model {
 
     fn read(&mut self, seat: &mut Seat) -> Step {
         loop {
+            self.gather(seat);
+            if let Some(handed) = seat.handed.pop_front() {
+                return Step::Handed(handed);
+            }
             match seat.ahead.front().cloned() {
                 Some(Ahead::Waiting(id)) => match self.slot(id) {
                     Some(Slot::Reserved(number)) if number == seat.number => {
@@ -428,23 +580,29 @@ impl Model {
                     Some(Slot::Void) => drop(seat.ahead.pop_front()),
                     Some(Slot::Part(number)) => {
                         seat.ahead.pop_front();
-                        if let Resolved::Event(number) = self.resolve(seat, id, number) {
-                            return Step::Event(number);
+                        match self.resolve(seat, id, number) {
+                            Resolved::Event(number) => return Step::Event(number),
+                            Resolved::Forgotten => Self::catch_up(seat, id.max(1), id + 1, true),
+                            Resolved::Nothing | Resolved::Headless => {}
                         }
                     }
                     None => {
                         seat.ahead.pop_front();
                         self.gaps = true;
-                        return Step::Missed(1);
+                        return Step::Missed(id, 1);
                     }
                 },
                 Some(Ahead::Event(number)) => {
                     seat.ahead.pop_front();
                     return Step::Event(number);
                 }
-                Some(Ahead::Missed(missed)) => {
+                Some(Ahead::Missed(first, missed)) => {
                     seat.ahead.pop_front();
-                    return Step::Missed(missed);
+                    return Step::Missed(first, missed);
+                }
+                Some(Ahead::Forgotten(id)) => {
+                    seat.ahead.pop_front();
+                    Self::catch_up(seat, id.max(1), id + 1, true);
                 }
                 None => {
                     if seat.next == self.next_id() {
@@ -452,7 +610,8 @@ impl Model {
                     }
                     match self.take_in(seat) {
                         Some(Ahead::Event(number)) => return Step::Event(number),
-                        Some(Ahead::Missed(missed)) => return Step::Missed(missed),
+                        Some(Ahead::Missed(first, missed)) => return Step::Missed(first, missed),
+                        Some(Ahead::Forgotten(id)) => Self::catch_up(seat, id.max(1), id + 1, true),
                         Some(waiting) => seat.ahead.push_back(waiting),
                         None => {}
                     }
@@ -464,7 +623,7 @@ impl Model {
     /// Reads the entry at the reader's next id.
     fn take_in(&mut self, seat: &mut Seat) -> Option<Ahead> {
         let id = seat.next;
-        let Some(slot) = self.slot(id) else { return Some(Ahead::Missed(self.skip_lap(seat))) };
+        let Some(slot) = self.slot(id) else { return Some(Ahead::Missed(id, self.skip_lap(seat))) };
         seat.next += 1;
         match slot {
             Slot::Void => None,
@@ -475,7 +634,8 @@ impl Model {
             Slot::Part(number) => match self.resolve(seat, id, number) {
                 Resolved::Event(number) => Some(Ahead::Event(number)),
                 Resolved::Nothing => None,
-                Resolved::Headless => Some(Ahead::Missed(1)),
+                Resolved::Headless => Some(Ahead::Missed(id, 1)),
+                Resolved::Forgotten => Some(Ahead::Forgotten(id)),
             },
         }
     }
@@ -491,6 +651,8 @@ impl Model {
 
     fn has_news(&self, seat: &Seat) -> bool {
         !seat.local.is_empty()
+            || seat.due.is_some()
+            || !seat.handed.is_empty()
             || match seat.pending {
                 Pending::Nothing => seat.next < self.next_id(),
                 Pending::CopiedOut => true,
@@ -501,6 +663,14 @@ impl Model {
     fn call(seat: &mut Seat, topic: Topic, id: Option<u64>, number: usize, calls: &mut Vec<Call>) {
         seat.counts.delivered += 1;
         calls.extend(Self::handlers_of(seat, topic).into_iter().map(|handler| Call { handler, id, number }));
+    }
+
+    /// Delivers a local event of the library's own.
+    fn call_of_library(seat: &mut Seat, number: usize, calls: &mut Vec<Call>) {
+        let topic = (LIBRARY, 0);
+        if !Self::handlers_of(seat, topic).is_empty() {
+            Self::call(seat, topic, None, number, calls);
+        }
     }
 
     /// Delivers a message, unless the handlers for which it was copied are gone by now.
@@ -539,9 +709,16 @@ impl Model {
                     Step::Event(number) => {
                         self.deliver(&mut seat, number, &mut calls);
                     }
-                    Step::Missed(missed) => {
+                    Step::Handed(Handed::Event(number)) => self.deliver(&mut seat, number, &mut calls),
+                    Step::Handed(Handed::Reset) => {
+                        seat.counts.resets += 1;
+                        Self::call_of_library(&mut seat, RESET, &mut calls);
+                    }
+                    Step::Handed(Handed::UpToDate) => Self::call_of_library(&mut seat, UP_TO_DATE, &mut calls),
+                    Step::Missed(first, missed) => {
                         seat.counts.missed += missed;
                         seat.counts.lagged += 1;
+                        Self::catch_up(&mut seat, first, first + missed, false);
                     }
                     Step::PendingOwn(id) => {
                         own = Some(id);
@@ -552,7 +729,7 @@ impl Model {
             }
             seat.pending = match own {
                 Some(id) => Pending::Own(id),
-                None if !seat.ahead.is_empty() => Pending::CopiedOut,
+                None if !seat.ahead.is_empty() || seat.due.is_some() || !seat.handed.is_empty() => Pending::CopiedOut,
                 None => Pending::Nothing,
             };
         }
@@ -587,7 +764,8 @@ impl Model {
         match seat.ahead.front() {
             Some(Ahead::Waiting(id)) => *id,
             Some(Ahead::Event(number)) => self.messages[*number].last_id,
-            Some(Ahead::Missed(_)) | None => seat.next,
+            Some(Ahead::Missed(id, _) | Ahead::Forgotten(id)) => *id,
+            None => seat.next,
         }
     }
 }
@@ -601,6 +779,7 @@ pub struct Both {
     calls: Calls,
     model: Model,
     longest: usize,
+    longest_retained: usize,
     block_size: usize,
     announce: bool,
 }
@@ -610,15 +789,17 @@ impl Both {
     /// leave.
     pub fn new(capacity: u64, block_size: u64, announce: bool) -> Both {
         let options = SegmentOptions::new().capacity(capacity).block_size(block_size).claims(64).seats(WORKERS as u64);
-        let bus = options.anonymous().unwrap();
+        let bus = options.retained(ROOM as u64).retained_size(2 * block_size).anonymous().unwrap();
         let longest = bus.largest_event();
-        let block_size = bus.stats().unwrap().sizes.block_size as usize;
+        let sizes = bus.stats().unwrap().sizes;
+        let (block_size, longest_retained) = (sizes.block_size as usize, sizes.retained_size as usize);
         let model = Model { capacity, ..Model::default() };
-        let mut both = Both { bus, real: vec![], calls: Calls::default(), model, longest, block_size, announce };
+        let calls = Calls::default();
+        let mut both = Both { bus, real: vec![], calls, model, longest, longest_retained, block_size, announce };
         for slot in 0..WORKERS {
             both.real.push(None);
             both.model.seats.push(None);
-            both.join(slot, From::Now);
+            both.join(slot, From::Now, false);
         }
         both
     }
@@ -633,13 +814,14 @@ impl Both {
         self.longest
     }
 
-    fn join(&mut self, slot: usize, from: From) {
+    fn join(&mut self, slot: usize, from: From, resync: bool) {
         let next_id = self.model.next_id();
         let (start, at) = match from {
             From::Now => (Start::Now, next_id),
             From::Oldest => (Start::Oldest, next_id.saturating_sub(self.model.capacity)),
             From::At(id) => (Start::At(id), id),
             From::After(id) => (Start::After(id), id + 1),
+            From::Retained => (Start::Retained, next_id),
         };
         let late: Arc<Mutex<Vec<u64>>> = Arc::default();
         let wrong: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -648,6 +830,7 @@ impl Both {
             .announce(self.announce)
             .label(self.label())
             .start(start)
+            .resync(resync)
             .wait_interval(INSTANT)
             .wait_max(INSTANT)
             .on_report(move |report| match &report.trouble {
@@ -677,6 +860,10 @@ impl Both {
             pending: Pending::Nothing,
             local: VecDeque::new(),
             handlers: Vec::new(),
+            resync,
+            began_with_retained: matches!(from, From::Retained),
+            due: matches!(from, From::Retained).then_some((0, at, false)),
+            handed: VecDeque::new(),
             counts: Counts::default(),
         });
         let len = self.label().len();
@@ -697,39 +884,35 @@ impl Both {
     fn announced(&mut self, slot: usize, event: usize, len: usize) {
         if self.announce {
             let name = [library::STARTED, library::STOPPING][event].event();
-            let ids = self.ids_of(library::SOURCE.len() + name.len(), len, false).unwrap();
+            let ids = self.ids_of(library::SOURCE.len() + name.len(), len, Special::default()).unwrap();
             let last_id = self.model.next_id() + ids - 1;
-            self.model.post(slot, (LIBRARY, event), None, last_id);
+            self.model.post(slot, (LIBRARY, event), Special::default(), last_id);
         }
     }
 
     /// Returns the number of ids of an event with names and payload of these lengths. `None` if it is too long.
-    fn ids_of(&self, names: usize, payload: usize, unique: bool) -> Option<u64> {
-        let head = if unique { 48 } else { 16 };
-        let len = (head + names).next_multiple_of(16) + payload;
-        let ids = if len <= self.block_size { 1 } else { len.div_ceil(self.block_size - 32) };
-        (len <= self.longest).then_some(ids as u64)
+    fn ids_of(&self, names: usize, payload: usize, special: Special) -> Option<u64> {
+        let key = special.retained.map(|key| RETAINED_KEYS[key].len());
+        let head = if special.unique.is_some() || key.is_some() { 48 } else { 16 };
+        let len = (head + names + key.unwrap_or(0)).next_multiple_of(16) + payload;
+        let (longest, fragment_head) = if key.is_some() { (self.longest_retained, 64) } else { (self.longest, 32) };
+        let ids = if len <= self.block_size { 1 } else { len.div_ceil(self.block_size - fragment_head) };
+        (len <= longest).then_some(ids as u64)
     }
 
     /// Records the result of a post.
-    fn posted(
-        &mut self,
-        slot: usize,
-        topic: Topic,
-        len: usize,
-        unique: Option<(usize, bool)>,
-        result: seqcast::Result<u64>,
-    ) {
+    fn posted(&mut self, slot: usize, topic: Topic, len: usize, special: Special, result: seqcast::Result<u64>) {
         let names = SOURCES[topic.0].len() + EVENTS[topic.1].len();
-        let ids = self.ids_of(names, payload(0, len).len(), unique.is_some());
+        let ids = self.ids_of(names, payload(0, len).len(), special);
+        let longest = if special.retained.is_some() { self.longest_retained } else { self.longest };
         match (result, ids) {
             (Ok(last_id), Some(ids)) => {
                 assert_eq!(last_id + 1 - self.model.next_id(), ids, "{len} bytes");
                 assert!(ids <= self.model.capacity / 4);
-                self.model.post(slot, topic, unique, last_id);
+                self.model.post(slot, topic, special, last_id);
             }
             (Err(error), None) => match error.cause() {
-                Cause::PayloadTooLarge { max, .. } => assert_eq!(*max, self.longest),
+                Cause::PayloadTooLarge { max, .. } => assert_eq!(*max, longest),
                 _ => panic!("{error}"),
             },
             (result, ids) => panic!("{result:?} of {len} bytes, which take {ids:?} ids"),
@@ -750,7 +933,7 @@ impl Both {
                 }
                 return;
             }
-            Op::Join { worker, from } => return self.join(worker, from),
+            Op::Join { worker, from, resync } => return self.join(worker, from, resync),
             Op::Post { worker, .. }
             | Op::PostUnique { worker, .. }
             | Op::PostLocal { worker, .. }
@@ -764,6 +947,9 @@ impl Both {
             | Op::Register { worker, .. }
             | Op::Unregister { worker, .. }
             | Op::DropOwner { worker, .. }
+            | Op::Retain { worker, .. }
+            | Op::Clear { worker, .. }
+            | Op::Get { worker, .. }
             | Op::Leave { worker } => worker,
         };
         let Some(mut real) = self.real[slot].take() else { return };
@@ -774,13 +960,14 @@ impl Both {
             Op::Post { topic, len, .. } => {
                 let (source, event) = names(topic);
                 let posted = worker.post((source, event), payload(number, len));
-                self.posted(slot, topic, len, None, posted);
+                self.posted(slot, topic, len, Special::default(), posted);
             }
             Op::PostUnique { topic, len, key, lasting, .. } => {
                 let (source, event) = names(topic);
                 let unique = Unique::key(KEYS[key]).ttl(if lasting { HOUR } else { INSTANT });
                 let posted = worker.event((source, event)).unique(unique).post(payload(number, len));
-                self.posted(slot, topic, len, Some((key, lasting)), posted);
+                let special = Special { unique: Some((key, lasting)), ..Special::default() };
+                self.posted(slot, topic, len, special, posted);
             }
             Op::PostLocal { topic, .. } => {
                 let (source, event) = names(topic);
@@ -819,7 +1006,15 @@ impl Both {
                             assert!(committed == id && open, "id {id} was decided before");
                             self.model.slots[id as usize] = Slot::Part(number);
                             let (first_id, last_id, sender) = (id, id, worker.seat());
-                            self.model.messages.push(Message { topic, unique: None, first_id, last_id, sender });
+                            self.model.messages.push(Message {
+                                topic,
+                                unique: None,
+                                retained: None,
+                                clears: false,
+                                first_id,
+                                last_id,
+                                sender,
+                            });
                             let counts = &mut self.seat(slot).counts;
                             (counts.posted, counts.committed) = (counts.posted + 1, counts.committed + 1);
                         }
@@ -907,6 +1102,41 @@ impl Both {
                     self.seat(slot).handlers[nth].2 = false;
                 }
             }
+            Op::Retain { topic, key, len, lasting, .. } => {
+                let event = worker.event(names(topic)).retain_key(RETAINED_KEYS[key]);
+                let event = if lasting { event } else { event.ttl(INSTANT) };
+                let posted = event.post(payload(number, len));
+                let special = Special { retained: Some(key), ..Special::default() };
+                let name_len = SOURCES[topic.0].len() + EVENTS[topic.1].len();
+                let fits = self.ids_of(name_len, payload(0, len).len(), special).is_some();
+                let content = if lasting { Content::Value } else { Content::Expired };
+                if fits && !self.model.place((topic, key), number, content) {
+                    self.seat(slot).counts.retained_full += 1;
+                    assert!(
+                        posted.as_ref().is_err_and(|error| matches!(error.cause(), Cause::RetainedFull { .. })),
+                        "{posted:?}"
+                    );
+                } else {
+                    self.posted(slot, topic, len, special, posted);
+                }
+            }
+            Op::Clear { topic, key, .. } => {
+                let cleared = worker.event(names(topic)).retain_key(RETAINED_KEYS[key]).clear().unwrap();
+                let is_there =
+                    self.model.content_of((topic, key)).is_some_and(|place| place.content != Content::Cleared);
+                assert_eq!(cleared, is_there.then_some(self.model.next_id()));
+                if is_there {
+                    let special = Special { retained: Some(key), clears: true, unique: None };
+                    self.model.place((topic, key), number, Content::Cleared);
+                    self.model.post(slot, topic, special, self.model.next_id());
+                }
+            }
+            Op::Get { topic, key, .. } => {
+                let found = worker.get_key(names(topic), RETAINED_KEYS[key]).unwrap();
+                let expected = self.model.content_of((topic, key)).filter(|place| place.content == Content::Value);
+                let expected = expected.map(|place| (place.number, self.model.messages[place.number].last_id));
+                assert_eq!(found.map(|found| (number_of(found.bytes()).unwrap(), found.id())), expected);
+            }
             Op::Leave { .. } => {
                 drop(real.reservation.take());
                 let label = self.label();
@@ -959,6 +1189,8 @@ impl Both {
         let held = self.model.keys.iter().filter(|key| key.held.is_some()).count()
             + self.model.claims.iter().filter(|holder| holder.is_some()).count();
         assert_eq!(stats.claims_held, held as u64);
+        let retained = self.model.places.iter().filter(|place| place.content == Content::Value).count();
+        assert_eq!((stats.retained, stats.retaining), (retained as u64, 0));
         for (real, seat) in self.real.iter().zip(&self.model.seats) {
             let (Some(real), Some(seat)) = (real, seat) else {
                 assert!(real.is_none() && seat.is_none());
@@ -983,9 +1215,12 @@ impl Both {
                 late: counts.claims_late,
                 released: counts.claims_released,
                 orphaned: counts.orphaned,
+                retained: counts.retained,
+                retained_full: counts.retained_full,
+                resets: counts.resets,
             };
             assert_eq!(shown, seat.counts);
-            assert_eq!((counts.corrupt, counts.failed, counts.claims_full), (0, 0, 0));
+            assert_eq!((counts.corrupt, counts.failed, counts.claims_full, counts.settled), (0, 0, 0, 0));
             assert_eq!(counts.lag, self.model.next_id() - self.model.cursor(seat));
         }
     }

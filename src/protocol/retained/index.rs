@@ -5,8 +5,8 @@
 //! ```
 //!
 //! Place `j` of bucket `i` names slot `64 i + j` and no other. A bucket is replaced as a whole by the exchange of
-//! [`super::super::pool`], so a key has one place. The place of an event in the total order is its id plus one, so that 0
-//! means "none".
+//! [`super::super::pool`], so a key has one place. The place of an event in the total order is its id plus one, so that
+//! 0 means "none".
 
 use super::super::bucket::Key;
 use crate::sync::{AtomicU64, Ordering};
@@ -87,8 +87,8 @@ impl PlaceSet {
     }
 }
 
-/// The word with which a seat announces the key that it is about to post under. Two keys may share it. Then a place is kept
-/// longer than necessary.
+/// The word with which a seat announces the key that it is about to post under. Two keys may share it. Then a place is
+/// kept longer than necessary.
 pub(crate) const fn announcement(key: Key) -> u64 {
     key.0[0] | 1
 }
@@ -99,8 +99,8 @@ pub(crate) struct Held {
     pub(crate) key: Key,
     /// The event's id plus one; 0 if the slot never held an event.
     pub(crate) place: u64,
-    /// The end of its ttl, in nanoseconds of the clock given to [`super::Table::place`]: [`TOMBSTONE`] for a clear, [`NEVER`]
-    /// without a ttl.
+    /// The end of its ttl, in nanoseconds of the clock given to [`super::Table::place`]: [`TOMBSTONE`] for a clear,
+    /// [`NEVER`] without a ttl.
     pub(crate) deadline: u64,
 }
 
@@ -206,8 +206,8 @@ impl Index {
         gone
     }
 
-    /// Takes the places `gone` away, raises the floor to `floor`, and gives the first of the places to `key`. Returns that
-    /// place. If `gone` is empty, it changes nothing and returns `None`.
+    /// Takes the places `gone` away, raises the floor to `floor`, and gives the first of the places to `key`. Returns
+    /// that place. If `gone` is empty, it changes nothing and returns `None`.
     pub(crate) fn replace(&mut self, gone: PlaceSet, floor: u64, key: Key) -> Option<usize> {
         let place = gone.iter().next()?;
         self.used = self.used.without(gone);
@@ -263,7 +263,8 @@ pub(crate) struct Span {
     /// 0 for a joiner.
     pub(crate) from: u64,
     pub(crate) to: u64,
-    /// Whether all that the reader knows is void: the table has forgotten clears and expiries that the reader has missed.
+    /// Whether all that the reader knows is void: the table has forgotten clears and expiries that the reader has
+    /// missed.
     pub(crate) reset: bool,
 }
 

@@ -9,14 +9,16 @@ use std::sync::Arc;
 
 pub(super) use self::dispatch::{Visitor, dispatch_local};
 use self::handler::{Handler, Outcome};
-use self::registry::Registration;
-pub(super) use self::routes::Routes;
+use self::registry::{Registration, Registry};
+use self::routes::{Route, Routes};
 use super::handle::Worker;
 use super::inner::Inner;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::Result;
+use crate::event::wire::Head;
 use crate::event::{Event, Scope};
+use crate::os::locks::IsHeld;
 
 impl Worker {
     /// Registers `handler`. Each [`poll`](Worker::poll) calls it with every event in `scope`. The returned registration
@@ -61,6 +63,50 @@ impl Worker {
         R: Outcome,
     {
         self.inner.register(scope.into(), Arc::new(handler))
+    }
+
+    /// Registers `handler`, which [polls](Worker::poll) call when what was [retained](crate::EventBuilder::retain) by
+    /// an event in `scope` is cleared. Returns what [`unregister`](Worker::unregister) removes it by.
+    ///
+    /// The event [is cleared](Event::is_cleared), has the key that it was retained under, and no payload. Other
+    /// handlers do not get it. A worker is told of an [`EventBuilder::clear`](crate::EventBuilder::clear) in its place
+    /// in the order. That a ttl has ended is told to a worker that is brought up to date, and to no other.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// # worker.poll()?;
+    /// use std::collections::HashMap;
+    /// use std::sync::{Arc, Mutex};
+    ///
+    /// let states = Arc::new(Mutex::new(HashMap::new()));
+    /// let (changed, gone) = (Arc::clone(&states), Arc::clone(&states));
+    /// worker.on(("upstream", "state"), move |event| {
+    ///     changed.lock().unwrap().insert(event.retained_key().map(<[u8]>::to_vec), event.bytes().to_vec());
+    /// })?;
+    /// worker.on_cleared(("upstream", "state"), move |event| {
+    ///     gone.lock().unwrap().remove(&event.retained_key().map(<[u8]>::to_vec));
+    /// })?;
+    ///
+    /// worker.event(("upstream", "state")).retain_key("17").post("down")?;
+    /// worker.poll()?;
+    /// assert_eq!(states.lock().unwrap().len(), 1);
+    /// worker.event(("upstream", "state")).retain_key("17").clear()?;
+    /// worker.poll()?;
+    /// assert!(states.lock().unwrap().is_empty());
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`on`](Worker::on).
+    pub fn on_cleared<F, R>(&self, scope: impl Into<Scope>, handler: F) -> Result<Registration>
+    where
+        F: Fn(&Event<'_>) -> R + Send + Sync + 'static,
+        R: Outcome,
+    {
+        self.inner.guard.check()?;
+        self.inner.handlers.clears.register(scope.into(), Arc::new(handler))
     }
 
     /// Registers a handler that the caller shares. [`unregister_same`](Worker::unregister_same) removes it.
@@ -134,7 +180,7 @@ impl Worker {
         let handler: Arc<dyn Handler> = Arc::clone(handler) as _;
         let scope = scope.into();
         self.inner.guard.check()?;
-        self.inner.registry.register_weak(scope, Arc::downgrade(&handler))
+        self.inner.handlers.events.register_weak(scope, Arc::downgrade(&handler))
     }
 
     /// Removes the handler of one registration. Returns `false`, and does nothing, if it was removed before, if the
@@ -155,7 +201,7 @@ impl Worker {
     /// # Ok::<(), seqcast::Error>(())
     /// ```
     pub fn unregister(&self, registration: Registration) -> bool {
-        !self.is_forked() && self.inner.registry.unregister(registration)
+        !self.is_forked() && self.inner.handlers.unregister(registration)
     }
 
     /// Removes every registration of the handler at this address for the same scope, strong or weak. Returns `false` if
@@ -181,14 +227,72 @@ impl Worker {
     /// ```
     pub fn unregister_same<H: Handler + 'static>(&self, scope: impl Into<Scope>, handler: &Arc<H>) -> bool {
         let scope = scope.into();
-        !self.is_forked() && self.inner.registry.unregister_same(scope, address_of(handler))
+        !self.is_forked() && self.inner.handlers.events.unregister_same(scope, address_of(handler))
     }
 }
 
 impl Inner {
     fn register(&self, scope: Scope, handler: Arc<dyn Handler>) -> Result<Registration> {
         self.guard.check()?;
-        self.registry.register(scope, handler)
+        self.handlers.events.register(scope, handler)
+    }
+}
+
+/// The handlers of a worker.
+pub(crate) struct Handlers {
+    pub(crate) events: Registry,
+    /// Of clears of retained events.
+    clears: Registry,
+}
+
+impl Handlers {
+    pub(super) fn new() -> Handlers {
+        Handlers { events: Registry::new(), clears: Registry::new() }
+    }
+
+    fn unregister(&self, registration: Registration) -> bool {
+        self.events.unregister(registration) || self.clears.unregister(registration)
+    }
+
+    /// Takes all handlers out and lets none in any more. They are to be dropped where users' code may run.
+    #[must_use = "a handler may do anything when it is dropped"]
+    pub(super) fn close(&self) -> impl Sized + use<> {
+        (self.events.close(), self.clears.close())
+    }
+}
+
+impl IsHeld for Handlers {
+    fn is_held(&self) -> bool {
+        self.events.is_held() || self.clears.is_held()
+    }
+}
+
+/// The routes of a worker's events and clears. Belongs to the thread that polls.
+pub(crate) struct AllRoutes {
+    events: Routes,
+    clears: Routes,
+}
+
+impl AllRoutes {
+    pub(super) fn new() -> AllRoutes {
+        AllRoutes { events: Routes::new(), clears: Routes::new() }
+    }
+
+    /// The route of the event whose head is `head`, read from `bytes`. `None` if its names are not UTF-8.
+    #[inline]
+    pub(super) fn find(&mut self, handlers: &Handlers, head: &Head, bytes: &[u8]) -> Option<&Arc<Route>> {
+        if head.clears() {
+            return self.clears.find(&handlers.clears, head, bytes);
+        }
+        self.events.find(&handlers.events, head, bytes)
+    }
+
+    /// Drops what is out of date, and with it perhaps handlers. For moments at which users' code may run. Returns
+    /// whether there was anything.
+    #[inline]
+    pub(super) fn drop_stale(&mut self) -> bool {
+        // Both.
+        self.events.drop_stale() | self.clears.drop_stale()
     }
 }
 

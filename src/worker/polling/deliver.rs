@@ -12,7 +12,7 @@ use super::request::PollRequest;
 use super::turn::{PollState, Tally, Turn};
 use crate::claim::Claim;
 use crate::error::Result;
-use crate::event::{Data, Event, Origin};
+use crate::event::{Buffer, Data, Event, LocalData, LocalEvent, Origin, Topic, library};
 use crate::os::futex::SharedFutex;
 use crate::os::locks::lock;
 use crate::os::sys;
@@ -22,7 +22,7 @@ use crate::seat::is_of_process;
 use crate::seat::read::{Message, Pending, Reader, Step};
 use crate::seat::report::{Report, Trouble};
 use crate::segment::layout::{header_word, seat_word};
-use crate::worker::handlers::{Routes, Visitor, dispatch_local};
+use crate::worker::handlers::{AllRoutes, Visitor, dispatch_local};
 use crate::worker::inner::Inner;
 
 impl Inner {
@@ -55,6 +55,7 @@ impl Inner {
         let Turn { state, tally, .. } = &mut turn;
         let wait_max = self.tuning.wait_max.load(Ordering::Relaxed);
         state.reader.set_wait_max(wait_max);
+        state.reader.set_resync(self.tuning.resync.load(Ordering::Relaxed));
         let mut request = PollRequest { most, patience: Patience::of(wait, wait_max), visitor };
         let result = self.deliver_all(state, tally, &mut request);
         // Not in a child that returned from a handler that forked it: only the parent may store what follows.
@@ -131,7 +132,7 @@ impl Inner {
     }
 
     /// Drops stale routes, and with them perhaps handlers that were unregistered.
-    fn drop_stale(&self, routes: &mut Routes) -> Result<()> {
+    fn drop_stale(&self, routes: &mut AllRoutes) -> Result<()> {
         // The drop of a handler may fork and return in the child.
         if routes.drop_stale() {
             self.guard.check()?;
@@ -154,11 +155,27 @@ impl Inner {
             tally.delivered += 1;
             let report = |report: &Report<'_>| self.report_here(report);
             let visitor = request.visitor.as_deref_mut();
-            let dispatched = dispatch_local(&self.registry, visitor, event, &self.guard, &report)?;
+            let dispatched = dispatch_local(&self.handlers.events, visitor, event, &self.guard, &report)?;
             tally.failed += dispatched.failed;
             if dispatched.stopped {
                 request.stop();
             }
+        }
+        Ok(())
+    }
+
+    /// Delivers a local event of the library's own.
+    #[cold]
+    fn deliver_library(&self, topic: Topic<'_>, tally: &mut Tally, request: &mut PollRequest<'_, '_>) -> Result<()> {
+        let data = LocalData::Archived { type_tag: 0, bytes: Buffer::new() };
+        let event = LocalEvent { source: topic.source().into(), event: topic.event().into(), data };
+        let report = |report: &Report<'_>| self.report_here(report);
+        let visitor = request.visitor.as_deref_mut();
+        let dispatched = dispatch_local(&self.handlers.events, visitor, event, &self.guard, &report)?;
+        tally.delivered += u64::from(dispatched.called > 0);
+        tally.failed += dispatched.failed;
+        if dispatched.stopped {
+            request.stop();
         }
         Ok(())
     }
@@ -189,7 +206,6 @@ impl Inner {
             let mut gate = WorkerGate {
                 inner: self,
                 routes: &mut *routes,
-                registry: &self.registry,
                 claimer: &self.claimer,
                 wants_all: request.visitor.is_some(),
             };
@@ -229,6 +245,8 @@ impl Inner {
                 Step::Unreadable { id } => {
                     self.report_here(&Report { source: "", event: "", id: Some(id), trouble: Trouble::Unreadable })?;
                 }
+                Step::Reset { .. } => self.deliver_library(library::RESET, tally, request)?,
+                Step::UpToDate { .. } => self.deliver_library(library::UP_TO_DATE, tally, request)?,
                 Step::Empty | Step::Pending(_) => return Ok(()),
             }
         }
@@ -264,25 +282,25 @@ impl Inner {
     #[inline]
     fn note_handled(&self, reader: &Reader) {
         // Release: with what the handlers did.
-        self.hot.unhandled.store(reader.cursor(), Ordering::Release);
+        self.hot.unhandled.store(reader.handled_below(), Ordering::Release);
     }
 
     /// Calls the handlers of a message, then `visitor`. Returns `true` if the visitor panicked.
     fn deliver(
         &self,
         message: &Message,
-        routes: &mut Routes,
+        routes: &mut AllRoutes,
         tally: &mut Tally,
         visitor: Option<&mut Visitor<'_>>,
     ) -> Result<bool> {
         let head = &message.head;
-        let Some(route) = routes.find(&self.registry, head, &message.bytes) else { return Ok(false) };
+        let Some(route) = routes.find(&self.handlers, head, &message.bytes) else { return Ok(false) };
         let claim = message.claim();
         let (id, pid, seat) = (message.id, head.pid, head.seat);
         let origin =
             Origin::Posted { id, pid, seat, own: is_of_process(&self.seats, head, self.pid, self.seat), claim };
         let data = Data::posted(&self.segment, head.type_tag, message.payload());
-        let event = Event { source: route.source(), event: route.event(), origin, data };
+        let event = Event { source: route.source(), event: route.event(), origin, data, kept: message.kept() };
         let dispatched = route.dispatch(visitor, &event, &self.guard, &|report| self.report_here(report))?;
         if dispatched.called == 0 {
             self.not_handled(&event, claim)?;

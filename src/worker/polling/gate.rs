@@ -7,15 +7,13 @@ use crate::protocol::thread_lock::Lock;
 use crate::seat::claim::Claimer;
 use crate::seat::read::Gate;
 use crate::seat::report::{Report, Trouble};
-use crate::worker::handlers::Routes;
-use crate::worker::handlers::registry::Registry;
+use crate::worker::handlers::AllRoutes;
 use crate::worker::inner::Inner;
 
 /// The gate of a worker's reader.
 pub(crate) struct WorkerGate<'a> {
     pub(super) inner: &'a Inner,
-    pub(super) registry: &'a Registry,
-    pub(super) routes: &'a mut Routes,
+    pub(super) routes: &'a mut AllRoutes,
     pub(super) claimer: &'a Lock<Claimer>,
     /// `true` if events without a handler are wanted, too.
     pub(super) wants_all: bool,
@@ -23,7 +21,8 @@ pub(crate) struct WorkerGate<'a> {
 
 impl Gate for WorkerGate<'_> {
     fn wants(&mut self, head: &Head, prefix: &[u8]) -> bool {
-        self.routes.find(self.registry, head, prefix).is_some_and(|route| self.wants_all || route.is_wanted())
+        let route = self.routes.find(&self.inner.handlers, head, prefix);
+        route.is_some_and(|route| self.wants_all || route.is_wanted())
     }
 
     fn claim(&mut self, unique: &UniqueKey, at: At) -> Result<Option<Token>> {
@@ -37,5 +36,9 @@ impl Gate for WorkerGate<'_> {
         // Now: the reader stores that it has read the event when this returns.
         self.inner.report_here(&Report { source: "", event: "", id: Some(at.place - 1), trouble })?;
         Ok(None)
+    }
+
+    fn settle_below(&mut self, to: u64) -> Result<()> {
+        self.inner.writer.lock().settle_below(to)
     }
 }

@@ -8,20 +8,20 @@ use crate::protocol::word::Mark;
 use crate::seat::read::{Pending, Reader};
 use crate::seat::tenure::Tenure;
 use crate::segment::layout::seat_word;
-use crate::worker::handlers::Routes;
+use crate::worker::handlers::AllRoutes;
 use crate::worker::inner::Inner;
 
 /// The state of polls. Only the polling thread uses it.
 pub(crate) struct PollState {
     pub(super) reader: Reader,
-    pub(super) routes: Routes,
+    pub(super) routes: AllRoutes,
     /// The hold on the seat. `None` once the worker has given it up.
     tenure: Option<Tenure>,
 }
 
 impl PollState {
     pub(crate) fn new(reader: Reader, tenure: Tenure) -> PollState {
-        PollState { reader, routes: Routes::new(), tenure: Some(tenure) }
+        PollState { reader, routes: AllRoutes::new(), tenure: Some(tenure) }
     }
 
     /// Gives up the seat.
@@ -31,8 +31,8 @@ impl PollState {
 
     /// Takes the routes. Drop them where users' code may run.
     #[must_use = "a route may own a handler, whose drop is users' code"]
-    pub(crate) fn take_routes(&mut self) -> Routes {
-        std::mem::replace(&mut self.routes, Routes::new())
+    pub(crate) fn take_routes(&mut self) -> AllRoutes {
+        std::mem::replace(&mut self.routes, AllRoutes::new())
     }
 }
 

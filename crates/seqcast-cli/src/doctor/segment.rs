@@ -82,6 +82,7 @@ fn inside(name: &str, inspector: &Inspector) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(ring(name, inspector));
     findings.extend(dead_seats(name, &stats));
+    findings.extend(crowded_table(name, &stats));
     findings.extend(unlocked(name, &stats));
     findings.extend(unused(name, &stats, &processes));
     findings.extend(laggards(name, &stats));
@@ -148,6 +149,30 @@ fn dead_seats(name: &str, stats: &Stats) -> Option<Finding> {
              why the workers died",
         )
         .with_cure(Cure::AdoptDead)
+    })
+}
+
+/// A table of retained events without a free place.
+fn crowded_table(name: &str, stats: &Stats) -> Option<Finding> {
+    let refused: u64 = stats.workers.iter().fold(0, |sum, worker| sum.wrapping_add(worker.retained_full));
+    if refused > 0 {
+        return Some(Finding::trouble(
+            "retained_full",
+            name,
+            format!("{refused} events were not posted, as there was no place to retain them"),
+            "create the segment with more .retained(), clear what is not needed, or give it a ttl",
+        ));
+    }
+    (stats.sizes.retained_keys > 0 && stats.retained >= stats.sizes.retained_keys).then(|| {
+        Finding::note(
+            "retained_full",
+            name,
+            format!(
+                "all {} keys of retained events are in use: a post for another key is refused",
+                stats.sizes.retained_keys
+            ),
+            "create the segment with more .retained(), clear what is not needed, or give it a ttl",
+        )
     })
 }
 

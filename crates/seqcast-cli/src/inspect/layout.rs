@@ -32,7 +32,7 @@ pub fn run(inspector: &Inspector, output: &mut Output) -> Result<Exit, Failure> 
         for part in region.parts {
             for field in fields.iter().filter(|field| field.region == *part) {
                 let within = match *part {
-                    "bucket" | "entry" => format!("{part} "),
+                    "bucket" | "entry" | "index" | "slot" => format!("{part} "),
                     _ => String::new(),
                 };
                 output.line(format_args!(

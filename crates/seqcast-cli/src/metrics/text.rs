@@ -57,6 +57,15 @@ pub fn families(inspector: &Inspector) -> seqcast::Result<Vec<Family>> {
     of_segment("seqcast_claims_held", MetricType::Gauge, "Held unique keys.", stats.claims_held as f64);
     let room = stats.sizes.buckets * stats.sizes.bucket_entries;
     of_segment("seqcast_claims_capacity_keys", MetricType::Gauge, "Number of unique keys that fit.", room as f64);
+    let retained_keys = stats.sizes.retained_keys as f64;
+    of_segment("seqcast_retained_keys", MetricType::Gauge, "Keys with a retained event.", stats.retained as f64);
+    of_segment("seqcast_retained_capacity_keys", MetricType::Gauge, "Number of retained keys that fit.", retained_keys);
+    of_segment(
+        "seqcast_retaining_seats",
+        MetricType::Gauge,
+        "Seats that post a retained event, or died while posting one.",
+        stats.retaining as f64,
+    );
     of_segment(
         "seqcast_seats_reclaimed_total",
         MetricType::Counter,
@@ -85,7 +94,7 @@ fn workers_by_state(stats: &Stats) -> Family {
 /// One series for each live worker, distinguished by seat and label.
 fn worker_families(stats: &Stats) -> Vec<Family> {
     type Value = fn(&WorkerStats) -> Option<f64>;
-    let rows: [(&str, MetricType, &str, Value); 20] = [
+    let rows: [(&str, MetricType, &str, Value); 24] = [
         ("seqcast_worker_lag_events", MetricType::Gauge, "Ids that the worker is behind.", |w| {
             w.cursor.map(|_| w.lag as f64)
         }),
@@ -102,6 +111,24 @@ fn worker_families(stats: &Stats) -> Vec<Family> {
             Some(w.committed as f64)
         }),
         ("seqcast_worker_wakes_total", MetricType::Counter, "Posts that woke sleepers.", |w| Some(w.wakes as f64)),
+        ("seqcast_worker_retained_total", MetricType::Counter, "Retained events and clears posted.", |w| {
+            Some(w.retained as f64)
+        }),
+        (
+            "seqcast_worker_settled_total",
+            MetricType::Counter,
+            "Retained events of others brought into the table.",
+            |w| Some(w.settled as f64),
+        ),
+        ("seqcast_worker_retained_full_total", MetricType::Counter, "Retained events refused for lack of room.", |w| {
+            Some(w.retained_full as f64)
+        }),
+        (
+            "seqcast_worker_resets_total",
+            MetricType::Counter,
+            "Times that what was known of retained events was void.",
+            |w| Some(w.resets as f64),
+        ),
         ("seqcast_worker_delivered_total", MetricType::Counter, "Events delivered to handlers.", |w| {
             Some(w.delivered as f64)
         }),

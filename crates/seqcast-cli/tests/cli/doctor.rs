@@ -356,3 +356,19 @@ fn doctor_without_a_name_looks_at_all() {
     let text = seqcast_until(1, &["doctor", &name]).stdout;
     assert!(text.contains("trouble stale") && text.contains("remedy: seqcast rm"), "{text}");
 }
+
+#[test]
+fn g15_a_table_that_refuses_retained_events_is_named() {
+    let name = Name::new("doctor-retained-full");
+    let bus = small().retained(1).create(&name).unwrap();
+    let worker = bus.join().unwrap();
+    worker.event(("s", "state")).retain_key("17").post("").unwrap();
+    let codes = |code: i32| {
+        let json = seqcast(&["doctor", &name, "--format", "json"]).expect(code).json();
+        let findings = json["findings"].as_array().unwrap().iter();
+        findings.map(|finding| format!("{} {}", finding["level"], finding["code"])).collect::<Vec<_>>()
+    };
+    assert!(codes(0).contains(&"\"note\" \"retained_full\"".to_owned()));
+    assert!(worker.event(("s", "state")).retain_key("18").post("").is_err());
+    assert!(codes(1).contains(&"\"trouble\" \"retained_full\"".to_owned()));
+}

@@ -143,7 +143,7 @@ fn the_layout_is_drawn_from_the_table_of_the_library() {
         let words: Vec<&str> = line.1.split_whitespace().collect();
         shown.push(match *words.as_slice() {
             [offset, len, "B", name, ..] if offset.starts_with('+') => match name {
-                "bucket" | "entry" => format!("{offset} {len} {name} {}", words[4]),
+                "bucket" | "entry" | "index" | "slot" => format!("{offset} {len} {name} {}", words[4]),
                 _ => format!("{offset} {len} {name}"),
             },
             _ => words[0].to_owned(),
@@ -166,11 +166,13 @@ fn the_layout_is_drawn_from_the_table_of_the_library() {
             expected.extend(match part {
                 "bucket" => of(part, "bucket "),
                 "entry" => of(part, "entry "),
+                "index" => of(part, "index "),
+                "slot" => of(part, "slot "),
                 _ => of(part, ""),
             });
         }
     }
-    assert_eq!(known.iter().filter(|region| !region.parts.is_empty()).count(), 4);
+    assert_eq!(known.iter().filter(|region| !region.parts.is_empty()).count(), 5);
     assert_eq!(shown, expected, "{text}");
 }
 
@@ -510,6 +512,7 @@ fn completions_and_man_pages_know_every_command() {
         "claims",
         "release",
         "doctor",
+        "retained",
         "rm",
         "metrics",
         "completions",
@@ -600,4 +603,50 @@ fn looking_works_without_the_right_to_write() {
         let expected = if arguments[0] == "post" { posts } else { 0 };
         assert_eq!(run.code, expected, "{arguments:?}: {run:?}");
     }
+}
+
+#[test]
+fn retained_lists_the_last_event_of_each_key_and_shows_a_payload_on_request_only() {
+    let (name, bus) = Name::segment("retained");
+    let mut publisher = bus.publisher().unwrap();
+    let state = ("upstream", "state");
+    publisher.event(state).retain_key("17").post("down\u{1b}[2J").unwrap();
+    publisher.event(state).retain_key("18").post("old").unwrap();
+    let id = publisher.event(state).retain_key("18").ttl(Duration::from_secs(3600)).post("new").unwrap();
+    publisher.event(("config", "changed")).retain().post("workers = 4").unwrap();
+    publisher.event(state).retain_key("19").post("gone").unwrap();
+    publisher.event(state).retain_key("19").clear().unwrap();
+
+    let text = seqcast(&["retained", &name]).expect(0).stdout;
+    let keys: Vec<&str> = text.lines().skip(1).map(|line| line.split_whitespace().next().unwrap()).collect();
+    assert_eq!(keys, ["config/changed", "upstream/state", "upstream/state"], "{text}");
+    assert!(!text.contains("down") && !text.contains("workers"), "a payload is shown: {text}");
+    let text = seqcast(&["retained", &name, "--payload", "utf8"]).expect(0).stdout;
+    assert!(text.contains(r"down\u{1b}[2J") && text.contains("workers = 4") && !text.contains("old"), "{text}");
+
+    let of = |key: &str| seqcast(&["retained", &name, "--key", key, "--payload", "hex", "--format", "json"]);
+    let found = of("18").expect(0).json();
+    let event = &found["retained"][0];
+    assert_eq!((&event["id"], &event["key"], &event["payload_hex"]), (&json!(id), &json!("18"), &json!("6e6577")));
+    assert!(event["left_seconds"].as_f64().unwrap() > 3000.0, "{found}");
+    assert_eq!((found["retaining"].as_u64(), found["retained"].as_array().unwrap().len()), (Some(0), 1));
+    assert_eq!(of("").expect(0).json()["retained"][0]["source"], "config");
+    assert_eq!(of("19").expect(1).json()["retained"], json!([]));
+    let text = seqcast(&["retained", &name, "--source", "config"]).expect(0).stdout;
+    assert_eq!(text.lines().count(), 2, "{text}");
+
+    let lines = seqcast(&["tail", &name, "--from", "oldest", "--no-follow", "--format", "json"]).expect(0).json_lines();
+    let cleared: Vec<bool> = lines.iter().map(|line| line["retained"]["clears"].as_bool().unwrap()).collect();
+    assert_eq!(cleared, [false, false, false, false, false, true]);
+    let facts = seqcast(&["inspect", &name, "--format", "json", "--sample", "1ms"]).expect(0).json();
+    assert_eq!((&facts["retained"], &facts["retained_keys"]), (&json!(3), &json!(64)));
+}
+
+#[test]
+fn retained_says_that_a_segment_retains_nothing() {
+    let name = Name::new("retains-nothing");
+    let _bus = small().retained(0).create(&name).unwrap();
+    let run = seqcast(&["retained", &name]).expect(0);
+    assert!(run.stdout.is_empty() && run.stderr.contains("nothing"), "{run:?}");
+    seqcast(&["retained", &name, "--key", "17"]).expect(1);
 }

@@ -15,6 +15,10 @@ use super::look::look;
 use super::map::{HEAD_WORDS, META, Map, block_of, cell_word, version_of};
 use super::scene::{Scene, Tap, fresh_image, options, used_image, worker_options};
 
+/// Words of the header that the creator writes.
+const HEADER_WORDS: u64 = 18;
+/// In a payload, the word of a retained event that says where it is kept.
+const WHERE: usize = 5;
 /// The largest number of calls in one attack.
 const MOST_STEPS: usize = 200;
 
@@ -91,7 +95,7 @@ fn plain<T>(result: seqcast::Result<T>, also: &[&str]) -> Option<T> {
 
 /// Stores one arbitrary value to one word. With `anywhere`, also to words that are not read after opening.
 pub fn strike(draw: &mut impl Draw, tap: &Tap, map: &Map, anywhere: bool) {
-    let kinds = if anywhere { 16 } else { 13 };
+    let kinds = if anywhere { 20 } else { 17 };
     match draw.below(kinds) {
         // Events, and the words that locate them.
         0 | 1 => {
@@ -114,7 +118,7 @@ pub fn strike(draw: &mut impl Draw, tap: &Tap, map: &Map, anywhere: bool) {
         4 => {
             let block = map.block(draw.below(map.capacity + map.seats));
             let len = draw.below(2 * 8 * map.block_words);
-            tap.set(block.start + META, (1 + draw.below(3)) << 32 | len);
+            tap.set(block.start + META, (1 + draw.below(4)) << 32 | len);
         }
         5 | 6 => {
             let block = map.block(draw.below(map.capacity + map.seats));
@@ -161,9 +165,37 @@ pub fn strike(draw: &mut impl Draw, tap: &Tap, map: &Map, anywhere: bool) {
             let value = arbitrary(draw, tap.get(word), tap);
             tap.set(word, value);
         }
-        13 | 14 => {
+        // Retained events: the slots, what is in them, and who is at it. Their index is among the claims.
+        13..=16 if map.slots == 0 => {}
+        13 => {
+            let word = map.slot_cell(draw.below(map.slots));
+            let value = arbitrary_cell(draw, tap.get(word), map.slots + map.seats, tap);
+            tap.set(word, value);
+        }
+        14 => {
+            let block = map.value(draw.below(map.slots + map.seats));
+            let word = block.start + draw.below(block.len() as u64) as usize;
+            let value = arbitrary(draw, tap.get(word), tap);
+            tap.set(word, value);
+        }
+        15 => {
+            let word = map.announced(draw.below(map.seats));
+            let value = arbitrary(draw, tap.get(word), tap);
+            tap.set(word, value);
+        }
+        16 => {
+            // A seat's hand, or where an event of the ring says that it is kept.
+            let word = if draw.one_in(2) {
+                map.slot_hand(draw.below(map.seats)) + draw.below(3) as usize
+            } else {
+                map.block(draw.below(map.capacity + map.seats)).start + HEAD_WORDS + WHERE
+            };
+            let value = if draw.one_in(2) { draw.below(1 << 40) } else { arbitrary(draw, tap.get(word), tap) };
+            tap.set(word, value);
+        }
+        17 | 18 => {
             // The file's size stays. The target for opening covers a segment that claims to be larger.
-            let word = draw.below(16) as usize;
+            let word = draw.below(HEADER_WORDS) as usize;
             let value = arbitrary(draw, tap.get(word), tap);
             tap.set(word, value);
         }
@@ -180,10 +212,12 @@ fn whole_payload(draw: &mut impl Draw, tap: &Tap, map: &Map) {
     let block = map.block(draw.below(map.capacity + map.seats));
     let room = block.len() - HEAD_WORDS;
     let len = draw.below(8 * room as u64 + 1);
-    tap.set(block.start + META, (1 + draw.below(2)) << 32 | len);
+    tap.set(block.start + META, (1 + draw.below(3)) << 32 | len);
     for word in 0..(len as usize).div_ceil(8) {
         let value = match word {
-            0 => draw.u64() & 0xffff_ffff_ff07_0701 | 0x1_0100,
+            0 => draw.u64() & 0xffff_ffff_ff07_0707 | 0x1_0100,
+            // A key that fits, if it is retained.
+            WHERE => draw.u64() & 0x0000_0fff_ffff_ffff,
             _ => draw.u64(),
         };
         tap.set(block.start + HEAD_WORDS + word, value);
@@ -270,12 +304,21 @@ impl Cast {
     }
 
     fn join(&mut self, start: Start) {
-        let joined = self.bus.join_with(&worker_options().start(start).label("cast"));
-        let Some(worker) = plain(joined, &["no_seat", "not_yet"]) else { return };
+        let resyncs = start == Start::Retained;
+        let joined = self.bus.join_with(&worker_options().start(start).resync(resyncs).label("cast"));
+        let Some(worker) = plain(joined, &["no_seat", "not_yet", "option"]) else { return };
         let largest = self.bus.largest_event();
         let last = AtomicU64::new(0);
         let all = move |event: &Event<'_>| {
-            let place = event.id().expect("nothing here posts local events") + 1;
+            let Some(id) = event.id() else {
+                // That the worker is up to date, or that all it knows is void: then ids begin again.
+                assert_eq!(event.source(), seqcast::library::SOURCE);
+                if event.topic() == seqcast::library::RESET {
+                    last.store(0, Ordering::Relaxed);
+                }
+                return;
+            };
+            let place = id + 1;
             let before = last.swap(place, Ordering::Relaxed);
             assert!(before < place, "G1: id {} after {}", place - 1, before - 1);
             for name in [event.source(), event.event()] {
@@ -288,17 +331,23 @@ impl Cast {
             }
         };
         plain(worker.on(Scope::All, all), &[]);
+        let clears = |event: &Event<'_>| {
+            assert!(event.is_cleared() && event.bytes().is_empty());
+            super::events::touch(event.retained_key().expect("a clear has a key"));
+        };
+        plain(worker.on_cleared(Scope::All, clears), &[]);
         plain(handle_typed(&worker), &[]);
         self.workers.push(worker);
     }
 
     fn step(&mut self, draw: &mut impl Draw, scene: &Scene) {
-        let kind = draw.below(20);
+        let kind = draw.below(24);
         if kind < 8 {
             return strike(draw, &scene.tap, &scene.map, false);
         }
         if kind == 8 || self.workers.is_empty() {
-            let start = match draw.below(7) {
+            let start = match draw.below(9) {
+                7 | 8 => Start::Retained,
                 0 => Start::Now,
                 1 | 2 => Start::Oldest,
                 3 => Start::After(draw.u64()),
@@ -365,6 +414,21 @@ impl Cast {
             18 => {
                 plain(worker.poll_at_most(1 + draw.below(4)), &[]);
             }
+            20 | 21 => {
+                let key = [draw.byte() % 4];
+                let event = worker.event(("s", "state")).retain_key(&key);
+                let event = if draw.one_in(4) { event.ttl(Duration::from_nanos(1 + draw.u64() % 1000)) } else { event };
+                let posted = event.post(vec![draw.byte(); draw.below(400) as usize]);
+                plain(posted, &["payload_too_large", "retained_full", "option"]);
+            }
+            22 => {
+                plain(worker.event(("s", "state")).retain_key(&[draw.byte() % 4]).clear(), &["option"]);
+            }
+            23 => {
+                let found = plain(worker.get_key(("s", "state"), [draw.byte() % 4]), &["option"]);
+                super::events::touch(&format!("{found:?} {:?}", plain(worker.retained(), &["option"])));
+                plain(worker.reconfigure(|options| options.resync(draw.one_in(2))), &["option"]);
+            }
             _ => {
                 plain(worker.poll(), &[]);
                 plain(worker.wait(Duration::ZERO), &[]);
@@ -381,7 +445,7 @@ impl Cast {
                 plain(worker.wait(Duration::from_micros(50)), &[]);
                 super::events::touch(&format!("{worker:?}"));
             }
-            self.join(Start::Now);
+            self.join(Start::Retained);
         }
         super::events::touch(&format!("{:?}", plain(self.bus.stats(), &[])));
         self.reservations.clear();

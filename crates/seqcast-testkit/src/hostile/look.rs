@@ -29,6 +29,7 @@ fn try_look(name: &str) -> seqcast::Result<()> {
     for result in [
         inspector.claims().map(|claims| std::hint::black_box(format!("{claims:?}"))).map(drop),
         inspector.claim_on(ClaimKind::Alone, b"held").map(drop),
+        retained(&inspector),
         inspector.claim_on(ClaimKind::Event, b"job").map(drop),
         tail(&inspector, Start::Oldest, true),
         tail(&inspector, Start::At(0), false),
@@ -37,6 +38,17 @@ fn try_look(name: &str) -> seqcast::Result<()> {
         first = first.or(result.err());
     }
     first.map_or(Ok(()), Err)
+}
+
+fn retained(inspector: &Inspector) -> seqcast::Result<()> {
+    let sizes = inspector.sizes();
+    if sizes.retained_keys == 0 {
+        return Ok(());
+    }
+    for event in inspector.retained()? {
+        assert!(event.bytes().len() as u64 <= sizes.retained_size && event.key().len() <= 255, "{event:?}");
+    }
+    Ok(())
 }
 
 fn tail(inspector: &Inspector, start: Start, payloads: bool) -> seqcast::Result<()> {

@@ -24,6 +24,12 @@ pub struct Map {
     blocks_at: u64,
     claim_cells_at: u64,
     buckets_at: u64,
+    /// Slots of retained events; 0 if the segment has none.
+    pub slots: u64,
+    pub slot_words: u64,
+    slots_at: u64,
+    values_at: u64,
+    announced_at: u64,
     end: u64,
 }
 
@@ -34,6 +40,9 @@ impl Map {
         let region = |name| find(&regions, name);
         let (seats, ring, blocks) = (region("seats"), region("ring"), region("blocks"));
         let (claims, buckets) = (region("claims"), region("buckets"));
+        // A segment may have no slots.
+        let optional = |name| regions.iter().find(|region: &&Region| region.name == name);
+        let at = |name| optional(name).map_or(0, |region| region.offset / 8);
         Map {
             capacity: ring.count,
             block_words: blocks.stride / 8,
@@ -46,6 +55,11 @@ impl Map {
             blocks_at: blocks.offset / 8,
             claim_cells_at: claims.offset / 8,
             buckets_at: buckets.offset / 8,
+            slots: optional("slots").map_or(0, |slots| slots.count),
+            slot_words: optional("values").map_or(0, |values| values.stride / 8),
+            slots_at: at("slots"),
+            values_at: at("values"),
+            announced_at: at("announced"),
             end: inspector.sizes().size / 8,
         }
     }
@@ -94,6 +108,27 @@ impl Map {
     pub fn bucket(&self, block: u64) -> Range<usize> {
         let at = self.buckets_at + block % (self.buckets + self.seats) * self.bucket_words;
         at as usize..(at + self.bucket_words) as usize
+    }
+
+    /// Returns the first word of the hand with which a seat retains.
+    pub fn slot_hand(&self, seat: u64) -> usize {
+        self.seat(seat, "slot_hand")
+    }
+
+    /// Returns the word of a slot's cell. There are slots.
+    pub fn slot_cell(&self, slot: u64) -> usize {
+        (self.slots_at + slot % self.slots) as usize
+    }
+
+    /// Returns the words of a slot block. There are slots.
+    pub fn value(&self, block: u64) -> Range<usize> {
+        let at = self.values_at + block % (self.slots + self.seats) * self.slot_words;
+        at as usize..(at + self.slot_words) as usize
+    }
+
+    /// Returns the word in which a seat announces a retained event. There are slots.
+    pub fn announced(&self, seat: u64) -> usize {
+        (self.announced_at + seat % self.seats) as usize
     }
 
     /// Returns the number of words in the whole segment.

@@ -140,7 +140,8 @@ impl Drop for Scene {
 
 /// Small, so that all cases occur soon: laps, full buckets, no free seat, messages of several fragments.
 pub fn options() -> SegmentOptions {
-    SegmentOptions::new().capacity(16).block_size(64).seats(4).claims(8).creation_timeout(Duration::from_millis(20))
+    let options = SegmentOptions::new().capacity(16).block_size(64).seats(4).claims(8).retained(3).retained_size(320);
+    options.creation_timeout(Duration::from_millis(20))
 }
 
 /// Waits that do not delay a fuzzer, and reports that are only formatted.
@@ -193,6 +194,11 @@ fn live(bus: &Bus) -> seqcast::Result<(Reservation<Worker>, [Worker; 2])> {
     first.post(Plain::TOPIC, &Plain { number: 1, bytes: [2; 12] })?;
     second.post(Rich::TOPIC, &Rich::example())?;
     first.post(Chain::TOPIC, &Chain::of_len(4))?;
+    for (key, len) in [("a", 8), ("b", 200), ("a", 16), ("c", 8)] {
+        first.event(("s", "state")).retain_key(key).post(vec![7; len])?;
+    }
+    second.event(("s", "state")).retain_key("c").clear()?;
+    let _ = second.get_key(("s", "state"), "b")?;
     let _ = first.poll()?;
     Ok((second.reserve()?, [first, second]))
 }

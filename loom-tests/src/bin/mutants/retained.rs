@@ -27,8 +27,14 @@ pub(crate) const RETAINED: &[Mutant] = &[
         name: "retained: posted as published",
         file: "ring.rs",
         edits: &[(
-            "            let posted = CellWord::new(self.version_of(id), Phase::Keep, hand.own());\n            if self.take(hand, id, seen, Phase::Keep)?",
-            "            let posted = CellWord::new(self.version_of(id), Phase::Published, hand.own());\n            if self.take(hand, id, seen, Phase::Published)?",
+            concat!(
+                "            let posted = CellWord::new(self.version_of(id), Phase::Keep, hand.own());\n",
+                "            if self.take(hand, id, seen, Phase::Keep)?",
+            ),
+            concat!(
+                "            let posted = CellWord::new(self.version_of(id), Phase::Published, hand.own());\n",
+                "            if self.take(hand, id, seen, Phase::Published)?",
+            ),
         )],
         breaks: "a poster is killed before it settles its event: the event is lost",
         killers: &["loom::retained_races::an_adopter_meets_a_joiner_that_marks"],
@@ -39,7 +45,11 @@ pub(crate) const RETAINED: &[Mutant] = &[
         name: "retained: a post displaces what is unsettled",
         file: "ring.rs",
         edits: &[(
-            "            if seen.phase() == Phase::Keep {\n                self.settle_displaced(id, seen, settler)?;\n            } else if",
+            concat!(
+                "            if seen.phase() == Phase::Keep {\n",
+                "                self.settle_displaced(id, seen, settler)?;\n",
+                "            } else if",
+            ),
             "            let _ = &settler;\n            if",
         )],
         breaks: "the event of a poster that stopped is lost with the next lap",
@@ -50,7 +60,11 @@ pub(crate) const RETAINED: &[Mutant] = &[
         name: "retained: a retained post displaces what is unsettled",
         file: "ring.rs",
         edits: &[(
-            "                self.settle_displaced(id, seen, settler)?;\n                prepared = false;\n                continue;\n",
+            concat!(
+                "                self.settle_displaced(id, seen, settler)?;\n",
+                "                prepared = false;\n",
+                "                continue;\n",
+            ),
             "",
         )],
         breaks: "as above",
@@ -61,7 +75,13 @@ pub(crate) const RETAINED: &[Mutant] = &[
         name: "retained: a reservation displaces what is unsettled",
         file: "ring.rs",
         edits: &[(
-            "            if seen.phase() == Phase::Keep {\n                self.settle_displaced(id, seen, settler)?;\n                continue;\n            }\n            // Stored",
+            concat!(
+                "            if seen.phase() == Phase::Keep {\n",
+                "                self.settle_displaced(id, seen, settler)?;\n",
+                "                continue;\n",
+                "            }\n",
+                "            // Stored",
+            ),
             "            let _ = &settler;\n            // Stored",
         )],
         breaks: "as above",
@@ -81,7 +101,14 @@ pub(crate) const RETAINED: &[Mutant] = &[
         name: "retained: announced without its fence",
         file: "retained.rs",
         edits: &[(
-            "        self.announced.at(seat.into()).store(announcement(key), Ordering::Relaxed);\n        // SeqCst fence: pairs with the one in `make_room`. Of a seat that announces and then looks for its place, and a seat\n        // that closes the place and then looks for announcements, at least one sees what the other did.\n        fence(Ordering::SeqCst);",
+            concat!(
+                "        self.announced.at(seat.into()).store(announcement(key), Ordering::Relaxed);\n",
+                "        // SeqCst fence: pairs with the one in `make_room`. Of a seat that announces and then ",
+                "looks for its place, and a\n",
+                "        // seat that closes the place and then looks for announcements, at least one sees what ",
+                "the other did.\n",
+                "        fence(Ordering::SeqCst);",
+            ),
             "        self.announced.at(seat.into()).store(announcement(key), Ordering::Relaxed);",
         )],
         breaks: "a key loses its place just before it is posted",
@@ -92,7 +119,11 @@ pub(crate) const RETAINED: &[Mutant] = &[
         name: "retained: swept without its fence",
         file: "retained.rs",
         edits: &[(
-            "        // SeqCst fence: pairs with the one in `announce`.\n        fence(Ordering::SeqCst);\n        let gone",
+            concat!(
+                "        // SeqCst fence: pairs with the one in `announce`.\n",
+                "        fence(Ordering::SeqCst);\n",
+                "        let gone",
+            ),
             "        let gone",
         )],
         breaks: "as above",
@@ -103,8 +134,14 @@ pub(crate) const RETAINED: &[Mutant] = &[
         name: "retained: announced after the place was found",
         file: "retained.rs",
         edits: &[(
-            "        self.table.announce(self.hand.seat(), key);\n        let place = self.table.place(claim_hand, scratch, key, absent, now);\n",
-            "        let place = self.table.place(claim_hand, scratch, key, absent, now);\n        self.table.announce(self.hand.seat(), key);\n",
+            concat!(
+                "        self.table.announce(self.hand.seat(), key);\n",
+                "        let place = self.table.place(claim_hand, scratch, key, absent, now);\n",
+            ),
+            concat!(
+                "        let place = self.table.place(claim_hand, scratch, key, absent, now);\n",
+                "        self.table.announce(self.hand.seat(), key);\n",
+            ),
         )],
         breaks: "as above",
         killers: &["loom::retained_races::an_announcer_meets_a_sweeper"],
@@ -126,7 +163,10 @@ pub(crate) const RETAINED: &[Mutant] = &[
         file: "retained.rs",
         edits: &[(
             "        let note = Note { seat: self.hand.seat(), key, slot, block: self.hand.own() };\n",
-            "        let note = Note { seat: self.hand.seat(), key, slot, block: self.hand.own() };\n        self.end();\n",
+            concat!(
+                "        let note = Note { seat: self.hand.seat(), key, slot, block: self.hand.own() };\n",
+                "        self.end();\n",
+            ),
         )],
         breaks: "a joiner misses the event of a poster that stopped",
         killers: &["loom::retained_races::a_joiner_meets_a_poster"],
@@ -158,11 +198,20 @@ pub(crate) const RETAINED: &[Mutant] = &[
         edits: &[
             (
                 "        let (dead, _) = self.dead_among(bucket, index, index.used, now())?; // I2\n",
-                "        let (dead, _) = self.dead_among(bucket, index, index.used, now())?;\n        let gone = index.unannounced(dead, self.announcements());\n",
+                concat!(
+                    "        let (dead, _) = self.dead_among(bucket, index, index.used, now())?;\n",
+                    "        let gone = index.unannounced(dead, self.announcements());\n",
+                ),
             ),
             (
                 "            return Ok(Room::Closed);",
-                "            let (gone, floor) = self.dead_among(bucket, index, gone, now())?;\n            let seen = self.snapshot(bucket, index)?;\n            let room = index.replace(gone, floor, key).map_or(Room::None, Room::At);\n            return Ok(if let Room::At(_) = room { if self.publish(hand, bucket, seen, index)? == Exchange::Done { room } else { Room::Closed } } else { room });",
+                concat!(
+                    "            let (gone, floor) = self.dead_among(bucket, index, gone, now())?;\n",
+                    "            let seen = self.snapshot(bucket, index)?;\n",
+                    "            let room = index.replace(gone, floor, key).map_or(Room::None, Room::At);\n",
+                    "            return Ok(if let Room::At(_) = room { if self.publish(hand, bucket, seen, index)? ",
+                    "== Exchange::Done { room } else { Room::Closed } } else { room });",
+                ),
             ),
         ],
         breaks: "as above",
@@ -203,8 +252,16 @@ pub(crate) const RETAINED: &[Mutant] = &[
         name: "retained: a place is looked for without acquire",
         file: "retained.rs",
         edits: &[(
-            "            let seen = CellWord::from_bits(load_acquire(self.index.cell(cell)));\n            if seen.version() == 0 {\n                return Ok(None);",
-            "            let seen = CellWord::from_bits(self.index.cell(cell).load(Ordering::Relaxed));\n            if seen.version() == 0 {\n                return Ok(None);",
+            concat!(
+                "            let seen = CellWord::from_bits(load_acquire(self.index.cell(cell)));\n",
+                "            if seen.version() == 0 {\n",
+                "                return Ok(None);",
+            ),
+            concat!(
+                "            let seen = CellWord::from_bits(self.index.cell(cell).load(Ordering::Relaxed));\n",
+                "            if seen.version() == 0 {\n",
+                "                return Ok(None);",
+            ),
         )],
         breaks: "a look-up reads an old index and finds nothing",
         killers: &["loom::retained_races::an_announcer_meets_a_sweeper"],
@@ -362,7 +419,12 @@ pub(crate) const RETAINED: &[Mutant] = &[
             ),
             (
                 "            let (word, held) = self.held(slot)?; // S2",
-                "            if !self.ring.holds(id, seen) {\n                return Ok(false);\n            }\n            let (word, held) = self.held(slot)?;",
+                concat!(
+                    "            if !self.ring.holds(id, seen) {\n",
+                    "                return Ok(false);\n",
+                    "            }\n",
+                    "            let (word, held) = self.held(slot)?;",
+                ),
             ),
         ],
         breaks: "as above",
@@ -374,7 +436,10 @@ pub(crate) const RETAINED: &[Mutant] = &[
         file: "retained.rs",
         edits: &[(
             "            if exchange(hand, &self.slots, slot, word)? == Exchange::Done {",
-            "            self.ring.mark_settled(id, seen);\n            if exchange(hand, &self.slots, slot, word)? == Exchange::Done {",
+            concat!(
+                "            self.ring.mark_settled(id, seen);\n",
+                "            if exchange(hand, &self.slots, slot, word)? == Exchange::Done {",
+            ),
         )],
         breaks: "the event is lapped between the two: lost",
         killers: &["interrupted::"],
@@ -446,8 +511,17 @@ pub(crate) const RETAINED: &[Mutant] = &[
         name: "retained: an adopter withdraws first",
         file: "retained.rs",
         edits: &[(
-            "        let newest = self.ring.newest();\n        for id in newest.saturating_sub(self.ring.capacity())..newest {\n            let Some(seen)",
-            "        self.withdraw(seat);\n        let newest = self.ring.newest();\n        for id in newest.saturating_sub(self.ring.capacity())..newest {\n            let Some(seen)",
+            concat!(
+                "        let newest = self.ring.newest();\n",
+                "        for id in newest.saturating_sub(self.ring.capacity())..newest {\n",
+                "            let Some(seen)",
+            ),
+            concat!(
+                "        self.withdraw(seat);\n",
+                "        let newest = self.ring.newest();\n",
+                "        for id in newest.saturating_sub(self.ring.capacity())..newest {\n",
+                "            let Some(seen)",
+            ),
         )],
         breaks: "a joiner between the two misses the dead seat's event",
         killers: &["loom::retained_races::an_adopter_meets_a_joiner_that_marks"],
@@ -547,7 +621,12 @@ pub(crate) const REDUNDANT_RETAINED: &[Mutant] = &[
             ),
             (
                 "            let own = hand.begin(&self.slots)?;\n",
-                "            if !self.ring.holds(id, seen) {\n                return Ok(false);\n            }\n            let own = hand.begin(&self.slots)?;\n",
+                concat!(
+                    "            if !self.ring.holds(id, seen) {\n",
+                    "                return Ok(false);\n",
+                    "            }\n",
+                    "            let own = hand.begin(&self.slots)?;\n",
+                ),
             ),
         ],
         breaks: "nothing: if the copy is not whole, the slot was exchanged, and the settling exchange fails",
@@ -558,8 +637,15 @@ pub(crate) const REDUNDANT_RETAINED: &[Mutant] = &[
         name: "retained: unsettled events are looked for without acquire",
         file: "ring.rs",
         edits: &[(
-            "        // Acquire: as in `look`.\n        let seen = CellWord::from_bits(load_acquire(self.pool.cell(self.cell_of(id))));\n        (seen.phase()",
-            "        let seen = CellWord::from_bits(self.pool.cell(self.cell_of(id)).load(Ordering::Relaxed));\n        (seen.phase()",
+            concat!(
+                "        // Acquire: as in `look`.\n",
+                "        let seen = CellWord::from_bits(load_acquire(self.pool.cell(self.cell_of(id))));\n",
+                "        (seen.phase()",
+            ),
+            concat!(
+                "        let seen = CellWord::from_bits(self.pool.cell(self.cell_of(id)).load(Ordering::Relaxed));\n",
+                "        (seen.phase()",
+            ),
         )],
         breaks: "nothing: the seat learned with acquire that the id is taken, and that orders its cell and block too",
         killers: &["loom::retained_races::", "interrupted::"],

@@ -1,0 +1,74 @@
+//! Where master and workers see each other: memory that they share beside the bus, as a judge of what the bus does.
+
+use std::mem::size_of;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::Result;
+
+/// The most workers, and upstreams.
+pub const MOST: usize = 64;
+/// The most words in which a worker says what it has.
+const ENTRY_WORDS: usize = 3;
+
+/// Zero at the beginning.
+#[repr(C)]
+pub struct Board {
+    /// The number of the request to be still; 0 while the workers are to work.
+    pub still: AtomicU64,
+    /// 1 when the workers are to end.
+    pub over: AtomicU64,
+    pub laps: AtomicU64,
+    pub stale: AtomicU64,
+    /// Of each upstream: the greatest id of a post that has returned, plus one.
+    pub posted: [AtomicU64; MOST],
+    pub workers: [OfWorker; MOST],
+}
+
+/// What a worker says when it is still.
+#[repr(C)]
+pub struct OfWorker {
+    /// The request that it answers.
+    answered: AtomicU64,
+    count: AtomicU64,
+    /// Upstream, id and state of each entry, by upstream.
+    entries: [[AtomicU64; ENTRY_WORDS]; MOST],
+}
+
+/// An entry of a table: upstream, id of the event that has set it, state.
+pub type Entry = [u64; ENTRY_WORDS];
+
+impl Board {
+    /// A board that forked children share with this process, as long as it lives.
+    pub fn shared() -> Result<&'static Board> {
+        use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+        let (access, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
+        // SAFETY: a new mapping at an address of the kernel's choice.
+        let memory = unsafe { mmap_anonymous(std::ptr::null_mut(), size_of::<Board>(), access, flags)? };
+        // SAFETY: the mapping is aligned to a page, large enough, and never unmapped; zeros are a board.
+        Ok(unsafe { &*memory.cast::<Board>() })
+    }
+}
+
+impl OfWorker {
+    /// Answers request `number`.
+    pub fn answer(&self, number: u64, entries: &[Entry]) {
+        for (words, entry) in self.entries.iter().zip(entries) {
+            for (word, value) in words.iter().zip(entry) {
+                word.store(*value, Ordering::Relaxed);
+            }
+        }
+        self.count.store(entries.len() as u64, Ordering::Relaxed);
+        // Release: with the entries.
+        self.answered.store(number, Ordering::Release);
+    }
+
+    /// Returns the answer to request `number`, if it is there.
+    pub fn answer_to(&self, number: u64) -> Option<Vec<Entry>> {
+        // Acquire: with the entries.
+        (self.answered.load(Ordering::Acquire) == number).then(|| {
+            let count = self.count.load(Ordering::Relaxed) as usize;
+            let entry = |words: &[AtomicU64; ENTRY_WORDS]| words.each_ref().map(|word| word.load(Ordering::Relaxed));
+            self.entries.iter().take(count).map(entry).collect()
+        })
+    }
+}

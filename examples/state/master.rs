@@ -1,0 +1,191 @@
+//! The master: forks, kills, stops, and compares.
+
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use seqcast::{Bus, Publisher, SegmentOptions};
+
+use crate::board::{Board, Entry};
+use crate::process::fork;
+use crate::random::Random;
+use crate::worker::{self, STATE};
+use crate::{Args, Result};
+
+/// Small, so that a worker that is stopped for some milliseconds misses laps.
+const CAPACITY: u64 = 64;
+/// Laps of the ring while a worker is stopped.
+const LAPS: u64 = 20;
+/// A worker that does not answer within this time has hung.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub fn run(args: &Args) -> Result<()> {
+    let name = format!("seqcast-state-{}", std::process::id());
+    let options = SegmentOptions::new().capacity(CAPACITY).block_size(64).seats(32).retained(args.upstreams);
+    let bus = options.unlink_on_drop(true).create(&name)?;
+    let board = Board::shared()?;
+    let mut random = Random(args.seed.unwrap_or(u64::from(std::process::id())));
+    let mut workers = Workers { bus: &bus, board, upstreams: args.upstreams, living: Vec::new(), forked: 0 };
+    for number in 0..args.workers as usize {
+        workers.fork(number, &mut random)?;
+    }
+    let mut judge = Judge { publisher: bus.publisher()?, requests: 0, longest: Duration::ZERO, lost: 0 };
+    let mut kills = 0;
+    let until = Instant::now() + Duration::from_secs(args.seconds);
+    while Instant::now() < until {
+        for _ in 0..4 {
+            thread::sleep(Duration::from_millis(random.below(20)));
+            let number = random.below(args.workers) as usize;
+            if random.one_in(2) {
+                workers.kill(number)?;
+                kills += 1;
+                // The others go on meanwhile.
+                thread::sleep(Duration::from_millis(random.below(10)));
+                workers.fork(number, &mut random)?;
+            } else {
+                workers.stop_for_laps(number)?;
+            }
+        }
+        judge.compare(board, args.workers as usize)?;
+    }
+    board.over.store(1, Ordering::Release);
+    let ended_well = workers.end()?;
+    let [laps, stale] = [&board.laps, &board.stale].map(|count| count.load(Ordering::Relaxed));
+    let Judge { longest, lost, .. } = judge;
+    let late = workers.forked - args.workers;
+    println!(
+        "state: workers={} events={} kills={kills} laps={laps} late={late} agree={} stale={stale} lost={lost} \
+         waited_max_ms={:.1}",
+        args.workers,
+        bus.next_id(),
+        if lost == 0 { "yes" } else { "no" },
+        longest.as_secs_f64() * 1e3,
+    );
+    let is_good = ended_well && stale == 0 && lost == 0 && laps > 0 && kills > 0;
+    if is_good { Ok(()) } else { Err("a promise was not kept".into()) }
+}
+
+struct Workers<'a> {
+    bus: &'a Bus,
+    board: &'static Board,
+    upstreams: u64,
+    /// By number.
+    living: Vec<Pid>,
+    forked: u64,
+}
+
+impl Workers<'_> {
+    /// Forks worker `number`, anew if there was one.
+    fn fork(&mut self, number: usize, random: &mut Random) -> Result<()> {
+        let name = random.next();
+        let pid = fork("worker", || worker::run(self.bus, self.board, number, name, self.upstreams))?;
+        self.forked += 1;
+        match self.living.get_mut(number) {
+            Some(living) => *living = pid,
+            None => self.living.push(pid),
+        }
+        Ok(())
+    }
+
+    fn kill(&mut self, number: usize) -> Result<()> {
+        kill_process(self.living[number], Signal::KILL)?;
+        wait(self.living[number])?;
+        Ok(())
+    }
+
+    /// Stops a worker until the others have gone around the ring many times.
+    fn stop_for_laps(&self, number: usize) -> Result<()> {
+        let end = self.bus.next_id() + LAPS * CAPACITY;
+        let begun = Instant::now();
+        kill_process(self.living[number], Signal::STOP)?;
+        while self.bus.next_id() < end && begun.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_millis(1));
+        }
+        kill_process(self.living[number], Signal::CONT)?;
+        Ok(())
+    }
+
+    /// Waits for the end of all workers. Returns `true` if they ended well.
+    fn end(&mut self) -> Result<bool> {
+        let mut ended_well = true;
+        for pid in std::mem::take(&mut self.living) {
+            ended_well &= wait(pid)?;
+        }
+        Ok(ended_well)
+    }
+}
+
+impl Drop for Workers<'_> {
+    fn drop(&mut self) {
+        for &pid in &self.living {
+            let _ = kill_process(pid, Signal::KILL);
+            let _ = wait(pid);
+        }
+    }
+}
+
+/// Waits for a child's end. Returns `true` if it ended well.
+fn wait(pid: Pid) -> Result<bool> {
+    let ended = rustix::io::retry_on_intr(|| waitpid(Some(pid), WaitOptions::empty()))?;
+    Ok(ended.is_some_and(|(_, status)| status.exit_status() == Some(0)))
+}
+
+/// Compares what the workers have with what the segment retains.
+struct Judge {
+    publisher: Publisher,
+    requests: u64,
+    longest: Duration,
+    lost: u64,
+}
+
+impl Judge {
+    fn compare(&mut self, board: &Board, workers: usize) -> Result<()> {
+        // First all stop posting, then they read what is left.
+        self.answers(board, workers)?;
+        let answers = self.answers(board, workers)?;
+        let retained = self.retained()?;
+        for (number, entries) in answers.iter().enumerate() {
+            let lacks = retained.iter().filter(|entry| !entries.contains(entry)).count();
+            let should_not_have = entries.iter().filter(|entry| !retained.contains(entry)).count();
+            if lacks + should_not_have > 0 {
+                eprintln!("worker {number} lacks {lacks} of {}, and has {should_not_have} others", retained.len());
+            }
+            self.lost += (lacks + should_not_have) as u64;
+        }
+        board.still.store(0, Ordering::Release);
+        Ok(())
+    }
+
+    /// Has the workers be still, and returns what they have.
+    fn answers(&mut self, board: &Board, workers: usize) -> Result<Vec<Vec<Entry>>> {
+        self.requests += 1;
+        board.still.store(self.requests, Ordering::Release);
+        let begun = Instant::now();
+        let answers = board.workers[..workers].iter().map(|worker| {
+            loop {
+                if let Some(answer) = worker.answer_to(self.requests) {
+                    break Ok(answer);
+                }
+                if begun.elapsed() > PATIENCE {
+                    break Err("a worker does not answer".into());
+                }
+                thread::sleep(Duration::from_micros(100));
+            }
+        });
+        let answers = answers.collect();
+        self.longest = self.longest.max(begun.elapsed());
+        answers
+    }
+
+    fn retained(&mut self) -> Result<Vec<Entry>> {
+        let number = |bytes: &[u8]| bytes.try_into().map(u64::from_le_bytes);
+        let mut entries = Vec::new();
+        for event in self.publisher.retained()? {
+            if event.topic() == STATE {
+                entries.push([number(event.key())?, event.id(), number(event.bytes())?]);
+            }
+        }
+        Ok(entries)
+    }
+}

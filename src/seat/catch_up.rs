@@ -1,0 +1,122 @@
+//! Bringing a reader up to date with what is retained.
+//!
+//! ```text
+//! idle ----> due ----> handing over ----> idle
+//!       |         |                   |
+//!       |         |                   +- nothing is left: up to date
+//!       |         +- the events are copied out of the table
+//!       +- the reader has joined, or was lapped
+//! ```
+
+use std::vec;
+
+use crate::error::Result;
+use crate::event::Buffer;
+use crate::event::wire::Head;
+use crate::protocol::retained::{Copied as FromSlot, Held, SlotLook, Span, Table};
+use crate::seat::copy::{Copied, copy_retained};
+use crate::seat::read::{Gate, Message, Step};
+use crate::segment::Segment;
+use crate::segment::fault::InSegment;
+
+/// What a reader is to be handed before it reads on.
+#[derive(Default)]
+pub(crate) enum CatchUp {
+    #[default]
+    Idle,
+    /// Nothing is copied out yet.
+    Due(Span),
+    HandingOver {
+        span: Span,
+        /// `true` until the reader is told that all it knows is void.
+        resets: bool,
+        events: vec::IntoIter<Message>,
+    },
+}
+
+impl CatchUp {
+    #[inline]
+    pub(crate) fn is_idle(&self) -> bool {
+        matches!(self, CatchUp::Idle)
+    }
+
+    /// The id from which on the reader may lack events that it is still to be handed.
+    #[inline]
+    pub(crate) fn from(&self) -> Option<u64> {
+        match self {
+            CatchUp::Idle => None,
+            CatchUp::Due(span) | CatchUp::HandingOver { span, .. } => Some(span.from),
+        }
+    }
+
+    /// Returns the next step of a reader that is not idle, or `None` if something must be copied out first.
+    pub(crate) fn step(&mut self, current: &mut Message) -> Option<Step> {
+        let CatchUp::HandingOver { span, resets, events } = self else { return None };
+        let to = span.to;
+        if std::mem::take(resets) {
+            return Some(Step::Reset { to });
+        }
+        if let Some(event) = events.next() {
+            *current = event;
+            return Some(Step::Event);
+        }
+        *self = CatchUp::Idle;
+        Some(Step::UpToDate { to })
+    }
+
+    /// Copies out what is due.
+    pub(crate) fn gather(&mut self, table: &Table, segment: &Segment, now: u64, gate: &mut impl Gate) -> Result<()> {
+        let CatchUp::Due(mut span) = *self else { return Ok(()) };
+        // J2. If nothing is announced, all is settled.
+        if table.is_any_announced() {
+            gate.settle_below(span.to)?;
+        }
+        let from = span.from;
+        // A joiner knows of nothing that could be cleared.
+        let copy = |slot: &SlotLook<'_>| {
+            copy_slot(slot, now, |head, prefix| !(from == 0 && head.clears()) && gate.wants(head, prefix))
+        };
+        let copied = table.walk(&mut span, copy).in_segment(segment)?; // J3
+        let is_told = |message: &Message| !(span.reset && message.head.clears());
+        let events: Vec<Message> = copied.into_iter().map(|(held, event)| event.at(&held)).filter(is_told).collect();
+        *self = CatchUp::HandingOver { span, resets: span.reset && from > 0, events: events.into_iter() };
+        Ok(())
+    }
+}
+
+/// An event copied out of a slot.
+pub(crate) struct FromTable {
+    head: Head,
+    bytes: Buffer,
+    len: usize,
+}
+
+impl FromTable {
+    /// Returns the event that a slot has held as `held`.
+    pub(crate) fn at(self, held: &Held) -> Message {
+        let FromTable { head, bytes, len } = self;
+        Message { id: held.place.saturating_sub(1), head, bytes, len, claim: None, handed_over: true }
+    }
+}
+
+/// Copies the event in a slot, if it is wanted. A value whose ttl has ended at `now` becomes a clear.
+pub(crate) fn copy_slot(
+    slot: &SlotLook<'_>,
+    now: u64,
+    wants: impl FnOnce(&Head, &[u8]) -> bool,
+) -> FromSlot<FromTable> {
+    // Of the same look: it counts if the copy does.
+    let is_over = slot.held().deadline <= now;
+    let mut bytes = Buffer::new();
+    let wants = |head: &Head, prefix: &[u8]| head.kept.is_some() && wants(&head.cleared_if(is_over), prefix);
+    match copy_retained(slot, &mut bytes, wants) {
+        Copied::Event { head, len } => {
+            let head = head.cleared_if(is_over);
+            let len = if head.clears() { head.payload_at() } else { len };
+            FromSlot::Taken(FromTable { head, bytes, len })
+        }
+        Copied::Lapped => FromSlot::Changed,
+        // No writer of this crate stores the others.
+        Copied::NotWanted { .. } | Copied::Unreadable | Copied::Fragment { .. } => FromSlot::Passed,
+    }
+}

@@ -1,0 +1,86 @@
+//! An event that does not fit a block, cut into fragments for posting.
+
+use crate::event::wire::{FragmentHead, Keyed, Kind, Prefix, chunk_len};
+use crate::protocol::bytes;
+use crate::protocol::pool::Block;
+use crate::protocol::word::Where;
+use crate::seat::publish::set_meta;
+use crate::sync::Ordering;
+
+/// An event on its way, as the bytes of all its fragments.
+pub(crate) struct Fragmented<'a> {
+    whole: Vec<u8>,
+    keyed: Keyed<'a>,
+    kind: Kind,
+    /// The most bytes of the event in a fragment.
+    full: u64,
+    /// Of the next fragment.
+    head: FragmentHead,
+}
+
+/// One fragment.
+pub(crate) struct Fragment<'a> {
+    keyed: Keyed<'a>,
+    kind: Kind,
+    head: FragmentHead,
+    chunk: &'a [u8],
+    pub(crate) is_last: bool,
+}
+
+impl<'a> Fragmented<'a> {
+    /// Cuts an event for blocks of `block_bytes`. `incarnation` and `message` tell it from all others of its seat.
+    pub(crate) fn new(
+        prefix: &Prefix<'a>,
+        payload: &[u8],
+        block_bytes: usize,
+        incarnation: u32,
+        message: u32,
+    ) -> Fragmented<'a> {
+        let mut whole = Vec::with_capacity(prefix.len() + payload.len());
+        prefix.for_each_word(Where::new(0, 0), |word| whole.extend(word.to_ne_bytes()));
+        whole.extend_from_slice(payload);
+        let kind = if matches!(prefix.keyed, Keyed::Kept { .. }) { Kind::RetainedFragment } else { Kind::Fragment };
+        let (seat, total) = (prefix.seat, whole.len() as u64);
+        let head = FragmentHead { seat, number: 0, incarnation, message, total, first_id: 0 };
+        Fragmented { whole, keyed: prefix.keyed, kind, full: (block_bytes - kind.fragment_head()) as u64, head }
+    }
+
+    /// Returns the fragment to be posted next. The last one is returned again and again.
+    pub(crate) fn fragment(&self) -> Fragment<'_> {
+        let Fragmented { keyed, kind, full, head, .. } = *self;
+        let start = (head.number * full) as usize;
+        let len = chunk_len(head.total, head.number, full).unwrap_or(0) as usize;
+        let is_last = chunk_len(head.total, head.number + 1, full).is_none();
+        Fragment { keyed, kind, head, chunk: &self.whole[start..start + len], is_last }
+    }
+
+    /// Goes on to the next fragment, as this one was posted at `id`.
+    pub(crate) fn posted_at(&mut self, id: u64) {
+        if self.head.number == 0 {
+            self.head.first_id = id;
+        }
+        self.head.number += 1;
+    }
+
+    /// Returns how many fragments were posted.
+    pub(crate) fn posted(&self) -> u64 {
+        self.head.number
+    }
+}
+
+impl Fragment<'_> {
+    /// Writes the fragment into a block of the ring. One of a retained event says with `place` where it is kept.
+    pub(crate) fn write(&self, block: Block<'_>, place: Where) {
+        set_meta(block, self.kind, self.kind.fragment_head() + self.chunk.len());
+        let kept = match self.keyed {
+            Keyed::Kept { kept, text } => Some(kept.words(place, text)),
+            _ => None,
+        };
+        let (head, rest) = block.payload().split_at(self.kind.fragment_head() / 8);
+        // Relaxed: before the exchange that publishes the block.
+        for (slot, word) in head.iter().zip(self.head.words(kept)) {
+            slot.store(word, Ordering::Relaxed);
+        }
+        bytes::store(rest, self.chunk);
+    }
+}

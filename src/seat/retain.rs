@@ -1,0 +1,211 @@
+//! Posting events that are retained, and clears.
+
+use crate::error::{Cause, Error, Result, SizeLimit};
+use crate::event::Topic;
+use crate::event::wire::{Kept, Keyed, Kind, MOST_KEY, Prefix};
+use crate::protocol::Fault;
+use crate::protocol::bucket::Key;
+use crate::protocol::pool::{Block, Hand};
+use crate::protocol::retained::{Absent, Keeper, NEVER, Retained, TOMBSTONE, Table};
+use crate::protocol::ring::{Ring, Settle};
+use crate::protocol::word::{CellWord, Where};
+use crate::seat::claim::Claimer;
+use crate::seat::publish::{Outgoing, Writer, set_meta, write_words};
+use crate::seat::words::SeatWords;
+use crate::segment::Segment;
+use crate::segment::fault::InSegment;
+use crate::segment::layout::{header_word, seat_word};
+use crate::sync::AtomicU64;
+
+/// Refuses a user's key that is too long.
+pub(crate) fn check_key(key: &[u8]) -> Result<()> {
+    if key.len() <= MOST_KEY {
+        return Ok(());
+    }
+    let rule = format!("the key of a retained event has at most {MOST_KEY} bytes");
+    Err(Error::option("key", format_args!("{} bytes", key.len()), rule))
+}
+
+/// Returns the hash of what an event is retained under. Names and key have at most 255 bytes.
+pub(crate) fn hash(segment: &Segment, topic: Topic<'_>, key: &[u8]) -> [u64; 2] {
+    segment.unique_hash().hash_retained([topic.source().as_bytes(), topic.event().as_bytes(), key])
+}
+
+/// Returns how an event of `topic` is retained.
+pub(crate) fn kept(segment: &Segment, topic: Topic<'_>, key: &[u8], ttl_ns: u64, clears: bool) -> Result<Kept> {
+    topic.check()?;
+    check_key(key)?;
+    Ok(Kept { key: hash(segment, topic, key), ttl_ns, clears })
+}
+
+/// The error of a call for retained events on a segment that keeps none.
+#[cold]
+pub(crate) fn no_table(segment: &Segment) -> Error {
+    let rule = format!("segment {} retains no events: create it with .retained(keys)", segment.name());
+    Error::option("retained", 0, rule)
+}
+
+/// What settles the events that a seat displaces, and counts them.
+pub(super) struct Settler<'a> {
+    pub(super) keeper: &'a mut Option<Keeper>,
+    pub(super) seat: &'a SeatWords,
+}
+
+impl Settle for Settler<'_> {
+    #[cold]
+    fn settle(&mut self, id: u64, seen: CellWord) -> std::result::Result<(), Fault> {
+        self.keeper.settle(id, seen)?;
+        if let Some(keeper) = self.keeper {
+            count_settled(keeper, self.seat);
+        }
+        Ok(())
+    }
+}
+
+/// Counts what `keeper` has brought into the table for others.
+fn count_settled(keeper: &mut Keeper, seat: &SeatWords) {
+    seat.add(seat_word!(posting.settled), keeper.take_helped());
+}
+
+/// An event that is about to be posted, and whose key has its place.
+struct Placed<'a> {
+    prefix: &'a Prefix<'a>,
+    payload: &'a [u8],
+    retained: Retained,
+}
+
+impl Placed<'_> {
+    /// Writes the event into the slot block.
+    fn write_value(&self, block: Block<'_>, words: &[AtomicU64]) {
+        set_meta(block, Kind::Event, self.prefix.len() + self.payload.len());
+        write_words(words, self.prefix, Where::new(0, 0), self.payload);
+    }
+
+    /// Posts the event, with what `write` puts into the block of the ring.
+    fn post(
+        &self,
+        keeper: &mut Keeper,
+        ring: &Ring,
+        hand: &mut Hand,
+        write: impl Fn(Block<'_>, Where),
+    ) -> std::result::Result<u64, Fault> {
+        keeper.post(ring, hand, self.retained, |block, words| self.write_value(block, words), write)
+    }
+}
+
+impl Writer {
+    /// The table of retained events, if the segment has one.
+    pub(crate) fn table(&self) -> Option<&Table> {
+        self.keeper.as_ref().map(Keeper::table)
+    }
+
+    /// Posts an event that is retained. Returns the id at which it is visible.
+    pub(crate) fn retain(&mut self, claimer: &mut Claimer, event: &Outgoing<'_>) -> Result<u64> {
+        if let Some(id) = self.post_kept(claimer, event, Absent::Take)? {
+            return Ok(id);
+        }
+        self.seat.add(seat_word!(posting.retained_full), 1);
+        Err(Error::from(Cause::RetainedFull {
+            source: event.topic.source().to_owned(),
+            event: event.topic.event().to_owned(),
+            keys: self.segment.geometry().retained_keys(),
+        }))
+    }
+
+    /// Posts an event that clears what is retained under its key. Returns `None`, and posts nothing, if nothing is.
+    pub(crate) fn clear(&mut self, claimer: &mut Claimer, event: &Outgoing<'_>) -> Result<Option<u64>> {
+        let (Some(table), Keyed::Kept { kept, .. }) = (self.table(), event.keyed) else {
+            return Err(no_table(&self.segment));
+        };
+        let key = Key(kept.key);
+        // In this order: an event that is not announced any more is settled.
+        if !table.is_announced(key) {
+            let held = table.held_of(key).in_segment(&self.segment)?;
+            if held.is_none_or(|held| held.deadline == TOMBSTONE) {
+                return Ok(None);
+            }
+        }
+        self.post_kept(claimer, event, Absent::Leave)
+    }
+
+    /// B1 to B5. Returns `None` if the key has no place.
+    fn post_kept(&mut self, claimer: &mut Claimer, event: &Outgoing<'_>, absent: Absent) -> Result<Option<u64>> {
+        let (Some(keeper), Keyed::Kept { kept, .. }) = (&self.keeper, event.keyed) else {
+            return Err(no_table(&self.segment));
+        };
+        let prefix = self.prefix(event, SizeLimit::Retained)?;
+        let key = Key(kept.key);
+        let Some(slot) = claimer.place(keeper, key, absent)? else { return Ok(None) };
+        let deadline = match kept {
+            Kept { clears: true, .. } => TOMBSTONE,
+            Kept { ttl_ns: 0, .. } => NEVER,
+            // A deadline that the clock never reaches is none.
+            Kept { ttl_ns, .. } => claimer.now().saturating_add(ttl_ns),
+        };
+        let placed = Placed { prefix: &prefix, payload: event.payload, retained: Retained { key, slot, deadline } };
+        let id = if self.fits_block(&prefix, event.payload) {
+            self.post_placed(&placed)?
+        } else {
+            self.post_placed_fragments(&placed)?
+        };
+        self.seat.add(seat_word!(posting.retained), 1);
+        self.seat.add(seat_word!(posting.posted), 1);
+        self.notify(header_word!(wake));
+        Ok(Some(id))
+    }
+
+    /// B3 to B5, for an event that fits a block.
+    fn post_placed(&mut self, placed: &Placed<'_>) -> Result<u64> {
+        let Placed { prefix, payload, .. } = *placed;
+        self.with_keeper(|keeper, ring, hand| {
+            placed.post(keeper, ring, hand, |block, place| {
+                set_meta(block, Kind::Event, prefix.len() + payload.len());
+                write_words(block.payload(), prefix, place, payload);
+            })
+        })
+    }
+
+    /// B3 to B5, for an event that does not: all fragments but the last are posted as ever, and the last one is kept.
+    #[cold]
+    fn post_placed_fragments(&mut self, placed: &Placed<'_>) -> Result<u64> {
+        let mut message = self.cut(placed.prefix, placed.payload);
+        loop {
+            let fragment = message.fragment();
+            if fragment.is_last {
+                self.seat.add(seat_word!(posting.fragments), message.posted() + 1);
+                return self.with_keeper(|keeper, ring, hand| {
+                    placed.post(keeper, ring, hand, |block, place| fragment.write(block, place))
+                });
+            }
+            let Writer { ring, hand, keeper, seat, .. } = self;
+            let place = Where::new(placed.retained.slot, 0);
+            let posted = ring.post(hand, &mut Settler { keeper, seat }, |block| fragment.write(block, place));
+            if posted.is_err()
+                && let Some(keeper) = &self.keeper
+            {
+                keeper.end();
+            }
+            message.posted_at(posted.in_segment(&self.segment)?);
+        }
+    }
+
+    /// Settles the unsettled events below `to`, an id below which every id is taken.
+    pub(crate) fn settle_below(&mut self, to: u64) -> Result<()> {
+        self.with_keeper(|keeper, _, _| keeper.settle_below(to))
+    }
+
+    /// Settles the events that are unsettled now.
+    pub(crate) fn settle_all(&mut self) -> Result<()> {
+        self.with_keeper(|keeper, _, _| keeper.settle_all())
+    }
+
+    fn with_keeper<R>(
+        &mut self,
+        run: impl FnOnce(&mut Keeper, &Ring, &mut Hand) -> std::result::Result<R, Fault>,
+    ) -> Result<R> {
+        let Some(keeper) = &mut self.keeper else { return Err(no_table(&self.segment)) };
+        let done = run(keeper, &self.ring, &mut self.hand);
+        count_settled(keeper, &self.seat);
+        done.in_segment(&self.segment)
+    }
+}
