@@ -226,7 +226,7 @@ alone! {
         assert!(own.left(&claim).unwrap() > 2 * HOUR);
         assert!(matches!(other.claim("key", HOUR).unwrap(), Claimed::Held { left, .. } if left > 2 * HOUR));
         own.renew(&claim, Duration::MAX).unwrap();
-        assert!(own.left(&claim).unwrap() > Duration::from_secs(1 << 33), "for ever");
+        assert!(own.left(&claim).unwrap() > Duration::from_secs(1 << 33), "the ttl has no end");
         // The ttl may also become shorter, and any worker may renew.
         other.renew(&claim, Duration::from_nanos(1)).unwrap();
         assert_error!(own.renew(&claim, HOUR), Cause::ClaimLost { holder: None, .. });

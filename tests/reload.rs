@@ -54,7 +54,8 @@ alone! {
         let workers = [0, 1].map(|_| new.join_with(&quiet()).unwrap());
         let tags = shared_words(2);
         let logs = workers.each_ref().map(|worker| Log::of(worker, Scope::All));
-        workers[0].on(Scope::events("s", ["tagged"]), |event: &Event<'_>| tags[0].store(event.type_tag(), Relaxed)).unwrap();
+        let note_tag = |event: &Event<'_>| tags[0].store(event.type_tag(), Relaxed);
+        workers[0].on(Scope::events("s", ["tagged"]), note_tag).unwrap();
         let poster = old.join_with(&quiet()).unwrap();
         poster.post(("s", "tagged"), Tagged { type_tag: 77, bytes: b"payload" }).unwrap();
         for number in ["1", "2"] {
@@ -70,7 +71,8 @@ alone! {
         assert_eq!(tags[0].load(Relaxed), 77);
         // What is not unique comes once from each that forwards it. The second unique event finds the key held.
         let [first, second] = logs.map(|log| log.seen());
-        let tagged = |seen: &[Noted]| seen.iter().filter(|seen| (&*seen.event, &*seen.bytes) == ("tagged", b"payload")).count();
+        let is_tagged = |seen: &&Noted| (&*seen.event, &*seen.bytes) == ("tagged", b"payload");
+        let tagged = |seen: &[Noted]| seen.iter().filter(is_tagged).count();
         assert_eq!([tagged(&first), tagged(&second)], [2, 2]);
         let unique: Vec<_> = first.iter().chain(&second).filter(|seen| seen.event == "unique").collect();
         assert_eq!(unique.len(), 1, "{unique:?}");

@@ -245,8 +245,8 @@ impl Seat {
         self.with(py, |inner| Ok(reservation(inner.publisher()?.0, id)?.is_some()))
     }
 
-    /// Returns the next delivery and `True`, `None` and `True` at a reserved id, or `None` and `False` if there is nothing
-    /// new.
+    /// Returns the next delivery and `True`, `None` and `True` at a reserved id, or `None` and `False` if there is no
+    /// new event.
     fn next(&self, py: Python<'_>) -> PyResult<(Option<Py<PyAny>>, bool)> {
         Ok(match self.step(py)? {
             Found::Event(event) => (Some(Py::new(py, event)?.into_any()), true),

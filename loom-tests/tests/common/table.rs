@@ -411,7 +411,7 @@ impl Tabled {
             let cell = CellWord::from_bits(cell.at_rest());
             let seat = self.event_blocks.at(cell.block() as usize * EVENT_STRIDE + HEAD_WORDS);
             let is_announced = || self.announced.at((seat.at_rest() >> 48) as usize).at_rest() != 0;
-            assert!(cell.phase() != Phase::Keep || is_announced(), "an event is unsettled and nobody says so");
+            assert!(cell.phase() != Phase::Keep || is_announced(), "an event is unsettled and no seat announces it");
         }
         let floor = self.judge_places();
         let log = self.log.lock().unwrap();

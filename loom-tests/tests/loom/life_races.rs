@@ -81,8 +81,8 @@ fn two_rescuers_meet_over_a_claim_of_the_dead() {
         });
 }
 
-/// One worker is killed at any write of `life`, and another claims meanwhile. The key is free for a third, unless one
-/// that lives has won it.
+/// One worker is killed at any write of `life`, and another claims meanwhile. Afterwards the key is free for a third
+/// worker, unless a living one has won it.
 fn killed(
     name: &'static str,
     allowed: &'static [&'static str],
@@ -163,7 +163,8 @@ fn a_rescuer_meets_the_next_holder_of_the_seat() {
             });
             cast.play();
             region.judge();
-            // Once the tenure is ended, the claim is free for all, and what the next holder has won is not.
+            // Once the tenure has ended, every claimer can win the claim, but not the claims that the next holder has
+            // won.
             let mut hand = region.take(2);
             let third = region.claim_for_life(&mut hand, KEY, LONG, 3);
             let is_taken = holder(&region, KEY).is_some_and(|by| by.seat() != 0);

@@ -180,7 +180,7 @@ fn a_walk_meets_a_sweep() {
         let (sweeper, mut sitter) = (world.clone(), world.sit(0));
         cast.actor(move || {
             let slot = sweeper.begin(&mut sitter, OTHER, Absent::Take);
-            assert!(slot.is_some(), "nobody announces the dead key");
+            assert!(slot.is_some(), "no seat announces the dead key");
         });
         let (reader, watch, mut sitter) = (world.clone(), run.clone(), world.sit(1));
         cast.actor(move || {

@@ -150,7 +150,7 @@ fn interrupt_allocations(longest: u32) -> bool {
         step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
     ];
     let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
-    // SAFETY: both calls read what they are given, which outlives them; they bind this child and nobody else.
+    // SAFETY: both calls read what they are given, which outlives them; they only affect this child.
     let done = unsafe {
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
             && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter) == 0
