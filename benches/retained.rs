@@ -1,4 +1,4 @@
-//! Retained events: posting, looking up, clearing, joining. And a plain post beside them, in one run.
+//! Retained events: posting, looking up, clearing, joining, and a plain post for comparison in the same run.
 
 #[path = "criterion_support/mod.rs"]
 mod support;
@@ -11,9 +11,9 @@ use seqcast::{Bus, SegmentOptions, Start, Topic};
 use support::{payload_of, quiet};
 
 const STATE: Topic<'_> = Topic::new("bench", "state");
-/// Each fits a block with its names and key.
+/// Each fits in a block with its names and key.
 const SIZES: [usize; 3] = [8, 64, 192];
-/// Keys in one bucket of the index, and in several.
+/// Numbers of keys: in one bucket of the index, and in several.
 const KEYS: [u64; 2] = [64, 1000];
 
 fn bus_for(keys: u64) -> Bus {
@@ -87,7 +87,7 @@ fn get(c: &mut Criterion) {
     group.finish();
 }
 
-/// A key that is cleared and retained again.
+/// A key is cleared and retained again.
 fn clear(c: &mut Criterion) {
     let bus = bus_for(64);
     let mut publisher = bus.publisher_with(&quiet()).expect("a seat");
@@ -99,7 +99,7 @@ fn clear(c: &mut Criterion) {
     });
 }
 
-/// A new key each time: a full bucket of cleared keys is swept once in 64 times.
+/// Each post has a new key, so a full bucket of cleared keys is swept once in 64 posts.
 fn sweep(c: &mut Criterion) {
     let bus = bus_for(64);
     let mut publisher = bus.publisher_with(&quiet()).expect("a seat");

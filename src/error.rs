@@ -383,7 +383,7 @@ pub enum Cause {
         /// The holder of the key now, if it is held. The pid is 0 if that holder has left, too.
         holder: Option<Holder>,
     },
-    /// There is no place for the key of an event that was to be retained. The event was not posted.
+    /// There is no place for the key of a retained event. The event was not posted.
     RetainedFull {
         /// The event's source.
         source: String,
@@ -411,7 +411,7 @@ pub enum SizeLimit {
     Ring,
     /// A reserved event fits one block.
     Block,
-    /// A retained event fits what is kept of a key, and a quarter of the ring.
+    /// A retained event is limited by the slot of its key and by a quarter of the ring.
     Retained,
 }
 

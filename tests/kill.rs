@@ -311,7 +311,7 @@ fn killed_and_stopped_at_every_step(call: Call, least: usize, check: Check) {
     killed_and_stopped_at_every_step_of(Scene::new, call, least, check, |_, _| {});
 }
 
-/// The same in scenes of another kind. `look` also checks while the call is stopped.
+/// Does the same in scenes of another kind. `look` also checks while the call is stopped.
 fn killed_and_stopped_at_every_step_of(
     scene: fn() -> Scene,
     call: Call,
@@ -620,7 +620,7 @@ fn retain_over_it(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64
     })
 }
 
-/// Takes the seat of the dead, which is the first that is free.
+/// Takes the dead holder's seat, which is the first free one.
 fn adopt(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
     let (bus, kept) = (bus.clone(), bus.next_id() - 1);
     let others: Vec<_> = (0..2).map(|_| bus.publisher_with(&quiet()).unwrap()).collect();
@@ -630,7 +630,7 @@ fn adopt(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
     })
 }
 
-/// The last event of the key that was heard is what is retained, for every look-up and every joiner.
+/// Asserts that every look-up and every joiner gets the last event of the key that was received.
 fn last_is_kept(scene: &Scene, said: Option<u64>, heard: &[Noted]) {
     let last = heard.iter().rfind(|seen| seen.event == STATE.event());
     let whole = [0, 20, 40, 120].map(payload);
@@ -654,12 +654,12 @@ fn last_is_kept_now(scene: &Scene, heard: &[Noted]) {
     last_is_kept(scene, None, heard);
 }
 
-/// Kills and stops a call for retained events at every step, in new scenes.
+/// Kills and stops a call for retained events at every step, each time in a new scene.
 fn retains_at_every_step(call: Call, least: usize) {
     killed_and_stopped_at_every_step_of(Scene::new, call, least, last_is_kept, last_is_kept_now);
 }
 
-/// The same in scenes with a retained event of which the poster was killed.
+/// Does the same in scenes with a retained event of a killed poster.
 fn settles_at_every_step(call: Call, least: usize) {
     let scene = Scene::with_an_unsettled_event;
     killed_and_stopped_at_every_step_of(scene, call, least, last_is_kept, last_is_kept_now);

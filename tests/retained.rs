@@ -1,4 +1,4 @@
-//! Retained events: looked up, handed over to those who join or were lapped, cleared, and refused (G13 to G15).
+//! Retained events: look-ups, workers that join or were lapped, clears, and refusals (G13 to G15).
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use seqcast_testkit::{
 
 const STATE: Topic<'_> = Topic::new("upstream", "state");
 
-/// What a worker was told, in order.
+/// The deliveries of a worker, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Told {
     Live(u64, String, String),
@@ -58,10 +58,10 @@ fn cleared(id: u64, key: &str) -> Told {
     Cleared(id, key.to_owned())
 }
 
-/// Something that is told of events.
+/// A worker or a subscriber.
 trait Listener {
     fn join(bus: &Bus, options: &WorkerOptions) -> Self;
-    /// Returns what it is told now.
+    /// Returns its new deliveries.
     fn told(&mut self) -> Vec<Told>;
     fn position(&self) -> seqcast::Position;
 }
@@ -168,11 +168,11 @@ fn a_joiner_gets_the_last_of_each_key<L: Listener>() {
     clear(&poster, "c").unwrap();
     poster.post(("s", "other"), "not retained").unwrap();
     let a = retain(&poster, "a", "2");
-    // Long out of the ring.
+    // The event has left the ring.
     fill(&poster, 100);
     let mut joiner = L::join(&bus, &with_retained());
     let after = retain(&poster, "b", "2");
-    // What is retained at an id that comes live is not handed over.
+    // A retained event that will be read live is not handed over.
     assert_eq!(joiner.told(), [retained(a, "a", "2"), UpToDate, live(after, "b", "2")]);
     let cleared_at = clear(&poster, "a").unwrap();
     assert_eq!(joiner.told(), [cleared(cleared_at, "a")]);
@@ -195,12 +195,12 @@ fn a_lapped_reader_is_brought_up_to_date<L: Listener>() {
     fill(&poster, 20);
     let last = poster.post(("s", "filler"), "").unwrap();
     let told = reader.told();
-    // "a" is as it was.
+    // "a" has not changed.
     assert_eq!(told[1..4], [cleared(gone_at, "gone"), retained(b, "b", "2"), UpToDate]);
     assert!(matches!(told[0], Lagged(missed) if missed > 2), "{told:?}");
     assert_eq!(told.last(), Some(&live(last, "-", "")));
     let reached = reader.position();
-    // A worker that goes on from before the lap gets the same.
+    // A worker that resumes before the lap gets the same.
     let mut resumed = L::join(&bus, &quiet().start(Start::Resume(missed_from)).resync(true));
     assert_eq!(resumed.told()[1..4], told[1..4]);
     assert_eq!(resumed.position(), reached);
@@ -222,7 +222,7 @@ fn a_reader_that_may_know_what_was_forgotten_begins_anew<L: Listener>() {
     let a = retain(&poster, "a", "1");
     retain(&poster, "b", "1");
     assert_eq!(reader.told().len(), 2);
-    // It will miss the clear of "b", and the table forgets it as it needs the place.
+    // The worker will miss the clear of "b". The table forgets this clear when it needs the place.
     clear(&poster, "b").unwrap();
     let c = retain(&poster, "c", "1");
     fill(&poster, 20);
@@ -246,7 +246,7 @@ fn a_value_of_several_blocks_arrives_whole<L: Listener>() {
     let mut joiner = L::join(&bus, &with_retained());
     assert_eq!(joiner.told(), [retained(first, "a", &value), UpToDate]);
     assert_eq!(look_up(&poster, "a").as_ref(), Some(&value));
-    // For each place in the ring at which a lapped reader may go on: also in the middle of the message.
+    // For each id at which a lapped reader may continue, also in the middle of the message.
     for behind in 0..24 {
         let mut reader = L::join(&bus, &quiet().resync(true));
         fill(&poster, 2);
@@ -266,7 +266,7 @@ fn a_hand_over_that_is_interrupted_goes_on<L: Listener>() {
         retain(&poster, key, "1");
     }
     fill(&poster, 20);
-    // It has got a part of what it needs, and its position says so.
+    // It has received a part of the events that it lacks, and its position shows this.
     let joiner = bus.join_with(&with_retained()).unwrap();
     let log = Log::of(&joiner, Scope::All);
     assert_eq!(joiner.poll_at_most(1).unwrap().delivered(), 1);
@@ -313,7 +313,7 @@ alone! {
         worker.event(STATE).retain_key("17").ttl(Duration::from_millis(1)).post("up").unwrap();
         eventually("its ttl ends", || look_up(&worker, "17").is_none());
         assert_eq!(worker.retained().unwrap().len(), 0);
-        // Its place is another key's.
+        // Another key has its place.
         retain(&worker, "18", "down");
         assert_eq!(look_up(&worker, "18").as_deref(), Some("down"));
     }
@@ -321,7 +321,7 @@ alone! {
     fn g14_what_has_expired_meanwhile_is_told_as_cleared() {
         let (_name, bus, poster) = tiny(64);
         let mut reader = ByHandlers::join(&bus, &quiet().resync(true));
-        // A reader that has read nothing knows of nothing that could end.
+        // A reader that has read no event knows no event that could expire.
         fill(&poster, 1);
         assert_eq!(reader.told().len(), 1);
         let id = poster.event(STATE).retain_key("17").ttl(Duration::from_millis(1)).post("down").unwrap();
@@ -413,7 +413,7 @@ alone! {
             assert_eq!(bus.next_id(), before, "G15: it was posted");
             assert_eq!(counts(&bus, &worker).retained_full, 1);
             assert_eq!(worker.retained().unwrap().len() as u64, keys);
-            // Keys that are there need no place, and a clear makes room.
+            // Keys in the table need no new place, and a clear makes room.
             retain(&worker, "0", "another value");
             clear(&worker, "0").unwrap();
             retain(&worker, "one more", "value");
@@ -577,7 +577,7 @@ alone! {
     }
 }
 
-/// The example `state`, run as a user would.
+/// Runs the example `state` like a user.
 #[test]
 fn g13_g14_workers_that_are_killed_stopped_and_late_agree_on_what_they_retain() {
     let path = seqcast_testkit::example("state", &[]);

@@ -1,4 +1,4 @@
-//! Where master and workers see each other: memory that they share beside the bus, as a judge of what the bus does.
+//! Memory that master and workers share, apart from the bus, to check what the bus does.
 
 use std::mem::size_of;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,27 +7,27 @@ use crate::Result;
 
 /// The most workers, and upstreams.
 pub const MOST: usize = 64;
-/// The most words in which a worker says what it has.
+/// The most words of a worker's answer.
 const ENTRY_WORDS: usize = 3;
 
-/// Zero at the beginning.
+/// The board. All words are 0 at the beginning.
 #[repr(C)]
 pub struct Board {
-    /// The number of the request to be still; 0 while the workers are to work.
+    /// The number of the request to pause, or 0 while the workers work.
     pub still: AtomicU64,
-    /// 1 when the workers are to end.
+    /// 1 when the workers must end.
     pub over: AtomicU64,
     pub laps: AtomicU64,
     pub stale: AtomicU64,
-    /// Of each upstream: the greatest id of a post that has returned, plus one.
+    /// For each upstream: the greatest id of a post that has returned, plus one.
     pub posted: [AtomicU64; MOST],
     pub workers: [OfWorker; MOST],
 }
 
-/// What a worker says when it is still.
+/// A worker's answer while it pauses.
 #[repr(C)]
 pub struct OfWorker {
-    /// The request that it answers.
+    /// The number of the request.
     answered: AtomicU64,
     count: AtomicU64,
     /// Upstream, id and state of each entry, by upstream.
@@ -38,11 +38,11 @@ pub struct OfWorker {
 pub type Entry = [u64; ENTRY_WORDS];
 
 impl Board {
-    /// A board that forked children share with this process, as long as it lives.
+    /// Creates a board that this process shares with the children that it forks.
     pub fn shared() -> Result<&'static Board> {
         use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
         let (access, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
-        // SAFETY: a new mapping at an address of the kernel's choice.
+        // SAFETY: the call makes a new mapping at an address that the kernel chooses.
         let memory = unsafe { mmap_anonymous(std::ptr::null_mut(), size_of::<Board>(), access, flags)? };
         // SAFETY: the mapping is aligned to a page, large enough, and never unmapped; zeros are a board.
         Ok(unsafe { &*memory.cast::<Board>() })

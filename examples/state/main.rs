@@ -1,25 +1,24 @@
 //! State that workers share, kept in retained events. `cargo run --release --example state`
 //!
 //! Each worker keeps a table of upstreams in memory, and changes it by retained events, with the upstream as the key.
-//! It joins with `Start::Retained`, so that it begins with the table of the others, and with `resync`, so that it has
-//! that table again when it has missed events.
+//! It joins with `Start::Retained`, so it begins with the table of the other workers, and with `resync`, so it has that
+//! table again after it has missed events.
 //!
-//! The master kills workers and forks others in their place, and stops workers until the ring has gone around many
-//! times. Several times a second it lets the workers be still, and compares their tables with what the segment retains.
-//! Its last line is
+//! The master kills workers and forks others in their place, and stops workers for many laps of the ring. Several times
+//! a second it pauses the workers and compares their tables with the retained events of the segment. Its last line is
 //!
 //! ```text
 //! state: workers=4 events=<n> kills=<n> laps=<n> late=<n> agree=yes stale=0 lost=0 waited_max_ms=<x>
 //! ```
 //!
-//! *laps*: how often a worker had missed events and was brought up to date. *late*: workers that joined while the
-//! others were at work. *stale*: times that a worker had, or looked up, something older than what a post had returned
-//! before. *lost*: entries that a worker lacked, or had and should not have, when all were still. *waited_max_ms*: the
-//! longest time until all workers had said what they have.
+//! **laps*: how often a worker had missed events and was brought up to date. *late*: workers that joined while the
+//! others worked. *stale*: how often a worker had, or looked up, an entry older than a post that had returned before.
+//! *lost*: entries that a worker lacked, or had and should not have, during a pause. *waited_max_ms*: the longest time
+//! until all workers had answered.
 
 mod board;
 mod master;
-#[allow(dead_code)] // It does more for prefork.
+#[allow(dead_code)] // The example prefork uses all of it.
 #[path = "../prefork/process.rs"]
 mod process;
 mod random;
@@ -29,7 +28,7 @@ use clap::{Parser, value_parser};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// Workers that share a table by retained events
+/// Workers that share a table in retained events
 #[derive(Debug, Parser)]
 #[command(name = "state", max_term_width = 100)]
 struct Args {
@@ -42,7 +41,7 @@ struct Args {
     /// How long the workers run, in seconds
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = value_parser!(u64).range(2..=3600))]
     seconds: u64,
-    /// Decides what is done when [default: the process id]
+    /// Seed of the random actions [default: the process id]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 }

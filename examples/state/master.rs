@@ -1,4 +1,4 @@
-//! The master: forks, kills, stops, and compares.
+//! The master forks, kills and stops workers, and compares their tables.
 
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -13,11 +13,11 @@ use crate::random::Random;
 use crate::worker::{self, STATE};
 use crate::{Args, Result};
 
-/// Small, so that a worker that is stopped for some milliseconds misses laps.
+/// Small, so that a worker that is stopped for a few milliseconds is lapped.
 const CAPACITY: u64 = 64;
 /// Laps of the ring while a worker is stopped.
 const LAPS: u64 = 20;
-/// A worker that does not answer within this time has hung.
+/// A worker that does not answer within this time hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub fn run(args: &Args) -> Result<()> {
@@ -40,7 +40,7 @@ pub fn run(args: &Args) -> Result<()> {
             if random.one_in(2) {
                 workers.kill(number)?;
                 kills += 1;
-                // The others go on meanwhile.
+                // The other workers continue meanwhile.
                 thread::sleep(Duration::from_millis(random.below(10)));
                 workers.fork(number, &mut random)?;
             } else {
@@ -76,7 +76,7 @@ struct Workers<'a> {
 }
 
 impl Workers<'_> {
-    /// Forks worker `number`, anew if there was one.
+    /// Forks worker `number`, also in place of one that has ended.
     fn fork(&mut self, number: usize, random: &mut Random) -> Result<()> {
         let name = random.next();
         let pid = fork("worker", || worker::run(self.bus, self.board, number, name, self.upstreams))?;
@@ -94,7 +94,7 @@ impl Workers<'_> {
         Ok(())
     }
 
-    /// Stops a worker until the others have gone around the ring many times.
+    /// Stops a worker for many laps of the ring.
     fn stop_for_laps(&self, number: usize) -> Result<()> {
         let end = self.bus.next_id() + LAPS * CAPACITY;
         let begun = Instant::now();
@@ -106,7 +106,7 @@ impl Workers<'_> {
         Ok(())
     }
 
-    /// Waits for the end of all workers. Returns `true` if they ended well.
+    /// Waits until all workers have ended. Returns `true` if all succeeded.
     fn end(&mut self) -> Result<bool> {
         let mut ended_well = true;
         for pid in std::mem::take(&mut self.living) {
@@ -125,13 +125,13 @@ impl Drop for Workers<'_> {
     }
 }
 
-/// Waits for a child's end. Returns `true` if it ended well.
+/// Waits until a child has ended. Returns `true` if it succeeded.
 fn wait(pid: Pid) -> Result<bool> {
     let ended = rustix::io::retry_on_intr(|| waitpid(Some(pid), WaitOptions::empty()))?;
     Ok(ended.is_some_and(|(_, status)| status.exit_status() == Some(0)))
 }
 
-/// Compares what the workers have with what the segment retains.
+/// Compares the workers' tables with the retained events of the segment.
 struct Judge {
     publisher: Publisher,
     requests: u64,
@@ -141,7 +141,7 @@ struct Judge {
 
 impl Judge {
     fn compare(&mut self, board: &Board, workers: usize) -> Result<()> {
-        // First all stop posting, then they read what is left.
+        // First all workers stop posting, then they read the rest.
         self.answers(board, workers)?;
         let answers = self.answers(board, workers)?;
         let retained = self.retained()?;
@@ -157,7 +157,7 @@ impl Judge {
         Ok(())
     }
 
-    /// Has the workers be still, and returns what they have.
+    /// Pauses the workers, and returns their tables.
     fn answers(&mut self, board: &Board, workers: usize) -> Result<Vec<Vec<Entry>>> {
         self.requests += 1;
         board.still.store(self.requests, Ordering::Release);

@@ -1,4 +1,4 @@
-//! Numbers that a seed decides.
+//! Pseudo-random numbers from a seed.
 
 /// The generator of Steele, Lea and Flood, `splitmix64`.
 pub struct Random(pub u64);

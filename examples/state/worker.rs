@@ -1,4 +1,4 @@
-//! A worker: its table, how events change it, and how it changes the table of all.
+//! A worker: its table, the handlers that change it, and its posts.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -13,10 +13,10 @@ use crate::random::Random;
 
 /// The state of an upstream changed.
 pub const STATE: Topic<'_> = Topic::new("upstream", "state");
-/// Something else happened, to fill the ring.
+/// Another event, which fills the ring.
 const OTHER: Topic<'_> = Topic::new("job", "done");
 
-/// By upstream: the id of the event that has set it, and the state.
+/// By upstream: the state, and the id of the event that has set it.
 type Entries = BTreeMap<u64, (u64, u64)>;
 
 #[derive(Clone, Default)]
@@ -27,7 +27,7 @@ impl Table {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has `worker` keep the table.
+    /// Registers the handlers that keep the table.
     fn kept_by(worker: &Worker) -> Result<Table> {
         let table = Table::default();
         let (set, gone, void) = (table.clone(), table.clone(), table.clone());
@@ -69,7 +69,7 @@ pub fn run(bus: &Bus, board: &'static Board, number: usize, name: u64, upstreams
     while board.over.load(Ordering::Acquire) == 0 {
         match board.still.load(Ordering::Acquire) {
             0 => worker.work()?,
-            // Others may be at their last post.
+            // Other workers may still be posting.
             request if request == answered => worker.wait()?,
             request => {
                 worker.worker.poll()?;
@@ -100,7 +100,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// Changes an upstream or posts something else, and checks what it knows of another upstream.
+    /// Changes an upstream or posts another event, and checks the entry of another upstream.
     fn work(&mut self) -> Result<()> {
         let upstream = self.random.below(self.upstreams);
         let key = upstream.to_le_bytes();
@@ -113,7 +113,7 @@ impl Keeper {
             _ => Some(self.worker.event(STATE).retain_key(&key).post(self.random.next().to_le_bytes())?),
         };
         if let Some(id) = posted {
-            // Release: a worker that sees it sees what was posted.
+            // Release: a worker that sees the id also sees the posted event.
             self.board.posted[upstream as usize].fetch_max(id + 1, Ordering::Release);
         }
         self.check()?;
@@ -123,7 +123,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// What it looks up, and what it has after a poll, is no older than what a post has returned.
+    /// Checks that a look-up, and the table after a poll, are not older than any post that has returned.
     fn check(&mut self) -> Result<()> {
         let upstream = self.random.below(self.upstreams);
         let posted = &self.board.posted[upstream as usize];

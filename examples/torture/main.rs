@@ -40,7 +40,7 @@ const ROUND: Duration = Duration::from_secs(5);
 
 /// One of this many parts of a round is for event loops that sleep on their bells.
 const BELLS: u32 = 8;
-/// One in so many parts of a round is for retained events.
+/// The share of a round that is for retained events: one part in this many.
 const STATE: u32 = 5;
 
 /// Kills, stops and replaces processes that use a bus, and checks all that they saw.

@@ -1,8 +1,8 @@
-//! Rounds of processes that retain and clear, and that keep a table of what is retained, while they are killed and
-//! stopped, a part of them next to an atomic instruction.
+//! Rounds of processes that post retained events and clears and keep a table of them, while they are killed and
+//! stopped, some of them next to an atomic instruction.
 //!
-//! What a process looks up is never older than what any process has heard of before. After a while those that are
-//! stopped are continued, and it is still: then the table of every process is what the segment retains.
+//! A look-up is never older than any event that a process has received before. After a while, stopped processes are
+//! continued and all processes pause. Then the table of each process equals the retained events of the segment.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,13 +15,13 @@ use crate::aim;
 use crate::rng::{Rng, mix};
 
 const PROCESSES: usize = 5;
-/// Keys that are retained, of which the first are never cleared.
+/// The number of keys. The first ones are never cleared.
 const KEYS: u64 = 7;
 const KEPT: u64 = 2;
-/// Fewer places than keys, so that places are taken from cleared keys.
+/// Fewer places than keys, so that cleared keys lose their places.
 const PLACES: u64 = 5;
 const CAPACITY: u64 = 16;
-/// A process that has not come to its end after this time hangs.
+/// A process that has not ended after this time hangs.
 const LONG: Duration = Duration::from_secs(10);
 
 const STATE: Topic<'_> = Topic::new("state", "of");
@@ -38,7 +38,7 @@ pub struct Kept {
     pub resets: u64,
     pub kills: u64,
     pub stops: u64,
-    /// What should not be: something old, torn, missing or left over, and processes that hang.
+    /// Faults: old, torn, missing or extra events, and processes that hang.
     pub wrong: u64,
 }
 
@@ -56,7 +56,7 @@ impl Kept {
     }
 }
 
-/// What all processes tell each other, beside the bus.
+/// Memory that all processes share, apart from the bus.
 #[derive(Clone, Copy)]
 struct Board(&'static [AtomicU64]);
 
@@ -68,7 +68,7 @@ impl Board {
         Board(shared_words(Board::OF_ALL + Board::OF_EACH * PROCESSES))
     }
 
-    /// Even while the processes work, odd when they are to be still.
+    /// Even while the processes work, odd while they must pause.
     fn watch(self) -> &'static AtomicU64 {
         &self.0[0]
     }
@@ -77,7 +77,7 @@ impl Board {
         &self.0[1 + what as usize]
     }
 
-    /// The greatest id of an event of `key` that anyone has heard of, plus one.
+    /// The greatest id of an event of `key` that any process has received, plus one.
     fn known(self, key: u64) -> &'static AtomicU64 {
         &self.0[7 + key as usize]
     }
@@ -91,7 +91,7 @@ impl Board {
         &self.of(process)[0]
     }
 
-    /// The watch in which it is still, and what it has then.
+    /// The watch in which it pauses, and its table then.
     fn still(self, process: usize) -> (&'static AtomicU64, &'static AtomicU64) {
         (&self.of(process)[1], &self.of(process)[2])
     }
@@ -157,7 +157,7 @@ fn watch(bus: &Bus, rng: Rng, length: Duration) -> Result<Kept, Error> {
         ..watcher.seen
     };
     drop(watcher);
-    // The next join takes over what the killed have left.
+    // The next join takes over the seats of killed processes.
     drop((0..2 * PROCESSES).map(|_| bus.publisher_with(&quiet())).collect::<Result<Vec<_>, _>>()?);
     if !bus.audit()?.is_clean() || bus.stats()?.retaining > 0 {
         eprintln!("torture: state: {:?}, {} announced", bus.audit()?, bus.stats()?.retaining);
@@ -187,7 +187,7 @@ impl Watcher<'_> {
                 child.go_on();
             }
         }
-        // Twice: the first time the last posts are made.
+        // Twice: the last posts are made in the first pass.
         for still in [work + 1, work + 3] {
             self.board.watch().store(still, Ordering::Release);
             for process in 0..PROCESSES {
@@ -223,7 +223,7 @@ impl Watcher<'_> {
         self.eventually(|| board.joined(process).load(Ordering::Acquire) == 1, "a process does not join");
     }
 
-    /// Kills or stops one at random.
+    /// Kills or stops a random process.
     fn disturb(&mut self) {
         let process = self.rng.below(PROCESSES as u64) as usize;
         let is_aimed = self.rng.one_in(3) && !self.stopped[process];
@@ -241,7 +241,7 @@ impl Watcher<'_> {
             return;
         }
         match held {
-            // Let go, it stops at once.
+            // When it is released, it stops at once.
             Some(Ok(held)) => held.detach(libc::SIGSTOP),
             _ => child.signal(libc::SIGSTOP),
         }
@@ -281,7 +281,7 @@ fn key_of(bytes: &[u8]) -> u64 {
     bytes.try_into().map_or(u64::MAX, u64::from_le_bytes)
 }
 
-/// A value of `len` words that says what it is.
+/// Returns a value of `len` words that identifies itself.
 fn value(key: u64, seed: u64, len: u64) -> Vec<u8> {
     [key, seed].into_iter().chain((2..len).map(|word| mix(key ^ seed ^ word))).flat_map(u64::to_le_bytes).collect()
 }
@@ -362,14 +362,14 @@ impl Process {
         Ok(())
     }
 
-    /// Tells the others that it has heard of an event.
+    /// Tells the other processes that it has received an event.
     fn know(&self, key: u64, id: u64) {
         if key < KEYS {
             self.board.known(key).fetch_max(id + 1, Ordering::AcqRel);
         }
     }
 
-    /// G13: what is found is not older than what anyone has heard of.
+    /// G13: a look-up is not older than any event that a process has received.
     fn look_up(&mut self, key: u64) -> Result<(), Error> {
         let before = self.board.known(key).load(Ordering::Acquire);
         let found = self.subscriber.publisher().get_key(STATE, key.to_le_bytes())?;
@@ -428,7 +428,7 @@ impl Process {
     }
 }
 
-/// What a process was told, without the loan of its subscriber.
+/// A delivery, without the borrow of its subscriber.
 enum Told {
     Set(Change),
     Gone(Change),

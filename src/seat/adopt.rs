@@ -19,7 +19,7 @@ pub(crate) struct Adopted {
 }
 
 /// Ends the tenure of the last holder of `seat`, adopts the seat's hand in every pool, settles the retained event that
-/// it has left unsettled, and gives up the id that it has reserved.
+/// this holder left unsettled, and gives up the id that it had reserved.
 ///
 /// The caller holds the seat's lock, which proves that the last holder is dead or has left. The caller may be killed
 /// between any two steps: the next adopter finds the same state.

@@ -22,7 +22,7 @@ pub(crate) enum Ahead {
         first: u64,
         missed: u64,
     },
-    /// A retained message of which nothing is left.
+    /// A retained message that is gone from the ring and from the table.
     Forgotten {
         id: u64,
     },

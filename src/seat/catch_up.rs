@@ -1,4 +1,4 @@
-//! Bringing a reader up to date with what is retained.
+//! Brings a reader up to date with the retained events.
 //!
 //! ```text
 //! idle ----> due ----> handing over ----> idle
@@ -19,16 +19,16 @@ use crate::seat::read::{Gate, Message, Step};
 use crate::segment::Segment;
 use crate::segment::fault::InSegment;
 
-/// What a reader is to be handed before it reads on.
+/// The events that a reader is handed before it continues.
 #[derive(Default)]
 pub(crate) enum CatchUp {
     #[default]
     Idle,
-    /// Nothing is copied out yet.
+    /// The reader lacks the events of `span`, and none is copied yet.
     Due(Span),
     HandingOver {
         span: Span,
-        /// `true` until the reader is told that all it knows is void.
+        /// `true` until the reader is told that everything it knows is void.
         resets: bool,
         events: vec::IntoIter<Message>,
     },
@@ -40,7 +40,7 @@ impl CatchUp {
         matches!(self, CatchUp::Idle)
     }
 
-    /// The id from which on the reader may lack events that it is still to be handed.
+    /// Returns the id from which on the reader may lack events that it will be handed.
     #[inline]
     pub(crate) fn from(&self) -> Option<u64> {
         match self {
@@ -49,7 +49,7 @@ impl CatchUp {
         }
     }
 
-    /// Returns the next step of a reader that is not idle, or `None` if something must be copied out first.
+    /// Returns the next step of a reader that is not idle, or `None` if events must be copied first.
     pub(crate) fn step(&mut self, current: &mut Message) -> Option<Step> {
         let CatchUp::HandingOver { span, resets, events } = self else { return None };
         let to = span.to;
@@ -64,15 +64,15 @@ impl CatchUp {
         Some(Step::UpToDate { to })
     }
 
-    /// Copies out what is due.
+    /// Copies the events that are due.
     pub(crate) fn gather(&mut self, table: &Table, segment: &Segment, now: u64, gate: &mut impl Gate) -> Result<()> {
         let CatchUp::Due(mut span) = *self else { return Ok(()) };
-        // J2. If nothing is announced, all is settled.
+        // J2. If no seat announces a key, every event is settled.
         if table.is_any_announced() {
             gate.settle_below(span.to)?;
         }
         let from = span.from;
-        // A joiner knows of nothing that could be cleared.
+        // A joiner knows no event that could be cleared.
         let copy = |slot: &SlotLook<'_>| {
             copy_slot(slot, now, |head, prefix| !(from == 0 && head.clears()) && gate.wants(head, prefix))
         };
@@ -84,7 +84,7 @@ impl CatchUp {
     }
 }
 
-/// An event copied out of a slot.
+/// An event copied from a slot.
 pub(crate) struct FromTable {
     head: Head,
     bytes: Buffer,
@@ -92,20 +92,20 @@ pub(crate) struct FromTable {
 }
 
 impl FromTable {
-    /// Returns the event that a slot has held as `held`.
+    /// Returns the event, with `held` from its slot.
     pub(crate) fn at(self, held: &Held) -> Message {
         let FromTable { head, bytes, len } = self;
         Message { id: held.place.saturating_sub(1), head, bytes, len, claim: None, handed_over: true }
     }
 }
 
-/// Copies the event in a slot, if it is wanted. A value whose ttl has ended at `now` becomes a clear.
+/// Copies the event in a slot, if it is wanted. If the ttl of a value has ended at `now`, the event becomes a clear.
 pub(crate) fn copy_slot(
     slot: &SlotLook<'_>,
     now: u64,
     wants: impl FnOnce(&Head, &[u8]) -> bool,
 ) -> FromSlot<FromTable> {
-    // Of the same look: it counts if the copy does.
+    // Read in the same look as the event: it is valid if the copy is.
     let is_over = slot.held().deadline <= now;
     let mut bytes = Buffer::new();
     let wants = |head: &Head, prefix: &[u8]| head.kept.is_some() && wants(&head.cleared_if(is_over), prefix);
@@ -116,7 +116,7 @@ pub(crate) fn copy_slot(
             FromSlot::Taken(FromTable { head, bytes, len })
         }
         Copied::Lapped => FromSlot::Changed,
-        // No writer of this crate stores the others.
+        // No writer of this crate stores anything else in a slot.
         Copied::NotWanted { .. } | Copied::Unreadable | Copied::Fragment { .. } => FromSlot::Passed,
     }
 }

@@ -57,14 +57,14 @@ impl Claimer {
         Claimer { claims, segment, hand, scratch: Bucket::default(), index: Index::default(), seat, tick }
     }
 
-    /// Announces `key` for `keeper`, and finds the slot of its place in the index of retained events, which lies behind
-    /// the claims. Returns `None` if there is none; then nothing is announced.
+    /// Announces `key` for `keeper`, and returns the slot of its place in the index of retained events, which is behind
+    /// the claims. Returns `None` if there is no place. Then nothing is announced.
     pub(crate) fn place(&mut self, keeper: &Keeper, key: Key, absent: Absent) -> Result<Option<u32>> {
         let Claimer { hand, index, tick, .. } = self;
         keeper.begin(hand, index, key, absent, || tick.now()).in_segment(&self.segment)
     }
 
-    /// Returns the time by which claims and retained events end.
+    /// Returns the time of the clock that ends claims and retained events.
     pub(crate) fn now(&mut self) -> u64 {
         self.tick.now()
     }

@@ -1,5 +1,4 @@
-//! Copies out the block of a published cell, of the ring or of the table of retained events. All readers use this one
-//! copy.
+//! Copies the block of a published cell, of the ring or of the table of retained events. All readers use this code.
 //!
 //! ```text
 //! first look    the cell names the block        Ring::look, Table::get, Table::walk
@@ -25,13 +24,13 @@ use crate::sync::{AtomicU64, Ordering};
 /// wanted.
 const SMALL: usize = 96;
 
-/// What an event is copied from: words that may be overwritten meanwhile.
+/// The words that an event is copied from. They may be overwritten meanwhile.
 trait Original {
     /// Returns the word that describes the event.
     fn meta_bits(&self) -> u64;
     /// Returns the words of the event, and the words behind it.
     fn words(&self) -> &[AtomicU64];
-    /// The second look. Returns `true` if what was copied out before is what was published.
+    /// The second look. Returns `true` if the words that were copied before are those that were published.
     fn is_unchanged(&self) -> bool;
 
     /// Returns the kind and length that the block states, or `None` if no writer stores them. The length is at most
@@ -41,14 +40,14 @@ trait Original {
         Meta::from_bits(self.meta_bits(), self.words().len() * 8)
     }
 
-    /// Copies words from byte `at` of the event on. Returns `true` if they are what was published.
+    /// Copies words from byte `at` of the event on. Returns `true` if they are those that were published.
     #[inline]
     fn copy(&self, at: usize, into: &mut [u8]) -> bool {
         bytes::load_bytes(&self.words()[at / 8..], into);
         self.is_unchanged()
     }
 
-    /// Returns [`Copied::Unreadable`] if the malformed content is what was published.
+    /// Returns [`Copied::Unreadable`] if the malformed content was published so.
     #[cold]
     fn unreadable(&self) -> Copied {
         if self.is_unchanged() { Copied::Unreadable } else { Copied::Lapped }

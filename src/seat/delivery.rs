@@ -26,26 +26,27 @@ use crate::seat::subscriber::Subscriber;
 pub enum Delivery<'a> {
     /// An event.
     Event(Event<'a>),
-    /// What was [retained](crate::EventBuilder::retain) under the event's key is cleared: by
-    /// [`EventBuilder::clear`](crate::EventBuilder::clear), or as its ttl has ended, which only a seat is told that is
-    /// brought up to date. The event has no payload.
+    /// No event is [retained](crate::EventBuilder::retain) under this event's key any more: it was
+    /// [cleared](crate::EventBuilder::clear), or its ttl has ended. Only a seat that is being brought up to date is
+    /// told that a ttl has ended. This event has no payload.
     Cleared(Event<'a>),
-    /// All that this seat knows of retained events is void. It gets all that is retained now, and then
+    /// Everything that this seat knows of retained events is void. All retained events follow, and then
     /// [`UpToDate`](Delivery::UpToDate).
     #[non_exhaustive]
     Reset {
-        /// The id with which live events go on.
+        /// The id at which live events continue.
         id: u64,
     },
-    /// This seat has got every retained event that it lacked: it has joined with
-    /// [`Start::Retained`](crate::Start::Retained), or was lapped and has [`resync`](crate::WorkerOptions::resync) on.
+    /// This seat has received every retained event that it lacked, after it joined with
+    /// [`Start::Retained`](crate::Start::Retained), or after it was lapped with
+    /// [`resync`](crate::WorkerOptions::resync).
     #[non_exhaustive]
     UpToDate {
-        /// The id with which live events go on.
+        /// The id at which live events continue.
         id: u64,
     },
     /// Ids that were overwritten before this seat read them. State that is built from events must be rebuilt, unless
-    /// they are retained and this seat has [`resync`](crate::WorkerOptions::resync) on.
+    /// the events are retained and this seat has [`resync`](crate::WorkerOptions::resync).
     #[non_exhaustive]
     Lagged {
         /// The first missed id.

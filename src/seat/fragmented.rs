@@ -1,4 +1,4 @@
-//! An event that does not fit a block, cut into fragments for posting.
+//! An event that does not fit in a block, cut into fragments for posting.
 
 use crate::event::wire::{FragmentHead, Keyed, Kind, Prefix, chunk_len};
 use crate::protocol::bytes;
@@ -7,14 +7,14 @@ use crate::protocol::word::Where;
 use crate::seat::publish::set_meta;
 use crate::sync::Ordering;
 
-/// An event on its way, as the bytes of all its fragments.
+/// An event that is being posted in fragments.
 pub(crate) struct Fragmented<'a> {
     whole: Vec<u8>,
     keyed: Keyed<'a>,
     kind: Kind,
-    /// The most bytes of the event in a fragment.
+    /// The most bytes of the event that a fragment holds.
     full: u64,
-    /// Of the next fragment.
+    /// The offset of the next fragment.
     head: FragmentHead,
 }
 
@@ -28,7 +28,8 @@ pub(crate) struct Fragment<'a> {
 }
 
 impl<'a> Fragmented<'a> {
-    /// Cuts an event for blocks of `block_bytes`. `incarnation` and `message` tell it from all others of its seat.
+    /// Cuts an event for blocks of `block_bytes`. `incarnation` and `message` distinguish it from all other events of
+    /// its seat.
     pub(crate) fn new(
         prefix: &Prefix<'a>,
         payload: &[u8],
@@ -45,7 +46,7 @@ impl<'a> Fragmented<'a> {
         Fragmented { whole, keyed: prefix.keyed, kind, full: (block_bytes - kind.fragment_head()) as u64, head }
     }
 
-    /// Returns the fragment to be posted next. The last one is returned again and again.
+    /// Returns the fragment to post next. After the last one, returns it again.
     pub(crate) fn fragment(&self) -> Fragment<'_> {
         let Fragmented { keyed, kind, full, head, .. } = *self;
         let start = (head.number * full) as usize;
@@ -54,7 +55,7 @@ impl<'a> Fragmented<'a> {
         Fragment { keyed, kind, head, chunk: &self.whole[start..start + len], is_last }
     }
 
-    /// Goes on to the next fragment, as this one was posted at `id`.
+    /// Continues with the next fragment, after this one was posted at `id`.
     pub(crate) fn posted_at(&mut self, id: u64) {
         if self.head.number == 0 {
             self.head.first_id = id;
@@ -62,14 +63,15 @@ impl<'a> Fragmented<'a> {
         self.head.number += 1;
     }
 
-    /// Returns how many fragments were posted.
+    /// Returns the number of fragments that were posted.
     pub(crate) fn posted(&self) -> u64 {
         self.head.number
     }
 }
 
 impl Fragment<'_> {
-    /// Writes the fragment into a block of the ring. One of a retained event says with `place` where it is kept.
+    /// Writes the fragment into a block of the ring. A fragment of a retained event states with `place` where the event
+    /// is kept.
     pub(crate) fn write(&self, block: Block<'_>, place: Where) {
         set_meta(block, self.kind, self.kind.fragment_head() + self.chunk.len());
         let kept = match self.keyed {

@@ -187,7 +187,7 @@ impl Partial {
         self.bytes.extend_from_slice(chunk);
         if self.head.is_none() {
             let words = self.bytes.as_chunks::<8>().0;
-            // Each fragment but the last holds the words that say.
+            // Each fragment except the last holds the words that say it.
             let Some(prefix_len) = Head::prefix_len(|at| words.get(at).copied().map(u64::from_ne_bytes)) else {
                 return false;
             };

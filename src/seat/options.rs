@@ -43,12 +43,11 @@ pub enum Start {
     ///
     /// An id is valid only on the bus that it came from. `Resume` checks that.
     After(u64),
-    /// As `Now`, after the worker has got the last event of every key that is
-    /// [retained](crate::EventBuilder::retain), in the order of their ids. Then comes
-    /// [`UP_TO_DATE`](crate::library::UP_TO_DATE).
+    /// Like `Now`, but the worker first receives the last [retained](crate::EventBuilder::retain) event of every key,
+    /// in the order of their ids, and then [`UP_TO_DATE`](crate::library::UP_TO_DATE).
     ///
-    /// The first poll delivers them, so handlers are registered before. On a segment that retains nothing it is
-    /// [`ErrorKind::Option`].
+    /// The first poll delivers them, so register handlers before it. On a segment without retained events, joining
+    /// fails with [`ErrorKind::Option`].
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -76,7 +75,7 @@ pub(crate) struct Begin {
     pub(crate) first: u64,
     /// `true` to deliver events that begin before `first` and end at or after it.
     pub(crate) gathers: bool,
-    /// `true` if what is retained is delivered before.
+    /// `true` if the retained events are delivered first.
     pub(crate) with_retained: bool,
 }
 
@@ -256,13 +255,14 @@ impl WorkerOptions {
         self
     }
 
-    /// Sets if a worker that has missed events is brought up to date with what is
-    /// [retained](crate::EventBuilder::retain). Default: `false`.
+    /// Sets if a worker that has missed events is brought up to date with the [retained](crate::EventBuilder::retain)
+    /// events. Default: `false`.
     ///
-    /// After [`Trouble::Lagged`](crate::Trouble::Lagged) it gets, in the order of their ids, the last event of every
-    /// key of which it has missed that, and what was cleared; then [`UP_TO_DATE`](crate::library::UP_TO_DATE), and then
-    /// live events. If it is not known any more what was cleared, [`RESET`](crate::library::RESET) comes before, and
-    /// then the last event of every key. What is not retained stays missed.
+    /// After [`Trouble::Lagged`](crate::Trouble::Lagged) it receives, in the order of their ids, the last event of each
+    /// key for which it has missed that event, and the clears that it has missed; then
+    /// [`UP_TO_DATE`](crate::library::UP_TO_DATE), and then live events. If the segment does not remember all clears
+    /// any more, the worker receives [`RESET`](crate::library::RESET) and then the last event of every key. Events that
+    /// are not retained stay missed.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().capacity(8).anonymous()?;
@@ -334,7 +334,7 @@ impl WorkerOptions {
         self.start.begin(segment).map(drop)
     }
 
-    /// Refuses options that no worker on `segment` can have.
+    /// Returns an error for options that no worker on `segment` can have.
     pub(crate) fn check_for(&self, segment: &Segment) -> Result<()> {
         if self.resync && !segment.geometry().has_table() {
             return Err(no_table(segment));

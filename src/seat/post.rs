@@ -21,11 +21,11 @@ pub trait Posts {
     #[doc(hidden)]
     fn with_writer<R>(&mut self, run: impl FnOnce(&mut Writer) -> Result<R>) -> Result<R>;
 
-    /// Does the same with the claimer, too.
+    /// Does the same, and also passes the claimer.
     #[doc(hidden)]
     fn with_halves<R>(&mut self, run: impl FnOnce(&mut Writer, &mut Claimer) -> Result<R>) -> Result<R>;
 
-    /// Returns how an event of `topic` is retained under `key`, or clears what is.
+    /// Returns how an event of `topic` is retained under `key`, or how a clear is posted.
     #[doc(hidden)]
     fn kept(&self, topic: Topic<'_>, key: &[u8], ttl_ns: u64, clears: bool) -> Result<Kept>;
 }
@@ -80,7 +80,7 @@ pub(crate) fn send<R>(
     })
 }
 
-/// Posts an event as `special` says. Returns its id. `posted` is told the id while no other thread posts.
+/// Posts an event as `special` says. Returns its id. Calls `posted` with the id while no other thread posts.
 #[inline]
 pub(crate) fn send_special(
     handle: impl Posts,
@@ -122,7 +122,7 @@ fn send_retained(
     })
 }
 
-/// Clears what is retained under `topic` and `key`. Returns the id of the event that says so.
+/// Clears the event retained under `topic` and `key`. Returns the id of the clear.
 pub(crate) fn clear(mut handle: impl Posts, topic: Topic<'_>, key: &[u8], posted: impl Fn(u64)) -> Result<Option<u64>> {
     handle.check()?;
     topic.check_to_post()?;

@@ -227,7 +227,7 @@ fn write_event(block: Block<'_>, prefix: &Prefix<'_>, payload: &[u8]) {
     write_words(block.payload(), prefix, Where::new(0, 0), payload);
 }
 
-/// Writes an event into the words of a block. A retained one says with `place` where it is kept.
+/// Writes an event into the words of a block. A retained event states with `place` where it is kept.
 #[inline]
 pub(super) fn write_words(words: &[AtomicU64], prefix: &Prefix<'_>, place: Where, payload: &[u8]) {
     let (head, rest) = words.split_at(prefix.len() / 8);

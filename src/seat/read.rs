@@ -49,8 +49,8 @@ pub(crate) enum Step {
     Unreadable { id: u64 },
     /// The next id is reserved, and its payload is not visible yet.
     Pending(Pending),
-    /// All that the reader knows of retained events is void. It is handed all of them. `to` is the id with which
-    /// reading goes on afterwards.
+    /// Everything that the reader knows of retained events is void. It is handed all retained events. `to` is the id at
+    /// which reading continues afterwards.
     Reset { to: u64 },
     /// The reader was handed all retained events that it lacked.
     UpToDate { to: u64 },
@@ -83,7 +83,7 @@ pub(crate) struct Message {
     pub(crate) len: usize,
     /// This seat's claim on a unique event.
     pub(crate) claim: Option<Token>,
-    /// `true` if it comes from the table of retained events.
+    /// `true` if it is from the table of retained events.
     pub(crate) handed_over: bool,
 }
 
@@ -119,7 +119,7 @@ enum Taken {
     Lapped,
     /// The last fragment of a message whose beginning was missed.
     Headless,
-    /// The same of a retained message that the table has forgotten.
+    /// The same, for a retained message that is gone from the table.
     Forgotten,
     Unreadable,
 }
@@ -145,7 +145,7 @@ pub(crate) struct Reader {
     clock: HostClock,
     /// `true` if the reader is brought up to date after it has missed events.
     resync: bool,
-    /// `true` if it began with what was retained.
+    /// `true` if it began with the retained events.
     began_with_retained: bool,
     catch_up: CatchUp,
 }
@@ -202,7 +202,7 @@ impl Reader {
         self.next
     }
 
-    /// Returns `true` if something was copied out, or is to be copied out of the table, that is not delivered yet.
+    /// Returns `true` if undelivered events are copied, or must be copied from the table.
     pub(crate) fn has_ahead(&self) -> bool {
         !self.ahead.is_empty() || !self.catch_up.is_idle()
     }
@@ -238,7 +238,7 @@ impl Reader {
             if let Some(step) = self.read_ahead(gate)? {
                 break step;
             }
-            // What was copied out ahead may have ended with a message that the table has forgotten.
+            // The events that were copied ahead may end with a message that is gone from the table.
             if !self.catch_up.is_idle() {
                 continue;
             }
@@ -496,8 +496,8 @@ impl Reader {
         }
     }
 
-    /// Takes the retained event of which only the last fragment was read, at `id` and now in the fragments' buffer,
-    /// from the table.
+    /// Takes a retained event from the table of which only the last fragment was read, at `id`. That fragment is in the
+    /// fragments' buffer.
     fn complete(&mut self, id: u64, len: usize, gate: &mut impl Gate) -> Result<Taken> {
         let (Some(table), Some(key)) =
             (&self.table, self.fragments.buffered(len).and_then(FragmentHead::retained_key).map(Key))
@@ -507,7 +507,7 @@ impl Reader {
         if table.is_any_announced() {
             gate.settle_below(next_id(id))?;
         }
-        // Also one whose ttl has ended meanwhile: it is delivered as if it had been read whole.
+        // This includes an event that has expired meanwhile: it is delivered as if it had been read whole.
         let now = TOMBSTONE;
         let copy = |slot: &SlotLook<'_>| copy_slot(slot, now, |head, prefix| gate.wants(head, prefix));
         let found = table.get(key, || now, copy).in_segment(&self.segment)?;
@@ -516,12 +516,12 @@ impl Reader {
             return Ok(Taken::Event);
         }
         let held = table.held_of(key).in_segment(&self.segment)?;
-        // It is not wanted, or a later event of the key follows.
+        // The event is not wanted, or a later event of the key follows.
         let is_known = held.is_some_and(|held| held.place >= place_of(id));
         Ok(if is_known { Taken::Nothing } else { Taken::Forgotten })
     }
 
-    /// The step that brings the reader up to date, or the next of several.
+    /// Returns the next step that brings the reader up to date.
     #[cold]
     fn catch_up(&mut self, gate: &mut impl Gate) -> Result<Step> {
         loop {
@@ -536,14 +536,14 @@ impl Reader {
         }
     }
 
-    /// Says that what is retained from id `from` on, and below `to`, may be unknown here.
+    /// Notes that the reader may lack retained events with ids from `from` to below `to`.
     fn catch_up_with(&mut self, from: u64, to: u64, reset: bool) {
         if self.table.is_some() && (self.resync || reset) {
             self.catch_up = CatchUp::Due(Span { from, to, reset });
         }
     }
 
-    /// Has all retained events handed over, since that at `id` is gone and it is not known what became of its key.
+    /// Has all retained events handed over, because the event at `id` is gone and its key's last event is unknown.
     fn forgotten(&mut self, id: u64) {
         self.catch_up_with(id.max(1), next_id(id), true);
     }
@@ -634,7 +634,7 @@ impl Reader {
         self.ahead.first_id().unwrap_or(self.next)
     }
 
-    /// The first id that is not delivered, or from which on retained events may be unknown.
+    /// Returns the first id that is not delivered, or from which on the reader may lack retained events.
     #[inline]
     pub(crate) fn handled_below(&self) -> u64 {
         self.catch_up.from().map_or(self.cursor(), |from| from.min(self.cursor()))

@@ -148,8 +148,8 @@ impl<S: Posts> Sender for &mut Reservation<S> {
     }
 }
 
-/// The error of what can be posted, but not committed. A worker that joins would have to wait for every reserved id, to
-/// know what is retained below its own.
+/// The error for a retained event or a clear, which can be posted but not committed: a worker that joins would have to
+/// wait for every reserved id below its own.
 #[cold]
 fn not_at_a_reserved_id(option: &'static str) -> Error {
     Error::option(option, "set", "what is retained cannot be committed at a reserved id: post it")

@@ -1,4 +1,4 @@
-//! Posting events that are retained, and clears.
+//! Posts retained events and clears.
 
 use crate::error::{Cause, Error, Result, SizeLimit};
 use crate::event::Topic;
@@ -17,7 +17,7 @@ use crate::segment::fault::InSegment;
 use crate::segment::layout::{header_word, seat_word};
 use crate::sync::AtomicU64;
 
-/// Refuses a user's key that is too long.
+/// Returns an error for a user's key that is too long.
 pub(crate) fn check_key(key: &[u8]) -> Result<()> {
     if key.len() <= MOST_KEY {
         return Ok(());
@@ -26,7 +26,7 @@ pub(crate) fn check_key(key: &[u8]) -> Result<()> {
     Err(Error::option("key", format_args!("{} bytes", key.len()), rule))
 }
 
-/// Returns the hash of what an event is retained under. Names and key have at most 255 bytes.
+/// Returns the hash that an event is retained under. Names and key have at most 255 bytes.
 pub(crate) fn hash(segment: &Segment, topic: Topic<'_>, key: &[u8]) -> [u64; 2] {
     segment.unique_hash().hash_retained([topic.source().as_bytes(), topic.event().as_bytes(), key])
 }
@@ -38,14 +38,14 @@ pub(crate) fn kept(segment: &Segment, topic: Topic<'_>, key: &[u8], ttl_ns: u64,
     Ok(Kept { key: hash(segment, topic, key), ttl_ns, clears })
 }
 
-/// The error of a call for retained events on a segment that keeps none.
+/// The error of a call for retained events on a segment without a table.
 #[cold]
 pub(crate) fn no_table(segment: &Segment) -> Error {
     let rule = format!("segment {} retains no events: create it with .retained(keys)", segment.name());
     Error::option("retained", 0, rule)
 }
 
-/// What settles the events that a seat displaces, and counts them.
+/// Settles the events that a seat displaces, and counts them.
 pub(super) struct Settler<'a> {
     pub(super) keeper: &'a mut Option<Keeper>,
     pub(super) seat: &'a SeatWords,
@@ -62,12 +62,12 @@ impl Settle for Settler<'_> {
     }
 }
 
-/// Counts what `keeper` has brought into the table for others.
+/// Counts the events that `keeper` has settled for other seats.
 fn count_settled(keeper: &mut Keeper, seat: &SeatWords) {
     seat.add(seat_word!(posting.settled), keeper.take_helped());
 }
 
-/// An event that is about to be posted, and whose key has its place.
+/// An event that is about to be posted. Its key has a place.
 struct Placed<'a> {
     prefix: &'a Prefix<'a>,
     payload: &'a [u8],
@@ -81,7 +81,7 @@ impl Placed<'_> {
         write_words(words, self.prefix, Where::new(0, 0), self.payload);
     }
 
-    /// Posts the event, with what `write` puts into the block of the ring.
+    /// Posts the event. `write` writes it into the block of the ring.
     fn post(
         &self,
         keeper: &mut Keeper,
@@ -112,13 +112,13 @@ impl Writer {
         }))
     }
 
-    /// Posts an event that clears what is retained under its key. Returns `None`, and posts nothing, if nothing is.
+    /// Posts a clear. If no event is retained under its key, posts nothing and returns `None`.
     pub(crate) fn clear(&mut self, claimer: &mut Claimer, event: &Outgoing<'_>) -> Result<Option<u64>> {
         let (Some(table), Keyed::Kept { kept, .. }) = (self.table(), event.keyed) else {
             return Err(no_table(&self.segment));
         };
         let key = Key(kept.key);
-        // In this order: an event that is not announced any more is settled.
+        // In this order: an event whose announcement has ended is settled.
         if !table.is_announced(key) {
             let held = table.held_of(key).in_segment(&self.segment)?;
             if held.is_none_or(|held| held.deadline == TOMBSTONE) {
@@ -139,7 +139,7 @@ impl Writer {
         let deadline = match kept {
             Kept { clears: true, .. } => TOMBSTONE,
             Kept { ttl_ns: 0, .. } => NEVER,
-            // A deadline that the clock never reaches is none.
+            // A deadline that the clock never reaches counts as no ttl.
             Kept { ttl_ns, .. } => claimer.now().saturating_add(ttl_ns),
         };
         let placed = Placed { prefix: &prefix, payload: event.payload, retained: Retained { key, slot, deadline } };
@@ -154,7 +154,7 @@ impl Writer {
         Ok(Some(id))
     }
 
-    /// B3 to B5, for an event that fits a block.
+    /// B3 to B5, for an event that fits in a block.
     fn post_placed(&mut self, placed: &Placed<'_>) -> Result<u64> {
         let Placed { prefix, payload, .. } = *placed;
         self.with_keeper(|keeper, ring, hand| {
@@ -165,7 +165,8 @@ impl Writer {
         })
     }
 
-    /// B3 to B5, for an event that does not: all fragments but the last are posted as ever, and the last one is kept.
+    /// B3 to B5, for a larger event: all fragments except the last are posted like any other, and the last one in the
+    /// phase keep.
     #[cold]
     fn post_placed_fragments(&mut self, placed: &Placed<'_>) -> Result<u64> {
         let mut message = self.cut(placed.prefix, placed.payload);
@@ -194,7 +195,7 @@ impl Writer {
         self.with_keeper(|keeper, _, _| keeper.settle_below(to))
     }
 
-    /// Settles the events that are unsettled now.
+    /// Settles all unsettled events.
     pub(crate) fn settle_all(&mut self) -> Result<()> {
         self.with_keeper(|keeper, _, _| keeper.settle_all())
     }

@@ -1,4 +1,4 @@
-//! Looking up what is retained.
+//! Looks up retained events.
 
 use std::fmt;
 use std::time::Duration;
@@ -41,7 +41,7 @@ pub struct Retained {
 }
 
 impl Retained {
-    /// What a slot holds as `held`, at the time `now`, which plays no part if it is held without an end.
+    /// Returns the event of a slot, with `held`, at the time `now`, which has no effect if the event has no ttl.
     fn of(segment: &Segment, held: &Held, message: Message, now: u64) -> Result<Retained> {
         let text = |bytes: &[u8]| {
             let text = str::from_utf8(bytes).map(Box::from);
@@ -69,7 +69,7 @@ impl Retained {
         Topic::of_event(&self.source, &self.event)
     }
 
-    /// Returns the key that it is retained under; empty if it is retained by its topic alone.
+    /// Returns the key that it is retained under. It is empty if the event was posted without a key.
     pub fn key(&self) -> &[u8] {
         self.message.head.key(&self.message.bytes)
     }
@@ -99,7 +99,7 @@ impl Retained {
         self.message.head.type_tag
     }
 
-    /// Returns how long it is still retained. `None` if it has no ttl.
+    /// Returns the time that is left of its ttl, or `None` if it has no ttl.
     pub fn left(&self) -> Option<Duration> {
         self.left
     }
@@ -133,7 +133,7 @@ impl Retained {
         self.as_event().typed::<T>()
     }
 
-    /// The event as a worker is handed it.
+    /// Returns the event as a worker's handlers get it.
     #[cfg(feature = "typed")]
     fn as_event(&self) -> Event<'_> {
         let Message { id, head, .. } = &self.message;
@@ -162,7 +162,7 @@ impl fmt::Debug for Retained {
     }
 }
 
-/// The table of retained events, for looking things up.
+/// The table of retained events, for look-ups.
 #[derive(Clone, Copy)]
 pub(crate) struct Lookup<'a> {
     pub(crate) segment: &'a Segment,
@@ -171,7 +171,7 @@ pub(crate) struct Lookup<'a> {
 }
 
 impl Lookup<'_> {
-    /// Looks up the last event of `topic` and `key`. `settle` settles what is unsettled.
+    /// Looks up the last event of `topic` and `key`. `settle` settles all unsettled events.
     #[inline]
     pub(crate) fn get(
         self,
@@ -199,7 +199,7 @@ impl Lookup<'_> {
         }
     }
 
-    /// Returns the last event of every key, in order of their ids. `settle` settles what is unsettled below an id.
+    /// Returns the last event of every key, in order of their ids. `settle` settles the unsettled events below an id.
     pub(crate) fn all(self, settle: impl FnOnce(u64) -> Result<()>) -> Result<Vec<Retained>> {
         let Lookup { segment, table, clock } = self;
         let Some(table) = table else { return Err(no_table(segment)) };

@@ -41,7 +41,7 @@ pub struct Stats {
     pub claims_held: u64,
     /// Keys that have a retained event.
     pub retained: u64,
-    /// Seats that are just posting a retained event, or have died while they did.
+    /// Seats that are posting a retained event now, or have died while posting one.
     pub retaining: u64,
     /// The next id to be posted.
     pub next_id: u64,
@@ -70,7 +70,7 @@ pub struct Sizes {
     pub block_size: u64,
     /// Bytes of the largest event, in fragments.
     pub largest_event: u64,
-    /// Keys that can have a retained event at once. 0 if nothing can be retained.
+    /// Keys that can have a retained event at the same time. 0 if the segment has no table.
     pub retained_keys: u64,
     /// Bytes of the largest retained event.
     pub retained_size: u64,
@@ -150,11 +150,11 @@ pub struct WorkerStats {
     pub committed: u64,
     /// Posts that found sleepers to wake.
     pub wakes: u64,
-    /// Retained events posted, and clears.
+    /// Retained events and clears that it has posted.
     pub retained: u64,
-    /// Retained events of others that it has brought into the table, as they had not got that far.
+    /// Retained events of other seats that it has brought into the table.
     pub settled: u64,
-    /// Retained events that it could not post, as there was no place for their key.
+    /// Retained events that it could not post because there was no place for their key.
     pub retained_full: u64,
     /// Events delivered to handlers.
     pub delivered: u64,
@@ -176,7 +176,7 @@ pub struct WorkerStats {
     pub failed: u64,
     /// Unique events that it had claimed and that no worker ran, because their handlers were gone at delivery.
     pub orphaned: u64,
-    /// Times that all it knew of retained events was void.
+    /// Times that it was reset: everything that it knew of retained events was void.
     pub resets: u64,
     /// Claims won, on unique events and other keys.
     pub claims_won: u64,

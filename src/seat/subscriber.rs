@@ -331,8 +331,8 @@ impl Subscriber {
     /// Returns the position that this subscriber has reached. A subscriber that joins with
     /// [`Start::Resume`](crate::Start::Resume) continues there.
     ///
-    /// The position is after the last delivery: store it when that delivery is handled. While this subscriber is
-    /// [brought up to date](WorkerOptions::resync), the position is where that began.
+    /// The position is after the last delivery: store it when that delivery is handled. While this subscriber is being
+    /// [brought up to date](WorkerOptions::resync), the position is the one at the beginning.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;

@@ -9,7 +9,7 @@ use crate::protocol::{pool, seat_words};
 
 /// Bytes of a fragment's head, before its part of the event.
 pub(crate) const FRAGMENT_HEAD_BYTES: usize = 32;
-/// The same of a retained event, which says in each fragment where it is kept.
+/// The same for a retained event, which states in each fragment where it is kept.
 pub(crate) const RETAINED_FRAGMENT_HEAD_BYTES: usize = 64;
 
 /// The sizes that determine where everything is.
@@ -76,18 +76,19 @@ pub(crate) const fn stride_for(payload: u64) -> u64 {
     (lines | 1) * LINE as u64
 }
 
-/// Returns the slots for so many keys of retained events: one for each key, if one bucket of the index has places for
-/// all. Otherwise there are twice as many, so that a bucket overflows with a probability of less than 10^-6.
+/// Returns the number of slots for `keys` keys of retained events: one for each key, if one bucket of the index has
+/// places for all. Otherwise there are twice as many slots, so that a bucket overflows with a probability of less than
+/// 10^-6.
 pub(super) const fn slots_for(keys: u64) -> u64 {
     if keys <= PLACES as u64 { keys } else { (2 * keys).next_power_of_two() }
 }
 
-/// Returns the number of keys for which there are so many slots.
+/// Returns the number of keys for which there are `slots` slots.
 pub(crate) const fn keys_of_slots(slots: u64) -> u64 {
     if slots <= PLACES as u64 { slots } else { slots / 2 }
 }
 
-/// Returns `true` for a number of slots that a segment may have.
+/// Returns `true` if a segment may have `slots` slots.
 pub(super) const fn are_slots(slots: u64) -> bool {
     slots <= PLACES as u64 || slots.is_power_of_two()
 }
@@ -118,7 +119,7 @@ impl Geometry {
         self.pool(PoolId::Slots).cells > 0
     }
 
-    /// Cells of one pool, those of the index included.
+    /// Returns the cells of one pool, including those of the index.
     pub(crate) fn cells(&self, pool: PoolId) -> u64 {
         let index = if pool == PoolId::Claims { self.pool(PoolId::Slots).cells.div_ceil(PLACES as u64) } else { 0 };
         self.pool(pool).cells + index
@@ -137,18 +138,18 @@ impl Geometry {
         self.pool(PoolId::Ring).stride as usize - pool::HEAD_WORDS * 8
     }
 
-    /// Keys that have a retained event at once.
+    /// Returns the number of keys that can have a retained event at the same time.
     pub(crate) fn retained_keys(&self) -> u64 {
         keys_of_slots(self.pool(PoolId::Slots).cells)
     }
 
-    /// Bytes of the largest retained event: what a slot holds; 0 if there are none.
+    /// Returns the bytes of the largest retained event: the bytes that a slot holds, or 0 if there are no slots.
     pub(crate) fn retained_bytes(&self) -> usize {
         let head = (pool::HEAD_WORDS + SLOT_HEAD_WORDS) * 8;
         (self.pool(PoolId::Slots).stride as usize).saturating_sub(head)
     }
 
-    /// Bytes of the largest retained event: what a slot holds, and the ring as a message.
+    /// Returns the bytes of the largest retained event: it must fit in a slot, and in the ring as a message.
     pub(crate) fn largest_retained(&self) -> usize {
         self.retained_bytes().min(self.largest_with(RETAINED_FRAGMENT_HEAD_BYTES))
     }
@@ -163,7 +164,7 @@ impl Geometry {
         self.largest_with(FRAGMENT_HEAD_BYTES)
     }
 
-    /// Bytes of the largest message with a head of so many bytes in each fragment.
+    /// Returns the bytes of the largest message with a head of `head` bytes in each fragment.
     pub(crate) fn largest_with(&self, head_bytes: usize) -> usize {
         self.block_bytes().max(self.capacity() as usize / 4 * (self.block_bytes() - head_bytes))
     }
@@ -176,7 +177,7 @@ impl Geometry {
         for (size, spec) in self.pools.iter().zip(&POOLS) {
             size.check(spec)?;
         }
-        // No overflow in the sums: each pool has at most 2^63 cells, or `check` has refused it.
+        // The sums do not overflow: each pool has at most 2^63 cells, or `check` has refused it.
         if POOLS.iter().any(|spec| self.pool(spec.id).cells >= MOST_BLOCKS || self.blocks(spec.id) > MOST_BLOCKS) {
             return Err("it has more blocks than its cells can tell apart");
         }

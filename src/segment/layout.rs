@@ -110,11 +110,11 @@ pub(crate) struct PostingLayout {
     pub(crate) wakes: AtomicU64,
     /// The number of the last fragmented event.
     pub(crate) message: AtomicU64,
-    /// Events posted that are retained, and clears.
+    /// Retained events posted, and clears.
     pub(crate) retained: AtomicU64,
     /// Retained events of others brought into the table.
     pub(crate) settled: AtomicU64,
-    /// Retained events that were not posted, as there was no place for their key.
+    /// Retained events that were not posted because there was no place for their key.
     pub(crate) retained_full: AtomicU64,
 }
 
@@ -144,7 +144,7 @@ pub(crate) struct ReadingLayout {
     pub(crate) failed: AtomicU64,
     /// Unique events that this worker had claimed but no longer had a handler for at delivery.
     pub(crate) orphaned: AtomicU64,
-    /// Times that all that was known of retained events was void.
+    /// Times that the worker was reset: everything that it knew of retained events was void.
     pub(crate) resets: AtomicU64,
 }
 
@@ -205,7 +205,7 @@ const _: () = {
     assert!(size_of::<SeatLayout>() == seat_words::WORDS * 8);
     assert!(seat_word!(posting.hand) == seat_words::RING_HAND);
     assert!(seat_word!(posting.reserved) == seat_words::RESERVED);
-    // Joining sets the counters behind it to zero.
+    // Joining sets the counters that follow to zero.
     assert!(seat_word!(posting.slot_hand) < seat_word!(posting.posted));
     assert!(seat_word!(claiming.hand) == seat_words::CLAIM_HAND);
     assert!(seat_word!(claiming.before) == seat_words::CLAIMS_BEFORE);

@@ -103,11 +103,11 @@ impl SegmentOptions {
         self
     }
 
-    /// Sets how many keys can have a [retained](crate::EventBuilder::retain) event at once: 0 to 262,144. With 0
-    /// nothing can be retained. Default: 64.
+    /// Sets how many keys can have a [retained](crate::EventBuilder::retain) event at the same time: 0 to 262,144. With
+    /// 0, no event can be retained. Default: 64.
     ///
-    /// Up to 64 keys there is room for exactly so many; for more, twice as many places are made, so that there is room
-    /// whatever the keys are. A key that was cleared, or whose ttl has ended, gives its place to another one.
+    /// Up to 64 keys, there is room for exactly this number. For more, the segment has twice as many places, so that
+    /// there is room for any keys. A key that was cleared, or that has expired, gives its place to another key.
     pub fn retained(mut self, keys: u64) -> SegmentOptions {
         self.retained = keys;
         self.asked.retained = true;
@@ -195,12 +195,12 @@ impl SegmentOptions {
         self.claims
     }
 
-    /// Returns how many keys can have a retained event at once.
+    /// Returns how many keys can have a retained event at the same time.
     pub fn get_retained(&self) -> u64 {
         self.retained
     }
 
-    /// Returns the bytes of the largest retained event, as they were asked for.
+    /// Returns the bytes of the largest retained event, as set.
     pub fn get_retained_size(&self) -> u64 {
         self.retained_size.unwrap_or(self.block_size)
     }

@@ -36,11 +36,11 @@ pub(crate) struct PoolSpec {
     /// The header words with the number of its cells and with the stride of its blocks.
     pub(crate) cells_word: usize,
     pub(crate) stride_word: usize,
-    /// Returns `true` for a number of cells that it may have. It never has more than 2^63.
+    /// Returns `true` if the pool may have `cells` cells. It never has more than 2^63.
     pub(crate) may_have: fn(cells: u64) -> bool,
-    /// The error for another number.
+    /// Returns the error for a number of cells that it may not have.
     pub(crate) bad_cells: &'static str,
-    /// Its least and greatest stride, if it has cells.
+    /// Its smallest and largest stride, if it has cells.
     pub(crate) strides: [u64; 2],
     /// The error for another stride.
     pub(crate) bad_stride: &'static str,

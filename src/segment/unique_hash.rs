@@ -34,11 +34,11 @@ impl UniqueHash {
         }
     }
 
-    /// Returns the hash of what an event is retained under: source, event and key, of at most 255 bytes each.
+    /// Returns the hash that an event is retained under: of its source, name and key, of at most 255 bytes each.
     #[inline]
     pub(crate) fn hash_retained(&self, parts: [&[u8]; 3]) -> [u64; 2] {
         let mut bytes = [0; 2 + 3 * u8::MAX as usize];
-        // With the first two lengths, so that no part runs into the next.
+        // The first two lengths are part of the hash, so that the parts cannot be confused.
         (bytes[0], bytes[1]) = (parts[0].len() as u8, parts[1].len() as u8);
         let mut len = 2;
         for part in parts {

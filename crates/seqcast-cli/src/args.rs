@@ -48,7 +48,7 @@ pub enum Command {
     Claims(ClaimsArgs),
     /// End the claim of a holder that has died or left.
     Release(ReleaseArgs),
-    /// List retained events: the last of each key.
+    /// List retained events: the last one of each key.
     Retained(RetainedArgs),
     /// Look for problems, with a remedy for each.
     Doctor(DoctorArgs),
@@ -117,10 +117,10 @@ pub struct TailArgs {
     /// The segment's name.
     #[arg(add = ArgValueCompleter::new(segment_names))]
     pub name: String,
-    /// Events of this source only.
+    /// Show only events of this source.
     #[arg(long)]
     pub source: Option<String>,
-    /// Events of this name only.
+    /// Show only events with this name.
     #[arg(long)]
     pub event: Option<String>,
     /// Where to begin: at the next event, at the oldest event in the ring, at an id, or at a worker's saved position.
@@ -233,13 +233,13 @@ pub struct RetainedArgs {
     /// The segment's name.
     #[arg(add = ArgValueCompleter::new(segment_names))]
     pub name: String,
-    /// Events of this source only.
+    /// Show only events of this source.
     #[arg(long)]
     pub source: Option<String>,
-    /// Events of this name only.
+    /// Show only events with this name.
     #[arg(long)]
     pub event: Option<String>,
-    /// Events with this key only; an empty one stands for events without a key. The exit code is 1 if there is none.
+    /// Show only events with this key. An empty key selects events without a key. If there is none, the exit code is 1.
     #[arg(long)]
     pub key: Option<String>,
     /// How to show payloads.

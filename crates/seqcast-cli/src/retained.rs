@@ -17,7 +17,7 @@ pub fn run(args: &RetainedArgs, output: &mut Output) -> Result<Exit, Failure> {
     let mut events = if stats.sizes.retained_keys == 0 { Vec::new() } else { inspector.retained()? };
     events.retain(|event| is_wanted(args, event));
     events.sort_by(|a, b| (a.source(), a.event(), a.key()).cmp(&(b.source(), b.event(), b.key())));
-    // The exit code answers whether anything is retained under the key.
+    // The exit code tells if an event is retained under the key.
     let exit = if args.key.is_some() && events.is_empty() { Exit::Trouble } else { Exit::Fine };
     if output.is_json() {
         let retained: Vec<Value> = events.iter().map(|event| to_json(event, args.payload)).collect();

@@ -28,9 +28,9 @@ const LIBRARY: usize = SOURCES.len();
 pub const KEYS: [&str; 3] = ["key 0", "key 1", "key 2"];
 /// The keys of retained events.
 pub const RETAINED_KEYS: [&str; 2] = ["", "key"];
-/// The number of keys for which there is room: less than topics and keys make.
+/// The number of keys for which there is room: fewer than the combinations of topics and keys.
 const ROOM: usize = 4;
-/// Stand for the library's local events.
+/// They stand for the library's local events.
 const RESET: usize = usize::MAX;
 const UP_TO_DATE: usize = usize::MAX - 1;
 /// A ttl that has ended before any worker looks.
@@ -235,9 +235,9 @@ struct Message {
     topic: Topic,
     /// The key, and `true` if it is held for long.
     unique: Option<(usize, bool)>,
-    /// The key that it is retained under.
+    /// The key that the message is retained under.
     retained: Option<usize>,
-    /// `true` if it clears what is.
+    /// `true` if the message is a clear.
     clears: bool,
     first_id: u64,
     last_id: u64,
@@ -252,7 +252,7 @@ struct Special {
     clears: bool,
 }
 
-/// What a place of the table has.
+/// The content of a place of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Content {
     Value,
@@ -269,7 +269,7 @@ struct Place {
     content: Content,
 }
 
-/// What a reader is handed, beside what it reads.
+/// An event that a reader is handed in addition to those that it reads.
 #[derive(Clone, Copy, Debug)]
 enum Handed {
     Reset,
@@ -277,7 +277,7 @@ enum Handed {
     UpToDate,
 }
 
-/// From which id to which a reader is to be brought up to date, and `true` if what it knows is void.
+/// The ids for which a reader is to be brought up to date, and `true` if everything it knows is void.
 type Due = (u64, u64, bool);
 
 /// The state of an id.
@@ -296,7 +296,7 @@ enum Ahead {
     Event(usize),
     /// The first of them, and how many.
     Missed(u64, u64),
-    /// A retained message of which nothing is left.
+    /// A retained message that is gone from the ring and from the table.
     Forgotten(u64),
 }
 
@@ -341,9 +341,9 @@ struct Seat {
     pending: Pending,
     local: VecDeque<(usize, Topic)>,
     handlers: Vec<(usize, Scoped, bool)>,
-    /// `true` if it is brought up to date after it has missed events.
+    /// `true` if the reader is brought up to date after it has missed events.
     resync: bool,
-    /// `true` if it began with what was retained.
+    /// `true` if the reader began with the retained events.
     began_with_retained: bool,
     due: Option<Due>,
     handed: VecDeque<Handed>,
@@ -368,7 +368,7 @@ struct Model {
     keys: [Key; KEYS.len()],
     claims: [Option<(u32, Claim)>; KEYS.len()],
     places: Vec<Place>,
-    /// The place after the last message that the table has forgotten.
+    /// The id after the last message that the table has forgotten.
     floor: u64,
     capacity: u64,
     /// `true` if some worker has not read everything from the first id on. Only then may a claim come too late.
@@ -497,7 +497,7 @@ impl Model {
         }
     }
 
-    /// Returns what a retained message, of which the reader has not read all, means to it.
+    /// Returns the outcome of a retained message that the reader has not read whole.
     fn complete(&self, seat: &Seat, of: (Topic, usize), number: usize) -> Resolved {
         match self.content_of(of) {
             Some(place) if place.number == number && place.content != Content::Cleared => {
@@ -509,14 +509,14 @@ impl Model {
         }
     }
 
-    /// Says that what is retained may be unknown to the reader.
+    /// Notes that the reader may lack retained events.
     fn catch_up(seat: &mut Seat, from: u64, to: u64, reset: bool) {
         if seat.resync || reset {
             seat.due = Some((from, to, reset));
         }
     }
 
-    /// Copies out what the reader is to be handed.
+    /// Copies the events that the reader will be handed.
     fn gather(&self, seat: &mut Seat) {
         let Some((from, to, reset)) = seat.due.take() else { return };
         let reset = reset || self.floor > from;
@@ -665,7 +665,7 @@ impl Model {
         calls.extend(Self::handlers_of(seat, topic).into_iter().map(|handler| Call { handler, id, number }));
     }
 
-    /// Delivers a local event of the library's own.
+    /// Delivers one of the library's own local events.
     fn call_of_library(seat: &mut Seat, number: usize, calls: &mut Vec<Call>) {
         let topic = (LIBRARY, 0);
         if !Self::handlers_of(seat, topic).is_empty() {

@@ -152,7 +152,7 @@ fn dead_seats(name: &str, stats: &Stats) -> Option<Finding> {
     })
 }
 
-/// A table of retained events without a free place.
+/// Returns a finding if the table of retained events has no free place.
 fn crowded_table(name: &str, stats: &Stats) -> Option<Finding> {
     let refused: u64 = stats.workers.iter().fold(0, |sum, worker| sum.wrapping_add(worker.retained_full));
     if refused > 0 {

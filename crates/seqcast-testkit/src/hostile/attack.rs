@@ -17,7 +17,7 @@ use super::scene::{Scene, Tap, fresh_image, options, used_image, worker_options}
 
 /// Words of the header that the creator writes.
 const HEADER_WORDS: u64 = 18;
-/// In a payload, the word of a retained event that says where it is kept.
+/// The word in the payload of a retained event that states where it is kept.
 const WHERE: usize = 5;
 /// The largest number of calls in one attack.
 const MOST_STEPS: usize = 200;
@@ -165,7 +165,7 @@ pub fn strike(draw: &mut impl Draw, tap: &Tap, map: &Map, anywhere: bool) {
             let value = arbitrary(draw, tap.get(word), tap);
             tap.set(word, value);
         }
-        // Retained events: the slots, what is in them, and who is at it. Their index is among the claims.
+        // Retained events: the slots, their content, and the announcements. The index is among the claims.
         13..=16 if map.slots == 0 => {}
         13 => {
             let word = map.slot_cell(draw.below(map.slots));
@@ -184,7 +184,7 @@ pub fn strike(draw: &mut impl Draw, tap: &Tap, map: &Map, anywhere: bool) {
             tap.set(word, value);
         }
         16 => {
-            // A seat's hand, or where an event of the ring says that it is kept.
+            // A seat's hand, or the word of an event in the ring that states where it is kept.
             let word = if draw.one_in(2) {
                 map.slot_hand(draw.below(map.seats)) + draw.below(3) as usize
             } else {
@@ -216,7 +216,7 @@ fn whole_payload(draw: &mut impl Draw, tap: &Tap, map: &Map) {
     for word in 0..(len as usize).div_ceil(8) {
         let value = match word {
             0 => draw.u64() & 0xffff_ffff_ff07_0707 | 0x1_0100,
-            // A key that fits, if it is retained.
+            // If it is retained, a key that fits.
             WHERE => draw.u64() & 0x0000_0fff_ffff_ffff,
             _ => draw.u64(),
         };
@@ -311,7 +311,7 @@ impl Cast {
         let last = AtomicU64::new(0);
         let all = move |event: &Event<'_>| {
             let Some(id) = event.id() else {
-                // That the worker is up to date, or that all it knows is void: then ids begin again.
+                // The worker is up to date, or everything that it knows is void. In both cases ids may start again.
                 assert_eq!(event.source(), seqcast::library::SOURCE);
                 if event.topic() == seqcast::library::RESET {
                     last.store(0, Ordering::Relaxed);

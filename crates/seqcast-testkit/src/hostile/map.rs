@@ -110,23 +110,23 @@ impl Map {
         at as usize..(at + self.bucket_words) as usize
     }
 
-    /// Returns the first word of the hand with which a seat retains.
+    /// Returns the first word of a seat's hand for retained events.
     pub fn slot_hand(&self, seat: u64) -> usize {
         self.seat(seat, "slot_hand")
     }
 
-    /// Returns the word of a slot's cell. There are slots.
+    /// Returns the word of a slot's cell. The segment must have slots.
     pub fn slot_cell(&self, slot: u64) -> usize {
         (self.slots_at + slot % self.slots) as usize
     }
 
-    /// Returns the words of a slot block. There are slots.
+    /// Returns the words of a slot block. The segment must have slots.
     pub fn value(&self, block: u64) -> Range<usize> {
         let at = self.values_at + block % (self.slots + self.seats) * self.slot_words;
         at as usize..(at + self.slot_words) as usize
     }
 
-    /// Returns the word in which a seat announces a retained event. There are slots.
+    /// Returns the word in which a seat announces a retained event. The segment must have slots.
     pub fn announced(&self, seat: u64) -> usize {
         (self.announced_at + seat % self.seats) as usize
     }
