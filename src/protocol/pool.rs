@@ -155,12 +155,23 @@ impl Pool {
         sync::prefetch_to_read(self.cell(index));
     }
 
+    /// Prefetches the lines of `block`, which the caller holds as its private one, that a small event is stored to.
+    #[inline]
+    pub(crate) fn prefetch_private(&self, block: u32) {
+        self.first_lines_of(block).for_each(sync::prefetch_to_write);
+    }
+
     /// Returns the first words of the two lines of a cell's block that small events use.
     #[inline]
     fn first_lines(&self, index: usize) -> impl Iterator<Item = &AtomicU64> {
         // Relaxed: the caller does not read through it.
-        let seen = CellWord::from_bits(self.cell(index).load(Ordering::Relaxed));
-        let words = self.block(seen.block()).map_or(&[][..], |block| block.0);
+        self.first_lines_of(CellWord::from_bits(self.cell(index).load(Ordering::Relaxed)).block())
+    }
+
+    /// Returns the first words of the two lines of a block that small events use.
+    #[inline]
+    fn first_lines_of(&self, block: u32) -> impl Iterator<Item = &AtomicU64> {
+        let words = self.block(block).map_or(&[][..], |block| block.0);
         [words.first(), words.get(WORDS_PER_LINE)].into_iter().flatten()
     }
 

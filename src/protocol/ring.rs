@@ -322,7 +322,8 @@ impl Ring {
     fn take(&self, hand: &mut Hand, id: u64, seen: CellWord, phase: Phase) -> Result<Exchange, Fault> {
         let exchange = hand.exchange(&self.pool, self.cell_of(id), seen, self.version_of(id), phase)?;
         if exchange == Exchange::Done {
-            self.prefetch_places_after(id, hand.has_taken(id));
+            let in_a_row = hand.has_taken(id);
+            self.prefetch_places_after(id, in_a_row, hand.own());
         }
         Ok(exchange)
     }
@@ -434,18 +435,24 @@ impl Ring {
         self.seats.at(usize::from(seat) * WORDS + RESERVED)
     }
 
-    /// Prefetches what the next posts will store to: the cells, and the block that the first of them displaces, which
-    /// was last touched one lap ago. Takes the lines from others only if the caller took the last two ids, because it
-    /// then probably takes the next id, too. Otherwise another writer, or a reader at the end, would lose the lines
-    /// for nothing.
+    /// Prefetches what the next posts will store to: the private block `own`, the cells, and the block that the first
+    /// of them displaces, which was last touched one lap ago. Takes the cells' lines from others only if the caller
+    /// took the last two ids, because it then probably takes the next id, too. Otherwise another writer, or a reader at
+    /// the end, would lose the lines for nothing.
+    ///
+    /// The private block is taken for writing, because no other process needs it. Without this its lines may be in
+    /// another core's cache or in memory when the next post stores to them. The exchange of that post waits for these
+    /// stores, so an event would reach its readers later by one transfer of a line.
     #[inline]
-    fn prefetch_places_after(&self, id: u64, in_a_row: bool) {
+    fn prefetch_places_after(&self, id: u64, in_a_row: bool, own: u32) {
         if sync::PREFETCHES {
             let (next, after) = (self.cell_of(id.wrapping_add(1)), self.cell_of(id.wrapping_add(2)));
             if in_a_row {
+                // In a longer row `own` was prefetched for writing before the post that displaced it.
                 self.pool.prefetch_to_write(next);
                 sync::prefetch_to_write(self.pool.cell(after));
             } else {
+                self.pool.prefetch_private(own);
                 self.pool.prefetch_to_read(next);
                 self.pool.prefetch_cell(after);
             }
