@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use seqcast::{Cause, Error, ErrorKind, SegmentOptions, Stats};
 
-use crate::argument::duration;
+use crate::argument::{bytes, duration};
 use crate::error::OrRaise;
 use crate::options::{BusOptions, SeatOptions, start};
 use crate::seat::{Role, Seat};
@@ -135,6 +135,11 @@ impl Bus {
     #[getter]
     fn differences(&self, py: Python<'_>) -> PyResult<Vec<String>> {
         self.with(py, |bus| Ok(bus.differences().iter().map(ToString::to_string).collect()))
+    }
+
+    fn key_hash(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<String> {
+        let key = bytes(key, "key")?;
+        self.with(py, |bus| Ok(bus.key_hash(&key)?.to_string()))
     }
 
     fn is_current(&self, py: Python<'_>) -> PyResult<bool> {

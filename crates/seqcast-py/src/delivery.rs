@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyString};
-use seqcast::{Claim, Delivery, Undecided};
+use seqcast::{Claim, Delivery, Topic, Undecided, library};
 
 use crate::argument::Names;
 
@@ -19,6 +19,59 @@ pub(crate) struct Event {
     type_tag: u64,
     own: bool,
     claim: Option<Claim>,
+    kept: Option<Kept>,
+}
+
+/// How an event is retained.
+struct Kept {
+    key: Py<PyBytes>,
+    is_cleared: bool,
+    is_retained: bool,
+}
+
+impl Kept {
+    #[cold]
+    fn of(py: Python<'_>, event: &seqcast::Event<'_>, key: &[u8]) -> Kept {
+        let key = PyBytes::new(py, key).unbind();
+        Kept { key, is_cleared: event.is_cleared(), is_retained: event.is_retained() }
+    }
+}
+
+/// The last event of a key, as a look-up finds it. `is_own` is not known, and `False`.
+#[pyclass(frozen, extends = Event, module = "seqcast")]
+pub(crate) struct Retained {
+    left: Option<f64>,
+}
+
+#[pymethods]
+impl Retained {
+    /// The number of seconds for which it is still retained; `None` if it has no ttl.
+    #[getter]
+    fn left(&self) -> Option<f64> {
+        self.left
+    }
+}
+
+impl Retained {
+    /// Returns the event of a look-up.
+    pub(crate) fn object(py: Python<'_>, found: &seqcast::Retained, names: &mut Names) -> PyResult<Py<Retained>> {
+        let (source, event) = names.strings(py, found.source(), found.event());
+        let key = PyBytes::new(py, found.key()).unbind();
+        let event = Event {
+            source,
+            event,
+            data: PyBytes::new(py, found.bytes()).unbind(),
+            id: Some(found.id()),
+            pid: found.pid(),
+            seat: found.seat(),
+            type_tag: found.type_tag(),
+            own: false,
+            claim: None,
+            kept: Some(Kept { key, is_cleared: false, is_retained: true }),
+        };
+        let left = found.left().map(|left| left.as_secs_f64());
+        Py::new(py, PyClassInitializer::from(event).add_subclass(Retained { left }))
+    }
 }
 
 /// The functions of the package that decode payloads.
@@ -38,8 +91,7 @@ impl Event {
     #[pyo3(signature = (source, event, data=None))]
     fn new(py: Python<'_>, source: Py<PyString>, event: Py<PyString>, data: Option<Py<PyBytes>>) -> Event {
         let data = data.unwrap_or_else(|| PyBytes::new(py, b"").unbind());
-        let (pid, own) = (std::process::id(), true);
-        Event { source, event, data, id: None, pid, seat: 0, type_tag: 0, own, claim: None }
+        Event::local(source, event, data)
     }
 
     /// The source: what the event is about.
@@ -96,7 +148,7 @@ impl Event {
         self.own
     }
 
-    /// `True` if the event was posted by `post_local`.
+    /// `True` if the event is only of this process: posted by `post_local`, or `seqcast/reset` or `seqcast/up-to-date`.
     #[getter]
     fn is_local(&self) -> bool {
         self.id.is_none()
@@ -106,6 +158,25 @@ impl Event {
     #[getter]
     fn claim<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
         self.claim.map(|claim| PyBytes::new(py, &claim.to_bytes()))
+    }
+
+    /// The key of a retained event, as bytes: empty if it was posted without a key; `None` if it is not retained.
+    #[getter]
+    fn retained_key(&self, py: Python<'_>) -> Option<Py<PyBytes>> {
+        self.kept.as_ref().map(|kept| kept.key.clone_ref(py))
+    }
+
+    /// `True` if the event was not delivered when it was posted, but is the last of its key for a worker that has
+    /// joined or missed events.
+    #[getter]
+    fn is_retained(&self) -> bool {
+        self.kept.as_ref().is_some_and(|kept| kept.is_retained)
+    }
+
+    /// `True` if no event is retained under this event's key any more. The event has no payload.
+    #[getter]
+    fn is_cleared(&self) -> bool {
+        self.clears()
     }
 
     /// Returns the payload as text. Raises `DecodeError` if it is not UTF-8.
@@ -128,6 +199,7 @@ impl Event {
         let (source, event) = (self.source.bind(py).repr()?, self.event.bind(py).repr()?);
         let len = self.data.bind(py).as_bytes().len();
         Ok(match self.id {
+            Some(id) if self.clears() => format!("<cleared Event {id} {source} {event} by process {}>", self.pid),
             Some(id) => format!("<Event {id} {source} {event} of {len} bytes by process {}>", self.pid),
             None => format!("<local Event {source} {event}>"),
         })
@@ -136,6 +208,7 @@ impl Event {
 
 /// The result of a step of reading.
 pub(crate) enum Found {
+    /// An event, or the clear of a retained one.
     Event(Event),
     Notice(Notice),
     /// The next id is reserved, and its payload is not there yet.
@@ -148,20 +221,39 @@ pub(crate) enum Notice {
     Lagged { first: u64, missed: u64 },
     Undecided { id: u64, reason: &'static str },
     Unreadable { id: u64 },
+    Reset { id: u64 },
+    UpToDate { id: u64 },
 }
 
 /// The classes of notices.
 static NOTICES: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
 
+fn classes(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
+    let classes = NOTICES.get_or_try_init(py, || PyResult::Ok(py.import("seqcast._events")?.unbind()))?;
+    Ok(classes.bind(py))
+}
+
 impl Notice {
     /// Returns the notice as an object of the package.
     #[cold]
     pub(crate) fn object(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-        let classes = NOTICES.get_or_try_init(py, || PyResult::Ok(py.import("seqcast._events")?.unbind()))?.bind(py);
+        let classes = classes(py)?;
         match self {
             Notice::Lagged { first, missed } => classes.getattr("Lagged")?.call1((first, missed)),
             Notice::Undecided { id, reason } => classes.getattr("Undecided")?.call1((id, reason)),
             Notice::Unreadable { id } => classes.getattr("Unreadable")?.call1((id,)),
+            Notice::Reset { id } => classes.getattr("Reset")?.call1((id,)),
+            Notice::UpToDate { id } => classes.getattr("UpToDate")?.call1((id,)),
+        }
+    }
+
+    /// Returns the topic of the library's event that handlers get instead of this notice.
+    #[cold]
+    pub(crate) fn topic(&self) -> Option<Topic<'static>> {
+        match self {
+            Notice::Reset { .. } => Some(library::RESET),
+            Notice::UpToDate { .. } => Some(library::UP_TO_DATE),
+            _ => None,
         }
     }
 }
@@ -172,7 +264,7 @@ impl Found {
     pub(crate) fn of(py: Python<'_>, delivery: Option<Delivery<'_>>, names: &mut Names) -> Found {
         match delivery {
             None => Found::Nothing,
-            Some(Delivery::Event(event)) => Found::Event(Event::of(py, &event, names)),
+            Some(Delivery::Event(event) | Delivery::Cleared(event)) => Found::Event(Event::of(py, &event, names)),
             Some(Delivery::Reserved { .. }) => Found::Reserved,
             Some(Delivery::Lagged { first, missed, .. }) => Found::Notice(Notice::Lagged { first, missed }),
             Some(Delivery::Undecided { id, reason, .. }) => {
@@ -183,6 +275,8 @@ impl Found {
                 };
                 Found::Notice(Notice::Undecided { id, reason })
             }
+            Some(Delivery::Reset { id, .. }) => Found::Notice(Notice::Reset { id }),
+            Some(Delivery::UpToDate { id, .. }) => Found::Notice(Notice::UpToDate { id }),
             Some(other) => Found::Notice(Notice::Unreadable { id: other.id() }),
         }
     }
@@ -202,7 +296,33 @@ impl Event {
             type_tag: event.type_tag(),
             own: event.is_own(),
             claim: event.claim(),
+            kept: event.retained_key().map(|key| Kept::of(py, event, key)),
         }
+    }
+
+    fn local(source: Py<PyString>, event: Py<PyString>, data: Py<PyBytes>) -> Event {
+        let pid = std::process::id();
+        Event { source, event, data, id: None, pid, seat: 0, type_tag: 0, own: true, claim: None, kept: None }
+    }
+
+    /// Returns a local event of the library's own.
+    #[cold]
+    pub(crate) fn of_library(py: Python<'_>, topic: Topic<'_>) -> Event {
+        let text = |name: &str| PyString::new(py, name).unbind();
+        Event::local(text(topic.source()), text(topic.event()), PyBytes::new(py, b"").unbind())
+    }
+
+    /// Returns `true` if the event only ends what was retained.
+    #[inline]
+    pub(crate) fn clears(&self) -> bool {
+        self.kept.as_ref().is_some_and(|kept| kept.is_cleared)
+    }
+
+    /// Returns the event as an object for readers without handlers.
+    pub(crate) fn object(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let clears = self.clears();
+        let event = Py::new(py, self)?.into_any();
+        if clears { Ok(classes(py)?.getattr("Cleared")?.call1((event,))?.unbind()) } else { Ok(event) }
     }
 
     /// Returns the names of any event, also of a subclass.

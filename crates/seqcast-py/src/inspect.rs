@@ -8,8 +8,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use seqcast::inspect::{Seen, SeenEvent};
 
-use crate::argument::duration;
+use crate::argument::{Names, duration};
 use crate::bus::stats_dict;
+use crate::delivery::Retained;
 use crate::error::OrRaise;
 use crate::options::start;
 
@@ -51,6 +52,12 @@ impl Inspector {
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         stats_dict(py, &py.detach(|| self.0.stats()).or_raise(py)?)
+    }
+
+    fn retained(&self, py: Python<'_>) -> PyResult<Vec<Py<Retained>>> {
+        let found = py.detach(|| self.0.retained()).or_raise(py)?;
+        let mut names = Names::default();
+        found.iter().map(|found| Retained::object(py, found, &mut names)).collect()
     }
 
     #[pyo3(signature = (start_at, payloads, patience))]
@@ -118,6 +125,9 @@ fn set_event(dict: &Bound<'_, PyDict>, event: &SeenEvent) -> PyResult<()> {
     dict.set_item("pid", event.pid)?;
     dict.set_item("seat", event.seat)?;
     dict.set_item("is_unique", event.unique.is_some())?;
+    let key = event.retained.as_ref().map(|retained| PyBytes::new(dict.py(), &retained.key));
+    dict.set_item("retained_key", key)?;
+    dict.set_item("is_cleared", event.retained.as_ref().is_some_and(|retained| retained.clears))?;
     let payload = event.payload.as_ref().map(|payload| PyBytes::new(dict.py(), payload));
     dict.set_item("data", payload)
 }

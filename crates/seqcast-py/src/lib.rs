@@ -8,6 +8,7 @@ mod argument;
 mod bus;
 mod claim;
 mod delivery;
+mod died;
 mod doorbell;
 mod error;
 mod inspect;
@@ -27,7 +28,9 @@ mod _seqcast {
     #[pymodule_export]
     use crate::bus::{Bus, open, unlink, unlink_unheld};
     #[pymodule_export]
-    use crate::delivery::Event;
+    use crate::delivery::{Event, Retained};
+    #[pymodule_export]
+    use crate::died::parse_died;
     #[pymodule_export]
     use crate::inspect::{Inspector, Tail, names};
     #[pymodule_export]

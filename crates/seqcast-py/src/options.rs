@@ -15,14 +15,16 @@ pub(crate) struct BusOptions(pub(crate) SegmentOptions);
 impl BusOptions {
     #[new]
     #[pyo3(signature = (
-        *, capacity=None, block_size=None, claims=None, seats=None, mode=None, owner=None, strict=false, dump=false,
-        creation_timeout=None
+        *, capacity=None, block_size=None, claims=None, retained=None, retained_size=None, seats=None, mode=None,
+        owner=None, strict=false, dump=false, creation_timeout=None
     ))]
     #[allow(clippy::too_many_arguments, reason = "Python names them")]
     fn new(
         capacity: Option<u64>,
         block_size: Option<u64>,
         claims: Option<u64>,
+        retained: Option<u64>,
+        retained_size: Option<u64>,
         seats: Option<u64>,
         mode: Option<u32>,
         owner: Option<(u32, u32)>,
@@ -35,6 +37,8 @@ impl BusOptions {
         options = set(options, capacity, SegmentOptions::capacity);
         options = set(options, block_size, SegmentOptions::block_size);
         options = set(options, claims, SegmentOptions::claims);
+        options = set(options, retained, SegmentOptions::retained);
+        options = set(options, retained_size, SegmentOptions::retained_size);
         options = set(options, seats, SegmentOptions::seats);
         options = set(options, mode, SegmentOptions::mode);
         options = set(options, owner, |options, (uid, gid)| options.owner(uid, gid));
@@ -54,18 +58,20 @@ pub(crate) struct SeatOptions {
 impl SeatOptions {
     #[new]
     #[pyo3(signature = (
-        *, label="", announce=true, wait_interval=None, wait_max=None, timeout=None, bell_interval=None
+        *, label="", announce=true, resync=false, wait_interval=None, wait_max=None, timeout=None, bell_interval=None
     ))]
+    #[allow(clippy::too_many_arguments, reason = "Python names them")]
     fn new(
         label: &str,
         announce: bool,
+        resync: bool,
         wait_interval: Option<f64>,
         wait_max: Option<f64>,
         timeout: Option<f64>,
         bell_interval: Option<f64>,
     ) -> PyResult<SeatOptions> {
         let time = |value: Option<f64>, name| value.map(|seconds| duration(seconds, name)).transpose();
-        let mut worker = WorkerOptions::new().label(label).announce(announce);
+        let mut worker = WorkerOptions::new().label(label).announce(announce).resync(resync);
         worker = set(worker, time(wait_interval, "wait_interval")?, WorkerOptions::wait_interval);
         worker = set(worker, time(wait_max, "wait_max")?, WorkerOptions::wait_max);
         worker = set(worker, time(timeout, "timeout")?, WorkerOptions::timeout);
@@ -81,12 +87,14 @@ fn set<O, V>(options: O, value: Option<V>, with: impl FnOnce(O, V) -> O) -> O {
     }
 }
 
-/// Returns where reading begins: `"now"`, `"oldest"`, `("at", id)`, `("after", id)` or `("resume", position)`.
+/// Returns where reading begins: `"now"`, `"oldest"`, `"retained"`, `("at", id)`, `("after", id)` or
+/// `("resume", position)`.
 pub(crate) fn start(value: &Bound<'_, PyAny>) -> PyResult<Start> {
     if let Ok(word) = value.extract::<String>() {
         match word.as_str() {
             "now" => return Ok(Start::Now),
             "oldest" => return Ok(Start::Oldest),
+            "retained" => return Ok(Start::Retained),
             _ => return Err(no_start(value)),
         }
     }
@@ -101,6 +109,6 @@ pub(crate) fn start(value: &Bound<'_, PyAny>) -> PyResult<Start> {
 
 fn no_start(value: &Bound<'_, PyAny>) -> PyErr {
     let shown = value.repr().map_or_else(|_| "it".to_owned(), |repr| repr.to_string());
-    let rule = r#"it must be "now", "oldest", ("at", id), ("after", id) or ("resume", position)"#;
+    let rule = r#"it must be "now", "oldest", "retained", ("at", id), ("after", id) or ("resume", position)"#;
     PyValueError::new_err(format!("start is {shown}: {rule}"))
 }

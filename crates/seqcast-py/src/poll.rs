@@ -66,24 +66,37 @@ pub(crate) fn poll(
     }
     let mut table = None;
     while polled.count < limit && polled.awaitable.is_none() {
+        // Of an event that no handler has asked for, the caller learns nothing.
+        let mut is_optional = false;
         let event = if local.is_empty()? {
             match seat.step(py)? {
                 Found::Event(event) => Bound::new(py, event)?,
-                Found::Notice(notice) => {
-                    give_notice(handlers, notice)?;
-                    continue;
-                }
+                Found::Notice(notice) => match notice.topic() {
+                    Some(topic) => {
+                        is_optional = true;
+                        Bound::new(py, Event::of_library(py, topic))?
+                    }
+                    None => {
+                        give_notice(handlers, notice)?;
+                        continue;
+                    }
+                },
                 Found::Reserved | Found::Nothing => break,
             }
         } else {
             local.call_method0(intern!(py, "popleft"))?.cast_into::<Event>()?
         };
-        polled.count += 1;
         if table.is_none() {
             table = Some(handlers.getattr(intern!(py, "table"))?.cast_into::<PyDict>()?);
         }
         let Some(table) = &table else { break };
-        let found = find(handlers, table, &event)?;
+        let found = if event.get().clears() {
+            is_optional = true;
+            find_cleared(handlers, &event)?
+        } else {
+            find(handlers, table, &event)?
+        };
+        polled.count += u64::from(!is_optional || !found.is_empty());
         if !found.is_empty() {
             polled.awaitable = {
                 let version = if found.len() > 1 { Some(version(handlers)?) } else { None };
@@ -109,6 +122,13 @@ fn find<'py>(
         return Ok(found.cast_into()?);
     }
     Ok(handlers.call_method1(intern!(py, "find"), (source, name))?.cast_into()?)
+}
+
+/// Returns the handlers of the clear of a retained event.
+#[cold]
+fn find_cleared<'py>(handlers: &Bound<'py, PyAny>, event: &Bound<'py, Event>) -> PyResult<Bound<'py, PyTuple>> {
+    let py = event.py();
+    Ok(handlers.call_method1(intern!(py, "find_cleared"), event.get().names(py))?.cast_into()?)
 }
 
 /// The handlers of one event.

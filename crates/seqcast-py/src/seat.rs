@@ -8,14 +8,13 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 use seqcast::{
-    BellOptions, Cause, Claim, ClaimOptions, Delivery, Error, Publisher, Reservation, Scope, Subscriber, Tagged, Topic,
-    Unique,
+    BellOptions, Cause, Claim, ClaimOptions, Error, Publisher, Reservation, Scope, Subscriber, Tagged, Topic, Unique,
 };
 
 use crate::argument::{Names, bytes, duration};
 use crate::bus::limit;
 use crate::claim;
-use crate::delivery::{Event, Found};
+use crate::delivery::{Event, Found, Retained};
 use crate::doorbell::Doorbell;
 use crate::error::{Failure, OrRaise, exception};
 use crate::poll;
@@ -90,14 +89,17 @@ struct Outgoing<'a> {
     payload: Tagged<'a>,
     key: Option<&'a [u8]>,
     ttl: Option<Duration>,
+    retain: bool,
 }
 
 /// Sends an event with the builder that `sender` returns for a topic: there are two types of builders.
 macro_rules! send {
     ($outgoing:expr, $sender:expr) => {{
-        let Outgoing { topic, payload, key, ttl } = $outgoing;
+        let Outgoing { topic, payload, key, ttl, retain } = $outgoing;
         let mut event = $sender.event(topic);
-        if let Some(key) = key {
+        if retain {
+            event = event.retain_key(key.unwrap_or_default());
+        } else if let Some(key) = key {
             event = event.unique(Unique::key(key));
         }
         if let Some(ttl) = ttl {
@@ -157,13 +159,8 @@ impl Seat {
     pub(crate) fn step(&self, py: Python<'_>) -> PyResult<Found> {
         self.with(py, |inner| {
             let (subscriber, names) = inner.reading()?;
-            loop {
-                match subscriber.try_next()? {
-                    // It ends what a retained event says, of which Python knows nothing.
-                    Some(Delivery::Cleared(_)) => {}
-                    delivery => return Ok(Found::of(py, delivery, names)),
-                }
-            }
+            let delivery = subscriber.try_next()?;
+            Ok(Found::of(py, delivery, names))
         })
     }
 
@@ -181,8 +178,8 @@ impl Seat {
 
 #[pymethods]
 impl Seat {
-    /// Posts an event. Returns its id.
-    #[pyo3(signature = (source, event, data, key=None, ttl=None, type_tag=0, /))]
+    /// Posts an event. Returns its id. `key` is that of a unique event or, with `retain`, that of a retained one.
+    #[pyo3(signature = (source, event, data, key=None, ttl=None, type_tag=0, retain=false, /))]
     #[allow(clippy::too_many_arguments, reason = "Python's positional arguments cost least")]
     fn post(
         &self,
@@ -193,6 +190,7 @@ impl Seat {
         key: Option<&Bound<'_, PyAny>>,
         ttl: Option<f64>,
         type_tag: u64,
+        retain: bool,
     ) -> PyResult<u64> {
         let data = bytes(data, "data")?;
         let key = key.map(|key| bytes(key, "key")).transpose()?;
@@ -201,7 +199,48 @@ impl Seat {
             let (publisher, names) = inner.publisher()?;
             let topic = names.topic(source, event)?;
             let payload = Tagged { type_tag, bytes: &data };
-            Ok(send!(Outgoing { topic, payload, key: key.as_deref(), ttl }, publisher)?)
+            Ok(send!(Outgoing { topic, payload, key: key.as_deref(), ttl, retain }, publisher)?)
+        })
+    }
+
+    /// Looks up the last retained event of a key.
+    #[pyo3(signature = (source, event, key=None, /))]
+    fn get(
+        &self,
+        py: Python<'_>,
+        source: &Bound<'_, PyString>,
+        event: &Bound<'_, PyString>,
+        key: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Option<Py<Retained>>> {
+        let key = key.map(|key| bytes(key, "key")).transpose()?.unwrap_or_default();
+        let found = self.with(py, |inner| {
+            let (publisher, names) = inner.publisher()?;
+            Ok(publisher.get_key(names.topic(source, event)?, &key)?)
+        })?;
+        found.map(|found| Retained::object(py, &found, &mut Names::default())).transpose()
+    }
+
+    /// Returns the last retained event of every key.
+    fn retained(&self, py: Python<'_>) -> PyResult<Vec<Py<Retained>>> {
+        let found = self.with(py, |inner| Ok(inner.publisher()?.0.retained()?))?;
+        let mut names = Names::default();
+        found.iter().map(|found| Retained::object(py, found, &mut names)).collect()
+    }
+
+    /// Clears what is retained under a key. Returns the id of the event that says so, or nothing if nothing was
+    /// retained.
+    #[pyo3(signature = (source, event, key=None, /))]
+    fn clear(
+        &self,
+        py: Python<'_>,
+        source: &Bound<'_, PyString>,
+        event: &Bound<'_, PyString>,
+        key: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Option<u64>> {
+        let key = key.map(|key| bytes(key, "key")).transpose()?.unwrap_or_default();
+        self.with(py, |inner| {
+            let (publisher, names) = inner.publisher()?;
+            Ok(publisher.event(names.topic(source, event)?).retain_key(&*key).clear()?)
         })
     }
 
@@ -232,7 +271,8 @@ impl Seat {
             let topic = names.topic(source, event)?;
             let payload = Tagged { type_tag, bytes: &data };
             let Some(mut reservation) = reservation(publisher, id)? else { return Err(Cause::TooLate { id }.into()) };
-            let committed = send!(Outgoing { topic, payload, key: key.as_deref(), ttl }, reservation);
+            let outgoing = Outgoing { topic, payload, key: key.as_deref(), ttl, retain: false };
+            let committed = send!(outgoing, reservation);
             // After a commit, or if it is too late, there is no reservation to keep.
             reservation.keep();
             committed?;
@@ -249,7 +289,7 @@ impl Seat {
     /// new event.
     fn next(&self, py: Python<'_>) -> PyResult<(Option<Py<PyAny>>, bool)> {
         Ok(match self.step(py)? {
-            Found::Event(event) => (Some(Py::new(py, event)?.into_any()), true),
+            Found::Event(event) => (Some(event.object(py)?), true),
             Found::Notice(notice) => (Some(notice.object(py)?.unbind()), true),
             Found::Reserved => (None, true),
             Found::Nothing => (None, false),
@@ -258,8 +298,9 @@ impl Seat {
 
     /// Runs the handlers of all new events, at most of `limit` events. Returns the number of events.
     ///
-    /// `handlers` has the dict `table` by source and event, the method `find` that fills it, the list `progress` for a
-    /// poll that ends early, and the method `notice` for what is no event. `local` is a deque of local events.
+    /// `handlers` has the dict `table` by source and event, the method `find` that fills it, the method `find_cleared`
+    /// for clears, the list `progress` for a poll that ends early, and the method `notice` for what is no event.
+    /// `local` is a deque of local events.
     #[pyo3(signature = (handlers, local, limit=None, /))]
     fn poll(&self, handlers: &Bound<'_, PyAny>, local: &Bound<'_, PyAny>, limit: Option<u64>) -> PyResult<u64> {
         poll::poll(self, handlers, local, limit, poll::Results::Ignored).map(|polled| polled.count)

@@ -1,5 +1,6 @@
 """Types: mypy --strict, the stubs against the module."""
 
+import re
 import subprocess
 import sys
 
@@ -15,7 +16,7 @@ import seqcast.aio
 import seqcast.asgi
 import seqcast.wsgi
 
-bus = seqcast.Bus("name", capacity=64, owner=(1, 2))
+bus = seqcast.Bus("name", capacity=64, retained=8, retained_size=1000, owner=(1, 2))
 worker = seqcast.Worker(bus, start=("resume", "x"), codec=seqcast.JSON)
 
 @worker.on("cache", "stale")
@@ -29,6 +30,10 @@ def notice(notice: seqcast.Notice) -> None:
         reveal_type(notice.missed)
 
 reveal_type(worker.post("cache", "stale", {"a": 1}))
+reveal_type(worker.post("upstream", "state", "down", key="17", retain=True, ttl=60))
+reveal_type(worker.clear("upstream", "state", key="17"))
+for retained in worker.retained():
+    reveal_type(retained.left)
 with worker.claim("key", ttl=1.5) as claim:
     reveal_type(claim)
 with worker as joined:
@@ -45,7 +50,7 @@ reveal_type(cache.get("a", "b"))
 reveal_type(cache.get_or_load("a", lambda: 7))
 
 async def main() -> None:
-    async with seqcast.aio.Worker(bus) as there:
+    async with seqcast.aio.Worker(bus, start="retained", resync=True) as there:
         reveal_type(await there.wait(1))
         async for event in there:
             reveal_type(event)
@@ -58,6 +63,9 @@ REVEALED = [
     "int | None",
     "int",
     "int",
+    "int",
+    "int | None",
+    "float | None",
     "seqcast._claims.Claim",
     "seqcast._worker.Worker",
     "def (number: int) -> str",
@@ -99,7 +107,7 @@ def test_users_see_the_types(tmp_path, mypy):
     run = mypy("mypy", "--strict", str(use))
     assert run.returncode == 0, run.stdout + run.stderr
     revealed = [line.split('"')[1].replace("builtins.", "") for line in run.stdout.splitlines() if "Revealed" in line]
-    assert [kind.replace("Union[int, None]", "int | None") for kind in revealed] == REVEALED
+    assert [re.sub(r"Union\[(\w+), None\]", r"\1 | None", kind) for kind in revealed] == REVEALED
 
 
 def test_users_are_told_of_mistakes(tmp_path, mypy):

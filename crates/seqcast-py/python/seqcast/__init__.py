@@ -33,13 +33,14 @@ from ._errors import (
     NotFoundError,
     OptionError,
     OtherBusError,
+    RetainedFullError,
     TooLargeError,
     TooLateError,
 )
-from ._events import Lagged, LocalEvent, Notice, Undecided, Unreadable
+from ._events import Cleared, Died, Lagged, LocalEvent, Notice, Reset, Undecided, Unreadable, UpToDate
 from ._inspect import Inspector
 from ._once import run_once
-from ._seqcast import Event, names, unlink, unlink_unheld
+from ._seqcast import Event, Retained, names, unlink, unlink_unheld
 from ._seqcast import version as _version
 from ._worker import Publisher, Reservation, Worker
 
@@ -51,8 +52,10 @@ __all__ = [
     "Bus",
     "Claim",
     "ClaimLostError",
+    "Cleared",
     "Codec",
     "DecodeError",
+    "Died",
     "Error",
     "Event",
     "ExistsError",
@@ -69,12 +72,16 @@ __all__ = [
     "OtherBusError",
     "Publisher",
     "Reservation",
+    "Reset",
+    "Retained",
+    "RetainedFullError",
     "SharedCache",
     "Start",
     "TooLargeError",
     "TooLateError",
     "Undecided",
     "Unreadable",
+    "UpToDate",
     "Worker",
     "__version__",
     "configure",

@@ -14,7 +14,7 @@ logger = logging.getLogger("seqcast")
 
 How = Literal["open_or_create", "open", "create"]
 Start = Union[
-    Literal["now", "oldest"],
+    Literal["now", "oldest", "retained"],
     tuple[Literal["at", "after"], int],
     tuple[Literal["resume"], str],
 ]
@@ -32,11 +32,13 @@ class Bus:
     ``"open"`` or ``"create"``. A forked child uses the same bus.
 
     ``capacity`` is the number of events that the ring holds, ``block_size`` the bytes of the largest event in one
-    piece, ``claims`` the number of unique keys that can be held at the same time, and ``seats`` the largest number of
-    workers. They apply when the segment is created. An existing segment keeps its own values: :attr:`differences`
-    lists them, and with ``strict`` opening fails. ``mode`` and ``owner`` are the permissions. ``creation_timeout`` is
-    the number of seconds to wait for another process that is creating the segment. With ``dump``, core dumps contain
-    the segment. With ``unlink``, the last process that leaves removes the name.
+    piece, ``claims`` the number of unique keys that can be held at the same time, ``retained`` the number of keys that
+    can have a retained event (64; 0 for none), ``retained_size`` the bytes of the largest retained event with its names
+    and key, and ``seats`` the largest number of workers. They apply when the segment is created. An existing segment
+    keeps its own values: :attr:`differences` lists them, and with ``strict`` opening fails. ``mode`` and ``owner`` are
+    the permissions. ``creation_timeout`` is the number of seconds to wait for another process that is creating the
+    segment. With ``dump``, core dumps contain the segment. With ``unlink``, the last process that leaves removes the
+    name.
 
     >>> import os, seqcast
     >>> with seqcast.Bus(f"doc-bus-{os.getpid()}", capacity=1024, unlink=True) as bus:
@@ -54,6 +56,8 @@ class Bus:
         capacity: Optional[int] = None,
         block_size: Optional[int] = None,
         claims: Optional[int] = None,
+        retained: Optional[int] = None,
+        retained_size: Optional[int] = None,
         seats: Optional[int] = None,
         mode: Optional[int] = None,
         owner: Optional[tuple[int, int]] = None,
@@ -70,6 +74,8 @@ class Bus:
             "capacity": capacity,
             "block_size": block_size,
             "claims": claims,
+            "retained": retained,
+            "retained_size": retained_size,
             "seats": seats,
             "mode": mode,
             "owner": owner,
@@ -101,6 +107,8 @@ class Bus:
         capacity: Optional[int] = None,
         block_size: Optional[int] = None,
         claims: Optional[int] = None,
+        retained: Optional[int] = None,
+        retained_size: Optional[int] = None,
         seats: Optional[int] = None,
         dump: bool = False,
     ) -> Bus:
@@ -116,6 +124,8 @@ class Bus:
             "capacity": capacity,
             "block_size": block_size,
             "claims": claims,
+            "retained": retained,
+            "retained_size": retained_size,
             "seats": seats,
             "dump": dump,
         }
@@ -202,6 +212,16 @@ class Bus:
     def differences(self) -> list[str]:
         """The options that the existing segment does not have, such as ``capacity is 1024, not 4096``."""
         return self._opened().differences
+
+    def key_hash(self, key: Union[bytes, str]) -> str:
+        """Return the hash of a key of a claim: 32 hexadecimal digits. :class:`Died` names keys by it.
+
+        >>> import seqcast
+        >>> with seqcast.Bus.anonymous() as bus:
+        ...     bus.key_hash("nightly-mail") == bus.key_hash("hourly-mail")
+        False
+        """
+        return self._opened().key_hash(key)
 
     def is_current(self) -> bool:
         """Return ``True`` if the name still leads to this segment."""

@@ -58,6 +58,22 @@ class TooLargeError(Error, ValueError):
     """A payload does not fit. The text says its size and the largest possible size."""
 
 
+class RetainedFullError(Error):
+    """There is no place for another key of retained events. Nothing was posted.
+
+    Clear what is not needed, give it a ttl, or create the bus with more ``retained``.
+
+    >>> import seqcast
+    >>> with seqcast.Bus.anonymous(retained=1) as bus, seqcast.Publisher(bus) as publisher:
+    ...     _ = publisher.post("upstream", "state", "down", key="17", retain=True)
+    ...     try:
+    ...         publisher.post("upstream", "state", "up", key="18", retain=True)
+    ...     except seqcast.RetainedFullError as error:
+    ...         print(error.code)
+    retained_full
+    """
+
+
 class TooLateError(Error):
     """A reserved id was given up before it was committed."""
 
@@ -99,6 +115,7 @@ _CLASSES: dict[str, type[Error]] = {
     "library_source": OptionError,
     "not_yet": OptionError,
     "payload_too_large": TooLargeError,
+    "retained_full": RetainedFullError,
     "too_late": TooLateError,
     "other_bus": OtherBusError,
     "claim_lost": ClaimLostError,

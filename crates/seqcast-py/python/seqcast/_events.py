@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any, Optional, Union
 
-from ._seqcast import Event
+from ._seqcast import Event, parse_died
 
 
 class LocalEvent(Event):
@@ -59,4 +59,72 @@ class Unreadable:
     """The id."""
 
 
-Notice = Union[Lagged, Undecided, Unreadable]
+@dataclass(frozen=True)
+class Cleared:
+    """No event is retained under a key any more. A worker without handlers gets this; others have ``on_cleared``.
+
+    >>> import seqcast
+    >>> with seqcast.Bus.anonymous() as bus, seqcast.Worker(bus, announce=False) as worker:
+    ...     _ = worker.post("upstream", "state", "down", key="17", retain=True)
+    ...     _ = worker.clear("upstream", "state", key="17")
+    ...     [event.data for event in (worker.next(), worker.next().event)]
+    [b'down', b'']
+    """
+
+    event: Event
+    """The event, with its ``retained_key`` and without a payload."""
+
+
+@dataclass(frozen=True)
+class Reset:
+    """All that this worker knows of retained events is void. All of them follow, and then :class:`UpToDate`."""
+
+    id: int
+    """The id at which live events continue."""
+
+
+@dataclass(frozen=True)
+class UpToDate:
+    """This worker has received every retained event that it lacked."""
+
+    id: int
+    """The id at which live events continue."""
+
+
+Notice = Union[Lagged, Undecided, Unreadable, Cleared, Reset, UpToDate]
+
+
+@dataclass(frozen=True)
+class Died:
+    """The payload of the event ``seqcast/died``: a seat was taken over from a process that has died.
+
+    The process that takes the seat posts it, unless its ``announce`` is off.
+
+    >>> import seqcast
+    >>> event = seqcast.Event("seqcast", "died", b"seat 3\\npid 4711\\nclaims 0\\nlabel web-1")
+    >>> seqcast.Died.of(event)
+    Died(seat=3, pid=4711, label='web-1', reserved=None, claims=0, keys=())
+    >>> seqcast.Died.of(seqcast.Event("cache", "stale")) is None
+    True
+    """
+
+    seat: int
+    """The number of the seat."""
+    pid: int
+    """The process id of its holder, in its own pid namespace."""
+    label: str
+    """The label of its holder."""
+    reserved: Optional[int]
+    """The id that it had reserved and that was given up."""
+    claims: int
+    """The number of keys that it had claimed without an event, and held."""
+    keys: tuple[str, ...]
+    """The hashes of these keys, or of the first 64 of them: see :meth:`Bus.key_hash`."""
+
+    @classmethod
+    def of(cls, event: Event) -> Optional[Died]:
+        """Return the payload of an event, or ``None`` if the event is not ``seqcast/died``."""
+        if event.topic != ("seqcast", "died"):
+            return None
+        found = parse_died(event.data)
+        return None if found is None else cls(**found)

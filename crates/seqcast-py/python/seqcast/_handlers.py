@@ -6,7 +6,7 @@ import logging
 import weakref
 from typing import Any, Callable, Optional, Union
 
-from ._events import Lagged, Notice, Undecided
+from ._events import Lagged, Notice, Undecided, Unreadable
 from ._seqcast import Event, unraisable
 
 logger = logging.getLogger("seqcast")
@@ -41,12 +41,15 @@ class _Weak:
 class _Entry:
     """A registration."""
 
-    __slots__ = ("events", "handler", "source")
+    __slots__ = ("events", "handler", "is_for_clears", "source")
 
-    def __init__(self, handler: Union[Handler, _Weak], source: Optional[str], events: tuple[str, ...]) -> None:
+    def __init__(
+        self, handler: Union[Handler, _Weak], source: Optional[str], events: tuple[str, ...], is_for_clears: bool
+    ) -> None:
         self.handler = handler
         self.source = source
         self.events = events
+        self.is_for_clears = is_for_clears
 
     def rank(self, source: str, event: str) -> Optional[int]:
         """Return 0, 1, 2 if it is for everything, for the source, for the event; ``None`` if it is for neither."""
@@ -81,8 +84,10 @@ class Handlers:
     def __bool__(self) -> bool:
         return bool(self._entries)
 
-    def add(self, handler: Handler, source: Optional[str], events: tuple[str, ...], weak: bool) -> None:
-        """Register a handler."""
+    def add(
+        self, handler: Handler, source: Optional[str], events: tuple[str, ...], weak: bool, is_for_clears: bool
+    ) -> None:
+        """Register a handler of events, or of the clears of retained events."""
         kept: Union[Handler, _Weak] = handler
         if weak:
             registry = weakref.ref(self)
@@ -93,7 +98,7 @@ class Handlers:
                     handlers._keep(lambda entry: not (isinstance(entry.handler, _Weak) and entry.handler.ref is ref))
 
             kept = _Weak(handler, forget)
-        self._change((*self._entries, _Entry(kept, source, events)))
+        self._change((*self._entries, _Entry(kept, source, events, is_for_clears)))
 
     def remove(self, handler: Handler) -> bool:
         """Remove all registrations of a handler. Return ``False`` if there is none."""
@@ -120,8 +125,7 @@ class Handlers:
         """Return the handlers of an event, in the order in which they run, and remember them in the table."""
         while True:
             version = self.version
-            ranked = [(entry.rank(source, event), entry.handler) for entry in self._entries]
-            found = tuple(handler for wanted in range(3) for rank, handler in ranked if rank == wanted)
+            found = self._find(source, event, False)
             of_source = self.table.setdefault(source, {})
             if len(of_source) + len(self.table) > _MOST_REMEMBERED:
                 # Other processes choose the names.
@@ -132,6 +136,15 @@ class Handlers:
             if version == self.version:
                 return found
             self.table.clear()
+
+    def find_cleared(self, source: str, event: str) -> tuple[Any, ...]:
+        """Return the handlers for the clear of a retained event, in the order in which they run."""
+        return self._find(source, event, True)
+
+    def _find(self, source: str, event: str, is_for_clears: bool) -> tuple[Any, ...]:
+        entries = (entry for entry in self._entries if entry.is_for_clears == is_for_clears)
+        ranked = [(entry.rank(source, event), entry.handler) for entry in entries]
+        return tuple(handler for wanted in range(3) for rank, handler in ranked if rank == wanted)
 
     def scopes(self) -> Scopes:
         """Return the filter for the handlers: ``None`` for all events."""
@@ -156,7 +169,7 @@ class Handlers:
             logger.warning(text, notice.missed, notice.first)
         elif isinstance(notice, Undecided):
             logger.warning("the unique event %d was not run here: %s", notice.id, notice.reason)
-        else:
+        elif isinstance(notice, Unreadable):
             logger.warning("what is at id %d is no event", notice.id)
 
     def run(self, event: Event) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Optional
 
 from . import _seqcast
 from ._bus import Start
+from ._seqcast import Retained
 
 
 class Inspector:
@@ -45,6 +46,13 @@ class Inspector:
     def stats(self) -> dict[str, Any]:
         """Return all figures, as :meth:`Bus.stats` does."""
         return self._native.stats()
+
+    def retained(self) -> list[Retained]:
+        """Return the last retained event of every key, as :meth:`Publisher.retained` does, but without settling.
+
+        If the poster of an event has not brought it into the table yet, the event before it is returned.
+        """
+        return self._native.retained()
 
     def tail(
         self, *, start: Start = "oldest", payloads: bool = False, patience: Optional[float] = None

@@ -14,11 +14,11 @@ from typing import Any, Callable, Optional, TypeVar, Union
 from . import _fork, _seqcast
 from ._bus import Bus, Start, closed
 from ._claims import Claim, Held
-from ._codec import Codec
+from ._codec import Codec, decode
 from ._errors import Error, ForkedError, LeftError
 from ._events import LocalEvent, Notice
 from ._handlers import Handler, Handlers
-from ._seqcast import Event, Seat
+from ._seqcast import Event, Retained, Seat
 
 logger = logging.getLogger("seqcast")
 
@@ -228,11 +228,19 @@ class Publisher:
         ttl: Optional[float] = None,
         codec: Optional[Codec] = None,
         type_tag: int = 0,
+        retain: bool = False,
     ) -> int:
         """Post an event to all workers of all processes. Return its id, its position in the common order.
 
         ``data`` is bytes or text, or a value that ``codec`` encodes. With a ``key`` the event is unique: see
         :meth:`post_unique`. ``type_tag`` is a number for readers that know it.
+
+        With ``retain``, the bus keeps the event as the last one of its source, name and ``key``, for ``ttl`` seconds or
+        without an end, until a later one takes its place or :meth:`clear` removes it. :meth:`get` looks it up, and a
+        worker with ``start="retained"`` gets it when it joins. The event is not unique then. A key has at most 255
+        bytes; without one there is one event for the source and name. Raises :class:`RetainedFullError` if there is no
+        place for the key, :class:`TooLargeError` if the event is larger than ``retained_size``, and
+        :class:`OptionError` on a bus that retains nothing.
 
         >>> import seqcast
         >>> with seqcast.Bus.anonymous() as bus, seqcast.Publisher(bus) as publisher:
@@ -243,15 +251,15 @@ class Publisher:
             codec = self.codec
         if codec is not None:
             data = codec.encode(data)
-        if ttl is not None and key is None:
-            _check_ttl(key, ttl)
+        if ttl is not None and key is None and not retain:
+            raise TypeError("a ttl is for a unique or retained event: pass key or retain=True, too")
         seat = self._seat
         if seat is None:
             seat = self._take_seat()
         try:
-            return seat.post(source, event, data, key, ttl, type_tag)
+            return seat.post(source, event, data, key, ttl, type_tag, retain)
         except ForkedError:
-            return self._taken_after(seat).post(source, event, data, key, ttl, type_tag)
+            return self._taken_after(seat).post(source, event, data, key, ttl, type_tag, retain)
 
     def post_unique(
         self,
@@ -284,6 +292,63 @@ class Publisher:
             return Reservation(self, seat)
         except ForkedError:
             return Reservation(self, self._taken_after(seat))
+
+    # Retained events
+
+    def get(
+        self,
+        source: str,
+        event: str,
+        default: Any = None,
+        *,
+        key: Optional[Key] = None,
+        codec: Optional[Codec] = None,
+    ) -> Any:
+        """Return the value of the last retained event of a source, name and key, or ``default`` if there is none.
+
+        There is none if none was posted with ``retain``, if it was cleared, or if its ttl has ended. The codec decodes
+        the value; without one it is bytes. The value is at least as new as everything that this worker has got. It
+        runs no handler, and needs no poll. Raises :class:`OptionError` on a bus that retains nothing.
+
+        >>> import seqcast
+        >>> with seqcast.Bus.anonymous() as bus, seqcast.Publisher(bus, codec=seqcast.JSON) as publisher:
+        ...     _ = publisher.post("config", "changed", {"workers": 4}, retain=True)
+        ...     _ = publisher.post("upstream", "state", "down", key="17", retain=True)
+        ...     print(publisher.get("config", "changed"))
+        ...     print(publisher.get("upstream", "state", key="17"), publisher.get("upstream", "state", "new", key="18"))
+        {'workers': 4}
+        down new
+        """
+        found = self._with_seat(lambda seat, key: seat.get(source, event, key), key)
+        if found is None:
+            return default
+        codec = codec or self.codec
+        return found.data if codec is None else decode(codec, found)
+
+    def clear(self, source: str, event: str, *, key: Optional[Key] = None) -> Optional[int]:
+        """Clear what is retained of a source, name and key, and tell all workers: see :meth:`Worker.on_cleared`.
+
+        Return the id of the event that tells them, or ``None`` if nothing was retained. Then nothing was posted.
+
+        >>> import seqcast
+        >>> with seqcast.Bus.anonymous() as bus, seqcast.Publisher(bus) as publisher:
+        ...     _ = publisher.post("upstream", "state", "down", key="17", retain=True)
+        ...     publisher.clear("upstream", "state", key="17"), publisher.clear("upstream", "state", key="17")
+        (1, None)
+        """
+        return self._with_seat(lambda seat, key: seat.clear(source, event, key), key)
+
+    def retained(self) -> list[Retained]:
+        """Return the last retained event of every key, in the order of their ids.
+
+        >>> import seqcast
+        >>> with seqcast.Bus.anonymous() as bus, seqcast.Publisher(bus) as publisher:
+        ...     for upstream, state in (("17", "down"), ("18", "up"), ("17", "up")):
+        ...         _ = publisher.post("upstream", "state", state, key=upstream, retain=True)
+        ...     [(event.retained_key, event.text(), event.left) for event in publisher.retained()]
+        [(b'18', 'up', None), (b'17', 'up', None)]
+        """
+        return self._with_seat(lambda seat, _: seat.retained(), None)
 
     # Claims
 
@@ -368,6 +433,7 @@ class Reader(Publisher):
         start: Start = "now",
         codec: Optional[Codec] = None,
         announce: bool = True,
+        resync: bool = False,
         timeout: Optional[float] = None,
         wait_interval: Optional[float] = None,
         wait_max: Optional[float] = None,
@@ -386,6 +452,7 @@ class Reader(Publisher):
             codec,
             label=label,
             announce=announce,
+            resync=resync,
             timeout=timeout,
             wait_interval=wait_interval,
             wait_max=wait_max,
@@ -395,7 +462,8 @@ class Reader(Publisher):
     def _take(self, bus: _seqcast.Bus) -> Seat:
         start = self._start
         position = self.bus._position_at_fork
-        if position is not None and self._forks_at_start != _fork.forks:
+        # With "retained", the child is told the present state, and needs none of the parent's.
+        if position is not None and self._forks_at_start != _fork.forks and start != "retained":
             # The state is the parent's at the fork.
             start = ("resume", position)
         seat = bus.subscribe(self._options, start)
@@ -425,9 +493,40 @@ class Reader(Publisher):
         stale user:42
         1
         """
-        for name in (source, *events):
-            if name is not None and not isinstance(name, str):
-                raise TypeError(f"names are str, not {type(name).__name__}: write @worker.on() for all events")
+        return self._register("on", source, events, weak)
+
+    def on_cleared(self, source: Optional[str] = None, *events: str, weak: bool = False) -> Callable[[H], H]:
+        """Register a handler for clears of retained events, with a scope as in :meth:`on`.
+
+        It gets an event that :attr:`is_cleared <Event.is_cleared>`, with its ``retained_key`` and without a payload.
+        Other handlers do not get it. A worker is told of a :meth:`clear` in its place in the order. That a ttl has
+        ended is told only to a worker that is brought up to date.
+
+        Register a handler of the same scope by :meth:`on`, too: this worker also takes part in the unique events of
+        the scope.
+
+        >>> import seqcast
+        >>> states = {}
+        >>> with seqcast.Bus.anonymous() as bus, seqcast.Worker(bus, start="retained") as worker:
+        ...     @worker.on("upstream", "state")
+        ...     def changed(event: seqcast.Event) -> None:
+        ...         states[event.retained_key] = event.text()
+        ...     @worker.on_cleared("upstream", "state")
+        ...     def gone(event: seqcast.Event) -> None:
+        ...         states.pop(event.retained_key, None)
+        ...     for upstream in ("17", "18"):
+        ...         _ = worker.post("upstream", "state", "down", key=upstream, retain=True)
+        ...     _ = worker.clear("upstream", "state", key="17")
+        ...     _ = worker.poll()
+        >>> states
+        {b'18': 'down'}
+        """
+        return self._register("on_cleared", source, events, weak)
+
+    def _register(self, name: str, source: Optional[str], events: tuple[str, ...], weak: bool) -> Callable[[H], H]:
+        for given in (source, *events):
+            if given is not None and not isinstance(given, str):
+                raise TypeError(f"names are str, not {type(given).__name__}: write @worker.{name}() for all events")
         if source is None and events:
             raise TypeError("events are of a source: pass it, too")
 
@@ -435,7 +534,7 @@ class Reader(Publisher):
             if not callable(handler):
                 raise TypeError(f"a handler must be callable, not {type(handler).__name__}")
             self._check_handler(handler)
-            self._handlers.add(handler, source, events, weak)
+            self._handlers.add(handler, source, events, weak, name == "on_cleared")
             return handler
 
         return register
@@ -458,7 +557,8 @@ class Reader(Publisher):
         """Register a function that gets deliveries other than events.
 
         It gets a :class:`Lagged`, :class:`Undecided` or :class:`Unreadable`. Without such a function, the logger
-        ``seqcast`` logs them as warnings.
+        ``seqcast`` logs them as warnings. During an iteration it also gets each :class:`Cleared`, :class:`Reset` and
+        :class:`UpToDate`.
 
         >>> import seqcast
         >>> with seqcast.Bus.anonymous(capacity=8) as bus, seqcast.Worker(bus, announce=False) as worker:
@@ -605,11 +705,18 @@ class Worker(Reader):
     them polls.
 
     ``bus`` is a :class:`Bus`, or the name of one. ``label`` is a name for ``seqcast top``. ``start`` is where it
-    begins to read: ``"now"``, ``"oldest"``, ``("at", id)``, ``("after", id)`` or ``("resume", position)``. ``codec``
-    encodes posted values. Without ``announce``, the events ``seqcast/started`` and ``seqcast/stopping`` are not
-    posted. ``timeout`` is the number of seconds that a unique key is held if a post sets no ttl (2). ``wait_interval``
-    is the time between two checks of a reserved id (0.01), and ``wait_max`` the longest wait for it (0.5).
-    ``bell_interval`` is the longest sleep of a wait and of an event loop (1).
+    begins to read: ``"now"``, ``"oldest"``, ``"retained"``, ``("at", id)``, ``("after", id)`` or
+    ``("resume", position)``. ``codec`` encodes posted values, and decodes those of :meth:`get`. Without ``announce``,
+    the events ``seqcast/started``, ``seqcast/stopping`` and ``seqcast/died`` are not posted. ``timeout`` is the number
+    of seconds that a unique key is held if a post sets no ttl (2). ``wait_interval`` is the time between two checks of
+    a reserved id (0.01), and ``wait_max`` the longest wait for it (0.5). ``bell_interval`` is the longest sleep of a
+    wait and of an event loop (1).
+
+    With ``start="retained"``, the first poll delivers the last retained event of each key, then the local event
+    ``seqcast/up-to-date``, then new events: register handlers before it. This also holds in a forked child, which gets
+    other events from its first use on. With ``resync``, a worker that has missed events gets the retained ones among
+    them and the clears, and then ``seqcast/up-to-date``. If the bus does not know the clears any more, it first gets
+    ``seqcast/reset``, which says that all that it knows of retained events is void, and then all of them.
 
     >>> import seqcast
     >>> with seqcast.Bus.anonymous() as bus, seqcast.Worker(bus) as worker:
