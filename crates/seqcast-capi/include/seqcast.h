@@ -27,12 +27,12 @@
  * Options. An options struct begins with its size. Zero is the default of every field, and a null pointer means all
  * defaults. In C: seqcast_seat_options options = {0}; options.size = sizeof options;
  *
- * Threads. Any number of threads may use a bus, a snapshot or an inspector at the same time. A seat and a tail may
- * move from thread to thread, but only one thread at a time may use them: a second one gets SEQCAST_E_IN_USE.
+ * Threads. Any number of threads may use a bus, a snapshot, a list or an inspector at the same time. A seat and a
+ * tail may move from thread to thread, but only one thread at a time may use them: a second one gets SEQCAST_E_IN_USE.
  *
- * Fork. Open the bus in the master and take seats in each child. In a child, an inherited bus, snapshot, inspector or
- * tail works, and an inherited seat gives SEQCAST_E_FORKED. A child's exit and its _free calls do not affect other
- * processes.
+ * Fork. Open the bus in the master and take seats in each child. In a child, an inherited bus, snapshot, list,
+ * inspector or tail works, and an inherited seat gives SEQCAST_E_FORKED. A child's exit and its _free calls do not
+ * affect other processes.
  *
  * Signals. Do not call any function from a signal handler.
  *
@@ -185,7 +185,8 @@ typedef enum seqcast_error {
   SEQCAST_E_TYPED_FORMAT = -48,
   // The claim to renew or complete has ended. The text says which seat and process hold its key now.
   SEQCAST_E_CLAIM_LOST = -49,
-  // There is no place for the key of a retained event. Not from C.
+  // There is no place for the key of a retained event. Clear keys that are no longer needed, or raise
+  // `retained_keys`.
   SEQCAST_E_RETAINED_FULL = -50,
   // An argument that must not be null is null.
   SEQCAST_E_NULL = -1001,
@@ -226,6 +227,15 @@ typedef enum seqcast_kind {
   SEQCAST_UNREADABLE = 5,
   // A kind that this interface does not know. No action is needed.
   SEQCAST_OTHER = 6,
+  // No event is retained under this topic and `retained_key` any more: it was cleared, or its ttl has ended. Only a
+  // seat that is being brought up to date is told that a ttl has ended. There is no payload.
+  SEQCAST_CLEARED = 7,
+  // Everything that this seat knows of retained events is void. All retained events follow, and then
+  // `SEQCAST_UP_TO_DATE`. Live events continue at `id`.
+  SEQCAST_RESET = 8,
+  // This seat has received every retained event that it lacked, after it joined with `SEQCAST_START_RETAINED`, or
+  // after it missed events and has `resync`. Live events continue at `id`.
+  SEQCAST_UP_TO_DATE = 9,
 } seqcast_kind;
 
 // Why it is unknown if a unique event has run.
@@ -270,6 +280,9 @@ typedef enum seqcast_start_at {
   SEQCAST_START_AFTER = 3,
   // At the position `start_position`, which `seqcast_seat_position` copied.
   SEQCAST_START_RESUME = 4,
+  // As `SEQCAST_START_NOW`, but the seat first gets the last retained event of every key, in the order of their ids,
+  // and then a delivery of the kind `SEQCAST_UP_TO_DATE`. A tail gets none of these.
+  SEQCAST_START_RETAINED = 5,
 } seqcast_start_at;
 
 // A process's handle on a segment. Any number of threads may use it at the same time. A forked child may use it, too.
@@ -277,6 +290,9 @@ typedef struct seqcast_bus seqcast_bus;
 
 // A read-only view of a segment. It takes no seat and does not affect the workers.
 typedef struct seqcast_inspector seqcast_inspector;
+
+// A list of retained events. It does not change, and any number of threads may read it at the same time.
+typedef struct seqcast_retained_list seqcast_retained_list;
 
 // A place on the bus, to read and to post. One thread at a time may use it. Threads that post at the same time take
 // one seat each.
@@ -326,6 +342,12 @@ typedef struct seqcast_bus_options {
   int32_t dump;
   // Must be 0.
   int32_t reserved;
+  // How many keys can have a retained event at the same time: at most 262,144. 0 means 64. -1 means none: no event
+  // can be retained.
+  int64_t retained_keys;
+  // Bytes of the largest retained event, with its names, its key and 48 bytes more: from 64 to 1,048,576. 0 means
+  // the block size.
+  uint64_t retained_size;
 } seqcast_bus_options;
 
 // Options of a seat. Set all bytes to zero, then set `size` and the options that you need.
@@ -352,6 +374,12 @@ typedef struct seqcast_seat_options {
   int32_t start;
   // If not 0, the events `seqcast/started` and `seqcast/stopping` are not posted.
   int32_t silent;
+  // If not 0, the seat is brought up to date after it has missed events: after `SEQCAST_LAGGED` it gets the last
+  // retained event of every key of which it has missed that, and what was cleared, and then `SEQCAST_UP_TO_DATE`. If
+  // it is no longer known what was cleared, `SEQCAST_RESET` comes first, and then the last event of every key.
+  int32_t resync;
+  // Must be 0.
+  int32_t reserved;
 } seqcast_seat_options;
 
 // Options of a bell. Set all bytes to zero, then set `size` and the options that you need.
@@ -407,8 +435,19 @@ typedef struct seqcast_post_options {
   // Bytes of `key`.
   size_t key_len;
   // How long the key is held, in nanoseconds, from when the first worker reaches the event. 0 means the seat's
-  // timeout.
+  // timeout. For a retained event, how long it is retained. 0 means without an end.
   uint64_t ttl_ns;
+  // The key of a retained event, of at most 255 bytes: one event is retained for each topic and key. Null means
+  // none.
+  const char *retain_key;
+  // Bytes of `retain_key`.
+  size_t retain_key_len;
+  // If not 0, the event is retained: it is kept as the last one of its topic and `retain_key`, until a later one
+  // takes its place, `seqcast_seat_clear` clears it, or its ttl ends. It cannot be unique. It cannot be committed
+  // at a reserved id.
+  int32_t retain;
+  // Must be 0.
+  int32_t reserved;
 } seqcast_post_options;
 
 // A delivery. The library fills it. Later versions add fields at its end.
@@ -450,6 +489,15 @@ typedef struct seqcast_delivery {
   // The claim of a unique event. `seqcast_seat_release` releases it, so that the next event with the same key can
   // run before the ttl ends.
   struct seqcast_claim claim;
+  // The key of a retained event or, for `SEQCAST_CLEARED`, the key that was cleared. It may be any bytes.
+  const char *retained_key;
+  // Bytes of `retained_key`. 0 if the event is retained by its topic alone.
+  size_t retained_key_len;
+  // 1 if the event was posted with `retain` or, for `SEQCAST_CLEARED`, is no longer retained.
+  int32_t retained;
+  // 1 if the event was not delivered when it was posted, but is the last of its key for a seat that has joined or
+  // missed events.
+  int32_t handed_over;
 } seqcast_delivery;
 
 // A topic: a source and the name of an event.
@@ -471,6 +519,37 @@ typedef struct seqcast_text {
   // The number of bytes.
   size_t len;
 } seqcast_text;
+
+// A retained event: the last one of its topic and key. The library fills it. Later versions add fields at its end. No
+// pointer in it is null. Texts have no zero at their end.
+typedef struct seqcast_retained {
+  // The event's id.
+  uint64_t id;
+  // The sender's tag for the type of the payload. 0 for bytes.
+  uint64_t type_tag;
+  // The time that was left of its ttl, in nanoseconds. `UINT64_MAX` if it has no ttl.
+  uint64_t left_ns;
+  // The source of the event, in UTF-8.
+  const char *source;
+  // Bytes of `source`.
+  size_t source_len;
+  // The name of the event, in UTF-8.
+  const char *event;
+  // Bytes of `event`.
+  size_t event_len;
+  // The key that the event is retained under. It may be any bytes.
+  const char *key;
+  // Bytes of `key`. 0 if the event is retained by its topic alone.
+  size_t key_len;
+  // The payload.
+  const void *payload;
+  // Bytes of `payload`.
+  size_t payload_len;
+  // The process id of the sender, in its own pid namespace.
+  uint32_t pid;
+  // The number of the sender's seat.
+  uint32_t seat;
+} seqcast_retained;
 
 // Options of a tail. Set all bytes to zero, then set `size` and the options that you need.
 typedef struct seqcast_tail_options {
@@ -746,6 +825,9 @@ int seqcast_seat_forward(struct seqcast_seat *seat,
 
 // Posts an event to all seats. `options` may be null. `payload` may be null if `payload_len` is 0. If `id` is not
 // null, the event's id is stored there. Returns 0. After an error, no seat sees the event.
+//
+// For a retained event, `SEQCAST_E_RETAINED_FULL` means that its key has no place, and `SEQCAST_E_OPTION` that the
+// segment retains no events.
 int seqcast_seat_post(struct seqcast_seat *seat,
                       const char *source,
                       size_t source_len,
@@ -787,9 +869,9 @@ int seqcast_seat_next(struct seqcast_seat *seat,
                       uint64_t timeout_ns,
                       const struct seqcast_delivery **out);
 
-// As `seqcast_seat_next` with the timeout 0, but takes only deliveries with an id less than `end`. If `end` is the
-// next id of the bus before a loop, the loop ends however fast other workers post, and does not deliver what its own
-// handlers post.
+// As `seqcast_seat_next` with the timeout 0, but takes only deliveries with an id less than `end`, and those that
+// bring the seat up to date. If `end` is the next id of the bus before a loop, the loop ends however fast other
+// workers post, and does not deliver what its own handlers post.
 int seqcast_seat_next_before(struct seqcast_seat *seat,
                              uint64_t end,
                              const struct seqcast_delivery **out);
@@ -820,6 +902,50 @@ int seqcast_seat_cursor(struct seqcast_seat *seat, uint64_t *id);
 
 // Copies the seat's position, to continue there later with `SEQCAST_START_RESUME`.
 int seqcast_seat_position(struct seqcast_seat *seat, char *buffer, size_t capacity);
+
+// Looks up the retained event of a topic and a key. `key` may be null if `key_len` is 0, for an event that is retained
+// by its topic alone. Returns 1, and `*out` is the event. Returns 0, and `*out` is null, if no event is retained
+// there: none was posted, it was cleared, or its ttl has ended.
+//
+// The event is a private copy. It is valid until the next call of `seqcast_seat_get` or `_free` with the seat. Posts
+// and deliveries do not change it. On a segment that retains no events the call gives `SEQCAST_E_OPTION`.
+int seqcast_seat_get(struct seqcast_seat *seat,
+                     const char *source,
+                     size_t source_len,
+                     const char *event,
+                     size_t event_len,
+                     const char *key,
+                     size_t key_len,
+                     const struct seqcast_retained **out);
+
+// Clears the retained event of a topic and a key, by an event that tells all seats so: `SEQCAST_CLEARED`. `key` may be
+// null if `key_len` is 0. Returns 1. If `id` is not null, the id of that event is stored there. Returns 0 if no event
+// is retained there; then nothing is posted.
+int seqcast_seat_clear(struct seqcast_seat *seat,
+                       const char *source,
+                       size_t source_len,
+                       const char *event,
+                       size_t event_len,
+                       const char *key,
+                       size_t key_len,
+                       uint64_t *id);
+
+// Lists the retained event of every topic and key, in the order of their ids, and stores the handle of the list.
+// Returns 0.
+int seqcast_seat_retained(struct seqcast_seat *seat,
+                          struct seqcast_retained_list **out);
+
+// Returns the number of events of a list.
+int seqcast_retained_list_count(const struct seqcast_retained_list *list);
+
+// Stores event `index` of a list, counted from 0. It is valid until the list is freed. Returns 1, or 0 if there are no
+// more events.
+int seqcast_retained_list_at(const struct seqcast_retained_list *list,
+                             size_t index,
+                             const struct seqcast_retained **out);
+
+// Frees a list. Returns 0, also for null.
+int seqcast_retained_list_free(struct seqcast_retained_list *list);
 
 // Stores a snapshot of the bus's figures. Returns 0.
 int seqcast_bus_stats(const struct seqcast_bus *bus, struct seqcast_stats **out);
@@ -868,6 +994,10 @@ int seqcast_inspector_is_current(const struct seqcast_inspector *inspector);
 int seqcast_inspector_tail(const struct seqcast_inspector *inspector,
                            const struct seqcast_tail_options *options,
                            struct seqcast_tail **out);
+
+// Lists the retained events of the segment, as `seqcast_seat_retained` does. Returns 0.
+int seqcast_inspector_retained(const struct seqcast_inspector *inspector,
+                               struct seqcast_retained_list **out);
 
 // Takes the next step. Never waits. Returns 1 if there is something new. Returns 0 if there is nothing new or the next
 // id is reserved. `*out` is the step.

@@ -91,6 +91,9 @@ typedef enum seqcast_kind {
   SEQCAST_UNDECIDED = 4,
   SEQCAST_UNREADABLE = 5,
   SEQCAST_OTHER = 6,
+  SEQCAST_CLEARED = 7,
+  SEQCAST_RESET = 8,
+  SEQCAST_UP_TO_DATE = 9,
 } seqcast_kind;
 
 typedef enum seqcast_reason {
@@ -116,11 +119,14 @@ typedef enum seqcast_start_at {
   SEQCAST_START_AT = 2,
   SEQCAST_START_AFTER = 3,
   SEQCAST_START_RESUME = 4,
+  SEQCAST_START_RETAINED = 5,
 } seqcast_start_at;
 
 typedef struct seqcast_bus seqcast_bus;
 
 typedef struct seqcast_inspector seqcast_inspector;
+
+typedef struct seqcast_retained_list seqcast_retained_list;
 
 typedef struct seqcast_seat seqcast_seat;
 
@@ -143,6 +149,8 @@ typedef struct seqcast_bus_options {
   int32_t unlink_on_free;
   int32_t dump;
   int32_t reserved;
+  int64_t retained_keys;
+  uint64_t retained_size;
 } seqcast_bus_options;
 
 typedef struct seqcast_seat_options {
@@ -157,6 +165,8 @@ typedef struct seqcast_seat_options {
   uint64_t timeout_ns;
   int32_t start;
   int32_t silent;
+  int32_t resync;
+  int32_t reserved;
 } seqcast_seat_options;
 
 typedef struct seqcast_bell_options {
@@ -188,6 +198,10 @@ typedef struct seqcast_post_options {
   const char *key;
   size_t key_len;
   uint64_t ttl_ns;
+  const char *retain_key;
+  size_t retain_key_len;
+  int32_t retain;
+  int32_t reserved;
 } seqcast_post_options;
 
 typedef struct seqcast_delivery {
@@ -207,6 +221,10 @@ typedef struct seqcast_delivery {
   int32_t unique;
   int32_t reason;
   struct seqcast_claim claim;
+  const char *retained_key;
+  size_t retained_key_len;
+  int32_t retained;
+  int32_t handed_over;
 } seqcast_delivery;
 
 typedef struct seqcast_topic {
@@ -220,6 +238,22 @@ typedef struct seqcast_text {
   const char *data;
   size_t len;
 } seqcast_text;
+
+typedef struct seqcast_retained {
+  uint64_t id;
+  uint64_t type_tag;
+  uint64_t left_ns;
+  const char *source;
+  size_t source_len;
+  const char *event;
+  size_t event_len;
+  const char *key;
+  size_t key_len;
+  const void *payload;
+  size_t payload_len;
+  uint32_t pid;
+  uint32_t seat;
+} seqcast_retained;
 
 typedef struct seqcast_tail_options {
   size_t size;
@@ -411,6 +445,34 @@ int seqcast_seat_cursor(struct seqcast_seat *seat, uint64_t *id);
 
 int seqcast_seat_position(struct seqcast_seat *seat, char *buffer, size_t capacity);
 
+int seqcast_seat_get(struct seqcast_seat *seat,
+                     const char *source,
+                     size_t source_len,
+                     const char *event,
+                     size_t event_len,
+                     const char *key,
+                     size_t key_len,
+                     const struct seqcast_retained **out);
+
+int seqcast_seat_clear(struct seqcast_seat *seat,
+                       const char *source,
+                       size_t source_len,
+                       const char *event,
+                       size_t event_len,
+                       const char *key,
+                       size_t key_len,
+                       uint64_t *id);
+
+int seqcast_seat_retained(struct seqcast_seat *seat, struct seqcast_retained_list **out);
+
+int seqcast_retained_list_count(const struct seqcast_retained_list *list);
+
+int seqcast_retained_list_at(const struct seqcast_retained_list *list,
+                             size_t index,
+                             const struct seqcast_retained **out);
+
+int seqcast_retained_list_free(struct seqcast_retained_list *list);
+
 int seqcast_bus_stats(const struct seqcast_bus *bus, struct seqcast_stats **out);
 
 int seqcast_stats_free(struct seqcast_stats *stats);
@@ -445,6 +507,9 @@ int seqcast_inspector_is_current(const struct seqcast_inspector *inspector);
 int seqcast_inspector_tail(const struct seqcast_inspector *inspector,
                            const struct seqcast_tail_options *options,
                            struct seqcast_tail **out);
+
+int seqcast_inspector_retained(const struct seqcast_inspector *inspector,
+                               struct seqcast_retained_list **out);
 
 int seqcast_tail_next(struct seqcast_tail *tail, const struct seqcast_seen **out);
 

@@ -5,8 +5,8 @@ use std::ffi::{c_char, c_int, c_void};
 use seqcast::{Claim, Delivery, Event, Undecided};
 
 use seqcast_kind::{
-    SEQCAST_EVENT, SEQCAST_LAGGED, SEQCAST_NOTHING, SEQCAST_OTHER, SEQCAST_RESERVED, SEQCAST_UNDECIDED,
-    SEQCAST_UNREADABLE,
+    SEQCAST_CLEARED, SEQCAST_EVENT, SEQCAST_LAGGED, SEQCAST_NOTHING, SEQCAST_OTHER, SEQCAST_RESERVED, SEQCAST_RESET,
+    SEQCAST_UNDECIDED, SEQCAST_UNREADABLE, SEQCAST_UP_TO_DATE,
 };
 
 /// The kind of a delivery.
@@ -30,6 +30,15 @@ pub enum seqcast_kind {
     SEQCAST_UNREADABLE = 5,
     /// A kind that this interface does not know. No action is needed.
     SEQCAST_OTHER = 6,
+    /// No event is retained under this topic and `retained_key` any more: it was cleared, or its ttl has ended. Only a
+    /// seat that is being brought up to date is told that a ttl has ended. There is no payload.
+    SEQCAST_CLEARED = 7,
+    /// Everything that this seat knows of retained events is void. All retained events follow, and then
+    /// `SEQCAST_UP_TO_DATE`. Live events continue at `id`.
+    SEQCAST_RESET = 8,
+    /// This seat has received every retained event that it lacked, after it joined with `SEQCAST_START_RETAINED`, or
+    /// after it missed events and has `resync`. Live events continue at `id`.
+    SEQCAST_UP_TO_DATE = 9,
 }
 
 /// Why it is unknown if a unique event has run.
@@ -91,6 +100,15 @@ pub struct seqcast_delivery {
     /// The claim of a unique event. `seqcast_seat_release` releases it, so that the next event with the same key can
     /// run before the ttl ends.
     pub claim: seqcast_claim,
+    /// The key of a retained event or, for `SEQCAST_CLEARED`, the key that was cleared. It may be any bytes.
+    pub retained_key: *const c_char,
+    /// Bytes of `retained_key`. 0 if the event is retained by its topic alone.
+    pub retained_key_len: usize,
+    /// 1 if the event was posted with `retain` or, for `SEQCAST_CLEARED`, is no longer retained.
+    pub retained: i32,
+    /// 1 if the event was not delivered when it was posted, but is the last of its key for a seat that has joined or
+    /// missed events.
+    pub handed_over: i32,
 }
 
 impl From<Claim> for seqcast_claim {
@@ -130,6 +148,10 @@ impl seqcast_delivery {
         unique: 0,
         reason: 0,
         claim: seqcast_claim { words: [0; 3] },
+        retained_key: c"".as_ptr(),
+        retained_key_len: 0,
+        retained: 0,
+        handed_over: 0,
     };
 
     /// Stores what was delivered. Returns the result for the caller: 1 if there is something to handle.
@@ -144,6 +166,11 @@ impl seqcast_delivery {
         };
         *self = match *delivery {
             Delivery::Event(ref event) => seqcast_delivery::of_event(event),
+            Delivery::Cleared(ref event) => {
+                seqcast_delivery { kind: SEQCAST_CLEARED as i32, ..seqcast_delivery::of_event(event) }
+            }
+            Delivery::Reset { id, .. } => of(SEQCAST_RESET, id),
+            Delivery::UpToDate { id, .. } => of(SEQCAST_UP_TO_DATE, id),
             Delivery::Lagged { first, missed, .. } => seqcast_delivery { missed, ..of(SEQCAST_LAGGED, first) },
             Delivery::Reserved { id, own, .. } => {
                 *self = seqcast_delivery { own: i32::from(own), ..of(SEQCAST_RESERVED, id) };
@@ -166,6 +193,7 @@ impl seqcast_delivery {
     #[inline]
     pub(crate) fn of_event(event: &Event<'_>) -> seqcast_delivery {
         let claim = event.claim();
+        let key = event.retained_key();
         seqcast_delivery {
             kind: SEQCAST_EVENT as i32,
             own: i32::from(event.is_own()),
@@ -183,6 +211,10 @@ impl seqcast_delivery {
             unique: i32::from(claim.is_some()),
             reason: 0,
             claim: claim.map(seqcast_claim::from).unwrap_or_default(),
+            retained_key: key.map_or(c"".as_ptr(), |key| key.as_ptr().cast()),
+            retained_key_len: key.map_or(0, <[u8]>::len),
+            retained: i32::from(key.is_some()),
+            handed_over: i32::from(event.is_retained()),
         }
     }
 }

@@ -114,7 +114,8 @@ pub enum seqcast_error {
     SEQCAST_E_TYPED_FORMAT = -48,
     /// The claim to renew or complete has ended. The text says which seat and process hold its key now.
     SEQCAST_E_CLAIM_LOST = -49,
-    /// There is no place for the key of a retained event. Not from C.
+    /// There is no place for the key of a retained event. Clear keys that are no longer needed, or raise
+    /// `retained_keys`.
     SEQCAST_E_RETAINED_FULL = -50,
 
     /// An argument that must not be null is null.

@@ -37,11 +37,12 @@ pub(crate) enum Kind {
     Stats = 3,
     Inspector = 4,
     Tail = 5,
+    RetainedList = 6,
 }
 
 impl Kind {
     fn of(bits: u64) -> Option<Kind> {
-        [Kind::Bus, Kind::Seat, Kind::Stats, Kind::Inspector, Kind::Tail]
+        [Kind::Bus, Kind::Seat, Kind::Stats, Kind::Inspector, Kind::Tail, Kind::RetainedList]
             .into_iter()
             .find(|&kind| kind as u64 == bits & ((1 << KIND_BITS) - 1))
     }
@@ -53,6 +54,7 @@ impl Kind {
             Kind::Stats => "stats",
             Kind::Inspector => "inspector",
             Kind::Tail => "tail",
+            Kind::RetainedList => "list of retained events",
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::argument::{copy_text, place, text};
 use crate::failure::{Result, call};
 use crate::handle::{Kind, Table};
 use crate::options::{Options, read, start};
+use crate::seat::retained::{list, seqcast_retained_list};
 use crate::stats::{keep, seqcast_stats};
 
 /// A read-only view of a segment. It takes no seat and does not affect the workers.
@@ -239,6 +240,16 @@ pub unsafe extern "C" fn seqcast_inspector_tail(
         *out = TAILS.insert(Watched { tail, event: None, seen })?;
         Ok(0)
     })
+}
+
+/// Lists the retained events of the segment, as `seqcast_seat_retained` does. Returns 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn seqcast_inspector_retained(
+    inspector: *const seqcast_inspector,
+    out: *mut *mut seqcast_retained_list,
+) -> c_int {
+    // SAFETY: as the caller promises.
+    call(|| unsafe { list(out, || INSPECTORS.share(inspector, |inspector| Ok(inspector.retained()?))) })
 }
 
 /// Takes the next step. Never waits. Returns 1 if there is something new. Returns 0 if there is nothing new or the next

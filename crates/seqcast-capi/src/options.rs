@@ -50,6 +50,12 @@ pub struct seqcast_bus_options {
     pub dump: i32,
     /// Must be 0.
     pub reserved: i32,
+    /// How many keys can have a retained event at the same time: at most 262,144. 0 means 64. -1 means none: no event
+    /// can be retained.
+    pub retained_keys: i64,
+    /// Bytes of the largest retained event, with its names, its key and 48 bytes more: from 64 to 1,048,576. 0 means
+    /// the block size.
+    pub retained_size: u64,
 }
 
 /// Where a seat or a tail begins to read.
@@ -65,6 +71,9 @@ pub enum seqcast_start_at {
     SEQCAST_START_AFTER = 3,
     /// At the position `start_position`, which `seqcast_seat_position` copied.
     SEQCAST_START_RESUME = 4,
+    /// As `SEQCAST_START_NOW`, but the seat first gets the last retained event of every key, in the order of their ids,
+    /// and then a delivery of the kind `SEQCAST_UP_TO_DATE`. A tail gets none of these.
+    SEQCAST_START_RETAINED = 5,
 }
 
 /// Options of a seat. Set all bytes to zero, then set `size` and the options that you need.
@@ -92,6 +101,12 @@ pub struct seqcast_seat_options {
     pub start: i32,
     /// If not 0, the events `seqcast/started` and `seqcast/stopping` are not posted.
     pub silent: i32,
+    /// If not 0, the seat is brought up to date after it has missed events: after `SEQCAST_LAGGED` it gets the last
+    /// retained event of every key of which it has missed that, and what was cleared, and then `SEQCAST_UP_TO_DATE`. If
+    /// it is no longer known what was cleared, `SEQCAST_RESET` comes first, and then the last event of every key.
+    pub resync: i32,
+    /// Must be 0.
+    pub reserved: i32,
 }
 
 /// Options of a post. Set all bytes to zero, then set `size` and the options that you need.
@@ -107,8 +122,19 @@ pub struct seqcast_post_options {
     /// Bytes of `key`.
     pub key_len: usize,
     /// How long the key is held, in nanoseconds, from when the first worker reaches the event. 0 means the seat's
-    /// timeout.
+    /// timeout. For a retained event, how long it is retained. 0 means without an end.
     pub ttl_ns: u64,
+    /// The key of a retained event, of at most 255 bytes: one event is retained for each topic and key. Null means
+    /// none.
+    pub retain_key: *const c_char,
+    /// Bytes of `retain_key`.
+    pub retain_key_len: usize,
+    /// If not 0, the event is retained: it is kept as the last one of its topic and `retain_key`, until a later one
+    /// takes its place, `seqcast_seat_clear` clears it, or its ttl ends. It cannot be unique. It cannot be committed
+    /// at a reserved id.
+    pub retain: i32,
+    /// Must be 0.
+    pub reserved: i32,
 }
 
 /// A struct of plain fields that begins with its size.
@@ -209,6 +235,10 @@ impl seqcast_bus_options {
         options = set(options, given(self.claims), SegmentOptions::claims);
         options = set(options, given(self.seats), SegmentOptions::seats);
         options = set(options, given(self.mode), SegmentOptions::mode);
+        // Negative means none.
+        let keys = given(self.retained_keys).map(|keys| u64::try_from(keys).unwrap_or(0));
+        options = set(options, keys, SegmentOptions::retained);
+        options = set(options, given(self.retained_size), SegmentOptions::retained_size);
         options = set(options, duration(self.creation_timeout_ns), SegmentOptions::creation_timeout);
         set(options, given(self.set_owner), |options, _| options.owner(self.owner_uid, self.owner_gid))
     }
@@ -224,7 +254,8 @@ impl seqcast_seat_options {
         // SAFETY: as the caller promises.
         let position = unsafe { text(self.start_position, self.start_position_len, "start_position") }?;
         let start = start(self.start, self.start_id, position)?;
-        let mut options = WorkerOptions::new().label(label).start(start).announce(self.silent == 0);
+        let mut options =
+            WorkerOptions::new().label(label).start(start).announce(self.silent == 0).resync(self.resync != 0);
         options = set(options, duration(self.wait_interval_ns), WorkerOptions::wait_interval);
         options = set(options, duration(self.wait_max_ns), WorkerOptions::wait_max);
         Ok(set(options, duration(self.timeout_ns), WorkerOptions::timeout))
@@ -238,8 +269,9 @@ pub(crate) fn start(start: i32, id: u64, position: &str) -> Result<Start> {
         2 => Start::At(id),
         3 => Start::After(id),
         4 => Start::Resume(position.parse()?),
+        5 => Start::Retained,
         other => {
-            let (value, rule) = (other.to_string(), "it must be a seqcast_start_at, 0 to 4".to_owned());
+            let (value, rule) = (other.to_string(), "it must be a seqcast_start_at, 0 to 5".to_owned());
             return Err(Error::from(Cause::Option { option: "start", value, rule }).into());
         }
     })
@@ -257,7 +289,17 @@ mod tests {
     }
 
     fn post_options(size: usize) -> seqcast_post_options {
-        seqcast_post_options { size, type_tag: 7, key: std::ptr::null(), key_len: 0, ttl_ns: 9 }
+        seqcast_post_options {
+            size,
+            type_tag: 7,
+            key: std::ptr::null(),
+            key_len: 0,
+            ttl_ns: 9,
+            retain_key: std::ptr::null(),
+            retain_key_len: 0,
+            retain: 1,
+            reserved: 0,
+        }
     }
 
     fn read_ok<T: Options>(options: &T) -> Option<T> {
@@ -269,8 +311,10 @@ mod tests {
     fn an_older_struct_leaves_what_it_does_not_have_at_its_default() {
         let old = read_ok(&post_options(16)).unwrap();
         assert_eq!((old.type_tag, old.ttl_ns), (7, 0));
+        let without_retain = read_ok(&post_options(40)).unwrap();
+        assert_eq!((without_retain.ttl_ns, without_retain.retain), (9, 0));
         let new = read_ok(&post_options(size_of::<seqcast_post_options>())).unwrap();
-        assert_eq!((new.type_tag, new.ttl_ns), (7, 9));
+        assert_eq!((new.type_tag, new.ttl_ns, new.retain), (7, 9, 1));
         // SAFETY: null.
         assert!(unsafe { read::<seqcast_post_options>(std::ptr::null()) }.unwrap().is_none());
     }

@@ -5,6 +5,7 @@ pub mod claim;
 pub mod forward;
 pub mod post;
 pub mod read;
+pub mod retained;
 
 use std::collections::VecDeque;
 use std::ffi::c_int;
@@ -13,6 +14,7 @@ use std::ptr::{self, NonNull};
 use seqcast::{Bus, Cause, Delivery, Error, Event, Publisher, PullBell, Subscriber, WorkerOptions};
 
 use self::forward::Forwarder;
+use self::retained::Shown;
 use crate::argument::place;
 use crate::bus::{BUSES, seqcast_bus};
 use crate::delivery::seqcast_delivery;
@@ -34,6 +36,8 @@ pub(crate) struct Seat {
     bell: Option<PullBell>,
     /// In its own allocation: the caller reads it while the seat posts.
     delivery: NonNull<seqcast_delivery>,
+    /// What was looked up last.
+    found: Option<Shown>,
 }
 
 // SAFETY: this seat owns the delivery. The memory that it points to belongs to the role, which moves with it.
@@ -58,6 +62,7 @@ struct Kept {
     source: Box<str>,
     event: Box<str>,
     payload: Box<[u8]>,
+    retained_key: Box<[u8]>,
 }
 
 impl Kept {
@@ -67,6 +72,7 @@ impl Kept {
             source: event.source().into(),
             event: event.event().into(),
             payload: event.bytes().into(),
+            retained_key: event.retained_key().unwrap_or_default().into(),
         }
     }
 
@@ -75,6 +81,7 @@ impl Kept {
             source: self.source.as_ptr().cast(),
             event: self.event.as_ptr().cast(),
             payload: self.payload.as_ptr().cast(),
+            retained_key: self.retained_key.as_ptr().cast(),
             ..self.delivery
         }
     }
@@ -100,6 +107,7 @@ impl Seat {
             forwarder: None,
             bell: None,
             delivery: NonNull::from(Box::leak(Box::new(seqcast_delivery::NOTHING))),
+            found: None,
         }
     }
 

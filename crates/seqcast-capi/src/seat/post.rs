@@ -7,7 +7,7 @@ use seqcast::{Cause, Error, Publisher, Reservation, Tagged, Topic, Unique};
 
 use super::{SEATS, seqcast_seat};
 use crate::argument::{bytes, place, topic};
-use crate::failure::{Result, call};
+use crate::failure::{Failure, Result, call};
 use crate::options::{read, seqcast_post_options};
 
 /// An event with the caller's arguments.
@@ -15,6 +15,8 @@ struct Posted<'a> {
     topic: Topic<'a>,
     payload: Tagged<'a>,
     unique: Option<Unique<'a>>,
+    /// The key of a retained event, empty if it has none.
+    retain: Option<&'a [u8]>,
     ttl: Option<Duration>,
 }
 
@@ -25,28 +27,47 @@ impl<'a> Posted<'a> {
     // Always inlined, as the functions for arguments.
     #[inline(always)]
     unsafe fn new(topic: Topic<'a>, payload: &'a [u8], options: *const seqcast_post_options) -> Result<Posted<'a>> {
-        let plain = Posted { topic, payload: Tagged { type_tag: 0, bytes: payload }, unique: None, ttl: None };
+        let payload = Tagged { type_tag: 0, bytes: payload };
+        let plain = Posted { topic, payload, unique: None, retain: None, ttl: None };
         // SAFETY: as the caller promises.
         let Some(options) = unsafe { read(options) }? else { return Ok(plain) };
         // SAFETY: as the caller promises.
-        let key = unsafe { bytes(options.key.cast(), options.key_len, "key") }?;
+        let (key, retain_key) = unsafe {
+            (
+                bytes(options.key.cast(), options.key_len, "key")?,
+                bytes(options.retain_key.cast(), options.retain_key_len, "retain_key")?,
+            )
+        };
+        if options.retain == 0 && !retain_key.is_empty() {
+            return Err(retain_key_alone(retain_key.len()));
+        }
         Ok(Posted {
-            payload: Tagged { type_tag: options.type_tag, bytes: payload },
+            payload: Tagged { type_tag: options.type_tag, ..plain.payload },
             unique: (!options.key.is_null()).then(|| Unique::key(key)),
+            retain: (options.retain != 0).then_some(retain_key),
             ttl: (options.ttl_ns > 0).then(|| Duration::from_nanos(options.ttl_ns)),
             ..plain
         })
     }
 }
 
+#[cold]
+fn retain_key_alone(len: usize) -> Failure {
+    let (value, rule) = (format!("{len} bytes"), "only a retained event has this key: set retain".to_owned());
+    Error::from(Cause::Option { option: "retain_key", value, rule }).into()
+}
+
 /// Sends `$posted` with the builder that `$sender.event` returns. A macro, because the two builders have different
 /// types.
 macro_rules! send {
     ($posted:expr, $sender:expr) => {{
-        let Posted { topic, payload, unique, ttl } = $posted;
+        let Posted { topic, payload, unique, retain, ttl } = $posted;
         let mut event = $sender.event(topic);
         if let Some(unique) = unique {
             event = event.unique(unique);
+        }
+        if let Some(key) = retain {
+            event = event.retain_key(key);
         }
         if let Some(ttl) = ttl {
             event = event.ttl(ttl);
@@ -57,6 +78,9 @@ macro_rules! send {
 
 /// Posts an event to all seats. `options` may be null. `payload` may be null if `payload_len` is 0. If `id` is not
 /// null, the event's id is stored there. Returns 0. After an error, no seat sees the event.
+///
+/// For a retained event, `SEQCAST_E_RETAINED_FULL` means that its key has no place, and `SEQCAST_E_OPTION` that the
+/// segment retains no events.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_seat_post(
     seat: *mut seqcast_seat,

@@ -57,9 +57,9 @@ pub unsafe extern "C" fn seqcast_seat_next(
     })
 }
 
-/// As `seqcast_seat_next` with the timeout 0, but takes only deliveries with an id less than `end`. If `end` is the
-/// next id of the bus before a loop, the loop ends however fast other workers post, and does not deliver what its own
-/// handlers post.
+/// As `seqcast_seat_next` with the timeout 0, but takes only deliveries with an id less than `end`, and those that
+/// bring the seat up to date. If `end` is the next id of the bus before a loop, the loop ends however fast other
+/// workers post, and does not deliver what its own handlers post.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_seat_next_before(
     seat: *mut seqcast_seat,
@@ -70,7 +70,8 @@ pub unsafe extern "C" fn seqcast_seat_next_before(
         // SAFETY: as the caller promises.
         let out = unsafe { place(out, "out") }?;
         let (outcome, delivery) = SEATS.with(seat, |seat| {
-            seat.deliver(|subscriber| if subscriber.cursor() < end { subscriber.try_next() } else { Ok(None) })
+            // Not the cursor: a seat that is being brought up to date gets events below it.
+            seat.deliver(|subscriber| if subscriber.position().next() < end { subscriber.try_next() } else { Ok(None) })
         })?;
         *out = delivery;
         Ok(outcome)

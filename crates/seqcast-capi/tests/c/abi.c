@@ -23,7 +23,9 @@ AT(seqcast_bus_options, strict, 64);
 AT(seqcast_bus_options, unlink_on_free, 68);
 AT(seqcast_bus_options, dump, 72);
 AT(seqcast_bus_options, reserved, 76);
-SIZE(seqcast_bus_options, 80);
+AT(seqcast_bus_options, retained_keys, 80);
+AT(seqcast_bus_options, retained_size, 88);
+SIZE(seqcast_bus_options, 96);
 
 AT(seqcast_seat_options, size, 0);
 AT(seqcast_seat_options, label, 8);
@@ -36,7 +38,9 @@ AT(seqcast_seat_options, wait_max_ns, 56);
 AT(seqcast_seat_options, timeout_ns, 64);
 AT(seqcast_seat_options, start, 72);
 AT(seqcast_seat_options, silent, 76);
-SIZE(seqcast_seat_options, 80);
+AT(seqcast_seat_options, resync, 80);
+AT(seqcast_seat_options, reserved, 84);
+SIZE(seqcast_seat_options, 88);
 
 AT(seqcast_bell_options, size, 0);
 AT(seqcast_bell_options, interval_ns, 8);
@@ -63,7 +67,11 @@ AT(seqcast_post_options, type_tag, 8);
 AT(seqcast_post_options, key, 16);
 AT(seqcast_post_options, key_len, 24);
 AT(seqcast_post_options, ttl_ns, 32);
-SIZE(seqcast_post_options, 40);
+AT(seqcast_post_options, retain_key, 40);
+AT(seqcast_post_options, retain_key_len, 48);
+AT(seqcast_post_options, retain, 56);
+AT(seqcast_post_options, reserved, 60);
+SIZE(seqcast_post_options, 64);
 
 AT(seqcast_delivery, kind, 0);
 AT(seqcast_delivery, own, 4);
@@ -81,7 +89,26 @@ AT(seqcast_delivery, payload_len, 80);
 AT(seqcast_delivery, unique, 88);
 AT(seqcast_delivery, reason, 92);
 AT(seqcast_delivery, claim, 96);
-SIZE(seqcast_delivery, 120);
+AT(seqcast_delivery, retained_key, 120);
+AT(seqcast_delivery, retained_key_len, 128);
+AT(seqcast_delivery, retained, 136);
+AT(seqcast_delivery, handed_over, 140);
+SIZE(seqcast_delivery, 144);
+
+AT(seqcast_retained, id, 0);
+AT(seqcast_retained, type_tag, 8);
+AT(seqcast_retained, left_ns, 16);
+AT(seqcast_retained, source, 24);
+AT(seqcast_retained, source_len, 32);
+AT(seqcast_retained, event, 40);
+AT(seqcast_retained, event_len, 48);
+AT(seqcast_retained, key, 56);
+AT(seqcast_retained, key_len, 64);
+AT(seqcast_retained, payload, 72);
+AT(seqcast_retained, payload_len, 80);
+AT(seqcast_retained, pid, 88);
+AT(seqcast_retained, seat, 92);
+SIZE(seqcast_retained, 96);
 
 AT(seqcast_topic, source, 0);
 AT(seqcast_topic, source_len, 8);
@@ -201,6 +228,9 @@ IS(SEQCAST_RESERVED, 3);
 IS(SEQCAST_UNDECIDED, 4);
 IS(SEQCAST_UNREADABLE, 5);
 IS(SEQCAST_OTHER, 6);
+IS(SEQCAST_CLEARED, 7);
+IS(SEQCAST_RESET, 8);
+IS(SEQCAST_UP_TO_DATE, 9);
 
 IS(SEQCAST_REASON_OTHER, 0);
 IS(SEQCAST_REASON_CLAIMS_FULL, 1);
@@ -220,6 +250,7 @@ IS(SEQCAST_START_OLDEST, 1);
 IS(SEQCAST_START_AT, 2);
 IS(SEQCAST_START_AFTER, 3);
 IS(SEQCAST_START_RESUME, 4);
+IS(SEQCAST_START_RETAINED, 5);
 
 int main(void) {
     CHECK_IS(seqcast_abi(), 0);

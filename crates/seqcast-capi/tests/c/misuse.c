@@ -48,6 +48,12 @@ static void seat_calls_give(seqcast_seat *seat, int error) {
     CHECK_IS(seqcast_seat_cursor(seat, &number), error);
     CHECK_IS(seqcast_seat_position(seat, text, sizeof text), error);
     CHECK_IS(seqcast_seat_post(seat, "s", 1, "e", 1, "p", 1, NULL, NULL), error);
+    const seqcast_retained *found = NULL;
+    seqcast_retained_list *list;
+    CHECK_IS(seqcast_seat_get(seat, "s", 1, "e", 1, NULL, 0, &found), error);
+    CHECK_IS(seqcast_seat_retained(seat, &list), error);
+    CHECK_IS(seqcast_seat_clear(seat, "s", 1, "e", 1, NULL, 0, NULL), error);
+    CHECK(found == NULL && list == NULL);
     CHECK_IS(seqcast_seat_claim(seat, "k", 1, HOUR, &claim, NULL, NULL), error);
     CHECK_IS(seqcast_seat_claim_for_life(seat, "k", 1, HOUR, &claim, NULL, NULL), error);
     CHECK_IS(seqcast_seat_renew(seat, &claim, HOUR), error);
@@ -76,12 +82,21 @@ static void stats_calls_give(const seqcast_stats *stats, int error) {
     CHECK_IS(seqcast_stats_at(stats, 0, 0, &name, &number), error);
 }
 
+static void list_calls_give(const seqcast_retained_list *list, int error) {
+    const seqcast_retained *found = NULL;
+    CHECK_IS(seqcast_retained_list_count(list), error);
+    CHECK_IS(seqcast_retained_list_at(list, 0, &found), error);
+    CHECK(found == NULL);
+}
+
 static void inspector_calls_give(const seqcast_inspector *inspector, int error) {
     seqcast_stats *stats;
     seqcast_tail *tail;
     CHECK_IS(seqcast_inspector_stats(inspector, &stats), error);
     CHECK_IS(seqcast_inspector_is_current(inspector), error);
     CHECK_IS(seqcast_inspector_tail(inspector, NULL, &tail), error);
+    seqcast_retained_list *list;
+    CHECK_IS(seqcast_inspector_retained(inspector, &list), error);
 }
 
 static void tail_calls_give(seqcast_tail *tail, int error) {
@@ -93,11 +108,13 @@ static void a_null_handle_is_an_error_and_freeing_it_is_none(void) {
     bus_calls_give(NULL, SEQCAST_E_NULL);
     seat_calls_give(NULL, SEQCAST_E_NULL);
     stats_calls_give(NULL, SEQCAST_E_NULL);
+    list_calls_give(NULL, SEQCAST_E_NULL);
     inspector_calls_give(NULL, SEQCAST_E_NULL);
     tail_calls_give(NULL, SEQCAST_E_NULL);
     CHECK_IS(seqcast_bus_free(NULL), 0);
     CHECK_IS(seqcast_seat_free(NULL), 0);
     CHECK_IS(seqcast_stats_free(NULL), 0);
+    CHECK_IS(seqcast_retained_list_free(NULL), 0);
     CHECK_IS(seqcast_inspector_free(NULL), 0);
     CHECK_IS(seqcast_tail_free(NULL), 0);
 }
@@ -141,6 +158,20 @@ static void a_null_argument_is_an_error(const char *name) {
     CHECK_MESSAGE("event is null");
     CHECK_NULL(seqcast_seat_post(seat, "s", 1, "e", 1, NULL, 1, NULL, NULL));
     CHECK_MESSAGE("payload is null");
+    const seqcast_retained *found;
+    CHECK_NULL(seqcast_seat_get(seat, "s", 1, "e", 1, NULL, 0, NULL));
+    CHECK_NULL(seqcast_seat_get(seat, NULL, 1, "e", 1, NULL, 0, &found));
+    CHECK_NULL(seqcast_seat_get(seat, "s", 1, NULL, 1, NULL, 0, &found));
+    CHECK_NULL(seqcast_seat_get(seat, "s", 1, "e", 1, NULL, 1, &found));
+    CHECK_MESSAGE("key is null");
+    CHECK_NULL(seqcast_seat_clear(seat, NULL, 1, "e", 1, NULL, 0, NULL));
+    CHECK_NULL(seqcast_seat_clear(seat, "s", 1, NULL, 1, NULL, 0, NULL));
+    CHECK_NULL(seqcast_seat_clear(seat, "s", 1, "e", 1, NULL, 1, NULL));
+    CHECK_NULL(seqcast_seat_retained(seat, NULL));
+    seqcast_retained_list *list;
+    CHECK_IS(seqcast_seat_retained(seat, &list), 0);
+    CHECK_NULL(seqcast_retained_list_at(list, 0, NULL));
+    CHECK_IS(seqcast_retained_list_free(list), 0);
     CHECK_NULL(seqcast_seat_claim(seat, "k", 1, HOUR, NULL, NULL, NULL));
     CHECK_NULL(seqcast_seat_claim(seat, NULL, 1, HOUR, &claim, NULL, NULL));
     CHECK_NULL(seqcast_seat_claim_for_life(seat, "k", 1, HOUR, NULL, NULL, NULL));
@@ -190,6 +221,11 @@ static void a_freed_handle_is_an_error_also_if_there_is_a_new_one(const char *na
     CHECK_IS(seqcast_stats_free(stats), 0);
     stats_calls_give(stats, SEQCAST_E_HANDLE);
 
+    seqcast_retained_list *list;
+    CHECK_IS(seqcast_seat_retained(seat, &list), 0);
+    CHECK_IS(seqcast_retained_list_free(list), 0);
+    list_calls_give(list, SEQCAST_E_HANDLE);
+
     seqcast_bus_options options = {0};
     options.size = sizeof options;
     options.unlink_on_free = 1;
@@ -198,6 +234,7 @@ static void a_freed_handle_is_an_error_also_if_there_is_a_new_one(const char *na
     seqcast_tail *tail;
     CHECK_IS(seqcast_bus_create(TEXT(name), &options, &named), 0);
     CHECK_IS(seqcast_inspector_open(TEXT(name), &inspector), 0);
+    CHECK_NULL(seqcast_inspector_retained(inspector, NULL));
     CHECK_IS(seqcast_inspector_tail(inspector, NULL, &tail), 0);
     CHECK_IS(seqcast_inspector_free(inspector), 0);
     inspector_calls_give(inspector, SEQCAST_E_HANDLE);
