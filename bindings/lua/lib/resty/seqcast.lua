@@ -54,7 +54,8 @@ end
 --- Creates a segment and opens it. A name has 1 to 200 of the characters `A-Z a-z 0-9 . _ -`.
 --
 -- Options: `capacity`, `block_size`, `claims`, `seats`, `mode`, `owner = { uid =, gid = }`, `creation_timeout` in
--- seconds, `strict`, `unlink_on_free`, `dump`.
+-- seconds, `strict`, `unlink_on_free`, `dump`, `retained` (the number of keys that can have a retained event, 64 by
+-- default, 0 for none), `retained_size` (bytes of the largest retained event).
 _M.create = opener("create", C.seqcast_bus_create)
 
 --- Opens the segment with this name.

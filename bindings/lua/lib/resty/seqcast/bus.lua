@@ -117,8 +117,11 @@ end
 
 --- Takes a seat that reads and posts.
 --
--- Options: `label`, `start` ("now", "oldest", `{ at = id }`, `{ after = id }`, `{ resume = position }`),
--- `wait_interval`, `wait_max` and `timeout` in seconds, `silent`.
+-- Options: `label`, `start` ("now", "oldest", "retained", `{ at = id }`, `{ after = id }`,
+-- `{ resume = position }`), `wait_interval`, `wait_max` and `timeout` in seconds, `silent`, `resync`.
+--
+-- With the start "retained", `next` first returns the last retained event of every key, and then a delivery of the kind
+-- "up_to_date". With `resync`, it does so after the seat has missed events, for the keys of which it has missed some.
 Bus.subscribe = joiner("subscribe", C.seqcast_bus_subscribe)
 
 --- Takes a seat that only posts and claims.

@@ -4,6 +4,7 @@ local ffi = require "ffi"
 local figures = require "resty.seqcast.figures"
 local library = require "resty.seqcast.library"
 local options = require "resty.seqcast.options"
+local retained = require "resty.seqcast.retained"
 
 local tonumber = tonumber
 local ffi_new = ffi.new
@@ -44,6 +45,11 @@ end
 --- Returns true if the name still leads to this segment.
 function Inspector:is_current()
   return truth(C.seqcast_inspector_is_current(handle_of(self, Inspector, "is_current")))
+end
+
+--- Returns an array of all retained events, like `seat:retained()`.
+function Inspector:retained()
+  return retained.list(C.seqcast_inspector_retained, handle_of(self, Inspector, "retained"))
 end
 
 --- Returns a reader of all events that takes no seat. Options: `start`, `patience` in seconds, `payloads`.

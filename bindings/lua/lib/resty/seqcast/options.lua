@@ -26,13 +26,39 @@ local function nanoseconds(seconds, least)
   return ns < least and least or floor(ns)
 end
 
+local named_starts = {
+  now = C.SEQCAST_START_NOW,
+  oldest = C.SEQCAST_START_OLDEST,
+  retained = C.SEQCAST_START_RETAINED,
+}
+
+local function is_count(value)
+  return type(value) == "number" and value >= 0 and value == floor(value) and value <= 2^53
+end
+
 -- Each checks an option's value and stores it in the struct, or returns the rule that the value breaks.
 local converters = {
   count = function(struct, field, value)
-    if type(value) ~= "number" or value < 0 or value ~= floor(value) or value > 2^53 then
+    if not is_count(value) then
       return "must be a whole number"
     end
     struct[field] = value
+  end,
+  keys = function(struct, _, value)
+    if not is_count(value) then
+      return "must be a whole number"
+    end
+    -- In the struct, 0 means the default.
+    struct.retained_keys = value == 0 and -1 or value
+  end,
+  retain = function(struct, _, value)
+    if type(value) ~= "boolean" and type(value) ~= "string" then
+      return "must be a boolean or a key, which is a string"
+    end
+    struct.retain = value and 1 or 0
+    if type(value) == "string" then
+      struct.retain_key, struct.retain_key_len = value, #value
+    end
   end,
   seconds = function(struct, field, value)
     if type(value) ~= "number" or not (value >= 0) then
@@ -67,11 +93,11 @@ local converters = {
     struct.set_owner, struct.owner_uid, struct.owner_gid = 1, uid, gid
   end,
   start = function(struct, _, value)
-    if value == "now" or value == "oldest" then
-      struct.start = value == "now" and C.SEQCAST_START_NOW or C.SEQCAST_START_OLDEST
+    if named_starts[value] then
+      struct.start = named_starts[value]
       return
     end
-    local rule = 'must be "now", "oldest", { at = id }, { after = id } or { resume = position }'
+    local rule = 'must be "now", "oldest", "retained", { at = id }, { after = id } or { resume = position }'
     if type(value) ~= "table" then
       return rule
     end
@@ -93,12 +119,13 @@ local known_options = {
   seqcast_bus_options = {
     capacity = "count", block_size = "count", claims = "count", seats = "count", creation_timeout = "seconds",
     mode = "count", owner = "owner", strict = "flag", unlink_on_free = "flag", dump = "flag",
+    retained = "keys", retained_size = "count",
   },
   seqcast_seat_options = {
     label = "text", start = "start", wait_interval = "seconds", wait_max = "seconds", timeout = "seconds",
-    silent = "flag",
+    silent = "flag", resync = "flag",
   },
-  seqcast_post_options = { type_tag = "tag", key = "text", ttl = "seconds" },
+  seqcast_post_options = { type_tag = "tag", key = "text", ttl = "seconds", retain = "retain" },
   seqcast_tail_options = { start = "start", patience = "seconds", payloads = "flag" },
 }
 

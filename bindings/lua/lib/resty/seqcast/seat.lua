@@ -3,6 +3,7 @@
 local ffi = require "ffi"
 local library = require "resty.seqcast.library"
 local options = require "resty.seqcast.options"
+local retained = require "resty.seqcast.retained"
 
 local error = error
 local floor = math.floor
@@ -36,6 +37,7 @@ local function new(handle)
   local seat = object(Seat, handle, seat_free)
   seat.out = ffi_new("const seqcast_delivery *[1]")
   seat.id = ffi_new("uint64_t[1]")
+  seat.found = ffi_new("const seqcast_retained *[1]")
   return seat
 end
 
@@ -62,7 +64,10 @@ end
 
 --- Posts an event to all seats. Returns its id.
 --
--- Options: `key`, which makes the event unique for `ttl` seconds; `type_tag`.
+-- Options: `key`, which makes the event unique for `ttl` seconds; `type_tag`; `retain`, which is true or a key.
+--
+-- With `retain` the event is kept as the last one of its topic and key, until a later one takes its place, it is
+-- cleared, or `ttl` seconds have passed. If the key has no place, the code of the error is `"retained_full"`.
 function Seat:post(source, event, payload, given)
   local handle = handle_of(self, Seat, "post")
   typed(source, "string", 1, "post")
@@ -78,6 +83,52 @@ function Seat:post(source, event, payload, given)
     return failure(result)
   end
   return tonumber(id[0])
+end
+
+--- Looks up the retained event of a topic and a key or, without a key, the one that is retained by its topic alone.
+-- Returns a table with `id`, `source`, `event`, `key`, `payload`, `pid`, `seat`, `type_tag`, and `left`, in seconds, if
+-- it has a ttl. Returns nil if no event is retained there.
+function Seat:get(source, event, key)
+  local handle = handle_of(self, Seat, "get")
+  typed(source, "string", 1, "get")
+  typed(event, "string", 2, "get")
+  if key == nil then
+    key = ""
+  end
+  typed(key, "string", 3, "get")
+  local found = self.found
+  local result = C.seqcast_seat_get(handle, source, #source, event, #event, key, #key, found)
+  if result < 0 then
+    return failure(result)
+  end
+  if result == 0 then
+    return nil
+  end
+  return retained.event_of(found[0])
+end
+
+--- Clears the retained event of a topic and a key. All seats get a delivery of the kind `"cleared"`. Returns its id, or
+-- false if no event is retained there; then nothing is posted.
+function Seat:clear(source, event, key)
+  local handle = handle_of(self, Seat, "clear")
+  typed(source, "string", 1, "clear")
+  typed(event, "string", 2, "clear")
+  if key == nil then
+    key = ""
+  end
+  typed(key, "string", 3, "clear")
+  local id = self.id
+  local result = C.seqcast_seat_clear(handle, source, #source, event, #event, key, #key, id)
+  if result < 0 then
+    return failure(result)
+  end
+  return result == 1 and tonumber(id[0])
+end
+
+--- Returns an array of the retained events of every topic and key, in the order of their ids. They are tables as those
+-- of `get`.
+function Seat:retained()
+  return retained.list(C.seqcast_seat_retained, handle_of(self, Seat, "retained"))
 end
 
 --- Takes the next event id now, for an event whose payload comes later. Readers that reach the id wait, at most for
@@ -125,9 +176,13 @@ local kinds = {
   [tonumber(C.SEQCAST_RESERVED)] = "reserved",
   [tonumber(C.SEQCAST_UNDECIDED)] = "undecided",
   [tonumber(C.SEQCAST_UNREADABLE)] = "unreadable",
+  [tonumber(C.SEQCAST_CLEARED)] = "cleared",
+  [tonumber(C.SEQCAST_RESET)] = "reset",
+  [tonumber(C.SEQCAST_UP_TO_DATE)] = "up_to_date",
 }
 local NOTHING = tonumber(C.SEQCAST_NOTHING)
 local EVENT = tonumber(C.SEQCAST_EVENT)
+local CLEARED = tonumber(C.SEQCAST_CLEARED)
 
 local reasons = {
   [tonumber(C.SEQCAST_REASON_CLAIMS_FULL)] = "claims_full",
@@ -137,7 +192,7 @@ local reasons = {
 --- Returns a delivery as a table.
 local function delivery_of(it)
   local id = tonumber(it.id)
-  if it.kind ~= EVENT then
+  if it.kind ~= EVENT and it.kind ~= CLEARED then
     return {
       kind = kinds[it.kind] or "other",
       id = id,
@@ -147,11 +202,13 @@ local function delivery_of(it)
     }
   end
   return {
-    kind = "event",
+    kind = kinds[it.kind],
     id = id,
     source = ffi_string(it.source, it.source_len),
     event = ffi_string(it.event, it.event_len),
-    payload = ffi_string(it.payload, it.payload_len),
+    payload = it.kind == EVENT and ffi_string(it.payload, it.payload_len) or nil,
+    retained_key = it.retained == 1 and ffi_string(it.retained_key, it.retained_key_len) or nil,
+    handed_over = it.handed_over == 1 or nil,
     pid = it.pid,
     seat = it.seat,
     own = it.own == 1,
@@ -163,9 +220,15 @@ end
 --- Returns the next delivery: a table with a `kind`, or nil if there is nothing new.
 --
 -- `"event"`: `id`, `source`, `event`, `payload`, `pid`, `seat`, `own`, `type_tag`, and `claim` if it is unique and this
--- seat has won it. `"lagged"`: `id` and `missed`. `"reserved"`: the payload of `id` is not there yet; call `next` again
--- later. `"undecided"`: a unique event that must not run, with the `reason`. `"unreadable"`: there is no valid event at
--- `id`.
+-- seat has won it. A retained event has a `retained_key`, and `handed_over`, which is true if it was not delivered when
+-- it was posted, but is the last of its key for a seat that has joined or missed events.
+--
+-- `"lagged"`: `id` and `missed`. `"reserved"`: the payload of `id` is not there yet; call `next` again later.
+-- `"undecided"`: a unique event that must not run, with the `reason`. `"unreadable"`: there is no valid event at `id`.
+--
+-- `"cleared"`: no event is retained any more under `source`, `event` and `retained_key`. `"reset"`: everything that
+-- this seat knows of retained events is void, and all of them follow. `"up_to_date"`: this seat has received every
+-- retained event that it lacked.
 --
 -- With a timeout in seconds it waits, and blocks the whole process meanwhile. Do not pass one in nginx.
 function Seat:next(timeout)
