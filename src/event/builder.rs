@@ -85,7 +85,7 @@ impl<'a, S: Sender> EventBuilder<'a, S> {
     ///
     /// [`Worker::get`](crate::Worker::get) looks it up. A worker that joins with
     /// [`Start::Retained`](crate::Start::Retained) gets it, and so does one that has missed it and has
-    /// [`resync`](crate::WorkerOptions::resync) on. It is kept whoever is killed or stopped when: once the post has
+    /// [`resync`](crate::WorkerOptions::resync) on. No kill or stop loses it: once the post has
     /// returned, or any worker has got the event, every later look finds it or a later one of its key.
     ///
     /// The segment has room for as many keys as [`SegmentOptions::retained`](crate::SegmentOptions::retained) says, and
@@ -159,7 +159,7 @@ impl<'a, S: Sender> EventBuilder<'a, S> {
     pub fn post(self, payload: impl Payload) -> Result<u64> {
         let special = match (self.unique, self.retain, self.ttl) {
             (Some(_), Some(_), _) => {
-                let rule = "a unique event is run once, and cannot be retained for those who join later: leave out one";
+                let rule = "a unique event is run once, and cannot be retained for workers that join later: leave out one of the two";
                 return Err(Error::option("retain", "set with unique", rule));
             }
             (None, None, Some(ttl)) => {

@@ -19,7 +19,7 @@ use crate::identity::BusId;
 use crate::os::clock::HostClock;
 use crate::seat::holding::held;
 use crate::seat::options::Start;
-use crate::seat::retained::{Lookup, Retained};
+use crate::seat::retained::{Retained, TableLookup};
 use crate::seat::stats::{Sizes, Stats};
 use crate::segment::options::SegmentOptions;
 use crate::segment::unique_hash::Domain;
@@ -165,7 +165,7 @@ impl Inspector {
     /// [`ErrorKind::Option`] if the segment retains nothing; [`ErrorKind::Corrupt`].
     pub fn retained(&self) -> Result<Vec<Retained>> {
         let (table, clock) = (self.segment.table(), HostClock::of_this_process());
-        Lookup { segment: &self.segment, table: table.as_ref(), clock }.all(|_| Ok(()))
+        TableLookup { segment: &self.segment, table: table.as_ref(), clock }.all(|_| Ok(()))
     }
 
     /// Returns the processes that have the segment open, and the seats that they hold, as far as this process may see

@@ -119,7 +119,7 @@ pub struct SeenRetained {
     pub key: Vec<u8>,
     /// For how long; `None` without an end.
     pub ttl: Option<Duration>,
-    /// Whether it clears what was retained under the key.
+    /// `true` if it clears what was retained under the key.
     pub clears: bool,
 }
 

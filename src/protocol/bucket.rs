@@ -251,7 +251,7 @@ impl Bucket {
 
     /// The rule. Decides an event that is not [`Bucket::known`]. `limit` is the largest number of entries, `now` the
     /// time and `oldest` the first place that the ring still holds. Both must be read after this bucket. `is_over`
-    /// tells if the tenure in which a claim was won is over, which stays so for ever.
+    /// returns `true` if the tenure in which a claim was won is over. It never changes back.
     pub(crate) fn decide(
         &mut self,
         limit: usize,

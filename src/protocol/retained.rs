@@ -116,7 +116,7 @@ impl<'a> SlotLook<'a> {
 
 /// The result of copying an event from a slot.
 #[derive(Debug)]
-pub(crate) enum Copied<T> {
+pub(crate) enum SlotCopy<T> {
     /// The copy.
     Taken(T),
     /// The event is not wanted.
@@ -127,7 +127,7 @@ pub(crate) enum Copied<T> {
 
 /// How an event is to be retained.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Retained {
+pub(crate) struct Retention {
     pub(crate) key: Key,
     pub(crate) slot: u32,
     /// As in [`Held::deadline`].
@@ -460,7 +460,7 @@ impl Table {
         &self,
         key: Key,
         mut now: impl FnMut() -> u64,
-        mut copy: impl FnMut(&SlotLook<'_>) -> Copied<T>,
+        mut copy: impl FnMut(&SlotLook<'_>) -> SlotCopy<T>,
     ) -> Result<Option<(Held, T)>, Fault> {
         let Some((place, _)) = self.find(key)? else { return Ok(None) };
         let slot = self.slot_of(self.bucket_of(key), place);
@@ -475,9 +475,9 @@ impl Table {
                 continue;
             }
             match copy(&look) {
-                Copied::Taken(event) => return Ok(Some((held, event))),
-                Copied::Passed => return Ok(None),
-                Copied::Changed => {}
+                SlotCopy::Taken(event) => return Ok(Some((held, event))),
+                SlotCopy::Passed => return Ok(None),
+                SlotCopy::Changed => {}
             }
         }
         Err(Fault::Corrupt("a slot of retained events never stood still"))
@@ -488,7 +488,7 @@ impl Table {
     pub(crate) fn walk<T>(
         &self,
         span: &mut Span,
-        mut copy: impl FnMut(&SlotLook<'_>) -> Copied<T>,
+        mut copy: impl FnMut(&SlotLook<'_>) -> SlotCopy<T>,
     ) -> Result<Vec<(Held, T)>, Fault> {
         let mut scratch = Index::default();
         loop {
@@ -511,7 +511,7 @@ impl Table {
         index: &mut Index,
         span: &mut Span,
         copies: &mut Vec<(Held, T)>,
-        copy: &mut impl FnMut(&SlotLook<'_>) -> Copied<T>,
+        copy: &mut impl FnMut(&SlotLook<'_>) -> SlotCopy<T>,
     ) -> Result<(), Fault> {
         let before = copies.len();
         for _ in 0..TRIES {
@@ -535,7 +535,7 @@ impl Table {
         slot: usize,
         key: Key,
         span: &Span,
-        copy: &mut impl FnMut(&SlotLook<'_>) -> Copied<T>,
+        copy: &mut impl FnMut(&SlotLook<'_>) -> SlotCopy<T>,
     ) -> Result<Option<(Held, T)>, Fault> {
         for _ in 0..TRIES {
             let look = self.look(slot)?;
@@ -547,9 +547,9 @@ impl Table {
                 continue;
             }
             match copy(&look) {
-                Copied::Taken(event) => return Ok(Some((held, event))),
-                Copied::Passed => return Ok(None),
-                Copied::Changed => {}
+                SlotCopy::Taken(event) => return Ok(Some((held, event))),
+                SlotCopy::Passed => return Ok(None),
+                SlotCopy::Changed => {}
             }
         }
         Err(Fault::Corrupt("a slot of retained events never stood still"))
@@ -631,7 +631,7 @@ impl Keeper {
         &mut self,
         ring: &Ring,
         ring_hand: &mut Hand,
-        retained: Retained,
+        retained: Retention,
         value: impl Fn(Block<'_>, &[AtomicU64]),
         event: impl Fn(Block<'_>, Where),
     ) -> Result<u64, Fault> {
@@ -644,11 +644,11 @@ impl Keeper {
         &mut self,
         ring: &Ring,
         ring_hand: &mut Hand,
-        retained: Retained,
+        retained: Retention,
         value: impl Fn(Block<'_>, &[AtomicU64]),
         event: impl Fn(Block<'_>, Where),
     ) -> Result<u64, Fault> {
-        let Retained { key, slot, deadline } = retained;
+        let Retention { key, slot, deadline } = retained;
         let (id, posted) = ring.post_retained(ring_hand, self, |ring_block, keeper| {
             let block = keeper.hand.begin(&keeper.table.slots)?;
             let (head, words) = block.payload().split_at(SLOT_HEAD_WORDS);

@@ -6,7 +6,7 @@ use crate::event::wire::{Kept, Keyed, Kind, MOST_KEY, Prefix};
 use crate::protocol::Fault;
 use crate::protocol::bucket::Key;
 use crate::protocol::pool::{Block, Hand};
-use crate::protocol::retained::{Absent, Keeper, NEVER, Retained, TOMBSTONE, Table};
+use crate::protocol::retained::{Absent, Keeper, NEVER, Retention, TOMBSTONE, Table};
 use crate::protocol::ring::{Ring, Settle};
 use crate::protocol::word::{CellWord, Where};
 use crate::seat::claim::Claimer;
@@ -71,7 +71,7 @@ fn count_settled(keeper: &mut Keeper, seat: &SeatWords) {
 struct Placed<'a> {
     prefix: &'a Prefix<'a>,
     payload: &'a [u8],
-    retained: Retained,
+    retained: Retention,
 }
 
 impl Placed<'_> {
@@ -142,7 +142,7 @@ impl Writer {
             // A deadline that the clock never reaches counts as no ttl.
             Kept { ttl_ns, .. } => claimer.now().saturating_add(ttl_ns),
         };
-        let placed = Placed { prefix: &prefix, payload: event.payload, retained: Retained { key, slot, deadline } };
+        let placed = Placed { prefix: &prefix, payload: event.payload, retained: Retention { key, slot, deadline } };
         let id = if self.fits_block(&prefix, event.payload) {
             self.post_placed(&placed)?
         } else {

@@ -164,13 +164,13 @@ impl fmt::Debug for Retained {
 
 /// The table of retained events, for look-ups.
 #[derive(Clone, Copy)]
-pub(crate) struct Lookup<'a> {
+pub(crate) struct TableLookup<'a> {
     pub(crate) segment: &'a Segment,
     pub(crate) table: Option<&'a Table>,
     pub(crate) clock: HostClock,
 }
 
-impl Lookup<'_> {
+impl TableLookup<'_> {
     /// Looks up the last event of `topic` and `key`. `settle` settles all unsettled events.
     #[inline]
     pub(crate) fn get(
@@ -179,7 +179,7 @@ impl Lookup<'_> {
         key: &[u8],
         settle: impl FnOnce() -> Result<()>,
     ) -> Result<Option<Retained>> {
-        let Lookup { segment, table, clock } = self;
+        let TableLookup { segment, table, clock } = self;
         topic.check()?;
         check_key(key)?;
         let Some(table) = table else { return Err(no_table(segment)) };
@@ -201,7 +201,7 @@ impl Lookup<'_> {
 
     /// Returns the last event of every key, in order of their ids. `settle` settles the unsettled events below an id.
     pub(crate) fn all(self, settle: impl FnOnce(u64) -> Result<()>) -> Result<Vec<Retained>> {
-        let Lookup { segment, table, clock } = self;
+        let TableLookup { segment, table, clock } = self;
         let Some(table) = table else { return Err(no_table(segment)) };
         let mut span = Span { from: 0, to: segment.ring().newest(), reset: false };
         if table.is_any_announced() {
@@ -241,7 +241,7 @@ impl Publisher {
     pub fn get_key<'a>(&mut self, topic: impl Into<Topic<'a>>, key: impl AsRef<[u8]>) -> Result<Option<Retained>> {
         let (topic, key) = (topic.into(), key.as_ref());
         self.check()?;
-        let lookup = Lookup { segment: &self.seat.segment, table: self.table.as_ref(), clock: self.seat.clock };
+        let lookup = TableLookup { segment: &self.seat.segment, table: self.table.as_ref(), clock: self.seat.clock };
         lookup.get(topic, key, || self.seat.writer.settle_all())
     }
 
@@ -252,7 +252,7 @@ impl Publisher {
     /// As [`Worker::get`](crate::Worker::get).
     pub fn retained(&mut self) -> Result<Vec<Retained>> {
         self.check()?;
-        let lookup = Lookup { segment: &self.seat.segment, table: self.table.as_ref(), clock: self.seat.clock };
+        let lookup = TableLookup { segment: &self.seat.segment, table: self.table.as_ref(), clock: self.seat.clock };
         lookup.all(|to| self.seat.writer.settle_below(to))
     }
 }

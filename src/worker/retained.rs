@@ -6,7 +6,7 @@ use super::inner::Inner;
 use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::event::Topic;
-use crate::seat::retained::{Lookup, Retained};
+use crate::seat::retained::{Retained, TableLookup};
 
 impl Worker {
     /// Looks up the last [retained](crate::EventBuilder::retain) event of `topic`. Returns `None` if there is none, if
@@ -77,7 +77,7 @@ impl Worker {
 
 impl Inner {
     #[inline]
-    fn lookup(&self) -> Lookup<'_> {
-        Lookup { segment: &self.segment, table: self.table.as_ref(), clock: self.clock }
+    fn lookup(&self) -> TableLookup<'_> {
+        TableLookup { segment: &self.segment, table: self.table.as_ref(), clock: self.clock }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use crate::protocol::bucket::Key;
 use crate::protocol::pool::{Block, HEAD_WORDS, Hand, Pool};
 use crate::protocol::retained::{
-    Absent, Copied, Held, INDEX_WORDS, Index, Keeper, NEVER, NOTE_AT, NOTE_WORDS, PLACES, Retained, SLOT_HEAD_WORDS,
+    Absent, Held, INDEX_WORDS, Index, Keeper, NEVER, NOTE_AT, NOTE_WORDS, PLACES, Retention, SLOT_HEAD_WORDS, SlotCopy,
     SlotLook, Span, TOMBSTONE, Table,
 };
 use crate::protocol::ring::{Look, Ring, Settle};
@@ -195,7 +195,7 @@ impl Tabled {
             .post(
                 &self.ring,
                 ring_hand,
-                Retained { key, slot, deadline },
+                Retention { key, slot, deadline },
                 |block, event| write(block, &event[0]),
                 |block, place| {
                     let words = block.payload();
@@ -285,14 +285,14 @@ impl Tabled {
     }
 
     /// Copies the event from a slot.
-    fn copy(look: &SlotLook<'_>) -> Copied<u64> {
+    fn copy(look: &SlotLook<'_>) -> SlotCopy<u64> {
         let (content, value) = (look.meta(), look.event()[0].load(Ordering::Relaxed));
         if !look.unchanged() {
-            return Copied::Changed;
+            return SlotCopy::Changed;
         }
         // G13: the copy is whole.
         assert_eq!(value, second(content), "what is retained is torn");
-        Copied::Taken(content)
+        SlotCopy::Taken(content)
     }
 
     /// Returns the event retained under `key`: its id and content.

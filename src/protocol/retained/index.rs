@@ -263,8 +263,8 @@ pub(crate) struct Span {
     /// 0 for a joiner.
     pub(crate) from: u64,
     pub(crate) to: u64,
-    /// Whether all that the reader knows is void: the table has forgotten clears and expiries that the reader has
-    /// missed.
+    /// `true` if nothing that the reader knows is valid: the table has forgotten clears and expiries that the reader
+    /// has missed.
     pub(crate) reset: bool,
 }
 
