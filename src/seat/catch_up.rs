@@ -13,7 +13,7 @@ use std::vec;
 use crate::error::Result;
 use crate::event::Buffer;
 use crate::event::wire::Head;
-use crate::protocol::retained::{Copied as FromSlot, Held, SlotLook, Span, Table};
+use crate::protocol::retained::{Held, SlotCopy, SlotLook, Span, Table};
 use crate::seat::copy::{Copied, copy_retained};
 use crate::seat::read::{Gate, Message, Step};
 use crate::segment::Segment;
@@ -104,7 +104,7 @@ pub(crate) fn copy_slot(
     slot: &SlotLook<'_>,
     now: u64,
     wants: impl FnOnce(&Head, &[u8]) -> bool,
-) -> FromSlot<FromTable> {
+) -> SlotCopy<FromTable> {
     // Read in the same look as the event: it is valid if the copy is.
     let is_over = slot.held().deadline <= now;
     let mut bytes = Buffer::new();
@@ -113,10 +113,10 @@ pub(crate) fn copy_slot(
         Copied::Event { head, len } => {
             let head = head.cleared_if(is_over);
             let len = if head.clears() { head.payload_at() } else { len };
-            FromSlot::Taken(FromTable { head, bytes, len })
+            SlotCopy::Taken(FromTable { head, bytes, len })
         }
-        Copied::Lapped => FromSlot::Changed,
+        Copied::Lapped => SlotCopy::Changed,
         // No writer of this crate stores anything else in a slot.
-        Copied::NotWanted { .. } | Copied::Unreadable | Copied::Fragment { .. } => FromSlot::Passed,
+        Copied::NotWanted { .. } | Copied::Unreadable | Copied::Fragment { .. } => SlotCopy::Passed,
     }
 }

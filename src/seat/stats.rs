@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::os::clock::HostClock;
 use crate::os::sys;
 use crate::protocol::bucket::Bucket;
-use crate::protocol::retained::{Copied, SlotLook, Span};
+use crate::protocol::retained::{SlotCopy, SlotLook, Span};
 use crate::seat::holder::Hold;
 use crate::seat::holding::left_of;
 use crate::seat::words::SeatWords;
@@ -284,7 +284,7 @@ impl Stats {
     fn retained(segment: &Segment, clock: HostClock) -> Result<u64> {
         let Some(table) = segment.table() else { return Ok(0) };
         let mut all = Span { from: 0, to: u64::MAX, reset: false };
-        let look = |slot: &SlotLook<'_>| if slot.unchanged() { Copied::Taken(()) } else { Copied::Changed };
+        let look = |slot: &SlotLook<'_>| if slot.unchanged() { SlotCopy::Taken(()) } else { SlotCopy::Changed };
         let held = table.walk(&mut all, look).in_segment(segment)?;
         let now = clock.boottime_ns();
         Ok(held.iter().filter(|(held, ())| held.deadline > now).count() as u64)
