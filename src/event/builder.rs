@@ -159,7 +159,7 @@ impl<'a, S: Sender> EventBuilder<'a, S> {
     pub fn post(self, payload: impl Payload) -> Result<u64> {
         let special = match (self.unique, self.retain, self.ttl) {
             (Some(_), Some(_), _) => {
-                let rule = "a unique event is run once, and cannot be retained for workers that join later: leave out one of the two";
+                let rule = "a unique event runs once, and cannot be retained: leave out one of the two";
                 return Err(Error::option("retain", "set with unique", rule));
             }
             (None, None, Some(ttl)) => {
