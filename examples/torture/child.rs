@@ -172,6 +172,13 @@ impl Probe {
     pub fn on_event(&self, event: &Event<'_>) {
         let now = self.step();
         let Some(id) = event.id() else { return };
+        if event.topic() == seqcast::library::DIED {
+            // Posted by whichever process takes over a seat, which writes nothing of it down.
+            if seqcast::Died::of(event).is_none() {
+                self.push(Entry::Reported { id, what: Odd::Torn });
+            }
+            return;
+        }
         let tag = if event.source() == seqcast::library::SOURCE {
             read_announcement(event.event(), event.bytes())
         } else if event.event() == Kind::Typed.event() {

@@ -335,8 +335,8 @@ impl Process {
         let bytes = key.to_le_bytes();
         match self.rng.below(12) {
             0..5 => {
-                // Up to three fragments.
-                let value = value(key, self.rng.next(), 2 + self.rng.below(40));
+                // Up to as large as a retained event can be in a ring of this capacity.
+                let value = value(key, self.rng.next(), 2 + self.rng.below(39));
                 let event = self.subscriber.publisher().event(STATE).retain_key(&bytes);
                 match event.post(value) {
                     Ok(id) => {
