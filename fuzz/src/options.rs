@@ -68,6 +68,8 @@ struct Sizes {
     block_size: u64,
     seats: u64,
     claims: u64,
+    /// Keys of retained events.
+    retained: u64,
     mode: u32,
 }
 
@@ -78,6 +80,7 @@ impl Sizes {
             block_size: size(input, 64),
             seats: size(input, 1),
             claims: size(input, 1),
+            retained: size(input, 1),
             mode: if input.one_in(4) { u32::from(input.u16()) } else { 0o600 | u32::from(input.byte() & 0o77) },
         }
     }
@@ -88,6 +91,7 @@ impl Sizes {
             .block_size(self.block_size)
             .seats(self.seats)
             .claims(self.claims)
+            .retained(self.retained)
             .mode(self.mode)
             .creation_timeout(Duration::from_millis(u64::from(input.byte())));
         if input.one_in(2) { options.unlink_on_drop(true) } else { options }
@@ -103,6 +107,7 @@ impl Sizes {
             && (64..=1 << 20).contains(&self.block_size)
             && (1..=1 << 16).contains(&self.seats)
             && (1..=1 << 20).contains(&self.claims)
+            && self.retained <= 1 << 18
             && self.mode & !0o777 == 0
             && self.mode & 0o600 == 0o600
             && u128::from(self.seats) + self.buckets() <= 1 << 20
@@ -112,11 +117,18 @@ impl Sizes {
     fn bytes(&self) -> u128 {
         let blocks = u128::from(self.capacity) + u128::from(self.seats);
         let buckets = self.buckets() + u128::from(self.seats);
+        // Up to 64 keys have a slot each; more have at most four each, with an index of a bucket for 64 slots.
+        let slots = u128::from(self.retained) * if self.retained > 64 { 4 } else { 1 };
+        let slot_blocks = if slots == 0 { 0 } else { slots + u128::from(self.seats) };
+        let indexes = slots.div_ceil(64);
         4096 + u128::from(self.seats) * 512
             + u128::from(self.capacity) * 8
             + blocks * (u128::from(self.block_size) + 32 + 128)
             + self.buckets() * 8
-            + buckets * 2048
+            + (buckets + indexes) * 2048
+            + slots * 8
+            + slot_blocks * (u128::from(self.block_size) + 64 + 128)
+            + indexes * 8
     }
 }
 

@@ -99,7 +99,9 @@ impl Message {
     }
 
     pub(crate) fn payload(&self) -> &[u8] {
-        &self.bytes[self.head.payload_at()..self.len]
+        // A clear has no payload, even if there are bytes behind its head: a hostile process may write them.
+        let end = if self.head.clears() { self.head.payload_at() } else { self.len };
+        &self.bytes[self.head.payload_at()..end]
     }
 
     /// Returns this seat's claim, if this is a unique event.

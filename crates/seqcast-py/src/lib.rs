@@ -36,7 +36,7 @@ mod _seqcast {
     #[pymodule_export]
     use crate::options::{BusOptions, SeatOptions};
     #[pymodule_export]
-    use crate::seat::{Seat, forked};
+    use crate::seat::{Seat, exiting, forked};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,7 +1,8 @@
 //! A seat on the bus.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
@@ -27,6 +28,32 @@ static FORKS: AtomicU64 = AtomicU64::new(0);
 pub(crate) fn forked() {
     // Relaxed: the child has one thread.
     FORKS.fetch_add(1, Ordering::Relaxed);
+    set_exiting(None);
+}
+
+/// The thread in which the interpreter exits.
+static EXITING: Mutex<Option<ThreadId>> = Mutex::new(None);
+
+/// Notes that the interpreter exits, in this thread.
+#[pyfunction]
+pub(crate) fn exiting() {
+    set_exiting(Some(thread::current().id()));
+}
+
+fn set_exiting(thread: Option<ThreadId>) {
+    *EXITING.lock().unwrap_or_else(PoisonError::into_inner) = thread;
+}
+
+/// Does not return while the interpreter exits in another thread.
+///
+/// CPython before 3.14 ends a thread that asks for its lock then by `pthread_exit`, which unwinds the thread through the
+/// frames of this module. That is a crash if the module is linked with another unwinder than that of the C library, as
+/// zig does. At that time all threads that the interpreter waits for have ended.
+fn stay_out_of_the_exit() {
+    let me = thread::current().id();
+    while EXITING.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|exiting| exiting != me) {
+        thread::park();
+    }
 }
 
 /// A seat, or a mark that it was left.
@@ -362,7 +389,11 @@ impl Seat {
                 return Ok(false);
             }
             // Without the interpreter's lock and without the seat: other threads continue, and may post with the seat.
-            let slept = py.detach(|| doorbell.sleep(left));
+            let slept = py.detach(|| {
+                let slept = doorbell.sleep(left);
+                stay_out_of_the_exit();
+                slept
+            });
             // If the seat was left meanwhile, its bell exists until here.
             py.detach(|| drop(doorbell));
             py.check_signals()?;

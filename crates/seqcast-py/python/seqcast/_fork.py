@@ -82,7 +82,7 @@ def leave_at_exit() -> None:
     if _exit_pid == pid:
         return
     _exit_pid = pid
-    atexit.register(_at_exit, pid)
+    atexit.register(_at_the_interpreters_exit, pid)
     signals = sys.modules.get("celery.signals")
     if signals is not None:
         signals.worker_process_shutdown.connect(_at_celerys_exit, weak=False, dispatch_uid="seqcast")
@@ -95,6 +95,13 @@ def leave_at_exit() -> None:
 
 def _at_celerys_exit(**_: Any) -> None:
     _at_exit(os.getpid())
+
+
+def _at_the_interpreters_exit(pid: int) -> None:
+    if pid == os.getpid():
+        # Only daemon threads are left. One that waits in this package must not come back.
+        _seqcast.exiting()
+        _at_exit(pid)
 
 
 def _at_exit(pid: int) -> None:
