@@ -46,9 +46,9 @@ fn set_exiting(thread: Option<ThreadId>) {
 
 /// Does not return while the interpreter exits in another thread.
 ///
-/// CPython before 3.14 ends a thread that asks for its lock then by `pthread_exit`, which unwinds the thread through the
-/// frames of this module. That is a crash if the module is linked with another unwinder than that of the C library, as
-/// zig does. At that time all threads that the interpreter waits for have ended.
+/// CPython before 3.14 ends a thread that asks for its lock then by `pthread_exit`, which unwinds the thread through
+/// the frames of this module. That is a crash if the module is linked with another unwinder than that of the C library,
+/// as zig does. At that time all threads that the interpreter waits for have ended.
 fn stay_out_of_the_exit() {
     let me = thread::current().id();
     while EXITING.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|exiting| exiting != me) {
