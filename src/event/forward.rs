@@ -1,9 +1,9 @@
 //! An event of one bus, to be posted on another.
 
-use super::payload::Encode;
+use super::payload::{Encode, agree_on_format};
 use super::{Buffer, Data, Event, LocalData, Topic};
 use crate::error::{Cause, Error, Result};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::AtomicU64;
 
 /// The payload of an event that is posted again.
 pub(crate) struct Forwarded<'a> {
@@ -48,14 +48,10 @@ impl Encode for Forwarded<'_> {
         if self.format == 0 {
             return Ok(());
         }
-        // Relaxed: as in `typed::check_format`.
-        match bus.compare_exchange(0, self.format, Ordering::Relaxed, Ordering::Relaxed) {
-            Err(found) if found != self.format => {
-                let type_name = "(of a forwarded event)";
-                Err(Error::from(Cause::TypedFormat { type_name, found, expected: self.format }))
-            }
-            _ => Ok(()),
-        }
+        agree_on_format(bus, self.format).map_err(|found| {
+            let type_name = "(of a forwarded event)";
+            Error::from(Cause::TypedFormat { type_name, found, expected: self.format })
+        })
     }
 
     fn into_local(self, _topic: Topic<'_>) -> Result<LocalData> {
@@ -68,6 +64,7 @@ impl Encode for Forwarded<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sync::Ordering;
 
     #[test]
     fn typed_values_of_two_formats_do_not_meet() {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::{LocalData, Topic};
 use crate::error::Result;
-use crate::sync::AtomicU64;
+use crate::sync::{AtomicU64, Ordering};
 
 /// The bytes of an event outside the segment, aligned for archived values.
 #[cfg(feature = "typed")]
@@ -102,6 +102,17 @@ pub trait Encode {
     /// Returns the payload of a local event.
     #[doc(hidden)]
     fn into_local(self, topic: Topic<'_>) -> Result<LocalData>;
+}
+
+/// Stores `own` as the format of a bus's typed values, if the bus has none yet. If it has another one, returns that.
+#[inline]
+pub(super) fn agree_on_format(bus: &AtomicU64, own: u64) -> std::result::Result<(), u64> {
+    // Relaxed: the word changes once, before the exchange that publishes the first typed value and releases it.
+    let found = match bus.load(Ordering::Relaxed) {
+        0 => bus.compare_exchange(0, own, Ordering::Relaxed, Ordering::Relaxed).map_or_else(|found| found, |_| own),
+        found => found,
+    };
+    if found == own { Ok(()) } else { Err(found) }
 }
 
 macro_rules! bytes {

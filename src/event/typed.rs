@@ -14,14 +14,14 @@ use rkyv::validation::archive::ArchiveValidator;
 use rkyv::validation::shared::SharedValidator;
 use rkyv::{Archive, Serialize};
 
-use super::payload::Encode;
+use super::payload::{Encode, agree_on_format};
 use super::wire::PAYLOAD_ALIGN;
 use super::{Buffer, Data, Event, LocalData, Topic};
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::{Cause, Error, Result};
 use crate::os::fnv::Fnv;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::AtomicU64;
 
 /// A type whose values can be posted. A value is archived by rkyv when it is posted, and validated and accessed in
 /// place when it is handled.
@@ -98,13 +98,7 @@ fn format() -> u64 {
 /// program has used typed values yet, stores this program's format.
 #[inline]
 pub(crate) fn check_format<T: TypedEvent>(bus: &AtomicU64) -> Result<()> {
-    let own = format();
-    // Relaxed: the word changes once, before the exchange that publishes the first typed value and releases it.
-    let found = match bus.load(Ordering::Relaxed) {
-        0 => bus.compare_exchange(0, own, Ordering::Relaxed, Ordering::Relaxed).map_or_else(|found| found, |_| own),
-        found => found,
-    };
-    if found == own { Ok(()) } else { Err(other_format::<T>(found)) }
+    agree_on_format(bus, format()).map_err(other_format::<T>)
 }
 
 #[cold]

@@ -96,8 +96,7 @@ impl Writer {
     #[cold]
     pub(crate) fn post_death(&mut self, died: &Died) -> Result<()> {
         let text = died.to_text(self.largest);
-        self.post(&Outgoing { topic: library::DIED, type_tag: 0, keyed: Keyed::Nothing, payload: text.as_bytes() })
-            .map(drop)
+        self.post(&Outgoing::plain(library::DIED, text.as_bytes())).map(drop)
     }
 
     #[inline]

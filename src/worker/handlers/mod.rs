@@ -287,8 +287,8 @@ impl AllRoutes {
         self.events.find(&handlers.events, head, bytes)
     }
 
-    /// Drops what is out of date, and with it perhaps handlers. For moments at which users' code may run. Returns
-    /// whether there was anything.
+    /// Drops what is out of date, and with it perhaps handlers. Call it only when users' code may run. Returns
+    /// `true` if something was dropped.
     #[inline]
     pub(super) fn drop_stale(&mut self) -> bool {
         // Both.
