@@ -602,6 +602,20 @@ class Reader(Publisher):
         self._handlers.is_changed = False
         self._is_read = True
 
+    def _take_next(self) -> Union[Event, Notice, None]:
+        """Return the next delivery, or ``None`` if there is none now."""
+        while True:
+            seat = self._seated()
+            try:
+                if self._handlers.is_changed or not self._is_read:
+                    self._prepare_next(seat)
+                if self._local:
+                    return self._local.popleft()
+                found, _ = seat.next()
+                return found
+            except ForkedError:
+                self._forget(seat)
+
     # Local events
 
     def post_local(self, source: str, event: str, value: Any = None) -> None:
@@ -822,16 +836,7 @@ class Worker(Reader):
             raise TypeError("this worker has handlers, which poll() runs: make another worker to read without")
         end = None if timeout is None else time.monotonic() + timeout
         while True:
-            seat = self._seated()
-            try:
-                if self._handlers.is_changed or not self._is_read:
-                    self._prepare_next(seat)
-                if self._local:
-                    return self._local.popleft()
-                found, _ = seat.next()
-            except ForkedError:
-                self._forget(seat)
-                continue
+            found = self._take_next()
             if found is not None:
                 return found
             left = None if end is None else max(0.0, end - time.monotonic())

@@ -180,16 +180,7 @@ class Worker(Reader):
         loop = asyncio.get_running_loop()
         end = None if timeout is None else loop.time() + timeout
         while True:
-            seat = self._seated()
-            try:
-                if self._handlers.is_changed or not self._is_read:
-                    self._prepare_next(seat)
-                if self._local:
-                    return self._local.popleft()
-                found, _ = seat.next()
-            except ForkedError:
-                self._forget(seat)
-                continue
+            found = self._take_next()
             if found is not None:
                 return found
             left = None if end is None else max(0.0, end - loop.time())
