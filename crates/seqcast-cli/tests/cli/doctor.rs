@@ -60,7 +60,8 @@ fn g7_seats_of_the_dead_are_found_and_freed() {
     let stats = bus.stats().unwrap();
     assert_eq!(stats.workers.iter().map(|worker| worker.pid).collect::<Vec<_>>(), [alive.pid()]);
     doctor(&name, &[]).expect(0);
-    // The next reader gives up the id that the dead worker had reserved. The two ids after it are the news of the deaths.
+    // The next reader gives up the id that the dead worker had reserved.
+    // The two ids after it are the news of the deaths.
     assert_eq!(alive.told("post after the reserved"), (reserved + 3).to_string());
     assert_eq!(alive.told("poll"), "Done { delivered: 6, missed: 0 }");
     let faults = seqcast(&["inspect", &name, "--format", "json", "--sample", "1ms"]).expect(0).json()["faults"].clone();
