@@ -52,28 +52,36 @@ use crate::sync::Ordering;
 pub struct Event<'a> {
     pub(crate) source: &'a str,
     pub(crate) event: &'a str,
-    pub(crate) origin: Origin,
+    pub(crate) origin: Origin<'a>,
     pub(crate) data: Data<'a>,
-    /// How it is retained, if it is.
-    pub(crate) kept: Option<EventKept<'a>>,
+    pub(crate) kept: EventKept<'a>,
 }
 
-/// How an event is retained.
+/// How an event is retained. Not an `Option`: the fields of a value that is built for each event are written and read
+/// one by one, because reading what was just written in parts stalls the processor.
 #[derive(Clone, Copy)]
 pub(crate) struct EventKept<'a> {
-    /// The user's key.
+    /// The user's key; empty if the event is not retained.
     pub(crate) key: &'a [u8],
+    /// `true` for an event that is retained, or clears what is.
+    pub(crate) is_kept: bool,
     /// `true` if nothing is retained under the key any more.
     pub(crate) clears: bool,
     /// `true` if it comes from the table of retained events.
     pub(crate) handed_over: bool,
 }
 
+impl EventKept<'_> {
+    /// Of an event that is not retained.
+    pub(crate) const NOT: EventKept<'static> =
+        EventKept { key: &[], is_kept: false, clears: false, handed_over: false };
+}
+
 /// The origin of an event.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Origin {
+pub(crate) enum Origin<'a> {
     Local,
-    Posted { id: u64, pid: u32, seat: u16, own: bool, claim: Option<Claim> },
+    Posted { id: u64, pid: u32, seat: u16, own: bool, claim: Option<&'a Claim> },
 }
 
 /// The payload of an event.
@@ -199,7 +207,7 @@ impl<'a> Event<'a> {
     pub fn claim(&self) -> Option<Claim> {
         match self.origin {
             Origin::Local => None,
-            Origin::Posted { claim, .. } => claim,
+            Origin::Posted { claim, .. } => claim.copied(),
         }
     }
 
@@ -218,7 +226,7 @@ impl<'a> Event<'a> {
     /// # Ok::<(), seqcast::Error>(())
     /// ```
     pub fn retained_key(&self) -> Option<&'a [u8]> {
-        self.kept.map(|kept| kept.key)
+        self.kept.is_kept.then_some(self.kept.key)
     }
 
     /// Returns `true` if the event was not delivered when it was posted, but is the last of its key for a worker that
@@ -235,14 +243,14 @@ impl<'a> Event<'a> {
     /// # Ok::<(), seqcast::Error>(())
     /// ```
     pub fn is_retained(&self) -> bool {
-        self.kept.is_some_and(|kept| kept.handed_over)
+        self.kept.handed_over
     }
 
     /// Returns `true` if nothing is retained under the event's key any more. The event has no payload. Handlers of
     /// [`Worker::on_cleared`](crate::Worker::on_cleared) get such events, and the closure of
     /// [`Worker::poll_with`](crate::Worker::poll_with) does; other handlers do not.
     pub fn is_cleared(&self) -> bool {
-        self.kept.is_some_and(|kept| kept.clears)
+        self.kept.clears
     }
 
     /// Returns the payload's bytes. For a value of [`post_local`](crate::Worker::post_local) these are the bytes of a
@@ -313,7 +321,8 @@ impl fmt::Debug for Event<'_> {
         if let Origin::Posted { id, pid, seat, claim, .. } = &self.origin {
             event.field("id", id).field("pid", pid).field("seat", seat).field("unique", &claim.is_some());
         }
-        if let Some(EventKept { key, clears, handed_over }) = &self.kept {
+        let EventKept { key, is_kept, clears, handed_over } = &self.kept;
+        if *is_kept {
             event.field("key_len", &key.len()).field("cleared", clears).field("retained", handed_over);
         }
         match self.data {

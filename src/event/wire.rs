@@ -103,17 +103,12 @@ pub struct Kept {
     pub(crate) clears: bool,
 }
 
-/// The head of an event, as read.
+/// The head of an event, as read: its first word, and the length of its key. Everything else stays in the bytes that
+/// the head was read from: a reader moves the head of each event, and not every event needs the rest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Head {
-    pub(crate) seat: u16,
-    pub(crate) pid: u32,
-    pub(crate) type_tag: u64,
-    pub(crate) unique: Option<UniqueKey>,
-    pub(crate) kept: Option<Kept>,
-    source_len: u8,
-    event_len: u8,
-    key_len: u8,
+    first: u64,
+    key_len: u64,
 }
 
 impl Head {
@@ -121,80 +116,134 @@ impl Head {
     /// does not return one of those that say.
     #[inline]
     pub(crate) fn prefix_len(word: impl Fn(usize) -> Option<u64>) -> Option<usize> {
-        let [flags, source, event, ..] = word(0)?.to_le_bytes();
-        let key = if flags & RETAIN == 0 { 0 } else { Where::from_bits(word(WHERE_AT)?).key_len() };
-        let names = usize::from(source) + usize::from(event) + usize::from(key);
-        Some((fixed_len(flags) + names).next_multiple_of(PAYLOAD_ALIGN))
+        Some(Head::of(word)?.payload_at())
     }
 
     /// Parses a head from the first bytes of an event. Returns `None` if it is not valid.
     #[inline]
     pub(crate) fn parse(bytes: &[u8]) -> Option<Head> {
         let (words, _) = bytes.as_chunks::<8>();
-        let first = u64::from_ne_bytes(*words.first()?);
-        let [flags, source_len, event_len, ..] = first.to_le_bytes();
-        let len = Head::prefix_len(|word| words.get(word).copied().map(u64::from_ne_bytes))?;
-        if !matches!(flags, 0 | UNIQUE | RETAIN | RETAIN_AND_CLEAR)
-            || source_len == 0
-            || event_len == 0
-            || bytes.len() < len
-        {
-            return None;
-        }
-        let word = |i: usize| u64::from_ne_bytes(words[i]);
-        let key = || ([word(2), word(3)], word(4));
-        let unique = (flags & UNIQUE != 0).then(key).map(|(key, ttl_ns)| UniqueKey { key, ttl_ns });
-        let clears = flags & CLEAR != 0;
-        let kept = (flags & RETAIN != 0).then(key).map(|(key, ttl_ns)| Kept { key, ttl_ns, clears });
-        Some(Head {
-            seat: (first >> 48) as u16,
-            pid: (first >> 24) as u32 & PID_MASK,
-            type_tag: word(1),
-            unique,
-            kept,
-            source_len,
-            event_len,
-            key_len: if kept.is_some() { Where::from_bits(word(WHERE_AT)).key_len() } else { 0 },
-        })
+        let word = |at: usize| words.get(at).copied().map(u64::from_ne_bytes);
+        let head = Head::of(word)?;
+        let is_valid = matches!(head.flags(), 0 | UNIQUE | RETAIN | RETAIN_AND_CLEAR)
+            && head.source_len() != 0
+            && head.event_len() != 0
+            && head.payload_at() <= bytes.len();
+        is_valid.then_some(head)
     }
 
-    fn names_at(&self) -> usize {
-        if self.unique.is_some() || self.kept.is_some() { KEYED_HEAD_BYTES } else { HEAD_BYTES }
+    #[inline]
+    fn of(word: impl Fn(usize) -> Option<u64>) -> Option<Head> {
+        let first = word(0)?;
+        let key_len = if first as u8 & RETAIN == 0 { 0 } else { Where::from_bits(word(WHERE_AT)?).key_len() };
+        Some(Head { first, key_len: u64::from(key_len) })
+    }
+
+    #[inline]
+    fn flags(&self) -> u8 {
+        self.first as u8
+    }
+
+    #[inline]
+    pub(crate) fn source_len(&self) -> usize {
+        usize::from((self.first >> 8) as u8)
+    }
+
+    #[inline]
+    fn event_len(&self) -> usize {
+        usize::from((self.first >> 16) as u8)
+    }
+
+    /// Returns the seat of the poster.
+    #[inline]
+    pub(crate) fn seat(&self) -> u16 {
+        (self.first >> 48) as u16
+    }
+
+    /// Returns the process of the poster.
+    #[inline]
+    pub(crate) fn pid(&self) -> u32 {
+        (self.first >> 24) as u32 & PID_MASK
+    }
+
+    #[inline]
+    pub(crate) fn is_unique(&self) -> bool {
+        self.flags() & UNIQUE != 0
+    }
+
+    /// Returns `true` for a retained event, and for one that clears what is retained.
+    #[inline]
+    pub(crate) fn is_kept(&self) -> bool {
+        self.flags() & RETAIN != 0
     }
 
     /// Returns `true` for an event that clears what is retained under its key.
     #[inline]
     pub(crate) fn clears(&self) -> bool {
-        self.kept.is_some_and(|kept| kept.clears)
+        self.flags() & CLEAR != 0
+    }
+
+    /// Returns the tag of the payload's type, in the bytes that this head was read from.
+    #[inline]
+    pub(crate) fn type_tag(&self, bytes: &[u8]) -> u64 {
+        bytes.as_chunks::<8>().0.get(1).copied().map_or(0, u64::from_ne_bytes)
+    }
+
+    /// Returns the key of a unique event, in the bytes that this head was read from.
+    #[inline]
+    pub(crate) fn unique(&self, bytes: &[u8]) -> Option<UniqueKey> {
+        let (key, ttl_ns) = self.is_unique().then(|| key_words(bytes)).flatten()?;
+        Some(UniqueKey { key, ttl_ns })
+    }
+
+    /// Returns how the event is retained, in the bytes that this head was read from.
+    #[inline]
+    pub(crate) fn kept(&self, bytes: &[u8]) -> Option<Kept> {
+        let (key, ttl_ns) = self.is_kept().then(|| key_words(bytes)).flatten()?;
+        Some(Kept { key, ttl_ns, clears: self.clears() })
+    }
+
+    #[inline]
+    fn names_at(&self) -> usize {
+        fixed_len(self.flags())
     }
 
     /// Returns the head of an event that, if `is_over`, clears what is retained.
     pub(crate) fn cleared_if(mut self, is_over: bool) -> Head {
-        if let Some(kept) = &mut self.kept {
-            kept.clears |= is_over;
+        if is_over && self.is_kept() {
+            self.first |= u64::from(CLEAR);
         }
         self
     }
 
+    #[inline]
     fn key_range(&self) -> Range<usize> {
         let start = self.event_range().end;
-        start..start + usize::from(self.key_len)
+        start..start + self.key_len as usize
     }
 
+    #[inline]
     fn source_range(&self) -> Range<usize> {
         let start = self.names_at();
-        start..start + usize::from(self.source_len)
+        start..start + self.source_len()
     }
 
+    #[inline]
     fn event_range(&self) -> Range<usize> {
         let start = self.source_range().end;
-        start..start + usize::from(self.event_len)
+        start..start + self.event_len()
     }
 
     /// Returns source and event, concatenated, in the bytes that this head was read from.
     #[inline]
     pub(crate) fn names<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         &bytes[self.source_range().start..self.event_range().end]
+    }
+
+    /// Returns the words from the names to the payload, in the bytes that this head was read from.
+    #[inline]
+    pub(crate) fn padded_names<'a>(&self, bytes: &'a [u8]) -> &'a [[u8; 8]] {
+        bytes[self.names_at()..self.payload_at()].as_chunks::<8>().0
     }
 
     /// Returns where the payload begins.
@@ -225,6 +274,14 @@ impl Head {
 const PID_MASK: u32 = (1 << 24) - 1;
 
 const RETAIN_AND_CLEAR: u8 = RETAIN | CLEAR;
+
+/// Returns the key and the ttl of an event that has the words of one.
+#[inline]
+fn key_words(bytes: &[u8]) -> Option<([u64; 2], u64)> {
+    let words = bytes.as_chunks::<8>().0;
+    let word = |at: usize| words.get(at).copied().map(u64::from_ne_bytes);
+    Some(([word(2)?, word(3)?], word(4)?))
+}
 
 #[inline]
 const fn fixed_len(flags: u8) -> usize {
@@ -317,6 +374,16 @@ impl Kept {
         let [key_0, key_1] = self.key;
         [key_0, key_1, self.ttl_ns, place.with_key_len(text.len() as u8).bits()]
     }
+}
+
+/// Returns the words that an event without a key has between its first words and its payload.
+pub(crate) fn padded_names(source: &str, event: &str) -> Vec<u64> {
+    let mut words = Vec::new();
+    let mut packer = Packer { emit: |word| words.push(word), word: 0, filled: 0, emitted: 0 };
+    packer.push(source.as_bytes());
+    packer.push(event.as_bytes());
+    packer.finish();
+    words
 }
 
 /// Packs bytes into words.
@@ -460,12 +527,13 @@ mod tests {
                 let word = |at: usize| bytes.as_chunks::<8>().0.get(at).copied().map(u64::from_ne_bytes);
                 assert_eq!(Head::prefix_len(word), Some(bytes.len()));
                 let head = Head::parse(bytes).unwrap();
-                assert_eq!((head.seat, head.pid, head.type_tag), (65535, 4_194_303, 77));
+                assert_eq!((head.seat(), head.pid(), head.type_tag(bytes)), (65535, 4_194_303, 77));
+                let keys = (head.unique(bytes), head.kept(bytes));
                 match keyed {
-                    Keyed::Nothing => assert_eq!((head.unique, head.kept), (None, None)),
-                    Keyed::Unique(unique) => assert_eq!((head.unique, head.kept), (Some(unique), None)),
+                    Keyed::Nothing => assert_eq!(keys, (None, None)),
+                    Keyed::Unique(unique) => assert_eq!(keys, (Some(unique), None)),
                     Keyed::Kept { kept, text } => {
-                        assert_eq!((head.unique, head.kept, head.key(bytes)), (None, Some(kept), text));
+                        assert_eq!((keys, head.key(bytes)), ((None, Some(kept)), text));
                         let stored = Where::from_bits(word(WHERE_AT).unwrap());
                         assert_eq!((stored.slot(), stored.block()), (place.slot(), place.block()));
                     }

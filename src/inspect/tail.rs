@@ -13,10 +13,10 @@ use crate::claim::KeyHash;
 use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::event::Buffer;
-use crate::event::wire::{FragmentHead, Head, Kind, UniqueKey};
+use crate::event::wire::{FragmentHead, Head, Kept, Kind, UniqueKey};
 use crate::protocol::ring::{Look, Ring};
 use crate::protocol::word::CellWord;
-use crate::seat::copy::{Copied, Published};
+use crate::seat::copy::{Copied, CopyInto, Published};
 use crate::seat::fragments::{Assembled, Fragments};
 use crate::seat::options::Start;
 use crate::segment::Segment;
@@ -163,18 +163,29 @@ pub struct Tail {
     buffer: Buffer,
 }
 
-/// The names of an event, and its key if it is retained.
+/// The names of an event, its type, and its key if it is unique or retained.
 #[derive(Default)]
 struct Names {
     source: String,
     event: String,
+    type_tag: u64,
+    unique: Option<UniqueKey>,
+    kept: Option<Kept>,
+    /// The user's key of a retained event.
     key: Vec<u8>,
 }
 
 impl Names {
     fn of(head: &Head, prefix: &[u8]) -> Names {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Names { source: text(head.source(prefix)), event: text(head.event(prefix)), key: head.key(prefix).to_vec() }
+        Names {
+            source: text(head.source(prefix)),
+            event: text(head.event(prefix)),
+            type_tag: head.type_tag(prefix),
+            unique: head.unique(prefix),
+            kept: head.kept(prefix),
+            key: head.key(prefix).to_vec(),
+        }
     }
 }
 
@@ -277,10 +288,12 @@ impl Tail {
 
     fn copy(&mut self, id: u64, cell: CellWord) -> Result<Met> {
         let published = Published::of(&self.ring, id, cell).in_segment(&self.segment)?;
-        let copied = published.copy_out(&mut self.buffer, &mut self.fragments, |_, _| self.payloads);
-        let (head, len, payload) = match copied {
-            Copied::Event { head, len } => (head, len, Some(self.buffer[head.payload_at()..len].to_vec())),
-            Copied::NotWanted { head, len } => (head, len, None),
+        let mut head = Head::default();
+        let into = CopyInto { head: &mut head, buffer: &mut self.buffer };
+        let copied = published.copy_out(into, &mut self.fragments, |_, _| self.payloads);
+        let (len, payload) = match copied {
+            Copied::Event { len } => (len, Some(self.buffer[head.payload_at()..len].to_vec())),
+            Copied::NotWanted { len } => (len, None),
             Copied::Fragment { kind, len } => return self.assemble(id, kind, len),
             Copied::Lapped => return Ok(Met::Lapped),
             Copied::Unreadable => return Ok(Met::Seen(Seen::Unreadable { id })),
@@ -320,12 +333,12 @@ impl Tail {
         &self,
         id: u64,
         head: &Head,
-        Names { source, event, key }: Names,
+        Names { source, event, type_tag, unique, kept, key }: Names,
         len: u64,
         fragmented: bool,
         payload: Option<Vec<u8>>,
     ) -> Result<Met> {
-        let unique = match head.unique {
+        let unique = match unique {
             None => None,
             Some(UniqueKey { key, ttl_ns }) => Some(SeenUnique {
                 key: KeyHash(key),
@@ -333,7 +346,7 @@ impl Tail {
                 state: claims::state_of(&self.segment, key, id.saturating_add(1))?,
             }),
         };
-        let retained = head.kept.map(|kept| SeenRetained {
+        let retained = kept.map(|kept| SeenRetained {
             key,
             ttl: (kept.ttl_ns > 0).then(|| Duration::from_nanos(kept.ttl_ns)),
             clears: kept.clears,
@@ -342,11 +355,11 @@ impl Tail {
             id,
             source,
             event,
-            seat: u32::from(head.seat),
-            pid: head.pid,
+            seat: u32::from(head.seat()),
+            pid: head.pid(),
             len,
             fragmented,
-            typed: head.type_tag != 0,
+            typed: type_tag != 0,
             unique,
             retained,
             payload,

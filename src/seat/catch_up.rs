@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::event::Buffer;
 use crate::event::wire::Head;
 use crate::protocol::retained::{Held, SlotCopy, SlotLook, Span, Table};
-use crate::seat::copy::{Copied, copy_retained};
+use crate::seat::copy::{Copied, CopyInto, copy_retained};
 use crate::seat::read::{Gate, Message, Step};
 use crate::segment::Segment;
 use crate::segment::fault::InSegment;
@@ -107,10 +107,10 @@ pub(crate) fn copy_slot(
 ) -> SlotCopy<FromTable> {
     // Read in the same look as the event: it is valid if the copy is.
     let is_over = slot.held().deadline <= now;
-    let mut bytes = Buffer::new();
-    let wants = |head: &Head, prefix: &[u8]| head.kept.is_some() && wants(&head.cleared_if(is_over), prefix);
-    match copy_retained(slot, &mut bytes, wants) {
-        Copied::Event { head, len } => {
+    let (mut head, mut bytes) = (Head::default(), Buffer::new());
+    let wants = |head: &Head, prefix: &[u8]| head.is_kept() && wants(&head.cleared_if(is_over), prefix);
+    match copy_retained(slot, CopyInto { head: &mut head, buffer: &mut bytes }, wants) {
+        Copied::Event { len } => {
             let head = head.cleared_if(is_over);
             let len = if head.clears() { head.payload_at() } else { len };
             SlotCopy::Taken(FromTable { head, bytes, len })

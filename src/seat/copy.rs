@@ -53,11 +53,12 @@ trait Original {
         if self.is_unchanged() { Copied::Unreadable } else { Copied::Lapped }
     }
 
-    /// Copies an event of `len` bytes into `buffer`, which grows as needed. `wants` gets the event's head and all bytes
-    /// before its payload. If it returns `false`, the payload is not copied, unless the event is small.
+    /// Copies an event of `len` bytes into `into`, whose buffer grows as needed. `wants` gets the event's head and all
+    /// bytes before its payload. If it returns `false`, the payload is not copied, unless the event is small.
     // Always: as `Published::copy_out`.
     #[inline(always)]
-    fn copy_event(&self, len: usize, buffer: &mut Buffer, wants: impl FnOnce(&Head, &[u8]) -> bool) -> Copied {
+    fn copy_event(&self, len: usize, into: CopyInto<'_>, wants: impl FnOnce(&Head, &[u8]) -> bool) -> Copied {
+        let CopyInto { head, buffer } = into;
         // Relaxed: before the second look, like all loads of the copy.
         let word = |at: usize| self.words().get(at).map(|word| word.load(Ordering::Relaxed));
         let Some(prefix_len) = Head::prefix_len(word).filter(|&prefix_len| prefix_len <= len) else {
@@ -72,14 +73,15 @@ trait Original {
             return Copied::Lapped;
         }
         let prefix = &buffer[..prefix_len];
-        let Some(head) = Head::parse(prefix) else { return Copied::Unreadable };
-        if !wants(&head, prefix) {
-            return Copied::NotWanted { head, len };
+        let Some(parsed) = Head::parse(prefix) else { return Copied::Unreadable };
+        *head = parsed;
+        if !wants(head, prefix) {
+            return Copied::NotWanted { len };
         }
         if at_first < whole && !self.copy(at_first, &mut buffer[at_first..whole]) {
             return Copied::Lapped;
         }
-        Copied::Event { head, len }
+        Copied::Event { len }
     }
 }
 
@@ -100,14 +102,14 @@ impl Original for SlotLook<'_> {
     }
 }
 
-/// Copies the event in a slot into `buffer`, as [`Published::copy_out`] does.
+/// Copies the event in a slot, as [`Published::copy_out`] does.
 pub(crate) fn copy_retained(
     slot: &SlotLook<'_>,
-    buffer: &mut Buffer,
+    into: CopyInto<'_>,
     wants: impl FnOnce(&Head, &[u8]) -> bool,
 ) -> Copied {
     match Original::meta(slot) {
-        Some(Meta { kind: Kind::Event, len }) => slot.copy_event(len, buffer, wants),
+        Some(Meta { kind: Kind::Event, len }) => slot.copy_event(len, into, wants),
         _ => slot.unreadable(),
     }
 }
@@ -120,12 +122,18 @@ pub(crate) struct Published<'a> {
     block: Block<'a>,
 }
 
+/// Where an event is copied to. The head is not in [`Copied`], so that it is written once.
+pub(crate) struct CopyInto<'a> {
+    pub(crate) head: &'a mut Head,
+    pub(crate) buffer: &'a mut Buffer,
+}
+
 /// The result of a copy.
 pub(crate) enum Copied {
     /// An event that is wanted, in the first `len` bytes of the buffer.
-    Event { head: Head, len: usize },
+    Event { len: usize },
     /// An event of `len` bytes that is not wanted. The buffer has at least the bytes before its payload.
-    NotWanted { head: Head, len: usize },
+    NotWanted { len: usize },
     /// A fragment, in the first `len` bytes of the fragments' buffer.
     Fragment { kind: Kind, len: usize },
     /// The id was overwritten.
@@ -148,19 +156,19 @@ impl<'a> Published<'a> {
         if self.copy(0, fragments.buffer(len)) { Copied::Fragment { kind, len } } else { Copied::Lapped }
     }
 
-    /// Copies an event into `buffer`, which grows as needed, or a fragment into the buffer of `fragments`. `wants` gets
-    /// the event's head and all bytes before its payload. If it returns `false`, the payload is not copied, unless the
-    /// event is small.
+    /// Copies an event into `into`, whose buffer grows as needed, or a fragment into the buffer of `fragments`. `wants`
+    /// gets the event's head and all bytes before its payload. If it returns `false`, the payload is not copied, unless
+    /// the event is small.
     // Always: one call for each event read, and the caller's match on the outcome goes into it.
     #[inline(always)]
     pub(crate) fn copy_out(
         &self,
-        buffer: &mut Buffer,
+        into: CopyInto<'_>,
         fragments: &mut Fragments,
         wants: impl FnOnce(&Head, &[u8]) -> bool,
     ) -> Copied {
         match self.meta() {
-            Some(Meta { kind: Kind::Event, len }) => self.copy_event(len, buffer, wants),
+            Some(Meta { kind: Kind::Event, len }) => self.copy_event(len, into, wants),
             Some(Meta { kind, len }) => self.copy_fragment(kind, len, fragments),
             None => self.unreadable(),
         }
@@ -232,19 +240,20 @@ mod tests {
         }
 
         /// Copies out id 0. Posts a lap before, or inside the call of `wants`, if asked to.
-        fn copy(&mut self, lap_before: bool, lap_meanwhile: bool, is_wanted: bool) -> (Copied, Buffer) {
-            let (mut buffer, mut fragments) = (Buffer::new(), self.fragments());
+        fn copy(&mut self, lap_before: bool, lap_meanwhile: bool, is_wanted: bool) -> (Copied, Head, Buffer) {
+            let (mut head, mut buffer, mut fragments) = (Head::default(), Buffer::new(), self.fragments());
             if lap_before {
                 lap(&mut self.seat);
             }
             let published = Published::of(&self.ring, 0, self.cell).unwrap();
-            let copied = published.copy_out(&mut buffer, &mut fragments, |_, _| {
+            let into = CopyInto { head: &mut head, buffer: &mut buffer };
+            let copied = published.copy_out(into, &mut fragments, |_, _| {
                 if lap_meanwhile {
                     lap(&mut self.seat);
                 }
                 is_wanted
             });
-            (copied, buffer)
+            (copied, head, buffer)
         }
     }
 
@@ -261,21 +270,21 @@ mod tests {
         let (small, large) = (&[1; 8][..], &[1; 200][..]);
         for payload in [small, large] {
             for is_wanted in [true, false] {
-                let (copied, buffer) = Posted::of(payload).copy(false, false, is_wanted);
+                let (copied, head, buffer) = Posted::of(payload).copy(false, false, is_wanted);
                 match copied {
-                    Copied::Event { head, len } if is_wanted => assert_eq!(buffer[head.payload_at()..len], *payload),
-                    Copied::NotWanted { head, len } if !is_wanted => assert_eq!(len - head.payload_at(), payload.len()),
+                    Copied::Event { len } if is_wanted => assert_eq!(buffer[head.payload_at()..len], *payload),
+                    Copied::NotWanted { len } if !is_wanted => assert_eq!(len - head.payload_at(), payload.len()),
                     _ => panic!("{} bytes, wanted: {is_wanted}", payload.len()),
                 }
-                let (copied, _) = Posted::of(payload).copy(true, false, is_wanted);
+                let (copied, ..) = Posted::of(payload).copy(true, false, is_wanted);
                 assert!(matches!(copied, Copied::Lapped), "{} bytes: a later event", payload.len());
             }
         }
         // A small event is copied whole before `wants` is called. The rest of a large one is copied and checked
         // afterwards.
-        let (copied, _) = Posted::of(small).copy(false, true, true);
+        let (copied, ..) = Posted::of(small).copy(false, true, true);
         assert!(matches!(copied, Copied::Event { .. }));
-        let (copied, _) = Posted::of(large).copy(false, true, true);
+        let (copied, ..) = Posted::of(large).copy(false, true, true);
         assert!(matches!(copied, Copied::Lapped), "the head of one event, and the payload of another");
     }
 

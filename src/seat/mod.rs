@@ -165,7 +165,7 @@ impl Seat {
 /// workers in different containers may have the same one.
 pub(crate) fn is_of_process(seats: &Words, head: &Head, pid: u32, seat: u16) -> bool {
     // If the sender's seat was taken again in the meantime, the event counts as another process's. That does no harm.
-    head.pid == pid && (head.seat == seat || process_of(seats, head.seat) == process_of(seats, seat))
+    head.pid() == pid && (head.seat() == seat || process_of(seats, head.seat()) == process_of(seats, seat))
 }
 
 /// Returns the pid namespace and the start time of the process that holds `seat`, or held it last.

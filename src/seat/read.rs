@@ -16,7 +16,7 @@ use crate::protocol::ring::{Fate, Look, Ring};
 use crate::protocol::word::CellWord;
 use crate::seat::ahead::{Ahead, ReadAhead};
 use crate::seat::catch_up::{CatchUp, copy_slot};
-use crate::seat::copy::{Copied, Published};
+use crate::seat::copy::{Copied, CopyInto, Published};
 use crate::seat::fragments::{Assembled, Fragments};
 use crate::seat::options::Begin;
 use crate::seat::retain::no_table;
@@ -82,7 +82,7 @@ pub(crate) struct Message {
     pub(crate) bytes: Buffer,
     pub(crate) len: usize,
     /// This seat's claim on a unique event.
-    pub(crate) claim: Option<Token>,
+    pub(crate) claim: Option<Claim>,
     /// `true` if it is from the table of retained events.
     pub(crate) handed_over: bool,
 }
@@ -92,22 +92,24 @@ impl Message {
         Message { id: 0, head: Head::default(), bytes: Buffer::new(), len: 0, claim: None, handed_over: false }
     }
 
-    /// Returns how the event is retained, if it is.
-    pub(crate) fn kept(&self) -> Option<EventKept<'_>> {
-        let kept = self.head.kept?;
-        Some(EventKept { key: self.head.key(&self.bytes), clears: kept.clears, handed_over: self.handed_over })
+    /// Returns how the event is retained.
+    #[inline]
+    pub(crate) fn kept(&self) -> EventKept<'_> {
+        let Message { head, bytes, handed_over, .. } = self;
+        EventKept { key: head.key(bytes), is_kept: head.is_kept(), clears: head.clears(), handed_over: *handed_over }
     }
 
+    /// Returns the tag of the payload's type.
+    #[inline]
+    pub(crate) fn type_tag(&self) -> u64 {
+        self.head.type_tag(&self.bytes)
+    }
+
+    #[inline]
     pub(crate) fn payload(&self) -> &[u8] {
         // A clear has no payload, even if there are bytes behind its head: a hostile process may write them.
         let end = if self.head.clears() { self.head.payload_at() } else { self.len };
         &self.bytes[self.head.payload_at()..end]
-    }
-
-    /// Returns this seat's claim, if this is a unique event.
-    pub(crate) fn claim(&self) -> Option<Claim> {
-        let (token, unique) = (self.claim?, self.head.unique.as_ref()?);
-        Some(Claim { key: unique.key, token })
     }
 }
 
@@ -237,11 +239,11 @@ impl Reader {
             if !self.catch_up.is_idle() {
                 break self.catch_up(gate)?;
             }
-            if let Some(step) = self.read_ahead(gate)? {
-                break step;
-            }
-            // The events that were copied ahead may end with a message that is gone from the table.
-            if !self.catch_up.is_idle() {
+            if !self.ahead.is_empty() {
+                if let Some(step) = self.read_ahead(gate)? {
+                    break step;
+                }
+                // The events that were copied ahead may end with a message that is gone from the table.
                 continue;
             }
             let id = self.next;
@@ -253,7 +255,11 @@ impl Reader {
                 Look::Published(seen) => {
                     self.next = next_id(id);
                     match self.copy(id, seen, self.since, gate)? {
-                        Taken::Event => break Step::Event,
+                        Taken::Event => {
+                            // Not by way of `step`: a step of another kind is larger, and would be copied whole.
+                            self.store_cursor();
+                            return Ok(Step::Event);
+                        }
                         Taken::Nothing => {}
                         Taken::Lapped => {
                             self.next = id;
@@ -452,16 +458,16 @@ impl Reader {
         self.streak =
             if self.streak < BEHIND { self.streak + 1 } else { BEHIND * u32::from(self.ring.prefetch_after(id)) };
         let wants = |head: &Head, prefix: &[u8]| gate.wants(head, prefix);
-        match published.copy_out(&mut self.current.bytes, &mut self.fragments, wants) {
-            Copied::Event { head, len } => {
+        let Message { head, bytes: buffer, .. } = &mut self.current;
+        match published.copy_out(CopyInto { head, buffer }, &mut self.fragments, wants) {
+            Copied::Event { len } => {
                 self.current.id = id;
                 self.current.len = len;
-                self.current.head = head;
                 self.current.handed_over = false;
                 self.decide(id, since, gate)
             }
-            Copied::NotWanted { head, .. } => {
-                self.not_wanted(id, &head);
+            Copied::NotWanted { .. } => {
+                self.not_wanted(id, self.current.head.is_unique());
                 Ok(Taken::Nothing)
             }
             Copied::Fragment { kind, len } => self.assemble(id, kind, len, since, gate),
@@ -478,7 +484,7 @@ impl Reader {
                 self.decide(id, since, gate)
             }
             Assembled::NotWanted { head } => {
-                self.not_wanted(id, &head);
+                self.not_wanted(id, head.is_unique());
                 Ok(Taken::Nothing)
             }
             Assembled::More => Ok(Taken::Nothing),
@@ -550,9 +556,9 @@ impl Reader {
         self.catch_up_with(id.max(1), next_id(id), true);
     }
 
-    fn not_wanted(&mut self, id: u64, head: &Head) {
+    fn not_wanted(&mut self, id: u64, is_unique: bool) {
         self.seat.add(seat_word!(reading.skipped), 1);
-        if head.unique.is_some() {
+        if is_unique {
             // Workers that handle it decide it, and this seat's later claims must not cover it.
             self.read_from_after(id);
         }
@@ -562,8 +568,9 @@ impl Reader {
     #[inline]
     fn decide(&mut self, id: u64, since: u64, gate: &mut impl Gate) -> Result<Taken> {
         self.current.claim = None;
-        if let Some(unique) = &self.current.head.unique {
-            self.current.claim = gate.claim(unique, At { place: place_of(id), since })?;
+        if let Some(unique) = self.current.head.unique(&self.current.bytes) {
+            let token = gate.claim(&unique, At { place: place_of(id), since })?;
+            self.current.claim = token.map(|token| Claim { key: unique.key, token });
             if self.current.claim.is_none() {
                 return Ok(Taken::Nothing);
             }

@@ -49,7 +49,7 @@ impl Retained {
         };
         let (source, event) = (text(message.head.source(&message.bytes))?, text(message.head.event(&message.bytes))?);
         // Relaxed: as in `Data::posted`.
-        let format = if message.head.type_tag == 0 { 0 } else { segment.typed_format().load(Ordering::Relaxed) };
+        let format = if message.type_tag() == 0 { 0 } else { segment.typed_format().load(Ordering::Relaxed) };
         let left = (held.deadline != NEVER).then(|| Duration::from_nanos(held.deadline.saturating_sub(now)));
         Ok(Retained { message, source, event, format, left })
     }
@@ -81,12 +81,12 @@ impl Retained {
 
     /// Returns the process id of the sender, in its own pid namespace.
     pub fn pid(&self) -> u32 {
-        self.message.head.pid
+        self.message.head.pid()
     }
 
     /// Returns the seat of the sender.
     pub fn seat(&self) -> u32 {
-        u32::from(self.message.head.seat)
+        u32::from(self.message.head.seat())
     }
 
     /// Returns the payload.
@@ -96,7 +96,7 @@ impl Retained {
 
     /// Returns the tag of the payload's type: 0 for bytes and text.
     pub fn type_tag(&self) -> u64 {
-        self.message.head.type_tag
+        self.message.type_tag()
     }
 
     /// Returns the time that is left of its ttl, or `None` if it has no ttl.
@@ -140,9 +140,9 @@ impl Retained {
         Event {
             source: &self.source,
             event: &self.event,
-            origin: Origin::Posted { id: *id, pid: head.pid, seat: head.seat, own: false, claim: None },
-            data: Data::Bytes { type_tag: head.type_tag, format: self.format, bytes: self.bytes() },
-            kept: Some(EventKept { key: self.key(), clears: false, handed_over: true }),
+            origin: Origin::Posted { id: *id, pid: head.pid(), seat: head.seat(), own: false, claim: None },
+            data: Data::Bytes { type_tag: self.message.type_tag(), format: self.format, bytes: self.bytes() },
+            kept: EventKept { key: self.key(), is_kept: true, clears: false, handed_over: true },
         }
     }
 }

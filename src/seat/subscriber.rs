@@ -509,9 +509,9 @@ impl Drop for Subscriber {
         // Events that were claimed ahead and never delivered stay decided. Their keys are free for later events.
         let mut unrun = Vec::new();
         if self.has_put_off_claimed() {
-            unrun.push(self.reader.current().claim());
+            unrun.push(self.reader.current().claim);
         }
-        unrun.extend(self.reader.take_claimed().map(|message| message.claim()));
+        unrun.extend(self.reader.take_claimed().map(|message| message.claim));
         for claim in unrun.into_iter().flatten() {
             let seat = &mut self.publisher.seat;
             let _ = seat.claimer.release(&claim);
@@ -572,11 +572,11 @@ fn event<'a>(message: &'a Message, publisher: &Publisher) -> Option<Event<'a>> {
     let seat = &publisher.seat;
     let origin = Origin::Posted {
         id: message.id,
-        pid: head.pid,
-        seat: head.seat,
+        pid: head.pid(),
+        seat: head.seat(),
         own: is_of_process(&seat.segment.seats(), head, seat.pid, seat.number),
-        claim: message.claim(),
+        claim: message.claim.as_ref(),
     };
-    let data = Data::posted(&seat.segment, head.type_tag, message.payload());
+    let data = Data::posted(&seat.segment, message.type_tag(), message.payload());
     Some(Event { source, event, origin, data, kept: message.kept() })
 }

@@ -11,7 +11,7 @@ use super::dispatch::{Dispatched, Visitor, dispatch};
 use super::registry::{HandlerEntry, Registry};
 use crate::error::Result;
 use crate::event::Event;
-use crate::event::wire::Head;
+use crate::event::wire::{self, Head};
 use crate::os::fork::ForkGuard;
 use crate::seat::report::Report;
 
@@ -19,6 +19,8 @@ use crate::seat::report::Report;
 pub(crate) struct Route {
     /// Source and event, concatenated.
     names: Box<str>,
+    /// The words of `names`, as an event without a key has them.
+    padded: Box<[u64]>,
     source_len: usize,
     handlers: Box<[Arc<HandlerEntry>]>,
 }
@@ -34,6 +36,18 @@ impl Route {
 
     fn is_of(&self, names: &[u8], source_len: usize) -> bool {
         self.source_len == source_len && self.names.as_bytes() == names
+    }
+
+    /// Returns `true` if the names are those of an event with this head, without a key, which was read from `bytes`.
+    /// Compares words, as the reader has copied them: a read of other parts of what was just written stalls the
+    /// processor.
+    #[inline]
+    fn is_of_padded(&self, head: &Head, bytes: &[u8]) -> bool {
+        let padded = head.padded_names(bytes);
+        self.source_len == head.source_len()
+            && self.names.len() == head.names(bytes).len()
+            && self.padded.len() == padded.len()
+            && self.padded.iter().zip(padded).all(|(word, bytes)| *word == u64::from_ne_bytes(*bytes))
     }
 
     /// Returns `true` if the event still has a handler.
@@ -91,10 +105,8 @@ impl Routes {
             self.generation = generation;
             self.retire();
         }
-        let names = head.names(bytes);
-        let source_len = head.source(bytes).len();
-        if !self.last.as_ref().is_some_and(|last| last.is_of(names, source_len)) {
-            self.last = Some(self.look_up(registry, names, source_len)?);
+        if !self.last.as_ref().is_some_and(|last| last.is_of_padded(head, bytes)) {
+            self.find_other(registry, head.names(bytes), head.source_len())?;
         }
         self.last.as_ref()
     }
@@ -117,6 +129,15 @@ impl Routes {
         }
     }
 
+    /// As [`find`](Routes::find), for an event that may have other names than the latest one.
+    fn find_other(&mut self, registry: &Registry, names: &[u8], source_len: usize) -> Option<()> {
+        // An event with a key, or with words that no writer stores.
+        if !self.last.as_ref().is_some_and(|last| last.is_of(names, source_len)) {
+            self.last = Some(self.look_up(registry, names, source_len)?);
+        }
+        Some(())
+    }
+
     fn look_up(&mut self, registry: &Registry, names: &[u8], source_len: usize) -> Option<Arc<Route>> {
         let hash = self.hash.of(names, source_len);
         if let Some(route) = self.by_hash.get(&hash)
@@ -127,7 +148,12 @@ impl Routes {
         let names_text = str::from_utf8(names).ok()?;
         let (source, event) = names_text.split_at_checked(source_len)?;
         let handlers = registry.handlers_of(source, event);
-        let route = Arc::new(Route { names: names_text.into(), source_len, handlers });
+        let route = Arc::new(Route {
+            names: names_text.into(),
+            padded: wire::padded_names(source, event).into(),
+            source_len,
+            handlers,
+        });
         if self.by_hash.len() >= MOST_ROUTES {
             self.retire();
         }

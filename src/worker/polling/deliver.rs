@@ -1,5 +1,6 @@
 //! Delivers events of the ring and of the local queue to the handlers.
 
+use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -10,7 +11,6 @@ use super::patience::{Patience, Wait};
 use super::polled::Polled;
 use super::request::PollRequest;
 use super::turn::{PollState, Tally, Turn};
-use crate::claim::Claim;
 use crate::error::Result;
 use crate::event::{Buffer, Data, Event, LocalData, LocalEvent, Origin, Topic, library};
 use crate::os::futex::SharedFutex;
@@ -48,11 +48,12 @@ impl Inner {
         // Early: the lines of the first event arrive during what follows.
         self.ring.prefetch_event(self.hot.next.load(Ordering::Relaxed));
         let now = self.clock.coarse_ns();
-        let Some(mut turn) = Turn::begin(self, now) else {
+        let mut turn = Turn::begin(self, now);
+        // In place: moving a value of this size right after it was written stalls the processor.
+        let Some(Turn { state, tally, .. }) = &mut turn else {
             self.check()?;
             return Ok(self.refusal());
         };
-        let Turn { state, tally, .. } = &mut turn;
         let wait_max = self.tuning.wait_max.load(Ordering::Relaxed);
         state.reader.set_wait_max(wait_max);
         state.reader.set_resync(self.tuning.resync.load(Ordering::Relaxed));
@@ -67,7 +68,8 @@ impl Inner {
             // The events that were claimed for the visitor, which `retire` below does not have.
             self.deliver_claimed_to(state, tally, request.visitor.take())?;
         }
-        let Tally { delivered, missed, reserved, .. } = turn.tally;
+        let (delivered, missed) = (tally.delivered, tally.missed);
+        let reserved = tally.reserved();
         drop(turn);
         self.tell_left_out_reports()?;
         if self.has_left() {
@@ -212,45 +214,62 @@ impl Inner {
             let step = reader.read(&mut gate);
             // Also after an error. Release: with the cells that were seen, for the writer.
             self.hot.next.store(reader.next(), Ordering::Release);
-            let step = step?;
-            tally.read = true;
-            if let Step::Pending(pending) = step {
-                tally.reserved = Some(pending);
-                if !self.wait_at(pending, &mut request.patience, &backoff) {
+            // An event first, and without a move of the step.
+            if matches!(step, Ok(Step::Event)) {
+                tally.read = true;
+                tally.reserved = None;
+                request.patience.goes_on();
+                if end.is_none() {
+                    self.hot.first_own_post.store(u64::MAX, Ordering::Relaxed);
+                }
+                if self.deliver(reader.current(), routes, tally, request.visitor.as_deref_mut())? {
+                    request.stop();
+                }
+                if reader.is_at_end() {
                     return Ok(());
                 }
-                // During the sleep a signal handler may have forked and returned in the child.
-                self.guard.check()?;
-                continue;
-            }
-            tally.reserved = None;
-            request.patience.goes_on();
-            match step {
-                Step::Event => {
-                    if end.is_none() {
-                        self.hot.first_own_post.store(u64::MAX, Ordering::Relaxed);
-                    }
-                    if self.deliver(reader.current(), routes, tally, request.visitor.as_deref_mut())? {
-                        request.stop();
-                    }
-                    if reader.is_at_end() {
-                        return Ok(());
-                    }
-                }
-                Step::Lagged { first, missed } => {
-                    tally.missed += missed;
-                    let trouble = Trouble::Lagged { missed };
-                    self.report_here(&Report { source: "", event: "", id: Some(first), trouble })?;
-                }
-                Step::Unreadable { id } => {
-                    self.report_here(&Report { source: "", event: "", id: Some(id), trouble: Trouble::Unreadable })?;
-                }
-                Step::Reset { .. } => self.deliver_library(library::RESET, tally, request)?,
-                Step::UpToDate { .. } => self.deliver_library(library::UP_TO_DATE, tally, request)?,
-                Step::Empty | Step::Pending(_) => return Ok(()),
+            } else if self.handle_step(step?, tally, request, &backoff)?.is_break() {
+                return Ok(());
             }
         }
         Ok(())
+    }
+
+    /// Handles a step that is no event. Returns `Break` if the poll ends with it.
+    #[inline(never)]
+    fn handle_step(
+        &self,
+        step: Step,
+        tally: &mut Tally,
+        request: &mut PollRequest<'_, '_>,
+        backoff: &Backoff,
+    ) -> Result<ControlFlow<()>> {
+        tally.read = true;
+        if let Step::Pending(pending) = step {
+            tally.reserved = Some(pending);
+            if !self.wait_at(pending, &mut request.patience, backoff) {
+                return Ok(ControlFlow::Break(()));
+            }
+            // During the sleep a signal handler may have forked and returned in the child.
+            self.guard.check()?;
+            return Ok(ControlFlow::Continue(()));
+        }
+        tally.reserved = None;
+        request.patience.goes_on();
+        match step {
+            Step::Lagged { first, missed } => {
+                tally.missed += missed;
+                let trouble = Trouble::Lagged { missed };
+                self.report_here(&Report { source: "", event: "", id: Some(first), trouble })?;
+            }
+            Step::Unreadable { id } => {
+                self.report_here(&Report { source: "", event: "", id: Some(id), trouble: Trouble::Unreadable })?;
+            }
+            Step::Reset { .. } => self.deliver_library(library::RESET, tally, request)?,
+            Step::UpToDate { .. } => self.deliver_library(library::UP_TO_DATE, tally, request)?,
+            Step::Empty | Step::Pending(_) | Step::Event => return Ok(ControlFlow::Break(())),
+        }
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Waits a little at a reserved id. Returns `false` if this poll must not wait for it any more.
@@ -295,15 +314,14 @@ impl Inner {
     ) -> Result<bool> {
         let head = &message.head;
         let Some(route) = routes.find(&self.handlers, head, &message.bytes) else { return Ok(false) };
-        let claim = message.claim();
-        let (id, pid, seat) = (message.id, head.pid, head.seat);
-        let origin =
-            Origin::Posted { id, pid, seat, own: is_of_process(&self.seats, head, self.pid, self.seat), claim };
-        let data = Data::posted(&self.segment, head.type_tag, message.payload());
+        let (id, pid, seat) = (message.id, head.pid(), head.seat());
+        let own = is_of_process(&self.seats, head, self.pid, self.seat);
+        let origin = Origin::Posted { id, pid, seat, own, claim: message.claim.as_ref() };
+        let data = Data::posted(&self.segment, message.type_tag(), message.payload());
         let event = Event { source: route.source(), event: route.event(), origin, data, kept: message.kept() };
         let dispatched = route.dispatch(visitor, &event, &self.guard, &|report| self.report_here(report))?;
         if dispatched.called == 0 {
-            self.not_handled(&event, claim)?;
+            self.not_handled(&event)?;
             return Ok(false);
         }
         tally.delivered += 1;
@@ -313,8 +331,8 @@ impl Inner {
 
     /// Counts an event whose handlers were removed after it was copied out. If it was claimed, releases and reports it.
     #[cold]
-    fn not_handled(&self, event: &Event<'_>, claim: Option<Claim>) -> Result<()> {
-        let Some(claim) = claim else {
+    fn not_handled(&self, event: &Event<'_>) -> Result<()> {
+        let Some(claim) = event.claim() else {
             self.words.add(seat_word!(reading.skipped), 1);
             return Ok(());
         };

@@ -48,6 +48,19 @@ pub(crate) struct Tally {
     pub(super) reserved: Option<Pending>,
 }
 
+impl Tally {
+    /// Returns the reserved id at which reading stopped. Only the poll that has one pays for the copy.
+    #[inline]
+    pub(super) fn reserved(&self) -> Option<Pending> {
+        #[cold]
+        #[inline(never)]
+        fn copied(reserved: &Option<Pending>) -> Option<Pending> {
+            *reserved
+        }
+        if self.reserved.is_some() { copied(&self.reserved) } else { None }
+    }
+}
+
 /// In `Hot::reserved_since`: the worker has reserved the id itself, and never gives it up.
 pub(crate) const OWN: u64 = u64::MAX;
 
