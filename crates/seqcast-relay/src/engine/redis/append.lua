@@ -1,0 +1,57 @@
+#!lua
+-- Appends one batch of an origin, once, whatever is repeated.
+--
+-- KEYS: stream, meta, origins [, claim]
+-- ARGV: origin, session, from, next, count, body, most entries [, ttl of the claim in ms]
+--
+-- Ids are 16 hexadecimal digits and are compared as strings, because Lua's numbers are exact only below 2^53. All
+-- checks come before the first write, because a script that fails half way keeps what it has written.
+local stream, meta, origins, claim = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local origin, session, from, next, count, body = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+
+local record = redis.call('HGET', origins, origin)
+if not record then
+  return {'UNKNOWN', ''} -- the server has lost the origin
+end
+local owner, have, rest = string.match(record, '^(%x+) (%x+) %d+ (.*)$')
+if owner ~= session then
+  return {'FENCED', have} -- another process has registered for the segment
+end
+if next <= have then
+  return {'OLD', have} -- it was appended, and the reply was lost
+end
+if from ~= have then
+  return {'REWIND', have} -- the server has forgotten batches, or a batch before this one was refused
+end
+local kind = redis.call('TYPE', stream)['ok']
+if kind ~= 'none' and kind ~= 'stream' then
+  return redis.error_reply('WRONGTYPE the key of the stream holds another type')
+end
+local time = redis.call('TIME')
+local now = tonumber(time[1] .. string.sub('000000' .. time[2], -6, -4))
+
+local values = redis.call('HMGET', meta, 'g', 'c', 'n')
+local timeline, chain, n = values[1], values[2], tonumber(values[3] or '0')
+local free = not claim or redis.call('SET', claim, origin .. next, 'NX', 'PX', ARGV[8])
+if free and body ~= '' then -- an empty body only takes the key, or only moves `next`
+  if not timeline or kind == 'none' then
+    -- A new timeline. Its name is greater than the last one, as far as any key still knows that.
+    local last = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)
+    local before = tonumber(timeline or '0')
+    if last[1] then
+      before = math.max(before, tonumber(string.match(last[1][1], '^%d+')))
+    end
+    timeline = string.format('%.0f', math.max(now, before + 1))
+    n = 0
+    chain = string.sub(redis.sha1hex(timeline), 1, 16)
+  end
+  local added = origin .. next .. count
+  chain = string.sub(redis.sha1hex(chain .. added), 1, 16)
+  redis.call(
+    'XADD', stream, 'MAXLEN', '~', ARGV[7], timeline .. '-*',
+    'c', chain, 'n', string.format('%.0f', n), 'k', added, 'b', body
+  )
+  redis.call('HSET', meta, 'g', timeline, 'c', chain, 'n', string.format('%.0f', n + tonumber(count)))
+end
+redis.call('HSET', origins, origin, string.format('%s %s %.0f %s', session, next, now, rest))
+return {free and 'OK' or 'HELD', next}

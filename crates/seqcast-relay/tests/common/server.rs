@@ -1,0 +1,148 @@
+//! A `redis-server` or `valkey-server` of the test's own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use redis::{Connection, FromRedisValue, Value};
+use seqcast_relay::engine::redis::{Address, Redis, Secrets};
+
+static FOLDERS: AtomicU32 = AtomicU32::new(0);
+
+/// A folder that is removed with everything in it.
+#[derive(Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new() -> Folder {
+        let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("seqcast-relay-{}-{number}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A server. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Server {
+    child: Option<Child>,
+    pub folder: Folder,
+    arguments: Vec<String>,
+    /// Other users get rights by a URL of their own.
+    pub login: String,
+}
+
+/// The program: `SEQCAST_REDIS_SERVER`, or Debian's.
+pub fn program() -> String {
+    std::env::var("SEQCAST_REDIS_SERVER").unwrap_or_else(|_| "redis-server".into())
+}
+
+impl Server {
+    /// Keeps nothing on disk.
+    pub fn start() -> Server {
+        Server::start_with(&[])
+    }
+
+    /// With more arguments, which may hold `DIR` for the server's folder.
+    pub fn start_with(arguments: &[&str]) -> Server {
+        let folder = Folder::new();
+        let dir = folder.path().to_str().unwrap().to_owned();
+        let arguments = arguments.iter().map(|argument| argument.replace("DIR", &dir)).collect();
+        let mut server = Server { child: None, folder, arguments, login: String::new() };
+        server.run();
+        server
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("s")
+    }
+
+    /// Starts the program again, on the same socket and folder.
+    pub fn run(&mut self) {
+        assert!(self.child.is_none(), "it runs");
+        let mut command = Command::new(program());
+        command.args(["--port", "0", "--save", "", "--dir"]).arg(self.folder.path());
+        command.arg("--unixsocket").arg(self.socket()).arg("--logfile").arg(self.folder.path().join("log"));
+        command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::null());
+        self.child = Some(command.spawn().unwrap_or_else(|error| {
+            panic!("{} does not start ({error}): run crates/seqcast-relay/tests/run", program())
+        }));
+        let start = Instant::now();
+        while redis::Client::open(self.url()).unwrap().get_connection().is_err() {
+            assert!(start.elapsed() < Duration::from_secs(60), "the server does not answer");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    pub fn signal(&self, signal: i32) {
+        // SAFETY: a signal to a child that was not waited for.
+        assert_eq!(unsafe { libc::kill(self.pid() as i32, signal) }, 0);
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis+unix://{}{}", self.socket().display(), self.login)
+    }
+
+    /// The stream `test` of this server.
+    pub fn redis(&self) -> Redis {
+        self.stream("test")
+    }
+
+    pub fn stream(&self, name: &str) -> Redis {
+        Redis::new(Address::parse(&self.url(), Secrets::default()).unwrap(), name, 100_000)
+    }
+
+    pub fn connection(&self) -> Connection {
+        let url = format!("redis+unix://{}", self.socket().display());
+        redis::Client::open(url).unwrap().get_connection().unwrap()
+    }
+
+    /// Runs a command, whose words are separated by spaces.
+    pub fn ask<T: FromRedisValue>(&self, command: &str) -> T {
+        self.try_ask(command).unwrap_or_else(|error| panic!("{command}: {error}"))
+    }
+
+    pub fn try_ask<T: FromRedisValue>(&self, command: &str) -> redis::RedisResult<T> {
+        let mut words = command.split(' ');
+        let mut command = redis::cmd(words.next().unwrap());
+        for word in words {
+            command.arg(word);
+        }
+        command.query(&mut self.connection())
+    }
+
+    pub fn run_command(&self, command: &str) {
+        let _: Value = self.ask(command);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
