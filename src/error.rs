@@ -407,11 +407,11 @@ pub enum Cause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SizeLimit {
-    /// A posted event fits a quarter of the ring, or one block if that is larger.
+    /// A posted event fits a quarter of the ring, or one block or large block if that is larger.
     Ring,
-    /// A reserved event fits one block.
+    /// A reserved event fits one block, or one large block if the segment has them.
     Block,
-    /// A retained event is limited by the slot of its key and by a quarter of the ring.
+    /// A retained event is limited by the slot of its key, and as a posted event.
     Retained,
 }
 
@@ -782,13 +782,13 @@ impl fmt::Display for Cause {
             }
             Cause::PayloadTooLarge { len, max, limit: SizeLimit::Ring } => write!(
                 f,
-                "the event has {len} bytes, but the limit is {max} (a quarter of the ring, or one block): raise \
-                 capacity or block_size, or post a reference to the data"
+                "the event has {len} bytes, but the limit is {max} (a quarter of the ring, or one block, or one large \
+                 block): raise capacity, block_size or large, or post a reference to the data"
             ),
             Cause::PayloadTooLarge { len, max, limit: SizeLimit::Block } => write!(
                 f,
-                "the event has {len} bytes, but a reserved event must fit one block of {max}: raise block_size, or \
-                 post it instead"
+                "the event has {len} bytes, but a reserved event must fit one block or one large block, of at most \
+                 {max}: raise block_size or large, or post it instead"
             ),
             Cause::PayloadTooLarge { len, max, limit: SizeLimit::Retained } => write!(
                 f,

@@ -235,7 +235,8 @@
 //! | [`claims`](SegmentOptions::claims): unique keys at once | 8,192 | about 310 |
 //! | [`retained`](SegmentOptions::retained): keys with a retained event | 64 | about `retained_size` + 100 |
 //! | [`retained_size`](SegmentOptions::retained_size): bytes of a retained event | `block_size` | |
-//! | [`seats`](SegmentOptions::seats): participants at once | 64 | about `block_size` + `retained_size` + 1,900 |
+//! | [`large`](SegmentOptions::large): large blocks, and their bytes | none | the bytes of a large block + 40 |
+//! | [`seats`](SegmentOptions::seats): participants at once | 64 | `block_size` + `retained_size` + `large` + 2,100 |
 //!
 //! - `capacity`: the events that are posted in the longest time that a worker is busy or stopped and must miss none.
 //! - `block_size`: the size of most events, with their names and 16 bytes more. Longer events take several blocks, up
@@ -243,6 +244,10 @@
 //! - `claims`: the number of keys that are held at the same time, and of unique events in the ring.
 //! - `retained`: the number of keys that have a retained event at the same time. 0 if nothing is retained: then the
 //!   segment has no room for it.
+//! - `large`: set it if payloads of some KiB are common, such as pages of 16 or 64 KiB. An event that does not fit in a
+//!   block is then posted with two publications instead of one for each block, and readers copy its payload in one
+//!   piece. `bytes` is the size of most of these payloads; larger ones are posted in fragments. The number of large
+//!   blocks is the number of large events that a worker may be behind without missing one.
 //! - `seats`: twice the number of workers, publishers and subscribers. In a reload, old and new ones are on the bus.
 //!
 //! ```

@@ -647,8 +647,10 @@ alone! {
             panic!("{refusal:?}")
         };
         assert!(len > block && max == block, "{refusal:?}");
-        let text =
-            format!("the event has {len} bytes, but a reserved event must fit one block of {max}: raise block_size");
+        let text = format!(
+            "the event has {len} bytes, but a reserved event must fit one block or one large block, of at most {max}: \
+             raise block_size"
+        );
         assert!(refusal.to_string().starts_with(&text), "{refusal}");
         let larger_than_any = reservation.commit(("s", "e"), vec![1; bus.largest_event() + 1]);
         assert_error!(larger_than_any, Cause::PayloadTooLarge { max, limit: SizeLimit::Block, .. } if *max == block);

@@ -12,15 +12,15 @@ use seqcast_testkit::{
 };
 
 /// The counters of a worker, by name.
-fn counters(counts: &WorkerStats) -> [(&'static str, u64); 26] {
+fn counters(counts: &WorkerStats) -> [(&'static str, u64); 27] {
     macro_rules! named {
         ($($name:ident)+) => {
             [$((stringify!($name), counts.$name)),+]
         };
     }
-    named!(incarnation adopted posted fragments reservations committed wakes retained settled retained_full delivered
-        skipped missed lagged voided waited wakeups corrupt failed orphaned resets claims_won claims_lost claims_full
-        claims_late claims_released)
+    named!(incarnation adopted posted fragments large reservations committed wakes retained settled retained_full
+        delivered skipped missed lagged voided waited wakeups corrupt failed orphaned resets claims_won claims_lost
+        claims_full claims_late claims_released)
 }
 
 /// Returns the changes of a worker's counters by `act`. Counters that it does not name must not change.
@@ -85,7 +85,7 @@ alone! {
         let header = inspector.header();
         let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
         assert_eq!(header.boot_id, u128::from_str_radix(&boot_id.trim().replace('-', ""), 16).ok());
-        assert_eq!((stats.creator_pid, header.layout_version), (std::process::id(), 4));
+        assert_eq!((stats.creator_pid, header.layout_version), (std::process::id(), 5));
         assert!(header.fingerprint != 0);
         assert!(SystemTime::now().duration_since(stats.created_at).unwrap() < HOUR);
     }

@@ -16,6 +16,11 @@
 //!                the event's bytes from `number` times the chunk size on
 //!            of a retained event, w2 to w5 are those of the event, w6 and w7 what w2 and w3 are above
 //!
+//! large      an event as above, but behind its head, in place of the payload:
+//!            [ large id ]
+//!            [ length of the payload in bytes ]
+//!            the block of the large id has the payload and nothing else
+//!
 //! meta       [ 0: 24 ][ kind: 8 ][ length in bytes: 32 ]
 //! ```
 
@@ -23,7 +28,7 @@ use std::ops::Range;
 
 use super::Topic;
 use crate::protocol::word::Where;
-pub(crate) use crate::segment::geometry::{FRAGMENT_HEAD_BYTES, RETAINED_FRAGMENT_HEAD_BYTES};
+pub(crate) use crate::segment::geometry::{FRAGMENT_HEAD_BYTES, LARGE_NAME_BYTES, RETAINED_FRAGMENT_HEAD_BYTES};
 
 /// The largest length of a source or event name, in bytes.
 pub(crate) const MOST_NAME: usize = 255;
@@ -47,13 +52,15 @@ pub(crate) enum Kind {
     Fragment = 2,
     /// Of a retained event.
     RetainedFragment = 3,
+    /// In the ring, an event whose payload is in a large block. In the large ring, such a payload.
+    Large = 4,
 }
 
 impl Kind {
     /// Returns the bytes of a fragment before its chunk of the event.
     pub(crate) const fn fragment_head(self) -> usize {
         match self {
-            Kind::Event | Kind::Fragment => FRAGMENT_HEAD_BYTES,
+            Kind::Event | Kind::Fragment | Kind::Large => FRAGMENT_HEAD_BYTES,
             Kind::RetainedFragment => RETAINED_FRAGMENT_HEAD_BYTES,
         }
     }
@@ -78,6 +85,7 @@ impl Meta {
             1 => Kind::Event,
             2 => Kind::Fragment,
             3 => Kind::RetainedFragment,
+            4 => Kind::Large,
             _ => return None,
         };
         let len = (bits & u64::from(u32::MAX)) as usize;
@@ -448,6 +456,31 @@ fn up_to_7_bytes(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte))
 }
 
+/// The name of a payload in a large block, in the event that it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LargeName {
+    /// The large id.
+    pub(crate) id: u64,
+    /// The length of the payload in bytes.
+    pub(crate) len: u64,
+}
+
+impl LargeName {
+    pub(crate) fn bytes(self) -> [u8; LARGE_NAME_BYTES] {
+        let mut bytes = [0; LARGE_NAME_BYTES];
+        for (slot, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip([self.id, self.len]) {
+            *slot = word.to_ne_bytes();
+        }
+        bytes
+    }
+
+    /// Returns `None` if there are not exactly as many bytes as a name has.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<LargeName> {
+        let (&[id, len], []) = bytes.as_chunks::<8>() else { return None };
+        Some(LargeName { id: u64::from_ne_bytes(id), len: u64::from_ne_bytes(len) })
+    }
+}
+
 /// The head of a fragment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FragmentHead {
@@ -572,6 +605,16 @@ mod tests {
             }
         }
         assert_eq!(chunk_len(10, u64::MAX, u64::MAX), None);
+    }
+
+    #[test]
+    fn the_name_of_a_large_block_is_read_as_written() {
+        for (id, len) in [(0, 0), (1, 2), (u64::MAX, 1 << 40)] {
+            let bytes = LargeName { id, len }.bytes();
+            assert_eq!(LargeName::parse(&bytes), Some(LargeName { id, len }));
+            assert_eq!(LargeName::parse(&bytes[..15]), None);
+            assert_eq!(LargeName::parse(&[bytes, bytes].concat()), None);
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::segment::layout::{self, Field, HEADER_BYTES};
 #[non_exhaustive]
 pub struct Region {
     /// `"header"`, `"seats"`, `"ring"`, `"blocks"`, `"claims"` or `"buckets"`; if the segment retains events, also
-    /// `"slots"`, `"values"` or `"announced"`.
+    /// `"slots"`, `"values"` or `"announced"`; if it has large blocks, also `"large"` or `"large_blocks"`.
     pub name: &'static str,
     /// Bytes before it in the segment.
     pub offset: u64,

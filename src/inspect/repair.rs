@@ -60,7 +60,7 @@ fn adopt(segment: &Arc<Segment>, seat: u16) -> Result<bool> {
     }
     let words = SeatWords::of(&segment.seats(), seat);
     let died = Died::left_by(segment, seat);
-    let Adopted { ring_hand, keeper, had_reserved, .. } = adopt_all(segment, seat)?;
+    let Adopted { posting, had_reserved, .. } = adopt_all(segment, seat)?;
     words.add(seat_word!(identity.incarnation), 1);
     words.add(seat_word!(identity.adopted), 1);
     // Before the system call below: a worker that joins sees that the lock is held only for a moment.
@@ -70,7 +70,7 @@ fn adopt(segment: &Arc<Segment>, seat: u16) -> Result<bool> {
     }
     if let Some(died) = died {
         // The lock is held until this returns. The pid is that of this process, which posts.
-        Writer::new(Arc::clone(segment), ring_hand, keeper, words, sys::pid()).post_death(&died)?;
+        Writer::new(Arc::clone(segment), posting, words, sys::pid()).post_death(&died)?;
     }
     Ok(true)
 }

@@ -14,6 +14,7 @@ use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::event::Buffer;
 use crate::event::wire::{FragmentHead, Head, Kept, Kind, UniqueKey};
+use crate::protocol::large::LargeRing;
 use crate::protocol::ring::{Look, Ring};
 use crate::protocol::word::CellWord;
 use crate::seat::copy::{Copied, CopyInto, Published};
@@ -31,7 +32,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 pub enum Seen {
     /// An event.
     Event(SeenEvent),
-    /// Ids that were overwritten before they were read.
+    /// Ids that were overwritten before they were read, or an id whose payload was overwritten in its large block.
     #[non_exhaustive]
     Gap {
         /// The first of them.
@@ -86,6 +87,8 @@ pub struct SeenEvent {
     pub len: u64,
     /// `true` if it was posted in fragments.
     pub fragmented: bool,
+    /// `true` if its payload is in a large block.
+    pub large: bool,
     /// `true` if it was posted as a typed value.
     pub typed: bool,
     /// Its unique key, if it has one.
@@ -152,6 +155,8 @@ pub enum UniqueState {
 pub struct Tail {
     segment: Arc<Segment>,
     ring: Ring,
+    /// The ring of large blocks, if the segment has one.
+    large: Option<LargeRing>,
     next: u64,
     fragments: Fragments,
     payloads: bool,
@@ -189,6 +194,14 @@ impl Names {
     }
 }
 
+/// Where the payload of an event is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Block,
+    Large,
+    Fragments,
+}
+
 /// The result of reading one published id.
 enum Met {
     Seen(Seen),
@@ -202,6 +215,7 @@ impl Tail {
         let begin = start.begin(segment)?;
         Ok(Tail {
             fragments: Fragments::beginning(segment.geometry(), &ring, begin),
+            large: segment.large(),
             segment: Arc::clone(segment),
             ring,
             next: begin.first,
@@ -288,18 +302,20 @@ impl Tail {
 
     fn copy(&mut self, id: u64, cell: CellWord) -> Result<Met> {
         let published = Published::of(&self.ring, id, cell).in_segment(&self.segment)?;
+        let place = if published.is_large() { Place::Large } else { Place::Block };
         let mut head = Head::default();
         let into = CopyInto { head: &mut head, buffer: &mut self.buffer };
-        let copied = published.copy_out(into, &mut self.fragments, |_, _| self.payloads);
+        let copied = published.copy_out(into, &mut self.fragments, self.large.as_ref(), |_, _| self.payloads);
         let (len, payload) = match copied {
             Copied::Event { len } => (len, Some(self.buffer[head.payload_at()..len].to_vec())),
             Copied::NotWanted { len } => (len, None),
             Copied::Fragment { kind, len } => return self.assemble(id, kind, len),
             Copied::Lapped => return Ok(Met::Lapped),
+            Copied::Overwritten => return Ok(Met::Seen(Seen::Gap { from: id, missed: 1 })),
             Copied::Unreadable => return Ok(Met::Seen(Seen::Unreadable { id })),
         };
         let names = Names::of(&head, &self.buffer);
-        self.seen(id, &head, names, (len - head.payload_at()) as u64, false, payload)
+        self.seen(id, &head, names, (len - head.payload_at()) as u64, place, payload)
     }
 
     /// Adds the fragment in the fragments' buffer to its event.
@@ -326,7 +342,7 @@ impl Tail {
         let Some(payload_len) = total.checked_sub(head.payload_at() as u64) else {
             return Ok(Met::Seen(Seen::Unreadable { id }));
         };
-        self.seen(id, &head, names, payload_len, true, payload)
+        self.seen(id, &head, names, payload_len, Place::Fragments, payload)
     }
 
     fn seen(
@@ -335,7 +351,7 @@ impl Tail {
         head: &Head,
         Names { source, event, type_tag, unique, kept, key }: Names,
         len: u64,
-        fragmented: bool,
+        place: Place,
         payload: Option<Vec<u8>>,
     ) -> Result<Met> {
         let unique = match unique {
@@ -358,7 +374,8 @@ impl Tail {
             seat: u32::from(head.seat()),
             pid: head.pid(),
             len,
-            fragmented,
+            fragmented: place == Place::Fragments,
+            large: place == Place::Large,
             typed: type_tag != 0,
             unique,
             retained,

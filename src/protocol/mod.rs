@@ -12,6 +12,7 @@
 //! | [`bucket`] | the rule of unique keys: what a claim makes of a bucket |
 //! | [`claims`] | unique keys: one decision per event, for all; claims that end with their holder |
 //! | [`retained`] | the last event of each key, beside the ring |
+//! | [`large`] | a second ring, of large blocks, for payloads that do not fit in a block |
 //! | [`wake`] | sleeping until something is published |
 //! | [`thread_lock`] | a lock between the threads of one process that post, claim and poll |
 //! | [`seat_words`] | the layout of a worker's own words |
@@ -19,6 +20,7 @@
 pub(crate) mod bucket;
 pub(crate) mod bytes;
 pub(crate) mod claims;
+pub(crate) mod large;
 pub(crate) mod pool;
 pub(crate) mod retained;
 pub(crate) mod ring;

@@ -1,18 +1,26 @@
 //! Takes over what the last holder of a seat has left.
 
 use crate::error::Result;
+use crate::protocol::large::LargeHand;
 use crate::protocol::pool::Hand;
 use crate::protocol::retained::Keeper;
 use crate::segment::Segment;
 use crate::segment::fault::InSegment;
 use crate::segment::pools::PoolId;
 
-/// What the last holder of a seat has left.
-pub(crate) struct Adopted {
-    pub(crate) ring_hand: Hand,
-    pub(crate) claim_hand: Hand,
+/// The hands of a seat with which it posts.
+pub(crate) struct PostingHands {
+    pub(crate) ring: Hand,
     /// The seat's part in the table of retained events, if the segment has one.
     pub(crate) keeper: Option<Keeper>,
+    /// The seat's part in the large ring, if the segment has one.
+    pub(crate) large: Option<LargeHand>,
+}
+
+/// What the last holder of a seat has left.
+pub(crate) struct Adopted {
+    pub(crate) posting: PostingHands,
+    pub(crate) claim_hand: Hand,
     /// `true` if it had reserved an id. The reservation is removed: readers void the id, and the caller wakes them (see
     /// [`Segment::wake_for_decided`]).
     pub(crate) had_reserved: bool,
@@ -29,12 +37,14 @@ pub(crate) fn adopt_all(segment: &Segment, seat: u16) -> Result<Adopted> {
     let (ring_hand, claim_hand) = (hand(PoolId::Ring)?, hand(PoolId::Claims)?);
     let keeper = segment.table().map(|table| Keeper::adopt(table, segment.hand(PoolId::Slots, seat), seat));
     let keeper = keeper.transpose().in_segment(segment)?;
+    let large = segment.large().map(|ring| LargeHand::adopt(ring, segment.hand(PoolId::Large, seat), seat));
+    let large = large.transpose().in_segment(segment)?;
     let ring = segment.ring();
     let had_reserved = ring.reserved_by(seat).is_some();
     if had_reserved {
         ring.forget_reservation(seat);
     }
-    Ok(Adopted { ring_hand, claim_hand, keeper, had_reserved })
+    Ok(Adopted { posting: PostingHands { ring: ring_hand, keeper, large }, claim_hand, had_reserved })
 }
 
 #[cfg(test)]
@@ -51,7 +61,8 @@ mod tests {
     #[test]
     fn g7_the_block_of_a_holder_that_was_killed_is_found_in_every_pool() {
         for spec in &POOLS {
-            let segment = Segment::anonymous(&SegmentOptions::new().capacity(8).claims(8).seats(2)).unwrap();
+            let options = SegmentOptions::new().capacity(8).claims(8).large(2, 64).seats(2);
+            let segment = Segment::anonymous(&options).unwrap();
             let (pool, words) = (segment.pool(spec.id), segment.hand(spec.id, 0));
             assert!(!adopt_all(&segment, 0).unwrap().had_reserved);
             let mut hand = Hand::adopt(&pool, words.clone(), 0).unwrap();
@@ -74,8 +85,8 @@ mod tests {
     #[test]
     fn g7_an_id_that_the_dead_had_reserved_is_given_up() {
         let segment = Segment::anonymous(&SegmentOptions::new().capacity(8).claims(8).seats(2)).unwrap();
-        let Adopted { mut ring_hand, .. } = adopt_all(&segment, 1).unwrap();
-        segment.ring().reserve(&mut ring_hand, &mut NoTable).unwrap();
+        let mut hand = adopt_all(&segment, 1).unwrap().posting.ring;
+        segment.ring().reserve(&mut hand, &mut NoTable).unwrap();
         assert_eq!(segment.ring().reserved_by(1), Some(0));
         assert!(adopt_all(&segment, 1).unwrap().had_reserved);
         assert_eq!(segment.ring().reserved_by(1), None);

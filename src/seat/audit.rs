@@ -40,7 +40,7 @@ pub struct Audit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PoolAudit {
-    /// `"ring"` (the events), `"claims"` or `"slots"` (the retained events).
+    /// `"ring"` (the events), `"claims"`, `"slots"` (the retained events) or `"large"` (the large blocks).
     pub pool: &'static str,
     /// How many blocks there are.
     pub blocks: u64,
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn g7_an_audit_needs_no_right_to_write_and_takes_no_seat() {
         let name = format!("seqcast-t-{}-audit", std::process::id());
-        let options = SegmentOptions::new().capacity(8).claims(8).seats(2).unlink_on_drop(true);
+        let options = SegmentOptions::new().capacity(8).claims(8).large(2, 64).seats(2).unlink_on_drop(true);
         let segment = Arc::new(Segment::create(&name, &options).unwrap());
         // A store to these words would raise SIGSEGV, and a lock on its description would be an error.
         let inspector = Segment::read_only(&name, &options).unwrap();

@@ -117,6 +117,8 @@ pub(crate) fn copy_slot(
         }
         Copied::Lapped => SlotCopy::Changed,
         // No writer of this crate stores anything else in a slot.
-        Copied::NotWanted { .. } | Copied::Unreadable | Copied::Fragment { .. } => SlotCopy::Passed,
+        Copied::NotWanted { .. } | Copied::Unreadable | Copied::Fragment { .. } | Copied::Overwritten => {
+            SlotCopy::Passed
+        }
     }
 }

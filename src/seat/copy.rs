@@ -6,13 +6,16 @@
 //! second look   the cell is as it was           Original::is_unchanged
 //! ```
 //!
+//! The payload in a large block is copied in the same way, after the event that names it: see `protocol::large`.
+//!
 //! The words may be overwritten while they are copied, and may then have any value. Nothing is trusted before the
 //! second look: until then a length is only a bound on what is copied.
 
 use crate::event::Buffer;
-use crate::event::wire::{Head, Kind, Meta};
+use crate::event::wire::{Head, Kind, LARGE_NAME_BYTES, LargeName, Meta};
 use crate::protocol::Fault;
 use crate::protocol::bytes;
+use crate::protocol::large::{LargeRead, LargeRing};
 use crate::protocol::pool::Block;
 use crate::protocol::retained::SlotLook;
 use crate::protocol::ring::Ring;
@@ -66,9 +69,7 @@ trait Original {
         };
         let whole = len.next_multiple_of(8);
         let at_first = if len <= SMALL { whole } else { prefix_len };
-        if buffer.len() < whole {
-            buffer.resize(whole, 0);
-        }
+        grow(buffer, whole);
         if !self.copy(0, &mut buffer[..at_first]) {
             return Copied::Lapped;
         }
@@ -82,6 +83,14 @@ trait Original {
             return Copied::Lapped;
         }
         Copied::Event { len }
+    }
+}
+
+/// Makes `buffer` at least `len` bytes long.
+#[inline]
+fn grow(buffer: &mut Buffer, len: usize) {
+    if buffer.len() < len {
+        buffer.resize(len, 0);
     }
 }
 
@@ -138,6 +147,8 @@ pub(crate) enum Copied {
     Fragment { kind: Kind, len: usize },
     /// The id was overwritten.
     Lapped,
+    /// The payload of a wanted event was overwritten in its large block.
+    Overwritten,
     /// No writer of this crate stores what is there.
     Unreadable,
 }
@@ -151,6 +162,11 @@ impl<'a> Published<'a> {
         Ok(Published { ring, id, cell, block })
     }
 
+    /// Returns `true` if the payload is in a large block. It counts if a copy that is made afterwards does.
+    pub(crate) fn is_large(&self) -> bool {
+        self.meta().is_some_and(|meta| meta.kind == Kind::Large)
+    }
+
     #[inline]
     fn copy_fragment(&self, kind: Kind, len: usize, fragments: &mut Fragments) -> Copied {
         if self.copy(0, fragments.buffer(len)) { Copied::Fragment { kind, len } } else { Copied::Lapped }
@@ -159,25 +175,75 @@ impl<'a> Published<'a> {
     /// Copies an event into `into`, whose buffer grows as needed, or a fragment into the buffer of `fragments`. `wants`
     /// gets the event's head and all bytes before its payload. If it returns `false`, the payload is not copied, unless
     /// the event is small.
+    ///
+    /// `large` is the ring of large blocks, if the segment has one.
     // Always: one call for each event read, and the caller's match on the outcome goes into it.
     #[inline(always)]
     pub(crate) fn copy_out(
         &self,
         into: CopyInto<'_>,
         fragments: &mut Fragments,
+        large: Option<&LargeRing>,
         wants: impl FnOnce(&Head, &[u8]) -> bool,
     ) -> Copied {
         match self.meta() {
             Some(Meta { kind: Kind::Event, len }) => self.copy_event(len, into, wants),
+            Some(Meta { kind: Kind::Large, len }) => self.copy_large(len, into, large, wants),
             Some(Meta { kind, len }) => self.copy_fragment(kind, len, fragments),
             None => self.unreadable(),
+        }
+    }
+
+    /// Copies an event of which the block has `len` bytes, and a large block the payload.
+    #[inline(never)]
+    fn copy_large(
+        &self,
+        len: usize,
+        into: CopyInto<'_>,
+        large: Option<&LargeRing>,
+        wants: impl FnOnce(&Head, &[u8]) -> bool,
+    ) -> Copied {
+        let CopyInto { head, buffer } = into;
+        let whole = len.next_multiple_of(8);
+        grow(buffer, whole);
+        if !self.copy(0, &mut buffer[..whole]) {
+            return Copied::Lapped;
+        }
+        // From here on, the large id is the one that was published with the event.
+        let parts = len.checked_sub(LARGE_NAME_BYTES).map(|start| buffer[..len].split_at(start));
+        let Some((prefix, name)) = parts else { return Copied::Unreadable };
+        let (Some(parsed), Some(name), Some(large)) = (Head::parse(prefix), LargeName::parse(name), large) else {
+            return Copied::Unreadable;
+        };
+        let start = parsed.payload_at();
+        if start != prefix.len() || name.len > large.payload_bytes() as u64 {
+            return Copied::Unreadable;
+        }
+        *head = parsed;
+        let payload_len = name.len as usize;
+        let len = start + payload_len;
+        if !wants(head, prefix) {
+            return Copied::NotWanted { len };
+        }
+        let whole = len.next_multiple_of(8);
+        grow(buffer, whole);
+        let read = large.read(name.id, |block| {
+            bytes::load_bytes(block.payload(), &mut buffer[start..whole]);
+            // Relaxed: before the second look.
+            block.meta().load(Ordering::Relaxed) == Meta { kind: Kind::Large, len: payload_len }.bits()
+        });
+        match read {
+            Ok(LargeRead::Whole(true)) => Copied::Event { len },
+            Ok(LargeRead::Overwritten) => Copied::Overwritten,
+            // No writer of this crate posts an event that names such a payload.
+            Ok(LargeRead::Whole(false) | LargeRead::Absent) | Err(_) => Copied::Unreadable,
         }
     }
 
     /// As [`copy_out`](Published::copy_out), for fragments only. Returns `None` if there is no fragment.
     pub(crate) fn copy_fragment_out(&self, fragments: &mut Fragments) -> Option<Copied> {
         match self.meta()? {
-            Meta { kind: Kind::Event, .. } => None,
+            Meta { kind: Kind::Event | Kind::Large, .. } => None,
             Meta { kind, len } => Some(self.copy_fragment(kind, len, fragments)),
         }
     }
@@ -247,7 +313,7 @@ mod tests {
             }
             let published = Published::of(&self.ring, 0, self.cell).unwrap();
             let into = CopyInto { head: &mut head, buffer: &mut buffer };
-            let copied = published.copy_out(into, &mut fragments, |_, _| {
+            let copied = published.copy_out(into, &mut fragments, None, |_, _| {
                 if lap_meanwhile {
                     lap(&mut self.seat);
                 }
@@ -305,7 +371,7 @@ mod tests {
 
     #[test]
     fn g10_what_no_writer_stores_is_unreadable_unless_it_was_overwritten() {
-        for meta in [0, u64::MAX, 1 << 32 | 289, 1 << 32 | 8, 4 << 32 | 64] {
+        for meta in [0, u64::MAX, 1 << 32 | 289, 1 << 32 | 8, 4 << 32 | 64, 5 << 32 | 64] {
             let mut posted = Posted::of(&[1; 8]);
             posted.ring.block(posted.cell).unwrap().meta().store(meta, Ordering::Relaxed);
             assert!(matches!(posted.copy(false, false, true).0, Copied::Unreadable), "meta {meta:#x}");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::event::Buffer;
-use crate::event::wire::{FragmentHead, Head, Kind, chunk_len};
+use crate::event::wire::{FRAGMENT_HEAD_BYTES, FragmentHead, Head, Kind, chunk_len};
 use crate::protocol::ring::{Look, Ring};
 use crate::seat::copy::{Copied, Published};
 use crate::seat::options::Begin;
@@ -56,7 +56,7 @@ impl Fragments {
             partial: BTreeMap::new(),
             buffer: Buffer::new(),
             block_bytes: geometry.block_bytes(),
-            largest: geometry.largest_message() as u64,
+            largest: geometry.largest_with(FRAGMENT_HEAD_BYTES) as u64,
             seats: geometry.seats,
             since: if begin.gathers { 0 } else { begin.first },
         };

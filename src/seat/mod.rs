@@ -14,6 +14,7 @@ pub(crate) mod fragmented;
 pub(crate) mod fragments;
 pub(crate) mod holder;
 pub(crate) mod holding;
+pub(crate) mod large;
 pub(crate) mod options;
 pub(crate) mod post;
 pub(crate) mod publish;
@@ -99,7 +100,7 @@ impl Seat {
         };
         let words = SeatWords::of(&segment.seats(), seat);
         let died = Died::left_by(segment, seat);
-        let Adopted { ring_hand, claim_hand, keeper, had_reserved } = adopt_all(segment, seat)?;
+        let Adopted { posting, claim_hand, had_reserved } = adopt_all(segment, seat)?;
         if had_reserved {
             segment.wake_for_decided();
         }
@@ -107,7 +108,7 @@ impl Seat {
         identify(&words, pid, label);
         let tenure = Tenure::new(guard, lock, words.clone(), seat);
         Ok(Seat {
-            writer: Writer::new(Arc::clone(segment), ring_hand, keeper, words.clone(), pid),
+            writer: Writer::new(Arc::clone(segment), posting, words.clone(), pid),
             claimer: Claimer::new(Arc::clone(segment), claim_hand, words.clone(), clock),
             clock,
             segment: Arc::clone(segment),
@@ -227,7 +228,7 @@ mod tests {
     seqcast_testkit::alone! {
         fn g7_a_seat_whose_attempts_are_used_up_is_given_to_nobody() {
             let count = POOLS.len();
-            let options = SegmentOptions::new().capacity(8).claims(8).seats(count as u64 + 1);
+            let options = SegmentOptions::new().capacity(8).claims(8).large(2, 64).seats(count as u64 + 1);
             let segment = Arc::new(Segment::anonymous(&options).unwrap());
             // Each seat but the last has used up its hand of one pool.
             for (seat, pool) in (0..).zip(&POOLS) {

@@ -4,13 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{Cause, Error, Result, SizeLimit};
-use crate::event::wire::{Keyed, Kind, Meta, Prefix};
+use crate::event::wire::{FRAGMENT_HEAD_BYTES, Keyed, Kind, Meta, Prefix};
 use crate::event::{Died, Topic, library};
 use crate::protocol::bytes;
+use crate::protocol::large::LargeHand;
 use crate::protocol::pool::{Block, Hand};
 use crate::protocol::retained::Keeper;
 use crate::protocol::ring::{Fate, Ring};
 use crate::protocol::word::Where;
+use crate::seat::adopt::PostingHands;
 use crate::seat::fragmented::Fragmented;
 use crate::seat::retain::Settler;
 use crate::seat::words::SeatWords;
@@ -41,23 +43,25 @@ pub struct Writer {
     pub(super) hand: Hand,
     /// The seat's part in the table of retained events, if the segment has one.
     pub(super) keeper: Option<Keeper>,
+    /// The seat's part in the large ring, if the segment has one.
+    pub(super) large: Option<LargeHand>,
     pub(super) seat: SeatWords,
     pid: u32,
     incarnation: u32,
     block_bytes: usize,
-    largest: usize,
 }
 
 impl Writer {
-    pub(crate) fn new(segment: Arc<Segment>, hand: Hand, keeper: Option<Keeper>, seat: SeatWords, pid: u32) -> Writer {
+    pub(crate) fn new(segment: Arc<Segment>, hands: PostingHands, seat: SeatWords, pid: u32) -> Writer {
+        let PostingHands { ring: hand, keeper, large } = hands;
         let incarnation = seat.get(seat_word!(identity.incarnation)) as u32;
         Writer {
             ring: segment.ring(),
             block_bytes: segment.geometry().block_bytes(),
-            largest: segment.geometry().largest_message(),
             segment,
             hand,
             keeper,
+            large,
             seat,
             pid,
             incarnation,
@@ -84,6 +88,8 @@ impl Writer {
             self.ring
                 .post(&mut self.hand, &mut Settler { keeper: &mut self.keeper, seat: &self.seat }, write)
                 .in_segment(&self.segment)?
+        } else if self.fits_large(&prefix, event.payload) {
+            self.post_large(&prefix, event.payload)?
         } else {
             self.post_fragments(&prefix, event.payload)?
         };
@@ -95,7 +101,7 @@ impl Writer {
     /// Posts the event that reports that a seat was taken over from a dead holder.
     #[cold]
     pub(crate) fn post_death(&mut self, died: &Died) -> Result<()> {
-        let text = died.to_text(self.largest);
+        let text = died.to_text(self.segment.geometry().largest_with(FRAGMENT_HEAD_BYTES));
         self.post(&Outgoing::plain(library::DIED, text.as_bytes())).map(drop)
     }
 
@@ -110,13 +116,8 @@ impl Writer {
         topic.check()?;
         let prefix = Prefix { seat: self.hand.seat(), pid: self.pid, topic, type_tag, keyed };
         let len = prefix.len().saturating_add(payload.len());
-        let max = match limit {
-            SizeLimit::Ring => self.largest,
-            SizeLimit::Block => self.block_bytes,
-            SizeLimit::Retained => self.segment.geometry().largest_retained(),
-        };
-        if len > max {
-            return Err(Error::from(Cause::PayloadTooLarge { len, max, limit }));
+        if len > self.block_bytes || limit == SizeLimit::Retained {
+            self.check_len(&prefix, len, limit)?;
         }
         Ok(prefix)
     }
@@ -169,8 +170,12 @@ impl Writer {
             return Err(Error::from(Cause::TooLate { id }));
         }
         let prefix = self.prefix(event, SizeLimit::Block)?;
-        let write = |block: Block<'_>| write_event(block, &prefix, event.payload);
-        let fate = self.ring.commit(&mut self.hand, id, write).in_segment(&self.segment)?;
+        let fate = if self.fits_block(&prefix, event.payload) {
+            let write = |block: Block<'_>| write_event(block, &prefix, event.payload);
+            self.ring.commit(&mut self.hand, id, write).in_segment(&self.segment)?
+        } else {
+            self.commit_large(id, &prefix, event.payload)?
+        };
         // Also if a lap decided it: the lapping post does not wake readers that wait for a reserved id.
         self.wake_for_decided();
         match fate {

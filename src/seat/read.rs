@@ -10,6 +10,7 @@ use crate::event::{Buffer, EventKept};
 use crate::os::clock::HostClock;
 use crate::os::sys;
 use crate::protocol::bucket::{At, Key, Token};
+use crate::protocol::large::LargeRing;
 use crate::protocol::pool::Tries;
 use crate::protocol::retained::{SlotLook, Span, TOMBSTONE, Table};
 use crate::protocol::ring::{Fate, Look, Ring};
@@ -27,6 +28,8 @@ use crate::segment::layout::seat_word;
 
 /// A reader that reads this many events in a row counts as behind, and prefetches the next ones.
 const BEHIND: u32 = 8;
+/// A reader at the end keeps a buffer of at most this many bytes.
+const MOST_KEPT: usize = 256 << 10;
 
 /// The decisions of the layer above while events are copied out.
 pub(crate) trait Gate {
@@ -92,6 +95,14 @@ impl Message {
         Message { id: 0, head: Head::default(), bytes: Buffer::new(), len: 0, claim: None, handed_over: false }
     }
 
+    /// Frees a buffer that a large event has made larger than most events need.
+    #[inline]
+    fn release(&mut self) {
+        if self.bytes.capacity() > MOST_KEPT {
+            *self = Message::nothing();
+        }
+    }
+
     /// Returns how the event is retained.
     #[inline]
     pub(crate) fn kept(&self) -> EventKept<'_> {
@@ -121,9 +132,9 @@ enum Taken {
     Nothing,
     /// It was overwritten while it was copied.
     Lapped,
-    /// The last fragment of a message whose beginning was missed.
-    Headless,
-    /// The same, for a retained message that is gone from the table.
+    /// A part of it is gone: the fragments before this last one, or the payload in its large block.
+    Missed,
+    /// The fragments of a retained message are gone, and so is the message in the table.
     Forgotten,
     Unreadable,
 }
@@ -146,6 +157,8 @@ pub(crate) struct Reader {
     streak: u32,
     /// The table of retained events, if the segment has one.
     table: Option<Table>,
+    /// The ring of large blocks, if the segment has one.
+    large: Option<LargeRing>,
     clock: HostClock,
     /// `true` if the reader is brought up to date after it has missed events.
     resync: bool,
@@ -169,6 +182,7 @@ impl Reader {
         Reader {
             fragments: Fragments::beginning(segment.geometry(), &ring, begin),
             table: segment.table(),
+            large: segment.large(),
             clock,
             resync: false,
             began_with_retained: begin.with_retained,
@@ -250,6 +264,7 @@ impl Reader {
             match self.look(id)? {
                 Look::Empty => {
                     self.streak = 0;
+                    self.current.release();
                     return Ok(Step::Empty);
                 }
                 Look::Published(seen) => {
@@ -265,7 +280,7 @@ impl Reader {
                             self.next = id;
                             break self.lapped();
                         }
-                        Taken::Headless => break self.missed_one(id),
+                        Taken::Missed => break self.missed_one(id),
                         Taken::Forgotten => self.forgotten(id),
                         Taken::Unreadable => break self.unreadable(id),
                     }
@@ -333,7 +348,7 @@ impl Reader {
                 Ok(match taken {
                     Taken::Event => Some(Step::Event),
                     Taken::Nothing => None,
-                    Taken::Lapped | Taken::Headless => Some(self.missed_one(id)),
+                    Taken::Lapped | Taken::Missed => Some(self.missed_one(id)),
                     Taken::Forgotten => {
                         self.forgotten(id);
                         None
@@ -385,7 +400,7 @@ impl Reader {
                             let missed = self.skip_lap();
                             self.ahead.push(Ahead::Lagged { first: id, missed });
                         }
-                        Taken::Headless => {
+                        Taken::Missed => {
                             self.read_from_after(id);
                             self.ahead.push(Ahead::Lagged { first: id, missed: 1 });
                         }
@@ -459,7 +474,7 @@ impl Reader {
             if self.streak < BEHIND { self.streak + 1 } else { BEHIND * u32::from(self.ring.prefetch_after(id)) };
         let wants = |head: &Head, prefix: &[u8]| gate.wants(head, prefix);
         let Message { head, bytes: buffer, .. } = &mut self.current;
-        match published.copy_out(CopyInto { head, buffer }, &mut self.fragments, wants) {
+        match published.copy_out(CopyInto { head, buffer }, &mut self.fragments, self.large.as_ref(), wants) {
             Copied::Event { len } => {
                 self.current.id = id;
                 self.current.len = len;
@@ -472,6 +487,7 @@ impl Reader {
             }
             Copied::Fragment { kind, len } => self.assemble(id, kind, len, since, gate),
             Copied::Lapped => Ok(Taken::Lapped),
+            Copied::Overwritten => Ok(Taken::Missed),
             Copied::Unreadable => Ok(Taken::Unreadable),
         }
     }
@@ -499,7 +515,7 @@ impl Reader {
                 self.read_from_after(id);
                 Ok(Taken::Nothing)
             }
-            Assembled::Headless => Ok(Taken::Headless),
+            Assembled::Headless => Ok(Taken::Missed),
             Assembled::Malformed => Ok(Taken::Unreadable),
         }
     }

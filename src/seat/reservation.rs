@@ -60,7 +60,7 @@ impl<S: Posts> Reservation<S> {
     /// # Errors
     ///
     /// [`ErrorKind::TooLate`] if the id was given up, and then no worker has seen the event;
-    /// [`ErrorKind::PayloadTooLarge`] if it does not fit one block; otherwise as
+    /// [`ErrorKind::PayloadTooLarge`] if it fits neither one block nor one large block; otherwise as
     /// [`Worker::post`](crate::Worker::post).
     #[inline]
     pub fn commit<'a>(&mut self, topic: impl Into<Topic<'a>>, payload: impl Payload) -> Result<u64> {

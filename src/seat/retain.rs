@@ -68,9 +68,9 @@ fn count_settled(keeper: &mut Keeper, seat: &SeatWords) {
 }
 
 /// An event that is about to be posted. Its key has a place.
-struct Placed<'a> {
-    prefix: &'a Prefix<'a>,
-    payload: &'a [u8],
+pub(super) struct Placed<'a> {
+    pub(super) prefix: &'a Prefix<'a>,
+    pub(super) payload: &'a [u8],
     retained: Retention,
 }
 
@@ -82,7 +82,7 @@ impl Placed<'_> {
     }
 
     /// Posts the event. `write` writes it into the block of the ring.
-    fn post(
+    pub(super) fn post(
         &self,
         keeper: &mut Keeper,
         ring: &Ring,
@@ -145,6 +145,8 @@ impl Writer {
         let placed = Placed { prefix: &prefix, payload: event.payload, retained: Retention { key, slot, deadline } };
         let id = if self.fits_block(&prefix, event.payload) {
             self.post_placed(&placed)?
+        } else if self.fits_large(&prefix, event.payload) {
+            self.post_placed_large(&placed)?
         } else {
             self.post_placed_fragments(&placed)?
         };

@@ -68,12 +68,16 @@ pub struct Sizes {
     pub capacity: u64,
     /// Bytes that a block holds: an event with its source, its name and 16 bytes more, or a fragment.
     pub block_size: u64,
-    /// Bytes of the largest event, in fragments.
+    /// Bytes of the largest event, in fragments or in a large block.
     pub largest_event: u64,
     /// Keys that can have a retained event at the same time. 0 if the segment has no table.
     pub retained_keys: u64,
     /// Bytes of the largest retained event.
     pub retained_size: u64,
+    /// Public large blocks. 0 if the segment has none.
+    pub large_blocks: u64,
+    /// Bytes of the largest payload of a large block.
+    pub large_size: u64,
     /// Seats, taken or free.
     pub seats: u32,
     /// Buckets of claims.
@@ -92,6 +96,8 @@ impl Sizes {
             largest_event: geometry.largest_message() as u64,
             retained_keys: geometry.retained_keys(),
             retained_size: geometry.largest_retained() as u64,
+            large_blocks: geometry.large_blocks(),
+            large_size: geometry.large_bytes() as u64,
             seats: geometry.seats as u32,
             buckets: geometry.pool(PoolId::Claims).cells,
             bucket_entries: segment.claims().entries_per_bucket() as u64,
@@ -144,6 +150,8 @@ pub struct WorkerStats {
     pub posted: u64,
     /// Fragments posted, for events that do not fit into a block.
     pub fragments: u64,
+    /// Events posted with their payload in a large block.
+    pub large: u64,
     /// Ids reserved.
     pub reservations: u64,
     /// Reserved ids committed.
@@ -244,6 +252,8 @@ impl Stats {
             largest_event,
             retained_keys,
             retained_size,
+            large_blocks,
+            large_size,
             seats,
             buckets,
             bucket_entries,
@@ -258,6 +268,8 @@ impl Stats {
             ("bucket_entries", bucket_entries),
             ("retained_keys", retained_keys),
             ("retained_size", retained_size),
+            ("large_blocks", large_blocks),
+            ("large_size", large_size),
             ("creator_pid", u64::from(creator_pid)),
             ("created_at_ns", wall_ns_of(created_at)),
             ("claims_held", claims_held),
@@ -336,6 +348,7 @@ impl WorkerStats {
             reserved,
             posted,
             fragments,
+            large,
             reservations,
             committed,
             wakes,
@@ -375,6 +388,7 @@ impl WorkerStats {
             ("reserved", reserved),
             ("posted", Some(posted)),
             ("fragments", Some(fragments)),
+            ("large", Some(large)),
             ("reservations", Some(reservations)),
             ("committed", Some(committed)),
             ("wakes", Some(wakes)),
@@ -437,6 +451,7 @@ impl WorkerStats {
             reserved: segment.ring().reserved_by(seat),
             posted: count!(posting.posted),
             fragments: count!(posting.fragments),
+            large: count!(posting.large),
             reservations: count!(posting.reservations),
             committed: count!(posting.committed),
             wakes: count!(posting.wakes),

@@ -31,6 +31,15 @@ pub(super) fn differences(options: &SegmentOptions, geometry: &Geometry, stat: &
     if asked.retained_size && options.retained > 0 && slot_stride_for(retained_size) != slots.stride {
         differ("retained_size", retained_size.to_string(), geometry.retained_bytes().to_string());
     }
+    let large = geometry.pool(PoolId::Large);
+    if asked.large
+        && options.large.map_or((0, 0), |(blocks, bytes)| (blocks, stride_for(bytes))) != (large.cells, large.stride)
+    {
+        let text =
+            |blocks: u64, bytes: u64| if blocks == 0 { "none".to_owned() } else { format!("{blocks} of {bytes}") };
+        let (blocks, bytes) = options.large.unwrap_or_default();
+        differ("large", text(blocks, bytes), text(large.cells, geometry.large_bytes() as u64));
+    }
     if asked.seats && options.seats != geometry.seats {
         differ("seats", options.seats.to_string(), geometry.seats.to_string());
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 
 use crossbeam_utils::CachePadded;
 
-use super::geometry::RETAINED_FRAGMENT_HEAD_BYTES;
+use super::geometry::{LARGE_NAME_BYTES, RETAINED_FRAGMENT_HEAD_BYTES};
 use super::layout::{HEADER_BYTES, REGION_ALIGN, fields};
 use crate::os::fnv::Fnv;
 use crate::protocol::word::CellWord;
@@ -38,6 +38,7 @@ pub(crate) fn fingerprint() -> u64 {
         retained::PLACES,
         retained::INDEX_WORDS,
         RETAINED_FRAGMENT_HEAD_BYTES,
+        LARGE_NAME_BYTES,
     ] {
         hash.number(number as u64);
     }
@@ -53,9 +54,9 @@ mod tests {
     #[cfg(all(target_arch = "x86_64", target_endian = "little"))]
     #[test]
     fn g11_the_layout_is_the_one_of_its_version() {
-        assert_eq!(super::fingerprint(), 0x99d5_7924_845e_297a);
-        assert_eq!(LAYOUT_VERSION, 4);
-        assert_eq!(layout_version(magic()), Some(4));
+        assert_eq!(super::fingerprint(), 0xe44b_2696_37d3_acce);
+        assert_eq!(LAYOUT_VERSION, 5);
+        assert_eq!(layout_version(magic()), Some(5));
         assert_eq!([layout_version(0), layout_version(FORMING)], [None; 2]);
     }
 }

@@ -56,6 +56,12 @@ pub(crate) const LEAST_CAPACITY: u64 = 8;
 /// The least payload bytes of a block: a fragment's head and as many bytes again.
 pub(crate) const LEAST_BLOCK: u64 = 64;
 pub(crate) const MOST_BLOCK: u64 = 1 << 20;
+/// The smallest number of public large blocks: the payload of an event is not overwritten by the next one.
+pub(crate) const LEAST_LARGE_BLOCKS: u64 = 2;
+/// The most payload bytes of a large block.
+pub(crate) const MOST_LARGE_BLOCK: u64 = 1 << 26;
+/// Bytes of an event's block that name a large block, behind the head of the event.
+pub(crate) const LARGE_NAME_BYTES: usize = 16;
 /// Bytes of a bucket block: 19 lines, 21 entries, or the places of 64 slots.
 pub(crate) const BUCKET_STRIDE: u64 = 19 * LINE as u64;
 /// The largest number of keys of retained events.
@@ -149,9 +155,27 @@ impl Geometry {
         (self.pool(PoolId::Slots).stride as usize).saturating_sub(head)
     }
 
-    /// Returns the bytes of the largest retained event: it must fit in a slot, and in the ring as a message.
+    /// Returns the bytes of the largest retained event: it must fit in a slot, and in the ring as a message or in a
+    /// large block.
     pub(crate) fn largest_retained(&self) -> usize {
-        self.retained_bytes().min(self.largest_with(RETAINED_FRAGMENT_HEAD_BYTES))
+        let most = self.largest_with(RETAINED_FRAGMENT_HEAD_BYTES).max(self.large_bytes());
+        self.retained_bytes().min(most)
+    }
+
+    /// Returns the number of large blocks that are public. 0 if the segment has none.
+    pub(crate) fn large_blocks(&self) -> u64 {
+        self.pool(PoolId::Large).cells
+    }
+
+    /// Returns the bytes of the largest payload of a large block, or 0 if there are none.
+    pub(crate) fn large_bytes(&self) -> usize {
+        (self.pool(PoolId::Large).stride as usize).saturating_sub(pool::HEAD_WORDS * 8)
+    }
+
+    /// Returns `true` if the head of an event of `head_bytes` leaves room in a block for the name of a large block.
+    #[inline]
+    pub(crate) fn names_large(&self, head_bytes: usize) -> bool {
+        self.large_blocks() > 0 && head_bytes + LARGE_NAME_BYTES <= self.block_bytes()
     }
 
     /// Returns the number of the last seat. There are 1 to 65,536 seats.
@@ -159,9 +183,10 @@ impl Geometry {
         (self.seats - 1) as u16
     }
 
-    /// Returns the bytes of the largest event: a quarter of what the ring holds.
+    /// Returns the bytes of the largest event that is posted at any time: a quarter of what the ring holds, or a large
+    /// block.
     pub(crate) fn largest_message(&self) -> usize {
-        self.largest_with(FRAGMENT_HEAD_BYTES)
+        self.largest_with(FRAGMENT_HEAD_BYTES).max(self.large_bytes())
     }
 
     /// Returns the bytes of the largest message with a head of `head` bytes in each fragment.
@@ -187,7 +212,7 @@ impl Geometry {
             end = (start + bytes).next_multiple_of(REGION_ALIGN as u64);
             start as usize
         };
-        // No overflow: each pool has at most 2^20 blocks of about 2^20 bytes.
+        // No overflow: each pool has at most 2^20 blocks of about 2^26 bytes.
         let seats = region(self.seats * seat_words::WORDS as u64 * 8);
         let pools = POOLS.each_ref().map(|spec| PoolRegions {
             cells: region(self.cells(spec.id) * 8),
@@ -264,6 +289,20 @@ mod tests {
             assert!(!slots(cells, least), "{cells} slots");
         }
         assert!(slots(0, 0) && !slots(0, least), "a table without slots");
+        const LARGE: usize = PoolId::Large as usize;
+        let large = |cells, stride| ok(&move |sizes| sizes.pools[LARGE] = PoolSize { cells, stride });
+        let [least, most] = [stride_for(LEAST_BLOCK), stride_for(MOST_LARGE_BLOCK)];
+        for cells in [2, 4, 1 << 19] {
+            assert!(large(cells, least) && large(cells, most), "{cells} large blocks");
+            assert!(
+                !large(cells, 0) && !large(cells, least - 128) && !large(cells, most + 128),
+                "{cells} large blocks"
+            );
+        }
+        for cells in [1, 3, 1 << 20, 1 << 63, u64::MAX] {
+            assert!(!large(cells, least), "{cells} large blocks");
+        }
+        assert!(large(0, 0) && !large(0, least), "large blocks of none");
     }
 
     #[test]

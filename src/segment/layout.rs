@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 0        header      the creator, the sizes, the event id, the wake words
-//! 1024     seats       one of 512 bytes for each worker
+//! 1024     seats       one of 640 bytes for each worker
 //!          ring        capacity cells of 8 bytes
 //!          blocks      capacity + seats blocks, 64-byte aligned, an odd number of lines apart
 //!          claims      one cell of 8 bytes for each bucket
@@ -10,10 +10,13 @@
 //!          buckets     as many blocks, and one for each seat, likewise
 //!          slots       one cell of 8 bytes for each slot of a retained event
 //!          values      slots + seats blocks, likewise
+//!          large       one cell of 8 bytes for each large block that is public
+//!          large_blocks  as many blocks, and one for each seat, likewise
 //!          announced   one word for each seat
 //! ```
 //!
-//! A segment that retains nothing has no index, slots, values and announced.
+//! A segment that retains nothing has no index, slots, values and announced. A segment without large blocks has no
+//! large and large_blocks.
 //!
 //! Every region begins on a 128-byte boundary. Words are 64 bits in the machine's byte order.
 
@@ -25,7 +28,7 @@ use memoffset::span_of;
 use crate::protocol::seat_words;
 
 /// Version of the layout below. Raise it with every change that an older binary would misread.
-pub(crate) const LAYOUT_VERSION: u32 = 4;
+pub(crate) const LAYOUT_VERSION: u32 = 5;
 /// The upper 48 bits of a finished segment's first word; the lower 16 are the layout version.
 const MAGIC: u64 = 0x7365_7163_6173_0000; // "seqcas"
 /// The first word of a segment during its creation.
@@ -72,6 +75,10 @@ pub(crate) struct HeaderLayout {
     pub(crate) slots: AtomicU64,
     /// Bytes from slot block to slot block.
     pub(crate) slot_stride: AtomicU64,
+    /// Cells of the large ring; 0 if there is none.
+    pub(crate) large: AtomicU64,
+    /// Bytes from large block to large block.
+    pub(crate) large_stride: AtomicU64,
     pub(crate) creator_pid: AtomicU64,
     /// Wall-clock time of the creation, in nanoseconds.
     pub(crate) created_at: AtomicU64,
@@ -79,6 +86,8 @@ pub(crate) struct HeaderLayout {
     pub(crate) typed_format: CachePadded<AtomicU64>,
     /// The global event id: the next id to try.
     pub(crate) tail: CachePadded<AtomicU64>,
+    /// The next large id to try.
+    pub(crate) large_tail: CachePadded<AtomicU64>,
     /// Wakes sleepers that wait for any event.
     pub(crate) wake: CachePadded<AtomicU32>,
     /// Wakes sleepers that wait for a reserved id's payload.
@@ -100,6 +109,7 @@ pub(crate) struct PostingLayout {
     pub(crate) hand: [AtomicU64; seat_words::HAND_WORDS],
     pub(crate) reserved: AtomicU64,
     pub(crate) slot_hand: [AtomicU64; seat_words::HAND_WORDS],
+    pub(crate) large_hand: [AtomicU64; seat_words::HAND_WORDS],
     /// Events posted. A fragmented event counts once.
     pub(crate) posted: AtomicU64,
     /// Fragments posted.
@@ -116,6 +126,8 @@ pub(crate) struct PostingLayout {
     pub(crate) settled: AtomicU64,
     /// Retained events that were not posted because there was no place for their key.
     pub(crate) retained_full: AtomicU64,
+    /// Events posted with their payload in a large block.
+    pub(crate) large: AtomicU64,
 }
 
 /// The part of a seat that reading writes.
@@ -207,6 +219,8 @@ const _: () = {
     assert!(seat_word!(posting.reserved) == seat_words::RESERVED);
     // Joining sets the counters that follow to zero.
     assert!(seat_word!(posting.slot_hand) < seat_word!(posting.posted));
+    assert!(seat_word!(posting.large_hand) < seat_word!(posting.posted));
+    assert!(seat_word!(posting.large_hand) == seat_words::LARGE_HAND);
     assert!(seat_word!(claiming.hand) == seat_words::CLAIM_HAND);
     assert!(seat_word!(claiming.before) == seat_words::CLAIMS_BEFORE);
     assert!(size_of::<HeaderLayout>() <= HEADER_BYTES);
@@ -252,11 +266,11 @@ pub fn fields() -> Vec<Field> {
         };
     }
     rows!("header", 0, HeaderLayout, "creator": magic fingerprint nonce boot_id hash_key size capacity block_stride
-        seats buckets bucket_stride slots slot_stride creator_pid created_at);
-    rows!("header", 0, HeaderLayout, "anyone": typed_format tail wake wake_reserved);
+        seats buckets bucket_stride slots slot_stride large large_stride creator_pid created_at);
+    rows!("header", 0, HeaderLayout, "anyone": typed_format tail large_tail wake wake_reserved);
     let part = span_of!(SeatLayout, posting).start;
-    rows!("seat", part, PostingLayout, "poster": hand reserved slot_hand posted fragments reservations committed
-        wakes message retained settled retained_full);
+    rows!("seat", part, PostingLayout, "poster": hand reserved slot_hand large_hand posted fragments reservations
+        committed wakes message retained settled retained_full large);
     let part = span_of!(SeatLayout, reading).start;
     rows!("seat", part, ReadingLayout, "reader": cursor last_poll delivered skipped missed lagged voided waited wakeups
         corrupt failed orphaned resets);

@@ -44,6 +44,10 @@ impl Memory {
         self.words(header_word!(tail) * 8, 1)
     }
 
+    pub(super) fn large_tail(&self) -> Words {
+        self.words(header_word!(large_tail) * 8, 1)
+    }
+
     pub(super) fn seats(&self) -> Words {
         self.words(self.regions.seats, self.geometry.seats * seat_words::WORDS as u64)
     }

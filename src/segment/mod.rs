@@ -58,6 +58,7 @@ use crate::os::descriptor::{Descriptor, Inode};
 use crate::os::fork::ForkGuard;
 use crate::os::mapping::Mapping;
 use crate::protocol::claims::Claims;
+use crate::protocol::large::LargeRing;
 use crate::protocol::pool::Pool;
 use crate::protocol::retained::Table;
 use crate::protocol::ring::{Ring, stretch_for};
@@ -231,6 +232,15 @@ impl Segment {
         let first = self.geometry().pool(PoolId::Claims).cells as usize;
         self.geometry().has_table().then(|| {
             Table::new(self.ring(), self.pool(PoolId::Slots), self.pool(PoolId::Claims), first, self.memory.announced())
+        })
+    }
+
+    /// The ring of large blocks, if the segment has one.
+    pub(crate) fn large(&self) -> Option<LargeRing> {
+        let blocks = self.geometry().large_blocks();
+        (blocks > 0).then(|| {
+            let tail = self.memory.large_tail();
+            LargeRing::new(self.pool(PoolId::Large), tail, self.seats(), stretch_for(blocks))
         })
     }
 

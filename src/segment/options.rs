@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::geometry::{
-    BUCKET_STRIDE, Geometry, LEAST_BLOCK, LEAST_CAPACITY, MOST_BLOCK, MOST_BLOCKS, MOST_RETAINED, MOST_SEATS, PoolSize,
-    buckets_for, slot_stride_for, slots_for, stride_for,
+    BUCKET_STRIDE, Geometry, LEAST_BLOCK, LEAST_CAPACITY, LEAST_LARGE_BLOCKS, MOST_BLOCK, MOST_BLOCKS,
+    MOST_LARGE_BLOCK, MOST_RETAINED, MOST_SEATS, PoolSize, buckets_for, slot_stride_for, slots_for, stride_for,
 };
 #[cfg(doc)]
 use crate::error::ErrorKind;
@@ -29,6 +29,8 @@ pub struct SegmentOptions {
     pub(super) retained: u64,
     /// `None`: as large as a block.
     retained_size: Option<u64>,
+    /// The number of public large blocks, and their bytes.
+    pub(super) large: Option<(u64, u64)>,
     pub(super) seats: u64,
     pub(crate) mode: u32,
     pub(crate) owner: Option<(u32, u32)>,
@@ -47,6 +49,7 @@ pub(super) struct Asked {
     pub(super) claims: bool,
     pub(super) retained: bool,
     pub(super) retained_size: bool,
+    pub(super) large: bool,
     pub(super) seats: bool,
     pub(super) mode: bool,
 }
@@ -59,6 +62,7 @@ impl Default for SegmentOptions {
             claims: 8192,
             retained: 64,
             retained_size: None,
+            large: None,
             seats: 64,
             mode: 0o600,
             owner: None,
@@ -122,6 +126,31 @@ impl SegmentOptions {
         self
     }
 
+    /// Adds a second ring of `blocks` large blocks, each for a payload of up to `bytes` bytes. Default: none.
+    ///
+    /// An event whose payload does not fit in a block is then posted in one large block, instead of in a fragment for
+    /// each block: this takes two publications, whatever the size, and readers without a handler for the event do not
+    /// touch its payload. A payload of more than `bytes` bytes is posted in fragments, and so is an event whose names
+    /// do not fit in a block with up to 79 bytes more.
+    ///
+    /// `blocks` is a power of two from 2 to 524,288. A worker that falls further than `blocks` large events behind
+    /// misses the oldest of them, and is told so, even if the ring still holds their ids. `bytes` is 64 to 67,108,864,
+    /// rounded up to an odd number of cache lines less 32 bytes. Each worker has a large block of its own, so the
+    /// segment grows by `(blocks + seats) * bytes`.
+    ///
+    /// ```
+    /// let bus = seqcast::SegmentOptions::new().large(64, 64 << 10).seats(8).anonymous()?;
+    /// let mut publisher = bus.publisher()?;
+    /// publisher.post(("page", "rendered"), vec![7; 64 << 10])?;
+    /// assert_eq!(bus.stats()?.workers[0].large, 1);
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    pub fn large(mut self, blocks: u64, bytes: u64) -> SegmentOptions {
+        self.large = Some((blocks, bytes));
+        self.asked.large = true;
+        self
+    }
+
     /// Sets how many workers can be on the bus at once: 1 to 65,536. Choose at least twice the expected number, because
     /// old and new workers are on the bus together during a reload. Default: 64.
     pub fn seats(mut self, workers: u64) -> SegmentOptions {
@@ -151,7 +180,7 @@ impl SegmentOptions {
 
     /// Sets whether [`Bus::open_or_create`](crate::Bus::open_or_create) fails with [`ErrorKind::OptionsDiffer`] if an
     /// existing segment differs in an option that was set here: `capacity`, `block_size`, `claims`, `retained`,
-    /// `retained_size`, `seats`, `mode` or `owner`. Default: `false`: the segment is opened as it is, and the
+    /// `retained_size`, `large`, `seats`, `mode` or `owner`. Default: `false`: the segment is opened as it is, and the
     /// difference is reported. See [`Bus::differences`](crate::Bus::differences).
     pub fn strict(mut self, yes: bool) -> SegmentOptions {
         self.strict = yes;
@@ -203,6 +232,11 @@ impl SegmentOptions {
     /// Returns the bytes of the largest retained event, as set.
     pub fn get_retained_size(&self) -> u64 {
         self.retained_size.unwrap_or(self.block_size)
+    }
+
+    /// Returns the number of large blocks and their bytes, before rounding. `None` if there are none.
+    pub fn get_large(&self) -> Option<(u64, u64)> {
+        self.large
     }
 
     /// Returns how many workers can be on the bus at once.
@@ -267,6 +301,21 @@ impl SegmentOptions {
             let rule = format!("it must be {LEAST_BLOCK} to {MOST_BLOCK} bytes");
             return Err(Error::option("retained_size", retained_size, rule));
         }
+        let large = match self.large {
+            None => PoolSize { cells: 0, stride: 0 },
+            Some((blocks, bytes)) => {
+                let most_blocks = MOST_BLOCKS / 2;
+                if !blocks.is_power_of_two() || !(LEAST_LARGE_BLOCKS..=most_blocks).contains(&blocks) {
+                    let rule = format!("the blocks must be a power of two from {LEAST_LARGE_BLOCKS} to {most_blocks}");
+                    return Err(Error::option("large", blocks, rule));
+                }
+                if !(LEAST_BLOCK..=MOST_LARGE_BLOCK).contains(&bytes) {
+                    let rule = format!("a large block must have {LEAST_BLOCK} to {MOST_LARGE_BLOCK} bytes");
+                    return Err(Error::option("large", bytes, rule));
+                }
+                PoolSize { cells: blocks, stride: stride_for(bytes) }
+            }
+        };
         if mode & !0o777 != 0 || mode & 0o600 != 0o600 {
             let rule = "it must be permission bits with read and write for the owner, such as 0o600 or 0o660";
             return Err(Error::option("mode", format_args!("{mode:#o}"), rule));
@@ -277,7 +326,7 @@ impl SegmentOptions {
             0 => PoolSize { cells: 0, stride: 0 },
             cells => PoolSize { cells, stride: slot_stride_for(retained_size) },
         };
-        let geometry = Geometry { seats, pools: [ring, buckets, slots] };
+        let geometry = Geometry { seats, pools: [ring, buckets, slots, large] };
         match geometry.check() {
             Ok(_) => Ok(geometry),
             Err(what) => {

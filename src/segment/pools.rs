@@ -3,7 +3,10 @@
 //! Formatting, checking, mapping, adoption, the audit and the inspector go through this table. A new pool is one row
 //! here, and the words that the row names in `layout`.
 
-use super::geometry::{BUCKET_STRIDE, LEAST_BLOCK, LEAST_CAPACITY, MOST_BLOCK, are_slots, slot_stride_for, stride_for};
+use super::geometry::{
+    BUCKET_STRIDE, LEAST_BLOCK, LEAST_CAPACITY, LEAST_LARGE_BLOCKS, MOST_BLOCK, MOST_LARGE_BLOCK, are_slots,
+    slot_stride_for, stride_for,
+};
 use super::layout::{header_word, seat_word};
 
 /// A pool, as an index into [`POOLS`].
@@ -15,10 +18,12 @@ pub(crate) enum PoolId {
     Claims,
     /// The slots of retained events. A segment may have none.
     Slots,
+    /// The payloads that do not fit in a block of the ring. A segment may have none.
+    Large,
 }
 
 /// The number of pools of a segment.
-pub(crate) const POOL_COUNT: usize = 3;
+pub(crate) const POOL_COUNT: usize = 4;
 
 /// The parameters of one pool.
 #[derive(Debug)]
@@ -89,6 +94,20 @@ pub(crate) const POOLS: [PoolSpec; POOL_COUNT] = [
         bad_cells: "its number of slots of retained events is impossible",
         strides: [slot_stride_for(LEAST_BLOCK), slot_stride_for(MOST_BLOCK)],
         bad_stride: "its size of retained events is impossible",
+    },
+    PoolSpec {
+        id: PoolId::Large,
+        name: "large",
+        cells_region: "large",
+        blocks_region: "large_blocks",
+        block_parts: &["block"],
+        hand: seat_word!(posting.large_hand),
+        cells_word: header_word!(large),
+        stride_word: header_word!(large_stride),
+        may_have: |cells| cells == 0 || cells.is_power_of_two() && cells >= LEAST_LARGE_BLOCKS,
+        bad_cells: "its number of large blocks is not a power of two of at least 2",
+        strides: [stride_for(LEAST_BLOCK), stride_for(MOST_LARGE_BLOCK)],
+        bad_stride: "its size of large blocks is impossible",
     },
 ];
 

@@ -28,6 +28,20 @@ pub fn run(args: &InspectArgs, output: &mut Output) -> Result<Exit, Failure> {
     let dead = stats.workers.len() - live;
 
     if output.is_json() {
+        let faults = json!({
+            "voided": faults.voided,
+            "missed": faults.missed,
+            "lagged": faults.lagged,
+            "reclaimed": faults.reclaimed,
+            "corrupt": faults.corrupt,
+            "failed": faults.failed,
+            "claims_full": faults.claims_full,
+            "claims_late": faults.claims_late,
+            "orphaned": faults.orphaned,
+            "retained_full": faults.retained_full,
+            "settled": faults.settled,
+            "resets": faults.resets,
+        });
         output.json(&json!({
             "name": stats.name,
             "current": inspector.is_current()?,
@@ -47,6 +61,8 @@ pub fn run(args: &InspectArgs, output: &mut Output) -> Result<Exit, Failure> {
             "bucket_entries": sizes.bucket_entries,
             "retained_keys": sizes.retained_keys,
             "retained_size_bytes": sizes.retained_size,
+            "large_blocks": sizes.large_blocks,
+            "large_size_bytes": sizes.large_size,
             "next_id": stats.next_id,
             "oldest_id": stats.oldest_id,
             "events_per_second": rate,
@@ -56,20 +72,7 @@ pub fn run(args: &InspectArgs, output: &mut Output) -> Result<Exit, Failure> {
             "claims_held": stats.claims_held,
             "retained": stats.retained,
             "retaining": stats.retaining,
-            "faults": {
-                "voided": faults.voided,
-                "missed": faults.missed,
-                "lagged": faults.lagged,
-                "reclaimed": faults.reclaimed,
-                "corrupt": faults.corrupt,
-                "failed": faults.failed,
-                "claims_full": faults.claims_full,
-                "claims_late": faults.claims_late,
-                "orphaned": faults.orphaned,
-                "retained_full": faults.retained_full,
-                "settled": faults.settled,
-                "resets": faults.resets,
-            },
+            "faults": faults,
         }))?;
         return Ok(Exit::Fine);
     }
@@ -90,11 +93,18 @@ pub fn run(args: &InspectArgs, output: &mut Output) -> Result<Exit, Failure> {
     row(
         "ring",
         format!(
-            "{} events of {} B in one block, {} in fragments",
+            "{} events of {} B in one block, up to {} otherwise",
             grouped(sizes.capacity),
             sizes.block_size,
             bytes(sizes.largest_event)
         ),
+    )?;
+    row(
+        "large blocks",
+        match sizes.large_blocks {
+            0 => "none".to_owned(),
+            blocks => format!("{} of {}", grouped(blocks), bytes(sizes.large_size)),
+        },
     )?;
     let most = sizes.buckets * sizes.bucket_entries;
     row("ids", format!("next {}, oldest {}", stats.next_id, stats.oldest_id))?;

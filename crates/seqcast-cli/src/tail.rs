@@ -115,6 +115,9 @@ fn event_text(event: &SeenEvent, payload: PayloadForm) -> String {
     if event.fragmented {
         text.push_str(" in fragments");
     }
+    if event.large {
+        text.push_str(" in a large block");
+    }
     if let Some(unique) = &event.unique {
         text.push_str(&format!("  unique {} {}", unique.key, unique_text(unique)));
     }
@@ -199,6 +202,7 @@ fn to_json(seen: &Seen, time: Option<String>, payload: PayloadForm) -> Value {
                 "pid": event.pid,
                 "len_bytes": event.len,
                 "fragmented": event.fragmented,
+                "large": event.large,
                 "typed": event.typed,
                 "unique": event.unique.as_ref().map(unique_json),
                 "retained": event.retained.as_ref().map(retained_json),
@@ -361,6 +365,9 @@ mod tests {
         }
         event.fragmented = true;
         assert!(event_text(&event, PayloadForm::Len).contains("  3 B in fragments  unique "));
+        (event.fragmented, event.large) = (false, true);
+        assert!(event_text(&event, PayloadForm::Len).contains("  3 B in a large block  unique "));
+        assert_eq!(to_json(&Seen::Event(event), None, PayloadForm::Len)["large"], true);
     }
 
     #[test]

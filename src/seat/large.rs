@@ -1,0 +1,115 @@
+//! Posts events whose payload goes into a large block.
+//!
+//! An event that fits in a block of the ring goes there. Any other goes into a large block if its payload fits in one,
+//! also if it needed only two fragments. It then takes two publications, which is not more than the fragments take.
+//! Readers need not assemble it, and its sizes alone tell where it goes.
+
+use crate::error::{Cause, Error, Result, SizeLimit};
+use crate::event::wire::{FRAGMENT_HEAD_BYTES, Kind, LargeName, Prefix, RETAINED_FRAGMENT_HEAD_BYTES};
+use crate::protocol::Fault;
+use crate::protocol::bytes;
+use crate::protocol::pool::{Block, Hand};
+use crate::protocol::retained::Keeper;
+use crate::protocol::ring::{Fate, Ring};
+use crate::protocol::word::Where;
+use crate::seat::publish::{Writer, set_meta, write_words};
+use crate::seat::retain::{Placed, Settler};
+use crate::seat::words::SeatWords;
+use crate::segment::fault::InSegment;
+use crate::segment::layout::seat_word;
+
+/// What the event that names a large block is posted with.
+struct Small<'a> {
+    ring: &'a Ring,
+    hand: &'a mut Hand,
+    keeper: &'a mut Option<Keeper>,
+    seat: &'a SeatWords,
+}
+
+impl Writer {
+    /// Returns an error if an event of `len` bytes exceeds `limit`. `prefix` is what comes before its payload.
+    pub(super) fn check_len(&self, prefix: &Prefix<'_>, len: usize, limit: SizeLimit) -> Result<()> {
+        let geometry = self.segment.geometry();
+        let in_large = if self.names_large(prefix) { prefix.len() + geometry.large_bytes() } else { 0 };
+        let max = match limit {
+            SizeLimit::Ring => geometry.largest_with(FRAGMENT_HEAD_BYTES).max(in_large),
+            SizeLimit::Block => geometry.block_bytes().max(in_large),
+            SizeLimit::Retained => {
+                geometry.retained_bytes().min(geometry.largest_with(RETAINED_FRAGMENT_HEAD_BYTES).max(in_large))
+            }
+        };
+        if len > max { Err(Error::from(Cause::PayloadTooLarge { len, max, limit })) } else { Ok(()) }
+    }
+
+    /// Returns `true` if an event with `prefix` before its payload can name a large block.
+    fn names_large(&self, prefix: &Prefix<'_>) -> bool {
+        self.segment.geometry().names_large(prefix.len()) && self.large_is_allowed()
+    }
+
+    /// Returns `true` if the payload of an event that does not fit in a block goes into a large block.
+    pub(super) fn fits_large(&self, prefix: &Prefix<'_>, payload: &[u8]) -> bool {
+        payload.len() <= self.segment.geometry().large_bytes() && self.names_large(prefix)
+    }
+
+    /// Returns `true` if no worker has joined that must read every event. The large ring has no limits of its own, and
+    /// would overwrite payloads that such a worker has not read.
+    fn large_is_allowed(&self) -> bool {
+        true
+    }
+
+    /// Posts an event whose payload fits in a large block.
+    pub(super) fn post_large(&mut self, prefix: &Prefix<'_>, payload: &[u8]) -> Result<u64> {
+        self.with_large(payload, |Small { ring, hand, keeper, seat }, name| {
+            ring.post(hand, &mut Settler { keeper, seat }, |block| write_named(block, prefix, Where::new(0, 0), name))
+        })
+    }
+
+    /// Publishes such an event at the reserved `id`. If it is too late, no event names the payload.
+    pub(super) fn commit_large(&mut self, id: u64, prefix: &Prefix<'_>, payload: &[u8]) -> Result<Fate> {
+        self.with_large(payload, |Small { ring, hand, .. }, name| {
+            ring.commit(hand, id, |block| write_named(block, prefix, Where::new(0, 0), name))
+        })
+    }
+
+    /// Posts such an event as a retained one.
+    pub(super) fn post_placed_large(&mut self, placed: &Placed<'_>) -> Result<u64> {
+        let posted = self.with_large(placed.payload, |Small { ring, hand, keeper, .. }, name| match keeper {
+            Some(keeper) => {
+                placed.post(keeper, ring, hand, |block, place| write_named(block, placed.prefix, place, name))
+            }
+            None => Err(Fault::Corrupt("an event is to be retained, and the segment has no table")),
+        });
+        if posted.is_err()
+            && let Some(keeper) = &self.keeper
+        {
+            keeper.end();
+        }
+        posted
+    }
+
+    /// Publishes `payload` in a large block, and then posts by `post` the event that names it.
+    fn with_large<R>(
+        &mut self,
+        payload: &[u8],
+        post: impl FnOnce(Small<'_>, LargeName) -> std::result::Result<R, Fault>,
+    ) -> Result<R> {
+        let Writer { segment, ring, hand, keeper, large, seat, .. } = self;
+        let Some(large) = large else { return Err(segment.corrupt("the segment has no large blocks")) };
+        let write = |block: Block<'_>| {
+            set_meta(block, Kind::Large, payload.len());
+            bytes::store(block.payload(), payload);
+        };
+        let posted = large
+            .post(write, |id| post(Small { ring, hand, keeper, seat }, LargeName { id, len: payload.len() as u64 }))
+            .in_segment(segment)?;
+        seat.add(seat_word!(posting.large), 1);
+        Ok(posted)
+    }
+}
+
+/// Writes an event that names a payload in a large block. A retained event states with `place` where it is kept.
+fn write_named(block: Block<'_>, prefix: &Prefix<'_>, place: Where, name: LargeName) {
+    let name = name.bytes();
+    set_meta(block, Kind::Large, prefix.len() + name.len());
+    write_words(block.payload(), prefix, place, &name);
+}
