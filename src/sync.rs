@@ -112,6 +112,62 @@ pub(crate) fn prefetch_to_read(word: &AtomicU64) {
     let _ = word;
 }
 
+/// Stores `from` to `words`, which are as many, by one instruction. Returns `false` if the processor has no fast one;
+/// then nothing was stored.
+///
+/// It stands for a loop of relaxed stores, one for each word, in any order (docs/weak-memory.md, "Many words at once").
+#[inline(never)]
+pub(crate) fn store_many(words: &[AtomicU64], from: &[[u8; 8]]) -> bool {
+    assert_eq!(words.len(), from.len());
+    // SAFETY: `from` is as long as `words`, and a shared reference to plain bytes, so it overlaps with no atomics. The
+    // words of `words` are aligned, and no process accesses them in another size.
+    unsafe { move_many(words.as_ptr().cast_mut().cast(), from.as_ptr().cast(), from.len()) }
+}
+
+/// Loads `words` into `into`, which is as long, by one instruction. Returns `false` if the processor has no fast one;
+/// then nothing was loaded.
+///
+/// It stands for a loop of relaxed loads, as in [`store_many`].
+#[inline(never)]
+pub(crate) fn load_many(words: &[AtomicU64], into: &mut [[u8; 8]]) -> bool {
+    assert_eq!(words.len(), into.len());
+    // SAFETY: as in `store_many`. `into` is an exclusive reference.
+    unsafe { move_many(into.as_mut_ptr().cast(), words.as_ptr().cast(), into.len()) }
+}
+
+/// Copies `from` to `to`, which are as many words, by one instruction. Returns `false` if the processor has no fast
+/// one; then nothing was copied.
+///
+/// It stands for a loop of relaxed loads and stores, as in [`store_many`].
+#[inline(never)]
+pub(crate) fn copy_many(from: &[AtomicU64], to: &[AtomicU64]) -> bool {
+    assert_eq!(from.len(), to.len());
+    let (source, target) = (from.as_ptr_range(), to.as_ptr_range());
+    if source.start < target.end && target.start < source.end {
+        // Only where hostile words name one block twice.
+        return false;
+    }
+    // SAFETY: as in `store_many`, on both sides. That they do not overlap was just checked.
+    unsafe { move_many(to.as_ptr().cast_mut().cast(), from.as_ptr().cast(), to.len()) }
+}
+
+/// Moves `words` words, if the processor has a fast instruction. Returns `false` if it has none.
+///
+/// # Safety
+///
+/// As for `os::string_move::move_words`.
+#[inline(always)]
+unsafe fn move_many(to: *mut u64, from: *const u64, words: usize) -> bool {
+    #[cfg(all(target_arch = "x86_64", not(miri), not(seqcast_loops)))]
+    if crate::os::string_move::is_fast() {
+        // SAFETY: as the caller states.
+        unsafe { crate::os::string_move::move_words(to, from, words) };
+        return true;
+    }
+    let _ = (to, from, words);
+    false
+}
+
 impl Futex for SharedFutex {
     fn wait(&self, word: &AtomicU32, expected: u32, timeout: Duration) {
         SharedFutex::wait(*self, word, expected, timeout);
@@ -157,6 +213,133 @@ mod tests {
         let words = Words::of(&mapping, 0, 512).unwrap();
         words.sub(3, 5).at(2).store(7, Ordering::Relaxed);
         assert_eq!((words.at(5).load(Ordering::Relaxed), words.sub(3, 5).as_slice().len()), (7, 5));
+    }
+
+    /// Lengths in words: none, a few, and around the multiples of a line and of the length from which on one
+    /// instruction is used.
+    fn lengths() -> impl Iterator<Item = usize> {
+        (0..=17).chain([64, 128, 256, 512, 1024].into_iter().flat_map(|about| about - 2..=about + 2))
+    }
+
+    fn number(index: usize) -> u64 {
+        (index as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    fn words_of(len: usize) -> Vec<AtomicU64> {
+        (0..len).map(|_| AtomicU64::new(7)).collect()
+    }
+
+    fn values(words: &[AtomicU64]) -> Vec<u64> {
+        words.iter().map(|word| word.load(Ordering::Relaxed)).collect()
+    }
+
+    /// The bytes of `numbers`, at `offset` of a buffer that begins at a multiple of 8.
+    fn at_offset(offset: usize, numbers: &[u64]) -> Vec<u64> {
+        let mut buffer = vec![0_u64; numbers.len() + 1];
+        let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_ne_bytes()).collect();
+        bytes_of(&mut buffer)[offset..offset + bytes.len()].copy_from_slice(&bytes);
+        buffer
+    }
+
+    fn bytes_of(buffer: &mut [u64]) -> &mut [u8] {
+        // SAFETY: plain numbers, as their bytes.
+        unsafe { core::slice::from_raw_parts_mut(buffer.as_mut_ptr().cast(), buffer.len() * 8) }
+    }
+
+    /// Every copy in every length and alignment: what `copy` makes of words and of private bytes at `offset`.
+    fn g3_check_copies(
+        store: impl Fn(&[AtomicU64], &[u8]),
+        load: impl Fn(&[AtomicU64], &mut [u8]),
+        copy: impl Fn(&[AtomicU64], &[AtomicU64]),
+    ) {
+        for len in lengths() {
+            let numbers: Vec<u64> = (0..len).map(number).collect();
+            let expected: Vec<u64> = [7].iter().chain(&numbers).chain(&[7]).copied().collect();
+            for offset in 0..8 {
+                // One word of the neighbours on either side, which must stay as it is.
+                let words = words_of(len + 2);
+                let mut private = at_offset(offset, &numbers);
+                store(&words[1..=len], &bytes_of(&mut private)[offset..offset + len * 8]);
+                assert_eq!(values(&words), expected, "{len} words from {offset}");
+                let mut private = vec![u64::MAX; len + 2];
+                load(&words[1..=len], &mut bytes_of(&mut private)[offset..offset + len * 8]);
+                let bytes = bytes_of(&mut private);
+                let (before, rest) = bytes.split_at(offset);
+                let (loaded, after) = rest.split_at(len * 8);
+                assert!(before.iter().chain(after).all(|&byte| byte == u8::MAX), "{len} words to {offset}");
+                assert!(loaded.as_chunks().0.iter().copied().map(u64::from_ne_bytes).eq(numbers.iter().copied()));
+            }
+            let (from, to) = (words_of(len + 2), words_of(len + 2));
+            from[1..=len].iter().zip(&numbers).for_each(|(word, &number)| word.store(number, Ordering::Relaxed));
+            copy(&from[1..=len], &to[1..=len]);
+            assert_eq!((values(&to), values(&from)), (expected.clone(), expected), "{len} words");
+        }
+    }
+
+    #[test]
+    fn g3_a_copy_is_exact_in_every_length_and_alignment() {
+        use crate::protocol::bytes;
+        let store = |words: &[AtomicU64], from: &[u8]| assert_eq!(bytes::store(words, from), words.len());
+        g3_check_copies(store, bytes::load_bytes, bytes::copy);
+        // The last word is filled with zeros.
+        for len in lengths() {
+            for rest in 1..8 {
+                let words = words_of(len + 2);
+                let private: Vec<u8> = (0..len * 8 + rest).map(|byte| byte as u8 | 1).collect();
+                assert_eq!(bytes::store(&words, &private), len + 1);
+                let mut last = [0; 8];
+                last[..rest].copy_from_slice(&private[len * 8..]);
+                assert_eq!(words[len].load(Ordering::Relaxed), u64::from_ne_bytes(last), "{len} words and {rest}");
+                assert_eq!(words[len + 1].load(Ordering::Relaxed), 7, "{len} words and {rest}");
+                let mut back = vec![0; len * 8 + 8];
+                bytes::load_bytes(&words[..=len], &mut back);
+                assert_eq!(back[..private.len()], private, "{len} words and {rest}");
+            }
+        }
+    }
+
+    /// On any processor: the instruction exists everywhere, it is only not fast everywhere.
+    #[test]
+    #[cfg(all(target_arch = "x86_64", not(miri), not(seqcast_loops)))]
+    fn g3_one_instruction_copies_what_the_loop_does() {
+        use crate::os::string_move::move_words;
+        g3_check_copies(
+            // SAFETY: as many words on both sides, which do not overlap; only this thread uses them.
+            |words, from| unsafe { move_words(words.as_ptr().cast_mut().cast(), from.as_ptr().cast(), words.len()) },
+            // SAFETY: as above.
+            |words, into| unsafe { move_words(into.as_mut_ptr().cast(), words.as_ptr().cast(), words.len()) },
+            // SAFETY: as above.
+            |from, to| unsafe { move_words(to.as_ptr().cast_mut().cast(), from.as_ptr().cast(), from.len()) },
+        );
+    }
+
+    #[test]
+    fn g3_every_word_is_whole_beside_a_copy() {
+        use std::sync::atomic::AtomicBool;
+
+        use crate::protocol::bytes;
+        const LEN: usize = 512;
+        const ROUNDS: usize = 2000;
+        let (words, copied, is_done) = (words_of(LEN), words_of(LEN), AtomicBool::new(false));
+        // Each word is all zeros or all ones, in memory at an odd address.
+        let patterns = [0, u64::MAX].map(|pattern| at_offset(3, &vec![pattern; LEN]));
+        bytes::store(&words, &[0; LEN * 8]);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for mut pattern in (0..ROUNDS).map(|round| patterns[round % 2].clone()) {
+                    bytes::store(&words, &bytes_of(&mut pattern)[3..3 + LEN * 8]);
+                }
+                is_done.store(true, Ordering::Release);
+            });
+            let mut private = vec![0_u64; LEN + 1];
+            while !is_done.load(Ordering::Acquire) {
+                let loaded = &mut bytes_of(&mut private)[5..5 + LEN * 8];
+                bytes::load_bytes(&words, loaded);
+                bytes::copy(&words, &copied);
+                let loaded = loaded.as_chunks().0.iter().copied().map(u64::from_ne_bytes);
+                assert!(loaded.chain(values(&copied)).all(|word| word == 0 || word == u64::MAX), "a torn word");
+            }
+        });
     }
 
     #[test]

@@ -12,5 +12,6 @@ pub(crate) mod mapping;
 pub(crate) mod ready_set;
 pub(crate) mod signals;
 pub(crate) mod stderr;
+pub(crate) mod string_move;
 pub(crate) mod sys;
 pub(crate) mod text;

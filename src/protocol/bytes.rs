@@ -1,7 +1,13 @@
 //! Payload bytes in and out of shared words, as relaxed 64-bit accesses. A racing reader gets garbage and detects it;
 //! there is never undefined behaviour.
+//!
+//! Each copy is a loop over the words. From [`MANY`] words on one instruction may stand for the loop. The models run
+//! the loops.
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{self, AtomicU64, Ordering};
+
+/// The number of words from which on one instruction is faster than a loop: 512 bytes. `benches/copy.rs` measures it.
+const MANY: usize = 64;
 
 /// Returns how many words hold `len` bytes.
 #[inline]
@@ -18,14 +24,17 @@ pub(crate) const fn words_for(len: usize) -> usize {
 pub(crate) fn store(words: &[AtomicU64], bytes: &[u8]) -> usize {
     let (chunks, rest) = bytes.as_chunks::<8>();
     let words = &words[..words_for(bytes.len())];
-    // Relaxed: the exchange that publishes the block comes later.
-    for (word, chunk) in words.iter().zip(chunks) {
-        word.store(u64::from_ne_bytes(*chunk), Ordering::Relaxed);
+    let (whole, last) = words.split_at(chunks.len());
+    if chunks.len() < MANY || !sync::store_many(whole, chunks) {
+        // Relaxed: the exchange that publishes the block comes later.
+        for (word, chunk) in whole.iter().zip(chunks) {
+            word.store(u64::from_ne_bytes(*chunk), Ordering::Relaxed);
+        }
     }
-    if !rest.is_empty() {
+    if let Some(word) = last.first() {
         let mut last = [0; 8];
         last[..rest.len()].copy_from_slice(rest);
-        words[chunks.len()].store(u64::from_ne_bytes(last), Ordering::Relaxed);
+        word.store(u64::from_ne_bytes(last), Ordering::Relaxed);
     }
     words.len()
 }
@@ -40,8 +49,26 @@ pub(crate) fn load_bytes(words: &[AtomicU64], into: &mut [u8]) {
     debug_assert!(into.len().is_multiple_of(8));
     let (slots, _) = into.as_chunks_mut::<8>();
     let words = &words[..slots.len()];
-    // Relaxed: between the two looks of the seqlock.
-    for (word, slot) in words.iter().zip(slots) {
-        *slot = word.load(Ordering::Relaxed).to_ne_bytes();
+    if slots.len() < MANY || !sync::load_many(words, slots) {
+        // Relaxed: between the two looks of the seqlock.
+        for (word, slot) in words.iter().zip(slots) {
+            *slot = word.load(Ordering::Relaxed).to_ne_bytes();
+        }
+    }
+}
+
+/// Copies the words of `from` to `to`, which are as many.
+///
+/// # Panics
+///
+/// If they are not as many.
+#[inline]
+pub(crate) fn copy(from: &[AtomicU64], to: &[AtomicU64]) {
+    assert_eq!(from.len(), to.len());
+    if from.len() < MANY || !sync::copy_many(from, to) {
+        // Relaxed: between the two looks of the seqlock, and before the exchange that publishes the block.
+        for (from, to) in from.iter().zip(to) {
+            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
     }
 }

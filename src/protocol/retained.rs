@@ -23,6 +23,7 @@ mod index;
 #[allow(unused_imports, reason = "not every model uses all of it")]
 pub(crate) use self::index::{Held, INDEX_WORDS, Index, NEVER, PLACES, PlaceSet, Plan, Span, TOMBSTONE, announcement};
 use super::bucket::Key;
+use super::bytes;
 use super::pool::{Block, Exchange, Hand, Pool, Tries};
 use super::ring::{NoTable, Ring, Settle};
 use super::word::{CellWord, Phase, Where};
@@ -579,9 +580,7 @@ fn exchange(hand: &mut Hand, pool: &Pool, index: usize, seen: CellWord) -> Resul
 /// original was rewritten meanwhile.
 fn copy(from: Block<'_>, to: Block<'_>) {
     to.meta().store(from.meta().load(Ordering::Relaxed), Ordering::Relaxed);
-    for (from, to) in from.payload().iter().zip(to.payload()) {
-        to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
-    }
+    bytes::copy(from.payload(), to.payload());
 }
 
 /// A seat's part in the table: the table, and the seat's hand in the slots.

@@ -175,6 +175,19 @@ pub(crate) fn prefetch_to_write(_: &AtomicU64) {}
 
 pub(crate) fn prefetch_to_read(_: &AtomicU64) {}
 
+/// Does nothing: the models run the loops that these functions stand for.
+pub(crate) fn store_many(_: &[AtomicU64], _: &[[u8; 8]]) -> bool {
+    false
+}
+
+pub(crate) fn load_many(_: &[AtomicU64], _: &mut [[u8; 8]]) -> bool {
+    false
+}
+
+pub(crate) fn copy_many(_: &[AtomicU64], _: &[AtomicU64]) -> bool {
+    false
+}
+
 /// Sequentially consistent accesses. loom treats them as acquire and release. The protocol only needs that a SeqCst
 /// load after a SeqCst exchange of the same actor cannot be ordered before it. A SeqCst fence between the two ensures
 /// the same, and loom supports fences. If either access is made weaker, the fence is omitted, as it should be.

@@ -110,3 +110,16 @@ pub(crate) const PREFETCHES: bool = false;
 pub(crate) fn prefetch_to_write(_: &AtomicU64) {}
 
 pub(crate) fn prefetch_to_read(_: &AtomicU64) {}
+
+/// Does nothing: the models run the loops that these functions stand for.
+pub(crate) fn store_many(_: &[AtomicU64], _: &[[u8; 8]]) -> bool {
+    false
+}
+
+pub(crate) fn load_many(_: &[AtomicU64], _: &mut [[u8; 8]]) -> bool {
+    false
+}
+
+pub(crate) fn copy_many(_: &[AtomicU64], _: &[AtomicU64]) -> bool {
+    false
+}

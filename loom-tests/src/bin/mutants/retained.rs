@@ -462,6 +462,14 @@ pub(crate) const RETAINED: &[Mutant] = &[
         ci: true,
     },
     Mutant {
+        name: "retained: settled with a copy that is a word short",
+        file: "bytes.rs",
+        edits: &[("from.iter().zip(to)", "from.iter().zip(&to[..to.len() - 1])")],
+        breaks: "a helper settles a value that is not the event's: torn",
+        killers: &["interrupted::what_is_unsettled_for_a_lap_is_settled_for_a_joiner"],
+        ci: false,
+    },
+    Mutant {
         name: "retained: settled without its id",
         file: "retained.rs",
         edits: &[("            own.payload()[ID].store(id + 1, Ordering::Relaxed);\n", "")],
