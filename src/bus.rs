@@ -10,6 +10,7 @@ use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::identity::BusId;
 use crate::seat::audit::Audit;
+use crate::seat::bridge::Bridge;
 use crate::seat::holding::held;
 use crate::seat::options::WorkerOptions;
 use crate::seat::publisher::Publisher;
@@ -221,6 +222,31 @@ impl Bus {
     /// As [`join_with`](Bus::join_with).
     pub fn subscribe_with(&self, options: &WorkerOptions) -> Result<Subscriber> {
         Subscriber::join(&self.segment, options)
+    }
+
+    /// Joins this bus and `new` with a [`Bridge`], which carries the events of each into the other. Returns `None` if
+    /// another process bridges one of them: call again when that has ended.
+    ///
+    /// The first bridge between two segments begins with what this bus retains and with its next event, and with the
+    /// oldest event of `new`. A later one goes on where the last one ended. It takes a seat and a claim on each.
+    ///
+    /// ```
+    /// # let old = seqcast::SegmentOptions::new().anonymous()?;
+    /// use seqcast::SegmentOptions;
+    ///
+    /// let new = SegmentOptions::new().capacity(16_384).keys_of(&old).anonymous()?;
+    /// let bridge = old.bridge_to(&new)?;
+    /// assert!(bridge.is_some() && old.bridge_to(&new)?.is_none());
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Option`] if `new` is this bus, if it was not created with
+    /// [`keys_of`](SegmentOptions::keys_of) this bus, or if there is no room for the claim; and as
+    /// [`join`](Bus::join).
+    pub fn bridge_to(&self, new: &Bus) -> Result<Option<Bridge>> {
+        Bridge::between(&self.segment, &new.segment)
     }
 
     /// Returns a snapshot of the segment's and its workers' figures.
@@ -454,6 +480,20 @@ impl Bus {
 }
 
 impl SegmentOptions {
+    /// Sets that a segment that is created has the unique keys of `bus`: the same text is the same key in both
+    /// segments. A [`Bridge`] needs that. Default: each segment has keys of its own. An existing segment keeps its own.
+    ///
+    /// ```
+    /// # let old = seqcast::SegmentOptions::new().anonymous()?;
+    /// let new = seqcast::SegmentOptions::new().keys_of(&old).anonymous()?;
+    /// assert_eq!(new.key_hash("nightly-mail")?, old.key_hash("nightly-mail")?);
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    pub fn keys_of(mut self, bus: &Bus) -> SegmentOptions {
+        self.keys_of = Some(*bus.segment.unique_hash());
+        self
+    }
+
     /// Creates the segment `name` and opens it.
     ///
     /// ```

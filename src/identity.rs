@@ -31,6 +31,10 @@ impl BusId {
     pub(crate) const fn of_nonce(nonce: [u64; 2]) -> BusId {
         BusId(nonce)
     }
+
+    pub(crate) const fn nonce(self) -> [u64; 2] {
+        self.0
+    }
 }
 
 impl fmt::Display for BusId {

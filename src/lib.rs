@@ -30,6 +30,7 @@
 //! | wait in an event loop | [`Bell`], a descriptor that becomes readable; with tokio the feature of that name |
 //! | post from a thread that posts much | [`Publisher`] |
 //! | keep the last event of each key | [`retain`](EventBuilder::retain), [`Start::Retained`], [`Worker::get`] |
+//! | replace a segment by a larger one under load | [`Bridge`] |
 //! | have one worker for the whole process | [`process`] |
 //! | look from outside | [`Bus::stats`], [`inspect`], the command `seqcast` |
 //!
@@ -287,8 +288,32 @@
 //! # Ok::<(), seqcast::Error>(())
 //! ```
 //!
-//! A process that has joined both buses can [`forward`](Worker::forward) events from the old one to the new one while
-//! the old workers drain. Forward in one direction only: nothing else prevents loops.
+//! Under load, create the segment with the new sizes under a new name, and let a [`Bridge`] carry the events of each
+//! segment into the other until the old workers have ended. Nothing is lost or doubled; what is retained is retained in
+//! both; a unique event runs once in total; and the workers of each generation have one order.
+//!
+//! ```no_run
+//! # fn old_workers_have_ended() -> bool { true }
+//! use std::time::Duration;
+//! use seqcast::{Bus, SegmentOptions};
+//!
+//! let old = Bus::open("my-server-1")?;
+//! let new = SegmentOptions::new().capacity(8192).keys_of(&old).open_or_create("my-server-2")?;
+//! // ... fork the new workers, which join `new` with `Start::Oldest` ...
+//! if let Some(mut bridge) = old.bridge_to(&new)? {
+//!     while !old_workers_have_ended() {
+//!         bridge.wait(Duration::from_millis(100))?;
+//!         bridge.pump()?;
+//!     }
+//!     bridge.finish()?;
+//!     old.unlink()?;
+//! }
+//! # Ok::<(), seqcast::Error>(())
+//! ```
+//!
+//! The master or any worker can have the bridge; if it is killed, the next one to call [`Bus::bridge_to`] goes on. The
+//! example `reload` does this with 2,000 events a second. To carry selected events only, to a bus with other keys, use
+//! [`forward`](Worker::forward), in one direction: nothing else prevents loops.
 //!
 //! **Another layout.** A release can change the layout of segments; its changelog says so. A build refuses a segment of
 //! another layout with [`ErrorKind::Layout`], and a segment of a build for another target with
@@ -460,6 +485,7 @@ pub use identity::{BusId, Position};
 pub use rkyv;
 pub use seat::bell::options::{BellKind, BellOptions};
 pub use seat::bell::pull::PullBell;
+pub use seat::bridge::{Bridge, Carried};
 pub use seat::delivery::{Delivery, Undecided};
 pub use seat::options::{Start, WorkerOptions};
 pub use seat::publisher::Publisher;

@@ -19,8 +19,8 @@ pub(crate) use self::builder::{Sender, Special};
 pub use self::died::Died;
 pub(crate) use self::forward::Forwarded;
 pub(crate) use self::local::{LocalData, LocalEvent};
-pub(crate) use self::payload::Buffer;
 pub(crate) use self::payload::with_encoded;
+pub(crate) use self::payload::{Buffer, agree_on_format};
 pub use self::payload::{Payload, Tagged};
 pub use self::scope::Scope;
 pub(crate) use self::topic::check_topic;
@@ -29,6 +29,7 @@ pub use self::topic::{Topic, library};
 pub(crate) use self::typed::check_format;
 #[cfg(feature = "typed")]
 pub use self::typed::{Typed, TypedEvent};
+use self::wire::{Head, Kept};
 use crate::claim::Claim;
 use crate::segment::Segment;
 use crate::sync::Ordering;
@@ -69,12 +70,21 @@ pub(crate) struct EventKept<'a> {
     pub(crate) clears: bool,
     /// `true` if it comes from the table of retained events.
     pub(crate) handed_over: bool,
+    /// The bytes that the event was read from, with its head; empty if it was not read from a segment.
+    pub(crate) wire: &'a [u8],
+    /// The segment that it was read from. `None` for an event that was looked up.
+    pub(crate) segment: Option<&'a Segment>,
 }
 
 impl EventKept<'_> {
+    /// Returns how it was posted, if it is retained, or clears what is.
+    pub(crate) fn posted(&self) -> Option<Kept> {
+        Head::parse(self.wire)?.kept(self.wire)
+    }
+
     /// Of an event that is not retained.
     pub(crate) const NOT: EventKept<'static> =
-        EventKept { key: &[], is_kept: false, clears: false, handed_over: false };
+        EventKept { key: &[], is_kept: false, clears: false, handed_over: false, wire: &[], segment: None };
 }
 
 /// The origin of an event.
@@ -181,6 +191,12 @@ impl<'a> Event<'a> {
     /// Returns `true` if the event was posted to this worker only.
     pub fn is_local(&self) -> bool {
         matches!(self.origin, Origin::Local)
+    }
+
+    /// Returns `true` if a [`Bridge`](crate::Bridge) has posted the event, which another segment's worker had posted
+    /// there. Its [`pid`](Event::pid) and [`seat`](Event::seat) are those of the bridge.
+    pub fn is_bridged(&self) -> bool {
+        Head::parse(self.kept.wire).is_some_and(|head| head.is_bridged())
     }
 
     /// Returns the claim on the key of a unique event, which this worker has won. If it is released, the next event
@@ -321,7 +337,7 @@ impl fmt::Debug for Event<'_> {
         if let Origin::Posted { id, pid, seat, claim, .. } = &self.origin {
             event.field("id", id).field("pid", pid).field("seat", seat).field("unique", &claim.is_some());
         }
-        let EventKept { key, is_kept, clears, handed_over } = &self.kept;
+        let EventKept { key, is_kept, clears, handed_over, .. } = &self.kept;
         if *is_kept {
             event.field("key_len", &key.len()).field("cleared", clears).field("retained", handed_over);
         }

@@ -106,7 +106,7 @@ pub trait Encode {
 
 /// Stores `own` as the format of a bus's typed values, if the bus has none yet. If it has another one, returns that.
 #[inline]
-pub(super) fn agree_on_format(bus: &AtomicU64, own: u64) -> std::result::Result<(), u64> {
+pub(crate) fn agree_on_format(bus: &AtomicU64, own: u64) -> std::result::Result<(), u64> {
     // Relaxed: the word changes once, before the exchange that publishes the first typed value and releases it.
     let found = match bus.load(Ordering::Relaxed) {
         0 => bus.compare_exchange(0, own, Ordering::Relaxed, Ordering::Relaxed).map_or_else(|found| found, |_| own),

@@ -8,6 +8,7 @@
 //!        w2  [ key 0 ] w3 [ key 1 ] w4 [ ttl in ns ] w5 [ where ]      only with the flag RETAIN; ttl 0: none
 //!            source, event and key of a retained event, padded to 16 bytes
 //!            payload; none with the flag CLEAR
+//!            the flag BRIDGED changes nothing else
 //!
 //! fragment   w0  [ seat:16 ][ number of the fragment: 48 ]
 //!            w1  [ incarnation of the seat: 32 ][ message: 32 ]
@@ -40,6 +41,8 @@ const KEYED_HEAD_BYTES: usize = 48;
 const UNIQUE: u8 = 1;
 const RETAIN: u8 = 2;
 const CLEAR: u8 = 4;
+/// The event came over a bridge. The highest bit, beside what an event is: other marks of that kind take the next ones.
+const BRIDGED: u8 = 1 << 7;
 /// The word of a retained event that says where it is kept, and how long the user's key is.
 const WHERE_AT: usize = 5;
 /// Payloads begin at a multiple of this, so archived values can be accessed in place.
@@ -133,7 +136,7 @@ impl Head {
         let (words, _) = bytes.as_chunks::<8>();
         let word = |at: usize| words.get(at).copied().map(u64::from_ne_bytes);
         let head = Head::of(word)?;
-        let is_valid = matches!(head.flags(), 0 | UNIQUE | RETAIN | RETAIN_AND_CLEAR)
+        let is_valid = matches!(head.flags() & !BRIDGED, 0 | UNIQUE | RETAIN | RETAIN_AND_CLEAR)
             && head.source_len() != 0
             && head.event_len() != 0
             && head.payload_at() <= bytes.len();
@@ -183,6 +186,12 @@ impl Head {
     #[inline]
     pub(crate) fn is_kept(&self) -> bool {
         self.flags() & RETAIN != 0
+    }
+
+    /// Returns `true` for an event that a bridge has posted.
+    #[inline]
+    pub(crate) fn is_bridged(&self) -> bool {
+        self.flags() & BRIDGED != 0
     }
 
     /// Returns `true` for an event that clears what is retained under its key.
@@ -338,6 +347,8 @@ pub(crate) struct Prefix<'a> {
     pub(crate) topic: Topic<'a>,
     pub(crate) type_tag: u64,
     pub(crate) keyed: Keyed<'a>,
+    /// `true` for an event of another segment that a bridge posts.
+    pub(crate) bridged: bool,
 }
 
 impl Prefix<'_> {
@@ -356,7 +367,7 @@ impl Prefix<'_> {
                 | u64::from(self.pid & PID_MASK) << 24
                 | (self.topic.event().len() as u64) << 16
                 | (self.topic.source().len() as u64) << 8
-                | u64::from(self.keyed.flags()),
+                | u64::from(self.keyed.flags() | if self.bridged { BRIDGED } else { 0 }),
         );
         emit(self.type_tag);
         let key_words = match self.keyed {
@@ -552,7 +563,8 @@ mod tests {
             {
                 let (source, event) = (&text[..source_len], &text[3..3 + event_len]);
                 let topic = Topic::new(source, event);
-                let prefix = Prefix { seat: 65535, pid: 4_194_303, topic, type_tag: 77, keyed };
+                let bridged = event_len % 2 == 0;
+                let prefix = Prefix { seat: 65535, pid: 4_194_303, topic, type_tag: 77, keyed, bridged };
                 let mut bytes = Vec::new();
                 prefix.for_each_word(place, |word| bytes.extend(word.to_ne_bytes()));
                 let bytes = &bytes[..];
@@ -561,6 +573,7 @@ mod tests {
                 assert_eq!(Head::prefix_len(word), Some(bytes.len()));
                 let head = Head::parse(bytes).unwrap();
                 assert_eq!((head.seat(), head.pid(), head.type_tag(bytes)), (65535, 4_194_303, 77));
+                assert_eq!(head.is_bridged(), bridged);
                 let keys = (head.unique(bytes), head.kept(bytes));
                 match keyed {
                     Keyed::Nothing => assert_eq!(keys, (None, None)),
@@ -590,7 +603,7 @@ mod tests {
             assert!(head(first).is_none(), "{what}");
         }
         let long = |flags: u64| Head::parse(&[(one_and_one | flags).to_ne_bytes(), [0; 8]].concat().repeat(4));
-        assert!(long(2).is_some() && long(6).is_some());
+        assert!([2, 6, 0x80, 0x81, 0x82, 0x86].into_iter().all(|flags| long(flags).is_some()));
         assert!(long(3).is_none(), "unique and retained");
         assert!(long(4).is_none() && long(5).is_none(), "a clear of nothing");
     }

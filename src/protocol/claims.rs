@@ -100,7 +100,7 @@ impl Claims {
 
     /// Returns `true` if it is proven that the tenure in which the claim `by` was won is over. `by` was read before,
     /// from its bucket, so the tenure had begun by then: if the lock is free afterwards, the tenure has ended.
-    fn is_over(&self, by: Token, locks: &impl SeatLocks) -> bool {
+    pub(crate) fn is_over(&self, by: Token, locks: &impl SeatLocks) -> bool {
         self.is_of_earlier_tenure(by) || locks.is_free(by.seat()) // D2
     }
 

@@ -11,12 +11,14 @@
 //! | [`ring`] | the total order: post, look, copy, reserve, commit, void |
 //! | [`bucket`] | the rule of unique keys: what a claim makes of a bucket |
 //! | [`claims`] | unique keys: one decision per event, for all; claims that end with their holder |
+//! | [`bridge`] | which unique events are left to a bridge, and how far it is |
 //! | [`retained`] | the last event of each key, beside the ring |
 //! | [`large`] | a second ring, of large blocks, for payloads that do not fit in a block |
 //! | [`wake`] | sleeping until something is published |
 //! | [`thread_lock`] | a lock between the threads of one process that post, claim and poll |
 //! | [`seat_words`] | the layout of a worker's own words |
 
+pub(crate) mod bridge;
 pub(crate) mod bucket;
 pub(crate) mod bytes;
 pub(crate) mod claims;

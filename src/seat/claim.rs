@@ -122,6 +122,18 @@ impl Claimer {
         Ok(claimed(key, decision))
     }
 
+    /// Claims the key with the hash `key` for as long as this seat has its holder.
+    pub(crate) fn claim_for_life(&mut self, key: [u64; 2]) -> Result<Claimed> {
+        self.claim_free(self.claims.look_for(Key(key)), key, Term { ttl: u64::MAX, ends: Ends::WithHolder })
+    }
+
+    /// Holds the key with the hash `key` for `ttl` nanoseconds. Returns `false` if it is held already, or if there is
+    /// no room.
+    pub(crate) fn hold(&mut self, key: [u64; 2], ttl: u64) -> Result<bool> {
+        let found = self.claims.look_for(Key(key));
+        Ok(self.claim_free(found, key, Term { ttl, ends: Ends::AtDeadline })?.won().is_some())
+    }
+
     /// Ends a claim before its ttl does. Returns `false` if it had already ended.
     pub(crate) fn release(&mut self, claim: &Claim) -> Result<bool> {
         let locks = KernelLocks { segment: &self.segment, own: Some(self.hand.seat()) };

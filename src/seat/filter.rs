@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::error::Result;
 use crate::event::wire::{Head, UniqueKey};
-use crate::event::{Scope, Topic};
+use crate::event::{Scope, Topic, library};
 use crate::protocol::bucket::{At, Decision, Token};
 use crate::seat::claim::Claimer;
 use crate::seat::delivery::Undecided;
@@ -13,11 +13,20 @@ use crate::seat::read::Gate;
 
 /// The events that a subscriber wants.
 #[derive(Debug, Default)]
-pub(crate) struct Filter(Option<Vec<Wanted>>);
+pub(crate) enum Filter {
+    #[default]
+    All,
+    Only(Vec<Wanted>),
+    /// For a bridge: all but those of the library, and those that came over a bridge.
+    ToCarry {
+        /// `false` if unique events are left to other seats.
+        unique: bool,
+    },
+}
 
 /// One source, or one event of it.
 #[derive(Debug)]
-struct Wanted {
+pub(crate) struct Wanted {
     source: Box<str>,
     event: Option<Box<str>>,
 }
@@ -29,7 +38,7 @@ impl Filter {
             topic.check()?;
             Ok(Wanted { source: topic.source().into(), event: Some(topic.event().into()) })
         };
-        topics.into_iter().map(|topic| wanted(topic.into())).collect::<Result<_>>().map(|wanted| Filter(Some(wanted)))
+        topics.into_iter().map(|topic| wanted(topic.into())).collect::<Result<_>>().map(Filter::Only)
     }
 
     /// Returns a filter that wants all events of `sources`.
@@ -38,7 +47,7 @@ impl Filter {
             Topic::from((source, "-")).check()?;
             Ok(Wanted { source: source.into(), event: None })
         };
-        sources.into_iter().map(|name| wanted(name.as_ref())).collect::<Result<_>>().map(|wanted| Filter(Some(wanted)))
+        sources.into_iter().map(|name| wanted(name.as_ref())).collect::<Result<_>>().map(Filter::Only)
     }
 
     /// Wants the events of `scopes`.
@@ -57,16 +66,19 @@ impl Filter {
                 ),
             }
         }
-        Ok(Filter((!is_all).then_some(wanted)))
+        Ok(if is_all { Filter::All } else { Filter::Only(wanted) })
     }
 
-    fn wants(&self, source: &[u8], event: &[u8]) -> bool {
+    fn wants(&self, head: &Head, source: &[u8], event: &[u8]) -> bool {
         let is_of = |wanted: &Wanted| {
             wanted.source.as_bytes() == source && wanted.event.as_ref().is_none_or(|name| name.as_bytes() == event)
         };
-        match &self.0 {
-            Some(wanted) => wanted.iter().any(is_of),
-            None => true,
+        match self {
+            Filter::All => true,
+            Filter::Only(wanted) => wanted.iter().any(is_of),
+            Filter::ToCarry { unique } => {
+                !head.is_bridged() && (*unique || !head.is_unique()) && source != library::SOURCE.as_bytes()
+            }
         }
     }
 }
@@ -84,7 +96,7 @@ impl Gate for PullGate<'_> {
     fn wants(&mut self, head: &Head, prefix: &[u8]) -> bool {
         let (source, event) = (head.source(prefix), head.event(prefix));
         let is_text = || str::from_utf8(source).is_ok() && str::from_utf8(event).is_ok();
-        self.filter.wants(source, event) && is_text()
+        self.filter.wants(head, source, event) && is_text()
     }
 
     fn claim(&mut self, unique: &UniqueKey, at: At) -> Result<Option<Token>> {

@@ -31,6 +31,12 @@ impl SeatLocks for KernelLocks<'_> {
     }
 }
 
+/// Returns `true` if it is proven that the tenure in which a claim was won is over, for the holder of seat `own`.
+pub(crate) fn is_over(segment: &Segment, by: Token, own: u16) -> bool {
+    let is_nobodys = by.seat() > segment.geometry().last_seat();
+    is_nobodys || segment.claims().is_over(by, &KernelLocks { segment, own: Some(own) })
+}
+
 /// Returns the state of the seat that won the claim of `token`.
 pub(crate) fn winner_of(segment: &Segment, token: Token) -> Result<Winner> {
     let seat = token.seat();

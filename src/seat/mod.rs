@@ -4,6 +4,7 @@ pub(crate) mod adopt;
 pub(crate) mod ahead;
 pub(crate) mod audit;
 pub(crate) mod bell;
+pub(crate) mod bridge;
 pub(crate) mod catch_up;
 pub(crate) mod claim;
 pub(crate) mod claim_clock;

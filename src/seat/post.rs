@@ -1,11 +1,14 @@
 //! From a topic and a payload to the writer: the common path of all handles that post.
 
+use std::time::Duration;
+
 use crate::claim::{Unique, ttl_ns};
 use crate::error::Result;
 use crate::event::wire::{Kept, Keyed, UniqueKey};
-use crate::event::{Payload, Special, Topic, with_encoded};
+use crate::event::{Event, Forwarded, Payload, Sender, Special, Topic, with_encoded};
 use crate::seat::claim::Claimer;
 use crate::seat::publish::{Outgoing, Writer};
+use crate::seat::retain::left_of_ttl;
 
 /// A handle on a seat that posts. The trait is sealed.
 pub trait Posts {
@@ -75,7 +78,7 @@ pub(crate) fn send<R>(
         // again.
         handle.with_writer(|writer| {
             payload.check_format(writer.segment().typed_format())?;
-            publish(writer, &Outgoing { topic, type_tag, keyed, payload: bytes })
+            publish(writer, &Outgoing { topic, type_tag, keyed, payload: bytes, bridged: false })
         })
     })
 }
@@ -100,6 +103,24 @@ pub(crate) fn send_special(
     }
 }
 
+/// Posts an event of another bus. Returns its id.
+pub(crate) fn forward(handle: impl Sender, event: &Event<'_>) -> Result<u64> {
+    let forwarded = Forwarded::of(event)?;
+    let key = forwarded.key();
+    let special = match (&key, event.kept.posted()) {
+        (Some(key), _) => Special::Unique(Unique::from(key)),
+        (None, None) => Special::Nothing,
+        (None, Some(posted)) => {
+            let left = match (event.kept.segment, event.id()) {
+                (Some(segment), Some(id)) => left_of_ttl(segment, id, &posted)?,
+                _ => posted.ttl_ns,
+            };
+            Special::Retained { key: event.kept.key, ttl: (left > 0).then(|| Duration::from_nanos(left)) }
+        }
+    };
+    handle.send(event.topic(), special, forwarded)
+}
+
 /// Posts a retained event. Returns its id.
 fn send_retained(
     mut handle: impl Posts,
@@ -116,7 +137,7 @@ fn send_retained(
         // As in `send`.
         handle.with_halves(|writer, claimer| {
             payload.check_format(writer.segment().typed_format())?;
-            let event = Outgoing { topic, type_tag, keyed, payload: bytes };
+            let event = Outgoing { topic, type_tag, keyed, payload: bytes, bridged: false };
             writer.retain(claimer, &event).inspect(|&id| posted(id))
         })
     })
@@ -128,7 +149,7 @@ pub(crate) fn clear(mut handle: impl Posts, topic: Topic<'_>, key: &[u8], posted
     topic.check_to_post()?;
     let keyed = Keyed::Kept { kept: handle.kept(topic, key, 0, true)?, text: key };
     handle.with_halves(|writer, claimer| {
-        let cleared = writer.clear(claimer, &Outgoing { topic, type_tag: 0, keyed, payload: &[] })?;
+        let cleared = writer.clear(claimer, &Outgoing { topic, type_tag: 0, keyed, payload: &[], bridged: false })?;
         if let Some(id) = cleared {
             posted(id);
         }

@@ -28,12 +28,14 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) type_tag: u64,
     pub(crate) keyed: Keyed<'a>,
     pub(crate) payload: &'a [u8],
+    /// `true` for an event of another segment that a bridge posts.
+    pub(crate) bridged: bool,
 }
 
 impl<'a> Outgoing<'a> {
     /// An event of bytes, without a key.
     pub(crate) fn plain(topic: Topic<'a>, payload: &'a [u8]) -> Outgoing<'a> {
-        Outgoing { topic, type_tag: 0, keyed: Keyed::Nothing, payload }
+        Outgoing { topic, type_tag: 0, keyed: Keyed::Nothing, payload, bridged: false }
     }
 }
 
@@ -112,9 +114,9 @@ impl Writer {
 
     #[inline]
     pub(super) fn prefix<'a>(&self, event: &Outgoing<'a>, limit: SizeLimit) -> Result<Prefix<'a>> {
-        let Outgoing { topic, type_tag, keyed, payload } = *event;
+        let Outgoing { topic, type_tag, keyed, payload, bridged } = *event;
         topic.check()?;
-        let prefix = Prefix { seat: self.hand.seat(), pid: self.pid, topic, type_tag, keyed };
+        let prefix = Prefix { seat: self.hand.seat(), pid: self.pid, topic, type_tag, keyed, bridged };
         let len = prefix.len().saturating_add(payload.len());
         if len > self.block_bytes || limit == SizeLimit::Retained {
             self.check_len(&prefix, len, limit)?;

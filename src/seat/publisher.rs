@@ -9,13 +9,13 @@ use crate::claim::{Claim, ClaimOptions, Claimed, HeldKey, Unique};
 use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::event::wire::{Kept, UniqueKey};
-use crate::event::{Event, EventBuilder, Forwarded, Payload, Sender, Special, Topic};
+use crate::event::{Event, EventBuilder, Payload, Sender, Special, Topic};
 use crate::protocol::retained::Table;
 use crate::seat::Seat;
 use crate::seat::claim::{Claimer, hash_unique};
 use crate::seat::holding::held;
 use crate::seat::options::WorkerOptions;
-use crate::seat::post::{Posts, clear, send_special};
+use crate::seat::post::{Posts, clear, forward, send_special};
 use crate::seat::publish::{Outgoing, Writer};
 use crate::seat::reservation::Reservation;
 use crate::seat::retain::kept;
@@ -94,10 +94,7 @@ impl Publisher {
     ///
     /// As [`Worker::forward`](crate::Worker::forward).
     pub fn forward(&mut self, event: &Event<'_>) -> Result<u64> {
-        let forwarded = Forwarded::of(event)?;
-        let key = forwarded.key();
-        let special = key.as_ref().map_or(Special::Nothing, |key| Special::Unique(Unique::from(key)));
-        self.send(event.topic(), special, forwarded)
+        forward(self, event)
     }
 
     /// Begins an event that has more than a topic and a payload: see [`EventBuilder`].

@@ -9,6 +9,7 @@ use crate::event::wire::{FragmentHead, Head, Kind, UniqueKey};
 use crate::event::{Buffer, EventKept};
 use crate::os::clock::HostClock;
 use crate::os::sys;
+use crate::protocol::bridge::BridgeWords;
 use crate::protocol::bucket::{At, Key, Token};
 use crate::protocol::large::LargeRing;
 use crate::protocol::pool::Tries;
@@ -19,6 +20,7 @@ use crate::seat::ahead::{Ahead, ReadAhead};
 use crate::seat::catch_up::{CatchUp, copy_slot};
 use crate::seat::copy::{Copied, CopyInto, Published};
 use crate::seat::fragments::{Assembled, Fragments};
+use crate::seat::holding::is_over;
 use crate::seat::options::Begin;
 use crate::seat::retain::no_table;
 use crate::seat::words::SeatWords;
@@ -105,9 +107,16 @@ impl Message {
 
     /// Returns how the event is retained.
     #[inline]
-    pub(crate) fn kept(&self) -> EventKept<'_> {
+    pub(crate) fn kept<'a>(&'a self, segment: &'a Segment) -> EventKept<'a> {
         let Message { head, bytes, handed_over, .. } = self;
-        EventKept { key: head.key(bytes), is_kept: head.is_kept(), clears: head.clears(), handed_over: *handed_over }
+        EventKept {
+            key: head.key(bytes),
+            is_kept: head.is_kept(),
+            clears: head.clears(),
+            handed_over: *handed_over,
+            wire: bytes,
+            segment: Some(segment),
+        }
     }
 
     /// Returns the tag of the payload's type.
@@ -142,6 +151,8 @@ enum Taken {
 pub(crate) struct Reader {
     segment: Arc<Segment>,
     ring: Ring,
+    /// The bridge that unique events may be left to.
+    bridge: BridgeWords,
     seat: SeatWords,
     seat_number: u16,
     /// The next id to copy out.
@@ -187,6 +198,7 @@ impl Reader {
             resync: false,
             began_with_retained: begin.with_retained,
             catch_up: if begin.with_retained { CatchUp::Due(span) } else { CatchUp::Idle },
+            bridge: segment.bridge(),
             segment,
             ring,
             seat,
@@ -210,6 +222,10 @@ impl Reader {
         self.resync = resync;
     }
 
+    pub(crate) fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
     pub(crate) fn seat(&self) -> &SeatWords {
         &self.seat
     }
@@ -223,6 +239,11 @@ impl Reader {
     /// Returns `true` if undelivered events are copied, or must be copied from the table.
     pub(crate) fn has_ahead(&self) -> bool {
         !self.ahead.is_empty() || !self.catch_up.is_idle()
+    }
+
+    /// Returns `true` if the reader is being handed retained events.
+    pub(crate) fn is_catching_up(&self) -> bool {
+        !self.catch_up.is_idle()
     }
 
     /// Returns `true` if there is nothing to read now. Cheaper than a [`read`](Reader::read) that returns
@@ -575,7 +596,7 @@ impl Reader {
     fn not_wanted(&mut self, id: u64, is_unique: bool) {
         self.seat.add(seat_word!(reading.skipped), 1);
         if is_unique {
-            // Workers that handle it decide it, and this seat's later claims must not cover it.
+            // Workers that handle it decide it, or the bridge does, and this seat's later claims must not cover it.
             self.read_from_after(id);
         }
     }
@@ -585,6 +606,11 @@ impl Reader {
     fn decide(&mut self, id: u64, since: u64, gate: &mut impl Gate) -> Result<Taken> {
         self.current.claim = None;
         if let Some(unique) = self.current.head.unique(&self.current.bytes) {
+            let is_over = |holder| is_over(&self.segment, holder, self.seat_number);
+            if self.bridge.leaves(place_of(id), self.seat_number, is_over) {
+                self.not_wanted(id, true);
+                return Ok(Taken::Nothing);
+            }
             let token = gate.claim(&unique, At { place: place_of(id), since })?;
             self.current.claim = token.map(|token| Claim { key: unique.key, token });
             if self.current.claim.is_none() {

@@ -3,6 +3,7 @@
 use crate::error::{Cause, Error, Result, SizeLimit};
 use crate::event::Topic;
 use crate::event::wire::{Kept, Keyed, Kind, MOST_KEY, Prefix};
+use crate::os::clock::HostClock;
 use crate::protocol::Fault;
 use crate::protocol::bucket::Key;
 use crate::protocol::pool::{Block, Hand};
@@ -36,6 +37,23 @@ pub(crate) fn kept(segment: &Segment, topic: Topic<'_>, key: &[u8], ttl_ns: u64,
     topic.check()?;
     check_key(key)?;
     Ok(Kept { key: hash(segment, topic, key), ttl_ns, clears })
+}
+
+/// Returns what is left of the ttl of the event at `id`, which was retained as `kept` says: 0 if it has no ttl, and at
+/// least a nanosecond if it has one.
+pub(crate) fn left_of_ttl(segment: &Segment, id: u64, kept: &Kept) -> Result<u64> {
+    if kept.ttl_ns == 0 {
+        return Ok(0);
+    }
+    let Some(table) = segment.table() else { return Ok(kept.ttl_ns) };
+    let held = table.held_of(Key(kept.key)).in_segment(segment)?;
+    let deadline = held.filter(|held| held.place == id.saturating_add(1)).map(|held| held.deadline);
+    Ok(match deadline {
+        Some(NEVER) => 0,
+        Some(deadline) => deadline.saturating_sub(HostClock::of_this_process().boottime_ns()).max(1),
+        // A later event of the key has taken its place, or it was just posted and is not settled.
+        None => kept.ttl_ns,
+    })
 }
 
 /// The error of a call for retained events on a segment without a table.

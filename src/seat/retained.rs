@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::error::Result;
 use crate::event::Topic;
+use crate::event::wire::Kept;
 #[cfg(feature = "typed")]
 use crate::event::{Data, Event, EventKept, Origin};
 use crate::os::clock::HostClock;
@@ -99,6 +100,15 @@ impl Retained {
         self.message.type_tag()
     }
 
+    /// Returns how it was posted.
+    pub(crate) fn posted(&self) -> Option<Kept> {
+        self.message.head.kept(&self.message.bytes)
+    }
+
+    pub(crate) fn is_bridged(&self) -> bool {
+        self.message.head.is_bridged()
+    }
+
     /// Returns the time that is left of its ttl, or `None` if it has no ttl.
     pub fn left(&self) -> Option<Duration> {
         self.left
@@ -142,7 +152,14 @@ impl Retained {
             event: &self.event,
             origin: Origin::Posted { id: *id, pid: head.pid(), seat: head.seat(), own: false, claim: None },
             data: Data::Bytes { type_tag: self.message.type_tag(), format: self.format, bytes: self.bytes() },
-            kept: EventKept { key: self.key(), is_kept: true, clears: false, handed_over: true },
+            kept: EventKept {
+                key: self.key(),
+                is_kept: true,
+                clears: false,
+                handed_over: true,
+                wire: &self.message.bytes,
+                segment: None,
+            },
         }
     }
 }

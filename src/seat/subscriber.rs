@@ -16,7 +16,7 @@ use crate::protocol::wake;
 use crate::protocol::word::Mark;
 use crate::seat::delivery::{Delivery, Undecided};
 use crate::seat::filter::{Filter, PullGate};
-use crate::seat::options::WorkerOptions;
+use crate::seat::options::{Begin, WorkerOptions};
 use crate::seat::publisher::Publisher;
 use crate::seat::read::{Message, Pending, Reader, Step};
 use crate::seat::{Seat, is_of_process};
@@ -48,41 +48,47 @@ use crate::segment::layout::{header_word, seat_word};
 /// ```
 #[must_use = "a subscriber that is dropped leaves the bus"]
 pub struct Subscriber {
-    publisher: Publisher,
-    reader: Reader,
+    pub(super) publisher: Publisher,
+    pub(super) reader: Reader,
     announces: Option<String>,
     wait_interval: Duration,
-    filter: Filter,
+    pub(super) filter: Filter,
     /// Unique events that this seat could not decide, in order.
     undecided: VecDeque<(u64, Undecided)>,
     /// A step that was taken and is returned after the undecided events.
-    put_off: Option<Step>,
+    pub(super) put_off: Option<Step>,
     /// The reserved id that reading stopped at.
     reserved: Option<Pending>,
 }
 
 impl Subscriber {
     pub(crate) fn join(segment: &Arc<Segment>, options: &WorkerOptions) -> Result<Subscriber> {
-        let mut publisher = Publisher::join(segment, options)?;
+        let publisher = Publisher::join(segment, options)?;
         let begin = options.start.begin(segment)?;
+        let mut subscriber = Subscriber::of(publisher, options, begin);
+        subscriber.announces = options.announce.then(|| options.label.clone());
+        if let Some(label) = &subscriber.announces {
+            subscriber.publisher.announce(library::STARTED, label)?;
+        }
+        Ok(subscriber)
+    }
+
+    /// Returns a subscriber on the seat of `publisher` that begins to read at `begin`, and announces nothing.
+    pub(super) fn of(publisher: Publisher, options: &WorkerOptions, begin: Begin) -> Subscriber {
         let seat = &publisher.seat;
         let mut reader = Reader::new(Arc::clone(&seat.segment), seat.words.clone(), seat.number, seat.clock, begin);
         reader.set_wait_max(u64::try_from(options.wait_max.as_nanos()).unwrap_or(u64::MAX));
         reader.set_resync(options.resync);
-        let announces = options.announce.then(|| options.label.clone());
-        if let Some(label) = &announces {
-            publisher.announce(library::STARTED, label)?;
-        }
-        Ok(Subscriber {
+        Subscriber {
             publisher,
             reader,
-            announces,
+            announces: None,
             wait_interval: options.wait_interval,
             filter: Filter::default(),
             undecided: VecDeque::new(),
             put_off: None,
             reserved: None,
-        })
+        }
     }
 
     /// Delivers only events of `topics` from now on. Payloads of other events are not copied, and other unique events
@@ -374,7 +380,7 @@ impl Subscriber {
     pub fn leave(mut self, mut run: impl FnMut(Event<'_>)) -> Result<()> {
         self.publisher.check()?;
         if self.has_put_off_claimed()
-            && let Some(event) = event(self.reader.current(), &self.publisher)
+            && let Some(event) = event(self.reader.current(), self.reader.segment(), &self.publisher)
         {
             run(event);
         }
@@ -384,7 +390,7 @@ impl Subscriber {
         for message in &claimed {
             // `run` may fork and return in the child, which does not own these events.
             self.publisher.check()?;
-            if let Some(event) = event(message, &self.publisher) {
+            if let Some(event) = event(message, self.reader.segment(), &self.publisher) {
                 run(event);
             }
         }
@@ -552,9 +558,9 @@ fn delivery<'a>(found: Found, reader: &'a Reader, publisher: &Publisher) -> Opti
     Some(match found {
         Found::Undecided(id, reason) => Delivery::Undecided { id, reason },
         Found::Step(Step::Event) if reader.current().head.clears() => {
-            Delivery::Cleared(event(reader.current(), publisher)?)
+            Delivery::Cleared(event(reader.current(), reader.segment(), publisher)?)
         }
-        Found::Step(Step::Event) => Delivery::Event(event(reader.current(), publisher)?),
+        Found::Step(Step::Event) => Delivery::Event(event(reader.current(), reader.segment(), publisher)?),
         Found::Step(Step::Reset { to }) => Delivery::Reset { id: to },
         Found::Step(Step::UpToDate { to }) => Delivery::UpToDate { id: to },
         Found::Step(Step::Lagged { first, missed }) => Delivery::Lagged { first, missed },
@@ -565,7 +571,7 @@ fn delivery<'a>(found: Found, reader: &'a Reader, publisher: &Publisher) -> Opti
 }
 
 /// Returns the event of `message`. The gate lets only UTF-8 names through.
-fn event<'a>(message: &'a Message, publisher: &Publisher) -> Option<Event<'a>> {
+fn event<'a>(message: &'a Message, segment: &'a Segment, publisher: &Publisher) -> Option<Event<'a>> {
     let head = &message.head;
     let source = str::from_utf8(head.source(&message.bytes)).ok()?;
     let event = str::from_utf8(head.event(&message.bytes)).ok()?;
@@ -578,5 +584,5 @@ fn event<'a>(message: &'a Message, publisher: &Publisher) -> Option<Event<'a>> {
         claim: message.claim.as_ref(),
     };
     let data = Data::posted(&seat.segment, message.type_tag(), message.payload());
-    Some(Event { source, event, origin, data, kept: message.kept() })
+    Some(Event { source, event, origin, data, kept: message.kept(segment) })
 }

@@ -58,7 +58,7 @@ impl<'a> Draft<'a> {
         let mapping = Mapping::anonymous(file.as_fd(), self.regions.end)
             .map_err(|error| Error::system(self.name, "mmap", error))?;
         let memory = Memory::of(mapping, self.geometry, self.regions, self.options);
-        let birth = Birth::now(self.name)?;
+        let birth = Birth::now(self.name, self.options.keys_of)?;
         memory.mapping.populate();
         memory.format(&birth);
         Ok((memory, birth))
@@ -72,7 +72,7 @@ impl<'a> Draft<'a> {
         self.wipe(file)?;
         self.set_access(file, self.options.mode)?;
         self.allocate(file)?;
-        let birth = Birth::now(self.name)?;
+        let birth = Birth::now(self.name, self.options.keys_of)?;
         self.write_at(file, birth.nonce[0], header_word!(nonce))?;
         self.write_at(file, birth.nonce[1], header_word!(nonce) + 1)?;
         let Some(mapping) = map_named(self.name, self.regions.end)? else { return Ok(None) };

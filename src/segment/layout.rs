@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use crossbeam_utils::CachePadded;
 use memoffset::span_of;
 
+use crate::protocol::bridge::BRIDGE_WORDS;
 use crate::protocol::seat_words;
 
 /// Version of the layout below. Raise it with every change that an older binary would misread.
@@ -49,7 +50,8 @@ pub(crate) const LINE: usize = 64;
 /// The alignment of regions and seats: two cache lines, because processors fetch them in pairs.
 pub(crate) const REGION_ALIGN: usize = 128;
 
-/// The beginning of a segment. Only `typed_format`, `tail` and the wake words are written after creation.
+/// The beginning of a segment. Only `typed_format`, `tail`, the wake words and `bridge` are written after
+/// creation.
 #[repr(C)]
 pub(crate) struct HeaderLayout {
     /// [`magic`], stored last.
@@ -92,6 +94,8 @@ pub(crate) struct HeaderLayout {
     pub(crate) wake: CachePadded<AtomicU32>,
     /// Wakes sleepers that wait for a reserved id's payload.
     pub(crate) wake_reserved: CachePadded<AtomicU32>,
+    /// The bridge that reads this segment: see [`crate::protocol::bridge`].
+    pub(crate) bridge: CachePadded<[AtomicU64; BRIDGE_WORDS]>,
 }
 
 /// A seat: the words that one worker writes and others read.
@@ -267,7 +271,7 @@ pub fn fields() -> Vec<Field> {
     }
     rows!("header", 0, HeaderLayout, "creator": magic fingerprint nonce boot_id hash_key size capacity block_stride
         seats buckets bucket_stride slots slot_stride large large_stride creator_pid created_at);
-    rows!("header", 0, HeaderLayout, "anyone": typed_format tail large_tail wake wake_reserved);
+    rows!("header", 0, HeaderLayout, "anyone": typed_format tail large_tail wake wake_reserved bridge);
     let part = span_of!(SeatLayout, posting).start;
     rows!("seat", part, PostingLayout, "poster": hand reserved slot_hand large_hand posted fragments reservations
         committed wakes message retained settled retained_full large);

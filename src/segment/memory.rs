@@ -10,9 +10,11 @@ use super::layout::{header_word, magic};
 use super::options::SegmentOptions;
 use super::pools::{POOLS, PoolId};
 use super::storage::native_words;
+use super::unique_hash::UniqueHash;
 use crate::error::{Error, Result};
 use crate::os::mapping::Mapping;
 use crate::os::sys;
+use crate::protocol::bridge::BRIDGE_WORDS;
 use crate::protocol::pool::Pool;
 use crate::protocol::seat_words::{self, HAND_WORDS};
 use crate::sync::{Ordering, Words};
@@ -53,6 +55,11 @@ impl Memory {
     }
 
     /// One that the segment has.
+    /// Returns the words about the bridge that reads the segment.
+    pub(super) fn bridge(&self) -> Words {
+        self.words(header_word!(bridge) * 8, BRIDGE_WORDS as u64)
+    }
+
     pub(super) fn pool(&self, pool: PoolId) -> Pool {
         let stride = self.geometry.pool(pool).stride;
         let at: PoolRegions = self.regions.pools[pool as usize];
@@ -114,12 +121,14 @@ pub(super) struct Birth {
 }
 
 impl Birth {
-    pub(super) fn now(name: &str) -> Result<Birth> {
+    /// Draws them. `keys_of` is the hash of a segment whose keys the new one has, too.
+    pub(super) fn now(name: &str, keys_of: Option<UniqueHash>) -> Result<Birth> {
         let mut bytes = [0; 32];
         // So few bytes are never returned in part. While the host boots, the call may block.
         retry_on_intr(|| rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty()))
             .map_err(|errno| Error::system(name, "getrandom", errno))?;
         let words = native_words::<4>(&bytes);
-        Ok(Birth { nonce: [words[0], words[1]], hash_key: [words[2], words[3]] })
+        let hash_key = keys_of.map_or([words[2], words[3]], |hash| hash.segment_key());
+        Ok(Birth { nonce: [words[0], words[1]], hash_key })
     }
 }

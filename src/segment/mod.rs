@@ -57,6 +57,7 @@ use crate::identity::BusId;
 use crate::os::descriptor::{Descriptor, Inode};
 use crate::os::fork::ForkGuard;
 use crate::os::mapping::Mapping;
+use crate::protocol::bridge::BridgeWords;
 use crate::protocol::claims::Claims;
 use crate::protocol::large::LargeRing;
 use crate::protocol::pool::Pool;
@@ -233,6 +234,11 @@ impl Segment {
         self.geometry().has_table().then(|| {
             Table::new(self.ring(), self.pool(PoolId::Slots), self.pool(PoolId::Claims), first, self.memory.announced())
         })
+    }
+
+    /// Returns the words about the bridge that reads the segment.
+    pub(crate) fn bridge(&self) -> BridgeWords {
+        BridgeWords::new(self.memory.bridge())
     }
 
     /// The ring of large blocks, if the segment has one.

@@ -6,6 +6,7 @@ use super::geometry::{
     BUCKET_STRIDE, Geometry, LEAST_BLOCK, LEAST_CAPACITY, LEAST_LARGE_BLOCKS, MOST_BLOCK, MOST_BLOCKS,
     MOST_LARGE_BLOCK, MOST_RETAINED, MOST_SEATS, PoolSize, buckets_for, slot_stride_for, slots_for, stride_for,
 };
+use super::unique_hash::UniqueHash;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::{Error, Result};
@@ -39,6 +40,7 @@ pub struct SegmentOptions {
     pub(crate) unlink_on_drop: bool,
     pub(crate) creation_timeout: Duration,
     pub(crate) dump: bool,
+    pub(crate) keys_of: Option<UniqueHash>,
 }
 
 /// Which options the caller has set. Options at their default are not compared with an existing segment.
@@ -71,6 +73,7 @@ impl Default for SegmentOptions {
             unlink_on_drop: false,
             creation_timeout: Duration::from_secs(5),
             dump: false,
+            keys_of: None,
         }
     }
 }

@@ -13,6 +13,8 @@ pub(crate) enum Domain {
     Events,
     /// Claims without an event.
     Alone,
+    /// Claims that the library makes itself.
+    Library,
 }
 
 /// SipHash-1-3 with 128 bits (Aumasson and Bernstein). Each domain has its own key, which is a hash under the segment's
@@ -23,6 +25,8 @@ pub(crate) struct UniqueHash {
     events: [u64; 2],
     alone: [u64; 2],
     retained: [u64; 2],
+    library: [u64; 2],
+    segment_key: [u64; 2],
 }
 
 impl UniqueHash {
@@ -31,7 +35,14 @@ impl UniqueHash {
             events: sip_hash(segment_key, b"events"),
             alone: sip_hash(segment_key, b"alone"),
             retained: sip_hash(segment_key, b"retained"),
+            library: sip_hash(segment_key, b"library"),
+            segment_key,
         }
+    }
+
+    /// Returns the key that all domains' keys are made of.
+    pub(crate) fn segment_key(&self) -> [u64; 2] {
+        self.segment_key
     }
 
     /// Returns the hash that an event is retained under: of its source, name and key, of at most 255 bytes each.
@@ -57,6 +68,7 @@ impl UniqueHash {
         let key = match domain {
             Domain::Events => self.events,
             Domain::Alone => self.alone,
+            Domain::Library => self.library,
         };
         Ok(sip_hash(key, value))
     }
@@ -87,6 +99,7 @@ mod tests {
         assert_eq!(own, hash(&UniqueHash::new([1, 2]), Domain::Events, b"value"));
         let others = [
             hash(&one, Domain::Alone, b"value"),
+            hash(&one, Domain::Library, b"value"),
             hash(&one, Domain::Events, b"valuf"),
             hash(&one, Domain::Events, b"value\0"),
             hash(&UniqueHash::new([1, 3]), Domain::Events, b"value"),

@@ -11,11 +11,11 @@ use crate::claim::Unique;
 use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 use crate::event::wire::{Kept, UniqueKey};
-use crate::event::{Event, EventBuilder, Forwarded, LocalData, LocalEvent, Payload, Sender, Special, Topic};
+use crate::event::{Event, EventBuilder, LocalData, LocalEvent, Payload, Sender, Special, Topic};
 use crate::os::locks::lock;
 use crate::seat::claim::{Claimer, hash_unique};
 use crate::seat::options::WorkerOptions;
-use crate::seat::post::{Posts, clear, send_special};
+use crate::seat::post::{Posts, clear, forward, send_special};
 use crate::seat::publish::{Outgoing, Writer};
 use crate::seat::publisher::Publisher;
 use crate::seat::reservation::Reservation;
@@ -56,9 +56,11 @@ impl Worker {
     /// other bus have one key on this bus, which is not the key of events that are posted here with the same text. The
     /// key is held for this worker's [`timeout`](WorkerOptions::timeout).
     ///
-    /// A [retained](EventBuilder::retain) event is forwarded as one that is not retained.
+    /// A [retained](EventBuilder::retain) event is retained on this bus, too, under the same key and for what is left
+    /// of its ttl.
     ///
-    /// Nothing prevents loops: forward in one direction only, or different topics in the two directions.
+    /// Nothing prevents loops: forward in one direction only, or different topics in the two directions. A
+    /// [`Bridge`](crate::Bridge) carries everything in both.
     ///
     /// ```
     /// # let (old, new) = (seqcast::SegmentOptions::new().anonymous()?, seqcast::SegmentOptions::new().anonymous()?);
@@ -75,12 +77,12 @@ impl Worker {
     ///
     /// As [`post`](Worker::post): [`ErrorKind::LibrarySource`] for an event of the library,
     /// [`ErrorKind::TypedFormat`] if the typed values of the two buses have different formats; and
-    /// [`ErrorKind::Option`] for a local event whose value has no bytes, and for one that clears what is retained.
+    /// [`ErrorKind::Option`] for a local event whose value has no bytes, for one that clears what is retained, and for
+    /// a retained one if this bus retains nothing; [`ErrorKind::RetainedFull`] as
+    /// [`EventBuilder::post`](crate::EventBuilder::post). Post what cannot be forwarded as it is with
+    /// [`post`](Worker::post).
     pub fn forward(&self, event: &Event<'_>) -> Result<u64> {
-        let forwarded = Forwarded::of(event)?;
-        let key = forwarded.key();
-        let special = key.as_ref().map_or(Special::Nothing, |key| Special::Unique(Unique::from(key)));
-        self.send(event.topic(), special, forwarded)
+        forward(self, event)
     }
 
     /// Returns a builder for an event that is unique, or local: see [`EventBuilder`].

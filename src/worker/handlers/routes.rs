@@ -213,7 +213,14 @@ mod tests {
     /// An event's head, and the bytes that it was read from.
     fn event(source: &str, event: &str) -> (Head, Vec<u8>) {
         let mut bytes = Vec::new();
-        let prefix = Prefix { seat: 0, pid: 1, topic: Topic::new(source, event), type_tag: 0, keyed: Keyed::Nothing };
+        let prefix = Prefix {
+            seat: 0,
+            pid: 1,
+            topic: Topic::new(source, event),
+            type_tag: 0,
+            keyed: Keyed::Nothing,
+            bridged: false,
+        };
         prefix.for_each_word(Where::new(0, 0), |word| bytes.extend(word.to_ne_bytes()));
         (Head::parse(&bytes).unwrap(), bytes)
     }

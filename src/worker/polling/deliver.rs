@@ -318,7 +318,8 @@ impl Inner {
         let own = is_of_process(&self.seats, head, self.pid, self.seat);
         let origin = Origin::Posted { id, pid, seat, own, claim: message.claim.as_ref() };
         let data = Data::posted(&self.segment, message.type_tag(), message.payload());
-        let event = Event { source: route.source(), event: route.event(), origin, data, kept: message.kept() };
+        let kept = message.kept(&self.segment);
+        let event = Event { source: route.source(), event: route.event(), origin, data, kept };
         let dispatched = route.dispatch(visitor, &event, &self.guard, &|report| self.report_here(report))?;
         if dispatched.called == 0 {
             self.not_handled(&event)?;
