@@ -92,12 +92,15 @@ impl fmt::Display for Topic<'_> {
 /// Rejects names that no event can have.
 #[inline]
 pub(crate) fn check_topic(source: &str, event: &str) -> Result<()> {
-    for (part, name) in [("source", source), ("event", event)] {
-        if name.is_empty() || name.len() > MOST_NAME {
-            return Err(Error::from(Cause::Topic { part, len: name.len(), max: MOST_NAME }));
-        }
-    }
-    Ok(())
+    let is_valid = |name: &str| !name.is_empty() && name.len() <= MOST_NAME;
+    if is_valid(source) && is_valid(event) { Ok(()) } else { Err(no_topic(source, event)) }
+}
+
+#[cold]
+fn no_topic(source: &str, event: &str) -> Error {
+    let (part, name) =
+        if source.is_empty() || source.len() > MOST_NAME { ("source", source) } else { ("event", event) };
+    Error::from(Cause::Topic { part, len: name.len(), max: MOST_NAME })
 }
 
 /// Declares a source and its events as constants, so that a misspelt event does not compile.

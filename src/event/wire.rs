@@ -160,6 +160,12 @@ impl Head {
         usize::from((self.first >> 8) as u8)
     }
 
+    /// Returns the lengths of source and event in one word.
+    #[inline]
+    pub(crate) fn name_lens(&self) -> u16 {
+        (self.first >> 8) as u16
+    }
+
     #[inline]
     fn event_len(&self) -> usize {
         usize::from((self.first >> 16) as u8)
@@ -359,16 +365,32 @@ impl Prefix<'_> {
         (fixed_len(self.keyed.flags()) + names).next_multiple_of(PAYLOAD_ALIGN)
     }
 
+    #[inline]
+    fn first_word(&self) -> u64 {
+        u64::from(self.seat) << 48
+            | u64::from(self.pid & PID_MASK) << 24
+            | u64::from(name_lens(self.topic.source(), self.topic.event())) << 8
+            | u64::from(self.keyed.flags() | if self.bridged { BRIDGED } else { 0 })
+    }
+
+    /// Returns its words if there is no key and the names fit into two words: faster than
+    /// [`for_each_word`](Prefix::for_each_word), and the case of most events.
+    #[inline]
+    pub(crate) fn short_words(&self) -> Option<[u64; 4]> {
+        let (source, event) = (self.topic.source().as_bytes(), self.topic.event().as_bytes());
+        if !matches!(self.keyed, Keyed::Nothing) || source.is_empty() || source.len() + event.len() > 16 {
+            return None;
+        }
+        // The event has at least one byte, so the source has at most 15, and no bit is shifted out.
+        let names = up_to_16_bytes(source) | up_to_16_bytes(event) << (8 * source.len());
+        let word = |bits: u128| u64::from_ne_bytes((bits as u64).to_le_bytes());
+        Some([self.first_word(), self.type_tag, word(names), word(names >> 64)])
+    }
+
     /// Passes its words to `emit`, one after the other. A retained event says with `place` where it is kept.
     #[inline]
     pub(crate) fn for_each_word(&self, place: Where, mut emit: impl FnMut(u64)) {
-        emit(
-            u64::from(self.seat) << 48
-                | u64::from(self.pid & PID_MASK) << 24
-                | (self.topic.event().len() as u64) << 16
-                | (self.topic.source().len() as u64) << 8
-                | u64::from(self.keyed.flags() | if self.bridged { BRIDGED } else { 0 }),
-        );
+        emit(self.first_word());
         emit(self.type_tag);
         let key_words = match self.keyed {
             Keyed::Nothing => None,
@@ -393,6 +415,12 @@ impl Kept {
         let [key_0, key_1] = self.key;
         [key_0, key_1, self.ttl_ns, place.with_key_len(text.len() as u8).bits()]
     }
+}
+
+/// Returns the lengths of source and event in one word, as [`Head::name_lens`].
+#[inline]
+pub(crate) fn name_lens(source: &str, event: &str) -> u16 {
+    (event.len() as u16) << 8 | source.len() as u16
 }
 
 /// Returns the words that an event without a key has between its first words and its payload.
@@ -492,6 +520,19 @@ impl LargeName {
     }
 }
 
+/// Reads at most 16 bytes as a little-endian number. Bytes after the 16th are left out.
+#[inline]
+fn up_to_16_bytes(bytes: &[u8]) -> u128 {
+    match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        // The two loads overlap in equal bytes.
+        (Some(first), Some(last)) => {
+            let last_at = 8 * (bytes.len().min(16) - 8);
+            u128::from(u64::from_le_bytes(*first)) | u128::from(u64::from_le_bytes(*last)) << last_at
+        }
+        _ => u128::from(up_to_7_bytes(bytes)),
+    }
+}
+
 /// The head of a fragment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FragmentHead {
@@ -569,6 +610,11 @@ mod tests {
                 prefix.for_each_word(place, |word| bytes.extend(word.to_ne_bytes()));
                 let bytes = &bytes[..];
                 assert_eq!(prefix.len(), bytes.len());
+                if let Some(words) = prefix.short_words() {
+                    assert_eq!(words.map(u64::to_ne_bytes).concat(), bytes);
+                }
+                let is_short = matches!(keyed, Keyed::Nothing) && source_len + event_len <= 16;
+                assert_eq!(prefix.short_words().is_some(), is_short);
                 let word = |at: usize| bytes.as_chunks::<8>().0.get(at).copied().map(u64::from_ne_bytes);
                 assert_eq!(Head::prefix_len(word), Some(bytes.len()));
                 let head = Head::parse(bytes).unwrap();

@@ -373,6 +373,7 @@ fn held_block(pool: &Pool, word: u64) -> Result<u32, Fault> {
 }
 
 /// Counts down [`TRIES`].
+#[derive(Clone, Copy)]
 pub(crate) struct Tries(u32);
 
 impl Tries {

@@ -323,7 +323,7 @@ impl Ring {
         let exchange = hand.exchange(&self.pool, self.cell_of(id), seen, self.version_of(id), phase)?;
         if exchange == Exchange::Done {
             let in_a_row = hand.has_taken(id);
-            self.prefetch_places_after(id, in_a_row, hand.own());
+            self.prefetch_places_after(id, in_a_row);
         }
         Ok(exchange)
     }
@@ -435,24 +435,29 @@ impl Ring {
         self.seats.at(usize::from(seat) * WORDS + RESERVED)
     }
 
-    /// Prefetches what the next posts will store to: the private block `own`, the cells, and the block that the first
-    /// of them displaces, which was last touched one lap ago. Takes the cells' lines from others only if the caller
-    /// took the last two ids, because it then probably takes the next id, too. Otherwise another writer, or a reader at
-    /// the end, would lose the lines for nothing.
-    ///
-    /// The private block is taken for writing, because no other process needs it. Without this its lines may be in
-    /// another core's cache or in memory when the next post stores to them. The exchange of that post waits for these
-    /// stores, so an event would reach its readers later by one transfer of a line.
+    /// Prefetches the private block's lines for an event that is at most as large as a small one, for writing, because
+    /// no other process needs them. Without this they may be in another core's cache or in memory when the next post
+    /// stores to them. The exchange of that post waits for these stores, so an event would reach its readers later by
+    /// one transfer of a line. For larger events the processor itself does better: it sees a run of lines.
     #[inline]
-    fn prefetch_places_after(&self, id: u64, in_a_row: bool, own: u32) {
+    pub(crate) fn prefetch_private(&self, hand: &Hand) {
+        if sync::PREFETCHES {
+            self.pool.prefetch_private(hand.own());
+        }
+    }
+
+    /// Prefetches what the next posts will store to: the cells, and the block that the first of them displaces, which
+    /// was last touched one lap ago. Takes the cells' lines from others only if the caller took the last two ids,
+    /// because it then probably takes the next id, too. Otherwise another writer, or a reader at the end, would lose
+    /// the lines for nothing.
+    #[inline]
+    fn prefetch_places_after(&self, id: u64, in_a_row: bool) {
         if sync::PREFETCHES {
             let (next, after) = (self.cell_of(id.wrapping_add(1)), self.cell_of(id.wrapping_add(2)));
             if in_a_row {
-                // In a longer row `own` was prefetched for writing before the post that displaced it.
                 self.pool.prefetch_to_write(next);
                 sync::prefetch_to_write(self.pool.cell(after));
             } else {
-                self.pool.prefetch_private(own);
                 self.pool.prefetch_to_read(next);
                 self.pool.prefetch_cell(after);
             }
@@ -471,6 +476,7 @@ impl Ring {
 }
 
 /// The search for the next id to take.
+#[derive(Clone, Copy)]
 struct IdSearch<'a> {
     ring: &'a Ring,
     /// The next id to look at; every id below it is taken.
@@ -505,19 +511,21 @@ impl<'a> IdSearch<'a> {
                 }
                 return Ok((id, seen));
             }
-            self.go_on(seen.version(), version)?;
+            *self = self.go_on(seen.version(), version)?;
         }
     }
 
-    /// Continues from an id whose cell does not have the version before its own.
-    fn go_on(&mut self, seen: u64, version: u64) -> Result<(), Fault> {
+    /// Continues from an id whose cell does not have the version before its own. By value, so that a search whose first
+    /// id is free stays in registers.
+    #[inline(never)]
+    fn go_on(mut self, seen: u64, version: u64) -> Result<IdSearch<'a>, Fault> {
         if seen < version {
             return Err(Fault::Corrupt("the event id is ahead of its cell by more than one lap"));
         }
         let next = self.id.saturating_add(1);
         if seen == version && self.from_tail && self.ring.first_of_stretch(next) != next {
             self.id = next;
-            return Ok(());
+            return Ok(self);
         }
         // Acquire: makes the cells of all ids below visible, so that none of them looks older than it is.
         let tail = self.ring.tail().load(Ordering::Acquire);
@@ -527,6 +535,6 @@ impl<'a> IdSearch<'a> {
         }
         self.from_tail = true;
         self.id = tail.max(next);
-        Ok(())
+        Ok(self)
     }
 }

@@ -25,7 +25,7 @@ use crate::sync::{AtomicU64, Ordering};
 
 /// Events of up to this many bytes (the content of two cache lines) are copied whole before it is known if they are
 /// wanted.
-const SMALL: usize = 96;
+pub(super) const SMALL: usize = 96;
 
 /// The words that an event is copied from. They may be overwritten meanwhile.
 trait Original {

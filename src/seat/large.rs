@@ -27,10 +27,12 @@ struct Small<'a> {
 }
 
 impl Writer {
-    /// Returns an error if an event of `len` bytes exceeds `limit`. `prefix` is what comes before its payload.
-    pub(super) fn check_len(&self, prefix: &Prefix<'_>, len: usize, limit: SizeLimit) -> Result<()> {
+    /// Returns an error if an event of `len` bytes exceeds `limit`. `prefix_len` is the length of what
+    /// comes before its payload.
+    #[cold]
+    pub(super) fn check_len(&self, prefix_len: usize, len: usize, limit: SizeLimit) -> Result<()> {
         let geometry = self.segment.geometry();
-        let in_large = if self.names_large(prefix) { prefix.len() + geometry.large_bytes() } else { 0 };
+        let in_large = if self.names_large(prefix_len) { prefix_len + geometry.large_bytes() } else { 0 };
         let max = match limit {
             SizeLimit::Ring => geometry.largest_with(FRAGMENT_HEAD_BYTES).max(in_large),
             SizeLimit::Block => geometry.block_bytes().max(in_large),
@@ -41,14 +43,14 @@ impl Writer {
         if len > max { Err(Error::from(Cause::PayloadTooLarge { len, max, limit })) } else { Ok(()) }
     }
 
-    /// Returns `true` if an event with `prefix` before its payload can name a large block.
-    fn names_large(&self, prefix: &Prefix<'_>) -> bool {
-        self.segment.geometry().names_large(prefix.len()) && self.large_is_allowed()
+    /// Returns `true` if an event with `prefix_len` bytes before its payload can name a large block.
+    fn names_large(&self, prefix_len: usize) -> bool {
+        self.segment.geometry().names_large(prefix_len) && self.large_is_allowed()
     }
 
     /// Returns `true` if the payload of an event that does not fit in a block goes into a large block.
-    pub(super) fn fits_large(&self, prefix: &Prefix<'_>, payload: &[u8]) -> bool {
-        payload.len() <= self.segment.geometry().large_bytes() && self.names_large(prefix)
+    pub(super) fn fits_large(&self, prefix_len: usize, payload: &[u8]) -> bool {
+        payload.len() <= self.segment.geometry().large_bytes() && self.names_large(prefix_len)
     }
 
     /// Returns `true` if no worker has joined that must read every event. The large ring has no limits of its own, and
@@ -58,9 +60,10 @@ impl Writer {
     }
 
     /// Posts an event whose payload fits in a large block.
-    pub(super) fn post_large(&mut self, prefix: &Prefix<'_>, payload: &[u8]) -> Result<u64> {
+    // `prefix` by value, as for `post_fragments`.
+    pub(super) fn post_large(&mut self, prefix: Prefix<'_>, payload: &[u8]) -> Result<u64> {
         self.with_large(payload, |Small { ring, hand, keeper, seat }, name| {
-            ring.post(hand, &mut Settler { keeper, seat }, |block| write_named(block, prefix, Where::new(0, 0), name))
+            ring.post(hand, &mut Settler { keeper, seat }, |block| write_named(block, &prefix, Where::new(0, 0), name))
         })
     }
 

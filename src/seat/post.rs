@@ -61,18 +61,34 @@ impl<P: Posts> Posts for &mut P {
 /// Builds an event from the arguments, and calls `publish` with it.
 #[inline]
 pub(crate) fn send<R>(
-    mut handle: impl Posts,
+    handle: impl Posts,
     topic: Topic<'_>,
     unique: Option<Unique<'_>>,
     payload: &impl Payload,
     publish: impl FnOnce(&mut Writer, &Outgoing<'_>) -> Result<R>,
 ) -> Result<R> {
+    match unique {
+        None => send_keyed(handle, topic, |_| Ok(Keyed::Nothing), payload, publish),
+        Some(unique) => {
+            let keyed = |key: &dyn Fn(Unique<'_>) -> Result<UniqueKey>| Ok(Keyed::Unique(key(unique)?));
+            send_keyed(handle, topic, keyed, payload, publish)
+        }
+    }
+}
+
+/// As [`send`]. `keyed` is called with what returns the hashed key and the ttl of a unique event.
+// Always: for an event without a key, everything about keys goes away.
+#[inline(always)]
+fn send_keyed<R>(
+    mut handle: impl Posts,
+    topic: Topic<'_>,
+    keyed: impl FnOnce(&dyn Fn(Unique<'_>) -> Result<UniqueKey>) -> Result<Keyed<'static>>,
+    payload: &impl Payload,
+    publish: impl FnOnce(&mut Writer, &Outgoing<'_>) -> Result<R>,
+) -> Result<R> {
     handle.check()?;
     topic.check_to_post()?;
-    let keyed = match unique {
-        Some(unique) => Keyed::Unique(handle.unique_key(unique)?),
-        None => Keyed::Nothing,
-    };
+    let keyed = keyed(&|unique| handle.unique_key(unique))?;
     with_encoded(topic, payload, |type_tag, bytes| {
         // Archiving runs the user's code, which may have forked and returned in the child. So the handle is checked
         // again.

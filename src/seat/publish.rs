@@ -13,6 +13,7 @@ use crate::protocol::retained::Keeper;
 use crate::protocol::ring::{Fate, Ring};
 use crate::protocol::word::Where;
 use crate::seat::adopt::PostingHands;
+use crate::seat::copy::SMALL;
 use crate::seat::fragmented::Fragmented;
 use crate::seat::retain::Settler;
 use crate::seat::words::SeatWords;
@@ -87,13 +88,19 @@ impl Writer {
         let prefix = self.prefix(event, SizeLimit::Ring)?;
         let id = if self.fits_block(&prefix, event.payload) {
             let write = |block: Block<'_>| write_event(block, &prefix, event.payload);
-            self.ring
+            let id = self
+                .ring
                 .post(&mut self.hand, &mut Settler { keeper: &mut self.keeper, seat: &self.seat }, write)
-                .in_segment(&self.segment)?
-        } else if self.fits_large(&prefix, event.payload) {
-            self.post_large(&prefix, event.payload)?
+                .in_segment(&self.segment)?;
+            // The next event is probably as large as this one.
+            if prefix.len() + event.payload.len() <= SMALL {
+                self.ring.prefetch_private(&self.hand);
+            }
+            id
+        } else if self.fits_large(prefix.len(), event.payload) {
+            self.post_large(prefix, event.payload)?
         } else {
-            self.post_fragments(&prefix, event.payload)?
+            self.post_fragments(prefix, event.payload)?
         };
         self.seat.add(seat_word!(posting.posted), 1);
         self.notify(header_word!(wake));
@@ -115,20 +122,21 @@ impl Writer {
     #[inline]
     pub(super) fn prefix<'a>(&self, event: &Outgoing<'a>, limit: SizeLimit) -> Result<Prefix<'a>> {
         let Outgoing { topic, type_tag, keyed, payload, bridged } = *event;
-        topic.check()?;
+        debug_assert!(topic.check().is_ok(), "checked where the topic was given");
         let prefix = Prefix { seat: self.hand.seat(), pid: self.pid, topic, type_tag, keyed, bridged };
         let len = prefix.len().saturating_add(payload.len());
         if len > self.block_bytes || limit == SizeLimit::Retained {
-            self.check_len(&prefix, len, limit)?;
+            self.check_len(prefix.len(), len, limit)?;
         }
         Ok(prefix)
     }
 
     /// Posts an event that does not fit into a block as several fragments. Its id is that of the last fragment. If one
     /// fragment cannot be posted, readers never see the last one and drop the others.
+    // `prefix` by value, so that it need not be in memory for an event in one block.
     #[cold]
-    fn post_fragments(&mut self, prefix: &Prefix<'_>, payload: &[u8]) -> Result<u64> {
-        let mut message = self.cut(prefix, payload);
+    fn post_fragments(&mut self, prefix: Prefix<'_>, payload: &[u8]) -> Result<u64> {
+        let mut message = self.cut(&prefix, payload);
         loop {
             let fragment = message.fragment();
             let write = |block: Block<'_>| fragment.write(block, Where::new(0, 0));
@@ -233,9 +241,24 @@ fn write_event(block: Block<'_>, prefix: &Prefix<'_>, payload: &[u8]) {
     write_words(block.payload(), prefix, Where::new(0, 0), payload);
 }
 
+/// Stores the words before the payload of an event with short names.
+#[inline]
+fn store_short(head: &[AtomicU64; 4], words: [u64; 4]) {
+    for (slot, word) in head.iter().zip(words) {
+        slot.store(word, Ordering::Relaxed);
+    }
+}
+
 /// Writes an event into the words of a block. A retained event states with `place` where it is kept.
 #[inline]
 pub(super) fn write_words(words: &[AtomicU64], prefix: &Prefix<'_>, place: Where, payload: &[u8]) {
+    if let Some(stored) = prefix.short_words()
+        && let Some((head, rest)) = words.split_first_chunk()
+    {
+        store_short(head, stored);
+        bytes::store(rest, payload);
+        return;
+    }
     let (head, rest) = words.split_at(prefix.len() / 8);
     let mut words = head.iter();
     prefix.for_each_word(place, |word| {

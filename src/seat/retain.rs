@@ -163,7 +163,7 @@ impl Writer {
         let placed = Placed { prefix: &prefix, payload: event.payload, retained: Retention { key, slot, deadline } };
         let id = if self.fits_block(&prefix, event.payload) {
             self.post_placed(&placed)?
-        } else if self.fits_large(&prefix, event.payload) {
+        } else if self.fits_large(prefix.len(), event.payload) {
             self.post_placed_large(&placed)?
         } else {
             self.post_placed_fragments(&placed)?

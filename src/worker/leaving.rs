@@ -129,11 +129,12 @@ impl Inner {
     /// [`check`](Inner::check) that also [retires](Inner::retire) a worker that has left.
     #[inline]
     pub(super) fn check_or_retire(&self) -> Result<()> {
-        let checked = self.check();
-        if checked.as_ref().is_err_and(|error| error.kind() == ErrorKind::Left) {
-            self.retire()?;
-        }
-        checked
+        self.check().or_else(|error| {
+            if error.kind() == ErrorKind::Left {
+                self.retire()?;
+            }
+            Err(error)
+        })
     }
 }
 

@@ -287,12 +287,17 @@ impl AllRoutes {
         self.events.find(&handlers.events, head, bytes)
     }
 
-    /// Drops what is out of date, and with it perhaps handlers. Call it only when users' code may run. Returns
-    /// `true` if something was dropped.
+    /// Returns `true` if there is something for [`drop_stale`](AllRoutes::drop_stale).
     #[inline]
-    pub(super) fn drop_stale(&mut self) -> bool {
-        // Both.
-        self.events.drop_stale() | self.clears.drop_stale()
+    pub(super) fn has_stale(&self) -> bool {
+        self.events.has_stale() || self.clears.has_stale()
+    }
+
+    /// Drops what is out of date, and with it perhaps handlers. Call it only when users' code may run.
+    #[cold]
+    pub(super) fn drop_stale(&mut self) {
+        self.events.drop_stale();
+        self.clears.drop_stale();
     }
 }
 

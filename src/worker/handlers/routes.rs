@@ -21,6 +21,8 @@ pub(crate) struct Route {
     names: Box<str>,
     /// The words of `names`, as an event without a key has them.
     padded: Box<[u64]>,
+    /// The lengths of source and event, as in a head.
+    name_lens: u16,
     source_len: usize,
     handlers: Box<[Arc<HandlerEntry>]>,
 }
@@ -44,8 +46,7 @@ impl Route {
     #[inline]
     fn is_of_padded(&self, head: &Head, bytes: &[u8]) -> bool {
         let padded = head.padded_names(bytes);
-        self.source_len == head.source_len()
-            && self.names.len() == head.names(bytes).len()
+        self.name_lens == head.name_lens()
             && self.padded.len() == padded.len()
             && self.padded.iter().zip(padded).all(|(word, bytes)| *word == u64::from_ne_bytes(*bytes))
     }
@@ -116,16 +117,16 @@ impl Routes {
         self.stale.extend(self.by_hash.drain().map(|(_, route)| route));
     }
 
-    /// Drops stale routes, and with them perhaps handlers. Call it where users' code may run. Returns `true` if there
-    /// were any.
     #[inline]
-    pub(crate) fn drop_stale(&mut self) -> bool {
-        !self.stale.is_empty() && {
-            // One after the other, so that a panic does not stop the drop of the others.
-            while let Some(route) = self.stale.pop() {
-                drop(route);
-            }
-            true
+    pub(crate) fn has_stale(&self) -> bool {
+        !self.stale.is_empty()
+    }
+
+    /// Drops stale routes, and with them perhaps handlers. Call it where users' code may run.
+    pub(crate) fn drop_stale(&mut self) {
+        // One after the other, so that a panic does not stop the drop of the others.
+        while let Some(route) = self.stale.pop() {
+            drop(route);
         }
     }
 
@@ -151,6 +152,7 @@ impl Routes {
         let route = Arc::new(Route {
             names: names_text.into(),
             padded: wire::padded_names(source, event).into(),
+            name_lens: wire::name_lens(source, event),
             source_len,
             handlers,
         });

@@ -134,9 +134,11 @@ impl Inner {
     }
 
     /// Drops stale routes, and with them perhaps handlers that were unregistered.
+    #[inline]
     fn drop_stale(&self, routes: &mut AllRoutes) -> Result<()> {
-        // The drop of a handler may fork and return in the child.
-        if routes.drop_stale() {
+        if routes.has_stale() {
+            routes.drop_stale();
+            // The drop of a handler may fork and return in the child.
             self.guard.check()?;
         }
         Ok(())
