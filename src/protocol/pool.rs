@@ -210,6 +210,8 @@ pub(crate) struct Hand {
     known: u64,
     /// The id after the last one that this hand has taken. Nothing depends on it.
     after_last: u64,
+    /// `true` if it has taken the last two ids in a row. Nothing depends on it.
+    in_a_row: bool,
 }
 
 impl Hand {
@@ -225,7 +227,7 @@ impl Hand {
             shared.at(OWN).store(u64::from(held), Ordering::Release);
         }
         let attempt = shared.at(ATTEMPT).load(Ordering::Acquire);
-        Ok(Hand { shared, seat, own: held, attempt, known: 0, after_last: u64::MAX })
+        Ok(Hand { shared, seat, own: held, attempt, known: 0, after_last: u64::MAX, in_a_row: false })
     }
 
     /// Returns the block that a seat's hand holds, without changing anything. The result is valid while no process uses
@@ -285,10 +287,16 @@ impl Hand {
     /// Records that this hand has taken `id`. Returns `true` if it also took the one before.
     #[inline]
     pub(crate) fn has_taken(&mut self, id: u64) -> bool {
-        let in_a_row = self.after_last == id;
+        self.in_a_row = self.after_last == id;
         self.after_last = id.wrapping_add(1);
         self.known = self.after_last;
-        in_a_row
+        self.in_a_row
+    }
+
+    /// Returns `true` if this hand has taken the last two ids in a row.
+    #[inline]
+    pub(crate) fn is_in_a_row(&self) -> bool {
+        self.in_a_row
     }
 
     /// Returns the private block for writing. Must be called before any store to it.

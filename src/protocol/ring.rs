@@ -441,7 +441,8 @@ impl Ring {
     /// one transfer of a line. For larger events the processor itself does better: it sees a run of lines.
     #[inline]
     pub(crate) fn prefetch_private(&self, hand: &Hand) {
-        if sync::PREFETCHES {
+        // In a row the lines were prefetched before the post that made the block private.
+        if sync::PREFETCHES && !hand.is_in_a_row() {
             self.pool.prefetch_private(hand.own());
         }
     }
