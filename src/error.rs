@@ -392,6 +392,20 @@ pub enum Cause {
         /// The number of keys for which the segment has room.
         keys: u64,
     },
+    /// A post would have lapped a reader that [must read](crate::WorkerOptions::must_read), and did not wait for it.
+    /// The event was not posted.
+    Full {
+        /// The segment's name.
+        name: String,
+        /// The reader that is furthest behind. If it is the one that posts, `own` is `true`.
+        reader: Holder,
+        /// `true` if the post came from this reader itself: it has to read first.
+        own: bool,
+        /// How many ids the reader is behind.
+        lag: u64,
+        /// How long other posts wait for the reader.
+        patience: Duration,
+    },
     /// A system call failed.
     System {
         /// The segment's name.
@@ -549,6 +563,7 @@ kinds! {
     TypedFormat = 48, "typed_format";
     ClaimLost = 49, "claim_lost";
     RetainedFull = 50, "retained_full";
+    Full = 51, "full";
 }
 
 impl Error {
@@ -862,6 +877,18 @@ impl fmt::Display for Cause {
                 f,
                 "the claim in segment {name} has ended, and seat {seat} (pid {pid} {:?}) holds its key now: stop what \
                  it stands for; renew earlier, or claim it for longer",
+                printable(label)
+            ),
+            Cause::Full { name, own: true, lag, .. } => write!(
+                f,
+                "there is no room in segment {name}: this worker must read, and is {lag} ids behind; poll before it \
+                 posts more"
+            ),
+            Cause::Full { name, reader: Holder { seat, pid, label, .. }, lag, patience, .. } => write!(
+                f,
+                "there is no room in segment {name}: seat {seat} (pid {pid} {:?}) must read and is {lag} ids behind; \
+                 post again later, or with post, which waits for it for at most {patience:?} unless it is called by a \
+                 worker that must read itself; or raise capacity",
                 printable(label)
             ),
             Cause::System { name, call, source } => {

@@ -12,15 +12,15 @@ use seqcast_testkit::{
 };
 
 /// The counters of a worker, by name.
-fn counters(counts: &WorkerStats) -> [(&'static str, u64); 27] {
+fn counters(counts: &WorkerStats) -> [(&'static str, u64); 30] {
     macro_rules! named {
         ($($name:ident)+) => {
             [$((stringify!($name), counts.$name)),+]
         };
     }
-    named!(incarnation adopted posted fragments large reservations committed wakes retained settled retained_full
-        delivered skipped missed lagged voided waited wakeups corrupt failed orphaned resets claims_won claims_lost
-        claims_full claims_late claims_released)
+    named!(incarnation adopted cut_off room_waits room_refused posted fragments large reservations committed wakes
+        retained settled retained_full delivered skipped missed lagged voided waited wakeups corrupt failed orphaned
+        resets claims_won claims_lost claims_full claims_late claims_released)
 }
 
 /// Returns the changes of a worker's counters by `act`. Counters that it does not name must not change.

@@ -44,15 +44,24 @@ pub enum Special<'a> {
     Retained { key: &'a [u8], ttl: Option<Duration> },
 }
 
+/// What a post does if it would lap a worker that must read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRoom {
+    /// It waits, unless it comes from such a worker itself.
+    Wait,
+    /// It returns an error.
+    Refuse,
+}
+
 /// A handle that posts events. The trait is sealed.
 pub trait Sender {
     /// Posts an event.
     #[doc(hidden)]
-    fn send(self, topic: Topic<'_>, special: Special<'_>, payload: impl Payload) -> Result<u64>;
+    fn send(self, topic: Topic<'_>, special: Special<'_>, payload: impl Payload, no_room: NoRoom) -> Result<u64>;
 
     /// Clears what is retained.
     #[doc(hidden)]
-    fn clear(self, topic: Topic<'_>, key: &[u8]) -> Result<Option<u64>>;
+    fn clear(self, topic: Topic<'_>, key: &[u8], no_room: NoRoom) -> Result<Option<u64>>;
 }
 
 impl<'a, S: Sender> EventBuilder<'a, S> {
@@ -157,6 +166,36 @@ impl<'a, S: Sender> EventBuilder<'a, S> {
     /// [`ErrorKind::PayloadTooLarge`] if it is larger than what is kept of a key; [`ErrorKind::Option`] for a key of
     /// more than 255 bytes, on a segment that retains nothing, and at a reserved id. After an error nothing was posted.
     pub fn post(self, payload: impl Payload) -> Result<u64> {
+        self.post_or(NoRoom::Wait, payload)
+    }
+
+    /// [`post`](EventBuilder::post) that does not wait for workers that [must
+    /// read](crate::WorkerOptions::must_read). At a reserved id it is the same as `post`, because the id is taken.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().capacity(8).anonymous()?;
+    /// use std::time::Duration;
+    /// use seqcast::{ErrorKind, WorkerOptions};
+    ///
+    /// let slow = bus.subscribe_with(&WorkerOptions::new().must_read(Duration::from_secs(1)).announce(false))?;
+    /// let mut publisher = bus.publisher()?;
+    /// for load in 0..8 {
+    ///     publisher.event(("load", "is")).retain().try_post(load.to_string())?;
+    /// }
+    /// let full = publisher.event(("load", "is")).retain().try_post("8").unwrap_err();
+    /// assert_eq!(full.kind(), ErrorKind::Full);
+    /// # drop(slow);
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`post`](EventBuilder::post); and [`ErrorKind::Full`] instead of a wait.
+    pub fn try_post(self, payload: impl Payload) -> Result<u64> {
+        self.post_or(NoRoom::Refuse, payload)
+    }
+
+    fn post_or(self, no_room: NoRoom, payload: impl Payload) -> Result<u64> {
         let special = match (self.unique, self.retain, self.ttl) {
             (Some(_), Some(_), _) => {
                 let rule = "a unique event runs once, and cannot be retained: leave out one of the two";
@@ -171,7 +210,7 @@ impl<'a, S: Sender> EventBuilder<'a, S> {
             (Some(unique), None, None) => Special::Unique(unique),
             (Some(unique), None, Some(ttl)) => Special::Unique(unique.ttl(ttl)),
         };
-        self.sender.send(self.topic, special, payload)
+        self.sender.send(self.topic, special, payload, no_room)
     }
 
     /// Clears what is retained under the topic and the [key](EventBuilder::retain_key), by an event without a payload
@@ -192,11 +231,33 @@ impl<'a, S: Sender> EventBuilder<'a, S> {
     ///
     /// As [`post`](EventBuilder::post) for a retained event; [`ErrorKind::Option`] with a ttl or a unique key.
     pub fn clear(self) -> Result<Option<u64>> {
+        self.clear_or(NoRoom::Wait)
+    }
+
+    /// [`clear`](EventBuilder::clear) that does not wait for workers that [must
+    /// read](crate::WorkerOptions::must_read).
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// worker.event(("upstream", "state")).retain_key("17").post("down")?;
+    /// assert!(worker.event(("upstream", "state")).retain_key("17").try_clear()?.is_some());
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`clear`](EventBuilder::clear); and [`ErrorKind::Full`] instead of a wait.
+    pub fn try_clear(self) -> Result<Option<u64>> {
+        self.clear_or(NoRoom::Refuse)
+    }
+
+    fn clear_or(self, no_room: NoRoom) -> Result<Option<u64>> {
         if self.unique.is_some() || self.ttl.is_some() {
             let rule = "nothing is retained by a clear: leave out .unique and .ttl";
             return Err(Error::option("clear", "with unique or ttl", rule));
         }
-        self.sender.clear(self.topic, self.retain.unwrap_or_default())
+        self.sender.clear(self.topic, self.retain.unwrap_or_default(), no_room)
     }
 }
 

@@ -15,7 +15,7 @@ use std::any::Any;
 use std::fmt;
 
 pub use self::builder::EventBuilder;
-pub(crate) use self::builder::{Sender, Special};
+pub(crate) use self::builder::{NoRoom, Sender, Special};
 pub use self::died::Died;
 pub(crate) use self::forward::Forwarded;
 pub(crate) use self::local::{LocalData, LocalEvent};

@@ -10,8 +10,8 @@ use crate::segment::layout::{self, Field, HEADER_BYTES};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Region {
-    /// `"header"`, `"seats"`, `"ring"`, `"blocks"`, `"claims"` or `"buckets"`; if the segment retains events, also
-    /// `"slots"`, `"values"` or `"announced"`; if it has large blocks, also `"large"` or `"large_blocks"`.
+    /// `"header"`, `"seats"`, `"ring"`, `"blocks"`, `"claims"`, `"buckets"` or `"must"`; if the segment retains
+    /// events, also `"slots"`, `"values"` or `"announced"`; if it has large blocks, also `"large"` or `"large_blocks"`.
     pub name: &'static str,
     /// Bytes before it in the segment.
     pub offset: u64,
@@ -49,6 +49,7 @@ pub(super) fn regions(segment: &Segment) -> Vec<Region> {
     if geometry.has_table() {
         regions.push(Region::new("announced", at.announced, geometry.seats, 8, &[]));
     }
+    regions.push(Region::new("must", at.must, geometry.seats, 8, &[]));
     regions
 }
 

@@ -17,7 +17,7 @@
 
 use super::Fault;
 use super::pool::{Block, Hand, Pool};
-use super::ring::{Look, NoTable, Ring};
+use super::ring::{Look, NoTable, Ring, Stop};
 use crate::sync::Words;
 
 /// The large ring.
@@ -82,8 +82,8 @@ impl LargeHand {
     pub(crate) fn post<R>(
         &mut self,
         write: impl FnOnce(Block<'_>),
-        post: impl FnOnce(u64) -> Result<R, Fault>,
-    ) -> Result<R, Fault> {
+        post: impl FnOnce(u64) -> Result<R, Stop>,
+    ) -> Result<R, Stop> {
         let id = self.ring.ring.post(&mut self.hand, &mut NoTable, write)?;
         post(id)
     }

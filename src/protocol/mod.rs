@@ -14,6 +14,7 @@
 //! | [`bridge`] | which unique events are left to a bridge, and how far it is |
 //! | [`retained`] | the last event of each key, beside the ring |
 //! | [`large`] | a second ring, of large blocks, for payloads that do not fit in a block |
+//! | [`room`] | readers that are waited for |
 //! | [`wake`] | sleeping until something is published |
 //! | [`thread_lock`] | a lock between the threads of one process that post, claim and poll |
 //! | [`seat_words`] | the layout of a worker's own words |
@@ -26,6 +27,7 @@ pub(crate) mod large;
 pub(crate) mod pool;
 pub(crate) mod retained;
 pub(crate) mod ring;
+pub(crate) mod room;
 pub(crate) mod seat_words;
 pub(crate) mod thread_lock;
 pub(crate) mod wake;

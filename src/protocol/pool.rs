@@ -212,6 +212,8 @@ pub(crate) struct Hand {
     after_last: u64,
     /// `true` if it has taken the last two ids in a row. Nothing depends on it.
     in_a_row: bool,
+    /// The first id that this hand must not take without a look at the readers that are waited for.
+    room_end: u64,
 }
 
 impl Hand {
@@ -227,7 +229,8 @@ impl Hand {
             shared.at(OWN).store(u64::from(held), Ordering::Release);
         }
         let attempt = shared.at(ATTEMPT).load(Ordering::Acquire);
-        Ok(Hand { shared, seat, own: held, attempt, known: 0, after_last: u64::MAX, in_a_row: false })
+        let (known, after_last) = (0, u64::MAX);
+        Ok(Hand { shared, seat, own: held, attempt, known, after_last, in_a_row: false, room_end: u64::MAX })
     }
 
     /// Returns the block that a seat's hand holds, without changing anything. The result is valid while no process uses
@@ -297,6 +300,19 @@ impl Hand {
     #[inline]
     pub(crate) fn is_in_a_row(&self) -> bool {
         self.in_a_row
+    }
+
+    /// Makes the hand stop before it takes `end` or a later id. At first it takes any id, as if no reader were waited
+    /// for.
+    #[inline]
+    pub(crate) fn stop_at(&mut self, end: u64) {
+        self.room_end = end;
+    }
+
+    /// Returns `true` if the hand may take `id`.
+    #[inline]
+    pub(crate) fn has_room(&self, id: u64) -> bool {
+        id < self.room_end
     }
 
     /// Returns the private block for writing. Must be called before any store to it.

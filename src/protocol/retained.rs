@@ -25,7 +25,7 @@ pub(crate) use self::index::{Held, INDEX_WORDS, Index, NEVER, PLACES, PlaceSet, 
 use super::bucket::Key;
 use super::bytes;
 use super::pool::{Block, Exchange, Hand, Pool, Tries};
-use super::ring::{NoTable, Ring, Settle};
+use super::ring::{NoTable, Ring, Settle, Stop};
 use super::word::{CellWord, Phase, Where};
 use super::{Fault, TRIES, load_acquire};
 use crate::sync::{AtomicU64, Ordering, Words, fence};
@@ -633,7 +633,7 @@ impl Keeper {
         retained: Retention,
         value: impl Fn(Block<'_>, &[AtomicU64]),
         event: impl Fn(Block<'_>, Where),
-    ) -> Result<u64, Fault> {
+    ) -> Result<u64, Stop> {
         let posted = self.post_and_settle(ring, ring_hand, retained, value, event);
         self.end();
         posted
@@ -646,7 +646,7 @@ impl Keeper {
         retained: Retention,
         value: impl Fn(Block<'_>, &[AtomicU64]),
         event: impl Fn(Block<'_>, Where),
-    ) -> Result<u64, Fault> {
+    ) -> Result<u64, Stop> {
         let Retention { key, slot, deadline } = retained;
         let (id, posted) = ring.post_retained(ring_hand, self, |ring_block, keeper| {
             let block = keeper.hand.begin(&keeper.table.slots)?;

@@ -99,6 +99,23 @@ impl Settle for NoTable {
     }
 }
 
+/// The reason why an id was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    Fault(Fault),
+    /// The hand must not take `id`, the next one, before its limit is raised (see [`super::room`]).
+    NoRoom {
+        id: u64,
+    },
+}
+
+impl From<Fault> for Stop {
+    #[inline]
+    fn from(fault: Fault) -> Stop {
+        Stop::Fault(fault)
+    }
+}
+
 /// The result of a commit or void of a reserved id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
@@ -267,7 +284,8 @@ impl Ring {
         self.pool.unchanged(self.cell_of(id), seen)
     }
 
-    /// Publishes what `write` puts into the private block, as one event. Returns its id.
+    /// Publishes what `write` puts into the private block, as one event. Returns its id. If there is no room, nothing
+    /// is published.
     // Every id below `hand.known()` is taken, and the caller has seen it, so no cell looks older to it than it is.
     #[inline]
     pub(crate) fn post(
@@ -275,11 +293,11 @@ impl Ring {
         hand: &mut Hand,
         settler: &mut impl Settle,
         write: impl FnOnce(Block<'_>),
-    ) -> Result<u64, Fault> {
+    ) -> Result<u64, Stop> {
         write(hand.begin(&self.pool)?);
         let mut search = IdSearch::new(self, hand.known());
         loop {
-            let (id, seen) = search.next()?;
+            let (id, seen) = search.next_in_room(hand)?;
             if seen.phase() == Phase::Keep {
                 self.settle_displaced(id, seen, settler)?;
             } else if self.take(hand, id, seen, Phase::Published)? == Exchange::Done {
@@ -296,11 +314,11 @@ impl Ring {
         hand: &mut Hand,
         settler: &mut S,
         write: impl Fn(Block<'_>, &mut S) -> Result<(), Fault>,
-    ) -> Result<(u64, CellWord), Fault> {
+    ) -> Result<(u64, CellWord), Stop> {
         let mut search = IdSearch::new(self, hand.known());
         let mut prepared = false;
         loop {
-            let (id, seen) = search.next()?;
+            let (id, seen) = search.next_in_room(hand)?;
             if seen.phase() == Phase::Keep {
                 self.settle_displaced(id, seen, settler)?;
                 prepared = false;
@@ -359,12 +377,13 @@ impl Ring {
     }
 
     /// Takes an id whose payload is to come. A reservation that this seat forgot is voided first.
-    pub(crate) fn reserve(&self, hand: &mut Hand, settler: &mut impl Settle) -> Result<u64, Fault> {
+    pub(crate) fn reserve(&self, hand: &mut Hand, settler: &mut impl Settle) -> Result<u64, Stop> {
         self.abandon(hand.seat())?;
         let reserved = self.reserved(hand.seat());
         let mut search = IdSearch::new(self, hand.known());
         loop {
-            let (id, seen) = search.next()?;
+            // An id that another seat got is not named any more.
+            let (id, seen) = search.next_in_room(hand).inspect_err(|_| self.forget_reservation(hand.seat()))?;
             if seen.phase() == Phase::Keep {
                 self.settle_displaced(id, seen, settler)?;
                 continue;
@@ -514,6 +533,13 @@ impl<'a> IdSearch<'a> {
             }
             *self = self.go_on(seen.version(), version)?;
         }
+    }
+
+    /// As [`next`](IdSearch::next), but stops at an id that `hand` must not take yet.
+    #[inline]
+    fn next_in_room(&mut self, hand: &Hand) -> Result<(u64, CellWord), Stop> {
+        let (id, seen) = self.next()?;
+        if hand.has_room(id) { Ok((id, seen)) } else { Err(Stop::NoRoom { id }) }
     }
 
     /// Continues from an id whose cell does not have the version before its own. By value, so that a search whose first

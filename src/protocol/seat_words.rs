@@ -15,6 +15,10 @@ pub(crate) const RING_HAND: usize = 0;
 pub(crate) const RESERVED: usize = 3;
 /// First of the large ring's three words.
 pub(crate) const LARGE_HAND: usize = 7;
+/// The first id that a reader that is waited for has not copied out.
+pub(crate) const NEED: usize = 33;
+/// How long a post waits for it, in nanoseconds.
+pub(crate) const PATIENCE: usize = 34;
 /// First of the claims' three words.
 pub(crate) const CLAIM_HAND: usize = 48;
 /// The claims' attempts of all earlier holders: a claim of this attempt, or of an earlier one, was won before the

@@ -63,6 +63,14 @@ pub(crate) fn notify(word: &AtomicU32, futex: &impl Futex, bells: &impl Bells) -
     true
 }
 
+/// Returns `true` if a thread sleeps on the word, as far as a plain look shows. A thread that has gone to sleep just
+/// before may not be seen yet.
+#[inline]
+pub(crate) fn has_sleeper(word: &AtomicU32) -> bool {
+    // Relaxed: `notify` looks again. The caller looks once more after a fence before it rests.
+    word.load(Ordering::Relaxed) & WAIT != 0
+}
+
 #[cold]
 fn wake(word: &AtomicU32, mut seen: u32, futex: &impl Futex, bells: &impl Bells) {
     for _ in 0..TRIES {

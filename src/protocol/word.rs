@@ -164,6 +164,77 @@ impl fmt::Debug for Mark {
     }
 }
 
+/// Whether the reader of a seat is waited for.
+///
+/// ```text
+/// 63 ........ 2   1    0
+/// [ join: 62 ][CUT][ON]      join: how often a reader of the seat has joined or gone on; it never repeats
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MustWord(u64);
+
+impl MustWord {
+    const ON: u64 = 1;
+    const CUT: u64 = 2;
+    const JOIN: u64 = 4;
+
+    #[inline]
+    pub(crate) const fn from_bits(bits: u64) -> MustWord {
+        MustWord(bits)
+    }
+
+    #[inline]
+    pub(crate) const fn bits(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) const fn join(self) -> u64 {
+        self.0 / Self::JOIN
+    }
+
+    /// Returns `true` if no reader of the seat asks to be waited for.
+    #[inline]
+    pub(crate) const fn is_off(self) -> bool {
+        self.0 & Self::ON == 0
+    }
+
+    /// Returns `true` if a post was tired of waiting for this reader.
+    pub(crate) const fn is_cut(self) -> bool {
+        self.0 & Self::CUT != 0
+    }
+
+    /// Returns `true` if posts wait for this reader.
+    #[inline]
+    pub(crate) const fn is_waited_for(self) -> bool {
+        self.0 & (Self::ON | Self::CUT) == Self::ON
+    }
+
+    /// Returns the word of a reader that joins, or goes on after it was cut off.
+    pub(crate) const fn joined(self) -> MustWord {
+        MustWord(self.left().0.wrapping_add(Self::JOIN) | Self::ON)
+    }
+
+    /// Returns the word after this reader was cut off.
+    pub(crate) const fn cut(self) -> MustWord {
+        MustWord(self.0 | Self::CUT)
+    }
+
+    /// Returns the word after this reader has left.
+    pub(crate) const fn left(self) -> MustWord {
+        MustWord(self.0 & !(Self::ON | Self::CUT))
+    }
+}
+
+impl fmt::Debug for MustWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MustWord")
+            .field("join", &self.join())
+            .field("on", &!self.is_off())
+            .field("cut", &self.is_cut())
+            .finish()
+    }
+}
+
 /// A block's mark: the publication attempt that it was last written for, and whether a helper saw that attempt succeed.
 ///
 /// ```text
@@ -316,6 +387,25 @@ mod tests {
         }
         assert_eq!(Mark::empty(CellWord::LAST_VERSION + 1, 3), Mark::NONE);
         assert_eq!(Mark::NONE.first_bits(), 0);
+    }
+
+    #[test]
+    fn g16_a_reader_that_joins_again_has_another_word() {
+        let mut must = MustWord::from_bits(0);
+        let mut seen = vec![must];
+        for join in 1..4 {
+            assert!(must.is_off() || must.is_cut());
+            must = must.joined();
+            assert_eq!((must.join(), must.is_off(), must.is_cut(), must.is_waited_for()), (join, false, false, true));
+            assert!(!seen.contains(&must));
+            let (cut, left) = (must.cut(), must.left());
+            assert_eq!((cut.join(), cut.is_off(), cut.is_cut(), cut.is_waited_for()), (join, false, true, false));
+            assert_eq!((left.join(), left.is_off(), left.is_cut(), left.is_waited_for()), (join, true, false, false));
+            assert_eq!((cut.left(), left.joined(), cut.joined()), (left, must.joined(), must.joined()));
+            seen.extend([must, cut, left]);
+            must = cut;
+        }
+        assert!(MustWord::from_bits(u64::MAX).joined().is_waited_for());
     }
 
     #[test]

@@ -26,12 +26,13 @@ pub(crate) struct Adopted {
     pub(crate) had_reserved: bool,
 }
 
-/// Ends the tenure of the last holder of `seat`, adopts the seat's hand in every pool, settles the retained event that
-/// this holder left unsettled, and gives up the id that it had reserved.
+/// Ends the tenure of the last holder of `seat`, for which no post waits any more. Adopts the seat's hand in every
+/// pool, settles the retained event that this holder left unsettled, and gives up the id that it had reserved.
 ///
 /// The caller holds the seat's lock, which proves that the last holder is dead or has left. The caller may be killed
 /// between any two steps: the next adopter finds the same state.
 pub(crate) fn adopt_all(segment: &Segment, seat: u16) -> Result<Adopted> {
+    segment.leave_must(seat);
     segment.claims().end_tenure(seat);
     let hand = |pool| Hand::adopt(&segment.pool(pool), segment.hand(pool, seat), seat).in_segment(segment);
     let (ring_hand, claim_hand) = (hand(PoolId::Ring)?, hand(PoolId::Claims)?);

@@ -21,6 +21,7 @@ pub(crate) enum Ahead {
     Lagged {
         first: u64,
         missed: u64,
+        cut_off: bool,
     },
     /// A retained message that is gone from the ring and from the table.
     Forgotten {
@@ -49,6 +50,8 @@ struct Horizon {
 pub(crate) struct ReadAhead {
     entries: VecDeque<Ahead>,
     bytes: usize,
+    /// The ids that are waited for, in order.
+    waiting: VecDeque<u64>,
     /// In order of time and of `end`.
     horizons: VecDeque<Horizon>,
 }
@@ -82,10 +85,13 @@ impl ReadAhead {
 
     /// Returns the last id that is waited for.
     pub(crate) fn last_waiting(&self) -> Option<u64> {
-        self.entries.iter().rev().find_map(|entry| match entry {
-            Ahead::Waiting { id, .. } => Some(*id),
-            _ => None,
-        })
+        self.waiting.back().copied()
+    }
+
+    /// Returns the first id that is waited for.
+    #[inline]
+    pub(crate) fn first_waiting(&self) -> Option<u64> {
+        self.waiting.front().copied()
     }
 
     pub(crate) fn push(&mut self, entry: Ahead) {
@@ -97,8 +103,10 @@ impl ReadAhead {
 
     pub(crate) fn pop(&mut self) -> Option<Ahead> {
         let entry = self.entries.pop_front()?;
-        if let Ahead::Message(message) = &entry {
-            self.bytes -= message.bytes.len();
+        match &entry {
+            Ahead::Message(message) => self.bytes -= message.bytes.len(),
+            Ahead::Waiting { .. } => _ = self.waiting.pop_front(),
+            Ahead::Lagged { .. } | Ahead::Forgotten { .. } | Ahead::Unreadable { .. } => {}
         }
         Some(entry)
     }
@@ -107,12 +115,14 @@ impl ReadAhead {
     pub(crate) fn wait_for(&mut self, id: u64) {
         let known_since = self.horizons.iter().find(|horizon| id < horizon.end).map(|horizon| horizon.at_ns);
         let first_met_ns = known_since.unwrap_or_else(sys::boottime_ns);
+        self.waiting.push_back(id);
         self.entries.push_back(Ahead::Waiting { id, first_met_ns });
     }
 
     /// Removes all entries and returns the unique events that were claimed, in order.
     pub(crate) fn take_claimed(&mut self) -> impl Iterator<Item = Message> + use<> {
         self.bytes = 0;
+        self.waiting.clear();
         std::mem::take(&mut self.entries).into_iter().filter_map(|entry| match entry {
             Ahead::Message(message) if message.claim.is_some() => Some(message),
             _ => None,

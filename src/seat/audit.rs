@@ -115,6 +115,7 @@ mod tests {
     use crate::protocol::seat_words::OWN;
     use crate::seat::Seat;
     use crate::seat::publish::Outgoing;
+    use crate::seat::room::Posting;
     use crate::segment::layout::seat_word;
     use crate::segment::options::SegmentOptions;
     use crate::segment::pools::{POOLS, PoolId};
@@ -134,7 +135,7 @@ mod tests {
         assert_eq!(blocks[PoolId::Ring as usize], 10);
         // The state after a poster was killed between the exchange and the last store.
         let own = seat.words.get(seat_word!(posting.hand) + OWN);
-        seat.writer.post(&Outgoing::plain(Topic::new("s", "e"), b"")).unwrap();
+        seat.writer.post(&Outgoing::plain(Topic::new("s", "e"), b""), &mut Posting::default()).unwrap();
         assert_ne!(seat.words.get(seat_word!(posting.hand) + OWN), own);
         seat.words.set(seat_word!(posting.hand) + OWN, own);
         let audit = Audit::of(&inspector).unwrap();

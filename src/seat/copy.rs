@@ -277,6 +277,7 @@ mod tests {
     use crate::seat::Seat;
     use crate::seat::options::Start;
     use crate::seat::publish::Outgoing;
+    use crate::seat::room::Posting;
     use crate::segment::Segment;
     use crate::segment::options::SegmentOptions;
 
@@ -324,7 +325,7 @@ mod tests {
     }
 
     fn post(seat: &mut Seat, payload: &[u8]) {
-        seat.writer.post(&Outgoing::plain(Topic::new("s", "e"), payload)).unwrap();
+        seat.writer.post(&Outgoing::plain(Topic::new("s", "e"), payload), &mut Posting::default()).unwrap();
     }
 
     fn lap(seat: &mut Seat) {

@@ -53,6 +53,9 @@ pub enum Delivery<'a> {
         first: u64,
         /// How many ids were missed. Some of them may never have been events.
         missed: u64,
+        /// `true` if posts have waited for this seat, which [must read](crate::WorkerOptions::must_read), for all of
+        /// its patience.
+        cut_off: bool,
     },
     /// The next id is reserved, and its payload is not visible yet. Later events are delivered after it.
     ///

@@ -63,6 +63,17 @@ impl<'a> Fragmented<'a> {
         self.head.number += 1;
     }
 
+    /// Returns `true` if this is event number `message` of its seat.
+    pub(crate) fn is_number(&self, message: u32) -> bool {
+        self.head.message == message
+    }
+
+    /// Returns the number of ids for which there must be room before the next fragment: for all fragments before the
+    /// first one. Other seats may take that room afterwards.
+    pub(crate) fn room(&self) -> u64 {
+        if self.head.number == 0 { self.head.total.div_ceil(self.full).max(1) } else { 1 }
+    }
+
     /// Returns the number of fragments that were posted.
     pub(crate) fn posted(&self) -> u64 {
         self.head.number

@@ -5,15 +5,16 @@
 //! Readers need not assemble it, and its sizes alone tell where it goes.
 
 use crate::error::{Cause, Error, Result, SizeLimit};
-use crate::event::wire::{FRAGMENT_HEAD_BYTES, Kind, LargeName, Prefix, RETAINED_FRAGMENT_HEAD_BYTES};
+use crate::event::wire::{FRAGMENT_HEAD_BYTES, Keyed, Kind, LargeName, Prefix, RETAINED_FRAGMENT_HEAD_BYTES};
 use crate::protocol::Fault;
 use crate::protocol::bytes;
-use crate::protocol::pool::{Block, Hand};
+use crate::protocol::pool::{Block, Hand, Tries};
 use crate::protocol::retained::Keeper;
-use crate::protocol::ring::{Fate, Ring};
+use crate::protocol::ring::{Fate, Ring, Stop};
 use crate::protocol::word::Where;
 use crate::seat::publish::{Writer, set_meta, write_words};
-use crate::seat::retain::{Placed, Settler};
+use crate::seat::retain::{Attempt, Placed, Settler};
+use crate::seat::room::Posting;
 use crate::seat::words::SeatWords;
 use crate::segment::fault::InSegment;
 use crate::segment::layout::seat_word;
@@ -43,6 +44,17 @@ impl Writer {
         if len > max { Err(Error::from(Cause::PayloadTooLarge { len, max, limit })) } else { Ok(()) }
     }
 
+    /// Returns an error if an event has too many fragments: since its length was checked, a worker may have joined for
+    /// which large blocks are not allowed.
+    pub(super) fn check_fragments(&self, prefix: &Prefix<'_>, payload: &[u8]) -> Result<()> {
+        let (head_bytes, limit) = match prefix.keyed {
+            Keyed::Kept { .. } => (RETAINED_FRAGMENT_HEAD_BYTES, SizeLimit::Retained),
+            _ => (FRAGMENT_HEAD_BYTES, SizeLimit::Ring),
+        };
+        let (len, max) = (prefix.len() + payload.len(), self.segment.geometry().largest_with(head_bytes));
+        if len > max { Err(Error::from(Cause::PayloadTooLarge { len, max, limit })) } else { Ok(()) }
+    }
+
     /// Returns `true` if an event with `prefix_len` bytes before its payload can name a large block.
     fn names_large(&self, prefix_len: usize) -> bool {
         self.segment.geometry().names_large(prefix_len) && self.large_is_allowed()
@@ -54,58 +66,78 @@ impl Writer {
     }
 
     /// Returns `true` if no worker has joined that must read every event. The large ring has no limits of its own, and
-    /// would overwrite payloads that such a worker has not read.
+    /// would overwrite payloads that such a worker has not read. A worker that has died need not read.
     fn large_is_allowed(&self) -> bool {
-        true
+        self.musts.joined().all(|(seat, must)| self.bury_dead(seat, must))
     }
 
     /// Posts an event whose payload fits in a large block.
     // `prefix` by value, as for `post_fragments`.
-    pub(super) fn post_large(&mut self, prefix: Prefix<'_>, payload: &[u8]) -> Result<u64> {
-        self.with_large(payload, |Small { ring, hand, keeper, seat }, name| {
-            ring.post(hand, &mut Settler { keeper, seat }, |block| write_named(block, &prefix, Where::new(0, 0), name))
-        })
+    pub(super) fn post_large(&mut self, prefix: Prefix<'_>, payload: &[u8], posting: &mut Posting<'_>) -> Result<u64> {
+        let mut tries = Tries::new();
+        loop {
+            self.make_room_for_next(posting)?;
+            let posted = self.with_large(payload, |Small { ring, hand, keeper, seat }, name| {
+                ring.post(hand, &mut Settler { keeper, seat }, |block| {
+                    write_named(block, &prefix, Where::new(0, 0), name);
+                })
+            })?;
+            match posted {
+                Ok(id) => return Ok(id),
+                // Other seats have taken the room meanwhile. The payload is published again.
+                Err(stop) => self.make_room(stop, 1, posting)?,
+            }
+            tries.another().in_segment(&self.segment)?;
+        }
     }
 
     /// Publishes such an event at the reserved `id`. If it is too late, no event names the payload.
     pub(super) fn commit_large(&mut self, id: u64, prefix: &Prefix<'_>, payload: &[u8]) -> Result<Fate> {
-        self.with_large(payload, |Small { ring, hand, .. }, name| {
-            ring.commit(hand, id, |block| write_named(block, prefix, Where::new(0, 0), name))
-        })
+        let committed = self.with_large(payload, |Small { ring, hand, .. }, name| {
+            Ok(ring.commit(hand, id, |block| write_named(block, prefix, Where::new(0, 0), name))?)
+        })?;
+        match committed {
+            Ok(fate) => Ok(fate),
+            Err(Stop::Fault(fault)) => Err(self.segment.fault(fault)),
+            // A commit takes no id.
+            Err(Stop::NoRoom { .. }) => Ok(Fate::TooLate),
+        }
     }
 
     /// Posts such an event as a retained one.
-    pub(super) fn post_placed_large(&mut self, placed: &Placed<'_>) -> Result<u64> {
+    pub(super) fn post_placed_large(&mut self, placed: &Placed<'_, '_>) -> Result<Attempt> {
         let posted = self.with_large(placed.payload, |Small { ring, hand, keeper, .. }, name| match keeper {
             Some(keeper) => {
                 placed.post(keeper, ring, hand, |block, place| write_named(block, placed.prefix, place, name))
             }
-            None => Err(Fault::Corrupt("an event is to be retained, and the segment has no table")),
+            None => Err(Fault::Corrupt("an event is to be retained, and the segment has no table").into()),
         });
-        if posted.is_err()
+        if !matches!(posted, Ok(Ok(_)))
             && let Some(keeper) = &self.keeper
         {
             keeper.end();
         }
-        posted
+        Ok(match posted? {
+            Ok(id) => Attempt::Posted(id),
+            Err(stop) => Attempt::Stopped { stop, room: 1 },
+        })
     }
 
     /// Publishes `payload` in a large block, and then posts by `post` the event that names it.
     fn with_large<R>(
         &mut self,
         payload: &[u8],
-        post: impl FnOnce(Small<'_>, LargeName) -> std::result::Result<R, Fault>,
-    ) -> Result<R> {
+        post: impl FnOnce(Small<'_>, LargeName) -> std::result::Result<R, Stop>,
+    ) -> Result<std::result::Result<R, Stop>> {
         let Writer { segment, ring, hand, keeper, large, seat, .. } = self;
         let Some(large) = large else { return Err(segment.corrupt("the segment has no large blocks")) };
         let write = |block: Block<'_>| {
             set_meta(block, Kind::Large, payload.len());
             bytes::store(block.payload(), payload);
         };
-        let posted = large
-            .post(write, |id| post(Small { ring, hand, keeper, seat }, LargeName { id, len: payload.len() as u64 }))
-            .in_segment(segment)?;
-        seat.add(seat_word!(posting.large), 1);
+        let len = payload.len() as u64;
+        let posted = large.post(write, |id| post(Small { ring, hand, keeper, seat }, LargeName { id, len }));
+        seat.add(seat_word!(posting.large), u64::from(posted.is_ok()));
         Ok(posted)
     }
 }

@@ -16,6 +16,7 @@ pub(crate) mod fragments;
 pub(crate) mod holder;
 pub(crate) mod holding;
 pub(crate) mod large;
+pub(crate) mod must;
 pub(crate) mod options;
 pub(crate) mod post;
 pub(crate) mod publish;
@@ -25,6 +26,7 @@ pub(crate) mod report;
 pub(crate) mod reservation;
 pub(crate) mod retain;
 pub(crate) mod retained;
+pub(crate) mod room;
 pub(crate) mod stats;
 pub(crate) mod subscriber;
 pub(crate) mod tenure;
@@ -107,7 +109,7 @@ impl Seat {
         }
         let (pid, clock) = (sys::pid(), HostClock::of_this_process());
         identify(&words, pid, label);
-        let tenure = Tenure::new(guard, lock, words.clone(), seat);
+        let tenure = Tenure::new(segment, guard, lock, words.clone(), seat);
         Ok(Seat {
             writer: Writer::new(Arc::clone(segment), posting, words.clone(), pid),
             claimer: Claimer::new(Arc::clone(segment), claim_hand, words.clone(), clock),

@@ -132,6 +132,7 @@ pub struct WorkerOptions {
     pub(crate) interval: Duration,
     pub(crate) wait_interval: Duration,
     pub(crate) wait_max: Duration,
+    pub(crate) must_read: Duration,
     pub(crate) timeout: Duration,
     pub(crate) announce: bool,
     pub(crate) resync: bool,
@@ -146,6 +147,7 @@ impl Default for WorkerOptions {
             interval: Duration::from_secs(1),
             wait_interval: Duration::from_millis(10),
             wait_max: Duration::from_millis(500),
+            must_read: Duration::ZERO,
             timeout: Duration::from_secs(2),
             announce: true,
             resync: false,
@@ -219,6 +221,55 @@ impl WorkerOptions {
     /// ```
     pub fn wait_max(mut self, wait_max: Duration) -> WorkerOptions {
         self.wait_max = wait_max;
+        self
+    }
+
+    /// Makes posts wait for this worker, each for at most `patience`: no event is overwritten before this worker has
+    /// copied it. Zero, the default: a worker that falls a whole ring behind misses events. `patience` is at most the
+    /// segment's [`most_patience`](crate::SegmentOptions::most_patience), and longer than `wait_max`, because a worker
+    /// does not read while it waits for a reserved id and has read ahead as far as it can.
+    ///
+    /// A post that would overwrite an event that this worker lacks waits until the worker has read it.
+    /// [`try_post`](crate::Worker::try_post) returns [`ErrorKind::Full`](crate::ErrorKind::Full) instead. A post that
+    /// has waited for `patience` cuts the worker off: no post waits for it any more, and it may miss events. Then it
+    /// is told so, in [`Trouble::Lagged`](crate::Trouble::Lagged) or [`Delivery::Lagged`](crate::Delivery::Lagged).
+    /// From its next read on, posts wait for it again. So a stopped worker delays the others once. A dead one delays no
+    /// post, whatever its patience.
+    ///
+    /// A worker that others wait for must not wait for others, or two of them could wait for each other. So a post of
+    /// this worker never waits: it returns [`ErrorKind::Full`](crate::ErrorKind::Full) at once, in a handler and
+    /// elsewhere. The events [`STARTED`](crate::library::STARTED) and [`STOPPING`](crate::library::STOPPING) are left
+    /// out if there is no room for them.
+    ///
+    /// While such a worker is on the bus, no payload goes into a [large block](crate::SegmentOptions::large): larger
+    /// events are posted in fragments, and those that do not fit in a quarter of the ring are refused.
+    ///
+    /// What this worker has copied counts as read, before its handlers run. An id that is reserved counts as unread
+    /// until it is decided. With [`Start::Oldest`](crate::Start::Oldest) and the like, events that are older than the
+    /// join may be missed. A [`Publisher`](crate::Publisher) reads nothing, so no post waits for it. A worker that runs
+    /// applies a change with its next poll.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().capacity(8).anonymous()?;
+    /// use std::time::Duration;
+    /// use seqcast::WorkerOptions;
+    ///
+    /// let ledger = bus.join_with(&WorkerOptions::new().must_read(Duration::from_secs(1)).announce(false))?;
+    /// let posting = std::thread::spawn({
+    ///     let mut publisher = bus.publisher()?;
+    ///     move || (0..100).try_for_each(|job| publisher.post(("job", "done"), job.to_string()).map(drop))
+    /// });
+    /// let mut delivered = 0;
+    /// ledger.on(("job", "done"), |_| ())?;
+    /// while delivered < 100 {
+    ///     ledger.wait(Duration::from_millis(10))?;
+    ///     delivered += ledger.poll()?.delivered();
+    /// }
+    /// posting.join().unwrap()?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    pub fn must_read(mut self, patience: Duration) -> WorkerOptions {
+        self.must_read = patience;
         self
     }
 
@@ -325,6 +376,12 @@ impl WorkerOptions {
         self
     }
 
+    /// Returns how long posts wait for this worker, in nanoseconds, if they do.
+    pub(crate) fn must_read_ns(&self) -> Option<u64> {
+        let ns = u64::try_from(self.must_read.as_nanos()).unwrap_or(u64::MAX);
+        (ns > 0).then_some(ns)
+    }
+
     /// Returns an error for options that a worker, publisher or subscriber cannot join with.
     pub(crate) fn check_to_join(&self, segment: &Segment) -> Result<()> {
         self.check_for(segment)?;
@@ -339,6 +396,7 @@ impl WorkerOptions {
         if self.resync && !segment.geometry().has_table() {
             return Err(no_table(segment));
         }
+        check_patience(self.must_read, self.wait_max, segment)?;
         self.check()
     }
 
@@ -365,6 +423,11 @@ impl WorkerOptions {
     /// Returns the longest wait for a reserved id.
     pub fn get_wait_max(&self) -> Duration {
         self.wait_max
+    }
+
+    /// Returns how long posts wait for this worker. Zero: they do not wait.
+    pub fn get_must_read(&self) -> Duration {
+        self.must_read
     }
 
     /// Returns how long a unique key is held if the post sets no ttl.
@@ -397,6 +460,31 @@ impl WorkerOptions {
     }
 }
 
+/// Returns an error for a patience that no reader on `segment` can have.
+pub(crate) fn check_patience(patience: Duration, wait_max: Duration, segment: &Segment) -> Result<()> {
+    if patience.is_zero() {
+        return Ok(());
+    }
+    let most = segment.most_patience();
+    if patience > most {
+        let rule = if most.is_zero() {
+            format!("posts on segment {} wait for no worker: create it with .most_patience(duration)", segment.name())
+        } else {
+            format!(
+                "posts on segment {} wait for at most {most:?}: create it with more .most_patience()",
+                segment.name()
+            )
+        };
+        return Err(Error::option("must_read", format!("{patience:?}"), rule));
+    }
+    if wait_max >= patience {
+        let value = format!("{patience:?} with wait_max = {wait_max:?}");
+        let rule = "it must be longer than wait_max, for which this worker may not read on";
+        return Err(Error::option("must_read", value, rule));
+    }
+    Ok(())
+}
+
 impl fmt::Debug for WorkerOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WorkerOptions")
@@ -405,6 +493,7 @@ impl fmt::Debug for WorkerOptions {
             .field("interval", &self.interval)
             .field("wait_interval", &self.wait_interval)
             .field("wait_max", &self.wait_max)
+            .field("must_read", &self.must_read)
             .field("timeout", &self.timeout)
             .field("announce", &self.announce)
             .field("resync", &self.resync)

@@ -5,10 +5,11 @@ use std::time::Duration;
 use crate::claim::{Unique, ttl_ns};
 use crate::error::Result;
 use crate::event::wire::{Kept, Keyed, UniqueKey};
-use crate::event::{Event, Forwarded, Payload, Sender, Special, Topic, with_encoded};
+use crate::event::{Event, Forwarded, NoRoom, Payload, Sender, Special, Topic, with_encoded};
 use crate::seat::claim::Claimer;
 use crate::seat::publish::{Outgoing, Writer};
 use crate::seat::retain::left_of_ttl;
+use crate::seat::room::{Posting, with_room};
 
 /// A handle on a seat that posts. The trait is sealed.
 pub trait Posts {
@@ -27,6 +28,10 @@ pub trait Posts {
     /// Does the same, and also passes the claimer.
     #[doc(hidden)]
     fn with_halves<R>(&mut self, run: impl FnOnce(&mut Writer, &mut Claimer) -> Result<R>) -> Result<R>;
+
+    /// Returns the longest sleep between two looks for room.
+    #[doc(hidden)]
+    fn wait_interval(&self) -> Duration;
 
     /// Returns how an event of `topic` is retained under `key`, or how a clear is posted.
     #[doc(hidden)]
@@ -53,6 +58,10 @@ impl<P: Posts> Posts for &mut P {
         (**self).with_halves(run)
     }
 
+    fn wait_interval(&self) -> Duration {
+        (**self).wait_interval()
+    }
+
     fn kept(&self, topic: Topic<'_>, key: &[u8], ttl_ns: u64, clears: bool) -> Result<Kept> {
         (**self).kept(topic, key, ttl_ns, clears)
     }
@@ -65,13 +74,14 @@ pub(crate) fn send<R>(
     topic: Topic<'_>,
     unique: Option<Unique<'_>>,
     payload: &impl Payload,
-    publish: impl FnOnce(&mut Writer, &Outgoing<'_>) -> Result<R>,
+    no_room: NoRoom,
+    publish: impl for<'a> Fn(&mut Writer, &Outgoing<'a>, &mut Posting<'a>) -> Result<R>,
 ) -> Result<R> {
     match unique {
-        None => send_keyed(handle, topic, |_| Ok(Keyed::Nothing), payload, publish),
+        None => send_keyed(handle, topic, |_| Ok(Keyed::Nothing), payload, no_room, publish),
         Some(unique) => {
             let keyed = |key: &dyn Fn(Unique<'_>) -> Result<UniqueKey>| Ok(Keyed::Unique(key(unique)?));
-            send_keyed(handle, topic, keyed, payload, publish)
+            send_keyed(handle, topic, keyed, payload, no_room, publish)
         }
     }
 }
@@ -84,17 +94,22 @@ fn send_keyed<R>(
     topic: Topic<'_>,
     keyed: impl FnOnce(&dyn Fn(Unique<'_>) -> Result<UniqueKey>) -> Result<Keyed<'static>>,
     payload: &impl Payload,
-    publish: impl FnOnce(&mut Writer, &Outgoing<'_>) -> Result<R>,
+    no_room: NoRoom,
+    publish: impl for<'a> Fn(&mut Writer, &Outgoing<'a>, &mut Posting<'a>) -> Result<R>,
 ) -> Result<R> {
     handle.check()?;
     topic.check_to_post()?;
     let keyed = keyed(&|unique| handle.unique_key(unique))?;
     with_encoded(topic, payload, |type_tag, bytes| {
-        // Archiving runs the user's code, which may have forked and returned in the child. So the handle is checked
-        // again.
-        handle.with_writer(|writer| {
-            payload.check_format(writer.segment().typed_format())?;
-            publish(writer, &Outgoing { topic, type_tag, keyed, payload: bytes, bridged: false })
+        let publish = &publish;
+        // By value, so that the event need not be in memory for the first attempt.
+        with_room(&mut handle, no_room, move |handle, posting| {
+            // Archiving runs the user's code, which may have forked and returned in the child. So the handle is checked
+            // again.
+            handle.with_writer(|writer| {
+                payload.check_format(writer.segment().typed_format())?;
+                publish(writer, &Outgoing { topic, type_tag, keyed, payload: bytes, bridged: false }, posting)
+            })
         })
     })
 }
@@ -106,17 +121,20 @@ pub(crate) fn send_special(
     topic: Topic<'_>,
     special: Special<'_>,
     payload: &impl Payload,
+    no_room: NoRoom,
     posted: impl Fn(u64),
 ) -> Result<u64> {
-    let publish = |writer: &mut Writer, event: &Outgoing<'_>| writer.post(event).inspect(|&id| posted(id));
-    match special {
-        Special::Nothing => send(handle, topic, None, payload, publish),
-        Special::Unique(unique) => send(handle, topic, Some(unique), payload, publish),
+    let unique = match special {
+        Special::Nothing => None,
+        Special::Unique(unique) => Some(unique),
         Special::Retained { key, ttl } => {
             let ttl_ns = ttl.map(ttl_ns).transpose()?.unwrap_or(0);
-            send_retained(handle, topic, key, ttl_ns, payload, &posted)
+            return send_retained(handle, topic, key, ttl_ns, payload, no_room, &posted);
         }
-    }
+    };
+    send(handle, topic, unique, payload, no_room, |writer, event, posting| {
+        writer.post(event, posting).inspect(|&id| posted(id))
+    })
 }
 
 /// Posts an event of another bus. Returns its id.
@@ -134,7 +152,7 @@ pub(crate) fn forward(handle: impl Sender, event: &Event<'_>) -> Result<u64> {
             Special::Retained { key: event.kept.key, ttl: (left > 0).then(|| Duration::from_nanos(left)) }
         }
     };
-    handle.send(event.topic(), special, forwarded)
+    handle.send(event.topic(), special, forwarded, NoRoom::Wait)
 }
 
 /// Posts a retained event. Returns its id.
@@ -144,31 +162,43 @@ fn send_retained(
     key: &[u8],
     ttl_ns: u64,
     payload: &impl Payload,
+    no_room: NoRoom,
     posted: impl Fn(u64),
 ) -> Result<u64> {
     handle.check()?;
     topic.check_to_post()?;
     let keyed = Keyed::Kept { kept: handle.kept(topic, key, ttl_ns, false)?, text: key };
     with_encoded(topic, payload, |type_tag, bytes| {
-        // As in `send`.
-        handle.with_halves(|writer, claimer| {
-            payload.check_format(writer.segment().typed_format())?;
-            let event = Outgoing { topic, type_tag, keyed, payload: bytes, bridged: false };
-            writer.retain(claimer, &event).inspect(|&id| posted(id))
+        let event = Outgoing { topic, type_tag, keyed, payload: bytes, bridged: false };
+        with_room(&mut handle, no_room, |handle, posting| {
+            // As in `send`.
+            handle.with_halves(|writer, claimer| {
+                payload.check_format(writer.segment().typed_format())?;
+                writer.retain(claimer, &event, posting).inspect(|&id| posted(id))
+            })
         })
     })
 }
 
 /// Clears the event retained under `topic` and `key`. Returns the id of the clear.
-pub(crate) fn clear(mut handle: impl Posts, topic: Topic<'_>, key: &[u8], posted: impl Fn(u64)) -> Result<Option<u64>> {
+pub(crate) fn clear(
+    mut handle: impl Posts,
+    topic: Topic<'_>,
+    key: &[u8],
+    no_room: NoRoom,
+    posted: impl Fn(u64),
+) -> Result<Option<u64>> {
     handle.check()?;
     topic.check_to_post()?;
     let keyed = Keyed::Kept { kept: handle.kept(topic, key, 0, true)?, text: key };
-    handle.with_halves(|writer, claimer| {
-        let cleared = writer.clear(claimer, &Outgoing { topic, type_tag: 0, keyed, payload: &[], bridged: false })?;
-        if let Some(id) = cleared {
-            posted(id);
-        }
-        Ok(cleared)
+    let event = Outgoing { topic, type_tag: 0, keyed, payload: &[], bridged: false };
+    with_room(&mut handle, no_room, |handle, posting| {
+        handle.with_halves(|writer, claimer| {
+            let cleared = writer.clear(claimer, &event, posting)?;
+            if let Some(id) = cleared {
+                posted(id);
+            }
+            Ok(cleared)
+        })
     })
 }

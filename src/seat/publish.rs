@@ -8,14 +8,16 @@ use crate::event::wire::{FRAGMENT_HEAD_BYTES, Keyed, Kind, Meta, Prefix};
 use crate::event::{Died, Topic, library};
 use crate::protocol::bytes;
 use crate::protocol::large::LargeHand;
-use crate::protocol::pool::{Block, Hand};
+use crate::protocol::pool::{Block, Hand, Tries};
 use crate::protocol::retained::Keeper;
-use crate::protocol::ring::{Fate, Ring};
+use crate::protocol::ring::{Fate, Ring, Stop};
+use crate::protocol::room::{Limit, Musts};
 use crate::protocol::word::Where;
 use crate::seat::adopt::PostingHands;
 use crate::seat::copy::SMALL;
-use crate::seat::fragmented::Fragmented;
+use crate::seat::fragmented::{Fragment, Fragmented};
 use crate::seat::retain::Settler;
+use crate::seat::room::Posting;
 use crate::seat::words::SeatWords;
 use crate::segment::Segment;
 use crate::segment::fault::InSegment;
@@ -49,6 +51,10 @@ pub struct Writer {
     /// The seat's part in the large ring, if the segment has one.
     pub(super) large: Option<LargeHand>,
     pub(super) seat: SeatWords,
+    /// The readers that must read.
+    pub(super) musts: Musts,
+    /// The first id that must not be posted before a look at them.
+    pub(super) limit: Limit,
     pid: u32,
     incarnation: u32,
     block_bytes: usize,
@@ -56,10 +62,14 @@ pub struct Writer {
 
 impl Writer {
     pub(crate) fn new(segment: Arc<Segment>, hands: PostingHands, seat: SeatWords, pid: u32) -> Writer {
-        let PostingHands { ring: hand, keeper, large } = hands;
+        let PostingHands { ring: mut hand, keeper, large } = hands;
         let incarnation = seat.get(seat_word!(identity.incarnation)) as u32;
+        let limit = Limit::default();
+        hand.stop_at(limit.end());
         Writer {
             ring: segment.ring(),
+            musts: segment.musts(),
+            limit,
             block_bytes: segment.geometry().block_bytes(),
             segment,
             hand,
@@ -82,36 +92,77 @@ impl Writer {
         &self.segment
     }
 
-    /// Posts an event. Returns the id at which it is visible.
+    /// Posts an event. Returns the id at which it is visible. If there is no room, `posting` says so.
     #[inline]
-    pub(crate) fn post(&mut self, event: &Outgoing<'_>) -> Result<u64> {
+    pub(crate) fn post<'a>(&mut self, event: &Outgoing<'a>, posting: &mut Posting<'a>) -> Result<u64> {
         let prefix = self.prefix(event, SizeLimit::Ring)?;
         let id = if self.fits_block(&prefix, event.payload) {
             let write = |block: Block<'_>| write_event(block, &prefix, event.payload);
-            let id = self
-                .ring
-                .post(&mut self.hand, &mut Settler { keeper: &mut self.keeper, seat: &self.seat }, write)
-                .in_segment(&self.segment)?;
-            // The next event is probably as large as this one.
-            if prefix.len() + event.payload.len() <= SMALL {
-                self.ring.prefetch_private(&self.hand);
+            match self.ring_post(write) {
+                Ok(id) => {
+                    // The next event is probably as large as this one.
+                    if prefix.len() + event.payload.len() <= SMALL {
+                        self.ring.prefetch_private(&self.hand);
+                    }
+                    id
+                }
+                Err(stop) => self.post_event_in_room(stop, prefix, event.payload, posting)?,
             }
-            id
         } else if self.fits_large(prefix.len(), event.payload) {
-            self.post_large(prefix, event.payload)?
+            self.post_large(prefix, event.payload, posting)?
         } else {
-            self.post_fragments(prefix, event.payload)?
+            self.post_fragments(prefix, event.payload, posting)?
         };
         self.seat.add(seat_word!(posting.posted), 1);
         self.notify(header_word!(wake));
         Ok(id)
     }
 
-    /// Posts the event that reports that a seat was taken over from a dead holder.
+    /// Posts what `write` writes into a block. Stops where there may be no room.
+    #[inline(always)]
+    fn ring_post(&mut self, write: impl FnOnce(Block<'_>)) -> std::result::Result<u64, Stop> {
+        self.ring.post(&mut self.hand, &mut Settler { keeper: &mut self.keeper, seat: &self.seat }, write)
+    }
+
+    /// Makes room and posts, after a post of an event in one block has stopped.
+    // `prefix` by value, as for `post_fragments`.
+    #[cold]
+    fn post_event_in_room(
+        &mut self,
+        stop: Stop,
+        prefix: Prefix<'_>,
+        payload: &[u8],
+        posting: &mut Posting<'_>,
+    ) -> Result<u64> {
+        self.post_in_room(stop, 1, posting, |block| write_event(block, &prefix, payload))
+    }
+
+    /// Makes room for `count` ids and posts the first of them, after a post that has stopped.
+    #[cold]
+    pub(super) fn post_in_room(
+        &mut self,
+        stop: Stop,
+        count: u64,
+        posting: &mut Posting<'_>,
+        write: impl Fn(Block<'_>),
+    ) -> Result<u64> {
+        let (mut stop, mut tries) = (stop, Tries::new());
+        loop {
+            self.make_room(stop, count, posting)?;
+            // Other seats may have taken the room meanwhile.
+            match self.ring_post(&write) {
+                Ok(id) => return Ok(id),
+                Err(again) => stop = again,
+            }
+            tries.another().in_segment(&self.segment)?;
+        }
+    }
+
+    /// Posts the event that reports that a seat was taken over from a dead holder, if there is room.
     #[cold]
     pub(crate) fn post_death(&mut self, died: &Died) -> Result<()> {
         let text = died.to_text(self.segment.geometry().largest_with(FRAGMENT_HEAD_BYTES));
-        self.post(&Outgoing::plain(library::DIED, text.as_bytes())).map(drop)
+        self.post_if_room(&Outgoing::plain(library::DIED, text.as_bytes())).map(drop)
     }
 
     #[inline]
@@ -135,16 +186,16 @@ impl Writer {
     /// fragment cannot be posted, readers never see the last one and drop the others.
     // `prefix` by value, so that it need not be in memory for an event in one block.
     #[cold]
-    fn post_fragments(&mut self, prefix: Prefix<'_>, payload: &[u8]) -> Result<u64> {
-        let mut message = self.cut(&prefix, payload);
+    fn post_fragments<'a>(&mut self, prefix: Prefix<'a>, payload: &[u8], posting: &mut Posting<'a>) -> Result<u64> {
+        let mut message = self.cut(&prefix, payload, posting)?;
         loop {
             let fragment = message.fragment();
-            let write = |block: Block<'_>| fragment.write(block, Where::new(0, 0));
-            let id = self
-                .ring
-                .post(&mut self.hand, &mut Settler { keeper: &mut self.keeper, seat: &self.seat }, write)
-                .in_segment(&self.segment)?;
+            let posted = self.post_fragment(&fragment, message.room(), posting);
             let is_last = fragment.is_last;
+            let Ok(id) = posted else {
+                posting.message = Some(message);
+                return posted;
+            };
             message.posted_at(id);
             if is_last {
                 self.seat.add(seat_word!(posting.fragments), message.posted());
@@ -153,21 +204,47 @@ impl Writer {
         }
     }
 
-    /// Cuts an event into fragments.
-    pub(super) fn cut<'a>(&self, prefix: &Prefix<'a>, payload: &[u8]) -> Fragmented<'a> {
-        let message = self.seat.get(seat_word!(posting.message)).wrapping_add(1);
+    /// Posts a fragment, if there is room for `room` ids.
+    fn post_fragment(&mut self, fragment: &Fragment<'_>, room: u64, posting: &mut Posting<'_>) -> Result<u64> {
+        self.want(room);
+        let write = |block: Block<'_>| fragment.write(block, Where::new(0, 0));
+        match self.ring_post(write) {
+            Ok(id) => Ok(id),
+            Err(stop) => self.post_in_room(stop, room, posting, write),
+        }
+    }
+
+    /// Cuts an event into fragments. Continues with those that an earlier attempt has left. If the seat has begun
+    /// another such event since, readers have dropped this one, and it begins again.
+    pub(super) fn cut<'a>(
+        &self,
+        prefix: &Prefix<'a>,
+        payload: &[u8],
+        posting: &mut Posting<'a>,
+    ) -> Result<Fragmented<'a>> {
+        self.check_fragments(prefix, payload)?;
+        let last = self.seat.get(seat_word!(posting.message));
+        if let Some(begun) = posting.message.take().filter(|begun| begun.is_number(last as u32)) {
+            return Ok(begun);
+        }
+        let message = last.wrapping_add(1);
         self.seat.set(seat_word!(posting.message), message);
-        Fragmented::new(prefix, payload, self.block_bytes, self.incarnation, message as u32)
+        Ok(Fragmented::new(prefix, payload, self.block_bytes, self.incarnation, message as u32))
     }
 
     /// Takes an id for an event that is committed later.
-    pub(crate) fn reserve(&mut self) -> Result<u64> {
+    pub(crate) fn reserve(&mut self, posting: &mut Posting<'_>) -> Result<u64> {
         // A previous reservation that was forgotten would make readers wait.
         self.abandon()?;
-        let id = self
-            .ring
-            .reserve(&mut self.hand, &mut Settler { keeper: &mut self.keeper, seat: &self.seat })
-            .in_segment(&self.segment)?;
+        let mut tries = Tries::new();
+        let id = loop {
+            let Writer { ring, hand, keeper, seat, .. } = self;
+            match ring.reserve(hand, &mut Settler { keeper, seat }) {
+                Ok(id) => break id,
+                Err(stop) => self.make_room(stop, 1, posting)?,
+            }
+            tries.another().in_segment(&self.segment)?;
+        };
         self.seat.add(seat_word!(posting.reservations), 1);
         // Sleeping readers must start their wait for the payload.
         self.notify(header_word!(wake));

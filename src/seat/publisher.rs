@@ -9,7 +9,7 @@ use crate::claim::{Claim, ClaimOptions, Claimed, HeldKey, Unique};
 use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::event::wire::{Kept, UniqueKey};
-use crate::event::{Event, EventBuilder, Payload, Sender, Special, Topic};
+use crate::event::{Event, EventBuilder, NoRoom, Payload, Sender, Special, Topic};
 use crate::protocol::retained::Table;
 use crate::seat::Seat;
 use crate::seat::claim::{Claimer, hash_unique};
@@ -44,6 +44,7 @@ pub struct Publisher {
     /// The table of retained events, if the segment has one.
     pub(super) table: Option<Table>,
     timeout: Duration,
+    wait_interval: Duration,
 }
 
 impl Publisher {
@@ -51,7 +52,7 @@ impl Publisher {
         options.check_to_join(segment)?;
         let mut seat = Seat::take(segment, &options.label)?;
         seat.tell_death(options)?;
-        Ok(Publisher { seat, table: segment.table(), timeout: options.timeout })
+        Ok(Publisher { seat, table: segment.table(), timeout: options.timeout, wait_interval: options.wait_interval })
     }
 
     /// Posts an event to all workers. Returns its id.
@@ -69,7 +70,30 @@ impl Publisher {
     /// As [`Worker::post`](crate::Worker::post).
     #[inline]
     pub fn post<'a>(&mut self, topic: impl Into<Topic<'a>>, payload: impl Payload) -> Result<u64> {
-        self.send(topic.into(), Special::Nothing, payload)
+        self.send(topic.into(), Special::Nothing, payload, NoRoom::Wait)
+    }
+
+    /// [`post`](Publisher::post) that does not wait for workers that [must read](WorkerOptions::must_read), as
+    /// [`Worker::try_post`](crate::Worker::try_post) does.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let mut publisher = bus.publisher()?;
+    /// use seqcast::ErrorKind;
+    ///
+    /// match publisher.try_post(("load", "is"), "17") {
+    ///     Err(full) if full.kind() == ErrorKind::Full => println!("{full}: the next one will do"),
+    ///     posted => println!("posted as {}", posted?),
+    /// }
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Worker::try_post`](crate::Worker::try_post).
+    #[inline]
+    pub fn try_post<'a>(&mut self, topic: impl Into<Topic<'a>>, payload: impl Payload) -> Result<u64> {
+        self.send(topic.into(), Special::Nothing, payload, NoRoom::Refuse)
     }
 
     /// Posts an event that was read on another bus, as [`Worker::forward`](crate::Worker::forward) does.
@@ -127,7 +151,23 @@ impl Publisher {
     ///
     /// As [`Worker::reserve`](crate::Worker::reserve).
     pub fn reserve(&mut self) -> Result<Reservation<&mut Publisher>> {
-        Reservation::take(self)
+        Reservation::take(self, NoRoom::Wait)
+    }
+
+    /// [`reserve`](Publisher::reserve) that does not wait for workers that [must read](WorkerOptions::must_read).
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let mut publisher = bus.publisher()?;
+    /// publisher.try_reserve()?.commit(("config", "changed"), "workers = 4")?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`reserve`](Publisher::reserve); and [`ErrorKind::Full`] instead of a wait.
+    pub fn try_reserve(&mut self) -> Result<Reservation<&mut Publisher>> {
+        Reservation::take(self, NoRoom::Refuse)
     }
 
     /// Returns the reservation that this seat has [kept](Reservation::keep), or `None`. Dropping the returned
@@ -306,9 +346,9 @@ impl Publisher {
         self.seat.check()
     }
 
-    /// Posts an event of the library itself.
+    /// Posts an event of the library itself, if there is room.
     pub(super) fn announce(&mut self, topic: Topic<'static>, label: &str) -> Result<()> {
-        self.seat.writer.post(&Outgoing::plain(topic, label.as_bytes())).map(drop)
+        self.seat.writer.post_if_room(&Outgoing::plain(topic, label.as_bytes())).map(drop)
     }
 }
 
@@ -334,6 +374,10 @@ impl Posts for Publisher {
         run(&mut self.seat.writer, &mut self.seat.claimer)
     }
 
+    fn wait_interval(&self) -> Duration {
+        self.wait_interval
+    }
+
     fn kept(&self, topic: Topic<'_>, key: &[u8], ttl_ns: u64, clears: bool) -> Result<Kept> {
         kept(&self.seat.segment, topic, key, ttl_ns, clears)
     }
@@ -341,12 +385,12 @@ impl Posts for Publisher {
 
 impl Sender for &mut Publisher {
     #[inline]
-    fn send(self, topic: Topic<'_>, special: Special<'_>, payload: impl Payload) -> Result<u64> {
-        send_special(self, topic, special, &payload, |_| {})
+    fn send(self, topic: Topic<'_>, special: Special<'_>, payload: impl Payload, no_room: NoRoom) -> Result<u64> {
+        send_special(self, topic, special, &payload, no_room, |_| {})
     }
 
-    fn clear(self, topic: Topic<'_>, key: &[u8]) -> Result<Option<u64>> {
-        clear(self, topic, key, |_| {})
+    fn clear(self, topic: Topic<'_>, key: &[u8], no_room: NoRoom) -> Result<Option<u64>> {
+        clear(self, topic, key, no_room, |_| {})
     }
 }
 

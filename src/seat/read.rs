@@ -21,6 +21,7 @@ use crate::seat::catch_up::{CatchUp, copy_slot};
 use crate::seat::copy::{Copied, CopyInto, Published};
 use crate::seat::fragments::{Assembled, Fragments};
 use crate::seat::holding::is_over;
+use crate::seat::must::MustRead;
 use crate::seat::options::Begin;
 use crate::seat::retain::no_table;
 use crate::seat::words::SeatWords;
@@ -48,8 +49,9 @@ pub(crate) trait Gate {
 pub(crate) enum Step {
     /// The next event is [`Reader::current`].
     Event,
-    /// The `missed` ids from `first` on were overwritten before they were read.
-    Lagged { first: u64, missed: u64 },
+    /// The `missed` ids from `first` on were overwritten before they were read. `cut_off` is `true` if posts had waited
+    /// for the reader.
+    Lagged { first: u64, missed: u64, cut_off: bool },
     /// The content at an id is not what a writer of this crate stores.
     Unreadable { id: u64 },
     /// The next id is reserved, and its payload is not visible yet.
@@ -176,6 +178,8 @@ pub(crate) struct Reader {
     /// `true` if it began with the retained events.
     began_with_retained: bool,
     catch_up: CatchUp,
+    /// Set if posts wait for this reader.
+    must: Option<MustRead>,
 }
 
 impl Reader {
@@ -185,12 +189,12 @@ impl Reader {
         seat_number: u16,
         clock: HostClock,
         begin: Begin,
+        must: Option<MustRead>,
     ) -> Reader {
         let ring = segment.ring();
         let start = begin.first;
         let span = Span { from: 0, to: start, reset: false };
-        seat.set(seat_word!(reading.cursor), start);
-        Reader {
+        let reader = Reader {
             fragments: Fragments::beginning(segment.geometry(), &ring, begin),
             table: segment.table(),
             large: segment.large(),
@@ -209,6 +213,48 @@ impl Reader {
             current: Message::nothing(),
             wait_max_ns: 0,
             streak: 0,
+            must,
+        };
+        reader.begun()
+    }
+
+    /// Shows how far the reader has read: where it begins.
+    fn begun(mut self) -> Reader {
+        self.store_cursor();
+        self
+    }
+
+    /// Sets for how long each post waits for this reader, in nanoseconds. 0: not at all.
+    #[inline]
+    pub(crate) fn set_must_read(&mut self, patience_ns: u64) {
+        if patience_ns != 0 || self.must.is_some() {
+            self.change_must_read(patience_ns);
+        }
+    }
+
+    #[cold]
+    fn change_must_read(&mut self, patience_ns: u64) {
+        match (&mut self.must, patience_ns) {
+            (must, 0) => must.take().into_iter().for_each(MustRead::leave),
+            (Some(must), _) => must.set_patience(patience_ns),
+            (None, _) => {
+                self.must = Some(MustRead::join(&self.segment, self.seat_number, patience_ns, Some(self.need())));
+            }
+        }
+    }
+
+    /// Returns how long each post waits for this reader, in nanoseconds.
+    #[inline]
+    pub(crate) fn must_read_ns(&self) -> u64 {
+        self.must.as_ref().map_or(0, MustRead::patience_ns)
+    }
+
+    /// Called at the end of a poll. A [`read`](Reader::read) that returns [`Step::Empty`] or [`Step::Pending`] has done
+    /// it already.
+    #[inline]
+    pub(crate) fn rest(&mut self) {
+        if let Some(must) = &mut self.must {
+            must.rest();
         }
     }
 
@@ -270,6 +316,9 @@ impl Reader {
 
     /// Takes one step. Never waits.
     pub(crate) fn read(&mut self, gate: &mut impl Gate) -> Result<Step> {
+        if let Some(must) = &mut self.must {
+            must.go_on(&self.ring);
+        }
         let step = loop {
             if !self.catch_up.is_idle() {
                 break self.catch_up(gate)?;
@@ -286,6 +335,7 @@ impl Reader {
                 Look::Empty => {
                     self.streak = 0;
                     self.current.release();
+                    self.rest();
                     return Ok(Step::Empty);
                 }
                 Look::Published(seen) => {
@@ -319,6 +369,9 @@ impl Reader {
             self.store_cursor();
         };
         self.store_cursor();
+        if matches!(step, Step::Pending(_)) {
+            self.rest();
+        }
         Ok(step)
     }
 
@@ -341,7 +394,7 @@ impl Reader {
                     self.current = message;
                     Some(Step::Event)
                 }
-                Some(Ahead::Lagged { first, missed }) => Some(self.missed(first, missed)),
+                Some(Ahead::Lagged { first, missed, cut_off }) => Some(self.missed(first, missed, cut_off)),
                 Some(Ahead::Forgotten { id }) => {
                     self.forgotten(id);
                     None
@@ -418,12 +471,13 @@ impl Reader {
                         Taken::Nothing => {}
                         Taken::Lapped => {
                             self.next = id;
-                            let missed = self.skip_lap();
-                            self.ahead.push(Ahead::Lagged { first: id, missed });
+                            let (missed, cut_off) = self.skip_lap();
+                            self.ahead.push(Ahead::Lagged { first: id, missed, cut_off });
                         }
                         Taken::Missed => {
                             self.read_from_after(id);
-                            self.ahead.push(Ahead::Lagged { first: id, missed: 1 });
+                            let cut_off = self.was_cut_off(id);
+                            self.ahead.push(Ahead::Lagged { first: id, missed: 1, cut_off });
                         }
                         Taken::Forgotten => self.ahead.push(Ahead::Forgotten { id }),
                         Taken::Unreadable => {
@@ -439,10 +493,11 @@ impl Reader {
                 Look::Void => self.next = next_id(id),
                 Look::Lapped => {
                     self.check_lapped(id)?;
-                    let missed = self.skip_lap();
-                    self.ahead.push(Ahead::Lagged { first: id, missed });
+                    let (missed, cut_off) = self.skip_lap();
+                    self.ahead.push(Ahead::Lagged { first: id, missed, cut_off });
                 }
             }
+            self.show_need();
         }
         self.ahead.note_horizon(self.next, self.ring.newest(), self.wait_max_ns);
         Ok(())
@@ -641,19 +696,24 @@ impl Reader {
         }
     }
 
-    /// Skips the ids that were overwritten. Returns their number.
-    fn skip_lap(&mut self) -> u64 {
+    /// Skips the ids that were overwritten. Returns their number, and `true` if it is because the reader was cut off.
+    fn skip_lap(&mut self) -> (u64, bool) {
+        let cut_off = self.was_cut_off(self.next);
         let to = self.ring.resume_after_lap(self.next);
         let missed = to - self.next;
         self.next = to;
         self.since = self.since.max(place_of(to));
-        missed
+        (missed, cut_off)
+    }
+
+    fn was_cut_off(&mut self, id: u64) -> bool {
+        self.must.as_mut().is_some_and(|must| must.was_cut_off(id, &self.ring))
     }
 
     fn lapped(&mut self) -> Step {
         let first = self.next;
-        let missed = self.skip_lap();
-        self.missed(first, missed)
+        let (missed, cut_off) = self.skip_lap();
+        self.missed(first, missed, cut_off)
     }
 
     /// Records that not every event up to `id` was read.
@@ -663,7 +723,8 @@ impl Reader {
 
     fn missed_one(&mut self, id: u64) -> Step {
         self.read_from_after(id);
-        self.missed(id, 1)
+        let cut_off = self.was_cut_off(id);
+        self.missed(id, 1, cut_off)
     }
 
     fn unreadable(&mut self, id: u64) -> Step {
@@ -672,11 +733,11 @@ impl Reader {
         Step::Unreadable { id }
     }
 
-    fn missed(&mut self, first: u64, missed: u64) -> Step {
+    fn missed(&mut self, first: u64, missed: u64, cut_off: bool) -> Step {
         self.catch_up_with(first, first.saturating_add(missed), false);
         self.seat.add(seat_word!(reading.missed), missed);
         self.seat.add(seat_word!(reading.lagged), 1);
-        Step::Lagged { first, missed }
+        Step::Lagged { first, missed, cut_off }
     }
 
     /// Returns the first id that is not delivered.
@@ -691,10 +752,26 @@ impl Reader {
         self.catch_up.from().map_or(self.cursor(), |from| from.min(self.cursor()))
     }
 
-    /// Shows inspectors how far this seat has read.
+    /// Shows inspectors how far this seat has read, and posts how far it has copied.
     #[inline]
-    fn store_cursor(&self) {
+    fn store_cursor(&mut self) {
         self.seat.set(seat_word!(reading.cursor), self.cursor());
+        self.show_need();
+    }
+
+    /// R1: shows posts that wait for this reader how far it has copied.
+    #[inline]
+    fn show_need(&mut self) {
+        let need = self.need();
+        if let Some(must) = &mut self.must {
+            must.pass(need);
+        }
+    }
+
+    /// Returns the first id that is not copied out. A reserved id that is waited for is not.
+    #[inline]
+    fn need(&self) -> u64 {
+        self.ahead.first_waiting().unwrap_or(self.next)
     }
 
     #[inline]

@@ -197,6 +197,9 @@ pub enum Trouble<'a> {
     Lagged {
         /// How many ids were missed, from the report's id on.
         missed: u64,
+        /// `true` if posts have waited for this worker, which [must read](crate::WorkerOptions::must_read), for all of
+        /// its patience.
+        cut_off: bool,
     },
     /// No worker ran a unique event, because the claims have no room for its key.
     ClaimsFull,
@@ -255,7 +258,7 @@ impl Trouble<'_> {
     /// Returns how many ids were missed, or `None` if this is not [`Lagged`](Trouble::Lagged).
     pub fn missed(&self) -> Option<u64> {
         match self {
-            Trouble::Lagged { missed } => Some(*missed),
+            Trouble::Lagged { missed, .. } => Some(*missed),
             _ => None,
         }
     }
@@ -270,7 +273,12 @@ impl fmt::Display for Trouble<'_> {
             Trouble::Unreadable => {
                 write!(f, "its bytes are malformed and were skipped: something else writes to the segment")
             }
-            Trouble::Lagged { missed } => {
+            Trouble::Lagged { missed, cut_off: true } => write!(
+                f,
+                "{missed} events were overwritten before they were read, although posts have waited: poll more often, \
+                 or raise must_read or capacity"
+            ),
+            Trouble::Lagged { missed, cut_off: false } => {
                 write!(f, "{missed} events were overwritten before they were read: poll more often or raise capacity")
             }
             Trouble::ClaimsFull => write!(f, "no worker ran this unique event: the claims are full, raise .claims()"),
@@ -336,7 +344,7 @@ mod tests {
             Trouble::Panicked(&panic),
             Trouble::Mistyped(&left),
             Trouble::Unreadable,
-            Trouble::Lagged { missed: 1 },
+            Trouble::Lagged { missed: 1, cut_off: false },
             Trouble::ClaimsFull,
             Trouble::ClaimLate,
             Trouble::Orphaned,

@@ -3,9 +3,10 @@
 use std::fmt;
 
 use crate::error::{Cause, Error, ErrorKind, Result};
-use crate::event::{EventBuilder, Payload, Sender, Special, Topic};
+use crate::event::{EventBuilder, NoRoom, Payload, Sender, Special, Topic};
 use crate::seat::post::{Posts, send};
 use crate::seat::publisher::Publisher;
+use crate::seat::room::with_room;
 
 /// An event id that was taken for a later event. Dropping the reservation gives the id up.
 ///
@@ -34,8 +35,8 @@ pub struct Reservation<S: Posts> {
 
 impl<S: Posts> Reservation<S> {
     /// Takes the next id. Gives up a reservation that the seat already holds.
-    pub(crate) fn take(mut seat: S) -> Result<Reservation<S>> {
-        let id = seat.with_writer(|writer| writer.reserve())?;
+    pub(crate) fn take(mut seat: S, no_room: NoRoom) -> Result<Reservation<S>> {
+        let id = with_room(&mut seat, no_room, |seat, posting| seat.with_writer(|writer| writer.reserve(posting)))?;
         Ok(Reservation { seat, id, open: true })
     }
 
@@ -64,7 +65,7 @@ impl<S: Posts> Reservation<S> {
     /// [`Worker::post`](crate::Worker::post).
     #[inline]
     pub fn commit<'a>(&mut self, topic: impl Into<Topic<'a>>, payload: impl Payload) -> Result<u64> {
-        self.send(topic.into(), Special::Nothing, payload)
+        self.send(topic.into(), Special::Nothing, payload, NoRoom::Refuse)
     }
 
     /// Begins an event that has more than a topic and a payload, for the reserved id.
@@ -127,14 +128,15 @@ impl<'p> Reservation<&'p mut Publisher> {
 }
 
 impl<S: Posts> Sender for &mut Reservation<S> {
-    fn send(self, topic: Topic<'_>, special: Special<'_>, payload: impl Payload) -> Result<u64> {
+    // The id is taken, so there is room.
+    fn send(self, topic: Topic<'_>, special: Special<'_>, payload: impl Payload, no_room: NoRoom) -> Result<u64> {
         let unique = match special {
             Special::Nothing => None,
             Special::Unique(unique) => Some(unique),
             Special::Retained { .. } => return Err(not_at_a_reserved_id("retain")),
         };
         let Reservation { seat, id, open } = self;
-        let committed = send(seat, topic, unique, &payload, |writer, event| {
+        let committed = send(seat, topic, unique, &payload, no_room, |writer, event, _| {
             if *open { writer.commit(*id, event) } else { Err(Error::from(Cause::TooLate { id: *id })) }
         });
         if committed.as_ref().map_or_else(|error| error.kind() == ErrorKind::TooLate, |()| true) {
@@ -143,7 +145,7 @@ impl<S: Posts> Sender for &mut Reservation<S> {
         committed.map(|()| *id)
     }
 
-    fn clear(self, _: Topic<'_>, _: &[u8]) -> Result<Option<u64>> {
+    fn clear(self, _: Topic<'_>, _: &[u8], _: NoRoom) -> Result<Option<u64>> {
         Err(not_at_a_reserved_id("clear"))
     }
 }

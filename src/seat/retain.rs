@@ -6,12 +6,13 @@ use crate::event::wire::{Kept, Keyed, Kind, MOST_KEY, Prefix};
 use crate::os::clock::HostClock;
 use crate::protocol::Fault;
 use crate::protocol::bucket::Key;
-use crate::protocol::pool::{Block, Hand};
+use crate::protocol::pool::{Block, Hand, Tries};
 use crate::protocol::retained::{Absent, Keeper, NEVER, Retention, TOMBSTONE, Table};
-use crate::protocol::ring::{Ring, Settle};
+use crate::protocol::ring::{Ring, Settle, Stop};
 use crate::protocol::word::{CellWord, Where};
 use crate::seat::claim::Claimer;
 use crate::seat::publish::{Outgoing, Writer, set_meta, write_words};
+use crate::seat::room::Posting;
 use crate::seat::words::SeatWords;
 use crate::segment::Segment;
 use crate::segment::fault::InSegment;
@@ -86,13 +87,25 @@ fn count_settled(keeper: &mut Keeper, seat: &SeatWords) {
 }
 
 /// An event that is about to be posted. Its key has a place.
-pub(super) struct Placed<'a> {
-    pub(super) prefix: &'a Prefix<'a>,
+pub(super) struct Placed<'p, 'a> {
+    pub(super) prefix: &'p Prefix<'a>,
     pub(super) payload: &'a [u8],
     retained: Retention,
 }
 
-impl Placed<'_> {
+/// The result of an attempt to post a retained event.
+pub(super) enum Attempt {
+    Posted(u64),
+    /// Its key has no place.
+    NoPlace,
+    /// It has stopped before an id, and needs room for `room` ids to continue.
+    Stopped {
+        stop: Stop,
+        room: u64,
+    },
+}
+
+impl Placed<'_, '_> {
     /// Writes the event into the slot block.
     fn write_value(&self, block: Block<'_>, words: &[AtomicU64]) {
         set_meta(block, Kind::Event, self.prefix.len() + self.payload.len());
@@ -106,7 +119,7 @@ impl Placed<'_> {
         ring: &Ring,
         hand: &mut Hand,
         write: impl Fn(Block<'_>, Where),
-    ) -> std::result::Result<u64, Fault> {
+    ) -> std::result::Result<u64, Stop> {
         keeper.post(ring, hand, self.retained, |block, words| self.write_value(block, words), write)
     }
 }
@@ -118,8 +131,13 @@ impl Writer {
     }
 
     /// Posts an event that is retained. Returns the id at which it is visible.
-    pub(crate) fn retain(&mut self, claimer: &mut Claimer, event: &Outgoing<'_>) -> Result<u64> {
-        if let Some(id) = self.post_kept(claimer, event, Absent::Take)? {
+    pub(crate) fn retain<'a>(
+        &mut self,
+        claimer: &mut Claimer,
+        event: &Outgoing<'a>,
+        posting: &mut Posting<'a>,
+    ) -> Result<u64> {
+        if let Some(id) = self.post_kept(claimer, event, Absent::Take, posting)? {
             return Ok(id);
         }
         self.seat.add(seat_word!(posting.retained_full), 1);
@@ -131,7 +149,12 @@ impl Writer {
     }
 
     /// Posts a clear. If no event is retained under its key, posts nothing and returns `None`.
-    pub(crate) fn clear(&mut self, claimer: &mut Claimer, event: &Outgoing<'_>) -> Result<Option<u64>> {
+    pub(crate) fn clear<'a>(
+        &mut self,
+        claimer: &mut Claimer,
+        event: &Outgoing<'a>,
+        posting: &mut Posting<'a>,
+    ) -> Result<Option<u64>> {
         let (Some(table), Keyed::Kept { kept, .. }) = (self.table(), event.keyed) else {
             return Err(no_table(&self.segment));
         };
@@ -143,17 +166,43 @@ impl Writer {
                 return Ok(None);
             }
         }
-        self.post_kept(claimer, event, Absent::Leave)
+        self.post_kept(claimer, event, Absent::Leave, posting)
     }
 
     /// B1 to B5. Returns `None` if the key has no place.
-    fn post_kept(&mut self, claimer: &mut Claimer, event: &Outgoing<'_>, absent: Absent) -> Result<Option<u64>> {
-        let (Some(keeper), Keyed::Kept { kept, .. }) = (&self.keeper, event.keyed) else {
+    fn post_kept<'a>(
+        &mut self,
+        claimer: &mut Claimer,
+        event: &Outgoing<'a>,
+        absent: Absent,
+        posting: &mut Posting<'a>,
+    ) -> Result<Option<u64>> {
+        let mut tries = Tries::new();
+        loop {
+            match self.try_post_kept(claimer, event, absent, posting)? {
+                Attempt::Posted(id) => return Ok(Some(id)),
+                Attempt::NoPlace => return Ok(None),
+                // The announcement is taken back: the key may lose its place during the wait.
+                Attempt::Stopped { stop, room } => self.make_room(stop, room, posting)?,
+            }
+            tries.another().in_segment(&self.segment)?;
+        }
+    }
+
+    fn try_post_kept<'a>(
+        &mut self,
+        claimer: &mut Claimer,
+        event: &Outgoing<'a>,
+        absent: Absent,
+        posting: &mut Posting<'a>,
+    ) -> Result<Attempt> {
+        let (Some(_), Keyed::Kept { kept, .. }) = (&self.keeper, event.keyed) else {
             return Err(no_table(&self.segment));
         };
         let prefix = self.prefix(event, SizeLimit::Retained)?;
-        let key = Key(kept.key);
-        let Some(slot) = claimer.place(keeper, key, absent)? else { return Ok(None) };
+        self.make_room_for_next(posting)?;
+        let (Some(keeper), key) = (&self.keeper, Key(kept.key)) else { return Err(no_table(&self.segment)) };
+        let Some(slot) = claimer.place(keeper, key, absent)? else { return Ok(Attempt::NoPlace) };
         let deadline = match kept {
             Kept { clears: true, .. } => TOMBSTONE,
             Kept { ttl_ns: 0, .. } => NEVER,
@@ -161,72 +210,87 @@ impl Writer {
             Kept { ttl_ns, .. } => claimer.now().saturating_add(ttl_ns),
         };
         let placed = Placed { prefix: &prefix, payload: event.payload, retained: Retention { key, slot, deadline } };
-        let id = if self.fits_block(&prefix, event.payload) {
+        let posted = if self.fits_block(&prefix, event.payload) {
             self.post_placed(&placed)?
         } else if self.fits_large(prefix.len(), event.payload) {
             self.post_placed_large(&placed)?
         } else {
-            self.post_placed_fragments(&placed)?
+            self.post_placed_fragments(&placed, posting)?
         };
+        let Attempt::Posted(id) = posted else { return Ok(posted) };
         self.seat.add(seat_word!(posting.retained), 1);
         self.seat.add(seat_word!(posting.posted), 1);
         self.notify(header_word!(wake));
-        Ok(Some(id))
+        Ok(Attempt::Posted(id))
     }
 
     /// B3 to B5, for an event that fits in a block.
-    fn post_placed(&mut self, placed: &Placed<'_>) -> Result<u64> {
+    fn post_placed(&mut self, placed: &Placed<'_, '_>) -> Result<Attempt> {
         let Placed { prefix, payload, .. } = *placed;
-        self.with_keeper(|keeper, ring, hand| {
+        let posted = self.with_keeper(|keeper, ring, hand| {
             placed.post(keeper, ring, hand, |block, place| {
                 set_meta(block, Kind::Event, prefix.len() + payload.len());
                 write_words(block.payload(), prefix, place, payload);
             })
+        })?;
+        Ok(match posted {
+            Ok(id) => Attempt::Posted(id),
+            Err(stop) => Attempt::Stopped { stop, room: 1 },
         })
     }
 
     /// B3 to B5, for a larger event: all fragments except the last are posted like any other, and the last one in the
     /// phase keep.
     #[cold]
-    fn post_placed_fragments(&mut self, placed: &Placed<'_>) -> Result<u64> {
-        let mut message = self.cut(placed.prefix, placed.payload);
+    fn post_placed_fragments<'a>(&mut self, placed: &Placed<'_, 'a>, posting: &mut Posting<'a>) -> Result<Attempt> {
+        let mut message = self.cut(placed.prefix, placed.payload, posting)?;
         loop {
-            let fragment = message.fragment();
-            if fragment.is_last {
-                self.seat.add(seat_word!(posting.fragments), message.posted() + 1);
-                return self.with_keeper(|keeper, ring, hand| {
+            let (fragment, room) = (message.fragment(), message.room());
+            self.want(room);
+            let is_last = fragment.is_last;
+            let posted = if is_last {
+                self.with_keeper(|keeper, ring, hand| {
                     placed.post(keeper, ring, hand, |block, place| fragment.write(block, place))
-                });
+                })?
+            } else {
+                let Writer { ring, hand, keeper, seat, .. } = self;
+                let place = Where::new(placed.retained.slot, 0);
+                let posted = ring.post(hand, &mut Settler { keeper, seat }, |block| fragment.write(block, place));
+                if posted.is_err()
+                    && let Some(keeper) = &self.keeper
+                {
+                    keeper.end();
+                }
+                posted
+            };
+            match posted {
+                Ok(id) => message.posted_at(id),
+                Err(stop) => {
+                    posting.message = Some(message);
+                    return Ok(Attempt::Stopped { stop, room });
+                }
             }
-            let Writer { ring, hand, keeper, seat, .. } = self;
-            let place = Where::new(placed.retained.slot, 0);
-            let posted = ring.post(hand, &mut Settler { keeper, seat }, |block| fragment.write(block, place));
-            if posted.is_err()
-                && let Some(keeper) = &self.keeper
-            {
-                keeper.end();
+            if let (true, Ok(id)) = (is_last, posted) {
+                self.seat.add(seat_word!(posting.fragments), message.posted());
+                return Ok(Attempt::Posted(id));
             }
-            message.posted_at(posted.in_segment(&self.segment)?);
         }
     }
 
     /// Settles the unsettled events below `to`, an id below which every id is taken.
     pub(crate) fn settle_below(&mut self, to: u64) -> Result<()> {
-        self.with_keeper(|keeper, _, _| keeper.settle_below(to))
+        self.with_keeper(|keeper, _, _| keeper.settle_below(to))?.in_segment(&self.segment)
     }
 
     /// Settles all unsettled events.
     pub(crate) fn settle_all(&mut self) -> Result<()> {
-        self.with_keeper(|keeper, _, _| keeper.settle_all())
+        self.with_keeper(|keeper, _, _| keeper.settle_all())?.in_segment(&self.segment)
     }
 
-    fn with_keeper<R>(
-        &mut self,
-        run: impl FnOnce(&mut Keeper, &Ring, &mut Hand) -> std::result::Result<R, Fault>,
-    ) -> Result<R> {
+    fn with_keeper<R>(&mut self, run: impl FnOnce(&mut Keeper, &Ring, &mut Hand) -> R) -> Result<R> {
         let Some(keeper) = &mut self.keeper else { return Err(no_table(&self.segment)) };
         let done = run(keeper, &self.ring, &mut self.hand);
         count_settled(keeper, &self.seat);
-        done.in_segment(&self.segment)
+        Ok(done)
     }
 }

@@ -43,6 +43,8 @@ pub struct Stats {
     pub retained: u64,
     /// Seats that are posting a retained event now, or have died while posting one.
     pub retaining: u64,
+    /// The longest time for which a worker may have posts wait for it. Zero if posts wait for none.
+    pub most_patience: Duration,
     /// The next id to be posted.
     pub next_id: u64,
     /// The oldest id that the ring still holds.
@@ -146,6 +148,21 @@ pub struct WorkerStats {
     pub last_poll: Option<Duration>,
     /// The id that it has reserved.
     pub reserved: Option<u64>,
+    /// How long each post waits for this worker, which [must read](crate::WorkerOptions::must_read). `None` if posts
+    /// do not wait for it.
+    pub must_read: Option<Duration>,
+    /// If it must read: how many ids it has not copied yet. Posts wait while it is a whole ring.
+    pub unread: u64,
+    /// `true` if a post gave up waiting for this worker, and it has not read on since.
+    pub is_cut_off: bool,
+    /// How often it was cut off. Counted when it reads on.
+    pub cut_off: u64,
+    /// Its posts that waited for a worker that must read.
+    pub room_waits: u64,
+    /// How long these posts waited in all.
+    pub room_waited: Duration,
+    /// Its posts that were refused instead.
+    pub room_refused: u64,
     /// Events posted.
     pub posted: u64,
     /// Fragments posted, for events that do not fit into a block.
@@ -215,6 +232,7 @@ impl Stats {
             created_at: at_wall_ns(word(header_word!(created_at))),
             claims_held: Stats::claims_held(segment, clock)?,
             retained: Stats::retained(segment, clock)?,
+            most_patience: segment.most_patience(),
             retaining: segment.table().map_or(0, |table| table.count_announced() as u64),
             next_id,
             oldest_id: ring.oldest(),
@@ -241,6 +259,7 @@ impl Stats {
             claims_held,
             retained,
             retaining,
+            most_patience,
             next_id,
             oldest_id,
             workers: _,
@@ -275,6 +294,7 @@ impl Stats {
             ("claims_held", claims_held),
             ("retained", retained),
             ("retaining", retaining),
+            ("most_patience_ns", ns_of(most_patience)),
             ("next_id", next_id),
             ("oldest_id", oldest_id),
         ]
@@ -346,6 +366,13 @@ impl WorkerStats {
             lag,
             last_poll,
             reserved,
+            must_read,
+            unread,
+            is_cut_off,
+            cut_off,
+            room_waits,
+            room_waited,
+            room_refused,
             posted,
             fragments,
             large,
@@ -372,7 +399,7 @@ impl WorkerStats {
             claims_late,
             claims_released,
         } = self;
-        let last_poll_ns = last_poll.map(|ago| u64::try_from(ago.as_nanos()).unwrap_or(u64::MAX));
+        let last_poll_ns = last_poll.map(ns_of);
         [
             ("seat", Some(u64::from(seat))),
             ("alive", Some(u64::from(alive))),
@@ -386,6 +413,13 @@ impl WorkerStats {
             ("lag", Some(lag)),
             ("last_poll_ns", last_poll_ns),
             ("reserved", reserved),
+            ("must_read_ns", must_read.map(ns_of)),
+            ("unread", must_read.map(|_| unread)),
+            ("is_cut_off", must_read.map(|_| u64::from(is_cut_off))),
+            ("cut_off", Some(cut_off)),
+            ("room_waits", Some(room_waits)),
+            ("room_waited_ns", Some(ns_of(room_waited))),
+            ("room_refused", Some(room_refused)),
             ("posted", Some(posted)),
             ("fragments", Some(fragments)),
             ("large", Some(large)),
@@ -430,6 +464,7 @@ impl WorkerStats {
             0 => None,
             then => Some(Duration::from_nanos(clock.coarse_ns().saturating_sub(then))),
         };
+        let must = segment.musts().of(seat);
         macro_rules! count {
             ($($path:ident).+) => {
                 words.get(seat_word!($($path).+))
@@ -449,6 +484,13 @@ impl WorkerStats {
             lag: cursor.map_or(0, |cursor| next_id.saturating_sub(cursor)),
             last_poll,
             reserved: segment.ring().reserved_by(seat),
+            must_read: (!must.is_off()).then(|| Duration::from_nanos(count!(reading.patience))),
+            unread: if must.is_off() { 0 } else { next_id.saturating_sub(count!(reading.need)) },
+            is_cut_off: must.is_cut(),
+            cut_off: count!(reading.cut_off),
+            room_waits: count!(posting.waits),
+            room_waited: Duration::from_nanos(count!(posting.waited_ns)),
+            room_refused: count!(posting.refused),
             posted: count!(posting.posted),
             fragments: count!(posting.fragments),
             large: count!(posting.large),
@@ -476,6 +518,10 @@ impl WorkerStats {
             claims_released: count!(claiming.released),
         })
     }
+}
+
+fn ns_of(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn at_wall_ns(ns: u64) -> SystemTime {

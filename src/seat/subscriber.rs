@@ -16,6 +16,7 @@ use crate::protocol::wake;
 use crate::protocol::word::Mark;
 use crate::seat::delivery::{Delivery, Undecided};
 use crate::seat::filter::{Filter, PullGate};
+use crate::seat::must::MustRead;
 use crate::seat::options::{Begin, WorkerOptions};
 use crate::seat::publisher::Publisher;
 use crate::seat::read::{Message, Pending, Reader, Step};
@@ -64,8 +65,10 @@ pub struct Subscriber {
 impl Subscriber {
     pub(crate) fn join(segment: &Arc<Segment>, options: &WorkerOptions) -> Result<Subscriber> {
         let publisher = Publisher::join(segment, options)?;
+        // Before the look at the ring: from the next id on, posts wait for this seat.
+        let must = options.must_read_ns().map(|ns| MustRead::join(segment, publisher.seat.number, ns, None));
         let begin = options.start.begin(segment)?;
-        let mut subscriber = Subscriber::of(publisher, options, begin);
+        let mut subscriber = Subscriber::of(publisher, options, begin, must);
         subscriber.announces = options.announce.then(|| options.label.clone());
         if let Some(label) = &subscriber.announces {
             subscriber.publisher.announce(library::STARTED, label)?;
@@ -74,9 +77,15 @@ impl Subscriber {
     }
 
     /// Returns a subscriber on the seat of `publisher` that begins to read at `begin`, and announces nothing.
-    pub(super) fn of(publisher: Publisher, options: &WorkerOptions, begin: Begin) -> Subscriber {
+    pub(super) fn of(
+        publisher: Publisher,
+        options: &WorkerOptions,
+        begin: Begin,
+        must: Option<MustRead>,
+    ) -> Subscriber {
         let seat = &publisher.seat;
-        let mut reader = Reader::new(Arc::clone(&seat.segment), seat.words.clone(), seat.number, seat.clock, begin);
+        let mut reader =
+            Reader::new(Arc::clone(&seat.segment), seat.words.clone(), seat.number, seat.clock, begin, must);
         reader.set_wait_max(u64::try_from(options.wait_max.as_nanos()).unwrap_or(u64::MAX));
         reader.set_resync(options.resync);
         Subscriber {
@@ -563,7 +572,7 @@ fn delivery<'a>(found: Found, reader: &'a Reader, publisher: &Publisher) -> Opti
         Found::Step(Step::Event) => Delivery::Event(event(reader.current(), reader.segment(), publisher)?),
         Found::Step(Step::Reset { to }) => Delivery::Reset { id: to },
         Found::Step(Step::UpToDate { to }) => Delivery::UpToDate { id: to },
-        Found::Step(Step::Lagged { first, missed }) => Delivery::Lagged { first, missed },
+        Found::Step(Step::Lagged { first, missed, cut_off }) => Delivery::Lagged { first, missed, cut_off },
         Found::Step(Step::Unreadable { id }) => Delivery::Unreadable { id },
         Found::Step(Step::Pending(pending)) => Delivery::Reserved { id: pending.id, own: pending.is_own() },
         Found::Step(Step::Empty) => return None,

@@ -4,6 +4,8 @@
 //! another process takes the seat, the displaced holder must no longer use it. The incarnation tells the holder. The
 //! check is one load from a cache line that no other process stores to while the holder has the seat.
 
+use std::sync::Arc;
+
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::{Cause, Error, Result};
@@ -15,6 +17,7 @@ use crate::sync::{Ordering, Words};
 
 /// The hold on a seat. It ends when it is dropped, which is the last use of the seat by its holder.
 pub(crate) struct Tenure {
+    segment: Arc<Segment>,
     guard: ForkGuard,
     lock: SeatLock,
     words: SeatWords,
@@ -23,8 +26,9 @@ pub(crate) struct Tenure {
 
 impl Tenure {
     /// Begins the hold. The seat already names its holder.
-    pub(crate) fn new(guard: ForkGuard, lock: SeatLock, words: SeatWords, seat: u16) -> Tenure {
-        Tenure { guard, lock, incarnation: Incarnation::of(&words, seat), words }
+    pub(crate) fn new(segment: &Arc<Segment>, guard: ForkGuard, lock: SeatLock, words: SeatWords, seat: u16) -> Tenure {
+        let incarnation = Incarnation::of(&words, seat);
+        Tenure { segment: Arc::clone(segment), guard, lock, words, incarnation }
     }
 
     /// Returns what the holder checks to see if the hold is over.
@@ -44,6 +48,7 @@ impl Drop for Tenure {
             self.lock.abandon();
             return;
         }
+        self.segment.leave_must(self.incarnation.seat);
         // The process that takes the seat next must not count this holder as dead.
         self.words.set(seat_word!(identity.pid), 0);
         self.lock.release();

@@ -1,5 +1,7 @@
 //! Compares a caller's options with an existing segment.
 
+use std::time::Duration;
+
 use rustix::fs::Stat;
 
 use super::geometry::{Geometry, KEYS_PER_BUCKET, buckets_for, keys_of_slots, slot_stride_for, slots_for, stride_for};
@@ -42,6 +44,10 @@ pub(super) fn differences(options: &SegmentOptions, geometry: &Geometry, stat: &
     }
     if asked.seats && options.seats != geometry.seats {
         differ("seats", options.seats.to_string(), geometry.seats.to_string());
+    }
+    let most_patience = Duration::from_nanos(geometry.most_patience);
+    if asked.most_patience && options.most_patience != most_patience {
+        differ("most_patience", format!("{:?}", options.most_patience), format!("{most_patience:?}"));
     }
     let mode = stat.st_mode & 0o7777;
     if asked.mode && options.mode != mode {

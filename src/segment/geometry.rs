@@ -1,5 +1,7 @@
 //! The sizes of a segment, and the offsets of its regions.
 
+use std::time::Duration;
+
 use super::layout::{HEADER_BYTES, LINE, REGION_ALIGN};
 use super::pools::{POOL_COUNT, POOLS, PoolId, PoolSpec};
 use crate::error::{Cause, Error, Result};
@@ -12,10 +14,12 @@ pub(crate) const FRAGMENT_HEAD_BYTES: usize = 32;
 /// The same for a retained event, which states in each fragment where it is kept.
 pub(crate) const RETAINED_FRAGMENT_HEAD_BYTES: usize = 64;
 
-/// The sizes that determine where everything is.
+/// The sizes that determine where everything is, and the bounds that hold for all processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Geometry {
     pub(crate) seats: u64,
+    /// The longest patience of a post with a reader, in nanoseconds.
+    pub(crate) most_patience: u64,
     /// In the order of [`POOLS`].
     pub(crate) pools: [PoolSize; POOL_COUNT],
 }
@@ -37,6 +41,8 @@ pub(crate) struct Regions {
     pub(crate) pools: [PoolRegions; POOL_COUNT],
     /// One word for each seat, if there are slots.
     pub(crate) announced: usize,
+    /// One word for each seat.
+    pub(crate) must: usize,
     /// Size of the segment.
     pub(crate) end: usize,
 }
@@ -66,6 +72,8 @@ pub(crate) const LARGE_NAME_BYTES: usize = 16;
 pub(crate) const BUCKET_STRIDE: u64 = 19 * LINE as u64;
 /// The largest number of keys of retained events.
 pub(crate) const MOST_RETAINED: u64 = 1 << 18;
+/// The largest bound for the patience of posts.
+pub(crate) const MOST_PATIENCE: Duration = Duration::from_secs(3600);
 
 /// Average keys in a bucket of 21 entries. With four, one bucket in 10^10 has more keys than entries (Poisson).
 pub(super) const KEYS_PER_BUCKET: u64 = 4;
@@ -199,6 +207,9 @@ impl Geometry {
         if !(1..=MOST_SEATS).contains(&self.seats) {
             return Err("its number of seats is impossible");
         }
+        if u128::from(self.most_patience) > MOST_PATIENCE.as_nanos() {
+            return Err("its bound for the patience of posts is impossible");
+        }
         for (size, spec) in self.pools.iter().zip(&POOLS) {
             size.check(spec)?;
         }
@@ -219,7 +230,8 @@ impl Geometry {
             blocks: region(self.blocks(spec.id) * self.pool(spec.id).stride),
         });
         let announced = region(if self.has_table() { self.seats * 8 } else { 0 });
-        Ok(Regions { seats, pools, announced, end: end as usize })
+        let must = region(self.seats * 8);
+        Ok(Regions { seats, pools, announced, must, end: end as usize })
     }
 }
 
@@ -261,6 +273,9 @@ mod tests {
         const CLAIMS: usize = PoolId::Claims as usize;
         for (seats, good) in [(0, false), (1, true), (1 << 16, true), ((1 << 16) + 1, false), (u64::MAX, false)] {
             assert_eq!(ok(&|sizes| sizes.seats = seats), good, "{seats} seats");
+        }
+        for (ns, good) in [(0, true), (3_600_000_000_000, true), (3_600_000_000_001, false), (u64::MAX, false)] {
+            assert_eq!(ok(&|sizes| sizes.most_patience = ns), good, "{ns} ns");
         }
         let cells =
             [(0, false), (3, false), (4, true), (12, false), (1 << 19, true), (1 << 20, false), (1 << 63, false)];

@@ -55,6 +55,10 @@ impl HeaderCopy {
         }
         let size =
             |spec: &PoolSpec| PoolSize { cells: self.word(spec.cells_word), stride: self.word(spec.stride_word) };
-        Ok(Geometry { seats: self.word(header_word!(seats)), pools: POOLS.each_ref().map(size) })
+        Ok(Geometry {
+            seats: self.word(header_word!(seats)),
+            most_patience: self.word(header_word!(most_patience)),
+            pools: POOLS.each_ref().map(size),
+        })
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 0        header      the creator, the sizes, the event id, the wake words
-//! 1024     seats       one of 640 bytes for each worker
+//! 2048     seats       one of 640 bytes for each worker
 //!          ring        capacity cells of 8 bytes
 //!          blocks      capacity + seats blocks, 64-byte aligned, an odd number of lines apart
 //!          claims      one cell of 8 bytes for each bucket
@@ -13,6 +13,7 @@
 //!          large       one cell of 8 bytes for each large block that is public
 //!          large_blocks  as many blocks, and one for each seat, likewise
 //!          announced   one word for each seat
+//!          must        one word for each seat
 //! ```
 //!
 //! A segment that retains nothing has no index, slots, values and announced. A segment without large blocks has no
@@ -81,6 +82,8 @@ pub(crate) struct HeaderLayout {
     pub(crate) large: AtomicU64,
     /// Bytes from large block to large block.
     pub(crate) large_stride: AtomicU64,
+    /// The longest time, in nanoseconds, for which a reader may have posts wait for it. 0 if posts wait for none.
+    pub(crate) most_patience: AtomicU64,
     pub(crate) creator_pid: AtomicU64,
     /// Wall-clock time of the creation, in nanoseconds.
     pub(crate) created_at: AtomicU64,
@@ -96,6 +99,8 @@ pub(crate) struct HeaderLayout {
     pub(crate) wake_reserved: CachePadded<AtomicU32>,
     /// The bridge that reads this segment: see [`crate::protocol::bridge`].
     pub(crate) bridge: CachePadded<[AtomicU64; BRIDGE_WORDS]>,
+    /// Wakes posts that wait for a reader.
+    pub(crate) wake_room: CachePadded<AtomicU32>,
 }
 
 /// A seat: the words that one worker writes and others read.
@@ -132,6 +137,12 @@ pub(crate) struct PostingLayout {
     pub(crate) retained_full: AtomicU64,
     /// Events posted with their payload in a large block.
     pub(crate) large: AtomicU64,
+    /// Posts that waited for a reader that must read.
+    pub(crate) waits: AtomicU64,
+    /// How long they waited, in nanoseconds.
+    pub(crate) waited_ns: AtomicU64,
+    /// Posts that were refused because they would have lapped a reader.
+    pub(crate) refused: AtomicU64,
 }
 
 /// The part of a seat that reading writes.
@@ -139,6 +150,10 @@ pub(crate) struct PostingLayout {
 pub(crate) struct ReadingLayout {
     /// The next id to be delivered.
     pub(crate) cursor: AtomicU64,
+    /// The first id that is not copied out, of a reader that posts wait for.
+    pub(crate) need: AtomicU64,
+    /// How long a post waits for this reader, in nanoseconds.
+    pub(crate) patience: AtomicU64,
     /// Time of the last poll that read something, by `HostClock::coarse_ns`.
     pub(crate) last_poll: AtomicU64,
     pub(crate) delivered: AtomicU64,
@@ -162,6 +177,8 @@ pub(crate) struct ReadingLayout {
     pub(crate) orphaned: AtomicU64,
     /// Times that the worker was reset: everything that it knew of retained events was void.
     pub(crate) resets: AtomicU64,
+    /// How often a post gave up waiting for this reader.
+    pub(crate) cut_off: AtomicU64,
 }
 
 /// The part of a seat that claiming writes.
@@ -225,6 +242,8 @@ const _: () = {
     assert!(seat_word!(posting.slot_hand) < seat_word!(posting.posted));
     assert!(seat_word!(posting.large_hand) < seat_word!(posting.posted));
     assert!(seat_word!(posting.large_hand) == seat_words::LARGE_HAND);
+    assert!(seat_word!(reading.need) == seat_words::NEED);
+    assert!(seat_word!(reading.patience) == seat_words::PATIENCE);
     assert!(seat_word!(claiming.hand) == seat_words::CLAIM_HAND);
     assert!(seat_word!(claiming.before) == seat_words::CLAIMS_BEFORE);
     assert!(size_of::<HeaderLayout>() <= HEADER_BYTES);
@@ -233,7 +252,7 @@ const _: () = {
 };
 
 /// Bytes of the header's region.
-pub(crate) const HEADER_BYTES: usize = 1024;
+pub(crate) const HEADER_BYTES: usize = 2048;
 
 /// One row of the layout table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -270,14 +289,14 @@ pub fn fields() -> Vec<Field> {
         };
     }
     rows!("header", 0, HeaderLayout, "creator": magic fingerprint nonce boot_id hash_key size capacity block_stride
-        seats buckets bucket_stride slots slot_stride large large_stride creator_pid created_at);
-    rows!("header", 0, HeaderLayout, "anyone": typed_format tail large_tail wake wake_reserved bridge);
+        seats buckets bucket_stride slots slot_stride large large_stride most_patience creator_pid created_at);
+    rows!("header", 0, HeaderLayout, "anyone": typed_format tail large_tail wake wake_reserved bridge wake_room);
     let part = span_of!(SeatLayout, posting).start;
     rows!("seat", part, PostingLayout, "poster": hand reserved slot_hand large_hand posted fragments reservations
-        committed wakes message retained settled retained_full large);
+        committed wakes message retained settled retained_full large waits waited_ns refused);
     let part = span_of!(SeatLayout, reading).start;
-    rows!("seat", part, ReadingLayout, "reader": cursor last_poll delivered skipped missed lagged voided waited wakeups
-        corrupt failed orphaned resets);
+    rows!("seat", part, ReadingLayout, "reader": cursor need patience last_poll delivered skipped missed lagged voided
+        waited wakeups corrupt failed orphaned resets cut_off);
     let part = span_of!(SeatLayout, claiming).start;
     rows!("seat", part, ClaimingLayout, "claimer": hand before won lost full late released);
     let part = span_of!(SeatLayout, identity).start;

@@ -16,6 +16,7 @@ use crate::os::mapping::Mapping;
 use crate::os::sys;
 use crate::protocol::bridge::BRIDGE_WORDS;
 use crate::protocol::pool::Pool;
+use crate::protocol::room::Musts;
 use crate::protocol::seat_words::{self, HAND_WORDS};
 use crate::sync::{Ordering, Words};
 
@@ -72,6 +73,11 @@ impl Memory {
         self.words(self.regions.announced, self.geometry.seats)
     }
 
+    /// The words that tell which readers are waited for.
+    pub(super) fn musts(&self) -> Musts {
+        Musts::new(self.words(self.regions.must, self.geometry.seats), self.seats())
+    }
+
     /// Returns the words of the hand that `seat` has in a pool.
     pub(super) fn hand(&self, pool: PoolId, seat: u16) -> Words {
         self.seats().sub(usize::from(seat) * seat_words::WORDS + pool.spec().hand, HAND_WORDS)
@@ -96,6 +102,7 @@ impl Memory {
         set(header_word!(hash_key) + 1, birth.hash_key[1]);
         set(header_word!(size), self.regions.end as u64);
         set(header_word!(seats), self.geometry.seats);
+        set(header_word!(most_patience), self.geometry.most_patience);
         for (size, spec) in self.geometry.pools.iter().zip(&POOLS) {
             set(spec.cells_word, size.cells);
             set(spec.stride_word, size.stride);

@@ -48,7 +48,7 @@ pub(crate) mod unique_hash;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 
@@ -63,6 +63,7 @@ use crate::protocol::large::LargeRing;
 use crate::protocol::pool::Pool;
 use crate::protocol::retained::Table;
 use crate::protocol::ring::{Ring, stretch_for};
+use crate::protocol::room::Musts;
 use crate::segment::geometry::{Geometry, Regions};
 use crate::segment::layout::header_word;
 use crate::segment::options::SegmentOptions;
@@ -250,6 +251,16 @@ impl Segment {
         })
     }
 
+    /// Returns the words that tell which readers are waited for.
+    pub(crate) fn musts(&self) -> Musts {
+        self.memory.musts()
+    }
+
+    /// Returns the longest patience of a post with a reader.
+    pub(crate) fn most_patience(&self) -> Duration {
+        Duration::from_nanos(self.geometry().most_patience)
+    }
+
     /// Returns the cells and blocks of a pool.
     pub(crate) fn pool(&self, pool: PoolId) -> Pool {
         self.memory.pool(pool)
@@ -265,7 +276,8 @@ impl Segment {
         &self.memory.mapping
     }
 
-    /// Returns the wake word at a word of the header: `header_word!(wake)` or `header_word!(wake_reserved)`.
+    /// Returns the wake word at a word of the header: `header_word!(wake)`, `wake_reserved` or
+    /// `wake_room`.
     #[inline]
     pub(crate) fn wake_word(&self, header_word: usize) -> &AtomicU32 {
         self.memory.mapping.word32(header_word * 8).expect("the header lies inside the mapping")

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::geometry::{
     BUCKET_STRIDE, Geometry, LEAST_BLOCK, LEAST_CAPACITY, LEAST_LARGE_BLOCKS, MOST_BLOCK, MOST_BLOCKS,
-    MOST_LARGE_BLOCK, MOST_RETAINED, MOST_SEATS, PoolSize, buckets_for, slot_stride_for, slots_for, stride_for,
+    MOST_LARGE_BLOCK, MOST_PATIENCE, MOST_RETAINED, MOST_SEATS, PoolSize, buckets_for, slot_stride_for, slots_for,
+    stride_for,
 };
 use super::unique_hash::UniqueHash;
 #[cfg(doc)]
@@ -33,6 +34,7 @@ pub struct SegmentOptions {
     /// The number of public large blocks, and their bytes.
     pub(super) large: Option<(u64, u64)>,
     pub(super) seats: u64,
+    pub(super) most_patience: Duration,
     pub(crate) mode: u32,
     pub(crate) owner: Option<(u32, u32)>,
     pub(super) asked: Asked,
@@ -53,6 +55,7 @@ pub(super) struct Asked {
     pub(super) retained_size: bool,
     pub(super) large: bool,
     pub(super) seats: bool,
+    pub(super) most_patience: bool,
     pub(super) mode: bool,
 }
 
@@ -66,6 +69,7 @@ impl Default for SegmentOptions {
             retained_size: None,
             large: None,
             seats: 64,
+            most_patience: Duration::from_secs(1),
             mode: 0o600,
             owner: None,
             asked: Asked::default(),
@@ -162,6 +166,15 @@ impl SegmentOptions {
         self
     }
 
+    /// Sets the longest time for which a worker may have posts wait for it: see
+    /// [`WorkerOptions::must_read`](crate::WorkerOptions::must_read). At most an hour. With zero, posts wait for no
+    /// worker. Default: 1 s.
+    pub fn most_patience(mut self, patience: Duration) -> SegmentOptions {
+        self.most_patience = patience;
+        self.asked.most_patience = true;
+        self
+    }
+
     /// Sets the permission bits of a new segment, and the widest that an existing one may have. Default: `0o600`.
     ///
     /// A process with write access can corrupt the segment for all workers. A process with only read access sees all
@@ -183,8 +196,8 @@ impl SegmentOptions {
 
     /// Sets whether [`Bus::open_or_create`](crate::Bus::open_or_create) fails with [`ErrorKind::OptionsDiffer`] if an
     /// existing segment differs in an option that was set here: `capacity`, `block_size`, `claims`, `retained`,
-    /// `retained_size`, `large`, `seats`, `mode` or `owner`. Default: `false`: the segment is opened as it is, and the
-    /// difference is reported. See [`Bus::differences`](crate::Bus::differences).
+    /// `retained_size`, `large`, `seats`, `most_patience`, `mode` or `owner`. Default: `false`: the segment is opened
+    /// as it is, and the difference is reported. See [`Bus::differences`](crate::Bus::differences).
     pub fn strict(mut self, yes: bool) -> SegmentOptions {
         self.strict = yes;
         self
@@ -245,6 +258,11 @@ impl SegmentOptions {
     /// Returns how many workers can be on the bus at once.
     pub fn get_seats(&self) -> u64 {
         self.seats
+    }
+
+    /// Returns the longest time for which a worker may have posts wait for it.
+    pub fn get_most_patience(&self) -> Duration {
+        self.most_patience
     }
 
     /// Returns the permission bits.
@@ -319,6 +337,10 @@ impl SegmentOptions {
                 PoolSize { cells: blocks, stride: stride_for(bytes) }
             }
         };
+        if self.most_patience > MOST_PATIENCE {
+            let (value, rule) = (format!("{:?}", self.most_patience), format!("it must be at most {MOST_PATIENCE:?}"));
+            return Err(Error::option("most_patience", value, rule));
+        }
         if mode & !0o777 != 0 || mode & 0o600 != 0o600 {
             let rule = "it must be permission bits with read and write for the owner, such as 0o600 or 0o660";
             return Err(Error::option("mode", format_args!("{mode:#o}"), rule));
@@ -329,7 +351,9 @@ impl SegmentOptions {
             0 => PoolSize { cells: 0, stride: 0 },
             cells => PoolSize { cells, stride: slot_stride_for(retained_size) },
         };
-        let geometry = Geometry { seats, pools: [ring, buckets, slots, large] };
+        // The largest patience fits.
+        let most_patience = self.most_patience.as_nanos() as u64;
+        let geometry = Geometry { seats, most_patience, pools: [ring, buckets, slots, large] };
         match geometry.check() {
             Ok(_) => Ok(geometry),
             Err(what) => {

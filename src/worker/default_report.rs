@@ -383,7 +383,7 @@ mod tests {
     fn missed_events_are_summed_up() {
         let mut limits = Limits::default();
         for missed in 1..=8 {
-            let trouble = Trouble::Lagged { missed };
+            let trouble = Trouble::Lagged { missed, cut_off: false };
             limits.admit(&Report { source: "", event: "", id: Some(missed), trouble }, 0);
         }
         let told = limits.take_over(SECOND / 2, Until::End);

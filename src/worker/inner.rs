@@ -22,6 +22,7 @@ use crate::protocol::thread_lock::{Lock, Locked};
 use crate::protocol::word::Mark;
 use crate::seat::Seat;
 use crate::seat::claim::Claimer;
+use crate::seat::must::MustRead;
 use crate::seat::options::WorkerOptions;
 use crate::seat::publish::Writer;
 use crate::seat::read::Reader;
@@ -90,6 +91,8 @@ impl Inner {
     pub(super) fn join(segment: &Arc<Segment>, options: WorkerOptions) -> Result<Inner> {
         options.check_to_join(segment)?;
         let mut seat = Seat::take(segment, &options.label)?;
+        // Before the look at the ring: from the next id on, posts wait for this worker.
+        let must = options.must_read_ns().map(|ns| MustRead::join(segment, seat.number, ns, None));
         // Again: `Now` is the time at which the seat was taken.
         let begin = options.start.begin(segment)?;
         // After that, so that this worker gets it, too.
@@ -98,7 +101,7 @@ impl Inner {
         let Seat {
             segment, guard, tenure, incarnation, number: seat_number, words, writer, claimer, clock, pid, ..
         } = seat;
-        let reader = Reader::new(Arc::clone(&segment), words.clone(), seat_number, clock, begin);
+        let reader = Reader::new(Arc::clone(&segment), words.clone(), seat_number, clock, begin, must);
         let mark = if reader.has_ahead() { Mark::NONE } else { ring.mark_empty(start) };
         let unhandled = reader.handled_below();
         let options = Arc::new(options);

@@ -76,6 +76,8 @@ impl Inner {
         let announced = self.announce(&mut writer, &options, library::STOPPING);
         let abandoned = writer.abandon();
         self.left.store(true, Ordering::Relaxed);
+        // A poll that still runs reads nothing more.
+        self.segment.leave_must(self.seat);
         drop((writer, claimer));
         self.end_waits();
         let retired = self.retire();

@@ -12,6 +12,7 @@ use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 use crate::os::locks::lock;
 use crate::os::sys;
+use crate::protocol::word::Mark;
 use crate::seat::options::WorkerOptions;
 use crate::seat::set_label;
 
@@ -20,12 +21,17 @@ pub(crate) struct Tuning {
     pub(super) wait_interval: AtomicU64,
     pub(super) wait_max: AtomicU64,
     pub(super) resync: AtomicBool,
+    pub(super) must_read: AtomicU64,
 }
 
 impl Tuning {
     pub(super) fn of(options: &WorkerOptions) -> Tuning {
-        let tuning =
-            Tuning { wait_interval: AtomicU64::new(0), wait_max: AtomicU64::new(0), resync: AtomicBool::new(false) };
+        let tuning = Tuning {
+            wait_interval: AtomicU64::new(0),
+            wait_max: AtomicU64::new(0),
+            resync: AtomicBool::new(false),
+            must_read: AtomicU64::new(0),
+        };
         tuning.set(options);
         tuning
     }
@@ -35,6 +41,7 @@ impl Tuning {
         self.wait_interval.store(ns(options.wait_interval), Ordering::Relaxed);
         self.wait_max.store(ns(options.wait_max), Ordering::Relaxed);
         self.resync.store(options.resync, Ordering::Relaxed);
+        self.must_read.store(ns(options.must_read), Ordering::Relaxed);
     }
 }
 
@@ -142,7 +149,12 @@ impl Inner {
         let writer = self.writer()?;
         set_label(&self.words, &after.label);
         self.tuning.set(&after);
+        let must_read = after.must_read;
         let before = self.replace_options(after);
+        if before.must_read != must_read {
+            // The next poll is not idle, and applies the change.
+            self.hot.mark.store(Mark::NONE.bits(), Ordering::Relaxed);
+        }
         drop(writer);
         // Without the locks: the drop of a reporter is the application's code.
         drop(before);

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::handle::Worker;
 use super::inner::Inner;
@@ -11,7 +12,7 @@ use crate::claim::Unique;
 use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 use crate::event::wire::{Kept, UniqueKey};
-use crate::event::{Event, EventBuilder, LocalData, LocalEvent, Payload, Sender, Special, Topic};
+use crate::event::{Event, EventBuilder, LocalData, LocalEvent, NoRoom, Payload, Sender, Special, Topic};
 use crate::os::locks::lock;
 use crate::seat::claim::{Claimer, hash_unique};
 use crate::seat::options::WorkerOptions;
@@ -25,7 +26,10 @@ impl Worker {
     /// Posts an event to all workers, this one included. Returns its id.
     ///
     /// The event is visible when this returns. This calls no handlers: those of this worker run in its next
-    /// [`poll`](Worker::poll). It does not wait for other processes.
+    /// [`poll`](Worker::poll). It waits only for workers that [must read](WorkerOptions::must_read), and only if it
+    /// would overwrite what one of them has not read: for at most the greatest patience of these workers. A worker
+    /// that must read does not wait itself, in a handler or elsewhere: it gets [`ErrorKind::Full`] at once, and has
+    /// to poll first. [`try_post`](Worker::try_post) never waits.
     ///
     /// [`Publisher::post`] and [`Reservation::commit`] take the same arguments.
     ///
@@ -43,11 +47,43 @@ impl Worker {
     ///
     /// [`ErrorKind::Topic`], [`ErrorKind::LibrarySource`], [`ErrorKind::PayloadTooLarge`], [`ErrorKind::Forked`],
     /// [`ErrorKind::Displaced`], [`ErrorKind::Left`]; [`ErrorKind::TypedTopic`], [`ErrorKind::TypedFormat`] and
-    /// [`ErrorKind::Archive`] for a typed payload; [`ErrorKind::Corrupt`] and [`ErrorKind::Exhausted`] if the segment
-    /// is. After an error no worker sees the event.
+    /// [`ErrorKind::Archive`] for a typed payload; [`ErrorKind::Full`] if this worker must read;
+    /// [`ErrorKind::Corrupt`] and [`ErrorKind::Exhausted`] if the segment is. After an error no worker sees the event.
     #[inline]
     pub fn post<'a>(&self, topic: impl Into<Topic<'a>>, payload: impl Payload) -> Result<u64> {
-        self.send(topic.into(), Special::Nothing, payload)
+        self.send(topic.into(), Special::Nothing, payload, NoRoom::Wait)
+    }
+
+    /// [`post`](Worker::post) that does not wait for workers that [must read](WorkerOptions::must_read).
+    ///
+    /// A thread that polls for one worker that must read and posts through another seat uses `try_post`: while `post`
+    /// waits, that worker would not be polled.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().capacity(8).anonymous()?;
+    /// use std::time::Duration;
+    /// use seqcast::{Cause, WorkerOptions};
+    ///
+    /// let options = WorkerOptions::new().label("ledger").announce(false);
+    /// let ledger = bus.join_with(&options.must_read(Duration::from_millis(600)))?;
+    /// let worker = bus.join_with(&WorkerOptions::new().announce(false))?;
+    /// for job in 0..8 {
+    ///     worker.try_post(("job", "done"), job.to_string())?;
+    /// }
+    /// let full = worker.try_post(("job", "done"), "8").unwrap_err();
+    /// let Cause::Full { reader, lag, .. } = full.cause() else { panic!("{full}") };
+    /// assert_eq!((&*reader.label, *lag), ("ledger", 8));
+    /// ledger.poll()?;
+    /// worker.try_post(("job", "done"), "8")?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`post`](Worker::post); and [`ErrorKind::Full`] instead of a wait.
+    #[inline]
+    pub fn try_post<'a>(&self, topic: impl Into<Topic<'a>>, payload: impl Payload) -> Result<u64> {
+        self.send(topic.into(), Special::Nothing, payload, NoRoom::Refuse)
     }
 
     /// Posts an event that was read on another bus, with its topic, payload and type tag. Returns its id on this bus.
@@ -143,9 +179,25 @@ impl Worker {
     /// # Errors
     ///
     /// [`ErrorKind::Forked`], [`ErrorKind::Displaced`], [`ErrorKind::Left`], [`ErrorKind::Corrupt`],
-    /// [`ErrorKind::Exhausted`].
+    /// [`ErrorKind::Exhausted`]; [`ErrorKind::Full`] if this worker must read, as for [`post`](Worker::post).
     pub fn reserve(&self) -> Result<Reservation<Worker>> {
-        Reservation::take(self.clone())
+        Reservation::take(self.clone(), NoRoom::Wait)
+    }
+
+    /// [`reserve`](Worker::reserve) that does not wait for workers that [must read](WorkerOptions::must_read).
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// worker.try_reserve()?.commit(("config", "changed"), "workers = 4")?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`reserve`](Worker::reserve); and [`ErrorKind::Full`] instead of a wait.
+    pub fn try_reserve(&self) -> Result<Reservation<Worker>> {
+        Reservation::take(self.clone(), NoRoom::Refuse)
     }
 
     /// Takes a further seat, for a thread that posts much: its posts take no lock. The seat has this worker's label and
@@ -191,6 +243,10 @@ impl Posts for &Worker {
         run(&mut writer, &mut claimer)
     }
 
+    fn wait_interval(&self) -> Duration {
+        Duration::from_nanos(self.inner.tuning.wait_interval.load(Ordering::Relaxed))
+    }
+
     fn kept(&self, topic: Topic<'_>, key: &[u8], ttl_ns: u64, clears: bool) -> Result<Kept> {
         kept(&self.inner.segment, topic, key, ttl_ns, clears)
     }
@@ -213,6 +269,10 @@ impl Posts for Worker {
         (&mut &*self).with_halves(run)
     }
 
+    fn wait_interval(&self) -> Duration {
+        (&self).wait_interval()
+    }
+
     fn kept(&self, topic: Topic<'_>, key: &[u8], ttl_ns: u64, clears: bool) -> Result<Kept> {
         kept(&self.inner.segment, topic, key, ttl_ns, clears)
     }
@@ -220,12 +280,12 @@ impl Posts for Worker {
 
 impl Sender for &Worker {
     #[inline]
-    fn send(self, topic: Topic<'_>, special: Special<'_>, payload: impl Payload) -> Result<u64> {
-        send_special(self, topic, special, &payload, |id| self.inner.note_posted(id))
+    fn send(self, topic: Topic<'_>, special: Special<'_>, payload: impl Payload, no_room: NoRoom) -> Result<u64> {
+        send_special(self, topic, special, &payload, no_room, |id| self.inner.note_posted(id))
     }
 
-    fn clear(self, topic: Topic<'_>, key: &[u8]) -> Result<Option<u64>> {
-        clear(self, topic, key, |id| self.inner.note_posted(id))
+    fn clear(self, topic: Topic<'_>, key: &[u8], no_room: NoRoom) -> Result<Option<u64>> {
+        clear(self, topic, key, no_room, |id| self.inner.note_posted(id))
     }
 }
 
@@ -288,8 +348,10 @@ impl Inner {
     }
 
     pub(super) fn announce(&self, writer: &mut Writer, options: &WorkerOptions, topic: Topic<'static>) -> Result<()> {
-        if options.announce {
-            self.note_posted(writer.post(&Outgoing::plain(topic, options.label.as_bytes()))?);
+        if options.announce
+            && let Some(id) = writer.post_if_room(&Outgoing::plain(topic, options.label.as_bytes()))?
+        {
+            self.note_posted(id);
         }
         Ok(())
     }

@@ -188,6 +188,9 @@ typedef enum seqcast_error {
   // There is no place for the key of a retained event. Clear keys that are no longer needed, or raise
   // `retained_keys`.
   SEQCAST_E_RETAINED_FULL = -50,
+  // The event would have overwritten what a seat that must read lacks, and was not posted. The text names the seat.
+  // Post again later; a seat that must read itself has to read first.
+  SEQCAST_E_FULL = -51,
   // An argument that must not be null is null.
   SEQCAST_E_NULL = -1001,
   // A handle was freed, is of another kind, or was never returned by the library.
@@ -375,8 +378,9 @@ typedef struct seqcast_seat_options {
   // If not 0, the events `seqcast/started` and `seqcast/stopping` are not posted.
   int32_t silent;
   // If not 0, the seat is brought up to date after it has missed events: after `SEQCAST_LAGGED` it gets the last
-  // retained event of every key of which it has missed that, and what was cleared, and then `SEQCAST_UP_TO_DATE`. If
-  // it is no longer known what was cleared, `SEQCAST_RESET` comes first, and then the last event of every key.
+  // retained event of every key of which it has missed that, and what was cleared, and then `SEQCAST_UP_TO_DATE`.
+  // If it is no longer known what was cleared, `SEQCAST_RESET` comes first, and then the last event of every
+  // key.
   int32_t resync;
   // Must be 0.
   int32_t reserved;

@@ -117,6 +117,9 @@ pub enum seqcast_error {
     /// There is no place for the key of a retained event. Clear keys that are no longer needed, or raise
     /// `retained_keys`.
     SEQCAST_E_RETAINED_FULL = -50,
+    /// The event would have overwritten what a seat that must read lacks, and was not posted. The text names the seat.
+    /// Post again later; a seat that must read itself has to read first.
+    SEQCAST_E_FULL = -51,
 
     /// An argument that must not be null is null.
     SEQCAST_E_NULL = -1001,

@@ -4,11 +4,13 @@ use super::carried::Carried;
 use super::side::Side;
 use crate::error::{ErrorKind, Result};
 use crate::event::wire::{Kept, Keyed};
-use crate::event::{Topic, agree_on_format};
+use crate::event::{NoRoom, Topic, agree_on_format};
 use crate::protocol::bridge::Sending;
 use crate::seat::publish::Outgoing;
+use crate::seat::publisher::Publisher;
 use crate::seat::read::{Message, Step};
 use crate::seat::retain::left_of_ttl;
+use crate::seat::room::with_room;
 use crate::seat::subscriber::Found;
 use crate::sync::Ordering;
 
@@ -111,7 +113,7 @@ fn post_plain(from: &Side, to: &mut Side) -> Result<Posted> {
         return Ok(Posted::Refused);
     }
     let keyed = message.head.unique(&message.bytes).map_or(Keyed::Nothing, Keyed::Unique);
-    refused_if_too_large(to.publisher().seat.writer.post(&outgoing(message, keyed)))
+    refused_if_too_large(post_when_room(to.publisher(), &outgoing(message, keyed)))
 }
 
 fn post_kept(from: &Side, to: &mut Side, kept: &Kept, total: &mut Carried) -> Result<Posted> {
@@ -122,12 +124,15 @@ fn post_kept(from: &Side, to: &mut Side, kept: &Kept, total: &mut Carried) -> Re
     let left = left_of_ttl(from.subscriber.segment(), message.id, kept)?;
     let keyed = Keyed::Kept { kept: Kept { ttl_ns: left, ..*kept }, text: message.head.key(&message.bytes) };
     let event = outgoing(message, keyed);
-    let seat = &mut to.publisher().seat;
-    if seat.writer.table().is_some() {
+    let publisher = to.publisher();
+    if publisher.seat.writer.table().is_some() {
         let posted = if kept.clears {
-            seat.writer.clear(&mut seat.claimer, &event).map(|id| id.map_or(Posted::Nothing, Posted::Retained))
+            clear_when_room(publisher, &event).map(|id| id.map_or(Posted::Nothing, Posted::Retained))
         } else {
-            seat.writer.retain(&mut seat.claimer, &event).map(Posted::Retained)
+            let retained = with_room(publisher, NoRoom::Wait, |publisher, posting| {
+                publisher.seat.writer.retain(&mut publisher.seat.claimer, &event, posting)
+            });
+            retained.map(Posted::Retained)
         };
         match posted {
             Err(error) if matches!(error.kind(), ErrorKind::RetainedFull | ErrorKind::PayloadTooLarge) => {}
@@ -137,9 +142,21 @@ fn post_kept(from: &Side, to: &mut Side, kept: &Kept, total: &mut Carried) -> Re
     if kept.clears {
         return Ok(Posted::Nothing);
     }
-    let posted = refused_if_too_large(seat.writer.post(&Outgoing { keyed: Keyed::Nothing, ..event }))?;
+    let posted = refused_if_too_large(post_when_room(publisher, &Outgoing { keyed: Keyed::Nothing, ..event }))?;
     total.unretained += u64::from(matches!(posted, Posted::Plain));
     Ok(posted)
+}
+
+/// Posts `event`. Waits for workers that must read.
+fn post_when_room(publisher: &mut Publisher, event: &Outgoing<'_>) -> Result<u64> {
+    with_room(publisher, NoRoom::Wait, |publisher, posting| publisher.seat.writer.post(event, posting))
+}
+
+/// Clears what `event` clears. Waits for workers that must read.
+fn clear_when_room(publisher: &mut Publisher, event: &Outgoing<'_>) -> Result<Option<u64>> {
+    with_room(publisher, NoRoom::Wait, |publisher, posting| {
+        publisher.seat.writer.clear(&mut publisher.seat.claimer, event, posting)
+    })
 }
 
 /// Returns `false` if the event is a typed value, and the typed values of the other bus have another format.
@@ -168,8 +185,7 @@ fn clear_what_is_gone(from: &mut Side, to: &mut Side) -> Result<()> {
         let kept = Kept { ttl_ns: 0, clears: true, ..kept };
         let keyed = Keyed::Kept { kept, text: retained.key() };
         let event = Outgoing { topic: retained.topic(), type_tag: 0, keyed, payload: &[], bridged: true };
-        let seat = &mut to.publisher().seat;
-        if let Some(id) = seat.writer.clear(&mut seat.claimer, &event)? {
+        if let Some(id) = clear_when_room(to.publisher(), &event)? {
             to.note_came(kept.key, id);
         }
     }

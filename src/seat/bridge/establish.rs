@@ -42,7 +42,7 @@ impl Bridge {
         let begins =
             [Start::of(&before, &after, Fresh::Now { with_retained })?, Start::of(&after, &before, Fresh::Oldest)?];
         let [mut old_side, mut new_side] = [(before, begins[0].begin), (after, begins[1].begin)]
-            .map(|(publisher, begin)| Side::new(Subscriber::of(publisher, &options, begin)));
+            .map(|(publisher, begin)| Side::new(Subscriber::of(publisher, &options, begin, None)));
         old_side.subscriber.filter = Filter::ToCarry { unique: true };
         new_side.subscriber.filter = Filter::ToCarry { unique: false };
         for (side, start) in [&mut old_side, &mut new_side].into_iter().zip(&begins) {
@@ -118,7 +118,7 @@ fn has_come(to: &Publisher, mark: u64) -> Result<bool> {
         return Ok(false);
     }
     let begin = Begin { first: mark, gathers: false, with_retained: false };
-    let mut reader = Reader::new(Arc::clone(&seat.segment), seat.words.clone(), seat.number, seat.clock, begin);
+    let mut reader = Reader::new(Arc::clone(&seat.segment), seat.words.clone(), seat.number, seat.clock, begin, None);
     let mut search = Search { found_unique: false };
     loop {
         let step = reader.read(&mut search)?;

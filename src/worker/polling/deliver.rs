@@ -57,6 +57,7 @@ impl Inner {
         let wait_max = self.tuning.wait_max.load(Ordering::Relaxed);
         state.reader.set_wait_max(wait_max);
         state.reader.set_resync(self.tuning.resync.load(Ordering::Relaxed));
+        state.reader.set_must_read(self.tuning.must_read.load(Ordering::Relaxed));
         let mut request = PollRequest { most, patience: Patience::of(wait, wait_max), visitor };
         let result = self.deliver_all(state, tally, &mut request);
         // Not in a child that returned from a handler that forked it: only the parent may store what follows.
@@ -64,6 +65,7 @@ impl Inner {
         // Nor if another process has taken the seat while the handlers ran.
         self.check_displaced()?;
         self.note_handled(&state.reader);
+        state.reader.rest();
         if request.visitor.is_some() && self.has_left() {
             // The events that were claimed for the visitor, which `retire` below does not have.
             self.deliver_claimed_to(state, tally, request.visitor.take())?;
@@ -259,9 +261,9 @@ impl Inner {
         tally.reserved = None;
         request.patience.goes_on();
         match step {
-            Step::Lagged { first, missed } => {
+            Step::Lagged { first, missed, cut_off } => {
                 tally.missed += missed;
-                let trouble = Trouble::Lagged { missed };
+                let trouble = Trouble::Lagged { missed, cut_off };
                 self.report_here(&Report { source: "", event: "", id: Some(first), trouble })?;
             }
             Step::Unreadable { id } => {

@@ -121,7 +121,10 @@ impl Drop for Turn<'_> {
                 hot.reserved_since.store(since_ns.unwrap_or(OWN), Ordering::Relaxed);
                 inner.ring.mark_reserved(id)
             }
-            None if reader.has_ahead() => Mark::NONE,
+            // A change of options that came during the poll is applied by the next one.
+            None if reader.has_ahead() || reader.must_read_ns() != inner.tuning.must_read.load(Ordering::Relaxed) => {
+                Mark::NONE
+            }
             None => inner.ring.mark_empty(reader.next()),
         };
         // Release: with the time that belongs to it.
