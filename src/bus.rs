@@ -8,12 +8,13 @@ use crate::error::Difference;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::Result;
-use crate::identity::BusId;
+use crate::identity::{BusId, Origin};
 use crate::seat::audit::Audit;
 use crate::seat::bridge::Bridge;
 use crate::seat::holding::held;
 use crate::seat::options::WorkerOptions;
 use crate::seat::publisher::Publisher;
+use crate::seat::relay::{Relay, RelayOptions};
 use crate::seat::stats::Stats;
 use crate::seat::subscriber::Subscriber;
 use crate::segment::options::SegmentOptions;
@@ -249,6 +250,31 @@ impl Bus {
         Bridge::between(&self.segment, &new.segment)
     }
 
+    /// Takes the place of this segment's relay, which carries events between hosts. Only one process can have it. See
+    /// [`relay`](crate::relay).
+    ///
+    /// The relay takes a seat. The place is held by a lock that the kernel releases when the process ends. A process
+    /// that stands by calls this again and again: while the place is taken, the call costs one system call.
+    ///
+    /// ```
+    /// use seqcast::ErrorKind;
+    /// use seqcast::relay::RelayOptions;
+    ///
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// let relay = bus.relay(&RelayOptions::new())?;
+    /// assert_eq!(bus.relay(&RelayOptions::new()).unwrap_err().kind(), ErrorKind::RelayTaken);
+    /// let (reader, poster) = relay.split();
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::RelayTaken`] while another process, or another handle of this one, is the relay;
+    /// [`ErrorKind::Option`] on a segment without room for one; otherwise as [`join`](Bus::join).
+    pub fn relay(&self, options: &RelayOptions) -> Result<Relay> {
+        Relay::take(&self.segment, options)
+    }
+
     /// Returns a snapshot of the segment's and its workers' figures.
     ///
     /// ```
@@ -350,6 +376,12 @@ impl Bus {
     /// ```
     pub fn id(&self) -> BusId {
         self.segment.id()
+    }
+
+    /// Returns the identity of this segment among the hosts of a cluster. Events that other hosts get from here have it
+    /// as their [`Event::origin`](crate::Event::origin).
+    pub fn origin(&self) -> Origin {
+        Origin::of_bus(self.segment.id())
     }
 
     /// Returns `true` if the name still leads to this bus. If it does not, the segment was unlinked, and perhaps

@@ -406,6 +406,25 @@ pub enum Cause {
         /// How long other posts wait for the reader.
         patience: Duration,
     },
+    /// There is no relay on this host to send an event to the others: none has been started, or the last one has left.
+    NoRelay {
+        /// The segment's name.
+        name: String,
+    },
+    /// Another process is the relay of this segment.
+    RelayTaken {
+        /// The segment's name.
+        name: String,
+        /// The process id of the relay, in its own pid namespace. 0 if it is not known.
+        pid: u32,
+    },
+    /// A relay has no place to remember what comes from a further host. The event was not posted.
+    RelayFull {
+        /// The segment's name.
+        name: String,
+        /// The number of hosts for which the segment has room.
+        hosts: u64,
+    },
     /// A system call failed.
     System {
         /// The segment's name.
@@ -564,6 +583,9 @@ kinds! {
     ClaimLost = 49, "claim_lost";
     RetainedFull = 50, "retained_full";
     Full = 51, "full";
+    NoRelay = 52, "no_relay";
+    RelayTaken = 53, "relay_taken";
+    RelayFull = 54, "relay_full";
 }
 
 impl Error {
@@ -890,6 +912,23 @@ impl fmt::Display for Cause {
                  post again later, or with post, which waits for it for at most {patience:?} unless it is called by a \
                  worker that must read itself; or raise capacity",
                 printable(label)
+            ),
+            Cause::NoRelay { name } => write!(
+                f,
+                "segment {name} has no relay, so nothing can be sent to other hosts: start one with seqcast relay {}, \
+                 or post to this host alone",
+                name.trim_start_matches('/')
+            ),
+            Cause::RelayTaken { name, pid: 0 } => {
+                write!(f, "another process is the relay of segment {name}: wait until it ends, or stop it")
+            }
+            Cause::RelayTaken { name, pid } => {
+                write!(f, "process {pid} is the relay of segment {name}: wait until it ends, or stop it")
+            }
+            Cause::RelayFull { name, hosts } => write!(
+                f,
+                "the relay of segment {name} has no place for a further host: the segment has room for {hosts}; forget \
+                 hosts that are gone, or create the segment with more .relay_hosts()"
             ),
             Cause::System { name, call, source } => {
                 write!(f, "{call} failed for segment {name}: {source}")?;

@@ -1,4 +1,4 @@
-//! The identity of a bus, and positions on it.
+//! The identity of a bus, positions on it, and the same between hosts.
 
 use std::fmt;
 use std::str::FromStr;
@@ -136,6 +136,115 @@ impl FromStr for Position {
     }
 }
 
+/// The identity of a segment among the hosts of a cluster: half of its [`BusId`]. A segment that is created again is
+/// another origin, also under the same name on the same host.
+///
+/// Its text form is 16 hexadecimal digits.
+///
+/// ```
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+/// let origin = bus.origin();
+/// assert_eq!(origin.to_string().parse::<seqcast::Origin>()?, origin);
+/// assert!(bus.id().to_string().starts_with(&origin.to_string()));
+/// # Ok::<(), seqcast::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin(u64);
+
+impl Origin {
+    /// The number of hexadecimal digits of its text form.
+    const DIGITS: usize = 16;
+
+    /// Returns the origin of the segment with this identity.
+    pub(crate) const fn of_bus(bus: BusId) -> Origin {
+        Origin(bus.0[0])
+    }
+
+    /// Returns the origin for the number that [`bits`](Origin::bits) returned.
+    pub const fn from_bits(bits: u64) -> Origin {
+        Origin(bits)
+    }
+
+    /// Returns the origin as a number.
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Origin({self})")
+    }
+}
+
+impl FromStr for Origin {
+    type Err = Error;
+
+    /// # Errors
+    ///
+    /// [`ErrorKind::Option`] if the text is not 16 hexadecimal digits.
+    fn from_str(text: &str) -> Result<Origin> {
+        let plausible = text.len() == Origin::DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        match u64::from_str_radix(text, 16) {
+            Ok(bits) if plausible => Ok(Origin(bits)),
+            _ => {
+                let rule = format!("it must be {} hexadecimal digits", Origin::DIGITS);
+                Err(Error::option("origin", shown(text), rule))
+            }
+        }
+    }
+}
+
+/// The place of an event in the order that all hosts of a cluster share. Within a timeline, places grow. A new timeline
+/// begins if the engine between the hosts loses its data, and has a greater number than the one before it.
+///
+/// Its text form is the timeline, a hyphen, and the number of the event in it.
+///
+/// ```
+/// use seqcast::ClusterId;
+///
+/// let place: ClusterId = "1764500000000-7".parse()?;
+/// assert_eq!((place.timeline, place.n), (1_764_500_000_000, 7));
+/// assert!(place < ClusterId { timeline: place.timeline, n: 8 });
+/// # Ok::<(), seqcast::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClusterId {
+    /// The number of the timeline.
+    pub timeline: u64,
+    /// The number of the event in its timeline, from 0.
+    pub n: u64,
+}
+
+impl fmt::Display for ClusterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.timeline, self.n)
+    }
+}
+
+impl FromStr for ClusterId {
+    type Err = Error;
+
+    /// # Errors
+    ///
+    /// [`ErrorKind::Option`] if the text is not two numbers with a hyphen between them.
+    fn from_str(text: &str) -> Result<ClusterId> {
+        let number = |text: &str| text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
+        let parse = || {
+            let (timeline, n) = text.split_once('-')?;
+            Some(ClusterId { timeline: number(timeline)?, n: number(n)? })
+        };
+        let rule = "it must be two numbers with a hyphen between them";
+        parse().ok_or_else(|| Error::option("cluster id", shown(text), rule))
+    }
+}
+
 /// The beginning of a bad text for an error, quoted.
 fn shown(text: &str) -> String {
     let beginning: String = text.chars().take(SHOWN_CHARS).collect();
@@ -171,6 +280,23 @@ mod tests {
         let long = "\u{202e}".repeat(10_000);
         let text = long.parse::<Position>().unwrap_err().to_string();
         assert!(text.len() < 1000 && !text.contains('\u{202e}'), "{} bytes", text.len());
+    }
+
+    #[test]
+    fn what_hosts_exchange_is_read_as_it_was_printed() {
+        for bits in [0, 1, u64::MAX, 0x0123_4567_89ab_cdef] {
+            let origin = Origin::from_bits(bits);
+            assert_eq!((origin.to_string().parse::<Origin>().unwrap(), origin.bits()), (origin, bits));
+        }
+        for bad in ["", "7", "+123456789abcdef", "0123456789abcdefg", "x123456789abcdef"] {
+            assert_error!(bad.parse::<Origin>(), Cause::Option { option: "origin", .. }, "{bad}");
+        }
+        for place in [ClusterId { timeline: 0, n: u64::MAX }, ClusterId { timeline: u64::MAX, n: 0 }] {
+            assert_eq!(place.to_string().parse::<ClusterId>().unwrap(), place);
+        }
+        for bad in ["", "-", "7", "7-", "-7", "+7-7", "7-+7", "7-7-7", "7- 7", "18446744073709551616-0"] {
+            assert_error!(bad.parse::<ClusterId>(), Cause::Option { option: "cluster id", .. }, "{bad}");
+        }
     }
 
     #[test]

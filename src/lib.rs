@@ -467,6 +467,7 @@ pub mod inspect;
 mod os;
 pub mod process;
 mod protocol;
+pub mod relay;
 mod seat;
 mod segment;
 mod sync;
@@ -477,10 +478,10 @@ mod worker;
 pub use bus::{Bus, unlink};
 pub use claim::{Claim, ClaimOptions, Claimed, HeldKey, KeyHash, Unique, Winner};
 pub use error::{Cause, Difference, Error, ErrorKind, Holder, Result, SizeLimit};
-pub use event::{Died, Event, EventBuilder, Payload, Scope, Tagged, Topic, library};
+pub use event::{Died, Event, EventBuilder, Missed, MissedReason, Payload, Scope, Tagged, Topic, Whence, library};
 #[cfg(feature = "typed")]
-pub use event::{Typed, TypedEvent};
-pub use identity::{BusId, Position};
+pub use event::{Typed, TypedEvent, archive_format};
+pub use identity::{BusId, ClusterId, Origin, Position};
 #[cfg(feature = "typed")]
 pub use rkyv;
 pub use seat::bell::options::{BellKind, BellOptions};

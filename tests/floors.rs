@@ -14,7 +14,7 @@ const FLOORS: [&[&str]; 9] = [
     &["claim", "event"],
     &["seat"],
     &["worker"],
-    &["bus", "inspect", "process", "tokio"],
+    &["bus", "inspect", "process", "relay", "tokio"],
     &["docs", "lib"],
 ];
 

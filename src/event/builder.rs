@@ -34,6 +34,8 @@ pub struct EventBuilder<'a, S> {
     /// The key to retain it under; empty for none but the topic.
     pub(crate) retain: Option<&'a [u8]>,
     pub(crate) ttl: Option<Duration>,
+    /// `true` if it is to be delivered on all hosts.
+    pub(crate) cluster: bool,
 }
 
 /// What an event is asked to be beyond its topic and payload.
@@ -42,6 +44,28 @@ pub enum Special<'a> {
     Nothing,
     Unique(Unique<'a>),
     Retained { key: &'a [u8], ttl: Option<Duration> },
+    Cluster(Requested<'a>),
+}
+
+/// What a relay is asked for.
+#[derive(Clone, Copy, Debug)]
+pub enum Requested<'a> {
+    Plain,
+    Unique(Unique<'a>),
+    Retained { key: &'a [u8], ttl: Option<Duration> },
+    Clear { key: &'a [u8] },
+}
+
+impl<'a> Special<'a> {
+    /// Returns the request for such an event on all hosts.
+    fn for_all_hosts(self) -> Special<'a> {
+        Special::Cluster(match self {
+            Special::Nothing => Requested::Plain,
+            Special::Unique(unique) => Requested::Unique(unique),
+            Special::Retained { key, ttl } => Requested::Retained { key, ttl },
+            Special::Cluster(requested) => requested,
+        })
+    }
 }
 
 /// What a post does if it would lap a worker that must read.
@@ -66,7 +90,7 @@ pub trait Sender {
 
 impl<'a, S: Sender> EventBuilder<'a, S> {
     pub(crate) fn new(sender: S, topic: Topic<'a>) -> EventBuilder<'a, S> {
-        EventBuilder { sender, topic, unique: None, retain: None, ttl: None }
+        EventBuilder { sender, topic, unique: None, retain: None, ttl: None, cluster: false }
     }
 
     /// Makes the event unique: at most one worker runs it, and no worker runs a later event with the same key until the
@@ -146,6 +170,28 @@ impl<'a, S: Sender> EventBuilder<'a, S> {
         self
     }
 
+    /// Has the event delivered on all hosts of the cluster, this one included, at one place in one order that all of
+    /// them share. See [`Worker::post_cluster`](crate::Worker::post_cluster). The id that
+    /// [`post`](EventBuilder::post) returns is that of the request; the event gets another id when it is delivered.
+    ///
+    /// A [unique](EventBuilder::unique) event is run by one worker of the cluster: a worker of this host, unless
+    /// another host holds the key. A [retained](EventBuilder::retain) event is retained on every host, the last one of
+    /// the shared order everywhere.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// # let relay = bus.relay(&seqcast::relay::RelayOptions::new())?;
+    /// worker.event(("config", "changed")).cluster().retain().post("workers = 8")?;
+    /// worker.event(("mail", "nightly")).cluster().unique("mail").ttl(Duration::from_secs(3600)).post("")?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    pub fn cluster(mut self) -> EventBuilder<'a, S> {
+        self.cluster = true;
+        self
+    }
+
     /// Posts the event. Returns its id.
     ///
     /// ```
@@ -165,6 +211,8 @@ impl<'a, S: Sender> EventBuilder<'a, S> {
     /// If the event is retained: [`ErrorKind::RetainedFull`] if there is no place for its key;
     /// [`ErrorKind::PayloadTooLarge`] if it is larger than what is kept of a key; [`ErrorKind::Option`] for a key of
     /// more than 255 bytes, on a segment that retains nothing, and at a reserved id. After an error nothing was posted.
+    ///
+    /// For the [cluster](EventBuilder::cluster): [`ErrorKind::NoRelay`]; [`ErrorKind::Option`] at a reserved id.
     pub fn post(self, payload: impl Payload) -> Result<u64> {
         self.post_or(NoRoom::Wait, payload)
     }
@@ -210,12 +258,14 @@ impl<'a, S: Sender> EventBuilder<'a, S> {
             (Some(unique), None, None) => Special::Unique(unique),
             (Some(unique), None, Some(ttl)) => Special::Unique(unique.ttl(ttl)),
         };
+        let special = if self.cluster { special.for_all_hosts() } else { special };
         self.sender.send(self.topic, special, payload, no_room)
     }
 
     /// Clears what is retained under the topic and the [key](EventBuilder::retain_key), by an event without a payload
     /// that tells all workers so: see [`Worker::on_cleared`](crate::Worker::on_cleared). Returns its id, or `None` if
-    /// nothing is retained there; then nothing was posted.
+    /// nothing is retained there; then nothing was posted. For the [cluster](EventBuilder::cluster), returns the id of
+    /// the request, whatever is retained here.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -257,7 +307,12 @@ impl<'a, S: Sender> EventBuilder<'a, S> {
             let rule = "nothing is retained by a clear: leave out .unique and .ttl";
             return Err(Error::option("clear", "with unique or ttl", rule));
         }
-        self.sender.clear(self.topic, self.retain.unwrap_or_default(), no_room)
+        let key = self.retain.unwrap_or_default();
+        if self.cluster {
+            let special = Special::Cluster(Requested::Clear { key });
+            return self.sender.send(self.topic, special, "", no_room).map(Some);
+        }
+        self.sender.clear(self.topic, key, no_room)
     }
 }
 
@@ -268,6 +323,7 @@ impl<S> fmt::Debug for EventBuilder<'_, S> {
             .field("unique", &self.unique)
             .field("retain", &self.retain.map(<[u8]>::len))
             .field("ttl", &self.ttl)
+            .field("cluster", &self.cluster)
             .finish_non_exhaustive()
     }
 }

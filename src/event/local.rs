@@ -4,7 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Buffer, Data, Event, EventKept, Origin};
+use super::{Buffer, Data, Event, EventKept, Provenance};
 
 /// An event in the queue of its worker.
 pub(crate) struct LocalEvent {
@@ -31,6 +31,7 @@ impl LocalEvent {
             LocalData::Value(value) => Data::Value(&**value),
             LocalData::Archived { type_tag, bytes } => Data::Bytes { type_tag: *type_tag, format: 0, bytes },
         };
-        Event { source: &self.source, event: &self.event, origin: Origin::Local, data, kept: EventKept::NOT }
+        let provenance = Provenance::Local;
+        Event { source: &self.source, event: &self.event, provenance, data, kept: EventKept::NOT, via: None }
     }
 }

@@ -4,6 +4,7 @@ mod builder;
 mod died;
 mod forward;
 mod local;
+pub(crate) mod missed;
 mod payload;
 pub(crate) mod scope;
 mod topic;
@@ -15,22 +16,24 @@ use std::any::Any;
 use std::fmt;
 
 pub use self::builder::EventBuilder;
-pub(crate) use self::builder::{NoRoom, Sender, Special};
+pub(crate) use self::builder::{NoRoom, Requested, Sender, Special};
 pub use self::died::Died;
 pub(crate) use self::forward::Forwarded;
 pub(crate) use self::local::{LocalData, LocalEvent};
-pub(crate) use self::payload::with_encoded;
-pub(crate) use self::payload::{Buffer, agree_on_format};
+pub use self::missed::{Missed, MissedReason, Whence};
+pub(crate) use self::payload::Buffer;
 pub use self::payload::{Payload, Tagged};
+pub(crate) use self::payload::{agree_on_format, with_encoded};
 pub use self::scope::Scope;
 pub(crate) use self::topic::check_topic;
 pub use self::topic::{Topic, library};
 #[cfg(feature = "typed")]
 pub(crate) use self::typed::check_format;
 #[cfg(feature = "typed")]
-pub use self::typed::{Typed, TypedEvent};
-use self::wire::{Head, Kept};
+pub use self::typed::{Typed, TypedEvent, archive_format};
+use self::wire::{Head, Kept, VIA_BYTES, Via};
 use crate::claim::Claim;
+use crate::identity::{ClusterId, Origin};
 use crate::segment::Segment;
 use crate::sync::Ordering;
 
@@ -53,9 +56,11 @@ use crate::sync::Ordering;
 pub struct Event<'a> {
     pub(crate) source: &'a str,
     pub(crate) event: &'a str,
-    pub(crate) origin: Origin<'a>,
+    pub(crate) provenance: Provenance<'a>,
     pub(crate) data: Data<'a>,
     pub(crate) kept: EventKept<'a>,
+    /// The words of a relayed event.
+    pub(crate) via: Option<&'a [u8; VIA_BYTES]>,
 }
 
 /// How an event is retained. Not an `Option`: the fields of a value that is built for each event are written and read
@@ -87,9 +92,9 @@ impl EventKept<'_> {
         EventKept { key: &[], is_kept: false, clears: false, handed_over: false, wire: &[], segment: None };
 }
 
-/// The origin of an event.
+/// Where an event comes from.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Origin<'a> {
+pub(crate) enum Provenance<'a> {
     Local,
     Posted { id: u64, pid: u32, seat: u16, own: bool, claim: Option<&'a Claim> },
 }
@@ -146,30 +151,31 @@ impl<'a> Event<'a> {
     /// # Ok::<(), seqcast::Error>(())
     /// ```
     pub fn id(&self) -> Option<u64> {
-        match self.origin {
-            Origin::Local => None,
-            Origin::Posted { id, .. } => Some(id),
+        match self.provenance {
+            Provenance::Local => None,
+            Provenance::Posted { id, .. } => Some(id),
         }
     }
 
-    /// Returns the process id of the sender, in its own pid namespace. `None` for local events.
+    /// Returns the process id of the sender, in its own pid namespace. `None` for local events. The sender of an event
+    /// from [another host](Event::origin) is this host's relay.
     pub fn pid(&self) -> Option<u32> {
-        match self.origin {
-            Origin::Local => None,
-            Origin::Posted { pid, .. } => Some(pid),
+        match self.provenance {
+            Provenance::Local => None,
+            Provenance::Posted { pid, .. } => Some(pid),
         }
     }
 
     /// Returns the seat of the sender. `None` for local events.
     pub fn seat(&self) -> Option<u32> {
-        match self.origin {
-            Origin::Local => None,
-            Origin::Posted { seat, .. } => Some(u32::from(seat)),
+        match self.provenance {
+            Provenance::Local => None,
+            Provenance::Posted { seat, .. } => Some(u32::from(seat)),
         }
     }
 
     /// Returns `true` if this process posted the event. Returns `false` if the worker that posted it has left and
-    /// another process has taken its seat since.
+    /// another process has taken its seat since, and for every event that came [through a relay](Event::origin).
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -182,15 +188,45 @@ impl<'a> Event<'a> {
     /// # Ok::<(), seqcast::Error>(())
     /// ```
     pub fn is_own(&self) -> bool {
-        match self.origin {
-            Origin::Local => true,
-            Origin::Posted { own, .. } => own,
+        match self.provenance {
+            Provenance::Local => true,
+            Provenance::Posted { own, .. } => own && self.via.is_none(),
         }
+    }
+
+    /// Returns the host that posted the event, if it came through a relay. `None` for events that were posted on this
+    /// host with [`post`](crate::Worker::post). What was posted here with
+    /// [`post_cluster`](crate::Worker::post_cluster) comes through the relay, too, and has this host's
+    /// [origin](crate::Bus::origin).
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// worker.on(("cache", "stale"), |event| match event.origin() {
+    ///     Some(origin) => println!("from host {origin}, at {:?}", event.cluster_id()),
+    ///     None => println!("from this host"),
+    /// })?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    pub fn origin(&self) -> Option<Origin> {
+        self.via().map(|via| via.origin)
+    }
+
+    /// Returns the event's place in the order that all hosts share, if it came through a relay.
+    ///
+    /// It can be passed to a resource as a fencing token: of two unique events with one key, the later one has the
+    /// greater place, unless the engine between the hosts has lost data.
+    pub fn cluster_id(&self) -> Option<ClusterId> {
+        self.via().map(|via| via.place)
+    }
+
+    fn via(&self) -> Option<Via> {
+        self.via.map(Via::of_bytes)
     }
 
     /// Returns `true` if the event was posted to this worker only.
     pub fn is_local(&self) -> bool {
-        matches!(self.origin, Origin::Local)
+        matches!(self.provenance, Provenance::Local)
     }
 
     /// Returns `true` if a [`Bridge`](crate::Bridge) has posted the event, which another segment's worker had posted
@@ -221,9 +257,9 @@ impl<'a> Event<'a> {
     /// # Ok::<(), seqcast::Error>(())
     /// ```
     pub fn claim(&self) -> Option<Claim> {
-        match self.origin {
-            Origin::Local => None,
-            Origin::Posted { claim, .. } => claim.copied(),
+        match self.provenance {
+            Provenance::Local => None,
+            Provenance::Posted { claim, .. } => claim.copied(),
         }
     }
 
@@ -334,8 +370,11 @@ impl fmt::Debug for Event<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut event = f.debug_struct("Event");
         event.field("source", &self.source).field("event", &self.event);
-        if let Origin::Posted { id, pid, seat, claim, .. } = &self.origin {
+        if let Provenance::Posted { id, pid, seat, claim, .. } = &self.provenance {
             event.field("id", id).field("pid", pid).field("seat", seat).field("unique", &claim.is_some());
+        }
+        if let Some(Via { origin, id, place }) = self.via() {
+            event.field("origin", &origin).field("id_there", &id).field("place", &place);
         }
         let EventKept { key, is_kept, clears, handed_over, .. } = &self.kept;
         if *is_kept {

@@ -77,7 +77,21 @@ const fn type_tag<T: TypedEvent>() -> u64 {
     hash.finish() | 1
 }
 
-/// The format in which this program archives values, as rkyv was compiled for it. Never 0.
+/// Returns the format in which this program archives typed values. It depends on the features with which rkyv was
+/// built: `unaligned`, `little_endian` or `big_endian`, `pointer_width_16`, `_32` or `_64`. Values of programs with
+/// different formats must not meet. It is never 0.
+///
+/// Programs on one bus compare it by themselves: see [`ErrorKind::TypedFormat`]. It is for programs that carry typed
+/// values from one bus to another, such as a [relay](crate::relay).
+///
+/// ```
+/// assert_ne!(seqcast::archive_format(), 0);
+/// ```
+pub fn archive_format() -> u32 {
+    format() as u32
+}
+
+/// The format in which this program archives values, as rkyv was compiled for it: a number of 32 bits, never 0.
 fn format() -> u64 {
     static FORMAT: LazyLock<u64> = LazyLock::new(|| {
         let mut hash = Fnv::new();
@@ -89,7 +103,8 @@ fn format() -> u64 {
         if let Ok(bytes) = rkyv::to_bytes::<rancor::Failure>(&0x0102_0304_u32) {
             hash.bytes(&bytes);
         }
-        hash.finish() | 1
+        let hash = hash.finish();
+        u64::from((hash ^ hash >> 32) as u32 | 1)
     });
     *FORMAT
 }

@@ -6,6 +6,7 @@
 //!        w1  [ type tag, 0 for bytes                               ]
 //!        w2  [ key 0 ] w3 [ key 1 ] w4 [ ttl in ns ] w5 [ 0 ]          only with the flag UNIQUE
 //!        w2  [ key 0 ] w3 [ key 1 ] w4 [ ttl in ns ] w5 [ where ]      only with the flag RETAIN; ttl 0: none
+//!            [ origin ] [ id there ] [ timeline ] [ number in it ]     next, only with the flag RELAYED
 //!            source, event and key of a retained event, padded to 16 bytes
 //!            payload; none with the flag CLEAR
 //!            the flag BRIDGED changes nothing else
@@ -22,12 +23,18 @@
 //!            [ length of the payload in bytes ]
 //!            the block of the large id has the payload and nothing else
 //!
+//! gap        four words: see `missed`
+//!
 //! meta       [ 0: 24 ][ kind: 8 ][ length in bytes: 32 ]
 //! ```
+//!
+//! An event with the flag ORDERED is a request to a relay, and no event to all others. If it has the flag RETAIN, its
+//! key is the user's alone: the event that comes of it is retained, and not the request.
 
 use std::ops::Range;
 
 use super::Topic;
+use crate::identity::{ClusterId, Origin};
 use crate::protocol::word::Where;
 pub(crate) use crate::segment::geometry::{FRAGMENT_HEAD_BYTES, LARGE_NAME_BYTES, RETAINED_FRAGMENT_HEAD_BYTES};
 
@@ -43,6 +50,14 @@ const RETAIN: u8 = 2;
 const CLEAR: u8 = 4;
 /// The event came over a bridge. The highest bit, beside what an event is: other marks of that kind take the next ones.
 const BRIDGED: u8 = 1 << 7;
+/// It came from another host, or from this one through the stream.
+const RELAYED: u8 = 8;
+/// It is a request to the relay of this host.
+const ORDERED: u8 = 16;
+/// The flags that say which words of a key there are.
+const KEYS: u8 = UNIQUE | RETAIN | CLEAR;
+/// Bytes of the words of a relayed event.
+pub(crate) const VIA_BYTES: usize = 32;
 /// The word of a retained event that says where it is kept, and how long the user's key is.
 const WHERE_AT: usize = 5;
 /// Payloads begin at a multiple of this, so archived values can be accessed in place.
@@ -57,13 +72,15 @@ pub(crate) enum Kind {
     RetainedFragment = 3,
     /// In the ring, an event whose payload is in a large block. In the large ring, such a payload.
     Large = 4,
+    /// Events that were lost on their way from another host.
+    Gap = 5,
 }
 
 impl Kind {
     /// Returns the bytes of a fragment before its chunk of the event.
     pub(crate) const fn fragment_head(self) -> usize {
         match self {
-            Kind::Event | Kind::Fragment | Kind::Large => FRAGMENT_HEAD_BYTES,
+            Kind::Event | Kind::Fragment | Kind::Large | Kind::Gap => FRAGMENT_HEAD_BYTES,
             Kind::RetainedFragment => RETAINED_FRAGMENT_HEAD_BYTES,
         }
     }
@@ -89,6 +106,7 @@ impl Meta {
             2 => Kind::Fragment,
             3 => Kind::RetainedFragment,
             4 => Kind::Large,
+            5 => Kind::Gap,
             _ => return None,
         };
         let len = (bits & u64::from(u32::MAX)) as usize;
@@ -114,6 +132,34 @@ pub struct Kept {
     pub(crate) clears: bool,
 }
 
+/// Where a relayed event comes from, and its place in the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Via {
+    pub(crate) origin: Origin,
+    /// Its id on its own host.
+    pub(crate) id: u64,
+    pub(crate) place: ClusterId,
+}
+
+impl Via {
+    /// Returns the words of the event that say this.
+    pub(crate) fn bytes(self) -> [u8; VIA_BYTES] {
+        let Via { origin, id, place: ClusterId { timeline, n } } = self;
+        let mut bytes = [0; VIA_BYTES];
+        for (slot, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip([origin.bits(), id, timeline, n]) {
+            *slot = word.to_ne_bytes();
+        }
+        bytes
+    }
+
+    /// Returns what the words of a relayed event say.
+    pub(crate) fn of_bytes(bytes: &[u8; VIA_BYTES]) -> Via {
+        let word = |at: usize| u64::from_ne_bytes(bytes.as_chunks::<8>().0[at]);
+        let place = ClusterId { timeline: word(2), n: word(3) };
+        Via { origin: Origin::from_bits(word(0)), id: word(1), place }
+    }
+}
+
 /// The head of an event, as read: its first word, and the length of its key. Everything else stays in the bytes that
 /// the head was read from: a reader moves the head of each event, and not every event needs the rest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -136,7 +182,7 @@ impl Head {
         let (words, _) = bytes.as_chunks::<8>();
         let word = |at: usize| words.get(at).copied().map(u64::from_ne_bytes);
         let head = Head::of(word)?;
-        let is_valid = matches!(head.flags() & !BRIDGED, 0 | UNIQUE | RETAIN | RETAIN_AND_CLEAR)
+        let is_valid = are_flags(head.flags() & !BRIDGED)
             && head.source_len() != 0
             && head.event_len() != 0
             && head.payload_at() <= bytes.len();
@@ -198,6 +244,28 @@ impl Head {
     #[inline]
     pub(crate) fn is_bridged(&self) -> bool {
         self.flags() & BRIDGED != 0
+    }
+
+    /// Returns `true` for a request to the relay, which is no event to others.
+    #[inline]
+    pub(crate) fn is_request(&self) -> bool {
+        self.flags() & ORDERED != 0
+    }
+
+    /// Returns `true` for an event that a relay has posted.
+    #[inline]
+    pub(crate) fn is_relayed(&self) -> bool {
+        self.flags() & RELAYED != 0
+    }
+
+    /// Returns the words that say where a relayed event comes from, in the bytes that this head was read from. `None`
+    /// for other events.
+    #[inline]
+    pub(crate) fn via<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8; VIA_BYTES]> {
+        if !self.is_relayed() {
+            return None;
+        }
+        bytes[self.names_at() - VIA_BYTES..].first_chunk()
     }
 
     /// Returns `true` for an event that clears what is retained under its key.
@@ -294,7 +362,7 @@ impl Head {
     }
 }
 
-const PID_MASK: u32 = (1 << 24) - 1;
+pub(super) const PID_MASK: u32 = (1 << 24) - 1;
 
 const RETAIN_AND_CLEAR: u8 = RETAIN | CLEAR;
 
@@ -306,9 +374,43 @@ fn key_words(bytes: &[u8]) -> Option<([u64; 2], u64)> {
     Some(([word(2)?, word(3)?], word(4)?))
 }
 
+/// Returns `true` for flags that a writer of this layout stores.
+#[inline]
+const fn are_flags(flags: u8) -> bool {
+    // Most events have none.
+    flags == 0
+        || (matches!(flags & KEYS, 0 | UNIQUE | RETAIN | RETAIN_AND_CLEAR)
+            && matches!(flags & !KEYS, 0 | RELAYED | ORDERED))
+}
+
+/// Returns the bytes of an event before its names.
 #[inline]
 const fn fixed_len(flags: u8) -> usize {
-    if flags & (UNIQUE | RETAIN) == 0 { HEAD_BYTES } else { KEYED_HEAD_BYTES }
+    let keyed = if flags & (UNIQUE | RETAIN) == 0 { HEAD_BYTES } else { KEYED_HEAD_BYTES };
+    if flags & RELAYED == 0 { keyed } else { keyed + VIA_BYTES }
+}
+
+/// How an event travels between hosts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Travel<'a> {
+    /// It is an event of this host.
+    #[default]
+    Local,
+    /// It is a request to the relay.
+    Request,
+    /// It came from the stream: see [`Via::bytes`].
+    Relayed(&'a [u8; VIA_BYTES]),
+}
+
+impl Travel<'_> {
+    #[inline]
+    const fn flags(self) -> u8 {
+        match self {
+            Travel::Local => 0,
+            Travel::Request => ORDERED,
+            Travel::Relayed(_) => RELAYED,
+        }
+    }
 }
 
 /// What goes with an event beside its topic and payload.
@@ -355,14 +457,20 @@ pub(crate) struct Prefix<'a> {
     pub(crate) keyed: Keyed<'a>,
     /// `true` for an event of another segment that a bridge posts.
     pub(crate) bridged: bool,
+    pub(crate) travel: Travel<'a>,
 }
 
 impl Prefix<'_> {
+    #[inline]
+    fn flags(&self) -> u8 {
+        self.keyed.flags() | self.travel.flags() | if self.bridged { BRIDGED } else { 0 }
+    }
+
     /// Returns its length in bytes.
     #[inline]
     pub(crate) fn len(&self) -> usize {
         let names = self.topic.source().len() + self.topic.event().len() + self.keyed.text().len();
-        (fixed_len(self.keyed.flags()) + names).next_multiple_of(PAYLOAD_ALIGN)
+        (fixed_len(self.flags()) + names).next_multiple_of(PAYLOAD_ALIGN)
     }
 
     #[inline]
@@ -370,7 +478,7 @@ impl Prefix<'_> {
         u64::from(self.seat) << 48
             | u64::from(self.pid & PID_MASK) << 24
             | u64::from(name_lens(self.topic.source(), self.topic.event())) << 8
-            | u64::from(self.keyed.flags() | if self.bridged { BRIDGED } else { 0 })
+            | u64::from(self.flags())
     }
 
     /// Returns its words if there is no key and the names fit into two words: faster than
@@ -378,7 +486,8 @@ impl Prefix<'_> {
     #[inline]
     pub(crate) fn short_words(&self) -> Option<[u64; 4]> {
         let (source, event) = (self.topic.source().as_bytes(), self.topic.event().as_bytes());
-        if !matches!(self.keyed, Keyed::Nothing) || source.is_empty() || source.len() + event.len() > 16 {
+        let has_more_words = !matches!(self.keyed, Keyed::Nothing) || matches!(self.travel, Travel::Relayed(_));
+        if has_more_words || source.is_empty() || source.len() + event.len() > 16 {
             return None;
         }
         // The event has at least one byte, so the source has at most 15, and no bit is shifted out.
@@ -399,6 +508,9 @@ impl Prefix<'_> {
         };
         for word in key_words.into_iter().flatten() {
             emit(word);
+        }
+        if let Travel::Relayed(via) = self.travel {
+            via.as_chunks::<8>().0.iter().for_each(|word| emit(u64::from_ne_bytes(*word)));
         }
         let mut packer = Packer { emit, word: 0, filled: 0, emitted: 0 };
         packer.push(self.topic.source().as_bytes());
@@ -596,16 +708,19 @@ mod tests {
         let kept =
             |clears, len| Keyed::Kept { kept: Kept { key: [3, 4], ttl_ns: 5, clears }, text: &text.as_bytes()[..len] };
         let place = Where::new(9, 11);
-        for keyed in
-            [Keyed::Nothing, Keyed::Unique(unique), kept(false, 0), kept(false, 255), kept(true, 1), kept(true, 9)]
-        {
+        let via = Via { origin: Origin::from_bits(6), id: 7, place: ClusterId { timeline: 8, n: u64::MAX } };
+        let keys =
+            [Keyed::Nothing, Keyed::Unique(unique), kept(false, 0), kept(false, 255), kept(true, 1), kept(true, 9)];
+        let via_bytes = via.bytes();
+        let travels = [Travel::Local, Travel::Request, Travel::Relayed(&via_bytes)];
+        for (keyed, travel) in keys.into_iter().flat_map(|keyed| travels.map(|travel| (keyed, travel))) {
             for (source_len, event_len) in
                 (1..40).flat_map(|a| (1..40).map(move |b| (a, b))).chain([(255, 255), (255, 1)])
             {
                 let (source, event) = (&text[..source_len], &text[3..3 + event_len]);
                 let topic = Topic::new(source, event);
                 let bridged = event_len % 2 == 0;
-                let prefix = Prefix { seat: 65535, pid: 4_194_303, topic, type_tag: 77, keyed, bridged };
+                let prefix = Prefix { seat: 65535, pid: 4_194_303, topic, type_tag: 77, keyed, travel, bridged };
                 let mut bytes = Vec::new();
                 prefix.for_each_word(place, |word| bytes.extend(word.to_ne_bytes()));
                 let bytes = &bytes[..];
@@ -613,7 +728,8 @@ mod tests {
                 if let Some(words) = prefix.short_words() {
                     assert_eq!(words.map(u64::to_ne_bytes).concat(), bytes);
                 }
-                let is_short = matches!(keyed, Keyed::Nothing) && source_len + event_len <= 16;
+                let is_plain = matches!(keyed, Keyed::Nothing) && !matches!(travel, Travel::Relayed(_));
+                let is_short = is_plain && source_len + event_len <= 16;
                 assert_eq!(prefix.short_words().is_some(), is_short);
                 let word = |at: usize| bytes.as_chunks::<8>().0.get(at).copied().map(u64::from_ne_bytes);
                 assert_eq!(Head::prefix_len(word), Some(bytes.len()));
@@ -630,6 +746,11 @@ mod tests {
                         assert_eq!((stored.slot(), stored.block()), (place.slot(), place.block()));
                     }
                 }
+                assert_eq!(
+                    [head.is_request(), head.is_relayed()],
+                    [Travel::Request, Travel::Relayed(&via_bytes)].map(|t| t == travel)
+                );
+                assert_eq!(head.via(bytes).map(Via::of_bytes), head.is_relayed().then_some(via));
                 assert_eq!(head.source(bytes), source.as_bytes());
                 assert_eq!(head.names(bytes), [source, event].concat().as_bytes());
                 assert_eq!(head.payload_at(), bytes.len());
@@ -645,13 +766,19 @@ mod tests {
         assert!(head(one_and_one).is_some());
         assert!(head(one_and_one | unique).is_none(), "shorter than its key");
         assert!(head(one_and_one | 2).is_none(), "shorter than where it is kept");
-        for (first, what) in [(one_and_one | 8, "an unknown flag"), (1 << 16, "no source"), (1 << 8, "no event")] {
+        for (first, what) in [(one_and_one | 32, "an unknown flag"), (1 << 16, "no source"), (1 << 8, "no event")] {
             assert!(head(first).is_none(), "{what}");
         }
         let long = |flags: u64| Head::parse(&[(one_and_one | flags).to_ne_bytes(), [0; 8]].concat().repeat(4));
         assert!([2, 6, 0x80, 0x81, 0x82, 0x86].into_iter().all(|flags| long(flags).is_some()));
         assert!(long(3).is_none(), "unique and retained");
         assert!(long(4).is_none() && long(5).is_none(), "a clear of nothing");
+        assert!(
+            head(one_and_one | u64::from(ORDERED)).is_some() && head(one_and_one | u64::from(RELAYED)).is_none(),
+            "no room for via"
+        );
+        assert!(long(u64::from(RELAYED)).is_some() && long(u64::from(ORDERED) | 6).is_some());
+        assert!(long(u64::from(RELAYED) | u64::from(ORDERED)).is_none(), "a request that is relayed");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::faults::Faults;
 use super::header::Header;
 use super::layout::{self, Region};
 use super::processes::Processes;
+use super::relay::{self, RelayState};
 use super::tail::Tail;
 use crate::claim::HeldKey;
 #[cfg(doc)]
@@ -166,6 +167,15 @@ impl Inspector {
     pub fn retained(&self) -> Result<Vec<Retained>> {
         let (table, clock) = (self.segment.table(), HostClock::of_this_process());
         TableLookup { segment: &self.segment, table: table.as_ref(), clock }.all(|_| Ok(()))
+    }
+
+    /// Returns the state of the segment's relay.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::System`] if the system does not tell if a process is the relay.
+    pub fn relay(&self) -> Result<RelayState> {
+        relay::of(&self.segment)
     }
 
     /// Returns the processes that have the segment open, and the seats that they hold, as far as this process may see

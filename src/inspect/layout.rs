@@ -1,17 +1,19 @@
 //! The regions of a segment, and the fields of what they hold.
 
 use crate::protocol::bucket::{BUCKET_HEAD_WORDS, ENTRY_WORDS};
+use crate::protocol::relay::ORIGIN_WORDS;
 use crate::protocol::retained::{PLACES, SLOT_HEAD_WORDS};
 use crate::protocol::{pool, seat_words};
 use crate::segment::Segment;
-use crate::segment::layout::{self, Field, HEADER_BYTES};
+use crate::segment::layout::{self, Field, HEADER_BYTES, RELAY_BYTES};
 
 /// A part of a segment: a number of items of one size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Region {
-    /// `"header"`, `"seats"`, `"ring"`, `"blocks"`, `"claims"`, `"buckets"` or `"must"`; if the segment retains
-    /// events, also `"slots"`, `"values"` or `"announced"`; if it has large blocks, also `"large"` or `"large_blocks"`.
+    /// `"header"`, `"seats"`, `"ring"`, `"blocks"`, `"claims"`, `"buckets"`, `"must"` or `"relay"`; if the segment
+    /// retains events, also `"slots"`, `"values"` or `"announced"`; if it has large blocks, also `"large"` or
+    /// `"large_blocks"`; if it can have a relay, also `"origins"`.
     pub name: &'static str,
     /// Bytes before it in the segment.
     pub offset: u64,
@@ -50,6 +52,10 @@ pub(super) fn regions(segment: &Segment) -> Vec<Region> {
         regions.push(Region::new("announced", at.announced, geometry.seats, 8, &[]));
     }
     regions.push(Region::new("must", at.must, geometry.seats, 8, &[]));
+    regions.push(Region::new("relay", at.relay, 1, RELAY_BYTES as u64, &["relay"]));
+    if geometry.relay_hosts > 0 {
+        regions.push(Region::new("origins", at.origins, geometry.relay_hosts, ORIGIN_WORDS as u64 * 8, &["origin"]));
+    }
     regions
 }
 
@@ -57,11 +63,12 @@ pub(super) fn regions(segment: &Segment) -> Vec<Region> {
 const BLOCK_HEAD: [&str; pool::HEAD_WORDS] = ["stamp", "cell", "version", "meta"];
 const BUCKET_HEAD: [&str; BUCKET_HEAD_WORDS] = ["floor"];
 const SLOT: [&str; SLOT_HEAD_WORDS] = ["key0", "key1", "place", "deadline"];
+const ORIGIN: [&str; ORIGIN_WORDS] = ["origin", "next"];
 const ENTRY: [&str; ENTRY_WORDS] = ["key0", "key1", "deadline", "first", "last", "token", "since"];
 
-/// Returns the layout of this build: the fields of the header, of a seat, of a block, of a bucket and of a bucket's
-/// entry, of an index bucket and of a slot's head. Offsets count from the beginning of the header, the seat, the block,
-/// the payload of the bucket or slot, or the entry.
+/// Returns the layout of this build: the fields of the header, of a seat, of the relay's region, of a block, of a
+/// bucket and of a bucket's entry, of an index bucket, of a slot's head and of an origin. Offsets count from the
+/// beginning of the header, the seat, the block, the payload of the bucket or slot, or the entry.
 pub fn fields() -> Vec<Field> {
     let mut rows = layout::fields();
     let mut words = |region, names: &[&'static str], writer| {
@@ -71,6 +78,7 @@ pub fn fields() -> Vec<Field> {
     words("bucket", &BUCKET_HEAD, "claimer");
     words("entry", &ENTRY, "claimer");
     words("slot", &SLOT, "poster");
+    words("origin", &ORIGIN, "relay down");
     // A block of the claims' pool holds a bucket, or the places of 64 slots.
     let index = [("floor", 1), ("used", 1), ("closing", 1), ("keys0", PLACES), ("keys1", PLACES)];
     let mut offset = 0;

@@ -33,6 +33,7 @@ mod inspector;
 mod layout;
 mod list;
 mod processes;
+mod relay;
 mod repair;
 mod tail;
 
@@ -43,8 +44,9 @@ pub use self::inspector::Inspector;
 pub use self::layout::{Region, fields};
 pub use self::list::{Listed, list, names};
 pub use self::processes::{Namespaces, OpenBy, Processes};
+pub use self::relay::{Health, RelayPresence, RelayState};
 pub use self::repair::{adopt_dead, unlink_unheld};
-pub use self::tail::{Seen, SeenEvent, SeenRetained, SeenUnique, Tail, UniqueState};
+pub use self::tail::{Seen, SeenEvent, SeenRelayed, SeenRetained, SeenUnique, Tail, UniqueState};
 pub use crate::claim::{HeldKey, KeyHash, Winner};
 pub use crate::os::text::{Printable, is_printable, printable};
 pub use crate::seat::audit::{Audit, PoolAudit};

@@ -12,8 +12,9 @@ use crate::claim::KeyHash;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::Result;
-use crate::event::Buffer;
-use crate::event::wire::{FragmentHead, Head, Kept, Kind, UniqueKey};
+use crate::event::wire::{FragmentHead, Head, Kept, Kind, UniqueKey, Via};
+use crate::event::{Buffer, Missed};
+use crate::identity::{ClusterId, Origin};
 use crate::protocol::large::LargeRing;
 use crate::protocol::ring::{Look, Ring};
 use crate::protocol::word::CellWord;
@@ -40,6 +41,8 @@ pub enum Seen {
         /// The number of ids.
         missed: u64,
     },
+    /// Events were lost between hosts, as a relay reports it at this id.
+    Missed(Missed),
     /// An id that was reserved and never became an event.
     #[non_exhaustive]
     Void {
@@ -95,6 +98,11 @@ pub struct SeenEvent {
     pub unique: Option<SeenUnique>,
     /// How it is retained, if it is.
     pub retained: Option<SeenRetained>,
+    /// `true` if it is a request to the relay, by [`post_cluster`](crate::Worker::post_cluster): no worker gets it. The
+    /// relay posts the event that comes of it.
+    pub request: bool,
+    /// Where it comes from, if a relay has posted it.
+    pub relayed: Option<SeenRelayed>,
     /// Its payload, if [`Tail::payloads`] is set.
     pub payload: Option<Vec<u8>>,
 }
@@ -110,6 +118,8 @@ impl std::fmt::Debug for SeenEvent {
             .field("pid", &self.pid)
             .field("len", &self.len)
             .field("unique", &self.unique)
+            .field("request", &self.request)
+            .field("relayed", &self.relayed)
             .finish_non_exhaustive()
     }
 }
@@ -124,6 +134,18 @@ pub struct SeenRetained {
     pub ttl: Option<Duration>,
     /// `true` if it clears what was retained under the key.
     pub clears: bool,
+}
+
+/// Where an event comes from that a relay has posted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SeenRelayed {
+    /// The host that posted it.
+    pub origin: Origin,
+    /// Its id there.
+    pub id: u64,
+    /// Its place in the order that all hosts share.
+    pub place: ClusterId,
 }
 
 /// The unique key of an event.
@@ -142,7 +164,7 @@ pub struct SeenUnique {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum UniqueState {
-    /// No worker has reached it.
+    /// No worker has reached it. A request stays so: whether it runs is decided between the hosts.
     Open,
     /// A worker ran it, or ignored it because its key was held. The segment does not record which.
     Decided(Box<ClaimEntry>),
@@ -178,6 +200,7 @@ struct Names {
     kept: Option<Kept>,
     /// The user's key of a retained event.
     key: Vec<u8>,
+    via: Option<Via>,
 }
 
 impl Names {
@@ -190,6 +213,7 @@ impl Names {
             unique: head.unique(prefix),
             kept: head.kept(prefix),
             key: head.key(prefix).to_vec(),
+            via: head.via(prefix).map(Via::of_bytes),
         }
     }
 }
@@ -310,6 +334,7 @@ impl Tail {
             Copied::Event { len } => (len, Some(self.buffer[head.payload_at()..len].to_vec())),
             Copied::NotWanted { len } => (len, None),
             Copied::Fragment { kind, len } => return self.assemble(id, kind, len),
+            Copied::Gap(gap) => return Ok(Met::Seen(Seen::Missed(gap.missed(id)))),
             Copied::Lapped => return Ok(Met::Lapped),
             Copied::Overwritten => return Ok(Met::Seen(Seen::Gap { from: id, missed: 1 })),
             Copied::Unreadable => return Ok(Met::Seen(Seen::Unreadable { id })),
@@ -349,13 +374,17 @@ impl Tail {
         &self,
         id: u64,
         head: &Head,
-        Names { source, event, type_tag, unique, kept, key }: Names,
+        Names { source, event, type_tag, unique, kept, key, via }: Names,
         len: u64,
         place: Place,
         payload: Option<Vec<u8>>,
     ) -> Result<Met> {
         let unique = match unique {
             None => None,
+            // Its key is hashed for all hosts, and no claim of this segment is about it.
+            Some(UniqueKey { key, ttl_ns }) if head.is_request() => {
+                Some(SeenUnique { key: KeyHash(key), ttl: Duration::from_nanos(ttl_ns), state: UniqueState::Open })
+            }
             Some(UniqueKey { key, ttl_ns }) => Some(SeenUnique {
                 key: KeyHash(key),
                 ttl: Duration::from_nanos(ttl_ns),
@@ -379,6 +408,8 @@ impl Tail {
             typed: type_tag != 0,
             unique,
             retained,
+            request: head.is_request(),
+            relayed: via.map(|Via { origin, id, place }| SeenRelayed { origin, id, place }),
             payload,
         })))
     }

@@ -15,6 +15,7 @@
 //! | [`retained`] | the last event of each key, beside the ring |
 //! | [`large`] | a second ring, of large blocks, for payloads that do not fit in a block |
 //! | [`room`] | readers that are waited for |
+//! | [`relay`] | what a relay keeps, so that its successor posts nothing twice |
 //! | [`wake`] | sleeping until something is published |
 //! | [`thread_lock`] | a lock between the threads of one process that post, claim and poll |
 //! | [`seat_words`] | the layout of a worker's own words |
@@ -25,6 +26,7 @@ pub(crate) mod bytes;
 pub(crate) mod claims;
 pub(crate) mod large;
 pub(crate) mod pool;
+pub(crate) mod relay;
 pub(crate) mod retained;
 pub(crate) mod ring;
 pub(crate) mod room;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::event::missed::Gap;
 use crate::os::sys;
 use crate::seat::read::Message;
 
@@ -26,6 +27,10 @@ pub(crate) enum Ahead {
     /// A retained message that is gone from the ring and from the table.
     Forgotten {
         id: u64,
+    },
+    Gap {
+        id: u64,
+        gap: Box<Gap>,
     },
     Unreadable {
         id: u64,
@@ -77,6 +82,7 @@ impl ReadAhead {
         Some(match self.entries.front()? {
             &Ahead::Waiting { id, .. }
             | &Ahead::Forgotten { id }
+            | &Ahead::Gap { id, .. }
             | &Ahead::Unreadable { id }
             | &Ahead::Lagged { first: id, .. } => id,
             Ahead::Message(message) => message.id,
@@ -106,7 +112,7 @@ impl ReadAhead {
         match &entry {
             Ahead::Message(message) => self.bytes -= message.bytes.len(),
             Ahead::Waiting { .. } => _ = self.waiting.pop_front(),
-            Ahead::Lagged { .. } | Ahead::Forgotten { .. } | Ahead::Unreadable { .. } => {}
+            Ahead::Lagged { .. } | Ahead::Forgotten { .. } | Ahead::Gap { .. } | Ahead::Unreadable { .. } => {}
         }
         Some(entry)
     }

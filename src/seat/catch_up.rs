@@ -108,7 +108,9 @@ pub(crate) fn copy_slot(
     // Read in the same look as the event: it is valid if the copy is.
     let is_over = slot.held().deadline <= now;
     let (mut head, mut bytes) = (Head::default(), Buffer::new());
-    let wants = |head: &Head, prefix: &[u8]| head.is_kept() && wants(&head.cleared_if(is_over), prefix);
+    // A request is never in a slot.
+    let is_kept = |head: &Head| head.is_kept() && !head.is_request();
+    let wants = |head: &Head, prefix: &[u8]| is_kept(head) && wants(&head.cleared_if(is_over), prefix);
     match copy_retained(slot, CopyInto { head: &mut head, buffer: &mut bytes }, wants) {
         Copied::Event { len } => {
             let head = head.cleared_if(is_over);
@@ -117,8 +119,10 @@ pub(crate) fn copy_slot(
         }
         Copied::Lapped => SlotCopy::Changed,
         // No writer of this crate stores anything else in a slot.
-        Copied::NotWanted { .. } | Copied::Unreadable | Copied::Fragment { .. } | Copied::Overwritten => {
-            SlotCopy::Passed
-        }
+        Copied::NotWanted { .. }
+        | Copied::Unreadable
+        | Copied::Fragment { .. }
+        | Copied::Gap(_)
+        | Copied::Overwritten => SlotCopy::Passed,
     }
 }

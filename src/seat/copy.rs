@@ -12,6 +12,7 @@
 //! second look: until then a length is only a bound on what is copied.
 
 use crate::event::Buffer;
+use crate::event::missed::Gap;
 use crate::event::wire::{Head, Kind, LARGE_NAME_BYTES, LargeName, Meta};
 use crate::protocol::Fault;
 use crate::protocol::bytes;
@@ -145,6 +146,8 @@ pub(crate) enum Copied {
     NotWanted { len: usize },
     /// A fragment, in the first `len` bytes of the fragments' buffer.
     Fragment { kind: Kind, len: usize },
+    /// A record of events that were lost between hosts.
+    Gap(Box<Gap>),
     /// The id was overwritten.
     Lapped,
     /// The payload of a wanted event was overwritten in its large block.
@@ -189,6 +192,7 @@ impl<'a> Published<'a> {
         match self.meta() {
             Some(Meta { kind: Kind::Event, len }) => self.copy_event(len, into, wants),
             Some(Meta { kind: Kind::Large, len }) => self.copy_large(len, into, large, wants),
+            Some(Meta { kind: Kind::Gap, len }) => self.copy_gap(len),
             Some(Meta { kind, len }) => self.copy_fragment(kind, len, fragments),
             None => self.unreadable(),
         }
@@ -240,10 +244,22 @@ impl<'a> Published<'a> {
         }
     }
 
+    #[cold]
+    fn copy_gap(&self, len: usize) -> Copied {
+        let mut bytes = [0; Gap::BYTES];
+        if len != Gap::BYTES {
+            return self.unreadable();
+        }
+        if !self.copy(0, &mut bytes) {
+            return Copied::Lapped;
+        }
+        Gap::parse(&bytes).map_or(Copied::Unreadable, |gap| Copied::Gap(Box::new(gap)))
+    }
+
     /// As [`copy_out`](Published::copy_out), for fragments only. Returns `None` if there is no fragment.
     pub(crate) fn copy_fragment_out(&self, fragments: &mut Fragments) -> Option<Copied> {
         match self.meta()? {
-            Meta { kind: Kind::Event | Kind::Large, .. } => None,
+            Meta { kind: Kind::Event | Kind::Large | Kind::Gap, .. } => None,
             Meta { kind, len } => Some(self.copy_fragment(kind, len, fragments)),
         }
     }
@@ -372,7 +388,7 @@ mod tests {
 
     #[test]
     fn g10_what_no_writer_stores_is_unreadable_unless_it_was_overwritten() {
-        for meta in [0, u64::MAX, 1 << 32 | 289, 1 << 32 | 8, 4 << 32 | 64, 5 << 32 | 64] {
+        for meta in [0, u64::MAX, 1 << 32 | 289, 1 << 32 | 8, 4 << 32 | 64, 5 << 32 | 64, 6 << 32 | 64] {
             let mut posted = Posted::of(&[1; 8]);
             posted.ring.block(posted.cell).unwrap().meta().store(meta, Ordering::Relaxed);
             assert!(matches!(posted.copy(false, false, true).0, Copied::Unreadable), "meta {meta:#x}");

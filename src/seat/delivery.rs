@@ -1,6 +1,6 @@
 //! The deliveries of a subscriber.
 
-use crate::event::Event;
+use crate::event::{Event, Missed};
 #[cfg(doc)]
 use crate::seat::subscriber::Subscriber;
 
@@ -57,6 +57,9 @@ pub enum Delivery<'a> {
         /// its patience.
         cut_off: bool,
     },
+    /// Events of other hosts were lost on their way, or posts of this host that were to be delivered everywhere. See
+    /// [`gap`](Delivery::gap).
+    Missed(Missed),
     /// The next id is reserved, and its payload is not visible yet. Later events are delivered after it.
     ///
     /// The same delivery comes again until the id is committed or given up. [`Subscriber::wait`] sleeps until then.
@@ -97,12 +100,40 @@ impl<'a> Delivery<'a> {
         match self {
             // A subscriber has no local events.
             Delivery::Event(event) | Delivery::Cleared(event) => event.id().unwrap_or_default(),
-            Delivery::Lagged { first: id, .. }
+            Delivery::Missed(Missed { first_id: id, .. })
+            | Delivery::Lagged { first: id, .. }
             | Delivery::Reset { id }
             | Delivery::UpToDate { id }
             | Delivery::Reserved { id, .. }
             | Delivery::Undecided { id, .. }
             | Delivery::Unreadable { id, .. } => *id,
+        }
+    }
+
+    /// Returns what this seat has missed, if this is a report of missed events: [`Lagged`](Delivery::Lagged) or
+    /// [`Missed`](Delivery::Missed). State that is built from events is then out of date, whichever of the two it is.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().capacity(8).anonymous()?;
+    /// use std::time::Duration;
+    ///
+    /// let mut subscriber = bus.subscribe()?;
+    /// let mut publisher = bus.publisher()?;
+    /// for number in 0..100 {
+    ///     publisher.post(("cache", "stale"), number.to_string())?;
+    /// }
+    /// while let Some(delivery) = subscriber.next(Duration::ZERO)? {
+    ///     if let Some(missed) = delivery.gap() {
+    ///         println!("clear the cache: {missed}");
+    ///     }
+    /// }
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    pub fn gap(&self) -> Option<Missed> {
+        match *self {
+            Delivery::Lagged { first, missed, .. } => Some(Missed::lapped(first, missed)),
+            Delivery::Missed(missed) => Some(missed),
+            _ => None,
         }
     }
 

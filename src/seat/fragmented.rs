@@ -1,6 +1,6 @@
 //! An event that does not fit in a block, cut into fragments for posting.
 
-use crate::event::wire::{FragmentHead, Keyed, Kind, Prefix, chunk_len};
+use crate::event::wire::{FragmentHead, Keyed, Kind, Prefix, Travel, chunk_len};
 use crate::protocol::bytes;
 use crate::protocol::pool::Block;
 use crate::protocol::word::Where;
@@ -40,10 +40,14 @@ impl<'a> Fragmented<'a> {
         let mut whole = Vec::with_capacity(prefix.len() + payload.len());
         prefix.for_each_word(Where::new(0, 0), |word| whole.extend(word.to_ne_bytes()));
         whole.extend_from_slice(payload);
-        let kind = if matches!(prefix.keyed, Keyed::Kept { .. }) { Kind::RetainedFragment } else { Kind::Fragment };
+        let (kind, keyed) = match prefix.keyed {
+            // A request is not retained.
+            keyed @ Keyed::Kept { .. } if prefix.travel != Travel::Request => (Kind::RetainedFragment, keyed),
+            _ => (Kind::Fragment, Keyed::Nothing),
+        };
         let (seat, total) = (prefix.seat, whole.len() as u64);
         let head = FragmentHead { seat, number: 0, incarnation, message, total, first_id: 0 };
-        Fragmented { whole, keyed: prefix.keyed, kind, full: (block_bytes - kind.fragment_head()) as u64, head }
+        Fragmented { whole, keyed, kind, full: (block_bytes - kind.fragment_head()) as u64, head }
     }
 
     /// Returns the fragment to post next. After the last one, returns it again.

@@ -22,6 +22,7 @@ pub(crate) mod post;
 pub(crate) mod publish;
 pub(crate) mod publisher;
 pub(crate) mod read;
+pub(crate) mod relay;
 pub(crate) mod report;
 pub(crate) mod reservation;
 pub(crate) mod retain;

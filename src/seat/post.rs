@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use crate::claim::{Unique, ttl_ns};
 use crate::error::Result;
-use crate::event::wire::{Kept, Keyed, UniqueKey};
+use crate::event::wire::{Kept, Keyed, Travel, UniqueKey};
 use crate::event::{Event, Forwarded, NoRoom, Payload, Sender, Special, Topic, with_encoded};
 use crate::seat::claim::Claimer;
 use crate::seat::publish::{Outgoing, Writer};
+use crate::seat::relay::request::send_request;
 use crate::seat::retain::left_of_ttl;
 use crate::seat::room::{Posting, with_room};
 
@@ -36,6 +37,10 @@ pub trait Posts {
     /// Returns how an event of `topic` is retained under `key`, or how a clear is posted.
     #[doc(hidden)]
     fn kept(&self, topic: Topic<'_>, key: &[u8], ttl_ns: u64, clears: bool) -> Result<Kept>;
+
+    /// Returns how long a unique key is held if the post sets no ttl.
+    #[doc(hidden)]
+    fn timeout(&self) -> Duration;
 }
 
 impl<P: Posts> Posts for &mut P {
@@ -64,6 +69,10 @@ impl<P: Posts> Posts for &mut P {
 
     fn kept(&self, topic: Topic<'_>, key: &[u8], ttl_ns: u64, clears: bool) -> Result<Kept> {
         (**self).kept(topic, key, ttl_ns, clears)
+    }
+
+    fn timeout(&self) -> Duration {
+        (**self).timeout()
     }
 }
 
@@ -108,7 +117,8 @@ fn send_keyed<R>(
             // again.
             handle.with_writer(|writer| {
                 payload.check_format(writer.segment().typed_format())?;
-                publish(writer, &Outgoing { topic, type_tag, keyed, payload: bytes, bridged: false }, posting)
+                let travel = Travel::Local;
+                publish(writer, &Outgoing { topic, type_tag, keyed, travel, payload: bytes, bridged: false }, posting)
             })
         })
     })
@@ -131,6 +141,7 @@ pub(crate) fn send_special(
             let ttl_ns = ttl.map(ttl_ns).transpose()?.unwrap_or(0);
             return send_retained(handle, topic, key, ttl_ns, payload, no_room, &posted);
         }
+        Special::Cluster(requested) => return send_request(handle, topic, requested, payload, no_room, posted),
     };
     send(handle, topic, unique, payload, no_room, |writer, event, posting| {
         writer.post(event, posting).inspect(|&id| posted(id))
@@ -169,7 +180,8 @@ fn send_retained(
     topic.check_to_post()?;
     let keyed = Keyed::Kept { kept: handle.kept(topic, key, ttl_ns, false)?, text: key };
     with_encoded(topic, payload, |type_tag, bytes| {
-        let event = Outgoing { topic, type_tag, keyed, payload: bytes, bridged: false };
+        let travel = Travel::Local;
+        let event = Outgoing { topic, type_tag, keyed, travel, payload: bytes, bridged: false };
         with_room(&mut handle, no_room, |handle, posting| {
             // As in `send`.
             handle.with_halves(|writer, claimer| {
@@ -191,7 +203,8 @@ pub(crate) fn clear(
     handle.check()?;
     topic.check_to_post()?;
     let keyed = Keyed::Kept { kept: handle.kept(topic, key, 0, true)?, text: key };
-    let event = Outgoing { topic, type_tag: 0, keyed, payload: &[], bridged: false };
+    let travel = Travel::Local;
+    let event = Outgoing { topic, type_tag: 0, keyed, travel, payload: &[], bridged: false };
     with_room(&mut handle, no_room, |handle, posting| {
         handle.with_halves(|writer, claimer| {
             let cleared = writer.clear(claimer, &event, posting)?;

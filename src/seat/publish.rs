@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{Cause, Error, Result, SizeLimit};
-use crate::event::wire::{FRAGMENT_HEAD_BYTES, Keyed, Kind, Meta, Prefix};
+use crate::event::missed::Gap;
+use crate::event::wire::{FRAGMENT_HEAD_BYTES, Keyed, Kind, Meta, Prefix, Travel};
 use crate::event::{Died, Topic, library};
 use crate::protocol::bytes;
 use crate::protocol::large::LargeHand;
@@ -30,6 +31,7 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) topic: Topic<'a>,
     pub(crate) type_tag: u64,
     pub(crate) keyed: Keyed<'a>,
+    pub(crate) travel: Travel<'a>,
     pub(crate) payload: &'a [u8],
     /// `true` for an event of another segment that a bridge posts.
     pub(crate) bridged: bool,
@@ -38,7 +40,8 @@ pub(crate) struct Outgoing<'a> {
 impl<'a> Outgoing<'a> {
     /// An event of bytes, without a key.
     pub(crate) fn plain(topic: Topic<'a>, payload: &'a [u8]) -> Outgoing<'a> {
-        Outgoing { topic, type_tag: 0, keyed: Keyed::Nothing, payload, bridged: false }
+        let (keyed, travel) = (Keyed::Nothing, Travel::Local);
+        Outgoing { topic, type_tag: 0, keyed, travel, payload, bridged: false }
     }
 }
 
@@ -118,6 +121,11 @@ impl Writer {
         Ok(id)
     }
 
+    /// Returns an error if an event cannot be posted because of its names or its size.
+    pub(crate) fn check(&self, event: &Outgoing<'_>, limit: SizeLimit) -> Result<()> {
+        self.prefix(event, limit).map(drop)
+    }
+
     /// Posts what `write` writes into a block. Stops where there may be no room.
     #[inline(always)]
     fn ring_post(&mut self, write: impl FnOnce(Block<'_>)) -> std::result::Result<u64, Stop> {
@@ -165,6 +173,26 @@ impl Writer {
         self.post_if_room(&Outgoing::plain(library::DIED, text.as_bytes())).map(drop)
     }
 
+    /// Posts a record of events that were lost between hosts. Returns its id. The caller does not have to set the seat
+    /// and the process.
+    #[cold]
+    pub(crate) fn post_gap(&mut self, gap: &Gap, posting: &mut Posting<'_>) -> Result<u64> {
+        let gap = Gap { seat: self.hand.seat(), pid: self.pid, ..*gap };
+        let write = |block: Block<'_>| {
+            set_meta(block, Kind::Gap, Gap::BYTES);
+            for (slot, word) in block.payload().iter().zip(gap.words()) {
+                // Relaxed: before the exchange that publishes the block.
+                slot.store(word, Ordering::Relaxed);
+            }
+        };
+        let id = match self.ring_post(write) {
+            Ok(id) => id,
+            Err(stop) => self.post_in_room(stop, 1, posting, write)?,
+        };
+        self.notify(header_word!(wake));
+        Ok(id)
+    }
+
     #[inline]
     pub(super) fn fits_block(&self, prefix: &Prefix<'_>, payload: &[u8]) -> bool {
         prefix.len() + payload.len() <= self.block_bytes
@@ -172,9 +200,9 @@ impl Writer {
 
     #[inline]
     pub(super) fn prefix<'a>(&self, event: &Outgoing<'a>, limit: SizeLimit) -> Result<Prefix<'a>> {
-        let Outgoing { topic, type_tag, keyed, payload, bridged } = *event;
+        let Outgoing { topic, type_tag, keyed, travel, payload, bridged } = *event;
         debug_assert!(topic.check().is_ok(), "checked where the topic was given");
-        let prefix = Prefix { seat: self.hand.seat(), pid: self.pid, topic, type_tag, keyed, bridged };
+        let prefix = Prefix { seat: self.hand.seat(), pid: self.pid, topic, type_tag, keyed, travel, bridged };
         let len = prefix.len().saturating_add(payload.len());
         if len > self.block_bytes || limit == SizeLimit::Retained {
             self.check_len(prefix.len(), len, limit)?;

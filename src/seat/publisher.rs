@@ -381,6 +381,10 @@ impl Posts for Publisher {
     fn kept(&self, topic: Topic<'_>, key: &[u8], ttl_ns: u64, clears: bool) -> Result<Kept> {
         kept(&self.seat.segment, topic, key, ttl_ns, clears)
     }
+
+    fn timeout(&self) -> Duration {
+        self.timeout
+    }
 }
 
 impl Sender for &mut Publisher {

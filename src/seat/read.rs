@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::claim::Claim;
 use crate::error::Result;
-use crate::event::wire::{FragmentHead, Head, Kind, UniqueKey};
-use crate::event::{Buffer, EventKept};
+use crate::event::missed::Gap;
+use crate::event::wire::{FragmentHead, Head, Kind, UniqueKey, VIA_BYTES};
+use crate::event::{Buffer, EventKept, Missed, MissedReason};
 use crate::os::clock::HostClock;
 use crate::os::sys;
 use crate::protocol::bridge::BridgeWords;
@@ -52,6 +53,8 @@ pub(crate) enum Step {
     /// The `missed` ids from `first` on were overwritten before they were read. `cut_off` is `true` if posts had waited
     /// for the reader.
     Lagged { first: u64, missed: u64, cut_off: bool },
+    /// Events were lost between hosts: see [`Reader::gap`].
+    Gap { id: u64 },
     /// The content at an id is not what a writer of this crate stores.
     Unreadable { id: u64 },
     /// The next id is reserved, and its payload is not visible yet.
@@ -121,6 +124,12 @@ impl Message {
         }
     }
 
+    /// Returns the words of a relayed event.
+    #[inline]
+    pub(crate) fn via(&self) -> Option<&[u8; VIA_BYTES]> {
+        self.head.via(&self.bytes)
+    }
+
     /// Returns the tag of the payload's type.
     #[inline]
     pub(crate) fn type_tag(&self) -> u64 {
@@ -141,6 +150,8 @@ enum Taken {
     Event,
     /// No event for this worker: not wanted, run by another worker, or a fragment that is not the last.
     Nothing,
+    /// A record of events that were lost between hosts.
+    Gap(Box<Gap>),
     /// It was overwritten while it was copied.
     Lapped,
     /// A part of it is gone: the fragments before this last one, or the payload in its large block.
@@ -165,6 +176,9 @@ pub(crate) struct Reader {
     ahead: ReadAhead,
     fragments: Fragments,
     current: Message,
+    /// Of the last [`Step::Gap`].
+    gap: Gap,
+    gap_id: u64,
     wait_max_ns: u64,
     /// Events read since the reader was last at the end, up to [`BEHIND`].
     streak: u32,
@@ -180,6 +194,8 @@ pub(crate) struct Reader {
     catch_up: CatchUp,
     /// Set if posts wait for this reader.
     must: Option<MustRead>,
+    /// `true` if it is the relay's: it sees requests, and claims nothing.
+    relays: bool,
 }
 
 impl Reader {
@@ -203,6 +219,7 @@ impl Reader {
             began_with_retained: begin.with_retained,
             catch_up: if begin.with_retained { CatchUp::Due(span) } else { CatchUp::Idle },
             bridge: segment.bridge(),
+            relays: false,
             segment,
             ring,
             seat,
@@ -211,6 +228,8 @@ impl Reader {
             since: place_of(start),
             ahead: ReadAhead::default(),
             current: Message::nothing(),
+            gap: Gap::new(None, None, None, MissedReason::EngineLost),
+            gap_id: 0,
             wait_max_ns: 0,
             streak: 0,
             must,
@@ -256,6 +275,12 @@ impl Reader {
         if let Some(must) = &mut self.must {
             must.rest();
         }
+    }
+
+    /// Makes it a relay's reader: it sees requests, and claims nothing.
+    pub(crate) fn for_relay(mut self) -> Reader {
+        self.relays = true;
+        self
     }
 
     /// Sets the longest wait for a reserved id's payload, in nanoseconds.
@@ -309,6 +334,16 @@ impl Reader {
         &self.current
     }
 
+    /// Returns what the last [`Step::Gap`] reports.
+    pub(crate) fn gap(&self) -> Missed {
+        self.gap.missed(self.gap_id)
+    }
+
+    /// Returns the record of the last [`Step::Gap`].
+    pub(crate) fn gap_record(&self) -> &Gap {
+        &self.gap
+    }
+
     /// Returns the unique events that were copied out and claimed, in order. Drops everything else that was copied out.
     pub(crate) fn take_claimed(&mut self) -> impl Iterator<Item = Message> {
         self.ahead.take_claimed()
@@ -347,6 +382,7 @@ impl Reader {
                             return Ok(Step::Event);
                         }
                         Taken::Nothing => {}
+                        Taken::Gap(gap) => break self.told_of(id, &gap),
                         Taken::Lapped => {
                             self.next = id;
                             break self.lapped();
@@ -399,6 +435,7 @@ impl Reader {
                     self.forgotten(id);
                     None
                 }
+                Some(Ahead::Gap { id, gap }) => Some(self.told_of(id, &gap)),
                 Some(Ahead::Unreadable { id }) => Some(self.unreadable(id)),
                 Some(Ahead::Waiting { .. }) | None => continue,
             });
@@ -422,6 +459,7 @@ impl Reader {
                 Ok(match taken {
                     Taken::Event => Some(Step::Event),
                     Taken::Nothing => None,
+                    Taken::Gap(gap) => Some(self.told_of(id, &gap)),
                     Taken::Lapped | Taken::Missed => Some(self.missed_one(id)),
                     Taken::Forgotten => {
                         self.forgotten(id);
@@ -469,6 +507,7 @@ impl Reader {
                             self.ahead.push(Ahead::Message(message));
                         }
                         Taken::Nothing => {}
+                        Taken::Gap(gap) => self.ahead.push(Ahead::Gap { id, gap }),
                         Taken::Lapped => {
                             self.next = id;
                             let (missed, cut_off) = self.skip_lap();
@@ -548,7 +587,8 @@ impl Reader {
         let published = Published::of(&self.ring, id, seen).in_segment(&self.segment)?;
         self.streak =
             if self.streak < BEHIND { self.streak + 1 } else { BEHIND * u32::from(self.ring.prefetch_after(id)) };
-        let wants = |head: &Head, prefix: &[u8]| gate.wants(head, prefix);
+        let relays = self.relays;
+        let wants = |head: &Head, prefix: &[u8]| (relays || !head.is_request()) && gate.wants(head, prefix);
         let Message { head, bytes: buffer, .. } = &mut self.current;
         match published.copy_out(CopyInto { head, buffer }, &mut self.fragments, self.large.as_ref(), wants) {
             Copied::Event { len } => {
@@ -558,10 +598,11 @@ impl Reader {
                 self.decide(id, since, gate)
             }
             Copied::NotWanted { .. } => {
-                self.not_wanted(id, self.current.head.is_unique());
+                self.not_wanted(id, self.current.head);
                 Ok(Taken::Nothing)
             }
             Copied::Fragment { kind, len } => self.assemble(id, kind, len, since, gate),
+            Copied::Gap(gap) => Ok(Taken::Gap(gap)),
             Copied::Lapped => Ok(Taken::Lapped),
             Copied::Overwritten => Ok(Taken::Missed),
             Copied::Unreadable => Ok(Taken::Unreadable),
@@ -570,13 +611,15 @@ impl Reader {
 
     /// Adds the fragment in the fragments' buffer to its message.
     fn assemble(&mut self, id: u64, kind: Kind, len: usize, since: u64, gate: &mut impl Gate) -> Result<Taken> {
-        match self.fragments.add(kind, len, |head, prefix| gate.wants(head, prefix)) {
+        let relays = self.relays;
+        let wants = |head: &Head, prefix: &[u8]| (relays || !head.is_request()) && gate.wants(head, prefix);
+        match self.fragments.add(kind, len, wants) {
             Assembled::Whole { head, bytes } => {
                 self.current = Message { id, head, len: bytes.len(), bytes, claim: None, handed_over: false };
                 self.decide(id, since, gate)
             }
             Assembled::NotWanted { head } => {
-                self.not_wanted(id, head.is_unique());
+                self.not_wanted(id, head);
                 Ok(Taken::Nothing)
             }
             Assembled::More => Ok(Taken::Nothing),
@@ -648,9 +691,13 @@ impl Reader {
         self.catch_up_with(id.max(1), next_id(id), true);
     }
 
-    fn not_wanted(&mut self, id: u64, is_unique: bool) {
+    fn not_wanted(&mut self, id: u64, head: Head) {
+        if head.is_request() {
+            // No event of this host: no worker counts it, and no claim is about it.
+            return;
+        }
         self.seat.add(seat_word!(reading.skipped), 1);
-        if is_unique {
+        if head.is_unique() {
             // Workers that handle it decide it, or the bridge does, and this seat's later claims must not cover it.
             self.read_from_after(id);
         }
@@ -660,10 +707,13 @@ impl Reader {
     #[inline]
     fn decide(&mut self, id: u64, since: u64, gate: &mut impl Gate) -> Result<Taken> {
         self.current.claim = None;
+        if self.relays {
+            return Ok(Taken::Event);
+        }
         if let Some(unique) = self.current.head.unique(&self.current.bytes) {
             let is_over = |holder| is_over(&self.segment, holder, self.seat_number);
             if self.bridge.leaves(place_of(id), self.seat_number, is_over) {
-                self.not_wanted(id, true);
+                self.not_wanted(id, self.current.head);
                 return Ok(Taken::Nothing);
             }
             let token = gate.claim(&unique, At { place: place_of(id), since })?;
@@ -731,6 +781,11 @@ impl Reader {
         self.read_from_after(id);
         self.seat.add(seat_word!(reading.corrupt), 1);
         Step::Unreadable { id }
+    }
+
+    fn told_of(&mut self, id: u64, gap: &Gap) -> Step {
+        (self.gap, self.gap_id) = (*gap, id);
+        Step::Gap { id }
     }
 
     fn missed(&mut self, first: u64, missed: u64, cut_off: bool) -> Step {

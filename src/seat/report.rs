@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::error::Error;
 use crate::error::{Difference, DifferenceList};
+use crate::event::Missed;
 use crate::os::text::printable;
 
 /// The error of a handler. Every error type and every string converts into it with `?` or `into`. The conversion
@@ -201,6 +202,8 @@ pub enum Trouble<'a> {
         /// its patience.
         cut_off: bool,
     },
+    /// Events were lost between hosts. The report has no event, and the id of the record in the ring.
+    Missed(&'a Missed),
     /// No worker ran a unique event, because the claims have no room for its key.
     ClaimsFull,
     /// This worker reached a unique event too late to know if another worker ran it, and did not run it.
@@ -236,6 +239,7 @@ impl Trouble<'_> {
             Trouble::Mistyped(_) => "mistyped",
             Trouble::Unreadable => "unreadable",
             Trouble::Lagged { .. } => "lagged",
+            Trouble::Missed(_) => "missed",
             Trouble::ClaimsFull => "claims_full",
             Trouble::ClaimLate => "claim_late",
             Trouble::Orphaned => "orphaned",
@@ -280,6 +284,9 @@ impl fmt::Display for Trouble<'_> {
             ),
             Trouble::Lagged { missed, cut_off: false } => {
                 write!(f, "{missed} events were overwritten before they were read: poll more often or raise capacity")
+            }
+            Trouble::Missed(missed) => {
+                write!(f, "{missed}: build again what depends on them, and see if the relay and its engine are well")
             }
             Trouble::ClaimsFull => write!(f, "no worker ran this unique event: the claims are full, raise .claims()"),
             Trouble::Orphaned => write!(
@@ -337,6 +344,7 @@ mod tests {
 
     #[test]
     fn each_kind_of_trouble_has_a_name_of_its_own() {
+        let lapped = Missed::lapped(0, 1);
         let (error, left) = (HandlerError::msg("no luck"), Error::from(Cause::Left));
         let panic = crate::worker::panics::catch_panic(|| panic!("no luck")).unwrap_err();
         let troubles = [
@@ -345,6 +353,7 @@ mod tests {
             Trouble::Mistyped(&left),
             Trouble::Unreadable,
             Trouble::Lagged { missed: 1, cut_off: false },
+            Trouble::Missed(&lapped),
             Trouble::ClaimsFull,
             Trouble::ClaimLate,
             Trouble::Orphaned,
@@ -355,7 +364,7 @@ mod tests {
         ];
         let names: Vec<&str> = troubles.iter().map(Trouble::name).collect();
         let [first, rest] = [
-            "failed panicked mistyped unreadable lagged claims_full claim_late",
+            "failed panicked mistyped unreadable lagged missed claims_full claim_late",
             "orphaned options_differ reporter_panicked poller_ended unheard",
         ];
         assert_eq!(names.join(" "), format!("{first} {rest}"));

@@ -134,6 +134,10 @@ impl<S: Posts> Sender for &mut Reservation<S> {
             Special::Nothing => None,
             Special::Unique(unique) => Some(unique),
             Special::Retained { .. } => return Err(not_at_a_reserved_id("retain")),
+            Special::Cluster(_) => {
+                let rule = "a request to the relay cannot be committed at a reserved id: post it";
+                return Err(Error::option("cluster", "set", rule));
+            }
         };
         let Reservation { seat, id, open } = self;
         let committed = send(seat, topic, unique, &payload, no_room, |writer, event, _| {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::error::Result;
 use crate::event::Topic;
-use crate::event::wire::Kept;
+use crate::event::wire::{Kept, Via};
 #[cfg(feature = "typed")]
-use crate::event::{Data, Event, EventKept, Origin};
+use crate::event::{Data, Event, EventKept, Provenance};
 use crate::os::clock::HostClock;
 use crate::protocol::bucket::Key;
 use crate::protocol::retained::{Held, NEVER, SlotLook, Span, TOMBSTONE, Table};
@@ -53,6 +53,11 @@ impl Retained {
         let format = if message.type_tag() == 0 { 0 } else { segment.typed_format().load(Ordering::Relaxed) };
         let left = (held.deadline != NEVER).then(|| Duration::from_nanos(held.deadline.saturating_sub(now)));
         Ok(Retained { message, source, event, format, left })
+    }
+
+    /// Returns where the event comes from, if a relay has posted it.
+    pub(crate) fn via(&self) -> Option<Via> {
+        self.message.via().map(Via::of_bytes)
     }
 
     /// Returns the event's source.
@@ -150,7 +155,7 @@ impl Retained {
         Event {
             source: &self.source,
             event: &self.event,
-            origin: Origin::Posted { id: *id, pid: head.pid(), seat: head.seat(), own: false, claim: None },
+            provenance: Provenance::Posted { id: *id, pid: head.pid(), seat: head.seat(), own: false, claim: None },
             data: Data::Bytes { type_tag: self.message.type_tag(), format: self.format, bytes: self.bytes() },
             kept: EventKept {
                 key: self.key(),
@@ -160,6 +165,7 @@ impl Retained {
                 wire: &self.message.bytes,
                 segment: None,
             },
+            via: self.message.via(),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::Result;
-use crate::event::{Data, Event, Origin, Scope, Topic, library};
+use crate::event::{Data, Event, Provenance, Scope, Topic, library};
 use crate::identity::Position;
 use crate::os::futex::SharedFutex;
 use crate::protocol::ring::Look;
@@ -336,7 +336,7 @@ impl Subscriber {
     pub fn cursor(&self) -> u64 {
         let read = match self.put_off {
             Some(Step::Event) if !self.reader.current().handed_over => self.reader.current().id,
-            Some(Step::Lagged { first: id, .. } | Step::Unreadable { id }) => id,
+            Some(Step::Lagged { first: id, .. } | Step::Gap { id } | Step::Unreadable { id }) => id,
             Some(_) | None => self.reader.cursor(),
         };
         // An undecided event may have been read ahead of a reserved id.
@@ -573,6 +573,7 @@ fn delivery<'a>(found: Found, reader: &'a Reader, publisher: &Publisher) -> Opti
         Found::Step(Step::Reset { to }) => Delivery::Reset { id: to },
         Found::Step(Step::UpToDate { to }) => Delivery::UpToDate { id: to },
         Found::Step(Step::Lagged { first, missed, cut_off }) => Delivery::Lagged { first, missed, cut_off },
+        Found::Step(Step::Gap { .. }) => Delivery::Missed(reader.gap()),
         Found::Step(Step::Unreadable { id }) => Delivery::Unreadable { id },
         Found::Step(Step::Pending(pending)) => Delivery::Reserved { id: pending.id, own: pending.is_own() },
         Found::Step(Step::Empty) => return None,
@@ -585,7 +586,7 @@ fn event<'a>(message: &'a Message, segment: &'a Segment, publisher: &Publisher) 
     let source = str::from_utf8(head.source(&message.bytes)).ok()?;
     let event = str::from_utf8(head.event(&message.bytes)).ok()?;
     let seat = &publisher.seat;
-    let origin = Origin::Posted {
+    let provenance = Provenance::Posted {
         id: message.id,
         pid: head.pid(),
         seat: head.seat(),
@@ -593,5 +594,5 @@ fn event<'a>(message: &'a Message, segment: &'a Segment, publisher: &Publisher) 
         claim: message.claim.as_ref(),
     };
     let data = Data::posted(&seat.segment, message.type_tag(), message.payload());
-    Some(Event { source, event, origin, data, kept: message.kept(segment) })
+    Some(Event { source, event, provenance, data, kept: message.kept(segment), via: message.via() })
 }

@@ -49,6 +49,9 @@ pub(super) fn differences(options: &SegmentOptions, geometry: &Geometry, stat: &
     if asked.most_patience && options.most_patience != most_patience {
         differ("most_patience", format!("{:?}", options.most_patience), format!("{most_patience:?}"));
     }
+    if asked.relay_hosts && options.relay_hosts != geometry.relay_hosts {
+        differ("relay_hosts", options.relay_hosts.to_string(), geometry.relay_hosts.to_string());
+    }
     let mode = stat.st_mode & 0o7777;
     if asked.mode && options.mode != mode {
         differ("mode", format!("{:04o}", options.mode), format!("{mode:04o}"));

@@ -11,7 +11,7 @@ use super::geometry::{LARGE_NAME_BYTES, RETAINED_FRAGMENT_HEAD_BYTES};
 use super::layout::{HEADER_BYTES, REGION_ALIGN, fields};
 use crate::os::fnv::Fnv;
 use crate::protocol::word::CellWord;
-use crate::protocol::{bucket, pool, retained, ring};
+use crate::protocol::{bucket, pool, relay, retained, ring};
 
 /// Returns a hash of everything that determines how this build reads and writes a segment: the spans of all fields, the
 /// padding of this target, the byte order, and the formats of blocks, cells and claims.
@@ -39,6 +39,8 @@ pub(crate) fn fingerprint() -> u64 {
         retained::INDEX_WORDS,
         RETAINED_FRAGMENT_HEAD_BYTES,
         LARGE_NAME_BYTES,
+        relay::RELAY_WORDS,
+        relay::ORIGIN_WORDS,
     ] {
         hash.number(number as u64);
     }
@@ -54,7 +56,7 @@ mod tests {
     #[cfg(all(target_arch = "x86_64", target_endian = "little"))]
     #[test]
     fn g11_the_layout_is_the_one_of_its_version() {
-        assert_eq!(super::fingerprint(), 0x005f_65e2_5eed_72ad);
+        assert_eq!(super::fingerprint(), 0x19a2_5ae9_0c17_6ecf);
         assert_eq!(LAYOUT_VERSION, 5);
         assert_eq!(layout_version(magic()), Some(5));
         assert_eq!([layout_version(0), layout_version(FORMING)], [None; 2]);

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::layout::{HEADER_BYTES, LINE, REGION_ALIGN};
+use super::layout::{HEADER_BYTES, LINE, REGION_ALIGN, RELAY_BYTES};
 use super::pools::{POOL_COUNT, POOLS, PoolId, PoolSpec};
 use crate::error::{Cause, Error, Result};
+use crate::protocol::relay::ORIGIN_WORDS;
 use crate::protocol::retained::{PLACES, SLOT_HEAD_WORDS};
 use crate::protocol::word::CellWord;
 use crate::protocol::{pool, seat_words};
@@ -20,6 +21,8 @@ pub(crate) struct Geometry {
     pub(crate) seats: u64,
     /// The longest patience of a post with a reader, in nanoseconds.
     pub(crate) most_patience: u64,
+    /// Places for the origins of other hosts. 0 if there can be no relay.
+    pub(crate) relay_hosts: u64,
     /// In the order of [`POOLS`].
     pub(crate) pools: [PoolSize; POOL_COUNT],
 }
@@ -43,6 +46,10 @@ pub(crate) struct Regions {
     pub(crate) announced: usize,
     /// One word for each seat.
     pub(crate) must: usize,
+    /// What the relay of this host keeps.
+    pub(crate) relay: usize,
+    /// Its table of origins.
+    pub(crate) origins: usize,
     /// Size of the segment.
     pub(crate) end: usize,
 }
@@ -70,6 +77,8 @@ pub(crate) const MOST_LARGE_BLOCK: u64 = 1 << 26;
 pub(crate) const LARGE_NAME_BYTES: usize = 16;
 /// Bytes of a bucket block: 19 lines, 21 entries, or the places of 64 slots.
 pub(crate) const BUCKET_STRIDE: u64 = 19 * LINE as u64;
+/// The largest number of origins that a relay can remember.
+pub(crate) const MOST_RELAY_HOSTS: u64 = 1 << 16;
 /// The largest number of keys of retained events.
 pub(crate) const MOST_RETAINED: u64 = 1 << 18;
 /// The largest bound for the patience of posts.
@@ -210,6 +219,9 @@ impl Geometry {
         if u128::from(self.most_patience) > MOST_PATIENCE.as_nanos() {
             return Err("its bound for the patience of posts is impossible");
         }
+        if self.relay_hosts > MOST_RELAY_HOSTS {
+            return Err("its number of hosts is impossible");
+        }
         for (size, spec) in self.pools.iter().zip(&POOLS) {
             size.check(spec)?;
         }
@@ -231,7 +243,9 @@ impl Geometry {
         });
         let announced = region(if self.has_table() { self.seats * 8 } else { 0 });
         let must = region(self.seats * 8);
-        Ok(Regions { seats, pools, announced, must, end: end as usize })
+        let relay = region(RELAY_BYTES as u64);
+        let origins = region(self.relay_hosts * ORIGIN_WORDS as u64 * 8);
+        Ok(Regions { seats, pools, announced, must, relay, origins, end: end as usize })
     }
 }
 
@@ -276,6 +290,9 @@ mod tests {
         }
         for (ns, good) in [(0, true), (3_600_000_000_000, true), (3_600_000_000_001, false), (u64::MAX, false)] {
             assert_eq!(ok(&|sizes| sizes.most_patience = ns), good, "{ns} ns");
+        }
+        for (hosts, good) in [(0, true), (1 << 16, true), ((1 << 16) + 1, false), (u64::MAX, false)] {
+            assert_eq!(ok(&|sizes| sizes.relay_hosts = hosts), good, "{hosts} hosts");
         }
         let cells =
             [(0, false), (3, false), (4, true), (12, false), (1 << 19, true), (1 << 20, false), (1 << 63, false)];

@@ -58,6 +58,7 @@ impl HeaderCopy {
         Ok(Geometry {
             seats: self.word(header_word!(seats)),
             most_patience: self.word(header_word!(most_patience)),
+            relay_hosts: self.word(header_word!(relay_hosts)),
             pools: POOLS.each_ref().map(size),
         })
     }

@@ -14,6 +14,8 @@
 //!          large_blocks  as many blocks, and one for each seat, likewise
 //!          announced   one word for each seat
 //!          must        one word for each seat
+//!          relay       what the relay of this host keeps
+//!          origins     two words for each host: its origin, and which of its events come next
 //! ```
 //!
 //! A segment that retains nothing has no index, slots, values and announced. A segment without large blocks has no
@@ -27,7 +29,7 @@ use crossbeam_utils::CachePadded;
 use memoffset::span_of;
 
 use crate::protocol::bridge::BRIDGE_WORDS;
-use crate::protocol::seat_words;
+use crate::protocol::{relay, seat_words};
 
 /// Version of the layout below. Raise it with every change that an older binary would misread.
 pub(crate) const LAYOUT_VERSION: u32 = 5;
@@ -84,6 +86,8 @@ pub(crate) struct HeaderLayout {
     pub(crate) large_stride: AtomicU64,
     /// The longest time, in nanoseconds, for which a reader may have posts wait for it. 0 if posts wait for none.
     pub(crate) most_patience: AtomicU64,
+    /// Places for the origins of other hosts; 0 if there can be no relay.
+    pub(crate) relay_hosts: AtomicU64,
     pub(crate) creator_pid: AtomicU64,
     /// Wall-clock time of the creation, in nanoseconds.
     pub(crate) created_at: AtomicU64,
@@ -215,6 +219,56 @@ pub(crate) struct IdentityLayout {
     pub(crate) label: [AtomicU64; LABEL_WORDS],
 }
 
+/// What the relay of this host keeps. Its two halves write at the same time.
+#[repr(C, align(128))]
+pub(crate) struct RelayLayout {
+    pub(crate) holder: RelayHolderLayout,
+    pub(crate) down: RelayDownLayout,
+    pub(crate) up: RelayUpLayout,
+}
+
+/// The part that a relay writes when it begins and when it ends. Every cluster post reads it.
+#[repr(C, align(128))]
+pub(crate) struct RelayHolderLayout {
+    /// If there is a relay: see `relay::region`.
+    pub(crate) state: AtomicU64,
+    /// The key under which unique keys are hashed for all hosts.
+    pub(crate) cluster_key: [AtomicU64; 2],
+    /// How often the relay's place was taken.
+    pub(crate) incarnation: AtomicU64,
+    /// The seat of the relay plus one, and its incarnation.
+    pub(crate) seat: AtomicU64,
+    pub(crate) seat_incarnation: AtomicU64,
+}
+
+/// The part of the half that posts what comes from other hosts.
+#[repr(C, align(128))]
+pub(crate) struct RelayDownLayout {
+    /// See `protocol::relay`.
+    pub(crate) once: [AtomicU64; relay::RELAY_WORDS],
+    /// Time of the last sign of life, by `HostClock::boottime_ns`.
+    pub(crate) beat: AtomicU64,
+    /// What the relay says of itself: see `relay::Health`.
+    pub(crate) health: AtomicU64,
+    /// Events posted.
+    pub(crate) posted: AtomicU64,
+    /// Events that were passed over.
+    pub(crate) passed: AtomicU64,
+    /// Records of missed events posted.
+    pub(crate) gaps: AtomicU64,
+    /// Events that may have been posted twice.
+    pub(crate) possible_duplicates: AtomicU64,
+}
+
+/// The part of the half that reads what goes to other hosts.
+#[repr(C, align(128))]
+pub(crate) struct RelayUpLayout {
+    /// The next id that the engine has not acknowledged, plus one; 0 if it is not known.
+    pub(crate) sent: AtomicU64,
+    /// As [`RelayDownLayout::beat`].
+    pub(crate) beat: AtomicU64,
+}
+
 /// Words of a label.
 pub(crate) const LABEL_WORDS: usize = 6;
 /// The longest label in bytes. Longer labels are truncated.
@@ -232,7 +286,16 @@ macro_rules! seat_word {
         core::mem::offset_of!($crate::segment::layout::SeatLayout, $($path).+) / 8
     };
 }
-pub(crate) use {header_word, seat_word};
+/// The index of the word of the relay's region that holds a field of one of its parts: `relay_word!(up.sent)`.
+macro_rules! relay_word {
+    ($($path:ident).+) => {
+        core::mem::offset_of!($crate::segment::layout::RelayLayout, $($path).+) / 8
+    };
+}
+pub(crate) use {header_word, relay_word, seat_word};
+
+/// Bytes of the relay's region.
+pub(crate) const RELAY_BYTES: usize = size_of::<RelayLayout>();
 
 const _: () = {
     assert!(size_of::<SeatLayout>() == seat_words::WORDS * 8);
@@ -258,7 +321,7 @@ pub(crate) const HEADER_BYTES: usize = 2048;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Field {
-    /// `"header"`, `"seat"`, `"block"`, `"bucket"`, `"entry"`, `"index"` or `"slot"`.
+    /// `"header"`, `"seat"`, `"relay"`, `"block"`, `"bucket"`, `"entry"`, `"index"`, `"slot"` or `"origin"`.
     pub region: &'static str,
     /// The field's name.
     pub name: &'static str,
@@ -267,11 +330,11 @@ pub struct Field {
     /// Length in bytes.
     pub len: usize,
     /// The writer: `"creator"`, `"anyone"`, `"poster"`, `"reader"`, `"claimer"` or `"holder"`. The last four are parts
-    /// of the worker that holds the seat.
+    /// of the worker that holds the seat. Or a part of the relay: `"relay"`, `"relay down"` or `"relay up"`.
     pub writer: &'static str,
 }
 
-/// Returns the fields of the header and of a seat in this build's layout, in order of their offsets.
+/// Returns the fields of the header, of a seat and of the relay in this build's layout, in order of their offsets.
 pub fn fields() -> Vec<Field> {
     let mut rows = Vec::new();
     macro_rules! rows {
@@ -289,7 +352,8 @@ pub fn fields() -> Vec<Field> {
         };
     }
     rows!("header", 0, HeaderLayout, "creator": magic fingerprint nonce boot_id hash_key size capacity block_stride
-        seats buckets bucket_stride slots slot_stride large large_stride most_patience creator_pid created_at);
+        seats buckets bucket_stride slots slot_stride large large_stride most_patience relay_hosts creator_pid
+        created_at);
     rows!("header", 0, HeaderLayout, "anyone": typed_format tail large_tail wake wake_reserved bridge wake_room);
     let part = span_of!(SeatLayout, posting).start;
     rows!("seat", part, PostingLayout, "poster": hand reserved slot_hand large_hand posted fragments reservations
@@ -302,6 +366,12 @@ pub fn fields() -> Vec<Field> {
     let part = span_of!(SeatLayout, identity).start;
     rows!("seat", part, IdentityLayout, "holder": pid start_time pid_namespace program joined_at incarnation
         adopted label);
+    let part = span_of!(RelayLayout, holder).start;
+    rows!("relay", part, RelayHolderLayout, "relay": state cluster_key incarnation seat seat_incarnation);
+    let part = span_of!(RelayLayout, down).start;
+    rows!("relay", part, RelayDownLayout, "relay down": once beat health posted passed gaps possible_duplicates);
+    let part = span_of!(RelayLayout, up).start;
+    rows!("relay", part, RelayUpLayout, "relay up": sent beat);
     rows
 }
 

@@ -21,6 +21,8 @@ use crate::sync::{AtomicU64, Ordering};
 pub(super) const CREATION_BYTE: u64 = 1 << 62;
 /// The byte whose lock is the hold on seat 0. The bytes of the other seats follow.
 pub(super) const SEAT_BYTES: u64 = 1 << 61;
+/// The byte whose lock is the hold on the place of the relay.
+const RELAY_BYTE: u64 = CREATION_BYTE + 1;
 /// The first of the bytes that are locked only to test how the kernel keeps locks.
 const PROOF_BYTES: u64 = CREATION_BYTE + (1 << 61);
 
@@ -78,11 +80,20 @@ impl Segment {
             taken = self.take_one_of(&file, mem::take(&mut locked), &mut is_free, &mut locked)?;
         }
         let Some(seat) = taken else { return Ok(None) };
-        let inode = file.inode().number;
-        let page = keeps.then(|| HoldingPage::of(file.as_fd()).ok()).flatten();
-        // If there is a page, the descriptor is closed here.
-        let anchor = page.map_or_else(|| Anchor::Descriptor(file), Anchor::Page);
-        Ok(Some((seat, SeatLock { guard, inode, seat, anchor })))
+        Ok(Some((seat, SeatLock::of(guard, file, seat_byte(seat), keeps))))
+    }
+
+    /// Takes the place of the relay. Returns `None` if a process, this one included, has it.
+    pub(crate) fn take_relay(&self, guard: ForkGuard) -> Result<Option<SeatLock>> {
+        let keeps = self.keeps_locks_of_pages()?;
+        let file = self.own_description()?;
+        let taken = sys::try_lock_byte(&file, RELAY_BYTE).map_err(|error| self.system("fcntl(F_OFD_SETLK)", error))?;
+        Ok(taken.then(|| SeatLock::of(guard, file, RELAY_BYTE, keeps)))
+    }
+
+    /// Returns `true` if a process, this one included, holds the place of the relay.
+    pub(crate) fn is_relay_held(&self) -> Result<bool> {
+        sys::is_byte_locked(self.file()?, RELAY_BYTE).map_err(|error| self.system("fcntl(F_OFD_GETLK)", error))
     }
 
     /// Locks the first of `seats` that is not locked and for which `is_free` returns `true`. Adds seats that others
@@ -151,7 +162,7 @@ impl Segment {
     }
 }
 
-/// The hold on a seat: a lock that the kernel releases when the holder dies.
+/// The hold on a seat, or on the place of the relay: a lock that the kernel releases when the holder dies.
 ///
 /// The lock belongs to an open file description that is not shared, and ends with it: at exit, SIGKILL or exec. The
 /// description is kept open by a page mapped from it (see [`HoldingPage`]), not by a descriptor, which any code of the
@@ -166,7 +177,7 @@ impl Segment {
 pub(crate) struct SeatLock {
     guard: ForkGuard,
     inode: u64,
-    seat: u16,
+    byte: u64,
     anchor: Anchor,
 }
 
@@ -180,6 +191,15 @@ enum Anchor {
 }
 
 impl SeatLock {
+    /// Keeps the lock that the description of `file` has on `byte`. `keeps`: a page can keep it.
+    fn of(guard: ForkGuard, file: Descriptor, byte: u64, keeps: bool) -> SeatLock {
+        let inode = file.inode().number;
+        let page = keeps.then(|| HoldingPage::of(file.as_fd()).ok()).flatten();
+        // If there is a page, the descriptor is closed here.
+        let anchor = page.map_or_else(|| Anchor::Descriptor(file), Anchor::Page);
+        SeatLock { guard, inode, byte, anchor }
+    }
+
     /// Frees the seat. This is the holder's last use of it. In a forked child it does nothing, because the seat is the
     /// parent's.
     pub(crate) fn release(&mut self) {
@@ -191,7 +211,7 @@ impl SeatLock {
             Anchor::Page(page) => page.unmap(),
             Anchor::Descriptor(file) if file.is_ours() => {
                 // If this fails, closing the descriptor frees the lock as soon as no child shares the description.
-                let _ = sys::unlock_byte(&file, seat_byte(self.seat));
+                let _ = sys::unlock_byte(&file, self.byte);
             }
             Anchor::Descriptor(_) | Anchor::Over => {}
         }

@@ -6,7 +6,7 @@ use rustix::io::retry_on_intr;
 
 use super::fingerprint::fingerprint;
 use super::geometry::{Geometry, PoolRegions, Regions};
-use super::layout::{header_word, magic};
+use super::layout::{RELAY_BYTES, header_word, magic};
 use super::options::SegmentOptions;
 use super::pools::{POOLS, PoolId};
 use super::storage::native_words;
@@ -16,6 +16,7 @@ use crate::os::mapping::Mapping;
 use crate::os::sys;
 use crate::protocol::bridge::BRIDGE_WORDS;
 use crate::protocol::pool::Pool;
+use crate::protocol::relay::ORIGIN_WORDS;
 use crate::protocol::room::Musts;
 use crate::protocol::seat_words::{self, HAND_WORDS};
 use crate::sync::{Ordering, Words};
@@ -78,6 +79,16 @@ impl Memory {
         Musts::new(self.words(self.regions.must, self.geometry.seats), self.seats())
     }
 
+    /// The words of the relay's region.
+    pub(super) fn relay(&self) -> Words {
+        self.words(self.regions.relay, RELAY_BYTES as u64 / 8)
+    }
+
+    /// The words of the relay's table of origins.
+    pub(super) fn origins(&self) -> Words {
+        self.words(self.regions.origins, self.geometry.relay_hosts * ORIGIN_WORDS as u64)
+    }
+
     /// Returns the words of the hand that `seat` has in a pool.
     pub(super) fn hand(&self, pool: PoolId, seat: u16) -> Words {
         self.seats().sub(usize::from(seat) * seat_words::WORDS + pool.spec().hand, HAND_WORDS)
@@ -103,6 +114,7 @@ impl Memory {
         set(header_word!(size), self.regions.end as u64);
         set(header_word!(seats), self.geometry.seats);
         set(header_word!(most_patience), self.geometry.most_patience);
+        set(header_word!(relay_hosts), self.geometry.relay_hosts);
         for (size, spec) in self.geometry.pools.iter().zip(&POOLS) {
             set(spec.cells_word, size.cells);
             set(spec.stride_word, size.stride);

@@ -61,11 +61,12 @@ use crate::protocol::bridge::BridgeWords;
 use crate::protocol::claims::Claims;
 use crate::protocol::large::LargeRing;
 use crate::protocol::pool::Pool;
+use crate::protocol::relay::{RELAY_WORDS, RelayWords};
 use crate::protocol::retained::Table;
 use crate::protocol::ring::{Ring, stretch_for};
 use crate::protocol::room::Musts;
 use crate::segment::geometry::{Geometry, Regions};
-use crate::segment::layout::header_word;
+use crate::segment::layout::{header_word, relay_word};
 use crate::segment::options::SegmentOptions;
 use crate::segment::pools::PoolId;
 use crate::segment::unique_hash::UniqueHash;
@@ -259,6 +260,16 @@ impl Segment {
     /// Returns the longest patience of a post with a reader.
     pub(crate) fn most_patience(&self) -> Duration {
         Duration::from_nanos(self.geometry().most_patience)
+    }
+
+    /// Returns the words of the relay's region. See [`relay_word`].
+    pub(crate) fn relay(&self) -> Words {
+        self.memory.relay()
+    }
+
+    /// Returns the words in which a relay keeps what its successor must know.
+    pub(crate) fn relay_words(&self) -> RelayWords {
+        RelayWords::new(self.relay().sub(relay_word!(down.once), RELAY_WORDS), self.memory.origins())
     }
 
     /// Returns the cells and blocks of a pool.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::geometry::{
     BUCKET_STRIDE, Geometry, LEAST_BLOCK, LEAST_CAPACITY, LEAST_LARGE_BLOCKS, MOST_BLOCK, MOST_BLOCKS,
-    MOST_LARGE_BLOCK, MOST_PATIENCE, MOST_RETAINED, MOST_SEATS, PoolSize, buckets_for, slot_stride_for, slots_for,
-    stride_for,
+    MOST_LARGE_BLOCK, MOST_PATIENCE, MOST_RELAY_HOSTS, MOST_RETAINED, MOST_SEATS, PoolSize, buckets_for,
+    slot_stride_for, slots_for, stride_for,
 };
 use super::unique_hash::UniqueHash;
 #[cfg(doc)]
@@ -35,6 +35,7 @@ pub struct SegmentOptions {
     pub(super) large: Option<(u64, u64)>,
     pub(super) seats: u64,
     pub(super) most_patience: Duration,
+    pub(super) relay_hosts: u64,
     pub(crate) mode: u32,
     pub(crate) owner: Option<(u32, u32)>,
     pub(super) asked: Asked,
@@ -56,6 +57,7 @@ pub(super) struct Asked {
     pub(super) large: bool,
     pub(super) seats: bool,
     pub(super) most_patience: bool,
+    pub(super) relay_hosts: bool,
     pub(super) mode: bool,
 }
 
@@ -70,6 +72,7 @@ impl Default for SegmentOptions {
             large: None,
             seats: 64,
             most_patience: Duration::from_secs(1),
+            relay_hosts: 256,
             mode: 0o600,
             owner: None,
             asked: Asked::default(),
@@ -175,6 +178,18 @@ impl SegmentOptions {
         self
     }
 
+    /// Sets of how many hosts a [relay](crate::relay) can remember what has come from them: 0 to 65,536. With 0, there
+    /// can be no relay. Default: 256.
+    ///
+    /// A segment that is created again counts as another host until the relay forgets the old one. Each takes 16 bytes:
+    /// the default is one page, a thousandth of a segment of the default size, so that a relay can be started on a
+    /// segment whose creator did not think of one.
+    pub fn relay_hosts(mut self, hosts: u64) -> SegmentOptions {
+        self.relay_hosts = hosts;
+        self.asked.relay_hosts = true;
+        self
+    }
+
     /// Sets the permission bits of a new segment, and the widest that an existing one may have. Default: `0o600`.
     ///
     /// A process with write access can corrupt the segment for all workers. A process with only read access sees all
@@ -196,8 +211,8 @@ impl SegmentOptions {
 
     /// Sets whether [`Bus::open_or_create`](crate::Bus::open_or_create) fails with [`ErrorKind::OptionsDiffer`] if an
     /// existing segment differs in an option that was set here: `capacity`, `block_size`, `claims`, `retained`,
-    /// `retained_size`, `large`, `seats`, `most_patience`, `mode` or `owner`. Default: `false`: the segment is opened
-    /// as it is, and the difference is reported. See [`Bus::differences`](crate::Bus::differences).
+    /// `retained_size`, `large`, `seats`, `most_patience`, `relay_hosts`, `mode` or `owner`. Default: `false`: the
+    /// segment is opened as it is, and the difference is reported. See [`Bus::differences`](crate::Bus::differences).
     pub fn strict(mut self, yes: bool) -> SegmentOptions {
         self.strict = yes;
         self
@@ -265,6 +280,11 @@ impl SegmentOptions {
         self.most_patience
     }
 
+    /// Returns how many hosts a relay can remember.
+    pub fn get_relay_hosts(&self) -> u64 {
+        self.relay_hosts
+    }
+
     /// Returns the permission bits.
     pub fn get_mode(&self) -> u32 {
         self.mode
@@ -297,7 +317,7 @@ impl SegmentOptions {
 
     /// Returns the sizes of a segment created with these options.
     pub(crate) fn geometry(&self) -> Result<Geometry> {
-        let SegmentOptions { capacity, block_size, claims, retained, seats, mode, .. } = *self;
+        let SegmentOptions { capacity, block_size, claims, retained, seats, relay_hosts, mode, .. } = *self;
         let retained_size = self.get_retained_size();
         let most_capacity = MOST_BLOCKS / 2;
         if !capacity.is_power_of_two() || !(LEAST_CAPACITY..=most_capacity).contains(&capacity) {
@@ -306,6 +326,9 @@ impl SegmentOptions {
         }
         if !(1..=MOST_SEATS).contains(&seats) {
             return Err(Error::option("seats", seats, format!("it must be 1 to {MOST_SEATS}")));
+        }
+        if relay_hosts > MOST_RELAY_HOSTS {
+            return Err(Error::option("relay_hosts", relay_hosts, format!("it must be 0 to {MOST_RELAY_HOSTS}")));
         }
         if !(LEAST_BLOCK..=MOST_BLOCK).contains(&block_size) {
             let rule = format!("it must be {LEAST_BLOCK} to {MOST_BLOCK} bytes");
@@ -353,7 +376,7 @@ impl SegmentOptions {
         };
         // The largest patience fits.
         let most_patience = self.most_patience.as_nanos() as u64;
-        let geometry = Geometry { seats, most_patience, pools: [ring, buckets, slots, large] };
+        let geometry = Geometry { seats, most_patience, relay_hosts, pools: [ring, buckets, slots, large] };
         match geometry.check() {
             Ok(_) => Ok(geometry),
             Err(what) => {

@@ -15,6 +15,8 @@ pub(crate) enum Domain {
     Alone,
     /// Claims that the library makes itself.
     Library,
+    /// Unique events that have come from the stream between the hosts, by their places in it.
+    Places,
 }
 
 /// SipHash-1-3 with 128 bits (Aumasson and Bernstein). Each domain has its own key, which is a hash under the segment's
@@ -27,6 +29,7 @@ pub(crate) struct UniqueHash {
     retained: [u64; 2],
     library: [u64; 2],
     segment_key: [u64; 2],
+    places: [u64; 2],
 }
 
 impl UniqueHash {
@@ -37,6 +40,7 @@ impl UniqueHash {
             retained: sip_hash(segment_key, b"retained"),
             library: sip_hash(segment_key, b"library"),
             segment_key,
+            places: sip_hash(segment_key, b"places"),
         }
     }
 
@@ -62,16 +66,29 @@ impl UniqueHash {
     /// Returns the hash of `value`, which must not be empty.
     #[inline]
     pub(crate) fn hash(&self, domain: Domain, value: &[u8]) -> Result<[u64; 2]> {
-        if value.is_empty() {
-            return Err(Error::option("key", "\"\"", "a unique key must have at least one byte"));
-        }
+        check_unique(value)?;
         let key = match domain {
             Domain::Events => self.events,
             Domain::Alone => self.alone,
             Domain::Library => self.library,
+            Domain::Places => self.places,
         };
         Ok(sip_hash(key, value))
     }
+}
+
+fn check_unique(value: &[u8]) -> Result<()> {
+    if value.is_empty() {
+        return Err(Error::option("key", "\"\"", "a unique key must have at least one byte"));
+    }
+    Ok(())
+}
+
+/// Returns the hash of the key of a cluster-unique event: the same on all hosts with one cluster key. It is of a domain
+/// of its own, also if the cluster key is a segment's key.
+pub(crate) fn hash_for_cluster(cluster_key: [u64; 2], value: &[u8]) -> Result<[u64; 2]> {
+    check_unique(value)?;
+    Ok(sip_hash(sip_hash(cluster_key, b"cluster"), value))
 }
 
 #[inline]

@@ -25,7 +25,7 @@ use crate::seat::report::{Report, Trouble};
 const FIRST_LOOK: Duration = Duration::from_millis(1);
 
 /// The result of a poll that did nothing.
-const NOTHING: Polled = Polled::Done { delivered: 0, missed: 0 };
+const NOTHING: Polled = Polled::Done { delivered: 0, missed: 0, missed_elsewhere: 0 };
 
 /// A descriptor that is readable as long as a [`Worker`] may have something to poll, for event loops.
 ///
@@ -317,10 +317,11 @@ fn is_refused(polled: Polled) -> bool {
 /// Returns the result of two polls, one after the other.
 fn sum(first: Polled, second: Polled) -> Polled {
     let (delivered, missed) = (first.delivered() + second.delivered(), first.missed() + second.missed());
+    let missed_elsewhere = first.missed_elsewhere() + second.missed_elsewhere();
     match second {
-        Polled::Reserved { id, left, .. } => Polled::Reserved { id, left, delivered, missed },
+        Polled::Reserved { id, left, .. } => Polled::Reserved { id, left, delivered, missed, missed_elsewhere },
         Polled::Busy | Polled::Recursive if is_refused(first) => second,
-        _ => Polled::Done { delivered, missed },
+        _ => Polled::Done { delivered, missed, missed_elsewhere },
     }
 }
 

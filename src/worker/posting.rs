@@ -12,7 +12,7 @@ use crate::claim::Unique;
 use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 use crate::event::wire::{Kept, UniqueKey};
-use crate::event::{Event, EventBuilder, LocalData, LocalEvent, NoRoom, Payload, Sender, Special, Topic};
+use crate::event::{Event, EventBuilder, LocalData, LocalEvent, NoRoom, Payload, Requested, Sender, Special, Topic};
 use crate::os::locks::lock;
 use crate::seat::claim::{Claimer, hash_unique};
 use crate::seat::options::WorkerOptions;
@@ -84,6 +84,69 @@ impl Worker {
     #[inline]
     pub fn try_post<'a>(&self, topic: impl Into<Topic<'a>>, payload: impl Payload) -> Result<u64> {
         self.send(topic.into(), Special::Nothing, payload, NoRoom::Refuse)
+    }
+
+    /// Has an event delivered on all hosts of the cluster, this one included, at one place in one order that all of
+    /// them share. Returns the id of the request, which is posted here for this host's [relay](crate::relay).
+    ///
+    /// When this returns, no worker has the event. It comes back through the relay, and then has another id, an
+    /// [`origin`](Event::origin) and a [`cluster_id`](Event::cluster_id). Until the engine between the hosts can be
+    /// reached, it waits in the ring. If it is lost, every host is told: see [`on_missed`](Worker::on_missed).
+    ///
+    /// Use it for state, for which all hosts must see the same last value. A [`post`](Worker::post), which may also be
+    /// sent to other hosts, reaches the workers of this host at once, but other hosts in another order.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// use seqcast::ErrorKind;
+    ///
+    /// // No relay has been started.
+    /// let refused = worker.post_cluster(("config", "changed"), "workers = 8").unwrap_err();
+    /// assert_eq!(refused.kind(), ErrorKind::NoRelay);
+    /// # let relay = bus.relay(&seqcast::relay::RelayOptions::new())?;
+    /// // Now one runs.
+    /// worker.post_cluster(("config", "changed"), "workers = 8")?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`post`](Worker::post); [`ErrorKind::NoRelay`] if no relay has been started on this host, or the last one has
+    /// left. One that was killed counts as there: its successor sends the event.
+    pub fn post_cluster<'a>(&self, topic: impl Into<Topic<'a>>, payload: impl Payload) -> Result<u64> {
+        self.send(topic.into(), Special::Cluster(Requested::Plain), payload, NoRoom::Wait)
+    }
+
+    /// [`post_cluster`](Worker::post_cluster) of a unique event: at most one worker of all hosts runs it, and none runs
+    /// a later one with the same key until the ttl ends. It is a worker of this host, unless another host has won the
+    /// key.
+    ///
+    /// This holds as long as the engine between the hosts loses no data. Use it so that work is not done twice. To
+    /// protect something that must not be done twice, pass [`Event::cluster_id`] to it as a fencing token.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// # let relay = bus.relay(&seqcast::relay::RelayOptions::new())?;
+    /// use std::time::Duration;
+    /// use seqcast::Unique;
+    ///
+    /// let key = Unique::key("mail").ttl(Duration::from_secs(3600));
+    /// worker.post_cluster_unique(("mail", "nightly"), key, "")?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`post_cluster`](Worker::post_cluster); [`ErrorKind::Option`] for an empty key or a ttl of zero.
+    pub fn post_cluster_unique<'a>(
+        &self,
+        topic: impl Into<Topic<'a>>,
+        unique: impl Into<Unique<'a>>,
+        payload: impl Payload,
+    ) -> Result<u64> {
+        self.send(topic.into(), Special::Cluster(Requested::Unique(unique.into())), payload, NoRoom::Wait)
     }
 
     /// Posts an event that was read on another bus, with its topic, payload and type tag. Returns its id on this bus.
@@ -250,6 +313,10 @@ impl Posts for &Worker {
     fn kept(&self, topic: Topic<'_>, key: &[u8], ttl_ns: u64, clears: bool) -> Result<Kept> {
         kept(&self.inner.segment, topic, key, ttl_ns, clears)
     }
+
+    fn timeout(&self) -> Duration {
+        self.inner.options().timeout
+    }
 }
 
 impl Posts for Worker {
@@ -275,6 +342,10 @@ impl Posts for Worker {
 
     fn kept(&self, topic: Topic<'_>, key: &[u8], ttl_ns: u64, clears: bool) -> Result<Kept> {
         kept(&self.inner.segment, topic, key, ttl_ns, clears)
+    }
+
+    fn timeout(&self) -> Duration {
+        self.inner.options().timeout
     }
 }
 
@@ -305,9 +376,13 @@ impl EventBuilder<'_, &Worker> {
     /// # Errors
     ///
     /// As [`Worker::post_local`]; [`ErrorKind::TypedTopic`] and [`ErrorKind::Archive`] for a typed payload;
-    /// [`ErrorKind::Option`] if `unique`, `ttl` or `retain` was called: a local event has only one reader, and never
-    /// enters the segment.
+    /// [`ErrorKind::Option`] if `unique`, `ttl`, `retain` or `cluster` was called: a local event has only one reader,
+    /// and never enters the segment.
     pub fn local(self, payload: impl Payload) -> Result<()> {
+        if self.cluster {
+            let rule = "a local event does not leave this worker: leave out .cluster";
+            return Err(Error::option("cluster", "set", rule));
+        }
         if self.retain.is_some() {
             let rule = "a local event never enters the segment, which retains it: leave out .retain";
             return Err(Error::option("retain", "set", rule));

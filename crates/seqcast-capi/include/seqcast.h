@@ -191,6 +191,12 @@ typedef enum seqcast_error {
   // The event would have overwritten what a seat that must read lacks, and was not posted. The text names the seat.
   // Post again later; a seat that must read itself has to read first.
   SEQCAST_E_FULL = -51,
+  // No relay has been started on this host, or the last one has left. Not from C.
+  SEQCAST_E_NO_RELAY = -52,
+  // Another process is the relay of this segment. Not from C.
+  SEQCAST_E_RELAY_TAKEN = -53,
+  // The relay has no place to remember a further host. Not from C.
+  SEQCAST_E_RELAY_FULL = -54,
   // An argument that must not be null is null.
   SEQCAST_E_NULL = -1001,
   // A handle was freed, is of another kind, or was never returned by the library.
@@ -239,6 +245,9 @@ typedef enum seqcast_kind {
   // This seat has received every retained event that it lacked, after it joined with `SEQCAST_START_RETAINED`, or
   // after it missed events and has `resync`. Live events continue at `id`.
   SEQCAST_UP_TO_DATE = 9,
+  // `missed` events were lost between hosts, as the relay reports at `id`; 0 if the number is not known. State that
+  // is built from events must be rebuilt.
+  SEQCAST_MISSED = 10,
 } seqcast_kind;
 
 // Why it is unknown if a unique event has run.
@@ -378,9 +387,8 @@ typedef struct seqcast_seat_options {
   // If not 0, the events `seqcast/started` and `seqcast/stopping` are not posted.
   int32_t silent;
   // If not 0, the seat is brought up to date after it has missed events: after `SEQCAST_LAGGED` it gets the last
-  // retained event of every key of which it has missed that, and what was cleared, and then `SEQCAST_UP_TO_DATE`.
-  // If it is no longer known what was cleared, `SEQCAST_RESET` comes first, and then the last event of every
-  // key.
+  // retained event of every key of which it has missed that, and what was cleared, and then `SEQCAST_UP_TO_DATE`. If
+  // it is no longer known what was cleared, `SEQCAST_RESET` comes first, and then the last event of every key.
   int32_t resync;
   // Must be 0.
   int32_t reserved;

@@ -5,8 +5,8 @@ use std::ffi::{c_char, c_int, c_void};
 use seqcast::{Claim, Delivery, Event, Undecided};
 
 use seqcast_kind::{
-    SEQCAST_CLEARED, SEQCAST_EVENT, SEQCAST_LAGGED, SEQCAST_NOTHING, SEQCAST_OTHER, SEQCAST_RESERVED, SEQCAST_RESET,
-    SEQCAST_UNDECIDED, SEQCAST_UNREADABLE, SEQCAST_UP_TO_DATE,
+    SEQCAST_CLEARED, SEQCAST_EVENT, SEQCAST_LAGGED, SEQCAST_MISSED, SEQCAST_NOTHING, SEQCAST_OTHER, SEQCAST_RESERVED,
+    SEQCAST_RESET, SEQCAST_UNDECIDED, SEQCAST_UNREADABLE, SEQCAST_UP_TO_DATE,
 };
 
 /// The kind of a delivery.
@@ -39,6 +39,9 @@ pub enum seqcast_kind {
     /// This seat has received every retained event that it lacked, after it joined with `SEQCAST_START_RETAINED`, or
     /// after it missed events and has `resync`. Live events continue at `id`.
     SEQCAST_UP_TO_DATE = 9,
+    /// `missed` events were lost between hosts, as the relay reports at `id`; 0 if the number is not known. State that
+    /// is built from events must be rebuilt.
+    SEQCAST_MISSED = 10,
 }
 
 /// Why it is unknown if a unique event has run.
@@ -172,6 +175,9 @@ impl seqcast_delivery {
             Delivery::Reset { id, .. } => of(SEQCAST_RESET, id),
             Delivery::UpToDate { id, .. } => of(SEQCAST_UP_TO_DATE, id),
             Delivery::Lagged { first, missed, .. } => seqcast_delivery { missed, ..of(SEQCAST_LAGGED, first) },
+            Delivery::Missed(missed) => {
+                seqcast_delivery { missed: missed.count.unwrap_or(0), ..of(SEQCAST_MISSED, missed.first_id) }
+            }
             Delivery::Reserved { id, own, .. } => {
                 *self = seqcast_delivery { own: i32::from(own), ..of(SEQCAST_RESERVED, id) };
                 return 0;

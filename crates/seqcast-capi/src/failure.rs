@@ -120,6 +120,12 @@ pub enum seqcast_error {
     /// The event would have overwritten what a seat that must read lacks, and was not posted. The text names the seat.
     /// Post again later; a seat that must read itself has to read first.
     SEQCAST_E_FULL = -51,
+    /// No relay has been started on this host, or the last one has left. Not from C.
+    SEQCAST_E_NO_RELAY = -52,
+    /// Another process is the relay of this segment. Not from C.
+    SEQCAST_E_RELAY_TAKEN = -53,
+    /// The relay has no place to remember a further host. Not from C.
+    SEQCAST_E_RELAY_FULL = -54,
 
     /// An argument that must not be null is null.
     SEQCAST_E_NULL = -1001,

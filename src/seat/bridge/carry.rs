@@ -3,7 +3,8 @@
 use super::carried::Carried;
 use super::side::Side;
 use crate::error::{ErrorKind, Result};
-use crate::event::wire::{Kept, Keyed};
+use crate::event::missed::Gap;
+use crate::event::wire::{Kept, Keyed, Travel};
 use crate::event::{NoRoom, Topic, agree_on_format};
 use crate::protocol::bridge::Sending;
 use crate::seat::publish::Outgoing;
@@ -38,6 +39,15 @@ pub(super) fn carry(
             Found::Step(Step::UpToDate { .. }) => {
                 if std::mem::take(&mut from.was_reset) {
                     clear_what_is_gone(from, to)?;
+                }
+            }
+            Found::Step(Step::Gap { id }) => {
+                let gap = *from.subscriber.reader.gap_record();
+                if !gap.bridged {
+                    let told = with_room(to.publisher(), NoRoom::Wait, |publisher, posting| {
+                        publisher.seat.writer.post_gap(&Gap { bridged: true, ..gap }, posting)
+                    });
+                    told.inspect_err(|_| from.subscriber.put_off = Some(Step::Gap { id }))?;
                 }
             }
             Found::Step(Step::Unreadable { .. }) => total.unreadable += 1,
@@ -104,7 +114,9 @@ fn message_of(side: &Side) -> &Message {
 fn outgoing<'a>(message: &'a Message, keyed: Keyed<'a>) -> Outgoing<'a> {
     let text = |bytes| str::from_utf8(bytes).unwrap_or_default();
     let topic = Topic::of_event(text(message.head.source(&message.bytes)), text(message.head.event(&message.bytes)));
-    Outgoing { topic, type_tag: message.type_tag(), keyed, payload: message.payload(), bridged: true }
+    // What came from another host stays so.
+    let travel = message.via().map_or(Travel::Local, Travel::Relayed);
+    Outgoing { topic, type_tag: message.type_tag(), keyed, travel, payload: message.payload(), bridged: true }
 }
 
 fn post_plain(from: &Side, to: &mut Side) -> Result<Posted> {
@@ -184,7 +196,8 @@ fn clear_what_is_gone(from: &mut Side, to: &mut Side) -> Result<()> {
         let Some(kept) = retained.posted() else { continue };
         let kept = Kept { ttl_ns: 0, clears: true, ..kept };
         let keyed = Keyed::Kept { kept, text: retained.key() };
-        let event = Outgoing { topic: retained.topic(), type_tag: 0, keyed, payload: &[], bridged: true };
+        let (topic, travel) = (retained.topic(), Travel::Local);
+        let event = Outgoing { topic, type_tag: 0, keyed, travel, payload: &[], bridged: true };
         if let Some(id) = clear_when_room(to.publisher(), &event)? {
             to.note_came(kept.key, id);
         }

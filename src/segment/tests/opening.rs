@@ -88,7 +88,8 @@ fn what_seqcast_did_not_make_is_left_alone() {
 fn a_segment_cut_off_is_refused_before_it_is_mapped() {
     let name = Name::new("truncated");
     let size = Segment::create(&name, &small()).unwrap().size() as u64;
-    for (cut, least) in [(size - 1, size), (size / 2, size), (HEADER_BYTES as u64, size), (1023, 1024), (8, 1024)] {
+    let header = HEADER_BYTES as u64;
+    for (cut, least) in [(size - 1, size), (size / 2, size), (header, size), (header - 1, header), (8, header)] {
         name.file().set_len(cut).unwrap();
         let is_this = |size: u64, expected: u64| (size, expected) == (cut, least);
         for refused in [

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::registry::{Callback, HandlerEntry, Registry};
 use crate::error::{ErrorKind, Result};
-use crate::event::{Event, LocalEvent};
+use crate::event::{Data, Event, EventKept, LocalEvent, Missed, Provenance};
 use crate::os::fork::ForkGuard;
 use crate::seat::report::{HandlerError, HandlerPanic, Report, Trouble};
 use crate::worker::panics::catch_panic;
@@ -109,6 +109,23 @@ fn report_failure(
         Ok(()) => Ok(()),
         Err(panic) => report(Trouble::Panicked(&panic)),
     }
+}
+
+/// Calls the handlers of missed events, in the order of their registration.
+///
+/// # Errors
+///
+/// As [`Route::dispatch`](super::routes::Route::dispatch).
+pub(crate) fn dispatch_missed(
+    registry: &Registry,
+    missed: &Missed,
+    guard: &ForkGuard,
+    report: &dyn Fn(&Report<'_>) -> Result<()>,
+) -> Result<Dispatched> {
+    // An event without names carries it to the handlers, so that one code calls all handlers.
+    let provenance = Provenance::Posted { id: missed.first_id, pid: 0, seat: 0, own: false, claim: None };
+    let event = Event { source: "", event: "", provenance, data: Data::Value(missed), kept: EventKept::NOT, via: None };
+    dispatch(&registry.handlers_of("", ""), None, &event, guard, report)
 }
 
 /// Calls the handlers of a local event.

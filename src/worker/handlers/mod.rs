@@ -7,7 +7,7 @@ mod routes;
 
 use std::sync::Arc;
 
-pub(super) use self::dispatch::{Visitor, dispatch_local};
+pub(super) use self::dispatch::{Visitor, dispatch_local, dispatch_missed};
 use self::handler::{Handler, Outcome};
 use self::registry::{Registration, Registry};
 use self::routes::{Route, Routes};
@@ -17,7 +17,7 @@ use super::inner::Inner;
 use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::event::wire::Head;
-use crate::event::{Event, Scope};
+use crate::event::{Event, Missed, Scope};
 use crate::os::locks::IsHeld;
 
 impl Worker {
@@ -107,6 +107,51 @@ impl Worker {
     {
         self.inner.guard.check()?;
         self.inner.handlers.clears.register(scope.into(), Arc::new(handler))
+    }
+
+    /// Registers `handler`, which [polls](Worker::poll) call when this worker has missed events, at their place in the
+    /// order: when it was lapped in this host's ring, and when events were lost between hosts. State that is built from
+    /// events is then out of date. Returns what [`unregister`](Worker::unregister) removes it by.
+    ///
+    /// The same is reported as [`Trouble::Lagged`](crate::Trouble::Lagged) or
+    /// [`Trouble::Missed`](crate::Trouble::Missed) before the handler is called.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().capacity(8).anonymous()?;
+    /// use std::collections::HashMap;
+    /// use std::sync::{Arc, Mutex};
+    /// # use seqcast::WorkerOptions;
+    ///
+    /// # let worker = bus.join_with(&WorkerOptions::new().on_report(|_| ()))?;
+    /// # /*
+    /// let worker = bus.join()?;
+    /// # */
+    /// let cache = Arc::new(Mutex::new(HashMap::from([("user:42", "Ada")])));
+    /// let stale = Arc::clone(&cache);
+    /// worker.on_missed(move |_| stale.lock().unwrap().clear())?;
+    /// let mut publisher = bus.publisher()?;
+    /// for number in 0..100 {
+    ///     publisher.post(("cache", "stale"), number.to_string())?;
+    /// }
+    /// worker.poll()?;
+    /// assert!(cache.lock().unwrap().is_empty());
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Forked`], [`ErrorKind::Left`].
+    pub fn on_missed<F, R>(&self, handler: F) -> Result<Registration>
+    where
+        F: Fn(&Missed) -> R + Send + Sync + 'static,
+        R: Outcome,
+    {
+        self.inner.guard.check()?;
+        let handler = move |event: &Event<'_>| match event.local::<Missed>() {
+            Some(missed) => handler(missed).into_result(),
+            None => Ok(()),
+        };
+        self.inner.handlers.missed.register(Scope::All, Arc::new(handler))
     }
 
     /// Registers a handler that the caller shares. [`unregister_same`](Worker::unregister_same) removes it.
@@ -243,27 +288,33 @@ pub(crate) struct Handlers {
     pub(crate) events: Registry,
     /// Of clears of retained events.
     clears: Registry,
+    /// Of missed events.
+    pub(crate) missed: Registry,
 }
 
 impl Handlers {
     pub(super) fn new() -> Handlers {
-        Handlers { events: Registry::new(), clears: Registry::new() }
+        Handlers { events: Registry::new(), clears: Registry::new(), missed: Registry::new() }
+    }
+
+    fn all(&self) -> [&Registry; 3] {
+        [&self.events, &self.clears, &self.missed]
     }
 
     fn unregister(&self, registration: Registration) -> bool {
-        self.events.unregister(registration) || self.clears.unregister(registration)
+        self.all().into_iter().any(|registry| registry.unregister(registration))
     }
 
     /// Takes all handlers out and lets none in any more. They are to be dropped where users' code may run.
     #[must_use = "a handler may do anything when it is dropped"]
     pub(super) fn close(&self) -> impl Sized + use<> {
-        (self.events.close(), self.clears.close())
+        self.all().map(Registry::close)
     }
 }
 
 impl IsHeld for Handlers {
     fn is_held(&self) -> bool {
-        self.events.is_held() || self.clears.is_held()
+        self.all().into_iter().any(Registry::is_held)
     }
 }
 

@@ -208,21 +208,15 @@ mod tests {
     use super::*;
     use crate::event::Scope;
     use crate::event::Topic;
-    use crate::event::wire::{Keyed, Prefix};
+    use crate::event::wire::{Keyed, Prefix, Travel};
     use crate::protocol::word::Where;
     use crate::worker::handlers::handler::Handler;
 
     /// An event's head, and the bytes that it was read from.
     fn event(source: &str, event: &str) -> (Head, Vec<u8>) {
         let mut bytes = Vec::new();
-        let prefix = Prefix {
-            seat: 0,
-            pid: 1,
-            topic: Topic::new(source, event),
-            type_tag: 0,
-            keyed: Keyed::Nothing,
-            bridged: false,
-        };
+        let (topic, keyed, travel) = (Topic::new(source, event), Keyed::Nothing, Travel::Local);
+        let prefix = Prefix { seat: 0, pid: 1, topic, type_tag: 0, keyed, travel, bridged: false };
         prefix.for_each_word(Where::new(0, 0), |word| bytes.extend(word.to_ne_bytes()));
         (Head::parse(&bytes).unwrap(), bytes)
     }

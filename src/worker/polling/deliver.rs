@@ -12,7 +12,7 @@ use super::polled::Polled;
 use super::request::PollRequest;
 use super::turn::{PollState, Tally, Turn};
 use crate::error::Result;
-use crate::event::{Buffer, Data, Event, LocalData, LocalEvent, Origin, Topic, library};
+use crate::event::{Buffer, Data, Event, LocalData, LocalEvent, Missed, Provenance, Topic, library};
 use crate::os::futex::SharedFutex;
 use crate::os::locks::lock;
 use crate::os::sys;
@@ -22,7 +22,7 @@ use crate::seat::is_of_process;
 use crate::seat::read::{Message, Pending, Reader, Step};
 use crate::seat::report::{Report, Trouble};
 use crate::segment::layout::{header_word, seat_word};
-use crate::worker::handlers::{AllRoutes, Visitor, dispatch_local};
+use crate::worker::handlers::{AllRoutes, Visitor, dispatch_local, dispatch_missed};
 use crate::worker::inner::Inner;
 
 impl Inner {
@@ -34,7 +34,7 @@ impl Inner {
         visitor: Option<&mut Visitor<'_>>,
     ) -> Result<Polled> {
         if self.is_idle() {
-            return Ok(Polled::Done { delivered: 0, missed: 0 });
+            return Ok(Polled::Done { delivered: 0, missed: 0, missed_elsewhere: 0 });
         }
         self.poll(most, wait, visitor)
     }
@@ -70,7 +70,7 @@ impl Inner {
             // The events that were claimed for the visitor, which `retire` below does not have.
             self.deliver_claimed_to(state, tally, request.visitor.take())?;
         }
-        let (delivered, missed) = (tally.delivered, tally.missed);
+        let (delivered, missed, missed_elsewhere) = (tally.delivered, tally.missed, tally.missed_elsewhere);
         let reserved = tally.reserved();
         drop(turn);
         self.tell_left_out_reports()?;
@@ -82,9 +82,9 @@ impl Inner {
         Ok(match reserved {
             Some(Pending { id, since_ns }) => {
                 let left = since_ns.map(|since| self.left_of_wait_max(since, sys::boottime_ns()));
-                Polled::Reserved { id, left, delivered, missed }
+                Polled::Reserved { id, left, delivered, missed, missed_elsewhere }
             }
-            None => Polled::Done { delivered, missed },
+            None => Polled::Done { delivered, missed, missed_elsewhere },
         })
     }
 
@@ -232,7 +232,7 @@ impl Inner {
                 if reader.is_at_end() {
                     return Ok(());
                 }
-            } else if self.handle_step(step?, tally, request, &backoff)?.is_break() {
+            } else if self.handle_step(step?, reader, tally, request, &backoff)?.is_break() {
                 return Ok(());
             }
         }
@@ -244,6 +244,7 @@ impl Inner {
     fn handle_step(
         &self,
         step: Step,
+        reader: &Reader,
         tally: &mut Tally,
         request: &mut PollRequest<'_, '_>,
         backoff: &Backoff,
@@ -265,6 +266,14 @@ impl Inner {
                 tally.missed += missed;
                 let trouble = Trouble::Lagged { missed, cut_off };
                 self.report_here(&Report { source: "", event: "", id: Some(first), trouble })?;
+                self.tell_missed(&Missed::lapped(first, missed), tally)?;
+            }
+            Step::Gap { id } => {
+                let missed = reader.gap();
+                tally.missed_elsewhere += missed.at_least_one();
+                let trouble = Trouble::Missed(&missed);
+                self.report_here(&Report { source: "", event: "", id: Some(id), trouble })?;
+                self.tell_missed(&missed, tally)?;
             }
             Step::Unreadable { id } => {
                 self.report_here(&Report { source: "", event: "", id: Some(id), trouble: Trouble::Unreadable })?;
@@ -274,6 +283,15 @@ impl Inner {
             Step::Empty | Step::Pending(_) | Step::Event => return Ok(ControlFlow::Break(())),
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// Calls the handlers of missed events.
+    #[cold]
+    fn tell_missed(&self, missed: &Missed, tally: &mut Tally) -> Result<()> {
+        let dispatched =
+            dispatch_missed(&self.handlers.missed, missed, &self.guard, &|report| self.report_here(report))?;
+        tally.failed += dispatched.failed;
+        Ok(())
     }
 
     /// Waits a little at a reserved id. Returns `false` if this poll must not wait for it any more.
@@ -320,10 +338,11 @@ impl Inner {
         let Some(route) = routes.find(&self.handlers, head, &message.bytes) else { return Ok(false) };
         let (id, pid, seat) = (message.id, head.pid(), head.seat());
         let own = is_of_process(&self.seats, head, self.pid, self.seat);
-        let origin = Origin::Posted { id, pid, seat, own, claim: message.claim.as_ref() };
+        let provenance = Provenance::Posted { id, pid, seat, own, claim: message.claim.as_ref() };
         let data = Data::posted(&self.segment, message.type_tag(), message.payload());
-        let kept = message.kept(&self.segment);
-        let event = Event { source: route.source(), event: route.event(), origin, data, kept };
+        let (source, event) = (route.source(), route.event());
+        let (kept, via) = (message.kept(&self.segment), message.via());
+        let event = Event { source, event, provenance, data, kept, via };
         let dispatched = route.dispatch(visitor, &event, &self.guard, &|report| self.report_here(report))?;
         if dispatched.called == 0 {
             self.not_handled(&event)?;

@@ -30,6 +30,8 @@ pub enum Polled {
         delivered: u64,
         /// Ids that were overwritten before they were read.
         missed: u64,
+        /// Events that were lost between hosts, as far as the reports say: an unknown number counts as one.
+        missed_elsewhere: u64,
     },
     /// Everything before a reserved id was delivered. A later poll continues when the id is committed or given up.
     #[non_exhaustive]
@@ -43,6 +45,8 @@ pub enum Polled {
         delivered: u64,
         /// As in [`Done`](Polled::Done).
         missed: u64,
+        /// As in [`Done`](Polled::Done).
+        missed_elsewhere: u64,
     },
     /// The call came from inside a handler of this worker. Nothing was done.
     Recursive,
@@ -71,6 +75,15 @@ impl Polled {
     pub fn missed(&self) -> u64 {
         match *self {
             Polled::Done { missed, .. } | Polled::Reserved { missed, .. } => missed,
+            Polled::Recursive | Polled::Busy => 0,
+        }
+    }
+
+    /// Returns the number of events that were lost between hosts, as far as the reports say. An unknown number counts
+    /// as one.
+    pub fn missed_elsewhere(&self) -> u64 {
+        match *self {
+            Polled::Done { missed_elsewhere, .. } | Polled::Reserved { missed_elsewhere, .. } => missed_elsewhere,
             Polled::Recursive | Polled::Busy => 0,
         }
     }

@@ -41,6 +41,7 @@ impl PollState {
 pub(crate) struct Tally {
     pub(super) delivered: u64,
     pub(super) missed: u64,
+    pub(super) missed_elsewhere: u64,
     pub(super) failed: u64,
     /// `true` if anything was read, wanted or not.
     pub(super) read: bool,

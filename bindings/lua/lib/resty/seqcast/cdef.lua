@@ -78,6 +78,9 @@ typedef enum seqcast_error {
   SEQCAST_E_CLAIM_LOST = -49,
   SEQCAST_E_RETAINED_FULL = -50,
   SEQCAST_E_FULL = -51,
+  SEQCAST_E_NO_RELAY = -52,
+  SEQCAST_E_RELAY_TAKEN = -53,
+  SEQCAST_E_RELAY_FULL = -54,
   SEQCAST_E_NULL = -1001,
   SEQCAST_E_HANDLE = -1002,
   SEQCAST_E_IN_USE = -1003,
@@ -100,6 +103,7 @@ typedef enum seqcast_kind {
   SEQCAST_CLEARED = 7,
   SEQCAST_RESET = 8,
   SEQCAST_UP_TO_DATE = 9,
+  SEQCAST_MISSED = 10,
 } seqcast_kind;
 
 typedef enum seqcast_reason {

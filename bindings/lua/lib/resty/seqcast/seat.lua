@@ -179,6 +179,7 @@ local kinds = {
   [tonumber(C.SEQCAST_CLEARED)] = "cleared",
   [tonumber(C.SEQCAST_RESET)] = "reset",
   [tonumber(C.SEQCAST_UP_TO_DATE)] = "up_to_date",
+  [tonumber(C.SEQCAST_MISSED)] = "missed",
 }
 local NOTHING = tonumber(C.SEQCAST_NOTHING)
 local EVENT = tonumber(C.SEQCAST_EVENT)
