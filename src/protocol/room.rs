@@ -51,8 +51,8 @@ pub(crate) struct Slowest {
 /// S2: a scan of the readers that are waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Scan {
-    least: u64,
-    slowest: Option<Slowest>,
+    pub(crate) least: u64,
+    pub(crate) slowest: Option<Slowest>,
 }
 
 impl Scan {
@@ -72,7 +72,7 @@ impl Scan {
 
 /// The id up to which a seat may post without a scan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Limit(u64);
+pub(crate) struct Limit(pub(crate) u64);
 
 impl Limit {
     /// Returns the first id that may not be taken.
