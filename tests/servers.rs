@@ -1,4 +1,4 @@
-//! The examples `axum` and `epoll`, run as a user would.
+//! The examples `axum`, `epoll` and `reload`, run as a user would.
 
 use std::process::Command;
 
@@ -40,4 +40,16 @@ fn g9_one_loop_of_sockets_timers_signals_and_a_bell_serves_what_was_acknowledged
     let fields = ["workers", "stale", "killed", "doubled"].map(|name| field(&line, name));
     assert_eq!(fields, ["3", "0", "1", "0"], "{line}");
     assert!(field(&line, "ticks").parse::<u64>().unwrap() > 5, "{line}");
+}
+
+#[test]
+fn g9_g13_a_ring_grows_under_load_and_nothing_is_lost_or_doubled() {
+    let (line, succeeded) = run("reload", &["--both-ms=1500"]);
+    assert!(succeeded, "{line}");
+    let fields = ["generations", "workers", "lost", "doubled", "order", "unique"].map(|name| field(&line, name));
+    assert_eq!(fields, ["2", "8+8", "0", "0", "per-generation", "once"], "{line}");
+    let counts = ["events", "requests", "ticks"].map(|name| field(&line, name).parse::<u64>().unwrap());
+    assert!(counts.iter().all(|&count| count > 10), "{line}");
+    let (to_new, to_old) = field(&line, "carried").split_once('+').unwrap();
+    assert!([to_new, to_old].iter().all(|count| count.parse::<u64>().unwrap() > 10), "{line}");
 }
