@@ -7,19 +7,17 @@
 
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
-use std::fs::File;
-use std::os::fd::AsRawFd;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
-use std::{io, ptr};
 
 use seqcast::{
     Bell, BellKind, BellOptions, Bus, Cause, ClaimOptions, Claimed, Delivery, Event, PullBell, Scope, SegmentOptions,
     Start, Subscriber, Topic, Worker, WorkerOptions,
 };
-use seqcast_testkit::ptrace::{Breakpoints, Traced, Until, trace_me};
+use seqcast_testkit::ptrace::{Breakpoints, Traced, trace_me};
+use seqcast_testkit::stepped::{Memory, Stepped};
 use seqcast_testkit::{
     Child, HANGS, HOUR, Log, Name, Noted, alone, assert_error, exit, is_readable, listener, poll, quiet, shared_words,
 };
@@ -147,7 +145,7 @@ impl Scene {
     }
 
     fn stepped(&mut self, call: Call, places: &[u64]) -> Stepped {
-        let mut memory = Memory::of(&self.name);
+        let mut memory = Memory::of(&[&self.name]);
         let (bus, said) = (self.bus.clone(), self.said);
         let child = Traced::of(Child::fork(move || {
             let call = call(&bus, said);
@@ -166,7 +164,7 @@ impl Scene {
             assert_eq!(self.bus.stats().unwrap().retaining, 1, "the call finds nothing to settle");
         }
         memory.has_changed();
-        Stepped { child, memory, breaks }
+        Stepped::of(child, memory, breaks)
     }
 
     /// Checks that everything works, and that no block is lost.
@@ -199,106 +197,6 @@ impl Scene {
         }
         scene.dying = Some(stepped.child);
         scene
-    }
-}
-
-/// The bytes of a segment, read from outside while no process writes to them.
-struct Memory {
-    at: *const libc::c_void,
-    before: Vec<u8>,
-}
-
-impl Memory {
-    fn of(name: &Name) -> Memory {
-        let file = File::open(name.path()).unwrap();
-        let len = file.metadata().unwrap().len() as usize;
-        // SAFETY: a new mapping at an address of the kernel's choice touches no existing memory.
-        let at = unsafe { libc::mmap(ptr::null_mut(), len, libc::PROT_READ, libc::MAP_SHARED, file.as_raw_fd(), 0) };
-        assert_ne!(at, libc::MAP_FAILED, "{}", io::Error::last_os_error());
-        let mut memory = Memory { at, before: vec![0; len] };
-        memory.has_changed();
-        memory
-    }
-
-    fn has_changed(&mut self) -> bool {
-        let len = self.before.len();
-        // SAFETY: both are `len` bytes, and the only process that writes to the mapping is stopped. C's function,
-        // because it is also fast in debug builds.
-        unsafe {
-            let changed = libc::memcmp(self.at, self.before.as_ptr().cast(), len) != 0;
-            libc::memcpy(self.before.as_mut_ptr().cast(), self.at, len);
-            changed
-        }
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        // SAFETY: the mapping that `of` made, with no other pointers to it.
-        unsafe { libc::munmap(self.at.cast_mut(), self.before.len()) };
-    }
-}
-
-/// A child that runs from change to change of the segment's memory.
-struct Stepped {
-    child: Traced,
-    memory: Memory,
-    /// After the instructions that change it.
-    breaks: Breakpoints,
-}
-
-/// Resumes the child until it stops. Returns `None` if it has ended instead.
-fn resume(child: Traced, until: Until) -> Option<Traced> {
-    match child.go_on(until) {
-        Ok((child, signal)) => {
-            assert_eq!(signal, libc::SIGTRAP, "the child crashed");
-            Some(child)
-        }
-        Err(status) => {
-            assert!(status.success(), "the child failed: {status}");
-            None
-        }
-    }
-}
-
-impl Stepped {
-    /// Runs to the child's end by single instructions. Returns its position after each change.
-    fn learn(self) -> Vec<u64> {
-        let Stepped { mut child, mut memory, .. } = self;
-        let mut places = Vec::new();
-        while let Some(stopped) = resume(child, Until::Instruction) {
-            if memory.has_changed() {
-                places.push(stopped.tracee().instruction_pointer());
-            }
-            child = stopped;
-        }
-        places
-    }
-
-    /// Runs to the next change. Returns `None` if the child has ended before.
-    fn next_change(self) -> Option<Stepped> {
-        let Stepped { mut child, mut memory, breaks } = self;
-        loop {
-            // Past the instruction that a breakpoint may hide here.
-            breaks.take_away(child.tracee());
-            child = resume(child, Until::Instruction)?;
-            if memory.has_changed() {
-                break;
-            }
-            breaks.put(child.tracee());
-            child = resume(child, Until::Signal)?;
-            Breakpoints::step_back(child.tracee());
-            if memory.has_changed() {
-                break;
-            }
-        }
-        Some(Stepped { child, memory, breaks })
-    }
-
-    /// Lets the child run by itself, to its end.
-    fn let_go(self) {
-        self.breaks.take_away(self.child.tracee());
-        assert!(self.child.ended_well(), "G8: the woken child failed");
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod carried;
 mod ends;
+#[cfg(target_arch = "x86_64")]
+mod killed;
 mod state;
 mod unique;
 
@@ -12,14 +14,14 @@ use seqcast_testkit::{Name, bus, quiet};
 struct Pair {
     old: Bus,
     new: Bus,
-    _names: [Name; 2],
+    names: [Name; 2],
 }
 
 impl Pair {
     fn new(options: &SegmentOptions) -> Pair {
         let (old_name, old) = bus(options);
         let (new_name, new) = bus(&options.clone().capacity(4 * options.get_capacity()).keys_of(&old));
-        Pair { old, new, _names: [old_name, new_name] }
+        Pair { old, new, names: [old_name, new_name] }
     }
 
     fn bridge(&self) -> Bridge {

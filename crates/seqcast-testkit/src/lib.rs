@@ -18,6 +18,8 @@ pub mod model;
 pub mod name;
 pub mod process;
 pub mod ptrace;
+#[cfg(target_arch = "x86_64")]
+pub mod stepped;
 
 pub use bus::*;
 pub use example::example;
