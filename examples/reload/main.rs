@@ -1,9 +1,9 @@
 //! Replaces a segment by a larger one under load. `cargo run --release --example reload`
 //!
-//! A generation of workers works on a segment whose ring has 1,024 events. The master creates a segment of 8,192 with the
-//! same unique keys, forks a second generation on it, and bridges the two. Both generations post, 2,000 events a second
-//! in total, answer requests, and post a unique event for each tick. Then the old workers stop posting, receive what is
-//! on its way, and leave; the bridge finishes, and the new ones go on alone. Its last line is
+//! A generation of workers works on a segment whose ring has 1,024 events. The master creates a segment of 8,192 with
+//! the same unique keys, forks a second generation on it, and bridges the two. Both generations post, 2,000 events a
+//! second in total, answer requests, and post a unique event for each tick. Then the old workers stop posting, receive
+//! what is on its way, and leave; the bridge finishes, and the new ones go on alone. Its last line is
 //!
 //! ```text
 //! reload: generations=2 workers=8+8 events=<n> requests=<n> carried=<n>+<n> ticks=<n> lost=0 doubled=0
