@@ -10,10 +10,10 @@
 //!     order=per-generation unique=once
 //! ```
 //!
-//! (in one line). *events*: posts by the workers. *requests*: requests that the workers answered. *carried*: events that
-//! the bridge posted in the new segment and in the old one. *lost*, *doubled*: events that a worker did not receive, or
-//! received again, counted for each worker. *order*: all workers of a generation received the same event at each id,
-//! in increasing order. *unique*: each tick ran once, although all workers of both generations had posted it.
+//! (in one line). *events*: posts by the workers. *requests*: requests that the workers answered. *carried*: events
+//! that the bridge posted in the new segment and in the old one. *lost*, *doubled*: events that a worker did not
+//! receive, or received again, counted for each worker. *order*: all workers of a generation received the same event at
+//! each id, in increasing order. *unique*: each tick ran once, although all workers of both generations had posted it.
 
 mod board;
 mod master;
