@@ -45,7 +45,8 @@ trait Original {
     }
 
     /// Copies words from byte `at` of the event on. Returns `true` if they are those that were published.
-    #[inline]
+    // Always: as `Published::copy_out`.
+    #[inline(always)]
     fn copy(&self, at: usize, into: &mut [u8]) -> bool {
         bytes::load_bytes(&self.words()[at / 8..], into);
         self.is_unchanged()

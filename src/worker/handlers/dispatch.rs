@@ -33,7 +33,8 @@ pub(crate) type Visitor<'a> = dyn FnMut(&Event<'_>) -> ControlFlow<(), Returned>
 /// # Errors
 ///
 /// [`ErrorKind::Forked`] in a child that returned from a handler that forked it.
-#[inline]
+// Always: one call for each event delivered, and its result would be moved.
+#[inline(always)]
 pub(super) fn dispatch(
     handlers: &[Arc<HandlerEntry>],
     visitor: Option<&mut Visitor<'_>>,
