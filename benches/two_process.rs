@@ -29,7 +29,7 @@ fn main() {
     let length = Length { rounds: 10_000, time: Duration::from_millis(20) };
     let flow_time = Duration::from_millis(40);
     let wakes = 60;
-    let mut lab = Lab::new(Length { rounds: 3000, time: Duration::from_millis(10) }, wakes);
+    let mut lab = Lab::new(Length { rounds: 3000, time: Duration::from_millis(10) }, wakes, arguments.wanted_cores());
     for _ in 0..arguments.batches(15, 3) {
         if arguments.wants("one way") {
             for size in SIZES {

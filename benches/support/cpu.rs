@@ -1,6 +1,10 @@
 //! Cores and machine.
 
+use std::sync::Mutex;
 use std::{fs, io, mem, ptr};
+
+/// The cores of the first two roles, if they were chosen.
+static FIRST: Mutex<Option<[usize; 2]>> = Mutex::new(None);
 
 /// Returns the cores that this process may run on.
 pub fn allowed() -> Vec<usize> {
@@ -39,9 +43,20 @@ pub fn realtime() {
     unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const priority) };
 }
 
+/// Gives these cores to the first two roles.
+pub fn put_first(cores: [usize; 2]) {
+    *FIRST.lock().expect("no panic under this lock") = Some(cores);
+}
+
 /// Returns the core of role number `role`, in turn: on two cores the roles alternate.
 pub fn core_of(role: usize) -> usize {
-    let cores = allowed();
+    let mut cores = allowed();
+    let first = *FIRST.lock().expect("no panic under this lock");
+    for (place, core) in first.into_iter().flatten().enumerate() {
+        if let Some(at) = cores.iter().position(|&other| other == core) {
+            cores.swap(place, at);
+        }
+    }
     cores[role % cores.len()]
 }
 

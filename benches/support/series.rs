@@ -4,12 +4,18 @@
 //! beside the other to another part of the chip, and then everything is slower by the same factor. Batches are
 //! therefore sorted by the raw hand-over, and near and far ones are never combined in one figure.
 
+use std::time::Duration;
+
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use super::batch::{Batch, Length, Wake, one_way, wake, wake_one_way};
 use super::board::Board;
+use super::cpu;
 use super::raw::{FlagAndPayload, Futex, OneLine};
+
+/// The raw hand-over of a line takes less between neighbouring cores of today's processors.
+const NEIGHBOURS_NS: f64 = 150.0;
 
 /// The subject of a figure.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,19 +65,84 @@ struct Series {
     failure: Option<String>,
 }
 
+/// The placement of the two cores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Cores {
+    Near,
+    Far,
+}
+
+/// The cores that a run measures on.
+#[derive(Clone, Copy, Debug)]
+pub struct WantedCores {
+    pub cores: Cores,
+    /// How long the run may wait for them in total.
+    pub patience: Duration,
+}
+
 /// All measurements of a run.
 pub struct Lab {
     pub board: Board,
     raw: Length,
     wake_rounds: usize,
+    wanted: Option<WantedCores>,
     series: Vec<Series>,
     /// The last raw hand-over, if nothing was measured since.
     last_line: Option<f64>,
 }
 
 impl Lab {
-    pub fn new(raw: Length, wake_rounds: usize) -> Lab {
-        Lab { board: Board::new(), raw, wake_rounds, series: Vec::new(), last_line: None }
+    /// If cores are wanted, each batch waits until they are placed so. With more than two cores, the run takes the
+    /// first one and the one that fits best beside it.
+    pub fn new(raw: Length, wake_rounds: usize, wanted: Option<WantedCores>) -> Lab {
+        let lab = Lab { board: Board::new(), raw, wake_rounds, wanted, series: Vec::new(), last_line: None };
+        if let Some(WantedCores { cores, .. }) = wanted {
+            lab.choose_cores(cores);
+        }
+        lab
+    }
+
+    fn choose_cores(&self, wanted: Cores) {
+        let [first, others @ ..] = &cpu::allowed()[..] else { return };
+        if others.len() < 2 {
+            return;
+        }
+        let line = |&second: &usize| {
+            cpu::put_first([*first, second]);
+            self.raw_line().unwrap_or(f64::NAN)
+        };
+        let lines: Vec<(usize, f64)> = others.iter().map(|core| (*core, line(core))).collect();
+        let best = match wanted {
+            Cores::Near => lines.iter().min_by(|a, b| a.1.total_cmp(&b.1)),
+            Cores::Far => lines.iter().max_by(|a, b| a.1.total_cmp(&b.1)),
+        };
+        if let Some((second, _)) = best {
+            cpu::put_first([*first, *second]);
+        }
+    }
+
+    /// Waits until the cores are placed as wanted. Returns `false` if the patience for that is used up.
+    fn wait_for_cores(&mut self) -> Result<bool, String> {
+        const PAUSE: Duration = Duration::from_millis(100);
+        loop {
+            let line = match self.last_line.take() {
+                Some(line) => line,
+                None => self.raw_line()?,
+            };
+            let Some(WantedCores { cores, patience }) = &mut self.wanted else {
+                self.last_line = Some(line);
+                return Ok(true);
+            };
+            if (line > NEIGHBOURS_NS) == (*cores == Cores::Far) {
+                self.last_line = Some(line);
+                return Ok(true);
+            }
+            if patience.is_zero() {
+                return Ok(false);
+            }
+            *patience = patience.saturating_sub(PAUSE);
+            std::thread::sleep(PAUSE);
+        }
     }
 
     /// Measures one batch of `key` between two measurements of the raw hand-over. A subject that failed once is not
@@ -84,7 +155,13 @@ impl Lab {
         if self.series[at].failure.is_some() {
             return;
         }
-        let result = self.measure_between(limit, run);
+        let result = match self.wait_for_cores() {
+            Ok(true) => self.measure_between(limit, run),
+            // What was measured before counts.
+            Ok(false) if !self.series[at].measured.is_empty() => return,
+            Ok(false) => Err("the cores were not placed as wanted during the whole wait".to_owned()),
+            Err(why) => Err(why),
+        };
         match result {
             Ok(measured) => self.series[at].measured.push(measured),
             Err(why) => self.series[at].failure = Some(why),
@@ -161,7 +238,9 @@ impl Lab {
     /// values, if it is a factor of more than 1.6 and both sides have a tenth of the values. Otherwise a limit that
     /// neighbouring cores of today's processors stay below.
     fn border(&self) -> f64 {
-        const NEIGHBOURS_NS: f64 = 150.0;
+        if self.wanted.is_some() {
+            return NEIGHBOURS_NS;
+        }
         let mut lines: Vec<f64> = self.series.iter().flat_map(|s| s.measured.iter().flat_map(|m| m.line)).collect();
         lines.sort_by(f64::total_cmp);
         let margin = lines.len().div_ceil(10).max(1);

@@ -3,12 +3,13 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use clap::Parser;
 use serde_json::{Value, json};
 
 use super::cpu;
-use super::series::Lab;
+use super::series::{Cores, Lab, WantedCores};
 use super::team::REALTIME;
 
 /// The options of a harness.
@@ -26,6 +27,12 @@ pub struct Arguments {
     /// Append the figures to this file, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<String>,
+    /// Measure only while the raw hand-over of a line shows that the two cores are placed so
+    #[arg(long, value_name = "PLACEMENT")]
+    cores: Option<Cores>,
+    /// The longest total wait for such cores, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 900, requires = "cores")]
+    wait: u64,
     /// Run with this niceness
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     nice: Option<i32>,
@@ -58,6 +65,11 @@ impl Arguments {
     /// Returns the number of batches: as requested, or this default.
     pub fn batches(&self, full: usize, quick: usize) -> usize {
         self.batches.unwrap_or(if self.quick { quick } else { full })
+    }
+
+    /// Returns the placement of the cores to wait for, if one is wanted.
+    pub fn wanted_cores(&self) -> Option<WantedCores> {
+        Some(WantedCores { cores: self.cores?, patience: Duration::from_secs(self.wait) })
     }
 
     pub fn is_quick(&self) -> bool {

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! cargo run --release -- [--quick] [--only SCENARIO] [--batches N] [--json FILE] [--nice N] [--realtime]
+//!                      [--cores near|far [--wait SECONDS]]
 //! LUA_WORKER_EVENTS=DIR    a checkout of lua-resty-worker-events, to run on nginx with its Lua module
 //! ```
 //!
@@ -59,7 +60,7 @@ fn main() {
         wakes: 60,
         lua: Duration::from_millis(if arguments.is_quick() { 150 } else { 300 }),
     };
-    let mut lab = Lab::new(Length { rounds: 3000, time: Duration::from_millis(10) }, plan.wakes);
+    let mut lab = Lab::new(Length { rounds: 3000, time: Duration::from_millis(10) }, plan.wakes, arguments.wanted_cores());
     let server = Server::start();
     let lua = lua::source();
     for round in 0..arguments.batches(7, 1) {
