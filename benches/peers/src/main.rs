@@ -60,7 +60,8 @@ fn main() {
         wakes: 60,
         lua: Duration::from_millis(if arguments.is_quick() { 150 } else { 300 }),
     };
-    let mut lab = Lab::new(Length { rounds: 3000, time: Duration::from_millis(10) }, plan.wakes, arguments.wanted_cores());
+    let mut lab =
+        Lab::new(Length { rounds: 3000, time: Duration::from_millis(10) }, plan.wakes, arguments.wanted_cores());
     let server = Server::start();
     let lua = lua::source();
     for round in 0..arguments.batches(7, 1) {
