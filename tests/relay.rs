@@ -200,6 +200,39 @@ alone! {
         assert_eq!(log.texts(), ["0", "5", "of another", "11"]);
     }
 
+    fn r4_a_successor_that_comes_after_a_lap_says_that_it_does_not_know() {
+        let (name, bus) = bus(&small());
+        let child = Child::fork(|| {
+            let (_reader, mut poster) = relay(&bus);
+            poster.post(&foreign(1, b"")).unwrap();
+            poster.set_position(&StreamPosition { timeline: 1, seq: 1, chain: 1, n: 1 });
+            stop_here();
+            exit(0);
+        });
+        child.await_stop();
+        child.kill();
+        // The state after it was killed in the post of the next event.
+        let word = |field: &str| {
+            let inspector = Inspector::open(&name).unwrap();
+            let region = inspector.regions().into_iter().find(|region| region.name == "relay").unwrap();
+            let once = seqcast::inspect::fields().into_iter().find(|row| (row.region, row.name) == ("relay", field));
+            region.offset + once.unwrap().offset as u64
+        };
+        let file = std::fs::OpenOptions::new().write(true).open(name.path()).unwrap();
+        let intent = [1_u64, THERE.bits(), 2, bus.next_id()].map(u64::to_ne_bytes).concat();
+        std::os::unix::fs::FileExt::write_all_at(&file, &intent, word("once") + 9 * 8).unwrap();
+        let publisher = &mut bus.publisher_with(&quiet()).unwrap();
+        for _ in 0..bus.capacity() + 1 {
+            publisher.post(("s", "e"), "").unwrap();
+        }
+        let (_reader, mut poster) = relay(&bus);
+        let Recovered::Unknown { origin, id, .. } = poster.recovered() else { panic!("{:?}", poster.recovered()) };
+        assert_eq!((origin, id), (THERE, 2));
+        assert_eq!(Inspector::open(&name).unwrap().relay().unwrap().possible_duplicates, 1);
+        assert_eq!(poster.seen(THERE), Some(1));
+        assert!(poster.post(&foreign(2, b"")).unwrap());
+    }
+
     fn r4_a_table_that_is_full_refuses_further_hosts_and_loses_none() {
         let (_name, bus) = bus(&small().relay_hosts(2));
         let (_reader, mut poster) = relay(&bus);

@@ -78,6 +78,7 @@ fn id_of(seen: &Seen) -> u64 {
         | Seen::PassedOver { id, .. }
         | Seen::Headless { id, .. }
         | Seen::Unreadable { id, .. } => *id,
+        Seen::Missed(missed) => missed.first_id,
         _ => 0,
     }
 }
@@ -91,6 +92,7 @@ fn to_text(output: &Output, seen: &Seen, time: Option<String>, payload: PayloadF
             let last = from.saturating_add(*missed).saturating_sub(1);
             (*from, Tone::Bad, format!("-- gap: {missed} ids up to {last} were overwritten before tail read them --"))
         }
+        Seen::Missed(missed) => (missed.first_id, Tone::Bad, format!("-- {missed} --")),
         Seen::Void { id, .. } => (*id, Tone::Faint, "-- void: was reserved and never became an event --".to_owned()),
         Seen::PassedOver { id, seat, .. } => {
             let by = reserver(*seat);
@@ -117,6 +119,12 @@ fn event_text(event: &SeenEvent, payload: PayloadForm) -> String {
     }
     if event.large {
         text.push_str(" in a large block");
+    }
+    if event.request {
+        text.push_str("  request to the relay");
+    }
+    if let Some(relayed) = &event.relayed {
+        text.push_str(&format!("  from host {} (id {} there), place {}", relayed.origin, relayed.id, relayed.place));
     }
     if let Some(unique) = &event.unique {
         text.push_str(&format!("  unique {} {}", unique.key, unique_text(unique)));
@@ -206,6 +214,14 @@ fn to_json(seen: &Seen, time: Option<String>, payload: PayloadForm) -> Value {
                 "typed": event.typed,
                 "unique": event.unique.as_ref().map(unique_json),
                 "retained": event.retained.as_ref().map(retained_json),
+                "request": event.request,
+                "relayed": event.relayed.map(|relayed| {
+                    json!({
+                        "origin": relayed.origin.to_string(),
+                        "id": relayed.id,
+                        "place": relayed.place.to_string(),
+                    })
+                }),
             });
             match (payload, &event.payload) {
                 (PayloadForm::Hex, Some(bytes)) => value["payload_hex"] = hex(bytes).into(),
@@ -215,6 +231,14 @@ fn to_json(seen: &Seen, time: Option<String>, payload: PayloadForm) -> Value {
             value
         }
         Seen::Gap { from, missed, .. } => json!({ "kind": "gap", "seen_at": time, "id": from, "missed": missed }),
+        Seen::Missed(missed) => json!({
+            "kind": "missed",
+            "seen_at": time,
+            "id": missed.first_id,
+            "count": missed.count,
+            "origin": missed.origin.map(|origin| origin.to_string()),
+            "reason": missed.reason.name(),
+        }),
         Seen::Void { id, .. } => json!({ "kind": "void", "seen_at": time, "id": id }),
         Seen::PassedOver { id, seat, .. } => {
             json!({ "kind": "passed_over", "seen_at": time, "id": id, "seat": seat })

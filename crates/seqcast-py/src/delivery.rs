@@ -219,6 +219,7 @@ pub(crate) enum Found {
 /// A notice, which is delivered in the place of events.
 pub(crate) enum Notice {
     Lagged { first: u64, missed: u64 },
+    Missed { id: u64, count: Option<u64>, reason: &'static str },
     Undecided { id: u64, reason: &'static str },
     Unreadable { id: u64 },
     Reset { id: u64 },
@@ -240,6 +241,7 @@ impl Notice {
         let classes = classes(py)?;
         match self {
             Notice::Lagged { first, missed } => classes.getattr("Lagged")?.call1((first, missed)),
+            Notice::Missed { id, count, reason } => classes.getattr("Missed")?.call1((id, count, reason)),
             Notice::Undecided { id, reason } => classes.getattr("Undecided")?.call1((id, reason)),
             Notice::Unreadable { id } => classes.getattr("Unreadable")?.call1((id,)),
             Notice::Reset { id } => classes.getattr("Reset")?.call1((id,)),
@@ -267,6 +269,10 @@ impl Found {
             Some(Delivery::Event(event) | Delivery::Cleared(event)) => Found::Event(Event::of(py, &event, names)),
             Some(Delivery::Reserved { .. }) => Found::Reserved,
             Some(Delivery::Lagged { first, missed, .. }) => Found::Notice(Notice::Lagged { first, missed }),
+            Some(Delivery::Missed(missed)) => {
+                let (id, count, reason) = (missed.first_id, missed.count, missed.reason.name());
+                Found::Notice(Notice::Missed { id, count, reason })
+            }
             Some(Delivery::Undecided { id, reason, .. }) => {
                 let reason = match reason {
                     Undecided::ClaimsFull => "claims_full",

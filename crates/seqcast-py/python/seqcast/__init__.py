@@ -37,7 +37,7 @@ from ._errors import (
     TooLargeError,
     TooLateError,
 )
-from ._events import Cleared, Died, Lagged, LocalEvent, Notice, Reset, Undecided, Unreadable, UpToDate
+from ._events import Cleared, Died, Lagged, LocalEvent, Missed, Notice, Reset, Undecided, Unreadable, UpToDate
 from ._inspect import Inspector
 from ._once import run_once
 from ._seqcast import Event, Retained, names, unlink, unlink_unheld
@@ -63,6 +63,7 @@ __all__ = [
     "Held",
     "Inspector",
     "Lagged",
+    "Missed",
     "LeftError",
     "LocalEvent",
     "NoSeatError",

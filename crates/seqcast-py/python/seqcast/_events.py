@@ -42,6 +42,18 @@ class Lagged:
 
 
 @dataclass(frozen=True)
+class Missed:
+    """Events were lost between hosts, as this host's relay reports. State that is built from events must be rebuilt."""
+
+    id: int
+    """The id of the report."""
+    count: Optional[int]
+    """The number of lost events at most. ``None`` if it is not known."""
+    reason: str
+    """Why they were lost, for example ``"engine_lost"``."""
+
+
+@dataclass(frozen=True)
 class Undecided:
     """A unique event that this worker did not run, because it is unknown if another process has run it."""
 
@@ -91,7 +103,7 @@ class UpToDate:
     """The id at which live events continue."""
 
 
-Notice = Union[Lagged, Undecided, Unreadable, Cleared, Reset, UpToDate]
+Notice = Union[Lagged, Missed, Undecided, Unreadable, Cleared, Reset, UpToDate]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import logging
 import weakref
 from typing import Any, Callable, Optional, Union
 
-from ._events import Lagged, Notice, Undecided, Unreadable
+from ._events import Lagged, Missed, Notice, Undecided, Unreadable
 from ._seqcast import Event, unraisable
 
 logger = logging.getLogger("seqcast")
@@ -167,6 +167,9 @@ class Handlers:
         if isinstance(notice, Lagged):
             text = "missed %d events from id %d on: read more often, or raise capacity"
             logger.warning(text, notice.missed, notice.first)
+        elif isinstance(notice, Missed):
+            number = "an unknown number of" if notice.count is None else notice.count
+            logger.warning("%s events were lost between hosts (id %d): %s", number, notice.id, notice.reason)
         elif isinstance(notice, Undecided):
             logger.warning("the unique event %d was not run here: %s", notice.id, notice.reason)
         elif isinstance(notice, Unreadable):

@@ -556,8 +556,8 @@ class Reader(Publisher):
     def on_notice(self, handler: N) -> N:
         """Register a function that gets deliveries other than events.
 
-        It gets a :class:`Lagged`, :class:`Undecided` or :class:`Unreadable`. Without such a function, the logger
-        ``seqcast`` logs them as warnings. During an iteration it also gets each :class:`Cleared`, :class:`Reset` and
+        It gets a :class:`Lagged`, :class:`Missed`, :class:`Undecided` or :class:`Unreadable`. Without such a function, the
+        logger ``seqcast`` logs them as warnings. During an iteration it also gets each :class:`Cleared`, :class:`Reset` and
         :class:`UpToDate`.
 
         >>> import seqcast
