@@ -11,6 +11,7 @@ mod topic;
 #[cfg(feature = "typed")]
 mod typed;
 pub(crate) mod wire;
+mod words;
 
 use std::any::Any;
 use std::fmt;
@@ -32,6 +33,7 @@ pub(crate) use self::typed::check_format;
 #[cfg(feature = "typed")]
 pub use self::typed::{Typed, TypedEvent, archive_format};
 use self::wire::{Head, Kept, VIA_BYTES, Via};
+pub use self::words::{WordIter, Words};
 use crate::claim::Claim;
 use crate::identity::{ClusterId, Origin};
 use crate::segment::Segment;
@@ -109,6 +111,10 @@ pub(crate) enum Data<'a> {
         bytes: &'a [u8],
     },
     Value(&'a (dyn Any + Send + Sync)),
+    /// It is visited in place, and not here.
+    Visited {
+        type_tag: u64,
+    },
 }
 
 impl<'a> Data<'a> {
@@ -305,6 +311,16 @@ impl<'a> Event<'a> {
         self.kept.clears
     }
 
+    /// Returns the event without its payload, as the functions get it that visit the payload in place.
+    pub(crate) fn without_payload(&self) -> Event<'a> {
+        let Event { source, event, provenance, data, kept, via } = *self;
+        let data = match data {
+            Data::Bytes { type_tag, .. } | Data::Visited { type_tag } => Data::Visited { type_tag },
+            Data::Value(_) => Data::Visited { type_tag: 0 },
+        };
+        Event { source, event, provenance, data, kept, via }
+    }
+
     /// Returns the payload's bytes. For a value of [`post_local`](crate::Worker::post_local) these are the bytes of a
     /// vector, string or static slice; for any other value there are none.
     ///
@@ -322,6 +338,7 @@ impl<'a> Event<'a> {
         match self.data {
             Data::Bytes { bytes, .. } => bytes,
             Data::Value(value) => bytes_of_value(value),
+            Data::Visited { .. } => &[],
         }
     }
 
@@ -329,7 +346,7 @@ impl<'a> Event<'a> {
     /// [`post_local`](crate::Worker::post_local). See [`Tagged`].
     pub fn type_tag(&self) -> u64 {
         match self.data {
-            Data::Bytes { type_tag, .. } => type_tag,
+            Data::Bytes { type_tag, .. } | Data::Visited { type_tag } => type_tag,
             Data::Value(_) => 0,
         }
     }
@@ -346,7 +363,7 @@ impl<'a> Event<'a> {
     /// ```
     pub fn local<T: Any>(&self) -> Option<&'a T> {
         match self.data {
-            Data::Bytes { .. } => None,
+            Data::Bytes { .. } | Data::Visited { .. } => None,
             Data::Value(value) => value.downcast_ref(),
         }
     }
@@ -383,6 +400,7 @@ impl fmt::Debug for Event<'_> {
         match self.data {
             Data::Bytes { bytes, .. } => event.field("len", &bytes.len()),
             Data::Value(_) => event.field("local", &true),
+            Data::Visited { .. } => event.field("in_place", &true),
         };
         event.finish_non_exhaustive()
     }

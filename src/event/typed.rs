@@ -230,6 +230,7 @@ impl<'a> Event<'a> {
             },
             Data::Bytes { type_tag: 0, .. } | Data::Value(_) => "it was not posted as a typed event",
             Data::Bytes { .. } => "it was posted as another type or version",
+            Data::Visited { .. } => "its payload is visited in place, and is not here",
         };
         Err(Error::from(Cause::Payload { source: self.source.to_owned(), event: self.event.to_owned(), reason }))
     }

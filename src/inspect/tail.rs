@@ -329,10 +329,12 @@ impl Tail {
         let place = if published.is_large() { Place::Large } else { Place::Block };
         let mut head = Head::default();
         let into = CopyInto { head: &mut head, buffer: &mut self.buffer };
-        let copied = published.copy_out(into, &mut self.fragments, self.large.as_ref(), |_, _| self.payloads);
+        let mut wants = |_: &Head, _: &[u8]| self.payloads;
+        let copied = published.copy_out(into, &mut self.fragments, self.large.as_ref(), &mut wants);
         let (len, payload) = match copied {
             Copied::Event { len } => (len, Some(self.buffer[head.payload_at()..len].to_vec())),
-            Copied::NotWanted { len } => (len, None),
+            // The tail visits nothing.
+            Copied::NotWanted { len } | Copied::Visited { len } => (len, None),
             Copied::Fragment { kind, len } => return self.assemble(id, kind, len),
             Copied::Gap(gap) => return Ok(Met::Seen(Seen::Missed(gap.missed(id)))),
             Copied::Lapped => return Ok(Met::Lapped),

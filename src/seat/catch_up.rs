@@ -95,7 +95,7 @@ impl FromTable {
     /// Returns the event, with `held` from its slot.
     pub(crate) fn at(self, held: &Held) -> Message {
         let FromTable { head, bytes, len } = self;
-        Message { id: held.place.saturating_sub(1), head, bytes, len, claim: None, handed_over: true }
+        Message { handed_over: true, ..Message::copied(held.place.saturating_sub(1), head, bytes, len) }
     }
 }
 
@@ -103,7 +103,7 @@ impl FromTable {
 pub(crate) fn copy_slot(
     slot: &SlotLook<'_>,
     now: u64,
-    wants: impl FnOnce(&Head, &[u8]) -> bool,
+    mut wants: impl FnMut(&Head, &[u8]) -> bool,
 ) -> SlotCopy<FromTable> {
     // Read in the same look as the event: it is valid if the copy is.
     let is_over = slot.held().deadline <= now;
@@ -120,6 +120,7 @@ pub(crate) fn copy_slot(
         Copied::Lapped => SlotCopy::Changed,
         // No writer of this crate stores anything else in a slot.
         Copied::NotWanted { .. }
+        | Copied::Visited { .. }
         | Copied::Unreadable
         | Copied::Fragment { .. }
         | Copied::Gap(_)

@@ -11,9 +11,9 @@
 //! The words may be overwritten while they are copied, and may then have any value. Nothing is trusted before the
 //! second look: until then a length is only a bound on what is copied.
 
-use crate::event::Buffer;
 use crate::event::missed::Gap;
 use crate::event::wire::{Head, Kind, LARGE_NAME_BYTES, LargeName, Meta};
+use crate::event::{Buffer, Words};
 use crate::protocol::Fault;
 use crate::protocol::bytes;
 use crate::protocol::large::{LargeRead, LargeRing};
@@ -22,6 +22,7 @@ use crate::protocol::retained::SlotLook;
 use crate::protocol::ring::Ring;
 use crate::protocol::word::CellWord;
 use crate::seat::fragments::Fragments;
+use crate::seat::visit::{Choice, Choose};
 use crate::sync::{AtomicU64, Ordering};
 
 /// Events of up to this many bytes (the content of two cache lines) are copied whole before it is known if they are
@@ -58,11 +59,11 @@ trait Original {
         if self.is_unchanged() { Copied::Unreadable } else { Copied::Lapped }
     }
 
-    /// Copies an event of `len` bytes into `into`, whose buffer grows as needed. `wants` gets the event's head and all
-    /// bytes before its payload. If it returns `false`, the payload is not copied, unless the event is small.
+    /// Copies an event of `len` bytes into `into`, whose buffer grows as needed. Copies the payload only if `choose`
+    /// chooses so, or if the event is small.
     // Always: as `Published::copy_out`.
     #[inline(always)]
-    fn copy_event(&self, len: usize, into: CopyInto<'_>, wants: impl FnOnce(&Head, &[u8]) -> bool) -> Copied {
+    fn copy_event(&self, len: usize, into: CopyInto<'_>, choose: &mut impl Choose) -> Copied {
         let CopyInto { head, buffer } = into;
         // Relaxed: before the second look, like all loads of the copy.
         let word = |at: usize| self.words().get(at).map(|word| word.load(Ordering::Relaxed));
@@ -78,8 +79,13 @@ trait Original {
         let prefix = &buffer[..prefix_len];
         let Some(parsed) = Head::parse(prefix) else { return Copied::Unreadable };
         *head = parsed;
-        if !wants(head, prefix) {
-            return Copied::NotWanted { len };
+        match choose.choose(head, prefix) {
+            Choice::Pass => return Copied::NotWanted { len },
+            Choice::Visit if at_first < whole => {
+                choose.visit(head, prefix, Words::shared(&self.words()[at_first / 8..], len - prefix_len));
+                return if self.is_unchanged() { Copied::Visited { len: prefix_len } } else { Copied::Lapped };
+            }
+            Choice::Visit | Choice::Copy => {}
         }
         if at_first < whole && !self.copy(at_first, &mut buffer[at_first..whole]) {
             return Copied::Lapped;
@@ -117,10 +123,10 @@ impl Original for SlotLook<'_> {
 pub(crate) fn copy_retained(
     slot: &SlotLook<'_>,
     into: CopyInto<'_>,
-    wants: impl FnOnce(&Head, &[u8]) -> bool,
+    mut wants: impl FnMut(&Head, &[u8]) -> bool,
 ) -> Copied {
     match Original::meta(slot) {
-        Some(Meta { kind: Kind::Event, len }) => slot.copy_event(len, into, wants),
+        Some(Meta { kind: Kind::Event, len }) => slot.copy_event(len, into, &mut wants),
         _ => slot.unreadable(),
     }
 }
@@ -145,6 +151,8 @@ pub(crate) enum Copied {
     Event { len: usize },
     /// An event of `len` bytes that is not wanted. The buffer has at least the bytes before its payload.
     NotWanted { len: usize },
+    /// An event that was visited. The first `len` bytes of the buffer are those before its payload.
+    Visited { len: usize },
     /// A fragment, in the first `len` bytes of the fragments' buffer.
     Fragment { kind: Kind, len: usize },
     /// A record of events that were lost between hosts.
@@ -176,9 +184,8 @@ impl<'a> Published<'a> {
         if self.copy(0, fragments.buffer(len)) { Copied::Fragment { kind, len } } else { Copied::Lapped }
     }
 
-    /// Copies an event into `into`, whose buffer grows as needed, or a fragment into the buffer of `fragments`. `wants`
-    /// gets the event's head and all bytes before its payload. If it returns `false`, the payload is not copied, unless
-    /// the event is small.
+    /// Copies an event into `into`, whose buffer grows as needed, or a fragment into the buffer of `fragments`. Copies
+    /// the payload of an event only if `choose` chooses so, or if the event is small.
     ///
     /// `large` is the ring of large blocks, if the segment has one.
     // Always: one call for each event read, and the caller's match on the outcome goes into it.
@@ -188,11 +195,11 @@ impl<'a> Published<'a> {
         into: CopyInto<'_>,
         fragments: &mut Fragments,
         large: Option<&LargeRing>,
-        wants: impl FnOnce(&Head, &[u8]) -> bool,
+        choose: &mut impl Choose,
     ) -> Copied {
         match self.meta() {
-            Some(Meta { kind: Kind::Event, len }) => self.copy_event(len, into, wants),
-            Some(Meta { kind: Kind::Large, len }) => self.copy_large(len, into, large, wants),
+            Some(Meta { kind: Kind::Event, len }) => self.copy_event(len, into, choose),
+            Some(Meta { kind: Kind::Large, len }) => self.copy_large(len, into, large, choose),
             Some(Meta { kind: Kind::Gap, len }) => self.copy_gap(len),
             Some(Meta { kind, len }) => self.copy_fragment(kind, len, fragments),
             None => self.unreadable(),
@@ -206,7 +213,7 @@ impl<'a> Published<'a> {
         len: usize,
         into: CopyInto<'_>,
         large: Option<&LargeRing>,
-        wants: impl FnOnce(&Head, &[u8]) -> bool,
+        choose: &mut impl Choose,
     ) -> Copied {
         let CopyInto { head, buffer } = into;
         let whole = len.next_multiple_of(8);
@@ -227,18 +234,32 @@ impl<'a> Published<'a> {
         *head = parsed;
         let payload_len = name.len as usize;
         let len = start + payload_len;
-        if !wants(head, prefix) {
-            return Copied::NotWanted { len };
-        }
-        let whole = len.next_multiple_of(8);
-        grow(buffer, whole);
-        let read = large.read(name.id, |block| {
-            bytes::load_bytes(block.payload(), &mut buffer[start..whole]);
-            // Relaxed: before the second look.
+        let choice = choose.choose(head, prefix);
+        // Relaxed: before the second look.
+        let is_named = |block: Block<'_>| {
             block.meta().load(Ordering::Relaxed) == Meta { kind: Kind::Large, len: payload_len }.bits()
-        });
+        };
+        let (read, whole) = match choice {
+            Choice::Pass => return Copied::NotWanted { len },
+            Choice::Visit => {
+                let read = large.read(name.id, |block| {
+                    choose.visit(head, prefix, Words::shared(block.payload(), payload_len));
+                    is_named(block)
+                });
+                (read, Copied::Visited { len: start })
+            }
+            Choice::Copy => {
+                let whole = len.next_multiple_of(8);
+                grow(buffer, whole);
+                let read = large.read(name.id, |block| {
+                    bytes::load_bytes(block.payload(), &mut buffer[start..whole]);
+                    is_named(block)
+                });
+                (read, Copied::Event { len })
+            }
+        };
         match read {
-            Ok(LargeRead::Whole(true)) => Copied::Event { len },
+            Ok(LargeRead::Whole(true)) => whole,
             Ok(LargeRead::Overwritten) => Copied::Overwritten,
             // No writer of this crate posts an event that names such a payload.
             Ok(LargeRead::Whole(false) | LargeRead::Absent) | Err(_) => Copied::Unreadable,
@@ -331,12 +352,13 @@ mod tests {
             }
             let published = Published::of(&self.ring, 0, self.cell).unwrap();
             let into = CopyInto { head: &mut head, buffer: &mut buffer };
-            let copied = published.copy_out(into, &mut fragments, None, |_, _| {
+            let mut wants = |_: &Head, _: &[u8]| {
                 if lap_meanwhile {
                     lap(&mut self.seat);
                 }
                 is_wanted
-            });
+            };
+            let copied = published.copy_out(into, &mut fragments, None, &mut wants);
             (copied, head, buffer)
         }
     }
@@ -370,6 +392,52 @@ mod tests {
         assert!(matches!(copied, Copied::Event { .. }));
         let (copied, ..) = Posted::of(large).copy(false, true, true);
         assert!(matches!(copied, Copied::Lapped), "the head of one event, and the payload of another");
+    }
+
+    /// Visits every event. Posts a lap after it has read the first byte, if asked to.
+    struct Visits<'a> {
+        seat: &'a mut Seat,
+        lap_in_visit: bool,
+        met: Vec<Vec<u8>>,
+    }
+
+    impl Choose for Visits<'_> {
+        fn choose(&mut self, _: &Head, _: &[u8]) -> Choice {
+            Choice::Visit
+        }
+
+        fn visit(&mut self, head: &Head, prefix: &[u8], words: Words<'_>) {
+            assert_eq!((head.source(prefix), head.event(prefix)), (&b"s"[..], &b"e"[..]));
+            let first = words.byte_at(0);
+            if self.lap_in_visit {
+                lap(self.seat);
+            }
+            let mut seen = words.to_vec();
+            seen[0] = first.expect("a byte");
+            self.met.push(seen);
+        }
+    }
+
+    #[test]
+    fn g3_a_visit_of_what_is_overwritten_does_not_count() {
+        for (len, lap_in_visit) in [(8, false), (100, false), (200, false), (207, true), (200, true)] {
+            let payload = vec![1; len];
+            let mut posted = Posted::of(&payload);
+            let (mut head, mut buffer, mut fragments) = (Head::default(), Buffer::new(), posted.fragments());
+            let published = Published::of(&posted.ring, 0, posted.cell).unwrap();
+            let into = CopyInto { head: &mut head, buffer: &mut buffer };
+            let mut visits = Visits { seat: &mut posted.seat, lap_in_visit, met: Vec::new() };
+            let copied = published.copy_out(into, &mut fragments, None, &mut visits);
+            match copied {
+                // A small one is there already.
+                Copied::Event { len } if payload.len() == 8 => assert_eq!(buffer[head.payload_at()..len], payload),
+                Copied::Visited { len } if !lap_in_visit => {
+                    assert_eq!((len, &visits.met), (head.payload_at(), &vec![payload]));
+                }
+                Copied::Lapped if lap_in_visit => assert_eq!(visits.met.len(), 1),
+                _ => panic!("{len} bytes, a lap in the visit: {lap_in_visit}"),
+            }
+        }
     }
 
     #[test]

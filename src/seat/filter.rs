@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 
 use crate::error::Result;
 use crate::event::wire::{Head, UniqueKey};
-use crate::event::{Scope, Topic, library};
+use crate::event::{Event, Scope, Topic, Words, library};
 use crate::protocol::bucket::{At, Decision, Token};
 use crate::seat::claim::Claimer;
 use crate::seat::delivery::Undecided;
 use crate::seat::publish::Writer;
 use crate::seat::read::Gate;
+use crate::seat::visit::{Choice, VisitedBy, visited_event};
 
 /// The events that a subscriber wants.
 #[derive(Debug, Default)]
@@ -83,20 +84,51 @@ impl Filter {
     }
 }
 
+/// Called with an event whose payload is visited in place, and with `None` if that visit does not count.
+pub(crate) type Visitor<'a> = dyn FnMut(Option<(&Event<'_>, Words<'_>)>) + 'a;
+
 /// The gate of a subscriber.
-pub(crate) struct PullGate<'a> {
+pub(crate) struct PullGate<'a, 'v> {
     pub(crate) filter: &'a Filter,
     pub(crate) claimer: &'a mut Claimer,
     pub(crate) writer: &'a mut Writer,
     /// Unique events that could not be decided.
     pub(crate) undecided: &'a mut VecDeque<(u64, Undecided)>,
+    pub(crate) reader: VisitedBy<'a>,
+    pub(crate) visitor: Option<&'a mut Visitor<'v>>,
 }
 
-impl Gate for PullGate<'_> {
+impl Gate for PullGate<'_, '_> {
     fn wants(&mut self, head: &Head, prefix: &[u8]) -> bool {
+        self.choose(head, prefix) != Choice::Pass
+    }
+
+    fn choose(&mut self, head: &Head, prefix: &[u8]) -> Choice {
         let (source, event) = (head.source(prefix), head.event(prefix));
         let is_text = || str::from_utf8(source).is_ok() && str::from_utf8(event).is_ok();
-        self.filter.wants(head, source, event) && is_text()
+        if !self.filter.wants(head, source, event) || !is_text() {
+            return Choice::Pass;
+        }
+        // An event that is put off, because undecided ones are delivered first, must be copied.
+        let is_visited = self.visitor.is_some() && self.undecided.is_empty() && !head.clears();
+        if is_visited { Choice::Visit } else { Choice::Copy }
+    }
+
+    fn visit(&mut self, id: u64, head: &Head, prefix: &[u8], words: Words<'_>) -> Result<()> {
+        if let Some(visitor) = &mut self.visitor
+            && let Some(event) = visited_event(self.reader, id, head, prefix)
+        {
+            visitor(Some((&event, words)));
+        }
+        // The visitor may have forked and returned in the child.
+        Ok(self.reader.guard.check()?)
+    }
+
+    fn drop_visit(&mut self) -> Result<()> {
+        if let Some(visitor) = &mut self.visitor {
+            visitor(None);
+        }
+        Ok(self.reader.guard.check()?)
     }
 
     fn claim(&mut self, unique: &UniqueKey, at: At) -> Result<Option<Token>> {

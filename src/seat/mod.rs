@@ -31,6 +31,8 @@ pub(crate) mod room;
 pub(crate) mod stats;
 pub(crate) mod subscriber;
 pub(crate) mod tenure;
+pub(crate) mod visit;
+mod visiting;
 pub(crate) mod words;
 
 use std::sync::Arc;

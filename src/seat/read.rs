@@ -7,7 +7,7 @@ use crate::claim::Claim;
 use crate::error::Result;
 use crate::event::missed::Gap;
 use crate::event::wire::{FragmentHead, Head, Kind, UniqueKey, VIA_BYTES};
-use crate::event::{Buffer, EventKept, Missed, MissedReason};
+use crate::event::{Buffer, EventKept, Missed, MissedReason, Words};
 use crate::os::clock::HostClock;
 use crate::os::sys;
 use crate::protocol::bridge::BridgeWords;
@@ -25,6 +25,7 @@ use crate::seat::holding::is_over;
 use crate::seat::must::MustRead;
 use crate::seat::options::Begin;
 use crate::seat::retain::no_table;
+use crate::seat::visit::{ByGate, Choice};
 use crate::seat::words::SeatWords;
 use crate::segment::Segment;
 use crate::segment::fault::InSegment;
@@ -39,6 +40,19 @@ const MOST_KEPT: usize = 256 << 10;
 pub(crate) trait Gate {
     /// Returns `true` if the event is to be delivered. Otherwise its payload is not copied.
     fn wants(&mut self, head: &Head, prefix: &[u8]) -> bool;
+    /// Returns what is to become of an event in a block.
+    fn choose(&mut self, head: &Head, prefix: &[u8]) -> Choice {
+        Choice::copy_if(self.wants(head, prefix))
+    }
+    /// Visits the payload of the event at `id` in place, and keeps the result. The next step is this event, unless
+    /// [`drop_visit`](Gate::drop_visit) follows.
+    fn visit(&mut self, _id: u64, _head: &Head, _prefix: &[u8], _words: Words<'_>) -> Result<()> {
+        Ok(())
+    }
+    /// Drops the result of a visit: the event was overwritten, or another worker runs it.
+    fn drop_visit(&mut self) -> Result<()> {
+        Ok(())
+    }
     /// Returns the claim if this worker is the one that runs a unique event.
     fn claim(&mut self, unique: &UniqueKey, at: At) -> Result<Option<Token>>;
     /// Settles the unsettled retained events below `to`.
@@ -95,11 +109,18 @@ pub(crate) struct Message {
     pub(crate) claim: Option<Claim>,
     /// `true` if it is from the table of retained events.
     pub(crate) handed_over: bool,
+    /// `true` if its payload was visited in place. Then there is no payload here, and the gate has the result.
+    pub(crate) visited: bool,
 }
 
 impl Message {
     fn nothing() -> Message {
-        Message { id: 0, head: Head::default(), bytes: Buffer::new(), len: 0, claim: None, handed_over: false }
+        Message::copied(0, Head::default(), Buffer::new(), 0)
+    }
+
+    /// An event in the first `len` bytes of `bytes`.
+    pub(crate) fn copied(id: u64, head: Head, bytes: Buffer, len: usize) -> Message {
+        Message { id, head, bytes, len, claim: None, handed_over: false, visited: false }
     }
 
     /// Frees a buffer that a large event has made larger than most events need.
@@ -375,7 +396,7 @@ impl Reader {
                 }
                 Look::Published(seen) => {
                     self.next = next_id(id);
-                    match self.copy(id, seen, self.since, gate)? {
+                    match self.copy(id, seen, self.since, true, gate)? {
                         Taken::Event => {
                             // Not by way of `step`: a step of another kind is larger, and would be copied whole.
                             self.store_cursor();
@@ -454,7 +475,7 @@ impl Reader {
     ) -> Result<Option<Step>> {
         match self.look(id)? {
             Look::Published(seen) => {
-                let taken = self.copy(id, seen, self.since_before(id), gate)?;
+                let taken = self.copy(id, seen, self.since_before(id), true, gate)?;
                 self.ahead.pop();
                 Ok(match taken {
                     Taken::Event => Some(Step::Event),
@@ -501,7 +522,7 @@ impl Reader {
                 Look::Empty => return Ok(()),
                 Look::Published(seen) => {
                     self.next = next_id(id);
-                    match self.copy(id, seen, self.since_with_waiting(), gate)? {
+                    match self.copy(id, seen, self.since_with_waiting(), false, gate)? {
                         Taken::Event => {
                             let message = std::mem::replace(&mut self.current, Message::nothing());
                             self.ahead.push(Ahead::Message(message));
@@ -582,19 +603,22 @@ impl Reader {
             .any(|seat| self.ring.reserved_by(seat) == Some(id) && self.segment.is_seat_held(seat).unwrap_or(true))
     }
 
-    /// Copies out the event at `id`, if this seat is to deliver it.
-    fn copy(&mut self, id: u64, seen: CellWord, since: u64, gate: &mut impl Gate) -> Result<Taken> {
+    /// Copies out the event at `id`, if this seat is to deliver it. If it `is_next`, it may be visited instead.
+    fn copy(&mut self, id: u64, seen: CellWord, since: u64, is_next: bool, gate: &mut impl Gate) -> Result<Taken> {
         let published = Published::of(&self.ring, id, seen).in_segment(&self.segment)?;
         self.streak =
             if self.streak < BEHIND { self.streak + 1 } else { BEHIND * u32::from(self.ring.prefetch_after(id)) };
-        let relays = self.relays;
-        let wants = |head: &Head, prefix: &[u8]| (relays || !head.is_request()) && gate.wants(head, prefix);
+        let mut choose = ByGate { gate, id, is_next, relays: self.relays, visit: None };
         let Message { head, bytes: buffer, .. } = &mut self.current;
-        match published.copy_out(CopyInto { head, buffer }, &mut self.fragments, self.large.as_ref(), wants) {
+        let into = CopyInto { head, buffer };
+        let copied = published.copy_out(into, &mut self.fragments, self.large.as_ref(), &mut choose);
+        let ByGate { gate, visit, .. } = choose;
+        if let Some(visited) = visit {
+            return self.visited(id, since, copied, visited, gate);
+        }
+        match copied {
             Copied::Event { len } => {
-                self.current.id = id;
-                self.current.len = len;
-                self.current.handed_over = false;
+                self.set_current(id, len, false);
                 self.decide(id, since, gate)
             }
             Copied::NotWanted { .. } => {
@@ -605,8 +629,43 @@ impl Reader {
             Copied::Gap(gap) => Ok(Taken::Gap(gap)),
             Copied::Lapped => Ok(Taken::Lapped),
             Copied::Overwritten => Ok(Taken::Missed),
-            Copied::Unreadable => Ok(Taken::Unreadable),
+            Copied::Unreadable | Copied::Visited { .. } => Ok(Taken::Unreadable),
         }
+    }
+
+    #[inline]
+    fn set_current(&mut self, id: u64, len: usize, visited: bool) {
+        self.current.id = id;
+        self.current.len = len;
+        self.current.handed_over = false;
+        self.current.visited = visited;
+    }
+
+    /// The verdict on a visit of the event at `id`: what the second look has found is in `copied`.
+    #[inline(never)]
+    fn visited(
+        &mut self,
+        id: u64,
+        since: u64,
+        copied: Copied,
+        visited: Result<()>,
+        gate: &mut impl Gate,
+    ) -> Result<Taken> {
+        visited?;
+        let taken = match copied {
+            Copied::Visited { len } => {
+                self.set_current(id, len, true);
+                // Claimed after the verdict: what is claimed is delivered.
+                self.decide(id, since, gate)?
+            }
+            Copied::Overwritten => Taken::Missed,
+            Copied::Unreadable => Taken::Unreadable,
+            _ => Taken::Lapped,
+        };
+        if !matches!(taken, Taken::Event) {
+            gate.drop_visit()?;
+        }
+        Ok(taken)
     }
 
     /// Adds the fragment in the fragments' buffer to its message.
@@ -615,7 +674,8 @@ impl Reader {
         let wants = |head: &Head, prefix: &[u8]| (relays || !head.is_request()) && gate.wants(head, prefix);
         match self.fragments.add(kind, len, wants) {
             Assembled::Whole { head, bytes } => {
-                self.current = Message { id, head, len: bytes.len(), bytes, claim: None, handed_over: false };
+                let len = bytes.len();
+                self.current = Message::copied(id, head, bytes, len);
                 self.decide(id, since, gate)
             }
             Assembled::NotWanted { head } => {

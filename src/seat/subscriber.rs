@@ -15,11 +15,12 @@ use crate::protocol::ring::Look;
 use crate::protocol::wake;
 use crate::protocol::word::Mark;
 use crate::seat::delivery::{Delivery, Undecided};
-use crate::seat::filter::{Filter, PullGate};
+use crate::seat::filter::{Filter, PullGate, Visitor};
 use crate::seat::must::MustRead;
 use crate::seat::options::{Begin, WorkerOptions};
 use crate::seat::publisher::Publisher;
 use crate::seat::read::{Message, Pending, Reader, Step};
+use crate::seat::visit::VisitedBy;
 use crate::seat::{Seat, is_of_process};
 use crate::segment::Segment;
 use crate::segment::layout::{header_word, seat_word};
@@ -231,14 +232,20 @@ impl Subscriber {
     ///
     /// As [`try_next`](Subscriber::try_next).
     pub fn next(&mut self, timeout: Duration) -> Result<Option<Delivery<'_>>> {
+        let found = self.wait_for_step(timeout, &mut Subscriber::step)?;
+        Ok(found.and_then(|found| self.delivery(found)))
+    }
+
+    /// Takes steps with `step` until there is one to return, for at most `timeout`.
+    #[inline]
+    pub(super) fn wait_for_step(&mut self, timeout: Duration, step: &mut TakeStep<'_>) -> Result<Option<Found>> {
         // A timeout beyond the range of the clock never ends.
         let deadline = Instant::now().checked_add(timeout);
         let mut left = timeout;
         loop {
-            match self.step()? {
+            match step(self)? {
                 Some(Found::Step(Step::Pending(Pending { since_ns: Some(_), .. }))) | None if !left.is_zero() => {}
-                Some(found) => return Ok(self.delivery(found)),
-                None => return Ok(None),
+                found => return Ok(found),
             }
             self.nap(left);
             left = deadline.map_or(timeout, |deadline| deadline.saturating_duration_since(Instant::now()));
@@ -413,11 +420,17 @@ impl Subscriber {
     /// Takes the next step that is to be returned.
     #[inline]
     pub(crate) fn step(&mut self) -> Result<Option<Found>> {
+        self.step_visiting(None)
+    }
+
+    /// The same. `visitor` visits the payload of the event in place, if that is possible.
+    #[inline]
+    pub(super) fn step_visiting(&mut self, visitor: Option<&mut Visitor<'_>>) -> Result<Option<Found>> {
         self.publisher.check()?;
         self.reserved = None;
         let step = match self.put_off.take() {
             Some(step) => step,
-            None => self.read()?,
+            None => self.read(visitor)?,
         };
         if let Some((id, reason)) = self.undecided.pop_front() {
             // A step that may change in the meantime is taken again.
@@ -434,10 +447,12 @@ impl Subscriber {
     }
 
     #[inline]
-    fn read(&mut self) -> Result<Step> {
+    fn read(&mut self, visitor: Option<&mut Visitor<'_>>) -> Result<Step> {
         let Publisher { seat, .. } = &mut self.publisher;
-        let Seat { claimer, writer, .. } = seat;
-        let mut gate = PullGate { filter: &self.filter, claimer, writer, undecided: &mut self.undecided };
+        let Seat { claimer, writer, segment, guard, pid, number, .. } = seat;
+        let reader = VisitedBy { segment, guard, pid: *pid, seat: *number };
+        let Subscriber { filter, undecided, .. } = self;
+        let mut gate = PullGate { filter, claimer, writer, undecided, reader, visitor };
         self.reader.read(&mut gate)
     }
 
@@ -446,7 +461,7 @@ impl Subscriber {
         matches!(self.put_off, Some(Step::Event)) && self.reader.current().claim.is_some()
     }
 
-    fn delivery(&self, found: Found) -> Option<Delivery<'_>> {
+    pub(super) fn delivery(&self, found: Found) -> Option<Delivery<'_>> {
         delivery(found, &self.reader, &self.publisher)
     }
 
@@ -547,6 +562,9 @@ impl fmt::Debug for Subscriber {
             .finish_non_exhaustive()
     }
 }
+
+/// Takes a step.
+pub(super) type TakeStep<'a> = dyn FnMut(&mut Subscriber) -> Result<Option<Found>> + 'a;
 
 /// The result of a step.
 #[derive(Clone, Copy)]

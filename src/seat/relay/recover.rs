@@ -44,14 +44,14 @@ fn witness(segment: &Segment, intent: Intent) -> Result<Witness> {
     while next < end {
         let id = next;
         next += 1;
-        let wants = |head: &Head, prefix: &[u8]| {
+        let mut wants = |head: &Head, prefix: &[u8]| {
             head.via(prefix).map(Via::of_bytes).is_some_and(|via| is_it(via.origin, via.id))
         };
         let found = match ring.look(id).in_segment(segment)? {
             Look::Published(seen) => {
                 let published = Published::of(&ring, id, seen).in_segment(segment)?;
                 let into = CopyInto { head: &mut head, buffer: &mut buffer };
-                match published.copy_out(into, &mut fragments, large.as_ref(), wants) {
+                match published.copy_out(into, &mut fragments, large.as_ref(), &mut wants) {
                     // A payload that is overwritten belongs to the event that was looked for.
                     Copied::Event { .. } | Copied::Overwritten => true,
                     Copied::Gap(gap) => matches!((gap.origin, gap.last), (Some(of), Some(last)) if is_it(of, last)),

@@ -23,7 +23,7 @@ pub(crate) struct Dispatched {
 }
 
 /// The result of a handler.
-type Returned = std::result::Result<(), HandlerError>;
+pub(super) type Returned = std::result::Result<(), HandlerError>;
 
 /// A poll calls it with every event, after the handlers. It returns `Break` after a panic.
 pub(crate) type Visitor<'a> = dyn FnMut(&Event<'_>) -> ControlFlow<(), Returned> + 'a;
@@ -55,6 +55,7 @@ pub(super) fn dispatch(
                 Some(handler) => catch_panic(move || handler.handle(event)),
                 None => continue,
             },
+            Callback::InPlace(handler) => catch_panic(|| handler.handle(event)),
             Callback::Gone => continue,
         };
         dispatched.called += 1;
@@ -86,7 +87,7 @@ pub(super) fn dispatch(
 
 /// Reports a handler that failed, and drops its result.
 #[cold]
-fn report_failure(
+pub(super) fn report_failure(
     result: std::result::Result<Returned, HandlerPanic>,
     event: &Event<'_>,
     guard: &ForkGuard,

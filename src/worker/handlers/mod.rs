@@ -2,15 +2,18 @@
 
 mod dispatch;
 pub(crate) mod handler;
+mod in_place;
 pub(crate) mod registry;
 mod routes;
 
 use std::sync::Arc;
 
-pub(super) use self::dispatch::{Visitor, dispatch_local, dispatch_missed};
+pub(super) use self::dispatch::{Dispatched, Visitor, dispatch_local, dispatch_missed};
 use self::handler::{Handler, Outcome};
+pub(super) use self::in_place::Visited;
 use self::registry::{Registration, Registry};
-use self::routes::{Route, Routes};
+pub(super) use self::routes::Route;
+use self::routes::Routes;
 use super::handle::Worker;
 use super::inner::Inner;
 #[cfg(doc)]

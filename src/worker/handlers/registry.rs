@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, Weak};
 use rustc_hash::FxHasher;
 
 use super::handler::Handler;
+use super::in_place::InPlace;
 use crate::error::{Cause, Error, Result};
 use crate::event::Scope;
 use crate::os::locks::{IsHeld, lock};
@@ -40,6 +41,8 @@ pub struct Registration {
 pub(super) enum Callback {
     Strong(Arc<dyn Handler>),
     Weak(Weak<dyn Handler>),
+    /// Visits payloads in place.
+    InPlace(Arc<dyn InPlace>),
     /// It is being dropped.
     Gone,
 }
@@ -50,6 +53,7 @@ impl Callback {
         match self {
             Callback::Strong(handler) => Arc::as_ptr(handler).cast::<()>() == address,
             Callback::Weak(handler) => handler.as_ptr().cast::<()>() == address,
+            Callback::InPlace(handler) => Arc::as_ptr(handler).cast::<()>() == address,
             Callback::Gone => false,
         }
     }
@@ -162,6 +166,10 @@ impl Registry {
 
     pub(crate) fn register_weak(&self, scope: Scope, handler: Weak<dyn Handler>) -> Result<Registration> {
         self.insert(scope, Callback::Weak(handler))
+    }
+
+    pub(super) fn register_in_place(&self, scope: Scope, handler: Arc<dyn InPlace>) -> Result<Registration> {
+        self.insert(scope, Callback::InPlace(handler))
     }
 
     fn insert(&self, scope: Scope, callback: Callback) -> Result<Registration> {

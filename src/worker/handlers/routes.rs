@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use siphasher::sip::SipHasher13;
 
 use super::dispatch::{Dispatched, Visitor, dispatch};
-use super::registry::{HandlerEntry, Registry};
+use super::registry::{Callback, HandlerEntry, Registry};
 use crate::error::Result;
 use crate::event::Event;
 use crate::event::wire::{self, Head};
@@ -25,9 +25,23 @@ pub(crate) struct Route {
     name_lens: u16,
     source_len: usize,
     handlers: Box<[Arc<HandlerEntry>]>,
+    /// `true` if the only handler visits payloads in place.
+    is_in_place: bool,
 }
 
 impl Route {
+    /// Returns `true` if the payloads of the event are to be visited in place.
+    #[inline]
+    pub(crate) fn visits(&self) -> bool {
+        self.is_in_place
+    }
+
+    /// Returns the handler that visits the payload in place, if there is no other handler, which would need a copy.
+    #[inline]
+    pub(super) fn in_place(&self) -> Option<&Arc<HandlerEntry>> {
+        if self.is_in_place { self.handlers.first() } else { None }
+    }
+
     pub(crate) fn source(&self) -> &str {
         &self.names[..self.source_len]
     }
@@ -149,7 +163,9 @@ impl Routes {
         let names_text = str::from_utf8(names).ok()?;
         let (source, event) = names_text.split_at_checked(source_len)?;
         let handlers = registry.handlers_of(source, event);
+        let is_in_place = matches!(&*handlers, [only] if matches!(only.callback, Callback::InPlace(_)));
         let route = Arc::new(Route {
+            is_in_place,
             names: names_text.into(),
             padded: wire::padded_names(source, event).into(),
             name_lens: wire::name_lens(source, event),

@@ -22,7 +22,7 @@ use crate::seat::is_of_process;
 use crate::seat::read::{Message, Pending, Reader, Step};
 use crate::seat::report::{Report, Trouble};
 use crate::segment::layout::{header_word, seat_word};
-use crate::worker::handlers::{AllRoutes, Visitor, dispatch_local, dispatch_missed};
+use crate::worker::handlers::{AllRoutes, Dispatched, Route, Visited, Visitor, dispatch_local, dispatch_missed};
 use crate::worker::inner::Inner;
 
 impl Inner {
@@ -198,6 +198,7 @@ impl Inner {
         let backoff = Backoff::new();
         // The next id is read only if necessary, because posters write its line.
         let mut end = None;
+        let mut visited = None;
         while !self.is_over(tally, request) {
             self.drop_stale(routes)?;
             if end.is_none() && self.hot.local.load(Ordering::Acquire) > 0 {
@@ -214,6 +215,7 @@ impl Inner {
                 routes: &mut *routes,
                 claimer: &self.claimer,
                 wants_all: request.visitor.is_some(),
+                visited: &mut visited,
             };
             let step = reader.read(&mut gate);
             // Also after an error. Release: with the cells that were seen, for the writer.
@@ -226,7 +228,9 @@ impl Inner {
                 if end.is_none() {
                     self.hot.first_own_post.store(u64::MAX, Ordering::Relaxed);
                 }
-                if self.deliver(reader.current(), routes, tally, request.visitor.as_deref_mut())? {
+                if reader.current().visited {
+                    self.deliver_visited(reader.current(), visited.take(), routes, tally)?;
+                } else if self.deliver(reader.current(), routes, tally, request.visitor.as_deref_mut())? {
                     request.stop();
                 }
                 if reader.is_at_end() {
@@ -334,15 +338,8 @@ impl Inner {
         tally: &mut Tally,
         visitor: Option<&mut Visitor<'_>>,
     ) -> Result<bool> {
-        let head = &message.head;
-        let Some(route) = routes.find(&self.handlers, head, &message.bytes) else { return Ok(false) };
-        let (id, pid, seat) = (message.id, head.pid(), head.seat());
-        let own = is_of_process(&self.seats, head, self.pid, self.seat);
-        let provenance = Provenance::Posted { id, pid, seat, own, claim: message.claim.as_ref() };
-        let data = Data::posted(&self.segment, message.type_tag(), message.payload());
-        let (source, event) = (route.source(), route.event());
-        let (kept, via) = (message.kept(&self.segment), message.via());
-        let event = Event { source, event, provenance, data, kept, via };
+        let Some(route) = routes.find(&self.handlers, &message.head, &message.bytes) else { return Ok(false) };
+        let event = self.event_of(message, route);
         let dispatched = route.dispatch(visitor, &event, &self.guard, &|report| self.report_here(report))?;
         if dispatched.called == 0 {
             self.not_handled(&event)?;
@@ -351,6 +348,42 @@ impl Inner {
         tally.delivered += 1;
         tally.failed += dispatched.failed;
         Ok(dispatched.stopped)
+    }
+
+    /// Returns the event of `message`, whose names are the route's.
+    #[inline(always)]
+    fn event_of<'a>(&'a self, message: &'a Message, route: &'a Route) -> Event<'a> {
+        let head = &message.head;
+        let (id, pid, seat) = (message.id, head.pid(), head.seat());
+        let own = is_of_process(&self.seats, head, self.pid, self.seat);
+        let provenance = Provenance::Posted { id, pid, seat, own, claim: message.claim.as_ref() };
+        let data = Data::posted(&self.segment, message.type_tag(), message.payload());
+        let (source, event) = (route.source(), route.event());
+        let (kept, via) = (message.kept(&self.segment), message.via());
+        Event { source, event, provenance, data, kept, via }
+    }
+
+    /// Delivers a message whose payload was visited in place, after the verdict.
+    #[inline(never)]
+    fn deliver_visited(
+        &self,
+        message: &Message,
+        visited: Option<Visited>,
+        routes: &mut AllRoutes,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        let Some(route) = routes.find(&self.handlers, &message.head, &message.bytes) else { return Ok(()) };
+        let event = self.event_of(message, route).without_payload();
+        let dispatched = match visited {
+            Some(visited) => visited.dispatch(&event, &self.guard, &|report| self.report_here(report))?,
+            None => Dispatched::default(),
+        };
+        if dispatched.called == 0 {
+            return self.not_handled(&event);
+        }
+        tally.delivered += 1;
+        tally.failed += dispatched.failed;
+        Ok(())
     }
 
     /// Counts an event whose handlers were removed after it was copied out. If it was claimed, releases and reports it.

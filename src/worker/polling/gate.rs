@@ -1,13 +1,15 @@
 //! The decisions of a worker about the events that it reads: which its handlers want, and which it claims.
 
 use crate::error::Result;
+use crate::event::Words;
 use crate::event::wire::{Head, UniqueKey};
 use crate::protocol::bucket::{At, Decision, Token};
 use crate::protocol::thread_lock::Lock;
 use crate::seat::claim::Claimer;
 use crate::seat::read::Gate;
 use crate::seat::report::{Report, Trouble};
-use crate::worker::handlers::AllRoutes;
+use crate::seat::visit::{Choice, VisitedBy, visited_event};
+use crate::worker::handlers::{AllRoutes, Visited};
 use crate::worker::inner::Inner;
 
 /// The gate of a worker's reader.
@@ -17,12 +19,39 @@ pub(crate) struct WorkerGate<'a> {
     pub(super) claimer: &'a Lock<Claimer>,
     /// `true` if events without a handler are wanted, too.
     pub(super) wants_all: bool,
+    /// The result of the last visit in place.
+    pub(super) visited: &'a mut Option<Visited>,
 }
 
 impl Gate for WorkerGate<'_> {
     fn wants(&mut self, head: &Head, prefix: &[u8]) -> bool {
-        let route = self.routes.find(&self.inner.handlers, head, prefix);
-        route.is_some_and(|route| self.wants_all || route.is_wanted())
+        self.choose(head, prefix) != Choice::Pass
+    }
+
+    fn choose(&mut self, head: &Head, prefix: &[u8]) -> Choice {
+        let Some(route) = self.routes.find(&self.inner.handlers, head, prefix) else { return Choice::Pass };
+        if self.wants_all {
+            return Choice::Copy;
+        }
+        let is_wanted = route.is_wanted();
+        if is_wanted && route.visits() { Choice::Visit } else { Choice::copy_if(is_wanted) }
+    }
+
+    #[inline(never)]
+    fn visit(&mut self, id: u64, head: &Head, prefix: &[u8], words: Words<'_>) -> Result<()> {
+        let Inner { segment, guard, pid, seat, .. } = self.inner;
+        let by = VisitedBy { segment, guard, pid: *pid, seat: *seat };
+        let route = self.routes.find(&self.inner.handlers, head, prefix).cloned();
+        if let Some((route, event)) = route.zip(visited_event(by, id, head, prefix)) {
+            *self.visited = Visited::of(&route, &event, words);
+        }
+        // The visit may have forked and returned in the child.
+        Ok(guard.check()?)
+    }
+
+    fn drop_visit(&mut self) -> Result<()> {
+        *self.visited = None;
+        Ok(self.inner.guard.check()?)
     }
 
     fn claim(&mut self, unique: &UniqueKey, at: At) -> Result<Option<Token>> {
