@@ -27,6 +27,7 @@
 //! |---|---|
 //! | call handlers, from any thread | [`Worker`]: [`on`](Worker::on) and [`poll`](Worker::poll), or a [`Poller`] |
 //! | read on one thread that owns its state | [`Worker::poll_with`], or a [`Subscriber`], which returns events |
+//! | produce large payloads without a copy | [`Publisher::post_with`] |
 //! | look at large payloads without a copy | [`Worker::on_in_place`], [`Subscriber::try_visit`] |
 //! | wait in an event loop | [`Bell`], a descriptor that becomes readable; with tokio the feature of that name |
 //! | post from a thread that posts much | [`Publisher`] |
@@ -480,7 +481,8 @@ pub use bus::{Bus, unlink};
 pub use claim::{Claim, ClaimOptions, Claimed, HeldKey, KeyHash, Unique, Winner};
 pub use error::{Cause, Difference, Error, ErrorKind, Holder, Result, SizeLimit};
 pub use event::{
-    Died, Event, EventBuilder, Missed, MissedReason, Payload, Scope, Tagged, Topic, Whence, WordIter, Words, library,
+    Died, Event, EventBuilder, Missed, MissedReason, Payload, Scope, Sink, Tagged, Topic, Whence, WordIter, Words,
+    library,
 };
 #[cfg(feature = "typed")]
 pub use event::{Typed, TypedEvent, archive_format};

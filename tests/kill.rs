@@ -16,7 +16,7 @@ use seqcast::inspect::{Inspector, Seen};
 use seqcast::relay::{Foreign, Kept, Recovered, RelayOptions, RelayPoster};
 use seqcast::{
     Bell, BellKind, BellOptions, Bus, Cause, ClaimOptions, Claimed, ClusterId, Delivery, ErrorKind, Event,
-    MissedReason, Origin, PullBell, Scope, SegmentOptions, Start, Subscriber, Topic, Worker, WorkerOptions,
+    MissedReason, Origin, PullBell, Scope, SegmentOptions, Sink, Start, Subscriber, Topic, Worker, WorkerOptions,
 };
 use seqcast_testkit::ptrace::{Breakpoints, Traced, trace_me};
 use seqcast_testkit::stepped::{Memory, Stepped};
@@ -316,6 +316,13 @@ fn whole_or_nothing(said: Option<u64>, heard: &[Noted], event: &str, len: usize)
 fn post(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
     let worker = bus.join_with(&quiet()).unwrap();
     Box::new(move || worker.post(("s", "post"), payload(40)).unwrap())
+}
+
+/// Written to the block in pieces of odd lengths.
+fn post_filled(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
+    let mut publisher = bus.publisher_with(&quiet()).unwrap();
+    let fill = |sink: &mut Sink<'_>| payload(40).chunks(7).try_for_each(|piece| sink.put(piece));
+    Box::new(move || publisher.post_with(("s", "post"), 40, fill).unwrap())
 }
 
 /// Of two fragments.
@@ -743,6 +750,10 @@ fn relays_once_at_every_step(call: Call, relayed: Relayed, least: usize) {
 alone! {
     fn g7_g8_a_post_happens_once_or_not_at_all() {
         killed_and_stopped_at_every_step(post, 10, post_is_whole);
+    }
+
+    fn g7_g8_a_post_that_fills_its_block_happens_once_or_not_at_all() {
+        killed_and_stopped_at_every_step(post_filled, 10, post_is_whole);
     }
 
     fn g7_g8_a_post_of_fragments_happens_once_or_not_at_all() {

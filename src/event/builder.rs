@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Payload, Topic};
+use super::{Payload, Sink, Topic};
 use crate::claim::Unique;
 #[cfg(doc)]
 use crate::error::ErrorKind;
@@ -82,6 +82,16 @@ pub trait Sender {
     /// Posts an event.
     #[doc(hidden)]
     fn send(self, topic: Topic<'_>, special: Special<'_>, payload: impl Payload, no_room: NoRoom) -> Result<u64>;
+
+    /// Posts an event whose payload `fill` writes.
+    #[doc(hidden)]
+    fn send_with(
+        self,
+        topic: Topic<'_>,
+        special: Special<'_>,
+        len: usize,
+        fill: impl FnOnce(&mut Sink<'_>) -> Result<()>,
+    ) -> Result<u64>;
 
     /// Clears what is retained.
     #[doc(hidden)]
@@ -244,6 +254,33 @@ impl<'a, S: Sender> EventBuilder<'a, S> {
     }
 
     fn post_or(self, no_room: NoRoom, payload: impl Payload) -> Result<u64> {
+        let special = self.special()?;
+        self.sender.send(self.topic, special, payload, no_room)
+    }
+
+    /// Posts an event whose payload, of `len` bytes, `fill` writes to its place: see
+    /// [`Publisher::post_with`](crate::Publisher::post_with). Returns its id. A retained event, one at a reserved id
+    /// and one of a [`Worker`](crate::Worker) are written to a private buffer first.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let mut publisher = bus.publisher()?;
+    /// publisher.event(("refresh", "users")).unique("users").post_with(3, |sink| sink.put(b"all"))?;
+    /// publisher.event(("users", "all")).retain().post_with(4, |sink| sink.put(&7_u32.to_le_bytes()))?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`post`](EventBuilder::post), and [`ErrorKind::Option`] if `fill` writes fewer bytes than `len`, or more; and
+    /// the errors that `fill` returns. After an error nothing was posted.
+    pub fn post_with(self, len: usize, fill: impl FnOnce(&mut Sink<'_>) -> Result<()>) -> Result<u64> {
+        let special = self.special()?;
+        self.sender.send_with(self.topic, special, len, fill)
+    }
+
+    /// Returns what the event is asked to be beyond its topic and payload.
+    fn special(&self) -> Result<Special<'a>> {
         let special = match (self.unique, self.retain, self.ttl) {
             (Some(_), Some(_), _) => {
                 let rule = "a unique event runs once, and cannot be retained: leave out one of the two";
@@ -258,8 +295,7 @@ impl<'a, S: Sender> EventBuilder<'a, S> {
             (Some(unique), None, None) => Special::Unique(unique),
             (Some(unique), None, Some(ttl)) => Special::Unique(unique.ttl(ttl)),
         };
-        let special = if self.cluster { special.for_all_hosts() } else { special };
-        self.sender.send(self.topic, special, payload, no_room)
+        Ok(if self.cluster { special.for_all_hosts() } else { special })
     }
 
     /// Clears what is retained under the topic and the [key](EventBuilder::retain_key), by an event without a payload

@@ -7,6 +7,7 @@ mod local;
 pub(crate) mod missed;
 mod payload;
 pub(crate) mod scope;
+mod sink;
 mod topic;
 #[cfg(feature = "typed")]
 mod typed;
@@ -26,6 +27,7 @@ pub(crate) use self::payload::Buffer;
 pub use self::payload::{Payload, Tagged};
 pub(crate) use self::payload::{agree_on_format, with_encoded};
 pub use self::scope::Scope;
+pub use self::sink::Sink;
 pub(crate) use self::topic::check_topic;
 pub use self::topic::{Topic, library};
 #[cfg(feature = "typed")]

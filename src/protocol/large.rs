@@ -77,6 +77,11 @@ impl LargeHand {
         Ok(LargeHand { ring, hand })
     }
 
+    /// Returns the private large block for writing, before L1.
+    pub(crate) fn begin(&self) -> Result<Block<'_>, Fault> {
+        self.ring.ring.begin(&self.hand)
+    }
+
     /// L1, L2: publishes the payload that `write` puts into the private large block, and then, by `post`, the event
     /// that names its large id. Returns what `post` returns.
     pub(crate) fn post<R>(

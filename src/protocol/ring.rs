@@ -284,6 +284,11 @@ impl Ring {
         self.pool.unchanged(self.cell_of(id), seen)
     }
 
+    /// Returns the private block, to be written before [`post`](Ring::post) publishes it.
+    pub(crate) fn begin(&self, hand: &Hand) -> Result<Block<'_>, Fault> {
+        hand.begin(&self.pool)
+    }
+
     /// Publishes what `write` puts into the private block, as one event. Returns its id. If there is no room, nothing
     /// is published.
     // Every id below `hand.known()` is taken, and the caller has seen it, so no cell looks older to it than it is.

@@ -61,8 +61,8 @@ impl Writer {
     }
 
     /// Returns `true` if the payload of an event that does not fit in a block goes into a large block.
-    pub(super) fn fits_large(&self, prefix_len: usize, payload: &[u8]) -> bool {
-        payload.len() <= self.segment.geometry().large_bytes() && self.names_large(prefix_len)
+    pub(super) fn fits_large(&self, prefix_len: usize, len: usize) -> bool {
+        len <= self.segment.geometry().large_bytes() && self.names_large(prefix_len)
     }
 
     /// Returns `true` if no worker has joined that must read every event. The large ring has no limits of its own, and
@@ -77,11 +77,12 @@ impl Writer {
         let mut tries = Tries::new();
         loop {
             self.make_room_for_next(posting)?;
-            let posted = self.with_large(payload, |Small { ring, hand, keeper, seat }, name| {
-                ring.post(hand, &mut Settler { keeper, seat }, |block| {
-                    write_named(block, &prefix, Where::new(0, 0), name);
-                })
-            })?;
+            let posted =
+                self.with_large(payload.len(), store(payload), |Small { ring, hand, keeper, seat }, name| {
+                    ring.post(hand, &mut Settler { keeper, seat }, |block| {
+                        write_named(block, &prefix, Where::new(0, 0), name);
+                    })
+                })?;
             match posted {
                 Ok(id) => return Ok(id),
                 // Other seats have taken the room meanwhile. The payload is published again.
@@ -93,7 +94,7 @@ impl Writer {
 
     /// Publishes such an event at the reserved `id`. If it is too late, no event names the payload.
     pub(super) fn commit_large(&mut self, id: u64, prefix: &Prefix<'_>, payload: &[u8]) -> Result<Fate> {
-        let committed = self.with_large(payload, |Small { ring, hand, .. }, name| {
+        let committed = self.with_large(payload.len(), store(payload), |Small { ring, hand, .. }, name| {
             Ok(ring.commit(hand, id, |block| write_named(block, prefix, Where::new(0, 0), name))?)
         })?;
         match committed {
@@ -106,12 +107,14 @@ impl Writer {
 
     /// Posts such an event as a retained one.
     pub(super) fn post_placed_large(&mut self, placed: &Placed<'_, '_>) -> Result<Attempt> {
-        let posted = self.with_large(placed.payload, |Small { ring, hand, keeper, .. }, name| match keeper {
-            Some(keeper) => {
-                placed.post(keeper, ring, hand, |block, place| write_named(block, placed.prefix, place, name))
-            }
-            None => Err(Fault::Corrupt("an event is to be retained, and the segment has no table").into()),
-        });
+        let payload = placed.payload;
+        let posted =
+            self.with_large(payload.len(), store(payload), |Small { ring, hand, keeper, .. }, name| match keeper {
+                Some(keeper) => {
+                    placed.post(keeper, ring, hand, |block, place| write_named(block, placed.prefix, place, name))
+                }
+                None => Err(Fault::Corrupt("an event is to be retained, and the segment has no table").into()),
+            });
         if !matches!(posted, Ok(Ok(_)))
             && let Some(keeper) = &self.keeper
         {
@@ -123,24 +126,71 @@ impl Writer {
         })
     }
 
-    /// Publishes `payload` in a large block, and then posts by `post` the event that names it.
+    /// Posts an event whose payload of `len` bytes is in the private large block already. If there is no room for the
+    /// event, the payload is published all the same, and the result has its name.
+    pub(super) fn post_large_filled(
+        &mut self,
+        prefix: &Prefix<'_>,
+        len: usize,
+    ) -> Result<std::result::Result<u64, (Stop, LargeName)>> {
+        let mut named = None;
+        let posted = self.with_large(
+            len,
+            |_| {},
+            |Small { ring, hand, keeper, seat }, name| {
+                let name = &*named.insert(name);
+                ring.post(hand, &mut Settler { keeper, seat }, |block| write_named(block, prefix, NOWHERE, *name))
+            },
+        )?;
+        match (posted, named) {
+            (Ok(id), _) => Ok(Ok(id)),
+            (Err(Stop::Fault(fault)), _) => Err(self.segment.fault(fault)),
+            (Err(stop), Some(name)) => Ok(Err((stop, name))),
+            (Err(_), None) => Err(self.segment.corrupt("a large block was not published, and nothing says why")),
+        }
+    }
+
+    /// Posts the event that names a payload in a large block.
+    pub(super) fn post_named(
+        &mut self,
+        prefix: &Prefix<'_>,
+        name: LargeName,
+        posting: &mut Posting<'_>,
+    ) -> Result<u64> {
+        let write = |block: Block<'_>| write_named(block, prefix, NOWHERE, name);
+        match self.ring_post(write) {
+            Ok(id) => Ok(id),
+            Err(stop) => self.post_in_room(stop, 1, posting, write),
+        }
+    }
+
+    /// Publishes the payload of `len` bytes that `write` puts into a large block, and then posts by `post` the event
+    /// that names it.
     fn with_large<R>(
         &mut self,
-        payload: &[u8],
+        len: usize,
+        write: impl FnOnce(Block<'_>),
         post: impl FnOnce(Small<'_>, LargeName) -> std::result::Result<R, Stop>,
     ) -> Result<std::result::Result<R, Stop>> {
         let Writer { segment, ring, hand, keeper, large, seat, .. } = self;
         let Some(large) = large else { return Err(segment.corrupt("the segment has no large blocks")) };
-        let write = |block: Block<'_>| {
-            set_meta(block, Kind::Large, payload.len());
-            bytes::store(block.payload(), payload);
-        };
-        let len = payload.len() as u64;
+        let len = len as u64;
         let posted = large.post(write, |id| post(Small { ring, hand, keeper, seat }, LargeName { id, len }));
         seat.add(seat_word!(posting.large), u64::from(posted.is_ok()));
         Ok(posted)
     }
 }
+
+/// Stores a payload in a large block.
+fn store(payload: &[u8]) -> impl FnOnce(Block<'_>) {
+    move |block| {
+        set_meta(block, Kind::Large, payload.len());
+        bytes::store(block.payload(), payload);
+    }
+}
+
+/// Where an event that is not retained is kept.
+const NOWHERE: Where = Where::new(0, 0);
 
 /// Writes an event that names a payload in a large block. A retained event states with `place` where it is kept.
 fn write_named(block: Block<'_>, prefix: &Prefix<'_>, place: Where, name: LargeName) {

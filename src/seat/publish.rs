@@ -111,7 +111,7 @@ impl Writer {
                 }
                 Err(stop) => self.post_event_in_room(stop, prefix, event.payload, posting)?,
             }
-        } else if self.fits_large(prefix.len(), event.payload) {
+        } else if self.fits_large(prefix.len(), event.payload.len()) {
             self.post_large(prefix, event.payload, posting)?
         } else {
             self.post_fragments(prefix, event.payload, posting)?
@@ -128,7 +128,7 @@ impl Writer {
 
     /// Posts what `write` writes into a block. Stops where there may be no room.
     #[inline(always)]
-    fn ring_post(&mut self, write: impl FnOnce(Block<'_>)) -> std::result::Result<u64, Stop> {
+    pub(super) fn ring_post(&mut self, write: impl FnOnce(Block<'_>)) -> std::result::Result<u64, Stop> {
         self.ring.post(&mut self.hand, &mut Settler { keeper: &mut self.keeper, seat: &self.seat }, write)
     }
 
@@ -208,6 +208,11 @@ impl Writer {
             self.check_len(prefix.len(), len, limit)?;
         }
         Ok(prefix)
+    }
+
+    /// Returns the bytes of a block's payload.
+    pub(super) fn block_bytes(&self) -> usize {
+        self.block_bytes
     }
 
     /// Posts an event that does not fit into a block as several fragments. Its id is that of the last fragment. If one

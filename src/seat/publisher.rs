@@ -9,13 +9,14 @@ use crate::claim::{Claim, ClaimOptions, Claimed, HeldKey, Unique};
 use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::event::wire::{Kept, UniqueKey};
-use crate::event::{Event, EventBuilder, NoRoom, Payload, Sender, Special, Topic};
+use crate::event::{Event, EventBuilder, NoRoom, Payload, Sender, Sink, Special, Topic};
 use crate::protocol::retained::Table;
 use crate::seat::Seat;
 use crate::seat::claim::{Claimer, hash_unique};
 use crate::seat::holding::held;
 use crate::seat::options::WorkerOptions;
 use crate::seat::post::{Posts, clear, forward, send_special};
+use crate::seat::post_with::fill_buffer;
 use crate::seat::publish::{Outgoing, Writer};
 use crate::seat::reservation::Reservation;
 use crate::seat::retain::kept;
@@ -94,6 +95,41 @@ impl Publisher {
     #[inline]
     pub fn try_post<'a>(&mut self, topic: impl Into<Topic<'a>>, payload: impl Payload) -> Result<u64> {
         self.send(topic.into(), Special::Nothing, payload, NoRoom::Refuse)
+    }
+
+    /// Posts an event whose payload, of `len` bytes, `fill` writes to its place in the segment, without a copy. Returns
+    /// its id.
+    ///
+    /// The place is this seat's private block, which no reader sees before `fill` has returned. A payload that does not
+    /// fit in a block or a [large block](crate::SegmentOptions::large) is written to a private buffer, and posted in
+    /// fragments. If `fill` fails, panics or is killed, nothing is posted, and the next event takes the block. In
+    /// `fill` this publisher is borrowed; other handles can post.
+    ///
+    /// A [`Worker`](crate::Worker) has [`post_with`](crate::Worker::post_with) too, but writes to a private buffer,
+    /// because other threads post with it meanwhile.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().block_size(4096).anonymous()?;
+    /// # let mut publisher = bus.publisher()?;
+    /// let pixels = (0..3000_u32).map(|i| i as u8);
+    /// publisher.post_with(("frame", "new"), 3004, |sink| {
+    ///     sink.put(&7_u32.to_le_bytes())?;
+    ///     pixels.into_iter().try_for_each(|pixel| sink.put(&[pixel]))
+    /// })?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`post`](Publisher::post); [`ErrorKind::Option`] if `fill` writes fewer bytes than `len`, or more; and the
+    /// errors that `fill` returns. After an error nothing was posted.
+    pub fn post_with<'a>(
+        &mut self,
+        topic: impl Into<Topic<'a>>,
+        len: usize,
+        fill: impl FnOnce(&mut Sink<'_>) -> Result<()>,
+    ) -> Result<u64> {
+        self.send_with(topic.into(), Special::Nothing, len, fill)
     }
 
     /// Posts an event that was read on another bus, as [`Worker::forward`](crate::Worker::forward) does.
@@ -391,6 +427,21 @@ impl Sender for &mut Publisher {
     #[inline]
     fn send(self, topic: Topic<'_>, special: Special<'_>, payload: impl Payload, no_room: NoRoom) -> Result<u64> {
         send_special(self, topic, special, &payload, no_room, |_| {})
+    }
+
+    fn send_with(
+        self,
+        topic: Topic<'_>,
+        special: Special<'_>,
+        len: usize,
+        fill: impl FnOnce(&mut Sink<'_>) -> Result<()>,
+    ) -> Result<u64> {
+        match special {
+            Special::Retained { .. } | Special::Cluster(_) => {
+                self.send(topic, special, &fill_buffer(len, fill)?[..], NoRoom::Wait)
+            }
+            _ => self.send_filled(topic, special, len, fill),
+        }
     }
 
     fn clear(self, topic: Topic<'_>, key: &[u8], no_room: NoRoom) -> Result<Option<u64>> {

@@ -3,8 +3,9 @@
 use std::fmt;
 
 use crate::error::{Cause, Error, ErrorKind, Result};
-use crate::event::{EventBuilder, NoRoom, Payload, Sender, Special, Topic};
+use crate::event::{EventBuilder, NoRoom, Payload, Sender, Sink, Special, Topic};
 use crate::seat::post::{Posts, send};
+use crate::seat::post_with::fill_buffer;
 use crate::seat::publisher::Publisher;
 use crate::seat::room::with_room;
 
@@ -147,6 +148,16 @@ impl<S: Posts> Sender for &mut Reservation<S> {
             *open = false;
         }
         committed.map(|()| *id)
+    }
+
+    fn send_with(
+        self,
+        topic: Topic<'_>,
+        special: Special<'_>,
+        len: usize,
+        fill: impl FnOnce(&mut Sink<'_>) -> Result<()>,
+    ) -> Result<u64> {
+        self.send(topic, special, &fill_buffer(len, fill)?[..], NoRoom::Wait)
     }
 
     fn clear(self, _: Topic<'_>, _: &[u8], _: NoRoom) -> Result<Option<u64>> {

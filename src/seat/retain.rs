@@ -212,7 +212,7 @@ impl Writer {
         let placed = Placed { prefix: &prefix, payload: event.payload, retained: Retention { key, slot, deadline } };
         let posted = if self.fits_block(&prefix, event.payload) {
             self.post_placed(&placed)?
-        } else if self.fits_large(prefix.len(), event.payload) {
+        } else if self.fits_large(prefix.len(), event.payload.len()) {
             self.post_placed_large(&placed)?
         } else {
             self.post_placed_fragments(&placed, posting)?

@@ -12,11 +12,14 @@ use crate::claim::Unique;
 use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 use crate::event::wire::{Kept, UniqueKey};
-use crate::event::{Event, EventBuilder, LocalData, LocalEvent, NoRoom, Payload, Requested, Sender, Special, Topic};
+use crate::event::{
+    Event, EventBuilder, LocalData, LocalEvent, NoRoom, Payload, Requested, Sender, Sink, Special, Topic,
+};
 use crate::os::locks::lock;
 use crate::seat::claim::{Claimer, hash_unique};
 use crate::seat::options::WorkerOptions;
 use crate::seat::post::{Posts, clear, forward, send_special};
+use crate::seat::post_with::fill_buffer;
 use crate::seat::publish::{Outgoing, Writer};
 use crate::seat::publisher::Publisher;
 use crate::seat::reservation::Reservation;
@@ -84,6 +87,34 @@ impl Worker {
     #[inline]
     pub fn try_post<'a>(&self, topic: impl Into<Topic<'a>>, payload: impl Payload) -> Result<u64> {
         self.send(topic.into(), Special::Nothing, payload, NoRoom::Refuse)
+    }
+
+    /// Posts an event whose payload, of `len` bytes, `fill` writes. Returns its id.
+    ///
+    /// `fill` may use this worker, and so may other threads, so it writes to a private buffer. A
+    /// [`Publisher`](crate::Publisher) has a [`post_with`](crate::Publisher::post_with) that writes to the segment.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let worker = bus.join()?;
+    /// worker.post_with(("job", "done"), 8, |sink| {
+    ///     sink.put(&7_u32.to_le_bytes())?;
+    ///     sink.put(&[0; 4])
+    /// })?;
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`post`](Worker::post); [`ErrorKind::Option`] if `fill` writes fewer bytes than `len`, or more; and the
+    /// errors that `fill` returns. After an error nothing was posted.
+    pub fn post_with<'a>(
+        &self,
+        topic: impl Into<Topic<'a>>,
+        len: usize,
+        fill: impl FnOnce(&mut Sink<'_>) -> Result<()>,
+    ) -> Result<u64> {
+        self.send_with(topic.into(), Special::Nothing, len, fill)
     }
 
     /// Has an event delivered on all hosts of the cluster, this one included, at one place in one order that all of
@@ -353,6 +384,18 @@ impl Sender for &Worker {
     #[inline]
     fn send(self, topic: Topic<'_>, special: Special<'_>, payload: impl Payload, no_room: NoRoom) -> Result<u64> {
         send_special(self, topic, special, &payload, no_room, |id| self.inner.note_posted(id))
+    }
+
+    fn send_with(
+        self,
+        topic: Topic<'_>,
+        special: Special<'_>,
+        len: usize,
+        fill: impl FnOnce(&mut Sink<'_>) -> Result<()>,
+    ) -> Result<u64> {
+        self.inner.check()?;
+        // Not in the private block: the lock of the writer is not held while users' code runs.
+        self.send(topic, special, &fill_buffer(len, fill)?[..], NoRoom::Wait)
     }
 
     fn clear(self, topic: Topic<'_>, key: &[u8], no_room: NoRoom) -> Result<Option<u64>> {

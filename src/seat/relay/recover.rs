@@ -62,7 +62,7 @@ fn witness(segment: &Segment, intent: Intent) -> Result<Witness> {
                         complete = false;
                         false
                     }
-                    Copied::NotWanted { .. } | Copied::Unreadable => false,
+                    Copied::NotWanted { .. } | Copied::Visited { .. } | Copied::Unreadable => false,
                 }
             }
             Look::Lapped => {

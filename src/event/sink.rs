@@ -1,0 +1,153 @@
+//! What a payload is written to that is produced where it is posted from.
+
+use std::fmt;
+use std::io;
+
+use super::Buffer;
+use crate::error::{Error, Result};
+use crate::os::fork::ForkGuard;
+use crate::protocol::bytes;
+use crate::sync::{AtomicU64, Ordering};
+
+/// The place of a payload that is being written, from its beginning to its end: see
+/// [`Publisher::post_with`](crate::Publisher::post_with).
+///
+/// It also implements [`io::Write`], for `write!` and for writers of formats.
+///
+/// ```
+/// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+/// # let mut publisher = bus.publisher()?;
+/// let parts = [&b"HTTP/1.1 "[..], b"204", b" No Content"];
+/// let len = parts.iter().map(|part| part.len()).sum();
+/// publisher.post_with(("http", "answer"), len, |sink| parts.iter().try_for_each(|part| sink.put(part)))?;
+/// # Ok::<(), seqcast::Error>(())
+/// ```
+pub struct Sink<'a> {
+    to: To<'a>,
+    len: usize,
+    written: usize,
+    /// `true` once more was written than there is room for.
+    is_overfull: bool,
+}
+
+enum To<'a> {
+    Block {
+        words: &'a [AtomicU64],
+        /// The bytes of the word that is not complete.
+        last: [u8; 8],
+        guard: &'a ForkGuard,
+    },
+    Buffer(&'a mut Buffer),
+}
+
+impl<'a> Sink<'a> {
+    /// Writes `len` bytes to `words`, which has room for them, in the process of `guard`.
+    pub(crate) fn to_block(words: &'a [AtomicU64], len: usize, guard: &'a ForkGuard) -> Sink<'a> {
+        Sink { to: To::Block { words, last: [0; 8], guard }, len, written: 0, is_overfull: false }
+    }
+
+    /// Writes `len` bytes to `buffer`, which is empty.
+    pub(crate) fn to_buffer(buffer: &'a mut Buffer, len: usize) -> Sink<'a> {
+        Sink { to: To::Buffer(buffer), len, written: 0, is_overfull: false }
+    }
+
+    /// Returns the number of bytes that were written.
+    pub fn written(&self) -> usize {
+        self.written
+    }
+
+    /// Returns the number of bytes that are still to be written.
+    pub fn left(&self) -> usize {
+        self.len - self.written
+    }
+
+    /// Writes `bytes` behind those that were written before.
+    ///
+    /// ```
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let mut publisher = bus.publisher()?;
+    /// use seqcast::ErrorKind;
+    ///
+    /// let next = bus.next_id();
+    /// let error = publisher.post_with(("s", "e"), 4, |sink| sink.put(b"12345")).unwrap_err();
+    /// assert_eq!((error.kind(), bus.next_id()), (ErrorKind::Option, next));
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Option`](crate::ErrorKind::Option) if there is no room for all of them; then none were written, and
+    /// nothing is posted. [`ErrorKind::Forked`](crate::ErrorKind::Forked) in a child that was forked since the
+    /// beginning.
+    pub fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        if bytes.len() > self.left() {
+            self.is_overfull = true;
+            return Err(self.overfull());
+        }
+        match &mut self.to {
+            To::Buffer(buffer) => buffer.extend_from_slice(bytes),
+            To::Block { words, last, guard } => {
+                // A child has the parent's private block in its memory, too.
+                guard.check()?;
+                let filled = self.written % 8;
+                let (first, rest) = bytes.split_at(bytes.len().min((8 - filled) % 8));
+                last[filled..filled + first.len()].copy_from_slice(first);
+                let mut at = self.written / 8;
+                if filled + first.len() == 8 {
+                    // Relaxed: before the exchange that publishes the block.
+                    words[at].store(u64::from_ne_bytes(*last), Ordering::Relaxed);
+                    at += 1;
+                }
+                let (whole, rest) = rest.split_at(rest.len() / 8 * 8);
+                bytes::store(&words[at..], whole);
+                last[..rest.len()].copy_from_slice(rest);
+            }
+        }
+        self.written += bytes.len();
+        Ok(())
+    }
+
+    /// Ends the payload. Returns an error if it is not exactly as long as it was said to be.
+    pub(crate) fn finish(self) -> Result<()> {
+        if self.is_overfull {
+            return Err(self.overfull());
+        }
+        if self.left() > 0 {
+            let rule = format!("{} bytes were written: write as many as were announced", self.written);
+            return Err(Error::option("len", self.len, rule));
+        }
+        if let To::Block { words, last, .. } = &self.to
+            && !self.len.is_multiple_of(8)
+        {
+            let mut word = [0; 8];
+            word[..self.len % 8].copy_from_slice(&last[..self.len % 8]);
+            // Relaxed: as above.
+            words[self.len / 8].store(u64::from_ne_bytes(word), Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn overfull(&self) -> Error {
+        let rule = format!("more was written behind {} bytes: announce the length of the payload", self.written);
+        Error::option("len", self.len, rule)
+    }
+}
+
+impl io::Write for Sink<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.put(bytes).map_err(io::Error::other)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Sink<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the payload.
+        f.debug_struct("Sink").field("len", &self.len).field("written", &self.written).finish_non_exhaustive()
+    }
+}
