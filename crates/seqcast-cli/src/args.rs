@@ -56,6 +56,8 @@ pub enum Command {
     Rm(RmArgs),
     /// Print a segment's metrics for Prometheus, or serve them.
     Metrics(MetricsArgs),
+    /// Carry events to other hosts: run seqcast-relay, a package of its own, with these arguments.
+    Relay(RelayArgs),
     /// Print a completion script for a shell.
     Completions(CompletionsArgs),
     /// Print a man page, or write all of them.
@@ -288,6 +290,14 @@ pub struct Listen {
     pub address: SocketAddr,
     /// The host name, if the address was given by name.
     pub host: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(disable_help_flag = true, disable_version_flag = true)]
+pub struct RelayArgs {
+    /// The arguments of seqcast-relay: `seqcast relay --help` lists them.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+    pub arguments: Vec<std::ffi::OsString>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -18,6 +18,7 @@ mod metrics;
 mod output;
 mod post;
 mod processes;
+mod relay;
 mod release;
 mod retained;
 mod rm;
@@ -73,6 +74,7 @@ fn carry_out(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         Command::Doctor(args) => doctor::run(args, output),
         Command::Rm(args) => rm::run(args, output),
         Command::Metrics(args) => metrics::run(args, output),
+        Command::Relay(args) => relay::run(args),
         Command::Completions(args) => generate::completions(args, output),
         Command::Man(args) => generate::man(args, output),
     }

@@ -105,6 +105,21 @@ COMMAND's own; 128 + N if signal N ended it
         "doctor" => &[("Examples", "seqcast doctor\nseqcast doctor my-server --fix")],
         "rm" => &[("Examples", "seqcast rm my-server")],
         "metrics" => &[("Examples", "seqcast metrics my-server\nseqcast metrics my-server --listen 127.0.0.1:9464")],
+        "relay" => &[
+            (
+                "Exit codes",
+                "\
+0  stopped
+2  wrong usage, or seqcast-relay is not installed
+3  the segment or its place for a relay is not available
+4  another process has registered for the same segment
+5  the server refuses this user",
+            ),
+            (
+                "Examples",
+                "seqcast relay my-server --redis-file /etc/seqcast/url --source cache\nseqcast relay status my-server",
+            ),
+        ],
         "completions" => &[(
             "Examples",
             "source <(seqcast completions bash)        # in ~/.bashrc\n\

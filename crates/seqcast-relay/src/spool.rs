@@ -33,6 +33,11 @@ impl Queued {
         Queued { id: item.id(), record: record.into_boxed_slice(), claim, decided: false, since: Instant::now() }
     }
 
+    /// The bytes that it takes in a batch.
+    pub fn record_len(&self) -> usize {
+        self.record.len()
+    }
+
     fn bytes(&self) -> usize {
         self.record.len() + OVERHEAD
     }
@@ -72,8 +77,8 @@ pub struct Spool {
     under_way: usize,
     /// The first id that the engine does not have, as far as it has told.
     confirmed: u64,
-    /// The greatest value that `confirmed` ever had by the engine's word. Unique events below it were decided.
-    decided: u64,
+    /// The greatest id that the engine has ever acknowledged, plus one. Unique events below it were decided.
+    acknowledged: Option<u64>,
     /// The first id that no batch under way has.
     sent: u64,
     /// The first id that was not read from the ring.
@@ -91,7 +96,7 @@ impl Spool {
             most_bytes,
             under_way: 0,
             confirmed: next,
-            decided: acknowledged.unwrap_or(0),
+            acknowledged,
             sent: next,
             read: next,
         }
@@ -120,6 +125,17 @@ impl Spool {
     /// The first id that the engine has not acknowledged.
     pub fn confirmed(&self) -> u64 {
         self.confirmed
+    }
+
+    /// The first id that the engine has never acknowledged, also to processes before this one. `None`: it has never
+    /// acknowledged anything.
+    pub fn acknowledged(&self) -> Option<u64> {
+        self.acknowledged
+    }
+
+    /// Returns `true` if an item is not under way.
+    pub fn has_waiting(&self) -> bool {
+        self.items.len() > self.under_way
     }
 
     /// The first id that was not read from the ring.
@@ -190,7 +206,7 @@ impl Spool {
             self.under_way = self.under_way.saturating_sub(1);
         }
         self.confirmed = self.confirmed.max(next);
-        self.decided = self.decided.max(next);
+        self.acknowledged = self.acknowledged.max(Some(next));
         self.sent = self.sent.max(next);
         self.read = self.read.max(next);
     }
@@ -217,7 +233,7 @@ impl Spool {
     /// not decided again: plain resending would let an event win that has lost.
     pub fn healed(&mut self, again: &Range<u64>, items: Vec<Queued>) {
         for mut item in items.into_iter().rev().filter(|item| again.contains(&item.id)) {
-            item.decided = item.claim.is_some() && item.id < self.decided;
+            item.decided = item.claim.is_some() && Some(item.id) < self.acknowledged;
             self.bytes += item.bytes();
             self.items.push_front(item);
         }

@@ -5,6 +5,7 @@ mod hostile;
 mod looking;
 mod posting;
 mod pty;
+mod relay;
 mod removing;
 mod scraping;
 mod support;

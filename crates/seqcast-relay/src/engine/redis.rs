@@ -3,7 +3,7 @@
 //! | key | type | holds |
 //! |---|---|---|
 //! | `{NAME}:s` | stream | entries `TIMELINE-SEQ`: `c` chain, `n` number of the event, `k` what it adds, `b` batch |
-//! | `{NAME}:m` | hash | `g` timeline, `c` chain of the last entry, `n` number of the next event |
+//! | `{NAME}:m` | hash | `g` timeline, `c` chain of the last entry, `n` number of the next event, `x` lost timeline |
 //! | `{NAME}:o` | hash | for each origin: session, next id, time of the last append, version of batches, host |
 //! | `{NAME}:c:KEY` | string | the event that holds the cluster's key, until its ttl ends |
 //!

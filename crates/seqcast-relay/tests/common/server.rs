@@ -81,10 +81,17 @@ impl Server {
             panic!("{} does not start ({error}): run crates/seqcast-relay/tests/run", program())
         }));
         let start = Instant::now();
-        while redis::Client::open(self.url()).unwrap().get_connection().is_err() {
+        // It answers with an error while it reads its file.
+        while !self.is_ready() {
             assert!(start.elapsed() < Duration::from_secs(60), "the server does not answer");
             thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    fn is_ready(&self) -> bool {
+        let url = format!("redis+unix://{}", self.socket().display());
+        let connection = redis::Client::open(url).unwrap().get_connection();
+        connection.is_ok_and(|mut connection| redis::cmd("PING").query::<Value>(&mut connection).is_ok())
     }
 
     pub fn pid(&self) -> u32 {

@@ -17,20 +17,26 @@ local owner, have, rest = string.match(record, '^(%x+) (%x+) %d+ (.*)$')
 if owner ~= session then
   return {'FENCED', have} -- another process has registered for the segment
 end
+local kind = redis.call('TYPE', stream)['ok']
+if kind ~= 'none' and kind ~= 'stream' then
+  return redis.error_reply('WRONGTYPE the key of the stream holds another type')
+end
+local values = redis.call('HMGET', meta, 'g', 'c', 'n', 'x')
+if kind == 'none' and values[1] and values[4] ~= values[1] then
+  -- The stream was deleted or evicted: all origins send again what they have. Once for each timeline that is lost.
+  redis.call('HSET', meta, 'x', values[1])
+  redis.call('DEL', origins)
+  return {'UNKNOWN', ''}
+end
 if next <= have then
   return {'OLD', have} -- it was appended, and the reply was lost
 end
 if from ~= have then
   return {'REWIND', have} -- the server has forgotten batches, or a batch before this one was refused
 end
-local kind = redis.call('TYPE', stream)['ok']
-if kind ~= 'none' and kind ~= 'stream' then
-  return redis.error_reply('WRONGTYPE the key of the stream holds another type')
-end
 local time = redis.call('TIME')
 local now = tonumber(time[1] .. string.sub('000000' .. time[2], -6, -4))
 
-local values = redis.call('HMGET', meta, 'g', 'c', 'n')
 local timeline, chain, n = values[1], values[2], tonumber(values[3] or '0')
 local free = not claim or redis.call('SET', claim, origin .. next, 'NX', 'PX', ARGV[8])
 if free and body ~= '' then -- an empty body only takes the key, or only moves `next`

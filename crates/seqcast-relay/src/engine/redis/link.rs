@@ -100,9 +100,12 @@ pub(super) fn meaning(error: &RedisError) -> EngineError {
             Some("OOM" | "NOREPLICAS" | "MISCONF" | "BUSY" | "LOADING" | "MASTERDOWN" | "UNKILLABLE") => {
                 EngineError::Refused(text)
             }
-            Some("READONLY") => EngineError::Moved(text),
-            // NOAUTH, WRONGPASS, NOPERM, WRONGTYPE, ERR: an operator has to change something.
-            Some(_) => EngineError::Denied(text),
+            // UNBLOCKED: a server that was the master became a replica while it was asked.
+            Some("READONLY" | "UNBLOCKED") => EngineError::Moved(text),
+            Some("ERR") if text.contains("max number of clients") => EngineError::Refused(text),
+            // An operator has to change something.
+            Some("NOAUTH" | "WRONGPASS" | "NOPERM" | "WRONGTYPE" | "ERR") => EngineError::Denied(text),
+            Some(_) => EngineError::Refused(text),
             None => EngineError::Lost(text),
         },
     }
