@@ -273,8 +273,9 @@
 //!
 //! **Other sizes.** An existing segment keeps its sizes, mode and owner. [`SegmentOptions::open_or_create`] succeeds,
 //! the first worker that joins reports [`Trouble::OptionsDiffer`], and [`Bus::differences`] returns what differs.
-//! With [`SegmentOptions::strict`] it returns [`ErrorKind::OptionsDiffer`] instead. The new sizes need a new name, or
-//! a moment at which all processes have ended and the name is unlinked.
+//! With [`SegmentOptions::strict`] it returns [`ErrorKind::OptionsDiffer`] instead; `seqcast doctor
+//! NAME --capacity 8192` compares from outside. The new sizes need a new name, or a moment at which all processes have
+//! ended and the name is unlinked.
 //!
 //! ```
 //! # let name = format!("doc-reload-{}", std::process::id());

@@ -16,6 +16,7 @@ mod conductor;
 mod content;
 mod copies;
 mod descriptors;
+mod holders;
 mod log;
 mod oracle;
 mod participant;
@@ -31,6 +32,7 @@ use clap::{Parser, value_parser};
 
 use crate::bells::Watched;
 use crate::conductor::Tally;
+use crate::holders::Held;
 use crate::oracle::{Archive, Seen, Violations};
 use crate::round::Round;
 use crate::state::Kept;
@@ -42,6 +44,8 @@ const ROUND: Duration = Duration::from_secs(5);
 const BELLS: u32 = 8;
 /// The share of a round that is for retained events: one part in this many.
 const STATE: u32 = 5;
+/// The share of a round that is for claims that end with their holder, likewise.
+const HOLDERS: u32 = 8;
 
 /// Kills, stops and replaces processes that use a bus, and checks all that they saw.
 #[derive(Parser)]
@@ -81,21 +85,23 @@ fn main() -> ExitCode {
     conductor::take_orphans();
     let mut archive = Archive::new();
     let mut tally = Tally::default();
-    let (mut watched, mut kept) = (Watched::default(), Kept::default());
+    let (mut watched, mut kept, mut held) = (Watched::default(), Kept::default(), Held::default());
     let begin = Instant::now();
     let end = begin + Duration::from_secs(seconds);
     for number in 0.. {
         let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() || tally.violations.total() + watched.lost + kept.wrong > 0 || conductor::is_interrupted() {
+        let wrong = tally.violations.total() + watched.lost + kept.wrong + held.wrong;
+        if left.is_zero() || wrong > 0 || conductor::is_interrupted() {
             break;
         }
         let round = Round::new(seed, repeated.unwrap_or(number), workers, slots);
         // A very short round at the end would test nothing.
         let length = if left < ROUND * 3 / 2 { left } else { ROUND };
-        let (with_bells, with_state) = (length / BELLS, length / STATE);
+        let (with_bells, with_state, with_holders) = (length / BELLS, length / STATE, length / HOLDERS);
         watched.add(&bells::run(seed, number, with_bells));
         kept.add(&state::run(seed, number, with_state));
-        conductor::run(round, length - with_bells - with_state, &mut archive, &mut tally);
+        held.add(&holders::run(seed, number, with_holders));
+        conductor::run(round, length - with_bells - with_state - with_holders, &mut archive, &mut tally);
     }
     // Less than requested, if a signal ended it.
     let seconds = begin.elapsed().as_secs().min(seconds);
@@ -127,6 +133,11 @@ fn main() -> ExitCode {
         "torture: state: watches={watches} retained={retained} cleared={cleared} full={full} laps={laps} \
          resets={resets} kills={state_kills} stops={state_stops} wrong={wrong}"
     );
+    let Held { won, renewed, completed, taken_over, kills: held_kills, stops: held_stops, wrong: held_wrong } = held;
+    println!(
+        "torture: holders: won={won} renewed={renewed} completed={completed} taken_over={taken_over} \
+         kills={held_kills} stops={held_stops} wrong={held_wrong}"
+    );
     let Seen { standard, closed, replaced, forked, .. } = seen;
     println!("torture: descriptors: closed={closed} replaced={replaced} without_some_of_0_to_2={standard}");
     // Every run tries these.
@@ -145,5 +156,5 @@ fn main() -> ExitCode {
         "torture: seconds={seconds} events={events} kills={kills} stops={stops} closed={closed} forked={forked} \
          torn={torn} conflicting={conflicting} missing={missing} double={double} leaked={leaked}"
     );
-    if violations.total() + lost + wrong == 0 && complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if violations.total() + lost + wrong + held_wrong == 0 && complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

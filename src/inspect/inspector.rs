@@ -15,7 +15,7 @@ use super::tail::Tail;
 use crate::claim::HeldKey;
 #[cfg(doc)]
 use crate::error::ErrorKind;
-use crate::error::Result;
+use crate::error::{Difference, Result};
 use crate::identity::BusId;
 use crate::os::clock::HostClock;
 use crate::seat::holding::held;
@@ -73,6 +73,28 @@ impl Inspector {
         let (name, file) = file_of(name)?;
         let options = SegmentOptions::new().mode(0o7777).owner(file.uid(), file.gid());
         options.creation_timeout(creation_timeout).inspect(&name)
+    }
+
+    /// Returns the options that are set in `options` and differ from the segment's, as
+    /// [`Bus::differences`](crate::Bus::differences) does.
+    ///
+    /// ```
+    /// # let name = format!("doc-inspect-differences-{}", std::process::id());
+    /// # let _bus = seqcast::SegmentOptions::new().capacity(1024).unlink_on_drop(true).create(&name)?;
+    /// use seqcast::SegmentOptions;
+    /// use seqcast::inspect::Inspector;
+    ///
+    /// let differences = Inspector::open(&name)?.differences(&SegmentOptions::new().capacity(4096).seats(64))?;
+    /// assert_eq!(differences.len(), 1);
+    /// assert_eq!(differences[0].to_string(), "capacity is 1024, not 4096");
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::System`](crate::ErrorKind::System) if the system does not tell mode and owner.
+    pub fn differences(&self, options: &SegmentOptions) -> Result<Vec<Difference>> {
+        self.segment.differences_from(options)
     }
 
     /// Returns the segment's name, with its slash.

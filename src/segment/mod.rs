@@ -327,6 +327,12 @@ impl Segment {
         &self.memory.regions
     }
 
+    /// Returns the options that are set in `options` and differ from the segment's.
+    pub(crate) fn differences_from(&self, options: &SegmentOptions) -> Result<Vec<Difference>> {
+        let stat = rustix::fs::fstat(self.file()?).map_err(|errno| self.system("fstat", errno.into()))?;
+        Ok(differences::differences(options, self.geometry(), &stat))
+    }
+
     /// Removes the name if it still leads to this segment.
     pub(crate) fn unlink(&self) -> Result<()> {
         remove_if(&self.name, self.file.inode())

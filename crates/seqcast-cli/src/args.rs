@@ -259,6 +259,32 @@ pub struct DoctorArgs {
     pub fix: bool,
     #[command(flatten)]
     pub joining: Joining,
+    #[command(flatten)]
+    pub expected: Expected,
+}
+
+/// The options that the processes of a segment create it with.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Options that the segment should have")]
+pub struct Expected {
+    /// Events in the ring.
+    #[arg(long, value_name = "N", requires = "name")]
+    pub capacity: Option<u64>,
+    /// Bytes of a block.
+    #[arg(long, value_name = "N", requires = "name")]
+    pub block_size: Option<u64>,
+    /// Unique keys at once.
+    #[arg(long, value_name = "N", requires = "name")]
+    pub claims: Option<u64>,
+    /// Keys with a retained event.
+    #[arg(long, value_name = "N", requires = "name")]
+    pub retained: Option<u64>,
+    /// Bytes of a retained event.
+    #[arg(long, value_name = "N", requires = "name")]
+    pub retained_size: Option<u64>,
+    /// Participants at once.
+    #[arg(long, value_name = "N", requires = "name")]
+    pub seats: Option<u64>,
 }
 
 #[derive(Debug, clap::Args)]

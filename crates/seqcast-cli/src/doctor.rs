@@ -1,5 +1,6 @@
 //! `seqcast doctor`
 
+mod expected;
 mod host;
 mod segment;
 
@@ -71,6 +72,7 @@ pub fn run(args: &DoctorArgs, output: &mut Output) -> Result<Exit, Failure> {
     let mut findings = host::findings(&segments);
     for listed in &segments {
         findings.extend(segment::findings(listed));
+        findings.extend(expected::findings(listed, &args.expected)?);
     }
     let looked_at = segments.len();
     let unreadable = args.name.is_some() && segments.iter().any(|listed| listed.opened.is_err());

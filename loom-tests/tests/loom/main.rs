@@ -23,6 +23,7 @@ mod world;
 
 mod adopt_races;
 mod bell_races;
+mod bridge_races;
 mod claim_races;
 mod life_races;
 mod lock_races;

@@ -63,7 +63,7 @@ fn g7_seats_of_the_dead_are_found_and_freed() {
     // The next reader gives up the id that the dead worker had reserved.
     // The two ids after it are the news of the deaths.
     assert_eq!(alive.told("post after the reserved"), (reserved + 3).to_string());
-    assert_eq!(alive.told("poll"), "Done { delivered: 6, missed: 0 }");
+    assert_eq!(alive.told("poll"), "Done { delivered: 6, missed: 0, missed_elsewhere: 0 }");
     let faults = seqcast(&["inspect", &name, "--format", "json", "--sample", "1ms"]).expect(0).json()["faults"].clone();
     assert_eq!((&faults["reclaimed"], &faults["voided"]), (&json!(2), &json!(1)));
     // The freed seats can be taken again, and no block is lost.
@@ -246,7 +246,7 @@ fn g2_a_living_worker_without_its_lock_is_not_called_dead_and_its_seat_not_freed
     assert!(metrics.contains("state=\"dead\"} 0"), "{metrics}");
     // The worker continues, and its seat is its own.
     worker.told("post a b c");
-    assert_eq!(worker.told("poll"), "Done { delivered: 2, missed: 0 }");
+    assert_eq!(worker.told("poll"), "Done { delivered: 2, missed: 0, missed_elsewhere: 0 }");
     assert_eq!(bus.publisher().unwrap().seat(), 1);
     worker.kill();
     assert_eq!(the_trouble(&doctor(&name, &[]).expect(1))["code"], "dead_seats");
@@ -372,4 +372,19 @@ fn g15_a_table_that_refuses_retained_events_is_named() {
     assert!(codes(0).contains(&"\"note\" \"retained_full\"".to_owned()));
     assert!(worker.event(("s", "state")).retain_key("18").post("").is_err());
     assert!(codes(1).contains(&"\"trouble\" \"retained_full\"".to_owned()));
+}
+
+#[test]
+fn a_segment_with_other_options_than_expected_is_found() {
+    let (name, _bus) = Name::segment("differs");
+    let expected = small();
+    let (capacity, seats) = (expected.get_capacity().to_string(), (expected.get_seats() + 1).to_string());
+    assert!(
+        findings(&doctor(&name, &["--capacity", &capacity]).expect(0)).iter().all(|(_, row)| row["level"] == "note")
+    );
+    let found = the_trouble(&doctor(&name, &["--capacity", &capacity, "--seats", &seats]).expect(1));
+    assert_eq!(found["code"], "options_differ");
+    assert_eq!(found["what"], format!("seats is {}, not {seats}", expected.get_seats()));
+    // Of which segment?
+    seqcast(&["doctor", "--capacity", "8"]).expect(2);
 }

@@ -24,7 +24,7 @@ fn post_reaches_the_workers() {
     let posted = seqcast(&["post", &name, "cache", "stale", "--data", "user:42", "--format", "json"]).expect(0).json();
     // After the worker's own start event.
     assert_eq!(posted, json!({ "posted": true, "id": 1 }));
-    assert_eq!(worker.told("poll"), "Done { delivered: 2, missed: 0 }");
+    assert_eq!(worker.told("poll"), "Done { delivered: 2, missed: 0, missed_elsewhere: 0 }");
     assert_eq!(seqcast(&["post", &name, "cache", "stale"]).expect(0).stdout, "posted as id 2\n");
     assert_eq!(payloads(&name), ["user:42", ""]);
 }

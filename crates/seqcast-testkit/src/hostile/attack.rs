@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use seqcast::{Bus, Claim, Error, Event, Reservation, Scope, Start, TypedEvent, Unique, Worker};
+use seqcast::{Bus, Claim, ClaimOptions, Error, Event, Reservation, Scope, Start, TypedEvent, Unique, Worker};
 
 use super::draw::{Draw, Input, Random};
 use super::events::{Chain, Plain, Rich, handle_typed};
@@ -387,7 +387,9 @@ impl Cast {
                 plain(worker.event(("s", "unique")).unique(unique).post(draw.bytes(8)), &[]);
             }
             14 => {
-                let claimed = worker.claim([draw.byte() % 32], Duration::from_nanos(1 + u64::from(draw.u16())));
+                let ttl = Duration::from_nanos(1 + u64::from(draw.u16()));
+                let options = ClaimOptions::new(ttl).ends_with_holder(draw.one_in(2));
+                let claimed = worker.claim_with([draw.byte() % 32], &options);
                 match plain(claimed, &[]) {
                     Some(seqcast::Claimed::Won(claim)) => self.last_claim = Some(claim),
                     other => super::events::touch(&format!("{other:?}")),
@@ -395,8 +397,18 @@ impl Cast {
             }
             15 => {
                 let claim = if draw.one_in(2) { self.last_claim } else { CLAIM.take() };
-                if let Some(claim) = claim {
-                    plain(worker.release(&claim), &[]);
+                let Some(claim) = claim else { return };
+                let ttl = Duration::from_nanos(1 + draw.u64() % (1 << 40));
+                match draw.below(5) {
+                    0 => _ = plain(worker.renew(&claim, ttl), &["claim_lost"]),
+                    1 => _ = plain(worker.complete(&claim, ttl), &["claim_lost"]),
+                    2 => super::events::touch(&format!("{:?}", plain(worker.left(&claim), &[]))),
+                    3 => {
+                        let key = [draw.byte() % 32];
+                        let held = [plain(worker.held(key), &[]), plain(self.bus.held(key), &[])];
+                        super::events::touch(&format!("{held:?}"));
+                    }
+                    _ => _ = plain(worker.release(&claim), &[]),
                 }
             }
             16 => {
@@ -437,6 +449,16 @@ impl Cast {
         }
     }
 
+    /// Carries what is there into a sound segment, and back.
+    fn bridge(&self) {
+        let other = options().keys_of(&self.bus).anonymous().expect("a new segment");
+        for _ in 0..2 {
+            let Some(Some(mut bridge)) = plain(self.bus.bridge_to(&other), &["no_seat", "option"]) else { return };
+            super::events::touch(&format!("{:?}", plain(bridge.pump(), &["option"])));
+        }
+        assert!(other.audit().expect("a sound segment").is_clean());
+    }
+
     /// Runs every read path once more, and leaves, in any state.
     fn curtain(mut self) {
         for _ in 0..2 {
@@ -448,6 +470,7 @@ impl Cast {
             self.join(Start::Retained);
         }
         super::events::touch(&format!("{:?}", plain(self.bus.stats(), &[])));
+        self.bridge();
         self.reservations.clear();
         CLAIM.set(None);
     }

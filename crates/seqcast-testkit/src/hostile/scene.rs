@@ -186,6 +186,8 @@ fn live(bus: &Bus) -> seqcast::Result<(Reservation<Worker>, [Worker; 2])> {
     let _ = first.poll()?;
     let hour = Duration::from_secs(3600);
     let _ = first.claim("held", hour)?;
+    let for_life = seqcast::ClaimOptions::new(hour).ends_with_holder(true);
+    let _ = second.claim_with("for life", &for_life)?;
     let _ = second.claim("ended", Duration::from_nanos(1))?;
     first.event(("job", "run")).unique("job").ttl(hour).post(b"once")?;
     let _ = second.poll()?;

@@ -1444,6 +1444,64 @@ const MUTANTS: &[Mutant] = &[
         ci: true,
     },
     // The lock between threads.
+    // Bridges.
+    Mutant {
+        name: "bridge: left without the worker's fence",
+        file: "bridge.rs",
+        edits: &[("        fence(Ordering::SeqCst); // Y1\n", "")],
+        breaks: "a worker leaves an event to a bridge that has ended and does not find it: nobody runs it",
+        killers: &["loom::bridge_races::a_bridge_ends_while_a_worker_reads_a_unique_event"],
+        ci: true,
+    },
+    Mutant {
+        name: "bridge: given back without its fence",
+        file: "bridge.rs",
+        edits: &[("        fence(Ordering::SeqCst); // Y3\n", "")],
+        breaks: "as above",
+        killers: &["loom::bridge_races::a_bridge_ends_while_a_worker_reads_a_unique_event"],
+        ci: true,
+    },
+    Mutant {
+        name: "bridge: a look that is not repeated",
+        file: "bridge.rs",
+        edits: &[(
+            "        holder.0 != 0 && place >= from && holder.seat() != own && !is_over(holder)",
+            "        place >= from && holder.seat() != own && !is_over(holder)",
+        )],
+        breaks: "as above",
+        killers: &["loom::bridge_races::a_bridge_ends_while_a_worker_reads_a_unique_event"],
+        ci: false,
+    },
+    Mutant {
+        name: "bridge: holder stored without release",
+        file: "bridge.rs",
+        edits: &[(
+            "        self.0.at(HOLDER).store(holder.0, Ordering::Release);",
+            "        self.0.at(HOLDER).store(holder.0, Ordering::Relaxed);",
+        )],
+        breaks: "a worker leaves an event to a bridge that begins to read behind it: nobody runs it",
+        killers: &["loom::bridge_races::a_bridge_begins_while_a_worker_reads_what_was_there_before"],
+        ci: true,
+    },
+    Mutant {
+        name: "bridge: holder loaded without acquire",
+        file: "bridge.rs",
+        edits: &[(
+            "Token(self.0.at(HOLDER).load(Ordering::Acquire)); // Y2",
+            "Token(self.0.at(HOLDER).load(Ordering::Relaxed)); // Y2",
+        )],
+        breaks: "as above, if one bridge takes the place of another",
+        killers: &["loom::bridge_races::a_bridge_begins_while_a_worker_reads_what_was_there_before"],
+        ci: false,
+    },
+    Mutant {
+        name: "bridge: everything is left to it",
+        file: "bridge.rs",
+        edits: &[("holder.0 != 0 && place >= from && ", "holder.0 != 0 && (place >= from || true) && ")],
+        breaks: "a worker leaves an event to a bridge that begins to read behind it: nobody runs it",
+        killers: &["loom::bridge_races::a_bridge_begins_while_a_worker_reads_what_was_there_before"],
+        ci: false,
+    },
     Mutant {
         name: "lock without acquire",
         file: "thread_lock.rs",
