@@ -11,8 +11,8 @@ use crate::exit::Failure;
 pub fn findings(listed: &Listed, expected: &Expected) -> Result<Vec<Finding>, Failure> {
     let Ok(inspector) = &listed.opened else { return Ok(Vec::new()) };
     let differences = inspector.differences(&options(expected))?;
-    let remedy = "an existing segment keeps its sizes: create one with other sizes under another name, and bridge the two \
-                  (see Reload in the documentation of seqcast), or remove it when all its processes have ended";
+    let remedy = "an existing segment keeps its sizes: create one with other sizes under another name, and bridge the \
+                  two (see Reload in the documentation of seqcast), or remove it when all its processes have ended";
     let finding = |difference: &seqcast::Difference| {
         Finding::trouble("options_differ", &listed.name, difference.to_string(), remedy)
     };
