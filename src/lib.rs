@@ -370,7 +370,7 @@
 //! | G3 never torn | No worker accepts a mixture of the bytes of two events. |
 //! | G4 no silent loss | A lapped worker is told, in order, exactly how many ids it missed. |
 //! | G5 no lost post | `post` returns the id of a visible event, or an error, and then no worker sees the event. |
-//! | G6 no waiting | No call waits for another process, with the two exceptions below. |
+//! | G6 no waiting | No call waits for another process, with the three exceptions below. |
 //! | G7 kill-safe | SIGKILL at any instruction: the other workers continue, and nothing leaks beyond the next join. |
 //! | G8 stop-safe | SIGSTOP at any instruction, for any time: the process does no harm when it continues. |
 //! | G9 unique | At most one worker runs a unique event, regardless of the clock and of laps of the ring. |
@@ -380,10 +380,14 @@
 //! | G13 the last is kept | Once a retained post has returned, a look-up finds its event or a later one of its key. |
 //! | G14 up to date | A worker that joins or was lapped gets the last event of each key, then live events; no gap. |
 //! | G15 full is known before | A retained post without a place for its key returns an error, and nothing was posted. |
+//! | G16 not lapped | A worker that [must read](WorkerOptions::must_read) misses nothing, or is told of a cut. |
+//! | G17 bounded | A post waits for such workers at most for their patience; for dead ones not at all. |
+//! | G18 no circle | A post of such a worker never waits: without room it returns [`ErrorKind::Full`]. |
 //! | G19 rung | A [`Bell`] is readable when there is something to read, even if the poster was killed. |
 //! | G20 taken over | A claim that ends with its holder is free once that is dead; a lost one is not renewed. |
 //!
-//! G6: a reader waits at a *reserved* id, for at most `wait_max`; and a join waits for the last seat, for at most 50
+//! G6: a reader waits at a *reserved* id, for at most `wait_max`; a post waits for workers that must read; and a join
+//! waits for the last seat, for at most 50
 //! ms, while another process frees it. G19: if the poster was stopped, the bell is readable at the end of its
 //! interval at the latest.
 //!

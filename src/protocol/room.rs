@@ -143,6 +143,14 @@ impl Musts {
         MustWord::from_bits(load_acquire(self.word(seat)))
     }
 
+    /// Returns the word of a seat whose reader has found its next id overwritten: the cut that was the reason is in it.
+    pub(crate) fn after_lap(&self, seat: u16) -> MustWord {
+        // Acquire fence: the second look, which may have found the lap, is relaxed. The post that lapped the reader had
+        // cut it off, or had seen the cut, before its exchange.
+        fence(Ordering::Acquire);
+        self.of(seat)
+    }
+
     /// Returns the first id that the reader of a seat has not copied out.
     pub(crate) fn need(&self, seat: u16) -> u64 {
         // Acquire: the reader has copied all ids below it before they are overwritten.

@@ -114,8 +114,10 @@ impl MustRead {
 
     /// Returns `true` if a lap at `id` is because the reader was cut off.
     pub(crate) fn was_cut_off(&mut self, id: u64, ring: &Ring) -> bool {
-        // The cell that was seen comes with the cut.
-        self.go_on(ring);
+        let now = self.musts.after_lap(self.seat);
+        if now != self.must {
+            self.join_again(now, ring);
+        }
         id < self.cut_off_below
     }
 

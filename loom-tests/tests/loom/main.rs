@@ -31,4 +31,5 @@ mod mark_races;
 mod post_races;
 mod reserve_races;
 mod retained_races;
+mod room_races;
 mod wake_races;

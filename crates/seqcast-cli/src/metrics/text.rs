@@ -94,7 +94,7 @@ fn workers_by_state(stats: &Stats) -> Family {
 /// One series for each live worker, distinguished by seat and label.
 fn worker_families(stats: &Stats) -> Vec<Family> {
     type Value = fn(&WorkerStats) -> Option<f64>;
-    let rows: [(&str, MetricType, &str, Value); 24] = [
+    let rows: [(&str, MetricType, &str, Value); 31] = [
         ("seqcast_worker_lag_events", MetricType::Gauge, "Ids that the worker is behind.", |w| {
             w.cursor.map(|_| w.lag as f64)
         }),
@@ -103,6 +103,27 @@ fn worker_families(stats: &Stats) -> Vec<Family> {
         }),
         ("seqcast_worker_joined_timestamp_seconds", MetricType::Gauge, "When the worker joined.", |w| {
             w.joined_at.duration_since(SystemTime::UNIX_EPOCH).ok().map(|at| at.as_secs_f64())
+        }),
+        ("seqcast_worker_must_read_seconds", MetricType::Gauge, "How long posts wait for the worker.", |w| {
+            w.must_read.map(|patience| patience.as_secs_f64())
+        }),
+        ("seqcast_worker_unread_events", MetricType::Gauge, "Ids that a worker that must read has not copied.", |w| {
+            w.must_read.map(|_| w.unread as f64)
+        }),
+        ("seqcast_worker_cut_off", MetricType::Gauge, "1 if a post gave up waiting for the worker.", |w| {
+            w.must_read.map(|_| f64::from(u8::from(w.is_cut_off)))
+        }),
+        ("seqcast_worker_cut_off_total", MetricType::Counter, "How often posts gave up waiting for the worker.", |w| {
+            Some(w.cut_off as f64)
+        }),
+        ("seqcast_worker_room_waits_total", MetricType::Counter, "Posts that waited for a reader.", |w| {
+            Some(w.room_waits as f64)
+        }),
+        ("seqcast_worker_room_waited_seconds_total", MetricType::Counter, "How long posts waited for readers.", |w| {
+            Some(w.room_waited.as_secs_f64())
+        }),
+        ("seqcast_worker_room_refused_total", MetricType::Counter, "Posts refused because of a reader.", |w| {
+            Some(w.room_refused as f64)
         }),
         ("seqcast_worker_posted_total", MetricType::Counter, "Events posted.", |w| Some(w.posted as f64)),
         ("seqcast_worker_fragments_total", MetricType::Counter, "Fragments posted.", |w| Some(w.fragments as f64)),

@@ -259,7 +259,12 @@ impl View {
         let plain = |text: String| (text, Tone::Plain);
         let of_reader = |text: String| plain(if_reads(row, text));
         let or_none = |id: Option<u64>| plain(id.map_or("-".to_owned(), grouped));
-        let facts: [(&str, (String, Tone)); 32] = [
+        let must_read = match worker.must_read {
+            None => plain("no".to_owned()),
+            Some(_) if worker.is_cut_off => ("cut off".to_owned(), Tone::Bad),
+            Some(patience) => plain(format!("posts wait {}", long_duration(patience))),
+        };
+        let facts: [(&str, (String, Tone)); 38] = [
             ("seat", plain(worker.seat.to_string())),
             ("taken", plain(format!("{} times, {} from dead workers", worker.incarnation, worker.adopted))),
             ("pid", plain(worker.pid.to_string())),
@@ -287,6 +292,12 @@ impl View {
             ("ids waited for", count(worker.waited)),
             ("posts that woke", count(worker.wakes)),
             ("woken", count(worker.wakeups)),
+            ("must read", must_read),
+            ("unread", plain(worker.must_read.map_or("-".to_owned(), |_| grouped(worker.unread)))),
+            ("cut off", bad(worker.cut_off)),
+            ("posts that waited", count(worker.room_waits)),
+            ("they waited", plain(long_duration(worker.room_waited))),
+            ("posts without room", bad(worker.room_refused)),
             ("claims won", count(worker.claims_won)),
             ("claims lost", count(worker.claims_lost)),
             ("claims released", count(worker.claims_released)),

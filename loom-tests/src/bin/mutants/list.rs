@@ -1,6 +1,7 @@
 //! The deliberate bugs: one for each ordering, fence, second look and helper's step of the protocol.
 
 use crate::retained::{REDUNDANT_RETAINED, RETAINED};
+use crate::room::ROOM;
 
 /// A deliberate bug.
 #[derive(Debug)]
@@ -19,11 +20,11 @@ pub(crate) struct Mutant {
 }
 
 /// The test programs of this package that are built from `src/protocol`.
-pub(crate) const SUITES: &[&str] = &["loom", "claim_rule", "retained_rule", "interrupted"];
+pub(crate) const SUITES: &[&str] = &["loom", "claim_rule", "retained_rule", "room_rule", "interrupted"];
 
 /// Every deliberate bug.
 pub(crate) fn every_mutant() -> impl Iterator<Item = &'static Mutant> {
-    MUTANTS.iter().chain(RETAINED)
+    MUTANTS.iter().chain(RETAINED).chain(ROOM)
 }
 
 /// Every edit that breaks nothing.

@@ -15,6 +15,7 @@
 mod list;
 mod plant;
 mod retained;
+mod room;
 mod trial;
 
 use std::process::ExitCode;

@@ -18,7 +18,7 @@ pub(crate) struct Plant {
 }
 
 /// Suites that spend their time in this package and not in loom.
-const SUITES_OPTIMISED: [&str; 3] = ["claim_rule", "retained_rule", "interrupted"];
+const SUITES_OPTIMISED: [&str; 4] = ["claim_rule", "retained_rule", "room_rule", "interrupted"];
 
 /// A mutant's models are built often and run briefly, so they are not optimised, unlike loom itself.
 const WORKSPACE: &str = r#"[workspace]

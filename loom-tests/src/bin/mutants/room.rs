@@ -1,0 +1,125 @@
+//! The deliberate bugs of readers that are waited for: one for each ordering, step and clause.
+
+use crate::list::Mutant;
+
+pub(crate) const ROOM: &[Mutant] = &[
+    Mutant {
+        name: "room: a joiner without its fence",
+        file: "room.rs",
+        edits: &[("        fence(Ordering::SeqCst); // J2\n", "")],
+        breaks: "a post whose scan came before laps the joiner at once",
+        killers: &["loom::room_races::a_joiner_meets_a_scan"],
+        ci: true,
+    },
+    Mutant {
+        name: "room: a scan without its fence",
+        file: "room.rs",
+        edits: &[("        fence(Ordering::SeqCst); // S1\n", "")],
+        breaks: "as above",
+        killers: &["loom::room_races::a_joiner_meets_a_scan"],
+        ci: true,
+    },
+    Mutant {
+        name: "room: a joiner begins at the need that it announced",
+        file: "room.rs",
+        edits: &[("        (must, ring.newest()) // J3", "        (must, self.need(seat)) // J3")],
+        breaks: "a post whose scan came before the flag laps the joiner",
+        killers: &["loom::room_races::a_joiner_meets_a_scan"],
+        ci: true,
+    },
+    Mutant {
+        name: "room: a joiner announces no need",
+        file: "room.rs",
+        edits: &[(
+            "        self.pass(seat, need.unwrap_or_else(|| ring.newest()));\n",
+            "        self.pass(seat, need.unwrap_or(u64::MAX));\n",
+        )],
+        breaks: "a scan between the flag and the need lets a post lap the joiner",
+        killers: &["loom::room_races::a_joiner_meets_a_scan"],
+        ci: true,
+    },
+    Mutant {
+        name: "room: a lap without its fence",
+        file: "room.rs",
+        edits: &[("        fence(Ordering::Acquire);\n        self.of(seat)", "        self.of(seat)")],
+        breaks: "a reader that was cut off and lapped does not learn why",
+        killers: &["loom::room_races::a_cut_meets_a_reader_that_goes_on"],
+        ci: true,
+    },
+    Mutant {
+        name: "room: cut off by a store",
+        file: "room.rs",
+        edits: &[(
+            concat!(
+                "        word.compare_exchange(slowest.must.bits(), to.bits(), ",
+                "Ordering::AcqRel, Ordering::Relaxed).is_ok()",
+            ),
+            "        word.store(to.bits(), Ordering::Release);\n        true",
+        )],
+        breaks: "a late cut hits the next join of the seat",
+        killers: &["loom::room_races::a_late_cut_meets_the_next_join"],
+        ci: true,
+    },
+    Mutant {
+        name: "room: joins are not counted",
+        file: "word.rs",
+        edits: &[(
+            "        MustWord(self.left().0.wrapping_add(Self::JOIN) | Self::ON)",
+            "        MustWord(self.left().0 | Self::ON)",
+        )],
+        breaks: "as above",
+        killers: &["loom::room_races::a_late_cut_meets_the_next_join"],
+        ci: true,
+    },
+    Mutant {
+        name: "room: a limit of one id too many",
+        file: "room.rs",
+        edits: &[("id.saturating_add(count) <= self.0", "id.saturating_add(count) <= self.0 + 1")],
+        breaks: "a reader is lapped by one id",
+        killers: &["room_rule::readers_that_are_waited_for", "loom::room_races::a_need_meets_a_limit"],
+        ci: true,
+    },
+    Mutant {
+        name: "room: a hand that takes any id",
+        file: "pool.rs",
+        edits: &[("        id < self.room_end", "        id <= self.room_end")],
+        breaks: "as above",
+        killers: &["loom::room_races::a_joiner_meets_a_scan"],
+        ci: true,
+    },
+    Mutant {
+        name: "room: a scan that passes over the slowest",
+        file: "room.rs",
+        edits: &[("must.is_waited_for() && need < self.least", "must.is_waited_for() && need > self.least")],
+        breaks: "a reader is lapped",
+        killers: &["room_rule::readers_that_are_waited_for", "loom::room_races::a_need_meets_a_limit"],
+        ci: true,
+    },
+    Mutant {
+        name: "room: the dead are waited for",
+        file: "room.rs",
+        edits: &[(
+            "        if is_dead {\n            Blocked::Bury\n        } else if !may_wait",
+            "        let _ = is_dead;\n        if !may_wait",
+        )],
+        breaks: "a dead reader delays a post",
+        killers: &["room_rule::readers_that_are_waited_for"],
+        ci: true,
+    },
+    Mutant {
+        name: "room: a cut reader is waited for",
+        file: "word.rs",
+        edits: &[("        self.0 & (Self::ON | Self::CUT) == Self::ON", "        self.0 & Self::ON == Self::ON")],
+        breaks: "a stopped reader delays every post",
+        killers: &["room_rule::readers_that_are_waited_for"],
+        ci: true,
+    },
+    Mutant {
+        name: "room: it leaves and keeps its flag",
+        file: "word.rs",
+        edits: &[("        MustWord(self.0 & !(Self::ON | Self::CUT))", "        MustWord(self.0 & !Self::CUT)")],
+        breaks: "posts wait for a reader that has left",
+        killers: &["room_rule::readers_that_are_waited_for"],
+        ci: true,
+    },
+];
