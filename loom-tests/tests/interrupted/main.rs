@@ -1,4 +1,5 @@
-//! Retained events: operations that are interrupted at every access, by other seats that act, die and are adopted.
+//! Retained events: operations that are interrupted at every access, by other seats that act, die and are adopted. And
+//! a relay that is killed before each of its writes.
 //!
 //! `protocol` is the crate's own source, compiled once more. The same oracle as in the races over loom checks the end.
 
@@ -12,6 +13,7 @@ mod interrupt;
 #[path = "../common/life.rs"]
 #[expect(clippy::missing_const_for_thread_local, reason = "over loom it cannot be constant")]
 mod life;
+mod relay;
 mod report;
 #[path = "../common/table.rs"]
 #[allow(dead_code)]

@@ -1,5 +1,6 @@
 //! The deliberate bugs: one for each ordering, fence, second look and helper's step of the protocol.
 
+use crate::relay::RELAY;
 use crate::retained::{REDUNDANT_RETAINED, RETAINED};
 use crate::room::ROOM;
 
@@ -24,7 +25,7 @@ pub(crate) const SUITES: &[&str] = &["loom", "claim_rule", "retained_rule", "roo
 
 /// Every deliberate bug.
 pub(crate) fn every_mutant() -> impl Iterator<Item = &'static Mutant> {
-    MUTANTS.iter().chain(RETAINED).chain(ROOM)
+    MUTANTS.iter().chain(RETAINED).chain(ROOM).chain(RELAY)
 }
 
 /// Every edit that breaks nothing.

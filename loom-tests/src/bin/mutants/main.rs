@@ -14,6 +14,7 @@
 
 mod list;
 mod plant;
+mod relay;
 mod retained;
 mod room;
 mod trial;
