@@ -1,5 +1,5 @@
-//! A relay that is killed before each of its writes, and its successor before each of its own: every event of the stream
-//! is in the ring once, in the order of its host.
+//! A relay that is killed before each of its writes, and its successor before each of its own: every event of the
+//! stream is in the ring once, in the order of its host.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
