@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, criterion_group, criterion_main};
-use seqcast::{Event, Polled, Scope, SegmentOptions};
+use seqcast::{Event, Polled, Scope, SegmentOptions, Sink, Words};
 
 use support::{SIZES, bus_for, keep, options_for, payload_of, poll, quiet, reader};
 
@@ -149,9 +149,66 @@ fn fragments_with(
     });
 }
 
+/// Reading the sum of a payload: of a private copy, and of the words in the block.
+fn in_place(c: &mut Criterion) {
+    let mut group = c.benchmark_group("read the sum");
+    for size in [256, 1024, 4096, 16_384, 65_536] {
+        let bus = bus_for(size);
+        let mut publisher = bus.publisher().expect("a seat");
+        let payload = payload_of(size);
+        for how in ["copied", "in place"] {
+            let mut subscriber = bus.subscribe_with(&quiet()).expect("a seat");
+            group.bench_function(BenchmarkId::new(how, size), |b| {
+                b.iter_custom(|events| {
+                    let mut spent = Duration::ZERO;
+                    for _ in 0..events {
+                        publisher.post(("bench", "event"), &payload).expect("posted");
+                        let start = Instant::now();
+                        if how == "copied" {
+                            let delivery = subscriber.try_next().expect("read").expect("an event");
+                            keep(Words::of(delivery.event().expect("an event").bytes()).sum());
+                        } else {
+                            let visited = subscriber.try_visit(|_, words| words.sum()).expect("read");
+                            keep(visited.expect("an event").1.expect("a visit"));
+                        }
+                        spent += start.elapsed();
+                    }
+                    spent
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+/// Posting a payload that is computed: in a buffer first, and in the block.
+fn post_with(c: &mut Criterion) {
+    let mut group = c.benchmark_group("post what is computed");
+    for size in [256, 1024, 4096, 16_384, 65_536] {
+        let bus = bus_for(size);
+        let mut publisher = bus.publisher().expect("a seat");
+        let line = payload_of(256);
+        let mut buffer = Vec::new();
+        group.bench_function(BenchmarkId::new("copied", size), |b| {
+            b.iter(|| {
+                buffer.clear();
+                (0..size / 256).for_each(|_| buffer.extend_from_slice(black_box(&line)));
+                publisher.post(("bench", "event"), &buffer).expect("posted")
+            });
+        });
+        group.bench_function(BenchmarkId::new("in place", size), |b| {
+            b.iter(|| {
+                let fill = |sink: &mut Sink<'_>| (0..size / 256).try_for_each(|_| sink.put(black_box(&line)));
+                publisher.post_with(("bench", "event"), size, fill).expect("posted")
+            });
+        });
+    }
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
     config = support::config();
-    targets = post, poster, poll_events, idle, lapped, fragments
+    targets = post, poster, poll_events, idle, lapped, fragments, in_place, post_with
 }
 criterion_main!(benches);
