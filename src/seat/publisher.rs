@@ -105,6 +105,9 @@ impl Publisher {
     /// fragments. If `fill` fails, panics or is killed, nothing is posted, and the next event takes the block. In
     /// `fill` this publisher is borrowed; other handles can post.
     ///
+    /// It saves the copy of a payload that is in large pieces, or is large. Many small pieces take longer to put than
+    /// one copy of them.
+    ///
     /// A [`Worker`](crate::Worker) has [`post_with`](crate::Worker::post_with) too, but writes to a private buffer,
     /// because other threads post with it meanwhile.
     ///
