@@ -36,6 +36,8 @@ struct Scene {
     /// A stopped poster that has posted a retained event and not yet brought it into the table. It is killed when the
     /// next child begins its call, which thus does not have its seat.
     dying: Option<Traced>,
+    /// `true` if the segment has large blocks.
+    large: bool,
 }
 
 /// A loop that is not woken within this time sleeps over an event.
@@ -92,8 +94,19 @@ fn hasty() -> WorkerOptions {
 
 impl Scene {
     fn new() -> Scene {
+        Scene::of(SegmentOptions::new())
+    }
+
+    /// A scene in which what needs more than one block goes into a large block.
+    fn with_large() -> Scene {
+        let scene = Scene { large: true, ..Scene::of(SegmentOptions::new().large(2, 400)) };
+        scene.post_and_hear_large(5);
+        scene
+    }
+
+    fn of(options: SegmentOptions) -> Scene {
         let name = Name::new();
-        let options = SegmentOptions::new().capacity(8).block_size(64).seats(6).claims(1);
+        let options = options.capacity(8).block_size(64).seats(6).claims(1);
         let bus = options.retained(2).retained_size(400).create(&name).unwrap();
         let listener = || {
             let (worker, log) = listener(&bus, &hasty());
@@ -101,27 +114,41 @@ impl Scene {
             (worker, log)
         };
         let listeners = [listener(), listener()];
-        let scene = Scene { name, bus, listeners, said: shared_words(2), bells: None, dying: None };
+        let scene = Scene { name, bus, listeners, said: shared_words(2), bells: None, dying: None, large: false };
         // More than a lap, so that every block has been used.
         scene.post_and_hear(12);
         scene
     }
 
     fn with_bells() -> Scene {
-        let mut scene = Scene::new();
-        scene.bells = Some(Bells::new(&scene.bus));
-        scene
+        Scene::new().and_bells()
+    }
+
+    fn with_large_and_bells() -> Scene {
+        Scene::with_large().and_bells()
+    }
+
+    fn and_bells(mut self) -> Scene {
+        self.bells = Some(Bells::new(&self.bus));
+        self
     }
 
     /// Posts `count` events, each of which both listeners must get.
     fn post_and_hear(&self, count: u64) {
+        (0..count).for_each(|number| self.post_one_and_hear(&number.to_le_bytes()));
+    }
+
+    /// Posts `count` events with payloads in large blocks.
+    fn post_and_hear_large(&self, count: u64) {
+        (0..count).for_each(|number| self.post_one_and_hear(&payload(300 + number as usize)));
+    }
+
+    fn post_one_and_hear(&self, bytes: &[u8]) {
         let (poster, _) = &self.listeners[0];
-        for number in 0..count {
-            let id = poster.post(("s", "filler"), number.to_le_bytes()).unwrap();
-            for (worker, log) in &self.listeners {
-                assert_eq!(poll(worker).1, 0, "G4: missed something");
-                assert_eq!(log.seen().last().and_then(|seen| seen.id), Some(id), "G2: the event is not there");
-            }
+        let id = poster.post(("s", "filler"), bytes).unwrap();
+        for (worker, log) in &self.listeners {
+            assert_eq!(poll(worker).1, 0, "G4: missed something");
+            assert_eq!(log.seen().last().and_then(|seen| seen.id), Some(id), "G2: the event is not there");
         }
     }
 
@@ -172,10 +199,14 @@ impl Scene {
     /// Checks that everything works, and that no block is lost.
     fn assert_sound(&self) {
         self.post_and_hear(20);
+        if self.large {
+            self.post_and_hear_large(5);
+        }
         // The next join adopts the dead worker's seat.
         let newcomer = self.bus.join_with(&hasty()).unwrap();
         for _ in 0..20 {
-            newcomer.post(("s", "filler"), b"from the newcomer").unwrap();
+            let len = if self.large { 300 } else { 20 };
+            newcomer.post(("s", "filler"), payload(len)).unwrap();
             self.heard();
             let _ = newcomer.claim(b"newcomer's", HOUR).unwrap();
         }
@@ -266,15 +297,19 @@ fn at_every_step_of(scene: fn() -> Scene, call: Call, places: &[u64], act: impl 
 /// Kills `call` after each of its changes to the segment. Then, in other scenes, stops it there while another process
 /// posts, and resumes it. No loop may sleep over an event. `least`: the smallest number of changes.
 fn rung_at_every_step(call: Call, least: usize) {
+    rung_at_every_step_of(Scene::with_bells, call, least);
+}
+
+fn rung_at_every_step_of(scene: fn() -> Scene, call: Call, least: usize) {
     fn bells(scene: &mut Scene) -> (&mut Bells, &Bus) {
         (scene.bells.as_mut().unwrap(), &scene.bus)
     }
-    let mut scene = Scene::with_bells();
-    let places = scene.stepped(call, &[]).learn();
+    let mut first = scene();
+    let places = first.stepped(call, &[]).learn();
     assert!(places.len() >= least, "the call changes only {} words: does it ring?", places.len());
-    let (loops, bus) = bells(&mut scene);
+    let (loops, bus) = bells(&mut first);
     loops.assert_rung(bus);
-    at_every_step_of(Scene::with_bells, call, &places, |scene, stepped| {
+    at_every_step_of(scene, call, &places, |scene, stepped| {
         stepped.child.kill();
         let (loops, bus) = bells(scene);
         // Even if nothing was posted: the kernel rings for every death.
@@ -283,7 +318,7 @@ fn rung_at_every_step(call: Call, least: usize) {
         let (loops, bus) = bells(scene);
         loops.assert_rung(bus);
     });
-    at_every_step_of(Scene::with_bells, call, &places, |scene, stepped| {
+    at_every_step_of(scene, call, &places, |scene, stepped| {
         scene.listeners[1].0.post(("s", "filler"), b"").unwrap();
         let (loops, bus) = bells(scene);
         assert!(
@@ -325,11 +360,16 @@ fn post_filled(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
     Box::new(move || publisher.post_with(("s", "post"), 40, fill).unwrap())
 }
 
-/// Of two fragments.
+/// Of two fragments, or in a large block.
 fn post_long(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
     let worker = bus.join_with(&quiet()).unwrap();
     assert_eq!(bus.stats().unwrap().sizes.block_size, 160);
     Box::new(move || worker.post(("s", "long"), payload(180)).unwrap())
+}
+
+fn post_long_unique(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
+    let worker = bus.join_with(&quiet()).unwrap();
+    Box::new(move || worker.event(("s", "unique")).unique("key").post(payload(180)).unwrap())
 }
 
 fn post_unique(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
@@ -343,6 +383,16 @@ const TOO_LATE: u64 = 1 << 40;
 fn reserve_and_commit(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
     let worker = bus.join_with(&quiet()).unwrap();
     Box::new(move || match worker.reserve().unwrap().commit(("s", "commit"), payload(40)) {
+        Ok(id) => id,
+        Err(error) if matches!(error.cause(), Cause::TooLate { .. }) => TOO_LATE,
+        Err(error) => panic!("{error}"),
+    })
+}
+
+/// The same, in a large block.
+fn reserve_and_commit_long(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
+    let worker = bus.join_with(&quiet()).unwrap();
+    Box::new(move || match worker.reserve().unwrap().commit(("s", "commit"), payload(180)) {
         Ok(id) => id,
         Err(error) if matches!(error.cause(), Cause::TooLate { .. }) => TOO_LATE,
         Err(error) => panic!("{error}"),
@@ -502,7 +552,7 @@ fn retain_another(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64
     Box::new(move || worker.event(STATE).retain_key(KEY).post(payload(40)).unwrap())
 }
 
-/// Of two fragments.
+/// Of two fragments, or in a large block.
 fn retain_long(bus: &Bus, _: &'static [AtomicU64]) -> Box<dyn FnOnce() -> u64> {
     let worker = bus.join_with(&quiet()).unwrap();
     Box::new(move || worker.event(STATE).retain_key(KEY).post(payload(120)).unwrap())
@@ -619,12 +669,24 @@ fn long_is_whole(_: &Scene, said: Option<u64>, heard: &[Noted]) {
     whole_or_nothing(said, heard, "long", 180);
 }
 
+fn long_unique_runs_once(_: &Scene, said: Option<u64>, heard: &[Noted]) {
+    whole_or_nothing(said, heard, "unique", 180);
+}
+
 fn unique_runs_once(_: &Scene, said: Option<u64>, heard: &[Noted]) {
     whole_or_nothing(said, heard, "unique", 24);
 }
 
 fn commit_is_whole(_: &Scene, said: Option<u64>, heard: &[Noted]) {
-    whole_or_nothing(said.filter(|&said| said != TOO_LATE), heard, "commit", 40);
+    commit_of_len_is_whole(said, heard, 40);
+}
+
+fn long_commit_is_whole(_: &Scene, said: Option<u64>, heard: &[Noted]) {
+    commit_of_len_is_whole(said, heard, 180);
+}
+
+fn commit_of_len_is_whole(said: Option<u64>, heard: &[Noted], len: usize) {
+    whole_or_nothing(said.filter(|&said| said != TOO_LATE), heard, "commit", len);
     if said == Some(TOO_LATE) {
         assert_eq!(heard.len(), 0, "G5: too late, and heard");
     }
@@ -786,7 +848,62 @@ fn relays_once_at_every_step(call: Call, relayed: Relayed, least: usize) {
     });
 }
 
+/// Kills and stops a call at every step, each time in a new scene with large blocks.
+fn killed_and_stopped_with_large(call: Call, least: usize, check: Check) {
+    killed_and_stopped_at_every_step_of(Scene::with_large, call, least, check, |_, _| {});
+}
+
 alone! {
+    fn g7_g8_a_post_in_a_large_block_happens_once_or_not_at_all() {
+        killed_and_stopped_with_large(post_long, 20, long_is_whole);
+    }
+
+    fn g7_g8_a_unique_post_in_a_large_block_runs_once_or_not_at_all() {
+        killed_and_stopped_with_large(post_long_unique, 20, long_unique_runs_once);
+    }
+
+    fn g7_g8_a_commit_in_a_large_block_happens_once_or_says_that_it_is_too_late() {
+        killed_and_stopped_with_large(reserve_and_commit_long, 25, long_commit_is_whole);
+    }
+
+    fn g7_g8_g13_an_event_in_a_large_block_is_retained_or_was_not_posted() {
+        killed_and_stopped_at_every_step_of(Scene::with_large, retain_long, 25, last_is_kept, last_is_kept_now);
+    }
+
+    fn g7_g8_a_join_adopts_a_large_hand() {
+        killed_and_stopped_with_large(join, 15, may_announce);
+    }
+
+    fn g19_a_post_in_a_large_block_rings_or_the_kernel_rings_for_its_dead_poster() {
+        rung_at_every_step_of(Scene::with_large_and_bells, post_long, 20);
+    }
+
+    fn g4_g8_a_payload_that_is_overwritten_before_its_event_is_posted_is_missed() {
+        let places = Scene::with_large().stepped(post_long, &[]).learn();
+        let (whole, missed) = (shared_words(1), shared_words(1));
+        at_every_step_of(Scene::with_large, post_long, &places, |scene, stepped| {
+            let before = scene.heard();
+            // More than a lap of the large ring, and less than one of the ring.
+            scene.post_and_hear_large(3);
+            stepped.let_go();
+            let id = scene.said().expect("it was posted");
+            for (worker, log) in &scene.listeners {
+                let told = poll(worker);
+                let heard: Vec<_> = log.seen().into_iter().filter(|seen| seen.event == "long").collect();
+                if heard.is_empty() {
+                    assert_eq!((told, before.len()), ((0, 1), 0), "G4: not told exactly that one is missed");
+                    assert_eq!(worker.cursor(), id + 1, "G4: missed in another place");
+                    missed[0].fetch_add(1, Relaxed);
+                } else {
+                    whole_or_nothing(Some(id), &heard, "long", 180);
+                    whole[0].fetch_add(1, Relaxed);
+                }
+            }
+            assert!(scene.bus.audit().unwrap().is_clean());
+        });
+        assert!([whole, missed].iter().all(|count| count[0].load(Relaxed) > 0), "only one of the two was met");
+    }
+
     fn g7_g8_a_post_happens_once_or_not_at_all() {
         killed_and_stopped_at_every_step(post, 10, post_is_whole);
     }

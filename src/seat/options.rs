@@ -242,7 +242,9 @@ impl WorkerOptions {
     /// out if there is no room for them.
     ///
     /// While such a worker is on the bus, no payload goes into a [large block](crate::SegmentOptions::large): larger
-    /// events are posted in fragments, and those that do not fit in a quarter of the ring are refused.
+    /// events are posted in fragments, and those that do not fit in a quarter of the ring are refused. A post that
+    /// began before this worker joined may still use one. If that is overwritten, the worker is told that it missed the
+    /// event.
     ///
     /// What this worker has copied counts as read, before its handlers run. An id that is reserved counts as unread
     /// until it is decided. With [`Start::Oldest`](crate::Start::Oldest) and the like, events that are older than the

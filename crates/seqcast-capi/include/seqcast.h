@@ -360,6 +360,11 @@ typedef struct seqcast_bus_options {
   // Bytes of the largest retained event, with its names, its key and 48 bytes more: from 64 to 1,048,576. 0 means
   // the block size.
   uint64_t retained_size;
+  // How many large blocks there are, for payloads that do not fit in a block: a power of two from 2 to 524,288. 0
+  // means none.
+  uint64_t large_blocks;
+  // Bytes of the largest payload of a large block, from 64 to 67,108,864. Must be set if `large_blocks` is.
+  uint64_t large_size;
 } seqcast_bus_options;
 
 // Options of a seat. Set all bytes to zero, then set `size` and the options that you need.
@@ -614,6 +619,10 @@ typedef struct seqcast_seen {
   const void *payload;
   // Bytes at `payload`. 0 if `payloads` was not set.
   size_t payload_len;
+  // 1 if the payload is in a large block.
+  int32_t large;
+  // 0.
+  int32_t reserved;
 } seqcast_seen;
 
 #ifdef __cplusplus
@@ -856,9 +865,9 @@ int seqcast_seat_post(struct seqcast_seat *seat,
 int seqcast_seat_reserve(struct seqcast_seat *seat,
                          uint64_t *id);
 
-// Makes the event visible at the reserved id. It must fit into one block. Returns 0. `SEQCAST_E_TOO_LATE` means that
-// the id was given up, and no seat sees the event. After another error the id stays reserved, and the call can be
-// repeated.
+// Makes the event visible at the reserved id. It must fit into one block or one large block. Returns 0.
+// `SEQCAST_E_TOO_LATE` means that the id was given up, and no seat sees the event. After another error the id stays
+// reserved, and the call can be repeated.
 int seqcast_seat_commit(struct seqcast_seat *seat,
                         uint64_t id,
                         const char *source,

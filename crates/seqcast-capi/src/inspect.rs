@@ -102,6 +102,10 @@ pub struct seqcast_seen {
     pub payload: *const c_void,
     /// Bytes at `payload`. 0 if `payloads` was not set.
     pub payload_len: usize,
+    /// 1 if the payload is in a large block.
+    pub large: i32,
+    /// 0.
+    pub reserved: i32,
 }
 
 use seqcast_seen_kind::*;
@@ -124,6 +128,8 @@ impl seqcast_seen {
             len: 0,
             payload: c"".as_ptr().cast(),
             payload_len: 0,
+            large: 0,
+            reserved: 0,
         }
     }
 
@@ -142,6 +148,7 @@ impl seqcast_seen {
             len: event.len,
             payload: payload.as_ptr().cast(),
             payload_len: payload.len(),
+            large: i32::from(event.large),
             ..seqcast_seen::of(SEQCAST_SEEN_EVENT, event.id)
         }
     }

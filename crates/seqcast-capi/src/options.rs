@@ -56,6 +56,11 @@ pub struct seqcast_bus_options {
     /// Bytes of the largest retained event, with its names, its key and 48 bytes more: from 64 to 1,048,576. 0 means
     /// the block size.
     pub retained_size: u64,
+    /// How many large blocks there are, for payloads that do not fit in a block: a power of two from 2 to 524,288. 0
+    /// means none.
+    pub large_blocks: u64,
+    /// Bytes of the largest payload of a large block, from 64 to 67,108,864. Must be set if `large_blocks` is.
+    pub large_size: u64,
 }
 
 /// Where a seat or a tail begins to read.
@@ -239,6 +244,8 @@ impl seqcast_bus_options {
         let keys = given(self.retained_keys).map(|keys| u64::try_from(keys).unwrap_or(0));
         options = set(options, keys, SegmentOptions::retained);
         options = set(options, given(self.retained_size), SegmentOptions::retained_size);
+        let large = given((self.large_blocks, self.large_size));
+        options = set(options, large, |options, (blocks, bytes)| options.large(blocks, bytes));
         options = set(options, duration(self.creation_timeout_ns), SegmentOptions::creation_timeout);
         set(options, given(self.set_owner), |options, _| options.owner(self.owner_uid, self.owner_gid))
     }

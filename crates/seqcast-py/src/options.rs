@@ -15,8 +15,8 @@ pub(crate) struct BusOptions(pub(crate) SegmentOptions);
 impl BusOptions {
     #[new]
     #[pyo3(signature = (
-        *, capacity=None, block_size=None, claims=None, retained=None, retained_size=None, seats=None, mode=None,
-        owner=None, strict=false, dump=false, creation_timeout=None
+        *, capacity=None, block_size=None, claims=None, retained=None, retained_size=None, large=None, seats=None,
+        mode=None, owner=None, strict=false, dump=false, creation_timeout=None
     ))]
     #[allow(clippy::too_many_arguments, reason = "Python names them")]
     fn new(
@@ -25,6 +25,7 @@ impl BusOptions {
         claims: Option<u64>,
         retained: Option<u64>,
         retained_size: Option<u64>,
+        large: Option<(u64, u64)>,
         seats: Option<u64>,
         mode: Option<u32>,
         owner: Option<(u32, u32)>,
@@ -39,6 +40,7 @@ impl BusOptions {
         options = set(options, claims, SegmentOptions::claims);
         options = set(options, retained, SegmentOptions::retained);
         options = set(options, retained_size, SegmentOptions::retained_size);
+        options = set(options, large, |options, (blocks, bytes)| options.large(blocks, bytes));
         options = set(options, seats, SegmentOptions::seats);
         options = set(options, mode, SegmentOptions::mode);
         options = set(options, owner, |options, (uid, gid)| options.owner(uid, gid));

@@ -7,6 +7,8 @@
 mod protocol;
 mod sync;
 
+#[path = "../common/doubled.rs"]
+mod doubled;
 #[path = "../common/life.rs"]
 mod life;
 #[path = "../common/log.rs"]
@@ -25,6 +27,7 @@ mod adopt_races;
 mod bell_races;
 mod bridge_races;
 mod claim_races;
+mod large_races;
 mod life_races;
 mod lock_races;
 mod mark_races;

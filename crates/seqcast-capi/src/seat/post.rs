@@ -121,9 +121,9 @@ pub unsafe extern "C" fn seqcast_seat_reserve(seat: *mut seqcast_seat, id: *mut 
     })
 }
 
-/// Makes the event visible at the reserved id. It must fit into one block. Returns 0. `SEQCAST_E_TOO_LATE` means that
-/// the id was given up, and no seat sees the event. After another error the id stays reserved, and the call can be
-/// repeated.
+/// Makes the event visible at the reserved id. It must fit into one block or one large block. Returns 0.
+/// `SEQCAST_E_TOO_LATE` means that the id was given up, and no seat sees the event. After another error the id stays
+/// reserved, and the call can be repeated.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_seat_commit(
     seat: *mut seqcast_seat,

@@ -25,7 +25,9 @@ AT(seqcast_bus_options, dump, 72);
 AT(seqcast_bus_options, reserved, 76);
 AT(seqcast_bus_options, retained_keys, 80);
 AT(seqcast_bus_options, retained_size, 88);
-SIZE(seqcast_bus_options, 96);
+AT(seqcast_bus_options, large_blocks, 96);
+AT(seqcast_bus_options, large_size, 104);
+SIZE(seqcast_bus_options, 112);
 
 AT(seqcast_seat_options, size, 0);
 AT(seqcast_seat_options, label, 8);
@@ -144,7 +146,9 @@ AT(seqcast_seen, event_len, 64);
 AT(seqcast_seen, len, 72);
 AT(seqcast_seen, payload, 80);
 AT(seqcast_seen, payload_len, 88);
-SIZE(seqcast_seen, 96);
+AT(seqcast_seen, large, 96);
+AT(seqcast_seen, reserved, 100);
+SIZE(seqcast_seen, 104);
 
 IS(SEQCAST_ABI, 0);
 

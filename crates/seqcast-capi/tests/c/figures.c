@@ -79,6 +79,47 @@ static void check_tail(const seqcast_inspector *inspector) {
     CHECK_IS(seqcast_inspector_tail(inspector, &options, &tail), SEQCAST_E_NOT_YET);
 }
 
+/* A payload in a large block, on a segment of its own. */
+static void check_large(const char *name) {
+    static char payload[2000];
+    char large_name[256];
+    snprintf(large_name, sizeof large_name, "%s-large", name);
+    memset(payload, 'x', sizeof payload);
+    seqcast_bus_options options = {0};
+    options.size = sizeof options;
+    options.capacity = 64;
+    options.unlink_on_free = 1;
+    options.large_blocks = 4;
+    seqcast_bus *bus;
+    CHECK_IS(seqcast_bus_create(TEXT(large_name), &options, &bus), SEQCAST_E_OPTION);
+    CHECK_MESSAGE("large");
+    options.large_size = sizeof payload;
+    CHECK_IS(seqcast_bus_create(TEXT(large_name), &options, &bus), 0);
+    seqcast_seat *poster = publisher(bus);
+    CHECK_IS(seqcast_seat_post(poster, "s", 1, "e", 1, payload, sizeof payload, NULL, NULL), 0);
+    seqcast_stats *stats;
+    CHECK_IS(seqcast_bus_stats(bus, &stats), 0);
+    CHECK_IS(figure(stats, 0, "large_blocks"), 4);
+    CHECK_IS(figure(stats, 1, "large"), 1);
+    CHECK_IS(seqcast_stats_free(stats), 0);
+    seqcast_inspector *inspector;
+    CHECK_IS(seqcast_inspector_open(TEXT(large_name), &inspector), 0);
+    seqcast_tail_options tail_options = {0};
+    tail_options.size = sizeof tail_options;
+    tail_options.start = SEQCAST_START_OLDEST;
+    tail_options.payloads = 1;
+    seqcast_tail *tail;
+    const seqcast_seen *seen;
+    CHECK_IS(seqcast_inspector_tail(inspector, &tail_options, &tail), 0);
+    CHECK_IS(seqcast_tail_next(tail, &seen), 1);
+    CHECK(seen->kind == SEQCAST_SEEN_EVENT && seen->large == 1 && seen->fragmented == 0);
+    CHECK(seen->payload_len == sizeof payload && memcmp(seen->payload, payload, sizeof payload) == 0);
+    CHECK_IS(seqcast_tail_free(tail), 0);
+    CHECK_IS(seqcast_inspector_free(inspector), 0);
+    CHECK_IS(seqcast_seat_free(poster), 0);
+    CHECK_IS(seqcast_bus_free(bus), 0);
+}
+
 int main(int argc, char **argv) {
     CHECK(argc == 2);
     const char *name = argv[1];
@@ -133,5 +174,6 @@ int main(int argc, char **argv) {
     CHECK_IS(seqcast_inspector_is_current(inspector), 0);
     CHECK_IS(seqcast_inspector_free(inspector), 0);
     CHECK_IS(seqcast_inspector_open(TEXT(name), &inspector), SEQCAST_E_NOT_FOUND);
+    check_large(name);
     return 0;
 }

@@ -34,11 +34,11 @@ class Bus:
     ``capacity`` is the number of events that the ring holds, ``block_size`` the bytes of the largest event in one
     piece, ``claims`` the number of unique keys that can be held at the same time, ``retained`` the number of keys that
     can have a retained event (64; 0 for none), ``retained_size`` the bytes of the largest retained event with its names
-    and key, and ``seats`` the largest number of workers. They apply when the segment is created. An existing segment
-    keeps its own values: :attr:`differences` lists them, and with ``strict`` opening fails. ``mode`` and ``owner`` are
-    the permissions. ``creation_timeout`` is the number of seconds to wait for another process that is creating the
-    segment. With ``dump``, core dumps contain the segment. With ``unlink``, the last process that leaves removes the
-    name.
+    and key, ``large`` the number of large blocks and their bytes, for payloads that do not fit in a block (none), and
+    ``seats`` the largest number of workers. They apply when the segment is created. An existing segment keeps its own
+    values: :attr:`differences` lists them, and with ``strict`` opening fails. ``mode`` and ``owner`` are the
+    permissions. ``creation_timeout`` is the number of seconds to wait for another process that is creating the segment.
+    With ``dump``, core dumps contain the segment. With ``unlink``, the last process that leaves removes the name.
 
     >>> import os, seqcast
     >>> with seqcast.Bus(f"doc-bus-{os.getpid()}", capacity=1024, unlink=True) as bus:
@@ -58,6 +58,7 @@ class Bus:
         claims: Optional[int] = None,
         retained: Optional[int] = None,
         retained_size: Optional[int] = None,
+        large: Optional[tuple[int, int]] = None,
         seats: Optional[int] = None,
         mode: Optional[int] = None,
         owner: Optional[tuple[int, int]] = None,
@@ -76,6 +77,7 @@ class Bus:
             "claims": claims,
             "retained": retained,
             "retained_size": retained_size,
+            "large": large,
             "seats": seats,
             "mode": mode,
             "owner": owner,
@@ -109,6 +111,7 @@ class Bus:
         claims: Optional[int] = None,
         retained: Optional[int] = None,
         retained_size: Optional[int] = None,
+        large: Optional[tuple[int, int]] = None,
         seats: Optional[int] = None,
         dump: bool = False,
     ) -> Bus:
@@ -126,6 +129,7 @@ class Bus:
             "claims": claims,
             "retained": retained,
             "retained_size": retained_size,
+            "large": large,
             "seats": seats,
             "dump": dump,
         }

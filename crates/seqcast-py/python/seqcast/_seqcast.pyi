@@ -51,6 +51,7 @@ class BusOptions:
         claims: Optional[int] = None,
         retained: Optional[int] = None,
         retained_size: Optional[int] = None,
+        large: Optional[tuple[int, int]] = None,
         seats: Optional[int] = None,
         mode: Optional[int] = None,
         owner: Optional[tuple[int, int]] = None,

@@ -1,5 +1,6 @@
 //! The deliberate bugs: one for each ordering, fence, second look and helper's step of the protocol.
 
+use crate::large::LARGE;
 use crate::relay::RELAY;
 use crate::retained::{REDUNDANT_RETAINED, RETAINED};
 use crate::room::ROOM;
@@ -25,7 +26,7 @@ pub(crate) const SUITES: &[&str] = &["loom", "claim_rule", "retained_rule", "roo
 
 /// Every deliberate bug.
 pub(crate) fn every_mutant() -> impl Iterator<Item = &'static Mutant> {
-    MUTANTS.iter().chain(RETAINED).chain(ROOM).chain(RELAY)
+    MUTANTS.iter().chain(RETAINED).chain(ROOM).chain(RELAY).chain(LARGE)
 }
 
 /// Every edit that breaks nothing.

@@ -12,6 +12,7 @@
 //!
 //! The exit code is 1 if a mutant survives, or if its text is no longer in the source.
 
+mod large;
 mod list;
 mod plant;
 mod relay;

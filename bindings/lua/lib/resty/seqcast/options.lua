@@ -119,7 +119,7 @@ local known_options = {
   seqcast_bus_options = {
     capacity = "count", block_size = "count", claims = "count", seats = "count", creation_timeout = "seconds",
     mode = "count", owner = "owner", strict = "flag", unlink_on_free = "flag", dump = "flag",
-    retained = "keys", retained_size = "count",
+    retained = "keys", retained_size = "count", large_blocks = "count", large_size = "count",
   },
   seqcast_seat_options = {
     label = "text", start = "start", wait_interval = "seconds", wait_max = "seconds", timeout = "seconds",

@@ -148,8 +148,8 @@ local function check_id(id, call)
   end
 end
 
---- Makes an event visible at the reserved id. It must fit in one block. Options as for `post`. Returns true. If the id
--- was given up before, the code of the error is `"too_late"`.
+--- Makes an event visible at the reserved id. It must fit in one block or one large block. Options as for `post`.
+-- Returns true. If the id was given up before, the code of the error is `"too_late"`.
 function Seat:commit(id, source, event, payload, given)
   local handle = handle_of(self, Seat, "commit")
   check_id(id, "commit")

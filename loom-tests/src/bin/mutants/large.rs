@@ -1,0 +1,75 @@
+//! The deliberate bugs of large payloads: one for each step and clause. Looks and exchanges are those of the ring.
+
+use crate::list::Mutant;
+
+pub(crate) const LARGE: &[Mutant] = &[
+    Mutant {
+        name: "large: the event before its payload",
+        file: "large.rs",
+        edits: &[(
+            concat!(
+                "        let id = self.ring.ring.post(&mut self.hand, &mut NoTable, write)?;\n",
+                "        post(id)",
+            ),
+            concat!(
+                "        let id = self.ring.ring.newest();\n",
+                "        let posted = post(id)?;\n",
+                "        self.ring.ring.post(&mut self.hand, &mut NoTable, write)?;\n",
+                "        Ok(posted)",
+            ),
+        )],
+        breaks: "an event names a payload that is not there, or another one",
+        killers: &["loom::large_races::a_reader_copies_a_payload_while_a_lap_overwrites"],
+        ci: true,
+    },
+    Mutant {
+        name: "large: read without its second look",
+        file: "large.rs",
+        edits: &[(
+            concat!(
+                "                if self.ring.unchanged(id, seen) { LargeRead::Whole(copied) } ",
+                "else { LargeRead::Overwritten }",
+            ),
+            "                LargeRead::Whole(copied)",
+        )],
+        breaks: "a reader accepts a payload that was overwritten meanwhile: torn, or another event's",
+        killers: &["loom::large_races::a_reader_copies_a_payload_while_a_lap_overwrites"],
+        ci: true,
+    },
+    Mutant {
+        name: "large: read without its version",
+        file: "large.rs",
+        edits: &[(
+            "        Ok(match self.ring.look(id)? {",
+            concat!(
+                "        let id = self.ring.newest().saturating_sub(1);\n",
+                "        Ok(match self.ring.look(id)? {",
+            ),
+        )],
+        breaks: "a reader takes the payload that is in the cell for the one that the event names",
+        killers: &["loom::large_races::a_reader_copies_a_payload_while_a_lap_overwrites"],
+        ci: true,
+    },
+    Mutant {
+        name: "large: a payload that was overwritten is not told from one that never was",
+        file: "large.rs",
+        edits: &[(
+            "            Look::Lapped => LargeRead::Overwritten,\n            Look::Empty |",
+            "            Look::Lapped | Look::Empty |",
+        )],
+        breaks: "a reader reports malformed content instead of a missed event",
+        killers: &["loom::large_races::a_reader_copies_a_payload_while_a_lap_overwrites"],
+        ci: false,
+    },
+    Mutant {
+        name: "large: every hand is adopted as that of seat 0",
+        file: "large.rs",
+        edits: &[(
+            "        let hand = Hand::adopt(&ring.pool, hand, seat)?;",
+            "        let hand = Hand::adopt(&ring.pool, hand, seat.min(0))?;",
+        )],
+        breaks: "a lap does not confirm a dead poster's payload, whose adopter takes the block back: in two places",
+        killers: &["loom::large_races::a_large_poster_is_killed_and_a_lap_confirms"],
+        ci: true,
+    },
+];
