@@ -37,9 +37,14 @@ fn main() {
                     one_way(board, &OnBus::for_size(size), size, length)
                 });
             }
-            for size in [1024, 4096, 65_536] {
+            for size in [1024, 4096, 16_384, 65_536] {
                 lab.measure(Key::new("one way", "seqcast, in fragments", size), Limit::Lines(size), |board| {
                     one_way(board, &OnBus::by_default(), size, length)
+                });
+            }
+            for size in [1024, 4096, 16_384, 65_536] {
+                lab.measure(Key::new("one way", "seqcast, in large blocks", size), Limit::Lines(size), |board| {
+                    one_way(board, &OnBus::with_large(size), size, length)
                 });
             }
         }
@@ -47,6 +52,11 @@ fn main() {
             for size in SIZES {
                 lab.measure(Key::new("throughput", "seqcast", size), Limit::Lines(size), |board| {
                     flow(board, &OnBus::for_size(size), size, 1, 1, flow_time)
+                });
+            }
+            for size in [16_384, 65_536] {
+                lab.measure(Key::new("throughput", "seqcast, in large blocks", size), Limit::Lines(size), |board| {
+                    flow(board, &OnBus::with_large(size), size, 1, 1, flow_time)
                 });
             }
         }

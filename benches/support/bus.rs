@@ -39,6 +39,12 @@ impl OnBus {
         options.block_size(block).capacity((RING_BYTES / block).next_power_of_two().max(64))
     }
 
+    /// Creates one with blocks for small events, and large blocks that fit `size`.
+    pub fn with_large(size: usize) -> OnBus {
+        let blocks = (RING_BYTES / size as u64).next_power_of_two().max(64);
+        OnBus::with(&SegmentOptions::new().seats(8).large(blocks, size as u64))
+    }
+
     /// Creates a ring so small that all its pages are touched within a few rounds.
     pub fn small() -> OnBus {
         OnBus::with(&SegmentOptions::new().capacity(16).seats(8).claims(8))

@@ -30,10 +30,15 @@ pub struct Round {
     pub seats: u64,
     block_size: u64,
     claims: u64,
+    /// The number of large blocks, for a share of the long events; 0 for none.
+    large: u64,
     /// Known once the segment exists.
     pub largest: usize,
     pub block: usize,
 }
+
+/// The bytes of a large block. Longer events are posted in fragments.
+const LARGE_BYTES: u64 = 1500;
 
 impl Round {
     pub fn new(seed: u64, number: u64, workers: usize, slots: u64) -> Round {
@@ -49,6 +54,7 @@ impl Round {
             seats: 2 * workers as u64,
             block_size: rng.pick(&[64, 288, 700]),
             claims: rng.pick(&[4, 256, 8192]),
+            large: rng.pick(&[0, 2, 16]),
             largest: 0,
             block: 0,
         }
@@ -56,7 +62,8 @@ impl Round {
 
     pub fn options(&self) -> SegmentOptions {
         let options = SegmentOptions::new().capacity(self.capacity).block_size(self.block_size).unlink_on_drop(true);
-        options.seats(self.seats).claims(self.claims)
+        let options = options.seats(self.seats).claims(self.claims);
+        if self.large > 0 { options.large(self.large, LARGE_BYTES) } else { options }
     }
 
     /// The name of a segment that children create and unlink.

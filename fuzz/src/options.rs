@@ -70,6 +70,8 @@ struct Sizes {
     claims: u64,
     /// Keys of retained events.
     retained: u64,
+    /// Large blocks, and their bytes.
+    large: Option<(u64, u64)>,
     mode: u32,
 }
 
@@ -81,6 +83,7 @@ impl Sizes {
             seats: size(input, 1),
             claims: size(input, 1),
             retained: size(input, 1),
+            large: input.one_in(2).then(|| (size(input, 2), size(input, 64))),
             mode: if input.one_in(4) { u32::from(input.u16()) } else { 0o600 | u32::from(input.byte() & 0o77) },
         }
     }
@@ -94,6 +97,10 @@ impl Sizes {
             .retained(self.retained)
             .mode(self.mode)
             .creation_timeout(Duration::from_millis(u64::from(input.byte())));
+        let options = match self.large {
+            Some((blocks, bytes)) => options.large(blocks, bytes),
+            None => options,
+        };
         if input.one_in(2) { options.unlink_on_drop(true) } else { options }
     }
 
@@ -108,6 +115,9 @@ impl Sizes {
             && (1..=1 << 16).contains(&self.seats)
             && (1..=1 << 20).contains(&self.claims)
             && self.retained <= 1 << 18
+            && self.large.is_none_or(|(blocks, bytes)| {
+                blocks.is_power_of_two() && (2..=1 << 19).contains(&blocks) && (64..=1 << 26).contains(&bytes)
+            })
             && self.mode & !0o777 == 0
             && self.mode & 0o600 == 0o600
             && u128::from(self.seats) + self.buckets() <= 1 << 20
@@ -121,7 +131,11 @@ impl Sizes {
         let slots = u128::from(self.retained) * if self.retained > 64 { 4 } else { 1 };
         let slot_blocks = if slots == 0 { 0 } else { slots + u128::from(self.seats) };
         let indexes = slots.div_ceil(64);
-        4096 + u128::from(self.seats) * 512
+        let (large, large_bytes) = self.large.unwrap_or_default();
+        let large_blocks = if large == 0 { 0 } else { u128::from(large) + u128::from(self.seats) };
+        4096 + u128::from(self.seats) * 640
+            + u128::from(large) * 8
+            + large_blocks * (u128::from(large_bytes) + 32 + 128)
             + u128::from(self.capacity) * 8
             + blocks * (u128::from(self.block_size) + 32 + 128)
             + self.buckets() * 8
@@ -197,7 +211,7 @@ fn worker(bus: &Bus, input: &mut Input<'_>) {
         Some("topic")
     } else if unique && (key.is_empty() || ttl.is_zero()) {
         Some("option")
-    } else if before + len > largest {
+    } else if before + len > largest_with(bus, before) {
         Some("payload_too_large")
     } else {
         None
@@ -211,6 +225,15 @@ fn worker(bus: &Bus, input: &mut Input<'_>) {
     }
     let claimed = worker.claim(&key, ttl).map(drop).map_err(|error| error.code());
     assert_eq!(claimed.err(), (key.is_empty() || ttl.is_zero()).then_some("option"));
+}
+
+/// Returns the bytes of the largest event with `before` bytes before its payload.
+fn largest_with(bus: &Bus, before: usize) -> usize {
+    let sizes = bus.stats().expect("a sound segment").sizes;
+    let (block, large) = (sizes.block_size as usize, sizes.large_size as usize);
+    let fragments = block.max(sizes.capacity as usize / 4 * (block - 32));
+    let in_large = if large > 0 && before + 16 <= block { before + large } else { 0 };
+    fragments.max(in_large)
 }
 
 fn time(input: &mut Input<'_>) -> Duration {

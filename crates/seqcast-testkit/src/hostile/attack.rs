@@ -95,7 +95,7 @@ fn plain<T>(result: seqcast::Result<T>, also: &[&str]) -> Option<T> {
 
 /// Stores one arbitrary value to one word. With `anywhere`, also to words that are not read after opening.
 pub fn strike(draw: &mut impl Draw, tap: &Tap, map: &Map, anywhere: bool) {
-    let kinds = if anywhere { 20 } else { 17 };
+    let kinds = if anywhere { 23 } else { 20 };
     match draw.below(kinds) {
         // Events, and the words that locate them.
         0 | 1 => {
@@ -118,7 +118,7 @@ pub fn strike(draw: &mut impl Draw, tap: &Tap, map: &Map, anywhere: bool) {
         4 => {
             let block = map.block(draw.below(map.capacity + map.seats));
             let len = draw.below(2 * 8 * map.block_words);
-            tap.set(block.start + META, (1 + draw.below(4)) << 32 | len);
+            tap.set(block.start + META, (1 + draw.below(5)) << 32 | len);
         }
         5 | 6 => {
             let block = map.block(draw.below(map.capacity + map.seats));
@@ -193,7 +193,34 @@ pub fn strike(draw: &mut impl Draw, tap: &Tap, map: &Map, anywhere: bool) {
             let value = if draw.one_in(2) { draw.below(1 << 40) } else { arbitrary(draw, tap.get(word), tap) };
             tap.set(word, value);
         }
-        17 | 18 => {
+        // Large blocks, what names them, and the words that locate them.
+        17..=19 if map.large == 0 => {}
+        17 => {
+            let word = match draw.below(3) {
+                0 => Map::header("large_tail"),
+                1 => map.large_hand(draw.below(map.seats)) + draw.below(3) as usize,
+                _ => map.large_block(draw.below(map.large + map.seats)).start + draw.below(HEAD_WORDS as u64) as usize,
+            };
+            let value = arbitrary(draw, tap.get(word), tap);
+            tap.set(word, value);
+        }
+        18 => {
+            let word = map.large_cell(draw.below(map.large));
+            let value = arbitrary_cell(draw, tap.get(word), map.large + map.seats, tap);
+            tap.set(word, value);
+        }
+        19 => {
+            // A block of the ring that names a large id, near one that exists.
+            let block = map.block(draw.below(map.capacity + map.seats));
+            let len = 8 * (4 + draw.below(6));
+            tap.set(block.start + META, 4 << 32 | len);
+            tap.set(block.start + HEAD_WORDS, 0x1_0100 | draw.below(4));
+            let name = block.start + HEAD_WORDS + len as usize / 8 - 2;
+            let large_id = tap.get(Map::header("large_tail")).wrapping_sub(draw.below(4));
+            tap.set(name, if draw.one_in(4) { draw.u64() } else { large_id });
+            tap.set(name + 1, if draw.one_in(4) { draw.u64() } else { draw.below(8 * map.large_words) });
+        }
+        20 | 21 => {
             // The file's size stays. The target for opening covers a segment that claims to be larger.
             let word = draw.below(HEADER_WORDS) as usize;
             let value = arbitrary(draw, tap.get(word), tap);
@@ -212,7 +239,7 @@ fn whole_payload(draw: &mut impl Draw, tap: &Tap, map: &Map) {
     let block = map.block(draw.below(map.capacity + map.seats));
     let room = block.len() - HEAD_WORDS;
     let len = draw.below(8 * room as u64 + 1);
-    tap.set(block.start + META, (1 + draw.below(3)) << 32 | len);
+    tap.set(block.start + META, (1 + draw.below(4)) << 32 | len);
     for word in 0..(len as usize).div_ceil(8) {
         let value = match word {
             0 => draw.u64() & 0xffff_ffff_ff07_0707 | 0x1_0100,
@@ -420,7 +447,8 @@ impl Cast {
                 if let Some(mut reservation) = self.reservations.pop()
                     && draw.one_in(2)
                 {
-                    plain(reservation.commit(("s", "late"), draw.bytes(40)), &["too_late", "left"]);
+                    let payload = vec![draw.byte(); draw.below(300) as usize];
+                    plain(reservation.commit(("s", "late"), payload), &["too_late", "left", "payload_too_large"]);
                 }
             }
             18 => {

@@ -30,6 +30,11 @@ pub struct Map {
     slots_at: u64,
     values_at: u64,
     announced_at: u64,
+    /// Cells of the large ring; 0 if the segment has none.
+    pub large: u64,
+    pub large_words: u64,
+    large_at: u64,
+    large_blocks_at: u64,
     end: u64,
 }
 
@@ -60,6 +65,10 @@ impl Map {
             slots_at: at("slots"),
             values_at: at("values"),
             announced_at: at("announced"),
+            large: optional("large").map_or(0, |large| large.count),
+            large_words: optional("large_blocks").map_or(0, |blocks| blocks.stride / 8),
+            large_at: at("large"),
+            large_blocks_at: at("large_blocks"),
             end: inspector.sizes().size / 8,
         }
     }
@@ -129,6 +138,22 @@ impl Map {
     /// Returns the word in which a seat announces a retained event. The segment must have slots.
     pub fn announced(&self, seat: u64) -> usize {
         (self.announced_at + seat % self.seats) as usize
+    }
+
+    /// Returns the first word of a seat's hand for large blocks.
+    pub fn large_hand(&self, seat: u64) -> usize {
+        self.seat(seat, "large_hand")
+    }
+
+    /// Returns the word of a cell of the large ring. The segment must have one.
+    pub fn large_cell(&self, cell: u64) -> usize {
+        (self.large_at + cell % self.large) as usize
+    }
+
+    /// Returns the words of a large block. The segment must have large blocks.
+    pub fn large_block(&self, block: u64) -> Range<usize> {
+        let at = self.large_blocks_at + block % (self.large + self.seats) * self.large_words;
+        at as usize..(at + self.large_words) as usize
     }
 
     /// Returns the number of words in the whole segment.

@@ -138,10 +138,11 @@ impl Drop for Scene {
     }
 }
 
-/// Small, so that all cases occur soon: laps, full buckets, no free seat, messages of several fragments.
+/// Small, so that all cases occur soon: laps, full buckets, no free seat, payloads in large blocks, and messages of
+/// several fragments.
 pub fn options() -> SegmentOptions {
     let options = SegmentOptions::new().capacity(16).block_size(64).seats(4).claims(8).retained(3).retained_size(320);
-    options.creation_timeout(Duration::from_millis(20))
+    options.large(2, 240).creation_timeout(Duration::from_millis(20))
 }
 
 /// Waits that do not delay a fuzzer, and reports that are only formatted.
@@ -192,7 +193,10 @@ fn live(bus: &Bus) -> seqcast::Result<(Reservation<Worker>, [Worker; 2])> {
     first.event(("job", "run")).unique("job").ttl(hour).post(b"once")?;
     let _ = second.poll()?;
     second.event(("job", "run")).unique("job").post(b"again")?;
-    second.post(("bytes", "large"), [7; 400])?;
+    for number in 0..4 {
+        second.post(("bytes", "large"), [number; 240])?;
+    }
+    second.post(("bytes", "larger"), [7; 400])?;
     first.post(Plain::TOPIC, &Plain { number: 1, bytes: [2; 12] })?;
     second.post(Rich::TOPIC, &Rich::example())?;
     first.post(Chain::TOPIC, &Chain::of_len(4))?;
