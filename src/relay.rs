@@ -26,7 +26,7 @@
 //! here.publisher()?.post(("cache", "stale"), "user:42")?;
 //! let mut n = 0;
 //! while reader.wait(Duration::ZERO)? {
-//!     let Some(Outgoing::Event(event)) = reader.next()? else { continue };
+//!     let Some(Outgoing::Event(event)) = reader.try_next()? else { continue };
 //!     if event.kind == OutgoingKind::Local {
 //!         let place = ClusterId { timeline: 1, n };
 //!         n += 1;

@@ -38,7 +38,7 @@ enum Read {
 
 fn all(reader: &mut RelayReader) -> Vec<Read> {
     let mut all = Vec::new();
-    while let Some(outgoing) = reader.next().unwrap() {
+    while let Some(outgoing) = reader.try_next().unwrap() {
         all.push(match outgoing {
             Outgoing::Event(event) => {
                 let topic = format!("{}/{}", event.source, event.event);
@@ -160,7 +160,7 @@ alone! {
         let (mut reader, _poster) = bus.relay(&options).unwrap().split();
         let mut reservation = worker.reserve().unwrap();
         let after = worker.post(("s", "e"), "after").unwrap();
-        assert!(reader.next().unwrap().is_none(), "it is before that event");
+        assert!(reader.try_next().unwrap().is_none(), "it is before that event");
         reservation.commit(("s", "e"), "before").unwrap();
         assert!(reader.wait(HOUR).unwrap());
         assert_eq!(ids(&all(&mut reader)), [after - 1, after]);
@@ -391,7 +391,7 @@ alone! {
         assert_eq!((seat.skipped, seat.claims_won, seat.claims_lost), (0, 0, 0));
         assert_eq!((bus.stats().unwrap().claims_held, worker.retained().unwrap().len()), (0, 0));
         let mut read = Vec::new();
-        while let Some(Outgoing::Event(event)) = reader.next().unwrap() {
+        while let Some(Outgoing::Event(event)) = reader.try_next().unwrap() {
             assert_eq!(event.kind, OutgoingKind::Ordered);
             let retained = event.retained.map(|kept| (kept.key.to_vec(), kept.ttl, kept.clears));
             read.push((event.id, event.bytes.to_vec(), event.unique, retained));
@@ -419,7 +419,7 @@ alone! {
         let same = |cluster_key: [u8; 16], text: &str| {
             let (mut reader, _poster) = other.relay(&RelayOptions::new().cluster_key(cluster_key)).unwrap().split();
             other.join_with(&quiet()).unwrap().event(("s", "e")).cluster().unique(text).post("").unwrap();
-            let Some(Outgoing::Event(event)) = reader.next().unwrap() else { panic!() };
+            let Some(Outgoing::Event(event)) = reader.try_next().unwrap() else { panic!() };
             event.unique.unwrap().key == unique.key
         };
         assert!(same([3; 16], "mail") && !same([4; 16], "mail") && !same([3; 16], "male"));
@@ -463,7 +463,7 @@ alone! {
         let child = Child::fork(|| {
             let (mut reader, mut poster) = relay(&bus);
             reader.set_sent(reader.newest());
-            reader.next().unwrap();
+            reader.try_next().unwrap();
             poster.set_health(Health::Up);
             poster.post(&foreign(1, b"")).unwrap();
             stop_here();
@@ -543,7 +543,7 @@ alone! {
         assert!(poster.post(&foreign(3, b"")).unwrap(), "bytes have no format");
         let tagged = Tagged { type_tag: 9, bytes: b"x" };
         bus.publisher_with(&quiet()).unwrap().post(("s", "e"), tagged).unwrap();
-        let Some(Outgoing::Event(event)) = reader.next().unwrap() else { panic!() };
+        let Some(Outgoing::Event(event)) = reader.try_next().unwrap() else { panic!() };
         assert_eq!((event.type_tag, event.format), (9, 77));
     }
 
@@ -596,7 +596,7 @@ alone! {
         let child = Child::fork(|| {
             let (mut reader, mut poster) = halves.take().unwrap();
             let forked = [
-                reader.next().map(drop).unwrap_err().kind(),
+                reader.try_next().map(drop).unwrap_err().kind(),
                 reader.wait(Duration::ZERO).map(drop).unwrap_err().kind(),
                 poster.post(&foreign(1, b"")).map(drop).unwrap_err().kind(),
                 poster.pass(THERE, 1).unwrap_err().kind(),

@@ -228,9 +228,16 @@ enum Place {
 
 /// The result of reading one published id.
 enum Met {
-    Seen(Seen),
+    // An event has many fields.
+    Seen(Box<Seen>),
     Nothing,
     Lapped,
+}
+
+impl Met {
+    fn seen(seen: Seen) -> Met {
+        Met::Seen(Box::new(seen))
+    }
 }
 
 impl Tail {
@@ -289,7 +296,7 @@ impl Tail {
                     Met::Nothing => self.go_on(id.saturating_add(1)),
                     Met::Seen(seen) => {
                         self.go_on(id.saturating_add(1));
-                        return Ok(Some(seen));
+                        return Ok(Some(*seen));
                     }
                 },
                 Look::Reserved(_) => {
@@ -336,10 +343,10 @@ impl Tail {
             // The tail visits nothing.
             Copied::NotWanted { len } | Copied::Visited { len } => (len, None),
             Copied::Fragment { kind, len } => return self.assemble(id, kind, len),
-            Copied::Gap(gap) => return Ok(Met::Seen(Seen::Missed(gap.missed(id)))),
+            Copied::Gap(gap) => return Ok(Met::seen(Seen::Missed(gap.missed(id)))),
             Copied::Lapped => return Ok(Met::Lapped),
-            Copied::Overwritten => return Ok(Met::Seen(Seen::Gap { from: id, missed: 1 })),
-            Copied::Unreadable => return Ok(Met::Seen(Seen::Unreadable { id })),
+            Copied::Overwritten => return Ok(Met::seen(Seen::Gap { from: id, missed: 1 })),
+            Copied::Unreadable => return Ok(Met::seen(Seen::Unreadable { id })),
         };
         let names = Names::of(&head, &self.buffer);
         self.seen(id, &head, names, (len - head.payload_at()) as u64, place, payload)
@@ -349,7 +356,7 @@ impl Tail {
     fn assemble(&mut self, id: u64, kind: Kind, len: usize) -> Result<Met> {
         let head = self.fragments.buffered(len).and_then(|bytes| FragmentHead::parse(kind, bytes));
         let Some(FragmentHead { seat, total, .. }) = head else {
-            return Ok(Met::Seen(Seen::Unreadable { id }));
+            return Ok(Met::seen(Seen::Unreadable { id }));
         };
         let wants = |head: &Head, prefix: &[u8]| {
             self.names.insert(seat, Names::of(head, prefix));
@@ -357,8 +364,8 @@ impl Tail {
         };
         let (head, payload) = match self.fragments.add(kind, len, wants) {
             Assembled::More => return Ok(Met::Nothing),
-            Assembled::Headless | Assembled::BeforeOurTime => return Ok(Met::Seen(Seen::Headless { id })),
-            Assembled::Malformed => return Ok(Met::Seen(Seen::Unreadable { id })),
+            Assembled::Headless | Assembled::BeforeOurTime => return Ok(Met::seen(Seen::Headless { id })),
+            Assembled::Malformed => return Ok(Met::seen(Seen::Unreadable { id })),
             Assembled::NotWanted { head } => (head, None),
             Assembled::Whole { head, bytes } => {
                 let payload = bytes.get(head.payload_at()..).unwrap_or_default().to_vec();
@@ -367,7 +374,7 @@ impl Tail {
         };
         let names = self.names.remove(&seat).unwrap_or_default();
         let Some(payload_len) = total.checked_sub(head.payload_at() as u64) else {
-            return Ok(Met::Seen(Seen::Unreadable { id }));
+            return Ok(Met::seen(Seen::Unreadable { id }));
         };
         self.seen(id, &head, names, payload_len, Place::Fragments, payload)
     }
@@ -398,7 +405,7 @@ impl Tail {
             ttl: (kept.ttl_ns > 0).then(|| Duration::from_nanos(kept.ttl_ns)),
             clears: kept.clears,
         });
-        Ok(Met::Seen(Seen::Event(SeenEvent {
+        Ok(Met::seen(Seen::Event(SeenEvent {
             id,
             source,
             event,

@@ -73,7 +73,7 @@ impl<'a> Ring<'a> {
     fn read(&mut self) -> Result<()> {
         let mut bytes = 0;
         while self.items.len() < BURST_EVENTS && bytes < BURST_BYTES {
-            let Some(outgoing) = self.reader.next()? else { break };
+            let Some(outgoing) = self.reader.try_next()? else { break };
             if let Some(item) = queued(&outgoing, self.context) {
                 bytes += item.record_len();
                 self.items.push(item);
@@ -98,7 +98,7 @@ impl<'a> Ring<'a> {
             self.reader.seek(ids.start)?;
             while self.reader.position() < ids.end && !self.context.is_stopping() {
                 self.context.turned(Way::Ring);
-                match self.reader.next()? {
+                match self.reader.try_next()? {
                     None => {
                         self.reader.wait(Duration::from_millis(1))?;
                     }

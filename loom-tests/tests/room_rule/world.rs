@@ -489,10 +489,8 @@ impl World {
                     // Reads no more, but stays: its next operation.
                     let here = &mut to.actors[a];
                     (here.next, here.safe_from) = (0, 0);
-                    if matches!(setting.programs[a].get(usize::from(me.op) + 1), Some(Op::Leave)) {
-                        here.op += 1;
-                        here.pc = Start;
-                    } else if lossy {
+                    let leaves = matches!(setting.programs[a].get(usize::from(me.op) + 1), Some(Op::Leave));
+                    if leaves || lossy {
                         here.op += 1;
                         here.pc = Start;
                     } else {

@@ -41,7 +41,7 @@ type Wanted = Box<dyn Fn(&str) -> bool + Send>;
 /// reader.select(|source| source == "cache");
 /// bus.publisher()?.post(("cache", "stale"), "user:42")?;
 /// while reader.wait(Duration::ZERO)? {
-///     match reader.next()? {
+///     match reader.try_next()? {
 ///         Some(Outgoing::Event(event)) => println!("send {event:?}"),
 ///         Some(Outgoing::Missed { last, count, .. }) => println!("send that {count} events up to {last} are lost"),
 ///         _ => {}
@@ -109,7 +109,7 @@ impl RelayReader {
     /// # Errors
     ///
     /// [`ErrorKind::Forked`], [`ErrorKind::Displaced`], [`ErrorKind::Corrupt`].
-    pub fn next(&mut self) -> Result<Option<Outgoing<'_>>> {
+    pub fn try_next(&mut self) -> Result<Option<Outgoing<'_>>> {
         self.hold.check()?;
         self.beat();
         self.reserved = None;
@@ -163,7 +163,7 @@ impl RelayReader {
         })
     }
 
-    /// Sleeps until [`next`](RelayReader::next) may return something, for at most `timeout`. Returns `true` if it may.
+    /// Sleeps until [`try_next`](RelayReader::try_next) may return something, for at most `timeout`. Returns `true` if it may.
     ///
     /// # Errors
     ///
@@ -239,7 +239,7 @@ impl RelayReader {
         }
     }
 
-    /// Stores that this half lives. [`next`](RelayReader::next) and [`wait`](RelayReader::wait) do so, too.
+    /// Stores that this half lives. [`try_next`](RelayReader::try_next) and [`wait`](RelayReader::wait) do so, too.
     pub fn beat(&self) {
         beat(&self.hold.region, relay_word!(up.beat), self.clock.boottime_ns());
     }
