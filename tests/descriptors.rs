@@ -65,7 +65,7 @@ fn lose_locks(inode: u64) {
 fn set_identity(name: &Name, seat: u32, field: &str, value: u64) {
     let file = File::options().write(true).open(name.path()).unwrap();
     let field = seqcast::inspect::fields().into_iter().find(|found| found.name == field).unwrap();
-    file.write_all_at(&value.to_ne_bytes(), 1024 + u64::from(seat) * 640 + field.offset as u64).unwrap();
+    file.write_all_at(&value.to_ne_bytes(), 2048 + u64::from(seat) * 640 + field.offset as u64).unwrap();
 }
 
 /// Posts, polls, claims and reserves.

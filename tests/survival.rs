@@ -255,7 +255,7 @@ alone! {
         let identity = seqcast::inspect::fields().into_iter().find(|field| field.name == "pid").unwrap();
         let file = File::options().write(true).open(name.path()).unwrap();
         for pid in [u64::from(u32::MAX), u64::from(std::os::unix::process::parent_id())] {
-            let at = 1024 + seat * 640 + identity.offset as u64;
+            let at = 2048 + seat * 640 + identity.offset as u64;
             file.write_all_at(&pid.to_ne_bytes(), at).unwrap();
             let stats = bus.stats().unwrap();
             assert_eq!((u64::from(stats.workers[0].pid), stats.workers[0].alive), (pid, true));
@@ -337,7 +337,7 @@ alone! {
         assert_eq!((audit.pools[0].pool, audit.pools[0].blocks, audit.held_seats), ("ring", 64 + 16, 1));
         // Makes the second and third cell name the block of the first.
         let file = File::options().read(true).write(true).open(name.path()).unwrap();
-        let cells = 1024 + 16 * 640;
+        let cells = 2048 + 16 * 640;
         let mut words = [[0; 8]; 3];
         for (i, word) in words.iter_mut().enumerate() {
             file.read_exact_at(word, cells + i as u64 * 8).unwrap();
