@@ -1,5 +1,7 @@
 //! Payloads that are visited where they lie in the segment.
 
+#![cfg(feature = "typed")]
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

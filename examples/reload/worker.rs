@@ -194,13 +194,14 @@ impl Member<'_> {
         let begun = Instant::now();
         loop {
             self.receive(Duration::from_millis(1))?;
-            let is_over = match self.is_new() {
-                true => self.board.stopped.load(Ordering::Acquire) == 2 * self.args.workers,
-                false => self.board.is_due.load(Ordering::Acquire) == 1,
+            let is_over = if self.is_new() {
+                self.board.stopped.load(Ordering::Acquire) == 2 * self.args.workers
+            } else {
+                self.board.is_due.load(Ordering::Acquire) == 1
             };
-            let due = |number: usize| match self.is_new() {
-                true => self.board.workers[number].posted.load(Ordering::Acquire),
-                false => self.board.workers[number].due.load(Ordering::Acquire),
+            let due = |number: usize| {
+                let worker = &self.board.workers[number];
+                if self.is_new() { &worker.posted } else { &worker.due }.load(Ordering::Acquire)
             };
             let others = 0..2 * self.args.workers as usize;
             let lacks = others.map(|number| due(number).saturating_sub(self.received[number].load(Ordering::Relaxed)));

@@ -161,7 +161,8 @@ alone! {
     /// Processes of both generations, a bridge, and all at once.
     fn g9_under_load_each_key_runs_once() {
         const TICKS: u64 = 200;
-        let pair = Pair::new(&small().capacity(1024));
+        // Room for the claims of all keys, however they hash.
+        let pair = Pair::new(&small().capacity(1024).claims(2048));
         let (runs, said) = (shared_words(TICKS as usize), shared_words(2));
         let mut bridge = pair.bridge();
         let work = |bus: &Bus| {
