@@ -579,13 +579,14 @@ alone! {
 
 /// Runs the example `state` like a user.
 #[test]
-fn g13_g14_workers_that_are_killed_stopped_and_late_agree_on_what_they_retain() {
+fn g13_g14_g16_workers_that_are_killed_stopped_and_late_agree_on_what_they_retain() {
     let path = seqcast_testkit::example("state", &[]);
     let output = std::process::Command::new(path).args(["--workers=4", "--seconds=3"]).output().unwrap();
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
     let last = stdout.lines().last().unwrap_or_default();
     assert!(output.status.success(), "{last}\n{stderr}");
-    for part in ["state: workers=4 ", " agree=yes stale=0 lost=0 "] {
+    for part in ["state: workers=4 ", " agree=yes stale=0 lost=0 waited_max_ms="] {
         assert!(last.contains(part), "no {part:?} in {last:?}\n{stderr}");
     }
+    assert!(stdout.contains(", lapped 0 times without\n"), "G16: a worker that must read was lapped\n{stdout}");
 }

@@ -18,6 +18,12 @@ pub struct Board {
     /// 1 when the workers must end.
     pub over: AtomicU64,
     pub laps: AtomicU64,
+    /// Laps of the worker that must read, without a post that had waited for all of its patience.
+    pub overrun: AtomicU64,
+    /// How often it was cut off.
+    pub cut_off: AtomicU64,
+    /// The longest time that a post took, in nanoseconds.
+    pub longest_post: AtomicU64,
     pub stale: AtomicU64,
     /// For each upstream: the greatest id of a post that has returned, plus one.
     pub posted: [AtomicU64; MOST],

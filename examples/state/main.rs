@@ -2,7 +2,7 @@
 //!
 //! Each worker keeps a table of upstreams in memory, and changes it by retained events, with the upstream as the key.
 //! It joins with `Start::Retained`, so it begins with the table of the other workers, and with `resync`, so it has that
-//! table again after it has missed events.
+//! table again after it has missed events. Worker 0 must read every event: posts wait for it, until it is cut off.
 //!
 //! The master kills workers and forks others in their place, and stops workers for many laps of the ring. Several times
 //! a second it pauses the workers and compares their tables with the retained events of the segment. Its last line is
@@ -11,10 +11,10 @@
 //! state: workers=4 events=<n> kills=<n> laps=<n> late=<n> agree=yes stale=0 lost=0 waited_max_ms=<x>
 //! ```
 //!
-//! **laps*: how often a worker had missed events and was brought up to date. *late*: workers that joined while the
+//! *laps*: how often a worker had missed events and was brought up to date. *late*: workers that joined while the
 //! others worked. *stale*: how often a worker had, or looked up, an entry older than a post that had returned before.
-//! *lost*: entries that a worker lacked, or had and should not have, during a pause. *waited_max_ms*: the longest time
-//! until all workers had answered.
+//! *lost*: entries that a worker lacked, or had and should not have, during a pause, and laps of worker 0 that was not
+//! cut off. *waited_max_ms*: the longest time that a post took, with its wait for worker 0.
 
 mod board;
 mod master;

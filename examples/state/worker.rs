@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use seqcast::{Bus, Event, Start, Topic, Trouble, Worker, WorkerOptions, library};
+use seqcast::{Bus, ErrorKind, Event, Start, Topic, Trouble, Worker, WorkerOptions, library};
 
 use crate::Result;
 use crate::board::{Board, Entry};
@@ -15,6 +15,11 @@ use crate::random::Random;
 pub const STATE: Topic<'_> = Topic::new("upstream", "state");
 /// Another event, which fills the ring.
 const OTHER: Topic<'_> = Topic::new("job", "done");
+/// How long a post waits for the worker that must read.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// The number of the worker that must read.
+const MUST_READ: usize = 0;
 
 /// By upstream: the state, and the id of the event that has set it.
 type Entries = BTreeMap<u64, (u64, u64)>;
@@ -58,10 +63,19 @@ fn upstream_of(event: &Event<'_>) -> Option<u64> {
 /// Runs worker `number` until the end. `name` distinguishes it from all others.
 pub fn run(bus: &Bus, board: &'static Board, number: usize, name: u64, upstreams: u64) -> Result<()> {
     let options = WorkerOptions::new().label(format!("worker-{name}")).start(Start::Retained).resync(true);
-    let options = options.on_report(|report| match report.trouble {
-        Trouble::Lagged { .. } => _ = board.laps.fetch_add(1, Ordering::Relaxed),
+    let mut options = options.on_report(move |report| match report.trouble {
+        Trouble::Lagged { cut_off, .. } => {
+            board.laps.fetch_add(1, Ordering::Relaxed);
+            if number == MUST_READ {
+                let count = if cut_off { &board.cut_off } else { &board.overrun };
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        }
         _ => eprintln!("{report}"),
     });
+    if number == MUST_READ {
+        options = options.must_read(PATIENCE).wait_max(PATIENCE / 2);
+    }
     let worker = bus.join_with(&options)?;
     let table = Table::kept_by(&worker)?;
     let mut worker = Keeper { worker, table, board, upstreams, random: Random(name) };
@@ -104,13 +118,17 @@ impl Keeper {
     fn work(&mut self) -> Result<()> {
         let upstream = self.random.below(self.upstreams);
         let key = upstream.to_le_bytes();
+        let begun = Instant::now();
         let posted = match self.random.below(8) {
-            0..4 => {
-                self.worker.post(OTHER, "")?;
-                None
-            }
-            4 => self.worker.event(STATE).retain_key(&key).clear()?,
-            _ => Some(self.worker.event(STATE).retain_key(&key).post(self.random.next().to_le_bytes())?),
+            0..4 => self.worker.post(OTHER, "").map(|_| None),
+            4 => self.worker.event(STATE).retain_key(&key).clear(),
+            _ => self.worker.event(STATE).retain_key(&key).post(self.random.next().to_le_bytes()).map(Some),
+        };
+        self.board.longest_post.fetch_max(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        let posted = match posted {
+            // Worker 0 itself lacks a ring of events. It reads first.
+            Err(error) if error.kind() == ErrorKind::Full => None,
+            posted => posted?,
         };
         if let Some(id) = posted {
             // Release: a worker that sees the id also sees the posted event.
