@@ -18,6 +18,7 @@ mod copies;
 mod descriptors;
 mod holders;
 mod log;
+mod must;
 mod oracle;
 mod participant;
 mod rng;
@@ -33,6 +34,7 @@ use clap::{Parser, value_parser};
 use crate::bells::Watched;
 use crate::conductor::Tally;
 use crate::holders::Held;
+use crate::must::Waited;
 use crate::oracle::{Archive, Seen, Violations};
 use crate::round::Round;
 use crate::state::Kept;
@@ -46,6 +48,8 @@ const BELLS: u32 = 8;
 const STATE: u32 = 5;
 /// The share of a round that is for claims that end with their holder, likewise.
 const HOLDERS: u32 = 8;
+/// The share of a round that is for readers that posts wait for, likewise.
+const MUST_READ: u32 = 8;
 
 /// Kills, stops and replaces processes that use a bus, and checks all that they saw.
 #[derive(Parser)]
@@ -86,11 +90,12 @@ fn main() -> ExitCode {
     let mut archive = Archive::new();
     let mut tally = Tally::default();
     let (mut watched, mut kept, mut held) = (Watched::default(), Kept::default(), Held::default());
+    let mut waited = Waited::default();
     let begin = Instant::now();
     let end = begin + Duration::from_secs(seconds);
     for number in 0.. {
         let left = end.saturating_duration_since(Instant::now());
-        let wrong = tally.violations.total() + watched.lost + kept.wrong + held.wrong;
+        let wrong = tally.violations.total() + watched.lost + kept.wrong + held.wrong + waited.wrong;
         if left.is_zero() || wrong > 0 || conductor::is_interrupted() {
             break;
         }
@@ -98,10 +103,13 @@ fn main() -> ExitCode {
         // A very short round at the end would test nothing.
         let length = if left < ROUND * 3 / 2 { left } else { ROUND };
         let (with_bells, with_state, with_holders) = (length / BELLS, length / STATE, length / HOLDERS);
+        let with_must = length / MUST_READ;
         watched.add(&bells::run(seed, number, with_bells));
         kept.add(&state::run(seed, number, with_state));
         held.add(&holders::run(seed, number, with_holders));
-        conductor::run(round, length - with_bells - with_state - with_holders, &mut archive, &mut tally);
+        waited.add(&must::run(seed, number, with_must));
+        let rest = length - with_bells - with_state - with_holders - with_must;
+        conductor::run(round, rest, &mut archive, &mut tally);
     }
     // Less than requested, if a signal ended it.
     let seconds = begin.elapsed().as_secs().min(seconds);
@@ -138,6 +146,11 @@ fn main() -> ExitCode {
         "torture: holders: won={won} renewed={renewed} completed={completed} taken_over={taken_over} \
          kills={held_kills} stops={held_stops} wrong={held_wrong}"
     );
+    let Waited { posted, full, read, cut_off, kills: must_kills, stops: must_stops, wrong: must_wrong } = waited;
+    println!(
+        "torture: must read: posted={posted} full={full} read={read} cut_off={cut_off} kills={must_kills} \
+         stops={must_stops} wrong={must_wrong}"
+    );
     let Seen { standard, closed, replaced, forked, .. } = seen;
     println!("torture: descriptors: closed={closed} replaced={replaced} without_some_of_0_to_2={standard}");
     // Every run tries these.
@@ -156,5 +169,9 @@ fn main() -> ExitCode {
         "torture: seconds={seconds} events={events} kills={kills} stops={stops} closed={closed} forked={forked} \
          torn={torn} conflicting={conflicting} missing={missing} double={double} leaked={leaked}"
     );
-    if violations.total() + lost + wrong + held_wrong == 0 && complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if violations.total() + lost + wrong + held_wrong + must_wrong == 0 && complete {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
