@@ -161,6 +161,8 @@ typedef struct seqcast_bus_options {
   int32_t reserved;
   int64_t retained_keys;
   uint64_t retained_size;
+  uint64_t large_blocks;
+  uint64_t large_size;
 } seqcast_bus_options;
 
 typedef struct seqcast_seat_options {
@@ -291,6 +293,8 @@ typedef struct seqcast_seen {
   uint64_t len;
   const void *payload;
   size_t payload_len;
+  int32_t large;
+  int32_t reserved;
 } seqcast_seen;
 
 uint32_t seqcast_abi(void);
