@@ -32,9 +32,8 @@ use crate::sync::Ordering;
 /// # Ok::<(), seqcast::Error>(())
 /// ```
 pub struct Retained {
+    /// Its names are text, as was checked.
     message: Message,
-    source: Box<str>,
-    event: Box<str>,
     /// The format of the bus's typed values.
     #[cfg_attr(not(feature = "typed"), expect(dead_code, reason = "only typed values have a format"))]
     format: u64,
@@ -44,15 +43,14 @@ pub struct Retained {
 impl Retained {
     /// Returns the event of a slot, with `held`, at the time `now`, which has no effect if the event has no ttl.
     fn of(segment: &Segment, held: &Held, message: Message, now: u64) -> Result<Retained> {
-        let text = |bytes: &[u8]| {
-            let text = str::from_utf8(bytes).map(Box::from);
-            text.map_err(|_| segment.corrupt("the names of a retained event are not text"))
-        };
-        let (source, event) = (text(message.head.source(&message.bytes))?, text(message.head.event(&message.bytes))?);
+        let Message { head, bytes, .. } = &message;
+        if str::from_utf8(head.source(bytes)).is_err() || str::from_utf8(head.event(bytes)).is_err() {
+            return Err(segment.corrupt("the names of a retained event are not text"));
+        }
         // Relaxed: as in `Data::posted`.
         let format = if message.type_tag() == 0 { 0 } else { segment.typed_format().load(Ordering::Relaxed) };
         let left = (held.deadline != NEVER).then(|| Duration::from_nanos(held.deadline.saturating_sub(now)));
-        Ok(Retained { message, source, event, format, left })
+        Ok(Retained { message, format, left })
     }
 
     /// Returns where the event comes from, if a relay has posted it.
@@ -62,17 +60,17 @@ impl Retained {
 
     /// Returns the event's source.
     pub fn source(&self) -> &str {
-        &self.source
+        str::from_utf8(self.message.head.source(&self.message.bytes)).unwrap_or_default()
     }
 
     /// Returns the event's name.
     pub fn event(&self) -> &str {
-        &self.event
+        str::from_utf8(self.message.head.event(&self.message.bytes)).unwrap_or_default()
     }
 
     /// Returns source and event together.
     pub fn topic(&self) -> Topic<'_> {
-        Topic::of_event(&self.source, &self.event)
+        Topic::of_event(self.source(), self.event())
     }
 
     /// Returns the key that it is retained under. It is empty if the event was posted without a key.
@@ -153,8 +151,8 @@ impl Retained {
     fn as_event(&self) -> Event<'_> {
         let Message { id, head, .. } = &self.message;
         Event {
-            source: &self.source,
-            event: &self.event,
+            source: self.source(),
+            event: self.event(),
             provenance: Provenance::Posted { id: *id, pid: head.pid(), seat: head.seat(), own: false, claim: None },
             data: Data::Bytes { type_tag: self.message.type_tag(), format: self.format, bytes: self.bytes() },
             kept: EventKept {
@@ -173,8 +171,8 @@ impl Retained {
 impl fmt::Debug for Retained {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Retained")
-            .field("source", &self.source)
-            .field("event", &self.event)
+            .field("source", &self.source())
+            .field("event", &self.event())
             .field("id", &self.id())
             .field("pid", &self.pid())
             .field("seat", &self.seat())
