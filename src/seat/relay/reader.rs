@@ -163,7 +163,8 @@ impl RelayReader {
         })
     }
 
-    /// Sleeps until [`try_next`](RelayReader::try_next) may return something, for at most `timeout`. Returns `true` if it may.
+    /// Sleeps until [`try_next`](RelayReader::try_next) may return something, for at most `timeout`. Returns `true` if
+    /// it may.
     ///
     /// # Errors
     ///
