@@ -133,7 +133,10 @@ impl Sizes {
         let indexes = slots.div_ceil(64);
         let (large, large_bytes) = self.large.unwrap_or_default();
         let large_blocks = if large == 0 { 0 } else { u128::from(large) + u128::from(self.seats) };
-        4096 + u128::from(self.seats) * 640
+        // The header, what a relay keeps of itself and of 256 hosts, and what alignment takes. Each seat has a word for
+        // what it announces, and one that says if it must read.
+        4096 + 8192
+            + u128::from(self.seats) * (640 + 16)
             + u128::from(large) * 8
             + large_blocks * (u128::from(large_bytes) + 32 + 128)
             + u128::from(self.capacity) * 8
