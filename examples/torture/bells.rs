@@ -16,6 +16,7 @@ use seqcast_testkit::process::{Child, shared_words};
 
 use crate::aim;
 use crate::rng::Rng;
+use crate::sums::sums;
 
 const POSTERS: usize = 3;
 const LOOPS: usize = 6;
@@ -24,25 +25,15 @@ const PROCESSES: usize = POSTERS + LOOPS;
 const LONG: Duration = Duration::from_secs(10);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Sums over all watches.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Watched {
-    pub watches: u64,
-    pub posts: u64,
-    pub wakes: u64,
-    pub kills: u64,
-    pub stops: u64,
-    pub lost: u64,
-}
-
-impl Watched {
-    pub fn add(&mut self, other: &Watched) {
-        self.watches += other.watches;
-        self.posts += other.posts;
-        self.wakes += other.wakes;
-        self.kills += other.kills;
-        self.stops += other.stops;
-        self.lost += other.lost;
+sums! {
+    /// Sums over all watches.
+    pub struct Watched {
+        pub watches,
+        pub posts,
+        pub wakes,
+        pub kills,
+        pub stops,
+        pub lost,
     }
 }
 

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use seqcast::{Bus, Claim, ClaimOptions, Claimed, Error, ErrorKind, Publisher, SegmentOptions, WorkerOptions};
 use seqcast_testkit::process::{Child, shared_words};
 
-use crate::aim;
+use crate::disturb::{Disturbed, Victims};
 use crate::rng::Rng;
+use crate::sums::sums;
 
 const PROCESSES: usize = 5;
 /// Jobs at a time. When one is completed, the next one is in its place.
@@ -23,28 +24,17 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// A job that nobody wins for so long after its holder was killed is not taken over.
 const LONG: Duration = Duration::from_secs(10);
 
-/// Sums over all rounds.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Held {
-    pub won: u64,
-    pub renewed: u64,
-    pub completed: u64,
-    pub taken_over: u64,
-    pub kills: u64,
-    pub stops: u64,
-    /// Faults: two holders, jobs that are held for the dead or done twice, claims that are lost by the living.
-    pub wrong: u64,
-}
-
-impl Held {
-    pub fn add(&mut self, other: &Held) {
-        self.won += other.won;
-        self.renewed += other.renewed;
-        self.completed += other.completed;
-        self.taken_over += other.taken_over;
-        self.kills += other.kills;
-        self.stops += other.stops;
-        self.wrong += other.wrong;
+sums! {
+    /// Sums over all rounds.
+    pub struct Held {
+        pub won,
+        pub renewed,
+        pub completed,
+        pub taken_over,
+        pub kills,
+        pub stops,
+        /// Faults: two holders, jobs that are held for the dead or done twice, claims that are lost by the living.
+        pub wrong,
     }
 }
 
@@ -108,55 +98,27 @@ pub fn run(seed: u64, number: u64, length: Duration) -> Held {
 
 fn conduct(bus: &Bus, mut rng: Rng, length: Duration) -> Result<Held, Error> {
     let board = Board::new();
-    let mut seen = Held::default();
-    let start = |rng: &mut Rng| {
-        let rng = Rng::of(&[rng.next()]);
+    let start = |_, seed| {
         Child::fork(move || {
-            if let Err(error) = live(bus, board, rng) {
+            if let Err(error) = live(bus, board, Rng::of(&[seed])) {
                 panic!("{error}");
             }
         })
     };
-    let mut processes: Vec<Child> = (0..PROCESSES).map(|_| start(&mut rng)).collect();
-    let end = Instant::now() + length;
-    while Instant::now() < end && board.counted(Count::Wrong) == 0 && !crate::conductor::is_interrupted() {
-        std::thread::sleep(Duration::from_micros(rng.below(3000)));
-        let which = rng.below(PROCESSES as u64) as usize;
-        let child = processes.swap_remove(which);
-        let held = rng.one_in(2).then(|| aim::hold(&child, &mut rng));
-        if let Some(Err(status)) = held {
-            child.buried();
-            eprintln!("torture: holders: a process has ended: {status}");
-            board.count(Count::Wrong).fetch_add(1, Ordering::Relaxed);
-            break;
-        }
-        if rng.one_in(2) {
-            child.kill();
-            seen.kills += 1;
-            processes.push(start(&mut rng));
-            continue;
-        }
-        match held {
-            // When it is released, it stops at once.
-            Some(Ok(held)) => held.detach(libc::SIGSTOP),
-            _ => child.signal(libc::SIGSTOP),
-        }
-        seen.stops += 1;
-        std::thread::sleep(Duration::from_micros(rng.below(3000)));
-        child.go_on();
-        processes.push(child);
-    }
+    let victims = Victims { name: "holders", count: PROCESSES, start: &start, longest_stop: |_| 3000 };
+    let (processes, Disturbed { kills, stops }) =
+        victims.disturb(&mut rng, length, || board.counted(Count::Wrong) == 0);
     board.over().store(1, Ordering::Release);
     let ended_well = processes.into_iter().map(Child::ended_well).filter(|&well| well).count();
-    seen.wrong += (ended_well != PROCESSES) as u64;
-    seen.wrong += judge(bus, board)?;
+    let wrong = u64::from(ended_well != PROCESSES) + judge(bus, board)?;
     Ok(Held {
         won: board.counted(Count::Won),
         renewed: board.counted(Count::Renewed),
         completed: board.counted(Count::Completed),
         taken_over: board.counted(Count::TakenOver),
-        wrong: seen.wrong + board.counted(Count::Wrong),
-        ..seen
+        kills,
+        stops,
+        wrong: wrong + board.counted(Count::Wrong),
     })
 }
 

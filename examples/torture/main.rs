@@ -16,6 +16,7 @@ mod conductor;
 mod content;
 mod copies;
 mod descriptors;
+mod disturb;
 mod holders;
 mod log;
 mod must;
@@ -24,6 +25,7 @@ mod participant;
 mod rng;
 mod round;
 mod state;
+mod sums;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};

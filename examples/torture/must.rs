@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use seqcast::{Bus, Delivery, Error, ErrorKind, Event, SegmentOptions, Subscriber, Topic, WorkerOptions};
 use seqcast_testkit::process::{Child, shared_words};
 
-use crate::aim;
+use crate::disturb::{Disturbed, Victims};
 use crate::rng::Rng;
+use crate::sums::sums;
 
 const PROCESSES: usize = 5;
 /// The processes with lower numbers must read.
@@ -23,30 +24,19 @@ const PATIENCE: Duration = Duration::from_millis(8);
 const LONG: Duration = Duration::from_secs(10);
 const NUMBER: Topic<'_> = Topic::new("must", "number");
 
-/// Sums over all rounds.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Waited {
-    pub posted: u64,
-    /// Posts that found no room.
-    pub full: u64,
-    pub read: u64,
-    pub cut_off: u64,
-    pub kills: u64,
-    pub stops: u64,
-    /// Faults: gaps that a reader was not told of, laps without a cut-off, events that were refused, seen twice or out
-    /// of order, and endless waits.
-    pub wrong: u64,
-}
-
-impl Waited {
-    pub fn add(&mut self, other: &Waited) {
-        self.posted += other.posted;
-        self.full += other.full;
-        self.read += other.read;
-        self.cut_off += other.cut_off;
-        self.kills += other.kills;
-        self.stops += other.stops;
-        self.wrong += other.wrong;
+sums! {
+    /// Sums over all rounds.
+    pub struct Waited {
+        pub posted,
+        /// Posts that found no room.
+        pub full,
+        pub read,
+        pub cut_off,
+        pub kills,
+        pub stops,
+        /// Faults: gaps that a reader was not told of, laps without a cut-off, events that were refused, seen twice or
+        /// out of order, and endless waits.
+        pub wrong,
     }
 }
 
@@ -86,7 +76,7 @@ pub fn run(seed: u64, number: u64, length: Duration) -> Waited {
     let mut rng = Rng::of(&[seed, number, 0x3057]);
     // Both are small, so that there is no room most of the time, and events of several blocks are frequent.
     let options = SegmentOptions::new().capacity(1 << (5 + rng.below(4))).block_size(64).seats(2 * PROCESSES as u64);
-    match options.unlink_on_drop(true).create(&name).and_then(|bus| conduct(&bus, rng, length)) {
+    match options.unlink_on_drop(true).create(&name).map(|bus| conduct(&bus, rng, length)) {
         Ok(seen) => seen,
         Err(error) => {
             eprintln!("torture: must read: {error}");
@@ -95,57 +85,31 @@ pub fn run(seed: u64, number: u64, length: Duration) -> Waited {
     }
 }
 
-fn conduct(bus: &Bus, mut rng: Rng, length: Duration) -> Result<Waited, Error> {
+fn conduct(bus: &Bus, mut rng: Rng, length: Duration) -> Waited {
     let board = Board(shared_words(Board::WORDS));
-    let mut seen = Waited::default();
-    let start = |number: usize, rng: &mut Rng| {
-        let name = rng.next();
+    let start = |number, name| {
         Child::fork(move || {
             if let Err(error) = live(bus, board, number, name) {
                 panic!("{error}");
             }
         })
     };
-    let mut processes: Vec<(usize, Child)> = (0..PROCESSES).map(|number| (number, start(number, &mut rng))).collect();
-    let end = Instant::now() + length;
-    while Instant::now() < end && board.counted(Count::Wrong) == 0 && !crate::conductor::is_interrupted() {
-        std::thread::sleep(Duration::from_micros(rng.below(3000)));
-        let (number, child) = processes.swap_remove(rng.below(PROCESSES as u64) as usize);
-        let held = rng.one_in(2).then(|| aim::hold(&child, &mut rng));
-        if let Some(Err(status)) = held {
-            child.buried();
-            eprintln!("torture: must read: a process has ended: {status}");
-            board.count(Count::Wrong).fetch_add(1, Ordering::Relaxed);
-            break;
-        }
-        if rng.one_in(2) {
-            child.kill();
-            seen.kills += 1;
-            processes.push((number, start(number, &mut rng)));
-            continue;
-        }
-        match held {
-            // When it is released, it stops at once.
-            Some(Ok(held)) => held.detach(libc::SIGSTOP),
-            _ => child.signal(libc::SIGSTOP),
-        }
-        seen.stops += 1;
-        // Sometimes for longer than the patience of posts.
-        let most = if rng.one_in(4) { 4 * PATIENCE.as_micros() as u64 } else { 2000 };
-        std::thread::sleep(Duration::from_micros(rng.below(most)));
-        child.go_on();
-        processes.push((number, child));
-    }
+    // Sometimes for longer than the patience of posts.
+    let longest_stop = |rng: &mut Rng| if rng.one_in(4) { 4 * PATIENCE.as_micros() as u64 } else { 2000 };
+    let victims = Victims { name: "must read", count: PROCESSES, start: &start, longest_stop };
+    let (processes, Disturbed { kills, stops }) =
+        victims.disturb(&mut rng, length, || board.counted(Count::Wrong) == 0);
     board.over().store(1, Ordering::Release);
-    let ended_well = processes.into_iter().map(|(_, child)| child.ended_well()).filter(|&well| well).count();
-    Ok(Waited {
+    let ended_well = processes.into_iter().map(Child::ended_well).filter(|&well| well).count();
+    Waited {
         posted: board.counted(Count::Posted),
         full: board.counted(Count::Full),
         read: board.counted(Count::Read),
         cut_off: board.counted(Count::CutOff),
-        wrong: board.counted(Count::Wrong) + (ended_well != PROCESSES) as u64,
-        ..seen
-    })
+        kills,
+        stops,
+        wrong: board.counted(Count::Wrong) + u64::from(ended_well != PROCESSES),
+    }
 }
 
 fn live(bus: &Bus, board: Board, number: usize, name: u64) -> Result<(), Error> {

@@ -13,6 +13,7 @@ use seqcast_testkit::process::{Child, shared_words};
 
 use crate::aim;
 use crate::rng::{Rng, mix};
+use crate::sums::sums;
 
 const PROCESSES: usize = 5;
 /// The number of keys. The first ones are never cleared.
@@ -27,32 +28,19 @@ const LONG: Duration = Duration::from_secs(10);
 const STATE: Topic<'_> = Topic::new("state", "of");
 const OTHER: Topic<'_> = Topic::new("state", "other");
 
-/// Sums over all watches.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Kept {
-    pub watches: u64,
-    pub retained: u64,
-    pub cleared: u64,
-    pub full: u64,
-    pub laps: u64,
-    pub resets: u64,
-    pub kills: u64,
-    pub stops: u64,
-    /// Faults: old, torn, missing or extra events, and processes that hang.
-    pub wrong: u64,
-}
-
-impl Kept {
-    pub fn add(&mut self, other: &Kept) {
-        self.watches += other.watches;
-        self.retained += other.retained;
-        self.cleared += other.cleared;
-        self.full += other.full;
-        self.laps += other.laps;
-        self.resets += other.resets;
-        self.kills += other.kills;
-        self.stops += other.stops;
-        self.wrong += other.wrong;
+sums! {
+    /// Sums over all watches.
+    pub struct Kept {
+        pub watches,
+        pub retained,
+        pub cleared,
+        pub full,
+        pub laps,
+        pub resets,
+        pub kills,
+        pub stops,
+        /// Faults: old, torn, missing or extra events, and processes that hang.
+        pub wrong,
     }
 }
 
