@@ -1,6 +1,10 @@
 //! The counterpart of the crate's `src/sync.rs`, over plain memory. The running actor may be interrupted before each
 //! access: see `interrupt`.
 
+#[path = "../common/loops.rs"]
+mod loops;
+
+pub(crate) use self::loops::{PREFETCHES, copy_many, load_many, prefetch_to_read, prefetch_to_write, store_many};
 pub(crate) use std::sync::atomic::{AtomicU32, Ordering, fence};
 pub(crate) use std::thread_local;
 
@@ -81,22 +85,3 @@ impl Words {
 }
 
 pub(crate) fn pause(_: u32) {}
-
-pub(crate) const PREFETCHES: bool = false;
-
-pub(crate) fn prefetch_to_write(_: &AtomicU64) {}
-
-pub(crate) fn prefetch_to_read(_: &AtomicU64) {}
-
-/// Does nothing: the models run the loops that these functions stand for.
-pub(crate) fn store_many(_: &[AtomicU64], _: &[[u8; 8]]) -> bool {
-    false
-}
-
-pub(crate) fn load_many(_: &[AtomicU64], _: &mut [[u8; 8]]) -> bool {
-    false
-}
-
-pub(crate) fn copy_many(_: &[AtomicU64], _: &[AtomicU64]) -> bool {
-    false
-}

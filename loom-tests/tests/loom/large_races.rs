@@ -4,7 +4,7 @@
 
 use crate::doubled::{Doubled, Found};
 use crate::protocol::ring::{Fate, NoTable};
-use crate::race::race;
+use crate::race::{Run, race};
 
 const VICTIM: u16 = 1;
 const LAPPER: u16 = 0;
@@ -28,19 +28,24 @@ fn a_reader_copies_a_payload_while_a_lap_overwrites() {
         ])
         .run(|run| {
             // A payload is overwritten before its event. The third post writes to the block of the first payload.
-            let world = Doubled::new(run.mode, 4, 1, 1);
-            let mut cast = run.cast();
-            let (poster, mut seat) = (world.clone(), world.sit(0));
-            cast.actor(move || {
-                for content in 0..3 {
-                    poster.post(&mut seat, content);
-                }
-            });
-            let (reader, watch) = (world.clone(), run.clone());
-            cast.actor(move || watch.outcome(reader.follow(3)));
-            cast.play();
-            world.judge();
+            one_posts_and_one_follows(run, 4, 3);
         });
+}
+
+/// One seat posts, with one large cell, and another actor follows. The outcome is what it found.
+fn one_posts_and_one_follows(run: &Run, cells: usize, posts: u64) {
+    let world = Doubled::new(run.mode, cells, 1, 1);
+    let mut cast = run.cast();
+    let (poster, mut seat) = (world.clone(), world.sit(0));
+    cast.actor(move || {
+        for content in 0..posts {
+            poster.post(&mut seat, content);
+        }
+    });
+    let (reader, watch) = (world.clone(), run.clone());
+    cast.actor(move || watch.outcome(reader.follow(posts)));
+    cast.play();
+    world.judge();
 }
 
 #[test]
@@ -48,20 +53,7 @@ fn a_reader_copies_a_payload_while_both_rings_lap() {
     race("a reader copies a payload while both rings lap")
         .preemptions(Some(2), Some(3))
         .allowed(&["", "0", "0 1", "lapped 1", "missed", "missed 1"])
-        .run(|run| {
-            let world = Doubled::new(run.mode, 1, 1, 1);
-            let mut cast = run.cast();
-            let (poster, mut seat) = (world.clone(), world.sit(0));
-            cast.actor(move || {
-                for content in 0..2 {
-                    poster.post(&mut seat, content);
-                }
-            });
-            let (reader, watch) = (world.clone(), run.clone());
-            cast.actor(move || watch.outcome(reader.follow(2)));
-            cast.play();
-            world.judge();
-        });
+        .run(|run| one_posts_and_one_follows(run, 1, 2));
 }
 
 #[test]

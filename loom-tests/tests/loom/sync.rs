@@ -8,6 +8,10 @@
 //! Another limit: if a store and a read-modify-write are not ordered by happens-before, loom does not settle which
 //! comes first, and then reports orders that the memory model forbids. If both occur on a word, stores are swaps.
 
+#[path = "../common/loops.rs"]
+mod loops;
+
+pub(crate) use self::loops::{PREFETCHES, copy_many, load_many, prefetch_to_read, prefetch_to_write, store_many};
 pub(crate) use loom::sync::atomic::{Ordering, fence};
 pub(crate) use loom::thread_local;
 
@@ -166,26 +170,6 @@ impl Words {
 /// Lets another thread run.
 pub(crate) fn pause(_: u32) {
     loom::thread::yield_now();
-}
-
-/// Does nothing here, and loads nothing.
-pub(crate) const PREFETCHES: bool = false;
-
-pub(crate) fn prefetch_to_write(_: &AtomicU64) {}
-
-pub(crate) fn prefetch_to_read(_: &AtomicU64) {}
-
-/// Does nothing: the models run the loops that these functions stand for.
-pub(crate) fn store_many(_: &[AtomicU64], _: &[[u8; 8]]) -> bool {
-    false
-}
-
-pub(crate) fn load_many(_: &[AtomicU64], _: &mut [[u8; 8]]) -> bool {
-    false
-}
-
-pub(crate) fn copy_many(_: &[AtomicU64], _: &[AtomicU64]) -> bool {
-    false
 }
 
 /// Sequentially consistent accesses. loom treats them as acquire and release. The protocol only needs that a SeqCst

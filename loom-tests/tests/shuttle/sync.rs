@@ -1,6 +1,10 @@
 //! Replaces `src/sync.rs` with shuttle's atomics. At every access another thread may run. All accesses are sequentially
 //! consistent, so orderings are not tested here.
 
+#[path = "../common/loops.rs"]
+mod loops;
+
+pub(crate) use self::loops::{PREFETCHES, copy_many, load_many, prefetch_to_read, prefetch_to_write, store_many};
 pub(crate) use shuttle::sync::atomic::{Ordering, fence};
 pub(crate) use shuttle::thread_local;
 
@@ -103,23 +107,4 @@ impl Words {
 
 pub(crate) fn pause(_: u32) {
     shuttle::thread::yield_now();
-}
-
-pub(crate) const PREFETCHES: bool = false;
-
-pub(crate) fn prefetch_to_write(_: &AtomicU64) {}
-
-pub(crate) fn prefetch_to_read(_: &AtomicU64) {}
-
-/// Does nothing: the models run the loops that these functions stand for.
-pub(crate) fn store_many(_: &[AtomicU64], _: &[[u8; 8]]) -> bool {
-    false
-}
-
-pub(crate) fn load_many(_: &[AtomicU64], _: &mut [[u8; 8]]) -> bool {
-    false
-}
-
-pub(crate) fn copy_many(_: &[AtomicU64], _: &[AtomicU64]) -> bool {
-    false
 }
