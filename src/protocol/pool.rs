@@ -287,13 +287,12 @@ impl Hand {
         self.known = self.known.max(id);
     }
 
-    /// Records that this hand has taken `id`. Returns `true` if it also took the one before.
+    /// Records that this hand has taken `id`.
     #[inline]
-    pub(crate) fn has_taken(&mut self, id: u64) -> bool {
+    pub(crate) fn has_taken(&mut self, id: u64) {
         self.in_a_row = self.after_last == id;
         self.after_last = id.wrapping_add(1);
         self.known = self.after_last;
-        self.in_a_row
     }
 
     /// Returns `true` if this hand has taken the last two ids in a row.

@@ -345,8 +345,8 @@ impl Ring {
     fn take(&self, hand: &mut Hand, id: u64, seen: CellWord, phase: Phase) -> Result<Exchange, Fault> {
         let exchange = hand.exchange(&self.pool, self.cell_of(id), seen, self.version_of(id), phase)?;
         if exchange == Exchange::Done {
-            let in_a_row = hand.has_taken(id);
-            self.prefetch_places_after(id, in_a_row);
+            hand.has_taken(id);
+            self.prefetch_places_after(id, hand.is_in_a_row());
         }
         Ok(exchange)
     }

@@ -164,7 +164,7 @@ impl fmt::Debug for Mark {
     }
 }
 
-/// Whether the reader of a seat is waited for.
+/// Says if posts wait for the reader of a seat.
 ///
 /// ```text
 /// 63 ........ 2   1    0
@@ -305,6 +305,9 @@ pub(crate) struct Where(u64);
 impl Where {
     const SLOT_SHIFT: u32 = CellWord::BLOCK_BITS;
     const KEY_SHIFT: u32 = 2 * CellWord::BLOCK_BITS;
+
+    /// For an event that is not retained.
+    pub(crate) const NONE: Where = Where::new(0, 0);
 
     /// Creates the word of an event of slot `slot`. The event's value was written to the slot block `block`.
     pub(crate) const fn new(slot: u32, block: u32) -> Where {

@@ -38,7 +38,7 @@ impl<'a> Fragmented<'a> {
         message: u32,
     ) -> Fragmented<'a> {
         let mut whole = Vec::with_capacity(prefix.len() + payload.len());
-        prefix.for_each_word(Where::new(0, 0), |word| whole.extend(word.to_ne_bytes()));
+        prefix.for_each_word(Where::NONE, |word| whole.extend(word.to_ne_bytes()));
         whole.extend_from_slice(payload);
         let (kind, keyed) = match prefix.keyed {
             // A request is not retained.

@@ -80,7 +80,7 @@ impl Writer {
             let posted =
                 self.with_large(payload.len(), store(payload), |Small { ring, hand, keeper, seat }, name| {
                     ring.post(hand, &mut Settler { keeper, seat }, |block| {
-                        write_named(block, &prefix, Where::new(0, 0), name);
+                        write_named(block, &prefix, Where::NONE, name);
                     })
                 })?;
             match posted {
@@ -95,7 +95,7 @@ impl Writer {
     /// Publishes such an event at the reserved `id`. If it is too late, no event names the payload.
     pub(super) fn commit_large(&mut self, id: u64, prefix: &Prefix<'_>, payload: &[u8]) -> Result<Fate> {
         let committed = self.with_large(payload.len(), store(payload), |Small { ring, hand, .. }, name| {
-            Ok(ring.commit(hand, id, |block| write_named(block, prefix, Where::new(0, 0), name))?)
+            Ok(ring.commit(hand, id, |block| write_named(block, prefix, Where::NONE, name))?)
         })?;
         match committed {
             Ok(fate) => Ok(fate),
@@ -139,7 +139,7 @@ impl Writer {
             |_| {},
             |Small { ring, hand, keeper, seat }, name| {
                 let name = &*named.insert(name);
-                ring.post(hand, &mut Settler { keeper, seat }, |block| write_named(block, prefix, NOWHERE, *name))
+                ring.post(hand, &mut Settler { keeper, seat }, |block| write_named(block, prefix, Where::NONE, *name))
             },
         )?;
         match (posted, named) {
@@ -157,11 +157,7 @@ impl Writer {
         name: LargeName,
         posting: &mut Posting<'_>,
     ) -> Result<u64> {
-        let write = |block: Block<'_>| write_named(block, prefix, NOWHERE, name);
-        match self.ring_post(write) {
-            Ok(id) => Ok(id),
-            Err(stop) => self.post_in_room(stop, 1, posting, write),
-        }
+        self.post_block(1, posting, |block| write_named(block, prefix, Where::NONE, name))
     }
 
     /// Publishes the payload of `len` bytes that `write` puts into a large block, and then posts by `post` the event
@@ -188,9 +184,6 @@ fn store(payload: &[u8]) -> impl FnOnce(Block<'_>) {
         bytes::store(block.payload(), payload);
     }
 }
-
-/// Where an event that is not retained is kept.
-const NOWHERE: Where = Where::new(0, 0);
 
 /// Writes an event that names a payload in a large block. A retained event states with `place` where it is kept.
 fn write_named(block: Block<'_>, prefix: &Prefix<'_>, place: Where, name: LargeName) {

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Until the exchange nothing is visible. A writer that is killed in the user's code leaves a private block, which its
-//! adopter writes anew. There is no `&mut [u8]`: a late reader of the block's last event still loads its words.
+//! adopter overwrites from its beginning. There is no `&mut [u8]`: a late reader of the block's last event still loads
+//! its words.
 
 use crate::error::{Result, SizeLimit};
 use crate::event::wire::{Keyed, Kind, LargeName, Travel};
@@ -19,19 +20,29 @@ use crate::seat::publish::{Outgoing, Writer, set_meta, write_words};
 use crate::seat::publisher::Publisher;
 use crate::seat::room::{Posting, with_room};
 use crate::segment::fault::InSegment;
-use crate::segment::layout::{header_word, seat_word};
 use crate::sync::AtomicU64;
 
 /// The most bytes that are allocated before they are written.
 const MOST_AT_FIRST: usize = 64 << 10;
 
 /// Produces a payload of `len` bytes by `fill` in a private buffer.
-pub(crate) fn fill_buffer(len: usize, fill: impl FnOnce(&mut Sink<'_>) -> Result<()>) -> Result<Buffer> {
+fn fill_buffer(len: usize, fill: impl FnOnce(&mut Sink<'_>) -> Result<()>) -> Result<Buffer> {
     let mut buffer = Buffer::with_capacity(len.min(MOST_AT_FIRST));
     let mut sink = Sink::to_buffer(&mut buffer, len);
     fill(&mut sink)?;
     sink.finish()?;
     Ok(buffer)
+}
+
+/// Posts an event whose payload, of `len` bytes, `fill` writes into a private buffer first.
+pub(crate) fn send_buffered(
+    sender: impl Sender,
+    topic: Topic<'_>,
+    special: Special<'_>,
+    len: usize,
+    fill: impl FnOnce(&mut Sink<'_>) -> Result<()>,
+) -> Result<u64> {
+    sender.send(topic, special, &fill_buffer(len, fill)?[..], NoRoom::Wait)
 }
 
 impl Publisher {
@@ -88,7 +99,7 @@ impl Writer {
         if whole <= self.block_bytes() {
             let block = self.ring.begin(&self.hand).in_segment(&self.segment)?;
             set_meta(block, Kind::Event, whole);
-            write_words(block.payload(), &prefix, Where::new(0, 0), &[]);
+            write_words(block.payload(), &prefix, Where::NONE, &[]);
             fill_words(&block.payload()[prefix.len() / 8..], len, guard, fill)?;
             return Ok(Filled::Block);
         }
@@ -123,18 +134,9 @@ impl Writer {
         }
         let id = match filled {
             Filled::Named(name) => self.post_named(&prefix, *name, posting)?,
-            _ => match self.ring_post(|_| {}) {
-                Ok(id) => id,
-                Err(stop) => self.post_in_room(stop, 1, posting, |_| {})?,
-            },
+            _ => self.post_block(1, posting, |_| {})?,
         };
         Ok(self.has_posted(id))
-    }
-
-    fn has_posted(&mut self, id: u64) -> u64 {
-        self.seat.add(seat_word!(posting.posted), 1);
-        self.notify(header_word!(wake));
-        id
     }
 }
 

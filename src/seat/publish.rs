@@ -116,9 +116,15 @@ impl Writer {
         } else {
             self.post_fragments(prefix, event.payload, posting)?
         };
+        Ok(self.has_posted(id))
+    }
+
+    /// Counts the event at `id`, and wakes readers. Returns the id.
+    #[inline]
+    pub(super) fn has_posted(&self, id: u64) -> u64 {
         self.seat.add(seat_word!(posting.posted), 1);
         self.notify(header_word!(wake));
-        Ok(id)
+        id
     }
 
     /// Returns an error if an event cannot be posted because of its names or its size.
@@ -128,8 +134,22 @@ impl Writer {
 
     /// Posts what `write` writes into a block. Stops where there may be no room.
     #[inline(always)]
-    pub(super) fn ring_post(&mut self, write: impl FnOnce(Block<'_>)) -> std::result::Result<u64, Stop> {
+    fn ring_post(&mut self, write: impl FnOnce(Block<'_>)) -> std::result::Result<u64, Stop> {
         self.ring.post(&mut self.hand, &mut Settler { keeper: &mut self.keeper, seat: &self.seat }, write)
+    }
+
+    /// Posts what `write` writes into a block, and makes room for `room` ids first if there is none.
+    #[inline]
+    pub(super) fn post_block(
+        &mut self,
+        room: u64,
+        posting: &mut Posting<'_>,
+        write: impl Fn(Block<'_>),
+    ) -> Result<u64> {
+        match self.ring_post(&write) {
+            Ok(id) => Ok(id),
+            Err(stop) => self.post_in_room(stop, room, posting, write),
+        }
     }
 
     /// Makes room and posts, after a post of an event in one block has stopped.
@@ -147,7 +167,7 @@ impl Writer {
 
     /// Makes room for `count` ids and posts the first of them, after a post that has stopped.
     #[cold]
-    pub(super) fn post_in_room(
+    fn post_in_room(
         &mut self,
         stop: Stop,
         count: u64,
@@ -185,10 +205,7 @@ impl Writer {
                 slot.store(word, Ordering::Relaxed);
             }
         };
-        let id = match self.ring_post(write) {
-            Ok(id) => id,
-            Err(stop) => self.post_in_room(stop, 1, posting, write)?,
-        };
+        let id = self.post_block(1, posting, write)?;
         self.notify(header_word!(wake));
         Ok(id)
     }
@@ -240,11 +257,7 @@ impl Writer {
     /// Posts a fragment, if there is room for `room` ids.
     fn post_fragment(&mut self, fragment: &Fragment<'_>, room: u64, posting: &mut Posting<'_>) -> Result<u64> {
         self.want(room);
-        let write = |block: Block<'_>| fragment.write(block, Where::new(0, 0));
-        match self.ring_post(write) {
-            Ok(id) => Ok(id),
-            Err(stop) => self.post_in_room(stop, room, posting, write),
-        }
+        self.post_block(room, posting, |block| fragment.write(block, Where::NONE))
     }
 
     /// Cuts an event into fragments. Continues with those that an earlier attempt has left. If the seat has begun
@@ -348,7 +361,7 @@ pub(super) fn set_meta(block: Block<'_>, kind: Kind, len: usize) {
 #[inline]
 fn write_event(block: Block<'_>, prefix: &Prefix<'_>, payload: &[u8]) {
     set_meta(block, Kind::Event, prefix.len() + payload.len());
-    write_words(block.payload(), prefix, Where::new(0, 0), payload);
+    write_words(block.payload(), prefix, Where::NONE, payload);
 }
 
 /// Stores the words before the payload of an event with short names.

@@ -16,7 +16,7 @@ use crate::seat::claim::{Claimer, hash_unique};
 use crate::seat::holding::held;
 use crate::seat::options::WorkerOptions;
 use crate::seat::post::{Posts, clear, forward, send_special};
-use crate::seat::post_with::fill_buffer;
+use crate::seat::post_with::send_buffered;
 use crate::seat::publish::{Outgoing, Writer};
 use crate::seat::reservation::Reservation;
 use crate::seat::retain::kept;
@@ -440,9 +440,7 @@ impl Sender for &mut Publisher {
         fill: impl FnOnce(&mut Sink<'_>) -> Result<()>,
     ) -> Result<u64> {
         match special {
-            Special::Retained { .. } | Special::Cluster(_) => {
-                self.send(topic, special, &fill_buffer(len, fill)?[..], NoRoom::Wait)
-            }
+            Special::Retained { .. } | Special::Cluster(_) => send_buffered(self, topic, special, len, fill),
             _ => self.send_filled(topic, special, len, fill),
         }
     }

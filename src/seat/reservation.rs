@@ -5,7 +5,7 @@ use std::fmt;
 use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::event::{EventBuilder, NoRoom, Payload, Sender, Sink, Special, Topic};
 use crate::seat::post::{Posts, send};
-use crate::seat::post_with::fill_buffer;
+use crate::seat::post_with::send_buffered;
 use crate::seat::publisher::Publisher;
 use crate::seat::room::with_room;
 
@@ -157,7 +157,7 @@ impl<S: Posts> Sender for &mut Reservation<S> {
         len: usize,
         fill: impl FnOnce(&mut Sink<'_>) -> Result<()>,
     ) -> Result<u64> {
-        self.send(topic, special, &fill_buffer(len, fill)?[..], NoRoom::Wait)
+        send_buffered(self, topic, special, len, fill)
     }
 
     fn clear(self, _: Topic<'_>, _: &[u8], _: NoRoom) -> Result<Option<u64>> {

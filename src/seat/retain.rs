@@ -109,7 +109,7 @@ impl Placed<'_, '_> {
     /// Writes the event into the slot block.
     fn write_value(&self, block: Block<'_>, words: &[AtomicU64]) {
         set_meta(block, Kind::Event, self.prefix.len() + self.payload.len());
-        write_words(words, self.prefix, Where::new(0, 0), self.payload);
+        write_words(words, self.prefix, Where::NONE, self.payload);
     }
 
     /// Posts the event. `write` writes it into the block of the ring.

@@ -50,11 +50,11 @@ impl Held {
     fn is_dead(&self, segment: &Segment) -> bool {
         Hold::of(segment, self.slowest.seat).is_ok_and(|hold| !hold.is_alive())
     }
+}
 
-    /// Returns how long a post waits for the reader, in nanoseconds. The word may be hostile.
-    fn patience_ns(&self, segment: &Segment) -> u64 {
-        segment.musts().patience(self.slowest.seat).min(segment.geometry().most_patience)
-    }
+/// Returns how long a post waits for the reader of `seat`, in nanoseconds. The word may be hostile.
+fn patience_ns(segment: &Segment, seat: u16) -> u64 {
+    segment.musts().patience(seat).min(segment.geometry().most_patience)
 }
 
 /// Calls `attempt` until it posts or fails for another reason than a lack of room, or until `no_room` ends that.
@@ -129,7 +129,12 @@ impl Wait {
                 continue;
             }
             let waited_ns = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            match Blocked::next(held.is_dead(segment), self.may_wait, waited_ns, held.patience_ns(segment)) {
+            match Blocked::next(
+                held.is_dead(segment),
+                self.may_wait,
+                waited_ns,
+                patience_ns(segment, held.slowest.seat),
+            ) {
                 Blocked::Bury => segment.musts().bury(&held.slowest),
                 Blocked::Refuse => return Ok(false),
                 Blocked::CutOff => {
@@ -199,7 +204,6 @@ impl Writer {
 
     fn full(&self, slowest: &Slowest, id: u64) -> Error {
         let words = SeatWords::of(&self.segment.seats(), slowest.seat);
-        let patience_ns = self.musts.patience(slowest.seat).min(self.segment.geometry().most_patience);
         Error::from(Cause::Full {
             name: self.segment.name().to_owned(),
             reader: Holder {
@@ -210,7 +214,7 @@ impl Writer {
             },
             own: slowest.seat == self.hand.seat(),
             lag: id.saturating_sub(slowest.need),
-            patience: Duration::from_nanos(patience_ns),
+            patience: Duration::from_nanos(patience_ns(&self.segment, slowest.seat)),
         })
     }
 

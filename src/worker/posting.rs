@@ -19,7 +19,7 @@ use crate::os::locks::lock;
 use crate::seat::claim::{Claimer, hash_unique};
 use crate::seat::options::WorkerOptions;
 use crate::seat::post::{Posts, clear, forward, send_special};
-use crate::seat::post_with::fill_buffer;
+use crate::seat::post_with::send_buffered;
 use crate::seat::publish::{Outgoing, Writer};
 use crate::seat::publisher::Publisher;
 use crate::seat::reservation::Reservation;
@@ -395,7 +395,7 @@ impl Sender for &Worker {
     ) -> Result<u64> {
         self.inner.check()?;
         // Not in the private block: the lock of the writer is not held while users' code runs.
-        self.send(topic, special, &fill_buffer(len, fill)?[..], NoRoom::Wait)
+        send_buffered(self, topic, special, len, fill)
     }
 
     fn clear(self, topic: Topic<'_>, key: &[u8], no_room: NoRoom) -> Result<Option<u64>> {

@@ -233,7 +233,7 @@ mod tests {
         let mut bytes = Vec::new();
         let (topic, keyed, travel) = (Topic::new(source, event), Keyed::Nothing, Travel::Local);
         let prefix = Prefix { seat: 0, pid: 1, topic, type_tag: 0, keyed, travel, bridged: false };
-        prefix.for_each_word(Where::new(0, 0), |word| bytes.extend(word.to_ne_bytes()));
+        prefix.for_each_word(Where::NONE, |word| bytes.extend(word.to_ne_bytes()));
         (Head::parse(&bytes).unwrap(), bytes)
     }
 
