@@ -80,7 +80,7 @@ pub(crate) enum Admission {
     Full,
 }
 
-/// Whether the event of an intent is in the ring.
+/// Says if the event of an intent is in the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Witness {
     Posted,

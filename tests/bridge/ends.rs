@@ -92,7 +92,7 @@ alone! {
         pair.old.publisher().unwrap().post(("s", "e"), "1").unwrap();
         pump(&mut bridge);
         bridge.finish().unwrap();
-        // With another successor, a bridge begins anew.
+        // With another successor, a bridge begins from the start.
         let other = small().keys_of(&pair.old).anonymous().unwrap();
         let mut bridge = pair.old.bridge_to(&other).unwrap().unwrap();
         pump(&mut bridge);

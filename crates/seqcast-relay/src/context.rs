@@ -151,7 +151,7 @@ impl Context {
         self.ended.notify_all();
     }
 
-    /// Whether the threads are to end.
+    /// Returns `true` if the threads are to end.
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }
@@ -208,7 +208,7 @@ impl Context {
         self.half(way).answered.store(0, Ordering::Relaxed);
     }
 
-    /// Whether all loops have turned within `time`.
+    /// Returns `true` if all loops have turned within `time`.
     pub fn is_turning(&self, time: Duration) -> bool {
         let since = self.now().saturating_sub(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
         [&self.ring, &self.up, &self.down].iter().all(|half| half.turned.load(Ordering::Relaxed) >= since)

@@ -246,8 +246,7 @@ impl<'a> Receiver<'a> {
     /// Handles one entry, and returns the position after it. [`Position::START`] after a break.
     fn entry(&mut self, entry: &Entry, before: &Position, down: &mut dyn Down) -> Result<Position, Stop> {
         match entry.follows {
-            Follows::Yes => {}
-            Follows::Hole(0) => {}
+            Follows::Yes | Follows::Hole(0) => {}
             Follows::Hole(events) => self.missed(Some(events), None, MissedReason::Trimmed)?,
             Follows::Break if *before == Position::START => {}
             Follows::Break => return self.break_off(),

@@ -29,7 +29,7 @@ impl Position {
     pub const START: Position = Position { timeline: 0, seq: 0, chain: Chain(0), n: 0 };
 }
 
-/// Who registers.
+/// The host that registers.
 #[derive(Clone, Debug)]
 pub struct Registration {
     /// The segment's identity.

@@ -11,7 +11,7 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Whether events of `source` travel.
+    /// Returns `true` if events of `source` travel.
     pub fn matches(&self, source: &str) -> bool {
         if self.is_prefix { source.starts_with(&self.text) } else { source == self.text }
     }

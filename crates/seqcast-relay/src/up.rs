@@ -80,7 +80,7 @@ impl Sender<'_> {
         self.queue.end_sending();
     }
 
-    /// Whether to end: asked to, and everything is sent, or the time for it is over.
+    /// Returns `true` if the thread is to end: it was asked to, and everything is sent or the time for it is over.
     fn is_drained(&self, drain: &mut Option<Instant>) -> bool {
         if !self.context.is_stopping() {
             return false;

@@ -200,7 +200,7 @@ fn a_server_without_memory_refuses_whole_batches_and_may_still_be_trimmed() {
     assert!(server.ask::<u64>("MEMORY USAGE {test}:s SAMPLES 0") < 700 << 10);
     server.run_command("CONFIG SET maxmemory 0");
     assert_eq!(append(&mut *up, &batch(100, 101)), Appended::Ok);
-    // Whoever was away is told how many events are gone.
+    // A host that was away is told how many events are gone.
     let entries = down(&server).read(&Position::START, Duration::from_millis(1)).unwrap();
     assert!(matches!(entries[0].follows, Follows::Hole(n) if n == entries[0].n && n > 80), "{:?}", entries[0]);
 }

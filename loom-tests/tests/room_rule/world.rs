@@ -319,18 +319,18 @@ impl World {
                     return Some((
                         "waits",
                         me.slowest,
-                        Err(format!("{a} waits for {r}, who waits too: until somebody's patience is over")),
+                        Err(format!("{a} waits for {r}, which waits too: until the patience of one is over")),
                     ));
                 }
                 let stands = self.must[r] == me.slowest_must && self.need[r] + cap <= me.t;
                 if stands && dead {
-                    return Some(("waits", me.slowest, Err(format!("{a} waits for {r}, who is dead"))));
+                    return Some(("waits", me.slowest, Err(format!("{a} waits for {r}, which is dead"))));
                 }
                 if stands && self.over[r] == join_of(self.must[r]) {
                     return Some((
                         "waits",
                         me.slowest,
-                        Err(format!("{a} waits for {r}, for whom a post has waited long enough before")),
+                        Err(format!("{a} waits for {r}, for which a post has waited long enough before")),
                     ));
                 }
                 let reads = matches!(
@@ -351,7 +351,7 @@ impl World {
                     || other.pc == Start && matches!(setting.programs[r].get(usize::from(other.op)), Some(Op::Leave))
                     || other.buffer[0].what != 0;
                 if stands && !reads {
-                    return Some(("waits", me.slowest, Err(format!("{a} waits for {r}, who does not read"))));
+                    return Some(("waits", me.slowest, Err(format!("{a} waits for {r}, which does not read"))));
                 }
                 if stands && me.waited == 1 {
                     // Nothing has changed: nothing to do but to go on waiting.
@@ -696,7 +696,7 @@ impl World {
                 steps.push(Step { name: Name(a as u8, "is adopted", NO), to: Ok(to) });
             }
         }
-        // Who waits is waited for by somebody who can go on, or has patience left that could end.
+        // An actor that is waited for can go on, or the waiting one has patience left that can end.
         if steps.is_empty() && self.patience == setting.patience {
             for (a, actor) in self.actors.iter().enumerate() {
                 if actor.pc == Held {

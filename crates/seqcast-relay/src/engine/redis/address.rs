@@ -81,7 +81,7 @@ impl Address {
         Ok(Address { kind, secrets })
     }
 
-    /// Whether the URL has a password. Such a URL must not be on a command line, which other users can read.
+    /// Returns `true` if the URL has a password. Such a URL must not be on a command line, which other users can read.
     pub fn has_password(url: &str) -> bool {
         // What is between the scheme and the last `@`, so that a password with an `@` is found as well.
         let user = url.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@')).map(|(user, _)| user);
