@@ -136,17 +136,22 @@ impl Sender<'_> {
 
     fn send_all(&mut self, up: &mut dyn Up, drain: &mut Option<Instant>) -> Result<Ended, EngineError> {
         let mut under_way = VecDeque::new();
-        let (mut heard, mut trimmed) = (Instant::now(), Instant::now());
+        let (mut heard, mut trimmed, mut added) = (Instant::now(), Instant::now(), 0);
+        // A stream that grows fast is looked at more often, or it would be far over its bound in between.
+        let most_added = self.context.options.stream_bytes / 4;
         loop {
             self.context.turned(Way::Up);
             self.expire();
             let is_drained = self.is_drained(drain);
-            while under_way.len() < WINDOW && !is_drained {
+            // Nothing is sent until the answers that are missing are there: they would come before that to a trim.
+            let trims = trimmed.elapsed() >= TRIM || added > most_added;
+            while under_way.len() < WINDOW && !is_drained && !trims {
                 let advance = if heard.elapsed() >= IDLE { 1 } else { self.advance };
                 let Some(cut) = self.queue.with_spool(|spool| spool.cut().or_else(|| spool.advance(advance))) else {
                     break;
                 };
                 up.send(&cut.outgoing())?;
+                added += cut.outgoing().body.len() as u64;
                 under_way.push_back(UnderWay::of(&cut));
             }
             self.show();
@@ -154,8 +159,8 @@ impl Sender<'_> {
                 if is_drained {
                     return Ok(Ended::Stopped);
                 }
-                if trimmed.elapsed() >= TRIM {
-                    trimmed = Instant::now();
+                if trims {
+                    (trimmed, added) = (Instant::now(), 0);
                     self.trim(up)?;
                 } else if heard.elapsed() >= IDLE {
                     // It is answered as a batch that was appended before, if the engine has forgotten nothing.

@@ -490,3 +490,23 @@ fn r10_what_is_no_batch_is_refused_and_told() {
         _ => panic!("{seen:?}"),
     });
 }
+
+#[test]
+#[ignore = "needs a server: crates/seqcast-relay/tests/run"]
+fn the_memory_of_the_stream_is_bounded_also_while_much_is_sent() {
+    let server = Server::start();
+    let new = Host::new(relay, server.folder.path(), &server.socket(), &options(16384));
+    let mut host = new.with_arguments(&["--stream-bytes", "1M"]);
+    host.start_relay();
+    host.wait_for_relay();
+    let inspector = seqcast::inspect::Inspector::open(host.bus.name()).unwrap();
+    let mut poster = Poster::new(&host.bus, 0);
+    let mut most = 0;
+    // 24 MiB, far within the time after which a relay looks at the stream in any case.
+    for _ in 0..60 {
+        (0..50).for_each(|_| poster.post(Kind::Spread, 8192));
+        eventually("everything is sent", || inspector.relay().unwrap().backlog == Some(0));
+        most = most.max(server.ask::<u64>("MEMORY USAGE {test}:s SAMPLES 0"));
+    }
+    assert!((512 << 10..2 << 20).contains(&most), "the stream took {most} bytes");
+}
