@@ -38,14 +38,13 @@ pub(crate) enum Kind {
     Inspector = 4,
     Tail = 5,
     RetainedList = 6,
-    ClaimList = 7,
 }
 
 impl Kind {
     fn of(bits: u64) -> Option<Kind> {
-        let all =
-            [Kind::Bus, Kind::Seat, Kind::Stats, Kind::Inspector, Kind::Tail, Kind::RetainedList, Kind::ClaimList];
-        all.into_iter().find(|&kind| kind as u64 == bits & ((1 << KIND_BITS) - 1))
+        [Kind::Bus, Kind::Seat, Kind::Stats, Kind::Inspector, Kind::Tail, Kind::RetainedList]
+            .into_iter()
+            .find(|&kind| kind as u64 == bits & ((1 << KIND_BITS) - 1))
     }
 
     fn noun(self) -> &'static str {
@@ -56,7 +55,6 @@ impl Kind {
             Kind::Inspector => "inspector",
             Kind::Tail => "tail",
             Kind::RetainedList => "list of retained events",
-            Kind::ClaimList => "list of claims",
         }
     }
 }

@@ -10,8 +10,6 @@
 #![deny(missing_docs)]
 
 mod argument;
-#[cfg(test)]
-mod cluster;
 mod handle;
 
 // In the order of the header.
