@@ -120,10 +120,15 @@ function Registry:tidy()
   self.dirty = {}
 end
 
-local function run_one(self, list, i, data, event, source, pid)
+local function run_one(self, list, i, data, event, source, pid, key)
   local callback = list[i]
   if callback then
-    local ok, err = xpcall(callback, self.explain, data, event, source, pid)
+    local ok, err
+    if key == nil then
+      ok, err = xpcall(callback, self.explain, data, event, source, pid)
+    else
+      ok, err = xpcall(callback, self.explain, data, event, source, pid, key)
+    end
     if not ok then
       self.report(err, event, source, pid)
     end
@@ -132,43 +137,43 @@ local function run_one(self, list, i, data, event, source, pid)
   end
 end
 
-local function run_from(self, list, i, data, event, source, pid)
+local function run_from(self, list, i, data, event, source, pid, key)
   -- The list may grow meanwhile.
   while i <= list.n do
-    run_one(self, list, i, data, event, source, pid)
+    run_one(self, list, i, data, event, source, pid, key)
     i = i + 1
   end
 end
 
 --- The usual one or two handlers run without a loop: LuaJIT compiles neither a loop that ends at once nor the code
 -- around it.
-local function run_list(self, list, data, event, source, pid)
+local function run_list(self, list, data, event, source, pid, key)
   if list.n > 0 then
-    run_one(self, list, 1, data, event, source, pid)
+    run_one(self, list, 1, data, event, source, pid, key)
     if list.n > 1 then
-      run_one(self, list, 2, data, event, source, pid)
+      run_one(self, list, 2, data, event, source, pid, key)
       if list.n > 2 then
-        run_from(self, list, 3, data, event, source, pid)
+        run_from(self, list, 3, data, event, source, pid, key)
       end
     end
   end
 end
 
-local function run_level(self, level, data, event, source, pid)
-  run_list(self, level.weak, data, event, source, pid)
-  run_list(self, level.strong, data, event, source, pid)
+local function run_level(self, level, data, event, source, pid, key)
+  run_list(self, level.weak, data, event, source, pid, key)
+  run_list(self, level.strong, data, event, source, pid, key)
 end
 
---- Runs all handlers of an event.
-function Registry:run(data, event, source, pid)
+--- Runs all handlers of an event. They get `key` only if it is not nil.
+function Registry:run(data, event, source, pid, key)
   local all = self.all
-  run_level(self, all, data, event, source, pid)
+  run_level(self, all, data, event, source, pid, key)
   local level = all.below[source]
   if level then
-    run_level(self, level, data, event, source, pid)
+    run_level(self, level, data, event, source, pid, key)
     level = level.below[event]
     if level then
-      run_level(self, level, data, event, source, pid)
+      run_level(self, level, data, event, source, pid, key)
     end
   end
 end

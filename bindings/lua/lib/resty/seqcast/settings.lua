@@ -8,6 +8,7 @@ local NUMBERS = {
   { name = "interval", default = 1, rule = "greater than or equal to 0" },
   { name = "wait_interval", default = 0.010, rule = "greater than or equal to 0" },
   { name = "wait_max", default = 0.5, rule = "greater than or equal to 0" },
+  { name = "must_read", default = 0, rule = "greater than or equal to 0" },
   -- Checked but unused: the memory does not fragment.
   { name = "shm_retries", default = 999, rule = "0 or greater" },
 }
@@ -15,10 +16,19 @@ local NUMBERS = {
 local BOOLEANS = {
   { name = "unlink", default = true },
   { name = "wake", default = true },
+  { name = "resync", default = false },
 }
 
+local STARTS = { now = true, retained = true }
+
+-- Options of the seat that a worker cannot change once it has joined.
+local OF_SEAT = { "must_read", "resync", "start" }
+
 -- Options of a new segment, instead of the values that follow from the size of the zone.
-local OF_SEGMENT = { "capacity", "block_size", "claims", "seats", "mode", "owner" }
+local OF_SEGMENT = {
+  "capacity", "block_size", "claims", "seats", "mode", "owner", "retained", "retained_size", "large_blocks",
+  "large_size", "most_patience", "relay_hosts",
+}
 
 -- In nanoseconds: about 290 years.
 local FARTHEST = 9.2e18
@@ -63,6 +73,10 @@ local function checked(given, before)
     end
     result[it.name] = value
   end
+  result.start = given.start or before.start or "now"
+  if not STARTS[result.start] then
+    return nil, 'optional "start" option must be "now" or "retained"'
+  end
   result.of_segment = before.of_segment
   if not result.of_segment then
     result.of_segment = {}
@@ -73,4 +87,13 @@ local function checked(given, before)
   return result
 end
 
-return { checked = checked }
+--- Returns the name of an option that differs and that a worker cannot change once it has joined, or nil.
+local function fixed(wanted, before)
+  for _, name in ipairs(OF_SEAT) do
+    if wanted[name] ~= before[name] then
+      return name
+    end
+  end
+end
+
+return { checked = checked, fixed = fixed }

@@ -8,6 +8,8 @@ local ffi = require "ffi"
 local background_of = require("resty.seqcast.background").new
 local handlers = require "resty.seqcast.handlers"
 local json = require "resty.seqcast.json"
+local notice = require "resty.seqcast.notices"
+local posting = require "resty.seqcast.posting"
 local seqcast = require "resty.seqcast"
 local settings = require "resty.seqcast.settings"
 local zone = require "resty.seqcast.zone"
@@ -29,11 +31,13 @@ local tostring = tostring
 local traceback = debug.traceback
 local type = type
 
-local DEBUG, ERR = ngx.DEBUG, ngx.ERR
+local DEBUG, ERR, NOTICE = ngx.DEBUG, ngx.ERR, ngx.NOTICE
 
 local C = seqcast.C
 local checked = settings.checked
-local decode, encode = json.decode, json.encode
+local decode = json.decode
+local fixed = settings.fixed
+local FULL, clear, post_event = posting.FULL, posting.clear, posting.post
 
 local _M = {
   -- The version of the module that this one replaces.
@@ -51,9 +55,7 @@ local seat_handle
 local at_exit         -- lives as long as the Lua VM
 
 local out = ffi.new("const seqcast_delivery *[1]")
-local posted_id = ffi.new("uint64_t[1]")
-local post_options = ffi.new("seqcast_post_options")
-post_options.size = ffi.sizeof(post_options)
+local next_id = ffi.new("uint64_t[1]")
 
 -- The local events, and the table that collects new ones while these are handled.
 local queue, spare, queued = {}, {}, 0
@@ -69,11 +71,7 @@ local background
 
 local NOTHING = tonumber(C.SEQCAST_NOTHING)
 local EVENT = tonumber(C.SEQCAST_EVENT)
-local LAGGED = tonumber(C.SEQCAST_LAGGED)
 local RESERVED = tonumber(C.SEQCAST_RESERVED)
-local UNDECIDED = tonumber(C.SEQCAST_UNDECIDED)
-local UNREADABLE = tonumber(C.SEQCAST_UNREADABLE)
-local CLAIMS_FULL = tonumber(C.SEQCAST_REASON_CLAIMS_FULL)
 local DISPLACED = tonumber(C.SEQCAST_E_DISPLACED)
 
 -- The payloads of this source are plain text, not JSON.
@@ -164,33 +162,14 @@ local function deliver_event(it)
       end
     end
   end
-  registry:run(data, event, source, pid)
-end
-
-local function deliver_lag(it)
-  local first, missed = tonumber(it.id), tonumber(it.missed)
-  log(ERR, "worker-events: missed ", format("%d", missed), " events from id ", format("%d", first),
-      " on, they were overwritten before this worker polled: poll more often, or use a larger shm")
-  registry:run({ first = first, missed = missed }, _M.events.missed, _M.events._source, nil)
+  registry:run(data, event, source, pid, it.retained == 1 and ffi_string(it.retained_key, it.retained_key_len) or nil)
 end
 
 local function deliver(it)
-  local kind = it.kind
-  if kind == EVENT then
+  if it.kind == EVENT then
     return deliver_event(it)
-  elseif kind == LAGGED then
-    return deliver_lag(it)
   end
-  local id = format("%d", tonumber(it.id))
-  if kind == UNDECIDED then
-    local reason = "this worker polled too late: poll more often, or use a longer timeout"
-    if it.reason == CLAIMS_FULL then
-      reason = "there are too many unique keys: use a larger shm, or a shorter timeout"
-    end
-    log(ERR, "worker-events: cannot determine who handles event ", id, ", dropping it: ", reason)
-  elseif kind == UNREADABLE then
-    log(ERR, "worker-events: dropping event ", id, ", which no program of this library has written")
-  end
+  return notice(it, registry, _M.events)
 end
 
 --- Returns the number of ids that this worker has given up because their data did not come. It reads all seats and
@@ -326,46 +305,13 @@ end
 
 -- Posting
 
---- Returns the key of a unique event as a text, nil if `unique` is false, or nil and an error.
-local function key_of(unique)
-  local kind = type(unique)
-  if kind == "string" then
-    -- The library's keys have at least one byte.
-    return unique == "" and "\0" or unique
-  elseif kind == "number" then
-    local text, err = encode(unique)
-    return text and tostring(tonumber(text)), err
-  elseif unique == true then
-    return "true"
-  elseif unique then
-    return nil, "unique must be a string, a number or true, got a " .. kind
-  end
-end
-
-local function post(source, event, data, unique)
-  local payload = ""
-  if data ~= nil then
-    local err
-    payload, err = encode(data)
-    if not payload then
-      return nil, err
-    end
-  end
-  local more
-  if unique then
-    local key, err = key_of(unique)
-    if not key then
-      return nil, err
-    end
-    more = post_options
-    more.key, more.key_len = key, #key
-    more.ttl_ns = options.timeout_ns
-  end
-  if C.seqcast_seat_post(seat_handle, source, #source, event, #event, payload, #payload, more, posted_id) < 0 then
-    return nil, last_error()
+local function post(source, event, data, unique, more)
+  local id, err, code = post_event(seat_handle, options.timeout_ns, source, event, data, unique, more)
+  if not id then
+    return nil, err, code
   end
   if polling[1] and not bound then
-    bound = tonumber(posted_id[0])
+    bound = id
   end
   return true
 end
@@ -375,8 +321,19 @@ local function shown(name)
   return #name > 255 and name:sub(1, 64) .. ".." or name
 end
 
+--- Logs that a post has failed. Returns the error.
+local function post_failed(source, event, err)
+  err = 'failed posting event "' .. shown(event) .. '" by "' .. shown(source) .. '"; ' .. tostring(err)
+  log(ERR, "worker-events: ", traceback(err))
+  return err
+end
+
 --- Posts an event to all workers, including this one. Returns true, or nil and an error.
-function _M.post(source, event, data, unique)
+--
+-- Options: `retain`, which is true or a key: the event is kept as the last one of its source, event and key; `ttl`, in
+-- seconds, of a retained or a unique event; `cluster`, which delivers the event on all hosts. If a seat that must read
+-- has no room for the event, the post is refused.
+function _M.post(source, event, data, unique, more)
   if type(source) ~= "string" or source == "" then
     return nil, "source is required"
   end
@@ -390,12 +347,61 @@ function _M.post(source, event, data, unique)
     ok, err = ensure_joined()
   end
   if ok then
-    ok, err = post(source, event, data, unique)
+    ok, err = post(source, event, data, unique, more)
   end
   if not ok then
-    err = 'failed posting event "' .. shown(event) .. '" by "' .. shown(source) .. '"; ' .. tostring(err)
-    log(ERR, "worker-events: ", traceback(err))
+    return nil, post_failed(source, event, err)
+  end
+  return true
+end
+
+--- Joins if necessary, and checks the names of a retained event. Returns true, or nil and an error.
+local function ready_for(source, event, key)
+  if type(source) ~= "string" or type(event) ~= "string" or key ~= nil and type(key) ~= "string" then
+    return nil, "source, event and key must be strings"
+  end
+  return ensure_joined()
+end
+
+--- Returns the retained event of a source, event and key, or nil if there is none: a table with `data`, `id`, `pid`,
+-- and `left`, in seconds, if it has a ttl. Without a key, returns the one that is retained without a key. After a
+-- failure returns nil and an error.
+function _M.get(source, event, key)
+  local ok, err = ready_for(source, event, key)
+  if not ok then
     return nil, err
+  end
+  local found
+  found, err = joined.seat:get(source, event, key)
+  if err then
+    return nil, err
+  elseif not found then
+    return nil
+  end
+  local data
+  if found.payload ~= "" then
+    data, err = decode(found.payload)
+    if data == nil then
+      return nil, "failed decoding json event data: " .. tostring(err)
+    end
+  end
+  return { data = data, id = found.id, pid = found.pid, left = found.left }
+end
+
+--- Clears the retained event of a source, event and key. Handlers get the event `cleared`. Returns true, false if none
+-- is retained there, or nil and an error.
+function _M.clear(source, event, key)
+  local ok, err = ready_for(source, event, key)
+  if not ok then
+    return nil, err
+  end
+  local id
+  id, err = clear(seat_handle, source, event, key or "")
+  if not id then
+    return id, err
+  end
+  if polling[1] and not bound then
+    bound = id
   end
   return true
 end
@@ -412,8 +418,8 @@ function _M.post_local(source, event, data)
     ensure_joined()
   end
   if polling[1] and not bound and seat_handle then
-    C.seqcast_bus_next_id(bus_handle, posted_id)
-    bound = tonumber(posted_id[0])
+    C.seqcast_bus_next_id(bus_handle, next_id)
+    bound = tonumber(next_id[0])
   end
   queued = queued + 1
   queue[queued] = { source = source, event = event, data = data }
@@ -463,9 +469,13 @@ function _M.event_list(source, ...)
   })
 end
 
---- The library's own events: `started` and `stopping` of each worker, and `missed`, which only the worker itself gets,
--- with `{ first =, missed = }`, if events were overwritten before it polled.
-_M.events = _M.event_list("resty-worker-events", "started", "stopping", "missed")
+--- The library's own events: `started` and `stopping` of each worker, and those that only the worker itself gets.
+--
+-- `missed`, with `{ first =, missed =, cut_off = }`: events were overwritten before it polled. With `{ first =, missed
+-- =, reason =, origin = }`: events were lost between hosts; `missed` is nil if their number is not known. `cleared`,
+-- with `{ source =, event =, key = }`: no event is retained there any more. `reset`: everything that it knows of
+-- retained events is void, and all of them follow. `up_to_date`: it has received every retained event that it lacked.
+_M.events = _M.event_list("resty-worker-events", "started", "stopping", "missed", "cleared", "reset", "up_to_date")
 
 -- Configuring
 
@@ -492,6 +502,9 @@ function join(wanted)
     label = format("nginx worker %d", ngx.worker.id() or -1),
     silent = true,
     wait_max = wanted.wait_max,
+    must_read = wanted.must_read,
+    start = wanted.start,
+    resync = wanted.resync,
   }
   -- It raises an error for a bad option of the segment.
   local ok, bus, seat = pcall(zone.join, name, dict and dict:capacity() or 0, wanted.of_segment, seat_options, log)
@@ -530,9 +543,12 @@ local function start(wanted)
     return nil, err
   end
   options = wanted
-  ok, err = _M.post(_M.events._source, _M.events.started)
-  if not ok then
-    return nil, err
+  local code
+  ok, err, code = post(_M.events._source, _M.events.started)
+  if code == FULL then
+    log(NOTICE, "worker-events: the event started is left out: ", err)
+  elseif not ok then
+    return nil, post_failed(_M.events._source, _M.events.started, err)
   end
   local reason
   ok, err, reason = background:start(true)
@@ -567,6 +583,10 @@ function ensure_joined()
 end
 
 local function change(wanted)
+  local name = fixed(wanted, options)
+  if name then
+    return nil, "Already started, cannot change " .. name
+  end
   if wanted.wait_max ~= options.wait_max then
     joined.seat:set_wait_max(wanted.wait_max)
   end
@@ -584,7 +604,10 @@ end
 -- `shm`, `interval`, `timeout`, `wait_interval` and `wait_max` are as in lua-resty-worker-events. `shm_retries` is
 -- checked but has no effect. `segment` is the name of a segment to share with other programs. `unlink = false` keeps
 -- its name when the last worker leaves. `wake = false` lets workers sleep for their whole interval. `capacity`,
--- `block_size`, `claims`, `seats`, `mode` and `owner` are those of `resty.seqcast`.
+-- `block_size`, `claims`, `seats`, `mode`, `owner`, `retained`, `retained_size`, `large_blocks`, `large_size`,
+-- `most_patience` and `relay_hosts` are those of `resty.seqcast`. With `must_read`, posts wait for this worker, each
+-- for at most so many seconds. With `start = "retained"` it first gets all retained events, and with `resync = true`
+-- those that it has missed.
 function _M.configure(given)
   if type(given) ~= "table" then
     error("Expected a table, got " .. type(given), 2)
