@@ -64,6 +64,16 @@ typedef enum seqcast_bell_kind {
   SEQCAST_BELL_OTHER = 3,
 } seqcast_bell_kind;
 
+// The kind of a claim. Each kind has keys of its own.
+typedef enum seqcast_claim_kind {
+  // A claim without an event, by `seqcast_seat_claim`.
+  SEQCAST_CLAIM_ALONE = 0,
+  // A claim for unique events.
+  SEQCAST_CLAIM_EVENT = 1,
+  // A kind that this interface does not know.
+  SEQCAST_CLAIM_OTHER = 2,
+} seqcast_claim_kind;
+
 // Results of `seqcast_seat_claim`.
 typedef enum seqcast_claimed {
   // Another seat holds the key.
@@ -188,10 +198,10 @@ typedef enum seqcast_error {
   // There is no place for the key of a retained event. Clear keys that are no longer needed, or raise
   // `retained_keys`.
   SEQCAST_E_RETAINED_FULL = -50,
-  // The event would have overwritten what a seat that must read lacks, and was not posted. The text names the seat.
-  // Post again later; a seat that must read itself has to read first.
+  // The event would have overwritten what a seat that must read lacks, and was not posted. `seqcast_error_full`
+  // returns which seat that is. Post again later; a seat that must read itself has to read first.
   SEQCAST_E_FULL = -51,
-  // No relay has been started on this host, or the last one has left. Not from C.
+  // An event is for all hosts, but no relay has been started on this host, or the last one has left.
   SEQCAST_E_NO_RELAY = -52,
   // Another process is the relay of this segment. Not from C.
   SEQCAST_E_RELAY_TAKEN = -53,
@@ -224,7 +234,7 @@ typedef enum seqcast_kind {
   // An event.
   SEQCAST_EVENT = 1,
   // `missed` ids from `id` on were overwritten before this seat read them. State that is built from events must be
-  // rebuilt.
+  // rebuilt. `cut_off` is set if posts had waited for this seat.
   SEQCAST_LAGGED = 2,
   // The next id, `id`, is reserved and its payload is not visible yet. Later events are delivered after it. No
   // action is needed: call again later, or wait.
@@ -246,9 +256,30 @@ typedef enum seqcast_kind {
   // after it missed events and has `resync`. Live events continue at `id`.
   SEQCAST_UP_TO_DATE = 9,
   // `missed` events were lost between hosts, as the relay reports at `id`; 0 if the number is not known. State that
-  // is built from events must be rebuilt.
+  // is built from events must be rebuilt. `missed_reason` tells why, and `origin` of which host they were, if
+  // `has_origin` is set.
   SEQCAST_MISSED = 10,
 } seqcast_kind;
+
+// Why events were lost between hosts.
+typedef enum seqcast_missed_reason {
+  // The reason is unknown, or nothing was lost between hosts.
+  SEQCAST_MISSED_OTHER = 0,
+  // The stream between the hosts was trimmed before this host's relay read it.
+  SEQCAST_MISSED_TRIMMED = 2,
+  // The events were overwritten in the ring of their own host before its relay read them.
+  SEQCAST_MISSED_ORIGIN_LAPPED = 3,
+  // This host's relay had been away for so long that it went to the end of the stream.
+  SEQCAST_MISSED_CATCH_UP = 4,
+  // The engine between the hosts has lost data.
+  SEQCAST_MISSED_ENGINE_LOST = 5,
+  // A unique request waited for longer than its ttl, and no host ran it.
+  SEQCAST_MISSED_UNDECIDED = 6,
+  // An event was larger than what a relay sends or a segment takes.
+  SEQCAST_MISSED_TOO_LARGE = 7,
+  // An event had a format that this host does not read.
+  SEQCAST_MISSED_FORMAT = 8,
+} seqcast_missed_reason;
 
 // Why it is unknown if a unique event has run.
 typedef enum seqcast_reason {
@@ -278,6 +309,8 @@ typedef enum seqcast_seen_kind {
   SEQCAST_SEEN_UNREADABLE = 6,
   // A kind that this interface does not know.
   SEQCAST_SEEN_OTHER = 7,
+  // `missed` events were lost between hosts, as the relay reports at `id`; 0 if the number is not known.
+  SEQCAST_SEEN_MISSED = 8,
 } seqcast_seen_kind;
 
 // Where a seat or a tail begins to read.
@@ -300,6 +333,9 @@ typedef enum seqcast_start_at {
 // A process's handle on a segment. Any number of threads may use it at the same time. A forked child may use it, too.
 typedef struct seqcast_bus seqcast_bus;
 
+// A list of claims. It does not change, and any number of threads may read it at the same time.
+typedef struct seqcast_claim_list seqcast_claim_list;
+
 // A read-only view of a segment. It takes no seat and does not affect the workers.
 typedef struct seqcast_inspector seqcast_inspector;
 
@@ -317,6 +353,26 @@ typedef struct seqcast_stats seqcast_stats;
 // A reader of all events that takes no seat, for one thread at a time. It may miss events, because writers never wait
 // for it.
 typedef struct seqcast_tail seqcast_tail;
+
+// The values of `SEQCAST_E_FULL`.
+typedef struct seqcast_full {
+  // How many ids the slowest seat that must read is behind.
+  uint64_t lag;
+  // How long other posts wait for it.
+  uint64_t patience_ns;
+  // The number of the seat.
+  uint32_t seat;
+  // The process id of its holder, in its own pid namespace.
+  uint32_t pid;
+  // 1 if it is the seat that wanted to post: it has to read first.
+  int32_t own;
+  // 0.
+  int32_t reserved;
+  // The label of the seat, with a zero at its end.
+  char label[56];
+  // Zero.
+  uint64_t more[4];
+} seqcast_full;
 
 // Options to create or open a segment. Set all bytes to zero, then set `size` and the options that you need.
 //
@@ -365,6 +421,12 @@ typedef struct seqcast_bus_options {
   uint64_t large_blocks;
   // Bytes of the largest payload of a large block, from 64 to 67,108,864. Must be set if `large_blocks` is.
   uint64_t large_size;
+  // The longest time for which a seat may have posts wait for it, in nanoseconds: at most an hour. See
+  // `must_read_ns` of `seqcast_seat_options`. 0 means 1 second. -1 means that posts wait for no seat.
+  int64_t most_patience_ns;
+  // Of how many hosts a relay can remember what has come from them: at most 65,536. 0 means 256. -1 means none:
+  // there can be no relay.
+  int64_t relay_hosts;
 } seqcast_bus_options;
 
 // Options of a seat. Set all bytes to zero, then set `size` and the options that you need.
@@ -397,6 +459,15 @@ typedef struct seqcast_seat_options {
   int32_t resync;
   // Must be 0.
   int32_t reserved;
+  // If not 0, posts of other seats wait for this seat, each for at most this time, in nanoseconds: no event is
+  // overwritten before this seat has read it. At most `most_patience_ns` of the segment, and longer than
+  // `wait_max_ns`. 0 means that this seat misses events if it falls a whole ring behind.
+  //
+  // A post that has waited for this long cuts the seat off: it may miss events, and is told so by `SEQCAST_LAGGED`
+  // with `cut_off`. From its next read on, posts wait for it again. A dead holder delays no post, and a stopped one
+  // delays the others once. Posts of this seat itself never wait: without room they give `SEQCAST_E_FULL` at once,
+  // and it has to read first.
+  uint64_t must_read_ns;
 } seqcast_seat_options;
 
 // Options of a bell. Set all bytes to zero, then set `size` and the options that you need.
@@ -465,6 +536,13 @@ typedef struct seqcast_post_options {
   int32_t retain;
   // Must be 0.
   int32_t reserved;
+  // If not 0, the event is delivered on all hosts of the cluster, this one included, at one place in one order that
+  // all of them share. A unique event then runs on one seat of the cluster, and a retained one is retained on every
+  // host. The stored id is that of the request to the relay; the event gets another one when it is delivered.
+  // Without a relay on this host the post gives `SEQCAST_E_NO_RELAY`. It cannot be committed at a reserved id.
+  int32_t cluster;
+  // Must be 0.
+  int32_t reserved_2;
 } seqcast_post_options;
 
 // A delivery. The library fills it. Later versions add fields at its end.
@@ -515,6 +593,23 @@ typedef struct seqcast_delivery {
   // 1 if the event was not delivered when it was posted, but is the last of its key for a seat that has joined or
   // missed events.
   int32_t handed_over;
+  // For `SEQCAST_LAGGED`, 1 if this seat must read, and a post had waited for it for all of its patience.
+  int32_t cut_off;
+  // For `SEQCAST_MISSED`, a `seqcast_missed_reason`.
+  int32_t missed_reason;
+  // 1 if a relay has posted the event: `origin`, `cluster_timeline` and `cluster_n` are set. For `SEQCAST_MISSED`, 1
+  // if `origin` is set.
+  int32_t has_origin;
+  // 1 if a bridge has carried the event from another segment.
+  int32_t bridged;
+  // The host that posted the event, as `seqcast_bus_origin` returns it there.
+  uint64_t origin;
+  // The number of the timeline of the order that all hosts share.
+  uint64_t cluster_timeline;
+  // The event's place in this timeline. Timeline and place together can be passed to a resource as a fencing token:
+  // of two unique events with one key, the later one has the greater pair, unless the engine between the hosts has
+  // lost data.
+  uint64_t cluster_n;
 } seqcast_delivery;
 
 // A topic: a source and the name of an event.
@@ -623,7 +718,66 @@ typedef struct seqcast_seen {
   int32_t large;
   // 0.
   int32_t reserved;
+  // The key of a retained event. It may be any bytes.
+  const char *retained_key;
+  // Bytes of `retained_key`. 0 if the event is retained by its topic alone.
+  size_t retained_key_len;
+  // How long the event is retained or, if it is unique, how long its key is held, in nanoseconds. 0 without an end,
+  // and for other events.
+  uint64_t ttl_ns;
+  // 1 if the event is retained, or clears what was retained.
+  int32_t retained;
+  // 1 if the event clears what was retained under its topic and `retained_key`.
+  int32_t clears;
+  // 1 if this is a request to the relay for an event on all hosts. No seat gets it.
+  int32_t request;
+  // For `SEQCAST_SEEN_MISSED`, a `seqcast_missed_reason`.
+  int32_t missed_reason;
+  // 1 if a relay has posted the event: the fields below are set. For `SEQCAST_SEEN_MISSED`, 1 if `origin` is set.
+  int32_t has_origin;
+  // 0.
+  int32_t reserved_2;
+  // The host that posted the event, as `seqcast_bus_origin` returns it there.
+  uint64_t origin;
+  // The event's id on that host.
+  uint64_t origin_id;
+  // The number of the timeline of the order that all hosts share.
+  uint64_t cluster_timeline;
+  // The event's place in this timeline.
+  uint64_t cluster_n;
 } seqcast_seen;
+
+// A key that is held, or whose last decision the segment remembers. The library fills it. Later versions add fields at
+// its end.
+typedef struct seqcast_claim_entry {
+  // The hash of the key, in 32 hexadecimal digits and a zero: see `seqcast_bus_key_hash`.
+  char key_hash[40];
+  // The time until the key is free. 0 if it is free: its ttl is over, it was released, or it ended with its holder.
+  uint64_t left_ns;
+  // The time since the key was won.
+  uint64_t since_ns;
+  // The first id of the key's events that are decided. 0 for a claim without an event.
+  uint64_t first_id;
+  // The last id of the key's events that are decided. 0 for a claim without an event.
+  uint64_t last_id;
+  // The claim. If the holder is dead, `seqcast_seat_release` releases it in its place. If the key has been claimed
+  // again since, that does nothing.
+  struct seqcast_claim claim;
+  // A `seqcast_claim_kind`.
+  int32_t kind;
+  // A `seqcast_winner`.
+  int32_t winner;
+  // The seat that won the key.
+  uint32_t seat;
+  // The process id of the seat's holder, in its own pid namespace; 0 if the winner is gone.
+  uint32_t pid;
+  // 1 if the claim ends with its holder, possibly before `left_ns`.
+  int32_t ends_with_holder;
+  // 0.
+  int32_t reserved;
+  // The label of the seat, with a zero at its end; empty if the winner is gone.
+  char label[56];
+} seqcast_claim_entry;
 
 #ifdef __cplusplus
 extern "C" {
@@ -641,6 +795,10 @@ const char *seqcast_error_message(void);
 
 // Returns the `errno` of the system call that caused this thread's last failure, or 0 if it had another cause.
 int seqcast_error_errno(void);
+
+// Stores the values of this thread's last failure in `full`, if that was `SEQCAST_E_FULL`: which seat has no room for
+// the post. Returns 1, or 0 if the last failure was another one; then `full` is unchanged.
+int seqcast_error_full(struct seqcast_full *full);
 
 // Copies a short, stable name of the error `result`, such as `not_found`, for logs and metrics. Copies `unknown` for a
 // number that is not an error.
@@ -685,6 +843,12 @@ int seqcast_bus_name(const struct seqcast_bus *bus, char *buffer, size_t capacit
 int seqcast_bus_id(const struct seqcast_bus *bus,
                    char *buffer,
                    size_t capacity);
+
+// Stores the segment's name among the hosts of a cluster, as deliveries and lost events report it. Its text form is 16
+// hexadecimal digits, which are the first of those that `seqcast_bus_id` copies. A segment that was created again has
+// another origin. Returns 0.
+int seqcast_bus_origin(const struct seqcast_bus *bus,
+                       uint64_t *origin);
 
 // Copies the options in which the existing segment differs from those given to `seqcast_bus_open_or_create`, such as
 // `capacity is 1024, not 4096`, separated by commas. Returns 0 if there are none.
@@ -826,6 +990,14 @@ int seqcast_bus_held(const struct seqcast_bus *bus,
                      size_t key_len,
                      struct seqcast_held *held);
 
+// Copies the hash of a key that is claimed without an event: 32 hexadecimal digits, as a list of claims and the event
+// `seqcast/died` name it. The segment does not contain the key itself, and each segment has other hashes.
+int seqcast_bus_key_hash(const struct seqcast_bus *bus,
+                         const char *key,
+                         size_t key_len,
+                         char *buffer,
+                         size_t capacity);
+
 // Ends a claim before its ttl, also the claim of a unique event. Any seat of the bus may do so. Returns 1, or 0 if the
 // claim had already ended.
 int seqcast_seat_release(struct seqcast_seat *seat,
@@ -849,6 +1021,8 @@ int seqcast_seat_forward(struct seqcast_seat *seat,
 //
 // For a retained event, `SEQCAST_E_RETAINED_FULL` means that its key has no place, and `SEQCAST_E_OPTION` that the
 // segment retains no events.
+//
+// If there are seats that must read, the call waits until there is room, for at most the patience of the slowest.
 int seqcast_seat_post(struct seqcast_seat *seat,
                       const char *source,
                       size_t source_len,
@@ -859,11 +1033,26 @@ int seqcast_seat_post(struct seqcast_seat *seat,
                       const struct seqcast_post_options *options,
                       uint64_t *id);
 
+// As `seqcast_seat_post`, but never waits for seats that must read: gives `SEQCAST_E_FULL` instead. For event loops.
+int seqcast_seat_try_post(struct seqcast_seat *seat,
+                          const char *source,
+                          size_t source_len,
+                          const char *event,
+                          size_t event_len,
+                          const void *payload,
+                          size_t payload_len,
+                          const struct seqcast_post_options *options,
+                          uint64_t *id);
+
 // Takes the next event id and stores it, for an event whose payload is not known yet. Readers that reach the id wait
 // for at most their `wait_max_ns`, and deliver later events after it. A seat holds one reservation: a second call
-// gives the first id up, and so does leaving. Returns 0.
+// gives the first id up, and so does leaving. Waits for seats that must read, as `seqcast_seat_post` does. Returns 0.
 int seqcast_seat_reserve(struct seqcast_seat *seat,
                          uint64_t *id);
+
+// As `seqcast_seat_reserve`, but never waits for seats that must read: gives `SEQCAST_E_FULL` instead.
+int seqcast_seat_try_reserve(struct seqcast_seat *seat,
+                             uint64_t *id);
 
 // Makes the event visible at the reserved id. It must fit into one block or one large block. Returns 0.
 // `SEQCAST_E_TOO_LATE` means that the id was given up, and no seat sees the event. After another error the id stays
@@ -941,7 +1130,7 @@ int seqcast_seat_get(struct seqcast_seat *seat,
 
 // Clears the retained event of a topic and a key, by an event that tells all seats so: `SEQCAST_CLEARED`. `key` may be
 // null if `key_len` is 0. Returns 1. If `id` is not null, the id of that event is stored there. Returns 0 if no event
-// is retained there; then nothing is posted.
+// is retained there; then nothing is posted. Waits for seats that must read, as `seqcast_seat_post` does.
 int seqcast_seat_clear(struct seqcast_seat *seat,
                        const char *source,
                        size_t source_len,
@@ -950,6 +1139,28 @@ int seqcast_seat_clear(struct seqcast_seat *seat,
                        const char *key,
                        size_t key_len,
                        uint64_t *id);
+
+// As `seqcast_seat_clear`, but never waits for seats that must read: gives `SEQCAST_E_FULL` instead.
+int seqcast_seat_try_clear(struct seqcast_seat *seat,
+                           const char *source,
+                           size_t source_len,
+                           const char *event,
+                           size_t event_len,
+                           const char *key,
+                           size_t key_len,
+                           uint64_t *id);
+
+// Clears the retained event of a topic and a key on all hosts of the cluster, by a request to this host's relay,
+// whatever is retained here. Returns 1. If `id` is not null, the id of the request is stored there. Without a relay
+// it gives `SEQCAST_E_NO_RELAY`.
+int seqcast_seat_clear_cluster(struct seqcast_seat *seat,
+                               const char *source,
+                               size_t source_len,
+                               const char *event,
+                               size_t event_len,
+                               const char *key,
+                               size_t key_len,
+                               uint64_t *id);
 
 // Lists the retained event of every topic and key, in the order of their ids, and stores the handle of the list.
 // Returns 0.
@@ -1031,6 +1242,23 @@ int seqcast_tail_free(struct seqcast_tail *tail);
 // Copies the names of all segments of this host that this user may read, with their slash, separated by newlines.
 int seqcast_names(char *buffer,
                   size_t capacity);
+
+// Lists the keys that are held, and those whose last decision the segment remembers, in no particular order. Stores
+// the handle of the list. Returns 0.
+int seqcast_inspector_claims(const struct seqcast_inspector *inspector,
+                             struct seqcast_claim_list **out);
+
+// Returns the number of claims of a list.
+int seqcast_claim_list_count(const struct seqcast_claim_list *list);
+
+// Stores claim `index` of a list, counted from 0. It is valid until the list is freed. Returns 1, or 0 if there are no
+// more claims.
+int seqcast_claim_list_at(const struct seqcast_claim_list *list,
+                          size_t index,
+                          const struct seqcast_claim_entry **out);
+
+// Frees a list. Returns 0, also for null.
+int seqcast_claim_list_free(struct seqcast_claim_list *list);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -9,6 +9,12 @@ typedef enum seqcast_bell_kind {
   SEQCAST_BELL_OTHER = 3,
 } seqcast_bell_kind;
 
+typedef enum seqcast_claim_kind {
+  SEQCAST_CLAIM_ALONE = 0,
+  SEQCAST_CLAIM_EVENT = 1,
+  SEQCAST_CLAIM_OTHER = 2,
+} seqcast_claim_kind;
+
 typedef enum seqcast_claimed {
   SEQCAST_CLAIM_HELD = 0,
   SEQCAST_CLAIM_WON = 1,
@@ -101,6 +107,17 @@ typedef enum seqcast_kind {
   SEQCAST_MISSED = 10,
 } seqcast_kind;
 
+typedef enum seqcast_missed_reason {
+  SEQCAST_MISSED_OTHER = 0,
+  SEQCAST_MISSED_TRIMMED = 2,
+  SEQCAST_MISSED_ORIGIN_LAPPED = 3,
+  SEQCAST_MISSED_CATCH_UP = 4,
+  SEQCAST_MISSED_ENGINE_LOST = 5,
+  SEQCAST_MISSED_UNDECIDED = 6,
+  SEQCAST_MISSED_TOO_LARGE = 7,
+  SEQCAST_MISSED_FORMAT = 8,
+} seqcast_missed_reason;
+
 typedef enum seqcast_reason {
   SEQCAST_REASON_OTHER = 0,
   SEQCAST_REASON_CLAIMS_FULL = 1,
@@ -116,6 +133,7 @@ typedef enum seqcast_seen_kind {
   SEQCAST_SEEN_HEADLESS = 5,
   SEQCAST_SEEN_UNREADABLE = 6,
   SEQCAST_SEEN_OTHER = 7,
+  SEQCAST_SEEN_MISSED = 8,
 } seqcast_seen_kind;
 
 typedef enum seqcast_start_at {
@@ -129,6 +147,8 @@ typedef enum seqcast_start_at {
 
 typedef struct seqcast_bus seqcast_bus;
 
+typedef struct seqcast_claim_list seqcast_claim_list;
+
 typedef struct seqcast_inspector seqcast_inspector;
 
 typedef struct seqcast_retained_list seqcast_retained_list;
@@ -138,6 +158,17 @@ typedef struct seqcast_seat seqcast_seat;
 typedef struct seqcast_stats seqcast_stats;
 
 typedef struct seqcast_tail seqcast_tail;
+
+typedef struct seqcast_full {
+  uint64_t lag;
+  uint64_t patience_ns;
+  uint32_t seat;
+  uint32_t pid;
+  int32_t own;
+  int32_t reserved;
+  char label[56];
+  uint64_t more[4];
+} seqcast_full;
 
 typedef struct seqcast_bus_options {
   size_t size;
@@ -158,6 +189,8 @@ typedef struct seqcast_bus_options {
   uint64_t retained_size;
   uint64_t large_blocks;
   uint64_t large_size;
+  int64_t most_patience_ns;
+  int64_t relay_hosts;
 } seqcast_bus_options;
 
 typedef struct seqcast_seat_options {
@@ -174,6 +207,7 @@ typedef struct seqcast_seat_options {
   int32_t silent;
   int32_t resync;
   int32_t reserved;
+  uint64_t must_read_ns;
 } seqcast_seat_options;
 
 typedef struct seqcast_bell_options {
@@ -209,6 +243,8 @@ typedef struct seqcast_post_options {
   size_t retain_key_len;
   int32_t retain;
   int32_t reserved;
+  int32_t cluster;
+  int32_t reserved_2;
 } seqcast_post_options;
 
 typedef struct seqcast_delivery {
@@ -232,6 +268,13 @@ typedef struct seqcast_delivery {
   size_t retained_key_len;
   int32_t retained;
   int32_t handed_over;
+  int32_t cut_off;
+  int32_t missed_reason;
+  int32_t has_origin;
+  int32_t bridged;
+  uint64_t origin;
+  uint64_t cluster_timeline;
+  uint64_t cluster_n;
 } seqcast_delivery;
 
 typedef struct seqcast_topic {
@@ -290,7 +333,36 @@ typedef struct seqcast_seen {
   size_t payload_len;
   int32_t large;
   int32_t reserved;
+  const char *retained_key;
+  size_t retained_key_len;
+  uint64_t ttl_ns;
+  int32_t retained;
+  int32_t clears;
+  int32_t request;
+  int32_t missed_reason;
+  int32_t has_origin;
+  int32_t reserved_2;
+  uint64_t origin;
+  uint64_t origin_id;
+  uint64_t cluster_timeline;
+  uint64_t cluster_n;
 } seqcast_seen;
+
+typedef struct seqcast_claim_entry {
+  char key_hash[40];
+  uint64_t left_ns;
+  uint64_t since_ns;
+  uint64_t first_id;
+  uint64_t last_id;
+  struct seqcast_claim claim;
+  int32_t kind;
+  int32_t winner;
+  uint32_t seat;
+  uint32_t pid;
+  int32_t ends_with_holder;
+  int32_t reserved;
+  char label[56];
+} seqcast_claim_entry;
 
 uint32_t seqcast_abi(void);
 
@@ -299,6 +371,8 @@ int seqcast_version(char *buffer, size_t capacity);
 const char *seqcast_error_message(void);
 
 int seqcast_error_errno(void);
+
+int seqcast_error_full(struct seqcast_full *full);
 
 int seqcast_error_code(int result, char *buffer, size_t capacity);
 
@@ -324,6 +398,8 @@ int seqcast_bus_free(struct seqcast_bus *bus);
 int seqcast_bus_name(const struct seqcast_bus *bus, char *buffer, size_t capacity);
 
 int seqcast_bus_id(const struct seqcast_bus *bus, char *buffer, size_t capacity);
+
+int seqcast_bus_origin(const struct seqcast_bus *bus, uint64_t *origin);
 
 int seqcast_bus_differences(const struct seqcast_bus *bus, char *buffer, size_t capacity);
 
@@ -402,6 +478,12 @@ int seqcast_bus_held(const struct seqcast_bus *bus,
                      size_t key_len,
                      struct seqcast_held *held);
 
+int seqcast_bus_key_hash(const struct seqcast_bus *bus,
+                         const char *key,
+                         size_t key_len,
+                         char *buffer,
+                         size_t capacity);
+
 int seqcast_seat_release(struct seqcast_seat *seat, const struct seqcast_claim *claim);
 
 int seqcast_seat_forward(struct seqcast_seat *seat,
@@ -418,7 +500,19 @@ int seqcast_seat_post(struct seqcast_seat *seat,
                       const struct seqcast_post_options *options,
                       uint64_t *id);
 
+int seqcast_seat_try_post(struct seqcast_seat *seat,
+                          const char *source,
+                          size_t source_len,
+                          const char *event,
+                          size_t event_len,
+                          const void *payload,
+                          size_t payload_len,
+                          const struct seqcast_post_options *options,
+                          uint64_t *id);
+
 int seqcast_seat_reserve(struct seqcast_seat *seat, uint64_t *id);
+
+int seqcast_seat_try_reserve(struct seqcast_seat *seat, uint64_t *id);
 
 int seqcast_seat_commit(struct seqcast_seat *seat,
                         uint64_t id,
@@ -471,6 +565,24 @@ int seqcast_seat_clear(struct seqcast_seat *seat,
                        const char *key,
                        size_t key_len,
                        uint64_t *id);
+
+int seqcast_seat_try_clear(struct seqcast_seat *seat,
+                           const char *source,
+                           size_t source_len,
+                           const char *event,
+                           size_t event_len,
+                           const char *key,
+                           size_t key_len,
+                           uint64_t *id);
+
+int seqcast_seat_clear_cluster(struct seqcast_seat *seat,
+                               const char *source,
+                               size_t source_len,
+                               const char *event,
+                               size_t event_len,
+                               const char *key,
+                               size_t key_len,
+                               uint64_t *id);
 
 int seqcast_seat_retained(struct seqcast_seat *seat, struct seqcast_retained_list **out);
 
@@ -525,3 +637,14 @@ int seqcast_tail_next(struct seqcast_tail *tail, const struct seqcast_seen **out
 int seqcast_tail_free(struct seqcast_tail *tail);
 
 int seqcast_names(char *buffer, size_t capacity);
+
+int seqcast_inspector_claims(const struct seqcast_inspector *inspector,
+                             struct seqcast_claim_list **out);
+
+int seqcast_claim_list_count(const struct seqcast_claim_list *list);
+
+int seqcast_claim_list_at(const struct seqcast_claim_list *list,
+                          size_t index,
+                          const struct seqcast_claim_entry **out);
+
+int seqcast_claim_list_free(struct seqcast_claim_list *list);

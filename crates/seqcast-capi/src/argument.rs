@@ -2,6 +2,7 @@
 
 use std::ffi::{c_char, c_int, c_void};
 use std::slice;
+use std::time::Duration;
 
 use seqcast::Topic;
 
@@ -84,6 +85,11 @@ pub(crate) unsafe fn place<'a, T>(pointer: *mut T, what: &str) -> Result<&'a mut
     unsafe { pointer.as_mut() }.ok_or_else(|| null(what))
 }
 
+/// Returns how many bytes of `text` fit into `most` bytes without a part of a character.
+fn fitting(text: &str, most: usize) -> usize {
+    (0..=most.min(text.len())).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0)
+}
+
 /// Copies as much of `text` as fits, with a zero at its end, into the buffer. Returns the length of the whole text.
 ///
 /// # Safety
@@ -94,7 +100,7 @@ pub(crate) unsafe fn copy_text(text: &str, buffer: *mut c_char, capacity: usize)
         if buffer.is_null() {
             return Err(null("buffer"));
         }
-        let end = (0..=most.min(text.len())).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+        let end = fitting(text, most);
         // SAFETY: `end` is less than `capacity`, and the caller's buffer does not overlap with `text`.
         unsafe {
             buffer.copy_from_nonoverlapping(text.as_ptr().cast(), end);
@@ -102,4 +108,19 @@ pub(crate) unsafe fn copy_text(text: &str, buffer: *mut c_char, capacity: usize)
         }
     }
     Ok(c_int::try_from(text.len()).unwrap_or(c_int::MAX))
+}
+
+/// Returns a text as a field of a struct, with a zero at its end. A longer text is cut.
+pub(crate) fn field<const N: usize>(text: &str) -> [c_char; N] {
+    let mut field = [0; N];
+    let end = fitting(text, N - 1);
+    for (to, &from) in field.iter_mut().zip(&text.as_bytes()[..end]) {
+        *to = from as c_char;
+    }
+    field
+}
+
+/// Returns a time in nanoseconds.
+pub(crate) fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

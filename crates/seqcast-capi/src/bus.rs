@@ -122,6 +122,19 @@ pub unsafe extern "C" fn seqcast_bus_id(bus: *const seqcast_bus, buffer: *mut c_
     call(|| BUSES.share(bus, |bus| unsafe { copy_text(&bus.id().to_string(), buffer, capacity) }))
 }
 
+/// Stores the segment's name among the hosts of a cluster, as deliveries and lost events report it. Its text form is 16
+/// hexadecimal digits, which are the first of those that `seqcast_bus_id` copies. A segment that was created again has
+/// another origin. Returns 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn seqcast_bus_origin(bus: *const seqcast_bus, origin: *mut u64) -> c_int {
+    call(|| {
+        // SAFETY: as the caller promises.
+        let origin = unsafe { place(origin, "origin") }?;
+        *origin = BUSES.share(bus, |bus| Ok(bus.origin().bits()))?;
+        Ok(0)
+    })
+}
+
 /// Copies the options in which the existing segment differs from those given to `seqcast_bus_open_or_create`, such as
 /// `capacity is 1024, not 4096`, separated by commas. Returns 0 if there are none.
 #[unsafe(no_mangle)]

@@ -2,7 +2,7 @@
 
 use std::ffi::{c_char, c_int, c_void};
 
-use seqcast::{Claim, Delivery, Event, Undecided};
+use seqcast::{Claim, Delivery, Event, Missed, MissedReason, Origin, Undecided};
 
 use seqcast_kind::{
     SEQCAST_CLEARED, SEQCAST_EVENT, SEQCAST_LAGGED, SEQCAST_MISSED, SEQCAST_NOTHING, SEQCAST_OTHER, SEQCAST_RESERVED,
@@ -18,7 +18,7 @@ pub enum seqcast_kind {
     /// An event.
     SEQCAST_EVENT = 1,
     /// `missed` ids from `id` on were overwritten before this seat read them. State that is built from events must be
-    /// rebuilt.
+    /// rebuilt. `cut_off` is set if posts had waited for this seat.
     SEQCAST_LAGGED = 2,
     /// The next id, `id`, is reserved and its payload is not visible yet. Later events are delivered after it. No
     /// action is needed: call again later, or wait.
@@ -40,8 +40,45 @@ pub enum seqcast_kind {
     /// after it missed events and has `resync`. Live events continue at `id`.
     SEQCAST_UP_TO_DATE = 9,
     /// `missed` events were lost between hosts, as the relay reports at `id`; 0 if the number is not known. State that
-    /// is built from events must be rebuilt.
+    /// is built from events must be rebuilt. `missed_reason` tells why, and `origin` of which host they were, if
+    /// `has_origin` is set.
     SEQCAST_MISSED = 10,
+}
+
+/// Why events were lost between hosts.
+#[repr(C)]
+pub enum seqcast_missed_reason {
+    /// The reason is unknown, or nothing was lost between hosts.
+    SEQCAST_MISSED_OTHER = 0,
+    /// The stream between the hosts was trimmed before this host's relay read it.
+    SEQCAST_MISSED_TRIMMED = 2,
+    /// The events were overwritten in the ring of their own host before its relay read them.
+    SEQCAST_MISSED_ORIGIN_LAPPED = 3,
+    /// This host's relay had been away for so long that it went to the end of the stream.
+    SEQCAST_MISSED_CATCH_UP = 4,
+    /// The engine between the hosts has lost data.
+    SEQCAST_MISSED_ENGINE_LOST = 5,
+    /// A unique request waited for longer than its ttl, and no host ran it.
+    SEQCAST_MISSED_UNDECIDED = 6,
+    /// An event was larger than what a relay sends or a segment takes.
+    SEQCAST_MISSED_TOO_LARGE = 7,
+    /// An event had a format that this host does not read.
+    SEQCAST_MISSED_FORMAT = 8,
+}
+
+impl seqcast_missed_reason {
+    pub(crate) fn of(missed: &Missed) -> seqcast_missed_reason {
+        match missed.reason {
+            MissedReason::Trimmed => seqcast_missed_reason::SEQCAST_MISSED_TRIMMED,
+            MissedReason::OriginLapped => seqcast_missed_reason::SEQCAST_MISSED_ORIGIN_LAPPED,
+            MissedReason::CatchUp => seqcast_missed_reason::SEQCAST_MISSED_CATCH_UP,
+            MissedReason::EngineLost => seqcast_missed_reason::SEQCAST_MISSED_ENGINE_LOST,
+            MissedReason::Undecided => seqcast_missed_reason::SEQCAST_MISSED_UNDECIDED,
+            MissedReason::TooLarge => seqcast_missed_reason::SEQCAST_MISSED_TOO_LARGE,
+            MissedReason::Format => seqcast_missed_reason::SEQCAST_MISSED_FORMAT,
+            _ => seqcast_missed_reason::SEQCAST_MISSED_OTHER,
+        }
+    }
 }
 
 /// Why it is unknown if a unique event has run.
@@ -112,6 +149,23 @@ pub struct seqcast_delivery {
     /// 1 if the event was not delivered when it was posted, but is the last of its key for a seat that has joined or
     /// missed events.
     pub handed_over: i32,
+    /// For `SEQCAST_LAGGED`, 1 if this seat must read, and a post had waited for it for all of its patience.
+    pub cut_off: i32,
+    /// For `SEQCAST_MISSED`, a `seqcast_missed_reason`.
+    pub missed_reason: i32,
+    /// 1 if a relay has posted the event: `origin`, `cluster_timeline` and `cluster_n` are set. For `SEQCAST_MISSED`, 1
+    /// if `origin` is set.
+    pub has_origin: i32,
+    /// 1 if a bridge has carried the event from another segment.
+    pub bridged: i32,
+    /// The host that posted the event, as `seqcast_bus_origin` returns it there.
+    pub origin: u64,
+    /// The number of the timeline of the order that all hosts share.
+    pub cluster_timeline: u64,
+    /// The event's place in this timeline. Timeline and place together can be passed to a resource as a fencing token:
+    /// of two unique events with one key, the later one has the greater pair, unless the engine between the hosts has
+    /// lost data.
+    pub cluster_n: u64,
 }
 
 impl From<Claim> for seqcast_claim {
@@ -155,6 +209,13 @@ impl seqcast_delivery {
         retained_key_len: 0,
         retained: 0,
         handed_over: 0,
+        cut_off: 0,
+        missed_reason: 0,
+        has_origin: 0,
+        bridged: 0,
+        origin: 0,
+        cluster_timeline: 0,
+        cluster_n: 0,
     };
 
     /// Stores what was delivered. Returns the result for the caller: 1 if there is something to handle.
@@ -174,10 +235,16 @@ impl seqcast_delivery {
             }
             Delivery::Reset { id, .. } => of(SEQCAST_RESET, id),
             Delivery::UpToDate { id, .. } => of(SEQCAST_UP_TO_DATE, id),
-            Delivery::Lagged { first, missed, .. } => seqcast_delivery { missed, ..of(SEQCAST_LAGGED, first) },
-            Delivery::Missed(missed) => {
-                seqcast_delivery { missed: missed.count.unwrap_or(0), ..of(SEQCAST_MISSED, missed.first_id) }
+            Delivery::Lagged { first, missed, cut_off, .. } => {
+                seqcast_delivery { missed, cut_off: i32::from(cut_off), ..of(SEQCAST_LAGGED, first) }
             }
+            Delivery::Missed(ref missed) => seqcast_delivery {
+                missed: missed.count.unwrap_or(0),
+                missed_reason: seqcast_missed_reason::of(missed) as i32,
+                has_origin: i32::from(missed.origin.is_some()),
+                origin: missed.origin.map_or(0, Origin::bits),
+                ..of(SEQCAST_MISSED, missed.first_id)
+            },
             Delivery::Reserved { id, own, .. } => {
                 *self = seqcast_delivery { own: i32::from(own), ..of(SEQCAST_RESERVED, id) };
                 return 0;
@@ -200,6 +267,7 @@ impl seqcast_delivery {
     pub(crate) fn of_event(event: &Event<'_>) -> seqcast_delivery {
         let claim = event.claim();
         let key = event.retained_key();
+        let place = event.cluster_id();
         seqcast_delivery {
             kind: SEQCAST_EVENT as i32,
             own: i32::from(event.is_own()),
@@ -221,6 +289,13 @@ impl seqcast_delivery {
             retained_key_len: key.map_or(0, <[u8]>::len),
             retained: i32::from(key.is_some()),
             handed_over: i32::from(event.is_retained()),
+            cut_off: 0,
+            missed_reason: 0,
+            has_origin: i32::from(place.is_some()),
+            bridged: i32::from(event.is_bridged()),
+            origin: event.origin().map_or(0, Origin::bits),
+            cluster_timeline: place.map_or(0, |place| place.timeline),
+            cluster_n: place.map_or(0, |place| place.n),
         }
     }
 }

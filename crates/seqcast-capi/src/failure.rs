@@ -9,7 +9,7 @@ use std::panic::{self, AssertUnwindSafe};
 
 use seqcast::{Cause, Error, ErrorKind};
 
-use crate::argument::copy_text;
+use crate::argument::{copy_text, field, nanoseconds, place};
 
 /// Results of calls that fail. These numbers never change, and new errors get new numbers. `seqcast_error_message`
 /// returns the text with the values and the remedy.
@@ -117,10 +117,10 @@ pub enum seqcast_error {
     /// There is no place for the key of a retained event. Clear keys that are no longer needed, or raise
     /// `retained_keys`.
     SEQCAST_E_RETAINED_FULL = -50,
-    /// The event would have overwritten what a seat that must read lacks, and was not posted. The text names the seat.
-    /// Post again later; a seat that must read itself has to read first.
+    /// The event would have overwritten what a seat that must read lacks, and was not posted. `seqcast_error_full`
+    /// returns which seat that is. Post again later; a seat that must read itself has to read first.
     SEQCAST_E_FULL = -51,
-    /// No relay has been started on this host, or the last one has left. Not from C.
+    /// An event is for all hosts, but no relay has been started on this host, or the last one has left.
     SEQCAST_E_NO_RELAY = -52,
     /// Another process is the relay of this segment. Not from C.
     SEQCAST_E_RELAY_TAKEN = -53,
@@ -168,6 +168,7 @@ pub(crate) struct Failure {
     number: c_int,
     text: Cow<'static, str>,
     errno: c_int,
+    full: Option<Box<seqcast_full>>,
 }
 
 pub(crate) type Result<T> = std::result::Result<T, Failure>;
@@ -175,7 +176,7 @@ pub(crate) type Result<T> = std::result::Result<T, Failure>;
 impl Failure {
     #[cold]
     pub(crate) fn new(number: seqcast_error, text: impl Into<Cow<'static, str>>) -> Failure {
-        Failure { number: number as c_int, text: text.into(), errno: 0 }
+        Failure { number: number as c_int, text: text.into(), errno: 0, full: None }
     }
 
     #[cold]
@@ -189,7 +190,8 @@ impl Failure {
     #[cold]
     pub(crate) fn of_system(call: &str, source: &io::Error) -> Failure {
         let errno = source.raw_os_error().unwrap_or(0);
-        Failure { number: SEQCAST_E_SYSTEM as c_int, text: format!("{call} failed: {source}").into(), errno }
+        let text = format!("{call} failed: {source}").into();
+        Failure { number: SEQCAST_E_SYSTEM as c_int, text, errno, full: None }
     }
 
     #[cold]
@@ -204,7 +206,7 @@ impl Failure {
         // While the thread's locals are destroyed, there is no text.
         let _ = LAST.try_with(|last| {
             if let Ok(mut last) = last.try_borrow_mut() {
-                *last = Last { text, errno: self.errno };
+                *last = Last { text, errno: self.errno, full: self.full };
             }
         });
         self.number
@@ -218,7 +220,20 @@ impl From<Error> for Failure {
             Cause::System { source, .. } => source.raw_os_error().unwrap_or(0),
             _ => 0,
         };
-        Failure { number: -c_int::from(error.kind().number()), text: error.to_string().into(), errno }
+        let full = match error.cause() {
+            Cause::Full { reader, own, lag, patience, .. } => Some(Box::new(seqcast_full {
+                lag: *lag,
+                patience_ns: nanoseconds(*patience),
+                seat: reader.seat,
+                pid: reader.pid,
+                own: i32::from(*own),
+                reserved: 0,
+                label: field(&reader.label),
+                more: [0; 4],
+            })),
+            _ => None,
+        };
+        Failure { number: -c_int::from(error.kind().number()), text: error.to_string().into(), errno, full }
     }
 }
 
@@ -227,6 +242,7 @@ impl From<Error> for Failure {
 struct Last {
     text: CString,
     errno: c_int,
+    full: Option<Box<seqcast_full>>,
 }
 
 thread_local! {
@@ -262,6 +278,43 @@ pub extern "C" fn seqcast_error_message() -> *const c_char {
 pub extern "C" fn seqcast_error_errno() -> c_int {
     let errno = LAST.try_with(|last| last.try_borrow().map(|last| last.errno).ok());
     errno.ok().flatten().unwrap_or(0)
+}
+
+/// The values of `SEQCAST_E_FULL`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct seqcast_full {
+    /// How many ids the slowest seat that must read is behind.
+    pub lag: u64,
+    /// How long other posts wait for it.
+    pub patience_ns: u64,
+    /// The number of the seat.
+    pub seat: u32,
+    /// The process id of its holder, in its own pid namespace.
+    pub pid: u32,
+    /// 1 if it is the seat that wanted to post: it has to read first.
+    pub own: i32,
+    /// 0.
+    pub reserved: i32,
+    /// The label of the seat, with a zero at its end.
+    pub label: [c_char; 56],
+    /// Zero.
+    pub more: [u64; 4],
+}
+
+/// Stores the values of this thread's last failure in `full`, if that was `SEQCAST_E_FULL`: which seat has no room for
+/// the post. Returns 1, or 0 if the last failure was another one; then `full` is unchanged.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn seqcast_error_full(full: *mut seqcast_full) -> c_int {
+    call(|| {
+        // SAFETY: as the caller promises.
+        let full = unsafe { place(full, "full") }?;
+        // While the thread's locals are destroyed, there is none.
+        let last = LAST.try_with(|last| last.try_borrow().ok().and_then(|last| last.full.as_deref().copied()));
+        let Some(last) = last.ok().flatten() else { return Ok(0) };
+        *full = last;
+        Ok(1)
+    })
 }
 
 /// Copies a short, stable name of the error `result`, such as `not_found`, for logs and metrics. Copies `unknown` for a

@@ -38,13 +38,14 @@ pub(crate) enum Kind {
     Inspector = 4,
     Tail = 5,
     RetainedList = 6,
+    ClaimList = 7,
 }
 
 impl Kind {
     fn of(bits: u64) -> Option<Kind> {
-        [Kind::Bus, Kind::Seat, Kind::Stats, Kind::Inspector, Kind::Tail, Kind::RetainedList]
-            .into_iter()
-            .find(|&kind| kind as u64 == bits & ((1 << KIND_BITS) - 1))
+        let all =
+            [Kind::Bus, Kind::Seat, Kind::Stats, Kind::Inspector, Kind::Tail, Kind::RetainedList, Kind::ClaimList];
+        all.into_iter().find(|&kind| kind as u64 == bits & ((1 << KIND_BITS) - 1))
     }
 
     fn noun(self) -> &'static str {
@@ -55,6 +56,7 @@ impl Kind {
             Kind::Inspector => "inspector",
             Kind::Tail => "tail",
             Kind::RetainedList => "list of retained events",
+            Kind::ClaimList => "list of claims",
         }
     }
 }

@@ -1,12 +1,16 @@
 //! Inspects a segment without taking part in it.
 
+pub mod claims;
+
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
 use std::time::Duration;
 
 use seqcast::inspect::{self, Inspector, Seen, SeenEvent, Tail};
+use seqcast::{Missed, Origin};
 
-use crate::argument::{copy_text, place, text};
+use crate::argument::{copy_text, nanoseconds, place, text};
+use crate::delivery::seqcast_missed_reason;
 use crate::failure::{Result, call};
 use crate::handle::{Kind, Table};
 use crate::options::{Options, read, start};
@@ -66,6 +70,8 @@ pub enum seqcast_seen_kind {
     SEQCAST_SEEN_UNREADABLE = 6,
     /// A kind that this interface does not know.
     SEQCAST_SEEN_OTHER = 7,
+    /// `missed` events were lost between hosts, as the relay reports at `id`; 0 if the number is not known.
+    SEQCAST_SEEN_MISSED = 8,
 }
 
 /// A step of a tail. The library fills it. Later versions add fields at its end. It and the memory that it points to
@@ -106,6 +112,33 @@ pub struct seqcast_seen {
     pub large: i32,
     /// 0.
     pub reserved: i32,
+    /// The key of a retained event. It may be any bytes.
+    pub retained_key: *const c_char,
+    /// Bytes of `retained_key`. 0 if the event is retained by its topic alone.
+    pub retained_key_len: usize,
+    /// How long the event is retained or, if it is unique, how long its key is held, in nanoseconds. 0 without an end,
+    /// and for other events.
+    pub ttl_ns: u64,
+    /// 1 if the event is retained, or clears what was retained.
+    pub retained: i32,
+    /// 1 if the event clears what was retained under its topic and `retained_key`.
+    pub clears: i32,
+    /// 1 if this is a request to the relay for an event on all hosts. No seat gets it.
+    pub request: i32,
+    /// For `SEQCAST_SEEN_MISSED`, a `seqcast_missed_reason`.
+    pub missed_reason: i32,
+    /// 1 if a relay has posted the event: the fields below are set. For `SEQCAST_SEEN_MISSED`, 1 if `origin` is set.
+    pub has_origin: i32,
+    /// 0.
+    pub reserved_2: i32,
+    /// The host that posted the event, as `seqcast_bus_origin` returns it there.
+    pub origin: u64,
+    /// The event's id on that host.
+    pub origin_id: u64,
+    /// The number of the timeline of the order that all hosts share.
+    pub cluster_timeline: u64,
+    /// The event's place in this timeline.
+    pub cluster_n: u64,
 }
 
 use seqcast_seen_kind::*;
@@ -130,11 +163,37 @@ impl seqcast_seen {
             payload_len: 0,
             large: 0,
             reserved: 0,
+            retained_key: c"".as_ptr(),
+            retained_key_len: 0,
+            ttl_ns: 0,
+            retained: 0,
+            clears: 0,
+            request: 0,
+            missed_reason: 0,
+            has_origin: 0,
+            reserved_2: 0,
+            origin: 0,
+            origin_id: 0,
+            cluster_timeline: 0,
+            cluster_n: 0,
+        }
+    }
+
+    fn of_missed(missed: &Missed) -> seqcast_seen {
+        seqcast_seen {
+            missed: missed.count.unwrap_or(0),
+            missed_reason: seqcast_missed_reason::of(missed) as i32,
+            has_origin: i32::from(missed.origin.is_some()),
+            origin: missed.origin.map_or(0, Origin::bits),
+            ..seqcast_seen::of(SEQCAST_SEEN_MISSED, missed.first_id)
         }
     }
 
     fn of_event(event: &SeenEvent) -> seqcast_seen {
         let payload = event.payload.as_deref().unwrap_or_default();
+        let (retained, relayed) = (event.retained.as_ref(), event.relayed.as_ref());
+        let key = retained.map_or(&[][..], |retained| &retained.key);
+        let ttl = event.unique.as_ref().map(|unique| unique.ttl).or_else(|| retained?.ttl);
         seqcast_seen {
             fragmented: i32::from(event.fragmented),
             unique: i32::from(event.unique.is_some()),
@@ -149,6 +208,17 @@ impl seqcast_seen {
             payload: payload.as_ptr().cast(),
             payload_len: payload.len(),
             large: i32::from(event.large),
+            retained_key: key.as_ptr().cast(),
+            retained_key_len: key.len(),
+            ttl_ns: ttl.map_or(0, nanoseconds),
+            retained: i32::from(retained.is_some()),
+            clears: i32::from(retained.is_some_and(|retained| retained.clears)),
+            request: i32::from(event.request),
+            has_origin: i32::from(relayed.is_some()),
+            origin: relayed.map_or(0, |relayed| relayed.origin.bits()),
+            origin_id: relayed.map_or(0, |relayed| relayed.id),
+            cluster_timeline: relayed.map_or(0, |relayed| relayed.place.timeline),
+            cluster_n: relayed.map_or(0, |relayed| relayed.place.n),
             ..seqcast_seen::of(SEQCAST_SEEN_EVENT, event.id)
         }
     }
@@ -172,6 +242,7 @@ impl Watched {
             None => seqcast_seen::of(SEQCAST_SEEN_NOTHING, 0),
             Some(Seen::Event(event)) => seqcast_seen::of_event(self.event.insert(event)),
             Some(Seen::Gap { from, missed, .. }) => seqcast_seen { missed, ..seqcast_seen::of(SEQCAST_SEEN_GAP, from) },
+            Some(Seen::Missed(missed)) => seqcast_seen::of_missed(&missed),
             Some(Seen::Void { id, .. }) => seqcast_seen::of(SEQCAST_SEEN_VOID, id),
             Some(Seen::PassedOver { id, seat, .. }) => {
                 seqcast_seen { seat: seat.unwrap_or(0), ..seqcast_seen::of(SEQCAST_SEEN_PASSED_OVER, id) }

@@ -10,6 +10,8 @@
 #![deny(missing_docs)]
 
 mod argument;
+#[cfg(test)]
+mod cluster;
 mod handle;
 
 // In the order of the header.

@@ -61,6 +61,12 @@ pub struct seqcast_bus_options {
     pub large_blocks: u64,
     /// Bytes of the largest payload of a large block, from 64 to 67,108,864. Must be set if `large_blocks` is.
     pub large_size: u64,
+    /// The longest time for which a seat may have posts wait for it, in nanoseconds: at most an hour. See
+    /// `must_read_ns` of `seqcast_seat_options`. 0 means 1 second. -1 means that posts wait for no seat.
+    pub most_patience_ns: i64,
+    /// Of how many hosts a relay can remember what has come from them: at most 65,536. 0 means 256. -1 means none:
+    /// there can be no relay.
+    pub relay_hosts: i64,
 }
 
 /// Where a seat or a tail begins to read.
@@ -112,6 +118,15 @@ pub struct seqcast_seat_options {
     pub resync: i32,
     /// Must be 0.
     pub reserved: i32,
+    /// If not 0, posts of other seats wait for this seat, each for at most this time, in nanoseconds: no event is
+    /// overwritten before this seat has read it. At most `most_patience_ns` of the segment, and longer than
+    /// `wait_max_ns`. 0 means that this seat misses events if it falls a whole ring behind.
+    ///
+    /// A post that has waited for this long cuts the seat off: it may miss events, and is told so by `SEQCAST_LAGGED`
+    /// with `cut_off`. From its next read on, posts wait for it again. A dead holder delays no post, and a stopped one
+    /// delays the others once. Posts of this seat itself never wait: without room they give `SEQCAST_E_FULL` at once,
+    /// and it has to read first.
+    pub must_read_ns: u64,
 }
 
 /// Options of a post. Set all bytes to zero, then set `size` and the options that you need.
@@ -140,6 +155,13 @@ pub struct seqcast_post_options {
     pub retain: i32,
     /// Must be 0.
     pub reserved: i32,
+    /// If not 0, the event is delivered on all hosts of the cluster, this one included, at one place in one order that
+    /// all of them share. A unique event then runs on one seat of the cluster, and a retained one is retained on every
+    /// host. The stored id is that of the request to the relay; the event gets another one when it is delivered.
+    /// Without a relay on this host the post gives `SEQCAST_E_NO_RELAY`. It cannot be committed at a reserved id.
+    pub cluster: i32,
+    /// Must be 0.
+    pub reserved_2: i32,
 }
 
 /// A struct of plain fields that begins with its size.
@@ -246,6 +268,10 @@ impl seqcast_bus_options {
         options = set(options, given(self.retained_size), SegmentOptions::retained_size);
         let large = given((self.large_blocks, self.large_size));
         options = set(options, large, |options, (blocks, bytes)| options.large(blocks, bytes));
+        let patience = given(self.most_patience_ns).map(|ns| Duration::from_nanos(u64::try_from(ns).unwrap_or(0)));
+        options = set(options, patience, SegmentOptions::most_patience);
+        let hosts = given(self.relay_hosts).map(|hosts| u64::try_from(hosts).unwrap_or(0));
+        options = set(options, hosts, SegmentOptions::relay_hosts);
         options = set(options, duration(self.creation_timeout_ns), SegmentOptions::creation_timeout);
         set(options, given(self.set_owner), |options, _| options.owner(self.owner_uid, self.owner_gid))
     }
@@ -265,6 +291,7 @@ impl seqcast_seat_options {
             WorkerOptions::new().label(label).start(start).announce(self.silent == 0).resync(self.resync != 0);
         options = set(options, duration(self.wait_interval_ns), WorkerOptions::wait_interval);
         options = set(options, duration(self.wait_max_ns), WorkerOptions::wait_max);
+        options = set(options, duration(self.must_read_ns), WorkerOptions::must_read);
         Ok(set(options, duration(self.timeout_ns), WorkerOptions::timeout))
     }
 }
@@ -306,6 +333,8 @@ mod tests {
             retain_key_len: 0,
             retain: 1,
             reserved: 0,
+            cluster: 1,
+            reserved_2: 0,
         }
     }
 
@@ -315,13 +344,32 @@ mod tests {
     }
 
     #[test]
+    fn zero_is_the_default_of_a_segment_and_minus_one_is_none() {
+        // SAFETY: zero is a value of every option.
+        let mut options = unsafe { std::mem::zeroed::<seqcast_bus_options>() };
+        let (made, defaults) = (options.to_segment_options(), SegmentOptions::new());
+        assert_eq!(made.get_most_patience(), defaults.get_most_patience());
+        assert_eq!((made.get_relay_hosts(), made.get_large()), (defaults.get_relay_hosts(), None));
+        (options.most_patience_ns, options.relay_hosts) = (7, 9);
+        (options.large_blocks, options.large_size) = (2, 64);
+        let made = options.to_segment_options();
+        assert_eq!((made.get_most_patience(), made.get_relay_hosts()), (Duration::from_nanos(7), 9));
+        assert_eq!(made.get_large(), Some((2, 64)));
+        (options.most_patience_ns, options.relay_hosts, options.retained_keys) = (-1, -1, -1);
+        let made = options.to_segment_options();
+        assert_eq!((made.get_most_patience(), made.get_relay_hosts(), made.get_retained()), (Duration::ZERO, 0, 0));
+    }
+
+    #[test]
     fn an_older_struct_leaves_what_it_does_not_have_at_its_default() {
         let old = read_ok(&post_options(16)).unwrap();
         assert_eq!((old.type_tag, old.ttl_ns), (7, 0));
         let without_retain = read_ok(&post_options(40)).unwrap();
         assert_eq!((without_retain.ttl_ns, without_retain.retain), (9, 0));
+        let without_cluster = read_ok(&post_options(64)).unwrap();
+        assert_eq!((without_cluster.retain, without_cluster.cluster), (1, 0));
         let new = read_ok(&post_options(size_of::<seqcast_post_options>())).unwrap();
-        assert_eq!((new.type_tag, new.ttl_ns, new.retain), (7, 9, 1));
+        assert_eq!((new.type_tag, new.ttl_ns, new.retain, new.cluster), (7, 9, 1, 1));
         // SAFETY: null.
         assert!(unsafe { read::<seqcast_post_options>(std::ptr::null()) }.unwrap().is_none());
     }

@@ -27,7 +27,7 @@ fn generate(config: Config) -> String {
 /// The crate's files.
 fn sources() -> Vec<String> {
     let files = |folder: &str| fs::read_dir(root().join(folder)).unwrap();
-    let paths = files("src").chain(files("src/seat")).map(|entry| entry.unwrap().path());
+    let paths = ["src", "src/inspect", "src/seat"].into_iter().flat_map(files).map(|entry| entry.unwrap().path());
     paths.filter(|path| path.is_file()).map(|path| fs::read_to_string(path).unwrap()).collect()
 }
 

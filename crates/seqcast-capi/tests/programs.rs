@@ -36,7 +36,7 @@ macro_rules! programs {
     };
 }
 
-programs!(abi bells events figures forks forwards misuse names reservations retained threads unique);
+programs!(abi bells claims events figures forks forwards misuse must_read names reservations retained threads unique);
 
 fn runs_under_valgrind(source: &str) {
     let program = Program::c(source, Linking::Shared);

@@ -56,7 +56,9 @@ end
 -- Options: `capacity`, `block_size`, `claims`, `seats`, `mode`, `owner = { uid =, gid = }`, `creation_timeout` in
 -- seconds, `strict`, `unlink_on_free`, `dump`, `retained` (the number of keys that can have a retained event, 64 by
 -- default, 0 for none), `retained_size` (bytes of the largest retained event), `large_blocks` and `large_size` (the
--- number of large blocks, none by default, and the bytes of each; for payloads that do not fit in a block).
+-- number of large blocks, none by default, and the bytes of each; for payloads that do not fit in a block),
+-- `most_patience` (the longest time in seconds for which a seat may have posts wait for it, 1 by default, 0 for none),
+-- `relay_hosts` (of how many hosts a relay can remember what has come from them, 256 by default, 0 for none).
 _M.create = opener("create", C.seqcast_bus_create)
 
 --- Opens the segment with this name.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use seqcast::{Claim, ClaimOptions, Claimed, Publisher, Winner};
 
 use super::{SEATS, seqcast_seat};
-use crate::argument::{bytes, copy_text, null, place};
+use crate::argument::{bytes, copy_text, field, nanoseconds, null, place};
 use crate::bus::{BUSES, seqcast_bus};
 use crate::delivery::seqcast_claim;
 use crate::failure::{Result, call};
@@ -54,10 +54,6 @@ unsafe fn claim(
         *place = by;
     }
     Ok(outcome as c_int)
-}
-
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Claims `key` among all seats for `ttl_ns` nanoseconds. Returns a `seqcast_claimed`; compare it with
@@ -168,6 +164,16 @@ pub enum seqcast_winner {
     SEQCAST_WINNER_GONE = 2,
 }
 
+impl seqcast_winner {
+    pub(crate) fn of(winner: Winner) -> seqcast_winner {
+        match winner {
+            Winner::Alive => seqcast_winner::SEQCAST_WINNER_ALIVE,
+            Winner::Dead => seqcast_winner::SEQCAST_WINNER_DEAD,
+            _ => seqcast_winner::SEQCAST_WINNER_GONE,
+        }
+    }
+}
+
 /// A key that is held.
 #[repr(C)]
 pub struct seqcast_held {
@@ -203,25 +209,36 @@ pub unsafe extern "C" fn seqcast_bus_held(
         let (key, place) = unsafe { (bytes(key.cast(), key_len, "key")?, held.as_mut()) };
         let Some(held) = BUSES.share(bus, |bus| Ok(bus.held(key)?))? else { return Ok(0) };
         let Some(place) = place else { return Ok(1) };
-        let winner = match held.winner {
-            Winner::Alive => seqcast_winner::SEQCAST_WINNER_ALIVE,
-            Winner::Dead => seqcast_winner::SEQCAST_WINNER_DEAD,
-            _ => seqcast_winner::SEQCAST_WINNER_GONE,
-        };
         *place = seqcast_held {
             left_ns: nanoseconds(held.left),
             since_ns: nanoseconds(held.since),
             seat: held.seat,
             pid: held.pid.unwrap_or(0),
-            winner: winner as i32,
+            winner: seqcast_winner::of(held.winner) as i32,
             ends_with_holder: i32::from(held.ends_with_holder),
-            label: [0; 56],
+            label: field(&held.label),
             reserved: [0; 4],
         };
-        let capacity = place.label.len();
-        // SAFETY: the array has this many bytes.
-        unsafe { copy_text(&held.label, place.label.as_mut_ptr(), capacity) }?;
         Ok(1)
+    })
+}
+
+/// Copies the hash of a key that is claimed without an event: 32 hexadecimal digits, as a list of claims and the event
+/// `seqcast/died` name it. The segment does not contain the key itself, and each segment has other hashes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn seqcast_bus_key_hash(
+    bus: *const seqcast_bus,
+    key: *const c_char,
+    key_len: usize,
+    buffer: *mut c_char,
+    capacity: usize,
+) -> c_int {
+    call(|| {
+        // SAFETY: as the caller promises.
+        let key = unsafe { bytes(key.cast(), key_len, "key") }?;
+        let hash = BUSES.share(bus, |bus| Ok(bus.key_hash(key)?))?;
+        // SAFETY: as the caller promises.
+        unsafe { copy_text(&hash.to_string(), buffer, capacity) }
     })
 }
 

@@ -18,6 +18,7 @@ struct Posted<'a> {
     /// The key of a retained event, empty if it has none.
     retain: Option<&'a [u8]>,
     ttl: Option<Duration>,
+    cluster: bool,
 }
 
 impl<'a> Posted<'a> {
@@ -28,7 +29,7 @@ impl<'a> Posted<'a> {
     #[inline(always)]
     unsafe fn new(topic: Topic<'a>, payload: &'a [u8], options: *const seqcast_post_options) -> Result<Posted<'a>> {
         let payload = Tagged { type_tag: 0, bytes: payload };
-        let plain = Posted { topic, payload, unique: None, retain: None, ttl: None };
+        let plain = Posted { topic, payload, unique: None, retain: None, ttl: None, cluster: false };
         // SAFETY: as the caller promises.
         let Some(options) = unsafe { read(options) }? else { return Ok(plain) };
         // SAFETY: as the caller promises.
@@ -46,6 +47,7 @@ impl<'a> Posted<'a> {
             unique: (!options.key.is_null()).then(|| Unique::key(key)),
             retain: (options.retain != 0).then_some(retain_key),
             ttl: (options.ttl_ns > 0).then(|| Duration::from_nanos(options.ttl_ns)),
+            cluster: options.cluster != 0,
             ..plain
         })
     }
@@ -57,11 +59,11 @@ fn retain_key_alone(len: usize) -> Failure {
     Error::from(Cause::Option { option: "retain_key", value, rule }).into()
 }
 
-/// Sends `$posted` with the builder that `$sender.event` returns. A macro, because the two builders have different
-/// types.
+/// Sends `$posted` by the method `$post` of the builder that `$sender.event` returns. A macro, because the builders
+/// have different types.
 macro_rules! send {
-    ($posted:expr, $sender:expr) => {{
-        let Posted { topic, payload, unique, retain, ttl } = $posted;
+    ($posted:expr, $sender:expr, $post:ident) => {{
+        let Posted { topic, payload, unique, retain, ttl, cluster } = $posted;
         let mut event = $sender.event(topic);
         if let Some(unique) = unique {
             event = event.unique(unique);
@@ -72,8 +74,35 @@ macro_rules! send {
         if let Some(ttl) = ttl {
             event = event.ttl(ttl);
         }
-        event.post(payload)
+        if cluster {
+            event = event.cluster();
+        }
+        event.$post(payload)
     }};
+}
+
+/// Posts an event at the next id, by `send`.
+///
+/// # Safety
+///
+/// The pointers are as `seqcast_seat_post` requires.
+#[inline(always)]
+unsafe fn post(
+    seat: *mut seqcast_seat,
+    (source, event): ((*const c_char, usize), (*const c_char, usize)),
+    (payload, payload_len): (*const c_void, usize),
+    options: *const seqcast_post_options,
+    id: *mut u64,
+    send: impl FnOnce(Posted<'_>, &mut Publisher) -> seqcast::Result<u64>,
+) -> Result<c_int> {
+    // SAFETY: as the caller promises.
+    let posted = unsafe { Posted::new(topic(source, event)?, bytes(payload, payload_len, "payload")?, options)? };
+    let new = SEATS.with(seat, |seat| Ok(send(posted, seat.publisher()?)?))?;
+    // SAFETY: as the caller promises.
+    if let Some(id) = unsafe { id.as_mut() } {
+        *id = new;
+    }
+    Ok(0)
 }
 
 /// Posts an event to all seats. `options` may be null. `payload` may be null if `payload_len` is 0. If `id` is not
@@ -81,6 +110,8 @@ macro_rules! send {
 ///
 /// For a retained event, `SEQCAST_E_RETAINED_FULL` means that its key has no place, and `SEQCAST_E_OPTION` that the
 /// segment retains no events.
+///
+/// If there are seats that must read, the call waits until there is room, for at most the patience of the slowest.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_seat_post(
     seat: *mut seqcast_seat,
@@ -94,31 +125,62 @@ pub unsafe extern "C" fn seqcast_seat_post(
     id: *mut u64,
 ) -> c_int {
     call(|| {
+        let (topic, payload) = (((source, source_len), (event, event_len)), (payload, payload_len));
         // SAFETY: as the caller promises.
-        let posted = unsafe {
-            let topic = topic((source, source_len), (event, event_len))?;
-            Posted::new(topic, bytes(payload, payload_len, "payload")?, options)?
-        };
-        let new = SEATS.with(seat, |seat| Ok(send!(posted, seat.publisher()?)?))?;
-        // SAFETY: as the caller promises.
-        if let Some(id) = unsafe { id.as_mut() } {
-            *id = new;
-        }
-        Ok(0)
+        unsafe { post(seat, topic, payload, options, id, |posted, publisher| send!(posted, publisher, post)) }
     })
+}
+
+/// As `seqcast_seat_post`, but never waits for seats that must read: gives `SEQCAST_E_FULL` instead. For event loops.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn seqcast_seat_try_post(
+    seat: *mut seqcast_seat,
+    source: *const c_char,
+    source_len: usize,
+    event: *const c_char,
+    event_len: usize,
+    payload: *const c_void,
+    payload_len: usize,
+    options: *const seqcast_post_options,
+    id: *mut u64,
+) -> c_int {
+    call(|| {
+        let (topic, payload) = (((source, source_len), (event, event_len)), (payload, payload_len));
+        // SAFETY: as the caller promises.
+        unsafe { post(seat, topic, payload, options, id, |posted, publisher| send!(posted, publisher, try_post)) }
+    })
+}
+
+/// Takes an id by `reserve`, and stores it.
+///
+/// # Safety
+///
+/// `id` is as [`place`] requires.
+unsafe fn take_id(
+    seat: *mut seqcast_seat,
+    id: *mut u64,
+    reserve: impl FnOnce(&mut Publisher) -> seqcast::Result<Reservation<&mut Publisher>>,
+) -> Result<c_int> {
+    // SAFETY: as the caller promises.
+    let id = unsafe { place(id, "id") }?;
+    *id = SEATS.with(seat, |seat| Ok(reserve(seat.publisher()?)?.keep()))?;
+    Ok(0)
 }
 
 /// Takes the next event id and stores it, for an event whose payload is not known yet. Readers that reach the id wait
 /// for at most their `wait_max_ns`, and deliver later events after it. A seat holds one reservation: a second call
-/// gives the first id up, and so does leaving. Returns 0.
+/// gives the first id up, and so does leaving. Waits for seats that must read, as `seqcast_seat_post` does. Returns 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_seat_reserve(seat: *mut seqcast_seat, id: *mut u64) -> c_int {
-    call(|| {
-        // SAFETY: as the caller promises.
-        let id = unsafe { place(id, "id") }?;
-        *id = SEATS.with(seat, |seat| Ok(seat.publisher()?.reserve()?.keep()))?;
-        Ok(0)
-    })
+    // SAFETY: as the caller promises.
+    call(|| unsafe { take_id(seat, id, Publisher::reserve) })
+}
+
+/// As `seqcast_seat_reserve`, but never waits for seats that must read: gives `SEQCAST_E_FULL` instead.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn seqcast_seat_try_reserve(seat: *mut seqcast_seat, id: *mut u64) -> c_int {
+    // SAFETY: as the caller promises.
+    call(|| unsafe { take_id(seat, id, Publisher::try_reserve) })
 }
 
 /// Makes the event visible at the reserved id. It must fit into one block or one large block. Returns 0.
@@ -145,7 +207,7 @@ pub unsafe extern "C" fn seqcast_seat_commit(
         SEATS.with(seat, |seat| {
             let committed = match reservation(seat.publisher()?, id)? {
                 Some(mut reservation) => {
-                    let committed = send!(posted, reservation);
+                    let committed = send!(posted, reservation, post);
                     // After a commit, or if it is too late, this has no effect.
                     reservation.keep();
                     committed

@@ -3,10 +3,10 @@
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
 
-use seqcast::Retained;
+use seqcast::{EventBuilder, Publisher, Retained};
 
 use super::{SEATS, seqcast_seat};
-use crate::argument::{bytes, place, topic};
+use crate::argument::{bytes, nanoseconds, place, topic};
 use crate::failure::{Result, call};
 use crate::handle::{Kind, Table};
 
@@ -44,7 +44,7 @@ pub struct seqcast_retained {
 
 impl seqcast_retained {
     fn of(event: &Retained) -> seqcast_retained {
-        let left = event.left().map(|left| u64::try_from(left.as_nanos()).unwrap_or(u64::MAX - 1));
+        let left = event.left().map(|left| nanoseconds(left).min(u64::MAX - 1));
         seqcast_retained {
             id: event.id(),
             type_tag: event.type_tag(),
@@ -158,9 +158,30 @@ pub unsafe extern "C" fn seqcast_seat_get(
     })
 }
 
+/// Clears what is retained under a topic and a key, by `clear`.
+///
+/// # Safety
+///
+/// The pointers are as `seqcast_seat_clear` requires.
+unsafe fn clear(
+    seat: *mut seqcast_seat,
+    (source, event): ((*const c_char, usize), (*const c_char, usize)),
+    (key, key_len): (*const c_char, usize),
+    id: *mut u64,
+    clear: impl FnOnce(EventBuilder<'_, &mut Publisher>) -> seqcast::Result<Option<u64>>,
+) -> Result<c_int> {
+    // SAFETY: as the caller promises.
+    let (topic, key, id) = unsafe { (topic(source, event)?, bytes(key.cast(), key_len, "key")?, id.as_mut()) };
+    let cleared = SEATS.with(seat, |seat| Ok(clear(seat.publisher()?.event(topic).retain_key(key))?))?;
+    if let (Some(id), Some(cleared)) = (id, cleared) {
+        *id = cleared;
+    }
+    Ok(c_int::from(cleared.is_some()))
+}
+
 /// Clears the retained event of a topic and a key, by an event that tells all seats so: `SEQCAST_CLEARED`. `key` may be
 /// null if `key_len` is 0. Returns 1. If `id` is not null, the id of that event is stored there. Returns 0 if no event
-/// is retained there; then nothing is posted.
+/// is retained there; then nothing is posted. Waits for seats that must read, as `seqcast_seat_post` does.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn seqcast_seat_clear(
     seat: *mut seqcast_seat,
@@ -172,18 +193,45 @@ pub unsafe extern "C" fn seqcast_seat_clear(
     key_len: usize,
     id: *mut u64,
 ) -> c_int {
-    call(|| {
-        // SAFETY: as the caller promises.
-        let (topic, key, id) = unsafe {
-            let topic = topic((source, source_len), (event, event_len))?;
-            (topic, bytes(key.cast(), key_len, "key")?, id.as_mut())
-        };
-        let cleared = SEATS.with(seat, |seat| Ok(seat.publisher()?.event(topic).retain_key(key).clear()?))?;
-        if let (Some(id), Some(cleared)) = (id, cleared) {
-            *id = cleared;
-        }
-        Ok(c_int::from(cleared.is_some()))
-    })
+    let topic = ((source, source_len), (event, event_len));
+    // SAFETY: as the caller promises.
+    call(|| unsafe { clear(seat, topic, (key, key_len), id, |event| event.clear()) })
+}
+
+/// As `seqcast_seat_clear`, but never waits for seats that must read: gives `SEQCAST_E_FULL` instead.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn seqcast_seat_try_clear(
+    seat: *mut seqcast_seat,
+    source: *const c_char,
+    source_len: usize,
+    event: *const c_char,
+    event_len: usize,
+    key: *const c_char,
+    key_len: usize,
+    id: *mut u64,
+) -> c_int {
+    let topic = ((source, source_len), (event, event_len));
+    // SAFETY: as the caller promises.
+    call(|| unsafe { clear(seat, topic, (key, key_len), id, |event| event.try_clear()) })
+}
+
+/// Clears the retained event of a topic and a key on all hosts of the cluster, by a request to this host's relay,
+/// whatever is retained here. Returns 1. If `id` is not null, the id of the request is stored there. Without a relay
+/// it gives `SEQCAST_E_NO_RELAY`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn seqcast_seat_clear_cluster(
+    seat: *mut seqcast_seat,
+    source: *const c_char,
+    source_len: usize,
+    event: *const c_char,
+    event_len: usize,
+    key: *const c_char,
+    key_len: usize,
+    id: *mut u64,
+) -> c_int {
+    let topic = ((source, source_len), (event, event_len));
+    // SAFETY: as the caller promises.
+    call(|| unsafe { clear(seat, topic, (key, key_len), id, |event| event.cluster().clear()) })
 }
 
 /// Lists the retained event of every topic and key, in the order of their ids, and stores the handle of the list.

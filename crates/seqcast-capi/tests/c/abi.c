@@ -27,7 +27,9 @@ AT(seqcast_bus_options, retained_keys, 80);
 AT(seqcast_bus_options, retained_size, 88);
 AT(seqcast_bus_options, large_blocks, 96);
 AT(seqcast_bus_options, large_size, 104);
-SIZE(seqcast_bus_options, 112);
+AT(seqcast_bus_options, most_patience_ns, 112);
+AT(seqcast_bus_options, relay_hosts, 120);
+SIZE(seqcast_bus_options, 128);
 
 AT(seqcast_seat_options, size, 0);
 AT(seqcast_seat_options, label, 8);
@@ -42,7 +44,8 @@ AT(seqcast_seat_options, start, 72);
 AT(seqcast_seat_options, silent, 76);
 AT(seqcast_seat_options, resync, 80);
 AT(seqcast_seat_options, reserved, 84);
-SIZE(seqcast_seat_options, 88);
+AT(seqcast_seat_options, must_read_ns, 88);
+SIZE(seqcast_seat_options, 96);
 
 AT(seqcast_bell_options, size, 0);
 AT(seqcast_bell_options, interval_ns, 8);
@@ -64,6 +67,31 @@ AT(seqcast_held, label, 32);
 AT(seqcast_held, reserved, 88);
 SIZE(seqcast_held, 120);
 
+AT(seqcast_claim_entry, key_hash, 0);
+AT(seqcast_claim_entry, left_ns, 40);
+AT(seqcast_claim_entry, since_ns, 48);
+AT(seqcast_claim_entry, first_id, 56);
+AT(seqcast_claim_entry, last_id, 64);
+AT(seqcast_claim_entry, claim, 72);
+AT(seqcast_claim_entry, kind, 96);
+AT(seqcast_claim_entry, winner, 100);
+AT(seqcast_claim_entry, seat, 104);
+AT(seqcast_claim_entry, pid, 108);
+AT(seqcast_claim_entry, ends_with_holder, 112);
+AT(seqcast_claim_entry, reserved, 116);
+AT(seqcast_claim_entry, label, 120);
+SIZE(seqcast_claim_entry, 176);
+
+AT(seqcast_full, lag, 0);
+AT(seqcast_full, patience_ns, 8);
+AT(seqcast_full, seat, 16);
+AT(seqcast_full, pid, 20);
+AT(seqcast_full, own, 24);
+AT(seqcast_full, reserved, 28);
+AT(seqcast_full, label, 32);
+AT(seqcast_full, more, 88);
+SIZE(seqcast_full, 120);
+
 AT(seqcast_post_options, size, 0);
 AT(seqcast_post_options, type_tag, 8);
 AT(seqcast_post_options, key, 16);
@@ -73,7 +101,9 @@ AT(seqcast_post_options, retain_key, 40);
 AT(seqcast_post_options, retain_key_len, 48);
 AT(seqcast_post_options, retain, 56);
 AT(seqcast_post_options, reserved, 60);
-SIZE(seqcast_post_options, 64);
+AT(seqcast_post_options, cluster, 64);
+AT(seqcast_post_options, reserved_2, 68);
+SIZE(seqcast_post_options, 72);
 
 AT(seqcast_delivery, kind, 0);
 AT(seqcast_delivery, own, 4);
@@ -95,7 +125,14 @@ AT(seqcast_delivery, retained_key, 120);
 AT(seqcast_delivery, retained_key_len, 128);
 AT(seqcast_delivery, retained, 136);
 AT(seqcast_delivery, handed_over, 140);
-SIZE(seqcast_delivery, 144);
+AT(seqcast_delivery, cut_off, 144);
+AT(seqcast_delivery, missed_reason, 148);
+AT(seqcast_delivery, has_origin, 152);
+AT(seqcast_delivery, bridged, 156);
+AT(seqcast_delivery, origin, 160);
+AT(seqcast_delivery, cluster_timeline, 168);
+AT(seqcast_delivery, cluster_n, 176);
+SIZE(seqcast_delivery, 184);
 
 AT(seqcast_retained, id, 0);
 AT(seqcast_retained, type_tag, 8);
@@ -148,7 +185,20 @@ AT(seqcast_seen, payload, 80);
 AT(seqcast_seen, payload_len, 88);
 AT(seqcast_seen, large, 96);
 AT(seqcast_seen, reserved, 100);
-SIZE(seqcast_seen, 104);
+AT(seqcast_seen, retained_key, 104);
+AT(seqcast_seen, retained_key_len, 112);
+AT(seqcast_seen, ttl_ns, 120);
+AT(seqcast_seen, retained, 128);
+AT(seqcast_seen, clears, 132);
+AT(seqcast_seen, request, 136);
+AT(seqcast_seen, missed_reason, 140);
+AT(seqcast_seen, has_origin, 144);
+AT(seqcast_seen, reserved_2, 148);
+AT(seqcast_seen, origin, 152);
+AT(seqcast_seen, origin_id, 160);
+AT(seqcast_seen, cluster_timeline, 168);
+AT(seqcast_seen, cluster_n, 176);
+SIZE(seqcast_seen, 184);
 
 IS(SEQCAST_ABI, 0);
 
@@ -160,6 +210,10 @@ IS(SEQCAST_BELL_OTHER, 3);
 IS(SEQCAST_CLAIM_HELD, 0);
 IS(SEQCAST_CLAIM_WON, 1);
 IS(SEQCAST_CLAIM_FULL, 2);
+
+IS(SEQCAST_CLAIM_ALONE, 0);
+IS(SEQCAST_CLAIM_EVENT, 1);
+IS(SEQCAST_CLAIM_OTHER, 2);
 
 IS(SEQCAST_WINNER_ALIVE, 0);
 IS(SEQCAST_WINNER_DEAD, 1);
@@ -241,6 +295,15 @@ IS(SEQCAST_RESET, 8);
 IS(SEQCAST_UP_TO_DATE, 9);
 IS(SEQCAST_MISSED, 10);
 
+IS(SEQCAST_MISSED_OTHER, 0);
+IS(SEQCAST_MISSED_TRIMMED, 2);
+IS(SEQCAST_MISSED_ORIGIN_LAPPED, 3);
+IS(SEQCAST_MISSED_CATCH_UP, 4);
+IS(SEQCAST_MISSED_ENGINE_LOST, 5);
+IS(SEQCAST_MISSED_UNDECIDED, 6);
+IS(SEQCAST_MISSED_TOO_LARGE, 7);
+IS(SEQCAST_MISSED_FORMAT, 8);
+
 IS(SEQCAST_REASON_OTHER, 0);
 IS(SEQCAST_REASON_CLAIMS_FULL, 1);
 IS(SEQCAST_REASON_LATE, 2);
@@ -253,6 +316,7 @@ IS(SEQCAST_SEEN_PASSED_OVER, 4);
 IS(SEQCAST_SEEN_HEADLESS, 5);
 IS(SEQCAST_SEEN_UNREADABLE, 6);
 IS(SEQCAST_SEEN_OTHER, 7);
+IS(SEQCAST_SEEN_MISSED, 8);
 
 IS(SEQCAST_START_NOW, 0);
 IS(SEQCAST_START_OLDEST, 1);

@@ -24,6 +24,8 @@ static void bus_calls_give(seqcast_bus *bus, int error) {
     CHECK_IS(seqcast_bus_publisher(bus, NULL, &seat), error);
     CHECK_IS(seqcast_bus_stats(bus, &stats), error);
     CHECK_IS(seqcast_bus_held(bus, "k", 1, NULL), error);
+    CHECK_IS(seqcast_bus_key_hash(bus, "k", 1, text, sizeof text), error);
+    CHECK_IS(seqcast_bus_origin(bus, &number), error);
     CHECK(seat == NULL && stats == NULL);
 }
 
@@ -48,11 +50,14 @@ static void seat_calls_give(seqcast_seat *seat, int error) {
     CHECK_IS(seqcast_seat_cursor(seat, &number), error);
     CHECK_IS(seqcast_seat_position(seat, text, sizeof text), error);
     CHECK_IS(seqcast_seat_post(seat, "s", 1, "e", 1, "p", 1, NULL, NULL), error);
+    CHECK_IS(seqcast_seat_try_post(seat, "s", 1, "e", 1, "p", 1, NULL, NULL), error);
     const seqcast_retained *found = NULL;
     seqcast_retained_list *list;
     CHECK_IS(seqcast_seat_get(seat, "s", 1, "e", 1, NULL, 0, &found), error);
     CHECK_IS(seqcast_seat_retained(seat, &list), error);
     CHECK_IS(seqcast_seat_clear(seat, "s", 1, "e", 1, NULL, 0, NULL), error);
+    CHECK_IS(seqcast_seat_try_clear(seat, "s", 1, "e", 1, NULL, 0, NULL), error);
+    CHECK_IS(seqcast_seat_clear_cluster(seat, "s", 1, "e", 1, NULL, 0, NULL), error);
     CHECK(found == NULL && list == NULL);
     CHECK_IS(seqcast_seat_claim(seat, "k", 1, HOUR, &claim, NULL, NULL), error);
     CHECK_IS(seqcast_seat_claim_for_life(seat, "k", 1, HOUR, &claim, NULL, NULL), error);
@@ -61,6 +66,7 @@ static void seat_calls_give(seqcast_seat *seat, int error) {
     CHECK_IS(seqcast_seat_claim_left(seat, &claim, &number), error);
     CHECK_IS(seqcast_seat_release(seat, &claim), error);
     CHECK_IS(seqcast_seat_reserve(seat, &number), error);
+    CHECK_IS(seqcast_seat_try_reserve(seat, &number), error);
     int fd = -7;
     CHECK_IS(seqcast_seat_bell(seat, NULL, &fd), error);
     CHECK_IS(seqcast_seat_forward(seat, NULL, 1), error);
@@ -89,6 +95,13 @@ static void list_calls_give(const seqcast_retained_list *list, int error) {
     CHECK(found == NULL);
 }
 
+static void claim_list_calls_give(const seqcast_claim_list *list, int error) {
+    const seqcast_claim_entry *found = NULL;
+    CHECK_IS(seqcast_claim_list_count(list), error);
+    CHECK_IS(seqcast_claim_list_at(list, 0, &found), error);
+    CHECK(found == NULL);
+}
+
 static void inspector_calls_give(const seqcast_inspector *inspector, int error) {
     seqcast_stats *stats;
     seqcast_tail *tail;
@@ -97,6 +110,9 @@ static void inspector_calls_give(const seqcast_inspector *inspector, int error) 
     CHECK_IS(seqcast_inspector_tail(inspector, NULL, &tail), error);
     seqcast_retained_list *list;
     CHECK_IS(seqcast_inspector_retained(inspector, &list), error);
+    seqcast_claim_list *claims;
+    CHECK_IS(seqcast_inspector_claims(inspector, &claims), error);
+    CHECK(list == NULL && claims == NULL);
 }
 
 static void tail_calls_give(seqcast_tail *tail, int error) {
@@ -109,12 +125,14 @@ static void a_null_handle_is_an_error_and_freeing_it_is_none(void) {
     seat_calls_give(NULL, SEQCAST_E_NULL);
     stats_calls_give(NULL, SEQCAST_E_NULL);
     list_calls_give(NULL, SEQCAST_E_NULL);
+    claim_list_calls_give(NULL, SEQCAST_E_NULL);
     inspector_calls_give(NULL, SEQCAST_E_NULL);
     tail_calls_give(NULL, SEQCAST_E_NULL);
     CHECK_IS(seqcast_bus_free(NULL), 0);
     CHECK_IS(seqcast_seat_free(NULL), 0);
     CHECK_IS(seqcast_stats_free(NULL), 0);
     CHECK_IS(seqcast_retained_list_free(NULL), 0);
+    CHECK_IS(seqcast_claim_list_free(NULL), 0);
     CHECK_IS(seqcast_inspector_free(NULL), 0);
     CHECK_IS(seqcast_tail_free(NULL), 0);
 }
@@ -141,6 +159,10 @@ static void a_null_argument_is_an_error(const char *name) {
     CHECK_NULL(seqcast_bus_next_id(bus, NULL));
     CHECK_NULL(seqcast_bus_capacity(bus, NULL));
     CHECK_NULL(seqcast_bus_largest_event(bus, NULL));
+    CHECK_NULL(seqcast_bus_origin(bus, NULL));
+    CHECK_NULL(seqcast_bus_key_hash(bus, NULL, 1, NULL, 0));
+    CHECK_NULL(seqcast_bus_key_hash(bus, "k", 1, NULL, 10));
+    CHECK_NULL(seqcast_error_full(NULL));
     CHECK_NULL(seqcast_bus_subscribe(bus, NULL, NULL));
     CHECK_NULL(seqcast_bus_publisher(bus, NULL, NULL));
     CHECK_NULL(seqcast_bus_stats(bus, NULL));
@@ -158,6 +180,9 @@ static void a_null_argument_is_an_error(const char *name) {
     CHECK_MESSAGE("event is null");
     CHECK_NULL(seqcast_seat_post(seat, "s", 1, "e", 1, NULL, 1, NULL, NULL));
     CHECK_MESSAGE("payload is null");
+    CHECK_NULL(seqcast_seat_try_post(seat, NULL, 1, "e", 1, NULL, 0, NULL, NULL));
+    CHECK_NULL(seqcast_seat_try_post(seat, "s", 1, NULL, 1, NULL, 0, NULL, NULL));
+    CHECK_NULL(seqcast_seat_try_post(seat, "s", 1, "e", 1, NULL, 1, NULL, NULL));
     const seqcast_retained *found;
     CHECK_NULL(seqcast_seat_get(seat, "s", 1, "e", 1, NULL, 0, NULL));
     CHECK_NULL(seqcast_seat_get(seat, NULL, 1, "e", 1, NULL, 0, &found));
@@ -167,6 +192,8 @@ static void a_null_argument_is_an_error(const char *name) {
     CHECK_NULL(seqcast_seat_clear(seat, NULL, 1, "e", 1, NULL, 0, NULL));
     CHECK_NULL(seqcast_seat_clear(seat, "s", 1, NULL, 1, NULL, 0, NULL));
     CHECK_NULL(seqcast_seat_clear(seat, "s", 1, "e", 1, NULL, 1, NULL));
+    CHECK_NULL(seqcast_seat_try_clear(seat, "s", 1, "e", 1, NULL, 1, NULL));
+    CHECK_NULL(seqcast_seat_clear_cluster(seat, "s", 1, "e", 1, NULL, 1, NULL));
     CHECK_NULL(seqcast_seat_retained(seat, NULL));
     seqcast_retained_list *list;
     CHECK_IS(seqcast_seat_retained(seat, &list), 0);
@@ -182,6 +209,7 @@ static void a_null_argument_is_an_error(const char *name) {
     CHECK_NULL(seqcast_bus_held(bus, NULL, 1, NULL));
     CHECK_NULL(seqcast_seat_release(seat, NULL));
     CHECK_NULL(seqcast_seat_reserve(seat, NULL));
+    CHECK_NULL(seqcast_seat_try_reserve(seat, NULL));
     CHECK_NULL(seqcast_seat_bell(seat, NULL, NULL));
     CHECK_NULL(seqcast_seat_commit(seat, 0, NULL, 1, "e", 1, NULL, 0, NULL));
     CHECK_NULL(seqcast_seat_commit(seat, 0, "s", 1, NULL, 1, NULL, 0, NULL));
@@ -235,6 +263,13 @@ static void a_freed_handle_is_an_error_also_if_there_is_a_new_one(const char *na
     CHECK_IS(seqcast_bus_create(TEXT(name), &options, &named), 0);
     CHECK_IS(seqcast_inspector_open(TEXT(name), &inspector), 0);
     CHECK_NULL(seqcast_inspector_retained(inspector, NULL));
+    CHECK_NULL(seqcast_inspector_claims(inspector, NULL));
+    seqcast_claim_list *claims;
+    CHECK_IS(seqcast_inspector_claims(inspector, &claims), 0);
+    CHECK_NULL(seqcast_claim_list_at(claims, 0, NULL));
+    CHECK_IS(seqcast_claim_list_free(claims), 0);
+    claim_list_calls_give(claims, SEQCAST_E_HANDLE);
+    CHECK_HANDLE(seqcast_claim_list_free(claims));
     CHECK_IS(seqcast_inspector_tail(inspector, NULL, &tail), 0);
     CHECK_IS(seqcast_inspector_free(inspector), 0);
     inspector_calls_give(inspector, SEQCAST_E_HANDLE);

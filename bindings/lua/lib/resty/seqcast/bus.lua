@@ -1,8 +1,10 @@
 --- A handle on a segment.
 
 local ffi = require "ffi"
+local claims = require "resty.seqcast.claims"
 local figures = require "resty.seqcast.figures"
 local library = require "resty.seqcast.library"
+local origin_text = require("resty.seqcast.delivery").origin_text
 local new_seat = require("resty.seqcast.seat").new
 local options = require "resty.seqcast.options"
 
@@ -18,6 +20,7 @@ local handle_of = library.handle_of
 local object = library.object
 local text = library.text
 local truth = library.truth
+local typed = library.typed
 local options_of = options.options_of
 
 local Bus = {}
@@ -83,6 +86,40 @@ Bus.capacity = number_method("capacity", C.seqcast_bus_capacity)
 --- Returns the size of the largest event, in bytes.
 Bus.largest_event = number_method("largest_event", C.seqcast_bus_largest_event)
 
+local origin_out = ffi_new("uint64_t[1]")
+
+--- Returns the name of the segment among the hosts of a cluster, 16 hexadecimal digits, as deliveries have it in
+-- `origin`.
+function Bus:origin()
+  local result = C.seqcast_bus_origin(handle_of(self, Bus, "origin"), origin_out)
+  if result < 0 then
+    return failure(result)
+  end
+  return origin_text(origin_out[0])
+end
+
+--- Looks up a key that is claimed without an event. Returns nil if it is free. Otherwise returns a table with `left`
+-- and `since` in seconds, `seat`, `pid`, `label`, `winner` ("alive", "dead" or "gone") and `ends_with_holder`.
+function Bus:held(key)
+  local handle = handle_of(self, Bus, "held")
+  typed(key, "string", 1, "held")
+  local held = ffi_new("seqcast_held")
+  local result = C.seqcast_bus_held(handle, key, #key, held)
+  if result < 0 then
+    return failure(result)
+  end
+  return result == 1 and claims.holder_of(held) or nil
+end
+
+--- Returns the hash of a key that is claimed without an event, as `inspector:claims()` has it in `key_hash`.
+function Bus:key_hash(key)
+  local handle = handle_of(self, Bus, "key_hash")
+  typed(key, "string", 1, "key_hash")
+  return text(function(it, buffer, capacity)
+    return C.seqcast_bus_key_hash(it, key, #key, buffer, capacity)
+  end, handle)
+end
+
 --- Removes the segment's name. Processes that have it open continue to use it.
 function Bus:unlink()
   return done(C.seqcast_bus_unlink(handle_of(self, Bus, "unlink")))
@@ -118,10 +155,17 @@ end
 --- Takes a seat that reads and posts.
 --
 -- Options: `label`, `start` ("now", "oldest", "retained", `{ at = id }`, `{ after = id }`,
--- `{ resume = position }`), `wait_interval`, `wait_max` and `timeout` in seconds, `silent`, `resync`.
+-- `{ resume = position }`), `wait_interval`, `wait_max` and `timeout` in seconds, `silent`, `resync`, `must_read` in
+-- seconds.
 --
 -- With the start "retained", `next` first returns the last retained event of every key, and then a delivery of the kind
 -- "up_to_date". With `resync`, it does so after the seat has missed events, for the keys of which it has missed some.
+--
+-- With `must_read`, posts of other seats wait for this seat, each for at most so many seconds, so that it misses
+-- nothing. After a post has waited for that long, the seat gets "lagged" with `cut_off`. It must be longer than
+-- `wait_max`, and at most `most_patience` of the segment. In nginx, a worker that is busy with one request then delays
+-- programs that post. Posts of this seat itself never wait: without room they return nil, a text and "full", and it has
+-- to read first.
 Bus.subscribe = joiner("subscribe", C.seqcast_bus_subscribe)
 
 --- Takes a seat that only posts and claims.

@@ -92,6 +92,25 @@ local function failure(result)
   return nil, message, code_of(result)
 end
 
+local FULL = tonumber(C.SEQCAST_E_FULL)
+local full = ffi_new("seqcast_full")
+
+--- Returns the results of a failed call that does not wait for room: nil, `"full"`, and which seat has no room, or
+-- those of `failure`.
+local function full_or_failure(result)
+  if result ~= FULL or C.seqcast_error_full(full) ~= 1 then
+    return failure(result)
+  end
+  return nil, "full", {
+    seat = full.seat,
+    pid = full.pid,
+    label = ffi_string(full.label),
+    lag = tonumber(full.lag),
+    patience = tonumber(full.patience_ns) / 1e9,
+    own = full.own == 1,
+  }
+end
+
 --- Returns the text that a function of the library copies for an object's handle.
 local function text(copy, handle)
   local found, result = text_of(function(buffer, capacity) return copy(handle, buffer, capacity) end)
@@ -158,6 +177,7 @@ return {
   C = C,
   text_of = text_of,
   failure = failure,
+  full_or_failure = full_or_failure,
   text = text,
   done = done,
   truth = truth,

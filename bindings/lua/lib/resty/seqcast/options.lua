@@ -36,6 +36,10 @@ local function is_count(value)
   return type(value) == "number" and value >= 0 and value == floor(value) and value <= 2^53
 end
 
+local function is_time(value)
+  return type(value) == "number" and value >= 0
+end
+
 -- Each checks an option's value and stores it in the struct, or returns the rule that the value breaks.
 local converters = {
   count = function(struct, field, value)
@@ -51,6 +55,25 @@ local converters = {
     -- In the struct, 0 means the default.
     struct.retained_keys = value == 0 and -1 or value
   end,
+  hosts = function(struct, field, value)
+    if not is_count(value) then
+      return "must be a whole number"
+    end
+    struct[field] = value == 0 and -1 or value
+  end,
+  most_patience = function(struct, _, value)
+    if not is_time(value) then
+      return "must be a number of seconds, and not negative"
+    end
+    struct.most_patience_ns = value == 0 and -1 or nanoseconds(value, 1)
+  end,
+  patience = function(struct, field, value)
+    if not is_time(value) then
+      return "must be a number of seconds, and not negative"
+    end
+    -- 0 is the default: posts do not wait.
+    struct[field .. "_ns"] = value == 0 and 0 or nanoseconds(value, 1)
+  end,
   retain = function(struct, _, value)
     if type(value) ~= "boolean" and type(value) ~= "string" then
       return "must be a boolean or a key, which is a string"
@@ -61,7 +84,7 @@ local converters = {
     end
   end,
   seconds = function(struct, field, value)
-    if type(value) ~= "number" or not (value >= 0) then
+    if not is_time(value) then
       return "must be a number of seconds, and not negative"
     end
     struct[field .. "_ns"] = nanoseconds(value, 1)
@@ -120,12 +143,15 @@ local known_options = {
     capacity = "count", block_size = "count", claims = "count", seats = "count", creation_timeout = "seconds",
     mode = "count", owner = "owner", strict = "flag", unlink_on_free = "flag", dump = "flag",
     retained = "keys", retained_size = "count", large_blocks = "count", large_size = "count",
+    most_patience = "most_patience", relay_hosts = "hosts",
   },
   seqcast_seat_options = {
     label = "text", start = "start", wait_interval = "seconds", wait_max = "seconds", timeout = "seconds",
-    silent = "flag", resync = "flag",
+    silent = "flag", resync = "flag", must_read = "patience",
   },
-  seqcast_post_options = { type_tag = "tag", key = "text", ttl = "seconds", retain = "retain" },
+  seqcast_post_options = {
+    type_tag = "tag", key = "text", ttl = "seconds", retain = "retain", cluster = "flag",
+  },
   seqcast_tail_options = { start = "start", patience = "seconds", payloads = "flag" },
 }
 

@@ -1,6 +1,7 @@
 --- A seat on the bus, which reads and posts.
 
 local ffi = require "ffi"
+local delivery_of = require("resty.seqcast.delivery").of
 local library = require "resty.seqcast.library"
 local options = require "resty.seqcast.options"
 local retained = require "resty.seqcast.retained"
@@ -12,13 +13,13 @@ local ipairs = ipairs
 local tonumber = tonumber
 local type = type
 local ffi_new = ffi.new
-local ffi_string = ffi.string
 
 local C = library.C
 local bad = library.bad
 local done = library.done
 local failure = library.failure
 local free_object = library.free_object
+local full_or_failure = library.full_or_failure
 local handle_of = library.handle_of
 local object = library.object
 local text = library.text
@@ -62,67 +63,102 @@ function Seat:number()
   return result
 end
 
---- Posts an event to all seats. Returns its id.
---
--- Options: `key`, which makes the event unique for `ttl` seconds; `type_tag`; `retain`, which is true or a key.
---
--- With `retain` the event is kept as the last one of its topic and key, until a later one takes its place, it is
--- cleared, or `ttl` seconds have passed. If the key has no place, the code of the error is `"retained_full"`.
-function Seat:post(source, event, payload, given)
-  local handle = handle_of(self, Seat, "post")
-  typed(source, "string", 1, "post")
-  typed(event, "string", 2, "post")
+-- Called by tail calls, which leave no frame, so that errors name the caller's line. So are the functions below that
+-- get the name of a call.
+local function post_by(call, name, failed, self, source, event, payload, given)
+  local handle = handle_of(self, Seat, name)
+  typed(source, "string", 1, name)
+  typed(event, "string", 2, name)
   if payload == nil then
     payload = ""
   end
-  typed(payload, "string", 3, "post")
-  local struct = options_of("seqcast_post_options", given, 4, "post")
+  typed(payload, "string", 3, name)
+  local struct = options_of("seqcast_post_options", given, 4, name)
   local id = self.id
-  local result = C.seqcast_seat_post(handle, source, #source, event, #event, payload, #payload, struct, id)
+  local result = C[call](handle, source, #source, event, #event, payload, #payload, struct, id)
+  if result < 0 then
+    return failed(result)
+  end
+  return tonumber(id[0])
+end
+
+--- Posts an event to all seats. Returns its id.
+--
+-- Options: `key`, which makes the event unique for `ttl` seconds; `type_tag`; `retain`, which is true or a key;
+-- `cluster`, which delivers the event on all hosts, in one order. Without a relay on this host, the code of the error
+-- is then `"no_relay"`.
+--
+-- With `retain` the event is kept as the last one of its topic and key, until a later one takes its place, it is
+-- cleared, or `ttl` seconds have passed. If the key has no place, the code of the error is `"retained_full"`.
+--
+-- If there are seats that must read, it waits until there is room, for at most the patience of the slowest, and blocks
+-- the whole process meanwhile. In nginx use `try_post`.
+function Seat:post(source, event, payload, given)
+  return post_by("seqcast_seat_post", "post", failure, self, source, event, payload, given)
+end
+
+--- Like `post`, but never waits. If a seat that must read has no room for the event, returns nil, `"full"`, and a table
+-- with that seat's `seat`, `pid` and `label`, its `lag` in ids, its `patience` in seconds, and `own`, which is true if
+-- it is this seat, which has to read first.
+function Seat:try_post(source, event, payload, given)
+  return post_by("seqcast_seat_try_post", "try_post", full_or_failure, self, source, event, payload, given)
+end
+
+local function for_key(call, name, answer, self, source, event, key)
+  local handle = handle_of(self, Seat, name)
+  typed(source, "string", 1, name)
+  typed(event, "string", 2, name)
+  if key == nil then
+    key = ""
+  end
+  typed(key, "string", 3, name)
+  local out = call == "seqcast_seat_get" and self.found or self.id
+  return answer(C[call](handle, source, #source, event, #event, key, #key, out), out)
+end
+
+local function found_answer(result, found)
   if result < 0 then
     return failure(result)
   end
-  return tonumber(id[0])
+  return result == 1 and retained.event_of(found[0]) or nil
+end
+
+local function cleared_answer(result, id)
+  if result < 0 then
+    return failure(result)
+  end
+  return result == 1 and tonumber(id[0])
+end
+
+local function try_cleared_answer(result, id)
+  if result < 0 then
+    return full_or_failure(result)
+  end
+  return result == 1 and tonumber(id[0])
 end
 
 --- Looks up the retained event of a topic and a key or, without a key, the one that is retained by its topic alone.
 -- Returns a table with `id`, `source`, `event`, `key`, `payload`, `pid`, `seat`, `type_tag`, and `left`, in seconds, if
 -- it has a ttl. Returns nil if no event is retained there.
 function Seat:get(source, event, key)
-  local handle = handle_of(self, Seat, "get")
-  typed(source, "string", 1, "get")
-  typed(event, "string", 2, "get")
-  if key == nil then
-    key = ""
-  end
-  typed(key, "string", 3, "get")
-  local found = self.found
-  local result = C.seqcast_seat_get(handle, source, #source, event, #event, key, #key, found)
-  if result < 0 then
-    return failure(result)
-  end
-  if result == 0 then
-    return nil
-  end
-  return retained.event_of(found[0])
+  return for_key("seqcast_seat_get", "get", found_answer, self, source, event, key)
 end
 
 --- Clears the retained event of a topic and a key. All seats get a delivery of the kind `"cleared"`. Returns its id, or
 -- false if no event is retained there; then nothing is posted.
 function Seat:clear(source, event, key)
-  local handle = handle_of(self, Seat, "clear")
-  typed(source, "string", 1, "clear")
-  typed(event, "string", 2, "clear")
-  if key == nil then
-    key = ""
-  end
-  typed(key, "string", 3, "clear")
-  local id = self.id
-  local result = C.seqcast_seat_clear(handle, source, #source, event, #event, key, #key, id)
-  if result < 0 then
-    return failure(result)
-  end
-  return result == 1 and tonumber(id[0])
+  return for_key("seqcast_seat_clear", "clear", cleared_answer, self, source, event, key)
+end
+
+--- Like `clear`, but never waits for seats that must read: returns as `try_post` does instead.
+function Seat:try_clear(source, event, key)
+  return for_key("seqcast_seat_try_clear", "try_clear", try_cleared_answer, self, source, event, key)
+end
+
+--- Clears the retained event of a topic and a key on all hosts, by a request to this host's relay. Returns the id of
+-- the request.
+function Seat:clear_cluster(source, event, key)
+  return for_key("seqcast_seat_clear_cluster", "clear_cluster", cleared_answer, self, source, event, key)
 end
 
 --- Returns an array of the retained events of every topic and key, in the order of their ids. They are tables as those
@@ -131,15 +167,25 @@ function Seat:retained()
   return retained.list(C.seqcast_seat_retained, handle_of(self, Seat, "retained"))
 end
 
---- Takes the next event id now, for an event whose payload comes later. Readers that reach the id wait, at most for
--- their `wait_max`. A seat holds one reservation: a new one gives up the one before. Returns the id.
-function Seat:reserve()
-  local handle = handle_of(self, Seat, "reserve")
-  local result = C.seqcast_seat_reserve(handle, self.id)
+local function reserve_by(call, name, failed, self)
+  local handle = handle_of(self, Seat, name)
+  local result = C[call](handle, self.id)
   if result < 0 then
-    return failure(result)
+    return failed(result)
   end
   return tonumber(self.id[0])
+end
+
+--- Takes the next event id now, for an event whose payload comes later. Readers that reach the id wait, at most for
+-- their `wait_max`. A seat holds one reservation: a new one gives up the one before. Returns the id. Waits for seats
+-- that must read, as `post` does.
+function Seat:reserve()
+  return reserve_by("seqcast_seat_reserve", "reserve", failure, self)
+end
+
+--- Like `reserve`, but never waits for seats that must read: returns as `try_post` does instead.
+function Seat:try_reserve()
+  return reserve_by("seqcast_seat_try_reserve", "try_reserve", full_or_failure, self)
 end
 
 local function check_id(id, call)
@@ -170,61 +216,20 @@ function Seat:abandon(id)
   return truth(C.seqcast_seat_abandon(handle, id))
 end
 
-local kinds = {
-  [tonumber(C.SEQCAST_EVENT)] = "event",
-  [tonumber(C.SEQCAST_LAGGED)] = "lagged",
-  [tonumber(C.SEQCAST_RESERVED)] = "reserved",
-  [tonumber(C.SEQCAST_UNDECIDED)] = "undecided",
-  [tonumber(C.SEQCAST_UNREADABLE)] = "unreadable",
-  [tonumber(C.SEQCAST_CLEARED)] = "cleared",
-  [tonumber(C.SEQCAST_RESET)] = "reset",
-  [tonumber(C.SEQCAST_UP_TO_DATE)] = "up_to_date",
-  [tonumber(C.SEQCAST_MISSED)] = "missed",
-}
 local NOTHING = tonumber(C.SEQCAST_NOTHING)
-local EVENT = tonumber(C.SEQCAST_EVENT)
-local CLEARED = tonumber(C.SEQCAST_CLEARED)
-
-local reasons = {
-  [tonumber(C.SEQCAST_REASON_CLAIMS_FULL)] = "claims_full",
-  [tonumber(C.SEQCAST_REASON_LATE)] = "late",
-}
-
---- Returns a delivery as a table.
-local function delivery_of(it)
-  local id = tonumber(it.id)
-  if it.kind ~= EVENT and it.kind ~= CLEARED then
-    return {
-      kind = kinds[it.kind] or "other",
-      id = id,
-      missed = it.missed > 0 and tonumber(it.missed) or nil,
-      own = it.own == 1 or nil,
-      reason = reasons[it.reason],
-    }
-  end
-  return {
-    kind = kinds[it.kind],
-    id = id,
-    source = ffi_string(it.source, it.source_len),
-    event = ffi_string(it.event, it.event_len),
-    payload = it.kind == EVENT and ffi_string(it.payload, it.payload_len) or nil,
-    retained_key = it.retained == 1 and ffi_string(it.retained_key, it.retained_key_len) or nil,
-    handed_over = it.handed_over == 1 or nil,
-    pid = it.pid,
-    seat = it.seat,
-    own = it.own == 1,
-    type_tag = it.type_tag ~= 0 and it.type_tag or nil,
-    claim = it.unique == 1 and ffi_new("seqcast_claim", it.claim) or nil,
-  }
-end
 
 --- Returns the next delivery: a table with a `kind`, or nil if there is nothing new.
 --
 -- `"event"`: `id`, `source`, `event`, `payload`, `pid`, `seat`, `own`, `type_tag`, and `claim` if it is unique and this
 -- seat has won it. A retained event has a `retained_key`, and `handed_over`, which is true if it was not delivered when
--- it was posted, but is the last of its key for a seat that has joined or missed events.
+-- it was posted, but is the last of its key for a seat that has joined or missed events. An event that came through a
+-- relay has an `origin`, the host that posted it, and its place in the order of all hosts: `cluster_timeline` and
+-- `cluster_n`.
 --
--- `"lagged"`: `id` and `missed`. `"reserved"`: the payload of `id` is not there yet; call `next` again later.
+-- `"lagged"`: `id` and `missed`, and `cut_off`, which is true if posts had waited for this seat. `"missed"`: events
+-- were lost between hosts: `missed` if the number is known, `reason`, and `origin` if they were those of one host.
+--
+-- `"reserved"`: the payload of `id` is not there yet; call `next` again later.
 -- `"undecided"`: a unique event that must not run, with the `reason`. `"unreadable"`: there is no valid event at `id`.
 --
 -- `"cleared"`: no event is retained any more under `source`, `event` and `retained_key`. `"reset"`: everything that
@@ -325,7 +330,6 @@ end
 local WON = tonumber(C.SEQCAST_CLAIM_WON)
 local HELD = tonumber(C.SEQCAST_CLAIM_HELD)
 
--- Called by tail calls, which leave no frame, so that errors name the caller's line.
 local function claim_by(call, name, self, key, ttl)
   local handle = handle_of(self, Seat, name)
   typed(key, "string", 1, name)
@@ -375,8 +379,8 @@ local function extend_by(call, name, self, claim, ttl)
   return true
 end
 
---- Holds the key of a claim for `ttl` seconds from now on. Returns true. If the claim has ended, returns nil, a text and
--- `"claim_lost"`.
+--- Holds the key of a claim for `ttl` seconds from now on. Returns true. If the claim has ended, returns nil, a text
+-- and `"claim_lost"`.
 function Seat:renew(claim, ttl)
   return extend_by("seqcast_seat_renew", "renew", self, claim, ttl)
 end
