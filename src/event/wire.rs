@@ -35,6 +35,7 @@ use std::ops::Range;
 
 use super::Topic;
 use crate::identity::{ClusterId, Origin};
+use crate::os::pack::{three_in_16_bytes, up_to_7_bytes, up_to_16_bytes};
 use crate::protocol::word::Where;
 pub(crate) use crate::segment::geometry::{FRAGMENT_HEAD_BYTES, LARGE_NAME_BYTES, RETAINED_FRAGMENT_HEAD_BYTES};
 
@@ -59,7 +60,9 @@ const KEYS: u8 = UNIQUE | RETAIN | CLEAR;
 /// Bytes of the words of a relayed event.
 pub(crate) const VIA_BYTES: usize = 32;
 /// The word of a retained event that says where it is kept, and how long the user's key is.
-const WHERE_AT: usize = 5;
+pub(crate) const WHERE_AT: usize = 5;
+/// Words before the payload of a retained event with a short key and short names.
+pub(crate) const SHORT_KEPT_WORDS: usize = 8;
 /// Payloads begin at a multiple of this, so archived values can be accessed in place.
 pub(crate) const PAYLOAD_ALIGN: usize = 16;
 
@@ -496,6 +499,19 @@ impl Prefix<'_> {
         Some([self.first_word(), self.type_tag, word(names), word(names >> 64)])
     }
 
+    /// Returns its words if it is the one of a retained event of this host whose names and key fit into two words. The
+    /// word at [`WHERE_AT`] says nothing of a place.
+    #[inline]
+    pub(crate) fn short_kept_words(&self) -> Option<[u64; SHORT_KEPT_WORDS]> {
+        let (Keyed::Kept { kept, text }, false) = (&self.keyed, matches!(self.travel, Travel::Relayed(_))) else {
+            return None;
+        };
+        let names = three_in_16_bytes([self.topic.source().as_bytes(), self.topic.event().as_bytes(), text])?;
+        let [key_0, key_1, ttl, place] = kept.words(Where::NONE, text);
+        let word = |bits: u128| u64::from_ne_bytes((bits as u64).to_le_bytes());
+        Some([self.first_word(), self.type_tag, key_0, key_1, ttl, place, word(names), word(names >> 64)])
+    }
+
     /// Passes its words to `emit`, one after the other. A retained event says with `place` where it is kept.
     #[inline]
     pub(crate) fn for_each_word(&self, place: Where, mut emit: impl FnMut(u64)) {
@@ -596,17 +612,6 @@ impl<F: FnMut(u64)> Packer<F> {
     }
 }
 
-/// Reads at most 7 bytes as a little-endian number, without a call of `memcpy` for a length known only at run time.
-#[inline]
-fn up_to_7_bytes(bytes: &[u8]) -> u64 {
-    let len = bytes.len();
-    if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
-        // The two loads overlap in equal bytes.
-        return u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << (8 * (len - 4));
-    }
-    bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte))
-}
-
 /// The name of a payload in a large block, in the event that it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LargeName {
@@ -629,19 +634,6 @@ impl LargeName {
     pub(crate) fn parse(bytes: &[u8]) -> Option<LargeName> {
         let (&[id, len], []) = bytes.as_chunks::<8>() else { return None };
         Some(LargeName { id: u64::from_ne_bytes(id), len: u64::from_ne_bytes(len) })
-    }
-}
-
-/// Reads at most 16 bytes as a little-endian number. Bytes after the 16th are left out.
-#[inline]
-fn up_to_16_bytes(bytes: &[u8]) -> u128 {
-    match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
-        // The two loads overlap in equal bytes.
-        (Some(first), Some(last)) => {
-            let last_at = 8 * (bytes.len().min(16) - 8);
-            u128::from(u64::from_le_bytes(*first)) | u128::from(u64::from_le_bytes(*last)) << last_at
-        }
-        _ => u128::from(up_to_7_bytes(bytes)),
     }
 }
 
@@ -731,6 +723,13 @@ mod tests {
                 let is_plain = matches!(keyed, Keyed::Nothing) && !matches!(travel, Travel::Relayed(_));
                 let is_short = is_plain && source_len + event_len <= 16;
                 assert_eq!(prefix.short_words().is_some(), is_short);
+                if let Some(mut words) = prefix.short_kept_words() {
+                    words[WHERE_AT] |= place.bits();
+                    assert_eq!(words.map(u64::to_ne_bytes).concat(), bytes);
+                }
+                let is_kept_here = matches!(keyed, Keyed::Kept { .. }) && !matches!(travel, Travel::Relayed(_));
+                let is_short = is_kept_here && source_len + event_len + keyed.text().len() <= 16;
+                assert_eq!(prefix.short_kept_words().is_some(), is_short);
                 let word = |at: usize| bytes.as_chunks::<8>().0.get(at).copied().map(u64::from_ne_bytes);
                 assert_eq!(Head::prefix_len(word), Some(bytes.len()));
                 let head = Head::parse(bytes).unwrap();

@@ -9,6 +9,7 @@ pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod locks;
 pub(crate) mod mapping;
+pub(crate) mod pack;
 pub(crate) mod ready_set;
 pub(crate) mod signals;
 pub(crate) mod stderr;

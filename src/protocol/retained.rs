@@ -89,10 +89,10 @@ impl<'a> SlotLook<'a> {
     /// Returns what the slot holds.
     #[inline]
     pub(crate) fn held(&self) -> Held {
+        let words = self.block.payload();
         // Relaxed: between the two looks of the seqlock.
-        let [key_0, key_1, place, deadline] =
-            [0, 1, ID, DEADLINE].map(|word| self.block.payload()[word].load(Ordering::Relaxed));
-        Held { key: Key([key_0, key_1]), place, deadline }
+        let word = |at: usize| words[at].load(Ordering::Relaxed);
+        Held { key: Key([word(0), word(1)]), place: word(ID), deadline: word(DEADLINE) }
     }
 
     /// Returns the word that describes the event to the layer above.
@@ -151,10 +151,10 @@ impl Table {
         key.0[1] as usize & (self.buckets - 1)
     }
 
-    /// Returns the place at which the search for a key begins.
+    /// Returns the place at which the search for a key begins, in a bucket with all places.
     #[inline]
     fn home_of(&self, key: Key) -> usize {
-        (key.0[0] >> 32) as usize % self.places
+        (key.0[0] >> 32) as usize % PLACES
     }
 
     fn slot_of(&self, bucket: usize, place: usize) -> usize {
@@ -194,7 +194,12 @@ impl Table {
     /// Returns `true` if a seat is about to post under `key`, or has posted an event under it that may be unsettled.
     #[inline]
     pub(crate) fn is_announced(&self, key: Key) -> bool {
-        self.announcements().any(|word| word == announcement(key))
+        let wanted = announcement(key);
+        // By the line, without a branch for each word. Acquire, of each: as in `announcements`.
+        let is_in =
+            |words: &[AtomicU64]| words.iter().fold(false, |is_in, word| is_in | (load_acquire(word) == wanted));
+        let (lines, rest) = self.announced.as_slice().as_chunks::<8>();
+        lines.iter().any(|line| is_in(line)) || is_in(rest)
     }
 
     /// Returns how many seats announce a key.
@@ -207,7 +212,24 @@ impl Table {
     /// B2: finds the slot of `key`, which the caller has announced, so that the key keeps its place until the
     /// announcement is taken back. `now` returns the time in nanoseconds; it is called only if something has to make
     /// room. Returns `None` if there is no room, or if the key has no place and `absent` says to leave it so.
+    #[inline]
     pub(crate) fn place(
+        &self,
+        hand: &mut Hand,
+        scratch: &mut Index,
+        key: Key,
+        absent: Absent,
+        now: impl FnMut() -> u64,
+    ) -> Result<Option<u32>, Fault> {
+        match self.find(key)? {
+            Some((place, true)) => Ok(Some(self.slot_of(self.bucket_of(key), place) as u32)),
+            _ => self.take_place(hand, scratch, key, absent, now),
+        }
+    }
+
+    /// I1 to I4, for a key that has no open place.
+    #[inline(never)]
+    fn take_place(
         &self,
         hand: &mut Hand,
         scratch: &mut Index,
@@ -216,9 +238,6 @@ impl Table {
         mut now: impl FnMut() -> u64,
     ) -> Result<Option<u32>, Fault> {
         let bucket = self.bucket_of(key);
-        if let Some((place, true)) = self.find(key)? {
-            return Ok(Some(self.slot_of(bucket, place) as u32));
-        }
         let mut tries = Tries::new();
         loop {
             tries.another()?;
@@ -288,7 +307,8 @@ impl Table {
     }
 
     /// Looks for the place of `key` without copying the bucket. Returns it, and `true` if it is open.
-    #[inline]
+    // Always: a result wider than a register waits in memory.
+    #[inline(always)]
     fn find(&self, key: Key) -> Result<Option<(usize, bool)>, Fault> {
         let cell = self.first + self.bucket_of(key);
         for _ in 0..TRIES {
@@ -299,7 +319,7 @@ impl Table {
             }
             let words = self.index.block(seen.block())?.payload();
             let used = index::used(words, self.all);
-            let place = used.starting_at(self.home_of(key)).find(|&place| index::key(words, place) == key);
+            let place = used.starting_at(self.home_of(key)).find(|&place| index::has_key(words, place, key));
             let found = place.map(|place| (place, !index::closing(words).contains(place)));
             if self.index.unchanged(cell, seen) {
                 return Ok(found);
@@ -334,7 +354,8 @@ impl Table {
     // ---- slots ----
 
     /// Begins a look at a slot.
-    #[inline]
+    // Always: as `find`.
+    #[inline(always)]
     fn look(&self, slot: usize) -> Result<SlotLook<'_>, Fault> {
         // Acquire: as for a reader of the ring.
         let seen = CellWord::from_bits(load_acquire(self.slots.cell(slot)));
@@ -342,7 +363,8 @@ impl Table {
     }
 
     /// Returns the word of a slot's cell, and what the slot holds.
-    #[inline]
+    // Always: as `find`.
+    #[inline(always)]
     fn held(&self, slot: usize) -> Result<(CellWord, Held), Fault> {
         for _ in 0..TRIES {
             let look = self.look(slot)?;
@@ -385,6 +407,8 @@ impl Table {
         }
     }
 
+    // Always: a poster settles its own event once for each post, and everything about it is in registers.
+    #[inline(always)]
     fn settle_noted(&self, hand: &mut Hand, id: u64, seen: CellWord, note: Note) -> Result<bool, Fault> {
         let slot = note.slot as usize;
         let mut tries = Tries::new();
@@ -456,20 +480,34 @@ impl Table {
     /// G2, G3: looks up what is retained under `key`, if its ttl has not ended at the time `now`. `copy` copies the
     /// event; it is called again if the slot was exchanged meanwhile. An unsettled event is not found: see
     /// [`Keeper::settle_all`].
-    #[inline]
+    // Always: as `find`.
+    #[inline(always)]
     pub(crate) fn get<T>(
         &self,
         key: Key,
         mut now: impl FnMut() -> u64,
-        mut copy: impl FnMut(&SlotLook<'_>) -> SlotCopy<T>,
+        copy: impl FnMut(&SlotLook<'_>) -> SlotCopy<T>,
     ) -> Result<Option<(Held, T)>, Fault> {
         let Some((place, _)) = self.find(key)? else { return Ok(None) };
-        let slot = self.slot_of(self.bucket_of(key), place);
+        let has_value =
+            |held: &Held| held.deadline_of(key).is_some_and(|deadline| deadline == NEVER || deadline > now());
+        self.take_copy(self.slot_of(self.bucket_of(key), place), has_value, copy)
+    }
+
+    /// Copies the event in a slot, with what the slot holds. Returns `None` if `is_wanted` says so of what it holds, or
+    /// `copy` of the event. Both are called again if the slot was exchanged meanwhile.
+    // Always: as `find`.
+    #[inline(always)]
+    fn take_copy<T>(
+        &self,
+        slot: usize,
+        mut is_wanted: impl FnMut(&Held) -> bool,
+        mut copy: impl FnMut(&SlotLook<'_>) -> SlotCopy<T>,
+    ) -> Result<Option<(Held, T)>, Fault> {
         for _ in 0..TRIES {
             let look = self.look(slot)?;
             let held = look.held();
-            let has_value = held.deadline_of(key).is_some_and(|deadline| deadline == NEVER || deadline > now());
-            if !has_value {
+            if !is_wanted(&held) {
                 if look.unchanged() {
                     return Ok(None);
                 }
@@ -520,8 +558,8 @@ impl Table {
             let seen = self.snapshot(bucket, index)?;
             span.meet(index.floor);
             for place in index.used.iter() {
-                let taken = self.walk_slot(self.slot_of(bucket, place), index.key(place), span, copy)?;
-                copies.extend(taken);
+                let (slot, key) = (self.slot_of(bucket, place), index.key(place));
+                copies.extend(self.take_copy(slot, |held| span.takes(held, key), &mut *copy)?);
             }
             // Otherwise a key may have been swept and its slot given to another key. The new floor says so.
             if self.index.unchanged(self.first + bucket, seen) {
@@ -529,31 +567,6 @@ impl Table {
             }
         }
         Err(Fault::Corrupt("the index of retained events never stood still"))
-    }
-
-    fn walk_slot<T>(
-        &self,
-        slot: usize,
-        key: Key,
-        span: &Span,
-        copy: &mut impl FnMut(&SlotLook<'_>) -> SlotCopy<T>,
-    ) -> Result<Option<(Held, T)>, Fault> {
-        for _ in 0..TRIES {
-            let look = self.look(slot)?;
-            let held = look.held();
-            if !span.takes(&held, key) {
-                if look.unchanged() {
-                    return Ok(None);
-                }
-                continue;
-            }
-            match copy(&look) {
-                SlotCopy::Taken(event) => return Ok(Some((held, event))),
-                SlotCopy::Passed => return Ok(None),
-                SlotCopy::Changed => {}
-            }
-        }
-        Err(Fault::Corrupt("a slot of retained events never stood still"))
     }
 }
 
@@ -626,6 +639,7 @@ impl Keeper {
 
     /// B3 to B5: posts the event for which [`begin`](Keeper::begin) has found the slot, and settles it. `value` writes
     /// the event into the slot block; `event` writes it into the ring's block, with where it is kept. Returns its id.
+    #[inline]
     pub(crate) fn post(
         &mut self,
         ring: &Ring,
@@ -639,6 +653,7 @@ impl Keeper {
         posted
     }
 
+    #[inline(always)]
     fn post_and_settle(
         &mut self,
         ring: &Ring,
@@ -683,6 +698,7 @@ impl Keeper {
     }
 
     /// Returns how many events of others this seat has brought into the table since the last call.
+    #[inline]
     pub(crate) fn take_helped(&mut self) -> u64 {
         std::mem::take(&mut self.helped)
     }

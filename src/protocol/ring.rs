@@ -314,6 +314,7 @@ impl Ring {
     /// Publishes a retained event. `write` puts it into the given block. It is called again if `settler` has settled
     /// another event meanwhile, which overwrites what was prepared for this one. Returns the id, and the new word of
     /// its cell.
+    #[inline]
     pub(crate) fn post_retained<S: Settle>(
         &self,
         hand: &mut Hand,

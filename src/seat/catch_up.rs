@@ -93,6 +93,8 @@ pub(crate) struct FromTable {
 
 impl FromTable {
     /// Returns the event, with `held` from its slot.
+    // Always: as `Retained::of`.
+    #[inline(always)]
     pub(crate) fn at(self, held: &Held) -> Message {
         let FromTable { head, bytes, len } = self;
         Message { handed_over: true, ..Message::copied(held.place.saturating_sub(1), head, bytes, len) }
@@ -100,6 +102,7 @@ impl FromTable {
 }
 
 /// Copies the event in a slot, if it is wanted. If the ttl of a value has ended at `now`, the event becomes a clear.
+#[inline]
 pub(crate) fn copy_slot(
     slot: &SlotLook<'_>,
     now: u64,

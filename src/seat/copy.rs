@@ -120,6 +120,7 @@ impl Original for SlotLook<'_> {
 }
 
 /// Copies the event in a slot, as [`Published::copy_out`] does.
+#[inline]
 pub(crate) fn copy_retained(
     slot: &SlotLook<'_>,
     into: CopyInto<'_>,

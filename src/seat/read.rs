@@ -119,6 +119,7 @@ impl Message {
     }
 
     /// An event in the first `len` bytes of `bytes`.
+    #[inline]
     pub(crate) fn copied(id: u64, head: Head, bytes: Buffer, len: usize) -> Message {
         Message { id, head, bytes, len, claim: None, handed_over: false, visited: false }
     }

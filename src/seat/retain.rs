@@ -2,10 +2,11 @@
 
 use crate::error::{Cause, Error, Result, SizeLimit};
 use crate::event::Topic;
-use crate::event::wire::{Kept, Keyed, Kind, MOST_KEY, Prefix};
+use crate::event::wire::{Kept, Keyed, Kind, MOST_KEY, Prefix, SHORT_KEPT_WORDS, WHERE_AT};
 use crate::os::clock::HostClock;
 use crate::protocol::Fault;
 use crate::protocol::bucket::Key;
+use crate::protocol::bytes;
 use crate::protocol::pool::{Block, Hand, Tries};
 use crate::protocol::retained::{Absent, Keeper, NEVER, Retention, TOMBSTONE, Table};
 use crate::protocol::ring::{Ring, Settle, Stop};
@@ -17,23 +18,28 @@ use crate::seat::words::SeatWords;
 use crate::segment::Segment;
 use crate::segment::fault::InSegment;
 use crate::segment::layout::{header_word, seat_word};
-use crate::sync::AtomicU64;
+use crate::sync::{AtomicU64, Ordering};
 
 /// Returns an error for a user's key that is too long.
+#[inline]
 pub(crate) fn check_key(key: &[u8]) -> Result<()> {
-    if key.len() <= MOST_KEY {
-        return Ok(());
-    }
+    if key.len() <= MOST_KEY { Ok(()) } else { Err(long_key(key)) }
+}
+
+#[cold]
+fn long_key(key: &[u8]) -> Error {
     let rule = format!("the key of a retained event has at most {MOST_KEY} bytes");
-    Err(Error::option("key", format_args!("{} bytes", key.len()), rule))
+    Error::option("key", format_args!("{} bytes", key.len()), rule)
 }
 
 /// Returns the hash that an event is retained under. Names and key have at most 255 bytes.
+#[inline]
 pub(crate) fn hash(segment: &Segment, topic: Topic<'_>, key: &[u8]) -> [u64; 2] {
     segment.unique_hash().hash_retained([topic.source().as_bytes(), topic.event().as_bytes(), key])
 }
 
 /// Returns how an event of `topic` is retained.
+#[inline]
 pub(crate) fn kept(segment: &Segment, topic: Topic<'_>, key: &[u8], ttl_ns: u64, clears: bool) -> Result<Kept> {
     topic.check()?;
     check_key(key)?;
@@ -82,14 +88,20 @@ impl Settle for Settler<'_> {
 }
 
 /// Counts the events that `keeper` has settled for other seats.
+#[inline]
 fn count_settled(keeper: &mut Keeper, seat: &SeatWords) {
-    seat.add(seat_word!(posting.settled), keeper.take_helped());
+    match keeper.take_helped() {
+        0 => {}
+        helped => seat.add(seat_word!(posting.settled), helped),
+    }
 }
 
 /// An event that is about to be posted. Its key has a place.
 pub(super) struct Placed<'p, 'a> {
     pub(super) prefix: &'p Prefix<'a>,
     pub(super) payload: &'a [u8],
+    /// The words of the prefix, if it is short.
+    short: Option<[u64; SHORT_KEPT_WORDS]>,
     retained: Retention,
 }
 
@@ -106,13 +118,26 @@ pub(super) enum Attempt {
 }
 
 impl Placed<'_, '_> {
-    /// Writes the event into the slot block.
-    fn write_value(&self, block: Block<'_>, words: &[AtomicU64]) {
+    /// Writes the whole event into `words` of a block: into the slot block, or with `place` into one of the ring.
+    #[inline]
+    fn write(&self, block: Block<'_>, words: &[AtomicU64], place: Where) {
         set_meta(block, Kind::Event, self.prefix.len() + self.payload.len());
-        write_words(words, self.prefix, Where::NONE, self.payload);
+        if let Some(short) = &self.short
+            && let Some((head, rest)) = words.split_first_chunk::<SHORT_KEPT_WORDS>()
+        {
+            // Relaxed: before the exchanges of ring and slot.
+            for (slot, word) in head.iter().zip(short) {
+                slot.store(*word, Ordering::Relaxed);
+            }
+            head[WHERE_AT].store(short[WHERE_AT] | place.bits(), Ordering::Relaxed);
+            bytes::store(rest, self.payload);
+            return;
+        }
+        write_words(words, self.prefix, place, self.payload);
     }
 
     /// Posts the event. `write` writes it into the block of the ring.
+    #[inline]
     pub(super) fn post(
         &self,
         keeper: &mut Keeper,
@@ -120,7 +145,7 @@ impl Placed<'_, '_> {
         hand: &mut Hand,
         write: impl Fn(Block<'_>, Where),
     ) -> std::result::Result<u64, Stop> {
-        keeper.post(ring, hand, self.retained, |block, words| self.write_value(block, words), write)
+        keeper.post(ring, hand, self.retained, |block, words| self.write(block, words, Where::NONE), write)
     }
 }
 
@@ -131,21 +156,27 @@ impl Writer {
     }
 
     /// Posts an event that is retained. Returns the id at which it is visible.
+    #[inline]
     pub(crate) fn retain<'a>(
         &mut self,
         claimer: &mut Claimer,
         event: &Outgoing<'a>,
         posting: &mut Posting<'a>,
     ) -> Result<u64> {
-        if let Some(id) = self.post_kept(claimer, event, Absent::Take, posting)? {
-            return Ok(id);
+        match self.post_kept(claimer, event, Absent::Take, posting)? {
+            Some(id) => Ok(id),
+            None => Err(self.retained_full(event)),
         }
+    }
+
+    #[cold]
+    fn retained_full(&self, event: &Outgoing<'_>) -> Error {
         self.seat.add(seat_word!(posting.retained_full), 1);
-        Err(Error::from(Cause::RetainedFull {
+        Error::from(Cause::RetainedFull {
             source: event.topic.source().to_owned(),
             event: event.topic.event().to_owned(),
             keys: self.segment.geometry().retained_keys(),
-        }))
+        })
     }
 
     /// Posts a clear. If no event is retained under its key, posts nothing and returns `None`.
@@ -170,6 +201,7 @@ impl Writer {
     }
 
     /// B1 to B5. Returns `None` if the key has no place.
+    #[inline]
     fn post_kept<'a>(
         &mut self,
         claimer: &mut Claimer,
@@ -177,18 +209,39 @@ impl Writer {
         absent: Absent,
         posting: &mut Posting<'a>,
     ) -> Result<Option<u64>> {
-        let mut tries = Tries::new();
+        match self.try_post_kept(claimer, event, absent, posting)? {
+            Attempt::Posted(id) => Ok(Some(id)),
+            Attempt::NoPlace => Ok(None),
+            Attempt::Stopped { stop, room } => self.post_kept_in_room(claimer, event, absent, posting, stop, room),
+        }
+    }
+
+    /// Makes room for `room` ids and posts, after a post that has stopped.
+    #[cold]
+    fn post_kept_in_room<'a>(
+        &mut self,
+        claimer: &mut Claimer,
+        event: &Outgoing<'a>,
+        absent: Absent,
+        posting: &mut Posting<'a>,
+        stop: Stop,
+        room: u64,
+    ) -> Result<Option<u64>> {
+        let (mut stop, mut room, mut tries) = (stop, room, Tries::new());
         loop {
+            // The announcement is taken back: the key may lose its place during the wait.
+            self.make_room(stop, room, posting)?;
             match self.try_post_kept(claimer, event, absent, posting)? {
                 Attempt::Posted(id) => return Ok(Some(id)),
                 Attempt::NoPlace => return Ok(None),
-                // The announcement is taken back: the key may lose its place during the wait.
-                Attempt::Stopped { stop, room } => self.make_room(stop, room, posting)?,
+                Attempt::Stopped { stop: again, room: wanted } => (stop, room) = (again, wanted),
             }
             tries.another().in_segment(&self.segment)?;
         }
     }
 
+    // Always: the event of most posts is in registers, and a result wider than one waits in memory.
+    #[inline(always)]
     fn try_post_kept<'a>(
         &mut self,
         claimer: &mut Claimer,
@@ -209,7 +262,8 @@ impl Writer {
             // A deadline that the clock never reaches counts as no ttl.
             Kept { ttl_ns, .. } => claimer.now().saturating_add(ttl_ns),
         };
-        let placed = Placed { prefix: &prefix, payload: event.payload, retained: Retention { key, slot, deadline } };
+        let (payload, short) = (event.payload, prefix.short_kept_words());
+        let placed = Placed { prefix: &prefix, payload, short, retained: Retention { key, slot, deadline } };
         let posted = if self.fits_block(&prefix, event.payload) {
             self.post_placed(&placed)?
         } else if self.fits_large(prefix.len(), event.payload.len()) {
@@ -225,13 +279,10 @@ impl Writer {
     }
 
     /// B3 to B5, for an event that fits in a block.
+    #[inline]
     fn post_placed(&mut self, placed: &Placed<'_, '_>) -> Result<Attempt> {
-        let Placed { prefix, payload, .. } = *placed;
         let posted = self.with_keeper(|keeper, ring, hand| {
-            placed.post(keeper, ring, hand, |block, place| {
-                set_meta(block, Kind::Event, prefix.len() + payload.len());
-                write_words(block.payload(), prefix, place, payload);
-            })
+            placed.post(keeper, ring, hand, |block, place| placed.write(block, block.payload(), place))
         })?;
         Ok(match posted {
             Ok(id) => Attempt::Posted(id),
@@ -287,6 +338,7 @@ impl Writer {
         self.with_keeper(|keeper, _, _| keeper.settle_all())?.in_segment(&self.segment)
     }
 
+    #[inline]
     fn with_keeper<R>(&mut self, run: impl FnOnce(&mut Keeper, &Ring, &mut Hand) -> R) -> Result<R> {
         let Some(keeper) = &mut self.keeper else { return Err(no_table(&self.segment)) };
         let done = run(keeper, &self.ring, &mut self.hand);

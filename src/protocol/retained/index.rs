@@ -72,8 +72,8 @@ impl PlaceSet {
     /// Returns the places from `home` on, and then the places before it.
     #[inline]
     pub(crate) fn starting_at(self, home: usize) -> impl Iterator<Item = usize> {
-        let before = PlaceSet::first(home);
-        self.without(before).iter().chain(self.intersection(before).iter())
+        let home = home % PLACES;
+        PlaceSet(self.0.rotate_right(home as u32)).iter().map(move |place| (place + home) % PLACES)
     }
 
     #[inline]
@@ -254,7 +254,14 @@ pub(super) fn closing(words: &[AtomicU64]) -> PlaceSet {
 /// Returns the key at a used place of a bucket in its block.
 #[inline]
 pub(super) fn key(words: &[AtomicU64], place: usize) -> Key {
-    Key([KEYS_0, KEYS_1].map(|keys| words[keys + place].load(Ordering::Relaxed)))
+    Key([words[KEYS_0 + place].load(Ordering::Relaxed), words[KEYS_1 + place].load(Ordering::Relaxed)])
+}
+
+/// Returns `true` if `wanted` is the key at a used place of a bucket in its block.
+#[inline]
+pub(super) fn has_key(words: &[AtomicU64], place: usize, wanted: Key) -> bool {
+    let is_at = |at: usize, half: u64| words[at + place].load(Ordering::Relaxed) == half;
+    is_at(KEYS_0, wanted.0[0]) && is_at(KEYS_1, wanted.0[1])
 }
 
 /// The ids that a reader is brought up to date with: from the id at which it was lapped to the id at which it goes on.
