@@ -516,11 +516,6 @@ alone! {
         let order = Order::of(&worker);
         worker.poll().unwrap();
         assert_eq!(order.drain()[..1], ["7 1-10 false down".to_owned()]);
-        // A copy of what is retained elsewhere changes only what is older.
-        assert!(!poster.restore(&state(0, 9, "older")).unwrap() && !poster.restore(&state(1, 10, "same")).unwrap());
-        assert!(poster.restore(&state(0, 11, "newer")).unwrap());
-        assert_eq!(worker.get_key(("upstream", "state"), "17").unwrap().unwrap().bytes(), b"newer");
-        assert_eq!(poster.seen(THERE), Some(1));
         assert_error!(poster.restore(&foreign(1, b"")), Cause::Option { option: "retained", .. });
         // A local value has no place.
         worker.event(("upstream", "state")).retain_key("17").post("local").unwrap();
@@ -530,6 +525,46 @@ alone! {
         let before = bus.next_id();
         assert!(poster.post(&state(3, 13, "")).unwrap(), "a clear of nothing is noted");
         assert_eq!((bus.next_id(), poster.seen(THERE)), (before, Some(3)));
+    }
+
+    fn r2_a_copy_brings_up_to_date_what_the_stream_does_not_bring() {
+        let (_name, bus) = bus(&small());
+        let (_reader, mut poster) = relay(&bus);
+        let worker = bus.join_with(&quiet()).unwrap();
+        let value = || worker.get_key(("upstream", "state"), "17").unwrap().map(|state| state.bytes().to_vec());
+        let state = |id: u64, n: u64, text: &'static str| {
+            let kept = Kept { key: b"17", ttl: None, clears: text.is_empty() };
+            Foreign::new(THERE, id, at(n), "upstream", "state", text.as_bytes()).retained(kept)
+        };
+        let read_to = |n: u64| StreamPosition { timeline: at(0).timeline, seq: n, chain: 0, n };
+        assert!(!poster.restore(&state(1, 5, "down")).unwrap(), "before the end of the stream was read");
+        poster.set_position(&read_to(10));
+        assert!(!poster.restore(&state(1, 10, "down")).unwrap(), "it comes from the stream");
+        assert!(!poster.restore(&state(1, 11, "")).unwrap());
+        assert_eq!(value(), None);
+        let before = bus.next_id();
+        assert!(!poster.restore(&state(1, 5, "")).unwrap(), "a clear of nothing");
+        assert_eq!(bus.next_id(), before);
+        assert!(poster.restore(&state(1, 5, "down")).unwrap());
+        assert!(!poster.restore(&state(1, 5, "down")).unwrap(), "it is here");
+        assert_eq!((value(), bus.next_id()), (Some(b"down".to_vec()), before + 1));
+        assert_eq!(poster.seen(THERE), None, "it says nothing of what the stream has brought");
+        // The later one of a key, and a clear that this host has not read.
+        assert!(poster.restore(&state(3, 7, "up")).unwrap());
+        assert!(poster.restore(&state(4, 8, "")).unwrap());
+        assert_eq!(value(), None);
+        // What was sent again after the engine had lost it is the same event at another place.
+        poster.set_position(&read_to(20));
+        assert!(poster.post(&state(5, 19, "lost")).unwrap());
+        poster.set_position(&read_to(16));
+        assert!(!poster.restore(&state(5, 15, "lost")).unwrap());
+        // One that the engine has lost, and that no host has sent again, gives way.
+        assert!(poster.restore(&state(4, 14, "left")).unwrap());
+        assert_eq!(value(), Some(b"left".to_vec()));
+        // So does a value of this host alone.
+        worker.event(("upstream", "state")).retain_key("17").post("local").unwrap();
+        assert!(poster.restore(&state(4, 14, "left")).unwrap());
+        assert_eq!((value(), poster.seen(THERE)), (Some(b"left".to_vec()), Some(5)));
     }
 
     fn r10_typed_values_of_another_format_are_refused() {

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Numbers are little-endian. Ids grow strictly. A unique event is alone in its batch, because the server decides about
-//! it. [`Batch::parse`] checks every length before it believes it, and copies nothing.
+//! it; so is a retained one. [`Batch::parse`] checks every length before it believes it, and copies nothing.
 
 use std::fmt;
 use std::time::Duration;
@@ -325,7 +325,7 @@ impl<'a> Batch<'a> {
             if let Some(before) = before.filter(|before| *before >= item.id()) {
                 return Err(BatchError::Order { id: item.id(), before });
             }
-            let alone = matches!(item, Item::Event(Event { unique: Some(_), .. }));
+            let alone = matches!(item, Item::Event(Event { unique, kept, .. }) if unique.is_some() || kept.is_some());
             known("count", count as u64, !alone || count == 1, at)?;
             before = Some(item.id());
             items.push(item);

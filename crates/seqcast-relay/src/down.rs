@@ -3,6 +3,8 @@
 //! The position, the table of what was seen of each origin, and the intent before each post are in the segment, because
 //! that is where the effect is. So a relay that is killed anywhere has a successor that continues exactly.
 
+mod restore;
+
 use std::time::{Duration, Instant};
 
 use seqcast::relay::{Foreign, Kept, MissedReason, Recovered, RelayPoster, StreamPosition};
@@ -38,6 +40,8 @@ pub(crate) struct Receiver<'a> {
     last_read: Instant,
     /// Until then no reader is waited for.
     unpaced_until: Instant,
+    /// Since when what is retained here has to be compared with the engine's copy.
+    compare: Option<Instant>,
 }
 
 /// Why a connection is not used any more.
@@ -65,7 +69,9 @@ impl<'a> Receiver<'a> {
         let (own, half) = (poster.origin(), poster.capacity() / 2);
         let catch_up = context.options.catch_up.unwrap_or(half);
         let now = Instant::now();
-        Receiver { context, engine, poster, own, catch_up, last_read: now, unpaced_until: now }
+        // The last relay may have been killed before it had compared what is retained.
+        let compare = Some(now);
+        Receiver { context, engine, poster, own, catch_up, last_read: now, unpaced_until: now, compare }
     }
 
     pub fn run(mut self) -> seqcast::Result<()> {
@@ -144,6 +150,7 @@ impl<'a> Receiver<'a> {
                 return Err(Stop::Asked);
             }
             self.turn();
+            self.compare_if_due(&position, &mut *down)?;
             let since = self.last_read.elapsed();
             if let Some(early) = self.context.read_interval().checked_sub(since).filter(|early| !early.is_zero()) {
                 std::thread::sleep(early.min(NAP));
@@ -198,6 +205,7 @@ impl<'a> Receiver<'a> {
             }
         }
         self.keep(tip.position);
+        self.compare_later();
         Ok(tip.position)
     }
 
@@ -229,6 +237,7 @@ impl<'a> Receiver<'a> {
             "the server has forgotten what it had handed out: all handlers of missed events are called"
         ));
         self.keep(Position::START);
+        self.compare_later();
         Ok(Position::START)
     }
 
@@ -247,7 +256,10 @@ impl<'a> Receiver<'a> {
     fn entry(&mut self, entry: &Entry, before: &Position, down: &mut dyn Down) -> Result<Position, Stop> {
         match entry.follows {
             Follows::Yes | Follows::Hole(0) => {}
-            Follows::Hole(events) => self.missed(Some(events), None, MissedReason::Trimmed)?,
+            Follows::Hole(events) => {
+                self.missed(Some(events), None, MissedReason::Trimmed)?;
+                self.compare_later();
+            }
             Follows::Break if *before == Position::START => {}
             Follows::Break => return self.break_off(),
         }
@@ -314,52 +326,26 @@ impl<'a> Receiver<'a> {
     }
 
     fn event(&mut self, origin: Origin, place: ClusterId, event: &Event<'_>, down: &mut dyn Down) -> Result<(), Stop> {
-        let mut foreign = Foreign::new(origin, event.id, place, event.source, event.event, event.bytes);
-        if event.type_tag != 0 {
-            foreign = foreign.type_tag(event.type_tag, event.format);
-        }
-        if let Some(ttl) = event.unique {
-            foreign = foreign.unique(ttl);
-        }
-        if let Some(crate::batch::Kept { key, ttl, clears }) = event.kept {
-            foreign = foreign.retained(Kept { key, ttl, clears });
-        }
-        let start = Instant::now();
-        let done = loop {
-            match self.with_place(down, |poster| poster.post(&foreign)) {
-                // A worker that must read is behind. Posts of this host cut it off if it stays so.
-                Err(Stop::Segment(error)) if error.kind() == ErrorKind::Full && start.elapsed() < MUST_READ => {
-                    if self.context.is_stopping() {
-                        return Err(Stop::Asked);
-                    }
-                    self.turn();
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-                done => break done,
-            }
-        };
-        match done {
+        let foreign = foreign(origin, place, event);
+        match self.patiently(down, |poster| poster.post(&foreign)) {
             Ok(true) => {
                 self.context.metrics.posted.inc();
                 Ok(())
             }
             Ok(false) => {
                 self.context.metrics.skipped("seen", 1);
+                if event.kept.is_some() {
+                    // Its host may have sent it again, behind a later one of its key.
+                    self.compare_later();
+                }
                 Ok(())
             }
             Err(Stop::Segment(error)) => {
-                let reason = match error.kind() {
-                    ErrorKind::PayloadTooLarge => MissedReason::TooLarge,
-                    ErrorKind::Full => MissedReason::CatchUp,
-                    ErrorKind::TypedFormat
-                    | ErrorKind::Topic
-                    | ErrorKind::LibrarySource
-                    | ErrorKind::RetainedFull
-                    | ErrorKind::Option => MissedReason::Format,
+                if error.kind() == ErrorKind::RelayFull {
                     // No place for its origin: told without its place in the table, perhaps again.
-                    ErrorKind::RelayFull => return self.full(origin, &error),
-                    _ => return Err(Stop::Segment(error)),
-                };
+                    return self.full(origin, &error);
+                }
+                let Some(reason) = refusal(&error) else { return Err(Stop::Segment(error)) };
                 self.context.log.trouble(
                     "cannot post",
                     format_args!("event {} of origin {origin} is told as missed: {error}", event.id),
@@ -367,6 +353,27 @@ impl<'a> Receiver<'a> {
                 self.tell(origin, event.id, Some(1), reason, down)
             }
             Err(stop) => Err(stop),
+        }
+    }
+
+    /// Posts, and waits for a worker that must read. Posts of this host cut it off if it stays behind.
+    fn patiently(
+        &mut self,
+        down: &mut dyn Down,
+        mut work: impl FnMut(&mut RelayPoster) -> seqcast::Result<bool>,
+    ) -> Result<bool, Stop> {
+        let start = Instant::now();
+        loop {
+            match self.with_place(down, &mut work) {
+                Err(Stop::Segment(error)) if error.kind() == ErrorKind::Full && start.elapsed() < MUST_READ => {
+                    if self.context.is_stopping() {
+                        return Err(Stop::Asked);
+                    }
+                    self.turn();
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                done => return done,
+            }
         }
     }
 
@@ -440,9 +447,38 @@ impl<'a> Receiver<'a> {
     }
 }
 
+/// Why an event that the segment refuses is told as missed. `None`: the segment cannot be used.
+fn refusal(error: &seqcast::Error) -> Option<MissedReason> {
+    match error.kind() {
+        ErrorKind::PayloadTooLarge => Some(MissedReason::TooLarge),
+        ErrorKind::Full => Some(MissedReason::CatchUp),
+        ErrorKind::TypedFormat
+        | ErrorKind::Topic
+        | ErrorKind::LibrarySource
+        | ErrorKind::RetainedFull
+        | ErrorKind::Option => Some(MissedReason::Format),
+        _ => None,
+    }
+}
+
 fn is_what_it_says(batch: &Batch<'_>, added: Added) -> bool {
     let Added { origin, next, count } = added;
     batch.origin == origin && batch.last() + 1 == next && batch.items.len() == count as usize
+}
+
+/// The event as the segment takes it.
+fn foreign<'a>(origin: Origin, place: ClusterId, event: &Event<'a>) -> Foreign<'a> {
+    let mut foreign = Foreign::new(origin, event.id, place, event.source, event.event, event.bytes);
+    if event.type_tag != 0 {
+        foreign = foreign.type_tag(event.type_tag, event.format);
+    }
+    if let Some(ttl) = event.unique {
+        foreign = foreign.unique(ttl);
+    }
+    if let Some(crate::batch::Kept { key, ttl, clears }) = event.kept {
+        foreign = foreign.retained(Kept { key, ttl, clears });
+    }
+    foreign
 }
 
 fn told(reason: Reason) -> MissedReason {

@@ -66,6 +66,21 @@ pub struct Outgoing<'a> {
     pub body: &'a [u8],
     /// The key that must be free.
     pub claim: Option<Claim>,
+    /// How it changes what is retained. Such a batch has one event, and no claim.
+    pub retains: Option<Retains<'a>>,
+}
+
+/// How a batch changes what is retained between the hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retains<'a> {
+    /// The hash of source, event and key.
+    pub field: [u64; 2],
+    /// How long the value is kept. `None`: until it is cleared.
+    pub ttl: Option<Duration>,
+    /// `true` if nothing is kept any more.
+    pub clears: bool,
+    /// The batch that is appended in its place if there is no room for a further key.
+    pub instead: &'a [u8],
 }
 
 /// A key of the cluster.
@@ -84,6 +99,8 @@ pub enum Appended {
     Ok,
     /// Its key is held by another event. It is not in the stream, and will not be.
     Held,
+    /// There is no room for a further retained key. [`Retains::instead`] is in the stream.
+    Full,
     /// It was appended before, and the answer was lost.
     Old,
     /// The engine waits for this id: it has forgotten batches, or refused one before this.
@@ -130,6 +147,39 @@ pub struct Entry {
     pub follows: Follows,
     /// The batch.
     pub body: Vec<u8>,
+}
+
+/// A part of what is retained between the hosts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetainedPart {
+    /// Where the next part begins. 0: this is the last one.
+    pub next: u64,
+    /// The engine's clock, in milliseconds since 1970.
+    pub now_ms: u64,
+    /// The values. `None`: one that cannot be read.
+    pub values: Vec<Option<RetainedValue>>,
+}
+
+/// A retained value, or a clear.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RetainedValue {
+    /// The timeline of its place.
+    pub timeline: u64,
+    /// The number of its event in the timeline.
+    pub n: u64,
+    /// When it was appended, by the engine's clock, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// The batch, of one event.
+    pub body: Vec<u8>,
+}
+
+/// Shows no payload.
+impl fmt::Debug for RetainedValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RetainedValue { timeline, n, since_ms, body } = self;
+        let mut shown = f.debug_struct("RetainedValue");
+        shown.field("timeline", timeline).field("n", n).field("since_ms", since_ms).field("len", &body.len()).finish()
+    }
 }
 
 /// How an entry stands to the one before it.
@@ -221,7 +271,8 @@ pub trait Up: Send {
     /// [`EngineError`]. The connection must then be dropped.
     fn receive(&mut self) -> Result<Appended, EngineError>;
 
-    /// Keeps the memory of the stream below `bytes`. Returns how many entries were removed.
+    /// Keeps the memory of the stream below `bytes`, and removes retained values that have ended. Returns how many
+    /// entries were removed.
     ///
     /// Call it only if every batch has its answer.
     ///
@@ -246,4 +297,12 @@ pub trait Down: Send {
     ///
     /// [`EngineError`]. The connection must then be dropped.
     fn read(&mut self, after: &Position, wait: Duration) -> Result<Vec<Entry>, EngineError>;
+
+    /// Returns a part of what is retained. `from` is 0, or where the part before said that the next one begins. A value
+    /// that is there from the first part to the last one is in one of them.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`]. The connection must then be dropped.
+    fn retained(&mut self, from: u64) -> Result<RetainedPart, EngineError>;
 }

@@ -20,6 +20,7 @@
 //! | [`batch`] | the bytes of one entry of the stream |
 //! | [`chain`], [`follow`] | the hash chain, and how a reader compares an entry with its own position |
 //! | [`spool`] | what was read from the ring and is not acknowledged |
+//! | [`retained`] | how an event changes what the hosts retain |
 //! | [`select`] | which sources travel |
 //! | [`context`], [`log`], [`metrics`], [`http`], [`notify`] | what operators set and see |
 //!
@@ -55,6 +56,7 @@ pub mod log;
 pub mod metrics;
 pub mod notify;
 mod queue;
+pub mod retained;
 mod ring;
 mod run;
 pub mod select;

@@ -88,6 +88,7 @@ fn run(args: &RunArgs) -> Result<(), Failure> {
     let name = args.name.as_deref().ok_or_else(|| Failure::Usage("the segment's name is missing".into()))?;
     let stream = args.server.stream.clone().unwrap_or_else(|| name.trim_start_matches('/').to_owned());
     let redis = server::require(&args.server, &stream, args.stream_entries).map_err(Failure::Usage)?;
+    let redis = redis.retained_keys(args.retained_keys);
     let secret = args.cluster_secret_file.as_deref().map(server::text).transpose().map_err(Failure::Usage)?;
     let context = Arc::new(Context::new(options(args), Log::stderr()));
     stop_on_signals(&context)?;

@@ -23,6 +23,7 @@ pub struct Metrics {
     skipped: Family<Label, Counter>,
     not_relayed: Family<Label, Counter>,
     missed: Family<Label, Counter>,
+    pub(crate) restored: Counter,
     pub(crate) breaks: Counter,
     pub(crate) heals: Counter,
     pub(crate) possible_duplicates: Counter,
@@ -62,6 +63,11 @@ impl Default for Metrics {
             skipped: add!(Family::default(), "skipped_events", "Events of the stream that were not posted"),
             not_relayed: add!(Family::default(), "not_relayed_events", "Events of chosen sources that do not travel"),
             missed: add!(Family::default(), "missed_reports", "Reports of missed events posted into the segment"),
+            restored: add!(
+                Counter::default(),
+                "restored_values",
+                "Retained values that were brought up to date from the engine's copy"
+            ),
             breaks: add!(Counter::default(), "breaks", "Times that the engine had forgotten what it had handed out"),
             heals: add!(Counter::default(), "heals", "Times that events were sent again from the ring"),
             possible_duplicates: add!(
@@ -91,9 +97,9 @@ impl Default for Metrics {
 
 /// The values of the label `reason` or `result`.
 const SKIPPED: [&str; 3] = ["own", "seen", "unique"];
-const NOT_RELAYED: [&str; 3] = ["retained", "too_large", "unique"];
+const NOT_RELAYED: [&str; 4] = ["retained", "retained_full", "too_large", "unique"];
 const MISSED: [&str; 7] = ["catch_up", "engine_lost", "format", "origin_lapped", "too_large", "trimmed", "undecided"];
-const REFUSED: [&str; 7] = ["chain", "entry", "field", "length", "name", "order", "version"];
+const REFUSED: [&str; 8] = ["chain", "entry", "field", "length", "name", "order", "retained", "version"];
 const CLAIMS: [&str; 3] = ["held", "undecided", "won"];
 
 impl Metrics {

@@ -13,6 +13,7 @@ use crate::batch::{Event, Item, Kept, Kind, Reason};
 use crate::context::{Context, Way};
 use crate::engine::Claim;
 use crate::queue::{Job, Queue};
+use crate::retained;
 use crate::spool::Queued;
 
 /// Events and bytes that are read before they are handed over.
@@ -149,16 +150,17 @@ fn queued(outgoing: &Outgoing<'_>, context: &Context) -> Option<Queued> {
         context.metrics.not_relayed("retained");
         return None;
     }
-    if event.bytes.len() > context.options.largest {
+    let most = if event.retained.is_some() { retained::MOST_BYTES } else { usize::MAX }.min(context.options.largest);
+    if event.bytes.len() > most {
         context.metrics.not_relayed("too_large");
         context.log.trouble(
             "too_large",
             format_args!(
-                "event {} of source {} has {} bytes, more than --largest {}: it is reported as missed",
+                "event {} of source {} has {} bytes, and at most {} travel: it is reported as missed",
                 event.id,
                 event.source,
                 event.bytes.len(),
-                context.options.largest
+                most
             ),
         );
         let gap = Item::Gap { id: event.id, count: Some(1), reason: Reason::TooLarge };

@@ -8,8 +8,9 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use crate::batch::{self, BATCH_HEAD, Item, MOST_BYTES, MOST_EVENTS};
-use crate::engine::{Claim, Outgoing};
+use crate::batch::{self, BATCH_HEAD, Item, MOST_BYTES, MOST_EVENTS, Reason};
+use crate::engine::{Claim, Outgoing, Retains};
+use crate::retained::Retention;
 
 /// What an item takes besides its bytes.
 const OVERHEAD: usize = size_of::<Queued>() + 16;
@@ -20,6 +21,7 @@ pub struct Queued {
     id: u64,
     record: Box<[u8]>,
     claim: Option<Claim>,
+    retention: Option<Retention>,
     /// A unique event that was decided before: only its key is taken again.
     decided: bool,
     since: Instant,
@@ -30,7 +32,8 @@ impl Queued {
     pub fn new(item: &Item<'_>, claim: Option<Claim>) -> Queued {
         let mut record = Vec::new();
         batch::encode(item, &mut record);
-        Queued { id: item.id(), record: record.into_boxed_slice(), claim, decided: false, since: Instant::now() }
+        let (record, retention) = (record.into_boxed_slice(), Retention::of(item));
+        Queued { id: item.id(), record, claim, retention, decided: false, since: Instant::now() }
     }
 
     /// The bytes that it takes in a batch.
@@ -51,13 +54,17 @@ pub struct Cut {
     count: u32,
     body: Vec<u8>,
     claim: Option<Claim>,
+    retention: Option<Retention>,
+    /// The batch in its place, if there is no room for what is to be retained.
+    instead: Vec<u8>,
 }
 
 impl Cut {
     /// The batch as the engine takes it.
     pub fn outgoing(&self) -> Outgoing<'_> {
-        let Cut { from, next, count, body, claim } = self;
-        Outgoing { from: *from, next: *next, count: *count, body, claim: *claim }
+        let Cut { from, next, count, body, claim, retention, instead } = self;
+        let retains = retention.map(|Retention { field, ttl, clears }| Retains { field, ttl, clears, instead });
+        Outgoing { from: *from, next: *next, count: *count, body, claim: *claim, retains }
     }
 
     /// The first id after the batch.
@@ -158,19 +165,20 @@ impl Spool {
         self.read = self.read.max(next);
     }
 
-    /// Cuts the next batch: events that are not under way, as many as fit. A unique event is alone.
+    /// Cuts the next batch: events that are not under way, as many as fit. A unique or retained event is alone.
     pub fn cut(&mut self) -> Option<Cut> {
         let mut body = vec![0; BATCH_HEAD];
         let mut count = 0;
-        let (mut claim, mut decided, mut next) = (None, false, 0);
+        let (mut claim, mut retention, mut decided, mut next) = (None, None, false, 0);
         for item in self.items.range(self.under_way..) {
-            let alone = item.claim.is_some();
+            let alone = item.claim.is_some() || item.retention.is_some();
             let fits = count < MOST_EVENTS && body.len() + item.record.len() <= MOST_BYTES;
             if count > 0 && (alone || !fits) {
                 break;
             }
             body.extend_from_slice(&item.record);
-            (count, next, claim, decided) = (count + 1, item.id + 1, item.claim, item.decided);
+            (count, next, decided) = (count + 1, item.id + 1, item.decided);
+            (claim, retention) = (item.claim, item.retention);
             if alone {
                 break;
             }
@@ -184,8 +192,14 @@ impl Spool {
         }
         self.under_way += count;
         let from = std::mem::replace(&mut self.sent, next);
+        let instead = retention.map_or(Vec::new(), |_| {
+            let gap = Item::Gap { id: next - 1, count: Some(1), reason: Reason::TooLarge };
+            let mut instead = batch::head(self.origin, 1).to_vec();
+            batch::encode(&gap, &mut instead);
+            instead
+        });
         // At most 128.
-        Some(Cut { from, next, count: count as u32, body, claim })
+        Some(Cut { from, next, count: count as u32, body, claim, retention, instead })
     }
 
     /// Moves the engine's next id over ids that do not travel, if there is nothing to send and they are at least
@@ -195,7 +209,8 @@ impl Spool {
             return None;
         }
         let from = std::mem::replace(&mut self.sent, self.read);
-        Some(Cut { from, next: self.read, count: 0, body: Vec::new(), claim: None })
+        let (next, body, instead) = (self.read, Vec::new(), Vec::new());
+        Some(Cut { from, next, count: 0, body, claim: None, retention: None, instead })
     }
 
     /// The engine has everything below `next`.

@@ -165,7 +165,7 @@ impl Sender<'_> {
                 } else if heard.elapsed() >= IDLE {
                     // It is answered as a batch that was appended before, if the engine has forgotten nothing.
                     let next = self.queue.with_spool(|spool| spool.confirmed());
-                    up.send(&Outgoing { from: next, next, count: 0, body: &[], claim: None })?;
+                    up.send(&Outgoing { from: next, next, count: 0, body: &[], claim: None, retains: None })?;
                     under_way.push_back(UnderWay { next, count: 0, decides: false, since: Instant::now() });
                 } else {
                     self.queue.wait_for_items(NAP);
@@ -193,10 +193,20 @@ impl Sender<'_> {
         metrics.append_seconds.observe(batch.since.elapsed().as_secs_f64());
         self.context.answered(Way::Up);
         match answer {
-            Appended::Ok | Appended::Held | Appended::Old => {
+            Appended::Ok | Appended::Held | Appended::Full | Appended::Old => {
                 self.queue.with_spool(|spool| spool.confirm(batch.next));
                 if answer == Appended::Ok {
                     metrics.sent.inc_by(batch.count.into());
+                }
+                if answer == Appended::Full {
+                    metrics.not_relayed("retained_full");
+                    self.context.log.trouble(
+                        "retained_full",
+                        format_args!(
+                            "event {} is reported as missed: the stream retains as many keys as --retained-keys",
+                            batch.next - 1
+                        ),
+                    );
                 }
                 if batch.decides && answer != Appended::Old {
                     metrics.claims(if answer == Appended::Ok { "won" } else { "held" }, 1);

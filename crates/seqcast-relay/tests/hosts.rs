@@ -476,7 +476,7 @@ fn r10_what_is_no_batch_is_refused_and_told() {
     let redis = server.redis();
     let who = Registration { origin: 99, session: 1, host: "later".into(), format: 2 };
     let (mut up, _) = redis.up(&who, 0).unwrap();
-    up.send(&Outgoing { from: 0, next: 5, count: 3, body: b"\x02later", claim: None }).unwrap();
+    up.send(&Outgoing { from: 0, next: 5, count: 3, body: b"\x02later", claim: None, retains: None }).unwrap();
     assert_eq!(up.receive().unwrap(), Appended::Ok);
     eventually("it is told", || hosts[0].reader.len() == 3);
     poster.post(Kind::Ordered, 0);

@@ -24,7 +24,8 @@ fn at(url: &str, secrets: Secrets) -> Redis {
 
 fn append(redis: &Redis, from: u64) -> Result<Appended, EngineError> {
     let (mut up, hello) = redis.up(&who(), from)?;
-    let batch = Outgoing { from: hello.next, next: hello.next + 1, count: 1, body: b"body", claim: None };
+    let batch =
+        Outgoing { from: hello.next, next: hello.next + 1, count: 1, body: b"body", claim: None, retains: None };
     up.send(&batch)?;
     up.receive()
 }

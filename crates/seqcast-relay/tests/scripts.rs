@@ -7,7 +7,7 @@ use std::time::Duration;
 use common::server::Server;
 use seqcast_relay::chain::{Added, Chain};
 use seqcast_relay::engine::{
-    Appended, Claim, Down, Engine, EngineError, Follows, Hello, Outgoing, Position, Registration, Up,
+    Appended, Claim, Down, Engine, EngineError, Follows, Hello, Outgoing, Position, Registration, Retains, Up,
 };
 
 const A: u64 = 0xa1;
@@ -22,7 +22,7 @@ fn up(server: &Server, origin: u64, begin: u64) -> (Box<dyn Up>, Hello) {
 }
 
 fn batch(from: u64, next: u64) -> Outgoing<'static> {
-    Outgoing { from, next, count: 1, body: b"body", claim: None }
+    Outgoing { from, next, count: 1, body: b"body", claim: None, retains: None }
 }
 
 fn append(up: &mut dyn Up, batch: &Outgoing<'_>) -> Appended {
@@ -243,8 +243,9 @@ fn scripts_that_were_flushed_and_a_key_of_another_type_are_errors_and_change_not
 
 /// The rule that `docs/relay.md` gives.
 const RULE: &str = "~{test}:* resetchannels +evalsha +eval +script|load +xread +xadd +xrevrange +xtrim +xlen \
-                    +xinfo|stream +exists +type +hget +hset +hdel +hmget +hgetall +set +time +memory|usage +ping \
-                    +hello +auth +select";
+                    +xinfo|stream +exists +type +hget +hset +hdel +hmget +hgetall +hexists +hlen \
+                    +hscan +zadd +zrem +zcard +zscore +zrangebyscore +zpopmin +set +time +memory|usage +ping +hello \
+                    +auth +select";
 
 #[test]
 #[ignore = "needs a server: crates/seqcast-relay/tests/run"]
@@ -259,13 +260,24 @@ fn the_documented_rule_for_users_suffices_and_a_smaller_one_is_denied() {
     let (mut up, _) = server.redis().up(&who(A, 1), 0).unwrap();
     let claim = Some(Claim { key: [1, 2], ttl: Duration::from_secs(60) });
     assert_eq!(append(&mut *up, &Outgoing { claim, ..batch(0, 1) }), Appended::Ok);
+    // A value, clears of which one goes, and values that end.
+    let ttl = Some(Duration::from_millis(1));
+    let steps = [(1, None, false), (1, None, true), (2, None, true), (3, ttl, false), (4, ttl, false)];
+    let (mut up, _) = server.redis().retained_keys(1).up(&who(A, 1), 0).unwrap();
+    for (id, (field, ttl, clears)) in (1..).zip(steps) {
+        let retains = Some(Retains { field: [0, field], ttl, clears, instead: b"full" });
+        assert_eq!(append(&mut *up, &Outgoing { retains, ..batch(id, id + 1) }), Appended::Ok, "{id}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     server.run_command("XTRIM {test}:s MAXLEN 0");
     let mut down = server.redis().down().unwrap();
-    assert_eq!(down.tip(true).unwrap().position.n, 1);
+    assert_eq!(down.tip(true).unwrap().position.n, 6);
     assert_eq!(down.read(&Position::START, Duration::from_millis(1)).unwrap(), []);
+    assert_eq!(down.retained(0).unwrap().values.len(), 2);
     assert_eq!(up.trim(1).unwrap(), 0);
+    assert_eq!(down.retained(0).unwrap().values.len(), 1);
     server.run_command("ACL SETUSER relay -xadd");
-    up.send(&batch(1, 2)).unwrap();
+    up.send(&batch(6, 7)).unwrap();
     let denied = up.receive();
     assert!(matches!(denied, Err(EngineError::Denied(_))), "{denied:?}");
     server.login = "?user=relay&pass=wrong".into();

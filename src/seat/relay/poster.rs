@@ -8,7 +8,7 @@ use crate::claim::ttl_ns;
 use crate::error::ErrorKind;
 use crate::error::{Cause, Error, Result, SizeLimit};
 use crate::event::missed::Gap;
-use crate::event::wire::{Keyed, Travel, UniqueKey, VIA_BYTES};
+use crate::event::wire::{Keyed, Travel, UniqueKey, VIA_BYTES, Via};
 use crate::event::{MissedReason, Topic, agree_on_format};
 use crate::identity::{ClusterId, Origin};
 use crate::os::clock::HostClock;
@@ -192,9 +192,34 @@ impl RelayPoster {
         Ok(true)
     }
 
-    /// Posts a retained event from a copy of what is retained between the hosts, and not from the stream: if its place
-    /// is greater than that of the event that is retained here under its key. Returns `false`, and posts nothing, if it
-    /// is not. It does not look at what was posted of its host, and notes nothing.
+    /// Brings what is retained here under a key up to date, from a copy of what is retained between the hosts instead
+    /// of from the stream. The copy must be read after the [position](RelayPoster::position) was stored. Returns
+    /// `false`, and posts nothing, if
+    ///
+    /// - there is no position, or the event's place is not before it: the event still comes from the stream;
+    /// - this event is what is retained here, or it is a clear, and nothing is.
+    ///
+    /// Below the position, the copy has the last event of each key. So if the event that is retained here has another
+    /// place, the engine has since lost that event, or this host has not read the later one. An event without a place
+    /// is one of this host alone, and is replaced. The call does not look at what was posted of the event's host, and
+    /// notes nothing: a relay that is killed before it has restored all events has a successor that restores them.
+    ///
+    /// ```
+    /// use seqcast::ClusterId;
+    /// use seqcast::relay::{Foreign, Kept, RelayOptions, StreamPosition};
+    ///
+    /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
+    /// # let other = seqcast::SegmentOptions::new().anonymous()?;
+    /// let (_reader, mut poster) = bus.relay(&RelayOptions::new())?.split();
+    /// let place = |n| ClusterId { timeline: 1_764_500_000_000, n };
+    /// poster.set_position(&StreamPosition { timeline: 1_764_500_000_000, seq: 3, chain: 0, n: 8 });
+    /// let kept = Kept { key: b"17", ttl: None, clears: false };
+    /// let event = |n| Foreign::new(other.origin(), n, place(n), "upstream", "state", b"down").retained(kept);
+    /// assert!(poster.restore(&event(7))?);
+    /// assert!(!poster.restore(&event(7))?, "it is retained here");
+    /// assert!(!poster.restore(&event(8))?, "it comes from the stream");
+    /// # Ok::<(), seqcast::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -202,18 +227,29 @@ impl RelayPoster {
     pub fn restore(&mut self, event: &Foreign<'_>) -> Result<bool> {
         self.hold.check()?;
         self.beat();
-        let Some(Kept { key, .. }) = event.retained else {
+        let Some(Kept { key, clears, .. }) = event.retained else {
             let rule = "only what is retained can be restored: post it";
             return Err(Error::option("retained", "not set", rule));
         };
         let via = event.via().bytes();
         let posting = self.posting(event, &via)?;
-        let is_newer = self.retained_place(event.source, event.event, key)?.is_none_or(|place| place < event.place);
-        if is_newer {
+        let is_before = |position: StreamPosition| {
+            let StreamPosition { timeline, n, .. } = position;
+            event.place < ClusterId { timeline, n }
+        };
+        if !self.position().is_some_and(is_before) {
+            return Ok(false);
+        }
+        let is_here = match self.retained(event.source, event.event, key)? {
+            Some(Some(via)) => via.place == event.place || (via.origin, via.id) == (event.origin, event.id),
+            Some(None) => false,
+            None => clears,
+        };
+        if !is_here {
             posting.post(&mut self.writer, &mut self.claimer)?;
             self.hold.region.add(relay_word!(down.posted), 1);
         }
-        Ok(is_newer)
+        Ok(!is_here)
     }
 
     /// Returns the place of the event that is retained here under a key, if a relay has posted it.
@@ -223,11 +259,17 @@ impl RelayPoster {
     /// [`ErrorKind::Topic`]; [`ErrorKind::Option`] for a key of more than 255 bytes, and on a segment that retains
     /// nothing; [`ErrorKind::Corrupt`].
     pub fn retained_place(&mut self, source: &str, event: &str, key: &[u8]) -> Result<Option<ClusterId>> {
+        Ok(self.retained(source, event, key)?.flatten().map(|via| via.place))
+    }
+
+    /// Returns where the event that is retained under a key comes from: `None` if there is none, `Some(None)` if it is
+    /// one of this host alone.
+    fn retained(&mut self, source: &str, event: &str, key: &[u8]) -> Result<Option<Option<Via>>> {
         let segment = &self.hold.segment;
         let (table, writer) = (segment.table(), &mut self.writer);
         let lookup = TableLookup { segment, table: table.as_ref(), clock: self.clock };
         let found = lookup.get(Topic::from((source, event)), key, || writer.settle_all())?;
-        Ok(found.and_then(|retained| retained.via()).map(|via| via.place))
+        Ok(found.map(|retained| retained.via()))
     }
 
     /// Returns how many events the slowest reader of this host that lives is behind. 0 if nothing reads.

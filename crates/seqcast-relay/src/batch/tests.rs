@@ -57,7 +57,7 @@ proptest! {
     ) {
         let mut id = 0;
         let mut items = Vec::new();
-        for (parts, step) in list.iter().filter(|(parts, _)| parts.choice != 2 || list.len() == 1) {
+        for (parts, step) in list.iter().filter(|(parts, _)| !matches!(parts.choice, 2..=4) || list.len() == 1) {
             id += step;
             items.push(item(id, parts));
         }

@@ -6,6 +6,9 @@
 //! | `{NAME}:m` | hash | `g` timeline, `c` chain of the last entry, `n` number of the next event, `x` lost timeline |
 //! | `{NAME}:o` | hash | for each origin: session, next id, time of the last append, version of batches, host |
 //! | `{NAME}:c:KEY` | string | the event that holds the cluster's key, until its ttl ends |
+//! | `{NAME}:r` | hash | for each retained key: timeline, number, time in ms, and the batch with its last event |
+//! | `{NAME}:t` | sorted set | clears in `{NAME}:r`, and when they may be forgotten |
+//! | `{NAME}:e` | sorted set | values in `{NAME}:r` with a ttl, and when it ends |
 //!
 //! All keys have one hash tag, so they are in one slot of a Redis Cluster. How far an origin has appended is changed by
 //! the same script as the append. The scripts are files of their own beside this one.
@@ -31,13 +34,26 @@ struct Keys {
     meta: String,
     origins: String,
     claims: String,
+    retained: String,
+    cleared: String,
+    ends: String,
 }
+
+/// Bounds of what the server keeps.
+#[derive(Clone, Copy, Debug)]
+struct Most {
+    entries: u64,
+    retained_keys: u64,
+}
+
+/// The default of [`Redis::retained_keys`].
+pub const RETAINED_KEYS: u64 = 10_000;
 
 /// A stream of a Redis or Valkey server.
 pub struct Redis {
     address: Address,
     keys: Keys,
-    most_entries: u64,
+    most: Most,
     /// Where the last server said that the keys are.
     moved: Mutex<Option<(String, u16)>>,
 }
@@ -46,8 +62,17 @@ impl Redis {
     /// The stream `name` at `address`, with at most about `most_entries` entries.
     pub fn new(address: Address, name: &str, most_entries: u64) -> Redis {
         let key = |part: &str| format!("{{{name}}}:{part}");
-        let keys = Keys { stream: key("s"), meta: key("m"), origins: key("o"), claims: key("c:") };
-        Redis { address, keys, most_entries, moved: Mutex::new(None) }
+        let (stream, meta, origins, claims) = (key("s"), key("m"), key("o"), key("c:"));
+        let keys = Keys { stream, meta, origins, claims, retained: key("r"), cleared: key("t"), ends: key("e") };
+        let most = Most { entries: most_entries, retained_keys: RETAINED_KEYS };
+        Redis { address, keys, most, moved: Mutex::new(None) }
+    }
+
+    /// Sets for how many keys the stream retains a value. A further one is refused. Default: 10,000.
+    #[must_use]
+    pub fn retained_keys(mut self, most: u64) -> Redis {
+        self.most.retained_keys = most;
+        self
     }
 
     /// What an operator should change about the server, as far as it tells.
@@ -97,7 +122,7 @@ impl fmt::Debug for Redis {
 impl Engine for Redis {
     fn up(&self, who: &Registration, begin: u64) -> Result<(Box<dyn Up>, Hello), EngineError> {
         let link = self.connect(&[up::APPEND, up::HELLO, up::TRIM])?;
-        let mut up = RedisUp::new(link, self.keys.clone(), self.most_entries, who);
+        let mut up = RedisUp::new(link, self.keys.clone(), self.most, who);
         match up.hello(who, begin) {
             Ok(hello) => Ok((Box::new(up), hello)),
             Err(error) => {
@@ -108,6 +133,6 @@ impl Engine for Redis {
     }
 
     fn down(&self) -> Result<Box<dyn Down>, EngineError> {
-        Ok(Box::new(RedisDown::new(self.connect(&[down::TIP])?, self.keys.clone())))
+        Ok(Box::new(RedisDown::new(self.connect(&[down::TIP, down::RETAINED])?, self.keys.clone())))
     }
 }

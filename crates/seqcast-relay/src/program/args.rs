@@ -62,6 +62,9 @@ pub struct RunArgs {
     /// The most entries of the stream.
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     pub stream_entries: u64,
+    /// The most keys for which the stream retains a value. A value of a further key is reported as missed.
+    #[arg(long, value_name = "N", default_value_t = seqcast_relay::engine::redis::RETAINED_KEYS)]
+    pub retained_keys: u64,
     /// The shortest time between two reads. Default: 0 up to 50 hosts, then one more millisecond for each 50 hosts.
     #[arg(long, value_name = "MS", value_parser = parse_millis)]
     pub read_interval: Option<Duration>,

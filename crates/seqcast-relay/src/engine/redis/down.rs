@@ -1,4 +1,4 @@
-//! The way down: the script `tip`, and XREAD.
+//! The way down: the scripts `tip` and `retained`, and XREAD.
 
 use std::time::Duration;
 
@@ -7,11 +7,15 @@ use redis::{Value, cmd};
 use super::Keys;
 use super::link::{ANSWER, Link, evalsha, text, unexpected};
 use crate::chain::{Added, Chain, hex16};
-use crate::engine::{Down, EngineError, Entry, Follows, OriginSeen, Position, Tip};
+use crate::engine::{Down, EngineError, Entry, Follows, OriginSeen, Position, RetainedPart, RetainedValue, Tip};
 use crate::follow::follows;
 
 pub(super) const TIP: &str = include_str!("tip.lua");
 
+pub(super) const RETAINED: &str = include_str!("retained.lua");
+
+/// About as many values of one part: some 4 MiB if each has its longest.
+const VALUES: u32 = 64;
 /// Entries of one read: at most 1 MiB of batches, so that a reader that comes back does not fill the server's buffers.
 const MOST_ENTRIES: u32 = 16;
 
@@ -46,6 +50,13 @@ impl Down for RedisDown {
             answer => entries(answer, after).ok_or_else(|| unexpected("XREAD")),
         }
     }
+
+    fn retained(&mut self, from: u64) -> Result<RetainedPart, EngineError> {
+        self.link.wait_at_most(ANSWER)?;
+        let mut command = evalsha(RETAINED, &[&self.keys.retained]);
+        command.arg(from).arg(VALUES);
+        part(&self.link.ask(&command)?).ok_or_else(|| unexpected("retained"))
+    }
 }
 
 fn tip(answer: &Value) -> Option<Tip> {
@@ -69,6 +80,21 @@ fn origin(origin: &str, record: &str) -> Option<OriginSeen> {
     let mut fields = record.splitn(5, ' ').skip(1);
     let (next, seen, _format, host) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
     Some(OriginSeen { origin: hex16(origin)?, next: hex16(next)?, seen_ms: seen.parse().ok()?, host: host.to_owned() })
+}
+
+fn part(answer: &Value) -> Option<RetainedPart> {
+    let Value::Array(parts) = answer else { return None };
+    let [Value::Int(now), next, Value::Array(values)] = &parts[..] else { return None };
+    let values = values.chunks_exact(2).map(|pair| retained_value(&pair[1])).collect();
+    Some(RetainedPart { next: text(next)?.parse().ok()?, now_ms: u64::try_from(*now).ok()?, values })
+}
+
+fn retained_value(value: &Value) -> Option<RetainedValue> {
+    let Value::BulkString(bytes) = value else { return None };
+    let mut fields = bytes.splitn(4, |byte| *byte == b' ');
+    let mut number = || std::str::from_utf8(fields.next()?).ok()?.parse().ok();
+    let (timeline, n, since_ms) = (number()?, number()?, number()?);
+    Some(RetainedValue { timeline, n, since_ms, body: fields.next()?.to_vec() })
 }
 
 fn entries(answer: Value, after: &Position) -> Option<Vec<Entry>> {

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use redis::Value;
 
-use super::Keys;
 use super::link::{Link, evalsha, text, unexpected};
+use super::{Keys, Most};
 use crate::chain::hex16;
-use crate::engine::{Appended, EngineError, Hello, Outgoing, Registration, Up};
+use crate::engine::{Appended, EngineError, Hello, Outgoing, Registration, Retains, Up};
 
 pub(super) const APPEND: &str = include_str!("append.lua");
 pub(super) const HELLO: &str = include_str!("hello.lua");
@@ -16,17 +16,20 @@ pub(super) const TRIM: &str = include_str!("trim.lua");
 /// An origin that was not seen for so long is forgotten when another one registers.
 const FORGET: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// Some thousand years.
+const LONGEST_TTL: Duration = Duration::from_secs(100_000_000_000);
+
 pub(super) struct RedisUp {
     link: Link,
     keys: Keys,
-    most_entries: u64,
+    most: Most,
     origin: String,
     session: String,
 }
 
 impl RedisUp {
-    pub(super) fn new(link: Link, keys: Keys, most_entries: u64, who: &Registration) -> RedisUp {
-        RedisUp { link, keys, most_entries, origin: hex(who.origin), session: hex(who.session) }
+    pub(super) fn new(link: Link, keys: Keys, most: Most, who: &Registration) -> RedisUp {
+        RedisUp { link, keys, most, origin: hex(who.origin), session: hex(who.session) }
     }
 
     pub(super) fn moved(&mut self) -> Option<(String, u16)> {
@@ -58,11 +61,23 @@ impl Up for RedisUp {
         });
         let mut keys = vec![&*self.keys.stream, &*self.keys.meta, &*self.keys.origins];
         keys.extend(claim.as_ref().map(|(key, _)| &**key));
+        if batch.retains.is_some() {
+            keys.extend([&*self.keys.retained, &*self.keys.cleared, &*self.keys.ends]);
+        }
         let mut command = evalsha(APPEND, &keys);
         command.arg(&self.origin).arg(&self.session).arg(hex(batch.from)).arg(hex(batch.next)).arg(batch.count);
-        command.arg(batch.body).arg(self.most_entries);
+        command.arg(batch.body).arg(self.most.entries);
         if let Some((_, ttl)) = &claim {
             command.arg(u64::try_from(*ttl).unwrap_or(u64::MAX));
+        }
+        if let Some(Retains { field: [high, low], ttl, clears, instead }) = batch.retains {
+            let ttl = match ttl {
+                _ if clears => "clear".to_owned(),
+                // Longer than a double counts exactly is without an end.
+                Some(ttl) if ttl < LONGEST_TTL => ttl.as_millis().max(1).to_string(),
+                Some(_) | None => String::new(),
+            };
+            command.arg(format!("{high:016x}{low:016x}")).arg(ttl).arg(self.most.retained_keys).arg(instead);
         }
         self.link.send(&command)
     }
@@ -73,6 +88,7 @@ impl Up for RedisUp {
         match text(word) {
             Some("OK") => Ok(Appended::Ok),
             Some("HELD") => Ok(Appended::Held),
+            Some("FULL") => Ok(Appended::Full),
             Some("OLD") => Ok(Appended::Old),
             Some("REWIND") => text(next).and_then(hex16).map(Appended::Rewind).ok_or_else(|| unexpected("append")),
             Some("UNKNOWN") => Ok(Appended::Unknown),
@@ -82,7 +98,8 @@ impl Up for RedisUp {
     }
 
     fn trim(&mut self, bytes: u64) -> Result<u64, EngineError> {
-        match &self.link.ask(evalsha(TRIM, &[&self.keys.stream]).arg(bytes))? {
+        let Keys { stream, retained, cleared, ends, .. } = &self.keys;
+        match &self.link.ask(evalsha(TRIM, &[stream, retained, cleared, ends]).arg(bytes))? {
             Value::Array(values) => match values[..] {
                 [Value::Int(_), Value::Int(removed)] => Ok(u64::try_from(removed).unwrap_or(0)),
                 _ => Err(unexpected("trim")),
