@@ -16,11 +16,11 @@ pub(crate) struct Forwarded<'a> {
 
 impl<'a> Forwarded<'a> {
     pub(crate) fn of(event: &Event<'a>) -> Result<Forwarded<'a>> {
-        if matches!(event.data, Data::Visited { .. }) {
+        if matches!(event.data(), Data::Visited) {
             let rule = "an event whose payload is visited in place has no payload here: forward it from `on`";
             return Err(Error::option("event", event.topic(), rule));
         }
-        let Data::Bytes { type_tag, format, bytes } = event.data else {
+        let Data::Bytes { type_tag, format, bytes } = event.data() else {
             let rule = "a value that was posted to one worker only has no bytes: post what stands for it";
             return Err(Error::option("event", event.topic(), rule));
         };

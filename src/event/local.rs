@@ -4,7 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Buffer, Data, Event, EventKept, Provenance};
+use super::{Buffer, Content, Event};
 
 /// An event in the queue of its worker.
 pub(crate) struct LocalEvent {
@@ -27,11 +27,10 @@ impl fmt::Debug for LocalData {
 
 impl LocalEvent {
     pub(crate) fn as_event(&self) -> Event<'_> {
-        let data = match &self.data {
-            LocalData::Value(value) => Data::Value(&**value),
-            LocalData::Archived { type_tag, bytes } => Data::Bytes { type_tag: *type_tag, format: 0, bytes },
+        let content = match &self.data {
+            LocalData::Value(value) => Content::Value(&**value),
+            LocalData::Archived { type_tag, bytes } => Content::Archived { type_tag: *type_tag, bytes },
         };
-        let provenance = Provenance::Local;
-        Event { source: &self.source, event: &self.event, provenance, data, kept: EventKept::NOT, via: None }
+        Event { source: &self.source, event: &self.event, content }
     }
 }

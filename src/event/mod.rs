@@ -34,7 +34,7 @@ pub use self::topic::{Topic, library};
 pub(crate) use self::typed::check_format;
 #[cfg(feature = "typed")]
 pub use self::typed::{Typed, TypedEvent, archive_format};
-use self::wire::{Head, Kept, VIA_BYTES, Via};
+use self::wire::{Head, Kept, Via};
 pub use self::words::{WordIter, Words};
 use crate::claim::Claim;
 use crate::identity::{ClusterId, Origin};
@@ -60,47 +60,81 @@ use crate::sync::Ordering;
 pub struct Event<'a> {
     pub(crate) source: &'a str,
     pub(crate) event: &'a str,
-    pub(crate) provenance: Provenance<'a>,
-    pub(crate) data: Data<'a>,
-    pub(crate) kept: EventKept<'a>,
-    /// The words of a relayed event.
-    pub(crate) via: Option<&'a [u8; VIA_BYTES]>,
+    pub(crate) content: Content<'a>,
 }
 
-/// How an event is retained. Not an `Option`: the fields of a value that is built for each event are written and read
-/// one by one, because reading what was just written in parts stalls the processor.
+/// What an event consists of, beside its topic.
 #[derive(Clone, Copy)]
-pub(crate) struct EventKept<'a> {
-    /// The user's key; empty if the event is not retained.
-    pub(crate) key: &'a [u8],
-    /// `true` for an event that is retained, or clears what is.
-    pub(crate) is_kept: bool,
-    /// `true` if nothing is retained under the key any more.
-    pub(crate) clears: bool,
+pub(crate) enum Content<'a> {
+    Posted(PostedEvent<'a>),
+    /// A local event: any value.
+    Value(&'a (dyn Any + Send + Sync)),
+    /// A local event: a typed value.
+    Archived {
+        type_tag: u64,
+        bytes: &'a [u8],
+    },
+    /// No event, but what the handlers of missed events get.
+    Missed(&'a Missed),
+}
+
+/// An event as it was read. Nothing is looked up before a handler asks for it.
+#[derive(Clone, Copy)]
+pub(crate) struct PostedEvent<'a> {
+    pub(crate) id: u64,
+    /// By reference, like the rest: reading what was just written in other parts stalls the processor.
+    pub(crate) head: &'a Head,
+    /// The bytes that `head` was read from, up to the end of the payload.
+    pub(crate) wire: &'a [u8],
+    pub(crate) claim: Option<&'a Claim>,
+    pub(crate) home: Home<'a>,
+    /// `true` if this process has posted it, or the relay did.
+    pub(crate) own: bool,
     /// `true` if it comes from the table of retained events.
     pub(crate) handed_over: bool,
-    /// The bytes that the event was read from, with its head; empty if it was not read from a segment.
-    pub(crate) wire: &'a [u8],
-    /// The segment that it was read from. `None` for an event that was looked up.
-    pub(crate) segment: Option<&'a Segment>,
+    /// `true` if its payload is visited in place, and not here.
+    pub(crate) visited: bool,
 }
 
-impl EventKept<'_> {
-    /// Returns how it was posted, if it is retained, or clears what is.
-    pub(crate) fn posted(&self) -> Option<Kept> {
-        Head::parse(self.wire)?.kept(self.wire)
+/// Where an event was read.
+#[derive(Clone, Copy)]
+pub(crate) enum Home<'a> {
+    Segment(&'a Segment),
+    /// It was looked up on a bus whose typed values have this format.
+    #[cfg(feature = "typed")]
+    Format(u64),
+}
+
+impl<'a> PostedEvent<'a> {
+    fn via(&self) -> Option<Via> {
+        self.head.via(self.wire).map(Via::of_bytes)
     }
 
-    /// Of an event that is not retained.
-    pub(crate) const NOT: EventKept<'static> =
-        EventKept { key: &[], is_kept: false, clears: false, handed_over: false, wire: &[], segment: None };
-}
+    fn data(&self) -> Data<'a> {
+        if self.visited {
+            return Data::Visited;
+        }
+        let type_tag = self.head.type_tag(self.wire);
+        match self.home {
+            Home::Segment(segment) => Data::posted(segment, type_tag, self.payload()),
+            #[cfg(feature = "typed")]
+            Home::Format(format) => Data::Bytes { type_tag, format, bytes: self.payload() },
+        }
+    }
 
-/// Where an event comes from.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Provenance<'a> {
-    Local,
-    Posted { id: u64, pid: u32, seat: u16, own: bool, claim: Option<&'a Claim> },
+    fn payload(&self) -> &'a [u8] {
+        if self.visited { &[] } else { self.head.payload(self.wire) }
+    }
+
+    /// Returns how it was posted, if it is retained, or clears what is.
+    pub(crate) fn kept(&self) -> Option<Kept> {
+        self.head.kept(self.wire)
+    }
+
+    /// Returns the user's key of a retained event.
+    pub(crate) fn key(&self) -> &'a [u8] {
+        self.head.key(self.wire)
+    }
 }
 
 /// The payload of an event.
@@ -112,11 +146,10 @@ pub(crate) enum Data<'a> {
         format: u64,
         bytes: &'a [u8],
     },
-    Value(&'a (dyn Any + Send + Sync)),
+    /// A value of this process.
+    Value,
     /// It is visited in place, and not here.
-    Visited {
-        type_tag: u64,
-    },
+    Visited,
 }
 
 impl<'a> Data<'a> {
@@ -130,6 +163,21 @@ impl<'a> Data<'a> {
 }
 
 impl<'a> Event<'a> {
+    pub(crate) fn posted(&self) -> Option<&PostedEvent<'a>> {
+        match &self.content {
+            Content::Posted(posted) => Some(posted),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn data(&self) -> Data<'a> {
+        match self.content {
+            Content::Posted(posted) => posted.data(),
+            Content::Archived { type_tag, bytes } => Data::Bytes { type_tag, format: 0, bytes },
+            Content::Value(_) | Content::Missed(_) => Data::Value,
+        }
+    }
+
     /// Returns the source: what the event is about.
     pub fn source(&self) -> &'a str {
         self.source
@@ -159,27 +207,22 @@ impl<'a> Event<'a> {
     /// # Ok::<(), seqcast::Error>(())
     /// ```
     pub fn id(&self) -> Option<u64> {
-        match self.provenance {
-            Provenance::Local => None,
-            Provenance::Posted { id, .. } => Some(id),
+        match &self.content {
+            Content::Posted(posted) => Some(posted.id),
+            Content::Missed(missed) => Some(missed.first_id),
+            Content::Value(_) | Content::Archived { .. } => None,
         }
     }
 
     /// Returns the process id of the sender, in its own pid namespace. `None` for local events. The sender of an event
     /// from [another host](Event::origin) is this host's relay.
     pub fn pid(&self) -> Option<u32> {
-        match self.provenance {
-            Provenance::Local => None,
-            Provenance::Posted { pid, .. } => Some(pid),
-        }
+        self.posted().map(|posted| posted.head.pid())
     }
 
     /// Returns the seat of the sender. `None` for local events.
     pub fn seat(&self) -> Option<u32> {
-        match self.provenance {
-            Provenance::Local => None,
-            Provenance::Posted { seat, .. } => Some(u32::from(seat)),
-        }
+        self.posted().map(|posted| u32::from(posted.head.seat()))
     }
 
     /// Returns `true` if this process posted the event. Returns `false` if the worker that posted it has left and
@@ -196,10 +239,7 @@ impl<'a> Event<'a> {
     /// # Ok::<(), seqcast::Error>(())
     /// ```
     pub fn is_own(&self) -> bool {
-        match self.provenance {
-            Provenance::Local => true,
-            Provenance::Posted { own, .. } => own && self.via.is_none(),
-        }
+        self.posted().is_none_or(|posted| posted.own && !posted.head.is_relayed())
     }
 
     /// Returns the host that posted the event, if it came through a relay. `None` for events that were posted on this
@@ -229,18 +269,18 @@ impl<'a> Event<'a> {
     }
 
     fn via(&self) -> Option<Via> {
-        self.via.map(Via::of_bytes)
+        self.posted()?.via()
     }
 
     /// Returns `true` if the event was posted to this worker only.
     pub fn is_local(&self) -> bool {
-        matches!(self.provenance, Provenance::Local)
+        matches!(self.content, Content::Value(_) | Content::Archived { .. })
     }
 
     /// Returns `true` if a [`Bridge`](crate::Bridge) has posted the event, which another segment's worker had posted
     /// there. Its [`pid`](Event::pid) and [`seat`](Event::seat) are those of the bridge.
     pub fn is_bridged(&self) -> bool {
-        Head::parse(self.kept.wire).is_some_and(|head| head.is_bridged())
+        self.posted().is_some_and(|posted| posted.head.is_bridged())
     }
 
     /// Returns the claim on the key of a unique event, which this worker has won. If it is released, the next event
@@ -265,10 +305,7 @@ impl<'a> Event<'a> {
     /// # Ok::<(), seqcast::Error>(())
     /// ```
     pub fn claim(&self) -> Option<Claim> {
-        match self.provenance {
-            Provenance::Local => None,
-            Provenance::Posted { claim, .. } => claim.copied(),
-        }
+        self.posted()?.claim.copied()
     }
 
     /// Returns the key of a [retained](EventBuilder::retain) event: empty if it is retained by its topic alone. `None`
@@ -286,7 +323,7 @@ impl<'a> Event<'a> {
     /// # Ok::<(), seqcast::Error>(())
     /// ```
     pub fn retained_key(&self) -> Option<&'a [u8]> {
-        self.kept.is_kept.then_some(self.kept.key)
+        self.posted().filter(|posted| posted.head.is_kept()).map(PostedEvent::key)
     }
 
     /// Returns `true` if the event was not delivered when it was posted, but is the last of its key for a worker that
@@ -303,24 +340,23 @@ impl<'a> Event<'a> {
     /// # Ok::<(), seqcast::Error>(())
     /// ```
     pub fn is_retained(&self) -> bool {
-        self.kept.handed_over
+        self.posted().is_some_and(|posted| posted.handed_over)
     }
 
     /// Returns `true` if nothing is retained under the event's key any more. The event has no payload. Handlers of
     /// [`Worker::on_cleared`](crate::Worker::on_cleared) get such events, and the closure of
     /// [`Worker::poll_with`](crate::Worker::poll_with) does; other handlers do not.
     pub fn is_cleared(&self) -> bool {
-        self.kept.clears
+        self.posted().is_some_and(|posted| posted.head.clears())
     }
 
     /// Returns the event without its payload, as the functions get it that visit the payload in place.
     pub(crate) fn without_payload(&self) -> Event<'a> {
-        let Event { source, event, provenance, data, kept, via } = *self;
-        let data = match data {
-            Data::Bytes { type_tag, .. } | Data::Visited { type_tag } => Data::Visited { type_tag },
-            Data::Value(_) => Data::Visited { type_tag: 0 },
+        let content = match self.content {
+            Content::Posted(posted) => Content::Posted(PostedEvent { visited: true, ..posted }),
+            content => content,
         };
-        Event { source, event, provenance, data, kept, via }
+        Event { content, ..*self }
     }
 
     /// Returns the payload's bytes. For a value of [`post_local`](crate::Worker::post_local) these are the bytes of a
@@ -337,19 +373,21 @@ impl<'a> Event<'a> {
     /// # Ok::<(), seqcast::Error>(())
     /// ```
     pub fn bytes(&self) -> &'a [u8] {
-        match self.data {
-            Data::Bytes { bytes, .. } => bytes,
-            Data::Value(value) => bytes_of_value(value),
-            Data::Visited { .. } => &[],
+        match &self.content {
+            Content::Posted(posted) => posted.payload(),
+            Content::Value(value) => bytes_of_value(*value),
+            Content::Archived { bytes, .. } => bytes,
+            Content::Missed(_) => &[],
         }
     }
 
     /// Returns the tag of the payload's type: 0 for bytes and text, and for values of
     /// [`post_local`](crate::Worker::post_local). See [`Tagged`].
     pub fn type_tag(&self) -> u64 {
-        match self.data {
-            Data::Bytes { type_tag, .. } | Data::Visited { type_tag } => type_tag,
-            Data::Value(_) => 0,
+        match &self.content {
+            Content::Posted(posted) => posted.head.type_tag(posted.wire),
+            Content::Archived { type_tag, .. } => *type_tag,
+            Content::Value(_) | Content::Missed(_) => 0,
         }
     }
 
@@ -364,9 +402,10 @@ impl<'a> Event<'a> {
     /// # Ok::<(), seqcast::Error>(())
     /// ```
     pub fn local<T: Any>(&self) -> Option<&'a T> {
-        match self.data {
-            Data::Bytes { .. } | Data::Visited { .. } => None,
-            Data::Value(value) => value.downcast_ref(),
+        match self.content {
+            Content::Posted(_) | Content::Archived { .. } => None,
+            Content::Value(value) => value.downcast_ref(),
+            Content::Missed(missed) => (missed as &dyn Any).downcast_ref(),
         }
     }
 }
@@ -389,20 +428,21 @@ impl fmt::Debug for Event<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut event = f.debug_struct("Event");
         event.field("source", &self.source).field("event", &self.event);
-        if let Provenance::Posted { id, pid, seat, claim, .. } = &self.provenance {
-            event.field("id", id).field("pid", pid).field("seat", seat).field("unique", &claim.is_some());
+        if let Some(PostedEvent { id, head, claim, .. }) = self.posted() {
+            event.field("id", id).field("pid", &head.pid()).field("seat", &head.seat());
+            event.field("unique", &claim.is_some());
         }
         if let Some(Via { origin, id, place }) = self.via() {
             event.field("origin", &origin).field("id_there", &id).field("place", &place);
         }
-        let EventKept { key, is_kept, clears, handed_over, .. } = &self.kept;
-        if *is_kept {
-            event.field("key_len", &key.len()).field("cleared", clears).field("retained", handed_over);
+        if let Some(key) = self.retained_key() {
+            event.field("key_len", &key.len()).field("cleared", &self.is_cleared());
+            event.field("retained", &self.is_retained());
         }
-        match self.data {
+        match self.data() {
             Data::Bytes { bytes, .. } => event.field("len", &bytes.len()),
-            Data::Value(_) => event.field("local", &true),
-            Data::Visited { .. } => event.field("in_place", &true),
+            Data::Value => event.field("local", &true),
+            Data::Visited => event.field("in_place", &true),
         };
         event.finish_non_exhaustive()
     }

@@ -220,7 +220,7 @@ impl<'a> Event<'a> {
     /// or if it is nested more than 127 pointers deep (a box in a box, a vector in a vector). Validation recurses, so
     /// its depth must be limited.
     pub fn typed<T: TypedEvent>(&self) -> Result<&'a T::Archived> {
-        let reason = match self.data {
+        let reason = match self.data() {
             Data::Bytes { format: found, .. } if found != 0 && found != format() => {
                 return Err(other_format::<T>(found));
             }
@@ -228,9 +228,9 @@ impl<'a> Event<'a> {
                 Some(value) => return Ok(value),
                 None => "its bytes are not a valid value",
             },
-            Data::Bytes { type_tag: 0, .. } | Data::Value(_) => "it was not posted as a typed event",
+            Data::Bytes { type_tag: 0, .. } | Data::Value => "it was not posted as a typed event",
             Data::Bytes { .. } => "it was posted as another type or version",
-            Data::Visited { .. } => "its payload is visited in place, and is not here",
+            Data::Visited => "its payload is visited in place, and is not here",
         };
         Err(Error::from(Cause::Payload { source: self.source.to_owned(), event: self.event.to_owned(), reason }))
     }

@@ -163,12 +163,14 @@ impl Via {
     }
 }
 
-/// The head of an event, as read: its first word, and the length of its key. Everything else stays in the bytes that
-/// the head was read from: a reader moves the head of each event, and not every event needs the rest.
+/// The head of an event, as read: its first word, the length of its key, and where its payload begins. Everything else
+/// stays in the bytes that the head was read from: a reader moves the head of each event, and not every event needs the
+/// rest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Head {
     first: u64,
-    key_len: u64,
+    key_len: u32,
+    payload_at: u32,
 }
 
 impl Head {
@@ -195,8 +197,12 @@ impl Head {
     #[inline]
     fn of(word: impl Fn(usize) -> Option<u64>) -> Option<Head> {
         let first = word(0)?;
-        let key_len = if first as u8 & RETAIN == 0 { 0 } else { Where::from_bits(word(WHERE_AT)?).key_len() };
-        Some(Head { first, key_len: u64::from(key_len) })
+        let flags = first as u8;
+        let key_len = if flags & RETAIN == 0 { 0 } else { u32::from(Where::from_bits(word(WHERE_AT)?).key_len()) };
+        let (source_len, event_len) = (u32::from((first >> 8) as u8), u32::from((first >> 16) as u8));
+        let names_at = fixed_len(flags) as u32;
+        let payload_at = (names_at + source_len + event_len + key_len).next_multiple_of(PAYLOAD_ALIGN as u32);
+        Some(Head { first, key_len, payload_at })
     }
 
     #[inline]
@@ -340,10 +346,31 @@ impl Head {
         bytes[self.names_at()..self.payload_at()].as_chunks::<8>().0
     }
 
+    /// Returns the words of the names of an event without a key, if there are two, as of most events. `bytes` are those
+    /// that this head was read from.
+    #[inline]
+    pub(crate) fn two_words_of_names(&self, bytes: &[u8]) -> Option<[u64; 2]> {
+        // The names of other events begin further behind.
+        const { assert!(KEYED_HEAD_BYTES > HEAD_BYTES + 2 * 8) };
+        if self.payload_at as usize != HEAD_BYTES + 2 * 8 {
+            return None;
+        }
+        let (words, _) = bytes.get(HEAD_BYTES..)?.as_chunks::<8>();
+        let [first, second] = *words.first_chunk()?;
+        Some([u64::from_ne_bytes(first), u64::from_ne_bytes(second)])
+    }
+
     /// Returns where the payload begins.
     #[inline]
     pub(crate) fn payload_at(&self) -> usize {
-        self.key_range().end.next_multiple_of(PAYLOAD_ALIGN)
+        self.payload_at as usize
+    }
+
+    /// Returns the payload, in the bytes that this head was read from, which end with it.
+    #[inline]
+    pub(crate) fn payload<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        // A clear has no payload, even if there are bytes behind its head: a hostile process may write them.
+        if self.clears() { &[] } else { bytes.get(self.payload_at()..).unwrap_or_default() }
     }
 
     /// Returns the user's key of a retained event, in the bytes that this head was read from.

@@ -64,6 +64,27 @@ trait Original {
     // Always: as `Published::copy_out`.
     #[inline(always)]
     fn copy_event(&self, len: usize, into: CopyInto<'_>, choose: &mut impl Choose) -> Copied {
+        if len > SMALL {
+            return self.copy_in_parts(len, into, choose);
+        }
+        let CopyInto { head, buffer } = into;
+        let whole = len.next_multiple_of(8);
+        grow(buffer, whole);
+        let copy = &mut buffer[..whole];
+        if !self.copy(0, copy) {
+            return Copied::Lapped;
+        }
+        let Some(parsed) = Head::parse(&copy[..len]) else { return Copied::Unreadable };
+        *head = parsed;
+        match choose.choose(head, &copy[..parsed.payload_at()]) {
+            Choice::Pass => Copied::NotWanted { len },
+            Choice::Visit | Choice::Copy => Copied::Event { len },
+        }
+    }
+
+    /// Copies the bytes before the payload of an event of `len` bytes, and the payload only if `choose` chooses so.
+    #[inline]
+    fn copy_in_parts(&self, len: usize, into: CopyInto<'_>, choose: &mut impl Choose) -> Copied {
         let CopyInto { head, buffer } = into;
         // Relaxed: before the second look, like all loads of the copy.
         let word = |at: usize| self.words().get(at).map(|word| word.load(Ordering::Relaxed));
@@ -71,9 +92,8 @@ trait Original {
             return self.unreadable();
         };
         let whole = len.next_multiple_of(8);
-        let at_first = if len <= SMALL { whole } else { prefix_len };
         grow(buffer, whole);
-        if !self.copy(0, &mut buffer[..at_first]) {
+        if !self.copy(0, &mut buffer[..prefix_len]) {
             return Copied::Lapped;
         }
         let prefix = &buffer[..prefix_len];
@@ -81,13 +101,13 @@ trait Original {
         *head = parsed;
         match choose.choose(head, prefix) {
             Choice::Pass => return Copied::NotWanted { len },
-            Choice::Visit if at_first < whole => {
-                choose.visit(head, prefix, Words::shared(&self.words()[at_first / 8..], len - prefix_len));
+            Choice::Visit => {
+                choose.visit(head, prefix, Words::shared(&self.words()[prefix_len / 8..], len - prefix_len));
                 return if self.is_unchanged() { Copied::Visited { len: prefix_len } } else { Copied::Lapped };
             }
-            Choice::Visit | Choice::Copy => {}
+            Choice::Copy => {}
         }
-        if at_first < whole && !self.copy(at_first, &mut buffer[at_first..whole]) {
+        if !self.copy(prefix_len, &mut buffer[prefix_len..whole]) {
             return Copied::Lapped;
         }
         Copied::Event { len }

@@ -100,10 +100,10 @@ pub(crate) struct PullGate<'a, 'v> {
 
 impl Gate for PullGate<'_, '_> {
     fn wants(&mut self, head: &Head, prefix: &[u8]) -> bool {
-        self.choose(head, prefix) != Choice::Pass
+        self.choose(0, head, prefix) != Choice::Pass
     }
 
-    fn choose(&mut self, head: &Head, prefix: &[u8]) -> Choice {
+    fn choose(&mut self, _id: u64, head: &Head, prefix: &[u8]) -> Choice {
         let (source, event) = (head.source(prefix), head.event(prefix));
         let is_text = || str::from_utf8(source).is_ok() && str::from_utf8(event).is_ok();
         if !self.filter.wants(head, source, event) || !is_text() {

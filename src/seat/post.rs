@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::claim::{Unique, ttl_ns};
 use crate::error::Result;
 use crate::event::wire::{Kept, Keyed, Travel, UniqueKey};
-use crate::event::{Event, Forwarded, NoRoom, Payload, Sender, Special, Topic, with_encoded};
+use crate::event::{Event, Forwarded, Home, NoRoom, Payload, PostedEvent, Sender, Special, Topic, with_encoded};
 use crate::seat::claim::Claimer;
 use crate::seat::publish::{Outgoing, Writer};
 use crate::seat::relay::request::send_request;
@@ -151,16 +151,19 @@ pub(crate) fn send_special(
 /// Posts an event of another bus. Returns its id.
 pub(crate) fn forward(handle: impl Sender, event: &Event<'_>) -> Result<u64> {
     let forwarded = Forwarded::of(event)?;
-    let key = forwarded.key();
-    let special = match (&key, event.kept.posted()) {
+    let (key, posted) = (forwarded.key(), event.posted());
+    let special = match (&key, posted.and_then(PostedEvent::kept)) {
         (Some(key), _) => Special::Unique(Unique::from(key)),
         (None, None) => Special::Nothing,
-        (None, Some(posted)) => {
-            let left = match (event.kept.segment, event.id()) {
-                (Some(segment), Some(id)) => left_of_ttl(segment, id, &posted)?,
-                _ => posted.ttl_ns,
+        (None, Some(kept)) => {
+            let left = match posted.map(|posted| (posted.home, posted.id)) {
+                Some((Home::Segment(segment), id)) => left_of_ttl(segment, id, &kept)?,
+                _ => kept.ttl_ns,
             };
-            Special::Retained { key: event.kept.key, ttl: (left > 0).then(|| Duration::from_nanos(left)) }
+            Special::Retained {
+                key: posted.map(PostedEvent::key).unwrap_or_default(),
+                ttl: (left > 0).then(|| Duration::from_nanos(left)),
+            }
         }
     };
     handle.send(event.topic(), special, forwarded, NoRoom::Wait)

@@ -7,7 +7,7 @@ use crate::claim::Claim;
 use crate::error::Result;
 use crate::event::missed::Gap;
 use crate::event::wire::{FragmentHead, Head, Kind, UniqueKey, VIA_BYTES};
-use crate::event::{Buffer, EventKept, Missed, MissedReason, Words};
+use crate::event::{Buffer, Home, Missed, MissedReason, PostedEvent, Words};
 use crate::os::clock::HostClock;
 use crate::os::sys;
 use crate::protocol::bridge::BridgeWords;
@@ -40,8 +40,8 @@ const MOST_KEPT: usize = 256 << 10;
 pub(crate) trait Gate {
     /// Returns `true` if the event is to be delivered. Otherwise its payload is not copied.
     fn wants(&mut self, head: &Head, prefix: &[u8]) -> bool;
-    /// Returns what is to become of an event in a block.
-    fn choose(&mut self, head: &Head, prefix: &[u8]) -> Choice {
+    /// Returns what is to become of the event at `id`, which is in a block.
+    fn choose(&mut self, _id: u64, head: &Head, prefix: &[u8]) -> Choice {
         Choice::copy_if(self.wants(head, prefix))
     }
     /// Visits the payload of the event at `id` in place, and keeps the result. The next step is this event, unless
@@ -132,18 +132,11 @@ impl Message {
         }
     }
 
-    /// Returns how the event is retained.
+    /// Returns the content of the event. It is this process's `own`, if its seat says so.
     #[inline]
-    pub(crate) fn kept<'a>(&'a self, segment: &'a Segment) -> EventKept<'a> {
-        let Message { head, bytes, handed_over, .. } = self;
-        EventKept {
-            key: head.key(bytes),
-            is_kept: head.is_kept(),
-            clears: head.clears(),
-            handed_over: *handed_over,
-            wire: bytes,
-            segment: Some(segment),
-        }
+    pub(crate) fn posted<'a>(&'a self, home: Home<'a>, own: bool) -> PostedEvent<'a> {
+        let Message { id, ref head, ref bytes, len, ref claim, handed_over, visited } = *self;
+        PostedEvent { id, head, wire: &bytes[..len], claim: claim.as_ref(), home, own, handed_over, visited }
     }
 
     /// Returns the words of a relayed event.
@@ -160,9 +153,7 @@ impl Message {
 
     #[inline]
     pub(crate) fn payload(&self) -> &[u8] {
-        // A clear has no payload, even if there are bytes behind its head: a hostile process may write them.
-        let end = if self.head.clears() { self.head.payload_at() } else { self.len };
-        &self.bytes[self.head.payload_at()..end]
+        self.head.payload(&self.bytes[..self.len])
     }
 }
 

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::event::Topic;
 use crate::event::wire::{Head, Kept, Via};
 #[cfg(feature = "typed")]
-use crate::event::{Data, Event, EventKept, Provenance};
+use crate::event::{Content, Event, Home, PostedEvent};
 use crate::os::clock::HostClock;
 use crate::protocol::bucket::Key;
 use crate::protocol::retained::{Held, NEVER, SlotLook, Span, TOMBSTONE, Table};
@@ -151,22 +151,8 @@ impl Retained {
     /// Returns the event as a worker's handlers get it.
     #[cfg(feature = "typed")]
     fn as_event(&self) -> Event<'_> {
-        let Message { id, head, .. } = &self.message;
-        Event {
-            source: self.source(),
-            event: self.event(),
-            provenance: Provenance::Posted { id: *id, pid: head.pid(), seat: head.seat(), own: false, claim: None },
-            data: Data::Bytes { type_tag: self.message.type_tag(), format: self.format, bytes: self.bytes() },
-            kept: EventKept {
-                key: self.key(),
-                is_kept: true,
-                clears: false,
-                handed_over: true,
-                wire: &self.message.bytes,
-                segment: None,
-            },
-            via: self.message.via(),
-        }
+        let posted = PostedEvent { handed_over: true, ..self.message.posted(Home::Format(self.format), false) };
+        Event { source: self.source(), event: self.event(), content: Content::Posted(posted) }
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::Result;
-use crate::event::{Data, Event, Provenance, Scope, Topic, library};
+use crate::event::{Content, Event, Home, Scope, Topic, library};
 use crate::identity::Position;
 use crate::os::futex::SharedFutex;
 use crate::protocol::ring::Look;
@@ -604,13 +604,6 @@ fn event<'a>(message: &'a Message, segment: &'a Segment, publisher: &Publisher) 
     let source = str::from_utf8(head.source(&message.bytes)).ok()?;
     let event = str::from_utf8(head.event(&message.bytes)).ok()?;
     let seat = &publisher.seat;
-    let provenance = Provenance::Posted {
-        id: message.id,
-        pid: head.pid(),
-        seat: head.seat(),
-        own: is_of_process(&seat.segment.seats(), head, seat.pid, seat.number),
-        claim: message.claim.as_ref(),
-    };
-    let data = Data::posted(&seat.segment, message.type_tag(), message.payload());
-    Some(Event { source, event, provenance, data, kept: message.kept(segment), via: message.via() })
+    let own = is_of_process(&seat.segment.seats(), head, seat.pid, seat.number);
+    Some(Event { source, event, content: Content::Posted(message.posted(Home::Segment(segment), own)) })
 }

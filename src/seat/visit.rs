@@ -9,7 +9,7 @@
 
 use crate::error::Result;
 use crate::event::wire::Head;
-use crate::event::{Data, Event, EventKept, Provenance, Words};
+use crate::event::{Content, Event, Home, PostedEvent, Words};
 use crate::os::fork::ForkGuard;
 use crate::seat::is_of_process;
 use crate::seat::read::Gate;
@@ -66,7 +66,7 @@ impl<G: Gate> Choose for ByGate<'_, G> {
         if !self.relays && head.is_request() {
             return Choice::Pass;
         }
-        match self.gate.choose(head, prefix) {
+        match self.gate.choose(self.id, head, prefix) {
             Choice::Visit if !self.is_next => Choice::Copy,
             choice => choice,
         }
@@ -88,21 +88,20 @@ pub(crate) struct VisitedBy<'a> {
 
 /// Returns the event at `id` without its payload and claim, from all bytes before its payload. Returns `None` if its
 /// names are not UTF-8; a gate lets no such event through.
-pub(crate) fn visited_event<'a>(by: VisitedBy<'a>, id: u64, head: &Head, prefix: &'a [u8]) -> Option<Event<'a>> {
+pub(crate) fn visited_event<'a>(by: VisitedBy<'a>, id: u64, head: &'a Head, prefix: &'a [u8]) -> Option<Event<'a>> {
     let own = is_of_process(&by.segment.seats(), head, by.pid, by.seat);
     Some(Event {
         source: str::from_utf8(head.source(prefix)).ok()?,
         event: str::from_utf8(head.event(prefix)).ok()?,
-        provenance: Provenance::Posted { id, pid: head.pid(), seat: head.seat(), own, claim: None },
-        data: Data::Visited { type_tag: head.type_tag(prefix) },
-        kept: EventKept {
-            key: head.key(prefix),
-            is_kept: head.is_kept(),
-            clears: head.clears(),
-            handed_over: false,
+        content: Content::Posted(PostedEvent {
+            id,
+            head,
             wire: prefix,
-            segment: Some(by.segment),
-        },
-        via: head.via(prefix),
+            claim: None,
+            home: Home::Segment(by.segment),
+            own,
+            handed_over: false,
+            visited: true,
+        }),
     })
 }

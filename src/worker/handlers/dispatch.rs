@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::registry::{Callback, HandlerEntry, Registry};
 use crate::error::{ErrorKind, Result};
-use crate::event::{Data, Event, EventKept, LocalEvent, Missed, Provenance};
+use crate::event::{Content, Event, LocalEvent, Missed};
 use crate::os::fork::ForkGuard;
 use crate::seat::report::{HandlerError, HandlerPanic, Report, Trouble};
 use crate::worker::panics::catch_panic;
@@ -125,8 +125,7 @@ pub(crate) fn dispatch_missed(
     report: &dyn Fn(&Report<'_>) -> Result<()>,
 ) -> Result<Dispatched> {
     // An event without names carries it to the handlers, so that one code calls all handlers.
-    let provenance = Provenance::Posted { id: missed.first_id, pid: 0, seat: 0, own: false, claim: None };
-    let event = Event { source: "", event: "", provenance, data: Data::Value(missed), kept: EventKept::NOT, via: None };
+    let event = Event { source: "", event: "", content: Content::Missed(missed) };
     dispatch(&registry.handlers_of("", ""), None, &event, guard, report)
 }
 

@@ -341,6 +341,12 @@ impl AllRoutes {
         self.events.find(&handlers.events, head, bytes)
     }
 
+    /// Returns the route that was found last, for an event with this head.
+    #[inline]
+    pub(super) fn latest(&self, head: &Head) -> Option<&Arc<Route>> {
+        if head.clears() { self.clears.latest() } else { self.events.latest() }
+    }
+
     /// Returns `true` if there is something for [`drop_stale`](AllRoutes::drop_stale).
     #[inline]
     pub(super) fn has_stale(&self) -> bool {

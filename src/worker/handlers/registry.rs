@@ -74,6 +74,10 @@ impl HandlerEntry {
         !self.live.load(Ordering::Relaxed)
             || matches!(&self.callback, Callback::Weak(handler) if handler.strong_count() == 0)
     }
+
+    pub(super) fn is_weak(&self) -> bool {
+        matches!(&self.callback, Callback::Weak(_))
+    }
 }
 
 impl Drop for HandlerEntry {

@@ -17,16 +17,17 @@ use crate::seat::report::Report;
 
 /// The handlers of the events of one topic.
 pub(crate) struct Route {
-    /// Source and event, concatenated.
-    names: Box<str>,
+    source: Box<str>,
+    event: Box<str>,
     /// The words of `names`, as an event without a key has them.
     padded: Box<[u64]>,
     /// The lengths of source and event, as in a head.
     name_lens: u16,
-    source_len: usize,
     handlers: Box<[Arc<HandlerEntry>]>,
     /// `true` if the only handler visits payloads in place.
     is_in_place: bool,
+    /// `true` if the event has handlers, and none of them is weak.
+    is_steady: bool,
 }
 
 impl Route {
@@ -43,15 +44,15 @@ impl Route {
     }
 
     pub(crate) fn source(&self) -> &str {
-        &self.names[..self.source_len]
+        &self.source
     }
 
     pub(crate) fn event(&self) -> &str {
-        &self.names[self.source_len..]
+        &self.event
     }
 
     fn is_of(&self, names: &[u8], source_len: usize) -> bool {
-        self.source_len == source_len && self.names.as_bytes() == names
+        names.split_at_checked(source_len) == Some((self.source.as_bytes(), self.event.as_bytes()))
     }
 
     /// Returns `true` if the names are those of an event with this head, without a key, which was read from `bytes`.
@@ -59,9 +60,18 @@ impl Route {
     /// processor.
     #[inline]
     fn is_of_padded(&self, head: &Head, bytes: &[u8]) -> bool {
-        let padded = head.padded_names(bytes);
-        self.name_lens == head.name_lens()
-            && self.padded.len() == padded.len()
+        if self.name_lens != head.name_lens() {
+            return false;
+        }
+        match (head.two_words_of_names(bytes), &*self.padded) {
+            (Some([first, second]), &[own_first, own_second]) => first == own_first && second == own_second,
+            _ => self.is_of_longer(head.padded_names(bytes)),
+        }
+    }
+
+    #[inline(never)]
+    fn is_of_longer(&self, padded: &[[u8; 8]]) -> bool {
+        self.padded.len() == padded.len()
             && self.padded.iter().zip(padded).all(|(word, bytes)| *word == u64::from_ne_bytes(*bytes))
     }
 
@@ -70,6 +80,12 @@ impl Route {
     pub(crate) fn is_wanted(&self) -> bool {
         // A weak handler may be gone since the lookup, and no event may be claimed for it.
         self.handlers.iter().any(|entry| !entry.is_gone())
+    }
+
+    /// Returns `false` if the event has no handler. Does not look at handlers that are being removed.
+    #[inline]
+    pub(crate) fn may_be_wanted(&self) -> bool {
+        self.is_steady || self.is_wanted()
     }
 
     /// Calls the handlers and `visitor` with `event`, whose names are the route's.
@@ -126,6 +142,12 @@ impl Routes {
         self.last.as_ref()
     }
 
+    /// Returns the route that was found last.
+    #[inline]
+    pub(crate) fn latest(&self) -> Option<&Arc<Route>> {
+        self.last.as_ref()
+    }
+
     fn retire(&mut self) {
         self.last = None;
         self.stale.extend(self.by_hash.drain().map(|(_, route)| route));
@@ -166,10 +188,11 @@ impl Routes {
         let is_in_place = matches!(&*handlers, [only] if matches!(only.callback, Callback::InPlace(_)));
         let route = Arc::new(Route {
             is_in_place,
-            names: names_text.into(),
+            is_steady: !handlers.is_empty() && !handlers.iter().any(|entry| entry.is_weak()),
+            source: source.into(),
+            event: event.into(),
             padded: wire::padded_names(source, event).into(),
             name_lens: wire::name_lens(source, event),
-            source_len,
             handlers,
         });
         if self.by_hash.len() >= MOST_ROUTES {

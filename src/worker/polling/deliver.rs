@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use crossbeam_utils::Backoff;
 
-use super::gate::WorkerGate;
+use super::gate::{Routed, WorkerGate};
 use super::patience::{Patience, Wait};
 use super::polled::Polled;
 use super::request::PollRequest;
 use super::turn::{PollState, Tally, Turn};
 use crate::error::Result;
-use crate::event::{Buffer, Data, Event, LocalData, LocalEvent, Missed, Provenance, Topic, library};
+use crate::event::{Buffer, Content, Event, Home, LocalData, LocalEvent, Missed, Topic, library};
 use crate::os::futex::SharedFutex;
 use crate::os::locks::lock;
 use crate::os::sys;
@@ -110,7 +110,7 @@ impl Inner {
     ) -> Result<()> {
         let PollState { reader, routes, .. } = state;
         for message in reader.take_claimed() {
-            if self.deliver(&message, routes, tally, visitor.as_deref_mut())? {
+            if self.deliver(&message, Routed::NONE, routes, tally, visitor.as_deref_mut())? {
                 visitor = None;
             }
         }
@@ -215,9 +215,11 @@ impl Inner {
                 routes: &mut *routes,
                 claimer: &self.claimer,
                 wants_all: request.visitor.is_some(),
+                routed: Routed::NONE,
                 visited: &mut visited,
             };
             let step = reader.read(&mut gate);
+            let routed = gate.routed;
             // Also after an error. Release: with the cells that were seen, for the writer.
             self.hot.next.store(reader.next(), Ordering::Release);
             // An event first, and without a move of the step.
@@ -230,7 +232,7 @@ impl Inner {
                 }
                 if reader.current().visited {
                     self.deliver_visited(reader.current(), visited.take(), routes, tally)?;
-                } else if self.deliver(reader.current(), routes, tally, request.visitor.as_deref_mut())? {
+                } else if self.deliver(reader.current(), routed, routes, tally, request.visitor.as_deref_mut())? {
                     request.stop();
                 }
                 if reader.is_at_end() {
@@ -334,11 +336,17 @@ impl Inner {
     fn deliver(
         &self,
         message: &Message,
+        routed: Routed,
         routes: &mut AllRoutes,
         tally: &mut Tally,
         visitor: Option<&mut Visitor<'_>>,
     ) -> Result<bool> {
-        let Some(route) = routes.find(&self.handlers, &message.head, &message.bytes) else { return Ok(false) };
+        let route = if routed.is_of(message) {
+            routes.latest(&message.head)
+        } else {
+            routes.find(&self.handlers, &message.head, &message.bytes)
+        };
+        let Some(route) = route else { return Ok(false) };
         let event = self.event_of(message, route);
         let dispatched = route.dispatch(visitor, &event, &self.guard, &|report| self.report_here(report))?;
         if dispatched.called == 0 {
@@ -353,14 +361,9 @@ impl Inner {
     /// Returns the event of `message`, whose names are the route's.
     #[inline(always)]
     fn event_of<'a>(&'a self, message: &'a Message, route: &'a Route) -> Event<'a> {
-        let head = &message.head;
-        let (id, pid, seat) = (message.id, head.pid(), head.seat());
-        let own = is_of_process(&self.seats, head, self.pid, self.seat);
-        let provenance = Provenance::Posted { id, pid, seat, own, claim: message.claim.as_ref() };
-        let data = Data::posted(&self.segment, message.type_tag(), message.payload());
-        let (source, event) = (route.source(), route.event());
-        let (kept, via) = (message.kept(&self.segment), message.via());
-        Event { source, event, provenance, data, kept, via }
+        let own = is_of_process(&self.seats, &message.head, self.pid, self.seat);
+        let content = Content::Posted(message.posted(Home::Segment(&self.segment), own));
+        Event { source: route.source(), event: route.event(), content }
     }
 
     /// Delivers a message whose payload was visited in place, after the verdict.

@@ -6,11 +6,25 @@ use crate::event::wire::{Head, UniqueKey};
 use crate::protocol::bucket::{At, Decision, Token};
 use crate::protocol::thread_lock::Lock;
 use crate::seat::claim::Claimer;
-use crate::seat::read::Gate;
+use crate::seat::read::{Gate, Message};
 use crate::seat::report::{Report, Trouble};
 use crate::seat::visit::{Choice, VisitedBy, visited_event};
 use crate::worker::handlers::{AllRoutes, Visited};
 use crate::worker::inner::Inner;
+
+/// The id of the event whose route is the latest.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Routed(u64);
+
+impl Routed {
+    pub(super) const NONE: Routed = Routed(u64::MAX);
+
+    /// Returns `true` if the latest route is that of `message`.
+    #[inline]
+    pub(super) fn is_of(self, message: &Message) -> bool {
+        self == Routed(message.id) && self != Routed::NONE
+    }
+}
 
 /// The gate of a worker's reader.
 pub(crate) struct WorkerGate<'a> {
@@ -19,21 +33,29 @@ pub(crate) struct WorkerGate<'a> {
     pub(super) claimer: &'a Lock<Claimer>,
     /// `true` if events without a handler are wanted, too.
     pub(super) wants_all: bool,
+    /// The event whose route was found last.
+    pub(super) routed: Routed,
     /// The result of the last visit in place.
     pub(super) visited: &'a mut Option<Visited>,
 }
 
 impl Gate for WorkerGate<'_> {
     fn wants(&mut self, head: &Head, prefix: &[u8]) -> bool {
-        self.choose(head, prefix) != Choice::Pass
+        let choice = self.choose(0, head, prefix);
+        self.routed = Routed::NONE;
+        choice != Choice::Pass
     }
 
-    fn choose(&mut self, head: &Head, prefix: &[u8]) -> Choice {
+    #[inline]
+    fn choose(&mut self, id: u64, head: &Head, prefix: &[u8]) -> Choice {
+        self.routed = Routed(id);
         let Some(route) = self.routes.find(&self.inner.handlers, head, prefix) else { return Choice::Pass };
         if self.wants_all {
             return Choice::Copy;
         }
-        let is_wanted = route.is_wanted();
+        // A handler that another thread is removing is found out when the event is delivered, which is too late for an
+        // event that was claimed.
+        let is_wanted = if head.is_unique() { route.is_wanted() } else { route.may_be_wanted() };
         if is_wanted && route.visits() { Choice::Visit } else { Choice::copy_if(is_wanted) }
     }
 
