@@ -23,6 +23,8 @@ use support::series::{Key, Lab, Limit};
 use support::table::{Arguments, finish};
 
 const SIZES: [usize; 7] = [8, 64, 256, 1024, 4096, 16_384, 65_536];
+/// In large blocks only: a ring of such blocks is larger than any cache.
+const MEBIBYTE: usize = 1 << 20;
 
 fn main() {
     let arguments = Arguments::from_command_line();
@@ -42,7 +44,7 @@ fn main() {
                     one_way(board, &OnBus::by_default(), size, length)
                 });
             }
-            for size in [1024, 4096, 16_384, 65_536] {
+            for size in [1024, 4096, 16_384, 65_536, MEBIBYTE] {
                 lab.measure(Key::new("one way", "seqcast, in large blocks", size), Limit::Lines(size), |board| {
                     one_way(board, &OnBus::with_large(size), size, length)
                 });

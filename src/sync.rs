@@ -197,6 +197,7 @@ impl<T> IsHeld for Lock<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::thread_lock::Lend;
 
     #[test]
     fn g10_words_lie_inside_their_mapping_and_are_aligned() {
@@ -341,6 +342,10 @@ mod tests {
             }
         });
     }
+
+    impl Lend for (u64, u64) {}
+
+    impl Lend for i32 {}
 
     #[test]
     fn the_lock_is_one_threads_at_a_time_and_each_sees_the_last() {

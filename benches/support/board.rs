@@ -12,7 +12,7 @@ pub const FIGURES: usize = 16;
 /// The largest number of round trips in a batch.
 pub const MOST_SAMPLES: usize = 1 << 20;
 /// Words for the raw hand-over: the flags, and the largest payload.
-const PLAY: usize = 4 * APART + (64 << 10) / 8;
+const PLAY: usize = 4 * APART + (1 << 20) / 8;
 
 const READY: usize = 0;
 const GO: usize = APART;

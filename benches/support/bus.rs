@@ -13,6 +13,8 @@ const EVENT: &str = "e";
 const PREFIX: u64 = 32;
 /// The approximate size of the measured rings in bytes.
 const RING_BYTES: u64 = 4 << 20;
+/// The fewest blocks of a measured large ring.
+const FEWEST_LARGE: u64 = 16;
 
 /// An anonymous bus, created before the processes are forked; each joins it.
 pub struct OnBus {
@@ -41,7 +43,7 @@ impl OnBus {
 
     /// Creates one with blocks for small events, and large blocks that fit `size`.
     pub fn with_large(size: usize) -> OnBus {
-        let blocks = (RING_BYTES / size as u64).next_power_of_two().max(64);
+        let blocks = (RING_BYTES / size as u64).next_power_of_two().max(FEWEST_LARGE);
         OnBus::with(&SegmentOptions::new().seats(8).large(blocks, size as u64))
     }
 

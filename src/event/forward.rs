@@ -1,6 +1,6 @@
 //! An event of one bus, to be posted on another.
 
-use super::payload::{Encode, agree_on_format};
+use super::payload::{Encode, Put, agree_on_format};
 use super::{Buffer, Data, Event, LocalData, Topic};
 use crate::error::{Cause, Error, Result};
 use crate::sync::AtomicU64;
@@ -43,7 +43,12 @@ impl<'a> Forwarded<'a> {
 
 impl Encode for Forwarded<'_> {
     #[inline]
-    fn encode<'b>(&'b self, _topic: Topic<'_>, _buffer: &'b mut Buffer) -> Result<(u64, &'b [u8])> {
+    fn encode<'b>(
+        &'b self,
+        _topic: Topic<'_>,
+        _buffer: &'b mut Buffer,
+        _long: Option<&mut dyn Put>,
+    ) -> Result<(u64, &'b [u8])> {
         Ok((self.type_tag, self.bytes))
     }
 

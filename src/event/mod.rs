@@ -25,7 +25,7 @@ pub(crate) use self::local::{LocalData, LocalEvent};
 pub use self::missed::{Missed, MissedReason, Whence};
 pub(crate) use self::payload::Buffer;
 pub use self::payload::{Payload, Tagged};
-pub(crate) use self::payload::{agree_on_format, with_encoded};
+pub(crate) use self::payload::{Put, agree_on_format, with_buffer, with_encoded};
 pub use self::scope::Scope;
 pub use self::sink::Sink;
 pub(crate) use self::topic::check_topic;

@@ -70,7 +70,12 @@ impl fmt::Debug for Tagged<'_> {
 
 impl Encode for Tagged<'_> {
     #[inline]
-    fn encode<'b>(&'b self, _topic: Topic<'_>, _buffer: &'b mut Buffer) -> Result<(u64, &'b [u8])> {
+    fn encode<'b>(
+        &'b self,
+        _topic: Topic<'_>,
+        _buffer: &'b mut Buffer,
+        _long: Option<&mut dyn Put>,
+    ) -> Result<(u64, &'b [u8])> {
         Ok((self.type_tag, self.bytes))
     }
 
@@ -81,11 +86,25 @@ impl Encode for Tagged<'_> {
     }
 }
 
+/// What takes a payload that is longer than what is kept in a buffer.
+pub trait Put {
+    /// Takes the next bytes, behind which at least `more` follow. Their number is a multiple of 8, unless they are the
+    /// last.
+    #[doc(hidden)]
+    fn put(&mut self, piece: &[u8], more: usize) -> Result<()>;
+}
+
 /// The conversion of a payload to bytes.
 pub trait Encode {
-    /// Returns the type tag and the bytes. Uses `buffer` if the bytes do not exist yet.
+    /// Returns the type tag and the bytes. Uses `buffer` if the bytes do not exist yet. If they become too many for
+    /// that, puts some of them to `long`, and returns those behind them.
     #[doc(hidden)]
-    fn encode<'b>(&'b self, topic: Topic<'_>, buffer: &'b mut Buffer) -> Result<(u64, &'b [u8])>;
+    fn encode<'b>(
+        &'b self,
+        topic: Topic<'_>,
+        buffer: &'b mut Buffer,
+        long: Option<&mut dyn Put>,
+    ) -> Result<(u64, &'b [u8])>;
 
     /// Checks that the other programs on the bus can read such a payload. `_bus` is the word with the format of the
     /// bus's typed values.
@@ -119,7 +138,12 @@ macro_rules! bytes {
     ($([$($generics:tt)*] $type:ty),+ $(,)?) => {
         $(impl<$($generics)*> Encode for $type {
             #[inline]
-            fn encode<'b>(&'b self, _topic: Topic<'_>, _buffer: &'b mut Buffer) -> Result<(u64, &'b [u8])> {
+            fn encode<'b>(
+                &'b self,
+                _topic: Topic<'_>,
+                _buffer: &'b mut Buffer,
+                _long: Option<&mut dyn Put>,
+            ) -> Result<(u64, &'b [u8])> {
                 Ok((0, self.as_ref()))
             }
 
@@ -149,18 +173,18 @@ pub(crate) fn with_encoded<P: Payload, R>(
     if !P::BUFFERED {
         // An empty buffer allocates nothing.
         let mut buffer = Buffer::new();
-        let (type_tag, bytes) = payload.encode(topic, &mut buffer)?;
+        let (type_tag, bytes) = payload.encode(topic, &mut buffer, None)?;
         return run(type_tag, bytes);
     }
     with_buffer(|buffer| {
-        let (type_tag, bytes) = payload.encode(topic, buffer)?;
+        let (type_tag, bytes) = payload.encode(topic, buffer, None)?;
         run(type_tag, bytes)
     })
 }
 
 /// Calls `run` with this thread's buffer. It is a new buffer if the thread's is in use, because one value is archived
 /// during the archiving of another, or if the thread's locals are destroyed.
-fn with_buffer<R>(run: impl FnOnce(&mut Buffer) -> R) -> R {
+pub(crate) fn with_buffer<R>(run: impl FnOnce(&mut Buffer) -> R) -> R {
     /// A buffer that has grown beyond this is not kept.
     const MOST_KEPT: usize = 64 << 10;
     thread_local! {

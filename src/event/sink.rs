@@ -3,11 +3,12 @@
 use std::fmt;
 use std::io;
 
-use super::Buffer;
+use super::{Buffer, Put};
 use crate::error::{Error, Result};
 use crate::os::fork::ForkGuard;
-use crate::protocol::bytes;
-use crate::sync::{AtomicU64, Ordering};
+
+/// Small pieces are put together until there are so many bytes.
+const STAGE: usize = 64;
 
 /// The place of a payload that is being written, from its beginning to its end: see
 /// [`Publisher::post_with`](crate::Publisher::post_with).
@@ -31,19 +32,20 @@ pub struct Sink<'a> {
 }
 
 enum To<'a> {
-    Block {
-        words: &'a [AtomicU64],
-        /// The bytes of the word that is not complete.
-        last: [u8; 8],
-        guard: &'a ForkGuard,
+    Place {
+        to: &'a mut dyn Put,
+        /// The last bytes that were written, of which `staged` are not put yet.
+        stage: [u8; STAGE],
+        staged: usize,
+        guard: ForkGuard,
     },
     Buffer(&'a mut Buffer),
 }
 
 impl<'a> Sink<'a> {
-    /// Writes `len` bytes to `words`, which has room for them, in the process of `guard`.
-    pub(crate) fn to_block(words: &'a [AtomicU64], len: usize, guard: &'a ForkGuard) -> Sink<'a> {
-        Sink { to: To::Block { words, last: [0; 8], guard }, len, written: 0, is_overfull: false }
+    /// Writes `len` bytes to `to`, which has room for them, in the process of `guard`.
+    pub(crate) fn to_place(to: &'a mut dyn Put, len: usize, guard: ForkGuard) -> Sink<'a> {
+        Sink { to: To::Place { to, stage: [0; STAGE], staged: 0, guard }, len, written: 0, is_overfull: false }
     }
 
     /// Writes `len` bytes to `buffer`, which is empty.
@@ -86,21 +88,21 @@ impl<'a> Sink<'a> {
         }
         match &mut self.to {
             To::Buffer(buffer) => buffer.extend_from_slice(bytes),
-            To::Block { words, last, guard } => {
+            To::Place { to, stage, staged, guard } => {
                 // A child has the parent's private block in its memory, too.
                 guard.check()?;
-                let filled = self.written % 8;
-                let (first, rest) = bytes.split_at(bytes.len().min((8 - filled) % 8));
-                last[filled..filled + first.len()].copy_from_slice(first);
-                let mut at = self.written / 8;
-                if filled + first.len() == 8 {
-                    // Relaxed: before the exchange that publishes the block.
-                    words[at].store(u64::from_ne_bytes(*last), Ordering::Relaxed);
-                    at += 1;
+                let (first, rest) = bytes.split_at(bytes.len().min(STAGE - *staged));
+                stage[*staged..*staged + first.len()].copy_from_slice(first);
+                *staged += first.len();
+                if *staged == STAGE {
+                    to.put(stage, 0)?;
+                    let (whole, rest) = rest.split_at(rest.len() / STAGE * STAGE);
+                    if !whole.is_empty() {
+                        to.put(whole, 0)?;
+                    }
+                    stage[..rest.len()].copy_from_slice(rest);
+                    *staged = rest.len();
                 }
-                let (whole, rest) = rest.split_at(rest.len() / 8 * 8);
-                bytes::store(&words[at..], whole);
-                last[..rest.len()].copy_from_slice(rest);
             }
         }
         self.written += bytes.len();
@@ -116,15 +118,10 @@ impl<'a> Sink<'a> {
             let rule = format!("{} bytes were written: write as many as were announced", self.written);
             return Err(Error::option("len", self.len, rule));
         }
-        if let To::Block { words, last, .. } = &self.to
-            && !self.len.is_multiple_of(8)
-        {
-            let mut word = [0; 8];
-            word[..self.len % 8].copy_from_slice(&last[..self.len % 8]);
-            // Relaxed: as above.
-            words[self.len / 8].store(u64::from_ne_bytes(word), Ordering::Relaxed);
+        match self.to {
+            To::Place { to, stage, staged, .. } => to.put(&stage[..staged], 0),
+            To::Buffer(_) => Ok(()),
         }
-        Ok(())
     }
 
     #[cold]

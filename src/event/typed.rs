@@ -1,6 +1,7 @@
 //! Typed events.
 
 use std::cell::Cell;
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::ops::Deref;
 use std::sync::LazyLock;
@@ -9,12 +10,13 @@ use rkyv::api::high::{HighSerializer, HighValidator, to_bytes_in_with_alloc};
 use rkyv::bytecheck::CheckBytes;
 use rkyv::rancor;
 use rkyv::ser::allocator::{Arena, ArenaHandle};
+use rkyv::ser::{Positional, Writer};
 use rkyv::validation::Validator;
 use rkyv::validation::archive::ArchiveValidator;
 use rkyv::validation::shared::SharedValidator;
 use rkyv::{Archive, Serialize};
 
-use super::payload::{Encode, agree_on_format};
+use super::payload::{Encode, Put, agree_on_format};
 use super::wire::PAYLOAD_ALIGN;
 use super::{Buffer, Data, Event, LocalData, Topic};
 #[cfg(doc)]
@@ -60,7 +62,92 @@ pub trait TypedEvent:
 const MOST_DEPTH: usize = 129;
 
 /// The serializer of posted values.
-pub type Serializer<'a> = HighSerializer<Buffer, ArenaHandle<'a>, rancor::Error>;
+pub type Serializer<'a> = HighSerializer<Archiver<'a>, ArenaHandle<'a>, rancor::Error>;
+
+/// A value of up to so many bytes is archived to a buffer and copied. A longer one goes to its place in the segment.
+/// `benches/typed.rs` measures from which size on that is faster.
+const MOST_BUFFERED: usize = 16 << 10;
+/// A piece of a long value that is at least as long is not copied to the buffer first.
+const LONG_PIECE: usize = 1 << 10;
+
+/// What values are archived to: a buffer, which a long value leaves piece by piece.
+pub struct Archiver<'a> {
+    buffer: &'a mut Buffer,
+    /// The most bytes that the buffer gets.
+    most: usize,
+    /// The bytes that have left the buffer.
+    put: usize,
+    /// Where they go, and the error of a put, which ends the archiving.
+    long: Option<(&'a mut (dyn Put + 'a), &'a mut Option<Error>)>,
+}
+
+impl Positional for Archiver<'_> {
+    #[inline]
+    fn pos(&self) -> usize {
+        self.put + self.buffer.len()
+    }
+}
+
+impl Writer<rancor::Error> for Archiver<'_> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> std::result::Result<(), rancor::Error> {
+        if self.buffer.len() + bytes.len() > self.most {
+            return self.put(bytes);
+        }
+        self.buffer.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+impl Archiver<'_> {
+    /// Puts what is in the buffer, and then `bytes`, except for what is kept in the buffer.
+    #[cold]
+    fn put(&mut self, bytes: &[u8]) -> std::result::Result<(), rancor::Error> {
+        let Archiver { buffer, long: Some((to, failed)), .. } = self else {
+            self.buffer.extend_from_slice(bytes);
+            return Ok(());
+        };
+        let missing = buffer.len().next_multiple_of(8) - buffer.len();
+        let (first, rest) = bytes.split_at(missing.min(bytes.len()));
+        buffer.extend_from_slice(first);
+        let at_once = if rest.len() < LONG_PIECE { 0 } else { rest.len() / 8 * 8 };
+        let (now, later) = rest.split_at(at_once);
+        let whole = buffer.len() / 8 * 8;
+        let pieces: [(&[u8], usize); 2] = [(&buffer[..whole], rest.len()), (now, later.len())];
+        let put = |&(piece, more): &(&[u8], usize)| if piece.is_empty() { Ok(()) } else { to.put(piece, more) };
+        if let Err(error) = pieces.iter().try_for_each(put) {
+            **failed = Some(error);
+            return Err(rancor::Source::new(Stopped));
+        }
+        self.put += whole + now.len();
+        // If `bytes` were too few to complete the last word, there is no rest.
+        let incomplete: [u8; 8] = std::array::from_fn(|at| buffer.get(whole + at).copied().unwrap_or_default());
+        let incomplete = &incomplete[..buffer.len() - whole];
+        buffer.clear();
+        buffer.extend_from_slice(incomplete);
+        buffer.extend_from_slice(later);
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Archiver<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the payload.
+        f.debug_struct("Archiver").field("len", &self.pos()).finish_non_exhaustive()
+    }
+}
+
+/// The archiving was stopped by an error of its destination.
+#[derive(Debug)]
+struct Stopped;
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the value could not be written to the segment")
+    }
+}
+
+impl std::error::Error for Stopped {}
 
 /// Distinguishes values of `T` from those of any other type and version. Never 0, which means bytes.
 const fn type_tag<T: TypedEvent>() -> u64 {
@@ -121,10 +208,23 @@ fn other_format<T>(found: u64) -> Error {
     Error::from(Cause::TypedFormat { type_name: std::any::type_name::<T>(), found, expected: format() })
 }
 
-/// Archives `value` into `buffer`, which is cleared first.
-fn archive<T: TypedEvent>(value: &T, mut buffer: Buffer) -> Result<Buffer> {
+/// Archives `value` into `buffer`, which is cleared first. Puts the first bytes of a long value to `long`.
+#[inline]
+fn archive<T: TypedEvent>(value: &T, buffer: &mut Buffer, long: Option<&mut dyn Put>) -> Result<()> {
     buffer.clear();
-    with_arena(|arena| to_bytes_in_with_alloc(value, buffer, arena.acquire())).map_err(|error: rancor::Error| {
+    let mut failed = None;
+    let archived = with_arena(|arena| {
+        let most = if long.is_some() { MOST_BUFFERED } else { usize::MAX };
+        let long = long.map(|to| (to as &mut dyn Put, &mut failed));
+        to_bytes_in_with_alloc::<_, _, rancor::Error>(value, Archiver { buffer, most, put: 0, long }, arena.acquire())
+            .map(drop)
+    });
+    archived.map_err(|error| not_archived::<T>(failed, &error))
+}
+
+#[cold]
+fn not_archived<T>(failed: Option<Error>, error: &rancor::Error) -> Error {
+    failed.unwrap_or_else(|| {
         Error::from(Cause::Archive { type_name: std::any::type_name::<T>(), reason: error.to_string() })
     })
 }
@@ -162,15 +262,22 @@ impl<T: TypedEvent> Encode for &T {
     }
 
     #[inline]
-    fn encode<'b>(&'b self, topic: Topic<'_>, buffer: &'b mut Buffer) -> Result<(u64, &'b [u8])> {
+    fn encode<'b>(
+        &'b self,
+        topic: Topic<'_>,
+        buffer: &'b mut Buffer,
+        long: Option<&mut dyn Put>,
+    ) -> Result<(u64, &'b [u8])> {
         check_topic_of::<T>(topic)?;
-        *buffer = archive(*self, std::mem::take(buffer))?;
+        archive(*self, buffer, long)?;
         Ok((const { type_tag::<T>() }, buffer))
     }
 
     fn into_local(self, topic: Topic<'_>) -> Result<LocalData> {
         check_topic_of::<T>(topic)?;
-        Ok(LocalData::Archived { type_tag: const { type_tag::<T>() }, bytes: archive(self, Buffer::new())? })
+        let mut bytes = Buffer::new();
+        archive(self, &mut bytes, None)?;
+        Ok(LocalData::Archived { type_tag: const { type_tag::<T>() }, bytes })
     }
 }
 

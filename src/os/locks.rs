@@ -78,7 +78,7 @@ mod tests {
         assert_eq!(Arc::strong_count(&value), 1);
         // Simulates a thread that no longer exists.
         let (lock, mutex, rw_lock) = locks();
-        std::mem::forget((lock.lock(), mutex.lock().unwrap(), rw_lock.read().unwrap()));
+        std::mem::forget((lock.try_lock().unwrap(), mutex.lock().unwrap(), rw_lock.read().unwrap()));
         drop((DroppedUnlessHeld::new(lock), DroppedUnlessHeld::new(mutex), DroppedUnlessHeld::new(rw_lock)));
         assert_eq!(Arc::strong_count(&value), 4, "what was being changed was dropped");
         let (_, mutex, rw_lock) = locks();

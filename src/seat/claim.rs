@@ -12,6 +12,7 @@ use crate::protocol::bucket::{At, Bucket, Decision, Ends, Extended, Extension, K
 use crate::protocol::claims::{Claims, Clock, Lookup};
 use crate::protocol::pool::Hand;
 use crate::protocol::retained::{Absent, Index, Keeper};
+use crate::protocol::thread_lock::Lend;
 use crate::seat::claim_clock::Tick;
 use crate::seat::holding::{KernelLocks, holder_of};
 use crate::seat::words::SeatWords;
@@ -50,6 +51,9 @@ pub struct Claimer {
     seat: SeatWords,
     tick: Tick,
 }
+
+/// It lends nothing.
+impl Lend for Claimer {}
 
 impl Claimer {
     pub(crate) fn new(segment: Arc<Segment>, hand: Hand, seat: SeatWords, clock: HostClock) -> Claimer {

@@ -10,6 +10,7 @@ pub(crate) mod claim;
 pub(crate) mod claim_clock;
 pub(crate) mod copy;
 pub(crate) mod delivery;
+mod draft;
 pub(crate) mod filter;
 pub(crate) mod fragmented;
 pub(crate) mod fragments;

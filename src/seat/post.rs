@@ -5,8 +5,11 @@ use std::time::Duration;
 use crate::claim::{Unique, ttl_ns};
 use crate::error::Result;
 use crate::event::wire::{Kept, Keyed, Travel, UniqueKey};
-use crate::event::{Event, Forwarded, Home, NoRoom, Payload, PostedEvent, Sender, Special, Topic, with_encoded};
+use crate::event::{
+    Event, Forwarded, Home, NoRoom, Payload, PostedEvent, Put, Sender, Special, Topic, with_buffer, with_encoded,
+};
 use crate::seat::claim::Claimer;
+use crate::seat::draft::{Draft, Drafted};
 use crate::seat::publish::{Outgoing, Writer};
 use crate::seat::relay::request::send_request;
 use crate::seat::retain::left_of_ttl;
@@ -26,7 +29,11 @@ pub trait Posts {
     #[doc(hidden)]
     fn with_writer<R>(&mut self, run: impl FnOnce(&mut Writer) -> Result<R>) -> Result<R>;
 
-    /// Does the same, and also passes the claimer.
+    /// Does the same for a draft: what is lent to it stays lent, unless another post has needed it.
+    #[doc(hidden)]
+    fn with_lender<R>(&mut self, run: impl FnOnce(&mut Writer) -> Result<R>) -> Result<R>;
+
+    /// Does the same as [`with_writer`](Posts::with_writer), and also passes the claimer.
     #[doc(hidden)]
     fn with_halves<R>(&mut self, run: impl FnOnce(&mut Writer, &mut Claimer) -> Result<R>) -> Result<R>;
 
@@ -56,6 +63,10 @@ impl<P: Posts> Posts for &mut P {
     #[inline]
     fn with_writer<R>(&mut self, run: impl FnOnce(&mut Writer) -> Result<R>) -> Result<R> {
         (**self).with_writer(run)
+    }
+
+    fn with_lender<R>(&mut self, run: impl FnOnce(&mut Writer) -> Result<R>) -> Result<R> {
+        (**self).with_lender(run)
     }
 
     #[inline]
@@ -95,6 +106,52 @@ pub(crate) fn send<R>(
     }
 }
 
+/// Posts a value that is archived for that: in a buffer, or in the private block if it is long. Calls `posted` with the
+/// id while no other thread posts.
+#[inline]
+fn send_archived<H: Posts, P: Payload>(
+    mut handle: H,
+    topic: Topic<'_>,
+    unique: Option<Unique<'_>>,
+    payload: &P,
+    no_room: NoRoom,
+    posted: impl Fn(u64),
+) -> Result<u64> {
+    handle.check()?;
+    topic.check_to_post()?;
+    let keyed = match unique {
+        None => Keyed::Nothing,
+        Some(unique) => Keyed::Unique(handle.unique_key(unique)?),
+    };
+    let check = |writer: &Writer| payload.check_format(writer.segment().typed_format());
+    let posted = &posted;
+    // Archiving runs the user's code, which may have forked and returned in the child. So the handle is checked again.
+    let post = |handle: &mut H, type_tag, bytes: &[u8]| {
+        let event = Outgoing { topic, type_tag, keyed, travel: Travel::Local, payload: bytes, bridged: false };
+        with_room(handle, no_room, move |handle, posting| {
+            handle.with_writer(|writer| {
+                check(writer)?;
+                writer.post(&event, posting).inspect(|&id| posted(id))
+            })
+        })
+    };
+    with_buffer(|buffer| {
+        let mut draft = Draft::new(&mut handle, topic, keyed);
+        let (type_tag, rest) = payload.encode(topic, buffer, Some(&mut draft))?;
+        if draft.is_empty() {
+            drop(draft);
+            return post(&mut handle, type_tag, rest);
+        }
+        if !rest.is_empty() {
+            draft.put(rest, 0)?;
+        }
+        match draft.post(type_tag, no_room, check, posted)? {
+            Drafted::Posted(id) => Ok(id),
+            Drafted::Buffer(whole) => post(&mut handle, type_tag, &whole),
+        }
+    })
+}
+
 /// As [`send`]. `keyed` is called with what returns the hashed key and the ttl of a unique event.
 // Always: for an event without a key, everything about keys goes away.
 #[inline(always)]
@@ -126,11 +183,11 @@ fn send_keyed<R>(
 
 /// Posts an event as `special` says. Returns its id. Calls `posted` with the id while no other thread posts.
 #[inline]
-pub(crate) fn send_special(
+pub(crate) fn send_special<P: Payload>(
     handle: impl Posts,
     topic: Topic<'_>,
     special: Special<'_>,
-    payload: &impl Payload,
+    payload: &P,
     no_room: NoRoom,
     posted: impl Fn(u64),
 ) -> Result<u64> {
@@ -143,6 +200,9 @@ pub(crate) fn send_special(
         }
         Special::Cluster(requested) => return send_request(handle, topic, requested, payload, no_room, posted),
     };
+    if P::BUFFERED {
+        return send_archived(handle, topic, unique, payload, no_room, posted);
+    }
     send(handle, topic, unique, payload, no_room, |writer, event, posting| {
         writer.post(event, posting).inspect(|&id| posted(id))
     })

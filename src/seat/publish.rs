@@ -16,6 +16,7 @@ use crate::protocol::room::{Limit, Musts};
 use crate::protocol::word::Where;
 use crate::seat::adopt::PostingHands;
 use crate::seat::copy::SMALL;
+use crate::seat::draft::Lent;
 use crate::seat::fragmented::{Fragment, Fragmented};
 use crate::seat::retain::Settler;
 use crate::seat::room::Posting;
@@ -61,6 +62,8 @@ pub struct Writer {
     pid: u32,
     incarnation: u32,
     block_bytes: usize,
+    /// What is lent to a draft, which users' code writes.
+    pub(super) lent: Lent,
 }
 
 impl Writer {
@@ -81,6 +84,7 @@ impl Writer {
             seat,
             pid,
             incarnation,
+            lent: Lent::Nothing,
         }
     }
 

@@ -16,7 +16,7 @@ use crate::seat::claim::{Claimer, hash_unique};
 use crate::seat::holding::held;
 use crate::seat::options::WorkerOptions;
 use crate::seat::post::{Posts, clear, forward, send_special};
-use crate::seat::post_with::send_buffered;
+use crate::seat::post_with::send_filled;
 use crate::seat::publish::{Outgoing, Writer};
 use crate::seat::reservation::Reservation;
 use crate::seat::retain::kept;
@@ -107,9 +107,6 @@ impl Publisher {
     ///
     /// It saves the copy of a payload that is in large pieces, or is large. Many small pieces take longer to put than
     /// one copy of them.
-    ///
-    /// A [`Worker`](crate::Worker) has [`post_with`](crate::Worker::post_with) too, but writes to a private buffer,
-    /// because other threads post with it meanwhile.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().block_size(4096).anonymous()?;
@@ -407,6 +404,10 @@ impl Posts for Publisher {
         run(&mut self.seat.writer)
     }
 
+    fn with_lender<R>(&mut self, run: impl FnOnce(&mut Writer) -> Result<R>) -> Result<R> {
+        self.with_writer(run)
+    }
+
     #[inline]
     fn with_halves<R>(&mut self, run: impl FnOnce(&mut Writer, &mut Claimer) -> Result<R>) -> Result<R> {
         self.seat.check()?;
@@ -439,10 +440,8 @@ impl Sender for &mut Publisher {
         len: usize,
         fill: impl FnOnce(&mut Sink<'_>) -> Result<()>,
     ) -> Result<u64> {
-        match special {
-            Special::Retained { .. } | Special::Cluster(_) => send_buffered(self, topic, special, len, fill),
-            _ => self.send_filled(topic, special, len, fill),
-        }
+        let guard = self.seat.guard;
+        send_filled(self, guard, topic, special, len, fill, |_| {})
     }
 
     fn clear(self, topic: Topic<'_>, key: &[u8], no_room: NoRoom) -> Result<Option<u64>> {

@@ -208,6 +208,25 @@ impl Inner {
         Ok(writer)
     }
 
+    /// Calls `run` with the writer, for a draft. What the draft has borrowed stays lent, unless another post has needed
+    /// it.
+    pub(super) fn with_lender<R>(&self, run: impl FnOnce(&mut Writer) -> Result<R>) -> Result<R> {
+        // As in `writer`.
+        self.guard.check()?;
+        let mut writer = match self.writer.resume() {
+            Some(writer) => writer,
+            None => self.writer.lock(),
+        };
+        let done = self.check_seat().and_then(|()| {
+            writer.know(self.hot.next.load(Ordering::Acquire));
+            run(&mut writer)
+        });
+        if writer.is_lent() {
+            writer.lend();
+        }
+        done
+    }
+
     /// Returns the claimer. The worker does not leave until it is released.
     #[inline]
     pub(super) fn claimer(&self) -> Result<Locked<'_, Claimer>> {

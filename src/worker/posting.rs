@@ -19,11 +19,15 @@ use crate::os::locks::lock;
 use crate::seat::claim::{Claimer, hash_unique};
 use crate::seat::options::WorkerOptions;
 use crate::seat::post::{Posts, clear, forward, send_special};
-use crate::seat::post_with::send_buffered;
+use crate::seat::post_with::{send_buffered, send_filled};
 use crate::seat::publish::{Outgoing, Writer};
 use crate::seat::publisher::Publisher;
 use crate::seat::reservation::Reservation;
 use crate::seat::retain::kept;
+
+/// The size from which on a payload is produced in the private block: a smaller one is copied faster than the lock of
+/// the writer is taken for each of its pieces.
+const LEAST_IN_PLACE: usize = 1024;
 
 impl Worker {
     /// Posts an event to all workers, this one included. Returns its id.
@@ -91,8 +95,9 @@ impl Worker {
 
     /// Posts an event whose payload, of `len` bytes, `fill` writes. Returns its id.
     ///
-    /// `fill` may use this worker, and so may other threads, so it writes to a private buffer. A
-    /// [`Publisher`](crate::Publisher) has a [`post_with`](crate::Publisher::post_with) that writes to the segment.
+    /// A payload of some size is written to its place in the segment, as by
+    /// [`Publisher::post_with`](crate::Publisher::post_with). `fill` may use this worker, and so may other threads: if
+    /// one of them posts meanwhile, what was written is moved to a private buffer.
     ///
     /// ```
     /// # let bus = seqcast::SegmentOptions::new().anonymous()?;
@@ -329,6 +334,10 @@ impl Posts for &Worker {
         run(&mut *self.inner.writer_for_next()?)
     }
 
+    fn with_lender<R>(&mut self, run: impl FnOnce(&mut Writer) -> Result<R>) -> Result<R> {
+        self.inner.with_lender(run)
+    }
+
     #[inline]
     fn with_halves<R>(&mut self, run: impl FnOnce(&mut Writer, &mut Claimer) -> Result<R>) -> Result<R> {
         // In the order of `leave`.
@@ -363,6 +372,10 @@ impl Posts for Worker {
         (&mut &*self).with_writer(run)
     }
 
+    fn with_lender<R>(&mut self, run: impl FnOnce(&mut Writer) -> Result<R>) -> Result<R> {
+        self.inner.with_lender(run)
+    }
+
     fn with_halves<R>(&mut self, run: impl FnOnce(&mut Writer, &mut Claimer) -> Result<R>) -> Result<R> {
         (&mut &*self).with_halves(run)
     }
@@ -394,8 +407,10 @@ impl Sender for &Worker {
         fill: impl FnOnce(&mut Sink<'_>) -> Result<()>,
     ) -> Result<u64> {
         self.inner.check()?;
-        // Not in the private block: the lock of the writer is not held while users' code runs.
-        send_buffered(self, topic, special, len, fill)
+        if len < LEAST_IN_PLACE {
+            return send_buffered(self, topic, special, len, fill);
+        }
+        send_filled(self, self.inner.guard, topic, special, len, fill, |id| self.inner.note_posted(id))
     }
 
     fn clear(self, topic: Topic<'_>, key: &[u8], no_room: NoRoom) -> Result<Option<u64>> {

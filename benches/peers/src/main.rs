@@ -76,6 +76,7 @@ fn main() {
                 _ => {}
             }
         }
+        a_mebibyte(&mut lab, &arguments, plan);
         if arguments.wants(READERS) {
             for readers in [1, 2, 4] {
                 more_readers(&mut lab, plan, readers);
@@ -119,6 +120,14 @@ fn each_typed<const N: usize>(lab: &mut Lab, arguments: &Arguments, plan: Plan) 
     }
     both!(lab, arguments, plan, N, "ringfire, one producer", Spmc::<N>::new());
     both!(lab, arguments, plan, N, "orbit-core", Orbit::<N>::new());
+}
+
+/// The channels that can carry a mebibyte in one piece, and do not copy it through the kernel.
+fn a_mebibyte(lab: &mut Lab, arguments: &Arguments, plan: Plan) {
+    const SIZE: usize = 1 << 20;
+    both!(lab, arguments, plan, SIZE, "seqcast, in large blocks", OnBus::with_large(SIZE));
+    both!(lab, arguments, plan, SIZE, "iceoryx2", Iceoryx::new(SIZE));
+    both!(lab, arguments, plan, SIZE, "ringfire, one producer, byte strings", Blobs::new(SIZE));
 }
 
 /// All other peers, with payloads of `size` bytes.

@@ -1,7 +1,8 @@
 //! Reserved ids: commit, void and the lap decide by one exchange each, so every worker sees the same outcome.
 
+use crate::protocol::pool::Hand;
 use crate::protocol::ring::{Fate, NoTable};
-use crate::protocol::thread_lock::Lock;
+use crate::protocol::thread_lock::{Lend, Lock};
 use crate::race::race;
 use crate::sync::AtomicU32;
 use crate::world::{Poll, World};
@@ -236,6 +237,9 @@ fn a_forgotten_reservation_is_voided_by_the_next() {
             assert_eq!(world.log.lock().unwrap().posted.get(&1), Some(&1));
         });
 }
+
+/// A worker's hand, and its known reservation.
+impl Lend for (Hand, Option<u64>) {}
 
 #[test]
 fn two_threads_of_a_worker_reserve_and_commit() {

@@ -1535,6 +1535,55 @@ const MUTANTS: &[Mutant] = &[
         killers: &["loom::lock_races::two_threads_take_the_lock"],
         ci: false,
     },
+    Mutant {
+        name: "lock: what is lent is not taken back",
+        file: "thread_lock.rs",
+        edits: &[("                locked.take_back();\n", "                let _ = &mut *locked;\n")],
+        breaks: "a post uses a block that another thread writes a payload into",
+        killers: &["loom::lock_races::a_thread_posts_while_another_fills_the_block_that_it_was_lent"],
+        ci: true,
+    },
+    Mutant {
+        name: "lock: lent as if it were free",
+        file: "thread_lock.rs",
+        edits: &[("store(LENT, Ordering::Release)", "store(FREE, Ordering::Release)")],
+        breaks: "as above",
+        killers: &["loom::lock_races::a_thread_posts_while_another_fills_the_block_that_it_was_lent"],
+        ci: false,
+    },
+    Mutant {
+        name: "lock: lent without release",
+        file: "thread_lock.rs",
+        edits: &[("store(LENT, Ordering::Release)", "store(LENT, Ordering::Relaxed)")],
+        breaks: "a post that takes the block back does not see what was written: a piece of the payload is lost",
+        killers: &["loom::lock_races::a_thread_posts_while_another_fills_the_block_that_it_was_lent"],
+        ci: true,
+    },
+    Mutant {
+        name: "lock: resumed without acquire",
+        file: "thread_lock.rs",
+        edits: &[(
+            "compare_exchange(LENT, HELD, Ordering::Acquire,",
+            "compare_exchange(LENT, HELD, Ordering::Relaxed,",
+        )],
+        breaks: "as above",
+        killers: &["loom::lock_races::a_thread_posts_while_another_fills_the_block_that_it_was_lent"],
+        ci: true,
+    },
+    Mutant {
+        name: "lock: resumed whatever it is",
+        file: "thread_lock.rs",
+        edits: &[(
+            concat!(
+                "        let taken = self.state.compare_exchange(LENT, HELD, Ordering::Acquire, Ordering::Relaxed);\n",
+                "        taken.is_ok().then",
+            ),
+            concat!("        let taken = self.state.swap(HELD, Ordering::Acquire);\n", "        (taken <= LENT).then",),
+        )],
+        breaks: "a thread stores a piece while another posts",
+        killers: &["loom::lock_races::a_thread_posts_while_another_fills_the_block_that_it_was_lent"],
+        ci: false,
+    },
 ];
 
 /// Edits that break nothing, each with the reason: orderings and questions that others make redundant, kept because
