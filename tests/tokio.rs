@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use seqcast::tokio::{AsyncSubscriber, AsyncWorker};
-use seqcast::{BellOptions, Bus, Delivery, ErrorKind};
+use seqcast::{BellOptions, Bus, Delivery, ErrorKind, WorkerOptions};
 use seqcast_testkit::{Child, HOUR, alone, bus, exit, quiet, shared_words, small, threads};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{LocalSet, yield_now};
@@ -302,4 +302,78 @@ alone! {
         });
         posting.join().unwrap();
     }
+}
+
+/// How many events the ring of the next tests has.
+const RING: u64 = 8;
+
+/// A bus whose posts may wait for a reader for as long as it lives, and options of such a reader.
+fn patient() -> (seqcast::SegmentOptions, WorkerOptions) {
+    (small().capacity(RING).most_patience(HOUR), quiet().must_read(HOUR))
+}
+
+#[test]
+fn g16_posts_wait_for_a_task_that_must_read() {
+    const EVENTS: u64 = 2_000;
+    let (segment, reader) = patient();
+    let (_name, bus) = bus(&segment);
+    runtime().block_on(async {
+        let subscriber = bus.subscribe_with(&reader).unwrap();
+        let mut subscriber = AsyncSubscriber::with_bell(subscriber, &rung_only()).unwrap();
+        let poster = bus.clone();
+        let posting = std::thread::spawn(move || {
+            post_numbers(&poster, 0..EVENTS);
+            poster.publisher_with(&quiet()).unwrap().try_post(("s", "e"), "").unwrap_err().kind()
+        });
+        // Until the ring is full, and the next post waits.
+        while bus.next_id() < RING {
+            yield_now().await;
+        }
+        for expected in 0..EVENTS - RING {
+            assert_eq!(number(subscriber.recv().await.unwrap()), expected);
+        }
+        // The rest fills the ring again: the last post has its place, and no other has.
+        let refused = tokio::task::spawn_blocking(move || posting.join().unwrap()).await.unwrap();
+        assert_eq!(refused, ErrorKind::Full);
+        for expected in EVENTS - RING..EVENTS {
+            assert_eq!(number(subscriber.recv().await.unwrap()), expected);
+        }
+        assert_eq!(subscriber.publisher().try_post(("s", "e"), 0_u64.to_le_bytes()).unwrap(), EVENTS);
+    });
+}
+
+#[test]
+fn g16_posts_wait_for_a_worker_that_must_read_in_a_task() {
+    const EVENTS: u64 = 2_000;
+    let (segment, reader) = patient();
+    let (_name, bus) = bus(&segment);
+    runtime().block_on(async {
+        let worker = bus.join_with(&reader).unwrap();
+        let next = Arc::new(AtomicU64::new(0));
+        let expected = Arc::clone(&next);
+        worker
+            .on(("s", "e"), move |event| {
+                let number = u64::from_le_bytes(event.bytes().try_into().unwrap());
+                assert_eq!(number, expected.fetch_add(1, Ordering::Relaxed));
+            })
+            .unwrap();
+        let polling = AsyncWorker::with_bell(&worker, &rung_only()).unwrap();
+        let poster = bus.clone();
+        let posting = std::thread::spawn(move || post_numbers(&poster, 0..EVENTS));
+        while bus.next_id() < RING {
+            yield_now().await;
+        }
+        while next.load(Ordering::Relaxed) < EVENTS {
+            assert_eq!(polling.poll().await.unwrap().missed(), 0, "it was lapped");
+        }
+        posting.join().unwrap();
+        // The task does not poll any more: it holds the next lap up.
+        let mut publisher = bus.publisher_with(&quiet()).unwrap();
+        for _ in 0..RING {
+            publisher.try_post(("s", "other"), "").unwrap();
+        }
+        assert_eq!(publisher.try_post(("s", "other"), "").unwrap_err().kind(), ErrorKind::Full);
+        worker.leave().unwrap();
+        publisher.try_post(("s", "other"), "").unwrap();
+    });
 }

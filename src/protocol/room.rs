@@ -20,7 +20,8 @@
 //!          J3  safe from newest() on
 //!          R1  need = the next id, after an event was copied and looked at a second time;  wake sleepers
 //!          R2  at the end of a poll: fence(SeqCst);  wake sleepers
-//!          L1  must = (join, neither);  wake sleepers
+//!          L1  must = (join, neither)
+//!          L2  fence(SeqCst);  wake sleepers
 //! ```
 //!
 //! A limit stays right: needs only grow, and a reader that joins or goes on later is safe from an id that is at least
@@ -206,9 +207,10 @@ impl Musts {
     }
 
     fn exchange(&self, slowest: &Slowest, to: MustWord) -> bool {
-        // AcqRel: the reader that is lapped because of it finds it through the cell that the caller exchanges next.
+        // Release: the reader that is lapped because of it finds it through the cell that the caller exchanges next.
+        // SeqCst: for `wake::notify`, as the exchange that publishes.
         let word = self.word(slowest.seat);
-        word.compare_exchange(slowest.must.bits(), to.bits(), Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        word.compare_exchange(slowest.must.bits(), to.bits(), Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 
     /// J1 to J3, for the reader of `seat`, which has read up to `need`: from now on it is waited for. Returns its word,
@@ -230,15 +232,18 @@ impl Musts {
         self.seat_word(seat, NEED).store(need, Ordering::Release);
     }
 
-    /// L1: the reader of `seat` is not waited for any more. For its holder, also if the last holder is dead. Returns
-    /// `false` if it was not waited for before.
+    /// L1, L2: the reader of `seat` is not waited for any more. For its holder, also if the last holder is dead.
+    /// Returns `false` if it was not waited for before. Otherwise the caller wakes sleepers.
     pub(crate) fn leave(&self, seat: u16) -> bool {
         let must = self.of(seat);
         if must.is_off() {
             return false;
         }
         // Release: nothing of the reader comes after it.
-        self.word(seat).store(must.left().bits(), Ordering::Release);
+        self.word(seat).store(must.left().bits(), Ordering::Release); // L1
+        // SeqCst fence: for `wake::notify`. Either a post that is about to sleep sees that the reader has left, or the
+        // caller sees the sleeper.
+        fence(Ordering::SeqCst); // L2
         true
     }
 

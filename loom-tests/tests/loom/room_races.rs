@@ -263,3 +263,80 @@ fn a_post_sleeps_until_a_reader_rests() {
         },
     );
 }
+
+/// A post sleeps until `end` has ended its wait for the reader.
+fn sleeps_until(name: &'static str, end: fn(&Bus, &Slowest)) {
+    race(name).preemptions(Some(3), Some(4)).allowed(&["naps 0", "naps 1"]).run(move |run| {
+        let bus = Bus::new(run, 1);
+        let mut poster = bus.poster(POSTER);
+        bus.join();
+        poster.try_post(10).unwrap();
+        let slowest = poster.try_post(11).unwrap_err();
+        let word = Arc::new(AtomicU32::new(0, run.mode));
+        let kernel = Arc::new(Kernel::new(0));
+        let mut cast = run.cast();
+        let (sleeper, called, watch) = (word.clone(), kernel.clone(), run.clone());
+        cast.actor(move || {
+            let mut naps = 0;
+            // As above: no sleep ends by itself here.
+            let musts = &poster.bus.musts;
+            while musts.holds_up(&slowest, 2, 1) {
+                let ready = wake::nap(&sleeper, &*called, Duration::ZERO, || !musts.holds_up(&slowest, 2, 1));
+                naps += u32::from(!ready);
+            }
+            poster.try_post(11).unwrap();
+            watch.outcome(format!("naps {naps}"));
+        });
+        let other = bus.clone();
+        cast.actor(move || {
+            end(&other, &slowest);
+            wake::notify(&word, &*kernel, &());
+        });
+        cast.play();
+        bus.world.judge();
+    });
+}
+
+#[test]
+fn a_post_sleeps_until_a_reader_leaves() {
+    sleeps_until("a post sleeps until a reader leaves", |bus, _| assert!(bus.musts.leave(READER)));
+}
+
+#[test]
+fn a_post_sleeps_until_another_cuts_off() {
+    sleeps_until("a post sleeps until another cuts off", |bus, slowest| assert!(bus.musts.cut_off(slowest)));
+}
+
+#[test]
+fn a_large_post_meets_a_joiner() {
+    race("a large post meets a joiner")
+        .preemptions(Some(2), Some(3))
+        .allowed(&[
+            "0 large, safe from 0",
+            "1 large, safe from 0",
+            "1 large, safe from 1",
+            "2 large, safe from 1",
+            "2 large, safe from 2",
+        ])
+        .run(|run| {
+            let bus = Bus::new(run, 2);
+            let mut poster = bus.poster(POSTER);
+            let told = Arc::new(Mutex::new((0, 0)));
+            let mut cast = run.cast();
+            let large = told.clone();
+            cast.actor(move || {
+                // As `Writer::fits_large`: without a reader that must read, the payload goes to the large ring.
+                let is_large =
+                    |&content: &u64| poster.bus.musts.joined().next().is_none() && poster.try_post(content).is_ok();
+                large.lock().unwrap().0 = (10..12).take_while(is_large).count() as u64;
+            });
+            let (reader, safe) = (bus.clone(), told.clone());
+            cast.actor(move || safe.lock().unwrap().1 = reader.join());
+            cast.play();
+            let (large, safe) = *told.lock().unwrap();
+            // One post may have looked before the reader joined.
+            assert!(large <= safe + 1, "G16: the reader is safe from {safe}, and {large} large payloads were posted");
+            run.outcome(format!("{large} large, safe from {safe}"));
+            bus.world.judge();
+        });
+}

@@ -13,7 +13,8 @@ use super::draw::{Draw, Input, Random};
 use super::events::{Chain, Plain, Rich, handle_typed};
 use super::look::look;
 use super::map::{HEAD_WORDS, META, Map, block_of, cell_word, version_of};
-use super::scene::{Scene, Tap, fresh_image, options, used_image, worker_options};
+use super::scene::{PATIENCE, Scene, Tap, fresh_image, options, used_image, worker_options};
+use crate::bus::HOUR;
 
 /// Words of the header that the creator writes.
 const HEADER_WORDS: u64 = 18;
@@ -34,6 +35,11 @@ pub fn run(bytes: &[u8], meanwhile: bool) {
     for _ in 0..input.below(8) {
         // Includes the header, which counts only before the segment is opened.
         strike(&mut input, &scene.tap, &scene.map, true);
+    }
+    // A bound of up to an hour is valid, and then posts may wait that long for a word that says so.
+    let patience = Map::header("most_patience");
+    if (PATIENCE..=HOUR).contains(&Duration::from_nanos(scene.get(patience))) {
+        scene.set(patience, PATIENCE.as_nanos() as u64);
     }
     let opened = scene.open();
     look_from_outside(&scene);
@@ -86,7 +92,8 @@ fn plain<T>(result: seqcast::Result<T>, also: &[&str]) -> Option<T> {
     match result {
         Ok(value) => Some(value),
         Err(error) => {
-            let known = ["corrupt", "exhausted", "displaced"];
+            // Full: posts may be told to wait for any reader, also for the one that posts.
+            let known = ["corrupt", "exhausted", "displaced", "full"];
             assert!(known.contains(&error.code()) || also.contains(&error.code()), "{error}: {error:?}");
             None
         }
@@ -95,7 +102,7 @@ fn plain<T>(result: seqcast::Result<T>, also: &[&str]) -> Option<T> {
 
 /// Stores one arbitrary value to one word. With `anywhere`, also to words that are not read after opening.
 pub fn strike(draw: &mut impl Draw, tap: &Tap, map: &Map, anywhere: bool) {
-    let kinds = if anywhere { 23 } else { 20 };
+    let kinds = if anywhere { 25 } else { 22 };
     match draw.below(kinds) {
         // Events, and the words that locate them.
         0 | 1 => {
@@ -161,7 +168,7 @@ pub fn strike(draw: &mut impl Draw, tap: &Tap, map: &Map, anywhere: bool) {
             tap.set(word, value);
         }
         12 => {
-            let word = Map::header(["wake", "wake_reserved"][draw.below(2) as usize]);
+            let word = Map::header(["wake", "wake_reserved", "wake_room"][draw.below(3) as usize]);
             let value = arbitrary(draw, tap.get(word), tap);
             tap.set(word, value);
         }
@@ -220,7 +227,24 @@ pub fn strike(draw: &mut impl Draw, tap: &Tap, map: &Map, anywhere: bool) {
             tap.set(name, if draw.one_in(4) { draw.u64() } else { large_id });
             tap.set(name + 1, if draw.one_in(4) { draw.u64() } else { draw.below(8 * map.large_words) });
         }
-        20 | 21 => {
+        // Readers that posts wait for.
+        20 => {
+            let word = map.must(draw.below(map.seats));
+            // Of a small number of joins, a few of which a post may believe in.
+            let value = if draw.one_in(2) { draw.below(16) } else { arbitrary(draw, tap.get(word), tap) };
+            tap.set(word, value);
+        }
+        21 => {
+            let seat = draw.below(map.seats);
+            let (name, near) = match draw.below(3) {
+                0 => ("need", tap.get(Map::header("tail"))),
+                1 => ("patience", draw.below(1 << 20)),
+                _ => ("need", tap.get(map.seat(seat, "need"))),
+            };
+            let value = arbitrary(draw, near, tap);
+            tap.set(map.seat(seat, name), value);
+        }
+        22 | 23 => {
             // The file's size stays. The target for opening covers a segment that claims to be larger.
             let word = draw.below(HEADER_WORDS) as usize;
             let value = arbitrary(draw, tap.get(word), tap);
@@ -326,13 +350,14 @@ thread_local! {
 impl Cast {
     fn new(bus: Bus) -> Cast {
         let mut cast = Cast { bus, workers: Vec::new(), reservations: Vec::new(), last_claim: None };
-        cast.join(Start::Oldest);
+        cast.join(Start::Oldest, false);
         cast
     }
 
-    fn join(&mut self, start: Start) {
+    fn join(&mut self, start: Start, must_read: bool) {
         let resyncs = start == Start::Retained;
-        let joined = self.bus.join_with(&worker_options().start(start).resync(resyncs).label("cast"));
+        let options = worker_options().start(start).resync(resyncs).label("cast");
+        let joined = self.bus.join_with(&if must_read { options.must_read(PATIENCE) } else { options });
         let Some(worker) = plain(joined, &["no_seat", "not_yet", "option"]) else { return };
         let largest = self.bus.largest_event();
         let last = AtomicU64::new(0);
@@ -381,7 +406,7 @@ impl Cast {
                 4 | 5 => Start::After(draw.below(64)),
                 _ => Start::At(draw.u64()),
             };
-            return self.join(start);
+            return self.join(start, draw.one_in(3));
         }
         let which = draw.below(self.workers.len() as u64) as usize;
         let worker = &self.workers[which];
@@ -394,7 +419,11 @@ impl Cast {
             }
             10 => {
                 let payload = draw.bytes(120);
-                plain(worker.post(("s", "event"), payload), &[]);
+                if draw.one_in(2) {
+                    plain(worker.post(("s", "event"), payload), &[]);
+                } else {
+                    plain(worker.try_post(("s", "event"), payload), &[]);
+                }
             }
             11 => {
                 let len = draw.below(600) as usize;
@@ -495,7 +524,7 @@ impl Cast {
                 plain(worker.wait(Duration::from_micros(50)), &[]);
                 super::events::touch(&format!("{worker:?}"));
             }
-            self.join(Start::Retained);
+            self.join(Start::Retained, false);
         }
         super::events::touch(&format!("{:?}", plain(self.bus.stats(), &[])));
         self.bridge();

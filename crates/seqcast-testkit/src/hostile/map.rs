@@ -30,6 +30,7 @@ pub struct Map {
     slots_at: u64,
     values_at: u64,
     announced_at: u64,
+    must_at: u64,
     /// Cells of the large ring; 0 if the segment has none.
     pub large: u64,
     pub large_words: u64,
@@ -65,6 +66,7 @@ impl Map {
             slots_at: at("slots"),
             values_at: at("values"),
             announced_at: at("announced"),
+            must_at: region("must").offset / 8,
             large: optional("large").map_or(0, |large| large.count),
             large_words: optional("large_blocks").map_or(0, |blocks| blocks.stride / 8),
             large_at: at("large"),
@@ -138,6 +140,11 @@ impl Map {
     /// Returns the word in which a seat announces a retained event. The segment must have slots.
     pub fn announced(&self, seat: u64) -> usize {
         (self.announced_at + seat % self.seats) as usize
+    }
+
+    /// Returns the word that says if posts wait for a seat's reader.
+    pub fn must(&self, seat: u64) -> usize {
+        (self.must_at + seat % self.seats) as usize
     }
 
     /// Returns the first word of a seat's hand for large blocks.

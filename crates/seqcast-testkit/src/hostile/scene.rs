@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustix::mm::{MapFlags, ProtFlags};
 use seqcast::inspect::Inspector;
-use seqcast::{Bus, Reservation, SegmentOptions, TypedEvent, Worker, WorkerOptions};
+use seqcast::{Bus, Reservation, SegmentOptions, Subscriber, TypedEvent, Worker, WorkerOptions};
 
 use super::events::{Chain, Plain, Rich};
 use super::map::Map;
@@ -138,11 +138,14 @@ impl Drop for Scene {
     }
 }
 
+/// How long posts wait for a worker that must read.
+pub const PATIENCE: Duration = Duration::from_micros(400);
+
 /// Small, so that all cases occur soon: laps, full buckets, no free seat, payloads in large blocks, and messages of
 /// several fragments.
 pub fn options() -> SegmentOptions {
     let options = SegmentOptions::new().capacity(16).block_size(64).seats(4).claims(8).retained(3).retained_size(320);
-    options.large(2, 240).creation_timeout(Duration::from_millis(20))
+    options.large(2, 240).most_patience(PATIENCE).creation_timeout(Duration::from_millis(20))
 }
 
 /// Waits that do not delay a fuzzer, and reports that are only formatted.
@@ -163,7 +166,7 @@ pub fn fresh_image() -> &'static [u8] {
 }
 
 /// Returns the bytes of a used segment: laps, every kind of event, held and ended claims, a reserved id of a worker
-/// that is gone, and seats of workers that did not leave properly.
+/// that is gone, and seats of workers that did not leave properly, one of which must read.
 pub fn used_image() -> &'static [u8] {
     static IMAGE: OnceLock<Vec<u8>> = OnceLock::new();
     IMAGE.get_or_init(|| {
@@ -174,7 +177,7 @@ pub fn used_image() -> &'static [u8] {
     })
 }
 
-fn live(bus: &Bus) -> seqcast::Result<(Reservation<Worker>, [Worker; 2])> {
+fn live(bus: &Bus) -> seqcast::Result<(Reservation<Worker>, [Worker; 2], Subscriber)> {
     let first = bus.join_with(&worker_options().label("first"))?;
     let second = bus.join_with(&worker_options().label("second"))?;
     for worker in [&first, &second] {
@@ -206,5 +209,8 @@ fn live(bus: &Bus) -> seqcast::Result<(Reservation<Worker>, [Worker; 2])> {
     second.event(("s", "state")).retain_key("c").clear()?;
     let _ = second.get_key(("s", "state"), "b")?;
     let _ = first.poll()?;
-    Ok((second.reserve()?, [first, second]))
+    // It has not read everything.
+    let must_read = bus.subscribe_with(&worker_options().label("must read").must_read(PATIENCE))?;
+    first.post(("lap", "around"), b"")?;
+    Ok((second.reserve()?, [first, second], must_read))
 }

@@ -3,7 +3,7 @@
 use crate::large::LARGE;
 use crate::relay::RELAY;
 use crate::retained::{REDUNDANT_RETAINED, RETAINED};
-use crate::room::ROOM;
+use crate::room::{REDUNDANT_ROOM, ROOM};
 
 /// A deliberate bug.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(crate) fn every_mutant() -> impl Iterator<Item = &'static Mutant> {
 
 /// Every edit that breaks nothing.
 pub(crate) fn every_redundant_edit() -> impl Iterator<Item = &'static Mutant> {
-    REDUNDANT.iter().chain(REDUNDANT_RETAINED)
+    REDUNDANT.iter().chain(REDUNDANT_RETAINED).chain(REDUNDANT_ROOM)
 }
 
 const MUTANTS: &[Mutant] = &[

@@ -52,7 +52,7 @@ pub(crate) const ROOM: &[Mutant] = &[
         edits: &[(
             concat!(
                 "        word.compare_exchange(slowest.must.bits(), to.bits(), ",
-                "Ordering::AcqRel, Ordering::Relaxed).is_ok()",
+                "Ordering::SeqCst, Ordering::Relaxed).is_ok()",
             ),
             "        word.store(to.bits(), Ordering::Release);\n        true",
         )],
@@ -115,6 +115,101 @@ pub(crate) const ROOM: &[Mutant] = &[
         ci: true,
     },
     Mutant {
+        name: "room: a flag without release",
+        file: "room.rs",
+        edits: &[(
+            "        self.word(seat).store(must.bits(), Ordering::Release); // J1",
+            "        self.word(seat).store(must.bits(), Ordering::Relaxed); // J1",
+        )],
+        breaks: "a scan finds the flag and a need from before the join",
+        killers: &["loom::room_races::a_joiner_meets_a_scan"],
+        ci: false,
+    },
+    Mutant {
+        name: "room: a flag read without acquire",
+        file: "room.rs",
+        edits: &[(
+            "        MustWord::from_bits(load_acquire(self.word(seat)))",
+            "        MustWord::from_bits(self.word(seat).load(Ordering::Relaxed))",
+        )],
+        breaks: "as above",
+        killers: &["loom::room_races::a_joiner_meets_a_scan"],
+        ci: false,
+    },
+    Mutant {
+        name: "room: it leaves without its fence",
+        file: "room.rs",
+        edits: &[("        fence(Ordering::SeqCst); // L2\n", "")],
+        breaks: "a post sleeps on although the reader has left, until its nap ends",
+        killers: &["loom::room_races::a_post_sleeps_until_a_reader_leaves"],
+        ci: true,
+    },
+    Mutant {
+        name: "room: cut off without SeqCst",
+        file: "room.rs",
+        edits: &[(
+            "        word.compare_exchange(slowest.must.bits(), to.bits(), Ordering::SeqCst, ",
+            "        word.compare_exchange(slowest.must.bits(), to.bits(), Ordering::AcqRel, ",
+        )],
+        breaks: "another post sleeps on although the reader was cut off, until its nap ends",
+        killers: &["loom::room_races::a_post_sleeps_until_another_cuts_off"],
+        ci: true,
+    },
+    Mutant {
+        name: "room: a sleeper does not look how far the reader is",
+        file: "room.rs",
+        edits: &[(
+            "self.of(slowest.seat) == slowest.must && self.need(slowest.seat).saturating_add(capacity) < end",
+            "self.of(slowest.seat) == slowest.must && { let _ = (end, capacity); true }",
+        )],
+        breaks: "a post waits although there is room",
+        killers: &["loom::room_races::a_post_sleeps_until_a_reader_rests"],
+        ci: true,
+    },
+    Mutant {
+        name: "room: a sleeper does not look if the reader is waited for",
+        file: "room.rs",
+        edits: &[(
+            "self.of(slowest.seat) == slowest.must && self.need(slowest.seat).saturating_add(capacity) < end",
+            "self.need(slowest.seat).saturating_add(capacity) < end",
+        )],
+        breaks: "a post waits for a reader that has left or was cut off",
+        killers: &["loom::room_races::a_post_sleeps_until_a_reader_leaves"],
+        ci: true,
+    },
+    Mutant {
+        name: "room: what must not wait waits",
+        file: "room.rs",
+        edits: &[("        } else if !may_wait {", "        } else if !may_wait && false {")],
+        breaks: "a reader that is waited for waits for itself (G18)",
+        killers: &["room_rule::readers_that_are_waited_for"],
+        ci: true,
+    },
+    Mutant {
+        name: "room: cut off before its patience is over",
+        file: "room.rs",
+        edits: &[("waited_ns >= patience_ns", "waited_ns <= patience_ns")],
+        breaks: "a reader is lapped that has patience left (G16)",
+        killers: &["room_rule::readers_that_are_waited_for"],
+        ci: true,
+    },
+    Mutant {
+        name: "room: nobody is cut off",
+        file: "room.rs",
+        edits: &[("waited_ns >= patience_ns", "waited_ns > 2 * patience_ns")],
+        breaks: "a post waits longer than the patience (G17)",
+        killers: &["room_rule::readers_that_are_waited_for"],
+        ci: true,
+    },
+    Mutant {
+        name: "room: a joiner is looked for without a fence",
+        file: "room.rs",
+        edits: &[("        fence(Ordering::SeqCst);\n        let seats = 0..", "        let seats = 0..")],
+        breaks: "a second large payload goes to a ring that laps the joiner (G16)",
+        killers: &["loom::room_races::a_large_post_meets_a_joiner"],
+        ci: true,
+    },
+    Mutant {
         name: "room: it leaves and keeps its flag",
         file: "word.rs",
         edits: &[("        MustWord(self.0 & !(Self::ON | Self::CUT))", "        MustWord(self.0 & !Self::CUT)")],
@@ -123,3 +218,23 @@ pub(crate) const ROOM: &[Mutant] = &[
         ci: true,
     },
 ];
+
+/// Edits that break nothing.
+pub(crate) const REDUNDANT_ROOM: &[Mutant] = &[Mutant {
+    name: "room: a need without release and acquire",
+    file: "room.rs",
+    edits: &[
+        (
+            "        self.seat_word(seat, NEED).store(need, Ordering::Release);",
+            "        self.seat_word(seat, NEED).store(need, Ordering::Relaxed);",
+        ),
+        (
+            "        load_acquire(self.seat_word(seat, NEED))",
+            "        self.seat_word(seat, NEED).load(Ordering::Relaxed)",
+        ),
+    ],
+    breaks: "nothing that a model shows: the fence before the second look keeps the copy before the store. It would \
+                 take a load that is carried out after a store behind it",
+    killers: &["loom::room_races::"],
+    ci: false,
+}];
