@@ -70,7 +70,10 @@ impl Bench {
         let mut way = open(self, kind)?;
         let mut sent = 0;
         self.flow(&mut way, bytes, window, &mut sent, self.size.batch / 4);
-        Some(self.measure(way, sent, |way, sent| self.flow(way, bytes, window, sent, self.size.batch)))
+        let name = way.name.clone();
+        let batch = self.measure(way, sent, |way, sent| self.flow(way, bytes, window, sent, self.size.batch));
+        self.forget(kind, &name);
+        Some(batch)
     }
 
     fn flow(&self, way: &mut Way, bytes: usize, window: u64, sent: &mut u64, time: Duration) {
@@ -97,7 +100,10 @@ impl Bench {
         let mut way = open(self, kind)?;
         let mut sent = 0;
         self.pace(&mut way, bytes, rate, &mut sent, time / 4);
-        Some(self.measure(way, sent, |way, sent| self.pace(way, bytes, rate, sent, time)))
+        let name = way.name.clone();
+        let batch = self.measure(way, sent, |way, sent| self.pace(way, bytes, rate, sent, time));
+        self.forget(kind, &name);
+        Some(batch)
     }
 
     pub fn pace(&self, way: &mut Way, bytes: usize, rate: u64, sent: &mut u64, time: Duration) {
@@ -115,6 +121,17 @@ impl Bench {
             *sent += count;
         }
         way.board.wait_for(*sent);
+    }
+
+    /// Removes what a way has left in its server.
+    fn forget(&self, kind: Kind, name: &str) {
+        match (kind, &self.nats) {
+            (Kind::Stream, _) => self.server.run_command(&format!("UNLINK {name}")),
+            (Kind::JetStream, Some(nats)) => {
+                nats.connect().ask(&format!("$JS.API.STREAM.DELETE.{name}"), "");
+            }
+            _ => {}
+        }
     }
 
     pub fn measure(&self, mut way: Way, mut sent: u64, work: impl FnOnce(&mut Way, &mut u64)) -> Batch {

@@ -66,11 +66,6 @@ impl Side {
             relay.wait().expect("it ends");
         }
     }
-
-    /// Ids that the server has not acknowledged.
-    pub fn backlog(&self) -> u64 {
-        self.inspector.relay().expect("the segment is there").backlog.unwrap_or(0)
-    }
 }
 
 impl Drop for Side {
