@@ -42,6 +42,8 @@ pub(crate) struct Receiver<'a> {
     unpaced_until: Instant,
     /// Since when what is retained here has to be compared with the engine's copy.
     compare: Option<Instant>,
+    /// The latest timeline of which a break was told.
+    told_timeline: u64,
 }
 
 /// Why a connection is not used any more.
@@ -71,7 +73,17 @@ impl<'a> Receiver<'a> {
         let now = Instant::now();
         // The last relay may have been killed before it had compared what is retained.
         let compare = Some(now);
-        Receiver { context, engine, poster, own, catch_up, last_read: now, unpaced_until: now, compare }
+        Receiver {
+            context,
+            engine,
+            poster,
+            own,
+            catch_up,
+            last_read: now,
+            unpaced_until: now,
+            compare,
+            told_timeline: 0,
+        }
     }
 
     pub fn run(mut self) -> seqcast::Result<()> {
@@ -164,7 +176,7 @@ impl<'a> Receiver<'a> {
                 self.show_lag(&position, &tip);
                 // Entries may have come between the two answers. The next read gets them.
                 if standing(&position, &tip.position) == Standing::Break {
-                    position = self.break_off()?;
+                    position = self.break_off(&tip.position)?;
                 }
                 continue;
             }
@@ -214,7 +226,7 @@ impl<'a> Receiver<'a> {
         self.show_lag(&position, tip);
         match standing(&position, &tip.position) {
             Standing::AtEnd => Ok(position),
-            Standing::Break => self.break_off(),
+            Standing::Break => self.break_off(&tip.position),
             // What was read of a history that has to be read from its beginning is known by the table only.
             Standing::Behind(events) if events > self.catch_up && position != Position::START => {
                 self.missed(Some(events), None, MissedReason::CatchUp)?;
@@ -229,8 +241,10 @@ impl<'a> Receiver<'a> {
     }
 
     /// The stream's past is not what it was. What came before has perhaps another order on other hosts, and some of it
-    /// may be missing. The stream is read from its beginning, and the table tells what is new.
-    fn break_off(&mut self) -> Result<Position, Stop> {
+    /// may be missing. The stream is read from its beginning, and the table tells what is new. `because` is what was
+    /// found in place of what was expected.
+    fn break_off(&mut self, because: &Position) -> Result<Position, Stop> {
+        self.told_timeline = self.told_timeline.max(because.timeline);
         self.missed(None, None, MissedReason::EngineLost)?;
         self.context.metrics.breaks.inc();
         self.context.log.line(format_args!(
@@ -261,7 +275,15 @@ impl<'a> Receiver<'a> {
                 self.compare_later();
             }
             Follows::Break if *before == Position::START => {}
-            Follows::Break => return self.break_off(),
+            // A server that lost only where its timeline ends has begun another one in the same stream.
+            Follows::Break
+                if before.timeline < entry.position.timeline && entry.position.timeline <= self.told_timeline =>
+            {
+                if entry.n > 0 {
+                    self.missed(Some(entry.n), None, MissedReason::Trimmed)?;
+                }
+            }
+            Follows::Break => return self.break_off(&entry.position),
         }
         self.pace()?;
         match entry.added {
