@@ -4,10 +4,10 @@ mod common;
 
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::host::{Host, Poster, eventually};
-use common::oracle::{Kind, Seen};
+use common::oracle::{Kind, Loss, Seen, Twice, cause};
 use common::run::{judge, post_while};
 use common::server::Server;
 use seqcast::{Event, MissedReason, SegmentOptions, Start, WorkerOptions};
@@ -156,7 +156,7 @@ fn r2_of_two_hosts_that_set_one_value_the_last_writer_wins_on_both() {
             .iter()
             .map(|host| {
                 host.reader.with(|seen| match seen[have - 1] {
-                    Seen::Event { sequence, number, place } => (sequence, number, place),
+                    Seen::Event { sequence, number, place, .. } => (sequence, number, place),
                     Seen::Missed(missed) => panic!("{missed:?}"),
                 })
             })
@@ -509,4 +509,42 @@ fn the_memory_of_the_stream_is_bounded_also_while_much_is_sent() {
         most = most.max(server.ask::<u64>("MEMORY USAGE {test}:s SAMPLES 0"));
     }
     assert!((512 << 10..2 << 20).contains(&most), "the stream took {most} bytes");
+}
+
+#[test]
+#[ignore = "needs a server: crates/seqcast-relay/tests/run"]
+fn r6_a_stream_of_several_timelines_is_one_break_for_each() {
+    let server = Server::start();
+    let mut hosts = hosts(&server, 2, 16384);
+    let posted = post_while(&mut hosts, 500, |_| {
+        for _ in 0..3 {
+            sleep(700);
+            // The stream stays.
+            server.run_command("DEL {test}:m");
+        }
+        sleep(700);
+    });
+    let verdict = judge(&mut hosts, &posted);
+    assert!(verdict.is_clean() && verdict.told == 0 && verdict.unique_twice == 0, "{verdict:?}\n{}", hosts[0].said());
+    let breaks = hosts[0].said().matches("the server has forgotten").count();
+    assert_eq!(breaks, 2 * 3, "{}", hosts[0].said());
+}
+
+#[test]
+fn a_unique_event_that_ran_twice_is_due_to_a_loss_between_its_post_and_its_last_run() {
+    let zero = Instant::now();
+    let at = |seconds| zero + Duration::from_secs(seconds);
+    let losses = [(10, 12), (20, 22)].map(|(begin, end)| Loss { name: "wiped", begin: at(begin), end: at(end) });
+    for (posted, last, expected) in [
+        (5, 9, None),
+        (5, 11, Some(0)),
+        (12, 13, Some(0)),
+        (13, 19, None),
+        (13, 20, Some(1)),
+        (5, 30, Some(1)),
+        (23, 30, None),
+    ] {
+        let twice = Twice { number: 0, last: at(last) };
+        assert_eq!(cause(&twice, at(posted), &losses), expected, "posted at {posted}, ran last at {last}");
+    }
 }

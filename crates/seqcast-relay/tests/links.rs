@@ -3,12 +3,11 @@
 mod common;
 
 use std::fs;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use common::host::eventually;
-use common::server::{Server, program};
+use common::server::{self, Sentinel, Server};
 use seqcast_relay::engine::redis::{Address, Redis, Secrets};
 use seqcast_relay::engine::{Appended, Engine, EngineError, Outgoing, Registration};
 
@@ -34,27 +33,13 @@ fn append(redis: &Redis, from: u64) -> Result<Appended, EngineError> {
 mod tls {
     use super::*;
 
-    /// An authority, and a certificate of `localhost` that it has signed, in `folder`.
-    fn certify(folder: &Path, name: &str) {
-        let script = format!(
-            "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN={name}-ca -keyout {name}-ca.key \
-                -out {name}-ca.pem \
-             && openssl req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout {name}.key -out {name}.csr \
-             && printf 'subjectAltName=DNS:localhost' > {name}.ext \
-             && openssl x509 -req -days 2 -in {name}.csr -CA {name}-ca.pem -CAkey {name}-ca.key -CAcreateserial \
-                -extfile {name}.ext -out {name}.pem"
-        );
-        let made = Command::new("sh").args(["-c", &script]).current_dir(folder).output().unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    }
-
     #[test]
     #[ignore = "needs a server: crates/seqcast-relay/tests/run"]
     fn only_a_server_that_a_known_authority_has_named_is_trusted() {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = common::server::Folder::new();
-        certify(folder.path(), "good");
-        certify(folder.path(), "other");
+        server::certify(folder.path(), "good");
+        server::certify(folder.path(), "other");
         let read = |file: &str| fs::read(folder.path().join(file)).unwrap();
         let path = |file: &str| folder.path().join(file).to_str().unwrap().to_owned();
         let port = fastrand::u16(20_000..50_000).to_string();
@@ -95,29 +80,6 @@ mod tls {
     }
 }
 
-/// A process that is killed at the end.
-struct Kill(Child);
-
-impl Drop for Kill {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn sentinel(folder: &Path, port: u16, master: u16) -> Kill {
-    let file = folder.join("sentinel.conf");
-    let rules = format!(
-        "port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor shop 127.0.0.1 {master} 1\n\
-         sentinel down-after-milliseconds shop 500\nsentinel failover-timeout shop 2000\n",
-        folder.display()
-    );
-    fs::write(&file, rules).unwrap();
-    let mut command = Command::new(program());
-    command.arg(&file).arg("--sentinel").stdout(Stdio::null()).stderr(Stdio::null());
-    Kill(command.spawn().unwrap())
-}
-
 #[test]
 #[ignore = "needs a server: crates/seqcast-relay/tests/run"]
 fn a_new_master_is_found_by_the_sentinels() {
@@ -129,20 +91,11 @@ fn a_new_master_is_found_by_the_sentinels() {
     second.run_command(&format!("REPLICAOF 127.0.0.1 {port}"));
     eventually("the replica copies", || second.ask::<String>("INFO replication").contains("link_status:up"));
     let folder = common::server::Folder::new();
-    let _sentinel = sentinel(folder.path(), port + 2, port);
+    let sentinel = Sentinel::start(folder.path(), port + 2, port);
     let silent = port + 3;
     let redis = at(&format!("redis+sentinel://127.0.0.1:{silent},127.0.0.1:{}/shop", port + 2), Secrets::default());
     eventually("the sentinel answers", || append(&redis, 0) == Ok(Appended::Ok));
-    let ask = |command: &str| {
-        let url = format!("redis://127.0.0.1:{}", port + 2);
-        let mut words = command.split(' ');
-        let mut sentinel = redis::cmd(words.next().unwrap());
-        words.for_each(|word| {
-            sentinel.arg(word);
-        });
-        sentinel.query::<String>(&mut redis::Client::open(url).unwrap().get_connection().unwrap()).unwrap()
-    };
-    eventually("the sentinel knows the replica", || ask("INFO sentinel").contains("slaves=1"));
+    eventually("the sentinel knows the replica", || sentinel.ask::<String>("INFO sentinel").contains("slaves=1"));
     let before: u64 = second.ask("XLEN {test}:s");
     first.kill();
     eventually("the new master takes a batch", || append(&redis, 0) == Ok(Appended::Ok));

@@ -70,7 +70,8 @@ fn note(worker: &Worker, seen: &Arc<Mutex<Vec<Seen>>>, slow: Duration) {
         if !slow.is_zero() {
             thread::sleep(slow);
         }
-        events.lock().unwrap().push(Seen::Event { sequence, number, place: event.cluster_id() });
+        let when = Instant::now();
+        events.lock().unwrap().push(Seen::Event { sequence, number, place: event.cluster_id(), when });
     };
     worker.on(Scope::source(SOURCE), noting).unwrap();
     let missed = Arc::clone(seen);
@@ -81,11 +82,14 @@ fn note(worker: &Worker, seen: &Arc<Mutex<Vec<Seen>>>, slow: Duration) {
 pub struct Host {
     pub bus: Bus,
     pub proxy: Proxy,
+    /// The server's URL for its relays, if it is not that of the proxy.
+    pub url: Option<String>,
     pub reader: Reader,
     relay: Option<Child>,
     launch: Launch,
     folder: std::path::PathBuf,
-    more: Vec<String>,
+    /// More arguments for its relays.
+    pub more: Vec<String>,
 }
 
 impl Host {
@@ -106,7 +110,7 @@ impl Host {
         let bus = options.create(&name).unwrap();
         let proxy = Proxy::start(folder.join(format!("link-{number}")), target);
         let reader = Reader::start(&bus, slow);
-        Host { bus, proxy, reader, relay: None, launch, folder: folder.to_owned(), more: Vec::new() }
+        Host { bus, proxy, url: None, reader, relay: None, launch, folder: folder.to_owned(), more: Vec::new() }
     }
 
     /// More arguments for its relays.
@@ -116,7 +120,8 @@ impl Host {
     }
 
     pub fn command(&self) -> Command {
-        let mut command = (self.launch)(self.bus.name(), &self.proxy.url());
+        let url = self.url.clone().unwrap_or_else(|| self.proxy.url());
+        let mut command = (self.launch)(self.bus.name(), &url);
         let log = File::options().create(true).append(true).open(self.folder.join("relays.log")).unwrap();
         command.args(&self.more).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         command
@@ -126,6 +131,12 @@ impl Host {
     pub fn start_relay(&mut self) {
         assert!(self.relay.is_none(), "a relay runs");
         self.relay = Some(self.command().spawn().unwrap());
+    }
+
+    /// The relay is killed, and a standby that was started before takes over.
+    pub fn replace_relay(&mut self, standby: Child) {
+        self.kill_relay();
+        self.relay = Some(standby);
     }
 
     pub fn relay_pid(&self) -> i32 {
@@ -203,6 +214,8 @@ pub struct Poster {
     publisher: seqcast::Publisher,
     sender: u32,
     pub posted: HashMap<Sequence, u64>,
+    /// When each unique event was posted.
+    pub unique: Vec<Instant>,
     turn: u64,
     kinds: bool,
 }
@@ -210,7 +223,7 @@ pub struct Poster {
 impl Poster {
     pub fn new(bus: &Bus, sender: u32) -> Poster {
         let publisher = bus.publisher().unwrap();
-        Poster { publisher, sender, posted: HashMap::new(), turn: 0, kinds: true }
+        Poster { publisher, sender, posted: HashMap::new(), unique: Vec::new(), turn: 0, kinds: true }
     }
 
     /// Only spread and ordered events.
@@ -235,6 +248,9 @@ impl Poster {
         let sequence = (self.sender, kind);
         let number = self.posted.get(&sequence).copied().unwrap_or(0);
         let bytes = oracle::payload(sequence, number, more);
+        if kind == Kind::Unique {
+            self.unique.push(Instant::now());
+        }
         let event = self.publisher.event((SOURCE, "changed"));
         let done = match kind {
             Kind::Spread => event.post(bytes),

@@ -1,6 +1,7 @@
 //! Compares what hosts have delivered with what was posted.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Instant;
 
 use seqcast::{ClusterId, Missed, Origin, Whence};
 
@@ -18,7 +19,7 @@ pub type Sequence = (u32, Kind);
 /// One thing that a host has delivered.
 #[derive(Clone, Copy, Debug)]
 pub enum Seen {
-    Event { sequence: Sequence, number: u64, place: Option<ClusterId> },
+    Event { sequence: Sequence, number: u64, place: Option<ClusterId>, when: Instant },
     Missed(Missed),
 }
 
@@ -45,6 +46,28 @@ pub fn read(bytes: &[u8]) -> (Sequence, u64) {
     ((sender, kind), number)
 }
 
+/// A unique event that ran more than once in the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Twice {
+    pub number: u64,
+    /// When it ran last.
+    pub last: Instant,
+}
+
+/// A fault that makes the server forget what it has acknowledged, and when it began and ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Loss {
+    pub name: &'static str,
+    pub begin: Instant,
+    pub end: Instant,
+}
+
+/// The loss because of which a unique event ran again that was posted then: the last one that began before it ran, and
+/// ended after it was posted. If there is none, the relays have decided it twice.
+pub fn cause(twice: &Twice, posted: Instant, losses: &[Loss]) -> Option<usize> {
+    losses.iter().rposition(|loss| loss.begin <= twice.last && posted <= loss.end)
+}
+
 /// What a host's log shows, in figures.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
@@ -58,6 +81,8 @@ pub struct Verdict {
     pub reordered: u64,
     /// Unique events that ran more than once in the cluster.
     pub unique_twice: u64,
+    /// Which they were.
+    pub twice: Vec<Twice>,
     /// Places with two contents, of which no host was told.
     pub forked: u64,
     /// The first of what is not as it should be, for people.
@@ -97,11 +122,13 @@ pub struct Log {
 /// each sender.
 pub fn judge(logs: &[Log], posted: &HashMap<Sequence, u64>, home: &HashMap<u32, Origin>) -> Verdict {
     let mut verdict = Verdict::default();
-    let mut runs: HashMap<u64, u32> = HashMap::new();
+    let mut runs: HashMap<u64, (u32, Instant)> = HashMap::new();
     for log in logs {
         verdict.add(&judge_one(log, posted, home, &mut runs));
     }
-    verdict.unique_twice = runs.values().filter(|runs| **runs > 1).count() as u64;
+    let twice = runs.iter().filter(|(_, (runs, _))| *runs > 1);
+    verdict.twice = twice.map(|(number, (_, last))| Twice { number: *number, last: *last }).collect();
+    verdict.unique_twice = verdict.twice.len() as u64;
     verdict.forked = forked(logs);
     verdict
 }
@@ -110,7 +137,7 @@ fn judge_one(
     log: &Log,
     posted: &HashMap<Sequence, u64>,
     home: &HashMap<u32, Origin>,
-    runs: &mut HashMap<u64, u32>,
+    runs: &mut HashMap<u64, (u32, Instant)>,
 ) -> Verdict {
     let mut verdict = Verdict::default();
     let mut next: HashMap<Sequence, u64> = HashMap::new();
@@ -130,11 +157,12 @@ fn judge_one(
                 }
                 place = None;
             }
-            Seen::Event { sequence: (_, Kind::Unique), number, .. } => {
+            Seen::Event { sequence: (_, Kind::Unique), number, when, .. } => {
                 verdict.delivered += 1;
-                *runs.entry(*number).or_default() += 1;
+                let (runs, last) = runs.entry(*number).or_insert((0, *when));
+                (*runs, *last) = (*runs + 1, (*last).max(*when));
             }
-            Seen::Event { sequence, number, place: at } => {
+            Seen::Event { sequence, number, place: at, .. } => {
                 verdict.delivered += 1;
                 let expected = next.get(sequence).copied().unwrap_or(0);
                 if !had.insert((*sequence, *number)) {
@@ -189,7 +217,7 @@ fn forked(logs: &[Log]) -> u64 {
         let last_break =
             log.seen.iter().rposition(|seen| matches!(seen, Seen::Missed(missed) if missed.count.is_none()));
         for (at, seen) in log.seen.iter().enumerate() {
-            let Seen::Event { sequence, number, place: Some(place) } = seen else { continue };
+            let Seen::Event { sequence, number, place: Some(place), .. } = seen else { continue };
             let is_told = last_break.is_some_and(|last| last > at);
             let (other, count, other_told) = *contents.entry(*place).or_insert((*sequence, *number, is_told));
             if (other, count) != (*sequence, *number) && !is_told && !other_told {

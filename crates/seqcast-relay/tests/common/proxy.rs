@@ -23,14 +23,29 @@ pub enum Mode {
 
 const NAP: Duration = Duration::from_millis(1);
 
+/// Where a link leads.
+#[derive(Clone, Debug)]
+enum Target {
+    Socket(PathBuf),
+    Port(u16),
+}
+
 /// One end of a connection.
 trait End: Read + Write + Send + Sized + 'static {
+    fn connect(target: &Target) -> io::Result<Self>;
     fn copy(&self) -> Self;
     fn prepare(&self);
     fn close(&self);
 }
 
 impl End for UnixStream {
+    fn connect(target: &Target) -> io::Result<UnixStream> {
+        match target {
+            Target::Socket(path) => UnixStream::connect(path),
+            Target::Port(_) => Err(ErrorKind::Unsupported.into()),
+        }
+    }
+
     fn copy(&self) -> UnixStream {
         self.try_clone().unwrap()
     }
@@ -46,6 +61,13 @@ impl End for UnixStream {
 }
 
 impl End for TcpStream {
+    fn connect(target: &Target) -> io::Result<TcpStream> {
+        match target {
+            Target::Port(port) => TcpStream::connect(("127.0.0.1", *port)),
+            Target::Socket(_) => Err(ErrorKind::Unsupported.into()),
+        }
+    }
+
     fn copy(&self) -> TcpStream {
         self.try_clone().unwrap()
     }
@@ -66,7 +88,7 @@ const LOOK: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
 struct Shared {
-    target: Mutex<PathBuf>,
+    target: Mutex<Target>,
     mode: AtomicU8,
     /// Connections of an earlier generation are closed.
     generation: AtomicU64,
@@ -75,9 +97,9 @@ struct Shared {
 }
 
 impl Shared {
-    fn new(target: &Path) -> Arc<Shared> {
+    fn new(target: Target) -> Arc<Shared> {
         Arc::new(Shared {
-            target: Mutex::new(target.to_owned()),
+            target: Mutex::new(target),
             mode: AtomicU8::new(Mode::Pass as u8),
             generation: AtomicU64::new(0),
             refuses: AtomicBool::new(false),
@@ -99,10 +121,10 @@ impl Proxy {
     pub fn start(socket: PathBuf, target: &Path) -> Proxy {
         let listener = UnixListener::bind(&socket).unwrap();
         listener.set_nonblocking(true).unwrap();
-        let shared = Shared::new(target);
+        let shared = Shared::new(Target::Socket(target.to_owned()));
         let of_thread = Arc::clone(&shared);
         let next = move || listener.accept().map(|(client, _)| client);
-        thread::spawn(move || accept(next, UnixStream::connect, &of_thread));
+        thread::spawn(move || accept(next, &of_thread));
         Proxy { shared, socket, port: 0 }
     }
 
@@ -110,10 +132,10 @@ impl Proxy {
     pub fn start_tcp(port: u16, target: u16) -> Proxy {
         let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
         listener.set_nonblocking(true).unwrap();
-        let shared = Shared::new(Path::new(""));
+        let shared = Shared::new(Target::Port(target));
         let of_thread = Arc::clone(&shared);
         let next = move || listener.accept().map(|(client, _)| client);
-        thread::spawn(move || accept(next, move |_| TcpStream::connect(("127.0.0.1", target)), &of_thread));
+        thread::spawn(move || accept(next, &of_thread));
         Proxy { shared, socket: PathBuf::new(), port }
     }
 
@@ -144,7 +166,16 @@ impl Proxy {
 
     /// New connections lead to `target`, and the present ones are closed.
     pub fn lead_to(&self, target: &Path) {
-        *self.shared.target.lock().unwrap() = target.to_owned();
+        self.lead(Target::Socket(target.to_owned()));
+    }
+
+    /// The same for a link of ports.
+    pub fn lead_to_port(&self, target: u16) {
+        self.lead(Target::Port(target));
+    }
+
+    fn lead(&self, target: Target) {
+        *self.shared.target.lock().unwrap() = target;
         self.cut();
     }
 }
@@ -156,7 +187,7 @@ impl Drop for Proxy {
     }
 }
 
-fn accept<E: End>(next: impl Fn() -> io::Result<E>, connect: impl Fn(PathBuf) -> io::Result<E>, shared: &Arc<Shared>) {
+fn accept<E: End>(next: impl Fn() -> io::Result<E>, shared: &Arc<Shared>) {
     while !shared.ended.load(Ordering::SeqCst) {
         let Ok(client) = next() else {
             thread::sleep(NAP);
@@ -168,7 +199,7 @@ fn accept<E: End>(next: impl Fn() -> io::Result<E>, connect: impl Fn(PathBuf) ->
             continue;
         }
         let target = shared.target.lock().unwrap().clone();
-        let Ok(server) = connect(target) else { continue };
+        let Ok(server) = E::connect(&target) else { continue };
         client.prepare();
         server.prepare();
         for (from, to, is_answer) in [(client.copy(), server.copy(), false), (server, client, true)] {

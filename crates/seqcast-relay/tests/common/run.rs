@@ -15,6 +15,8 @@ use super::oracle::{self, Sequence, Verdict};
 pub struct Posted {
     pub counts: HashMap<Sequence, u64>,
     pub home: HashMap<u32, Origin>,
+    /// When the first sender posted each unique event.
+    pub unique: HashMap<u64, Instant>,
 }
 
 impl Posted {
@@ -45,6 +47,10 @@ pub fn post_while(hosts: &mut [Host], rate: u32, work: impl FnOnce(&mut [Host]))
     });
     for poster in done {
         posted.counts.extend(poster.posted);
+        for (number, when) in (0..).zip(poster.unique) {
+            let first = posted.unique.entry(number).or_insert(when);
+            *first = when.min(*first);
+        }
     }
     posted
 }

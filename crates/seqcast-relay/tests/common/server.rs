@@ -135,12 +135,7 @@ impl Server {
     }
 
     pub fn try_ask<T: FromRedisValue>(&self, command: &str) -> redis::RedisResult<T> {
-        let mut words = command.split(' ');
-        let mut command = redis::cmd(words.next().unwrap());
-        for word in words {
-            command.arg(word);
-        }
-        command.query(&mut self.connection())
+        words(command).query(&mut self.connection())
     }
 
     pub fn run_command(&self, command: &str) {
@@ -152,4 +147,82 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Makes an authority, `NAME-ca.pem`, and a certificate of `localhost` that it has signed, `NAME.pem` and `NAME.key`,
+/// in `folder`.
+pub fn certify(folder: &Path, name: &str) {
+    let script = format!(
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN={name}-ca -keyout {name}-ca.key \
+            -out {name}-ca.pem \
+         && openssl req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout {name}.key -out {name}.csr \
+         && printf 'subjectAltName=DNS:localhost' > {name}.ext \
+         && openssl x509 -req -days 2 -in {name}.csr -CA {name}-ca.pem -CAkey {name}-ca.key -CAcreateserial \
+            -extfile {name}.ext -out {name}.pem"
+    );
+    let made = Command::new("sh").args(["-c", &script]).current_dir(folder).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
+/// A sentinel that watches the master `shop`. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Sentinel {
+    child: Child,
+    port: u16,
+}
+
+impl Sentinel {
+    /// Its file is in `folder`. It takes a master that says nothing for half a second for dead.
+    pub fn start(folder: &Path, port: u16, master: u16) -> Sentinel {
+        let file = folder.join("sentinel.conf");
+        let rules = format!(
+            "port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor shop 127.0.0.1 {master} 1\n\
+             sentinel down-after-milliseconds shop 500\nsentinel failover-timeout shop 2000\n",
+            folder.display()
+        );
+        fs::write(&file, rules).unwrap();
+        let mut command = Command::new(program());
+        command.arg(&file).arg("--sentinel").stdout(Stdio::null()).stderr(Stdio::null());
+        let sentinel = Sentinel { child: command.spawn().unwrap(), port };
+        let start = Instant::now();
+        while sentinel.try_ask::<Value>("PING").is_err() {
+            assert!(start.elapsed() < Duration::from_secs(60), "the sentinel does not answer");
+            thread::sleep(Duration::from_millis(5));
+        }
+        sentinel
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis+sentinel://127.0.0.1:{}/shop", self.port)
+    }
+
+    /// Runs a command, whose words are separated by spaces.
+    pub fn ask<T: FromRedisValue>(&self, command: &str) -> T {
+        self.try_ask(command).unwrap_or_else(|error| panic!("{command}: {error}"))
+    }
+
+    pub fn run_command(&self, command: &str) {
+        let _: Value = self.ask(command);
+    }
+
+    pub fn try_ask<T: FromRedisValue>(&self, command: &str) -> redis::RedisResult<T> {
+        let client = redis::Client::open(format!("redis://127.0.0.1:{}", self.port))?;
+        words(command).query(&mut client.get_connection_with_timeout(Duration::from_secs(5))?)
+    }
+}
+
+impl Drop for Sentinel {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn words(command: &str) -> redis::Cmd {
+    let mut words = command.split(' ');
+    let mut command = redis::cmd(words.next().unwrap());
+    for word in words {
+        command.arg(word);
+    }
+    command
 }
