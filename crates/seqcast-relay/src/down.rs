@@ -281,6 +281,7 @@ impl<'a> Receiver<'a> {
             {
                 if entry.n > 0 {
                     self.missed(Some(entry.n), None, MissedReason::Trimmed)?;
+                    self.compare_later();
                 }
             }
             Follows::Break => return self.break_off(&entry.position),

@@ -179,8 +179,8 @@ impl Engine {
         hosts.for_each(|(number, host)| self.lead(host, number));
     }
 
-    /// The sentinel makes the replica the master, because the link to the master is held, which may also be killed after
-    /// `hold`. Hosts that use it follow by themselves.
+    /// The link to the master is held, so the sentinel makes the replica the master. The old master may be killed after
+    /// `hold`. Hosts that use the sentinel follow by themselves.
     pub fn fail_over(&mut self, hold: Duration, is_killed: bool) {
         wait("the sentinel knows the replica", || self.sentinel.ask::<String>("INFO sentinel").contains("slaves=1,"));
         self.patience(HASTY);

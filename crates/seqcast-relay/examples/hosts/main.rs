@@ -8,8 +8,8 @@
 //! Hosts find their server in turn over a Unix socket, by a sentinel, and with `--features tls` over TLS. It needs
 //! `redis-server`, and for TLS `openssl` (see `crates/seqcast-relay/tests/run`). The last line has the figures.
 //!
-//! The exit code is 1 if an event was lost silently, doubled or out of order, or if a unique event ran twice and none of
-//! the faults is the reason.
+//! The exit code is 1 if an event was lost silently, doubled or out of order, or if a unique event ran twice and none
+//! of the faults is the reason.
 
 #[path = "../../tests/common/mod.rs"]
 mod common;
