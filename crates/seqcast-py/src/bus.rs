@@ -113,6 +113,11 @@ impl Bus {
     }
 
     #[getter]
+    fn origin(&self, py: Python<'_>) -> PyResult<String> {
+        self.with(py, |bus| Ok(bus.origin().to_string()))
+    }
+
+    #[getter]
     fn next_id(&self, py: Python<'_>) -> PyResult<u64> {
         self.with(py, |bus| Ok(bus.next_id()))
     }

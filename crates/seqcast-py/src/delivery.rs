@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyString};
-use seqcast::{Claim, Delivery, Topic, Undecided, library};
+use seqcast::{Claim, ClusterId, Delivery, Origin, Topic, Undecided, library};
 
 use crate::argument::Names;
 
@@ -20,6 +20,8 @@ pub(crate) struct Event {
     own: bool,
     claim: Option<Claim>,
     kept: Option<Kept>,
+    relayed: Option<(Origin, ClusterId)>,
+    bridged: bool,
 }
 
 /// How an event is retained.
@@ -68,6 +70,8 @@ impl Retained {
             own: false,
             claim: None,
             kept: Some(Kept { key, is_cleared: false, is_retained: true }),
+            relayed: None,
+            bridged: false,
         };
         let left = found.left().map(|left| left.as_secs_f64());
         Py::new(py, PyClassInitializer::from(event).add_subclass(Retained { left }))
@@ -179,6 +183,27 @@ impl Event {
         self.clears()
     }
 
+    /// The host that posted the event, as 16 hexadecimal digits, if it came through a relay; else `None`. See
+    /// `Bus.origin`.
+    #[getter]
+    fn origin(&self) -> Option<String> {
+        self.relayed.map(|(origin, _)| origin.to_string())
+    }
+
+    /// The event's place in the order that all hosts share, if it came through a relay: the timeline and the number in
+    /// it. Of two unique events with one key, the later one has the greater place, unless the engine between the hosts
+    /// has lost data.
+    #[getter]
+    fn cluster_id(&self) -> Option<(u64, u64)> {
+        self.relayed.map(|(_, place)| (place.timeline, place.n))
+    }
+
+    /// `True` if a bridge has carried the event from another segment of this host.
+    #[getter]
+    fn is_bridged(&self) -> bool {
+        self.bridged
+    }
+
     /// Returns the payload as text. Raises `DecodeError` if it is not UTF-8.
     fn text<'py>(slf: &Bound<'py, Event>) -> PyResult<Bound<'py, PyAny>> {
         Self::decode(slf, &codec_item(slf.py(), &TEXT, "TEXT")?)
@@ -218,8 +243,8 @@ pub(crate) enum Found {
 
 /// A notice, which is delivered in the place of events.
 pub(crate) enum Notice {
-    Lagged { first: u64, missed: u64 },
-    Missed { id: u64, count: Option<u64>, reason: &'static str },
+    Lagged { first: u64, missed: u64, cut_off: bool },
+    Missed { id: u64, count: Option<u64>, reason: &'static str, origin: Option<Origin> },
     Undecided { id: u64, reason: &'static str },
     Unreadable { id: u64 },
     Reset { id: u64 },
@@ -240,8 +265,11 @@ impl Notice {
     pub(crate) fn object(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
         let classes = classes(py)?;
         match self {
-            Notice::Lagged { first, missed } => classes.getattr("Lagged")?.call1((first, missed)),
-            Notice::Missed { id, count, reason } => classes.getattr("Missed")?.call1((id, count, reason)),
+            Notice::Lagged { first, missed, cut_off } => classes.getattr("Lagged")?.call1((first, missed, cut_off)),
+            Notice::Missed { id, count, reason, origin } => {
+                let origin = origin.map(|origin| origin.to_string());
+                classes.getattr("Missed")?.call1((id, count, reason, origin))
+            }
             Notice::Undecided { id, reason } => classes.getattr("Undecided")?.call1((id, reason)),
             Notice::Unreadable { id } => classes.getattr("Unreadable")?.call1((id,)),
             Notice::Reset { id } => classes.getattr("Reset")?.call1((id,)),
@@ -268,11 +296,15 @@ impl Found {
             None => Found::Nothing,
             Some(Delivery::Event(event) | Delivery::Cleared(event)) => Found::Event(Event::of(py, &event, names)),
             Some(Delivery::Reserved { .. }) => Found::Reserved,
-            Some(Delivery::Lagged { first, missed, .. }) => Found::Notice(Notice::Lagged { first, missed }),
-            Some(Delivery::Missed(missed)) => {
-                let (id, count, reason) = (missed.first_id, missed.count, missed.reason.name());
-                Found::Notice(Notice::Missed { id, count, reason })
+            Some(Delivery::Lagged { first, missed, cut_off, .. }) => {
+                Found::Notice(Notice::Lagged { first, missed, cut_off })
             }
+            Some(Delivery::Missed(missed)) => Found::Notice(Notice::Missed {
+                id: missed.first_id,
+                count: missed.count,
+                reason: missed.reason.name(),
+                origin: missed.origin,
+            }),
             Some(Delivery::Undecided { id, reason, .. }) => {
                 let reason = match reason {
                     Undecided::ClaimsFull => "claims_full",
@@ -303,12 +335,27 @@ impl Event {
             own: event.is_own(),
             claim: event.claim(),
             kept: event.retained_key().map(|key| Kept::of(py, event, key)),
+            relayed: event.origin().zip(event.cluster_id()),
+            bridged: event.is_bridged(),
         }
     }
 
     fn local(source: Py<PyString>, event: Py<PyString>, data: Py<PyBytes>) -> Event {
         let pid = std::process::id();
-        Event { source, event, data, id: None, pid, seat: 0, type_tag: 0, own: true, claim: None, kept: None }
+        Event {
+            source,
+            event,
+            data,
+            id: None,
+            pid,
+            seat: 0,
+            type_tag: 0,
+            own: true,
+            claim: None,
+            kept: None,
+            relayed: None,
+            bridged: false,
+        }
     }
 
     /// Returns a local event of the library's own.

@@ -2,6 +2,7 @@
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::PyDict;
 use seqcast::{Cause, Error, ErrorKind};
 
 /// The function that makes an exception: `seqcast._errors.make`.
@@ -19,11 +20,30 @@ pub(crate) fn exception(py: Python<'_>, error: &Error) -> PyErr {
         Cause::System { source, .. } => source.raw_os_error(),
         _ => None,
     };
+    let details = match details(py, error) {
+        Ok(details) => details,
+        Err(failed) => return failed,
+    };
     let make = MAKE.get_or_try_init(py, || Ok(py.import("seqcast._errors")?.getattr("make")?.unbind()));
     let made = make.and_then(|make| {
-        make.bind(py).call1((error.code(), error.kind().number(), error.to_string(), errno)).map(PyErr::from_value)
+        make.bind(py)
+            .call1((error.code(), error.kind().number(), error.to_string(), errno, details))
+            .map(PyErr::from_value)
     });
     made.unwrap_or_else(|failed| failed)
+}
+
+/// Returns the values of an error that are attributes of its exception.
+fn details<'py>(py: Python<'py>, error: &Error) -> PyResult<Option<Bound<'py, PyDict>>> {
+    let Cause::Full { reader, own, lag, patience, .. } = error.cause() else { return Ok(None) };
+    let dict = PyDict::new(py);
+    dict.set_item("seat", reader.seat)?;
+    dict.set_item("pid", reader.pid)?;
+    dict.set_item("label", &reader.label)?;
+    dict.set_item("lag", *lag)?;
+    dict.set_item("patience", patience.as_secs_f64())?;
+    dict.set_item("is_own", *own)?;
+    Ok(Some(dict))
 }
 
 /// The reason why a call failed. It is not an exception yet, because making one runs Python code.

@@ -10,6 +10,7 @@ use seqcast::inspect::{Seen, SeenEvent};
 
 use crate::argument::{Names, duration};
 use crate::bus::stats_dict;
+use crate::claim;
 use crate::delivery::Retained;
 use crate::error::OrRaise;
 use crate::options::start;
@@ -60,6 +61,12 @@ impl Inspector {
         found.iter().map(|found| Retained::object(py, found, &mut names)).collect()
     }
 
+    /// Returns the arguments of a `HeldClaim` for each key that is held or was decided last.
+    fn claims<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let found = py.detach(|| self.0.claims()).or_raise(py)?;
+        found.iter().map(|entry| claim::entry_dict(py, entry)).collect()
+    }
+
     #[pyo3(signature = (start_at, payloads, patience))]
     fn tail(
         &self,
@@ -107,6 +114,12 @@ fn seen_dict<'py>(py: Python<'py>, seen: &Seen) -> PyResult<Bound<'py, PyDict>> 
             dict.set_item("missed", missed)?;
             ("gap", *from)
         }
+        Seen::Missed(missed) => {
+            dict.set_item("missed", missed.count)?;
+            dict.set_item("reason", missed.reason.name())?;
+            dict.set_item("origin", missed.origin.map(|origin| origin.to_string()))?;
+            ("missed", missed.first_id)
+        }
         Seen::Void { id, .. } => ("void", *id),
         Seen::PassedOver { id, .. } => ("passed_over", *id),
         Seen::Headless { id, .. } => ("headless", *id),
@@ -127,6 +140,14 @@ fn set_event(dict: &Bound<'_, PyDict>, event: &SeenEvent) -> PyResult<()> {
     dict.set_item("is_unique", event.unique.is_some())?;
     let key = event.retained.as_ref().map(|retained| PyBytes::new(dict.py(), &retained.key));
     dict.set_item("retained_key", key)?;
+    let kept = event.retained.as_ref().and_then(|retained| retained.ttl);
+    let ttl = event.unique.as_ref().map(|unique| unique.ttl).or(kept);
+    dict.set_item("ttl", ttl.map(|ttl| ttl.as_secs_f64()))?;
+    dict.set_item("is_large", event.large)?;
+    dict.set_item("is_request", event.request)?;
+    dict.set_item("origin", event.relayed.map(|relayed| relayed.origin.to_string()))?;
+    dict.set_item("origin_id", event.relayed.map(|relayed| relayed.id))?;
+    dict.set_item("cluster_id", event.relayed.map(|relayed| (relayed.place.timeline, relayed.place.n)))?;
     dict.set_item("is_cleared", event.retained.as_ref().is_some_and(|retained| retained.clears))?;
     let payload = event.payload.as_ref().map(|payload| PyBytes::new(dict.py(), payload));
     dict.set_item("data", payload)

@@ -16,7 +16,7 @@ impl BusOptions {
     #[new]
     #[pyo3(signature = (
         *, capacity=None, block_size=None, claims=None, retained=None, retained_size=None, large=None, seats=None,
-        mode=None, owner=None, strict=false, dump=false, creation_timeout=None
+        most_patience=None, relay_hosts=None, mode=None, owner=None, strict=false, dump=false, creation_timeout=None
     ))]
     #[allow(clippy::too_many_arguments, reason = "Python names them")]
     fn new(
@@ -27,6 +27,8 @@ impl BusOptions {
         retained_size: Option<u64>,
         large: Option<(u64, u64)>,
         seats: Option<u64>,
+        most_patience: Option<f64>,
+        relay_hosts: Option<u64>,
         mode: Option<u32>,
         owner: Option<(u32, u32)>,
         strict: bool,
@@ -34,6 +36,7 @@ impl BusOptions {
         creation_timeout: Option<f64>,
     ) -> PyResult<BusOptions> {
         let creation_timeout = creation_timeout.map(|seconds| duration(seconds, "creation_timeout")).transpose()?;
+        let most_patience = most_patience.map(|seconds| duration(seconds, "most_patience")).transpose()?;
         let mut options = SegmentOptions::new().strict(strict).dump(dump);
         options = set(options, capacity, SegmentOptions::capacity);
         options = set(options, block_size, SegmentOptions::block_size);
@@ -42,6 +45,8 @@ impl BusOptions {
         options = set(options, retained_size, SegmentOptions::retained_size);
         options = set(options, large, |options, (blocks, bytes)| options.large(blocks, bytes));
         options = set(options, seats, SegmentOptions::seats);
+        options = set(options, most_patience, SegmentOptions::most_patience);
+        options = set(options, relay_hosts, SegmentOptions::relay_hosts);
         options = set(options, mode, SegmentOptions::mode);
         options = set(options, owner, |options, (uid, gid)| options.owner(uid, gid));
         options = set(options, creation_timeout, SegmentOptions::creation_timeout);
@@ -60,13 +65,15 @@ pub(crate) struct SeatOptions {
 impl SeatOptions {
     #[new]
     #[pyo3(signature = (
-        *, label="", announce=true, resync=false, wait_interval=None, wait_max=None, timeout=None, bell_interval=None
+        *, label="", announce=true, resync=false, must_read=None, wait_interval=None, wait_max=None, timeout=None,
+        bell_interval=None
     ))]
     #[allow(clippy::too_many_arguments, reason = "Python names them")]
     fn new(
         label: &str,
         announce: bool,
         resync: bool,
+        must_read: Option<f64>,
         wait_interval: Option<f64>,
         wait_max: Option<f64>,
         timeout: Option<f64>,
@@ -74,6 +81,7 @@ impl SeatOptions {
     ) -> PyResult<SeatOptions> {
         let time = |value: Option<f64>, name| value.map(|seconds| duration(seconds, name)).transpose();
         let mut worker = WorkerOptions::new().label(label).announce(announce).resync(resync);
+        worker = set(worker, time(must_read, "must_read")?, WorkerOptions::must_read);
         worker = set(worker, time(wait_interval, "wait_interval")?, WorkerOptions::wait_interval);
         worker = set(worker, time(wait_max, "wait_max")?, WorkerOptions::wait_max);
         worker = set(worker, time(timeout, "timeout")?, WorkerOptions::timeout);

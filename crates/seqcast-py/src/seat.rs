@@ -1,7 +1,7 @@
 //! A seat on the bus.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
@@ -75,7 +75,8 @@ pub(crate) struct Inner {
 /// A seat on the bus, for one process.
 #[pyclass(frozen, weakref, module = "seqcast._seqcast")]
 pub(crate) struct Seat {
-    inner: Mutex<Inner>,
+    /// Shared only to keep it from being dropped.
+    inner: Arc<Mutex<Inner>>,
     bell: BellOptions,
     forks: u64,
     /// Set while a thread polls.
@@ -117,12 +118,14 @@ struct Outgoing<'a> {
     key: Option<&'a [u8]>,
     ttl: Option<Duration>,
     retain: bool,
+    cluster: bool,
 }
 
-/// Sends an event with the builder that `sender` returns for a topic: there are two types of builders.
+/// Sends an event by the method `$post` of the builder that `$sender` returns for a topic: there are two types of
+/// builders.
 macro_rules! send {
-    ($outgoing:expr, $sender:expr) => {{
-        let Outgoing { topic, payload, key, ttl, retain } = $outgoing;
+    ($outgoing:expr, $sender:expr, $post:ident) => {{
+        let Outgoing { topic, payload, key, ttl, retain, cluster } = $outgoing;
         let mut event = $sender.event(topic);
         if retain {
             event = event.retain_key(key.unwrap_or_default());
@@ -132,8 +135,33 @@ macro_rules! send {
         if let Some(ttl) = ttl {
             event = event.ttl(ttl);
         }
-        event.post(payload)
+        if cluster {
+            event = event.cluster();
+        }
+        event.$post(payload)
     }};
+}
+
+/// What a post does if there is no room for its event.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum NoRoom {
+    Wait,
+    Refuse,
+}
+
+/// Returns what stands for the topic of a call that has none.
+fn no_topic() -> Topic<'static> {
+    Topic::from(("", ""))
+}
+
+/// Returns `true` if another worker must read, so that there may be room later.
+fn is_worth_waiting(error: &Error) -> bool {
+    matches!(error.cause(), Cause::Full { own: false, .. })
+}
+
+#[cold]
+fn poisoned() -> Failure {
+    PyRuntimeError::new_err("seqcast has panicked in a call with this seat: please report it").into()
 }
 
 /// Returns the publisher's reservation if it is of `id`. Another reservation is kept.
@@ -151,7 +179,12 @@ fn reservation(publisher: &mut Publisher, id: u64) -> seqcast::Result<Option<Res
 impl Seat {
     pub(crate) fn new(role: Role, bell: BellOptions) -> Seat {
         Seat {
-            inner: Mutex::new(Inner { role, doorbell: None, read: Names::default(), posted: Names::default() }),
+            inner: Arc::new(Mutex::new(Inner {
+                role,
+                doorbell: None,
+                read: Names::default(),
+                posted: Names::default(),
+            })),
             bell,
             forks: FORKS.load(Ordering::Relaxed),
             polled: AtomicBool::new(false),
@@ -159,17 +192,94 @@ impl Seat {
         }
     }
 
-    /// Takes the seat for one call, which neither waits nor runs Python code.
+    /// Takes the seat for one call, which neither waits nor runs Python code. If a post of another thread waits for
+    /// room, waits until it is done, while other threads run.
     #[inline]
     fn with<T>(&self, py: Python<'_>, run: impl FnOnce(&mut Inner) -> Result<T>) -> PyResult<T> {
         let result = match self.inner.try_lock() {
             Ok(mut inner) => run(&mut inner),
-            Err(TryLockError::Poisoned(_)) => {
-                Err(PyRuntimeError::new_err("seqcast has panicked in a call with this seat: please report it").into())
-            }
-            Err(TryLockError::WouldBlock) => Err(PyRuntimeError::new_err("another call uses this seat").into()),
+            Err(_) => self.when_free(py).and_then(|mut inner| run(&mut inner)),
         };
         result.map_err(|failure| failure.exception(py))
+    }
+
+    /// Takes the seat when no other thread uses it.
+    #[cold]
+    fn when_free(&self, py: Python<'_>) -> Result<MutexGuard<'_, Inner>> {
+        loop {
+            match self.inner.try_lock() {
+                Ok(inner) => return Ok(inner),
+                Err(TryLockError::Poisoned(_)) => return Err(poisoned()),
+                Err(TryLockError::WouldBlock) => {
+                    // In a forked child, the thread that uses it does not exist.
+                    self.check_fork(py)?;
+                    // Not kept: a thread that waits for the interpreter's lock must not hold the seat.
+                    py.detach(|| {
+                        drop(self.inner.lock());
+                        stay_out_of_the_exit();
+                    });
+                }
+            }
+        }
+    }
+
+    /// Runs `attempt`, which posts with the seat's publisher and a topic, if there is one. If it finds no room and
+    /// `waits` is `true`, runs it again so that it waits, while other threads run.
+    fn post_with<T: Send>(
+        &self,
+        py: Python<'_>,
+        topic: Option<(&Bound<'_, PyString>, &Bound<'_, PyString>)>,
+        waits: bool,
+        attempt: impl Fn(&mut Publisher, Topic<'_>, NoRoom) -> seqcast::Result<T> + Sync,
+    ) -> PyResult<T> {
+        let first = self.with(py, |inner| {
+            let (publisher, names) = inner.publisher()?;
+            let topic = match topic {
+                Some((source, event)) => names.topic(source, event)?,
+                None => no_topic(),
+            };
+            // Without the change of threads that a wait needs: there is room nearly always.
+            Ok(match attempt(publisher, topic, NoRoom::Refuse) {
+                Err(error) if waits && is_worth_waiting(&error) => None,
+                done => Some(done?),
+            })
+        })?;
+        match first {
+            Some(posted) => Ok(posted),
+            None => self.post_when_there_is_room(py, topic, attempt),
+        }
+    }
+
+    #[cold]
+    fn post_when_there_is_room<T: Send>(
+        &self,
+        py: Python<'_>,
+        topic: Option<(&Bound<'_, PyString>, &Bound<'_, PyString>)>,
+        attempt: impl Fn(&mut Publisher, Topic<'_>, NoRoom) -> seqcast::Result<T> + Sync,
+    ) -> PyResult<T> {
+        let names = match topic {
+            Some((source, event)) => Some((source.to_cow()?, event.to_cow()?)),
+            None => None,
+        };
+        let topic = names.as_ref().map_or(("", ""), |(source, event)| (&**source, &**event));
+        let posted = py.detach(|| {
+            let topic = Topic::from(topic);
+            let posted = match self.inner.lock() {
+                Ok(mut inner) => match &mut inner.role {
+                    Role::Subscriber(subscriber) => Ok(attempt(subscriber.publisher(), topic, NoRoom::Wait)),
+                    Role::Publisher(publisher) => Ok(attempt(publisher, topic, NoRoom::Wait)),
+                    Role::Left => Ok(Err(Cause::Left.into())),
+                },
+                Err(_) => Err(()),
+            };
+            // Without the seat, which the thread that exits may wait for.
+            stay_out_of_the_exit();
+            posted
+        });
+        match posted {
+            Ok(posted) => posted.or_raise(py),
+            Err(()) => Err(poisoned().exception(py)),
+        }
     }
 
     /// Raises `ForkedError` in a forked child of the process that took the seat.
@@ -203,10 +313,22 @@ impl Seat {
     }
 }
 
+impl Drop for Seat {
+    fn drop(&mut self) {
+        // Only in a forked child: a thread of the parent was posting. In what state it left the seat is not known.
+        if matches!(self.inner.try_lock(), Err(TryLockError::WouldBlock)) {
+            std::mem::forget(Arc::clone(&self.inner));
+        }
+    }
+}
+
 #[pymethods]
 impl Seat {
     /// Posts an event. Returns its id. `key` is that of a unique event or, with `retain`, that of a retained one.
-    #[pyo3(signature = (source, event, data, key=None, ttl=None, type_tag=0, retain=false, /))]
+    /// Without `waits`, it does not wait for workers that must read.
+    #[pyo3(signature = (
+        source, event, data, key=None, ttl=None, type_tag=0, retain=false, cluster=false, waits=true, /
+    ))]
     #[allow(clippy::too_many_arguments, reason = "Python's positional arguments cost least")]
     fn post(
         &self,
@@ -218,15 +340,19 @@ impl Seat {
         ttl: Option<f64>,
         type_tag: u64,
         retain: bool,
+        cluster: bool,
+        waits: bool,
     ) -> PyResult<u64> {
         let data = bytes(data, "data")?;
         let key = key.map(|key| bytes(key, "key")).transpose()?;
         let ttl = ttl.map(|ttl| duration(ttl, "ttl")).transpose()?;
-        self.with(py, |inner| {
-            let (publisher, names) = inner.publisher()?;
-            let topic = names.topic(source, event)?;
+        self.post_with(py, Some((source, event)), waits, |publisher, topic, no_room| {
             let payload = Tagged { type_tag, bytes: &data };
-            Ok(send!(Outgoing { topic, payload, key: key.as_deref(), ttl, retain }, publisher)?)
+            let outgoing = Outgoing { topic, payload, key: key.as_deref(), ttl, retain, cluster };
+            match no_room {
+                NoRoom::Wait => send!(outgoing, publisher, post),
+                NoRoom::Refuse => send!(outgoing, publisher, try_post),
+            }
         })
     }
 
@@ -256,24 +382,38 @@ impl Seat {
 
     /// Clears what is retained under a key. Returns the id of the event that says so, or nothing if nothing was
     /// retained.
-    #[pyo3(signature = (source, event, key=None, /))]
+    #[pyo3(signature = (source, event, key=None, cluster=false, waits=true, /))]
     fn clear(
         &self,
         py: Python<'_>,
         source: &Bound<'_, PyString>,
         event: &Bound<'_, PyString>,
         key: Option<&Bound<'_, PyAny>>,
+        cluster: bool,
+        waits: bool,
     ) -> PyResult<Option<u64>> {
         let key = key.map(|key| bytes(key, "key")).transpose()?.unwrap_or_default();
-        self.with(py, |inner| {
-            let (publisher, names) = inner.publisher()?;
-            Ok(publisher.event(names.topic(source, event)?).retain_key(&*key).clear()?)
+        self.post_with(py, Some((source, event)), waits, |publisher, topic, no_room| {
+            let mut event = publisher.event(topic).retain_key(&*key);
+            if cluster {
+                event = event.cluster();
+            }
+            match no_room {
+                NoRoom::Wait => event.clear(),
+                NoRoom::Refuse => event.try_clear(),
+            }
         })
     }
 
     /// Takes the next event id. Returns it.
-    fn reserve(&self, py: Python<'_>) -> PyResult<u64> {
-        self.with(py, |inner| Ok(inner.publisher()?.0.reserve()?.keep()))
+    #[pyo3(signature = (waits=true, /))]
+    fn reserve(&self, py: Python<'_>, waits: bool) -> PyResult<u64> {
+        self.post_with(py, None, waits, |publisher, _, no_room| {
+            Ok(match no_room {
+                NoRoom::Wait => publisher.reserve()?.keep(),
+                NoRoom::Refuse => publisher.try_reserve()?.keep(),
+            })
+        })
     }
 
     /// Makes an event visible at a reserved id.
@@ -298,8 +438,8 @@ impl Seat {
             let topic = names.topic(source, event)?;
             let payload = Tagged { type_tag, bytes: &data };
             let Some(mut reservation) = reservation(publisher, id)? else { return Err(Cause::TooLate { id }.into()) };
-            let outgoing = Outgoing { topic, payload, key: key.as_deref(), ttl, retain: false };
-            let committed = send!(outgoing, reservation);
+            let outgoing = Outgoing { topic, payload, key: key.as_deref(), ttl, retain: false, cluster: false };
+            let committed = send!(outgoing, reservation, post);
             // After a commit, or if it is too late, there is no reservation to keep.
             reservation.keep();
             committed?;

@@ -16,8 +16,8 @@ import seqcast.aio
 import seqcast.asgi
 import seqcast.wsgi
 
-bus = seqcast.Bus("name", capacity=64, retained=8, retained_size=1000, owner=(1, 2))
-worker = seqcast.Worker(bus, start=("resume", "x"), codec=seqcast.JSON)
+bus = seqcast.Bus("name", capacity=64, retained=8, retained_size=1000, most_patience=2.5, owner=(1, 2))
+worker = seqcast.Worker(bus, start=("resume", "x"), must_read=1, codec=seqcast.JSON)
 
 @worker.on("cache", "stale")
 def stale(event: seqcast.Event) -> None:
@@ -48,10 +48,17 @@ cache: seqcast.SharedCache[int] = seqcast.SharedCache("numbers")
 reveal_type(cache.get("a"))
 reveal_type(cache.get("a", "b"))
 reveal_type(cache.get_or_load("a", lambda: 7))
+try:
+    reveal_type(worker.try_post("cache", "stale", cluster=True))
+except seqcast.FullError as error:
+    reveal_type(error.lag)
+for entry in seqcast.Inspector("name").claims():
+    reveal_type(entry.left)
 
 async def main() -> None:
     async with seqcast.aio.Worker(bus, start="retained", resync=True) as there:
         reveal_type(await there.wait(1))
+        reveal_type(await there.post_when_room("cache", "stale"))
         async for event in there:
             reveal_type(event)
 
@@ -72,7 +79,11 @@ REVEALED = [
     "int | None",
     "int | str",
     "int",
+    "int",
+    "int",
+    "float | None",
     "bool",
+    "int",
     "seqcast._seqcast.Event",
 ]
 

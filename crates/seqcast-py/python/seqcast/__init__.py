@@ -19,7 +19,7 @@ forget user:42
 
 from ._bus import Bus, Start
 from ._cache import SharedCache, shared_cache
-from ._claims import Claim, Held
+from ._claims import Claim, Held, HeldClaim
 from ._codec import JSON, TEXT, Codec
 from ._default import configure, default_bus
 from ._errors import (
@@ -28,7 +28,9 @@ from ._errors import (
     Error,
     ExistsError,
     ForkedError,
+    FullError,
     LeftError,
+    NoRelayError,
     NoSeatError,
     NotFoundError,
     OptionError,
@@ -60,12 +62,15 @@ __all__ = [
     "Event",
     "ExistsError",
     "ForkedError",
+    "FullError",
     "Held",
+    "HeldClaim",
     "Inspector",
     "Lagged",
     "Missed",
     "LeftError",
     "LocalEvent",
+    "NoRelayError",
     "NoSeatError",
     "NotFoundError",
     "Notice",

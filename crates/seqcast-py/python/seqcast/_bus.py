@@ -35,7 +35,9 @@ class Bus:
     piece, ``claims`` the number of unique keys that can be held at the same time, ``retained`` the number of keys that
     can have a retained event (64; 0 for none), ``retained_size`` the bytes of the largest retained event with its names
     and key, ``large`` the number of large blocks and their bytes, for payloads that do not fit in a block (none), and
-    ``seats`` the largest number of workers. They apply when the segment is created. An existing segment keeps its own
+    ``seats`` the largest number of workers. ``most_patience`` is the longest time in seconds for which a worker may
+    have posts wait for it (1; 0 for none), and ``relay_hosts`` the number of hosts of which a relay can remember what
+    has come from them (256; 0 for none). They apply when the segment is created. An existing segment keeps its own
     values: :attr:`differences` lists them, and with ``strict`` opening fails. ``mode`` and ``owner`` are the
     permissions. ``creation_timeout`` is the number of seconds to wait for another process that is creating the segment.
     With ``dump``, core dumps contain the segment. With ``unlink``, the last process that leaves removes the name.
@@ -60,6 +62,8 @@ class Bus:
         retained_size: Optional[int] = None,
         large: Optional[tuple[int, int]] = None,
         seats: Optional[int] = None,
+        most_patience: Optional[float] = None,
+        relay_hosts: Optional[int] = None,
         mode: Optional[int] = None,
         owner: Optional[tuple[int, int]] = None,
         strict: bool = False,
@@ -79,6 +83,8 @@ class Bus:
             "retained_size": retained_size,
             "large": large,
             "seats": seats,
+            "most_patience": most_patience,
+            "relay_hosts": relay_hosts,
             "mode": mode,
             "owner": owner,
             "strict": strict,
@@ -113,6 +119,8 @@ class Bus:
         retained_size: Optional[int] = None,
         large: Optional[tuple[int, int]] = None,
         seats: Optional[int] = None,
+        most_patience: Optional[float] = None,
+        relay_hosts: Optional[int] = None,
         dump: bool = False,
     ) -> Bus:
         """Create a bus without a name now, for this process and the processes that it forks.
@@ -131,6 +139,8 @@ class Bus:
             "retained_size": retained_size,
             "large": large,
             "seats": seats,
+            "most_patience": most_patience,
+            "relay_hosts": relay_hosts,
             "dump": dump,
         }
         bus._set_up("", "anonymous", arguments, False)
@@ -191,6 +201,17 @@ class Bus:
     def id(self) -> str:
         """The identity: 32 hexadecimal digits. Each segment that is created has a different one."""
         return self._opened().id
+
+    @property
+    def origin(self) -> str:
+        """The name of the segment among the hosts of a cluster: 16 hexadecimal digits, as :attr:`Event.origin` has it.
+
+        >>> import seqcast
+        >>> with seqcast.Bus.anonymous() as bus:
+        ...     bus.id.startswith(bus.origin)
+        True
+        """
+        return self._opened().origin
 
     @property
     def next_id(self) -> int:

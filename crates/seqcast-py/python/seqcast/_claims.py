@@ -151,3 +151,31 @@ class Held:
     """For how many seconds it is still held."""
     ends_with_holder: bool
     """``True`` if the claim ends with its holder, and maybe earlier."""
+
+
+@dataclass(frozen=True)
+class HeldClaim:
+    """A key that is held, or whose last decision the segment remembers, as :meth:`Inspector.claims` lists it."""
+
+    key_hash: str
+    """The hash of the key: see :meth:`Bus.key_hash`."""
+    kind: str
+    """``"alone"``, or ``"event"`` for the key of unique events. Each kind has keys of its own."""
+    seat: int
+    """The seat that won it."""
+    winner: str
+    """The state of that seat: ``"alive"``, ``"dead"`` or ``"gone"``."""
+    pid: Optional[int]
+    """The process id of its holder, in its own pid namespace. ``None`` if the winner is gone."""
+    label: str
+    """The label of the seat. Empty if the winner is gone."""
+    since: float
+    """How many seconds ago it was won."""
+    left: Optional[float]
+    """For how many seconds it is still held. ``None`` if it is free already."""
+    ends_with_holder: bool
+    """``True`` if the claim ends with its holder, and maybe earlier."""
+    decided: Optional[tuple[int, int]]
+    """The first and the last id of the key's events that are decided. ``None`` for a claim without an event."""
+    token: bytes
+    """The claim, for :meth:`Publisher.release`, if its holder has died."""

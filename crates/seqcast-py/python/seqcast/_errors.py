@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Any, Optional
 
 
 class Error(Exception):
@@ -74,6 +74,48 @@ class RetainedFullError(Error):
     """
 
 
+class FullError(Error):
+    """A worker that must read has no room for an event, which was not posted: post again later.
+
+    :meth:`Publisher.try_post <seqcast.Publisher.try_post>` and the like raise it instead of a wait. A worker that must
+    read itself never waits: its posts raise it, too, and it has to read first.
+
+    >>> import seqcast
+    >>> with seqcast.Bus.anonymous(capacity=8) as bus:
+    ...     state = seqcast.Worker(bus, label="state", must_read=1, announce=False)
+    ...     with state, seqcast.Publisher(bus) as publisher:
+    ...         for number in range(8):
+    ...             _ = publisher.try_post("load", "is", str(number))
+    ...         try:
+    ...             publisher.try_post("load", "is", "8")
+    ...         except seqcast.FullError as error:
+    ...             print(error.label, error.lag, error.patience, error.is_own)
+    state 8 1.0 False
+    """
+
+    seat: int = 0
+    """The number of the seat that is furthest behind."""
+
+    pid: int = 0
+    """The process id of its holder, in its own pid namespace."""
+
+    label: str = ""
+    """The label of its holder."""
+
+    lag: int = 0
+    """The number of events that it is behind."""
+
+    patience: float = 0.0
+    """The number of seconds that posts wait for it."""
+
+    is_own: bool = False
+    """``True`` if it is the worker that wanted to post."""
+
+
+class NoRelayError(Error):
+    """An event is for all hosts, but no relay has been started on this host, or the last one has left."""
+
+
 class TooLateError(Error):
     """A reserved id was given up before it was committed."""
 
@@ -116,16 +158,22 @@ _CLASSES: dict[str, type[Error]] = {
     "not_yet": OptionError,
     "payload_too_large": TooLargeError,
     "retained_full": RetainedFullError,
+    "full": FullError,
+    "no_relay": NoRelayError,
     "too_late": TooLateError,
     "other_bus": OtherBusError,
     "claim_lost": ClaimLostError,
 }
 
 
-def make(code: str, number: int, message: str, errno: Optional[int]) -> Error:
-    """Return the exception for an error of the library."""
+def make(
+    code: str, number: int, message: str, errno: Optional[int], details: Optional[dict[str, Any]] = None
+) -> Error:
+    """Return the exception for an error of the library. ``details`` are attributes of its class."""
     error = _CLASSES.get(code, Error)(message)
     error.code = code
     error.number = number
     error.errno = errno
+    for name, value in (details or {}).items():
+        setattr(error, name, value)
     return error

@@ -39,6 +39,8 @@ class Lagged:
     """The first missed id."""
     missed: int
     """The number of missed events."""
+    cut_off: bool = False
+    """``True`` if this worker must read, and a post had waited for it for all of its patience."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Missed:
     """The number of lost events at most. ``None`` if it is not known."""
     reason: str
     """Why they were lost, for example ``"engine_lost"``."""
+    origin: Optional[str] = None
+    """The host whose events were lost, as :attr:`Bus.origin` is there. ``None`` if they are not those of one host."""
 
 
 @dataclass(frozen=True)

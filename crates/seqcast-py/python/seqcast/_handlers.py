@@ -165,11 +165,13 @@ class Handlers:
         if self.notices:
             return
         if isinstance(notice, Lagged):
-            text = "missed %d events from id %d on: read more often, or raise capacity"
-            logger.warning(text, notice.missed, notice.first)
+            text = "missed %d events from id %d on%s: read more often, or raise capacity"
+            waited = ", although posts waited for this worker" if notice.cut_off else ""
+            logger.warning(text, notice.missed, notice.first, waited)
         elif isinstance(notice, Missed):
             number = "an unknown number of" if notice.count is None else notice.count
-            logger.warning("%s events were lost between hosts (id %d): %s", number, notice.id, notice.reason)
+            host = "" if notice.origin is None else f" of host {notice.origin}"
+            logger.warning("%s events%s were lost between hosts (id %d): %s", number, host, notice.id, notice.reason)
         elif isinstance(notice, Undecided):
             logger.warning("the unique event %d was not run here: %s", notice.id, notice.reason)
         elif isinstance(notice, Unreadable):

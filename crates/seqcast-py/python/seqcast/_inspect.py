@@ -7,6 +7,7 @@ from typing import Any, Optional
 
 from . import _seqcast
 from ._bus import Start
+from ._claims import HeldClaim
 from ._seqcast import Retained
 
 
@@ -54,10 +55,27 @@ class Inspector:
         """
         return self._native.retained()
 
+    def claims(self) -> list[HeldClaim]:
+        """Return the keys that are held, and those whose last decision the segment remembers, in no particular order.
+
+        >>> import os, seqcast
+        >>> with seqcast.Bus(f"doc-claims-{os.getpid()}", unlink=True) as bus:
+        ...     with seqcast.Publisher(bus, label="web") as publisher:
+        ...         _ = publisher.claim("nightly-mail", ttl=60)
+        ...         entry, = seqcast.Inspector(bus.name).claims()
+        ...         entry.key_hash == bus.key_hash("nightly-mail"), entry.label, entry.winner
+        (True, 'web', 'alive')
+        """
+        return [HeldClaim(**entry) for entry in self._native.claims()]
+
     def tail(
         self, *, start: Start = "oldest", payloads: bool = False, patience: Optional[float] = None
     ) -> Iterator[dict[str, Any]]:
         """Iterate over the content of the ring: dicts with a ``kind``, such as ``"event"``, ``"gap"`` or ``"void"``.
+
+        An event has ``source``, ``event``, ``data``, ``len``, ``pid``, ``seat``, ``is_unique``, ``ttl``,
+        ``retained_key``, ``is_cleared`` and ``is_large``. ``is_request`` tells of a request to the relay, and an event
+        that a relay has posted has ``origin``, ``origin_id`` and ``cluster_id``.
 
         It ends when there is nothing new; iterate again to go on. ``patience`` is how many seconds a reserved id is
         waited for.

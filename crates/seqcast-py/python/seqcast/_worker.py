@@ -48,10 +48,10 @@ class Reservation:
 
     __slots__ = ("_is_open", "_publisher", "_seat", "id")
 
-    def __init__(self, publisher: Publisher, seat: Seat) -> None:
+    def __init__(self, publisher: Publisher, seat: Seat, waits: bool = True) -> None:
         self._publisher = publisher
         self._seat = seat
-        self.id: int = seat.reserve()
+        self.id: int = seat.reserve(waits)
         """The id."""
         self._is_open = True
 
@@ -229,6 +229,7 @@ class Publisher:
         codec: Optional[Codec] = None,
         type_tag: int = 0,
         retain: bool = False,
+        cluster: bool = False,
     ) -> int:
         """Post an event to all workers of all processes. Return its id, its position in the common order.
 
@@ -242,11 +243,35 @@ class Publisher:
         place for the key, :class:`TooLargeError` if the event is larger than ``retained_size``, and
         :class:`OptionError` on a bus that retains nothing.
 
+        With ``cluster``, the event is delivered on all hosts, in one order that all of them share, with ``key`` and
+        ``retain`` as on one host. The id is that of the request to this host's relay. Raises :class:`NoRelayError`
+        without a relay.
+
+        If there are workers that must read, it waits until there is room, for at most the patience of the slowest.
+        Other threads run meanwhile, but calls with this object wait, and signals are handled after it. A worker that
+        must read itself never waits: its posts raise :class:`FullError`.
+
         >>> import seqcast
         >>> with seqcast.Bus.anonymous() as bus, seqcast.Publisher(bus) as publisher:
         ...     publisher.post("cache", "stale", "user:42"), publisher.post("user", "new", [1], codec=seqcast.JSON)
         (0, 1)
         """
+        return self._post(source, event, data, key, ttl, codec, type_tag, retain, cluster, True)
+
+    def _post(
+        self,
+        source: str,
+        event: str,
+        data: Any,
+        key: Optional[Key],
+        ttl: Optional[float],
+        codec: Optional[Codec],
+        type_tag: int,
+        retain: bool,
+        cluster: bool,
+        waits: bool,
+        /,
+    ) -> int:
         if codec is None:
             codec = self.codec
         if codec is not None:
@@ -257,9 +282,32 @@ class Publisher:
         if seat is None:
             seat = self._take_seat()
         try:
-            return seat.post(source, event, data, key, ttl, type_tag, retain)
+            return seat.post(source, event, data, key, ttl, type_tag, retain, cluster, waits)
         except ForkedError:
-            return self._taken_after(seat).post(source, event, data, key, ttl, type_tag, retain)
+            seat = self._taken_after(seat)
+            return seat.post(source, event, data, key, ttl, type_tag, retain, cluster, waits)
+
+    def try_post(
+        self,
+        source: str,
+        event: str,
+        data: Any = b"",
+        *,
+        key: Optional[Key] = None,
+        ttl: Optional[float] = None,
+        codec: Optional[Codec] = None,
+        type_tag: int = 0,
+        retain: bool = False,
+        cluster: bool = False,
+    ) -> int:
+        """Like :meth:`post`, but raise :class:`FullError` instead of waiting for a worker that must read.
+
+        >>> import seqcast
+        >>> with seqcast.Bus.anonymous() as bus, seqcast.Publisher(bus) as publisher:
+        ...     publisher.try_post("cache", "stale", "user:42")
+        0
+        """
+        return self._post(source, event, data, key, ttl, codec, type_tag, retain, cluster, False)
 
     def post_unique(
         self,
@@ -271,8 +319,9 @@ class Publisher:
         ttl: Optional[float] = None,
         codec: Optional[Codec] = None,
         type_tag: int = 0,
+        cluster: bool = False,
     ) -> int:
-        """Post an event that only one of the workers with a handler for it runs.
+        """Post an event that only one of the workers with a handler for it runs, with ``cluster`` of all hosts.
 
         Later events with the same key are not run until ``ttl`` seconds after the first worker has reached this one.
 
@@ -283,15 +332,18 @@ class Publisher:
         ...     one.poll() + two.poll()
         1
         """
-        return self.post(source, event, data, key=key, ttl=ttl, codec=codec, type_tag=type_tag)
+        return self.post(source, event, data, key=key, ttl=ttl, codec=codec, type_tag=type_tag, cluster=cluster)
 
     def reserve(self) -> Reservation:
-        """Take the next event id for an event whose payload is not known yet: see :class:`Reservation`."""
-        seat = self._seated()
-        try:
-            return Reservation(self, seat)
-        except ForkedError:
-            return Reservation(self, self._taken_after(seat))
+        """Take the next event id for an event whose payload is not known yet: see :class:`Reservation`.
+
+        It waits for workers that must read, as :meth:`post` does.
+        """
+        return self._with_seat(lambda seat, waits: Reservation(self, seat, waits), True)
+
+    def try_reserve(self) -> Reservation:
+        """Like :meth:`reserve`, but raise :class:`FullError` instead of waiting for a worker that must read."""
+        return self._with_seat(lambda seat, waits: Reservation(self, seat, waits), False)
 
     # Retained events
 
@@ -325,10 +377,14 @@ class Publisher:
         codec = codec or self.codec
         return found.data if codec is None else decode(codec, found)
 
-    def clear(self, source: str, event: str, *, key: Optional[Key] = None) -> Optional[int]:
+    def clear(
+        self, source: str, event: str, *, key: Optional[Key] = None, cluster: bool = False
+    ) -> Optional[int]:
         """Clear what is retained of a source, name and key, and tell all workers: see :meth:`Worker.on_cleared`.
 
-        Return the id of the event that tells them, or ``None`` if nothing was retained. Then nothing was posted.
+        Return the id of the event that tells them, or ``None`` if nothing was retained. Then nothing was posted. With
+        ``cluster``, clear it on all hosts, whatever is retained here, and return the id of the request to the relay. It
+        waits for workers that must read, as :meth:`post` does.
 
         >>> import seqcast
         >>> with seqcast.Bus.anonymous() as bus, seqcast.Publisher(bus) as publisher:
@@ -336,7 +392,13 @@ class Publisher:
         ...     publisher.clear("upstream", "state", key="17"), publisher.clear("upstream", "state", key="17")
         (1, None)
         """
-        return self._with_seat(lambda seat, key: seat.clear(source, event, key), key)
+        return self._with_seat(lambda seat, key: seat.clear(source, event, key, cluster, True), key)
+
+    def try_clear(
+        self, source: str, event: str, *, key: Optional[Key] = None, cluster: bool = False
+    ) -> Optional[int]:
+        """Like :meth:`clear`, but raise :class:`FullError` instead of waiting for a worker that must read."""
+        return self._with_seat(lambda seat, key: seat.clear(source, event, key, cluster, False), key)
 
     def retained(self) -> list[Retained]:
         """Return the last retained event of every key, in the order of their ids.
@@ -434,6 +496,7 @@ class Reader(Publisher):
         codec: Optional[Codec] = None,
         announce: bool = True,
         resync: bool = False,
+        must_read: Optional[float] = None,
         timeout: Optional[float] = None,
         wait_interval: Optional[float] = None,
         wait_max: Optional[float] = None,
@@ -453,6 +516,7 @@ class Reader(Publisher):
             label=label,
             announce=announce,
             resync=resync,
+            must_read=must_read,
             timeout=timeout,
             wait_interval=wait_interval,
             wait_max=wait_max,
@@ -556,9 +620,9 @@ class Reader(Publisher):
     def on_notice(self, handler: N) -> N:
         """Register a function that gets deliveries other than events.
 
-        It gets a :class:`Lagged`, :class:`Missed`, :class:`Undecided` or :class:`Unreadable`. Without such a function, the
-        logger ``seqcast`` logs them as warnings. During an iteration it also gets each :class:`Cleared`, :class:`Reset` and
-        :class:`UpToDate`.
+        It gets a :class:`Lagged`, :class:`Missed`, :class:`Undecided` or :class:`Unreadable`. Without such a function,
+        the logger ``seqcast`` logs them as warnings. During an iteration it also gets each :class:`Cleared`,
+        :class:`Reset` and :class:`UpToDate`.
 
         >>> import seqcast
         >>> with seqcast.Bus.anonymous(capacity=8) as bus, seqcast.Worker(bus, announce=False) as worker:
@@ -566,7 +630,7 @@ class Reader(Publisher):
         ...     for number in range(10):
         ...         _ = worker.post("job", "done", str(number))
         ...     _ = worker.poll()
-        Lagged(first=0, missed=3)
+        Lagged(first=0, missed=3, cut_off=False)
         """
         handlers = self._handlers
         handlers.notices = (*handlers.notices, handler)
@@ -731,6 +795,12 @@ class Worker(Reader):
     other events from its first use on. With ``resync``, a worker that has missed events gets the retained ones among
     them and the clears, and then ``seqcast/up-to-date``. If the bus does not know the clears any more, it first gets
     ``seqcast/reset``, which says that all that it knows of retained events is void, and then all of them.
+
+    With ``must_read``, posts of others wait for this worker, each for at most so many seconds, so that it misses no
+    event. After a post has waited for that long, the worker gets :class:`Lagged` with ``cut_off``, and posts wait for
+    it again when it reads on. It must be longer than ``wait_max`` and at most ``most_patience`` of the bus. A process
+    that has ended delays no post. Posts of this worker itself never wait: without room they raise :class:`FullError`,
+    and it has to poll first.
 
     >>> import seqcast
     >>> with seqcast.Bus.anonymous() as bus, seqcast.Worker(bus) as worker:

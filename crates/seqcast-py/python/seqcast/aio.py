@@ -24,22 +24,28 @@ from typing import Any, Optional, TypeVar, Union
 
 from ._bus import Bus
 from ._codec import Codec
-from ._errors import ForkedError, LeftError
+from ._errors import ForkedError, FullError, LeftError
 from ._events import Notice
 from ._seqcast import Event, Seat, unraisable
-from ._worker import Reader
+from ._worker import Key, Reader, Reservation
 
 __all__ = ["Worker"]
 
 W = TypeVar("W", bound="Worker")
+
+# Between two attempts to post where there is no room, in seconds.
+_SHORTEST_NAP = 0.0001
+_LONGEST_NAP = 0.01
 
 
 class Worker(Reader):
     """A :class:`seqcast.Worker` for an event loop. Its methods that wait are coroutines, and its handlers may be.
 
     Handlers run one after the other, and events in their order: the next handler begins when a coroutine is done. Posts
-    and claims never wait, and are called without ``await``. Joining opens the bus if it is not open, which waits for
-    another process that is creating it. To avoid this wait, open the bus before the loop runs.
+    and claims never wait, and are called without ``await``. If a worker that must read has no room, ``post``,
+    ``post_unique``, ``reserve`` and ``clear`` raise :class:`seqcast.FullError`; :meth:`post_when_room` waits. Joining
+    opens the bus if it is not open, which waits for another process that is creating it. To avoid this wait, open the
+    bus before the loop runs.
     """
 
     def _set_up(self, bus: Union[Bus, str], codec: Optional[Codec], **options: Any) -> None:
@@ -110,6 +116,77 @@ class Worker(Reader):
             loop, fd = watching
             if not loop.is_closed():
                 loop.remove_reader(fd)
+
+    # Posting
+
+    def _post(
+        self,
+        source: str,
+        event: str,
+        data: Any,
+        key: Optional[Key],
+        ttl: Optional[float],
+        codec: Optional[Codec],
+        type_tag: int,
+        retain: bool,
+        cluster: bool,
+        waits: bool,
+        /,
+    ) -> int:
+        # Never with `waits`, which would stop the loop.
+        return super()._post(source, event, data, key, ttl, codec, type_tag, retain, cluster, False)
+
+    def reserve(self) -> Reservation:
+        """Take the next event id, as :meth:`seqcast.Publisher.try_reserve` does."""
+        return self.try_reserve()
+
+    def clear(
+        self, source: str, event: str, *, key: Optional[Key] = None, cluster: bool = False
+    ) -> Optional[int]:
+        """Clear what is retained, as :meth:`seqcast.Publisher.try_clear` does."""
+        return self.try_clear(source, event, key=key, cluster=cluster)
+
+    async def post_when_room(
+        self,
+        source: str,
+        event: str,
+        data: Any = b"",
+        *,
+        key: Optional[Key] = None,
+        ttl: Optional[float] = None,
+        codec: Optional[Codec] = None,
+        type_tag: int = 0,
+        retain: bool = False,
+        cluster: bool = False,
+    ) -> int:
+        """Post an event when workers that must read have room for it. Other tasks run meanwhile. Return its id.
+
+        A worker that does not read for all of its patience, because it is stopped for example, is cut off, by a thread
+        that waits for it once more. Without room, a worker that must read itself raises :class:`seqcast.FullError`.
+
+        >>> import asyncio, seqcast.aio
+        >>> async def main() -> None:
+        ...     with seqcast.Bus.anonymous() as bus:
+        ...         async with seqcast.aio.Worker(bus, announce=False) as worker:
+        ...             print(await worker.post_when_room("cache", "stale", "user:42"))
+        >>> asyncio.run(main())
+        0
+        """
+        loop = asyncio.get_running_loop()
+        arguments = (source, event, data, key, ttl, codec, type_tag, retain, cluster)
+        began, nap = loop.time(), _SHORTEST_NAP
+        while True:
+            try:
+                return super()._post(*arguments, False)
+            except FullError as full:
+                if full.is_own:
+                    raise
+                if loop.time() - began > full.patience:
+                    break
+            await asyncio.sleep(nap)
+            nap = min(2 * nap, _LONGEST_NAP)
+        # Only a post that waits cuts off a worker.
+        return await loop.run_in_executor(None, super()._post, *arguments, True)
 
     # Handlers
 
