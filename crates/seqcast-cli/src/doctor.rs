@@ -2,6 +2,7 @@
 
 mod expected;
 mod host;
+mod relay;
 mod segment;
 
 use serde_json::{Value, json};

@@ -90,6 +90,10 @@ fn inside(name: &str, inspector: &Inspector) -> Vec<Finding> {
     findings.extend(read_locks(name, &stats, &processes));
     findings.extend(strays(name, &processes));
     findings.extend(other_namespaces(name, &processes));
+    match inspector.relay() {
+        Ok(relay) => findings.extend(super::relay::findings(name, &relay, stats.sizes.capacity)),
+        Err(error) => findings.push(unreadable(name, &error)),
+    }
     if processes.hidden > 0 {
         findings.push(Finding::note(
             "hidden_processes",

@@ -1,7 +1,7 @@
 //! Metrics in the form of Prometheus: base units, `_total` for counters, one series for each segment or worker.
 
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -10,7 +10,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 
-use seqcast::inspect::Inspector;
+use seqcast::inspect::{Inspector, RelayPresence, RelayState};
 use seqcast::{Stats, WorkerStats};
 
 use crate::output::printable;
@@ -74,7 +74,77 @@ pub fn families(inspector: &Inspector) -> seqcast::Result<Vec<Family>> {
     );
     families.push(workers_by_state(&stats));
     families.extend(worker_families(&stats));
+    let relay = inspector.relay()?;
+    // Each segment has room for a relay.
+    if relay.presence != RelayPresence::Never {
+        families.extend(relay_families(segment, &relay));
+    }
     Ok(families)
+}
+
+/// The relay as the segment shows it, also if it hangs. What it counts itself is served by `seqcast-relay --metrics`.
+fn relay_families(segment: &str, relay: &RelayState) -> Vec<Family> {
+    let states = [RelayPresence::Here, RelayPresence::Dead, RelayPresence::Left];
+    let of_state = |state: RelayPresence| {
+        let labels = vec![("segment", segment.to_owned()), ("state", state.name().to_owned())];
+        (labels, f64::from(u8::from(relay.presence == state)))
+    };
+    let mut families = vec![Family {
+        name: "seqcast_relay_presence",
+        kind: MetricType::Gauge,
+        help: "1 for the state of the segment's relay, else 0.",
+        series: states.map(of_state).into(),
+    }];
+    let age = |age: Option<Duration>| age.map(|age| age.as_secs_f64());
+    let rows = [
+        (
+            "seqcast_relay_unacknowledged_events",
+            MetricType::Gauge,
+            "Ids that the server of the relay has not acknowledged.",
+            relay.backlog.map(|backlog| backlog as f64),
+        ),
+        (
+            "seqcast_relay_reader_age_seconds",
+            MetricType::Gauge,
+            "Time since the last sign of life of the half that reads the segment.",
+            age(relay.reader_beat),
+        ),
+        (
+            "seqcast_relay_poster_age_seconds",
+            MetricType::Gauge,
+            "Time since the last sign of life of the half that posts.",
+            age(relay.poster_beat),
+        ),
+        (
+            "seqcast_relay_known_hosts",
+            MetricType::Gauge,
+            "Hosts in the relay's table.",
+            Some(relay.origins.len() as f64),
+        ),
+        ("seqcast_relay_hosts_capacity", MetricType::Gauge, "Number of hosts that fit.", Some(relay.hosts as f64)),
+        (
+            "seqcast_relay_segment_posted_total",
+            MetricType::Counter,
+            "Events that relays have posted on the segment.",
+            Some(relay.posted as f64),
+        ),
+        (
+            "seqcast_relay_segment_gaps_total",
+            MetricType::Counter,
+            "Reports of missed events that relays have posted.",
+            Some(relay.gaps as f64),
+        ),
+        (
+            "seqcast_relay_segment_possible_duplicates_total",
+            MetricType::Counter,
+            "Events that may have been posted twice.",
+            Some(relay.possible_duplicates as f64),
+        ),
+    ];
+    families.extend(rows.into_iter().filter_map(|(name, kind, help, value)| {
+        Some(Family { name, kind, help, series: vec![(vec![("segment", segment.to_owned())], value?)] })
+    }));
+    families
 }
 
 fn workers_by_state(stats: &Stats) -> Family {
@@ -248,7 +318,34 @@ pub fn to_json(families: &[Family]) -> Vec<Value> {
 
 #[cfg(test)]
 mod tests {
+    use seqcast::relay::RelayOptions;
+
     use super::*;
+    use crate::fixture;
+
+    #[test]
+    fn a_relay_has_metrics_from_its_first_start_on() {
+        let bus = fixture::bus("metrics-relay");
+        let inspector = fixture::inspector(&bus);
+        let text = || render(families(&inspector).unwrap()).unwrap();
+        assert!(!text().contains("seqcast_relay"), "{}", text());
+        let (reader, poster) = bus.relay(&RelayOptions::new()).unwrap().split();
+        reader.set_sent(0);
+        (reader.beat(), poster.beat());
+        fixture::worker(&bus, "web").post(("a", "b"), "").unwrap();
+        let has = |name: &str, more: &str, value: &str| {
+            let line = format!("{name}{{segment=\"{}\"{more}}} {value}", bus.name());
+            assert!(text().lines().any(|found| found == line), "{line}\n{}", text());
+        };
+        has("seqcast_relay_presence", ",state=\"here\"", "1.0");
+        has("seqcast_relay_presence", ",state=\"left\"", "0.0");
+        has("seqcast_relay_unacknowledged_events", "", "1.0");
+        has("seqcast_relay_hosts_capacity", "", "256.0");
+        has("seqcast_relay_segment_gaps_total", "", "0.0");
+        assert!(text().contains("seqcast_relay_reader_age_seconds"));
+        drop((reader, poster));
+        has("seqcast_relay_presence", ",state=\"left\"", "1.0");
+    }
 
     #[test]
     fn g10_a_label_cannot_steer_a_terminal_nor_break_out_of_its_quotes() {

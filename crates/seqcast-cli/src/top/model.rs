@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
-use seqcast::inspect::Inspector;
+use seqcast::inspect::{Inspector, RelayPresence, RelayState};
 use seqcast::{Stats, WorkerStats};
 
 use crate::args::Sort;
@@ -28,6 +28,7 @@ pub struct Model {
     pub filter: String,
     /// If set, only workers of this process are shown.
     pid: Option<u32>,
+    relay: Option<RelayState>,
     /// `true` if the segment's name no longer leads to it.
     pub gone: bool,
 }
@@ -107,6 +108,7 @@ impl Model {
             reversed: false,
             filter: String::new(),
             pid,
+            relay: None,
             gone: false,
         }
     }
@@ -136,6 +138,7 @@ impl Model {
             push(&mut self.history, self.rate);
         }
         self.stats = Some(stats);
+        self.relay = Some(inspector.relay()?);
         self.measured_at = now;
         self.sort_rows();
         Ok(())
@@ -189,6 +192,11 @@ impl Model {
 
     pub fn count(&self, state: State) -> usize {
         self.rows.iter().filter(|row| row.state == state).count()
+    }
+
+    /// The segment's relay, if it has had one.
+    pub fn relay(&self) -> Option<&RelayState> {
+        self.relay.as_ref().filter(|relay| relay.presence != RelayPresence::Never)
     }
 
     pub fn is_reversed(&self) -> bool {

@@ -1,10 +1,14 @@
 //! The screen of `top`. It fits 80 columns; additional width goes to the labels and the histories.
 
+use std::time::Duration;
+
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Cell, Paragraph, Row as TableRow, Table};
+
+use seqcast::inspect::{Health, RelayPresence, RelayState};
 
 use super::model::{Model, Row, WorkerId};
 use super::tone_of;
@@ -58,6 +62,25 @@ const DETAIL_WIDTH: u16 = 38;
 
 const fn column(name: &'static str, sort: Sort, width: u16, dispensable: u8, cell: fn(&Row, u16) -> String) -> Column {
     Column { name, sort, width, dispensable, cell }
+}
+
+/// How the relay does, in one word.
+fn relay_word(relay: &RelayState, capacity: u64) -> (&'static str, Tone) {
+    const SILENT: Duration = Duration::from_secs(5);
+    let is_silent = |beat: Option<Duration>| beat.is_some_and(|age| age > SILENT);
+    match (relay.presence, relay.health) {
+        (RelayPresence::Here, _) if is_silent(relay.reader_beat) || is_silent(relay.poster_beat) => {
+            ("silent", Tone::Bad)
+        }
+        (RelayPresence::Here, Health::Down) => ("down", Tone::Bad),
+        (RelayPresence::Here, _) if relay.backlog.is_some_and(|backlog| backlog > capacity / 2) => {
+            ("behind", Tone::Bad)
+        }
+        (RelayPresence::Here, Health::Up) => ("up", Tone::Plain),
+        (RelayPresence::Here, health) => (health.name(), Tone::Warning),
+        (RelayPresence::Dead, _) => ("dead", Tone::Bad),
+        (presence, _) => (presence.name(), Tone::Warning),
+    }
 }
 
 fn if_reads(row: &Row, text: String) -> String {
@@ -174,7 +197,7 @@ impl View {
         let holds = match model.rate() {
             0.0 => "idle".to_owned(),
             rate => {
-                let seconds = std::time::Duration::try_from_secs_f64(model.capacity() as f64 / rate);
+                let seconds = Duration::try_from_secs_f64(model.capacity() as f64 / rate);
                 format!("ring holds {}", seconds.map_or_else(|_| "indefinitely".to_owned(), long_duration))
             }
         };
@@ -206,6 +229,10 @@ impl View {
         if model.failed() > 0 {
             let failed = format!("  failed {}", short_count(model.failed()));
             spans.push(Span::styled(failed, self.style(Tone::Bad)));
+        }
+        if let Some(relay) = model.relay() {
+            let (word, tone) = relay_word(relay, model.capacity());
+            spans.push(Span::styled(format!("  relay {word}"), self.style(tone)));
         }
         spans.push(Span::styled("  events/s ", self.style(Tone::Faint)));
         let used: usize = spans.iter().map(Span::width).sum();
@@ -426,6 +453,37 @@ fn tail_of(id: u64, width: u16) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixture;
+
+    #[test]
+    fn the_relay_has_a_word_for_each_of_its_states() {
+        let bus = fixture::bus("top-relay");
+        let inspector = fixture::inspector(&bus);
+        let (reader, poster) = bus.relay(&seqcast::relay::RelayOptions::new()).unwrap().split();
+        (reader.beat(), poster.beat());
+        let word = |relay: &RelayState| relay_word(relay, 64).0;
+        for (health, expected) in
+            [(Health::Starting, "starting"), (Health::Up, "up"), (Health::Degraded, "degraded"), (Health::Down, "down")]
+        {
+            poster.set_health(health);
+            assert_eq!(word(&inspector.relay().unwrap()), expected);
+        }
+        poster.set_health(Health::Up);
+        let mut relay = inspector.relay().unwrap();
+        relay.backlog = Some(33);
+        assert_eq!(word(&relay), "behind");
+        relay.reader_beat = Some(Duration::from_secs(6));
+        assert_eq!(word(&relay), "silent");
+        relay.presence = RelayPresence::Dead;
+        assert_eq!(word(&relay), "dead");
+        drop((reader, poster));
+        assert_eq!(word(&inspector.relay().unwrap()), "left");
+        let mut model = Model::new(Sort::Seat, None);
+        model.measure(&inspector).unwrap();
+        let mut terminal = ratatui::Terminal::new(ratatui::backend::TestBackend::new(80, 5)).unwrap();
+        terminal.draw(|frame| View::new().draw(frame, &model)).unwrap();
+        assert!(terminal.backend().to_string().contains("relay left"), "{}", terminal.backend());
+    }
 
     #[test]
     fn the_columns_fill_wide_terminals_and_narrow_ones_go_without_some() {

@@ -388,3 +388,17 @@ fn a_segment_with_other_options_than_expected_is_found() {
     // Of which segment?
     seqcast(&["doctor", "--capacity", "8"]).expect(2);
 }
+
+#[test]
+fn the_relay_of_a_segment_is_looked_at() {
+    let (name, bus) = Name::segment("relay");
+    let _worker = WorkerProcess::join(&name, "web");
+    let codes = |run: &Run| findings(run).into_iter().map(|(code, _)| code).collect::<Vec<_>>();
+    let has = |run: &Run, code: &str| codes(run).iter().any(|found| found == code);
+    assert!(!codes(&doctor(&name, &[]).expect(0)).iter().any(|code| code.starts_with("relay")));
+    let (reader, poster) = bus.relay(&seqcast::relay::RelayOptions::new()).unwrap().split();
+    poster.set_health(seqcast::relay::Health::Down);
+    assert!(has(&doctor(&name, &[]).expect(1), "relay_down"));
+    drop((reader, poster));
+    assert!(has(&doctor(&name, &[]).expect(0), "relay_left"));
+}
